@@ -1,0 +1,2 @@
+//! The API types of xdp-operator.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Network namespaces as clients, nodes and pods.

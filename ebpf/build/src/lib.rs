@@ -1,0 +1,1 @@
+//! Builds eBPF programs from a build script.

@@ -1,0 +1,7 @@
+//! The eBPF programs of the data path.
+#![no_std]
+#![no_main]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
