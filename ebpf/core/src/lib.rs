@@ -4,5 +4,12 @@
 //! written once.
 #![no_std]
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::inline_always,
+    reason = "the verifier forgets what it knew about packet bounds at a call, so the packet path is one function"
+)]
 
+pub mod metadata;
+pub mod parse;
 pub mod tables;
+pub mod verdict;

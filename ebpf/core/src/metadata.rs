@@ -15,3 +15,127 @@
 //! All fields are constant per flow, so that GRO still merges the flow's packets (GRO compares metadata byte by byte).
 //! A later version may be longer (at most 32 bytes) and begins with the same four bytes. No metadata means "not
 //! classified", never "trusted".
+
+/// First two bytes of every version.
+pub const MAGIC: u16 = 0x5844;
+/// The version described here.
+pub const VERSION: u8 = 1;
+/// Bytes of this version.
+pub const LEN: usize = 16;
+
+/// Version 1, decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    flags: u8,
+    rule: u32,
+    mark: u32,
+    rx_hash: u32,
+}
+
+impl Metadata {
+    /// Flag: the mark is meaningful.
+    pub const MARK: u8 = 1;
+    /// Flag: the RX hash is meaningful.
+    pub const RX_HASH: u8 = 2;
+
+    /// What `rule` says about a packet.
+    #[inline(always)]
+    pub const fn new(rule: u32, mark: Option<u32>) -> Self {
+        let (flags, mark) = match mark {
+            Some(mark) => (Self::MARK, mark),
+            None => (0, 0),
+        };
+        Self {
+            flags,
+            rule,
+            mark,
+            rx_hash: 0,
+        }
+    }
+
+    /// The same with the NIC's hash.
+    #[must_use]
+    pub const fn with_rx_hash(self, rx_hash: u32) -> Self {
+        Self {
+            flags: self.flags | Self::RX_HASH,
+            rx_hash,
+            ..self
+        }
+    }
+
+    /// The rule that decided.
+    #[inline(always)]
+    pub const fn rule(&self) -> u32 {
+        self.rule
+    }
+
+    /// The rule's mark, if it has one.
+    #[inline(always)]
+    pub const fn mark(&self) -> Option<u32> {
+        if self.flags & Self::MARK == 0 {
+            None
+        } else {
+            Some(self.mark)
+        }
+    }
+
+    /// The NIC's hash, if it was known.
+    pub const fn rx_hash(&self) -> Option<u32> {
+        if self.flags & Self::RX_HASH == 0 {
+            None
+        } else {
+            Some(self.rx_hash)
+        }
+    }
+
+    /// The four 32-bit words in the order of memory: the programs write and read them one by one.
+    #[inline(always)]
+    pub const fn words(&self) -> [u32; 4] {
+        let [m0, m1] = MAGIC.to_ne_bytes();
+        [
+            u32::from_ne_bytes([m0, m1, VERSION, self.flags]),
+            self.rule,
+            self.mark,
+            self.rx_hash,
+        ]
+    }
+
+    /// Reads what [`Metadata::words`] wrote; `None` if it is something else or a version this code does not know.
+    #[inline(always)]
+    pub const fn from_words(words: [u32; 4]) -> Option<Self> {
+        let [head, rule, mark, rx_hash] = words;
+        let [m0, m1, version, flags] = head.to_ne_bytes();
+        if u16::from_ne_bytes([m0, m1]) != MAGIC || version != VERSION {
+            return None;
+        }
+        Some(Self {
+            flags,
+            rule,
+            mark,
+            rx_hash,
+        })
+    }
+
+    /// The bytes as they lie in front of the packet.
+    pub fn to_bytes(&self) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        for (chunk, word) in bytes.chunks_exact_mut(4).zip(self.words()) {
+            chunk.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// Reads the bytes between `data_meta` and `data`; `None` if they do not begin with metadata of this version.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (head, _) = bytes.split_first_chunk::<LEN>()?;
+        let mut words = [0; 4];
+        for (word, chunk) in words.iter_mut().zip(head.chunks_exact(4)) {
+            *word = u32::from_ne_bytes(chunk.try_into().ok()?);
+        }
+        Self::from_words(words)
+    }
+}
+
+// `bpf_xdp_adjust_meta` takes multiples of four, and 32 bytes at most before Linux 6.5.
+const _: () = assert!(LEN.is_multiple_of(4) && LEN <= 32);
+const _: () = assert!(size_of::<[u32; 4]>() == LEN);
