@@ -1,0 +1,139 @@
+//! Pairs that reach into other namespaces, found from this one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use netlink_packet_core::{DecodeError, NlasIterator, parse_ip};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressHeader, AddressMessage};
+use xdp_plan::facts::{Link, NodeFacts, Pair};
+
+use super::NetlinkError;
+use super::client::Client;
+use super::link::{HostLink, links};
+
+/// `struct ifaddrmsg`.
+const HEADER_LEN: usize = 8;
+
+// include/uapi/linux/if_addr.h
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+
+/// What one namespace holds.
+#[derive(Default)]
+struct Contents {
+    links: BTreeMap<u32, HostLink>,
+    addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
+}
+
+/// Learn all pairs that reach from the calling thread's namespace into another one, without entering any.
+///
+/// A namespace that dies meanwhile, or has no id yet, is left out: an event follows.
+pub fn facts() -> Result<NodeFacts, NetlinkError> {
+    let client = &mut Client::route()?;
+    let host = links(client, None)?;
+    let ids: BTreeSet<i32> = host
+        .iter()
+        .filter_map(|link| link.link_netns)
+        .filter(|id| *id >= 0)
+        .collect();
+    let mut namespaces = BTreeMap::new();
+    for id in ids {
+        match contents(client, id) {
+            Ok(contents) => {
+                namespaces.insert(id, contents);
+            }
+            Err(error) if vanished(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(NodeFacts {
+        pairs: pairs(host, &namespaces),
+    })
+}
+
+/// `rtnl_get_net_ns_capable` (net/core/rtnetlink.c, Linux 5.0 and later) answers EINVAL for an id without a namespace.
+fn vanished(error: &NetlinkError) -> bool {
+    matches!(error, NetlinkError::Refused { .. }) && error.errno() == Some(libc::EINVAL)
+}
+
+fn contents(client: &mut Client, id: i32) -> Result<Contents, NetlinkError> {
+    let links = links(client, Some(id))?;
+    let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
+    Ok(Contents {
+        links,
+        addresses: addresses(client, id)?,
+    })
+}
+
+fn addresses(client: &mut Client, id: i32) -> Result<BTreeMap<u32, BTreeSet<IpAddr>>, NetlinkError> {
+    let request = "RTM_GETADDR";
+    let mut message = AddressMessage::default();
+    message.attributes.push(AddressAttribute::TargetNetNsId(id));
+    let replies = client.dump(request, &RouteNetlinkMessage::GetAddress(message))?;
+    let mut addresses = BTreeMap::<u32, BTreeSet<IpAddr>>::new();
+    for reply in &replies {
+        let (ifindex, address) =
+            decode(reply).map_err(|source| NetlinkError::Malformed { request, source })?;
+        if let Some(address) = address {
+            addresses.entry(ifindex).or_default().insert(address);
+        }
+    }
+    Ok(addresses)
+}
+
+/// The interface and its address: `IFA_LOCAL`, since `IFA_ADDRESS` is the other side's where there is one.
+fn decode(message: &[u8]) -> Result<(u32, Option<IpAddr>), DecodeError> {
+    let header = AddressHeader::parse(message)?;
+    let (mut address, mut local) = (None, None);
+    let is_ip = matches!(i32::from(u8::from(header.family)), libc::AF_INET | libc::AF_INET6);
+    for attribute in NlasIterator::new(&message[HEADER_LEN..]).filter(|_| is_ip) {
+        let attribute = attribute?;
+        match attribute.kind() {
+            IFA_ADDRESS => address = Some(parse_ip(attribute.value())?),
+            IFA_LOCAL => local = Some(parse_ip(attribute.value())?),
+            _ => {}
+        }
+    }
+    Ok((header.index, local.or(address)))
+}
+
+/// Two interfaces are a pair when each names the other: the id of a namespace that died may name a new one already.
+fn pairs(host: Vec<HostLink>, namespaces: &BTreeMap<i32, Contents>) -> Vec<Pair> {
+    let other_end = |link: &HostLink| {
+        let netns_id = link.link_netns?;
+        let contents = namespaces.get(&netns_id)?;
+        let pod = contents.links.get(&link.link?)?;
+        let mutual = pod.link == Some(link.ifindex) && pod.link_netns.is_some();
+        mutual.then(|| {
+            (
+                netns_id,
+                pod.clone(),
+                contents.addresses.get(&pod.ifindex).cloned().unwrap_or_default(),
+            )
+        })
+    };
+    host.into_iter()
+        .filter_map(|link| {
+            let (netns_id, pod, addresses) = other_end(&link)?;
+            let addresses = addresses.into_iter().collect();
+            Some(Pair {
+                host: end(link),
+                pod: end(pod),
+                netns_id,
+                addresses,
+            })
+        })
+        .collect()
+}
+
+fn end(link: HostLink) -> Link {
+    Link {
+        ifindex: link.ifindex,
+        name: link.name,
+        kind: link.kind,
+        up: link.up,
+        mtu: link.mtu,
+        mac: link.mac,
+    }
+}
