@@ -137,3 +137,79 @@ fn end(link: HostLink) -> Link {
         mac: link.mac,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An interface and the one it names, in the namespace with this id.
+    fn link(ifindex: u32, link: u32, netns_id: i32) -> HostLink {
+        let kind = "netkit".to_owned();
+        HostLink {
+            ifindex,
+            kind,
+            link: Some(link),
+            link_netns: Some(netns_id),
+            ..HostLink::default()
+        }
+    }
+
+    fn found(host: HostLink, netns_id: i32, pod: HostLink) -> Vec<Pair> {
+        let contents = Contents {
+            links: [(pod.ifindex, pod)].into(),
+            addresses: BTreeMap::new(),
+        };
+        pairs(vec![host], &[(netns_id, contents)].into())
+    }
+
+    #[test]
+    fn two_interfaces_that_name_each_other_are_a_pair_of_whatever_kind() {
+        let pairs = found(link(7, 2, 4), 4, link(2, 7, 0));
+        assert_eq!((pairs[0].netns_id, pairs[0].host.kind.as_str()), (4, "netkit"));
+    }
+
+    #[test]
+    fn an_interface_that_is_not_named_back_has_no_pair() {
+        assert!(
+            found(link(7, 2, 4), 4, link(2, 8, 0)).is_empty(),
+            "names another one"
+        );
+        assert!(
+            found(link(7, 2, 4), 4, link(3, 7, 0)).is_empty(),
+            "is another one"
+        );
+        let inside = HostLink {
+            link_netns: None,
+            ..link(2, 7, 0)
+        };
+        assert!(
+            found(link(7, 2, 4), 4, inside).is_empty(),
+            "names one of its own namespace"
+        );
+    }
+
+    #[test]
+    fn a_namespace_without_an_id_or_gone_by_now_has_no_pairs() {
+        assert!(found(link(7, 2, -1), 4, link(2, 7, 0)).is_empty());
+        assert!(found(link(7, 2, 5), 4, link(2, 7, 0)).is_empty());
+    }
+
+    #[test]
+    fn the_own_address_counts_not_the_other_sides_and_other_families_do_not() {
+        let message = |family: u8, attributes: &[u8]| [&[family, 32, 0, 0, 9, 0, 0, 0], attributes].concat();
+        let ptp = [8, 0, 1, 0, 169, 254, 1, 1, 8, 0, 2, 0, 10, 1, 0, 5];
+        assert_eq!(
+            decode(&message(2, &ptp)).unwrap(),
+            (9, Some(IpAddr::from([10, 1, 0, 5])))
+        );
+        assert_eq!(
+            decode(&message(2, &ptp[..8])).unwrap(),
+            (9, Some(IpAddr::from([169, 254, 1, 1])))
+        );
+        assert_eq!(
+            decode(&message(45, &[5, 0, 1, 0, 8, 0, 0, 0])).unwrap(),
+            (9, None),
+            "MCTP"
+        );
+    }
+}

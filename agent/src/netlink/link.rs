@@ -158,3 +158,46 @@ fn mode(attached: u8) -> XdpMode {
         _ => XdpMode::Multi,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn unknown_and_odd_attributes_do_not_hide_an_interface() {
+        let mut message = [0; HEADER_LEN].to_vec();
+        message[4..8].copy_from_slice(&7u32.to_ne_bytes());
+        message.extend(attribute(999, b"whatever"));
+        message.extend(attribute(IFLA_ADDRESS, &[1, 2, 3, 4, 5, 6, 7, 8]));
+        message.extend(attribute(IFLA_IFNAME, b"ib0\0"));
+        let link = decode(&message).unwrap();
+        assert_eq!((link.ifindex, link.name.as_str(), link.mac), (7, "ib0", [0; 6]));
+    }
+
+    #[test]
+    fn of_several_programs_the_drivers_is_named() {
+        let id = |kind, id: u32| attribute(kind, &id.to_ne_bytes());
+        let nested = [attribute(IFLA_XDP_ATTACHED, &[4]), id(5, 11), id(6, 12)].concat();
+        assert_eq!(
+            decode_xdp(&nested).unwrap(),
+            XdpState {
+                mode: XdpMode::Multi,
+                program_id: Some(11)
+            }
+        );
+    }
+
+    #[test]
+    fn no_program_is_no_id() {
+        let nested = attribute(IFLA_XDP_ATTACHED, &[0]);
+        assert_eq!(decode_xdp(&nested).unwrap(), XdpState::default());
+    }
+}
