@@ -5,6 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::unistd::{SysconfVar, sysconf};
+
+use crate::netlink::host_links;
 
 /// A machine on which the agent cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +163,20 @@ impl Feature {
     }
 }
 
+/// Probe for what needs no BPF system call.
+pub fn probe_basics() -> Vec<(Feature, bool)> {
+    vec![
+        (Feature::TargetNetns, host_links().is_ok()),
+        (Feature::KernelBtf, Path::new("/sys/kernel/btf/vmlinux").exists()),
+    ]
+}
+
+/// Bytes in a page of memory, on which MTU limits depend.
+pub fn page_size() -> u32 {
+    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| u32::try_from(size).ok()).unwrap_or(4096)
+}
+
 /// Judge what probing found.
 pub fn check_features(probed: &[(Feature, bool)]) -> Result<(), SystemError> {
     let missing: Vec<_> = probed
@@ -222,5 +239,12 @@ mod tests {
             "kernel too old: it has no XDP bpf_link, devmap look-up from XDP programs; run Linux 5.9 or later"
         );
         assert!(check_features(&[(Feature::XdpLink, true)]).is_ok());
+    }
+
+    #[test]
+    fn this_machine_has_the_basics_and_lets_root_work() {
+        check_features(&probe_basics()).unwrap();
+        check_permissions().unwrap();
+        assert!(page_size().is_power_of_two() && page_size() >= 4096);
     }
 }
