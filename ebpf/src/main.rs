@@ -1,7 +1,82 @@
-//! The eBPF programs of the data path.
+//! The eBPF programs of the data path: adapters between the kernel and [`xdp_core`], which decides.
+//!
+//! Fail-open is visible on this page: every verdict but a rule's Drop or Redirect ends in `XDP_PASS`, the reader never
+//! decides about a packet, and the tracepoint programs only count.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+mod counters;
+mod failures;
+mod frame;
+mod reader;
+mod redirect;
+mod tables;
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
+use aya_ebpf::macros::{classifier, raw_tracepoint, xdp};
+use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
+use xdp_core::parse::Bytes;
+use xdp_core::verdict::{Verdict, decide};
+
+/// On a NIC: decides about every frame before the kernel allocates an skb for it.
+#[xdp]
+fn xdp_nic(ctx: XdpContext) -> u32 {
+    let frame = frame::Frame::new(&ctx);
+    let bytes = frame.length() as u64;
+    let verdict = match decide(&frame, &tables::Kernel) {
+        Verdict::Redirect(redirect) => redirect::execute(&ctx, &redirect),
+        decided => decided,
+    };
+    counters::count(&verdict, bytes);
+    match verdict {
+        Verdict::Redirect(_) => XDP_REDIRECT,
+        Verdict::Drop { .. } => XDP_DROP,
+        Verdict::Unparsed(_)
+        | Verdict::NotConsidered
+        | Verdict::NoMatch
+        | Verdict::Pass { .. }
+        | Verdict::Audit { .. }
+        | Verdict::FallBack { .. } => XDP_PASS,
+    }
+}
+
+/// On a pod's eth0: hands the metadata to sockets.
+#[classifier]
+fn pod_reader(ctx: TcContext) -> i32 {
+    reader::read(&ctx);
+    reader::NEXT
+}
+
+/// Counts redirects that failed in the driver's call, by slot and errno.
+#[raw_tracepoint(tracepoint = "xdp_redirect_err")]
+fn redirect_err(ctx: RawTracePointContext) -> i32 {
+    failures::redirect_err(&ctx);
+    0
+}
+
+/// Counts packets that were lost between a redirect and the pod's ring, by the target's ifindex and errno.
+#[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
+fn devmap_xmit(ctx: RawTracePointContext) -> i32 {
+    failures::devmap_xmit(&ctx);
+    0
+}
+
+/// Counts `XDP_ABORTED`, unknown actions and failed transmissions, by NIC and action.
+#[raw_tracepoint(tracepoint = "xdp_exception")]
+fn exception(ctx: RawTracePointContext) -> i32 {
+    failures::exception(&ctx);
+    0
+}
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
+    // Never linked: the verifier would refuse the loop. Panics must be unreachable in the optimised programs.
     loop {}
 }
+
+/// Helpers such as `bpf_probe_read_kernel` are only for programs under the GPL.
+#[expect(unsafe_code, reason = "the loader finds the licence by its section")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

@@ -1,0 +1,42 @@
+//! Per-CPU counters: plain additions, nobody else writes them.
+#![expect(unsafe_code, reason = "counters are updated in place")]
+
+use aya_ebpf::maps::PerCpuArray;
+use xdp_core::tables::Count;
+use xdp_core::verdict::Verdict;
+
+use crate::tables::{DELIVERED, EVENTS, RULE_COUNTERS};
+
+/// Counts a packet where its verdict says.
+#[inline(always)]
+pub(crate) fn count(verdict: &Verdict, bytes: u64) {
+    if let Some((rule, field)) = verdict.counted()
+        && let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule)
+    {
+        // SAFETY: the element belongs to this CPU, and XDP programs of one CPU do not interrupt each other.
+        add(field.of(unsafe { &mut *counters }), 1, bytes);
+    }
+    if let Some(code) = verdict.event() {
+        add_to(&EVENTS, code, 1, bytes);
+    }
+}
+
+/// Counts what the reader saw.
+#[inline(always)]
+pub(crate) fn delivered(rule: u32, packets: u64, bytes: u64) {
+    add_to(&DELIVERED, rule, packets, bytes);
+}
+
+#[inline(always)]
+fn add_to(map: &PerCpuArray<Count>, index: u32, packets: u64, bytes: u64) {
+    if let Some(count) = map.get_ptr_mut(index) {
+        // SAFETY: as above; the reader as well runs in softirq.
+        add(unsafe { &mut *count }, packets, bytes);
+    }
+}
+
+#[inline(always)]
+fn add(count: &mut Count, packets: u64, bytes: u64) {
+    count.packets = count.packets.wrapping_add(packets);
+    count.bytes = count.bytes.wrapping_add(bytes);
+}

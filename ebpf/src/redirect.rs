@@ -1,0 +1,45 @@
+//! Carries out a redirect, or leaves the packet as it was.
+
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::programs::XdpContext;
+use xdp_core::parse::{Bytes, TAG};
+use xdp_core::verdict::{Fallback, Redirect, Verdict};
+
+use crate::frame::{self, Frame};
+use crate::tables::DEVICES;
+
+const DESTINATION_MAC: usize = 0;
+const SOURCE_MAC: usize = 6;
+
+/// A packet that is passed must be the packet that arrived. So what cannot be undone comes last: the devmap is asked
+/// first (it only notes the target; returning something else than `XDP_REDIRECT` forgets it), then metadata is put in
+/// front, which can be taken back, then the header is edited.
+#[inline(always)]
+pub(crate) fn execute(ctx: &XdpContext, redirect: &Redirect) -> Verdict {
+    if DEVICES.redirect(redirect.slot, u64::from(XDP_PASS)).is_err() {
+        return redirect.fall_back(Fallback::NoDevice);
+    }
+    // Read before the metadata moves over it.
+    let Some(source) = Frame::new(ctx).read::<6>(SOURCE_MAC) else {
+        return redirect.fall_back(Fallback::NoUntag);
+    };
+    if frame::push_metadata(ctx, &redirect.metadata).is_none() {
+        return redirect.fall_back(Fallback::NoMetadata);
+    }
+    if edit_header(ctx, redirect, source).is_none() {
+        frame::drop_metadata(ctx);
+        return redirect.fall_back(Fallback::NoUntag);
+    }
+    Verdict::Redirect(*redirect)
+}
+
+/// Takes the VLAN tags off and writes the pod's address. Only the first step can fail, and then nothing changed:
+/// `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header is left for the others.
+#[inline(always)]
+fn edit_header(ctx: &XdpContext, redirect: &Redirect, source: [u8; 6]) -> Option<()> {
+    if redirect.tags != 0 {
+        frame::pull(ctx, TAG as i32 * redirect.tags as i32)?;
+        frame::write(ctx, SOURCE_MAC, source)?;
+    }
+    frame::write(ctx, DESTINATION_MAC, redirect.mac)
+}
