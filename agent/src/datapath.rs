@@ -1,0 +1,75 @@
+//! The door to the kernel's BPF side; the only module that names aya.
+//!
+//! Everything is pinned below one directory of a bpffs, and everything is read back from there: this module remembers
+//! nothing. Opening adopts what it finds; only `uninstall` detaches.
+
+use std::path::Path;
+
+use xdp_plan::installed::Installed;
+
+mod apply;
+mod config;
+mod embedded;
+mod error;
+mod links;
+mod nic;
+mod pinned;
+mod pins;
+mod programs;
+mod raw;
+mod reader;
+mod sys;
+mod tables;
+mod test_run;
+mod tracepoints;
+mod uninstall;
+
+pub use apply::Outcome;
+pub use error::{ApplyError, AttachError, AttachStep, OpenError};
+pub use links::Attached;
+pub use pinned::{NicProgram, Pinned};
+pub use reader::{PodEnd, ReaderKind, detach_clsact};
+pub use test_run::{ProgramStats, Ran, TestRunError};
+pub use uninstall::{Uninstall, Uninstalled};
+
+use pins::{Lock, Pins};
+use programs::Programs;
+use tables::Tables;
+
+/// The data path of one pin directory, held by one agent.
+pub struct Datapath {
+    pinned: Pinned,
+    programs: Programs,
+    _lock: Lock,
+}
+
+impl Datapath {
+    /// Loads the embedded programs over the pinned maps, which are created where they are missing, and attaches the
+    /// tracepoint programs. NICs and readers are attached by the caller, or stay attached as they are.
+    pub fn open(pin_dir: &Path) -> Result<Self, OpenError> {
+        let pins = Pins::new(pin_dir);
+        pins.create()?;
+        let lock = Lock::take(pin_dir)?;
+        let mut programs = Programs::load(&pins)?;
+        let mut tables = Tables::open(&pins)?;
+        config::write(&pins, &mut tables)?;
+        tracepoints::attach(&pins, &mut programs)?;
+        // An agent killed in mid-round may have replaced what a running program still reads.
+        sys::fence().map_err(OpenError::Fence)?;
+        Ok(Self {
+            pinned: Pinned { pins, tables },
+            programs,
+            _lock: lock,
+        })
+    }
+
+    /// The reading side.
+    pub fn pinned(&self) -> &Pinned {
+        &self.pinned
+    }
+
+    /// What the tables hold.
+    pub fn installed(&self) -> Result<Installed, OpenError> {
+        self.pinned.installed()
+    }
+}

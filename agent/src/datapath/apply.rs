@@ -1,0 +1,251 @@
+//! Changes, carried out.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{MapError, PerCpuValues};
+use serde::Serialize;
+use xdp_core::tables::{Count, FailureKey, LABEL_TEXT, Label, MAX_PROBLEMS, RuleCounters, maps};
+use xdp_plan::change::Change;
+use xdp_plan::facts::Readiness;
+use xdp_plan::installed::PodLabel;
+use xdp_plan::report::Problem;
+
+use super::Datapath;
+use super::error::{ApplyError, OpenError};
+use super::raw::{Plain, Raw};
+use super::sys;
+
+/// What became of a change.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Done.
+    Applied,
+    /// Left out, because an earlier change of its slot failed.
+    Skipped {
+        /// The slot.
+        slot: u32,
+    },
+    /// Not done.
+    Failed(ApplyError),
+}
+
+impl Datapath {
+    /// Carries out changes in their order; one outcome per change. A failure ends its slot's turn, the others go on.
+    pub fn apply(&mut self, changes: &[Change]) -> Vec<Outcome> {
+        let mut failed = BTreeSet::new();
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            let slot = slot_of(change);
+            outcomes.push(match slot.filter(|slot| failed.contains(slot)) {
+                Some(slot) => Outcome::Skipped { slot },
+                None => match self.apply_one(change) {
+                    Ok(()) => Outcome::Applied,
+                    Err(error) => {
+                        failed.extend(slot);
+                        Outcome::Failed(error)
+                    }
+                },
+            });
+        }
+        outcomes
+    }
+
+    fn apply_one(&mut self, change: &Change) -> Result<(), ApplyError> {
+        let tables = &mut self.pinned.tables;
+        match change {
+            Change::SetRuleLabel { rule, label } => {
+                self.reset_counters(*rule)?;
+                self.set_rule_label(*rule, &to_label(label)?)
+            }
+            Change::ClearRuleLabel { rule } => self.set_rule_label(*rule, &NO_LABEL),
+            Change::SetPodLabel { slot, label, fresh } => {
+                if *fresh {
+                    self.forget_failures(*slot, label.identity.ifindex)?;
+                }
+                self.set_pod_label(*slot, &pod_label(label)?)
+            }
+            Change::ClearPodLabel { slot } => self.set_pod_label(*slot, &NO_LABEL),
+            Change::SetDevice { slot, ifindex } => {
+                let refused = |source| ApplyError::Device {
+                    ifindex: *ifindex,
+                    source: Box::new(source),
+                };
+                tables.devices.insert(*slot, *ifindex, None, 0).map_err(refused)
+            }
+            Change::ClearDevice { slot } => {
+                gone(tables.devices.remove(*slot)).map_err(ApplyError::table(maps::DEVICES))
+            }
+            Change::WriteBlock { index, block, .. } => tables
+                .blocks
+                .set(*index, Raw(**block), 0)
+                .map_err(ApplyError::table(maps::BLOCKS)),
+            Change::SetWord { slot, word } => tables
+                .slots
+                .set(*slot, word.0, 0)
+                .map_err(ApplyError::table(maps::SLOTS)),
+            Change::SetAddress { address, slot } => tables
+                .pods
+                .insert(Raw(*address), slot, 0)
+                .map_err(ApplyError::table(maps::PODS)),
+            Change::ClearAddress { address } => {
+                gone(tables.pods.remove(&Raw(*address))).map_err(ApplyError::table(maps::PODS))
+            }
+            Change::Fence => sys::fence().map_err(ApplyError::Fence),
+        }
+    }
+
+    /// Replaces what `status` shows as problems, where it differs. What exceeds the table is left out.
+    pub fn set_problems(&mut self, problems: &[Problem]) -> Result<(), OpenError> {
+        let table = &mut self.pinned.tables.problems;
+        for index in 0..MAX_PROBLEMS {
+            let label = problems
+                .get(index as usize)
+                .and_then(problem_label)
+                .unwrap_or(NO_LABEL);
+            let Raw(present) = table.get(&index, 0).map_err(OpenError::table(maps::PROBLEMS))?;
+            if present != label {
+                table
+                    .set(index, Raw(label), 0)
+                    .map_err(OpenError::table(maps::PROBLEMS))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_rule_label(&mut self, rule: u32, label: &Label) -> Result<(), ApplyError> {
+        let table = &mut self.pinned.tables.rule_labels;
+        table
+            .set(rule, Raw(*label), 0)
+            .map_err(ApplyError::table(maps::RULE_LABELS))
+    }
+
+    fn set_pod_label(&mut self, slot: u32, label: &Label) -> Result<(), ApplyError> {
+        let table = &mut self.pinned.tables.pod_labels;
+        table
+            .set(slot, Raw(*label), 0)
+            .map_err(ApplyError::table(maps::POD_LABELS))
+    }
+
+    fn reset_counters(&mut self, rule: u32) -> Result<(), ApplyError> {
+        let zero = zeroes(Raw(RuleCounters::default()))?;
+        let tables = &mut self.pinned.tables;
+        tables
+            .counters
+            .set(rule, zero, 0)
+            .map_err(ApplyError::table(maps::RULE_COUNTERS))?;
+        let zero = zeroes(Raw(Count::default()))?;
+        tables
+            .delivered
+            .set(rule, zero, 0)
+            .map_err(ApplyError::table(maps::DELIVERED))
+    }
+
+    fn forget_failures(&mut self, slot: u32, ifindex: u32) -> Result<(), ApplyError> {
+        let table = &mut self.pinned.tables.failures;
+        let failed = ApplyError::table(maps::FAILURES);
+        let keys = table.keys().collect::<Result<Vec<_>, _>>().map_err(&failed)?;
+        for key in keys {
+            let about = match key.0.kind {
+                FailureKey::REDIRECT_ERR => slot,
+                FailureKey::DEVMAP_XMIT => ifindex,
+                _ => continue,
+            };
+            if key.0.subject == about {
+                gone(table.remove(&key)).map_err(&failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The slot whose turn ends when the change fails.
+fn slot_of(change: &Change) -> Option<u32> {
+    match change {
+        Change::SetPodLabel { slot, .. }
+        | Change::ClearPodLabel { slot }
+        | Change::SetDevice { slot, .. }
+        | Change::ClearDevice { slot }
+        | Change::WriteBlock { slot, .. }
+        | Change::SetWord { slot, .. }
+        | Change::SetAddress { slot, .. } => Some(*slot),
+        Change::SetRuleLabel { .. }
+        | Change::ClearRuleLabel { .. }
+        | Change::ClearAddress { .. }
+        | Change::Fence => None,
+    }
+}
+
+const NO_LABEL: Label = Label {
+    len: 0,
+    text: [0; LABEL_TEXT],
+};
+
+fn to_label(content: &impl Serialize) -> Result<Label, ApplyError> {
+    let json = serde_json::to_vec(content).expect("labels are strings and numbers");
+    let mut label = NO_LABEL;
+    let too_long = ApplyError::LabelTooLong {
+        bytes: json.len(),
+        limit: LABEL_TEXT,
+    };
+    label
+        .text
+        .get_mut(..json.len())
+        .ok_or(too_long)?
+        .copy_from_slice(&json);
+    label.len = json.len() as u32;
+    Ok(label)
+}
+
+/// A pod's label; a message that is too long is cut, names and addresses never are.
+fn pod_label(content: &PodLabel) -> Result<Label, ApplyError> {
+    let mut content = content.clone();
+    loop {
+        match (to_label(&content), &mut content.readiness) {
+            (Err(_), Readiness::NotReady { message, .. }) if !message.is_empty() => halve(message),
+            (result, _) => return result,
+        }
+    }
+}
+
+/// A problem's label; texts that are too long are cut, the longest first.
+fn problem_label(problem: &Problem) -> Option<Label> {
+    let mut problem = problem.clone();
+    loop {
+        match to_label(&problem) {
+            Ok(label) => return Some(label),
+            Err(_) if problem.message.is_empty() && problem.remedy.is_empty() => return None,
+            Err(_) => cut_longest(&mut problem),
+        }
+    }
+}
+
+fn cut_longest(problem: &mut Problem) {
+    let texts = [&mut problem.object, &mut problem.message, &mut problem.remedy];
+    if let Some(longest) = texts.into_iter().max_by_key(|text| text.len()) {
+        halve(longest);
+    }
+}
+
+/// Cuts a text to half its length, with an ellipsis.
+fn halve(text: &mut String) {
+    let half = text.chars().count() / 2;
+    *text = text.chars().take(half.saturating_sub(1)).collect();
+    if half > 1 {
+        text.push('…');
+    }
+}
+
+fn zeroes<T: Plain>(zero: Raw<T>) -> Result<PerCpuValues<Raw<T>>, ApplyError> {
+    let io = |(_, error)| ApplyError::Cpus(error);
+    let cpus = aya::util::nr_cpus().map_err(io)?;
+    PerCpuValues::try_from(vec![zero; cpus]).map_err(ApplyError::Cpus)
+}
+
+/// Removing what is not there is done already.
+fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}

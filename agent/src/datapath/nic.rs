@@ -1,0 +1,27 @@
+//! The XDP program on a NIC: in the driver, by a pinned link, or not at all.
+
+use super::Datapath;
+use super::error::{AttachError, AttachStep};
+use super::links::{self, Attached, Place};
+use super::sys::{self, LinkKind};
+
+impl Datapath {
+    /// Attaches to a NIC of the host, or adopts what is attached. A foreign program is never touched: the kernel
+    /// refuses with `EBUSY` or `EEXIST`.
+    pub fn attach_nic(&self, ifindex: u32) -> Result<Attached, AttachError> {
+        let place = Place {
+            pin: &self.pinned.pins.nic(ifindex),
+            kind: LinkKind::Xdp { ifindex },
+            ifindex,
+        };
+        let program = &self.programs.nic;
+        links::attach(&place, program, || {
+            sys::link_create_xdp(program.fd(), ifindex).map_err(AttachError::at(AttachStep::Create, ifindex))
+        })
+    }
+
+    /// Takes our program off a NIC. Whether there was one.
+    pub fn detach_nic(&self, ifindex: u32) -> Result<bool, AttachError> {
+        links::detach(&self.pinned.pins.nic(ifindex)).map_err(AttachError::at(AttachStep::Detach, ifindex))
+    }
+}

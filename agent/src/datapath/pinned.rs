@@ -1,0 +1,274 @@
+//! What is pinned, for readers: works without a running agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::AddAssign;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use aya::maps::{MapError, PerCpuValues};
+use serde::de::DeserializeOwned;
+use xdp_core::tables::{
+    Address, Count, EVENTS, FailureKey, Label, MAX_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, RuleCounters,
+    SlotWord, maps,
+};
+use xdp_plan::installed::{Installed, PodLabel, RuleLabel};
+
+use super::error::OpenError;
+use super::pins::{Lock, Pins};
+use super::raw::Raw;
+use super::sys::{self, LinkKind};
+use super::tables::{self, Tables};
+
+/// The pinned tables and links of one pin directory.
+pub struct Pinned {
+    pub(super) pins: Pins,
+    pub(super) tables: Tables,
+}
+
+/// A program of ours on a NIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NicProgram {
+    /// Kernel id of the program.
+    pub program_id: u32,
+    /// The kernel's tag of the program.
+    pub program_tag: u64,
+}
+
+impl Pinned {
+    /// Opens what an agent has installed.
+    pub fn open(pin_dir: &Path) -> Result<Self, OpenError> {
+        let pins = Pins::new(pin_dir);
+        let found = tables::check_shapes(&pins)?;
+        if found == 0 {
+            return Err(OpenError::NotInstalled {
+                path: pin_dir.to_owned(),
+            });
+        }
+        let tables = Tables::open(&pins)?;
+        Ok(Self { pins, tables })
+    }
+
+    /// The pin directory.
+    pub fn pin_dir(&self) -> &Path {
+        self.pins.root()
+    }
+
+    /// Whether an agent works in this directory right now.
+    pub fn agent_running(&self) -> Result<bool, OpenError> {
+        Lock::is_taken(self.pins.root())
+    }
+
+    /// What the tables hold. What is torn or makes no sense is as good as not there.
+    pub fn installed(&self) -> Result<Installed, OpenError> {
+        let words = self.words()?;
+        let mut blocks = BTreeMap::new();
+        for block in words
+            .values()
+            .filter_map(|word| word.block())
+            .filter(|block| *block < MAX_BLOCKS)
+        {
+            let Raw(content) = self
+                .tables
+                .blocks
+                .get(&block, 0)
+                .map_err(OpenError::table(maps::BLOCKS))?;
+            blocks.insert(block, content);
+        }
+        Ok(Installed {
+            addresses: self.addresses()?,
+            words,
+            blocks,
+            devices: self.devices()?,
+            pods: self.pod_labels()?,
+            rules: self.rule_labels()?,
+        })
+    }
+
+    /// Slots that carry a label.
+    pub fn pod_labels(&self) -> Result<BTreeMap<u32, PodLabel>, OpenError> {
+        read_labels(MAX_SLOTS, |slot| self.tables.pod_labels.get(&slot, 0))
+            .map_err(OpenError::table(maps::POD_LABELS))
+    }
+
+    /// Rule ids that carry a label.
+    pub fn rule_labels(&self) -> Result<BTreeMap<u32, RuleLabel>, OpenError> {
+        read_labels(MAX_RULES, |rule| self.tables.rule_labels.get(&rule, 0))
+            .map_err(OpenError::table(maps::RULE_LABELS))
+    }
+
+    /// What the agent could not do.
+    pub fn problems<T: DeserializeOwned>(&self) -> Result<Vec<T>, OpenError> {
+        let labels = read_labels(MAX_PROBLEMS, |index| self.tables.problems.get(&index, 0))
+            .map_err(OpenError::table(maps::PROBLEMS))?;
+        Ok(labels.into_values().collect())
+    }
+
+    /// Counters of one rule, over all CPUs.
+    pub fn rule_counters(&self, rule: u32) -> Result<RuleCounters, OpenError> {
+        let values = self
+            .tables
+            .counters
+            .get(&rule, 0)
+            .map_err(OpenError::table(maps::RULE_COUNTERS))?;
+        let mut sum = RuleCounters::default();
+        for Raw(value) in values.iter() {
+            add(&mut sum.redirected, value.redirected);
+            add(&mut sum.passed, value.passed);
+            add(&mut sum.dropped, value.dropped);
+            add(&mut sum.audited, value.audited);
+            add(&mut sum.fell_back, value.fell_back);
+        }
+        Ok(sum)
+    }
+
+    /// Packets of one rule that readers saw in their pods, over all CPUs.
+    pub fn delivered(&self, rule: u32) -> Result<Count, OpenError> {
+        let values = self
+            .tables
+            .delivered
+            .get(&rule, 0)
+            .map_err(OpenError::table(maps::DELIVERED))?;
+        Ok(total(&values))
+    }
+
+    /// Packets by event code, without those that never happened.
+    pub fn events(&self) -> Result<BTreeMap<u32, Count>, OpenError> {
+        let mut events = BTreeMap::new();
+        for code in 0..EVENTS {
+            let values = self
+                .tables
+                .events
+                .get(&code, 0)
+                .map_err(OpenError::table(maps::EVENTS))?;
+            let count = total(&values);
+            if count != Count::default() {
+                events.insert(code, count);
+            }
+        }
+        Ok(events)
+    }
+
+    /// Packets by failure.
+    pub fn failures(&self) -> Result<BTreeMap<FailureKey, u64>, OpenError> {
+        let mut failures = BTreeMap::new();
+        for key in self.tables.failures.keys() {
+            let key = key.map_err(OpenError::table(maps::FAILURES))?;
+            match self.tables.failures.get(&key, 0) {
+                Ok(packets) => drop(failures.insert(key.0, packets)),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(OpenError::table(maps::FAILURES)(error)),
+            }
+        }
+        Ok(failures)
+    }
+
+    /// Interfaces with an XDP program of ours, by interface index in the host's namespace.
+    pub fn nics(&self) -> Result<BTreeMap<u32, NicProgram>, OpenError> {
+        let numbers = self
+            .pins
+            .nics()
+            .map_err(|error| OpenError::pin("list", &self.pins.abi(), error))?;
+        let alive = |ifindex| Some((ifindex, self.nic(ifindex).ok()??));
+        Ok(numbers.into_iter().filter_map(alive).collect())
+    }
+
+    /// The program of ours on one interface.
+    pub fn nic(&self, ifindex: u32) -> io::Result<Option<NicProgram>> {
+        let link = match sys::open_pin(&self.pins.nic(ifindex)) {
+            Ok(link) => link,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let info = sys::link_info(&link)?;
+        if info.kind != (LinkKind::Xdp { ifindex }) {
+            return Ok(None);
+        }
+        let program = sys::program_info(sys::program_by_id(info.program_id)?.as_fd())?;
+        Ok(Some(NicProgram {
+            program_id: program.id,
+            program_tag: program.tag,
+        }))
+    }
+
+    /// Host ends of pairs whose pod end had GRO off before the agent switched it on.
+    pub fn gro_switched(&self) -> Result<BTreeSet<u32>, OpenError> {
+        let numbers = self
+            .pins
+            .gros()
+            .map_err(|error| OpenError::pin("list", &self.pins.abi(), error))?;
+        Ok(numbers.into_iter().collect())
+    }
+
+    fn words(&self) -> Result<BTreeMap<u32, SlotWord>, OpenError> {
+        let mut words = BTreeMap::new();
+        for slot in 0..MAX_SLOTS {
+            let word = self
+                .tables
+                .slots
+                .get(&slot, 0)
+                .map_err(OpenError::table(maps::SLOTS))?;
+            if SlotWord(word) != SlotWord::EMPTY {
+                words.insert(slot, SlotWord(word));
+            }
+        }
+        Ok(words)
+    }
+
+    fn addresses(&self) -> Result<BTreeMap<Address, u32>, OpenError> {
+        let mut addresses = BTreeMap::new();
+        for key in self.tables.pods.keys() {
+            let key = key.map_err(OpenError::table(maps::PODS))?;
+            match self.tables.pods.get(&key, 0) {
+                Ok(slot) => drop(addresses.insert(key.0, slot)),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(OpenError::table(maps::PODS)(error)),
+            }
+        }
+        Ok(addresses)
+    }
+
+    fn devices(&self) -> Result<BTreeMap<u32, u32>, OpenError> {
+        let mut devices = BTreeMap::new();
+        for slot in 0..MAX_SLOTS {
+            match self.tables.devices.get(slot, 0) {
+                Ok(device) => drop(devices.insert(slot, device.if_index)),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(OpenError::table(maps::DEVICES)(error)),
+            }
+        }
+        Ok(devices)
+    }
+}
+
+/// Reads the labels `0..len`; what is no label any more is left out.
+fn read_labels<T: DeserializeOwned>(
+    len: u32,
+    get: impl Fn(u32) -> Result<Raw<Label>, MapError>,
+) -> Result<BTreeMap<u32, T>, MapError> {
+    let mut labels = BTreeMap::new();
+    for index in 0..len {
+        if let Some(label) = from_label(&get(index)?.0) {
+            labels.insert(index, label);
+        }
+    }
+    Ok(labels)
+}
+
+fn from_label<T: DeserializeOwned>(label: &Label) -> Option<T> {
+    let text = label.text.get(..label.len as usize)?;
+    serde_json::from_slice(text).ok()
+}
+
+fn total(values: &PerCpuValues<Raw<Count>>) -> Count {
+    let mut sum = Count::default();
+    for Raw(value) in values.iter() {
+        add(&mut sum, *value);
+    }
+    sum
+}
+
+fn add(sum: &mut Count, value: Count) {
+    sum.packets.add_assign(value.packets);
+    sum.bytes.add_assign(value.bytes);
+}

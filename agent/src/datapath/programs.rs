@@ -1,0 +1,156 @@
+//! The embedded object: loaded beside whatever is attached, over the pinned maps.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use aya::programs::{ProgramError, RawTracePoint, SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use xdp_core::tables::programs;
+
+use super::embedded;
+use super::error::OpenError;
+use super::pins::Pins;
+use super::sys::{self, ProgramInfo};
+use super::tables;
+use super::test_run::ProgramStats;
+
+const NAMES: [&str; 5] = [
+    programs::NIC,
+    programs::READER,
+    programs::REDIRECT_ERR,
+    programs::DEVMAP_XMIT,
+    programs::EXCEPTION,
+];
+
+/// The loaded programs.
+pub(super) struct Programs {
+    ebpf: Ebpf,
+    pub(super) nic: Loaded,
+    pub(super) reader: Loaded,
+}
+
+/// One loaded program.
+pub(super) struct Loaded {
+    fd: OwnedFd,
+    pub(super) info: ProgramInfo,
+}
+
+impl Loaded {
+    fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self {
+            fd: fd.try_clone_to_owned()?,
+            info: sys::program_info(fd)?,
+        })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Programs {
+    /// Creates the maps that are not pinned yet, and loads the programs.
+    pub(super) fn load(pins: &Pins) -> Result<Self, OpenError> {
+        tables::check_shapes(pins)?;
+        let mut loader = EbpfLoader::new();
+        for name in tables::names() {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        let mut ebpf = loader.load(embedded::OBJECT).map_err(object_error)?;
+        let nic = load::<Xdp>(&mut ebpf, programs::NIC, Xdp::load)?;
+        let reader = load::<SchedClassifier>(&mut ebpf, programs::READER, SchedClassifier::load)?;
+        Ok(Self { ebpf, nic, reader })
+    }
+
+    /// Loads a raw tracepoint program.
+    pub(super) fn tracepoint(&mut self, name: &'static str) -> Result<Loaded, OpenError> {
+        load::<RawTracePoint>(&mut self.ebpf, name, RawTracePoint::load)
+    }
+
+    /// aya's view of the reader, for the attachment by netlink.
+    pub(super) fn classifier(&mut self) -> Option<&mut SchedClassifier> {
+        self.ebpf.program_mut(programs::READER)?.try_into().ok()
+    }
+
+    /// The verifier's numbers of all programs.
+    pub(super) fn stats(&self) -> Result<Vec<ProgramStats>, ProgramError> {
+        let stats = |name: &'static str| {
+            let info = self.ebpf.program(name).ok_or(ProgramError::NotLoaded)?.info()?;
+            Ok(ProgramStats {
+                name,
+                verified_instructions: info.verified_instruction_count(),
+            })
+        };
+        NAMES.into_iter().map(stats).collect()
+    }
+
+    /// aya's view of the NIC's program, for test runs.
+    pub(super) fn xdp(&self) -> Option<&Xdp> {
+        self.ebpf.program(programs::NIC)?.try_into().ok()
+    }
+}
+
+fn load<'a, P>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+    load: impl Fn(&mut P) -> Result<(), ProgramError>,
+) -> Result<Loaded, OpenError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    P: 'a,
+    P: HasFd,
+{
+    let refused = |source| OpenError::Program {
+        program: name,
+        source: Box::new(source),
+    };
+    let program = ebpf
+        .program_mut(name)
+        .ok_or(OpenError::MissingProgram { program: name })?;
+    let program: &mut P = program.try_into().map_err(refused)?;
+    load(program).map_err(refused)?;
+    let fd = program.program_fd().map_err(refused)?;
+    Loaded::new(fd).map_err(|source| refused(ProgramError::IOError(source)))
+}
+
+/// aya's program types have their `fd` in common only by name.
+trait HasFd {
+    fn program_fd(&self) -> Result<BorrowedFd<'_>, ProgramError>;
+}
+
+macro_rules! has_fd {
+    ($($name:ty),+) => { $(
+        impl HasFd for $name {
+            fn program_fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
+                Ok(self.fd()?.as_fd())
+            }
+        }
+    )+ };
+}
+
+has_fd!(Xdp, SchedClassifier, RawTracePoint);
+
+fn object_error(error: EbpfError) -> OpenError {
+    match permission(&error) {
+        Some(errno) => OpenError::Permission {
+            what: "bpf(2)".to_owned(),
+            source: io::Error::from_raw_os_error(errno),
+        },
+        None => OpenError::Object(Box::new(error)),
+    }
+}
+
+/// `EPERM` anywhere among the causes.
+fn permission(error: &EbpfError) -> Option<i32> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let errno = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        if errno == Some(libc::EPERM) {
+            return errno;
+        }
+        cause = error.source();
+    }
+    None
+}

@@ -1,0 +1,165 @@
+//! The few bpf(2) commands that aya lacks, or that it answers with a fallback where only the errno will do.
+//!
+//! `BPF_LINK_CREATE` for XDP is the important one: aya turns to netlink when the kernel says `EINVAL`, which mlx5 says
+//! for a wrong MTU or LRO, and an attachment by netlink can neither be pinned nor exchanged by link update.
+#![expect(unsafe_code, reason = "raw bpf(2) and membarrier(2) calls")]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+mod attr;
+mod info;
+
+use attr::{LinkCreate, LinkDetach, LinkUpdate, Object, ProgramById, TracepointOpen};
+pub(super) use info::{LinkKind, ProgramInfo, link_info, map_id, program_info};
+
+const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
+const BPF_LINK_DETACH: libc::c_long = 34;
+
+const BPF_XDP: u32 = 37;
+const BPF_TCX_INGRESS: u32 = 46;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+const BPF_F_REPLACE: u32 = 1 << 2;
+const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+
+/// Attaches an XDP program to an interface of the calling thread's network namespace, in the driver or not at all.
+pub(super) fn link_create_xdp(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    let attr = LinkCreate {
+        program: program.as_raw_fd() as u32,
+        target: ifindex,
+        attach_type: BPF_XDP,
+        flags: XDP_FLAGS_DRV_MODE,
+        ..LinkCreate::default()
+    };
+    bpf_fd(BPF_LINK_CREATE, &attr)
+}
+
+/// Attaches a classifier behind the others of the interface's ingress (Linux 6.6), in the calling thread's network
+/// namespace.
+pub(super) fn link_create_tcx_ingress(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    let attr = LinkCreate {
+        program: program.as_raw_fd() as u32,
+        target: ifindex,
+        attach_type: BPF_TCX_INGRESS,
+        ..LinkCreate::default()
+    };
+    bpf_fd(BPF_LINK_CREATE, &attr)
+}
+
+/// Exchanges the program behind a link, provided that `old` is still the one.
+pub(super) fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> io::Result<()> {
+    let attr = LinkUpdate {
+        link: link.as_raw_fd() as u32,
+        new_program: new.as_raw_fd() as u32,
+        flags: BPF_F_REPLACE,
+        old_program: old.as_raw_fd() as u32,
+    };
+    bpf(BPF_LINK_UPDATE, &attr).map(drop)
+}
+
+/// Detaches a link whoever else holds it.
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let attr = LinkDetach {
+        link: link.as_raw_fd() as u32,
+    };
+    bpf(BPF_LINK_DETACH, &attr).map(drop)
+}
+
+/// Attaches a raw tracepoint program; the result is a link (Linux 5.8).
+pub(super) fn raw_tracepoint_open(program: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let name = CString::new(name)?;
+    let attr = TracepointOpen {
+        name: name.as_ptr() as u64,
+        program: program.as_raw_fd() as u32,
+        reserved: 0,
+    };
+    bpf_fd(BPF_RAW_TRACEPOINT_OPEN, &attr)
+}
+
+/// The program with this kernel id.
+pub(super) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    bpf_fd(
+        BPF_PROG_GET_FD_BY_ID,
+        &ProgramById {
+            id,
+            ..ProgramById::default()
+        },
+    )
+}
+
+/// Gives an object a name in a bpffs.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attr = Object {
+        path: path.as_ptr() as u64,
+        fd: object.as_raw_fd() as u32,
+        flags: 0,
+    };
+    bpf(BPF_OBJ_PIN, &attr).map(drop)
+}
+
+/// Opens what is pinned at a path, whatever it is.
+pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attr = Object {
+        path: path.as_ptr() as u64,
+        ..Object::default()
+    };
+    bpf_fd(BPF_OBJ_GET, &attr)
+}
+
+/// Waits until every program that was running has returned.
+///
+/// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` (kernel/sched/membarrier.c), and XDP and tc programs run inside
+/// RCU read-side sections.
+pub(super) fn fence() -> io::Result<()> {
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    match unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Commands whose result is a new file descriptor.
+fn bpf_fd<T: attr::Attribute>(command: libc::c_long, attribute: &T) -> io::Result<OwnedFd> {
+    let fd = bpf(command, attribute)?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+fn bpf<T: attr::Attribute>(command: libc::c_long, attribute: &T) -> io::Result<libc::c_long> {
+    // SAFETY: `Attribute` types have the layout that the kernel expects for their command, without padding; the
+    // pointers inside are valid during the call, because the callers hold what they point at.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attribute),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Fills `buffer` with what the kernel says about an object.
+fn object_info<T: attr::Attribute>(object: impl AsFd, buffer: &mut T) -> io::Result<()> {
+    let attr = attr::Info {
+        fd: object.as_fd().as_raw_fd() as u32,
+        len: size_of::<T>() as u32,
+        info: std::ptr::from_mut(buffer) as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &attr).map(drop)
+}

@@ -1,0 +1,78 @@
+//! The programs under `BPF_PROG_TEST_RUN`, and what the verifier thinks of them: for tests and benchmarks.
+
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+
+use super::Datapath;
+
+/// Room for the packet to grow, and for its metadata.
+const SLACK: usize = 512;
+/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+const CONTEXT: usize = 24;
+
+/// What the NIC's program made of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The XDP action.
+    pub action: u32,
+    /// The metadata in front of the packet.
+    pub metadata: Vec<u8>,
+    /// The packet.
+    pub packet: Vec<u8>,
+}
+
+/// The program could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum TestRunError {
+    /// The kernel refused the run.
+    #[error("the kernel refused the test run (packets of 14 bytes to a page can be run)")]
+    Refused(#[source] Box<ProgramError>),
+    /// The embedded object lacks the program.
+    #[error("the embedded object has no program for NICs")]
+    Missing,
+}
+
+/// What the verifier thinks of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// Instructions the verifier walked through, Linux 5.16.
+    pub verified_instructions: Option<u32>,
+}
+
+impl Datapath {
+    /// Runs the NIC's program on a frame, without a NIC. Redirects are decided, not carried out; counters count.
+    pub fn test_run(&self, frame: &[u8]) -> Result<Ran, TestRunError> {
+        let program: &Xdp = self.programs.xdp().ok_or(TestRunError::Missing)?;
+        let mut context_in = [0; CONTEXT];
+        context_in[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+        let mut context_out = [0; CONTEXT];
+        let mut out = vec![0; frame.len() + SLACK];
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ctx_in: Some(&context_in),
+                ctx_out: Some(&mut context_out),
+                repeat: 1,
+                ..TestRunOptions::default()
+            })
+            .map_err(|error| TestRunError::Refused(Box::new(error)))?;
+        out.truncate(result.data_size_out as usize);
+        // Offsets from data_meta, where the output begins.
+        let data = u32::from_ne_bytes([context_out[0], context_out[1], context_out[2], context_out[3]]);
+        let packet = out.split_off((data as usize).min(out.len()));
+        Ok(Ran {
+            action: result.return_value,
+            metadata: out,
+            packet,
+        })
+    }
+
+    /// The verifier's numbers of all programs.
+    pub fn program_stats(&self) -> Result<Vec<ProgramStats>, TestRunError> {
+        self.programs
+            .stats()
+            .map_err(|error| TestRunError::Refused(Box::new(error)))
+    }
+}

@@ -1,0 +1,131 @@
+//! Everything off and away. Works without a running agent and on a directory that is partly broken.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::OpenError;
+use super::links;
+use super::pins::{Lock, Pins};
+use super::sys;
+
+/// What was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uninstalled {
+    /// NICs that were freed, by interface index.
+    pub nics: Vec<u32>,
+    /// Pods' readers that were removed, by the host's interface index.
+    pub readers: Vec<u32>,
+    /// Other pins: tracepoints and maps.
+    pub pins: Vec<PathBuf>,
+    /// What could not be removed, and why.
+    pub failures: Vec<(PathBuf, String)>,
+}
+
+/// The way out, in steps, because the pods have to be restored in between. Refuses while an agent works there.
+pub struct Uninstall {
+    pins: Pins,
+    done: Uninstalled,
+    _lock: Lock,
+}
+
+impl Uninstall {
+    /// Takes the directory and frees the NICs: when this returns, nothing is taken from them any more.
+    pub fn begin(pin_dir: &Path) -> Result<Self, OpenError> {
+        if !pin_dir.exists() {
+            return Err(OpenError::NotInstalled {
+                path: pin_dir.to_owned(),
+            });
+        }
+        let lock = Lock::take(pin_dir)?;
+        let pins = Pins::new(pin_dir);
+        let mut done = Uninstalled::default();
+        for ifindex in list(pins.nics(), &pins)? {
+            if done.detach(&pins.nic(ifindex)) {
+                done.nics.push(ifindex);
+            }
+        }
+        sys::fence().map_err(OpenError::Fence)?;
+        Ok(Self {
+            pins,
+            done,
+            _lock: lock,
+        })
+    }
+
+    /// Pods whose reader is a clsact filter, by the host's interface index; see [`super::detach_clsact`].
+    pub fn clsact_readers(&self) -> Result<Vec<u32>, OpenError> {
+        list(self.pins.clsacts(), &self.pins)
+    }
+
+    /// Pods whose GRO was off before the agent switched it on, by the host's interface index.
+    pub fn gro_switched(&self) -> Result<Vec<u32>, OpenError> {
+        list(self.pins.gros(), &self.pins)
+    }
+
+    /// Removes the readers, the tracepoints, the maps and the directories.
+    pub fn finish(mut self) -> Result<Uninstalled, OpenError> {
+        for ifindex in list(self.pins.readers(), &self.pins)? {
+            if self.done.detach(&self.pins.reader(ifindex)) {
+                self.done.readers.push(ifindex);
+            }
+        }
+        for ifindex in list(self.pins.clsacts(), &self.pins)? {
+            if self.done.remove(&self.pins.clsact(ifindex)) {
+                self.done.readers.push(ifindex);
+            }
+        }
+        self.done.remove_tree(&self.pins.abi());
+        self.done.remove_directory(self.pins.root());
+        Ok(self.done)
+    }
+}
+
+fn list(found: io::Result<Vec<u32>>, pins: &Pins) -> Result<Vec<u32>, OpenError> {
+    found.map_err(|error| OpenError::pin("list", &pins.abi(), error))
+}
+
+impl Uninstalled {
+    /// Detaches a link for good. What is no link is removed like any pin.
+    fn detach(&mut self, pin: &Path) -> bool {
+        match links::detach(pin) {
+            Ok(was_there) => was_there,
+            Err(_) => self.remove(pin),
+        }
+    }
+
+    fn remove(&mut self, pin: &Path) -> bool {
+        self.note(pin, fs::remove_file(pin))
+    }
+
+    /// Removes what is left below a directory, and the directory.
+    fn remove_tree(&mut self, directory: &Path) {
+        let Ok(entries) = fs::read_dir(directory) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.remove_tree(&path);
+            } else if self.remove(&path) {
+                self.pins.push(path);
+            }
+        }
+        self.remove_directory(directory);
+    }
+
+    /// A directory with something of somebody else's in it stays.
+    fn remove_directory(&mut self, directory: &Path) {
+        self.note(directory, fs::remove_dir(directory));
+    }
+
+    fn note(&mut self, path: &Path, result: io::Result<()>) -> bool {
+        match result {
+            Ok(()) => true,
+            Err(error) => {
+                self.failures.push((path.to_owned(), error.to_string()));
+                false
+            }
+        }
+    }
+}
