@@ -60,6 +60,8 @@ pub enum Readiness {
 /// Why a pod cannot take redirected packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NotReady {
+    /// None of the pod's rules redirects, so nothing was asked of its interface.
+    NotPrepared,
     /// The pod's interface is not a veth (netkit has no `ndo_xdp_xmit`).
     NotVeth,
     /// The host's or the pod's end is administratively down.

@@ -1,12 +1,29 @@
 //! What the agent decides, without IO: policies and facts in, changes and reports out.
 //!
 //! ```text
-//! XdpPolicy ─▶ Policy ─┐
-//!                      ├─▶ compile ─▶ Desired ─▶ diff(Installed) ─▶ [Change]
-//! netlink   ─▶ facts ──┘
+//! files     ─▶ manifests ─▶ Policy, Pod ─┐
+//!                                        ├─▶ targets ─▶ compile ─▶ Desired ─▶ diff(Installed) ─▶ [Change]
+//! netlink   ─▶ facts ────────────────────┘      └─▶ the agent prepares the pods' interfaces ─▶ Readiness
 //! ```
+//!
+//! One round of the agent:
+//!
+//! 1. [`manifests::parse`] every file → policies, pods, errors;
+//! 2. [`targets::targets`] with the node's facts → targets, problems;
+//! 3. make each target with `wants_redirect` ready → [`facts::Readiness`] by the host's ifindex;
+//! 4. [`compile::compile`] → what is desired, problems;
+//! 5. [`diff::diff`] against what was read back → changes; apply them; read back again. Empty: the round is over.
 #![forbid(unsafe_code)]
 
 pub mod change;
+pub mod compile;
+pub mod diff;
 pub mod facts;
 pub mod installed;
+pub mod manifests;
+pub mod pod;
+pub mod policy;
+pub mod report;
+pub mod targets;
+#[cfg(feature = "testing")]
+pub mod testing;

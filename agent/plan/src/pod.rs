@@ -1,0 +1,165 @@
+//! Pods, as far as they matter here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1 as k8s;
+use thiserror::Error;
+
+use crate::report::Problem;
+
+/// Namespace of objects that name none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace, `default` if the object names none.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// `metadata.uid`, empty if there is none.
+    pub uid: String,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `status.podIPs` and `status.podIP`, without repetition, in order.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it lives in the host's network namespace: then it is never a target.
+    pub host_network: bool,
+    /// Whether it has run to its end: its addresses may be another pod's already.
+    pub finished: bool,
+}
+
+/// `Pod games/server-0`, as problems name it.
+impl fmt::Display for Pod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pod {}/{}", self.namespace, self.name)
+    }
+}
+
+/// A pod object that says nothing usable.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PodError {
+    /// No `metadata.name`.
+    #[error("Pod in namespace {namespace}: `metadata.name` is missing")]
+    NoName {
+        /// The namespace.
+        namespace: String,
+    },
+    /// An address that is none.
+    #[error("{object}: `{field}` is `{value}`: not an IP address")]
+    BadAddress {
+        /// The pod.
+        object: String,
+        /// Path of the field.
+        field: String,
+        /// What stands there.
+        value: String,
+    },
+}
+
+impl PodError {
+    /// What it is about.
+    pub fn object(&self) -> String {
+        match self {
+            Self::NoName { namespace } => format!("Pod {namespace}/"),
+            Self::BadAddress { object, .. } => object.clone(),
+        }
+    }
+
+    /// Path of the field.
+    pub fn field(&self) -> &str {
+        match self {
+            Self::NoName { .. } => "metadata.name",
+            Self::BadAddress { field, .. } => field,
+        }
+    }
+
+    /// What stands there.
+    pub fn value(&self) -> &str {
+        match self {
+            Self::NoName { .. } => "",
+            Self::BadAddress { value, .. } => value,
+        }
+    }
+
+    /// A constant in CamelCase, for machines.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoName { .. } => "NoName",
+            Self::BadAddress { .. } => "BadAddress",
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoName { .. } => "give it a name",
+            Self::BadAddress { .. } => "write an address without a prefix length: 192.0.2.7, 2001:db8::7",
+        }
+    }
+}
+
+impl From<&PodError> for Problem {
+    fn from(error: &PodError) -> Self {
+        let what = match error {
+            PodError::NoName { .. } => "a name is missing",
+            PodError::BadAddress { .. } => "not an IP address",
+        };
+        let message = format!("`{}` is `{}`: {what}", error.field(), error.value());
+        Self::new(error.object(), error.reason(), message, error.remedy())
+    }
+}
+
+impl TryFrom<&k8s::Pod> for Pod {
+    type Error = PodError;
+
+    fn try_from(object: &k8s::Pod) -> Result<Self, PodError> {
+        let meta = &object.metadata;
+        let namespace = meta.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into());
+        let Some(name) = meta.name.clone().filter(|name| !name.is_empty()) else {
+            return Err(PodError::NoName { namespace });
+        };
+        let addresses = addresses(object, &format!("Pod {namespace}/{name}"))?;
+        let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
+        Ok(Self {
+            namespace,
+            name,
+            uid: meta.uid.clone().unwrap_or_default(),
+            labels: meta.labels.clone().unwrap_or_default(),
+            addresses,
+            host_network: object.spec.as_ref().and_then(|spec| spec.host_network) == Some(true),
+            finished: matches!(phase, Some("Succeeded" | "Failed")),
+        })
+    }
+}
+
+fn addresses(object: &k8s::Pod, name: &str) -> Result<Vec<IpAddr>, PodError> {
+    let Some(status) = &object.status else {
+        return Ok(Vec::new());
+    };
+    let listed = status.pod_ips.iter().flatten().enumerate();
+    let fields = listed
+        .map(|(index, pod_ip)| (format!("status.podIPs[{index}].ip"), pod_ip.ip.as_str()))
+        .chain(
+            status
+                .pod_ip
+                .iter()
+                .map(|ip| ("status.podIP".to_owned(), ip.as_str())),
+        )
+        .filter(|(_, value)| !value.is_empty());
+    let mut found = Vec::new();
+    for (field, value) in fields {
+        let address: IpAddr = value.parse().map_err(|_| PodError::BadAddress {
+            object: name.to_owned(),
+            field,
+            value: value.to_owned(),
+        })?;
+        let address = address.to_canonical();
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,144 @@
+//! From the API object to the validated policy.
+
+use std::collections::BTreeMap;
+
+use xdp_core::tables::{Action, MAX_ENTRIES};
+use xdp_crds::{IngressRule, RuleAction, XdpPolicy};
+
+use super::fault::{Fault, PolicyError};
+use super::{MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, ports, prefix, selector};
+use crate::pod::DEFAULT_NAMESPACE;
+
+/// A fault at a field of some policy.
+pub(super) struct Refused {
+    pub(super) field: String,
+    pub(super) value: String,
+    pub(super) fault: Fault,
+}
+
+impl Refused {
+    pub(super) fn new(field: impl Into<String>, value: impl ToString, fault: Fault) -> Self {
+        Self {
+            field: field.into(),
+            value: value.to_string(),
+            fault,
+        }
+    }
+}
+
+impl TryFrom<&XdpPolicy> for Policy {
+    type Error = PolicyError;
+
+    fn try_from(object: &XdpPolicy) -> Result<Self, PolicyError> {
+        let meta = &object.metadata;
+        let namespace = meta.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        let name = meta.name.as_deref().unwrap_or_default();
+        policy(object, namespace, name).map_err(|refused| PolicyError {
+            object: format!("XdpPolicy {namespace}/{name}"),
+            field: refused.field,
+            value: refused.value,
+            fault: refused.fault,
+        })
+    }
+}
+
+fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Refused> {
+    if name.is_empty() {
+        return Err(Refused::new("metadata.name", "", Fault::NoName));
+    }
+    let spec = &object.spec;
+    let priority = u16::try_from(spec.priority)
+        .ok()
+        .filter(|priority| *priority <= MAX_PRIORITY);
+    let priority =
+        priority.ok_or_else(|| Refused::new("spec.priority", spec.priority, Fault::BadPriority))?;
+    let rules = spec.ingress.iter().enumerate();
+    let rules = rules
+        .map(|(index, rule)| convert_rule(&format!("spec.ingress[{index}]"), rule))
+        .collect::<Result<Vec<_>, _>>()?;
+    check_names(&rules)?;
+    check_size(&rules)?;
+    Ok(Policy {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        priority,
+        created: object.metadata.creation_timestamp.clone(),
+        selector: selector::convert("spec.podSelector", &spec.pod_selector)?,
+        enforcement: spec.enforcement,
+        rules,
+    })
+}
+
+fn convert_rule(path: &str, rule: &IngressRule) -> Result<Rule, Refused> {
+    check_name(&format!("{path}.name"), &rule.name)?;
+    let peers = rule.from.iter().enumerate();
+    let peers = peers
+        .map(|(index, peer)| prefix::convert_peer(&format!("{path}.from[{index}].ipBlock"), &peer.ip_block))
+        .collect::<Result<_, _>>()?;
+    let entries = rule.ports.iter().enumerate();
+    let ports = entries
+        .map(|(index, port)| ports::convert(&format!("{path}.ports[{index}]"), port))
+        .collect::<Result<_, _>>()?;
+    Ok(Rule {
+        name: rule.name.clone(),
+        peers,
+        ports,
+        action: match rule.action {
+            RuleAction::Redirect => Action::Redirect,
+            RuleAction::Pass => Action::Pass,
+            RuleAction::Drop => Action::Drop,
+        },
+        mark: convert_mark(&format!("{path}.mark"), rule)?,
+    })
+}
+
+fn convert_mark(field: &str, rule: &IngressRule) -> Result<Option<u32>, Refused> {
+    let Some(mark) = rule.mark else {
+        return Ok(None);
+    };
+    if rule.action != RuleAction::Redirect {
+        return Err(Refused::new(field, mark, Fault::MarkWithoutRedirect));
+    }
+    u32::try_from(mark)
+        .map(Some)
+        .map_err(|_| Refused::new(field, mark, Fault::BadMark))
+}
+
+fn check_name(field: &str, name: &str) -> Result<(), Refused> {
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let bytes = name.as_bytes();
+    if name.is_empty() {
+        return Err(Refused::new(field, name, Fault::NoName));
+    }
+    if bytes.len() > MAX_RULE_NAME || !edge(bytes.first()) || !edge(bytes.last()) || !bytes.iter().all(inner)
+    {
+        return Err(Refused::new(field, name, Fault::BadRuleName));
+    }
+    Ok(())
+}
+
+fn check_names(rules: &[Rule]) -> Result<(), Refused> {
+    let mut seen = BTreeMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        if let Some(first) = seen.insert(&rule.name, index) {
+            let field = format!("spec.ingress[{index}].name");
+            return Err(Refused::new(field, &rule.name, Fault::DuplicateRule { first }));
+        }
+    }
+    Ok(())
+}
+
+/// A policy that no pod has room for says so wherever it is read, with or without pods.
+fn check_size(rules: &[Rule]) -> Result<(), Refused> {
+    let needed = crate::compile::entries_needed(rules);
+    if needed > MAX_ENTRIES {
+        let value = format!("{} rules", rules.len());
+        return Err(Refused::new(
+            "spec.ingress",
+            value,
+            Fault::TooManyEntries { needed },
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! What can be wrong with a policy, and what to do about it.
+
+use thiserror::Error;
+use xdp_core::tables::MAX_ENTRIES;
+
+use super::{MAX_PRIORITY, MAX_RULE_NAME};
+use crate::report::Problem;
+
+/// A policy that is refused, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{object}: `{field}` is `{value}`: {fault}")]
+pub struct PolicyError {
+    /// `XdpPolicy games/players`.
+    pub object: String,
+    /// Path of the field: `spec.ingress[0].from[0].ipBlock.cidr`.
+    pub field: String,
+    /// What stands there.
+    pub value: String,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+impl From<&PolicyError> for Problem {
+    fn from(error: &PolicyError) -> Self {
+        Self::new(
+            &error.object,
+            error.fault.reason(),
+            format!("`{}` is `{}`: {}", error.field, error.value, error.fault),
+            error.fault.remedy(),
+        )
+    }
+}
+
+/// What is wrong with a field's value.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// `metadata.name` or a rule's name is missing.
+    #[error("a name is missing")]
+    NoName,
+    /// A rule's name cannot be shown or stored.
+    #[error("not a valid rule name")]
+    BadRuleName,
+    /// Two rules of a policy have the same name.
+    #[error("rule {first} of this policy has the same name")]
+    DuplicateRule {
+        /// Index of the earlier one.
+        first: usize,
+    },
+    /// Out of range.
+    #[error("not in 0 to {MAX_PRIORITY}")]
+    BadPriority,
+    /// Out of range.
+    #[error("not in 0 to {}", u32::MAX)]
+    BadMark,
+    /// A mark where nothing carries it.
+    #[error("only redirected packets carry a mark")]
+    MarkWithoutRedirect,
+    /// Not an address and a prefix length.
+    #[error("not a network in CIDR notation")]
+    NotCidr,
+    /// The prefix length does not exist in the family.
+    #[error("the prefix is longer than {longest} bits")]
+    PrefixTooLong {
+        /// Length of an address.
+        longest: u8,
+    },
+    /// The address has bits set that the prefix does not cover.
+    #[error("bits are set beyond the prefix")]
+    HostBits {
+        /// The network that was probably meant.
+        network: String,
+    },
+    /// IPv4 written as IPv6.
+    #[error("an IPv4-mapped IPv6 network")]
+    MappedV4,
+    /// An `except` of the other family.
+    #[error("not of the same address family as its cidr `{cidr}`")]
+    MixedFamilies {
+        /// The peer's network.
+        cidr: String,
+    },
+    /// An `except` that is not a part of its `cidr`.
+    #[error("not inside its cidr `{cidr}`")]
+    ExceptOutside {
+        /// The peer's network.
+        cidr: String,
+    },
+    /// Out of range.
+    #[error("not in 0 to {}", u16::MAX)]
+    BadPort,
+    /// A range that ends before it begins.
+    #[error("less than port `{port}`")]
+    EndBeforePort {
+        /// Where the range begins.
+        port: i32,
+    },
+    /// A range that begins nowhere.
+    #[error("endPort without port")]
+    EndWithoutPort,
+    /// A port for a protocol without ports.
+    #[error("{protocol} has no ports")]
+    PortWithoutPorts {
+        /// The protocol.
+        protocol: &'static str,
+    },
+    /// `In` or `NotIn` without values.
+    #[error("{operator} without values")]
+    NoValues {
+        /// The operator.
+        operator: &'static str,
+    },
+    /// `Exists` or `DoesNotExist` with values.
+    #[error("{operator} with values")]
+    SuperfluousValues {
+        /// The operator.
+        operator: &'static str,
+    },
+    /// A requirement without a key.
+    #[error("an empty label key")]
+    NoKey,
+    /// The policy alone is larger than a pod's list.
+    #[error("{needed} entries, and the limit MAX_ENTRIES is {MAX_ENTRIES} per pod")]
+    TooManyEntries {
+        /// Entries that the policy takes.
+        needed: usize,
+    },
+}
+
+impl Fault {
+    /// A constant in CamelCase, for machines.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoName => "NoName",
+            Self::BadRuleName => "BadRuleName",
+            Self::DuplicateRule { .. } => "DuplicateRule",
+            Self::BadPriority => "BadPriority",
+            Self::BadMark => "BadMark",
+            Self::MarkWithoutRedirect => "MarkWithoutRedirect",
+            Self::NotCidr => "NotCidr",
+            Self::PrefixTooLong { .. } => "PrefixTooLong",
+            Self::HostBits { .. } => "HostBits",
+            Self::MappedV4 => "MappedV4",
+            Self::MixedFamilies { .. } => "MixedFamilies",
+            Self::ExceptOutside { .. } => "ExceptOutside",
+            Self::BadPort => "BadPort",
+            Self::EndBeforePort { .. } => "EndBeforePort",
+            Self::EndWithoutPort => "EndWithoutPort",
+            Self::PortWithoutPorts { .. } => "PortWithoutPorts",
+            Self::NoValues { .. } => "NoValues",
+            Self::SuperfluousValues { .. } => "SuperfluousValues",
+            Self::NoKey => "NoKey",
+            Self::TooManyEntries { .. } => "TooManyEntries",
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoName => "give it a name".into(),
+            Self::BadRuleName => format!(
+                "use 1 to {MAX_RULE_NAME} letters, digits, `-`, `_` and `.`, beginning and ending with a letter or \
+                 digit"
+            ),
+            Self::DuplicateRule { .. } => "give every rule of the policy a name of its own".into(),
+            Self::BadPriority => format!("use a number from 0 (first) to {MAX_PRIORITY} (last)"),
+            Self::BadMark => format!("use a number from 0 to {}", u32::MAX),
+            Self::MarkWithoutRedirect => "remove the mark, or use `action: Redirect`".into(),
+            Self::NotCidr => "write an address and a prefix length: 198.51.100.0/24, 2001:db8::/32".into(),
+            Self::PrefixTooLong { longest } => format!("use a prefix length from 0 to {longest}"),
+            Self::HostBits { network } => format!("write `{network}`, or a longer prefix"),
+            Self::MappedV4 => "write it as an IPv4 network".into(),
+            Self::MixedFamilies { .. } => "put it under a cidr of its own family".into(),
+            Self::ExceptOutside { .. } => "remove it, or use a network inside the cidr".into(),
+            Self::BadPort => format!("use a number from 0 to {}", u16::MAX),
+            Self::EndBeforePort { port } => format!("use a number from {port} to {}", u16::MAX),
+            Self::EndWithoutPort => "add `port`, the first port of the range".into(),
+            Self::PortWithoutPorts { .. } => "remove `port` and `endPort`, or use TCP, UDP or SCTP".into(),
+            Self::NoValues { .. } => "add a value, or use Exists or DoesNotExist".into(),
+            Self::SuperfluousValues { .. } => "remove the values, or use In or NotIn".into(),
+            Self::NoKey => "name the label".into(),
+            Self::TooManyEntries { .. } => {
+                "split the policy by pods, or use fewer ports and larger networks (a rule takes peers × ports entries, \
+                 and one per except)"
+                    .into()
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Label selectors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xdp_crds::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
+
+use super::convert::Refused;
+use super::fault::Fault;
+
+/// Which pods, by their labels. All conditions must hold; none at all selects every pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Condition {
+    In(String, BTreeSet<String>),
+    NotIn(String, BTreeSet<String>),
+    Exists(String),
+    Absent(String),
+}
+
+impl Selector {
+    /// Whether an object with these labels is selected.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(labels))
+    }
+}
+
+impl Condition {
+    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        match self {
+            Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
+            Self::NotIn(key, values) => !labels.get(key).is_some_and(|value| values.contains(value)),
+            Self::Exists(key) => labels.contains_key(key),
+            Self::Absent(key) => !labels.contains_key(key),
+        }
+    }
+}
+
+pub(super) fn convert(path: &str, selector: &LabelSelector) -> Result<Selector, Refused> {
+    let labels = selector.match_labels.iter().map(|(key, value)| {
+        let field = format!("{path}.matchLabels");
+        check_key(field, key)?;
+        Ok(Condition::In(key.clone(), BTreeSet::from([value.clone()])))
+    });
+    let expressions = selector.match_expressions.iter().enumerate();
+    let expressions = expressions
+        .map(|(index, requirement)| condition(&format!("{path}.matchExpressions[{index}]"), requirement));
+    let conditions = labels.chain(expressions).collect::<Result<_, _>>()?;
+    Ok(Selector { conditions })
+}
+
+fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condition, Refused> {
+    use LabelSelectorOperator::{DoesNotExist, Exists, In, NotIn};
+    let LabelSelectorRequirement {
+        key,
+        operator,
+        values,
+    } = requirement;
+    check_key(format!("{path}.key"), key)?;
+    let name = match operator {
+        In => "In",
+        NotIn => "NotIn",
+        Exists => "Exists",
+        DoesNotExist => "DoesNotExist",
+    };
+    let fault = match (operator, values.is_empty()) {
+        (In | NotIn, true) => Some(Fault::NoValues { operator: name }),
+        (Exists | DoesNotExist, false) => Some(Fault::SuperfluousValues { operator: name }),
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        return Err(Refused::new(
+            format!("{path}.values"),
+            format!("[{}]", values.join(", ")),
+            fault,
+        ));
+    }
+    let set = values.iter().cloned().collect();
+    Ok(match operator {
+        In => Condition::In(key.clone(), set),
+        NotIn => Condition::NotIn(key.clone(), set),
+        Exists => Condition::Exists(key.clone()),
+        DoesNotExist => Condition::Absent(key.clone()),
+    })
+}
+
+fn check_key(field: String, key: &str) -> Result<(), Refused> {
+    if key.is_empty() {
+        return Err(Refused::new(field, key, Fault::NoKey));
+    }
+    Ok(())
+}

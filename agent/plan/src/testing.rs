@@ -1,0 +1,1 @@
+//! For tests: the oracle, and generators of policies, pods and packets.
