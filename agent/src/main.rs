@@ -1,2 +1,16 @@
-//! The node agent.
-fn main() {}
+//! The node agent: see `xdp-agent --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use xdp_agent::{Cli, execute};
+
+fn main() -> ExitCode {
+    match execute(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xdp-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The loop: wait for something to change, then make one round.
+//!
+//! ```text
+//! files   ─▶ policies, pods ─┐
+//!                            ├─▶ targets ─▶ (make interfaces ready) ─▶ compile ─▶ diff(installed) ─▶ apply
+//! netlink ─▶ facts ──────────┘
+//! ```
+//!
+//! A round asks for everything and remembers nothing but what it told the log: what is installed is read back, so a
+//! round after a crash is a round like any other. What fails is a problem, is shown, and is tried again.
+
+mod nics;
+mod pods;
+mod problems;
+mod round;
+mod signals;
+
+use std::{
+    path::Path,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tracing::info;
+
+use self::round::{Agent, Round};
+use crate::{args, datapath::Datapath, netlink::Monitor, nic::NicSelector, source::Manifests, system};
+
+/// What wakes the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// Something in the manifests folder changed.
+    Manifests,
+    /// Something about links, addresses or namespaces changed.
+    Network,
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// A burst of events makes one round.
+const QUIET: Duration = Duration::from_millis(5);
+/// A burst that does not end makes a round all the same.
+const LONGEST_BURST: Duration = Duration::from_millis(100);
+/// Without any event: look whether the kernel still holds what it should.
+const RESYNC: Duration = Duration::from_secs(30);
+/// First and longest pause before what failed is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Runs until SIGTERM or SIGINT. Everything stays in force afterwards.
+pub fn run(args: &args::Run) -> anyhow::Result<()> {
+    let pin_dir = &args.pins.pin_dir;
+    system::check_permissions()?;
+    system::check_bpffs(pin_dir)?;
+    let (sender, events) = mpsc::channel();
+    signals::forward(sender.clone())?;
+    let manifests = Manifests::follow(&args.manifests, sender.clone(), Event::Manifests)?;
+    // A receiver that is gone means that the loop has ended.
+    let _monitor = Monitor::start(move || drop(sender.send(Event::Network)))
+        .context("changes of interfaces cannot be followed")?;
+    let datapath = open(pin_dir)?;
+    let selector = NicSelector {
+        globs: args.nics.clone(),
+        drivers: args.nic_drivers.clone(),
+        pci: Vec::new(),
+    };
+    follow(&mut Agent::new(datapath, manifests, selector), &events);
+    info!("stopped; everything stays in force");
+    Ok(())
+}
+
+fn open(pin_dir: &Path) -> anyhow::Result<Datapath> {
+    let started = Instant::now();
+    let datapath = Datapath::open(pin_dir)?;
+    let milliseconds = started.elapsed().as_millis() as u64;
+    info!(pin_dir = %pin_dir.display(), milliseconds, "programs loaded, tables open");
+    Ok(datapath)
+}
+
+fn follow(agent: &mut Agent, events: &Receiver<Event>) {
+    let mut pause = RETRY.0;
+    loop {
+        let wait = match agent.round() {
+            Round::Settled => {
+                pause = RETRY.0;
+                RESYNC
+            }
+            Round::Incomplete => {
+                let wait = pause;
+                pause = (pause * 2).min(RETRY.1);
+                wait
+            }
+        };
+        if next(events, wait) == Some(Event::Stop) {
+            return;
+        }
+    }
+}
+
+/// Waits for the end of a burst of events. `None`: there was none. A stop ends the wait at once.
+fn next(events: &Receiver<Event>, wait: Duration) -> Option<Event> {
+    let first = match events.recv_timeout(wait) {
+        Ok(event) => event,
+        Err(RecvTimeoutError::Timeout) => return None,
+        Err(RecvTimeoutError::Disconnected) => return Some(Event::Stop),
+    };
+    let latest = Instant::now() + LONGEST_BURST;
+    let mut last = first;
+    while last != Event::Stop && Instant::now() < latest {
+        match events.recv_timeout(QUIET) {
+            Ok(event) => last = event,
+            Err(_) => break,
+        }
+    }
+    Some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_events_wakes_the_loop_once_and_a_stop_is_never_lost_in_it() {
+        let (sender, events) = mpsc::channel();
+        for event in [Event::Network, Event::Manifests, Event::Network] {
+            sender.send(event).unwrap();
+        }
+        assert_eq!(next(&events, Duration::ZERO), Some(Event::Network));
+        assert_eq!(next(&events, Duration::ZERO), None);
+
+        for event in [Event::Network, Event::Stop, Event::Network] {
+            sender.send(event).unwrap();
+        }
+        assert_eq!(next(&events, Duration::ZERO), Some(Event::Stop));
+    }
+}
