@@ -1,6 +1,9 @@
 //! What the kernel only tells its tracepoints. The arguments are those of `include/trace/events/xdp.h`, unchanged from
 //! Linux 5.6 to 7.1.
-#![expect(unsafe_code, reason = "kernel memory is read, and the counters are shared by all CPUs")]
+#![expect(
+    unsafe_code,
+    reason = "kernel memory is read, and the counters are shared by all CPUs"
+)]
 
 use core::arch::asm;
 
@@ -16,7 +19,14 @@ use crate::tables::{FAILURES, config};
 pub(crate) fn redirect_err(ctx: &RawTracePointContext) {
     let (err, map_id, index) = (ctx.arg::<i32>(3), ctx.arg::<u32>(5), ctx.arg::<u32>(6));
     if config().is_some_and(|config| config.devices_map_id == map_id) {
-        add(FailureKey { kind: FailureKey::REDIRECT_ERR, subject: index, code: err.unsigned_abs() }, 1);
+        add(
+            FailureKey {
+                kind: FailureKey::REDIRECT_ERR,
+                subject: index,
+                code: err.unsigned_abs(),
+            },
+            1,
+        );
     }
 }
 
@@ -27,7 +37,14 @@ pub(crate) fn devmap_xmit(ctx: &RawTracePointContext) {
     if drops > 0
         && let Some(subject) = ifindex(target)
     {
-        add(FailureKey { kind: FailureKey::DEVMAP_XMIT, subject, code: err.unsigned_abs() }, drops as u64);
+        add(
+            FailureKey {
+                kind: FailureKey::DEVMAP_XMIT,
+                subject,
+                code: err.unsigned_abs(),
+            },
+            drops as u64,
+        );
     }
 }
 
@@ -36,7 +53,14 @@ pub(crate) fn devmap_xmit(ctx: &RawTracePointContext) {
 pub(crate) fn exception(ctx: &RawTracePointContext) {
     let (device, action) = (ctx.arg::<usize>(0), ctx.arg::<u32>(2));
     if let Some(subject) = ifindex(device) {
-        add(FailureKey { kind: FailureKey::EXCEPTION, subject, code: action }, 1);
+        add(
+            FailureKey {
+                kind: FailureKey::EXCEPTION,
+                subject,
+                code: action,
+            },
+            1,
+        );
     }
 }
 
@@ -67,6 +91,8 @@ fn add_to_existing(key: &FailureKey, packets: u64) -> bool {
     };
     // SAFETY: values of the map are eight aligned bytes, and all programs add to them atomically. By hand, because
     // Rust's atomics have no addition on targets without compare-and-swap.
-    unsafe { asm!("lock *(u64 *)({value} + 0) += {packets}", value = in(reg) value, packets = in(reg) packets) };
+    unsafe {
+        asm!("lock *(u64 *)({value} + 0) += {packets}", value = in(reg) value, packets = in(reg) packets)
+    };
     true
 }

@@ -5,8 +5,8 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray};
 use xdp_core::tables::{
-    Address, Block, Config, Count, EVENTS as EVENT_CODES, FailureKey, Label, MAX_ADDRESSES, MAX_BLOCKS, MAX_FAILURES,
-    MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, RuleCounters, SlotWord,
+    Address, Block, Config, Count, EVENTS as EVENT_CODES, FailureKey, Label, MAX_ADDRESSES, MAX_BLOCKS,
+    MAX_FAILURES, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, RuleCounters, SlotWord,
 };
 use xdp_core::verdict::Tables;
 
