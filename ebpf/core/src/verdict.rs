@@ -8,8 +8,10 @@ mod control;
 
 pub use crate::parse::Unparsed;
 
+use self::classify::Key;
 use crate::metadata::Metadata;
 use crate::parse::{self, Bytes, Packet};
+
 use crate::tables::{Action, Address, Block, Count, Entry, RuleCounters, SlotWord};
 
 /// What the program reads. Every lookup may fail, at any time.
@@ -193,21 +195,25 @@ impl Verdict {
 pub fn decide<B: Bytes + ?Sized>(bytes: &B, tables: &impl Tables) -> Verdict {
     match parse::parse(bytes) {
         Ok(packet) if control::is_control(&packet) => Verdict::NotConsidered,
-        Ok(packet) => look_up(&packet, tables).unwrap_or(Verdict::NotConsidered),
+        Ok(packet) => look_up(bytes, &packet, tables).unwrap_or(Verdict::NotConsidered),
         Err(reason) => Verdict::Unparsed(reason),
     }
 }
 
 /// `None`: no rules are in force for this destination.
 #[inline(always)]
-fn look_up(packet: &Packet, tables: &impl Tables) -> Option<Verdict> {
+fn look_up<B: Bytes + ?Sized>(bytes: &B, packet: &Packet, tables: &impl Tables) -> Option<Verdict> {
     let slot = tables.slot(&packet.destination)?;
     let block = tables.word(slot)?.block()?;
     if !tables.alive(slot) {
         return None;
     }
     let block = tables.block(block)?;
-    Some(match classify::first_match(block, packet) {
+    let packet = &Packet {
+        tags: bytes.forget(packet.tags),
+        ..*packet
+    };
+    Some(match classify::first_match(block, &Key::new(bytes, packet)) {
         Some(entry) => act(packet, slot, block, entry),
         None => Verdict::NoMatch,
     })

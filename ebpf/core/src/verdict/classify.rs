@@ -1,7 +1,7 @@
 //! The ordered list: the first entry that matches and is not excluded decides.
 
 use super::control::is_path_mtu;
-use crate::parse::{Packet, Transport};
+use crate::parse::{Bytes, Packet, Transport};
 use crate::tables::{Address, Block, Entry, MAX_ENTRIES};
 
 /// Outside the range of every entry.
@@ -11,28 +11,32 @@ const NO_PROTOCOL: u32 = 0x100;
 
 /// A packet as the entries see it: plain numbers, so that the verifier need not follow the loop once for every shape
 /// of packet.
-struct Key {
+pub(super) struct Key {
     source: Address,
     protocol: u32,
     port: u32,
     /// Flags that an entry must have.
-    required: u16,
+    required: u32,
 }
 
 impl Key {
     #[inline(always)]
-    fn new(packet: &Packet) -> Self {
+    pub(super) fn new<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
         Self {
             source: packet.source,
-            protocol: match packet.transport {
+            protocol: bytes.forget(match packet.transport {
                 Transport::LaterFragment => NO_PROTOCOL,
                 _ => u32::from(packet.protocol),
-            },
-            port: match packet.transport {
+            }),
+            port: bytes.forget(match packet.transport {
                 Transport::Ports { destination, .. } => u32::from(destination),
                 _ => NO_PORT,
-            },
-            required: if is_path_mtu(packet) { Entry::PROTOCOL } else { 0 },
+            }),
+            required: bytes.forget(if is_path_mtu(packet) {
+                u32::from(Entry::PROTOCOL)
+            } else {
+                0
+            }),
         }
     }
 
@@ -45,7 +49,7 @@ impl Key {
 
     #[inline(always)]
     fn is_to(&self, entry: &Entry) -> bool {
-        if entry.flags & self.required != self.required {
+        if u32::from(entry.flags) & self.required != self.required {
             return false;
         }
         if entry.flags & Entry::PROTOCOL != 0 && self.protocol != u32::from(entry.protocol) {
@@ -57,8 +61,7 @@ impl Key {
 }
 
 #[inline(always)]
-pub(super) fn first_match<'b>(block: &'b Block, packet: &Packet) -> Option<&'b Entry> {
-    let key = Key::new(packet);
+pub(super) fn first_match<'b>(block: &'b Block, key: &Key) -> Option<&'b Entry> {
     let mut excluded = false;
     for index in 0..MAX_ENTRIES {
         if index as u32 >= block.len {
