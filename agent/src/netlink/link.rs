@@ -141,7 +141,7 @@ fn decode_xdp(nested: &[u8]) -> Result<XdpState, DecodeError> {
             IFLA_XDP_ATTACHED => xdp.mode = mode(parse_u8(value)?),
             // Ascending order puts the driver's id before those of the other modes.
             IFLA_XDP_PROG_ID..=IFLA_XDP_HW_PROG_ID if xdp.program_id.is_none() => {
-                xdp.program_id = Some(parse_u32(value)?).filter(|id| *id != 0);
+                xdp.program_id = Some(parse_u32(value)?);
             }
             _ => {}
         }
