@@ -9,7 +9,9 @@ pub mod nic;
 pub mod readiness;
 mod run;
 pub mod source;
+pub mod status;
 pub mod system;
+pub mod uninstall;
 
 pub use args::{Cli, Command};
 

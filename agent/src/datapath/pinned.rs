@@ -13,6 +13,7 @@ use xdp_core::tables::{
     SlotWord, maps,
 };
 use xdp_plan::installed::{Installed, PodLabel, RuleLabel};
+use xdp_plan::report::Problem;
 
 use super::error::OpenError;
 use super::pins::{Lock, Pins};
@@ -98,7 +99,7 @@ impl Pinned {
     }
 
     /// What the agent could not do.
-    pub fn problems<T: DeserializeOwned>(&self) -> Result<Vec<T>, OpenError> {
+    pub fn problems(&self) -> Result<Vec<Problem>, OpenError> {
         let labels = read_labels(MAX_PROBLEMS, |index| self.tables.problems.get(&index, 0))
             .map_err(OpenError::table(maps::PROBLEMS))?;
         Ok(labels.into_values().collect())
@@ -189,6 +190,12 @@ impl Pinned {
             program_id: program.id,
             program_tag: program.tag,
         }))
+    }
+
+    /// The kernel's tag of any loaded program.
+    pub fn program_tag(&self, program_id: u32) -> Option<u64> {
+        let program = sys::program_by_id(program_id).ok()?;
+        Some(sys::program_info(program.as_fd()).ok()?.tag)
     }
 
     /// Host ends of pairs whose pod end had GRO off before the agent switched it on.

@@ -1,0 +1,82 @@
+//! Reads everything at once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use xdp_core::tables::{Count, FailureKey, RuleCounters};
+use xdp_plan::installed::Installed;
+use xdp_plan::report::Problem;
+
+use super::{Status, build};
+use crate::datapath::{NicProgram, OpenError, Pinned};
+use crate::ethtool::{self, Driver};
+use crate::netlink::{HostLink, NetlinkError, host_links};
+
+/// The status could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The pinned tables.
+    #[error(transparent)]
+    Tables(#[from] OpenError),
+    /// The interfaces.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) pin_dir: String,
+    pub(super) running: bool,
+    pub(super) installed: Installed,
+    pub(super) counters: BTreeMap<u32, (RuleCounters, Count)>,
+    pub(super) events: BTreeMap<u32, Count>,
+    pub(super) failures: BTreeMap<FailureKey, u64>,
+    pub(super) problems: Vec<Problem>,
+    /// Our pinned links on NICs.
+    pub(super) programs: BTreeMap<u32, NicProgram>,
+    pub(super) links: Vec<Interface>,
+}
+
+/// An interface of the host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interface {
+    pub(super) link: HostLink,
+    pub(super) driver: Driver,
+    /// Tag of the program that is attached.
+    pub(super) tag: Option<u64>,
+}
+
+/// Reads the status of a pin directory.
+pub fn collect(pin_dir: &Path) -> Result<Status, StatusError> {
+    Ok(build::status(&snapshot(pin_dir)?))
+}
+
+fn snapshot(pin_dir: &Path) -> Result<Snapshot, StatusError> {
+    let pinned = Pinned::open(pin_dir)?;
+    let installed = pinned.installed()?;
+    let mut counters = BTreeMap::new();
+    for rule in installed.rules.keys() {
+        counters.insert(*rule, (pinned.rule_counters(*rule)?, pinned.delivered(*rule)?));
+    }
+    let links = host_links()?;
+    Ok(Snapshot {
+        pin_dir: pin_dir.display().to_string(),
+        running: pinned.agent_running()?,
+        installed,
+        counters,
+        events: pinned.events()?,
+        failures: pinned.failures()?,
+        problems: pinned.problems()?,
+        programs: pinned.nics()?,
+        links: links.into_iter().map(|link| describe(&pinned, link)).collect(),
+    })
+}
+
+fn describe(pinned: &Pinned, link: HostLink) -> Interface {
+    Interface {
+        driver: ethtool::driver(&link.name).unwrap_or_default(),
+        tag: link.xdp.program_id.and_then(|id| pinned.program_tag(id)),
+        link,
+    }
+}

@@ -1,0 +1,200 @@
+//! A restart adopts what is pinned.
+
+use std::collections::BTreeMap;
+
+use xdp_agent::datapath::{Datapath, Outcome, Pinned};
+use xdp_core::tables::{Action, Address, Block, Entry, MAX_ENTRIES, SlotWord};
+use xdp_plan::change::Change;
+use xdp_plan::facts::Readiness;
+use xdp_plan::installed::{PodLabel, RuleLabel, SlotIdentity};
+use xdp_plan::report::Problem;
+
+use crate::bpffs::Bpffs;
+
+/// `lo`: any device will do where packets are not carried out.
+const LOOPBACK: u32 = 1;
+
+#[test]
+fn what_was_applied_is_read_back_by_a_later_agent() {
+    let bpffs = Bpffs::new();
+    let changes = round(3, 7);
+    apply(&mut Datapath::open(&bpffs.pin_dir()).unwrap(), &changes);
+    let installed = Datapath::open(&bpffs.pin_dir()).unwrap().installed().unwrap();
+    assert_eq!(installed.addresses, BTreeMap::from([(address(), 3)]));
+    assert_eq!(installed.words, BTreeMap::from([(3, SlotWord::new(1, 7))]));
+    assert_eq!(installed.blocks, BTreeMap::from([(7, block())]));
+    assert_eq!(installed.devices, BTreeMap::from([(3, LOOPBACK)]));
+    assert_eq!(installed.pods, BTreeMap::from([(3, pod())]));
+    assert_eq!(installed.rules, BTreeMap::from([(9, rule())]));
+}
+
+#[test]
+fn a_change_that_fails_ends_its_slots_turn_only() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let changes = [
+        Change::SetDevice {
+            slot: 1,
+            ifindex: u32::MAX,
+        },
+        Change::SetAddress {
+            address: address(),
+            slot: 1,
+        },
+        Change::SetDevice {
+            slot: 2,
+            ifindex: LOOPBACK,
+        },
+    ];
+    let outcomes = datapath.apply(&changes);
+    assert!(
+        matches!(
+            outcomes[..],
+            [Outcome::Failed(_), Outcome::Skipped { slot: 1 }, Outcome::Applied]
+        ),
+        "{outcomes:?}"
+    );
+    assert_eq!(
+        datapath.installed().unwrap().devices,
+        BTreeMap::from([(2, LOOPBACK)])
+    );
+}
+
+#[test]
+fn removing_what_is_not_there_is_done_already() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    apply(
+        &mut datapath,
+        &[
+            Change::ClearDevice { slot: 5 },
+            Change::ClearAddress { address: address() },
+        ],
+    );
+}
+
+#[test]
+fn a_rule_id_that_is_given_again_counts_from_zero() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    apply(&mut datapath, &round(3, 7));
+    datapath.test_run(&frame()).unwrap();
+    assert_eq!(datapath.pinned().rule_counters(9).unwrap().dropped.packets, 1);
+    apply(
+        &mut datapath,
+        &[Change::SetRuleLabel {
+            rule: 9,
+            label: rule(),
+        }],
+    );
+    assert_eq!(datapath.pinned().rule_counters(9).unwrap().dropped.packets, 0);
+}
+
+#[test]
+fn problems_are_kept_for_status_even_when_they_are_long() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let short = Problem::new("XdpPolicy games/players", "Limit", "too many rules", "use fewer");
+    let long = Problem::new("NIC eth1", "Mtu", "ä".repeat(5000), "lower it");
+    datapath.set_problems(&[short.clone(), long]).unwrap();
+    let read = Pinned::open(&bpffs.pin_dir()).unwrap().problems().unwrap();
+    assert_eq!(read[0], short);
+    assert_eq!(
+        (read[1].object.as_str(), read[1].remedy.as_str()),
+        ("NIC eth1", "lower it")
+    );
+    assert!(read[1].message.ends_with('…'));
+    datapath.set_problems(&[]).unwrap();
+    assert!(datapath.pinned().problems().unwrap().is_empty());
+}
+
+fn apply(datapath: &mut Datapath, changes: &[Change]) {
+    for outcome in datapath.apply(changes) {
+        assert!(matches!(outcome, Outcome::Applied), "{outcome:?}");
+    }
+}
+
+fn round(slot: u32, index: u32) -> Vec<Change> {
+    vec![
+        Change::SetRuleLabel {
+            rule: 9,
+            label: rule(),
+        },
+        Change::SetPodLabel {
+            slot,
+            label: pod(),
+            fresh: true,
+        },
+        Change::SetDevice {
+            slot,
+            ifindex: LOOPBACK,
+        },
+        Change::WriteBlock {
+            slot,
+            index,
+            block: Box::new(block()),
+        },
+        Change::SetWord {
+            slot,
+            word: SlotWord::new(1, index),
+        },
+        Change::SetAddress {
+            address: address(),
+            slot,
+        },
+        Change::Fence,
+    ]
+}
+
+fn address() -> Address {
+    Address::v4([10, 0, 0, 5])
+}
+
+fn block() -> Block {
+    let mut entries = [Entry::default(); MAX_ENTRIES];
+    entries[0] = Entry {
+        rule: 9,
+        action: Action::Drop as u8,
+        ..Entry::default()
+    };
+    Block {
+        len: 1,
+        mtu: 1500,
+        mac: [2, 0, 0, 0, 0, 5],
+        reserved: [0; 2],
+        entries,
+    }
+}
+
+fn rule() -> RuleLabel {
+    RuleLabel {
+        namespace: "games".to_owned(),
+        policy: "players".to_owned(),
+        rule: "all".to_owned(),
+    }
+}
+
+fn pod() -> PodLabel {
+    PodLabel {
+        identity: SlotIdentity {
+            namespace: "games".to_owned(),
+            pod: "server-0".to_owned(),
+            uid: "1".to_owned(),
+            ifindex: LOOPBACK,
+            mac: [2, 0, 0, 0, 0, 5],
+        },
+        interface: "lo".to_owned(),
+        addresses: vec!["10.0.0.5".parse().unwrap()],
+        readiness: Readiness::Ready,
+    }
+}
+
+/// An Ethernet frame with an IPv4 UDP packet to [`address`].
+fn frame() -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    frame.extend([
+        0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 10, 0, 0, 5,
+    ]);
+    frame.extend([0, 7, 0, 9, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    frame
+}

@@ -1,0 +1,1 @@
+//! Attaching natively, adopting, and leaving others' programs alone.

@@ -1,0 +1,100 @@
+//! Loading, and what is in the way of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use xdp_agent::datapath::{Datapath, OpenError, Pinned};
+use xdp_core::tables::{MAX_FAILURES, maps};
+
+use crate::bpffs::{Bpffs, Directory};
+
+/// The verifier's limit is a million; far below it, a kernel with a more thorough verifier still takes the program.
+const MOST_INSTRUCTIONS: u32 = 60_000;
+
+#[test]
+fn the_verifier_accepts_every_program_within_the_limit() {
+    let bpffs = Bpffs::new();
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for program in datapath.program_stats().unwrap() {
+        println!("{program:?}");
+        assert!(
+            program.verified_instructions.unwrap() <= MOST_INSTRUCTIONS,
+            "{program:?}"
+        );
+    }
+}
+
+#[test]
+fn every_map_and_every_tracepoint_is_pinned_by_its_name() {
+    let bpffs = Bpffs::new();
+    let _datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let expected = [
+        maps::PODS,
+        maps::SLOTS,
+        maps::BLOCKS,
+        maps::DEVICES,
+        maps::RULE_COUNTERS,
+        maps::DELIVERED,
+        maps::EVENTS,
+        maps::FAILURES,
+        maps::CONFIG,
+        maps::RULE_LABELS,
+        maps::POD_LABELS,
+        maps::PROBLEMS,
+    ];
+    assert_eq!(names(&bpffs, "maps"), expected.map(str::to_owned).into());
+    let links = ["tp-xdp_devmap_xmit", "tp-xdp_exception", "tp-xdp_redirect_err"];
+    assert_eq!(names(&bpffs, "links"), links.map(str::to_owned).into());
+}
+
+#[test]
+fn a_directory_outside_a_bpffs_is_refused_with_the_remedy() {
+    let directory = Directory::new();
+    let error = Datapath::open(&directory.path().join("pins")).err().unwrap();
+    assert!(matches!(error, OpenError::NotBpffs { .. }), "{error:?}");
+    assert!(error.to_string().contains("mount -t bpf"), "{error}");
+}
+
+#[test]
+fn a_pinned_map_of_another_shape_is_refused_with_path_and_remedy() {
+    let bpffs = Bpffs::new();
+    drop(Datapath::open(&bpffs.pin_dir()).unwrap());
+    let pins = bpffs.pin_dir().join("abi-1/maps");
+    fs::remove_file(pins.join(maps::SLOTS)).unwrap();
+    fs::rename(pins.join(maps::FAILURES), pins.join(maps::SLOTS)).unwrap();
+    let error = Datapath::open(&bpffs.pin_dir()).err().unwrap();
+    assert!(matches!(error, OpenError::Shape { .. }), "{error:?}");
+    let text = error.to_string();
+    for part in [
+        "/maps/SLOTS",
+        &format!("{MAX_FAILURES} entries"),
+        "xdp-agent uninstall",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_second_agent_on_the_same_directory_is_refused() {
+    let bpffs = Bpffs::new();
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let error = Datapath::open(&bpffs.pin_dir()).err().unwrap();
+    assert!(matches!(error, OpenError::Running { .. }), "{error:?}");
+    assert!(Pinned::open(&bpffs.pin_dir()).unwrap().agent_running().unwrap());
+    drop(datapath);
+    assert!(!Pinned::open(&bpffs.pin_dir()).unwrap().agent_running().unwrap());
+}
+
+#[test]
+fn where_nothing_is_installed_there_is_nothing_to_read() {
+    let bpffs = Bpffs::new();
+    let error = Pinned::open(&bpffs.pin_dir()).err().unwrap();
+    assert!(matches!(error, OpenError::NotInstalled { .. }), "{error:?}");
+}
+
+fn names(bpffs: &Bpffs, folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(bpffs.pin_dir().join("abi-1").join(folder)).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}

@@ -1,0 +1,8 @@
+//! The programs and the pinned tables on the running kernel, as root.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+mod adopt;
+mod attach;
+mod bpffs;
+mod load;
+mod remove;
