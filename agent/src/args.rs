@@ -31,7 +31,12 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct Pins {
     /// Folder on a bpffs for programs and tables.
-    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/xdp-operator", env = "XDP_AGENT_PIN_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/sys/fs/bpf/xdp-operator",
+        env = "XDP_AGENT_PIN_DIR"
+    )]
     pub pin_dir: PathBuf,
 }
 

@@ -13,6 +13,13 @@ pub mod status;
 pub mod system;
 pub mod uninstall;
 
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
+
+use anyhow::Context as _;
+
 pub use args::{Cli, Command};
 
 /// Carries out a command line.
@@ -22,9 +29,28 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
             log(args.log_format);
             run::run(&args)
         }
-        Command::Status(_) => Ok(()),
-        Command::Uninstall(_) => Ok(()),
+        Command::Status(args) => show(&args),
+        Command::Uninstall(pins) => remove(&pins.pin_dir),
     }
+}
+
+fn show(args: &args::Status) -> anyhow::Result<()> {
+    let status = status::collect(&args.pins.pin_dir)?;
+    let text = match args.output {
+        args::Output::Table => status.table(),
+        args::Output::Json => status.json(),
+    };
+    writeln!(io::stdout(), "{text}").context("the status cannot be printed")
+}
+
+fn remove(pin_dir: &Path) -> anyhow::Result<()> {
+    let report = uninstall::uninstall(pin_dir)?;
+    writeln!(io::stdout(), "{report}").context("the report cannot be printed")?;
+    anyhow::ensure!(
+        report.left.is_empty(),
+        "not everything could be removed, see above"
+    );
+    Ok(())
 }
 
 fn log(format: args::LogFormat) {

@@ -48,16 +48,19 @@ const RESYNC: Duration = Duration::from_secs(30);
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Runs until SIGTERM or SIGINT. Everything stays in force afterwards.
-pub fn run(args: &args::Run) -> anyhow::Result<()> {
+pub(crate) fn run(args: &args::Run) -> anyhow::Result<()> {
     let pin_dir = &args.pins.pin_dir;
     system::check_permissions()?;
+    system::check_features(&system::probe_basics())?;
     system::check_bpffs(pin_dir)?;
     let (sender, events) = mpsc::channel();
     signals::forward(sender.clone())?;
     let manifests = Manifests::follow(&args.manifests, sender.clone(), Event::Manifests)?;
     // A receiver that is gone means that the loop has ended.
-    let _monitor = Monitor::start(move || drop(sender.send(Event::Network)))
-        .context("changes of interfaces cannot be followed")?;
+    let woken = move || {
+        let _ = sender.send(Event::Network);
+    };
+    let _monitor = Monitor::start(woken).context("changes of interfaces cannot be followed")?;
     let datapath = open(pin_dir)?;
     let selector = NicSelector {
         globs: args.nics.clone(),

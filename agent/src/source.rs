@@ -53,7 +53,10 @@ impl Manifests {
         sender: Sender<E>,
         event: E,
     ) -> Result<Self, SourceError> {
-        let error = |source| SourceError::Watch { path: folder.to_owned(), source };
+        let error = |source| SourceError::Watch {
+            path: folder.to_owned(),
+            source,
+        };
         list(folder)?;
         // A receiver that is gone means that the agent is stopping.
         let mut watcher = notify::recommended_watcher(move |change: notify::Result<notify::Event>| {
@@ -63,8 +66,14 @@ impl Manifests {
             let _ = sender.send(event.clone());
         })
         .map_err(error)?;
-        watcher.watch(folder, RecursiveMode::NonRecursive).map_err(error)?;
-        Ok(Self { folder: folder.to_owned(), files: Files::default(), _watcher: watcher })
+        watcher
+            .watch(folder, RecursiveMode::NonRecursive)
+            .map_err(error)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            files: Files::default(),
+            _watcher: watcher,
+        })
     }
 
     /// Reads what has changed. Of a file with errors, the objects that it no longer gives stay as they last were.
@@ -92,12 +101,20 @@ impl Manifests {
 
 /// Names and contents of the manifest files; a file that cannot be read carries the error instead.
 fn list(folder: &Path) -> Result<BTreeMap<String, io::Result<String>>, SourceError> {
-    let error = |source| SourceError::Folder { path: folder.to_owned(), source };
+    let error = |source| SourceError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
     let mut texts = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(error)? {
         let path = entry.map_err(error)?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let manifest = path.extension().is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known));
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let manifest = path
+            .extension()
+            .is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known));
         if !manifest || name.starts_with('.') || path.is_dir() {
             continue;
         }

@@ -105,9 +105,9 @@ impl Datapath {
         })
     }
 
-    /// Attaches by netlink. The filter lives in the pod's namespace and cannot be pinned; the pinned program says
-    /// which one was attached.
-    fn attach_clsact(&mut self, host_ifindex: u32, pod: PodEnd<'_>) -> Result<Attached, AttachError> {
+    /// Attaches the reader as a clsact filter, as [`Datapath::attach_reader`] does on kernels without tcx. The filter
+    /// lives in the pod's namespace and cannot be pinned; the pinned program says which one was attached.
+    pub fn attach_clsact(&mut self, host_ifindex: u32, pod: PodEnd<'_>) -> Result<Attached, AttachError> {
         let pin = self.pinned.pins.clsact(host_ifindex);
         let at = |step| AttachError::at(step, pod.ifindex);
         let present = links::open(&pin).map_err(at(AttachStep::Inspect))?;

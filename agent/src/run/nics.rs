@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nix::unistd::{SysconfVar, sysconf};
 use tracing::info;
 use xdp_plan::report::Problem;
 
@@ -11,6 +10,7 @@ use crate::{
     datapath::{Attached, Datapath, NicProgram},
     netlink::{HostLink, XdpMode, host_links},
     nic::{NicFacts, NicProblem, NicSelector, attach_problem, nic_facts, preflight, select},
+    system,
 };
 
 /// Attaches where it is missing, and says where that cannot be. NICs that are attached and not selected are left
@@ -77,7 +77,7 @@ pub(super) fn release(datapath: &Datapath, selector: &NicSelector) -> Result<(),
 }
 
 fn attach_one(datapath: &Datapath, nic: &NicFacts, ours: &[u32]) -> Result<(), Vec<NicProblem>> {
-    let page_size = page_size();
+    let page_size = system::page_size();
     let problems = preflight(nic, ours, page_size);
     if !problems.is_empty() {
         return Err(problems);
@@ -120,9 +120,4 @@ fn ours(datapath: &Datapath) -> Result<BTreeMap<u32, NicProgram>, Problem> {
 
 fn named(object: &str, problem: NicProblem) -> Problem {
     Problem::new(object, problem.reason, problem.message, problem.remedy)
-}
-
-fn page_size() -> u32 {
-    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    size.and_then(|size| u32::try_from(size).ok()).unwrap_or(4096)
 }

@@ -41,7 +41,11 @@ impl Files {
 
     /// What is wrong with the files as they are now.
     pub(super) fn problems(&self) -> Vec<Problem> {
-        self.files.values().flat_map(|file| &file.problems).cloned().collect()
+        self.files
+            .values()
+            .flat_map(|file| &file.problems)
+            .cloned()
+            .collect()
     }
 
     /// Everything that counts, in order of file names.
@@ -62,7 +66,10 @@ impl File {
         let (mut objects, errors) = manifests::parse(name, &text);
         if !errors.is_empty() {
             let given: BTreeSet<String> = objects.iter().map(Object::name).collect();
-            let missing = self.objects.iter().filter(|object| !given.contains(&object.name()));
+            let missing = self
+                .objects
+                .iter()
+                .filter(|object| !given.contains(&object.name()));
             objects.extend(missing.cloned());
         }
         self.problems = errors.iter().map(|error: &ManifestError| error.into()).collect();
@@ -100,7 +107,10 @@ status: {podIP: 10.0.0.2}
     }
 
     fn folder<const N: usize>(texts: [(&str, &str); N]) -> BTreeMap<String, io::Result<String>> {
-        texts.into_iter().map(|(name, text)| (name.to_owned(), Ok(text.to_owned()))).collect()
+        texts
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), Ok(text.to_owned())))
+            .collect()
     }
 
     #[test]
@@ -113,8 +123,15 @@ status: {podIP: 10.0.0.2}
         assert_eq!(pods(&files), ["Pod games/a", "Pod games/b"]);
         assert_eq!(files.problems().len(), 1, "{:?}", files.problems());
 
-        files.update(folder([("pods.yaml", GOOD.split("---").next().expect("two documents"))]));
-        assert_eq!(pods(&files), ["Pod games/a"], "a file without errors says all there is");
+        files.update(folder([(
+            "pods.yaml",
+            GOOD.split("---").next().expect("two documents"),
+        )]));
+        assert_eq!(
+            pods(&files),
+            ["Pod games/a"],
+            "a file without errors says all there is"
+        );
         assert_eq!(files.problems(), []);
     }
 

@@ -5,9 +5,10 @@ use std::io;
 use std::mem;
 
 use aya::programs::tc::{
-    NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact, qdisc_detach_program,
+    NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
+    qdisc_detach_program,
 };
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use xdp_core::tables::programs;
 
 /// Fixed, so that a second attachment replaces the first one.
@@ -61,7 +62,7 @@ pub(in crate::datapath) fn detach(interface: &str) -> io::Result<bool> {
 fn io_error(error: impl Error + Send + Sync + 'static) -> io::Error {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<io::Error>() {
+        if let Some(found) = as_io_error(error) {
             return match found.raw_os_error() {
                 Some(errno) => io::Error::from_raw_os_error(errno),
                 None => io::Error::new(found.kind(), found.to_string()),
@@ -70,4 +71,16 @@ fn io_error(error: impl Error + Send + Sync + 'static) -> io::Error {
         cause = error.source();
     }
     io::Error::other(error)
+}
+
+/// aya's transparent variants hide what they hold from [`Error::source`].
+fn as_io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let error = match error.downcast_ref::<ProgramError>() {
+        Some(ProgramError::TcError(error)) => error,
+        _ => error,
+    };
+    match error.downcast_ref::<TcError>() {
+        Some(TcError::IoError(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
 }
