@@ -1,1 +1,185 @@
 //! Attaching natively, adopting, and leaving others' programs alone.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use xdp_agent::datapath::{Attached, Datapath, PodEnd, ReaderKind};
+use xdp_agent::netlink::{XdpMode, XdpState, host_links};
+use xdp_agent::netns::Netns;
+
+use crate::bpffs::Bpffs;
+use crate::world::World;
+
+#[test]
+fn a_nic_gets_the_program_in_the_driver_and_keeps_it_without_the_agent() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let nic = host0(&world);
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    assert_eq!(
+        world.host.run(|| datapath.attach_nic(nic)).unwrap(),
+        Attached::Created
+    );
+    let program = datapath.pinned().nic(nic).unwrap().unwrap();
+    drop(datapath);
+    assert_eq!(
+        xdp(&world),
+        XdpState {
+            mode: XdpMode::Native,
+            program_id: Some(program.program_id)
+        }
+    );
+
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    assert_eq!(
+        world.host.run(|| datapath.attach_nic(nic)).unwrap(),
+        Attached::Adopted
+    );
+    assert_eq!(xdp(&world).program_id, Some(program.program_id));
+    assert!(datapath.detach_nic(nic).unwrap());
+    assert_eq!(xdp(&world).mode, XdpMode::None);
+    assert!(!datapath.detach_nic(nic).unwrap());
+}
+
+#[test]
+fn a_program_over_other_maps_is_exchanged_although_its_tag_is_the_same() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let nic = host0(&world);
+    let (old, new) = (bpffs.pin_dir(), bpffs.pin_dir().with_file_name("new"));
+    let datapath = Datapath::open(&old).unwrap();
+    world.host.run(|| datapath.attach_nic(nic)).unwrap();
+    let before = datapath.pinned().nic(nic).unwrap().unwrap();
+    let datapath = Datapath::open(&new).unwrap();
+    let link = format!("abi-1/links/nic-{nic}");
+    fs::rename(old.join(&link), new.join(&link)).unwrap();
+
+    assert_eq!(
+        world.host.run(|| datapath.attach_nic(nic)).unwrap(),
+        Attached::Updated
+    );
+    let after = datapath.pinned().nic(nic).unwrap().unwrap();
+    assert_eq!(after.program_tag, before.program_tag);
+    assert_ne!(after.program_id, before.program_id);
+    assert_eq!(xdp(&world).program_id, Some(after.program_id));
+}
+
+#[test]
+fn the_pin_of_a_device_that_is_gone_gives_way() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let nic = host0(&world);
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    world.host.run(|| datapath.attach_nic(nic)).unwrap();
+    world.host.ip("link del host0");
+    assert_eq!(datapath.pinned().nic(nic).unwrap(), None);
+    world
+        .host
+        .ip(&format!("link add host0 index {nic} type veth peer name host1"));
+    assert_eq!(
+        world.host.run(|| datapath.attach_nic(nic)).unwrap(),
+        Attached::Created
+    );
+    assert_eq!(xdp(&world).mode, XdpMode::Native);
+}
+
+#[test]
+fn a_foreign_program_is_named_by_errno_and_not_touched() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let nic = host0(&world);
+    let foreign = Datapath::open(&bpffs.pin_dir().with_file_name("foreign")).unwrap();
+    world.host.run(|| foreign.attach_nic(nic)).unwrap();
+    let before = xdp(&world);
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let error = world.host.run(|| datapath.attach_nic(nic)).unwrap_err();
+    assert_eq!(error.errno(), libc::EBUSY, "{error:?}");
+    assert_eq!(xdp(&world), before);
+    assert_eq!(datapath.pinned().nic(nic).unwrap(), None);
+}
+
+#[test]
+fn where_there_is_no_native_xdp_nothing_is_attached() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    world.host.ip("link add bridge0 type bridge");
+    let bridge = ifindex(&world, "bridge0");
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let error = world.host.run(|| datapath.attach_nic(bridge)).unwrap_err();
+    assert_eq!(error.errno(), libc::EOPNOTSUPP, "{error:?}");
+    let modes = world.host.run(|| {
+        host_links()
+            .unwrap()
+            .into_iter()
+            .map(|link| link.xdp.mode)
+            .collect::<Vec<_>>()
+    });
+    assert!(modes.iter().all(|mode| *mode == XdpMode::None), "{modes:?}");
+}
+
+#[test]
+fn a_reader_outlives_the_agent_and_its_pin_goes_after_its_pod() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let (host, pod) = (host0(&world), world.pair().pod);
+    let netns = Netns::open(&world.pod.path()).unwrap();
+    let end = PodEnd {
+        netns: &netns,
+        ifindex: pod.ifindex,
+        name: &pod.name,
+    };
+    let attach = || {
+        Datapath::open(&bpffs.pin_dir())
+            .unwrap()
+            .attach_reader(host, end)
+            .unwrap()
+    };
+    assert_eq!(attach(), (ReaderKind::Tcx, Attached::Created));
+    assert_eq!(attach(), (ReaderKind::Tcx, Attached::Adopted));
+
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    datapath.remember_gro(host).unwrap();
+    assert!(
+        datapath
+            .prune_readers(&BTreeSet::from([host]))
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(datapath.pinned().gro_switched().unwrap(), BTreeSet::from([host]));
+    assert_eq!(datapath.prune_readers(&BTreeSet::new()).unwrap(), [host]);
+    assert!(datapath.pinned().gro_switched().unwrap().is_empty());
+}
+
+#[test]
+fn without_tcx_the_reader_is_a_clsact_filter_attached_once() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let (host, pod) = (host0(&world), world.pair().pod);
+    let netns = Netns::open(&world.pod.path()).unwrap();
+    let end = PodEnd {
+        netns: &netns,
+        ifindex: pod.ifindex,
+        name: &pod.name,
+    };
+    let pin = bpffs.pin_dir().join(format!("abi-1/links/clsact-{host}"));
+    let attach = || {
+        Datapath::open(&bpffs.pin_dir())
+            .unwrap()
+            .attach_clsact(host, end)
+            .unwrap()
+    };
+    assert_eq!(attach(), Attached::Created);
+    assert_eq!(attach(), Attached::Adopted);
+    // Killed between filter and pin.
+    fs::remove_file(&pin).unwrap();
+    assert_eq!(attach(), Attached::Created);
+    assert!(xdp_agent::datapath::detach_clsact(end).unwrap());
+    assert!(!xdp_agent::datapath::detach_clsact(end).unwrap());
+}
+
+pub(crate) fn host0(world: &World) -> u32 {
+    ifindex(world, "host0")
+}
+
+fn ifindex(world: &World, name: &str) -> u32 {
+    let links = world.host.run(|| host_links().unwrap());
+    links.iter().find(|link| link.name == name).unwrap().ifindex
+}
+
+pub(crate) fn xdp(world: &World) -> XdpState {
+    let links = world.host.run(|| host_links().unwrap());
+    links.iter().find(|link| link.name == "host0").unwrap().xdp
+}

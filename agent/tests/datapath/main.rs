@@ -6,3 +6,9 @@ mod attach;
 mod bpffs;
 mod load;
 mod remove;
+#[path = "../kernel/world.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the other kernel tests, which use more of it"
+)]
+mod world;

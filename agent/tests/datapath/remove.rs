@@ -1,1 +1,103 @@
-//! Uninstalling.
+//! Uninstalling, and the status while the agent is stopped.
+
+use std::fs;
+
+use xdp_agent::datapath::{Datapath, OpenError, PodEnd};
+use xdp_agent::netlink::XdpMode;
+use xdp_agent::netns::{Namespaces, Netns};
+use xdp_agent::uninstall::uninstall;
+use xdp_agent::{ethtool, readiness, status};
+use xdp_plan::report::Problem;
+
+use crate::attach::{host0, xdp};
+use crate::bpffs::Bpffs;
+use crate::world::World;
+
+/// A node with a NIC (the pair's host end stands in), a reader and GRO switched on; the agent is stopped.
+fn installed(world: &World, bpffs: &Bpffs) {
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let host = host0(world);
+    let pair = world.pair();
+    world.host.run(|| datapath.attach_nic(host)).unwrap();
+    let prepared = world
+        .host
+        .run(|| readiness::prepare(&pair, &mut Namespaces::default()));
+    assert!(prepared.gro_was_off);
+    datapath.remember_gro(host).unwrap();
+    let netns = prepared.netns.unwrap();
+    let end = PodEnd {
+        netns: &netns,
+        ifindex: pair.pod.ifindex,
+        name: &pair.pod.name,
+    };
+    datapath.attach_reader(host, end).unwrap();
+    datapath.attach_clsact(host, end).unwrap();
+    let problem = Problem::new("XdpPolicy games/players", "Limit", "too many", "use fewer");
+    datapath
+        .set_problems(&[problem, Problem::new("NIC host0", "Mtu", "too long", "lower it")])
+        .unwrap();
+}
+
+#[test]
+fn uninstalling_frees_the_nic_restores_the_pod_and_leaves_no_pin() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    installed(&world, &bpffs);
+    let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    assert!(
+        report.left.is_empty() && report.removed.failures.is_empty(),
+        "{report}"
+    );
+    assert_eq!(report.removed.nics, [host0(&world)]);
+    assert_eq!(report.gro_restored.len(), 1);
+    assert_eq!(xdp(&world).mode, XdpMode::None);
+    assert!(!world.pod.run(|| ethtool::gro("eth0")).unwrap());
+    let netns = Netns::open(&world.pod.path()).unwrap();
+    let end = PodEnd {
+        netns: &netns,
+        ifindex: world.pair().pod.ifindex,
+        name: "eth0",
+    };
+    assert!(!xdp_agent::datapath::detach_clsact(end).unwrap());
+    assert!(!bpffs.pin_dir().exists());
+}
+
+#[test]
+fn uninstalling_copes_with_a_broken_directory_and_leaves_what_is_not_ours() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    installed(&world, &bpffs);
+    fs::remove_file(bpffs.pin_dir().join("abi-1/maps/SLOTS")).unwrap();
+    let foreign = bpffs.pin_dir().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    assert_eq!(xdp(&world).mode, XdpMode::None);
+    assert!(foreign.exists() && !bpffs.pin_dir().join("abi-1").exists());
+    assert_eq!(report.removed.failures.len(), 1, "{report}");
+}
+
+#[test]
+fn a_running_agent_is_not_uninstalled() {
+    let bpffs = Bpffs::new();
+    let _datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let error = uninstall(&bpffs.pin_dir()).unwrap_err();
+    assert!(matches!(error, OpenError::Running { .. }), "{error:?}");
+}
+
+#[test]
+fn the_status_of_a_stopped_agent_comes_from_the_kernel() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    installed(&world, &bpffs);
+    let status = world.host.run(|| status::collect(&bpffs.pin_dir())).unwrap();
+    println!("{}\n{}", status.table(), status.json());
+    assert!(!status.agent.running);
+    let nic = &status.nics[0];
+    assert_eq!(
+        (nic.name.as_str(), nic.driver.as_str(), nic.mode),
+        ("host0", "veth", status::Mode::Native)
+    );
+    assert_eq!(nic.problems[0].reason, "Mtu");
+    assert_eq!(status.problems.len(), 1);
+    for part in ["agent stopped", "host0", "native", &nic.program_tag, "use fewer"] {
+        assert!(status.table().contains(part), "{part}");
+    }
+    assert!(status.table().lines().all(|line| line.chars().count() <= 100));
+}
