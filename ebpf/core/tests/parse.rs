@@ -1,4 +1,5 @@
 //! Parsing, against packets built by another library and against hand-made edges.
+#![expect(clippy::unwrap_used, reason = "packets of the tests' own making")]
 
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, PacketBuilder, VlanId};
 use rstest::rstest;

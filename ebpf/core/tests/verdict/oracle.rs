@@ -58,7 +58,7 @@ pub(crate) fn shape() -> impl Strategy<Value = Shape> {
 }
 
 pub(crate) fn entry() -> impl Strategy<Value = Entry> {
-    let lengths = prop::sample::select(vec![0, 96, 96 + 8, 96 + 24, 127, 128]);
+    let lengths = prop::sample::select(vec![0, 8, 64, 96, 96 + 8, 96 + 24, 127, 128]);
     let ports = (prop::sample::select(EDGE_PORTS.to_vec()), any::<u16>());
     (
         (0..V4_SOURCES.len(), any::<bool>(), lengths),
@@ -91,7 +91,10 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
 
 fn address(v6: bool, index: usize) -> Address {
     if v6 {
-        Address::v6([0x20 | index as u8; 16])
+        // Some differ in the first half only, some in the second.
+        let mut bytes = [0x20; 16];
+        bytes[[0, 7, 8, 14, 15][index]] = 0x21;
+        Address::v6(bytes)
     } else {
         Address::v4(V4_SOURCES[index])
     }
