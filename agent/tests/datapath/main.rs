@@ -4,8 +4,10 @@
 mod adopt;
 mod attach;
 mod bpffs;
+mod judge;
 mod load;
 mod remove;
+mod verdict;
 #[path = "../kernel/world.rs"]
 #[expect(
     dead_code,
