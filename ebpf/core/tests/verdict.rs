@@ -285,7 +285,7 @@ fn no_truncated_packet_is_dropped_that_was_not_before() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(100_000))]
 
     #[test]
     fn the_oracle_agrees(list in prop::collection::vec(oracle::entry(), 0..=12), shape in oracle::shape()) {

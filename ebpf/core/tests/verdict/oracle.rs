@@ -12,6 +12,7 @@ const V4_SOURCES: [[u8; 4]; 5] = [[0; 4], [10, 0, 0, 1], [10, 0, 0, 255], [10, 0
 
 /// A packet to the pod, described.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a packet")]
 pub(crate) struct Shape {
     v6: bool,
     tags: usize,
@@ -116,9 +117,10 @@ impl Shape {
 
     fn ip_len(&self) -> usize {
         let fragment_header = if self.later_fragment { 8 } else { 0 };
-        match self.v6 {
-            true => 40 + 8 * self.extra.min(5) + fragment_header + self.payload_len(),
-            false => 20 + 4 * self.extra + self.payload_len(),
+        if self.v6 {
+            40 + 8 * self.extra.min(5) + fragment_header + self.payload_len()
+        } else {
+            20 + 4 * self.extra + self.payload_len()
         }
     }
 
@@ -147,9 +149,9 @@ impl Shape {
             frame.extend([0, 9]);
         }
         if self.v6 {
-            self.v6_header(&mut frame)
+            self.v6_header(&mut frame);
         } else {
-            self.v4_header(&mut frame)
+            self.v4_header(&mut frame);
         }
         let payload = frame.len();
         frame.extend(self.l4.0.to_be_bytes());
