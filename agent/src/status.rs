@@ -180,6 +180,10 @@ pub struct Exception {
 
 impl Status {
     /// For machines.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "it cannot: strings, numbers and maps with text keys"
+    )]
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("strings, numbers and maps with text keys")
     }

@@ -159,7 +159,7 @@ fn object_info<T: attr::Attribute>(object: impl AsFd, buffer: &mut T) -> io::Res
     let attr = attr::Info {
         fd: object.as_fd().as_raw_fd() as u32,
         len: size_of::<T>() as u32,
-        info: std::ptr::from_mut(buffer) as u64,
+        buffer: std::ptr::from_mut(buffer) as u64,
     };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &attr).map(drop)
 }

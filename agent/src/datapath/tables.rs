@@ -1,6 +1,6 @@
 //! The pinned maps, typed.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use aya::maps::xdp::DevMapHash;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo, MapType, PerCpuArray};
@@ -122,20 +122,20 @@ pub(super) fn check_shapes(pins: &Pins) -> Result<usize, OpenError> {
     for (name, expected) in shapes() {
         let path = pins.map(name);
         if path.exists() {
-            check_shape(path, expected)?;
+            check_shape(&path, expected)?;
             found += 1;
         }
     }
     Ok(found)
 }
 
-fn check_shape(path: PathBuf, expected: Shape) -> Result<(), OpenError> {
+fn check_shape(path: &Path, expected: Shape) -> Result<(), OpenError> {
     let wrong = |found| OpenError::Shape {
-        path: path.clone(),
+        path: path.to_owned(),
         found,
         expected: expected.to_string(),
     };
-    let info = MapInfo::from_pin(&path).map_err(|error| wrong(format!("is no readable map ({error})")))?;
+    let info = MapInfo::from_pin(path).map_err(|error| wrong(format!("is no readable map ({error})")))?;
     let found = Shape {
         kind: info
             .map_type()

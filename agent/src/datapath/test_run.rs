@@ -6,7 +6,7 @@ use super::Datapath;
 
 /// Room for the packet to grow, and for its metadata.
 const SLACK: usize = 512;
-/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+/// `struct xdp_md`: six fields of four bytes, of which `data`, `data_end` and `data_meta` come first.
 const CONTEXT: usize = 24;
 
 /// What the NIC's program made of a packet.
@@ -59,7 +59,7 @@ impl Datapath {
             })
             .map_err(|error| TestRunError::Refused(Box::new(error)))?;
         out.truncate(result.data_size_out as usize);
-        // Offsets from data_meta, where the output begins.
+        // Offsets from `data_meta`, where the output begins.
         let data = u32::from_ne_bytes([context_out[0], context_out[1], context_out[2], context_out[3]]);
         let packet = out.split_off((data as usize).min(out.len()));
         Ok(Ran {

@@ -153,7 +153,7 @@ fn errno(code: u32) -> String {
     match (code, Errno::from_raw(code as i32)) {
         (0, _) => String::new(),
         (_, Errno::UnknownErrno) => code.to_string(),
-        (_, errno) => format!("{errno:?}"),
+        (_, known) => format!("{known:?}"),
     }
 }
 
@@ -180,10 +180,10 @@ fn events<const N: usize>(
     events: &BTreeMap<u32, Count>,
     names: [(u32, &'static str); N],
 ) -> BTreeMap<&'static str, u64> {
-    let named = names
+    let counted = names
         .into_iter()
         .filter_map(|(code, name)| Some((name, events.get(&code)?.packets)));
-    named.collect()
+    counted.collect()
 }
 
 fn exceptions(snapshot: &Snapshot) -> Vec<Exception> {

@@ -14,28 +14,28 @@ pub(super) fn render(status: &Status) -> String {
         "stopped"
     };
     let mut sections = vec![format!("agent {running}, pins in {}", status.pin_dir)];
-    sections.push(section("NICs", nics(&status.nics)));
-    sections.push(section("Pods", pods(&status.pods)));
-    sections.push(section("Rules (packets)", rules(&status.rules)));
-    sections.extend(optional("Redirected, but lost", failures(&status.pods)));
+    sections.push(section("NICs", &nics(&status.nics)));
+    sections.push(section("Pods", &pods(&status.pods)));
+    sections.push(section("Rules (packets)", &rules(&status.rules)));
+    sections.extend(optional("Redirected, but lost", &failures(&status.pods)));
     sections.extend(optional(
         "Passed without asking a rule",
-        counted(&status.unparsed),
+        &counted(&status.unparsed),
     ));
     sections.extend(optional(
         "Passed instead of redirected",
-        counted(&status.fallbacks),
+        &counted(&status.fallbacks),
     ));
-    sections.extend(optional("Given up by the kernel", exceptions(status)));
-    sections.extend(optional("Problems", problems(status)));
+    sections.extend(optional("Given up by the kernel", &exceptions(status)));
+    sections.extend(optional("Problems", &problems(status)));
     sections.join("\n\n") + "\n"
 }
 
-fn section(title: &str, table: Table) -> String {
+fn section(title: &str, table: &Table) -> String {
     optional(title, table).unwrap_or_else(|| format!("{title}: none"))
 }
 
-fn optional(title: &str, table: Table) -> Option<String> {
+fn optional(title: &str, table: &Table) -> Option<String> {
     if table.is_empty() {
         return None;
     }

@@ -86,7 +86,7 @@ pub(super) struct Object {
 pub(super) struct Info {
     pub(super) fd: u32,
     pub(super) len: u32,
-    pub(super) info: u64,
+    pub(super) buffer: u64,
 }
 
 /// `struct bpf_link_info` as far as needed; `subject` and `detail` are the start of its union.
