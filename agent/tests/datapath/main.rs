@@ -4,6 +4,7 @@
 mod adopt;
 mod attach;
 mod bpffs;
+mod converge;
 mod judge;
 mod load;
 mod remove;
