@@ -1,0 +1,28 @@
+export PATH := $(shell tools/setup --path)
+export RUSTDOCFLAGS := -D warnings
+
+# They build for the bpf target only; the others embed them.
+HOST := --workspace --exclude 'xdp-*ebpf'
+
+.PHONY: help demo test lint setup root
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+demo: root setup ## a policy, real clients, real pods, and the counts of all sides (KEEP=1 leaves it up)
+	KEEP=$(KEEP) cargo run --locked --release -p xdp-e2e --bin demo
+
+test: root lint ## everything that proves it, on the running kernel
+	cargo test --locked $(HOST)
+
+lint: setup ## formatting, clippy, documentation, inherited lints
+	tools/check-lints
+	cargo fmt --all --check
+	cargo clippy --locked $(HOST) --all-targets -- -D warnings
+	tools/lint-ebpf
+	cargo doc --locked --no-deps $(HOST)
+
+setup:
+	@tools/setup
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "network namespaces and eBPF need root: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
