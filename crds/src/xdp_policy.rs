@@ -129,10 +129,10 @@ pub enum Protocol {
     /// SCTP.
     #[serde(rename = "SCTP")]
     Sctp,
-    /// ICMP, over IPv4 only.
+    /// ICMP (protocol 1), as IPv4 uses it.
     #[serde(rename = "ICMP")]
     Icmp,
-    /// ICMP for IPv6, over IPv6 only.
+    /// ICMP for IPv6 (protocol 58).
     #[serde(rename = "ICMPv6")]
     Icmpv6,
 }

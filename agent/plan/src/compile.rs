@@ -1,5 +1,6 @@
 //! From targets to what should be in the kernel.
 
+mod accept;
 mod entries;
 
 pub(crate) use entries::needed as entries_needed;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 
 use xdp_core::tables::{Address, Entry};
 
-use crate::facts::Readiness;
+use crate::facts::{NotReady, Readiness};
 use crate::installed::{RuleLabel, SlotIdentity};
+use crate::policy::Policy;
 use crate::report::Problem;
-use crate::targets::Targets;
+use crate::targets::{Target, Targets};
 
 /// What should be in the kernel, without the numbers (slots, blocks, rule ids) that [`crate::diff::diff`] hands out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,9 +57,57 @@ pub struct DesiredEntry {
 /// Compiles targets. `readiness` is by the host's ifindex; a target that is missing there counts as
 /// [`crate::facts::NotReady::NotPrepared`].
 pub fn compile(targets: &Targets, readiness: &BTreeMap<u32, Readiness>) -> Desired {
-    let _ = readiness;
-    let _ = targets;
-    Desired::default()
+    let accepted = accept::accept(targets);
+    let pods = accepted
+        .targets
+        .iter()
+        .filter_map(|target| {
+            let in_force = |policy: &&Arc<Policy>| {
+                let key = (policy.namespace.as_str(), policy.name.as_str());
+                accepted.policies.contains(&key)
+            };
+            let policies: Vec<_> = target.policies.iter().filter(in_force).collect();
+            (!policies.is_empty()).then(|| pod(target, &policies, readiness))
+        })
+        .collect();
+    Desired {
+        pods,
+        rules: accepted.rules,
+        problems: accepted.problems,
+    }
+}
+
+fn pod(target: &Target, policies: &[&Arc<Policy>], readiness: &BTreeMap<u32, Readiness>) -> DesiredPod {
+    let Target { pod, pair, .. } = target;
+    let readiness = readiness
+        .get(&pair.host.ifindex)
+        .cloned()
+        .unwrap_or_else(not_prepared);
+    let ready = readiness == Readiness::Ready;
+    DesiredPod {
+        identity: SlotIdentity {
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            uid: pod.uid.clone(),
+            ifindex: pair.host.ifindex,
+            mac: pair.pod.mac,
+        },
+        interface: pair.host.name.clone(),
+        addresses: target.addresses.clone(),
+        readiness,
+        mtu: pair.host.mtu.min(pair.pod.mtu),
+        entries: policies
+            .iter()
+            .flat_map(|policy| entries::entries(policy, ready))
+            .collect(),
+    }
+}
+
+fn not_prepared() -> Readiness {
+    Readiness::NotReady {
+        reason: NotReady::NotPrepared,
+        message: "no rule of this pod redirects, so its interface is left as it is".into(),
+    }
 }
 
 /// An address as the tables hold it.

@@ -1,5 +1,8 @@
 //! Manifests: YAML text to policies and pods.
 
+mod document;
+mod located;
+
 use thiserror::Error;
 
 use crate::pod::Pod;
@@ -61,6 +64,33 @@ impl From<&ManifestError> for Problem {
 
 /// Reads a file of YAML documents. A bad document does not hide the others; an empty one is nothing.
 pub fn parse(file: &str, text: &str) -> (Vec<Object>, Vec<ManifestError>) {
-    let _ = (file, text);
-    (Vec::new(), Vec::new())
+    let mut objects = Vec::new();
+    let mut errors = Vec::new();
+    for (first_line, document) in documents(text) {
+        match document::read(file, first_line, &document) {
+            Some(Ok(object)) => objects.push(object),
+            Some(Err(error)) => errors.push(error),
+            None => {}
+        }
+    }
+    (objects, errors)
+}
+
+/// The documents of a text, with the numbers of their first lines. They are split before they are parsed, so that one
+/// that cannot be parsed does not take the others along: YAML ends a document at `---` at the beginning of a line,
+/// whatever stands before it (YAML 1.2.2, section 9.1.2).
+fn documents(text: &str) -> Vec<(u64, String)> {
+    let mut documents = vec![(1, String::new())];
+    for (number, line) in (1..).zip(text.lines()) {
+        let marker = line.strip_prefix("---").or_else(|| line.strip_prefix("..."));
+        if marker.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])) {
+            documents.push((number, String::new()));
+        }
+        if let Some((_, document)) = documents.last_mut() {
+            let end_marker = line.starts_with("...");
+            document.push_str(if end_marker { "" } else { line });
+            document.push('\n');
+        }
+    }
+    documents
 }

@@ -1,5 +1,7 @@
 //! Which pods are targets, and through which interface.
 
+mod find;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,6 +38,5 @@ pub struct Target {
 
 /// Matches policies, pods and what the kernel says about the node.
 pub fn targets(policies: &[Policy], pods: &[Pod], facts: &NodeFacts) -> Targets {
-    let _ = (policies, pods, facts);
-    Targets::default()
+    find::find(policies, pods, facts)
 }

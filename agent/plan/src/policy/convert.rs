@@ -17,7 +17,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    pub(super) fn new(field: impl Into<String>, value: impl ToString, fault: Fault) -> Self {
+    pub(super) fn new(field: impl Into<String>, value: &impl ToString, fault: Fault) -> Self {
         Self {
             field: field.into(),
             value: value.to_string(),
@@ -44,14 +44,14 @@ impl TryFrom<&XdpPolicy> for Policy {
 
 fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Refused> {
     if name.is_empty() {
-        return Err(Refused::new("metadata.name", "", Fault::NoName));
+        return Err(Refused::new("metadata.name", &"", Fault::NoName));
     }
     let spec = &object.spec;
     let priority = u16::try_from(spec.priority)
         .ok()
         .filter(|priority| *priority <= MAX_PRIORITY);
     let priority =
-        priority.ok_or_else(|| Refused::new("spec.priority", spec.priority, Fault::BadPriority))?;
+        priority.ok_or_else(|| Refused::new("spec.priority", &spec.priority, Fault::BadPriority))?;
     let rules = spec.ingress.iter().enumerate();
     let rules = rules
         .map(|(index, rule)| convert_rule(&format!("spec.ingress[{index}]"), rule))
@@ -97,11 +97,11 @@ fn convert_mark(field: &str, rule: &IngressRule) -> Result<Option<u32>, Refused>
         return Ok(None);
     };
     if rule.action != RuleAction::Redirect {
-        return Err(Refused::new(field, mark, Fault::MarkWithoutRedirect));
+        return Err(Refused::new(field, &mark, Fault::MarkWithoutRedirect));
     }
     u32::try_from(mark)
         .map(Some)
-        .map_err(|_| Refused::new(field, mark, Fault::BadMark))
+        .map_err(|_| Refused::new(field, &mark, Fault::BadMark))
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), Refused> {
@@ -109,11 +109,11 @@ fn check_name(field: &str, name: &str) -> Result<(), Refused> {
     let inner = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     let bytes = name.as_bytes();
     if name.is_empty() {
-        return Err(Refused::new(field, name, Fault::NoName));
+        return Err(Refused::new(field, &name, Fault::NoName));
     }
     if bytes.len() > MAX_RULE_NAME || !edge(bytes.first()) || !edge(bytes.last()) || !bytes.iter().all(inner)
     {
-        return Err(Refused::new(field, name, Fault::BadRuleName));
+        return Err(Refused::new(field, &name, Fault::BadRuleName));
     }
     Ok(())
 }
@@ -136,7 +136,7 @@ fn check_size(rules: &[Rule]) -> Result<(), Refused> {
         let value = format!("{} rules", rules.len());
         return Err(Refused::new(
             "spec.ingress",
-            value,
+            &value,
             Fault::TooManyEntries { needed },
         ));
     }

@@ -13,7 +13,7 @@ pub(super) fn convert(path: &str, port: &Port) -> Result<PortMatch, Refused> {
     let end_field = format!("{path}.endPort");
     let ports = match (port.port, port.end_port) {
         (None, None) => None,
-        (None, Some(end)) => return Err(Refused::new(end_field, end, Fault::EndWithoutPort)),
+        (None, Some(end)) => return Err(Refused::new(end_field, &end, Fault::EndWithoutPort)),
         (Some(first), None) => {
             let first = number(&field, first)?;
             Some(first..=first)
@@ -23,7 +23,7 @@ pub(super) fn convert(path: &str, port: &Port) -> Result<PortMatch, Refused> {
             let last = number(&end_field, end)?;
             if last < first {
                 let port = first.into();
-                return Err(Refused::new(end_field, end, Fault::EndBeforePort { port }));
+                return Err(Refused::new(end_field, &end, Fault::EndBeforePort { port }));
             }
             Some(first..=last)
         }
@@ -39,12 +39,12 @@ fn check_has_ports(path: &str, port: &Port) -> Result<(), Refused> {
     };
     let fault = Fault::PortWithoutPorts { protocol };
     match (port.port, port.end_port) {
-        (Some(port), _) => Err(Refused::new(format!("{path}.port"), port, fault)),
-        (None, Some(end)) => Err(Refused::new(format!("{path}.endPort"), end, fault)),
+        (Some(port), _) => Err(Refused::new(format!("{path}.port"), &port, fault)),
+        (None, Some(end)) => Err(Refused::new(format!("{path}.endPort"), &end, fault)),
         (None, None) => Ok(()),
     }
 }
 
 fn number(field: &str, value: i32) -> Result<u16, Refused> {
-    u16::try_from(value).map_err(|_| Refused::new(field, value, Fault::BadPort))
+    u16::try_from(value).map_err(|_| Refused::new(field, &value, Fault::BadPort))
 }

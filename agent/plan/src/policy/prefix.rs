@@ -16,7 +16,7 @@ pub(super) fn convert_peer(path: &str, block: &IpBlock) -> Result<Peer, Refused>
         .map(|(index, text)| {
             let field = format!("{path}.except[{index}]");
             let net = parse(&field, text)?;
-            check_inside(cidr, net).map_err(|fault| Refused::new(field, text, fault))?;
+            check_inside(cidr, net).map_err(|fault| Refused::new(field, &text, fault))?;
             Ok(net)
         })
         .collect::<Result<_, _>>()?;
@@ -35,7 +35,7 @@ fn check_inside(cidr: IpNet, except: IpNet) -> Result<(), Fault> {
 }
 
 fn parse(field: &str, text: &str) -> Result<IpNet, Refused> {
-    network(text).map_err(|fault| Refused::new(field, text, fault))
+    network(text).map_err(|fault| Refused::new(field, &text, fault))
 }
 
 fn network(text: &str) -> Result<IpNet, Fault> {

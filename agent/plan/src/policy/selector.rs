@@ -74,7 +74,7 @@ fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condi
     if let Some(fault) = fault {
         return Err(Refused::new(
             format!("{path}.values"),
-            format!("[{}]", values.join(", ")),
+            &format!("[{}]", values.join(", ")),
             fault,
         ));
     }
@@ -89,7 +89,7 @@ fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condi
 
 fn check_key(field: String, key: &str) -> Result<(), Refused> {
     if key.is_empty() {
-        return Err(Refused::new(field, key, Fault::NoKey));
+        return Err(Refused::new(field, &key, Fault::NoKey));
     }
     Ok(())
 }

@@ -1,0 +1,180 @@
+//! One YAML document: which object it is, and what is wrong with it.
+
+use k8s_openapi::api::core::v1 as k8s;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use xdp_crds::{API_VERSION, XdpPolicy};
+
+use super::located::{self, Document, Place};
+use super::{ManifestError, Object};
+use crate::pod::{DEFAULT_NAMESPACE, Pod};
+use crate::policy::Policy;
+use crate::report::Problem;
+
+/// Fields of an object besides `spec` and `status`.
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// A fault before file and line are added.
+struct Wrong {
+    field: String,
+    problem: Problem,
+}
+
+/// Reads a document whose first line is `first_line` of its file. `None`: it is empty.
+pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<Object, ManifestError>> {
+    let error = |place: Place, wrong: Wrong| ManifestError {
+        file: file.to_owned(),
+        line: place.line + first_line - 1,
+        column: place.column,
+        object: Some(wrong.problem.object).filter(|object| !object.is_empty()),
+        field: wrong.field,
+        reason: wrong.problem.reason,
+        message: wrong.problem.message,
+        remedy: wrong.problem.remedy,
+    };
+    let document = match located::read(text) {
+        Ok(document) => document,
+        Err((place, message)) => {
+            let problem = Problem::new("", "BadYaml", message, "correct the YAML syntax");
+            let field = String::new();
+            return Some(Err(error(place, Wrong { field, problem })));
+        }
+    };
+    if document.value.is_null() {
+        return None;
+    }
+    Some(object(&document).map_err(|wrong| error(document.place(&wrong.field), wrong)))
+}
+
+fn object(document: &Document) -> Result<Object, Wrong> {
+    let api_version = document.text("apiVersion");
+    let kind = document.text("kind");
+    match (api_version.as_str(), kind.as_str()) {
+        (API_VERSION, "XdpPolicy") => policy(document).map(Object::Policy),
+        ("v1", "Pod") => pod(document).map(Object::Pod),
+        _ => Err(unknown_kind(document, &api_version, &kind)),
+    }
+}
+
+fn policy(document: &Document) -> Result<Policy, Wrong> {
+    check_fields(document, "", &["apiVersion", "kind", "metadata", "spec"])?;
+    check_fields(document, "metadata", &METADATA)?;
+    let object: XdpPolicy = typed(document)?;
+    Policy::try_from(&object).map_err(|error| Wrong {
+        problem: Problem::from(&error),
+        field: error.field,
+    })
+}
+
+fn pod(document: &Document) -> Result<Pod, Wrong> {
+    let object: k8s::Pod = typed(document)?;
+    Pod::try_from(&object).map_err(|error| Wrong {
+        field: error.field().to_owned(),
+        problem: Problem::from(&error),
+    })
+}
+
+fn typed<T: DeserializeOwned>(document: &Document) -> Result<T, Wrong> {
+    serde_path_to_error::deserialize(&document.value).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { String::new() } else { path };
+        let cause = error.inner().to_string();
+        let unknown = cause.starts_with("unknown field");
+        let message = if field.is_empty() || unknown {
+            format!("`{field}`: {cause}")
+        } else {
+            format!("`{field}` is `{}`: {cause}", document.text(&field))
+        };
+        let (reason, remedy) = advice(&cause);
+        Wrong {
+            problem: Problem::new(object_name(document), reason, message, remedy),
+            field,
+        }
+    })
+}
+
+/// What serde's words mean for the user.
+fn advice(cause: &str) -> (&'static str, &'static str) {
+    if cause.starts_with("unknown field") {
+        ("UnknownField", "remove the field, or correct its name")
+    } else if cause.starts_with("missing field") {
+        ("MissingField", "add the field")
+    } else if cause.starts_with("unknown variant") {
+        ("UnknownValue", "use one of the values named")
+    } else {
+        ("BadValue", "write a value of the type that is expected")
+    }
+}
+
+fn check_fields(document: &Document, path: &str, known: &[&str]) -> Result<(), Wrong> {
+    let value = if path.is_empty() {
+        Some(&document.value)
+    } else {
+        document.value.get(path)
+    };
+    let fields = value
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(|fields| fields.keys());
+    let Some(unknown) = fields.into_iter().find(|field| !known.contains(&field.as_str())) else {
+        return Ok(());
+    };
+    let dot = if path.is_empty() { "" } else { "." };
+    let field = format!("{path}{dot}{unknown}");
+    let expected = known.join("`, `");
+    let message = format!("`{field}`: unknown field `{unknown}`, expected one of `{expected}`");
+    let (reason, remedy) = advice("unknown field");
+    let problem = Problem::new(object_name(document), reason, message, remedy);
+    Err(Wrong { field, problem })
+}
+
+fn unknown_kind(document: &Document, api_version: &str, kind: &str) -> Wrong {
+    let field = match kind {
+        "XdpPolicy" | "Pod" => "apiVersion",
+        _ => "kind",
+    };
+    let problem = Problem::new(
+        object_name(document),
+        "UnknownKind",
+        format!(
+            "`{field}` is `{}`: apiVersion `{api_version}` with kind `{kind}` is not understood",
+            document.text(field)
+        ),
+        format!("use `{API_VERSION}` with `XdpPolicy`, or `v1` with `Pod`, one object per YAML document"),
+    );
+    Wrong {
+        field: field.to_owned(),
+        problem,
+    }
+}
+
+fn object_name(document: &Document) -> String {
+    let kind = document.text("kind");
+    let name = document.text("metadata.name");
+    if kind.is_empty() || name.is_empty() {
+        return String::new();
+    }
+    let namespace = document.text("metadata.namespace");
+    let namespace = if namespace.is_empty() {
+        DEFAULT_NAMESPACE
+    } else {
+        &namespace
+    };
+    format!("{kind} {namespace}/{name}")
+}

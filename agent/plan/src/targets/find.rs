@@ -1,0 +1,195 @@
+//! The search itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Target, Targets};
+use crate::facts::{NodeFacts, Pair};
+use crate::pod::Pod;
+use crate::policy::Policy;
+use crate::report::Problem;
+
+pub(super) fn find(policies: &[Policy], pods: &[Pod], facts: &NodeFacts) -> Targets {
+    let mut problems = Vec::new();
+    let policies = ordered(policies, &mut problems);
+    let pods = distinct(pods, &mut problems);
+    let search = Search {
+        carriers: carriers(facts),
+        claims: claims(&pods),
+    };
+    let mut targets = Vec::new();
+    for pod in pods {
+        let selecting: Vec<_> = policies
+            .iter()
+            .filter(|policy| selects(policy, pod))
+            .cloned()
+            .collect();
+        if !selecting.is_empty() && is_candidate(pod) {
+            targets.extend(search.targets_of(pod, &selecting, &mut problems));
+        }
+    }
+    targets.sort_by(|a, b| key(a).cmp(&key(b)));
+    Targets {
+        targets,
+        policies,
+        problems,
+    }
+}
+
+fn key(target: &Target) -> (&str, &str, u32) {
+    (&target.pod.namespace, &target.pod.name, target.pair.host.ifindex)
+}
+
+fn selects(policy: &Policy, pod: &Pod) -> bool {
+    policy.namespace == pod.namespace && policy.selector.matches(&pod.labels)
+}
+
+/// A finished pod's addresses may be another pod's already; the host's addresses are the host's.
+fn is_candidate(pod: &Pod) -> bool {
+    !pod.host_network && !pod.finished
+}
+
+fn ordered(policies: &[Policy], problems: &mut Vec<Problem>) -> Vec<Arc<Policy>> {
+    let mut names = BTreeSet::new();
+    let mut kept = Vec::new();
+    for policy in policies {
+        if names.insert((&policy.namespace, &policy.name)) {
+            kept.push(Arc::new(policy.clone()));
+        } else {
+            problems.push(given_twice(policy.to_string()));
+        }
+    }
+    kept.sort_by(|a, b| a.order().cmp(&b.order()));
+    kept
+}
+
+fn distinct<'a>(pods: &'a [Pod], problems: &mut Vec<Problem>) -> Vec<&'a Pod> {
+    let mut names = BTreeSet::new();
+    let mut kept = Vec::new();
+    for pod in pods {
+        if names.insert((&pod.namespace, &pod.name)) {
+            kept.push(pod);
+        } else {
+            problems.push(given_twice(pod.to_string()));
+        }
+    }
+    kept
+}
+
+fn given_twice(object: String) -> Problem {
+    Problem::new(
+        object,
+        "GivenTwice",
+        "there is an earlier object of this kind, namespace and name; this one is left out",
+        "remove or rename one of them",
+    )
+}
+
+fn carriers(facts: &NodeFacts) -> BTreeMap<IpAddr, Vec<&Pair>> {
+    let mut carriers: BTreeMap<IpAddr, Vec<&Pair>> = BTreeMap::new();
+    for pair in &facts.pairs {
+        let distinct: BTreeSet<IpAddr> = pair.addresses.iter().map(IpAddr::to_canonical).collect();
+        for address in distinct {
+            carriers.entry(address).or_default().push(pair);
+        }
+    }
+    carriers
+}
+
+fn claims<'a>(pods: &[&'a Pod]) -> BTreeMap<IpAddr, Vec<&'a Pod>> {
+    let mut claims: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| is_candidate(pod)) {
+        for address in &pod.addresses {
+            claims.entry(*address).or_default().push(pod);
+        }
+    }
+    claims
+}
+
+struct Search<'a> {
+    /// Pairs by the addresses they carry.
+    carriers: BTreeMap<IpAddr, Vec<&'a Pair>>,
+    /// Pods by the addresses they say are theirs.
+    claims: BTreeMap<IpAddr, Vec<&'a Pod>>,
+}
+
+impl Search<'_> {
+    fn targets_of(&self, pod: &Pod, policies: &[Arc<Policy>], problems: &mut Vec<Problem>) -> Vec<Target> {
+        if pod.addresses.is_empty() {
+            problems.push(no_address(pod));
+        }
+        let mut by_pair: BTreeMap<u32, (&Pair, BTreeSet<IpAddr>)> = BTreeMap::new();
+        for address in &pod.addresses {
+            match self.pair_of(pod, *address) {
+                Ok(pair) => {
+                    let found = by_pair
+                        .entry(pair.host.ifindex)
+                        .or_insert((pair, BTreeSet::new()));
+                    found.1.insert(*address);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let target = |(pair, addresses): (&Pair, BTreeSet<IpAddr>)| Target {
+            pod: pod.clone(),
+            pair: pair.clone(),
+            addresses: addresses.into_iter().collect(),
+            policies: policies.to_vec(),
+            wants_redirect: policies.iter().any(|policy| policy.redirects()),
+        };
+        by_pair.into_values().map(target).collect()
+    }
+
+    fn pair_of(&self, pod: &Pod, address: IpAddr) -> Result<&Pair, Problem> {
+        let claims = self.claims.get(&address).map_or(&[][..], Vec::as_slice);
+        if let Some(other) = claims.iter().find(|other| other.to_string() != pod.to_string()) {
+            return Err(claimed_twice(pod, address, other));
+        }
+        match self.carriers.get(&address).map_or(&[][..], Vec::as_slice) {
+            [pair] => Ok(pair),
+            [] => Err(no_interface(pod, address)),
+            pairs => Err(ambiguous(pod, address, pairs)),
+        }
+    }
+}
+
+fn no_address(pod: &Pod) -> Problem {
+    Problem::new(
+        pod.to_string(),
+        "NoAddress",
+        "a policy selects the pod, but `status.podIPs` and `status.podIP` are empty",
+        "wait until the pod has an address; in a manifest, write it to `status.podIPs`",
+    )
+}
+
+fn claimed_twice(pod: &Pod, address: IpAddr, other: &Pod) -> Problem {
+    Problem::new(
+        pod.to_string(),
+        "AddressClaimedTwice",
+        format!("{other} has the same address {address}; no rule applies to packets for it"),
+        "remove the pod that is gone, or correct the address",
+    )
+}
+
+fn no_interface(pod: &Pod, address: IpAddr) -> Problem {
+    Problem::new(
+        pod.to_string(),
+        "NoInterface",
+        format!("no interface behind a pair of this host carries the pod's address {address}"),
+        "if the pod is starting, wait; otherwise check that it runs on this node and is connected by a veth pair",
+    )
+}
+
+fn ambiguous(pod: &Pod, address: IpAddr, pairs: &[&Pair]) -> Problem {
+    let names: Vec<&str> = pairs.iter().map(|pair| pair.host.name.as_str()).collect();
+    Problem::new(
+        pod.to_string(),
+        "AmbiguousAddress",
+        format!(
+            "the pod's address {address} is carried by the interfaces behind {}; no rule applies to packets for it",
+            names.join(" and ")
+        ),
+        "remove the address from all but one of them",
+    )
+}
