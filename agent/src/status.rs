@@ -8,6 +8,8 @@ use xdp_plan::report::Problem;
 mod build;
 mod collect;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

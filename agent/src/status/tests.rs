@@ -1,0 +1,212 @@
+use std::collections::BTreeMap;
+
+use xdp_core::parse::Unparsed;
+use xdp_core::tables::{Address, Count, FailureKey, RuleCounters, SlotWord};
+use xdp_core::verdict::Fallback;
+use xdp_plan::facts::{NotReady, Readiness};
+use xdp_plan::installed::{PodLabel, RuleLabel, SlotIdentity};
+
+use super::build::status;
+use super::collect::{Interface, Snapshot};
+use super::{Mode, Status};
+use crate::datapath::NicProgram;
+use crate::netlink::{HostLink, XdpMode, XdpState};
+
+const SLOT: u32 = 4;
+const VETH: u32 = 12;
+const NIC: u32 = 3;
+
+fn count(packets: u64) -> Count {
+    Count {
+        packets,
+        bytes: 100 * packets,
+    }
+}
+
+fn pod(readiness: Readiness) -> PodLabel {
+    PodLabel {
+        identity: SlotIdentity {
+            namespace: "games".to_owned(),
+            pod: "server-0".to_owned(),
+            uid: String::new(),
+            ifindex: VETH,
+            mac: [2, 0, 0, 0, 0, 0xab],
+        },
+        interface: "veth1a2b".to_owned(),
+        addresses: Vec::new(),
+        readiness,
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let installed = &mut snapshot.installed;
+    installed.addresses.insert(Address::v4([10, 0, 0, 5]), SLOT);
+    installed.words.insert(SLOT, SlotWord::new(7, 1));
+    installed.devices.insert(SLOT, VETH);
+    installed.pods.insert(SLOT, pod(Readiness::Ready));
+    let label = RuleLabel {
+        namespace: "games".to_owned(),
+        policy: "players".to_owned(),
+        rule: "scanners".to_owned(),
+    };
+    installed.rules.insert(9, label);
+    let counters = RuleCounters {
+        dropped: count(41),
+        ..RuleCounters::default()
+    };
+    snapshot.counters.insert(9, (counters, Count::default()));
+    snapshot
+}
+
+fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> Mode {
+    let link = HostLink {
+        ifindex: NIC,
+        name: "eth1".to_owned(),
+        xdp: XdpState {
+            mode,
+            program_id: Some(attached).filter(|id| *id != 0),
+        },
+        ..HostLink::default()
+    };
+    let interface = Interface {
+        link,
+        ..Interface::default()
+    };
+    let program = |program_id| NicProgram {
+        program_id,
+        program_tag: 1,
+    };
+    let programs = ours.map(|id| (NIC, program(id))).into_iter().collect();
+    let problem = xdp_plan::report::Problem::new("NIC eth1", "Busy", "busy", "free it");
+    let snapshot = Snapshot {
+        links: vec![interface],
+        programs,
+        problems: vec![problem],
+        ..Snapshot::default()
+    };
+    status(&snapshot).nics[0].mode
+}
+
+#[test]
+fn the_mode_is_what_the_kernel_shows_and_whose_program_it_is() {
+    assert_eq!(nic(XdpMode::Native, 7, Some(7)), Mode::Native);
+    assert_eq!(nic(XdpMode::Generic, 7, Some(7)), Mode::Generic);
+    assert_eq!(nic(XdpMode::None, 0, None), Mode::None);
+    assert_eq!(nic(XdpMode::Native, 7, None), Mode::Foreign);
+    assert_eq!(nic(XdpMode::Native, 8, Some(7)), Mode::Foreign);
+}
+
+#[test]
+fn a_pod_is_in_force_exactly_while_address_rules_and_device_are_there() {
+    type Break = fn(&mut Snapshot);
+    let breaks: [Break; 4] = [
+        |snapshot| snapshot.installed.addresses.clear(),
+        |snapshot| snapshot.installed.words.clear(),
+        |snapshot| snapshot.installed.devices.clear(),
+        |snapshot| drop(snapshot.installed.devices.insert(SLOT, VETH + 1)),
+    ];
+    let whole = status(&snapshot());
+    assert!(whole.pods[0].in_force);
+    assert_eq!(
+        (whole.pods[0].generation, whole.pods[0].mac.as_str()),
+        (7, "02:00:00:00:00:ab")
+    );
+    for broken in breaks {
+        let mut snapshot = snapshot();
+        broken(&mut snapshot);
+        assert!(!status(&snapshot).pods[0].in_force);
+    }
+}
+
+#[test]
+fn failures_are_shown_by_pod_stage_and_name_of_the_errno() {
+    let key = |kind, subject, code| FailureKey { kind, subject, code };
+    let mut snapshot = snapshot();
+    snapshot.failures = BTreeMap::from([
+        (key(FailureKey::REDIRECT_ERR, SLOT, 90), 1),
+        (key(FailureKey::DEVMAP_XMIT, VETH, 6), 2),
+        (key(FailureKey::DEVMAP_XMIT, VETH, 0), 3),
+        (key(FailureKey::DEVMAP_XMIT, VETH + 1, 6), 4),
+        (key(FailureKey::EXCEPTION, NIC, 0), 5),
+    ]);
+    let status = status(&snapshot);
+    let failures = status.pods[0].failures.iter();
+    let failures: Vec<_> = failures
+        .map(|failure| (failure.stage, failure.errno.as_str(), failure.packets))
+        .collect();
+    assert_eq!(
+        failures,
+        [
+            ("redirect", "EMSGSIZE", 1),
+            ("flush", "", 3),
+            ("flush", "ENXIO", 2)
+        ]
+    );
+    assert_eq!(
+        (
+            status.exceptions[0].nic.as_str(),
+            status.exceptions[0].action.as_str()
+        ),
+        ("3", "Aborted")
+    );
+    assert!(status.table().contains("ENXIO"));
+}
+
+#[test]
+fn events_are_shown_by_name_once_they_happen() {
+    let mut snapshot = snapshot();
+    snapshot.events = BTreeMap::from([
+        (Unparsed::NotIp.code(), count(3)),
+        (Fallback::TooLong.code(), count(4)),
+    ]);
+    let status = status(&snapshot);
+    assert_eq!(status.unparsed, BTreeMap::from([("NotIp", 3)]));
+    assert_eq!(status.fallbacks, BTreeMap::from([("TooLong", 4)]));
+}
+
+#[test]
+fn the_table_leaves_out_counters_that_are_zero_everywhere() {
+    let table = status(&snapshot()).table();
+    assert!(table.contains("DROPPED") && table.contains("41"), "{table}");
+    assert!(
+        !table.contains("AUDITED") && !table.contains("REDIRECTED"),
+        "{table}"
+    );
+}
+
+#[test]
+fn the_table_says_why_a_pod_takes_no_redirects_within_a_hundred_columns() {
+    let mut snapshot = snapshot();
+    let message = "GRO is on, but the host's end does not show NDO_XMIT; ".repeat(4);
+    let readiness = Readiness::NotReady {
+        reason: NotReady::NoNdoXmit,
+        message,
+    };
+    snapshot.installed.pods.insert(SLOT, pod(readiness));
+    let table = status(&snapshot).table();
+    assert!(table.contains("NoNdoXmit"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+}
+
+#[test]
+fn the_json_has_the_documented_names() {
+    let status: Status = status(&snapshot());
+    let json: serde_json::Value = serde_json::from_str(&status.json()).unwrap();
+    for pointer in [
+        "/pinDir",
+        "/agent/running",
+        "/nics",
+        "/exceptions",
+        "/problems",
+        "/unparsed",
+        "/fallbacks",
+    ] {
+        assert!(json.pointer(pointer).is_some(), "{pointer}");
+    }
+    assert_eq!(json["pods"][0]["readiness"]["state"], "Ready");
+    assert_eq!(json["pods"][0]["inForce"], true);
+    assert_eq!(json["pods"][0]["addresses"][0], "10.0.0.5");
+    assert_eq!(json["rules"][0]["dropped"]["packets"], 41);
+    assert_eq!(json["rules"][0]["fellBack"]["bytes"], 0);
+}
