@@ -1,1 +1,20 @@
 //! Kernel behaviour that the product rests on: one test for each, on the running kernel, with real packets.
+
+mod adjust;
+mod bpf;
+mod devmap;
+mod failures;
+mod features;
+mod genl;
+mod links;
+mod metadata;
+mod namespace;
+mod programs;
+#[expect(unreachable_pub, reason = "the programs share it")]
+#[path = "../../ebpf/src/shared.rs"]
+mod shared;
+mod tcx;
+mod verdicts;
+mod wait;
+mod wire;
+mod world;

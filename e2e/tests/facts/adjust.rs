@@ -1,0 +1,276 @@
+//! `bpf_xdp_adjust_{meta,head,tail}`: what they accept, what they refuse and how, and what arrives afterwards.
+//!
+//! The room in front of a packet is `XDP_PACKET_HEADROOM` (256) bytes, on veth as on mlx5; `struct xdp_frame` (40 bytes
+//! on 6.18) lies at its start and is out of reach.
+
+use crate::shared::{Plan, Seen};
+use crate::wire::{self, frame};
+use crate::world::{NIC_MAC, POD_MAC, World, XDP_PASS, pass, redirect};
+
+const VALUE: u64 = 0xaabb_ccdd_eeff_0011;
+/// More than the product will ever use, and what kernels before 6.5 have as their limit.
+const PORTABLE_LIMIT: i32 = 32;
+const HEADROOM: i32 = 256;
+/// A veth rounds its buffers up to cache lines, so that behind a frame of 66 bytes there is room for 62 more; mlx5 has a
+/// page for every packet.
+const ROOMY: usize = 66;
+
+#[test]
+fn adjust_meta_takes_multiples_of_four_only() {
+    let mut world = World::passing(pass());
+    for meta in [-1, -2, -3, -5, -7, -30] {
+        assert_eq!(
+            ask(&mut world, Plan { meta, ..pass() }).meta,
+            errno(libc::EACCES),
+            "{meta}"
+        );
+    }
+    for meta in (4..=PORTABLE_LIMIT).step_by(4) {
+        let seen = ask(
+            &mut world,
+            Plan {
+                meta: -meta,
+                ..pass()
+            },
+        );
+        assert_eq!((seen.meta, seen.metadata), (0, meta as u32));
+    }
+}
+
+#[test]
+fn adjust_meta_never_reaches_into_the_packet() {
+    let mut world = World::passing(pass());
+    let seen = ask(&mut world, Plan { meta: 4, ..pass() });
+    assert_eq!((seen.meta, seen.metadata), (errno(libc::EINVAL), 0));
+}
+
+#[test]
+fn adjust_meta_has_one_limit_up_to_which_everything_is_delivered() {
+    let mut world = World::redirecting(redirect());
+    let mut limit = 0;
+    for meta in (4..=HEADROOM + 4).step_by(4) {
+        let seen = ask(
+            &mut world,
+            Plan {
+                meta: -meta,
+                value: VALUE,
+                ..redirect()
+            },
+        );
+        let record = world.programs.record();
+        assert_eq!(
+            record.bytes[..64],
+            frame(POD_MAC, 64),
+            "with {meta} bytes of metadata"
+        );
+        if seen.meta == 0 {
+            assert_eq!(limit, meta - 4, "a refused length lies below {meta}");
+            assert_eq!(record.metadata, meta as u32);
+            limit = meta;
+        } else {
+            // Up to 6.4 the length itself is refused, later the frame structure in the way.
+            assert!(
+                [errno(libc::EACCES), errno(libc::EINVAL)].contains(&seen.meta),
+                "{meta}: {}",
+                seen.meta
+            );
+            assert_eq!((seen.metadata, record.metadata), (0, 0));
+        }
+    }
+    assert!((PORTABLE_LIMIT..HEADROOM).contains(&limit), "limit {limit}");
+    println!("largest metadata: {limit} bytes");
+}
+
+#[test]
+fn adjust_head_moves_metadata_along_in_both_directions() {
+    for head in [-20, 4, 20] {
+        let plan = Plan {
+            meta: -8,
+            value: VALUE,
+            head,
+            header: wire::header(NIC_MAC),
+            ..pass()
+        };
+        let mut world = World::passing(plan);
+        world.send(1);
+        let record = world.programs.record();
+        assert_eq!((record.metadata, record.value), (8, VALUE), "head {head}");
+        assert_eq!(
+            world.programs.seen(),
+            Seen {
+                metadata: 8,
+                ..moved(head)
+            }
+        );
+    }
+}
+
+#[test]
+fn adjust_head_fails_without_room_and_changes_nothing() {
+    let mut world = World::passing(pass());
+    for (head, why) in [
+        (-HEADROOM, "the frame structure would be overwritten"),
+        (51, "less than an Ethernet header would be left of 64 bytes"),
+    ] {
+        let seen = ask(
+            &mut world,
+            Plan {
+                meta: -8,
+                value: VALUE,
+                head,
+                ..pass()
+            },
+        );
+        assert_eq!(seen.head, errno(libc::EINVAL), "{why}");
+        assert_eq!((seen.length, seen.metadata), (64, 8));
+        let record = world.programs.record();
+        assert_eq!((record.metadata, record.value), (8, VALUE));
+        assert_eq!(record.bytes[..64], frame(NIC_MAC, 64));
+    }
+    assert_eq!(ask(&mut world, Plan { head: 50, ..pass() }).head, 0);
+}
+
+#[test]
+fn metadata_takes_room_from_adjust_head() {
+    let mut world = World::passing(pass());
+    let room = (0..=HEADROOM)
+        .rev()
+        .find(|head| {
+            ask(
+                &mut world,
+                Plan {
+                    head: -head,
+                    ..pass()
+                },
+            )
+            .head
+                == 0
+        })
+        .unwrap();
+    let seen = ask(
+        &mut world,
+        Plan {
+            meta: -8,
+            head: -(room - 8),
+            ..pass()
+        },
+    );
+    assert_eq!((seen.meta, seen.head), (0, 0));
+    let seen = ask(
+        &mut world,
+        Plan {
+            meta: -8,
+            head: -(room - 7),
+            ..pass()
+        },
+    );
+    assert_eq!((seen.meta, seen.head), (0, errno(libc::EINVAL)));
+}
+
+#[test]
+fn adjust_tail_shrinks_and_grows_with_zeroes() {
+    for tail in [-10, 30] {
+        let mut world = World::passing(Plan { tail, ..pass() });
+        world.wire.send(&frame(NIC_MAC, ROOMY));
+        let record = world.programs.record();
+        let expected = resized(frame(NIC_MAC, ROOMY), tail);
+        assert_eq!(record.length as usize, expected.len());
+        assert_eq!(record.bytes[..expected.len()], expected);
+        assert_eq!(world.programs.seen().tail, 0);
+    }
+}
+
+#[test]
+fn adjust_tail_refuses_less_than_a_header_and_more_than_there_is_room() {
+    let mut world = World::passing(pass());
+    for tail in [-51, 1 << 16] {
+        let seen = ask(&mut world, Plan { tail, ..pass() });
+        assert_eq!((seen.tail, seen.length), (errno(libc::EINVAL), 64), "{tail}");
+        assert_eq!(world.programs.record().bytes[..64], frame(NIC_MAC, 64));
+    }
+    assert_eq!(ask(&mut world, Plan { tail: -50, ..pass() }).tail, 0);
+}
+
+#[test]
+fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
+    for (head, tail) in [(-20, 30), (20, -10), (-20, -10), (20, 30)] {
+        let header = wire::header(NIC_MAC);
+        let mut world = World::passing(Plan {
+            meta: -16,
+            value: VALUE,
+            head,
+            tail,
+            header,
+            ..pass()
+        });
+        world.wire.send(&frame(NIC_MAC, ROOMY));
+        assert_adjusted(&mut world, head, tail, header);
+    }
+}
+
+#[test]
+fn a_packet_adjusted_by_head_meta_and_tail_can_be_redirected() {
+    for (head, tail) in [(-20, 30), (20, -10), (-20, -10), (20, 30)] {
+        let header = wire::header(POD_MAC);
+        let mut world = World::redirecting(Plan {
+            meta: -16,
+            value: VALUE,
+            head,
+            tail,
+            ..redirect()
+        });
+        world.wire.send(&frame(NIC_MAC, ROOMY));
+        assert_adjusted(&mut world, head, tail, header);
+    }
+}
+
+/// The packet that arrives is the one the adjustments describe, byte by byte, with its metadata.
+fn assert_adjusted(world: &mut World, head: i32, tail: i32, header: [u8; 14]) {
+    let record = world.programs.record();
+    let mut expected = frame(NIC_MAC, ROOMY);
+    if head > 0 {
+        expected.drain(..head as usize);
+    } else {
+        // What lies in the new bytes in front is the rest of the metadata and what was there before: not asserted.
+        expected.splice(..0, vec![0; -head as usize]);
+    }
+    expected = resized(expected, tail);
+    expected[..14].copy_from_slice(&header);
+    let length = expected.len();
+    assert_eq!(record.length as usize, length);
+    assert_eq!((record.metadata, record.value), (16, VALUE));
+    let known = 14.max(usize::try_from(-head).unwrap_or(0));
+    assert_eq!(record.bytes[..14], header);
+    assert_eq!(
+        record.bytes[known..length],
+        expected[known..],
+        "head {head}, tail {tail}"
+    );
+}
+
+fn resized(mut bytes: Vec<u8>, by: i32) -> Vec<u8> {
+    bytes.resize(bytes.len().checked_add_signed(by as isize).unwrap(), 0);
+    bytes
+}
+
+/// Sends one frame of 64 bytes through the plan.
+fn ask(world: &mut World, plan: Plan) -> Seen {
+    let frames = world.programs.seen().frames;
+    world.programs.plan(plan);
+    world.send(1);
+    world.programs.seen_after(frames + 1)
+}
+
+/// What a program sees that moved the start of the first frame of 64 bytes and passed it.
+fn moved(head: i32) -> Seen {
+    Seen {
+        frames: 1,
+        length: 64_u32.checked_add_signed(-head).unwrap(),
+        action: XDP_PASS,
+        ..Seen::default()
+    }
+}
+
+fn errno(number: i32) -> i64 {
+    -i64::from(number)
+}

@@ -1,0 +1,175 @@
+//! Redirects that fail: where each failure shows, and where it does not.
+//!
+//! Stage one is `xdp_do_redirect`, in the driver's receive loop: the driver hears of it. Stage two is the flush of the
+//! bulk queue: the driver has long counted the packet as redirected.
+
+use crate::programs::Tracer;
+use crate::shared::Event;
+use crate::wait;
+use crate::wire::frame;
+use crate::world::{NIC_MAC, SLOT, World, redirect};
+
+/// What the NIC's driver counted: packets redirected, packets lost.
+fn driver(world: &World) -> (u64, u64) {
+    let counter = |name: &str| world.node.driver_counter("n0", &format!("rx_queue_0_{name}"));
+    (counter("xdp_redirect"), counter("drops"))
+}
+
+#[test]
+fn a_delivered_packet_shows_as_sent() {
+    let mut tracer = Tracer::start();
+    let mut world = World::redirecting(redirect());
+    world.send(1);
+    world.programs.record();
+    assert_eq!(tracer.events_after(world.nic, 1), [flushed(&world, 1, 0, 0)]);
+    wait::until_eq((1, 0), || driver(&world));
+    assert_eq!(world.node.tx_dropped("h0"), 0);
+}
+
+#[test]
+fn without_gro_in_the_pod_a_redirect_fails_with_eopnotsupp_in_the_drivers_sight() {
+    let mut world = World::redirecting(redirect());
+    world.pod.command("ethtool -K p0 gro off");
+    fails_at_once(&mut world, 64, libc::EOPNOTSUPP);
+}
+
+#[test]
+fn with_the_host_veth_down_a_redirect_fails_with_enetdown_in_the_drivers_sight() {
+    let mut world = World::redirecting(redirect());
+    world.node.command("ip link set h0 down");
+    fails_at_once(&mut world, 64, libc::ENETDOWN);
+}
+
+#[test]
+fn a_frame_over_the_host_veths_mtu_fails_with_emsgsize_in_the_drivers_sight() {
+    let mut world = World::redirecting(redirect());
+    world.node.command("ip link set h0 mtu 576");
+    fails_at_once(&mut world, 1000, libc::EMSGSIZE);
+}
+
+#[test]
+fn the_host_veths_mtu_allows_for_the_header_and_one_vlan_tag() {
+    let mut world = World::redirecting(redirect());
+    world.node.command("ip link set h0 mtu 576");
+    world.wire.send(&frame(NIC_MAC, 576 + 14 + 4));
+    assert_eq!(world.programs.record().length, 576 + 14 + 4);
+    fails_at_once(&mut world, 576 + 14 + 4 + 1, libc::EMSGSIZE);
+}
+
+#[test]
+fn with_the_pods_eth0_down_packets_are_lost_at_the_flush_and_the_driver_counts_success() {
+    let mut world = World::redirecting(redirect());
+    world.pod.command("ip link set p0 down");
+    fails_at_the_flush(&mut world, 64, -libc::ENXIO);
+}
+
+#[test]
+fn a_frame_over_the_pods_mtu_is_lost_at_the_flush_without_an_errno() {
+    let mut world = World::redirecting(redirect());
+    world.pod.command("ip link set p0 mtu 576");
+    fails_at_the_flush(&mut world, 1000, 0);
+}
+
+#[test]
+fn one_frame_over_the_pods_mtu_takes_the_rest_of_its_bulk_along() {
+    let mut tracer = Tracer::start();
+    let mut world = World::redirecting(redirect());
+    world.pod.command("ip link set p0 mtu 576");
+    let program = world.programs.xdp();
+    let long = frame(NIC_MAC, 1000);
+    world
+        .node
+        .run(|| crate::bpf::live_frames(program, &long, 16))
+        .unwrap();
+    let events = wait::until("the flush was reported", || {
+        let events = tracer.events_to(world.host);
+        (!events.is_empty()).then_some(events)
+    });
+    let sums = (
+        events.iter().map(|event| event.sent).sum(),
+        events.iter().map(|event| event.drops).sum(),
+    );
+    assert_eq!(sums, (0, 16));
+}
+
+#[test]
+fn a_full_ring_loses_packets_at_the_flush_without_an_errno() {
+    const RING: usize = 256;
+    const TOO_MANY: usize = 44;
+    let mut tracer = Tracer::start();
+    let mut world = World::redirecting(redirect());
+    world.stop_polling_in_pod();
+    // The poll for this packet is the last for a long time.
+    world.send(1);
+    world.programs.record();
+
+    world.send(RING + TOO_MANY);
+    let all = (1 + RING + TOO_MANY) as u64;
+    wait::until_eq((all, 0), || driver(&world));
+    let drops = wait::until("all flushes were reported", || {
+        let events = tracer.events(world.nic);
+        let sum = |count: fn(&Event) -> i32| events.iter().map(count).sum::<i32>() as u64;
+        assert_eq!(sum(|event| event.err), 0);
+        (sum(|event| event.sent + event.drops) == all).then_some(sum(|event| event.drops))
+    });
+    // The ring gives places free in batches, so that one or some fewer than its size may be there.
+    assert!(
+        (TOO_MANY as u64..TOO_MANY as u64 + 32).contains(&drops),
+        "{drops}"
+    );
+    assert_eq!(world.node.tx_dropped("h0"), drops);
+    assert_eq!(
+        world.node.driver_counter("h0", "tx_queue_0_xdp_xmit_errors"),
+        drops
+    );
+}
+
+/// Stage one: the errno is in `xdp_redirect_err`, the driver counts a drop, the target counts nothing.
+fn fails_at_once(world: &mut World, length: usize, errno: i32) {
+    let (redirected, lost) = driver(world);
+    let mut tracer = Tracer::start();
+    world.wire.send(&frame(NIC_MAC, length));
+    let failed = tracer.events_after(world.nic, 1);
+    let map = failed[0].map;
+    let expected = Event {
+        kind: Event::REDIRECT_ERR,
+        from: world.nic,
+        err: -errno,
+        map,
+        slot: SLOT,
+        ..Event::default()
+    };
+    // The driver under the test, veth, reports no exception for a failed redirect; mlx5 does.
+    assert_eq!(failed, [expected]);
+    assert_ne!(map, 0);
+    wait::until_eq((redirected, lost + 1), || driver(world));
+    assert_eq!(world.node.tx_dropped("h0"), 0);
+    assert_eq!(world.programs.records_so_far().len(), 0);
+}
+
+/// Stage two: only `xdp_devmap_xmit` and the target's own counters tell; the driver counts a successful redirect.
+fn fails_at_the_flush(world: &mut World, length: usize, err: i32) {
+    let (redirected, lost) = driver(world);
+    let mut tracer = Tracer::start();
+    world.wire.send(&frame(NIC_MAC, length));
+    assert_eq!(tracer.events_after(world.nic, 1), [flushed(world, 0, 1, err)]);
+    wait::until_eq((redirected + 1, lost), || driver(world));
+    println!(
+        "tx_dropped {}, xmit errors {}",
+        world.node.tx_dropped("h0"),
+        world.node.driver_counter("h0", "tx_queue_0_xdp_xmit_errors")
+    );
+    assert_eq!(world.programs.records_so_far().len(), 0);
+}
+
+fn flushed(world: &World, sent: i32, drops: i32, err: i32) -> Event {
+    Event {
+        kind: Event::DEVMAP_XMIT,
+        from: world.nic,
+        to: world.host,
+        sent,
+        drops,
+        err,
+        ..Event::default()
+    }
+}

@@ -1,0 +1,195 @@
+//! XDP links: who may attach, what keeps them, how a program is exchanged.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::{env, fs, process, thread};
+
+use crate::bpf::{self, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
+use crate::programs::Programs;
+use crate::wait;
+use crate::world::{SLOT, World, pass, redirect};
+
+#[test]
+fn a_second_link_on_the_same_nic_is_refused_with_ebusy() {
+    let mut world = World::passing(pass());
+    let refused = world.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
+    world.send(1);
+    world.programs.seen_after(1);
+}
+
+#[test]
+fn generic_mode_beside_native_mode_is_refused_with_eexist() {
+    let world = World::passing(pass());
+    let refused = world.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EEXIST));
+}
+
+#[test]
+fn netlink_can_neither_remove_nor_replace_a_links_program() {
+    let mut world = World::passing(pass());
+    let pins = Pins::new();
+    let mut other = Programs::load();
+    other.pin_xdp(&pins.path("other"));
+    let replace = format!(
+        "ip -force link set n0 xdpdrv pinned {}",
+        pins.path("other").display()
+    );
+    for command in ["ip link set n0 xdpdrv off", &replace] {
+        let refused = world.node.try_command(command).unwrap_err();
+        assert!(
+            refused.contains("Device or resource busy"),
+            "`{command}`: {refused}"
+        );
+    }
+    world.send(1);
+    world.programs.seen_after(1);
+}
+
+#[test]
+fn a_program_attached_by_netlink_is_not_replaced_by_a_link() {
+    let mut world = World::new();
+    let pins = Pins::new();
+    world.programs.pin_xdp(&pins.path("program"));
+    let attach = format!("ip link set n0 xdpdrv pinned {}", pins.path("program").display());
+    world.node.command(&attach);
+    let refused = world.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
+}
+
+#[test]
+fn an_interface_without_native_xdp_refuses_driver_mode_and_takes_generic_mode() {
+    let mut world = World::new();
+    world.node.command("ip link add link n0 name n0.5 type vlan id 5");
+    let json = world.node.command("ip -j link show n0.5");
+    let links: serde_json::Value = serde_json::from_str(&json).unwrap();
+    world.nic = links[0]["ifindex"].as_u64().unwrap() as u32;
+    let refused = world.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EOPNOTSUPP));
+    // Without a mode the kernel falls back to generic by itself and says nothing.
+    world.try_attach_xdp(0).unwrap();
+}
+
+#[test]
+fn a_pinned_link_survives_its_process() {
+    let mut world = World::new();
+    world.programs.plan(pass());
+    let pins = Pins::new();
+    let pin = pins.path("link");
+    world
+        .node
+        .run(|| bpf::attach_and_die(world.programs.xdp(), world.nic, Some(&pin)));
+    world.send(1);
+    world.programs.seen_after(1);
+    assert!(is_native(&world));
+
+    // Whoever opens the pin afterwards owns the link like the one that made it.
+    let link = bpf::open_pin(&pin).unwrap();
+    fs::remove_file(&pin).unwrap();
+    assert!(is_native(&world));
+    drop(link);
+    wait::until_eq(false, || is_native(&world));
+}
+
+#[test]
+fn a_link_that_is_not_pinned_ends_with_its_process() {
+    let world = World::new();
+    world
+        .node
+        .run(|| bpf::attach_and_die(world.programs.xdp(), world.nic, None));
+    wait::until_eq(false, || is_native(&world));
+}
+
+#[test]
+fn link_update_exchanges_the_program_without_a_lost_packet() {
+    const EXCHANGES: usize = 200;
+    let mut world = World::redirecting(redirect());
+    let mut other = Programs::load();
+    other.plan(redirect());
+    let (devices, host) = (&mut other.devices, world.host);
+    world.node.run(|| devices.insert(SLOT, host, None, 0)).unwrap();
+
+    let (sent, done) = (AtomicU32::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                world.send(1);
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let (mut old, mut new) = (world.programs.xdp(), other.xdp());
+        for _ in 0..EXCHANGES {
+            bpf::link_update(&world.links[0], new, old).unwrap();
+            (old, new) = (new, old);
+            thread::yield_now();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+
+    let sent = u64::from(sent.into_inner());
+    wait::until_eq(sent, || world.programs.read());
+    let (by_one, by_other) = (world.programs.seen().frames, other.seen().frames);
+    assert_eq!(by_one + by_other, sent);
+    assert!(
+        by_one > 0 && by_other > 0,
+        "traffic saw one program only: {by_one}, {by_other}"
+    );
+}
+
+#[test]
+fn link_update_refuses_when_another_program_is_attached_than_expected() {
+    let mut world = World::passing(pass());
+    let other = Programs::load();
+    let refused = bpf::link_update(&world.links[0], other.xdp(), other.xdp()).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+    world.send(1);
+    world.programs.seen_after(1);
+}
+
+#[test]
+fn a_link_outlives_its_nic_but_is_dead() {
+    let world = World::passing(pass());
+    world.node.command("ip link del n0");
+    let program = world.programs.xdp();
+    let refused = bpf::link_update(&world.links[0], program, program).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::ENOLINK));
+}
+
+fn is_native(world: &World) -> bool {
+    world.node.command("ip link show n0").contains(" xdp ")
+}
+
+/// A bpffs of its own.
+struct Pins(PathBuf);
+
+impl Pins {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = env::temp_dir().join(format!("xdp-facts-{}-{number}", process::id()));
+        fs::create_dir(&directory).unwrap();
+        let pins = Self(directory);
+        pins.mount("mount -t bpf none");
+        pins
+    }
+
+    fn mount(&self, command: &str) {
+        let mut words = command.split(' ');
+        let done = process::Command::new(words.next().unwrap())
+            .args(words)
+            .arg(&self.0)
+            .status();
+        assert!(done.unwrap().success(), "`{command}`");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        self.mount("umount -l");
+        fs::remove_dir(&self.0).unwrap();
+    }
+}

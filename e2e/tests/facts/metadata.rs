@@ -1,0 +1,150 @@
+//! Metadata on its way from the XDP program to the skb.
+
+use crate::bpf::{self, XDP_FLAGS_SKB_MODE};
+use crate::shared::Plan;
+use crate::wire::{self, frame};
+use crate::world::{NIC_MAC, POD_MAC, World, pass, redirect};
+
+const VALUE: u64 = 0x1122_3344_5566_7788;
+
+#[test]
+fn metadata_written_before_pass_is_in_the_skb_on_the_nic() {
+    let mut world = World::passing(Plan {
+        meta: -8,
+        value: VALUE,
+        ..pass()
+    });
+    world.send(1);
+    let record = world.programs.record();
+    assert_eq!((record.metadata, record.value), (8, VALUE));
+    assert_eq!(record.ifindex, world.nic);
+}
+
+#[test]
+fn a_passed_packet_without_adjust_meta_has_no_metadata() {
+    let mut world = World::passing(pass());
+    world.send(1);
+    assert_eq!(world.programs.record().metadata, 0);
+}
+
+#[test]
+fn metadata_written_before_redirect_is_in_the_pods_skb() {
+    let mut world = World::redirecting(Plan {
+        meta: -16,
+        value: VALUE,
+        ..redirect()
+    });
+    world.send(1);
+    let record = world.programs.record();
+    assert_eq!((record.metadata, record.value), (16, VALUE));
+    assert_eq!(record.ifindex, world.eth0);
+    assert_eq!(record.bytes[..64], frame(POD_MAC, 64));
+}
+
+#[test]
+fn a_redirected_packet_without_adjust_meta_has_no_metadata() {
+    let mut world = World::redirecting(redirect());
+    world.send(1);
+    assert_eq!(world.programs.record().metadata, 0);
+}
+
+#[test]
+fn generic_mode_delivers_redirected_packets_without_their_metadata() {
+    let mut world = World::new();
+    world.add_pod_to_devmap();
+    world.attach_reader_in_pod();
+    world.programs.plan(Plan {
+        meta: -8,
+        value: VALUE,
+        ..redirect()
+    });
+    let generic = world.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap();
+    world.send(3);
+    for record in world.programs.records(3) {
+        assert_eq!(record.metadata, 0);
+        assert_eq!(record.bytes[..64], frame(POD_MAC, 64));
+    }
+    // The program was told that all is well.
+    assert_eq!(
+        (world.programs.seen().meta, world.programs.seen().metadata),
+        (0, 8)
+    );
+
+    drop(generic);
+    world.attach_xdp();
+    world.send(1);
+    assert_eq!(world.programs.record().metadata, 8);
+}
+
+#[test]
+fn generic_mode_keeps_metadata_of_passed_packets() {
+    let mut world = World::new();
+    world.attach_reader_on_nic();
+    world.programs.plan(Plan {
+        meta: -8,
+        value: VALUE,
+        ..pass()
+    });
+    let _generic = world.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap();
+    world.send(1);
+    let record = world.programs.record();
+    assert_eq!((record.metadata, record.value), (8, VALUE));
+}
+
+#[test]
+fn gro_merges_packets_with_equal_metadata() {
+    let (skbs, segments) = merged(Plan {
+        meta: -8,
+        value: VALUE,
+        ..redirect_udp()
+    });
+    assert_eq!((skbs, segments), (1, COPIES));
+}
+
+#[test]
+fn gro_merges_packets_without_metadata() {
+    assert_eq!(merged(redirect_udp()), (1, COPIES));
+}
+
+#[test]
+fn gro_does_not_merge_packets_with_different_metadata() {
+    let (skbs, segments) = merged(Plan {
+        meta: -8,
+        value: VALUE,
+        numbered: 1,
+        ..redirect_udp()
+    });
+    assert_eq!((skbs, segments), (COPIES, COPIES));
+}
+
+const COPIES: u32 = 16;
+
+fn redirect_udp() -> Plan {
+    let mut header = wire::header(POD_MAC);
+    header[12..].copy_from_slice(&[0x08, 0x00]);
+    Plan { header, ..redirect() }
+}
+
+/// Skbs that reach the pod, and the packets in them, when the NIC receives a batch of one flow at once. Live frames,
+/// because a veth hands its packets on one by one.
+fn merged(plan: Plan) -> (u32, u32) {
+    let mut world = World::redirecting(plan);
+    world.pod.command("ethtool -K p0 rx-udp-gro-forwarding on");
+    let frame = wire::udp(NIC_MAC, 200);
+    let program = world.programs.xdp();
+    world
+        .node
+        .run(|| bpf::live_frames(program, &frame, COPIES))
+        .unwrap();
+
+    let mut records = Vec::new();
+    crate::wait::until("all packets arrived", || {
+        records.extend(world.programs.records_so_far());
+        (packets(&records) == COPIES).then_some(())
+    });
+    (records.len() as u32, packets(&records))
+}
+
+fn packets(records: &[crate::shared::Record]) -> u32 {
+    records.iter().map(|record| record.segments.max(1)).sum()
+}

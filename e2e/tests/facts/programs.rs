@@ -1,0 +1,203 @@
+//! The facts' eBPF object, loaded once for each test.
+#![expect(unsafe_code, reason = "promises to aya about the layout of the shared types")]
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+
+use aya::maps::{Array, DevMapHash, MapData, RingBuf};
+use aya::programs::{RawTracePoint, SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use btf_rs::{Btf, Type};
+
+use crate::shared::{Event, Plan, Record, Seen};
+use crate::wait;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-facts-ebpf"));
+
+// SAFETY: integers only, and the asserted size leaves no room for padding.
+unsafe impl aya::Pod for Plan {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Seen {}
+
+/// One instance of the programs, with maps of its own.
+pub(crate) struct Programs {
+    ebpf: Ebpf,
+    plan: Array<MapData, Plan>,
+    seen: Array<MapData, Seen>,
+    pub(crate) devices: DevMapHash<MapData>,
+    records: RingBuf<MapData>,
+    read: Array<MapData, u64>,
+}
+
+impl Programs {
+    pub(crate) fn load() -> Self {
+        let mut ebpf = load();
+        xdp(&mut ebpf).load().unwrap();
+        classifier(&mut ebpf).load().unwrap();
+        let mut take = |name| ebpf.take_map(name).unwrap();
+        Self {
+            plan: take("PLAN").try_into().unwrap(),
+            seen: take("SEEN").try_into().unwrap(),
+            devices: take("DEVICES").try_into().unwrap(),
+            records: take("RECORDS").try_into().unwrap(),
+            read: take("READ").try_into().unwrap(),
+            ebpf,
+        }
+    }
+
+    pub(crate) fn xdp(&self) -> BorrowedFd<'_> {
+        let program: &Xdp = self.ebpf.program("act").unwrap().try_into().unwrap();
+        program.fd().unwrap().as_fd()
+    }
+
+    pub(crate) fn reader(&self) -> BorrowedFd<'_> {
+        let program: &SchedClassifier = self.ebpf.program("reader").unwrap().try_into().unwrap();
+        program.fd().unwrap().as_fd()
+    }
+
+    pub(crate) fn pin_xdp(&mut self, path: &Path) {
+        xdp(&mut self.ebpf).pin(path).unwrap();
+    }
+
+    pub(crate) fn plan(&mut self, plan: Plan) {
+        self.plan.set(0, plan, 0).unwrap();
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.get(&0, 0).unwrap()
+    }
+
+    /// What the XDP program found at frame number `frames`.
+    pub(crate) fn seen_after(&self, frames: u64) -> Seen {
+        wait::until("the XDP program saw the frames", || {
+            Some(self.seen()).filter(|seen| seen.frames >= frames)
+        })
+    }
+
+    /// How many skbs the reader saw.
+    pub(crate) fn read(&self) -> u64 {
+        self.read.get(&0, 0).unwrap()
+    }
+
+    /// The next `count` skbs that the reader sees.
+    pub(crate) fn records(&mut self, count: usize) -> Vec<Record> {
+        let mut records = Vec::new();
+        wait::until("the reader saw the packets", || {
+            records.extend(self.records_so_far());
+            (records.len() >= count).then_some(())
+        });
+        assert_eq!(records.len(), count, "more packets than expected");
+        records
+    }
+
+    pub(crate) fn record(&mut self) -> Record {
+        self.records(1).remove(0)
+    }
+
+    pub(crate) fn records_so_far(&mut self) -> Vec<Record> {
+        drain(&mut self.records)
+    }
+}
+
+/// Listens to the tracepoints of XDP, of the whole machine.
+pub(crate) struct Tracer {
+    // Detaches when it goes.
+    _ebpf: Ebpf,
+    events: RingBuf<MapData>,
+    kept: Vec<Event>,
+}
+
+impl Tracer {
+    pub(crate) fn start() -> Self {
+        let mut ebpf = load();
+        for (name, tracepoint) in [
+            ("redirect_err", "xdp_redirect_err"),
+            ("devmap_xmit", "xdp_devmap_xmit"),
+            ("exception", "xdp_exception"),
+        ] {
+            let program: &mut RawTracePoint = ebpf.program_mut(name).unwrap().try_into().unwrap();
+            program.load().unwrap();
+            program.attach(tracepoint).unwrap();
+        }
+        Self {
+            events: ebpf.take_map("EVENTS").unwrap().try_into().unwrap(),
+            _ebpf: ebpf,
+            kept: Vec::new(),
+        }
+    }
+
+    /// What was reported so far about frames from an interface.
+    pub(crate) fn events(&mut self, from: u32) -> Vec<Event> {
+        self.kept(|event| event.from == from)
+    }
+
+    /// What was reported so far about frames to an interface.
+    pub(crate) fn events_to(&mut self, to: u32) -> Vec<Event> {
+        self.kept(|event| event.to == to)
+    }
+
+    fn kept(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        self.kept.extend(drain::<Event>(&mut self.events));
+        self.kept.iter().copied().filter(wanted).collect()
+    }
+
+    pub(crate) fn events_after(&mut self, from: u32, count: usize) -> Vec<Event> {
+        wait::until("the tracepoints fired", || {
+            Some(self.events(from)).filter(|events| events.len() >= count)
+        })
+    }
+}
+
+fn load() -> Ebpf {
+    let offset = ifindex_offset();
+    EbpfLoader::new()
+        .override_global("IFINDEX_OFFSET", &offset, true)
+        .load(OBJECT)
+        .unwrap()
+}
+
+fn xdp(ebpf: &mut Ebpf) -> &mut Xdp {
+    ebpf.program_mut("act").unwrap().try_into().unwrap()
+}
+
+fn classifier(ebpf: &mut Ebpf) -> &mut SchedClassifier {
+    ebpf.program_mut("reader").unwrap().try_into().unwrap()
+}
+
+fn drain<T: Copy>(ring: &mut RingBuf<MapData>) -> Vec<T> {
+    let mut all = Vec::new();
+    while let Some(item) = ring.next() {
+        assert_eq!(item.len(), size_of::<T>());
+        // SAFETY: the programs put values of this type into the ring; the shared types accept every bit pattern.
+        all.push(unsafe { item.as_ptr().cast::<T>().read_unaligned() });
+    }
+    all
+}
+
+/// Rust has no CO-RE: the offset of `ifindex` in `struct net_device` is looked up here.
+fn ifindex_offset() -> u32 {
+    let btf = Btf::from_file("/sys/kernel/btf/vmlinux").unwrap();
+    let devices = btf.resolve_types_by_name("net_device").unwrap();
+    let Some(Type::Struct(device)) = devices.into_iter().find(|found| matches!(found, Type::Struct(_)))
+    else {
+        panic!("no `struct net_device` in the kernel's BTF");
+    };
+    let member = device
+        .members
+        .iter()
+        .find(|member| btf.resolve_name(*member).is_ok_and(|name| name == "ifindex"));
+    member.unwrap().bit_offset() / 8
+}
+
+/// The errno behind an aya error.
+pub(crate) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.raw_os_error();
+        }
+        cause = error.source();
+    }
+    None
+}

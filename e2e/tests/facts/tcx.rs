@@ -1,0 +1,67 @@
+//! The reader's link: made inside the pod's namespace, held outside of it.
+
+use crate::bpf::{self, BPF_TCX_INGRESS};
+use crate::programs::Programs;
+use crate::wait;
+use crate::world::{World, redirect};
+
+#[test]
+fn a_tcx_link_is_made_from_inside_the_pods_namespace_only() {
+    let world = World::new();
+    let program = world.programs.reader();
+    let refused = world
+        .node
+        .run(|| bpf::link_create(program, world.eth0, BPF_TCX_INGRESS, 0))
+        .unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::ENODEV));
+}
+
+#[test]
+fn a_tcx_link_made_in_the_pods_namespace_is_exchanged_from_the_host() {
+    let mut world = World::redirecting(redirect());
+    world.send(1);
+    world.programs.record();
+
+    let reader_link = world.links.last().unwrap();
+    let other = Programs::load();
+    bpf::link_update(reader_link, other.reader(), world.programs.reader()).unwrap();
+    world.send(1);
+    wait::until_eq(1, || other.read());
+    assert_eq!(world.programs.read(), 1);
+}
+
+#[test]
+fn closing_the_last_handle_on_the_host_detaches_the_reader() {
+    let mut world = World::redirecting(redirect());
+    let program_is_there = |world: &World| {
+        world
+            .pod
+            .command("bpftool net show dev p0")
+            .contains("tcx/ingress")
+    };
+    assert!(program_is_there(&world));
+    world.links.pop();
+    wait::until_eq(false, || program_is_there(&world));
+}
+
+#[test]
+fn a_tcx_link_dies_with_the_pod() {
+    let World {
+        pod,
+        node,
+        programs,
+        mut links,
+        ..
+    } = World::redirecting(redirect());
+    let link = links.pop().unwrap();
+    drop(pod);
+    let (new, old) = (Programs::load(), programs);
+    let errno = || {
+        bpf::link_update(&link, new.reader(), old.reader())
+            .err()?
+            .raw_os_error()
+    };
+    // The first updates may still find the namespace, and then the program is no longer the one expected.
+    wait::until_eq(Some(libc::ENOLINK), errno);
+    assert!(node.try_command("ip link show h0").is_err());
+}

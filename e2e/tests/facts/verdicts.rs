@@ -1,0 +1,106 @@
+//! What becomes of a packet for each answer of the program.
+
+use crate::programs::Tracer;
+use crate::shared::{Event, Plan};
+use crate::wait;
+use crate::wire::{self, frame, tagged};
+use crate::world::{NIC_MAC, POD_MAC, World, XDP_ABORTED, XDP_TX, pass, redirect};
+
+const PACKET_HOST: u32 = 0;
+const PACKET_OTHERHOST: u32 = 3;
+const XDP_DROP: u32 = 1;
+const UNKNOWN_ACTION: u32 = 77;
+
+#[test]
+fn xdp_tx_sends_the_packet_back_with_its_changes() {
+    let answer = wire::header([2, 0, 0, 0, 0, 0x99]);
+    let mut world = World::passing(Plan {
+        action: XDP_TX,
+        tail: -4,
+        header: answer,
+        ..pass()
+    });
+    // The other end of a veth takes the frames of XDP_TX as it takes redirected ones.
+    world.client.command("ethtool -K g0 gro on");
+    world.send(1);
+    let back = wait::until("the packet came back", || world.wire.receive());
+    assert_eq!(back, frame([2, 0, 0, 0, 0, 0x99], 60));
+    assert_eq!(world.programs.records_so_far().len(), 0);
+}
+
+#[test]
+fn aborted_and_unknown_actions_are_reported_as_exceptions_and_dropped() {
+    for action in [XDP_ABORTED, UNKNOWN_ACTION] {
+        let mut tracer = Tracer::start();
+        let mut world = World::passing(Plan { action, ..pass() });
+        world.send(2);
+        let expected = Event {
+            kind: Event::EXCEPTION,
+            from: world.nic,
+            action,
+            ..Event::default()
+        };
+        assert_eq!(tracer.events_after(world.nic, 2), [expected; 2]);
+        assert_nothing_but_a_later_packet_arrives(&mut world);
+    }
+}
+
+#[test]
+fn a_drop_is_no_exception() {
+    let mut tracer = Tracer::start();
+    let mut world = World::passing(Plan {
+        action: XDP_DROP,
+        ..pass()
+    });
+    world.send(2);
+    world.programs.seen_after(2);
+    assert_nothing_but_a_later_packet_arrives(&mut world);
+    assert_eq!(tracer.events(world.nic), []);
+}
+
+#[test]
+fn a_redirected_packet_with_a_foreign_destination_address_is_for_another_host() {
+    let mut world = World::redirecting(Plan {
+        header: [0; 14],
+        ..redirect()
+    });
+    world.send(1);
+    let record = world.programs.record();
+    assert_eq!(record.bytes[..6], NIC_MAC);
+    assert_eq!(record.kind, PACKET_OTHERHOST);
+
+    world.programs.plan(redirect());
+    world.send(1);
+    let record = world.programs.record();
+    assert_eq!(record.bytes[..6], POD_MAC);
+    assert_eq!(record.kind, PACKET_HOST);
+}
+
+#[test]
+fn a_vlan_tag_is_in_band_for_xdp_and_out_of_band_for_the_pods_tcx() {
+    const VLAN: u16 = 100;
+    let mut world = World::redirecting(Plan {
+        meta: -8,
+        value: 42,
+        header: [0; 14],
+        ..redirect()
+    });
+    world.wire.send(&tagged(&frame(NIC_MAC, 64), VLAN));
+    // The program saw four bytes more than what the pod sees.
+    assert_eq!(world.programs.seen_after(1).length, 68);
+    let record = world.programs.record();
+    assert_eq!(
+        (record.vlan_present, record.vlan_tci & 0xfff),
+        (1, u32::from(VLAN))
+    );
+    assert_eq!(record.bytes[..64], frame(NIC_MAC, 64));
+    assert_eq!((record.metadata, record.value), (8, 42));
+}
+
+/// A packet that passes afterwards is the first to arrive: those before it went nowhere.
+fn assert_nothing_but_a_later_packet_arrives(world: &mut World) {
+    world.programs.plan(pass());
+    world.send(1);
+    world.programs.record();
+    assert_eq!(world.programs.read(), 1);
+}

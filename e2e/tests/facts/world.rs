@@ -1,0 +1,177 @@
+//! A client's wire, a node with a NIC, and a pod.
+//!
+//! ```text
+//! wire: g0 ── nic: n0 │ node │ host veth: h0 ── pod: p0
+//! ```
+//!
+//! `n0` stands for the NIC: native XDP runs in veth's receive path on what comes from `g0`.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::bpf::{self, BPF_TCX_INGRESS, BPF_XDP, XDP_FLAGS_DRV_MODE};
+use crate::namespace::{self, Namespace};
+use crate::programs::Programs;
+use crate::shared::Plan;
+use crate::wire::{self, Wire};
+
+pub(crate) const NIC_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x02];
+pub(crate) const POD_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0a];
+pub(crate) const XDP_ABORTED: u32 = 0;
+pub(crate) const XDP_PASS: u32 = 2;
+pub(crate) const XDP_TX: u32 = 3;
+pub(crate) const XDP_REDIRECT: u32 = 4;
+/// The pod's key in the devmap.
+pub(crate) const SLOT: u32 = 7;
+
+pub(crate) struct World {
+    pub(crate) client: Namespace,
+    pub(crate) node: Namespace,
+    pub(crate) pod: Namespace,
+    /// Interfaces have numbers that no other interface of the machine has: tracepoints report nothing else.
+    pub(crate) nic: u32,
+    pub(crate) host: u32,
+    pub(crate) eth0: u32,
+    pub(crate) wire: Wire,
+    pub(crate) programs: Programs,
+    /// Attachments that last as long as the world.
+    pub(crate) links: Vec<OwnedFd>,
+}
+
+impl World {
+    /// All interfaces are up, the pod can take redirects, and no program is attached.
+    pub(crate) fn new() -> Self {
+        let world = Self::without_gro();
+        world.pod.command("ethtool -K p0 gro on");
+        world
+    }
+
+    pub(crate) fn without_gro() -> Self {
+        let [client, node, pod] = std::array::from_fn(|_| Namespace::new());
+        let [g0, nic, host, eth0] = std::array::from_fn(|_| unique_ifindex());
+        let (nic_mac, pod_mac) = (mac(NIC_MAC), mac(POD_MAC));
+        node.command(&format!(
+            "ip link add n0 index {nic} address {nic_mac} type veth peer name g0 index {g0}"
+        ));
+        node.command(&format!(
+            "ip link add h0 index {host} type veth peer name p0 index {eth0} address {pod_mac}"
+        ));
+        node.command(&format!("ip link set g0 netns {}", client.path()));
+        node.command(&format!("ip link set p0 netns {}", pod.path()));
+        for (namespace, interface) in [(&client, "g0"), (&node, "n0"), (&node, "h0"), (&pod, "p0")] {
+            namespace.command(&format!("ip link set {interface} up"));
+        }
+        let wire = client.run(|| Wire::open(g0));
+        let programs = Programs::load();
+        let links = Vec::new();
+        Self {
+            client,
+            node,
+            pod,
+            nic,
+            host,
+            eth0,
+            wire,
+            programs,
+            links,
+        }
+    }
+
+    /// XDP on the NIC in driver mode, the reader on the pod's eth0, and the pod in the devmap.
+    pub(crate) fn redirecting(plan: Plan) -> Self {
+        let mut world = Self::new();
+        world.add_pod_to_devmap();
+        world.attach_xdp();
+        world.attach_reader_in_pod();
+        world.programs.plan(plan);
+        world
+    }
+
+    /// XDP on the NIC in driver mode, and the reader on the same interface.
+    pub(crate) fn passing(plan: Plan) -> Self {
+        let mut world = Self::new();
+        world.attach_xdp();
+        world.attach_reader_on_nic();
+        world.programs.plan(plan);
+        world
+    }
+
+    pub(crate) fn attach_xdp(&mut self) {
+        let link = self.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap();
+        self.links.push(link);
+    }
+
+    pub(crate) fn try_attach_xdp(&self, flags: u32) -> io::Result<OwnedFd> {
+        let (program, nic) = (self.programs.xdp(), self.nic);
+        self.node.run(|| bpf::link_create(program, nic, BPF_XDP, flags))
+    }
+
+    pub(crate) fn attach_reader_in_pod(&mut self) {
+        let (program, eth0) = (self.programs.reader(), self.eth0);
+        let link = self
+            .pod
+            .run(|| bpf::link_create(program, eth0, BPF_TCX_INGRESS, 0));
+        self.links.push(link.unwrap());
+    }
+
+    pub(crate) fn attach_reader_on_nic(&mut self) {
+        let (program, nic) = (self.programs.reader(), self.nic);
+        let link = self
+            .node
+            .run(|| bpf::link_create(program, nic, BPF_TCX_INGRESS, 0));
+        self.links.push(link.unwrap());
+    }
+
+    pub(crate) fn add_pod_to_devmap(&mut self) {
+        let (devices, host) = (&mut self.programs.devices, self.host);
+        self.node.run(|| devices.insert(SLOT, host, None, 0)).unwrap();
+    }
+
+    /// From the end of the pod's next poll on, packets stay in its ring for a minute.
+    pub(crate) fn stop_polling_in_pod(&self) {
+        self.pod.run(|| {
+            namespace::with_sysfs(|sysfs| {
+                let device = sysfs.join("class/net/p0");
+                fs::write(device.join("gro_flush_timeout"), "60000000000").unwrap();
+                fs::write(device.join("napi_defer_hard_irqs"), "1000").unwrap();
+            });
+        });
+    }
+
+    /// Sends frames of 64 bytes to the NIC.
+    pub(crate) fn send(&self, frames: usize) {
+        let frame = wire::frame(NIC_MAC, 64);
+        (0..frames).for_each(|_| self.wire.send(&frame));
+    }
+}
+
+/// Redirects to the pod with its address as the destination.
+pub(crate) fn redirect() -> Plan {
+    Plan {
+        action: XDP_REDIRECT,
+        slot: SLOT,
+        redirect_flags: u64::from(XDP_PASS),
+        header: wire::header(POD_MAC),
+        ..Plan::default()
+    }
+}
+
+pub(crate) fn pass() -> Plan {
+    Plan {
+        action: XDP_PASS,
+        ..Plan::default()
+    }
+}
+
+fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Interface numbers are per network namespace; these differ between the tests of one process and between processes.
+fn unique_ifindex() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    ((process::id() & 0x7fff) << 16) + NEXT.fetch_add(1, Ordering::Relaxed)
+}
