@@ -11,6 +11,7 @@ mod apply;
 mod config;
 mod embedded;
 mod error;
+mod labels;
 mod links;
 mod nic;
 mod pinned;

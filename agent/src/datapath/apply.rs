@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use aya::maps::{MapError, PerCpuValues};
-use serde::Serialize;
-use xdp_core::tables::{Count, FailureKey, LABEL_TEXT, Label, MAX_PROBLEMS, RuleCounters, maps};
+use xdp_core::tables::{Count, FailureKey, Label, MAX_PROBLEMS, RuleCounters, maps};
 use xdp_plan::change::Change;
-use xdp_plan::facts::Readiness;
-use xdp_plan::installed::PodLabel;
 use xdp_plan::report::Problem;
 
 use super::Datapath;
 use super::error::{ApplyError, OpenError};
+use super::labels::{NO_LABEL, pod_label, problem_label, to_label};
 use super::raw::{Plain, Raw};
 use super::sys;
 
@@ -172,66 +170,6 @@ fn slot_of(change: &Change) -> Option<u32> {
         | Change::ClearRuleLabel { .. }
         | Change::ClearAddress { .. }
         | Change::Fence => None,
-    }
-}
-
-const NO_LABEL: Label = Label {
-    len: 0,
-    text: [0; LABEL_TEXT],
-};
-
-fn to_label(content: &impl Serialize) -> Result<Label, ApplyError> {
-    let json = serde_json::to_vec(content).expect("labels are strings and numbers");
-    let mut label = NO_LABEL;
-    let too_long = ApplyError::LabelTooLong {
-        bytes: json.len(),
-        limit: LABEL_TEXT,
-    };
-    label
-        .text
-        .get_mut(..json.len())
-        .ok_or(too_long)?
-        .copy_from_slice(&json);
-    label.len = json.len() as u32;
-    Ok(label)
-}
-
-/// A pod's label; a message that is too long is cut, names and addresses never are.
-fn pod_label(content: &PodLabel) -> Result<Label, ApplyError> {
-    let mut content = content.clone();
-    loop {
-        match (to_label(&content), &mut content.readiness) {
-            (Err(_), Readiness::NotReady { message, .. }) if !message.is_empty() => halve(message),
-            (result, _) => return result,
-        }
-    }
-}
-
-/// A problem's label; texts that are too long are cut, the longest first.
-fn problem_label(problem: &Problem) -> Option<Label> {
-    let mut problem = problem.clone();
-    loop {
-        match to_label(&problem) {
-            Ok(label) => return Some(label),
-            Err(_) if problem.message.is_empty() && problem.remedy.is_empty() => return None,
-            Err(_) => cut_longest(&mut problem),
-        }
-    }
-}
-
-fn cut_longest(problem: &mut Problem) {
-    let texts = [&mut problem.object, &mut problem.message, &mut problem.remedy];
-    if let Some(longest) = texts.into_iter().max_by_key(|text| text.len()) {
-        halve(longest);
-    }
-}
-
-/// Cuts a text to half its length, with an ellipsis.
-fn halve(text: &mut String) {
-    let half = text.chars().count() / 2;
-    *text = text.chars().take(half.saturating_sub(1)).collect();
-    if half > 1 {
-        text.push('…');
     }
 }
 

@@ -7,15 +7,15 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use aya::maps::{MapError, PerCpuValues};
-use serde::de::DeserializeOwned;
 use xdp_core::tables::{
-    Address, Count, EVENTS, FailureKey, Label, MAX_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, RuleCounters,
+    Address, Count, EVENTS, FailureKey, MAX_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, RuleCounters,
     SlotWord, maps,
 };
 use xdp_plan::installed::{Installed, PodLabel, RuleLabel};
 use xdp_plan::report::Problem;
 
 use super::error::OpenError;
+use super::labels::read_labels;
 use super::pins::{Lock, Pins};
 use super::raw::Raw;
 use super::sys::{self, LinkKind};
@@ -246,25 +246,6 @@ impl Pinned {
         }
         Ok(devices)
     }
-}
-
-/// Reads the labels `0..len`; what is no label any more is left out.
-fn read_labels<T: DeserializeOwned>(
-    len: u32,
-    get: impl Fn(u32) -> Result<Raw<Label>, MapError>,
-) -> Result<BTreeMap<u32, T>, MapError> {
-    let mut labels = BTreeMap::new();
-    for index in 0..len {
-        if let Some(label) = from_label(&get(index)?.0) {
-            labels.insert(index, label);
-        }
-    }
-    Ok(labels)
-}
-
-fn from_label<T: DeserializeOwned>(label: &Label) -> Option<T> {
-    let text = label.text.get(..label.len as usize)?;
-    serde_json::from_slice(text).ok()
 }
 
 fn total(values: &PerCpuValues<Raw<Count>>) -> Count {

@@ -104,7 +104,7 @@ fn a_pod_is_in_force_exactly_while_address_rules_and_device_are_there() {
         |snapshot| snapshot.installed.addresses.clear(),
         |snapshot| snapshot.installed.words.clear(),
         |snapshot| snapshot.installed.devices.clear(),
-        |snapshot| drop(snapshot.installed.devices.insert(SLOT, VETH + 1)),
+        |snapshot| snapshot.installed.devices = BTreeMap::from([(SLOT, VETH + 1)]),
     ];
     let whole = status(&snapshot());
     assert!(whole.pods[0].in_force);
