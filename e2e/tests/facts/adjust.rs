@@ -193,7 +193,7 @@ fn adjust_tail_refuses_less_than_a_header_and_more_than_there_is_room() {
 
 #[test]
 fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
-    for (head, tail) in [(-20, 30), (20, -10), (-20, -10), (20, 30)] {
+    for (head, tail) in [(-20, 30), (20, -10)] {
         let header = wire::header(NIC_MAC);
         let mut world = World::passing(Plan {
             meta: -16,
@@ -210,7 +210,7 @@ fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
 
 #[test]
 fn a_packet_adjusted_by_head_meta_and_tail_can_be_redirected() {
-    for (head, tail) in [(-20, 30), (20, -10), (-20, -10), (20, 30)] {
+    for (head, tail) in [(-20, 30), (20, -10)] {
         let header = wire::header(POD_MAC);
         let mut world = World::redirecting(Plan {
             meta: -16,

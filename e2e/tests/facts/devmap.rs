@@ -18,7 +18,7 @@ fn a_program_can_look_its_devmap_up() {
 
 #[test]
 fn an_entry_vanishes_with_its_device() {
-    let mut world = World::redirecting(redirect());
+    let world = World::redirecting(redirect());
     assert_eq!(device(&world), Some(world.host));
     world.node.command("ip link del h0");
     assert_eq!(device(&world), None);
@@ -96,7 +96,7 @@ fn a_missing_key_without_flags_aborts_the_packet() {
 
 #[test]
 fn a_present_key_answers_redirect() {
-    let mut world = World::redirecting(redirect());
+    let world = World::redirecting(redirect());
     world.send(1);
     assert_eq!(world.programs.seen_after(1).action, XDP_REDIRECT);
 }

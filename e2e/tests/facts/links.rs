@@ -11,7 +11,7 @@ use crate::world::{SLOT, World, pass, redirect};
 
 #[test]
 fn a_second_link_on_the_same_nic_is_refused_with_ebusy() {
-    let mut world = World::passing(pass());
+    let world = World::passing(pass());
     let refused = world.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
     world.send(1);
@@ -27,7 +27,7 @@ fn generic_mode_beside_native_mode_is_refused_with_eexist() {
 
 #[test]
 fn netlink_can_neither_remove_nor_replace_a_links_program() {
-    let mut world = World::passing(pass());
+    let world = World::passing(pass());
     let pins = Pins::new();
     let mut other = Programs::load();
     other.pin_xdp(&pins.path("other"));
@@ -38,7 +38,7 @@ fn netlink_can_neither_remove_nor_replace_a_links_program() {
     for command in ["ip link set n0 xdpdrv off", &replace] {
         let refused = world.node.try_command(command).unwrap_err();
         assert!(
-            refused.contains("Device or resource busy"),
+            refused.contains("Can't replace active BPF XDP link"),
             "`{command}`: {refused}"
         );
     }
@@ -60,10 +60,8 @@ fn a_program_attached_by_netlink_is_not_replaced_by_a_link() {
 #[test]
 fn an_interface_without_native_xdp_refuses_driver_mode_and_takes_generic_mode() {
     let mut world = World::new();
-    world.node.command("ip link add link n0 name n0.5 type vlan id 5");
-    let json = world.node.command("ip -j link show n0.5");
-    let links: serde_json::Value = serde_json::from_str(&json).unwrap();
-    world.nic = links[0]["ifindex"].as_u64().unwrap() as u32;
+    // Like VLAN devices and bridges, the loopback device has no `ndo_bpf`. It is the first of every namespace.
+    world.nic = 1;
     let refused = world.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EOPNOTSUPP));
     // Without a mode the kernel falls back to generic by itself and says nothing.
@@ -102,8 +100,9 @@ fn a_link_that_is_not_pinned_ends_with_its_process() {
 
 #[test]
 fn link_update_exchanges_the_program_without_a_lost_packet() {
-    const EXCHANGES: usize = 200;
-    let mut world = World::redirecting(redirect());
+    const EXCHANGES: usize = 100;
+    const BURST: usize = 32;
+    let world = World::redirecting(redirect());
     let mut other = Programs::load();
     other.plan(redirect());
     let (devices, host) = (&mut other.devices, world.host);
@@ -113,8 +112,10 @@ fn link_update_exchanges_the_program_without_a_lost_packet() {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                world.send(1);
-                sent.fetch_add(1, Ordering::Relaxed);
+                world.send(BURST);
+                let sent = sent.fetch_add(BURST as u32, Ordering::Relaxed) + BURST as u32;
+                // The NIC's ring must not overflow; a packet lost in the exchange would be waited for in vain.
+                wait::until_eq(u64::from(sent), || world.programs.read());
             }
         });
         let (mut old, mut new) = (world.programs.xdp(), other.xdp());
@@ -138,7 +139,7 @@ fn link_update_exchanges_the_program_without_a_lost_packet() {
 
 #[test]
 fn link_update_refuses_when_another_program_is_attached_than_expected() {
-    let mut world = World::passing(pass());
+    let world = World::passing(pass());
     let other = Programs::load();
     let refused = bpf::link_update(&world.links[0], other.xdp(), other.xdp()).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EPERM));

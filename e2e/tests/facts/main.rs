@@ -1,4 +1,5 @@
 //! Kernel behaviour that the product rests on: one test for each, on the running kernel, with real packets.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod adjust;
 mod bpf;

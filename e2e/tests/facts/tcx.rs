@@ -31,17 +31,23 @@ fn a_tcx_link_made_in_the_pods_namespace_is_exchanged_from_the_host() {
 }
 
 #[test]
-fn closing_the_last_handle_on_the_host_detaches_the_reader() {
+fn two_readers_both_see_a_packet_and_closing_ones_last_handle_detaches_it() {
     let mut world = World::redirecting(redirect());
-    let program_is_there = |world: &World| {
-        world
-            .pod
-            .command("bpftool net show dev p0")
-            .contains("tcx/ingress")
-    };
-    assert!(program_is_there(&world));
+    let other = Programs::load();
+    let (program, eth0) = (other.reader(), world.eth0);
+    let link = world
+        .pod
+        .run(|| bpf::link_create(program, eth0, BPF_TCX_INGRESS, 0));
+    world.links.push(link.unwrap());
+    world.send(1);
+    wait::until_eq((1, 1), || (world.programs.read(), other.read()));
+
+    let link_of_other = world.links.pop().unwrap();
     world.links.pop();
-    wait::until_eq(false, || program_is_there(&world));
+    world.links.push(link_of_other);
+    world.send(1);
+    wait::until_eq(2, || other.read());
+    assert_eq!(world.programs.read(), 1);
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(crate) struct World {
     pub(crate) node: Namespace,
     pub(crate) pod: Namespace,
     /// Interfaces have numbers that no other interface of the machine has: tracepoints report nothing else.
+    pub(crate) g0: u32,
     pub(crate) nic: u32,
     pub(crate) host: u32,
     pub(crate) eth0: u32,
@@ -71,6 +72,7 @@ impl World {
             client,
             node,
             pod,
+            g0,
             nic,
             host,
             eth0,
