@@ -56,16 +56,30 @@ fn carry_out(ctx: &XdpContext, plan: &Plan, seen: &mut Seen) -> u32 {
     seen.frames += 1;
     seen.device = DEVICES.get(plan.slot).map_or(0, |device| device.if_index);
     seen.action = if plan.action == XDP_REDIRECT {
-        DEVICES.redirect(plan.slot, plan.redirect_flags).unwrap_or_else(|fallback| fallback)
+        DEVICES
+            .redirect(plan.slot, plan.redirect_flags)
+            .unwrap_or_else(|fallback| fallback)
     } else {
         plan.action
     };
     // SAFETY: the context is the program's own.
     unsafe {
-        seen.meta = if plan.meta == 0 { 0 } else { bpf_xdp_adjust_meta(ctx.ctx, plan.meta) };
+        seen.meta = if plan.meta == 0 {
+            0
+        } else {
+            bpf_xdp_adjust_meta(ctx.ctx, plan.meta)
+        };
         write_metadata(ctx, plan, seen.frames);
-        seen.head = if plan.head == 0 { 0 } else { bpf_xdp_adjust_head(ctx.ctx, plan.head) };
-        seen.tail = if plan.tail == 0 { 0 } else { bpf_xdp_adjust_tail(ctx.ctx, plan.tail) };
+        seen.head = if plan.head == 0 {
+            0
+        } else {
+            bpf_xdp_adjust_head(ctx.ctx, plan.head)
+        };
+        seen.tail = if plan.tail == 0 {
+            0
+        } else {
+            bpf_xdp_adjust_tail(ctx.ctx, plan.tail)
+        };
     }
     write_header(ctx, plan);
     seen.length = (ctx.data_end() - ctx.data()) as u32;
@@ -79,7 +93,11 @@ fn write_metadata(ctx: &XdpContext, plan: &Plan, number: u64) {
     if at + size_of::<u64>() > ctx.data() {
         return;
     }
-    let value = if plan.numbered == 0 { plan.value } else { plan.value + number };
+    let value = if plan.numbered == 0 {
+        plan.value
+    } else {
+        plan.value + number
+    };
     // SAFETY: eight bytes from `at` on lie before the packet's start.
     unsafe { core::ptr::with_exposed_provenance_mut::<u64>(at).write_unaligned(value) };
 }
@@ -143,7 +161,11 @@ unsafe fn report(ctx: &TcContext, record: *mut Record) {
         (*record).bytes = [0; CAPTURE];
         let length = (*skb).len;
         if length >= 14 {
-            let length = if length > CAPTURE as u32 { CAPTURE as u32 } else { length };
+            let length = if length > CAPTURE as u32 {
+                CAPTURE as u32
+            } else {
+                length
+            };
             bpf_skb_load_bytes(skb.cast(), 0, (&raw mut (*record).bytes).cast(), length);
         }
     }

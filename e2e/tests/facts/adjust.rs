@@ -3,6 +3,7 @@
 //! The room in front of a packet is `XDP_PACKET_HEADROOM` (256) bytes, on veth as on mlx5; `struct xdp_frame` (40 bytes
 //! on 6.18) lies at its start and is out of reach.
 
+use crate::adjusted::{ROOMY, resized};
 use crate::shared::{Plan, Seen};
 use crate::wire::{self, frame};
 use crate::world::{NIC_MAC, POD_MAC, World, XDP_PASS, pass, redirect};
@@ -11,9 +12,6 @@ const VALUE: u64 = 0xaabb_ccdd_eeff_0011;
 /// More than the product will ever use, and what kernels before 6.5 have as their limit.
 const PORTABLE_LIMIT: i32 = 32;
 const HEADROOM: i32 = 256;
-/// A veth rounds its buffers up to cache lines, so that behind a frame of 66 bytes there is room for 62 more; mlx5 has a
-/// page for every packet.
-const ROOMY: usize = 66;
 
 #[test]
 fn adjust_meta_takes_multiples_of_four_only() {
@@ -189,68 +187,6 @@ fn adjust_tail_refuses_less_than_a_header_and_more_than_there_is_room() {
         assert_eq!(world.programs.record().bytes[..64], frame(NIC_MAC, 64));
     }
     assert_eq!(ask(&mut world, Plan { tail: -50, ..pass() }).tail, 0);
-}
-
-#[test]
-fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
-    for (head, tail) in [(-20, 30), (20, -10)] {
-        let header = wire::header(NIC_MAC);
-        let mut world = World::passing(Plan {
-            meta: -16,
-            value: VALUE,
-            head,
-            tail,
-            header,
-            ..pass()
-        });
-        world.wire.send(&frame(NIC_MAC, ROOMY));
-        assert_adjusted(&mut world, head, tail, header);
-    }
-}
-
-#[test]
-fn a_packet_adjusted_by_head_meta_and_tail_can_be_redirected() {
-    for (head, tail) in [(-20, 30), (20, -10)] {
-        let header = wire::header(POD_MAC);
-        let mut world = World::redirecting(Plan {
-            meta: -16,
-            value: VALUE,
-            head,
-            tail,
-            ..redirect()
-        });
-        world.wire.send(&frame(NIC_MAC, ROOMY));
-        assert_adjusted(&mut world, head, tail, header);
-    }
-}
-
-/// The packet that arrives is the one the adjustments describe, byte by byte, with its metadata.
-fn assert_adjusted(world: &mut World, head: i32, tail: i32, header: [u8; 14]) {
-    let record = world.programs.record();
-    let mut expected = frame(NIC_MAC, ROOMY);
-    if head > 0 {
-        expected.drain(..head as usize);
-    } else {
-        // What lies in the new bytes in front is the rest of the metadata and what was there before: not asserted.
-        expected.splice(..0, vec![0; -head as usize]);
-    }
-    expected = resized(expected, tail);
-    expected[..14].copy_from_slice(&header);
-    let length = expected.len();
-    assert_eq!(record.length as usize, length);
-    assert_eq!((record.metadata, record.value), (16, VALUE));
-    let known = 14.max(usize::try_from(-head).unwrap_or(0));
-    assert_eq!(record.bytes[..14], header);
-    assert_eq!(
-        record.bytes[known..length],
-        expected[known..],
-        "head {head}, tail {tail}"
-    );
-}
-
-fn resized(mut bytes: Vec<u8>, by: i32) -> Vec<u8> {
-    bytes.resize(bytes.len().checked_add_signed(by as isize).unwrap(), 0);
-    bytes
 }
 
 /// Sends one frame of 64 bytes through the plan.

@@ -20,6 +20,10 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits until `look` answers `expected`, and shows the last answer if it never does.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers write the value down on the spot"
+)]
 pub(crate) fn until_eq<T: PartialEq + std::fmt::Debug>(expected: T, mut look: impl FnMut() -> T) {
     let start = Instant::now();
     loop {

@@ -1,0 +1,73 @@
+//! Packets that were moved at both ends arrive as they were left.
+
+use crate::shared::Plan;
+use crate::wire::{self, frame};
+use crate::world::{NIC_MAC, POD_MAC, World, pass, redirect};
+
+const VALUE: u64 = 0x0102_0304_0506_0708;
+/// A veth rounds its buffers up to cache lines, so that behind a frame of 66 bytes there is room for 62 more; mlx5 has a
+/// page for every packet.
+pub(crate) const ROOMY: usize = 66;
+
+#[test]
+fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
+    for (head, tail) in [(-20, 30), (20, -10)] {
+        let header = wire::header(NIC_MAC);
+        let mut world = World::passing(Plan {
+            meta: -16,
+            value: VALUE,
+            head,
+            tail,
+            header,
+            ..pass()
+        });
+        world.wire.send(&frame(NIC_MAC, ROOMY));
+        assert_adjusted(&mut world, head, tail, header);
+    }
+}
+
+#[test]
+fn a_packet_adjusted_by_head_meta_and_tail_can_be_redirected() {
+    for (head, tail) in [(-20, 30), (20, -10)] {
+        let header = wire::header(POD_MAC);
+        let mut world = World::redirecting(Plan {
+            meta: -16,
+            value: VALUE,
+            head,
+            tail,
+            ..redirect()
+        });
+        world.wire.send(&frame(NIC_MAC, ROOMY));
+        assert_adjusted(&mut world, head, tail, header);
+    }
+}
+
+/// The packet that arrives is the one the adjustments describe, byte by byte, with its metadata.
+fn assert_adjusted(world: &mut World, head: i32, tail: i32, header: [u8; 14]) {
+    let record = world.programs.record();
+    let mut expected = frame(NIC_MAC, ROOMY);
+    if head > 0 {
+        expected.drain(..head as usize);
+    } else {
+        // What lies in the new bytes in front is the rest of the metadata and what was there before: not asserted.
+        expected.splice(..0, vec![0; -head as usize]);
+    }
+    expected = resized(expected, tail);
+    expected[..14].copy_from_slice(&header);
+    let length = expected.len();
+    assert_eq!(record.length as usize, length);
+    assert_eq!((record.metadata, record.value), (16, VALUE));
+    let known = 14.max(usize::try_from(-head).unwrap_or(0));
+    assert_eq!(record.bytes[..14], header);
+    assert_eq!(
+        record.bytes[known..length],
+        expected[known..],
+        "head {head}, tail {tail}"
+    );
+}
+
+/// Cut, or filled up with zeroes.
+pub(crate) fn resized(mut bytes: Vec<u8>, by: i32) -> Vec<u8> {
+    bytes.resize(bytes.len().checked_add_signed(by as isize).unwrap(), 0);
+    bytes
+}
