@@ -1,0 +1,62 @@
+//! Frames with arbitrary bytes, in and out of an interface.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use crate::{LabError, Namespace, sys, wait_until};
+
+/// Longer than any frame of a lab.
+const FRAME: usize = 65536;
+
+/// A packet socket of one interface. Nothing of the stack's is between it and the wire.
+#[derive(Debug)]
+pub struct RawSocket {
+    socket: OwnedFd,
+    namespace: Namespace,
+}
+
+impl RawSocket {
+    /// To send frames out of an interface.
+    pub fn sender(namespace: &Namespace, interface: &str) -> Result<Self, LabError> {
+        Self::open(namespace, interface, false)
+    }
+
+    /// To see what arrives at an interface, beginning now. The kernel takes the outer VLAN tag off first.
+    pub fn receiver(namespace: &Namespace, interface: &str) -> Result<Self, LabError> {
+        Self::open(namespace, interface, true)
+    }
+
+    fn open(namespace: &Namespace, interface: &str, receives: bool) -> Result<Self, LabError> {
+        let index = namespace.interface(interface)?.index;
+        let socket = namespace
+            .run(|| sys::packet_socket(index, receives))?
+            .map_err(namespace.socket_failed(format!("bind to `{interface}`")))?;
+        Ok(Self {
+            socket,
+            namespace: namespace.clone(),
+        })
+    }
+
+    /// Send these bytes, beginning with the destination MAC.
+    pub fn send(&self, frame: &[u8]) -> Result<(), LabError> {
+        sys::send_frame(&self.socket, frame).map_err(self.namespace.socket_failed("send a frame"))
+    }
+
+    /// The next frame that arrives and that `wanted` accepts.
+    pub fn receive(&self, timeout: Duration, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, LabError> {
+        let mut buffer = vec![0; FRAME];
+        let mut found = None;
+        wait_until("the wanted frame arrives", timeout, || {
+            loop {
+                match sys::receive_frame(&self.socket, &mut buffer) {
+                    Ok(Some(len)) if wanted(&buffer[..len]) => found = Some(buffer[..len].to_vec()),
+                    Ok(_) => continue,
+                    // Nothing is there yet; an interface that went down says so once and is waited for as well.
+                    Err(_) => {}
+                }
+                return found.is_some();
+            }
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+}

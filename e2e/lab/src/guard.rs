@@ -1,0 +1,111 @@
+//! A process that outlives this one by a moment and removes the lab: after a panic that aborts, Ctrl-C or SIGKILL.
+//!
+//! It is a bare fork: between fork and exit it only makes system calls, because another thread of this process may hold
+//! any lock at the time of the fork.
+#![expect(
+    unsafe_code,
+    reason = "fork, and system calls that have no safe wrapper usable after it"
+)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork};
+
+/// What the guard is called in process lists.
+pub(crate) const NAME: &std::ffi::CStr = c"xdp-lab-guard";
+
+/// The guard of one lab, while it watches.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pid: Pid,
+}
+
+/// What the guard removes: a mount, the directory it is on, and the lock.
+pub(crate) struct Remains {
+    pub(crate) mount: CString,
+    pub(crate) lock: CString,
+    /// Kept open by the guard, so that nobody else sweeps the lab meanwhile.
+    pub(crate) lock_file: RawFd,
+}
+
+impl Guard {
+    pub(crate) fn start(remains: &Remains) -> io::Result<Self> {
+        let this = pidfd_open(std::process::id())?;
+        // SAFETY: the child only makes system calls, on memory prepared before the fork.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(Self { pid: child }),
+            ForkResult::Child => watch(this.as_raw_fd(), remains),
+        }
+    }
+
+    /// The lab is removed already: the guard has nothing left to do.
+    pub(crate) fn dismiss(&self) {
+        // It can only be gone if somebody killed it; it stays a zombie until waited for, so the id is still its own.
+        let _ = kill(self.pid, Signal::SIGKILL);
+        let _ = waitpid(self.pid, None);
+    }
+}
+
+fn watch(parent: RawFd, remains: &Remains) -> ! {
+    // SAFETY: system calls on own descriptors and on strings that live as long as this process; `_exit` never returns.
+    unsafe {
+        // Ctrl-C goes to the foreground process group.
+        libc::setsid();
+        libc::prctl(libc::PR_SET_NAME, NAME.as_ptr());
+        // Hold nothing of the parent's open: a pipe's reader would wait for the guard.
+        libc::dup2(remains.lock_file, 1);
+        libc::dup2(parent, 0);
+        libc::close_range(2, libc::c_uint::MAX, 0);
+        let mut exit = libc::pollfd {
+            fd: 0,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        while libc::poll(&raw mut exit, 1, -1) < 0 {}
+        libc::umount2(remains.mount.as_ptr(), libc::MNT_DETACH);
+        libc::rmdir(remains.mount.as_ptr());
+        libc::unlink(remains.lock.as_ptr());
+        libc::_exit(0)
+    }
+}
+
+/// A descriptor that becomes readable when the process is gone (Linux 5.3).
+pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Kill exactly the process behind the descriptor, and wait until it is gone.
+pub(crate) fn pidfd_kill(process: &OwnedFd) -> io::Result<()> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null `siginfo_t` is allowed (pidfd_send_signal(2)).
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            libc::SIGKILL,
+            no_info,
+            0,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut exit = libc::pollfd {
+        fd: process.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one descriptor, as the count says.
+    unsafe { libc::poll(&raw mut exit, 1, 2000) };
+    Ok(())
+}

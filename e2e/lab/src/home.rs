@@ -1,0 +1,137 @@
+//! The lab's directory: one tmpfs that holds all its mounts, so that one unmount takes everything away.
+//!
+//! `/run/xdp-lab/PID-N` is the tmpfs, with `ns/NAME` (namespaces) and `bpf` (a bpffs of the lab's own: its pins go with
+//! the mount, and `ip netns exec`, which mounts /sys anew, cannot hide it). `/run/xdp-lab/PID-N.lock` is locked while the
+//! lab lives; the kernel lets go of the lock however the process ends.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::LabError;
+use crate::guard::{Guard, Remains};
+use crate::process::kill_marked;
+
+const ROOT: &str = "/run/xdp-lab";
+
+static LABS: AtomicU32 = AtomicU32::new(0);
+
+/// The directory of one lab.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// Unique while the lab lives: `PID-N`.
+    pub(crate) id: String,
+    pub(crate) dir: PathBuf,
+    guard: Guard,
+    _lock: Flock<File>,
+}
+
+impl Home {
+    pub(crate) fn create() -> Result<Self, LabError> {
+        fs::create_dir_all(ROOT).map_err(failed("create", Path::new(ROOT)))?;
+        let (id, lock) = claim()?;
+        let dir = Path::new(ROOT).join(&id);
+        let guard = Guard::start(&Remains {
+            mount: c_path(&dir),
+            lock: c_path(&lock_path(&id)),
+            lock_file: lock.as_raw_fd(),
+        })
+        .map_err(|source| LabError::Guard { source })?;
+        let home = Self {
+            id,
+            dir,
+            guard,
+            _lock: lock,
+        };
+        home.mount().inspect_err(|_| home.remove())?;
+        Ok(home)
+    }
+
+    fn mount(&self) -> Result<(), LabError> {
+        make_dir(&self.dir)?;
+        mount_fs("tmpfs", &self.dir)?;
+        make_dir(&self.dir.join("ns"))?;
+        make_dir(&self.dir.join("bpf"))?;
+        mount_fs("bpf", &self.dir.join("bpf"))
+    }
+
+    pub(crate) fn remove(&self) {
+        clear(&self.id);
+        self.guard.dismiss();
+    }
+}
+
+/// Remove what labs of processes that are gone left behind; returns how many there were.
+///
+/// Only needed where the guard was killed as well.
+pub(crate) fn sweep() -> usize {
+    let Ok(entries) = fs::read_dir(ROOT) else { return 0 };
+    let ids = entries.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        Some(name.strip_suffix(".lock")?.to_owned())
+    });
+    let dead = ids.filter_map(|id| {
+        let file = File::open(lock_path(&id)).ok()?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()?;
+        Some((id, lock))
+    });
+    dead.map(|(id, _lock)| clear(&id)).count()
+}
+
+/// The lock goes last: until then another sweep finds the rest.
+fn clear(id: &str) {
+    let dir = Path::new(ROOT).join(id);
+    kill_marked(id);
+    let _ = umount2(&dir, MntFlags::MNT_DETACH);
+    let _ = fs::remove_dir(&dir);
+    let _ = fs::remove_file(lock_path(id));
+}
+
+/// A name that no living lab has. Another process may have our id in its pid namespace, so the lock decides.
+fn claim() -> Result<(String, Flock<File>), LabError> {
+    loop {
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}-{number}", std::process::id());
+        let path = lock_path(&id);
+        let file = File::create(&path).map_err(failed("create", &path))?;
+        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+            continue;
+        };
+        // A sweep may have held and removed it between the two calls; and a dead lab may have had this name.
+        let linked = lock.metadata().is_ok_and(|file| file.nlink() > 0);
+        if linked && !Path::new(ROOT).join(&id).exists() {
+            return Ok((id, lock));
+        }
+    }
+}
+
+fn lock_path(id: &str) -> PathBuf {
+    Path::new(ROOT).join(format!("{id}.lock"))
+}
+
+fn make_dir(path: &Path) -> Result<(), LabError> {
+    fs::create_dir(path).map_err(failed("create", path))
+}
+
+fn mount_fs(kind: &str, path: &Path) -> Result<(), LabError> {
+    let nothing: Option<&str> = None;
+    mount(Some(kind), path, Some(kind), MsFlags::empty(), nothing)
+        .map_err(|errno| failed("mount a file system on", path)(errno.into()))
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LabError {
+    let path = path.to_owned();
+    move |source| LabError::Home { action, path, source }
+}
+
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).expect("made of digits and constants")
+}

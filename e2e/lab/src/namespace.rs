@@ -1,0 +1,161 @@
+//! Network namespaces, held by bind mounts so that others find them too.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::LabError;
+use crate::lab::Core;
+use crate::process::Process;
+
+/// Applies to every interface made later. Duplicate address detection would delay each address by a second or two, and
+/// reverse path filters would drop what tests send on purpose.
+const QUIET: [(&str, &str); 8] = [
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    ("net/ipv6/conf/all/disable_ipv6", "0"),
+    ("net/ipv6/conf/default/disable_ipv6", "0"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    ("net/ipv6/conf/default/router_solicitations", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+];
+
+/// A network namespace of the lab. It lives until the lab ends (or its pod is removed), however many handles there are.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    name: String,
+    path: PathBuf,
+    core: Arc<Core>,
+}
+
+impl Namespace {
+    /// Make it; `lo` is up.
+    pub(crate) fn create(core: &Arc<Core>, name: &str) -> Result<Self, LabError> {
+        let namespace = Self::named(core, name)?;
+        namespace.make()?;
+        Ok(namespace)
+    }
+
+    /// A name for one that is yet to be made.
+    pub(crate) fn named(core: &Arc<Core>, name: &str) -> Result<Self, LabError> {
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(LabError::Name {
+                namespace: name.to_owned(),
+            });
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            path: core.home.dir.join("ns").join(name),
+            core: Arc::clone(core),
+        })
+    }
+
+    pub(crate) fn make(&self) -> Result<(), LabError> {
+        self.hold()?;
+        for (key, value) in QUIET {
+            self.set_sysctl(key, value)?;
+        }
+        self.set_up("lo", true)
+    }
+
+    /// A fresh thread leaves for a new namespace and mounts its file; the mount alone keeps the namespace.
+    fn hold(&self) -> Result<(), LabError> {
+        File::create_new(&self.path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => LabError::Duplicate {
+                namespace: self.name.clone(),
+            },
+            _ => self.failed("create", source),
+        })?;
+        let nothing: Option<&str> = None;
+        let make = || {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            let own = Path::new("/proc/thread-self/ns/net");
+            mount(Some(own), &self.path, nothing, MsFlags::MS_BIND, nothing)
+        };
+        on_thread(make).map_err(|errno| self.failed("create", errno.into()))
+    }
+
+    /// What the lab calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A file to enter it by (`setns`, `nsenter --net=`).
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An open descriptor. It keeps the namespace alive with all its interfaces: drop it before the lab.
+    pub fn open(&self) -> Result<File, LabError> {
+        File::open(&self.path).map_err(|source| self.failed("open", source))
+    }
+
+    /// Do `work` inside, on a thread that is gone afterwards. A panic there is one here.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LabError> {
+        let file = self.open()?;
+        let inside = move || {
+            setns(&file, CloneFlags::CLONE_NEWNET)?;
+            drop(file);
+            Ok(work())
+        };
+        on_thread(inside).map_err(|errno: nix::Error| self.failed("enter", errno.into()))
+    }
+
+    /// Start a program inside. It is killed with the lab.
+    pub fn spawn(&self, command: Command) -> Result<Process, LabError> {
+        Process::spawn(command, self.open()?, &self.core.home.id, &self.core.children)
+    }
+
+    /// Write a kernel setting of this namespace; `key` is a path below `/proc/sys`.
+    pub fn set_sysctl(&self, key: &str, value: &str) -> Result<(), LabError> {
+        let path = Path::new("/proc/sys").join(key);
+        // The files below /proc/sys/net are those of the namespace of the thread that opens them.
+        self.run(|| fs::write(path, value))?
+            .map_err(|source| LabError::Sysctl {
+                namespace: self.name.clone(),
+                key: key.to_owned(),
+                value: value.to_owned(),
+                source,
+            })
+    }
+
+    /// Let go of it. Sockets inside keep it alive until they are closed.
+    pub(crate) fn release(&self) -> Result<(), LabError> {
+        umount2(&self.path, MntFlags::MNT_DETACH).map_err(|errno| self.failed("remove", errno.into()))?;
+        fs::remove_file(&self.path).map_err(|source| self.failed("remove", source))
+    }
+
+    /// An error about a socket inside.
+    pub(crate) fn socket_failed(&self, action: impl Into<String>) -> impl FnOnce(io::Error) -> LabError {
+        let (namespace, action) = (self.name.clone(), action.into());
+        move |source| LabError::Socket {
+            namespace,
+            action,
+            source,
+        }
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> LabError {
+        LabError::Namespace {
+            action,
+            namespace: self.name.clone(),
+            source,
+        }
+    }
+}
+
+fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        scope
+            .spawn(work)
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

@@ -1,0 +1,168 @@
+//! NICs: a veth pair whose one end is the node's NIC and whose other end, the wire, is a client's.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::interface::{End, add_veth};
+use crate::lab::Core;
+use crate::netlink::{Netlink, Route, full_prefix};
+use crate::{LabError, Namespace};
+
+/// What a NIC shall be.
+#[derive(Clone, Debug)]
+pub struct NicSpec {
+    /// Its name on the node.
+    pub name: String,
+    /// Whose wire it is on.
+    pub client: Namespace,
+    /// The network between the two: the node has its first address, the client its second. `10.1.N.0/24` if not given.
+    pub v4: Option<Ipv4Net>,
+    /// The same for IPv6; `fd01:N::/64` if not given.
+    pub v6: Option<Ipv6Net>,
+}
+
+/// A NIC of the node and the client at the other end of the wire.
+#[derive(Clone, Debug)]
+pub struct Nic {
+    /// Its name on the node.
+    pub name: String,
+    /// Its index on the node.
+    pub ifindex: u32,
+    /// Its MAC address: clients send here.
+    pub mac: [u8; 6],
+    /// The client.
+    pub client: Namespace,
+    /// The client's interface.
+    pub wire: String,
+    /// The client's MAC address.
+    pub client_mac: [u8; 6],
+    /// The node's address on the wire.
+    pub v4: IpAddr,
+    /// The node's IPv6 address on the wire.
+    pub v6: IpAddr,
+    /// The client's address.
+    pub client_v4: IpAddr,
+    /// The client's IPv6 address.
+    pub client_v6: IpAddr,
+    node: Namespace,
+    number: u8,
+}
+
+impl NicSpec {
+    /// With networks of its own.
+    pub fn new(name: &str, client: &Namespace) -> Self {
+        Self {
+            name: name.to_owned(),
+            client: client.clone(),
+            v4: None,
+            v6: None,
+        }
+    }
+}
+
+impl Nic {
+    pub(crate) fn create(core: &Arc<Core>, node: &Namespace, spec: NicSpec) -> Result<Self, LabError> {
+        let mut world = core.world();
+        let number = world.nics.len() as u8;
+        let v4 = spec
+            .v4
+            .unwrap_or_else(|| Ipv4Net::new_assert([10, 1, number, 0].into(), 24));
+        let v6 = spec
+            .v6
+            .unwrap_or_else(|| Ipv6Net::new_assert([0xfd01, number.into(), 0, 0, 0, 0, 0, 0].into(), 64));
+        let mut nic = Self {
+            name: spec.name,
+            ifindex: 0,
+            mac: [2, 0, 0, 0, number, 2],
+            client: spec.client,
+            wire: format!("wire{number}"),
+            client_mac: [2, 0, 0, 0, number, 1],
+            v4: host(v4.into(), 1),
+            v6: host(v6.into(), 1),
+            client_v4: host(v4.into(), 2),
+            client_v6: host(v6.into(), 2),
+            node: node.clone(),
+            number,
+        };
+        nic.wire_up(v4.prefix_len(), v6.prefix_len())?;
+        nic.ifindex = nic.node.interface(&nic.name)?.index;
+        for address in &world.pod_addresses {
+            nic.add_pod(*address)?;
+        }
+        world.nics.push(nic.clone());
+        Ok(nic)
+    }
+
+    fn wire_up(&self, v4_len: u8, v6_len: u8) -> Result<(), LabError> {
+        let ours = End {
+            namespace: &self.node,
+            name: &self.name,
+            mac: self.mac,
+        };
+        let theirs = End {
+            namespace: &self.client,
+            name: &self.wire,
+            mac: self.client_mac,
+        };
+        add_veth(&ours, &theirs)?;
+        // A veth leaves checksums to "hardware" that does not exist: packets that leave the stack's path (a redirect)
+        // would be dropped as corrupt. What comes from a real wire has complete checksums.
+        self.client.set_tx_checksum_offload(&self.wire, false)?;
+        for (ip, length) in [(self.v4, v4_len), (self.v6, v6_len)] {
+            self.node.add_address(&self.name, ip, length)?;
+        }
+        for (ip, length) in [(self.client_v4, v4_len), (self.client_v6, v6_len)] {
+            self.client.add_address(&self.wire, ip, length)?;
+        }
+        Ok(())
+    }
+
+    /// One more address of the client, to which the node answers over this NIC.
+    pub fn add_client_address(&self, ip: IpAddr) -> Result<(), LabError> {
+        self.client.add_address(&self.wire, ip, full_prefix(ip))?;
+        let via = if ip.is_ipv4() {
+            self.client_v4
+        } else {
+            self.client_v6
+        };
+        Netlink::open(&self.node)?.set_route(Route {
+            to: Some(ip),
+            via: Some(via),
+            ifindex: self.ifindex,
+            metric: 1,
+            is_v6: ip.is_ipv6(),
+        })
+    }
+
+    /// Tell the client where the pod is.
+    pub(crate) fn add_pod(&self, address: IpAddr) -> Result<(), LabError> {
+        let route = self.route_to(address)?;
+        Netlink::open(&self.client)?.set_route(route)
+    }
+
+    pub(crate) fn remove_pod(&self, address: IpAddr) -> Result<(), LabError> {
+        let route = self.route_to(address)?;
+        Netlink::open(&self.client)?.remove_route(route)
+    }
+
+    /// A client with several wires uses the first.
+    fn route_to(&self, address: IpAddr) -> Result<Route, LabError> {
+        Ok(Route {
+            to: Some(address),
+            via: Some(if address.is_ipv4() { self.v4 } else { self.v6 }),
+            ifindex: self.client.interface(&self.wire)?.index,
+            metric: 100 + u32::from(self.number),
+            is_v6: address.is_ipv6(),
+        })
+    }
+}
+
+/// The n-th address of the network.
+pub(crate) fn host(network: IpNet, number: u8) -> IpAddr {
+    match network.network() {
+        IpAddr::V4(first) => IpAddr::V4((u32::from(first) + u32::from(number)).into()),
+        IpAddr::V6(first) => IpAddr::V6((u128::from(first) + u128::from(number)).into()),
+    }
+}

@@ -1,0 +1,323 @@
+//! Pods: a namespace with an `eth0` whose other end is on the node, wired as the usual network plugins do.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::interface::{End, add_bridge, add_veth, enslave};
+use crate::lab::Core;
+use crate::netlink::{Netlink, Route, full_prefix};
+use crate::nic::host;
+use crate::{LabError, Namespace};
+
+const BRIDGE: &str = "br0";
+const BRIDGE_MAC: [u8; 6] = [2, 0, 0, 2, 0, 1];
+const ETH0: &str = "eth0";
+
+/// Gateways of point-to-point pods. Nobody has them: the pod knows their MAC, that of the host's end.
+const GATEWAY_V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 1, 1));
+const GATEWAY_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+
+/// How the host's end is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A route per address points at the host's end (Calico, Cilium, AWS).
+    Ptp,
+    /// The host's end is a port of `br0`, which has the gateway's address; no route per pod (Flannel, kind).
+    Bridge,
+}
+
+/// What a pod shall be.
+#[derive(Clone, Debug)]
+pub struct PodSpec {
+    /// Its namespace's name.
+    pub name: String,
+    /// How it is connected.
+    pub style: Style,
+    /// Its address; of a bridge pod's network, the gateway has the first.
+    pub v4: Option<Ipv4Net>,
+    /// Its IPv6 address.
+    pub v6: Option<Ipv6Net>,
+}
+
+/// A pod that is there.
+#[derive(Debug)]
+pub struct Pod {
+    /// Its namespace; its interface is `eth0`.
+    pub ns: Namespace,
+    /// The host's end on the node.
+    pub host_interface: String,
+    /// Its index on the node.
+    pub host_ifindex: u32,
+    /// Index of `eth0` in the pod.
+    pub ifindex: u32,
+    /// The MAC address of `eth0`.
+    pub mac: [u8; 6],
+    addresses: Vec<IpNet>,
+    style: Style,
+    node: Namespace,
+    core: Arc<Core>,
+    number: u8,
+    /// How many pairs it had: each has MACs of its own.
+    pairs: u8,
+}
+
+impl PodSpec {
+    /// A pod without addresses.
+    pub fn new(name: &str, style: Style) -> Self {
+        Self {
+            name: name.to_owned(),
+            style,
+            v4: None,
+            v6: None,
+        }
+    }
+
+    /// With this address.
+    #[must_use]
+    pub fn v4(self, v4: Ipv4Net) -> Self {
+        Self { v4: Some(v4), ..self }
+    }
+
+    /// With this IPv6 address.
+    #[must_use]
+    pub fn v6(self, v6: Ipv6Net) -> Self {
+        Self { v6: Some(v6), ..self }
+    }
+
+    fn addresses(&self) -> Vec<IpNet> {
+        let (v4, v6) = (self.v4.map(IpNet::from), self.v6.map(IpNet::from));
+        v4.into_iter().chain(v6).collect()
+    }
+}
+
+impl Pod {
+    pub(crate) fn create(core: &Arc<Core>, node: &Namespace, spec: PodSpec) -> Result<Self, LabError> {
+        let ns = Namespace::create(core, &spec.name)?;
+        let number = {
+            let mut world = core.world();
+            world.pods += 1;
+            if spec.style == Style::Bridge && !world.has_bridge {
+                add_bridge(node, BRIDGE, BRIDGE_MAC)?;
+                world.has_bridge = true;
+            }
+            world.pods
+        };
+        let mut pod = Self {
+            ns,
+            host_interface: format!("veth{number}"),
+            host_ifindex: 0,
+            ifindex: 0,
+            mac: [0; 6],
+            addresses: spec.addresses(),
+            style: spec.style,
+            node: node.clone(),
+            core: Arc::clone(core),
+            number,
+            pairs: 0,
+        };
+        pod.make_veth()?;
+        Ok(pod)
+    }
+
+    /// Its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(IpNet::addr)
+    }
+
+    /// Its IPv4 address.
+    ///
+    /// # Panics
+    /// If it was made without one.
+    pub fn v4(&self) -> IpAddr {
+        self.addresses()
+            .find(IpAddr::is_ipv4)
+            .expect("a pod with an IPv4 address")
+    }
+
+    /// Its IPv6 address.
+    ///
+    /// # Panics
+    /// If it was made without one.
+    pub fn v6(&self) -> IpAddr {
+        self.addresses()
+            .find(IpAddr::is_ipv6)
+            .expect("a pod with an IPv6 address")
+    }
+
+    /// Make the veth pair (again) and give `eth0` the pod's addresses. Interface indexes and MACs are new ones.
+    pub fn make_veth(&mut self) -> Result<(), LabError> {
+        self.pairs += 1;
+        let host = End {
+            namespace: &self.node,
+            name: &self.host_interface,
+            mac: self.host_mac(),
+        };
+        let mac = [2, 0, 0, 1, self.pairs, self.number];
+        let eth0 = End {
+            namespace: &self.ns,
+            name: ETH0,
+            mac,
+        };
+        add_veth(&host, &eth0)?;
+        self.mac = mac;
+        self.host_ifindex = self.node.interface(&self.host_interface)?.index;
+        self.ifindex = self.ns.interface(ETH0)?.index;
+        if self.style == Style::Bridge {
+            enslave(&self.node, &self.host_interface, BRIDGE)?;
+        }
+        self.configure()
+    }
+
+    /// Remove the veth pair. Addresses, routes and whatever is attached go with it; the namespace stays.
+    pub fn delete_veth(&self) -> Result<(), LabError> {
+        self.withdraw()?;
+        self.node.delete_interface(&self.host_interface)
+    }
+
+    /// Take the pod away.
+    pub fn remove(self) -> Result<(), LabError> {
+        if self.node.find_interface(&self.host_interface)?.is_some() {
+            self.delete_veth()?;
+        }
+        self.ns.release()
+    }
+
+    /// Give the pod other addresses.
+    pub fn set_addresses(&mut self, addresses: &[IpNet]) -> Result<(), LabError> {
+        self.withdraw()?;
+        let mut pod = Netlink::open(&self.ns)?;
+        let mut node = Netlink::open(&self.node)?;
+        for net in &self.addresses {
+            let ip = net.addr();
+            pod.remove_address(self.ifindex, ip, self.prefix(*net))?;
+            if self.style == Style::Ptp {
+                node.remove_route(self.host_route(ip))?;
+            }
+        }
+        self.addresses = addresses.to_vec();
+        self.configure()
+    }
+
+    /// Set `eth0` up or down. Addresses and routes that the kernel forgets with "down" are back after "up".
+    pub fn set_up(&self, up: bool) -> Result<(), LabError> {
+        self.ns.set_up(ETH0, up)?;
+        if up { self.configure() } else { Ok(()) }
+    }
+
+    /// Set the host's end up or down.
+    pub fn set_host_up(&self, up: bool) -> Result<(), LabError> {
+        self.node.set_up(&self.host_interface, up)?;
+        if up { self.configure() } else { Ok(()) }
+    }
+
+    /// Change the MTU of `eth0`.
+    pub fn set_mtu(&self, mtu: u32) -> Result<(), LabError> {
+        self.ns.set_mtu(ETH0, mtu)
+    }
+
+    /// Change the MTU of the host's end.
+    pub fn set_host_mtu(&self, mtu: u32) -> Result<(), LabError> {
+        self.node.set_mtu(&self.host_interface, mtu)
+    }
+
+    /// Whether GRO of `eth0` is on.
+    pub fn gro(&self) -> Result<bool, LabError> {
+        self.ns.gro(ETH0)
+    }
+
+    /// Switch GRO of `eth0`.
+    pub fn set_gro(&self, on: bool) -> Result<(), LabError> {
+        self.ns.set_gro(ETH0, on)
+    }
+
+    /// Every step may be done already.
+    fn configure(&self) -> Result<(), LabError> {
+        for net in &self.addresses {
+            let ip = net.addr();
+            self.ns.add_address(ETH0, ip, self.prefix(*net))?;
+            match self.style {
+                Style::Ptp => self.connect_ptp(ip)?,
+                Style::Bridge => self.connect_bridge(*net)?,
+            }
+        }
+        let mut world = self.core.world();
+        for ip in self.addresses() {
+            for nic in &world.nics {
+                nic.add_pod(ip)?;
+            }
+            world.pod_addresses.push(ip);
+        }
+        world.pod_addresses.sort_unstable();
+        world.pod_addresses.dedup();
+        Ok(())
+    }
+
+    fn connect_ptp(&self, ip: IpAddr) -> Result<(), LabError> {
+        let gateway = if ip.is_ipv4() { GATEWAY_V4 } else { GATEWAY_V6 };
+        let mut pod = Netlink::open(&self.ns)?;
+        pod.set_neighbour(self.ifindex, gateway, self.host_mac())?;
+        let to_gateway = Route {
+            to: Some(gateway),
+            via: None,
+            ifindex: self.ifindex,
+            metric: 1,
+            is_v6: ip.is_ipv6(),
+        };
+        pod.set_route(to_gateway)?;
+        pod.set_route(Route {
+            to: None,
+            via: Some(gateway),
+            ..to_gateway
+        })?;
+        Netlink::open(&self.node)?.set_route(self.host_route(ip))
+    }
+
+    fn connect_bridge(&self, net: IpNet) -> Result<(), LabError> {
+        let gateway = host(net, 1);
+        self.node.add_address(BRIDGE, gateway, net.prefix_len())?;
+        Netlink::open(&self.ns)?.set_route(Route {
+            to: None,
+            via: Some(gateway),
+            ifindex: self.ifindex,
+            metric: 1,
+            is_v6: gateway.is_ipv6(),
+        })
+    }
+
+    /// Clients forget the way.
+    fn withdraw(&self) -> Result<(), LabError> {
+        let mut world = self.core.world();
+        for ip in self.addresses() {
+            if world.pod_addresses.contains(&ip) {
+                for nic in &world.nics {
+                    nic.remove_pod(ip)?;
+                }
+            }
+            world.pod_addresses.retain(|known| *known != ip);
+        }
+        Ok(())
+    }
+
+    fn host_route(&self, ip: IpAddr) -> Route {
+        Route {
+            to: Some(ip),
+            via: None,
+            ifindex: self.host_ifindex,
+            metric: 1,
+            is_v6: ip.is_ipv6(),
+        }
+    }
+
+    fn prefix(&self, net: IpNet) -> u8 {
+        match self.style {
+            Style::Ptp => full_prefix(net.addr()),
+            Style::Bridge => net.prefix_len(),
+        }
+    }
+
+    fn host_mac(&self) -> [u8; 6] {
+        [2, 0, 0, 3, self.pairs, self.number]
+    }
+}

@@ -1,0 +1,236 @@
+//! Processes inside a lab's namespaces. None survives the lab.
+#![expect(unsafe_code, reason = "work between fork and exec")]
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid, getppid};
+
+use crate::guard::{pidfd_kill, pidfd_open};
+use crate::{LabError, wait_until};
+
+/// Environment variable by which a lab recognises its processes and their descendants.
+const MARK: &str = "XDP_LAB";
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A child dies with the *thread* that started it (`PR_SET_PDEATHSIG`), so one thread that never ends starts them all.
+static STARTER: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
+    let (sender, jobs) = channel::<Job>();
+    thread::spawn(move || jobs.into_iter().for_each(|job| job()));
+    Mutex::new(sender)
+});
+
+/// A process in a namespace of the lab. It is killed with the lab, also when the test that made the lab is killed.
+#[derive(Debug)]
+pub struct Process {
+    child: Arc<Mutex<Child>>,
+    program: String,
+    /// Its standard input, if piped.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if piped.
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error, if piped.
+    pub stderr: Option<ChildStderr>,
+}
+
+/// What a process that ended left.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Standard output, if piped and not taken.
+    pub stdout: String,
+    /// Standard error, if piped and not taken.
+    pub stderr: String,
+}
+
+/// Children by lab, so that the lab can end them.
+pub(crate) type Children = Mutex<Vec<Arc<Mutex<Child>>>>;
+
+impl Process {
+    pub(crate) fn spawn(
+        mut command: Command,
+        netns: File,
+        lab: &str,
+        children: &Children,
+    ) -> Result<Self, LabError> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        command.env(MARK, lab);
+        let parent = getpid();
+        let prepare = move || {
+            setns(&netns, CloneFlags::CLONE_NEWNET)?;
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // The parent may have died before the line above.
+            if getppid() == parent {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotConnected.into())
+            }
+        };
+        // SAFETY: only system calls, no allocation and no lock.
+        unsafe { command.pre_exec(prepare) };
+        let mut child = start(command).map_err(|source| LabError::Process {
+            action: "start",
+            program: program.clone(),
+            source,
+        })?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let child = Arc::new(Mutex::new(child));
+        lock(children).push(Arc::clone(&child));
+        Ok(Self {
+            child,
+            program,
+            stdin,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        lock(&self.child).id()
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>, LabError> {
+        lock(&self.child)
+            .try_wait()
+            .map_err(|source| self.failed("wait for", source))
+    }
+
+    /// Wait until it ends by itself.
+    pub fn wait(&self, timeout: Duration) -> Result<ExitStatus, LabError> {
+        let mut status = Ok(None);
+        wait_until(&format!("`{}` ends", self.program), timeout, || {
+            status = self.try_wait();
+            !matches!(status, Ok(None))
+        })?;
+        status?.ok_or_else(|| self.failed("wait for", io::ErrorKind::Interrupted.into()))
+    }
+
+    /// Send a signal, unless it has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
+        let mut child = lock(&self.child);
+        if let Ok(Some(_)) = child.try_wait() {
+            return Ok(());
+        }
+        // Not waited for yet: the id is still its own.
+        kill(Pid::from_raw(child.id() as i32), signal).map_err(|errno| self.failed("signal", errno.into()))
+    }
+
+    /// Kill it and wait until it is gone.
+    pub fn kill(&self) -> Result<ExitStatus, LabError> {
+        let mut child = lock(&self.child);
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .map_err(|source| self.failed("kill", source))
+    }
+
+    /// Wait until it ends by itself, and read what it wrote; it is killed when time is up.
+    pub fn finish(mut self, timeout: Duration) -> Result<Finished, LabError> {
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        thread::scope(|scope| {
+            let stdout = scope.spawn(|| read(stdout));
+            let stderr = scope.spawn(|| read(stderr));
+            let status = self.wait(timeout);
+            if status.is_err() {
+                self.kill()?;
+            }
+            Ok(Finished {
+                status: status?,
+                stdout: stdout.join().unwrap_or_default(),
+                stderr: stderr.join().unwrap_or_default(),
+            })
+        })
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> LabError {
+        LabError::Process {
+            action,
+            program: self.program.clone(),
+            source,
+        }
+    }
+}
+
+/// End every child and what it started.
+pub(crate) fn end(children: &Children) {
+    for child in lock(children).drain(..) {
+        let mut child = lock(&child);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Kill the processes that descend from one that this lab started, also those whose parent is gone.
+pub(crate) fn kill_marked(lab: &str) {
+    let mark = format!("{MARK}={lab}");
+    // A process may start another while we look, but only so often.
+    for _ in 0..10 {
+        let marked = marked(mark.as_bytes());
+        if marked.is_empty() {
+            return;
+        }
+        for pid in marked {
+            // The descriptor names one process; if it still carries the mark, it is the right one.
+            if let Ok(process) = pidfd_open(pid)
+                && carries(pid, mark.as_bytes())
+            {
+                let _ = pidfd_kill(&process);
+            }
+        }
+    }
+}
+
+fn marked(mark: &[u8]) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != std::process::id() && carries(*pid, mark))
+        .collect()
+}
+
+fn carries(pid: u32, mark: &[u8]) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|entry| entry == mark)
+}
+
+fn start(mut command: Command) -> io::Result<Child> {
+    let (sender, started) = channel();
+    let job = Box::new(move || {
+        // The receiver is waiting below.
+        let _ = sender.send(command.spawn());
+    });
+    let ended = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+    lock(&STARTER)
+        .send(job)
+        .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+    started.recv().map_err(ended)?
+}
+
+fn read(stream: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        // What was read until an error is still worth showing.
+        let _ = stream.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A thread that panicked while it held the lock left the data whole: nothing here is changed in two steps.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

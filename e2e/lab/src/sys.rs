@@ -1,0 +1,161 @@
+//! System calls that no crate wraps.
+#![expect(unsafe_code, reason = "socket options, control messages and ioctls by hand")]
+
+use std::io;
+use std::mem::{size_of, size_of_val};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// `SO_RCVMARK` (Linux 5.19, include/uapi/asm-generic/socket.h): each datagram comes with its skb's mark.
+pub(crate) const SO_RCVMARK: libc::c_int = 75;
+
+/// One datagram and what came along with it.
+pub(crate) struct Datagram {
+    pub(crate) len: usize,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) mark: u32,
+    /// Datagrams that the socket has dropped so far because it was full.
+    pub(crate) overflowed: u32,
+}
+
+/// Set a socket option of level `SOL_SOCKET`.
+pub(crate) fn set_option(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: pointer and length are those of `value`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    check(result as isize).map(drop)
+}
+
+/// Receive one datagram with its control messages.
+pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Datagram> {
+    let mut control = [0_u64; 16];
+    let mut iov = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all-zero is a valid value of these C structs.
+    let (mut address, mut message): (libc::sockaddr_storage, libc::msghdr) = unsafe { std::mem::zeroed() };
+    message.msg_name = (&raw mut address).cast();
+    message.msg_namelen = size_of_val(&address) as libc::socklen_t;
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: every pointer in `message` is to a live local of the length given beside it.
+    let len = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) })?;
+    let mut datagram = Datagram {
+        len,
+        source: ip(&address),
+        mark: 0,
+        overflowed: 0,
+    };
+    // SAFETY: the kernel wrote `message`; the CMSG macros stay inside `control`, and both messages carry a u32.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while !header.is_null() {
+            let value = || libc::CMSG_DATA(header).cast::<u32>().read_unaligned();
+            match ((*header).cmsg_level, (*header).cmsg_type) {
+                (libc::SOL_SOCKET, libc::SO_MARK) => datagram.mark = value(),
+                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => datagram.overflowed = value(),
+                _ => {}
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+    }
+    Ok(datagram)
+}
+
+fn ip(address: &libc::sockaddr_storage) -> Option<IpAddr> {
+    let address = &raw const *address;
+    // SAFETY: the family says which of the structs, all smaller than the storage, the kernel wrote.
+    unsafe {
+        match i32::from((*address).ss_family) {
+            libc::AF_INET => {
+                let v4 = &*address.cast::<libc::sockaddr_in>();
+                Some(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into())
+            }
+            libc::AF_INET6 => {
+                let v6 = &*address.cast::<libc::sockaddr_in6>();
+                Some(Ipv6Addr::from(v6.sin6_addr.s6_addr).to_canonical())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A packet socket of one interface; with `receives` it gets every frame that arrives there.
+pub(crate) fn packet_socket(ifindex: u32, receives: bool) -> io::Result<OwnedFd> {
+    // Bound before it may receive: otherwise frames of other interfaces come first.
+    // SAFETY: no pointers.
+    let fd =
+        check(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) } as isize)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) };
+    let protocol = if receives { libc::ETH_P_ALL as u16 } else { 0 };
+    // SAFETY: all-zero is a valid value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = ifindex as libc::c_int;
+    // SAFETY: pointer and length are those of `address`.
+    let result = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    check(result as isize)?;
+    Ok(socket)
+}
+
+/// Send one frame.
+pub(crate) fn send_frame(socket: &OwnedFd, frame: &[u8]) -> io::Result<()> {
+    // SAFETY: pointer and length are those of `frame`.
+    check(unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
+}
+
+/// Take the next frame that came in; frames that go out pass by here too and are left out.
+pub(crate) fn receive_frame(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    // SAFETY: all-zero is a valid value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    let mut address_len = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: pointers and lengths are those of `buffer` and `address`.
+    let len = check(unsafe {
+        libc::recvfrom(
+            socket.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_DONTWAIT,
+            (&raw mut address).cast(),
+            &raw mut address_len,
+        )
+    })?;
+    Ok((address.sll_pkttype != libc::PACKET_OUTGOING).then_some(len))
+}
+
+/// `SIOCETHTOOL` with a `struct ethtool_value`; returns the value the kernel wrote.
+pub(crate) fn ethtool(socket: &impl AsRawFd, interface: &str, command: u32, value: u32) -> io::Result<u32> {
+    let mut value = [command, value];
+    // SAFETY: all-zero is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let room = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..room].iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+    // SAFETY: `request` is a whole `ifreq` whose data points to a `struct ethtool_value`.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) } as isize)?;
+    Ok(value[1])
+}
+
+fn check(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}

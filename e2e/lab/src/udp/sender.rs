@@ -1,0 +1,116 @@
+//! The sending side.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{HEADER, encode};
+use crate::{LabError, Namespace, sys};
+
+static STREAMS: AtomicU32 = AtomicU32::new(0);
+
+/// Sends numbered datagrams from a namespace. It keeps the namespace alive: drop it before the lab.
+#[derive(Debug)]
+pub struct UdpSender {
+    socket: UdpSocket,
+    namespace: Namespace,
+    to: SocketAddr,
+    stream: u32,
+    next: u64,
+    datagram: Vec<u8>,
+}
+
+impl UdpSender {
+    /// From the address and port the kernel chooses.
+    pub fn new(namespace: &Namespace, to: SocketAddr) -> Result<Self, LabError> {
+        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        Self::from(namespace, any.parse().expect("an address"), to)
+    }
+
+    /// From this address and port; port 0 is any.
+    pub fn from(namespace: &Namespace, from: SocketAddr, to: SocketAddr) -> Result<Self, LabError> {
+        let socket = namespace
+            .run(|| UdpSocket::bind(from))?
+            .map_err(namespace.socket_failed(format!("bind to {from}")))?;
+        Ok(Self {
+            socket,
+            namespace: namespace.clone(),
+            to,
+            stream: STREAMS.fetch_add(1, Ordering::Relaxed),
+            next: 0,
+            datagram: vec![0; HEADER + 16],
+        })
+    }
+
+    /// With this many bytes of UDP payload, 16 at least.
+    #[must_use]
+    pub fn payload(mut self, bytes: usize) -> Self {
+        self.datagram = vec![0; bytes.max(HEADER)];
+        self
+    }
+
+    /// With this mark on what the sender itself sends (it does not leave the namespace).
+    pub fn mark(self, mark: u32) -> Result<Self, LabError> {
+        sys::set_option(&self.socket, libc::SO_MARK, mark as libc::c_int)
+            .map_err(self.namespace.socket_failed("set its mark"))?;
+        Ok(self)
+    }
+
+    /// By which the receiver tells senders apart.
+    pub fn stream(&self) -> u32 {
+        self.stream
+    }
+
+    /// How many were sent so far; their numbers begin with 0.
+    pub fn sent(&self) -> u64 {
+        self.next
+    }
+
+    /// The port it sends from.
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().map_or(0, |address| address.port())
+    }
+
+    /// The address it sends from, as the kernel would choose it now.
+    pub fn source(&self) -> Option<IpAddr> {
+        let probe = self.namespace.run(|| {
+            let any = if self.to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any)?;
+            socket.connect(self.to)?;
+            socket.local_addr()
+        });
+        Some(probe.ok()?.ok()?.ip())
+    }
+
+    /// Send the next one.
+    pub fn send_one(&mut self) -> Result<(), LabError> {
+        encode(self.stream, self.next, &mut self.datagram);
+        self.socket
+            .send_to(&self.datagram, self.to)
+            .map_err(self.namespace.socket_failed(format!("send to {}", self.to)))?;
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Send this many as fast as it goes, in bursts that leave receivers room to follow.
+    pub fn send(&mut self, count: u64) -> Result<(), LabError> {
+        self.send_paced(count, 20_000)
+    }
+
+    /// Send this many at a rate. What is late is caught up in bursts.
+    pub fn send_paced(&mut self, count: u64, per_second: u32) -> Result<(), LabError> {
+        let start = Instant::now();
+        for number in 0..count {
+            let due = Duration::from_secs(1) * (number as u32) / per_second.max(1);
+            if let Some(early) = due
+                .checked_sub(start.elapsed())
+                .filter(|early| early.as_millis() > 0)
+            {
+                thread::sleep(early);
+            }
+            self.send_one()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! Nothing is left in the kernel, however a lab ends.

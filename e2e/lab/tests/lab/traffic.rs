@@ -1,0 +1,169 @@
+//! Packets get from clients to pods and are counted there.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use xdp_lab::{HttpServer, RawSocket, UdpReceiver, UdpSender, http_get};
+
+use crate::world::{SOON, reaches, world};
+
+#[test]
+fn every_client_reaches_every_pod_over_both_families() {
+    let world = world();
+    for nic in &world.nics {
+        for pod in [&world.ptp, &world.bridge] {
+            for ip in pod.addresses() {
+                assert!(reaches(&nic.client, &pod.ns, ip), "{} to {ip}", nic.client.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn pods_answer_over_tcp() {
+    let world = world();
+    for pod in [&world.ptp, &world.bridge] {
+        for ip in pod.addresses() {
+            let server = HttpServer::start(&pod.ns, SocketAddr::new(ip, 80)).unwrap();
+            let answer = http_get(&world.nics[1].client, server.address(), SOON).unwrap();
+            let client = if ip.is_ipv4() {
+                world.nics[1].client_v4
+            } else {
+                world.nics[1].client_v6
+            };
+            assert_eq!((answer.peer.ip(), answer.mark), (client, 0));
+            assert_eq!(server.answers(), [answer]);
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_datagrams_arrive_once_and_in_order() {
+    let world = world();
+    let receiver = UdpReceiver::bind(&world.ptp.ns, SocketAddr::new(world.ptp.v4(), 5000)).unwrap();
+    let mut sender = UdpSender::new(&world.nics[0].client, receiver.address())
+        .unwrap()
+        .payload(200);
+    sender.send(10_000).unwrap();
+    let received = receiver.wait_for(10_000, SOON).unwrap();
+    let stream = &received.streams[&sender.stream()];
+    assert_eq!(
+        (
+            stream.distinct,
+            stream.duplicates,
+            stream.reordered,
+            stream.lost(10_000)
+        ),
+        (10_000, 0, 0, 0)
+    );
+    assert_eq!((received.foreign, received.overflowed), (0, 0));
+    assert_eq!(received.bytes, 10_000 * 200);
+    assert_eq!(received.marks.into_iter().collect::<Vec<_>>(), [(0, 10_000)]);
+    assert_eq!(
+        received.sources.into_keys().collect::<Vec<_>>(),
+        [world.nics[0].client_v4]
+    );
+}
+
+/// `lo` keeps the skb, and with it the sender's mark.
+#[test]
+fn the_receiver_reads_the_mark_of_each_datagram() {
+    let world = world();
+    let receiver = UdpReceiver::bind(&world.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut marked = UdpSender::new(&world.ptp.ns, receiver.address())
+        .unwrap()
+        .mark(0x2a)
+        .unwrap();
+    let mut plain = UdpSender::new(&world.ptp.ns, receiver.address()).unwrap();
+    marked.send(3).unwrap();
+    plain.send(2).unwrap();
+    let received = receiver.wait_for(5, SOON).unwrap();
+    assert_eq!(
+        received.marks.into_iter().collect::<Vec<_>>(),
+        [(0, 2), (0x2a, 3)]
+    );
+}
+
+#[test]
+fn paced_datagrams_take_their_time() {
+    let world = world();
+    let receiver = UdpReceiver::bind(&world.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut sender = UdpSender::new(&world.ptp.ns, receiver.address()).unwrap();
+    let start = std::time::Instant::now();
+    sender.send_paced(101, 500).unwrap();
+    assert!(
+        start.elapsed() >= Duration::from_millis(199),
+        "{:?}",
+        start.elapsed()
+    );
+    receiver.wait_for(101, SOON).unwrap();
+}
+
+#[test]
+fn the_node_answers_to_other_addresses_of_a_client() {
+    let world = world();
+    for source in ["192.0.2.7", "2001:db8::7"] {
+        let source: IpAddr = source.parse().unwrap();
+        world.nics[0].add_client_address(source).unwrap();
+        let ip = if source.is_ipv4() {
+            world.ptp.v4()
+        } else {
+            world.ptp.v6()
+        };
+        let receiver = UdpReceiver::bind(&world.ptp.ns, SocketAddr::new(ip, 0)).unwrap();
+        let from = SocketAddr::new(source, 0);
+        let mut sender = UdpSender::from(&world.nics[0].client, from, receiver.address()).unwrap();
+        sender.send(1).unwrap();
+        let received = receiver.wait_for(1, SOON).unwrap();
+        assert!(received.sources.contains_key(&source), "{received:?}");
+    }
+}
+
+#[test]
+fn raw_frames_arrive_byte_for_byte_and_are_counted() {
+    let world = world();
+    let nic = &world.nics[0];
+    let receiver = RawSocket::receiver(world.lab.node(), &nic.name).unwrap();
+    let sender = RawSocket::sender(&nic.client, &nic.wire).unwrap();
+    let before = world.lab.node().counters(&nic.name).unwrap();
+    // An Ethernet type nobody has.
+    let mut frame = [nic.mac, nic.client_mac].concat();
+    frame.extend([0x88, 0xb5]);
+    frame.extend(0..=99);
+    sender.send(&frame).unwrap();
+    let arrived = receiver
+        .receive(SOON, |frame| frame[12..14] == [0x88, 0xb5])
+        .unwrap();
+    assert_eq!(arrived, frame);
+    let after = world.lab.node().counters(&nic.name).unwrap();
+    assert!(after.rx_packets > before.rx_packets);
+    assert!(after.rx_bytes >= before.rx_bytes + frame.len() as u64);
+}
+
+/// Otherwise redirected packets would be dropped as corrupt.
+#[test]
+fn clients_send_complete_checksums() {
+    let world = world();
+    let nic = &world.nics[0];
+    let receiver = RawSocket::receiver(world.lab.node(), &nic.name).unwrap();
+    let address = SocketAddr::new(world.ptp.v4(), 7777);
+    let _pod = UdpReceiver::bind(&world.ptp.ns, address).unwrap();
+    UdpSender::new(&nic.client, address).unwrap().send(1).unwrap();
+    let frame = receiver
+        .receive(SOON, |frame| {
+            frame.len() > 40 && frame[36..38] == 7777_u16.to_be_bytes()
+        })
+        .unwrap();
+    // Pseudo header: addresses, protocol and length; then the datagram with its checksum: the sum must be all ones.
+    let udp = &frame[34..];
+    let mut summed = frame[26..34].to_vec();
+    summed.extend([0, 17]);
+    summed.extend((udp.len() as u16).to_be_bytes());
+    summed.extend(udp);
+    summed.resize(summed.len().next_multiple_of(2), 0);
+    let sum: u32 = summed
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+        .sum();
+    assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+}

@@ -1,0 +1,50 @@
+//! What most tests begin with.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use xdp_lab::{Lab, Namespace, Nic, Pod, PodSpec, Style, UdpReceiver, UdpSender};
+
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// Two NICs with a client each, a point-to-point pod and a bridge pod.
+pub(crate) struct World {
+    pub(crate) nics: Vec<Nic>,
+    pub(crate) ptp: Pod,
+    pub(crate) bridge: Pod,
+    pub(crate) lab: Lab,
+}
+
+pub(crate) fn world() -> World {
+    let lab = Lab::new().unwrap();
+    let nics = ["0", "1"].map(|number| {
+        let client = lab.namespace(&format!("client{number}")).unwrap();
+        lab.nic(xdp_lab::NicSpec::new(&format!("nic{number}"), &client))
+            .unwrap()
+    });
+    let ptp = PodSpec::new("ptp", Style::Ptp)
+        .v4("10.8.0.2/24".parse().unwrap())
+        .v6("fd08::2/64".parse().unwrap());
+    let bridge = PodSpec::new("bridge", Style::Bridge)
+        .v4("10.9.0.2/24".parse().unwrap())
+        .v6("fd09::2/64".parse().unwrap());
+    World {
+        nics: nics.into(),
+        ptp: lab.pod(ptp).unwrap(),
+        bridge: lab.pod(bridge).unwrap(),
+        lab,
+    }
+}
+
+/// A datagram gets from the client to the address in the pod. The first ones may meet an interface that is just coming
+/// up, so it is sent until one arrives.
+pub(crate) fn reaches(client: &Namespace, pod: &Namespace, ip: IpAddr) -> bool {
+    let receiver = UdpReceiver::bind(pod, SocketAddr::new(ip, 0)).unwrap();
+    let Ok(mut sender) = UdpSender::new(client, receiver.address()) else {
+        return false;
+    };
+    (0..20).any(|_| {
+        // A refused send (no route yet, or no longer) is an answer too.
+        sender.send_one().is_ok() && receiver.wait_for(1, Duration::from_millis(50)).is_ok()
+    })
+}
