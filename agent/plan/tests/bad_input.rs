@@ -1,5 +1,4 @@
 //! Every bad input gets an answer that names object, field, value and remedy, and takes nothing else along.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use xdp_plan::manifests::{ManifestError, parse};
 
