@@ -119,12 +119,15 @@ fn link_update_exchanges_the_program_without_a_lost_packet() {
             }
         });
         let (mut old, mut new) = (world.programs.xdp(), other.xdp());
-        for _ in 0..EXCHANGES {
-            bpf::link_update(&world.links[0], new, old).unwrap();
+        let exchanged = (0..EXCHANGES).try_for_each(|_| {
+            bpf::link_update(&world.links[0], new, old)?;
             (old, new) = (new, old);
             thread::yield_now();
-        }
+            std::io::Result::Ok(())
+        });
+        // Whatever happened, the sender must end.
         done.store(true, Ordering::Relaxed);
+        exchanged.unwrap();
     });
 
     let sent = u64::from(sent.into_inner());

@@ -142,6 +142,11 @@ fn merged(plan: Plan) -> (u32, u32) {
         records.extend(world.programs.records_so_far());
         (packets(&records) == COPIES).then_some(())
     });
+    assert!(
+        records
+            .iter()
+            .all(|record| record.metadata == plan.meta.unsigned_abs())
+    );
     (records.len() as u32, packets(&records))
 }
 
