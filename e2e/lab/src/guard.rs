@@ -9,11 +9,13 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
+
+use crate::reap::{Reaper, pidfd_open};
 
 /// What the guard is called in process lists.
 pub(crate) const NAME: &std::ffi::CStr = c"xdp-lab-guard";
@@ -24,8 +26,9 @@ pub(crate) struct Guard {
     pid: Pid,
 }
 
-/// What the guard removes: a mount, the directory it is on, and the lock.
+/// What the guard removes: processes, a mount, the directory it is on, and the lock.
 pub(crate) struct Remains {
+    pub(crate) processes: Reaper,
     pub(crate) mount: CString,
     pub(crate) lock: CString,
     /// Kept open by the guard, so that nobody else sweeps the lab meanwhile.
@@ -33,7 +36,7 @@ pub(crate) struct Remains {
 }
 
 impl Guard {
-    pub(crate) fn start(remains: &Remains) -> io::Result<Self> {
+    pub(crate) fn start(remains: &mut Remains) -> io::Result<Self> {
         let this = pidfd_open(std::process::id())?;
         // SAFETY: the child only makes system calls, on memory prepared before the fork.
         match unsafe { fork() }? {
@@ -50,7 +53,7 @@ impl Guard {
     }
 }
 
-fn watch(parent: RawFd, remains: &Remains) -> ! {
+fn watch(parent: RawFd, remains: &mut Remains) -> ! {
     // SAFETY: system calls on own descriptors and on strings that live as long as this process; `_exit` never returns.
     unsafe {
         // Ctrl-C goes to the foreground process group.
@@ -66,46 +69,10 @@ fn watch(parent: RawFd, remains: &Remains) -> ! {
             revents: 0,
         };
         while libc::poll(&raw mut exit, 1, -1) < 0 {}
+        remains.processes.kill_all();
         libc::umount2(remains.mount.as_ptr(), libc::MNT_DETACH);
         libc::rmdir(remains.mount.as_ptr());
         libc::unlink(remains.lock.as_ptr());
         libc::_exit(0)
     }
-}
-
-/// A descriptor that becomes readable when the process is gone (Linux 5.3).
-pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: no pointers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// Kill exactly the process behind the descriptor, and wait until it is gone.
-pub(crate) fn pidfd_kill(process: &OwnedFd) -> io::Result<()> {
-    let no_info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: a null `siginfo_t` is allowed (pidfd_send_signal(2)).
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            process.as_raw_fd(),
-            libc::SIGKILL,
-            no_info,
-            0,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let mut exit = libc::pollfd {
-        fd: process.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one descriptor, as the count says.
-    unsafe { libc::poll(&raw mut exit, 1, 2000) };
-    Ok(())
 }

@@ -18,7 +18,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::LabError;
 use crate::guard::{Guard, Remains};
-use crate::process::kill_marked;
+use crate::reap::Reaper;
 
 const ROOT: &str = "/run/xdp-lab";
 
@@ -39,7 +39,8 @@ impl Home {
         fs::create_dir_all(ROOT).map_err(failed("create", Path::new(ROOT)))?;
         let (id, lock) = claim()?;
         let dir = Path::new(ROOT).join(&id);
-        let guard = Guard::start(&Remains {
+        let guard = Guard::start(&mut Remains {
+            processes: Reaper::new(&id),
             mount: c_path(&dir),
             lock: c_path(&lock_path(&id)),
             lock_file: lock.as_raw_fd(),
@@ -89,7 +90,7 @@ pub(crate) fn sweep() -> usize {
 /// The lock goes last: until then another sweep finds the rest.
 fn clear(id: &str) {
     let dir = Path::new(ROOT).join(id);
-    kill_marked(id);
+    Reaper::new(id).kill_all();
     let _ = umount2(&dir, MntFlags::MNT_DETACH);
     let _ = fs::remove_dir(&dir);
     let _ = fs::remove_file(lock_path(id));

@@ -80,7 +80,7 @@ impl Lab {
     }
 
     /// A pod on the node; every client gets a route to it.
-    pub fn pod(&self, spec: PodSpec) -> Result<Pod, LabError> {
+    pub fn pod(&self, spec: &PodSpec) -> Result<Pod, LabError> {
         Pod::create(&self.core, &self.node, spec)
     }
 

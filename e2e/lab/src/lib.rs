@@ -17,6 +17,7 @@ mod netlink;
 mod nic;
 mod pod;
 mod process;
+mod reap;
 mod sys;
 mod udp;
 mod wait;

@@ -7,17 +7,14 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::interface::{End, add_bridge, add_veth, enslave};
 use crate::lab::Core;
-use crate::netlink::{Netlink, Route, full_prefix};
-use crate::nic::host;
+use crate::netlink::Netlink;
 use crate::{LabError, Namespace};
+
+mod wiring;
 
 const BRIDGE: &str = "br0";
 const BRIDGE_MAC: [u8; 6] = [2, 0, 0, 2, 0, 1];
 const ETH0: &str = "eth0";
-
-/// Gateways of point-to-point pods. Nobody has them: the pod knows their MAC, that of the host's end.
-const GATEWAY_V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 1, 1));
-const GATEWAY_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 /// How the host's end is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +90,7 @@ impl PodSpec {
 }
 
 impl Pod {
-    pub(crate) fn create(core: &Arc<Core>, node: &Namespace, spec: PodSpec) -> Result<Self, LabError> {
+    pub(crate) fn create(core: &Arc<Core>, node: &Namespace, spec: &PodSpec) -> Result<Self, LabError> {
         let ns = Namespace::create(core, &spec.name)?;
         let number = {
             let mut world = core.world();
@@ -230,94 +227,5 @@ impl Pod {
     /// Switch GRO of `eth0`.
     pub fn set_gro(&self, on: bool) -> Result<(), LabError> {
         self.ns.set_gro(ETH0, on)
-    }
-
-    /// Every step may be done already.
-    fn configure(&self) -> Result<(), LabError> {
-        for net in &self.addresses {
-            let ip = net.addr();
-            self.ns.add_address(ETH0, ip, self.prefix(*net))?;
-            match self.style {
-                Style::Ptp => self.connect_ptp(ip)?,
-                Style::Bridge => self.connect_bridge(*net)?,
-            }
-        }
-        let mut world = self.core.world();
-        for ip in self.addresses() {
-            for nic in &world.nics {
-                nic.add_pod(ip)?;
-            }
-            world.pod_addresses.push(ip);
-        }
-        world.pod_addresses.sort_unstable();
-        world.pod_addresses.dedup();
-        Ok(())
-    }
-
-    fn connect_ptp(&self, ip: IpAddr) -> Result<(), LabError> {
-        let gateway = if ip.is_ipv4() { GATEWAY_V4 } else { GATEWAY_V6 };
-        let mut pod = Netlink::open(&self.ns)?;
-        pod.set_neighbour(self.ifindex, gateway, self.host_mac())?;
-        let to_gateway = Route {
-            to: Some(gateway),
-            via: None,
-            ifindex: self.ifindex,
-            metric: 1,
-            is_v6: ip.is_ipv6(),
-        };
-        pod.set_route(to_gateway)?;
-        pod.set_route(Route {
-            to: None,
-            via: Some(gateway),
-            ..to_gateway
-        })?;
-        Netlink::open(&self.node)?.set_route(self.host_route(ip))
-    }
-
-    fn connect_bridge(&self, net: IpNet) -> Result<(), LabError> {
-        let gateway = host(net, 1);
-        self.node.add_address(BRIDGE, gateway, net.prefix_len())?;
-        Netlink::open(&self.ns)?.set_route(Route {
-            to: None,
-            via: Some(gateway),
-            ifindex: self.ifindex,
-            metric: 1,
-            is_v6: gateway.is_ipv6(),
-        })
-    }
-
-    /// Clients forget the way.
-    fn withdraw(&self) -> Result<(), LabError> {
-        let mut world = self.core.world();
-        for ip in self.addresses() {
-            if world.pod_addresses.contains(&ip) {
-                for nic in &world.nics {
-                    nic.remove_pod(ip)?;
-                }
-            }
-            world.pod_addresses.retain(|known| *known != ip);
-        }
-        Ok(())
-    }
-
-    fn host_route(&self, ip: IpAddr) -> Route {
-        Route {
-            to: Some(ip),
-            via: None,
-            ifindex: self.host_ifindex,
-            metric: 1,
-            is_v6: ip.is_ipv6(),
-        }
-    }
-
-    fn prefix(&self, net: IpNet) -> u8 {
-        match self.style {
-            Style::Ptp => full_prefix(net.addr()),
-            Style::Bridge => net.prefix_len(),
-        }
-    }
-
-    fn host_mac(&self) -> [u8; 6] {
-        [2, 0, 0, 3, self.pairs, self.number]
     }
 }

@@ -1,7 +1,7 @@
 //! Processes inside a lab's namespaces. None survives the lab.
 #![expect(unsafe_code, reason = "work between fork and exec")]
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
@@ -15,11 +15,8 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid, getppid};
 
-use crate::guard::{pidfd_kill, pidfd_open};
+use crate::reap::MARK;
 use crate::{LabError, wait_until};
-
-/// Environment variable by which a lab recognises its processes and their descendants.
-const MARK: &str = "XDP_LAB";
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -171,41 +168,6 @@ pub(crate) fn end(children: &Children) {
         let _ = child.kill();
         let _ = child.wait();
     }
-}
-
-/// Kill the processes that descend from one that this lab started, also those whose parent is gone.
-pub(crate) fn kill_marked(lab: &str) {
-    let mark = format!("{MARK}={lab}");
-    // A process may start another while we look, but only so often.
-    for _ in 0..10 {
-        let marked = marked(mark.as_bytes());
-        if marked.is_empty() {
-            return;
-        }
-        for pid in marked {
-            // The descriptor names one process; if it still carries the mark, it is the right one.
-            if let Ok(process) = pidfd_open(pid)
-                && carries(pid, mark.as_bytes())
-            {
-                let _ = pidfd_kill(&process);
-            }
-        }
-    }
-}
-
-fn marked(mark: &[u8]) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != std::process::id() && carries(*pid, mark))
-        .collect()
-}
-
-fn carries(pid: u32, mark: &[u8]) -> bool {
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|entry| entry == mark)
 }
 
 fn start(mut command: Command) -> io::Result<Child> {

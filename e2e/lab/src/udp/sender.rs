@@ -1,6 +1,6 @@
 //! The sending side.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,8 +24,7 @@ pub struct UdpSender {
 impl UdpSender {
     /// From the address and port the kernel chooses.
     pub fn new(namespace: &Namespace, to: SocketAddr) -> Result<Self, LabError> {
-        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        Self::from(namespace, any.parse().expect("an address"), to)
+        Self::from(namespace, any(to), to)
     }
 
     /// From this address and port; port 0 is any.
@@ -75,8 +74,7 @@ impl UdpSender {
     /// The address it sends from, as the kernel would choose it now.
     pub fn source(&self) -> Option<IpAddr> {
         let probe = self.namespace.run(|| {
-            let any = if self.to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(any)?;
+            let socket = UdpSocket::bind(any(self.to))?;
             socket.connect(self.to)?;
             socket.local_addr()
         });
@@ -113,4 +111,13 @@ impl UdpSender {
         }
         Ok(())
     }
+}
+
+/// Any address and port of the same family.
+fn any(to: SocketAddr) -> SocketAddr {
+    let ip = match to {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, 0)
 }

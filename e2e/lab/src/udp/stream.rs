@@ -65,7 +65,9 @@ mod tests {
 
     fn stream(numbers: &[u64]) -> Stream {
         let mut stream = Stream::default();
-        numbers.iter().for_each(|number| stream.arrived(*number));
+        for number in numbers {
+            stream.arrived(*number);
+        }
         stream
     }
 

@@ -107,7 +107,7 @@ fn a_name_is_free_again_after_its_pod_is_gone() {
     world.ptp.remove().unwrap();
     assert_eq!(world.lab.node().find_interface(&host_interface).unwrap(), None);
     let spec = PodSpec::new("ptp", Style::Ptp).v4("10.8.0.2/24".parse().unwrap());
-    let pod = world.lab.pod(spec).unwrap();
+    let pod = world.lab.pod(&spec).unwrap();
     assert!(reaches(&world.nics[0].client, &pod.ns, pod.v4()));
 }
 

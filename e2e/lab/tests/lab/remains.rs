@@ -1,1 +1,185 @@
 //! Nothing is left in the kernel, however a lab ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use xdp_lab::{HttpServer, Lab};
+
+use crate::traces::{Traces, Witness};
+use crate::world::world;
+
+/// Set for the process that runs [`doomed`].
+const DOOMED: &str = "XDP_LAB_TEST_DOOMED";
+
+#[test]
+fn nothing_is_left_after_drop() {
+    let world = world();
+    let traces = Traces::make(&world);
+    let witness = Witness::of(&traces);
+    assert!(traces.all_there());
+    drop(world);
+    assert!(traces.all_gone(), "{traces:?}");
+    witness.wait(&traces);
+}
+
+#[test]
+fn nothing_is_left_after_a_panic() {
+    let (sender, traces) = std::sync::mpsc::channel();
+    let test = std::thread::spawn(move || {
+        let world = world();
+        let _server = HttpServer::start(&world.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let traces = Traces::make(&world);
+        sender.send((Witness::of(&traces), traces)).unwrap();
+        panic!("a test fails");
+    });
+    let (witness, traces) = traces.recv().unwrap();
+    assert!(test.join().is_err());
+    witness.wait(&traces);
+}
+
+#[test]
+fn nothing_is_left_after_ctrl_c() {
+    nothing_is_left_after(Signal::SIGINT);
+}
+
+#[test]
+fn nothing_is_left_after_sigterm() {
+    nothing_is_left_after(Signal::SIGTERM);
+}
+
+#[test]
+fn nothing_is_left_after_sigkill() {
+    nothing_is_left_after(Signal::SIGKILL);
+}
+
+#[test]
+fn nothing_is_left_after_an_abort() {
+    nothing_is_left_after(Signal::SIGABRT);
+}
+
+#[test]
+fn a_sweep_removes_what_a_killed_guard_could_not() {
+    let mut doomed = Doomed::start();
+    let guards = doomed.guards();
+    assert_eq!(guards.len(), 1);
+    end(guards[0], Signal::SIGKILL);
+    let witness = Witness::of(&doomed.traces);
+    doomed.end(Signal::SIGKILL);
+    assert!(doomed.traces.dir.exists());
+    // Other tests sweep too, at the start of their process.
+    Lab::sweep();
+    witness.wait(&doomed.traces);
+}
+
+#[test]
+fn a_sweep_leaves_living_labs_alone() {
+    let world = world();
+    let doomed = Doomed::start();
+    let traces = Traces::make(&world);
+    Lab::sweep();
+    assert!(traces.all_there() && doomed.traces.all_there());
+}
+
+#[test]
+fn labs_of_one_process_end_each_for_itself() {
+    let (one, other) = (world(), world());
+    let (gone, there) = (Traces::make(&one), Traces::make(&other));
+    drop(one);
+    assert!(gone.all_gone() && there.all_there());
+}
+
+fn nothing_is_left_after(signal: Signal) {
+    let mut doomed = Doomed::start();
+    let witness = Witness::of(&doomed.traces);
+    assert!(doomed.traces.all_there());
+    doomed.end(signal);
+    witness.wait(&doomed.traces);
+    assert_eq!(doomed.guards(), []);
+}
+
+/// A process of its own with a lab.
+struct Doomed {
+    child: Child,
+    _stdout: BufReader<ChildStdout>,
+    traces: Traces,
+}
+
+impl Doomed {
+    fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "remains::doomed", "--ignored", "--nocapture"])
+            .env(DOOMED, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("doomed ") {
+            line.clear();
+            assert!(stdout.read_line(&mut line).unwrap() > 0);
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let traces = Traces {
+            dir: words[1].into(),
+            node: words[2].into(),
+            processes: words[3..].iter().map(|pid| pid.parse().unwrap()).collect(),
+        };
+        Self {
+            child,
+            _stdout: stdout,
+            traces,
+        }
+    }
+
+    fn guards(&self) -> Vec<u32> {
+        let children = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let entry = entry.ok()?;
+            let status = fs::read_to_string(entry.path().join("status")).ok()?;
+            let parent = format!("PPid:\t{}\n", self.child.id());
+            (status.starts_with("Name:\txdp-lab-guard\n") && status.contains(&parent))
+                .then(|| entry.file_name().to_str()?.parse().ok())?
+        });
+        children.collect()
+    }
+
+    fn end(&mut self, signal: Signal) {
+        end(self.child.id(), signal);
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        // It is waited for, so that the id is still its own.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Not a test: the process that [`Doomed`] starts.
+#[test]
+#[ignore = "runs until it is killed; other tests start it"]
+fn doomed() {
+    if std::env::var_os(DOOMED).is_none() {
+        return;
+    }
+    let world = world();
+    let traces = Traces::make(&world);
+    let pids: Vec<String> = traces.processes.iter().map(u32::to_string).collect();
+    println!(
+        "\ndoomed {} {} {}",
+        traces.dir.display(),
+        traces.node.display(),
+        pids.join(" ")
+    );
+    loop {
+        std::thread::park();
+    }
+}
+
+fn end(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid as i32), signal).unwrap();
+}

@@ -45,8 +45,8 @@ fn ten_thousand_datagrams_arrive_once_and_in_order() {
         .unwrap()
         .payload(200);
     sender.send(10_000).unwrap();
-    let received = receiver.wait_for(10_000, SOON).unwrap();
-    let stream = &received.streams[&sender.stream()];
+    let arrived = receiver.wait_for(10_000, SOON).unwrap();
+    let stream = &arrived.streams[&sender.stream()];
     assert_eq!(
         (
             stream.distinct,
@@ -56,11 +56,11 @@ fn ten_thousand_datagrams_arrive_once_and_in_order() {
         ),
         (10_000, 0, 0, 0)
     );
-    assert_eq!((received.foreign, received.overflowed), (0, 0));
-    assert_eq!(received.bytes, 10_000 * 200);
-    assert_eq!(received.marks.into_iter().collect::<Vec<_>>(), [(0, 10_000)]);
+    assert_eq!((arrived.foreign, arrived.overflowed), (0, 0));
+    assert_eq!(arrived.bytes, 10_000 * 200);
+    assert_eq!(arrived.marks.into_iter().collect::<Vec<_>>(), [(0, 10_000)]);
     assert_eq!(
-        received.sources.into_keys().collect::<Vec<_>>(),
+        arrived.sources.into_keys().collect::<Vec<_>>(),
         [world.nics[0].client_v4]
     );
 }
@@ -77,11 +77,8 @@ fn the_receiver_reads_the_mark_of_each_datagram() {
     let mut plain = UdpSender::new(&world.ptp.ns, receiver.address()).unwrap();
     marked.send(3).unwrap();
     plain.send(2).unwrap();
-    let received = receiver.wait_for(5, SOON).unwrap();
-    assert_eq!(
-        received.marks.into_iter().collect::<Vec<_>>(),
-        [(0, 2), (0x2a, 3)]
-    );
+    let arrived = receiver.wait_for(5, SOON).unwrap();
+    assert_eq!(arrived.marks.into_iter().collect::<Vec<_>>(), [(0, 2), (0x2a, 3)]);
 }
 
 #[test]
@@ -114,8 +111,8 @@ fn the_node_answers_to_other_addresses_of_a_client() {
         let from = SocketAddr::new(source, 0);
         let mut sender = UdpSender::from(&world.nics[0].client, from, receiver.address()).unwrap();
         sender.send(1).unwrap();
-        let received = receiver.wait_for(1, SOON).unwrap();
-        assert!(received.sources.contains_key(&source), "{received:?}");
+        let arrived = receiver.wait_for(1, SOON).unwrap();
+        assert!(arrived.sources.contains_key(&source), "{arrived:?}");
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) fn world() -> World {
         .v6("fd09::2/64".parse().unwrap());
     World {
         nics: nics.into(),
-        ptp: lab.pod(ptp).unwrap(),
-        bridge: lab.pod(bridge).unwrap(),
+        ptp: lab.pod(&ptp).unwrap(),
+        bridge: lab.pod(&bridge).unwrap(),
         lab,
     }
 }
