@@ -74,7 +74,7 @@ fn a_frame_over_the_pods_mtu_is_lost_at_the_flush_without_an_errno() {
 }
 
 #[test]
-fn one_frame_over_the_pods_mtu_takes_the_rest_of_its_bulk_along() {
+fn a_bulk_of_frames_over_the_pods_mtu_is_lost_whole() {
     let mut tracer = Tracer::start();
     let world = World::redirecting(redirect());
     world.pod.command("ip link set p0 mtu 576");
