@@ -1,1 +1,7 @@
 //! For tests: the oracle, and generators of policies, pods and packets.
+//!
+//! Nothing here uses what it judges: networks, selectors and the order of policies are read anew from the API types.
+
+pub mod objects;
+pub mod oracle;
+pub mod packets;

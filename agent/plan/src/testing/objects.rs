@@ -1,0 +1,204 @@
+//! Policies and pods as users write them.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1 as k8s;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use xdp_crds::{
+    Enforcement, IngressRule, IpBlock, LabelSelector, LabelSelectorOperator, LabelSelectorRequirement, Peer,
+    Port, Protocol, RuleAction, XdpPolicy, XdpPolicySpec,
+};
+
+/// Namespace of all objects made here.
+pub const NAMESPACE: &str = "games";
+
+/// Networks, and parts of them that an `except` may name.
+const BLOCKS: [(&str, &[&str]); 11] = [
+    (
+        "0.0.0.0/0",
+        &["10.0.0.0/8", "255.255.255.255/32", "0.0.0.0/32", "128.0.0.0/1"],
+    ),
+    ("10.0.0.0/8", &["10.1.0.0/16", "10.1.2.3/32", "10.0.0.0/8"]),
+    ("10.1.2.0/24", &["10.1.2.0/25", "10.1.2.3/32"]),
+    ("10.1.2.3/32", &["10.1.2.3/32"]),
+    ("0.0.0.0/32", &[]),
+    ("255.255.255.255/32", &[]),
+    ("::/0", &["2001:db8::/32", "::/128", "8000::/1"]),
+    ("::/16", &["::/128"]),
+    ("2001:db8::/32", &["2001:db8:1::/48", "2001:db8::3/128"]),
+    ("2001:db8:1::/48", &["2001:db8:1::/64"]),
+    ("2001:db8::3/128", &[]),
+];
+
+const V4_SOURCES: [&str; 9] = [
+    "0.0.0.0",
+    "255.255.255.255",
+    "10.0.0.0",
+    "10.255.255.255",
+    "10.1.2.3",
+    "10.1.2.4",
+    "10.1.2.128",
+    "11.0.0.0",
+    "203.0.113.9",
+];
+const V6_SOURCES: [&str; 8] = [
+    "::",
+    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    "2001:db8::3",
+    "2001:db8::4",
+    "2001:db8:1::",
+    "2001:db8:1:1::1",
+    "2001:db9::",
+    "::ffff:10.1.2.3",
+];
+
+/// A source, near the edges of the networks above.
+pub fn source(v6: bool) -> impl Strategy<Value = IpAddr> {
+    let known = if v6 {
+        V6_SOURCES.to_vec()
+    } else {
+        V4_SOURCES.to_vec()
+    };
+    select(known).prop_map(|text| text.parse().expect("an address"))
+}
+
+/// Up to two policies with up to three rules each: never more than a pod has room for.
+pub fn policies() -> impl Strategy<Value = Vec<XdpPolicy>> {
+    vec(policy(), 0..=2).prop_map(|mut policies| {
+        for (policy, name) in policies.iter_mut().zip(["b", "a"]) {
+            policy.metadata.name = Some(name.into());
+        }
+        policies
+    })
+}
+
+fn policy() -> impl Strategy<Value = XdpPolicy> {
+    let enforcement = prop_oneof![4 => Just(Enforcement::Enforce), 1 => Just(Enforcement::Audit)];
+    let created = option::of(select(vec!["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]));
+    let priority = select(vec![0, 500, 500, 1000]);
+    (selector(), priority, created, enforcement, vec(rule(), 0..=3)).prop_map(
+        |(pod_selector, priority, created, enforcement, mut ingress)| {
+            for (index, rule) in ingress.iter_mut().enumerate() {
+                rule.name = format!("rule-{index}");
+            }
+            XdpPolicy {
+                metadata: ObjectMeta {
+                    namespace: Some(NAMESPACE.into()),
+                    creation_timestamp: created.map(|time| {
+                        Time::from(time.parse::<k8s_openapi::jiff::Timestamp>().expect("a time"))
+                    }),
+                    ..ObjectMeta::default()
+                },
+                spec: XdpPolicySpec {
+                    pod_selector,
+                    priority,
+                    enforcement,
+                    ingress,
+                },
+            }
+        },
+    )
+}
+
+fn selector() -> impl Strategy<Value = LabelSelector> {
+    use LabelSelectorOperator::{DoesNotExist, Exists, In, NotIn};
+    let expression = select(vec![
+        (In, vec!["game", "db"]),
+        (NotIn, vec!["web"]),
+        (Exists, vec![]),
+        (DoesNotExist, vec![]),
+    ]);
+    let expression = expression.prop_map(|(operator, values)| LabelSelector {
+        match_expressions: vec![LabelSelectorRequirement {
+            key: "app".into(),
+            operator,
+            values: values.into_iter().map(Into::into).collect(),
+        }],
+        ..LabelSelector::default()
+    });
+    let label = Just(LabelSelector {
+        match_labels: [("app".into(), "game".into())].into(),
+        ..LabelSelector::default()
+    });
+    prop_oneof![3 => Just(LabelSelector::default()), 1 => label, 2 => expression]
+}
+
+fn rule() -> impl Strategy<Value = IngressRule> {
+    let action = select(vec![RuleAction::Redirect, RuleAction::Pass, RuleAction::Drop]);
+    let mark = option::of(select(vec![0, 42, i64::from(u32::MAX)]));
+    (vec(peer(), 0..=2), vec(port(), 0..=2), action, mark).prop_map(|(from, ports, action, mark)| {
+        IngressRule {
+            name: String::new(),
+            from,
+            ports,
+            action,
+            mark: mark.filter(|_| action == RuleAction::Redirect),
+        }
+    })
+}
+
+fn peer() -> impl Strategy<Value = Peer> {
+    (select(BLOCKS.to_vec()), any::<u8>()).prop_map(|((cidr, parts), chosen)| {
+        let chosen = parts
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| chosen & 1 << index != 0);
+        Peer {
+            ip_block: IpBlock {
+                cidr: cidr.into(),
+                except: chosen.map(|(_, part)| (*part).into()).take(2).collect(),
+            },
+        }
+    })
+}
+
+fn port() -> impl Strategy<Value = Port> {
+    let protocol = select(vec![
+        Protocol::Tcp,
+        Protocol::Udp,
+        Protocol::Sctp,
+        Protocol::Icmp,
+        Protocol::Icmpv6,
+    ]);
+    let ends = select(vec![0, 53, 80, 7777, 65535]);
+    (
+        protocol,
+        option::of(ends),
+        option::of(select(vec![0, 1, 13, 65535])),
+    )
+        .prop_map(|(protocol, port, more)| {
+            let port = port.filter(|_| !matches!(protocol, Protocol::Icmp | Protocol::Icmpv6));
+            Port {
+                protocol,
+                port,
+                end_port: port.and_then(|port| more.map(|more| (port + more).min(65535))),
+            }
+        })
+}
+
+/// A pod with these addresses.
+pub fn pod(name: &'static str, addresses: Vec<IpAddr>) -> impl Strategy<Value = k8s::Pod> {
+    option::of(select(vec!["game", "web"])).prop_map(move |app| k8s::Pod {
+        metadata: ObjectMeta {
+            namespace: Some(NAMESPACE.into()),
+            name: Some(name.into()),
+            uid: Some(format!("uid-{name}")),
+            labels: app.map(|app| [("app".to_owned(), app.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        status: Some(k8s::PodStatus {
+            pod_ips: Some(
+                addresses
+                    .iter()
+                    .map(|ip| k8s::PodIP { ip: ip.to_string() })
+                    .collect(),
+            ),
+            ..k8s::PodStatus::default()
+        }),
+        ..k8s::Pod::default()
+    })
+}

@@ -1,0 +1,284 @@
+//! Packets, described first and written down afterwards: what they mean is known without parsing.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::objects::source;
+
+/// A frame, described.
+#[derive(Clone, Debug)]
+pub struct PacketSpec {
+    /// VLAN tags, up to three.
+    pub tags: usize,
+    /// Sent to a multicast link-layer address.
+    pub group_mac: bool,
+    /// Not IP at all, but ARP.
+    pub arp: bool,
+    /// Source, of the same family as the destination.
+    pub source: IpAddr,
+    /// Destination.
+    pub destination: IpAddr,
+    /// IPv4: 32-bit words of options, up to ten.
+    pub options: usize,
+    /// IPv6: extension headers, by number and additional words.
+    pub extensions: Vec<(u8, u8)>,
+    /// Whole, or which fragment.
+    pub fragment: Fragment,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The first bytes of the transport header, or of a later fragment.
+    pub head: [u8; 4],
+    /// Bytes behind them.
+    pub payload: usize,
+    /// Bytes behind the IP packet.
+    pub padding: usize,
+    /// The frame ends here, if it is longer.
+    pub cut: Option<usize>,
+}
+
+/// Which part of an IP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// All of it.
+    Whole,
+    /// The one with the transport header.
+    First,
+    /// One without.
+    Later,
+}
+
+/// What a packet that can be parsed says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    /// Source.
+    pub source: IpAddr,
+    /// Destination.
+    pub destination: IpAddr,
+    /// IP protocol number; `None` in a fragment that is not the first one.
+    pub protocol: Option<u8>,
+    /// Source and destination port.
+    pub ports: Option<(u16, u16)>,
+    /// ICMP type and code.
+    pub icmp: Option<(u8, u8)>,
+    /// Length of the IP packet.
+    pub ip_len: usize,
+    /// Sent to a multicast link-layer address.
+    pub group_mac: bool,
+}
+
+impl PacketSpec {
+    /// The frame.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
+        frame[0] |= u8::from(self.group_mac);
+        for tag in 0..self.tags {
+            let ethertype = if tag == 0 && self.tags == 2 {
+                0x88a8_u16
+            } else {
+                0x8100
+            };
+            frame.extend(ethertype.to_be_bytes());
+            frame.extend([0, 7]);
+        }
+        frame.extend(self.ethertype().to_be_bytes());
+        frame.extend(self.ip());
+        frame.extend(std::iter::repeat_n(0xee, self.padding));
+        frame.truncate(self.cut.unwrap_or(usize::MAX));
+        frame
+    }
+
+    /// What it says; `None` if it cannot be parsed.
+    pub fn meaning(&self) -> Option<Meaning> {
+        let mapped = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+        let ip_len = self.ip().len();
+        let needed = 14 + 4 * self.tags + ip_len;
+        let fragment_header = usize::from(self.fragment != Fragment::Whole);
+        let too_many = self.destination.is_ipv6() && self.extensions.len() + fragment_header > 6;
+        if self.tags > 2
+            || self.arp
+            || too_many
+            || mapped(self.source)
+            || mapped(self.destination)
+            || self.cut.is_some_and(|cut| cut < needed)
+        {
+            return None;
+        }
+        let later = self.fragment == Fragment::Later;
+        let [a, b, c, d] = self.head;
+        let has_ports = matches!(self.protocol, 6 | 17 | 132) && !later;
+        let own_icmp = if self.destination.is_ipv4() { 1 } else { 58 };
+        Some(Meaning {
+            source: self.source,
+            destination: self.destination,
+            protocol: (!later).then_some(self.protocol),
+            ports: has_ports.then(|| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))),
+            icmp: (self.protocol == own_icmp && !later).then_some((a, b)),
+            ip_len,
+            group_mac: self.group_mac,
+        })
+    }
+
+    fn ethertype(&self) -> u16 {
+        match self.destination {
+            _ if self.arp => 0x0806,
+            IpAddr::V4(_) => 0x0800,
+            IpAddr::V6(_) => 0x86dd,
+        }
+    }
+
+    fn ip(&self) -> Vec<u8> {
+        let mut body = self.head.to_vec();
+        body.extend(std::iter::repeat_n(0xdd, self.payload));
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                self.ipv4(source.octets(), destination.octets(), &body)
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                self.ipv6(source.octets(), destination.octets(), &body)
+            }
+            _ => panic!("source and destination of one family"),
+        }
+    }
+
+    fn ipv4(&self, source: [u8; 4], destination: [u8; 4], body: &[u8]) -> Vec<u8> {
+        let length = 20 + 4 * self.options + body.len();
+        let fragment: u16 = match self.fragment {
+            Fragment::Whole => 0x4000,
+            Fragment::First => 0x2000,
+            Fragment::Later => 0x2001,
+        };
+        let mut ip = vec![0x45 + self.options as u8, 0];
+        ip.extend((length as u16).to_be_bytes());
+        ip.extend([0, 9]);
+        ip.extend(fragment.to_be_bytes());
+        ip.extend([64, self.protocol, 0, 0]);
+        ip.extend(source);
+        ip.extend(destination);
+        ip.extend(std::iter::repeat_n(1, 4 * self.options));
+        ip.extend(body);
+        ip
+    }
+
+    fn ipv6(&self, source: [u8; 16], destination: [u8; 16], body: &[u8]) -> Vec<u8> {
+        let mut chain: Vec<(u8, Vec<u8>)> = self.extensions.iter().map(extension).collect();
+        match self.fragment {
+            Fragment::Whole => {}
+            Fragment::First => chain.push((44, vec![0, 0, 0, 1, 0, 0, 0, 9])),
+            Fragment::Later => chain.push((44, vec![0, 0, 0, 9, 0, 0, 0, 9])),
+        }
+        let mut rest = body.to_vec();
+        let mut next = self.protocol;
+        for (number, mut header) in chain.into_iter().rev() {
+            header[0] = next;
+            header.extend(rest);
+            rest = header;
+            next = number;
+        }
+        let mut ip = vec![0x60, 0, 0, 0];
+        ip.extend((rest.len() as u16).to_be_bytes());
+        ip.extend([next, 64]);
+        ip.extend(source);
+        ip.extend(destination);
+        ip.extend(rest);
+        ip
+    }
+}
+
+fn extension((number, words): &(u8, u8)) -> (u8, Vec<u8>) {
+    let unit = if *number == 51 { 4 } else { 8 };
+    let mut header = vec![0; 8 + unit * usize::from(*words)];
+    header[1] = *words;
+    (*number, header)
+}
+
+/// Packets to one of the destinations, or past them; with all the edges.
+pub fn packet(destinations: Vec<IpAddr>) -> impl Strategy<Value = PacketSpec> {
+    let elsewhere = ["192.0.2.200", "2001:db8:ffff::1"].map(|text| text.parse().expect("an address"));
+    let destination = prop_oneof![9 => select(destinations), 1 => select(elsewhere.to_vec())];
+    let link = (
+        prop_oneof![5 => Just(0), 2 => 1..=2_usize, 1 => Just(3_usize)],
+        rare(),
+        rare(),
+    );
+    let head = prop_oneof![ports(), icmp(), any::<[u8; 4]>()];
+    let protocol = select(vec![1, 6, 6, 17, 17, 17, 58, 132, 47, 50, 59, 255]);
+    let sizes = (prop_oneof![4 => 0..40_usize, 1 => 1400..1600_usize], 0..20_usize);
+    let cut = prop_oneof![7 => Just(None), 1 => (14..130_usize).prop_map(Some)];
+    (destination, link, (protocol, head), sizes, cut, shape()).prop_flat_map(
+        |(destination, link, l4, sizes, cut, shape)| {
+            source(destination.is_ipv6()).prop_map(move |source| PacketSpec {
+                tags: link.0,
+                group_mac: link.1,
+                arp: link.2,
+                source,
+                destination,
+                options: shape.0,
+                extensions: shape.1.clone(),
+                fragment: shape.2,
+                protocol: l4.0,
+                head: l4.1,
+                payload: sizes.0,
+                padding: sizes.1,
+                cut,
+            })
+        },
+    )
+}
+
+fn rare() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.04)
+}
+
+/// Words of options, extension headers, fragment. With a fragment header there is room for five others.
+fn shape() -> impl Strategy<Value = (usize, Vec<(u8, u8)>, Fragment)> {
+    let fragment =
+        prop_oneof![4 => Just(Fragment::Whole), 1 => Just(Fragment::First), 1 => Just(Fragment::Later)];
+    let extension = (select(vec![43, 51, 60]), 0..3_u8);
+    let extensions = prop_oneof![
+        2 => Just(Vec::new()),
+        2 => prop::collection::vec(extension.clone(), 0..=5),
+        1 => prop::collection::vec(extension, 6..=8),
+    ];
+    (prop_oneof![Just(0), 0..=10_usize], extensions, fragment).prop_map(
+        |(options, mut extensions, fragment)| {
+            if fragment != Fragment::Whole {
+                extensions.truncate(5);
+            }
+            if options % 2 == 1 && extensions.len() < 5 {
+                extensions.insert(0, (0, 0));
+            }
+            (options, extensions, fragment)
+        },
+    )
+}
+
+fn ports() -> impl Strategy<Value = [u8; 4]> {
+    let port = || {
+        select(vec![
+            0, 1, 53, 67, 68, 79, 80, 81, 443, 546, 547, 7777, 7790, 65534, 65535_u16,
+        ])
+    };
+    (port(), port()).prop_map(|(source, destination)| {
+        let [a, b] = source.to_be_bytes();
+        let [c, d] = destination.to_be_bytes();
+        [a, b, c, d]
+    })
+}
+
+fn icmp() -> impl Strategy<Value = [u8; 4]> {
+    let heads = vec![
+        [3, 4],
+        [3, 3],
+        [2, 0],
+        [8, 0],
+        [128, 0],
+        [132, 0],
+        [133, 0],
+        [135, 0],
+        [137, 0],
+        [138, 0],
+    ];
+    select(heads).prop_map(|[kind, code]| [kind, code, 0, 0])
+}
