@@ -9,7 +9,8 @@ help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: root setup ## a policy, real clients, real pods, and the counts of all sides (KEEP=1 leaves it up)
-	KEEP=$(KEEP) cargo run --locked --release -p xdp-e2e --bin demo
+	cargo build --locked -p xdp-agent -p xdp-e2e --bins
+	KEEP=$(KEEP) cargo run --quiet --locked -p xdp-e2e --bin demo
 
 test: root lint ## everything that proves it, on the running kernel
 	cargo test --locked $(HOST)

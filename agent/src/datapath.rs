@@ -24,6 +24,7 @@ mod tables;
 mod test_run;
 mod tracepoints;
 mod uninstall;
+mod words;
 
 pub use apply::Outcome;
 pub use error::{ApplyError, AttachError, AttachStep, OpenError};

@@ -1,1 +1,9 @@
-//! Tests across processes, and the demo.
+//! Tests across processes, and the demo: the agent as its users run it, on a lab's node.
+
+mod agent;
+mod manifests;
+mod status;
+
+pub use agent::Agent;
+pub use manifests::Manifests;
+pub use status::Status;

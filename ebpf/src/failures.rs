@@ -10,7 +10,7 @@ use core::arch::asm;
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::programs::RawTracePointContext;
-use xdp_core::tables::FailureKey;
+use xdp_core::tables::{Config, FailureKey};
 
 use crate::tables::{FAILURES, config};
 
@@ -64,15 +64,31 @@ pub(crate) fn exception(ctx: &RawTracePointContext) {
     }
 }
 
-/// `ifindex` of a `struct net_device`.
+/// `ifindex` of a `struct net_device` of the node's own namespace: a pod may have interfaces of the same numbers.
 #[inline(always)]
 fn ifindex(device: usize) -> Option<u32> {
-    let offset = config()?.net_device_ifindex;
-    if offset == 0 {
+    let config = config()?;
+    if config.net_device_ifindex == 0 || !is_in_own_namespace(device, &config) {
         return None;
     }
-    let at = core::ptr::with_exposed_provenance::<u32>(device + offset as usize);
-    // SAFETY: the helper checks the address and fails on a wrong one.
+    read(device, config.net_device_ifindex)
+}
+
+#[inline(always)]
+fn is_in_own_namespace(device: usize, config: &Config) -> bool {
+    if config.netns_cookie == 0 {
+        return true;
+    }
+    let cookie =
+        read::<usize>(device, config.net_device_net).and_then(|net| read::<u64>(net, config.net_cookie));
+    cookie == Some(config.netns_cookie)
+}
+
+/// A member of a structure of the kernel's.
+#[inline(always)]
+fn read<T>(base: usize, offset: u32) -> Option<T> {
+    let at = core::ptr::with_exposed_provenance::<T>(base + offset as usize);
+    // SAFETY: the helper checks the address and fails on a wrong one; the types read are plain integers.
     unsafe { bpf_probe_read_kernel(at) }.ok()
 }
 

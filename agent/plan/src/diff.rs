@@ -12,7 +12,8 @@ use crate::installed::{Installed, PodLabel};
 use numbers::Numbers;
 
 /// The changes that lead from `installed` to `desired`, in an order that is safe at every step: additions first,
-/// removals last, then [`Change::Fence`] if anything was removed or replaced. Empty when nothing is to be done.
+/// removals last, then [`Change::Fence`] if anything was removed or replaced; an address that moves from one pod to
+/// another has a fence of its own. Empty when nothing is to be done.
 ///
 /// Numbers in use stay: slots, blocks and rule ids are found again by their labels, blocks are compared by content, so
 /// a restarted agent writes nothing. What is in use is never written to; where numbers run out because removals of the
@@ -27,6 +28,7 @@ pub fn diff(desired: &Desired, installed: &Installed) -> Vec<Change> {
         devices: Vec::new(),
         blocks: Vec::new(),
         addresses: Vec::new(),
+        moves: Vec::new(),
         placed: BTreeSet::new(),
         wanted: BTreeMap::new(),
         replaced: false,
@@ -44,6 +46,7 @@ struct Plan<'a> {
     devices: Vec<Change>,
     blocks: Vec<Change>,
     addresses: Vec<Change>,
+    moves: Vec<Change>,
     /// Slots that stay or become used.
     placed: BTreeSet<u32>,
     /// Where addresses should lead.
@@ -65,9 +68,10 @@ impl<'a> Plan<'a> {
         for address in pod.addresses.iter().copied().map(address) {
             self.wanted.insert(address, slot);
             let before = self.installed.addresses.get(&address);
-            if before != Some(&slot) {
-                self.replaced |= before.is_some();
-                self.addresses.push(Change::SetAddress { address, slot });
+            match before {
+                None => self.addresses.push(Change::SetAddress { address, slot }),
+                Some(before) if *before == slot => {}
+                Some(_) => self.moves.push(Change::SetAddress { address, slot }),
             }
         }
     }
@@ -138,6 +142,9 @@ impl<'a> Plan<'a> {
         changes.extend(self.devices);
         changes.extend(self.blocks);
         changes.extend(self.addresses);
+        // A replaced element of a kernel hash is used again by the next replacement, while a program may still hold it
+        // (kernel/bpf/hashtab.c, preallocated maps): it would read another pod's slot.
+        changes.extend(self.moves.into_iter().flat_map(|step| [step, Change::Fence]));
         let fence = self.replaced || !removals.is_empty();
         changes.extend(removals);
         if fence {

@@ -77,10 +77,7 @@ impl Datapath {
                 .blocks
                 .set(*index, Raw(**block), 0)
                 .map_err(ApplyError::table(maps::BLOCKS)),
-            Change::SetWord { slot, word } => tables
-                .slots
-                .set(*slot, word.0, 0)
-                .map_err(ApplyError::table(maps::SLOTS)),
+            Change::SetWord { slot, word } => tables.words.set(*slot, *word).map_err(ApplyError::Word),
             Change::SetAddress { address, slot } => tables
                 .pods
                 .insert(Raw(*address), slot, 0)

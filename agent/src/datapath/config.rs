@@ -15,12 +15,12 @@ const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Writes the configuration, unless it is there already.
 pub(super) fn write(pins: &Pins, tables: &mut Tables) -> Result<(), OpenError> {
-    let config = Config {
+    let mut config = Config {
         abi: ABI_VERSION,
         devices_map_id: devices_map_id(pins)?,
-        net_device_ifindex: net_device_ifindex().unwrap_or(0),
-        reserved: 0,
+        ..Config::default()
     };
+    kernel_layout(&mut config);
     let failed = OpenError::table(maps::CONFIG);
     let Raw(present) = tables.config.get(&0, 0).map_err(&failed)?;
     if present == config {
@@ -29,20 +29,34 @@ pub(super) fn write(pins: &Pins, tables: &mut Tables) -> Result<(), OpenError> {
     tables.config.set(0, Raw(config), 0).map_err(&failed)
 }
 
+/// Where the running kernel keeps what the programs read, as far as it describes its types.
+fn kernel_layout(config: &mut Config) {
+    let btf = match Btf::from_file(KERNEL_BTF) {
+        Ok(btf) => btf,
+        Err(error) => return tracing::warn!(%error, "no kernel BTF: flush failures are not counted"),
+    };
+    let offset = |structure, member| offset(&btf, structure, member);
+    config.net_device_ifindex = offset("net_device", "ifindex").unwrap_or(0);
+    let namespace = (
+        offset("net_device", "nd_net"),
+        offset("net", "net_cookie"),
+        sys::netns_cookie(),
+    );
+    if let (Some(net), Some(cookie), Ok(own)) = namespace {
+        (config.net_device_net, config.net_cookie, config.netns_cookie) = (net, cookie, own);
+    }
+}
+
 fn devices_map_id(pins: &Pins) -> Result<u32, OpenError> {
     let path = pins.map(maps::DEVICES);
     let map = sys::open_pin(&path).map_err(|source| OpenError::pin("open", &path, source))?;
     sys::map_id(map.as_fd()).map_err(|source| OpenError::pin("inspect", &path, source))
 }
 
-/// Byte offset of `ifindex` in `struct net_device`, if the kernel describes its types.
-fn net_device_ifindex() -> Option<u32> {
-    let btf = Btf::from_file(KERNEL_BTF)
-        .inspect_err(|error| tracing::warn!(%error, "no kernel BTF: flush failures are not counted"))
-        .ok()?;
-    let types = btf.resolve_types_by_name("net_device").ok()?;
+fn offset(btf: &Btf, structure: &str, member: &str) -> Option<u32> {
+    let types = btf.resolve_types_by_name(structure).ok()?;
     types.into_iter().find_map(|found| match found {
-        Type::Struct(found) => member_offset(&btf, &found, "ifindex"),
+        Type::Struct(found) => member_offset(btf, &found, member),
         _ => None,
     })
 }

@@ -217,6 +217,9 @@ pub enum ApplyError {
     /// The CPUs could not be counted.
     #[error("cannot count the CPUs")]
     Cpus(#[source] io::Error),
+    /// There is no such slot.
+    #[error("cannot set a slot's word")]
+    Word(#[source] io::Error),
     /// The grace period could not be awaited.
     #[error("cannot wait for running programs (membarrier)")]
     Fence(#[source] io::Error),

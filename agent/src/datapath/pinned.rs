@@ -62,7 +62,7 @@ impl Pinned {
 
     /// What the tables hold. What is torn or makes no sense is as good as not there.
     pub fn installed(&self) -> Result<Installed, OpenError> {
-        let words = self.words()?;
+        let words = self.words();
         let mut blocks = BTreeMap::new();
         for block in words
             .values()
@@ -207,19 +207,11 @@ impl Pinned {
         Ok(numbers.into_iter().collect())
     }
 
-    fn words(&self) -> Result<BTreeMap<u32, SlotWord>, OpenError> {
-        let mut words = BTreeMap::new();
-        for slot in 0..MAX_SLOTS {
-            let word = self
-                .tables
-                .slots
-                .get(&slot, 0)
-                .map_err(OpenError::table(maps::SLOTS))?;
-            if SlotWord(word) != SlotWord::EMPTY {
-                words.insert(slot, SlotWord(word));
-            }
-        }
-        Ok(words)
+    fn words(&self) -> BTreeMap<u32, SlotWord> {
+        (0..MAX_SLOTS)
+            .filter_map(|slot| Some((slot, self.tables.words.get(slot)?)))
+            .filter(|(_, word)| *word != SlotWord::EMPTY)
+            .collect()
     }
 
     fn addresses(&self) -> Result<BTreeMap<Address, u32>, OpenError> {

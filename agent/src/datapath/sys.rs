@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 mod attr;
 mod info;
@@ -30,6 +32,9 @@ const BPF_TCX_INGRESS: u32 = 46;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 const BPF_F_REPLACE: u32 = 1 << 2;
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+const LONGER_THAN_ANY_PROGRAM: Duration = Duration::from_secs(1);
+/// include/uapi/asm-generic/socket.h
+const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// Attaches an XDP program to an interface of the calling thread's network namespace, in the driver or not at all.
 pub(super) fn link_create_xdp(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
@@ -120,12 +125,41 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
 /// Waits until every program that was running has returned.
 ///
 /// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` (kernel/sched/membarrier.c), and XDP and tc programs run inside
-/// RCU read-side sections.
+/// RCU read-side sections. Kernels booted with `nohz_full` refuse it (`EINVAL`); no program runs as long as the wait
+/// there.
 pub(super) fn fence() -> io::Result<()> {
     // SAFETY: the call takes two integers and touches no memory of ours.
-    match unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) } == 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        refused if refused.raw_os_error() == Some(libc::EINVAL) => {
+            thread::sleep(LONGER_THAN_ANY_PROGRAM);
+            Ok(())
+        }
+        error => Err(error),
+    }
+}
+
+/// `SO_NETNS_COOKIE` of the calling thread's network namespace (Linux 5.14).
+pub(super) fn netns_cookie() -> io::Result<u64> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: value and length live across the call, and the length is the value's.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 {
+        Ok(cookie)
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

@@ -12,11 +12,12 @@ use xdp_core::tables::{
 use super::error::OpenError;
 use super::pins::Pins;
 use super::raw::Raw;
+use super::words::Words;
 
 /// All maps of the data path, opened from their pins.
 pub(super) struct Tables {
     pub(super) pods: HashMap<MapData, Raw<Address>, u32>,
-    pub(super) slots: Array<MapData, u64>,
+    pub(super) words: Words,
     pub(super) blocks: Array<MapData, Raw<Block>>,
     pub(super) devices: DevMapHash<MapData>,
     pub(super) counters: PerCpuArray<MapData, Raw<RuleCounters>>,
@@ -33,7 +34,7 @@ impl Tables {
     pub(super) fn open(pins: &Pins) -> Result<Self, OpenError> {
         Ok(Self {
             pods: open(pins, maps::PODS)?,
-            slots: open(pins, maps::SLOTS)?,
+            words: Words::open(pins)?,
             blocks: open(pins, maps::BLOCKS)?,
             devices: open(pins, maps::DEVICES)?,
             counters: open(pins, maps::RULE_COUNTERS)?,

@@ -286,7 +286,7 @@ impl FailureKey {
     pub const EXCEPTION: u32 = 3;
 }
 
-/// What the tracepoint programs must know.
+/// What the tracepoint programs must know. Offsets are in bytes, of the running kernel, from its BTF; zero: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
@@ -294,11 +294,17 @@ pub struct Config {
     pub abi: u32,
     /// Kernel id of [`maps::DEVICES`]: redirects through other maps are not ours.
     pub devices_map_id: u32,
-    /// Byte offset of `ifindex` in `struct net_device` of the running kernel, from its BTF. Zero: unknown, the
-    /// programs that need it count nothing.
+    /// Of `ifindex` in `struct net_device`. Without it, the programs that need it count nothing.
     pub net_device_ifindex: u32,
+    /// Of `nd_net` in `struct net_device`.
+    pub net_device_net: u32,
+    /// Of `net_cookie` in `struct net`.
+    pub net_cookie: u32,
     /// Always zero.
     pub reserved: u32,
+    /// `SO_NETNS_COOKIE` of the agent's network namespace: interfaces of others have the same numbers. Zero: unknown,
+    /// all namespaces are counted.
+    pub netns_cookie: u64,
 }
 
 /// A short text of the agent's (JSON) that travels with an id, so that `status` needs nothing but the kernel.
@@ -317,6 +323,6 @@ const _: () = {
     assert!(size_of::<Block>() == 16 + 48 * MAX_ENTRIES);
     assert!(size_of::<RuleCounters>() == 80);
     assert!(size_of::<FailureKey>() == 12);
-    assert!(size_of::<Config>() == 16);
+    assert!(size_of::<Config>() == 32);
     assert!(size_of::<Label>() == 1024);
 };

@@ -57,6 +57,10 @@ const V6_SOURCES: [&str; 8] = [
 ];
 
 /// A source, near the edges of the networks above.
+///
+/// # Panics
+///
+/// Never: all texts are addresses.
 pub fn source(v6: bool) -> impl Strategy<Value = IpAddr> {
     let known = if v6 {
         V6_SOURCES.to_vec()

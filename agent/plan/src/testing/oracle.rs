@@ -51,6 +51,10 @@ pub struct Interface {
 }
 
 /// Decides about a packet, on a node where `pod` is the only pod and no limit is reached.
+///
+/// # Panics
+///
+/// With a policy that is not valid.
 pub fn decide(policies: &[XdpPolicy], pod: &Pod, interface: Interface, packet: &PacketSpec) -> Decision {
     let Some(packet) = packet.meaning() else {
         return Decision::Untouched;
@@ -60,8 +64,8 @@ pub fn decide(policies: &[XdpPolicy], pod: &Pod, interface: Interface, packet: &
         .iter()
         .flat_map(|status| status.pod_ips.iter().flatten());
     let mut addresses = addresses.map(|address| address.ip.parse::<IpAddr>());
-    let addressed = addresses.any(|address| address == Ok(packet.destination));
-    if !addressed || is_never_considered(&packet) {
+    let is_target = addresses.any(|address| address == Ok(packet.destination));
+    if !is_target || is_never_considered(&packet) {
         return Decision::Untouched;
     }
     let mut selecting: Vec<&XdpPolicy> = policies.iter().filter(|policy| selects(policy, pod)).collect();

@@ -162,7 +162,7 @@ impl PacketSpec {
     }
 
     fn ipv6(&self, source: [u8; 16], destination: [u8; 16], body: &[u8]) -> Vec<u8> {
-        let mut chain: Vec<(u8, Vec<u8>)> = self.extensions.iter().map(extension).collect();
+        let mut chain: Vec<(u8, Vec<u8>)> = self.extensions.iter().copied().map(extension).collect();
         match self.fragment {
             Fragment::Whole => {}
             Fragment::First => chain.push((44, vec![0, 0, 0, 1, 0, 0, 0, 9])),
@@ -186,16 +186,19 @@ impl PacketSpec {
     }
 }
 
-fn extension((number, words): &(u8, u8)) -> (u8, Vec<u8>) {
-    let unit = if *number == 51 { 4 } else { 8 };
-    let mut header = vec![0; 8 + unit * usize::from(*words)];
-    header[1] = *words;
-    (*number, header)
+fn extension((number, words): (u8, u8)) -> (u8, Vec<u8>) {
+    let unit = if number == 51 { 4 } else { 8 };
+    let mut header = vec![0; 8 + unit * usize::from(words)];
+    header[1] = words;
+    (number, header)
 }
 
 /// Packets to one of the destinations, or past them; with all the edges.
 pub fn packet(destinations: Vec<IpAddr>) -> impl Strategy<Value = PacketSpec> {
-    let elsewhere = ["192.0.2.200", "2001:db8:ffff::1"].map(|text| text.parse().expect("an address"));
+    let elsewhere = [
+        IpAddr::from([192, 0, 2, 200]),
+        IpAddr::from([0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1]),
+    ];
     let destination = prop_oneof![9 => select(destinations), 1 => select(elsewhere.to_vec())];
     let link = (
         prop_oneof![5 => Just(0), 2 => 1..=2_usize, 1 => Just(3_usize)],

@@ -1,0 +1,179 @@
+//! The agent's process, and its other commands.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use xdp_lab::{Lab, Process, Signal};
+
+use crate::{Manifests, Status};
+
+/// Nobody waits that long for a command that works.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `xdp-agent` on a lab's node.
+pub struct Agent<'a> {
+    lab: &'a Lab,
+    nics: Vec<String>,
+    manifests: PathBuf,
+    log: PathBuf,
+    process: Option<Process>,
+}
+
+impl<'a> Agent<'a> {
+    /// An agent that is not started yet. It takes all NICs called `nic*`.
+    pub fn new(lab: &'a Lab, manifests: &Manifests) -> Self {
+        let log = lab.dir().join("agent.log");
+        Self {
+            lab,
+            nics: vec!["nic*".to_owned()],
+            manifests: manifests.folder().to_owned(),
+            log,
+            process: None,
+        }
+    }
+
+    /// Other NICs.
+    #[must_use]
+    pub fn nics(mut self, globs: &[&str]) -> Self {
+        self.nics = globs.iter().map(|&glob| glob.to_owned()).collect();
+        self
+    }
+
+    /// Starts `run`, and returns at once. Its log is appended to what an earlier one has written.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        ensure!(self.process.is_none(), "the agent runs already");
+        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut command = self.command("run");
+        command
+            .arg("--manifests")
+            .arg(&self.manifests)
+            .stdout(Stdio::null())
+            .stderr(log);
+        for nic in &self.nics {
+            command.arg("--nic").arg(nic);
+        }
+        self.process = Some(self.lab.node().spawn(command)?);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.take().context("the agent does not run")?.kill()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits until it has ended by itself.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let process = self.process.take().context("the agent does not run")?;
+        process.signal(Signal::SIGTERM)?;
+        let status = process.wait(PATIENCE)?;
+        ensure!(status.success(), "the agent ended with {status}: {}", self.log());
+        Ok(())
+    }
+
+    /// Whether it has ended, and with which words.
+    pub fn ended(&self) -> anyhow::Result<Option<String>> {
+        let ended = self
+            .process
+            .as_ref()
+            .context("the agent was not started")?
+            .try_wait()?;
+        Ok(ended.map(|status| format!("{status}: {}", self.log())))
+    }
+
+    /// All it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// `status -o json`, which needs no running agent. `None`: it cannot say yet.
+    pub fn status(&self) -> Option<Status> {
+        let mut command = self.command("status");
+        command.args(["-o", "json"]);
+        Status::parse(&self.output(command).ok()?)
+    }
+
+    /// `status` for people.
+    pub fn status_table(&self) -> anyhow::Result<String> {
+        self.output(self.command("status"))
+    }
+
+    /// `uninstall`.
+    pub fn uninstall(&self) -> anyhow::Result<String> {
+        self.output(self.command("uninstall"))
+    }
+
+    /// Waits until the status is as wanted, and returns it.
+    ///
+    /// # Panics
+    ///
+    /// When it is not within 30 seconds: with `what`, the last status and the log.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let status = self.status();
+            match status {
+                Some(status) if wanted(&status) => return status,
+                status if std::time::Instant::now() > deadline => {
+                    panic!(
+                        "waited in vain until {what}\nstatus: {status:#?}\nlog:\n{}",
+                        self.log()
+                    )
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// How a user would call it: with `nsenter`, to explore a lab that stays.
+    pub fn command_line(&self, command: &str) -> String {
+        format!(
+            "nsenter --net={} {} {command} --pin-dir {}",
+            self.lab.node().path().display(),
+            binary().display(),
+            self.lab.pin_dir().display()
+        )
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .arg(name)
+            .arg("--pin-dir")
+            .arg(self.lab.pin_dir())
+            .stdin(Stdio::null())
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    fn output(&self, mut command: Command) -> anyhow::Result<String> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let finished = self.lab.node().spawn(command)?.finish(PATIENCE)?;
+        ensure!(
+            finished.status.success(),
+            "{}: {}",
+            finished.status,
+            finished.stderr
+        );
+        Ok(finished.stdout)
+    }
+}
+
+/// The agent's binary: beside this one, where Cargo puts both (tests are one folder further down).
+fn binary() -> PathBuf {
+    let own = env::current_exe().unwrap_or_default();
+    let beside = |folder: &Path| folder.join("xdp-agent");
+    let found = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(beside)
+        .find(|path| path.exists());
+    found.unwrap_or_else(|| PathBuf::from("xdp-agent"))
+}

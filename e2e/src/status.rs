@@ -1,0 +1,94 @@
+//! `xdp-agent status -o json`, read as any other program would.
+
+use serde_json::Value;
+
+/// One status.
+#[derive(Clone, Debug)]
+pub struct Status(Value);
+
+impl Status {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().map(Self)
+    }
+
+    /// All of it.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+
+    /// Whether an agent runs.
+    pub fn running(&self) -> bool {
+        self.0["agent"]["running"] == true
+    }
+
+    /// What is attached to a NIC: `native`, `none`, `foreign`.
+    pub fn nic_mode(&self, nic: &str) -> Option<&str> {
+        self.find("nics", "name", nic)?["mode"].as_str()
+    }
+
+    /// Kernel id of the program on a NIC.
+    pub fn program_id(&self, nic: &str) -> Option<u64> {
+        self.find("nics", "name", nic)?["programId"].as_u64()
+    }
+
+    /// A pod.
+    pub fn pod(&self, name: &str) -> Option<&Value> {
+        self.find("pods", "pod", name)
+    }
+
+    /// Whether a pod's rules are in force.
+    pub fn in_force(&self, pod: &str) -> bool {
+        self.pod(pod).is_some_and(|pod| pod["inForce"] == true)
+    }
+
+    /// Whether a pod takes redirects.
+    pub fn ready(&self, pod: &str) -> bool {
+        self.in_force(pod)
+            && self
+                .pod(pod)
+                .is_some_and(|pod| pod["readiness"]["state"] == "Ready")
+    }
+
+    /// Packets that a rule counted in a field: `redirected`, `passed`, `dropped`, `audited`, `fellBack`, `delivered`.
+    pub fn packets(&self, rule: &str, field: &str) -> u64 {
+        self.find("rules", "rule", rule)
+            .and_then(|rule| rule[field]["packets"].as_u64())
+            .unwrap_or(0)
+    }
+
+    /// Packets of a rule that failed for any pod, by stage and errno name.
+    pub fn failures(&self, pod: &str) -> Vec<(String, String, u64)> {
+        let failures = self.pod(pod).and_then(|pod| pod["failures"].as_array());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let failure = |failure: &Value| {
+            (
+                text(&failure["stage"]),
+                text(&failure["errno"]),
+                failure["packets"].as_u64().unwrap_or(0),
+            )
+        };
+        failures.into_iter().flatten().map(failure).collect()
+    }
+
+    /// The problem with this reason, of an object whose name contains `object`.
+    pub fn problem(&self, object: &str, reason: &str) -> Option<&Value> {
+        let own = self.0["problems"].as_array().into_iter().flatten();
+        let nics = self.0["nics"].as_array().into_iter().flatten();
+        let of_nics = nics
+            .filter(|nic| nic["name"].as_str().is_some_and(|name| object.contains(name)))
+            .filter_map(|nic| nic["problems"].as_array())
+            .flatten();
+        let is_about = |problem: &&Value| {
+            problem["object"]
+                .as_str()
+                .is_some_and(|name| name.contains(object))
+        };
+        own.filter(is_about)
+            .chain(of_nics)
+            .find(|problem| problem["reason"] == reason)
+    }
+
+    fn find(&self, list: &str, key: &str, name: &str) -> Option<&Value> {
+        self.0[list].as_array()?.iter().find(|item| item[key] == name)
+    }
+}
