@@ -87,7 +87,7 @@ impl Model {
                 self.unfenced = false;
             }
             Change::ClearAddress { .. } | Change::ClearDevice { .. } | Change::ClearPodLabel { .. } => {
-                self.remove(change)
+                self.remove(change);
             }
         }
     }
