@@ -1,0 +1,105 @@
+//! Real packets through the data path: what arrives, with which mark, and who counted it.
+
+use std::net::IpAddr;
+
+use xdp_lab::{Received, Style, UdpReceiver, UdpSender};
+
+use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts, only_mark};
+
+fn redirected_udp_carries_its_mark(style: Style) {
+    let world = World::new();
+    let pod = world.pod("server", "game", style, 5);
+    world.policy("players", &[PLAYERS]);
+    let agent = world.start(&["server"]);
+    for ip in pod.addresses() {
+        only_mark(&world.deliver(&pod, at(ip, 7777), 500), 42, 500);
+    }
+    expect_counts(&agent, "players", [1000, 1000, 0, 0, 0, 0]);
+}
+
+#[test]
+fn redirected_udp_carries_its_mark_into_a_pod_with_a_route_of_its_own() {
+    redirected_udp_carries_its_mark(Style::Ptp);
+}
+
+#[test]
+fn redirected_udp_carries_its_mark_into_a_pod_on_a_bridge() {
+    redirected_udp_carries_its_mark(Style::Bridge);
+}
+
+/// A rule for the client's address, whatever else there is; sends 300 datagrams and waits for `expected` to be counted.
+fn under_rule(spec: &str, rule: &str, expected: [u64; 6]) -> Received {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    world.policy_with("players", spec, &[rule]);
+    let agent = world.start(&[]);
+    agent.wait_for("the rule is in force", |status| status.in_force("server"));
+    let to = at(pod.v4(), 7777);
+    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let mut sender = UdpSender::new(&world.client, to).unwrap();
+    sender.send(300).unwrap();
+    expect_counts(&agent, "rule", expected);
+    if expected[3] == 0 {
+        receiver.wait_for(300, PATIENCE).unwrap();
+    }
+    receiver.received()
+}
+
+const GAME: &str = "podSelector: {matchLabels: {app: game}}";
+
+#[test]
+fn dropped_packets_never_arrive_and_are_all_counted() {
+    let received = under_rule(GAME, "{name: rule, action: Drop}", [0, 0, 0, 300, 0, 0]);
+    assert_eq!(received.packets, 0);
+}
+
+#[test]
+fn passed_packets_arrive_without_a_mark_and_are_all_counted() {
+    let received = under_rule(GAME, "{name: rule, action: Pass}", [0, 0, 300, 0, 0, 0]);
+    only_mark(&received, 0, 300);
+}
+
+#[test]
+fn an_audited_drop_arrives_and_is_counted_as_audited_only() {
+    let spec = format!("{GAME}\nenforcement: Audit");
+    let received = under_rule(&spec, "{name: rule, action: Drop}", [0, 0, 0, 0, 300, 0]);
+    only_mark(&received, 0, 300);
+}
+
+#[test]
+fn an_audited_redirect_arrives_by_the_stack() {
+    let spec = format!("{GAME}\nenforcement: Audit");
+    let rule = "{name: rule, action: Redirect, mark: 42}";
+    only_mark(&under_rule(&spec, rule, [0, 0, 0, 0, 300, 0]), 0, 300);
+}
+
+#[test]
+fn what_no_rule_matches_is_untouched_and_counted_nowhere() {
+    let rule = "{name: rule, ports: [{protocol: UDP, port: 7778}], action: Drop}";
+    only_mark(&under_rule(GAME, rule, [0; 6]), 0, 300);
+}
+
+#[test]
+fn an_excepted_source_is_not_matched_and_its_neighbours_are() {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let sources: [IpAddr; 3] = ["198.51.100.7", "198.51.100.8", "198.51.101.7"].map(|ip| ip.parse().unwrap());
+    for source in sources {
+        world.nic.add_client_address(source).unwrap();
+    }
+    let peers = "[{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.8/32]}}]";
+    let rule = format!("{{name: some, from: {peers}, action: Redirect, mark: 42}}");
+    world.policy("players", &[&rule]);
+    let agent = world.start(&["server"]);
+
+    let to = at(pod.v4(), 7777);
+    for (source, mark) in sources.into_iter().zip([42, 0, 0]) {
+        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        let mut sender = UdpSender::from(&world.client, at(source, 0), to).unwrap();
+        sender.send(100).unwrap();
+        let received = receiver.wait_for(100, PATIENCE).unwrap();
+        only_mark(&received, mark, 100);
+        assert_eq!(received.sources.get(&source), Some(&100));
+    }
+    expect_counts(&agent, "some", [100, 100, 0, 0, 0, 0]);
+}

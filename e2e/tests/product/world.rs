@@ -1,0 +1,144 @@
+//! The smallest lab for a test: one client on one NIC, pods as wanted, and a folder of manifests.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use xdp_e2e::{Agent, Manifests, Status};
+use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Received, Style, UdpReceiver, UdpSender};
+
+/// Nobody waits that long for what works.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct World {
+    pub(crate) nic: Nic,
+    pub(crate) client: Namespace,
+    pub(crate) manifests: Manifests,
+    pub(crate) lab: Lab,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let client = lab.namespace("client").unwrap();
+        let nic = lab.nic(NicSpec::new("nic0", &client)).unwrap();
+        let manifests = Manifests::new(&lab).unwrap();
+        Self {
+            nic,
+            client,
+            manifests,
+            lab,
+        }
+    }
+
+    /// A pod with label `app: APP` and both addresses; `number` is theirs.
+    pub(crate) fn pod(&self, name: &str, app: &str, style: Style, number: u8) -> Pod {
+        let pod = self.lab.pod(&spec(name, style, number)).unwrap();
+        self.manifests.write_pod(name, app, &pod).unwrap();
+        pod
+    }
+
+    /// `ingress` is a YAML list in one or more lines.
+    pub(crate) fn policy(&self, name: &str, rules: &[&str]) {
+        self.policy_with(name, "podSelector: {matchLabels: {app: game}}", rules);
+    }
+
+    /// With other fields of the spec, each on a line of its own.
+    pub(crate) fn policy_with(&self, name: &str, spec: &str, rules: &[&str]) {
+        let file = format!("policy-{name}.yaml");
+        self.manifests.write(&file, &policy(name, spec, rules)).unwrap();
+    }
+
+    /// The agent, running, with the NIC attached and all these pods ready.
+    pub(crate) fn start(&self, pods: &[&str]) -> Agent<'_> {
+        let mut agent = Agent::new(&self.lab, &self.manifests);
+        agent.start().unwrap();
+        agent.wait_for("all is in force", |status| {
+            status.nic_mode("nic0") == Some("native") && pods.iter().all(|pod| status.ready(pod))
+        });
+        agent
+    }
+
+    /// Sends so many datagrams to the pod and returns what arrived when all have.
+    #[track_caller]
+    pub(crate) fn deliver(&self, pod: &Pod, to: SocketAddr, packets: u64) -> Received {
+        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        let mut sender = UdpSender::new(&self.client, to).unwrap();
+        sender.send(packets).unwrap();
+        let received = receiver.wait_for(packets, PATIENCE);
+        received.unwrap_or_else(|error| panic!("{error}: {:?}", receiver.received()))
+    }
+}
+
+pub(crate) fn spec(name: &str, style: Style, number: u8) -> PodSpec {
+    let spec = PodSpec::new(name, style);
+    match style {
+        Style::Ptp => spec
+            .v4(Ipv4Net::new_assert([10, 2, 0, number].into(), 32))
+            .v6(Ipv6Net::new_assert(
+                [0xfd02, 0, 0, 0, 0, 0, 0, number.into()].into(),
+                128,
+            )),
+        Style::Bridge => spec
+            .v4(Ipv4Net::new_assert([10, 3, 0, number].into(), 24))
+            .v6(Ipv6Net::new_assert(
+                [0xfd03, 0, 0, 0, 0, 0, 0, number.into()].into(),
+                64,
+            )),
+    }
+}
+
+pub(crate) fn policy(name: &str, spec: &str, rules: &[&str]) -> String {
+    let spec = spec.replace('\n', "\n  ");
+    let rules: String = rules.iter().map(|rule| format!("\n  - {rule}")).collect();
+    format!(
+        "apiVersion: xdp-operator.io/v1alpha1
+kind: XdpPolicy
+metadata: {{namespace: games, name: {name}}}
+spec:
+  {spec}
+  ingress:{rules}
+"
+    )
+}
+
+/// Redirects UDP to port 7777 with mark 42.
+pub(crate) const PLAYERS: &str =
+    "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
+
+/// All fields of a rule's counters.
+pub(crate) fn counts(status: &Status, rule: &str) -> [u64; 6] {
+    [
+        "redirected",
+        "delivered",
+        "passed",
+        "dropped",
+        "audited",
+        "fellBack",
+    ]
+    .map(|field| status.packets(rule, field))
+}
+
+/// Waits until the rule's counters are these.
+#[track_caller]
+pub(crate) fn expect_counts(agent: &Agent<'_>, rule: &str, expected: [u64; 6]) -> Status {
+    let what = format!(
+        "`{rule}` has counted [redirected, delivered, passed, dropped, audited, fellBack] = {expected:?}"
+    );
+    agent.wait_for(&what, |status| counts(status, rule) == expected)
+}
+
+/// How many datagrams came with this mark, and that none came with another.
+#[track_caller]
+pub(crate) fn only_mark(received: &Received, mark: u32, packets: u64) {
+    let marks: Vec<(u32, u64)> = received
+        .marks
+        .iter()
+        .map(|(mark, count)| (*mark, *count))
+        .collect();
+    assert_eq!(marks, [(mark, packets)]);
+}
+
+pub(crate) fn at(ip: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(ip, port)
+}
