@@ -58,6 +58,7 @@ fn watch(parent: RawFd, remains: &mut Remains) -> ! {
     unsafe {
         // Ctrl-C goes to the foreground process group.
         libc::setsid();
+        libc::chdir(c"/".as_ptr());
         libc::prctl(libc::PR_SET_NAME, NAME.as_ptr());
         // Hold nothing of the parent's open: a pipe's reader would wait for the guard.
         libc::dup2(remains.lock_file, 1);

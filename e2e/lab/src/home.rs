@@ -4,6 +4,7 @@
 //! the mount, and `ip netns exec`, which mounts /sys anew, cannot hide it). `/run/xdp-lab/PID-N.lock` is locked while the
 //! lab lives; the kernel lets go of the lock however the process ends.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
@@ -75,19 +76,22 @@ impl Home {
 /// Only needed where the guard was killed as well.
 pub(crate) fn sweep() -> usize {
     let Ok(entries) = fs::read_dir(ROOT) else { return 0 };
-    let ids = entries.filter_map(|entry| {
-        let name = entry.ok()?.file_name().into_string().ok()?;
-        Some(name.strip_suffix(".lock")?.to_owned())
-    });
-    let dead = ids.filter_map(|id| {
-        let file = File::open(lock_path(&id)).ok()?;
+    let ids: BTreeSet<String> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            Some(name.strip_suffix(".lock").unwrap_or(&name).to_owned())
+        })
+        .collect();
+    let dead = ids.into_iter().filter_map(|id| {
+        // Made again where it is missing: the lock goes last, so what has none is dead.
+        let file = File::create(lock_path(&id)).ok()?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()?;
         Some((id, lock))
     });
     dead.map(|(id, _lock)| clear(&id)).count()
 }
 
-/// The lock goes last: until then another sweep finds the rest.
+/// The lock goes last: what has none is dead.
 fn clear(id: &str) {
     let dir = Path::new(ROOT).join(id);
     Reaper::new(id).kill_all();

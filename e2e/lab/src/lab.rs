@@ -105,6 +105,8 @@ impl Core {
     fn end(&self) {
         process::end(&self.children);
         self.home.remove();
+        // NICs know their namespaces, and those know the lab: without this it would hold itself.
+        let _nics = std::mem::take(&mut self.world().nics);
     }
 
     pub(crate) fn world(&self) -> std::sync::MutexGuard<'_, World> {

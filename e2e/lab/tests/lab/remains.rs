@@ -62,16 +62,44 @@ fn nothing_is_left_after_an_abort() {
 
 #[test]
 fn a_sweep_removes_what_a_killed_guard_could_not() {
+    a_sweep_removes_what_was_left(|_| {});
+}
+
+/// Whoever removed the lock was stopped there.
+#[test]
+fn a_sweep_removes_labs_that_have_lost_their_lock() {
+    a_sweep_removes_what_was_left(|traces| {
+        // Other tests sweep too, at the start of their process: they may have been faster.
+        let _ = fs::remove_file(traces.lock());
+    });
+}
+
+fn a_sweep_removes_what_was_left(interfere: impl FnOnce(&Traces)) {
     let mut doomed = Doomed::start();
     let guards = doomed.guards();
     assert_eq!(guards.len(), 1);
     end(guards[0], Signal::SIGKILL);
     let witness = Witness::of(&doomed.traces);
     doomed.end(Signal::SIGKILL);
-    assert!(doomed.traces.dir.exists());
-    // Other tests sweep too, at the start of their process.
+    interfere(&doomed.traces);
     Lab::sweep();
     witness.wait(&doomed.traces);
+}
+
+/// Each keeps its lock open while anything holds it.
+#[test]
+fn a_lab_that_ended_holds_nothing_open() {
+    let world = world();
+    let lock = world.lab.dir().with_extension("lock");
+    let held = || {
+        let open = fs::read_dir("/proc/self/fd").unwrap();
+        open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
+            .filter(|path| path.to_str().unwrap().starts_with(lock.to_str().unwrap()))
+            .count()
+    };
+    assert_eq!(held(), 1);
+    drop(world);
+    assert_eq!(held(), 0);
 }
 
 #[test]

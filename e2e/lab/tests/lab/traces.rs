@@ -52,7 +52,7 @@ impl Traces {
             && !self.processes.iter().any(|pid| alive(*pid))
     }
 
-    fn lock(&self) -> PathBuf {
+    pub(crate) fn lock(&self) -> PathBuf {
         self.dir.with_extension("lock")
     }
 }
