@@ -2,6 +2,7 @@
 //!
 //! Nothing here uses what it judges: networks, selectors and the order of policies are read anew from the API types.
 
+pub mod node;
 pub mod objects;
 pub mod oracle;
 pub mod packets;

@@ -7,7 +7,9 @@ use xdp_core::parse::{ETHERNET, TAG};
 use xdp_core::tables::{Address, Block, SlotWord};
 use xdp_core::verdict::{Redirect, Tables, Verdict, decide};
 use xdp_plan::change::Change;
-use xdp_plan::installed::Installed;
+use xdp_plan::compile::Desired;
+use xdp_plan::diff::diff;
+use xdp_plan::installed::{Installed, RuleLabel};
 
 use crate::bpffs::Bpffs;
 
@@ -65,6 +67,24 @@ impl Judge {
             verdicts: 0,
             _bpffs: bpffs,
         }
+    }
+
+    /// Other tables, as the agent would install them. All counters begin anew.
+    pub(crate) fn install(&mut self, desired: &Desired) {
+        for step in [&Desired::default(), desired] {
+            let changes = diff(step, &self.host.0);
+            for outcome in self.datapath.apply(&changes) {
+                assert!(matches!(outcome, Outcome::Applied), "{outcome:?}");
+            }
+            self.host = Host(self.datapath.installed().unwrap());
+            assert_eq!(diff(step, &self.host.0), Vec::new());
+        }
+        self.rules.clear();
+    }
+
+    /// The labels of the rules.
+    pub(crate) fn rule_labels(&self) -> &BTreeMap<u32, RuleLabel> {
+        &self.host.0.rules
     }
 
     /// The verdict that host and kernel agree on.

@@ -7,6 +7,7 @@ mod bpffs;
 mod converge;
 mod judge;
 mod load;
+mod oracle;
 mod random;
 mod remove;
 mod verdict;

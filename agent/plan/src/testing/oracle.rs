@@ -1,12 +1,16 @@
 //! The semantics of `XdpPolicy`, read plainly from the API types, one sentence of the documentation after the other.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
+use xdp_core::verdict::Verdict;
 use xdp_crds::{
     Enforcement, IngressRule, IpBlock, LabelSelector, LabelSelectorOperator, Port, Protocol, RuleAction,
     XdpPolicy,
 };
+
+use crate::installed::RuleLabel;
 
 use super::packets::{Meaning, PacketSpec};
 
@@ -24,6 +28,32 @@ pub enum Decision {
         /// What becomes of the packet.
         outcome: Outcome,
     },
+}
+
+impl Decision {
+    /// The core's verdict in these words.
+    ///
+    /// # Panics
+    ///
+    /// When the rule that decided has no label.
+    pub fn of(verdict: Verdict, rules: &BTreeMap<u32, RuleLabel>) -> Self {
+        let (rule, outcome) = match verdict {
+            Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::NoMatch => return Self::Untouched,
+            Verdict::Pass { rule } => (rule, Outcome::Pass),
+            Verdict::Audit { rule } => (rule, Outcome::Audit),
+            Verdict::Drop { rule } => (rule, Outcome::Drop),
+            Verdict::FallBack { rule, .. } => (rule, Outcome::FallBack),
+            Verdict::Redirect(redirect) => (
+                redirect.metadata.rule(),
+                Outcome::Redirect(redirect.metadata.mark()),
+            ),
+        };
+        Self::Decided {
+            policy: rules[&rule].policy.clone(),
+            rule: rules[&rule].rule.clone(),
+            outcome,
+        }
+    }
 }
 
 /// What a rule does with a packet.

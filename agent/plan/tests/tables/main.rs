@@ -3,98 +3,21 @@
 
 mod model;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1 as k8s;
 use model::Model;
 use proptest::prelude::*;
 use xdp_core::tables::{Address, Block, Entry, MAX_ENTRIES, SlotWord};
-use xdp_core::verdict::{Verdict, decide};
-use xdp_crds::XdpPolicy;
-use xdp_plan::compile::{Desired, compile};
+use xdp_core::verdict::decide;
+use xdp_plan::compile::Desired;
 use xdp_plan::diff::diff;
-use xdp_plan::facts::{Link, NodeFacts, NotReady, Pair, Readiness};
-use xdp_plan::installed::{Installed, RuleLabel};
-use xdp_plan::pod::Pod;
-use xdp_plan::policy::Policy;
-use xdp_plan::targets::targets;
+use xdp_plan::installed::Installed;
+use xdp_plan::testing::node::{MTU, pair, plan};
 use xdp_plan::testing::{objects, oracle, packets};
-
-const MTU: u32 = 1500;
 
 fn ips(index: u8) -> Vec<IpAddr> {
     let v6 = format!("2001:db8:f::{}", index + 1);
     vec![IpAddr::from([192, 0, 2, index + 1]), v6.parse().unwrap()]
-}
-
-fn link(ifindex: u32, mtu: u32) -> Link {
-    Link {
-        ifindex,
-        name: format!("veth{ifindex}"),
-        kind: "veth".into(),
-        up: true,
-        mtu,
-        mac: [2, 0, 0, 0, 0, ifindex as u8],
-    }
-}
-
-/// One pair per pod, with the pod's addresses.
-fn pair(ifindex: u32, addresses: Vec<IpAddr>) -> Pair {
-    Pair {
-        host: link(ifindex, 9000),
-        pod: link(2, MTU),
-        netns_id: ifindex as i32,
-        addresses,
-    }
-}
-
-fn readiness(ready: bool) -> Readiness {
-    if ready {
-        return Readiness::Ready;
-    }
-    Readiness::NotReady {
-        reason: NotReady::LinkDown,
-        message: "down".into(),
-    }
-}
-
-fn plan(policies: &[XdpPolicy], pods: &[k8s::Pod], pairs: Vec<Pair>, ready: bool) -> Desired {
-    let policies: Vec<Policy> = policies
-        .iter()
-        .map(|policy| Policy::try_from(policy).unwrap())
-        .collect();
-    let pods: Vec<Pod> = pods.iter().map(|pod| Pod::try_from(pod).unwrap()).collect();
-    let ready: BTreeMap<_, _> = pairs
-        .iter()
-        .map(|pair| (pair.host.ifindex, readiness(ready)))
-        .collect();
-    let found = targets(&policies, &pods, &NodeFacts { pairs });
-    assert_eq!(found.problems, Vec::new());
-    let desired = compile(&found, &ready);
-    assert_eq!(desired.problems, Vec::new());
-    desired
-}
-
-/// A verdict in the oracle's words.
-fn decision(verdict: Verdict, rules: &BTreeMap<u32, RuleLabel>) -> oracle::Decision {
-    use oracle::{Decision, Outcome};
-    let (rule, outcome) = match verdict {
-        Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::NoMatch => return Decision::Untouched,
-        Verdict::Pass { rule } => (rule, Outcome::Pass),
-        Verdict::Audit { rule } => (rule, Outcome::Audit),
-        Verdict::Drop { rule } => (rule, Outcome::Drop),
-        Verdict::FallBack { rule, .. } => (rule, Outcome::FallBack),
-        Verdict::Redirect(redirect) => (
-            redirect.metadata.rule(),
-            Outcome::Redirect(redirect.metadata.mark()),
-        ),
-    };
-    Decision::Decided {
-        policy: rules[&rule].policy.clone(),
-        rule: rules[&rule].rule.clone(),
-        outcome,
-    }
 }
 
 /// A node with up to four pods; some come, go, move to another device, swap addresses.
@@ -184,7 +107,8 @@ proptest! {
         for packet in packets {
             let verdict = decide(packet.bytes().as_slice(), &model);
             let expected = oracle::decide(&policies, &pod, interface, &packet);
-            prop_assert_eq!(decision(verdict, &model.installed.rules), expected, "{:?}", packet);
+            let decision = oracle::Decision::of(verdict, &model.installed.rules);
+            prop_assert_eq!(decision, expected, "{:?}", packet);
         }
     }
 
