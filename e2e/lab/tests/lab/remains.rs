@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use xdp_lab::{HttpServer, Lab};
 
@@ -22,6 +24,8 @@ fn nothing_is_left_after_drop() {
     assert!(traces.all_there());
     drop(world);
     assert!(traces.all_gone(), "{traces:?}");
+    let zombie = Path::new("/proc").join(traces.processes[0].to_string());
+    assert!(!zombie.exists(), "the lab waits for its children");
     witness.wait(&traces);
 }
 
@@ -123,7 +127,7 @@ fn nothing_is_left_after(signal: Signal) {
     let mut doomed = Doomed::start();
     let witness = Witness::of(&doomed.traces);
     assert!(doomed.traces.all_there());
-    doomed.end(signal);
+    doomed.end_group(signal);
     witness.wait(&doomed.traces);
     assert_eq!(doomed.guards(), []);
 }
@@ -140,6 +144,7 @@ impl Doomed {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "remains::doomed", "--ignored", "--nocapture"])
             .env(DOOMED, "1")
+            .process_group(0)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -171,6 +176,12 @@ impl Doomed {
                 .then(|| entry.file_name().to_str()?.parse().ok())?
         });
         children.collect()
+    }
+
+    /// As a terminal does: Ctrl-C goes to everybody who has not left the group.
+    fn end_group(&mut self, signal: Signal) {
+        killpg(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        self.child.wait().unwrap();
     }
 
     fn end(&mut self, signal: Signal) {

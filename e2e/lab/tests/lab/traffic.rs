@@ -97,22 +97,22 @@ fn paced_datagrams_take_their_time() {
 }
 
 #[test]
-fn the_node_answers_to_other_addresses_of_a_client() {
+fn packets_come_from_other_addresses_of_a_client_and_go_back_there() {
     let world = world();
+    let (client, pod) = (&world.nics[1].client, &world.ptp);
     for source in ["192.0.2.7", "2001:db8::7"] {
         let source: IpAddr = source.parse().unwrap();
-        world.nics[0].add_client_address(source).unwrap();
-        let ip = if source.is_ipv4() {
-            world.ptp.v4()
-        } else {
-            world.ptp.v6()
-        };
-        let receiver = UdpReceiver::bind(&world.ptp.ns, SocketAddr::new(ip, 0)).unwrap();
+        world.nics[1].add_client_address(source).unwrap();
+        let ip = if source.is_ipv4() { pod.v4() } else { pod.v6() };
+        let receiver = UdpReceiver::bind(&pod.ns, SocketAddr::new(ip, 0)).unwrap();
         let from = SocketAddr::new(source, 0);
-        let mut sender = UdpSender::from(&world.nics[0].client, from, receiver.address()).unwrap();
-        sender.send(1).unwrap();
+        UdpSender::from(client, from, receiver.address())
+            .unwrap()
+            .send(1)
+            .unwrap();
         let arrived = receiver.wait_for(1, SOON).unwrap();
         assert!(arrived.sources.contains_key(&source), "{arrived:?}");
+        assert!(reaches(&pod.ns, client, source));
     }
 }
 
