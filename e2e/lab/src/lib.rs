@@ -3,6 +3,37 @@
 //! A lab is made of kernel objects only: namespaces held by mounts below `/run/xdp-lab`, veth pairs as wires, NICs and
 //! pod interfaces. Nothing of the process that makes it changes, so tests may run in parallel threads. Everything goes
 //! when the lab is dropped or its process ends, by whatever signal.
+//!
+//! ```no_run
+//! use std::net::SocketAddr;
+//! use std::process::Command;
+//! use std::time::Duration;
+//!
+//! use xdp_lab::{HttpServer, Lab, NicSpec, PodSpec, Style, UdpReceiver, UdpSender, http_get};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let lab = Lab::new()?;
+//! let client = lab.namespace("client")?;
+//! let nic = lab.nic(NicSpec::new("nic0", &client))?;
+//! let game = PodSpec::new("game", Style::Ptp).v4("10.8.0.2/24".parse()?).v6("fd08::2/64".parse()?);
+//! let pod = lab.pod(&game)?;
+//! let mut agent = Command::new("xdp-agent");
+//! agent.args(["run", "--nic", &nic.name, "--pin-dir"]).arg(lab.pin_dir());
+//! let agent = lab.node().spawn(agent)?;
+//!
+//! let receiver = UdpReceiver::bind(&pod.ns, SocketAddr::new(pod.v4(), 5000))?;
+//! let mut sender = UdpSender::new(&client, receiver.address())?.payload(200);
+//! sender.send_paced(1000, 5000)?;
+//! let arrived = receiver.wait_for(1000, Duration::from_secs(5))?;
+//! assert_eq!(arrived.streams[&sender.stream()].lost(sender.sent()), 0);
+//! assert_eq!(arrived.marks[&0x2a], 1000);
+//!
+//! let server = HttpServer::start(&pod.ns, SocketAddr::new(pod.v6(), 80))?;
+//! println!("mark {:#x}", http_get(&client, server.address(), Duration::from_secs(5))?.mark);
+//! agent.kill()?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 mod ethtool;
