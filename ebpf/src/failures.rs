@@ -94,7 +94,7 @@ fn read<T>(base: usize, offset: u32) -> Option<T> {
 
 #[inline(always)]
 fn add(key: FailureKey, packets: u64) {
-    if !add_to_existing(&key, packets) && FAILURES.insert(&key, packets, u64::from(BPF_NOEXIST)).is_err() {
+    if !add_to_existing(&key, packets) && FAILURES.insert(key, packets, u64::from(BPF_NOEXIST)).is_err() {
         // Another CPU was first, or the map is full.
         add_to_existing(&key, packets);
     }
@@ -108,7 +108,7 @@ fn add_to_existing(key: &FailureKey, packets: u64) -> bool {
     // SAFETY: values of the map are eight aligned bytes, and all programs add to them atomically. By hand, because
     // Rust's atomics have no addition on targets without compare-and-swap.
     unsafe {
-        asm!("lock *(u64 *)({value} + 0) += {packets}", value = in(reg) value, packets = in(reg) packets)
+        asm!("lock *(u64 *)({value} + 0) += {packets}", value = in(reg) value, packets = in(reg) packets);
     };
     true
 }

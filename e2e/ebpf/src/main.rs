@@ -40,7 +40,7 @@ const NEXT: i32 = -1;
 
 /// Carries out the plan.
 #[xdp]
-pub fn act(ctx: XdpContext) -> u32 {
+fn act(ctx: XdpContext) -> u32 {
     if source(ctx.data(), ctx.data_end()) != Some(CLIENT) {
         return XDP_PASS;
     }
@@ -123,7 +123,7 @@ fn source(start: usize, end: usize) -> Option<[u8; 6]> {
 
 /// Reports every skb of the test.
 #[classifier]
-pub fn reader(ctx: TcContext) -> i32 {
+fn reader(ctx: TcContext) -> i32 {
     if source(ctx.data(), ctx.data_end()) != Some(CLIENT) {
         return NEXT;
     }
@@ -173,7 +173,7 @@ unsafe fn report(ctx: &TcContext, record: *mut Record) {
 
 /// `(dev, prog, target, err, map_type, map_id, index)`
 #[raw_tracepoint(tracepoint = "xdp_redirect_err")]
-pub fn redirect_err(ctx: RawTracePointContext) -> i32 {
+fn redirect_err(ctx: RawTracePointContext) -> i32 {
     let event = Event {
         kind: Event::REDIRECT_ERR,
         from: ifindex(ctx.arg(0)),
@@ -187,7 +187,7 @@ pub fn redirect_err(ctx: RawTracePointContext) -> i32 {
 
 /// `(from_dev, to_dev, sent, drops, err)`
 #[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
-pub fn devmap_xmit(ctx: RawTracePointContext) -> i32 {
+fn devmap_xmit(ctx: RawTracePointContext) -> i32 {
     let event = Event {
         kind: Event::DEVMAP_XMIT,
         from: ifindex(ctx.arg(0)),
@@ -202,7 +202,7 @@ pub fn devmap_xmit(ctx: RawTracePointContext) -> i32 {
 
 /// `(dev, prog, act)`
 #[raw_tracepoint(tracepoint = "xdp_exception")]
-pub fn exception(ctx: RawTracePointContext) -> i32 {
+fn exception(ctx: RawTracePointContext) -> i32 {
     let event = Event {
         kind: Event::EXCEPTION,
         from: ifindex(ctx.arg(0)),

@@ -1,116 +1,116 @@
 //! What the tests and their eBPF programs tell each other. The tests include this file.
 
 /// Source address of every frame that a test sends; the programs leave all others alone.
-pub const CLIENT: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+pub(crate) const CLIENT: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
 /// How many bytes of a packet the reader reports.
-pub const CAPTURE: usize = 256;
+pub(crate) const CAPTURE: usize = 256;
 
 /// What the XDP program does with a frame, in the order of the fields.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What is returned; for `XDP_REDIRECT` the devmap is asked first, and its answer is returned.
-    pub action: u32,
+    pub(crate) action: u32,
     /// Key in the devmap.
-    pub slot: u32,
+    pub(crate) slot: u32,
     /// Flags of `bpf_redirect_map`.
-    pub redirect_flags: u64,
+    pub(crate) redirect_flags: u64,
     /// Argument of `bpf_xdp_adjust_meta`; not called when 0.
-    pub meta: i32,
+    pub(crate) meta: i32,
     /// Argument of `bpf_xdp_adjust_head`; not called when 0.
-    pub head: i32,
+    pub(crate) head: i32,
     /// Argument of `bpf_xdp_adjust_tail`; not called when 0.
-    pub tail: i32,
+    pub(crate) tail: i32,
     /// 1: the metadata is `value` plus the number of the frame.
-    pub numbered: u32,
+    pub(crate) numbered: u32,
     /// Written into the first eight bytes of the metadata.
-    pub value: u64,
+    pub(crate) value: u64,
     /// Written over the first bytes after all adjustments, unless it is all zeroes.
-    pub header: [u8; 14],
+    pub(crate) header: [u8; 14],
     /// Keeps the size a multiple of eight.
-    pub reserved: [u8; 2],
+    pub(crate) reserved: [u8; 2],
 }
 
 /// What the XDP program found at the last frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Frames so far.
-    pub frames: u64,
+    pub(crate) frames: u64,
     /// Answer of `bpf_xdp_adjust_meta`.
-    pub meta: i64,
+    pub(crate) meta: i64,
     /// Answer of `bpf_xdp_adjust_head`.
-    pub head: i64,
+    pub(crate) head: i64,
     /// Answer of `bpf_xdp_adjust_tail`.
-    pub tail: i64,
+    pub(crate) tail: i64,
     /// Length of the frame after the adjustments.
-    pub length: u32,
+    pub(crate) length: u32,
     /// Length of the metadata after the adjustments.
-    pub metadata: u32,
+    pub(crate) metadata: u32,
     /// What was returned.
-    pub action: u32,
+    pub(crate) action: u32,
     /// Interface that the program itself finds in the devmap; 0 if none.
-    pub device: u32,
+    pub(crate) device: u32,
 }
 
 /// What the reader found in an skb.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Record {
+pub(crate) struct Record {
     /// Interface that the skb arrived on.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// `skb->len`.
-    pub length: u32,
+    pub(crate) length: u32,
     /// Length of the metadata.
-    pub metadata: u32,
+    pub(crate) metadata: u32,
     /// `skb->pkt_type`.
-    pub kind: u32,
+    pub(crate) kind: u32,
     /// `gso_segs`: how many packets GRO merged; 0 or 1 for a single one.
-    pub segments: u32,
+    pub(crate) segments: u32,
     /// 1 if the skb carries a VLAN tag out of band.
-    pub vlan_present: u32,
+    pub(crate) vlan_present: u32,
     /// The tag's control information.
-    pub vlan_tci: u32,
+    pub(crate) vlan_tci: u32,
     /// `skb->protocol`, big endian.
-    pub protocol: u32,
+    pub(crate) protocol: u32,
     /// The first eight bytes of the metadata, if there are as many.
-    pub value: u64,
+    pub(crate) value: u64,
     /// The packet from its Ethernet header on.
-    pub bytes: [u8; CAPTURE],
+    pub(crate) bytes: [u8; CAPTURE],
 }
 
 /// What a tracepoint reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Event {
+pub(crate) struct Event {
     /// One of [`Event::REDIRECT_ERR`], [`Event::DEVMAP_XMIT`], [`Event::EXCEPTION`].
-    pub kind: u32,
+    pub(crate) kind: u32,
     /// Interface the frame came from.
-    pub from: u32,
+    pub(crate) from: u32,
     /// Interface the frames went to: `xdp_devmap_xmit` only.
-    pub to: u32,
+    pub(crate) to: u32,
     /// The errno, negative, or 0.
-    pub err: i32,
+    pub(crate) err: i32,
     /// Devmap id and key: `xdp_redirect_err` only.
-    pub map: u32,
+    pub(crate) map: u32,
     /// Key in the devmap.
-    pub slot: u32,
+    pub(crate) slot: u32,
     /// Frames of a bulk: `xdp_devmap_xmit` only.
-    pub sent: i32,
+    pub(crate) sent: i32,
     /// Frames of a bulk that were lost.
-    pub drops: i32,
+    pub(crate) drops: i32,
     /// The program's answer: `xdp_exception` only.
-    pub action: u32,
+    pub(crate) action: u32,
 }
 
 impl Event {
     /// `xdp:xdp_redirect_err`
-    pub const REDIRECT_ERR: u32 = 0;
+    pub(crate) const REDIRECT_ERR: u32 = 0;
     /// `xdp:xdp_devmap_xmit`
-    pub const DEVMAP_XMIT: u32 = 1;
+    pub(crate) const DEVMAP_XMIT: u32 = 1;
     /// `xdp:xdp_exception`
-    pub const EXCEPTION: u32 = 2;
+    pub(crate) const EXCEPTION: u32 = 2;
 }
 
 const _: () = {
