@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use xdp_lab::{Lab, Process, Signal};
+use xdp_lab::{Finished, Lab, Process, Signal};
 
 use crate::{Manifests, Status};
 
@@ -20,6 +20,8 @@ pub struct Agent<'a> {
     lab: &'a Lab,
     nics: Vec<String>,
     manifests: PathBuf,
+    pin_dir: PathBuf,
+    under: Vec<String>,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -32,6 +34,8 @@ impl<'a> Agent<'a> {
             lab,
             nics: vec!["nic*".to_owned()],
             manifests: manifests.folder().to_owned(),
+            pin_dir: lab.pin_dir(),
+            under: Vec::new(),
             log,
             process: None,
         }
@@ -41,6 +45,34 @@ impl<'a> Agent<'a> {
     #[must_use]
     pub fn nics(mut self, globs: &[&str]) -> Self {
         self.nics = globs.iter().map(|&glob| glob.to_owned()).collect();
+        self
+    }
+
+    /// Another folder of manifests.
+    #[must_use]
+    pub fn manifests(self, folder: &Path) -> Self {
+        let manifests = folder.to_owned();
+        Self { manifests, ..self }
+    }
+
+    /// Another pin directory.
+    #[must_use]
+    pub fn pin_dir(self, pin_dir: &Path) -> Self {
+        let pin_dir = pin_dir.to_owned();
+        Self { pin_dir, ..self }
+    }
+
+    /// Run by another program, such as `setpriv`: its command line, to which the agent's is appended.
+    #[must_use]
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.under = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Another file for the log: two agents of one lab.
+    #[must_use]
+    pub fn log_to(mut self, name: &str) -> Self {
+        self.log = self.lab.dir().join(name);
         self
     }
 
@@ -86,6 +118,18 @@ impl<'a> Agent<'a> {
         Ok(ended.map(|status| format!("{status}: {}", self.log())))
     }
 
+    /// Any command line, with the pin directory in the environment.
+    pub fn call(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .env("XDP_AGENT_PIN_DIR", &self.pin_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ok(self.lab.node().spawn(command)?.finish(PATIENCE)?)
+    }
+
     /// All it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -126,9 +170,17 @@ impl<'a> Agent<'a> {
                         self.log()
                     )
                 }
-                _ => {}
+                // Every look is a process.
+                _ => std::thread::sleep(Duration::from_millis(10)),
             }
         }
+    }
+
+    /// Waits until `run` has ended by itself, and returns its exit code and all it has logged.
+    pub fn wait_for_end(&mut self) -> anyhow::Result<(Option<i32>, String)> {
+        let process = self.process.take().context("the agent was not started")?;
+        let status = process.wait(PATIENCE)?;
+        Ok((status.code(), self.log()))
     }
 
     /// How a user would call it: with `nsenter`, to explore a lab that stays.
@@ -137,16 +189,23 @@ impl<'a> Agent<'a> {
             "nsenter --net={} {} {command} --pin-dir {}",
             self.lab.node().path().display(),
             binary().display(),
-            self.lab.pin_dir().display()
+            self.pin_dir.display()
         )
     }
 
     fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match self.under.split_first() {
+            None => Command::new(binary()),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary());
+                command
+            }
+        };
         command
             .arg(name)
             .arg("--pin-dir")
-            .arg(self.lab.pin_dir())
+            .arg(&self.pin_dir)
             .stdin(Stdio::null())
             .env("NO_COLOR", "1");
         command

@@ -1,1 +1,222 @@
-//! To be filled.
+//! What users get wrong: named with object, field, value and remedy, while all else stays in force.
+
+mod machine;
+
+use xdp_e2e::Agent;
+use xdp_lab::{Pod, Style};
+
+use crate::world::{PLAYERS, World, at, only_mark, policy};
+
+const GAME: &str = "podSelector: {matchLabels: {app: game}}";
+
+fn world() -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    world.policy("players", &[PLAYERS]);
+    (world, pod)
+}
+
+/// Waits for the problem and checks that status and log have all these words, and a remedy.
+#[track_caller]
+fn told(agent: &Agent<'_>, object: &str, reason: &str, words: &[&str]) {
+    let status = agent.wait_for(&format!("{reason} of {object} is shown"), |status| {
+        status.problem(object, reason).is_some()
+    });
+    let problem = status.problem(object, reason).unwrap();
+    let message = problem["message"].as_str().unwrap();
+    let remedy = problem["remedy"].as_str().unwrap();
+    assert!(!remedy.is_empty(), "{problem}");
+    let log = agent.log();
+    for word in words {
+        assert!(message.contains(word), "`{word}` is missing: {message}");
+        let in_log = |line: &str| line.contains(reason) && line.contains(word) && line.contains(object);
+        assert!(log.lines().any(in_log), "`{word}` is missing in the log:\n{log}");
+    }
+}
+
+/// The policy as it was given last is in force.
+#[track_caller]
+fn in_force(world: &World, pod: &Pod, mark: u32) {
+    only_mark(&world.deliver(pod, at(pod.v4(), 7777), 20), mark, 20);
+}
+
+fn rule(fields: &str) -> String {
+    policy(
+        "players",
+        GAME,
+        &[&format!(
+            "{{name: players, action: Redirect, mark: 13, {fields}}}"
+        )],
+    )
+}
+
+/// The last good policy marks 42, what is wrong would mark 13, and the mended one marks 43.
+#[track_caller]
+fn is_refused_and_changes_nothing(text: &str, object: &str, reason: &str, words: &[&str]) {
+    let (world, pod) = world();
+    let other = world.pod("other", "other", Style::Ptp, 6);
+    let agent = world.start(&["server"]);
+    in_force(&world, &pod, 42);
+
+    world.manifests.write("policy-players.yaml", text).unwrap();
+    told(&agent, object, reason, words);
+    in_force(&world, &pod, 42);
+
+    // The rest goes on.
+    let selector = "podSelector: {matchLabels: {app: other}}";
+    world.policy_with("others", selector, &["{name: others, action: Redirect, mark: 7}"]);
+    agent.wait_for("the other policy is in force", |status| status.ready("other"));
+    in_force(&world, &other, 7);
+    in_force(&world, &pod, 42);
+
+    world.policy("players", &[&PLAYERS.replace("42", "43")]);
+    agent.wait_for("the problem is gone", |status| {
+        status.problem(object, reason).is_none()
+    });
+    in_force(&world, &pod, 43);
+}
+
+const PLAYERS_POLICY: &str = "XdpPolicy games/players";
+const FILE: &str = "policy-players.yaml:7";
+
+#[test]
+fn an_unknown_field() {
+    let field = "spec.ingress[0].rateLimit";
+    is_refused_and_changes_nothing(
+        &rule("rateLimit: {}"),
+        PLAYERS_POLICY,
+        "UnknownField",
+        &[FILE, field],
+    );
+}
+
+#[test]
+fn a_network_with_host_bits() {
+    let text = rule("from: [{ipBlock: {cidr: 10.1.0.1/24}}]");
+    let words = [FILE, "spec.ingress[0].from[0].ipBlock.cidr", "10.1.0.1/24"];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "HostBits", &words);
+}
+
+#[test]
+fn a_prefix_that_is_too_long() {
+    let text = rule("from: [{ipBlock: {cidr: 10.1.0.0/33}}]");
+    let words = [FILE, "spec.ingress[0].from[0].ipBlock.cidr", "10.1.0.0/33"];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "PrefixTooLong", &words);
+}
+
+#[test]
+fn an_except_of_another_address_family() {
+    let text = rule("from: [{ipBlock: {cidr: 10.1.0.0/16, except: ['fd01::/64']}}]");
+    let words = [
+        FILE,
+        "spec.ingress[0].from[0].ipBlock.except[0]",
+        "fd01::/64",
+        "10.1.0.0/16",
+    ];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "MixedFamilies", &words);
+}
+
+#[test]
+fn a_range_of_ports_that_ends_before_it_begins() {
+    let text = rule("ports: [{protocol: UDP, port: 7777, endPort: 7776}]");
+    let words = [FILE, "spec.ingress[0].ports[0].endPort", "7776", "7777"];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "EndBeforePort", &words);
+}
+
+#[test]
+fn two_rules_of_the_same_name() {
+    let twice = "{name: twice, action: Drop}";
+    let text = policy("players", GAME, &[twice, twice]);
+    let words = ["policy-players.yaml:8", "spec.ingress[1].name", "twice"];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "DuplicateRule", &words);
+}
+
+#[test]
+fn more_rules_than_a_pod_has_room_for() {
+    let rules: Vec<String> = (0..65).map(|n| format!("{{name: r{n}, action: Drop}}")).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let text = policy("players", GAME, &rules);
+    let words = ["policy-players.yaml:", "spec.ingress", "65", "MAX_ENTRIES", "64"];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "TooManyEntries", &words);
+}
+
+#[test]
+fn text_that_is_no_yaml() {
+    let text = policy("players", GAME, &["{name: players, action: [Drop}"]);
+    is_refused_and_changes_nothing(&text, "policy-players.yaml", "BadYaml", &["policy-players.yaml:"]);
+}
+
+#[test]
+fn an_unknown_kind() {
+    let text = rule("").replace("XdpPolicy", "NetworkPolicy");
+    let words = ["policy-players.yaml:2", "kind", "NetworkPolicy"];
+    is_refused_and_changes_nothing(&text, "NetworkPolicy games/players", "UnknownKind", &words);
+}
+
+#[test]
+fn policies_that_are_too_much_together_the_later_is_refused_whole() {
+    let (world, pod) = world();
+    let many: Vec<String> = (0..64)
+        .map(|n| format!("{{name: m{n}, action: Redirect, mark: 13}}"))
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    world.policy_with("many", &format!("{GAME}\npriority: 900"), &many);
+    let agent = world.start(&["server"]);
+    let words = ["MAX_ENTRIES is 64", "games/server has 1", "takes 64 more"];
+    told(&agent, "XdpPolicy games/many", "MAX_ENTRIES", &words);
+    in_force(&world, &pod, 42);
+    only_mark(&world.deliver(&pod, at(pod.v4(), 7778), 20), 0, 20);
+
+    world.manifests.remove("policy-players.yaml").unwrap();
+    agent.wait_for("there is room", |status| {
+        status.problem("XdpPolicy games/many", "MAX_ENTRIES").is_none() && status.ready("server")
+    });
+    in_force(&world, &pod, 13);
+}
+
+#[test]
+fn a_pod_without_an_address() {
+    let (world, pod) = world();
+    let text = "apiVersion: v1
+kind: Pod
+metadata: {namespace: games, name: pending, uid: a, labels: {app: game}}
+";
+    world.manifests.write("pending.yaml", text).unwrap();
+    let agent = world.start(&["server"]);
+    told(&agent, "Pod games/pending", "NoAddress", &[]);
+    in_force(&world, &pod, 42);
+}
+
+#[test]
+fn a_pod_whose_address_no_interface_has() {
+    let (world, pod) = world();
+    let text = "apiVersion: v1
+kind: Pod
+metadata: {namespace: games, name: elsewhere, uid: a, labels: {app: game}}
+status: {podIP: 10.9.9.9}
+";
+    world.manifests.write("elsewhere.yaml", text).unwrap();
+    let agent = world.start(&["server"]);
+    told(&agent, "Pod games/elsewhere", "NoInterface", &["10.9.9.9"]);
+    in_force(&world, &pod, 42);
+}
+
+#[test]
+fn an_agent_that_starts_with_a_broken_file_has_all_others_in_force() {
+    let (world, pod) = world();
+    world
+        .manifests
+        .write(
+            "broken.yaml",
+            &rule("rateLimit: {}").replace("name: players}", "name: broken}"),
+        )
+        .unwrap();
+    let agent = world.start(&["server"]);
+    told(
+        &agent,
+        "XdpPolicy games/broken",
+        "UnknownField",
+        &["broken.yaml:7", "rateLimit"],
+    );
+    in_force(&world, &pod, 42);
+}

@@ -1,1 +1,125 @@
-//! To be filled.
+//! Pods that cannot take redirects for a while, and pods and policies that change.
+
+mod changes;
+
+use xdp_e2e::{Agent, Status};
+use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
+
+use crate::world::{PATIENCE, PLAYERS, World, at, counts, only_mark};
+
+fn world(style: Style) -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod("server", "game", style, 5);
+    world.policy("players", &[PLAYERS]);
+    (world, pod)
+}
+
+/// Waits until the pod's state has this reason, and is a problem with the interface's name and a remedy.
+#[track_caller]
+fn not_ready(agent: &Agent<'_>, reason: &str, interface: &str) -> Status {
+    let status = agent.wait_for(&format!("the pod is not ready: {reason}"), |status| {
+        status
+            .pod("server")
+            .is_some_and(|pod| pod["readiness"]["reason"] == reason)
+    });
+    let message = status.pod("server").unwrap()["readiness"]["message"].to_string();
+    assert!(message.contains(interface), "{message}");
+    let status = agent.wait_for("it is a problem", |status| {
+        status.problem("Pod games/server", reason).is_some()
+    });
+    let problem = status.problem("Pod games/server", reason).unwrap();
+    assert!(problem["message"].to_string().contains(interface), "{problem}");
+    assert!(!problem["remedy"].as_str().unwrap().is_empty(), "{problem}");
+    status
+}
+
+#[track_caller]
+fn ready_again(world: &World, agent: &Agent<'_>, pod: &Pod) {
+    agent.wait_for("the pod is ready again", |status| {
+        status.ready("server") && status.problem("Pod games/server", "LinkDown").is_none()
+    });
+    only_mark(&world.deliver(pod, at(pod.v4(), 7777), 100), 42, 100);
+    only_mark(&world.deliver(pod, at(pod.v6(), 7777), 100), 42, 100);
+}
+
+#[track_caller]
+fn falls_back_while_down(world: &World, agent: &Agent<'_>, pod: &Pod) {
+    let to = at(pod.v4(), 7777);
+    let before = counts(&agent.status().unwrap(), "players");
+    UdpSender::new(&world.client, to).unwrap().send(50).unwrap();
+    let status = agent.wait_for("packets fall back", |status| {
+        counts(status, "players")[5] == before[5] + 50
+    });
+    assert_eq!(counts(&status, "players")[0], before[0], "none is redirected");
+    assert_eq!(status.json()["fallbacks"]["NotReady"], before[5] + 50);
+}
+
+#[test]
+fn while_the_pods_interface_is_down_its_rules_fall_back_and_the_status_says_so() {
+    let (world, pod) = world(Style::Ptp);
+    let agent = world.start(&["server"]);
+    pod.set_up(false).unwrap();
+    not_ready(&agent, "LinkDown", "eth0");
+    falls_back_while_down(&world, &agent, &pod);
+    pod.set_up(true).unwrap();
+    ready_again(&world, &agent, &pod);
+}
+
+#[test]
+fn while_the_hosts_end_is_down_its_rules_fall_back_and_the_status_says_so() {
+    let (world, pod) = world(Style::Bridge);
+    let agent = world.start(&["server"]);
+    pod.set_host_up(false).unwrap();
+    not_ready(&agent, "LinkDown", &pod.host_interface);
+    falls_back_while_down(&world, &agent, &pod);
+    pod.set_host_up(true).unwrap();
+    ready_again(&world, &agent, &pod);
+}
+
+#[test]
+fn a_drop_rule_holds_while_the_pod_cannot_take_redirects() {
+    let (world, pod) = world(Style::Ptp);
+    world.policy("players", &[PLAYERS, "{name: rest, action: Drop}"]);
+    let agent = world.start(&["server"]);
+    pod.set_up(false).unwrap();
+    not_ready(&agent, "LinkDown", "eth0");
+    UdpSender::new(&world.client, at(pod.v4(), 9))
+        .unwrap()
+        .send(50)
+        .unwrap();
+    agent.wait_for("they are dropped", |status| {
+        status.packets("rest", "dropped") == 50
+    });
+}
+
+/// Until the agent has switched it on again, redirected packets are lost; the reader and the tracepoints say how many.
+#[test]
+fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
+    let (world, pod) = world(Style::Ptp);
+    let agent = world.start(&["server"]);
+    let to = at(pod.v4(), 7777);
+    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let mut sender = UdpSender::new(&world.client, to).unwrap();
+    for _ in 0..5 {
+        pod.set_gro(false).unwrap();
+        sender.send_paced(400, 4000).unwrap();
+        xdp_lab::wait_until("GRO is on again", PATIENCE, || pod.gro().unwrap()).unwrap();
+    }
+    let sent = sender.sent();
+    agent.wait_for("every packet is accounted for", |status| {
+        let received = receiver.received();
+        let [redirected, delivered, _, _, _, fell_back] = counts(status, "players");
+        let failed: u64 = status
+            .failures("server")
+            .iter()
+            .map(|(_, _, packets)| packets)
+            .sum();
+        redirected + fell_back == sent
+            && delivered + failed == redirected
+            && received.packets == delivered + fell_back
+    });
+    agent.wait_for("the pod is ready", |status| status.ready("server"));
+    receiver.reset();
+    sender.send(100).unwrap();
+    only_mark(&receiver.wait_for(100, PATIENCE).unwrap(), 42, 100);
+}

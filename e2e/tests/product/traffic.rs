@@ -1,5 +1,10 @@
 //! Real packets through the data path: what arrives, with which mark, and who counted it.
 
+mod matching;
+mod paths;
+mod raw;
+mod tcp;
+
 use std::net::IpAddr;
 
 use xdp_lab::{Received, Style, UdpReceiver, UdpSender};

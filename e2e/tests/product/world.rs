@@ -63,6 +63,12 @@ impl World {
     #[track_caller]
     pub(crate) fn deliver(&self, pod: &Pod, to: SocketAddr, packets: u64) -> Received {
         let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        self.deliver_to(&receiver, to, packets)
+    }
+
+    /// The same to a receiver that has got nothing so far.
+    #[track_caller]
+    pub(crate) fn deliver_to(&self, receiver: &UdpReceiver, to: SocketAddr, packets: u64) -> Received {
         let mut sender = UdpSender::new(&self.client, to).unwrap();
         sender.send(packets).unwrap();
         let received = receiver.wait_for(packets, PATIENCE);

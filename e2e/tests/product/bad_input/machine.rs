@@ -1,0 +1,158 @@
+//! Machines and command lines with which the agent cannot work.
+
+use xdp_e2e::Agent;
+use xdp_lab::{NicSpec, Style, UdpReceiver, UdpSender};
+
+use super::{in_force, told, world};
+use crate::world::{PATIENCE, PLAYERS, World, at, only_mark};
+
+/// Starts it, waits for its end and checks its last words.
+#[track_caller]
+fn ends(mut agent: Agent<'_>, words: &[&str]) {
+    agent.start().unwrap();
+    let (code, log) = agent.wait_for_end().unwrap();
+    assert_eq!(code, Some(1), "{log}");
+    for word in words {
+        assert!(log.contains(word), "`{word}` is missing: {log}");
+    }
+}
+
+#[test]
+fn a_missing_manifests_folder_ends_the_agent_with_what_to_do() {
+    let world = World::new();
+    let missing = world.lab.dir().join("missing");
+    let agent = Agent::new(&world.lab, &world.manifests).manifests(&missing);
+    ends(
+        agent,
+        &[
+            &missing.display().to_string(),
+            "No such file",
+            "create it",
+            "--manifests",
+        ],
+    );
+}
+
+#[test]
+fn missing_capabilities_end_the_agent_by_name() {
+    let world = World::new();
+    let agent = Agent::new(&world.lab, &world.manifests).under(&["setpriv", "--bounding-set=-all"]);
+    ends(
+        agent,
+        &[
+            "no permission",
+            "CAP_BPF",
+            "CAP_NET_ADMIN",
+            "CAP_PERFMON",
+            "run the agent as root",
+        ],
+    );
+    let agent = Agent::new(&world.lab, &world.manifests)
+        .log_to("second.log")
+        .under(&["setpriv", "--bounding-set=-perfmon"]);
+    ends(agent, &["no permission: CAP_PERFMON missing"]);
+}
+
+#[test]
+fn a_pin_directory_that_is_not_on_a_bpffs_ends_the_agent_with_the_command_that_helps() {
+    let world = World::new();
+    let plain = world.lab.dir().join("plain");
+    let agent = Agent::new(&world.lab, &world.manifests).pin_dir(&plain);
+    ends(agent, &["no bpf file system", "mount -t bpf bpf /sys/fs/bpf"]);
+    assert!(!plain.exists());
+}
+
+#[test]
+fn a_second_agent_ends_and_leaves_the_first_alone() {
+    let (world, pod) = world();
+    let agent = world.start(&["server"]);
+    let id = agent.status().unwrap().program_id("nic0");
+    let second = Agent::new(&world.lab, &world.manifests).log_to("second.log");
+    ends(second, &["another agent works in", "--pin-dir"]);
+    assert_eq!(agent.ended().unwrap(), None);
+    assert_eq!(agent.status().unwrap().program_id("nic0"), id);
+    in_force(&world, &pod, 42);
+    world.policy("players", &[&PLAYERS.replace("42", "43")]);
+    let receiver = UdpReceiver::bind(&pod.ns, at(pod.v4(), 7777)).unwrap();
+    let mut sender = UdpSender::new(&world.client, at(pod.v4(), 7777)).unwrap();
+    xdp_lab::wait_until("the first still works", PATIENCE, || {
+        sender.send_one().unwrap();
+        receiver.received().marks.contains_key(&43)
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_bad_command_line_is_explained() {
+    let world = World::new();
+    let agent = Agent::new(&world.lab, &world.manifests);
+    for (arguments, words) in [
+        (&["run"][..], ["--manifests", "--nic"]),
+        (&["run", "--manifests", "/", "--nci", "nic0"], ["--nci", "--nic"]),
+        (&["fly"], ["fly", "help"]),
+        (&["status", "-o", "yaml"], ["yaml", "json"]),
+    ] {
+        let finished = agent.call(arguments).unwrap();
+        assert_eq!(finished.status.code(), Some(2), "{finished:?}");
+        for word in words {
+            assert!(
+                finished.stderr.contains(word),
+                "`{word}` is missing: {}",
+                finished.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn status_and_uninstall_say_so_when_nothing_is_installed() {
+    let world = World::new();
+    let agent = Agent::new(&world.lab, &world.manifests);
+    for command in ["status", "uninstall"] {
+        let finished = agent.call(&[command]).unwrap();
+        let pin_dir = world.lab.pin_dir().display().to_string();
+        let text = finished.stdout + &finished.stderr;
+        assert!(text.contains(&pin_dir), "{command}: {text}");
+    }
+}
+
+#[test]
+fn a_nic_that_does_not_exist_is_a_problem_until_it_appears() {
+    let (world, pod) = world();
+    let mut agent = Agent::new(&world.lab, &world.manifests).nics(&["nic*", "late0"]);
+    agent.start().unwrap();
+    agent.wait_for("the rest is in force", |status| {
+        status.nic_mode("nic0") == Some("native") && status.ready("server")
+    });
+    told(&agent, "NICs", "NoSuchNic", &["late0"]);
+    in_force(&world, &pod, 42);
+
+    let late = world.lab.namespace("late").unwrap();
+    world.lab.nic(NicSpec::new("late0", &late)).unwrap();
+    agent.wait_for("it is attached", |status| {
+        status.nic_mode("late0") == Some("native") && status.problem("NICs", "NoSuchNic").is_none()
+    });
+    let to = at(pod.v4(), 7777);
+    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    UdpSender::new(&late, to).unwrap().send(20).unwrap();
+    only_mark(&receiver.wait_for(20, PATIENCE).unwrap(), 42, 20);
+}
+
+#[test]
+fn a_manifests_folder_that_vanishes_changes_nothing() {
+    let (world, pod) = world();
+    let agent = world.start(&["server"]);
+    let moved = world.lab.dir().join("moved");
+    std::fs::rename(world.manifests.folder(), &moved).unwrap();
+    world
+        .lab
+        .pod(&crate::world::spec("wakes-the-agent", Style::Ptp, 7))
+        .unwrap();
+    told(
+        &agent,
+        "folder",
+        "ManifestsUnreadable",
+        &["the last state stays in force"],
+    );
+    in_force(&world, &pod, 42);
+}

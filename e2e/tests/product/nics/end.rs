@@ -1,0 +1,68 @@
+//! What stays when the agent ends, and what goes when it is uninstalled.
+
+use std::process::{Command, Stdio};
+
+use xdp_lab::Pod;
+
+use super::{NATIVE, marks, world, xdp};
+use crate::world::{PATIENCE, expect_counts};
+
+#[test]
+fn a_stopped_agent_leaves_everything_in_force_and_the_status_readable() {
+    let (world, pod) = world();
+    let mut agent = world.start(&["server"]);
+    let before = agent.status().unwrap();
+    assert!(before.running());
+    agent.stop().unwrap();
+    let after = agent.status().unwrap();
+    assert!(!after.running());
+    assert_eq!(before.json()["nics"], after.json()["nics"]);
+    assert!(after.ready("server"));
+    assert_eq!(
+        xdp(&world, "nic0"),
+        Some((NATIVE, before.program_id("nic0").unwrap()))
+    );
+    marks(&world, &pod, 42);
+    expect_counts(&agent, "players", [20, 20, 0, 0, 0, 0]);
+}
+
+fn uninstalling_leaves_nothing_behind(had_gro: bool) {
+    let (world, pod) = world();
+    pod.set_gro(had_gro).unwrap();
+    let mut agent = world.start(&["server"]);
+    assert!(pod.gro().unwrap());
+    marks(&world, &pod, 42);
+    let refused = agent.uninstall().unwrap_err().to_string();
+    assert!(
+        refused.contains("another agent works in") || refused.contains("stop"),
+        "{refused}"
+    );
+    agent.stop().unwrap();
+    agent.uninstall().unwrap();
+
+    assert_eq!(xdp(&world, "nic0"), None);
+    assert!(!world.lab.pin_dir().exists(), "the pin directory is gone");
+    assert_eq!(pod.gro().unwrap(), had_gro, "GRO is as it was");
+    assert_eq!(programs_in(&pod), "", "the reader is gone");
+    marks(&world, &pod, 0);
+}
+
+#[test]
+fn uninstalling_leaves_nothing_behind_and_gro_on_where_it_was_on() {
+    uninstalling_leaves_nothing_behind(true);
+}
+
+#[test]
+fn uninstalling_leaves_nothing_behind_and_gro_off_where_it_was_off() {
+    uninstalling_leaves_nothing_behind(false);
+}
+
+/// What `bpftool net` shows for the pod's interface.
+fn programs_in(pod: &Pod) -> String {
+    let mut command = Command::new("bpftool");
+    command.args(["net", "show", "dev", "eth0"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let finished = pod.ns.spawn(command).unwrap().finish(PATIENCE).unwrap();
+    let lines = finished.stdout.lines().filter(|line| line.contains("eth0"));
+    lines.collect::<Vec<_>>().join("\n")
+}

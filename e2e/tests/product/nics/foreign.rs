@@ -1,0 +1,81 @@
+//! Somebody else's programs.
+
+use aya::programs::{Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use xdp_e2e::Status;
+use xdp_lab::NicSpec;
+
+use super::{NATIVE, marks, nic_problem, start, world, xdp};
+use crate::world::World;
+
+/// Somebody else's program, on the NIC as long as this lives.
+struct Foreign {
+    _ebpf: Ebpf,
+    id: u64,
+}
+
+impl Foreign {
+    fn attach(world: &World, name: &str, mode: XdpMode) -> Self {
+        let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-facts-ebpf"));
+        let mut ebpf = EbpfLoader::new().load(object).unwrap();
+        let program: &mut Xdp = ebpf.program_mut("act").unwrap().try_into().unwrap();
+        program.load().unwrap();
+        let node = world.lab.node();
+        node.run(|| program.attach(name, mode).unwrap()).unwrap();
+        let id = program.info().unwrap().id().into();
+        Self { _ebpf: ebpf, id }
+    }
+}
+
+fn a_foreign_program_stays(mode: XdpMode) {
+    let (world, pod) = world();
+    let foreign = Foreign::attach(&world, "nic0", mode);
+    let shown = xdp(&world, "nic0");
+    assert_eq!(shown.map(|(_, id)| id), Some(foreign.id));
+    let mut agent = start(&world, &["nic0"]);
+    let status = nic_problem(
+        &agent,
+        "nic0",
+        "ForeignProgram",
+        &["nic0", &foreign.id.to_string()],
+    );
+    assert_eq!(status.nic_mode("nic0"), Some("foreign"));
+    assert_eq!(status.program_id("nic0"), Some(foreign.id));
+    marks(&world, &pod, 0);
+    // Neither a second look nor a new start nor the end changes it.
+    agent.stop().unwrap();
+    agent.start().unwrap();
+    agent.wait_for("the second one runs", Status::running);
+    nic_problem(&agent, "nic0", "ForeignProgram", &[]);
+    assert_eq!(xdp(&world, "nic0"), shown);
+
+    drop(foreign);
+    agent.wait_for("ours is attached by itself", |status| {
+        status.nic_mode("nic0") == Some("native") && status.problem("NIC nic0", "ForeignProgram").is_none()
+    });
+    marks(&world, &pod, 42);
+}
+
+#[test]
+fn a_foreign_native_program_stays_and_when_it_goes_ours_is_attached_by_itself() {
+    a_foreign_program_stays(XdpMode::Driver);
+}
+
+#[test]
+fn a_foreign_generic_program_stays_and_when_it_goes_ours_is_attached_by_itself() {
+    a_foreign_program_stays(XdpMode::Skb);
+}
+
+#[test]
+fn uninstalling_leaves_a_foreign_program_alone() {
+    let (world, _pod) = world();
+    let second = world.lab.namespace("second").unwrap();
+    world.lab.nic(NicSpec::new("nic1", &second)).unwrap();
+    let foreign = Foreign::attach(&world, "nic1", XdpMode::Driver);
+    let mut agent = world.start(&["server"]);
+    nic_problem(&agent, "nic1", "ForeignProgram", &[]);
+    agent.stop().unwrap();
+    agent.uninstall().unwrap();
+    assert_eq!(xdp(&world, "nic1"), Some((NATIVE, foreign.id)));
+    assert_eq!(xdp(&world, "nic0"), None);
+}

@@ -1,0 +1,154 @@
+//! Pods and policies come, change and go under traffic.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use ipnet::{IpNet, Ipv4Net};
+use xdp_lab::{Style, UdpReceiver, UdpSender};
+
+use super::world;
+use crate::world::{PATIENCE, PLAYERS, at, expect_counts, only_mark};
+
+#[test]
+fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_packet() {
+    let (world, mut pod) = world(Style::Ptp);
+    let other = world.pod("other", "game", Style::Ptp, 6);
+    let agent = world.start(&["server", "other"]);
+    let to = at(pod.v4(), 7777);
+    let receiver = UdpReceiver::bind(&pod.ns, "0.0.0.0:7777".parse().unwrap()).unwrap();
+    let wrong = UdpReceiver::bind(&other.ns, "0.0.0.0:7777".parse().unwrap()).unwrap();
+    let before = agent.status().unwrap().pod("server").unwrap().clone();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sender = UdpSender::new(&world.client, to).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                // While the pod has no pair there is no way to it.
+                let _ = sender.send_one();
+                thread::sleep(std::time::Duration::from_micros(200));
+            }
+        });
+        let _stop = Stop(&stop);
+        receiver.wait_for(100, PATIENCE).unwrap();
+        pod.delete_veth().unwrap();
+        agent.wait_for("the pod is gone", |status| !status.in_force("server"));
+        pod.make_veth().unwrap();
+        agent.wait_for("the pod is ready again", |status| status.ready("server"));
+        receiver.reset();
+        receiver.wait_for(100, PATIENCE).unwrap();
+    });
+    assert!(receiver.received().marks.contains_key(&42));
+    assert_eq!(wrong.received().packets, 0);
+    let after = agent.status().unwrap().pod("server").unwrap().clone();
+    for field in ["ifindex", "mac"] {
+        assert_ne!(before[field], after[field], "{field}");
+    }
+    receiver.reset();
+    only_mark(&world.deliver_to(&receiver, to, 100), 42, 100);
+}
+
+/// A thread that sends must end when the test fails, or the failure is never seen.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_pod_that_changes_its_address_takes_its_rules_along() {
+    let (world, mut pod) = world(Style::Ptp);
+    let agent = world.start(&["server"]);
+    only_mark(&world.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
+    let new = Ipv4Net::new_assert([10, 2, 9, 9].into(), 32);
+    pod.set_addresses(&[IpNet::from(new)]).unwrap();
+    world.manifests.write_pod("server", "game", &pod).unwrap();
+    agent.wait_for("the new address alone leads to it", |status| {
+        status
+            .pod("server")
+            .is_some_and(|pod| pod["addresses"] == serde_json::json!(["10.2.9.9"]))
+    });
+    only_mark(&world.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
+
+    // Who has the old address now is no target.
+    let heir = world.lab.pod(&crate::world::spec("heir", Style::Ptp, 5)).unwrap();
+    only_mark(&world.deliver(&heir, at(heir.v4(), 7777), 50), 0, 50);
+    expect_counts(&agent, "players", [100, 100, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_pod_meets_rules_exactly_while_its_manifest_is_there_and_selected() {
+    let (world, pod) = world(Style::Bridge);
+    let agent = world.start(&["server"]);
+    let to = at(pod.v4(), 7777);
+    only_mark(&world.deliver(&pod, to, 50), 42, 50);
+
+    world.manifests.remove("server.yaml").unwrap();
+    agent.wait_for("the pod is gone", |status| status.pod("server").is_none());
+    only_mark(&world.deliver(&pod, to, 50), 0, 50);
+
+    world.manifests.write_pod("server", "game", &pod).unwrap();
+    agent.wait_for("the pod is back", |status| status.ready("server"));
+    only_mark(&world.deliver(&pod, to, 50), 42, 50);
+
+    world.manifests.write_pod("server", "web", &pod).unwrap();
+    agent.wait_for("it is not selected any more", |status| {
+        status.pod("server").is_none()
+    });
+    only_mark(&world.deliver(&pod, to, 50), 0, 50);
+    expect_counts(&agent, "players", [100, 100, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_policy_changes_under_traffic_without_a_lost_packet() {
+    let (world, pod) = world(Style::Ptp);
+    let agent = world.start(&["server"]);
+    let to = at(pod.v4(), 7777);
+    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let sent = thread::scope(|scope| {
+        let traffic = scope.spawn(|| {
+            let mut sender = UdpSender::new(&world.client, to).unwrap();
+            sender.send_paced(10_000, 8000).unwrap();
+            (sender.stream(), sender.sent())
+        });
+        for mark in (43..53).chain([1000]) {
+            world.policy("players", &[&PLAYERS.replace("42", &mark.to_string())]);
+            xdp_lab::wait_until("the new mark arrives", PATIENCE, || {
+                receiver.received().marks.contains_key(&mark) || traffic.is_finished()
+            })
+            .unwrap();
+        }
+        traffic.join().unwrap()
+    });
+    let received = receiver.wait_for(sent.1, PATIENCE).unwrap();
+    let stream = &received.streams[&sent.0];
+    assert_eq!((stream.lost(sent.1), stream.duplicates), (0, 0));
+    assert!(
+        received
+            .marks
+            .keys()
+            .all(|mark| (42..53).contains(mark) || *mark == 1000),
+        "{:?}",
+        received.marks
+    );
+    assert!(received.marks.len() > 3, "{:?}", received.marks);
+    expect_counts(&agent, "players", [10_000, 10_000, 0, 0, 0, 0]);
+    receiver.reset();
+    only_mark(&world.deliver_to(&receiver, to, 50), 1000, 50);
+}
+
+#[test]
+fn a_policy_that_is_removed_leaves_packets_alone() {
+    let (world, pod) = world(Style::Ptp);
+    let agent = world.start(&["server"]);
+    let to = at(pod.v4(), 7777);
+    only_mark(&world.deliver(&pod, to, 50), 42, 50);
+    world.manifests.remove("policy-players.yaml").unwrap();
+    let status = agent.wait_for("the policy is gone", |status| status.pod("server").is_none());
+    only_mark(&world.deliver(&pod, to, 50), 0, 50);
+    agent.wait_for("its counters are gone", |status| {
+        status.json()["rules"] == serde_json::json!([])
+    });
+    assert_eq!(status.nic_mode("nic0"), Some("native"));
+}

@@ -1,0 +1,222 @@
+//! Frames that no ordinary socket sends.
+
+use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
+use xdp_lab::{Pod, RawSocket, Style, UdpReceiver};
+
+use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts, only_mark};
+
+fn world() -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    (world, pod)
+}
+
+fn v4(ip: std::net::IpAddr) -> [u8; 4] {
+    match ip {
+        std::net::IpAddr::V4(ip) => ip.octets(),
+        std::net::IpAddr::V6(ip) => panic!("{ip}"),
+    }
+}
+
+fn v6(ip: std::net::IpAddr) -> [u8; 16] {
+    match ip {
+        std::net::IpAddr::V4(ip) => panic!("{ip}"),
+        std::net::IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
+fn vlan(tag: u16) -> VlanId {
+    tag.try_into().unwrap()
+}
+
+fn udp(step: PacketBuilderStep<etherparse::IpHeaders>, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    step.udp(4000, 7777).write(&mut frame, payload).unwrap();
+    frame
+}
+
+#[test]
+fn a_tagged_frame_is_redirected_without_its_tags_and_with_its_mark() {
+    let (world, pod) = world();
+    world.policy("players", &[PLAYERS]);
+    let agent = world.start(&["server"]);
+    let (nic, payload) = (&world.nic, b"out of a VLAN");
+    let (from, to) = (v4(nic.client_v4), v4(pod.v4()));
+    let (from6, to6) = (v6(nic.client_v6), v6(pod.v6()));
+    let ethernet = || PacketBuilder::ethernet2(nic.client_mac, nic.mac);
+    let frames = [
+        (
+            18,
+            udp(ethernet().single_vlan(vlan(7)).ipv4(from, to, 64), payload),
+        ),
+        (
+            22,
+            udp(
+                ethernet().double_vlan(vlan(7), vlan(8)).ipv4(from, to, 64),
+                payload,
+            ),
+        ),
+        (
+            18,
+            udp(ethernet().single_vlan(vlan(7)).ipv6(from6, to6, 64), payload),
+        ),
+    ];
+    let receivers = [pod.v4(), pod.v6()].map(|ip| UdpReceiver::bind(&pod.ns, at(ip, 7777)).unwrap());
+    let tap = RawSocket::receiver(&pod.ns, "eth0").unwrap();
+    let wire = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    for (header, frame) in &frames {
+        wire.send(frame).unwrap();
+        let packet = &frame[*header..];
+        let seen = tap.receive(PATIENCE, |seen| seen.ends_with(packet)).unwrap();
+        assert_eq!(seen.len(), 14 + packet.len(), "no tag");
+        assert_eq!(seen[..6], pod.mac);
+        assert_eq!(seen[6..12], nic.client_mac);
+    }
+    only_mark(&receivers[0].wait_for(2, PATIENCE).unwrap(), 42, 2);
+    only_mark(&receivers[1].wait_for(1, PATIENCE).unwrap(), 42, 1);
+    expect_counts(&agent, "players", [3, 3, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_frame_to_a_group_address_is_left_to_the_stack() {
+    let (world, pod) = world();
+    world.policy("players", &[PLAYERS]);
+    let agent = world.start(&["server"]);
+    let nic = &world.nic;
+    let wire = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let ethernet = PacketBuilder::ethernet2(nic.client_mac, [0xff; 6]);
+    let frame = udp(
+        ethernet.ipv4(v4(nic.client_v4), v4(pod.v4()), 64),
+        b"to all of you",
+    );
+    let tap = RawSocket::receiver(world.lab.node(), "nic0").unwrap();
+    wire.send(&frame).unwrap();
+    tap.receive(PATIENCE, |seen| seen == frame).unwrap();
+    let status = expect_counts(&agent, "players", [0, 0, 0, 0, 0, 1]);
+    assert_eq!(status.json()["fallbacks"]["GroupMac"], 1);
+}
+
+#[test]
+fn what_cannot_be_parsed_passes_as_it_is_and_is_counted_by_reason() {
+    let (world, pod) = world();
+    world.policy("players", &["{name: all, action: Drop}"]);
+    let agent = world.start(&[]);
+    agent.wait_for("the rule is in force", |status| status.in_force("server"));
+    let nic = &world.nic;
+    let (from, to) = (v4(nic.client_v4), v4(pod.v4()));
+    let ethernet = || PacketBuilder::ethernet2(nic.client_mac, nic.mac);
+    let good = udp(ethernet().ipv4(from, to, 64), b"never arrives");
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = good.clone();
+        change(&mut frame);
+        frame
+    };
+    let mut mapped = [0; 16];
+    mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 1, 0, 2]);
+    let tags: Vec<u8> = [0x81, 0, 0, 7].repeat(3);
+    let cases = [
+        ("Short", changed(&|frame| frame.truncate(14 + 9))),
+        ("Truncated", changed(&|frame| frame.truncate(14 + 20 + 8 + 5))),
+        ("BadIpHeader", changed(&|frame| frame[14] = 0x55)),
+        ("BadIpHeader", changed(&|frame| frame[14] = 0x44)),
+        (
+            "TooManyTags",
+            changed(&|frame| drop(frame.splice(12..12, tags.clone()))),
+        ),
+        (
+            "NotIp",
+            changed(&|frame| frame[12..14].copy_from_slice(&[0x88, 0xcc])),
+        ),
+        (
+            "V4MappedInV6",
+            udp(ethernet().ipv6(mapped, v6(pod.v6()), 64), b"mapped"),
+        ),
+    ];
+    let wire = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let tap = RawSocket::receiver(world.lab.node(), "nic0").unwrap();
+    for (reason, frame) in &cases {
+        let before = agent.status().unwrap().json()["unparsed"][reason]
+            .as_u64()
+            .unwrap_or(0);
+        wire.send(frame).unwrap();
+        // Of several tags, the kernel takes the outer one off before a packet socket sees the frame.
+        let rest = frame.get(22..).unwrap_or(&frame[14..]);
+        tap.receive(PATIENCE, |seen| seen.ends_with(rest))
+            .unwrap_or_else(|error| panic!("{reason}: {error}"));
+        agent.wait_for(reason, |status| {
+            status.json()["unparsed"][reason].as_u64().unwrap_or(0) > before
+        });
+    }
+    expect_counts(&agent, "all", [0; 6]);
+    wire.send(&good).unwrap();
+    expect_counts(&agent, "all", [0, 0, 0, 1, 0, 0]);
+}
+
+/// Whether the pod answers an echo request.
+fn answers(world: &World, pod: &Pod, is_v6: bool, sequence: u16) -> bool {
+    let nic = &world.nic;
+    let ethernet = PacketBuilder::ethernet2(nic.client_mac, nic.mac);
+    let mut frame = Vec::new();
+    if is_v6 {
+        let ip = ethernet.ipv6(v6(nic.client_v6), v6(pod.v6()), 64);
+        ip.icmpv6_echo_request(77, sequence)
+            .write(&mut frame, b"ping")
+            .unwrap();
+    } else {
+        let ip = ethernet.ipv4(v4(nic.client_v4), v4(pod.v4()), 64);
+        ip.icmpv4_echo_request(77, sequence)
+            .write(&mut frame, b"ping")
+            .unwrap();
+    }
+    let (at, reply) = if is_v6 { (54, 129) } else { (34, 0) };
+    let wire = RawSocket::receiver(&world.client, &nic.wire).unwrap();
+    RawSocket::sender(&world.client, &nic.wire)
+        .unwrap()
+        .send(&frame)
+        .unwrap();
+    let mut rest = vec![0, 77];
+    rest.extend(sequence.to_be_bytes());
+    rest.extend(b"ping");
+    wire.receive(std::time::Duration::from_millis(1000), |seen| {
+        seen.get(at) == Some(&reply) && seen.get(at + 4..at + 12) == Some(&rest[..])
+    })
+    .is_ok()
+}
+
+#[test]
+fn an_echo_request_meets_the_rule_that_names_it_and_no_rule_for_udp() {
+    let (world, pod) = world();
+    let rules = [
+        "{name: udp, ports: [{protocol: UDP}], action: Drop}",
+        "{name: echo, ports: [{protocol: ICMP}], action: Drop}",
+    ];
+    world.policy("players", &rules);
+    let agent = world.start(&[]);
+    agent.wait_for("the rules are in force", |status| status.in_force("server"));
+    assert!(!answers(&world, &pod, false, 1));
+    expect_counts(&agent, "echo", [0, 0, 0, 1, 0, 0]);
+    assert!(answers(&world, &pod, true, 2), "ICMPv6 is another protocol");
+
+    world.policy(
+        "players",
+        &["{name: echo, ports: [{protocol: ICMPv6}], action: Drop}"],
+    );
+    agent.wait_for("the rule for UDP is gone", |status| {
+        !status.json()["rules"].to_string().contains("\"udp\"")
+    });
+    assert!(answers(&world, &pod, false, 3));
+    assert!(!answers(&world, &pod, true, 4));
+}
+
+#[test]
+fn a_redirected_echo_request_is_answered() {
+    let (world, pod) = world();
+    world.policy("players", &["{name: echo, action: Redirect, mark: 42}"]);
+    let agent = world.start(&["server"]);
+    assert!(answers(&world, &pod, false, 1));
+    assert!(answers(&world, &pod, true, 2));
+    agent.wait_for("both were delivered", |status| {
+        status.packets("echo", "redirected") == status.packets("echo", "delivered")
+            && status.packets("echo", "redirected") >= 2
+    });
+}
