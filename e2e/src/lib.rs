@@ -1,6 +1,7 @@
 //! Tests across processes, and the demo: the agent as its users run it, on a lab's node.
 
 mod agent;
+pub mod demo;
 mod manifests;
 mod status;
 

@@ -1,0 +1,63 @@
+//! The demo: a policy, real clients, real pods, and what each of them counted.
+//!
+//! Nothing that it prints is known beforehand: numbers come from the clients, from the kernel (by `xdp-agent status`)
+//! and from the pods, and what should be equal is compared.
+
+mod clients;
+mod end;
+mod ledger;
+mod page;
+mod restart;
+mod segments;
+mod topology;
+mod traffic;
+mod world;
+
+use std::process::ExitCode;
+
+use self::{ledger::Ledger, page::Page, world::World};
+use crate::Agent;
+
+/// As users write it; the demo's agent reads these very words.
+const POLICIES: &str = include_str!("demo/policies.yaml");
+
+/// All of it; `keep` leaves everything running until Ctrl-C. Fails when counts disagree.
+pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
+    let page = Page::new();
+    let world = World::new()?;
+    page.heading("Topology");
+    topology::show(&page, &world)?;
+    page.heading("Policies");
+    page.yaml(POLICIES);
+    let mut agent = Agent::new(&world.lab, &world.manifests);
+    world.apply(POLICIES)?;
+    agent.start()?;
+    page.heading("The agent starts");
+    page.lines(&world.ready(&agent));
+
+    let servers = clients::Servers::start(&world)?;
+    page.heading("What the clients do");
+    let mut ledger = Ledger::default();
+    traffic::run(&page, &world, &agent, &servers, &mut ledger)?;
+    page.heading("The same packets, counted on all sides");
+    page.text(&ledger.table());
+    page.lines(ledger::NOTES);
+
+    page.heading("kill -9 in mid-traffic");
+    let undisturbed = restart::show(&page, &world, &mut agent, &servers.players[0])?;
+    page.heading("xdp-agent status");
+    page.text(&agent.status_table()?);
+    let agree = ledger.agrees() && undisturbed;
+    if keep {
+        page.heading("Everything stays up");
+        end::explore(&page, &world, &agent);
+    }
+    page.heading("xdp-agent uninstall");
+    let clean = end::uninstall(&page, &world, &mut agent, &servers)?;
+    page.verdict(agree && clean);
+    Ok(if agree && clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,88 @@
+//! The programs at both ends: datagrams in bursts that a small machine can follow, `curl`, and what serves them.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use xdp_lab::{HttpServer, UdpReceiver, UdpSender};
+
+use super::world::World;
+
+/// What nobody waits for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Packets sent in one go: a veth's ring has room for 256.
+pub(super) const BURST: u64 = 50;
+const PER_SECOND: u32 = 20_000;
+
+/// The pods' sockets.
+pub(super) struct Servers {
+    pub(super) players: [UdpReceiver; 2],
+    pub(super) voice: UdpReceiver,
+    pub(super) http: [HttpServer; 2],
+}
+
+impl Servers {
+    pub(super) fn start(world: &World) -> anyhow::Result<Self> {
+        let [players_v4, players_v6] = world.players();
+        let [http_v4, http_v6] = world.http();
+        let (game, web) = (&world.game.ns, &world.web.ns);
+        Ok(Self {
+            players: [
+                UdpReceiver::bind(game, players_v4)?,
+                UdpReceiver::bind(game, players_v6)?,
+            ],
+            voice: UdpReceiver::bind(game, world.voice())?,
+            http: [HttpServer::start(web, http_v4)?, HttpServer::start(web, http_v6)?],
+        })
+    }
+}
+
+/// Sends at the pace, burst by burst. What a busy machine delays is sent later, not all at once.
+pub(super) fn send(sender: &mut UdpSender, packets: u64) -> anyhow::Result<()> {
+    for first in (0..packets).step_by(BURST as usize) {
+        sender.send_paced(BURST.min(packets - first), PER_SECOND)?;
+    }
+    Ok(())
+}
+
+pub(super) fn sender(world: &World, from: Option<IpAddr>, to: SocketAddr) -> anyhow::Result<UdpSender> {
+    Ok(match from {
+        Some(ip) => UdpSender::from(&world.client, SocketAddr::new(ip, 0), to)?,
+        None => UdpSender::new(&world.client, to)?,
+    })
+}
+
+/// A request with the real thing; returns the body.
+pub(super) fn curl(world: &World, url: &str) -> anyhow::Result<String> {
+    let mut command = Command::new("curl");
+    command
+        .args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "10",
+            url,
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let finished = world
+        .client
+        .spawn(command)?
+        .finish(PATIENCE * 2)
+        .context("curl")?;
+    ensure!(
+        finished.status.success(),
+        "curl {url}: {}: {}",
+        finished.status,
+        finished.stderr.trim()
+    );
+    Ok(finished.stdout.trim().to_owned())
+}

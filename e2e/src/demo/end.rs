@@ -1,0 +1,114 @@
+//! What is left: everything (`KEEP=1`), or nothing.
+
+use std::{
+    process::{Command, Stdio},
+    thread,
+};
+
+use anyhow::Context as _;
+
+use super::{
+    clients::{self, PATIENCE, Servers},
+    page::Page,
+    world::{BANNED, World},
+};
+use crate::Agent;
+
+/// Datagrams that show that nobody decides about them any more.
+const PROBES: u64 = 100;
+
+/// How to look around; returns never. Ctrl-C ends the process, and the lab goes with it.
+pub(super) fn explore(page: &Page, world: &World, agent: &Agent<'_>) -> ! {
+    let enter = |path: &std::path::Path| format!("nsenter --net={}", path.display());
+    let (client, node) = (enter(world.client.path()), enter(world.lab.node().path()));
+    let game = enter(world.game.ns.path());
+    let [udp, _] = world.players();
+    let [http, http_v6] = world.http();
+    let manifests = world.manifests.folder().display();
+    page.text(&format!(
+        "the status, from another terminal:
+  {status}
+a request from the client; the answer tells the mark of the accepted connection:
+  {client} curl --noproxy '*' http://{http}/ http://{http_v6}/
+a datagram from the client, and the pod's view of it (the NIC's stack never sees it):
+  {game} tcpdump -ni eth0 udp port {port}
+  {node} tcpdump -ni {nic} udp port {port}
+  {client} bash -c 'echo hello > /dev/udp/{ip}/{port}'
+policies and pods; edit them, they are followed:
+  ls {manifests}
+the attached program:
+  {node} ip link show {nic}
+the pod's and the agent's log:
+  {game} ip -d address
+  less {log}
+
+Ctrl-C removes all of it.",
+        status = agent.command_line("status"),
+        port = udp.port(),
+        ip = udp.ip(),
+        nic = world.nic.name,
+        log = world.lab.dir().join("agent.log").display(),
+    ));
+    loop {
+        thread::park();
+    }
+}
+
+/// Stops the agent, removes everything, and looks for what is left, with other eyes than the agent's.
+pub(super) fn uninstall(
+    page: &Page,
+    world: &World,
+    agent: &mut Agent<'_>,
+    servers: &Servers,
+) -> anyhow::Result<bool> {
+    agent.stop()?;
+    page.text(agent.uninstall()?.trim_end());
+    let pins = !world.lab.pin_dir().exists();
+    let nic = !ip_link(world)?.contains("xdp");
+    let gro = !world.game.gro()? && !world.web.gro()?;
+    let arrived = unmarked(world, servers)?;
+    let checks = [
+        (
+            pins,
+            format!("no pins: {} is gone", world.lab.pin_dir().display()),
+        ),
+        (nic, format!("no program on {} (`ip link show`)", world.nic.name)),
+        (gro, "GRO of the pods is off again, as before".to_owned()),
+        (
+            arrived == PROBES,
+            format!(
+                "{BANNED} is no longer banned: {arrived} of {PROBES} datagrams arrived, none with a mark"
+            ),
+        ),
+    ];
+    for (good, what) in &checks {
+        page.line(&format!("{} {what}", if *good { '✓' } else { '✗' }));
+    }
+    Ok(checks.iter().all(|(good, _)| *good))
+}
+
+/// How many of the banned client's datagrams now arrive as the stack delivers them.
+fn unmarked(world: &World, servers: &Servers) -> anyhow::Result<u64> {
+    let receiver = &servers.players[0];
+    receiver.reset();
+    let mut sender = clients::sender(world, Some(BANNED), receiver.address())?;
+    clients::send(&mut sender, PROBES)?;
+    // In vain is an answer too.
+    let _ = receiver.wait_for(PROBES, PATIENCE);
+    Ok(receiver.received().marks.get(&0).copied().unwrap_or(0))
+}
+
+fn ip_link(world: &World) -> anyhow::Result<String> {
+    let mut command = Command::new("ip");
+    command
+        .args(["-details", "link", "show", "dev", &world.nic.name])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    let finished = world
+        .lab
+        .node()
+        .spawn(command)?
+        .finish(PATIENCE)
+        .context("ip link")?;
+    Ok(finished.stdout)
+}

@@ -1,0 +1,168 @@
+//! The same packets as four parties counted them.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+use crate::Status;
+
+/// How a rule can decide: fields of the status.
+const FIELDS: [&str; 5] = ["redirected", "passed", "dropped", "audited", "fellBack"];
+
+pub(super) const NOTES: &[&str] = &[
+    "",
+    "client     datagrams its socket sent; for TCP the segments its kernel sent (OutSegs + RetransSegs)",
+    "NIC        the rule's counter, written by the XDP program, read with `xdp-agent status -o json`",
+    "reader     packets whose metadata the program on the pod's eth0 turned into a mark",
+    "pod        datagrams its socket received; for TCP the segments its kernel received (InSegs)",
+    "mark       SO_RCVMARK of each datagram; for TCP SO_MARK of each accepted connection",
+    "✓ means: all packets sent were decided by this rule as wanted, each of them once; what was not",
+    "  dropped arrived; what was redirected was also seen by the reader; all marks are as expected.",
+];
+
+/// What is to become of a row's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The rule that decides.
+    pub(super) rule: &'static str,
+    /// The field that counts it.
+    pub(super) field: &'static str,
+    /// What the pod's sockets see.
+    pub(super) mark: u32,
+}
+
+/// What a rule counted, by field.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    decided: BTreeMap<&'static str, u64>,
+    delivered: u64,
+}
+
+/// One line of the table.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) who: String,
+    pub(super) wanted: Wanted,
+    pub(super) sent: u64,
+    pub(super) counted: Counted,
+    pub(super) received: u64,
+    pub(super) marks: BTreeMap<u32, u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger(Vec<Row>);
+
+impl Counted {
+    pub(super) fn of(status: &Status, rule: &str) -> Self {
+        Self {
+            decided: FIELDS
+                .iter()
+                .map(|field| (*field, status.packets(rule, field)))
+                .collect(),
+            delivered: status.packets(rule, "delivered"),
+        }
+    }
+
+    pub(super) fn since(&self, before: &Self) -> Self {
+        let earlier = |field| before.decided.get(field).copied().unwrap_or(0);
+        Self {
+            decided: self
+                .decided
+                .iter()
+                .map(|(field, now)| (*field, now - earlier(field)))
+                .collect(),
+            delivered: self.delivered - before.delivered,
+        }
+    }
+
+    pub(super) fn redirected(&self) -> u64 {
+        self.decided.get("redirected").copied().unwrap_or(0)
+    }
+
+    fn describe(&self) -> String {
+        let used = self.decided.iter().filter(|(_, packets)| **packets > 0);
+        let used: Vec<String> = used
+            .map(|(field, packets)| format!("{field} {packets}"))
+            .collect();
+        if used.is_empty() {
+            "nothing".to_owned()
+        } else {
+            used.join(", ")
+        }
+    }
+}
+
+impl Row {
+    pub(super) fn agrees(&self) -> bool {
+        let as_wanted = |(field, packets): (&&'static str, &u64)| {
+            *packets == if *field == self.wanted.field { self.sent } else { 0 }
+        };
+        let redirected = self.wanted.field == "redirected";
+        let dropped = self.wanted.field == "dropped";
+        self.sent > 0
+            && self.counted.decided.iter().all(as_wanted)
+            && self.counted.delivered == if redirected { self.sent } else { 0 }
+            && self.received == if dropped { 0 } else { self.sent }
+            && self.marks.keys().all(|mark| *mark == self.wanted.mark)
+            && self.marks.is_empty() == dropped
+    }
+
+    fn marks(&self) -> String {
+        let mark = |mark: &u64| {
+            if *mark == 0 {
+                "none".to_owned()
+            } else {
+                mark.to_string()
+            }
+        };
+        let marks: Vec<String> = self
+            .marks
+            .keys()
+            .map(|number| mark(&u64::from(*number)))
+            .collect();
+        if marks.is_empty() {
+            "–".to_owned()
+        } else {
+            marks.join(", ")
+        }
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let delivered = match self.counted.delivered {
+            0 if self.wanted.field != "redirected" => "–".to_owned(),
+            packets => packets.to_string(),
+        };
+        vec![
+            Cell::new(&self.who),
+            Cell::new(self.wanted.rule),
+            number(self.sent.to_string()),
+            number(self.counted.describe()),
+            number(delivered),
+            number(self.received.to_string()),
+            number(self.marks()),
+            Cell::new(if self.agrees() { "✓" } else { "✗" }),
+        ]
+    }
+}
+
+impl Ledger {
+    pub(super) fn add(&mut self, row: Row) {
+        self.0.push(row);
+    }
+
+    pub(super) fn agrees(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(Row::agrees)
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .set_header(["Packets", "Rule", "Client", "NIC", "Reader", "Pod", "Mark", ""]);
+        for row in &self.0 {
+            table.add_row(row.cells());
+        }
+        table.to_string()
+    }
+}

@@ -1,0 +1,90 @@
+//! How it looks: headings, indents, and colours where there is a terminal.
+
+use std::{
+    env,
+    io::{IsTerminal as _, Write as _, stdout},
+};
+
+/// Columns.
+const WIDTH: usize = 92;
+
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const BLUE: &str = "34";
+
+/// Where the demo prints.
+pub(super) struct Page {
+    colours: bool,
+}
+
+impl Page {
+    pub(super) fn new() -> Self {
+        Self {
+            colours: stdout().is_terminal() && env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    pub(super) fn heading(&self, title: &str) {
+        let rule = "─".repeat(WIDTH.saturating_sub(title.chars().count() + 4));
+        print(&format!(
+            "\n{} {}\n",
+            self.paint(BOLD, &format!("── {title}")),
+            self.paint(DIM, &rule)
+        ));
+    }
+
+    pub(super) fn line(&self, text: &str) {
+        let text = text.replace('✓', &self.paint(GREEN, "✓"));
+        print(format!("  {}", text.replace('✗', &self.paint(RED, "✗"))).trim_end());
+    }
+
+    pub(super) fn lines<S: AsRef<str>>(&self, lines: &[S]) {
+        for line in lines {
+            self.line(line.as_ref());
+        }
+    }
+
+    pub(super) fn text(&self, text: &str) {
+        text.lines().for_each(|line| self.line(line));
+    }
+
+    /// Comments stand back.
+    pub(super) fn yaml(&self, text: &str) {
+        for line in text.lines() {
+            if line.starts_with('#') || line == "---" {
+                self.line(&self.paint(DIM, line));
+            } else if let Some((key, value)) = line.split_once(':') {
+                self.line(&format!("{}:{value}", self.paint(BLUE, key)));
+            } else {
+                self.line(line);
+            }
+        }
+    }
+
+    /// The last line.
+    pub(super) fn verdict(&self, good: bool) {
+        let text = if good {
+            self.paint(GREEN, "✓ All counts agree, nothing was lost, nothing is left.")
+        } else {
+            self.paint(RED, "✗ Not everything is as it should be: see the rows marked ✗.")
+        };
+        print(&format!(
+            "\n{text}\n  The NIC was one end of a veth pair, in native mode: nothing here was verified on mlx5 hardware."
+        ));
+    }
+
+    fn paint(&self, colour: &str, text: &str) -> String {
+        if self.colours {
+            format!("\x1b[{colour}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// A reader that went away (`| head`) must not end the demo before it has cleaned up.
+fn print(line: &str) {
+    let _ = writeln!(stdout(), "{line}");
+}

@@ -1,0 +1,195 @@
+//! What each client does, one after the other, and what all sides counted meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use anyhow::Context as _;
+use xdp_lab::{HttpServer, UdpReceiver, wait_until};
+
+use super::{
+    clients::{self, PATIENCE, Servers},
+    ledger::{Counted, Ledger, Row, Wanted},
+    page::Page,
+    segments::Segments,
+    world::{BANNED, MONITOR, World},
+};
+use crate::Agent;
+
+const PLAYERS: Wanted = Wanted {
+    rule: "players",
+    field: "redirected",
+    mark: 42,
+};
+const DROPPED: Wanted = Wanted {
+    rule: "banned",
+    field: "dropped",
+    mark: 0,
+};
+const PASSED: Wanted = Wanted {
+    rule: "monitor",
+    field: "passed",
+    mark: 0,
+};
+const AUDITED: Wanted = Wanted {
+    rule: "no-voice",
+    field: "audited",
+    mark: 0,
+};
+const HTTP: Wanted = Wanted {
+    rule: "http",
+    field: "redirected",
+    mark: 7,
+};
+
+/// Requests of one address family.
+const REQUESTS: usize = 3;
+
+struct Client<'a> {
+    world: &'a World,
+    agent: &'a Agent<'a>,
+}
+
+/// Datagrams of one source to one port.
+struct Datagrams<'a> {
+    from: Option<IpAddr>,
+    to: &'a UdpReceiver,
+    packets: u64,
+    wanted: Wanted,
+}
+
+pub(super) fn run(
+    page: &Page,
+    world: &World,
+    agent: &Agent<'_>,
+    servers: &Servers,
+    ledger: &mut Ledger,
+) -> anyhow::Result<()> {
+    let client = Client { world, agent };
+    let [v4, v6] = &servers.players;
+    let rows = [
+        (None, v4, 2000, PLAYERS),
+        (None, v6, 2000, PLAYERS),
+        (Some(BANNED), v4, 500, DROPPED),
+        (Some(MONITOR), v4, 500, PASSED),
+        (None, &servers.voice, 300, AUDITED),
+    ];
+    for (from, to, packets, wanted) in rows {
+        ledger.add(client.datagrams(
+            page,
+            &Datagrams {
+                from,
+                to,
+                packets,
+                wanted,
+            },
+        )?);
+    }
+    for server in &servers.http {
+        ledger.add(client.requests(page, server)?);
+    }
+    Ok(())
+}
+
+impl Client<'_> {
+    fn datagrams(&self, page: &Page, what: &Datagrams<'_>) -> anyhow::Result<Row> {
+        let to = what.to.address();
+        what.to.reset();
+        let before = self.counted(what.wanted.rule)?;
+        let mut sender = clients::sender(self.world, what.from, to)?;
+        let source = sender.source().filter(|_| what.from.is_none()).or(what.from);
+        let source = source.map_or_else(|| "?".to_owned(), |ip| ip.to_string());
+        clients::send(&mut sender, what.packets)?;
+        let row = settle(|| {
+            let received = what.to.received();
+            Ok(Row {
+                who: format!("UDP {source} → :{}", to.port()),
+                wanted: what.wanted,
+                sent: sender.sent(),
+                counted: self.counted(what.wanted.rule)?.since(&before),
+                received: received.packets,
+                marks: received.marks,
+            })
+        })?;
+        page.line(&format!(
+            "{:<14} {} datagrams to {to}: {}",
+            source,
+            row.sent,
+            outcome(&row)
+        ));
+        Ok(row)
+    }
+
+    fn requests(&self, page: &Page, server: &HttpServer) -> anyhow::Result<Row> {
+        let url = format!("http://{}/", server.address());
+        let (client, pod) = (&self.world.client, &self.world.web.ns);
+        let before = (
+            Segments::of(client)?,
+            self.counted(HTTP.rule)?,
+            Segments::of(pod)?,
+        );
+        for _ in 0..REQUESTS {
+            let body = clients::curl(self.world, &url)?;
+            let (peer, mark) = body.rsplit_once(' ').context("the server's answer has no mark")?;
+            page.line(&format!(
+                "curl {url}: 200 OK, accepted from {peer} with mark {mark}"
+            ));
+        }
+        settle(|| {
+            Ok(Row {
+                who: format!("TCP {} → :8080", family(server.address())),
+                wanted: HTTP,
+                sent: Segments::of(client)?.sent - before.0.sent,
+                counted: self.counted(HTTP.rule)?.since(&before.1),
+                received: Segments::of(pod)?.received - before.2.received,
+                marks: marks(server),
+            })
+        })
+    }
+
+    fn counted(&self, rule: &str) -> anyhow::Result<Counted> {
+        let status = self.agent.status().context("the agent gives no status")?;
+        Ok(Counted::of(&status, rule))
+    }
+}
+
+/// Packets are on their way for a moment: looks until the row agrees. One that never does is shown as it is.
+fn settle(mut look: impl FnMut() -> anyhow::Result<Row>) -> anyhow::Result<Row> {
+    let mut row = look();
+    // In vain is an answer too.
+    let _ = wait_until("all sides agree", PATIENCE, || {
+        if !row.as_ref().is_ok_and(Row::agrees) {
+            row = look();
+        }
+        row.as_ref().map_or(true, Row::agrees)
+    });
+    row
+}
+
+fn outcome(row: &Row) -> String {
+    let marks: Vec<String> = row
+        .marks
+        .iter()
+        .map(|(mark, packets)| match mark {
+            0 => format!("{packets} without a mark"),
+            mark => format!("{packets} with mark {mark} (SO_RCVMARK)"),
+        })
+        .collect();
+    match row.received {
+        0 => "the pod received none".to_owned(),
+        _ => format!("the pod received {}", marks.join(", ")),
+    }
+}
+
+fn marks(server: &HttpServer) -> BTreeMap<u32, u64> {
+    let mut marks = BTreeMap::new();
+    for answer in server.answers() {
+        *marks.entry(answer.mark).or_default() += 1;
+    }
+    marks
+}
+
+fn family(address: SocketAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
