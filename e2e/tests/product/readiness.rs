@@ -2,6 +2,8 @@
 
 mod changes;
 
+use std::process::Command;
+
 use xdp_e2e::{Agent, Status};
 use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
 
@@ -122,4 +124,43 @@ fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
     receiver.reset();
     sender.send(100).unwrap();
     only_mark(&receiver.wait_for(100, PATIENCE).unwrap(), 42, 100);
+}
+
+/// Detaches what is attached by this pin, as an administrator can; the pin stays.
+fn detach(world: &World, pin: &str) {
+    let mut command = Command::new("bpftool");
+    let path = world.lab.pin_dir().join("abi-1/links").join(pin);
+    command.args(["link", "detach", "pinned"]).arg(path);
+    let finished = world.lab.node().spawn(command).unwrap().finish(PATIENCE).unwrap();
+    assert!(finished.status.success(), "{finished:?}");
+}
+
+#[test]
+fn what_somebody_detached_is_attached_again() {
+    let (world, pod) = world(Style::Ptp);
+    let agent = world.start(&["server"]);
+    let to = at(pod.v4(), 7777);
+    only_mark(&world.deliver(&pod, to, 20), 42, 20);
+    for pin in [
+        format!("reader-{}", pod.host_ifindex),
+        format!("nic-{}", world.nic.ifindex),
+    ] {
+        detach(&world, &pin);
+        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        let mut sender = UdpSender::new(&world.client, to).unwrap();
+        sender.send(20).unwrap();
+        only_mark(&receiver.wait_for(20, PATIENCE).unwrap(), 0, 20);
+        // Any event makes the agent look; without one it looks every 30 seconds.
+        world.policy_with(
+            "wake",
+            "podSelector: {matchLabels: {app: none}}",
+            &["{name: none, action: Pass}"],
+        );
+        world.manifests.remove("policy-wake.yaml").unwrap();
+        xdp_lab::wait_until("marks are back", PATIENCE, || {
+            sender.send_one().unwrap();
+            receiver.received().marks.contains_key(&42)
+        })
+        .unwrap_or_else(|error| panic!("{pin}: {error}\n{}", agent.log()));
+    }
 }

@@ -88,7 +88,10 @@ fn a_bad_command_line_is_explained() {
     let agent = Agent::new(&world.lab, &world.manifests);
     for (arguments, words) in [
         (&["run"][..], ["--manifests", "--nic"]),
-        (&["run", "--manifests", "/", "--nci", "nic0"], ["--nci", "--nic"]),
+        (
+            &["run", "--manifests", "/", "--nci", "nic0"],
+            ["--nci", "Usage: xdp-agent run"],
+        ),
         (&["fly"], ["fly", "help"]),
         (&["status", "-o", "yaml"], ["yaml", "json"]),
     ] {

@@ -41,7 +41,6 @@ fn a_foreign_program_stays(mode: XdpMode) {
     );
     assert_eq!(status.nic_mode("nic0"), Some("foreign"));
     assert_eq!(status.program_id("nic0"), Some(foreign.id));
-    marks(&world, &pod, 0);
     // Neither a second look nor a new start nor the end changes it.
     agent.stop().unwrap();
     agent.start().unwrap();
