@@ -115,6 +115,8 @@ pub struct Packet {
     pub protocol: u8,
     /// What the transport header says.
     pub transport: Transport,
+    /// Part of a packet, the first one or a later one.
+    pub fragment: bool,
     /// The destination link-layer address is a multicast or broadcast one.
     pub group_mac: bool,
 }

@@ -45,17 +45,21 @@ pub enum Fallback {
     NoMetadata = 20,
     /// The VLAN tags could not be taken off.
     NoUntag = 21,
+    /// A fragment: its later ones may meet another rule, and a stack that tracks connections (`nf_defrag`) waits for
+    /// the first one until it gives the whole packet up. So they all take the same way.
+    Fragment = 22,
 }
 
 impl Fallback {
     /// All reasons, by code.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NotReady,
         Self::GroupMac,
         Self::TooLong,
         Self::NoDevice,
         Self::NoMetadata,
         Self::NoUntag,
+        Self::Fragment,
     ];
 
     /// Index into [`crate::tables::maps::EVENTS`].
@@ -73,6 +77,7 @@ impl Fallback {
             Self::NoDevice => "NoDevice",
             Self::NoMetadata => "NoMetadata",
             Self::NoUntag => "NoUntag",
+            Self::Fragment => "Fragment",
         }
     }
 }
@@ -247,6 +252,8 @@ fn obstacle(packet: &Packet, block: &Block, entry: &Entry) -> Option<Fallback> {
         Some(Fallback::NotReady)
     } else if packet.group_mac {
         Some(Fallback::GroupMac)
+    } else if packet.fragment {
+        Some(Fallback::Fragment)
     } else if packet.ip_len > block.mtu {
         Some(Fallback::TooLong)
     } else {

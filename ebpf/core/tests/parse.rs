@@ -66,6 +66,7 @@ fn all_fields_of_a_udp_packet_are_read() {
             destination: Address::v4([192, 0, 2, 2]),
             protocol: 17,
             transport: UDP_PORTS,
+            fragment: false,
             group_mac: false,
         })
     );
@@ -91,6 +92,7 @@ fn all_fields_of_a_tcp_packet_over_ipv6_are_read() {
                 source: 1,
                 destination: 65535
             },
+            fragment: false,
             group_mac: true,
         })
     );
@@ -133,6 +135,16 @@ fn a_first_fragment_has_ports_and_a_later_one_has_none() {
     assert_eq!(transport(&later), Transport::LaterFragment);
 }
 
+#[test]
+fn every_part_of_a_packet_is_a_fragment_and_a_whole_packet_is_none() {
+    let is_fragment = |frame: &[u8]| parse(frame).unwrap().fragment;
+    assert!(is_fragment(&v4_with(|header| header.more_fragments = true)));
+    assert!(is_fragment(&v4_with(
+        |header| header.fragment_offset = IpFragOffset::try_new(1).unwrap()
+    )));
+    assert!(!is_fragment(&v4_with(|header| header.dont_fragment = true)));
+}
+
 #[rstest]
 #[case(0, true, UDP_PORTS)]
 #[case(0, false, UDP_PORTS)]
@@ -142,7 +154,10 @@ fn ipv6_fragments_are_told_apart(#[case] offset: u16, #[case] more: bool, #[case
     let header = Ipv6FragmentHeader::new(IpNumber(17), IpFragOffset::try_new(offset).unwrap(), more, 9);
     let frame = v6(44, &[header.to_bytes().as_slice(), &UDP].concat());
     assert_eq!(transport(&frame), expected);
-    assert_eq!(parse(frame.as_slice()).unwrap().protocol, 17);
+    let packet = parse(frame.as_slice()).unwrap();
+    assert_eq!(packet.protocol, 17);
+    // A fragment header around a whole packet ("atomic fragment", RFC 6946) makes no fragment of it.
+    assert_eq!(packet.fragment, more || offset != 0);
 }
 
 /// Hop-by-hop, routing, destination options, AH of 12 + 12 bytes.

@@ -126,7 +126,9 @@ fn outcome(policy: &XdpPolicy, rule: &IngressRule, interface: Interface, packet:
     match rule.action {
         RuleAction::Pass => Outcome::Pass,
         RuleAction::Drop => Outcome::Drop,
-        RuleAction::Redirect if !interface.ready || packet.group_mac || packet.ip_len > interface.mtu => {
+        RuleAction::Redirect
+            if !interface.ready || packet.group_mac || packet.fragment || packet.ip_len > interface.mtu =>
+        {
             Outcome::FallBack
         }
         RuleAction::Redirect => {

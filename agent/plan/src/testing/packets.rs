@@ -66,6 +66,8 @@ pub struct Meaning {
     pub ip_len: usize,
     /// Sent to a multicast link-layer address.
     pub group_mac: bool,
+    /// Not the whole packet.
+    pub fragment: bool,
 }
 
 impl PacketSpec {
@@ -117,6 +119,7 @@ impl PacketSpec {
             icmp: (self.protocol == own_icmp && !later).then_some((a, b)),
             ip_len,
             group_mac: self.group_mac,
+            fragment: self.fragment != Fragment::Whole,
         })
     }
 

@@ -6,6 +6,7 @@ use crate::tables::Address;
 
 const HEADER: usize = 20;
 const OFFSET_MASK: u16 = 0x1fff;
+const MORE_FRAGMENTS: u16 = 0x2000;
 
 #[inline(always)]
 pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, Unparsed> {
@@ -23,8 +24,8 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         bytes,
         end: start + ip_len,
     };
-    let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & OFFSET_MASK;
-    let transport = if fragment_offset == 0 {
+    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    let transport = if fragment & OFFSET_MASK == 0 {
         transport::parse(&ip, start + header_len, header[9], protocol::ICMP)?
     } else {
         Transport::LaterFragment
@@ -36,6 +37,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         destination: Address::v4([header[16], header[17], header[18], header[19]]),
         protocol: header[9],
         transport,
+        fragment: fragment & (OFFSET_MASK | MORE_FRAGMENTS) != 0,
         group_mac: link.group_mac,
     })
 }

@@ -6,6 +6,7 @@ use crate::tables::Address;
 
 const HEADER: usize = 40;
 const OFFSET_MASK: u16 = 0xfff8;
+const MORE_FRAGMENTS: u16 = 1;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -37,25 +38,30 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         bytes,
         end: start + ip_len,
     };
-    let (protocol, transport) = upper(&ip, start + HEADER, next)?;
+    let upper = upper(&ip, start + HEADER, next)?;
     Ok(Packet {
         tags: link.tags,
         ip_len: ip_len as u32,
         source,
         destination,
-        protocol,
-        transport,
+        protocol: upper.protocol,
+        transport: upper.transport,
+        fragment: upper.fragment,
         group_mac: link.group_mac,
     })
 }
 
+/// What is behind the extension headers.
+struct Upper {
+    protocol: u8,
+    transport: Transport,
+    fragment: bool,
+}
+
 /// Walks the extension headers.
 #[inline(always)]
-fn upper<B: Bytes + ?Sized>(
-    ip: &IpBytes<'_, B>,
-    mut offset: usize,
-    mut next: u8,
-) -> Result<(u8, Transport), Unparsed> {
+fn upper<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8) -> Result<Upper, Unparsed> {
+    let mut fragment = false;
     for _ in 0..=MAX_EXTENSION_HEADERS {
         let length = match next {
             HOP_BY_HOP | ROUTING | DESTINATION => {
@@ -71,12 +77,26 @@ fn upper<B: Bytes + ?Sized>(
             FRAGMENT => {
                 let [after, _, o0, o1, _, _, _, _] = ip.read(offset)?;
                 next = after;
-                if u16::from_be_bytes([o0, o1]) & OFFSET_MASK != 0 {
-                    return Ok((next, Transport::LaterFragment));
+                let part = u16::from_be_bytes([o0, o1]);
+                if part & OFFSET_MASK != 0 {
+                    let (transport, fragment) = (Transport::LaterFragment, true);
+                    return Ok(Upper {
+                        protocol: next,
+                        transport,
+                        fragment,
+                    });
                 }
+                fragment |= part & MORE_FRAGMENTS != 0;
                 8
             }
-            _ => return Ok((next, transport::parse(ip, offset, next, protocol::ICMPV6)?)),
+            _ => {
+                let transport = transport::parse(ip, offset, next, protocol::ICMPV6)?;
+                return Ok(Upper {
+                    protocol: next,
+                    transport,
+                    fragment,
+                });
+            }
         };
         offset += length;
     }

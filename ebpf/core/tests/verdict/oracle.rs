@@ -163,7 +163,7 @@ impl Shape {
     fn v4_header(&self, frame: &mut Vec<u8>) {
         let [l0, l1] = (self.ip_len() as u16).to_be_bytes();
         frame.extend([8, 0, 0x45 + self.extra as u8, 0, l0, l1, 0, 0]);
-        frame.extend(if self.later_fragment { [0x20, 1] } else { [0x20, 0] });
+        frame.extend(if self.later_fragment { [0x20, 1] } else { [0x40, 0] });
         frame.extend([64, self.protocol, 0, 0]);
         frame.extend(V4_SOURCES[self.source]);
         frame.extend([10, 0, 0, 2]);
@@ -256,6 +256,8 @@ impl Shape {
             fall_back(Fallback::NotReady)
         } else if self.group_mac {
             fall_back(Fallback::GroupMac)
+        } else if self.later_fragment {
+            fall_back(Fallback::Fragment)
         } else if self.ip_len() > 1500 {
             fall_back(Fallback::TooLong)
         } else {
