@@ -13,7 +13,7 @@ use xdp_lab::{Finished, Lab, Process, Signal};
 use crate::{Manifests, Status};
 
 /// Nobody waits that long for a command that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `xdp-agent` on a lab's node.
 pub struct Agent<'a> {

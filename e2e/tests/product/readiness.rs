@@ -100,7 +100,7 @@ fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
     let (world, pod) = world(Style::Ptp);
     let agent = world.start(&["server"]);
     let to = at(pod.v4(), 7777);
-    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let mut sender = UdpSender::new(&world.client, to).unwrap();
     for _ in 0..5 {
         pod.set_gro(false).unwrap();
@@ -109,7 +109,7 @@ fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
     }
     let sent = sender.sent();
     agent.wait_for("every packet is accounted for", |status| {
-        let received = receiver.received();
+        let received = inbox.received();
         let [redirected, delivered, _, _, _, fell_back] = counts(status, "players");
         let failed: u64 = status
             .failures("server")
@@ -121,9 +121,9 @@ fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
             && received.packets == delivered + fell_back
     });
     agent.wait_for("the pod is ready", |status| status.ready("server"));
-    receiver.reset();
+    inbox.reset();
     sender.send(100).unwrap();
-    only_mark(&receiver.wait_for(100, PATIENCE).unwrap(), 42, 100);
+    only_mark(&inbox.wait_for(100, PATIENCE).unwrap(), 42, 100);
 }
 
 /// Detaches what is attached by this pin, as an administrator can; the pin stays.
@@ -146,10 +146,10 @@ fn what_somebody_detached_is_attached_again() {
         format!("nic-{}", world.nic.ifindex),
     ] {
         detach(&world, &pin);
-        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         let mut sender = UdpSender::new(&world.client, to).unwrap();
         sender.send(20).unwrap();
-        only_mark(&receiver.wait_for(20, PATIENCE).unwrap(), 0, 20);
+        only_mark(&inbox.wait_for(20, PATIENCE).unwrap(), 0, 20);
         // Any event makes the agent look; without one it looks every 30 seconds.
         world.policy_with(
             "wake",
@@ -159,7 +159,7 @@ fn what_somebody_detached_is_attached_again() {
         world.manifests.remove("policy-wake.yaml").unwrap();
         xdp_lab::wait_until("marks are back", PATIENCE, || {
             sender.send_one().unwrap();
-            receiver.received().marks.contains_key(&42)
+            inbox.received().marks.contains_key(&42)
         })
         .unwrap_or_else(|error| panic!("{pin}: {error}\n{}", agent.log()));
     }

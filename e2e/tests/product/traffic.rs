@@ -40,14 +40,14 @@ fn under_rule(spec: &str, rule: &str, expected: [u64; 6]) -> Received {
     let agent = world.start(&[]);
     agent.wait_for("the rule is in force", |status| status.in_force("server"));
     let to = at(pod.v4(), 7777);
-    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let mut sender = UdpSender::new(&world.client, to).unwrap();
     sender.send(300).unwrap();
     expect_counts(&agent, "rule", expected);
     if expected[3] == 0 {
-        receiver.wait_for(300, PATIENCE).unwrap();
+        inbox.wait_for(300, PATIENCE).unwrap();
     }
-    receiver.received()
+    inbox.received()
 }
 
 const GAME: &str = "podSelector: {matchLabels: {app: game}}";
@@ -99,10 +99,10 @@ fn an_excepted_source_is_not_matched_and_its_neighbours_are() {
 
     let to = at(pod.v4(), 7777);
     for (source, mark) in sources.into_iter().zip([42, 0, 0]) {
-        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         let mut sender = UdpSender::from(&world.client, at(source, 0), to).unwrap();
         sender.send(100).unwrap();
-        let received = receiver.wait_for(100, PATIENCE).unwrap();
+        let received = inbox.wait_for(100, PATIENCE).unwrap();
         only_mark(&received, mark, 100);
         assert_eq!(received.sources.get(&source), Some(&100));
     }

@@ -38,7 +38,7 @@ impl World {
         pod
     }
 
-    /// `ingress` is a YAML list in one or more lines.
+    /// Each rule is one line of YAML. It selects the pods with label `app: game`.
     pub(crate) fn policy(&self, name: &str, rules: &[&str]) {
         self.policy_with(name, "podSelector: {matchLabels: {app: game}}", rules);
     }
@@ -62,17 +62,17 @@ impl World {
     /// Sends so many datagrams to the pod and returns what arrived when all have.
     #[track_caller]
     pub(crate) fn deliver(&self, pod: &Pod, to: SocketAddr, packets: u64) -> Received {
-        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
-        self.deliver_to(&receiver, to, packets)
+        let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
+        self.deliver_to(&inbox, to, packets)
     }
 
     /// The same to a receiver that has got nothing so far.
     #[track_caller]
-    pub(crate) fn deliver_to(&self, receiver: &UdpReceiver, to: SocketAddr, packets: u64) -> Received {
+    pub(crate) fn deliver_to(&self, inbox: &UdpReceiver, to: SocketAddr, packets: u64) -> Received {
         let mut sender = UdpSender::new(&self.client, to).unwrap();
         sender.send(packets).unwrap();
-        let received = receiver.wait_for(packets, PATIENCE);
-        received.unwrap_or_else(|error| panic!("{error}: {:?}", receiver.received()))
+        let received = inbox.wait_for(packets, PATIENCE);
+        received.unwrap_or_else(|error| panic!("{error}: {:?}", inbox.received()))
     }
 }
 
@@ -96,14 +96,15 @@ pub(crate) fn spec(name: &str, style: Style, number: u8) -> PodSpec {
 
 pub(crate) fn policy(name: &str, spec: &str, rules: &[&str]) -> String {
     let spec = spec.replace('\n', "\n  ");
-    let rules: String = rules.iter().map(|rule| format!("\n  - {rule}")).collect();
+    let rules = rules.join("\n  - ");
     format!(
         "apiVersion: xdp-operator.io/v1alpha1
 kind: XdpPolicy
 metadata: {{namespace: games, name: {name}}}
 spec:
   {spec}
-  ingress:{rules}
+  ingress:
+  - {rules}
 "
     )
 }

@@ -73,11 +73,11 @@ fn a_second_agent_ends_and_leaves_the_first_alone() {
     assert_eq!(agent.status().unwrap().program_id("nic0"), id);
     in_force(&world, &pod, 42);
     world.policy("players", &[&PLAYERS.replace("42", "43")]);
-    let receiver = UdpReceiver::bind(&pod.ns, at(pod.v4(), 7777)).unwrap();
+    let inbox = UdpReceiver::bind(&pod.ns, at(pod.v4(), 7777)).unwrap();
     let mut sender = UdpSender::new(&world.client, at(pod.v4(), 7777)).unwrap();
     xdp_lab::wait_until("the first still works", PATIENCE, || {
         sender.send_one().unwrap();
-        receiver.received().marks.contains_key(&43)
+        inbox.received().marks.contains_key(&43)
     })
     .unwrap();
 }
@@ -136,9 +136,9 @@ fn a_nic_that_does_not_exist_is_a_problem_until_it_appears() {
         status.nic_mode("late0") == Some("native") && status.problem("NICs", "NoSuchNic").is_none()
     });
     let to = at(pod.v4(), 7777);
-    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     UdpSender::new(&late, to).unwrap().send(20).unwrap();
-    only_mark(&receiver.wait_for(20, PATIENCE).unwrap(), 42, 20);
+    only_mark(&inbox.wait_for(20, PATIENCE).unwrap(), 42, 20);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
     let other = world.pod("other", "game", Style::Ptp, 6);
     let agent = world.start(&["server", "other"]);
     let to = at(pod.v4(), 7777);
-    let receiver = UdpReceiver::bind(&pod.ns, "0.0.0.0:7777".parse().unwrap()).unwrap();
+    let inbox = UdpReceiver::bind(&pod.ns, "0.0.0.0:7777".parse().unwrap()).unwrap();
     let wrong = UdpReceiver::bind(&other.ns, "0.0.0.0:7777".parse().unwrap()).unwrap();
     let before = agent.status().unwrap().pod("server").unwrap().clone();
     let stop = AtomicBool::new(false);
@@ -29,22 +29,22 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
             }
         });
         let _stop = Stop(&stop);
-        receiver.wait_for(100, PATIENCE).unwrap();
+        inbox.wait_for(100, PATIENCE).unwrap();
         pod.delete_veth().unwrap();
         agent.wait_for("the pod is gone", |status| !status.in_force("server"));
         pod.make_veth().unwrap();
         agent.wait_for("the pod is ready again", |status| status.ready("server"));
-        receiver.reset();
-        receiver.wait_for(100, PATIENCE).unwrap();
+        inbox.reset();
+        inbox.wait_for(100, PATIENCE).unwrap();
     });
-    assert!(receiver.received().marks.contains_key(&42));
+    assert!(inbox.received().marks.contains_key(&42));
     assert_eq!(wrong.received().packets, 0);
     let after = agent.status().unwrap().pod("server").unwrap().clone();
     for field in ["ifindex", "mac"] {
         assert_ne!(before[field], after[field], "{field}");
     }
-    receiver.reset();
-    only_mark(&world.deliver_to(&receiver, to, 100), 42, 100);
+    inbox.reset();
+    only_mark(&world.deliver_to(&inbox, to, 100), 42, 100);
 }
 
 /// A thread that sends must end when the test fails, or the failure is never seen.
@@ -105,7 +105,7 @@ fn a_policy_changes_under_traffic_without_a_lost_packet() {
     let (world, pod) = world(Style::Ptp);
     let agent = world.start(&["server"]);
     let to = at(pod.v4(), 7777);
-    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let sent = thread::scope(|scope| {
         let traffic = scope.spawn(|| {
             let mut sender = UdpSender::new(&world.client, to).unwrap();
@@ -115,13 +115,13 @@ fn a_policy_changes_under_traffic_without_a_lost_packet() {
         for mark in (43..53).chain([1000]) {
             world.policy("players", &[&PLAYERS.replace("42", &mark.to_string())]);
             xdp_lab::wait_until("the new mark arrives", PATIENCE, || {
-                receiver.received().marks.contains_key(&mark) || traffic.is_finished()
+                inbox.received().marks.contains_key(&mark) || traffic.is_finished()
             })
             .unwrap();
         }
         traffic.join().unwrap()
     });
-    let received = receiver.wait_for(sent.1, PATIENCE).unwrap();
+    let received = inbox.wait_for(sent.1, PATIENCE).unwrap();
     let stream = &received.streams[&sent.0];
     assert_eq!((stream.lost(sent.1), stream.duplicates), (0, 0));
     assert!(
@@ -134,8 +134,8 @@ fn a_policy_changes_under_traffic_without_a_lost_packet() {
     );
     assert!(received.marks.len() > 3, "{:?}", received.marks);
     expect_counts(&agent, "players", [10_000, 10_000, 0, 0, 0, 0]);
-    receiver.reset();
-    only_mark(&world.deliver_to(&receiver, to, 50), 1000, 50);
+    inbox.reset();
+    only_mark(&world.deliver_to(&inbox, to, 50), 1000, 50);
 }
 
 #[test]

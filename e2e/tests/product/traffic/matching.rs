@@ -85,10 +85,10 @@ fn a_pod_that_no_policy_selects_and_the_node_itself_are_untouched() {
     only_mark(&world.deliver(&other, at(other.v6(), 7777), 50), 0, 50);
 
     let node = at(world.nic.v4, 7777);
-    let receiver = xdp_lab::UdpReceiver::bind(world.lab.node(), node).unwrap();
+    let inbox = xdp_lab::UdpReceiver::bind(world.lab.node(), node).unwrap();
     let mut sender = xdp_lab::UdpSender::new(&world.client, node).unwrap();
     sender.send(50).unwrap();
-    only_mark(&receiver.wait_for(50, crate::world::PATIENCE).unwrap(), 0, 50);
+    only_mark(&inbox.wait_for(50, crate::world::PATIENCE).unwrap(), 0, 50);
     expect_counts(&agent, "all", [0; 6]);
     only_mark(&world.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
 }

@@ -17,11 +17,11 @@ fn packets_of_two_nics_reach_the_same_pod() {
     });
 
     let to = at(pod.v4(), 7777);
-    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     for client in [&world.client, &second] {
         UdpSender::new(client, to).unwrap().send(300).unwrap();
     }
-    let received = receiver.wait_for(600, PATIENCE).unwrap();
+    let received = inbox.wait_for(600, PATIENCE).unwrap();
     only_mark(&received, 42, 600);
     assert_eq!(received.sources.get(&world.nic.client_v4), Some(&300));
     assert_eq!(received.sources.get(&nic.client_v4), Some(&300));
@@ -38,10 +38,10 @@ fn a_fragmented_datagram_arrives_whole_though_a_rule_with_ports_takes_its_first_
     let agent = world.start(&["server"]);
     for ip in pod.addresses() {
         let to = at(ip, 7777);
-        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         let mut sender = UdpSender::new(&world.client, to).unwrap().payload(4000);
         sender.send_paced(50, 1000).unwrap();
-        let received = receiver.wait_for(50, PATIENCE).unwrap();
+        let received = inbox.wait_for(50, PATIENCE).unwrap();
         assert_eq!(received.bytes, 50 * 4000);
         only_mark(&received, 42, 50);
     }
@@ -55,10 +55,10 @@ fn a_rule_without_ports_takes_all_fragments() {
     world.policy("players", &["{name: all, action: Redirect, mark: 42}"]);
     let agent = world.start(&["server"]);
     let to = at(pod.v4(), 7777);
-    let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let mut sender = UdpSender::new(&world.client, to).unwrap().payload(4000);
     sender.send_paced(50, 1000).unwrap();
-    only_mark(&receiver.wait_for(50, PATIENCE).unwrap(), 42, 50);
+    only_mark(&inbox.wait_for(50, PATIENCE).unwrap(), 42, 50);
     expect_counts(&agent, "all", [150, 150, 0, 0, 0, 0]);
 }
 
@@ -72,7 +72,7 @@ fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
     let agent = world.start(&["server"]);
     for (nth, ip) in (1..).zip(pod.addresses()) {
         let to = at(ip, 7777);
-        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         let mut sender = UdpSender::new(&world.client, to).unwrap().payload(1440);
         sender.send_one().unwrap();
         let status = agent.wait_for("it fell back", |status| status.packets("all", "fellBack") == nth);
@@ -81,10 +81,10 @@ fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
         xdp_lab::wait_until("a fragmented datagram arrives", PATIENCE, || {
             // An error is the stack's answer to the one before.
             let _ = sender.send_one();
-            receiver.received().packets > 0
+            inbox.received().packets > 0
         })
         .unwrap();
-        assert_eq!(receiver.received().marks.keys().collect::<Vec<_>>(), [&42]);
+        assert_eq!(inbox.received().marks.keys().collect::<Vec<_>>(), [&42]);
     }
     agent.wait_for("all arrived", |status| {
         let [redirected, delivered, ..] = counts(status, "all");

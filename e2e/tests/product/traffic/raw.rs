@@ -177,7 +177,7 @@ fn answers(world: &World, pod: &Pod, is_v6: bool, sequence: u16) -> bool {
     let mut rest = vec![0, 77];
     rest.extend(sequence.to_be_bytes());
     rest.extend(b"ping");
-    wire.receive(std::time::Duration::from_millis(1000), |seen| {
+    wire.receive(std::time::Duration::from_secs(1), |seen| {
         seen.get(at) == Some(&reply) && seen.get(at + 4..at + 12) == Some(&rest[..])
     })
     .is_ok()
