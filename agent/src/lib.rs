@@ -14,6 +14,7 @@ pub mod system;
 pub mod uninstall;
 
 use std::{
+    error::Error,
     io::{self, Write as _},
     path::Path,
 };
@@ -35,7 +36,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn show(args: &args::Status) -> anyhow::Result<()> {
-    let status = status::collect(&args.pins.pin_dir)?;
+    let status = status::collect(&args.pins.pin_dir).map_err(explain)?;
     let text = match args.output {
         args::Output::Table => status.table(),
         args::Output::Json => status.json(),
@@ -44,6 +45,8 @@ fn show(args: &args::Status) -> anyhow::Result<()> {
 }
 
 fn remove(pin_dir: &Path) -> anyhow::Result<()> {
+    // Half of it would work without, and leave the other half.
+    system::check_permissions()?;
     let report = uninstall::uninstall(pin_dir)?;
     writeln!(io::stdout(), "{report}").context("the report cannot be printed")?;
     anyhow::ensure!(
@@ -51,6 +54,15 @@ fn remove(pin_dir: &Path) -> anyhow::Result<()> {
         "not everything could be removed, see above"
     );
     Ok(())
+}
+
+/// Without permission the answers take many shapes, not all of which say so.
+fn explain(error: impl Error + Send + Sync + 'static) -> anyhow::Error {
+    let error = anyhow::Error::new(error);
+    match system::check_permissions() {
+        Ok(()) => error,
+        Err(missing) => error.context(missing),
+    }
 }
 
 fn log(format: args::LogFormat) {
