@@ -108,6 +108,22 @@ fn a_bad_command_line_is_explained() {
 }
 
 #[test]
+fn status_and_uninstall_without_permission_say_so_and_remove_nothing() {
+    let (world, pod) = world();
+    let mut agent = world.start(&["server"]);
+    agent.stop().unwrap();
+    let powerless = Agent::new(&world.lab, &world.manifests).under(&["setpriv", "--bounding-set=-all"]);
+    for refused in [powerless.status_table(), powerless.uninstall()] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(
+            refused.contains("permission") && refused.contains("root"),
+            "{refused}"
+        );
+    }
+    in_force(&world, &pod, 42);
+}
+
+#[test]
 fn status_and_uninstall_say_so_when_nothing_is_installed() {
     let world = World::new();
     let agent = Agent::new(&world.lab, &world.manifests);

@@ -91,3 +91,26 @@ fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
         redirected == delivered && redirected >= 4
     });
 }
+
+#[test]
+fn a_pods_mtu_that_changes_is_followed() {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Bridge, 5);
+    world.policy("players", &[PLAYERS]);
+    let agent = world.start(&["server"]);
+    let to = at(pod.v4(), 7777);
+    let mut sender = UdpSender::new(&world.client, to).unwrap().payload(1200);
+    for (mtu, counter) in [(1000, "fellBack"), (1500, "redirected")] {
+        pod.set_host_mtu(mtu).unwrap();
+        pod.set_mtu(mtu).unwrap();
+        let before = agent.status().unwrap().packets("players", counter);
+        xdp_lab::wait_until(counter, PATIENCE, || {
+            // Errors are the stack's answers.
+            let _ = sender.send_one();
+            agent
+                .status()
+                .is_some_and(|status| status.packets("players", counter) > before)
+        })
+        .unwrap();
+    }
+}
