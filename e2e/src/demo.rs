@@ -46,15 +46,19 @@ pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
     page.heading("kill -9 in mid-traffic");
     let undisturbed = restart::show(&page, &world, &mut agent, &servers.players[0])?;
     page.heading("xdp-agent status");
-    page.text(&agent.status_table()?);
+    page.text(agent.status_table()?.trim_end());
     let agree = ledger.agrees() && undisturbed;
     if keep {
+        page.verdict(agree, "All counts agree, nothing was lost.");
         page.heading("Everything stays up");
         end::explore(&page, &world, &agent);
     }
     page.heading("xdp-agent uninstall");
     let clean = end::uninstall(&page, &world, &mut agent, &servers)?;
-    page.verdict(agree && clean);
+    page.verdict(
+        agree && clean,
+        "All counts agree, nothing was lost, nothing is left.",
+    );
     Ok(if agree && clean {
         ExitCode::SUCCESS
     } else {

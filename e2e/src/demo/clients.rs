@@ -56,20 +56,12 @@ pub(super) fn sender(world: &World, from: Option<IpAddr>, to: SocketAddr) -> any
     })
 }
 
-/// A request with the real thing; returns the body.
-pub(super) fn curl(world: &World, url: &str) -> anyhow::Result<String> {
+/// A request with the real thing; returns the status code and the body.
+pub(super) fn curl(world: &World, url: &str) -> anyhow::Result<(String, String)> {
     let mut command = Command::new("curl");
     command
-        .args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "10",
-            url,
-        ])
+        .args(["--silent", "--show-error", "--fail", "--noproxy", "*"])
+        .args(["--max-time", "10", "--write-out", "\\n%{http_code}", url])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -84,5 +76,10 @@ pub(super) fn curl(world: &World, url: &str) -> anyhow::Result<String> {
         finished.status,
         finished.stderr.trim()
     );
-    Ok(finished.stdout.trim().to_owned())
+    let (body, code) = finished
+        .stdout
+        .trim()
+        .rsplit_once('\n')
+        .context("curl told no status code")?;
+    Ok((code.to_owned(), body.trim().to_owned()))
 }

@@ -26,23 +26,22 @@ pub(super) fn explore(page: &Page, world: &World, agent: &Agent<'_>) -> ! {
     let [http, http_v6] = world.http();
     let manifests = world.manifests.folder().display();
     page.text(&format!(
-        "the status, from another terminal:
+        "From another terminal; what you edit in {manifests} is followed.
+
+the status, read from the kernel
   {status}
-a request from the client; the answer tells the mark of the accepted connection:
+requests; the answer is the client's address and the mark of the accepted connection
   {client} curl --noproxy '*' http://{http}/ http://{http_v6}/
-a datagram from the client, and the pod's view of it (the NIC's stack never sees it):
+a datagram; the pod sees it, the stack behind {nic} never does
   {game} tcpdump -ni eth0 udp port {port}
   {node} tcpdump -ni {nic} udp port {port}
   {client} bash -c 'echo hello > /dev/udp/{ip}/{port}'
-policies and pods; edit them, they are followed:
-  ls {manifests}
-the attached program:
-  {node} ip link show {nic}
-the pod's and the agent's log:
-  {game} ip -d address
+the program on {nic}
+  {node} ip -details link show {nic}
+the agent's log
   less {log}
 
-Ctrl-C removes all of it.",
+Ctrl-C here removes all of it.",
         status = agent.command_line("status"),
         port = udp.port(),
         ip = udp.ip(),
@@ -76,9 +75,7 @@ pub(super) fn uninstall(
         (gro, "GRO of the pods is off again, as before".to_owned()),
         (
             arrived == PROBES,
-            format!(
-                "{BANNED} is no longer banned: {arrived} of {PROBES} datagrams arrived, none with a mark"
-            ),
+            format!("{BANNED} is no longer banned: {arrived} of {PROBES} datagrams arrive without a mark"),
         ),
     ];
     for (good, what) in &checks {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
 use crate::Status;
 
@@ -11,13 +11,13 @@ const FIELDS: [&str; 5] = ["redirected", "passed", "dropped", "audited", "fellBa
 
 pub(super) const NOTES: &[&str] = &[
     "",
-    "client     datagrams its socket sent; for TCP the segments its kernel sent (OutSegs + RetransSegs)",
-    "NIC        the rule's counter, written by the XDP program, read with `xdp-agent status -o json`",
-    "reader     packets whose metadata the program on the pod's eth0 turned into a mark",
-    "pod        datagrams its socket received; for TCP the segments its kernel received (InSegs)",
-    "mark       SO_RCVMARK of each datagram; for TCP SO_MARK of each accepted connection",
-    "✓ means: all packets sent were decided by this rule as wanted, each of them once; what was not",
-    "  dropped arrived; what was redirected was also seen by the reader; all marks are as expected.",
+    "client  datagrams its socket sent; TCP: segments its kernel sent (OutSegs + RetransSegs)",
+    "NIC     the rule's counter in the XDP program, by `xdp-agent status -o json`",
+    "reader  packets whose metadata the program on the pod's eth0 made a mark of",
+    "pod     datagrams its socket received; TCP: segments its kernel received (InSegs)",
+    "mark    SO_RCVMARK of every datagram; TCP: SO_MARK of every accepted connection",
+    "✓       the rule decided about each packet sent, and as wanted; each arrived once, or none",
+    "        if dropped; the reader saw each redirected one and no other; all marks are as wanted",
 ];
 
 /// What is to become of a row's packets.
@@ -82,7 +82,7 @@ impl Counted {
     fn describe(&self) -> String {
         let used = self.decided.iter().filter(|(_, packets)| **packets > 0);
         let used: Vec<String> = used
-            .map(|(field, packets)| format!("{field} {packets}"))
+            .map(|(field, packets)| format!("{packets:>5} {field}"))
             .collect();
         if used.is_empty() {
             "nothing".to_owned()
@@ -137,7 +137,7 @@ impl Row {
             Cell::new(&self.who),
             Cell::new(self.wanted.rule),
             number(self.sent.to_string()),
-            number(self.counted.describe()),
+            Cell::new(self.counted.describe()),
             number(delivered),
             number(self.received.to_string()),
             number(self.marks()),
@@ -158,8 +158,10 @@ impl Ledger {
     pub(super) fn table(&self) -> String {
         let mut table = Table::new();
         table
-            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-            .set_header(["Packets", "Rule", "Client", "NIC", "Reader", "Pod", "Mark", ""]);
+            .load_preset(presets::NOTHING)
+            .set_style(TableComponent::HeaderLines, '─')
+            .set_style(TableComponent::MiddleHeaderIntersections, '─')
+            .set_header(["PACKETS", "RULE", "CLIENT", "NIC", "READER", "POD", "MARK", ""]);
         for row in &self.0 {
             table.add_row(row.cells());
         }

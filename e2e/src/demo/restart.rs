@@ -37,6 +37,8 @@ struct Stop<'a>(&'a Flow);
 /// How many had been sent when something happened.
 struct Moments {
     killed: u64,
+    /// The program, while no agent ran.
+    attached: bool,
     started: u64,
     ready: u64,
 }
@@ -55,7 +57,7 @@ pub(super) fn show(
         let client = scope.spawn(|| flow.run(&mut sender));
         let moments = {
             let _stop = Stop(&flow);
-            flow.disturb(agent)
+            flow.disturb(agent, &world.nic.name)
         };
         client
             .join()
@@ -100,7 +102,7 @@ impl Outcome {
                 && self.stream.lost(self.sent) == 0
                 && self.stream.duplicates == 0,
             self.marked() == self.received.packets,
-            self.programs[0].is_some() && self.programs[0] == self.programs[1],
+            self.moments.attached && self.programs[0].is_some() && self.programs[0] == self.programs[1],
         ]
     }
 
@@ -110,29 +112,39 @@ impl Outcome {
 
     fn print(&self, page: &Page) {
         let [redirected, received, marked, adopted] = self.checks().map(|good| if good { '✓' } else { '✗' });
-        let Moments {
-            killed,
-            started,
-            ready,
-        } = self.moments;
+        let sent = self.sent;
+        self.moments.print(page, sent);
+        let without = self.moments.started - self.moments.killed;
         let program = |id: Option<u64>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let [before, after] = self.programs.map(program);
+        let (lost, duplicates) = (self.stream.lost(sent), self.stream.duplicates);
+        let arrived = self.received.packets;
         page.lines(&[
-            format!("datagram {killed:>7}   kill -9 of the agent"),
-            format!("datagram {started:>7}   status: agent stopped, program still attached; the agent is started again"),
-            format!("datagram {ready:>7}   all ready again"),
-            format!("datagram {:>7}   the client stops", self.sent),
-            String::new(),
-            format!("sent by the client      {:>7}   {} of them while no agent ran", self.sent, started - killed),
-            format!("redirected on the NIC   {:>7} {redirected}", self.redirected),
+            format!("  client  {sent:>7} sent, {without} of them while no agent ran"),
+            format!("{redirected} NIC     {:>7} redirected", self.redirected),
+            format!("{received} pod     {arrived:>7} received: {lost} lost, {duplicates} duplicates"),
+            format!("{marked} mark    {:>7} arrived with mark {MARK}", self.marked()),
+            format!("{adopted} program {before:>7} before, {after} after: the agent adopts what is attached"),
+        ]);
+    }
+}
+
+impl Moments {
+    fn print(&self, page: &Page, sent: u64) {
+        let program = if self.attached {
+            "stays attached"
+        } else {
+            "is not attached"
+        };
+        page.lines(&[
             format!(
-                "received by the pod     {:>7} {received} lost {}, duplicates {}",
-                self.received.packets,
-                self.stream.lost(self.sent),
-                self.stream.duplicates
+                "packet {:>7}  kill -9; status: agent stopped, the program {program}",
+                self.killed
             ),
-            format!("with mark {MARK:<13} {:>7} {marked}", self.marked()),
-            format!("program on the NIC      {:>7} {adopted} before, {} after: adopted, not replaced",
-                program(self.programs[0]), program(self.programs[1])),
+            format!("packet {:>7}  the agent is started again", self.started),
+            format!("packet {:>7}  it runs, all pods are ready", self.ready),
+            format!("packet {sent:>7}  the client stops"),
+            String::new(),
         ]);
     }
 }
@@ -146,13 +158,14 @@ impl Flow {
         Ok(())
     }
 
-    fn disturb(&self, agent: &mut Agent<'_>) -> anyhow::Result<Moments> {
+    fn disturb(&self, agent: &mut Agent<'_>, nic: &str) -> anyhow::Result<Moments> {
         self.reach(EACH)?;
         agent.kill()?;
         let killed = self.sent.load(Relaxed);
         self.reach(killed + EACH)?;
         let stopped = agent.status().context("no status without an agent")?;
         ensure!(!stopped.running(), "the status says that the killed agent runs");
+        let attached = stopped.nic_mode(nic) == Some("native");
         agent.start()?;
         let started = self.sent.load(Relaxed);
         agent.wait_for("the agent is back", |status| {
@@ -162,6 +175,7 @@ impl Flow {
         self.reach((ready + EACH).max(TOTAL))?;
         Ok(Moments {
             killed,
+            attached,
             started,
             ready,
         })

@@ -7,53 +7,59 @@ use super::{
     world::{BANNED, MONITOR, World},
 };
 
-/// Columns of client, node and pods; a wire between each.
-const COLUMNS: [usize; 3] = [20, 30, 22];
+/// Columns of client, node and pods; wires run between them.
+const COLUMNS: [usize; 3] = [15, 34, 19];
+
+/// A row, and whether a wire runs on its left and on its right of the node.
+type Row = ([String; 3], [bool; 2]);
 
 pub(super) fn show(page: &Page, world: &World) -> anyhow::Result<()> {
     let nic = world.lab.node().interface(&world.nic.name)?;
     let wire = world.client.interface(&world.nic.wire)?;
-    let [game, web] = [&world.game, &world.web].map(pod);
-    let (banned, monitor) = (BANNED.to_string(), MONITOR.to_string());
-    let host = |pod: &Pod, how: &str| format!("{how:>21} {}", pod.host_interface);
     page.line(&border('┌', '┐', ["client", "node", "pods"]));
-    let rows: [[&str; 3]; 7] = [
-        [
-            &world.nic.client_v4.to_string(),
-            &format!("{:<20}", world.nic.v4),
-            &game[0],
-        ],
-        [
-            &world.nic.client_v6.to_string(),
-            &host(&world.game, "route"),
-            &game[1],
-        ],
-        [&banned, &world.nic.v6.to_string(), &game[2]],
-        [&monitor, "", ""],
-        [&wire.name, &format!("{} ◀ XDP, native", nic.name), &web[0]],
-        ["", &host(&world.web, "bridge br0"), &web[1]],
-        ["", "", &web[2]],
-    ];
-    for (number, row) in rows.iter().enumerate() {
-        page.line(&line(*row, [number == 4, number == 1 || number == 5]));
+    for row in rows(world) {
+        page.line(&line(&row));
     }
     page.line(&border('└', '┘', ["", "", ""]));
     page.line(&format!(
-        "{}: veth, MTU {}, {}: stands for an mlx5 NIC. All of it in {}.",
+        "{} is a veth of MTU {} at {}, wired to {}; it stands for an mlx5 NIC.",
         nic.name,
         nic.mtu,
         mac(nic.mac),
-        world.lab.dir().display()
+        wire.name
     ));
     Ok(())
 }
 
-fn pod(pod: &Pod) -> [String; 3] {
+fn rows(world: &World) -> [Row; 9] {
+    let World { nic, game, web, .. } = world;
+    let v4 = |pod: &Pod| format!("      {}", pod.v4());
+    let v6 = |pod: &Pod| format!("      {}", pod.v6());
+    let row = |client: &dyn ToString, node: &str, pod: String| {
+        ([client.to_string(), node.to_owned(), pod], [false; 2])
+    };
+    let host = |how: &str, pod: &Pod| format!("{:<15}{:>19}", how, format!("route ▶ {}", pod.host_interface));
+    let first = [
+        nic.wire.clone(),
+        host(&format!("{} ◀ XDP", nic.name), game),
+        eth0(game),
+    ];
+    let bridge = format!("{:>34}", format!("bridge br0 ▶ {}", web.host_interface));
     [
-        format!("games/{}", pod.ns.name()),
-        format!("eth0  {}", pod.v4()),
-        format!("      {}", pod.v6()),
+        (first, [true, true]),
+        row(&nic.client_v4, &nic.v4.to_string(), v4(game)),
+        row(&nic.client_v6, &nic.v6.to_string(), v6(game)),
+        row(&BANNED, "", "      app=game".to_owned()),
+        row(&MONITOR, "", String::new()),
+        ([String::new(), bridge, eth0(web)], [false, true]),
+        row(&"", "", v4(web)),
+        row(&"", "", v6(web)),
+        row(&"", "", "      app=web".to_owned()),
     ]
+}
+
+fn eth0(pod: &Pod) -> String {
+    format!("eth0  games/{}", pod.ns.name())
 }
 
 fn border(left: char, right: char, titles: [&str; 3]) -> String {
@@ -61,10 +67,9 @@ fn border(left: char, right: char, titles: [&str; 3]) -> String {
         .iter()
         .zip(COLUMNS)
         .map(|(title, width)| {
-            let title = if title.is_empty() {
-                String::new()
-            } else {
-                format!(" {title} ")
+            let title = match *title {
+                "" => String::new(),
+                title => format!(" {title} "),
             };
             format!("{left}─{title:─<rest$}{right}", rest = width + 1)
         })
@@ -72,16 +77,15 @@ fn border(left: char, right: char, titles: [&str; 3]) -> String {
     boxes.join("     ")
 }
 
-fn line(cells: [&str; 3], wires: [bool; 2]) -> String {
-    let [first, second] = wires;
-    let ends = [(false, first), (first, second), (second, false)];
+fn line((cells, [first, second]): &Row) -> String {
+    let ends = [(false, *first), (*first, *second), (*second, false)];
     let boxes = cells
         .iter()
         .zip(COLUMNS)
         .zip(ends)
         .map(|((cell, width), (left, right))| {
-            let left = if left { '├' } else { '│' };
-            let right = if right { "┤─────" } else { "│     " };
+            let left = if left { '┤' } else { '│' };
+            let right = if right { "├─────" } else { "│     " };
             format!("{left} {cell:<width$} {right}")
         });
     boxes.collect()

@@ -113,8 +113,8 @@ impl Client<'_> {
             })
         })?;
         page.line(&format!(
-            "{:<14} {} datagrams to {to}: {}",
-            source,
+            "UDP  {source:<13} → {:<14} {:>4} datagrams sent, {}",
+            to.to_string(),
             row.sent,
             outcome(&row)
         ));
@@ -129,16 +129,18 @@ impl Client<'_> {
             self.counted(HTTP.rule)?,
             Segments::of(pod)?,
         );
+        let mut source = String::new();
         for _ in 0..REQUESTS {
-            let body = clients::curl(self.world, &url)?;
-            let (peer, mark) = body.rsplit_once(' ').context("the server's answer has no mark")?;
+            let (code, body) = clients::curl(self.world, &url)?;
+            let (peer, mark) = body.split_once(' ').context("the server's answer has no mark")?;
             page.line(&format!(
-                "curl {url}: 200 OK, accepted from {peer} with mark {mark}"
+                "curl {url:<22} {code}; the pod accepted {peer} with mark {mark}"
             ));
+            source = peer.parse::<SocketAddr>()?.ip().to_string();
         }
         settle(|| {
             Ok(Row {
-                who: format!("TCP {} → :8080", family(server.address())),
+                who: format!("TCP {source} → :{}", server.address().port()),
                 wanted: HTTP,
                 sent: Segments::of(client)?.sent - before.0.sent,
                 counted: self.counted(HTTP.rule)?.since(&before.1),
@@ -168,17 +170,14 @@ fn settle(mut look: impl FnMut() -> anyhow::Result<Row>) -> anyhow::Result<Row> 
 }
 
 fn outcome(row: &Row) -> String {
-    let marks: Vec<String> = row
-        .marks
-        .iter()
-        .map(|(mark, packets)| match mark {
-            0 => format!("{packets} without a mark"),
-            mark => format!("{packets} with mark {mark} (SO_RCVMARK)"),
-        })
-        .collect();
+    let mark = |(mark, packets): (&u32, &u64)| match mark {
+        0 => format!("{packets} arrive without a mark"),
+        mark => format!("{packets} arrive with mark {mark}"),
+    };
+    let marks: Vec<String> = row.marks.iter().map(mark).collect();
     match row.received {
-        0 => "the pod received none".to_owned(),
-        _ => format!("the pod received {}", marks.join(", ")),
+        0 => "none arrives".to_owned(),
+        _ => marks.join(", "),
     }
 }
 
@@ -188,8 +187,4 @@ fn marks(server: &HttpServer) -> BTreeMap<u32, u64> {
         *marks.entry(answer.mark).or_default() += 1;
     }
     marks
-}
-
-fn family(address: SocketAddr) -> &'static str {
-    if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
