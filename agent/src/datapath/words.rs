@@ -43,6 +43,7 @@ impl Words {
         if slot >= MAX_SLOTS {
             return None;
         }
+        #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
         let words = self.0.as_mut_ptr().cast::<AtomicU64>();
         // SAFETY: the mapping holds MAX_SLOTS aligned words and lives as long as `self`; everybody in user space
         // accesses them atomically, and programs read each in one load.

@@ -12,7 +12,6 @@ mod links;
 mod metadata;
 mod namespace;
 mod programs;
-#[expect(unreachable_pub, reason = "the programs share it")]
 #[path = "../../ebpf/src/shared.rs"]
 mod shared;
 mod tcx;
