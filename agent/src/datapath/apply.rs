@@ -107,6 +107,31 @@ impl Datapath {
         Ok(())
     }
 
+    /// Forgets the failures of pods that are gone; `live` are the host's ends of all pairs. Indexes are not used again
+    /// for long, so that their failures would fill the table in the end.
+    pub fn prune_failures(&mut self, live: &BTreeSet<u32>) -> Result<(), OpenError> {
+        let tables = &mut self.pinned.tables;
+        let failed = OpenError::table(maps::FAILURES);
+        let keys = tables
+            .failures
+            .keys()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(&failed)?;
+        for key in keys {
+            let labelled =
+                |slot| matches!(tables.pod_labels.get(&slot, 0), Ok(Raw(label)) if label != NO_LABEL);
+            let gone_pod = match key.0.kind {
+                FailureKey::REDIRECT_ERR => !labelled(key.0.subject),
+                FailureKey::DEVMAP_XMIT => !live.contains(&key.0.subject),
+                _ => false,
+            };
+            if gone_pod {
+                gone(tables.failures.remove(&key)).map_err(&failed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn set_rule_label(&mut self, rule: u32, label: &Label) -> Result<(), ApplyError> {
         let table = &mut self.pinned.tables.rule_labels;
         table

@@ -38,6 +38,9 @@ pub(super) fn prune(datapath: &mut Datapath, live: &BTreeSet<u32>) {
     if let Err(error) = datapath.prune_readers(live) {
         warn!(error = %chain(error), "pins of readers that are gone could not be removed");
     }
+    if let Err(error) = datapath.prune_failures(live) {
+        warn!(error = %chain(error), "failures of pods that are gone could not be forgotten");
+    }
 }
 
 fn prepare_one(datapath: &mut Datapath, namespaces: &mut Namespaces, target: &Target) -> Readiness {
