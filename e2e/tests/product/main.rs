@@ -2,7 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bad_input;
+mod chance;
+mod churn;
+mod failures;
+mod flow;
+mod moving;
 mod nics;
 mod readiness;
+mod restart;
+mod reuse;
 mod traffic;
 mod world;

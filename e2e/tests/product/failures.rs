@@ -1,0 +1,120 @@
+//! Redirects that fail show at their pod, by stage and errno; also while no agent runs.
+
+use std::net::SocketAddr;
+
+use xdp_e2e::Agent;
+use xdp_lab::{Pod, Style, UdpSender};
+
+use crate::world::{PLAYERS, World, at};
+
+const SENT: u64 = 100;
+
+fn server() -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    world.policy("players", &[PLAYERS]);
+    (world, pod)
+}
+
+fn send(world: &World, to: SocketAddr, payload: usize) {
+    let mut sender = UdpSender::new(&world.client, to).unwrap().payload(payload);
+    sender.send(SENT).unwrap();
+}
+
+fn expect(agent: &Agent<'_>, stage: &str, errno: &str) {
+    let expected = [(stage.to_owned(), errno.to_owned(), SENT)];
+    let status = agent.wait_for("all packets show as failed", |status| {
+        status.failures("server") == expected
+    });
+    assert_eq!(
+        (
+            status.packets("players", "redirected"),
+            status.packets("players", "delivered")
+        ),
+        (SENT, 0)
+    );
+}
+
+/// The agent would notice and let the packets pass: it is away while `damage` is done.
+fn shows(damage: impl Fn(&World, &Pod), payload: usize, stage: &str, errno: &str) {
+    let (world, pod) = server();
+    let mut agent = world.start(&["server"]);
+    agent.kill().unwrap();
+    damage(&world, &pod);
+    send(&world, at(pod.v4(), 7777), payload);
+    expect(&agent, stage, errno);
+}
+
+#[test]
+fn packets_to_a_pod_whose_eth0_is_down_show_as_enxio_at_the_flush() {
+    shows(
+        |_, pod| pod.ns.set_up("eth0", false).unwrap(),
+        32,
+        "flush",
+        "ENXIO",
+    );
+}
+
+#[test]
+fn packets_to_a_pod_whose_host_end_is_down_show_as_enetdown_at_the_redirect() {
+    shows(
+        |_, pod| pod.set_host_up(false).unwrap(),
+        32,
+        "redirect",
+        "ENETDOWN",
+    );
+}
+
+#[test]
+fn packets_over_the_mtu_of_the_host_end_show_as_emsgsize_at_the_redirect() {
+    shows(
+        |_, pod| pod.set_host_mtu(576).unwrap(),
+        1000,
+        "redirect",
+        "EMSGSIZE",
+    );
+}
+
+/// As with a full ring, the kernel gives no errno.
+#[test]
+fn packets_over_the_mtu_of_eth0_show_without_errno_at_the_flush() {
+    shows(|_, pod| pod.set_mtu(576).unwrap(), 1000, "flush", "");
+}
+
+#[test]
+fn gro_switched_off_shows_as_eopnotsupp_until_an_agent_repairs_it() {
+    let (world, pod) = server();
+    let mut agent = world.start(&["server"]);
+    agent.kill().unwrap();
+    pod.set_gro(false).unwrap();
+    let to = at(pod.v4(), 7777);
+    send(&world, to, 32);
+    expect(&agent, "redirect", "EOPNOTSUPP");
+
+    agent.start().unwrap();
+    xdp_lab::wait_until("GRO is on", crate::world::PATIENCE, || pod.gro().unwrap()).unwrap();
+    assert_eq!(
+        world.deliver(&pod, to, SENT).marks.keys().collect::<Vec<_>>(),
+        [&42]
+    );
+}
+
+#[test]
+fn a_pod_that_gets_the_slot_later_has_none_of_its_predecessors_failures() {
+    let (world, pod) = server();
+    let mut agent = world.start(&["server"]);
+    agent.kill().unwrap();
+    pod.set_gro(false).unwrap();
+    send(&world, at(pod.v4(), 7777), 32);
+    expect(&agent, "redirect", "EOPNOTSUPP");
+    let slot = agent.status().unwrap().pod("server").unwrap()["slot"].clone();
+
+    agent.start().unwrap();
+    pod.remove().unwrap();
+    world.manifests.remove("server.yaml").unwrap();
+    agent.wait_for("the pod is gone", |status| status.pod("server").is_none());
+    let _next = world.pod("next", "game", Style::Ptp, 6);
+    let status = agent.wait_for("its successor is ready", |status| status.ready("next"));
+    assert_eq!(status.pod("next").unwrap()["slot"], slot);
+    assert_eq!(status.failures("next"), []);
+}

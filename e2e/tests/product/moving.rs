@@ -1,0 +1,52 @@
+//! Addresses that come and go while somebody sends to them, so that whatever goes astray shows.
+
+use std::process::Command;
+use std::time::Duration;
+
+use xdp_e2e::Status;
+use xdp_lab::{Namespace, Pod};
+
+use crate::world::World;
+
+/// A socket that is bound to any address gets whatever comes into the pod, whosoever it was for.
+pub(crate) fn takes_everything(pod: &Namespace) {
+    ip(pod, "route add local 10.2.0.0/16 dev lo");
+}
+
+/// The client sends to every pod's address, there or not.
+pub(crate) fn keeps_the_way(world: &World) {
+    let route = format!("route add 10.2.0.0/16 via {}", world.nic.v4);
+    ip(&world.client, &route);
+}
+
+fn ip(namespace: &Namespace, arguments: &str) {
+    let mut command = Command::new("ip");
+    command.args(arguments.split(' '));
+    let finished = namespace
+        .spawn(command)
+        .unwrap()
+        .finish(Duration::from_secs(20))
+        .unwrap();
+    assert!(finished.status.success(), "ip {arguments}: {}", finished.stderr);
+}
+
+/// Writes a pod's object, whatever the kernel has.
+pub(crate) fn object(world: &World, name: &str, app: &str, number: u8) {
+    let text = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{namespace: games, name: {name}, uid: uid-of-{name}, labels: {{app: \
+         {app}}}}}, status: {{podIPs: [{{ip: 10.2.0.{number}}}]}}}}"
+    );
+    world.manifests.write(&format!("{name}.yaml"), &text).unwrap();
+}
+
+/// Whether this address, and no other, leads to the pod, ready, at its own interface.
+pub(crate) fn leads(status: &Status, name: &str, pod: &Pod, address: &str) -> bool {
+    status.ready(name)
+        && status.pod(name).is_some_and(|shown| {
+            shown["interface"] == pod.host_interface.as_str()
+                && shown["ifindex"] == pod.host_ifindex
+                && shown["addresses"]
+                    .as_array()
+                    .is_some_and(|all| matches!(all.as_slice(), [only] if *only == address))
+        })
+}

@@ -1,0 +1,249 @@
+//! The agent ends, in every way, and comes back: packets do not notice.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aya::Ebpf;
+use aya::programs::Xdp;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use xdp_e2e::{Agent, Status};
+use xdp_lab::{Namespace, NicSpec, Pod, Style, UdpReceiver, UdpSender, wait_until};
+
+use crate::chance::Chance;
+use crate::flow::{Flow, Traffic};
+use crate::world::{PATIENCE, World, at, expect_counts};
+
+const ENOUGH: u64 = 100_000;
+
+static OTHER: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-facts-ebpf"));
+
+/// Somebody sends to a pod whose policy marks it, all the time.
+struct Players {
+    traffic: Traffic,
+    flow: u32,
+    receiver: Arc<UdpReceiver>,
+}
+
+impl Players {
+    fn begin(client: &Namespace, pod: &Pod) -> Self {
+        let to = at(pod.v4(), 7777);
+        let receiver = Arc::new(UdpReceiver::bind(&pod.ns, to).unwrap());
+        let sender = UdpSender::new(client, to).unwrap();
+        let traffic = Traffic::new();
+        let flow = traffic.add(Flow::new(sender, &receiver));
+        Self {
+            traffic,
+            flow,
+            receiver,
+        }
+    }
+
+    fn more(&self, packets: u64) {
+        self.traffic.more(self.flow, packets);
+    }
+
+    fn see(&self, mark: u32) {
+        wait_until(&format!("mark {mark} arrives"), PATIENCE, || {
+            self.receiver.received().marks.contains_key(&mark)
+        })
+        .unwrap();
+    }
+
+    /// Ends the traffic: everything has arrived, once. Returns how many, and by mark.
+    fn end(&self) -> (u64, BTreeMap<u32, u64>) {
+        let sent = self.traffic.end(self.flow);
+        let received = self.receiver.received();
+        let stream = &received.streams[&self.flow];
+        let lost = stream.lost(sent);
+        println!(
+            "sent {sent}, received {}, lost {lost}, marks {:?}",
+            received.packets, received.marks
+        );
+        assert_eq!((lost, stream.duplicates, received.overflowed), (0, 0, 0));
+        assert_eq!(received.packets, sent);
+        (sent, received.marks)
+    }
+}
+
+fn server() -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    mark(&world, 42);
+    (world, pod)
+}
+
+fn mark(world: &World, mark: u32) {
+    let rule =
+        format!("{{name: players, ports: [{{protocol: UDP, port: 7777}}], action: Redirect, mark: {mark}}}");
+    world.policy("players", &[&rule]);
+}
+
+/// What a restart must not change: program on the NIC, and slot and generation of the pod.
+fn identity(status: &Status) -> [Option<u64>; 3] {
+    let pod = status.pod("server");
+    let field = |name: &str| pod.and_then(|pod| pod[name].as_u64());
+    [status.program_id("nic0"), field("slot"), field("generation")]
+}
+
+/// Waits until a round that began after now is done: it has told of a broken file.
+fn a_round_is_done(world: &World, agent: &Agent<'_>) -> Status {
+    world.manifests.write("probe.yaml", "kind: [").unwrap();
+    let told = |status: &Status| {
+        let problems = status.json()["problems"].as_array();
+        problems.is_some_and(|problems| {
+            problems
+                .iter()
+                .any(|problem| problem.to_string().contains("probe.yaml"))
+        })
+    };
+    agent.wait_for("the agent runs and has read the folder", |status| {
+        status.running() && told(status)
+    });
+    world.manifests.remove("probe.yaml").unwrap();
+    agent.wait_for("the agent has read the folder again", |status| !told(status))
+}
+
+fn nothing_is_lost(end: impl Fn(&mut Agent<'_>)) {
+    let (world, pod) = server();
+    let mut agent = world.start(&["server"]);
+    let before = identity(&agent.status().unwrap());
+    let players = Players::begin(&world.client, &pod);
+    for _ in 0..3 {
+        players.more(5_000);
+        end(&mut agent);
+        assert!(!agent.status().unwrap().running());
+        players.more(15_000);
+        agent.start().unwrap();
+        assert_eq!(identity(&a_round_is_done(&world, &agent)), before);
+    }
+    players.more(ENOUGH.saturating_sub(players.traffic.sent(players.flow)));
+    let (sent, marks) = players.end();
+    assert!(sent >= ENOUGH);
+    assert_eq!(marks, BTreeMap::from([(42, sent)]));
+    expect_counts(&agent, "players", [sent, sent, 0, 0, 0, 0]);
+}
+
+#[test]
+fn no_packet_is_lost_or_unmarked_over_kills_and_restarts() {
+    nothing_is_lost(|agent| agent.kill().unwrap());
+}
+
+#[test]
+fn no_packet_is_lost_or_unmarked_over_stops_and_restarts() {
+    nothing_is_lost(|agent| agent.stop().unwrap());
+}
+
+#[test]
+fn a_policy_changed_while_no_agent_ran_is_applied_without_loss() {
+    let (world, pod) = server();
+    let mut agent = world.start(&["server"]);
+    let players = Players::begin(&world.client, &pod);
+    players.more(1_000);
+    agent.kill().unwrap();
+    mark(&world, 43);
+    players.more(1_000);
+    assert_eq!(
+        players.receiver.received().marks.keys().collect::<Vec<_>>(),
+        [&42]
+    );
+    agent.start().unwrap();
+    players.see(43);
+    players.more(1_000);
+    let (sent, marks) = players.end();
+    assert_eq!(marks.keys().collect::<Vec<_>>(), [&42, &43]);
+    assert_eq!(marks.values().sum::<u64>(), sent);
+}
+
+#[test]
+fn kills_in_the_middle_of_changes_leave_every_packet_one_of_the_two_marks() {
+    const KILLS: u32 = 40;
+    let mut chance = Chance::new();
+    let (world, pod) = server();
+    let mut agent = world.start(&["server"]);
+    let players = Players::begin(&world.client, &pod);
+    agent.kill().unwrap();
+    let began = Instant::now();
+    agent.start().unwrap();
+    a_round_is_done(&world, &agent);
+    let settles = (began.elapsed().as_millis() as u64).min(250);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for next in (41..=42).cycle() {
+                mark(&world, next);
+                thread::sleep(Duration::from_millis(7));
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..KILLS {
+            // The moment is the test.
+            thread::sleep(Duration::from_millis(chance.below(settles)));
+            agent.kill().unwrap();
+            agent.start().unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    mark(&world, 43);
+    players.see(43);
+    let before = players.receiver.received().marks;
+    println!("{KILLS} kills, {before:?}");
+    a_round_is_done(&world, &agent);
+    players.more(1_000);
+    let (sent, marks) = players.end();
+    assert_eq!(marks.keys().collect::<Vec<_>>(), [&41, &42, &43]);
+    assert_eq!(marks.values().sum::<u64>(), sent);
+}
+
+/// What stands for another version is a program of the tests of kernel facts. It passes what comes from this client.
+#[test]
+fn another_version_of_the_program_is_exchanged_without_loss() {
+    let (world, pod) = server();
+    let client = world.lab.namespace("other-client").unwrap();
+    let nic = world.lab.nic(NicSpec::new("nic1", &client)).unwrap();
+    let mut agent = world.start(&["server"]);
+    let own = agent.status().unwrap().program_id("nic1");
+    let players = Players::begin(&client, &pod);
+    players.more(1_000);
+    agent.kill().unwrap();
+
+    let pin = world
+        .lab
+        .pin_dir()
+        .join(format!("abi-1/links/nic-{}", nic.ifindex));
+    let other = exchange(&pin);
+    assert_eq!(agent.status().unwrap().program_id("nic1"), Some(other));
+    players.see(0);
+
+    agent.start().unwrap();
+    let status = agent.wait_for("the agent's program is back", |status| {
+        status.program_id("nic1").is_some_and(|id| id != other)
+    });
+    assert_eq!(status.nic_mode("nic1"), Some("native"));
+    println!("{own:?}, then {other}, then {:?}", status.program_id("nic1"));
+    // Those on their way came by the other.
+    players.more(100);
+    let unmarked = players.receiver.received().marks[&0];
+    players.more(1_000);
+    let (_, marks) = players.end();
+    assert_eq!(marks[&0], unmarked, "{marks:?}");
+    assert_eq!(marks.keys().collect::<Vec<_>>(), [&0, &42]);
+}
+
+/// Returns the id of the program that is attached now.
+fn exchange(pin: &Path) -> u64 {
+    let mut ebpf = Ebpf::load(OTHER).unwrap();
+    let program: &mut Xdp = ebpf.program_mut("act").unwrap().try_into().unwrap();
+    program.load().unwrap();
+    let link = FdLink::from(PinnedLink::from_pin(pin).unwrap());
+    let link = program.attach_to_link(XdpLink::try_from(link).unwrap()).unwrap();
+    // Dropping it only closes it: the pin keeps it.
+    drop(program.take_link(link).unwrap());
+    program.info().unwrap().id().into()
+}

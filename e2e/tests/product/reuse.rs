@@ -1,0 +1,180 @@
+//! Addresses change hands: nothing of the old pod's policy meets the new one.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net};
+use xdp_e2e::Status;
+use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
+
+use crate::flow::{Flow, Traffic};
+use crate::moving::{keeps_the_way, leads, object, takes_everything};
+use crate::world::{PATIENCE, World, at, only_mark};
+
+const REDIRECT: &str = "{name: redirect, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
+const DROP: &str = "{name: drop, ports: [{protocol: UDP, port: 9999}], action: Drop}";
+
+/// What of 50 datagrams each to the ports that are redirected and dropped arrives, by mark.
+fn both_ports(world: &World, pod: &Pod) -> [BTreeMap<u32, u64>; 2] {
+    [7777, 9999].map(|port| {
+        let to = at(pod.v4(), port);
+        let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
+        UdpSender::new(&world.client, to).unwrap().send(50).unwrap();
+        // What follows in the same queue tells when all the others are through.
+        let last = at(pod.v4(), 1);
+        let through = UdpReceiver::bind(&pod.ns, last).unwrap();
+        UdpSender::new(&world.client, last).unwrap().send(1).unwrap();
+        through.wait_for(1, PATIENCE).unwrap();
+        if port != 9999 {
+            receiver.wait_for(50, PATIENCE).unwrap();
+        }
+        receiver.received().marks
+    })
+}
+
+fn untouched(world: &World, pod: &Pod) {
+    let all = BTreeMap::from([(0, 50)]);
+    for port in [7777, 9999] {
+        let received = world.deliver(pod, at(pod.v4(), port), 50);
+        assert_eq!(received.marks, all, "port {port}");
+    }
+}
+
+/// `leave` takes the old pod's interface away; what it returns stays until the end.
+fn the_successor_is_only_passed_to<T>(leave: impl FnOnce(Pod) -> T) {
+    let world = World::new();
+    let old = world.pod("old", "game", Style::Ptp, 5);
+    world.policy("players", &[REDIRECT, DROP]);
+    let mut agent = world.start(&["old"]);
+    assert_eq!(
+        both_ports(&world, &old),
+        [BTreeMap::from([(42, 50)]), BTreeMap::new()]
+    );
+
+    agent.kill().unwrap();
+    let _remains = leave(old);
+    let new = world.pod("new", "other", Style::Ptp, 5);
+    let status = agent.status().unwrap();
+    assert!(!status.running() && !status.in_force("old"), "{status:?}");
+    untouched(&world, &new);
+
+    world.manifests.remove("old.yaml").unwrap();
+    agent.start().unwrap();
+    agent.wait_for("the old pod is forgotten", |status| {
+        status.running() && status.pod("old").is_none()
+    });
+    untouched(&world, &new);
+}
+
+#[test]
+fn without_an_agent_the_successor_of_a_dead_pod_is_only_passed_to() {
+    the_successor_is_only_passed_to(|old| old.remove().unwrap());
+}
+
+#[test]
+fn without_an_agent_the_successor_of_a_pod_that_lost_its_interface_is_only_passed_to() {
+    the_successor_is_only_passed_to(|old| {
+        old.delete_veth().unwrap();
+        old
+    });
+}
+
+/// The old pod's object is still there when the agent is back, as in a cluster that has not noticed yet.
+#[test]
+fn the_object_of_a_dead_pod_takes_nothing_from_its_successor_once_it_is_gone() {
+    let world = World::new();
+    let old = world.pod("old", "game", Style::Ptp, 5);
+    world.policy("players", &[REDIRECT, DROP]);
+    let mut agent = world.start(&["old"]);
+    agent.kill().unwrap();
+    old.remove().unwrap();
+    let new = world.pod("new", "other", Style::Ptp, 5);
+    agent.start().unwrap();
+    agent.wait_for("the agent is back", Status::running);
+    world.manifests.remove("old.yaml").unwrap();
+    agent.wait_for("the old pod is forgotten", |status| status.pod("old").is_none());
+    untouched(&world, &new);
+}
+
+/// Two pods with a policy each: marks 1 and 2. The client sends on to addresses that are on their way.
+fn two(world: &World) -> [Pod; 2] {
+    let pods = [("a", 5, 1), ("b", 6, 2)].map(|(name, number, mark)| {
+        let pod = world.pod(name, name, Style::Ptp, number);
+        let rule = format!("{{name: {name}, action: Redirect, mark: {mark}}}");
+        world.policy_with(
+            name,
+            &format!("podSelector: {{matchLabels: {{app: {name}}}}}"),
+            &[&rule],
+        );
+        takes_everything(&pod.ns);
+        pod
+    });
+    keeps_the_way(world);
+    pods
+}
+
+fn move_in_manifests(world: &World, _: &mut [Pod; 2]) {
+    object(world, "a", "a", 7);
+    object(world, "b", "b", 5);
+}
+
+fn move_in_kernel(_: &World, [a, b]: &mut [Pod; 2]) {
+    a.set_addresses(&[net(7)]).unwrap();
+    b.set_addresses(&[net(5)]).unwrap();
+}
+
+fn net(number: u8) -> IpNet {
+    Ipv4Net::new_assert([10, 2, 0, number].into(), 32).into()
+}
+
+/// Once the status shows the address at its new pod, no packet meets the old pod or its policy.
+fn an_address_moves(steps: [fn(&World, &mut [Pod; 2]); 2]) {
+    let world = World::new();
+    let mut pods = two(&world);
+    let agent = world.start(&["a", "b"]);
+    let any = at(Ipv4Addr::UNSPECIFIED.into(), 7777);
+    let [at_a, at_b] = [0, 1].map(|pod: usize| Arc::new(UdpReceiver::bind(&pods[pod].ns, any).unwrap()));
+    let traffic = Traffic::new();
+    let to = at(net(5).addr(), 7777);
+    let begin = |receiver| traffic.add(Flow::new(UdpSender::new(&world.client, to).unwrap(), receiver));
+
+    let before = begin(&at_a);
+    traffic.more(before, 500);
+    let sent = traffic.blind(before);
+    assert_eq!(at_a.stream(before).lost(sent), 0);
+    assert_eq!(at_a.received().marks.keys().collect::<Vec<_>>(), [&1]);
+    for step in steps {
+        step(&world, &mut pods);
+        traffic.more(before, 50);
+    }
+    agent.wait_for("both addresses have moved", |status| {
+        leads(status, "a", &pods[0], "10.2.0.7") && leads(status, "b", &pods[1], "10.2.0.5")
+    });
+    traffic.end(before);
+
+    let after = begin(&at_b);
+    traffic.more(after, 100);
+    // What was sent before is through as well: it went the same way.
+    let first = traffic.end(after);
+    assert_eq!(at_b.stream(after).lost(first), 0);
+    for receiver in [&at_a, &at_b] {
+        receiver.reset();
+    }
+    let after = begin(&at_b);
+    traffic.more(after, 2_000);
+    let sent = traffic.end(after);
+    only_mark(&at_b.received(), 2, sent);
+    assert_eq!(at_b.stream(after).lost(sent), 0);
+    assert_eq!(at_a.received().packets, 0);
+}
+
+#[test]
+fn an_address_that_moves_in_the_objects_first_leaves_its_policy_behind() {
+    an_address_moves([move_in_manifests, move_in_kernel]);
+}
+
+#[test]
+fn an_address_that_moves_in_the_kernel_first_leaves_its_policy_behind() {
+    an_address_moves([move_in_kernel, move_in_manifests]);
+}
