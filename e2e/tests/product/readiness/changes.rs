@@ -112,7 +112,7 @@ fn a_policy_changes_under_traffic_without_a_lost_packet() {
             sender.send_paced(10_000, 8000).unwrap();
             (sender.stream(), sender.sent())
         });
-        for mark in (43..53).chain([1000]) {
+        for mark in 43..53 {
             world.policy("players", &[&PLAYERS.replace("42", &mark.to_string())]);
             xdp_lab::wait_until("the new mark arrives", PATIENCE, || {
                 inbox.received().marks.contains_key(&mark) || traffic.is_finished()
@@ -125,17 +125,12 @@ fn a_policy_changes_under_traffic_without_a_lost_packet() {
     let stream = &received.streams[&sent.0];
     assert_eq!((stream.lost(sent.1), stream.duplicates), (0, 0));
     assert!(
-        received
-            .marks
-            .keys()
-            .all(|mark| (42..53).contains(mark) || *mark == 1000),
+        received.marks.keys().all(|mark| (42..53).contains(mark)),
         "{:?}",
         received.marks
     );
     assert!(received.marks.len() > 3, "{:?}", received.marks);
     expect_counts(&agent, "players", [10_000, 10_000, 0, 0, 0, 0]);
-    inbox.reset();
-    only_mark(&world.deliver_to(&inbox, to, 50), 1000, 50);
 }
 
 #[test]
