@@ -33,6 +33,10 @@ impl Files {
             let file = self.files.entry(name.clone()).or_default();
             match text {
                 Ok(text) if text == file.text && file.problems.is_empty() => {}
+                // An editor empties a file before it writes it; whoever wants its objects gone removes the file.
+                Ok(text) if text.trim().is_empty() && !file.objects.is_empty() => {
+                    file.problems = vec![empty(&name)];
+                }
                 Ok(text) => file.read(&name, text),
                 Err(error) => file.problems = vec![unreadable(&name, &error)],
             }
@@ -84,6 +88,15 @@ fn unreadable(name: &str, error: &io::Error) -> Problem {
         "ManifestUnreadable",
         format!("{name}: {error}; its last state stays in force"),
         "make the file readable UTF-8 text, or remove it",
+    )
+}
+
+fn empty(name: &str) -> Problem {
+    Problem::new(
+        name,
+        "ManifestEmpty",
+        format!("{name} is empty; its last state stays in force"),
+        "remove the file to remove its objects",
     )
 }
 
@@ -142,6 +155,18 @@ status: {podIP: 10.0.0.2}
         files.update(folder([("a.yaml", first), ("b.yaml", second)]));
         files.update(folder([("b.yaml", second)]));
         assert_eq!(pods(&files), ["Pod games/b"]);
+    }
+
+    #[test]
+    fn a_file_that_is_emptied_keeps_its_objects_until_it_is_removed() {
+        let mut files = Files::default();
+        files.update(folder([("pods.yaml", GOOD)]));
+        files.update(folder([("pods.yaml", "\n")]));
+        assert_eq!(pods(&files).len(), 2);
+        assert_eq!(files.problems()[0].reason, "ManifestEmpty");
+
+        files.update(folder([]));
+        assert_eq!((pods(&files).len(), files.problems().len()), (0, 0));
     }
 
     #[test]
