@@ -35,6 +35,11 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 #[unsafe(no_mangle)]
 static IFINDEX_OFFSET: u32 = 0;
 
+/// Upper half of the indexes of the tests' own interfaces: tracepoints report those of the whole machine, and its
+/// traffic would fill the ring. Set by the loader.
+#[unsafe(no_mangle)]
+static OWN_INDEXES: u32 = 0;
+
 /// `TCX_NEXT`
 const NEXT: i32 = -1;
 
@@ -214,6 +219,11 @@ fn exception(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn emit(event: Event) -> i32 {
+    // SAFETY: the loader writes the value before the program exists.
+    let own = unsafe { core::ptr::read_volatile(&raw const OWN_INDEXES) };
+    if event.from >> 16 != own && event.to >> 16 != own {
+        return 0;
+    }
     if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
         entry.write(event);
         entry.submit(0);

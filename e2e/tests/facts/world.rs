@@ -175,5 +175,10 @@ fn mac(bytes: [u8; 6]) -> String {
 /// Interface numbers are per network namespace; these differ between the tests of one process and between processes.
 fn unique_ifindex() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    ((process::id() & 0x7fff) << 16) + NEXT.fetch_add(1, Ordering::Relaxed)
+    (own_indexes() << 16) + NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The upper half of all of them.
+pub(crate) fn own_indexes() -> u32 {
+    process::id() & 0x7fff
 }
