@@ -157,13 +157,14 @@ impl Agent {
         nics::attach(&self.datapath, &self.selector).unwrap_or_else(|problem| vec![problem])
     }
 
+    /// The log first: who reads of a problem in the status finds it there.
     fn tell(&mut self, problems: BTreeSet<Problem>) {
         let list: Vec<Problem> = problems.iter().cloned().collect();
-        if let Err(error) = self.datapath.set_problems(&list) {
-            warn!(error = %chain(error), "problems could not be written for `status`");
-        }
         if self.told.update(problems) {
             info!(problems = list.len(), "round done");
+        }
+        if let Err(error) = self.datapath.set_problems(&list) {
+            warn!(error = %chain(error), "problems could not be written for `status`");
         }
     }
 }
