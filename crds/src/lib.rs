@@ -1,16 +1,28 @@
-//! The API types of xdp-operator.
+//! The API of xdp-operator: its types, and what they mean once validated ([`policy`], [`pod`]).
 //!
 //! What users write, and nothing that does not work yet: an unknown field is an error. Numbers are wider than what
 //! is valid, as in Kubernetes' own types, so that a bad one reaches the validation and gets an answer that says what
 //! is allowed.
 #![forbid(unsafe_code)]
 
+pub mod pod;
+pub mod policy;
+pub mod report;
 mod selector;
+mod status;
+mod xdp_node_state;
+mod xdp_peer_set;
 mod xdp_policy;
 
 pub use selector::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
+pub use status::{Ratio, Trouble};
+pub use xdp_node_state::{
+    NicMode, NicState, PodState, PolicyState, XdpNodeState, XdpNodeStateSpec, XdpNodeStateStatus,
+};
+pub use xdp_peer_set::{PeerSelector, XdpPeerSet, XdpPeerSetSpec};
 pub use xdp_policy::{
     Enforcement, IngressRule, IpBlock, Peer, Port, Protocol, RuleAction, XdpPolicy, XdpPolicySpec,
+    XdpPolicyStatus,
 };
 
 /// The API group of all types in this crate.

@@ -1,10 +1,12 @@
 //! [`XdpPolicy`]: what happens to packets for a set of pods before the kernel's network stack sees them.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::selector::LabelSelector;
+use crate::status::Ratio;
 
 /// What happens to packets that arrive on a node's NICs for the selected pods, before the network stack sees them.
 ///
@@ -23,12 +25,17 @@ use crate::selector::LabelSelector;
     plural = "xdppolicies",
     shortname = "xp",
     namespaced,
+    category = "xdp",
+    status = "XdpPolicyStatus",
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct XdpPolicySpec {
     /// Which pods of the policy's namespace are targets. `{}` selects all of them.
     pub pod_selector: LabelSelector,
+    /// On which nodes the policy applies. Absent or `{}`: on all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<LabelSelector>,
     /// Policies with a smaller number come first: 0 to 1000, 500 by default.
     #[serde(default = "default_priority")]
     #[schemars(range(min = 0, max = 1000))]
@@ -81,12 +88,19 @@ pub struct IngressRule {
     pub mark: Option<i64>,
 }
 
-/// A source of packets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A source of packets: either addresses (`ipBlock`) or pods (`podSelector`, `namespaceSelector`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Peer {
     /// Addresses the packet may come from.
-    pub ip_block: IpBlock,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_block: Option<IpBlock>,
+    /// Namespaces of the pods that the packet may come from; absent: the policy's own namespace, `{}`: all namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
+    /// Pods that the packet may come from, in those namespaces; absent or `{}`: all pods there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_selector: Option<LabelSelector>,
 }
 
 /// A range of addresses of one family.
@@ -147,4 +161,20 @@ pub enum RuleAction {
     Pass,
     /// Nowhere.
     Drop,
+}
+
+/// What is in force of a policy, summed up over all nodes. Per-node details are in the `XdpNodeState`s.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct XdpPolicyStatus {
+    /// `Accepted`: the policy is valid. `Programmed`: it is in force, read back from the kernel, on every selected
+    /// node, for every selected pod.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Nodes that run selected pods.
+    #[serde(default)]
+    pub nodes: Ratio,
+    /// Selected pods.
+    #[serde(default)]
+    pub pods: Ratio,
 }

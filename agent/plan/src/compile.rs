@@ -3,19 +3,19 @@
 mod accept;
 mod entries;
 
-pub(crate) use entries::needed as entries_needed;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use xdp_core::tables::{Address, Entry};
+use xdp_core::tables::{Address, Entry, MAX_ENTRIES};
 
 use crate::facts::{NotReady, Readiness};
 use crate::installed::{RuleLabel, SlotIdentity};
 use crate::policy::Policy;
 use crate::report::Problem;
 use crate::targets::{Target, Targets};
+
+const _: () = assert!(crate::policy::MAX_ENTRIES == MAX_ENTRIES);
 
 /// What should be in the kernel, without the numbers (slots, blocks, rule ids) that [`crate::diff::diff`] hands out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -21,9 +21,8 @@ pub mod diff;
 pub mod facts;
 pub mod installed;
 pub mod manifests;
-pub mod pod;
-pub mod policy;
-pub mod report;
 pub mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;
+
+pub use xdp_crds::{pod, policy, report};

@@ -3,27 +3,30 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use xdp_core::tables::{Action, MAX_ENTRIES, MAX_RULES, MAX_SLOTS};
+use xdp_core::tables::{MAX_ENTRIES, MAX_RULES, MAX_SLOTS};
 use xdp_plan::compile::compile;
 use xdp_plan::facts::{Link, NodeFacts, NotReady, Pair, Readiness};
 use xdp_plan::pod::Pod;
-use xdp_plan::policy::{Enforcement, Policy, Rule, Selector};
+use xdp_plan::policy::{Enforcement, Policy, Rule, RuleAction, Selector, Sources};
 use xdp_plan::targets::{Targets, targets};
 
 fn policy(name: &str, rules: usize) -> Policy {
     let rule = |index| Rule {
         name: format!("r{index}"),
-        peers: Vec::new(),
+        from: Sources::Any,
         ports: Vec::new(),
-        action: Action::Redirect,
+        action: RuleAction::Redirect,
         mark: None,
     };
     Policy {
         namespace: "games".into(),
         name: name.into(),
+        uid: String::new(),
+        generation: 1,
         priority: 500,
         created: None,
         selector: Selector::default(),
+        node_selector: Selector::default(),
         enforcement: Enforcement::Enforce,
         rules: (0..rules).map(rule).collect(),
     }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use xdp_core::tables::{MAX_ADDRESSES, MAX_ENTRIES, MAX_RULES, MAX_SLOTS};
 
-use super::entries::needed;
 use crate::installed::RuleLabel;
-use crate::policy::Policy;
+use crate::policy::{Policy, entries_needed};
 use crate::report::Problem;
 use crate::targets::{Target, Targets};
 
@@ -62,7 +61,7 @@ impl<'a> Accepted<'a> {
     fn take_policies(&mut self, policies: &[&'a Arc<Policy>]) {
         let mut lengths = vec![0; self.targets.len()];
         for policy in policies {
-            let size = needed(&policy.rules);
+            let size = entries_needed(&policy.rules);
             let selected: Vec<usize> = self
                 .targets
                 .iter()

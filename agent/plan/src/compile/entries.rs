@@ -1,29 +1,19 @@
 //! A policy's rules as entries.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use xdp_core::tables::{Action, Address, Entry};
 
 use super::{DesiredEntry, address};
 use crate::installed::RuleLabel;
-use crate::policy::{Enforcement, Peer, Policy, PortMatch, Protocol, Rule};
-
-/// Number of entries that rules take.
-pub(crate) fn needed(rules: &[Rule]) -> usize {
-    rules
-        .iter()
-        .map(|rule| {
-            let excepts: usize = rule.peers.iter().map(|peer| excepts(peer).count()).sum();
-            excepts + rule.peers.len().max(1) * rule.ports.len().max(1)
-        })
-        .sum()
-}
+use crate::policy::{
+    Block, Enforcement, Peer, Policy, PortMatch, Protocol, Rule, RuleAction, Sources, entries_needed,
+};
 
 /// The entries of a policy, in order.
 pub(super) fn entries(policy: &Policy, ready: bool) -> Vec<DesiredEntry> {
-    let mut list = Vec::with_capacity(needed(&policy.rules));
+    let mut list = Vec::with_capacity(entries_needed(&policy.rules));
     for rule in &policy.rules {
         let label = Arc::new(RuleLabel {
             namespace: policy.namespace.clone(),
@@ -31,13 +21,11 @@ pub(super) fn entries(policy: &Policy, ready: bool) -> Vec<DesiredEntry> {
             rule: rule.name.clone(),
         });
         let plain = plain(rule, policy.enforcement, ready);
-        let entries = if rule.peers.is_empty() {
-            with_ports(plain, &rule.ports)
-        } else {
-            let peers = rule.peers.iter();
-            peers
-                .flat_map(|peer| peer_entries(plain, peer, &rule.ports))
-                .collect()
+        let entries = match &rule.from {
+            Sources::Any => with_ports(plain, &rule.ports),
+            Sources::Peers(peers) => blocks(peers)
+                .flat_map(|block| block_entries(plain, block, &rule.ports))
+                .collect(),
         };
         list.extend(entries.into_iter().map(|entry| DesiredEntry {
             entry,
@@ -47,13 +35,21 @@ pub(super) fn entries(policy: &Policy, ready: bool) -> Vec<DesiredEntry> {
     list
 }
 
+/// Pods among the sources have become blocks before; any that are left match nothing.
+fn blocks(peers: &[Peer]) -> impl Iterator<Item = &Block> {
+    peers.iter().filter_map(|peer| match peer {
+        Peer::Block(block) => Some(block),
+        Peer::Pods(_) => None,
+    })
+}
+
 /// What all deciding entries of a rule have in common.
 fn plain(rule: &Rule, enforcement: Enforcement, ready: bool) -> Entry {
     let audit = enforcement == Enforcement::Audit;
     let mut flags = 0;
     if audit {
         flags |= Entry::AUDIT;
-    } else if rule.action == Action::Redirect && !ready {
+    } else if rule.action == RuleAction::Redirect && !ready {
         flags |= Entry::NOT_READY;
     }
     if rule.mark.is_some() {
@@ -61,34 +57,31 @@ fn plain(rule: &Rule, enforcement: Enforcement, ready: bool) -> Entry {
     }
     Entry {
         mark: rule.mark.unwrap_or_default(),
-        action: rule.action as u8,
+        action: action(rule.action) as u8,
         flags,
         ..Entry::default()
     }
 }
 
-fn peer_entries(plain: Entry, peer: &Peer, ports: &[PortMatch]) -> Vec<Entry> {
-    let excepts = excepts(peer).map(|net| Entry {
+const fn action(action: RuleAction) -> Action {
+    match action {
+        RuleAction::Redirect => Action::Redirect,
+        RuleAction::Pass => Action::Pass,
+        RuleAction::Drop => Action::Drop,
+    }
+}
+
+fn block_entries(plain: Entry, block: &Block, ports: &[PortMatch]) -> Vec<Entry> {
+    let excepts = block.left_out().map(|net| Entry {
         flags: Entry::EXCEPT,
         ..in_network(Entry::default(), net)
     });
     let mut list: Vec<Entry> = excepts.collect();
-    list.extend(with_ports(in_network(plain, peer.cidr), ports));
+    list.extend(with_ports(in_network(plain, block.cidr), ports));
     if let Some(last) = list.last_mut() {
         last.flags |= Entry::PEER_END;
     }
     list
-}
-
-/// IPv4 addresses are IPv4-mapped in the tables, so an IPv6 network as wide as `::/0` must leave them out.
-fn excepts(peer: &Peer) -> impl Iterator<Item = IpNet> {
-    let all_v4 = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
-    let covers_v4 =
-        matches!(peer.cidr, IpNet::V6(net) if net.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()));
-    covers_v4
-        .then_some(IpNet::V4(all_v4))
-        .into_iter()
-        .chain(peer.except.iter().copied())
 }
 
 fn in_network(entry: Entry, net: IpNet) -> Entry {

@@ -73,7 +73,11 @@ fn object(document: &Document) -> Result<Object, Wrong> {
 }
 
 fn policy(document: &Document) -> Result<Policy, Wrong> {
-    check_fields(document, "", &["apiVersion", "kind", "metadata", "spec"])?;
+    check_fields(
+        document,
+        "",
+        &["apiVersion", "kind", "metadata", "spec", "status"],
+    )?;
     check_fields(document, "metadata", &METADATA)?;
     let object: XdpPolicy = typed(document)?;
     Policy::try_from(&object).map_err(|error| Wrong {

@@ -99,10 +99,12 @@ fn policy() -> impl Strategy<Value = XdpPolicy> {
                 },
                 spec: XdpPolicySpec {
                     pod_selector,
+                    node_selector: None,
                     priority,
                     enforcement,
                     ingress,
                 },
+                status: None,
             }
         },
     )
@@ -152,10 +154,11 @@ fn peer() -> impl Strategy<Value = Peer> {
             .enumerate()
             .filter(|(index, _)| chosen & 1 << index != 0);
         Peer {
-            ip_block: IpBlock {
+            ip_block: Some(IpBlock {
                 cidr: cidr.into(),
                 except: chosen.map(|(_, part)| (*part).into()).take(2).collect(),
-            },
+            }),
+            ..Peer::default()
         }
     })
 }

@@ -179,10 +179,11 @@ fn matches_labels(selector: &LabelSelector, pod: &Pod) -> bool {
 
 fn matches(rule: &IngressRule, packet: &Meaning) -> bool {
     let from = rule.from.is_empty()
-        || rule
-            .from
-            .iter()
-            .any(|peer| matches_block(&peer.ip_block, packet.source));
+        || rule.from.iter().any(|peer| {
+            peer.ip_block
+                .as_ref()
+                .is_some_and(|block| matches_block(block, packet.source))
+        });
     let ports = if rule.ports.is_empty() {
         !is_path_mtu(packet)
     } else {

@@ -1,6 +1,6 @@
 //! Protocols and ports.
 
-use xdp_crds::{Port, Protocol};
+use crate::{Port, Protocol};
 
 use super::PortMatch;
 use super::convert::Refused;

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv6Net};
-use xdp_crds::IpBlock;
 
-use super::Peer;
+use super::Block;
 use super::convert::Refused;
 use super::fault::Fault;
+use crate::IpBlock;
 
-pub(super) fn convert_peer(path: &str, block: &IpBlock) -> Result<Peer, Refused> {
+pub(super) fn convert_block(path: &str, block: &IpBlock) -> Result<Block, Refused> {
     let cidr = parse(&format!("{path}.cidr"), &block.cidr)?;
     let except = block.except.iter().enumerate();
     let except = except
@@ -20,7 +20,7 @@ pub(super) fn convert_peer(path: &str, block: &IpBlock) -> Result<Peer, Refused>
             Ok(net)
         })
         .collect::<Result<_, _>>()?;
-    Ok(Peer { cidr, except })
+    Ok(Block { cidr, except })
 }
 
 fn check_inside(cidr: IpNet, except: IpNet) -> Result<(), Fault> {

@@ -2,25 +2,32 @@
 
 mod convert;
 mod fault;
+mod peers;
 mod ports;
 mod prefix;
 mod selector;
+mod size;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use xdp_core::tables::Action;
-pub use xdp_crds::{Enforcement, Protocol};
+
+use crate::PeerSelector;
+pub use crate::{Enforcement, Protocol, RuleAction};
 
 pub use fault::{Fault, PolicyError};
 pub use selector::Selector;
+pub use size::entries_needed;
 
 /// Largest `priority`.
 pub const MAX_PRIORITY: u16 = 1000;
 /// Longest name of a rule.
 pub const MAX_RULE_NAME: usize = 63;
+/// Entries that a pod has room for, from all its policies.
+pub const MAX_ENTRIES: usize = 64;
 
 /// A validated `XdpPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +36,18 @@ pub struct Policy {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// `metadata.uid`, empty if there is none (files).
+    pub uid: String,
+    /// `metadata.generation`, 0 if there is none (files).
+    pub generation: i64,
     /// 0 (first) to [`MAX_PRIORITY`].
     pub priority: u16,
     /// `metadata.creationTimestamp`; policies from files have none and count as older than all that have one.
     pub created: Option<Time>,
     /// Which pods of the namespace.
     pub selector: Selector,
+    /// On which nodes.
+    pub node_selector: Selector,
     /// Whether rules act.
     pub enforcement: Enforcement,
     /// First match decides. Names are unique.
@@ -46,19 +59,50 @@ pub struct Policy {
 pub struct Rule {
     /// Name, unique in the policy.
     pub name: String,
-    /// Sources; empty means any.
-    pub peers: Vec<Peer>,
+    /// Sources.
+    pub from: Sources,
     /// Protocols and ports; empty means any.
     pub ports: Vec<PortMatch>,
     /// What happens.
-    pub action: Action,
+    pub action: RuleAction,
     /// Mark for the metadata.
     pub mark: Option<u32>,
 }
 
+/// Where packets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// Anywhere.
+    Any,
+    /// One of these; none at all matches nothing.
+    Peers(Vec<Peer>),
+}
+
+/// A source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Addresses.
+    Block(Block),
+    /// Pods. Matches nothing before its addresses are put in its place.
+    Pods(PodPeer),
+}
+
+/// Pods as a source, with [`NetworkPolicyPeer`]'s meaning.
+///
+/// [`NetworkPolicyPeer`]: k8s_openapi::api::networking::v1::NetworkPolicyPeer
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPeer {
+    /// As written: what an `XdpPeerSet` is found by.
+    pub written: PeerSelector,
+    /// Namespaces; `None`: the policy's own.
+    pub namespaces: Option<Selector>,
+    /// Pods in them.
+    pub pods: Selector,
+}
+
 /// A network without some of its parts. All prefixes are truncated (no host bits) and of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct Block {
     /// The network.
     pub cidr: IpNet,
     /// Inside `cidr`.
@@ -83,7 +127,37 @@ impl Policy {
     /// Whether any packet may be redirected because of this policy.
     pub fn redirects(&self) -> bool {
         self.enforcement == Enforcement::Enforce
-            && self.rules.iter().any(|rule| rule.action == Action::Redirect)
+            && self.rules.iter().any(|rule| rule.action == RuleAction::Redirect)
+    }
+}
+
+impl Rule {
+    /// The pods among its sources.
+    pub fn pod_peers(&self) -> impl Iterator<Item = &PodPeer> {
+        let peers = match &self.from {
+            Sources::Any => &[][..],
+            Sources::Peers(peers) => peers,
+        };
+        peers.iter().filter_map(|peer| match peer {
+            Peer::Block(_) => None,
+            Peer::Pods(pods) => Some(pods),
+        })
+    }
+}
+
+impl PodPeer {
+    /// Whether a pod with `labels`, in a namespace with this name and labels, is meant by a policy in `policy_namespace`.
+    pub fn selects(
+        &self,
+        policy_namespace: &str,
+        (namespace, namespace_labels): (&str, &BTreeMap<String, String>),
+        labels: &BTreeMap<String, String>,
+    ) -> bool {
+        let here = match &self.namespaces {
+            Some(selector) => selector.matches(namespace_labels),
+            None => namespace == policy_namespace,
+        };
+        here && self.pods.matches(labels)
     }
 }
 

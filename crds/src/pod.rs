@@ -27,6 +27,8 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// Whether it lives in the host's network namespace: then it is never a target.
     pub host_network: bool,
+    /// `spec.nodeName`, empty before it is scheduled.
+    pub node: String,
     /// Whether it has run to its end: its addresses may be another pod's already.
     pub finished: bool,
 }
@@ -130,6 +132,11 @@ impl TryFrom<&k8s::Pod> for Pod {
             labels: meta.labels.clone().unwrap_or_default(),
             addresses,
             host_network: object.spec.as_ref().and_then(|spec| spec.host_network) == Some(true),
+            node: object
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.node_name.clone())
+                .unwrap_or_default(),
             finished: matches!(phase, Some("Succeeded" | "Failed")),
         })
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use xdp_core::tables::{Action, MAX_ENTRIES};
-use xdp_crds::{IngressRule, RuleAction, XdpPolicy};
-
 use super::fault::{Fault, PolicyError};
-use super::{MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, ports, prefix, selector};
+use super::size::entries_needed;
+use super::{
+    MAX_ENTRIES, MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, Selector, Sources, peers, ports, selector,
+};
 use crate::pod::DEFAULT_NAMESPACE;
+use crate::{IngressRule, RuleAction, XdpPolicy};
 
 /// A fault at a field of some policy.
 pub(super) struct Refused {
@@ -61,9 +62,15 @@ fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Ref
     Ok(Policy {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
         priority,
         created: object.metadata.creation_timestamp.clone(),
         selector: selector::convert("spec.podSelector", &spec.pod_selector)?,
+        node_selector: match &spec.node_selector {
+            Some(nodes) => selector::convert("spec.nodeSelector", nodes)?,
+            None => Selector::default(),
+        },
         enforcement: spec.enforcement,
         rules,
     })
@@ -73,21 +80,21 @@ fn convert_rule(path: &str, rule: &IngressRule) -> Result<Rule, Refused> {
     check_name(&format!("{path}.name"), &rule.name)?;
     let peers = rule.from.iter().enumerate();
     let peers = peers
-        .map(|(index, peer)| prefix::convert_peer(&format!("{path}.from[{index}].ipBlock"), &peer.ip_block))
-        .collect::<Result<_, _>>()?;
+        .map(|(index, peer)| peers::convert(&format!("{path}.from[{index}]"), peer))
+        .collect::<Result<Vec<_>, _>>()?;
     let entries = rule.ports.iter().enumerate();
     let ports = entries
         .map(|(index, port)| ports::convert(&format!("{path}.ports[{index}]"), port))
         .collect::<Result<_, _>>()?;
     Ok(Rule {
         name: rule.name.clone(),
-        peers,
-        ports,
-        action: match rule.action {
-            RuleAction::Redirect => Action::Redirect,
-            RuleAction::Pass => Action::Pass,
-            RuleAction::Drop => Action::Drop,
+        from: if peers.is_empty() {
+            Sources::Any
+        } else {
+            Sources::Peers(peers)
         },
+        ports,
+        action: rule.action,
         mark: convert_mark(&format!("{path}.mark"), rule)?,
     })
 }
@@ -131,7 +138,7 @@ fn check_names(rules: &[Rule]) -> Result<(), Refused> {
 
 /// A policy that no pod has room for says so wherever it is read, with or without pods.
 fn check_size(rules: &[Rule]) -> Result<(), Refused> {
-    let needed = crate::compile::entries_needed(rules);
+    let needed = entries_needed(rules);
     if needed > MAX_ENTRIES {
         let value = format!("{} rules", rules.len());
         return Err(Refused::new(

@@ -1,9 +1,10 @@
 //! What the agent could not do, for a person.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One thing that is not as the user wants it. Everything else goes on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// What it is about: `XdpPolicy games/players`, `Pod games/server-0`, `NIC eth1`, `policy.yaml:12`.
     pub object: String,

@@ -1,9 +1,8 @@
 //! What can be wrong with a policy, and what to do about it.
 
 use thiserror::Error;
-use xdp_core::tables::MAX_ENTRIES;
 
-use super::{MAX_PRIORITY, MAX_RULE_NAME};
+use super::{MAX_ENTRIES, MAX_PRIORITY, MAX_RULE_NAME};
 use crate::report::Problem;
 
 /// A policy that is refused, and where.
@@ -55,6 +54,12 @@ pub enum Fault {
     /// A mark where nothing carries it.
     #[error("only redirected packets carry a mark")]
     MarkWithoutRedirect,
+    /// A peer that says nothing.
+    #[error("neither addresses nor a selector")]
+    EmptyPeer,
+    /// A peer that says two things.
+    #[error("addresses and selectors in one peer")]
+    MixedPeer,
     /// Not an address and a prefix length.
     #[error("not a network in CIDR notation")]
     NotCidr,
@@ -136,6 +141,8 @@ impl Fault {
             Self::BadPriority => "BadPriority",
             Self::BadMark => "BadMark",
             Self::MarkWithoutRedirect => "MarkWithoutRedirect",
+            Self::EmptyPeer => "EmptyPeer",
+            Self::MixedPeer => "MixedPeer",
             Self::NotCidr => "NotCidr",
             Self::PrefixTooLong { .. } => "PrefixTooLong",
             Self::HostBits { .. } => "HostBits",
@@ -165,6 +172,8 @@ impl Fault {
             Self::BadPriority => format!("use a number from 0 (first) to {MAX_PRIORITY} (last)"),
             Self::BadMark => format!("use a number from 0 to {}", u32::MAX),
             Self::MarkWithoutRedirect => "remove the mark, or use `action: Redirect`".into(),
+            Self::EmptyPeer => "add ipBlock, podSelector or namespaceSelector; for any source leave out `from`".into(),
+            Self::MixedPeer => "write them as two peers".into(),
             Self::NotCidr => "write an address and a prefix length: 198.51.100.0/24, 2001:db8::/32".into(),
             Self::PrefixTooLong { longest } => format!("use a prefix length from 0 to {longest}"),
             Self::HostBits { network } => format!("write `{network}`, or a longer prefix"),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xdp_crds::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
+use crate::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 
 use super::convert::Refused;
 use super::fault::Fault;

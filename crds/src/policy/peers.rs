@@ -1,0 +1,33 @@
+//! Sources.
+
+use super::convert::Refused;
+use super::fault::Fault;
+use super::{Peer, PodPeer, prefix, selector};
+
+pub(super) fn convert(path: &str, peer: &crate::Peer) -> Result<Peer, Refused> {
+    let selects = peer.namespace_selector.is_some() || peer.pod_selector.is_some();
+    match &peer.ip_block {
+        Some(_) if selects => Err(Refused::new(path, &"ipBlock and selectors", Fault::MixedPeer)),
+        Some(block) => prefix::convert_block(&format!("{path}.ipBlock"), block).map(Peer::Block),
+        None if selects => convert_pods(path, peer).map(Peer::Pods),
+        None => Err(Refused::new(path, &"{}", Fault::EmptyPeer)),
+    }
+}
+
+fn convert_pods(path: &str, peer: &crate::Peer) -> Result<PodPeer, Refused> {
+    let convert = |field: &str, written: &Option<crate::LabelSelector>| {
+        let path = format!("{path}.{field}");
+        written
+            .as_ref()
+            .map(|written| selector::convert(&path, written))
+            .transpose()
+    };
+    Ok(PodPeer {
+        written: crate::PeerSelector {
+            namespace_selector: peer.namespace_selector.clone(),
+            pod_selector: peer.pod_selector.clone(),
+        },
+        namespaces: convert("namespaceSelector", &peer.namespace_selector)?,
+        pods: convert("podSelector", &peer.pod_selector)?.unwrap_or_default(),
+    })
+}

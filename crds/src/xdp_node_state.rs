@@ -1,0 +1,128 @@
+//! [`XdpNodeState`]: what is really in force on a node.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::report::Problem;
+use crate::status::{Ratio, Trouble};
+
+/// What is really in force on a node: its NICs, and the policies that select pods of it. Written by the node's agent
+/// alone, and only when something changed. It has the node's name and goes with the node.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "xdp-operator.io",
+    version = "v1alpha1",
+    kind = "XdpNodeState",
+    plural = "xdpnodestates",
+    shortname = "xns",
+    category = "xdp",
+    status = "XdpNodeStateStatus",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct XdpNodeStateSpec {}
+
+/// Read back from the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct XdpNodeStateStatus {
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Version of the node's kernel, as `uname -r` shows it.
+    pub kernel_version: String,
+    /// The NICs that the administrator selected, and those that carry the program.
+    #[serde(default)]
+    pub nics: Vec<NicState>,
+    /// Policies that select at least one pod of this node, by namespace and name.
+    #[serde(default)]
+    pub policies: Vec<PolicyState>,
+    /// Selected pods with a problem, by namespace and name; at most 100.
+    #[serde(default)]
+    pub pods: Vec<PodState>,
+    /// Other problems; at most 100.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+/// A NIC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NicState {
+    /// Name of the interface.
+    pub name: String,
+    /// Its driver.
+    #[serde(default)]
+    pub driver: String,
+    /// Its bus address, as `0000:3b:00.0`.
+    #[serde(default)]
+    pub pci_address: String,
+    /// Its MTU in bytes.
+    #[serde(default)]
+    pub mtu: u32,
+    /// What is really attached.
+    pub mode: NicMode,
+    /// Kernel id of the attached program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_id: Option<u32>,
+    /// The kernel's tag of the attached program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_tag: Option<String>,
+    /// What the driver says it can do with XDP (`xdp-features` of the netdev netlink family).
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// What is in the way.
+    #[serde(default)]
+    pub problems: Vec<Trouble>,
+}
+
+/// What XDP really does on a NIC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NicMode {
+    /// Our program, in the driver.
+    Native,
+    /// Our program, but not in the driver: redirected packets lose their metadata.
+    Generic,
+    /// No program.
+    #[default]
+    None,
+    /// Somebody else's program.
+    Foreign,
+}
+
+/// A policy on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyState {
+    /// Namespace of the policy.
+    pub namespace: String,
+    /// Name of the policy.
+    pub name: String,
+    /// Uid of the policy: one that was deleted and made again is another.
+    pub uid: String,
+    /// `metadata.generation` of the policy that is in force here, or was refused.
+    pub observed_generation: i64,
+    /// Whether it is in force as written, for all its pods here, on all selected NICs.
+    pub programmed: bool,
+    /// Why not, as a constant in CamelCase; `Programmed` if it is.
+    pub reason: String,
+    /// Why not, for a person.
+    #[serde(default)]
+    pub message: String,
+    /// Pods of this node.
+    pub pods: Ratio,
+}
+
+/// A pod with a problem.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodState {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub name: String,
+    /// Why its packets do not go as the policies say, as a constant in CamelCase.
+    pub reason: String,
+    /// The same for a person.
+    pub message: String,
+}
