@@ -190,8 +190,8 @@ fn an_unknown_field_is_refused_with_its_name_and_line() {
             11,
         ),
         (
-            with_spec("podSelector: {}, nodeSelector: {}"),
-            "spec.nodeSelector",
+            with_spec("podSelector: {}, delivery: Peer"),
+            "spec.delivery",
             8,
         ),
         (
@@ -200,8 +200,8 @@ fn an_unknown_field_is_refused_with_its_name_and_line() {
             8,
         ),
         (
-            format!("{}status: {{}}\n", with_spec("podSelector: {}")),
-            "status",
+            format!("{}stauts: {{}}\n", with_spec("podSelector: {}")),
+            "stauts",
             9,
         ),
         (
