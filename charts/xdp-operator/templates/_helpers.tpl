@@ -1,0 +1,85 @@
+{{/*
+Names are fixed on purpose: the CRDs, the NICs and the folder of pins exist once, so that a second release in the same
+cluster must fail, and does: these names are taken.
+*/}}
+
+{{- define "xdp-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+app.kubernetes.io/name: xdp-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* Labels that select pods of a component: list $ "agent". */}}
+{{- define "xdp-operator.selector" -}}
+app.kubernetes.io/name: xdp-operator
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* Reference of an image: list $ "agent". */}}
+{{- define "xdp-operator.image" -}}
+{{- $root := index . 0 }}
+{{- $image := index $root.Values.image (index . 1) }}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{/* ADDRESS:PORT to listen on, with brackets around IPv6. */}}
+{{- define "xdp-operator.listen" -}}
+{{- $address := .listenAddress }}
+{{- if contains ":" $address }}{{ $address = printf "[%s]" $address }}{{ end -}}
+{{ $address }}:{{ .port }}
+{{- end }}
+
+{{/* Where probes go: the pod's address, unless only one address is listened on. */}}
+{{- define "xdp-operator.probe" -}}
+{{- $values := index . 0 -}}
+httpGet:
+  path: {{ index . 1 }}
+  port: {{ $values.port }}
+  {{- if not (has $values.listenAddress (list "0.0.0.0" "::")) }}
+  host: {{ $values.listenAddress | quote }}
+  {{- end }}
+{{- end }}
+
+{{/* Pod-level fields shared by everything that runs the operator's image: deployment and hooks. */}}
+{{- define "xdp-operator.unprivilegedPod" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+enableServiceLinks: false
+priorityClassName: {{ .Values.operator.priorityClassName | quote }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "xdp-operator.unprivilegedContainer" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Annotations of a hook's object: list "pre-delete" "-10". What failed stays to be looked at, until the next try. */}}
+{{- define "xdp-operator.hook" -}}
+helm.sh/hook: {{ index . 0 }}
+helm.sh/hook-weight: {{ index . 1 | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
