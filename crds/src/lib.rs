@@ -5,6 +5,7 @@
 //! is allowed.
 #![forbid(unsafe_code)]
 
+pub mod conditions;
 pub mod pod;
 pub mod policy;
 pub mod report;
