@@ -4,7 +4,7 @@ export RUSTDOCFLAGS := -D warnings
 # They build for the bpf target only; the others embed them.
 HOST := --workspace --exclude 'xdp-*ebpf'
 
-.PHONY: help demo test lint setup root
+.PHONY: help demo test lint images setup root
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -21,6 +21,9 @@ lint: setup ## formatting, clippy, documentation, inherited lints
 	cargo clippy --locked $(HOST) --all-targets -- -D warnings
 	tools/lint-ebpf
 	cargo doc --locked --no-deps $(HOST)
+
+images: setup ## OCI archives of both images, no container engine needed: target/images (REGISTRY=localhost)
+	images/build $(REGISTRY)
 
 setup:
 	@tools/setup
