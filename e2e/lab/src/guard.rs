@@ -7,7 +7,7 @@
     reason = "fork, and system calls that have no safe wrapper usable after it"
 )]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -26,9 +26,11 @@ pub(crate) struct Guard {
     pid: Pid,
 }
 
-/// What the guard removes: processes, a mount, the directory it is on, and the lock.
+/// What the guard removes: processes, what the lab's own script ends, a mount, the directory it is on, and the lock.
 pub(crate) struct Remains {
     pub(crate) processes: Reaper,
+    /// Run by a shell if it is there by then.
+    pub(crate) script: CString,
     pub(crate) mount: CString,
     pub(crate) lock: CString,
     /// Kept open by the guard, so that nobody else sweeps the lab meanwhile.
@@ -71,9 +73,31 @@ fn watch(parent: RawFd, remains: &mut Remains) -> ! {
         };
         while libc::poll(&raw mut exit, 1, -1) < 0 {}
         remains.processes.kill_all();
+        run(&remains.script);
         libc::umount2(remains.mount.as_ptr(), libc::MNT_DETACH);
         libc::rmdir(remains.mount.as_ptr());
         libc::unlink(remains.lock.as_ptr());
         libc::_exit(0)
+    }
+}
+
+/// Run a script, unless there is none.
+///
+/// # Safety
+/// Only for a process without other threads.
+unsafe fn run(script: &CStr) {
+    let shell = c"/bin/sh".as_ptr();
+    let arguments = [shell, script.as_ptr(), std::ptr::null()];
+    // SAFETY: system calls on strings that live longer than this process; the child goes straight to `execv`.
+    unsafe {
+        if libc::access(script.as_ptr(), libc::R_OK) != 0 {
+            return;
+        }
+        let child = libc::fork();
+        if child == 0 {
+            libc::execv(shell, arguments.as_ptr());
+            libc::_exit(127);
+        }
+        libc::waitpid(child, std::ptr::null_mut(), 0);
     }
 }

@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -42,6 +43,7 @@ impl Home {
         let dir = Path::new(ROOT).join(&id);
         let guard = Guard::start(&mut Remains {
             processes: Reaper::new(&id),
+            script: c_path(&end_script(&dir)),
             mount: c_path(&dir),
             lock: c_path(&lock_path(&id)),
             lock_file: lock.as_raw_fd(),
@@ -63,6 +65,12 @@ impl Home {
         make_dir(&self.dir.join("ns"))?;
         make_dir(&self.dir.join("bpf"))?;
         mount_fs("bpf", &self.dir.join("bpf"))
+    }
+
+    /// Have a shell run this when the lab has ended, whoever ends it, after its processes are gone.
+    pub(crate) fn at_end(&self, script: &str) -> Result<(), LabError> {
+        let path = end_script(&self.dir);
+        fs::write(&path, script).map_err(failed("write", &path))
     }
 
     pub(crate) fn remove(&self) {
@@ -95,6 +103,10 @@ pub(crate) fn sweep() -> usize {
 fn clear(id: &str) {
     let dir = Path::new(ROOT).join(id);
     Reaper::new(id).kill_all();
+    let script = end_script(&dir);
+    if script.exists() {
+        let _ = Command::new("/bin/sh").arg(script).stdin(Stdio::null()).status();
+    }
     let _ = umount2(&dir, MntFlags::MNT_DETACH);
     let _ = fs::remove_dir(&dir);
     let _ = fs::remove_file(lock_path(id));
@@ -116,6 +128,10 @@ fn claim() -> Result<(String, Flock<File>), LabError> {
             return Ok((id, lock));
         }
     }
+}
+
+fn end_script(dir: &Path) -> PathBuf {
+    dir.join("end.sh")
 }
 
 fn lock_path(id: &str) -> PathBuf {

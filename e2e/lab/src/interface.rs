@@ -99,6 +99,29 @@ impl Namespace {
         Netlink::open(self)?.request(&format!("delete `{name}`"), message, 0)
     }
 
+    /// Wire an interface of this namespace to one of another: a veth pair, both ends up. What is sent has complete
+    /// checksums, as from a real wire; otherwise a redirect would make corrupt packets of them.
+    pub fn wire(&self, name: &str, other: &Namespace, other_name: &str) -> Result<(), LabError> {
+        let [here, there] = [(self, name), (other, other_name)].map(|(namespace, name)| End {
+            namespace,
+            name,
+            mac: unique_mac(),
+        });
+        add_veth(&here, &there)?;
+        self.set_tx_checksum_offload(name, false)?;
+        other.set_tx_checksum_offload(other_name, false)
+    }
+
+    /// Make a bridge that is up.
+    pub fn add_bridge(&self, name: &str) -> Result<(), LabError> {
+        add_bridge(self, name, unique_mac())
+    }
+
+    /// Make an interface a port of a bridge.
+    pub fn add_port(&self, bridge: &str, port: &str) -> Result<(), LabError> {
+        enslave(self, port, bridge)
+    }
+
     /// Add an address to an interface.
     pub fn add_address(&self, name: &str, ip: IpAddr, prefix: u8) -> Result<(), LabError> {
         let index = self.interface(name)?.index;
@@ -148,6 +171,12 @@ pub(crate) fn enslave(namespace: &Namespace, port: &str, bridge: &str) -> Result
 fn unique_index() -> u32 {
     static INDEXES: AtomicU32 = AtomicU32::new(1);
     (std::process::id() & 0x7fff) << 16 | INDEXES.fetch_add(1, Ordering::Relaxed) & 0xffff
+}
+
+/// For interfaces whose MAC address nobody has to know.
+fn unique_mac() -> [u8; 6] {
+    let [a, b, c, d] = unique_index().to_be_bytes();
+    [2, 1, a, b, c, d]
 }
 
 fn ends_link(end: &End<'_>) -> LinkMessage {

@@ -84,6 +84,17 @@ impl Lab {
         Pod::create(&self.core, &self.node, spec)
     }
 
+    /// Have a shell run this at the end, after the lab's processes are gone and before its directory is: for what is
+    /// neither a process nor below [`dir`](Self::dir), such as cgroups. It runs however the lab ends.
+    pub fn at_end(&self, script: &str) -> Result<(), LabError> {
+        self.core.home.at_end(script)
+    }
+
+    /// What tells this lab from all others of the machine.
+    pub fn id(&self) -> &str {
+        &self.core.home.id
+    }
+
     /// A directory on a bpffs of the lab's own, not made yet. What is pinned below goes with the lab.
     pub fn pin_dir(&self) -> PathBuf {
         self.dir().join("bpf/xdp-operator")

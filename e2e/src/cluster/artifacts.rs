@@ -1,0 +1,38 @@
+//! What `e2e/cluster/build` has built.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+/// The programs and images of one build.
+#[derive(Clone, Debug)]
+pub(super) struct Artifacts {
+    pub(super) bin: PathBuf,
+}
+
+impl Artifacts {
+    /// Of the sources as they are. They are never built from here: that takes minutes.
+    pub(super) fn find() -> anyhow::Result<Self> {
+        let script = repository().join("e2e/cluster/build");
+        let output = Command::new(&script)
+            .arg("--path")
+            .output()
+            .with_context(|| format!("cannot run {}", script.display()))?;
+        let bin = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        ensure!(
+            bin.join("complete").exists(),
+            "the cluster's programs are not built; run as root: make kube"
+        );
+        Ok(Self { bin })
+    }
+
+    pub(super) fn kube(&self) -> PathBuf {
+        self.bin.join("kube")
+    }
+}
+
+pub(super) fn repository() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}

@@ -1,0 +1,105 @@
+//! kubectl and helm, as the administrator calls them.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+use xdp_lab::Finished;
+
+use super::{Cluster, checked};
+
+/// More than anything here waits for by itself.
+const LONGEST: Duration = Duration::from_mins(10);
+
+impl Cluster {
+    /// What must succeed: its standard output.
+    pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        checked(&call("kubectl", arguments), self.try_kubectl(arguments)?)
+    }
+
+    /// Whatever its exit status.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
+        self.run("kubectl", arguments, None)
+    }
+
+    /// `kubectl get … -o json`.
+    pub fn get(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let arguments = [&["get", "-o", "json"], arguments].concat();
+        let text = self.kubectl(&arguments)?;
+        serde_json::from_str(&text).with_context(|| call("kubectl", &arguments))
+    }
+
+    /// `kubectl apply` of this YAML (or JSON).
+    pub fn apply(&self, manifest: &str) -> anyhow::Result<String> {
+        checked("kubectl apply", self.try_apply(manifest)?)
+    }
+
+    /// `kubectl apply`, whatever its exit status.
+    pub fn try_apply(&self, manifest: &str) -> anyhow::Result<Finished> {
+        self.run("kubectl", &["apply", "-f", "-"], Some(manifest))
+    }
+
+    /// What must succeed: its standard output.
+    pub fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        checked(&call("helm", arguments), self.try_helm(arguments)?)
+    }
+
+    /// Whatever its exit status.
+    pub fn try_helm(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
+        self.run("helm", arguments, None)
+    }
+
+    /// Any program, where the API server can be reached, with the administrator's KUBECONFIG; for what runs on while a
+    /// test goes on, such as `kubectl port-forward`.
+    pub fn admin(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            // Caches, and helm's own files.
+            .env("HOME", self.state.join("home"));
+        for unwanted in [
+            "XDG_CACHE_HOME",
+            "XDG_CONFIG_HOME",
+            "XDG_DATA_HOME",
+            "http_proxy",
+            "https_proxy",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+        ] {
+            command.env_remove(unwanted);
+        }
+        command
+    }
+
+    /// Run `kubectl` or `helm` with this on its standard input, whatever its exit status.
+    pub(crate) fn run(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        input: Option<&str>,
+    ) -> anyhow::Result<Finished> {
+        let mut command = self.admin(program);
+        command
+            .args(arguments)
+            .stdin(if input.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = self.control().spawn(command)?;
+        if let (Some(input), Some(mut stdin)) = (input, process.stdin.take()) {
+            // If it does not read, its status says why.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        Ok(process.finish(LONGEST)?)
+    }
+}
+
+fn call(program: &str, arguments: &[&str]) -> String {
+    format!("{program} {}", arguments.join(" "))
+}

@@ -1,0 +1,217 @@
+//! A cgroup for each node, below the caller's own: whatever limits the caller limits the pods.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use xdp_lab::Lab;
+
+/// All that the kubelet may want of cgroup v2.
+const CONTROLLERS: [&str; 6] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb"];
+
+/// Removes the cgroups that `FILE` lists. Processes that were just killed may be in there for another moment.
+const END: &str = r#"
+[ -f "$CGROUPS" ] || exit 0
+for try in $(seq 200); do
+    left=
+    while read -r folder; do
+        [ -d "$folder" ] || continue
+        find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null
+        [ ! -d "$folder" ] || left=1
+    done <"$CGROUPS"
+    [ -n "$left" ] || exit 0
+    sleep 0.05
+done
+"#;
+
+/// A mounted hierarchy and where in it the caller is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hierarchy {
+    /// Its folder's name below `/sys/fs/cgroup`.
+    name: String,
+    /// What it is mounted with; `unified` is version 2.
+    options: String,
+    own: PathBuf,
+}
+
+/// Where the cluster's cgroups are.
+#[derive(Debug)]
+pub(super) struct Cgroups {
+    hierarchies: Vec<Hierarchy>,
+    folder: String,
+}
+
+impl Cgroups {
+    /// Nothing is made yet, but it goes with the lab.
+    pub(super) fn new(lab: &Lab) -> anyhow::Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let cgroups = Self {
+            hierarchies: hierarchies(&mounts, &own),
+            folder: format!("xdp-lab-{}", lab.id()),
+        };
+        anyhow::ensure!(
+            !cgroups.hierarchies.is_empty(),
+            "no cgroups are mounted below /sys/fs/cgroup"
+        );
+        let list = lab.dir().join("cgroups");
+        let folders: Vec<String> = cgroups
+            .roots()
+            .map(|root| format!("{}\n", root.display()))
+            .collect();
+        fs::write(&list, folders.concat())?;
+        lab.at_end(&format!("CGROUPS='{}'\n{END}", list.display()))?;
+        Ok(cgroups)
+    }
+
+    /// 1 also for both at once.
+    pub(super) fn version(&self) -> u8 {
+        if self.is_v2() { 2 } else { 1 }
+    }
+
+    /// Make a node's, empty; returns the lines that `node.sh` reads.
+    pub(super) fn make(&self, node: &str) -> anyhow::Result<String> {
+        let mut lines = String::new();
+        for (hierarchy, root) in self.hierarchies.iter().zip(self.roots()) {
+            let folder = root.join(node);
+            // A node that was killed leaves its pods' behind, and the kubelet would wait for each of them.
+            remove_children(&folder);
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            if self.is_v2() {
+                for above in [root.parent().unwrap_or(&root), &root] {
+                    hand_out(above);
+                }
+            } else if hierarchy.options.split(',').any(|option| option == "cpuset") {
+                for folder in [&root, &folder] {
+                    inherit_cpuset(folder)?;
+                }
+            }
+            lines += &format!("{} {} {}\n", hierarchy.name, hierarchy.options, folder.display());
+        }
+        Ok(lines)
+    }
+
+    fn is_v2(&self) -> bool {
+        self.hierarchies
+            .iter()
+            .all(|hierarchy| hierarchy.options == "unified")
+    }
+
+    fn roots(&self) -> impl Iterator<Item = PathBuf> {
+        // Version 2 gives nothing to groups below one that has processes, such as the caller's.
+        let v2 = self.is_v2();
+        self.hierarchies.iter().map(move |hierarchy| {
+            let own = if v2 {
+                Path::new("/sys/fs/cgroup")
+            } else {
+                &hierarchy.own
+            };
+            own.join(&self.folder)
+        })
+    }
+}
+
+/// What `/proc/self/mountinfo` and `/proc/self/cgroup` say together.
+fn hierarchies(mounts: &str, own: &str) -> Vec<Hierarchy> {
+    let mount = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        let before: Vec<&str> = before.split(' ').collect();
+        let (root, at) = (*before.get(3)?, *before.get(4)?);
+        let after: Vec<&str> = after.split(' ').collect();
+        if !at.starts_with("/sys/fs/cgroup") {
+            return None;
+        }
+        let options = match after[0] {
+            "cgroup2" => "unified".to_owned(),
+            "cgroup" => own_options(after.get(2)?),
+            _ => return None,
+        };
+        let path = own.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            let same = match options.as_str() {
+                "unified" => controllers.is_empty(),
+                options => options.trim_start_matches("none,") == controllers,
+            };
+            same.then_some(path)
+        })?;
+        let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
+        let name = Path::new(at).file_name()?.to_string_lossy().into_owned();
+        let own = Path::new(at).join(below);
+        Some(Hierarchy { name, options, own })
+    };
+    mounts.lines().filter_map(mount).collect()
+}
+
+/// A version 1 mount's controllers, in the kernel's order; `none,name=systemd` has none.
+fn own_options(super_options: &str) -> String {
+    let known = ["rw", "ro", "xattr", "clone_children", "noprefix"];
+    let controllers: Vec<&str> = super_options
+        .split(',')
+        .filter(|option| !known.contains(option) && !option.starts_with("release_agent"))
+        .collect();
+    match controllers[..] {
+        [name] if name.starts_with("name=") => format!("none,{name}"),
+        _ => controllers.join(","),
+    }
+}
+
+/// Empty until somebody writes, and processes cannot join before.
+fn inherit_cpuset(folder: &Path) -> anyhow::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let above = folder.parent().unwrap_or(folder).join(file);
+        fs::write(folder.join(file), fs::read(&above)?)
+            .with_context(|| format!("cannot set {file} of {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Whatever this machine has; the kubelet says what it misses.
+fn hand_out(folder: &Path) {
+    for controller in CONTROLLERS {
+        let _ = fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
+    }
+}
+
+/// Those that still have processes stay.
+fn remove_children(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove_children(&entry.path());
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_1_beside_version_2() {
+        let mounts = "30 29 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
+                      31 29 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
+                      32 29 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+                      33 29 0:29 / /proc rw - proc proc rw\n";
+        let own = "2:cpu,cpuacct:/\n1:name=systemd:/a/b\n0::/c\n";
+        let found = hierarchies(mounts, own);
+        let expected = [
+            ("cpu,cpuacct", "cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct"),
+            ("systemd", "none,name=systemd", "/sys/fs/cgroup/systemd/a/b"),
+            ("unified", "unified", "/sys/fs/cgroup/unified/c"),
+        ];
+        let expected = expected.map(|(name, options, own)| Hierarchy {
+            name: name.to_owned(),
+            options: options.to_owned(),
+            own: own.into(),
+        });
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_mount_of_a_part_shows_that_part() {
+        let mounts = "30 29 0:26 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let found = hierarchies(mounts, "4:memory:/docker/x/y\n");
+        assert_eq!(found[0].own, Path::new("/sys/fs/cgroup/memory/y"));
+    }
+}

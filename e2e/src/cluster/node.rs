@@ -1,0 +1,201 @@
+//! A node: a network namespace, and in it containerd, the kubelet and kube-proxy in further namespaces.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use xdp_lab::{Finished, Namespace, Process, wait_until};
+
+use super::artifacts::Artifacts;
+use super::cgroups::Cgroups;
+use super::options::{self, Addresses, Cni, Options};
+use super::{PATIENCE, checked, config, lock};
+
+const SCRIPT: &str = include_str!("node.sh");
+
+/// A node of the cluster.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name in the API.
+    pub name: String,
+    /// Its addresses, those of its NIC `eth0`.
+    pub addresses: Addresses,
+    /// How its pods are connected.
+    pub cni: Cni,
+    /// Its network namespace.
+    pub namespace: Namespace,
+    pub(super) number: u8,
+    folder: PathBuf,
+    logs: PathBuf,
+    cgroups: Arc<Cgroups>,
+    running: Mutex<Option<Running>>,
+}
+
+/// What a started node consists of.
+#[derive(Debug)]
+struct Running {
+    /// Takes everything with it.
+    process: Process,
+    /// The first process in the node's own pid namespace.
+    init: u32,
+}
+
+/// What all nodes have in common.
+pub(super) struct Shared<'a> {
+    pub(super) options: Options,
+    pub(super) artifacts: &'a Artifacts,
+    pub(super) lab_dir: &'a Path,
+    pub(super) state: &'a Path,
+    pub(super) logs: &'a Path,
+    pub(super) cgroups: &'a Arc<Cgroups>,
+}
+
+impl Node {
+    pub(super) fn new(shared: &Shared<'_>, number: u8, namespace: &Namespace) -> anyhow::Result<Self> {
+        let name = namespace.name().to_owned();
+        let addresses = shared.options.node(number);
+        let folder = shared.state.join(&name);
+        config::write(&folder.join("etc"), shared.options, number, &name)?;
+        let environment = [
+            ("NAME", name.clone()),
+            ("NODE_IPS", format!("{},{}", addresses.v4, addresses.v6)),
+            ("LAB_DIR", shared.lab_dir.display().to_string()),
+            ("BIN", shared.artifacts.bin.display().to_string()),
+            ("LOGS", shared.logs.display().to_string()),
+            ("CGROUP_VERSION", shared.cgroups.version().to_string()),
+        ];
+        let lines = environment.map(|(key, value)| format!("{key}='{value}'\n"));
+        fs::write(folder.join("environment"), lines.concat())?;
+        fs::write(folder.join("node.sh"), SCRIPT)?;
+        fs::create_dir_all(folder.join("run"))?;
+        Ok(Self {
+            name,
+            addresses,
+            cni: options::cni(number),
+            namespace: namespace.clone(),
+            number,
+            folder,
+            logs: shared.logs.to_owned(),
+            cgroups: Arc::clone(shared.cgroups),
+            running: Mutex::default(),
+        })
+    }
+
+    /// Power it on. It returns at once; [`Cluster::wait_ready`](super::Cluster::wait_ready) tells when it takes pods.
+    /// What was on its disk is still there; `/run`, the bpffs and processes are not, as after a boot.
+    pub fn start(&self) -> anyhow::Result<()> {
+        let mut running = lock(&self.running);
+        ensure!(running.is_none(), "{} runs already", self.name);
+        fs::write(self.folder.join("cgroups"), self.cgroups.make(&self.name)?)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.logs.join(format!("{}.log", self.name)))?;
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--mount",
+                "--pid",
+                "--uts",
+                "--ipc",
+                "--fork",
+                "--kill-child",
+                "--",
+                "bash",
+            ])
+            .arg(self.folder.join("node.sh"))
+            .arg(&self.folder)
+            .env("PATH", path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let process = self.namespace.spawn(command)?;
+        let mut init = None;
+        wait_until(&format!("{} has a first process", self.name), PATIENCE, || {
+            init = first_child(process.id());
+            init.is_some() || matches!(process.try_wait(), Ok(Some(_)))
+        })?;
+        let init =
+            init.with_context(|| format!("{} did not start: see {}", self.name, self.logs.display()))?;
+        *running = Some(Running { process, init });
+        Ok(())
+    }
+
+    /// Cut its power: everything on it ends at once, without a word to anybody.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        let running = lock(&self.running).take();
+        let running = running.with_context(|| format!("{} does not run", self.name))?;
+        running.process.kill()?;
+        Ok(wait_until(&format!("{} is gone", self.name), PATIENCE, || {
+            ended(running.init)
+        })?)
+    }
+
+    /// Whether it was started and has not ended by itself.
+    pub fn runs(&self) -> bool {
+        lock(&self.running)
+            .as_ref()
+            .is_some_and(|running| matches!(running.process.try_wait(), Ok(None)))
+    }
+
+    /// Run a command inside all its namespaces, whatever its exit status; [`checked`] wants success. `ctr`, `iptables`,
+    /// `ip`, `bpftool` and whatever the machine has are there.
+    pub fn exec(&self, command: &[&str]) -> anyhow::Result<Finished> {
+        self.enter(command, Stdio::null())
+    }
+
+    /// Like [`exec`](Self::exec), for what must succeed: its standard output.
+    pub fn exec_ok(&self, command: &[&str]) -> anyhow::Result<String> {
+        checked(&command.join(" "), self.exec(command)?)
+    }
+
+    /// The process id, on the machine, of its first process: for `nsenter -t PID -a`.
+    pub fn init(&self) -> anyhow::Result<u32> {
+        let running = lock(&self.running);
+        Ok(running
+            .as_ref()
+            .with_context(|| format!("{} does not run", self.name))?
+            .init)
+    }
+
+    pub(super) fn load_image(&self, tar: &Path) -> anyhow::Result<()> {
+        let file = File::open(tar).with_context(|| format!("cannot open {}", tar.display()))?;
+        let command = ["/run/cluster/bin/ctr", "-n", "k8s.io", "images", "import", "-"];
+        let finished = self.enter(&command, file.into())?;
+        checked(&format!("import {} on {}", tar.display(), self.name), finished)?;
+        Ok(())
+    }
+
+    fn enter(&self, command: &[&str], stdin: Stdio) -> anyhow::Result<Finished> {
+        let mut nsenter = Command::new("nsenter");
+        nsenter
+            .args(["-t", &self.init()?.to_string(), "-a", "--"])
+            .args(command)
+            .env("PATH", path())
+            .current_dir("/")
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ok(self.namespace.spawn(nsenter)?.finish(Duration::from_mins(5))?)
+    }
+}
+
+/// On a node.
+fn path() -> String {
+    let own = std::env::var("PATH").unwrap_or_default();
+    format!("/run/cluster/bin:{own}:/usr/sbin:/sbin")
+}
+
+fn first_child(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+/// A zombie has ended: who adopted it may take its time.
+fn ended(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.is_empty() || status.contains("\nState:\tZ")
+}

@@ -1,0 +1,218 @@
+//! The one cluster of `make cluster`, which stays up until `make cluster-down`.
+//!
+//! A process in the background holds it, and is all that has to end. The machine itself is wired to the fabric, so that
+//! the user's own kubectl reaches the API server; nothing else of the machine changes.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use xdp_lab::{Lab, wait_until};
+
+use super::network::Network;
+use super::{Cluster, Options, PATIENCE};
+
+/// Everything about it that has a fixed place. The holder keeps `lock` locked; the kernel lets go of it in any case.
+const FOLDER: &str = "/run/xdp-cluster";
+/// The machine's own end of the wire to the fabric.
+const INTERFACE: &str = "xdp-cluster";
+/// What the holder says when all is done.
+const READY: &str = "ready";
+
+/// Bring it up, and leave it running.
+pub fn up() -> anyhow::Result<ExitCode> {
+    if holder().is_some() {
+        println!("A cluster is up already (make cluster-down ends it):\n");
+        print!("{}", fs::read_to_string(file("words")).unwrap_or_default());
+        return Ok(ExitCode::FAILURE);
+    }
+    fs::create_dir_all(FOLDER)?;
+    let errors = File::create(file("errors"))?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("hold")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(errors);
+    // A group of its own, so that Ctrl-C in the user's shell does not reach it.
+    let mut holder = command.process_group(0).spawn()?;
+    let stdout = holder.stdout.take().context("its standard output is piped")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        if line == READY {
+            print!("\n{}", fs::read_to_string(file("words"))?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("{line}");
+    }
+    let status = holder.wait()?;
+    let errors = fs::read_to_string(file("errors")).unwrap_or_default();
+    bail!("the cluster did not come up ({status}):\n{errors}")
+}
+
+/// Remove it, whatever is left of it.
+pub fn down() -> anyhow::Result<ExitCode> {
+    if let Some(pid) = holder() {
+        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+        wait_until("the cluster is gone", PATIENCE, || holder().is_none())?;
+        println!("The cluster is gone.");
+    } else {
+        println!("No cluster is up.");
+    }
+    // Those whose guards were killed as well.
+    let swept = Lab::sweep();
+    if swept > 0 {
+        println!("Removed what {swept} killed ones had left.");
+    }
+    match fs::remove_dir_all(FOLDER) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Make an image known to its nodes.
+pub fn load(tar: &Path) -> anyhow::Result<ExitCode> {
+    ensure!(holder().is_some(), "no cluster is up; make cluster");
+    for init in fs::read_to_string(file("nodes"))?.lines() {
+        let image = File::open(tar).with_context(|| format!("cannot open {}", tar.display()))?;
+        let import = ["/run/cluster/bin/ctr", "-n", "k8s.io", "images", "import", "-"];
+        let mut command = Command::new("nsenter");
+        command.args(["-t", init, "-a", "--"]).args(import).stdin(image);
+        ensure!(
+            command.status()?.success(),
+            "{} cannot be imported",
+            tar.display()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Be the process that it lives in.
+pub fn hold() -> anyhow::Result<ExitCode> {
+    // Before any thread is started: they inherit it.
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    let _lock = claim()?;
+    let start = Instant::now();
+    let options = Options {
+        network: free_network()?,
+        ..Options::default()
+    };
+    let cluster = Cluster::start_with(options, |step| {
+        println!("{:5.1} s  {step}", start.elapsed().as_secs_f32())
+    })?;
+    Network::join(cluster.lab(), INTERFACE, options.machine())?;
+    fs::copy(cluster.kubeconfig(), file("kubeconfig"))?;
+    let inits: anyhow::Result<Vec<_>> = cluster
+        .nodes()
+        .iter()
+        .map(|node| Ok(node.init()?.to_string()))
+        .collect();
+    fs::write(file("nodes"), inits?.join("\n"))?;
+    fs::write(file("words"), words(&cluster))?;
+    println!("{READY}");
+    signals.wait()?;
+    let logs = cluster.logs().to_owned();
+    drop(cluster);
+    // It was ended on purpose: nobody will look for a reason.
+    let _ = fs::remove_dir_all(logs);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The holder's process id, while there is one.
+fn holder() -> Option<i32> {
+    let lock = File::open(file("lock")).ok()?;
+    Flock::lock(lock, FlockArg::LockExclusiveNonblock).err()?;
+    fs::read_to_string(file("lock")).ok()?.trim().parse().ok()
+}
+
+fn claim() -> anyhow::Result<Flock<File>> {
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(file("lock"))?;
+    let Ok(mut lock) = Flock::lock(lock, FlockArg::LockExclusiveNonblock) else {
+        bail!("another cluster is just coming up");
+    };
+    lock.set_len(0)?;
+    write!(lock, "{}", std::process::id())?;
+    Ok(lock)
+}
+
+/// A network that the machine does not know of.
+fn free_network() -> anyhow::Result<u8> {
+    let output = Command::new("ip")
+        .args(["-4", "-o", "route", "show", "table", "all"])
+        .output()?;
+    ensure!(output.status.success(), "cannot list the machine's routes");
+    let routes = String::from_utf8_lossy(&output.stdout);
+    (0..=u8::MAX)
+        .find(|number| !taken(&routes, *number))
+        .context("all of 172.30.0.0/16 is in use on this machine")
+}
+
+/// Whether a route other than the default leads into `172.30.N.0/24`.
+fn taken(routes: &str, number: u8) -> bool {
+    let ours = u32::from(Ipv4Addr::new(172, 30, number, 0));
+    let covers = |destination: &str| {
+        let (address, length) = destination.split_once('/').unwrap_or((destination, "32"));
+        let (Ok(address), Ok(length)) = (address.parse::<Ipv4Addr>(), length.parse::<u32>()) else {
+            return false;
+        };
+        let mask = u32::MAX.checked_shl(32 - length.min(24)).unwrap_or_default();
+        u32::from(address) & mask == ours & mask
+    };
+    routes
+        .lines()
+        .flat_map(|line| line.split(' ').take(2))
+        .any(covers)
+}
+
+fn words(cluster: &Cluster) -> String {
+    let bin = cluster.bin().display();
+    let client = cluster.client().path().display();
+    let node = cluster.node(1);
+    format!(
+        "\
+The cluster is up. To use it from this shell, as root:
+
+  export KUBECONFIG={kubeconfig} PATH={bin}:$PATH
+  kubectl get nodes -o wide
+
+A client outside ({client_v4}, {client_v6}) reaches pods at their addresses, and services:
+
+  nsenter --net={client} curl http://POD:8080/
+
+An image (the tar of an OCI layout) on all nodes, and a shell on one of them:
+
+  {own} load IMAGE.tar
+  nsenter -t {init} -a bash
+
+Logs: {logs}
+make cluster-down removes it.
+",
+        kubeconfig = file("kubeconfig").display(),
+        client_v4 = cluster.client_addresses().v4,
+        client_v6 = cluster.client_addresses().v6,
+        own = std::env::current_exe().unwrap_or_default().display(),
+        init = node.init().unwrap_or_default(),
+        logs = cluster.logs().display(),
+    )
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(FOLDER).join(name)
+}
