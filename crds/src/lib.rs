@@ -5,20 +5,25 @@
 //! is allowed.
 #![forbid(unsafe_code)]
 
+mod cel;
 pub mod conditions;
+mod definition;
+pub mod limits;
 pub mod pod;
 pub mod policy;
 pub mod report;
+mod schema;
 mod selector;
 mod status;
 mod xdp_node_state;
 mod xdp_peer_set;
 mod xdp_policy;
 
+pub use definition::{crds, to_yaml};
 pub use selector::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 pub use status::{Ratio, Trouble};
 pub use xdp_node_state::{
-    NicMode, NicState, PodState, PolicyState, XdpNodeState, XdpNodeStateSpec, XdpNodeStateStatus,
+    NicMode, NicState, NodeSummary, PodState, PolicyState, XdpNodeState, XdpNodeStateSpec, XdpNodeStateStatus,
 };
 pub use xdp_peer_set::{PeerSelector, XdpPeerSet, XdpPeerSetSpec};
 pub use xdp_policy::{

@@ -5,28 +5,37 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{cel, limits, schema};
+
 /// Selects objects by their labels. All conditions must hold; none at all (`{}`) selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::label_selector()))]
 pub struct LabelSelector {
-    /// Labels an object must carry with exactly these values.
+    /// Labels an object must carry with exactly these values; at most 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::labels")]
     pub match_labels: BTreeMap<String, String>,
-    /// Conditions on labels.
+    /// Conditions on labels, which must all hold; at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::EXPRESSIONS), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<LabelSelectorRequirement>,
 }
 
 /// One condition on a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::label_requirement()))]
 pub struct LabelSelectorRequirement {
-    /// Key of the label.
+    /// Key of the label, as `app` or `example.com/role`.
+    #[schemars(schema_with = "schema::label_key")]
     pub key: String,
-    /// How the label relates to `values`.
+    /// How the label relates to `values`. `In`: it exists, with one of them. `NotIn`: it does not exist, or has none
+    /// of them. `Exists`, `DoesNotExist`: whatever its value.
     pub operator: LabelSelectorOperator,
-    /// At least one for `In` and `NotIn`; none for `Exists` and `DoesNotExist`.
+    /// 1 to 64 values for `In` and `NotIn`; none for `Exists` and `DoesNotExist`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::label_values")]
     pub values: Vec<String>,
 }
 

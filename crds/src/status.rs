@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ratio {
-    /// How many the policy selects.
+    /// How many there are that the policy selects.
     pub selected: u32,
     /// On how many of them it is in force.
     pub programmed: u32,

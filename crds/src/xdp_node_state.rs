@@ -4,8 +4,13 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 use crate::report::Problem;
 use crate::status::{Ratio, Trouble};
+
+mod summary;
+
+pub use summary::NodeSummary;
 
 /// What is really in force on a node: its NICs, and the policies that select pods of it. Written by the node's agent
 /// alone, and only when something changed. It has the node's name and goes with the node.
@@ -18,12 +23,66 @@ use crate::status::{Ratio, Trouble};
     shortname = "xns",
     category = "xdp",
     status = "XdpNodeStateStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "XdpNodeState says what is really in force on a node: its NICs, and the policies that select pods of it. \
+           Written by the node's agent alone, and only when something changed. It has the node's name and goes with \
+           the node; nothing for users to write.",
+    printcolumn(
+        name = "NICs",
+        type_ = "string",
+        json_path = ".status.summary.nics",
+        description = "The NICs that the administrator selected"
+    ),
+    printcolumn(
+        name = "Mode",
+        type_ = "string",
+        json_path = ".status.summary.mode",
+        description = "What XDP really does on them"
+    ),
+    printcolumn(
+        name = "Policies",
+        type_ = "integer",
+        json_path = ".status.summary.policies",
+        description = "Policies that select pods of the node"
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "integer",
+        json_path = ".status.summary.programmed",
+        description = "Those of them that are in force as written"
+    ),
+    printcolumn(
+        name = "Problems",
+        type_ = "integer",
+        json_path = ".status.summary.problems",
+        description = "Problems of NICs, pods and everything else"
+    ),
+    printcolumn(
+        name = "Agent",
+        type_ = "string",
+        json_path = ".status.agentVersion",
+        description = "Version of the agent"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Kernel",
+        type_ = "string",
+        json_path = ".status.kernelVersion",
+        description = "Version of the node's kernel",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Drivers",
+        type_ = "string",
+        json_path = ".status.summary.drivers",
+        description = "Drivers of the NICs",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct XdpNodeStateSpec {}
 
-/// Read back from the kernel.
+/// What the agent found, and read back from the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct XdpNodeStateStatus {
@@ -31,17 +90,24 @@ pub struct XdpNodeStateStatus {
     pub agent_version: String,
     /// Version of the node's kernel, as `uname -r` shows it.
     pub kernel_version: String,
+    /// The rest in a line.
+    #[serde(default)]
+    pub summary: NodeSummary,
     /// The NICs that the administrator selected, and those that carry the program.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub nics: Vec<NicState>,
     /// Policies that select at least one pod of this node, by namespace and name.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<PolicyState>,
     /// Selected pods with a problem, by namespace and name; at most 100.
     #[serde(default)]
+    #[schemars(length(max = limits::PROBLEMS), extend("x-kubernetes-list-type" = "atomic"))]
     pub pods: Vec<PodState>,
     /// Other problems; at most 100.
     #[serde(default)]
+    #[schemars(length(max = limits::PROBLEMS), extend("x-kubernetes-list-type" = "atomic"))]
     pub problems: Vec<Problem>,
 }
 
@@ -49,18 +115,19 @@ pub struct XdpNodeStateStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NicState {
-    /// Name of the interface.
+    /// Name of the interface, as `eth0`.
     pub name: String,
-    /// Its driver.
+    /// Its driver, as `mlx5_core`.
     #[serde(default)]
     pub driver: String,
-    /// Its bus address, as `0000:3b:00.0`.
+    /// Its bus address, as `0000:3b:00.0`; empty if it has none.
     #[serde(default)]
     pub pci_address: String,
     /// Its MTU in bytes.
     #[serde(default)]
     pub mtu: u32,
-    /// What is really attached.
+    /// What XDP really does on the NIC. `Native`: our program, in the driver. `Generic`: our program, but not in the
+    /// driver, so that redirected packets lose their metadata. `None`: no program. `Foreign`: somebody else's program.
     pub mode: NicMode,
     /// Kernel id of the attached program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,9 +137,11 @@ pub struct NicState {
     pub program_tag: Option<String>,
     /// What the driver says it can do with XDP (`xdp-features` of the netdev netlink family).
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub features: Vec<String>,
     /// What is in the way.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub problems: Vec<Trouble>,
 }
 
@@ -104,12 +173,12 @@ pub struct PolicyState {
     pub observed_generation: i64,
     /// Whether it is in force as written, for all its pods here, on all selected NICs.
     pub programmed: bool,
-    /// Why not, as a constant in CamelCase; `Programmed` if it is.
+    /// Why not, as a constant in CamelCase; `Programmed` if it is. The API reference lists them.
     pub reason: String,
     /// Why not, for a person.
     #[serde(default)]
     pub message: String,
-    /// Pods of this node.
+    /// Pods of this node that the policy selects.
     pub pods: Ratio,
 }
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::selector::LabelSelector;
+use crate::{cel, schema};
 
 /// A slice of the addresses of the pods that one peer of a policy selects. Written by the operator for the agents, so
 /// that no agent needs to watch the pods of other nodes. Goes with its policy.
@@ -19,27 +20,65 @@ use crate::selector::LabelSelector;
     shortname = "xps",
     category = "xdp",
     namespaced,
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "XdpPeerSet holds a slice of the addresses of the pods that one peer of an XdpPolicy selects. Written by \
+           the operator for the agents; nothing for users to write.",
+    printcolumn(
+        name = "Policy",
+        type_ = "string",
+        json_path = ".spec.policy",
+        description = "The policy whose peer it is"
+    ),
+    printcolumn(
+        name = "Slice",
+        type_ = "integer",
+        json_path = ".spec.slice",
+        description = "Number of this slice, from 0"
+    ),
+    printcolumn(
+        name = "Slices",
+        type_ = "integer",
+        json_path = ".spec.slices",
+        description = "How many slices the peer has"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Pods",
+        type_ = "string",
+        json_path = ".spec.peer.podSelector",
+        description = "Which pods",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Namespaces",
+        type_ = "string",
+        json_path = ".spec.peer.namespaceSelector",
+        description = "In which namespaces; empty: the policy's own",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = cel::peer_set_spec()))]
 pub struct XdpPeerSetSpec {
     /// Name of the policy, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
     pub policy: String,
     /// The selectors as the policy has them.
     pub peer: PeerSelector,
     /// Number of this slice, from 0.
     pub slice: u32,
-    /// How many slices there are; slice 0 says it for all.
+    /// How many slices there are: slice 0 says it for all, the others only that there are more than their own number.
     pub slices: u32,
     /// Addresses of pods, without repetition; at most 1,000.
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(schema_with = "schema::addresses")]
     pub addresses: Vec<IpAddr>,
 }
 
 /// A peer of a policy that selects pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = cel::peer_selector()))]
 pub struct PeerSelector {
     /// Namespaces; absent: the policy's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

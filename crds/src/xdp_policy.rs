@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::selector::LabelSelector;
 use crate::status::Ratio;
+use crate::{cel, limits, schema};
 
 /// What happens to packets that arrive on a node's NICs for the selected pods, before the network stack sees them.
 ///
@@ -27,27 +28,95 @@ use crate::status::Ratio;
     namespaced,
     category = "xdp",
     status = "XdpPolicyStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "XdpPolicy says what happens to packets that arrive on the nodes' NICs for a set of pods, before the nodes' \
+           network stack sees them: redirected straight into the pod, passed to the stack, or dropped.",
+    printcolumn(
+        name = "Pods",
+        type_ = "integer",
+        json_path = ".status.pods.selected",
+        description = "Pods that the policy selects"
+    ),
+    printcolumn(
+        name = "Nodes",
+        type_ = "integer",
+        json_path = ".status.nodes.selected",
+        description = "Nodes that run them"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "integer",
+        json_path = ".status.nodes.programmed",
+        description = "Nodes on which the policy is in force, read back from the kernel"
+    ),
+    printcolumn(
+        name = "Enforcement",
+        type_ = "string",
+        json_path = ".spec.enforcement",
+        description = "Whether rules act, or only count"
+    ),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
+        description = "Whether the policy is valid"
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
+        description = "Whether it is in force everywhere"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Priority",
+        type_ = "integer",
+        json_path = ".spec.priority",
+        description = "Policies with a smaller number come first",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].reason",
+        description = "Why it is in force, or why not",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].message",
+        description = "The same for a person",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::policy_spec()))]
 pub struct XdpPolicySpec {
-    /// Which pods of the policy's namespace are targets. `{}` selects all of them.
+    /// Which pods of the policy's namespace are targets. `{}` selects all of them. Pods with `hostNetwork` never are.
     pub pod_selector: LabelSelector,
-    /// On which nodes the policy applies. Absent or `{}`: on all.
+    /// On which nodes the policy applies, by the nodes' labels. Absent or `{}`: on all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<LabelSelector>,
-    /// Policies with a smaller number come first: 0 to 1000, 500 by default.
+    /// Orders the policies that select the same pod: the one with the smaller number comes first. 0 to 1000, 500 by
+    /// default. Among equals the older one comes first, then the one whose name sorts first.
     #[serde(default = "default_priority")]
     #[schemars(range(min = 0, max = 1000))]
     pub priority: i32,
-    /// Whether rules act on packets. Enforce by default.
+    /// Whether rules act on packets. `Enforce` (the default): they do. `Audit`: they count what they would have done,
+    /// and the packet passes to the node's network stack.
     #[serde(default)]
     pub enforcement: Enforcement,
-    /// Rules for packets to the selected pods; the first match decides.
+    /// Rules for packets to the selected pods, in order: the first that matches decides. A packet that none matches
+    /// passes to the node's network stack, as if there were no policy. At most 100.
     ///
-    /// Every peer of a rule takes one entry per port of the rule, and one per `except`; a pod has room for 64 entries
-    /// from all its policies. A policy that does not fit is refused whole, the others keep working.
+    /// A pod has room for 64 entries from all its policies: a rule takes one entry per peer and port, and one per
+    /// `except`. A policy that does not fit is refused whole (`LimitExceeded`), the others keep working.
     #[serde(default)]
+    #[schemars(
+        length(max = limits::RULES),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub ingress: Vec<IngressRule>,
 }
 
@@ -68,20 +137,31 @@ pub enum Enforcement {
 /// One rule. It matches when any of its peers and any of its ports match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::ingress_rule()))]
 pub struct IngressRule {
     /// Name of the rule, unique in the policy: counters are shown by it. 1 to 63 letters, digits, `-`, `_` and `.`,
     /// beginning and ending with a letter or digit.
+    #[schemars(schema_with = "schema::rule_name")]
     pub name: String,
-    /// Sources; empty or absent means any source.
+    /// Where packets come from: any of these. Empty or absent: from anywhere. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::PEERS), extend("x-kubernetes-list-type" = "atomic"))]
     pub from: Vec<Peer>,
-    /// Protocols and destination ports; empty or absent means any. A fragment other than the first carries no ports,
-    /// so only rules without `ports` match it.
+    /// Protocols and destination ports: any of these. Empty or absent: any protocol and port. At most 64. A fragment
+    /// other than the first carries no ports, so only rules without `ports` match it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::PORTS), extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<Port>,
     /// What happens to a packet that matches.
+    ///
+    /// `Redirect`: straight into the pod's interface, past the node's network stack. Where that is not possible (the
+    /// frame is longer than the pod's MTU, the pod's interface takes no redirects …) the packet passes to the stack.
+    ///
+    /// `Pass`: to the node's network stack, as without a policy.
+    ///
+    /// `Drop`: nowhere.
     pub action: RuleAction,
-    /// Mark of the redirected packet, 0 to 4294967295: the socket in the pod reads it with `SO_RCVMARK`, netfilter
+    /// Mark of the redirected packet, 0 to 4294967295, only with `action: Redirect`: the socket in the pod reads it with `SO_RCVMARK`, netfilter
     /// and routing in the pod see it as the packet's mark. Absent: the mark stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
@@ -91,8 +171,9 @@ pub struct IngressRule {
 /// A source of packets: either addresses (`ipBlock`) or pods (`podSelector`, `namespaceSelector`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::peer()))]
 pub struct Peer {
-    /// Addresses the packet may come from.
+    /// Addresses that the packet may come from. Not together with selectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_block: Option<IpBlock>,
     /// Namespaces of the pods that the packet may come from; absent: the policy's own namespace, `{}`: all namespaces.
@@ -106,26 +187,30 @@ pub struct Peer {
 /// A range of addresses of one family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::ip_block()))]
 pub struct IpBlock {
     /// Network in CIDR notation without host bits: `198.51.100.0/24`, `2001:db8::/32`. `0.0.0.0/0` is all of IPv4,
-    /// `::/0` all of IPv6.
+    /// `::/0` all of IPv6, `198.51.100.7/32` a single address.
+    #[schemars(schema_with = "schema::network")]
     pub cidr: String,
-    /// Parts of `cidr` that are left out, of the same family.
+    /// Networks inside `cidr` that are left out: packets from there do not match this peer. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::networks")]
     pub except: Vec<String>,
 }
 
 /// A protocol, with a destination port or a range of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = cel::port()))]
 pub struct Port {
-    /// The protocol.
+    /// The protocol above IP. `ICMP` is that of IPv4, `ICMPv6` that of IPv6.
     pub protocol: Protocol,
     /// Destination port, 0 to 65535; only with TCP, UDP and SCTP. Absent: any port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub port: Option<i32>,
-    /// Last port of the range that begins with `port`, inclusive.
+    /// Last port of the range that begins with `port`, inclusive; `port` to 65535. Absent: only `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub end_port: Option<i32>,
@@ -168,13 +253,14 @@ pub enum RuleAction {
 #[serde(rename_all = "camelCase")]
 pub struct XdpPolicyStatus {
     /// `Accepted`: the policy is valid. `Programmed`: it is in force, read back from the kernel, on every selected
-    /// node, for every selected pod.
+    /// node, for every selected pod. The API reference lists their reasons.
     #[serde(default)]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Nodes that run selected pods.
+    /// Nodes that match `nodeSelector` and run selected pods.
     #[serde(default)]
     pub nodes: Ratio,
-    /// Selected pods.
+    /// Running pods that `podSelector` selects, on those nodes.
     #[serde(default)]
     pub pods: Ratio,
 }

@@ -1,0 +1,154 @@
+//! The rules that the API server checks itself, in CEL, and what it answers when one is broken.
+//!
+//! Same judgement as [`crate::policy`], which the agent applies again: files know no API server. The API server
+//! estimates what a rule costs at worst, from the bounds in [`crate::limits`], and refuses a definition whose rules
+//! could cost too much. So a network is parsed as seldom as possible, and messages are constant: a text made of a value
+//! counts as if it had no end. The CIDR library needs Kubernetes 1.31.
+
+use serde_json::{Value, json};
+
+/// A network in CIDR notation. The CIDR library takes no IPv4-mapped network for one.
+pub(crate) fn network() -> Value {
+    json!([
+        {
+            "rule": "isCIDR(self)",
+            "message": "not a network in CIDR notation: write an address and a prefix length, as 198.51.100.0/24 or \
+                        2001:db8::/32; for a single address 198.51.100.7/32 or 2001:db8::7/128; an IPv4-mapped IPv6 \
+                        network as IPv4",
+        },
+        {
+            "rule": "!isCIDR(self) || cidr(self) == cidr(self).masked()",
+            "message": "bits are set beyond the prefix: write the network's own address (198.51.100.0/24, not \
+                        198.51.100.7/24), or a longer prefix",
+        },
+    ])
+}
+
+/// A network without some of its parts.
+pub(crate) fn ip_block() -> Value {
+    json!([{
+        "rule": "!has(self.except) || !isCIDR(self.cidr) || \
+                 self.except.all(e, !isCIDR(e) || cidr(self.cidr).containsCIDR(e))",
+        "message": "not inside cidr: remove it, or use a network of the same address family inside cidr",
+        "fieldPath": ".except",
+    }])
+}
+
+/// A source.
+pub(crate) fn peer() -> Value {
+    json!([
+        {
+            "rule": "has(self.ipBlock) || has(self.podSelector) || has(self.namespaceSelector)",
+            "message": "neither addresses nor a selector: add ipBlock, podSelector or namespaceSelector; for any \
+                        source leave out `from`",
+            "reason": "FieldValueRequired",
+        },
+        {
+            "rule": "!has(self.ipBlock) || !(has(self.podSelector) || has(self.namespaceSelector))",
+            "message": "addresses and selectors in one peer: write them as two peers",
+        },
+    ])
+}
+
+/// A protocol with ports.
+pub(crate) fn port() -> Value {
+    json!([
+        {
+            "rule": "self.protocol in ['TCP', 'UDP', 'SCTP'] || !(has(self.port) || has(self.endPort))",
+            "message": "ICMP and ICMPv6 have no ports: remove `port` and `endPort`, or use TCP, UDP or SCTP",
+        },
+        {
+            "rule": "!has(self.endPort) || has(self.port)",
+            "message": "endPort without port: add `port`, the first port of the range",
+            "reason": "FieldValueRequired",
+            "fieldPath": ".port",
+        },
+        {
+            "rule": "!has(self.endPort) || !has(self.port) || self.endPort >= self.port",
+            "message": "less than port: use the last port of the range, from `port` to 65535",
+            "fieldPath": ".endPort",
+        },
+    ])
+}
+
+/// The name of a rule.
+pub(crate) fn rule_name() -> Value {
+    json!([{
+        "rule": "self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')",
+        "message": "not a valid rule name: use 1 to 63 letters, digits, `-`, `_` and `.`, beginning and ending with \
+                    a letter or digit",
+    }])
+}
+
+/// A rule.
+pub(crate) fn ingress_rule() -> Value {
+    json!([{
+        "rule": "!has(self.mark) || self.action == 'Redirect'",
+        "message": "only redirected packets carry a mark: remove the mark, or use `action: Redirect`",
+        "reason": "FieldValueForbidden",
+        "fieldPath": ".mark",
+    }])
+}
+
+/// All rules of a policy.
+pub(crate) fn policy_spec() -> Value {
+    json!([{
+        "rule": "!has(self.ingress) || self.ingress.all(r, self.ingress.exists_one(s, s.name == r.name))",
+        "message": "two rules have the same name: give every rule of the policy a name of its own",
+        "reason": "FieldValueDuplicate",
+        "fieldPath": ".ingress",
+    }])
+}
+
+/// Labels with their values.
+pub(crate) fn label_selector() -> Value {
+    json!([{
+        "rule": "!has(self.matchLabels) || !('' in self.matchLabels)",
+        "message": "an empty label key: name the label",
+        "fieldPath": ".matchLabels",
+    }])
+}
+
+/// One condition on a label.
+pub(crate) fn label_requirement() -> Value {
+    json!([
+        {
+            "rule": "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+            "message": "In and NotIn need values: add a value, or use Exists or DoesNotExist",
+            "reason": "FieldValueRequired",
+            "fieldPath": ".values",
+        },
+        {
+            "rule": "self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0",
+            "message": "Exists and DoesNotExist take no values: remove the values, or use In or NotIn",
+            "reason": "FieldValueForbidden",
+            "fieldPath": ".values",
+        },
+    ])
+}
+
+/// An address.
+pub(crate) fn address() -> Value {
+    json!([{
+        "rule": "isIP(self)",
+        "message": "not an IP address: write an address without a prefix length, as 192.0.2.7 or 2001:db8::7",
+    }])
+}
+
+/// A peer as an `XdpPeerSet` repeats it.
+pub(crate) fn peer_selector() -> Value {
+    json!([{
+        "rule": "has(self.podSelector) || has(self.namespaceSelector)",
+        "message": "no selector: add podSelector or namespaceSelector",
+        "reason": "FieldValueRequired",
+    }])
+}
+
+/// A slice of a peer's addresses.
+pub(crate) fn peer_set_spec() -> Value {
+    json!([{
+        "rule": "self.slice < self.slices",
+        "message": "not among the slices there are: count from 0 to slices - 1",
+        "fieldPath": ".slice",
+    }])
+}
