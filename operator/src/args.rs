@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::{install, run, uninstall};
+
+/// Resolves selector peers of XdpPolicies, sums up what the nodes report, and says both in the API.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines look. What is logged is set by the environment variable `RUST_LOG` (default `info`).
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator. Of several, one leads; the others are ready to take over.
+    ///
+    /// Ends on SIGTERM or SIGINT, and when another has taken the lease over while this one could not renew it.
+    Run(Run),
+    /// Print the definitions of all kinds as YAML.
+    Crds,
+    /// Apply the definitions of all kinds, and wait until the API server serves them.
+    ApplyCrds {
+        /// How long to wait, as `30s`, `5m`, `1h`.
+        #[arg(long, default_value = "1m", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// Let all agents remove what they have put into the kernels, then delete what operator and agents have written.
+    ///
+    /// Turns the pods of the DaemonSet into `xdp-agent uninstall --stay` and waits until every one is ready.
+    UninstallAgents(Uninstall),
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// Where probes and metrics are served: /healthz, /readyz, /metrics.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Namespace of the Lease by which one operator leads.
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    lease_namespace: String,
+    /// Name to lead under; no other operator may have it.
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    identity: String,
+    /// Namespace of the agents. Not used yet: agents speak through the API server alone.
+    #[arg(long, value_name = "NAMESPACE", hide = true)]
+    agent_namespace: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Uninstall {
+    /// Name of the agents' DaemonSet.
+    #[arg(long, value_name = "NAME")]
+    daemonset: String,
+    /// Its namespace.
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: String,
+    /// How long to wait for the agents, as `30s`, `5m`, `1h`.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object per line.
+    Json,
+}
+
+impl Args {
+    /// Does what was asked for.
+    pub fn execute(self) -> anyhow::Result<()> {
+        self.log_format.start();
+        if let Command::Crds = self.command {
+            return io::stdout()
+                .write_all(install::yaml().as_bytes())
+                .context("the definitions could not be printed");
+        }
+        // One thread is enough: the work is waiting for the API server.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("no runtime; raise the limit of open files")?;
+        runtime.block_on(self.command.execute())
+    }
+}
+
+impl Command {
+    async fn execute(self) -> anyhow::Result<()> {
+        match self {
+            Self::Crds => Ok(()),
+            Self::Run(run) => {
+                run::run(run::Options {
+                    listen: run.listen,
+                    lease_namespace: run.lease_namespace,
+                    identity: run.identity,
+                })
+                .await
+            }
+            Self::ApplyCrds { timeout } => install::apply(timeout).await,
+            Self::UninstallAgents(args) => {
+                uninstall::uninstall(&args.namespace, &args.daemonset, args.timeout).await
+            }
+        }
+    }
+}
+
+impl LogFormat {
+    fn start(self) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr);
+        match self {
+            Self::Text => log.init(),
+            Self::Json => log.json().flatten_event(true).init(),
+        }
+    }
+}
+
+/// `90s`, `5m`, `1h`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let fault = || format!("`{text}` is no duration; write it as 30s, 5m or 1h30m");
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u32 = rest[..digits].parse().map_err(|_| fault())?;
+        let unit = match rest[digits..].chars().next() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            _ => return Err(fault()),
+        };
+        total += Duration::from_secs(unit) * number;
+        rest = &rest[digits + 1..];
+    }
+    if total.is_zero() { Err(fault()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_written_as_kubernetes_does() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for bad in ["", "5", "m", "5d", "-5s", "5 m", "0s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The definitions of the kinds: printed, or applied.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+    runtime::{conditions, wait::await_condition},
+};
+use tokio::time;
+use tracing::info;
+
+use crate::MANAGER;
+
+/// All definitions as YAML documents.
+pub fn yaml() -> String {
+    let documents = xdp_crds::crds();
+    documents
+        .iter()
+        .map(|definition| format!("---\n{}", xdp_crds::to_yaml(definition)))
+        .collect()
+}
+
+/// Applies all definitions, and waits until the API server serves them.
+pub async fn apply(timeout: Duration) -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("no way to the API server")?;
+    let api: Api<CustomResourceDefinition> = Api::all(client);
+    // Helm has put them there first: it would otherwise own the fields that an upgrade changes.
+    let params = PatchParams::apply(MANAGER).force();
+    let all = async {
+        for definition in xdp_crds::crds() {
+            let name = definition.name_any();
+            api.patch(&name, &params, &Patch::Apply(&definition))
+                .await
+                .with_context(|| format!("CustomResourceDefinition `{name}` could not be applied"))?;
+            await_condition(api.clone(), &name, conditions::is_crd_established())
+                .await
+                .with_context(|| format!("CustomResourceDefinition `{name}` could not be watched"))?;
+            info!(name, "definition applied");
+        }
+        Ok(())
+    };
+    time::timeout(timeout, all).await.with_context(|| {
+        format!(
+            "the API server does not serve all kinds after {} s",
+            timeout.as_secs()
+        )
+    })?
+}

@@ -1,0 +1,54 @@
+use super::*;
+
+#[test]
+fn every_series_is_described_under_its_own_name() {
+    let metrics = Metrics::default();
+    metrics.reconciled("peers", Duration::from_millis(3), true);
+    let text = metrics.text();
+    for expected in [
+        "# HELP xdp_operator_reconciles_total Reconciles, by what was reconciled and how it went.",
+        "# TYPE xdp_operator_reconciles_total counter",
+        "xdp_operator_reconciles_total{controller=\"peers\",result=\"error\"} 1",
+        "xdp_operator_reconciles_total{controller=\"status\",result=\"success\"} 0",
+        "# TYPE xdp_operator_reconcile_duration_seconds histogram",
+        "xdp_operator_reconcile_duration_seconds_count{controller=\"peers\"} 1",
+        "xdp_operator_policies{accepted=\"true\",programmed=\"false\"} 0",
+        "xdp_operator_status_writes_total{result=\"error\"} 0",
+        "xdp_operator_peer_addresses 0",
+        concat!(
+            "xdp_operator_build_info{version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\"} 1"
+        ),
+    ] {
+        assert!(
+            text.lines().any(|line| line == expected),
+            "{expected}\n---\n{text}"
+        );
+    }
+    assert!(!text.contains("EOF"), "{text}");
+}
+
+#[test]
+fn who_leads_no_longer_shows_nothing_of_how_things_are() {
+    let metrics = Metrics::default();
+    let tally = Tally {
+        policies: [((true, true), 3)].into(),
+        peer_addresses: 7,
+    };
+    metrics.leads(true);
+    metrics.tally(&tally);
+    let shown = metrics.text();
+    assert!(shown.contains("xdp_operator_leader 1\n") && shown.contains("xdp_operator_peer_addresses 7\n"));
+    assert!(
+        shown.contains("xdp_operator_policies{accepted=\"true\",programmed=\"true\"} 3\n"),
+        "{shown}"
+    );
+    metrics.leads(false);
+    let shown = metrics.text();
+    assert!(shown.contains("xdp_operator_leader 0\n") && shown.contains("xdp_operator_peer_addresses 0\n"));
+    assert!(
+        shown.contains("xdp_operator_policies{accepted=\"true\",programmed=\"true\"} 0\n"),
+        "{shown}"
+    );
+}

@@ -1,0 +1,47 @@
+//! Which pods are meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use xdp_crds::{
+    pod::Pod,
+    policy::{PodPeer, Policy},
+};
+
+use crate::world::{Name, World};
+
+/// Whether packets can be for it or from it alone: its addresses are its own, and it is not over.
+pub fn counts(pod: &Pod) -> bool {
+    !pod.addresses.is_empty() && !pod.host_network && !pod.finished
+}
+
+/// How many pods a policy selects on each node where it applies. Nodes without selected pods are not listed.
+pub fn targets<'a>(world: &'a World, policy: &Policy) -> BTreeMap<&'a str, u32> {
+    let mut found = BTreeMap::new();
+    for (_, pod) in world.pods.within(&policy.namespace, "") {
+        if counts(pod) && policy.selector.matches(&pod.labels) {
+            *found.entry(pod.node.as_str()).or_default() += 1;
+        }
+    }
+    found.retain(|node, _| {
+        let node = world.nodes.get(&Name::new("", *node));
+        node.is_some_and(|node| policy.node_selector.matches(&node.labels))
+    });
+    found
+}
+
+/// The addresses of the pods that a peer of a policy in `namespace` selects.
+pub fn addresses(world: &World, namespace: &str, peer: &PodPeer) -> BTreeSet<IpAddr> {
+    let meant = world
+        .namespaces
+        .iter()
+        .filter(|(name, labels)| match &peer.namespaces {
+            Some(selector) => selector.matches(labels),
+            None => name.name == namespace,
+        });
+    meant
+        .flat_map(|(name, _)| world.pods.within(&name.name, ""))
+        .filter(|(_, pod)| counts(pod) && peer.pods.matches(&pod.labels))
+        .flat_map(|(_, pod)| pod.addresses.iter().copied())
+        .collect()
+}

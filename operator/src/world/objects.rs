@@ -1,0 +1,216 @@
+//! From objects of the API to what matters of them. Nothing here fails: an object that cannot be read says so itself.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as k8s;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use xdp_crds::{
+    XdpNodeStateStatus, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
+    conditions::accepted,
+    pod::Pod,
+    policy::{Fault, Policy, PolicyError},
+};
+
+use super::{Item, Name};
+
+/// A policy, valid or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyObject {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Whether it is on its way out; nothing is written for it any more.
+    pub deleting: bool,
+    /// What it says, or why it is refused.
+    pub content: Result<Policy, Refusal>,
+    /// The status as it is stored, if there is one that can be read.
+    pub status: Option<XdpPolicyStatus>,
+}
+
+/// Why a policy is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// One of [`accepted`].
+    pub reason: &'static str,
+    /// The field, what is wrong with it, and what to write instead.
+    pub message: String,
+}
+
+/// What matters of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What an agent reports, or why that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeState(pub Result<XdpNodeStateStatus, Unusable>);
+
+/// An object that does not fit its type: which field, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: {error}")]
+pub struct Unusable {
+    /// Path of the field.
+    pub field: String,
+    /// What is wrong there.
+    pub error: String,
+}
+
+/// A slice of addresses as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSet {
+    /// The policy that it goes with, unless somebody has cut the tie.
+    pub owner: Option<Owner>,
+    /// What it says, if that can be read.
+    pub spec: Option<XdpPeerSetSpec>,
+}
+
+/// The policy that an object goes with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name, in the same namespace.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// What matters of a policy.
+pub fn policy(object: &DynamicObject) -> Item<PolicyObject> {
+    let meta = &object.metadata;
+    let content = field::<XdpPolicySpec>(&object.data, "spec")
+        .map_err(Refusal::from)
+        .and_then(|spec| {
+            let mut typed = XdpPolicy::new("", spec);
+            typed.metadata = meta.clone();
+            Policy::try_from(&typed).map_err(|error| Refusal::from(&error))
+        });
+    item(
+        object,
+        Some(PolicyObject {
+            uid: meta.uid.clone().unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+            content,
+            status: field(&object.data, "status").ok(),
+        }),
+    )
+}
+
+/// What matters of a pod; nothing of one whose addresses cannot be read.
+pub fn pod(object: &k8s::Pod) -> Item<Pod> {
+    Item {
+        name: Name::of(&object.metadata),
+        version: version(object.metadata.resource_version.as_deref()),
+        value: Pod::try_from(object).ok(),
+    }
+}
+
+/// What matters of a node.
+pub fn node(object: &PartialObjectMeta<k8s::Node>) -> Item<NodeFacts> {
+    Item {
+        name: Name::of(&object.metadata),
+        version: version(object.metadata.resource_version.as_deref()),
+        value: Some(NodeFacts {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            labels: object.metadata.labels.clone().unwrap_or_default(),
+        }),
+    }
+}
+
+/// The labels of a namespace.
+pub fn namespace(object: &PartialObjectMeta<k8s::Namespace>) -> Item<BTreeMap<String, String>> {
+    Item {
+        name: Name::of(&object.metadata),
+        version: version(object.metadata.resource_version.as_deref()),
+        value: Some(object.metadata.labels.clone().unwrap_or_default()),
+    }
+}
+
+/// What an agent reports; nothing before its first report.
+pub fn node_state(object: &DynamicObject) -> Item<NodeState> {
+    let reported = object.data.get("status").is_some_and(|status| !status.is_null());
+    item(object, reported.then(|| NodeState(field(&object.data, "status"))))
+}
+
+/// What a slice says.
+pub fn peer_set(object: &DynamicObject) -> Item<PeerSet> {
+    let owners = object.metadata.owner_references.iter().flatten();
+    let owner = owners
+        .filter(|owner| owner.kind == "XdpPolicy")
+        .map(|owner| Owner {
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        })
+        .next();
+    item(
+        object,
+        Some(PeerSet {
+            owner,
+            spec: field(&object.data, "spec").ok(),
+        }),
+    )
+}
+
+fn item<T>(object: &DynamicObject, value: Option<T>) -> Item<T> {
+    Item {
+        name: Name::of(&object.metadata),
+        version: version(object.metadata.resource_version.as_deref()),
+        value,
+    }
+}
+
+/// Servers promise since Kubernetes 1.35 that these are numbers that grow; before, they were all the same. Where one is
+/// not, nothing counts as later than anything.
+fn version(resource_version: Option<&str>) -> u64 {
+    resource_version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
+}
+
+fn field<T: DeserializeOwned>(data: &Value, name: &str) -> Result<T, Unusable> {
+    let value = data.get(name).ok_or_else(|| Unusable {
+        field: name.to_owned(),
+        error: "is missing".to_owned(),
+    })?;
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        Unusable {
+            field: match path.as_str() {
+                "." => name.to_owned(),
+                path => format!("{name}.{path}"),
+            },
+            error: error.into_inner().to_string(),
+        }
+    })
+}
+
+impl From<Unusable> for Refusal {
+    fn from(error: Unusable) -> Self {
+        Self {
+            reason: accepted::INVALID_SPEC,
+            message: format!("{error}; `kubectl explain xdppolicy.spec` shows what can stand there"),
+        }
+    }
+}
+
+impl From<&PolicyError> for Refusal {
+    fn from(error: &PolicyError) -> Self {
+        let reason = match error.fault {
+            Fault::TooManyEntries { .. } => accepted::LIMIT_EXCEEDED,
+            _ => accepted::INVALID_SPEC,
+        };
+        let PolicyError {
+            field, value, fault, ..
+        } = error;
+        Self {
+            reason,
+            message: format!("`{field}` is `{value}`: {fault}; {}", fault.remedy()),
+        }
+    }
+}
