@@ -10,7 +10,7 @@ use crate::{status, world::PolicyObject};
 pub(super) const CONTAINER: &str = "agent";
 
 /// Flags of `run` that `uninstall` knows too.
-const SHARED: [&str; 3] = ["--listen", "--log-format", "--pin-dir"];
+const SHARED: [&str; 2] = ["--listen", "--pin-dir"];
 
 /// A strategic merge patch that makes every pod of the set remove what its agent has put into the kernel; all pods at
 /// once. `None`: there is no agent in it.
@@ -138,7 +138,7 @@ mod tests {
         let patch = patch(&set).unwrap();
         assert_eq!(
             patch["spec"]["template"]["spec"]["containers"],
-            json!([{"name": "agent", "args": ["uninstall", "--stay", "--listen=[::]:9465", "--log-format=json"]}])
+            json!([{"name": "agent", "args": ["uninstall", "--stay", "--listen=[::]:9465"]}])
         );
         assert_eq!(
             patch["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
