@@ -4,15 +4,22 @@ export RUSTDOCFLAGS := -D warnings
 # They build for the bpf target only; the others embed them.
 HOST := --workspace --exclude 'xdp-*ebpf'
 
-.PHONY: help demo test lint images setup root
+.PHONY: help demo cluster cluster-down test lint images kube setup root
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: root setup ## a policy, real clients, real pods, and the counts of all sides (KEEP=1 leaves it up)
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
 	KEEP=$(KEEP) cargo run --quiet --locked -p xdp-e2e --bin demo
 
-test: root lint ## everything that proves it, on the running kernel
+cluster: root kube ## a real Kubernetes of two nodes on this machine, left running
+	cargo build --locked -p xdp-e2e --bin cluster
+	@cargo run --quiet --locked -p xdp-e2e --bin cluster up
+
+cluster-down: root setup ## remove it
+	@cargo run --quiet --locked -p xdp-e2e --bin cluster down
+
+test: root kube lint ## everything that proves it, on the running kernel
 	cargo test --locked $(HOST)
 
 lint: setup ## formatting, clippy, documentation, inherited lints
@@ -24,6 +31,9 @@ lint: setup ## formatting, clippy, documentation, inherited lints
 
 images: setup ## OCI archives of both images, no container engine needed: target/images (REGISTRY=localhost)
 	images/build $(REGISTRY)
+
+kube: setup ## the programs of that Kubernetes (once: seven minutes)
+	@e2e/cluster/build
 
 setup:
 	@tools/setup

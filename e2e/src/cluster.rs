@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use xdp_lab::{Finished, Lab, Namespace};
 
 use self::artifacts::Artifacts;
@@ -201,21 +201,27 @@ impl Cluster {
         self.nodes.iter().try_for_each(|node| node.load_image(tar))
     }
 
-    /// Wait until all nodes that run are Ready, and those only.
+    /// Wait until all nodes that run are Ready, by what they have said since they were started.
     pub fn wait_ready(&self) -> anyhow::Result<()> {
+        let running = || self.nodes.iter().filter(|node| node.runs());
         self.wait_for("all nodes are Ready", PATIENCE, || {
             self.control.alive()?;
-            let running: Vec<String> = self
-                .nodes
-                .iter()
-                .filter(|node| node.runs())
-                .map(|node| format!("node/{}", node.name))
-                .collect();
+            let names: Vec<String> = running().map(|node| format!("node/{}", node.name)).collect();
             let mut arguments = vec!["wait", "--for=condition=Ready", "--timeout=5s"];
-            arguments.extend(running.iter().map(String::as_str));
-            self.kubectl(&arguments)
-        })?;
-        Ok(())
+            arguments.extend(names.iter().map(String::as_str));
+            self.kubectl(&arguments)?;
+            let nodes = self.get(&["nodes"])?;
+            for node in running() {
+                let heartbeat = heartbeat(&nodes, &node.name);
+                // Until it is missed, a dead node is Ready.
+                anyhow::ensure!(
+                    node.since().is_none_or(|since| since.as_str() <= heartbeat),
+                    "{} has last been heard of at {heartbeat}",
+                    node.name
+                );
+            }
+            Ok(())
+        })
     }
 
     /// Kill the API server. Everything else goes on.
@@ -256,6 +262,18 @@ impl Cluster {
             }
         }
     }
+}
+
+/// When a node last said how it is.
+fn heartbeat<'a>(nodes: &'a Value, name: &str) -> &'a str {
+    let items = nodes["items"].as_array().into_iter().flatten();
+    let mut conditions = items
+        .filter(|node| node["metadata"]["name"] == name)
+        .flat_map(|node| node["status"]["conditions"].as_array().into_iter().flatten());
+    let ready = conditions.find(|condition| condition["type"] == "Ready");
+    ready
+        .and_then(|ready| ready["lastHeartbeatTime"].as_str())
+        .unwrap_or_default()
 }
 
 /// All that anybody here needs, and the kubeconfigs that go with it.

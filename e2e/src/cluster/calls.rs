@@ -52,6 +52,26 @@ impl Cluster {
         self.run("helm", arguments, None)
     }
 
+    /// What a server answers to the client outside, asked by curl.
+    pub fn curl(&self, url: &str) -> anyhow::Result<String> {
+        let mut command = Command::new("curl");
+        command
+            .args([
+                "--globoff",
+                "--fail",
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "5",
+                url,
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let finished = self.client().spawn(command)?.finish(LONGEST)?;
+        checked(&format!("curl {url}"), finished)
+    }
+
     /// Any program, where the API server can be reached, with the administrator's KUBECONFIG; for what runs on while a
     /// test goes on, such as `kubectl port-forward`.
     pub fn admin(&self, program: impl AsRef<Path>) -> Command {

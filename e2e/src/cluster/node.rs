@@ -41,6 +41,8 @@ struct Running {
     process: Process,
     /// The first process in the node's own pid namespace.
     init: u32,
+    /// When it was started, as the API writes times.
+    since: String,
 }
 
 /// What all nodes have in common.
@@ -89,6 +91,7 @@ impl Node {
     pub fn start(&self) -> anyhow::Result<()> {
         let mut running = lock(&self.running);
         ensure!(running.is_none(), "{} runs already", self.name);
+        let since = now()?;
         fs::write(self.folder.join("cgroups"), self.cgroups.make(&self.name)?)?;
         let log = OpenOptions::new()
             .create(true)
@@ -120,7 +123,7 @@ impl Node {
         })?;
         let init =
             init.with_context(|| format!("{} did not start: see {}", self.name, self.logs.display()))?;
-        *running = Some(Running { process, init });
+        *running = Some(Running { process, init, since });
         Ok(())
     }
 
@@ -161,6 +164,11 @@ impl Node {
             .init)
     }
 
+    /// When it was started, as the API writes times; `None` if it does not run.
+    pub(super) fn since(&self) -> Option<String> {
+        Some(lock(&self.running).as_ref()?.since.clone())
+    }
+
     pub(super) fn load_image(&self, tar: &Path) -> anyhow::Result<()> {
         let file = File::open(tar).with_context(|| format!("cannot open {}", tar.display()))?;
         let command = ["/run/cluster/bin/ctr", "-n", "k8s.io", "images", "import", "-"];
@@ -181,6 +189,11 @@ impl Node {
             .stderr(Stdio::piped());
         Ok(self.namespace.spawn(nsenter)?.finish(Duration::from_mins(5))?)
     }
+}
+
+fn now() -> anyhow::Result<String> {
+    let output = Command::new("date").args(["-u", "+%FT%TZ"]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// On a node.

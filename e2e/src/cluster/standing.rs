@@ -73,6 +73,10 @@ pub fn down() -> anyhow::Result<ExitCode> {
     if swept > 0 {
         println!("Removed what {swept} killed ones had left.");
     }
+    if let Ok(logs) = fs::read_to_string(file("logs")) {
+        // They may have been removed by hand.
+        let _ = fs::remove_dir_all(logs);
+    }
     match fs::remove_dir_all(FOLDER) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
@@ -120,14 +124,11 @@ pub fn hold() -> anyhow::Result<ExitCode> {
         .iter()
         .map(|node| Ok(node.init()?.to_string()))
         .collect();
+    fs::write(file("logs"), cluster.logs().as_os_str().as_encoded_bytes())?;
     fs::write(file("nodes"), inits?.join("\n"))?;
     fs::write(file("words"), words(&cluster))?;
     println!("{READY}");
     signals.wait()?;
-    let logs = cluster.logs().to_owned();
-    drop(cluster);
-    // It was ended on purpose: nobody will look for a reason.
-    let _ = fs::remove_dir_all(logs);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,0 +1,89 @@
+//! The agents' pods and processes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use super::{Installed, NAMESPACE};
+use crate::cluster::Node;
+
+/// A process of a node that was stopped; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen<'a> {
+    node: &'a Node,
+    pid: u32,
+}
+
+impl Installed {
+    /// The pods of a component (`agent`, `operator`), as objects.
+    pub fn components(&self, component: &str) -> anyhow::Result<Vec<Value>> {
+        self.list(&format!(
+            "/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app.kubernetes.io/component%3D{component}"
+        ))
+    }
+
+    /// The pod of a node's agent, as an object.
+    pub fn agent_pod(&self, node: &Node) -> anyhow::Result<Value> {
+        let mut pods = self.components("agent")?.into_iter();
+        let own = pods.find(|pod| {
+            pod["spec"]["nodeName"] == *node.name && pod["metadata"]["deletionTimestamp"].is_null()
+        });
+        own.with_context(|| format!("{} has no agent", node.name))
+    }
+
+    /// The process id of a node's agent, as the node counts.
+    pub fn agent_pid(&self, node: &Node) -> anyhow::Result<u32> {
+        pid(node, "xdp-agent")
+    }
+
+    /// Stop a node's agent (SIGSTOP): it neither acts nor reports until what is returned is dropped. Its liveness probe
+    /// would have it killed after a minute.
+    pub fn freeze_agent<'a>(&self, node: &'a Node) -> anyhow::Result<Frozen<'a>> {
+        let pid = self.agent_pid(node)?;
+        node.exec_ok(&["kill", "-STOP", &pid.to_string()])?;
+        Ok(Frozen { node, pid })
+    }
+
+    /// Kill a node's agent (SIGKILL), and wait until another one is ready. Returns how long there was none.
+    pub fn kill_agent(&self, node: &Node) -> anyhow::Result<Duration> {
+        let old = self.agent_pid(node)?;
+        node.exec_ok(&["kill", "-KILL", &old.to_string()])?;
+        let start = std::time::Instant::now();
+        self.until(format!("{} has another agent", node.name), || {
+            ensure!(self.agent_pid(node)? != old, "the old one is still there");
+            ensure!(
+                is_ready(&self.agent_pod(node)?),
+                "it is not ready: {}",
+                self.describe(NAMESPACE)
+            );
+            Ok(start.elapsed())
+        })
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // It may have been killed meanwhile.
+        let _ = self.node.exec(&["kill", "-CONT", &self.pid.to_string()]);
+    }
+}
+
+/// Whether a pod's object says so.
+pub(super) fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// Of the one process with this name.
+fn pid(node: &Node, name: &str) -> anyhow::Result<u32> {
+    let found = node.exec_ok(&["pgrep", "--exact", name])?;
+    let mut pids = found.split_whitespace();
+    match (pids.next(), pids.next()) {
+        (Some(pid), None) => Ok(pid.parse()?),
+        _ => anyhow::bail!("not one process of {} is called {name}: {found:?}", node.name),
+    }
+}

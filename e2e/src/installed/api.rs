@@ -1,0 +1,97 @@
+//! Reading from the API server without a process for every look: through one `kubectl proxy`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::sync::PoisonError;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use super::{API, Installed, http_get};
+use crate::cluster::Node;
+
+/// In the control plane's namespace, where nothing else listens there.
+const PORT: u16 = 8001;
+
+impl Installed {
+    pub(super) fn start_proxy(&self) -> anyhow::Result<()> {
+        let mut command = self.admin("kubectl");
+        command
+            .args(["proxy", "--port", &PORT.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = self.control().spawn(command)?;
+        *self.proxy.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
+        self.until("kubectl proxy answers", || self.api("/api"))?;
+        Ok(())
+    }
+
+    /// GET from the API server, as the administrator.
+    pub fn api(&self, path: &str) -> anyhow::Result<Value> {
+        let found = self.find(path)?;
+        found.with_context(|| format!("{path}: not found"))
+    }
+
+    /// The same, of what may not exist.
+    pub fn find(&self, path: &str) -> anyhow::Result<Option<Value>> {
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        let reply = http_get(self.control(), server, path)?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        ensure!(reply.status == 200, "{path}: {} {}", reply.status, reply.body);
+        let value = serde_json::from_str(&reply.body).with_context(|| path.to_owned())?;
+        Ok(Some(value))
+    }
+
+    /// The items of a list.
+    pub fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let mut list = self.api(path)?;
+        match list["items"].take() {
+            Value::Array(items) => Ok(items),
+            _ => anyhow::bail!("{path} is not a list: {list}"),
+        }
+    }
+
+    /// A node's `XdpNodeState`.
+    pub fn node_state(&self, node: &Node) -> anyhow::Result<Value> {
+        self.api(&node_state_path(node))
+    }
+
+    /// Look at a node's `XdpNodeState` until it is as wanted.
+    pub fn until_node_state(
+        &self,
+        what: &str,
+        node: &Node,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let path = node_state_path(node);
+        self.until_object(format!("{}: {what}", node.name), &path, wanted)
+    }
+
+    /// Events about an object, by its name; a cluster's own objects have theirs in the namespace `default`.
+    pub fn events(&self, namespace: &str, about: &str) -> anyhow::Result<Vec<Value>> {
+        let mut events = self.list(&format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events"))?;
+        events.retain(|event| event["regarding"]["name"] == about);
+        Ok(events)
+    }
+
+    /// Wait for an event about an object.
+    pub fn until_event(&self, namespace: &str, about: &str, reason: &str) -> anyhow::Result<Value> {
+        self.until(format!("an event {reason} about {about}"), || {
+            let events = self.events(namespace, about)?;
+            let found = events.iter().find(|event| event["reason"] == reason).cloned();
+            let shown: Vec<String> = events
+                .iter()
+                .map(|event| format!("{}: {}", event["reason"], event["note"]))
+                .collect();
+            found.with_context(|| format!("there are {shown:#?}"))
+        })
+    }
+}
+
+/// Where a node's state is.
+fn node_state_path(node: &Node) -> String {
+    format!("{API}/xdpnodestates/{}", node.name)
+}

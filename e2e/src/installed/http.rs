@@ -1,0 +1,70 @@
+//! HTTP from any namespace of the lab.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use xdp_lab::Namespace;
+
+/// For each connection, and for each read.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// What came with it.
+    pub body: String,
+}
+
+/// GET a path. HTTP 1.0: the answer ends with the connection.
+pub fn http_get(from: &Namespace, server: SocketAddr, path: &str) -> anyhow::Result<Reply> {
+    http_get_within(from, server, path, PATIENCE)
+}
+
+/// The same, for what may not answer at all.
+pub fn http_get_within(
+    from: &Namespace,
+    server: SocketAddr,
+    path: &str,
+    timeout: Duration,
+) -> anyhow::Result<Reply> {
+    let what = || format!("GET http://{server}{path} from {}", from.name());
+    let mut stream = from
+        .run(|| TcpStream::connect_timeout(&server, timeout))?
+        .with_context(what)?;
+    let mut text = Vec::new();
+    let mut talk = || {
+        stream.set_read_timeout(Some(timeout))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.0\r\nHost: {server}\r\nAccept: */*\r\n\r\n"
+        )?;
+        stream.read_to_end(&mut text)
+    };
+    talk().with_context(what)?;
+    parse(&String::from_utf8_lossy(&text)).with_context(|| format!("{}: not an HTTP answer", what()))
+}
+
+fn parse(text: &str) -> Option<Reply> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
+    Some(Reply {
+        status,
+        body: body.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_a_status_and_a_body() {
+        let reply = parse("HTTP/1.1 404 Not Found\r\nA: b\r\n\r\nbody\r\n\r\nmore").unwrap();
+        assert_eq!((reply.status, reply.body.as_str()), (404, "body\r\n\r\nmore"));
+        assert!(parse("SSH-2.0-OpenSSH\r\n\r\n").is_none());
+    }
+}

@@ -1,0 +1,164 @@
+//! Prometheus' text format, read as Prometheus reads it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use super::{Installed, http_get};
+use crate::cluster::Node;
+
+const AGENT: u16 = 9465;
+const OPERATOR: u16 = 8080;
+
+/// One scrape.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// As it was.
+    pub text: String,
+    samples: Vec<Sample>,
+}
+
+/// One line of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Name of the series.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its value.
+    pub value: f64,
+}
+
+impl Installed {
+    /// What a node's agent shows now.
+    pub fn agent_metrics(&self, node: &Node) -> anyhow::Result<Metrics> {
+        self.scrape(SocketAddr::from((node.addresses.v4, AGENT)))
+    }
+
+    /// What an operator's pod shows now; `pod` is its object.
+    pub fn operator_metrics(&self, pod: &Value) -> anyhow::Result<Metrics> {
+        let address = pod["status"]["podIP"].as_str().context("no address yet")?;
+        self.scrape(SocketAddr::new(address.parse()?, OPERATOR))
+    }
+
+    fn scrape(&self, server: SocketAddr) -> anyhow::Result<Metrics> {
+        let reply = http_get(self.control(), server, "/metrics")?;
+        ensure!(
+            reply.status == 200,
+            "{server}/metrics: {} {}",
+            reply.status,
+            reply.body
+        );
+        Metrics::parse(reply.body)
+    }
+
+    /// Packets that a policy's rule has counted on a node, by what became of them: `redirected`, `passed`, `dropped`,
+    /// `audited`, `fell_back`, `delivered`. 0 if it shows no such rule.
+    pub fn rule_packets(
+        &self,
+        node: &Node,
+        namespace: &str,
+        rule: (&str, &str),
+        action: &str,
+    ) -> anyhow::Result<u64> {
+        let (policy, rule) = rule;
+        let labels = [
+            ("namespace", namespace),
+            ("policy", policy),
+            ("rule", rule),
+            ("action", action),
+        ];
+        let metrics = self.agent_metrics(node)?;
+        Ok(metrics.sum("xdp_agent_rule_packets_total", &labels) as u64)
+    }
+}
+
+impl Metrics {
+    fn parse(text: String) -> anyhow::Result<Self> {
+        let lines = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let samples = lines
+            .map(|line| sample(line).with_context(|| format!("not a sample: {line}")))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { text, samples })
+    }
+
+    /// All samples of this name that carry these labels, and perhaps others.
+    pub fn find<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = &'a Sample> {
+        self.samples
+            .iter()
+            .filter(move |sample| sample.name == name && labels.iter().all(|label| sample.has(label)))
+    }
+
+    /// Their sum; 0 if there are none.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.find(name, labels).map(|sample| sample.value).sum()
+    }
+}
+
+impl Sample {
+    fn has(&self, (key, value): &(&str, &str)) -> bool {
+        self.labels.get(*key).is_some_and(|own| own == value)
+    }
+}
+
+fn sample(line: &str) -> Option<Sample> {
+    let name_end = line.find(['{', ' '])?;
+    let (name, mut rest) = line.split_at(name_end);
+    let mut labels = BTreeMap::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        while !rest.starts_with('}') {
+            let (key, quoted) = rest.trim_start_matches(',').split_once("=\"")?;
+            let (value, after) = unquoted(quoted)?;
+            labels.insert(key.to_owned(), value);
+            rest = after;
+        }
+        rest = &rest[1..];
+    }
+    Some(Sample {
+        name: name.to_owned(),
+        labels,
+        value: rest.split_whitespace().next()?.parse().ok()?,
+    })
+}
+
+/// Up to the closing quote, and what follows it.
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    while let Some((index, character)) = characters.next() {
+        match character {
+            '"' => return Some((value, &text[index + 1..])),
+            '\\' => match characters.next()?.1 {
+                'n' => value.push('\n'),
+                escaped => value.push(escaped),
+            },
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_found_by_name_and_labels() {
+        let text = "# HELP a b\n# TYPE a counter\na{x=\"1\",y=\"q\\\"}\"} 3\na{x=\"2\"} 4 1700\nb 0.5\n";
+        let metrics = Metrics::parse(text.to_owned()).unwrap();
+        assert!((metrics.sum("a", &[]) - 7.0).abs() < f64::EPSILON);
+        assert!((metrics.sum("a", &[("x", "1"), ("y", "q\"}")]) - 3.0).abs() < f64::EPSILON);
+        assert!((metrics.sum("b", &[]) - 0.5).abs() < f64::EPSILON);
+        assert_eq!(metrics.find("a", &[("z", "1")]).count(), 0);
+        assert!(Metrics::parse("a{x=\"1} 3".to_owned()).is_err());
+    }
+}

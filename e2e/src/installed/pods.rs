@@ -1,0 +1,252 @@
+//! Workloads: pods that count what reaches them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+
+use super::agents::is_ready;
+use super::{Installed, Space, http_get};
+use crate::cluster::Node;
+
+const IMAGE: &str = "e2e.local/workload:1";
+const HTTP: u16 = 8080;
+const UDP: u16 = 7777;
+
+/// A pod that shall be.
+#[derive(Clone, Debug)]
+pub struct PodSpec {
+    name: String,
+    labels: BTreeMap<String, String>,
+    node: usize,
+    arguments: Vec<String>,
+}
+
+/// A pod of a [`Space`]. It goes with it.
+#[derive(Clone, Debug)]
+pub struct Pod<'a> {
+    /// Its name.
+    pub name: String,
+    /// Where it runs.
+    pub node: &'a Node,
+    /// Its addresses, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// In which namespace.
+    pub namespace: String,
+}
+
+/// Everything that has arrived at a pod.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// By protocol, source and mark.
+    pub flows: BTreeMap<Flow, Seen>,
+    /// Different datagrams by the sender's stream, and how many arrived twice.
+    pub streams: BTreeMap<u32, (u64, u64)>,
+    /// Datagrams that arrived and found no room in the socket.
+    pub overflowed: u64,
+}
+
+/// What packets are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flow {
+    /// `UDP`: datagrams; `TCP`: HTTP requests.
+    pub protocol: String,
+    /// Where from.
+    pub source: IpAddr,
+    /// The mark they arrived with; 0: none.
+    pub mark: u32,
+}
+
+/// How many arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Datagrams or requests.
+    pub count: u64,
+    /// Bytes of datagrams.
+    pub bytes: u64,
+}
+
+impl PodSpec {
+    /// A pod that counts, with label `app: APP`, on a node (counted from 1).
+    pub fn new(name: &str, app: &str, node: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            labels: [("app".to_owned(), app.to_owned())].into(),
+            node,
+            arguments: Vec::new(),
+        }
+    }
+
+    /// One more label.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// As JSON, which is YAML.
+    pub fn manifest(&self) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self.name, "labels": self.labels},
+            "spec": pod_spec(Some(&format!("node{}", self.node)), &self.arguments),
+        })
+    }
+}
+
+/// A pod's spec, also for templates; without a node the scheduler chooses.
+pub(super) fn pod_spec(node: Option<&str>, arguments: &[String]) -> Value {
+    json!({
+        "nodeName": node,
+        "enableServiceLinks": false,
+        "automountServiceAccountToken": false,
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {"sysctls": [{"name": "net.ipv4.tcp_fwmark_accept", "value": "1"}]},
+        "containers": [{
+            "name": "workload",
+            "image": IMAGE,
+            "imagePullPolicy": "Never",
+            "args": arguments,
+            "ports": [{"name": "http", "containerPort": HTTP}],
+        }],
+    })
+}
+
+impl<'a> Space<'a> {
+    /// Pods that run, and whose sockets are open.
+    pub fn pods(&self, specs: &[PodSpec]) -> anyhow::Result<Vec<Pod<'a>>> {
+        let items: Vec<Value> = specs.iter().map(PodSpec::manifest).collect();
+        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
+        specs.iter().map(|spec| self.wait_pod(&spec.name)).collect()
+    }
+
+    /// One pod.
+    pub fn pod(&self, spec: &PodSpec) -> anyhow::Result<Pod<'a>> {
+        let mut pods = self.pods(std::slice::from_ref(spec))?;
+        pods.pop().context("one was made")
+    }
+
+    /// A pod that somebody made: wait until it serves.
+    pub fn wait_pod(&self, name: &str) -> anyhow::Result<Pod<'a>> {
+        let path = format!("/api/v1/namespaces/{}/pods/{name}", self.name);
+        let what = format!("the pod {}/{name} serves", self.name);
+        let found = self.installed.until(what, || {
+            let object = self.installed.api(&path)?;
+            ensure!(is_ready(&object), "it is not ready: {:#}", object["status"]);
+            let pod = pod(self.installed, &object)?;
+            pod.counts()?;
+            Ok(pod)
+        });
+        found.with_context(|| self.installed.describe(&self.name))
+    }
+}
+
+/// What its object says.
+fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Result<Pod<'a>> {
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("not a text");
+    let node = text(&object["spec"]["nodeName"])?;
+    let node = installed.nodes().iter().find(|own| own.name == node);
+    let addresses = object["status"]["podIPs"].as_array().into_iter().flatten();
+    let addresses = addresses
+        .map(|entry| Ok(text(&entry["ip"])?.parse()?))
+        .collect::<anyhow::Result<Vec<IpAddr>>>()?;
+    ensure!(!addresses.is_empty(), "no address yet");
+    Ok(Pod {
+        name: text(&object["metadata"]["name"])?,
+        namespace: text(&object["metadata"]["namespace"])?,
+        node: node.context("on no node of the cluster")?,
+        addresses,
+    })
+}
+
+impl Pod<'_> {
+    /// Its IPv4 address.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn v4(&self) -> IpAddr {
+        let found = self.addresses.iter().find(|address| address.is_ipv4());
+        *found.expect("pods have both addresses")
+    }
+
+    /// Its IPv6 address.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn v6(&self) -> IpAddr {
+        let found = self.addresses.iter().find(|address| address.is_ipv6());
+        *found.expect("pods have both addresses")
+    }
+
+    /// Where it takes datagrams.
+    pub fn udp(&self) -> SocketAddr {
+        SocketAddr::new(self.v4(), UDP)
+    }
+
+    /// Where it serves HTTP.
+    pub fn http(&self) -> SocketAddr {
+        SocketAddr::new(self.v4(), HTTP)
+    }
+
+    /// What has arrived so far. Asked from its node, so that no NIC sees it.
+    pub fn counts(&self) -> anyhow::Result<Counts> {
+        let reply = http_get(&self.node.namespace, self.http(), "/counts")?;
+        ensure!(reply.status == 200, "{}: {}", self.name, reply.status);
+        counts(&serde_json::from_str(&reply.body)?).context("not an answer to GET /counts")
+    }
+
+    /// Run the workload's program once more inside (`get URL`, `udp ADDRESS:PORT COUNT`), and return what it printed.
+    pub fn run(&self, installed: &Installed, arguments: &[&str]) -> anyhow::Result<String> {
+        let inside = ["exec", "-n", &self.namespace, &self.name, "--", "/workload"];
+        installed.kubectl(&[&inside, arguments].concat())
+    }
+}
+
+fn counts(json: &Value) -> Option<Counts> {
+    let mut counts = Counts {
+        overflowed: json["overflowed"].as_u64()?,
+        ..Counts::default()
+    };
+    for line in json["flows"].as_array()? {
+        let flow = Flow {
+            protocol: line["protocol"].as_str()?.to_owned(),
+            source: line["source"].as_str()?.parse().ok()?,
+            mark: line["mark"].as_u64()? as u32,
+        };
+        let seen = Seen {
+            count: line["count"].as_u64()?,
+            bytes: line["bytes"].as_u64()?,
+        };
+        counts.flows.insert(flow, seen);
+    }
+    for line in json["streams"].as_array()? {
+        let arrived = (line["distinct"].as_u64()?, line["duplicates"].as_u64()?);
+        counts.streams.insert(line["stream"].as_u64()? as u32, arrived);
+    }
+    Some(counts)
+}
+
+impl Counts {
+    /// How many of a protocol arrived with a mark, from anywhere.
+    pub fn with_mark(&self, protocol: &str, mark: u32) -> u64 {
+        self.count(|flow| flow.protocol == protocol && flow.mark == mark)
+    }
+
+    /// How many arrived from there.
+    pub fn from(&self, protocol: &str, source: IpAddr) -> u64 {
+        self.count(|flow| flow.protocol == protocol && flow.source == source)
+    }
+
+    /// How many flows of this kind brought.
+    pub fn count(&self, of: impl Fn(&Flow) -> bool) -> u64 {
+        let flows = self.flows.iter().filter(|(flow, _)| of(flow));
+        flows.map(|(_, seen)| seen.count).sum()
+    }
+
+    /// Different datagrams of a sender.
+    pub fn of_stream(&self, stream: u32) -> u64 {
+        self.streams.get(&stream).map_or(0, |(distinct, _)| *distinct)
+    }
+}
