@@ -1,6 +1,7 @@
 //! Workloads: pods that count what reaches them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, ensure};
@@ -24,7 +25,7 @@ pub struct PodSpec {
 }
 
 /// A pod of a [`Space`]. It goes with it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pod<'a> {
     /// Its name.
     pub name: String,
@@ -159,6 +160,17 @@ fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Result<Pod<'a>> 
         node: node.context("on no node of the cluster")?,
         addresses,
     })
+}
+
+impl fmt::Debug for Pod<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, .. } = self;
+        write!(
+            formatter,
+            "{namespace}/{name} on {} {:?}",
+            self.node.name, self.addresses
+        )
+    }
 }
 
 impl Pod<'_> {

@@ -1,0 +1,42 @@
+//! What a new user does first.
+
+use std::net::SocketAddr;
+
+use xdp_e2e::installed::{Installed, PodSpec, condition};
+
+use crate::world::{PLAYERS, Rule, client, deliver_to};
+
+/// Both ways of connecting pods, both families: what the client sent is what the rule, the reader and the pod counted.
+#[test]
+fn a_client_reaches_pods_on_both_nodes_the_fast_way_and_all_counts_agree() {
+    const PACKETS: u64 = 500;
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("first").unwrap();
+    let pods = space
+        .pods(&[PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)])
+        .unwrap();
+    space.policy("game", "game", &[PLAYERS]).unwrap();
+    let policy = space.until_programmed("game", 2).unwrap();
+    assert_eq!(condition(&policy, "Accepted").unwrap()["status"], "True");
+    assert_eq!(
+        policy["status"]["nodes"],
+        serde_json::json!({"selected": 2, "programmed": 2})
+    );
+    let rule = Rule {
+        installed,
+        space: &space,
+        policy: "game",
+        name: "players",
+    };
+    for pod in &pods {
+        for address in [pod.v4(), pod.v6()] {
+            let to = SocketAddr::new(address, 7777);
+            let counts = deliver_to(installed, installed.client(), pod, to, PACKETS);
+            assert_eq!(counts.from("UDP", client(installed, address)), PACKETS);
+            assert_eq!(counts.with_mark("UDP", 0), 0, "{counts:?}");
+        }
+        assert_eq!(pod.counts().unwrap().with_mark("UDP", 42), 2 * PACKETS);
+        rule.expect(pod, &[("redirected", 2 * PACKETS), ("delivered", 2 * PACKETS)]);
+    }
+}
