@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -10,10 +11,16 @@ use std::{
 use anyhow::{Context as _, ensure};
 use xdp_lab::{Finished, Lab, Process, Signal};
 
-use crate::{Manifests, Status};
+use crate::{
+    Manifests, Status,
+    installed::{Reply, http_get},
+};
 
 /// Nobody waits that long for a command that works.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// For probes and metrics: every lab's node has ports of its own.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9465);
 
 /// `xdp-agent` on a lab's node.
 pub struct Agent<'a> {
@@ -22,6 +29,7 @@ pub struct Agent<'a> {
     manifests: PathBuf,
     pin_dir: PathBuf,
     under: Vec<String>,
+    listens: bool,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -36,6 +44,7 @@ impl<'a> Agent<'a> {
             manifests: manifests.folder().to_owned(),
             pin_dir: lab.pin_dir(),
             under: Vec::new(),
+            listens: false,
             log,
             process: None,
         }
@@ -69,6 +78,15 @@ impl<'a> Agent<'a> {
         self
     }
 
+    /// With probes and metrics; see [`Agent::get`].
+    #[must_use]
+    pub fn listens(self) -> Self {
+        Self {
+            listens: true,
+            ..self
+        }
+    }
+
     /// Another file for the log: two agents of one lab.
     #[must_use]
     pub fn log_to(mut self, name: &str) -> Self {
@@ -79,7 +97,7 @@ impl<'a> Agent<'a> {
     /// Starts `run`, and returns at once. Its log is appended to what an earlier one has written.
     pub fn start(&mut self) -> anyhow::Result<()> {
         ensure!(self.process.is_none(), "the agent runs already");
-        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let log = self.open_log()?;
         let mut command = self.command("run");
         command
             .arg("--manifests")
@@ -88,6 +106,9 @@ impl<'a> Agent<'a> {
             .stderr(log);
         for nic in &self.nics {
             command.arg("--nic").arg(nic);
+        }
+        if self.listens {
+            command.arg("--listen").arg(LISTEN.to_string());
         }
         self.process = Some(self.lab.node().spawn(command)?);
         Ok(())
@@ -152,6 +173,19 @@ impl<'a> Agent<'a> {
         self.output(self.command("uninstall"))
     }
 
+    /// `uninstall --stay` with probes, which [`Agent::get`] finds when no agent listens. Its report is in the log.
+    pub fn uninstall_and_stay(&self) -> anyhow::Result<Process> {
+        let mut command = self.command("uninstall");
+        command.args(["--stay", "--listen", &LISTEN.to_string()]);
+        command.stdout(self.open_log()?).stderr(self.open_log()?);
+        Ok(self.lab.node().spawn(command)?)
+    }
+
+    /// What HTTP says on the node.
+    pub fn get(&self, path: &str) -> anyhow::Result<Reply> {
+        http_get(self.lab.node(), LISTEN, path)
+    }
+
     /// Waits until the status is as wanted, and returns it.
     ///
     /// # Panics
@@ -209,6 +243,10 @@ impl<'a> Agent<'a> {
             .stdin(Stdio::null())
             .env("NO_COLOR", "1");
         command
+    }
+
+    fn open_log(&self) -> anyhow::Result<fs::File> {
+        Ok(fs::OpenOptions::new().create(true).append(true).open(&self.log)?)
     }
 
     fn output(&self, mut command: Command) -> anyhow::Result<String> {

@@ -17,26 +17,27 @@ mod calls;
 mod cgroups;
 mod config;
 mod control;
+mod logs;
 mod network;
 mod node;
 mod options;
 mod pki;
 pub mod standing;
+mod wait;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use xdp_lab::{Finished, Lab, Namespace};
 
 use self::artifacts::Artifacts;
 use self::cgroups::Cgroups;
 use self::control::Control;
 use self::network::Network;
-use self::pki::Pki;
 
 pub use self::node::Node;
 pub use self::options::{Addresses, Cni, Options, Proxy};
@@ -80,10 +81,10 @@ impl Cluster {
         let lab = Lab::new().context("the lab cannot be built (is this root?)")?;
         let cgroups = Arc::new(Cgroups::new(&lab)?);
         let state = lab.dir().join("cluster");
-        let logs = logs_folder(lab.id())?;
+        let logs = logs::folder(lab.id())?;
         fs::create_dir_all(state.join("home"))?;
         let network = Network::make(&lab, options)?;
-        certificates(&state, options)?;
+        pki::make(&state, options)?;
         let shared = node::Shared {
             options,
             artifacts: &artifacts,
@@ -201,29 +202,6 @@ impl Cluster {
         self.nodes.iter().try_for_each(|node| node.load_image(tar))
     }
 
-    /// Wait until all nodes that run are Ready, by what they have said since they were started.
-    pub fn wait_ready(&self) -> anyhow::Result<()> {
-        let running = || self.nodes.iter().filter(|node| node.runs());
-        self.wait_for("all nodes are Ready", PATIENCE, || {
-            self.control.alive()?;
-            let names: Vec<String> = running().map(|node| format!("node/{}", node.name)).collect();
-            let mut arguments = vec!["wait", "--for=condition=Ready", "--timeout=5s"];
-            arguments.extend(names.iter().map(String::as_str));
-            self.kubectl(&arguments)?;
-            let nodes = self.get(&["nodes"])?;
-            for node in running() {
-                let heartbeat = heartbeat(&nodes, &node.name);
-                // Until it is missed, a dead node is Ready.
-                anyhow::ensure!(
-                    node.since().is_none_or(|since| since.as_str() <= heartbeat),
-                    "{} has last been heard of at {heartbeat}",
-                    node.name
-                );
-            }
-            Ok(())
-        })
-    }
-
     /// Kill the API server. Everything else goes on.
     pub fn stop_apiserver(&self) -> anyhow::Result<()> {
         self.control.kill(control::APISERVER)
@@ -238,105 +216,6 @@ impl Cluster {
         })?;
         Ok(())
     }
-
-    /// Try until it succeeds, and return what it returned; when time is up, the error says why it last did not.
-    ///
-    /// Every try is a process or more, so there is a pause in between.
-    pub fn wait_for<T>(
-        &self,
-        what: &str,
-        timeout: Duration,
-        mut attempt: impl FnMut() -> anyhow::Result<T>,
-    ) -> anyhow::Result<T> {
-        let start = Instant::now();
-        loop {
-            match attempt() {
-                Ok(value) => return Ok(value),
-                Err(error) if start.elapsed() >= timeout => {
-                    let logs = self.logs.display();
-                    return Err(
-                        error.context(format!("{what}: still not so after {timeout:?}; logs: {logs}"))
-                    );
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(100)),
-            }
-        }
-    }
-}
-
-/// When a node last said how it is.
-fn heartbeat<'a>(nodes: &'a Value, name: &str) -> &'a str {
-    let items = nodes["items"].as_array().into_iter().flatten();
-    let mut conditions = items
-        .filter(|node| node["metadata"]["name"] == name)
-        .flat_map(|node| node["status"]["conditions"].as_array().into_iter().flatten());
-    let ready = conditions.find(|condition| condition["type"] == "Ready");
-    ready
-        .and_then(|ready| ready["lastHeartbeatTime"].as_str())
-        .unwrap_or_default()
-}
-
-/// All that anybody here needs, and the kubeconfigs that go with it.
-fn certificates(state: &Path, options: Options) -> anyhow::Result<()> {
-    let pki = Pki::new(&state.join("pki"))?;
-    let server = options.server();
-    let mut names: Vec<String> = ["", ".default", ".default.svc", ".default.svc.cluster.local"]
-        .map(|suffix| format!("DNS:kubernetes{suffix}"))
-        .to_vec();
-    names.extend([options.control().v4.to_string(), "10.96.0.1".to_owned()].map(|ip| format!("IP:{ip}")));
-    pki.issue("ca", "apiserver", "/CN=kube-apiserver", &names)?;
-    pki.issue("front-ca", "front", "/CN=front-proxy", &[])?;
-    pki.issue(
-        "ca",
-        "apiserver-kubelet",
-        "/O=system:masters/CN=kube-apiserver-kubelet-client",
-        &[],
-    )?;
-    let mut users = vec![
-        ("admin".to_owned(), "/O=system:masters/CN=admin".to_owned()),
-        (
-            "manager".to_owned(),
-            "/CN=system:kube-controller-manager".to_owned(),
-        ),
-        ("scheduler".to_owned(), "/CN=system:kube-scheduler".to_owned()),
-        ("proxy".to_owned(), "/CN=system:kube-proxy".to_owned()),
-    ];
-    for number in 1..=options.nodes {
-        let (name, address) = (format!("node{number}"), options.node(number).v4);
-        let subject = format!("/O=system:nodes/CN=system:node:{name}");
-        let names = [format!("IP:{address}"), format!("DNS:{name}")];
-        pki.issue("ca", &format!("{name}-serving"), &subject, &names)?;
-        users.push((name, subject));
-    }
-    for (name, subject) in users {
-        pki.issue("ca", &name, &subject, &[])?;
-        fs::write(
-            state.join(format!("{name}.conf")),
-            pki.kubeconfig(&name, &server)?,
-        )?;
-    }
-    Ok(())
-}
-
-/// On disk, because what went wrong is looked at when the cluster is gone. Those of the last few clusters stay.
-fn logs_folder(id: &str) -> anyhow::Result<PathBuf> {
-    const KEPT: usize = 20;
-    let all = artifacts::repository().join(".tools/cluster-logs");
-    let folder = all.join(id);
-    // Of a process that had the same number.
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder)?;
-    let mut older: Vec<_> = fs::read_dir(&all)?
-        .flatten()
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-        .collect();
-    older.sort();
-    let superfluous = older.len().saturating_sub(KEPT);
-    for (_, path) in older.into_iter().take(superfluous) {
-        // Somebody else may have been faster.
-        let _ = fs::remove_dir_all(path);
-    }
-    Ok(folder)
 }
 
 /// What a command that must succeed wrote to its standard output.

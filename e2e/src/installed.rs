@@ -5,7 +5,9 @@
 
 mod agents;
 mod api;
+mod deployments;
 mod http;
+mod kernel;
 mod metrics;
 mod pods;
 mod space;
@@ -21,7 +23,7 @@ use xdp_lab::Process;
 
 use crate::cluster::{Cluster, Options, PATIENCE, checked};
 
-pub use self::agents::Frozen;
+pub use self::agents::{Frozen, is_ready};
 pub use self::http::{Reply, http_get, http_get_within};
 pub use self::metrics::{Metrics, Sample};
 pub use self::pods::{Counts, Flow, Pod, PodSpec, Seen};

@@ -71,7 +71,7 @@ impl Cgroups {
 
     /// Make a node's, empty; returns the lines that `node.sh` reads.
     pub(super) fn make(&self, node: &str) -> anyhow::Result<String> {
-        let mut lines = String::new();
+        let mut lines = Vec::new();
         for (hierarchy, root) in self.hierarchies.iter().zip(self.roots()) {
             let folder = root.join(node);
             // A node that was killed leaves its pods' behind, and the kubelet would wait for each of them.
@@ -86,9 +86,14 @@ impl Cgroups {
                     inherit_cpuset(folder)?;
                 }
             }
-            lines += &format!("{} {} {}\n", hierarchy.name, hierarchy.options, folder.display());
+            let Hierarchy { name, options, .. } = hierarchy;
+            lines.push(format!(
+                "{name} {options} {}
+",
+                folder.display()
+            ));
         }
-        Ok(lines)
+        Ok(lines.concat())
     }
 
     fn is_v2(&self) -> bool {

@@ -34,7 +34,7 @@ pub(super) fn write(etc: &Path, options: Options, number: u8, name: &str) -> any
     file("kubernetes/proxy.json", proxy(options, name).to_string())
 }
 
-/// `restrict_oom_score_adj`: lowering it takes CAP_SYS_RESOURCE, which root may be without in a container, and no pod would
+/// `restrict_oom_score_adj`: lowering it takes `CAP_SYS_RESOURCE`, which root may be without in a container, and no pod would
 /// start. The pause image would be pulled unless it is named; the loopback plugin is not needed.
 const CONTAINERD: &str = "\
 version = 3

@@ -91,14 +91,13 @@ impl Network {
 }
 
 fn to_pods(options: Options, without: Option<u8>) -> String {
-    (1..=options.nodes)
-        .filter(|number| Some(*number) != without)
-        .map(|number| {
-            let [pods_v4, pods_v6] = options::pods(number);
-            let Addresses { v4, v6 } = options.node(number);
-            format!("route add {pods_v4} via {v4}\nroute add {pods_v6} via {v6}\n")
-        })
-        .collect()
+    let others = (1..=options.nodes).filter(|number| Some(*number) != without);
+    let routes = others.map(|number| {
+        let [pods_v4, pods_v6] = options::pods(number);
+        let Addresses { v4, v6 } = options.node(number);
+        format!("route add {pods_v4} via {v4}\nroute add {pods_v6} via {v6}\n")
+    });
+    routes.collect::<Vec<_>>().concat()
 }
 
 /// Commands of ip(8), one a line.

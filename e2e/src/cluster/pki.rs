@@ -7,6 +7,8 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 
+use super::options::Options;
+
 /// As long as no cluster lives.
 const DAYS: &str = "30";
 const KEY: [&str; 5] = [
@@ -17,14 +19,56 @@ const KEY: [&str; 5] = [
     "-nodes",
 ];
 
+/// All that anybody here needs, and the kubeconfigs that go with it.
+pub(super) fn make(state: &Path, options: Options) -> anyhow::Result<()> {
+    let pki = Pki::new(&state.join("pki"))?;
+    let server = options.server();
+    let mut names: Vec<String> = ["", ".default", ".default.svc", ".default.svc.cluster.local"]
+        .map(|suffix| format!("DNS:kubernetes{suffix}"))
+        .to_vec();
+    names.extend([options.control().v4.to_string(), "10.96.0.1".to_owned()].map(|ip| format!("IP:{ip}")));
+    pki.issue("ca", "apiserver", "/CN=kube-apiserver", &names)?;
+    pki.issue("front-ca", "front", "/CN=front-proxy", &[])?;
+    pki.issue(
+        "ca",
+        "apiserver-kubelet",
+        "/O=system:masters/CN=kube-apiserver-kubelet-client",
+        &[],
+    )?;
+    let mut users = vec![
+        ("admin".to_owned(), "/O=system:masters/CN=admin".to_owned()),
+        (
+            "manager".to_owned(),
+            "/CN=system:kube-controller-manager".to_owned(),
+        ),
+        ("scheduler".to_owned(), "/CN=system:kube-scheduler".to_owned()),
+        ("proxy".to_owned(), "/CN=system:kube-proxy".to_owned()),
+    ];
+    for number in 1..=options.nodes {
+        let (name, address) = (format!("node{number}"), options.node(number).v4);
+        let subject = format!("/O=system:nodes/CN=system:node:{name}");
+        let names = [format!("IP:{address}"), format!("DNS:{name}")];
+        pki.issue("ca", &format!("{name}-serving"), &subject, &names)?;
+        users.push((name, subject));
+    }
+    for (name, subject) in users {
+        pki.issue("ca", &name, &subject, &[])?;
+        fs::write(
+            state.join(format!("{name}.conf")),
+            pki.kubeconfig(&name, &server)?,
+        )?;
+    }
+    Ok(())
+}
+
 /// A folder of keys and certificates.
-pub(super) struct Pki {
+struct Pki {
     folder: PathBuf,
 }
 
 impl Pki {
     /// With the cluster's authority, that of the front proxy (who may speak for users), and the key of service accounts.
-    pub(super) fn new(folder: &Path) -> anyhow::Result<Self> {
+    fn new(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
         let pki = Self {
             folder: folder.to_owned(),
@@ -42,19 +86,13 @@ impl Pki {
     }
 
     /// A key and a certificate, `NAME.key` and `NAME.crt`. `names` as OpenSSL writes them: `IP:…` and `DNS:…`.
-    pub(super) fn issue(
-        &self,
-        authority: &str,
-        name: &str,
-        subject: &str,
-        names: &[String],
-    ) -> anyhow::Result<()> {
+    fn issue(&self, authority: &str, name: &str, subject: &str, names: &[String]) -> anyhow::Result<()> {
         let file = |suffix: &str| format!("{name}.{suffix}");
-        let mut extensions = "extendedKeyUsage=serverAuth,clientAuth\n".to_owned();
+        let mut extensions = vec!["extendedKeyUsage=serverAuth,clientAuth".to_owned()];
         if !names.is_empty() {
-            extensions += &format!("subjectAltName={}\n", names.join(","));
+            extensions.push(format!("subjectAltName={}", names.join(",")));
         }
-        fs::write(self.folder.join(file("ext")), extensions)?;
+        fs::write(self.folder.join(file("ext")), extensions.join("\n"))?;
         let (key, request, certificate, extensions) = (file("key"), file("csr"), file("crt"), file("ext"));
         let mut arguments = vec!["req", "-subj", subject];
         arguments.extend(KEY);
@@ -81,7 +119,7 @@ impl Pki {
     }
 
     /// A kubeconfig for somebody to whom a certificate was issued.
-    pub(super) fn kubeconfig(&self, name: &str, server: &str) -> anyhow::Result<String> {
+    fn kubeconfig(&self, name: &str, server: &str) -> anyhow::Result<String> {
         let read = |file: String| -> anyhow::Result<String> {
             let path = self.folder.join(file);
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -115,7 +115,7 @@ pub fn hold() -> anyhow::Result<ExitCode> {
         ..Options::default()
     };
     let cluster = Cluster::start_with(options, |step| {
-        println!("{:5.1} s  {step}", start.elapsed().as_secs_f32())
+        println!("{:5.1} s  {step}", start.elapsed().as_secs_f32());
     })?;
     Network::join(cluster.lab(), INTERFACE, options.machine())?;
     fs::copy(cluster.kubeconfig(), file("kubeconfig"))?;

@@ -40,7 +40,11 @@ impl Installed {
     /// Stop a node's agent (SIGSTOP): it neither acts nor reports until what is returned is dropped. Its liveness probe
     /// would have it killed after a minute.
     pub fn freeze_agent<'a>(&self, node: &'a Node) -> anyhow::Result<Frozen<'a>> {
-        let pid = self.agent_pid(node)?;
+        self.freeze(node, self.agent_pid(node)?)
+    }
+
+    /// Stop any process of a node until what is returned is dropped.
+    pub fn freeze<'a>(&self, node: &'a Node, pid: u32) -> anyhow::Result<Frozen<'a>> {
         node.exec_ok(&["kill", "-STOP", &pid.to_string()])?;
         Ok(Frozen { node, pid })
     }
@@ -70,7 +74,7 @@ impl Drop for Frozen<'_> {
 }
 
 /// Whether a pod's object says so.
-pub(super) fn is_ready(pod: &Value) -> bool {
+pub fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     conditions
         .into_iter()

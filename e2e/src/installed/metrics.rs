@@ -76,7 +76,8 @@ impl Installed {
 }
 
 impl Metrics {
-    fn parse(text: String) -> anyhow::Result<Self> {
+    /// Reads what was scraped.
+    pub fn parse(text: String) -> anyhow::Result<Self> {
         let lines = text
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'));

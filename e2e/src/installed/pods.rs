@@ -145,7 +145,7 @@ impl<'a> Space<'a> {
 }
 
 /// What its object says.
-fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Result<Pod<'a>> {
+pub(super) fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Result<Pod<'a>> {
     let text = |value: &Value| value.as_str().map(str::to_owned).context("not a text");
     let node = text(&object["spec"]["nodeName"])?;
     let node = installed.nodes().iter().find(|own| own.name == node);

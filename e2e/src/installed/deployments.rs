@@ -1,0 +1,46 @@
+//! Workloads that Kubernetes makes: Deployments.
+
+use anyhow::ensure;
+use serde_json::json;
+
+use super::pods::{pod, pod_spec};
+use super::{Pod, Space};
+
+impl<'a> Space<'a> {
+    /// A Deployment of pods that count, with label `app: NAME`; on a node (counted from 1), or wherever there is room.
+    pub fn deployment(&self, name: &str, node: Option<usize>, replicas: u32) -> anyhow::Result<()> {
+        let labels = json!({"app": name});
+        let mut spec = pod_spec(None, &[]);
+        if let Some(node) = node {
+            spec["nodeSelector"] = json!({"kubernetes.io/hostname": format!("node{node}")});
+        }
+        let deployment = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": spec},
+            },
+        });
+        self.apply(&deployment.to_string())?;
+        Ok(())
+    }
+
+    /// Look until an app has exactly so many pods, all of which serve.
+    pub fn pods_of(&self, app: &str, count: usize) -> anyhow::Result<Vec<Pod<'a>>> {
+        let path = format!("/api/v1/namespaces/{}/pods?labelSelector=app%3D{app}", self.name);
+        self.installed
+            .until(format!("{app} has {count} pods that serve"), || {
+                let objects = self.installed.list(&path)?;
+                ensure!(objects.len() == count, "there are {}", objects.len());
+                let found = objects.iter().map(|object| {
+                    let pod = pod(self.installed, object)?;
+                    pod.counts()?;
+                    Ok(pod)
+                });
+                found.collect()
+            })
+    }
+}
