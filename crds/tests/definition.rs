@@ -33,3 +33,74 @@ fn what_is_not_written_has_its_default() {
     let policy: XdpPolicy = serde_json::from_value(text).unwrap();
     assert_eq!((policy.spec.priority, policy.spec.ingress.len()), (500, 0));
 }
+
+#[test]
+fn every_field_of_every_kind_has_a_description() {
+    for definition in xdp_crds::crds() {
+        let kind = definition.spec.names.kind.clone();
+        let definition = serde_json::to_value(definition).unwrap();
+        let root = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert_described(&kind, root);
+    }
+}
+
+fn assert_described(path: &str, schema: &serde_json::Value) {
+    let text = schema["description"].as_str().unwrap_or_default();
+    assert!(
+        text.len() > 5 && !text.contains("Auto-generated"),
+        "{path}: `{text}`"
+    );
+    // No line of the source ends in the middle of a sentence.
+    assert!(!text.replace("\n\n", "").contains('\n'), "{path}: {text:?}");
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        assert_described(&format!("{path}.{name}"), field);
+    }
+    let items = &schema["items"];
+    if items["properties"].is_object() {
+        assert_described(&format!("{path}[]"), items);
+    }
+}
+
+#[test]
+fn every_list_and_text_that_rules_look_at_has_a_bound() {
+    let definition = serde_json::to_value(xdp_crds::crds().remove(0)).unwrap();
+    let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    assert_bounded("spec", spec);
+}
+
+fn assert_bounded(path: &str, schema: &serde_json::Value) {
+    match schema["type"].as_str() {
+        Some("array") => {
+            assert!(schema["maxItems"].is_u64(), "{path}");
+            assert!(schema["x-kubernetes-list-type"].is_string(), "{path}");
+            assert_bounded(&format!("{path}[]"), &schema["items"]);
+        }
+        Some("string") => assert!(
+            schema["maxLength"].is_u64() || schema["enum"].is_array(),
+            "{path}"
+        ),
+        Some("integer") => assert!(
+            schema["minimum"].is_number() && schema["maximum"].is_number(),
+            "{path}"
+        ),
+        _ if schema["additionalProperties"].is_object() => {
+            assert!(schema["maxProperties"].is_u64(), "{path}");
+            assert_bounded(&format!("{path}{{}}"), &schema["additionalProperties"]);
+        }
+        _ => {}
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        assert_bounded(&format!("{path}.{name}"), field);
+    }
+}
+
+#[test]
+fn the_schema_knows_no_null_and_only_formats_that_the_api_server_knows() {
+    for definition in xdp_crds::crds() {
+        let text = serde_json::to_string(&definition).unwrap();
+        assert!(
+            !text.contains("\"nullable\"") && !text.contains("\"uint"),
+            "{text}"
+        );
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fault::{Fault, PolicyError};
+use super::selector::is_word;
 use super::size::entries_needed;
 use super::{
     MAX_ENTRIES, MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, Selector, Sources, peers, ports, selector,
@@ -112,14 +113,10 @@ fn convert_mark(field: &str, rule: &IngressRule) -> Result<Option<u32>, Refused>
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), Refused> {
-    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    let bytes = name.as_bytes();
     if name.is_empty() {
         return Err(Refused::new(field, &name, Fault::NoName));
     }
-    if bytes.len() > MAX_RULE_NAME || !edge(bytes.first()) || !edge(bytes.last()) || !bytes.iter().all(inner)
-    {
+    if name.len() > MAX_RULE_NAME || !is_word(name) {
         return Err(Refused::new(field, &name, Fault::BadRuleName));
     }
     Ok(())

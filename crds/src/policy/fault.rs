@@ -123,6 +123,12 @@ pub enum Fault {
     /// A requirement without a key.
     #[error("an empty label key")]
     NoKey,
+    /// A key that no label can have.
+    #[error("not a label key")]
+    BadLabelKey,
+    /// A value that no label can have.
+    #[error("not a label value")]
+    BadLabelValue,
     /// The policy alone is larger than a pod's list.
     #[error("{needed} entries, and the limit MAX_ENTRIES is {MAX_ENTRIES} per pod")]
     TooManyEntries {
@@ -156,6 +162,8 @@ impl Fault {
             Self::NoValues { .. } => "NoValues",
             Self::SuperfluousValues { .. } => "SuperfluousValues",
             Self::NoKey => "NoKey",
+            Self::BadLabelKey => "BadLabelKey",
+            Self::BadLabelValue => "BadLabelValue",
             Self::TooManyEntries { .. } => "TooManyEntries",
         }
     }
@@ -187,6 +195,12 @@ impl Fault {
             Self::NoValues { .. } => "add a value, or use Exists or DoesNotExist".into(),
             Self::SuperfluousValues { .. } => "remove the values, or use In or NotIn".into(),
             Self::NoKey => "name the label".into(),
+            Self::BadLabelKey => "write `name` or `prefix/name`: a prefix is a DNS name, a name has 1 to 63 letters, \
+                                  digits, `-`, `_` and `.`, beginning and ending with a letter or digit"
+                .into(),
+            Self::BadLabelValue => "use at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a \
+                                    letter or digit"
+                .into(),
             Self::TooManyEntries { .. } => {
                 "split the policy by pods, or use fewer ports and larger networks (a rule takes peers × ports entries, \
                  and one per except)"

@@ -41,7 +41,8 @@ fn parse(field: &str, text: &str) -> Result<IpNet, Refused> {
 fn network(text: &str) -> Result<IpNet, Fault> {
     let (address, length) = text.split_once('/').ok_or(Fault::NotCidr)?;
     let address: IpAddr = address.parse().map_err(|_| Fault::NotCidr)?;
-    if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+    let leading_zero = length.len() > 1 && length.starts_with('0');
+    if length.is_empty() || leading_zero || !length.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Fault::NotCidr);
     }
     let longest = if address.is_ipv4() { 32 } else { 128 };

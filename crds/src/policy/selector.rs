@@ -7,6 +7,11 @@ use crate::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 use super::convert::Refused;
 use super::fault::Fault;
 
+/// Longest name of a label key, and longest value.
+const MAX_LABEL: usize = 63;
+/// Longest prefix of a label key.
+const MAX_PREFIX: usize = 253;
+
 /// Which pods, by their labels. All conditions must hold; none at all selects every pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
@@ -42,7 +47,8 @@ impl Condition {
 pub(super) fn convert(path: &str, selector: &LabelSelector) -> Result<Selector, Refused> {
     let labels = selector.match_labels.iter().map(|(key, value)| {
         let field = format!("{path}.matchLabels");
-        check_key(field, key)?;
+        check_key(field.clone(), key)?;
+        check_value(format!("{field}.{key}"), value)?;
         Ok(Condition::In(key.clone(), BTreeSet::from([value.clone()])))
     });
     let expressions = selector.match_expressions.iter().enumerate();
@@ -78,6 +84,9 @@ fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condi
             fault,
         ));
     }
+    for (index, value) in values.iter().enumerate() {
+        check_value(format!("{path}.values[{index}]"), value)?;
+    }
     let set = values.iter().cloned().collect();
     Ok(match operator {
         In => Condition::In(key.clone(), set),
@@ -91,5 +100,38 @@ fn check_key(field: String, key: &str) -> Result<(), Refused> {
     if key.is_empty() {
         return Err(Refused::new(field, &key, Fault::NoKey));
     }
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    if !is_word(name) || !prefix.is_none_or(is_dns_name) {
+        return Err(Refused::new(field, &key, Fault::BadLabelKey));
+    }
     Ok(())
+}
+
+fn check_value(field: String, value: &str) -> Result<(), Refused> {
+    if !value.is_empty() && !is_word(value) {
+        return Err(Refused::new(field, &value, Fault::BadLabelValue));
+    }
+    Ok(())
+}
+
+/// What label values, names of labels and names of rules are made of.
+pub(super) fn is_word(text: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let bytes = text.as_bytes();
+    bytes.len() <= MAX_LABEL && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner)
+}
+
+/// Lower-case labels, joined by dots.
+fn is_dns_name(text: &str) -> bool {
+    let edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        label.bytes().all(|byte| edge(byte) || byte == b'-')
+            && label.bytes().next().is_some_and(edge)
+            && label.bytes().last().is_some_and(edge)
+    };
+    text.len() <= MAX_PREFIX && text.split('.').all(label)
 }

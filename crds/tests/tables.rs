@@ -1,0 +1,92 @@
+//! The tables of objects that the API server refuses and accepts (`refused.yaml`, `accepted.yaml`) fit the agent's own
+//! validation and the definitions. That they fit the API server, tests on a cluster show.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+use xdp_crds::XdpPolicy;
+use xdp_crds::policy::Policy;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refused {
+    name: String,
+    object: Value,
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accepted {
+    name: String,
+    object: Value,
+}
+
+fn refused() -> Vec<Refused> {
+    serde_saphyr::from_str(include_str!("refused.yaml")).unwrap()
+}
+
+fn accepted() -> Vec<Accepted> {
+    serde_saphyr::from_str(include_str!("accepted.yaml")).unwrap()
+}
+
+fn validate(object: &Value) -> Result<Policy, String> {
+    let policy: XdpPolicy = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
+    Policy::try_from(&policy).map_err(|error| error.to_string())
+}
+
+fn is_policy(object: &Value) -> bool {
+    object["kind"] == "XdpPolicy"
+}
+
+#[test]
+fn what_the_api_server_refuses_is_refused_by_the_agents_validation_too() {
+    for entry in refused().iter().filter(|entry| is_policy(&entry.object)) {
+        assert!(validate(&entry.object).is_err(), "{}", entry.name);
+    }
+}
+
+#[test]
+fn what_the_api_server_accepts_is_accepted_by_the_agents_validation_too() {
+    for entry in accepted().iter().filter(|entry| is_policy(&entry.object)) {
+        assert_eq!(validate(&entry.object).err(), None, "{}", entry.name);
+    }
+}
+
+#[test]
+fn every_entry_of_the_tables_has_a_name_of_its_own() {
+    let names: Vec<String> = (refused().into_iter().map(|entry| entry.name))
+        .chain(accepted().into_iter().map(|entry| entry.name))
+        .collect();
+    let unique: BTreeSet<&String> = names.iter().collect();
+    assert_eq!(unique.len(), names.len());
+}
+
+#[test]
+fn the_message_of_every_rule_is_in_the_table() {
+    let expected: Vec<String> = refused().into_iter().map(|entry| entry.message).collect();
+    let mut messages = BTreeSet::new();
+    for definition in xdp_crds::crds() {
+        collect(&serde_json::to_value(definition).unwrap(), &mut messages);
+    }
+    assert!(messages.len() > 10, "{messages:?}");
+    for message in messages {
+        assert!(expected.iter().any(|part| message.contains(part)), "{message}");
+    }
+}
+
+fn collect(value: &Value, messages: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, messages)),
+        Value::Object(fields) => {
+            let rules = fields.get("x-kubernetes-validations").and_then(Value::as_array);
+            for rule in rules.into_iter().flatten() {
+                let message = rule["message"].as_str();
+                messages.insert(message.expect("every rule says what to write instead").to_owned());
+            }
+            fields.values().for_each(|field| collect(field, messages));
+        }
+        _ => {}
+    }
+}
