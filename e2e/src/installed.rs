@@ -24,7 +24,7 @@ use xdp_lab::Process;
 use crate::cluster::{Cluster, Options, PATIENCE, checked};
 
 pub use self::agents::{Frozen, is_ready};
-pub use self::http::{Reply, http_get, http_get_within};
+pub use self::http::{Reply, http_get, http_get_within, http_post};
 pub use self::metrics::{Metrics, Sample};
 pub use self::pods::{Counts, Flow, Pod, PodSpec, Seen};
 pub use self::space::{Space, condition, policy};

@@ -82,7 +82,7 @@ pub fn is_ready(pod: &Value) -> bool {
         .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
-/// Of the one process with this name.
+/// Of the one process with this name, stopped or not.
 fn pid(node: &Node, name: &str) -> anyhow::Result<u32> {
     let found = node.exec_ok(&["pgrep", "--exact", name])?;
     let mut pids = found.split_whitespace();

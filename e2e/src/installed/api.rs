@@ -1,17 +1,18 @@
 //! Reading from the API server without a process for every look: through one `kubectl proxy`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::sync::PoisonError;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use super::{API, Installed, http_get};
+use super::{API, Installed, http_get, http_post};
 use crate::cluster::Node;
 
 /// In the control plane's namespace, where nothing else listens there.
 const PORT: u16 = 8001;
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
 
 impl Installed {
     pub(super) fn start_proxy(&self) -> anyhow::Result<()> {
@@ -35,14 +36,19 @@ impl Installed {
 
     /// The same, of what may not exist.
     pub fn find(&self, path: &str) -> anyhow::Result<Option<Value>> {
-        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
-        let reply = http_get(self.control(), server, path)?;
+        let reply = http_get(self.control(), SERVER, path)?;
         if reply.status == 404 {
             return Ok(None);
         }
         ensure!(reply.status == 200, "{path}: {} {}", reply.status, reply.body);
         let value = serde_json::from_str(&reply.body).with_context(|| path.to_owned())?;
         Ok(Some(value))
+    }
+
+    /// POST to the API server, as the administrator; returns the status code and the answer.
+    pub fn post(&self, path: &str, object: &Value) -> anyhow::Result<(u16, Value)> {
+        let reply = http_post(self.control(), SERVER, path, &object.to_string())?;
+        Ok((reply.status, serde_json::from_str(&reply.body)?))
     }
 
     /// The items of a list.

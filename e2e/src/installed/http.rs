@@ -31,21 +31,32 @@ pub fn http_get_within(
     path: &str,
     timeout: Duration,
 ) -> anyhow::Result<Reply> {
-    let what = || format!("GET http://{server}{path} from {}", from.name());
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {server}\r\nAccept: */*\r\n\r\n");
+    talk(from, server, &request, timeout).with_context(|| format!("GET {path}"))
+}
+
+/// POST JSON to a path.
+pub fn http_post(from: &Namespace, server: SocketAddr, path: &str, json: &str) -> anyhow::Result<Reply> {
+    let length = json.len();
+    let request = format!(
+        "POST {path} HTTP/1.0\r\nHost: {server}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+    );
+    talk(from, server, &request, PATIENCE).with_context(|| format!("POST {path}"))
+}
+
+fn talk(from: &Namespace, server: SocketAddr, request: &str, timeout: Duration) -> anyhow::Result<Reply> {
+    let what = || format!("HTTP from {} to {server}", from.name());
     let mut stream = from
         .run(|| TcpStream::connect_timeout(&server, timeout))?
         .with_context(what)?;
-    let mut text = Vec::new();
+    let mut answer = Vec::new();
     let mut talk = || {
         stream.set_read_timeout(Some(timeout))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.0\r\nHost: {server}\r\nAccept: */*\r\n\r\n"
-        )?;
-        stream.read_to_end(&mut text)
+        stream.write_all(request.as_bytes())?;
+        stream.read_to_end(&mut answer)
     };
     talk().with_context(what)?;
-    parse(&String::from_utf8_lossy(&text)).with_context(|| format!("{}: not an HTTP answer", what()))
+    parse(&String::from_utf8_lossy(&answer)).with_context(|| format!("{}: not an answer", what()))
 }
 
 fn parse(text: &str) -> Option<Reply> {

@@ -43,6 +43,12 @@ impl Installed {
         self.scrape(SocketAddr::new(address.parse()?, OPERATOR))
     }
 
+    /// Where a scrape breaks Prometheus' conventions: nothing, if it does not.
+    pub fn promlint(&self, metrics: &Metrics) -> anyhow::Result<String> {
+        let finished = self.run("promlint", &[], Some(&metrics.text))?;
+        Ok(finished.stdout + &finished.stderr)
+    }
+
     fn scrape(&self, server: SocketAddr) -> anyhow::Result<Metrics> {
         let reply = http_get(self.control(), server, "/metrics")?;
         ensure!(

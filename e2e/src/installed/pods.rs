@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use xdp_lab::Finished;
 
 use super::agents::is_ready;
 use super::{Installed, Space, http_get};
-use crate::cluster::Node;
+use crate::cluster::{Node, checked};
 
 const IMAGE: &str = "e2e.local/workload:1";
 const HTTP: u16 = 8080;
@@ -209,12 +210,61 @@ impl Pod<'_> {
         counts(&serde_json::from_str(&reply.body)?).context("not an answer to GET /counts")
     }
 
-    /// Run the workload's program once more inside (`get URL`, `udp ADDRESS:PORT COUNT`), and return what it printed.
-    pub fn run(&self, installed: &Installed, arguments: &[&str]) -> anyhow::Result<String> {
-        let inside = ["exec", "-n", &self.namespace, &self.name, "--", "/workload"];
-        installed.kubectl(&[&inside, arguments].concat())
+    /// Run any program of the machine in the pod's network namespace, whatever its exit status; `workload` is there.
+    pub fn exec(&self, command: &[&str]) -> anyhow::Result<Finished> {
+        let address = format!(" {}/", self.v4());
+        let inside = ["bash", "-c", ENTER, "enter", &address];
+        self.node.exec(&[&inside, command].concat())
+    }
+
+    /// The same, for what must succeed: its standard output.
+    pub fn exec_ok(&self, command: &[&str]) -> anyhow::Result<String> {
+        checked(
+            &format!("{}: {}", self.name, command.join(" ")),
+            self.exec(command)?,
+        )
+    }
+
+    /// Send numbered datagrams to an address, and return their stream (see [`Counts::of_stream`]).
+    pub fn send_udp(&self, to: SocketAddr, packets: u64) -> anyhow::Result<u32> {
+        let [to, packets] = [to.to_string(), packets.to_string()];
+        let said = self.exec_ok(&["workload", "udp", &to, &packets, "2000"])?;
+        let said: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+        said["stream"]
+            .as_u64()
+            .map(|stream| stream as u32)
+            .context("no stream")
+    }
+
+    /// Send a datagram and return the answer, if there is one.
+    pub fn ask_udp(&self, to: SocketAddr) -> anyhow::Result<Option<String>> {
+        let script = format!(
+            "exec 3<>/dev/udp/{}/{} && echo hello >&3 && timeout 3 head -n 1 <&3",
+            to.ip(),
+            to.port()
+        );
+        let answer = self.exec(&["bash", "-c", &script])?.stdout;
+        Ok(Some(answer).filter(|answer| !answer.is_empty()))
+    }
+
+    /// GET `http://TO/` and return the answer, if there is one within seconds.
+    pub fn ask_http(&self, to: SocketAddr) -> anyhow::Result<Option<String>> {
+        let answer = self.exec(&["workload", "get", &format!("http://{to}/")])?;
+        Ok(Some(answer.stdout).filter(|stdout| answer.status.success() && !stdout.is_empty()))
     }
 }
+
+/// Finds the process of the pod by its address. Loopback addresses are nobody's here.
+const ENTER: &str = r#"
+address=$1; shift
+for pid in $(pgrep --exact workload); do
+    if nsenter -t "$pid" -n ip -oneline address 2>/dev/null | grep -qF "$address"; then
+        exec nsenter -t "$pid" -n "$@"
+    fi
+done
+echo "no pod has$address" >&2
+exit 97
+"#;
 
 fn counts(json: &Value) -> Option<Counts> {
     let mut counts = Counts {

@@ -4,5 +4,15 @@
 //! that does with `alone`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod bad_objects;
+mod deletion;
+mod held_back;
 mod install;
+mod nics;
+mod observability;
+mod order;
+mod peers;
+mod privileges;
+mod services;
+mod validation;
 mod world;

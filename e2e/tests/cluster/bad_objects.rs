@@ -1,0 +1,117 @@
+//! A bad object stops nobody else.
+
+use std::path::Path;
+
+use serde_json::json;
+use xdp_e2e::installed::{Installed, PodSpec, condition};
+
+use crate::world::{PLAYERS, deliver};
+
+/// 128 entries: twice what a pod has room for.
+fn too_much() -> String {
+    let peers: Vec<String> = (0..64)
+        .map(|number| format!("{{ipBlock: {{cidr: 198.51.{number}.0/24}}}}"))
+        .collect();
+    let ports = "[{protocol: UDP, port: 1}, {protocol: UDP, port: 2}]";
+    format!(
+        "{{name: much, from: [{}], ports: {ports}, action: Drop}}",
+        peers.join(", ")
+    )
+}
+
+#[test]
+fn a_policy_that_does_not_fit_is_refused_whole_and_the_others_of_its_pods_work() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("too-much").unwrap();
+    let pod = space.pod(&PodSpec::new("server", "game", 1)).unwrap();
+    let spec = "podSelector: {}\npriority: 1";
+    space.policy_with("much", spec, &[&too_much()]).unwrap();
+    space.policy("game", "game", &[PLAYERS]).unwrap();
+    space.until_programmed("game", 1).unwrap();
+    let refused = space
+        .until_policy("much", "it is refused", |policy| {
+            condition(policy, "Accepted").is_some_and(|condition| condition["status"] == "False")
+        })
+        .unwrap();
+    assert_eq!(
+        condition(&refused, "Accepted").unwrap()["reason"],
+        "LimitExceeded"
+    );
+    assert_eq!(condition(&refused, "Programmed").unwrap()["status"], "False");
+    assert_eq!(deliver(installed, &pod, 20).with_mark("UDP", 42), 20);
+}
+
+/// As after an upgrade that made the definition stricter than what is stored.
+#[test]
+fn an_object_that_cannot_be_read_stops_neither_running_agents_nor_new_ones() {
+    let installed = Installed::shared();
+    let _turn = installed.alone();
+    let space = installed.space("unreadable").unwrap();
+    let pod = space.pod(&PodSpec::new("server", "game", 2)).unwrap();
+    let relaxed = Relaxed::new(installed);
+    let malformed = json!({
+        "apiVersion": "xdp-operator.io/v1alpha1",
+        "kind": "XdpPolicy",
+        "metadata": {"name": "aaa-malformed"},
+        "spec": {"podSelector": 7, "ingress": "all of them"},
+    });
+    // The API server takes a moment to know the definition.
+    let stored = installed.until("the malformed object is stored", || {
+        space.apply(&malformed.to_string())
+    });
+    stored.unwrap();
+    space.policy("game", "game", &[PLAYERS]).unwrap();
+    space.until_programmed("game", 1).unwrap();
+    assert_eq!(deliver(installed, &pod, 20).with_mark("UDP", 42), 20);
+
+    installed.kill_agent(pod.node).unwrap();
+    space
+        .policy("game", "game", &[&PLAYERS.replace("42", "43")])
+        .unwrap();
+    space.until_programmed("game", 1).unwrap();
+    assert_eq!(deliver(installed, &pod, 20).with_mark("UDP", 43), 20);
+    let refused = space
+        .until_policy("aaa-malformed", "it is refused", |policy| {
+            condition(policy, "Accepted").is_some_and(|condition| condition["status"] == "False")
+        })
+        .unwrap();
+    assert_eq!(condition(&refused, "Accepted").unwrap()["reason"], "InvalidSpec");
+    space.kubectl(&["delete", "xdppolicy", "aaa-malformed"]).unwrap();
+    drop(relaxed);
+}
+
+/// The definition of policies with a spec that may be anything; as it was when dropped.
+struct Relaxed<'a>(&'a Installed);
+
+impl<'a> Relaxed<'a> {
+    fn new(installed: &'a Installed) -> Self {
+        let anything = json!([{
+            "op": "replace",
+            "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",
+            "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        }]);
+        let relaxed = Self(installed);
+        let patch = anything.to_string();
+        let arguments = [
+            "patch",
+            "crd",
+            "xdppolicies.xdp-operator.io",
+            "--type=json",
+            "-p",
+            &patch,
+        ];
+        installed.kubectl(&arguments).unwrap();
+        relaxed
+    }
+}
+
+impl Drop for Relaxed<'_> {
+    fn drop(&mut self) {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let file = own.join("../charts/xdp-operator/crds/xdppolicies.yaml");
+        let file = file.to_str().unwrap();
+        // Otherwise the tests of validation fail.
+        let _ = self.0.try_kubectl(&["replace", "-f", file]);
+    }
+}

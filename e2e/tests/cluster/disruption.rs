@@ -1,0 +1,168 @@
+//! What breaks, is replaced or goes away, while somebody sends: nothing is lost, and the status stays true.
+
+mod killed;
+mod leader;
+mod moves;
+mod node_down;
+mod outage;
+mod traffic;
+mod uninstall;
+mod upgrade;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+use serde_json::Value;
+use xdp_e2e::cluster::Node;
+use xdp_e2e::installed::{Installed, Pod, PodSpec, Space, is_ready};
+
+use self::traffic::{Traffic, under_traffic};
+use crate::world::{PLAYERS, Rule};
+
+/// A pod on each node, and a policy that gives all their datagrams a mark.
+struct Game<'a> {
+    installed: &'a Installed,
+    space: Space<'a>,
+    pods: Vec<Pod<'a>>,
+}
+
+const MARK: u32 = 42;
+
+impl<'a> Game<'a> {
+    fn new(installed: &'a Installed, name: &str) -> Self {
+        let space = installed.space(name).unwrap();
+        let pods = space
+            .pods(&[PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)])
+            .unwrap();
+        space.policy("game", "game", &[PLAYERS]).unwrap();
+        space.until_programmed("game", 2).unwrap();
+        Self {
+            installed,
+            space,
+            pods,
+        }
+    }
+
+    /// Somebody sends to both pods all the time. Afterwards everything has arrived once, the fast way, and was counted.
+    fn play<T>(&self, during: impl FnOnce(&Traffic<'_>) -> T) -> T {
+        self.play_with(&self.pods, during)
+    }
+
+    /// The same with those of the pods that stay.
+    fn play_with<T>(&self, pods: &[Pod<'_>], during: impl FnOnce(&Traffic<'_>) -> T) -> T {
+        let (result, traffic) = under_traffic(self.installed.client(), pods, during);
+        for pod in pods {
+            let (sent, counts) = (traffic.sent_to(pod), pod.counts().unwrap());
+            assert_eq!(counts.with_mark("UDP", MARK), sent, "to {}: {counts:?}", pod.name);
+            self.rule()
+                .expect(pod, &[("redirected", sent), ("delivered", sent)]);
+        }
+        result
+    }
+
+    fn rule(&self) -> Rule<'_> {
+        Rule {
+            installed: self.installed,
+            space: &self.space,
+            policy: "game",
+            name: "players",
+        }
+    }
+}
+
+/// Shows what operator and agents have logged when a test fails.
+struct Evidence<'a>(&'a Installed);
+
+impl Drop for Evidence<'_> {
+    fn drop(&mut self) {
+        const LINES: usize = 25;
+        if !std::thread::panicking() {
+            return;
+        }
+        let node_logs = self.0.nodes().iter().map(|node| format!("{}-pods", node.name));
+        for file in node_logs.flat_map(|folder| logs(&self.0.logs().join(folder))) {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(LINES)..];
+            println!("{}:\n{}\n", file.display(), tail.join("\n"));
+        }
+    }
+}
+
+/// Of all containers of operator and agents, also of those that ended.
+fn logs(folder: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let pods = entries(folder).into_iter().filter(|pod| {
+        let name = pod.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("xdp-system_")
+    });
+    let containers = pods.flat_map(|pod| entries(&pod));
+    let mut files: Vec<PathBuf> = containers.flat_map(|container| entries(&container)).collect();
+    files.sort();
+    files
+}
+
+/// The program on each node's NIC.
+fn programs(installed: &Installed) -> Vec<u64> {
+    let of = |node: &Node| installed.programs(node).unwrap().get("eth0").copied();
+    let nodes = installed.nodes().iter();
+    nodes
+        .map(|node| of(node).unwrap_or_else(|| panic!("{} has none", node.name)))
+        .collect()
+}
+
+/// Name, uid and restarts of a pod of ours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Life {
+    name: String,
+    uid: String,
+    restarts: u64,
+}
+
+impl Life {
+    fn of(pod: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            name: text(&pod["metadata"]["name"]),
+            uid: text(&pod["metadata"]["uid"]),
+            restarts: pod["status"]["containerStatuses"][0]["restartCount"]
+                .as_u64()
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// All pods of a component.
+fn lives(installed: &Installed, component: &str) -> Vec<Life> {
+    let pods = installed.components(component).unwrap();
+    let mut lives: Vec<Life> = pods.iter().map(Life::of).collect();
+    lives.sort();
+    lives
+}
+
+/// Waits until there are two pods of a component, all ready, and as wanted.
+fn until_lives(installed: &Installed, component: &str, wanted: impl Fn(&[Life]) -> bool) -> Vec<Life> {
+    let until = installed.until(
+        format!("two pods of {component} are ready, and as wanted"),
+        || {
+            let pods = installed.components(component)?;
+            let mut lives: Vec<Life> = pods.iter().map(Life::of).collect();
+            lives.sort();
+            ensure!(
+                pods.len() == 2 && pods.iter().all(is_ready) && wanted(&lives),
+                "there are {lives:?}"
+            );
+            Ok(lives)
+        },
+    );
+    until.unwrap()
+}
+
+/// Whether all are other pods than before.
+fn all_new(before: &[Life], now: &[Life]) -> bool {
+    now.iter().all(|new| before.iter().all(|old| old.uid != new.uid))
+}

@@ -1,0 +1,140 @@
+//! Pods come, move and go.
+
+use std::net::IpAddr;
+
+use anyhow::ensure;
+use xdp_e2e::cluster::Node;
+use xdp_e2e::installed::{Installed, Pod};
+use xdp_lab::UdpSender;
+
+use super::{Evidence, Game, programs};
+use crate::world::{Rule, deliver, send};
+
+const PODS: usize = 20;
+const HERD: u32 = 9;
+const HERDED: &str = "{name: herded, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 9}";
+
+#[test]
+fn pods_that_move_to_another_node_take_their_policy_along() {
+    let installed = Installed::shared();
+    let _turn = installed.alone();
+    let _evidence = Evidence(installed);
+    let game = Game::new(installed, "moving");
+    game.space.policy("herd", "herd", &[HERDED]).unwrap();
+    game.play(|_| {
+        for node in [1, 2, 1] {
+            game.space.deployment("herd", Some(node), 2).unwrap();
+            let there = format!("node{node}");
+            let pods = installed.until(format!("all are on {there}"), || {
+                let pods = game.space.pods_of("herd", 2)?;
+                ensure!(pods.iter().all(|pod| pod.node.name == there), "{pods:?}");
+                Ok(pods)
+            });
+            let policy = game.space.until_programmed("herd", 2).unwrap();
+            let nodes = &policy["status"]["nodes"];
+            assert_eq!(*nodes, serde_json::json!({"selected": 1, "programmed": 1}));
+            for pod in &pods.unwrap() {
+                let counts = deliver(installed, pod, 50);
+                assert_eq!(counts.with_mark("UDP", HERD), 50, "{counts:?}");
+            }
+        }
+    });
+}
+
+/// And the addresses of those that went are no different from any others.
+#[test]
+fn twenty_pods_come_and_go_without_a_trace_and_their_addresses_are_free_of_the_policy() {
+    let installed = Installed::shared();
+    let _turn = installed.alone();
+    let _evidence = Evidence(installed);
+    let game = Game::new(installed, "scaling");
+    game.space.policy("herd", "herd", &[HERDED]).unwrap();
+    game.space.policy("all", "nobody", &[HERDED]).unwrap();
+    game.play(|_| {
+        let before = held(installed, 1);
+        game.space.deployment("herd", None, PODS as u32).unwrap();
+        let pods = game.space.pods_of("herd", PODS).unwrap();
+        let policy = game.space.until_programmed("herd", PODS as u64).unwrap();
+        assert_eq!(
+            policy["status"]["nodes"],
+            serde_json::json!({"selected": 2, "programmed": 2})
+        );
+        assert_eq!(policy["status"]["pods"]["selected"], PODS);
+        each_gets_its_own(installed, &pods);
+
+        rewind_addresses(installed);
+        game.space
+            .kubectl(&["scale", "deployment", "herd", "--replicas=0"])
+            .unwrap();
+        game.space.pods_of("herd", 0).unwrap();
+        // At once: whatever there is of the old ones must not meet the new ones.
+        game.space.deployment("plain", None, PODS as u32 / 2).unwrap();
+        let plain = game.space.pods_of("plain", PODS / 2).unwrap();
+        let old: Vec<IpAddr> = pods.iter().map(Pod::v4).collect();
+        let reused = plain.iter().filter(|pod| old.contains(&pod.v4())).count();
+        println!("{reused} of {} addresses are used again", plain.len());
+        assert!(reused > 0, "{plain:?}");
+        for pod in &plain {
+            let counts = deliver(installed, pod, 20);
+            assert_eq!(counts.with_mark("UDP", 0), 20, "{counts:?}");
+        }
+
+        let policy = game.space.until_programmed("herd", 0).unwrap();
+        assert_eq!(policy["status"]["pods"]["selected"], 0);
+        assert_eq!(held(installed, 1), before);
+    });
+    game.space.kubectl(&["delete", "pod", "ptp", "bridge"]).unwrap();
+    held(installed, 0);
+}
+
+/// Sends to all in turn, then looks.
+fn each_gets_its_own(installed: &Installed, pods: &[Pod<'_>]) {
+    let mut senders: Vec<UdpSender> = pods
+        .iter()
+        .map(|pod| UdpSender::new(installed.client(), pod.udp()).unwrap())
+        .collect();
+    for _ in 0..20 {
+        for sender in &mut senders {
+            sender.send_paced(1, 1000).unwrap();
+        }
+    }
+    for (pod, sender) in pods.iter().zip(&senders) {
+        let arrived = installed.until(format!("all arrive at {}", pod.name), || {
+            let counts = pod.counts()?;
+            ensure!(counts.of_stream(sender.stream()) == 20, "{counts:?}");
+            Ok(counts)
+        });
+        assert_eq!(arrived.unwrap().with_mark("UDP", HERD), 20);
+    }
+}
+
+/// The network plugins' allocator gives the lowest free address next: those that become free are used again at once.
+fn rewind_addresses(installed: &Installed) {
+    for node in installed.nodes() {
+        node.exec_ok(&["bash", "-c", "rm /run/cni/e2e/last_reserved_ip.*"])
+            .unwrap();
+    }
+}
+
+/// Pins, and files the agent has open, on each node, once agents know of so many target pods on each and no more.
+fn held(installed: &Installed, pods: u64) -> Vec<(Vec<String>, usize)> {
+    let nodes = installed.nodes().iter();
+    nodes.map(|node| held_on(installed, node, pods)).collect()
+}
+
+fn held_on(installed: &Installed, node: &Node, pods: u64) -> (Vec<String>, usize) {
+    let known = installed.until(format!("{} has {pods} target pods", node.name), || {
+        let known = installed.agent_metrics(node)?.sum("xdp_agent_pods", &[]) as u64;
+        let readers = installed.pins(node)?;
+        let readers = readers.iter().filter(|pin| pin.contains("/reader-")).count();
+        ensure!(
+            (known, readers) == (pods, pods as usize),
+            "{known}, and {readers} readers"
+        );
+        Ok(())
+    });
+    known.unwrap();
+    let pid = installed.agent_pid(node).unwrap();
+    let files = node.exec_ok(&["ls", &format!("/proc/{pid}/fd")]).unwrap();
+    (installed.pins(node).unwrap(), files.lines().count())
+}

@@ -1,0 +1,220 @@
+//! The beginning and the end, on a cluster of their own.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::thread;
+
+use anyhow::{Context as _, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
+use nix::sched::{CloneFlags, setns};
+use serde_json::Value;
+use xdp_e2e::cluster::{Node, PATIENCE};
+use xdp_e2e::installed::{API, Installed, NAMESPACE, Pod, PodSpec, RELEASE, Space, condition};
+
+use super::traffic::under_traffic;
+use super::{Evidence, MARK, programs};
+use crate::world::{PLAYERS, deliver};
+
+/// Agents first, then the definitions, then a policy, then the operator. Then away with it, and once more.
+#[test]
+fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another_install_works() {
+    let installed = Installed::bare().unwrap();
+    let _evidence = Evidence(&installed);
+    let space = installed.space("order").unwrap();
+    let pods = space
+        .pods(&[PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)])
+        .unwrap();
+
+    agents_come_before_the_definitions(&installed);
+    agents_enforce_before_the_operator_comes(&installed, &space, &pods);
+    installed
+        .kubectl(&[
+            "scale",
+            "-n",
+            NAMESPACE,
+            "deployment",
+            "xdp-operator",
+            "--replicas=2",
+        ])
+        .unwrap();
+    space.until_programmed("game", 2).unwrap();
+
+    let (_, traffic) = under_traffic(installed.client(), &pods, |traffic| {
+        let helm = [
+            "uninstall",
+            RELEASE,
+            "--namespace",
+            NAMESPACE,
+            "--wait",
+            "--timeout",
+            "5m",
+        ];
+        installed
+            .helm(&helm)
+            .with_context(|| installed.describe(NAMESPACE))
+            .unwrap();
+        let marked: Vec<u64> = pods.iter().map(with_mark).collect();
+        traffic.more(100);
+        // The stack's way, all of them.
+        assert_eq!(pods.iter().map(with_mark).collect::<Vec<_>>(), marked);
+    });
+    let sent: u64 = pods.iter().map(|pod| traffic.sent_to(pod)).sum();
+    println!(
+        "{} of {sent} came the fast way",
+        pods.iter().map(with_mark).sum::<u64>()
+    );
+    nothing_is_left(&installed);
+    let policy = space.until_policy("game", "stays, and is not in force", |policy| {
+        condition(policy, "Programmed").is_some_and(|programmed| programmed["status"] == "False")
+    });
+    println!("{:#}", policy.unwrap()["status"]);
+
+    installed.install(&[]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    for pod in &pods {
+        let before = with_mark(pod);
+        deliver(&installed, pod, 100);
+        assert_eq!(with_mark(pod), before + 100);
+    }
+}
+
+fn with_mark(pod: &Pod<'_>) -> u64 {
+    pod.counts().unwrap().with_mark("UDP", MARK)
+}
+
+/// They live, wait, and attach nothing yet.
+fn agents_come_before_the_definitions(installed: &Installed) {
+    installed
+        .install(&["--skip-crds", "--set=crds.apply=false", "--wait=hookOnly"])
+        .unwrap();
+    installed
+        .kubectl(&[
+            "scale",
+            "-n",
+            NAMESPACE,
+            "deployment",
+            "xdp-operator",
+            "--replicas=0",
+        ])
+        .unwrap();
+    for node in installed.nodes() {
+        let waits = installed.until(
+            format!("the agent of {} waits for the definitions", node.name),
+            || {
+                let metrics = installed.agent_metrics(node)?;
+                ensure!(
+                    metrics.sum("xdp_agent_rounds_total", &[]) > 0.0,
+                    "it has made no round"
+                );
+                Ok(())
+            },
+        );
+        waits.unwrap();
+    }
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/xdp-operator/crds");
+    installed
+        .kubectl(&["apply", "--server-side", "-f", chart])
+        .unwrap();
+    let rollout = [
+        "rollout",
+        "status",
+        "-n",
+        NAMESPACE,
+        "daemonset/xdp-agent",
+        "--timeout",
+    ];
+    let patience = format!("{}s", PATIENCE.as_secs());
+    installed.kubectl(&[&rollout[..], &[&patience]].concat()).unwrap();
+}
+
+/// The nodes' states say so; the policy's own status is the operator's to write.
+fn agents_enforce_before_the_operator_comes(installed: &Installed, space: &Space<'_>, pods: &[Pod<'_>]) {
+    // The API server accepts it as soon as it serves the kind.
+    installed
+        .until("a policy can be made", || {
+            space.policy("game", "game", &[PLAYERS])
+        })
+        .unwrap();
+    for (node, pod) in installed.nodes().iter().zip(pods) {
+        installed
+            .until_node_state("the policy is in force", node, |state| {
+                state["status"]["summary"]["programmed"] == 1
+            })
+            .unwrap();
+        assert_eq!(deliver(installed, pod, 100).with_mark("UDP", MARK), 100);
+    }
+    programs(installed);
+    let policy = installed.api(&space.policy_path("game")).unwrap();
+    assert_eq!(policy["status"], Value::Null);
+}
+
+fn nothing_is_left(installed: &Installed) {
+    for node in installed.nodes() {
+        assert_eq!(installed.programs(node).unwrap().len(), 0, "{}", node.name);
+        assert_eq!(installed.pins(node).unwrap(), [] as [String; 0], "{}", node.name);
+        assert_eq!(readers(node), 0, "{}", node.name);
+        let processes = node.exec(&["pgrep", "--list-name", "^xdp-"]).unwrap();
+        assert_eq!(processes.stdout, "", "{}", node.name);
+    }
+    for kind in ["xdpnodestates", "xdppeersets"] {
+        assert_eq!(
+            names(installed, &format!("{API}/{kind}")),
+            [] as [String; 0],
+            "{kind}"
+        );
+    }
+    for path in [
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+        &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles"),
+        &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/rolebindings"),
+        &format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"),
+        &format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets"),
+        &format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments"),
+        &format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs"),
+        &format!("/apis/policy/v1/namespaces/{NAMESPACE}/poddisruptionbudgets"),
+        &format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts"),
+        &format!("/api/v1/namespaces/{NAMESPACE}/secrets"),
+        &format!("/api/v1/namespaces/{NAMESPACE}/pods"),
+    ] {
+        // What is deleted takes a moment.
+        let gone = installed.until(format!("nothing of ours is left of {path}"), || {
+            let left = names(installed, path);
+            ensure!(left.is_empty(), "{left:?}");
+            Ok(())
+        });
+        gone.unwrap();
+    }
+}
+
+/// Objects of ours.
+fn names(installed: &Installed, path: &str) -> Vec<String> {
+    let objects = installed.list(path).unwrap();
+    let names = objects
+        .iter()
+        .filter_map(|object| object["metadata"]["name"].as_str());
+    let ours = |name: &&str| name.contains("xdp") || path.starts_with(API);
+    names.filter(ours).map(str::to_owned).collect()
+}
+
+/// How many programs are attached to the interfaces of a node's pods.
+fn readers(node: &Node) -> usize {
+    let folder = format!("/proc/{}/root/run/netns", node.init().unwrap());
+    let namespaces = fs::read_dir(folder).unwrap();
+    let counts = namespaces.map(|entry| readers_in(&entry.unwrap().path()));
+    counts.sum()
+}
+
+fn readers_in(netns: &Path) -> usize {
+    let netns = File::open(netns).unwrap();
+    let inside = || {
+        setns(netns, CloneFlags::CLONE_NEWNET).unwrap();
+        let (_, programs) = SchedClassifier::query_tcx("eth0", TcAttachType::Ingress).unwrap();
+        programs.len()
+    };
+    // The thread ends with its namespace.
+    thread::scope(|scope| scope.spawn(inside).join().unwrap())
+}

@@ -1,0 +1,87 @@
+//! What a policy's status says while something is not as it should be, or nothing is to be done.
+
+use serde_json::json;
+use xdp_e2e::installed::{Installed, PodSpec, condition};
+
+use crate::world::{PLAYERS, Rule, deliver};
+
+#[test]
+fn while_an_agent_is_held_back_a_changed_policy_is_not_programmed_there_and_then_it_is() {
+    let installed = Installed::shared();
+    let _turn = installed.alone();
+    let space = installed.space("held-back").unwrap();
+    let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let pods = space.pods(&pods).unwrap();
+    space.policy("game", "game", &[PLAYERS]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+
+    let frozen = installed.freeze_agent(installed.node(2)).unwrap();
+    space
+        .policy("game", "game", &[&PLAYERS.replace("42", "43")])
+        .unwrap();
+    let policy = space
+        .until_policy("game", "one node has the change, the other not", |policy| {
+            policy["status"]["nodes"] == json!({"selected": 2, "programmed": 1})
+                && condition(policy, "Programmed").unwrap()["observedGeneration"] == 2
+        })
+        .unwrap();
+    assert_eq!(policy["status"]["pods"], json!({"selected": 2, "programmed": 1}));
+    let programmed = condition(&policy, "Programmed").unwrap();
+    assert_eq!(
+        [&programmed["status"], &programmed["reason"]],
+        [&json!("False"), &json!("Outdated")]
+    );
+    let message = programmed["message"].as_str().unwrap();
+    assert!(
+        message.contains("node2") && !message.contains("node1"),
+        "{message}"
+    );
+    // What the status says is what packets meet.
+    assert_eq!(deliver(installed, &pods[0], 50).with_mark("UDP", 43), 50);
+    assert_eq!(deliver(installed, &pods[1], 50).with_mark("UDP", 42), 50);
+
+    drop(frozen);
+    let policy = space.until_programmed("game", 2).unwrap();
+    assert_eq!(condition(&policy, "Programmed").unwrap()["observedGeneration"], 2);
+    assert_eq!(deliver(installed, &pods[1], 50).with_mark("UDP", 43), 50);
+}
+
+#[test]
+fn a_policy_applies_on_the_nodes_it_selects_and_its_status_counts_those() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("some-nodes").unwrap();
+    let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let pods = space.pods(&pods).unwrap();
+    let spec = "podSelector: {}\nnodeSelector: {matchLabels: {e2e.local/cni: ptp}}";
+    space.policy_with("game", spec, &[PLAYERS]).unwrap();
+    let policy = space.until_programmed("game", 1).unwrap();
+    let one = json!({"selected": 1, "programmed": 1});
+    assert_eq!(
+        [&policy["status"]["nodes"], &policy["status"]["pods"]],
+        [&one, &one]
+    );
+    assert_eq!(deliver(installed, &pods[0], 20).with_mark("UDP", 42), 20);
+    assert_eq!(deliver(installed, &pods[1], 20).with_mark("UDP", 0), 20);
+    let rule = Rule {
+        installed,
+        space: &space,
+        policy: "game",
+        name: "players",
+    };
+    rule.expect(&pods[1], &[]);
+}
+
+#[test]
+fn a_policy_without_pods_is_programmed_and_says_that_there_is_nothing_to_do() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("no-pods").unwrap();
+    space.policy("game", "game", &[PLAYERS]).unwrap();
+    let policy = space.until_programmed("game", 0).unwrap();
+    assert_eq!(condition(&policy, "Programmed").unwrap()["reason"], "NoPods");
+    // A pod makes it something to do.
+    space.pod(&PodSpec::new("late", "game", 2)).unwrap();
+    let policy = space.until_programmed("game", 1).unwrap();
+    assert_eq!(condition(&policy, "Programmed").unwrap()["reason"], "Programmed");
+}

@@ -1,0 +1,158 @@
+//! Peers by selector: they follow pods, wherever those are and whatever becomes of them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use serde_json::Value;
+use xdp_e2e::installed::{API, Installed, Pod, PodSpec, Space};
+
+use crate::world::PLAYERS;
+
+/// From a change of a pod to packets that meet it. A second, on a machine with nothing else to do.
+const SECONDS: Duration = Duration::from_secs(30);
+
+const BANNED: &str = "{name: banned, action: Drop, from: [{namespaceSelector: {matchLabels: {team: red}}, \
+                      podSelector: {matchLabels: {role: flood}}}]}";
+const FRIENDS: &str = "{name: friends, action: Redirect, mark: 7, ports: [{protocol: UDP}], \
+                       from: [{podSelector: {matchLabels: {role: friend}}}]}";
+
+/// Where the target is, and what arrives there.
+struct Target<'a> {
+    installed: &'a Installed,
+    pod: Pod<'a>,
+}
+
+impl Target<'_> {
+    /// The mark that datagrams of a pod arrive with; `None`: they do not arrive.
+    fn mark_of(&self, client: &Pod<'_>) -> anyhow::Result<Option<u32>> {
+        const PACKETS: u64 = 20;
+        let before = self.pod.counts()?;
+        let stream = client.send_udp(self.pod.udp(), PACKETS)?;
+        let after = self.pod.counts()?;
+        let arrived = after.of_stream(stream);
+        ensure!(
+            arrived == 0 || arrived == PACKETS,
+            "{arrived} of {PACKETS} arrived: in between"
+        );
+        let from_client = after.flows.iter().filter(|(flow, _)| flow.source == client.v4());
+        let mut more = from_client.filter(|(flow, seen)| Some(*seen) != before.flows.get(*flow));
+        Ok(more.next().map(|(flow, _)| flow.mark))
+    }
+
+    /// Waits until they arrive with this mark, or not at all: within seconds.
+    #[track_caller]
+    fn expect(&self, client: &Pod<'_>, mark: Option<u32>) {
+        let start = Instant::now();
+        let what = format!("datagrams of {} arrive with the mark {mark:?}", client.name);
+        let found = self.installed.until(what, || {
+            let found = self.mark_of(client)?;
+            ensure!(found == mark, "they do with {found:?}");
+            Ok(())
+        });
+        found.unwrap();
+        let took = start.elapsed();
+        assert!(took < SECONDS, "it took {took:?}");
+    }
+}
+
+/// All addresses in the peer sets of a namespace.
+fn addresses(installed: &Installed, space: &Space<'_>) -> anyhow::Result<Vec<String>> {
+    let sets = installed.list(&format!("{API}/namespaces/{}/xdppeersets", space.name))?;
+    let addresses = sets
+        .iter()
+        .filter_map(|set| set["spec"]["addresses"].as_array())
+        .flatten();
+    Ok(addresses
+        .filter_map(|address| address.as_str().map(str::to_owned))
+        .collect())
+}
+
+#[test]
+fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let (space, others) = (
+        installed.space("peers").unwrap(),
+        installed.space("peers-others").unwrap(),
+    );
+    installed
+        .kubectl(&["label", "namespace", &others.name, "team=red"])
+        .unwrap();
+    let pod = space.pod(&PodSpec::new("target", "game", 1)).unwrap();
+    let target = Target { installed, pod };
+    space.policy("game", "game", &[BANNED, FRIENDS]).unwrap();
+    space.until_programmed("game", 1).unwrap();
+    assert_eq!(addresses(installed, &space).unwrap(), Vec::<String>::new());
+
+    // It appears.
+    let client = others.pod(&PodSpec::new("client", "other", 2)).unwrap();
+    target.expect(&client, Some(0));
+    // It changes its label, and back; a friend in another namespace is none.
+    others.kubectl(&["label", "pod", "client", "role=flood"]).unwrap();
+    target.expect(&client, None);
+    let mut expected: Vec<String> = client.addresses.iter().map(ToString::to_string).collect();
+    let mut listed = addresses(installed, &space).unwrap();
+    expected.sort();
+    listed.sort();
+    assert_eq!(listed, expected);
+    others
+        .kubectl(&["label", "--overwrite", "pod", "client", "role=friend"])
+        .unwrap();
+    target.expect(&client, Some(0));
+    others
+        .kubectl(&["label", "--overwrite", "pod", "client", "role=flood"])
+        .unwrap();
+    target.expect(&client, None);
+    // Its namespace changes its label.
+    installed
+        .kubectl(&["label", "namespace", &others.name, "team-"])
+        .unwrap();
+    target.expect(&client, Some(0));
+    // It disappears, and its address is nobody's.
+    installed
+        .kubectl(&["label", "namespace", &others.name, "team=red"])
+        .unwrap();
+    target.expect(&client, None);
+    others.kubectl(&["delete", "pod", "client"]).unwrap();
+    let gone = installed.until("no address is left", || {
+        let listed = addresses(installed, &space)?;
+        ensure!(listed.is_empty(), "{listed:?}");
+        Ok(())
+    });
+    gone.unwrap();
+}
+
+#[test]
+fn a_pod_selector_alone_means_pods_of_the_policys_namespace_and_sets_go_with_their_policy() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("peers-own").unwrap();
+    let pods = [
+        PodSpec::new("target", "game", 2),
+        PodSpec::new("friend", "other", 1).label("role", "friend"),
+    ];
+    let [pod, friend] = space.pods(&pods).unwrap().try_into().unwrap();
+    let target = Target { installed, pod };
+    space.policy("game", "game", &[FRIENDS, PLAYERS]).unwrap();
+    space.until_programmed("game", 1).unwrap();
+    target.expect(&friend, Some(7));
+
+    let sets = installed
+        .list(&format!("{API}/namespaces/{}/xdppeersets", space.name))
+        .unwrap();
+    assert_eq!(sets.len(), 1, "{sets:#?}");
+    let owner: &Value = &sets[0]["metadata"]["ownerReferences"][0];
+    assert_eq!(
+        (&owner["kind"], &owner["name"]),
+        (&"XdpPolicy".into(), &"game".into())
+    );
+    space.kubectl(&["delete", "xdppolicy", "game"]).unwrap();
+    let gone = installed.until("the peer set is gone", || {
+        let path = format!("{API}/namespaces/{}/xdppeersets", space.name);
+        let left = installed.list(&path)?;
+        ensure!(left.is_empty(), "{left:#?}");
+        Ok(())
+    });
+    gone.unwrap();
+    target.expect(&friend, Some(0));
+}

@@ -1,0 +1,190 @@
+//! Services of covered pods, and what covered pods open themselves, beside kube-proxy in iptables mode.
+//!
+//! Redirects go one way: the host's connection tracking sees the answers only. Where a rule's packets are such that it
+//! has to see both directions, it breaks them today. What is said here is what happens, not what should.
+
+mod ways;
+
+use std::net::SocketAddr;
+use std::thread;
+
+use anyhow::ensure;
+use xdp_e2e::installed::{Installed, Pod, PodSpec, Space};
+use xdp_lab::HttpServer;
+
+use self::ways::{Protocol, Ways, echo, mark, service};
+use crate::world::Rule;
+
+const TCP: &str = "{name: web, ports: [{protocol: TCP, port: 8080}], action: Redirect, mark: 43}";
+const UDP: &str = "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
+const ANY: &str = "{name: any, action: Redirect, mark: 44}";
+
+/// A pod on each node, each behind a service of its own, and the ways to it, which all work.
+fn behind_services<'a>(installed: &'a Installed, space: &Space<'a>, protocol: Protocol) -> Vec<Ways<'a>> {
+    let pods = [PodSpec::new("ptp", "ptp", 1), PodSpec::new("bridge", "bridge", 2)];
+    let pods = space.pods(&pods).unwrap();
+    let ways = pods
+        .into_iter()
+        .map(|pod| Ways::new(installed, space, pod, protocol));
+    let ways: Vec<Ways<'_>> = ways.collect();
+    for ways in &ways {
+        ways.expect([Some(0); 4]);
+    }
+    ways
+}
+
+/// Only what reaches the pod's node with the pod's address meets the program: not what that node itself translates.
+/// The client's way to every ClusterIP is the first node.
+fn fast(ways: &Ways<'_>, found: Option<u32>) -> [Option<u32>; 4] {
+    let by_cluster_ip = if ways.pod.node.name == "node1" {
+        Some(0)
+    } else {
+        found
+    };
+    [found, by_cluster_ip, Some(0), found]
+}
+
+#[test]
+fn udp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_answers_come_back() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("services-udp").unwrap();
+    let all = behind_services(installed, &space, Protocol::Udp);
+    space.policy_with("game", "podSelector: {}", &[UDP]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    for ways in &all {
+        ways.expect(fast(ways, Some(42)));
+    }
+}
+
+/// The host sees a SYN-ACK without its SYN: kube-proxy drops it as INVALID.
+#[test]
+fn redirected_tcp_gets_no_answer_today_by_whatever_way_and_passed_tcp_does() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("services-tcp").unwrap();
+    let all = behind_services(installed, &space, Protocol::Tcp);
+    space.policy_with("game", "podSelector: {}", &[TCP]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    let rule = Rule {
+        installed,
+        space: &space,
+        policy: "game",
+        name: "web",
+    };
+    thread::scope(|scope| {
+        for ways in &all {
+            let rule = &rule;
+            scope.spawn(move || {
+                let invalid = invalid(&ways.pod);
+                ways.expect(fast(ways, None));
+                assert!(rule.packets(&ways.pod, "delivered") > 0, "the SYN has arrived");
+                assert!(self::invalid(&ways.pod) > invalid, "the SYN-ACK was dropped");
+            });
+        }
+    });
+
+    let pass = "{name: web, ports: [{protocol: TCP, port: 8080}], action: Pass}";
+    space.policy_with("game", "podSelector: {}", &[pass]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    for ways in &all {
+        ways.expect([Some(0); 4]);
+    }
+}
+
+/// Packets that kube-proxy's rule for INVALID ones has dropped on the pod's node.
+fn invalid(pod: &Pod<'_>) -> u64 {
+    let list = ["iptables", "-w", "-t", "filter", "-nvxL", "KUBE-FORWARD"];
+    let rules = pod.node.exec_ok(&list).unwrap();
+    let rule = rules.lines().find(|line| line.contains("INVALID")).unwrap();
+    rule.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// What a pod opens itself: to a server outside, to a pod of the other node, and to that pod's service.
+struct Own<'a> {
+    pod: Pod<'a>,
+    outside: [SocketAddr; 2],
+    direct: [SocketAddr; 2],
+    service: [SocketAddr; 2],
+}
+
+impl Own<'_> {
+    /// Whether each gets an answer: UDP and TCP outside, directly, by ClusterIP.
+    fn answers(&self) -> [bool; 6] {
+        let [outside, direct, service] = [self.outside, self.direct, self.service];
+        thread::scope(|scope| {
+            let asked = [outside, direct, service].map(|[udp, tcp]| {
+                let udp = scope.spawn(move || self.pod.ask_udp(udp).unwrap().is_some());
+                let tcp = scope.spawn(move || self.pod.ask_http(tcp).unwrap().is_some());
+                [udp, tcp]
+            });
+            let [a, b, c] = asked.map(|both| both.map(|asked| asked.join().unwrap()));
+            [a[0], a[1], b[0], b[1], c[0], c[1]]
+        })
+    }
+
+    #[track_caller]
+    fn expect(&self, installed: &Installed, expected: [bool; 6]) {
+        let what = format!(
+            "{} gets answers: UDP, TCP outside, directly, by ClusterIP",
+            self.pod.name
+        );
+        let found = installed.until(what, || {
+            let found = self.answers();
+            ensure!(found == expected, "{found:?}, not {expected:?}");
+            Ok(())
+        });
+        found.unwrap();
+    }
+}
+
+/// Pods with label `app: game` on both nodes, and for each a backend on the other one.
+fn opening<'a>(installed: &'a Installed, space: &Space<'a>, outside: [SocketAddr; 2]) -> Vec<Own<'a>> {
+    let specs = [
+        PodSpec::new("ptp", "game", 1),
+        PodSpec::new("bridge", "game", 2),
+        PodSpec::new("backend2", "backend2", 2),
+        PodSpec::new("backend1", "backend1", 1),
+    ];
+    let [ptp, bridge, backend2, backend1] = space.pods(&specs).unwrap().try_into().unwrap();
+    let own = [(ptp, backend2), (bridge, backend1)].map(|(pod, backend)| {
+        let (address, _) = service(installed, space, &backend.name);
+        Own {
+            pod,
+            outside,
+            direct: [backend.udp(), backend.http()],
+            service: [7777, 8080].map(|port| SocketAddr::new(address, port)),
+        }
+    });
+    own.into()
+}
+
+#[test]
+fn what_a_pod_opens_itself_is_whole_under_rules_with_ports_and_broken_today_by_one_for_everything() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("services-own").unwrap();
+    let address = installed.client_addresses().v4;
+    let web = HttpServer::start(installed.client(), SocketAddr::from((address, 0))).unwrap();
+    let echo = echo(installed.client(), address.into());
+    let own = opening(installed, &space, [echo, web.address()]);
+    for own in &own {
+        own.expect(installed, [true; 6]);
+    }
+    space.policy("game", "game", &[UDP, TCP]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    for own in &own {
+        own.expect(installed, [true; 6]);
+    }
+    // Answers match it, too. UDP survives; TCP stalls: the host has not seen the SYN-ACK. A service's answer comes back
+    // from its backend's address, which nobody has translated: name resolution fails like this.
+    space.policy("game", "game", &[ANY]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    thread::scope(|scope| {
+        for own in &own {
+            scope.spawn(move || own.expect(installed, [true, false, true, false, false, false]));
+        }
+    });
+    let marked = own[0].pod.ask_udp(own[0].direct[0]).unwrap();
+    assert_eq!(mark(marked.as_ref()), Some(0), "the backend's pod has no policy");
+}

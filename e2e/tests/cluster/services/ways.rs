@@ -1,0 +1,137 @@
+//! Ways from outside to a pod.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::json;
+use xdp_e2e::installed::{Installed, Pod, Space, http_get_within};
+use xdp_lab::Namespace;
+
+/// What does not answer within this time does not answer.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Protocol {
+    Udp,
+    Tcp,
+}
+
+/// A pod, and how a client outside reaches it: directly, by ClusterIP (through the first node), by the NodePort of the
+/// pod's own node, by that of the other one.
+pub(super) struct Ways<'a> {
+    pub(super) pod: Pod<'a>,
+    installed: &'a Installed,
+    protocol: Protocol,
+    to: [SocketAddr; 4],
+}
+
+impl<'a> Ways<'a> {
+    pub(super) fn new(installed: &'a Installed, space: &Space<'a>, pod: Pod<'a>, protocol: Protocol) -> Self {
+        let (cluster_ip, node_ports) = service(installed, space, &pod.name);
+        let (number, direct) = match protocol {
+            Protocol::Udp => (0, pod.udp()),
+            Protocol::Tcp => (1, pod.http()),
+        };
+        let other = installed.nodes().iter().find(|node| node.name != pod.node.name);
+        let node_port =
+            |node: &xdp_e2e::cluster::Node| SocketAddr::from((node.addresses.v4, node_ports[number]));
+        let to = [
+            direct,
+            SocketAddr::new(cluster_ip, direct.port()),
+            node_port(pod.node),
+            node_port(other.unwrap()),
+        ];
+        Self {
+            pod,
+            installed,
+            protocol,
+            to,
+        }
+    }
+
+    /// The mark that the pod saw, by each way; `None`: no answer.
+    fn marks(&self) -> [Option<u32>; 4] {
+        thread::scope(|scope| {
+            let asked = self.to.map(|to| scope.spawn(move || mark(self.ask(to).as_ref())));
+            asked.map(|asked| asked.join().unwrap())
+        })
+    }
+
+    fn ask(&self, to: SocketAddr) -> Option<String> {
+        let client = self.installed.client();
+        match self.protocol {
+            Protocol::Udp => ask_udp(client, to),
+            Protocol::Tcp => Some(http_get_within(client, to, "/", TIMEOUT).ok()?.body),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn expect(&self, expected: [Option<u32>; 4]) {
+        let what = format!(
+            "{} sees marks directly, by ClusterIP, by its NodePort, by the other",
+            self.pod.name
+        );
+        let found = self.installed.until(what, || {
+            let found = self.marks();
+            ensure!(found == expected, "{found:?}, not {expected:?}");
+            Ok(())
+        });
+        found.unwrap();
+    }
+}
+
+/// `hello from POD to CLIENT, mark 42`
+pub(super) fn mark(answer: Option<&String>) -> Option<u32> {
+    let (_, mark) = answer?.trim().rsplit_once(' ')?;
+    mark.parse().ok()
+}
+
+fn ask_udp(from: &Namespace, to: SocketAddr) -> Option<String> {
+    let socket = from.run(|| UdpSocket::bind("0.0.0.0:0")).ok()?.ok()?;
+    socket.set_read_timeout(Some(TIMEOUT)).ok()?;
+    // Answers from elsewhere are none.
+    from.run(|| socket.connect(to)).ok()?.ok()?;
+    socket.send(b"hello").ok()?;
+    let mut answer = [0; 1500];
+    let length = socket.recv(&mut answer).ok()?;
+    Some(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+/// Answers every datagram, until the cluster goes; returns where.
+pub(super) fn echo(namespace: &Namespace, address: IpAddr) -> SocketAddr {
+    let socket = namespace.run(|| UdpSocket::bind((address, 0))).unwrap().unwrap();
+    let own = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut datagram = [0; 1500];
+        while let Ok((length, from)) = socket.recv_from(&mut datagram) {
+            // Who asked may be gone.
+            let _ = socket.send_to(&datagram[..length], from);
+        }
+    });
+    own
+}
+
+/// A service for the pods with this `app`: its ClusterIP, and its `NodePorts` for UDP and for TCP.
+pub(super) fn service(installed: &Installed, space: &Space<'_>, app: &str) -> (IpAddr, [u16; 2]) {
+    let port =
+        |name: &str, protocol: &str, port: u16| json!({"name": name, "protocol": protocol, "port": port});
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": app},
+        "spec": {
+            "type": "NodePort",
+            "selector": {"app": app},
+            "ports": [port("game", "UDP", 7777), port("http", "TCP", 8080)],
+        },
+    });
+    space.apply(&service.to_string()).unwrap();
+    let path = format!("/api/v1/namespaces/{}/services/{app}", space.name);
+    let made = installed.api(&path).unwrap();
+    let address = made["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
+    let ports = [0, 1].map(|index| made["spec"]["ports"][index]["nodePort"].as_u64().unwrap() as u16);
+    (address, ports)
+}

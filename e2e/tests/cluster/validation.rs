@@ -1,0 +1,68 @@
+//! The tables of objects that the API server refuses and accepts, sent to a real one.
+
+use serde_json::Value;
+use xdp_e2e::installed::{API, Installed, Space};
+
+fn table(text: &str) -> Vec<Value> {
+    let table: Vec<Value> = serde_saphyr::from_str(text).unwrap();
+    assert!(!table.is_empty());
+    table
+}
+
+/// As `kubectl create` does, which wants fields checked strictly; nothing is stored.
+fn create(installed: &Installed, space: &Space<'_>, object: &Value) -> (u16, Value) {
+    let plural = match object["kind"].as_str().unwrap() {
+        "XdpPolicy" => format!("namespaces/{}/xdppolicies", space.name),
+        "XdpPeerSet" => format!("namespaces/{}/xdppeersets", space.name),
+        "XdpNodeState" => "xdpnodestates".to_owned(),
+        other => panic!("a kind that there is not: {other}"),
+    };
+    let path = format!("{API}/{plural}?dryRun=All&fieldValidation=Strict");
+    installed.post(&path, object).unwrap()
+}
+
+#[test]
+fn every_bad_object_is_refused_with_the_message_that_says_what_to_write() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("refused").unwrap();
+    let mut wrong = Vec::new();
+    for entry in table(include_str!("../../../crds/tests/refused.yaml")) {
+        let (status, answer) = create(installed, &space, &entry["object"]);
+        let message = answer["message"].as_str().unwrap_or_default();
+        let expected = entry["message"].as_str().unwrap();
+        if !matches!(status, 400 | 422) || !message.contains(expected) {
+            wrong.push(format!("{}: {status} {message}", entry["name"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_good_object_is_accepted() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("accepted").unwrap();
+    let mut wrong = Vec::new();
+    for entry in table(include_str!("../../../crds/tests/accepted.yaml")) {
+        let (status, answer) = create(installed, &space, &entry["object"]);
+        if status != 201 {
+            wrong.push(format!("{}: {status} {}", entry["name"], answer["message"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn kubectl_shows_the_message() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("refused-by-kubectl").unwrap();
+    let rule = "{name: a, action: Drop, from: [{ipBlock: {cidr: 198.51.100.7/24}}]}";
+    let finished = space
+        .try_apply(&xdp_e2e::installed::policy("bad", "podSelector: {}", &[rule]))
+        .unwrap();
+    assert!(!finished.status.success());
+    let words = "bits are set beyond the prefix: write 198.51.100.0/24";
+    assert!(finished.stderr.contains(words), "{}", finished.stderr);
+}
