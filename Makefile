@@ -4,9 +4,9 @@ export RUSTDOCFLAGS := -D warnings
 # They build for the bpf target only; the others embed them.
 HOST := --workspace --exclude 'xdp-*ebpf'
 
-.PHONY: help demo cluster cluster-down test lint images kube setup root
+.PHONY: help demo cluster cluster-down test e2e lint images kube setup root
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: root setup ## a policy, real clients, real pods, and the counts of all sides (KEEP=1 leaves it up)
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
@@ -19,8 +19,11 @@ cluster: root kube ## a real Kubernetes of two nodes on this machine, left runni
 cluster-down: root setup ## remove it
 	@cargo run --quiet --locked -p xdp-e2e --bin cluster down
 
-test: root kube lint ## everything that proves it, on the running kernel
+test: root kube images lint ## everything that proves it, on the running kernel
 	cargo test --locked $(HOST)
+
+e2e: root kube images ## the product on that Kubernetes, as its users meet it: part of test
+	cargo test --locked -p xdp-e2e --test cluster
 
 lint: setup ## formatting, clippy, documentation, inherited lints
 	tools/check-lints
