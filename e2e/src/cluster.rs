@@ -17,6 +17,7 @@ mod calls;
 mod cgroups;
 mod config;
 mod control;
+mod limits;
 mod logs;
 mod network;
 mod node;
@@ -80,9 +81,11 @@ impl Cluster {
         let artifacts = Artifacts::find()?;
         let lab = Lab::new().context("the lab cannot be built (is this root?)")?;
         let cgroups = Arc::new(Cgroups::new(&lab)?);
+        lab.at_end(&(Cgroups::remove(&lab) + &limits::restore(lab.dir())))?;
         let state = lab.dir().join("cluster");
         let logs = logs::folder(lab.id())?;
         fs::create_dir_all(state.join("home"))?;
+        limits::raise();
         let network = Network::make(&lab, options)?;
         pki::make(&state, options)?;
         let shared = node::Shared {

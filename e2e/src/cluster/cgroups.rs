@@ -11,7 +11,6 @@ const CONTROLLERS: [&str; 6] = ["cpuset", "cpu", "io", "memory", "pids", "hugetl
 
 /// Removes the cgroups that `FILE` lists. Processes that were just killed may be in there for another moment.
 const END: &str = r#"
-[ -f "$CGROUPS" ] || exit 0
 for try in $(seq 200); do
     left=
     while read -r folder; do
@@ -19,7 +18,7 @@ for try in $(seq 200); do
         find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null
         [ ! -d "$folder" ] || left=1
     done <"$CGROUPS"
-    [ -n "$left" ] || exit 0
+    [ -n "$left" ] || break
     sleep 0.05
 done
 "#;
@@ -42,7 +41,7 @@ pub(super) struct Cgroups {
 }
 
 impl Cgroups {
-    /// Nothing is made yet, but it goes with the lab.
+    /// Nothing is made yet; what will be is listed, for [`remove`](Self::remove).
     pub(super) fn new(lab: &Lab) -> anyhow::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
@@ -54,14 +53,17 @@ impl Cgroups {
             !cgroups.hierarchies.is_empty(),
             "no cgroups are mounted below /sys/fs/cgroup"
         );
-        let list = lab.dir().join("cgroups");
         let folders: Vec<String> = cgroups
             .roots()
             .map(|root| format!("{}\n", root.display()))
             .collect();
-        fs::write(&list, folders.concat())?;
-        lab.at_end(&format!("CGROUPS='{}'\n{END}", list.display()))?;
+        fs::write(list(lab), folders.concat())?;
         Ok(cgroups)
+    }
+
+    /// Shell commands that remove them all.
+    pub(super) fn remove(lab: &Lab) -> String {
+        format!("CGROUPS='{}'\n{END}", list(lab).display())
     }
 
     /// 1 also for both at once.
@@ -114,6 +116,10 @@ impl Cgroups {
             own.join(&self.folder)
         })
     }
+}
+
+fn list(lab: &Lab) -> PathBuf {
+    lab.dir().join("cgroups")
 }
 
 /// What `/proc/self/mountinfo` and `/proc/self/cgroup` say together.
