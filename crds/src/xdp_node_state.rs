@@ -27,57 +27,15 @@ pub use summary::NodeSummary;
     doc = "XdpNodeState says what is really in force on a node: its NICs, and the policies that select pods of it. \
            Written by the node's agent alone, and only when something changed. It has the node's name and goes with \
            the node; nothing for users to write.",
-    printcolumn(
-        name = "NICs",
-        type_ = "string",
-        json_path = ".status.summary.nics",
-        description = "The NICs that the administrator selected"
-    ),
-    printcolumn(
-        name = "Mode",
-        type_ = "string",
-        json_path = ".status.summary.mode",
-        description = "What XDP really does on them"
-    ),
-    printcolumn(
-        name = "Policies",
-        type_ = "integer",
-        json_path = ".status.summary.policies",
-        description = "Policies that select pods of the node"
-    ),
-    printcolumn(
-        name = "Programmed",
-        type_ = "integer",
-        json_path = ".status.summary.programmed",
-        description = "Those of them that are in force as written"
-    ),
-    printcolumn(
-        name = "Problems",
-        type_ = "integer",
-        json_path = ".status.summary.problems",
-        description = "Problems of NICs, pods and everything else"
-    ),
-    printcolumn(
-        name = "Agent",
-        type_ = "string",
-        json_path = ".status.agentVersion",
-        description = "Version of the agent"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Kernel",
-        type_ = "string",
-        json_path = ".status.kernelVersion",
-        description = "Version of the node's kernel",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Drivers",
-        type_ = "string",
-        json_path = ".status.summary.drivers",
-        description = "Drivers of the NICs",
-        priority = 1
-    )
+    printcolumn = r#"{"name": "NICs", "type": "string", "jsonPath": ".status.summary.nics", "description": "The NICs that the administrator selected"}"#,
+    printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".status.summary.mode", "description": "What XDP really does on them"}"#,
+    printcolumn = r#"{"name": "Policies", "type": "integer", "jsonPath": ".status.summary.policies", "description": "Policies that select pods of the node"}"#,
+    printcolumn = r#"{"name": "Programmed", "type": "integer", "jsonPath": ".status.summary.programmed", "description": "Those of them that are in force as written"}"#,
+    printcolumn = r#"{"name": "Problems", "type": "integer", "jsonPath": ".status.summary.problems", "description": "Problems of NICs, pods and everything else"}"#,
+    printcolumn = r#"{"name": "Agent", "type": "string", "jsonPath": ".status.agentVersion", "description": "Version of the agent"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "Kernel", "type": "string", "jsonPath": ".status.kernelVersion", "description": "Version of the node's kernel", "priority": 1}"#,
+    printcolumn = r#"{"name": "Drivers", "type": "string", "jsonPath": ".status.summary.drivers", "description": "Drivers of the NICs", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct XdpNodeStateSpec {}

@@ -23,39 +23,12 @@ use crate::{cel, schema};
     derive = "PartialEq",
     doc = "XdpPeerSet holds a slice of the addresses of the pods that one peer of an XdpPolicy selects. Written by \
            the operator for the agents; nothing for users to write.",
-    printcolumn(
-        name = "Policy",
-        type_ = "string",
-        json_path = ".spec.policy",
-        description = "The policy whose peer it is"
-    ),
-    printcolumn(
-        name = "Slice",
-        type_ = "integer",
-        json_path = ".spec.slice",
-        description = "Number of this slice, from 0"
-    ),
-    printcolumn(
-        name = "Slices",
-        type_ = "integer",
-        json_path = ".spec.slices",
-        description = "How many slices the peer has"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Pods",
-        type_ = "string",
-        json_path = ".spec.peer.podSelector",
-        description = "Which pods",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Namespaces",
-        type_ = "string",
-        json_path = ".spec.peer.namespaceSelector",
-        description = "In which namespaces; empty: the policy's own",
-        priority = 1
-    )
+    printcolumn = r#"{"name": "Policy", "type": "string", "jsonPath": ".spec.policy", "description": "The policy whose peer it is"}"#,
+    printcolumn = r#"{"name": "Slice", "type": "integer", "jsonPath": ".spec.slice", "description": "Number of this slice, from 0"}"#,
+    printcolumn = r#"{"name": "Slices", "type": "integer", "jsonPath": ".spec.slices", "description": "How many slices the peer has"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "Pods", "type": "string", "jsonPath": ".spec.peer.podSelector", "description": "Which pods", "priority": 1}"#,
+    printcolumn = r#"{"name": "Namespaces", "type": "string", "jsonPath": ".spec.peer.namespaceSelector", "description": "In which namespaces; empty: the policy's own", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = cel::peer_set_spec()))]

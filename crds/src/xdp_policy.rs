@@ -31,64 +31,16 @@ use crate::{cel, limits, schema};
     derive = "PartialEq",
     doc = "XdpPolicy says what happens to packets that arrive on the nodes' NICs for a set of pods, before the nodes' \
            network stack sees them: redirected straight into the pod, passed to the stack, or dropped.",
-    printcolumn(
-        name = "Pods",
-        type_ = "integer",
-        json_path = ".status.pods.selected",
-        description = "Pods that the policy selects"
-    ),
-    printcolumn(
-        name = "Nodes",
-        type_ = "integer",
-        json_path = ".status.nodes.selected",
-        description = "Nodes that run them"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "integer",
-        json_path = ".status.nodes.programmed",
-        description = "Nodes on which the policy is in force, read back from the kernel"
-    ),
-    printcolumn(
-        name = "Enforcement",
-        type_ = "string",
-        json_path = ".spec.enforcement",
-        description = "Whether rules act, or only count"
-    ),
-    printcolumn(
-        name = "Accepted",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
-        description = "Whether the policy is valid"
-    ),
-    printcolumn(
-        name = "Programmed",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
-        description = "Whether it is in force everywhere"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Priority",
-        type_ = "integer",
-        json_path = ".spec.priority",
-        description = "Policies with a smaller number come first",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Programmed\")].reason",
-        description = "Why it is in force, or why not",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Programmed\")].message",
-        description = "The same for a person",
-        priority = 1
-    )
+    printcolumn = r#"{"name": "Pods", "type": "integer", "jsonPath": ".status.pods.selected", "description": "Pods that the policy selects"}"#,
+    printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.selected", "description": "Nodes that run them"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "integer", "jsonPath": ".status.nodes.programmed", "description": "Nodes on which the policy is in force, read back from the kernel"}"#,
+    printcolumn = r#"{"name": "Enforcement", "type": "string", "jsonPath": ".spec.enforcement", "description": "Whether rules act, or only count"}"#,
+    printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status", "description": "Whether the policy is valid"}"#,
+    printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status", "description": "Whether it is in force everywhere"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "Priority", "type": "integer", "jsonPath": ".spec.priority", "description": "Policies with a smaller number come first", "priority": 1}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].reason", "description": "Why it is in force, or why not", "priority": 1}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].message", "description": "The same for a person", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = cel::policy_spec()))]

@@ -22,7 +22,7 @@ pub(super) fn definition(definition: &mut CustomResourceDefinition) {
 fn schema(props: &mut JSONSchemaProps) {
     // An optional field is left out; `null` is not a value here.
     props.nullable = None;
-    props.format = props.format.take().and_then(|format| known_format(&format));
+    props.format = props.format.take().map(|format| known_format(&format).to_owned());
     props.description = props.description.take().map(|text| paragraphs(&text));
     below(props).for_each(schema);
 }
@@ -47,11 +47,11 @@ fn below(props: &mut JSONSchemaProps) -> impl Iterator<Item = &mut JSONSchemaPro
 }
 
 /// The API server warns of formats it does not know; a minimum says the same as the `u` does.
-fn known_format(format: &str) -> Option<String> {
+fn known_format(format: &str) -> &str {
     match format {
-        "uint8" | "uint16" => Some("int32".to_owned()),
-        "uint32" | "uint64" | "uint" => Some("int64".to_owned()),
-        other => Some(other.to_owned()),
+        "uint8" | "uint16" => "int32",
+        "uint32" | "uint64" | "uint" => "int64",
+        other => other,
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn unsigned_formats_become_ones_the_api_server_knows() {
-        assert_eq!(known_format("uint32").as_deref(), Some("int64"));
-        assert_eq!(known_format("date-time").as_deref(), Some("date-time"));
+        assert_eq!(known_format("uint32"), "int64");
+        assert_eq!(known_format("date-time"), "date-time");
     }
 }
