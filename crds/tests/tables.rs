@@ -23,12 +23,16 @@ struct Accepted {
     object: Value,
 }
 
+fn table<T: serde::de::DeserializeOwned>(text: &str) -> Vec<T> {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn refused() -> Vec<Refused> {
-    serde_saphyr::from_str(include_str!("refused.yaml")).unwrap()
+    table(include_str!("refused.yaml"))
 }
 
 fn accepted() -> Vec<Accepted> {
-    serde_saphyr::from_str(include_str!("accepted.yaml")).unwrap()
+    table(include_str!("accepted.yaml"))
 }
 
 fn validate(object: &Value) -> Result<Policy, String> {

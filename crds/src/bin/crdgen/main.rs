@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{env, fs, io};
+use std::{env, fs};
 
 mod reference;
 
@@ -22,23 +22,37 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let result = if check { differing() } else { write() };
-    match result {
-        Ok(differing) if differing.is_empty() => ExitCode::SUCCESS,
-        Ok(differing) => {
-            for path in differing {
-                eprintln!(
-                    "{} is not what the types in crds/src say: run `{COMMAND}`",
-                    path.display()
-                );
-            }
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("cannot write: {error}");
-            ExitCode::FAILURE
+    if check { compare() } else { write() }
+}
+
+fn compare() -> ExitCode {
+    let differing = differing();
+    for path in &differing {
+        eprintln!(
+            "{} is not what the types in crds/src say: run `{COMMAND}`",
+            path.display()
+        );
+    }
+    if differing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn write() -> ExitCode {
+    for (path, text) in generated() {
+        let path = root().join(path);
+        let written = path
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&path, text));
+        if let Err(error) = written {
+            eprintln!("cannot write {}: {error}", path.display());
+            return ExitCode::FAILURE;
         }
     }
+    ExitCode::SUCCESS
 }
 
 /// What should be there, by path from the root of the repository.
@@ -57,18 +71,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn write() -> io::Result<Vec<PathBuf>> {
-    for (path, text) in generated() {
-        let path = root().join(path);
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(path, text)?;
-    }
-    Ok(Vec::new())
-}
-
-fn differing() -> io::Result<Vec<PathBuf>> {
-    let files = generated().into_iter();
-    let differing =
-        files.filter(|(path, text)| fs::read_to_string(root().join(path)).ok().as_ref() != Some(text));
-    Ok(differing.map(|(path, _)| path).collect())
+fn differing() -> Vec<PathBuf> {
+    let differs =
+        |(path, text): &(PathBuf, String)| fs::read_to_string(root().join(path)).ok().as_ref() != Some(text);
+    let differing = generated().into_iter().filter(differs);
+    differing.map(|(path, _)| path).collect()
 }

@@ -92,7 +92,9 @@ fn rows<const N: usize>(text: &mut String, head: [&str; N], rows: impl Iterator<
             .iter()
             .map(|cell| cell.replace('|', "\\|").replace("\n\n", "<br>"))
             .collect();
-        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        text.push_str("| ");
+        text.push_str(&cells.join(" | "));
+        text.push_str(" |\n");
     };
     line(&head.map(str::to_owned));
     line(&head.map(|_| "---".to_owned()));
