@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -16,7 +16,7 @@ pub struct Cli {
 /// What the agent can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Put the policies of a folder in force and keep them so.
+    /// Put the policies of a cluster, or of a folder, in force and keep them so.
     ///
     /// Ends on SIGTERM or SIGINT and leaves everything in force: programs and tables are pinned, and the next run
     /// adopts them.
@@ -24,7 +24,7 @@ pub enum Command {
     /// Show what is in force, read from the kernel. Needs no running agent.
     Status(Status),
     /// Remove everything the agent has put into the kernel.
-    Uninstall(Pins),
+    Uninstall(Uninstall),
 }
 
 /// Where the agent keeps its pins.
@@ -43,21 +43,62 @@ pub struct Pins {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Folder with XdpPolicy and Pod objects (*.yaml, *.yml, *.json), followed as it changes.
-    #[arg(long, value_name = "DIR")]
-    pub manifests: PathBuf,
-    /// NICs that get the program, by name; `*` and `?` are wildcards. May be repeated.
-    #[arg(long = "nic", value_name = "GLOB", required_unless_present = "nic_drivers")]
-    pub nics: Vec<String>,
-    /// NICs that get the program, by driver, as `ethtool -i` names it. May be repeated.
-    #[arg(long = "nic-driver", value_name = "DRIVER")]
-    pub nic_drivers: Vec<String>,
+    /// Where policies and pods come from.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// NICs that get the program.
+    #[command(flatten)]
+    pub nics: NicArgs,
+    /// Address and port for /healthz, /readyz and /metrics. Absent: no HTTP.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
     /// Where the pins are.
     #[command(flatten)]
     pub pins: Pins,
     /// How log lines look. What is logged is set by the environment variable `RUST_LOG` (default `info`).
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// Where policies and pods come from: exactly one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct SourceArgs {
+    /// Folder with XdpPolicy and Pod objects (*.yaml, *.yml, *.json), followed as it changes.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
+    /// This node's name in its cluster. The API server is found as every pod finds it, or by KUBECONFIG.
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node_name: Option<String>,
+}
+
+/// NICs that get the program: all that any of these fits.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct NicArgs {
+    /// By name; `*` and `?` are wildcards. May be repeated.
+    #[arg(long = "nic", value_name = "GLOB")]
+    pub names: Vec<String>,
+    /// By driver, as `ethtool -i` names it. May be repeated.
+    #[arg(long = "nic-driver", value_name = "DRIVER")]
+    pub drivers: Vec<String>,
+    /// By bus address, as `ethtool -i` names it: 0000:3b:00.0. May be repeated.
+    #[arg(long = "nic-pci", value_name = "ADDR")]
+    pub pci: Vec<String>,
+}
+
+/// Arguments of `uninstall`.
+#[derive(Debug, Args)]
+pub struct Uninstall {
+    /// Where the pins are.
+    #[command(flatten)]
+    pub pins: Pins,
+    /// Wait for an agent that still works there, try again what fails, and stay until SIGTERM or SIGINT.
+    #[arg(long)]
+    pub stay: bool,
+    /// With --stay: address and port for /healthz and /readyz, which is ready when nothing is left. Absent: no HTTP.
+    #[arg(long, value_name = "ADDR:PORT", requires = "stay")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Arguments of `status`.

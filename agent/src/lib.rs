@@ -1,13 +1,16 @@
 //! The node agent: loads, programs, verifies and reports the XDP data path of one node.
 
 mod args;
+mod cluster;
 pub mod datapath;
 pub mod ethtool;
+pub mod metrics;
 pub mod netlink;
 pub mod netns;
 pub mod nic;
 pub mod readiness;
 mod run;
+pub mod serve;
 pub mod source;
 pub mod status;
 pub mod system;
@@ -16,7 +19,6 @@ pub mod uninstall;
 use std::{
     error::Error,
     io::{self, Write as _},
-    path::Path,
 };
 
 use anyhow::Context as _;
@@ -31,7 +33,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
             run::run(&args)
         }
         Command::Status(args) => show(&args),
-        Command::Uninstall(pins) => remove(&pins.pin_dir),
+        Command::Uninstall(args) => remove(&args),
     }
 }
 
@@ -44,13 +46,17 @@ fn show(args: &args::Status) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("the status cannot be printed")
 }
 
-fn remove(pin_dir: &Path) -> anyhow::Result<()> {
+fn remove(args: &args::Uninstall) -> anyhow::Result<()> {
     // Half of it would work without, and leave the other half.
     system::check_permissions()?;
+    let pin_dir = &args.pins.pin_dir;
+    if args.stay {
+        return uninstall::stay(pin_dir, args.listen);
+    }
     let report = uninstall::uninstall(pin_dir)?;
     writeln!(io::stdout(), "{report}").context("the report cannot be printed")?;
     anyhow::ensure!(
-        report.left.is_empty(),
+        report.remains().is_empty(),
         "not everything could be removed, see above"
     );
     Ok(())

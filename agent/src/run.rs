@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! files   ─▶ policies, pods ─┐
-//!                            ├─▶ targets ─▶ (make interfaces ready) ─▶ compile ─▶ diff(installed) ─▶ apply
+//! cluster ─▶ policies, pods ─┤                                                         cluster ◀─ node's state ◀─┐
+//!                            ├─▶ targets ─▶ (make interfaces ready) ─▶ compile ─▶ diff(installed) ─▶ apply ─▶ read back ─┘
 //! netlink ─▶ facts ──────────┘
 //! ```
 //!
@@ -14,24 +15,37 @@ mod pods;
 mod problems;
 mod round;
 mod signals;
+mod tables;
 
 use std::{
     path::Path,
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use tracing::info;
 
-use self::round::{Agent, Round};
-use crate::{args, datapath::Datapath, netlink::Monitor, nic::NicSelector, source::Manifests, system};
+use self::round::{Agent, Listeners, Round};
+use crate::{
+    args,
+    cluster::Cluster,
+    datapath::Datapath,
+    netlink::Monitor,
+    nic::NicSelector,
+    serve,
+    source::{Manifests, Source},
+    system,
+};
 
 /// What wakes the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// Something in the manifests folder changed.
-    Manifests,
+    /// Something in the manifests folder, or in the cluster, changed.
+    Objects,
     /// Something about links, addresses or namespaces changed.
     Network,
     /// SIGTERM or SIGINT.
@@ -55,21 +69,46 @@ pub(crate) fn run(args: &args::Run) -> anyhow::Result<()> {
     system::check_bpffs(pin_dir)?;
     let (sender, events) = mpsc::channel();
     signals::forward(sender.clone())?;
-    let manifests = Manifests::follow(&args.manifests, sender.clone(), Event::Manifests)?;
+    let listeners = Listeners::default();
+    if let Some(listen) = args.listen {
+        let Listeners { health, metrics } = listeners.clone();
+        let server = serve::start(listen, pin_dir.clone(), health, metrics)?;
+        info!(address = %server.address(), "probes and metrics are served");
+    }
+    let source = source(&args.source, &listeners, &sender)?;
     // A receiver that is gone means that the loop has ended.
     let woken = move || {
         let _ = sender.send(Event::Network);
     };
     let _monitor = Monitor::start(woken).context("changes of interfaces cannot be followed")?;
     let datapath = open(pin_dir)?;
+    let args::NicArgs { names, drivers, pci } = args.nics.clone();
     let selector = NicSelector {
-        globs: args.nics.clone(),
-        drivers: args.nic_drivers.clone(),
-        pci: Vec::new(),
+        globs: names,
+        drivers,
+        pci,
     };
-    follow(&mut Agent::new(datapath, manifests, selector), &events);
+    follow(&mut Agent::new(datapath, source, selector, listeners), &events);
     info!("stopped; everything stays in force");
     Ok(())
+}
+
+fn source(args: &args::SourceArgs, listeners: &Listeners, sender: &Sender<Event>) -> anyhow::Result<Source> {
+    if let Some(folder) = &args.manifests {
+        let manifests = Manifests::follow(folder, sender.clone(), Event::Objects)?;
+        return Ok(Source::Manifests(manifests));
+    }
+    let node = args
+        .node_name
+        .as_deref()
+        .context("name a folder with --manifests, or this node with --node-name")?;
+    let sender = sender.clone();
+    // A receiver that is gone means that the loop has ended.
+    let woken = move || {
+        let _ = sender.send(Event::Objects);
+    };
+    let cluster = Cluster::follow(node, Arc::clone(&listeners.metrics), woken)?;
+    Ok(Source::Cluster(Box::new(cluster)))
 }
 
 fn open(pin_dir: &Path) -> anyhow::Result<Datapath> {
@@ -125,7 +164,7 @@ mod tests {
     #[test]
     fn a_burst_of_events_wakes_the_loop_once_and_a_stop_is_never_lost_in_it() {
         let (sender, events) = mpsc::channel();
-        for event in [Event::Network, Event::Manifests, Event::Network] {
+        for event in [Event::Network, Event::Objects, Event::Network] {
             sender.send(event).unwrap();
         }
         assert_eq!(next(&events, Duration::ZERO), Some(Event::Network));

@@ -1,6 +1,7 @@
-//! Where policies and pods come from: a folder of manifests, followed as it changes.
+//! Where policies and pods come from: a folder of manifests, or a cluster; both are followed as they change.
 
 mod state;
+mod wanted;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use thiserror::Error;
 use xdp_plan::{pod::Pod, policy::Policy, report::Problem};
 
 use self::state::Files;
+pub(crate) use self::wanted::{Objects, Source};
 
 /// The folder cannot be followed.
 #[derive(Debug, Error)]

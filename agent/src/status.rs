@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+pub(crate) use build::{mode, nic_name};
 pub use collect::{StatusError, collect};
 
 use crate::nic::NicProblem;

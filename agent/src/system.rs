@@ -171,6 +171,12 @@ pub fn probe_basics() -> Vec<(Feature, bool)> {
     ]
 }
 
+/// What `uname -r` shows; empty if procfs does not say.
+pub fn kernel_release() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
+}
+
 /// Bytes in a page of memory, on which MTU limits depend.
 pub fn page_size() -> u32 {
     let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! files     ─▶ manifests ─▶ Policy, Pod ─┐
+//! API       ─▶ peers     ─▶ Policy, Pod ─┤
 //!                                        ├─▶ targets ─▶ compile ─▶ Desired ─▶ diff(Installed) ─▶ [Change]
 //! netlink   ─▶ facts ────────────────────┘      └─▶ the agent prepares the pods' interfaces ─▶ Readiness
 //! ```
@@ -12,15 +13,19 @@
 //! 2. [`targets::targets`] with the node's facts → targets, problems;
 //! 3. make each target with `wants_redirect` ready → [`facts::Readiness`] by the host's ifindex;
 //! 4. [`compile::compile`] → what is desired, problems;
-//! 5. [`diff::diff`] against what was read back → changes; apply them; read back again. Empty: the round is over.
+//! 5. [`diff::diff`] against what was read back → changes; apply them; read back again. Empty: the round is over;
+//! 6. [`node_state::node_state`] from what was read back → the node's status, in a cluster.
 #![forbid(unsafe_code)]
 
 pub mod change;
 pub mod compile;
 pub mod diff;
 pub mod facts;
+pub mod in_force;
 pub mod installed;
 pub mod manifests;
+pub mod node_state;
+pub mod peers;
 pub mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;

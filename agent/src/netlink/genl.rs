@@ -17,6 +17,24 @@ pub const REDIRECT: u64 = 2;
 /// It takes redirected packets (`ndo_xdp_xmit`).
 pub const NDO_XMIT: u64 = 4;
 
+/// Names of the bits of `xdp-features`, as `Documentation/netlink/specs/netdev.yaml` has them (Linux 6.18).
+const FEATURES: [&str; 7] = [
+    "basic",
+    "redirect",
+    "ndo-xmit",
+    "xsk-zerocopy",
+    "hw-offload",
+    "rx-sg",
+    "ndo-xmit-sg",
+];
+
+/// The names of `xdp-features` that are set; those of kernels yet to come are left out.
+pub fn feature_names(features: u64) -> Vec<String> {
+    let set = |bit: usize| features >> bit & 1 == 1;
+    let names = FEATURES.iter().enumerate().filter(|(bit, _)| set(*bit));
+    names.map(|(_, name)| (*name).to_owned()).collect()
+}
+
 // include/uapi/linux/netdev.h and include/uapi/linux/genetlink.h
 const NETDEV_CMD_DEV_GET: u8 = 1;
 const NETDEV_A_DEV_IFINDEX: u16 = 1;

@@ -1,10 +1,14 @@
 //! The NICs that are to carry the program.
 
+mod states;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::info;
+use xdp_crds::NicState;
 use xdp_plan::report::Problem;
 
+use self::states::states;
 use super::problems::chain;
 use crate::{
     datapath::{Attached, Datapath, NicProgram},
@@ -13,37 +17,59 @@ use crate::{
     system,
 };
 
+/// The NICs after a round.
+#[derive(Debug, Default)]
+pub(super) struct Nics {
+    pub(super) problems: Vec<Problem>,
+    /// Those that are selected or carry the program, as the kernel shows them.
+    pub(super) states: Vec<NicState>,
+    /// Names of the selected ones; `None`: they could not be read.
+    pub(super) selected: Option<BTreeSet<String>>,
+}
+
 /// Attaches where it is missing, and says where that cannot be. NICs that are attached and not selected are left
 /// alone here: see [`release`].
-pub(super) fn attach(datapath: &Datapath, selector: &NicSelector) -> Result<Vec<Problem>, Problem> {
+pub(super) fn attach(datapath: &Datapath, selector: &NicSelector) -> Nics {
+    try_attach(datapath, selector).unwrap_or_else(|problem| Nics {
+        problems: vec![problem],
+        ..Nics::default()
+    })
+}
+
+fn try_attach(datapath: &Datapath, selector: &NicSelector) -> Result<Nics, Problem> {
     let facts = host_links()
         .and_then(|links| nic_facts(&links))
-        .map_err(|error| {
-            Problem::new(
-                "NICs",
-                "NetlinkFailed",
-                chain(error),
-                "the agent asks again by itself; see the kernel log if it stays",
-            )
-        })?;
+        .map_err(|error| unreadable(chain(error)))?;
     let selection = select(&facts, selector);
-    let ours = ours(datapath)?;
-    let ids: Vec<u32> = ours.values().map(|program| program.program_id).collect();
+    let before = ours(datapath)?;
+    let ids: Vec<u32> = before.values().map(|program| program.program_id).collect();
     let mut problems: Vec<Problem> = selection
         .problems
         .into_iter()
         .map(|problem| named("NICs", problem))
         .collect();
-    let mut created = BTreeSet::new();
+    let mut attached = BTreeSet::new();
     for nic in &selection.nics {
         let object = format!("NIC {}", nic.link.name);
         match attach_one(datapath, nic, &ids) {
-            Ok(()) => drop(created.insert(nic.link.ifindex)),
+            Ok(()) => drop(attached.insert(nic.link.ifindex)),
             Err(found) => problems.extend(found.into_iter().map(|problem| named(&object, problem))),
         }
     }
-    problems.extend(not_native(datapath, &created)?);
-    Ok(problems)
+    let links = host_links().map_err(|error| unreadable(chain(error)))?;
+    let ours = ours(datapath)?;
+    problems.extend(not_native(&links, &ours, &attached));
+    let selected = selection.nics.iter().map(|nic| nic.link.name.clone()).collect();
+    Ok(Nics {
+        states: states(datapath, &facts, &links, &ours, (&selected, &problems)),
+        selected: Some(selected),
+        problems,
+    })
+}
+
+fn unreadable(message: String) -> Problem {
+    let remedy = "the agent asks again by itself; see the kernel log if it stays";
+    Problem::new("NICs", "NetlinkFailed", message, remedy)
 }
 
 /// At start: takes the program from NICs that the administrator no longer selects, and forgets those that are gone.
@@ -93,9 +119,11 @@ fn attach_one(datapath: &Datapath, nic: &NicFacts, ours: &[u32]) -> Result<(), V
 }
 
 /// The kernel's own word on what was attached, over another way than the one that attached it.
-fn not_native(datapath: &Datapath, attached: &BTreeSet<u32>) -> Result<Vec<Problem>, Problem> {
-    let links = host_links().unwrap_or_default();
-    let ours = ours(datapath)?;
+fn not_native(
+    links: &[HostLink],
+    ours: &BTreeMap<u32, NicProgram>,
+    attached: &BTreeSet<u32>,
+) -> Vec<Problem> {
     let lies = |link: &&HostLink| {
         let ours = ours.get(&link.ifindex).map(|program| program.program_id);
         attached.contains(&link.ifindex) && (link.xdp.mode != XdpMode::Native || link.xdp.program_id != ours)
@@ -108,7 +136,7 @@ fn not_native(datapath: &Datapath, attached: &BTreeSet<u32>) -> Result<Vec<Probl
         let remedy = "another program took the interface; remove it with `ip link set DEV xdp off`";
         Problem::new(format!("NIC {}", link.name), "NotNative", message, remedy)
     };
-    Ok(links.iter().filter(lies).map(problem).collect())
+    links.iter().filter(lies).map(problem).collect()
 }
 
 fn ours(datapath: &Datapath) -> Result<BTreeMap<u32, NicProgram>, Problem> {

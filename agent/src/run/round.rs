@@ -1,31 +1,31 @@
 //! One round: from what is wanted and what is there to what is in force.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tracing::{debug, info, warn};
+use tracing::{Span, field::Empty, info, info_span, warn};
+use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
-    change::Change,
-    compile::{Desired, compile},
-    diff::diff,
-    facts::{NodeFacts, NotReady, Readiness},
+    node_state::{self, TABLES, node_state},
     report::Problem,
-    targets::targets,
 };
 
 use super::{
-    nics, pods,
+    nics::{self, Nics},
     problems::{Told, chain},
+    tables::{Tables, program},
 };
 use crate::{
-    datapath::{Datapath, Outcome},
-    netlink,
+    datapath::Datapath,
+    metrics::Metrics,
     netns::Namespaces,
     nic::NicSelector,
-    source::Manifests,
+    serve::Health,
+    source::{Objects, Source},
 };
-
-/// Numbers that a round frees can be handed out by the next: a full table needs a second pass, never more than this.
-const PASSES: usize = 4;
 
 /// How a round ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,46 +36,69 @@ pub(super) enum Round {
     Incomplete,
 }
 
+/// Who hears of rounds.
+#[derive(Clone, Default)]
+pub(super) struct Listeners {
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
 /// What the loop keeps between rounds.
 pub(super) struct Agent {
     datapath: Datapath,
-    manifests: Manifests,
+    source: Source,
     selector: NicSelector,
     namespaces: Namespaces,
     released: bool,
     told: Told,
+    listeners: Listeners,
+    /// When the oldest change came that is not in force yet.
+    waiting_since: Option<Instant>,
+    rounds: u64,
 }
 
 impl Agent {
-    pub(super) fn new(datapath: Datapath, manifests: Manifests, selector: NicSelector) -> Self {
-        let (namespaces, told) = (Namespaces::default(), Told::default());
+    pub(super) fn new(
+        datapath: Datapath,
+        source: Source,
+        selector: NicSelector,
+        listeners: Listeners,
+    ) -> Self {
         Self {
             datapath,
-            manifests,
+            source,
             selector,
-            namespaces,
+            namespaces: Namespaces::default(),
             released: false,
-            told,
+            told: Told::default(),
+            listeners,
+            waiting_since: None,
+            rounds: 0,
         }
     }
 
     /// Brings the tables, then the NICs, in line with what is wanted.
     pub(super) fn round(&mut self) -> Round {
-        let mut problems: BTreeSet<Problem> = self.manifests.reload().into_iter().collect();
-        let mut failures = Vec::new();
-        match netlink::facts() {
-            Ok(facts) => failures.extend(self.program(&facts, &mut problems)),
-            Err(error) => failures.push(Problem::new(
-                "interfaces",
-                "NetlinkFailed",
-                chain(error),
-                "the agent asks again by itself; what is in force stays so",
-            )),
-        }
-        failures.extend(self.attach());
-        let settled = failures.is_empty();
-        problems.extend(failures);
-        self.tell(problems);
+        let started = Instant::now();
+        self.rounds += 1;
+        let number = self.rounds;
+        let span = info_span!("round", number, policies = Empty, pods = Empty, changes = Empty);
+        let _entered = span.entered();
+        let (problems, since) = self.source.reload();
+        self.waiting_since = self.waiting_since.or(since);
+        let mut problems: BTreeSet<Problem> = problems.into_iter().collect();
+        let objects = self.source.objects();
+        let settled = match &objects {
+            Some(objects) => self.put_in_force(objects, &mut problems),
+            None => {
+                self.tell(&problems, started.elapsed());
+                true
+            }
+        };
+        let Listeners { health, metrics } = &self.listeners;
+        metrics.round_done(settled, started.elapsed());
+        metrics.problems(problems.len());
+        health.round_finished(objects.is_some());
         if settled {
             Round::Settled
         } else {
@@ -83,114 +106,89 @@ impl Agent {
         }
     }
 
-    /// The tables. What is returned may succeed later; what is added to `problems` needs a person.
-    fn program(&mut self, facts: &NodeFacts, problems: &mut BTreeSet<Problem>) -> Vec<Problem> {
-        let (policies, pods) = self.manifests.objects();
-        let targets = targets(&policies, &pods, facts);
-        let readiness = pods::prepare(&mut self.datapath, &mut self.namespaces, &targets.targets);
-        let desired = compile(&targets, &readiness);
-        problems.extend(targets.problems.iter().chain(&desired.problems).cloned());
-        problems.extend(
-            desired
-                .pods
-                .iter()
-                .filter_map(|pod| not_ready(&pod.identity, &pod.readiness)),
-        );
-        let failures = self.install(&desired);
-        pods::prune(
-            &mut self.datapath,
-            &facts.pairs.iter().map(|pair| pair.host.ifindex).collect(),
-        );
-        let transient = |readiness: &Readiness| {
-            // A link that comes up and a kind that changes announce themselves.
-            matches!(readiness, Readiness::NotReady { reason, .. }
-                if !matches!(reason, NotReady::LinkDown | NotReady::NotVeth))
-        };
-        let retry = desired.pods.iter().filter(|pod| transient(&pod.readiness));
-        retry
-            .filter_map(|pod| not_ready(&pod.identity, &pod.readiness))
-            .chain(failures)
-            .collect()
+    /// Returns whether nothing failed that may succeed later.
+    fn put_in_force(&mut self, objects: &Objects, problems: &mut BTreeSet<Problem>) -> bool {
+        let started = Instant::now();
+        Span::current().record("policies", objects.policies.len());
+        Span::current().record("pods", objects.pods.len());
+        problems.extend(objects.problems.iter().cloned());
+        let tables = program(&mut self.datapath, &mut self.namespaces, objects);
+        Span::current().record("changes", tables.changes);
+        problems.extend(tables.problems.iter().cloned());
+        if tables.read_back.is_ok() && !tables.failures.iter().any(|problem| problem.object == TABLES) {
+            self.enforced();
+        }
+        let nics = self.attach();
+        let settled = tables.failures.is_empty() && nics.problems.is_empty();
+        problems.extend(tables.failures.iter().chain(&nics.problems).cloned());
+        self.tell(problems, started.elapsed());
+        self.report(objects, &tables, &nics, problems);
+        settled
     }
 
-    fn install(&mut self, desired: &Desired) -> Vec<Problem> {
-        for _ in 0..PASSES {
-            let installed = match self.datapath.installed() {
-                Ok(installed) => installed,
-                Err(error) => {
-                    let remedy = "`xdp-agent uninstall` and a new start make the tables anew";
-                    return vec![Problem::new("tables", "TablesUnreadable", chain(error), remedy)];
-                }
-            };
-            let changes = diff(desired, &installed);
-            if changes.is_empty() {
-                return Vec::new();
-            }
-            let outcomes = self.datapath.apply(&changes);
-            debug!(
-                changes = changes.len(),
-                pods = desired.pods.len(),
-                "tables changed"
-            );
-            let failures: Vec<Problem> = changes.iter().zip(outcomes).filter_map(failure).collect();
-            if !failures.is_empty() {
-                return failures;
-            }
+    fn enforced(&mut self) {
+        if let Some(since) = self.waiting_since.take() {
+            self.listeners.metrics.enforced(since.elapsed());
         }
-        let message = "the tables did not settle; the agent tries again";
-        vec![Problem::new(
-            "tables",
-            "Unsettled",
-            message,
-            "report this as a bug if it stays",
-        )]
     }
 
     /// The NICs, after the tables: the first packet finds them filled.
-    fn attach(&mut self) -> Vec<Problem> {
+    fn attach(&mut self) -> Nics {
         if !self.released {
             if let Err(problem) = nics::release(&self.datapath, &self.selector) {
-                return vec![problem];
+                let problems = vec![problem];
+                return Nics {
+                    problems,
+                    ..Nics::default()
+                };
             }
             self.released = true;
         }
-        nics::attach(&self.datapath, &self.selector).unwrap_or_else(|problem| vec![problem])
+        nics::attach(&self.datapath, &self.selector)
     }
 
     /// The log first: who reads of a problem in the status finds it there.
-    fn tell(&mut self, problems: BTreeSet<Problem>) {
+    fn tell(&mut self, problems: &BTreeSet<Problem>, took: Duration) {
         let list: Vec<Problem> = problems.iter().cloned().collect();
-        if self.told.update(problems) {
-            info!(problems = list.len(), "round done");
+        if self.told.update(problems.clone()) {
+            let milliseconds = took.as_millis() as u64;
+            info!(problems = list.len(), milliseconds, "round done");
         }
         if let Err(error) = self.datapath.set_problems(&list) {
             warn!(error = %chain(error), "problems could not be written for `status`");
         }
     }
-}
 
-fn failure((change, outcome): (&Change, Outcome)) -> Option<Problem> {
-    let Outcome::Failed(error) = outcome else {
-        return None;
-    };
-    let remedy = "the agent tries again by itself; the packets concerned go to the stack meanwhile";
-    Some(Problem::new(
-        "tables",
-        "ChangeFailed",
-        format!("{change:?}: {}", chain(error)),
-        remedy,
-    ))
-}
-
-fn not_ready(pod: &xdp_plan::installed::SlotIdentity, readiness: &Readiness) -> Option<Problem> {
-    let Readiness::NotReady { reason, message } = readiness else {
-        return None;
-    };
-    let remedy = "its Redirect rules pass to the stack until then; the agent tries again by itself";
-    Some(Problem::new(
-        format!("Pod {}/{}", pod.namespace, pod.pod),
-        format!("{reason:?}"),
-        message,
-        remedy,
-    ))
+    fn report(&self, objects: &Objects, tables: &Tables, nics: &Nics, problems: &BTreeSet<Problem>) {
+        let read_back = tables.read_back.as_ref();
+        let status = node_state(&node_state::Round {
+            here: &objects.here,
+            pods: &objects.pods,
+            tables: read_back
+                .map(|read| node_state::Tables {
+                    targets: &read.targets,
+                    desired: &read.desired,
+                    installed: &read.installed,
+                })
+                .map_err(Clone::clone),
+            nics: &nics.states,
+            selected: nics.selected.as_ref(),
+            problems,
+        });
+        let programmed = status.policies.iter().filter(|policy| policy.programmed);
+        let programmed = programmed.map(|policy| {
+            (
+                policy.namespace.clone(),
+                policy.name.clone(),
+                policy.observed_generation,
+            )
+        });
+        self.listeners.metrics.policies(programmed.collect());
+        let status = XdpNodeStateStatus {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel_version: crate::system::kernel_release(),
+            ..status
+        };
+        self.source.publish(status.with_summary());
+    }
 }

@@ -12,7 +12,7 @@ use xdp_plan::report::Problem;
 
 use super::collect::{Interface, Snapshot};
 use super::{Agent, Exception, Failure, Mode, Nic, Pod, Rule, Status};
-use crate::netlink::XdpMode;
+use crate::netlink::{XdpMode, XdpState};
 use crate::nic::NicProblem;
 
 pub(super) fn status(snapshot: &Snapshot) -> Status {
@@ -58,12 +58,7 @@ fn nic(snapshot: &Snapshot, interface: &Interface) -> Nic {
         .programs
         .get(&link.ifindex)
         .map(|program| program.program_id);
-    let mode = match (link.xdp.mode, link.xdp.program_id) {
-        (XdpMode::None, _) => Mode::None,
-        (XdpMode::Native, id) if id == ours => Mode::Native,
-        (XdpMode::Generic, id) if id == ours => Mode::Generic,
-        _ => Mode::Foreign,
-    };
+    let mode = mode(link.xdp, ours);
     let problems = snapshot
         .problems
         .iter()
@@ -81,8 +76,18 @@ fn nic(snapshot: &Snapshot, interface: &Interface) -> Nic {
     }
 }
 
+/// What an interface's program is, when `ours` is the one that our link on it holds.
+pub(crate) fn mode(xdp: XdpState, ours: Option<u32>) -> Mode {
+    match (xdp.mode, xdp.program_id) {
+        (XdpMode::None, _) => Mode::None,
+        (XdpMode::Native, id) if id == ours => Mode::Native,
+        (XdpMode::Generic, id) if id == ours => Mode::Generic,
+        _ => Mode::Foreign,
+    }
+}
+
 /// The NIC that a problem is about.
-fn nic_name(problem: &Problem) -> Option<&str> {
+pub(crate) fn nic_name(problem: &Problem) -> Option<&str> {
     problem.object.strip_prefix("NIC ")
 }
 

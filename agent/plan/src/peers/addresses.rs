@@ -1,0 +1,98 @@
+//! From slices of addresses to blocks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use xdp_crds::{PeerSelector, XdpPeerSetSpec};
+
+use crate::policy::{Block, Peer, PodPeer, Policy, Rule, Sources};
+
+/// An `XdpPeerSet`: a part of the addresses behind one selector peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSlice {
+    /// Namespace of the policy.
+    pub namespace: String,
+    /// Everything else.
+    pub spec: XdpPeerSetSpec,
+}
+
+/// Slices by namespace and name of their policy.
+pub(super) fn by_policy(slices: &[PeerSlice]) -> BTreeMap<(String, String), Vec<&PeerSlice>> {
+    let mut index = BTreeMap::<_, Vec<&PeerSlice>>::new();
+    for slice in slices {
+        let key = (slice.namespace.clone(), slice.spec.policy.clone());
+        index.entry(key).or_default().push(slice);
+    }
+    index
+}
+
+/// The policy with blocks in place of selectors, or the peers whose slices are not all there.
+pub(super) fn put_in(policy: &Policy, slices: &[&PeerSlice]) -> Result<Policy, Vec<PeerSelector>> {
+    let mut missing = Vec::new();
+    let rules = policy.rules.iter().map(|rule| Rule {
+        from: sources(&rule.from, slices, &mut missing),
+        ..rule.clone()
+    });
+    let rules = rules.collect();
+    if missing.is_empty() {
+        Ok(Policy {
+            rules,
+            ..policy.clone()
+        })
+    } else {
+        Err(missing)
+    }
+}
+
+fn sources(from: &Sources, slices: &[&PeerSlice], missing: &mut Vec<PeerSelector>) -> Sources {
+    let Sources::Peers(peers) = from else {
+        return Sources::Any;
+    };
+    let mut blocks = Vec::new();
+    for peer in peers {
+        match peer {
+            Peer::Block(_) => blocks.push(peer.clone()),
+            Peer::Pods(pods) => match addresses(pods, slices) {
+                Some(addresses) => blocks.extend(networks(&addresses)),
+                None if missing.contains(&pods.written) => {}
+                None => missing.push(pods.written.clone()),
+            },
+        }
+    }
+    Sources::Peers(blocks)
+}
+
+/// All addresses of a peer; `None` while a slice is missing.
+fn addresses(peer: &PodPeer, slices: &[&PeerSlice]) -> Option<BTreeSet<IpAddr>> {
+    let own = || slices.iter().filter(|slice| slice.spec.peer == peer.written);
+    let numbers: BTreeSet<u32> = own().map(|slice| slice.spec.slice).collect();
+    let first = own().filter(|slice| slice.spec.slice == 0);
+    let count = first.map(|slice| slice.spec.slices.max(1)).max()?;
+    if numbers.range(..count).count() < count as usize {
+        return None;
+    }
+    let counted = own().filter(|slice| slice.spec.slice < count);
+    Some(
+        counted
+            .flat_map(|slice| &slice.spec.addresses)
+            .map(IpAddr::to_canonical)
+            .collect(),
+    )
+}
+
+/// Exactly these addresses, in as few networks as possible: each takes an entry.
+fn networks(addresses: &BTreeSet<IpAddr>) -> impl Iterator<Item = Peer> {
+    let single: Vec<IpNet> = addresses.iter().copied().map(IpNet::from).collect();
+    IpNet::aggregate(&single).into_iter().map(|cidr| {
+        let except = Vec::new();
+        Peer::Block(Block { cidr, except })
+    })
+}
+
+/// A peer for people.
+pub(super) fn as_json(peer: &PeerSelector) -> String {
+    serde_json::to_string(peer).unwrap_or_else(|_| format!("{peer:?}"))
+}

@@ -1,0 +1,386 @@
+//! What the node says about policies: the truth, as read back, or why not.
+
+#[path = "tables/model.rs"]
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use model::Model;
+use rstest::rstest;
+use xdp_crds::{NicMode, NicState, Ratio, Trouble, XdpNodeStateStatus, conditions::node};
+use xdp_plan::compile::{Desired, compile};
+use xdp_plan::diff::diff;
+use xdp_plan::facts::{NodeFacts, NotReady, Readiness};
+use xdp_plan::installed::Installed;
+use xdp_plan::node_state::{API_SERVER, MAX_LISTED, Round, TABLES, Tables, node_state};
+use xdp_plan::peers::Here;
+use xdp_plan::pod::Pod;
+use xdp_plan::policy::{Enforcement, Policy, Rule, RuleAction, Selector, Sources};
+use xdp_plan::report::Problem;
+use xdp_plan::targets::{Targets, targets};
+use xdp_plan::testing::node::pair;
+
+fn policy(rules: usize, action: RuleAction) -> Policy {
+    let rule = |index| Rule {
+        name: format!("r{index}"),
+        from: Sources::Any,
+        ports: Vec::new(),
+        action,
+        mark: None,
+    };
+    Policy {
+        namespace: "games".into(),
+        name: "players".into(),
+        uid: "u".into(),
+        generation: 7,
+        priority: 500,
+        created: None,
+        selector: Selector::default(),
+        node_selector: Selector::default(),
+        enforcement: Enforcement::Enforce,
+        rules: (0..rules).map(rule).collect(),
+    }
+}
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
+}
+
+fn pod(last: u8) -> Pod {
+    Pod {
+        namespace: "games".into(),
+        name: format!("server-{last}"),
+        addresses: vec![ip(last)],
+        ..Pod::default()
+    }
+}
+
+/// A node with two pods, all of it in order; tests break one thing.
+struct Node {
+    here: Here,
+    pods: Vec<Pod>,
+    carried: Vec<u8>,
+    readiness: Readiness,
+    nics: Vec<NicState>,
+    selected: Option<BTreeSet<String>>,
+    problems: BTreeSet<Problem>,
+    read: Option<Problem>,
+    damage: fn(&mut Installed),
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::with(policy(2, RuleAction::Redirect))
+    }
+}
+
+impl Node {
+    fn with(policy: Policy) -> Self {
+        let nic = NicState {
+            name: "eth0".into(),
+            mode: NicMode::Native,
+            ..NicState::default()
+        };
+        Self {
+            here: Here {
+                namespace: policy.namespace.clone(),
+                name: policy.name.clone(),
+                uid: policy.uid.clone(),
+                generation: policy.generation,
+                policy: Some(Arc::new(policy)),
+                obstacle: None,
+            },
+            pods: vec![pod(1), pod(2)],
+            carried: vec![1, 2],
+            readiness: Readiness::Ready,
+            nics: vec![nic],
+            selected: Some(BTreeSet::from(["eth0".into()])),
+            problems: BTreeSet::new(),
+            read: None,
+            damage: |_| {},
+        }
+    }
+
+    fn plan(&self) -> (Targets, Desired) {
+        let pairs = self.carried.iter();
+        let pairs = pairs.map(|last| pair(10 + u32::from(*last), vec![ip(*last)]));
+        let facts = NodeFacts {
+            pairs: pairs.collect(),
+        };
+        let policies: Vec<Policy> = self.here.policy.iter().map(|policy| (**policy).clone()).collect();
+        let targets = targets(&policies, &self.pods, &facts);
+        let readiness: BTreeMap<u32, Readiness> = targets
+            .targets
+            .iter()
+            .filter(|target| target.wants_redirect)
+            .map(|target| (target.pair.host.ifindex, self.readiness.clone()))
+            .collect();
+        let desired = compile(&targets, &readiness);
+        (targets, desired)
+    }
+
+    fn state(&self) -> XdpNodeStateStatus {
+        let (targets, desired) = self.plan();
+        let mut model = Model::default();
+        model.apply(&diff(&desired, &Installed::default()));
+        (self.damage)(&mut model.installed);
+        let tables = Tables {
+            targets: &targets,
+            desired: &desired,
+            installed: &model.installed,
+        };
+        node_state(&Round {
+            here: std::slice::from_ref(&self.here),
+            pods: &self.pods,
+            tables: self.read.clone().map_or(Ok(tables), Err),
+            nics: &self.nics,
+            selected: self.selected.as_ref(),
+            problems: &self.problems,
+        })
+    }
+
+    /// Reason, message and pods in force of the one policy.
+    fn says(&self) -> (String, String, u32) {
+        let state = self.state();
+        let [policy] = &*state.policies else {
+            panic!("one policy: {state:?}")
+        };
+        assert_eq!(policy.programmed, policy.reason == node::PROGRAMMED);
+        assert_eq!((policy.uid.as_str(), policy.observed_generation), ("u", 7));
+        (
+            policy.reason.clone(),
+            policy.message.clone(),
+            policy.pods.programmed,
+        )
+    }
+}
+
+fn not_ready(reason: NotReady) -> Readiness {
+    let message = "no".into();
+    Readiness::NotReady { reason, message }
+}
+
+fn problem(object: &str, reason: &str) -> Problem {
+    Problem::new(object, reason, "it broke", "mend it")
+}
+
+#[test]
+fn a_policy_that_is_in_force_for_all_its_pods_on_all_nics_is_programmed() {
+    let state = Node::default().state();
+    let policy = &state.policies[0];
+    assert_eq!(
+        (policy.programmed, policy.reason.as_str()),
+        (true, node::PROGRAMMED)
+    );
+    assert_eq!(
+        policy.pods,
+        Ratio {
+            selected: 2,
+            programmed: 2
+        }
+    );
+    assert_eq!((state.pods.len(), state.problems.len()), (0, 0));
+}
+
+#[rstest]
+#[case::an_address_leads_nowhere(|installed| drop(installed.addresses.pop_first()))]
+#[case::an_address_leads_elsewhere(|installed| {
+    let first = *installed.addresses.values().next().unwrap();
+    installed.addresses.values_mut().for_each(|slot| *slot = first);
+})]
+#[case::no_device(|installed| drop(installed.devices.pop_first()))]
+#[case::another_device(|installed| *installed.devices.values_mut().next().unwrap() += 1)]
+#[case::no_list(|installed| drop(installed.words.pop_first()))]
+#[case::a_rule_is_missing(|installed| installed.blocks.values_mut().next().unwrap().len -= 1)]
+#[case::a_rule_is_another(|installed| installed.blocks.values_mut().next().unwrap().entries[1].mark ^= 1)]
+#[case::rules_changed_places(|installed| installed.blocks.values_mut().next().unwrap().entries.swap(0, 1))]
+#[case::a_counter_is_anothers(|installed| installed.rules.values_mut().next().unwrap().rule = "x".into())]
+#[case::another_mac(|installed| installed.blocks.values_mut().next().unwrap().mac = [9; 6])]
+#[case::nothing_at_all(|installed| *installed = Installed::default())]
+fn tables_that_differ_in_anything_are_not_in_force(#[case] damage: fn(&mut Installed)) {
+    let node = Node {
+        damage,
+        ..Node::default()
+    };
+    let (reason, _, programmed) = node.says();
+    assert_eq!(reason, node::PENDING);
+    assert!(programmed < 2);
+
+    let node = Node {
+        problems: BTreeSet::from([problem(TABLES, "ChangeFailed")]),
+        ..node
+    };
+    assert_eq!(node.says().0, node::KERNEL_REFUSED);
+}
+
+#[rstest]
+#[case::none_selected(Some(&[][..]), NicMode::Native, node::NO_NIC)]
+#[case::unknown(None, NicMode::Native, node::NIC_PROBLEM)]
+#[case::without_program(Some(&["eth0"][..]), NicMode::None, node::NIC_PROBLEM)]
+#[case::generic(Some(&["eth0"][..]), NicMode::Generic, node::NIC_PROBLEM)]
+#[case::foreign(Some(&["eth0"][..]), NicMode::Foreign, node::NIC_PROBLEM)]
+#[case::one_of_two_is_gone(Some(&["eth0", "eth1"][..]), NicMode::Native, node::NIC_PROBLEM)]
+fn no_pod_is_served_unless_every_selected_nic_is_native(
+    #[case] selected: Option<&[&str]>,
+    #[case] mode: NicMode,
+    #[case] expected: &str,
+) {
+    let mut node = Node::default();
+    node.nics[0].mode = mode;
+    node.selected = selected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+    let (reason, _, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (expected, 0));
+}
+
+#[test]
+fn a_nic_says_what_is_in_its_way() {
+    let mut node = Node::default();
+    node.nics[0].mode = NicMode::None;
+    node.nics[0].problems = vec![Trouble {
+        reason: "MtuTooLarge".into(),
+        message: "MTU 9000 is too large".into(),
+        remedy: "lower it".into(),
+    }];
+    let message = node.says().1;
+    assert!(
+        message.starts_with("NIC eth0: MtuTooLarge: MTU 9000"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_pod_that_takes_no_redirects_counts_only_against_policies_that_redirect() {
+    let readiness = not_ready(NotReady::NoNdoXmit);
+    let node = Node {
+        readiness: readiness.clone(),
+        ..Node::default()
+    };
+    let (reason, message, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (node::POD_NOT_READY, 0));
+    assert!(
+        message.starts_with("2 of 2 pods; Pod games/server-1: NoNdoXmit"),
+        "{message}"
+    );
+    let pods = node.state().pods;
+    assert_eq!((pods.len(), pods[0].reason.as_str()), (2, "NoNdoXmit"));
+
+    let node = Node {
+        readiness,
+        ..Node::with(policy(1, RuleAction::Drop))
+    };
+    assert_eq!(node.says().0, node::PROGRAMMED);
+    assert_eq!(node.state().pods, []);
+}
+
+#[test]
+fn a_pod_without_an_interface_is_named_and_the_others_are_served() {
+    let node = Node {
+        carried: vec![1],
+        ..Node::default()
+    };
+    let (reason, message, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (node::POD_NOT_READY, 1));
+    assert!(
+        message.starts_with("1 of 2 pods; Pod games/server-2: NoInterface"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_policy_that_does_not_fit_is_refused_and_its_pods_are_not_blamed() {
+    let node = Node::with(policy(65, RuleAction::Redirect));
+    let (reason, message, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (node::LIMIT_EXCEEDED, 0));
+    assert!(message.contains("MAX_ENTRIES"), "{message}");
+    assert_eq!(node.state().pods, []);
+}
+
+#[rstest]
+#[case(node::INVALID_SPEC)]
+#[case(node::PEERS_PENDING)]
+fn a_version_that_is_not_the_one_in_force_is_not_programmed(#[case] expected: &str) {
+    let mut node = Node::default();
+    node.here.obstacle = Some(problem("XdpPolicy games/players", expected));
+    let (reason, message, programmed) = node.says();
+    assert_eq!(
+        (reason.as_str(), message.as_str(), programmed),
+        (expected, "it broke; mend it", 0)
+    );
+}
+
+#[test]
+fn of_several_reasons_the_worst_is_told() {
+    let mut node = Node {
+        carried: vec![1],
+        ..Node::default()
+    };
+    node.nics[0].mode = NicMode::None;
+    assert_eq!(node.says().0, node::NIC_PROBLEM);
+    node.here.obstacle = Some(problem("XdpPolicy games/players", node::INVALID_SPEC));
+    assert_eq!(node.says().0, node::INVALID_SPEC);
+}
+
+#[test]
+fn what_could_not_be_read_back_is_not_claimed() {
+    let node = Node {
+        read: Some(problem("interfaces", "NetlinkFailed")),
+        ..Node::default()
+    };
+    let (reason, _, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (node::KERNEL_REFUSED, 0));
+}
+
+#[test]
+fn a_policy_without_living_pods_of_this_node_is_not_listed() {
+    let without = |change: fn(&mut Pod)| {
+        let mut node = Node::default();
+        node.pods.iter_mut().for_each(change);
+        node.state().policies
+    };
+    assert_eq!(without(|pod| pod.finished = true), []);
+    assert_eq!(without(|pod| pod.host_network = true), []);
+    assert_eq!(without(|pod| pod.addresses.clear()), []);
+    assert_eq!(without(|pod| pod.namespace = "other".into()), []);
+}
+
+#[test]
+fn problems_are_told_once_and_those_of_the_way_to_the_api_server_not_at_all() {
+    let problems = [
+        problem("NIC eth0", "MtuTooLarge"),
+        problem("NICs", "NoSuchNic"),
+        problem("Pod games/server-1", "NoNdoXmit"),
+        problem("XdpPolicy games/players", "MAX_ENTRIES"),
+        problem("XdpPolicy games/others", "BadPort"),
+        problem(&format!("{API_SERVER}: Pods"), "Unreachable"),
+    ];
+    let node = Node {
+        problems: problems.into(),
+        ..Node::default()
+    };
+    let told = node.state().problems;
+    let told: Vec<&str> = told.iter().map(|problem| problem.object.as_str()).collect();
+    assert_eq!(told, ["NICs", "XdpPolicy games/others"]);
+}
+
+#[test]
+fn the_status_stays_bounded() {
+    let mut long = problem("NICs", "NoSuchNic");
+    long.message = "ä".repeat(10_000);
+    let many = (0..500).map(|index| problem(&format!("thing {index}"), "Broken"));
+    let node = Node {
+        pods: (1..=200).map(pod).collect(),
+        problems: many.chain([long]).collect(),
+        ..Node::default()
+    };
+    let state = node.state();
+    assert_eq!((state.pods.len(), state.problems.len()), (MAX_LISTED, MAX_LISTED));
+    assert!(
+        state
+            .problems
+            .iter()
+            .all(|problem| problem.message.chars().count() <= 501)
+    );
+    assert_eq!(state.policies[0].pods.selected, 200);
+}

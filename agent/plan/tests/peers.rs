@@ -1,0 +1,323 @@
+//! Which version of a policy is in force while another is not complete.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use xdp_crds::{XdpPeerSetSpec, XdpPolicy, conditions::node};
+use xdp_plan::{
+    peers::{Here, PeerSlice, Resolved, Resolver, Seen, without_cluster},
+    policy::{Peer, Policy, Sources},
+    report::Problem,
+};
+
+/// A policy with one rule per list of peers.
+fn policy(generation: i64, peers: &[Value]) -> Policy {
+    with_nodes(generation, peers, &json!({}))
+}
+
+fn with_nodes(generation: i64, peers: &[Value], nodes: &Value) -> Policy {
+    let rules: Vec<Value> = (0..)
+        .zip(peers)
+        .map(|(index, from)| json!({"name": format!("r{index}"), "from": from, "action": "Drop"}))
+        .collect();
+    let object: XdpPolicy = serde_json::from_value(json!({
+        "apiVersion": "xdp-operator.io/v1alpha1",
+        "kind": "XdpPolicy",
+        "metadata": {"namespace": "games", "name": "players", "uid": "u", "generation": generation},
+        "spec": {"podSelector": {}, "nodeSelector": nodes, "ingress": rules},
+    }))
+    .unwrap();
+    Policy::try_from(&object).unwrap()
+}
+
+fn pods(role: &str) -> Value {
+    json!({"podSelector": {"matchLabels": {"role": role}}})
+}
+
+fn slice(role: &str, number: u32, slices: u32, addresses: &[&str]) -> PeerSlice {
+    let spec: XdpPeerSetSpec = serde_json::from_value(json!({
+        "policy": "players",
+        "peer": pods(role),
+        "slice": number,
+        "slices": slices,
+        "addresses": addresses,
+    }))
+    .unwrap();
+    let namespace = "games".to_owned();
+    PeerSlice { namespace, spec }
+}
+
+fn seen(policy: Policy) -> Seen {
+    Seen {
+        namespace: policy.namespace.clone(),
+        name: policy.name.clone(),
+        uid: policy.uid.clone(),
+        generation: policy.generation,
+        content: Ok(policy),
+    }
+}
+
+fn refused(generation: i64) -> Seen {
+    let content = Err(Problem::new(
+        "XdpPolicy games/players",
+        "BadPort",
+        "no port",
+        "choose one",
+    ));
+    Seen {
+        content,
+        ..seen(policy(generation, &[]))
+    }
+}
+
+/// A resolver on a node of zone `a`.
+#[derive(Default)]
+struct Node(Resolver);
+
+impl Node {
+    fn sees(&mut self, seen: impl IntoIterator<Item = Seen>, slices: &[PeerSlice]) -> Resolved {
+        let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+        let seen: Vec<Seen> = seen.into_iter().collect();
+        self.0.resolve(&seen, slices, &labels)
+    }
+}
+
+/// The sources of every rule in force.
+fn sources(resolved: &Resolved) -> Vec<Vec<String>> {
+    let rules = resolved.policies.iter().flat_map(|policy| &policy.rules);
+    rules
+        .map(|rule| match &rule.from {
+            Sources::Any => vec!["any".to_owned()],
+            Sources::Peers(peers) => peers
+                .iter()
+                .map(|peer| match peer {
+                    Peer::Block(block) => block.cidr.to_string(),
+                    Peer::Pods(pods) => panic!("{pods:?} is still a selector"),
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+fn reason(resolved: &Resolved) -> Option<&str> {
+    let [Here { obstacle, .. }] = &*resolved.here else {
+        panic!("one policy applies: {:?}", resolved.here)
+    };
+    obstacle.as_ref().map(|obstacle| obstacle.reason.as_str())
+}
+
+#[test]
+fn selectors_become_the_addresses_of_all_their_slices_and_blocks_stay() {
+    let block = json!({"ipBlock": {"cidr": "192.0.2.0/24"}});
+    let policy = policy(1, &[json!([pods("proxy"), block]), json!([pods("cache")])]);
+    let slices = [
+        slice("proxy", 0, 2, &["10.0.0.9", "2001:db8::7"]),
+        slice("proxy", 1, 2, &["10.0.0.1"]),
+        slice("cache", 0, 1, &["10.0.0.5"]),
+    ];
+    let resolved = Node::default().sees([seen(policy)], &slices);
+    assert_eq!(reason(&resolved), None);
+    assert_eq!(
+        sources(&resolved),
+        [
+            vec!["10.0.0.1/32", "10.0.0.9/32", "2001:db8::7/128", "192.0.2.0/24"],
+            vec!["10.0.0.5/32"]
+        ]
+    );
+}
+
+#[test]
+fn neighbouring_addresses_share_an_entry_and_nothing_else_gets_in() {
+    let all: Vec<String> = (0..=6).map(|last| format!("10.0.0.{last}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let resolved = Node::default().sees(
+        [seen(policy(1, &[json!([pods("proxy")])]))],
+        &[slice("proxy", 0, 1, &all)],
+    );
+    assert_eq!(
+        sources(&resolved),
+        [vec!["10.0.0.0/30", "10.0.0.4/31", "10.0.0.6/32"]]
+    );
+}
+
+#[test]
+fn a_peer_without_addresses_is_known_and_is_not_any_source() {
+    let resolved = Node::default().sees(
+        [seen(policy(1, &[json!([pods("proxy")])]))],
+        &[slice("proxy", 0, 1, &[])],
+    );
+    assert_eq!(reason(&resolved), None);
+    assert_eq!(sources(&resolved), [Vec::<String>::new()]);
+}
+
+#[test]
+fn a_policy_waits_for_slice_zero_and_for_all_that_it_counts() {
+    let policy = || seen(policy(1, &[json!([pods("proxy")])]));
+    let waits = |slices: &[PeerSlice]| {
+        let resolved = Node::default().sees([policy()], slices);
+        assert_eq!(resolved.policies, [], "{slices:?}");
+        assert_eq!(reason(&resolved), Some(node::PEERS_PENDING), "{slices:?}");
+    };
+    waits(&[]);
+    waits(&[slice("proxy", 1, 2, &["10.0.0.1"])]);
+    waits(&[slice("proxy", 0, 2, &["10.0.0.1"])]);
+    waits(&[slice("proxy", 0, 3, &["10.0.0.1"]), slice("proxy", 2, 3, &[])]);
+    waits(&[slice("other", 0, 1, &["10.0.0.1"])]);
+    let elsewhere = PeerSlice {
+        namespace: "other".to_owned(),
+        ..slice("proxy", 0, 1, &["10.0.0.1"])
+    };
+    waits(&[elsewhere]);
+}
+
+#[test]
+fn a_slice_that_is_not_counted_any_more_does_not_count() {
+    let slices = [
+        slice("proxy", 0, 1, &["10.0.0.1"]),
+        slice("proxy", 1, 2, &["10.0.0.9"]),
+    ];
+    let resolved = Node::default().sees([seen(policy(1, &[json!([pods("proxy")])]))], &slices);
+    assert_eq!(sources(&resolved), [vec!["10.0.0.1/32"]]);
+}
+
+#[test]
+fn while_the_newest_version_waits_the_last_complete_one_stays_and_follows_its_peers() {
+    let mut node = Node::default();
+    let first = || seen(policy(1, &[json!([pods("proxy")])]));
+    let second = || seen(policy(2, &[json!([pods("cache")])]));
+    node.sees([first()], &[slice("proxy", 0, 1, &["10.0.0.1"])]);
+
+    let waiting = node.sees([second()], &[slice("proxy", 0, 1, &["10.0.0.2"])]);
+    assert_eq!(sources(&waiting), [vec!["10.0.0.2/32"]]);
+    assert_eq!(reason(&waiting), Some(node::PEERS_PENDING));
+    assert_eq!(waiting.here[0].generation, 2);
+
+    let waiting = node.sees([second()], &[]);
+    assert_eq!(
+        sources(&waiting),
+        [vec!["10.0.0.2/32"]],
+        "the old peer's set is gone already"
+    );
+
+    let done = node.sees([second()], &[slice("cache", 0, 1, &["10.0.0.3"])]);
+    assert_eq!(
+        (sources(&done), reason(&done)),
+        (vec![vec!["10.0.0.3/32".to_owned()]], None)
+    );
+}
+
+#[test]
+fn while_the_newest_version_is_refused_the_last_one_stays() {
+    let mut node = Node::default();
+    let block = json!([{"ipBlock": {"cidr": "192.0.2.0/24"}}]);
+    node.sees([seen(policy(1, std::slice::from_ref(&block)))], &[]);
+    let kept = node.sees([refused(2)], &[]);
+    assert_eq!(sources(&kept), [vec!["192.0.2.0/24"]]);
+    assert_eq!(reason(&kept), Some(node::INVALID_SPEC));
+    assert!(kept.here[0].policy.is_some(), "its pods are known");
+
+    let nothing = Node::default().sees([refused(2)], &[]);
+    assert_eq!(nothing.policies, []);
+    assert_eq!(nothing.here[0].policy, None);
+}
+
+#[test]
+fn a_policy_that_is_deleted_or_made_again_leaves_nothing_behind() {
+    let mut node = Node::default();
+    let first = || seen(policy(1, &[json!([])]));
+    node.sees([first()], &[]);
+    assert_eq!(node.sees([], &[]), Resolved::default());
+    assert_eq!(node.sees([refused(2)], &[]).policies, [], "deleted in between");
+
+    node.sees([first()], &[]);
+    let again = Seen {
+        uid: "v".to_owned(),
+        ..refused(1)
+    };
+    assert_eq!(
+        node.sees([again], &[]).policies,
+        [],
+        "another uid is another policy"
+    );
+}
+
+#[test]
+fn a_policy_for_other_nodes_is_none_here_whatever_was_before() {
+    let mut node = Node::default();
+    let zone = |zone: &str| json!({"matchLabels": {"zone": zone}});
+    let here = node.sees([seen(with_nodes(1, &[json!([])], &zone("a")))], &[]);
+    assert_eq!(here.policies.len(), 1);
+    let moved = seen(with_nodes(2, &[json!([pods("proxy")])], &zone("b")));
+    assert_eq!(
+        node.sees([moved], &[]),
+        Resolved::default(),
+        "it need not be complete for that"
+    );
+    assert_eq!(node.sees([refused(3)], &[]).policies, []);
+}
+
+#[test]
+fn policies_from_files_that_need_a_cluster_are_left_out_with_a_problem() {
+    let plain = policy(0, &[json!([])]);
+    let selecting = policy(0, &[json!([]), json!([pods("proxy")])]);
+    let placed = with_nodes(0, &[], &json!({"matchLabels": {"zone": "a"}}));
+    let (kept, problems) = without_cluster(vec![plain.clone(), selecting, placed]);
+    assert_eq!(kept, [plain]);
+    let reasons: Vec<&str> = problems.iter().map(|problem| problem.reason.as_str()).collect();
+    assert_eq!(reasons, [node::PEERS_PENDING, "NodeSelectorWithoutNode"]);
+}
+
+/// What may happen to a policy with one selector peer.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Write(bool),
+    Refuse,
+    Delete,
+    Complete(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        any::<bool>().prop_map(Step::Write),
+        Just(Step::Refuse),
+        Just(Step::Delete),
+        any::<bool>().prop_map(Step::Complete),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: in force is the newest version that was valid and complete since the policy
+    /// was made, and nothing is said to be wrong exactly when that is the newest.
+    #[test]
+    fn in_force_is_the_newest_version_that_was_complete(steps in prop::collection::vec(step(), 1..30)) {
+        let mut node = Node::default();
+        let (mut generation, mut object, mut complete, mut expected) = (0, None, false, None);
+        for step in steps {
+            match step {
+                Step::Write(selector) => {
+                    generation += 1;
+                    let from = if selector { json!([pods("proxy")]) } else { json!([]) };
+                    object = Some((seen(policy(generation, &[from])), selector));
+                }
+                Step::Refuse => {
+                    generation += 1;
+                    object = object.map(|_| (refused(generation), false));
+                }
+                Step::Delete => (object, expected) = (None, None),
+                Step::Complete(now) => complete = now,
+            }
+            let slices: Vec<PeerSlice> = complete.then(|| slice("proxy", 0, 1, &[])).into_iter().collect();
+            let resolved = node.sees(object.iter().map(|(seen, _)| seen.clone()), &slices);
+            let ready = object.as_ref().filter(|(seen, selector)| seen.content.is_ok() && (complete || !selector));
+            if let Some((ready, _)) = ready {
+                expected = Some(ready.generation);
+            }
+            let in_force = resolved.policies.first().map(|policy| policy.generation);
+            prop_assert_eq!(in_force, expected);
+            if object.is_some() {
+                prop_assert_eq!(reason(&resolved).is_none(), ready.is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The tables: brought in line with what is wanted, and read back.
+
+use std::collections::BTreeSet;
+
+use tracing::debug;
+use xdp_plan::{
+    change::Change,
+    compile::{Desired, compile},
+    diff::diff,
+    facts::{NodeFacts, NotReady, Readiness},
+    installed::{Installed, SlotIdentity},
+    node_state::TABLES,
+    report::Problem,
+    targets::{Targets, targets},
+};
+
+use super::{pods, problems::chain};
+use crate::{
+    datapath::{Datapath, Outcome},
+    netlink,
+    netns::Namespaces,
+    source::Objects,
+};
+
+/// Numbers that a round frees can be handed out by the next: a full table needs a second pass, never more than this.
+const PASSES: usize = 4;
+
+/// The tables after a round.
+pub(super) struct Tables {
+    /// What was wanted and what is there, or why that is not known.
+    pub(super) read_back: Result<ReadBack, Problem>,
+    /// May succeed later.
+    pub(super) failures: Vec<Problem>,
+    /// Need a person.
+    pub(super) problems: Vec<Problem>,
+    /// How many changes were made.
+    pub(super) changes: usize,
+}
+
+/// What was wanted and what is there.
+pub(super) struct ReadBack {
+    pub(super) targets: Targets,
+    pub(super) desired: Desired,
+    pub(super) installed: Installed,
+}
+
+/// What became of a list of changes.
+struct Installation {
+    /// Read after the last change.
+    installed: Result<Installed, Problem>,
+    failures: Vec<Problem>,
+    changes: usize,
+}
+
+/// Puts policies in force for pods.
+pub(super) fn program(datapath: &mut Datapath, namespaces: &mut Namespaces, objects: &Objects) -> Tables {
+    match netlink::facts() {
+        Ok(facts) => program_for(datapath, namespaces, objects, &facts),
+        Err(error) => {
+            let problem = Problem::new(
+                "interfaces",
+                "NetlinkFailed",
+                chain(error),
+                "the agent asks again by itself; what is in force stays so",
+            );
+            Tables {
+                read_back: Err(problem.clone()),
+                failures: vec![problem],
+                problems: Vec::new(),
+                changes: 0,
+            }
+        }
+    }
+}
+
+fn program_for(
+    datapath: &mut Datapath,
+    namespaces: &mut Namespaces,
+    objects: &Objects,
+    facts: &NodeFacts,
+) -> Tables {
+    let targets = targets(&objects.policies, &objects.pods, facts);
+    let readiness = pods::prepare(datapath, namespaces, &targets.targets);
+    let desired = compile(&targets, &readiness);
+    let mut problems: Vec<Problem> = targets
+        .problems
+        .iter()
+        .chain(&desired.problems)
+        .cloned()
+        .collect();
+    let unready = |retried: bool| {
+        let pods = desired.pods.iter();
+        pods.filter(move |pod| is_transient(&pod.readiness) == retried)
+            .filter_map(|pod| not_ready(&pod.identity, &pod.readiness))
+    };
+    problems.extend(unready(false));
+    let mut failures: Vec<Problem> = unready(true).collect();
+    let installation = install(datapath, &desired);
+    failures.extend(installation.failures);
+    let live: BTreeSet<u32> = facts.pairs.iter().map(|pair| pair.host.ifindex).collect();
+    pods::prune(datapath, &live);
+    Tables {
+        read_back: installation.installed.map(|installed| ReadBack {
+            targets,
+            desired,
+            installed,
+        }),
+        failures,
+        problems,
+        changes: installation.changes,
+    }
+}
+
+fn install(datapath: &mut Datapath, desired: &Desired) -> Installation {
+    let mut made = 0;
+    for _ in 0..PASSES {
+        let installed = match read(datapath) {
+            Ok(installed) => installed,
+            Err(problem) => return ended(Err(problem.clone()), vec![problem], made),
+        };
+        let changes = diff(desired, &installed);
+        if changes.is_empty() {
+            return ended(Ok(installed), Vec::new(), made);
+        }
+        made += changes.len();
+        let outcomes = datapath.apply(&changes);
+        debug!(
+            changes = changes.len(),
+            pods = desired.pods.len(),
+            "tables changed"
+        );
+        let failures: Vec<Problem> = changes.iter().zip(outcomes).filter_map(failure).collect();
+        if !failures.is_empty() {
+            return ended(read(datapath), failures, made);
+        }
+    }
+    let message = "the tables did not settle; the agent tries again";
+    let problem = Problem::new(TABLES, "Unsettled", message, "report this as a bug if it stays");
+    ended(read(datapath), vec![problem], made)
+}
+
+const fn ended(
+    installed: Result<Installed, Problem>,
+    failures: Vec<Problem>,
+    changes: usize,
+) -> Installation {
+    Installation {
+        installed,
+        failures,
+        changes,
+    }
+}
+
+fn read(datapath: &Datapath) -> Result<Installed, Problem> {
+    datapath.installed().map_err(|error| {
+        let remedy = "`xdp-agent uninstall` and a new start make the tables anew";
+        Problem::new(TABLES, "TablesUnreadable", chain(error), remedy)
+    })
+}
+
+fn failure((change, outcome): (&Change, Outcome)) -> Option<Problem> {
+    let Outcome::Failed(error) = outcome else {
+        return None;
+    };
+    let remedy = "the agent tries again by itself; the packets concerned go to the stack meanwhile";
+    Some(Problem::new(
+        TABLES,
+        "ChangeFailed",
+        format!("{change:?}: {}", chain(error)),
+        remedy,
+    ))
+}
+
+/// A link that comes up and a kind that changes announce themselves; all else is tried again.
+fn is_transient(readiness: &Readiness) -> bool {
+    matches!(readiness, Readiness::NotReady { reason, .. }
+        if !matches!(reason, NotReady::LinkDown | NotReady::NotVeth))
+}
+
+fn not_ready(pod: &SlotIdentity, readiness: &Readiness) -> Option<Problem> {
+    let Readiness::NotReady { reason, message } = readiness else {
+        return None;
+    };
+    if *reason == NotReady::NotPrepared {
+        // Nothing asks it to be ready.
+        return None;
+    }
+    let remedy = "its Redirect rules pass to the stack until then; the agent tries again by itself";
+    Some(Problem::new(
+        format!("Pod {}/{}", pod.namespace, pod.pod),
+        format!("{reason:?}"),
+        message,
+        remedy,
+    ))
+}

@@ -1,0 +1,81 @@
+//! What the loop asks of its source, whichever it is.
+
+use std::{sync::Arc, time::Instant};
+
+use xdp_crds::XdpNodeStateStatus;
+use xdp_plan::{
+    peers::{Here, without_cluster},
+    pod::Pod,
+    policy::Policy,
+    report::Problem,
+};
+
+use super::Manifests;
+use crate::cluster::Cluster;
+
+/// Where policies and pods come from.
+pub(crate) enum Source {
+    /// A folder.
+    Manifests(Manifests),
+    /// A cluster.
+    Cluster(Box<Cluster>),
+}
+
+/// What is wanted of this node.
+pub(crate) struct Objects {
+    /// Policies to be put in force.
+    pub(crate) policies: Vec<Policy>,
+    /// Pods they may select.
+    pub(crate) pods: Vec<Pod>,
+    /// Policies that apply here, in force or not.
+    pub(crate) here: Vec<Here>,
+    /// Policies that cannot be put in force.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Source {
+    /// Takes over what has changed. Returns what is wrong with it, and since when it has been waiting.
+    pub(crate) fn reload(&mut self) -> (Vec<Problem>, Option<Instant>) {
+        match self {
+            Self::Manifests(manifests) => (manifests.reload(), None),
+            Self::Cluster(cluster) => cluster.reload(),
+        }
+    }
+
+    /// What is wanted; `None`: not known yet, so nothing in force may be touched.
+    pub(crate) fn objects(&mut self) -> Option<Objects> {
+        match self {
+            Self::Manifests(manifests) => {
+                let (policies, pods) = manifests.objects();
+                let (policies, problems) = without_cluster(policies);
+                let here = policies.iter().map(as_written).collect();
+                Some(Objects {
+                    policies,
+                    pods,
+                    here,
+                    problems,
+                })
+            }
+            Self::Cluster(cluster) => cluster.objects(),
+        }
+    }
+
+    /// Says what the node is like now, to whom it may concern.
+    pub(crate) fn publish(&self, status: XdpNodeStateStatus) {
+        match self {
+            Self::Manifests(_) => {}
+            Self::Cluster(cluster) => cluster.publish(status),
+        }
+    }
+}
+
+fn as_written(policy: &Policy) -> Here {
+    Here {
+        namespace: policy.namespace.clone(),
+        name: policy.name.clone(),
+        uid: policy.uid.clone(),
+        generation: policy.generation,
+        policy: Some(Arc::new(policy.clone())),
+        obstacle: None,
+    }
+}
