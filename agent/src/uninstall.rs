@@ -1,5 +1,6 @@
 //! `xdp-agent uninstall`: the node as it was before.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -8,6 +9,10 @@ use xdp_plan::facts::Pair;
 use crate::datapath::{OpenError, PodEnd, Uninstall, Uninstalled, detach_clsact};
 use crate::netns::{Namespaces, Netns};
 use crate::{ethtool, netlink};
+
+mod stay;
+
+pub(crate) use stay::stay;
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,33 +25,53 @@ pub struct Report {
     pub left: Vec<String>,
 }
 
-/// Frees the NICs, restores the pods, removes all pins. What does not work is reported, the rest goes on.
+impl Report {
+    /// All that is still there of what should be gone, in words.
+    pub fn remains(&self) -> Vec<String> {
+        let pins = self.removed.failures.iter();
+        let pins = pins.map(|(path, error)| format!("not removed: `{}`: {error}", path.display()));
+        let pods = self.left.iter().map(|left| format!("not restored: {left}"));
+        pins.chain(pods).collect()
+    }
+}
+
+/// Frees the NICs, restores the pods, removes all pins. What does not work is reported, the rest goes on; what is to
+/// be done about a pod stays pinned, so that another try can do it.
 pub fn uninstall(pin_dir: &Path) -> Result<Report, OpenError> {
     let uninstall = Uninstall::begin(pin_dir)?;
     let mut report = Report::default();
-    let (clsact, gro) = (uninstall.clsact_readers()?, uninstall.gro_switched()?);
-    let pairs = match netlink::facts() {
-        Ok(facts) => facts.pairs,
+    let clsact: BTreeSet<u32> = uninstall.clsact_readers()?.into_iter().collect();
+    let gro: BTreeSet<u32> = uninstall.gro_switched()?.into_iter().collect();
+    let unrestored = match netlink::facts() {
+        Ok(facts) => report.restore_all(&facts.pairs, &clsact, &gro),
         Err(error) => {
             report.left.push(format!("the pods' interfaces: {error}"));
-            Vec::new()
+            clsact.union(&gro).copied().collect()
         }
     };
-    let mut namespaces = Namespaces::default();
-    for pair in &pairs {
-        let (has_filter, has_gro) = (
-            clsact.contains(&pair.host.ifindex),
-            gro.contains(&pair.host.ifindex),
-        );
-        if has_filter || has_gro {
-            report.restore(&mut namespaces, pair, has_filter, has_gro);
-        }
-    }
-    report.removed = uninstall.finish()?;
+    report.removed = uninstall.finish(&unrestored)?;
     Ok(report)
 }
 
 impl Report {
+    /// The pods with which it did not work, by the host's interface index.
+    fn restore_all(&mut self, pairs: &[Pair], clsact: &BTreeSet<u32>, gro: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let mut namespaces = Namespaces::default();
+        let mut unrestored = BTreeSet::new();
+        for pair in pairs {
+            let host = pair.host.ifindex;
+            let (has_filter, has_gro) = (clsact.contains(&host), gro.contains(&host));
+            let before = self.left.len();
+            if has_filter || has_gro {
+                self.restore(&mut namespaces, pair, has_filter, has_gro);
+            }
+            if self.left.len() > before {
+                unrestored.insert(host);
+            }
+        }
+        unrestored
+    }
+
     fn restore(&mut self, namespaces: &mut Namespaces, pair: &Pair, has_filter: bool, has_gro: bool) {
         let interface = format!("`{}` behind `{}`", pair.pod.name, pair.host.name);
         let netns = match namespaces.find(pair.netns_id) {
@@ -81,10 +106,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Uninstalled {
-            nics,
-            readers,
-            pins,
-            failures,
+            nics, readers, pins, ..
         } = &self.removed;
         writeln!(
             f,
@@ -94,11 +116,8 @@ impl fmt::Display for Report {
             pins.len(),
             self.gro_restored.len()
         )?;
-        for (path, error) in failures {
-            writeln!(f, "not removed: `{}`: {error}", path.display())?;
-        }
-        for left in &self.left {
-            writeln!(f, "not restored: {left}")?;
+        for remains in self.remains() {
+            writeln!(f, "{remains}")?;
         }
         Ok(())
     }

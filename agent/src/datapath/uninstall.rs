@@ -1,5 +1,6 @@
 //! Everything off and away. Works without a running agent and on a directory that is partly broken.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -63,20 +64,25 @@ impl Uninstall {
         list(self.pins.gros(), &self.pins)
     }
 
-    /// Removes the readers, the tracepoints, the maps and the directories.
-    pub fn finish(mut self) -> Result<Uninstalled, OpenError> {
+    /// Removes the readers, the tracepoints, the maps and the directories. Of the pods in `unrestored`, by the host's
+    /// interface index, it keeps what the next try has to know.
+    pub fn finish(mut self, unrestored: &BTreeSet<u32>) -> Result<Uninstalled, OpenError> {
+        let pins = unrestored
+            .iter()
+            .flat_map(|ifindex| [self.pins.clsact(*ifindex), self.pins.gro(*ifindex)]);
+        let kept: BTreeSet<PathBuf> = pins.collect();
         for ifindex in list(self.pins.readers(), &self.pins)? {
             if self.done.detach(&self.pins.reader(ifindex)) {
                 self.done.readers.push(ifindex);
             }
         }
         for ifindex in list(self.pins.clsacts(), &self.pins)? {
-            if self.done.remove(&self.pins.clsact(ifindex)) {
+            if !unrestored.contains(&ifindex) && self.done.remove(&self.pins.clsact(ifindex)) {
                 self.done.readers.push(ifindex);
             }
         }
-        self.done.remove_tree(&self.pins.abi());
-        self.done.remove_directory(self.pins.root());
+        self.done.remove_tree(&self.pins.abi(), &kept);
+        self.done.remove_directory(self.pins.root(), &kept);
         Ok(self.done)
     }
 }
@@ -98,25 +104,30 @@ impl Uninstalled {
         self.note(pin, fs::remove_file(pin))
     }
 
-    /// Removes what is left below a directory, and the directory.
-    fn remove_tree(&mut self, directory: &Path) {
+    /// Removes what is left below a directory, and the directory, except what is kept.
+    fn remove_tree(&mut self, directory: &Path, kept: &BTreeSet<PathBuf>) {
         let Ok(entries) = fs::read_dir(directory) else {
             return;
         };
         for entry in entries.flatten() {
             let path = entry.path();
+            if kept.contains(&path) {
+                continue;
+            }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                self.remove_tree(&path);
+                self.remove_tree(&path, kept);
             } else if self.remove(&path) {
                 self.pins.push(path);
             }
         }
-        self.remove_directory(directory);
+        self.remove_directory(directory, kept);
     }
 
-    /// A directory with something of somebody else's in it stays.
-    fn remove_directory(&mut self, directory: &Path) {
-        self.note(directory, fs::remove_dir(directory));
+    /// A directory with something of somebody else's in it stays, and is told; one with something kept just stays.
+    fn remove_directory(&mut self, directory: &Path, kept: &BTreeSet<PathBuf>) {
+        if !kept.iter().any(|path| path.starts_with(directory)) {
+            self.note(directory, fs::remove_dir(directory));
+        }
     }
 
     fn note(&mut self, path: &Path, result: io::Result<()>) -> bool {

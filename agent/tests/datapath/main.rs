@@ -10,6 +10,7 @@ mod load;
 mod oracle;
 mod random;
 mod remove;
+mod scrape;
 mod verdict;
 #[path = "../kernel/world.rs"]
 #[expect(

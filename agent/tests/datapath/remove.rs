@@ -1,8 +1,9 @@
 //! Uninstalling, and the status while the agent is stopped.
 
+use std::collections::BTreeSet;
 use std::fs;
 
-use xdp_agent::datapath::{Datapath, OpenError, PodEnd};
+use xdp_agent::datapath::{Datapath, OpenError, PodEnd, Uninstall};
 use xdp_agent::netlink::XdpMode;
 use xdp_agent::netns::{Namespaces, Netns};
 use xdp_agent::uninstall::uninstall;
@@ -72,6 +73,24 @@ fn uninstalling_copes_with_a_broken_directory_and_leaves_what_is_not_ours() {
     assert_eq!(xdp(&world).mode, XdpMode::None);
     assert!(foreign.exists() && !bpffs.pin_dir().join("abi-1").exists());
     assert_eq!(report.removed.failures.len(), 1, "{report}");
+}
+
+#[test]
+fn what_has_to_be_done_about_a_pod_stays_pinned_until_it_is_done() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    installed(&world, &bpffs);
+    let failed = BTreeSet::from([host0(&world)]);
+    let first = world
+        .host
+        .run(|| Uninstall::begin(&bpffs.pin_dir()).unwrap().finish(&failed));
+    assert_eq!(first.unwrap().failures, []);
+    assert!(world.pod.run(|| ethtool::gro("eth0")).unwrap());
+    assert!(!bpffs.pin_dir().join("abi-1/maps").exists());
+
+    let second = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    assert_eq!((second.gro_restored.len(), second.remains()), (1, Vec::new()));
+    assert!(!world.pod.run(|| ethtool::gro("eth0")).unwrap());
+    assert!(!bpffs.pin_dir().exists());
 }
 
 #[test]

@@ -1,0 +1,46 @@
+//! What a scrape costs with as many rules as a node can have.
+
+use std::time::Instant;
+
+use xdp_agent::datapath::{Datapath, Outcome};
+use xdp_agent::metrics::{Format, Metrics, encode};
+use xdp_agent::status;
+use xdp_plan::change::Change;
+use xdp_plan::installed::RuleLabel;
+
+use crate::bpffs::Bpffs;
+
+const RULES: u32 = 4000;
+/// Packets and bytes of six actions.
+const SERIES: usize = 12 * RULES as usize;
+
+#[test]
+fn a_scrape_shows_four_thousand_rules_whole() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let label = |rule: u32| RuleLabel {
+        namespace: format!("namespace-{}", rule / 50),
+        policy: format!("policy-{}", rule / 10),
+        rule: format!("rule-{rule}"),
+    };
+    let changes: Vec<Change> = (0..RULES)
+        .map(|rule| Change::SetRuleLabel {
+            rule,
+            label: label(rule),
+        })
+        .collect();
+    let outcomes = datapath.apply(&changes);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Applied)));
+
+    let started = Instant::now();
+    let status = status::collect(&bpffs.pin_dir()).unwrap();
+    let read = started.elapsed();
+    let text = encode(&Metrics::default(), Some(status), Format::Classic);
+    println!(
+        "read in {read:?}, written in {:?}, {} bytes",
+        started.elapsed().saturating_sub(read),
+        text.len()
+    );
+    let rules = text.lines().filter(|line| line.starts_with("xdp_agent_rule_"));
+    assert_eq!(rules.count(), SERIES);
+}
