@@ -98,7 +98,12 @@ impl Kernel {
         let ready = self.0.pods.iter().filter(|pod| is_ready(pod)).count();
         let states = [("ready", ready), ("not_ready", self.0.pods.len() - ready)];
         let series = states.map(|(state, pods)| ([("state", state)], pods as i64));
-        gauges(encoder, "pods", "Target pods, by whether they take redirects.", series)
+        gauges(
+            encoder,
+            "pods",
+            "Target pods, by whether they take redirects.",
+            series,
+        )
     }
 
     fn nics(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

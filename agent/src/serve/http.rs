@@ -24,7 +24,7 @@ use super::{Probes, scrape::Scrape};
 use crate::metrics::Format;
 
 /// Connections at once. Each carries one request.
-const CONNECTIONS: usize = 64;
+pub(super) const CONNECTIONS: usize = 64;
 /// Who has not asked by then is not heard.
 const ASKING: Duration = Duration::from_secs(5);
 /// Who has not read the answer by then does not get it.
