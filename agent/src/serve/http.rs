@@ -88,7 +88,7 @@ impl Site {
             ("/healthz", _) => probe(self.probes.live()),
             ("/readyz", _) => probe(self.probes.ready()),
             ("/metrics", Some(scrape)) => metrics(scrape, request).await,
-            _ => plain(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics"),
+            _ => plain(StatusCode::NOT_FOUND, "not found"),
         }
     }
 }
