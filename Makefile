@@ -30,6 +30,7 @@ lint: setup ## formatting, clippy, documentation, inherited lints
 	cargo fmt --all --check
 	cargo clippy --locked $(HOST) --all-targets -- -D warnings
 	tools/lint-ebpf
+	e2e/cluster/build --lint
 	cargo doc --locked --no-deps $(HOST)
 
 images: setup ## OCI archives of both images, no container engine needed: target/images (REGISTRY=localhost)

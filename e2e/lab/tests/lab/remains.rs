@@ -30,6 +30,26 @@ fn nothing_is_left_after_drop() {
 }
 
 #[test]
+fn the_script_at_the_end_finds_the_directory_and_no_processes() {
+    let lab = Lab::new().unwrap();
+    let mut command = Command::new("sleep");
+    command.arg("1000");
+    let process = lab.node().spawn(command).unwrap();
+    let answer = std::env::temp_dir().join(format!("xdp-lab-{}-end", lab.id()));
+    let script = format!(
+        "{{ [ -d {}/ns ] && echo directory; [ -d /proc/{} ] && echo process; }} >{}",
+        lab.dir().display(),
+        process.id(),
+        answer.display()
+    );
+    lab.at_end(&script).unwrap();
+    drop(lab);
+    let said = fs::read_to_string(&answer).unwrap();
+    fs::remove_file(&answer).unwrap();
+    assert_eq!(said, "directory\n");
+}
+
+#[test]
 fn nothing_is_left_after_a_panic() {
     let (sender, traces) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
