@@ -12,7 +12,9 @@ use kube::{
 use tokio::time;
 use tracing::info;
 
-use crate::MANAGER;
+/// Whose fields the definitions are. Helm 4 applies them as `helm` when it installs a chart, and fails where others own
+/// what differs: on definitions that an earlier installation has left, if this were another name.
+const MANAGER: &str = "helm";
 
 /// All definitions as YAML documents.
 pub fn yaml() -> String {
@@ -27,7 +29,7 @@ pub fn yaml() -> String {
 pub async fn apply(timeout: Duration) -> anyhow::Result<()> {
     let client = Client::try_default().await.context("no way to the API server")?;
     let api: Api<CustomResourceDefinition> = Api::all(client);
-    // Helm has put them there first: it would otherwise own the fields that an upgrade changes.
+    // By force: somebody may have applied them by hand.
     let params = PatchParams::apply(MANAGER).force();
     let all = async {
         for definition in xdp_crds::crds() {
