@@ -3,7 +3,7 @@
 mod bodies;
 mod publish;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 

@@ -119,7 +119,15 @@ impl Command {
 
 impl LogFormat {
     fn start(self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+        let filter = if asked.contains("kube_client") {
+            asked
+        } else {
+            // It calls every failed request an error; what comes of it is said where it is known.
+            let level = if asked.is_empty() { "info" } else { &asked };
+            format!("{level},kube_client::client::builder=off")
+        };
+        let filter = EnvFilter::builder().parse_lossy(filter);
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr);

@@ -93,7 +93,7 @@ impl<K: Ord + Clone> Pace<K> {
 }
 
 /// Longest time between two tries.
-pub const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+pub const LONGEST_BACKOFF: Duration = Duration::from_secs(9);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 
 /// How long to wait after so many failures in a row before: twice as long each time, up to a bound, plus up to half of

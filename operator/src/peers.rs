@@ -4,14 +4,12 @@ mod names;
 mod slices;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use xdp_crds::{
-    PeerSelector, XdpPeerSetSpec,
-    policy::{PodPeer, Policy},
-};
+use xdp_crds::{PeerSelector, XdpPeerSetSpec};
 
 use crate::{
     select,
@@ -88,12 +86,15 @@ fn for_policy(
     plan: &mut Plan,
     wanted: &mut BTreeSet<Name>,
 ) {
-    let Ok(content) = &policy.content else { return };
     let owner = Owner {
         name: name.name.clone(),
         uid: policy.uid.clone(),
     };
-    for peer in peers_of(content) {
+    let peers = match &policy.content {
+        Ok(content) => written::peers(content),
+        Err(_) => written::stored(world, name),
+    };
+    for peer in &peers {
         let base = base(&name.name, &peer.written);
         let there = stored(world, &name.namespace, &base);
         let addresses = select::addresses(world, &name.namespace, peer);
@@ -114,17 +115,6 @@ fn for_policy(
             plan.chains.push(Chain { peer, steps });
         }
     }
-}
-
-/// The selector peers of a policy, each once.
-fn peers_of(policy: &Policy) -> Vec<&PodPeer> {
-    let mut found: Vec<&PodPeer> = Vec::new();
-    for peer in policy.rules.iter().flat_map(|rule| rule.pod_peers()) {
-        if !found.iter().any(|other| other.written == peer.written) {
-            found.push(peer);
-        }
-    }
-    found
 }
 
 type Stored<'a> = BTreeMap<u32, (&'a Name, &'a PeerSet)>;
@@ -201,7 +191,7 @@ fn is_same(set: &PeerSet, slice: &Slice) -> bool {
 }
 
 /// Slices of policies that are gone go with them, by their owner reference. While a policy is refused, agents keep what
-/// was in force before, and so do its slices.
+/// was in force before, and its slices stay.
 fn is_ours_to_delete(world: &World, name: &Name, set: &PeerSet) -> bool {
     let Some(owner) = &set.owner else {
         return true;

@@ -1,1 +1,335 @@
+use proptest::prelude::*;
+use serde_json::json;
+use xdp_crds::{PolicyState, XdpNodeStateStatus, conditions::node, policy::Policy};
 
+use super::*;
+use crate::world::Refusal;
+
+const UID: &str = "uid";
+const GENERATION: i64 = 4;
+
+fn policy() -> PolicyObject {
+    let object = json!({"metadata": {"namespace": "games", "name": "players"}, "spec": {"podSelector": {}}});
+    let object: xdp_crds::XdpPolicy = serde_json::from_value(object).unwrap();
+    PolicyObject {
+        uid: UID.into(),
+        generation: GENERATION,
+        deleting: false,
+        content: Ok(Policy::try_from(&object).unwrap()),
+        status: None,
+    }
+}
+
+fn report(selected: u32, programmed: u32) -> PolicyState {
+    PolicyState {
+        namespace: "games".into(),
+        name: "players".into(),
+        uid: UID.into(),
+        observed_generation: GENERATION,
+        programmed: selected == programmed,
+        reason: node::PROGRAMMED.into(),
+        message: String::new(),
+        pods: Ratio { selected, programmed },
+    }
+}
+
+fn failing(reason: &str, message: &str) -> PolicyState {
+    PolicyState {
+        programmed: false,
+        reason: reason.into(),
+        message: message.into(),
+        ..report(1, 0)
+    }
+}
+
+fn state(report: PolicyState) -> NodeState {
+    NodeState(Ok(XdpNodeStateStatus {
+        policies: vec![report],
+        ..XdpNodeStateStatus::default()
+    }))
+}
+
+fn at(second: i64) -> Time {
+    Time(k8s_openapi::jiff::Timestamp::from_second(second).unwrap())
+}
+
+/// One pod on each node; nodes without a report are `None`.
+fn sum(policy: &PolicyObject, nodes: &[(&str, Option<PolicyState>)], now: &Time) -> XdpPolicyStatus {
+    let states: BTreeMap<&str, NodeState> = nodes
+        .iter()
+        .filter_map(|(node, report)| Some((*node, state(report.clone()?))))
+        .collect();
+    let targets = nodes.iter().map(|(node, _)| (*node, 1)).collect();
+    status(policy, &targets, |node| states.get(node), now)
+}
+
+fn programmed(status: &XdpPolicyStatus) -> (&str, &str, &str) {
+    let condition = find(&status.conditions, PROGRAMMED).unwrap();
+    (&condition.status, &condition.reason, &condition.message)
+}
+
+#[test]
+fn a_policy_is_programmed_when_every_selected_node_says_so() {
+    let status = sum(
+        &policy(),
+        &[("a", Some(report(1, 1))), ("b", Some(report(1, 1)))],
+        &at(0),
+    );
+    assert_eq!(
+        programmed(&status),
+        ("True", "Programmed", "in force for 2 pods on 2 nodes")
+    );
+    let all = Ratio {
+        selected: 2,
+        programmed: 2,
+    };
+    assert_eq!((status.nodes, status.pods), (all, all));
+    let accepted = find(&status.conditions, ACCEPTED).unwrap();
+    assert_eq!(
+        (accepted.status.as_str(), accepted.observed_generation),
+        ("True", Some(GENERATION))
+    );
+}
+
+#[test]
+fn a_policy_without_pods_has_nothing_to_do() {
+    let status = sum(&policy(), &[], &at(0));
+    assert_eq!(
+        programmed(&status),
+        ("True", "NoPods", "no running pod is selected")
+    );
+    assert_eq!(status.nodes, Ratio::default());
+}
+
+#[test]
+fn a_silent_node_is_no_node_where_all_is_well() {
+    let status = sum(&policy(), &[("a", Some(report(1, 1))), ("b", None)], &at(0));
+    assert_eq!(
+        programmed(&status),
+        (
+            "False",
+            "NoNodeState",
+            "1 of 2 nodes: b: NoNodeState: no XdpNodeState: is the agent running there?"
+        )
+    );
+    assert_eq!(
+        status.nodes,
+        Ratio {
+            selected: 2,
+            programmed: 1
+        }
+    );
+}
+
+#[test]
+fn reports_about_another_version_or_a_namesake_are_no_reports() {
+    let older = PolicyState {
+        observed_generation: 3,
+        ..report(1, 1)
+    };
+    let namesake = PolicyState {
+        uid: "another".into(),
+        ..report(1, 1)
+    };
+    let status = sum(&policy(), &[("a", Some(older)), ("b", Some(namesake))], &at(0));
+    assert_eq!(
+        programmed(&status),
+        (
+            "False",
+            "Outdated",
+            "2 of 2 nodes: a: Outdated: reports generation 3, not 4; b: Outdated: has not reported the policy yet"
+        )
+    );
+    assert_eq!(
+        status.pods,
+        Ratio {
+            selected: 2,
+            programmed: 0
+        }
+    );
+}
+
+#[test]
+fn a_node_that_does_not_know_all_its_pods_yet_is_outdated() {
+    let policy = policy();
+    let one = state(report(1, 1));
+    let verdict = verdict(&policy, "a", 3, Some(&one));
+    assert_eq!(verdict.pods_programmed, 1);
+    let obstacle = verdict.obstacle.unwrap();
+    assert_eq!(
+        (obstacle.reason.as_str(), obstacle.message.as_str()),
+        ("Outdated", "reports 1 of 3 selected pods")
+    );
+}
+
+#[test]
+fn a_node_that_counts_more_pods_than_there_are_does_not_inflate_the_sum() {
+    let five = state(report(5, 5));
+    let verdict = verdict(&policy(), "a", 3, Some(&five));
+    assert_eq!((verdict.pods_programmed, verdict.obstacle), (3, None));
+}
+
+#[test]
+fn a_report_that_cannot_be_read_counts_as_none_and_says_why() {
+    let error = crate::world::Unusable {
+        field: "status.nics".into(),
+        error: "invalid type".into(),
+    };
+    let state = NodeState(Err(error));
+    let obstacle = verdict(&policy(), "a", 1, Some(&state)).obstacle.unwrap();
+    assert_eq!(obstacle.reason, "NoNodeState");
+    assert!(obstacle.message.contains("`status.nics`"), "{}", obstacle.message);
+}
+
+#[test]
+fn a_report_that_contradicts_itself_is_believed_where_it_is_worse() {
+    let odd = PolicyState {
+        programmed: false,
+        ..report(1, 1)
+    };
+    let obstacle = verdict(&policy(), "a", 1, Some(&state(odd))).obstacle.unwrap();
+    assert_eq!(obstacle.reason, "Pending");
+}
+
+#[test]
+fn the_worst_comes_first_and_a_message_names_five_nodes_at_most() {
+    let nodes = [
+        ("a", Some(failing("Pending", "soon"))),
+        ("b", None),
+        ("c", Some(failing("PodNotReady", "pod x"))),
+        (
+            "d",
+            Some(failing("NicProblem", "MTU 9000 of `eth0` is above 3498")),
+        ),
+        ("e", Some(failing("NewerReason", "only a newer agent knows"))),
+        (
+            "f",
+            Some(PolicyState {
+                observed_generation: 1,
+                ..report(1, 1)
+            }),
+        ),
+        ("g", Some(report(1, 1))),
+    ];
+    let status = sum(&policy(), &nodes, &at(0));
+    let (_, reason, message) = programmed(&status);
+    assert_eq!(reason, "NicProblem");
+    let order = "6 of 7 nodes: d: NicProblem: MTU 9000 of `eth0` is above 3498; c: PodNotReady: pod x; \
+                 e: NewerReason: only a newer agent knows; b: NoNodeState: no XdpNodeState: is the agent running \
+                 there?; a: Pending: soon; and 1 more";
+    assert_eq!(message, order);
+}
+
+#[test]
+fn a_message_stays_short_whatever_agents_write() {
+    let long = "ä".repeat(100_000);
+    let names: Vec<String> = (0..100).map(|number| format!("node-{number}")).collect();
+    let nodes: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), Some(failing("NicProblem", &long))))
+        .collect();
+    let status = sum(&policy(), &nodes, &at(0));
+    assert!(programmed(&status).2.len() < 4096);
+}
+
+#[test]
+fn a_refused_policy_is_neither_accepted_nor_programmed() {
+    let refusal = Refusal {
+        reason: accepted::LIMIT_EXCEEDED,
+        message: "too much".into(),
+    };
+    let policy = PolicyObject {
+        content: Err(refusal),
+        ..policy()
+    };
+    let status = sum(&policy, &[], &at(0));
+    let accepted = find(&status.conditions, ACCEPTED).unwrap();
+    assert_eq!(
+        (
+            accepted.status.as_str(),
+            accepted.reason.as_str(),
+            accepted.message.as_str()
+        ),
+        ("False", "LimitExceeded", "too much")
+    );
+    assert_eq!(
+        (programmed(&status).0, programmed(&status).1),
+        ("False", "NotAccepted")
+    );
+}
+
+#[test]
+fn the_time_of_a_transition_stays_while_the_status_stays() {
+    let mut policy = policy();
+    policy.status = Some(sum(&policy, &[("a", None)], &at(10)));
+    let still_false = sum(&policy, &[("a", Some(failing("NicProblem", "x")))], &at(20));
+    let since = |status: &XdpPolicyStatus| {
+        find(&status.conditions, PROGRAMMED)
+            .unwrap()
+            .last_transition_time
+            .clone()
+    };
+    assert_eq!(since(&still_false), at(10));
+    assert!(!is_written(policy.status.as_ref(), &still_false));
+    let now_true = sum(&policy, &[("a", Some(report(1, 1)))], &at(30));
+    assert_eq!(since(&now_true), at(30));
+}
+
+#[test]
+fn what_others_say_in_conditions_of_their_own_does_not_matter() {
+    let mut stored = sum(&policy(), &[], &at(0));
+    let wanted = stored.clone();
+    stored.conditions.insert(
+        0,
+        Condition {
+            type_: "Other".into(),
+            ..stored.conditions[0].clone()
+        },
+    );
+    assert!(is_written(Some(&stored), &wanted));
+    assert!(!is_written(None, &wanted));
+}
+
+fn any_report() -> impl Strategy<Value = Option<PolicyState>> {
+    let uid = prop_oneof![4 => Just(UID), 1 => Just("other")];
+    let generation = prop_oneof![4 => Just(GENERATION), 1 => 0..6i64];
+    let fields = (uid, generation, any::<bool>(), 0..4u32, 0..4u32);
+    proptest::option::of(
+        fields.prop_map(
+            |(uid, observed_generation, programmed, selected, done)| PolicyState {
+                uid: uid.into(),
+                observed_generation,
+                programmed,
+                pods: Ratio {
+                    selected,
+                    programmed: done,
+                },
+                ..report(1, 1)
+            },
+        ),
+    )
+}
+
+proptest! {
+    #[test]
+    fn programmed_is_true_exactly_if_no_selected_node_lacks_a_current_report_of_all_its_pods(
+        nodes in prop::collection::vec((1..4u32, any_report()), 0..6)
+    ) {
+        let policy = policy();
+        let names: Vec<String> = (0..nodes.len()).map(|n| format!("n{n}")).collect();
+        let targets: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(nodes.iter().map(|n| n.0)).collect();
+        let states: BTreeMap<&str, NodeState> = names.iter().map(String::as_str).zip(&nodes)
+            .filter_map(|(name, (_, report))| Some((name, state(report.clone()?)))).collect();
+        let found = status(&policy, &targets, |node| states.get(node), &at(0));
+        let good = nodes.iter().filter(|(pods, report)| report.as_ref().is_some_and(|r| {
+            r.uid == UID && r.observed_generation == GENERATION && r.programmed && r.pods.selected >= *pods
+        })).count();
+        prop_assert_eq!(found.nodes, Ratio { selected: nodes.len() as u32, programmed: good as u32 });
+        prop_assert_eq!(programmed(&found).0 == "True", good == nodes.len());
+        prop_assert!(found.pods.programmed <= found.pods.selected);
+        prop_assert_eq!(found.pods.selected, nodes.iter().map(|n| n.0).sum::<u32>());
+        let stored = PolicyObject { status: Some(found.clone()), ..policy };
+        let again = status(&stored, &targets, |node| states.get(node), &at(99));
+        prop_assert!(is_written(Some(&found), &again), "a status that is stored is not written again");
+    }
+}

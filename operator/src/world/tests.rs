@@ -1,1 +1,190 @@
+use kube::{core::DynamicObject, runtime::watcher::Event};
+use serde_json::{Value, json};
+use xdp_crds::conditions::accepted;
 
+use super::*;
+
+fn item(name: &str, version: u64, value: i32) -> Item<i32> {
+    Item {
+        name: Name::new("a", name),
+        version,
+        value: Some(value),
+    }
+}
+
+fn held(cache: &Cache<i32>) -> Vec<(&str, i32)> {
+    cache
+        .iter()
+        .map(|(name, value)| (name.name.as_str(), *value))
+        .collect()
+}
+
+fn object(value: Value) -> DynamicObject {
+    serde_json::from_value(value).unwrap()
+}
+
+fn read(spec: &Value) -> PolicyObject {
+    let object = object(json!({
+        "apiVersion": "xdp-operator.io/v1alpha1", "kind": "XdpPolicy",
+        "metadata": {"namespace": "games", "name": "players", "uid": "u", "generation": 3, "resourceVersion": "17"},
+        "spec": spec,
+        "status": {"nodes": {"selected": 2, "programmed": 1}},
+    }));
+    let item = policy(&object);
+    assert_eq!((item.name, item.version), (Name::new("games", "players"), 17));
+    item.value.unwrap()
+}
+
+#[test]
+fn a_list_counts_only_when_it_is_complete() {
+    let mut cache = Cache::default();
+    assert!(!cache.apply(Event::Init));
+    assert!(!cache.apply(Event::InitApply(item("x", 1, 1))));
+    assert!(cache.is_empty() && !cache.is_complete());
+    assert!(cache.apply(Event::InitDone));
+    assert!(cache.is_complete());
+    assert_eq!(held(&cache), [("x", 1)]);
+}
+
+#[test]
+fn while_it_is_listed_anew_the_old_list_stays_and_what_is_gone_goes_with_it() {
+    let mut cache = Cache::default();
+    for name in ["x", "y"] {
+        cache.apply(Event::Apply(item(name, 1, 1)));
+    }
+    cache.apply(Event::Init);
+    cache.apply(Event::InitApply(item("y", 2, 2)));
+    assert_eq!(held(&cache), [("x", 1), ("y", 1)]);
+    assert!(cache.apply(Event::InitDone));
+    assert_eq!(held(&cache), [("y", 2)]);
+}
+
+#[test]
+fn what_is_listed_anew_without_a_difference_is_no_change() {
+    let mut cache = Cache::default();
+    for expected in [true, false] {
+        cache.apply(Event::Init);
+        cache.apply(Event::InitApply(item("x", 1, 1)));
+        assert_eq!(cache.apply(Event::InitDone), expected);
+    }
+    assert!(!cache.apply(Event::Apply(item("x", 9, 1))));
+    assert!(cache.apply(Event::Delete(item("x", 9, 1))));
+}
+
+#[test]
+fn an_event_older_than_the_answer_to_a_write_changes_nothing() {
+    let mut cache = Cache::default();
+    cache.put(item("x", 10, 2));
+    assert!(!cache.apply(Event::Apply(item("x", 9, 1))));
+    assert_eq!(held(&cache), [("x", 2)]);
+    assert!(cache.apply(Event::Apply(item("x", 11, 3))));
+}
+
+#[test]
+fn within_a_namespace_only_its_objects_are_found() {
+    let mut cache = Cache::default();
+    for namespace in ["a", "a-b", "b"] {
+        let name = Name::new(namespace, "x");
+        cache.put(Item {
+            name,
+            version: 1,
+            value: Some(1),
+        });
+    }
+    assert_eq!(cache.within("a", "").count(), 1);
+    assert_eq!(cache.within("a", "y").count(), 0);
+}
+
+#[test]
+fn a_valid_policy_is_read_with_its_status() {
+    let policy = read(&json!({"podSelector": {}, "priority": 7}));
+    assert_eq!(policy.content.unwrap().priority, 7);
+    assert_eq!(policy.status.unwrap().nodes.selected, 2);
+    assert_eq!((policy.uid.as_str(), policy.generation), ("u", 3));
+}
+
+#[test]
+fn a_policy_that_does_not_fit_its_type_is_refused_with_the_path_of_the_field() {
+    let rule = json!({"name": "a", "action": "Redirect", "ports": [{"protocol": "UDP", "port": "dns"}]});
+    let refusal = read(&json!({"podSelector": {}, "ingress": [rule]}))
+        .content
+        .unwrap_err();
+    assert_eq!(refusal.reason, accepted::INVALID_SPEC);
+    assert!(
+        refusal
+            .message
+            .starts_with("`spec.ingress[0].ports[0].port`: invalid type: string \"dns\""),
+        "{}",
+        refusal.message
+    );
+}
+
+#[test]
+fn a_policy_without_a_spec_is_refused_like_any_other() {
+    let object = object(json!({"metadata": {"name": "a", "namespace": "b"}}));
+    let refusal = policy(&object).value.unwrap().content.unwrap_err();
+    assert!(
+        refusal.message.starts_with("`spec`: is missing"),
+        "{}",
+        refusal.message
+    );
+}
+
+#[test]
+fn a_policy_that_is_not_valid_says_what_to_write_instead() {
+    let rule = json!({"name": "a", "action": "Drop", "from": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]});
+    let refusal = read(&json!({"podSelector": {}, "ingress": [rule]}))
+        .content
+        .unwrap_err();
+    assert_eq!(refusal.reason, accepted::INVALID_SPEC);
+    assert_eq!(
+        refusal.message,
+        "`spec.ingress[0].from[0].ipBlock.cidr` is `10.0.0.1/8`: bits are set beyond the prefix; write `10.0.0.0/8`, \
+         or a longer prefix"
+    );
+}
+
+#[test]
+fn a_policy_that_no_pod_has_room_for_names_the_limit() {
+    let ports: Vec<_> = (1..=65)
+        .map(|port| json!({"protocol": "UDP", "port": port}))
+        .collect();
+    let rule = json!({"name": "a", "action": "Drop", "ports": ports});
+    let refusal = read(&json!({"podSelector": {}, "ingress": [rule]}))
+        .content
+        .unwrap_err();
+    assert_eq!(refusal.reason, accepted::LIMIT_EXCEEDED);
+    assert!(
+        refusal.message.contains("MAX_ENTRIES is 64"),
+        "{}",
+        refusal.message
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_read_says_where() {
+    let object = object(json!({"metadata": {"name": "n"}, "status": {"agentVersion": 1}}));
+    let NodeState(state) = node_state(&object).value.unwrap();
+    assert_eq!(state.unwrap_err().field, "status.agentVersion");
+}
+
+#[test]
+fn before_the_first_report_there_is_none() {
+    assert_eq!(
+        node_state(&object(json!({"metadata": {"name": "n"}}))).value,
+        None
+    );
+}
+
+#[test]
+fn a_pod_is_read_without_what_does_not_matter_and_not_at_all_if_its_address_is_none() {
+    let read = |ip: &str| {
+        let pod_object = serde_json::from_value(json!({
+            "metadata": {"namespace": "a", "name": "p"},
+            "status": {"podIP": ip},
+        }));
+        pod(&pod_object.unwrap()).value
+    };
+    assert_eq!(read("10.0.0.1").unwrap().addresses.len(), 1);
+    assert_eq!(read("ten"), None);
+}

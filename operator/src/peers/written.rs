@@ -1,0 +1,59 @@
+//! Which peers a policy has.
+
+use xdp_crds::{
+    Enforcement, IngressRule, LabelSelector, Peer, PeerSelector, RuleAction, XdpPolicy, XdpPolicySpec,
+    policy::{PodPeer, Policy},
+};
+
+use crate::world::{Name, World};
+
+/// The selector peers of a policy, each once.
+pub(super) fn peers(policy: &Policy) -> Vec<PodPeer> {
+    let mut found: Vec<PodPeer> = Vec::new();
+    for peer in policy.rules.iter().flat_map(|rule| rule.pod_peers()) {
+        if !found.iter().any(|other| other.written == peer.written) {
+            found.push(peer.clone());
+        }
+    }
+    found
+}
+
+/// The peers of a policy that is refused, as its slices remember them: agents keep its version before in force, whose
+/// peers come and go as before.
+pub(super) fn stored(world: &World, policy: &Name) -> Vec<PodPeer> {
+    let mut found: Vec<PodPeer> = Vec::new();
+    for (_, set) in world.peer_sets.within(&policy.namespace, "") {
+        let owned = set.owner.as_ref().is_some_and(|owner| owner.name == policy.name);
+        if let Some(spec) = set.spec.as_ref().filter(|_| owned)
+            && !found.iter().any(|other| other.written == spec.peer)
+        {
+            found.extend(validated(&spec.peer));
+        }
+    }
+    found
+}
+
+/// A peer from its selectors, by the same rules as in a policy.
+fn validated(peer: &PeerSelector) -> Option<PodPeer> {
+    let peer = Peer {
+        ip_block: None,
+        namespace_selector: peer.namespace_selector.clone(),
+        pod_selector: peer.pod_selector.clone(),
+    };
+    let rule = IngressRule {
+        name: "r".to_owned(),
+        from: vec![peer],
+        ports: Vec::new(),
+        action: RuleAction::Pass,
+        mark: None,
+    };
+    let spec = XdpPolicySpec {
+        pod_selector: LabelSelector::default(),
+        node_selector: None,
+        priority: 0,
+        enforcement: Enforcement::Enforce,
+        ingress: vec![rule],
+    };
+    let policy = Policy::try_from(&XdpPolicy::new("p", spec)).ok()?;
+    peers(&policy).pop()
+}
