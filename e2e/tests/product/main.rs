@@ -6,6 +6,7 @@ mod chance;
 mod churn;
 mod failures;
 mod flow;
+mod metrics;
 mod moving;
 mod nics;
 mod readiness;

@@ -40,7 +40,7 @@ fn link(world: &World, name: &str) -> Value {
 const NATIVE: u64 = 1;
 
 /// Mode and id of the program, as `ip link` shows them.
-fn xdp(world: &World, name: &str) -> Option<(u64, u64)> {
+pub(crate) fn xdp(world: &World, name: &str) -> Option<(u64, u64)> {
     let xdp = link(world, name)["xdp"].clone();
     Some((xdp["mode"].as_u64()?, xdp["prog"]["id"].as_u64()?))
 }

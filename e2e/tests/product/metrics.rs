@@ -1,0 +1,178 @@
+//! `/metrics`, the probes, and the way out.
+
+use std::fs;
+
+use xdp_e2e::{Agent, installed::Metrics};
+use xdp_lab::{Process, Signal, Style, wait_until};
+
+use crate::nics::xdp;
+use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts};
+
+const SENT: u64 = 300;
+
+fn scrape(agent: &Agent<'_>) -> Metrics {
+    let reply = agent.get("/metrics").unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    Metrics::parse(reply.body).unwrap()
+}
+
+/// Packets that the rule has counted, by what became of them.
+fn packets(metrics: &Metrics, rule: &str, action: &str) -> u64 {
+    let labels = [
+        ("namespace", "games"),
+        ("policy", "players"),
+        ("rule", rule),
+        ("action", action),
+    ];
+    assert_eq!(
+        metrics.find("xdp_agent_rule_packets_total", &labels).count(),
+        1,
+        "{}",
+        metrics.text
+    );
+    metrics.sum("xdp_agent_rule_packets_total", &labels) as u64
+}
+
+#[test]
+fn the_counters_at_metrics_are_what_client_and_pod_counted() {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let scanners = "{name: scanners, ports: [{protocol: UDP, port: 9}], action: Drop}";
+    world.policy("players", &[PLAYERS, scanners]);
+    let mut agent = Agent::new(&world.lab, &world.manifests).listens();
+    agent.start().unwrap();
+    agent.wait_for("the pod is ready", |status| {
+        status.ready("server") && status.nic_mode("nic0") == Some("native")
+    });
+
+    let received = world.deliver(&pod, at(pod.v4(), 7777), SENT);
+    let mut sender = xdp_lab::UdpSender::new(&world.client, at(pod.v4(), 9)).unwrap();
+    sender.send(SENT / 3).unwrap();
+    // The packets that are dropped reach nobody who could be waited for.
+    expect_counts(&agent, "scanners", [0, 0, 0, SENT / 3, 0, 0]);
+
+    let metrics = scrape(&agent);
+    assert_eq!(received.packets, SENT);
+    for (rule, action, expected) in [
+        ("players", "redirected", SENT),
+        ("players", "delivered", SENT),
+        ("players", "fell_back", 0),
+        ("scanners", "dropped", SENT / 3),
+        ("scanners", "passed", 0),
+    ] {
+        assert_eq!(
+            packets(&metrics, rule, action),
+            expected,
+            "{rule} {action}\n{}",
+            metrics.text
+        );
+    }
+    let one = |name: &str, labels: &[(&str, &str)]| {
+        assert!(
+            (metrics.sum(name, labels) - 1.0).abs() < f64::EPSILON,
+            "{name} {labels:?}\n{}",
+            metrics.text
+        );
+    };
+    one(
+        "xdp_agent_nic_info",
+        &[("nic", "nic0"), ("driver", "veth"), ("mode", "native")],
+    );
+    one("xdp_agent_pods", &[("state", "ready")]);
+    assert_eq!(metrics.find("xdp_agent_nic_problem", &[]).count(), 0);
+    assert!(metrics.sum("xdp_agent_rounds_total", &[("result", "settled")]) >= 1.0);
+    assert!(metrics.sum("xdp_agent_scrape_errors_total", &[]) < 1.0);
+    for probe in ["/healthz", "/readyz"] {
+        assert_eq!(agent.get(probe).unwrap().status, 200, "{probe}");
+    }
+}
+
+#[test]
+fn an_agent_whose_port_is_taken_says_so_and_what_to_do() {
+    let world = World::new();
+    let mut first = Agent::new(&world.lab, &world.manifests).listens();
+    first.start().unwrap();
+    wait_until("the first one listens", PATIENCE, || {
+        first.get("/healthz").is_ok()
+    })
+    .unwrap();
+    let mut second = Agent::new(&world.lab, &world.manifests)
+        .listens()
+        .pin_dir(&world.lab.dir().join("bpf/second"))
+        .log_to("second.log");
+    second.start().unwrap();
+    let (code, log) = second.wait_for_end().unwrap();
+    assert_eq!(code, Some(1));
+    assert!(
+        log.contains("cannot listen on `127.0.0.1:9465`") && log.contains("agent.port"),
+        "{log}"
+    );
+}
+
+fn wait_for_readyz(agent: &Agent<'_>, status: u16, body: &str) {
+    let mut last = None;
+    let waited = wait_until(&format!("readyz is {status}"), PATIENCE, || {
+        last = agent.get("/readyz").ok();
+        last.as_ref()
+            .is_some_and(|reply| reply.status == status && reply.body.contains(body))
+    });
+    waited.unwrap_or_else(|error| panic!("{error}: {last:?}\n{}", agent.log()));
+}
+
+fn end(process: &Process) {
+    process.signal(Signal::SIGTERM).unwrap();
+    assert!(process.wait(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    world.policy("players", &[PLAYERS]);
+    let mut agent = world.start(&["server"]);
+    assert!(pod.gro().unwrap());
+
+    let uninstall = agent.uninstall_and_stay().unwrap();
+    wait_for_readyz(&agent, 503, "another agent works in");
+    assert_eq!(agent.get("/healthz").unwrap().status, 200);
+    assert_eq!(agent.status().unwrap().nic_mode("nic0"), Some("native"));
+
+    agent.stop().unwrap();
+    wait_for_readyz(&agent, 200, "ok");
+    assert!(!world.lab.pin_dir().exists());
+    assert!(!pod.gro().unwrap());
+    assert_eq!(xdp(&world, "nic0"), None);
+    assert_eq!(world.deliver(&pod, at(pod.v4(), 7777), SENT).packets, SENT);
+    assert!(
+        agent.log().contains("removed: program of 1 NICs"),
+        "{}",
+        agent.log()
+    );
+    end(&uninstall);
+}
+
+#[test]
+fn uninstall_stay_names_what_is_not_its_own_and_is_ready_when_that_is_gone() {
+    let world = World::new();
+    let mut agent = world.start(&[]);
+    agent.stop().unwrap();
+    let foreign = world.lab.pin_dir().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+
+    let uninstall = agent.uninstall_and_stay().unwrap();
+    let pin_dir = world.lab.pin_dir();
+    wait_for_readyz(&agent, 503, &format!("not removed: `{}`", pin_dir.display()));
+    fs::remove_dir(&foreign).unwrap();
+    wait_for_readyz(&agent, 200, "ok");
+    assert!(!pin_dir.exists());
+    end(&uninstall);
+}
+
+#[test]
+fn uninstall_stay_is_ready_where_nothing_was_installed() {
+    let world = World::new();
+    let agent = Agent::new(&world.lab, &world.manifests);
+    let uninstall = agent.uninstall_and_stay().unwrap();
+    wait_for_readyz(&agent, 200, "ok");
+    end(&uninstall);
+}
