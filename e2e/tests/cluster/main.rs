@@ -6,6 +6,7 @@
 
 mod bad_objects;
 mod deletion;
+mod disruption;
 mod held_back;
 mod install;
 mod nics;

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use anyhow::ensure;
+use serde_json::{Value, json};
 use xdp_e2e::cluster::Node;
-use xdp_e2e::installed::{Installed, Pod};
+use xdp_e2e::installed::{Installed, Pod, condition};
 use xdp_lab::UdpSender;
 
-use super::{Evidence, Game, programs};
-use crate::world::{Rule, deliver, send};
+use super::{Evidence, Game};
+use crate::world::deliver;
 
 const PODS: usize = 20;
 const HERD: u32 = 9;
@@ -30,9 +31,14 @@ fn pods_that_move_to_another_node_take_their_policy_along() {
                 ensure!(pods.iter().all(|pod| pod.node.name == there), "{pods:?}");
                 Ok(pods)
             });
-            let policy = game.space.until_programmed("herd", 2).unwrap();
-            let nodes = &policy["status"]["nodes"];
-            assert_eq!(*nodes, serde_json::json!({"selected": 1, "programmed": 1}));
+            let there = game
+                .space
+                .until_policy("herd", "is in force there, and only there", |policy| {
+                    is_programmed(policy)
+                        && policy["status"]["nodes"] == json!({"selected": 1, "programmed": 1})
+                        && policy["status"]["pods"] == json!({"selected": 2, "programmed": 2})
+                });
+            there.unwrap();
             for pod in &pods.unwrap() {
                 let counts = deliver(installed, pod, 50);
                 assert_eq!(counts.with_mark("UDP", HERD), 50, "{counts:?}");
@@ -52,28 +58,26 @@ fn twenty_pods_come_and_go_without_a_trace_and_their_addresses_are_free_of_the_p
     game.space.policy("all", "nobody", &[HERDED]).unwrap();
     game.play(|_| {
         let before = held(installed, 1);
+        rewind_addresses(installed);
         game.space.deployment("herd", None, PODS as u32).unwrap();
         let pods = game.space.pods_of("herd", PODS).unwrap();
         let policy = game.space.until_programmed("herd", PODS as u64).unwrap();
-        assert_eq!(
-            policy["status"]["nodes"],
-            serde_json::json!({"selected": 2, "programmed": 2})
-        );
+        assert_eq!(policy["status"]["nodes"], json!({"selected": 2, "programmed": 2}));
         assert_eq!(policy["status"]["pods"]["selected"], PODS);
         each_gets_its_own(installed, &pods);
 
-        rewind_addresses(installed);
         game.space
             .kubectl(&["scale", "deployment", "herd", "--replicas=0"])
             .unwrap();
-        game.space.pods_of("herd", 0).unwrap();
         // At once: whatever there is of the old ones must not meet the new ones.
+        until_free(installed, &pods);
+        rewind_addresses(installed);
         game.space.deployment("plain", None, PODS as u32 / 2).unwrap();
         let plain = game.space.pods_of("plain", PODS / 2).unwrap();
         let old: Vec<IpAddr> = pods.iter().map(Pod::v4).collect();
         let reused = plain.iter().filter(|pod| old.contains(&pod.v4())).count();
         println!("{reused} of {} addresses are used again", plain.len());
-        assert!(reused > 0, "{plain:?}");
+        assert!(reused > PODS / 4, "{plain:?}");
         for pod in &plain {
             let counts = deliver(installed, pod, 20);
             assert_eq!(counts.with_mark("UDP", 0), 20, "{counts:?}");
@@ -85,6 +89,10 @@ fn twenty_pods_come_and_go_without_a_trace_and_their_addresses_are_free_of_the_p
     });
     game.space.kubectl(&["delete", "pod", "ptp", "bridge"]).unwrap();
     held(installed, 0);
+}
+
+fn is_programmed(policy: &Value) -> bool {
+    condition(policy, "Programmed").is_some_and(|programmed| programmed["status"] == "True")
 }
 
 /// Sends to all in turn, then looks.
@@ -106,6 +114,20 @@ fn each_gets_its_own(installed: &Installed, pods: &[Pod<'_>]) {
         });
         assert_eq!(arrived.unwrap().with_mark("UDP", HERD), 20);
     }
+}
+
+/// Waits until the network plugins have taken the pods' addresses back.
+fn until_free(installed: &Installed, pods: &[Pod<'_>]) {
+    let free = installed.until("the addresses are free", || {
+        for node in installed.nodes() {
+            let taken = node.exec_ok(&["ls", "/run/cni/e2e"])?;
+            let own = pods.iter().filter(|pod| pod.node.name == node.name);
+            let left = own.filter(|pod| taken.lines().any(|line| line == pod.v4().to_string()));
+            ensure!(left.count() == 0, "{taken}");
+        }
+        Ok(())
+    });
+    free.unwrap();
 }
 
 /// The network plugins' allocator gives the lowest free address next: those that become free are used again at once.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use xdp_e2e::cluster::Node;
 use xdp_e2e::installed::{Installed, condition};
 
 use super::{Evidence, Game, MARK};
@@ -15,6 +16,7 @@ fn a_dead_node_is_named_disturbs_no_other_and_enforces_again_when_it_is_back() {
     let _evidence = Evidence(installed);
     let game = Game::new(installed, "dead");
     let node = installed.node(2);
+    let _powered = Powered(node);
     game.play_with(&game.pods[..1], |traffic| {
         node.kill().unwrap();
         let since = Instant::now();
@@ -41,4 +43,15 @@ fn a_dead_node_is_named_disturbs_no_other_and_enforces_again_when_it_is_back() {
     game.space.until_programmed("game", 2).unwrap();
     let counts = deliver(installed, &pod, 200);
     assert_eq!(counts.with_mark("UDP", MARK), 200, "{counts:?}");
+}
+
+/// Later tests need the node, whatever becomes of this one.
+struct Powered<'a>(&'a Node);
+
+impl Drop for Powered<'_> {
+    fn drop(&mut self) {
+        if !self.0.runs() {
+            let _ = self.0.start();
+        }
+    }
 }

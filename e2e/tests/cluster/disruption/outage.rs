@@ -23,12 +23,16 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
     let _turn = installed.alone();
     let _evidence = Evidence(installed);
     let game = Game::new(installed, "outage");
-    let more = [PodSpec::new("victim", "game", 2), PodSpec::new("late", "late", 1)];
+    let more = [
+        PodSpec::new("victim", "victim", 2),
+        PodSpec::new("late", "late", 1),
+    ];
     let more = game.space.pods(&more).unwrap();
     let [victim, late] = &more[..] else {
         panic!("two were made")
     };
-    game.space.until_programmed("game", 3).unwrap();
+    game.space.policy("victim", "victim", &[&rule(MARK)]).unwrap();
+    game.space.until_programmed("victim", 1).unwrap();
     let agents = until_lives(installed, "agent", |_| true);
     let operators = until_lives(installed, "operator", |_| true);
     let before = programs(installed);
@@ -56,7 +60,7 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
         assert_eq!(deliver(installed, late, 100).with_mark("UDP", 8), 100);
 
         let victim = moved(installed, &game, victim);
-        game.space.until_programmed("game", 3).unwrap();
+        game.space.until_programmed("victim", 1).unwrap();
         assert_eq!(deliver(installed, &victim, 100).with_mark("UDP", MARK), 100);
         traffic.more(500);
     });

@@ -138,7 +138,7 @@ fn agents_enforce_before_the_operator_comes(installed: &Installed, space: &Space
     for (node, pod) in installed.nodes().iter().zip(pods) {
         installed
             .until_node_state("the policy is in force", node, |state| {
-                state["status"]["summary"]["programmed"] == 1
+                state["status"]["policies"][0]["programmed"] == true
             })
             .unwrap();
         assert_eq!(deliver(installed, pod, 100).with_mark("UDP", MARK), 100);
