@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{install, run, uninstall};
 
-/// Resolves selector peers of XdpPolicies, sums up what the nodes report, and says both in the API.
+/// Resolves selector peers of `XdpPolicy` objects, sums up what the nodes report, and says both in the API.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Args {
@@ -37,7 +37,7 @@ enum Command {
     },
     /// Let all agents remove what they have put into the kernels, then delete what operator and agents have written.
     ///
-    /// Turns the pods of the DaemonSet into `xdp-agent uninstall --stay` and waits until every one is ready.
+    /// Turns the pods of the `DaemonSet` into `xdp-agent uninstall --stay` and waits until every one is ready.
     UninstallAgents(Uninstall),
 }
 
@@ -59,7 +59,7 @@ struct Run {
 
 #[derive(Debug, clap::Args)]
 struct Uninstall {
-    /// Name of the agents' DaemonSet.
+    /// Name of the agents' `DaemonSet`.
     #[arg(long, value_name = "NAME")]
     daemonset: String,
     /// Its namespace.
@@ -102,16 +102,21 @@ impl Command {
         match self {
             Self::Crds => Ok(()),
             Self::Run(run) => {
-                run::run(run::Options {
+                let options = run::Options {
                     listen: run.listen,
                     lease_namespace: run.lease_namespace,
                     identity: run.identity,
-                })
-                .await
+                };
+                Box::pin(run::run(options)).await
             }
             Self::ApplyCrds { timeout } => install::apply(timeout).await,
             Self::UninstallAgents(args) => {
-                uninstall::uninstall(&args.namespace, &args.daemonset, args.timeout).await
+                Box::pin(uninstall::uninstall(
+                    &args.namespace,
+                    &args.daemonset,
+                    args.timeout,
+                ))
+                .await
             }
         }
     }
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn durations_are_written_as_kubernetes_does() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         for bad in ["", "5", "m", "5d", "-5s", "5 m", "0s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }

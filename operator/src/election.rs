@@ -106,6 +106,7 @@ pub enum Standing {
 
 impl Standing {
     /// Where it stands after an attempt.
+    #[must_use]
     pub fn after(self, outcome: Outcome, now: Instant) -> Self {
         match (self, outcome) {
             (Self::Deposed(holder), _) => Self::Deposed(holder),

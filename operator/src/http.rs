@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use crate::metrics::Metrics;
 
 /// A loop that has not come round for so long hangs: no wait in it is longer.
-const LIVE: Duration = Duration::from_secs(60);
+const LIVE: Duration = Duration::from_mins(1);
 
 /// What the probes ask.
 #[derive(Debug)]

@@ -19,10 +19,9 @@ const MANAGER: &str = "helm";
 /// All definitions as YAML documents.
 pub fn yaml() -> String {
     let documents = xdp_crds::crds();
-    documents
-        .iter()
-        .map(|definition| format!("---\n{}", xdp_crds::to_yaml(definition)))
-        .collect()
+    documents.iter().fold(String::new(), |all, definition| {
+        all + "---\n" + &xdp_crds::to_yaml(definition)
+    })
 }
 
 /// Applies all definitions, and waits until the API server serves them.

@@ -168,7 +168,7 @@ mod tests {
         pace.tidy(now + 600 * MS);
         pace.failed(&"a", now, 0.0);
         assert_eq!(pace.wait(&"a", now), Some(now + 1000 * MS));
-        pace.tidy(now + Duration::from_secs(60));
+        pace.tidy(now + Duration::from_mins(1));
         pace.failed(&"a", now, 0.0);
         assert_eq!(pace.wait(&"a", now), Some(now + 500 * MS));
     }

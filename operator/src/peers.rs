@@ -133,10 +133,10 @@ fn stored<'a>(world: &'a World, namespace: &'a str, base: &str) -> Stored<'a> {
         .collect()
 }
 
-fn held(there: &Stored<'_>) -> BTreeMap<u32, Vec<IpAddr>> {
+fn held<'a>(there: &Stored<'a>) -> BTreeMap<u32, &'a [IpAddr]> {
     there
         .iter()
-        .filter_map(|(number, (_, set))| Some((*number, set.spec.as_ref()?.addresses.clone())))
+        .filter_map(|(number, (_, set))| Some((*number, set.spec.as_ref()?.addresses.as_slice())))
         .collect()
 }
 

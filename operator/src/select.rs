@@ -1,6 +1,6 @@
 //! Which pods are meant.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use xdp_crds::{
@@ -30,8 +30,8 @@ pub fn targets<'a>(world: &'a World, policy: &Policy) -> BTreeMap<&'a str, u32> 
     found
 }
 
-/// The addresses of the pods that a peer of a policy in `namespace` selects.
-pub fn addresses(world: &World, namespace: &str, peer: &PodPeer) -> BTreeSet<IpAddr> {
+/// The addresses of the pods that a peer of a policy in `namespace` selects, in order and without repetition.
+pub fn addresses(world: &World, namespace: &str, peer: &PodPeer) -> Vec<IpAddr> {
     let meant = world
         .namespaces
         .iter()
@@ -39,9 +39,12 @@ pub fn addresses(world: &World, namespace: &str, peer: &PodPeer) -> BTreeSet<IpA
             Some(selector) => selector.matches(labels),
             None => name.name == namespace,
         });
-    meant
+    let mut found: Vec<_> = meant
         .flat_map(|(name, _)| world.pods.within(&name.name, ""))
         .filter(|(_, pod)| counts(pod) && peer.pods.matches(&pod.labels))
         .flat_map(|(_, pod)| pod.addresses.iter().copied())
-        .collect()
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }

@@ -32,12 +32,13 @@ pub async fn uninstall(namespace: &str, name: &str, timeout: Duration) -> anyhow
     let client = Client::try_default().await.context("no way to the API server")?;
     let sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
     let set = sets.get_opt(name).await;
-    match set.with_context(|| format!("DaemonSet {namespace}/{name} could not be read"))? {
-        Some(set) => agents(&client, &sets, &set, timeout).await?,
-        None => warn!(
+    if let Some(set) = set.with_context(|| format!("DaemonSet {namespace}/{name} could not be read"))? {
+        agents(&client, &sets, &set, timeout).await?;
+    } else {
+        warn!(
             namespace,
             name, "there is no such DaemonSet, so there are no agents"
-        ),
+        );
     }
     delete_all::<XdpNodeState>(&client).await?;
     if time::timeout(AFTERMATH, seen_by_the_operator(&client))
@@ -75,27 +76,18 @@ async fn agents(
     let done = await_condition(sets.clone(), &name, |set: Option<&DaemonSet>| {
         set.is_none_or(plan::is_done)
     });
-    match time::timeout(timeout, done).await {
-        Ok(result) => {
-            result.with_context(|| format!("DaemonSet {namespace}/{name} could not be watched"))?;
-            info!(namespace, name, "every agent has");
-            Ok(())
-        }
-        Err(_) => {
-            let nodes = unfinished(client, sets, &namespace, &name)
-                .await
-                .unwrap_or_else(|error| {
-                    warn!(%error, "the pods could not be listed");
-                    "unknown, because the pods could not be listed".to_owned()
-                });
-            bail!(
-                "after {} s not every agent of DaemonSet {namespace}/{name} has removed what is its own; nodes that \
-                 are left: {nodes}. Look at the pods there, or, if these nodes are gone for good, delete them and try \
-                 again",
-                timeout.as_secs()
-            )
-        }
+    if let Ok(result) = time::timeout(timeout, done).await {
+        result.with_context(|| format!("DaemonSet {namespace}/{name} could not be watched"))?;
+        info!(namespace, name, "every agent has");
+        return Ok(());
     }
+    let nodes = unfinished(client, sets, &namespace, &name).await;
+    let nodes = nodes.unwrap_or_else(|error| format!("unknown ({error})"));
+    bail!(
+        "after {} s not every agent of DaemonSet {namespace}/{name} has removed what is its own; nodes that are left: \
+         {nodes}. Look at the pods there, or, if these nodes are gone for good, delete them and try again",
+        timeout.as_secs()
+    )
 }
 
 async fn unfinished(

@@ -76,6 +76,7 @@ impl Reader {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "reads like what it is compared with")]
 fn said(reason: &str, warning: bool) -> Option<(String, bool)> {
     Some((reason.to_owned(), warning))
 }

@@ -1,5 +1,6 @@
 use super::*;
 
+#[expect(clippy::unnecessary_wraps, reason = "a Lease may also be missing")]
 fn record(holder: &str, version: &str) -> Option<Record> {
     Some(Record {
         holder: holder.into(),
@@ -22,7 +23,7 @@ fn a_lease_is_taken_over_when_it_has_stood_still_before_our_own_eyes() {
     let start = Instant::now();
     let mut observer = Observer::default();
     assert_eq!(observer.decide("me", record("other", "1"), start), Action::Wait);
-    let almost = start + LEASE - Duration::from_millis(1);
+    let almost = start + Duration::from_millis(14_999);
     assert_eq!(observer.decide("me", record("other", "1"), almost), Action::Wait);
     assert_eq!(
         observer.decide("me", record("other", "1"), start + LEASE),
@@ -63,7 +64,7 @@ fn a_leader_stops_before_others_may_begin() {
     let leader = Standing::Leader(start);
     let still = leader
         .clone()
-        .after(Outcome::Unknown, start + RENEW - Duration::from_millis(1));
+        .after(Outcome::Unknown, start + Duration::from_millis(9_999));
     assert!(still.leads());
     assert_eq!(
         leader.clone().after(Outcome::Unknown, start + RENEW),

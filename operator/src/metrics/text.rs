@@ -15,9 +15,9 @@ pub(super) fn classic(registry: &Registry) -> String {
         {
             let suffix = if kind == "counter" { "_total" } else { "" };
             if let Some((_, help)) = help.take() {
-                classic += &format!("# HELP {name}{suffix} {help}\n");
+                classic.extend(["# HELP ", name, suffix, " ", help, "\n"]);
             }
-            classic += &format!("# TYPE {name}{suffix} {kind}\n");
+            classic.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
         } else if line != "# EOF" {
             classic += line;
             classic.push('\n');

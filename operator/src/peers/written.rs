@@ -2,7 +2,7 @@
 
 use xdp_crds::{
     Enforcement, IngressRule, LabelSelector, Peer, PeerSelector, RuleAction, XdpPolicy, XdpPolicySpec,
-    policy::{PodPeer, Policy},
+    policy::{PodPeer, Policy, Rule},
 };
 
 use crate::world::{Name, World};
@@ -10,7 +10,7 @@ use crate::world::{Name, World};
 /// The selector peers of a policy, each once.
 pub(super) fn peers(policy: &Policy) -> Vec<PodPeer> {
     let mut found: Vec<PodPeer> = Vec::new();
-    for peer in policy.rules.iter().flat_map(|rule| rule.pod_peers()) {
+    for peer in policy.rules.iter().flat_map(Rule::pod_peers) {
         if !found.iter().any(|other| other.written == peer.written) {
             found.push(peer.clone());
         }

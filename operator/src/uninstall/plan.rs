@@ -1,4 +1,4 @@
-//! What the agents' DaemonSet is turned into, and when it is done.
+//! What the agents' `DaemonSet` is turned into, and when it is done.
 
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Pod};
 use serde_json::{Value, json};
