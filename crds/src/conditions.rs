@@ -51,6 +51,7 @@ pub mod programmed {
         NO_PODS = "NoPods", "True: no running pod is selected, so there is nothing to do.";
         NOT_ACCEPTED = "NotAccepted", "False: the policy is not valid; see the condition Accepted.";
         NO_NODE_STATE = "NoNodeState", "False: a node runs selected pods and its agent has not reported at all: is the agent running there?";
+        NODE_UNREACHABLE = "NodeUnreachable", "False: Kubernetes hears nothing from a node that runs selected pods (its condition Ready is Unknown), so what its agent reported last may be no longer true.";
         OUTDATED = "Outdated", "False: a node has not yet reported this version of the policy, or not yet all of its selected pods.";
     }
 }

@@ -107,12 +107,13 @@ fn for_policy(
         Ok(content) => select::targets(world, content),
         Err(_) => BTreeMap::new(),
     };
-    let state = |node: &str| world.node_states.get(&Name::new("", node));
-    let status = status::status(policy, &targets, state, time);
+    let status = status::status(policy, &targets, |node| world.report(node), time);
     work.tally.count(&status);
     let (note, later) = memory.policies.look(name, policy, now);
     work.notes.extend(note);
-    later.into_iter().for_each(|later| work.look_again(later));
+    if let Some(later) = later {
+        work.look_again(later);
+    }
     if status::is_written(policy.status.as_ref(), &status) {
         return;
     }

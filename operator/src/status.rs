@@ -13,7 +13,7 @@ use xdp_crds::{
     conditions::{ACCEPTED, PROGRAMMED, accepted, programmed},
 };
 
-use crate::world::{NodeState, PolicyObject, Refusal};
+use crate::world::{PolicyObject, Refusal, Report};
 
 pub use nodes::{Obstacle, Verdict, verdict};
 pub use words::{is_passing, severity};
@@ -32,10 +32,10 @@ struct Finding {
 /// What the status of a policy should say. `targets` counts the selected pods of each selected node; `state` looks up
 /// what a node's agent reports. Where a condition's status stays the same, so does the time of its transition: what is
 /// returned equals the stored status exactly if there is nothing to write.
-pub fn status<'a>(
+pub fn status<'a, R: Into<Report<'a>>>(
     policy: &PolicyObject,
     targets: &BTreeMap<&'a str, u32>,
-    state: impl Fn(&'a str) -> Option<&'a NodeState>,
+    state: impl Fn(&'a str) -> R,
     now: &Time,
 ) -> XdpPolicyStatus {
     let verdicts: Vec<Verdict<'a>> = targets

@@ -29,9 +29,10 @@ const TIMEOUT_SECONDS: u32 = 60;
 pub async fn all(client: Client, changes: Sender<Change>) {
     let pods: Api<Pod> = Api::all(client.clone());
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
-    let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
+    // Not their metadata alone: whether anybody hears from them is in their status, which changes once in minutes.
+    let nodes: Api<Node> = Api::all(client.clone());
     let objects = |api| watcher(api, config());
-    future::join(
+    Box::pin(future::join(
         future::join3(
             follow("pods", watcher(pods, config()), world::pod, Change::Pod, &changes),
             follow(
@@ -72,7 +73,7 @@ pub async fn all(client: Client, changes: Sender<Change>) {
                 &changes,
             ),
         ),
-    )
+    ))
     .await;
 }
 

@@ -72,7 +72,33 @@ pub struct World {
     pub peer_sets: Cache<PeerSet>,
 }
 
+/// What can be known of a node from its agent.
+#[derive(Clone, Copy, Debug)]
+pub enum Report<'a> {
+    /// Nothing: nobody hears from the node, and what was reported may be no longer true.
+    Unreachable,
+    /// Nothing: it has not reported yet.
+    Missing,
+    /// What it last reported.
+    State(&'a NodeState),
+}
+
+impl<'a> From<Option<&'a NodeState>> for Report<'a> {
+    fn from(state: Option<&'a NodeState>) -> Self {
+        state.map_or(Self::Missing, Self::State)
+    }
+}
+
 impl World {
+    /// What is known of a node from its agent.
+    pub fn report(&self, node: &str) -> Report<'_> {
+        let name = Name::new("", node);
+        if self.nodes.get(&name).is_some_and(|node| node.unreachable) {
+            return Report::Unreachable;
+        }
+        self.node_states.get(&name).into()
+    }
+
     /// Takes an event in; whether anything is different now.
     pub fn apply(&mut self, change: Change) -> bool {
         match change {

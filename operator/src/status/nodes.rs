@@ -5,7 +5,7 @@ use xdp_crds::{
     conditions::{node, programmed},
 };
 
-use crate::world::{NodeState, PolicyObject};
+use crate::world::{NodeState, PolicyObject, Report};
 
 /// How things are with a policy on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,18 +41,22 @@ pub fn verdict<'a>(
     policy: &PolicyObject,
     node: &'a str,
     pods: u32,
-    state: Option<&NodeState>,
+    state: impl Into<Report<'a>>,
 ) -> Verdict<'a> {
-    let report = match state {
-        None => Err(Obstacle::new(
+    let report = match state.into() {
+        Report::Unreachable => Err(Obstacle::new(
+            programmed::NODE_UNREACHABLE,
+            "nobody hears from the node, so what its agent reported last may be no longer true",
+        )),
+        Report::Missing => Err(Obstacle::new(
             programmed::NO_NODE_STATE,
             "no XdpNodeState: is the agent running there?",
         )),
-        Some(NodeState(Err(error))) => Err(Obstacle::new(
+        Report::State(NodeState(Err(error))) => Err(Obstacle::new(
             programmed::NO_NODE_STATE,
             format!("its XdpNodeState cannot be read: {error}"),
         )),
-        Some(NodeState(Ok(state))) => current(policy, &state.policies),
+        Report::State(NodeState(Ok(state))) => current(policy, &state.policies),
     };
     match report {
         Ok(report) => Verdict {

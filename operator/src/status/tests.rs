@@ -3,7 +3,7 @@ use serde_json::json;
 use xdp_crds::{PolicyState, XdpNodeStateStatus, conditions::node, policy::Policy};
 
 use super::*;
-use crate::world::Refusal;
+use crate::world::{NodeState, Refusal, Report};
 
 const UID: &str = "uid";
 const GENERATION: i64 = 4;
@@ -179,6 +179,24 @@ fn a_report_that_cannot_be_read_counts_as_none_and_says_why() {
     let obstacle = verdict(&policy(), "a", 1, Some(&state)).obstacle.unwrap();
     assert_eq!(obstacle.reason, "NoNodeState");
     assert!(obstacle.message.contains("`status.nics`"), "{}", obstacle.message);
+}
+
+#[test]
+fn what_a_node_reported_counts_for_nothing_while_nobody_hears_from_it() {
+    let targets = BTreeMap::from([("a", 1), ("b", 1)]);
+    let good = state(report(1, 1));
+    let report = |node| match node {
+        "a" => Report::State(&good),
+        _ => Report::Unreachable,
+    };
+    let status = status(&policy(), &targets, report, &at(0));
+    let (is_true, reason, message) = programmed(&status);
+    assert_eq!((is_true, reason), ("False", "NodeUnreachable"));
+    assert!(
+        message.starts_with("1 of 2 nodes: b: NodeUnreachable: nobody hears"),
+        "{message}"
+    );
+    assert_eq!((status.nodes.programmed, status.pods.programmed), (1, 1));
 }
 
 #[test]

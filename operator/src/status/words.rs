@@ -15,13 +15,13 @@ pub fn is_passing(reason: &str) -> bool {
     PASSING.contains(&reason)
 }
 
-/// Smaller is worse: what somebody has to do something about, in the order of [`node::ALL`]; then a silent agent; then
-/// what passes by itself. A reason that only a newer agent knows is none that passes.
+/// Smaller is worse: what somebody has to do something about, in the order of [`node::ALL`]; then a silent agent or
+/// node; then what passes by itself. A reason that only a newer agent knows is none that passes.
 pub fn severity(reason: &str) -> usize {
     let known = node::ALL.iter().position(|word| word.name == reason);
     if let Some(position) = PASSING.iter().position(|passing| *passing == reason) {
         node::ALL.len() + 2 + position
-    } else if reason == programmed::NO_NODE_STATE {
+    } else if [programmed::NO_NODE_STATE, programmed::NODE_UNREACHABLE].contains(&reason) {
         node::ALL.len() + 1
     } else {
         known.unwrap_or(node::ALL.len())

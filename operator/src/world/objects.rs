@@ -46,6 +46,8 @@ pub struct NodeFacts {
     pub uid: String,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
+    /// Whether nobody has heard from it for a while: its condition Ready is Unknown.
+    pub unreachable: bool,
 }
 
 /// What an agent reports, or why that cannot be read.
@@ -112,13 +114,17 @@ pub fn pod(object: &k8s::Pod) -> Item<Pod> {
 }
 
 /// What matters of a node.
-pub fn node(object: &PartialObjectMeta<k8s::Node>) -> Item<NodeFacts> {
+pub fn node(object: &k8s::Node) -> Item<NodeFacts> {
+    let status = object.status.iter();
+    let mut conditions = status.flat_map(|status| status.conditions.iter().flatten());
+    let unreachable = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "Unknown");
     Item {
         name: Name::of(&object.metadata),
         version: version(object.metadata.resource_version.as_deref()),
         value: Some(NodeFacts {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             labels: object.metadata.labels.clone().unwrap_or_default(),
+            unreachable,
         }),
     }
 }

@@ -96,6 +96,25 @@ fn within_a_namespace_only_its_objects_are_found() {
 }
 
 #[test]
+fn what_a_node_reported_is_known_until_nobody_hears_from_it() {
+    let mut world = World::default();
+    let state: DynamicObject =
+        serde_json::from_value(json!({"metadata": {"name": "a"}, "status": {"agentVersion": "1"}})).unwrap();
+    world.apply(Change::NodeState(Event::Apply(node_state(&state))));
+    let mut heard = |ready: &str| {
+        let object = json!({"metadata": {"name": "a"}, "status": {"conditions": [
+            {"type": "MemoryPressure", "status": "Unknown"}, {"type": "Ready", "status": ready}]}});
+        let object: k8s_openapi::api::core::v1::Node = serde_json::from_value(object).unwrap();
+        world.apply(Change::Node(Event::Apply(node(&object))));
+        !matches!(world.report("a"), Report::Unreachable)
+    };
+    // A node that is not ready for pods may have an agent that works.
+    assert!(heard("True") && heard("False") && !heard("Unknown") && heard("True"));
+    assert!(matches!(world.report("a"), Report::State(_)));
+    assert!(matches!(world.report("b"), Report::Missing));
+}
+
+#[test]
 fn a_valid_policy_is_read_with_its_status() {
     let policy = read(&json!({"podSelector": {}, "priority": 7}));
     assert_eq!(policy.content.unwrap().priority, 7);
