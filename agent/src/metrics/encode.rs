@@ -134,7 +134,7 @@ impl Collector for Process {
     }
 }
 
-/// OpenMetrics names a counter without its `_total`, the classic format names the series.
+/// `OpenMetrics` names a counter without its `_total`, the classic format names the series.
 fn classic(open: &str) -> String {
     let mut text = String::with_capacity(open.len() + 1024);
     let mut help: Option<&str> = None;

@@ -21,7 +21,9 @@ use crate::status::{Counted, Mode, Nic, Pod, Rule, Status};
 pub(super) struct Kernel(pub(super) Status);
 
 /// What may become of a rule's packet, and where it is counted.
-const ACTIONS: [(&str, fn(&Rule) -> Counted); 6] = [
+type Action = (&'static str, fn(&Rule) -> Counted);
+
+const ACTIONS: [Action; 6] = [
     ("redirected", |rule| rule.redirected),
     ("passed", |rule| rule.passed),
     ("dropped", |rule| rule.dropped),

@@ -116,6 +116,8 @@ fn a_kernel_that_hangs_delays_a_scrape_hides_nothing_else_and_is_not_asked_twice
     drop(release);
     let answer = get(&server, "/metrics");
     assert!(answer.contains(FROM_THE_KERNEL), "{answer}");
+    // Nothing has piled up meanwhile.
+    assert_eq!(starts.try_iter().count(), 1);
 }
 
 #[test]
