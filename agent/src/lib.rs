@@ -73,7 +73,8 @@ fn explain(error: impl Error + Send + Sync + 'static) -> anyhow::Error {
 
 fn log(format: args::LogFormat) {
     use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // The client of the API server tells of every attempt that fails; the agent does so once, as a problem.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));
     let lines = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

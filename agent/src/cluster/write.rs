@@ -102,7 +102,9 @@ mod tests {
             status: now.clone(),
             answer: there.status.clone(),
         };
-        let step = |status, written| next(Some(status), Some(&node), Some(written), Some(&sent));
+        let step = |status: &XdpNodeStateStatus, written: &Written| {
+            next(Some(status), Some(&node), Some(written), Some(&sent))
+        };
         assert_eq!(step(&now, &there), Step::Nothing);
         assert_eq!(
             step(&status("2"), &there),
