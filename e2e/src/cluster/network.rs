@@ -54,6 +54,17 @@ impl Network {
         let Addresses { v4, v6 } = options.node(1);
         let services = format!("route add {SERVICES_V4} via {v4}\nroute add {SERVICES_V6} via {v6}\n");
         ip(&self.client, &services)?;
+        // What comes before a service is known there, the node sends on to its default gateway, and advises the client
+        // to go there itself: the client would do so for minutes.
+        for setting in [
+            "ipv4/conf/all",
+            "ipv4/conf/eth0",
+            "ipv6/conf/all",
+            "ipv6/conf/eth0",
+        ] {
+            self.client
+                .set_sysctl(&format!("net/{setting}/accept_redirects"), "0")?;
+        }
         for (number, node) in (1..).zip(&self.nodes) {
             node.set_sysctl("net/ipv4/ip_forward", "1")?;
             node.set_sysctl("net/ipv6/conf/all/forwarding", "1")?;

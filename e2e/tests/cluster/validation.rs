@@ -63,6 +63,6 @@ fn kubectl_shows_the_message() {
         .try_apply(&xdp_e2e::installed::policy("bad", "podSelector: {}", &[rule]))
         .unwrap();
     assert!(!finished.status.success());
-    let words = "bits are set beyond the prefix: write 198.51.100.0/24";
+    let words = "write the network's own address (198.51.100.0/24, not 198.51.100.7/24)";
     assert!(finished.stderr.contains(words), "{}", finished.stderr);
 }
