@@ -23,8 +23,12 @@ impl Installed {
     /// Everything below a node's `/sys/fs/bpf` that the kernel has not put there itself (`maps.debug`, `progs.debug`),
     /// sorted.
     pub fn pins(&self, node: &Node) -> anyhow::Result<Vec<String>> {
-        let found = node.exec_ok(&["find", "/sys/fs/bpf", "-mindepth", "1", "-not", "-name", "*.debug"])?;
-        let mut pins: Vec<String> = found.lines().map(str::to_owned).collect();
+        let found = node.exec_ok(&["find", "/sys/fs/bpf", "-mindepth", "1"])?;
+        let mut pins: Vec<String> = found
+            .lines()
+            .filter(|path| !path.ends_with(".debug"))
+            .map(str::to_owned)
+            .collect();
         pins.sort();
         Ok(pins)
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use xdp_e2e::cluster::Node;
 use xdp_e2e::installed::{Installed, condition};
 
-use super::{Evidence, Game, MARK};
+use super::{Evidence, Game, MARK, until_lives};
 use crate::world::deliver;
 
 /// Its bpffs is new, its pods have other addresses.
@@ -35,6 +35,8 @@ fn a_dead_node_is_named_disturbs_no_other_and_enforces_again_when_it_is_back() {
         node.start().unwrap();
         let since = Instant::now();
         installed.wait_ready().unwrap();
+        // Before its agent is, the report from before its death still counts.
+        until_lives(installed, "agent", |_| true);
         game.space.until_programmed("game", 2).unwrap();
         println!("in force again after {:?}", since.elapsed());
         traffic.more(500);
