@@ -185,6 +185,10 @@ fn a_policy_that_is_in_force_for_all_its_pods_on_all_nics_is_programmed() {
     assert_eq!((state.pods.len(), state.problems.len()), (0, 0));
 }
 
+fn first<K, V>(map: &mut BTreeMap<K, V>) -> &mut V {
+    map.values_mut().next().expect("something is installed")
+}
+
 /// What is damaged, and how.
 type Damage = (&'static str, fn(&mut Installed));
 
@@ -193,32 +197,32 @@ const DAMAGES: [Damage; 11] = [
         installed.addresses.pop_first();
     }),
     ("an address leads elsewhere", |installed| {
-        let first = *installed.addresses.values().next().unwrap();
-        installed.addresses.values_mut().for_each(|slot| *slot = first);
+        let slot = *first(&mut installed.addresses);
+        installed.addresses.values_mut().for_each(|other| *other = slot);
     }),
     ("no device", |installed| {
         installed.devices.pop_first();
     }),
     ("another device", |installed| {
-        *installed.devices.values_mut().next().unwrap() += 1;
+        *first(&mut installed.devices) += 1;
     }),
     ("no list", |installed| {
         installed.words.pop_first();
     }),
     ("a rule is missing", |installed| {
-        installed.blocks.values_mut().next().unwrap().len -= 1;
+        first(&mut installed.blocks).len -= 1;
     }),
     ("a rule is another", |installed| {
-        installed.blocks.values_mut().next().unwrap().entries[1].mark ^= 1;
+        first(&mut installed.blocks).entries[1].mark ^= 1;
     }),
     ("rules changed places", |installed| {
-        installed.blocks.values_mut().next().unwrap().entries.swap(0, 1);
+        first(&mut installed.blocks).entries.swap(0, 1);
     }),
     ("a counter is another rule's", |installed| {
-        installed.rules.values_mut().next().unwrap().rule = "x".into();
+        first(&mut installed.rules).rule = "x".into();
     }),
     ("another MAC address", |installed| {
-        installed.blocks.values_mut().next().unwrap().mac = [9; 6];
+        first(&mut installed.blocks).mac = [9; 6];
     }),
     ("nothing at all", |installed| *installed = Installed::default()),
 ];

@@ -27,8 +27,8 @@ fn with_nodes(generation: i64, peers: &[Value], nodes: &Value) -> Policy {
         "metadata": {"namespace": "games", "name": "players", "uid": "u", "generation": generation},
         "spec": {"podSelector": {}, "nodeSelector": nodes, "ingress": rules},
     }))
-    .unwrap();
-    Policy::try_from(&object).unwrap()
+    .expect("a valid object");
+    Policy::try_from(&object).expect("a valid object")
 }
 
 fn pods(role: &str) -> Value {
@@ -43,7 +43,7 @@ fn slice(role: &str, number: u32, slices: u32, addresses: &[&str]) -> PeerSlice 
         "slices": slices,
         "addresses": addresses,
     }))
-    .unwrap();
+    .expect("a valid object");
     let namespace = "games".to_owned();
     PeerSlice { namespace, spec }
 }

@@ -58,8 +58,10 @@ impl Cache {
 
     /// A watch failed. Returns whether that is news.
     pub(super) fn failed(&mut self, watched: &'static str, trouble: Trouble, now: Instant) -> bool {
-        let before = self.troubles.insert(watched, (now, trouble.clone()));
-        before.is_none_or(|(_, before)| before != trouble)
+        let before = self.troubles.get(watched);
+        let news = before.is_none_or(|(_, before)| *before != trouble);
+        self.troubles.insert(watched, (now, trouble));
+        news
     }
 
     /// A watch works. Returns whether that is news.

@@ -58,7 +58,7 @@ pub(super) fn policy(object: DynamicObject) -> Seen {
     seen(Policy::try_from(&object).map_err(|error| Problem::from(&error)))
 }
 
-pub(super) fn peer_slice(object: DynamicObject) -> Result<PeerSlice, Problem> {
+pub(super) fn peer_slice(object: &DynamicObject) -> Result<PeerSlice, Problem> {
     let spec = spec::<XdpPeerSetSpec>("XdpPeerSet", &object.metadata, &object.data)?;
     Ok(PeerSlice {
         namespace: key(&object.metadata).0,

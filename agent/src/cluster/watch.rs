@@ -72,7 +72,7 @@ fn peer_sets<'a>(client: &Client, shared: &'a Shared) -> impl Future<Output = ()
         list: |cache| &mut cache.peer_sets,
         wakes: true,
     };
-    let convert = |object: DynamicObject| (objects::key(&object.metadata), objects::peer_slice(object));
+    let convert = |object: DynamicObject| (objects::key(&object.metadata), objects::peer_slice(&object));
     follow(any::<XdpPeerSet>(client), config(), convert, watched, shared)
 }
 

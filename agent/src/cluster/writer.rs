@@ -97,7 +97,6 @@ impl Writer<'_> {
     }
 
     /// What is to be said, by whom, and what the watch last said; `None` before it has said anything.
-    #[expect(clippy::type_complexity, reason = "three things that are read under one lock")]
     fn read(&self) -> Option<(Option<XdpNodeStateStatus>, Option<Node>, Option<Written>)> {
         let cache = self.shared.cache();
         cache.written.known().then(|| {

@@ -88,12 +88,11 @@ impl Agent {
         self.waiting_since = self.waiting_since.or(since);
         let mut problems: BTreeSet<Problem> = problems.into_iter().collect();
         let objects = self.source.objects();
-        let settled = match &objects {
-            Some(objects) => self.put_in_force(objects, &mut problems),
-            None => {
-                self.tell(&problems, started.elapsed());
-                true
-            }
+        let settled = if let Some(objects) = &objects {
+            self.put_in_force(objects, &mut problems)
+        } else {
+            self.tell(&problems, started.elapsed());
+            true
         };
         let Listeners { health, metrics } = &self.listeners;
         metrics.round_done(settled, started.elapsed());
