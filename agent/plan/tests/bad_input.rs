@@ -189,11 +189,7 @@ fn an_unknown_field_is_refused_with_its_name_and_line() {
             "spec.ingress[0].from[0].ipBlock.excpet",
             11,
         ),
-        (
-            with_spec("podSelector: {}, delivery: Peer"),
-            "spec.delivery",
-            8,
-        ),
+        (with_spec("podSelector: {}, delivery: Peer"), "spec.delivery", 8),
         (
             with_spec("podSelector: {labels: {}}"),
             "spec.podSelector.labels",

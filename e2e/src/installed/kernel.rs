@@ -1,6 +1,7 @@
 //! What a node's kernel holds, whoever put it there.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -26,7 +27,7 @@ impl Installed {
         let found = node.exec_ok(&["find", "/sys/fs/bpf", "-mindepth", "1"])?;
         let mut pins: Vec<String> = found
             .lines()
-            .filter(|path| !path.ends_with(".debug"))
+            .filter(|path| Path::new(path).extension().is_none_or(|extension| extension != "debug"))
             .map(str::to_owned)
             .collect();
         pins.sort();
