@@ -40,3 +40,22 @@ fn a_client_reaches_pods_on_both_nodes_the_fast_way_and_all_counts_agree() {
         rule.expect(pod, &[("redirected", 2 * PACKETS), ("delivered", 2 * PACKETS)]);
     }
 }
+
+/// `examples/game.yaml`, to which the README leads, as it is.
+#[test]
+fn the_readmes_example_marks_the_datagrams_of_a_client_on_both_nodes() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("games").unwrap();
+    space.apply(include_str!("../../../examples/game.yaml")).unwrap();
+    space
+        .kubectl(&["rollout", "status", "deployment/game", "--timeout=2m"])
+        .unwrap();
+    let pods = space.pods_of("game", 2).unwrap();
+    assert_ne!(pods[0].node.name, pods[1].node.name);
+    space.until_programmed("game", 2).unwrap();
+    for pod in &pods {
+        let counts = deliver_to(installed, installed.client(), pod, pod.udp(), 100);
+        assert_eq!(counts.with_mark("UDP", 42), 100, "{counts:?}");
+    }
+}
