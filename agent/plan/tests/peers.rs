@@ -72,12 +72,17 @@ fn refused(generation: i64) -> Seen {
 }
 
 /// A resolver on a node of zone `a`.
-#[derive(Default)]
-struct Node(Resolver);
+struct Node(Resolver, &'static str);
+
+impl Default for Node {
+    fn default() -> Self {
+        Self(Resolver::default(), "a")
+    }
+}
 
 impl Node {
     fn sees(&mut self, seen: impl IntoIterator<Item = Seen>, slices: &[PeerSlice]) -> Resolved {
-        let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+        let labels = BTreeMap::from([("zone".to_owned(), self.1.to_owned())]);
         let seen: Vec<Seen> = seen.into_iter().collect();
         self.0.resolve(&seen, slices, &labels)
     }
@@ -248,6 +253,15 @@ fn a_policy_for_other_nodes_is_none_here_whatever_was_before() {
     let zone = |zone: &str| json!({"matchLabels": {"zone": zone}});
     let here = node.sees([seen(with_nodes(1, &[json!([])], &zone("a")))], &[]);
     assert_eq!(here.policies.len(), 1);
+    node.1 = "b";
+    assert_eq!(
+        node.sees([refused(2)], &[]).policies,
+        [],
+        "the node has moved away from the last one"
+    );
+
+    node.1 = "a";
+    node.sees([seen(with_nodes(1, &[json!([])], &zone("a")))], &[]);
     let moved = seen(with_nodes(2, &[json!([pods("proxy")])], &zone("b")));
     assert_eq!(
         node.sees([moved], &[]),
