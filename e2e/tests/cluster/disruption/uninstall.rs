@@ -39,7 +39,7 @@ fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another
         .unwrap();
     space.until_programmed("game", 2).unwrap();
 
-    let (_, traffic) = under_traffic(installed.client(), &pods, |traffic| {
+    let ((), traffic) = under_traffic(installed.client(), &pods, |traffic| {
         let helm = [
             "uninstall",
             RELEASE,
