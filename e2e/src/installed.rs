@@ -17,7 +17,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde_json::Value;
 use xdp_lab::Process;
 
@@ -113,7 +113,8 @@ impl Installed {
         );
         let call = [command, &release, &common, arguments].concat();
         let finished = self.run("helm", &call, Some(VALUES))?;
-        checked(&format!("helm {}", call.join(" ")), finished).with_context(|| self.describe(NAMESPACE))
+        checked(&format!("helm {}", call.join(" ")), finished)
+            .map_err(|error| anyhow!("{error:#}\n{}", self.describe(NAMESPACE)))
     }
 
     /// The turn of a test that disturbs no other.

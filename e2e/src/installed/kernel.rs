@@ -27,7 +27,11 @@ impl Installed {
         let found = node.exec_ok(&["find", "/sys/fs/bpf", "-mindepth", "1"])?;
         let mut pins: Vec<String> = found
             .lines()
-            .filter(|path| Path::new(path).extension().is_none_or(|extension| extension != "debug"))
+            .filter(|path| {
+                Path::new(path)
+                    .extension()
+                    .is_none_or(|extension| extension != "debug")
+            })
             .map(str::to_owned)
             .collect();
         pins.sort();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use serde_json::{Value, json};
 use xdp_lab::Finished;
 
@@ -141,7 +141,7 @@ impl<'a> Space<'a> {
             pod.counts()?;
             Ok(pod)
         });
-        found.with_context(|| self.installed.describe(&self.name))
+        found.map_err(|error| anyhow!("{error:#}\n{}", self.installed.describe(&self.name)))
     }
 }
 

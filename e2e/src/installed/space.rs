@@ -1,6 +1,6 @@
 //! A namespace of a test's own, with its policies.
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use serde_json::Value;
 use xdp_lab::Finished;
 
@@ -74,7 +74,7 @@ impl<'a> Space<'a> {
         let what = format!("the policy {}/{name}: {what}", self.name);
         self.installed
             .until_object(what, &path, wanted)
-            .with_context(|| self.installed.states())
+            .map_err(|error| anyhow!("{error:#}\n{}", self.installed.states()))
     }
 
     /// Wait until what was last written of a policy is in force for this many pods, everywhere.

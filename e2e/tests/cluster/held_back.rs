@@ -44,6 +44,11 @@ fn while_an_agent_is_held_back_a_changed_policy_is_not_programmed_there_and_then
     let policy = space.until_programmed("game", 2).unwrap();
     assert_eq!(condition(&policy, "Programmed").unwrap()["observedGeneration"], 2);
     assert_eq!(deliver(installed, &pods[1], 50).with_mark("UDP", 43), 50);
+    let event = installed.until_event(&space.name, "game", "Programmed").unwrap();
+    assert_eq!(
+        (&event["type"], &event["regarding"]["kind"]),
+        (&json!("Normal"), &json!("XdpPolicy"))
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
+use xdp_e2e::cluster::Node;
 use xdp_e2e::installed::{Installed, Pod, Space, http_get_within};
 use xdp_lab::Namespace;
 
@@ -20,32 +21,38 @@ pub(super) enum Protocol {
 }
 
 /// A pod, and how a client outside reaches it: directly, by ClusterIP (through the first node), by the NodePort of the
-/// pod's own node, by that of the other one.
+/// pod's own node, by that of the other one; and how a pod of the other node does, by ClusterIP.
 pub(super) struct Ways<'a> {
     pub(super) pod: Pod<'a>,
+    /// On the other node.
+    inside: Pod<'a>,
     installed: &'a Installed,
     protocol: Protocol,
     to: [SocketAddr; 4],
 }
 
 impl<'a> Ways<'a> {
-    pub(super) fn new(installed: &'a Installed, space: &Space<'a>, pod: Pod<'a>, protocol: Protocol) -> Self {
+    pub(super) fn new(
+        installed: &'a Installed,
+        space: &Space<'a>,
+        [pod, inside]: [&Pod<'a>; 2],
+        protocol: Protocol,
+    ) -> Self {
         let (cluster_ip, node_ports) = service(installed, space, &pod.name);
         let (number, direct) = match protocol {
             Protocol::Udp => (0, pod.udp()),
             Protocol::Tcp => (1, pod.http()),
         };
-        let other = installed.nodes().iter().find(|node| node.name != pod.node.name);
-        let node_port =
-            |node: &xdp_e2e::cluster::Node| SocketAddr::from((node.addresses.v4, node_ports[number]));
+        let node_port = |node: &Node| SocketAddr::from((node.addresses.v4, node_ports[number]));
         let to = [
             direct,
             SocketAddr::new(cluster_ip, direct.port()),
             node_port(pod.node),
-            node_port(other.unwrap()),
+            node_port(inside.node),
         ];
         Self {
-            pod,
+            pod: pod.clone(),
+            inside: inside.clone(),
             installed,
             protocol,
             to,
@@ -53,11 +60,22 @@ impl<'a> Ways<'a> {
     }
 
     /// The mark that the pod saw, by each way; `None`: no answer.
-    fn marks(&self) -> [Option<u32>; 4] {
+    fn marks(&self) -> [Option<u32>; 5] {
         thread::scope(|scope| {
             let asked = self.to.map(|to| scope.spawn(move || mark(self.ask(to).as_ref())));
-            asked.map(|asked| asked.join().unwrap())
+            let inside = mark(self.ask_from_inside().as_ref());
+            let [direct, cluster_ip, own, other] = asked.map(|asked| asked.join().unwrap());
+            [direct, cluster_ip, own, other, inside]
         })
+    }
+
+    fn ask_from_inside(&self) -> Option<String> {
+        let [_, cluster_ip, ..] = self.to;
+        let answer = match self.protocol {
+            Protocol::Udp => self.inside.ask_udp(cluster_ip),
+            Protocol::Tcp => self.inside.ask_http(cluster_ip),
+        };
+        answer.unwrap()
     }
 
     fn ask(&self, to: SocketAddr) -> Option<String> {
@@ -69,9 +87,9 @@ impl<'a> Ways<'a> {
     }
 
     #[track_caller]
-    pub(super) fn expect(&self, expected: [Option<u32>; 4]) {
+    pub(super) fn expect(&self, expected: [Option<u32>; 5]) {
         let what = format!(
-            "{} sees marks directly, by ClusterIP, by its NodePort, by the other",
+            "{} sees marks directly, by ClusterIP, by its NodePort, by the other, from inside",
             self.pod.name
         );
         let found = self.installed.until(what, || {
