@@ -97,7 +97,9 @@ impl Cluster {
         let labels = cache.node_labels()?;
         let slices: Vec<_> = cache.slices().cloned().collect();
         let resolved = self.resolver.resolve(cache.policies(), &slices, labels);
-        let pods: Vec<Pod> = cache.pods().cloned().collect();
+        // A pod that starts gets its address later, and is news then.
+        let pods = cache.pods().filter(|pod| !pod.addresses.is_empty());
+        let pods: Vec<Pod> = pods.cloned().collect();
         Some(Objects {
             problems: pending(&resolved.here, &pods),
             policies: resolved.policies,
