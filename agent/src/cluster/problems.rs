@@ -75,7 +75,13 @@ pub(super) fn watch_problem(watched: &str, trouble: &Trouble) -> Problem {
 
 pub(super) fn not_written(trouble: &Trouble) -> Problem {
     let message = format!("the node's state cannot be written: {}", trouble.message);
-    Problem::new(about("status"), trouble.reason(), message, trouble.remedy())
+    // Words of server-side apply (structured-merge-diff, typed/validate.go).
+    let remedy = if trouble.message.contains("not declared in schema") {
+        "the CRDs are older than the agent: upgrade them with the chart; the agent asks again by itself"
+    } else {
+        trouble.remedy()
+    };
+    Problem::new(about("status"), trouble.reason(), message, remedy)
 }
 
 pub(super) fn unlisted(missing: &[&str]) -> Problem {

@@ -12,7 +12,7 @@ use super::{
     cache::Cache,
     listed::Listed,
     objects,
-    problems::{Trouble, watch_problem},
+    problems::{Trouble, not_written, watch_problem},
 };
 
 fn dynamic(value: Value) -> DynamicObject {
@@ -189,6 +189,9 @@ fn refusals_say_what_helps_and_a_watch_that_is_too_old_is_none() {
         ("Forbidden", "NotFound")
     );
     assert!(problem(404).remedy.contains("CRDs"));
+    let old = Status::failure(".status.bootId: field not declared in schema", "").with_code(500);
+    let old = not_written(&Trouble::from(&kube::Error::Api(Box::new(old))));
+    assert!(old.remedy.contains("older than the agent"), "{old:?}");
     assert_eq!(Trouble::of_watch(&answer(410)), None);
 }
 

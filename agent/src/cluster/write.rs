@@ -23,8 +23,7 @@ pub(super) struct Sent {
     pub(super) answer: Value,
 }
 
-/// What to do next. What the API server made of a status the last time (CRDs older than the agent drop fields) is not
-/// sent again for that.
+/// What to do next. A status that the API server keeps in other words than it was sent is not sent again for that.
 pub(super) fn next(
     status: Option<&XdpNodeStateStatus>,
     node: Option<&Node>,
