@@ -173,8 +173,17 @@ pub fn probe_basics() -> Vec<(Feature, bool)> {
 
 /// What `uname -r` shows; empty if procfs does not say.
 pub fn kernel_release() -> String {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    release.trim().to_owned()
+    line("/proc/sys/kernel/osrelease")
+}
+
+/// What the kernel calls this boot of the machine; empty if it does not say.
+pub fn boot_id() -> String {
+    line("/proc/sys/kernel/random/boot_id")
+}
+
+fn line(path: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.trim().to_owned()
 }
 
 /// Bytes in a page of memory, on which MTU limits depend.

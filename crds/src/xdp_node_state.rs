@@ -48,6 +48,10 @@ pub struct XdpNodeStateStatus {
     pub agent_version: String,
     /// Version of the node's kernel, as `uname -r` shows it.
     pub kernel_version: String,
+    /// Boot of the node in which this was found, as `/proc/sys/kernel/random/boot_id` shows it: what was in force ends
+    /// with it.
+    #[serde(default)]
+    pub boot_id: String,
     /// The rest in a line.
     #[serde(default)]
     pub summary: NodeSummary,

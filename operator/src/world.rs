@@ -79,6 +79,8 @@ pub enum Report<'a> {
     Unreachable,
     /// Nothing: it has not reported yet.
     Missing,
+    /// Nothing: the node has been started anew since.
+    FormerBoot,
     /// What it last reported.
     State(&'a NodeState),
 }
@@ -93,10 +95,14 @@ impl World {
     /// What is known of a node from its agent.
     pub fn report(&self, node: &str) -> Report<'_> {
         let name = Name::new("", node);
-        if self.nodes.get(&name).is_some_and(|node| node.unreachable) {
-            return Report::Unreachable;
+        let state = self.node_states.get(&name);
+        match self.nodes.get(&name) {
+            Some(node) if node.unreachable => Report::Unreachable,
+            Some(node) if state.is_some_and(|state| state.is_of_another_boot(&node.boot_id)) => {
+                Report::FormerBoot
+            }
+            _ => state.into(),
         }
-        self.node_states.get(&name).into()
     }
 
     /// Takes an event in; whether anything is different now.

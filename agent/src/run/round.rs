@@ -186,6 +186,7 @@ impl Agent {
         let status = XdpNodeStateStatus {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel_version: crate::system::kernel_release(),
+            boot_id: crate::system::boot_id(),
             ..status
         };
         self.source.publish(status.with_summary());

@@ -48,6 +48,10 @@ pub fn verdict<'a>(
             programmed::NODE_UNREACHABLE,
             "nobody hears from the node, so what its agent reported last may be no longer true",
         )),
+        Report::FormerBoot => Err(Obstacle::new(
+            programmed::OUTDATED,
+            "the node has been started anew since its agent reported",
+        )),
         Report::Missing => Err(Obstacle::new(
             programmed::NO_NODE_STATE,
             "no XdpNodeState: is the agent running there?",

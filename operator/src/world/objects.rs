@@ -48,11 +48,21 @@ pub struct NodeFacts {
     pub labels: BTreeMap<String, String>,
     /// Whether nobody has heard from it for a while: its condition Ready is Unknown.
     pub unreachable: bool,
+    /// `status.nodeInfo.bootID`, empty if there is none.
+    pub boot_id: String,
 }
 
 /// What an agent reports, or why that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeState(pub Result<XdpNodeStateStatus, Unusable>);
+
+impl NodeState {
+    /// Whether it was reported before the node was started. Where either side says nothing, nobody knows.
+    pub fn is_of_another_boot(&self, boot_id: &str) -> bool {
+        let reported = self.0.as_ref().map_or("", |state| state.boot_id.as_str());
+        !reported.is_empty() && !boot_id.is_empty() && reported != boot_id
+    }
+}
 
 /// An object that does not fit its type: which field, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,8 +125,15 @@ pub fn pod(object: &k8s::Pod) -> Item<Pod> {
 
 /// What matters of a node.
 pub fn node(object: &k8s::Node) -> Item<NodeFacts> {
-    let status = object.status.iter();
-    let mut conditions = status.flat_map(|status| status.conditions.iter().flatten());
+    let info = object
+        .status
+        .as_ref()
+        .and_then(|status| status.node_info.as_ref());
+    let boot_id = info.map(|info| info.boot_id.clone()).unwrap_or_default();
+    let mut conditions = object
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
     let unreachable = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "Unknown");
     Item {
         name: Name::of(&object.metadata),
@@ -125,6 +142,7 @@ pub fn node(object: &k8s::Node) -> Item<NodeFacts> {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             labels: object.metadata.labels.clone().unwrap_or_default(),
             unreachable,
+            boot_id,
         }),
     }
 }

@@ -115,6 +115,25 @@ fn what_a_node_reported_is_known_until_nobody_hears_from_it() {
 }
 
 #[test]
+fn what_a_node_reported_before_it_was_started_anew_does_not_count() {
+    let object: k8s_openapi::api::core::v1::Node = serde_json::from_value(json!({"metadata": {"name": "a"},
+        "status": {"nodeInfo": {"architecture": "", "bootID": "second", "containerRuntimeVersion": "",
+            "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "",
+            "operatingSystem": "", "osImage": "", "systemUUID": ""}}}))
+    .unwrap();
+    for (boot, counts) in [("first", false), ("second", true), ("", true)] {
+        let mut world = World::default();
+        let state: DynamicObject = serde_json::from_value(json!({"metadata": {"name": "a"},
+            "status": {"agentVersion": "1", "kernelVersion": "6", "bootId": boot}}))
+        .unwrap();
+        world.apply(Change::Node(Event::Apply(node(&object))));
+        world.apply(Change::NodeState(Event::Apply(node_state(&state))));
+        assert_eq!(matches!(world.report("a"), Report::State(_)), counts, "{boot}");
+        assert_eq!(matches!(world.report("a"), Report::FormerBoot), !counts, "{boot}");
+    }
+}
+
+#[test]
 fn a_valid_policy_is_read_with_its_status() {
     let policy = read(&json!({"podSelector": {}, "priority": 7}));
     assert_eq!(policy.content.unwrap().priority, 7);
