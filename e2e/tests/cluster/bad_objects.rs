@@ -65,7 +65,7 @@ fn an_object_that_cannot_be_read_stops_neither_running_agents_nor_new_ones() {
     space.until_programmed("game", 1).unwrap();
     assert_eq!(deliver(installed, &pod, 20).with_mark("UDP", 42), 20);
 
-    installed.kill_agent(pod.node).unwrap();
+    installed.replace_agent(pod.node).unwrap();
     space
         .policy("game", "game", &[&PLAYERS.replace("42", "43")])
         .unwrap();

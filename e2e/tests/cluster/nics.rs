@@ -147,7 +147,7 @@ fn a_foreign_program_is_told_and_left_alone_and_ours_is_attached_when_it_goes() 
         (&json!("Foreign"), Some(id))
     );
     // Neither a second look nor another agent changes it.
-    installed.kill_agent(installed.node(2)).unwrap();
+    installed.replace_agent(installed.node(2)).unwrap();
     refused(installed, &space, "ForeignProgram");
     assert_eq!(second.program(), Some(id));
 
