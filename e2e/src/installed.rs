@@ -5,6 +5,7 @@
 
 mod agents;
 mod api;
+mod counts;
 mod deployments;
 mod http;
 mod kernel;
@@ -24,9 +25,10 @@ use xdp_lab::Process;
 use crate::cluster::{Cluster, Options, PATIENCE, checked};
 
 pub use self::agents::{Frozen, is_ready};
+pub use self::counts::{Counts, Flow, Seen};
 pub use self::http::{Reply, http_get, http_get_within, http_post};
 pub use self::metrics::{Metrics, Sample};
-pub use self::pods::{Counts, Flow, Pod, PodSpec, Seen};
+pub use self::pods::{Pod, PodSpec};
 pub use self::space::{Space, condition, policy};
 
 /// The namespace of operator and agents.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use xdp_lab::Finished;
 
 use super::agents::is_ready;
-use super::{Installed, Space, http_get};
+use super::{Counts, Installed, Space, http_get};
 use crate::cluster::{Node, checked};
 
 const IMAGE: &str = "e2e.local/workload:1";
@@ -36,37 +36,6 @@ pub struct Pod<'a> {
     pub addresses: Vec<IpAddr>,
     /// In which namespace.
     pub namespace: String,
-}
-
-/// Everything that has arrived at a pod.
-#[derive(Clone, Debug, Default)]
-pub struct Counts {
-    /// By protocol, source and mark.
-    pub flows: BTreeMap<Flow, Seen>,
-    /// Different datagrams by the sender's stream, and how many arrived twice.
-    pub streams: BTreeMap<u32, (u64, u64)>,
-    /// Datagrams that arrived and found no room in the socket.
-    pub overflowed: u64,
-}
-
-/// What packets are counted by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Flow {
-    /// `UDP`: datagrams; `TCP`: HTTP requests.
-    pub protocol: String,
-    /// Where from.
-    pub source: IpAddr,
-    /// The mark they arrived with; 0: none.
-    pub mark: u32,
-}
-
-/// How many arrived.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Datagrams or requests.
-    pub count: u64,
-    /// Bytes of datagrams.
-    pub bytes: u64,
 }
 
 impl PodSpec {
@@ -207,7 +176,7 @@ impl Pod<'_> {
     pub fn counts(&self) -> anyhow::Result<Counts> {
         let reply = http_get(&self.node.namespace, self.http(), "/counts")?;
         ensure!(reply.status == 200, "{}: {}", self.name, reply.status);
-        counts(&serde_json::from_str(&reply.body)?).context("not an answer to GET /counts")
+        Counts::parse(&serde_json::from_str(&reply.body)?).context("not an answer to GET /counts")
     }
 
     /// Run any program of the machine in the pod's network namespace, whatever its exit status; `workload` is there.
@@ -265,50 +234,3 @@ done
 echo "no pod has$address" >&2
 exit 97
 "#;
-
-fn counts(json: &Value) -> Option<Counts> {
-    let mut counts = Counts {
-        overflowed: json["overflowed"].as_u64()?,
-        ..Counts::default()
-    };
-    for line in json["flows"].as_array()? {
-        let flow = Flow {
-            protocol: line["protocol"].as_str()?.to_owned(),
-            source: line["source"].as_str()?.parse().ok()?,
-            mark: line["mark"].as_u64()? as u32,
-        };
-        let seen = Seen {
-            count: line["count"].as_u64()?,
-            bytes: line["bytes"].as_u64()?,
-        };
-        counts.flows.insert(flow, seen);
-    }
-    for line in json["streams"].as_array()? {
-        let arrived = (line["distinct"].as_u64()?, line["duplicates"].as_u64()?);
-        counts.streams.insert(line["stream"].as_u64()? as u32, arrived);
-    }
-    Some(counts)
-}
-
-impl Counts {
-    /// How many of a protocol arrived with a mark, from anywhere.
-    pub fn with_mark(&self, protocol: &str, mark: u32) -> u64 {
-        self.count(|flow| flow.protocol == protocol && flow.mark == mark)
-    }
-
-    /// How many arrived from there.
-    pub fn from(&self, protocol: &str, source: IpAddr) -> u64 {
-        self.count(|flow| flow.protocol == protocol && flow.source == source)
-    }
-
-    /// How many flows of this kind brought.
-    pub fn count(&self, of: impl Fn(&Flow) -> bool) -> u64 {
-        let flows = self.flows.iter().filter(|(flow, _)| of(flow));
-        flows.map(|(_, seen)| seen.count).sum()
-    }
-
-    /// Different datagrams of a sender.
-    pub fn of_stream(&self, stream: u32) -> u64 {
-        self.streams.get(&stream).map_or(0, |(distinct, _)| *distinct)
-    }
-}
