@@ -97,6 +97,12 @@ fn agents_come_before_the_definitions(installed: &Installed) {
             "--replicas=0",
         ])
         .unwrap();
+    let gone = installed.until("no operator runs", || {
+        let pods = installed.components("operator")?.len();
+        ensure!(pods == 0, "{pods} do");
+        Ok(())
+    });
+    gone.unwrap();
     for node in installed.nodes() {
         let waits = installed.until(
             format!("the agent of {} waits for the definitions", node.name),
