@@ -27,7 +27,10 @@ mount --bind "$BIN" "$here/run/cluster/bin"
 mount --bind "$LAB_DIR/cluster" "$here/run/cluster/state"
 mount --bind "$LOGS" "$here/run/cluster/logs"
 mount --rbind "$here/run" /mnt
-awk '$5 ~ "^/run(/|$)" {print $5}' /proc/self/mountinfo | tac | xargs -r -n 1 umount -l
+# Another run on this machine may take its own away meanwhile.
+awk '$5 ~ "^/run(/|$)" {print $5}' /proc/self/mountinfo | tac | while read -r at; do
+    umount -l "$at" || ! mountpoint -q "$at"
+done
 mount --rbind /mnt /run
 umount -R -l /mnt
 BIN=/run/cluster/bin here=/run/cluster/state/$NAME LOGS=/run/cluster/logs
