@@ -115,6 +115,8 @@ pub struct Packet {
     pub protocol: u8,
     /// What the transport header says.
     pub transport: Transport,
+    /// Offset of the transport header, or of what stands in its place, from the start of the frame.
+    pub upper: u32,
     /// Part of a packet, the first one or a later one.
     pub fragment: bool,
     /// The destination link-layer address is a multicast or broadcast one.

@@ -14,8 +14,8 @@ mod limits;
 
 pub use address::{Address, IndexWord, index_position};
 pub use blocks::{
-    Class, NO_MATCH, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SOURCES, SlotWord, SourceRef,
-    SourcesV4, SourcesV6, ActionRecord,
+    ActionRecord, Class, NO_MATCH, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SOURCES,
+    SlotWord, SourceRef, SourcesV4, SourcesV6,
 };
 pub use counters::{Count, FailureKey, RuleCounters};
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};

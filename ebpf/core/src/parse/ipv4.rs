@@ -37,6 +37,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         destination: Address::v4([header[16], header[17], header[18], header[19]]),
         protocol: header[9],
         transport,
+        upper: (start + header_len) as u32,
         fragment: fragment & (OFFSET_MASK | MORE_FRAGMENTS) != 0,
         group_mac: link.group_mac,
     })

@@ -46,6 +46,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         destination,
         protocol: upper.protocol,
         transport: upper.transport,
+        upper: upper.offset,
         fragment: upper.fragment,
         group_mac: link.group_mac,
     })
@@ -55,6 +56,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
 struct Upper {
     protocol: u8,
     transport: Transport,
+    offset: u32,
     fragment: bool,
 }
 
@@ -83,6 +85,7 @@ fn upper<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8
                     return Ok(Upper {
                         protocol: next,
                         transport,
+                        offset: (offset + 8) as u32,
                         fragment,
                     });
                 }
@@ -94,6 +97,7 @@ fn upper<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8
                 return Ok(Upper {
                     protocol: next,
                     transport,
+                    offset: offset as u32,
                     fragment,
                 });
             }

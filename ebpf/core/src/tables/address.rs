@@ -94,12 +94,20 @@ impl IndexWord {
     #[inline(always)]
     pub const fn slot(self, v4: u32) -> Option<u32> {
         let slot = (self.0 >> 32) as u32 & 0xffff;
-        if self.0 as u32 == v4 { slot.checked_sub(1) } else { None }
+        if self.0 as u32 == v4 {
+            slot.checked_sub(1)
+        } else {
+            None
+        }
     }
 
     /// The address that is here.
     pub const fn address(self) -> Option<u32> {
-        if (self.0 >> 32) & 0xffff == 0 { None } else { Some(self.0 as u32) }
+        if (self.0 >> 32) & 0xffff == 0 {
+            None
+        } else {
+            Some(self.0 as u32)
+        }
     }
 
     /// Whether [`super::maps::PODS`] has to be asked about other addresses of this place.

@@ -86,7 +86,11 @@ impl SourceRef {
     /// The class, if this leads to one; otherwise the block.
     #[inline(always)]
     pub const fn get(self) -> Result<u32, u32> {
-        if self.0 & Self::CLASS == 0 { Err(self.0) } else { Ok(self.0 & !Self::CLASS) }
+        if self.0 & Self::CLASS == 0 {
+            Err(self.0)
+        } else {
+            Ok(self.0 & !Self::CLASS)
+        }
     }
 }
 

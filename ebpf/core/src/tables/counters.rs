@@ -50,4 +50,3 @@ impl FailureKey {
     /// `xdp_exception`: aborted, unknown action, failed transmission.
     pub const EXCEPTION: u32 = 3;
 }
-

@@ -1,4 +1,5 @@
-//! Traffic without which a network does not work, and which rules reach only by name, or not at all.
+//! Traffic without which a network does not work, and which no rule reaches. (What only rules that name it reach, path MTU
+//! messages, is in the tables: their compiler sees to it.)
 
 use crate::parse::{Packet, Transport, protocol};
 
@@ -23,16 +24,5 @@ pub(super) fn is_control(packet: &Packet) -> bool {
             packet.protocol == protocol::ICMPV6 && NEIGHBOUR_DISCOVERY.contains(&kind)
         }
         Transport::Other | Transport::LaterFragment => false,
-    }
-}
-
-/// "Fragmentation needed" and "packet too big": only rules that name their protocol match, so that no catch-all
-/// breaks path MTU discovery.
-#[inline(always)]
-pub(super) fn is_path_mtu(packet: &Packet) -> bool {
-    match packet.transport {
-        Transport::Icmp { kind, code } if packet.protocol == protocol::ICMP => kind == 3 && code == 4,
-        Transport::Icmp { kind, .. } => kind == 2,
-        _ => false,
     }
 }

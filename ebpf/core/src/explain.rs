@@ -1,0 +1,144 @@
+//! What [`crate::tables::programs::EXPLAIN`] tells: seven words in place of the packet's first bytes, in host byte order.
+//!
+//! | word | |
+//! |---|---|
+//! | 0 | [`MAGIC`] |
+//! | 1 | [`Kind`] |
+//! | 2 | rule id |
+//! | 3 | slot |
+//! | 4 | class |
+//! | 5 | action number |
+//! | 6 | code of the reason: [`crate::verdict::Verdict::event`] |
+//!
+//! A word is [`NOWHERE`] where there is nothing to tell.
+
+use crate::verdict::{Decision, Trace, Verdict};
+
+/// First word.
+pub const MAGIC: u32 = 0x5844_4501;
+/// Length in bytes.
+pub const LEN: usize = 4 * WORDS;
+/// In place of a number.
+pub const NOWHERE: u32 = Trace::NOWHERE;
+const WORDS: usize = 7;
+
+/// What would become of a packet, before limits: one for each variant of [`Verdict`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "they are documented at `Verdict`")]
+pub enum Kind {
+    Unparsed = 1,
+    NotConsidered = 2,
+    NoMatch = 3,
+    Pass = 4,
+    Audit = 5,
+    Drop = 6,
+    Redirect = 7,
+    Peer = 8,
+    FallBack = 9,
+    Reject = 10,
+    Unanswered = 11,
+    Limited = 12,
+}
+
+impl Kind {
+    /// All kinds, by code.
+    pub const ALL: [Self; 12] = [
+        Self::Unparsed,
+        Self::NotConsidered,
+        Self::NoMatch,
+        Self::Pass,
+        Self::Audit,
+        Self::Drop,
+        Self::Redirect,
+        Self::Peer,
+        Self::FallBack,
+        Self::Reject,
+        Self::Unanswered,
+        Self::Limited,
+    ];
+
+    /// Of a verdict.
+    #[inline(always)]
+    pub const fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Unparsed(_) => Self::Unparsed,
+            Verdict::NotConsidered => Self::NotConsidered,
+            Verdict::NoMatch => Self::NoMatch,
+            Verdict::Pass { .. } => Self::Pass,
+            Verdict::Audit { .. } => Self::Audit,
+            Verdict::Drop { .. } => Self::Drop,
+            Verdict::Redirect(_) => Self::Redirect,
+            Verdict::Peer(_) => Self::Peer,
+            Verdict::FallBack { .. } => Self::FallBack,
+            Verdict::Reject { .. } => Self::Reject,
+            Verdict::Unanswered { .. } => Self::Unanswered,
+            Verdict::Limited { .. } => Self::Limited,
+        }
+    }
+
+    fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u32 == code)
+    }
+}
+
+/// What the program tells about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// What would become of it.
+    pub kind: Kind,
+    /// The rule that decided.
+    pub rule: Option<u32>,
+    /// Of the pod.
+    pub slot: Option<u32>,
+    /// Index of the class that the packet's source belongs to.
+    pub class: Option<u32>,
+    /// Action number; [`crate::tables::NO_MATCH`] if no rule matches.
+    pub action: Option<u32>,
+    /// Code of [`crate::verdict::Unparsed`], [`crate::verdict::Fallback`] or [`crate::verdict::Event`].
+    pub reason: Option<u32>,
+}
+
+impl Explained {
+    /// About a decision.
+    #[inline(always)]
+    pub const fn words(decision: &Decision<'_>) -> [u32; WORDS] {
+        let Decision { verdict, trace, .. } = decision;
+        [
+            MAGIC,
+            Kind::of(verdict) as u32,
+            or_nowhere(verdict.rule()),
+            trace.slot,
+            trace.class,
+            trace.action,
+            or_nowhere(verdict.event()),
+        ]
+    }
+
+    /// Reads what the program left in a packet; `None` if it left nothing.
+    pub fn read(packet: &[u8]) -> Option<Self> {
+        let (head, _) = packet.split_first_chunk::<LEN>()?;
+        let mut words = [0; WORDS];
+        for (word, chunk) in words.iter_mut().zip(head.chunks_exact(4)) {
+            *word = u32::from_ne_bytes(chunk.try_into().ok()?);
+        }
+        let [magic, kind, rule, slot, class, action, reason] = words;
+        let known = |word| (word != NOWHERE).then_some(word);
+        (magic == MAGIC).then_some(Self {
+            kind: Kind::from_code(kind)?,
+            rule: known(rule),
+            slot: known(slot),
+            class: known(class),
+            action: known(action),
+            reason: known(reason),
+        })
+    }
+}
+
+#[inline(always)]
+const fn or_nowhere(number: Option<u32>) -> u32 {
+    match number {
+        Some(number) => number,
+        None => NOWHERE,
+    }
+}

@@ -1,0 +1,226 @@
+//! Whether a packet keeps to its rule's rate limit, and an answer to the node's.
+//!
+//! The algorithm and its units are described at [`crate::tables::LimitSet`]'s module. All state is in cells that
+//! programs on other CPUs change at the same time, so every change is a comparison and an exchange.
+
+mod hash;
+
+use self::hash::hash;
+use crate::tables::{ActionRecord, LIMIT_SETS, MAX_RULES, TICK_SHIFT, WAYS};
+use crate::verdict::{Decision, Event, Limit, Verdict};
+
+/// A number that others change at the same time.
+pub trait Cell {
+    /// What it holds.
+    fn get(&self) -> u64;
+
+    /// Stores `new` if it holds `old`; what it held.
+    fn exchange(&self, old: u64, new: u64) -> u64;
+}
+
+/// A [`crate::tables::LimitSet`].
+pub trait Set {
+    /// Its elements.
+    type Cell: Cell;
+
+    /// Whose the way is; `way` is below [`WAYS`].
+    fn owner(&self, way: usize) -> Self::Cell;
+
+    /// When the owner's packets are paid for.
+    fn until(&self, way: usize) -> Self::Cell;
+}
+
+/// The state of limits. Every lookup may fail, at any time.
+pub trait Limits {
+    /// A limit.
+    type Cell: Cell;
+    /// Limits of sources.
+    type Set: Set<Cell = Self::Cell>;
+
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    fn now(&self) -> u64;
+
+    /// [`crate::tables::Config::seed`].
+    fn seed(&self) -> u64;
+
+    /// [`crate::tables::Config::rejects_per_second`].
+    fn rejects_per_second(&self) -> u32;
+
+    /// [`crate::tables::maps::RULE_LIMITS`].
+    fn rule(&self, rule: u32) -> Option<Self::Cell>;
+
+    /// [`crate::tables::maps::SOURCE_LIMITS`].
+    fn set(&self, index: u32) -> Option<Self::Set>;
+}
+
+/// What limits made of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enforced {
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// Whether the packet's source found no place of its own: [`Event::CrowdedSources`].
+    pub crowded: bool,
+}
+
+/// Uses up what the packet needs, and turns the verdict around when there is not enough left.
+#[inline(always)]
+pub fn enforce(decision: &Decision<'_>, limits: &impl Limits) -> Enforced {
+    let verdict = decision.verdict;
+    let as_decided = Enforced {
+        verdict,
+        crowded: false,
+    };
+    if let Verdict::Reject { rule, .. } = verdict {
+        let reason = Event::RejectLimited;
+        return if may_answer(limits) {
+            as_decided
+        } else {
+            Enforced {
+                verdict: Verdict::Unanswered { rule, reason },
+                crowded: false,
+            }
+        };
+    }
+    let Some(limit) = &decision.limit else {
+        return as_decided;
+    };
+    let (cell, crowded) = cell(limit, limits);
+    let rate = Rate::of(limit.record);
+    let rule = limit.record.rule;
+    if cell.is_none_or(|cell| rate.admits(&cell, now(limits))) {
+        Enforced { verdict, crowded }
+    } else {
+        Enforced {
+            verdict: Verdict::Limited { rule },
+            crowded,
+        }
+    }
+}
+
+/// The element of [`crate::tables::maps::RULE_LIMITS`] that limits answers.
+pub const ANSWERS: u32 = MAX_RULES - 1;
+
+#[inline(always)]
+fn may_answer(limits: &impl Limits) -> bool {
+    let per_second = u64::from(limits.rejects_per_second());
+    if per_second == 0 {
+        return false;
+    }
+    let interval = (NANOSECONDS << TICK_SHIFT) / per_second;
+    let rate = Rate {
+        interval,
+        window: interval * per_second,
+    };
+    limits
+        .rule(ANSWERS)
+        .is_none_or(|cell| rate.admits(&cell, now(limits)))
+}
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// In ticks.
+#[inline(always)]
+fn now(limits: &impl Limits) -> u64 {
+    limits.now() << TICK_SHIFT
+}
+
+/// The cell to ask, and whether it is not the source's own because there was no room for one.
+#[inline(always)]
+fn cell<L: Limits>(limit: &Limit<'_>, limits: &L) -> (Option<L::Cell>, bool) {
+    let rule = limit.record.rule;
+    if limit.record.flags & ActionRecord::LIMIT_SOURCE == 0 {
+        return (limits.rule(rule), false);
+    }
+    let hash = hash(limits.seed(), rule, &limit.source);
+    let set = limits.set(hash as u32 & (LIMIT_SETS - 1));
+    match set.and_then(|set| way(&set, hash | 1, now(limits))) {
+        Some(cell) => (Some(cell), false),
+        None => (limits.rule(rule), true),
+    }
+}
+
+/// The way that is the owner's, or becomes it; `None` if all belong to others who still need theirs.
+///
+/// Two CPUs that see the same source for the first time agree on the way, or use two until one of them is free again: a
+/// source may get one burst too many, never less than its due.
+#[inline(always)]
+fn way<S: Set>(set: &S, owner: u64, now: u64) -> Option<S::Cell> {
+    for way in 0..WAYS {
+        if set.owner(way).get() == owner {
+            return Some(set.until(way));
+        }
+    }
+    for way in 0..WAYS {
+        let cell = set.owner(way);
+        let previous = cell.get();
+        if previous == 0 || is_past(set.until(way).get(), now) {
+            let seen = cell.exchange(previous, owner);
+            if seen == previous || seen == owner {
+                return Some(set.until(way));
+            }
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn is_past(until: u64, now: u64) -> bool {
+    let ahead = until.wrapping_sub(now);
+    ahead == 0 || ahead > LONGEST
+}
+
+/// No window is longer: 10,000,000 packets, one a second.
+const LONGEST: u64 = 1 << 62;
+
+/// Attempts until a packet is let through because so many others came at once. Each lost attempt is another packet that
+/// was let through in its place.
+const ATTEMPTS: u32 = 8;
+
+/// Ticks that the clocks of two CPUs, or the time between reading the clock and the cell, may be apart: 17 seconds.
+const SLACK: u64 = 1 << 42;
+
+/// A rate and what may come at once, in ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rate {
+    interval: u64,
+    window: u64,
+}
+
+impl Rate {
+    #[inline(always)]
+    fn of(record: &ActionRecord) -> Self {
+        Self {
+            interval: record.interval,
+            window: record.window,
+        }
+    }
+
+    #[inline(always)]
+    fn admits(&self, cell: &impl Cell, now: u64) -> bool {
+        let mut until = cell.get();
+        for _ in 0..ATTEMPTS {
+            let ahead = self.ahead(until, now).wrapping_add(self.interval);
+            if ahead > self.window {
+                return false;
+            }
+            let seen = cell.exchange(until, now.wrapping_add(ahead));
+            if seen == until {
+                return true;
+            }
+            until = seen;
+        }
+        true
+    }
+
+    /// How far what was let through is paid for in advance. More than this rate can have reached is of another one, which
+    /// the rule had before.
+    #[inline(always)]
+    fn ahead(&self, until: u64, now: u64) -> u64 {
+        let ahead = until.wrapping_sub(now);
+        if ahead > self.window.saturating_add(SLACK) {
+            0
+        } else {
+            ahead
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The Internet checksum (RFC 1071).
+
+/// A sum of 16-bit words. There are few enough for it never to overflow.
+#[derive(Clone, Copy)]
+pub(super) struct Sum(u32);
+
+impl Sum {
+    #[inline(always)]
+    pub(super) const fn new() -> Self {
+        Self(0)
+    }
+
+    /// Adds bytes; an odd last one counts as the upper half of a word.
+    #[inline(always)]
+    pub(super) const fn bytes<const N: usize>(self, bytes: &[u8; N]) -> Self {
+        let mut sum = self.0;
+        let mut at = 0;
+        while at < N {
+            let low = if at + 1 < N { bytes[at + 1] } else { 0 };
+            sum += u16::from_be_bytes([bytes[at], low]) as u32;
+            at += 2;
+        }
+        Self(sum)
+    }
+
+    /// Adds one word.
+    #[inline(always)]
+    pub(super) const fn word(self, word: u16) -> Self {
+        Self(self.0 + word as u32)
+    }
+
+    /// What goes into the header.
+    #[inline(always)]
+    pub(super) const fn finish(self) -> [u8; 2] {
+        let once = (self.0 & 0xffff) + (self.0 >> 16);
+        let twice = (once & 0xffff) + (once >> 16);
+        (!(twice as u16)).to_be_bytes()
+    }
+}
