@@ -50,12 +50,23 @@ pub(crate) fn peer() -> Value {
     ])
 }
 
-/// A protocol with ports.
+/// A protocol with ports, or with types of messages.
 pub(crate) fn port() -> Value {
     json!([
         {
             "rule": "self.protocol in ['TCP', 'UDP', 'SCTP'] || !(has(self.port) || has(self.endPort))",
-            "message": "ICMP and ICMPv6 have no ports: remove `port` and `endPort`, or use TCP, UDP or SCTP",
+            "message": "ICMP and ICMPv6 have no ports: remove `port` and `endPort`, or use TCP, UDP or SCTP; for a type \
+                        of message use `type`",
+        },
+        {
+            "rule": "!(self.protocol in ['TCP', 'UDP', 'SCTP']) || !(has(self.type) || has(self.code))",
+            "message": "only ICMP and ICMPv6 have types and codes: remove `type` and `code`, or use ICMP or ICMPv6",
+        },
+        {
+            "rule": "!has(self.code) || has(self.type)",
+            "message": "code without type: add `type`, the type of the message",
+            "reason": "FieldValueRequired",
+            "fieldPath": ".type",
         },
         {
             "rule": "!has(self.endPort) || has(self.port)",
@@ -64,7 +75,13 @@ pub(crate) fn port() -> Value {
             "fieldPath": ".port",
         },
         {
-            "rule": "!has(self.endPort) || !has(self.port) || self.endPort >= self.port",
+            "rule": "!has(self.endPort) || !has(self.port) || type(self.port) == int",
+            "message": "endPort with the name of a port: remove `endPort`, or use numbers",
+            "reason": "FieldValueForbidden",
+            "fieldPath": ".endPort",
+        },
+        {
+            "rule": "!has(self.endPort) || !has(self.port) || type(self.port) == string || self.endPort >= self.port",
             "message": "less than port: use the last port of the range, from `port` to 65535",
             "fieldPath": ".endPort",
         },
@@ -87,6 +104,13 @@ pub(crate) fn ingress_rule() -> Value {
         "message": "only redirected packets carry a mark: remove the mark, or use `action: Redirect`",
         "reason": "FieldValueForbidden",
         "fieldPath": ".mark",
+    },
+    {
+        "rule": "!has(self.rateLimit) || self.action in ['Redirect', 'Pass']",
+        "message": "only packets that are redirected or passed can be limited: remove the rate limit, or use `action: \
+                    Redirect` or `action: Pass`",
+        "reason": "FieldValueForbidden",
+        "fieldPath": ".rateLimit",
     }])
 }
 

@@ -1,6 +1,7 @@
 //! [`XdpPolicy`]: what happens to packets for a set of pods before the kernel's network stack sees them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,8 @@ use crate::{cel, limits, schema};
 ///
 /// A pod's rules are those of all policies that select it, ordered by `priority`, then creation time, then name;
 /// inside a policy in the order written. The first rule that matches decides. A packet that no rule matches passes to
-/// the stack, as if there were no policy. At most 64 entries per pod (see `ingress`).
+/// the stack, as if there were no policy. A pod can have any number of policies; how much a node has room for in all is
+/// in the agent's documentation, and a policy that does not fit says so in its status (`LimitExceeded`).
 ///
 /// Never considered, and so always passed: ARP, IPv6 neighbour discovery, DHCP, and what cannot be parsed. ICMP
 /// "fragmentation needed" and ICMPv6 "packet too big" are matched only by rules that name their protocol, so that
@@ -30,7 +32,7 @@ use crate::{cel, limits, schema};
     status = "XdpPolicyStatus",
     derive = "PartialEq",
     doc = "XdpPolicy says what happens to packets that arrive on the nodes' NICs for a set of pods, before the nodes' \
-           network stack sees them: redirected straight into the pod, passed to the stack, or dropped.",
+           network stack sees them: redirected straight into the pod, passed to the stack, dropped, or rejected.",
     printcolumn = r#"{"name": "Pods", "type": "integer", "jsonPath": ".status.pods.selected", "description": "Pods that the policy selects"}"#,
     printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.selected", "description": "Nodes that run them"}"#,
     printcolumn = r#"{"name": "Ready", "type": "integer", "jsonPath": ".status.nodes.programmed", "description": "Nodes on which the policy is in force, read back from the kernel"}"#,
@@ -59,11 +61,18 @@ pub struct XdpPolicySpec {
     /// and the packet passes to the node's network stack.
     #[serde(default)]
     pub enforcement: Enforcement,
+    /// How redirected packets reach the pod. `Redirect` (the default): by XDP alone, before the kernel makes a packet
+    /// buffer of them; the fastest way for datagrams and short flows. `Peer`: the kernel makes the buffer and merges
+    /// segments first, then the packet is moved straight into the pod, past the rest of the node's network stack; the
+    /// better way for bulk TCP. Rules, marks and counters are the same for both.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// Rules for packets to the selected pods, in order: the first that matches decides. A packet that none matches
-    /// passes to the node's network stack, as if there were no policy. At most 100.
+    /// passes to the node's network stack, as if there were no policy. At most 100; more go into further policies.
     ///
-    /// A pod has room for 64 entries from all its policies: a rule takes one entry per peer and port, and one per
-    /// `except`. A policy that does not fit is refused whole (`LimitExceeded`), the others keep working.
+    /// Limits beyond that are those of a node, for all policies of its pods together. A policy that a node has no room
+    /// for is refused there whole (`LimitExceeded`; the message names the limit and what counts towards it), the others
+    /// keep working.
     #[serde(default)]
     #[schemars(
         length(max = limits::RULES),
@@ -86,6 +95,16 @@ pub enum Enforcement {
     Audit,
 }
 
+/// How redirected packets reach the pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Delivery {
+    /// By XDP alone.
+    #[default]
+    Redirect,
+    /// By the NIC's tc hook, after the kernel has made packet buffers and merged segments.
+    Peer,
+}
+
 /// One rule. It matches when any of its peers and any of its ports match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -100,24 +119,69 @@ pub struct IngressRule {
     #[schemars(length(max = limits::PEERS), extend("x-kubernetes-list-type" = "atomic"))]
     pub from: Vec<Peer>,
     /// Protocols and destination ports: any of these. Empty or absent: any protocol and port. At most 64. A fragment
-    /// other than the first carries no ports, so only rules without `ports` match it.
+    /// other than the first carries no ports, nor a type of ICMP, so only rules without `ports` match it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = limits::PORTS), extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<Port>,
     /// What happens to a packet that matches.
     ///
-    /// `Redirect`: straight into the pod's interface, past the node's network stack. Where that is not possible (the
-    /// frame is longer than the pod's MTU, the pod's interface takes no redirects …) the packet passes to the stack.
+    /// `Redirect`: straight into the pod's interface, past the node's network stack (see `delivery`). Where that is not
+    /// possible (the frame is longer than the pod's MTU, the pod's interface takes no redirects …) the packet passes to
+    /// the stack.
     ///
     /// `Pass`: to the node's network stack, as without a policy.
     ///
-    /// `Drop`: nowhere.
+    /// `Drop`: nowhere; the sender learns nothing and waits for its timeout.
+    ///
+    /// `Reject`: nowhere, and the sender is told at once: TCP by a reset ("connection refused"), everything else by
+    /// ICMP or ICMPv6 "administratively prohibited". Never told are resets, errors of ICMP, fragments, and packets from
+    /// or to a broadcast or multicast address; these are only dropped. A node sends at most 1,000 such answers per
+    /// second in all (the administrator can change that); beyond, packets are dropped without an answer and counted.
     pub action: RuleAction,
-    /// Mark of the redirected packet, 0 to 4294967295, only with `action: Redirect`: the socket in the pod reads it with `SO_RCVMARK`, netfilter
-    /// and routing in the pod see it as the packet's mark. Absent: the mark stays as it is.
+    /// Mark of the redirected packet, 0 to 4294967295, only with `action: Redirect`: the socket in the pod reads it with
+    /// `SO_RCVMARK`, netfilter and routing in the pod see it as the packet's mark. Absent: the mark stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub mark: Option<i64>,
+    /// How many of the packets that the rule matches are redirected or passed; the rest is dropped and counted as
+    /// limited. Only with `action: Redirect` and `action: Pass`. Absent: all of them. Rules with `enforcement: Audit`
+    /// consult no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// A limit in packets per second. Every node applies it by itself, to what arrives there: on three nodes three times as
+/// much gets through in all. On a node it is one limit for all the pods that the policy selects, whatever NIC and CPU
+/// their packets arrive at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateLimit {
+    /// Packets per second that get through in the long run: 1 to 100000000.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub packets_per_second: i64,
+    /// Packets that get through at once after a pause: 1 to 10000000. Absent: a tenth of `packetsPerSecond`, at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub burst: Option<i64>,
+    /// What shares the limit. `Rule` (the default): all packets that the rule matches. `Source`: each source address has
+    /// the limit for itself.
+    ///
+    /// A node keeps track of the sources active at the same time in a table of fixed size, for all rules together. When
+    /// there are too many, those it knows keep their limits, and newcomers share one limit of the same rate until others
+    /// fall silent: a flood from forged addresses does not displace the honest ones. Packets judged that way are counted
+    /// (`CrowdedSources` in the metrics).
+    #[serde(default)]
+    pub per: LimitPer,
+}
+
+/// What shares a rate limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum LimitPer {
+    /// All packets that the rule matches.
+    #[default]
+    Rule,
+    /// Packets of one source address.
+    Source,
 }
 
 /// A source of packets: either addresses (`ipBlock`) or pods (`podSelector`, `namespaceSelector`).
@@ -151,21 +215,36 @@ pub struct IpBlock {
     pub except: Vec<String>,
 }
 
-/// A protocol, with a destination port or a range of them.
+/// A protocol, with a destination port or a range of them, or with a type of ICMP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = cel::port()))]
 pub struct Port {
     /// The protocol above IP. `ICMP` is that of IPv4, `ICMPv6` that of IPv6.
     pub protocol: Protocol,
-    /// Destination port, 0 to 65535; only with TCP, UDP and SCTP. Absent: any port.
+    /// Destination port; only with TCP, UDP and SCTP. Absent: any port. Either a number, 0 to 65535, or the name of a
+    /// container port: 1 to 15 lower-case letters, digits and hyphens, with at least one letter, beginning and ending
+    /// with a letter or digit, no two hyphens in a row.
+    ///
+    /// A name means, for each selected pod, the `containerPort` that has this name and this protocol in its own
+    /// containers (the first, should there be several). On a pod that has none it matches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 65535))]
-    pub port: Option<i32>,
-    /// Last port of the range that begins with `port`, inclusive; `port` to 65535. Absent: only `port`.
+    #[schemars(schema_with = "schema::port")]
+    pub port: Option<IntOrString>,
+    /// Last port of the range that begins with `port`, inclusive; `port` to 65535. Not with a port name. Absent: only
+    /// `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub end_port: Option<i32>,
+    /// Type of the message, 0 to 255; only with ICMP and ICMPv6: 8 is the echo request of ICMP, 128 that of ICMPv6.
+    /// Absent: any type.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 255))]
+    pub kind: Option<i32>,
+    /// Code of the message, 0 to 255; only with `type`. Absent: any code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 255))]
+    pub code: Option<i32>,
 }
 
 /// A protocol above IP.
@@ -189,7 +268,7 @@ pub enum Protocol {
 }
 
 /// What happens to a packet that a rule matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum RuleAction {
     /// Straight into the pod's interface, past the node's network stack. Where that is not possible (the frame is
     /// longer than the pod's MTU, the pod's interface takes no redirects …) the packet passes to the stack.
@@ -198,6 +277,8 @@ pub enum RuleAction {
     Pass,
     /// Nowhere.
     Drop,
+    /// Nowhere, and the sender is told.
+    Reject,
 }
 
 /// What is in force of a policy, summed up over all nodes. Per-node details are in the `XdpNodeState`s.
