@@ -1,0 +1,4 @@
+//! What a packet and a change cost, beside what users would have otherwise.
+
+pub mod stats;
+pub mod sys;
