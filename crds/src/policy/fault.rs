@@ -125,7 +125,7 @@ pub enum Fault {
     CodeWithoutType,
     /// A type or code out of range.
     #[error("not in 0 to {}", u8::MAX)]
-    BadByte,
+    BadType,
     /// A rate limit of packets that go nowhere.
     #[error("only packets that are redirected or passed can be limited")]
     NothingToLimit,
@@ -184,7 +184,7 @@ impl Fault {
             Self::EndOfName => "EndOfName",
             Self::TypeWithoutTypes { .. } => "TypeWithoutTypes",
             Self::CodeWithoutType => "CodeWithoutType",
-            Self::BadByte => "BadType",
+            Self::BadType => "BadType",
             Self::NothingToLimit => "NothingToLimit",
             Self::BadRate { .. } => "BadRate",
             Self::NoValues { .. } => "NoValues",
@@ -232,7 +232,7 @@ impl Fault {
             Self::EndOfName => "remove `endPort`, or use numbers".into(),
             Self::TypeWithoutTypes { .. } => "remove `type` and `code`, or use ICMP or ICMPv6".into(),
             Self::CodeWithoutType => "add `type`, the type of the message".into(),
-            Self::BadByte => format!("use a number from 0 to {}", u8::MAX),
+            Self::BadType => format!("use a number from 0 to {}", u8::MAX),
             Self::NothingToLimit => {
                 "remove the rate limit, or use `action: Redirect` or `action: Pass`".into()
             }

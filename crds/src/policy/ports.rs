@@ -91,5 +91,5 @@ fn number(field: &str, value: i32) -> Result<u16, Refused> {
 }
 
 fn byte(field: &str, value: i32) -> Result<u8, Refused> {
-    u8::try_from(value).map_err(|_| Refused::new(field, &value, Fault::BadByte))
+    u8::try_from(value).map_err(|_| Refused::new(field, &value, Fault::BadType))
 }
