@@ -3,7 +3,7 @@
 
 use aya_ebpf::maps::PerCpuArray;
 use xdp_core::tables::Count;
-use xdp_core::verdict::Verdict;
+use xdp_core::verdict::{Event, Verdict};
 
 use crate::tables::{DELIVERED, EVENTS, RULE_COUNTERS};
 
@@ -19,6 +19,12 @@ pub(crate) fn count(verdict: &Verdict, bytes: u64) {
     if let Some(code) = verdict.event() {
         add_to(&EVENTS, code, 1, bytes);
     }
+}
+
+/// Counts something that happened besides.
+#[inline(always)]
+pub(crate) fn event(event: Event, bytes: u64) {
+    add_to(&EVENTS, event.code(), 1, bytes);
 }
 
 /// Counts what the reader saw.

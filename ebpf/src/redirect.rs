@@ -33,6 +33,18 @@ pub(crate) fn execute(ctx: &XdpContext, redirect: &Redirect) -> Verdict {
     Verdict::Redirect(*redirect)
 }
 
+/// Marks a packet for [`crate::peer::deliver`], which the kernel runs behind the NIC's stack entry.
+#[inline(always)]
+pub(crate) fn mark_for_peer(ctx: &XdpContext, redirect: &Redirect) -> Verdict {
+    if redirect.tags > 1 {
+        return redirect.fall_back(Fallback::NoUntag);
+    }
+    match frame::push_metadata(ctx, &redirect.metadata.for_peer(redirect.slot)) {
+        Some(()) => Verdict::Peer(*redirect),
+        None => redirect.fall_back(Fallback::NoMetadata),
+    }
+}
+
 /// Takes the VLAN tags off and writes the pod's address. Only the first step can fail, and then nothing changed:
 /// `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header is left for the others.
 #[inline(always)]

@@ -100,9 +100,18 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// About a decision.
+    /// What the program leaves in a packet about its decision.
     #[inline(always)]
-    pub const fn words(decision: &Decision<'_>) -> [u32; WORDS] {
+    pub fn bytes(decision: &Decision<'_>) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        for (chunk, word) in bytes.chunks_exact_mut(4).zip(Self::words(decision)) {
+            chunk.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    #[inline(always)]
+    const fn words(decision: &Decision<'_>) -> [u32; WORDS] {
         let Decision { verdict, trace, .. } = decision;
         [
             MAGIC,
@@ -115,7 +124,7 @@ impl Explained {
         ]
     }
 
-    /// Reads what the program left in a packet; `None` if it left nothing.
+    /// Reads what [`Explained::bytes`] wrote; `None` if it left nothing.
     pub fn read(packet: &[u8]) -> Option<Self> {
         let (head, _) = packet.split_first_chunk::<LEN>()?;
         let mut words = [0; WORDS];

@@ -148,6 +148,7 @@ impl Metadata {
     }
 
     /// The bytes as they lie in front of the packet.
+    #[inline(always)]
     pub fn to_bytes(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(self.words()) {
@@ -157,6 +158,7 @@ impl Metadata {
     }
 
     /// Reads the bytes between `data_meta` and `data`; `None` if they do not begin with metadata of this version.
+    #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let (head, _) = bytes.split_first_chunk::<LEN>()?;
         let mut words = [0; 4];

@@ -10,8 +10,9 @@ mod icmp;
 mod ip;
 mod rst;
 
-use crate::parse::{Bytes, ETHERNET, Packet, TAG, Transport, protocol};
+use crate::parse::{Bytes, ETHERNET, TAG};
 use crate::tables::Address;
+use crate::verdict::{Key, column};
 
 /// A frame that can be changed. After a failure it is of no use but to be dropped.
 pub trait Edit: Bytes {
@@ -66,35 +67,32 @@ impl Offender {
 
 /// What is answered if a packet is rejected; `None` if nothing may be.
 #[inline(always)]
-pub(crate) fn offender<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Option<Offender> {
-    let is_v4 = packet.destination.is_v4();
-    if packet.group_mac
-        || packet.fragment
-        || !is_one_host(&packet.source)
-        || !is_one_host(&packet.destination)
-    {
+pub(crate) fn offender<B: Bytes + ?Sized>(bytes: &B, key: &Key) -> Option<Offender> {
+    let is_v4 = key.is_v4();
+    if key.group_mac | key.fragment != 0 || !is_one_host(&key.source) || !is_one_host(&key.destination) {
         return None;
     }
-    let offender = Offender {
-        tags: packet.tags,
-        upper: bytes.forget(packet.upper),
-        ip_len: packet.ip_len,
-        answer: if is_v4 { Answer::Icmp } else { Answer::IcmpV6 },
-    };
-    match packet.transport {
-        Transport::Icmp { kind, .. } if is_v4 => (!is_error_v4(kind)).then_some(offender),
+    let kind = (key.port >> 8) as u8;
+    let answer = match key.column {
+        column::ICMP if is_error_v4(kind) => return None,
         // The first half of all types is for errors.
-        Transport::Icmp { kind, .. } => (kind >= 128).then_some(offender),
-        Transport::Ports { .. } if packet.protocol == protocol::TCP => {
-            let answer = if is_v4 { Answer::RstV4 } else { Answer::RstV6 };
-            let offender = Offender { answer, ..offender };
-            rst::is_due(bytes, &offender).then_some(offender)
-        }
-        Transport::Ports { .. } | Transport::Other | Transport::LaterFragment => Some(offender),
-    }
+        column::ICMPV6 if kind < 128 => return None,
+        column::TCP if is_v4 => Answer::RstV4,
+        column::TCP => Answer::RstV6,
+        _ if is_v4 => Answer::Icmp,
+        _ => Answer::IcmpV6,
+    };
+    let offender = Offender {
+        tags: key.tags,
+        upper: key.upper,
+        ip_len: key.ip_len,
+        answer,
+    };
+    (key.column != column::TCP || rst::is_due(bytes, &offender)).then_some(offender)
 }
 
 /// Everything but the types that ask or inform: what is not known may be an error.
+#[inline(always)]
 const fn is_error_v4(kind: u8) -> bool {
     !matches!(kind, 0 | 8..=10 | 13..=18)
 }

@@ -6,6 +6,7 @@
 
 mod classify;
 mod control;
+mod key;
 mod kinds;
 mod reasons;
 
@@ -13,7 +14,7 @@ pub use self::kinds::{Field, Redirect, Verdict};
 pub use self::reasons::{Event, Fallback};
 pub use crate::parse::Unparsed;
 
-use self::classify::Key;
+pub(crate) use self::key::{Key, column};
 use crate::metadata::Metadata;
 use crate::parse::{self, Bytes, Packet};
 use crate::reject;
@@ -131,13 +132,14 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
     packet: &Packet,
     tables: &'t T,
 ) -> Option<Decision<'t>> {
-    let slot = slot(&packet.destination, tables)?;
+    let key = Key::new(bytes, packet);
+    let slot = slot(&key, tables)?;
     let pod = tables.word(slot)?.block()?;
     if !tables.alive(slot) {
         return None;
     }
     let pod = tables.pod(pod)?;
-    let (class, number) = classify::find(pod, &Key::new(bytes, packet), tables)?;
+    let (class, number) = classify::find(pod, &key, tables)?;
     let trace = Trace {
         slot,
         class,
@@ -151,22 +153,18 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
         });
     }
     let record = tables.action(number)?;
-    let packet = &Packet {
-        tags: bytes.forget(packet.tags),
-        ..*packet
-    };
     Some(Decision {
-        verdict: act(bytes, packet, slot, pod, record),
+        verdict: act(bytes, &key, slot, pod, record),
         trace,
-        limit: limit(packet, record),
+        limit: limit(&key, record),
     })
 }
 
 /// The slot of a destination: most are in the index, which is one look-up in an array.
 #[inline(always)]
-fn slot(destination: &Address, tables: &impl Tables) -> Option<u32> {
-    if destination.is_v4() {
-        let v4 = destination.low as u32;
+fn slot(key: &Key, tables: &impl Tables) -> Option<u32> {
+    if key.is_v4() {
+        let v4 = key.destination.low as u32;
         let word = tables.index(index_position(v4))?;
         if let Some(slot) = word.slot(v4) {
             return Some(slot);
@@ -175,17 +173,11 @@ fn slot(destination: &Address, tables: &impl Tables) -> Option<u32> {
             return None;
         }
     }
-    tables.slot(destination)
+    tables.slot(&key.destination)
 }
 
 #[inline(always)]
-fn act<B: Bytes + ?Sized>(
-    bytes: &B,
-    packet: &Packet,
-    slot: u32,
-    pod: &PodBlock,
-    record: &ActionRecord,
-) -> Verdict {
+fn act<B: Bytes + ?Sized>(bytes: &B, key: &Key, slot: u32, pod: &PodBlock, record: &ActionRecord) -> Verdict {
     let rule = record.rule;
     if record.flags & ActionRecord::AUDIT != 0 {
         return Verdict::Audit { rule };
@@ -193,22 +185,22 @@ fn act<B: Bytes + ?Sized>(
     match Action::from_byte(record.action) {
         Action::Pass => Verdict::Pass { rule },
         Action::Drop => Verdict::Drop { rule },
-        Action::Reject => match reject::offender(bytes, packet) {
+        Action::Reject => match reject::offender(bytes, key) {
             Some(offender) => Verdict::Reject { rule, offender },
             None => Verdict::Unanswered {
                 rule,
                 reason: Event::RejectSilent,
             },
         },
-        Action::Redirect => redirect(packet, slot, pod, record),
+        Action::Redirect => redirect(key, slot, pod, record),
     }
 }
 
 #[inline(always)]
-fn redirect(packet: &Packet, slot: u32, pod: &PodBlock, record: &ActionRecord) -> Verdict {
+fn redirect(key: &Key, slot: u32, pod: &PodBlock, record: &ActionRecord) -> Verdict {
     let rule = record.rule;
     let is_peer = record.flags & ActionRecord::PEER != 0;
-    if let Some(reason) = obstacle(packet, pod, is_peer) {
+    if let Some(reason) = obstacle(key, pod, is_peer) {
         return Verdict::FallBack { rule, reason };
     }
     let mark = (record.flags & ActionRecord::MARK != 0).then_some(record.mark);
@@ -216,7 +208,7 @@ fn redirect(packet: &Packet, slot: u32, pod: &PodBlock, record: &ActionRecord) -
     let redirect = Redirect {
         slot,
         mac: pod.mac,
-        tags: packet.tags,
+        tags: key.tags,
         metadata,
     };
     if is_peer {
@@ -228,16 +220,16 @@ fn redirect(packet: &Packet, slot: u32, pod: &PodBlock, record: &ActionRecord) -
 
 /// What stands against a redirect before it is tried.
 #[inline(always)]
-fn obstacle(packet: &Packet, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
+fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
     if is_peer && pod.flags & PodBlock::NO_PEER != 0 {
         Some(Fallback::NoPeer)
     } else if !is_peer && pod.flags & PodBlock::NOT_READY != 0 {
         Some(Fallback::NotReady)
-    } else if packet.group_mac {
+    } else if key.group_mac != 0 {
         Some(Fallback::GroupMac)
-    } else if packet.fragment {
+    } else if key.fragment != 0 {
         Some(Fallback::Fragment)
-    } else if packet.ip_len > pod.mtu {
+    } else if key.ip_len > pod.mtu {
         Some(Fallback::TooLong)
     } else {
         None
@@ -246,9 +238,9 @@ fn obstacle(packet: &Packet, pod: &PodBlock, is_peer: bool) -> Option<Fallback> 
 
 /// A packet that a redirect falls back for uses its limit up like all others.
 #[inline(always)]
-fn limit<'t>(packet: &Packet, record: &'t ActionRecord) -> Option<Limit<'t>> {
+fn limit<'t>(key: &Key, record: &'t ActionRecord) -> Option<Limit<'t>> {
     const LIMITS: u8 = ActionRecord::LIMIT_RULE | ActionRecord::LIMIT_SOURCE;
     let acts = record.flags & ActionRecord::AUDIT == 0;
-    let source = packet.source;
+    let source = key.source;
     (acts && record.flags & LIMITS != 0).then_some(Limit { record, source })
 }

@@ -1,6 +1,6 @@
 //! IPv6 with extension headers and fragments.
 
-use super::transport::{self, Transport, protocol};
+use super::transport::{self, Upper, protocol};
 use super::{Bytes, IpBytes, Link, MAX_EXTENSION_HEADERS, Packet, Unparsed};
 use crate::tables::Address;
 
@@ -18,8 +18,8 @@ const DESTINATION: u8 = 60;
 pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, Unparsed> {
     let start = link.ip_offset();
     let [v, _, _, _, l0, l1, next, _]: [u8; 8] = bytes.read(start).ok_or(Unparsed::Short)?;
-    let source = Address::v6(bytes.read(start + 8).ok_or(Unparsed::Short)?);
-    let destination = Address::v6(bytes.read(start + 24).ok_or(Unparsed::Short)?);
+    let source = address(bytes, start + 8)?;
+    let destination = address(bytes, start + 24)?;
     let payload_len = usize::from(u16::from_be_bytes([l0, l1]));
     let ip_len = HEADER + payload_len;
     if v >> 4 != 6 {
@@ -38,31 +38,40 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         bytes,
         end: start + ip_len,
     };
-    let upper = upper(&ip, start + HEADER, next)?;
+    let last = walk(&ip, start + HEADER, next)?;
     Ok(Packet {
         tags: link.tags,
         ip_len: ip_len as u32,
         source,
         destination,
-        protocol: upper.protocol,
-        transport: upper.transport,
-        upper: upper.offset,
-        fragment: upper.fragment,
+        protocol: last.protocol,
+        upper_offset: last.offset,
+        upper: last.upper,
+        fragment: last.fragment,
         group_mac: link.group_mac,
     })
 }
 
+#[inline(always)]
+fn address<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Address, Unparsed> {
+    let half = |offset| bytes.read(offset).map(u64::from_be_bytes).ok_or(Unparsed::Short);
+    Ok(Address {
+        high: half(offset)?,
+        low: half(offset + 8)?,
+    })
+}
+
 /// What is behind the extension headers.
-struct Upper {
+struct Last {
     protocol: u8,
-    transport: Transport,
     offset: u32,
+    upper: Upper,
     fragment: bool,
 }
 
 /// Walks the extension headers.
 #[inline(always)]
-fn upper<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8) -> Result<Upper, Unparsed> {
+fn walk<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8) -> Result<Last, Unparsed> {
     let mut fragment = false;
     for _ in 0..=MAX_EXTENSION_HEADERS {
         let length = match next {
@@ -81,28 +90,26 @@ fn upper<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8
                 next = after;
                 let part = u16::from_be_bytes([o0, o1]);
                 if part & OFFSET_MASK != 0 {
-                    let (transport, fragment) = (Transport::LaterFragment, true);
-                    return Ok(Upper {
+                    return Ok(Last {
                         protocol: next,
-                        transport,
                         offset: (offset + 8) as u32,
-                        fragment,
+                        upper: Upper::LATER_FRAGMENT,
+                        fragment: true,
                     });
                 }
                 fragment |= part & MORE_FRAGMENTS != 0;
                 8
             }
             _ => {
-                let transport = transport::parse(ip, offset, next, protocol::ICMPV6)?;
-                return Ok(Upper {
+                return Ok(Last {
                     protocol: next,
-                    transport,
                     offset: offset as u32,
+                    upper: transport::parse(ip, offset, next, protocol::ICMPV6)?,
                     fragment,
                 });
             }
         };
-        offset += length;
+        offset = ip.bytes.forget((offset + length) as u32) as usize;
     }
     Err(Unparsed::TooManyExtensionHeaders)
 }

@@ -3,62 +3,16 @@
 //! Every search is a binary one over a power of two of sorted bounds. It ends at the last bound that is not larger than
 //! the key, whatever the block holds, so nothing a table says can lead out of it.
 
-use super::Tables;
-use crate::parse::{Bytes, Packet, Transport, protocol};
+use super::{Key, Tables, column};
 use crate::tables::{
     Address, Class, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SOURCES, SourceRef,
     SourcesV4, SourcesV6,
 };
 
-/// A packet as the tables see it: plain numbers, so that the verifier need not follow the searches once for every
-/// shape of packet.
-pub(super) struct Key {
-    source: Address,
-    column: u32,
-    port: u32,
-}
-
-/// Members of [`Class`].
-mod column {
-    pub(super) const PORTLESS: u32 = 0;
-    pub(super) const TCP: u32 = 1;
-    pub(super) const UDP: u32 = 2;
-    pub(super) const SCTP: u32 = 3;
-    pub(super) const ICMP: u32 = 4;
-    pub(super) const ICMPV6: u32 = 5;
-}
-
-impl Key {
-    #[inline(always)]
-    pub(super) fn new<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
-        let column = match packet.transport {
-            Transport::Other | Transport::LaterFragment => column::PORTLESS,
-            Transport::Ports { .. } | Transport::Icmp { .. } => match packet.protocol {
-                protocol::TCP => column::TCP,
-                protocol::UDP => column::UDP,
-                protocol::SCTP => column::SCTP,
-                protocol::ICMP => column::ICMP,
-                protocol::ICMPV6 => column::ICMPV6,
-                _ => column::PORTLESS,
-            },
-        };
-        let port = match packet.transport {
-            Transport::Ports { destination, .. } => destination,
-            Transport::Icmp { kind, code } => u16::from_be_bytes([kind, code]),
-            Transport::Other | Transport::LaterFragment => 0,
-        };
-        Self {
-            source: packet.source,
-            column: bytes.forget(column),
-            port: bytes.forget(u32::from(port)),
-        }
-    }
-}
-
 /// Class and action number; `None` if a block is missing or the tree of sources is too deep.
 #[inline(always)]
 pub(super) fn find(pod: &PodBlock, key: &Key, tables: &impl Tables) -> Option<(u32, u16)> {
-    let index = if key.source.is_v4() {
+    let index = if key.is_v4() {
         class_v4(pod.sources_v4, key.source.low as u32, tables)?
     } else {
         class_v6(pod.sources_v6, &key.source, tables)?
