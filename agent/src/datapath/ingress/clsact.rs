@@ -9,14 +9,13 @@ use aya::programs::tc::{
     qdisc_detach_program,
 };
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
-use xdp_core::tables::programs;
 
 /// Fixed, so that a second attachment replaces the first one.
 const PRIORITY: u16 = 0x7864;
 const HANDLE: TcHandle = TcHandle::new(0, 0x7864);
 
 /// Attaches to an interface of the calling thread's namespace; replaces an earlier version of ours.
-pub(super) fn attach(program: &mut SchedClassifier, interface: &str) -> io::Result<()> {
+pub(in crate::datapath) fn attach(program: &mut SchedClassifier, interface: &str) -> io::Result<()> {
     match qdisc_add_clsact(interface).map_err(io_error) {
         Err(error) if error.raw_os_error() != Some(libc::EEXIST) => return Err(error),
         _ => {}
@@ -43,8 +42,8 @@ pub(super) fn attach(program: &mut SchedClassifier, interface: &str) -> io::Resu
 }
 
 /// Takes our filter off an interface of the calling thread's namespace. Whether there was one.
-pub(in crate::datapath) fn detach(interface: &str) -> io::Result<bool> {
-    match qdisc_detach_program(interface, TcAttachType::Ingress, programs::READER).map_err(io_error) {
+pub(in crate::datapath) fn detach(interface: &str, program: &str) -> io::Result<bool> {
+    match qdisc_detach_program(interface, TcAttachType::Ingress, program).map_err(io_error) {
         Ok(()) => Ok(true),
         Err(error)
             if matches!(
