@@ -64,7 +64,8 @@ pub struct XdpPolicySpec {
     /// How redirected packets reach the pod. `Redirect` (the default): by XDP alone, before the kernel makes a packet
     /// buffer of them; the fastest way for datagrams and short flows. `Peer`: the kernel makes the buffer and merges
     /// segments first, then the packet is moved straight into the pod, past the rest of the node's network stack; the
-    /// better way for bulk TCP. Rules, marks and counters are the same for both.
+    /// better way for bulk TCP, and the only one on NICs without native XDP, if the administrator allowed those. Rules,
+    /// marks and counters are the same for both.
     #[serde(default)]
     pub delivery: Delivery,
     /// Rules for packets to the selected pods, in order: the first that matches decides. A packet that none matches
@@ -143,16 +144,16 @@ pub struct IngressRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub mark: Option<i64>,
-    /// How many of the packets that the rule matches are redirected or passed; the rest is dropped and counted as
-    /// limited. Only with `action: Redirect` and `action: Pass`. Absent: all of them. Rules with `enforcement: Audit`
-    /// consult no limit.
+    /// Most packets per second that the rule redirects or passes; more are dropped, and counted as limited. Only with
+    /// `action: Redirect` and `action: Pass`. Absent: no limit. With `enforcement: Audit` no limit is consulted.
+    ///
+    /// Every node limits by itself what arrives there: on three nodes three times as much gets through in all. On a node
+    /// it is one limit for all pods that the policy selects, whatever NIC and CPU their packets arrive at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
 }
 
-/// A limit in packets per second. Every node applies it by itself, to what arrives there: on three nodes three times as
-/// much gets through in all. On a node it is one limit for all the pods that the policy selects, whatever NIC and CPU
-/// their packets arrive at.
+/// A limit in packets per second, for each node by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimit {
@@ -164,12 +165,12 @@ pub struct RateLimit {
     #[schemars(range(min = 1, max = 10_000_000))]
     pub burst: Option<i64>,
     /// What shares the limit. `Rule` (the default): all packets that the rule matches. `Source`: each source address has
-    /// the limit for itself.
+    /// the limit for itself; in IPv6, too, it is the address that counts, although a sender may have a whole network.
     ///
-    /// A node keeps track of the sources active at the same time in a table of fixed size, for all rules together. When
-    /// there are too many, those it knows keep their limits, and newcomers share one limit of the same rate until others
-    /// fall silent: a flood from forged addresses does not displace the honest ones. Packets judged that way are counted
-    /// (`CrowdedSources` in the metrics).
+    /// A node keeps the limits of 65,536 sources at a time, for all rules together, each from its first packet until
+    /// `burst` / `packetsPerSecond` seconds after its last. When there is no room for another, those that are kept stay
+    /// kept, and newcomers share one limit of the same rate until there is room again: a flood from forged addresses
+    /// does not displace the honest ones. Packets judged that way are counted (`CrowdedSources` in the metrics).
     #[serde(default)]
     pub per: LimitPer,
 }
