@@ -1,4 +1,17 @@
 //! What a packet and a change cost, beside what users would have otherwise.
+//!
+//! Times are ratios inside one interleaved run, on one machine: contestants take turns, differences below twice what a
+//! program differs from itself are none, and packets count where they arrive.
 
+pub mod benchmarks;
+pub mod command;
+pub mod environment;
+pub mod instruments;
+pub mod report;
+#[path = "../ebpf/src/shared.rs"]
+pub mod shared;
+pub mod stage;
 pub mod stats;
+pub mod suite;
 pub mod sys;
+pub mod workload;
