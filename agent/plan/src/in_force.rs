@@ -31,7 +31,9 @@ impl<'a> InForce<'a> {
         for (address, slot) in installed.leading() {
             addresses.entry(slot).or_default().push(address);
         }
-        addresses.values_mut().for_each(|list| list.sort_unstable());
+        for list in addresses.values_mut() {
+            list.sort_unstable();
+        }
         Self {
             installed,
             slots: slots.collect(),

@@ -108,8 +108,11 @@ const fn column(protocol: Protocol) -> usize {
 #[derive(Default)]
 struct Groups<'a> {
     sets: Vec<Set>,
-    found: BTreeMap<(usize, Option<IpNet>, Option<IpNet>), Vec<(&'a Sources, u32)>>,
+    found: BTreeMap<Traits, Vec<(&'a Sources, u32)>>,
 }
+
+/// How many peers, the first network and the last one.
+type Traits = (usize, Option<IpNet>, Option<IpNet>);
 
 impl<'a> Groups<'a> {
     fn find(&mut self, from: &'a Sources) -> u32 {
@@ -124,7 +127,7 @@ impl<'a> Groups<'a> {
     }
 }
 
-fn traits(from: &Sources) -> (usize, Option<IpNet>, Option<IpNet>) {
+fn traits(from: &Sources) -> Traits {
     match from {
         Sources::Any => (usize::MAX, None, None),
         Sources::Peers(peers) => {

@@ -66,17 +66,17 @@ fn interval(net: &IpNet) -> Interval {
 }
 
 /// What is left of an interval. The holes are sorted, lie in it, and may overlap.
-fn leave_out((mut first, last): Interval, holes: &[Interval], list: &mut Vec<Interval>) {
+fn leave_out((mut first, last): Interval, holes: &[Interval], rest: &mut Vec<Interval>) {
     for &(hole, end) in holes {
         if hole > first {
-            list.push((first, hole - 1));
+            rest.push((first, hole - 1));
         }
         if end >= last {
             return;
         }
         first = first.max(end + 1);
     }
-    list.push((first, last));
+    rest.push((first, last));
 }
 
 fn merged(mut list: Vec<Interval>) -> Vec<Interval> {

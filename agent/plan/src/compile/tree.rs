@@ -113,12 +113,12 @@ fn tree<B>(
     let class = |(lower, class): &(u128, u32)| (*lower, SourceRef::class(*class));
     let mut level: Vec<(u128, SourceRef)> = bounds.iter().map(class).collect();
     while level.len() > 1 {
-        let above = level.chunks(SOURCES).map(|chunk| match chunk {
-            [single] => *single,
-            _ => {
-                blocks.push(block(chunk));
-                (chunk[0].0, SourceRef::block(blocks.len() as u32 - 1))
+        let above = level.chunks(SOURCES).map(|chunk| {
+            if let [alone] = chunk {
+                return *alone;
             }
+            blocks.push(block(chunk));
+            (chunk[0].0, SourceRef::block(blocks.len() as u32 - 1))
         });
         level = above.collect();
     }

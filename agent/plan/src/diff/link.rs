@@ -56,14 +56,10 @@ impl<'a> Linker<'a> {
                 ..head
             })
         });
-        match index {
-            Some(_) => self.linked.insert(key, roots),
-            None => {
-                self.back_to(before);
-                self.linked.entry(key).or_insert(None);
-                None
-            }
-        };
+        if index.is_none() {
+            self.back_to(before);
+        }
+        self.linked.entry(key).or_insert(index.and(roots));
         index
     }
 

@@ -45,13 +45,10 @@ impl<'a> Rules<'a> {
     /// The ids of a pod's rules; `None` as long as there are not enough for all of them.
     pub(super) fn ids(&mut self, compiled: &Arc<Compiled>) -> Option<Vec<u32>> {
         let key = Arc::as_ptr(compiled);
-        let places = match self.compiled.get(&key) {
-            Some(places) => places.clone(),
-            None => {
-                let places = compiled.rules.iter().map(|label| self.place(label)).collect();
-                self.compiled.entry(key).or_insert(places).clone()
-            }
-        }?;
+        let known = self.compiled.get(&key).cloned();
+        let places = known.unwrap_or_else(|| compiled.rules.iter().map(|label| self.place(label)).collect());
+        self.compiled.insert(key, places.clone());
+        let places = places?;
         let lacking: BTreeSet<usize> = places
             .iter()
             .copied()

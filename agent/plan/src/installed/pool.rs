@@ -28,12 +28,11 @@ impl<T> Pool<T> {
         if at >= self.places.len() {
             self.places.resize(at + 1, 0);
         }
-        match self.places[at].checked_sub(1) {
-            Some(place) => self.blocks[place as usize].1 = block,
-            None => {
-                self.blocks.push((index, block));
-                self.places[at] = self.blocks.len() as u32;
-            }
+        if let Some(place) = self.places[at].checked_sub(1) {
+            self.blocks[place as usize].1 = block;
+        } else {
+            self.blocks.push((index, block));
+            self.places[at] = self.blocks.len() as u32;
         }
     }
 

@@ -156,8 +156,8 @@ impl Search<'_> {
 }
 
 fn delivers(policies: &[Arc<Policy>], delivery: Delivery) -> bool {
-    let delivers = |policy: &Arc<Policy>| policy.redirects() && policy.delivery == delivery;
-    policies.iter().any(delivers)
+    let mut redirecting = policies.iter().filter(|policy| policy.redirects());
+    redirecting.any(|policy| policy.delivery == delivery)
 }
 
 fn no_address(pod: &Pod) -> Problem {

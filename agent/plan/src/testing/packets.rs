@@ -71,6 +71,31 @@ pub struct Meaning {
 }
 
 impl PacketSpec {
+    /// A packet without anything special. `port` is the destination's, or type and code of ICMP.
+    pub const fn plain(source: IpAddr, destination: IpAddr, protocol: u8, port: u16) -> Self {
+        let [high, low] = port.to_be_bytes();
+        let is_icmp = matches!(protocol, 1 | 58);
+        Self {
+            tags: 0,
+            group_mac: false,
+            arp: false,
+            source,
+            destination,
+            options: 0,
+            extensions: Vec::new(),
+            fragment: Fragment::Whole,
+            protocol,
+            head: if is_icmp {
+                [high, low, 0, 0]
+            } else {
+                [0xc0, 1, high, low]
+            },
+            payload: 4,
+            padding: 0,
+            cut: None,
+        }
+    }
+
     /// The frame.
     pub fn bytes(&self) -> Vec<u8> {
         let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
@@ -263,7 +288,8 @@ fn shape() -> impl Strategy<Value = (usize, Vec<(u8, u8)>, Fragment)> {
 fn ports() -> impl Strategy<Value = [u8; 4]> {
     let port = || {
         select(vec![
-            0, 1, 53, 67, 68, 79, 80, 81, 443, 546, 547, 7777, 7790, 65534, 65535_u16,
+            0, 1, 53, 54, 67, 68, 79, 80, 81, 93, 443, 546, 547, 7776, 7777, 7778, 7790, 7791, 65534,
+            65535_u16,
         ])
     };
     (port(), port()).prop_map(|(source, destination)| {
@@ -277,8 +303,13 @@ fn icmp() -> impl Strategy<Value = [u8; 4]> {
     let heads = vec![
         [3, 4],
         [3, 3],
+        [3, 5],
         [2, 0],
+        [2, 7],
         [8, 0],
+        [8, 1],
+        [0, 0],
+        [255, 255],
         [128, 0],
         [132, 0],
         [133, 0],
