@@ -4,8 +4,9 @@
 use core::arch::asm;
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use xdp_core::limits::{Cell, Limits, Set};
-use xdp_core::tables::{LimitSet, WAYS};
+use xdp_core::limits::{self, Admission, Cell, Limits, Set};
+use xdp_core::tables::{ActionRecord, Address, LimitSet, WAYS};
+use xdp_core::verdict::Limit;
 
 use crate::tables::{RULE_LIMITS, SOURCE_LIMITS, config};
 
@@ -88,4 +89,25 @@ impl Limits for Kernel {
     fn set(&self, index: u32) -> Option<Sources> {
         SOURCE_LIMITS.get_ptr_mut(index).map(Sources)
     }
+
+    #[inline(always)]
+    fn admits(&self, limit: &Limit<'_>) -> Admission {
+        admits(limit.record, &limit.source)
+    }
+
+    #[inline(always)]
+    fn answers(&self) -> bool {
+        answers()
+    }
+}
+
+#[inline(never)]
+fn admits(record: &ActionRecord, source: &Address) -> Admission {
+    let source = *source;
+    limits::admits(&Limit { record, source }, &Kernel)
+}
+
+#[inline(never)]
+fn answers() -> bool {
+    limits::answers(&Kernel)
 }

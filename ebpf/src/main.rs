@@ -23,7 +23,7 @@ use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
 use xdp_core::explain::Explained;
 use xdp_core::limits::enforce;
 use xdp_core::parse::Bytes;
-use xdp_core::verdict::{Event, Verdict, examine};
+use xdp_core::verdict::{Event, Kind, examine};
 
 /// On a NIC: decides about every frame before the kernel allocates an skb for it.
 #[xdp]
@@ -33,16 +33,16 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
     let decision = examine(&frame, &tables::Kernel);
     let enforced = enforce(&decision, &limits::Kernel);
     if enforced.crowded {
-        counters::event(Event::CrowdedSources, bytes);
+        counters::event(Event::CrowdedSources.code(), bytes);
     }
-    let verdict = match enforced.verdict {
-        Verdict::Redirect(redirect) => redirect::execute(&ctx, &redirect),
-        Verdict::Peer(redirect) => redirect::mark_for_peer(&ctx, &redirect),
-        Verdict::Reject { rule, offender } => reject::execute(&ctx, rule, offender),
-        decided => decided,
+    let outcome = match enforced.outcome.kind {
+        Kind::Redirect => redirect::execute(&ctx, &decision),
+        Kind::Peer => redirect::mark_for_peer(&ctx, &decision),
+        Kind::Reject => reject::execute(&ctx, &decision),
+        _ => enforced.outcome,
     };
-    counters::count(&verdict, bytes);
-    action(&verdict)
+    counters::count(decision.rule(), outcome, bytes);
+    action(outcome.kind)
 }
 
 /// Never attached: tells what [`xdp_nic`] would make of a packet. It counts nothing and uses no limit up.
@@ -50,24 +50,24 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
 fn xdp_explain(ctx: XdpContext) -> u32 {
     let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel);
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
-        Some(()) => action(&decision.verdict),
+        Some(()) => action(decision.outcome.kind),
         None => XDP_ABORTED,
     }
 }
 
 #[inline(always)]
-fn action(verdict: &Verdict) -> u32 {
-    match verdict {
-        Verdict::Redirect(_) => XDP_REDIRECT,
-        Verdict::Reject { .. } => XDP_TX,
-        Verdict::Drop { .. } | Verdict::Unanswered { .. } | Verdict::Limited { .. } => XDP_DROP,
-        Verdict::Unparsed(_)
-        | Verdict::NotConsidered
-        | Verdict::NoMatch
-        | Verdict::Pass { .. }
-        | Verdict::Audit { .. }
-        | Verdict::Peer(_)
-        | Verdict::FallBack { .. } => XDP_PASS,
+fn action(kind: Kind) -> u32 {
+    match kind {
+        Kind::Redirect => XDP_REDIRECT,
+        Kind::Reject => XDP_TX,
+        Kind::Drop | Kind::Unanswered | Kind::Limited => XDP_DROP,
+        Kind::Unparsed
+        | Kind::NotConsidered
+        | Kind::NoMatch
+        | Kind::Pass
+        | Kind::Audit
+        | Kind::Peer
+        | Kind::FallBack => XDP_PASS,
     }
 }
 

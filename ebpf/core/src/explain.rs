@@ -3,16 +3,16 @@
 //! | word | |
 //! |---|---|
 //! | 0 | [`MAGIC`] |
-//! | 1 | [`Kind`] |
+//! | 1 | [`Kind`]: what would become of the packet, before limits |
 //! | 2 | rule id |
 //! | 3 | slot |
 //! | 4 | class |
 //! | 5 | action number |
-//! | 6 | code of the reason: [`crate::verdict::Verdict::event`] |
+//! | 6 | code of the reason: [`crate::verdict::Outcome::reason`] |
 //!
 //! A word is [`NOWHERE`] where there is nothing to tell.
 
-use crate::verdict::{Decision, Trace, Verdict};
+use crate::verdict::{Decision, Kind, Trace};
 
 /// First word.
 pub const MAGIC: u32 = 0x5844_4501;
@@ -21,66 +21,6 @@ pub const LEN: usize = 4 * WORDS;
 /// In place of a number.
 pub const NOWHERE: u32 = Trace::NOWHERE;
 const WORDS: usize = 7;
-
-/// What would become of a packet, before limits: one for each variant of [`Verdict`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-#[expect(missing_docs, reason = "they are documented at `Verdict`")]
-pub enum Kind {
-    Unparsed = 1,
-    NotConsidered = 2,
-    NoMatch = 3,
-    Pass = 4,
-    Audit = 5,
-    Drop = 6,
-    Redirect = 7,
-    Peer = 8,
-    FallBack = 9,
-    Reject = 10,
-    Unanswered = 11,
-    Limited = 12,
-}
-
-impl Kind {
-    /// All kinds, by code.
-    pub const ALL: [Self; 12] = [
-        Self::Unparsed,
-        Self::NotConsidered,
-        Self::NoMatch,
-        Self::Pass,
-        Self::Audit,
-        Self::Drop,
-        Self::Redirect,
-        Self::Peer,
-        Self::FallBack,
-        Self::Reject,
-        Self::Unanswered,
-        Self::Limited,
-    ];
-
-    /// Of a verdict.
-    #[inline(always)]
-    pub const fn of(verdict: &Verdict) -> Self {
-        match verdict {
-            Verdict::Unparsed(_) => Self::Unparsed,
-            Verdict::NotConsidered => Self::NotConsidered,
-            Verdict::NoMatch => Self::NoMatch,
-            Verdict::Pass { .. } => Self::Pass,
-            Verdict::Audit { .. } => Self::Audit,
-            Verdict::Drop { .. } => Self::Drop,
-            Verdict::Redirect(_) => Self::Redirect,
-            Verdict::Peer(_) => Self::Peer,
-            Verdict::FallBack { .. } => Self::FallBack,
-            Verdict::Reject { .. } => Self::Reject,
-            Verdict::Unanswered { .. } => Self::Unanswered,
-            Verdict::Limited { .. } => Self::Limited,
-        }
-    }
-
-    fn from_code(code: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u32 == code)
-    }
-}
 
 /// What the program tells about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,16 +51,16 @@ impl Explained {
     }
 
     #[inline(always)]
-    const fn words(decision: &Decision<'_>) -> [u32; WORDS] {
-        let Decision { verdict, trace, .. } = decision;
+    fn words(decision: &Decision<'_>) -> [u32; WORDS] {
+        let Decision { outcome, trace, .. } = decision;
         [
             MAGIC,
-            Kind::of(verdict) as u32,
-            or_nowhere(verdict.rule()),
+            outcome.kind as u32,
+            decision.rule().unwrap_or(NOWHERE),
             trace.slot,
             trace.class,
             trace.action,
-            or_nowhere(verdict.event()),
+            outcome.reason,
         ]
     }
 
@@ -141,13 +81,5 @@ impl Explained {
             action: known(action),
             reason: known(reason),
         })
-    }
-}
-
-#[inline(always)]
-const fn or_nowhere(number: Option<u32>) -> u32 {
-    match number {
-        Some(number) => number,
-        None => NOWHERE,
     }
 }

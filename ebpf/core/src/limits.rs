@@ -7,7 +7,7 @@ mod hash;
 
 use self::hash::hash;
 use crate::tables::{ActionRecord, LIMIT_SETS, MAX_RULES, TICK_SHIFT, WAYS};
-use crate::verdict::{Decision, Event, Limit, Verdict};
+use crate::verdict::{Decision, Event, Kind, Limit, Outcome};
 
 /// A number that others change at the same time.
 pub trait Cell {
@@ -51,57 +51,94 @@ pub trait Limits {
 
     /// [`crate::tables::maps::SOURCE_LIMITS`].
     fn set(&self, index: u32) -> Option<Self::Set>;
+
+    /// [`admits`]. In the kernel a function of its own.
+    #[inline(always)]
+    fn admits(&self, limit: &Limit<'_>) -> Admission
+    where
+        Self: Sized,
+    {
+        admits(limit, self)
+    }
+
+    /// [`answers`]. In the kernel a function of its own.
+    #[inline(always)]
+    fn answers(&self) -> bool
+    where
+        Self: Sized,
+    {
+        answers(self)
+    }
 }
 
 /// What limits made of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enforced {
     /// What is to be done.
-    pub verdict: Verdict,
+    pub outcome: Outcome,
     /// Whether the packet's source found no place of its own: [`Event::CrowdedSources`].
     pub crowded: bool,
 }
 
-/// Uses up what the packet needs, and turns the verdict around when there is not enough left.
+/// What a limit says to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Admission {
+    /// It keeps to it.
+    Granted,
+    /// It does not.
+    Refused,
+    /// It keeps to the rule's, its source found no place.
+    GrantedCrowded,
+    /// It does not keep to the rule's, its source found no place.
+    RefusedCrowded,
+}
+
+/// Uses up what the packet needs, and turns the decision around when there is not enough left.
 #[inline(always)]
 pub fn enforce(decision: &Decision<'_>, limits: &impl Limits) -> Enforced {
-    let verdict = decision.verdict;
-    let as_decided = Enforced {
-        verdict,
-        crowded: false,
-    };
-    if let Verdict::Reject { rule, .. } = verdict {
-        let reason = Event::RejectLimited;
-        return if may_answer(limits) {
-            as_decided
-        } else {
-            Enforced {
-                verdict: Verdict::Unanswered { rule, reason },
-                crowded: false,
-            }
+    let outcome = decision.outcome;
+    if outcome.kind == Kind::Reject {
+        let limited = Outcome::because(Kind::Unanswered, Event::RejectLimited.code());
+        return Enforced {
+            outcome: if limits.answers() { outcome } else { limited },
+            crowded: false,
         };
     }
-    let Some(limit) = &decision.limit else {
-        return as_decided;
-    };
-    let (cell, crowded) = cell(limit, limits);
-    let rate = Rate::of(limit.record);
-    let rule = limit.record.rule;
-    if cell.is_none_or(|cell| rate.admits(&cell, now(limits))) {
-        Enforced { verdict, crowded }
-    } else {
-        Enforced {
-            verdict: Verdict::Limited { rule },
-            crowded,
-        }
+    let admission = decision
+        .limit()
+        .map_or(Admission::Granted, |limit| limits.admits(&limit));
+    let is_granted = matches!(admission, Admission::Granted | Admission::GrantedCrowded);
+    Enforced {
+        outcome: if is_granted {
+            outcome
+        } else {
+            Outcome::of(Kind::Limited)
+        },
+        crowded: matches!(admission, Admission::GrantedCrowded | Admission::RefusedCrowded),
+    }
+}
+
+/// What a rule's limit says to one more packet.
+#[inline(always)]
+pub fn admits(limit: &Limit<'_>, limits: &impl Limits) -> Admission {
+    let now = now(limits);
+    let (cell, crowded) = cell(limit, now, limits);
+    let granted = cell.is_none_or(|cell| Rate::of(limit.record).admits(&cell, now));
+    match (granted, crowded) {
+        (true, false) => Admission::Granted,
+        (false, false) => Admission::Refused,
+        (true, true) => Admission::GrantedCrowded,
+        (false, true) => Admission::RefusedCrowded,
     }
 }
 
 /// The element of [`crate::tables::maps::RULE_LIMITS`] that limits answers.
 pub const ANSWERS: u32 = MAX_RULES - 1;
 
+/// Whether this node may send one more answer.
 #[inline(always)]
-fn may_answer(limits: &impl Limits) -> bool {
+pub fn answers(limits: &impl Limits) -> bool {
     let per_second = u64::from(limits.rejects_per_second());
     if per_second == 0 {
         return false;
@@ -126,14 +163,14 @@ fn now(limits: &impl Limits) -> u64 {
 
 /// The cell to ask, and whether it is not the source's own because there was no room for one.
 #[inline(always)]
-fn cell<L: Limits>(limit: &Limit<'_>, limits: &L) -> (Option<L::Cell>, bool) {
+fn cell<L: Limits>(limit: &Limit<'_>, now: u64, limits: &L) -> (Option<L::Cell>, bool) {
     let rule = limit.record.rule;
     if limit.record.flags & ActionRecord::LIMIT_SOURCE == 0 {
         return (limits.rule(rule), false);
     }
     let hash = hash(limits.seed(), rule, &limit.source);
     let set = limits.set(hash as u32 & (LIMIT_SETS - 1));
-    match set.and_then(|set| way(&set, hash | 1, now(limits))) {
+    match set.and_then(|set| way(&set, hash | 1, now)) {
         Some(cell) => (Some(cell), false),
         None => (limits.rule(rule), true),
     }

@@ -179,20 +179,21 @@ pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
     let group_mac = header[0] & 1 != 0;
     let mut ethertype = u16::from_be_bytes([header[12], header[13]]);
     let mut tags = 0;
-    while matches!(ethertype, VLAN | SERVICE_VLAN) {
-        if tags == MAX_TAGS {
-            return Err(Unparsed::TooManyTags);
+    for _ in 0..MAX_TAGS {
+        if !matches!(ethertype, VLAN | SERVICE_VLAN) {
+            break;
         }
         let tag: [u8; TAG] = bytes
             .read(ETHERNET + TAG * tags as usize)
             .ok_or(Unparsed::Short)?;
         ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-        tags += 1;
+        tags = bytes.forget(tags + 1);
     }
     let link = Link { tags, group_mac };
     match ethertype {
         IPV4 => ipv4::parse(bytes, link),
         IPV6 => ipv6::parse(bytes, link),
+        VLAN | SERVICE_VLAN => Err(Unparsed::TooManyTags),
         _ => Err(Unparsed::NotIp),
     }
 }

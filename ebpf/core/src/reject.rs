@@ -11,7 +11,7 @@ mod ip;
 mod rst;
 
 use crate::parse::{Bytes, ETHERNET, TAG};
-use crate::tables::Address;
+use crate::tables::{Action, ActionRecord, Address};
 use crate::verdict::{Key, column};
 
 /// A frame that can be changed. After a failure it is of no use but to be dropped.
@@ -30,18 +30,18 @@ pub trait Edit: Bytes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offender {
     /// VLAN tags in front of the IP header.
-    tags: u32,
+    pub(crate) tags: u32,
     /// Offset of the transport header.
-    upper: u32,
+    pub(crate) upper: u32,
     /// Length of the IP packet.
-    ip_len: u32,
+    pub(crate) ip_len: u32,
     /// By what.
-    answer: Answer,
+    pub(crate) answer: Answer,
 }
 
 /// How a packet is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u32)]
 pub enum Answer {
     /// A reset, in IPv4.
     RstV4,
@@ -65,35 +65,33 @@ impl Offender {
     }
 }
 
-/// What is answered if a packet is rejected; `None` if nothing may be.
+/// How a packet is answered that is rejected; `None` if nothing may be answered, or it is not rejected.
 #[inline(always)]
-pub(crate) fn offender<B: Bytes + ?Sized>(bytes: &B, key: &Key) -> Option<Offender> {
-    let is_v4 = key.is_v4();
-    if key.group_mac | key.fragment != 0 || !is_one_host(&key.source) || !is_one_host(&key.destination) {
+pub(crate) fn answer<B: Bytes + ?Sized>(bytes: &B, key: &Key, record: &ActionRecord) -> Option<Answer> {
+    if record.action != Action::Reject as u8
+        || key.group_mac | key.fragment != 0
+        || !is_one_host(&key.source)
+        || !is_one_host(&key.destination)
+    {
         return None;
     }
-    let kind = (key.port >> 8) as u8;
-    let answer = match key.column {
-        column::ICMP if is_error_v4(kind) => return None,
+    let is_v4 = key.is_v4();
+    let kind = key.port >> 8;
+    match key.column {
+        column::ICMP if is_error_v4(kind) => None,
         // The first half of all types is for errors.
-        column::ICMPV6 if kind < 128 => return None,
-        column::TCP if is_v4 => Answer::RstV4,
-        column::TCP => Answer::RstV6,
-        _ if is_v4 => Answer::Icmp,
-        _ => Answer::IcmpV6,
-    };
-    let offender = Offender {
-        tags: key.tags,
-        upper: key.upper,
-        ip_len: key.ip_len,
-        answer,
-    };
-    (key.column != column::TCP || rst::is_due(bytes, &offender)).then_some(offender)
+        column::ICMPV6 if kind < 128 => None,
+        column::TCP if !rst::is_due(bytes, key) => None,
+        column::TCP if is_v4 => Some(Answer::RstV4),
+        column::TCP => Some(Answer::RstV6),
+        _ if is_v4 => Some(Answer::Icmp),
+        _ => Some(Answer::IcmpV6),
+    }
 }
 
 /// Everything but the types that ask or inform: what is not known may be an error.
 #[inline(always)]
-const fn is_error_v4(kind: u8) -> bool {
+const fn is_error_v4(kind: u32) -> bool {
     !matches!(kind, 0 | 8..=10 | 13..=18)
 }
 

@@ -6,18 +6,19 @@
 
 mod classify;
 mod control;
+mod decision;
 mod key;
 mod kinds;
 mod reasons;
 
-pub use self::kinds::{Field, Redirect, Verdict};
+pub use self::decision::{Decision, Limit, Outcome, Trace};
+pub use self::kinds::{Field, Kind, Redirect, Verdict};
 pub use self::reasons::{Event, Fallback};
 pub use crate::parse::Unparsed;
 
 pub(crate) use self::key::{Key, column};
-use crate::metadata::Metadata;
 use crate::parse::{self, Bytes, Packet};
-use crate::reject;
+use crate::reject::{self, Answer};
 use crate::tables::{
     Action, ActionRecord, Address, Class, IndexWord, NO_MATCH, PodBlock, Ports, SlotWord, SourcesV4,
     SourcesV6, index_position,
@@ -63,66 +64,24 @@ pub trait Tables {
     }
 }
 
-/// A verdict and how it came about.
-#[derive(Clone, Copy, Debug)]
-pub struct Decision<'t> {
-    /// Before limits.
-    pub verdict: Verdict,
-    /// The way through the tables.
-    pub trace: Trace,
-    /// The limit that the packet has to keep to.
-    pub limit: Option<Limit<'t>>,
-}
-
-/// The way through the tables, as far as it went: [`Trace::NOWHERE`] where it did not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// Of the pod.
-    pub slot: u32,
-    /// Index of the class.
-    pub class: u32,
-    /// Action number; [`NO_MATCH`] if no rule matches.
-    pub action: u32,
-}
-
-impl Trace {
-    /// In place of an index.
-    pub const NOWHERE: u32 = u32::MAX;
-    const NONE: Self = Self {
-        slot: Self::NOWHERE,
-        class: Self::NOWHERE,
-        action: Self::NOWHERE,
-    };
-}
-
-/// A rule's rate limit, and whom it is for.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit<'t> {
-    /// With [`ActionRecord::LIMIT_RULE`] or [`ActionRecord::LIMIT_SOURCE`].
-    pub record: &'t ActionRecord,
-    /// The packet's source address.
-    pub source: Address,
-}
-
 /// Decides about one frame.
 #[inline(always)]
 pub fn decide<B: Bytes + ?Sized>(bytes: &B, tables: &impl Tables) -> Verdict {
-    examine(bytes, tables).verdict
+    examine(bytes, tables).verdict()
 }
 
 /// Decides about one frame, and tells how.
 #[inline(always)]
 pub fn examine<'t, B: Bytes + ?Sized, T: Tables>(bytes: &B, tables: &'t T) -> Decision<'t> {
-    let none = |verdict| Decision {
-        verdict,
-        trace: Trace::NONE,
-        limit: None,
-    };
+    let mut decision = Decision::NOT_CONSIDERED;
     match parse::parse(bytes) {
-        Ok(packet) if control::is_control(&packet) => none(Verdict::NotConsidered),
-        Ok(packet) => look_up(bytes, &packet, tables).unwrap_or(none(Verdict::NotConsidered)),
-        Err(reason) => none(Verdict::Unparsed(reason)),
+        Ok(packet) if control::is_control(&packet) => {}
+        Ok(packet) => {
+            look_up(bytes, &packet, tables, &mut decision);
+        }
+        Err(reason) => decision.outcome = Outcome::because(Kind::Unparsed, reason.code()),
     }
+    decision
 }
 
 /// `None`: no rules are in force for this destination.
@@ -131,7 +90,8 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
     bytes: &B,
     packet: &Packet,
     tables: &'t T,
-) -> Option<Decision<'t>> {
+    decision: &mut Decision<'t>,
+) -> Option<()> {
     let key = Key::new(bytes, packet);
     let slot = slot(&key, tables)?;
     let pod = tables.word(slot)?.block()?;
@@ -146,18 +106,27 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
         action: u32::from(number),
     };
     if number == NO_MATCH {
-        return Some(Decision {
-            verdict: Verdict::NoMatch,
+        *decision = Decision {
+            outcome: Outcome::of(Kind::NoMatch),
             trace,
-            limit: None,
-        });
+            ..Decision::NOT_CONSIDERED
+        };
+        return Some(());
     }
     let record = tables.action(number)?;
-    Some(Decision {
-        verdict: act(bytes, &key, slot, pod, record),
+    let answer = reject::answer(bytes, &key, record);
+    *decision = Decision {
+        outcome: act(&key, pod, record, answer),
         trace,
-        limit: limit(&key, record),
-    })
+        pod: Some(pod),
+        record: Some(record),
+        source: key.source,
+        tags: key.tags,
+        ip_len: key.ip_len,
+        upper: key.upper,
+        answer,
+    };
+    Some(())
 }
 
 /// The slot of a destination: most are in the index, which is one look-up in an array.
@@ -177,44 +146,23 @@ fn slot(key: &Key, tables: &impl Tables) -> Option<u32> {
 }
 
 #[inline(always)]
-fn act<B: Bytes + ?Sized>(bytes: &B, key: &Key, slot: u32, pod: &PodBlock, record: &ActionRecord) -> Verdict {
-    let rule = record.rule;
+fn act(key: &Key, pod: &PodBlock, record: &ActionRecord, answer: Option<Answer>) -> Outcome {
     if record.flags & ActionRecord::AUDIT != 0 {
-        return Verdict::Audit { rule };
+        return Outcome::of(Kind::Audit);
     }
     match Action::from_byte(record.action) {
-        Action::Pass => Verdict::Pass { rule },
-        Action::Drop => Verdict::Drop { rule },
-        Action::Reject => match reject::offender(bytes, key) {
-            Some(offender) => Verdict::Reject { rule, offender },
-            None => Verdict::Unanswered {
-                rule,
-                reason: Event::RejectSilent,
-            },
-        },
-        Action::Redirect => redirect(key, slot, pod, record),
-    }
-}
-
-#[inline(always)]
-fn redirect(key: &Key, slot: u32, pod: &PodBlock, record: &ActionRecord) -> Verdict {
-    let rule = record.rule;
-    let is_peer = record.flags & ActionRecord::PEER != 0;
-    if let Some(reason) = obstacle(key, pod, is_peer) {
-        return Verdict::FallBack { rule, reason };
-    }
-    let mark = (record.flags & ActionRecord::MARK != 0).then_some(record.mark);
-    let metadata = Metadata::new(rule, mark);
-    let redirect = Redirect {
-        slot,
-        mac: pod.mac,
-        tags: key.tags,
-        metadata,
-    };
-    if is_peer {
-        Verdict::Peer(redirect)
-    } else {
-        Verdict::Redirect(redirect)
+        Action::Pass => Outcome::of(Kind::Pass),
+        Action::Drop => Outcome::of(Kind::Drop),
+        Action::Reject if answer.is_none() => Outcome::because(Kind::Unanswered, Event::RejectSilent.code()),
+        Action::Reject => Outcome::of(Kind::Reject),
+        Action::Redirect => {
+            let is_peer = record.flags & ActionRecord::PEER != 0;
+            match obstacle(key, pod, is_peer) {
+                Some(reason) => Outcome::because(Kind::FallBack, reason.code()),
+                None if is_peer => Outcome::of(Kind::Peer),
+                None => Outcome::of(Kind::Redirect),
+            }
+        }
     }
 }
 
@@ -234,13 +182,4 @@ fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
     } else {
         None
     }
-}
-
-/// A packet that a redirect falls back for uses its limit up like all others.
-#[inline(always)]
-fn limit<'t>(key: &Key, record: &'t ActionRecord) -> Option<Limit<'t>> {
-    const LIMITS: u8 = ActionRecord::LIMIT_RULE | ActionRecord::LIMIT_SOURCE;
-    let acts = record.flags & ActionRecord::AUDIT == 0;
-    let source = key.source;
-    (acts && record.flags & LIMITS != 0).then_some(Limit { record, source })
 }

@@ -16,7 +16,8 @@ const DESTINATION: u8 = 60;
 
 #[inline(always)]
 pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, Unparsed> {
-    let start = link.ip_offset();
+    let tags = bytes.forget(link.tags);
+    let start = Link { tags, ..link }.ip_offset();
     let [v, _, _, _, l0, l1, next, _]: [u8; 8] = bytes.read(start).ok_or(Unparsed::Short)?;
     let source = address(bytes, start + 8)?;
     let destination = address(bytes, start + 24)?;
@@ -40,7 +41,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
     };
     let last = walk(&ip, start + HEADER, next)?;
     Ok(Packet {
-        tags: link.tags,
+        tags,
         ip_len: ip_len as u32,
         source,
         destination,
@@ -69,47 +70,40 @@ struct Last {
     fragment: bool,
 }
 
-/// Walks the extension headers.
+/// Walks the extension headers. None is shorter than eight bytes.
 #[inline(always)]
 fn walk<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8) -> Result<Last, Unparsed> {
     let mut fragment = false;
     for _ in 0..=MAX_EXTENSION_HEADERS {
-        let length = match next {
-            HOP_BY_HOP | ROUTING | DESTINATION => {
-                let [after, length] = ip.read(offset)?;
-                next = after;
-                8 + usize::from(length) * 8
-            }
-            AUTHENTICATION => {
-                let [after, length] = ip.read(offset)?;
-                next = after;
-                8 + usize::from(length) * 4
-            }
-            FRAGMENT => {
-                let [after, _, o0, o1, _, _, _, _] = ip.read(offset)?;
-                next = after;
-                let part = u16::from_be_bytes([o0, o1]);
-                if part & OFFSET_MASK != 0 {
-                    return Ok(Last {
-                        protocol: next,
-                        offset: (offset + 8) as u32,
-                        upper: Upper::LATER_FRAGMENT,
-                        fragment: true,
-                    });
-                }
-                fragment |= part & MORE_FRAGMENTS != 0;
-                8
-            }
-            _ => {
-                return Ok(Last {
-                    protocol: next,
-                    offset: offset as u32,
-                    upper: transport::parse(ip, offset, next, protocol::ICMPV6)?,
-                    fragment,
-                });
-            }
+        if !matches!(
+            next,
+            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
+        ) {
+            return Ok(Last {
+                protocol: next,
+                offset: offset as u32,
+                upper: transport::parse(ip, offset, next, protocol::ICMPV6)?,
+                fragment,
+            });
+        }
+        let [after, length, o0, o1, _, _, _, _] = ip.read(offset)?;
+        let length = match ip.bytes.forget(u32::from(next)) as u8 {
+            FRAGMENT => 8,
+            AUTHENTICATION => 8 + usize::from(length) * 4,
+            _ => 8 + usize::from(length) * 8,
         };
         offset = ip.bytes.forget((offset + length) as u32) as usize;
+        let part = u16::from_be_bytes([o0, o1]);
+        if next == FRAGMENT && part & OFFSET_MASK != 0 {
+            return Ok(Last {
+                protocol: after,
+                offset: offset as u32,
+                upper: Upper::LATER_FRAGMENT,
+                fragment: true,
+            });
+        }
+        fragment |= next == FRAGMENT && part & MORE_FRAGMENTS != 0;
+        next = after;
     }
     Err(Unparsed::TooManyExtensionHeaders)
 }

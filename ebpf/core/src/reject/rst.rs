@@ -2,7 +2,8 @@
 
 use super::checksum::Sum;
 use super::{Edit, Offender, ip, turn_link};
-use crate::parse::{Bytes, protocol};
+use crate::parse::{Bytes, ETHERNET, TAG, protocol};
+use crate::verdict::Key;
 
 const HEADER: usize = 20;
 const FIN: u8 = 1;
@@ -19,9 +20,9 @@ fn shape<B: Bytes + ?Sized>(bytes: &B, upper: usize) -> Option<(usize, u8)> {
 
 /// Whether this is a TCP header, and not of a reset.
 #[inline(always)]
-pub(super) fn is_due<B: Bytes + ?Sized>(bytes: &B, offender: &Offender) -> bool {
-    let upper = offender.upper as usize;
-    let end = offender.ip() + offender.ip_len as usize;
+pub(super) fn is_due<B: Bytes + ?Sized>(bytes: &B, key: &Key) -> bool {
+    let upper = key.upper as usize;
+    let end = ETHERNET + TAG * key.tags as usize + key.ip_len as usize;
     shape(bytes, upper)
         .is_some_and(|(header, flags)| header >= HEADER && upper + header <= end && flags & RST == 0)
 }
@@ -76,7 +77,7 @@ fn segment(frame: &impl Edit, offender: &Offender) -> Option<[u8; 16]> {
         a1,
         a2,
         a3,
-        (HEADER / 4 << 4) as u8,
+        ((HEADER / 4) << 4) as u8,
         flags,
         0,
         0,

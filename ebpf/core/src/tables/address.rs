@@ -35,8 +35,10 @@ impl Address {
     }
 
     /// Whether this is the IPv4-mapped form.
+    #[inline(always)]
     pub const fn is_v4(self) -> bool {
-        self.high == 0 && self.low >> 32 == 0xffff
+        // One comparison: the verifier follows one case less.
+        self.high | (self.low ^ Self::V4_MAPPED) >> 32 == 0
     }
 
     /// The sixteen bytes in network order.

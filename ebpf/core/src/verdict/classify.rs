@@ -63,39 +63,36 @@ fn number(class: &Class, key: &Key, tables: &impl Tables) -> Option<u16> {
 
 #[inline(always)]
 fn search_v4(block: &SourcesV4, source: u32, tables: &impl Tables) -> SourceRef {
-    let found = search::<SOURCES>(
-        |index| is_below(u64::from(source), u64::from(block.lower[index])),
-        tables,
-    );
+    let source = tables.opaque(u64::from(source));
+    let found = search::<SOURCES>(|index| tables.opaque(is_below(source, u64::from(block.lower[index]))));
     block.then[found]
 }
 
 #[inline(always)]
 fn search_v6(block: &SourcesV6, source: &Address, tables: &impl Tables) -> SourceRef {
-    let found = search::<SOURCES>(|index| is_address_below(source, &block.lower[index]), tables);
+    let found = search::<SOURCES>(|index| tables.opaque(is_address_below(source, &block.lower[index])));
     block.then[found]
 }
 
 #[inline(always)]
 fn search_ports(block: &Ports, port: u32, tables: &impl Tables) -> u16 {
-    let found = search::<PORTS>(
-        |index| is_below(u64::from(port), u64::from(block.lower[index])),
-        tables,
-    );
+    let port = tables.opaque(u64::from(port));
+    let found = search::<PORTS>(|index| tables.opaque(is_below(port, u64::from(block.lower[index]))));
     block.then[found]
 }
 
 /// The last of `N` bounds that the key is not below, or the first. `is_below` says 1 or 0 for an index.
 ///
-/// The masks change nothing: they show the compiler, and the verifier, that no index is out of bounds.
+/// The masks change nothing: they show the compiler, and the verifier, that no index is out of bounds. Bits are shifted
+/// into place, not masked out of -1 or 0: for that, Linux since 6.18 follows both cases.
 #[inline(always)]
-fn search<const N: usize>(is_below: impl Fn(usize) -> u64, tables: &impl Tables) -> usize {
+fn search<const N: usize>(is_below: impl Fn(usize) -> u64) -> usize {
     let mut at = 0;
-    let mut step = N / 2;
-    while step > 0 {
-        let below = tables.opaque(is_below((at + step) & (N - 1)));
-        at += step & (below as usize).wrapping_sub(1);
-        step /= 2;
+    let mut bit = N.ilog2();
+    while bit > 0 {
+        bit -= 1;
+        let is_not = is_below((at | 1 << bit) & (N - 1)) ^ 1;
+        at |= (is_not as usize) << bit;
     }
     at & (N - 1)
 }

@@ -30,7 +30,7 @@ pub enum Verdict {
         /// The rule that decided.
         rule: u32,
     },
-    /// Hand over to the pod's device. Whoever executes this and fails goes on with [`Redirect::fall_back`].
+    /// Hand over to the pod's device. Whoever executes this and fails falls back.
     Redirect(Redirect),
     /// Pass, with metadata by which the program behind the NIC's stack entry delivers to the pod. Who fails goes on as
     /// above.
@@ -63,6 +63,66 @@ pub enum Verdict {
     },
 }
 
+/// One for each variant of [`Verdict`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "they are documented at `Verdict`")]
+pub enum Kind {
+    Unparsed = 1,
+    NotConsidered = 2,
+    NoMatch = 3,
+    Pass = 4,
+    Audit = 5,
+    Drop = 6,
+    Redirect = 7,
+    Peer = 8,
+    FallBack = 9,
+    Reject = 10,
+    Unanswered = 11,
+    Limited = 12,
+}
+
+impl Kind {
+    /// All kinds, by code.
+    pub const ALL: [Self; 12] = [
+        Self::Unparsed,
+        Self::NotConsidered,
+        Self::NoMatch,
+        Self::Pass,
+        Self::Audit,
+        Self::Drop,
+        Self::Redirect,
+        Self::Peer,
+        Self::FallBack,
+        Self::Reject,
+        Self::Unanswered,
+        Self::Limited,
+    ];
+
+    /// Of a verdict.
+    pub const fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Unparsed(_) => Self::Unparsed,
+            Verdict::NotConsidered => Self::NotConsidered,
+            Verdict::NoMatch => Self::NoMatch,
+            Verdict::Pass { .. } => Self::Pass,
+            Verdict::Audit { .. } => Self::Audit,
+            Verdict::Drop { .. } => Self::Drop,
+            Verdict::Redirect(_) => Self::Redirect,
+            Verdict::Peer(_) => Self::Peer,
+            Verdict::FallBack { .. } => Self::FallBack,
+            Verdict::Reject { .. } => Self::Reject,
+            Verdict::Unanswered { .. } => Self::Unanswered,
+            Verdict::Limited { .. } => Self::Limited,
+        }
+    }
+
+    /// With this code.
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u32 == code)
+    }
+}
+
 /// All that a redirect needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redirect {
@@ -74,17 +134,6 @@ pub struct Redirect {
     pub tags: u32,
     /// To put in front of the packet.
     pub metadata: Metadata,
-}
-
-impl Redirect {
-    /// The verdict when the redirect is not possible after all.
-    #[inline(always)]
-    pub const fn fall_back(&self, reason: Fallback) -> Verdict {
-        Verdict::FallBack {
-            rule: self.metadata.rule(),
-            reason,
-        }
-    }
 }
 
 /// A field of [`RuleCounters`].
@@ -124,33 +173,31 @@ impl Field {
 
 impl Verdict {
     /// The rule that decided.
-    #[inline(always)]
     pub const fn rule(&self) -> Option<u32> {
-        match self.counted() {
-            Some((rule, _)) => Some(rule),
-            None => None,
+        match *self {
+            Self::Unparsed(_) | Self::NotConsidered | Self::NoMatch => None,
+            Self::Redirect(Redirect { metadata, .. }) | Self::Peer(Redirect { metadata, .. }) => {
+                Some(metadata.rule())
+            }
+            Self::Pass { rule }
+            | Self::Audit { rule }
+            | Self::Drop { rule }
+            | Self::FallBack { rule, .. }
+            | Self::Reject { rule, .. }
+            | Self::Unanswered { rule, .. }
+            | Self::Limited { rule } => Some(rule),
         }
     }
 
     /// The rule that decided, and the field of its counters that the packet belongs to.
-    #[inline(always)]
     pub const fn counted(&self) -> Option<(u32, Field)> {
-        match *self {
-            Self::Unparsed(_) | Self::NotConsidered | Self::NoMatch => None,
-            Self::Pass { rule } => Some((rule, Field::Passed)),
-            Self::Audit { rule } => Some((rule, Field::Audited)),
-            Self::Drop { rule } => Some((rule, Field::Dropped)),
-            Self::Redirect(Redirect { metadata, .. }) | Self::Peer(Redirect { metadata, .. }) => {
-                Some((metadata.rule(), Field::Redirected))
-            }
-            Self::FallBack { rule, .. } => Some((rule, Field::FellBack)),
-            Self::Reject { rule, .. } | Self::Unanswered { rule, .. } => Some((rule, Field::Rejected)),
-            Self::Limited { rule } => Some((rule, Field::Limited)),
+        match (self.rule(), Kind::of(self).field()) {
+            (Some(rule), Some(field)) => Some((rule, field)),
+            _ => None,
         }
     }
 
     /// The element of [`crate::tables::maps::EVENTS`] that the packet belongs to.
-    #[inline(always)]
     pub const fn event(&self) -> Option<u32> {
         match self {
             Self::Unparsed(reason) => Some(reason.code()),
