@@ -13,6 +13,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use xdp_core::metadata::{LEN, Metadata};
 use xdp_core::parse::Bytes;
 use xdp_core::reject::Edit;
+use xdp_core::verdict::Outcome;
 
 use crate::bytes;
 
@@ -52,14 +53,8 @@ impl Bytes for Frame<'_> {
     }
 
     #[inline(always)]
-    fn forget(&self, mut value: u32) -> u32 {
-        let unknown = self.ctx.rx_queue_index();
-        // SAFETY: two exclusive-ors that cancel each other. The verifier does not see that they do. Volatile, so that
-        // it happens here and not after the loop that it is for.
-        unsafe {
-            asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) unknown, options(nomem, nostack));
-        }
-        value
+    fn forget(&self, value: u32) -> u32 {
+        forget(u64::from(value), u64::from(self.ctx.rx_queue_index())) as u32
     }
 
     #[inline(always)]
@@ -85,6 +80,31 @@ impl Edit for Frame<'_> {
         let excess = self.length().saturating_sub(length);
         // SAFETY: the context is the program's own.
         (unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, -(excess as i32)) } == 0).then_some(())
+    }
+}
+
+/// `value` itself, about which the verifier knows nothing any more if it knows nothing about `unknown`.
+#[inline(always)]
+pub(crate) fn forget(mut value: u64, unknown: u64) -> u64 {
+    // SAFETY: two exclusive-ors that cancel each other. The verifier does not see that they do. Volatile, so that
+    // it happens here and not after the loop that it is for.
+    unsafe {
+        asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) unknown, options(nomem, nostack));
+    }
+    value
+}
+
+/// The same for an outcome.
+#[inline(always)]
+pub(crate) fn forget_outcome(ctx: &XdpContext, outcome: &mut Outcome) {
+    let at = core::ptr::from_mut(outcome).cast::<u32>();
+    let unknown = u64::from(ctx.rx_queue_index());
+    for member in 0..size_of::<Outcome>() / size_of::<u32>() {
+        // SAFETY: an outcome is made of such numbers, and they are what they were.
+        unsafe {
+            let at = at.add(member);
+            at.write_volatile(forget(u64::from(at.read_volatile()), unknown) as u32);
+        }
     }
 }
 

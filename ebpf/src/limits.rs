@@ -8,6 +8,7 @@ use xdp_core::limits::{self, Admission, Cell, Limits, Set};
 use xdp_core::tables::{ActionRecord, Address, LimitSet, WAYS};
 use xdp_core::verdict::Limit;
 
+use crate::frame::forget;
 use crate::tables::{RULE_LIMITS, SOURCE_LIMITS, config};
 
 /// Eight aligned bytes of a map's value.
@@ -88,6 +89,11 @@ impl Limits for Kernel {
     #[inline(always)]
     fn set(&self, index: u32) -> Option<Sources> {
         SOURCE_LIMITS.get_ptr_mut(index).map(Sources)
+    }
+
+    #[inline(always)]
+    fn forget(&self, way: usize, unknown: u64) -> usize {
+        forget(way as u64, unknown) as usize
     }
 
     #[inline(always)]

@@ -30,7 +30,8 @@ use xdp_core::verdict::{Event, Kind, examine};
 fn xdp_nic(ctx: XdpContext) -> u32 {
     let frame = frame::Frame::new(&ctx);
     let bytes = frame.length() as u64;
-    let decision = examine(&frame, &tables::Kernel);
+    let mut decision = examine(&frame, &tables::Kernel);
+    frame::forget_outcome(&ctx, &mut decision.outcome);
     let enforced = enforce(&decision, &limits::Kernel);
     if enforced.crowded {
         counters::event(Event::CrowdedSources.code(), bytes);

@@ -10,7 +10,10 @@ use crate::frame::Frame;
 /// What is left of a packet after a failure is dropped: its rule says that it goes nowhere.
 #[inline(always)]
 pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
-    if decision.offender().is_some_and(|offender| turn(ctx.ctx, &offender)) {
+    if decision
+        .offender()
+        .is_some_and(|offender| turn(ctx.ctx, &offender))
+    {
         decision.outcome
     } else {
         Outcome::because(Kind::Unanswered, Event::RejectFailed.code())

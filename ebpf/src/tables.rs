@@ -11,10 +11,10 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray};
 use xdp_core::tables::{
-    self, ActionRecord, Address, Class, Config, Count, EVENTS as EVENT_CODES, FailureKey, INDEX as INDEX_PLACES,
-    IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_POD_BLOCKS,
-    MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports,
-    RuleCounters, RuleText, SlotWord,
+    self, ActionRecord, Address, Class, Config, Count, EVENTS as EVENT_CODES, FailureKey,
+    INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES,
+    MAX_FAILURES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4,
+    MAX_SOURCES_V6, PodBlock, Ports, RuleCounters, RuleText, SlotWord,
 };
 use xdp_core::verdict::Tables;
 

@@ -52,6 +52,14 @@ pub trait Limits {
     /// [`crate::tables::maps::SOURCE_LIMITS`].
     fn set(&self, index: u32) -> Option<Self::Set>;
 
+    /// `way` itself. In the kernel the verifier forgets what it knew about it, with the help of a number that it does not
+    /// know: so it follows what comes after once.
+    #[inline(always)]
+    fn forget(&self, way: usize, unknown: u64) -> usize {
+        let _ = unknown;
+        way
+    }
+
     /// [`admits`]. In the kernel a function of its own.
     #[inline(always)]
     fn admits(&self, limit: &Limit<'_>) -> Admission
@@ -170,8 +178,8 @@ fn cell<L: Limits>(limit: &Limit<'_>, now: u64, limits: &L) -> (Option<L::Cell>,
     }
     let hash = hash(limits.seed(), rule, &limit.source);
     let set = limits.set(hash as u32 & (LIMIT_SETS - 1));
-    match set.and_then(|set| way(&set, hash | 1, now)) {
-        Some(cell) => (Some(cell), false),
+    match set.and_then(|set| Some((way(&set, hash | 1, now)?, set))) {
+        Some((way, set)) => (Some(set.until(limits.forget(way, now))), false),
         None => (limits.rule(rule), true),
     }
 }
@@ -181,10 +189,10 @@ fn cell<L: Limits>(limit: &Limit<'_>, now: u64, limits: &L) -> (Option<L::Cell>,
 /// Two CPUs that see the same source for the first time agree on the way, or use two until one of them is free again: a
 /// source may get one burst too many, never less than its due.
 #[inline(always)]
-fn way<S: Set>(set: &S, owner: u64, now: u64) -> Option<S::Cell> {
+fn way(set: &impl Set, owner: u64, now: u64) -> Option<usize> {
     for way in 0..WAYS {
         if set.owner(way).get() == owner {
-            return Some(set.until(way));
+            return Some(way);
         }
     }
     for way in 0..WAYS {
@@ -193,7 +201,7 @@ fn way<S: Set>(set: &S, owner: u64, now: u64) -> Option<S::Cell> {
         if previous == 0 || is_past(set.until(way).get(), now) {
             let seen = cell.exchange(previous, owner);
             if seen == previous || seen == owner {
-                return Some(set.until(way));
+                return Some(way);
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::tables::{ActionRecord, Address, PodBlock};
 /// A [`Verdict`] without its details, as numbers: what compilers make of enums whose variants share bytes is more than the
 /// verifier can follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Outcome {
     /// Which verdict.
     pub kind: Kind,
