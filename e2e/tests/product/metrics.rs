@@ -10,7 +10,7 @@ use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts};
 
 const SENT: u64 = 300;
 
-fn scrape(agent: &Agent<'_>) -> Metrics {
+pub(crate) fn scrape(agent: &Agent<'_>) -> Metrics {
     let reply = agent.get("/metrics").unwrap();
     assert_eq!(reply.status, 200, "{}", reply.body);
     Metrics::parse(reply.body).unwrap()
