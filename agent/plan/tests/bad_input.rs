@@ -296,13 +296,6 @@ fn bad_label_selectors_are_refused() {
 }
 
 #[test]
-fn more_rules_than_a_pod_has_room_for_are_refused() {
-    let rules: Vec<String> = (0..65).map(|n| format!("{{name: r{n}, action: Drop}}")).collect();
-    let message = "`spec.ingress` is `65 rules`: 65 entries, and the limit MAX_ENTRIES is 64 per pod";
-    check(&with_rule(&rules.join("\n  - ")), "TooManyEntries", 10, message);
-}
-
-#[test]
 fn other_kinds_are_refused_by_name() {
     let error = error("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n");
     assert_eq!((error.line, error.reason.as_str()), (6, "UnknownKind"));

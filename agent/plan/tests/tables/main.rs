@@ -8,6 +8,8 @@ mod model;
 mod nodes;
 mod room;
 mod rounds;
+mod sets;
 mod shapes;
 mod sharing;
+mod speed;
 mod verdicts;

@@ -22,6 +22,8 @@ pub(crate) struct Model {
     pub(crate) installed: Installed,
     /// All arrays, with what is left there from before.
     pub(crate) memory: Blocks,
+    /// Rules that blocks in force name.
+    used_rules: BTreeSet<u32>,
     /// What running programs may still see, from before the last fence.
     retired: Vec<Blocks>,
     retired_slots: BTreeSet<u32>,
@@ -36,11 +38,13 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(installed: Installed, memory: Blocks) -> Self {
-        Self {
+        let mut model = Self {
             installed,
             memory,
             ..Self::default()
-        }
+        };
+        model.read_back();
+        model
     }
 
     pub(crate) fn apply(&mut self, changes: &[Change]) {
@@ -65,6 +69,7 @@ impl Model {
 
     fn read_back(&mut self) {
         let blocks = Blocks::read(&self.installed.words, &*self);
+        self.used_rules = blocks.actions.iter().map(|(_, record)| record.rule).collect();
         self.installed.blocks = blocks;
     }
 }

@@ -109,14 +109,8 @@ pub(crate) fn corrupt() -> impl Strategy<Value = Model> {
             for (kind, index, value) in damages {
                 damage(&mut memory, kind, index, value);
             }
-            read_back(installed, memory)
+            Model::new(installed, memory)
         })
-}
-
-pub(crate) fn read_back(mut installed: Installed, memory: Blocks) -> Model {
-    let model = Model::new(installed.clone(), memory.clone());
-    installed.blocks = Blocks::read(&installed.words, &model);
-    Model::new(installed, memory)
 }
 
 /// Breaks a block: references to itself, to nothing, to blocks of another level.

@@ -1,7 +1,10 @@
 //! What is allowed when.
 
+use std::collections::BTreeMap;
+
 use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
 use xdp_plan::change::Change;
+use xdp_plan::installed::Blocks;
 
 use super::{Model, memory};
 
@@ -56,7 +59,12 @@ impl Model {
             | Change::ClearDevice { .. }
             | Change::ClearPodLabel { .. } => self.remove(change),
         }
-        self.history.push(self.installed.leading().collect());
+        if matches!(
+            change,
+            Change::SetIndex { .. } | Change::SetAddress { .. } | Change::ClearAddress { .. }
+        ) {
+            self.history.push(self.installed.leading().collect());
+        }
     }
 
     fn remove(&mut self, change: &Change) {
@@ -108,9 +116,10 @@ impl Model {
 
     fn set_word(&mut self, slot: u32, word: SlotWord) {
         let before = self.installed.words.remove(&slot);
-        if before.is_some() {
+        if let Some(before) = before {
             self.unfenced = true;
-            self.retired.push(self.installed.blocks.clone());
+            let old = BTreeMap::from([(slot, before)]);
+            self.retired.push(Blocks::read(&old, &*self));
         }
         let Some(index) = word.block() else {
             let leads = |(address, other): (Address, u32)| (other == slot).then_some(address);
@@ -133,7 +142,6 @@ impl Model {
     }
 
     fn rule_is_used(&self, rule: u32) -> bool {
-        let mut records = self.installed.blocks.actions.iter();
-        records.any(|(_, record)| record.rule == rule)
+        self.used_rules.contains(&rule)
     }
 }

@@ -1,8 +1,10 @@
 //! What the node says about policies: the truth, as read back, or why not.
 
-#[path = "tables/model.rs"]
+#[path = "../tables/model.rs"]
 #[expect(dead_code, reason = "the tests of tables need more of it")]
 mod model;
+
+mod damages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,23 +15,30 @@ use rstest::rstest;
 use xdp_crds::{NicMode, NicState, Ratio, Trouble, XdpNodeStateStatus, conditions::node};
 use xdp_plan::compile::{Desired, compile};
 use xdp_plan::diff::diff;
-use xdp_plan::facts::{NodeFacts, NotReady, Readiness};
+use xdp_plan::facts::{Deliveries, NodeFacts, NotReady, Readiness};
 use xdp_plan::installed::Installed;
 use xdp_plan::node_state::{API_SERVER, MAX_LISTED, Round, TABLES, Tables, node_state};
 use xdp_plan::peers::Here;
 use xdp_plan::pod::Pod;
-use xdp_plan::policy::{Enforcement, Policy, Rule, RuleAction, Selector, Sources};
+use xdp_plan::policy::{
+    Delivery, Enforcement, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector, Sources,
+};
 use xdp_plan::report::Problem;
 use xdp_plan::targets::{Targets, targets};
 use xdp_plan::testing::node::pair;
 
 fn policy(rules: usize, action: RuleAction) -> Policy {
+    let port = |index: usize| PortMatch {
+        protocol: Protocol::Tcp,
+        ports: PortSet::Range(index as u16..=index as u16),
+    };
     let rule = |index| Rule {
         name: format!("r{index}"),
         from: Sources::Any,
-        ports: Vec::new(),
+        ports: vec![port(index)],
         action,
         mark: None,
+        rate_limit: None,
     };
     Policy {
         namespace: "games".into(),
@@ -41,6 +50,7 @@ fn policy(rules: usize, action: RuleAction) -> Policy {
         selector: Selector::default(),
         node_selector: Selector::default(),
         enforcement: Enforcement::Enforce,
+        delivery: Delivery::Redirect,
         rules: (0..rules).map(rule).collect(),
     }
 }
@@ -64,6 +74,7 @@ struct Node {
     pods: Vec<Pod>,
     carried: Vec<u8>,
     readiness: Readiness,
+    peer: Readiness,
     nics: Vec<NicState>,
     selected: Option<BTreeSet<String>>,
     problems: BTreeSet<Problem>,
@@ -96,6 +107,7 @@ impl Node {
             pods: vec![pod(1), pod(2)],
             carried: vec![1, 2],
             readiness: Readiness::Ready,
+            peer: Readiness::Ready,
             nics: vec![nic],
             selected: Some(BTreeSet::from(["eth0".into()])),
             problems: BTreeSet::new(),
@@ -112,13 +124,17 @@ impl Node {
         };
         let policies: Vec<Policy> = self.here.policy.iter().map(|policy| (**policy).clone()).collect();
         let targets = targets(&policies, &self.pods, &facts);
-        let readiness: BTreeMap<u32, Readiness> = targets
+        let deliveries = Deliveries {
+            redirect: self.readiness.clone(),
+            peer: self.peer.clone(),
+        };
+        let deliveries: BTreeMap<u32, Deliveries> = targets
             .targets
             .iter()
-            .filter(|target| target.wants_redirect)
-            .map(|target| (target.pair.host.ifindex, self.readiness.clone()))
+            .filter(|target| target.wants_redirect || target.wants_peer)
+            .map(|target| (target.pair.host.ifindex, deliveries.clone()))
             .collect();
-        let desired = compile(&targets, &readiness);
+        let desired = compile(&targets, &deliveries);
         (targets, desired)
     }
 
@@ -185,67 +201,6 @@ fn a_policy_that_is_in_force_for_all_its_pods_on_all_nics_is_programmed() {
     assert_eq!((state.pods.len(), state.problems.len()), (0, 0));
 }
 
-fn first<K, V>(map: &mut BTreeMap<K, V>) -> &mut V {
-    map.values_mut().next().expect("something is installed")
-}
-
-/// What is damaged, and how.
-type Damage = (&'static str, fn(&mut Installed));
-
-const DAMAGES: [Damage; 11] = [
-    ("an address leads nowhere", |installed| {
-        installed.addresses.pop_first();
-    }),
-    ("an address leads elsewhere", |installed| {
-        let slot = *first(&mut installed.addresses);
-        installed.addresses.values_mut().for_each(|other| *other = slot);
-    }),
-    ("no device", |installed| {
-        installed.devices.pop_first();
-    }),
-    ("another device", |installed| {
-        *first(&mut installed.devices) += 1;
-    }),
-    ("no list", |installed| {
-        installed.words.pop_first();
-    }),
-    ("a rule is missing", |installed| {
-        first(&mut installed.blocks).len -= 1;
-    }),
-    ("a rule is another", |installed| {
-        first(&mut installed.blocks).entries[1].mark ^= 1;
-    }),
-    ("rules changed places", |installed| {
-        first(&mut installed.blocks).entries.swap(0, 1);
-    }),
-    ("a counter is another rule's", |installed| {
-        first(&mut installed.rules).rule = "x".into();
-    }),
-    ("another MAC address", |installed| {
-        first(&mut installed.blocks).mac = [9; 6];
-    }),
-    ("nothing at all", |installed| *installed = Installed::default()),
-];
-
-#[test]
-fn tables_that_differ_in_anything_are_not_in_force() {
-    for (what, damage) in DAMAGES {
-        let node = Node {
-            damage,
-            ..Node::default()
-        };
-        let (reason, _, programmed) = node.says();
-        assert_eq!(reason, node::PENDING, "{what}");
-        assert!(programmed < 2, "{what}");
-
-        let node = Node {
-            problems: BTreeSet::from([problem(TABLES, "ChangeFailed")]),
-            ..node
-        };
-        assert_eq!(node.says().0, node::KERNEL_REFUSED, "{what}");
-    }
-}
-
 #[rstest]
 #[case::none_selected(Some(&[][..]), NicMode::Native, node::NO_NIC)]
 #[case::unknown(None, NicMode::Native, node::NIC_PROBLEM)]
@@ -306,6 +261,34 @@ fn a_pod_that_takes_no_redirects_counts_only_against_policies_that_redirect() {
 }
 
 #[test]
+fn each_delivery_has_its_own_obstacles() {
+    let by = |delivery, redirect: Readiness, peer: Readiness| {
+        let mut policy = policy(1, RuleAction::Redirect);
+        policy.delivery = delivery;
+        let node = Node {
+            readiness: redirect,
+            peer,
+            ..Node::with(policy)
+        };
+        node.says().0
+    };
+    let unready = || not_ready(NotReady::PeerRefused);
+    assert_eq!(
+        by(Delivery::Redirect, Readiness::Ready, unready()),
+        node::PROGRAMMED
+    );
+    assert_eq!(by(Delivery::Peer, unready(), Readiness::Ready), node::PROGRAMMED);
+    assert_eq!(
+        by(Delivery::Redirect, unready(), Readiness::Ready),
+        node::POD_NOT_READY
+    );
+    assert_eq!(
+        by(Delivery::Peer, Readiness::Ready, unready()),
+        node::POD_NOT_READY
+    );
+}
+
+#[test]
 fn a_pod_without_an_interface_is_named_and_the_others_are_served() {
     let node = Node {
         carried: vec![1],
@@ -321,10 +304,14 @@ fn a_pod_without_an_interface_is_named_and_the_others_are_served() {
 
 #[test]
 fn a_policy_that_does_not_fit_is_refused_and_its_pods_are_not_blamed() {
-    let node = Node::with(policy(65, RuleAction::Redirect));
+    let mut policy = policy(600, RuleAction::Redirect);
+    for (rule, port) in policy.rules.iter_mut().zip(0..) {
+        rule.ports[0].ports = PortSet::Range(2 * port..=2 * port);
+    }
+    let node = Node::with(policy);
     let (reason, message, programmed) = node.says();
     assert_eq!((reason.as_str(), programmed), (node::LIMIT_EXCEEDED, 0));
-    assert!(message.contains("MAX_ENTRIES"), "{message}");
+    assert!(message.contains("MAX_PORT_INTERVALS"), "{message}");
     assert_eq!(node.state().pods, []);
 }
 
@@ -382,7 +369,7 @@ fn problems_are_told_once_and_those_of_the_way_to_the_api_server_not_at_all() {
         problem("NIC eth0", "MtuTooLarge"),
         problem("NICs", "NoSuchNic"),
         problem("Pod games/server-1", "NoNdoXmit"),
-        problem("XdpPolicy games/players", "MAX_ENTRIES"),
+        problem("XdpPolicy games/players", "MAX_RULES"),
         problem("XdpPolicy games/others", "BadPort"),
         problem(&format!("{API_SERVER}: Pods"), "Unreachable"),
     ];
