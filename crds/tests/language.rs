@@ -6,23 +6,27 @@ use xdp_crds::pod::Pod;
 use xdp_crds::policy::{Delivery, LimitPer, Policy, PolicyError, PortMatch, PortSet, Protocol, RateLimit};
 use xdp_crds::{API_VERSION, XdpPolicy};
 
+fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
 fn read(spec: &Value) -> Result<Policy, PolicyError> {
     let object =
         json!({"apiVersion": API_VERSION, "kind": "XdpPolicy", "metadata": {"name": "a"}, "spec": spec});
-    let object: XdpPolicy = serde_json::from_value(object).unwrap();
+    let object: XdpPolicy = must(serde_json::from_value(object));
     Policy::try_from(&object)
 }
 
 fn ports(ports: &Value) -> Vec<PortMatch> {
     let rule = json!({"name": "a", "action": "Drop", "ports": ports});
     let policy = read(&json!({"podSelector": {}, "ingress": [rule]}));
-    policy.unwrap().rules.remove(0).ports
+    must(policy).rules.remove(0).ports
 }
 
 fn limit(limit: &Value) -> Option<RateLimit> {
     let rule = json!({"name": "a", "action": "Pass", "rateLimit": limit});
     let policy = read(&json!({"podSelector": {}, "ingress": [rule]}));
-    policy.unwrap().rules.remove(0).rate_limit
+    must(policy).rules.remove(0).rate_limit
 }
 
 #[test]
@@ -124,8 +128,9 @@ fn a_refusal_says_what_to_write_instead() {
 }
 
 fn pod(spec: &Value) -> Pod {
-    let object: k8s::Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
-    Pod::try_from(&object).unwrap()
+    let object = json!({"metadata": {"name": "p"}, "spec": spec});
+    let object: k8s::Pod = must(serde_json::from_value(object));
+    must(Pod::try_from(&object))
 }
 
 #[test]
