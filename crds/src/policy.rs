@@ -10,10 +10,9 @@ mod selector;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::PeerSelector;
@@ -197,20 +196,6 @@ impl PodPeer {
             None => namespace == policy_namespace,
         };
         here && self.pods.matches(labels)
-    }
-}
-
-impl Block {
-    /// What is left out. An IPv6 network as wide as `::/0` covers the IPv4-mapped addresses too, which stand for IPv4 and
-    /// so are never meant.
-    pub fn left_out(&self) -> impl Iterator<Item = IpNet> {
-        let all_v4 = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
-        let covers_v4 =
-            matches!(self.cidr, IpNet::V6(net) if net.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()));
-        covers_v4
-            .then_some(IpNet::V4(all_v4))
-            .into_iter()
-            .chain(self.except.iter().copied())
     }
 }
 
