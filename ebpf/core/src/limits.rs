@@ -257,12 +257,12 @@ impl Rate {
         true
     }
 
-    /// How far what was let through is paid for in advance. More than this rate can have reached is of another one, which
+    /// How far what was let through is paid for in advance; zero is a cell that was never used. More than this rate can have reached is of another one, which
     /// the rule had before.
     #[inline(always)]
     fn ahead(&self, until: u64, now: u64) -> u64 {
         let ahead = until.wrapping_sub(now);
-        if ahead > self.window.saturating_add(SLACK) {
+        if until == 0 || ahead > self.window.saturating_add(SLACK) {
             0
         } else {
             ahead

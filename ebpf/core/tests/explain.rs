@@ -51,7 +51,10 @@ fn what_was_not_reached_is_not_told() {
     let model = Model::new(POD, POD_V6);
     let frame = Shape::udp(0xc633_6407, false).frame();
     let no_match = explained(&model, &frame).map(|it| (it.kind, it.rule, it.slot, it.class, it.action));
-    assert_eq!(no_match, Some((Kind::NoMatch, None, Some(SLOT), Some(0), Some(0))));
+    assert_eq!(
+        no_match,
+        Some((Kind::NoMatch, None, Some(SLOT), Some(0), Some(0)))
+    );
     let short = Explained {
         kind: Kind::Unparsed,
         rule: None,

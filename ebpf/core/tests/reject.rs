@@ -9,8 +9,8 @@ mod shape;
 use etherparse::icmpv4::DestUnreachableHeader;
 use etherparse::icmpv6::DestUnreachableCode;
 use etherparse::{
-    Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, NetHeaders, PacketBuilder, PacketHeaders, PayloadSlice, TcpHeader,
-    TransportHeader, VlanId,
+    Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, NetHeaders, PacketBuilder, PacketHeaders, PayloadSlice,
+    TcpHeader, TransportHeader, VlanId,
 };
 use model::Model;
 use rstest::rstest;
@@ -150,11 +150,20 @@ fn segment(v6: bool, tags: usize, change: impl FnOnce(&mut TcpHeader), data: &[u
     let mut frame = Vec::new();
     match (tags, v6) {
         (0, false) => link.ipv4(CLIENT, POD, 57).tcp_header(tcp).write(&mut frame, data),
-        (0, _) => link.ipv6(CLIENT_V6, POD_V6.octets(), 57).tcp_header(tcp).write(&mut frame, data),
-        (1, false) => link.single_vlan(tag(5)).ipv4(CLIENT, POD, 57).tcp_header(tcp).write(&mut frame, data),
+        (0, _) => link
+            .ipv6(CLIENT_V6, POD_V6.octets(), 57)
+            .tcp_header(tcp)
+            .write(&mut frame, data),
+        (1, false) => link
+            .single_vlan(tag(5))
+            .ipv4(CLIENT, POD, 57)
+            .tcp_header(tcp)
+            .write(&mut frame, data),
         (1, _) => {
             let link = link.single_vlan(tag(5));
-            link.ipv6(CLIENT_V6, POD_V6.octets(), 57).tcp_header(tcp).write(&mut frame, data)
+            link.ipv6(CLIENT_V6, POD_V6.octets(), 57)
+                .tcp_header(tcp)
+                .write(&mut frame, data)
         }
         (_, false) => {
             let link = link.double_vlan(tag(5), tag(6));
@@ -162,7 +171,9 @@ fn segment(v6: bool, tags: usize, change: impl FnOnce(&mut TcpHeader), data: &[u
         }
         (..) => {
             let link = link.double_vlan(tag(5), tag(6));
-            link.ipv6(CLIENT_V6, POD_V6.octets(), 57).tcp_header(tcp).write(&mut frame, data)
+            link.ipv6(CLIENT_V6, POD_V6.octets(), 57)
+                .tcp_header(tcp)
+                .write(&mut frame, data)
         }
     }
     .unwrap();
@@ -192,8 +203,12 @@ fn a_segment_without_ack_is_acknowledged_by_the_reset(
 
 /// "If the ACK bit is on, <SEQ=SEG.ACK><CTL=RST>".
 #[rstest]
-fn a_segment_with_ack_is_reset_where_it_acknowledged(#[values(false, true)] v6: bool, #[values(0, 3)] data: usize) {
-    let flags = |tcp: &mut TcpHeader| (tcp.ack, tcp.psh, tcp.acknowledgment_number) = (true, true, 0x8000_0001);
+fn a_segment_with_ack_is_reset_where_it_acknowledged(
+    #[values(false, true)] v6: bool,
+    #[values(0, 3)] data: usize,
+) {
+    let flags =
+        |tcp: &mut TcpHeader| (tcp.ack, tcp.psh, tcp.acknowledgment_number) = (true, true, 0x8000_0001);
     let tcp = reset(&answer(&segment(v6, 0, flags, &vec![7; data])));
     assert_eq!((tcp.sequence_number, tcp.acknowledgment_number), (0x8000_0001, 0));
     assert!(tcp.rst && !tcp.ack && !tcp.syn && !tcp.fin && !tcp.psh);
@@ -235,7 +250,7 @@ fn ipv4_is_answered_with_its_header_and_eight_bytes(
     ip.total_len = (20 + options + length) as u16;
     ip.header_checksum = ip.calc_header_checksum();
     let mut packet = ip.to_bytes().to_vec();
-    packet.extend((0..length).map(|byte| if protocol == 1 { 8 } else { 0xc0 + byte as u8 }));
+    packet.extend((0..length).map(|byte| if protocol == 1 { 8 } else { 0xc0 ^ byte as u8 }));
     let frame = tagged(tags, [8, 0], &packet);
     let answer = answer(&frame);
     assert_eq!(quoted(&answer), packet[..packet.len().min(20 + options + 8)]);
@@ -278,7 +293,10 @@ fn ipv6_is_answered_with_its_headers_and_eight_bytes(
     let frame = tagged(tags, [0x86, 0xdd], &packet);
     let answer = answer(&frame);
     // Not more than 128 bytes.
-    assert_eq!(quoted(&answer), packet[..packet.len().min(40 + upper + 8).min(128)]);
+    assert_eq!(
+        quoted(&answer),
+        packet[..packet.len().min(40 + upper + 8).min(128)]
+    );
     assert_eq!(answer[12..14 + 4 * tags], frame[12..14 + 4 * tags]);
 }
 
@@ -288,7 +306,10 @@ fn without_room_in_front_there_is_no_answer() {
     let Verdict::Reject { offender, .. } = verdict(&frame) else {
         unreachable!()
     };
-    let mut buffer = Buffer { bytes: frame, room: 27 };
+    let mut buffer = Buffer {
+        bytes: frame,
+        room: 27,
+    };
     assert_eq!(turn(&mut buffer, &offender), None);
 }
 
@@ -298,7 +319,11 @@ const SILENT: Verdict = Verdict::Unanswered {
 };
 
 fn silent(v6: bool, change: impl FnOnce(&mut Shape)) -> bool {
-    let source = if v6 { u128::from_be_bytes(CLIENT_V6) } else { 0xc633_6407 };
+    let source = if v6 {
+        u128::from_be_bytes(CLIENT_V6)
+    } else {
+        0xc633_6407
+    };
     let mut shape = Shape::udp(source, v6);
     change(&mut shape);
     verdict(&shape.frame()) == SILENT
@@ -362,15 +387,29 @@ fn sources_that_are_no_host_are_not_answered() {
         let from = |shape: &mut Shape| shape.source = u128::from(u32::from_be_bytes(source));
         assert_eq!(silent(false, from), is_silent, "{source:?}");
     }
-    for (source, is_silent) in [(0, true), (1, true), (2, false), (0xff02 << 112 | 1, true), (0xfe80 << 112 | 1, false)] {
-        assert_eq!(silent(true, |shape| shape.source = source), is_silent, "{source:x}");
+    for (source, is_silent) in [
+        (0, true),
+        (1, true),
+        (2, false),
+        (0xff02 << 112 | 1, true),
+        (0xfe80 << 112 | 1, false),
+    ] {
+        assert_eq!(
+            silent(true, |shape| shape.source = source),
+            is_silent,
+            "{source:x}"
+        );
     }
 }
 
 #[rstest]
 #[case::offset_too_small(12, 0x40)]
 #[case::offset_beyond_the_end(12, 0x60)]
-fn a_broken_tcp_header_is_not_answered(#[case] offset: usize, #[case] byte: u8, #[values(false, true)] v6: bool) {
+fn a_broken_tcp_header_is_not_answered(
+    #[case] offset: usize,
+    #[case] byte: u8,
+    #[values(false, true)] v6: bool,
+) {
     let mut frame = segment(v6, 0, |tcp| tcp.syn = true, &[]);
     let upper = frame.len() - 20;
     frame[upper + offset] = byte;
