@@ -180,8 +180,8 @@ fn a_bad_rule_name_is_refused() {
 fn an_unknown_field_is_refused_with_its_name_and_line() {
     for (document, field, line) in [
         (
-            with_rule("name: a\n    action: Drop\n    rateLimit: {}"),
-            "spec.ingress[0].rateLimit",
+            with_rule("name: a\n    action: Drop\n    rateLimits: {}"),
+            "spec.ingress[0].rateLimits",
             13,
         ),
         (
@@ -189,7 +189,7 @@ fn an_unknown_field_is_refused_with_its_name_and_line() {
             "spec.ingress[0].from[0].ipBlock.excpet",
             11,
         ),
-        (with_spec("podSelector: {}, delivery: Peer"), "spec.delivery", 8),
+        (with_spec("podSelector: {}, deliver: Peer"), "spec.deliver", 8),
         (
             with_spec("podSelector: {labels: {}}"),
             "spec.podSelector.labels",
@@ -262,12 +262,12 @@ fn a_value_of_another_type_is_refused() {
 
 #[test]
 fn unknown_actions_and_protocols_are_refused() {
-    let action = error(&with_rule("{name: a, action: Reject}"));
+    let action = error(&with_rule("{name: a, action: Deny}"));
     assert_eq!(
         (action.reason.as_str(), action.field.as_str()),
         ("UnknownValue", "spec.ingress[0].action")
     );
-    assert!(action.message.contains("`Reject`"), "{action}");
+    assert!(action.message.contains("`Deny`"), "{action}");
     let protocol = error(&port("protocol: udp"));
     assert_eq!(protocol.field, "spec.ingress[0].ports[0].protocol");
     assert!(

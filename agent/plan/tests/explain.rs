@@ -71,7 +71,7 @@ proptest! {
 const POLICY: &str = "
 apiVersion: xdp-operator.io/v1alpha1
 kind: XdpPolicy
-metadata: {name: p, namespace: n}
+metadata: {name: p, namespace: games}
 spec:
   podSelector: {}
   ingress:

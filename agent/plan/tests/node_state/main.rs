@@ -17,7 +17,7 @@ use xdp_plan::compile::{Desired, compile};
 use xdp_plan::diff::diff;
 use xdp_plan::facts::{Deliveries, NodeFacts, NotReady, Readiness};
 use xdp_plan::installed::Installed;
-use xdp_plan::node_state::{API_SERVER, MAX_LISTED, Round, TABLES, Tables, node_state};
+use xdp_plan::node_state::{API_SERVER, MAX_LISTED, Round, Tables, node_state};
 use xdp_plan::peers::Here;
 use xdp_plan::pod::Pod;
 use xdp_plan::policy::{

@@ -14,8 +14,6 @@ use xdp_core::verdict::Tables;
 use xdp_plan::change::Change;
 use xdp_plan::installed::{Blocks, Installed};
 
-pub(crate) use memory::bytes;
-
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     /// As it would be read back.

@@ -1,13 +1,15 @@
 //! What is equal is there once, and what stays equal is not written again.
 
+use xdp_core::tables::{ActionRecord, Class, PodBlock, Ports, SourcesV4, SourcesV6};
 use xdp_plan::change::Change;
 use xdp_plan::compile::Desired;
 use xdp_plan::diff::diff;
+use xdp_plan::installed::Blocks;
 use xdp_plan::policy::{Policy, Protocol};
 use xdp_plan::testing::node::{pair, plan};
 use xdp_plan::testing::workload;
 
-use crate::model::{Model, bytes};
+use crate::model::Model;
 use crate::nodes::{assert_settled, installed};
 use crate::sets::{desired, peers, pod, policy, rule, single};
 
@@ -15,6 +17,16 @@ fn node(pods: usize, rules: usize) -> Desired {
     let (policies, pods) = workload::node(pods, rules);
     let pairs = (0..pods.len()).map(|index| pair(10 + index as u32, vec![workload::address(index)]));
     plan(&policies, &pods, pairs.collect(), true)
+}
+
+/// Bytes of all blocks in force.
+fn bytes(blocks: &Blocks) -> usize {
+    size_of::<PodBlock>() * blocks.pods.len()
+        + size_of::<SourcesV4>() * blocks.sources_v4.len()
+        + size_of::<SourcesV6>() * blocks.sources_v6.len()
+        + size_of::<Class>() * blocks.classes.len()
+        + size_of::<Ports>() * blocks.ports.len()
+        + size_of::<ActionRecord>() * blocks.actions.len()
 }
 
 fn writes(changes: &[Change]) -> usize {

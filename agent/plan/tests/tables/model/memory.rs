@@ -7,16 +7,6 @@ use xdp_core::tables::{
 use xdp_plan::change::Content;
 use xdp_plan::installed::{Blocks, Installed};
 
-/// Bytes of all blocks in force.
-pub(crate) fn bytes(blocks: &Blocks) -> usize {
-    size_of::<PodBlock>() * blocks.pods.len()
-        + size_of::<SourcesV4>() * blocks.sources_v4.len()
-        + size_of::<SourcesV6>() * blocks.sources_v6.len()
-        + size_of::<Class>() * blocks.classes.len()
-        + size_of::<Ports>() * blocks.ports.len()
-        + size_of::<ActionRecord>() * blocks.actions.len()
-}
-
 /// Whether there is a block where `content` would be written.
 pub(super) fn has(blocks: &Blocks, index: u32, content: &Content) -> bool {
     match content {
