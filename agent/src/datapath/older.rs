@@ -21,12 +21,19 @@ pub(super) fn adopt(pins: &Pins) -> Result<(), OpenError> {
         move_all(&other.links(), &pins.links(), |name| {
             !name.starts_with(TRACEPOINT)
         })?;
-        remove_all(&other.links())?;
-        remove_all(&other.maps())?;
-        remove_all(&other.gro_notes())?;
-        removed(&other.abi(), fs::remove_dir(other.abi()))?;
+        // What is left does nothing but take room, and is tried again by the next agent.
+        if let Err(error) = remove(&other) {
+            tracing::warn!(%error, "pins of another version stay");
+        }
     }
     Ok(())
+}
+
+fn remove(other: &Pins) -> Result<(), OpenError> {
+    for directory in [other.links(), other.maps(), other.gro_notes()] {
+        remove_all(&directory)?;
+    }
+    removed(&other.abi(), fs::remove_dir(other.abi()))
 }
 
 /// What is there under the same name already is this version's, and newer.

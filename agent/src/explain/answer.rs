@@ -3,8 +3,8 @@
 use std::fmt;
 
 use serde::Serialize;
-use xdp_core::explain::Kind;
 use xdp_core::tables::{ActionRecord, TICK_SHIFT};
+use xdp_core::verdict::Kind;
 
 use super::packet::Packet;
 use super::rules::Row;

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xdp_core::explain::{Explained, Kind};
+use xdp_core::explain::Explained;
 use xdp_core::parse::Unparsed;
-use xdp_core::verdict::{Event, Fallback, Tables as _};
+use xdp_core::verdict::{Event, Fallback, Kind, Tables as _};
 use xdp_plan::installed::PodLabel;
 use xdp_plan::manifests::{self, Object};
 use xdp_plan::node_state::selects;

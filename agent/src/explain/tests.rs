@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use xdp_core::explain::Kind;
 use xdp_core::parse::{Transport, parse};
+use xdp_core::verdict::Kind;
 use xdp_plan::facts::Readiness;
 use xdp_plan::installed::{PodLabel, SlotIdentity};
 
@@ -61,10 +61,10 @@ fn a_frame_says_what_was_asked() {
                 source: 40000,
                 destination: 7777,
             };
-            assert_eq!(parsed.transport, ports, "{packet}");
+            assert_eq!(parsed.transport(), ports, "{packet}");
         }
         let other = packet(from, to, "47", PLAIN).unwrap().frame();
-        assert_eq!(parse(other.as_slice()).unwrap().transport, Transport::Other);
+        assert_eq!(parse(other.as_slice()).unwrap().transport(), Transport::Other);
     }
 }
 
@@ -82,7 +82,7 @@ fn icmp_asks_for_an_echo_unless_told_otherwise() {
     let too_long = packet("192.0.2.1", "10.0.0.5", "ICMP", details).unwrap();
     let frame = too_long.frame();
     let kind = Transport::Icmp { kind: 3, code: 4 };
-    assert_eq!(parse(frame.as_slice()).unwrap().transport, kind);
+    assert_eq!(parse(frame.as_slice()).unwrap().transport(), kind);
 }
 
 #[test]

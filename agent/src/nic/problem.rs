@@ -94,7 +94,7 @@ pub(super) fn no_native_xdp(nic: &NicFacts) -> NicProblem {
     );
     let remedy =
         "select the physical NIC below a VLAN, bridge or bond, or a NIC whose driver has it; `--allow-generic` (chart value \
-         `agent.allowGeneric`) attaches in generic mode, which loses the metadata of redirected packets"
+         `agent.nics.allowGeneric`) attaches in generic mode, which loses the metadata of redirected packets"
             .to_owned();
     problem(reason::NO_NATIVE_XDP, message, remedy)
 }

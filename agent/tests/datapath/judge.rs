@@ -74,10 +74,13 @@ impl Judge {
     /// The verdict that host and kernel agree on, before rate limits.
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
         let decision = examine(frame, self.datapath.pinned().live());
-        let (verdict, limited) = (decision.verdict, decision.limit.is_some());
+        let (verdict, limited) = (decision.verdict(), decision.limit().is_some());
         let ran = self.datapath.test_run(frame).unwrap();
         let mut carried_out = match verdict {
-            Verdict::Peer(redirect) if redirect.tags > 1 => redirect.fall_back(Fallback::NoUntag),
+            Verdict::Peer(redirect) if redirect.tags > 1 => Verdict::FallBack {
+                rule: redirect.metadata.rule(),
+                reason: Fallback::NoUntag,
+            },
             verdict => verdict,
         };
         if ran != expected(&verdict, frame) {
