@@ -262,7 +262,7 @@ impl Rate {
     #[inline(always)]
     fn ahead(&self, until: u64, now: u64) -> u64 {
         let ahead = until.wrapping_sub(now);
-        if until == 0 || ahead > self.window.saturating_add(SLACK) {
+        if (until == 0) | (ahead > self.window.saturating_add(SLACK)) {
             0
         } else {
             ahead

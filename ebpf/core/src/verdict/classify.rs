@@ -63,51 +63,53 @@ fn number(class: &Class, key: &Key, tables: &impl Tables) -> Option<u16> {
 
 #[inline(always)]
 fn search_v4(block: &SourcesV4, source: u32, tables: &impl Tables) -> SourceRef {
-    let source = tables.opaque(u64::from(source));
-    let found = search::<SOURCES>(|index| tables.opaque(is_below(source, u64::from(block.lower[index]))));
+    let after = tables.opaque(u64::from(source) + 1);
+    let found = search::<SOURCES, u32>(|index| is_below(u64::from(block.lower[index]), after));
     block.then[found]
 }
 
 #[inline(always)]
 fn search_v6(block: &SourcesV6, source: &Address, tables: &impl Tables) -> SourceRef {
-    let found = search::<SOURCES>(|index| tables.opaque(is_address_below(source, &block.lower[index])));
+    let found =
+        search::<SOURCES, Address>(|index| tables.opaque(is_address_below(source, &block.lower[index])) ^ 1);
     block.then[found]
 }
 
 #[inline(always)]
 fn search_ports(block: &Ports, port: u32, tables: &impl Tables) -> u16 {
-    let port = tables.opaque(u64::from(port));
-    let found = search::<PORTS>(|index| tables.opaque(is_below(port, u64::from(block.lower[index]))));
+    let after = tables.opaque(u64::from(port) + 1);
+    let found = search::<PORTS, u16>(|index| is_below(u64::from(block.lower[index]), after));
     block.then[found]
 }
 
-/// The last of `N` bounds that the key is not below, or the first. `is_below` says 1 or 0 for an index.
+/// The last of `N` bounds that begins at or below the key, or the first: `begins` says 1 or 0 for an index.
 ///
-/// The masks change nothing: they show the compiler, and the verifier, that no index is out of bounds. Bits are shifted
-/// into place, not masked out of -1 or 0: for that, Linux since 6.18 follows both cases.
+/// What a step waits for is the step before, so steps are as short as can be: offsets of elements of type `T` are counted in
+/// bytes, and a bit is shifted to where it counts. (A mask of -1 or 0 would be as short, but Linux since 6.18 follows both
+/// cases of it.) The masks change nothing: they show that no index is out of bounds.
 #[inline(always)]
-fn search<const N: usize>(is_below: impl Fn(usize) -> u64) -> usize {
+fn search<const N: usize, T>(begins: impl Fn(usize) -> u64) -> usize {
+    let scale = size_of::<T>().ilog2();
     let mut at = 0;
     let mut bit = N.ilog2();
     while bit > 0 {
         bit -= 1;
-        let is_not = is_below((at | 1 << bit) & (N - 1)) ^ 1;
-        at |= (is_not as usize) << bit;
+        let begins = begins((at >> scale | 1 << bit) & (N - 1));
+        at |= (begins as usize) << (bit + scale);
     }
-    at & (N - 1)
+    at >> scale & (N - 1)
 }
 
 /// For values below 2⁶³.
 #[inline(always)]
-fn is_below(key: u64, bound: u64) -> u64 {
-    key.wrapping_sub(bound) >> 63
+fn is_below(a: u64, b: u64) -> u64 {
+    a.wrapping_sub(b) >> 63
 }
 
 /// The borrow out of a subtraction of 128 bits, half by half.
 #[inline(always)]
-fn is_address_below(key: &Address, bound: &Address) -> u64 {
-    let borrow = borrow(key.low, bound.low, 0);
-    self::borrow(key.high, bound.high, borrow)
+fn is_address_below(a: &Address, b: &Address) -> u64 {
+    borrow(a.high, b.high, borrow(a.low, b.low, 0))
 }
 
 /// The borrow out of `a - b - borrow`.
