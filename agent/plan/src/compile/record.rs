@@ -56,9 +56,11 @@ mod tests {
     #[test]
     fn every_rate_is_kept_to_one_part_in_five_thousand() {
         for rate in [1, 2, 3, 7, 999, 1_000, 333_333, 99_999_999, MAX_RATE] {
-            let exact = TICKS_PER_SECOND as f64 / f64::from(rate);
-            let error = (interval(rate) as f64 - exact).abs() / exact;
-            assert!(error <= 1.0 / 5_000.0, "{rate}: {error}");
+            let second = interval(rate) * u64::from(rate);
+            assert!(
+                second.abs_diff(TICKS_PER_SECOND) <= TICKS_PER_SECOND / 5_000,
+                "{rate}: {second}"
+            );
         }
     }
 

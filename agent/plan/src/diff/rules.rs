@@ -84,12 +84,17 @@ impl<'a> Rules<'a> {
     /// Ids whose rule is gone, or has another one. `all`: no pod keeps rules that it should not have. Otherwise ids that
     /// any pod uses now stay.
     pub(super) fn stale(&self, all: bool) -> Vec<u32> {
-        let kept: BTreeSet<u32> = self.wanted.iter().filter_map(|(_, id)| *id).collect();
         let actions = self.installed.blocks.actions.iter();
-        let busy: BTreeSet<u32> = actions.filter(|_| !all).map(|(_, record)| record.rule).collect();
+        let busy = actions.filter(|_| !all).map(|(_, record)| record.rule);
+        let kept = self.wanted.iter().filter_map(|(_, id)| *id);
+        let mut stays = vec![false; MAX_RULES as usize];
+        for id in kept.chain(busy) {
+            if let Some(stays) = stays.get_mut(id as usize) {
+                *stays = true;
+            }
+        }
         let ids = self.installed.rules.keys().copied();
-        ids.filter(|id| !kept.contains(id) && !busy.contains(id))
-            .collect()
+        ids.filter(|id| stays.get(*id as usize) != Some(&true)).collect()
     }
 
     fn place(&self, label: &Arc<RuleLabel>) -> Option<usize> {

@@ -52,7 +52,7 @@ const DAMAGES: [Damage; 14] = [
         installed.words.pop_first();
     }),
     ("a block is missing", |installed| {
-        installed.blocks.ports = Pool::default()
+        installed.blocks.ports = Pool::default();
     }),
     ("a record is missing", |installed| {
         let mut last = None;
@@ -63,12 +63,12 @@ const DAMAGES: [Damage; 14] = [
     }),
     ("a rule is another", |installed| {
         change(&mut installed.blocks.actions, |record: &mut ActionRecord| {
-            record.mark ^= 1
+            record.mark ^= 1;
         });
     }),
     ("rules changed places", |installed| {
         change(&mut installed.blocks.ports, |ports: &mut Ports| {
-            ports.then.swap(0, 1)
+            ports.then.swap(0, 1);
         });
     }),
     ("a counter is another rule's", |installed| {
@@ -79,7 +79,7 @@ const DAMAGES: [Damage; 14] = [
     }),
     ("said to take no redirects", |installed| {
         change(&mut installed.blocks.pods, |pod: &mut PodBlock| {
-            pod.flags ^= PodBlock::NOT_READY
+            pod.flags ^= PodBlock::NOT_READY;
         });
     }),
     ("nothing at all", |installed| *installed = Installed::default()),

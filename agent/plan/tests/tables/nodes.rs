@@ -23,7 +23,7 @@ pub(crate) fn ips(index: u8) -> Vec<IpAddr> {
 /// Two of them belong at one place of the index.
 fn v4(index: u8) -> std::net::Ipv4Addr {
     let first = u32::from_be_bytes([192, 0, 2, 1]);
-    let twin = (first + 1..).find(|ip| index_position(*ip) == index_position(first));
+    let twin = (first + 1..=u32::MAX).find(|ip| index_position(*ip) == index_position(first));
     match index {
         0 => first.into(),
         1 => twin.unwrap().into(),

@@ -113,6 +113,10 @@ fn check<'a>(all: impl Iterator<Item = &'a Arc<Compiled>>) -> Result<(), Excess>
     Limit::SourcesV6.check(sum(|compiled| compiled.sources_v6.len()))?;
     Limit::Classes.check(sum(|compiled| compiled.classes.len()))?;
     Limit::PortBlocks.check(sum(|compiled| compiled.leaves.len() + compiled.tops.len()))?;
+    // Without counting those of policies that several of them have only once.
+    if Limit::Actions.check(sum(|compiled| compiled.rules.len())).is_ok() {
+        return Ok(());
+    }
     let rules = distinct.values().flat_map(|compiled| &compiled.rules);
     let rules: BTreeSet<_> = rules.map(Arc::as_ptr).collect();
     Limit::Actions.check(rules.len())

@@ -1,8 +1,8 @@
 //! Blocks, by kind and index.
 
 use xdp_core::tables::{
-    ActionRecord, Class, MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4,
-    MAX_SOURCES_V6, PodBlock, PortTarget, Ports, SOURCE_LEVELS, SourceRef, SourcesV4, SourcesV6,
+    MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4, MAX_SOURCES_V6, PortTarget,
+    Ports, SOURCE_LEVELS, SourceRef, SourcesV4, SourcesV6,
 };
 use xdp_plan::change::Content;
 use xdp_plan::installed::{Blocks, Installed};
@@ -98,7 +98,9 @@ impl Checker<'_> {
                 PortTarget::Top(top) => {
                     let Ports { lower, then } = self.memory.ports.get(top.into()).expect("a block of ports");
                     assert!(lower.is_sorted() && lower[0] == 0);
-                    then.iter().for_each(|leaf| self.leaf(*leaf));
+                    for leaf in then {
+                        self.leaf(*leaf);
+                    }
                 }
             }
         }
@@ -107,7 +109,9 @@ impl Checker<'_> {
     fn leaf(&self, leaf: u16) {
         let Ports { lower, then } = self.memory.ports.get(leaf.into()).expect("a block of ports");
         assert!(lower.is_sorted());
-        then.iter().for_each(|number| self.action(*number));
+        for number in then {
+            self.action(*number);
+        }
     }
 
     fn action(&self, number: u16) {
