@@ -109,9 +109,7 @@ impl Namespace {
         });
         add_veth(&here, &there)?;
         self.set_tx_checksum_offload(name, false)?;
-        other.set_tx_checksum_offload(other_name, false)?;
-        // Without NAPI here, a program at the other end could not send back what it received (XDP_TX).
-        self.set_gro(name, true)
+        other.set_tx_checksum_offload(other_name, false)
     }
 
     /// Make a bridge that is up.

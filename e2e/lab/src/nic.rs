@@ -110,9 +110,6 @@ impl Nic {
         // A veth leaves checksums to "hardware" that does not exist: packets that leave the stack's path (a redirect)
         // would be dropped as corrupt. What comes from a real wire has complete checksums.
         self.client.set_tx_checksum_offload(&self.wire, false)?;
-        // A real wire takes whatever its NIC sends. A veth takes what a program sends back (XDP_TX) only with NAPI at
-        // its other end, which GRO brings.
-        self.client.set_gro(&self.wire, true)?;
         for (ip, length) in [(self.v4, v4_len), (self.v6, v6_len)] {
             self.node.add_address(&self.name, ip, length)?;
         }
@@ -137,6 +134,11 @@ impl Nic {
             metric: 1,
             is_v6: ip.is_ipv6(),
         })
+    }
+
+    /// From now on the client gets what a program on the NIC sends back (`XDP_TX`).
+    pub fn take_answers(&self) -> Result<(), LabError> {
+        self.client.take_answers(&self.wire)
     }
 
     /// Tell the client where the pod is.

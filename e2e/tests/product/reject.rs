@@ -23,6 +23,7 @@ fn world(rules: &[&str]) -> (World, Pod) {
     let world = World::new();
     let pod = world.pod("server", "game", Style::Ptp, 5);
     world.policy("players", rules);
+    world.nic.take_answers().unwrap();
     (world, pod)
 }
 
