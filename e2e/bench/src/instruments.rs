@@ -6,7 +6,8 @@ mod run;
 
 use anyhow::{Context as _, Result, bail};
 use aya::Ebpf;
-use aya::maps::{Array, DevMapHash, MapData, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, DevMapHash, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{Program, ProgramFd};
 use aya::util::nr_cpus;
 use xdp_lab::Namespace;
@@ -111,20 +112,26 @@ impl Instruments {
         Ok(sum)
     }
 
-    /// When each mark was first seen, and how often; forgotten afterwards.
-    pub fn take_marks(&mut self, marks: std::ops::Range<u32>) -> Result<Vec<(u64, u64)>> {
-        let missing = || anyhow::anyhow!("no map of marks");
-        let mut seen = Vec::new();
-        for mark in marks {
-            let mut first: Array<_, u64> = self.ebpf.map_mut("FIRST").with_context(|| missing())?.try_into()?;
-            let time = first.get(&(mark & 4095), 0)?;
-            first.set(mark & 4095, 0, 0)?;
-            let mut counts: PerCpuArray<_, u64> = self.ebpf.map_mut("MARKS").with_context(|| missing())?.try_into()?;
-            let count = counts.get(&(mark & 4095), 0)?.iter().sum();
-            counts.set(mark & 4095, each_cpu(0)?, 0)?;
-            seen.push((time, count));
+    /// When a mark was first seen, and how often so far. Marks are told apart by their last twelve bits.
+    pub fn mark_seen(&self, mark: u32) -> Result<(u64, u64)> {
+        let first: Array<_, u64> = self.ebpf.map("FIRST").context("no map `FIRST`")?.try_into()?;
+        let counts: PerCpuArray<_, u64> = self.ebpf.map("MARKS").context("no map `MARKS`")?.try_into()?;
+        let count = counts.get(&(mark & 4095), 0)?.iter().sum();
+        Ok((first.get(&(mark & 4095), 0)?, count))
+    }
+
+    /// Fills the maps of the micro benchmarks up to so many entries, which are the random numbers' range from now on.
+    pub fn fill_micro(&mut self, from: u32, to: u32) -> Result<()> {
+        for key in from..to {
+            self.map::<HashMap<_, u32, u64>>("M_HASH4")?.insert(key, 1, 0)?;
+            self.map::<HashMap<_, [u32; 4], u64>>("M_HASH16")?.insert([key, 1, 2, 3], 1, 0)?;
+            self.map::<HashMap<_, [u32; 4], u64>>("M_LRU")?.insert([key, 1, 2, 3], 1, 0)?;
+            let scattered = key.wrapping_mul(2_654_435_761).to_be_bytes();
+            self.map::<LpmTrie<_, [u8; 4], u64>>("M_LPM")?.insert(&Key::new(32, scattered), 1, 0)?;
         }
-        Ok(seen)
+        let draw = [u64::from(to), 88_172_645_463_325_252];
+        self.map::<Array<_, [u64; 2]>>("DRAW")?.set(0, draw, 0)?;
+        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ pub mod benchmarks;
 pub mod command;
 pub mod environment;
 pub mod instruments;
+pub mod nic;
+pub mod process;
 pub mod report;
 #[path = "../ebpf/src/shared.rs"]
 pub mod shared;
@@ -14,4 +16,5 @@ pub mod stage;
 pub mod stats;
 pub mod suite;
 pub mod sys;
+pub mod tables;
 pub mod workload;

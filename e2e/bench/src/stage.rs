@@ -16,10 +16,10 @@ pub use sinks::Sinks;
 
 use crate::instruments::Place;
 use crate::sys;
-use crate::workload::{Flow, FrameSpec, Verdict, Workload, frame, policies};
+use crate::workload::{Flow, FrameSpec, Target, Verdict, Workload, frame, policies};
 
-/// How many pods a node usually has at most, and two for comparison.
-pub const PODS: u8 = 112;
+/// How many pods a node usually has at most, two for comparison, and one that no policy ever selects.
+pub const PODS: u8 = 113;
 /// Nobody waits that long for what works.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -90,12 +90,48 @@ impl<'a> Stage<'a> {
         self.pods.iter().take(pods).map(Pod::v6).collect()
     }
 
+    /// The first pods without rules: who is addressed by flows that a benchmark makes itself.
+    pub fn targets(&self, pods: usize, epoch: u32) -> Workload {
+        let target = |address| Target {
+            address,
+            rules: Vec::new(),
+            peer: false,
+        };
+        Workload {
+            targets: self.v4(pods).into_iter().map(target).collect(),
+            epoch,
+        }
+    }
+
     /// What rivals must know of the pods.
     pub fn places(&self) -> Vec<Place> {
         (1..)
             .zip(&self.pods)
             .map(|(slot, pod)| Place { slot, mac: pod.mac })
             .collect()
+    }
+
+    /// Writes the policies of one pod.
+    pub fn write(&self, workload: &Workload, target: usize) -> Result<()> {
+        let app = name(target as u8 + 1);
+        self.manifests.write(&format!("policy-{app}.yaml"), &policies(workload, target, &app))
+    }
+
+    /// Ends the agent, removes all it has left, and starts it anew with these policies in the folder.
+    pub fn begin_anew(&mut self, workload: &Workload) -> Result<()> {
+        self.agent.stop()?;
+        self.agent.uninstall()?;
+        for target in 0..self.with_rules.max(workload.targets.len()) {
+            if target < workload.targets.len() {
+                self.write(workload, target)?;
+            } else {
+                self.manifests.remove(&format!("policy-{}.yaml", name(target as u8 + 1)))?;
+            }
+        }
+        self.with_rules = workload.targets.len();
+        self.agent.start()?;
+        self.program = find_program(&self.agent)?;
+        self.wait_for(workload)
     }
 
     /// Writes the policies of a workload and waits until each pod's last rule decides; how long that took.

@@ -60,6 +60,16 @@ impl<'a> Suite<'a> {
         self.stage.as_mut().context("a stage was just made")
     }
 
+    /// Where everything is.
+    pub const fn lab(&self) -> &'a Lab {
+        self.lab
+    }
+
+    /// What the agent has pinned.
+    pub fn pin_dir(&self) -> PathBuf {
+        self.lab.pin_dir()
+    }
+
     /// How often everybody takes a turn.
     pub const fn rounds(&self) -> usize {
         if self.options.quick { 5 } else { 9 }

@@ -141,7 +141,7 @@ fn trial(stage: &Stage<'_>, instruments: &mut Instruments, way: &Way) -> Result<
 }
 
 impl Filter {
-    fn install(self, stage: &Stage<'_>) -> Result<()> {
+    pub(super) fn install(self, stage: &Stage<'_>) -> Result<()> {
         let nic = &stage.plain_nic.name;
         let (line, input) = match self {
             Self::Empty => return Ok(()),
@@ -153,7 +153,7 @@ impl Filter {
             Self::NftSet(ranges) => ("nft -f -", nft_set(ranges)),
             Self::IngressDrop => (
                 "nft -f -",
-                format!("table netdev bench {{ chain c {{ type filter hook ingress device {nic} priority 0; drop; }} }}\n"),
+                format!("table netdev bench {{ chain c {{ type filter hook ingress device {nic} priority 0; drop\n}} }}\n"),
             ),
         };
         ensure!(
@@ -163,7 +163,7 @@ impl Filter {
         command::feed(&stage.node, line, &input).map(drop)
     }
 
-    fn remove(self, stage: &Stage<'_>) -> Result<()> {
+    pub(super) fn remove(self, stage: &Stage<'_>) -> Result<()> {
         if self == Self::Empty {
             return Ok(());
         }
@@ -191,7 +191,7 @@ fn nft_set(ranges: usize) -> String {
     let elements: Vec<String> = (0..ranges).map(element).collect();
     format!(
         "table ip bench {{ set s {{ type ipv4_addr . inet_service; flags interval; elements = {{ {} }} }}\n\
-         chain c {{ type filter hook forward priority 0; ip saddr . th dport @s drop; }} }}\n",
+         chain c {{ type filter hook forward priority 0; ip saddr . th dport @s drop\n}} }}\n",
         elements.join(", ")
     )
 }

@@ -74,7 +74,7 @@ impl Instruments {
         Ok(entries)
     }
 
-    fn map<'a, T>(&'a mut self, name: &str) -> Result<T>
+    pub(super) fn map<'a, T>(&'a mut self, name: &str) -> Result<T>
     where
         T: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>,
     {

@@ -13,6 +13,7 @@ impl Table {
             .remove_style(TableComponent::HorizontalLines)
             .remove_style(TableComponent::MiddleIntersections)
             .remove_style(TableComponent::TopBorder)
+            .remove_style(TableComponent::TopBorderIntersections)
             .set_content_arrangement(ContentArrangement::Disabled)
             .set_header(&self.columns)
             .add_rows(&self.rows);

@@ -20,16 +20,16 @@ pub fn policies(workload: &Workload, target: usize, app: &str) -> String {
              metadata: {{namespace: games, name: {app}-{part}}}\nspec:\n  podSelector: {{matchLabels: {{app: {app}}}}}\n  \
              priority: {priority}{delivery}\n  ingress:\n"
         );
-        for rule in rules {
-            text.push_str(&line(rule, workload.mark(rule.number)));
+        for (place, rule) in rules.iter().enumerate() {
+            text.push_str(&line(place, rule, workload.mark(rule.number)));
         }
     }
     text
 }
 
-fn line(rule: &Rule, mark: u32) -> String {
+fn line(place: usize, rule: &Rule, mark: u32) -> String {
     if rule.protocol == 0 {
-        return format!("  - {{name: r{}, action: Redirect, mark: {mark}}}\n", rule.number);
+        return format!("  - {{name: r{place}, action: Redirect, mark: {mark}}}\n");
     }
     let protocol = if rule.protocol == TCP { "TCP" } else { "UDP" };
     let action = if rule.redirect {
@@ -42,8 +42,7 @@ fn line(rule: &Rule, mark: u32) -> String {
         (low, high) => format!("port: {low}, endPort: {high}"),
     };
     format!(
-        "  - {{name: r{}, from: [{{ipBlock: {{cidr: \"{}\"}}}}], ports: [{{protocol: {protocol}, {ports}}}], {action}}}\n",
-        rule.number,
+        "  - {{name: r{place}, from: [{{ipBlock: {{cidr: \"{}\"}}}}], ports: [{{protocol: {protocol}, {ports}}}], {action}}}\n",
         rule.source.text()
     )
 }
