@@ -12,11 +12,11 @@ pub(super) fn resolve(to: &str, from: IpAddr, pods: &[PodLabel]) -> Result<IpAdd
     if let Ok(address) = to.parse() {
         return Ok(address);
     }
-    let named: Vec<&PodLabel> = pods.iter().filter(|pod| is_called(pod, to)).collect();
-    let names: BTreeSet<String> = named.iter().map(|pod| full_name(pod)).collect();
+    let found: Vec<&PodLabel> = pods.iter().filter(|pod| is_called(pod, to)).collect();
+    let names: BTreeSet<String> = found.iter().map(|pod| full_name(pod)).collect();
     match names.len() {
         0 => Err(unknown(to, pods)),
-        1 => address(&named, from),
+        1 => address(&found, from),
         _ => Err(ExplainError::AmbiguousPod {
             name: to.to_owned(),
             pods: names.into_iter().collect(),

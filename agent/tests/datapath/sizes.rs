@@ -19,6 +19,22 @@ const MOST_BYTES_PER_RULE: usize = 256;
 const PODS: usize = 110;
 const RULES: usize = 100;
 
+/// Tells how long each step took.
+struct Clock(Instant);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock {
+    fn lap(&mut self, step: &str) {
+        println!("{step} in {:?}", self.0.elapsed());
+        self.0 = Instant::now();
+    }
+}
+
 #[test]
 fn the_verifier_walks_through_few_instructions_of_every_program() {
     let bpffs = Bpffs::new();
@@ -46,27 +62,20 @@ fn eleven_thousand_rules_fit_and_take_little_room_each() {
     let pairs = (0..PODS)
         .map(|index| pair(DEVICE, vec![workload::address(index)]))
         .collect();
-    let started = Instant::now();
+    let mut clock = Clock::default();
     let desired = plan(&policies, &pods, pairs, true);
-    let compiled = started.elapsed();
+    clock.lap("compiled");
     let changes = diff(&desired, &datapath.installed().unwrap());
-    let linked = started.elapsed();
+    clock.lap("linked");
     apply(&mut datapath, &changes);
-    let applied = started.elapsed();
+    clock.lap("applied");
     let installed = datapath.installed().unwrap();
-    let read = started.elapsed();
+    clock.lap("read back");
     assert_eq!(diff(&desired, &installed), Vec::new());
-    println!(
-        "compiled in {compiled:?}, linked in {:?}, {} changes applied in {:?}, read back in {:?}, compared in {:?}",
-        linked - compiled,
-        changes.len(),
-        applied - linked,
-        read - applied,
-        started.elapsed() - read
-    );
-    let again = Instant::now();
+    clock.lap("compared");
     datapath.installed().unwrap();
-    println!("read again in {:?}", again.elapsed());
+    clock.lap("read again");
+    println!("{} changes", changes.len());
     let bytes: usize = desired.pods.iter().map(|pod| pod.rules.bytes()).sum();
     println!("{} bytes per rule", bytes / (PODS * RULES));
     assert!(desired.pods.iter().all(|pod| pod.readiness == Readiness::Ready));

@@ -38,7 +38,7 @@ pub(in crate::run) fn release_peers(datapath: &mut Datapath, wanted: bool) {
         match datapath.detach_peer(nic) {
             Ok(_) => info!(nic, "program for delivery Peer taken off"),
             Err(error) => {
-                warn!(nic, error = %chain(error), "program for delivery Peer stays, and does nothing")
+                warn!(nic, error = %chain(error), "program for delivery Peer stays, and does nothing");
             }
         }
     }
