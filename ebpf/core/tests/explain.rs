@@ -1,5 +1,7 @@
 //! What the explaining program leaves in a packet, and who reads it.
 
+#[path = "common/facts.rs"]
+mod facts;
 #[path = "common/model.rs"]
 mod model;
 #[path = "common/shape.rs"]

@@ -1,6 +1,8 @@
 //! Rate limits, with a clock that stands until it is moved and other CPUs that step in where it hurts.
 #![expect(clippy::unwrap_used, reason = "state of the tests' own making")]
 
+#[path = "common/facts.rs"]
+mod facts;
 #[path = "common/model.rs"]
 mod model;
 #[path = "common/shape.rs"]
@@ -205,10 +207,11 @@ fn over_time_what_passes_is_the_rate_and_one_burst() {
 
 #[test]
 fn two_who_step_on_each_other_pass_what_one_alone_would() {
+    static INTRUDED: AtomicU64 = AtomicU64::new(0);
+
     let mut state = State::at(SECOND);
     let limit = record(1000, 50, ActionRecord::LIMIT_RULE);
     // Between reading the cell and changing it, another CPU lets one packet through, which it counts itself.
-    static INTRUDED: AtomicU64 = AtomicU64::new(0);
     state.intruder = |state| {
         let limit = record(1000, 50, ActionRecord::LIMIT_RULE);
         INTRUDED.fetch_add(u64::from(granted(state, &limit, 1)), Ordering::Relaxed);

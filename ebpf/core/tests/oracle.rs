@@ -1,5 +1,7 @@
 //! Millions of verdicts against the oracle.
 
+#[path = "common/facts.rs"]
+mod facts;
 #[path = "common/model.rs"]
 mod model;
 #[path = "common/shape.rs"]
@@ -31,7 +33,7 @@ const DEPTHS: [(usize, usize); 9] = [
 
 fn agree(world: &World, model: &Model, shape: &Shape) {
     let told = Told::from(decide(shape.frame().as_slice(), model));
-    assert_eq!(told, world.verdict(shape), "{shape:?}\nin {world:?}");
+    assert_eq!(told, world.verdict(&shape.facts()), "{shape:?}\nin {world:?}");
 }
 
 #[test]
@@ -66,12 +68,12 @@ fn five_million_verdicts_agree() {
             } else {
                 rng.u128(..) >> if shape.v6 { 0 } else { 96 }
             };
-            if let Some(flat) = world.ports(&shape)
+            if let Some(flat) = world.ports(&shape.facts())
                 && rng.bool()
             {
                 let (bound, _) = flat[rng.usize(..flat.len())];
                 let port = bound.wrapping_add(rng.u16(..3)).wrapping_sub(1);
-                shape.l4 = if shape.icmp().is_some() {
+                shape.l4 = if shape.facts().icmp().is_some() {
                     (port, 0)
                 } else {
                     (shape.l4.0, port)
@@ -105,7 +107,9 @@ fn every_port(world: &World, model: &Model, shape: &Shape) {
             protocol,
             ..shape.clone()
         };
-        let Some(flat) = world.ports(&shape) else { continue };
+        let Some(flat) = world.ports(&shape.facts()) else {
+            continue;
+        };
         let around = flat
             .iter()
             .flat_map(|(bound, _)| [bound.saturating_sub(1), *bound, bound.saturating_add(1)]);

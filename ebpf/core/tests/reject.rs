@@ -1,6 +1,8 @@
 //! Answers to rejected packets, read by another library and held against the standards.
 #![expect(clippy::unwrap_used, reason = "packets of the tests' own making")]
 
+#[path = "common/facts.rs"]
+mod facts;
 #[path = "common/model.rs"]
 mod model;
 #[path = "common/shape.rs"]
@@ -9,8 +11,8 @@ mod shape;
 use etherparse::icmpv4::DestUnreachableHeader;
 use etherparse::icmpv6::DestUnreachableCode;
 use etherparse::{
-    Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, NetHeaders, PacketBuilder, PacketHeaders, PayloadSlice,
-    TcpHeader, TransportHeader, VlanId,
+    Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, NetHeaders, PacketBuilder, PacketHeaders, TcpHeader,
+    TransportHeader, VlanId,
 };
 use model::Model;
 use rstest::rstest;

@@ -105,7 +105,7 @@ impl IndexWord {
 
     /// The address that is here.
     pub const fn address(self) -> Option<u32> {
-        if (self.0 >> 32) & 0xffff == 0 {
+        if (self.0 >> 32) as u16 == 0 {
             None
         } else {
             Some(self.0 as u32)

@@ -3,6 +3,8 @@
 
 use xdp_core::tables::Address;
 
+use super::facts::Facts;
+
 pub(crate) const POD: [u8; 4] = [10, 0, 0, 2];
 pub(crate) const POD_V6: Address = Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
@@ -61,25 +63,23 @@ impl Shape {
         }
     }
 
-    pub(crate) fn has_ports(&self) -> bool {
-        [6, 17, 132].contains(&self.protocol) && !self.later_fragment
-    }
-
-    /// Type and code.
-    pub(crate) fn icmp(&self) -> Option<[u8; 2]> {
-        let own = if self.v6 { 58 } else { 1 };
-        (self.protocol == own && !self.later_fragment).then(|| self.l4.0.to_be_bytes())
-    }
-
     pub(crate) fn is_fragment(&self) -> bool {
         self.first_fragment || self.later_fragment
     }
 
-    pub(crate) fn is_control(&self) -> bool {
-        let dhcp = if self.v6 { [546, 547] } else { [67, 68] };
-        let is_dhcp = self.protocol == 17 && self.has_ports();
-        (is_dhcp && dhcp.contains(&self.l4.0) && dhcp.contains(&self.l4.1))
-            || (self.v6 && self.icmp().is_some_and(|[kind, _]| (133..=137).contains(&kind)))
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            v6: self.v6,
+            source: self.source,
+            tags: self.tags,
+            group_mac: self.group_mac,
+            protocol: self.protocol,
+            l4: self.l4,
+            tcp_flags: Some(self.tcp_flags),
+            fragment: self.is_fragment(),
+            later_fragment: self.later_fragment,
+            ip_len: self.ip_len(),
+        }
     }
 
     pub(crate) fn ip_len(&self) -> usize {

@@ -6,8 +6,9 @@ use xdp_core::reject::Answer;
 use xdp_core::tables::{Action, ActionRecord, Class, PodBlock};
 use xdp_core::verdict::{Event, Fallback, Verdict};
 
+use super::facts::Facts;
 use super::model::Model;
-use super::shape::{POD, POD_V6, Shape};
+use super::shape::{POD, POD_V6};
 
 /// What holds from each bound on. Sorted, beginning with zero.
 pub(crate) type Flat<K, V> = Vec<(K, V)>;
@@ -155,61 +156,61 @@ impl World {
         around.chain([0, max]).collect()
     }
 
-    fn columns(&self, shape: &Shape) -> &Columns {
-        let class = if shape.v6 {
-            holds(&self.v6, &shape.source)
+    fn columns(&self, facts: &Facts) -> &Columns {
+        let class = if facts.v6 {
+            holds(&self.v6, &facts.source)
         } else {
-            holds(&self.v4, &(shape.source as u32))
+            holds(&self.v4, &(facts.source as u32))
         };
         &self.classes[class as usize]
     }
 
     /// The ports that are asked about the packet.
-    pub(crate) fn ports(&self, shape: &Shape) -> Option<&Flat<u16, u16>> {
-        let column = match shape.protocol {
-            _ if shape.later_fragment => None,
+    pub(crate) fn ports(&self, facts: &Facts) -> Option<&Flat<u16, u16>> {
+        let column = match facts.protocol {
+            _ if facts.later_fragment => None,
             6 => Some(0),
             17 => Some(1),
             132 => Some(2),
-            1 if !shape.v6 => Some(3),
-            58 if shape.v6 => Some(4),
+            1 if !facts.v6 => Some(3),
+            58 if facts.v6 => Some(4),
             _ => None,
         }?;
-        Some(&self.columns(shape).ports[column])
+        Some(&self.columns(facts).ports[column])
     }
 
     /// What must become of the packet, by name; with its rule, and the reason's code.
-    pub(crate) fn verdict(&self, shape: &Shape) -> Told {
-        if shape.v6 && shape.source >> 32 == 0xffff {
+    pub(crate) fn verdict(&self, facts: &Facts) -> Told {
+        if facts.v6 && facts.source >> 32 == 0xffff {
             return Told::Unparsed(Unparsed::V4MappedInV6);
         }
-        if shape.is_control() {
+        if facts.is_control() {
             return Told::NotConsidered;
         }
-        let key = if shape.icmp().is_some() {
-            shape.l4.0
+        let key = if facts.icmp().is_some() {
+            facts.l4.0
         } else {
-            shape.l4.1
+            facts.l4.1
         };
-        let number = match self.ports(shape) {
+        let number = match self.ports(facts) {
             Some(flat) => holds(flat, &key),
-            None => self.columns(shape).portless,
+            None => self.columns(facts).portless,
         };
         if number == 0 {
             return Told::NoMatch;
         }
-        self.act(&self.actions[usize::from(number) - 1], shape)
+        self.act(&self.actions[usize::from(number) - 1], facts)
     }
 
-    fn act(&self, record: &ActionRecord, shape: &Shape) -> Told {
+    fn act(&self, record: &ActionRecord, facts: &Facts) -> Told {
         let rule = record.rule;
         if record.flags & ActionRecord::AUDIT != 0 {
             return Told::Audit(rule);
         }
         match record.action {
             2 => Told::Drop(rule),
-            3 => self.redirect(record, shape),
-            4 => match answer(shape) {
+            3 => self.redirect(record, facts),
+            4 => match answer(facts) {
                 Some(answer) => Told::Reject(rule, answer),
                 None => Told::Unanswered(rule, Event::RejectSilent),
             },
@@ -217,20 +218,20 @@ impl World {
         }
     }
 
-    fn redirect(&self, record: &ActionRecord, shape: &Shape) -> Told {
+    fn redirect(&self, record: &ActionRecord, facts: &Facts) -> Told {
         let peer = record.flags & ActionRecord::PEER != 0;
         let obstacles = [
             (peer && self.flags & PodBlock::NO_PEER != 0, Fallback::NoPeer),
             (!peer && self.flags & PodBlock::NOT_READY != 0, Fallback::NotReady),
-            (shape.group_mac, Fallback::GroupMac),
-            (shape.is_fragment(), Fallback::Fragment),
-            (shape.ip_len() > 1500, Fallback::TooLong),
+            (facts.group_mac, Fallback::GroupMac),
+            (facts.fragment, Fallback::Fragment),
+            (facts.ip_len > 1500, Fallback::TooLong),
         ];
         match obstacles.into_iter().find(|(stands, _)| *stands) {
             Some((_, reason)) => Told::FallBack(record.rule, reason),
             None => {
                 let mark = (record.flags & ActionRecord::MARK != 0).then_some(record.mark);
-                Told::Redirect(record.rule, mark, peer, shape.tags as u32)
+                Told::Redirect(record.rule, mark, peer, facts.tags as u32)
             }
         }
     }
@@ -272,26 +273,26 @@ impl From<Verdict> for Told {
 }
 
 /// How a rejected packet is answered.
-fn answer(shape: &Shape) -> Option<Answer> {
-    let is_group = if shape.v6 {
-        shape.source >> 120 == 0xff || shape.source <= 1
+fn answer(facts: &Facts) -> Option<Answer> {
+    let is_group = if facts.v6 {
+        facts.source >> 120 == 0xff || facts.source <= 1
     } else {
-        let [a, rest @ ..] = (shape.source as u32).to_be_bytes();
+        let [a, rest @ ..] = (facts.source as u32).to_be_bytes();
         a == 0 || a == 127 || (224..240).contains(&a) || (a == 255 && rest == [255; 3])
     };
-    let is_error = shape.icmp().is_some_and(|[kind, _]| {
-        if shape.v6 {
+    let is_error = facts.icmp().is_some_and(|[kind, _]| {
+        if facts.v6 {
             kind < 128
         } else {
             ![0, 8, 9, 10, 13, 14, 15, 16, 17, 18].contains(&kind)
         }
     });
-    let is_tcp = shape.protocol == 6;
-    let is_reset = is_tcp && shape.tcp_flags & 4 != 0;
-    if is_group || is_error || is_reset || shape.group_mac || shape.is_fragment() {
+    let is_tcp = facts.protocol == 6;
+    let is_reset = is_tcp && facts.tcp_flags.is_none_or(|flags| flags & 4 != 0);
+    if is_group || is_error || is_reset || facts.group_mac || facts.fragment {
         return None;
     }
-    Some(match (is_tcp, shape.v6) {
+    Some(match (is_tcp, facts.v6) {
         (true, false) => Answer::RstV4,
         (true, true) => Answer::RstV6,
         (false, false) => Answer::Icmp,
