@@ -156,8 +156,10 @@ pub(crate) fn receive_frame(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<O
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while !header.is_null() {
             if ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
-                let about = libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>();
-                put_tag_back(&mut frame, &about.read_unaligned());
+                let about = libc::CMSG_DATA(header)
+                    .cast::<libc::tpacket_auxdata>()
+                    .read_unaligned();
+                put_tag_back(&mut frame, &about);
             }
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
@@ -222,7 +224,9 @@ pub(crate) fn xdp_pass() -> io::Result<OwnedFd> {
         prog_flags: BPF_F_XDP_HAS_FRAGS,
     };
     // SAFETY: pointer and length are those of `load`, whose own pointers are to constants.
-    let fd = check(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) } as isize)?;
+    let fd = check(
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) } as isize,
+    )?;
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }

@@ -7,7 +7,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkXdp};
 use crate::netlink::{Netlink, link_change};
 use crate::{LabError, Namespace, sys};
 
-/// include/uapi/linux/if_link.h
+/// As in `include/uapi/linux/if_link.h`.
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 impl Namespace {

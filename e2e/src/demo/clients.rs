@@ -80,8 +80,15 @@ pub(super) fn refused(world: &World, url: &str) -> anyhow::Result<String> {
     let start = Instant::now();
     let finished = run_curl(world, &["--verbose", url])?;
     let took = start.elapsed().as_millis();
-    ensure!(!finished.status.success(), "curl {url}: {}", finished.stdout.trim());
-    let why = finished.stderr.lines().find(|line| line.contains("Connection refused"));
+    ensure!(
+        !finished.status.success(),
+        "curl {url}: {}",
+        finished.stdout.trim()
+    );
+    let why = finished
+        .stderr
+        .lines()
+        .find(|line| line.contains("Connection refused"));
     let why = why.with_context(|| format!("curl {url}: {}", finished.stderr.trim()))?;
     let why = why.trim_start_matches(['*', ' ']);
     Ok(format!("{why}, within {took} ms"))

@@ -12,7 +12,10 @@ fn too_much() -> Vec<String> {
     let port = |number: u32| format!("{{protocol: UDP, port: {}}}", 2 * number);
     let rule = |number: u32| {
         let ports: Vec<String> = (60 * number..60 * (number + 1)).map(port).collect();
-        format!("{{name: much{number}, ports: [{}], action: Drop}}", ports.join(", "))
+        format!(
+            "{{name: much{number}, ports: [{}], action: Drop}}",
+            ports.join(", ")
+        )
     };
     (0..10).map(rule).collect()
 }

@@ -135,7 +135,12 @@ fn two_rules_of_the_same_name() {
 fn a_rate_limit_of_what_is_dropped() {
     let limited = "{name: players, action: Drop, rateLimit: {packetsPerSecond: 10}}";
     let words = [FILE, "spec.ingress[0].rateLimit", "Drop"];
-    is_refused_and_changes_nothing(&policy("players", GAME, &[limited]), PLAYERS_POLICY, "NothingToLimit", &words);
+    is_refused_and_changes_nothing(
+        &policy("players", GAME, &[limited]),
+        PLAYERS_POLICY,
+        "NothingToLimit",
+        &words,
+    );
 }
 
 #[test]
@@ -164,10 +169,14 @@ fn a_type_of_a_protocol_without_types() {
 const PORTS: std::ops::Range<u16> = 5_000..5_511;
 
 fn many_ports() -> Vec<String> {
-    let ports: Vec<String> =
-        PORTS.map(|number| format!("{{protocol: UDP, port: {}}}", 2 * number)).collect();
+    let ports: Vec<String> = PORTS
+        .map(|number| format!("{{protocol: UDP, port: {}}}", 2 * number))
+        .collect();
     let rule = |(number, ports): (usize, &[String])| {
-        format!("{{name: m{number}, ports: [{}], action: Redirect, mark: 13}}", ports.join(", "))
+        format!(
+            "{{name: m{number}, ports: [{}], action: Redirect, mark: 13}}",
+            ports.join(", ")
+        )
     };
     ports.chunks(60).enumerate().map(rule).collect()
 }
@@ -192,14 +201,21 @@ fn policies_that_are_too_much_together_the_later_is_refused_whole() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     world.policy_with("many", &format!("{GAME}\npriority: 900"), &many);
     let agent = world.start(&["server"]);
-    let words = ["MAX_PORT_INTERVALS is 1024", "between the bounds of all port ranges", "games/server"];
+    let words = [
+        "MAX_PORT_INTERVALS is 1024",
+        "between the bounds of all port ranges",
+        "games/server",
+    ];
     told(&agent, "XdpPolicy games/many", "MAX_PORT_INTERVALS", &words);
     in_force(&world, &pod, 42);
     only_mark(&world.deliver(&pod, at(pod.v4(), 2 * PORTS.start), 20), 0, 20);
 
     world.manifests.remove("policy-players.yaml").unwrap();
     agent.wait_for("there is room", |status| {
-        status.problem("XdpPolicy games/many", "MAX_PORT_INTERVALS").is_none() && status.ready("server")
+        status
+            .problem("XdpPolicy games/many", "MAX_PORT_INTERVALS")
+            .is_none()
+            && status.ready("server")
     });
     for port in [PORTS.start, PORTS.end - 1] {
         only_mark(&world.deliver(&pod, at(pod.v4(), 2 * port), 20), 13, 20);

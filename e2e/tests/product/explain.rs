@@ -34,7 +34,12 @@ struct Case {
 
 fn world() -> (World, Pod) {
     let world = World::new();
-    let pod = world.pod_with_ports("server", "game", 5, "[{name: voice, protocol: UDP, containerPort: 5004}]");
+    let pod = world.pod_with_ports(
+        "server",
+        "game",
+        5,
+        "[{name: voice, protocol: UDP, containerPort: 5004}]",
+    );
     world.policy("players", &RULES);
     let spec = "podSelector: {matchLabels: {app: game}}\nenforcement: Audit\npriority: 600";
     world.policy_with("trial", spec, &[TRIAL]);
@@ -43,7 +48,11 @@ fn world() -> (World, Pod) {
 
 fn syn(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
     let mut packet = Vec::new();
-    ip(from, to).tcp(4000, port, 1, 1000).syn().write(&mut packet, b"").unwrap();
+    ip(from, to)
+        .tcp(4000, port, 1, 1000)
+        .syn()
+        .write(&mut packet, b"")
+        .unwrap();
     packet
 }
 
@@ -102,7 +111,10 @@ fn explain(agent: &Agent<'_>, arguments: &str) -> Value {
 fn refused(agent: &Agent<'_>, arguments: &str) -> String {
     let line = format!("explain {arguments}");
     let finished = agent.call(&line.split(' ').collect::<Vec<_>>()).unwrap();
-    assert!(!finished.status.success() && finished.stdout.is_empty(), "{finished:?}");
+    assert!(
+        !finished.status.success() && finished.stdout.is_empty(),
+        "{finished:?}"
+    );
     finished.stderr
 }
 
@@ -142,16 +154,30 @@ fn a_packet_meets_what_explain_has_said_which_has_changed_nothing() {
     let end = udp(nic.client_v4, pod.v4(), 6666, b"x");
     let before = agent.status().unwrap();
     let cases = cases(nic, &pod);
-    let answers: Vec<Value> = cases.iter().map(|case| explain(&agent, &case.arguments)).collect();
-    assert_eq!(counted(&agent.status().unwrap()), counted(&before), "it counted something");
+    let answers: Vec<Value> = cases
+        .iter()
+        .map(|case| explain(&agent, &case.arguments))
+        .collect();
+    assert_eq!(
+        counted(&agent.status().unwrap()),
+        counted(&before),
+        "it counted something"
+    );
     for (case, answer) in cases.iter().zip(answers) {
         let what = format!("{}: {answer:#}", case.arguments);
         assert_eq!(answer["verdict"], case.verdict, "{what}");
         assert_eq!(answer["pod"], "games/server", "{what}");
-        assert_eq!(answer["rule"]["rule"].as_str(), case.counted.map(|(rule, _)| rule), "{what}");
+        assert_eq!(
+            answer["rule"]["rule"].as_str(),
+            case.counted.map(|(rule, _)| rule),
+            "{what}"
+        );
         let seen = send(&world, &agent, &case.packet, &end);
-        let expected: Vec<(String, &str)> =
-            case.counted.iter().map(|(rule, field)| ((*rule).to_owned(), *field)).collect();
+        let expected: Vec<(String, &str)> = case
+            .counted
+            .iter()
+            .map(|(rule, field)| ((*rule).to_owned(), *field))
+            .collect();
         assert_eq!(seen, expected, "{what}");
     }
 }
@@ -163,14 +189,27 @@ fn the_rules_before_the_one_that_decides_are_told_with_what_the_packet_lacks() {
     let from = world.nic.client_v4;
     let before = |arguments: &str| -> Vec<String> {
         let answer = explain(&agent, arguments);
-        let rows = answer["before"].as_array().unwrap_or_else(|| panic!("{answer:#}"));
-        let text = |row: &Value| format!("{} {}", row["rule"].as_str().unwrap(), row["mismatch"].as_str().unwrap());
+        let rows = answer["before"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{answer:#}"));
+        let text = |row: &Value| {
+            format!(
+                "{} {}",
+                row["rule"].as_str().unwrap(),
+                row["mismatch"].as_str().unwrap()
+            )
+        };
         rows.iter().map(text).collect()
     };
     let own = format!("--from {from} --to server --protocol UDP");
     assert_eq!(
         before(&format!("{own} --port 9000")),
-        ["banned source", "closed protocol", "ping protocol", "players port"]
+        [
+            "banned source",
+            "closed protocol",
+            "ping protocol",
+            "players port"
+        ]
     );
     let excepted = "--from 198.51.100.130 --to games/server --protocol TCP --port 22";
     assert_eq!(before(excepted), ["banned source"]);
@@ -199,11 +238,26 @@ fn a_question_that_has_no_answer_is_met_by_what_to_ask_instead() {
     let agent = world.start(&["server"]);
     let from = format!("--from {}", world.nic.client_v4);
     for (arguments, words) in [
-        (format!("{from} --to nobody --protocol UDP --port 1"), ["`nobody`", "games/server"]),
-        (format!("{from} --to fd02::5 --protocol UDP --port 1"), ["family", "fd02::5"]),
-        (format!("{from} --to server --protocol UDP"), ["destination port", "--port"]),
-        (format!("{from} --to server --protocol ICMP --port 1"), ["has no ports", "--port"]),
-        (format!("{from} --to server --protocol ICMPv6 --type 1"), ["has no types", "ICMP"]),
+        (
+            format!("{from} --to nobody --protocol UDP --port 1"),
+            ["`nobody`", "games/server"],
+        ),
+        (
+            format!("{from} --to fd02::5 --protocol UDP --port 1"),
+            ["family", "fd02::5"],
+        ),
+        (
+            format!("{from} --to server --protocol UDP"),
+            ["destination port", "--port"],
+        ),
+        (
+            format!("{from} --to server --protocol ICMP --port 1"),
+            ["has no ports", "--port"],
+        ),
+        (
+            format!("{from} --to server --protocol ICMPv6 --type 1"),
+            ["has no types", "ICMP"],
+        ),
     ] {
         let said = refused(&agent, &arguments);
         for word in words {
@@ -217,12 +271,18 @@ fn without_an_agent_the_kernel_still_answers_and_the_rules_are_read_from_files()
     let (world, _pod) = world();
     let mut agent = world.start(&["server"]);
     agent.kill().unwrap();
-    let question = format!("--from {} --to server --protocol UDP --port 7777", world.nic.client_v4);
+    let question = format!(
+        "--from {} --to server --protocol UDP --port 7777",
+        world.nic.client_v4
+    );
     let answer = explain(&agent, &question);
     assert_eq!(answer["rule"]["rule"], "players", "{answer:#}");
     assert_eq!(answer["before"], Value::Null);
     let notes = answer["notes"].to_string();
-    assert!(notes.contains("no agent answers") && notes.contains("--manifests"), "{notes}");
+    assert!(
+        notes.contains("no agent answers") && notes.contains("--manifests"),
+        "{notes}"
+    );
 
     let folder = world.manifests.folder().display().to_string();
     let answer = explain(&agent, &format!("{question} --manifests {folder}"));

@@ -30,7 +30,9 @@ pub(crate) fn udp(from: IpAddr, to: IpAddr, port: u16, payload: &[u8]) -> Vec<u8
 /// A whole packet of any protocol.
 pub(crate) fn any(from: IpAddr, to: IpAddr, protocol: u8, upper: &[u8]) -> Vec<u8> {
     let mut packet = Vec::new();
-    ip(from, to).write(&mut packet, IpNumber(protocol), upper).unwrap();
+    ip(from, to)
+        .write(&mut packet, IpNumber(protocol), upper)
+        .unwrap();
     packet
 }
 
@@ -101,7 +103,11 @@ impl Answer {
         } else {
             pseudo(from, to, protocol, upper.len())
         };
-        assert_eq!(sum(&[&pseudo, upper]), u16::MAX, "its checksum is wrong: {frame:02x?}");
+        assert_eq!(
+            sum(&[&pseudo, upper]),
+            u16::MAX,
+            "its checksum is wrong: {frame:02x?}"
+        );
         let upper = upper.to_vec();
         Some(Self {
             tags,
@@ -121,7 +127,10 @@ impl Answer {
 fn v4(packet: &[u8]) -> (IpAddr, IpAddr, u8, &[u8]) {
     let header = usize::from(packet[0] & 15) * 4;
     assert_eq!(sum(&[&packet[..header]]), u16::MAX, "{packet:02x?}");
-    assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), packet.len());
+    assert_eq!(
+        usize::from(u16::from_be_bytes([packet[2], packet[3]])),
+        packet.len()
+    );
     let address = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&packet[at..at + 4]).unwrap()).into();
     (address(12), address(16), packet[9], &packet[header..])
 }

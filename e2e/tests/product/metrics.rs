@@ -93,13 +93,22 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
     one("xdp_agent_pods", &[("state", "ready")]);
     let events = "xdp_agent_events_total";
     for reason in ["RejectLimited", "RejectSilent", "RejectFailed", "CrowdedSources"] {
-        let found: Vec<f64> = metrics.find(events, &[("reason", reason)]).map(|sample| sample.value).collect();
+        let found: Vec<f64> = metrics
+            .find(events, &[("reason", reason)])
+            .map(|sample| sample.value)
+            .collect();
         assert_eq!(found, [0.0], "{reason}\n{}", metrics.text);
     }
     let usage = |name: &str| -> Vec<f64> { metrics.find(name, &[]).map(|sample| sample.value).collect() };
     let (used, capacity) = (usage("xdp_agent_table_used"), usage("xdp_agent_table_capacity"));
     assert!(used.iter().any(|used| *used > 0.0), "{}", metrics.text);
-    assert!(used.iter().zip(&capacity).all(|(used, capacity)| used <= capacity), "{}", metrics.text);
+    assert!(
+        used.iter()
+            .zip(&capacity)
+            .all(|(used, capacity)| used <= capacity),
+        "{}",
+        metrics.text
+    );
     assert_eq!(metrics.find("xdp_agent_nic_problem", &[]).count(), 0);
     assert!(metrics.sum("xdp_agent_rounds_total", &[("result", "settled")]) >= 1.0);
     assert!(metrics.sum("xdp_agent_scrape_errors_total", &[]) < 1.0);

@@ -97,14 +97,20 @@ fn iperf3_runs_through_it() {
     let ip = pod.v4().to_string();
     let spawn = |namespace: &xdp_lab::Namespace, arguments: &[&str]| {
         let mut command = Command::new("iperf3");
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         namespace.spawn(command).unwrap()
     };
     let server = spawn(&pod.ns, &["--server", "--one-off", "--forceflush"]);
     let mut report = None;
     wait_until("the server listens", PATIENCE, || {
         let client = spawn(&world.client, &["--client", &ip, "--bytes", "20M", "--json"]);
-        report = client.finish(PATIENCE).ok().filter(|finished| finished.status.success());
+        report = client
+            .finish(PATIENCE)
+            .ok()
+            .filter(|finished| finished.status.success());
         report.is_some()
     })
     .unwrap();
@@ -122,7 +128,10 @@ fn connections_work_and_show_their_mark() {
     let agent = start(&world);
     for ip in pod.addresses() {
         let server = HttpServer::start(&pod.ns, at(ip, 80)).unwrap();
-        assert_eq!(http_get(&world.client, server.address(), PATIENCE).unwrap().mark, 42);
+        assert_eq!(
+            http_get(&world.client, server.address(), PATIENCE).unwrap().mark,
+            42
+        );
     }
     agent.wait_for("all arrived", arrived);
 }
@@ -135,7 +144,8 @@ fn a_tagged_datagram_arrives_without_its_tag_and_with_its_mark() {
     let out = RawSocket::sender(&world.client, &nic.wire).unwrap();
     for (from, to) in [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())] {
         let inbox = UdpReceiver::bind(&pod.ns, at(to, 7777)).unwrap();
-        out.send(&on_wire(nic, &[7], &udp(from, to, 7777, b"out of a VLAN"))).unwrap();
+        out.send(&on_wire(nic, &[7], &udp(from, to, 7777, b"out of a VLAN")))
+            .unwrap();
         only_mark(&inbox.wait_for(1, PATIENCE).unwrap(), 42, 1);
     }
     expect_only(&agent, "bulk", &[("redirected", 2), ("delivered", 2)]);

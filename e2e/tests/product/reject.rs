@@ -17,7 +17,8 @@ use crate::world::{PATIENCE, World, at, expect_only};
 const AT_ONCE: Duration = Duration::from_millis(100);
 const BEFORE_THE_NEXT_ATTEMPT: Duration = Duration::from_secs(1);
 
-const WEB: &str = "{name: web, ports: [{protocol: TCP, port: 80}, {protocol: UDP, port: 80}], action: Reject}";
+const WEB: &str =
+    "{name: web, ports: [{protocol: TCP, port: 80}, {protocol: UDP, port: 80}], action: Reject}";
 
 fn world(rules: &[&str]) -> (World, Pod) {
     let world = World::new();
@@ -62,7 +63,14 @@ fn curl_cannot_connect_to_a_rejected_port_and_says_so_at_once() {
     let _agent = world.enforce(&["server"]);
     for ip in pod.addresses() {
         let mut command = Command::new("curl");
-        command.args(["--silent", "--show-error", "--globoff", "--verbose", "--max-time", "20"]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--globoff",
+            "--verbose",
+            "--max-time",
+            "20",
+        ]);
         command.arg(format!("http://{}/", at(ip, 80)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let start = Instant::now();
@@ -110,7 +118,10 @@ fn what_the_rule_does_not_name_is_answered_by_the_pod() {
     let agent = world.enforce(&["server"]);
     for ip in pod.addresses() {
         let server = HttpServer::start(&pod.ns, at(ip, 81)).unwrap();
-        assert_eq!(http_get(&world.client, server.address(), PATIENCE).unwrap().mark, 0);
+        assert_eq!(
+            http_get(&world.client, server.address(), PATIENCE).unwrap().mark,
+            0
+        );
     }
     expect_only(&agent, "web", &[]);
 }

@@ -60,7 +60,12 @@ fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
     assert_eq!(received.packets, sent);
     assert_eq!(received.marks.keys().collect::<Vec<_>>(), [&42]);
 
-    assert_eq!(names(&world.lab.pin_dir()), [format!("abi-{ABI_VERSION}")], "\n{}", agent.log());
+    assert_eq!(
+        names(&world.lab.pin_dir()),
+        [format!("abi-{ABI_VERSION}")],
+        "\n{}",
+        agent.log()
+    );
     assert_eq!(names(&world.pins().join("links")), links);
     // All tables are new, and so is what they count.
     let counted = agent.status().unwrap().counts("players");
@@ -72,7 +77,9 @@ fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
 fn gone(program: u64) -> bool {
     let loaded = || {
         let mut command = std::process::Command::new("bpftool");
-        let output = command.args(["prog", "show", "id", &program.to_string()]).output();
+        let output = command
+            .args(["prog", "show", "id", &program.to_string()])
+            .output();
         output.unwrap().status.success()
     };
     xdp_lab::wait_until("the program is freed", PATIENCE, || !loaded()).is_ok()
@@ -106,7 +113,9 @@ fn an_older_layout_beside_the_own_one_is_removed_and_takes_nothing_along() {
     agent.start().unwrap();
     let gone = xdp_lab::wait_until("the older one is gone", PATIENCE, || !older.exists());
     assert!(gone.is_ok(), "{}", agent.log());
-    agent.wait_for("the agent runs", |status| status.running() && status.ready("server"));
+    agent.wait_for("the agent runs", |status| {
+        status.running() && status.ready("server")
+    });
     let received = world.deliver(&pod, at(pod.v4(), 7777), 50);
     assert_eq!(received.marks.keys().collect::<Vec<_>>(), [&42]);
 }

@@ -168,7 +168,12 @@ pub(crate) fn expect_counts(agent: &Agent<'_>, rule: &str, expected: [u64; 6]) -
 /// Waits until the rule has counted these, by field, and nothing else.
 #[track_caller]
 pub(crate) fn expect_only(agent: &Agent<'_>, rule: &str, expected: &[(&str, u64)]) -> Status {
-    let of = |field: &&str| expected.iter().find(|(name, _)| name == field).map_or(0, |(_, packets)| *packets);
+    let of = |field: &&str| {
+        expected
+            .iter()
+            .find(|(name, _)| name == field)
+            .map_or(0, |(_, packets)| *packets)
+    };
     let wanted = FIELDS.map(|field| of(&field));
     let what = format!("`{rule}` has counted {expected:?} and nothing else");
     agent.wait_for(&what, |status| status.counts(rule) == wanted)

@@ -16,7 +16,12 @@ fn each_pod_of_a_policy_has_its_own_number_for_a_name() {
     let ports = [7001, 7002].map(|number| format!("[{}]", named("game", "UDP", number)));
     let first = world.pod_with_ports("first", "game", 5, &ports[0]);
     let second = world.pod_with_ports("second", "game", 6, &ports[1]);
-    let nameless = world.pod_with_ports("nameless", "game", 7, &format!("[{}]", named("other", "UDP", 7001)));
+    let nameless = world.pod_with_ports(
+        "nameless",
+        "game",
+        7,
+        &format!("[{}]", named("other", "UDP", 7001)),
+    );
     world.policy("players", &[GAME]);
     let agent = world.start(&["first", "second", "nameless"]);
     for (pod, port, mark) in [
@@ -50,7 +55,10 @@ fn a_name_belongs_to_a_protocol() {
     only_mark(&world.deliver(&pod, at(pod.v4(), 80), 20), 0, 20);
     for (port, mark) in [(80, 1), (443, 0)] {
         let server = HttpServer::start(&pod.ns, at(pod.v6(), port)).unwrap();
-        assert_eq!(http_get(&world.client, server.address(), PATIENCE).unwrap().mark, mark);
+        assert_eq!(
+            http_get(&world.client, server.address(), PATIENCE).unwrap().mark,
+            mark
+        );
     }
 }
 
@@ -63,7 +71,12 @@ fn a_pods_other_number_for_a_name_is_followed() {
     only_mark(&world.deliver(&pod, at(pod.v4(), 7001), 20), 42, 20);
     let generation = |status: &xdp_e2e::Status| status.pod("server").unwrap()["generation"].as_u64();
     let before = generation(&agent.status().unwrap());
-    world.set_ports("server", "game", &pod, &format!("[{}]", named("game", "UDP", 7002)));
+    world.set_ports(
+        "server",
+        "game",
+        &pod,
+        &format!("[{}]", named("game", "UDP", 7002)),
+    );
     agent.wait_for("other rules are in force", |status| generation(status) > before);
     only_mark(&world.deliver(&pod, at(pod.v4(), 7001), 20), 0, 20);
     only_mark(&world.deliver(&pod, at(pod.v4(), 7002), 20), 42, 20);

@@ -15,7 +15,11 @@ fn world() -> (World, Pod) {
 
 fn no_problem(agent: &Agent<'_>) {
     let status = agent.status().unwrap();
-    assert_eq!(status.json()["problems"].as_array().map(Vec::len), Some(0), "{status:#?}");
+    assert_eq!(
+        status.json()["problems"].as_array().map(Vec::len),
+        Some(0),
+        "{status:#?}"
+    );
 }
 
 /// Which mark a datagram from this address arrives with.
@@ -34,10 +38,16 @@ fn mark_of(world: &World, pod: &Pod, from: IpAddr, port: u16) -> u32 {
 fn of_three_policies_with_250_rules_each_decides_in_its_turn() {
     let (world, pod) = world();
     let rule = |number: u16, mark: u16| {
-        format!("{{name: r{number}, ports: [{{protocol: UDP, port: {number}}}], action: Redirect, mark: {mark}}}")
+        format!(
+            "{{name: r{number}, ports: [{{protocol: UDP, port: {number}}}], action: Redirect, mark: {mark}}}"
+        )
     };
     // The second decides about what the first has left, and so on: they overlap by ten ports.
-    let ranges = [("c", 10, 1000..=1083), ("a", 20, 1074..=1166), ("b", 30, 1157..=1229)];
+    let ranges = [
+        ("c", 10, 1000..=1083),
+        ("a", 20, 1074..=1166),
+        ("b", 30, 1157..=1229),
+    ];
     let mut all = 0;
     for (index, (name, priority, ports)) in (1..).zip(ranges) {
         let rules: Vec<String> = ports.map(|port| rule(port, index * 10_000 + port)).collect();
@@ -68,7 +78,10 @@ fn of_three_policies_with_250_rules_each_decides_in_its_turn() {
 /// Rules of 64 peers each, as many as the API takes.
 fn rules_of(peers: &[String], mark: u32) -> Vec<String> {
     let rule = |(number, peers): (usize, &[String])| {
-        let from: Vec<String> = peers.iter().map(|cidr| format!("{{ipBlock: {{cidr: \"{cidr}\"}}}}")).collect();
+        let from: Vec<String> = peers
+            .iter()
+            .map(|cidr| format!("{{ipBlock: {{cidr: \"{cidr}\"}}}}"))
+            .collect();
         let from = from.join(", ");
         format!("{{name: r{mark}-{number}, from: [{from}], action: Redirect, mark: {mark}}}")
     };
@@ -90,12 +103,18 @@ fn a_policy_with_2000_networks_matches_each_and_nothing_between_them() {
     no_problem(&agent);
     for number in [0, 1, 499, NETWORKS - 1] {
         let [first, last] = [0, 15].map(|host| IpAddr::from(Ipv4Addr::from(u32::from(v4(number)) + host)));
-        let [before, after] = [u32::MAX, 16].map(|host| IpAddr::from(Ipv4Addr::from(u32::from(v4(number)).wrapping_add(host))));
+        let [before, after] =
+            [u32::MAX, 16].map(|host| IpAddr::from(Ipv4Addr::from(u32::from(v4(number)).wrapping_add(host))));
         for (from, mark) in [(first, 4), (last, 4), (before, 0), (after, 0)] {
             assert_eq!(mark_of(&world, &pod, from, 7777), mark, "{from}");
         }
         let base = u128::from(v6(number));
-        for (address, mark) in [(base + 1, 6), (base | u128::from(u64::MAX), 6), (base - 1, 0), (base + (1 << 64), 0)] {
+        for (address, mark) in [
+            (base + 1, 6),
+            (base | u128::from(u64::MAX), 6),
+            (base - 1, 0),
+            (base + (1 << 64), 0),
+        ] {
             let from = IpAddr::from(Ipv6Addr::from(address));
             assert_eq!(mark_of(&world, &pod, from, 7777), mark, "{from}");
         }
@@ -108,7 +127,9 @@ fn a_list_of_4096_addresses_matches_its_first_and_last_and_not_their_neighbours(
     let (world, pod) = world();
     // Every third address: none merges with the next.
     let address = |number: u32| Ipv4Addr::from(0x1500_0001 + 3 * number);
-    let list: Vec<String> = (0..ADDRESSES).map(|number| format!("{}/32", address(number))).collect();
+    let list: Vec<String> = (0..ADDRESSES)
+        .map(|number| format!("{}/32", address(number)))
+        .collect();
     let rules = rules_of(&list, 4);
     world.policy("players", &rules.iter().map(String::as_str).collect::<Vec<_>>());
     let agent = world.start(&["server"]);
@@ -125,11 +146,23 @@ fn a_list_of_4096_addresses_matches_its_first_and_last_and_not_their_neighbours(
 #[test]
 fn a_network_without_its_parts_holds_what_is_left_up_to_every_edge() {
     let (world, pod) = world();
-    let peer = "{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.0/30, 198.51.100.64/26, 198.51.100.255/32]}}";
-    let rules = [format!("{{name: some, from: [{peer}], action: Redirect, mark: 4}}")];
+    let peer =
+        "{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.0/30, 198.51.100.64/26, 198.51.100.255/32]}}";
+    let rules = [format!(
+        "{{name: some, from: [{peer}], action: Redirect, mark: 4}}"
+    )];
     world.policy("players", &[&rules[0]]);
     let _agent = world.start(&["server"]);
-    for (host, mark) in [(3, 0), (4, 4), (63, 4), (64, 0), (127, 0), (128, 4), (254, 4), (255, 0)] {
+    for (host, mark) in [
+        (3, 0),
+        (4, 4),
+        (63, 4),
+        (64, 0),
+        (127, 0),
+        (128, 4),
+        (254, 4),
+        (255, 0),
+    ] {
         let from = IpAddr::from([198, 51, 100, host]);
         assert_eq!(mark_of(&world, &pod, from, 7777), mark, "{from}");
     }

@@ -46,7 +46,10 @@ fn a_flood_of_sources_takes_nothing_from_an_honest_one_and_is_told() {
         redirected + limited == BURST / 2 + u64::from(FLOOD)
     });
     let crowded = status.happened("events", "CrowdedSources");
-    println!("{crowded} of them without a limit of their own; {:?}", status.counts("players"));
+    println!(
+        "{crowded} of them without a limit of their own; {:?}",
+        status.counts("players")
+    );
     assert!(crowded > 0);
 
     // It has used half of its burst: the other half is still its own, and no more than that.
@@ -58,6 +61,9 @@ fn a_flood_of_sources_takes_nothing_from_an_honest_one_and_is_told() {
     let arrived = || inbox.stream(honest.stream()).distinct;
     xdp_lab::wait_until("its other half arrives", PATIENCE, || arrived() >= BURST).unwrap();
     let earned = start.elapsed().as_secs() + 1;
-    assert!(start.elapsed() < Duration::from_mins(1), "too slow to say anything");
+    assert!(
+        start.elapsed() < Duration::from_mins(1),
+        "too slow to say anything"
+    );
     assert!((BURST..=BURST + earned).contains(&arrived()), "{}", arrived());
 }

@@ -23,10 +23,15 @@ fn kills_and_restarts_forgive_nothing_and_lose_nothing() {
         let flood = scope.spawn(|| flood(&mut sender, SENT, 3 * RATE as u32));
         for kill in 1..=KILLS as u64 {
             let enough = kill * SENT / 8;
-            xdp_lab::wait_until("packets arrive", PATIENCE, || inbox.received().packets >= enough / 3).unwrap();
+            xdp_lab::wait_until("packets arrive", PATIENCE, || {
+                inbox.received().packets >= enough / 3
+            })
+            .unwrap();
             agent.kill().unwrap();
             agent.start().unwrap();
-            agent.wait_for("the agent runs", |status| status.running() && status.ready("server"));
+            agent.wait_for("the agent runs", |status| {
+                status.running() && status.ready("server")
+            });
         }
         flood.join().unwrap()
     });
@@ -58,7 +63,9 @@ fn connections_are_refused_while_no_agent_runs_and_after_it_is_back() {
         agent.start().unwrap();
         (0..EACH).for_each(|_| is_refused(&world.client, at(pod.v6(), 80)));
     }
-    agent.wait_for("the agent runs", |status| status.running() && status.in_force("server"));
+    agent.wait_for("the agent runs", |status| {
+        status.running() && status.in_force("server")
+    });
     expect_only(&agent, "web", &[("rejected", 2 * EACH * KILLS as u64)]);
     world.deliver(&pod, at(pod.v4(), 7777), 50);
     expect_only(&agent, "rest", &[("passed", 50)]);

@@ -41,7 +41,10 @@ impl<'a> Client<'a> {
         let (client, pod) = self.addresses;
         self.out.send(&on_wire(nic, tags, packet)).unwrap();
         let read = |frame: &[u8]| Answer::read(nic, pod, frame);
-        let frame = self.wire.receive(PATIENCE, |frame| read(frame).is_some()).unwrap();
+        let frame = self
+            .wire
+            .receive(PATIENCE, |frame| read(frame).is_some())
+            .unwrap();
         let answer = read(&frame).unwrap();
         assert_eq!((answer.to, answer.tags.as_slice()), (client, tags));
         answer
@@ -66,7 +69,10 @@ fn segment((from, to): (IpAddr, IpAddr), flags: u8, acknowledged: u32, data: &[u
 #[track_caller]
 fn is_reset(answer: &Answer, flags: u8, sequence: u32, acknowledged: u32) {
     assert_eq!((answer.protocol, answer.upper.len()), (6, 20));
-    assert_eq!(answer.at::<4>(0), [0, 80, 4000_u16.to_be_bytes()[0], 4000_u16.to_be_bytes()[1]]);
+    assert_eq!(
+        answer.at::<4>(0),
+        [0, 80, 4000_u16.to_be_bytes()[0], 4000_u16.to_be_bytes()[1]]
+    );
     assert_eq!(u32::from_be_bytes(answer.at(4)), sequence);
     assert_eq!(u32::from_be_bytes(answer.at(8)), acknowledged);
     assert_eq!(answer.at::<2>(12), [5 << 4, flags]);
@@ -116,7 +122,19 @@ fn all_else_is_answered_by_administratively_prohibited_with_the_offender_quoted(
             for packet in &packets {
                 let answer = client.ask(tags, packet);
                 assert_eq!(answer.protocol, protocol);
-                assert_eq!(answer.at::<8>(0), [unreachable[0], unreachable[1], answer.upper[2], answer.upper[3], 0, 0, 0, 0]);
+                assert_eq!(
+                    answer.at::<8>(0),
+                    [
+                        unreachable[0],
+                        unreachable[1],
+                        answer.upper[2],
+                        answer.upper[3],
+                        0,
+                        0,
+                        0,
+                        0
+                    ]
+                );
                 assert_eq!(answer.upper[8..], packet[..header + 8], "the offending headers");
                 asked += 1;
             }

@@ -52,7 +52,13 @@ fn frames(world: &World, from: IpAddr, to: IpAddr) -> Vec<(String, Vec<u8>)> {
     let (errors, sources): (&[u8], &[&str]) = match from {
         IpAddr::V4(_) => (
             &[3, 4, 5, 11, 12],
-            &["0.0.0.0", "127.0.0.1", "224.0.0.1", "239.1.2.3", "255.255.255.255"],
+            &[
+                "0.0.0.0",
+                "127.0.0.1",
+                "224.0.0.1",
+                "239.1.2.3",
+                "255.255.255.255",
+            ],
         ),
         IpAddr::V6(_) => (&[1, 3, 4, 100], &["::", "::1", "ff02::1", "ff0e::7"]),
     };
@@ -60,7 +66,10 @@ fn frames(world: &World, from: IpAddr, to: IpAddr) -> Vec<(String, Vec<u8>)> {
         add(&format!("an ICMP error of type {kind}"), icmp(from, to, *kind, 0));
     }
     for source in sources {
-        add(&format!("a datagram from {source}"), udp(source.parse().unwrap(), to, 80, b"x"));
+        add(
+            &format!("a datagram from {source}"),
+            udp(source.parse().unwrap(), to, 80, b"x"),
+        );
     }
     for group in [[0xff; 6], [1, 0, 0x5e, 0, 0, 1], [0x33, 0x33, 0, 0, 0, 1]] {
         let mut frame = on_wire(nic, &[], &udp(from, to, 80, b"x"));
@@ -82,12 +91,17 @@ fn resets_icmp_errors_fragments_and_groups_get_no_answer_and_are_counted() {
             // Answers keep their order: after that to the second frame, there will be none to the first one.
             let wire = RawSocket::receiver(&world.client, &nic.wire).unwrap();
             out.send(&frame).unwrap();
-            out.send(&on_wire(nic, &[], &udp(from, to, 81, b"the end"))).unwrap();
+            out.send(&on_wire(nic, &[], &udp(from, to, 81, b"the end")))
+                .unwrap();
             let read = |frame: &[u8]| Answer::read(nic, to, frame);
             let first = wire.receive(PATIENCE, |frame| read(frame).is_some()).unwrap();
             let answer = read(&first).unwrap();
             let quoted_port = if from.is_ipv4() { 8 + 20 + 2 } else { 8 + 40 + 2 };
-            assert_eq!(answer.at::<2>(quoted_port), [0, 81], "{what} was answered: {answer:02x?}");
+            assert_eq!(
+                answer.at::<2>(quoted_port),
+                [0, 81],
+                "{what} was answered: {answer:02x?}"
+            );
             silent += 1;
             let status = expect_only(&agent, "all", &[("rejected", 2 * silent)]);
             assert_eq!(status.happened("events", "RejectSilent"), silent, "{what}");
