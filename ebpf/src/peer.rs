@@ -1,6 +1,7 @@
 //! Delivery behind the NIC's stack entry: of packets that the program in front of it marked for a pod.
 
 use aya_ebpf::programs::TcContext;
+use xdp_core::metadata::Metadata;
 
 use crate::frame;
 use crate::reader::NEXT;
@@ -12,7 +13,7 @@ use crate::tables::DEVICES;
 /// second tag, taking the first one off would move the packet away from its metadata (before Linux 6.19).
 #[inline(always)]
 pub(crate) fn deliver(ctx: &TcContext) -> i32 {
-    let Some((slot, metadata)) = frame::metadata(ctx).and_then(|metadata| metadata.take_peer()) else {
+    let Some((slot, metadata)) = frame::metadata(ctx).and_then(Metadata::take_peer) else {
         return NEXT;
     };
     let Some(device) = DEVICES.get_ifindex(slot) else {

@@ -30,7 +30,7 @@ pub struct RuleCounters {
     pub fell_back: Count,
 }
 
-/// What [`maps::FAILURES`] counts by.
+/// What [`super::maps::FAILURES`] counts by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct FailureKey {

@@ -227,13 +227,11 @@ impl World {
             (facts.fragment, Fallback::Fragment),
             (facts.ip_len > 1500, Fallback::TooLong),
         ];
-        match obstacles.into_iter().find(|(stands, _)| *stands) {
-            Some((_, reason)) => Told::FallBack(record.rule, reason),
-            None => {
-                let mark = (record.flags & ActionRecord::MARK != 0).then_some(record.mark);
-                Told::Redirect(record.rule, mark, peer, facts.tags as u32)
-            }
+        if let Some((_, reason)) = obstacles.into_iter().find(|(stands, _)| *stands) {
+            return Told::FallBack(record.rule, reason);
         }
+        let mark = (record.flags & ActionRecord::MARK != 0).then_some(record.mark);
+        Told::Redirect(record.rule, mark, peer, facts.tags as u32)
     }
 }
 
