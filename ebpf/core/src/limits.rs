@@ -4,8 +4,10 @@
 //! programs on other CPUs change at the same time, so every change is a comparison and an exchange.
 
 mod hash;
+mod rate;
 
 use self::hash::hash;
+use self::rate::Rate;
 use crate::tables::{ActionRecord, LIMIT_SETS, MAX_RULES, TICK_SHIFT, WAYS};
 use crate::verdict::{Decision, Event, Kind, Limit, Outcome};
 
@@ -132,7 +134,8 @@ pub fn enforce(decision: &Decision<'_>, limits: &impl Limits) -> Enforced {
 pub fn admits(limit: &Limit<'_>, limits: &impl Limits) -> Admission {
     let now = now(limits);
     let (cell, crowded) = cell(limit, now, limits);
-    let granted = cell.is_none_or(|cell| Rate::of(limit.record).admits(&cell, now));
+    let granted =
+        cell.is_none_or(|cell| Rate::new(limit.record.interval, limit.record.window).admits(&cell, now));
     match (granted, crowded) {
         (true, false) => Admission::Granted,
         (false, false) => Admission::Refused,
@@ -152,10 +155,7 @@ pub fn answers(limits: &impl Limits) -> bool {
         return false;
     }
     let interval = (NANOSECONDS << TICK_SHIFT) / per_second;
-    let rate = Rate {
-        interval,
-        window: interval * per_second,
-    };
+    let rate = Rate::new(interval, interval * per_second);
     limits
         .rule(ANSWERS)
         .is_none_or(|cell| rate.admits(&cell, now(limits)))
@@ -216,56 +216,3 @@ fn is_past(until: u64, now: u64) -> bool {
 
 /// No window is longer: 10,000,000 packets, one a second.
 const LONGEST: u64 = 1 << 62;
-
-/// Attempts until a packet is let through because so many others came at once. Each lost attempt is another packet that
-/// was let through in its place.
-const ATTEMPTS: u32 = 8;
-
-/// Ticks that the clocks of two CPUs, or the time between reading the clock and the cell, may be apart: 17 seconds.
-const SLACK: u64 = 1 << 42;
-
-/// A rate and what may come at once, in ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rate {
-    interval: u64,
-    window: u64,
-}
-
-impl Rate {
-    #[inline(always)]
-    fn of(record: &ActionRecord) -> Self {
-        Self {
-            interval: record.interval,
-            window: record.window,
-        }
-    }
-
-    #[inline(always)]
-    fn admits(&self, cell: &impl Cell, now: u64) -> bool {
-        let mut until = cell.get();
-        for _ in 0..ATTEMPTS {
-            let ahead = self.ahead(until, now).wrapping_add(self.interval);
-            if ahead > self.window {
-                return false;
-            }
-            let seen = cell.exchange(until, now.wrapping_add(ahead));
-            if seen == until {
-                return true;
-            }
-            until = seen;
-        }
-        true
-    }
-
-    /// How far what was let through is paid for in advance; zero is a cell that was never used. More than this rate can have reached is of another one, which
-    /// the rule had before.
-    #[inline(always)]
-    fn ahead(&self, until: u64, now: u64) -> u64 {
-        let ahead = until.wrapping_sub(now);
-        if (until == 0) | (ahead > self.window.saturating_add(SLACK)) {
-            0
-        } else {
-            ahead
-        }
-    }
-}
