@@ -1,6 +1,5 @@
 //! Rule ids: which are taken, which stay, which are next.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -130,28 +129,43 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// Labels wanted, with the ids that they have. Where a label is there twice, its first id counts.
+/// Labels wanted, with the ids that they have.
+///
+/// Ids were handed out in the order of the labels, as a rule, so most are found where the last one was; only what is left
+/// has to be sorted.
 fn matched<'a>(
     wanted: impl Iterator<Item = &'a RuleLabel>,
     installed: &'a Installed,
 ) -> Vec<(&'a RuleLabel, Option<u32>)> {
     let usable = installed.rules.range(..MAX_RULES);
-    let mut known: Vec<(&RuleLabel, u32)> = usable.map(|(id, label)| (label, *id)).collect();
-    known.sort();
-    known.dedup_by_key(|(label, _)| *label);
-    let mut known = known.into_iter().peekable();
-    let find = |label: &'a RuleLabel| {
-        while known
-            .next_if(|(other, _)| (*other).cmp(label) == Ordering::Less)
-            .is_some()
-        {}
-        (
-            label,
-            known.next_if(|(other, _)| *other == label).map(|(_, id)| id),
-        )
+    let mut known: Vec<(&RuleLabel, Option<u32>)> = usable.map(|(id, label)| (label, Some(*id))).collect();
+    let mut next = 0;
+    let guess = |label: &'a RuleLabel| {
+        let mut near = known[next..].iter_mut().take(NEAR).enumerate();
+        let found = near.find(|(_, (other, _))| *other == label);
+        let id = found.and_then(|(distance, (_, id))| {
+            next += distance + 1;
+            id.take()
+        });
+        (label, id)
     };
-    wanted.map(find).collect()
+    let mut wanted: Vec<_> = wanted.map(guess).collect();
+    let mut left: Vec<(&RuleLabel, u32)> = known
+        .into_iter()
+        .filter_map(|(label, id)| Some((label, id?)))
+        .collect();
+    left.sort_unstable();
+    // Where a label is there twice, its first id counts.
+    left.dedup_by_key(|(label, _)| *label);
+    for (label, id) in wanted.iter_mut().filter(|(_, id)| id.is_none()) {
+        let found = left.binary_search_by_key(label, |(other, _)| *other);
+        *id = found.ok().map(|found| left[found].1);
+    }
+    wanted
 }
+
+/// How many labels may have gone between two that stay, for the second to be found without a search.
+const NEAR: usize = 4;
 
 fn used(installed: &Installed) -> Vec<bool> {
     let mut used = vec![false; MAX_RULES as usize];
