@@ -3,6 +3,8 @@ export RUSTDOCFLAGS := -D warnings
 
 # They build for the bpf target only; the others embed them.
 HOST := --workspace --exclude 'xdp-*ebpf'
+# Seconds.
+FUZZ ?= 30
 
 .PHONY: help demo cluster cluster-down test e2e bench bench-nic lint images kube setup root
 help: ## what can be made
@@ -21,6 +23,7 @@ cluster-down: root setup ## remove it
 
 test: root kube images lint ## everything that proves it, on the running kernel
 	cargo test --locked $(HOST)
+	tools/fuzz $(FUZZ)
 
 e2e: root kube images ## the product on that Kubernetes, as its users meet it: part of test
 	cargo test --locked -p xdp-e2e --test cluster
@@ -36,6 +39,7 @@ bench-nic: root setup ## the same on a real NIC that somebody sends packets to (
 lint: setup ## formatting, clippy, documentation, inherited lints
 	tools/check-lints
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path ebpf/core/fuzz/Cargo.toml
 	cargo clippy --locked $(HOST) --all-targets -- -D warnings
 	tools/lint-ebpf
 	e2e/cluster/build --lint
