@@ -7,7 +7,7 @@ use xdp_crds::conditions::node;
 use xdp_plan::installed::{Installed, Pool};
 use xdp_plan::node_state::TABLES;
 
-use super::{Node, problem};
+use crate::fixture::{Node, problem};
 
 fn first<K, V>(map: &mut BTreeMap<K, V>) -> &mut V {
     map.values_mut().next().expect("something is installed")

@@ -41,7 +41,7 @@ fn timed<T>(what: &str, mut work: impl FnMut() -> T) -> T {
         result = work();
         times.push(start.elapsed());
     }
-    let cpu = (on_cpu() - before) / RUNS;
+    let cpu = on_cpu().saturating_sub(before) / RUNS;
     times.sort_unstable();
     println!(
         "{what}: {cpu:?} of CPU on average, {:?} to {:?} elapsed",
