@@ -25,8 +25,8 @@ pub(super) const NOTES: &[&str] = &[
     "pod     datagrams its socket received; TCP: segments its kernel received (InSegs)",
     "mark    SO_RCVMARK of every datagram; TCP: SO_MARK of every accepted connection",
     "✓       the rule decided about each packet sent, and as wanted; each arrived once, or none",
-    "        if dropped, rejected or limited; the reader saw each redirected one and no other; all marks",
-    "        are as wanted",
+    "        if dropped, rejected or above the limit; the reader saw each redirected one and no",
+    "        other; all marks are as wanted",
 ];
 
 /// What is to become of a row's packets.
@@ -99,8 +99,10 @@ impl Counted {
     }
 
     fn describe(&self) -> String {
-        let used = self.decided.iter().filter(|(_, packets)| **packets > 0);
-        let used: Vec<String> = used
+        let counted = FIELDS.map(|field| (field, self.packets(field)));
+        let used: Vec<String> = counted
+            .into_iter()
+            .filter(|(_, packets)| *packets > 0)
             .map(|(field, packets)| format!("{packets:>5} {field}"))
             .collect();
         if used.is_empty() {

@@ -221,13 +221,10 @@ fn outcome(row: &Row) -> String {
         mark => format!("{packets} arrive with mark {mark}"),
     };
     let marks: Vec<String> = row.marks.iter().map(mark).collect();
-    let arrived = match row.received {
-        0 => "none arrives".to_owned(),
-        _ => marks.join(", "),
-    };
-    match row.counted.limited() {
-        0 => arrived,
-        limited => format!("{arrived}, {limited} exceed the limit"),
+    match (row.received, row.counted.limited()) {
+        (0, _) => "none arrives".to_owned(),
+        (_, 0) => marks.join(", "),
+        (received, limited) => format!("{received} arrive, {limited} exceed the limit"),
     }
 }
 
