@@ -51,7 +51,12 @@ const fn one(
 
 /// All, in their order.
 pub const ALL: &[Benchmark] = &[
-    one("B0", "the machine, and a program against itself", 5.0, b00_environment::run),
+    one(
+        "B0",
+        "the machine, and a program against itself",
+        5.0,
+        b00_environment::run,
+    ),
     one("B1", "maps and helpers", 10.0, b01_micro::run),
     one("B2", "the classifier as rules grow", 90.0, b02_scaling::run),
     one("B3", "live packets into pods", 40.0, b03_delivery::run),

@@ -23,7 +23,9 @@ pub fn feed(namespace: &Namespace, line: &str, input: &str) -> Result<String> {
         .stderr(Stdio::piped());
     let mut process = namespace.spawn(command)?;
     let mut stdin = process.stdin.take().context("no standard input")?;
-    stdin.write_all(input.as_bytes()).with_context(|| format!("`{line}` does not read"))?;
+    stdin
+        .write_all(input.as_bytes())
+        .with_context(|| format!("`{line}` does not read"))?;
     drop(stdin);
     let finished = process.finish(Duration::from_secs(60))?;
     ensure!(finished.status.success(), "`{line}`: {}", finished.stderr);

@@ -43,12 +43,16 @@ impl Environment {
         let info = read("/proc/cpuinfo");
         let field = |name: &str| {
             let line = info.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(": ")).map(|(_, value)| value.to_owned())
+            line.and_then(|line| line.split_once(": "))
+                .map(|(_, value)| value.to_owned())
         };
         let cpus = info.lines().filter(|line| line.starts_with("processor")).count();
         Self {
             kernel: read("/proc/sys/kernel/osrelease"),
-            cpu: format!("{} × {cpus}", field("model name").unwrap_or_else(|| "unknown".to_owned())),
+            cpu: format!(
+                "{} × {cpus}",
+                field("model name").unwrap_or_else(|| "unknown".to_owned())
+            ),
             virtual_machine: field("flags").is_some_and(|flags| flags.contains("hypervisor")),
             mitigations: mitigations(),
             clock: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
@@ -64,7 +68,11 @@ impl Environment {
 
     /// One line each.
     pub fn lines(&self) -> Vec<String> {
-        let hypervisor = if self.virtual_machine { ", virtual machine" } else { "" };
+        let hypervisor = if self.virtual_machine {
+            ", virtual machine"
+        } else {
+            ""
+        };
         vec![
             format!("Linux {}, {}{hypervisor}", self.kernel, self.cpu),
             format!("clock {}, {}", self.clock, self.jit),
@@ -107,7 +115,11 @@ fn mitigations() -> Vec<String> {
     for entry in entries.into_iter().flatten().flatten() {
         let text = fs::read_to_string(entry.path()).unwrap_or_default();
         if !text.starts_with("Not affected") {
-            found.push(format!("{}: {}", entry.file_name().to_string_lossy(), text.trim()));
+            found.push(format!(
+                "{}: {}",
+                entry.file_name().to_string_lossy(),
+                text.trim()
+            ));
         }
     }
     found.sort();
@@ -120,7 +132,10 @@ fn read(path: &str) -> String {
 
 fn utc() -> String {
     let output = Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]).output();
-    output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }
 
 #[cfg(test)]

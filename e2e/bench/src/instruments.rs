@@ -13,6 +13,7 @@ use aya::util::nr_cpus;
 use xdp_lab::Namespace;
 
 pub use fill::Place;
+pub(crate) use run::on_cpu;
 pub use run::{Live, Set};
 
 use crate::shared::{Bytes, FLOWS, LinearRule, Plan, Progress, Received, RivalPod};
@@ -124,10 +125,13 @@ impl Instruments {
     pub fn fill_micro(&mut self, from: u32, to: u32) -> Result<()> {
         for key in from..to {
             self.map::<HashMap<_, u32, u64>>("M_HASH4")?.insert(key, 1, 0)?;
-            self.map::<HashMap<_, [u32; 4], u64>>("M_HASH16")?.insert([key, 1, 2, 3], 1, 0)?;
-            self.map::<HashMap<_, [u32; 4], u64>>("M_LRU")?.insert([key, 1, 2, 3], 1, 0)?;
+            self.map::<HashMap<_, [u32; 4], u64>>("M_HASH16")?
+                .insert([key, 1, 2, 3], 1, 0)?;
+            self.map::<HashMap<_, [u32; 4], u64>>("M_LRU")?
+                .insert([key, 1, 2, 3], 1, 0)?;
             let scattered = key.wrapping_mul(2_654_435_761).to_be_bytes();
-            self.map::<LpmTrie<_, [u8; 4], u64>>("M_LPM")?.insert(&Key::new(32, scattered), 1, 0)?;
+            self.map::<LpmTrie<_, [u8; 4], u64>>("M_LPM")?
+                .insert(&Key::new(32, scattered), 1, 0)?;
         }
         let draw = [u64::from(to), 88_172_645_463_325_252];
         self.map::<Array<_, [u64; 2]>>("DRAW")?.set(0, draw, 0)?;

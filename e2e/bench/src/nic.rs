@@ -69,7 +69,11 @@ pub fn run(options: &Options) -> Result<()> {
     let mut instruments = Instruments::load(false)?;
     instruments.add_device(&stage.node, 0, stage.pods[0].host_ifindex)?;
     println!("{}", expected(&stage));
-    let sender = if is_lab { Some(Generator::start(&stage, &workload)?) } else { None };
+    let sender = if is_lab {
+        Some(Generator::start(&stage, &workload)?)
+    } else {
+        None
+    };
     let section = measure(&stage, &instruments, nic, options.seconds)?;
     drop(sender);
     print!("{}", section.text());
@@ -84,7 +88,8 @@ fn take<'a>(stage: &Stage<'_>, nic: &'a str) -> Result<&'a str> {
     if !moved.success() {
         bail!("cannot take `{nic}`: {inner}");
     }
-    command::run(&stage.node, &format!("ip link set dev {nic} up")).with_context(|| format!("`{nic}` does not come up"))?;
+    command::run(&stage.node, &format!("ip link set dev {nic} up"))
+        .with_context(|| format!("`{nic}` does not come up"))?;
     Ok(nic)
 }
 
@@ -100,21 +105,47 @@ fn measure(stage: &Stage<'_>, instruments: &Instruments, nic: &str, seconds: f64
     let index = stage.node.interface(nic)?.index;
     for (title, program, hook) in [
         ("an XDP program in the pod takes them", "swallow", Hook::Xdp),
-        ("an ordinary pod: GRO, skb, tc takes them", "sink", Hook::TcxIngress),
+        (
+            "an ordinary pod: GRO, skb, tc takes them",
+            "sink",
+            Hook::TcxIngress,
+        ),
     ] {
         let _sinks = Sinks::attach(instruments, program, hook, &stage.pods[..1])?;
         let contestants = [
             contestant("drop, counted", instruments.program("count_drop")?, false),
-            contestant("two-instruction redirect", instruments.program("redirect_one")?, true),
+            contestant(
+                "two-instruction redirect",
+                instruments.program("redirect_one")?,
+                true,
+            ),
             contestant("ours, 11,000 rules", stage.product()?, true),
         ];
-        let samples = interleave(ROUNDS, &contestants, |one| rate(stage, instruments, index, one, seconds))?;
+        let samples = interleave(ROUNDS, &contestants, |one| {
+            rate(stage, instruments, index, one, seconds)
+        })?;
         let ceiling = &samples[1];
         let rows = contestants.iter().zip(&samples).map(|(one, rate)| {
-            let against = if one.in_pod { number(rate.ratio(ceiling).median()) } else { String::new() };
-            vec![one.name.to_owned(), spread(&Samples(rate.0.iter().map(|rate| rate / 1e6).collect())), against]
+            let against = if one.in_pod {
+                number(rate.ratio(ceiling).median())
+            } else {
+                String::new()
+            };
+            vec![
+                one.name.to_owned(),
+                spread(&Samples(rate.0.iter().map(|rate| rate / 1e6).collect())),
+                against,
+            ]
         });
-        section.table(title, &["program", "million packets/s, counted at the receiver", "against the redirect"], rows.collect());
+        section.table(
+            title,
+            &[
+                "program",
+                "million packets/s, counted at the receiver",
+                "against the redirect",
+            ],
+            rows.collect(),
+        );
     }
     section.note("The drop counts where it drops, the others in the pod. Whether the sender or the program was the limit, its own counters say: compare with what it sent.");
     section.note("not verified on hardware");
@@ -122,11 +153,21 @@ fn measure(stage: &Stage<'_>, instruments: &Instruments, nic: &str, seconds: f64
 }
 
 fn contestant(name: &'static str, program: ProgramFd, in_pod: bool) -> Contestant {
-    Contestant { name, program, in_pod }
+    Contestant {
+        name,
+        program,
+        in_pod,
+    }
 }
 
 /// Packets per second while the program is on the NIC.
-fn rate(stage: &Stage<'_>, instruments: &Instruments, index: u32, one: &Contestant, seconds: f64) -> Result<f64> {
+fn rate(
+    stage: &Stage<'_>,
+    instruments: &Instruments,
+    index: u32,
+    one: &Contestant,
+    seconds: f64,
+) -> Result<f64> {
     let program = one.program.try_clone()?;
     let _link: OwnedFd = stage
         .node
@@ -135,7 +176,11 @@ fn rate(stage: &Stage<'_>, instruments: &Instruments, index: u32, one: &Contesta
     std::thread::sleep(Duration::from_millis(200));
     let counted = || -> Result<u64> {
         let received = instruments.received()?;
-        Ok(if one.in_pod { received.packets } else { received.expecting })
+        Ok(if one.in_pod {
+            received.packets
+        } else {
+            received.expecting
+        })
     };
     let (before, start) = (counted()?, sys::now());
     std::thread::sleep(Duration::from_secs_f64(seconds));

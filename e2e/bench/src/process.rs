@@ -34,6 +34,11 @@ pub fn cpu_seconds(id: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
     // The name before may hold spaces; user and system time are the 14th and 15th field, in ticks of 10 ms.
     let rest = stat.rsplit_once(") ").context("no process name in its stat")?.1;
-    let ticks: f64 = rest.split(' ').skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();
+    let ticks: f64 = rest
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .filter_map(|word| word.parse::<f64>().ok())
+        .sum();
     Ok(ticks / 100.0)
 }

@@ -153,7 +153,9 @@ pub fn number(value: f64) -> String {
 
 /// A ratio, or that there is no difference.
 pub fn ratio(value: f64, aa_spread: f64) -> String {
-    if differs(value, aa_spread) {
+    if (value - 1.0).abs() < f64::EPSILON {
+        "1".to_owned()
+    } else if differs(value, aa_spread) {
         format!("{value:.2}×")
     } else {
         format!("no difference ({value:.2}×)")

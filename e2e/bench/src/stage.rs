@@ -5,6 +5,8 @@
 
 mod sinks;
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -42,7 +44,7 @@ pub struct Stage<'a> {
     /// The agent.
     pub agent: Agent<'a>,
     program: ProgramFd,
-    with_rules: usize,
+    with_rules: BTreeSet<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -71,7 +73,7 @@ impl<'a> Stage<'a> {
             manifests,
             agent,
             program,
-            with_rules: 0,
+            with_rules: BTreeSet::new(),
         })
     }
 
@@ -81,12 +83,12 @@ impl<'a> Stage<'a> {
     }
 
     /// IPv4 addresses of the first pods.
-    pub fn v4(&self, pods: usize) -> Vec<std::net::IpAddr> {
+    pub fn v4(&self, pods: usize) -> Vec<IpAddr> {
         self.pods.iter().take(pods).map(Pod::v4).collect()
     }
 
     /// IPv6 addresses of the first pods.
-    pub fn v6(&self, pods: usize) -> Vec<std::net::IpAddr> {
+    pub fn v6(&self, pods: usize) -> Vec<IpAddr> {
         self.pods.iter().take(pods).map(Pod::v6).collect()
     }
 
@@ -113,22 +115,16 @@ impl<'a> Stage<'a> {
 
     /// Writes the policies of one pod.
     pub fn write(&self, workload: &Workload, target: usize) -> Result<()> {
-        let app = name(target as u8 + 1);
-        self.manifests.write(&format!("policy-{app}.yaml"), &policies(workload, target, &app))
+        let app = app(workload, target);
+        self.manifests
+            .write(&file(&app), &policies(workload, target, &app))
     }
 
     /// Ends the agent, removes all it has left, and starts it anew with these policies in the folder.
     pub fn begin_anew(&mut self, workload: &Workload) -> Result<()> {
         self.agent.stop()?;
         self.agent.uninstall()?;
-        for target in 0..self.with_rules.max(workload.targets.len()) {
-            if target < workload.targets.len() {
-                self.write(workload, target)?;
-            } else {
-                self.manifests.remove(&format!("policy-{}.yaml", name(target as u8 + 1)))?;
-            }
-        }
-        self.with_rules = workload.targets.len();
+        self.write_all(workload)?;
         self.agent.start()?;
         self.program = find_program(&self.agent)?;
         self.wait_for(workload)
@@ -136,22 +132,25 @@ impl<'a> Stage<'a> {
 
     /// Writes the policies of a workload and waits until each pod's last rule decides; how long that took.
     pub fn install(&mut self, workload: &Workload) -> Result<Duration> {
-        let files: Vec<(String, String)> = (0..workload.targets.len())
-            .map(|target| {
-                let app = name(target as u8 + 1);
-                (format!("policy-{app}.yaml"), policies(workload, target, &app))
-            })
-            .collect();
         let start = Instant::now();
-        for (file, text) in &files {
-            self.manifests.write(file, text)?;
-        }
-        for target in files.len()..self.with_rules {
-            self.manifests.remove(&format!("policy-{}.yaml", name(target as u8 + 1)))?;
-        }
-        self.with_rules = files.len();
+        self.write_all(workload)?;
         self.wait_for(workload)?;
         Ok(start.elapsed())
+    }
+
+    /// Pods that had rules and have none now lose theirs.
+    fn write_all(&mut self, workload: &Workload) -> Result<()> {
+        let apps: BTreeSet<String> = (0..workload.targets.len())
+            .map(|target| app(workload, target))
+            .collect();
+        for target in 0..workload.targets.len() {
+            self.write(workload, target)?;
+        }
+        for gone in self.with_rules.difference(&apps) {
+            self.manifests.remove(&file(gone))?;
+        }
+        self.with_rules = apps;
+        Ok(())
     }
 
     fn wait_for(&self, workload: &Workload) -> Result<()> {
@@ -189,27 +188,49 @@ impl<'a> Stage<'a> {
             Verdict::Drop(_) | Verdict::Miss => None,
         };
         let pod = workload.targets[flow.target].address;
-        frame(flow, FrameSpec { to: self.nic.mac, pod, mark })
+        frame(
+            flow,
+            FrameSpec {
+                to: self.nic.mac,
+                pod,
+                mark,
+            },
+        )
     }
 
-    /// How many of the flows a program judges otherwise than the oracle.
-    pub fn wrong(&self, program: &ProgramFd, workload: &Workload, flows: &[Flow]) -> Result<usize> {
-        let mut wrong = 0;
+    /// The flows that a program judges otherwise than the oracle, with what it did.
+    pub fn wrong(
+        &self,
+        program: &ProgramFd,
+        workload: &Workload,
+        flows: &[Flow],
+    ) -> Result<Vec<(Flow, sys::Ran)>> {
+        let mut wrong = Vec::new();
         for flow in flows {
             let ran = sys::run_once(program, &self.frame(workload, flow))?;
-            wrong += usize::from(!is_right(&ran, workload, flow));
+            if !is_right(&ran, workload, flow) {
+                wrong.push((*flow, ran));
+            }
         }
         Ok(wrong)
     }
 }
 
 fn is_right(ran: &sys::Ran, workload: &Workload, flow: &Flow) -> bool {
-    let mark = || ran.metadata.get(8..12).map(|mark| u32::from_ne_bytes([mark[0], mark[1], mark[2], mark[3]]));
+    let mark = || {
+        ran.metadata
+            .get(8..12)
+            .map(|mark| u32::from_ne_bytes([mark[0], mark[1], mark[2], mark[3]]))
+    };
     match flow.verdict {
         Verdict::Miss => ran.action == XDP_PASS && ran.metadata.is_empty(),
         Verdict::Drop(_) => ran.action == XDP_DROP,
         Verdict::Redirect(number) => {
-            let action = if workload.targets[flow.target].peer { XDP_PASS } else { XDP_REDIRECT };
+            let action = if workload.targets[flow.target].peer {
+                XDP_PASS
+            } else {
+                XDP_REDIRECT
+            };
             ran.action == action && mark() == Some(workload.mark(number))
         }
     }
@@ -220,7 +241,9 @@ fn find_program(agent: &Agent<'_>) -> Result<ProgramFd> {
     let status = agent.wait_for("the program is on the NIC", |status| {
         status.nic_mode("nic0") == Some("native")
     });
-    let id = status.program_id("nic0").context("the status has no program id")?;
+    let id = status
+        .program_id("nic0")
+        .context("the status has no program id")?;
     for info in loaded_programs() {
         let info = info?;
         if u64::from(info.id()) == id {
@@ -228,6 +251,19 @@ fn find_program(agent: &Agent<'_>) -> Result<ProgramFd> {
         }
     }
     anyhow::bail!("program {id} is not loaded")
+}
+
+/// What a workload's pod is called: its address ends with its number.
+fn app(workload: &Workload, target: usize) -> String {
+    let number = match workload.targets[target].address {
+        IpAddr::V4(v4) => v4.octets()[3],
+        IpAddr::V6(v6) => v6.octets()[15],
+    };
+    name(number)
+}
+
+fn file(app: &str) -> String {
+    format!("policy-{app}.yaml")
 }
 
 /// What a pod is called; numbers begin with 1.

@@ -83,10 +83,7 @@ mod tests {
     #[test]
     fn the_median_lies_between_the_two_in_the_middle() {
         let samples = Samples(vec![4.0, 1.0, 3.0, 2.0]);
-        assert_eq!(
-            [samples.min(), samples.median(), samples.max()],
-            [1.0, 2.5, 4.0]
-        );
+        assert_eq!([samples.min(), samples.median(), samples.max()], [1.0, 2.5, 4.0]);
         assert!(Samples::default().median().is_nan());
     }
 
@@ -114,6 +111,9 @@ mod tests {
             Ok::<_, ()>(order.len() as f64)
         });
         assert_eq!(order, ["a", "b", "b", "a"]);
-        assert_eq!(samples, Ok(vec![Samples(vec![1.0, 4.0]), Samples(vec![2.0, 3.0])]));
+        assert_eq!(
+            samples,
+            Ok(vec![Samples(vec![1.0, 4.0]), Samples(vec![2.0, 3.0])])
+        );
     }
 }

@@ -89,7 +89,10 @@ impl<'a> Suite<'a> {
 
 /// Runs what was asked for; prints, and writes JSON and the page.
 pub fn run(options: Options) -> Result<()> {
-    let chosen: Vec<&Benchmark> = benchmarks::ALL.iter().filter(|one| wanted(&options, one)).collect();
+    let chosen: Vec<&Benchmark> = benchmarks::ALL
+        .iter()
+        .filter(|one| wanted(&options, one))
+        .collect();
     println!("{}", announcement(&chosen, &options));
     let lab = Lab::new()?;
     let mut suite = Suite::new(&lab, options);
@@ -127,7 +130,8 @@ fn announcement(chosen: &[&Benchmark], options: &Options) -> String {
 fn measure(one: &Benchmark, suite: &mut Suite<'_>) -> Section {
     let (start, ticks) = (Instant::now(), Ticks::now());
     eprintln!("{} {} …", one.id, one.title);
-    let mut section = (one.run)(suite).unwrap_or_else(|error| Section::skip(one.id, one.title, &format!("{error:#}")));
+    let mut section =
+        (one.run)(suite).unwrap_or_else(|error| Section::skip(one.id, one.title, &format!("{error:#}")));
     section.id = one.id.to_owned();
     section.title = one.title.to_owned();
     section.seconds = start.elapsed().as_secs_f64();
@@ -144,7 +148,8 @@ fn save(out: &Path, section: &Section) -> Result<()> {
     let data = out.join("data");
     fs::create_dir_all(&data).with_context(|| format!("cannot create `{}`", data.display()))?;
     let path = data.join(format!("{}.json", section.id));
-    fs::write(&path, serde_json::to_string_pretty(section)?).with_context(|| format!("cannot write `{}`", path.display()))
+    fs::write(&path, serde_json::to_string_pretty(section)?)
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// The page shows all that was ever measured here: running one benchmark again leaves the others.

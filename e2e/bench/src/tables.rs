@@ -16,6 +16,8 @@ const MMAPABLE: u32 = 1 << 10;
 pub struct Table {
     /// Its name.
     pub name: String,
+    /// The kernel's number of it.
+    pub id: u32,
     /// Bytes of one element, with the kernel's padding.
     pub element: usize,
     /// Elements there may be.
@@ -33,14 +35,22 @@ pub fn read(pin_dir: &Path) -> Result<Vec<Table>> {
         let info = MapInfo::from_pin(&path).with_context(|| format!("`{}`", path.display()))?;
         let fd = info.fd()?;
         let raw = fd.as_fd().as_raw_fd();
-        let (element, room) = (info.value_size().next_multiple_of(8) as usize, info.max_entries() as usize);
+        let (element, room) = (
+            info.value_size().next_multiple_of(8) as usize,
+            info.max_entries() as usize,
+        );
         let used = if info.map_flags() & MMAPABLE == 0 {
             None
         } else {
             Some(used(raw, element, room)?)
         };
         tables.push(Table {
-            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            id: info.id(),
             element,
             room,
             used,
@@ -65,11 +75,27 @@ fn maps(pin_dir: &Path) -> Result<Vec<PathBuf>> {
 fn used(fd: i32, element: usize, room: usize) -> Result<usize> {
     let length = (element * room).next_multiple_of(4096);
     // SAFETY: a new shared mapping for reading, of the map's own length.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, 0) };
-    ensure!(start != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+    let start = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            libc::PROT_READ,
+            libc::MAP_SHARED,
+            fd,
+            0,
+        )
+    };
+    ensure!(
+        start != libc::MAP_FAILED,
+        "mmap: {}",
+        std::io::Error::last_os_error()
+    );
     // SAFETY: the mapping is that long and stays until below. The agent may write meanwhile: a count may be off by one.
     let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), element * room) };
-    let used = bytes.chunks_exact(element).filter(|chunk| chunk.iter().any(|byte| *byte != 0)).count();
+    let used = bytes
+        .chunks_exact(element)
+        .filter(|chunk| chunk.iter().any(|byte| *byte != 0))
+        .count();
     // SAFETY: the mapping made above; `bytes` is not used any more.
     unsafe { libc::munmap(start, length) };
     Ok(used)
@@ -78,5 +104,6 @@ fn used(fd: i32, element: usize, room: usize) -> Result<usize> {
 fn memlock(fd: i32) -> Result<f64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
     let line = info.lines().find_map(|line| line.strip_prefix("memlock:"));
-    line.and_then(|value| value.trim().parse().ok()).context("no `memlock` of a map")
+    line.and_then(|value| value.trim().parse().ok())
+        .context("no `memlock` of a map")
 }

@@ -98,7 +98,11 @@ impl Network {
 impl Rule {
     /// Whether it matches a packet.
     pub const fn matches(&self, source: u128, protocol: u8, port: u16) -> bool {
-        self.protocol == 0 || self.protocol == protocol && self.low <= port && port <= self.high && self.source.contains(source)
+        self.protocol == 0
+            || self.protocol == protocol
+                && self.low <= port
+                && port <= self.high
+                && self.source.contains(source)
     }
 }
 
@@ -142,7 +146,11 @@ impl Workload {
     pub fn only(&self, targets: std::ops::Range<usize>) -> Self {
         let silent = |(place, target): (usize, &Target)| Target {
             address: target.address,
-            rules: if targets.contains(&place) { target.rules.clone() } else { Vec::new() },
+            rules: if targets.contains(&place) {
+                target.rules.clone()
+            } else {
+                Vec::new()
+            },
             peer: target.peer,
         };
         Self {
@@ -176,11 +184,17 @@ pub fn address(bits: u128) -> IpAddr {
 }
 
 const fn mask(length: u8) -> u128 {
-    if length == 0 { 0 } else { u128::MAX << (128 - length) }
+    if length == 0 {
+        0
+    } else {
+        u128::MAX << (128 - length)
+    }
 }
 
 fn draw_rules(random: &mut fastrand::Rng, v4: bool, count: usize, number: &mut u32) -> Vec<Rule> {
-    let mut networks: Vec<Network> = (1..(count / 4).max(1)).map(|_| draw_network(random, v4)).collect();
+    let mut networks: Vec<Network> = (1..(count / 4).max(1))
+        .map(|_| draw_network(random, v4))
+        .collect();
     networks.push(everybody(v4));
     (0..count)
         .map(|place| {

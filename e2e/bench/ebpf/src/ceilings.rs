@@ -9,7 +9,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use crate::packet;
 
 /// `TCX_NEXT`
-const NEXT: i32 = -1;
+pub(crate) const NEXT: i32 = -1;
 /// Where the last byte of an IPv4 destination is.
 const LAST_BYTE: usize = 33;
 

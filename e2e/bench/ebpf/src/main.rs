@@ -2,10 +2,7 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(
-    unsafe_code,
-    reason = "packet bytes and map values are reached by address"
-)]
+#![expect(unsafe_code, reason = "packet bytes and map values are reached by address")]
 
 mod ceilings;
 mod feeder;

@@ -6,6 +6,7 @@ use aya_ebpf::macros::{classifier, map, xdp};
 use aya_ebpf::maps::{Array, PerCpuArray};
 use aya_ebpf::programs::{TcContext, XdpContext};
 
+use crate::ceilings::NEXT;
 use crate::packet;
 use crate::shared::{EXPECTS, MAGIC, Received};
 
@@ -51,6 +52,9 @@ fn sink(ctx: TcContext) -> i32 {
     // SAFETY: the context is the program's own.
     let (metadata, mark) = unsafe { ((*skb).data_meta as usize, (*skb).mark) };
     let (data, end) = (ctx.data(), ctx.data_end());
+    if is_arp(data, end) {
+        return NEXT;
+    }
     if let Some(received) = RECEIVED.get_ptr_mut(0) {
         // SAFETY: the element belongs to this CPU.
         let received = unsafe { &mut *received };
@@ -85,6 +89,12 @@ fn watch(ctx: TcContext) -> i32 {
         }
     }
     TC_ACT_SHOT as i32
+}
+
+/// The stack must find the pod, or it forwards nothing.
+#[inline(always)]
+fn is_arp(data: usize, end: usize) -> bool {
+    packet::read::<u16>(data, end, 12) == Some(u16::to_be(0x0806))
 }
 
 #[inline(always)]

@@ -14,9 +14,16 @@ const REPEAT: u32 = 500_000;
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let rounds = 2 * suite.rounds() + 1;
     let mut instruments = Instruments::load(false)?;
-    let programs = [instruments.program("drop_all")?, instruments.program("drop_again")?];
-    let bare = interleave(rounds, &programs, |program| instruments.bare(program, &[0; FRAME], REPEAT))?;
-    let fed = interleave(rounds, &programs, |program| instruments.fed(program, Set(0), REPEAT))?;
+    let programs = [
+        instruments.program("drop_all")?,
+        instruments.program("drop_again")?,
+    ];
+    let bare = interleave(rounds, &programs, |program| {
+        instruments.bare(program, &[0; FRAME], REPEAT)
+    })?;
+    let fed = interleave(rounds, &programs, |program| {
+        instruments.fed(program, Set(0), REPEAT)
+    })?;
     let lab = xdp_lab::Lab::new()?;
     let client = lab.namespace("client")?;
     let nic = lab.nic(xdp_lab::NicSpec::new("nic0", &client))?;

@@ -38,15 +38,30 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     for size in SIZES {
         instruments.fill_micro(filled, size)?;
         filled = size;
-        for (row, net) in rows.iter_mut().zip(net(&instruments, &MAPS, rounds, repeat, size, &mut section)?) {
+        for (row, net) in rows
+            .iter_mut()
+            .zip(net(&instruments, &MAPS, rounds, repeat, size, &mut section)?)
+        {
             // The per-CPU array is smaller.
-            row.push(if size > 32_768 && row[0].starts_with("per-CPU") { "–".to_owned() } else { number(net) });
+            row.push(if size > 32_768 && row[0].starts_with("per-CPU") {
+                "–".to_owned()
+            } else {
+                number(net)
+            });
         }
     }
-    section.table("ns per operation, net of an empty loop, by entries: median", &["map", "1", "100", "10,000", "100,000"], rows);
-    instruments.fill_micro(filled, filled)?;
+    section.table(
+        "ns per operation, net of an empty loop, by entries: median",
+        &["map", "1", "100", "10,000", "100,000"],
+        rows,
+    );
+    // Few enough to stay in the nearest cache.
+    instruments.fill_micro(100, 100)?;
     let helpers = net(&instruments, &HELPERS, rounds, repeat, 0, &mut section)?;
-    let rows = HELPERS.iter().zip(helpers).map(|((_, name), net)| vec![(*name).to_owned(), number(net)]);
+    let rows = HELPERS
+        .iter()
+        .zip(helpers)
+        .map(|((_, name), net)| vec![(*name).to_owned(), number(net)]);
     section.table("ns per operation: median", &["helper", "ns"], rows.collect());
     section.note("Array look-ups are inlined; the others are calls, and pay for return thunks where the CPU needs them.");
     Ok(section)
@@ -64,9 +79,15 @@ fn net(
     for (program, _) in programs {
         all.push(instruments.program(program)?);
     }
-    let samples = interleave(rounds, &all, |program| instruments.bare(program, &[0; 64], repeat))?;
+    let samples = interleave(rounds, &all, |program| {
+        instruments.bare(program, &[0; 64], repeat)
+    })?;
     for ((_, name), samples) in programs.iter().zip(&samples[1..]) {
-        section.keep(format!("{name}, {size} entries"), "ns per 16 with the loop", samples);
+        section.keep(
+            format!("{name}, {size} entries"),
+            "ns per 16 with the loop",
+            samples,
+        );
     }
     Ok(samples[1..]
         .iter()

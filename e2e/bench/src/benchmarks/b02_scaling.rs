@@ -11,7 +11,15 @@ use crate::suite::Suite;
 use crate::workload::{Class, Flow, Workload};
 
 /// Pods and rules of each.
-const SIZES: [(usize, usize); 7] = [(1, 1), (1, 100), (110, 4), (110, 16), (110, 64), (110, 100), (100, 250)];
+const SIZES: [(usize, usize); 7] = [
+    (1, 1),
+    (1, 100),
+    (110, 4),
+    (110, 16),
+    (110, 64),
+    (110, 100),
+    (100, 250),
+];
 const QUICK: [(usize, usize); 3] = [(110, 4), (110, 100), (100, 250)];
 const REPEAT: u32 = 200_000;
 /// Flows of a class that are judged by the oracle before any is timed.
@@ -50,11 +58,20 @@ struct Size {
 
 impl Size {
     fn get(&self, name: &str) -> Option<&Samples> {
-        self.net.iter().find(|(own, _)| own == name).map(|(_, samples)| samples)
+        self.net
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, samples)| samples)
     }
 }
 
-fn one_size(suite: &mut Suite<'_>, section: &mut Section, pods: usize, rules: usize, v4: bool) -> Result<Size> {
+fn one_size(
+    suite: &mut Suite<'_>,
+    section: &mut Section,
+    pods: usize,
+    rules: usize,
+    v4: bool,
+) -> Result<Size> {
     let (rounds, repeat, epoch) = (suite.rounds(), suite.scaled(REPEAT), suite.next_epoch());
     let stage = suite.stage()?;
     let addresses = if v4 { stage.v4(112) } else { stage.v6(112) };
@@ -63,7 +80,11 @@ fn one_size(suite: &mut Suite<'_>, section: &mut Section, pods: usize, rules: us
     let mut instruments = Instruments::load(false)?;
     if v4 {
         let entries = instruments.fill(&workload, &stage.places())?;
-        section.keep(format!("{pods}×{rules}: entries of the two LPM tries"), "", &Samples(vec![entries as f64]));
+        section.keep(
+            format!("{pods}×{rules}: entries of the two LPM tries"),
+            "",
+            &Samples(vec![entries as f64]),
+        );
         for (key, pod) in (1..).zip(&stage.pods) {
             instruments.add_device(&stage.node, key, pod.host_ifindex)?;
         }
@@ -79,11 +100,20 @@ fn one_size(suite: &mut Suite<'_>, section: &mut Section, pods: usize, rules: us
     }
     // The first two are the floor, bare and behind the feeder.
     let (floor, fed_floor) = (samples[0].clone(), &samples[1]);
-    let net = |samples: &Samples| samples.with(fed_floor, |own, floor| own - floor).with(&floor, |more, floor| more + floor);
+    let net = |samples: &Samples| {
+        samples
+            .with(fed_floor, |own, floor| own - floor)
+            .with(&floor, |more, floor| more + floor)
+    };
     Ok(Size {
         rules: pods * rules,
         v4,
-        net: contestants.iter().zip(&samples).skip(2).map(|(one, samples)| (one.name.clone(), net(samples))).collect(),
+        net: contestants
+            .iter()
+            .zip(&samples)
+            .skip(2)
+            .map(|(one, samples)| (one.name.clone(), net(samples)))
+            .collect(),
         floor,
     })
 }
@@ -97,7 +127,10 @@ fn line_up(
     v4: bool,
 ) -> Result<Vec<Contestant>> {
     let floor = instruments.program("drop_all")?;
-    let mut all = vec![contestant("floor", floor.try_clone()?, Set(u32::MAX)), contestant("floor, fed", floor, Set(0))];
+    let mut all = vec![
+        contestant("floor", floor.try_clone()?, Set(u32::MAX)),
+        contestant("floor, fed", floor, Set(0)),
+    ];
     let last = workload.targets.len();
     let classes = [
         ("redirect", Class::Allow, 0..pods),
@@ -120,7 +153,13 @@ fn line_up(
         }
         for (who, program) in programs {
             let wrong = stage.wrong(&program, workload, &flows[..CHECKED])?;
-            ensure!(wrong == 0, "`{who}` judges {wrong} of {CHECKED} flows ({name}) otherwise than the list");
+            ensure!(
+                wrong.is_empty(),
+                "`{who}` judges {} of {CHECKED} flows ({name}, {pods} pods of {} rules) otherwise than the list; the first: {:?}",
+                wrong.len(),
+                workload.targets[0].rules.len(),
+                wrong.first()
+            );
             all.push(contestant(&format!("{who}: {name}"), program, set));
         }
     }
@@ -145,13 +184,16 @@ fn summarise(section: &mut Section, sizes: &[Size], aa: f64) {
         let family = if size.v4 { "IPv4" } else { "IPv6" };
         for (name, samples) in &size.net {
             let floors = samples.ratio(&size.floor).median();
-            let ours = name.split_once(": ").and_then(|(_, class)| size.get(&format!("ours: {class}")));
+            let ours = name
+                .split_once(": ")
+                .and_then(|(_, class)| size.get(&format!("ours: {class}")));
             rows.push(vec![
                 format!("{family} {}", size.rules),
                 name.clone(),
                 spread(samples),
                 format!("{floors:.2}×"),
-                ours.filter(|_| !name.starts_with("ours")).map_or_else(String::new, |ours| ratio(samples.ratio(ours).median(), aa)),
+                ours.filter(|_| !name.starts_with("ours"))
+                    .map_or_else(String::new, |ours| ratio(samples.ratio(ours).median(), aa)),
             ]);
         }
     }
@@ -161,7 +203,11 @@ fn summarise(section: &mut Section, sizes: &[Size], aa: f64) {
         rows,
     );
     facts(section, sizes);
-    for (class, name) in [("redirect", "scaling-redirect"), ("drop", "scaling-drop"), ("no match", "scaling-miss")] {
+    for (class, name) in [
+        ("redirect", "scaling-redirect"),
+        ("drop", "scaling-drop"),
+        ("no match", "scaling-miss"),
+    ] {
         section.plots.push(plot(sizes, class, name));
     }
     section.note("Pods × rules: 1×1, 1×100, 110×4, 110×16, 110×64, 110×100, 100×250; 4,096 flows, 16 packets to one pod in a row.");
@@ -182,14 +228,22 @@ fn facts(section: &mut Section, sizes: &[Size]) {
         let flat = floors(large, "ours: redirect").zip(floors(small, "ours: redirect"));
         put("flatness", flat.map(|(large, small)| large / small));
         let base = large.get("ours: no classification");
-        let net = large.get("ours: redirect").zip(base).map(|(all, base)| all.with(base, |all, base| all - base));
+        let net = large
+            .get("ours: redirect")
+            .zip(base)
+            .map(|(all, base)| all.with(base, |all, base| all - base));
         put("net.25000", net.map(|net| net.ratio(&large.floor).median()));
     }
     if let Some(size) = v4(11_000) {
         put("allow.floors.11000", floors(size, "ours: redirect"));
         put("drop.floors.11000", floors(size, "ours: drop"));
-        let rival = size.get("two LPM tries: redirect").zip(size.get("ours: redirect"));
-        put("two_lpm.11000", rival.map(|(rival, ours)| rival.ratio(ours).median()));
+        let rival = size
+            .get("two LPM tries: redirect")
+            .zip(size.get("ours: redirect"));
+        put(
+            "two_lpm.11000",
+            rival.map(|(rival, ours)| rival.ratio(ours).median()),
+        );
     }
 }
 
@@ -204,7 +258,11 @@ fn plot(sizes: &[Size], class: &str, name: &str) -> Plot {
     };
     let floor = Series {
         name: "floor: XDP_DROP".to_owned(),
-        points: sizes.iter().filter(|size| size.v4).map(|size| (size.rules as f64, size.floor.median())).collect(),
+        points: sizes
+            .iter()
+            .filter(|size| size.v4)
+            .map(|size| (size.rules as f64, size.floor.median()))
+            .collect(),
     };
     Plot {
         name: name.to_owned(),

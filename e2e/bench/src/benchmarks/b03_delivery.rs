@@ -21,7 +21,12 @@ const MANY: Set = Set(1);
 const DENIED: Set = Set(2);
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (rounds, packets, epoch, aa) = (suite.rounds(), suite.scaled(PACKETS), suite.next_epoch(), suite.live_aa);
+    let (rounds, packets, epoch, aa) = (
+        suite.rounds(),
+        suite.scaled(PACKETS),
+        suite.next_epoch(),
+        suite.live_aa,
+    );
     let stage = suite.stage()?;
     let mut section = Section::new("", "");
     let workload = Workload::new(&stage.v4(PODS), RULES, epoch);
@@ -29,8 +34,18 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let mut instruments = Instruments::load(false)?;
     prepare(stage, &mut instruments, &workload)?;
     let receivers = [
-        ("xdp", "an XDP program in the pod takes them", "swallow", Hook::Xdp),
-        ("skb", "ordinary pods: GRO, skb, tc takes them", "sink", Hook::TcxIngress),
+        (
+            "xdp",
+            "an XDP program in the pod takes them",
+            "swallow",
+            Hook::Xdp,
+        ),
+        (
+            "skb",
+            "ordinary pods: GRO, skb, tc takes them",
+            "sink",
+            Hook::TcxIngress,
+        ),
     ];
     let (mut lost, mut expecting, mut right) = (0, 0, 0);
     for (short, long, program, hook) in receivers {
@@ -58,8 +73,15 @@ pub(super) fn prepare(stage: &Stage<'_>, instruments: &mut Instruments, workload
     for (key, pod) in (1..).zip(&stage.pods) {
         instruments.add_device(&stage.node, key, pod.host_ifindex)?;
     }
-    for (set, class, targets) in [(ONE, Class::Allow, 0..1), (MANY, Class::Allow, 0..PODS), (DENIED, Class::Drop, 0..PODS)] {
-        let flows = workload.only(targets).flows(class, 4096, 16, false).unwrap_or_default();
+    for (set, class, targets) in [
+        (ONE, Class::Allow, 0..1),
+        (MANY, Class::Allow, 0..PODS),
+        (DENIED, Class::Drop, 0..PODS),
+    ] {
+        let flows = workload
+            .only(targets)
+            .flows(class, 4096, 16, false)
+            .unwrap_or_default();
         let frames: Vec<_> = flows.iter().map(|flow| stage.frame(workload, flow)).collect();
         instruments.set_frames(set, &frames)?;
     }
@@ -71,11 +93,19 @@ fn ways(stage: &Stage<'_>, instruments: &Instruments, packets: u32) -> Result<Ve
     Ok(vec![
         way("two-instruction drop", instruments.program("drop_all")?, ONE),
         way("ours: drop", stage.product()?, DENIED),
-        way("two-instruction redirect, one pod", instruments.program("redirect_one")?, ONE),
+        way(
+            "two-instruction redirect, one pod",
+            instruments.program("redirect_one")?,
+            ONE,
+        ),
         way("ours, one pod", stage.product()?, ONE),
         way("linear, one pod", instruments.program("linear")?, ONE),
         way("two LPM tries, one pod", instruments.program("two_lpm")?, ONE),
-        way("two-instruction redirect, 110 pods", instruments.program("redirect_many")?, MANY),
+        way(
+            "two-instruction redirect, 110 pods",
+            instruments.program("redirect_many")?,
+            MANY,
+        ),
         way("ours, 110 pods", stage.product()?, MANY),
         way("linear, 110 pods", instruments.program("linear")?, MANY),
         way("two LPM tries, 110 pods", instruments.program("two_lpm")?, MANY),
@@ -98,11 +128,23 @@ fn show(section: &mut Section, short: &str, long: &str, found: &[Found], aa: f64
         rows.push(vec![
             one.name.clone(),
             spread(&one.sent),
-            format!("{} %", number(100.0 * one.total.received as f64 / one.total.sent as f64)),
+            format!(
+                "{} %",
+                number(100.0 * one.total.received as f64 / one.total.sent as f64)
+            ),
             speed.map_or_else(String::new, |speed| ratio(speed, aa)),
         ]);
     }
-    section.table(&format!("{long}; 11,000 rules"), &["program", "ns per packet sent", "arrived", "packets/s against the redirect"], rows);
+    section.table(
+        &format!("{long}; 11,000 rules"),
+        &[
+            "program",
+            "ns per packet sent",
+            "arrived",
+            "packets/s against the redirect",
+        ],
+        rows,
+    );
     section.plots.push(Plot {
         name: format!("delivery-{short}"),
         title: long.to_owned(),
@@ -119,7 +161,12 @@ fn show(section: &mut Section, short: &str, long: &str, found: &[Found], aa: f64
 }
 
 /// A pod whose GRO somebody switches off gets no redirected packet. It must be noticed, and repaired or told.
-fn gro_off(stage: &Stage<'_>, instruments: &mut Instruments, packets: u32, section: &mut Section) -> Result<()> {
+fn gro_off(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    packets: u32,
+    section: &mut Section,
+) -> Result<()> {
     let pod = &stage.pods[0];
     let _sinks = Sinks::attach(instruments, "sink", Hook::TcxIngress, &stage.pods[..1])?;
     let product = stage.product()?;
@@ -127,9 +174,11 @@ fn gro_off(stage: &Stage<'_>, instruments: &mut Instruments, packets: u32, secti
     pod.set_gro(false)?;
     let start = Instant::now();
     let during = instruments.live(&stage.node, nic, &product, ONE, packets)?;
-    let noticed = xdp_lab::wait_until("GRO is on again, or the status says that it is off", std::time::Duration::from_secs(5), || {
-        pod.gro().unwrap_or(false) || stage.agent.status().is_some_and(|status| !status.ready("p1"))
-    });
+    let noticed = xdp_lab::wait_until(
+        "GRO is on again, or the status says that it is off",
+        std::time::Duration::from_secs(5),
+        || pod.gro().unwrap_or(false) || stage.agent.status().is_some_and(|status| !status.ready("p1")),
+    );
     let took = start.elapsed().as_secs_f64() * 1e3;
     let repaired = pod.gro()?;
     let counted: u64 = stage
@@ -141,10 +190,25 @@ fn gro_off(stage: &Stage<'_>, instruments: &mut Instruments, packets: u32, secti
     section.fact("gro.lost.after", after.lost() as f64);
     section.table(
         "somebody switches GRO off in a pod, under packets",
-        &["noticed", "GRO after", "lost until then", "counted by the status", "lost afterwards"],
+        &[
+            "noticed",
+            "GRO after",
+            "lost until then",
+            "counted by the status",
+            "lost afterwards",
+        ],
         vec![vec![
-            if noticed.is_ok() { format!("within {took:.0} ms") } else { "no".to_owned() },
-            if repaired { "on again" } else { "off, and the pod is passed to" }.to_owned(),
+            if noticed.is_ok() {
+                format!("within {took:.0} ms")
+            } else {
+                "no".to_owned()
+            },
+            if repaired {
+                "on again"
+            } else {
+                "off, and the pod is passed to"
+            }
+            .to_owned(),
             format!("{} of {}", during.lost(), during.sent),
             counted.to_string(),
             format!("{} of {}", after.lost(), after.sent),

@@ -17,14 +17,22 @@ const PEER: Set = Set(3);
 const PACKETS: u32 = 150_000;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (rounds, packets, epoch, aa) = (suite.rounds(), suite.scaled(PACKETS), suite.next_epoch(), suite.live_aa);
+    let (rounds, packets, epoch, aa) = (
+        suite.rounds(),
+        suite.scaled(PACKETS),
+        suite.next_epoch(),
+        suite.live_aa,
+    );
     let stage = suite.stage()?;
     let mut workload = Workload::new(&stage.v4(110), 100, epoch);
     workload.targets[1].peer = true;
     stage.install(&workload)?;
     let mut instruments = Instruments::load(false)?;
     prepare(stage, &mut instruments, &workload)?;
-    let flows = workload.only(1..2).flows(Class::Allow, 4096, 1, false).unwrap_or_default();
+    let flows = workload
+        .only(1..2)
+        .flows(Class::Allow, 4096, 1, false)
+        .unwrap_or_default();
     let frames: Vec<_> = flows.iter().map(|flow| stage.frame(&workload, flow)).collect();
     instruments.set_frames(PEER, &frames)?;
     let _sinks = Sinks::attach(&instruments, "sink", Hook::TcxIngress, &stage.pods[..2])?;
@@ -37,8 +45,16 @@ fn ways(stage: &Stage<'_>, instruments: &Instruments, packets: u32) -> Result<Ve
     let pass = || instruments.program("pass_all");
     let way = |name: &str, program, share| Way::new(name, program, ONE, packets / share);
     Ok(vec![
-        way("two-instruction drop (arrives nowhere)", instruments.program("drop_all")?, 1),
-        way("two-instruction redirect", instruments.program("redirect_one")?, 1),
+        way(
+            "two-instruction drop (arrives nowhere)",
+            instruments.program("drop_all")?,
+            1,
+        ),
+        way(
+            "two-instruction redirect",
+            instruments.program("redirect_one")?,
+            1,
+        ),
         way("ours, delivery: Redirect", stage.product()?, 1),
         Way {
             set: PEER,
@@ -63,7 +79,11 @@ fn section(found: &[Found], aa: f64) -> Section {
             one.name.clone(),
             spread(&one.delivered),
             format!("{} of {}", one.total.received, one.total.sent),
-            if times.is_finite() { ratio(times, aa) } else { String::new() },
+            if times.is_finite() {
+                ratio(times, aa)
+            } else {
+                String::new()
+            },
         ]);
         let rules = match one.name.as_str() {
             "ip_forward" => "0",
@@ -78,7 +98,12 @@ fn section(found: &[Found], aa: f64) -> Section {
     }
     section.table(
         "into one ordinary pod (GRO, skb, tc takes it); ours decides by 11,000 rules",
-        &["way", "ns per packet that arrived", "arrived", "against ours (Redirect)"],
+        &[
+            "way",
+            "ns per packet that arrived",
+            "arrived",
+            "against ours (Redirect)",
+        ],
         rows,
     );
     section.plots.push(Plot {

@@ -15,14 +15,23 @@ const ATTACK: Set = Set(4);
 const PACKETS: u32 = 300_000;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (rounds, packets, epoch, aa) = (suite.rounds(), suite.scaled(PACKETS), suite.next_epoch(), suite.live_aa);
+    let (rounds, packets, epoch, aa) = (
+        suite.rounds(),
+        suite.scaled(PACKETS),
+        suite.next_epoch(),
+        suite.live_aa,
+    );
     let stage = suite.stage()?;
     let workload = Workload::new(&stage.v4(110), 100, epoch);
     stage.install(&workload)?;
     let mut instruments = Instruments::load(false)?;
     prepare(stage, &mut instruments, &workload)?;
-    let denied = workload.flows(Class::Drop, 4096, 16, false).context("no flows to drop")?;
-    let honest = workload.flows(Class::Allow, 4096, 1, false).context("no flows to redirect")?;
+    let denied = workload
+        .flows(Class::Drop, 4096, 16, false)
+        .context("no flows to drop")?;
+    let honest = workload
+        .flows(Class::Allow, 4096, 1, false)
+        .context("no flows to redirect")?;
     let mixed = denied.iter().zip(&honest).enumerate();
     let frames: Vec<_> = mixed
         .map(|(place, (bad, good))| stage.frame(&workload, if place % 100 == 99 { good } else { bad }))
@@ -32,7 +41,11 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let way = |name: &str, program, share| Way::new(name, program, ATTACK, packets / share);
     let pass = || instruments.program("pass_all");
     let ways = vec![
-        way("two-instruction drop (everything)", instruments.program("drop_all")?, 1),
+        way(
+            "two-instruction drop (everything)",
+            instruments.program("drop_all")?,
+            1,
+        ),
         way("ours, 11,000 rules", stage.product()?, 1),
         way("linear, 100 rules a pod", instruments.program("linear")?, 1),
         way("two LPM tries, 11,000 rules", instruments.program("two_lpm")?, 1),
@@ -57,7 +70,13 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     section.fact("attack.raw", found[5].sent.ratio(ours).median());
     section.table(
         "99 % denied, 1 % redirected into 110 pods; one CPU",
-        &["way", "ns per packet", "packets/s", "honest packets that arrived", "against ours"],
+        &[
+            "way",
+            "ns per packet",
+            "packets/s",
+            "honest packets that arrived",
+            "against ours",
+        ],
         rows,
     );
     section.note("The netfilter rows drop everything with a single rule: they are netfilter's own ceiling, not a policy.");

@@ -28,14 +28,22 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             rounds.0.push(busy(stage) - before);
         }
         section.keep(format!("{pods}×{rules} exchanged"), "ms", &wall);
-        section.keep(format!("{pods}×{rules} exchanged: the loop's rounds"), "ms", &rounds);
+        section.keep(
+            format!("{pods}×{rules} exchanged: the loop's rounds"),
+            "ms",
+            &rounds,
+        );
         section.fact(format!("resync.{}", pods * rules), wall.median());
         section.fact(format!("rounds.{}", pods * rules), rounds.median());
         rows.push(vec![(pods * rules).to_string(), spread(&wall), spread(&rounds)]);
     }
     section.table(
         "all rules exchanged, ms: minimum / median / maximum",
-        &["rules", "first file written → last pod's new rule decides", "of it, in the agent's rounds"],
+        &[
+            "rules",
+            "first file written → last pod's new rule decides",
+            "of it, in the agent's rounds",
+        ],
         rows,
     );
     let changes = if suite.options.quick { CHANGES / 4 } else { CHANGES };
@@ -53,7 +61,11 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             number(took.max()),
         ]);
     }
-    section.table("one rule changed: file written → the program decides by it, ms", &["rules", "p50", "p99", "maximum"], table);
+    section.table(
+        "one rule changed: file written → the program decides by it, ms",
+        &["rules", "p50", "p99", "maximum"],
+        table,
+    );
     section.note("By the clock of whoever writes the files: what inotify, YAML and the agent's wait for more changes take is in it. A cluster's watch delivers objects instead.");
     Ok(section)
 }
@@ -85,7 +97,14 @@ pub(super) fn change_one(workload: &mut Workload, target: usize, number: u32) {
 
 /// How long the agent's rounds took so far, in milliseconds, by its own metrics.
 fn busy(stage: &Stage<'_>) -> f64 {
-    let metrics = stage.agent.get("/metrics").map(|reply| reply.body).unwrap_or_default();
-    let sum = metrics.lines().find_map(|line| line.strip_prefix("xdp_agent_round_duration_seconds_sum "));
-    sum.and_then(|value| value.trim().parse::<f64>().ok()).map_or(f64::NAN, |seconds| seconds * 1e3)
+    let metrics = stage
+        .agent
+        .get("/metrics")
+        .map(|reply| reply.body)
+        .unwrap_or_default();
+    let sum = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("xdp_agent_round_duration_seconds_sum "));
+    sum.and_then(|value| value.trim().parse::<f64>().ok())
+        .map_or(f64::NAN, |seconds| seconds * 1e3)
 }

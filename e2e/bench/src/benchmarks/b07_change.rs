@@ -22,7 +22,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         "manifest renamed into place → first packet in the pod by the new rule, ms",
         &["changes", "p50", "p99", "maximum", "packets meanwhile"],
         vec![vec![
-            changes.to_string(),
+            found.took.0.len().to_string(),
             number(found.took.median()),
             number(found.took.quantile(0.99)),
             number(found.took.max()),

@@ -19,9 +19,15 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     section.keep("changed → first packet", "ms", &found.took);
     section.table(
         "rules changed under packets",
-        &["changes", "packets", "with the mark of a rule that was in force", "neither old nor new", "old after new"],
+        &[
+            "changes",
+            "packets",
+            "with the mark of a rule that was in force",
+            "neither old nor new",
+            "old after new",
+        ],
         vec![vec![
-            flips.to_string(),
+            found.took.0.len().to_string(),
             found.sent.to_string(),
             found.known.to_string(),
             neither.to_string(),

@@ -10,6 +10,7 @@ use aya::programs::{Program, ProgramInfo, loaded_programs};
 use crate::report::{Section, number};
 use crate::stats::Samples;
 use crate::suite::Suite;
+use crate::tables;
 
 /// The product's own object, loaded here once more to see how long the kernel takes.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf"));
@@ -17,10 +18,14 @@ const TIMES: usize = 5;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let mut section = Section::new("", "");
-    let id = suite.stage()?.agent.status().and_then(|status| status.program_id("nic0"));
+    suite.stage()?;
+    let maps = tables::read(&suite.pin_dir())?
+        .iter()
+        .map(|table| table.id)
+        .collect();
     let mut rows = Vec::new();
     let (mut worst, mut slowest) = (0.0_f64, 0.0_f64);
-    for info in of_the_product(id.unwrap_or_default() as u32)? {
+    for info in of_the_product(&maps) {
         let name = info.name_as_str().unwrap_or("?").to_owned();
         let verified = f64::from(info.verified_instruction_count().unwrap_or(0));
         let took = load_time(suite, &name)?;
@@ -40,24 +45,28 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     section.fact("gates.load", slowest);
     section.table(
         "programs of the running agent",
-        &["program", "instructions", "bytes of machine code", "instructions verified", "verified and compiled in, ms"],
+        &[
+            "program",
+            "instructions",
+            "bytes of machine code",
+            "instructions verified",
+            "verified and compiled in, ms",
+        ],
         rows,
     );
     section.note("Targets look at the worst program. How deep stacks get, the kernel tells only in a log; the verifier refuses more than 512 bytes.");
     Ok(section)
 }
 
-/// Programs that share a map with the one on the NIC; each name once.
-fn of_the_product(id: u32) -> Result<Vec<ProgramInfo>> {
-    let all: Vec<ProgramInfo> = loaded_programs().filter_map(Result::ok).collect();
+/// Programs that use one of its maps; each name once.
+fn of_the_product(own: &BTreeSet<u32>) -> Vec<ProgramInfo> {
     let maps = |info: &ProgramInfo| info.map_ids().ok().flatten().unwrap_or_default();
-    let own: BTreeSet<u32> = all.iter().filter(|info| info.id() == id).flat_map(maps).collect();
     let mut names = BTreeSet::new();
-    Ok(all
-        .into_iter()
+    loaded_programs()
+        .filter_map(Result::ok)
         .filter(|info| maps(info).iter().any(|map| own.contains(map)))
         .filter(|info| names.insert(info.name_as_str().unwrap_or_default().to_owned()))
-        .collect())
+        .collect()
 }
 
 fn load_time(suite: &Suite<'_>, name: &str) -> Result<Samples> {
@@ -68,7 +77,10 @@ fn load_time(suite: &Suite<'_>, name: &str) -> Result<Samples> {
         std::fs::create_dir_all(&pins)?;
         let mut ebpf = EbpfLoader::new().default_map_pin_directory(&pins).load(OBJECT)?;
         // The kernel keeps the first fifteen bytes of a name.
-        let Some((_, program)) = ebpf.programs_mut().find(|(own, _)| own.get(..15).unwrap_or(own) == name) else {
+        let Some((_, program)) = ebpf
+            .programs_mut()
+            .find(|(own, _)| own.get(..15).unwrap_or(own) == name)
+        else {
             continue;
         };
         let start = Instant::now();

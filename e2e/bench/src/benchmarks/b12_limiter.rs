@@ -26,9 +26,14 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (rounds, packets, repeat) = (suite.rounds(), suite.scaled(PACKETS), suite.scaled(REPEAT));
     let (epoch, aa) = (suite.next_epoch(), suite.aa);
     let stage = suite.stage()?;
-    let nobody = Workload { targets: Vec::new(), epoch };
+    let nobody = Workload {
+        targets: Vec::new(),
+        epoch,
+    };
     stage.install(&nobody)?;
-    let limits = RATES.iter().map(|rate| format!(", rateLimit: {{packetsPerSecond: {rate}, burst: {}}}", rate / 10));
+    let limits = RATES
+        .iter()
+        .map(|rate| format!(", rateLimit: {{packetsPerSecond: {rate}, burst: {}}}", rate / 10));
     let never = "packetsPerSecond: 100000000, burst: 10000000";
     let all = limits.chain([
         String::new(),
@@ -36,7 +41,9 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         format!(", rateLimit: {{{never}, per: Source}}"),
     ]);
     for (pod, limit) in all.enumerate() {
-        stage.manifests.write(&file(pod), &policy(&name(pod as u8 + 1), &limit))?;
+        stage
+            .manifests
+            .write(&file(pod), &policy(&name(pod as u8 + 1), &limit))?;
     }
     let flows: Vec<Vec<Flow>> = (0..FREE + 3).map(flows).collect();
     let world = stage.targets(FREE + 3, epoch);
@@ -60,7 +67,12 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-fn accuracy(stage: &Stage<'_>, instruments: &mut Instruments, packets: u32, section: &mut Section) -> Result<()> {
+fn accuracy(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    packets: u32,
+    section: &mut Section,
+) -> Result<()> {
     let _sinks = Sinks::attach(instruments, "swallow", Hook::Xdp, &stage.pods[..RATES.len()])?;
     let mut rows = Vec::new();
     let mut worst = 0.0_f64;
@@ -79,21 +91,37 @@ fn accuracy(stage: &Stage<'_>, instruments: &mut Instruments, packets: u32, sect
                 number(offered as f64 / seconds),
                 number(passed),
                 number(allowed),
-                if offered as f64 > 1.2 * allowed { format!("{wrong:+.2} %") } else { "offered too little".to_owned() },
+                if offered as f64 > 1.2 * allowed {
+                    format!("{wrong:+.2} %")
+                } else {
+                    "offered too little".to_owned()
+                },
             ]);
         }
     }
     section.fact("limit.error", worst);
     section.table(
         "one limit for a rule, burst a tenth of a second's packets",
-        &["limit", "offered, packets/s", "passed", "rate × time + burst", "error"],
+        &[
+            "limit",
+            "offered, packets/s",
+            "passed",
+            "rate × time + burst",
+            "error",
+        ],
         rows,
     );
     Ok(())
 }
 
 /// From the first to the last packet of all CPUs: how many, and how many seconds.
-fn offer(stage: &Stage<'_>, instruments: &mut Instruments, set: Set, packets: u32, cpus: usize) -> Result<(u64, f64)> {
+fn offer(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    set: Set,
+    packets: u32,
+    cpus: usize,
+) -> Result<(u64, f64)> {
     // The bucket fills up again.
     thread::sleep(std::time::Duration::from_millis(150));
     instruments.prepare(&stage.product()?, set, u64::from(packets))?;
@@ -113,15 +141,26 @@ fn offer(stage: &Stage<'_>, instruments: &mut Instruments, set: Set, packets: u3
             None => Ok::<_, anyhow::Error>(()),
         }
     })?;
-    let progress: Vec<Progress> = instruments.progress()?.into_iter().filter(|one| one.count > 0).collect();
+    let progress: Vec<Progress> = instruments
+        .progress()?
+        .into_iter()
+        .filter(|one| one.count > 0)
+        .collect();
     let first = progress.iter().map(|one| one.first).min().context("no packet")?;
     let last = progress.iter().map(|one| one.last).max().context("no packet")?;
     ensure!(last > first, "the feeder did not end");
-    Ok((progress.iter().map(|one| one.count).sum(), (last - first) as f64 / 1e9))
+    Ok((
+        progress.iter().map(|one| one.count).sum(),
+        (last - first) as f64 / 1e9,
+    ))
 }
 
 fn cost(section: &mut Section, samples: &[Samples], aa: f64) {
-    let names = ["no limit", "limit of the rule, never reached", "limit of each source (4,096), never reached"];
+    let names = [
+        "no limit",
+        "limit of the rule, never reached",
+        "limit of each source (4,096), never reached",
+    ];
     let mut rows = Vec::new();
     for (name, one) in names.iter().zip(samples) {
         let added = one.with(&samples[0], |own, free| own - free).median();
@@ -136,7 +175,11 @@ fn cost(section: &mut Section, samples: &[Samples], aa: f64) {
     let added = |which: usize| samples[which].with(&samples[0], |own, free| own - free).median();
     section.fact("limit.rule.ns", added(1));
     section.fact("limit.source.ns", added(2));
-    section.table("what asking costs: ns per packet with the feeder", &["rule", "ns", "added", "against no limit"], rows);
+    section.table(
+        "what asking costs: ns per packet with the feeder",
+        &["rule", "ns", "added", "against no limit"],
+        rows,
+    );
 }
 
 fn file(pod: usize) -> String {
@@ -165,8 +208,23 @@ fn flows(target: usize) -> Vec<Flow> {
 }
 
 fn wait(stage: &Stage<'_>, world: &Workload, flow: &Flow) -> Result<()> {
-    xdp_lab::wait_until("the limits are in force", std::time::Duration::from_secs(20), || {
-        stage.verdict(world, flow).is_ok_and(|ran| !ran.metadata.is_empty())
+    xdp_lab::wait_until(
+        "the limits are in force",
+        std::time::Duration::from_secs(20),
+        || {
+            stage
+                .verdict(world, flow)
+                .is_ok_and(|ran| !ran.metadata.is_empty())
+        },
+    )
+    .with_context(|| {
+        stage
+            .agent
+            .log()
+            .lines()
+            .rev()
+            .take(5)
+            .collect::<Vec<_>>()
+            .join("\n")
     })
-    .with_context(|| stage.agent.log().lines().rev().take(5).collect::<Vec<_>>().join("\n"))
 }

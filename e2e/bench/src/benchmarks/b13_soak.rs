@@ -23,7 +23,10 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let stage = suite.stage()?;
     let workload = Workload::new(&stage.v4(110), 100, first);
     stage.install(&workload)?;
-    let others = [Workload::new(&stage.v4(110), 99, aside), Workload::new(&stage.v4(110), 37, aside)];
+    let others = [
+        Workload::new(&stage.v4(110), 99, aside),
+        Workload::new(&stage.v4(110), 37, aside),
+    ];
     let mut instruments = Instruments::load(false)?;
     prepare(stage, &mut instruments, &workload)?;
     let _sinks = Sinks::attach(&instruments, "sink", Hook::TcxIngress, &stage.pods)?;
@@ -43,14 +46,29 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         memory.push(process::kilobytes(id, "VmRSS")? / 1000.0);
     }
     stage.install(&workload)?;
-    let used: usize = tables::read(&pins)?.iter().filter(|table| table.name != "INDEX").filter_map(|table| table.used).sum();
-    let (settled, end) = (memory[memory.len() / 2], memory.last().copied().unwrap_or_default());
+    let used: usize = tables::read(&pins)?
+        .iter()
+        .filter(|table| table.name != "INDEX")
+        .filter_map(|table| table.used)
+        .sum();
+    let (settled, end) = (
+        memory[memory.len() / 2],
+        memory.last().copied().unwrap_or_default(),
+    );
     let mut section = Section::new("", "");
     section.fact("soak.lost", lost as f64);
     section.fact("soak.growth", end - settled);
     section.table(
         "rules of random pods exchanged, 50,000 packets after every ten changes",
-        &["minutes", "changes", "packets", "lost", "resident at half time, MB", "at the end", "elements ever used"],
+        &[
+            "minutes",
+            "changes",
+            "packets",
+            "lost",
+            "resident at half time, MB",
+            "at the end",
+            "elements ever used",
+        ],
         vec![vec![
             number(time.as_secs_f64() / 60.0),
             changes.to_string(),

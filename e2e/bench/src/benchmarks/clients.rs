@@ -26,7 +26,12 @@ struct Way<'a> {
 }
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (rounds, requests, epoch, aa) = (suite.rounds(), suite.scaled(REQUESTS), suite.next_epoch(), suite.live_aa);
+    let (rounds, requests, epoch, aa) = (
+        suite.rounds(),
+        suite.scaled(REQUESTS),
+        suite.next_epoch(),
+        suite.live_aa,
+    );
     let stage = suite.stage()?;
     let addresses = stage.v4(112);
     let mut workload = Workload::new(&addresses[..110], 100, epoch).with_plain(&addresses[110..]);
@@ -34,22 +39,53 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     stage.install(&workload)?;
     let stage = &*stage;
     let pods = [&stage.pods[110], &stage.pods[111], &stage.pods[112]];
-    let echoes = pods.iter().map(|pod| Echo::start(pod)).collect::<Result<Vec<_>>>()?;
-    let servers = pods.iter().map(|pod| iperf::serve(pod)).collect::<Result<Vec<_>>>()?;
+    let echoes = pods
+        .iter()
+        .map(|pod| Echo::start(pod))
+        .collect::<Result<Vec<_>>>()?;
+    let servers = pods
+        .iter()
+        .map(|pod| iperf::serve(pod))
+        .collect::<Result<Vec<_>>>()?;
     let ways = ways(stage);
     let mut section = Section::new("", "");
-    let throughput = interleave(rounds, &ways, |way| with(stage, way.filter, || iperf::gigabits(way.from, way.pod)));
-    show(&mut section, "TCP throughput, one connection (iperf3), Gbit/s", "tcp", &ways, &throughput?, aa);
+    let throughput = interleave(rounds, &ways, |way| {
+        with(stage, way.filter, || iperf::gigabits(way.from, way.pod))
+    });
+    show(
+        &mut section,
+        "TCP throughput, one connection (iperf3), Gbit/s",
+        "tcp",
+        &ways,
+        &throughput?,
+        aa,
+    );
     for (transport, title) in [(Transport::Tcp, "TCP"), (Transport::Udp, "UDP")] {
         let mut slow: Vec<Samples> = ways.iter().map(|_| Samples::default()).collect();
         let numbered: Vec<(usize, &Way<'_>)> = ways.iter().enumerate().collect();
         let p50 = interleave(rounds, &numbered, |(who, way)| {
-            let took = with(stage, way.filter, || echo::request(way.from, way.pod, transport, requests))?;
+            let took = with(stage, way.filter, || {
+                echo::request(way.from, way.pod, transport, requests)
+            })?;
             slow[*who].0.push(took.quantile(0.99));
             Ok::<_, anyhow::Error>(took.median())
         })?;
-        show(&mut section, &format!("{title} request and answer of 64 bytes, p50, µs"), &format!("{title}.p50"), &ways, &p50, aa);
-        show(&mut section, &format!("{title} request and answer of 64 bytes, p99, µs"), &format!("{title}.p99"), &ways, &slow, aa);
+        show(
+            &mut section,
+            &format!("{title} request and answer of 64 bytes, p50, µs"),
+            &format!("{title}.p50"),
+            &ways,
+            &p50,
+            aa,
+        );
+        show(
+            &mut section,
+            &format!("{title} request and answer of 64 bytes, p99, µs"),
+            &format!("{title}.p99"),
+            &ways,
+            &slow,
+            aa,
+        );
     }
     drop((echoes, servers));
     notes(&mut section);
@@ -60,7 +96,10 @@ fn ways<'a>(stage: &'a Stage<'a>) -> Vec<Way<'a>> {
     let (ours, plain) = (&stage.nic.client, &stage.plain_nic.client);
     let [redirect, peer, unselected] = [&stage.pods[110], &stage.pods[111], &stage.pods[112]];
     let mut ways = Vec::new();
-    for (filter, rules) in [(Filter::Empty, ""), (Filter::Iptables(1000), ", 1,000 iptables rules")] {
+    for (filter, rules) in [
+        (Filter::Empty, ""),
+        (Filter::Iptables(1000), ", 1,000 iptables rules"),
+    ] {
         let mut add = |name: &str, from, pod| {
             ways.push(Way {
                 name: format!("{name}{rules}"),
@@ -93,7 +132,11 @@ fn show(section: &mut Section, title: &str, fact: &str, ways: &[Way<'_>], sample
         section.fact(format!("clients.{fact}.{place}"), times);
         rows.push(vec![way.name.clone(), spread(one), ratio(times, aa)]);
     }
-    section.table(title, &["way", "minimum / median / maximum", "against without us"], rows);
+    section.table(
+        title,
+        &["way", "minimum / median / maximum", "against without us"],
+        rows,
+    );
     section.plots.push(Plot {
         name: format!("clients-{}", fact.to_lowercase().replace('.', "-")),
         title: title.to_owned(),

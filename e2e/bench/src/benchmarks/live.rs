@@ -107,7 +107,11 @@ pub(super) fn contest(
         lives[who].push(trial(stage, instruments, &ways[who])?);
         Ok::<_, anyhow::Error>(0.0)
     })?;
-    Ok(ways.iter().zip(lives).map(|(way, lives)| found(&way.name, &lives)).collect())
+    Ok(ways
+        .iter()
+        .zip(lives)
+        .map(|(way, lives)| found(&way.name, &lives))
+        .collect())
 }
 
 fn found(name: &str, lives: &[Live]) -> Found {
@@ -130,7 +134,11 @@ fn trial(stage: &Stage<'_>, instruments: &mut Instruments, way: &Way) -> Result<
     let nic = if way.plain { &stage.plain_nic } else { &stage.nic };
     let _hop: Option<OwnedFd> = if way.hop {
         let (program, index) = (instruments.program("hop")?, nic.ifindex);
-        Some(stage.node.run(|| sys::attach(&program, index, Hook::TcxIngress))??)
+        Some(
+            stage
+                .node
+                .run(|| sys::attach(&program, index, Hook::TcxIngress))??,
+        )
     } else {
         None
     };
@@ -153,7 +161,9 @@ impl Filter {
             Self::NftSet(ranges) => ("nft -f -", nft_set(ranges)),
             Self::IngressDrop => (
                 "nft -f -",
-                format!("table netdev bench {{ chain c {{ type filter hook ingress device {nic} priority 0; drop\n}} }}\n"),
+                format!(
+                    "table netdev bench {{ chain c {{ type filter hook ingress device {nic} priority 0; drop\n}}\n}}\n"
+                ),
             ),
         };
         ensure!(
@@ -177,7 +187,11 @@ fn iptables(rules: usize) -> String {
     for number in 0..rules {
         let [_, _, a, b] = (number as u32).to_be_bytes();
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "-A FORWARD -s 192.168.{a}.{b}/32 -p tcp -m tcp --dport {} -j ACCEPT", 1024 + number);
+        let _ = writeln!(
+            text,
+            "-A FORWARD -s 192.168.{a}.{b}/32 -p tcp -m tcp --dport {} -j ACCEPT",
+            1024 + number
+        );
     }
     text + "COMMIT\n"
 }
@@ -191,7 +205,7 @@ fn nft_set(ranges: usize) -> String {
     let elements: Vec<String> = (0..ranges).map(element).collect();
     format!(
         "table ip bench {{ set s {{ type ipv4_addr . inet_service; flags interval; elements = {{ {} }} }}\n\
-         chain c {{ type filter hook forward priority 0; ip saddr . th dport @s drop\n}} }}\n",
+         chain c {{ type filter hook forward priority 0; ip saddr . th dport @s drop\n}}\n}}\n",
         elements.join(", ")
     )
 }

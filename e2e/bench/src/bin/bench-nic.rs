@@ -17,7 +17,10 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    anyhow::ensure!(!args.nic.is_empty(), "which NIC? make bench-nic NIC=enp1s0f0np0, or NIC=lab to try it without one");
+    anyhow::ensure!(
+        !args.nic.is_empty(),
+        "which NIC? make bench-nic NIC=enp1s0f0np0, or NIC=lab to try it without one"
+    );
     run(&Options {
         nic: args.nic,
         seconds: args.seconds.parse().unwrap_or(2.0),

@@ -10,7 +10,13 @@ use xdp_bench::suite::{Options, run};
 #[command(name = "bench")]
 struct Args {
     /// Only these benchmarks: B2,B4.
-    #[arg(long, env = "ONLY", value_delimiter = ',', default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "ONLY",
+        value_delimiter = ',',
+        default_value = "",
+        hide_default_value = true
+    )]
     only: Vec<String>,
     /// Fewer trials and sizes; results go to target/benchmarks. Any value but 0 and nothing.
     #[arg(long, env = "QUICK", default_value = "", hide_default_value = true)]
@@ -26,7 +32,11 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let quick = !matches!(args.quick.as_str(), "" | "0");
-    let out = if quick { "target/benchmarks" } else { "docs/benchmarks" };
+    let out = if quick {
+        "target/benchmarks"
+    } else {
+        "docs/benchmarks"
+    };
     run(Options {
         only: args.only.into_iter().filter(|id| !id.is_empty()).collect(),
         quick,

@@ -42,7 +42,8 @@ impl Instruments {
             self.map::<HashMap<_, u32, RivalPod>>("PODS")?
                 .insert(u32::from(address), pod, 0)?;
             let rules = Rules(linear(workload, target));
-            self.map::<Array<_, Rules>>("LINEAR")?.set(policy as u32, rules, 0)?;
+            self.map::<Array<_, Rules>>("LINEAR")?
+                .set(policy as u32, rules, 0)?;
             entries += self.fill_tries(workload, policy as u32, target)?;
         }
         Ok(entries)
@@ -78,7 +79,10 @@ impl Instruments {
     where
         T: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>,
     {
-        let map = self.ebpf.map_mut(name).with_context(|| format!("no map `{name}`"))?;
+        let map = self
+            .ebpf
+            .map_mut(name)
+            .with_context(|| format!("no map `{name}`"))?;
         Ok(T::try_from(map)?)
     }
 }

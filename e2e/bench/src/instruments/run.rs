@@ -76,8 +76,16 @@ impl Instruments {
         })?
         .context("the kernel refuses live frames")?;
         let progress = self.progress()?;
-        let progress = progress.iter().find(|one| one.count > 0).copied().unwrap_or_default();
-        ensure!(progress.last > progress.first, "the feeder saw {} of {packets} packets", progress.count);
+        let progress = progress
+            .iter()
+            .find(|one| one.count > 0)
+            .copied()
+            .unwrap_or_default();
+        ensure!(
+            progress.last > progress.first,
+            "the feeder saw {} of {packets} packets",
+            progress.count
+        );
         Ok(Live {
             sent: progress.count,
             elapsed: progress.last - progress.first,
@@ -108,12 +116,16 @@ impl Instruments {
         let mut last = self.since(before)?;
         // Receivers run on the sender's CPU; what is left in rings is taken at once. In vain is an answer too.
         let mut same = 0;
-        let _ = wait_until("all packets have arrived", std::time::Duration::from_secs(1), || {
-            let now = self.since(before).unwrap_or(last);
-            same = if now.packets == last.packets { same + 1 } else { 0 };
-            last = now;
-            now.packets >= sent || same > 3
-        });
+        let _ = wait_until(
+            "all packets have arrived",
+            std::time::Duration::from_secs(1),
+            || {
+                let now = self.since(before).unwrap_or(last);
+                same = if now.packets == last.packets { same + 1 } else { 0 };
+                last = now;
+                now.packets >= sent || same > 3
+            },
+        );
         Ok(last)
     }
 

@@ -22,7 +22,10 @@ const OFFLOADS: [&str; 6] = [
 pub(super) fn of(_: &Namespace, nic: &str) -> Result<String> {
     let ask = |flag: &str| -> String {
         let output = Command::new("ethtool").args([flag, nic]).output();
-        output.map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+        output.map_or_else(
+            |error| error.to_string(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     };
     Ok(text(nic, ask))
 }
@@ -60,12 +63,20 @@ fn joined(text: &str) -> String {
 }
 
 fn or_none(text: String) -> String {
-    if text.is_empty() { "the driver tells none".to_owned() } else { text }
+    if text.is_empty() {
+        "the driver tells none".to_owned()
+    } else {
+        text
+    }
 }
 
 /// Which CPUs take the NIC's interrupts.
 fn interrupts(nic: &str, table: &str) -> Vec<String> {
-    let of_nic = |line: &&str| line.split_whitespace().last().is_some_and(|name| name.contains(nic));
+    let of_nic = |line: &&str| {
+        line.split_whitespace()
+            .last()
+            .is_some_and(|name| name.contains(nic))
+    };
     let affinity = |line: &str| {
         let number = line.trim_start().split(':').next()?;
         let cpus = fs::read_to_string(format!("/proc/irq/{number}/smp_affinity_list")).ok()?;
@@ -80,7 +91,11 @@ mod tests {
 
     #[test]
     fn a_drivers_table_becomes_one_line_without_what_it_does_not_have() {
-        let rings = "Ring parameters for eth0:\nPre-set maximums:\nRX:\t\t8192\nRX Mini:\tn/a\n\nTX:\t\t8192\n";
-        assert_eq!(joined(rings), "Ring parameters for eth0:; Pre-set maximums:; RX: 8192; TX: 8192");
+        let rings =
+            "Ring parameters for eth0:\nPre-set maximums:\nRX:\t\t8192\nRX Mini:\tn/a\n\nTX:\t\t8192\n";
+        assert_eq!(
+            joined(rings),
+            "Ring parameters for eth0:; Pre-set maximums:; RX: 8192; TX: 8192"
+        );
     }
 }

@@ -15,7 +15,10 @@ pub fn page(sections: &[Section], why: &str) -> String {
         }
     }
     text += "\n## Targets\n\n";
-    let facts: BTreeMap<String, f64> = sections.iter().flat_map(|section| section.facts.clone()).collect();
+    let facts: BTreeMap<String, f64> = sections
+        .iter()
+        .flat_map(|section| section.facts.clone())
+        .collect();
     let mut rows = judge(&facts);
     for row in rows.iter_mut().filter(|row| row.verdict == "missed") {
         row.verdict = "**missed**".to_owned();
@@ -23,8 +26,15 @@ pub fn page(sections: &[Section], why: &str) -> String {
     let table = targets_table(&rows).markdown();
     text += table.split_once("\n\n").map_or("", |(_, rows)| rows);
     for row in rows.iter().filter(|row| row.verdict == "**missed**") {
-        let reason = why.lines().find_map(|line| line.strip_prefix(row.id)?.strip_prefix(' '));
-        let _ = write!(text, "\n{} is missed: {}\n", row.id, reason.unwrap_or("not explained yet."));
+        let reason = why
+            .lines()
+            .find_map(|line| line.strip_prefix(row.id)?.strip_prefix(' '));
+        let _ = write!(
+            text,
+            "\n{} is missed: {}\n",
+            row.id,
+            reason.unwrap_or("not explained yet.")
+        );
     }
     for section in sections {
         text += &chapter(section);
@@ -34,7 +44,11 @@ pub fn page(sections: &[Section], why: &str) -> String {
 
 fn chapter(section: &Section) -> String {
     let environment = &section.environment;
-    let quick = if environment.quick { ", quick run: too few trials" } else { "" };
+    let quick = if environment.quick {
+        ", quick run: too few trials"
+    } else {
+        ""
+    };
     let mut text = format!("\n## {}: {}\n\n", section.id, section.title);
     if let Some(reason) = &section.skipped {
         return format!("{text}SKIP: {reason}\n");
@@ -80,7 +94,10 @@ mod tests {
         let mut section = Section::new("B2", "scaling");
         section.fact("flatness", 1.5);
         let text = page(&[section], "T2 caches end here.\n");
-        assert!(text.contains("**missed**") && text.contains("T2 is missed: caches end here."), "{text}");
+        assert!(
+            text.contains("**missed**") && text.contains("T2 is missed: caches end here."),
+            "{text}"
+        );
         assert!(text.contains("not verified on hardware"), "{text}");
     }
 }

@@ -18,7 +18,11 @@ const COLOURS: [&str; 8] = [
 
 /// The drawing.
 pub fn svg(plot: &Plot) -> String {
-    let body = if plot.x.is_empty() { bars(plot) } else { lines(plot) };
+    let body = if plot.x.is_empty() {
+        bars(plot)
+    } else {
+        lines(plot)
+    };
     let height = if plot.x.is_empty() {
         TOP + BAR * plot.series.len() as f64 + 20.0
     } else {
@@ -99,7 +103,12 @@ struct Scale {
 
 impl Scale {
     fn of(plot: &Plot) -> Self {
-        let xs = || plot.series.iter().flat_map(|series| &series.points).map(|point| point.0);
+        let xs = || {
+            plot.series
+                .iter()
+                .flat_map(|series| &series.points)
+                .map(|point| point.0)
+        };
         Self {
             least: xs().fold(f64::INFINITY, f64::min).max(1e-9).log10(),
             most: xs().fold(1.0, f64::max).log10(),
@@ -139,7 +148,12 @@ impl Scale {
                 y + 4.0
             );
         }
-        let mut ticks: Vec<f64> = plot.series.iter().flat_map(|series| &series.points).map(|point| point.0).collect();
+        let mut ticks: Vec<f64> = plot
+            .series
+            .iter()
+            .flat_map(|series| &series.points)
+            .map(|point| point.0)
+            .collect();
         ticks.sort_by(f64::total_cmp);
         ticks.dedup();
         for tick in ticks {
@@ -155,12 +169,18 @@ impl Scale {
 }
 
 fn highest(plot: &Plot) -> f64 {
-    let ys = plot.series.iter().flat_map(|series| &series.points).map(|point| point.1);
+    let ys = plot
+        .series
+        .iter()
+        .flat_map(|series| &series.points)
+        .map(|point| point.1);
     ys.fold(1e-9, f64::max)
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -178,7 +198,10 @@ mod tests {
             title: "a < b".into(),
             x: x.into(),
             y: "ns".into(),
-            series: vec![series("ours", &[(1.0, 80.0), (100.0, 90.0)]), series("rival", &[(1.0, 200.0)])],
+            series: vec![
+                series("ours", &[(1.0, 80.0), (100.0, 90.0)]),
+                series("rival", &[(1.0, 200.0)]),
+            ],
         }
     }
 
@@ -190,12 +213,18 @@ mod tests {
         assert!(scale.y(200.0) >= TOP && scale.y(0.0) <= HEIGHT - BOTTOM);
         assert!((scale.x(1.0) - LEFT).abs() < 0.1 && (scale.x(100.0) - (WIDTH - RIGHT)).abs() < 0.1);
         let drawn = svg(&plot);
-        assert!(drawn.contains("a &lt; b") && drawn.matches("<polyline").count() == 2, "{drawn}");
+        assert!(
+            drawn.contains("a &lt; b") && drawn.matches("<polyline").count() == 2,
+            "{drawn}"
+        );
     }
 
     #[test]
     fn bars_carry_their_numbers() {
         let drawn = svg(&plot(""));
-        assert!(drawn.contains(">80.0 ns<") && drawn.contains(">200 ns<"), "{drawn}");
+        assert!(
+            drawn.contains(">80.0 ns<") && drawn.contains(">200 ns<"),
+            "{drawn}"
+        );
     }
 }

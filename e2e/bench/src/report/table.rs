@@ -53,7 +53,11 @@ mod tests {
     #[test]
     fn a_table_reads_the_same_in_a_terminal_and_on_the_page() {
         let mut section = Section::new("B0", "the floor");
-        section.table("floor", &["program", "ns"], vec![vec!["drop".into(), "30".into()]]);
+        section.table(
+            "floor",
+            &["program", "ns"],
+            vec![vec!["drop".into(), "30".into()]],
+        );
         let text = section.text();
         assert!(text.contains("floor") && text.contains("drop"), "{text}");
         assert_eq!(

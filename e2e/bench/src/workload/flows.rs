@@ -60,8 +60,14 @@ impl Workload {
             .map(|place| {
                 let target = place / train % self.targets.len();
                 // A pod may have no rule of the class: another one stands in.
-                (0..self.targets.len())
-                    .find_map(|further| self.draw(&mut random, class, (target + further) % self.targets.len(), only_udp))
+                (0..self.targets.len()).find_map(|further| {
+                    self.draw(
+                        &mut random,
+                        class,
+                        (target + further) % self.targets.len(),
+                        only_udp,
+                    )
+                })
             })
             .collect()
     }
@@ -92,7 +98,9 @@ impl Workload {
                 (Class::Allow, Verdict::Redirect(_))
                 | (Class::Drop, Verdict::Drop(_))
                 | (Class::Miss, Verdict::Miss) => true,
-                (Class::Last, Verdict::Redirect(number)) => Some(number) == rules.last().map(|rule| rule.number),
+                (Class::Last, Verdict::Redirect(number)) => {
+                    Some(number) == rules.last().map(|rule| rule.number)
+                }
                 _ => false,
             };
             (wanted && !(only_udp && flow.protocol != UDP)).then_some(flow)
@@ -123,7 +131,7 @@ fn draw_source(random: &mut fastrand::Rng, network: Network) -> u128 {
     match network.length {
         // Everybody: stay within what the networks are drawn from.
         0 => 0x2 << 124 | address >> 4,
-        super::MAPPED => 0xffff_0000_0000 | 0x2000_0000 | address & 0x1fff_ffff,
+        super::MAPPED if network == super::everybody(true) => 0xffff_2000_0000 | address & 0x1fff_ffff,
         _ => address,
     }
 }
@@ -153,6 +161,21 @@ mod tests {
     }
 
     #[test]
+    fn sources_are_of_the_pods_family() {
+        let pods: Vec<IpAddr> = (1..20)
+            .map(|n| IpAddr::from([0xfd02, 0, 0, 0, 0, 0, 0, n]))
+            .collect();
+        let flows = Workload::new(&pods, 250, 1)
+            .flows(Class::Allow, 4096, 1, true)
+            .unwrap();
+        assert!(
+            flows
+                .iter()
+                .all(|flow| crate::workload::address(flow.source).is_ipv6())
+        );
+    }
+
+    #[test]
     fn a_workload_without_drops_has_no_such_flows() {
         let workload = Workload::new(&[IpAddr::from([10, 2, 0, 1])], 1, 1);
         assert!(workload.flows(Class::Drop, 16, 1, false).is_none());
@@ -162,7 +185,13 @@ mod tests {
     #[test]
     fn trains_go_to_one_pod() {
         let pods: Vec<IpAddr> = (1..4).map(|n| IpAddr::from([10, 2, 0, n])).collect();
-        let flows = Workload::new(&pods, 50, 1).flows(Class::Allow, 64, 16, false).unwrap();
-        assert!(flows.chunks(16).all(|train| train.iter().all(|flow| flow.target == train[0].target)));
+        let flows = Workload::new(&pods, 50, 1)
+            .flows(Class::Allow, 64, 16, false)
+            .unwrap();
+        assert!(
+            flows
+                .chunks(16)
+                .all(|train| train.iter().all(|flow| flow.target == train[0].target))
+        );
     }
 }

@@ -107,7 +107,10 @@ mod tests {
         };
         let frame = frame(&flow, spec);
         assert_eq!(frame[6..12], [2, 0xbe, 0, 1, 0, 2]);
-        let sum: u32 = frame[14..34].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+        let sum: u32 = frame[14..34]
+            .chunks(2)
+            .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+            .sum();
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
         assert_eq!(frame[36..40], [0x1e, 0x61, 0, 30]);
     }

@@ -10,9 +10,17 @@ const RULES_OF_A_POLICY: usize = 100;
 /// The policies of one pod, selected by its label `app: APP`, in one file.
 pub fn policies(workload: &Workload, target: usize, app: &str) -> String {
     let mut text = String::new();
-    for (part, rules) in workload.targets[target].rules.chunks(RULES_OF_A_POLICY).enumerate() {
+    for (part, rules) in workload.targets[target]
+        .rules
+        .chunks(RULES_OF_A_POLICY)
+        .enumerate()
+    {
         let priority = 100 + part;
-        let delivery = if workload.targets[target].peer { "\n  delivery: Peer" } else { "" };
+        let delivery = if workload.targets[target].peer {
+            "\n  delivery: Peer"
+        } else {
+            ""
+        };
         // Writing to a string cannot fail.
         let _ = write!(
             text,

@@ -29,7 +29,9 @@ pub fn port_prefixes<'a>(rules: &'a [Rule], class: &Network, protocol: u8) -> Ve
     for pair in cuts.windows(2) {
         let first = pair[0] as u16;
         if let Some(rule) = rules.iter().find(|rule| rule.low <= first && first <= rule.high) {
-            split(pair[0], pair[1], |value, length| prefixes.push((value, length, *rule)));
+            split(pair[0], pair[1], |value, length| {
+                prefixes.push((value, length, *rule))
+            });
         }
     }
     prefixes
@@ -38,7 +40,11 @@ pub fn port_prefixes<'a>(rules: &'a [Rule], class: &Network, protocol: u8) -> Ve
 /// A range without its end, as prefixes.
 fn split(mut from: u32, to: u32, mut each: impl FnMut(u16, u8)) {
     while from < to {
-        let aligned = if from == 0 { 16 } else { from.trailing_zeros().min(16) };
+        let aligned = if from == 0 {
+            16
+        } else {
+            from.trailing_zeros().min(16)
+        };
         let fits = (to - from).ilog2();
         let bits = aligned.min(fits);
         each(from as u16, 16 - bits as u8);

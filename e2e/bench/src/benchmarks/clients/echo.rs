@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use xdp_lab::{Namespace, Pod};
 
+use crate::instruments::{CPU, on_cpu};
 use crate::stats::Samples;
+use crate::sys;
 
 const PORT: u16 = 7000;
 const SIZE: usize = 64;
@@ -43,8 +45,8 @@ impl Echo {
         let done = Arc::new(AtomicBool::new(false));
         let (of_tcp, of_udp) = (Arc::clone(&done), Arc::clone(&done));
         let servers = vec![
-            thread::spawn(move || serve_tcp(&tcp, &of_tcp)),
-            thread::spawn(move || serve_udp(&udp, &of_udp)),
+            thread::spawn(move || pinned(|| serve_tcp(&tcp, &of_tcp))),
+            thread::spawn(move || pinned(|| serve_udp(&udp, &of_udp))),
         ];
         Ok(Self { done, servers })
     }
@@ -58,6 +60,13 @@ impl Drop for Echo {
             let _ = server.join();
         }
     }
+}
+
+/// Servers on one CPU, clients on the other: otherwise the scheduler's choice would be half of the time measured.
+fn pinned(serve: impl FnOnce()) {
+    // Where it is refused, the scheduler chooses.
+    let _ = sys::pin_to(0);
+    serve();
 }
 
 /// Microseconds from each request to its answer, one after the other.
@@ -89,7 +98,11 @@ pub(super) fn request(from: &Namespace, pod: &Pod, transport: Transport, request
     }
 }
 
-fn timed(requests: u32, mut once: impl FnMut() -> std::io::Result<()>) -> Result<Samples> {
+fn timed(requests: u32, once: impl FnMut() -> std::io::Result<()> + Send) -> Result<Samples> {
+    on_cpu(CPU, || run(requests, once))?
+}
+
+fn run(requests: u32, mut once: impl FnMut() -> std::io::Result<()>) -> Result<Samples> {
     // Neighbours, routes and windows.
     for _ in 0..20 {
         once()?;

@@ -17,11 +17,17 @@ const BYTES: &str = "128M";
 pub(super) fn serve(pod: &Pod) -> Result<Server> {
     ensure!(command::is_there("iperf3"), "iperf3 is not installed");
     let mut server = Command::new("iperf3");
-    server.args(["-s", "-p", &PORT.to_string()]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    server
+        .args(["-s", "-p", &PORT.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let process = pod.ns.spawn(server)?;
     wait_until("iperf3 listens", Duration::from_secs(5), || {
         let to = std::net::SocketAddr::new(pod.v4(), PORT);
-        pod.ns.run(|| std::net::TcpStream::connect(to).is_ok()).unwrap_or(false)
+        pod.ns
+            .run(|| std::net::TcpStream::connect(to).is_ok())
+            .unwrap_or(false)
     })?;
     Ok(Server(process))
 }
