@@ -1,10 +1,10 @@
 //! Rate limits on the kernel's own clock.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use xdp_agent::datapath::{Datapath, Runner};
-use xdp_core::tables::RuleCounters;
+use xdp_core::tables::{LIMIT_SETS, RuleCounters, WAYS};
 use xdp_core::verdict::Event;
 
 use crate::bpffs::Bpffs;
@@ -25,52 +25,51 @@ fn counters(datapath: &Datapath) -> RuleCounters {
     datapath.pinned().rule_counters(0).unwrap()
 }
 
-/// Floods on so many CPUs. How long that took.
-fn flood(datapath: &Datapath, cpus: usize, times: u32) -> Duration {
-    let runners: Vec<Runner> = (0..cpus)
+/// What passed besides the burst of a second, and what was due, while so many threads flooded in such calls. One call for
+/// many packets is faster, but the kernel waits for grace periods before and after it.
+fn flood(rate: u32, threads: usize, (calls, each): (u32, u32)) -> (f64, f64) {
+    let bpffs = Bpffs::new();
+    // What a quarter of a second of pauses would lose is saved up.
+    let burst = rate / 4;
+    let datapath = limited(&bpffs, &format!("{{packetsPerSecond: {rate}, burst: {burst}}}"));
+    let runners: Vec<Runner> = (0..threads)
         .map(|_| Runner::open(datapath.pinned()).unwrap())
         .collect();
+    let frame = udp(SENDER, POD);
     let started = Instant::now();
     thread::scope(|scope| {
         for runner in &runners {
-            scope.spawn(|| runner.repeat(&udp(SENDER, POD), times).unwrap());
+            scope.spawn(|| (0..calls).for_each(|_| drop(runner.repeat(&frame, each).unwrap())));
         }
     });
-    started.elapsed()
+    let took = started.elapsed().as_secs_f64();
+    let counters = counters(&datapath);
+    let sent = u64::from(calls) * u64::from(each) * threads as u64;
+    assert_eq!(counters.passed.packets + counters.limited.packets, sent);
+    let passed = f64::from(counters.passed.packets as u32) - f64::from(burst);
+    let due = f64::from(rate) * took;
+    println!(
+        "{rate} packets/s, {threads} threads: {passed} passed besides the burst, {due:.0} were due, {:+.2} %",
+        (passed / due - 1.0) * 100.0
+    );
+    (passed, due)
 }
-
-/// The kernel waits for a grace period before the first packet and after the last one.
-const BEFORE_AND_AFTER: f64 = 0.05;
 
 #[test]
 fn a_limit_is_kept_within_a_hundredth_on_one_and_on_two_cpus() {
-    for (rate, cpus) in [
-        (10_000_u32, 1),
-        (100_000, 1),
-        (1_000_000, 1),
-        (100_000, 2),
-        (1_000_000, 2),
-    ] {
-        let bpffs = Bpffs::new();
-        // What a second of pauses would lose is saved up.
-        let limit = format!("{{packetsPerSecond: {rate}, burst: {rate}}}");
-        let datapath = limited(&bpffs, &limit);
-        let times = 10_000_000;
-        let took = flood(&datapath, cpus, times).as_secs_f64();
-        let counters = counters(&datapath);
-        let rate = f64::from(rate);
-        let passed = f64::from(counters.passed.packets as u32) - rate;
-        let due = rate * took;
-        println!(
-            "{rate} packets/s on {cpus} CPUs: {passed} packets passed besides the burst, {due:.0} were due, {:+.2} %",
-            (passed / due - 1.0) * 100.0
-        );
-        assert_eq!(
-            counters.passed.packets + counters.limited.packets,
-            u64::from(times) * cpus as u64
-        );
+    for (rate, threads) in [(1_000, 1), (10_000, 1), (10_000, 2)] {
+        let (passed, due) = flood(rate, threads, (300_000, 1));
+        assert!((passed - due).abs() <= due / 100.0, "{passed} of {due}");
+    }
+}
+
+/// As above, but for what happens before the first packet and after the last one.
+#[test]
+fn a_million_packets_a_second_are_told_from_more() {
+    for threads in [1, 2] {
+        let (passed, due) = flood(1_000_000, threads, (1, 10_000_000));
         assert!(
-            (passed - due).abs() <= due / 100.0 + rate * BEFORE_AND_AFTER,
+            passed <= due * 1.01 && passed >= due - 500_000.0,
             "{passed} of {due}"
         );
     }
@@ -96,6 +95,7 @@ fn each_source_has_a_limit_of_its_own() {
 fn sources_beyond_the_tables_room_share_the_rules_limit_and_are_counted() {
     let bpffs = Bpffs::new();
     let datapath = limited(&bpffs, "{packetsPerSecond: 1, burst: 1, per: Source}");
+    let started = Instant::now();
     // Three times as many as there are ways.
     for source in 0_u32..200_000 {
         let [_, b, c, d] = source.to_be_bytes();
@@ -104,8 +104,12 @@ fn sources_beyond_the_tables_room_share_the_rules_limit_and_are_counted() {
     let counters = counters(&datapath);
     let crowded = datapath.pinned().events().unwrap()[&Event::CrowdedSources.code()].packets;
     println!("{crowded} of 200000 sources were crowded out: {counters:?}");
-    assert!(crowded > 100_000, "{crowded}");
-    assert!(counters.passed.packets <= 200_000 - crowded + 60, "{counters:?}");
+    assert!(crowded > 0, "{counters:?}");
+    // A way is free again after a second.
+    let seconds = started.elapsed().as_secs() + 2;
+    let ways = u64::from(LIMIT_SETS) * WAYS as u64;
+    assert!(counters.passed.packets <= (ways + 1) * seconds, "{counters:?}");
+    assert_eq!(counters.passed.packets + counters.limited.packets, 200_000);
 }
 
 #[test]
