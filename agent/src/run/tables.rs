@@ -22,8 +22,8 @@ use crate::{
     source::Objects,
 };
 
-/// Numbers that a round frees can be handed out by the next: a full table needs a second pass, never more than this.
-const PASSES: usize = 4;
+/// Numbers that a round frees can be handed out by the next: renaming all rules of a full node takes five passes.
+const PASSES: usize = 16;
 
 /// The tables after a round.
 pub(super) struct Tables {
