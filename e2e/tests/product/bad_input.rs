@@ -1,6 +1,7 @@
 //! What users get wrong: named with object, field, value and remedy, while all else stays in force.
 
 mod machine;
+mod room;
 
 use xdp_e2e::Agent;
 use xdp_lab::{Pod, Style};
@@ -164,23 +165,6 @@ fn a_type_of_a_protocol_without_types() {
     is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "TypeWithoutTypes", &words);
 }
 
-/// Ports of which each is an interval of its own, and so is what lies before it: with one more, there are more intervals
-/// than a class has room for.
-const PORTS: std::ops::Range<u16> = 5_000..5_511;
-
-fn many_ports() -> Vec<String> {
-    let ports: Vec<String> = PORTS
-        .map(|number| format!("{{protocol: UDP, port: {}}}", 2 * number))
-        .collect();
-    let rule = |(number, ports): (usize, &[String])| {
-        format!(
-            "{{name: m{number}, ports: [{}], action: Redirect, mark: 13}}",
-            ports.join(", ")
-        )
-    };
-    ports.chunks(60).enumerate().map(rule).collect()
-}
-
 #[test]
 fn text_that_is_no_yaml() {
     let text = policy("players", GAME, &["{name: players, action: [Drop}"]);
@@ -192,34 +176,6 @@ fn an_unknown_kind() {
     let text = rule("").replace("XdpPolicy", "NetworkPolicy");
     let words = ["policy-players.yaml:2", "kind", "NetworkPolicy"];
     is_refused_and_changes_nothing(&text, "NetworkPolicy games/players", "UnknownKind", &words);
-}
-
-#[test]
-fn policies_that_are_too_much_together_the_later_is_refused_whole() {
-    let (world, pod) = world();
-    let many = many_ports();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    world.policy_with("many", &format!("{GAME}\npriority: 900"), &many);
-    let agent = world.start(&["server"]);
-    let words = [
-        "MAX_PORT_INTERVALS is 1024",
-        "between the bounds of all port ranges",
-        "games/server",
-    ];
-    told(&agent, "XdpPolicy games/many", "MAX_PORT_INTERVALS", &words);
-    in_force(&world, &pod, 42);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 2 * PORTS.start), 20), 0, 20);
-
-    world.manifests.remove("policy-players.yaml").unwrap();
-    agent.wait_for("there is room", |status| {
-        status
-            .problem("XdpPolicy games/many", "MAX_PORT_INTERVALS")
-            .is_none()
-            && status.ready("server")
-    });
-    for port in [PORTS.start, PORTS.end - 1] {
-        only_mark(&world.deliver(&pod, at(pod.v4(), 2 * port), 20), 13, 20);
-    }
 }
 
 #[test]
