@@ -46,7 +46,7 @@ static PORT_BLOCKS: Array<Ports> = Array::pinned(MAX_PORT_BLOCKS, BPF_F_MMAPABLE
 static ACTIONS: Array<ActionRecord> = Array::pinned(MAX_ACTIONS, BPF_F_MMAPABLE);
 
 #[map]
-pub(crate) static RULE_LIMITS: Array<u64> = Array::pinned(MAX_RULES, 0);
+pub(crate) static RULE_LIMITS: Array<u64> = Array::pinned(MAX_RULES + 1, 0);
 
 #[map]
 pub(crate) static SOURCE_LIMITS: Array<LimitSet> = Array::pinned(LIMIT_SETS, 0);

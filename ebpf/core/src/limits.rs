@@ -145,7 +145,7 @@ pub fn admits(limit: &Limit<'_>, limits: &impl Limits) -> Admission {
 }
 
 /// The element of [`crate::tables::maps::RULE_LIMITS`] that limits answers.
-pub const ANSWERS: u32 = MAX_RULES - 1;
+pub const ANSWERS: u32 = MAX_RULES;
 
 /// Whether this node may send one more answer.
 #[inline(always)]

@@ -35,7 +35,7 @@ impl State {
     fn at(now: u64) -> Self {
         Self {
             now: AtomicU64::new(now),
-            rules: (0..MAX_RULES).map(|_| AtomicU64::new(0)).collect(),
+            rules: (0..=MAX_RULES).map(|_| AtomicU64::new(0)).collect(),
             sets: (0..LIMIT_SETS)
                 .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
                 .collect(),

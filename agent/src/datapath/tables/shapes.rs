@@ -73,7 +73,7 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::CLASSES, array::<Class>(MAX_CLASSES)),
     (maps::PORT_BLOCKS, array::<Ports>(MAX_PORT_BLOCKS)),
     (maps::ACTIONS, array::<ActionRecord>(MAX_ACTIONS)),
-    (maps::RULE_LIMITS, array::<u64>(MAX_RULES)),
+    (maps::RULE_LIMITS, array::<u64>(MAX_RULES + 1)),
     (maps::SOURCE_LIMITS, array::<LimitSet>(LIMIT_SETS)),
     (maps::DEVICES, shape(MapType::DevMapHash, 4, 8, MAX_SLOTS)),
     (maps::RULE_COUNTERS, per_cpu::<RuleCounters>(MAX_RULES)),
