@@ -27,7 +27,7 @@ pub fn feed(namespace: &Namespace, line: &str, input: &str) -> Result<String> {
         .write_all(input.as_bytes())
         .with_context(|| format!("`{line}` does not read"))?;
     drop(stdin);
-    let finished = process.finish(Duration::from_secs(60))?;
+    let finished = process.finish(Duration::from_mins(1))?;
     ensure!(finished.status.success(), "`{line}`: {}", finished.stderr);
     Ok(finished.stdout)
 }

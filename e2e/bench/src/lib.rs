@@ -3,6 +3,11 @@
 //! Times are ratios inside one interleaved run, on one machine: contestants take turns, differences below twice what a
 //! program differs from itself are none, and packets count where they arrive.
 
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "counts and nanoseconds are far below 2^52"
+)]
+
 pub mod benchmarks;
 pub mod command;
 pub mod environment;

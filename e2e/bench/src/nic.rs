@@ -57,12 +57,12 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let lab = Lab::new()?;
     if !is_lab {
-        println!("{}", settings::of(lab.node(), &options.nic)?);
+        println!("{}", settings::of(&options.nic));
     }
     let mut stage = Stage::new(&lab, PODS)?;
     let nic = if is_lab { LAB } else { take(&stage, &options.nic)? };
     if is_lab {
-        println!("{}", settings::inside(&stage.node, nic)?);
+        println!("{}", settings::inside(&stage.node, nic));
     }
     let workload = Workload::new(&stage.v4(110), 100, 1);
     stage.install(&workload)?;

@@ -136,6 +136,9 @@ impl Section {
 
 /// `min / median / max`.
 pub fn spread(samples: &Samples) -> String {
+    if !samples.median().is_finite() {
+        return "–".to_owned();
+    }
     let [min, median, max] = [samples.min(), samples.median(), samples.max()].map(number);
     format!("{min} / {median} / {max}")
 }
@@ -166,7 +169,7 @@ fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

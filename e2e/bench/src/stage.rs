@@ -23,7 +23,7 @@ use crate::workload::{Flow, FrameSpec, Target, Verdict, Workload, frame, policie
 /// How many pods a node usually has at most, two for comparison, and one that no policy ever selects.
 pub const PODS: u8 = 113;
 /// Nobody waits that long for what works.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;

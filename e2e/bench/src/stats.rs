@@ -33,6 +33,7 @@ impl Samples {
     }
 
     /// Round by round: what this one took with another's time.
+    #[must_use]
     pub fn with(&self, other: &Self, combine: impl Fn(f64, f64) -> f64) -> Self {
         Self(
             self.0
@@ -44,6 +45,7 @@ impl Samples {
     }
 
     /// Round by round: how many times the other's.
+    #[must_use]
     pub fn ratio(&self, other: &Self) -> Self {
         self.with(other, |own, other| own / other)
     }
@@ -83,7 +85,10 @@ mod tests {
     #[test]
     fn the_median_lies_between_the_two_in_the_middle() {
         let samples = Samples(vec![4.0, 1.0, 3.0, 2.0]);
-        assert_eq!([samples.min(), samples.median(), samples.max()], [1.0, 2.5, 4.0]);
+        assert_eq!(
+            Samples(vec![samples.min(), samples.median(), samples.max()]),
+            Samples(vec![1.0, 2.5, 4.0])
+        );
         assert!(Samples::default().median().is_nan());
     }
 

@@ -132,8 +132,8 @@ fn measure(one: &Benchmark, suite: &mut Suite<'_>) -> Section {
     eprintln!("{} {} …", one.id, one.title);
     let mut section =
         (one.run)(suite).unwrap_or_else(|error| Section::skip(one.id, one.title, &format!("{error:#}")));
-    section.id = one.id.to_owned();
-    section.title = one.title.to_owned();
+    one.id.clone_into(&mut section.id);
+    one.title.clone_into(&mut section.title);
     section.seconds = start.elapsed().as_secs_f64();
     section.environment = Environment {
         steal: Ticks::now().steal_since(&ticks),

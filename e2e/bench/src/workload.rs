@@ -237,7 +237,7 @@ const fn everybody(v4: bool) -> Network {
     }
 }
 
-/// Out of 32.0.0.0/3 or 2000::/3: nobody's own addresses, and none that the stack refuses.
+/// Out of `32.0.0.0/3` or `2000::/3`: nobody's own addresses, and none that the stack refuses.
 fn draw_network(random: &mut fastrand::Rng, v4: bool) -> Network {
     let (first, length) = if v4 {
         let address = Ipv4Addr::from(random.u32(0x2000_0000..0x4000_0000));

@@ -61,7 +61,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     }
     section.fact("live.lost", lost as f64);
     section.fact("live.right", 100.0 * right as f64 / expecting.max(1) as f64);
-    section.note(format!("Ours, all trials: {} lost; metadata and mark right in {right} of {expecting} packets, compared in the pod with what the frame said its rule's mark is.", lost));
+    section.note(format!("Ours, all trials: {lost} lost; metadata and mark right in {right} of {expecting} packets, compared in the pod with what the frame said its rule's mark is."));
     gro_off(stage, &mut instruments, packets, &mut section)?;
     Ok(section)
 }

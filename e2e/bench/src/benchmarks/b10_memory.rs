@@ -114,10 +114,8 @@ fn agent(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
             change_one(&mut workload, change % 110, 40_000 + change as u32);
             failed = stage.write(&workload, change % 110);
             change += 1;
-            std::thread::sleep(
-                Duration::from_millis(100)
-                    .saturating_sub(start.elapsed() - Duration::from_millis(100) * (change as u32 - 1)),
-            );
+            let next = Duration::from_millis(100) * change as u32;
+            std::thread::sleep(next.saturating_sub(start.elapsed()));
         }
     })?;
     failed?;

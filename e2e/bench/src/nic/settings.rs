@@ -3,7 +3,6 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::Result;
 use xdp_lab::Namespace;
 
 use crate::command;
@@ -19,7 +18,7 @@ const OFFLOADS: [&str; 6] = [
 ];
 
 /// Of a NIC that is still the host's.
-pub(super) fn of(_: &Namespace, nic: &str) -> Result<String> {
+pub(super) fn of(nic: &str) -> String {
     let ask = |flag: &str| -> String {
         let output = Command::new("ethtool").args([flag, nic]).output();
         output.map_or_else(
@@ -27,13 +26,13 @@ pub(super) fn of(_: &Namespace, nic: &str) -> Result<String> {
             |output| String::from_utf8_lossy(&output.stdout).into_owned(),
         )
     };
-    Ok(text(nic, ask))
+    text(nic, ask)
 }
 
 /// Of one inside a namespace.
-pub(super) fn inside(node: &Namespace, nic: &str) -> Result<String> {
+pub(super) fn inside(node: &Namespace, nic: &str) -> String {
     let ask = |flag: &str| command::run(node, &format!("ethtool {flag} {nic}")).unwrap_or_default();
-    Ok(text(nic, ask))
+    text(nic, ask)
 }
 
 fn text(nic: &str, ask: impl Fn(&str) -> String) -> String {

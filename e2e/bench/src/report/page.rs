@@ -1,4 +1,5 @@
 //! The page: everything on one, plots beside their tables.
+#![expect(clippy::format_push_string, reason = "a page is put together once")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,7 +22,7 @@ pub fn page(sections: &[Section], why: &str) -> String {
         .collect();
     let mut rows = judge(&facts);
     for row in rows.iter_mut().filter(|row| row.verdict == "missed") {
-        row.verdict = "**missed**".to_owned();
+        "**missed**".clone_into(&mut row.verdict);
     }
     let table = targets_table(&rows).markdown();
     text += table.split_once("\n\n").map_or("", |(_, rows)| rows);

@@ -1,4 +1,5 @@
 //! Tables for terminals and for the page.
+#![expect(clippy::format_push_string, reason = "a table is put together once")]
 
 use comfy_table::{ContentArrangement, TableComponent, presets::UTF8_HORIZONTAL_ONLY};
 

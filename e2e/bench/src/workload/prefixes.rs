@@ -30,7 +30,7 @@ pub fn port_prefixes<'a>(rules: &'a [Rule], class: &Network, protocol: u8) -> Ve
         let first = pair[0] as u16;
         if let Some(rule) = rules.iter().find(|rule| rule.low <= first && first <= rule.high) {
             split(pair[0], pair[1], |value, length| {
-                prefixes.push((value, length, *rule))
+                prefixes.push((value, length, *rule));
             });
         }
     }
