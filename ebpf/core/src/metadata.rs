@@ -38,7 +38,7 @@ impl Metadata {
     /// Flag: the RX hash is meaningful.
     pub const RX_HASH: u8 = 2;
     /// Flag: on its way from the NIC to the program behind its stack entry, with the pod's slot in place of the RX hash.
-    /// No pod sees it.
+    /// A pod sees it only where that program has been taken away and the packet went through the stack.
     pub const PEER: u8 = 4;
 
     /// What `rule` says about a packet.

@@ -60,13 +60,14 @@ impl Address {
     }
 }
 
-/// Where the index holds an IPv4 address: neighbours lie side by side, /24 networks are scattered.
+/// Where the index holds an IPv4 address: each address of an aligned /18 network has a place of its own, neighbours side
+/// by side, and where the network begins is scattered.
 #[inline(always)]
 pub const fn index_position(v4: u32) -> u32 {
-    v4.wrapping_add((v4 >> 8).wrapping_mul(SCATTER) << 8) & (super::INDEX - 1)
+    v4.wrapping_add((v4 >> 14).wrapping_mul(SCATTER) >> 18) & (super::INDEX - 1)
 }
 
-/// Odd, so that no network is lost.
+/// 2³² divided by the golden ratio, and odd: the upper bits of a product depend on all of the factor's.
 const SCATTER: u32 = 0x9e37_79b1;
 
 /// One place of the index: an IPv4 address and its slot, in one word, so that it changes in one store.
