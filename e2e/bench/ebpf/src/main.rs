@@ -10,7 +10,11 @@ mod micro;
 mod packet;
 mod receivers;
 mod rivals;
-#[expect(dead_code, reason = "the suite uses the rest")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the suite uses the rest, and its tools do"
+)]
 mod shared;
 
 #[panic_handler]

@@ -19,7 +19,7 @@ static FIRST: Array<u64> = Array::with_max_entries(4096, 0);
 #[map]
 static MARKS: PerCpuArray<u64> = PerCpuArray::with_max_entries(4096, 0);
 
-/// On a pod's interface: takes packets as AF_XDP or another XDP program would.
+/// On a pod's interface: takes packets as `AF_XDP` or another XDP program would.
 #[xdp]
 fn swallow(ctx: XdpContext) -> u32 {
     let (data, end, metadata) = (ctx.data(), ctx.data_end(), ctx.metadata());
@@ -68,7 +68,7 @@ fn sink(ctx: TcContext) -> i32 {
             }
         }
     }
-    TC_ACT_SHOT as i32
+    TC_ACT_SHOT
 }
 
 /// The same for the moment at which a mark is first seen.
@@ -88,7 +88,7 @@ fn watch(ctx: TcContext) -> i32 {
             }
         }
     }
-    TC_ACT_SHOT as i32
+    TC_ACT_SHOT
 }
 
 /// The stack must find the pod, or it forwards nothing.
