@@ -3,8 +3,10 @@ export RUSTDOCFLAGS := -D warnings
 
 # They build for the bpf target only; the others embed them.
 HOST := --workspace --exclude 'xdp-*ebpf'
+# Seconds.
+FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test e2e lint images kube setup root
+.PHONY: help demo cluster cluster-down test e2e bench bench-nic lint images kube setup root
 help: ## what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -21,13 +23,23 @@ cluster-down: root setup ## remove it
 
 test: root kube images lint ## everything that proves it, on the running kernel
 	cargo test --locked $(HOST)
+	tools/fuzz $(FUZZ)
 
 e2e: root kube images ## the product on that Kubernetes, as its users meet it: part of test
 	cargo test --locked -p xdp-e2e --test cluster
 
+bench: root setup ## what a packet and a change cost beside what you would have otherwise: docs/benchmarks (ONLY=B2,B4 QUICK=1 MINUTES=30)
+	cargo build --locked --release -p xdp-agent -p xdp-bench --bins
+	@ONLY=$(ONLY) QUICK=$(QUICK) MINUTES=$(MINUTES) cargo run --quiet --locked --release -p xdp-bench --bin bench
+
+bench-nic: root setup ## the same on a real NIC that somebody sends packets to (NIC=…; NIC=lab tries it without one; SECONDS=)
+	cargo build --locked --release -p xdp-agent -p xdp-bench --bins
+	@NIC=$(NIC) SECONDS_EACH=$(SECONDS) cargo run --quiet --locked --release -p xdp-bench --bin bench-nic
+
 lint: setup ## formatting, clippy, documentation, inherited lints
 	tools/check-lints
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path ebpf/core/fuzz/Cargo.toml
 	cargo clippy --locked $(HOST) --all-targets -- -D warnings
 	tools/lint-ebpf
 	e2e/cluster/build --lint

@@ -1,8 +1,14 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::datapath::REJECTS_PER_SECOND;
+use crate::explain::Protocol;
 
 /// Loads, programs, verifies and reports the XDP data path of one node.
 #[derive(Debug, Parser)]
@@ -23,6 +29,11 @@ pub enum Command {
     Run(Run),
     /// Show what is in force, read from the kernel. Needs no running agent.
     Status(Status),
+    /// Tell what becomes of a packet, by which rule, and why not by the rules before it. No packet is sent.
+    ///
+    /// The kernel is asked: the program that reads the tables in force is run, and counts nothing. Rate limits are not
+    /// consulted.
+    Explain(Explain),
     /// Remove everything the agent has put into the kernel.
     Uninstall(Uninstall),
 }
@@ -49,6 +60,13 @@ pub struct Run {
     /// NICs that get the program.
     #[command(flatten)]
     pub nics: NicArgs,
+    /// Attach in generic mode to NICs whose driver has no XDP. Packets redirected with delivery `Redirect` lose their
+    /// metadata there.
+    #[arg(long)]
+    pub allow_generic: bool,
+    /// Answers to rejected packets that this node sends per second; the others are dropped without one.
+    #[arg(long, value_name = "N", default_value_t = REJECTS_PER_SECOND)]
+    pub rejects_per_second: u32,
     /// Address and port for /healthz, /readyz and /metrics. Absent: no HTTP.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
@@ -112,7 +130,42 @@ pub struct Status {
     pub output: Output,
 }
 
-/// How `status` prints.
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Source address.
+    #[arg(long, value_name = "IP")]
+    pub from: IpAddr,
+    /// Destination: an address, or a target pod of this node.
+    #[arg(long, value_name = "POD|NAMESPACE/POD|IP")]
+    pub to: String,
+    /// TCP, UDP, SCTP, ICMP, ICMPv6, or a protocol's number.
+    #[arg(long, value_name = "PROTOCOL")]
+    pub protocol: Protocol,
+    /// Destination port, of TCP, UDP and SCTP.
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// Source port.
+    #[arg(long, value_name = "N", default_value_t = 40000)]
+    pub source_port: u16,
+    /// Type, of ICMP and `ICMPv6`. Absent: echo request.
+    #[arg(long = "type", value_name = "N")]
+    pub kind: Option<u8>,
+    /// Code, of ICMP and `ICMPv6`.
+    #[arg(long, value_name = "N", requires = "kind", default_value_t = 0)]
+    pub code: u8,
+    /// Where the pins are.
+    #[command(flatten)]
+    pub pins: Pins,
+    /// Read the rules from these folders instead of asking the running agent.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub manifests: Vec<PathBuf>,
+    /// For people, or as JSON.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// How `status` and `explain` print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// Tables.

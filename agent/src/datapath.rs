@@ -8,33 +8,43 @@ use std::path::Path;
 use xdp_plan::installed::Installed;
 
 mod apply;
+mod beside;
 mod config;
 mod embedded;
 mod error;
+mod explain;
+mod ingress;
 mod labels;
 mod links;
+mod lock;
 mod nic;
+mod older;
+mod peer;
 mod pinned;
 mod pins;
 mod programs;
 mod raw;
 mod reader;
+mod region;
 mod sys;
 mod tables;
 mod test_run;
 mod tracepoints;
 mod uninstall;
-mod words;
 
 pub use apply::Outcome;
+pub use config::{REJECTS_PER_SECOND, Settings};
 pub use error::{ApplyError, AttachError, AttachStep, OpenError};
+pub use explain::{ExplainError, Explainer};
+pub use ingress::Ingress;
 pub use links::Attached;
 pub use pinned::{NicProgram, Pinned};
-pub use reader::{PodEnd, ReaderKind, detach_clsact};
-pub use test_run::{ProgramStats, Ran, TestRunError};
+pub use reader::{PodEnd, detach_clsact};
+pub use test_run::{ProgramStats, Ran, Repeated, Runner, TestRunError};
 pub use uninstall::{Uninstall, Uninstalled};
 
-use pins::{Lock, Pins};
+use lock::Lock;
+use pins::Pins;
 use programs::Programs;
 use tables::Tables;
 
@@ -46,20 +56,26 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Loads the embedded programs over the pinned maps, which are created where they are missing, and attaches the
-    /// tracepoint programs. NICs and readers are attached by the caller, or stay attached as they are.
+    /// As [`Datapath::open_with`], with the settings that hold unless something else is said.
     pub fn open(pin_dir: &Path) -> Result<Self, OpenError> {
+        Self::open_with(pin_dir, Settings::default())
+    }
+
+    /// Loads the embedded programs over the pinned maps, which are created where they are missing, and attaches the
+    /// tracepoint programs. NICs, readers and the like are attached by the caller, or stay attached as they are.
+    pub fn open_with(pin_dir: &Path, settings: Settings) -> Result<Self, OpenError> {
         let pins = Pins::new(pin_dir);
         pins.create()?;
         let lock = Lock::take(pin_dir)?;
         let mut programs = Programs::load(&pins)?;
         let mut tables = Tables::open(&pins)?;
-        config::write(&pins, &mut tables)?;
+        config::write(&pins, &mut tables, settings)?;
+        older::adopt(&pins)?;
         tracepoints::attach(&pins, &mut programs)?;
         // An agent killed in mid-round may have replaced what a running program still reads.
         sys::fence().map_err(OpenError::Fence)?;
         Ok(Self {
-            pinned: Pinned { pins, tables },
+            pinned: Pinned::new(pins, tables),
             programs,
             _lock: lock,
         })

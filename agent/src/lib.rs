@@ -4,6 +4,7 @@ mod args;
 mod cluster;
 pub mod datapath;
 pub mod ethtool;
+pub mod explain;
 pub mod metrics;
 pub mod netlink;
 pub mod netns;
@@ -33,17 +34,23 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
             run::run(&args)
         }
         Command::Status(args) => show(&args),
+        Command::Explain(args) => tell(&args),
         Command::Uninstall(args) => remove(&args),
     }
 }
 
 fn show(args: &args::Status) -> anyhow::Result<()> {
-    let status = status::collect(&args.pins.pin_dir).map_err(explain)?;
+    let status = status::collect(&args.pins.pin_dir).map_err(with_cause)?;
     let text = match args.output {
         args::Output::Table => status.table(),
         args::Output::Json => status.json(),
     };
     writeln!(io::stdout(), "{text}").context("the status cannot be printed")
+}
+
+fn tell(args: &args::Explain) -> anyhow::Result<()> {
+    let text = explain::ask(args).map_err(with_cause)?;
+    writeln!(io::stdout(), "{text}").context("the answer cannot be printed")
 }
 
 fn remove(args: &args::Uninstall) -> anyhow::Result<()> {
@@ -63,7 +70,7 @@ fn remove(args: &args::Uninstall) -> anyhow::Result<()> {
 }
 
 /// Without permission the answers take many shapes, not all of which say so.
-fn explain(error: impl Error + Send + Sync + 'static) -> anyhow::Error {
+fn with_cause(error: impl Error + Send + Sync + 'static) -> anyhow::Error {
     let error = anyhow::Error::new(error);
     match system::check_permissions() {
         Ok(()) => error,

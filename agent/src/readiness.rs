@@ -39,12 +39,31 @@ pub fn prepare(pair: &Pair, namespaces: &mut Namespaces) -> Prepared {
     prepared
 }
 
+/// The same for delivery behind the NIC's stack entry, which needs nothing to be switched on.
+pub fn prepare_peer(pair: &Pair, namespaces: &mut Namespaces) -> Prepared {
+    let found = check_kind(&pair.host, &PEER_KINDS)
+        .and_then(|()| check_up(pair))
+        .and_then(|()| find(pair, namespaces));
+    let (readiness, netns) = match found {
+        Ok(netns) => (Readiness::Ready, Some(netns)),
+        Err((reason, message)) => (Readiness::NotReady { reason, message }, None),
+    };
+    Prepared {
+        readiness,
+        gro_was_off: false,
+        netns,
+    }
+}
+
+/// Pairs with `ndo_xdp_xmit`.
+const REDIRECT_KINDS: [&str; 1] = ["veth"];
+/// Pairs with `ndo_get_peer_dev`, which `bpf_redirect_peer` asks for; netkit since Linux 6.7.
+const PEER_KINDS: [&str; 2] = ["veth", "netkit"];
+
 fn steps(pair: &Pair, namespaces: &mut Namespaces, prepared: &mut Prepared) -> Result<(), Obstacle> {
-    check_links(pair)?;
-    let netns = namespaces
-        .find(pair.netns_id)
-        .map_err(|error| (NotReady::NetnsUnreachable, words(&error)))?;
-    let netns = prepared.netns.insert(netns);
+    check_kind(&pair.host, &REDIRECT_KINDS)?;
+    check_up(pair)?;
+    let netns = prepared.netns.insert(find(pair, namespaces)?);
     prepared.gro_was_off = in_pod(netns, &pair.pod, switch_gro_on)?;
     if takes_redirects(&pair.host)? {
         return Ok(());
@@ -60,14 +79,25 @@ fn steps(pair: &Pair, namespaces: &mut Namespaces, prepared: &mut Prepared) -> R
     }
 }
 
-fn check_links(pair: &Pair) -> Result<(), Obstacle> {
-    if pair.host.kind != "veth" {
-        let message = format!(
-            "interface `{}` is of kind `{}`, which takes no redirected packets: only veth does",
-            pair.host.name, pair.host.kind
-        );
-        return Err((NotReady::NotVeth, message));
+fn find(pair: &Pair, namespaces: &mut Namespaces) -> Result<Netns, Obstacle> {
+    let found = namespaces.find(pair.netns_id);
+    found.map_err(|error| (NotReady::NetnsUnreachable, words(&error)))
+}
+
+fn check_kind(host: &Link, kinds: &[&str]) -> Result<(), Obstacle> {
+    if kinds.contains(&host.kind.as_str()) {
+        return Ok(());
     }
+    let message = format!(
+        "interface `{}` is of kind `{}`, which takes no packets this way: only {} does",
+        host.name,
+        host.kind,
+        kinds.join(" or ")
+    );
+    Err((NotReady::NotVeth, message))
+}
+
+fn check_up(pair: &Pair) -> Result<(), Obstacle> {
     for (end, place) in [(&pair.pod, "in the pod"), (&pair.host, "on the host")] {
         if !end.up {
             let message = format!("interface `{}` {place} is down; set it up", end.name);
@@ -170,6 +200,17 @@ mod tests {
         pair.host.kind = "netkit".to_owned();
         pair.pod.up = false;
         assert_eq!(reason(&pair), Some(NotReady::NotVeth));
+    }
+
+    #[test]
+    fn netkit_takes_packets_behind_the_stacks_entry_as_far_as_its_kind_goes() {
+        let mut pair = pair();
+        pair.host.kind = "netkit".to_owned();
+        let readiness = prepare_peer(&pair, &mut Namespaces::default()).readiness;
+        assert_eq!(readiness.obstacle(), Some(NotReady::NetnsUnreachable));
+        pair.host.kind = "macvlan".to_owned();
+        let readiness = prepare_peer(&pair, &mut Namespaces::default()).readiness;
+        assert_eq!(readiness.obstacle(), Some(NotReady::NotVeth));
     }
 
     #[test]

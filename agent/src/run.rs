@@ -33,7 +33,8 @@ use self::round::{Agent, Listeners, Round};
 use crate::{
     args,
     cluster::Cluster,
-    datapath::Datapath,
+    datapath::{Datapath, Settings},
+    explain,
     netlink::Monitor,
     nic::NicSelector,
     serve,
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &args::Run) -> anyhow::Result<()> {
     signals::forward(sender.clone())?;
     let listeners = Listeners::default();
     if let Some(listen) = args.listen {
-        let Listeners { health, metrics } = listeners.clone();
+        let Listeners { health, metrics, .. } = listeners.clone();
         let server = serve::start(listen, pin_dir.clone(), health, metrics)?;
         info!(address = %server.address(), "probes and metrics are served");
     }
@@ -81,12 +82,18 @@ pub(crate) fn run(args: &args::Run) -> anyhow::Result<()> {
         let _ = sender.send(Event::Network);
     };
     let _monitor = Monitor::start(woken).context("changes of interfaces cannot be followed")?;
-    let datapath = open(pin_dir)?;
+    let settings = Settings {
+        rejects_per_second: args.rejects_per_second,
+    };
+    let datapath = open(pin_dir, settings)?;
+    // Only who holds the directory may answer for it.
+    explain::serve(pin_dir, Arc::clone(&listeners.known));
     let args::NicArgs { names, drivers, pci } = args.nics.clone();
     let selector = NicSelector {
         globs: names,
         drivers,
         pci,
+        allow_generic: args.allow_generic,
     };
     follow(&mut Agent::new(datapath, source, selector, listeners), &events);
     info!("stopped; everything stays in force");
@@ -111,9 +118,9 @@ fn source(args: &args::SourceArgs, listeners: &Listeners, sender: &Sender<Event>
     Ok(Source::Cluster(Box::new(cluster)))
 }
 
-fn open(pin_dir: &Path) -> anyhow::Result<Datapath> {
+fn open(pin_dir: &Path, settings: Settings) -> anyhow::Result<Datapath> {
     let started = Instant::now();
-    let datapath = Datapath::open(pin_dir)?;
+    let datapath = Datapath::open_with(pin_dir, settings)?;
     let milliseconds = started.elapsed().as_millis() as u64;
     info!(pin_dir = %pin_dir.display(), milliseconds, "programs loaded, tables open");
     Ok(datapath)

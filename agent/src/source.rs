@@ -108,25 +108,33 @@ fn list(folder: &Path) -> Result<BTreeMap<String, io::Result<String>>, SourceErr
         source,
     };
     let mut texts = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(error)? {
-        let path = entry.map_err(error)?.path();
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let manifest = path
-            .extension()
-            .is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known));
-        if !manifest || name.starts_with('.') || path.is_dir() {
-            continue;
-        }
+    for path in files(folder).map_err(error)? {
         match fs::read_to_string(&path) {
             // Gone between the listing and the reading: as if it had never been listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            text => {
-                texts.insert(name, text);
-            }
+            text => drop(texts.insert(file_name(&path), text)),
         }
     }
     Ok(texts)
+}
+
+/// The manifest files of a folder, in order.
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let manifest = path
+            .extension()
+            .is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known));
+        if manifest && !file_name(&path).starts_with('.') && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_default()
 }

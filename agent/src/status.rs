@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use xdp_core::tables::Count;
-use xdp_plan::facts::Readiness;
+use xdp_plan::facts::{NotReady, Readiness};
 use xdp_plan::report::Problem;
 
 mod build;
@@ -10,6 +10,7 @@ mod collect;
 mod table;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -37,6 +38,10 @@ pub struct Status {
     pub unparsed: BTreeMap<&'static str, u64>,
     /// Packets that a Redirect rule passed, by reason; only what happened.
     pub fallbacks: BTreeMap<&'static str, u64>,
+    /// What else happened to rejected and limited packets, by name; only what happened.
+    pub events: BTreeMap<&'static str, u64>,
+    /// How full the tables are.
+    pub tables: Vec<Usage>,
     /// Packets the kernel gave up on, by NIC and XDP action.
     pub exceptions: Vec<Exception>,
     /// What the agent could not do, other than on a NIC above.
@@ -56,7 +61,7 @@ pub struct Agent {
 pub enum Mode {
     /// Our program, in the driver.
     Native,
-    /// Our program, but not in the driver: redirected packets lose their metadata.
+    /// Our program, but not in the driver: packets redirected with delivery `Redirect` lose their metadata.
     Generic,
     /// No program.
     None,
@@ -84,6 +89,8 @@ pub struct Nic {
     pub program_id: u32,
     /// The kernel's tag of the attached program, empty if there is none.
     pub program_tag: String,
+    /// Whether the program for delivery `Peer` is attached.
+    pub peer: bool,
     /// What is in the way.
     pub problems: Vec<NicProblem>,
 }
@@ -110,6 +117,8 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// Whether it takes redirects.
     pub readiness: Readiness,
+    /// Why it cannot be delivered to behind the NIC's stack entry, if it cannot.
+    pub peer: Option<NotReady>,
     /// Whether packets meet its rules: its addresses lead to a slot with rules and a living device.
     pub in_force: bool,
     /// How often its rules were exchanged.
@@ -145,8 +154,12 @@ pub struct Rule {
     pub redirected: Counted,
     /// Passed, because the rule says so.
     pub passed: Counted,
-    /// Dropped.
+    /// Dropped, because the rule says so.
     pub dropped: Counted,
+    /// Rejected: the sender was told, as far as it could be.
+    pub rejected: Counted,
+    /// Dropped, because the rule's rate limit was exceeded.
+    pub limited: Counted,
     /// Audit: passed, would have been acted upon.
     pub audited: Counted,
     /// Passed, although the rule says Redirect.
@@ -168,6 +181,17 @@ impl From<Count> for Counted {
     fn from(Count { packets, bytes }: Count) -> Self {
         Self { packets, bytes }
     }
+}
+
+/// How full a table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Its name.
+    pub table: &'static str,
+    /// Elements in use.
+    pub used: u64,
+    /// Elements that policies may use.
+    pub capacity: u64,
 }
 
 /// Packets the kernel gave up on after our program had returned.

@@ -3,7 +3,8 @@
 //! Same judgement as [`crate::policy`], which the agent applies again: files know no API server. The API server
 //! estimates what a rule costs at worst, from the bounds in [`crate::limits`], and refuses a definition whose rules
 //! could cost too much. So a network is parsed as seldom as possible, and messages are constant: a text made of a value
-//! counts as if it had no end. The CIDR library needs Kubernetes 1.31.
+//! counts as if it had no end. The CIDR library needs Kubernetes 1.31, and there `==` of two networks counts as if their
+//! texts had no end, too; looking for one in a list of one is the same question, and counts as one step.
 
 use serde_json::{Value, json};
 
@@ -17,18 +18,19 @@ pub(crate) fn network() -> Value {
                         network as IPv4",
         },
         {
-            "rule": "!isCIDR(self) || cidr(self) == cidr(self).masked()",
+            "rule": "!isCIDR(self) || cidr(self) in [cidr(self).masked()]",
             "message": "bits are set beyond the prefix: write the network's own address (198.51.100.0/24, not \
                         198.51.100.7/24), or a longer prefix",
         },
     ])
 }
 
-/// A network without some of its parts.
+/// A network without some of its parts. `containsCIDR` would say the same, but in Kubernetes 1.31 it is true only for
+/// parts that begin where the network does.
 pub(crate) fn ip_block() -> Value {
     json!([{
-        "rule": "!has(self.except) || !isCIDR(self.cidr) || \
-                 self.except.all(e, !isCIDR(e) || cidr(self.cidr).containsCIDR(e))",
+        "rule": "!has(self.except) || !isCIDR(self.cidr) || [cidr(self.cidr)].all(c, self.except.all(e, \
+                 !isCIDR(e) || (c.containsIP(cidr(e).ip()) && c.prefixLength() <= cidr(e).prefixLength())))",
         "message": "not inside cidr: remove it, or use a network of the same address family inside cidr",
         "fieldPath": ".except",
     }])
@@ -50,21 +52,38 @@ pub(crate) fn peer() -> Value {
     ])
 }
 
-/// A protocol with ports.
+/// A protocol with ports, or with types of messages.
 pub(crate) fn port() -> Value {
     json!([
         {
             "rule": "self.protocol in ['TCP', 'UDP', 'SCTP'] || !(has(self.port) || has(self.endPort))",
-            "message": "ICMP and ICMPv6 have no ports: remove `port` and `endPort`, or use TCP, UDP or SCTP",
+            "message": "ICMP and ICMPv6 have no ports: remove `port` and `endPort`, or use TCP, UDP or SCTP; for a type \
+                        of message use `type`",
         },
         {
-            "rule": "!has(self.endPort) || has(self.port)",
+            "rule": "!(self.protocol in ['TCP', 'UDP', 'SCTP']) || !(has(self.type) || has(self.code))",
+            "message": "only ICMP and ICMPv6 have types and codes: remove `type` and `code`, or use ICMP or ICMPv6",
+        },
+        {
+            "rule": "!has(self.code) || has(self.type) || self.protocol in ['TCP', 'UDP', 'SCTP']",
+            "message": "code without type: add `type`, the type of the message",
+            "reason": "FieldValueRequired",
+            "fieldPath": ".type",
+        },
+        {
+            "rule": "!has(self.endPort) || has(self.port) || !(self.protocol in ['TCP', 'UDP', 'SCTP'])",
             "message": "endPort without port: add `port`, the first port of the range",
             "reason": "FieldValueRequired",
             "fieldPath": ".port",
         },
         {
-            "rule": "!has(self.endPort) || !has(self.port) || self.endPort >= self.port",
+            "rule": "!has(self.endPort) || !has(self.port) || type(self.port) == int",
+            "message": "endPort with the name of a port: remove `endPort`, or use numbers",
+            "reason": "FieldValueForbidden",
+            "fieldPath": ".endPort",
+        },
+        {
+            "rule": "!has(self.endPort) || !has(self.port) || type(self.port) == string || self.endPort >= self.port",
             "message": "less than port: use the last port of the range, from `port` to 65535",
             "fieldPath": ".endPort",
         },
@@ -87,6 +106,13 @@ pub(crate) fn ingress_rule() -> Value {
         "message": "only redirected packets carry a mark: remove the mark, or use `action: Redirect`",
         "reason": "FieldValueForbidden",
         "fieldPath": ".mark",
+    },
+    {
+        "rule": "!has(self.rateLimit) || self.action in ['Redirect', 'Pass']",
+        "message": "only packets that are redirected or passed can be limited: remove the rate limit, or use `action: \
+                    Redirect` or `action: Pass`",
+        "reason": "FieldValueForbidden",
+        "fieldPath": ".rateLimit",
     }])
 }
 

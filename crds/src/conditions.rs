@@ -36,7 +36,6 @@ pub mod accepted {
         ALL:
         ACCEPTED = "Accepted", "True: the policy is valid.";
         INVALID_SPEC = "InvalidSpec", "False: something in the spec is not valid; the message names the field and what to write instead.";
-        LIMIT_EXCEEDED = "LimitExceeded", "False: the policy needs more entries than a pod has room for; the message names the limit.";
     }
 }
 
@@ -65,7 +64,7 @@ pub mod node {
         /// All of them, the worst first.
         ALL:
         INVALID_SPEC = "InvalidSpec", "The agent refuses the policy: something in the spec is not valid.";
-        LIMIT_EXCEEDED = "LimitExceeded", "The agent refuses the policy: with the other policies of a pod it needs more entries than there is room for.";
+        LIMIT_EXCEEDED = "LimitExceeded", "The agent refuses the policy: with the other policies of its node it needs more of something than there is room for; the message names the limit and what counts towards it.";
         NIC_PROBLEM = "NicProblem", "A selected NIC does not carry the program natively; the node's `status.nics` say why.";
         NO_NIC = "NoNic", "The administrator's selection fits no NIC of the node, so no packet meets the policy there.";
         KERNEL_REFUSED = "KernelRefused", "The kernel refused a change that the policy needs; the agent tries again.";

@@ -20,6 +20,8 @@ mod xdp_peer_set;
 mod xdp_policy;
 
 pub use definition::{crds, to_yaml};
+/// A port's number or name.
+pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use selector::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 pub use status::{Ratio, Trouble};
 pub use xdp_node_state::{
@@ -27,8 +29,8 @@ pub use xdp_node_state::{
 };
 pub use xdp_peer_set::{PeerSelector, XdpPeerSet, XdpPeerSetSpec};
 pub use xdp_policy::{
-    Enforcement, IngressRule, IpBlock, Peer, Port, Protocol, RuleAction, XdpPolicy, XdpPolicySpec,
-    XdpPolicyStatus,
+    Delivery, Enforcement, IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, RuleAction,
+    XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
 };
 
 /// The API group of all types in this crate.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as k8s;
 use thiserror::Error;
 
+use crate::Protocol;
 use crate::report::Problem;
 
 /// Namespace of objects that name none.
@@ -25,6 +26,8 @@ pub struct Pod {
     pub labels: BTreeMap<String, String>,
     /// `status.podIPs` and `status.podIP`, without repetition, in order.
     pub addresses: Vec<IpAddr>,
+    /// Container ports by name and protocol. Of several with the same name the first one counts, as for Services.
+    pub ports: BTreeMap<(String, Protocol), u16>,
     /// Whether it lives in the host's network namespace: then it is never a target.
     pub host_network: bool,
     /// `spec.nodeName`, empty before it is scheduled.
@@ -131,6 +134,7 @@ impl TryFrom<&k8s::Pod> for Pod {
             uid: meta.uid.clone().unwrap_or_default(),
             labels: meta.labels.clone().unwrap_or_default(),
             addresses,
+            ports: object.spec.as_ref().map(named_ports).unwrap_or_default(),
             host_network: object.spec.as_ref().and_then(|spec| spec.host_network) == Some(true),
             node: object
                 .spec
@@ -140,6 +144,26 @@ impl TryFrom<&k8s::Pod> for Pod {
             finished: matches!(phase, Some("Succeeded" | "Failed")),
         })
     }
+}
+
+/// Those of containers that run as long as the pod does: its containers, then its sidecars.
+fn named_ports(spec: &k8s::PodSpec) -> BTreeMap<(String, Protocol), u16> {
+    let sidecars = spec.init_containers.iter().flatten();
+    let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+    let containers = spec.containers.iter().chain(sidecars);
+    let mut named = BTreeMap::new();
+    for port in containers.flat_map(|container| container.ports.iter().flatten()) {
+        let protocol = match port.protocol.as_deref() {
+            None | Some("TCP") => Protocol::Tcp,
+            Some("UDP") => Protocol::Udp,
+            Some("SCTP") => Protocol::Sctp,
+            Some(_) => continue,
+        };
+        if let (Some(name), Ok(number)) = (&port.name, u16::try_from(port.container_port)) {
+            named.entry((name.clone(), protocol)).or_insert(number);
+        }
+    }
+    named
 }
 
 fn addresses(object: &k8s::Pod, name: &str) -> Result<Vec<IpAddr>, PodError> {

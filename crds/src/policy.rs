@@ -5,8 +5,8 @@ mod fault;
 mod peers;
 mod ports;
 mod prefix;
+mod rate;
 mod selector;
-mod size;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,18 +16,21 @@ use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::PeerSelector;
-pub use crate::{Enforcement, Protocol, RuleAction};
+pub use crate::{Delivery, Enforcement, LimitPer, Protocol, RuleAction};
 
 pub use fault::{Fault, PolicyError};
 pub use selector::Selector;
-pub use size::entries_needed;
 
 /// Largest `priority`.
 pub const MAX_PRIORITY: u16 = 1000;
 /// Longest name of a rule.
 pub const MAX_RULE_NAME: usize = 63;
-/// Entries that a pod has room for, from all its policies.
-pub const MAX_ENTRIES: usize = 64;
+/// Longest name of a container port.
+pub const MAX_PORT_NAME: usize = 15;
+/// Largest `packetsPerSecond` of a rate limit.
+pub const MAX_RATE: u32 = 100_000_000;
+/// Largest `burst` of a rate limit.
+pub const MAX_BURST: u32 = 10_000_000;
 
 /// A validated `XdpPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct Policy {
     pub node_selector: Selector,
     /// Whether rules act.
     pub enforcement: Enforcement,
+    /// How redirected packets reach the pod.
+    pub delivery: Delivery,
     /// First match decides. Names are unique.
     pub rules: Vec<Rule>,
 }
@@ -67,6 +72,19 @@ pub struct Rule {
     pub action: RuleAction,
     /// Mark for the metadata.
     pub mark: Option<u32>,
+    /// Excess is dropped; only of rules that redirect or pass.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// A limit in packets per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RateLimit {
+    /// 1 to [`MAX_RATE`].
+    pub packets_per_second: u32,
+    /// 1 to [`MAX_BURST`].
+    pub burst: u32,
+    /// What shares the limit.
+    pub per: LimitPer,
 }
 
 /// Where packets come from.
@@ -109,13 +127,33 @@ pub struct Block {
     pub except: Vec<IpNet>,
 }
 
-/// A protocol, and a range of destination ports if it has any.
+/// A protocol, and which of its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortMatch {
     /// The protocol.
     pub protocol: Protocol,
-    /// `None`: any; always `None` for ICMP and `ICMPv6`.
-    pub ports: Option<RangeInclusive<u16>>,
+    /// Which ports, or messages of ICMP.
+    pub ports: PortSet,
+}
+
+/// Which packets of a protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortSet {
+    /// All, also of protocols without ports.
+    Any,
+    /// Destination ports; only with TCP, UDP and SCTP.
+    Range(RangeInclusive<u16>),
+    /// The destination port that the pod gives this name, see [`Pod::ports`]; only with TCP, UDP and SCTP.
+    ///
+    /// [`Pod::ports`]: crate::pod::Pod::ports
+    Named(String),
+    /// Messages; only with ICMP and `ICMPv6`.
+    Icmp {
+        /// Type.
+        kind: u8,
+        /// Code; `None`: any.
+        code: Option<u8>,
+    },
 }
 
 impl Policy {
@@ -124,7 +162,7 @@ impl Policy {
         (self.priority, self.created.as_ref(), &self.name, &self.namespace)
     }
 
-    /// Whether any packet may be redirected because of this policy.
+    /// Whether any packet may be redirected because of this policy, whatever its `delivery`.
     pub fn redirects(&self) -> bool {
         self.enforcement == Enforcement::Enforce
             && self.rules.iter().any(|rule| rule.action == RuleAction::Redirect)

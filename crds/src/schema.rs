@@ -8,6 +8,8 @@ use crate::{cel, limits};
 const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
 /// As Kubernetes has it: empty is a value too.
 const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+/// Words of letters and digits with a hyphen between them, a letter in one of them at least.
+const PORT_NAME: &str = "^([a-z0-9]+-)*[a-z0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 
 pub(crate) fn network(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -36,6 +38,18 @@ pub(crate) fn addresses(_: &mut SchemaGenerator) -> Schema {
         },
         "maxItems": limits::ADDRESSES,
         "x-kubernetes-list-type": "atomic",
+    })
+}
+
+/// A number or a name: limits on numbers bind only numbers, those on texts only texts. No rule in CEL looks at the name,
+/// because API servers before Kubernetes 1.34 take it to be as long as a request can be.
+pub(crate) fn port(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "minimum": 0,
+        "maximum": 65535,
+        "maxLength": crate::policy::MAX_PORT_NAME,
+        "pattern": PORT_NAME,
     })
 }
 

@@ -89,7 +89,8 @@ pub struct NicState {
     #[serde(default)]
     pub mtu: u32,
     /// What XDP really does on the NIC. `Native`: our program, in the driver. `Generic`: our program, but not in the
-    /// driver, so that redirected packets lose their metadata. `None`: no program. `Foreign`: somebody else's program.
+    /// driver: slower, and packets lose their metadata unless the policy says `delivery: Peer`. `None`: no program. `Foreign`:
+    /// somebody else's program.
     pub mode: NicMode,
     /// Kernel id of the attached program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,7 +113,7 @@ pub struct NicState {
 pub enum NicMode {
     /// Our program, in the driver.
     Native,
-    /// Our program, but not in the driver: redirected packets lose their metadata.
+    /// Our program, but not in the driver.
     Generic,
     /// No program.
     #[default]

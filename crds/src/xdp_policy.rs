@@ -9,11 +9,16 @@ use crate::selector::LabelSelector;
 use crate::status::Ratio;
 use crate::{cel, limits, schema};
 
+mod rule;
+
+pub use rule::{IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, RuleAction};
+
 /// What happens to packets that arrive on a node's NICs for the selected pods, before the network stack sees them.
 ///
 /// A pod's rules are those of all policies that select it, ordered by `priority`, then creation time, then name;
 /// inside a policy in the order written. The first rule that matches decides. A packet that no rule matches passes to
-/// the stack, as if there were no policy. At most 64 entries per pod (see `ingress`).
+/// the stack, as if there were no policy. A pod can have any number of policies; how much a node has room for in all is
+/// in the agent's documentation, and a policy that does not fit says so in its status (`LimitExceeded`).
 ///
 /// Never considered, and so always passed: ARP, IPv6 neighbour discovery, DHCP, and what cannot be parsed. ICMP
 /// "fragmentation needed" and ICMPv6 "packet too big" are matched only by rules that name their protocol, so that
@@ -30,7 +35,7 @@ use crate::{cel, limits, schema};
     status = "XdpPolicyStatus",
     derive = "PartialEq",
     doc = "XdpPolicy says what happens to packets that arrive on the nodes' NICs for a set of pods, before the nodes' \
-           network stack sees them: redirected straight into the pod, passed to the stack, or dropped.",
+           network stack sees them: redirected straight into the pod, passed to the stack, dropped, or rejected.",
     printcolumn = r#"{"name": "Pods", "type": "integer", "jsonPath": ".status.pods.selected", "description": "Pods that the policy selects"}"#,
     printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.selected", "description": "Nodes that run them"}"#,
     printcolumn = r#"{"name": "Ready", "type": "integer", "jsonPath": ".status.nodes.programmed", "description": "Nodes on which the policy is in force, read back from the kernel"}"#,
@@ -59,11 +64,19 @@ pub struct XdpPolicySpec {
     /// and the packet passes to the node's network stack.
     #[serde(default)]
     pub enforcement: Enforcement,
+    /// How redirected packets reach the pod. `Redirect` (the default): by XDP alone, before the kernel makes a packet
+    /// buffer of them; the fastest way for datagrams and short flows. `Peer`: the kernel makes the buffer and merges
+    /// segments first, then the packet is moved straight into the pod, past the rest of the node's network stack; the
+    /// better way for bulk TCP, and the only one on NICs without native XDP, if the administrator allowed those. Rules,
+    /// marks and counters are the same for both.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// Rules for packets to the selected pods, in order: the first that matches decides. A packet that none matches
-    /// passes to the node's network stack, as if there were no policy. At most 100.
+    /// passes to the node's network stack, as if there were no policy. At most 100; more go into further policies.
     ///
-    /// A pod has room for 64 entries from all its policies: a rule takes one entry per peer and port, and one per
-    /// `except`. A policy that does not fit is refused whole (`LimitExceeded`), the others keep working.
+    /// Limits beyond that are those of a node, for all policies of its pods together. A policy that a node has no room
+    /// for is refused there whole (`LimitExceeded`; the message names the limit and what counts towards it), the others
+    /// keep working.
     #[serde(default)]
     #[schemars(
         length(max = limits::RULES),
@@ -86,118 +99,14 @@ pub enum Enforcement {
     Audit,
 }
 
-/// One rule. It matches when any of its peers and any of its ports match.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = cel::ingress_rule()))]
-pub struct IngressRule {
-    /// Name of the rule, unique in the policy: counters are shown by it. 1 to 63 letters, digits, `-`, `_` and `.`,
-    /// beginning and ending with a letter or digit.
-    #[schemars(schema_with = "schema::rule_name")]
-    pub name: String,
-    /// Where packets come from: any of these. Empty or absent: from anywhere. At most 64.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = limits::PEERS), extend("x-kubernetes-list-type" = "atomic"))]
-    pub from: Vec<Peer>,
-    /// Protocols and destination ports: any of these. Empty or absent: any protocol and port. At most 64. A fragment
-    /// other than the first carries no ports, so only rules without `ports` match it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = limits::PORTS), extend("x-kubernetes-list-type" = "atomic"))]
-    pub ports: Vec<Port>,
-    /// What happens to a packet that matches.
-    ///
-    /// `Redirect`: straight into the pod's interface, past the node's network stack. Where that is not possible (the
-    /// frame is longer than the pod's MTU, the pod's interface takes no redirects …) the packet passes to the stack.
-    ///
-    /// `Pass`: to the node's network stack, as without a policy.
-    ///
-    /// `Drop`: nowhere.
-    pub action: RuleAction,
-    /// Mark of the redirected packet, 0 to 4294967295, only with `action: Redirect`: the socket in the pod reads it with `SO_RCVMARK`, netfilter
-    /// and routing in the pod see it as the packet's mark. Absent: the mark stays as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 4_294_967_295_i64))]
-    pub mark: Option<i64>,
-}
-
-/// A source of packets: either addresses (`ipBlock`) or pods (`podSelector`, `namespaceSelector`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = cel::peer()))]
-pub struct Peer {
-    /// Addresses that the packet may come from. Not together with selectors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ip_block: Option<IpBlock>,
-    /// Namespaces of the pods that the packet may come from; absent: the policy's own namespace, `{}`: all namespaces.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace_selector: Option<LabelSelector>,
-    /// Pods that the packet may come from, in those namespaces; absent or `{}`: all pods there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_selector: Option<LabelSelector>,
-}
-
-/// A range of addresses of one family.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = cel::ip_block()))]
-pub struct IpBlock {
-    /// Network in CIDR notation without host bits: `198.51.100.0/24`, `2001:db8::/32`. `0.0.0.0/0` is all of IPv4,
-    /// `::/0` all of IPv6, `198.51.100.7/32` a single address.
-    #[schemars(schema_with = "schema::network")]
-    pub cidr: String,
-    /// Networks inside `cidr` that are left out: packets from there do not match this peer. At most 16.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::networks")]
-    pub except: Vec<String>,
-}
-
-/// A protocol, with a destination port or a range of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = cel::port()))]
-pub struct Port {
-    /// The protocol above IP. `ICMP` is that of IPv4, `ICMPv6` that of IPv6.
-    pub protocol: Protocol,
-    /// Destination port, 0 to 65535; only with TCP, UDP and SCTP. Absent: any port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 65535))]
-    pub port: Option<i32>,
-    /// Last port of the range that begins with `port`, inclusive; `port` to 65535. Absent: only `port`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 65535))]
-    pub end_port: Option<i32>,
-}
-
-/// A protocol above IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub enum Protocol {
-    /// TCP.
-    #[serde(rename = "TCP")]
-    Tcp,
-    /// UDP.
-    #[serde(rename = "UDP")]
-    Udp,
-    /// SCTP.
-    #[serde(rename = "SCTP")]
-    Sctp,
-    /// ICMP (protocol 1), as IPv4 uses it.
-    #[serde(rename = "ICMP")]
-    Icmp,
-    /// ICMP for IPv6 (protocol 58).
-    #[serde(rename = "ICMPv6")]
-    Icmpv6,
-}
-
-/// What happens to a packet that a rule matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RuleAction {
-    /// Straight into the pod's interface, past the node's network stack. Where that is not possible (the frame is
-    /// longer than the pod's MTU, the pod's interface takes no redirects …) the packet passes to the stack.
+/// How redirected packets reach the pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Delivery {
+    /// By XDP alone.
+    #[default]
     Redirect,
-    /// To the node's network stack, as without a policy.
-    Pass,
-    /// Nowhere.
-    Drop,
+    /// By the NIC's tc hook, after the kernel has made packet buffers and merged segments.
+    Peer,
 }
 
 /// What is in force of a policy, summed up over all nodes. Per-node details are in the `XdpNodeState`s.

@@ -23,6 +23,13 @@ fn the_definition_carries_names_limits_and_defaults() {
         (&500.into(), &1000.0.into())
     );
     assert_eq!(spec["enforcement"]["default"], "Enforce");
+    assert_eq!(spec["delivery"]["default"], "Redirect");
+    let rule = &spec["ingress"]["items"]["properties"];
+    assert_eq!(rule["rateLimit"]["properties"]["per"]["default"], "Rule");
+    assert_eq!(
+        rule["rateLimit"]["required"],
+        serde_json::json!(["packetsPerSecond"])
+    );
 }
 
 #[test]
@@ -69,6 +76,12 @@ fn every_list_and_text_that_rules_look_at_has_a_bound() {
 }
 
 fn assert_bounded(path: &str, schema: &serde_json::Value) {
+    if schema["x-kubernetes-int-or-string"] == true {
+        assert!(
+            schema["maximum"].is_number() && schema["maxLength"].is_u64(),
+            "{path}"
+        );
+    }
     match schema["type"].as_str() {
         Some("array") => {
             assert!(schema["maxItems"].is_u64(), "{path}");

@@ -1,5 +1,5 @@
 //! The tables of objects that the API server refuses and accepts (`refused.yaml`, `accepted.yaml`) fit the agent's own
-//! validation and the definitions. That they fit the API server, tests on a cluster show.
+//! validation and the definitions, and so do the policies of the examples. That they fit the API server, tests on a cluster show.
 
 use std::collections::BTreeSet;
 
@@ -55,6 +55,21 @@ fn what_the_api_server_refuses_is_refused_by_the_agents_validation_too() {
 fn what_the_api_server_accepts_is_accepted_by_the_agents_validation_too() {
     for entry in accepted().iter().filter(|entry| is_policy(&entry.object)) {
         assert_eq!(validate(&entry.object).err(), None, "{}", entry.name);
+    }
+}
+
+#[test]
+fn every_example_has_a_policy_and_its_policies_are_accepted() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let verdicts: Vec<_> = (documents.iter().filter(|object| is_policy(object)))
+            .map(|object| validate(object).map(|policy| policy.name))
+            .collect();
+        assert!(!verdicts.is_empty(), "{path:?}");
+        assert!(verdicts.iter().all(Result::is_ok), "{path:?}: {verdicts:?}");
     }
 }
 

@@ -30,6 +30,7 @@ pub struct Agent<'a> {
     pin_dir: PathBuf,
     under: Vec<String>,
     listens: bool,
+    arguments: Vec<String>,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -45,6 +46,7 @@ impl<'a> Agent<'a> {
             pin_dir: lab.pin_dir(),
             under: Vec::new(),
             listens: false,
+            arguments: Vec::new(),
             log,
             process: None,
         }
@@ -87,6 +89,13 @@ impl<'a> Agent<'a> {
         }
     }
 
+    /// With more arguments of `run`.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self
+    }
+
     /// Another file for the log: two agents of one lab.
     #[must_use]
     pub fn log_to(mut self, name: &str) -> Self {
@@ -110,6 +119,7 @@ impl<'a> Agent<'a> {
         if self.listens {
             command.arg("--listen").arg(LISTEN.to_string());
         }
+        command.args(&self.arguments);
         self.process = Some(self.lab.node().spawn(command)?);
         Ok(())
     }

@@ -9,4 +9,4 @@ mod status;
 
 pub use agent::Agent;
 pub use manifests::Manifests;
-pub use status::Status;
+pub use status::{FIELDS, Status};

@@ -43,6 +43,12 @@ impl Manifests {
     pub fn write_pod(&self, name: &str, app: &str, pod: &Pod) -> anyhow::Result<()> {
         self.write(&format!("{name}.yaml"), &pod_object(name, app, pod.addresses()))
     }
+
+    /// The same with a spec: `{containers: […]}`.
+    pub fn write_pod_with(&self, name: &str, app: &str, pod: &Pod, spec: &str) -> anyhow::Result<()> {
+        let object = pod_object(name, app, pod.addresses());
+        self.write(&format!("{name}.yaml"), &format!("{object}spec: {spec}\n"))
+    }
 }
 
 fn pod_object(name: &str, app: &str, addresses: impl Iterator<Item = IpAddr>) -> String {

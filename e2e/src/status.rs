@@ -2,6 +2,18 @@
 
 use serde_json::Value;
 
+/// What a rule counts.
+pub const FIELDS: [&str; 8] = [
+    "redirected",
+    "delivered",
+    "passed",
+    "dropped",
+    "rejected",
+    "limited",
+    "audited",
+    "fellBack",
+];
+
 /// One status.
 #[derive(Clone, Debug)]
 pub struct Status(Value);
@@ -49,11 +61,21 @@ impl Status {
                 .is_some_and(|pod| pod["readiness"]["state"] == "Ready")
     }
 
-    /// Packets that a rule counted in a field: `redirected`, `passed`, `dropped`, `audited`, `fellBack`, `delivered`.
+    /// Packets that a rule counted in one of [`FIELDS`].
     pub fn packets(&self, rule: &str, field: &str) -> u64 {
         self.find("rules", "rule", rule)
             .and_then(|rule| rule[field]["packets"].as_u64())
             .unwrap_or(0)
+    }
+
+    /// What a rule has counted, in the order of [`FIELDS`].
+    pub fn counts(&self, rule: &str) -> [u64; FIELDS.len()] {
+        FIELDS.map(|field| self.packets(rule, field))
+    }
+
+    /// How often something happened that is counted apart from rules; the list is `unparsed`, `fallbacks` or `events`.
+    pub fn happened(&self, list: &str, reason: &str) -> u64 {
+        self.0[list][reason].as_u64().unwrap_or(0)
     }
 
     /// Packets of a rule that failed for any pod, by stage and errno name.

@@ -3,22 +3,28 @@
 
 use aya_ebpf::maps::PerCpuArray;
 use xdp_core::tables::Count;
-use xdp_core::verdict::Verdict;
+use xdp_core::verdict::{Outcome, Trace};
 
 use crate::tables::{DELIVERED, EVENTS, RULE_COUNTERS};
 
-/// Counts a packet where its verdict says.
+/// Counts a packet where its outcome says.
 #[inline(always)]
-pub(crate) fn count(verdict: &Verdict, bytes: u64) {
-    if let Some((rule, field)) = verdict.counted()
+pub(crate) fn count(rule: Option<u32>, outcome: Outcome, bytes: u64) {
+    if let (Some(rule), Some(field)) = (rule, outcome.kind.field())
         && let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule)
     {
         // SAFETY: the element belongs to this CPU, and XDP programs of one CPU do not interrupt each other.
         add(field.of(unsafe { &mut *counters }), 1, bytes);
     }
-    if let Some(code) = verdict.event() {
-        add_to(&EVENTS, code, 1, bytes);
+    if outcome.reason != Trace::NOWHERE {
+        event(outcome.reason, bytes);
     }
+}
+
+/// Counts something that happened.
+#[inline(always)]
+pub(crate) fn event(code: u32, bytes: u64) {
+    add_to(&EVENTS, code, 1, bytes);
 }
 
 /// Counts what the reader saw.

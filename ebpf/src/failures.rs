@@ -68,7 +68,7 @@ pub(crate) fn exception(ctx: &RawTracePointContext) {
 #[inline(always)]
 fn ifindex(device: usize) -> Option<u32> {
     let config = config()?;
-    if config.net_device_ifindex == 0 || !is_in_own_namespace(device, &config) {
+    if config.net_device_ifindex == 0 || !is_in_own_namespace(device, config) {
         return None;
     }
     read(device, config.net_device_ifindex)

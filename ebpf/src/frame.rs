@@ -6,39 +6,37 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_meta};
+use aya_ebpf::helpers::{
+    bpf_redirect_peer, bpf_skb_vlan_pop, bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
+};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use xdp_core::metadata::{LEN, Metadata};
 use xdp_core::parse::Bytes;
+use xdp_core::reject::Edit;
+use xdp_core::verdict::Outcome;
+
+use crate::bytes;
 
 /// No offset that parsing can reach is larger. The verifier refuses packet pointers whose offset it cannot bound.
 const MAX_OFFSET: usize = 0x7fff;
 
-type Words = [u32; LEN / 4];
-
-/// A frame as it arrived. Dead after any of the functions below.
-pub(crate) struct Frame {
-    start: usize,
-    end: usize,
-    /// Any number that the verifier does not know.
-    unknown: u32,
+/// A frame, which may be changed: where it begins and ends is asked for every access, because the verifier forgets all
+/// about packets at some calls, and otherwise remembers more than one wants.
+pub(crate) struct Frame<'c> {
+    ctx: &'c XdpContext,
 }
 
-impl Frame {
+impl<'c> Frame<'c> {
     #[inline(always)]
-    pub(crate) fn new(ctx: &XdpContext) -> Self {
-        Self {
-            start: ctx.data(),
-            end: ctx.data_end(),
-            unknown: ctx.rx_queue_index(),
-        }
+    pub(crate) fn new(ctx: &'c XdpContext) -> Self {
+        Self { ctx }
     }
 }
 
-impl Bytes for Frame {
+impl Bytes for Frame<'_> {
     #[inline(always)]
     fn length(&self) -> usize {
-        self.end - self.start
+        self.ctx.data_end() - self.ctx.data()
     }
 
     #[inline(always)]
@@ -46,22 +44,67 @@ impl Bytes for Frame {
         if offset > MAX_OFFSET {
             return None;
         }
-        let at = one_value(self.start + offset);
-        if at + N > self.end {
+        let at = one_value(self.ctx.data() + offset);
+        if at + N > self.ctx.data_end() {
             return None;
         }
         // SAFETY: `at..at + N` lies between the start and the end of the packet, and bytes have no alignment.
-        Some(unsafe { *core::ptr::with_exposed_provenance::<[u8; N]>(at) })
+        Some(unsafe { bytes::load(at) })
     }
 
     #[inline(always)]
-    fn forget(&self, mut value: u32) -> u32 {
-        // SAFETY: two exclusive-ors that cancel each other. The verifier does not see that they do. Volatile, so that
-        // it happens here and not after the loop that it is for.
+    fn forget(&self, value: u32) -> u32 {
+        forget(u64::from(value), u64::from(self.ctx.rx_queue_index())) as u32
+    }
+
+    #[inline(always)]
+    fn settle<T>(&self, value: &mut T) {
+        // SAFETY: a move to itself. Without further options, the compiler must believe that the value was changed.
+        unsafe { asm!("{0} = {0}", inout(reg) core::ptr::from_mut(value) => _) };
+    }
+}
+
+impl Edit for Frame<'_> {
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
+        write(self.ctx, offset, bytes)
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, bytes: usize) -> Option<()> {
+        pull(self.ctx, -(bytes as i32))
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        let excess = self.length().saturating_sub(length);
+        // SAFETY: the context is the program's own.
+        (unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, -(excess as i32)) } == 0).then_some(())
+    }
+}
+
+/// `value` itself, about which the verifier knows nothing any more if it knows nothing about `unknown`.
+#[inline(always)]
+pub(crate) fn forget(mut value: u64, unknown: u64) -> u64 {
+    // SAFETY: two exclusive-ors that cancel each other. The verifier does not see that they do. Volatile, so that
+    // it happens here and not after the loop that it is for.
+    unsafe {
+        asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) unknown, options(nomem, nostack));
+    }
+    value
+}
+
+/// The same for an outcome.
+#[inline(always)]
+pub(crate) fn forget_outcome(ctx: &XdpContext, outcome: &mut Outcome) {
+    let at = core::ptr::from_mut(outcome).cast::<u32>();
+    let unknown = u64::from(ctx.rx_queue_index());
+    for member in 0..size_of::<Outcome>() / size_of::<u32>() {
+        // SAFETY: an outcome is made of such numbers, and they are what they were.
         unsafe {
-            asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) self.unknown, options(nomem, nostack));
+            let at = at.add(member);
+            at.write_volatile(forget(u64::from(at.read_volatile()), unknown) as u32);
         }
-        value
     }
 }
 
@@ -75,15 +118,18 @@ fn one_value(mut address: usize) -> usize {
     address
 }
 
-/// Writes bytes at a constant offset; `None` if they would not fit.
+/// Writes bytes; `None` if they would not fit.
 #[inline(always)]
 pub(crate) fn write<const N: usize>(ctx: &XdpContext, offset: usize, bytes: [u8; N]) -> Option<()> {
-    let at = ctx.data() + offset;
+    if offset > MAX_OFFSET {
+        return None;
+    }
+    let at = one_value(ctx.data() + offset);
     if at + N > ctx.data_end() {
         return None;
     }
     // SAFETY: `at..at + N` lies inside the packet, which this program owns while it runs.
-    unsafe { *core::ptr::with_exposed_provenance_mut::<[u8; N]>(at) = bytes };
+    unsafe { bytes::store(at, bytes) };
     Some(())
 }
 
@@ -99,9 +145,8 @@ pub(crate) fn push_metadata(ctx: &XdpContext, metadata: &Metadata) -> Option<()>
         drop_metadata(ctx);
         return None;
     }
-    // SAFETY: `at..at + LEN` lies between `data_meta` and `data`; the kernel keeps `data_meta` a multiple of four away
-    // from `data` and accepts any alignment on the architectures that have native XDP.
-    unsafe { core::ptr::with_exposed_provenance_mut::<Words>(at).write_unaligned(metadata.words()) };
+    // SAFETY: `at..at + LEN` lies between `data_meta` and `data`.
+    unsafe { bytes::store(at, metadata.to_bytes()) };
     Some(())
 }
 
@@ -112,7 +157,8 @@ pub(crate) fn drop_metadata(ctx: &XdpContext) {
     unsafe { bpf_xdp_adjust_meta(ctx.ctx, LEN as i32) };
 }
 
-/// Takes bytes off the front, moving the metadata along; `None`, and nothing changed, if that is refused.
+/// Takes bytes off the front, or adds as many as there are below zero; metadata moves along. `None`, and nothing changed,
+/// if that is refused.
 #[inline(always)]
 pub(crate) fn pull(ctx: &XdpContext, bytes: i32) -> Option<()> {
     // SAFETY: the context is the program's own.
@@ -129,7 +175,49 @@ pub(crate) fn metadata(ctx: &TcContext) -> Option<Metadata> {
         return None;
     }
     // SAFETY: `at..at + LEN` lies between `data_meta` and `data`.
-    Metadata::from_words(unsafe { core::ptr::with_exposed_provenance::<Words>(at).read_unaligned() })
+    Metadata::read(&unsafe { bytes::load::<LEN>(at) })
+}
+
+/// Overwrites the metadata in front of a packet. A packet whose bytes are shared with others (somebody is looking on with
+/// a packet socket) is copied first, and before Linux 6.19 the copy has none: `None`.
+#[inline(always)]
+pub(crate) fn write_metadata(ctx: &TcContext, metadata: &Metadata) -> Option<()> {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the program's own.
+    let (at, end) = unsafe { ((*skb).data_meta as usize, (*skb).data as usize) };
+    if at + LEN > end {
+        return None;
+    }
+    // SAFETY: `at..at + LEN` lies between `data_meta` and `data`.
+    unsafe { bytes::store(at, metadata.to_bytes()) };
+    Some(())
+}
+
+const VLAN: u16 = 0x8100;
+const SERVICE_VLAN: u16 = 0x88a8;
+
+/// Whether there is a VLAN tag in the packet besides the one that was taken off it.
+#[inline(always)]
+pub(crate) fn is_tagged_twice(ctx: &TcContext) -> bool {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the program's own.
+    let protocol = unsafe { (*skb).protocol } as u16;
+    matches!(u16::from_be(protocol), VLAN | SERVICE_VLAN)
+}
+
+/// Forgets the tag that was taken off the packet, if there was one.
+#[inline(always)]
+pub(crate) fn untag(ctx: &TcContext) -> bool {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the program's own.
+    unsafe { (*skb).vlan_present == 0 || bpf_skb_vlan_pop(skb) == 0 }
+}
+
+/// To the other end of the pair whose one end is `device`.
+#[inline(always)]
+pub(crate) fn redirect_peer(device: u32) -> i32 {
+    // SAFETY: only numbers are passed.
+    (unsafe { bpf_redirect_peer(device, 0) }) as i32
 }
 
 /// Packets and bytes behind one skb: GRO may have merged several.

@@ -1,44 +1,81 @@
 //! The eBPF programs of the data path: adapters between the kernel and [`xdp_core`], which decides.
 //!
-//! Fail-open is visible on this page: every verdict but a rule's Drop or Redirect ends in `XDP_PASS`, the reader never
-//! decides about a packet, and the tracepoint programs only count.
+//! Fail-open is visible on this page: every verdict but those that a rule asks for ends in `XDP_PASS`, the classifiers never
+//! drop a packet, and the tracepoint programs only count.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod bytes;
 mod counters;
 mod failures;
 mod frame;
+mod limits;
+mod peer;
 mod reader;
 mod redirect;
+mod reject;
 mod tables;
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
 use aya_ebpf::macros::{classifier, raw_tracepoint, xdp};
 use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
+use xdp_core::explain::Explained;
+use xdp_core::limits::enforce;
 use xdp_core::parse::Bytes;
-use xdp_core::verdict::{Verdict, decide};
+use xdp_core::verdict::{Event, Kind, examine};
 
 /// On a NIC: decides about every frame before the kernel allocates an skb for it.
 #[xdp]
 fn xdp_nic(ctx: XdpContext) -> u32 {
     let frame = frame::Frame::new(&ctx);
     let bytes = frame.length() as u64;
-    let verdict = match decide(&frame, &tables::Kernel) {
-        Verdict::Redirect(redirect) => redirect::execute(&ctx, &redirect),
-        decided => decided,
-    };
-    counters::count(&verdict, bytes);
-    match verdict {
-        Verdict::Redirect(_) => XDP_REDIRECT,
-        Verdict::Drop { .. } => XDP_DROP,
-        Verdict::Unparsed(_)
-        | Verdict::NotConsidered
-        | Verdict::NoMatch
-        | Verdict::Pass { .. }
-        | Verdict::Audit { .. }
-        | Verdict::FallBack { .. } => XDP_PASS,
+    let mut decision = examine(&frame, &tables::Kernel);
+    frame::forget_outcome(&ctx, &mut decision.outcome);
+    let enforced = enforce(&decision, &limits::Kernel);
+    if enforced.crowded {
+        counters::event(Event::CrowdedSources.code(), bytes);
     }
+    let outcome = match enforced.outcome.kind {
+        Kind::Redirect => redirect::execute(&ctx, &decision),
+        Kind::Peer => redirect::mark_for_peer(&ctx, &decision),
+        Kind::Reject => reject::execute(&ctx, &decision),
+        _ => enforced.outcome,
+    };
+    counters::count(decision.rule(), outcome, bytes);
+    action(outcome.kind)
+}
+
+/// Never attached: tells what [`xdp_nic`] would make of a packet. It counts nothing and uses no limit up.
+#[xdp]
+fn xdp_explain(ctx: XdpContext) -> u32 {
+    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel);
+    match frame::write(&ctx, 0, Explained::bytes(&decision)) {
+        Some(()) => action(decision.outcome.kind),
+        None => XDP_ABORTED,
+    }
+}
+
+#[inline(always)]
+fn action(kind: Kind) -> u32 {
+    match kind {
+        Kind::Redirect => XDP_REDIRECT,
+        Kind::Reject => XDP_TX,
+        Kind::Drop | Kind::Unanswered | Kind::Limited => XDP_DROP,
+        Kind::Unparsed
+        | Kind::NotConsidered
+        | Kind::NoMatch
+        | Kind::Pass
+        | Kind::Audit
+        | Kind::Peer
+        | Kind::FallBack => XDP_PASS,
+    }
+}
+
+/// On a NIC's ingress: delivers what [`xdp_nic`] marked for it.
+#[classifier]
+fn nic_peer(ctx: TcContext) -> i32 {
+    peer::deliver(&ctx)
 }
 
 /// On a pod's eth0: hands the metadata to sockets.

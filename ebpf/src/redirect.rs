@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use xdp_core::parse::{Bytes, TAG};
-use xdp_core::verdict::{Fallback, Redirect, Verdict};
+use xdp_core::verdict::{Decision, Fallback, Kind, Outcome, Redirect};
 
 use crate::frame::{self, Frame};
 use crate::tables::DEVICES;
@@ -15,22 +15,45 @@ const SOURCE_MAC: usize = 6;
 /// first (it only notes the target; returning something else than `XDP_REDIRECT` forgets it), then metadata is put in
 /// front, which can be taken back, then the header is edited.
 #[inline(always)]
-pub(crate) fn execute(ctx: &XdpContext, redirect: &Redirect) -> Verdict {
+pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
+    let Some(redirect) = decision.redirect() else {
+        return fall_back(Fallback::NoDevice);
+    };
     if DEVICES.redirect(redirect.slot, u64::from(XDP_PASS)).is_err() {
-        return redirect.fall_back(Fallback::NoDevice);
+        return fall_back(Fallback::NoDevice);
     }
     // Read before the metadata moves over it.
     let Some(source) = Frame::new(ctx).read::<6>(SOURCE_MAC) else {
-        return redirect.fall_back(Fallback::NoUntag);
+        return fall_back(Fallback::NoUntag);
     };
     if frame::push_metadata(ctx, &redirect.metadata).is_none() {
-        return redirect.fall_back(Fallback::NoMetadata);
+        return fall_back(Fallback::NoMetadata);
     }
-    if edit_header(ctx, redirect, source).is_none() {
+    if edit_header(ctx, &redirect, source).is_none() {
         frame::drop_metadata(ctx);
-        return redirect.fall_back(Fallback::NoUntag);
+        return fall_back(Fallback::NoUntag);
     }
-    Verdict::Redirect(*redirect)
+    decision.outcome
+}
+
+/// Marks a packet for [`crate::peer::deliver`], which the kernel runs behind the NIC's stack entry.
+#[inline(always)]
+pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
+    let Some(redirect) = decision.redirect() else {
+        return fall_back(Fallback::NoDevice);
+    };
+    if redirect.tags > 1 {
+        return fall_back(Fallback::NoUntag);
+    }
+    match frame::push_metadata(ctx, &redirect.metadata.for_peer(redirect.slot)) {
+        Some(()) => decision.outcome,
+        None => fall_back(Fallback::NoMetadata),
+    }
+}
+
+#[inline(always)]
+fn fall_back(reason: Fallback) -> Outcome {
+    Outcome::because(Kind::FallBack, reason.code())
 }
 
 /// Takes the VLAN tags off and writes the pod's address. Only the first step can fail, and then nothing changed:

@@ -1,24 +1,55 @@
 //! The maps, under the names of [`xdp_core::tables::maps`], pinned by name.
+//!
+//! Those that the agent writes most can be mapped into it: an update by system call copies bytes, a store through the
+//! mapping is one store. Their blocks are not written while a slot's word leads to them, so programs read them plainly;
+//! the words that lead there are read once, as eight aligned bytes.
 #![expect(unsafe_code, reason = "map values are shared with user space and other CPUs")]
+
+use core::arch::asm;
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray};
 use xdp_core::tables::{
-    Address, Block, Config, Count, EVENTS as EVENT_CODES, FailureKey, Label, MAX_ADDRESSES, MAX_BLOCKS,
-    MAX_FAILURES, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, RuleCounters, SlotWord,
+    self, ActionRecord, Address, Class, Config, Count, EVENTS as EVENT_CODES, FailureKey,
+    INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES,
+    MAX_FAILURES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4,
+    MAX_SOURCES_V6, PodBlock, Ports, RuleCounters, RuleText, SlotWord,
 };
 use xdp_core::verdict::Tables;
 
 #[map]
+static INDEX: Array<u64> = Array::pinned(INDEX_PLACES, BPF_F_MMAPABLE);
+
+#[map]
 static PODS: HashMap<Address, u32> = HashMap::pinned(MAX_ADDRESSES, 0);
 
-/// Can be mapped into the agent: an update by system call copies bytes, a store through the mapping is one store.
 #[map]
 static SLOTS: Array<u64> = Array::pinned(MAX_SLOTS, BPF_F_MMAPABLE);
 
 #[map]
-static BLOCKS: Array<Block> = Array::pinned(MAX_BLOCKS, 0);
+static POD_BLOCKS: Array<PodBlock> = Array::pinned(MAX_POD_BLOCKS, BPF_F_MMAPABLE);
+
+#[map]
+static SOURCES_V4: Array<tables::SourcesV4> = Array::pinned(MAX_SOURCES_V4, BPF_F_MMAPABLE);
+
+#[map]
+static SOURCES_V6: Array<tables::SourcesV6> = Array::pinned(MAX_SOURCES_V6, BPF_F_MMAPABLE);
+
+#[map]
+static CLASSES: Array<Class> = Array::pinned(MAX_CLASSES, BPF_F_MMAPABLE);
+
+#[map]
+static PORT_BLOCKS: Array<Ports> = Array::pinned(MAX_PORT_BLOCKS, BPF_F_MMAPABLE);
+
+#[map]
+static ACTIONS: Array<ActionRecord> = Array::pinned(MAX_ACTIONS, BPF_F_MMAPABLE);
+
+#[map]
+pub(crate) static RULE_LIMITS: Array<u64> = Array::pinned(MAX_RULES + 1, 0);
+
+#[map]
+pub(crate) static SOURCE_LIMITS: Array<LimitSet> = Array::pinned(LIMIT_SETS, 0);
 
 #[map]
 pub(crate) static DEVICES: DevMapHash = DevMapHash::pinned(MAX_SLOTS, 0);
@@ -39,7 +70,7 @@ pub(crate) static FAILURES: HashMap<FailureKey, u64> = HashMap::pinned(MAX_FAILU
 static CONFIG: Array<Config> = Array::pinned(1, 0);
 
 #[map]
-static RULE_LABELS: Array<Label> = Array::pinned(MAX_RULES, 0);
+static RULE_LABELS: Array<RuleText> = Array::pinned(MAX_RULES, BPF_F_MMAPABLE);
 
 #[map]
 static POD_LABELS: Array<Label> = Array::pinned(MAX_SLOTS, 0);
@@ -47,16 +78,24 @@ static POD_LABELS: Array<Label> = Array::pinned(MAX_SLOTS, 0);
 #[map]
 static PROBLEMS: Array<Label> = Array::pinned(MAX_PROBLEMS, 0);
 
-/// What the tracepoint programs must know.
+/// What programs must know about the machine.
 #[inline(always)]
-pub(crate) fn config() -> Option<Config> {
-    CONFIG.get(0).copied()
+pub(crate) fn config() -> Option<&'static Config> {
+    CONFIG.get(0)
 }
 
 /// The tables that the agent fills.
 pub(crate) struct Kernel;
 
 impl Tables for Kernel {
+    #[inline(always)]
+    fn index(&self, position: u32) -> Option<IndexWord> {
+        let word = INDEX.get_ptr(position)?;
+        // SAFETY: array elements live as long as the map. The agent changes the word while programs run, so it is read
+        // exactly once, as eight aligned bytes.
+        Some(IndexWord(unsafe { word.read_volatile() }))
+    }
+
     #[inline(always)]
     fn slot(&self, destination: &Address) -> Option<u32> {
         let slot = PODS.get_ptr(destination)?;
@@ -68,8 +107,7 @@ impl Tables for Kernel {
     #[inline(always)]
     fn word(&self, slot: u32) -> Option<SlotWord> {
         let word = SLOTS.get_ptr(slot)?;
-        // SAFETY: array elements live as long as the map. The agent flips the word while programs run, so it is read
-        // exactly once, as eight aligned bytes.
+        // SAFETY: as for the index.
         Some(SlotWord(unsafe { word.read_volatile() }))
     }
 
@@ -79,7 +117,40 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn block(&self, index: u32) -> Option<&Block> {
-        BLOCKS.get(index)
+    fn pod(&self, index: u32) -> Option<&PodBlock> {
+        POD_BLOCKS.get(index)
+    }
+
+    #[inline(always)]
+    fn sources_v4(&self, index: u32) -> Option<&tables::SourcesV4> {
+        SOURCES_V4.get(index)
+    }
+
+    #[inline(always)]
+    fn sources_v6(&self, index: u32) -> Option<&tables::SourcesV6> {
+        SOURCES_V6.get(index)
+    }
+
+    #[inline(always)]
+    fn class(&self, index: u32) -> Option<&Class> {
+        CLASSES.get(index)
+    }
+
+    #[inline(always)]
+    fn ports(&self, index: u32) -> Option<&Ports> {
+        PORT_BLOCKS.get(index)
+    }
+
+    #[inline(always)]
+    fn action(&self, number: u16) -> Option<&ActionRecord> {
+        ACTIONS.get(u32::from(number))
+    }
+
+    #[inline(always)]
+    fn opaque(&self, mut value: u64) -> u64 {
+        // SAFETY: a move to itself. (An empty template would give two source lines to one instruction, which the kernel
+        // refuses.)
+        unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+        value
     }
 }

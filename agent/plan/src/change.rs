@@ -1,6 +1,8 @@
 //! What must be done to the kernel's tables, as data.
 
-use xdp_core::tables::{Address, Block, SlotWord};
+use xdp_core::tables::{
+    ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6,
+};
 
 use crate::installed::{PodLabel, RuleLabel};
 
@@ -48,14 +50,12 @@ pub enum Change {
         /// Slot.
         slot: u32,
     },
-    /// Fill a block that no slot points at.
-    WriteBlock {
-        /// For which slot.
-        slot: u32,
-        /// Block index.
+    /// Fill a block that no word leads to. What it refers to was there before, or was written before.
+    Write {
+        /// Index in the array of its kind.
         index: u32,
-        /// Content.
-        block: Box<Block>,
+        /// What to write, and so where.
+        content: Content,
     },
     /// Point a slot at a block, or at nothing: the one atomic step.
     SetWord {
@@ -64,18 +64,42 @@ pub enum Change {
         /// Generation and block.
         word: SlotWord,
     },
-    /// Lead an address to a slot.
+    /// Replace a place of the index, in one atomic step.
+    SetIndex {
+        /// Which place.
+        position: u32,
+        /// What is there from now on.
+        word: IndexWord,
+    },
+    /// Lead an address to a slot, through the hash.
     SetAddress {
         /// Destination address.
         address: Address,
         /// Slot.
         slot: u32,
     },
-    /// Make an address unknown: its packets pass.
+    /// Take an address out of the hash.
     ClearAddress {
         /// Destination address.
         address: Address,
     },
     /// Wait until no running program can still see what was replaced before.
     Fence,
+}
+
+/// A block of some kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An element of [`xdp_core::tables::maps::POD_BLOCKS`].
+    Pod(PodBlock),
+    /// An element of [`xdp_core::tables::maps::SOURCES_V4`].
+    SourcesV4(Box<SourcesV4>),
+    /// An element of [`xdp_core::tables::maps::SOURCES_V6`].
+    SourcesV6(Box<SourcesV6>),
+    /// An element of [`xdp_core::tables::maps::CLASSES`].
+    Class(Class),
+    /// An element of [`xdp_core::tables::maps::PORT_BLOCKS`].
+    Ports(Box<Ports>),
+    /// An element of [`xdp_core::tables::maps::ACTIONS`].
+    Action(ActionRecord),
 }

@@ -1,21 +1,37 @@
 //! From targets to what should be in the kernel.
+//!
+//! A pod's rules become trees of intervals. The bounds of all networks cut the sources into intervals, in each of which
+//! the same rules apply; for each such set of rules the bounds of all ports cut the ports, and the first rule that
+//! matches decides. What does not differ is merged, so that cost and size depend on what rules say, not on how.
 
 mod accept;
-mod entries;
+mod build;
+mod compiled;
+mod flat;
+mod known;
+mod limits;
+mod paint;
+mod record;
+mod sources;
+mod sweep;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use xdp_core::tables::{Address, Entry, MAX_ENTRIES};
+use xdp_core::tables::Address;
 
-use crate::facts::{NotReady, Readiness};
+use crate::facts::{Deliveries, NotReady, Readiness};
 use crate::installed::{RuleLabel, SlotIdentity};
 use crate::policy::Policy;
 use crate::report::Problem;
 use crate::targets::{Target, Targets};
+use known::Known;
+use limits::Excess;
 
-const _: () = assert!(crate::policy::MAX_ENTRIES == MAX_ENTRIES);
+pub use compiled::Compiled;
+pub use limits::Limit;
 
 /// What should be in the kernel, without the numbers (slots, blocks, rule ids) that [`crate::diff::diff`] hands out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +39,12 @@ pub struct Desired {
     /// Pods with rules.
     pub pods: Vec<DesiredPod>,
     /// Rules with counters: those in use, and as far as there is room those of policies without a target.
-    pub rules: BTreeSet<RuleLabel>,
+    pub rules: BTreeSet<Arc<RuleLabel>>,
     /// Policies and pods that exceed a limit.
     pub problems: Vec<Problem>,
 }
 
-/// One pod's interface and its list.
+/// One pod's interface and its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredPod {
     /// Which pod, on which device.
@@ -39,51 +55,81 @@ pub struct DesiredPod {
     pub addresses: Vec<IpAddr>,
     /// Whether its interface takes redirects.
     pub readiness: Readiness,
+    /// Whether it can be delivered to behind the NIC's stack entry.
+    pub peer: Readiness,
     /// Longest IP packet that both ends of the pair take.
     pub mtu: u32,
-    /// At most [`xdp_core::tables::MAX_ENTRIES`].
-    pub entries: Vec<DesiredEntry>,
+    /// Its rules.
+    pub rules: Arc<Compiled>,
 }
 
-/// An entry whose rule has no id yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredEntry {
-    /// The entry, with `rule` zero.
-    pub entry: Entry,
-    /// The rule.
-    pub rule: Arc<RuleLabel>,
+/// Compiles targets, and remembers what came of them: a list of policies that was compiled in the round before costs no
+/// more than a look at it. What a round does not use is forgotten.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    policies: BTreeMap<(String, String), Arc<Known>>,
+    /// Handed out to contents of policies, one after the other.
+    numbers: u64,
+    compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
 }
 
-/// Compiles targets. `readiness` is by the host's ifindex; a target that is missing there counts as
-/// [`crate::facts::NotReady::NotPrepared`].
-pub fn compile(targets: &Targets, readiness: &BTreeMap<u32, Readiness>) -> Desired {
-    let accepted = accept::accept(targets);
-    let pods = accepted
-        .targets
-        .iter()
-        .filter_map(|target| {
-            let in_force = |policy: &&Arc<Policy>| {
-                let key = (policy.namespace.as_str(), policy.name.as_str());
-                accepted.policies.contains(&key)
-            };
-            let policies: Vec<_> = target.policies.iter().filter(in_force).collect();
-            (!policies.is_empty()).then(|| pod(target, &policies, readiness))
-        })
-        .collect();
-    Desired {
-        pods,
-        rules: accepted.rules,
-        problems: accepted.problems,
+/// All that the rules of a pod depend on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    /// Numbers of the policies, in order.
+    policies: Vec<u64>,
+    /// What the pod gives the names of ports in these policies.
+    ports: Vec<Option<u16>>,
+}
+
+impl Compiler {
+    /// Compiles targets. `deliveries` are by the host's ifindex; a target that is missing there counts as
+    /// [`crate::facts::NotReady::NotPrepared`].
+    pub fn compile(&mut self, targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Desired {
+        self.get_to_know(targets);
+        let mut accepted = accept::accept(targets, self);
+        self.compiled = std::mem::take(&mut accepted.compiled);
+        let pods = accepted.targets.iter().zip(&accepted.rules_of);
+        let pods =
+            pods.filter_map(|(target, rules)| Some(pod(target, Arc::clone(rules.as_ref()?), deliveries)));
+        Desired {
+            pods: pods.collect(),
+            rules: accepted.rules,
+            problems: accepted.problems,
+        }
+    }
+
+    fn known(&self, policy: &Policy) -> Option<&Arc<Known>> {
+        self.policies
+            .get(&(policy.namespace.clone(), policy.name.clone()))
+    }
+
+    /// Gives every policy the number it had, or a new one if it is another than before.
+    fn get_to_know(&mut self, targets: &Targets) {
+        let mut before = std::mem::take(&mut self.policies);
+        for policy in &targets.policies {
+            let name = (policy.namespace.clone(), policy.name.clone());
+            let known = before.remove(&name).filter(|known| known.is(policy));
+            let known = known.unwrap_or_else(|| {
+                self.numbers += 1;
+                Arc::new(Known::new(self.numbers, policy))
+            });
+            self.policies.insert(name, known);
+        }
     }
 }
 
-fn pod(target: &Target, policies: &[&Arc<Policy>], readiness: &BTreeMap<u32, Readiness>) -> DesiredPod {
+/// [`Compiler::compile`] for once.
+pub fn compile(targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Desired {
+    Compiler::default().compile(targets, deliveries)
+}
+
+fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
     let Target { pod, pair, .. } = target;
-    let readiness = readiness
+    let Deliveries { redirect, peer } = deliveries
         .get(&pair.host.ifindex)
         .cloned()
         .unwrap_or_else(not_prepared);
-    let ready = readiness == Readiness::Ready;
     DesiredPod {
         identity: SlotIdentity {
             namespace: pod.namespace.clone(),
@@ -94,19 +140,21 @@ fn pod(target: &Target, policies: &[&Arc<Policy>], readiness: &BTreeMap<u32, Rea
         },
         interface: pair.host.name.clone(),
         addresses: target.addresses.clone(),
-        readiness,
+        readiness: redirect,
+        peer,
         mtu: pair.host.mtu.min(pair.pod.mtu),
-        entries: policies
-            .iter()
-            .flat_map(|policy| entries::entries(policy, ready))
-            .collect(),
+        rules,
     }
 }
 
-fn not_prepared() -> Readiness {
-    Readiness::NotReady {
+fn not_prepared() -> Deliveries {
+    let not_prepared = Readiness::NotReady {
         reason: NotReady::NotPrepared,
         message: "no rule of this pod redirects, so its interface is left as it is".into(),
+    };
+    Deliveries {
+        redirect: not_prepared.clone(),
+        peer: not_prepared,
     }
 }
 

@@ -1,79 +1,108 @@
 //! From what is installed to what is desired, step by step.
 
-mod numbers;
+mod addresses;
+mod link;
+mod rules;
+mod slots;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use xdp_core::tables::{Address, Block, Entry, MAX_ENTRIES, SlotWord};
+use xdp_core::tables::{PodBlock, SlotWord};
 
 use crate::change::Change;
-use crate::compile::{Desired, DesiredPod, address};
+use crate::compile::{Compiled, Desired, DesiredPod, address};
+use crate::in_force::{head, holds, is_head_of};
 use crate::installed::{Installed, PodLabel};
-use numbers::Numbers;
+use link::Linker;
+use rules::Rules;
+use slots::Slots;
 
 /// The changes that lead from `installed` to `desired`, in an order that is safe at every step: additions first,
 /// removals last, then [`Change::Fence`] if anything was removed or replaced; an address that moves from one pod to
-/// another has a fence of its own. Empty when nothing is to be done.
+/// another within the hash, or from the hash to the index, has a fence of its own. Empty when nothing is to be done.
 ///
-/// Numbers in use stay: slots, blocks and rule ids are found again by their labels, blocks are compared by content, so
-/// a restarted agent writes nothing. What is in use is never written to; where numbers run out because removals of the
-/// same round still hold them, the next round completes the work: call this until it returns nothing.
+/// Numbers in use stay: slots and rule ids are found again by their labels, blocks by content, so a restarted agent
+/// writes nothing, and what is equal is there once. What is in use is never written to; where numbers run out because
+/// what is to be removed still holds them, the next round goes on: call this until it returns nothing. Should what is
+/// in force leave no room for what is to replace it, a pod loses its rules first (its packets pass), and gets its new
+/// ones in the next round.
 ///
 /// Whatever in `installed` belongs to nobody (words without a label, addresses that lead nowhere) is removed.
 pub fn diff(desired: &Desired, installed: &Installed) -> Vec<Change> {
-    let mut plan = Plan {
-        installed,
-        numbers: Numbers::new(desired, installed),
-        labels: Vec::new(),
-        devices: Vec::new(),
-        blocks: Vec::new(),
-        addresses: Vec::new(),
-        moves: Vec::new(),
-        placed: BTreeSet::new(),
-        wanted: BTreeMap::new(),
-        replaced: false,
-    };
-    for pod in &desired.pods {
-        plan.place(pod);
+    let plan = |gives_up| Plan::new(desired, installed, gives_up).carry_out(desired);
+    let (changes, is_complete) = plan(false);
+    if changes.is_empty() && !is_complete {
+        return plan(true).0;
     }
-    plan.finish()
+    changes
 }
 
 struct Plan<'a> {
     installed: &'a Installed,
-    numbers: Numbers<'a>,
+    slots: Slots<'a>,
+    rules: Rules<'a>,
+    linker: Linker<'a>,
+    /// Pods that do not get their rules give up what they have.
+    gives_up: bool,
     labels: Vec<Change>,
     devices: Vec<Change>,
-    blocks: Vec<Change>,
-    addresses: Vec<Change>,
-    moves: Vec<Change>,
+    words: Vec<Change>,
     /// Slots that stay or become used.
     placed: BTreeSet<u32>,
     /// Where addresses should lead.
-    wanted: BTreeMap<Address, u32>,
+    wanted: addresses::Wanted,
+    /// Which compiled rules are what some sources lead to.
+    unchanged: BTreeMap<(*const Compiled, u32, u32), bool>,
     replaced: bool,
+    /// Some pods have their old rules, or none.
+    is_complete: bool,
 }
 
 impl<'a> Plan<'a> {
+    fn new(desired: &'a Desired, installed: &'a Installed, gives_up: bool) -> Self {
+        Self {
+            installed,
+            slots: Slots::new(installed),
+            rules: Rules::new(desired, installed),
+            linker: Linker::new(&installed.blocks),
+            gives_up,
+            labels: Vec::new(),
+            devices: Vec::new(),
+            words: Vec::new(),
+            placed: BTreeSet::new(),
+            wanted: BTreeMap::new(),
+            unchanged: BTreeMap::new(),
+            replaced: false,
+            is_complete: true,
+        }
+    }
+
+    fn carry_out(mut self, desired: &'a Desired) -> (Vec<Change>, bool) {
+        for pod in &desired.pods {
+            self.place(pod);
+        }
+        let is_complete = self.is_complete;
+        (self.finish(), is_complete)
+    }
+
     fn place(&mut self, pod: &'a DesiredPod) {
-        let Some(slot) = self.numbers.slot(&pod.identity) else {
+        let Some(slot) = self.slots.find(&pod.identity) else {
+            self.is_complete = false;
             return;
         };
-        if !self.point_at_block(slot, pod) && !self.installed.words.contains_key(&slot) {
-            return;
+        if !self.point_at_rules(slot, pod) {
+            self.is_complete = false;
+            if self.gives_up || !self.installed.words.contains_key(&slot) {
+                return;
+            }
         }
         self.placed.insert(slot);
         self.label(slot, pod);
         self.device(slot, pod);
-        for address in pod.addresses.iter().copied().map(address) {
-            self.wanted.insert(address, slot);
-            let before = self.installed.addresses.get(&address);
-            match before {
-                None => self.addresses.push(Change::SetAddress { address, slot }),
-                Some(before) if *before == slot => {}
-                Some(_) => self.moves.push(Change::SetAddress { address, slot }),
-            }
-        }
+        let addresses = pod.addresses.iter().copied().map(address);
+        self.wanted.extend(addresses.map(|address| (address, slot)));
     }
 
     fn label(&mut self, slot: u32, pod: &DesiredPod) {
@@ -82,6 +111,7 @@ impl<'a> Plan<'a> {
             interface: pod.interface.clone(),
             addresses: pod.addresses.clone(),
             readiness: pod.readiness.clone(),
+            peer: pod.peer.obstacle(),
         };
         let before = self.installed.pods.get(&slot);
         if before != Some(&label) {
@@ -99,53 +129,50 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether the slot has the pod's list afterwards.
-    fn point_at_block(&mut self, slot: u32, pod: &DesiredPod) -> bool {
-        let Some(block) = self.block(pod) else {
+    /// Whether the slot has the pod's rules afterwards.
+    fn point_at_rules(&mut self, slot: u32, pod: &DesiredPod) -> bool {
+        let Some(ids) = self.rules.ids(&pod.rules) else {
             return false;
         };
         let word = self.installed.words.get(&slot).copied().unwrap_or_default();
-        let current = word.block().and_then(|index| self.installed.blocks.get(&index));
-        if current == Some(&*block) {
+        let current = word
+            .block()
+            .and_then(|index| self.installed.blocks.pods.get(index));
+        if current.is_some_and(|block| self.is_unchanged(block, pod, &ids)) {
             return true;
         }
-        let Some(index) = self.numbers.block() else {
+        let Some(index) = self.linker.link(head(pod), &pod.rules, &ids) else {
             return false;
         };
         self.replaced |= word != SlotWord::EMPTY;
-        self.blocks.push(Change::WriteBlock { slot, index, block });
         let word = SlotWord::new(word.generation().wrapping_add(1), index);
-        self.blocks.push(Change::SetWord { slot, word });
+        self.words.push(Change::SetWord { slot, word });
         true
     }
 
-    /// `None`: a rule has no id yet.
-    fn block(&self, pod: &DesiredPod) -> Option<Box<Block>> {
-        let mut entries = [Entry::default(); MAX_ENTRIES];
-        for (place, entry) in entries.iter_mut().zip(&pod.entries) {
-            let rule = self.numbers.rule(&entry.rule)?;
-            *place = Entry { rule, ..entry.entry };
+    fn is_unchanged(&mut self, block: &PodBlock, pod: &DesiredPod, ids: &[u32]) -> bool {
+        if !is_head_of(block, pod) {
+            return false;
         }
-        Some(Box::new(Block {
-            len: pod.entries.len().min(MAX_ENTRIES) as u32,
-            mtu: pod.mtu,
-            mac: pod.identity.mac,
-            reserved: [0; 2],
-            entries,
-        }))
+        let key = (Arc::as_ptr(&pod.rules), block.sources_v4.0, block.sources_v6.0);
+        let blocks = &self.installed.blocks;
+        let look = || holds(blocks, block, &pod.rules, |rule, id| ids[rule] == id);
+        *self.unchanged.entry(key).or_insert_with(look)
     }
 
-    fn finish(self) -> Vec<Change> {
+    fn finish(mut self) -> Vec<Change> {
+        self.rules.number_others();
+        let addresses = addresses::changes(&self.wanted, self.installed);
+        self.replaced |= addresses.replaced;
         let removals = self.removals();
-        let mut changes = self.numbers.new_labels();
+        let fence = self.replaced || !removals.is_empty() || !addresses.removals.is_empty();
+        let mut changes = self.rules.new_labels();
         changes.extend(self.labels);
         changes.extend(self.devices);
-        changes.extend(self.blocks);
-        changes.extend(self.addresses);
-        // A replaced element of a kernel hash is used again by the next replacement, while a program may still hold it
-        // (kernel/bpf/hashtab.c, preallocated maps): it would read another pod's slot.
-        changes.extend(self.moves.into_iter().flat_map(|step| [step, Change::Fence]));
-        let fence = self.replaced || !removals.is_empty();
+        changes.extend(self.linker.writes());
+        changes.extend(self.words);
+        changes.extend(addresses.additions);
+        changes.extend(addresses.removals);
         changes.extend(removals);
         if fence {
             changes.push(Change::Fence);
@@ -155,23 +182,14 @@ impl<'a> Plan<'a> {
 
     fn removals(&self) -> Vec<Change> {
         let Installed {
-            addresses,
-            words,
-            devices,
-            pods,
-            ..
+            words, devices, pods, ..
         } = self.installed;
         let gone = |slot: &&u32| !self.placed.contains(slot);
-        let lost = addresses
-            .keys()
-            .filter(|address| !self.wanted.contains_key(address));
-        let mut changes: Vec<Change> = lost
-            .map(|address| Change::ClearAddress { address: *address })
-            .collect();
-        changes.extend(words.keys().filter(gone).map(|slot| Change::SetWord {
+        let empty = |slot: &u32| Change::SetWord {
             slot: *slot,
             word: SlotWord::EMPTY,
-        }));
+        };
+        let mut changes: Vec<Change> = words.keys().filter(gone).map(empty).collect();
         changes.extend(
             devices
                 .keys()
@@ -183,11 +201,8 @@ impl<'a> Plan<'a> {
                 .filter(gone)
                 .map(|slot| Change::ClearPodLabel { slot: *slot }),
         );
-        changes.extend(
-            self.numbers
-                .stale_rules()
-                .map(|rule| Change::ClearRuleLabel { rule }),
-        );
+        let stale = self.rules.stale(self.is_complete);
+        changes.extend(stale.into_iter().map(|rule| Change::ClearRuleLabel { rule }));
         changes
     }
 }

@@ -57,10 +57,29 @@ pub enum Readiness {
     },
 }
 
+impl Readiness {
+    /// Why not, if it is not.
+    pub const fn obstacle(&self) -> Option<NotReady> {
+        match self {
+            Self::Ready => None,
+            Self::NotReady { reason, .. } => Some(*reason),
+        }
+    }
+}
+
+/// What was found out about a pod's interface, for each way to deliver to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deliveries {
+    /// For `delivery: Redirect`.
+    pub redirect: Readiness,
+    /// For `delivery: Peer`.
+    pub peer: Readiness,
+}
+
 /// Why a pod cannot take redirected packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NotReady {
-    /// None of the pod's rules redirects, so nothing was asked of its interface.
+    /// None of the pod's rules redirects this way, so nothing was asked of its interface.
     NotPrepared,
     /// The pod's interface is not a veth (netkit has no `ndo_xdp_xmit`).
     NotVeth,
@@ -74,4 +93,6 @@ pub enum NotReady {
     NoNdoXmit,
     /// The reader could not be attached: marks would be lost.
     ReaderRefused,
+    /// The program behind the NIC's stack entry could not be attached: nobody would deliver.
+    PeerRefused,
 }

@@ -1,13 +1,17 @@
 //! Whether the kernel holds what is desired for a pod: found by looking, not by asking [`crate::diff`].
 
+mod walk;
+
 use std::collections::BTreeMap;
 
-use xdp_core::tables::{Address, Block, Entry};
+use xdp_core::tables::{Address, PodBlock};
 
 use crate::{
     compile::{DesiredPod, address},
     installed::{Installed, SlotIdentity},
 };
+
+pub(crate) use walk::holds;
 
 /// A reading of the tables, by pod.
 pub struct InForce<'a> {
@@ -24,8 +28,11 @@ impl<'a> InForce<'a> {
             .iter()
             .map(|(slot, label)| (&label.identity, *slot));
         let mut addresses = BTreeMap::<_, Vec<Address>>::new();
-        for (address, slot) in &installed.addresses {
-            addresses.entry(*slot).or_default().push(*address);
+        for (address, slot) in installed.leading() {
+            addresses.entry(slot).or_default().push(address);
+        }
+        for list in addresses.values_mut() {
+            list.sort_unstable();
         }
         Self {
             installed,
@@ -35,20 +42,17 @@ impl<'a> InForce<'a> {
     }
 
     /// Whether packets for the pod meet exactly its rules: its addresses, and no others, lead to its slot, which has its
-    /// device and a block with its entries, each under its own rule.
+    /// device and leads to blocks like its rules, each under its own label.
     pub fn holds(&self, pod: &DesiredPod) -> bool {
         let Some(slot) = self.slots.get(&pod.identity) else {
             return false;
         };
-        let installed = self.installed;
-        let block = installed
-            .words
-            .get(slot)
-            .and_then(|word| word.block())
-            .and_then(|index| installed.blocks.get(&index));
-        installed.devices.get(slot) == Some(&pod.identity.ifindex)
+        let Installed { words, blocks, .. } = self.installed;
+        let block = words.get(slot).and_then(|word| word.block());
+        let block = block.and_then(|index| blocks.pods.get(index));
+        self.installed.devices.get(slot) == Some(&pod.identity.ifindex)
             && self.leads(*slot, pod)
-            && block.is_some_and(|block| self.is_list_of(block, pod))
+            && block.is_some_and(|block| self.is_block_of(block, pod))
     }
 
     fn leads(&self, slot: u32, pod: &DesiredPod) -> bool {
@@ -58,19 +62,31 @@ impl<'a> InForce<'a> {
         self.addresses.get(&slot).map_or(&[][..], Vec::as_slice) == wanted
     }
 
-    fn is_list_of(&self, block: &Block, pod: &DesiredPod) -> bool {
-        let entries = block.entries.get(..block.len as usize).unwrap_or_default();
-        let same = |(entry, desired): (&Entry, &crate::compile::DesiredEntry)| {
-            let plain = Entry { rule: 0, ..*entry };
-            plain
-                == Entry {
-                    rule: 0,
-                    ..desired.entry
-                }
-                && self.installed.rules.get(&entry.rule) == Some(&*desired.rule)
-        };
-        entries.len() == pod.entries.len()
-            && (block.mtu, block.mac) == (pod.mtu, pod.identity.mac)
-            && entries.iter().zip(&pod.entries).all(same)
+    fn is_block_of(&self, block: &PodBlock, pod: &DesiredPod) -> bool {
+        let Installed { blocks, rules, .. } = self.installed;
+        let has_label = |rule: usize, id: u32| rules.get(&id) == Some(&*pod.rules.rules[rule]);
+        is_head_of(block, pod) && holds(blocks, block, &pod.rules, has_label)
+    }
+}
+
+/// Whether the block says of the pod's interface what is desired.
+pub(crate) fn is_head_of(block: &PodBlock, pod: &DesiredPod) -> bool {
+    *block
+        == PodBlock {
+            sources_v4: block.sources_v4,
+            sources_v6: block.sources_v6,
+            ..head(pod)
+        }
+}
+
+/// A block without rules.
+pub(crate) fn head(pod: &DesiredPod) -> PodBlock {
+    let flag = |unready: bool, flag| if unready { flag } else { 0 };
+    PodBlock {
+        mtu: pod.mtu,
+        mac: pod.identity.mac,
+        flags: flag(pod.readiness.obstacle().is_some(), PodBlock::NOT_READY)
+            | flag(pod.peer.obstacle().is_some(), PodBlock::NO_PEER),
+        ..PodBlock::default()
     }
 }

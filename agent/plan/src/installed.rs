@@ -1,28 +1,55 @@
 //! What the kernel holds: read back by the agent's datapath module, never remembered.
 
+mod blocks;
+mod pool;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use xdp_core::tables::{Address, Block, SlotWord};
+use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
 
-use crate::facts::Readiness;
+use crate::facts::{NotReady, Readiness};
+
+pub use blocks::Blocks;
+pub use pool::Pool;
 
 /// One reading of the pinned tables. Only what is in use is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installed {
-    /// Addresses and the slots they lead to.
+    /// Places of the index that are not empty.
+    pub index: BTreeMap<u32, IndexWord>,
+    /// Addresses in the hash, and the slots they lead to.
     pub addresses: BTreeMap<Address, u32>,
     /// Slots whose word is not empty.
     pub words: BTreeMap<u32, SlotWord>,
-    /// The blocks that a word points at.
-    pub blocks: BTreeMap<u32, Block>,
+    /// The blocks that these words lead to.
+    pub blocks: Blocks,
     /// Slots whose device exists, with its ifindex.
     pub devices: BTreeMap<u32, u32>,
     /// Slots that carry a label.
     pub pods: BTreeMap<u32, PodLabel>,
     /// Rule ids that carry a label.
     pub rules: BTreeMap<u32, RuleLabel>,
+}
+
+impl Installed {
+    /// Which addresses lead to which slots, by index or hash: what programs find.
+    pub fn leading(&self) -> impl Iterator<Item = (Address, u32)> {
+        let in_index = self.index.iter().filter_map(|(position, word)| {
+            let v4 = word.address().filter(|v4| index_position(*v4) == *position)?;
+            Some((Address::v4(v4.to_be_bytes()), word.slot(v4)?))
+        });
+        let in_hash = self.addresses.iter().map(|(address, slot)| (*address, *slot));
+        in_index.chain(in_hash.filter(|(address, _)| self.is_looked_up(*address)))
+    }
+
+    /// Whether programs look for the address in the hash.
+    fn is_looked_up(&self, address: Address) -> bool {
+        let v4 = address.low as u32;
+        let word = self.index.get(&index_position(v4)).copied().unwrap_or_default();
+        !address.is_v4() || (word.slot(v4).is_none() && word.more())
+    }
 }
 
 /// Whose slot it is, and what `status` says about it.
@@ -37,6 +64,8 @@ pub struct PodLabel {
     pub addresses: Vec<IpAddr>,
     /// Whether the pod takes redirects, and why not.
     pub readiness: Readiness,
+    /// Why the pod cannot be delivered to behind the NIC's stack entry, if it cannot.
+    pub peer: Option<NotReady>,
 }
 
 /// A slot belongs to one pod on one device: a pod whose veth is made anew gets a new slot, so that no packet meets

@@ -11,8 +11,8 @@
 //!
 //! 1. [`manifests::parse`] every file → policies, pods, errors;
 //! 2. [`targets::targets`] with the node's facts → targets, problems;
-//! 3. make each target with `wants_redirect` ready → [`facts::Readiness`] by the host's ifindex;
-//! 4. [`compile::compile`] → what is desired, problems;
+//! 3. make each target with `wants_redirect` or `wants_peer` ready → [`facts::Deliveries`] by the host's ifindex;
+//! 4. [`compile::Compiler::compile`] → what is desired, problems;
 //! 5. [`diff::diff`] against what was read back → changes; apply them; read back again. Empty: the round is over;
 //! 6. [`node_state::node_state`] from what was read back → the node's status, in a cluster.
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@
 pub mod change;
 pub mod compile;
 pub mod diff;
+pub mod explain;
 pub mod facts;
 pub mod in_force;
 pub mod installed;

@@ -32,8 +32,10 @@ pub struct Target {
     pub addresses: Vec<IpAddr>,
     /// Policies that select it, in order.
     pub policies: Vec<Arc<Policy>>,
-    /// Whether any of them redirects: only then its interface must be made ready.
+    /// Whether any of them redirects with `delivery: Redirect`: only then its interface must be made ready for it.
     pub wants_redirect: bool,
+    /// Whether any of them redirects with `delivery: Peer`: the same.
+    pub wants_peer: bool,
 }
 
 /// Matches policies, pods and what the kernel says about the node.

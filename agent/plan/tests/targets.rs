@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use xdp_core::tables::{MAX_ENTRIES, MAX_RULES, MAX_SLOTS};
+use xdp_core::tables::{MAX_RULES, MAX_SLOTS};
 use xdp_plan::compile::compile;
 use xdp_plan::facts::{Link, NodeFacts, NotReady, Pair, Readiness};
 use xdp_plan::pod::Pod;
-use xdp_plan::policy::{Enforcement, Policy, Rule, RuleAction, Selector, Sources};
+use xdp_plan::policy::{Delivery, Enforcement, Policy, Rule, RuleAction, Selector, Sources};
 use xdp_plan::targets::{Targets, targets};
 
 fn policy(name: &str, rules: usize) -> Policy {
@@ -17,6 +17,7 @@ fn policy(name: &str, rules: usize) -> Policy {
         ports: Vec::new(),
         action: RuleAction::Redirect,
         mark: None,
+        rate_limit: None,
     };
     Policy {
         namespace: "games".into(),
@@ -28,6 +29,7 @@ fn policy(name: &str, rules: usize) -> Policy {
         selector: Selector::default(),
         node_selector: Selector::default(),
         enforcement: Enforcement::Enforce,
+        delivery: Delivery::Redirect,
         rules: (0..rules).map(rule).collect(),
     }
 }
@@ -83,7 +85,7 @@ fn a_pod_is_found_by_the_address_that_its_interface_carries() {
         (target.pair.host.ifindex, target.addresses.as_slice()),
         (11, &[ip(1)][..])
     );
-    assert!(target.wants_redirect);
+    assert!(target.wants_redirect && !target.wants_peer);
 }
 
 #[test]
@@ -181,29 +183,6 @@ fn the_mtu_is_the_smaller_of_both_ends_and_readiness_is_not_assumed() {
 }
 
 #[test]
-fn a_policy_over_the_limit_of_entries_is_refused_whole_and_the_others_stay() {
-    let policies = [
-        policy("a", 40),
-        policy("b", MAX_ENTRIES - 39),
-        policy("c", MAX_ENTRIES - 40),
-    ];
-    let facts = NodeFacts {
-        pairs: vec![pair(10, &[1])],
-    };
-    let desired = compile(&targets(&policies, &[pod("p", &[1])], &facts), &BTreeMap::new());
-    let [problem] = desired.problems.as_slice() else {
-        panic!("{:?}", desired.problems);
-    };
-    assert_eq!(
-        (problem.object.as_str(), problem.reason.as_str()),
-        ("XdpPolicy games/b", "MAX_ENTRIES")
-    );
-    assert!(problem.message.contains("Pod games/p has 40"), "{problem:?}");
-    assert_eq!(desired.pods[0].entries.len(), MAX_ENTRIES);
-    assert!(desired.rules.iter().all(|rule| rule.policy != "b"));
-}
-
-#[test]
 fn pods_over_the_limit_of_slots_are_refused() {
     let count = MAX_SLOTS as u16 + 1;
     let pods: Vec<Pod> = (0..count)
@@ -223,11 +202,12 @@ fn pods_over_the_limit_of_slots_are_refused() {
 
 #[test]
 fn policies_over_the_limit_of_rules_are_refused_on_the_node() {
-    let count = MAX_RULES as usize / MAX_ENTRIES + 1;
+    const PER_POLICY: usize = 64;
+    let count = MAX_RULES as usize / PER_POLICY + 1;
     let policies: Vec<Policy> = (0..count)
         .map(|index| Policy {
             namespace: format!("n{index:03}"),
-            ..policy("p", MAX_ENTRIES)
+            ..policy("p", PER_POLICY)
         })
         .collect();
     let pods: Vec<Pod> = (0..count)
@@ -245,7 +225,7 @@ fn policies_over_the_limit_of_rules_are_refused_on_the_node() {
         (desired.problems.len(), desired.problems[0].reason.as_str()),
         (1, "MAX_RULES")
     );
-    assert_eq!(desired.problems[0].object, "XdpPolicy n064/p");
+    assert_eq!(desired.problems[0].object, "XdpPolicy n512/p");
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use aya::maps::{MapError, PerCpuValues};
-use xdp_core::tables::{Count, FailureKey, Label, MAX_PROBLEMS, RuleCounters, maps};
+use xdp_core::tables::{Count, FailureKey, Label, MAX_PROBLEMS, RuleCounters, RuleText, maps};
 use xdp_plan::change::Change;
 use xdp_plan::report::Problem;
 
 use super::Datapath;
 use super::error::{ApplyError, OpenError};
-use super::labels::{NO_LABEL, pod_label, problem_label, to_label};
+use super::labels::{empty, pod_label, problem_label, to_text};
 use super::raw::{Plain, Raw};
 use super::sys;
 
@@ -52,17 +52,18 @@ impl Datapath {
         let tables = &mut self.pinned.tables;
         match change {
             Change::SetRuleLabel { rule, label } => {
+                let text = to_text(label)?;
                 self.reset_counters(*rule)?;
-                self.set_rule_label(*rule, &to_label(label)?)
+                self.set_rule_label(*rule, &text)
             }
-            Change::ClearRuleLabel { rule } => self.set_rule_label(*rule, &NO_LABEL),
+            Change::ClearRuleLabel { rule } => self.set_rule_label(*rule, &empty()),
             Change::SetPodLabel { slot, label, fresh } => {
                 if *fresh {
                     self.forget_failures(*slot, label.identity.ifindex)?;
                 }
                 self.set_pod_label(*slot, &pod_label(label)?)
             }
-            Change::ClearPodLabel { slot } => self.set_pod_label(*slot, &NO_LABEL),
+            Change::ClearPodLabel { slot } => self.set_pod_label(*slot, &empty()),
             Change::SetDevice { slot, ifindex } => {
                 let refused = |source| ApplyError::Device {
                     ifindex: *ifindex,
@@ -73,11 +74,20 @@ impl Datapath {
             Change::ClearDevice { slot } => {
                 gone(tables.devices.remove(*slot)).map_err(ApplyError::table(maps::DEVICES))
             }
-            Change::WriteBlock { index, block, .. } => tables
-                .blocks
-                .set(*index, Raw(**block), 0)
-                .map_err(ApplyError::table(maps::BLOCKS)),
-            Change::SetWord { slot, word } => tables.words.set(*slot, *word).map_err(ApplyError::Word),
+            Change::Write { index, content } => tables
+                .memory
+                .write(*index, content)
+                .map_err(ApplyError::memory("block", *index)),
+            Change::SetWord { slot, word } => tables
+                .memory
+                .words
+                .store(*slot, word.0)
+                .map_err(ApplyError::memory(maps::SLOTS, *slot)),
+            Change::SetIndex { position, word } => tables
+                .memory
+                .index
+                .store(*position, word.0)
+                .map_err(ApplyError::memory(maps::INDEX, *position)),
             Change::SetAddress { address, slot } => tables
                 .pods
                 .insert(Raw(*address), slot, 0)
@@ -96,7 +106,7 @@ impl Datapath {
             let label = problems
                 .get(index as usize)
                 .and_then(problem_label)
-                .unwrap_or(NO_LABEL);
+                .unwrap_or(empty());
             let Raw(present) = table.get(&index, 0).map_err(OpenError::table(maps::PROBLEMS))?;
             if present != label {
                 table
@@ -118,8 +128,7 @@ impl Datapath {
             .collect::<Result<Vec<_>, _>>()
             .map_err(&failed)?;
         for key in keys {
-            let labelled =
-                |slot| matches!(tables.pod_labels.get(&slot, 0), Ok(Raw(label)) if label != NO_LABEL);
+            let labelled = |slot| matches!(tables.pod_labels.get(&slot, 0), Ok(Raw(label)) if label.len != 0);
             let gone_pod = match key.0.kind {
                 FailureKey::REDIRECT_ERR => !labelled(key.0.subject),
                 FailureKey::DEVMAP_XMIT => !live.contains(&key.0.subject),
@@ -132,11 +141,11 @@ impl Datapath {
         Ok(())
     }
 
-    fn set_rule_label(&mut self, rule: u32, label: &Label) -> Result<(), ApplyError> {
-        let table = &mut self.pinned.tables.rule_labels;
+    fn set_rule_label(&mut self, rule: u32, label: &RuleText) -> Result<(), ApplyError> {
+        let table = &mut self.pinned.tables.memory.rule_labels;
         table
-            .set(rule, Raw(*label), 0)
-            .map_err(ApplyError::table(maps::RULE_LABELS))
+            .set(rule, label)
+            .map_err(ApplyError::memory(maps::RULE_LABELS, rule))
     }
 
     fn set_pod_label(&mut self, slot: u32, label: &Label) -> Result<(), ApplyError> {
@@ -157,7 +166,11 @@ impl Datapath {
         tables
             .delivered
             .set(rule, zero, 0)
-            .map_err(ApplyError::table(maps::DELIVERED))
+            .map_err(ApplyError::table(maps::DELIVERED))?;
+        tables
+            .rule_limits
+            .set(rule, 0, 0)
+            .map_err(ApplyError::table(maps::RULE_LIMITS))
     }
 
     fn forget_failures(&mut self, slot: u32, ifindex: u32) -> Result<(), ApplyError> {
@@ -185,12 +198,13 @@ fn slot_of(change: &Change) -> Option<u32> {
         | Change::ClearPodLabel { slot }
         | Change::SetDevice { slot, .. }
         | Change::ClearDevice { slot }
-        | Change::WriteBlock { slot, .. }
         | Change::SetWord { slot, .. }
         | Change::SetAddress { slot, .. } => Some(*slot),
         Change::SetRuleLabel { .. }
         | Change::ClearRuleLabel { .. }
         | Change::ClearAddress { .. }
+        | Change::SetIndex { .. }
+        | Change::Write { .. }
         | Change::Fence => None,
     }
 }

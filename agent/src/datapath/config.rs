@@ -1,5 +1,6 @@
-//! What the tracepoint programs must know about the running kernel.
+//! What the programs must know about the running kernel and the administrator's wishes.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::AsFd;
 
 use btf_rs::{Btf, Type};
@@ -13,20 +14,46 @@ use super::tables::Tables;
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// Answers to rejected packets that a node sends in a second, unless the administrator says otherwise.
+pub const REJECTS_PER_SECOND: u32 = 1000;
+
+/// The administrator's wishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Answers to rejected packets per second on this node; zero: none.
+    pub rejects_per_second: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rejects_per_second: REJECTS_PER_SECOND,
+        }
+    }
+}
+
 /// Writes the configuration, unless it is there already.
-pub(super) fn write(pins: &Pins, tables: &mut Tables) -> Result<(), OpenError> {
+pub(super) fn write(pins: &Pins, tables: &mut Tables, settings: Settings) -> Result<(), OpenError> {
+    let failed = OpenError::table(maps::CONFIG);
+    let Raw(present) = tables.config.get(&0, 0).map_err(&failed)?;
     let mut config = Config {
         abi: ABI_VERSION,
         devices_map_id: devices_map_id(pins)?,
+        rejects_per_second: settings.rejects_per_second,
+        seed: if present.seed == 0 { random() } else { present.seed },
         ..Config::default()
     };
     kernel_layout(&mut config);
-    let failed = OpenError::table(maps::CONFIG);
-    let Raw(present) = tables.config.get(&0, 0).map_err(&failed)?;
     if present == config {
         return Ok(());
     }
     tables.config.set(0, Raw(config), 0).map_err(&failed)
+}
+
+/// Not zero. Made once: with another one, every source would begin anew with a whole burst.
+fn random() -> u64 {
+    // The hasher's keys are the system's random numbers.
+    RandomState::new().build_hasher().finish().max(1)
 }
 
 /// Where the running kernel keeps what the programs read, as far as it describes its types.

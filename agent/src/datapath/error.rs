@@ -217,15 +217,27 @@ pub enum ApplyError {
     /// The CPUs could not be counted.
     #[error("cannot count the CPUs")]
     Cpus(#[source] io::Error),
-    /// There is no such slot.
-    #[error("cannot set a slot's word")]
-    Word(#[source] io::Error),
+    /// There is no such element.
+    #[error("cannot write element {index} of `{map}`")]
+    Memory {
+        /// The map.
+        map: &'static str,
+        /// The element.
+        index: u32,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The grace period could not be awaited.
     #[error("cannot wait for running programs (membarrier)")]
     Fence(#[source] io::Error),
 }
 
 impl ApplyError {
+    pub(super) fn memory(map: &'static str, index: u32) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Memory { map, index, source }
+    }
+
     pub(super) fn table(map: &'static str) -> impl Fn(MapError) -> Self {
         move |source| Self::Table {
             map,

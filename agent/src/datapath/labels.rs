@@ -1,46 +1,49 @@
 //! Labels: short JSON texts that travel with slots, rules and problems.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use aya::maps::MapError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use xdp_core::tables::{LABEL_TEXT, Label};
+use xdp_core::tables::{Label, RuleText, Text};
 use xdp_plan::facts::Readiness;
-use xdp_plan::installed::PodLabel;
+use xdp_plan::installed::{PodLabel, RuleLabel};
 use xdp_plan::report::Problem;
 
 use super::error::ApplyError;
 use super::raw::Raw;
+use super::region::Region;
 
-/// No label.
-pub(super) const NO_LABEL: Label = Label {
-    len: 0,
-    text: [0; LABEL_TEXT],
-};
-
-/// A label, if it fits.
-pub(super) fn to_label(content: &impl Serialize) -> Result<Label, ApplyError> {
+/// A text, if it fits.
+pub(super) fn to_text<const BYTES: usize>(content: &impl Serialize) -> Result<Text<BYTES>, ApplyError> {
     let json = serde_json::to_vec(content).expect("labels are strings and numbers");
-    let mut label = NO_LABEL;
+    let mut text = empty();
     let too_long = ApplyError::LabelTooLong {
         bytes: json.len(),
-        limit: LABEL_TEXT,
+        limit: BYTES,
     };
-    label
-        .text
+    text.text
         .get_mut(..json.len())
         .ok_or(too_long)?
         .copy_from_slice(&json);
-    label.len = json.len() as u32;
-    Ok(label)
+    text.len = json.len() as u32;
+    Ok(text)
+}
+
+/// No label.
+pub(super) const fn empty<const BYTES: usize>() -> Text<BYTES> {
+    Text {
+        len: 0,
+        text: [0; BYTES],
+    }
 }
 
 /// A pod's label; a message that is too long is cut, names and addresses never are.
 pub(super) fn pod_label(content: &PodLabel) -> Result<Label, ApplyError> {
     let mut content = content.clone();
     loop {
-        match (to_label(&content), &mut content.readiness) {
+        match (to_text(&content), &mut content.readiness) {
             (Err(_), Readiness::NotReady { message, .. }) if !message.is_empty() => halve(message),
             (result, _) => return result,
         }
@@ -51,7 +54,7 @@ pub(super) fn pod_label(content: &PodLabel) -> Result<Label, ApplyError> {
 pub(super) fn problem_label(problem: &Problem) -> Option<Label> {
     let mut problem = problem.clone();
     loop {
-        match to_label(&problem) {
+        match to_text(&problem) {
             Ok(label) => return Some(label),
             Err(_) if problem.message.is_empty() && problem.remedy.is_empty() => return None,
             Err(_) => cut_longest(&mut problem),
@@ -82,14 +85,53 @@ pub(super) fn read_labels<T: DeserializeOwned>(
 ) -> Result<BTreeMap<u32, T>, MapError> {
     let mut labels = BTreeMap::new();
     for index in 0..len {
-        if let Some(label) = from_label(&get(index)?.0) {
+        if let Some(label) = from_text(&get(index)?.0) {
             labels.insert(index, label);
         }
     }
     Ok(labels)
 }
 
-fn from_label<T: DeserializeOwned>(label: &Label) -> Option<T> {
-    let text = label.text.get(..label.len as usize)?;
-    serde_json::from_slice(text).ok()
+/// Labels of rules, as last read. There may be tens of thousands, and hardly ever another one: a text is parsed when it
+/// differs from the one that was there before.
+#[derive(Default)]
+pub(super) struct RuleLabels(Mutex<Vec<Option<Parsed>>>);
+
+struct Parsed {
+    text: Box<[u8]>,
+    label: RuleLabel,
+}
+
+impl RuleLabels {
+    /// Reads all; what is no label any more is left out.
+    pub(super) fn read(&self, texts: &Region<RuleText>) -> BTreeMap<u32, RuleLabel> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.resize_with(texts.len() as usize, || None);
+        let mut labels = BTreeMap::new();
+        for (index, known) in (0..).zip(known.iter_mut()) {
+            *known = texts.get(index).and_then(|text| current(text, known.take()));
+            labels.extend(known.as_ref().map(|parsed| (index, parsed.label.clone())));
+        }
+        labels
+    }
+}
+
+fn current(text: &RuleText, known: Option<Parsed>) -> Option<Parsed> {
+    let bytes = used(text)?;
+    match known {
+        Some(known) if *known.text == *bytes => Some(known),
+        _ => Some(Parsed {
+            label: serde_json::from_slice(bytes).ok()?,
+            text: bytes.into(),
+        }),
+    }
+}
+
+fn from_text<T: DeserializeOwned, const BYTES: usize>(text: &Text<BYTES>) -> Option<T> {
+    serde_json::from_slice(used(text)?).ok()
+}
+
+fn used<const BYTES: usize>(text: &Text<BYTES>) -> Option<&[u8]> {
+    let bytes = text.text.get(..text.len as usize)?;
+    (!bytes.is_empty()).then_some(bytes)
 }

@@ -1,14 +1,23 @@
-//! The XDP program on a NIC: in the driver, by a pinned link, or not at all.
+//! The XDP program on a NIC: in the driver, by a pinned link, or, where the administrator allows it, in generic mode.
 
 use super::Datapath;
 use super::error::{AttachError, AttachStep};
 use super::links::{self, Attached, Place};
-use super::sys::{self, LinkKind};
+use super::sys::{self, LinkKind, XdpMode};
 
 impl Datapath {
     /// Attaches to a NIC of the host, or adopts what is attached. A foreign program is never touched: the kernel
     /// refuses with `EBUSY` or `EEXIST`.
     pub fn attach_nic(&self, ifindex: u32) -> Result<Attached, AttachError> {
+        self.attach_xdp(ifindex, XdpMode::Driver)
+    }
+
+    /// The same for a NIC whose driver has no XDP. A program that is attached keeps its mode.
+    pub fn attach_generic(&self, ifindex: u32) -> Result<Attached, AttachError> {
+        self.attach_xdp(ifindex, XdpMode::Generic)
+    }
+
+    fn attach_xdp(&self, ifindex: u32, mode: XdpMode) -> Result<Attached, AttachError> {
         let place = Place {
             pin: &self.pinned.pins.nic(ifindex),
             kind: LinkKind::Xdp { ifindex },
@@ -16,7 +25,8 @@ impl Datapath {
         };
         let program = &self.programs.nic;
         links::attach(&place, program, || {
-            sys::link_create_xdp(program.fd(), ifindex).map_err(AttachError::at(AttachStep::Create, ifindex))
+            sys::link_create_xdp(program.fd(), ifindex, mode)
+                .map_err(AttachError::at(AttachStep::Create, ifindex))
         })
     }
 

@@ -8,15 +8,17 @@ use std::path::Path;
 
 use aya::maps::{MapError, PerCpuValues};
 use xdp_core::tables::{
-    Address, Count, EVENTS, FailureKey, MAX_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, RuleCounters,
+    Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_PROBLEMS, MAX_SLOTS, RuleCounters,
     SlotWord, maps,
 };
-use xdp_plan::installed::{Installed, PodLabel, RuleLabel};
+use xdp_core::verdict;
+use xdp_plan::installed::{Blocks, Installed, PodLabel, RuleLabel};
 use xdp_plan::report::Problem;
 
 use super::error::OpenError;
-use super::labels::read_labels;
-use super::pins::{Lock, Pins};
+use super::labels::{RuleLabels, read_labels};
+use super::lock::Lock;
+use super::pins::Pins;
 use super::raw::Raw;
 use super::sys::{self, LinkKind};
 use super::tables::{self, Tables};
@@ -25,6 +27,7 @@ use super::tables::{self, Tables};
 pub struct Pinned {
     pub(super) pins: Pins,
     pub(super) tables: Tables,
+    rule_labels: RuleLabels,
 }
 
 /// A program of ours on a NIC.
@@ -47,12 +50,25 @@ impl Pinned {
             });
         }
         let tables = Tables::open(&pins)?;
-        Ok(Self { pins, tables })
+        Ok(Self::new(pins, tables))
+    }
+
+    pub(super) fn new(pins: Pins, tables: Tables) -> Self {
+        Self {
+            pins,
+            tables,
+            rule_labels: RuleLabels::default(),
+        }
     }
 
     /// The pin directory.
     pub fn pin_dir(&self) -> &Path {
         self.pins.root()
+    }
+
+    /// What the kernel accounts for each map, in bytes.
+    pub fn memory(&self) -> Result<BTreeMap<&'static str, u64>, OpenError> {
+        tables::memory(&self.pins)
     }
 
     /// Whether an agent works in this directory right now.
@@ -63,27 +79,20 @@ impl Pinned {
     /// What the tables hold. What is torn or makes no sense is as good as not there.
     pub fn installed(&self) -> Result<Installed, OpenError> {
         let words = self.words();
-        let mut blocks = BTreeMap::new();
-        for block in words
-            .values()
-            .filter_map(|word| word.block())
-            .filter(|block| *block < MAX_BLOCKS)
-        {
-            let Raw(content) = self
-                .tables
-                .blocks
-                .get(&block, 0)
-                .map_err(OpenError::table(maps::BLOCKS))?;
-            blocks.insert(block, content);
-        }
         Ok(Installed {
+            index: self.index(),
             addresses: self.addresses()?,
+            blocks: Blocks::read(&words, &self.tables),
             words,
-            blocks,
             devices: self.devices()?,
             pods: self.pod_labels()?,
-            rules: self.rule_labels()?,
+            rules: self.rule_labels(),
         })
+    }
+
+    /// The tables as the program sees them, read as they are asked.
+    pub fn live(&self) -> &impl verdict::Tables {
+        &self.tables
     }
 
     /// Slots that carry a label.
@@ -93,9 +102,16 @@ impl Pinned {
     }
 
     /// Rule ids that carry a label.
-    pub fn rule_labels(&self) -> Result<BTreeMap<u32, RuleLabel>, OpenError> {
-        read_labels(MAX_RULES, |rule| self.tables.rule_labels.get(&rule, 0))
-            .map_err(OpenError::table(maps::RULE_LABELS))
+    pub fn rule_labels(&self) -> BTreeMap<u32, RuleLabel> {
+        self.rule_labels.read(&self.tables.memory.rule_labels)
+    }
+
+    /// What the programs are told about the machine and the administrator's wishes.
+    pub fn config(&self) -> Result<Config, OpenError> {
+        let config = self.tables.config.get(&0, 0);
+        config
+            .map(|Raw(config)| config)
+            .map_err(OpenError::table(maps::CONFIG))
     }
 
     /// What the agent could not do.
@@ -117,6 +133,8 @@ impl Pinned {
             add(&mut sum.redirected, value.redirected);
             add(&mut sum.passed, value.passed);
             add(&mut sum.dropped, value.dropped);
+            add(&mut sum.rejected, value.rejected);
+            add(&mut sum.limited, value.limited);
             add(&mut sum.audited, value.audited);
             add(&mut sum.fell_back, value.fell_back);
         }
@@ -209,8 +227,15 @@ impl Pinned {
 
     fn words(&self) -> BTreeMap<u32, SlotWord> {
         (0..MAX_SLOTS)
-            .filter_map(|slot| Some((slot, self.tables.words.get(slot)?)))
+            .filter_map(|slot| Some((slot, SlotWord(self.tables.memory.words.load(slot)?))))
             .filter(|(_, word)| *word != SlotWord::EMPTY)
+            .collect()
+    }
+
+    fn index(&self) -> BTreeMap<u32, IndexWord> {
+        (0..INDEX)
+            .filter_map(|position| Some((position, IndexWord(self.tables.memory.index.load(position)?))))
+            .filter(|(_, word)| *word != IndexWord::EMPTY)
             .collect()
     }
 

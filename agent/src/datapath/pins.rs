@@ -1,13 +1,11 @@
-//! The pin directory: `DIR/abi-1/maps/<MAP>`, `DIR/abi-1/links/<LINK>`, `DIR/abi-1/gro/<host ifindex>`.
+//! The pin directory: `DIR/abi-N/maps/<MAP>`, `DIR/abi-N/links/<LINK>`, `DIR/abi-N/gro/<host ifindex>`, where N is the
+//! version of the tables' layout.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use xdp_core::tables::ABI_VERSION;
 
@@ -16,19 +14,34 @@ use super::error::OpenError;
 const NIC: &str = "nic-";
 const READER: &str = "reader-";
 const CLSACT: &str = "clsact-";
-const TRACEPOINT: &str = "tp-";
+const PEER: &str = "peer-";
+const PEER_CLSACT: &str = "peer-clsact-";
+pub(super) const TRACEPOINT: &str = "tp-";
+const ABI: &str = "abi-";
 
-/// Paths below one pin directory.
+/// Paths below one pin directory, of one version of the layout.
 #[derive(Clone, Debug)]
 pub(super) struct Pins {
     root: PathBuf,
+    abi: u32,
 }
 
 impl Pins {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            abi: ABI_VERSION,
         }
+    }
+
+    /// The same directory, as agents with other layouts have left it.
+    pub(super) fn others(&self) -> io::Result<Vec<Self>> {
+        let versions = numbered(&self.root, ABI)?.into_iter();
+        let others = versions.filter(|abi| *abi != self.abi).map(|abi| Self {
+            root: self.root.clone(),
+            abi,
+        });
+        Ok(others.collect())
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -36,11 +49,15 @@ impl Pins {
     }
 
     pub(super) fn abi(&self) -> PathBuf {
-        self.root.join(format!("abi-{ABI_VERSION}"))
+        self.root.join(format!("{ABI}{}", self.abi))
     }
 
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.abi().join("maps").join(name)
+        self.maps().join(name)
+    }
+
+    pub(super) fn maps(&self) -> PathBuf {
+        self.abi().join("maps")
     }
 
     pub(super) fn nic(&self, ifindex: u32) -> PathBuf {
@@ -56,13 +73,26 @@ impl Pins {
         self.link(CLSACT, host_ifindex)
     }
 
+    pub(super) fn peer(&self, nic: u32) -> PathBuf {
+        self.link(PEER, nic)
+    }
+
+    /// As [`Pins::clsact`].
+    pub(super) fn peer_clsact(&self, nic: u32) -> PathBuf {
+        self.link(PEER_CLSACT, nic)
+    }
+
     pub(super) fn tracepoint(&self, name: &str) -> PathBuf {
         self.links().join(format!("{TRACEPOINT}{name}"))
     }
 
     /// A directory entry says: GRO was off before the agent switched it on. (bpffs holds no files.)
     pub(super) fn gro(&self, host_ifindex: u32) -> PathBuf {
-        self.abi().join("gro").join(host_ifindex.to_string())
+        self.gro_notes().join(host_ifindex.to_string())
+    }
+
+    pub(super) fn gro_notes(&self) -> PathBuf {
+        self.abi().join("gro")
     }
 
     pub(super) fn nics(&self) -> io::Result<Vec<u32>> {
@@ -78,10 +108,18 @@ impl Pins {
     }
 
     pub(super) fn gros(&self) -> io::Result<Vec<u32>> {
-        numbered(&self.abi().join("gro"), "")
+        numbered(&self.gro_notes(), "")
     }
 
-    fn links(&self) -> PathBuf {
+    pub(super) fn peers(&self) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), PEER)
+    }
+
+    pub(super) fn peer_clsacts(&self) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), PEER_CLSACT)
+    }
+
+    pub(super) fn links(&self) -> PathBuf {
         self.abi().join("links")
     }
 
@@ -92,8 +130,7 @@ impl Pins {
     /// Makes the directories, for root only.
     pub(super) fn create(&self) -> Result<(), OpenError> {
         self.check_bpffs()?;
-        for name in ["maps", "links", "gro"] {
-            let path = self.abi().join(name);
+        for path in [self.maps(), self.links(), self.gro_notes()] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -134,42 +171,4 @@ fn numbered(directory: &Path, prefix: &str) -> io::Result<Vec<u32>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-/// The right to change what is pinned below a directory. Ends with the process, however that ends.
-pub(super) struct Lock {
-    _file: Flock<File>,
-}
-
-impl Lock {
-    /// Takes the directory. `status` looks in for moments, hence the second tries.
-    pub(super) fn take(directory: &Path) -> Result<Self, OpenError> {
-        let mut tries = 0;
-        loop {
-            match lock(directory, FlockArg::LockExclusiveNonblock)? {
-                Some(file) => return Ok(Self { _file: file }),
-                None if tries < 20 => thread::sleep(Duration::from_millis(10)),
-                None => {
-                    return Err(OpenError::Running {
-                        path: directory.to_owned(),
-                    });
-                }
-            }
-            tries += 1;
-        }
-    }
-
-    /// Whether somebody has it.
-    pub(super) fn is_taken(directory: &Path) -> Result<bool, OpenError> {
-        Ok(lock(directory, FlockArg::LockSharedNonblock)?.is_none())
-    }
-}
-
-fn lock(directory: &Path, kind: FlockArg) -> Result<Option<Flock<File>>, OpenError> {
-    let file = File::open(directory).map_err(|source| OpenError::pin("open", directory, source))?;
-    match Flock::lock(file, kind) {
-        Ok(file) => Ok(Some(file)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(OpenError::pin("lock", directory, errno.into())),
-    }
 }

@@ -9,13 +9,15 @@ use xdp_core::tables::programs;
 
 use super::embedded;
 use super::error::OpenError;
+use super::ingress::Classifier;
 use super::pins::Pins;
 use super::sys::{self, ProgramInfo};
 use super::tables;
 use super::test_run::ProgramStats;
 
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     programs::NIC,
+    programs::PEER,
     programs::READER,
     programs::REDIRECT_ERR,
     programs::DEVMAP_XMIT,
@@ -26,7 +28,8 @@ const NAMES: [&str; 5] = [
 pub(super) struct Programs {
     ebpf: Ebpf,
     pub(super) nic: Loaded,
-    pub(super) reader: Loaded,
+    reader: Loaded,
+    peer: Loaded,
 }
 
 /// One loaded program.
@@ -52,14 +55,16 @@ impl Programs {
     /// Creates the maps that are not pinned yet, and loads the programs.
     pub(super) fn load(pins: &Pins) -> Result<Self, OpenError> {
         tables::check_shapes(pins)?;
-        let mut loader = EbpfLoader::new();
-        for name in tables::names() {
-            loader.map_pin_path(name, pins.map(name));
-        }
-        let mut ebpf = loader.load(embedded::OBJECT).map_err(object_error)?;
+        let mut ebpf = object(pins)?;
         let nic = load::<Xdp>(&mut ebpf, programs::NIC, Xdp::load)?;
         let reader = load::<SchedClassifier>(&mut ebpf, programs::READER, SchedClassifier::load)?;
-        Ok(Self { ebpf, nic, reader })
+        let peer = load::<SchedClassifier>(&mut ebpf, programs::PEER, SchedClassifier::load)?;
+        Ok(Self {
+            ebpf,
+            nic,
+            reader,
+            peer,
+        })
     }
 
     /// Loads a raw tracepoint program.
@@ -67,9 +72,17 @@ impl Programs {
         load::<RawTracePoint>(&mut self.ebpf, name, RawTracePoint::load)
     }
 
-    /// aya's view of the reader, for the attachment by netlink.
-    pub(super) fn classifier(&mut self) -> Option<&mut SchedClassifier> {
-        self.ebpf.program_mut(programs::READER)?.try_into().ok()
+    /// A classifier.
+    pub(super) fn classifier(&self, classifier: Classifier) -> &Loaded {
+        match classifier {
+            Classifier::Reader => &self.reader,
+            Classifier::Peer => &self.peer,
+        }
+    }
+
+    /// aya's view of a classifier, for the attachment by netlink.
+    pub(super) fn aya_classifier(&mut self, classifier: Classifier) -> Option<&mut SchedClassifier> {
+        self.ebpf.program_mut(classifier.program())?.try_into().ok()
     }
 
     /// The verifier's numbers of all programs.
@@ -90,7 +103,16 @@ impl Programs {
     }
 }
 
-fn load<'a, P>(
+/// The object, over the pinned maps; those that are not pinned yet are made.
+pub(super) fn object(pins: &Pins) -> Result<Ebpf, OpenError> {
+    let mut loader = EbpfLoader::new();
+    for name in tables::names() {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    loader.load(embedded::OBJECT).map_err(object_error)
+}
+
+pub(super) fn load<'a, P>(
     ebpf: &'a mut Ebpf,
     name: &'static str,
     load: impl Fn(&mut P) -> Result<(), ProgramError>,
@@ -114,7 +136,7 @@ where
 }
 
 /// aya's program types have their `fd` in common only by name.
-trait HasFd {
+pub(super) trait HasFd {
     fn program_fd(&self) -> Result<BorrowedFd<'_>, ProgramError>;
 }
 

@@ -1,7 +1,10 @@
-//! How the shared tables' types cross aya's maps.
-#![expect(unsafe_code, reason = "promises to aya about the layout of the shared types")]
+//! How the shared tables' types cross the border to the kernel.
+#![expect(unsafe_code, reason = "promises about the layout of the shared types")]
 
-use xdp_core::tables::{Address, Block, Config, Count, FailureKey, Label, RuleCounters};
+use xdp_core::tables::{
+    ActionRecord, Address, Class, Config, Count, FailureKey, Label, LimitSet, PodBlock, Ports, RuleCounters,
+    RuleText, SourcesV4, SourcesV6,
+};
 
 /// A value of the shared tables, for aya. A wrapper, because neither aya's trait nor the types are ours to join.
 #[derive(Clone, Copy)]
@@ -22,4 +25,19 @@ macro_rules! plain {
     )+ };
 }
 
-plain!(Address, Block, Config, Count, FailureKey, Label, RuleCounters);
+plain!(
+    ActionRecord,
+    Address,
+    Class,
+    Config,
+    Count,
+    FailureKey,
+    Label,
+    LimitSet,
+    PodBlock,
+    Ports,
+    RuleCounters,
+    RuleText,
+    SourcesV4,
+    SourcesV6
+);

@@ -16,7 +16,7 @@ mod attr;
 mod info;
 
 use attr::{LinkCreate, LinkDetach, LinkUpdate, Object, ProgramById, TracepointOpen};
-pub(super) use info::{LinkKind, ProgramInfo, link_info, map_id, program_info};
+pub(super) use info::{LinkKind, ProgramInfo, accounted, link_info, map_id, program_info};
 
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -29,6 +29,7 @@ const BPF_LINK_DETACH: libc::c_long = 34;
 
 const BPF_XDP: u32 = 37;
 const BPF_TCX_INGRESS: u32 = 46;
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 const BPF_F_REPLACE: u32 = 1 << 2;
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
@@ -36,13 +37,25 @@ const LONGER_THAN_ANY_PROGRAM: Duration = Duration::from_secs(1);
 /// include/uapi/asm-generic/socket.h
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
-/// Attaches an XDP program to an interface of the calling thread's network namespace, in the driver or not at all.
-pub(super) fn link_create_xdp(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+/// Where an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum XdpMode {
+    /// In the driver, before there is an skb.
+    Driver,
+    /// In the stack, on an skb.
+    Generic,
+}
+
+/// Attaches an XDP program to an interface of the calling thread's network namespace, in this mode or not at all.
+pub(super) fn link_create_xdp(program: BorrowedFd<'_>, ifindex: u32, mode: XdpMode) -> io::Result<OwnedFd> {
     let attr = LinkCreate {
         program: program.as_raw_fd() as u32,
         target: ifindex,
         attach_type: BPF_XDP,
-        flags: XDP_FLAGS_DRV_MODE,
+        flags: match mode {
+            XdpMode::Driver => XDP_FLAGS_DRV_MODE,
+            XdpMode::Generic => XDP_FLAGS_SKB_MODE,
+        },
         ..LinkCreate::default()
     };
     bpf_fd(BPF_LINK_CREATE, &attr)

@@ -1,8 +1,15 @@
-//! The programs under `BPF_PROG_TEST_RUN`, and what the verifier thinks of them: for tests and benchmarks.
+//! The programs under `BPF_PROG_TEST_RUN`, and what the verifier thinks of them: for `explain`, tests and benchmarks.
+
+use std::time::Duration;
 
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 
+use xdp_core::tables::programs::NIC;
+
 use super::Datapath;
+use super::beside::Beside;
+use super::error::OpenError;
+use super::pinned::Pinned;
 
 /// Room for the packet to grow, and for its metadata.
 const SLACK: usize = 512;
@@ -18,6 +25,15 @@ pub struct Ran {
     pub metadata: Vec<u8>,
     /// The packet.
     pub packet: Vec<u8>,
+}
+
+/// What came of many runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated {
+    /// The XDP action of the last one.
+    pub action: u32,
+    /// Mean time of one, as the kernel measured it.
+    pub each: Duration,
 }
 
 /// The program could not be run.
@@ -43,36 +59,64 @@ pub struct ProgramStats {
 impl Datapath {
     /// Runs the NIC's program on a frame, without a NIC. Redirects are decided, not carried out; counters count.
     pub fn test_run(&self, frame: &[u8]) -> Result<Ran, TestRunError> {
-        let program: &Xdp = self.programs.xdp().ok_or(TestRunError::Missing)?;
-        let mut context_in = [0; CONTEXT];
-        context_in[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
-        let mut context_out = [0; CONTEXT];
-        let mut out = vec![0; frame.len() + SLACK];
-        let result = program
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                data_out: Some(&mut out),
-                ctx_in: Some(&context_in),
-                ctx_out: Some(&mut context_out),
-                repeat: 1,
-                ..TestRunOptions::default()
-            })
-            .map_err(|error| TestRunError::Refused(Box::new(error)))?;
-        out.truncate(result.data_size_out as usize);
-        // Offsets from `data_meta`, where the output begins.
-        let data = u32::from_ne_bytes([context_out[0], context_out[1], context_out[2], context_out[3]]);
-        let packet = out.split_off((data as usize).min(out.len()));
-        Ok(Ran {
-            action: result.return_value,
-            metadata: out,
-            packet,
-        })
+        run(self.programs.xdp().ok_or(TestRunError::Missing)?, frame)
     }
 
     /// The verifier's numbers of all programs.
     pub fn program_stats(&self) -> Result<Vec<ProgramStats>, TestRunError> {
-        self.programs
-            .stats()
-            .map_err(|error| TestRunError::Refused(Box::new(error)))
+        self.programs.stats().map_err(refused)
     }
+}
+
+/// The NIC's program once more, over the same tables: for tests that run it while the agent works.
+pub struct Runner(Beside);
+
+impl Runner {
+    /// Loads it.
+    pub fn open(pinned: &Pinned) -> Result<Self, OpenError> {
+        Ok(Self(Beside::open(pinned, NIC)?))
+    }
+
+    /// Runs it many times on one frame, which keeps what a run makes of it: for verdicts that change nothing.
+    pub fn repeat(&self, frame: &[u8], times: u32) -> Result<Repeated, TestRunError> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat: times,
+            ..TestRunOptions::default()
+        };
+        let result = self.0.program()?.test_run(options).map_err(refused)?;
+        Ok(Repeated {
+            action: result.return_value,
+            each: result.duration,
+        })
+    }
+}
+
+pub(super) fn refused(error: ProgramError) -> TestRunError {
+    TestRunError::Refused(Box::new(error))
+}
+
+/// Runs a program once.
+pub(super) fn run(program: &Xdp, frame: &[u8]) -> Result<Ran, TestRunError> {
+    let mut context_in = [0; CONTEXT];
+    context_in[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+    let mut context_out = [0; CONTEXT];
+    let mut out = vec![0; frame.len() + SLACK];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context_in),
+        ctx_out: Some(&mut context_out),
+        ..TestRunOptions::default()
+    };
+    let result = program.test_run(options).map_err(refused)?;
+    out.truncate(result.data_size_out as usize);
+    // Offsets from `data_meta`, where the output begins.
+    let data = u32::from_ne_bytes([context_out[0], context_out[1], context_out[2], context_out[3]]);
+    let packet = out.split_off((data as usize).min(out.len()));
+    Ok(Ran {
+        action: result.return_value,
+        metadata: out,
+        packet,
+    })
 }

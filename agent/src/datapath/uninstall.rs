@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
 use super::links;
-use super::pins::{Lock, Pins};
-use super::sys;
+use super::lock::Lock;
+use super::pins::Pins;
+use super::{older, peer, sys};
 
 /// What was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,11 +41,17 @@ impl Uninstall {
         }
         let lock = Lock::take(pin_dir)?;
         let pins = Pins::new(pin_dir);
+        older::adopt(&pins)?;
         let mut done = Uninstalled::default();
         for ifindex in list(pins.nics(), &pins)? {
             if done.detach(&pins.nic(ifindex)) {
                 done.nics.push(ifindex);
             }
+        }
+        let peers = peer::pinned(&pins).map_err(|error| OpenError::pin("list", &pins.abi(), error))?;
+        for nic in peers {
+            let detached = peer::detach(&pins, nic).map(drop);
+            done.note(&pins.peer(nic), detached);
         }
         sys::fence().map_err(OpenError::Fence)?;
         Ok(Self {

@@ -11,7 +11,10 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, MetricEncoder},
     metrics::MetricType,
 };
-use xdp_core::{parse::Unparsed, verdict::Fallback};
+use xdp_core::{
+    parse::Unparsed,
+    verdict::{Event, Fallback},
+};
 use xdp_plan::facts::Readiness;
 
 use crate::status::{Counted, Mode, Nic, Pod, Rule, Status};
@@ -23,10 +26,12 @@ pub(super) struct Kernel(pub(super) Status);
 /// What may become of a rule's packet, and where it is counted.
 type Action = (&'static str, fn(&Rule) -> Counted);
 
-const ACTIONS: [Action; 6] = [
+const ACTIONS: [Action; 8] = [
     ("redirected", |rule| rule.redirected),
     ("passed", |rule| rule.passed),
     ("dropped", |rule| rule.dropped),
+    ("rejected", |rule| rule.rejected),
+    ("limited", |rule| rule.limited),
     ("audited", |rule| rule.audited),
     ("fell_back", |rule| rule.fell_back),
     ("delivered", |rule| rule.delivered),
@@ -39,6 +44,7 @@ impl Collector for Kernel {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.rules(&mut encoder)?;
         self.events(&mut encoder)?;
+        self.tables(&mut encoder)?;
         self.pods(&mut encoder)?;
         self.nics(&mut encoder)
     }
@@ -79,7 +85,29 @@ impl Kernel {
         counters(encoder, "fallback_packets", help, fallbacks)?;
         let unparsed = Unparsed::ALL.map(|reason| series(&self.0.unparsed, reason.name()));
         let help = "Packets passed to the stack without asking a rule, by reason.";
-        counters(encoder, "unparsed_packets", help, unparsed)
+        counters(encoder, "unparsed_packets", help, unparsed)?;
+        let events = Event::ALL.map(|event| series(&self.0.events, event.name()));
+        let help =
+            "Rejected packets that got no answer, and sources without a limit of their own, by reason.";
+        counters(encoder, "events", help, events)
+    }
+
+    fn tables(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let tables = &self.0.tables;
+        let used = tables
+            .iter()
+            .map(|usage| ([("table", usage.table)], usage.used as i64));
+        gauges(
+            encoder,
+            "table_used",
+            "Elements of the kernel's tables in use.",
+            used,
+        )?;
+        let help = "Elements of the kernel's tables that policies may use.";
+        let capacity = tables
+            .iter()
+            .map(|usage| ([("table", usage.table)], usage.capacity as i64));
+        gauges(encoder, "table_capacity", help, capacity)
     }
 
     fn pods(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

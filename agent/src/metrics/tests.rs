@@ -6,7 +6,7 @@ use xdp_plan::report::Problem;
 
 use super::{Format, Metrics, encode};
 use crate::nic::NicProblem;
-use crate::status::{Agent, Counted, Exception, Failure, Mode, Nic, Pod, Rule, Status};
+use crate::status::{Agent, Counted, Exception, Failure, Mode, Nic, Pod, Rule, Status, Usage};
 
 fn counted(packets: u64) -> Counted {
     Counted {
@@ -24,6 +24,8 @@ fn rule(name: &str, dropped: u64) -> Rule {
         redirected: counted(0),
         passed: counted(0),
         dropped: counted(dropped),
+        rejected: counted(0),
+        limited: counted(6),
         audited: counted(0),
         fell_back: counted(0),
         delivered: counted(0),
@@ -41,6 +43,7 @@ fn pod(name: &str, readiness: Readiness, failures: Vec<Failure>) -> Pod {
         mac: String::new(),
         addresses: Vec::new(),
         readiness,
+        peer: None,
         in_force: true,
         generation: 1,
         failures,
@@ -70,6 +73,7 @@ fn nic() -> Nic {
         mode: Mode::Foreign,
         program_id: 9,
         program_tag: String::new(),
+        peer: false,
         problems: vec![problem.clone(), problem],
     }
 }
@@ -98,6 +102,12 @@ fn status() -> Status {
         rules: vec![rule("scanners", 41)],
         unparsed: BTreeMap::from([("NotIp", 3)]),
         fallbacks: BTreeMap::from([("TooLong", 4)]),
+        events: BTreeMap::from([("RejectLimited", 8)]),
+        tables: vec![Usage {
+            table: "classes",
+            used: 12,
+            capacity: 100,
+        }],
         exceptions: vec![exception],
         problems: vec![Problem::new("NIC eth9", "NotFound", "", "")],
     }
@@ -119,6 +129,12 @@ fn every_series_carries_the_documented_name_and_labels() {
         r#"xdp_agent_rule_packets_total{namespace="games",policy="players",rule="scanners",action="dropped"} 41"#,
         r#"xdp_agent_rule_bytes_total{namespace="games",policy="players",rule="scanners",action="dropped"} 4100"#,
         r#"xdp_agent_rule_packets_total{namespace="games",policy="players",rule="scanners",action="fell_back"} 0"#,
+        r#"xdp_agent_rule_packets_total{namespace="games",policy="players",rule="scanners",action="rejected"} 0"#,
+        r#"xdp_agent_rule_packets_total{namespace="games",policy="players",rule="scanners",action="limited"} 6"#,
+        r#"xdp_agent_events_total{reason="RejectLimited"} 8"#,
+        r#"xdp_agent_events_total{reason="CrowdedSources"} 0"#,
+        r#"xdp_agent_table_used{table="classes"} 12"#,
+        r#"xdp_agent_table_capacity{table="classes"} 100"#,
         r#"xdp_agent_fallback_packets_total{reason="TooLong"} 4"#,
         r#"xdp_agent_unparsed_packets_total{reason="NotIp"} 3"#,
         r#"xdp_agent_redirect_failures_total{namespace="games",pod="a",stage="flush",errno="ENXIO"} 2"#,

@@ -10,6 +10,10 @@ pub mod reason {
     pub const NO_SUCH_NIC: &str = "NoSuchNic";
     /// The driver cannot run XDP programs, or cannot redirect.
     pub const NO_NATIVE_XDP: &str = "NoNativeXdp";
+    /// The program runs in generic mode, as the administrator allows.
+    pub const GENERIC_MODE: &str = "GenericMode";
+    /// The program for delivery `Peer` cannot be attached.
+    pub const PEER_REFUSED: &str = "PeerRefused";
     /// The NIC merges packets before the program could see them.
     pub const HW_GRO_OR_LRO: &str = "HwGroOrLro";
     /// The MTU is above what the driver allows with XDP.
@@ -89,10 +93,27 @@ pub(super) fn no_native_xdp(nic: &NicFacts) -> NicProblem {
         link.name
     );
     let remedy =
-        "select the physical NIC below a VLAN, bridge or bond, or a NIC whose driver has it; generic XDP is \
-                  never used, it would lose the metadata"
+        "select the physical NIC below a VLAN, bridge or bond, or a NIC whose driver has it; `--allow-generic` (chart value \
+         `agent.nics.allowGeneric`) attaches in generic mode, which loses the metadata of redirected packets"
             .to_owned();
     problem(reason::NO_NATIVE_XDP, message, remedy)
+}
+
+/// What holds as long as a NIC carries the program in generic mode.
+pub fn generic_mode(name: &str) -> NicProblem {
+    let message = format!(
+        "`{name}` carries the program in generic mode: it is slower than no program, and packets redirected with delivery \
+         `Redirect` reach their pods without metadata, so without marks and without being counted as delivered"
+    );
+    let remedy = "use `delivery: Peer`, or a NIC whose driver has native XDP".to_owned();
+    problem(reason::GENERIC_MODE, message, remedy)
+}
+
+/// Why packets for delivery `Peer` pass to the stack.
+pub fn peer_refused(name: &str, error: &str) -> NicProblem {
+    let message = format!("the program for delivery `Peer` cannot be attached to `{name}`: {error}");
+    let remedy = "the policies' Redirect rules pass to the stack (NoPeer); see the kernel log".to_owned();
+    problem(reason::PEER_REFUSED, message, remedy)
 }
 
 pub(super) fn receive_merging(nic: &NicFacts) -> NicProblem {

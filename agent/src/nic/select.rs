@@ -13,6 +13,8 @@ pub struct NicSelector {
     pub drivers: Vec<String>,
     /// Bus addresses, `0000:3b:00.0`.
     pub pci: Vec<String>,
+    /// Whether NICs whose driver has no XDP get the program in generic mode.
+    pub allow_generic: bool,
 }
 
 /// The NICs that were chosen, and the entries that chose none.
@@ -142,6 +144,7 @@ mod tests {
             globs: vec!["ens1f0".to_owned()],
             drivers: vec!["mlx5_core".to_owned()],
             pci: vec!["0000:3b:00.0".to_owned()],
+            ..NicSelector::default()
         };
         assert_eq!(chosen(&selector), ["ens1f0", "ens1f1"]);
     }

@@ -1,5 +1,6 @@
 //! The NICs that are to carry the program.
 
+mod peers;
 mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,42 +9,55 @@ use tracing::info;
 use xdp_crds::NicState;
 use xdp_plan::report::Problem;
 
+pub(super) use self::peers::{attach_peers, release_peers};
 use self::states::states;
 use super::problems::chain;
 use crate::{
     datapath::{Attached, Datapath, NicProgram},
     netlink::{HostLink, XdpMode, host_links},
-    nic::{NicFacts, NicProblem, NicSelector, attach_problem, nic_facts, preflight, select},
+    nic::{
+        NicFacts, NicProblem, NicSelector, attach_problem, generic_mode, nic_facts, preflight, reason, select,
+    },
     system,
 };
 
 /// The NICs after a round.
 #[derive(Debug, Default)]
 pub(super) struct Nics {
-    pub(super) problems: Vec<Problem>,
+    /// May succeed later.
+    pub(super) failures: Vec<Problem>,
+    /// Hold as long as the administrator wants it so.
+    pub(super) notes: Vec<Problem>,
     /// Those that are selected or carry the program, as the kernel shows them.
     pub(super) states: Vec<NicState>,
     /// Names of the selected ones; `None`: they could not be read.
     pub(super) selected: Option<BTreeSet<String>>,
 }
 
-/// Attaches where it is missing, and says where that cannot be. NICs that are attached and not selected are left
-/// alone here: see [`release`].
-pub(super) fn attach(datapath: &Datapath, selector: &NicSelector) -> Nics {
-    try_attach(datapath, selector).unwrap_or_else(|problem| Nics {
-        problems: vec![problem],
-        ..Nics::default()
-    })
+impl Nics {
+    /// None is known.
+    pub(super) fn failed(problem: Problem) -> Self {
+        Self {
+            failures: vec![problem],
+            ..Self::default()
+        }
+    }
 }
 
-fn try_attach(datapath: &Datapath, selector: &NicSelector) -> Result<Nics, Problem> {
+/// Attaches where it is missing, and says where that cannot be. NICs that are attached and not selected are left
+/// alone here: see [`release`]. With `peer`, a NIC gets the program for that delivery first.
+pub(super) fn attach(datapath: &mut Datapath, selector: &NicSelector, peer: bool) -> Nics {
+    try_attach(datapath, selector, peer).unwrap_or_else(Nics::failed)
+}
+
+fn try_attach(datapath: &mut Datapath, selector: &NicSelector, peer: bool) -> Result<Nics, Problem> {
     let facts = host_links()
         .and_then(|links| nic_facts(&links))
         .map_err(|error| unreadable(chain(error)))?;
     let selection = select(&facts, selector);
     let before = ours(datapath)?;
     let ids: Vec<u32> = before.values().map(|program| program.program_id).collect();
-    let mut problems: Vec<Problem> = selection
+    let mut failures: Vec<Problem> = selection
         .problems
         .into_iter()
         .map(|problem| named("NICs", problem))
@@ -51,19 +65,25 @@ fn try_attach(datapath: &Datapath, selector: &NicSelector) -> Result<Nics, Probl
     let mut attached = BTreeSet::new();
     for nic in &selection.nics {
         let object = format!("NIC {}", nic.link.name);
-        match attach_one(datapath, nic, &ids) {
+        if peer && !before.contains_key(&nic.link.ifindex) {
+            failures.extend(peers::attach_one(datapath, nic.link.ifindex, &nic.link.name));
+        }
+        match attach_one(datapath, nic, &ids, selector.allow_generic) {
             Ok(()) => drop(attached.insert(nic.link.ifindex)),
-            Err(found) => problems.extend(found.into_iter().map(|problem| named(&object, problem))),
+            Err(found) => failures.extend(found.into_iter().map(|problem| named(&object, problem))),
         }
     }
     let links = host_links().map_err(|error| unreadable(chain(error)))?;
     let ours = ours(datapath)?;
-    problems.extend(not_native(&links, &ours, &attached));
+    failures.extend(not_native(&links, &ours, &attached, selector.allow_generic));
+    let notes = generic(&links, &ours);
     let selected = selection.nics.iter().map(|nic| nic.link.name.clone()).collect();
+    let troubles: Vec<Problem> = failures.iter().chain(&notes).cloned().collect();
     Ok(Nics {
-        states: states(datapath, &facts, &links, &ours, (&selected, &problems)),
+        states: states(datapath, &facts, &links, &ours, (&selected, &troubles)),
         selected: Some(selected),
-        problems,
+        failures,
+        notes,
     })
 }
 
@@ -72,7 +92,8 @@ fn unreadable(message: String) -> Problem {
     Problem::new("NICs", "NetlinkFailed", message, remedy)
 }
 
-/// At start: takes the program from NICs that the administrator no longer selects, and forgets those that are gone.
+/// At start: takes the program from NICs that the administrator no longer selects, or no longer allows to run it in
+/// generic mode, and forgets those that are gone.
 pub(super) fn release(datapath: &Datapath, selector: &NicSelector) -> Result<(), Problem> {
     let Ok(facts) = host_links().and_then(|links| nic_facts(&links)) else {
         return Ok(());
@@ -80,6 +101,7 @@ pub(super) fn release(datapath: &Datapath, selector: &NicSelector) -> Result<(),
     let selected: BTreeSet<u32> = select(&facts, selector)
         .nics
         .iter()
+        .filter(|nic| selector.allow_generic || nic.link.xdp.mode != XdpMode::Generic)
         .map(|nic| nic.link.ifindex)
         .collect();
     for ifindex in ours(datapath)?
@@ -102,20 +124,50 @@ pub(super) fn release(datapath: &Datapath, selector: &NicSelector) -> Result<(),
     Ok(())
 }
 
-fn attach_one(datapath: &Datapath, nic: &NicFacts, ours: &[u32]) -> Result<(), Vec<NicProblem>> {
+fn attach_one(
+    datapath: &Datapath,
+    nic: &NicFacts,
+    ours: &[u32],
+    allow_generic: bool,
+) -> Result<(), Vec<NicProblem>> {
     let page_size = system::page_size();
     let problems = preflight(nic, ours, page_size);
-    if !problems.is_empty() {
+    let only_generic = allow_generic
+        && !problems.is_empty()
+        && problems
+            .iter()
+            .all(|problem| problem.reason == reason::NO_NATIVE_XDP);
+    if !problems.is_empty() && !only_generic {
         return Err(problems);
     }
-    let name = &nic.link.name;
-    match datapath.attach_nic(nic.link.ifindex) {
+    let (name, ifindex) = (&nic.link.name, nic.link.ifindex);
+    let attached = if only_generic {
+        datapath.attach_generic(ifindex)
+    } else {
+        match datapath.attach_nic(ifindex) {
+            // Kernels before 6.3 do not say so before.
+            Err(error) if allow_generic && error.errno() == libc::EOPNOTSUPP => {
+                datapath.attach_generic(ifindex)
+            }
+            attached => attached,
+        }
+    };
+    match attached {
         Ok(Attached::Adopted) => {}
-        Ok(Attached::Created) => info!(nic = %name, driver = %nic.driver.name, "program attached natively"),
+        Ok(Attached::Created) => info!(nic = %name, driver = %nic.driver.name, "program attached"),
         Ok(Attached::Updated) => info!(nic = %name, "program exchanged for this version's"),
         Err(error) => return Err(vec![attach_problem(nic, error.errno(), page_size)]),
     }
     Ok(())
+}
+
+/// What a program in generic mode means.
+fn generic(links: &[HostLink], ours: &BTreeMap<u32, NicProgram>) -> Vec<Problem> {
+    let generic = links
+        .iter()
+        .filter(|link| ours.contains_key(&link.ifindex) && link.xdp.mode == XdpMode::Generic);
+    let note = |link: &HostLink| named(&format!("NIC {}", link.name), generic_mode(&link.name));
+    generic.map(note).collect()
 }
 
 /// The kernel's own word on what was attached, over another way than the one that attached it.
@@ -123,10 +175,16 @@ fn not_native(
     links: &[HostLink],
     ours: &BTreeMap<u32, NicProgram>,
     attached: &BTreeSet<u32>,
+    allow_generic: bool,
 ) -> Vec<Problem> {
     let lies = |link: &&HostLink| {
         let ours = ours.get(&link.ifindex).map(|program| program.program_id);
-        attached.contains(&link.ifindex) && (link.xdp.mode != XdpMode::Native || link.xdp.program_id != ours)
+        let wanted = match link.xdp.mode {
+            XdpMode::Native => true,
+            XdpMode::Generic => allow_generic,
+            XdpMode::None | XdpMode::Offload | XdpMode::Multi => false,
+        };
+        attached.contains(&link.ifindex) && (!wanted || link.xdp.program_id != ours)
     };
     let problem = |link: &HostLink| {
         let message = format!(

@@ -4,30 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{info, warn};
 use xdp_plan::{
-    facts::{NotReady, Readiness},
+    facts::{Deliveries, NotReady, Readiness},
+    report::Problem,
     targets::Target,
 };
 
 use super::problems::chain;
 use crate::{
     datapath::{Attached, Datapath, PodEnd},
-    netns::Namespaces,
-    readiness,
+    netns::{Namespaces, Netns},
+    readiness::{self, Prepared},
 };
 
-/// Readiness by the host's ifindex, for the targets of which any rule redirects.
+/// What is ready by the host's ifindex, for the targets of which any rule redirects. `peers`: what is in the way of
+/// delivery `Peer` on the NICs.
 pub(super) fn prepare(
     datapath: &mut Datapath,
     namespaces: &mut Namespaces,
     targets: &[Target],
-) -> BTreeMap<u32, Readiness> {
+    peers: &[Problem],
+) -> BTreeMap<u32, Deliveries> {
     targets
         .iter()
-        .filter(|target| target.wants_redirect)
+        .filter(|target| target.wants_redirect || target.wants_peer)
         .map(|target| {
             (
                 target.pair.host.ifindex,
-                prepare_one(datapath, namespaces, target),
+                prepare_one(datapath, namespaces, target, peers),
             )
         })
         .collect()
@@ -43,32 +46,90 @@ pub(super) fn prune(datapath: &mut Datapath, live: &BTreeSet<u32>) {
     }
 }
 
-fn prepare_one(datapath: &mut Datapath, namespaces: &mut Namespaces, target: &Target) -> Readiness {
-    let (pair, pod) = (&target.pair, &target.pod);
-    let prepared = readiness::prepare(pair, namespaces);
-    if prepared.gro_was_off {
-        info!(%pod, interface = %pair.pod.name, "GRO switched on");
-        if let Err(error) = datapath.remember_gro(pair.host.ifindex) {
-            warn!(%pod, error = %chain(error), "uninstalling will not switch GRO off again");
+fn prepare_one(
+    datapath: &mut Datapath,
+    namespaces: &mut Namespaces,
+    target: &Target,
+    peers: &[Problem],
+) -> Deliveries {
+    let mut redirect = if target.wants_redirect {
+        readiness::prepare(&target.pair, namespaces)
+    } else {
+        not_asked()
+    };
+    if redirect.gro_was_off {
+        remember_gro(datapath, target);
+    }
+    let mut peer = match peers.first() {
+        _ if !target.wants_peer => not_asked(),
+        Some(problem) => refused(problem),
+        None => readiness::prepare_peer(&target.pair, namespaces),
+    };
+    let ready = [&mut redirect, &mut peer].into_iter();
+    let mut ready: Vec<&mut Prepared> = ready
+        .filter(|prepared| prepared.readiness == Readiness::Ready)
+        .collect();
+    let netns = ready.iter_mut().find_map(|prepared| prepared.netns.take());
+    if let Some(Err(obstacle)) = netns.map(|netns| attach_reader(datapath, target, &netns)) {
+        for prepared in ready {
+            prepared.readiness = obstacle.clone();
         }
     }
-    let Some(netns) = prepared.netns.filter(|_| prepared.readiness == Readiness::Ready) else {
-        return prepared.readiness;
-    };
+    Deliveries {
+        redirect: redirect.readiness,
+        peer: peer.readiness,
+    }
+}
+
+fn not_asked() -> Prepared {
+    not_ready(
+        NotReady::NotPrepared,
+        "none of the pod's rules redirects this way".to_owned(),
+    )
+}
+
+fn refused(problem: &Problem) -> Prepared {
+    not_ready(
+        NotReady::PeerRefused,
+        format!("{}: {}", problem.object, problem.message),
+    )
+}
+
+fn not_ready(reason: NotReady, message: String) -> Prepared {
+    Prepared {
+        readiness: Readiness::NotReady { reason, message },
+        gro_was_off: false,
+        netns: None,
+    }
+}
+
+fn remember_gro(datapath: &mut Datapath, Target { pod, pair, .. }: &Target) {
+    info!(%pod, interface = %pair.pod.name, "GRO switched on");
+    if let Err(error) = datapath.remember_gro(pair.host.ifindex) {
+        warn!(%pod, error = %chain(error), "uninstalling will not switch GRO off again");
+    }
+}
+
+/// Without it, marks would be lost, whichever way packets come.
+fn attach_reader(
+    datapath: &mut Datapath,
+    Target { pod, pair, .. }: &Target,
+    netns: &Netns,
+) -> Result<(), Readiness> {
     let end = PodEnd {
-        netns: &netns,
+        netns,
         ifindex: pair.pod.ifindex,
         name: &pair.pod.name,
     };
     match datapath.attach_reader(pair.host.ifindex, end) {
-        Ok((_, Attached::Adopted)) => Readiness::Ready,
+        Ok((_, Attached::Adopted)) => Ok(()),
         Ok((kind, _)) => {
             info!(%pod, ?kind, "reader attached");
-            Readiness::Ready
+            Ok(())
         }
-        Err(error) => Readiness::NotReady {
+        Err(error) => Err(Readiness::NotReady {
             reason: NotReady::ReaderRefused,
             message: format!("{}; marks would be lost; see the kernel log", chain(error)),
-        },
+        }),
     }
 }

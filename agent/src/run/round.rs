@@ -9,6 +9,7 @@ use std::{
 use tracing::{Span, field::Empty, info, info_span, warn};
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
+    compile::Compiler,
     node_state::{self, TABLES, node_state},
     report::Problem,
 };
@@ -16,10 +17,11 @@ use xdp_plan::{
 use super::{
     nics::{self, Nics},
     problems::{Told, chain},
-    tables::{Tables, program},
+    tables::{Tables, Tools, program},
 };
 use crate::{
     datapath::Datapath,
+    explain::Known,
     metrics::Metrics,
     netns::Namespaces,
     nic::NicSelector,
@@ -41,6 +43,8 @@ pub(super) enum Round {
 pub(super) struct Listeners {
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
+    /// What `explain` is told.
+    pub(super) known: Arc<Known>,
 }
 
 /// What the loop keeps between rounds.
@@ -49,6 +53,7 @@ pub(super) struct Agent {
     source: Source,
     selector: NicSelector,
     namespaces: Namespaces,
+    compiler: Compiler,
     released: bool,
     told: Told,
     listeners: Listeners,
@@ -69,6 +74,7 @@ impl Agent {
             source,
             selector,
             namespaces: Namespaces::default(),
+            compiler: Compiler::default(),
             released: false,
             told: Told::default(),
             listeners,
@@ -94,7 +100,7 @@ impl Agent {
             self.tell(&problems, started.elapsed());
             true
         };
-        let Listeners { health, metrics } = &self.listeners;
+        let Listeners { health, metrics, .. } = &self.listeners;
         metrics.round_done(settled, started.elapsed());
         metrics.problems(problems.len());
         health.round_finished(objects.is_some());
@@ -111,15 +117,25 @@ impl Agent {
         Span::current().record("policies", objects.policies.len());
         Span::current().record("pods", objects.pods.len());
         problems.extend(objects.problems.iter().cloned());
-        let tables = program(&mut self.datapath, &mut self.namespaces, objects);
+        let tools = Tools {
+            datapath: &mut self.datapath,
+            namespaces: &mut self.namespaces,
+            compiler: &mut self.compiler,
+        };
+        let tables = program(tools, objects);
         Span::current().record("changes", tables.changes);
         problems.extend(tables.problems.iter().cloned());
         if tables.read_back.is_ok() && !tables.failures.iter().any(|problem| problem.object == TABLES) {
             self.enforced();
         }
-        let nics = self.attach();
-        let settled = tables.failures.is_empty() && nics.problems.is_empty();
-        problems.extend(tables.failures.iter().chain(&nics.problems).cloned());
+        if let Ok(read) = &tables.read_back {
+            self.listeners.known.update(&read.targets, &read.desired.problems);
+        }
+        let nics = self.attach(tables.peer);
+        nics::release_peers(&mut self.datapath, tables.peer);
+        let settled = tables.failures.is_empty() && nics.failures.is_empty();
+        let of_nics = nics.failures.iter().chain(&nics.notes);
+        problems.extend(tables.failures.iter().chain(of_nics).cloned());
         self.tell(problems, started.elapsed());
         self.report(objects, &tables, &nics, problems);
         settled
@@ -132,18 +148,14 @@ impl Agent {
     }
 
     /// The NICs, after the tables: the first packet finds them filled.
-    fn attach(&mut self) -> Nics {
+    fn attach(&mut self, peer: bool) -> Nics {
         if !self.released {
             if let Err(problem) = nics::release(&self.datapath, &self.selector) {
-                let problems = vec![problem];
-                return Nics {
-                    problems,
-                    ..Nics::default()
-                };
+                return Nics::failed(problem);
             }
             self.released = true;
         }
-        nics::attach(&self.datapath, &self.selector)
+        nics::attach(&mut self.datapath, &self.selector, peer)
     }
 
     /// The log first: who reads of a problem in the status finds it there.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tracing::debug;
 use xdp_plan::{
     change::Change,
-    compile::{Desired, compile},
+    compile::{Compiler, Desired},
     diff::diff,
     facts::{NodeFacts, NotReady, Readiness},
     installed::{Installed, SlotIdentity},
@@ -14,7 +14,7 @@ use xdp_plan::{
     targets::{Targets, targets},
 };
 
-use super::{pods, problems::chain};
+use super::{nics, pods, problems::chain};
 use crate::{
     datapath::{Datapath, Outcome},
     netlink,
@@ -22,8 +22,8 @@ use crate::{
     source::Objects,
 };
 
-/// Numbers that a round frees can be handed out by the next: a full table needs a second pass, never more than this.
-const PASSES: usize = 4;
+/// Numbers that a round frees can be handed out by the next: renaming all rules of a full node takes five passes.
+const PASSES: usize = 16;
 
 /// The tables after a round.
 pub(super) struct Tables {
@@ -35,6 +35,15 @@ pub(super) struct Tables {
     pub(super) problems: Vec<Problem>,
     /// How many changes were made.
     pub(super) changes: usize,
+    /// Whether any pod's rules use delivery `Peer`, or may.
+    pub(super) peer: bool,
+}
+
+/// What a round works with.
+pub(super) struct Tools<'a> {
+    pub(super) datapath: &'a mut Datapath,
+    pub(super) namespaces: &'a mut Namespaces,
+    pub(super) compiler: &'a mut Compiler,
 }
 
 /// What was wanted and what is there.
@@ -53,9 +62,9 @@ struct Installation {
 }
 
 /// Puts policies in force for pods.
-pub(super) fn program(datapath: &mut Datapath, namespaces: &mut Namespaces, objects: &Objects) -> Tables {
+pub(super) fn program(tools: Tools<'_>, objects: &Objects) -> Tables {
     match netlink::facts() {
-        Ok(facts) => program_for(datapath, namespaces, objects, &facts),
+        Ok(facts) => program_for(tools, objects, &facts),
         Err(error) => {
             let problem = Problem::new(
                 "interfaces",
@@ -68,34 +77,33 @@ pub(super) fn program(datapath: &mut Datapath, namespaces: &mut Namespaces, obje
                 failures: vec![problem],
                 problems: Vec::new(),
                 changes: 0,
+                peer: true,
             }
         }
     }
 }
 
-fn program_for(
-    datapath: &mut Datapath,
-    namespaces: &mut Namespaces,
-    objects: &Objects,
-    facts: &NodeFacts,
-) -> Tables {
+fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables {
+    let Tools {
+        datapath,
+        namespaces,
+        compiler,
+    } = tools;
     let targets = targets(&objects.policies, &objects.pods, facts);
-    let readiness = pods::prepare(datapath, namespaces, &targets.targets);
-    let desired = compile(&targets, &readiness);
-    let mut problems: Vec<Problem> = targets
-        .problems
-        .iter()
-        .chain(&desired.problems)
-        .cloned()
-        .collect();
-    let unready = |retried: bool| {
-        let pods = desired.pods.iter();
-        pods.filter(move |pod| is_transient(&pod.readiness) == retried)
-            .filter_map(|pod| not_ready(&pod.identity, &pod.readiness))
+    let peer = targets.targets.iter().any(|target| target.wants_peer);
+    let mut failures = if peer {
+        nics::attach_peers(datapath)
+    } else {
+        Vec::new()
     };
-    problems.extend(unready(false));
-    let mut failures: Vec<Problem> = unready(true).collect();
+    let deliveries = pods::prepare(datapath, namespaces, &targets.targets, &failures);
+    let desired = compiler.compile(&targets, &deliveries);
+    let own = targets.problems.iter().chain(&desired.problems);
+    let problems = own.cloned().chain(unready(&desired, false)).collect();
+    failures.extend(unready(&desired, true));
     let installation = install(datapath, &desired);
+    // What could not be changed may still refer to the programs for it.
+    let peer = peer || !installation.failures.is_empty();
     failures.extend(installation.failures);
     let live: BTreeSet<u32> = facts.pairs.iter().map(|pair| pair.host.ifindex).collect();
     pods::prune(datapath, &live);
@@ -108,7 +116,20 @@ fn program_for(
         failures,
         problems,
         changes: installation.changes,
+        peer,
     }
+}
+
+/// Pods that cannot be delivered to as their rules want: those with which it may work later, or the others.
+fn unready(desired: &Desired, transient: bool) -> Vec<Problem> {
+    let deliveries = desired.pods.iter().flat_map(|pod| {
+        let deliveries = [&pod.readiness, &pod.peer].into_iter();
+        deliveries.map(|readiness| (&pod.identity, readiness))
+    });
+    deliveries
+        .filter(|(_, readiness)| is_transient(readiness) == transient)
+        .filter_map(|(pod, readiness)| not_ready(pod, readiness))
+        .collect()
 }
 
 fn install(datapath: &mut Datapath, desired: &Desired) -> Installation {

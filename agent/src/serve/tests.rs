@@ -38,6 +38,8 @@ fn empty() -> Status {
         rules: Vec::new(),
         unparsed: std::collections::BTreeMap::new(),
         fallbacks: std::collections::BTreeMap::new(),
+        events: std::collections::BTreeMap::new(),
+        tables: Vec::new(),
         exceptions: Vec::new(),
         problems: Vec::new(),
     }

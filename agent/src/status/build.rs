@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use nix::errno::Errno;
 use xdp_core::parse::Unparsed;
 use xdp_core::tables::{Address, Count, FailureKey, SlotWord};
-use xdp_core::verdict::Fallback;
-use xdp_plan::installed::PodLabel;
+use xdp_core::verdict::{Event, Fallback};
+use xdp_plan::installed::{Installed, PodLabel};
 use xdp_plan::report::Problem;
 
 use super::collect::{Interface, Snapshot};
-use super::{Agent, Exception, Failure, Mode, Nic, Pod, Rule, Status};
+use super::{Agent, Exception, Failure, Mode, Nic, Pod, Rule, Status, usage};
 use crate::netlink::{XdpMode, XdpState};
 use crate::nic::NicProblem;
 
@@ -36,6 +36,11 @@ pub(super) fn status(snapshot: &Snapshot) -> Status {
             &snapshot.events,
             Fallback::ALL.map(|reason| (reason.code(), reason.name())),
         ),
+        events: events(
+            &snapshot.events,
+            Event::ALL.map(|event| (event.code(), event.name())),
+        ),
+        tables: usage::tables(&snapshot.installed),
         exceptions: exceptions(snapshot),
         problems: problems.cloned().collect(),
         nics,
@@ -72,6 +77,7 @@ fn nic(snapshot: &Snapshot, interface: &Interface) -> Nic {
         mode,
         program_id: link.xdp.program_id.unwrap_or(0),
         program_tag: interface.tag.map(|tag| format!("{tag:016x}")).unwrap_or_default(),
+        peer: snapshot.peers.contains(&link.ifindex),
         problems: problems.map(nic_problem).collect(),
     }
 }
@@ -114,8 +120,7 @@ fn pod(snapshot: &Snapshot, slot: u32, label: &PodLabel) -> Pod {
     let installed = &snapshot.installed;
     let identity = &label.identity;
     let word = installed.words.get(&slot).copied().unwrap_or(SlotWord::EMPTY);
-    let leading = installed.addresses.iter().filter(|(_, to)| **to == slot);
-    let addresses: Vec<IpAddr> = leading.map(|(address, _)| ip(*address)).collect();
+    let addresses = addresses(installed, slot);
     let alive = installed.devices.get(&slot) == Some(&identity.ifindex);
     Pod {
         namespace: identity.namespace.clone(),
@@ -128,9 +133,16 @@ fn pod(snapshot: &Snapshot, slot: u32, label: &PodLabel) -> Pod {
         in_force: word.block().is_some() && alive && !addresses.is_empty(),
         addresses,
         readiness: label.readiness.clone(),
+        peer: label.peer,
         generation: word.generation(),
         failures: failures(snapshot, slot, identity.ifindex),
     }
+}
+
+fn addresses(installed: &Installed, slot: u32) -> Vec<IpAddr> {
+    let leading = installed.leading().filter(|(_, to)| *to == slot);
+    let addresses: BTreeSet<IpAddr> = leading.map(|(address, _)| ip(address)).collect();
+    addresses.into_iter().collect()
 }
 
 fn ip(address: Address) -> IpAddr {
@@ -173,6 +185,8 @@ fn rules(snapshot: &Snapshot) -> Vec<Rule> {
             redirected: counters.redirected.into(),
             passed: counters.passed.into(),
             dropped: counters.dropped.into(),
+            rejected: counters.rejected.into(),
+            limited: counters.limited.into(),
             audited: counters.audited.into(),
             fell_back: counters.fell_back.into(),
             delivered: delivered.into(),

@@ -1,6 +1,6 @@
 //! Reads everything at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use xdp_core::tables::{Count, FailureKey, RuleCounters};
@@ -35,6 +35,8 @@ pub(super) struct Snapshot {
     pub(super) problems: Vec<Problem>,
     /// Our pinned links on NICs.
     pub(super) programs: BTreeMap<u32, NicProgram>,
+    /// NICs with the program for delivery `Peer`.
+    pub(super) peers: BTreeSet<u32>,
     pub(super) links: Vec<Interface>,
 }
 
@@ -69,6 +71,7 @@ fn snapshot(pin_dir: &Path) -> Result<Snapshot, StatusError> {
         failures: pinned.failures()?,
         problems: pinned.problems()?,
         programs: pinned.nics()?,
+        peers: pinned.peers()?,
         links: links.into_iter().map(|link| describe(&pinned, link)).collect(),
     })
 }

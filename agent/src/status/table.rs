@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use xdp_plan::facts::Readiness;
 
-use super::{Counted, Mode, Nic, Pod, Rule, Status};
+use super::{Counted, Mode, Nic, Pod, Rule, Status, Usage};
 
 const WIDTH: u16 = 100;
 
@@ -26,7 +26,12 @@ pub(super) fn render(status: &Status) -> String {
         "Passed instead of redirected",
         &counted(&status.fallbacks),
     ));
+    sections.extend(optional(
+        "Around rejected and limited packets",
+        &counted(&status.events),
+    ));
     sections.extend(optional("Given up by the kernel", &exceptions(status)));
+    sections.extend(optional("Tables", &tables(&status.tables)));
     sections.extend(optional("Problems", &problems(status)));
     sections.join("\n\n") + "\n"
 }
@@ -58,7 +63,7 @@ fn table(header: &[&str]) -> Table {
 }
 
 fn nics(nics: &[Nic]) -> Table {
-    let mut table = table(&["NIC", "DRIVER", "BUS", "MTU", "MODE", "PROGRAM", "TAG"]);
+    let mut table = table(&["NIC", "DRIVER", "BUS", "MTU", "MODE", "PROGRAM", "TAG", "PEER"]);
     for nic in nics {
         let program = if nic.program_id == 0 {
             String::new()
@@ -66,13 +71,14 @@ fn nics(nics: &[Nic]) -> Table {
             nic.program_id.to_string()
         };
         table.add_row([
-            &nic.name,
+            nic.name.as_str(),
             &nic.driver,
             &nic.bus,
             &nic.mtu.to_string(),
             mode(nic.mode),
             &program,
-            &nic.program_tag,
+            nic.program_tag.as_str(),
+            if nic.peer { "yes" } else { "" },
         ]);
     }
     table
@@ -109,11 +115,13 @@ fn pods(pods: &[Pod]) -> Table {
 /// A counter's heading, and where to find it.
 type Column = (&'static str, fn(&Rule) -> Counted);
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 8] = [
     ("REDIRECTED", |rule| rule.redirected),
     ("DELIVERED", |rule| rule.delivered),
     ("PASSED", |rule| rule.passed),
     ("DROPPED", |rule| rule.dropped),
+    ("REJECTED", |rule| rule.rejected),
+    ("LIMITED", |rule| rule.limited),
     ("AUDITED", |rule| rule.audited),
     ("FELL BACK", |rule| rule.fell_back),
 ];
@@ -164,6 +172,16 @@ fn counted(counts: &std::collections::BTreeMap<&'static str, u64>) -> Table {
     let mut table = table(&["REASON", "PACKETS"]);
     for (reason, packets) in counts {
         table.add_row([*reason, &packets.to_string()]);
+    }
+    table
+}
+
+/// Those of which anything is in use.
+fn tables(usage: &[Usage]) -> Table {
+    let mut table = table(&["TABLE", "USED", "OF"]);
+    for usage in usage.iter().filter(|usage| usage.used > 0) {
+        let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
+        table.add_row([Cell::new(usage.table), number(usage.used), number(usage.capacity)]);
     }
     table
 }

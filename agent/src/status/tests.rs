@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
 use xdp_core::parse::Unparsed;
-use xdp_core::tables::{Address, Count, FailureKey, RuleCounters, SlotWord};
-use xdp_core::verdict::Fallback;
+use xdp_core::tables::{
+    Address, Count, FailureKey, IndexWord, PodBlock, RuleCounters, SlotWord, index_position,
+};
+use xdp_core::verdict::{Event, Fallback};
 use xdp_plan::facts::{NotReady, Readiness};
 use xdp_plan::installed::{PodLabel, RuleLabel, SlotIdentity};
 
@@ -15,6 +17,7 @@ use crate::netlink::{HostLink, XdpMode, XdpState};
 const SLOT: u32 = 4;
 const VETH: u32 = 12;
 const NIC: u32 = 3;
+const V4: u32 = u32::from_be_bytes([10, 0, 0, 5]);
 
 fn count(packets: u64) -> Count {
     Count {
@@ -35,13 +38,15 @@ fn pod(readiness: Readiness) -> PodLabel {
         interface: "veth1a2b".to_owned(),
         addresses: Vec::new(),
         readiness,
+        peer: None,
     }
 }
 
 fn snapshot() -> Snapshot {
     let mut snapshot = Snapshot::default();
     let installed = &mut snapshot.installed;
-    installed.addresses.insert(Address::v4([10, 0, 0, 5]), SLOT);
+    let word = IndexWord::new(V4, SLOT, false);
+    installed.index.insert(index_position(V4), word);
     installed.words.insert(SLOT, SlotWord::new(7, 1));
     installed.devices.insert(SLOT, VETH);
     installed.pods.insert(SLOT, pod(Readiness::Ready));
@@ -101,7 +106,7 @@ fn the_mode_is_what_the_kernel_shows_and_whose_program_it_is() {
 fn a_pod_is_in_force_exactly_while_address_rules_and_device_are_there() {
     type Break = fn(&mut Snapshot);
     let breaks: [Break; 4] = [
-        |snapshot| snapshot.installed.addresses.clear(),
+        |snapshot| snapshot.installed.index.clear(),
         |snapshot| snapshot.installed.words.clear(),
         |snapshot| snapshot.installed.devices.clear(),
         |snapshot| snapshot.installed.devices = BTreeMap::from([(SLOT, VETH + 1)]),
@@ -159,10 +164,43 @@ fn events_are_shown_by_name_once_they_happen() {
     snapshot.events = BTreeMap::from([
         (Unparsed::NotIp.code(), count(3)),
         (Fallback::TooLong.code(), count(4)),
+        (Event::RejectSilent.code(), count(5)),
     ]);
     let status = status(&snapshot);
     assert_eq!(status.unparsed, BTreeMap::from([("NotIp", 3)]));
     assert_eq!(status.fallbacks, BTreeMap::from([("TooLong", 4)]));
+    assert_eq!(status.events, BTreeMap::from([("RejectSilent", 5)]));
+}
+
+#[test]
+fn addresses_in_the_hash_are_shown_beside_those_in_the_index() {
+    let mut snapshot = snapshot();
+    let v6 = Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
+    snapshot.installed.addresses.insert(v6, SLOT);
+    let shown: Vec<String> = status(&snapshot).pods[0]
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(shown, ["10.0.0.5", "2001:db8::5"]);
+}
+
+#[test]
+fn tables_in_use_are_shown_with_what_policies_may_use_of_them() {
+    let mut snapshot = snapshot();
+    snapshot.installed.blocks.pods.insert(1, PodBlock::default());
+    let status = status(&snapshot);
+    let usage = |table| status.tables.iter().find(|usage| usage.table == table).unwrap();
+    assert_eq!(
+        (usage("pod_blocks").used, usage("pod_blocks").capacity),
+        (1, 1024)
+    );
+    assert_eq!(usage("classes").used, 0);
+    let table = status.table();
+    assert!(
+        table.contains("pod_blocks") && !table.contains("classes"),
+        "{table}"
+    );
 }
 
 #[test]

@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use xdp_agent::datapath::{Datapath, Outcome, Pinned};
-use xdp_core::tables::{Action, Address, Block, Entry, MAX_ENTRIES, SlotWord};
-use xdp_plan::change::Change;
+use xdp_agent::datapath::{Datapath, Outcome, Pinned, Settings};
+use xdp_core::tables::{
+    Action, ActionRecord, Address, Class, IndexWord, PodBlock, PortRef, PortTarget, SlotWord, SourceRef,
+    index_position,
+};
+use xdp_plan::change::{Change, Content};
 use xdp_plan::facts::Readiness;
 use xdp_plan::installed::{PodLabel, RuleLabel, SlotIdentity};
 use xdp_plan::report::Problem;
 
 use crate::bpffs::Bpffs;
+use crate::judge::apply;
 
 /// `lo`: any device will do where packets are not carried out.
 const LOOPBACK: u32 = 1;
+const V4: u32 = u32::from_be_bytes([10, 0, 0, 5]);
+const CLASS: u32 = 11;
+const ACTION: u16 = 13;
 
 #[test]
 fn what_was_applied_is_read_back_by_a_later_agent() {
@@ -20,9 +27,18 @@ fn what_was_applied_is_read_back_by_a_later_agent() {
     let changes = round(3, 7);
     apply(&mut Datapath::open(&bpffs.pin_dir()).unwrap(), &changes);
     let installed = Datapath::open(&bpffs.pin_dir()).unwrap().installed().unwrap();
-    assert_eq!(installed.addresses, BTreeMap::from([(address(), 3)]));
+    assert_eq!(
+        installed.index,
+        BTreeMap::from([(index_position(V4), IndexWord::new(V4, 3, false))])
+    );
+    assert_eq!(installed.addresses, BTreeMap::from([(v6(), 3)]));
     assert_eq!(installed.words, BTreeMap::from([(3, SlotWord::new(1, 7))]));
-    assert_eq!(installed.blocks, BTreeMap::from([(7, block())]));
+    assert_eq!(installed.blocks.pods, [(7, block())].into_iter().collect());
+    assert_eq!(installed.blocks.classes, [(CLASS, class())].into_iter().collect());
+    assert_eq!(
+        installed.blocks.actions,
+        [(u32::from(ACTION), action())].into_iter().collect()
+    );
     assert_eq!(installed.devices, BTreeMap::from([(3, LOOPBACK)]));
     assert_eq!(installed.pods, BTreeMap::from([(3, pod())]));
     assert_eq!(installed.rules, BTreeMap::from([(9, rule())]));
@@ -38,7 +54,7 @@ fn a_change_that_fails_ends_its_slots_turn_only() {
             ifindex: u32::MAX,
         },
         Change::SetAddress {
-            address: address(),
+            address: v6(),
             slot: 1,
         },
         Change::SetDevice {
@@ -68,7 +84,7 @@ fn removing_what_is_not_there_is_done_already() {
         &mut datapath,
         &[
             Change::ClearDevice { slot: 5 },
-            Change::ClearAddress { address: address() },
+            Change::ClearAddress { address: v6() },
         ],
     );
 }
@@ -91,6 +107,40 @@ fn a_rule_id_that_is_given_again_counts_from_zero() {
 }
 
 #[test]
+fn the_seed_is_made_once_and_the_rate_of_answers_is_the_last_agents() {
+    let bpffs = Bpffs::new();
+    let config = |rejects_per_second| {
+        let settings = Settings { rejects_per_second };
+        let datapath = Datapath::open_with(&bpffs.pin_dir(), settings).unwrap();
+        datapath.pinned().config().unwrap()
+    };
+    let (first, second) = (config(10), config(20));
+    assert_ne!(first.seed, 0);
+    assert_eq!(first.seed, second.seed);
+    assert_eq!((first.rejects_per_second, second.rejects_per_second), (10, 20));
+}
+
+#[test]
+fn labels_are_read_again_only_when_they_change_and_never_stay_when_they_go() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let named = |name: &str| RuleLabel {
+        rule: name.to_owned(),
+        ..rule()
+    };
+    for name in ["one", "two", "two"] {
+        let label = named(name);
+        apply(&mut datapath, &[Change::SetRuleLabel { rule: 9, label }]);
+        assert_eq!(
+            datapath.pinned().rule_labels(),
+            BTreeMap::from([(9, named(name))])
+        );
+    }
+    apply(&mut datapath, &[Change::ClearRuleLabel { rule: 9 }]);
+    assert_eq!(datapath.pinned().rule_labels(), BTreeMap::new());
+}
+
+#[test]
 fn problems_are_kept_for_status_even_when_they_are_long() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
@@ -108,12 +158,6 @@ fn problems_are_kept_for_status_even_when_they_are_long() {
     assert!(datapath.pinned().problems().unwrap().is_empty());
 }
 
-fn apply(datapath: &mut Datapath, changes: &[Change]) {
-    for outcome in datapath.apply(changes) {
-        assert!(matches!(outcome, Outcome::Applied), "{outcome:?}");
-    }
-}
-
 fn round(slot: u32, index: u32) -> Vec<Change> {
     vec![
         Change::SetRuleLabel {
@@ -129,40 +173,57 @@ fn round(slot: u32, index: u32) -> Vec<Change> {
             slot,
             ifindex: LOOPBACK,
         },
-        Change::WriteBlock {
-            slot,
+        Change::Write {
+            index: u32::from(ACTION),
+            content: Content::Action(action()),
+        },
+        Change::Write {
+            index: CLASS,
+            content: Content::Class(class()),
+        },
+        Change::Write {
             index,
-            block: Box::new(block()),
+            content: Content::Pod(block()),
         },
         Change::SetWord {
             slot,
             word: SlotWord::new(1, index),
         },
-        Change::SetAddress {
-            address: address(),
-            slot,
+        Change::SetIndex {
+            position: index_position(V4),
+            word: IndexWord::new(V4, slot, false),
         },
+        Change::SetAddress { address: v6(), slot },
         Change::Fence,
     ]
 }
 
-fn address() -> Address {
-    Address::v4([10, 0, 0, 5])
+fn v6() -> Address {
+    Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5])
 }
 
-fn block() -> Block {
-    let mut entries = [Entry::default(); MAX_ENTRIES];
-    entries[0] = Entry {
+fn block() -> PodBlock {
+    PodBlock {
+        mtu: 1500,
+        sources_v4: SourceRef::class(CLASS),
+        sources_v6: SourceRef::class(CLASS),
+        mac: [2, 0, 0, 0, 0, 5],
+        flags: 0,
+    }
+}
+
+fn class() -> Class {
+    Class {
+        udp: PortRef::new(PortTarget::Action(ACTION)),
+        ..Class::default()
+    }
+}
+
+fn action() -> ActionRecord {
+    ActionRecord {
         rule: 9,
         action: Action::Drop as u8,
-        ..Entry::default()
-    };
-    Block {
-        len: 1,
-        mtu: 1500,
-        mac: [2, 0, 0, 0, 0, 5],
-        reserved: [0; 2],
-        entries,
+        ..ActionRecord::default()
     }
 }
 
@@ -186,10 +247,11 @@ fn pod() -> PodLabel {
         interface: "lo".to_owned(),
         addresses: vec!["10.0.0.5".parse().unwrap()],
         readiness: Readiness::Ready,
+        peer: None,
     }
 }
 
-/// An Ethernet frame with an IPv4 UDP packet to [`address`].
+/// An Ethernet frame with an IPv4 UDP packet to [`V4`].
 fn frame() -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     frame.extend([

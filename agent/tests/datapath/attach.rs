@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use xdp_agent::datapath::{Attached, Datapath, PodEnd, ReaderKind};
+use xdp_agent::datapath::{Attached, Datapath, Ingress, PodEnd};
 use xdp_agent::netlink::{XdpMode, XdpState, host_links};
 use xdp_agent::netns::Netns;
 
@@ -49,7 +49,7 @@ fn a_program_over_other_maps_is_exchanged_although_its_tag_is_the_same() {
     world.host.run(|| datapath.attach_nic(nic)).unwrap();
     let before = datapath.pinned().nic(nic).unwrap().unwrap();
     let datapath = Datapath::open(&new).unwrap();
-    let link = format!("abi-1/links/nic-{nic}");
+    let link = format!("abi-2/links/nic-{nic}");
     fs::rename(old.join(&link), new.join(&link)).unwrap();
 
     assert_eq!(
@@ -128,8 +128,8 @@ fn a_reader_outlives_the_agent_and_its_pin_goes_after_its_pod() {
             .attach_reader(host, end)
             .unwrap()
     };
-    assert_eq!(attach(), (ReaderKind::Tcx, Attached::Created));
-    assert_eq!(attach(), (ReaderKind::Tcx, Attached::Adopted));
+    assert_eq!(attach(), (Ingress::Tcx, Attached::Created));
+    assert_eq!(attach(), (Ingress::Tcx, Attached::Adopted));
 
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     datapath.remember_gro(host).unwrap();
@@ -154,7 +154,7 @@ fn without_tcx_the_reader_is_a_clsact_filter_attached_once() {
         ifindex: pod.ifindex,
         name: &pod.name,
     };
-    let pin = bpffs.pin_dir().join(format!("abi-1/links/clsact-{host}"));
+    let pin = bpffs.pin_dir().join(format!("abi-2/links/clsact-{host}"));
     let attach = || {
         Datapath::open(&bpffs.pin_dir())
             .unwrap()

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use xdp_agent::datapath::{Datapath, Outcome, Ran};
-use xdp_core::parse::{ETHERNET, TAG};
-use xdp_core::tables::{Address, Block, SlotWord};
-use xdp_core::verdict::{Redirect, Tables, Verdict, decide};
+use xdp_agent::datapath::{Datapath, Outcome, Ran, Settings};
+use xdp_core::metadata::Metadata;
+use xdp_core::parse::{Bytes, ETHERNET, TAG};
+use xdp_core::reject::{Edit, Offender, turn};
+use xdp_core::tables::RuleCounters;
+use xdp_core::verdict::{Fallback, Field, Redirect, Verdict, examine};
 use xdp_plan::change::Change;
 use xdp_plan::compile::Desired;
 use xdp_plan::diff::diff;
@@ -13,55 +15,39 @@ use xdp_plan::installed::{Installed, RuleLabel};
 
 use crate::bpffs::Bpffs;
 
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
-const XDP_REDIRECT: u32 = 4;
+pub(crate) const XDP_DROP: u32 = 1;
+pub(crate) const XDP_PASS: u32 = 2;
+pub(crate) const XDP_TX: u32 = 3;
+pub(crate) const XDP_REDIRECT: u32 = 4;
 
 /// The kernel's shortest test packet: an Ethernet header.
 pub(crate) const SHORTEST: usize = ETHERNET;
+/// No answer is left out.
+const UNLIMITED: Settings = Settings {
+    rejects_per_second: u32::MAX,
+};
+/// Fields of [`RuleCounters`].
+const FIELDS: usize = 7;
 
-/// Tables in the kernel and the same on the host.
+/// Tables in the kernel, read by the host through its own eyes.
 pub(crate) struct Judge {
     datapath: Datapath,
-    host: Host,
+    installed: Installed,
     /// Packets by rule and by event that the kernel must have counted.
-    rules: BTreeMap<u32, [u64; 5]>,
+    rules: BTreeMap<u32, [u64; FIELDS]>,
     events: BTreeMap<u32, u64>,
     pub(crate) verdicts: usize,
     _bpffs: Bpffs,
 }
 
-struct Host(Installed);
-
-impl Tables for Host {
-    fn slot(&self, destination: &Address) -> Option<u32> {
-        self.0.addresses.get(destination).copied()
-    }
-
-    fn word(&self, slot: u32) -> Option<SlotWord> {
-        self.0.words.get(&slot).copied()
-    }
-
-    fn alive(&self, slot: u32) -> bool {
-        self.0.devices.contains_key(&slot)
-    }
-
-    fn block(&self, index: u32) -> Option<&Block> {
-        self.0.blocks.get(&index)
-    }
-}
-
 impl Judge {
     pub(crate) fn new(changes: &[Change]) -> Self {
         let bpffs = Bpffs::new();
-        let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-        for outcome in datapath.apply(changes) {
-            assert!(matches!(outcome, Outcome::Applied), "{outcome:?}");
-        }
-        let host = Host(datapath.installed().unwrap());
+        let mut datapath = Datapath::open_with(&bpffs.pin_dir(), UNLIMITED).unwrap();
+        apply(&mut datapath, changes);
         Self {
+            installed: datapath.installed().unwrap(),
             datapath,
-            host,
             rules: BTreeMap::new(),
             events: BTreeMap::new(),
             verdicts: 0,
@@ -72,30 +58,43 @@ impl Judge {
     /// Other tables, as the agent would install them. All counters begin anew.
     pub(crate) fn install(&mut self, desired: &Desired) {
         for step in [&Desired::default(), desired] {
-            let changes = diff(step, &self.host.0);
-            for outcome in self.datapath.apply(&changes) {
-                assert!(matches!(outcome, Outcome::Applied), "{outcome:?}");
-            }
-            self.host = Host(self.datapath.installed().unwrap());
-            assert_eq!(diff(step, &self.host.0), Vec::new());
+            let changes = diff(step, &self.installed);
+            apply(&mut self.datapath, &changes);
+            self.installed = self.datapath.installed().unwrap();
+            assert_eq!(diff(step, &self.installed), Vec::new());
         }
         self.rules.clear();
     }
 
     /// The labels of the rules.
     pub(crate) fn rule_labels(&self) -> &BTreeMap<u32, RuleLabel> {
-        &self.host.0.rules
+        &self.installed.rules
     }
 
-    /// The verdict that host and kernel agree on.
+    /// The verdict that host and kernel agree on, before rate limits.
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
-        let verdict = decide(frame, &self.host);
+        let decision = examine(frame, self.datapath.pinned().live());
+        let (verdict, limited) = (decision.verdict(), decision.limit().is_some());
         let ran = self.datapath.test_run(frame).unwrap();
-        assert_eq!(ran, expected(&verdict, frame), "{verdict:?} for {frame:02x?}");
-        if let Some((rule, field)) = verdict.counted() {
+        let mut carried_out = match verdict {
+            Verdict::Peer(redirect) if redirect.tags > 1 => Verdict::FallBack {
+                rule: redirect.metadata.rule(),
+                reason: Fallback::NoUntag,
+            },
+            verdict => verdict,
+        };
+        if ran != expected(&verdict, frame) {
+            assert!(
+                limited && ran == plain(XDP_DROP, frame),
+                "{verdict:?} for {frame:02x?}: {ran:02x?}"
+            );
+            let rule = verdict.rule().unwrap();
+            carried_out = Verdict::Limited { rule };
+        }
+        if let Some((rule, field)) = carried_out.counted() {
             self.rules.entry(rule).or_default()[field as usize] += 1;
         }
-        if let Some(event) = verdict.event() {
+        if let Some(event) = carried_out.event() {
             *self.events.entry(event).or_default() += 1;
         }
         self.verdicts += 1;
@@ -107,14 +106,7 @@ impl Judge {
         let pinned = self.datapath.pinned();
         for (rule, expected) in &self.rules {
             let counters = pinned.rule_counters(*rule).unwrap();
-            let fields = [
-                counters.redirected,
-                counters.passed,
-                counters.dropped,
-                counters.audited,
-                counters.fell_back,
-            ];
-            assert_eq!(fields.map(|count| count.packets), *expected, "rule {rule}");
+            assert_eq!(packets(counters), *expected, "rule {rule}");
         }
         let events = pinned.events().unwrap();
         let events: BTreeMap<u32, u64> = events
@@ -125,6 +117,26 @@ impl Judge {
     }
 }
 
+pub(crate) fn apply(datapath: &mut Datapath, changes: &[Change]) {
+    for (change, outcome) in changes.iter().zip(datapath.apply(changes)) {
+        assert!(matches!(outcome, Outcome::Applied), "{change:?}: {outcome:?}");
+    }
+}
+
+/// In the order of [`Field`].
+fn packets(mut counters: RuleCounters) -> [u64; FIELDS] {
+    [
+        Field::Redirected,
+        Field::Passed,
+        Field::Dropped,
+        Field::Rejected,
+        Field::Limited,
+        Field::Audited,
+        Field::FellBack,
+    ]
+    .map(|field| field.of(&mut counters).packets)
+}
+
 fn expected(verdict: &Verdict, frame: &[u8]) -> Ran {
     match verdict {
         Verdict::Redirect(redirect) => Ran {
@@ -132,16 +144,32 @@ fn expected(verdict: &Verdict, frame: &[u8]) -> Ran {
             metadata: redirect.metadata.to_bytes().to_vec(),
             packet: redirected(redirect, frame),
         },
-        verdict => Ran {
-            action: if matches!(verdict, Verdict::Drop { .. }) {
-                XDP_DROP
-            } else {
-                XDP_PASS
-            },
-            metadata: Vec::new(),
-            packet: frame.to_vec(),
+        // The second tag would be lost behind the stack's entry.
+        Verdict::Peer(redirect) if redirect.tags > 1 => plain(XDP_PASS, frame),
+        Verdict::Peer(redirect) => Ran {
+            metadata: for_peer(redirect).to_bytes().to_vec(),
+            ..plain(XDP_PASS, frame)
         },
+        Verdict::Reject { offender, .. } => Ran {
+            packet: answer(frame, offender),
+            ..plain(XDP_TX, frame)
+        },
+        Verdict::Drop { .. } | Verdict::Unanswered { .. } | Verdict::Limited { .. } => plain(XDP_DROP, frame),
+        _ => plain(XDP_PASS, frame),
     }
+}
+
+/// Untouched.
+fn plain(action: u32, frame: &[u8]) -> Ran {
+    Ran {
+        action,
+        metadata: Vec::new(),
+        packet: frame.to_vec(),
+    }
+}
+
+fn for_peer(redirect: &Redirect) -> Metadata {
+    redirect.metadata.for_peer(redirect.slot)
 }
 
 /// For the pod's MAC, without tags.
@@ -150,4 +178,40 @@ fn redirected(redirect: &Redirect, frame: &[u8]) -> Vec<u8> {
     packet.extend(&frame[6..12]);
     packet.extend(&frame[12 + TAG * redirect.tags as usize..]);
     packet
+}
+
+/// What the core makes of the packet on the host.
+fn answer(frame: &[u8], offender: &Offender) -> Vec<u8> {
+    let mut answer = Owned(frame.to_vec());
+    turn(&mut answer, offender).unwrap();
+    answer.0
+}
+
+struct Owned(Vec<u8>);
+
+impl Bytes for Owned {
+    fn length(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.as_slice().read(offset)
+    }
+}
+
+impl Edit for Owned {
+    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
+        self.0.get_mut(offset..offset + N)?.copy_from_slice(&bytes);
+        Some(())
+    }
+
+    fn grow(&mut self, bytes: usize) -> Option<()> {
+        self.0.splice(0..0, vec![0; bytes]);
+        Some(())
+    }
+
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        self.0.truncate(length);
+        Some(())
+    }
 }

@@ -5,12 +5,21 @@ mod adopt;
 mod attach;
 mod bpffs;
 mod converge;
+mod explain;
+mod flips;
+mod generic;
 mod judge;
+mod limits;
 mod load;
+mod node;
+mod older;
 mod oracle;
+mod peer;
 mod random;
+mod reject;
 mod remove;
 mod scrape;
+mod sizes;
 mod verdict;
 #[path = "../kernel/world.rs"]
 #[expect(

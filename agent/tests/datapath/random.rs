@@ -1,11 +1,16 @@
-//! Lists and packets at random, from pools so small that they often meet.
+//! Tables and packets at random, from pools so small that they often meet.
 
-use xdp_core::tables::{Action, Address, Block, Entry, MAX_ENTRIES};
+use xdp_core::tables::{
+    Action, ActionRecord, Address, Class, MAX_CLASSES, MAX_SOURCES_V4, PORTS, PodBlock, PortRef, PortTarget,
+    Ports, SOURCES, SourceRef, SourcesV4, SourcesV6,
+};
 
 use crate::judge::SHORTEST;
 
 /// Packets go to the pods below, and to one or two that are none.
 const PODS: u64 = 64;
+/// Of each kind.
+pub(crate) const BLOCKS: u64 = 48;
 
 pub(crate) fn v4(last: u8) -> Address {
     Address::v4([10, 0, 0, last])
@@ -62,70 +67,108 @@ impl Random {
         }
     }
 
-    pub(crate) fn block(&mut self, slot: u32) -> Block {
-        let len = self.pick(&[0, 1, 2, 5, 16, 63, 64]);
-        let mut entries = [Entry::default(); MAX_ENTRIES];
-        for (index, entry) in entries.iter_mut().enumerate().take(len) {
-            *entry = self.entry(slot * 64 + index as u32);
-        }
-        Block {
-            len: len as u32,
+    pub(crate) fn pod(&mut self, slot: u32) -> PodBlock {
+        PodBlock {
             mtu: self.pick(&[60, 100, 1500]),
+            sources_v4: self.source_ref(),
+            sources_v6: self.source_ref(),
             mac: [2, 0, 0, 0, 1, slot as u8],
-            reserved: [0; 2],
-            entries,
+            flags: self.pick(&[0, 0, 0, PodBlock::NOT_READY, PodBlock::NO_PEER]),
         }
     }
 
-    fn entry(&mut self, rule: u32) -> Entry {
-        let (source, mask) = self.peer();
-        let (first, last) = (self.port(), self.port());
-        let bits = [Entry::MARK, Entry::PEER_END];
-        let rare = [Entry::AUDIT, Entry::EXCEPT, Entry::NOT_READY];
-        let mut flags = self.pick(&[0, Entry::PROTOCOL, Entry::PROTOCOL | Entry::PORTS]);
-        flags |= bits
-            .into_iter()
-            .filter(|_| self.one_in(2))
-            .fold(0, |flags, bit| flags | bit);
+    /// In any order, and leading anywhere, itself included: what tables of ours never hold.
+    pub(crate) fn sources_v4(&mut self) -> SourcesV4 {
+        let mut lower = [0; SOURCES];
+        for bound in &mut lower {
+            let last = self.below(64) as u8;
+            *bound = u32::from_be_bytes(self.address(false, last).try_into().unwrap());
+        }
+        if !self.one_in(4) {
+            lower.sort_unstable();
+        }
+        SourcesV4 {
+            lower,
+            then: [(); SOURCES].map(|()| self.source_ref()),
+        }
+    }
+
+    pub(crate) fn sources_v6(&mut self) -> SourcesV6 {
+        let mut lower = [(); SOURCES].map(|()| {
+            let last = self.below(64) as u8;
+            let bytes: [u8; 16] = self.address(true, last).try_into().unwrap();
+            Address::v6(bytes)
+        });
+        if !self.one_in(4) {
+            lower.sort_unstable();
+        }
+        SourcesV6 {
+            lower,
+            then: [(); SOURCES].map(|()| self.source_ref()),
+        }
+    }
+
+    fn source_ref(&mut self) -> SourceRef {
+        let index = self.below(BLOCKS) as u32;
+        match self.below(40) {
+            0 => SourceRef::class(MAX_CLASSES + index),
+            1 => SourceRef::block(MAX_SOURCES_V4 + index),
+            2..16 => SourceRef::block(index),
+            _ => SourceRef::class(index),
+        }
+    }
+
+    pub(crate) fn class(&mut self) -> Class {
+        Class {
+            tcp: self.port_ref(),
+            udp: self.port_ref(),
+            sctp: self.port_ref(),
+            icmp: self.port_ref(),
+            icmpv6: self.port_ref(),
+            portless: self.below(BLOCKS) as u16,
+            reserved: 0,
+        }
+    }
+
+    fn port_ref(&mut self) -> PortRef {
+        let index = self.below(BLOCKS) as u16;
+        PortRef::new(match self.below(8) {
+            0 => PortTarget::Action(index),
+            1..4 => PortTarget::Top(index),
+            _ => PortTarget::Leaf(index),
+        })
+    }
+
+    pub(crate) fn ports(&mut self) -> Ports {
+        let mut lower = [(); PORTS].map(|()| self.port());
+        if !self.one_in(4) {
+            lower.sort_unstable();
+        }
+        Ports {
+            lower,
+            then: [(); PORTS].map(|()| self.below(BLOCKS) as u16),
+        }
+    }
+
+    pub(crate) fn action(&mut self, rule: u32) -> ActionRecord {
+        let rare = [ActionRecord::AUDIT, ActionRecord::PEER];
+        let mut flags = self.pick(&[0, ActionRecord::MARK]);
         flags |= rare
             .into_iter()
-            .filter(|_| self.one_in(6))
+            .filter(|_| self.one_in(5))
             .fold(0, |flags, bit| flags | bit);
-        Entry {
-            source,
-            mask,
+        ActionRecord {
             rule,
             mark: self.next() as u32,
-            port_first: first.min(last),
-            port_last: first.max(last),
-            protocol: self.protocol(),
-            action: self.pick(&[Action::Pass, Action::Drop, Action::Redirect, Action::Redirect]) as u8,
+            action: self.pick(&[
+                Action::Pass,
+                Action::Drop,
+                Action::Redirect,
+                Action::Redirect,
+                Action::Reject,
+            ]) as u8,
             flags,
-        }
-    }
-
-    fn peer(&mut self) -> (Address, Address) {
-        let six = self.one_in(2);
-        let last = self.below(64) as u8;
-        let address = self.address(six, last);
-        let (address, mask) = if six {
-            let length = self.pick(&[0, 1, 48, 64, 127, 128]);
-            (Address::v6(address.try_into().unwrap()), Address::mask(length))
-        } else {
-            let length = self.pick(&[0, 1, 8, 16, 24, 31, 32]);
-            (
-                Address::v4(address.try_into().unwrap()),
-                Address::mask(96 + length),
-            )
-        };
-        let network = Address {
-            high: address.high & mask.high,
-            low: address.low & mask.low,
-        };
-        if self.one_in(3) {
-            (Address::default(), Address::default())
-        } else {
-            (network, mask)
+            ..ActionRecord::default()
         }
     }
 

@@ -11,8 +11,8 @@ use xdp_plan::installed::RuleLabel;
 use crate::bpffs::Bpffs;
 
 const RULES: u32 = 4000;
-/// Packets and bytes of six actions.
-const SERIES: usize = 12 * RULES as usize;
+/// Packets and bytes of eight actions.
+const SERIES: usize = 16 * RULES as usize;
 
 #[test]
 fn a_scrape_shows_four_thousand_rules_whole() {

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fault::{Fault, PolicyError};
 use super::selector::is_word;
-use super::size::entries_needed;
-use super::{
-    MAX_ENTRIES, MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, Selector, Sources, peers, ports, selector,
-};
+use super::{MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, Selector, Sources, peers, ports, rate, selector};
 use crate::pod::DEFAULT_NAMESPACE;
 use crate::{IngressRule, RuleAction, XdpPolicy};
 
@@ -59,7 +56,6 @@ fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Ref
         .map(|(index, rule)| convert_rule(&format!("spec.ingress[{index}]"), rule))
         .collect::<Result<Vec<_>, _>>()?;
     check_names(&rules)?;
-    check_size(&rules)?;
     Ok(Policy {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
@@ -73,6 +69,7 @@ fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Ref
             None => Selector::default(),
         },
         enforcement: spec.enforcement,
+        delivery: spec.delivery,
         rules,
     })
 }
@@ -97,6 +94,7 @@ fn convert_rule(path: &str, rule: &IngressRule) -> Result<Rule, Refused> {
         ports,
         action: rule.action,
         mark: convert_mark(&format!("{path}.mark"), rule)?,
+        rate_limit: rate::convert(&format!("{path}.rateLimit"), rule)?,
     })
 }
 
@@ -129,20 +127,6 @@ fn check_names(rules: &[Rule]) -> Result<(), Refused> {
             let field = format!("spec.ingress[{index}].name");
             return Err(Refused::new(field, &rule.name, Fault::DuplicateRule { first }));
         }
-    }
-    Ok(())
-}
-
-/// A policy that no pod has room for says so wherever it is read, with or without pods.
-fn check_size(rules: &[Rule]) -> Result<(), Refused> {
-    let needed = entries_needed(rules);
-    if needed > MAX_ENTRIES {
-        let value = format!("{} rules", rules.len());
-        return Err(Refused::new(
-            "spec.ingress",
-            &value,
-            Fault::TooManyEntries { needed },
-        ));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{MAX_ENTRIES, MAX_PRIORITY, MAX_RULE_NAME};
+use super::{MAX_PORT_NAME, MAX_PRIORITY, MAX_RULE_NAME};
 use crate::report::Problem;
 
 /// A policy that is refused, and where.
@@ -108,6 +108,33 @@ pub enum Fault {
         /// The protocol.
         protocol: &'static str,
     },
+    /// A name that no container port can have.
+    #[error("not the name of a container port")]
+    BadPortName,
+    /// A range that begins with a name.
+    #[error("endPort with the name of a port")]
+    EndOfName,
+    /// A type or code of ICMP for a protocol with ports.
+    #[error("{protocol} has no types and codes")]
+    TypeWithoutTypes {
+        /// The protocol.
+        protocol: &'static str,
+    },
+    /// A code of any type.
+    #[error("code without type")]
+    CodeWithoutType,
+    /// A type or code out of range.
+    #[error("not in 0 to {}", u8::MAX)]
+    BadType,
+    /// A rate limit of packets that go nowhere.
+    #[error("only packets that are redirected or passed can be limited")]
+    NothingToLimit,
+    /// A rate or burst out of range.
+    #[error("not in 1 to {largest}")]
+    BadRate {
+        /// The largest there is.
+        largest: u32,
+    },
     /// `In` or `NotIn` without values.
     #[error("{operator} without values")]
     NoValues {
@@ -129,12 +156,6 @@ pub enum Fault {
     /// A value that no label can have.
     #[error("not a label value")]
     BadLabelValue,
-    /// The policy alone is larger than a pod's list.
-    #[error("{needed} entries, and the limit MAX_ENTRIES is {MAX_ENTRIES} per pod")]
-    TooManyEntries {
-        /// Entries that the policy takes.
-        needed: usize,
-    },
 }
 
 impl Fault {
@@ -159,12 +180,18 @@ impl Fault {
             Self::EndBeforePort { .. } => "EndBeforePort",
             Self::EndWithoutPort => "EndWithoutPort",
             Self::PortWithoutPorts { .. } => "PortWithoutPorts",
+            Self::BadPortName => "BadPortName",
+            Self::EndOfName => "EndOfName",
+            Self::TypeWithoutTypes { .. } => "TypeWithoutTypes",
+            Self::CodeWithoutType => "CodeWithoutType",
+            Self::BadType => "BadType",
+            Self::NothingToLimit => "NothingToLimit",
+            Self::BadRate { .. } => "BadRate",
             Self::NoValues { .. } => "NoValues",
             Self::SuperfluousValues { .. } => "SuperfluousValues",
             Self::NoKey => "NoKey",
             Self::BadLabelKey => "BadLabelKey",
             Self::BadLabelValue => "BadLabelValue",
-            Self::TooManyEntries { .. } => "TooManyEntries",
         }
     }
 
@@ -180,7 +207,9 @@ impl Fault {
             Self::BadPriority => format!("use a number from 0 (first) to {MAX_PRIORITY} (last)"),
             Self::BadMark => format!("use a number from 0 to {}", u32::MAX),
             Self::MarkWithoutRedirect => "remove the mark, or use `action: Redirect`".into(),
-            Self::EmptyPeer => "add ipBlock, podSelector or namespaceSelector; for any source leave out `from`".into(),
+            Self::EmptyPeer => {
+                "add ipBlock, podSelector or namespaceSelector; for any source leave out `from`".into()
+            }
             Self::MixedPeer => "write them as two peers".into(),
             Self::NotCidr => "write an address and a prefix length: 198.51.100.0/24, 2001:db8::/32".into(),
             Self::PrefixTooLong { longest } => format!("use a prefix length from 0 to {longest}"),
@@ -191,19 +220,34 @@ impl Fault {
             Self::BadPort => format!("use a number from 0 to {}", u16::MAX),
             Self::EndBeforePort { port } => format!("use a number from {port} to {}", u16::MAX),
             Self::EndWithoutPort => "add `port`, the first port of the range".into(),
-            Self::PortWithoutPorts { .. } => "remove `port` and `endPort`, or use TCP, UDP or SCTP".into(),
+            Self::PortWithoutPorts { .. } => {
+                "remove `port` and `endPort`, or use TCP, UDP or SCTP; for a type of message \
+                                               use `type`"
+                    .into()
+            }
+            Self::BadPortName => format!(
+                "use 1 to {MAX_PORT_NAME} lower-case letters, digits and single hyphens, with at least one letter, \
+                 beginning and ending with a letter or digit; write a number without quotes"
+            ),
+            Self::EndOfName => "remove `endPort`, or use numbers".into(),
+            Self::TypeWithoutTypes { .. } => "remove `type` and `code`, or use ICMP or ICMPv6".into(),
+            Self::CodeWithoutType => "add `type`, the type of the message".into(),
+            Self::BadType => format!("use a number from 0 to {}", u8::MAX),
+            Self::NothingToLimit => {
+                "remove the rate limit, or use `action: Redirect` or `action: Pass`".into()
+            }
+            Self::BadRate { largest } => format!("use a number from 1 to {largest}"),
             Self::NoValues { .. } => "add a value, or use Exists or DoesNotExist".into(),
             Self::SuperfluousValues { .. } => "remove the values, or use In or NotIn".into(),
             Self::NoKey => "name the label".into(),
-            Self::BadLabelKey => "write `name` or `prefix/name`: a prefix is a DNS name, a name has 1 to 63 letters, \
+            Self::BadLabelKey => {
+                "write `name` or `prefix/name`: a prefix is a DNS name, a name has 1 to 63 letters, \
                                   digits, `-`, `_` and `.`, beginning and ending with a letter or digit"
-                .into(),
-            Self::BadLabelValue => "use at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a \
+                    .into()
+            }
+            Self::BadLabelValue => {
+                "use at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a \
                                     letter or digit"
-                .into(),
-            Self::TooManyEntries { .. } => {
-                "split the policy by pods, or use fewer ports and larger networks (a rule takes peers × ports entries, \
-                 and one per except)"
                     .into()
             }
         }

@@ -21,7 +21,7 @@ impl RawSocket {
         Self::open(namespace, interface, false)
     }
 
-    /// To see what arrives at an interface, beginning now. The kernel takes the outer VLAN tag off first.
+    /// To see what arrives at an interface, beginning now.
     pub fn receiver(namespace: &Namespace, interface: &str) -> Result<Self, LabError> {
         Self::open(namespace, interface, true)
     }
@@ -42,21 +42,37 @@ impl RawSocket {
         sys::send_frame(&self.socket, frame).map_err(self.namespace.socket_failed("send a frame"))
     }
 
-    /// The next frame that arrives and that `wanted` accepts.
+    /// The next frame that arrives and that `wanted` accepts, as it was on the wire.
     pub fn receive(&self, timeout: Duration, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, LabError> {
+        let mut frames = self.receive_until(timeout, wanted)?;
+        Ok(frames.pop().unwrap_or_default())
+    }
+
+    /// All that arrives up to the frame that `wanted` accepts, which is the last one: when frames cannot overtake each
+    /// other, what is not among these will not come any more.
+    pub fn receive_until(
+        &self,
+        timeout: Duration,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<Vec<u8>>, LabError> {
         let mut buffer = vec![0; FRAME];
-        let mut found = None;
+        let mut frames = Vec::new();
         wait_until("the wanted frame arrives", timeout, || {
             loop {
                 match sys::receive_frame(&self.socket, &mut buffer) {
-                    Ok(Some(len)) if wanted(&buffer[..len]) => found = Some(buffer[..len].to_vec()),
-                    Ok(_) => continue,
+                    Ok(Some(frame)) => {
+                        let found = wanted(&frame);
+                        frames.push(frame);
+                        if found {
+                            return true;
+                        }
+                    }
+                    Ok(None) => {}
                     // Nothing is there yet; an interface that went down says so once and is waited for as well.
-                    Err(_) => {}
+                    Err(_) => return false,
                 }
-                return found.is_some();
             }
         })?;
-        Ok(found.unwrap_or_default())
+        Ok(frames)
     }
 }

@@ -52,6 +52,7 @@ mod reap;
 mod sys;
 mod udp;
 mod wait;
+mod xdp;
 
 pub use error::LabError;
 pub use frames::RawSocket;

@@ -136,6 +136,11 @@ impl Nic {
         })
     }
 
+    /// From now on the client gets what a program on the NIC sends back (`XDP_TX`).
+    pub fn take_answers(&self) -> Result<(), LabError> {
+        self.client.take_answers(&self.wire)
+    }
+
     /// Tell the client where the pod is.
     pub(crate) fn add_pod(&self, address: IpAddr) -> Result<(), LabError> {
         let route = self.route_to(address)?;

@@ -20,11 +20,20 @@ pub(crate) struct Datagram {
 
 /// Set a socket option of level `SOL_SOCKET`.
 pub(crate) fn set_option(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    set_option_of(socket, libc::SOL_SOCKET, option, value)
+}
+
+fn set_option_of(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: pointer and length are those of `value`.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
@@ -98,6 +107,7 @@ pub(crate) fn packet_socket(ifindex: u32, receives: bool) -> io::Result<OwnedFd>
         check(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) } as isize)?;
     // SAFETY: the kernel just made this descriptor for us.
     let socket = unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) };
+    set_option_of(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
     let protocol = if receives { libc::ETH_P_ALL as u16 } else { 0 };
     // SAFETY: all-zero is a valid value.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
@@ -122,23 +132,48 @@ pub(crate) fn send_frame(socket: &OwnedFd, frame: &[u8]) -> io::Result<()> {
     check(unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
 }
 
-/// Take the next frame that came in; frames that go out pass by here too and are left out.
-pub(crate) fn receive_frame(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    // SAFETY: all-zero is a valid value.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    let mut address_len = size_of_val(&address) as libc::socklen_t;
-    // SAFETY: pointers and lengths are those of `buffer` and `address`.
-    let len = check(unsafe {
-        libc::recvfrom(
-            socket.as_raw_fd(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            libc::MSG_DONTWAIT,
-            (&raw mut address).cast(),
-            &raw mut address_len,
-        )
-    })?;
-    Ok((address.sll_pkttype != libc::PACKET_OUTGOING).then_some(len))
+/// Take the next frame that came in; frames that go out pass by here too and are left out. The kernel has taken the outer
+/// VLAN tag off and tells it apart: it is put back.
+pub(crate) fn receive_frame(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
+    let mut control = [0_u64; 16];
+    let mut iov = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all-zero is a valid value of these C structs.
+    let (mut address, mut message): (libc::sockaddr_ll, libc::msghdr) = unsafe { std::mem::zeroed() };
+    message.msg_name = (&raw mut address).cast();
+    message.msg_namelen = size_of_val(&address) as libc::socklen_t;
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: every pointer in `message` is to a live local of the length given beside it.
+    let len = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })?;
+    let mut frame = buffer[..len].to_vec();
+    // SAFETY: the kernel wrote `message`; the CMSG macros stay inside `control`, and the message carries this struct.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while !header.is_null() {
+            if ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+                let about = libc::CMSG_DATA(header)
+                    .cast::<libc::tpacket_auxdata>()
+                    .read_unaligned();
+                put_tag_back(&mut frame, &about);
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+    }
+    Ok((address.sll_pkttype != libc::PACKET_OUTGOING).then_some(frame))
+}
+
+fn put_tag_back(frame: &mut Vec<u8>, about: &libc::tpacket_auxdata) {
+    const MACS: usize = 12;
+    if about.tp_status & libc::TP_STATUS_VLAN_VALID != 0 && frame.len() >= MACS {
+        let [t0, t1] = about.tp_vlan_tpid.to_be_bytes();
+        let [v0, v1] = about.tp_vlan_tci.to_be_bytes();
+        frame.splice(MACS..MACS, [t0, t1, v0, v1]);
+    }
 }
 
 /// `SIOCETHTOOL` with a `struct ethtool_value`; returns the value the kernel wrote.
@@ -154,6 +189,46 @@ pub(crate) fn ethtool(socket: &impl AsRawFd, interface: &str, command: u32, valu
     // SAFETY: `request` is a whole `ifreq` whose data points to a `struct ethtool_value`.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) } as isize)?;
     Ok(value[1])
+}
+
+/// Load an XDP program that passes everything, in as many parts as it may come.
+pub(crate) fn xdp_pass() -> io::Result<OwnedFd> {
+    // include/uapi/linux/bpf.h
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_PROG_TYPE_XDP: u32 = 6;
+    const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
+    /// `r0 = XDP_PASS; exit`
+    const PROGRAM: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
+    /// The first members of `union bpf_attr` for this command.
+    #[repr(C)]
+    struct Load {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buf: u64,
+        kern_version: u32,
+        prog_flags: u32,
+    }
+    let load = Load {
+        prog_type: BPF_PROG_TYPE_XDP,
+        insn_cnt: PROGRAM.len() as u32,
+        insns: PROGRAM.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+        kern_version: 0,
+        prog_flags: BPF_F_XDP_HAS_FRAGS,
+    };
+    // SAFETY: pointer and length are those of `load`, whose own pointers are to constants.
+    let fd = check(
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) } as isize,
+    )?;
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
 fn check(result: isize) -> io::Result<usize> {

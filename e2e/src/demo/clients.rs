@@ -3,11 +3,11 @@
 use std::{
     net::{IpAddr, SocketAddr},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
-use xdp_lab::{HttpServer, UdpReceiver, UdpSender};
+use xdp_lab::{Finished, HttpServer, UdpReceiver, UdpSender};
 
 use super::world::World;
 
@@ -22,6 +22,7 @@ const PER_SECOND: u32 = 20_000;
 pub(super) struct Servers {
     pub(super) players: [UdpReceiver; 2],
     pub(super) voice: UdpReceiver,
+    pub(super) queries: UdpReceiver,
     pub(super) http: [HttpServer; 2],
 }
 
@@ -36,6 +37,7 @@ impl Servers {
                 UdpReceiver::bind(game, players_v6)?,
             ],
             voice: UdpReceiver::bind(game, world.voice())?,
+            queries: UdpReceiver::bind(game, world.queries())?,
             http: [HttpServer::start(web, http_v4)?, HttpServer::start(web, http_v6)?],
         })
     }
@@ -58,18 +60,7 @@ pub(super) fn sender(world: &World, from: Option<IpAddr>, to: SocketAddr) -> any
 
 /// A request with the real thing; returns the status code and the body.
 pub(super) fn curl(world: &World, url: &str) -> anyhow::Result<(String, String)> {
-    let mut command = Command::new("curl");
-    command
-        .args(["--silent", "--show-error", "--fail", "--noproxy", "*"])
-        .args(["--max-time", "10", "--write-out", "\\n%{http_code}", url])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let finished = world
-        .client
-        .spawn(command)?
-        .finish(PATIENCE * 2)
-        .context("curl")?;
+    let finished = run_curl(world, &["--show-error", "--write-out", "\\n%{http_code}", url])?;
     ensure!(
         finished.status.success(),
         "curl {url}: {}: {}",
@@ -82,4 +73,35 @@ pub(super) fn curl(world: &World, url: &str) -> anyhow::Result<(String, String)>
         .rsplit_once('\n')
         .context("curl told no status code")?;
     Ok((code.to_owned(), body.trim().to_owned()))
+}
+
+/// A request that nobody takes; returns why, and after what time.
+pub(super) fn refused(world: &World, url: &str) -> anyhow::Result<String> {
+    let start = Instant::now();
+    let finished = run_curl(world, &["--verbose", url])?;
+    let took = start.elapsed().as_millis();
+    ensure!(
+        !finished.status.success(),
+        "curl {url}: {}",
+        finished.stdout.trim()
+    );
+    let why = "Connection refused";
+    ensure!(
+        finished.stderr.contains(why),
+        "curl {url}: {}",
+        finished.stderr.trim()
+    );
+    Ok(format!("{why}, within {took} ms"))
+}
+
+fn run_curl(world: &World, arguments: &[&str]) -> anyhow::Result<Finished> {
+    let mut command = Command::new("curl");
+    command
+        .args(["--silent", "--fail", "--noproxy", "*", "--max-time", "10"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let process = world.client.spawn(command)?;
+    process.finish(PATIENCE * 2).context("curl")
 }

@@ -7,7 +7,15 @@ use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 use crate::Status;
 
 /// How a rule can decide: fields of the status.
-const FIELDS: [&str; 5] = ["redirected", "passed", "dropped", "audited", "fellBack"];
+const FIELDS: [&str; 7] = [
+    "redirected",
+    "passed",
+    "dropped",
+    "rejected",
+    "limited",
+    "audited",
+    "fellBack",
+];
 
 pub(super) const NOTES: &[&str] = &[
     "",
@@ -17,7 +25,8 @@ pub(super) const NOTES: &[&str] = &[
     "pod     datagrams its socket received; TCP: segments its kernel received (InSegs)",
     "mark    SO_RCVMARK of every datagram; TCP: SO_MARK of every accepted connection",
     "✓       the rule decided about each packet sent, and as wanted; each arrived once, or none",
-    "        if dropped; the reader saw each redirected one and no other; all marks are as wanted",
+    "        if dropped, rejected or above the limit; the reader saw each redirected one and no",
+    "        other; all marks are as wanted",
 ];
 
 /// What is to become of a row's packets.
@@ -29,6 +38,8 @@ pub(super) struct Wanted {
     pub(super) field: &'static str,
     /// What the pod's sockets see.
     pub(super) mark: u32,
+    /// Whether there are more than the rule's limit lets through.
+    pub(super) limited: bool,
 }
 
 /// What a rule counted, by field.
@@ -76,33 +87,44 @@ impl Counted {
     }
 
     pub(super) fn redirected(&self) -> u64 {
-        self.decided.get("redirected").copied().unwrap_or(0)
+        self.packets("redirected")
+    }
+
+    pub(super) fn limited(&self) -> u64 {
+        self.packets("limited")
+    }
+
+    fn packets(&self, field: &str) -> u64 {
+        self.decided.get(field).copied().unwrap_or(0)
     }
 
     fn describe(&self) -> String {
-        let used = self.decided.iter().filter(|(_, packets)| **packets > 0);
-        let used: Vec<String> = used
+        let counted = FIELDS.map(|field| (field, self.packets(field)));
+        let used: Vec<String> = counted
+            .into_iter()
+            .filter(|(_, packets)| *packets > 0)
             .map(|(field, packets)| format!("{packets:>5} {field}"))
             .collect();
         if used.is_empty() {
             "nothing".to_owned()
         } else {
-            used.join(", ")
+            used.join("\n")
         }
     }
 }
 
 impl Row {
     pub(super) fn agrees(&self) -> bool {
-        let as_wanted = |(field, packets): (&&'static str, &u64)| {
-            *packets == if *field == self.wanted.field { self.sent } else { 0 }
-        };
+        let decided = self.counted.packets(self.wanted.field);
+        let limited = self.counted.limited();
         let redirected = self.wanted.field == "redirected";
-        let dropped = self.wanted.field == "dropped";
+        let dropped = matches!(self.wanted.field, "dropped" | "rejected");
         self.sent > 0
-            && self.counted.decided.iter().all(as_wanted)
-            && self.counted.delivered == if redirected { self.sent } else { 0 }
-            && self.received == if dropped { 0 } else { self.sent }
+            && decided + limited == self.sent
+            && self.counted.decided.values().sum::<u64>() == self.sent
+            && (limited > 0) == self.wanted.limited
+            && self.counted.delivered == if redirected { decided } else { 0 }
+            && self.received == if dropped { 0 } else { decided }
             && self.marks.keys().all(|mark| *mark == self.wanted.mark)
             && self.marks.is_empty() == dropped
     }

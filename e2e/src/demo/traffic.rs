@@ -21,26 +21,44 @@ const PLAYERS: Wanted = Wanted {
     rule: "players",
     field: "redirected",
     mark: 42,
+    limited: false,
 };
 const DROPPED: Wanted = Wanted {
     rule: "banned",
     field: "dropped",
     mark: 0,
+    limited: false,
 };
 const PASSED: Wanted = Wanted {
     rule: "monitor",
     field: "passed",
     mark: 0,
+    limited: false,
 };
 const AUDITED: Wanted = Wanted {
     rule: "no-voice",
     field: "audited",
     mark: 0,
+    limited: false,
 };
 const HTTP: Wanted = Wanted {
     rule: "http",
     field: "redirected",
     mark: 7,
+    limited: false,
+};
+
+const LIMITED: Wanted = Wanted {
+    rule: "queries",
+    field: "redirected",
+    mark: 0,
+    limited: true,
+};
+const REFUSED: Wanted = Wanted {
+    rule: "admin",
+    field: "rejected",
+    mark: 0,
+    limited: false,
 };
 
 /// Requests of one address family.
@@ -74,6 +92,7 @@ pub(super) fn run(
         (Some(BANNED), v4, 500, DROPPED),
         (Some(MONITOR), v4, 500, PASSED),
         (None, &servers.voice, 300, AUDITED),
+        (None, &servers.queries, 2000, LIMITED),
     ];
     for (from, to, packets, wanted) in rows {
         ledger.add(client.datagrams(
@@ -89,6 +108,7 @@ pub(super) fn run(
     for server in &servers.http {
         ledger.add(client.requests(page, server)?);
     }
+    ledger.add(client.refusals(page)?);
     Ok(())
 }
 
@@ -150,6 +170,32 @@ impl Client<'_> {
         })
     }
 
+    /// Somebody would serve it.
+    fn refusals(&self, page: &Page) -> anyhow::Result<Row> {
+        let to = self.world.admin();
+        let _server = HttpServer::start(&self.world.web.ns, to)?;
+        let (client, pod) = (&self.world.client, &self.world.web.ns);
+        let before = (
+            Segments::of(client)?,
+            self.counted(REFUSED.rule)?,
+            Segments::of(pod)?,
+        );
+        for _ in 0..REQUESTS {
+            let url = format!("http://{to}/");
+            page.line(&format!("curl {url:<22} {}", clients::refused(self.world, &url)?));
+        }
+        settle(|| {
+            Ok(Row {
+                who: format!("TCP {} → :{}", self.world.nic.client_v4, to.port()),
+                wanted: REFUSED,
+                sent: Segments::of(client)?.sent - before.0.sent,
+                counted: self.counted(REFUSED.rule)?.since(&before.1),
+                received: Segments::of(pod)?.received - before.2.received,
+                marks: BTreeMap::new(),
+            })
+        })
+    }
+
     fn counted(&self, rule: &str) -> anyhow::Result<Counted> {
         let status = self.agent.status().context("the agent gives no status")?;
         Ok(Counted::of(&status, rule))
@@ -175,9 +221,10 @@ fn outcome(row: &Row) -> String {
         mark => format!("{packets} arrive with mark {mark}"),
     };
     let marks: Vec<String> = row.marks.iter().map(mark).collect();
-    match row.received {
-        0 => "none arrives".to_owned(),
-        _ => marks.join(", "),
+    match (row.received, row.counted.limited()) {
+        (0, _) => "none arrives".to_owned(),
+        (_, 0) => marks.join(", "),
+        (received, limited) => format!("{received} arrive, {limited} exceed the limit"),
     }
 }
 

@@ -28,6 +28,7 @@ impl World {
         let lab = Lab::new().context("the lab cannot be built (is this root?)")?;
         let client = lab.namespace("client")?;
         let nic = lab.nic(NicSpec::new("nic0", &client))?;
+        nic.take_answers()?;
         for address in [BANNED, MONITOR] {
             nic.add_client_address(address)?;
         }
@@ -88,6 +89,14 @@ impl World {
 
     pub(super) fn voice(&self) -> SocketAddr {
         SocketAddr::new(self.game.v4(), 9000)
+    }
+
+    pub(super) fn queries(&self) -> SocketAddr {
+        SocketAddr::new(self.game.v4(), 27015)
+    }
+
+    pub(super) fn admin(&self) -> SocketAddr {
+        SocketAddr::new(self.web.v4(), 9090)
     }
 
     pub(super) fn http(&self) -> [SocketAddr; 2] {

@@ -61,7 +61,7 @@ impl Installed {
     }
 
     /// Packets that a policy's rule has counted on a node, by what became of them: `redirected`, `passed`, `dropped`,
-    /// `audited`, `fell_back`, `delivered`. 0 if it shows no such rule.
+    /// `rejected`, `limited`, `audited`, `fell_back`, `delivered`. 0 if it shows no such rule.
     pub fn rule_packets(
         &self,
         node: &Node,

@@ -9,6 +9,7 @@ mod deletion;
 mod disruption;
 mod held_back;
 mod install;
+mod language;
 mod nics;
 mod observability;
 mod order;

@@ -67,6 +67,8 @@ impl Rule<'_> {
             "redirected",
             "passed",
             "dropped",
+            "rejected",
+            "limited",
             "audited",
             "fell_back",
             "delivered",

@@ -1,6 +1,7 @@
 //! What users get wrong: named with object, field, value and remedy, while all else stays in force.
 
 mod machine;
+mod room;
 
 use xdp_e2e::Agent;
 use xdp_lab::{Pod, Style};
@@ -81,9 +82,9 @@ const FILE: &str = "policy-players.yaml:7";
 
 #[test]
 fn an_unknown_field() {
-    let field = "spec.ingress[0].rateLimit";
+    let field = "spec.ingress[0].rateLimits";
     is_refused_and_changes_nothing(
-        &rule("rateLimit: {}"),
+        &rule("rateLimits: {}"),
         PLAYERS_POLICY,
         "UnknownField",
         &[FILE, field],
@@ -132,12 +133,36 @@ fn two_rules_of_the_same_name() {
 }
 
 #[test]
-fn more_rules_than_a_pod_has_room_for() {
-    let rules: Vec<String> = (0..65).map(|n| format!("{{name: r{n}, action: Drop}}")).collect();
-    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
-    let text = policy("players", GAME, &rules);
-    let words = ["policy-players.yaml:", "spec.ingress", "65", "MAX_ENTRIES", "64"];
-    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "TooManyEntries", &words);
+fn a_rate_limit_of_what_is_dropped() {
+    let limited = "{name: players, action: Drop, rateLimit: {packetsPerSecond: 10}}";
+    let words = [FILE, "spec.ingress[0].rateLimit", "Drop"];
+    is_refused_and_changes_nothing(
+        &policy("players", GAME, &[limited]),
+        PLAYERS_POLICY,
+        "NothingToLimit",
+        &words,
+    );
+}
+
+#[test]
+fn a_burst_of_no_packet() {
+    let text = rule("rateLimit: {packetsPerSecond: 10, burst: 0}");
+    let words = [FILE, "spec.ingress[0].rateLimit.burst", "10000000"];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "BadRate", &words);
+}
+
+#[test]
+fn a_port_name_that_no_container_can_have() {
+    let text = rule("ports: [{protocol: TCP, port: Web_1}]");
+    let words = [FILE, "spec.ingress[0].ports[0].port", "Web_1"];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "BadPortName", &words);
+}
+
+#[test]
+fn a_type_of_a_protocol_without_types() {
+    let text = rule("ports: [{protocol: TCP, type: 8}]");
+    let words = [FILE, "spec.ingress[0].ports[0].type", "TCP"];
+    is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "TypeWithoutTypes", &words);
 }
 
 #[test]
@@ -151,27 +176,6 @@ fn an_unknown_kind() {
     let text = rule("").replace("XdpPolicy", "NetworkPolicy");
     let words = ["policy-players.yaml:2", "kind", "NetworkPolicy"];
     is_refused_and_changes_nothing(&text, "NetworkPolicy games/players", "UnknownKind", &words);
-}
-
-#[test]
-fn policies_that_are_too_much_together_the_later_is_refused_whole() {
-    let (world, pod) = world();
-    let many: Vec<String> = (0..64)
-        .map(|n| format!("{{name: m{n}, action: Redirect, mark: 13}}"))
-        .collect();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    world.policy_with("many", &format!("{GAME}\npriority: 900"), &many);
-    let agent = world.start(&["server"]);
-    let words = ["MAX_ENTRIES is 64", "games/server has 1", "takes 64 more"];
-    told(&agent, "XdpPolicy games/many", "MAX_ENTRIES", &words);
-    in_force(&world, &pod, 42);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 7778), 20), 0, 20);
-
-    world.manifests.remove("policy-players.yaml").unwrap();
-    agent.wait_for("there is room", |status| {
-        status.problem("XdpPolicy games/many", "MAX_ENTRIES").is_none() && status.ready("server")
-    });
-    in_force(&world, &pod, 13);
 }
 
 #[test]
@@ -208,7 +212,7 @@ fn an_agent_that_starts_with_a_broken_file_has_all_others_in_force() {
         .manifests
         .write(
             "broken.yaml",
-            &rule("rateLimit: {}").replace("name: players}", "name: broken}"),
+            &rule("rateLimits: {}").replace("name: players}", "name: broken}"),
         )
         .unwrap();
     let agent = world.start(&["server"]);
@@ -216,7 +220,7 @@ fn an_agent_that_starts_with_a_broken_file_has_all_others_in_force() {
         &agent,
         "XdpPolicy games/broken",
         "UnknownField",
-        &["broken.yaml:7", "rateLimit"],
+        &["broken.yaml:7", "rateLimits"],
     );
     in_force(&world, &pod, 42);
 }

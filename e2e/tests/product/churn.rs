@@ -4,9 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aya::maps::{Array, DevMapHash, HashMap, Map, MapData};
 use ipnet::{IpNet, Ipv4Net};
-use xdp_core::tables::SlotWord;
 use xdp_e2e::{Agent, Status};
 use xdp_lab::{Pod, PodSpec, Style, UdpReceiver, UdpSender, wait_until};
 
@@ -14,6 +12,10 @@ use crate::chance::Chance;
 use crate::flow::{Flow, Traffic};
 use crate::moving::{keeps_the_way, leads, object, takes_everything};
 use crate::world::{PATIENCE, World, at};
+
+mod remains;
+
+use self::remains::remains;
 
 const PODS: usize = 100;
 /// At most so many at once, of fewer addresses than there are pods: addresses are used again and again.
@@ -241,38 +243,6 @@ fn held(world: &World) -> (u64, usize) {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = resident.unwrap().trim_end_matches("kB").trim().parse().unwrap();
     (kib, fs::read_dir(format!("/proc/{id}/fd")).unwrap().count())
-}
-
-/// Everything below the pin directory that belongs to a pod.
-fn remains(world: &World) -> Vec<String> {
-    let pins = world.lab.pin_dir().join("abi-1");
-    let links = fs::read_dir(pins.join("links")).unwrap();
-    let mut remains: Vec<String> = links
-        .map(|link| link.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with("reader-"))
-        .collect();
-    let map = |name: &str| MapData::from_pin(pins.join("maps").join(name)).unwrap();
-    let pods: HashMap<_, [u8; 16], u32> = Map::HashMap(map("PODS")).try_into().unwrap();
-    remains.extend(
-        pods.keys()
-            .map(|address| format!("address {:?}", address.unwrap())),
-    );
-    let devices: DevMapHash<_> = Map::DevMapHash(map("DEVICES")).try_into().unwrap();
-    remains.extend(
-        devices
-            .keys()
-            .map(|slot| format!("device of slot {}", slot.unwrap())),
-    );
-    let failures: HashMap<_, [u32; 3], u64> = Map::HashMap(map("FAILURES")).try_into().unwrap();
-    remains.extend(failures.keys().map(|key| format!("failure {:?}", key.unwrap())));
-    let slots: Array<_, u64> = Map::Array(map("SLOTS")).try_into().unwrap();
-    let in_use = |slot: &u32| SlotWord(slots.get(slot, 0).unwrap()).block().is_some();
-    remains.extend(
-        (0..slots.len())
-            .filter(in_use)
-            .map(|slot| format!("block of slot {slot}")),
-    );
-    remains
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts};
 
 const SENT: u64 = 300;
 
-fn scrape(agent: &Agent<'_>) -> Metrics {
+pub(crate) fn scrape(agent: &Agent<'_>) -> Metrics {
     let reply = agent.get("/metrics").unwrap();
     assert_eq!(reply.status, 200, "{}", reply.body);
     Metrics::parse(reply.body).unwrap()
@@ -38,7 +38,9 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
     let world = World::new();
     let pod = world.pod("server", "game", Style::Ptp, 5);
     let scanners = "{name: scanners, ports: [{protocol: UDP, port: 9}], action: Drop}";
-    world.policy("players", &[PLAYERS, scanners]);
+    let closed = "{name: closed, ports: [{protocol: UDP, port: 10}], action: Reject}";
+    let slow = "{name: slow, ports: [{protocol: UDP, port: 11}], action: Pass, rateLimit: {packetsPerSecond: 1, burst: 5}}";
+    world.policy("players", &[PLAYERS, scanners, closed, slow]);
     let mut agent = Agent::new(&world.lab, &world.manifests).listens();
     agent.start().unwrap();
     agent.wait_for("the pod is ready", |status| {
@@ -46,10 +48,17 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
     });
 
     let received = world.deliver(&pod, at(pod.v4(), 7777), SENT);
-    let mut sender = xdp_lab::UdpSender::new(&world.client, at(pod.v4(), 9)).unwrap();
-    sender.send(SENT / 3).unwrap();
+    for port in [9, 10, 11] {
+        let mut sender = xdp_lab::UdpSender::new(&world.client, at(pod.v4(), port)).unwrap();
+        sender.send(SENT / 3).unwrap();
+    }
     // The packets that are dropped reach nobody who could be waited for.
     expect_counts(&agent, "scanners", [0, 0, 0, SENT / 3, 0, 0]);
+    let status = agent.wait_for("the limited ones are counted", |status| {
+        status.counts("slow").iter().sum::<u64>() == SENT / 3
+    });
+    let slow = status.packets("slow", "passed");
+    assert!((5..SENT / 3).contains(&slow), "{slow}");
 
     let metrics = scrape(&agent);
     assert_eq!(received.packets, SENT);
@@ -59,6 +68,9 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
         ("players", "fell_back", 0),
         ("scanners", "dropped", SENT / 3),
         ("scanners", "passed", 0),
+        ("closed", "rejected", SENT / 3),
+        ("slow", "passed", slow),
+        ("slow", "limited", SENT / 3 - slow),
     ] {
         assert_eq!(
             packets(&metrics, rule, action),
@@ -79,6 +91,24 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
         &[("nic", "nic0"), ("driver", "veth"), ("mode", "native")],
     );
     one("xdp_agent_pods", &[("state", "ready")]);
+    let events = "xdp_agent_events_total";
+    for reason in ["RejectLimited", "RejectSilent", "RejectFailed", "CrowdedSources"] {
+        let found: Vec<f64> = metrics
+            .find(events, &[("reason", reason)])
+            .map(|sample| sample.value)
+            .collect();
+        assert_eq!(found, [0.0], "{reason}\n{}", metrics.text);
+    }
+    let usage = |name: &str| -> Vec<f64> { metrics.find(name, &[]).map(|sample| sample.value).collect() };
+    let (used, capacity) = (usage("xdp_agent_table_used"), usage("xdp_agent_table_capacity"));
+    assert!(used.iter().any(|used| *used > 0.0), "{}", metrics.text);
+    assert!(
+        used.iter()
+            .zip(&capacity)
+            .all(|(used, capacity)| used <= capacity),
+        "{}",
+        metrics.text
+    );
     assert_eq!(metrics.find("xdp_agent_nic_problem", &[]).count(), 0);
     assert!(metrics.sum("xdp_agent_rounds_total", &[("result", "settled")]) >= 1.0);
     assert!(metrics.sum("xdp_agent_scrape_errors_total", &[]) < 1.0);

@@ -2,6 +2,7 @@
 
 mod end;
 mod foreign;
+mod generic;
 
 use std::process::{Command, Stdio};
 

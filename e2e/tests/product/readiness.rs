@@ -129,7 +129,7 @@ fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
 /// Detaches what is attached by this pin, as an administrator can; the pin stays.
 fn detach(world: &World, pin: &str) {
     let mut command = Command::new("bpftool");
-    let path = world.lab.pin_dir().join("abi-1/links").join(pin);
+    let path = world.pins().join("links").join(pin);
     command.args(["link", "detach", "pinned"]).arg(path);
     let finished = world.lab.node().spawn(command).unwrap().finish(PATIENCE).unwrap();
     assert!(finished.status.success(), "{finished:?}");

@@ -214,10 +214,7 @@ fn another_version_of_the_program_is_exchanged_without_loss() {
     players.more(1_000);
     agent.kill().unwrap();
 
-    let pin = world
-        .lab
-        .pin_dir()
-        .join(format!("abi-1/links/nic-{}", nic.ifindex));
+    let pin = world.pins().join(format!("links/nic-{}", nic.ifindex));
     let other = exchange(&pin);
     assert_eq!(agent.status().unwrap().program_id("nic1"), Some(other));
     players.see(0);

@@ -1,10 +1,12 @@
 //! The smallest lab for a test: one client on one NIC, pods as wanted, and a folder of manifests.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use xdp_e2e::{Agent, Manifests, Status};
+use xdp_core::tables::ABI_VERSION;
+use xdp_e2e::{Agent, FIELDS, Manifests, Status};
 use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Received, Style, UdpReceiver, UdpSender};
 
 /// Nobody waits that long for what works.
@@ -38,6 +40,19 @@ impl World {
         pod
     }
 
+    /// The same with ports that have names: `[{name: http, containerPort: 80}]`.
+    pub(crate) fn pod_with_ports(&self, name: &str, app: &str, number: u8, ports: &str) -> Pod {
+        let pod = self.lab.pod(&spec(name, Style::Ptp, number)).unwrap();
+        self.set_ports(name, app, &pod, ports);
+        pod
+    }
+
+    /// Writes the pod's object anew.
+    pub(crate) fn set_ports(&self, name: &str, app: &str, pod: &Pod, ports: &str) {
+        let spec = format!("{{containers: [{{name: server, ports: {ports}}}]}}");
+        self.manifests.write_pod_with(name, app, pod, &spec).unwrap();
+    }
+
     /// Each rule is one line of YAML. It selects the pods with label `app: game`.
     pub(crate) fn policy(&self, name: &str, rules: &[&str]) {
         self.policy_with(name, "podSelector: {matchLabels: {app: game}}", rules);
@@ -57,6 +72,21 @@ impl World {
             status.nic_mode("nic0") == Some("native") && pods.iter().all(|pod| status.ready(pod))
         });
         agent
+    }
+
+    /// The agent, running, with the NIC attached and the rules of these pods in force, which take no redirects.
+    pub(crate) fn enforce(&self, pods: &[&str]) -> Agent<'_> {
+        let mut agent = Agent::new(&self.lab, &self.manifests);
+        agent.start().unwrap();
+        agent.wait_for("all is in force", |status| {
+            status.nic_mode("nic0") == Some("native") && pods.iter().all(|pod| status.in_force(pod))
+        });
+        agent
+    }
+
+    /// Pins of the agent's version of the tables.
+    pub(crate) fn pins(&self) -> PathBuf {
+        self.lab.pin_dir().join(format!("abi-{ABI_VERSION}"))
     }
 
     /// Sends so many datagrams to the pod and returns what arrived when all have.
@@ -133,6 +163,20 @@ pub(crate) fn expect_counts(agent: &Agent<'_>, rule: &str, expected: [u64; 6]) -
         "`{rule}` has counted [redirected, delivered, passed, dropped, audited, fellBack] = {expected:?}"
     );
     agent.wait_for(&what, |status| counts(status, rule) == expected)
+}
+
+/// Waits until the rule has counted these, by field, and nothing else.
+#[track_caller]
+pub(crate) fn expect_only(agent: &Agent<'_>, rule: &str, expected: &[(&str, u64)]) -> Status {
+    let of = |field: &&str| {
+        expected
+            .iter()
+            .find(|(name, _)| name == field)
+            .map_or(0, |(_, packets)| *packets)
+    };
+    let wanted = FIELDS.map(|field| of(&field));
+    let what = format!("`{rule}` has counted {expected:?} and nothing else");
+    agent.wait_for(&what, |status| status.counts(rule) == wanted)
 }
 
 /// How many datagrams came with this mark, and that none came with another.

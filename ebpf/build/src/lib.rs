@@ -103,6 +103,8 @@ fn cargo(toolchain: &Toolchain, linker: &Path, package: &str, target_dir: &Path)
         OsString::from(format!("--cfg=bpf_target_arch=\"{arch}\"")),
         OsString::from("-Cdebuginfo=2"),
         OsString::from("-Clink-arg=--btf"),
+        // With compare-and-exchange: Linux 5.12.
+        OsString::from("-Ctarget-cpu=v3"),
         linker_flag,
     ]
     .join(FLAG_SEPARATOR.as_ref());

@@ -9,7 +9,10 @@
     reason = "the verifier forgets what it knew about packet bounds at a call, so the packet path is one function"
 )]
 
+pub mod explain;
+pub mod limits;
 pub mod metadata;
 pub mod parse;
+pub mod reject;
 pub mod tables;
 pub mod verdict;

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | 2 | magic, [`MAGIC`] |
 //! | 2 | 1 | version, [`VERSION`] |
-//! | 3 | 1 | flags: [`Metadata::MARK`], [`Metadata::RX_HASH`] |
+//! | 3 | 1 | flags: [`Metadata::MARK`], [`Metadata::RX_HASH`]; never [`Metadata::PEER`] |
 //! | 4 | 4 | rule id: the row of `xdp-agent status` that decided |
 //! | 8 | 4 | mark, meaningful with [`Metadata::MARK`] |
 //! | 12 | 4 | RX hash of the NIC, meaningful with [`Metadata::RX_HASH`] |
@@ -37,6 +37,9 @@ impl Metadata {
     pub const MARK: u8 = 1;
     /// Flag: the RX hash is meaningful.
     pub const RX_HASH: u8 = 2;
+    /// Flag: on its way from the NIC to the program behind its stack entry, with the pod's slot in place of the RX hash.
+    /// A pod sees it only where that program has been taken away and the packet went through the stack.
+    pub const PEER: u8 = 4;
 
     /// What `rule` says about a packet.
     #[inline(always)]
@@ -61,6 +64,34 @@ impl Metadata {
             rx_hash,
             ..self
         }
+    }
+
+    /// The same on its way to the pod in `slot`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn for_peer(self, slot: u32) -> Self {
+        Self {
+            flags: (self.flags & !Self::RX_HASH) | Self::PEER,
+            rx_hash: slot,
+            ..self
+        }
+    }
+
+    /// The slot that [`Metadata::for_peer`] noted, and what the pod may see.
+    #[inline(always)]
+    pub const fn take_peer(self) -> Option<(u32, Self)> {
+        if self.flags & Self::PEER == 0 {
+            return None;
+        }
+        let flags = self.flags & !Self::PEER;
+        Some((
+            self.rx_hash,
+            Self {
+                flags,
+                rx_hash: 0,
+                ..self
+            },
+        ))
     }
 
     /// The rule that decided.
@@ -117,6 +148,7 @@ impl Metadata {
     }
 
     /// The bytes as they lie in front of the packet.
+    #[inline(always)]
     pub fn to_bytes(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         for (chunk, word) in bytes.chunks_exact_mut(4).zip(self.words()) {
@@ -126,6 +158,7 @@ impl Metadata {
     }
 
     /// Reads the bytes between `data_meta` and `data`; `None` if they do not begin with metadata of this version.
+    #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let (head, _) = bytes.split_first_chunk::<LEN>()?;
         let mut words = [0; 4];

@@ -9,7 +9,9 @@ mod ipv6;
 mod transport;
 
 pub use transport::Transport;
-pub(crate) use transport::protocol;
+pub(crate) use transport::{Kind, protocol};
+
+use self::transport::Upper;
 
 use crate::tables::Address;
 
@@ -21,11 +23,18 @@ pub trait Bytes {
     /// `N` of them, if all of them are there.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// `value` itself. In the kernel the verifier forgets what it knew about it: without that it follows the list of
-    /// rules once for every shape of packet.
+    /// `value` itself. In the kernel the verifier forgets what it knew about it: without that it follows the rest of the
+    /// program once for every shape of packet.
     #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
         value
+    }
+
+    /// Does nothing to `value`. In the kernel the compiler forgets what it knew about it, and so does not make a copy of
+    /// the rest of the program for every shape of packet.
+    #[inline(always)]
+    fn settle<T>(&self, value: &mut T) {
+        let _ = value;
     }
 }
 
@@ -113,8 +122,9 @@ pub struct Packet {
     pub destination: Address,
     /// IP protocol number; behind the extension headers for IPv6.
     pub protocol: u8,
-    /// What the transport header says.
-    pub transport: Transport,
+    /// Offset of the transport header, or of what stands in its place, from the start of the frame.
+    pub upper_offset: u32,
+    upper: Upper,
     /// Part of a packet, the first one or a later one.
     pub fragment: bool,
     /// The destination link-layer address is a multicast or broadcast one.
@@ -122,6 +132,17 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// What the transport header says.
+    pub const fn transport(&self) -> Transport {
+        self.upper.decode()
+    }
+
+    /// The kind of transport header, and its first four bytes.
+    #[inline(always)]
+    pub(crate) const fn upper(&self) -> (Kind, u32) {
+        (self.upper.kind, self.upper.word)
+    }
+
     /// Offset of the IP header.
     pub const fn ip_offset(&self) -> usize {
         ETHERNET + TAG * self.tags as usize
@@ -158,20 +179,21 @@ pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
     let group_mac = header[0] & 1 != 0;
     let mut ethertype = u16::from_be_bytes([header[12], header[13]]);
     let mut tags = 0;
-    while matches!(ethertype, VLAN | SERVICE_VLAN) {
-        if tags == MAX_TAGS {
-            return Err(Unparsed::TooManyTags);
+    for _ in 0..MAX_TAGS {
+        if !matches!(ethertype, VLAN | SERVICE_VLAN) {
+            break;
         }
         let tag: [u8; TAG] = bytes
             .read(ETHERNET + TAG * tags as usize)
             .ok_or(Unparsed::Short)?;
         ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-        tags += 1;
+        tags = bytes.forget(tags + 1);
     }
     let link = Link { tags, group_mac };
     match ethertype {
         IPV4 => ipv4::parse(bytes, link),
         IPV6 => ipv6::parse(bytes, link),
+        VLAN | SERVICE_VLAN => Err(Unparsed::TooManyTags),
         _ => Err(Unparsed::NotIp),
     }
 }

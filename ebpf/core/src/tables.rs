@@ -3,20 +3,50 @@
 //! Integers are in host byte order: the tables never leave the machine. No type has padding; the sizes are asserted
 //! at the end of the file, because a padded type would hand uninitialised bytes to the kernel.
 //!
-//! How a packet finds its rules: destination [`Address`] → [`maps::PODS`] → slot → [`maps::SLOTS`] → [`SlotWord`] →
-//! [`maps::BLOCKS`] → [`Block`]. A live block is never overwritten: the agent writes a free one and flips the word.
+//! How a packet finds its rules: destination → [`maps::INDEX`] (or [`maps::PODS`]) → slot → [`maps::SLOTS`] →
+//! [`SlotWord`] → [`maps::POD_BLOCKS`] → [`PodBlock`], and on as the submodule for blocks says. A live block is never
+//! overwritten: the agent writes free ones and flips the word.
+
+mod address;
+mod blocks;
+mod counters;
+mod limits;
+
+pub use address::{Address, IndexWord, index_position};
+pub use blocks::{
+    ActionRecord, Class, NO_MATCH, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SOURCES,
+    SlotWord, SourceRef, SourcesV4, SourcesV6,
+};
+pub use counters::{Count, FailureKey, RuleCounters};
+pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Names of the maps, as in the object file and below the pin directory.
 pub mod maps {
-    /// Hash: [`super::Address`] → slot (`u32`).
+    /// Array: [`super::index_position`] → [`super::IndexWord`] as `u64`.
+    pub const INDEX: &str = "INDEX";
+    /// Hash: [`super::Address`] → slot (`u32`): IPv6 addresses, and IPv4 addresses whose place in the index is taken.
     pub const PODS: &str = "PODS";
     /// Array: slot → [`super::SlotWord`] as `u64`.
     pub const SLOTS: &str = "SLOTS";
-    /// Array: block index → [`super::Block`].
-    pub const BLOCKS: &str = "BLOCKS";
+    /// Array of [`super::PodBlock`].
+    pub const POD_BLOCKS: &str = "POD_BLOCKS";
+    /// Array of [`super::SourcesV4`].
+    pub const SOURCES_V4: &str = "SOURCES_V4";
+    /// Array of [`super::SourcesV6`].
+    pub const SOURCES_V6: &str = "SOURCES_V6";
+    /// Array of [`super::Class`].
+    pub const CLASSES: &str = "CLASSES";
+    /// Array of [`super::Ports`].
+    pub const PORT_BLOCKS: &str = "PORT_BLOCKS";
+    /// Array: action number → [`super::ActionRecord`].
+    pub const ACTIONS: &str = "ACTIONS";
+    /// Array: rule id → time in ticks (`u64`), written by programs; the last element limits answers to rejected packets.
+    pub const RULE_LIMITS: &str = "RULE_LIMITS";
+    /// Array of [`super::LimitSet`], written by programs.
+    pub const SOURCE_LIMITS: &str = "SOURCE_LIMITS";
     /// Devmap hash: slot → the host's end of the pod's veth pair. An entry disappears with its device, and a pod's
     /// rules are in force only while its entry exists.
     pub const DEVICES: &str = "DEVICES";
@@ -31,7 +61,7 @@ pub mod maps {
     pub const FAILURES: &str = "FAILURES";
     /// Array with one element: [`super::Config`].
     pub const CONFIG: &str = "CONFIG";
-    /// Array: rule id → [`super::Label`]. Not read by programs.
+    /// Array: rule id → [`super::RuleText`]. Not read by programs.
     pub const RULE_LABELS: &str = "RULE_LABELS";
     /// Array: slot → [`super::Label`]. Not read by programs.
     pub const POD_LABELS: &str = "POD_LABELS";
@@ -43,6 +73,10 @@ pub mod maps {
 pub mod programs {
     /// XDP, on a NIC.
     pub const NIC: &str = "xdp_nic";
+    /// XDP, never attached: what [`NIC`] would make of a packet, for `xdp-agent explain`.
+    pub const EXPLAIN: &str = "xdp_explain";
+    /// Classifier, ingress of a NIC: hands packets for delivery `Peer` to their pods.
+    pub const PEER: &str = "nic_peer";
     /// Classifier, ingress of a pod's eth0.
     pub const READER: &str = "pod_reader";
     /// Raw tracepoint `xdp_redirect_err`.
@@ -55,106 +89,33 @@ pub mod programs {
 
 /// Slots, and so target pods, on one node.
 pub const MAX_SLOTS: u32 = 1024;
-/// Blocks: twice the slots, so that every slot can be rewritten while its old block is still in use.
-pub const MAX_BLOCKS: u32 = 2 * MAX_SLOTS;
+/// Pod blocks: twice the slots, so that every slot can be rewritten while its old block is still in use. So are the
+/// others meant: half of each is for what is in force, the other half for what is to come.
+pub const MAX_POD_BLOCKS: u32 = 2 * MAX_SLOTS;
+/// Elements of [`maps::INDEX`]; a power of two.
+pub const INDEX: u32 = 1 << 14;
+/// Elements of [`maps::SOURCES_V4`].
+pub const MAX_SOURCES_V4: u32 = 1 << 13;
+/// Elements of [`maps::SOURCES_V6`].
+pub const MAX_SOURCES_V6: u32 = 1 << 12;
+/// Elements of [`maps::CLASSES`].
+pub const MAX_CLASSES: u32 = 1 << 16;
+/// Elements of [`maps::PORT_BLOCKS`].
+pub const MAX_PORT_BLOCKS: u32 = 1 << 15;
+/// Elements of [`maps::ACTIONS`]: as many as a action number can name.
+pub const MAX_ACTIONS: u32 = 1 << 16;
 /// Addresses of target pods on one node.
 pub const MAX_ADDRESSES: u32 = 4 * MAX_SLOTS;
 /// Rules with counters of their own on one node.
-pub const MAX_RULES: u32 = 4096;
-/// Entries of one pod's list.
-pub const MAX_ENTRIES: usize = 64;
+pub const MAX_RULES: u32 = 1 << 15;
+/// Elements of [`maps::SOURCE_LIMITS`]; a power of two.
+pub const LIMIT_SETS: u32 = 1 << 14;
 /// Records in [`maps::PROBLEMS`].
 pub const MAX_PROBLEMS: u32 = 256;
 /// Distinct failures kept in [`maps::FAILURES`].
 pub const MAX_FAILURES: u32 = 4096;
 /// Elements of [`maps::EVENTS`].
-pub const EVENTS: u32 = 32;
-/// Bytes of a [`Label`]'s text.
-pub const LABEL_TEXT: usize = 1020;
-
-/// An IP address: IPv4 in its IPv4-mapped form (`::ffff:a.b.c.d`), as two host-order halves.
-///
-/// An IPv6 packet that carries an IPv4-mapped address on the wire is not considered (the kernel drops it as well:
-/// Linux commit 6af1799aaf3f), so the two families never collide.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(C)]
-pub struct Address {
-    /// The first eight bytes.
-    pub high: u64,
-    /// The last eight bytes.
-    pub low: u64,
-}
-
-/// Entries apply to both families unless they have a peer; then the mask covers the IPv4-mapped prefix.
-impl Address {
-    const V4_MAPPED: u64 = 0xffff_0000_0000;
-
-    /// An IPv4 address from its four bytes.
-    pub const fn v4(bytes: [u8; 4]) -> Self {
-        Self {
-            high: 0,
-            low: Self::V4_MAPPED | u32::from_be_bytes(bytes) as u64,
-        }
-    }
-
-    /// An IPv6 address from its sixteen bytes.
-    pub const fn v6(bytes: [u8; 16]) -> Self {
-        let value = u128::from_be_bytes(bytes);
-        Self {
-            high: (value >> 64) as u64,
-            low: value as u64,
-        }
-    }
-
-    /// Whether this is the IPv4-mapped form.
-    pub const fn is_v4(self) -> bool {
-        self.high == 0 && self.low >> 32 == 0xffff
-    }
-
-    /// The sixteen bytes in network order.
-    pub const fn octets(self) -> [u8; 16] {
-        (((self.high as u128) << 64) | self.low as u128).to_be_bytes()
-    }
-
-    /// The netmask of an IPv6 prefix (for IPv4: its length plus 96). Lengths above 128 count as 128.
-    pub const fn mask(prefix_len: u8) -> Self {
-        let value = match prefix_len {
-            0 => 0,
-            1..=127 => u128::MAX << (128 - prefix_len),
-            128.. => u128::MAX,
-        };
-        Self {
-            high: (value >> 64) as u64,
-            low: value as u64,
-        }
-    }
-}
-
-/// What a slot points at: generation in the upper half, block index + 1 in the lower one. Zero is an empty slot: all
-/// its packets pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct SlotWord(pub u64);
-
-impl SlotWord {
-    /// The word of an empty slot.
-    pub const EMPTY: Self = Self(0);
-
-    /// A word that points at `block`.
-    pub const fn new(generation: u32, block: u32) -> Self {
-        Self((generation as u64) << 32 | (block as u64 + 1))
-    }
-
-    /// The block, if there is one.
-    pub const fn block(self) -> Option<u32> {
-        (self.0 as u32).checked_sub(1)
-    }
-
-    /// How often this slot was flipped.
-    pub const fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-}
+pub const EVENTS: u32 = 64;
 
 /// What a rule does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,129 +125,26 @@ pub enum Action {
     Pass = 1,
     /// Nowhere.
     Drop = 2,
-    /// Into the pod's veth pair.
+    /// Into the pod.
     Redirect = 3,
+    /// Nowhere, and the sender is told.
+    Reject = 4,
 }
 
 impl Action {
-    /// The action behind a byte of an [`Entry`]; an unknown one passes.
+    /// The action behind a byte of a [`ActionRecord`]; an unknown one passes.
+    #[inline(always)]
     pub const fn from_byte(byte: u8) -> Self {
         match byte {
             2 => Self::Drop,
             3 => Self::Redirect,
+            4 => Self::Reject,
             _ => Self::Pass,
         }
     }
 }
 
-/// One line of a pod's ordered list.
-///
-/// The first entry that matches and is not excluded decides. An entry with [`Entry::EXCEPT`] never decides: when its
-/// source matches, it excludes the entries that follow, up to and including the next one with [`Entry::PEER_END`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Entry {
-    /// The peer's network address; matched under `mask`.
-    pub source: Address,
-    /// All zero: any source, either family.
-    pub mask: Address,
-    /// Index into [`maps::RULE_COUNTERS`] and [`maps::RULE_LABELS`].
-    pub rule: u32,
-    /// What [`Entry::MARK`] says is carried.
-    pub mark: u32,
-    /// First destination port, with [`Entry::PORTS`].
-    pub port_first: u16,
-    /// Last destination port, with [`Entry::PORTS`].
-    pub port_last: u16,
-    /// IP protocol number, with [`Entry::PROTOCOL`].
-    pub protocol: u8,
-    /// An [`Action`].
-    pub action: u8,
-    /// The constants below.
-    pub flags: u16,
-}
-
-impl Entry {
-    /// `protocol` must match, and the packet must not be a later fragment.
-    pub const PROTOCOL: u16 = 1;
-    /// The destination port must lie in the range (only together with [`Entry::PROTOCOL`]).
-    pub const PORTS: u16 = 2;
-    /// `mark` goes into the metadata.
-    pub const MARK: u16 = 4;
-    /// Count, and pass.
-    pub const AUDIT: u16 = 8;
-    /// See the type's documentation.
-    pub const EXCEPT: u16 = 16;
-    /// See the type's documentation.
-    pub const PEER_END: u16 = 32;
-    /// The rule says Redirect but its pod cannot take it: counted as a fallback, and passed.
-    pub const NOT_READY: u16 = 64;
-}
-
-/// All the program needs about one pod. Immutable while a slot word points at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Block {
-    /// Entries in use.
-    pub len: u32,
-    /// Longest IP packet the pod's interface takes, in bytes.
-    pub mtu: u32,
-    /// Link-layer address of the pod's interface.
-    pub mac: [u8; 6],
-    /// Always zero.
-    pub reserved: [u8; 2],
-    /// The list.
-    pub entries: [Entry; MAX_ENTRIES],
-}
-
-/// Packets and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Count {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes, from the Ethernet header on.
-    pub bytes: u64,
-}
-
-/// What became of the packets a rule decided. Each is counted in exactly one field.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct RuleCounters {
-    /// Handed to the pod's device. Not yet delivery: see [`maps::DELIVERED`] and [`maps::FAILURES`].
-    pub redirected: Count,
-    /// Passed, because the rule says so.
-    pub passed: Count,
-    /// Dropped.
-    pub dropped: Count,
-    /// Audit: would have been acted upon, was passed.
-    pub audited: Count,
-    /// The rule says Redirect, the packet was passed; why is in [`maps::EVENTS`].
-    pub fell_back: Count,
-}
-
-/// What [`maps::FAILURES`] counts by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(C)]
-pub struct FailureKey {
-    /// Which tracepoint: [`FailureKey::REDIRECT_ERR`] …
-    pub kind: u32,
-    /// `xdp_redirect_err`: slot. `xdp_devmap_xmit`: ifindex of the target. `xdp_exception`: ifindex of the NIC.
-    pub subject: u32,
-    /// A positive errno, 0 where the kernel gives none; for `xdp_exception` the XDP action.
-    pub code: u32,
-}
-
-impl FailureKey {
-    /// `xdp_redirect_err`: refused in the driver's call.
-    pub const REDIRECT_ERR: u32 = 1;
-    /// `xdp_devmap_xmit`: lost at the flush of the bulk queue.
-    pub const DEVMAP_XMIT: u32 = 2;
-    /// `xdp_exception`: aborted, unknown action, failed transmission.
-    pub const EXCEPTION: u32 = 3;
-}
-
-/// What the tracepoint programs must know. Offsets are in bytes, of the running kernel, from its BTF; zero: unknown.
+/// What programs must know about the machine. Offsets are in bytes, of the running kernel, from its BTF; zero: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
@@ -300,29 +158,44 @@ pub struct Config {
     pub net_device_net: u32,
     /// Of `net_cookie` in `struct net`.
     pub net_cookie: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Answers to rejected packets per second on this node; zero: none.
+    pub rejects_per_second: u32,
     /// `SO_NETNS_COOKIE` of the agent's network namespace: interfaces of others have the same numbers. Zero: unknown,
     /// all namespaces are counted.
     pub netns_cookie: u64,
+    /// Random, so that nobody can choose sources that share a [`LimitSet`].
+    pub seed: u64,
 }
 
 /// A short text of the agent's (JSON) that travels with an id, so that `status` needs nothing but the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Label {
+pub struct Text<const BYTES: usize> {
     /// Bytes of `text` in use; zero: none.
     pub len: u32,
     /// UTF-8.
-    pub text: [u8; LABEL_TEXT],
+    pub text: [u8; BYTES],
 }
+
+/// About a pod, or a problem.
+pub type Label = Text<1020>;
+/// About a rule: namespace, policy and rule, which Kubernetes keeps below 380 bytes together.
+pub type RuleText = Text<444>;
 
 const _: () = {
     assert!(size_of::<Address>() == 16);
-    assert!(size_of::<Entry>() == 48);
-    assert!(size_of::<Block>() == 16 + 48 * MAX_ENTRIES);
-    assert!(size_of::<RuleCounters>() == 80);
+    assert!(size_of::<PodBlock>() == 20);
+    assert!(size_of::<SourcesV4>() == 512);
+    assert!(size_of::<SourcesV6>() == 1280);
+    assert!(size_of::<Class>() == 24);
+    assert!(size_of::<Ports>() == 128);
+    assert!(size_of::<ActionRecord>() == 32);
+    assert!(size_of::<LimitSet>() == 64);
+    assert!(size_of::<RuleCounters>() == 112);
     assert!(size_of::<FailureKey>() == 12);
-    assert!(size_of::<Config>() == 32);
+    assert!(size_of::<Config>() == 40);
     assert!(size_of::<Label>() == 1024);
+    assert!(size_of::<RuleText>() == 448);
+    assert!(INDEX.is_power_of_two() && LIMIT_SETS.is_power_of_two());
+    assert!(MAX_PORT_BLOCKS <= 1 << 16 && MAX_ACTIONS <= 1 << 16 && MAX_SLOTS < 1 << 16);
 };

@@ -47,3 +47,13 @@ fn foreign_bytes_and_other_versions_are_not_classified() {
     assert_eq!(Metadata::read(&[0; LEN]), None);
     assert_eq!(Metadata::read(&[]), None);
 }
+
+#[test]
+fn what_is_on_its_way_through_the_stack_carries_the_slot_and_the_pod_does_not_see_it() {
+    let metadata = Metadata::new(7, Some(42)).with_rx_hash(1);
+    let marked = Metadata::read(&metadata.for_peer(1023).to_bytes());
+    let expected = (1023, Metadata::new(7, Some(42)));
+    assert_eq!(marked.and_then(Metadata::take_peer), Some(expected));
+    assert_eq!(marked.and_then(|marked| marked.rx_hash()), None);
+    assert_eq!(metadata.take_peer(), None);
+}

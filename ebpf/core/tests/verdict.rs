@@ -1,252 +1,232 @@
-//! Verdicts, against a plain reading of the documentation of [`Entry`].
+//! Verdicts, against a plain reading of the documentation of the tables.
+#[path = "common/facts.rs"]
+mod facts;
+#[path = "common/model.rs"]
+mod model;
+#[path = "common/shape.rs"]
+mod shape;
 
-#[path = "verdict/oracle.rs"]
-mod oracle;
-
-use proptest::prelude::*;
+use model::{Model, SLOT};
+use rstest::rstest;
+use shape::{POD, POD_V6, Shape};
 use xdp_core::metadata::Metadata;
-use xdp_core::tables::{Action, Address, Block, EVENTS, Entry, MAX_ENTRIES, RuleCounters, SlotWord};
-use xdp_core::verdict::{Fallback, Field, Redirect, Tables, Verdict, decide};
+use xdp_core::tables::{
+    Action, ActionRecord, Address, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters, SlotWord,
+    SourceRef, index_position,
+};
+use xdp_core::verdict::{Event, Fallback, Field, Kind, Redirect, Verdict, decide, examine};
 
-const POD: Address = Address::v4([10, 0, 0, 2]);
-const POD_V6: Address = Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
-const SLOT: u32 = 5;
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+const SOURCE: u128 = 0xc633_6407;
+const SOURCE_V6: u128 = 0x2001_0db8_0000_0000_0000_0000_0000_0007;
+const NONE: fn() -> Model = || Model::new(POD, POD_V6);
 
-struct Fake {
-    word: SlotWord,
-    alive: bool,
-    block: Block,
-}
-
-impl Fake {
-    fn new(list: &[Entry]) -> Self {
-        let mut entries = [Entry::default(); MAX_ENTRIES];
-        entries[..list.len()].copy_from_slice(list);
-        let block = Block {
-            len: list.len() as u32,
-            mtu: 1500,
-            mac: MAC,
-            reserved: [0; 2],
-            entries,
-        };
-        Self {
-            word: SlotWord::new(1, 3),
-            alive: true,
-            block,
-        }
-    }
-}
-
-impl Tables for Fake {
-    fn slot(&self, destination: &Address) -> Option<u32> {
-        (*destination == POD || *destination == POD_V6).then_some(SLOT)
-    }
-
-    fn word(&self, slot: u32) -> Option<SlotWord> {
-        (slot == SLOT).then_some(self.word)
-    }
-
-    fn alive(&self, _: u32) -> bool {
-        self.alive
-    }
-
-    fn block(&self, index: u32) -> Option<&Block> {
-        (index == 3).then_some(&self.block)
-    }
-}
-
-/// An IPv4 frame from 10.0.1.1 to the pod.
-fn v4(protocol: u8, l4: [u8; 4]) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-    frame.extend([
-        0x45, 0, 0, 28, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 1, 1, 10, 0, 0, 2,
-    ]);
-    frame.extend(l4);
-    frame.extend([0; 4]);
-    frame
-}
-
-/// An IPv6 frame to the pod.
-fn v6(protocol: u8, l4: [u8; 4]) -> Vec<u8> {
-    let mut frame = vec![
-        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, protocol, 64,
-    ];
-    frame.extend(Address::v6([0x20; 16]).octets());
-    frame.extend(POD_V6.octets());
-    frame.extend(l4);
-    frame.extend([0; 4]);
-    frame
-}
-
-fn udp() -> Vec<u8> {
-    v4(17, [3, 232, 30, 97])
-}
-
-fn all(action: Action) -> Entry {
-    Entry {
+fn all(action: Action) -> ActionRecord {
+    ActionRecord {
         rule: 7,
         action: action as u8,
-        ..Entry::default()
+        ..ActionRecord::default()
     }
 }
 
-fn verdict(list: &[Entry], frame: &[u8]) -> Verdict {
-    decide(frame, &Fake::new(list))
+fn udp() -> Shape {
+    Shape::udp(SOURCE, false)
 }
 
-#[test]
-fn a_redirect_carries_slot_mac_and_metadata() {
-    let entry = Entry {
+fn verdict(record: ActionRecord, shape: &Shape) -> Verdict {
+    decide(shape.frame().as_slice(), &NONE().with_rule(record))
+}
+
+const DROP: Verdict = Verdict::Drop { rule: 7 };
+
+#[rstest]
+#[case(0, Verdict::Redirect)]
+#[case(ActionRecord::PEER, Verdict::Peer)]
+fn a_redirect_carries_slot_mac_and_metadata(#[case] flag: u8, #[case] kind: fn(Redirect) -> Verdict) {
+    let record = ActionRecord {
         mark: 42,
-        flags: Entry::MARK,
+        flags: ActionRecord::MARK | flag,
         ..all(Action::Redirect)
     };
-    assert_eq!(
-        verdict(&[entry], &udp()),
-        Verdict::Redirect(Redirect {
-            slot: SLOT,
-            mac: MAC,
-            tags: 0,
-            metadata: Metadata::new(7, Some(42)),
-        })
-    );
+    let expected = Redirect {
+        slot: SLOT,
+        mac: [2, 0, 0, 0, 0, 9],
+        tags: 0,
+        metadata: Metadata::new(7, Some(42)),
+    };
+    assert_eq!(verdict(record, &udp()), kind(expected));
 }
 
 #[test]
 fn whatever_is_missing_passes() {
-    let drop_all = [all(Action::Drop)];
-    assert_eq!(verdict(&drop_all, &udp()), Verdict::Drop { rule: 7 });
-    let dead = Fake {
-        alive: false,
-        ..Fake::new(&drop_all)
+    let whole = NONE().with_rule(all(Action::Drop));
+    let frame = udp().frame();
+    assert_eq!(decide(frame.as_slice(), &whole), DROP);
+    let without = |change: fn(&mut Model)| {
+        let mut model = whole.clone();
+        change(&mut model);
+        decide(frame.as_slice(), &model)
     };
-    assert_eq!(decide(udp().as_slice(), &dead), Verdict::NotConsidered);
-    let empty = Fake {
-        word: SlotWord::EMPTY,
-        ..Fake::new(&drop_all)
-    };
-    assert_eq!(decide(udp().as_slice(), &empty), Verdict::NotConsidered);
-    let dangling = Fake {
-        word: SlotWord::new(1, 4),
-        ..Fake::new(&drop_all)
-    };
-    assert_eq!(decide(udp().as_slice(), &dangling), Verdict::NotConsidered);
-    let mut elsewhere = udp();
+    let missing: [fn(&mut Model); 9] = [
+        |model| model.alive = false,
+        |model| model.word = SlotWord::EMPTY,
+        |model| model.word = SlotWord::new(1, 4),
+        |model| model.index.clear(),
+        |model| model.classes.clear(),
+        |model| model.actions.clear(),
+        |model| model.pod.sources_v4 = SourceRef::block(0),
+        |model| model.classes[0].udp = PortRef::new(PortTarget::Leaf(0)),
+        |model| model.classes[0].udp = PortRef::new(PortTarget::Top(0)),
+    ];
+    for change in missing {
+        assert_eq!(without(change), Verdict::NotConsidered);
+    }
+    assert_eq!(decide(frame.as_slice(), &NONE()), Verdict::NoMatch);
+    let mut elsewhere = frame.clone();
     elsewhere[33] = 3;
-    assert_eq!(verdict(&drop_all, &elsewhere), Verdict::NotConsidered);
-    assert_eq!(verdict(&[], &udp()), Verdict::NoMatch);
+    assert_eq!(decide(elsewhere.as_slice(), &whole), Verdict::NotConsidered);
+}
+
+#[test]
+fn an_address_whose_place_is_taken_is_in_the_hash() {
+    let pod = u32::from_be_bytes(POD);
+    let other = (1..u32::MAX)
+        .map(|n| pod.wrapping_add(n))
+        .find(|v4| index_position(*v4) == index_position(pod));
+    let place = |more| IndexWord::new(other.unwrap(), 9, more);
+    let mut model = NONE().with_rule(all(Action::Drop));
+    let frame = udp().frame();
+    model.hash.insert(Address::v4(POD), SLOT);
+    model.index.insert(index_position(pod), place(true));
+    assert_eq!(decide(frame.as_slice(), &model), DROP);
+    // Without the flag nobody looks there.
+    model.index.insert(index_position(pod), place(false));
+    assert_eq!(decide(frame.as_slice(), &model), Verdict::NotConsidered);
+    model
+        .index
+        .insert(index_position(pod), IndexWord(IndexWord::MORE));
+    assert_eq!(decide(frame.as_slice(), &model), DROP);
+}
+
+#[test]
+fn ipv6_destinations_are_in_the_hash_only() {
+    let mut model = NONE().with_rule(all(Action::Drop));
+    model.index.clear();
+    let frame = Shape::udp(SOURCE_V6, true).frame();
+    assert_eq!(decide(frame.as_slice(), &model), DROP);
+}
+
+#[test]
+fn a_tree_that_is_too_deep_or_runs_in_circles_passes() {
+    let mut model = NONE().with_rule(all(Action::Drop));
+    let leaf = model.add_sources_v4(&[(0, 0), (1, 0)], 2);
+    let mut block = model.sources_v4[0];
+    for index in 1..=3 {
+        block.then.fill(SourceRef::block(index - 1));
+        model.sources_v4.push(block);
+    }
+    let frame = udp().frame();
+    for (root, expected) in [
+        (leaf, DROP),
+        (SourceRef::block(2), DROP),
+        (SourceRef::block(3), Verdict::NotConsidered),
+    ] {
+        model.pod.sources_v4 = root;
+        assert_eq!(decide(frame.as_slice(), &model), expected);
+    }
+    model.sources_v4[0].then.fill(SourceRef::block(0));
+    assert_eq!(decide(frame.as_slice(), &model), Verdict::NotConsidered);
 }
 
 #[test]
 fn neighbour_discovery_and_dhcp_are_never_considered() {
-    let drop_all = [all(Action::Drop)];
-    for kind in 133..=137 {
-        assert_eq!(
-            verdict(&drop_all, &v6(58, [kind, 0, 0, 0])),
-            Verdict::NotConsidered
-        );
-    }
-    assert_eq!(
-        verdict(&drop_all, &v6(58, [128, 0, 0, 0])),
-        Verdict::Drop { rule: 7 }
-    );
-    assert_eq!(
-        verdict(&drop_all, &v4(17, [0, 67, 0, 68])),
-        Verdict::NotConsidered
-    );
-    assert_eq!(
-        verdict(&drop_all, &v4(17, [0, 67, 0, 69])),
-        Verdict::Drop { rule: 7 }
-    );
-    assert_eq!(
-        verdict(&drop_all, &v4(6, [0, 67, 0, 68])),
-        Verdict::Drop { rule: 7 }
-    );
-    assert_eq!(
-        verdict(&drop_all, &v6(17, [2, 34, 2, 35])),
-        Verdict::NotConsidered
-    );
-    assert_eq!(
-        verdict(&drop_all, &v4(17, [2, 34, 2, 35])),
-        Verdict::Drop { rule: 7 }
-    );
-}
-
-#[test]
-fn path_mtu_messages_are_matched_by_name_only() {
-    let catch_all = all(Action::Drop);
-    for (frame, protocol) in [(v4(1, [3, 4, 0, 0]), 1), (v6(58, [2, 0, 0, 0]), 58)] {
-        assert_eq!(verdict(&[catch_all], &frame), Verdict::NoMatch);
-        let named = Entry {
+    let drop_all = |v6, protocol, l4| {
+        let source = if v6 { SOURCE_V6 } else { SOURCE };
+        let shape = Shape {
             protocol,
-            flags: Entry::PROTOCOL,
-            ..catch_all
+            l4,
+            ..Shape::udp(source, v6)
         };
-        assert_eq!(verdict(&[named], &frame), Verdict::Drop { rule: 7 });
+        verdict(all(Action::Drop), &shape)
+    };
+    for kind in 133..=137 {
+        assert_eq!(drop_all(true, 58, (kind << 8, 0)), Verdict::NotConsidered);
+        assert_eq!(drop_all(false, 1, (kind << 8, 0)), DROP);
     }
-    assert_eq!(
-        verdict(&[catch_all], &v4(1, [3, 3, 0, 0])),
-        Verdict::Drop { rule: 7 }
-    );
+    for (v6, l4) in [(false, (67, 68)), (false, (68, 67)), (true, (546, 547))] {
+        assert_eq!(drop_all(v6, 17, l4), Verdict::NotConsidered);
+        assert_eq!(drop_all(!v6, 17, l4), DROP);
+        assert_eq!(drop_all(v6, 6, l4), DROP);
+        assert_eq!(drop_all(v6, 17, (l4.0, 69)), DROP);
+    }
+    assert_eq!(drop_all(true, 58, (128 << 8, 0)), DROP);
 }
 
 #[test]
 fn what_stands_against_a_redirect_is_named_in_order() {
-    let redirect = all(Action::Redirect);
     let fall_back = |reason| Verdict::FallBack { rule: 7, reason };
-    let mut group = udp();
-    group[0] = 3;
-    let not_ready = Entry {
-        flags: Entry::NOT_READY,
-        ..redirect
+    let mut shape = Shape {
+        group_mac: true,
+        first_fragment: true,
+        long: true,
+        ..udp()
     };
-    assert_eq!(verdict(&[not_ready], &group), fall_back(Fallback::NotReady));
-    let mut fake = Fake::new(&[redirect]);
-    fake.block.mtu = 27;
-    assert_eq!(decide(group.as_slice(), &fake), fall_back(Fallback::GroupMac));
-    assert_eq!(decide(udp().as_slice(), &fake), fall_back(Fallback::TooLong));
-    fake.block.mtu = 28;
-    assert!(matches!(decide(udp().as_slice(), &fake), Verdict::Redirect(_)));
+    for (flag, obstacle, reason) in [
+        (0, PodBlock::NOT_READY, Fallback::NotReady),
+        (ActionRecord::PEER, PodBlock::NO_PEER, Fallback::NoPeer),
+    ] {
+        let record = ActionRecord {
+            flags: flag,
+            ..all(Action::Redirect)
+        };
+        let mut model = NONE().with_rule(record);
+        model.pod.flags = obstacle;
+        assert_eq!(decide(shape.frame().as_slice(), &model), fall_back(reason));
+        // The other delivery's obstacle is none.
+        model.pod.flags = 3 - obstacle;
+        assert_eq!(
+            decide(shape.frame().as_slice(), &model),
+            fall_back(Fallback::GroupMac)
+        );
+    }
+    let redirect = all(Action::Redirect);
+    shape.group_mac = false;
+    assert_eq!(verdict(redirect, &shape), fall_back(Fallback::Fragment));
+    shape.first_fragment = false;
+    assert_eq!(verdict(redirect, &shape), fall_back(Fallback::TooLong));
+    let mut model = NONE().with_rule(redirect);
+    model.pod.mtu = shape.ip_len() as u32;
+    assert!(matches!(
+        decide(shape.frame().as_slice(), &model),
+        Verdict::Redirect(_)
+    ));
 }
 
 #[test]
 fn audit_comes_before_everything_else() {
-    for action in [Action::Pass, Action::Drop, Action::Redirect] {
-        let entry = Entry {
-            flags: Entry::AUDIT | Entry::NOT_READY,
+    for action in [Action::Pass, Action::Drop, Action::Redirect, Action::Reject] {
+        let record = ActionRecord {
+            flags: ActionRecord::AUDIT | ActionRecord::LIMIT_RULE,
             ..all(action)
         };
-        assert_eq!(verdict(&[entry], &udp()), Verdict::Audit { rule: 7 });
+        let shape = Shape {
+            group_mac: true,
+            ..udp()
+        };
+        assert_eq!(verdict(record, &shape), Verdict::Audit { rule: 7 });
+        let model = NONE().with_rule(record);
+        assert!(examine(shape.frame().as_slice(), &model).limit().is_none());
     }
 }
 
 #[test]
 fn an_unknown_action_passes() {
-    for action in [0, 1, 4, 255] {
-        assert_eq!(
-            verdict(
-                &[Entry {
-                    action,
-                    ..all(Action::Drop)
-                }],
-                &udp()
-            ),
-            Verdict::Pass { rule: 7 }
-        );
+    for action in [0, 1, 5, 255] {
+        let record = ActionRecord {
+            action,
+            ..all(Action::Drop)
+        };
+        assert_eq!(verdict(record, &udp()), Verdict::Pass { rule: 7 });
     }
-}
-
-#[test]
-fn a_length_beyond_the_block_ends_with_the_block() {
-    let mut fake = Fake::new(&[]);
-    fake.block.len = u32::MAX;
-    fake.block.entries.fill(Entry {
-        flags: Entry::PROTOCOL,
-        protocol: 200,
-        ..all(Action::Drop)
-    });
-    assert_eq!(decide(udp().as_slice(), &fake), Verdict::NoMatch);
 }
 
 #[test]
@@ -258,57 +238,48 @@ fn each_packet_is_counted_in_one_field() {
     assert_eq!(fall_back.counted(), Some((7, Field::FellBack)));
     assert_eq!(fall_back.event(), Some(Fallback::TooLong.code()));
     assert_eq!(Verdict::NoMatch.counted(), None);
+    assert_eq!(Verdict::Limited { rule: 7 }.counted(), Some((7, Field::Limited)));
+    let silent = Verdict::Unanswered {
+        rule: 7,
+        reason: Event::RejectSilent,
+    };
+    assert_eq!(
+        (silent.counted(), silent.event()),
+        (Some((7, Field::Rejected)), Some(Event::RejectSilent.code()))
+    );
     let mut counters = RuleCounters::default();
     Field::Dropped.of(&mut counters).packets = 1;
     assert_eq!(counters.dropped.packets, 1);
-    for reason in Fallback::ALL {
-        assert!((16..EVENTS).contains(&reason.code()));
-        assert_eq!(reason.name(), format!("{reason:?}"));
+}
+
+#[test]
+fn codes_are_distinct_and_names_are_those_of_the_variants() {
+    let unparsed = xdp_core::parse::Unparsed::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
+    let fallbacks = Fallback::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
+    let events = Event::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
+    let all: Vec<_> = unparsed.into_iter().chain(fallbacks).chain(events).collect();
+    for pair in all.windows(2) {
+        assert!(pair[0].0 < pair[1].0, "{pair:?}");
+    }
+    for (code, name, variant) in all {
+        assert!(code < EVENTS);
+        assert_eq!(name, variant);
+    }
+    for kind in Kind::ALL {
+        assert_eq!(Kind::from_code(kind as u32), Some(kind));
     }
 }
 
 #[test]
 fn no_truncated_packet_is_dropped_that_was_not_before() {
-    let list = [Entry {
-        flags: Entry::PROTOCOL,
-        protocol: 17,
-        ..all(Action::Drop)
-    }];
-    for frame in [udp(), v6(17, [0, 1, 0, 2])] {
+    let model = NONE().with_rule(all(Action::Drop));
+    for shape in [udp(), Shape::udp(SOURCE_V6, true)] {
+        let frame = shape.frame();
         for len in 0..frame.len() {
             assert!(
-                matches!(verdict(&list, &frame[..len]), Verdict::Unparsed(_)),
+                matches!(decide(&frame[..len], &model), Verdict::Unparsed(_)),
                 "{len}"
             );
         }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100_000))]
-
-    #[test]
-    fn the_oracle_agrees(list in prop::collection::vec(oracle::entry(), 0..=12), shape in oracle::shape()) {
-        prop_assert_eq!(verdict(&list, &shape.frame()), shape.verdict(&list));
-    }
-
-    #[test]
-    fn a_cut_packet_passes(shape in oracle::shape(), cut in any::<prop::sample::Index>()) {
-        let frame = shape.frame();
-        let short = &frame[..cut.index(frame.len())];
-        prop_assert!(matches!(verdict(&[all(Action::Drop)], short), Verdict::Unparsed(_)));
-    }
-
-    #[test]
-    fn arbitrary_bytes_have_a_verdict(
-        mut frame in prop::collection::vec(any::<u8>(), 0..128),
-        v6 in any::<bool>(),
-    ) {
-        // Half-way sensible, or nothing behind the Ethernet header would ever be looked at.
-        if frame.len() > 15 {
-            frame[12..15].copy_from_slice(if v6 { &[0x86, 0xdd, 0x60] } else { &[8, 0, 0x45] });
-        }
-        let undecided = matches!(verdict(&[], &frame), Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::NoMatch);
-        prop_assert!(undecided);
     }
 }

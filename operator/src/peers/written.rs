@@ -1,7 +1,8 @@
 //! Which peers a policy has.
 
 use xdp_crds::{
-    Enforcement, IngressRule, LabelSelector, Peer, PeerSelector, RuleAction, XdpPolicy, XdpPolicySpec,
+    Delivery, Enforcement, IngressRule, LabelSelector, Peer, PeerSelector, RuleAction, XdpPolicy,
+    XdpPolicySpec,
     policy::{PodPeer, Policy, Rule},
 };
 
@@ -46,12 +47,14 @@ fn validated(peer: &PeerSelector) -> Option<PodPeer> {
         ports: Vec::new(),
         action: RuleAction::Pass,
         mark: None,
+        rate_limit: None,
     };
     let spec = XdpPolicySpec {
         pod_selector: LabelSelector::default(),
         node_selector: None,
         priority: 0,
         enforcement: Enforcement::Enforce,
+        delivery: Delivery::Redirect,
         ingress: vec![rule],
     };
     let policy = Policy::try_from(&XdpPolicy::new("p", spec)).ok()?;

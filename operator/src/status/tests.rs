@@ -253,7 +253,7 @@ fn a_message_stays_short_whatever_agents_write() {
 #[test]
 fn a_refused_policy_is_neither_accepted_nor_programmed() {
     let refusal = Refusal {
-        reason: accepted::LIMIT_EXCEEDED,
+        reason: accepted::INVALID_SPEC,
         message: "too much".into(),
     };
     let policy = PolicyObject {
@@ -268,7 +268,7 @@ fn a_refused_policy_is_neither_accepted_nor_programmed() {
             accepted.reason.as_str(),
             accepted.message.as_str()
         ),
-        ("False", "LimitExceeded", "too much")
+        ("False", "InvalidSpec", "too much")
     );
     assert_eq!(
         (programmed(&status).0, programmed(&status).1),

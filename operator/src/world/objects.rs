@@ -10,7 +10,7 @@ use xdp_crds::{
     XdpNodeStateStatus, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
     conditions::accepted,
     pod::Pod,
-    policy::{Fault, Policy, PolicyError},
+    policy::{Policy, PolicyError},
 };
 
 use super::{Item, Name};
@@ -225,15 +225,11 @@ impl From<Unusable> for Refusal {
 
 impl From<&PolicyError> for Refusal {
     fn from(error: &PolicyError) -> Self {
-        let reason = match error.fault {
-            Fault::TooManyEntries { .. } => accepted::LIMIT_EXCEEDED,
-            _ => accepted::INVALID_SPEC,
-        };
         let PolicyError {
             field, value, fault, ..
         } = error;
         Self {
-            reason,
+            reason: accepted::INVALID_SPEC,
             message: format!("`{field}` is `{value}`: {fault}; {}", fault.remedy()),
         }
     }

@@ -1,35 +1,56 @@
 //! Limits: which pods and policies fit, decided the same way every time.
 
-use std::collections::BTreeSet;
+mod search;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use xdp_core::tables::{MAX_ADDRESSES, MAX_ENTRIES, MAX_RULES, MAX_SLOTS};
+use xdp_core::tables::{MAX_ADDRESSES, MAX_SLOTS};
 
+use super::compiled::Compiled;
+use super::known::Known;
+use super::limits::{Excess, Limit};
+use super::{Compiler, Key};
 use crate::installed::RuleLabel;
-use crate::policy::{Policy, entries_needed};
+use crate::policy::Policy;
 use crate::report::Problem;
 use crate::targets::{Target, Targets};
+use search::Search;
 
 /// What fits.
 #[derive(Default)]
 pub(super) struct Accepted<'a> {
     /// Targets, in order.
     pub(super) targets: Vec<&'a Target>,
-    /// Policies (namespace, name) whose rules are used.
-    pub(super) policies: BTreeSet<(&'a str, &'a str)>,
+    /// Their rules, if any policy is left for them.
+    pub(super) rules_of: Vec<Option<Arc<Compiled>>>,
     /// Rules with counters.
-    pub(super) rules: BTreeSet<RuleLabel>,
+    pub(super) rules: BTreeSet<Arc<RuleLabel>>,
     pub(super) problems: Vec<Problem>,
+    /// All that was compiled on the way.
+    pub(super) compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
 }
 
-pub(super) fn accept(all: &Targets) -> Accepted<'_> {
+pub(super) fn accept<'a>(all: &'a Targets, compiler: &Compiler) -> Accepted<'a> {
     let mut accepted = Accepted::default();
     accepted.take_targets(&all.targets);
-    let (used, unused): (Vec<_>, Vec<_>) = all.policies.iter().partition(|policy| accepted.is_used(policy));
-    accepted.take_policies(&used);
-    for policy in unused {
-        accepted.keep_counters(policy);
+    let selecting = accepted.targets.iter().flat_map(|target| &target.policies);
+    let used: BTreeSet<*const Policy> = selecting.map(Arc::as_ptr).collect();
+    let (used, unused): (Vec<_>, Vec<_>) = all
+        .policies
+        .iter()
+        .partition(|policy| used.contains(&Arc::as_ptr(policy)));
+    let known = |policies: Vec<&Arc<Policy>>| -> Vec<&Arc<Known>> {
+        policies
+            .into_iter()
+            .filter_map(|policy| compiler.known(policy))
+            .collect()
+    };
+    let (used, unused) = (known(used), known(unused));
+    accepted.take_policies(used, compiler);
+    for known in unused {
+        accepted.keep_counters(known);
     }
     accepted
 }
@@ -52,55 +73,34 @@ impl<'a> Accepted<'a> {
         }
     }
 
-    fn is_used(&self, policy: &Arc<Policy>) -> bool {
-        self.targets
-            .iter()
-            .any(|target| target.policies.iter().any(|other| Arc::ptr_eq(policy, other)))
-    }
-
-    fn take_policies(&mut self, policies: &[&'a Arc<Policy>]) {
-        let mut lengths = vec![0; self.targets.len()];
-        for policy in policies {
-            let size = entries_needed(&policy.rules);
-            let selected: Vec<usize> = self
-                .targets
-                .iter()
-                .enumerate()
-                .filter(|(_, target)| target.policies.iter().any(|other| Arc::ptr_eq(policy, other)))
-                .map(|(index, _)| index)
-                .collect();
-            if let Some(full) = selected
-                .iter()
-                .find(|index| lengths[**index] + size > MAX_ENTRIES)
-            {
-                let problem = entry_limit(policy, self.targets[*full], lengths[*full], size);
-                self.problems.push(problem);
-            } else if self.rules.len() + policy.rules.len() > MAX_RULES as usize {
-                self.problems.push(rule_limit(policy, self.rules.len()));
-            } else {
-                for index in selected {
-                    lengths[index] += size;
+    /// As many policies as fit; those that come earlier go first.
+    fn take_policies(&mut self, used: Vec<&Arc<Known>>, compiler: &Compiler) {
+        let mut kept = Vec::new();
+        let mut rules = 0;
+        for known in used {
+            match Limit::Rules.check(rules + known.labels.len()) {
+                Ok(()) => {
+                    rules += known.labels.len();
+                    kept.push(known);
                 }
-                self.policies.insert((&policy.namespace, &policy.name));
-                self.rules.extend(labels(policy));
+                Err(excess) => self.problems.push(excess.problem(&known.policy, None)),
             }
         }
+        let mut search = Search::new(&self.targets, compiler);
+        self.rules_of = search.narrow(&mut kept, &mut self.problems);
+        self.compiled = search.compiled;
+        self.rules = kept
+            .iter()
+            .flat_map(|known| known.labels.iter().cloned())
+            .collect();
     }
 
     /// The counters of a policy stay while its pods come and go, and show zero before the first one comes.
-    fn keep_counters(&mut self, policy: &Policy) {
-        if self.rules.len() + policy.rules.len() <= MAX_RULES as usize {
-            self.rules.extend(labels(policy));
+    fn keep_counters(&mut self, known: &Known) {
+        if self.rules.len() + known.labels.len() <= Limit::Rules.value() {
+            self.rules.extend(known.labels.iter().cloned());
         }
     }
-}
-
-fn labels(policy: &Policy) -> impl Iterator<Item = RuleLabel> {
-    policy.rules.iter().map(|rule| RuleLabel {
-        namespace: policy.namespace.clone(),
-        policy: policy.name.clone(),
-        rule: rule.name.clone(),
-    })
 }
 
 fn pod_limit(target: &Target, limit: &str, value: u32, counted: &str) -> Problem {
@@ -111,31 +111,5 @@ fn pod_limit(target: &Target, limit: &str, value: u32, counted: &str) -> Problem
             "the limit {limit} is {value} {counted} per node, and is reached; no rule applies to this pod"
         ),
         "select fewer pods, or spread them over more nodes",
-    )
-}
-
-fn entry_limit(policy: &Policy, target: &Target, used: usize, size: usize) -> Problem {
-    Problem::new(
-        policy.to_string(),
-        "MAX_ENTRIES",
-        format!(
-            "the limit MAX_ENTRIES is {MAX_ENTRIES} entries per pod: {} has {used} from policies that come earlier, and \
-             this policy takes {size} more; it is refused whole on this node",
-            target.pod
-        ),
-        "use fewer rules, or fewer ports and larger networks (a rule takes peers × ports entries, and one per except)",
-    )
-}
-
-fn rule_limit(policy: &Policy, used: usize) -> Problem {
-    Problem::new(
-        policy.to_string(),
-        "MAX_RULES",
-        format!(
-            "the limit MAX_RULES is {MAX_RULES} rules per node: policies that come earlier have {used}, and this one \
-             has {} more; it is refused whole on this node",
-            policy.rules.len()
-        ),
-        "use fewer rules, or select pods on fewer nodes",
     )
 }

@@ -10,7 +10,7 @@ use crate::{
     facts::{NotReady, Readiness},
     in_force::InForce,
     pod::Pod,
-    policy::Policy,
+    policy::{Delivery, Policy},
     report::Problem,
 };
 
@@ -82,7 +82,7 @@ impl<'a> Pods<'a> {
         let troubled = self.known.iter().filter(|facts| facts.selected).filter(judged);
         let mut states: Vec<PodState> = troubled
             .filter_map(|facts| {
-                let Obstacle { own, message, .. } = facts.obstacle(true)?;
+                let Obstacle { own, message, .. } = facts.obstacle(&[Delivery::Redirect, Delivery::Peer])?;
                 Some(PodState {
                     namespace: facts.pod.namespace.clone(),
                     name: facts.pod.name.clone(),
@@ -108,8 +108,9 @@ fn by_pod<'a>(tables: &Tables<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a Desi
 }
 
 impl PodFacts<'_> {
-    /// Why packets for the pod do not go as its policies say. `redirects`: whether the policy in question redirects.
-    pub(super) fn obstacle(&self, redirects: bool) -> Option<Obstacle> {
+    /// Why packets for the pod do not go as its policies say. `deliveries`: how the policy in question
+    /// redirects, if it does.
+    pub(super) fn obstacle(&self, deliveries: &[Delivery]) -> Option<Obstacle> {
         if let Some(problem) = self.problem {
             return Some(Obstacle {
                 reason: node::POD_NOT_READY,
@@ -121,8 +122,13 @@ impl PodFacts<'_> {
         if missing {
             return Some(self.missing());
         }
-        let not_ready = |(pod, _): &(&DesiredPod, bool)| refuses_redirects(&pod.readiness);
-        self.desired.iter().filter(|_| redirects).find_map(not_ready)
+        let not_ready = |(pod, _): &(&DesiredPod, bool)| {
+            deliveries.iter().find_map(|delivery| match delivery {
+                Delivery::Redirect => refuses_redirects(&pod.readiness),
+                Delivery::Peer => refuses_redirects(&pod.peer),
+            })
+        };
+        self.desired.iter().find_map(not_ready)
     }
 }
 

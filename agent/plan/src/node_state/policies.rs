@@ -23,9 +23,10 @@ pub(super) fn state(round: &Round<'_>, pods: &Pods<'_>, here: &Here) -> Option<P
         .into_iter()
         .flatten()
         .collect();
+    let deliveries = policy.redirects().then_some(policy.delivery);
     let lacking: Vec<(&PodFacts<'_>, super::pods::Obstacle)> = selected
         .iter()
-        .filter_map(|facts| Some((*facts, facts.obstacle(policy.redirects())?)))
+        .filter_map(|facts| Some((*facts, facts.obstacle(deliveries.as_slice())?)))
         .collect();
     let programmed = if whole.is_empty() {
         selected.len() - lacking.len()

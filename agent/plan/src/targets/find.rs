@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Target, Targets};
 use crate::facts::{NodeFacts, Pair};
 use crate::pod::Pod;
-use crate::policy::Policy;
+use crate::policy::{Delivery, Policy};
 use crate::report::Problem;
 
 pub(super) fn find(policies: &[Policy], pods: &[Pod], facts: &NodeFacts) -> Targets {
@@ -136,7 +136,8 @@ impl Search<'_> {
             pair: pair.clone(),
             addresses: addresses.into_iter().collect(),
             policies: policies.to_vec(),
-            wants_redirect: policies.iter().any(|policy| policy.redirects()),
+            wants_redirect: delivers(policies, Delivery::Redirect),
+            wants_peer: delivers(policies, Delivery::Peer),
         };
         by_pair.into_values().map(target).collect()
     }
@@ -152,6 +153,11 @@ impl Search<'_> {
             pairs => Err(ambiguous(pod, address, pairs)),
         }
     }
+}
+
+fn delivers(policies: &[Arc<Policy>], delivery: Delivery) -> bool {
+    let mut redirecting = policies.iter().filter(|policy| policy.redirects());
+    redirecting.any(|policy| policy.delivery == delivery)
 }
 
 fn no_address(pod: &Pod) -> Problem {

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as k8s;
 use xdp_crds::XdpPolicy;
 
-use crate::compile::{Desired, compile};
-use crate::facts::{Link, NodeFacts, NotReady, Pair, Readiness};
+use crate::compile::{Compiler, Desired};
+use crate::facts::{Deliveries, Link, NodeFacts, NotReady, Pair, Readiness};
 use crate::pod::Pod;
 use crate::policy::Policy;
 use crate::targets::targets;
@@ -36,13 +36,18 @@ pub fn pair(ifindex: u32, addresses: Vec<IpAddr>) -> Pair {
     }
 }
 
-fn readiness(ready: bool) -> Readiness {
-    if ready {
-        return Readiness::Ready;
-    }
-    Readiness::NotReady {
-        reason: NotReady::LinkDown,
-        message: "down".into(),
+fn deliveries(ready: bool) -> Deliveries {
+    let readiness = if ready {
+        Readiness::Ready
+    } else {
+        Readiness::NotReady {
+            reason: NotReady::LinkDown,
+            message: "down".into(),
+        }
+    };
+    Deliveries {
+        redirect: readiness.clone(),
+        peer: readiness,
     }
 }
 
@@ -52,6 +57,24 @@ fn readiness(ready: bool) -> Readiness {
 ///
 /// When there is a problem.
 pub fn plan(policies: &[XdpPolicy], pods: &[k8s::Pod], pairs: Vec<Pair>, ready: bool) -> Desired {
+    let desired = plan_with(&mut Compiler::default(), policies, pods, pairs, ready);
+    assert_eq!(desired.problems, Vec::new());
+    desired
+}
+
+/// What the policies mean for the pods, with the problems of too many or too large ones, by a compiler that may know some
+/// of them.
+///
+/// # Panics
+///
+/// When there is another problem.
+pub fn plan_with(
+    compiler: &mut Compiler,
+    policies: &[XdpPolicy],
+    pods: &[k8s::Pod],
+    pairs: Vec<Pair>,
+    ready: bool,
+) -> Desired {
     let policies: Vec<Policy> = policies
         .iter()
         .map(|policy| Policy::try_from(policy).expect("generated objects are valid"))
@@ -62,11 +85,9 @@ pub fn plan(policies: &[XdpPolicy], pods: &[k8s::Pod], pairs: Vec<Pair>, ready: 
         .collect();
     let ready: BTreeMap<_, _> = pairs
         .iter()
-        .map(|pair| (pair.host.ifindex, readiness(ready)))
+        .map(|pair| (pair.host.ifindex, deliveries(ready)))
         .collect();
     let found = targets(&policies, &pods, &NodeFacts { pairs });
     assert_eq!(found.problems, Vec::new());
-    let desired = compile(&found, &ready);
-    assert_eq!(desired.problems, Vec::new());
-    desired
+    compiler.compile(&found, &ready)
 }

@@ -1,5 +1,7 @@
 //! Policies and pods as users write them.
 
+mod ports;
+
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as k8s;
@@ -9,9 +11,11 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use xdp_crds::{
-    Enforcement, IngressRule, IpBlock, LabelSelector, LabelSelectorOperator, LabelSelectorRequirement, Peer,
-    Port, Protocol, RuleAction, XdpPolicy, XdpPolicySpec,
+    Delivery, Enforcement, IngressRule, IpBlock, LabelSelector, LabelSelectorOperator,
+    LabelSelectorRequirement, LimitPer, Peer, RateLimit, RuleAction, XdpPolicy, XdpPolicySpec,
 };
+
+use ports::{containers, port};
 
 /// Namespace of all objects made here.
 pub const NAMESPACE: &str = "games";
@@ -70,10 +74,10 @@ pub fn source(v6: bool) -> impl Strategy<Value = IpAddr> {
     select(known).prop_map(|text| text.parse().expect("an address"))
 }
 
-/// Up to two policies with up to three rules each: never more than a pod has room for.
+/// Up to three policies with up to four rules each.
 pub fn policies() -> impl Strategy<Value = Vec<XdpPolicy>> {
-    vec(policy(), 0..=2).prop_map(|mut policies| {
-        for (policy, name) in policies.iter_mut().zip(["b", "a"]) {
+    vec(policy(), 0..=3).prop_map(|mut policies| {
+        for (policy, name) in policies.iter_mut().zip(["b", "a", "c"]) {
             policy.metadata.name = Some(name.into());
         }
         policies
@@ -84,8 +88,10 @@ fn policy() -> impl Strategy<Value = XdpPolicy> {
     let enforcement = prop_oneof![4 => Just(Enforcement::Enforce), 1 => Just(Enforcement::Audit)];
     let created = option::of(select(vec!["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]));
     let priority = select(vec![0, 500, 500, 1000]);
-    (selector(), priority, created, enforcement, vec(rule(), 0..=3)).prop_map(
-        |(pod_selector, priority, created, enforcement, mut ingress)| {
+    let delivery = prop_oneof![2 => Just(Delivery::Redirect), 1 => Just(Delivery::Peer)];
+    let manner = (enforcement, delivery);
+    (selector(), priority, created, manner, vec(rule(), 0..=4)).prop_map(
+        |(pod_selector, priority, created, (enforcement, delivery), mut ingress)| {
             for (index, rule) in ingress.iter_mut().enumerate() {
                 rule.name = format!("rule-{index}");
             }
@@ -102,6 +108,7 @@ fn policy() -> impl Strategy<Value = XdpPolicy> {
                     node_selector: None,
                     priority,
                     enforcement,
+                    delivery,
                     ingress,
                 },
                 status: None,
@@ -134,16 +141,33 @@ fn selector() -> impl Strategy<Value = LabelSelector> {
 }
 
 fn rule() -> impl Strategy<Value = IngressRule> {
-    let action = select(vec![RuleAction::Redirect, RuleAction::Pass, RuleAction::Drop]);
+    let action = select(vec![
+        RuleAction::Redirect,
+        RuleAction::Pass,
+        RuleAction::Drop,
+        RuleAction::Reject,
+    ]);
     let mark = option::of(select(vec![0, 42, i64::from(u32::MAX)]));
-    (vec(peer(), 0..=2), vec(port(), 0..=2), action, mark).prop_map(|(from, ports, action, mark)| {
-        IngressRule {
+    let limit = option::weighted(0.2, rate_limit());
+    (vec(peer(), 0..=2), vec(port(), 0..=3), action, mark, limit).prop_map(
+        |(from, ports, action, mark, limit)| IngressRule {
             name: String::new(),
             from,
             ports,
             action,
             mark: mark.filter(|_| action == RuleAction::Redirect),
-        }
+            rate_limit: limit.filter(|_| matches!(action, RuleAction::Redirect | RuleAction::Pass)),
+        },
+    )
+}
+
+fn rate_limit() -> impl Strategy<Value = RateLimit> {
+    let per = select(vec![LimitPer::Rule, LimitPer::Source]);
+    let burst = option::of(select(vec![1, 10_000_000]));
+    (select(vec![1, 1_000, 100_000_000]), burst, per).prop_map(|(packets_per_second, burst, per)| RateLimit {
+        packets_per_second,
+        burst,
+        per,
     })
 }
 
@@ -163,33 +187,10 @@ fn peer() -> impl Strategy<Value = Peer> {
     })
 }
 
-fn port() -> impl Strategy<Value = Port> {
-    let protocol = select(vec![
-        Protocol::Tcp,
-        Protocol::Udp,
-        Protocol::Sctp,
-        Protocol::Icmp,
-        Protocol::Icmpv6,
-    ]);
-    let ends = select(vec![0, 53, 80, 7777, 65535]);
-    (
-        protocol,
-        option::of(ends),
-        option::of(select(vec![0, 1, 13, 65535])),
-    )
-        .prop_map(|(protocol, port, more)| {
-            let port = port.filter(|_| !matches!(protocol, Protocol::Icmp | Protocol::Icmpv6));
-            Port {
-                protocol,
-                port,
-                end_port: port.and_then(|port| more.map(|more| (port + more).min(65535))),
-            }
-        })
-}
-
 /// A pod with these addresses.
 pub fn pod(name: &'static str, addresses: Vec<IpAddr>) -> impl Strategy<Value = k8s::Pod> {
-    option::of(select(vec!["game", "web"])).prop_map(move |app| k8s::Pod {
+    let app = option::of(select(vec!["game", "web"]));
+    (app, containers()).prop_map(move |(app, containers)| k8s::Pod {
         metadata: ObjectMeta {
             namespace: Some(NAMESPACE.into()),
             name: Some(name.into()),
@@ -197,6 +198,10 @@ pub fn pod(name: &'static str, addresses: Vec<IpAddr>) -> impl Strategy<Value = 
             labels: app.map(|app| [("app".to_owned(), app.to_owned())].into()),
             ..ObjectMeta::default()
         },
+        spec: Some(k8s::PodSpec {
+            containers,
+            ..k8s::PodSpec::default()
+        }),
         status: Some(k8s::PodStatus {
             pod_ips: Some(
                 addresses
@@ -206,6 +211,5 @@ pub fn pod(name: &'static str, addresses: Vec<IpAddr>) -> impl Strategy<Value = 
             ),
             ..k8s::PodStatus::default()
         }),
-        ..k8s::Pod::default()
     })
 }

@@ -1,18 +1,18 @@
 //! The semantics of `XdpPolicy`, read plainly from the API types, one sentence of the documentation after the other.
 
+mod matching;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
 use xdp_core::verdict::Verdict;
-use xdp_crds::{
-    Enforcement, IngressRule, IpBlock, LabelSelector, LabelSelectorOperator, Port, Protocol, RuleAction,
-    XdpPolicy,
-};
+use xdp_crds::{Delivery, Enforcement, RuleAction, XdpPolicy};
 
 use crate::installed::RuleLabel;
 
 use super::packets::{Meaning, PacketSpec};
+use matching::{Matcher, selects};
 
 /// What must become of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,18 +35,21 @@ impl Decision {
     ///
     /// # Panics
     ///
-    /// When the rule that decided has no label.
+    /// When the rule that decided has no label, or with a verdict that limits made: the oracle knows none.
     pub fn of(verdict: Verdict, rules: &BTreeMap<u32, RuleLabel>) -> Self {
         let (rule, outcome) = match verdict {
             Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::NoMatch => return Self::Untouched,
             Verdict::Pass { rule } => (rule, Outcome::Pass),
             Verdict::Audit { rule } => (rule, Outcome::Audit),
             Verdict::Drop { rule } => (rule, Outcome::Drop),
+            Verdict::Reject { rule, .. } | Verdict::Unanswered { rule, .. } => (rule, Outcome::Reject),
             Verdict::FallBack { rule, .. } => (rule, Outcome::FallBack),
             Verdict::Redirect(redirect) => (
                 redirect.metadata.rule(),
                 Outcome::Redirect(redirect.metadata.mark()),
             ),
+            Verdict::Peer(redirect) => (redirect.metadata.rule(), Outcome::Peer(redirect.metadata.mark())),
+            Verdict::Limited { .. } => panic!("no limit was asked"),
         };
         Self::Decided {
             policy: rules[&rule].policy.clone(),
@@ -59,14 +62,18 @@ impl Decision {
 /// What a rule does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Into the pod, with a mark.
+    /// Into the pod by XDP, with a mark.
     Redirect(Option<u32>),
+    /// Into the pod behind the NIC's stack entry, with a mark.
+    Peer(Option<u32>),
     /// To the stack: the pod cannot take this packet.
     FallBack,
     /// To the stack.
     Pass,
     /// Nowhere.
     Drop,
+    /// Nowhere, and the sender is told where that is allowed.
+    Reject,
     /// Counted, and to the stack.
     Audit,
 }
@@ -74,65 +81,95 @@ pub enum Outcome {
 /// What the oracle must know about the pod's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Whether it takes redirects.
+    /// Whether it can be delivered to, in both ways.
     pub ready: bool,
     /// Longest IP packet it takes.
     pub mtu: usize,
 }
 
-/// Decides about a packet, on a node where `pod` is the only pod and no limit is reached.
-///
-/// # Panics
-///
-/// With a policy that is not valid.
-pub fn decide(policies: &[XdpPolicy], pod: &Pod, interface: Interface, packet: &PacketSpec) -> Decision {
-    let Some(packet) = packet.meaning() else {
-        return Decision::Untouched;
-    };
-    let addresses = pod
-        .status
-        .iter()
-        .flat_map(|status| status.pod_ips.iter().flatten());
-    let mut addresses = addresses.map(|address| address.ip.parse::<IpAddr>());
-    let is_target = addresses.any(|address| address == Ok(packet.destination));
-    if !is_target || is_never_considered(&packet) {
-        return Decision::Untouched;
-    }
-    let mut selecting: Vec<&XdpPolicy> = policies.iter().filter(|policy| selects(policy, pod)).collect();
-    selecting.sort_by_key(|policy| {
-        let meta = &policy.metadata;
-        (
-            policy.spec.priority,
-            meta.creation_timestamp.clone(),
-            meta.name.clone(),
-        )
-    });
-    for policy in selecting {
-        if let Some(rule) = policy.spec.ingress.iter().find(|rule| matches(rule, &packet)) {
-            return Decision::Decided {
-                policy: policy.metadata.name.clone().unwrap_or_default(),
-                rule: rule.name.clone(),
-                outcome: outcome(policy, rule, interface, &packet),
-            };
-        }
-    }
-    Decision::Untouched
+/// Decides about packets, on a node where one pod is the only one and no limit is reached.
+pub struct Oracle<'a> {
+    addresses: Vec<IpAddr>,
+    /// The pod's rules, in order, with their policies.
+    rules: Vec<(&'a XdpPolicy, Matcher<'a>)>,
 }
 
-fn outcome(policy: &XdpPolicy, rule: &IngressRule, interface: Interface, packet: &Meaning) -> Outcome {
+/// [`Oracle::decide`] for once.
+pub fn decide(policies: &[XdpPolicy], pod: &Pod, interface: Interface, packet: &PacketSpec) -> Decision {
+    Oracle::new(policies, pod).decide(interface, packet)
+}
+
+impl<'a> Oracle<'a> {
+    /// For a pod.
+    ///
+    /// # Panics
+    ///
+    /// With a policy that is not valid.
+    pub fn new(policies: &'a [XdpPolicy], pod: &'a Pod) -> Self {
+        let addresses = pod
+            .status
+            .iter()
+            .flat_map(|status| status.pod_ips.iter().flatten())
+            .map(|address| address.ip.parse().expect("an address"));
+        let mut selecting: Vec<&XdpPolicy> = policies.iter().filter(|policy| selects(policy, pod)).collect();
+        selecting.sort_by_key(|policy| {
+            let meta = &policy.metadata;
+            (
+                policy.spec.priority,
+                meta.creation_timestamp.clone(),
+                meta.name.clone(),
+            )
+        });
+        let rules = selecting.into_iter().flat_map(|policy| {
+            let rules = policy.spec.ingress.iter();
+            rules.map(move |rule| (policy, Matcher::new(rule, pod)))
+        });
+        Self {
+            addresses: addresses.collect(),
+            rules: rules.collect(),
+        }
+    }
+
+    /// What must become of a packet.
+    pub fn decide(&self, interface: Interface, packet: &PacketSpec) -> Decision {
+        let Some(packet) = packet.meaning() else {
+            return Decision::Untouched;
+        };
+        if !self.addresses.contains(&packet.destination) || is_never_considered(&packet) {
+            return Decision::Untouched;
+        }
+        let first = self.rules.iter().find(|(_, rule)| rule.matches(&packet));
+        let Some((policy, matcher)) = first else {
+            return Decision::Untouched;
+        };
+        Decision::Decided {
+            policy: policy.metadata.name.clone().unwrap_or_default(),
+            rule: matcher.rule.name.clone(),
+            outcome: outcome(policy, matcher, interface, &packet),
+        }
+    }
+}
+
+fn outcome(policy: &XdpPolicy, matcher: &Matcher<'_>, interface: Interface, packet: &Meaning) -> Outcome {
     if policy.spec.enforcement == Enforcement::Audit {
         return Outcome::Audit;
     }
-    match rule.action {
+    match matcher.rule.action {
         RuleAction::Pass => Outcome::Pass,
         RuleAction::Drop => Outcome::Drop,
+        RuleAction::Reject => Outcome::Reject,
         RuleAction::Redirect
             if !interface.ready || packet.group_mac || packet.fragment || packet.ip_len > interface.mtu =>
         {
             Outcome::FallBack
         }
         RuleAction::Redirect => {
-            Outcome::Redirect(rule.mark.map(|mark| u32::try_from(mark).expect("a valid mark")))
+            let mark = matcher.rule.mark;
+            let mark = mark.map(|mark| u32::try_from(mark).expect("a valid mark"));
+            match policy.spec.delivery {
+                Delivery::Redirect => Outcome::Redirect(mark),
+                Delivery::Peer => Outcome::Peer(mark),
+            }
         }
     }
 }
@@ -152,93 +189,4 @@ fn is_never_considered(packet: &Meaning) -> bool {
         .ports
         .is_some_and(|(source, destination)| is_dhcp(source) && is_dhcp(destination));
     discovery || (packet.protocol == Some(17) && both)
-}
-
-fn selects(policy: &XdpPolicy, pod: &Pod) -> bool {
-    policy.metadata.namespace == pod.metadata.namespace && matches_labels(&policy.spec.pod_selector, pod)
-}
-
-fn matches_labels(selector: &LabelSelector, pod: &Pod) -> bool {
-    let label = |key: &String| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-    let labels = selector
-        .match_labels
-        .iter()
-        .all(|(key, value)| label(key) == Some(value));
-    let expressions = selector.match_expressions.iter().all(|expression| {
-        let value = label(&expression.key);
-        let listed = value.is_some_and(|value| expression.values.contains(value));
-        match expression.operator {
-            LabelSelectorOperator::In => listed,
-            LabelSelectorOperator::NotIn => !listed,
-            LabelSelectorOperator::Exists => value.is_some(),
-            LabelSelectorOperator::DoesNotExist => value.is_none(),
-        }
-    });
-    labels && expressions
-}
-
-fn matches(rule: &IngressRule, packet: &Meaning) -> bool {
-    let from = rule.from.is_empty()
-        || rule.from.iter().any(|peer| {
-            peer.ip_block
-                .as_ref()
-                .is_some_and(|block| matches_block(block, packet.source))
-        });
-    let ports = if rule.ports.is_empty() {
-        !is_path_mtu(packet)
-    } else {
-        rule.ports.iter().any(|port| matches_port(port, packet))
-    };
-    from && ports
-}
-
-fn is_path_mtu(packet: &Meaning) -> bool {
-    match packet.icmp {
-        Some(icmp) if packet.destination.is_ipv4() => icmp == (3, 4),
-        Some((kind, _)) => kind == 2,
-        None => false,
-    }
-}
-
-fn matches_port(port: &Port, packet: &Meaning) -> bool {
-    let number = match port.protocol {
-        Protocol::Icmp => 1,
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-        Protocol::Icmpv6 => 58,
-        Protocol::Sctp => 132,
-    };
-    let in_range = match (port.port, packet.ports) {
-        (None, _) => true,
-        (Some(first), Some((_, destination))) => {
-            let destination = i32::from(destination);
-            first <= destination && destination <= port.end_port.unwrap_or(first)
-        }
-        (Some(_), None) => false,
-    };
-    packet.protocol == Some(number) && in_range
-}
-
-fn matches_block(block: &IpBlock, source: IpAddr) -> bool {
-    is_in(source, &block.cidr) && !block.except.iter().any(|except| is_in(source, except))
-}
-
-/// Bit by bit.
-fn is_in(source: IpAddr, cidr: &str) -> bool {
-    let (network, length) = cidr.split_once('/').expect("a valid network");
-    let (network, length): (IpAddr, usize) = (
-        network.parse().expect("an address"),
-        length.parse().expect("a length"),
-    );
-    let bits = |address: IpAddr| -> Vec<bool> {
-        let bytes = match address {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        bytes
-            .iter()
-            .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1))
-            .collect()
-    };
-    source.is_ipv4() == network.is_ipv4() && bits(source)[..length] == bits(network)[..length]
 }

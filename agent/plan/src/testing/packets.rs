@@ -1,11 +1,10 @@
 //! Packets, described first and written down afterwards: what they mean is known without parsing.
 
+mod random;
+
 use std::net::IpAddr;
 
-use proptest::prelude::*;
-use proptest::sample::select;
-
-use super::objects::source;
+pub use random::packet;
 
 /// A frame, described.
 #[derive(Clone, Debug)]
@@ -71,6 +70,31 @@ pub struct Meaning {
 }
 
 impl PacketSpec {
+    /// A packet without anything special. `port` is the destination's, or type and code of ICMP.
+    pub const fn plain(source: IpAddr, destination: IpAddr, protocol: u8, port: u16) -> Self {
+        let [high, low] = port.to_be_bytes();
+        let is_icmp = matches!(protocol, 1 | 58);
+        Self {
+            tags: 0,
+            group_mac: false,
+            arp: false,
+            source,
+            destination,
+            options: 0,
+            extensions: Vec::new(),
+            fragment: Fragment::Whole,
+            protocol,
+            head: if is_icmp {
+                [high, low, 0, 0]
+            } else {
+                [0xc0, 1, high, low]
+            },
+            payload: 4,
+            padding: 0,
+            cut: None,
+        }
+    }
+
     /// The frame.
     pub fn bytes(&self) -> Vec<u8> {
         let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
@@ -194,97 +218,4 @@ fn extension((number, words): (u8, u8)) -> (u8, Vec<u8>) {
     let mut header = vec![0; 8 + unit * usize::from(words)];
     header[1] = words;
     (number, header)
-}
-
-/// Packets to one of the destinations, or past them; with all the edges.
-pub fn packet(destinations: Vec<IpAddr>) -> impl Strategy<Value = PacketSpec> {
-    let elsewhere = [
-        IpAddr::from([192, 0, 2, 200]),
-        IpAddr::from([0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1]),
-    ];
-    let destination = prop_oneof![9 => select(destinations), 1 => select(elsewhere.to_vec())];
-    let link = (
-        prop_oneof![5 => Just(0), 2 => 1..=2_usize, 1 => Just(3_usize)],
-        rare(),
-        rare(),
-    );
-    let head = prop_oneof![ports(), icmp(), any::<[u8; 4]>()];
-    let protocol = select(vec![1, 6, 6, 17, 17, 17, 58, 132, 47, 50, 59, 255]);
-    let sizes = (prop_oneof![4 => 0..40_usize, 1 => 1400..1600_usize], 0..20_usize);
-    let cut = prop_oneof![7 => Just(None), 1 => (14..130_usize).prop_map(Some)];
-    (destination, link, (protocol, head), sizes, cut, shape()).prop_flat_map(
-        |(destination, link, l4, sizes, cut, shape)| {
-            source(destination.is_ipv6()).prop_map(move |source| PacketSpec {
-                tags: link.0,
-                group_mac: link.1,
-                arp: link.2,
-                source,
-                destination,
-                options: shape.0,
-                extensions: shape.1.clone(),
-                fragment: shape.2,
-                protocol: l4.0,
-                head: l4.1,
-                payload: sizes.0,
-                padding: sizes.1,
-                cut,
-            })
-        },
-    )
-}
-
-fn rare() -> impl Strategy<Value = bool> {
-    prop::bool::weighted(0.04)
-}
-
-/// Words of options, extension headers, fragment. With a fragment header there is room for five others.
-fn shape() -> impl Strategy<Value = (usize, Vec<(u8, u8)>, Fragment)> {
-    let fragment =
-        prop_oneof![4 => Just(Fragment::Whole), 1 => Just(Fragment::First), 1 => Just(Fragment::Later)];
-    let extension = (select(vec![43, 51, 60]), 0..3_u8);
-    let extensions = prop_oneof![
-        2 => Just(Vec::new()),
-        2 => prop::collection::vec(extension.clone(), 0..=5),
-        1 => prop::collection::vec(extension, 6..=8),
-    ];
-    (prop_oneof![Just(0), 0..=10_usize], extensions, fragment).prop_map(
-        |(options, mut extensions, fragment)| {
-            if fragment != Fragment::Whole {
-                extensions.truncate(5);
-            }
-            if options % 2 == 1 && extensions.len() < 5 {
-                extensions.insert(0, (0, 0));
-            }
-            (options, extensions, fragment)
-        },
-    )
-}
-
-fn ports() -> impl Strategy<Value = [u8; 4]> {
-    let port = || {
-        select(vec![
-            0, 1, 53, 67, 68, 79, 80, 81, 443, 546, 547, 7777, 7790, 65534, 65535_u16,
-        ])
-    };
-    (port(), port()).prop_map(|(source, destination)| {
-        let [a, b] = source.to_be_bytes();
-        let [c, d] = destination.to_be_bytes();
-        [a, b, c, d]
-    })
-}
-
-fn icmp() -> impl Strategy<Value = [u8; 4]> {
-    let heads = vec![
-        [3, 4],
-        [3, 3],
-        [2, 0],
-        [8, 0],
-        [128, 0],
-        [132, 0],
-        [133, 0],
-        [135, 0],
-        [137, 0],
-        [138, 0],
-    ];
-    select(heads).prop_map(|[kind, code]| [kind, code, 0, 0])
 }

@@ -1,164 +1,79 @@
 //! The kernel's tables in memory, refusing every change that is out of order.
 
-use std::collections::BTreeSet;
+#[path = "model/memory.rs"]
+mod memory;
+#[path = "model/steps.rs"]
+mod steps;
 
-use xdp_core::tables::{Address, Block, SlotWord};
+use std::collections::{BTreeMap, BTreeSet};
+
+use xdp_core::tables::{
+    ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6,
+};
 use xdp_core::verdict::Tables;
 use xdp_plan::change::Change;
-use xdp_plan::installed::Installed;
+use xdp_plan::installed::{Blocks, Installed};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
+    /// As it would be read back.
     pub(crate) installed: Installed,
-    /// Written, and not pointed at yet.
-    written: Vec<(u32, Block)>,
-    /// A running program may still see these.
-    retired_blocks: BTreeSet<u32>,
+    /// All arrays, with what is left there from before.
+    pub(crate) memory: Blocks,
+    /// Rules that blocks in force name.
+    used_rules: BTreeSet<u32>,
+    /// What running programs may still see, from before the last fence.
+    retired: Vec<Blocks>,
     retired_slots: BTreeSet<u32>,
+    /// Places of the index that changed since the last fence.
+    changed_places: BTreeSet<u32>,
     unfenced: bool,
+    /// An element of the hash was replaced since the last fence.
+    unfenced_moves: bool,
+    /// Where addresses led, after every step.
+    history: Vec<BTreeMap<Address, u32>>,
 }
 
 impl Model {
-    pub(crate) fn new(installed: Installed) -> Self {
-        Self {
+    pub(crate) fn new(installed: Installed, memory: Blocks) -> Self {
+        let mut model = Self {
             installed,
+            memory,
             ..Self::default()
-        }
+        };
+        model.read_back();
+        model
     }
 
     pub(crate) fn apply(&mut self, changes: &[Change]) {
+        let before: BTreeMap<Address, u32> = self.installed.leading().collect();
         for change in changes {
             self.step(change);
         }
         assert!(!self.unfenced, "a fence is missing: {changes:?}");
-        let removes =
-            |change: &Change| !matches!(change, Change::SetRuleLabel { .. } | Change::SetPodLabel { .. });
-        if changes.contains(&Change::Fence) {
-            assert_eq!(changes.last(), Some(&Change::Fence));
-            assert!(changes.iter().any(removes));
-        }
-        let Installed { words, blocks, .. } = &mut self.installed;
-        let live: BTreeSet<u32> = words.values().filter_map(|word| word.block()).collect();
-        blocks.retain(|index, _| live.contains(index));
-        self.written.clear();
-    }
-
-    fn step(&mut self, change: &Change) {
-        match change {
-            Change::SetRuleLabel { rule, label } => {
-                assert!(!self.rule_is_used(*rule), "rule {rule} is in use");
-                assert!(self.installed.rules.insert(*rule, label.clone()).is_none());
-            }
-            Change::ClearRuleLabel { rule } => {
-                assert!(!self.rule_is_used(*rule), "rule {rule} is in use");
-                self.installed.rules.remove(rule).expect("a label");
-                self.unfenced = true;
-            }
-            Change::SetPodLabel { slot, label, fresh } => {
-                let before = self.installed.pods.insert(*slot, label.clone());
-                assert_eq!(*fresh, before.is_none());
-                assert!(before.is_none_or(|before| before.identity == label.identity));
-                assert!(!self.retired_slots.contains(slot));
-            }
-            Change::SetDevice { slot, ifindex } => {
-                assert!(self.installed.pods.contains_key(slot));
-                self.unfenced |= self.installed.devices.insert(*slot, *ifindex).is_some();
-            }
-            Change::WriteBlock { index, block, .. } => {
-                let live = self
-                    .installed
-                    .words
-                    .values()
-                    .any(|word| word.block() == Some(*index));
-                assert!(
-                    !live && !self.retired_blocks.contains(index),
-                    "block {index} is in use"
-                );
-                self.written.push((*index, **block));
-            }
-            Change::SetWord { slot, word } => self.set_word(*slot, *word),
-            Change::SetAddress { address, slot } => {
-                assert!(self.installed.words.contains_key(slot));
-                self.unfenced |= self.installed.addresses.insert(*address, *slot).is_some();
-            }
-            Change::Fence => {
-                self.retired_blocks.clear();
-                self.retired_slots.clear();
-                self.unfenced = false;
-            }
-            Change::ClearAddress { .. } | Change::ClearDevice { .. } | Change::ClearPodLabel { .. } => {
-                self.remove(change);
+        let after: BTreeMap<Address, u32> = self.installed.leading().collect();
+        for (address, slot) in &before {
+            if after.get(address) == Some(slot) {
+                let stays = |led: &BTreeMap<Address, u32>| led.get(address) == Some(slot);
+                assert!(self.history.iter().all(stays), "{address:?} was lost on the way");
             }
         }
+        self.history.clear();
+        self.read_back();
     }
 
-    fn remove(&mut self, change: &Change) {
-        self.unfenced = true;
-        match change {
-            Change::ClearAddress { address } => {
-                self.installed.addresses.remove(address).expect("an address");
-            }
-            Change::ClearDevice { slot } => {
-                assert!(!self.installed.words.contains_key(slot));
-                self.installed.devices.remove(slot).expect("a device");
-            }
-            Change::ClearPodLabel { slot } => {
-                assert!(
-                    !self.installed.words.contains_key(slot) && !self.installed.devices.contains_key(slot)
-                );
-                self.installed.pods.remove(slot).expect("a label");
-                self.retired_slots.insert(*slot);
-            }
-            other => panic!("{other:?} removes nothing"),
-        }
-    }
-
-    fn set_word(&mut self, slot: u32, word: SlotWord) {
-        let before = self.installed.words.remove(&slot);
-        self.unfenced |= before.is_some();
-        self.retired_blocks.extend(before.and_then(SlotWord::block));
-        let Some(index) = word.block() else {
-            assert!(
-                !self.installed.addresses.values().any(|other| *other == slot),
-                "slot {slot} has an address"
-            );
-            return;
-        };
-        assert!(self.installed.pods.contains_key(&slot) && self.installed.devices.contains_key(&slot));
-        let (_, block) = self
-            .written
-            .iter()
-            .find(|(written, _)| *written == index)
-            .expect("a block");
-        for entry in &block.entries[..block.len as usize] {
-            assert!(
-                self.installed.rules.contains_key(&entry.rule),
-                "rule {} has no label",
-                entry.rule
-            );
-        }
-        assert_eq!(
-            word.generation(),
-            before.unwrap_or_default().generation().wrapping_add(1)
-        );
-        self.installed.blocks.insert(index, *block);
-        self.installed.words.insert(slot, word);
-    }
-
-    fn rule_is_used(&self, rule: u32) -> bool {
-        let live = self.installed.words.values().filter_map(|word| word.block());
-        let mut blocks = live.filter_map(|index| self.installed.blocks.get(&index));
-        blocks.any(|block| {
-            block
-                .entries
-                .iter()
-                .take(block.len as usize)
-                .any(|entry| entry.rule == rule)
-        })
+    fn read_back(&mut self) {
+        let blocks = Blocks::read(&self.installed.words, &*self);
+        self.used_rules = blocks.actions.iter().map(|(_, record)| record.rule).collect();
+        self.installed.blocks = blocks;
     }
 }
 
 impl Tables for Model {
+    fn index(&self, position: u32) -> Option<IndexWord> {
+        Some(self.installed.index.get(&position).copied().unwrap_or_default())
+    }
+
     fn slot(&self, destination: &Address) -> Option<u32> {
         self.installed.addresses.get(destination).copied()
     }
@@ -171,7 +86,27 @@ impl Tables for Model {
         self.installed.devices.contains_key(&slot)
     }
 
-    fn block(&self, index: u32) -> Option<&Block> {
-        self.installed.blocks.get(&index)
+    fn pod(&self, index: u32) -> Option<&PodBlock> {
+        self.memory.pods.get(index)
+    }
+
+    fn sources_v4(&self, index: u32) -> Option<&SourcesV4> {
+        self.memory.sources_v4.get(index)
+    }
+
+    fn sources_v6(&self, index: u32) -> Option<&SourcesV6> {
+        self.memory.sources_v6.get(index)
+    }
+
+    fn class(&self, index: u32) -> Option<&Class> {
+        self.memory.classes.get(index)
+    }
+
+    fn ports(&self, index: u32) -> Option<&Ports> {
+        self.memory.ports.get(index)
+    }
+
+    fn action(&self, number: u16) -> Option<&ActionRecord> {
+        self.memory.actions.get(u32::from(number))
     }
 }

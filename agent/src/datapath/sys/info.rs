@@ -1,7 +1,8 @@
 //! What the kernel says about links, programs and maps.
 
+use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 
 use super::attr::{RawLinkInfo, RawMapInfo, RawProgramInfo};
 use super::object_info;
@@ -84,4 +85,13 @@ pub(in crate::datapath) fn map_id(map: impl AsFd) -> io::Result<u32> {
     let mut raw = RawMapInfo::default();
     object_info(map, &mut raw)?;
     Ok(raw.id)
+}
+
+/// Bytes of memory that the kernel accounts for a map.
+pub(in crate::datapath) fn accounted(map: impl AsFd) -> io::Result<u64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd()))?;
+    let bytes = info
+        .lines()
+        .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok());
+    bytes.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

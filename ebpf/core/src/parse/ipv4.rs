@@ -1,6 +1,6 @@
 //! IPv4 with options and fragments.
 
-use super::transport::{self, Transport, protocol};
+use super::transport::{self, Upper, protocol};
 use super::{Bytes, IpBytes, Link, Packet, Unparsed};
 use crate::tables::Address;
 
@@ -25,10 +25,10 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         end: start + ip_len,
     };
     let fragment = u16::from_be_bytes([header[6], header[7]]);
-    let transport = if fragment & OFFSET_MASK == 0 {
+    let upper = if fragment & OFFSET_MASK == 0 {
         transport::parse(&ip, start + header_len, header[9], protocol::ICMP)?
     } else {
-        Transport::LaterFragment
+        Upper::LATER_FRAGMENT
     };
     Ok(Packet {
         tags: link.tags,
@@ -36,7 +36,8 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         source: Address::v4([header[12], header[13], header[14], header[15]]),
         destination: Address::v4([header[16], header[17], header[18], header[19]]),
         protocol: header[9],
-        transport,
+        upper_offset: (start + header_len) as u32,
+        upper,
         fragment: fragment & (OFFSET_MASK | MORE_FRAGMENTS) != 0,
         group_mac: link.group_mac,
     })

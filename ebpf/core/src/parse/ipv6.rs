@@ -1,6 +1,6 @@
 //! IPv6 with extension headers and fragments.
 
-use super::transport::{self, Transport, protocol};
+use super::transport::{self, Upper, protocol};
 use super::{Bytes, IpBytes, Link, MAX_EXTENSION_HEADERS, Packet, Unparsed};
 use crate::tables::Address;
 
@@ -16,10 +16,11 @@ const DESTINATION: u8 = 60;
 
 #[inline(always)]
 pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, Unparsed> {
-    let start = link.ip_offset();
+    let tags = bytes.forget(link.tags);
+    let start = Link { tags, ..link }.ip_offset();
     let [v, _, _, _, l0, l1, next, _]: [u8; 8] = bytes.read(start).ok_or(Unparsed::Short)?;
-    let source = Address::v6(bytes.read(start + 8).ok_or(Unparsed::Short)?);
-    let destination = Address::v6(bytes.read(start + 24).ok_or(Unparsed::Short)?);
+    let source = address(bytes, start + 8)?;
+    let destination = address(bytes, start + 24)?;
     let payload_len = usize::from(u16::from_be_bytes([l0, l1]));
     let ip_len = HEADER + payload_len;
     if v >> 4 != 6 {
@@ -38,67 +39,71 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         bytes,
         end: start + ip_len,
     };
-    let upper = upper(&ip, start + HEADER, next)?;
+    let last = walk(&ip, start + HEADER, next)?;
     Ok(Packet {
-        tags: link.tags,
+        tags,
         ip_len: ip_len as u32,
         source,
         destination,
-        protocol: upper.protocol,
-        transport: upper.transport,
-        fragment: upper.fragment,
+        protocol: last.protocol,
+        upper_offset: last.offset,
+        upper: last.upper,
+        fragment: last.fragment,
         group_mac: link.group_mac,
     })
 }
 
+#[inline(always)]
+fn address<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Address, Unparsed> {
+    let half = |offset| bytes.read(offset).map(u64::from_be_bytes).ok_or(Unparsed::Short);
+    Ok(Address {
+        high: half(offset)?,
+        low: half(offset + 8)?,
+    })
+}
+
 /// What is behind the extension headers.
-struct Upper {
+struct Last {
     protocol: u8,
-    transport: Transport,
+    offset: u32,
+    upper: Upper,
     fragment: bool,
 }
 
-/// Walks the extension headers.
+/// Walks the extension headers. None is shorter than eight bytes.
 #[inline(always)]
-fn upper<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8) -> Result<Upper, Unparsed> {
+fn walk<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8) -> Result<Last, Unparsed> {
     let mut fragment = false;
     for _ in 0..=MAX_EXTENSION_HEADERS {
-        let length = match next {
-            HOP_BY_HOP | ROUTING | DESTINATION => {
-                let [after, length] = ip.read(offset)?;
-                next = after;
-                8 + usize::from(length) * 8
-            }
-            AUTHENTICATION => {
-                let [after, length] = ip.read(offset)?;
-                next = after;
-                8 + usize::from(length) * 4
-            }
-            FRAGMENT => {
-                let [after, _, o0, o1, _, _, _, _] = ip.read(offset)?;
-                next = after;
-                let part = u16::from_be_bytes([o0, o1]);
-                if part & OFFSET_MASK != 0 {
-                    let (transport, fragment) = (Transport::LaterFragment, true);
-                    return Ok(Upper {
-                        protocol: next,
-                        transport,
-                        fragment,
-                    });
-                }
-                fragment |= part & MORE_FRAGMENTS != 0;
-                8
-            }
-            _ => {
-                let transport = transport::parse(ip, offset, next, protocol::ICMPV6)?;
-                return Ok(Upper {
-                    protocol: next,
-                    transport,
-                    fragment,
-                });
-            }
+        if !matches!(
+            next,
+            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
+        ) {
+            return Ok(Last {
+                protocol: next,
+                offset: offset as u32,
+                upper: transport::parse(ip, offset, next, protocol::ICMPV6)?,
+                fragment,
+            });
+        }
+        let [after, length, o0, o1, _, _, _, _] = ip.read(offset)?;
+        let length = match ip.bytes.forget(u32::from(next)) as u8 {
+            FRAGMENT => 8,
+            AUTHENTICATION => 8 + usize::from(length) * 4,
+            _ => 8 + usize::from(length) * 8,
         };
-        offset += length;
+        offset = ip.bytes.forget((offset + length) as u32) as usize;
+        let part = u16::from_be_bytes([o0, o1]);
+        if next == FRAGMENT && part & OFFSET_MASK != 0 {
+            return Ok(Last {
+                protocol: after,
+                offset: offset as u32,
+                upper: Upper::LATER_FRAGMENT,
+                fragment: true,
+            });
+        }
+        fragment |= next == FRAGMENT && part & MORE_FRAGMENTS != 0;
+        next = after;
     }
     Err(Unparsed::TooManyExtensionHeaders)
 }

@@ -34,6 +34,43 @@ pub enum Transport {
     LaterFragment,
 }
 
+/// A [`Transport`] as numbers: what compilers make of enums that share bytes is more than the verifier can follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Upper {
+    pub(super) kind: Kind,
+    /// The first four bytes, in network order; zero where there is nothing to read.
+    pub(super) word: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    Ports,
+    Icmp,
+    Other,
+    LaterFragment,
+}
+
+impl Upper {
+    pub(super) const LATER_FRAGMENT: Self = Self {
+        kind: Kind::LaterFragment,
+        word: 0,
+    };
+
+    pub(super) const fn decode(self) -> Transport {
+        let [a, b, c, d] = self.word.to_be_bytes();
+        match self.kind {
+            Kind::Ports => Transport::Ports {
+                source: u16::from_be_bytes([a, b]),
+                destination: u16::from_be_bytes([c, d]),
+            },
+            Kind::Icmp => Transport::Icmp { kind: a, code: b },
+            Kind::Other => Transport::Other,
+            Kind::LaterFragment => Transport::LaterFragment,
+        }
+    }
+}
+
 /// Reads four bytes and no more. A first fragment may cut a TCP header short; if that were an error, a sender could
 /// have its packets passed by a rule that drops them, and the stack would put them together again.
 #[inline(always)]
@@ -42,18 +79,17 @@ pub(super) fn parse<B: Bytes + ?Sized>(
     offset: usize,
     protocol: u8,
     icmp: u8,
-) -> Result<Transport, Unparsed> {
-    let ports = matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
-    if !ports && protocol != icmp {
-        return Ok(Transport::Other);
-    }
-    let [a, b, c, d] = ip.read(offset)?;
-    Ok(if ports {
-        Transport::Ports {
-            source: u16::from_be_bytes([a, b]),
-            destination: u16::from_be_bytes([c, d]),
+) -> Result<Upper, Unparsed> {
+    let kind = match protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => Kind::Ports,
+        _ if protocol == icmp => Kind::Icmp,
+        _ => {
+            return Ok(Upper {
+                kind: Kind::Other,
+                word: 0,
+            });
         }
-    } else {
-        Transport::Icmp { kind: a, code: b }
-    })
+    };
+    let word = u32::from_be_bytes(ip.read(offset)?);
+    Ok(Upper { kind, word })
 }

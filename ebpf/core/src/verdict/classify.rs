@@ -1,84 +1,120 @@
-//! The ordered list: the first entry that matches and is not excluded decides.
+//! From source, protocol and port to an action number, in a fixed number of steps without branches.
+//!
+//! Every search is a binary one over a power of two of sorted bounds. It ends at the last bound that is not larger than
+//! the key, whatever the block holds, so nothing a table says can lead out of it.
 
-use super::control::is_path_mtu;
-use crate::parse::{Bytes, Packet, Transport};
-use crate::tables::{Address, Block, Entry, MAX_ENTRIES};
+use super::{Key, Tables, column};
+use crate::tables::{
+    Address, Class, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SOURCES, SourceRef,
+    SourcesV4, SourcesV6,
+};
 
-/// Outside the range of every entry.
-const NO_PORT: u32 = 0x1_0000;
-/// Different from every entry's.
-const NO_PROTOCOL: u32 = 0x100;
-
-/// A packet as the entries see it: plain numbers, so that the verifier need not follow the loop once for every shape
-/// of packet.
-pub(super) struct Key {
-    source: Address,
-    protocol: u32,
-    port: u32,
-    /// Flags that an entry must have.
-    required: u32,
-}
-
-impl Key {
-    #[inline(always)]
-    pub(super) fn new<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
-        Self {
-            source: packet.source,
-            protocol: bytes.forget(match packet.transport {
-                Transport::LaterFragment => NO_PROTOCOL,
-                _ => u32::from(packet.protocol),
-            }),
-            port: bytes.forget(match packet.transport {
-                Transport::Ports { destination, .. } => u32::from(destination),
-                _ => NO_PORT,
-            }),
-            required: bytes.forget(if is_path_mtu(packet) {
-                u32::from(Entry::PROTOCOL)
-            } else {
-                0
-            }),
-        }
-    }
-
-    #[inline(always)]
-    fn is_from(&self, entry: &Entry) -> bool {
-        let high = (self.source.high ^ entry.source.high) & entry.mask.high;
-        let low = (self.source.low ^ entry.source.low) & entry.mask.low;
-        high | low == 0
-    }
-
-    #[inline(always)]
-    fn is_to(&self, entry: &Entry) -> bool {
-        if u32::from(entry.flags) & self.required != self.required {
-            return false;
-        }
-        if entry.flags & Entry::PROTOCOL != 0 && self.protocol != u32::from(entry.protocol) {
-            return false;
-        }
-        entry.flags & Entry::PORTS == 0
-            || (u32::from(entry.port_first) <= self.port && self.port <= u32::from(entry.port_last))
-    }
+/// Class and action number; `None` if a block is missing or the tree of sources is too deep.
+#[inline(always)]
+pub(super) fn find(pod: &PodBlock, key: &Key, tables: &impl Tables) -> Option<(u32, u16)> {
+    let index = if key.is_v4() {
+        class_v4(pod.sources_v4, key.source.low as u32, tables)?
+    } else {
+        class_v6(pod.sources_v6, &key.source, tables)?
+    };
+    let number = number(tables.class(index)?, key, tables)?;
+    Some((index, number))
 }
 
 #[inline(always)]
-pub(super) fn first_match<'b>(block: &'b Block, key: &Key) -> Option<&'b Entry> {
-    let mut excluded = false;
-    for index in 0..MAX_ENTRIES {
-        if index as u32 >= block.len {
-            break;
-        }
-        let entry = &block.entries[index];
-        let from = key.is_from(entry);
-        let decides = entry.flags & Entry::EXCEPT == 0;
-        if decides && from && !excluded && key.is_to(entry) {
-            return Some(entry);
-        }
-        if entry.flags & Entry::PEER_END != 0 {
-            excluded = false;
-        }
-        if !decides && from {
-            excluded = true;
+fn class_v4(mut at: SourceRef, source: u32, tables: &impl Tables) -> Option<u32> {
+    for _ in 0..SOURCE_LEVELS {
+        match at.get() {
+            Ok(class) => return Some(class),
+            Err(block) => at = search_v4(tables.sources_v4(block)?, source, tables),
         }
     }
-    None
+    at.get().ok()
+}
+
+#[inline(always)]
+fn class_v6(mut at: SourceRef, source: &Address, tables: &impl Tables) -> Option<u32> {
+    for _ in 0..SOURCE_LEVELS {
+        match at.get() {
+            Ok(class) => return Some(class),
+            Err(block) => at = search_v6(tables.sources_v6(block)?, source, tables),
+        }
+    }
+    at.get().ok()
+}
+
+#[inline(always)]
+fn number(class: &Class, key: &Key, tables: &impl Tables) -> Option<u16> {
+    let at = match key.column {
+        column::TCP => class.tcp,
+        column::UDP => class.udp,
+        column::SCTP => class.sctp,
+        column::ICMP => class.icmp,
+        column::ICMPV6 => class.icmpv6,
+        _ => PortRef::new(PortTarget::Action(class.portless)),
+    };
+    let leaf = match at.get() {
+        PortTarget::Action(number) => return Some(number),
+        PortTarget::Leaf(leaf) => leaf,
+        PortTarget::Top(top) => search_ports(tables.ports(u32::from(top))?, key.port, tables),
+    };
+    Some(search_ports(tables.ports(u32::from(leaf))?, key.port, tables))
+}
+
+#[inline(always)]
+fn search_v4(block: &SourcesV4, source: u32, tables: &impl Tables) -> SourceRef {
+    let after = tables.opaque(u64::from(source) + 1);
+    let found = search::<SOURCES, u32>(|index| is_below(u64::from(block.lower[index]), after));
+    block.then[found]
+}
+
+#[inline(always)]
+fn search_v6(block: &SourcesV6, source: &Address, tables: &impl Tables) -> SourceRef {
+    let found =
+        search::<SOURCES, Address>(|index| tables.opaque(is_address_below(source, &block.lower[index])) ^ 1);
+    block.then[found]
+}
+
+#[inline(always)]
+fn search_ports(block: &Ports, port: u32, tables: &impl Tables) -> u16 {
+    let after = tables.opaque(u64::from(port) + 1);
+    let found = search::<PORTS, u16>(|index| is_below(u64::from(block.lower[index]), after));
+    block.then[found]
+}
+
+/// The last of `N` bounds that begins at or below the key, or the first: `begins` says 1 or 0 for an index.
+///
+/// What a step waits for is the step before, so steps are as short as can be: offsets of elements of type `T` are counted in
+/// bytes, and a bit is shifted to where it counts. (A mask of -1 or 0 would be as short, but Linux since 6.18 follows both
+/// cases of it.) The masks change nothing: they show that no index is out of bounds.
+#[inline(always)]
+fn search<const N: usize, T>(begins: impl Fn(usize) -> u64) -> usize {
+    let scale = size_of::<T>().ilog2();
+    let mut at = 0;
+    let mut bit = N.ilog2();
+    while bit > 0 {
+        bit -= 1;
+        let begins = begins((at >> scale | 1 << bit) & (N - 1));
+        at |= (begins as usize) << (bit + scale);
+    }
+    at >> scale & (N - 1)
+}
+
+/// For values below 2⁶³.
+#[inline(always)]
+fn is_below(a: u64, b: u64) -> u64 {
+    a.wrapping_sub(b) >> 63
+}
+
+/// The borrow out of a subtraction of 128 bits, half by half.
+#[inline(always)]
+fn is_address_below(a: &Address, b: &Address) -> u64 {
+    borrow(a.high, b.high, borrow(a.low, b.low, 0))
+}
+
+/// The borrow out of `a - b - borrow`.
+#[inline(always)]
+fn borrow(a: u64, b: u64, borrow: u64) -> u64 {
+    let difference = a.wrapping_sub(b).wrapping_sub(borrow);
+    ((!a & b) | (!(a ^ b) & difference)) >> 63
 }

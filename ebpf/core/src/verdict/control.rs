@@ -1,38 +1,28 @@
-//! Traffic without which a network does not work, and which rules reach only by name, or not at all.
+//! Traffic without which a network does not work, and which no rule reaches. (What only rules that name it reach, path MTU
+//! messages, is in the tables: their compiler sees to it.)
 
-use crate::parse::{Packet, Transport, protocol};
+use crate::parse::{Kind, Packet, protocol};
 
-const DHCP_V4: [u16; 2] = [67, 68];
-const DHCP_V6: [u16; 2] = [546, 547];
+const DHCP_V4: [u32; 2] = [67, 68];
+const DHCP_V6: [u32; 2] = [546, 547];
 /// Router and neighbour solicitation and advertisement, redirect.
-const NEIGHBOUR_DISCOVERY: core::ops::RangeInclusive<u8> = 133..=137;
+const NEIGHBOUR_DISCOVERY: core::ops::RangeInclusive<u32> = 133..=137;
 
 /// Neighbour discovery and DHCP: no rule is asked.
 #[inline(always)]
 pub(super) fn is_control(packet: &Packet) -> bool {
-    match packet.transport {
-        Transport::Ports { source, destination } => {
+    let (kind, word) = packet.upper();
+    match kind {
+        Kind::Ports => {
             let dhcp = if packet.destination.is_v4() {
                 DHCP_V4
             } else {
                 DHCP_V6
             };
-            packet.protocol == protocol::UDP && dhcp.contains(&source) && dhcp.contains(&destination)
+            let is_one = |port| port == dhcp[0] || port == dhcp[1];
+            packet.protocol == protocol::UDP && is_one(word >> 16) && is_one(word & 0xffff)
         }
-        Transport::Icmp { kind, .. } => {
-            packet.protocol == protocol::ICMPV6 && NEIGHBOUR_DISCOVERY.contains(&kind)
-        }
-        Transport::Other | Transport::LaterFragment => false,
-    }
-}
-
-/// "Fragmentation needed" and "packet too big": only rules that name their protocol match, so that no catch-all
-/// breaks path MTU discovery.
-#[inline(always)]
-pub(super) fn is_path_mtu(packet: &Packet) -> bool {
-    match packet.transport {
-        Transport::Icmp { kind, code } if packet.protocol == protocol::ICMP => kind == 3 && code == 4,
-        Transport::Icmp { kind, .. } => kind == 2,
-        _ => false,
+        Kind::Icmp => packet.protocol == protocol::ICMPV6 && NEIGHBOUR_DISCOVERY.contains(&(word >> 24)),
+        Kind::Other | Kind::LaterFragment => false,
     }
 }

@@ -103,6 +103,9 @@ fn type_of(schema: &JSONSchemaProps) -> String {
     if let Some(values) = values(schema) {
         return format!("map of {}s", type_of(values));
     }
+    if schema.x_kubernetes_int_or_string == Some(true) {
+        return "integer or string".to_owned();
+    }
     match schema.format.as_deref() {
         Some("date-time") => "time".to_owned(),
         _ => schema.type_.clone().unwrap_or_default(),

@@ -1,0 +1,67 @@
+//! One pod's rules, from policies to blocks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::compiled::Compiled;
+use super::flat::Flat;
+use super::known::Known;
+use super::limits::{Excess, Limit};
+use super::paint::Painter;
+use super::sources::{LAST_V4, LAST_V6};
+use super::sweep::Sets;
+use super::tree::Builder;
+use crate::policy::Protocol;
+
+/// Compiles policies, in order. `named` are the ports that the pod gives a name.
+pub(super) fn build(
+    policies: &[&Arc<Known>],
+    named: &BTreeMap<(String, Protocol), u16>,
+) -> Result<Compiled, Excess> {
+    let flat = Flat::new(policies, named);
+    Limit::Rules.check(flat.rules.len())?;
+    let mut sets = Sets::default();
+    let v4 = sets.sweep(flat.sources.iter().map(|set| &set.v4[..]), LAST_V4)?;
+    let v6 = sets.sweep(flat.sources.iter().map(|set| &set.v6[..]), LAST_V6)?;
+    let mut painter = Painter::new(&flat);
+    let mut builder = Builder::default();
+    let classes = classes(&flat, &sets.list(), &mut painter, &mut builder)?;
+    builder.sources_v4(&merged(v4, &classes))?;
+    builder.sources_v6(&merged(v6, &classes))?;
+    Ok(Compiled {
+        rules: painter.labels,
+        actions: painter.actions,
+        ..builder.compiled
+    })
+}
+
+/// The classes of sets of sources.
+fn classes(
+    flat: &Flat,
+    sets: &[&[u32]],
+    painter: &mut Painter<'_>,
+    builder: &mut Builder,
+) -> Result<Vec<u32>, Excess> {
+    let mut users = vec![Vec::new(); flat.sources.len()];
+    for (rule, number) in flat.rules.iter().zip(0_u32..) {
+        users[rule.sources as usize].push(number);
+    }
+    let mut work = 0;
+    let class = |set: &&[u32]| {
+        let users = set.iter().flat_map(|sources| &users[*sources as usize]);
+        let mut rules: Vec<u32> = users.copied().collect();
+        work += rules.len();
+        Limit::Overlaps.check(work)?;
+        rules.sort_unstable();
+        builder.class(&painter.paint(&rules))
+    };
+    sets.iter().map(class).collect()
+}
+
+/// Neighbours of one class as one.
+fn merged(parts: Vec<(u128, u32)>, classes: &[u32]) -> Vec<(u128, u32)> {
+    let class = |(lower, set): (u128, u32)| (lower, classes[set as usize]);
+    let mut bounds: Vec<_> = parts.into_iter().map(class).collect();
+    bounds.dedup_by_key(|(_, class)| *class);
+    bounds
+}

@@ -1,0 +1,139 @@
+//! A pod's rules in one list.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use xdp_core::tables::ActionRecord;
+
+use super::known::Known;
+use super::record::record;
+use super::sources::{self, Set};
+use crate::installed::RuleLabel;
+use crate::policy::{PortMatch, PortSet, Protocol, Sources};
+
+/// Rules, in order, of which the first that matches decides.
+pub(super) struct Flat {
+    pub(super) rules: Vec<FlatRule>,
+    /// What [`FlatRule::sources`] refers to: rules with the same sources share them.
+    pub(super) sources: Vec<Set>,
+}
+
+/// One rule.
+pub(super) struct FlatRule {
+    pub(super) label: Arc<RuleLabel>,
+    pub(super) record: ActionRecord,
+    pub(super) sources: u32,
+    /// `None`: any protocol and port. Otherwise columns and ports, as the tables have them.
+    pub(super) ports: Option<Vec<Span>>,
+}
+
+/// First and last port, or type × 256 + code, of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) column: usize,
+    pub(super) first: u16,
+    pub(super) last: u16,
+}
+
+/// Columns of a class: protocols with ports.
+pub(super) const COLUMNS: usize = 5;
+pub(super) const ICMP: usize = 3;
+pub(super) const ICMPV6: usize = 4;
+
+/// "Fragmentation needed", in the column of ICMP.
+pub(super) const PATH_MTU_V4: (u16, u16) = (3 << 8 | 4, 3 << 8 | 4);
+/// "Packet too big", whatever its code, in the column of `ICMPv6`.
+pub(super) const PATH_MTU_V6: (u16, u16) = (2 << 8, 2 << 8 | 0xff);
+
+impl Flat {
+    /// `named` are the ports that the pod gives a name.
+    pub(super) fn new(policies: &[&Arc<Known>], named: &BTreeMap<(String, Protocol), u16>) -> Self {
+        let mut groups = Groups::default();
+        let mut rules = Vec::new();
+        for known in policies {
+            for (rule, label) in known.policy.rules.iter().zip(&known.labels) {
+                let any = rule.ports.is_empty();
+                let spans = || rule.ports.iter().filter_map(|port| span(port, named)).collect();
+                rules.push(FlatRule {
+                    label: Arc::clone(label),
+                    record: record(&known.policy, rule),
+                    sources: groups.find(&rule.from),
+                    ports: (!any).then(spans),
+                });
+            }
+        }
+        Self {
+            rules,
+            sources: groups.sets,
+        }
+    }
+}
+
+/// A name that the pod does not have matches nothing.
+fn span(port: &PortMatch, named: &BTreeMap<(String, Protocol), u16>) -> Option<Span> {
+    let (first, last) = match &port.ports {
+        PortSet::Any => (0, u16::MAX),
+        PortSet::Range(range) => (*range.start(), *range.end()),
+        PortSet::Named(name) => {
+            let number = *named.get(&(name.clone(), port.protocol))?;
+            (number, number)
+        }
+        PortSet::Icmp { kind, code } => {
+            let [first, last] = code.map_or([0, 0xff], |code| [code, code]);
+            (
+                u16::from_be_bytes([*kind, first]),
+                u16::from_be_bytes([*kind, last]),
+            )
+        }
+    };
+    Some(Span {
+        column: column(port.protocol),
+        first,
+        last,
+    })
+}
+
+const fn column(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Tcp => 0,
+        Protocol::Udp => 1,
+        Protocol::Sctp => 2,
+        Protocol::Icmp => ICMP,
+        Protocol::Icmpv6 => ICMPV6,
+    }
+}
+
+/// Sources that occurred, found by what is quick to compare.
+#[derive(Default)]
+struct Groups<'a> {
+    sets: Vec<Set>,
+    found: BTreeMap<Traits, Vec<(&'a Sources, u32)>>,
+}
+
+/// How many peers, the first network and the last one.
+type Traits = (usize, Option<IpNet>, Option<IpNet>);
+
+impl<'a> Groups<'a> {
+    fn find(&mut self, from: &'a Sources) -> u32 {
+        let alike = self.found.entry(traits(from)).or_default();
+        if let Some((_, group)) = alike.iter().find(|(other, _)| *other == from) {
+            return *group;
+        }
+        let group = self.sets.len() as u32;
+        self.sets.push(Set::of(from));
+        alike.push((from, group));
+        group
+    }
+}
+
+fn traits(from: &Sources) -> Traits {
+    match from {
+        Sources::Any => (usize::MAX, None, None),
+        Sources::Peers(peers) => {
+            let mut nets = sources::blocks(peers).map(|block| block.cidr);
+            let first = nets.next();
+            (peers.len(), first, nets.last())
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! How much fits, and how that is said. What exceeds a limit refuses a policy, never the node.
+
+use xdp_core::tables::{self, PORTS, SOURCE_LEVELS, SOURCES};
+
+use crate::policy::Policy;
+use crate::report::Problem;
+
+/// A limit of the compiled rules.
+///
+/// Those of a node are half of the arrays' elements: the other half is for what is to replace them. Pods with the same
+/// policies count once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// Rules on a node.
+    Rules,
+    /// Rules that decide about some packet, on a node.
+    Actions,
+    /// Blocks of IPv4 sources on a node.
+    SourcesV4,
+    /// Blocks of IPv6 sources on a node.
+    SourcesV6,
+    /// Classes on a node.
+    Classes,
+    /// Blocks of ports on a node.
+    PortBlocks,
+    /// Intervals of sources of one family for a pod.
+    Sources,
+    /// Intervals of ports for one class and protocol.
+    PortIntervals,
+    /// Work to compile a pod's rules.
+    Overlaps,
+}
+
+/// What would have been too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Excess {
+    pub(super) limit: Limit,
+    pub(super) found: usize,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Rules,
+        Self::Actions,
+        Self::SourcesV4,
+        Self::SourcesV6,
+        Self::Classes,
+        Self::PortBlocks,
+        Self::Sources,
+        Self::PortIntervals,
+        Self::Overlaps,
+    ];
+
+    /// The name users see, as a problem's reason.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rules => "MAX_RULES",
+            Self::Actions => "MAX_ACTIONS",
+            Self::SourcesV4 => "MAX_SOURCES_V4",
+            Self::SourcesV6 => "MAX_SOURCES_V6",
+            Self::Classes => "MAX_CLASSES",
+            Self::PortBlocks => "MAX_PORT_BLOCKS",
+            Self::Sources => "MAX_SOURCES",
+            Self::PortIntervals => "MAX_PORT_INTERVALS",
+            Self::Overlaps => "MAX_OVERLAPS",
+        }
+    }
+
+    /// How many are allowed.
+    pub const fn value(self) -> usize {
+        match self {
+            Self::Rules => tables::MAX_RULES as usize,
+            Self::Actions => (tables::MAX_ACTIONS as usize - 1) / 2,
+            Self::SourcesV4 => tables::MAX_SOURCES_V4 as usize / 2,
+            Self::SourcesV6 => tables::MAX_SOURCES_V6 as usize / 2,
+            Self::Classes => tables::MAX_CLASSES as usize / 2,
+            Self::PortBlocks => tables::MAX_PORT_BLOCKS as usize / 2,
+            Self::Sources => SOURCES.pow(SOURCE_LEVELS as u32),
+            Self::PortIntervals => PORTS * PORTS,
+            Self::Overlaps => 1 << 22,
+        }
+    }
+
+    /// What counts.
+    pub const fn counts(self) -> &'static str {
+        match self {
+            Self::Rules => "rules per node",
+            Self::Actions => "rules per node that decide about some packet",
+            Self::SourcesV4 => {
+                "blocks of IPv4 sources per node, each for up to 64 intervals between bounds of networks"
+            }
+            Self::SourcesV6 => {
+                "blocks of IPv6 sources per node, each for up to 64 intervals between bounds of networks"
+            }
+            Self::Classes => "classes per node: sets of sources that different rules of a pod apply to",
+            Self::PortBlocks => {
+                "blocks of ports per node, each for up to 32 intervals between bounds of port ranges"
+            }
+            Self::Sources => {
+                "intervals per pod and family: between the bounds of all networks and exceptions"
+            }
+            Self::PortIntervals => {
+                "intervals per protocol: between the bounds of all port ranges for one source"
+            }
+            Self::Overlaps => {
+                "rules and networks per pod, counted once for every interval of sources they apply to"
+            }
+        }
+    }
+
+    /// What helps.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Rules | Self::Actions => "use fewer rules, or select pods on fewer nodes",
+            Self::SourcesV4 | Self::SourcesV6 | Self::Sources => {
+                "use fewer and larger networks, or select pods on fewer nodes"
+            }
+            Self::Classes | Self::Overlaps => {
+                "let rules share their sources: fewer different networks that overlap, or fewer rules per pod"
+            }
+            Self::PortBlocks | Self::PortIntervals => {
+                "use fewer and larger port ranges, or the same ones in several rules"
+            }
+        }
+    }
+
+    /// Nothing, or that it is too much.
+    pub(super) const fn check(self, found: usize) -> Result<(), Excess> {
+        if found > self.value() {
+            return Err(Excess { limit: self, found });
+        }
+        Ok(())
+    }
+}
+
+impl Excess {
+    /// `pod` is the first one that has too much, where it is a pod's limit.
+    pub(super) fn problem(self, policy: &Policy, pod: Option<&str>) -> Problem {
+        let Self { limit, found } = self;
+        let whose = pod.map_or_else(|| "the node".to_owned(), str::to_owned);
+        Problem::new(
+            policy.to_string(),
+            limit.name(),
+            format!(
+                "the limit {} is {} {}: with this policy {whose} would have at least {found}; policies that come earlier \
+                 count first, and this one is refused whole on this node",
+                limit.name(),
+                limit.value(),
+                limit.counts(),
+            ),
+            limit.remedy(),
+        )
+    }
+}

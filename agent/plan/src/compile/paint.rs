@@ -1,0 +1,189 @@
+//! What becomes of packets from one set of sources: the rules paint their ports, each only where none before it has.
+
+use std::sync::Arc;
+
+use xdp_core::tables::{ActionRecord, NO_MATCH};
+
+use super::flat::{COLUMNS, Flat, FlatRule, ICMP, ICMPV6, PATH_MTU_V4, PATH_MTU_V6, Span};
+use crate::installed::RuleLabel;
+
+/// From which port on which action number holds; neighbours differ.
+pub(super) type Line = Vec<(u16, u16)>;
+
+/// The lines of a class.
+pub(super) struct Painted {
+    pub(super) columns: [Line; COLUMNS],
+    pub(super) portless: u16,
+}
+
+/// Paints one class after the other, and numbers the rules as they get to decide.
+pub(super) struct Painter<'a> {
+    rules: &'a [FlatRule],
+    /// Places of the rules' ports in the columns.
+    places: Vec<Vec<Place>>,
+    columns: [Column; COLUMNS],
+    /// Action numbers by rule; zero: none yet.
+    numbers: Vec<u16>,
+    pub(super) labels: Vec<Arc<RuleLabel>>,
+    pub(super) actions: Vec<ActionRecord>,
+}
+
+/// Intervals of a column: from one bound to another.
+#[derive(Clone, Copy)]
+struct Place {
+    column: usize,
+    from: u32,
+    to: u32,
+}
+
+/// Ports between the bounds of all rules.
+#[derive(Default)]
+struct Column {
+    /// First ports of the intervals.
+    bounds: Vec<u16>,
+    /// Who painted them.
+    owner: Vec<u16>,
+    /// The next one that is not painted, or a way to it.
+    next: Vec<u32>,
+}
+
+impl<'a> Painter<'a> {
+    pub(super) fn new(flat: &'a Flat) -> Self {
+        let columns = columns(&flat.rules);
+        let places = flat.rules.iter().map(|rule| places(rule, &columns)).collect();
+        Self {
+            rules: &flat.rules,
+            places,
+            columns,
+            numbers: vec![0; flat.rules.len()],
+            labels: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// The class in which `rules` apply, in order.
+    pub(super) fn paint(&mut self, rules: &[u32]) -> Painted {
+        let mut left: usize = self.columns.iter_mut().map(Column::clear).sum();
+        let mut portless = NO_MATCH;
+        for rule in rules.iter().map(|rule| *rule as usize) {
+            if self.rules[rule].ports.is_none() && portless == NO_MATCH {
+                portless = self.number(rule);
+            }
+            for index in 0..self.places[rule].len() {
+                left -= self.paint_place(rule, self.places[rule][index]);
+            }
+            if left == 0 && portless != NO_MATCH {
+                break;
+            }
+        }
+        Painted {
+            columns: std::array::from_fn(|column| self.columns[column].line()),
+            portless,
+        }
+    }
+
+    /// How many intervals got their owner.
+    fn paint_place(&mut self, rule: usize, place: Place) -> usize {
+        let mut painted = 0;
+        let mut at = self.columns[place.column].free(place.from);
+        while at < place.to {
+            let number = self.number(rule);
+            let column = &mut self.columns[place.column];
+            column.owner[at as usize] = number;
+            column.next[at as usize] = at + 1;
+            at = column.free(at + 1);
+            painted += 1;
+        }
+        painted
+    }
+
+    fn number(&mut self, rule: usize) -> u16 {
+        if self.numbers[rule] == NO_MATCH {
+            let FlatRule { label, record, .. } = &self.rules[rule];
+            self.labels.push(Arc::clone(label));
+            self.actions.push(*record);
+            self.numbers[rule] = self.actions.len() as u16;
+        }
+        self.numbers[rule]
+    }
+}
+
+impl Column {
+    fn clear(&mut self) -> usize {
+        self.owner.fill(NO_MATCH);
+        for (place, at) in self.next.iter_mut().zip(0..) {
+            *place = at;
+        }
+        self.bounds.len()
+    }
+
+    /// The first interval from `at` on that is not painted, or the end. What was walked along is shortened.
+    fn free(&mut self, at: u32) -> u32 {
+        let mut end = at;
+        while self.next[end as usize] != end {
+            end = self.next[end as usize];
+        }
+        let mut at = at;
+        while at != end {
+            at = std::mem::replace(&mut self.next[at as usize], end);
+        }
+        end
+    }
+
+    fn line(&self) -> Line {
+        let mut line: Line = self
+            .bounds
+            .iter()
+            .copied()
+            .zip(self.owner.iter().copied())
+            .collect();
+        line.dedup_by_key(|(_, owner)| *owner);
+        line
+    }
+
+    /// The interval that begins at `port`, or the end for what lies beyond all ports.
+    fn place(&self, port: u32) -> u32 {
+        self.bounds.partition_point(|bound| u32::from(*bound) < port) as u32
+    }
+}
+
+fn columns(rules: &[FlatRule]) -> [Column; COLUMNS] {
+    let mut bounds: [Vec<u16>; COLUMNS] = std::array::from_fn(|_| vec![0]);
+    let spans = rules.iter().filter_map(|rule| rule.ports.as_ref()).flatten();
+    for span in spans.copied().chain(everything()) {
+        bounds[span.column].push(span.first);
+        bounds[span.column].extend(span.last.checked_add(1));
+    }
+    bounds.map(|mut bounds| {
+        bounds.sort_unstable();
+        bounds.dedup();
+        Column {
+            owner: vec![NO_MATCH; bounds.len()],
+            next: vec![0; bounds.len() + 1],
+            bounds,
+        }
+    })
+}
+
+fn places(rule: &FlatRule, columns: &[Column; COLUMNS]) -> Vec<Place> {
+    let place = |span: Span| Place {
+        column: span.column,
+        from: columns[span.column].place(u32::from(span.first)),
+        to: columns[span.column].place(u32::from(span.last) + 1),
+    };
+    match &rule.ports {
+        Some(spans) => spans.iter().copied().map(place).collect(),
+        None => everything().map(place).collect(),
+    }
+}
+
+/// What a rule without `ports` matches: all but the messages without which paths lose large packets. Those are matched
+/// only by rules that name their protocol.
+fn everything() -> impl Iterator<Item = Span> {
+    let all = (0..ICMP).map(|column| (column, 0, u16::MAX));
+    let around = |column, (first, last): (u16, u16)| [(column, 0, first - 1), (column, last + 1, u16::MAX)];
+    let spans = all
+        .chain(around(ICMP, PATH_MTU_V4))
+        .chain(around(ICMPV6, PATH_MTU_V6));
+    spans.map(|(column, first, last)| Span { column, first, last })
+}

@@ -1,0 +1,71 @@
+//! What a rule says, as programs read it.
+
+use xdp_core::tables::{Action, ActionRecord, TICK_SHIFT};
+
+use crate::policy::{Delivery, Enforcement, LimitPer, Policy, RateLimit, Rule, RuleAction};
+
+const TICKS_PER_SECOND: u64 = 1_000_000_000 << TICK_SHIFT;
+
+/// The record of a rule, with `rule` zero. A policy that only audits consults no limit.
+pub(super) fn record(policy: &Policy, rule: &Rule) -> ActionRecord {
+    let enforced = policy.enforcement == Enforcement::Enforce;
+    let limit = rule.rate_limit.filter(|_| enforced);
+    let flags = [
+        (rule.mark.is_some(), ActionRecord::MARK),
+        (!enforced, ActionRecord::AUDIT),
+        (policy.delivery == Delivery::Peer, ActionRecord::PEER),
+        (is_per(limit, LimitPer::Rule), ActionRecord::LIMIT_RULE),
+        (is_per(limit, LimitPer::Source), ActionRecord::LIMIT_SOURCE),
+    ];
+    let interval = limit.map_or(0, |limit| interval(limit.packets_per_second));
+    ActionRecord {
+        mark: rule.mark.unwrap_or_default(),
+        action: action(rule.action) as u8,
+        flags: flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum(),
+        interval,
+        window: limit.map_or(0, |limit| interval * u64::from(limit.burst)),
+        ..ActionRecord::default()
+    }
+}
+
+fn is_per(limit: Option<RateLimit>, per: LimitPer) -> bool {
+    limit.is_some_and(|limit| limit.per == per)
+}
+
+/// Ticks per packet, rounded to the nearest: at the highest rate there are 2,560, so no rate is off by more than one
+/// part in 5,000.
+fn interval(packets_per_second: u32) -> u64 {
+    let rate = u64::from(packets_per_second.max(1));
+    (TICKS_PER_SECOND + rate / 2) / rate
+}
+
+const fn action(action: RuleAction) -> Action {
+    match action {
+        RuleAction::Redirect => Action::Redirect,
+        RuleAction::Pass => Action::Pass,
+        RuleAction::Drop => Action::Drop,
+        RuleAction::Reject => Action::Reject,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{MAX_BURST, MAX_RATE};
+
+    #[test]
+    fn every_rate_is_kept_to_one_part_in_five_thousand() {
+        for rate in [1, 2, 3, 7, 999, 1_000, 333_333, 99_999_999, MAX_RATE] {
+            let second = interval(rate) * u64::from(rate);
+            assert!(
+                second.abs_diff(TICKS_PER_SECOND) <= TICKS_PER_SECOND / 5_000,
+                "{rate}: {second}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_longest_window_is_shorter_than_half_of_all_times() {
+        assert!(interval(1) * u64::from(MAX_BURST) < 1 << 63);
+    }
+}

@@ -1,0 +1,92 @@
+//! Sources as sets of addresses.
+
+use ipnet::IpNet;
+
+use crate::policy::{Block, Peer, Sources};
+
+/// First and last address of an interval; IPv4 addresses are numbers below 2³².
+pub(super) type Interval = (u128, u128);
+
+/// The largest IPv4 address.
+pub(super) const LAST_V4: u128 = u32::MAX as u128;
+/// The largest IPv6 address.
+pub(super) const LAST_V6: u128 = u128::MAX;
+
+/// A set of addresses of each family: sorted, and neither overlapping nor touching.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Set {
+    pub(super) v4: Vec<Interval>,
+    pub(super) v6: Vec<Interval>,
+}
+
+impl Set {
+    pub(super) fn of(sources: &Sources) -> Self {
+        match sources {
+            Sources::Any => Self {
+                v4: vec![(0, LAST_V4)],
+                v6: vec![(0, LAST_V6)],
+            },
+            Sources::Peers(peers) => Self::of_blocks(blocks(peers)),
+        }
+    }
+
+    fn of_blocks<'a>(blocks: impl Iterator<Item = &'a Block>) -> Self {
+        let mut set = Self::default();
+        for block in blocks {
+            let list = match block.cidr {
+                IpNet::V4(_) => &mut set.v4,
+                IpNet::V6(_) => &mut set.v6,
+            };
+            let mut holes: Vec<Interval> = block.except.iter().map(interval).collect();
+            holes.sort_unstable();
+            leave_out(interval(&block.cidr), &holes, list);
+        }
+        set.v4 = merged(set.v4);
+        set.v6 = merged(set.v6);
+        set
+    }
+}
+
+/// Pods among the sources have become blocks before; any that are left match nothing.
+pub(super) fn blocks(peers: &[Peer]) -> impl Iterator<Item = &Block> {
+    peers.iter().filter_map(|peer| match peer {
+        Peer::Block(block) => Some(block),
+        Peer::Pods(_) => None,
+    })
+}
+
+fn interval(net: &IpNet) -> Interval {
+    match net {
+        IpNet::V4(net) => (
+            u128::from(u32::from(net.network())),
+            u128::from(u32::from(net.broadcast())),
+        ),
+        IpNet::V6(net) => (net.network().into(), net.broadcast().into()),
+    }
+}
+
+/// What is left of an interval. The holes are sorted, lie in it, and may overlap.
+fn leave_out((mut first, last): Interval, holes: &[Interval], rest: &mut Vec<Interval>) {
+    for &(hole, end) in holes {
+        if hole > first {
+            rest.push((first, hole - 1));
+        }
+        if end >= last {
+            return;
+        }
+        first = first.max(end + 1);
+    }
+    rest.push((first, last));
+}
+
+fn merged(mut list: Vec<Interval>) -> Vec<Interval> {
+    list.sort_unstable();
+    list.dedup_by(|next, before| {
+        let touches = next.0 <= before.1.saturating_add(1);
+        if touches {
+            before.1 = before.1.max(next.1);
+        }
+        touches
+    });
+    list
+}

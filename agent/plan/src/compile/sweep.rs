@@ -1,0 +1,76 @@
+//! Which sources the same rules apply to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::limits::{Excess, Limit};
+use super::sources::Interval;
+
+/// Sets of sources that apply together, each with a number.
+#[derive(Default)]
+pub(super) struct Sets {
+    numbers: BTreeMap<Vec<u32>, u32>,
+    /// Sizes of all sets that occurred, over and over.
+    work: usize,
+}
+
+impl Sets {
+    /// Cuts all addresses up to `last` at the bounds of `lists`: from which address on which set applies. The first one
+    /// is zero, the others rise.
+    pub(super) fn sweep<'a>(
+        &mut self,
+        lists: impl Iterator<Item = &'a [Interval]>,
+        last: u128,
+    ) -> Result<Vec<(u128, u32)>, Excess> {
+        let toggles = toggles(lists, last);
+        let mut active = BTreeSet::new();
+        let mut parts = Vec::new();
+        let mut toggles = toggles.into_iter().peekable();
+        let mut at = 0;
+        loop {
+            while let Some((_, number)) = toggles.next_if(|toggle| toggle.0 == at) {
+                if !active.remove(&number) {
+                    active.insert(number);
+                }
+            }
+            parts.push((at, self.number(&active)?));
+            match toggles.peek() {
+                Some((next, _)) => at = *next,
+                None => return Ok(parts),
+            }
+        }
+    }
+
+    /// All sets, by their numbers.
+    pub(super) fn list(&self) -> Vec<&[u32]> {
+        let mut list = vec![&[][..]; self.numbers.len()];
+        for (set, number) in &self.numbers {
+            list[*number as usize] = set;
+        }
+        list
+    }
+
+    fn number(&mut self, active: &BTreeSet<u32>) -> Result<u32, Excess> {
+        self.work += active.len();
+        Limit::Overlaps.check(self.work)?;
+        let next = self.numbers.len() as u32;
+        Ok(*self
+            .numbers
+            .entry(active.iter().copied().collect())
+            .or_insert(next))
+    }
+}
+
+/// Where a list begins or ceases to apply: its intervals do not touch, so the two alternate.
+fn toggles<'a>(lists: impl Iterator<Item = &'a [Interval]>, last: u128) -> Vec<(u128, u32)> {
+    let mut toggles = Vec::new();
+    for (number, list) in lists.enumerate() {
+        for &(first, end) in list {
+            toggles.push((first, number as u32));
+            if end < last {
+                toggles.push((end + 1, number as u32));
+            }
+        }
+    }
+    toggles.sort_unstable();
+    toggles
+}

@@ -1,0 +1,126 @@
+//! Blocks from sorted bounds.
+
+use std::collections::BTreeMap;
+
+use xdp_core::tables::{
+    Address, Class, PORTS, PortRef, PortTarget, Ports, SOURCES, SourceRef, SourcesV4, SourcesV6,
+};
+
+use super::compiled::Compiled;
+use super::limits::{Excess, Limit};
+use super::paint::{Line, Painted};
+
+/// Fills the blocks of a [`Compiled`].
+#[derive(Default)]
+pub(super) struct Builder {
+    pub(super) compiled: Compiled,
+    leaves: BTreeMap<Ports, u16>,
+    tops: BTreeMap<Ports, u16>,
+    classes: BTreeMap<Class, u32>,
+}
+
+impl Builder {
+    /// The class that looks like this.
+    pub(super) fn class(&mut self, painted: &Painted) -> Result<u32, Excess> {
+        let [tcp, udp, sctp, icmp, icmpv6] = &painted.columns;
+        let class = Class {
+            tcp: self.ports(tcp)?,
+            udp: self.ports(udp)?,
+            sctp: self.ports(sctp)?,
+            icmp: self.ports(icmp)?,
+            icmpv6: self.ports(icmpv6)?,
+            portless: painted.portless,
+            reserved: 0,
+        };
+        let list = &mut self.compiled.classes;
+        let number = *self.classes.entry(class).or_insert_with(|| {
+            list.push(class);
+            list.len() as u32 - 1
+        });
+        Limit::Classes.check(list.len())?;
+        Ok(number)
+    }
+
+    fn ports(&mut self, line: &Line) -> Result<PortRef, Excess> {
+        if let [(_, number)] = line[..] {
+            return Ok(PortRef::new(PortTarget::Action(number)));
+        }
+        Limit::PortIntervals.check(line.len())?;
+        Limit::PortBlocks.check(self.leaves.len() + self.tops.len())?;
+        let leaves: Vec<(u16, u16)> = line
+            .chunks(PORTS)
+            .map(|chunk| {
+                (
+                    chunk[0].0,
+                    intern(&ports(chunk), &mut self.leaves, &mut self.compiled.leaves),
+                )
+            })
+            .collect();
+        Ok(PortRef::new(match leaves[..] {
+            [(_, leaf)] => PortTarget::Leaf(leaf),
+            _ => PortTarget::Top(intern(&ports(&leaves), &mut self.tops, &mut self.compiled.tops)),
+        }))
+    }
+
+    /// The tree of IPv4 sources: from which address on which class holds.
+    pub(super) fn sources_v4(&mut self, bounds: &[(u128, u32)]) -> Result<(), Excess> {
+        let block = |chunk: &[(u128, SourceRef)]| SourcesV4 {
+            lower: padded(chunk, |(lower, _)| *lower as u32),
+            then: padded(chunk, |(_, then)| *then),
+        };
+        self.compiled.root_v4 = tree(bounds, block, &mut self.compiled.sources_v4)?;
+        Limit::SourcesV4.check(self.compiled.sources_v4.len())
+    }
+
+    /// The tree of IPv6 sources.
+    pub(super) fn sources_v6(&mut self, bounds: &[(u128, u32)]) -> Result<(), Excess> {
+        let block = |chunk: &[(u128, SourceRef)]| SourcesV6 {
+            lower: padded(chunk, |(lower, _)| Address::v6(lower.to_be_bytes())),
+            then: padded(chunk, |(_, then)| *then),
+        };
+        self.compiled.root_v6 = tree(bounds, block, &mut self.compiled.sources_v6)?;
+        Limit::SourcesV6.check(self.compiled.sources_v6.len())
+    }
+}
+
+/// The position of a block, which is new or was there.
+fn intern(block: &Ports, known: &mut BTreeMap<Ports, u16>, list: &mut Vec<Ports>) -> u16 {
+    *known.entry(*block).or_insert_with(|| {
+        list.push(*block);
+        list.len() as u16 - 1
+    })
+}
+
+fn ports(chunk: &[(u16, u16)]) -> Ports {
+    Ports {
+        lower: padded::<_, _, PORTS>(chunk, |(lower, _)| *lower),
+        then: padded::<_, _, PORTS>(chunk, |(_, then)| *then),
+    }
+}
+
+/// What is not used repeats the last bound with its value.
+fn padded<T, U, const N: usize>(chunk: &[T], get: impl Fn(&T) -> U) -> [U; N] {
+    std::array::from_fn(|index| get(&chunk[index.min(chunk.len() - 1)]))
+}
+
+/// Level by level, from the classes up. A bound that would be alone in its block is not given one.
+fn tree<B>(
+    bounds: &[(u128, u32)],
+    block: impl Fn(&[(u128, SourceRef)]) -> B,
+    blocks: &mut Vec<B>,
+) -> Result<SourceRef, Excess> {
+    Limit::Sources.check(bounds.len())?;
+    let class = |(lower, class): &(u128, u32)| (*lower, SourceRef::class(*class));
+    let mut level: Vec<(u128, SourceRef)> = bounds.iter().map(class).collect();
+    while level.len() > 1 {
+        let above = level.chunks(SOURCES).map(|chunk| {
+            if let [alone] = chunk {
+                return *alone;
+            }
+            blocks.push(block(chunk));
+            (chunk[0].0, SourceRef::block(blocks.len() as u32 - 1))
+        });
+        level = above.collect();
+    }
+    Ok(level[0].1)
+}

@@ -1,0 +1,200 @@
+//! Compiled rules get the kernel's numbers, from the actions up: a block is known by what it refers to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use xdp_core::tables::{
+    ActionRecord, Class, MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4,
+    MAX_SOURCES_V6, NO_MATCH, PodBlock, PortRef, PortTarget, Ports, SourceRef, SourcesV4, SourcesV6,
+};
+
+use super::store::{Moment, Store};
+use crate::change::{Change, Content};
+use crate::compile::Compiled;
+use crate::installed::Blocks;
+
+/// Where sources of either family are looked up.
+type Roots = (SourceRef, SourceRef);
+
+pub(super) struct Linker<'a> {
+    actions: Store<'a, ActionRecord>,
+    ports: Store<'a, Ports>,
+    classes: Store<'a, Class>,
+    sources_v4: Store<'a, SourcesV4>,
+    sources_v6: Store<'a, SourcesV6>,
+    pods: Store<'a, PodBlock>,
+    /// What was linked before. `None`: there was no room.
+    linked: BTreeMap<*const Compiled, Option<Roots>>,
+}
+
+impl<'a> Linker<'a> {
+    pub(super) const fn new(installed: &'a Blocks) -> Self {
+        let first_action = NO_MATCH as u32 + 1;
+        Self {
+            actions: Store::new(&installed.actions, first_action, MAX_ACTIONS),
+            ports: Store::new(&installed.ports, 0, MAX_PORT_BLOCKS),
+            classes: Store::new(&installed.classes, 0, MAX_CLASSES),
+            sources_v4: Store::new(&installed.sources_v4, 0, MAX_SOURCES_V4),
+            sources_v6: Store::new(&installed.sources_v6, 0, MAX_SOURCES_V6),
+            pods: Store::new(&installed.pods, 0, MAX_POD_BLOCKS),
+            linked: BTreeMap::new(),
+        }
+    }
+
+    /// The index of the pod's block. `ids` are those of the rules. `None`: there is no room at the moment.
+    pub(super) fn link(&mut self, head: PodBlock, rules: &Arc<Compiled>, ids: &[u32]) -> Option<u32> {
+        let before = self.now();
+        let key = Arc::as_ptr(rules);
+        let roots = match self.linked.get(&key) {
+            Some(roots) => *roots,
+            None => self.roots(rules, ids),
+        };
+        let index = roots.and_then(|(sources_v4, sources_v6)| {
+            self.pods.place(PodBlock {
+                sources_v4,
+                sources_v6,
+                ..head
+            })
+        });
+        if index.is_none() {
+            self.back_to(before);
+        }
+        self.linked.entry(key).or_insert(index.and(roots));
+        index
+    }
+
+    /// Everything that has to be written; what a block refers to comes before it.
+    pub(super) fn writes(self) -> impl Iterator<Item = Change> {
+        let actions = writes(self.actions, Content::Action);
+        let ports = writes(self.ports, |block| Content::Ports(Box::new(block)));
+        let classes = writes(self.classes, Content::Class);
+        let v4 = writes(self.sources_v4, |block| Content::SourcesV4(Box::new(block)));
+        let v6 = writes(self.sources_v6, |block| Content::SourcesV6(Box::new(block)));
+        let pods = writes(self.pods, Content::Pod);
+        actions
+            .chain(ports)
+            .chain(classes)
+            .chain(v4)
+            .chain(v6)
+            .chain(pods)
+    }
+
+    fn roots(&mut self, compiled: &Compiled, ids: &[u32]) -> Option<Roots> {
+        let classes = self.classes(compiled, ids)?;
+        let mut blocks: Vec<u32> = Vec::new();
+        for block in &compiled.sources_v4 {
+            let then = block.then.map(|at| relink(at, &classes, &blocks));
+            blocks.push(self.sources_v4.place(SourcesV4 { then, ..*block })?);
+        }
+        let root_v4 = relink(compiled.root_v4, &classes, &blocks);
+        blocks.clear();
+        for block in &compiled.sources_v6 {
+            let then = block.then.map(|at| relink(at, &classes, &blocks));
+            blocks.push(self.sources_v6.place(SourcesV6 { then, ..*block })?);
+        }
+        Some((root_v4, relink(compiled.root_v6, &classes, &blocks)))
+    }
+
+    fn classes(&mut self, compiled: &Compiled, ids: &[u32]) -> Option<Vec<u32>> {
+        let ports = self.ports(compiled, ids)?;
+        let class = |class: &Class| {
+            self.classes.place(Class {
+                tcp: ports.relink(class.tcp),
+                udp: ports.relink(class.udp),
+                sctp: ports.relink(class.sctp),
+                icmp: ports.relink(class.icmp),
+                icmpv6: ports.relink(class.icmpv6),
+                portless: ports.action(class.portless),
+                reserved: class.reserved,
+            })
+        };
+        compiled.classes.iter().map(class).collect()
+    }
+
+    fn ports(&mut self, compiled: &Compiled, ids: &[u32]) -> Option<LinkedPorts> {
+        let mut linked = LinkedPorts::default();
+        for (record, rule) in compiled.actions.iter().zip(ids) {
+            let number = self.actions.place(ActionRecord {
+                rule: *rule,
+                ..*record
+            })?;
+            linked.actions.push(number as u16);
+        }
+        for leaf in &compiled.leaves {
+            let then = leaf.then.map(|number| linked.action(number));
+            linked
+                .leaves
+                .push(self.ports.place(Ports { then, ..*leaf })? as u16);
+        }
+        for top in &compiled.tops {
+            let then = top.then.map(|leaf| linked.leaves[usize::from(leaf)]);
+            linked.tops.push(self.ports.place(Ports { then, ..*top })? as u16);
+        }
+        Some(linked)
+    }
+
+    const fn now(&self) -> [Moment; 6] {
+        [
+            self.actions.now(),
+            self.ports.now(),
+            self.classes.now(),
+            self.sources_v4.now(),
+            self.sources_v6.now(),
+            self.pods.now(),
+        ]
+    }
+
+    fn back_to(&mut self, [actions, ports, classes, sources_v4, sources_v6, pods]: [Moment; 6]) {
+        self.actions.back_to(actions);
+        self.ports.back_to(ports);
+        self.classes.back_to(classes);
+        self.sources_v4.back_to(sources_v4);
+        self.sources_v6.back_to(sources_v6);
+        self.pods.back_to(pods);
+    }
+}
+
+fn writes<T: Copy + Ord + std::hash::Hash>(
+    store: Store<'_, T>,
+    content: impl Fn(T) -> Content,
+) -> impl Iterator<Item = Change> {
+    store
+        .into_writes()
+        .into_iter()
+        .map(move |(index, block)| Change::Write {
+            index,
+            content: content(block),
+        })
+}
+
+fn relink(at: SourceRef, classes: &[u32], blocks: &[u32]) -> SourceRef {
+    match at.get() {
+        Ok(class) => SourceRef::class(classes[class as usize]),
+        Err(block) => SourceRef::block(blocks[block as usize]),
+    }
+}
+
+/// The kernel's numbers by a [`Compiled`]'s.
+#[derive(Default)]
+struct LinkedPorts {
+    actions: Vec<u16>,
+    leaves: Vec<u16>,
+    tops: Vec<u16>,
+}
+
+impl LinkedPorts {
+    fn action(&self, number: u16) -> u16 {
+        match number.checked_sub(1) {
+            None => NO_MATCH,
+            Some(position) => self.actions[usize::from(position)],
+        }
+    }
+
+    fn relink(&self, at: PortRef) -> PortRef {
+        PortRef::new(match at.get() {
+            PortTarget::Action(number) => PortTarget::Action(self.action(number)),
+            PortTarget::Leaf(leaf) => PortTarget::Leaf(self.leaves[usize::from(leaf)]),
+            PortTarget::Top(top) => PortTarget::Top(self.tops[usize::from(top)]),
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! Blocks of one kind: what is there is found by its content, what is not gets a free index.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::installed::Pool;
+
+pub(super) struct Store<'a, T> {
+    /// In use: never written to.
+    installed: &'a Pool<T>,
+    /// Hashes of the installed blocks with their indexes, sorted. Made when they are needed first.
+    hashes: OnceCell<Vec<(u64, u32)>>,
+    added: BTreeMap<T, u32>,
+    writes: Vec<(u32, T)>,
+    /// All indexes below are in use, or written by this plan.
+    next: u32,
+    end: u32,
+}
+
+/// A moment to which a [`Store`] can be taken back.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    writes: usize,
+    next: u32,
+}
+
+impl<'a, T: Copy + Ord + Hash> Store<'a, T> {
+    /// Indexes from `first` on and below `end` may be given to blocks.
+    pub(super) const fn new(installed: &'a Pool<T>, first: u32, end: u32) -> Self {
+        Self {
+            installed,
+            hashes: OnceCell::new(),
+            added: BTreeMap::new(),
+            writes: Vec::new(),
+            next: first,
+            end,
+        }
+    }
+
+    /// Where the block is, or will be. `None`: no index is free.
+    pub(super) fn place(&mut self, block: T) -> Option<u32> {
+        if let Some(index) = self.find(&block) {
+            return Some(index);
+        }
+        let index = (self.next..self.end).find(|index| !self.installed.contains(*index));
+        self.next = index.map_or(self.end, |index| index + 1);
+        let index = index?;
+        self.added.insert(block, index);
+        self.writes.push((index, block));
+        Some(index)
+    }
+
+    pub(super) const fn now(&self) -> Moment {
+        Moment {
+            writes: self.writes.len(),
+            next: self.next,
+        }
+    }
+
+    /// Forgets what was placed since.
+    pub(super) fn back_to(&mut self, moment: Moment) {
+        for (_, block) in self.writes.drain(moment.writes..) {
+            self.added.remove(&block);
+        }
+        self.next = moment.next;
+    }
+
+    /// What has to be written, in the order in which it was placed.
+    pub(super) fn into_writes(self) -> Vec<(u32, T)> {
+        self.writes
+    }
+
+    fn find(&self, block: &T) -> Option<u32> {
+        if let Some(index) = self.added.get(block) {
+            return Some(*index);
+        }
+        if self.installed.is_empty() {
+            return None;
+        }
+        let hash = hash(block);
+        let hashes = self.hashes.get_or_init(|| hashes(self.installed));
+        let start = hashes.partition_point(|(other, _)| *other < hash);
+        let alike = hashes[start..].iter().take_while(|(other, _)| *other == hash);
+        let mut indexes = alike.map(|(_, index)| *index);
+        indexes.find(|index| self.installed.get(*index) == Some(block))
+    }
+}
+
+fn hashes<T: Hash>(pool: &Pool<T>) -> Vec<(u64, u32)> {
+    let mut hashes: Vec<_> = pool.iter().map(|(index, block)| (hash(block), index)).collect();
+    hashes.sort_unstable();
+    hashes
+}
+
+fn hash(block: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    block.hash(&mut hasher);
+    hasher.finish()
+}

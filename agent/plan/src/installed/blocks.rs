@@ -1,0 +1,160 @@
+//! What slots lead to.
+
+use std::collections::BTreeMap;
+
+use xdp_core::tables::{
+    ActionRecord, Class, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SlotWord, SourceRef, SourcesV4,
+    SourcesV6,
+};
+use xdp_core::verdict::Tables;
+
+use super::Pool;
+
+/// All blocks that some words lead to, by kind and index. Everything else in the kernel's arrays is free.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blocks {
+    /// Of pods.
+    pub pods: Pool<PodBlock>,
+    /// Of IPv4 sources.
+    pub sources_v4: Pool<SourcesV4>,
+    /// Of IPv6 sources.
+    pub sources_v6: Pool<SourcesV6>,
+    /// Of classes.
+    pub classes: Pool<Class>,
+    /// Of ports, both levels.
+    pub ports: Pool<Ports>,
+    /// Records of actions, by number.
+    pub actions: Pool<ActionRecord>,
+}
+
+impl Blocks {
+    /// Follows all words. References that lead nowhere, or deeper than programs look, are left out.
+    pub fn read(words: &BTreeMap<u32, SlotWord>, tables: &impl Tables) -> Self {
+        let mut blocks = Self::default();
+        for index in words.values().filter_map(|word| word.block()) {
+            if let Some(pod) = tables.pod(index) {
+                blocks.pods.insert(index, *pod);
+            }
+        }
+        blocks.read_sources(tables);
+        blocks.read_ports(tables);
+        blocks
+    }
+
+    fn read_sources(&mut self, tables: &impl Tables) {
+        let classes = &mut self.classes;
+        let mut class = |index| {
+            if !classes.contains(index)
+                && let Some(class) = tables.class(index)
+            {
+                classes.insert(index, *class);
+            }
+        };
+        let roots = self.pods.iter().map(|(_, pod)| pod.sources_v4).collect();
+        let v4 = |index| tables.sources_v4(index).copied();
+        follow(roots, v4, |block| &block.then, &mut self.sources_v4, &mut class);
+        let roots = self.pods.iter().map(|(_, pod)| pod.sources_v6).collect();
+        let v6 = |index| tables.sources_v6(index).copied();
+        follow(roots, v6, |block| &block.then, &mut self.sources_v6, &mut class);
+    }
+
+    fn read_ports(&mut self, tables: &impl Tables) {
+        let mut reader = PortReader {
+            tables,
+            ports: &mut self.ports,
+            actions: &mut self.actions,
+            leaves: Pool::default(),
+            tops: Pool::default(),
+        };
+        for (_, class) in self.classes.iter() {
+            for port in [class.tcp, class.udp, class.sctp, class.icmp, class.icmpv6] {
+                reader.follow(port);
+            }
+            reader.action(class.portless);
+        }
+    }
+}
+
+/// Level by level: what is found on several ways is found first on the shortest, which reaches farthest.
+fn follow<T>(
+    roots: Vec<SourceRef>,
+    get: impl Fn(u32) -> Option<T>,
+    then: impl Fn(&T) -> &[SourceRef],
+    found: &mut Pool<T>,
+    class: &mut impl FnMut(u32),
+) {
+    let mut level = roots;
+    for depth in 0..=SOURCE_LEVELS {
+        let mut deeper = Vec::new();
+        for at in level {
+            match at.get() {
+                Ok(index) => class(index),
+                Err(index) if depth < SOURCE_LEVELS && !found.contains(index) => {
+                    if let Some(block) = get(index) {
+                        deeper.extend_from_slice(then(&block));
+                        found.insert(index, block);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        level = deeper;
+    }
+}
+
+struct PortReader<'a, T> {
+    tables: &'a T,
+    ports: &'a mut Pool<Ports>,
+    actions: &'a mut Pool<ActionRecord>,
+    /// What was followed as a leaf, and as a top: in a broken table a block may be both.
+    leaves: Pool<()>,
+    tops: Pool<()>,
+}
+
+impl<T: Tables> PortReader<'_, T> {
+    fn follow(&mut self, at: PortRef) {
+        match at.get() {
+            PortTarget::Action(number) => self.action(number),
+            PortTarget::Leaf(index) => self.leaf(index),
+            PortTarget::Top(index) => self.top(index),
+        }
+    }
+
+    fn top(&mut self, index: u16) {
+        let index = u32::from(index);
+        if self.tops.contains(index) {
+            return;
+        }
+        self.tops.insert(index, ());
+        if let Some(block) = self.tables.ports(index) {
+            self.ports.insert(index, *block);
+            for leaf in block.then {
+                self.leaf(leaf);
+            }
+        }
+    }
+
+    fn leaf(&mut self, index: u16) {
+        let index = u32::from(index);
+        if self.leaves.contains(index) {
+            return;
+        }
+        self.leaves.insert(index, ());
+        if let Some(block) = self.tables.ports(index) {
+            self.ports.insert(index, *block);
+            for number in block.then {
+                self.action(number);
+            }
+        }
+    }
+
+    fn action(&mut self, number: u16) {
+        let index = u32::from(number);
+        if number == xdp_core::tables::NO_MATCH || self.actions.contains(index) {
+            return;
+        }
+        if let Some(record) = self.tables.action(number) {
+            self.actions.insert(index, *record);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Many rules, as busy nodes have them: a quarter as many networks as rules, from /16 to single addresses and one that is
+//! everything; half of the ports single, a third short ranges, the rest long ones; three times as much TCP as UDP.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use k8s_openapi::api::core::v1 as k8s;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use xdp_crds::{
+    Enforcement, IngressRule, IntOrString, IpBlock, LabelSelector, Peer, Port, Protocol, RuleAction,
+    XdpPolicy, XdpPolicySpec,
+};
+
+use super::objects::NAMESPACE;
+
+/// Most rules that a policy takes.
+const RULES: usize = 100;
+
+/// Numbers that look random, and are the same every time.
+#[derive(Clone, Debug)]
+pub struct Numbers(u64);
+
+impl Numbers {
+    /// The sequence of a seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next one: `SplitMix64`.
+    pub const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The next one, below `end`.
+    pub const fn below(&mut self, end: u32) -> u32 {
+        (self.next() % end as u64) as u32
+    }
+}
+
+/// A policy of this name for the pods with the label `app=<app>`, without rules.
+pub fn policy(name: &str, app: &str) -> XdpPolicy {
+    XdpPolicy {
+        metadata: ObjectMeta {
+            namespace: Some(NAMESPACE.into()),
+            name: Some(name.into()),
+            ..ObjectMeta::default()
+        },
+        spec: XdpPolicySpec {
+            pod_selector: LabelSelector {
+                match_labels: [("app".into(), app.into())].into(),
+                ..LabelSelector::default()
+            },
+            node_selector: None,
+            priority: 500,
+            enforcement: Enforcement::Enforce,
+            delivery: xdp_crds::Delivery::Redirect,
+            ingress: Vec::new(),
+        },
+        status: None,
+    }
+}
+
+/// A pod with the label `app=<app>`.
+pub fn pod(name: &str, app: &str, address: IpAddr) -> k8s::Pod {
+    k8s::Pod {
+        metadata: ObjectMeta {
+            namespace: Some(NAMESPACE.into()),
+            name: Some(name.into()),
+            uid: Some(format!("uid-{name}")),
+            labels: Some([("app".to_owned(), app.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        status: Some(k8s::PodStatus {
+            pod_ips: Some(vec![k8s::PodIP {
+                ip: address.to_string(),
+            }]),
+            ..k8s::PodStatus::default()
+        }),
+        ..k8s::Pod::default()
+    }
+}
+
+/// A rule without peers and ports.
+pub const fn rule(name: String, action: RuleAction) -> IngressRule {
+    IngressRule {
+        name,
+        from: Vec::new(),
+        ports: Vec::new(),
+        action,
+        mark: None,
+        rate_limit: None,
+    }
+}
+
+/// A network as a peer.
+pub fn peer(cidr: String) -> Peer {
+    Peer {
+        ip_block: Some(IpBlock {
+            cidr,
+            except: Vec::new(),
+        }),
+        ..Peer::default()
+    }
+}
+
+/// A port, or a range of them.
+pub const fn port(protocol: Protocol, first: u16, last: u16) -> Port {
+    Port {
+        protocol,
+        port: Some(IntOrString::Int(first as i32)),
+        end_port: Some(last as i32),
+        kind: None,
+        code: None,
+    }
+}
+
+/// The address of the pod with this number.
+pub fn address(index: usize) -> IpAddr {
+    Ipv4Addr::from(0x0a2a_0000 + index as u32).into()
+}
+
+/// `pods` pods, each with `rules` rules of its own.
+pub fn node(pods: usize, rules: usize) -> (Vec<XdpPolicy>, Vec<k8s::Pod>) {
+    let mut numbers = Numbers::new(25_000);
+    let mut policies = Vec::new();
+    let mut list = Vec::new();
+    for index in 0..pods {
+        let app = format!("app-{index:03}");
+        list.push(pod(&format!("pod-{index:03}"), &app, address(index)));
+        policies.extend(policies_of(&app, rules, &mut numbers));
+    }
+    (policies, list)
+}
+
+/// As many policies as `rules` rules take.
+pub fn policies_of(app: &str, rules: usize, numbers: &mut Numbers) -> Vec<XdpPolicy> {
+    let nets: Vec<String> = (0..(rules / 4).max(1)).map(|index| net(index, numbers)).collect();
+    let mut policies = Vec::new();
+    for first in (0..rules).step_by(RULES) {
+        let mut policy = policy(&format!("{app}-{first:05}"), app);
+        for index in first..rules.min(first + RULES) {
+            let net = &nets[numbers.below(nets.len() as u32) as usize];
+            policy.spec.ingress.push(any_rule(index, net, numbers));
+        }
+        policies.push(policy);
+    }
+    policies
+}
+
+fn net(index: usize, numbers: &mut Numbers) -> String {
+    if index == 0 {
+        return "0.0.0.0/0".into();
+    }
+    let length = 16 + numbers.below(17);
+    let address = Ipv4Addr::from(numbers.next() as u32 & (u32::MAX << (32 - length)));
+    format!("{address}/{length}")
+}
+
+fn any_rule(index: usize, net: &str, numbers: &mut Numbers) -> IngressRule {
+    let protocol = if numbers.below(4) < 3 {
+        Protocol::Tcp
+    } else {
+        Protocol::Udp
+    };
+    let first = numbers.below(60_000) as u16;
+    let last = match numbers.below(10) {
+        0..5 => first,
+        5..8 => first.saturating_add(numbers.below(2_000) as u16),
+        _ => first.saturating_add(10_000),
+    };
+    let actions = [RuleAction::Redirect, RuleAction::Redirect, RuleAction::Drop];
+    IngressRule {
+        from: vec![peer(net.into())],
+        ports: vec![port(protocol, first, last)],
+        ..rule(format!("rule-{index:05}"), actions[index % actions.len()])
+    }
+}

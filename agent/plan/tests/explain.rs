@@ -1,0 +1,115 @@
+//! Why rules did not match: as the oracle sees it, and in one word.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use rstest::rstest;
+use xdp_plan::explain::{Question, Transport, WhyNot, explain};
+use xdp_plan::installed::RuleLabel;
+use xdp_plan::pod::Pod;
+use xdp_plan::policy::Policy;
+use xdp_plan::testing::oracle::{Decision, Interface, decide};
+use xdp_plan::testing::packets::Meaning;
+use xdp_plan::testing::{objects, packets};
+
+fn ips() -> Vec<IpAddr> {
+    vec![
+        [192, 0, 2, 1].into(),
+        "2001:db8:f::1".parse().expect("an address"),
+    ]
+}
+
+fn transport(packet: &Meaning) -> Transport {
+    match (packet.protocol, packet.ports, packet.icmp) {
+        (None, ..) => Transport::LaterFragment,
+        (_, Some((_, destination)), _) => Transport::Port(destination),
+        (_, _, Some((kind, code))) => Transport::Icmp(kind, code),
+        _ => Transport::Other,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_rule_before_the_one_that_decided_has_a_reason_and_that_one_has_none(
+        policies in objects::policies(),
+        pod in objects::pod("a", ips()),
+        packets in prop::collection::vec(packets::packet(ips()), 16),
+    ) {
+        let known = Pod::try_from(&pod).expect("a pod");
+        let mut converted: Vec<Policy> = policies
+            .iter()
+            .map(|policy| Policy::try_from(policy).expect("a policy"))
+            .filter(|policy| policy.selector.matches(&known.labels))
+            .collect();
+        converted.sort_by(|a, b| a.order().cmp(&b.order()));
+        let converted: Vec<&Policy> = converted.iter().collect();
+        for packet in packets {
+            let Some(meaning) = packet.meaning() else { continue };
+            let interface = Interface { ready: true, mtu: 1500 };
+            let Decision::Decided { policy, rule, .. } = decide(&policies, &pod, interface, &packet) else {
+                continue;
+            };
+            let decided = RuleLabel { namespace: objects::NAMESPACE.into(), policy, rule };
+            let mut question = Question {
+                source: meaning.source,
+                protocol: meaning.protocol.unwrap_or_default(),
+                transport: transport(&meaning),
+                decided: Some(&decided),
+            };
+            let before = explain(&converted, &known.ports, &question);
+            prop_assert!(before.iter().all(|line| line.why.is_some()), "{before:?}");
+            question.decided = None;
+            let all = explain(&converted, &known.ports, &question);
+            prop_assert_eq!(&all[before.len()].rule, &decided);
+            prop_assert_eq!(all[before.len()].why, None);
+        }
+    }
+}
+
+const POLICY: &str = "
+apiVersion: xdp-operator.io/v1alpha1
+kind: XdpPolicy
+metadata: {name: p, namespace: games}
+spec:
+  podSelector: {}
+  ingress:
+  - {name: one, action: Drop, from: [{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.64/26]}}]}
+  - {name: two, action: Drop, ports: [{protocol: TCP, port: 80}, {protocol: ICMP, type: 8}]}
+  - {name: three, action: Drop, ports: [{protocol: UDP, port: game}]}
+  - {name: four, action: Drop}
+";
+
+#[rstest]
+#[case::excepted([198, 51, 100, 65], 6, Transport::Port(443), "source port protocol -")]
+#[case::inside([198, 51, 100, 1], 6, Transport::Port(443), "- port protocol -")]
+#[case::unnamed([192, 0, 2, 1], 17, Transport::Port(7777), "source protocol port -")]
+#[case::types([192, 0, 2, 1], 1, Transport::Icmp(0, 0), "source type protocol -")]
+#[case::fragment([192, 0, 2, 1], 17, Transport::LaterFragment, "source fragment fragment -")]
+#[case::path_mtu([192, 0, 2, 1], 1, Transport::Icmp(3, 4), "source type protocol path-mtu")]
+#[case::other([192, 0, 2, 1], 47, Transport::Other, "source protocol protocol -")]
+fn each_reason_has_its_word(
+    #[case] source: [u8; 4],
+    #[case] protocol: u8,
+    #[case] transport: Transport,
+    #[case] words: &str,
+) {
+    let (objects, errors) = xdp_plan::manifests::parse("p.yaml", POLICY);
+    assert_eq!(errors, []);
+    let [xdp_plan::manifests::Object::Policy(policy)] = &objects[..] else {
+        panic!("one policy");
+    };
+    let question = Question {
+        source: source.into(),
+        protocol,
+        transport,
+        decided: None,
+    };
+    let lines = explain(&[policy], &[].into(), &question);
+    let told: Vec<&str> = lines
+        .iter()
+        .map(|line| line.why.map_or("-", WhyNot::word))
+        .collect();
+    assert_eq!(told.join(" "), words);
+}

@@ -1,0 +1,105 @@
+//! Tables that are not what they should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xdp_core::tables::{ActionRecord, IndexWord, PodBlock, Ports};
+use xdp_crds::conditions::node;
+use xdp_plan::installed::{Installed, Pool};
+use xdp_plan::node_state::TABLES;
+
+use crate::fixture::{Node, problem};
+
+fn first<K, V>(map: &mut BTreeMap<K, V>) -> &mut V {
+    map.values_mut().next().expect("something is installed")
+}
+
+/// Changes one of the blocks.
+fn change<T: Copy>(pool: &mut Pool<T>, change: impl Fn(&mut T)) {
+    let (index, mut block) = pool
+        .iter()
+        .map(|(index, block)| (index, *block))
+        .next()
+        .expect("something is installed");
+    change(&mut block);
+    pool.insert(index, block);
+}
+
+/// What is damaged, and how.
+type Damage = (&'static str, fn(&mut Installed));
+
+const DAMAGES: [Damage; 14] = [
+    ("an address leads nowhere", |installed| {
+        installed.index.pop_first();
+    }),
+    ("an address leads elsewhere", |installed| {
+        let (position, word) = installed.index.pop_first().expect("an address");
+        let v4 = word.address().expect("an address");
+        let other = IndexWord::new(v4, 1 - word.slot(v4).expect("a slot"), false);
+        installed.index.insert(position, other);
+    }),
+    ("an address is in the hash, where nobody looks", |installed| {
+        let (address, slot) = installed.leading().next().expect("an address");
+        installed.index.pop_first();
+        installed.addresses.insert(address, slot);
+    }),
+    ("no device", |installed| {
+        installed.devices.pop_first();
+    }),
+    ("another device", |installed| {
+        *first(&mut installed.devices) += 1;
+    }),
+    ("no rules", |installed| {
+        installed.words.pop_first();
+    }),
+    ("a block is missing", |installed| {
+        installed.blocks.ports = Pool::default();
+    }),
+    ("a record is missing", |installed| {
+        let mut last = None;
+        installed
+            .blocks
+            .actions
+            .retain(|index, _| last.replace(index).is_none());
+    }),
+    ("a rule is another", |installed| {
+        change(&mut installed.blocks.actions, |record: &mut ActionRecord| {
+            record.mark ^= 1;
+        });
+    }),
+    ("rules changed places", |installed| {
+        change(&mut installed.blocks.ports, |ports: &mut Ports| {
+            ports.then.swap(0, 1);
+        });
+    }),
+    ("a counter is another rule's", |installed| {
+        first(&mut installed.rules).rule = "x".into();
+    }),
+    ("another MAC address", |installed| {
+        change(&mut installed.blocks.pods, |pod: &mut PodBlock| pod.mac = [9; 6]);
+    }),
+    ("said to take no redirects", |installed| {
+        change(&mut installed.blocks.pods, |pod: &mut PodBlock| {
+            pod.flags ^= PodBlock::NOT_READY;
+        });
+    }),
+    ("nothing at all", |installed| *installed = Installed::default()),
+];
+
+#[test]
+fn tables_that_differ_in_anything_are_not_in_force() {
+    for (what, damage) in DAMAGES {
+        let node = Node {
+            damage,
+            ..Node::default()
+        };
+        let (reason, _, programmed) = node.says();
+        assert_eq!(reason, node::PENDING, "{what}");
+        assert!(programmed < 2, "{what}");
+
+        let node = Node {
+            problems: BTreeSet::from([problem(TABLES, "ChangeFailed")]),
+            ..node
+        };
+        assert_eq!(node.says().0, node::KERNEL_REFUSED, "{what}");
+    }
+}

@@ -1,0 +1,178 @@
+//! A node, all of it in order; tests break one thing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use xdp_crds::{NicMode, NicState, XdpNodeStateStatus, conditions::node};
+use xdp_plan::compile::{Desired, compile};
+use xdp_plan::diff::diff;
+use xdp_plan::facts::{Deliveries, NodeFacts, NotReady, Readiness};
+use xdp_plan::installed::Installed;
+use xdp_plan::node_state::{Round, Tables, node_state};
+use xdp_plan::peers::Here;
+use xdp_plan::pod::Pod;
+use xdp_plan::policy::{
+    Delivery, Enforcement, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector, Sources,
+};
+use xdp_plan::report::Problem;
+use xdp_plan::targets::{Targets, targets};
+use xdp_plan::testing::node::pair;
+
+use crate::model::Model;
+
+pub(crate) fn policy(rules: usize, action: RuleAction) -> Policy {
+    let port = |index: usize| PortMatch {
+        protocol: Protocol::Tcp,
+        ports: PortSet::Range(index as u16..=index as u16),
+    };
+    let rule = |index| Rule {
+        name: format!("r{index}"),
+        from: Sources::Any,
+        ports: vec![port(index)],
+        action,
+        mark: None,
+        rate_limit: None,
+    };
+    Policy {
+        namespace: "games".into(),
+        name: "players".into(),
+        uid: "u".into(),
+        generation: 7,
+        priority: 500,
+        created: None,
+        selector: Selector::default(),
+        node_selector: Selector::default(),
+        enforcement: Enforcement::Enforce,
+        delivery: Delivery::Redirect,
+        rules: (0..rules).map(rule).collect(),
+    }
+}
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
+}
+
+pub(crate) fn pod(last: u8) -> Pod {
+    Pod {
+        namespace: "games".into(),
+        name: format!("server-{last}"),
+        addresses: vec![ip(last)],
+        ..Pod::default()
+    }
+}
+
+/// A node with two pods, all of it in order; tests break one thing.
+pub(crate) struct Node {
+    pub(crate) here: Here,
+    pub(crate) pods: Vec<Pod>,
+    pub(crate) carried: Vec<u8>,
+    pub(crate) readiness: Readiness,
+    pub(crate) peer: Readiness,
+    pub(crate) nics: Vec<NicState>,
+    pub(crate) selected: Option<BTreeSet<String>>,
+    pub(crate) problems: BTreeSet<Problem>,
+    pub(crate) read: Option<Problem>,
+    pub(crate) damage: fn(&mut Installed),
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::with(policy(2, RuleAction::Redirect))
+    }
+}
+
+impl Node {
+    pub(crate) fn with(policy: Policy) -> Self {
+        let nic = NicState {
+            name: "eth0".into(),
+            mode: NicMode::Native,
+            ..NicState::default()
+        };
+        Self {
+            here: Here {
+                namespace: policy.namespace.clone(),
+                name: policy.name.clone(),
+                uid: policy.uid.clone(),
+                generation: policy.generation,
+                policy: Some(Arc::new(policy)),
+                obstacle: None,
+            },
+            pods: vec![pod(1), pod(2)],
+            carried: vec![1, 2],
+            readiness: Readiness::Ready,
+            peer: Readiness::Ready,
+            nics: vec![nic],
+            selected: Some(BTreeSet::from(["eth0".into()])),
+            problems: BTreeSet::new(),
+            read: None,
+            damage: |_| {},
+        }
+    }
+
+    fn plan(&self) -> (Targets, Desired) {
+        let pairs = self.carried.iter();
+        let pairs = pairs.map(|last| pair(10 + u32::from(*last), vec![ip(*last)]));
+        let facts = NodeFacts {
+            pairs: pairs.collect(),
+        };
+        let policies: Vec<Policy> = self.here.policy.iter().map(|policy| (**policy).clone()).collect();
+        let targets = targets(&policies, &self.pods, &facts);
+        let deliveries = Deliveries {
+            redirect: self.readiness.clone(),
+            peer: self.peer.clone(),
+        };
+        let deliveries: BTreeMap<u32, Deliveries> = targets
+            .targets
+            .iter()
+            .filter(|target| target.wants_redirect || target.wants_peer)
+            .map(|target| (target.pair.host.ifindex, deliveries.clone()))
+            .collect();
+        let desired = compile(&targets, &deliveries);
+        (targets, desired)
+    }
+
+    pub(crate) fn state(&self) -> XdpNodeStateStatus {
+        let (targets, desired) = self.plan();
+        let mut model = Model::default();
+        model.apply(&diff(&desired, &Installed::default()));
+        (self.damage)(&mut model.installed);
+        let tables = Tables {
+            targets: &targets,
+            desired: &desired,
+            installed: &model.installed,
+        };
+        node_state(&Round {
+            here: std::slice::from_ref(&self.here),
+            pods: &self.pods,
+            tables: self.read.clone().map_or(Ok(tables), Err),
+            nics: &self.nics,
+            selected: self.selected.as_ref(),
+            problems: &self.problems,
+        })
+    }
+
+    /// Reason, message and pods in force of the one policy.
+    pub(crate) fn says(&self) -> (String, String, u32) {
+        let state = self.state();
+        let [policy] = &*state.policies else {
+            panic!("one policy: {state:?}")
+        };
+        assert_eq!(policy.programmed, policy.reason == node::PROGRAMMED);
+        assert_eq!((policy.uid.as_str(), policy.observed_generation), ("u", 7));
+        (
+            policy.reason.clone(),
+            policy.message.clone(),
+            policy.pods.programmed,
+        )
+    }
+}
+
+pub(crate) fn not_ready(reason: NotReady) -> Readiness {
+    let message = "no".into();
+    Readiness::NotReady { reason, message }
+}
+
+pub(crate) fn problem(object: &str, reason: &str) -> Problem {
+    Problem::new(object, reason, "it broke", "mend it")
+}

@@ -1,0 +1,236 @@
+//! What the node says about policies: the truth, as read back, or why not.
+
+#[path = "../tables/model.rs"]
+#[expect(dead_code, reason = "the tests of tables need more of it")]
+mod model;
+
+mod damages;
+mod fixture;
+
+use fixture::{Node, not_ready, pod, policy, problem};
+use rstest::rstest;
+use xdp_crds::{NicMode, Ratio, Trouble, conditions::node};
+use xdp_plan::facts::{NotReady, Readiness};
+use xdp_plan::node_state::{API_SERVER, MAX_LISTED};
+use xdp_plan::pod::Pod;
+use xdp_plan::policy::{Delivery, PortSet, RuleAction};
+
+#[test]
+fn a_policy_that_is_in_force_for_all_its_pods_on_all_nics_is_programmed() {
+    let state = Node::default().state();
+    let policy = &state.policies[0];
+    assert_eq!(
+        (policy.programmed, policy.reason.as_str()),
+        (true, node::PROGRAMMED)
+    );
+    assert_eq!(
+        policy.pods,
+        Ratio {
+            selected: 2,
+            programmed: 2
+        }
+    );
+    assert_eq!((state.pods.len(), state.problems.len()), (0, 0));
+}
+
+#[rstest]
+#[case::none_selected(Some(&[][..]), NicMode::Native, node::NO_NIC)]
+#[case::unknown(None, NicMode::Native, node::NIC_PROBLEM)]
+#[case::without_program(Some(&["eth0"][..]), NicMode::None, node::NIC_PROBLEM)]
+#[case::generic(Some(&["eth0"][..]), NicMode::Generic, node::NIC_PROBLEM)]
+#[case::foreign(Some(&["eth0"][..]), NicMode::Foreign, node::NIC_PROBLEM)]
+#[case::one_of_two_is_gone(Some(&["eth0", "eth1"][..]), NicMode::Native, node::NIC_PROBLEM)]
+fn no_pod_is_served_unless_every_selected_nic_is_native(
+    #[case] selected: Option<&[&str]>,
+    #[case] mode: NicMode,
+    #[case] expected: &str,
+) {
+    let mut node = Node::default();
+    node.nics[0].mode = mode;
+    node.selected = selected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+    let (reason, _, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (expected, 0));
+}
+
+#[test]
+fn a_nic_says_what_is_in_its_way() {
+    let mut node = Node::default();
+    node.nics[0].mode = NicMode::None;
+    node.nics[0].problems = vec![Trouble {
+        reason: "MtuTooLarge".into(),
+        message: "MTU 9000 is too large".into(),
+        remedy: "lower it".into(),
+    }];
+    let message = node.says().1;
+    assert!(
+        message.starts_with("NIC eth0: MtuTooLarge: MTU 9000"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_pod_that_takes_no_redirects_counts_only_against_policies_that_redirect() {
+    let readiness = not_ready(NotReady::NoNdoXmit);
+    let node = Node {
+        readiness: readiness.clone(),
+        ..Node::default()
+    };
+    let (reason, message, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (node::POD_NOT_READY, 0));
+    assert!(
+        message.starts_with("2 of 2 pods; Pod games/server-1: NoNdoXmit"),
+        "{message}"
+    );
+    let pods = node.state().pods;
+    assert_eq!((pods.len(), pods[0].reason.as_str()), (2, "NoNdoXmit"));
+
+    let node = Node {
+        readiness,
+        ..Node::with(policy(1, RuleAction::Drop))
+    };
+    assert_eq!(node.says().0, node::PROGRAMMED);
+    assert_eq!(node.state().pods, []);
+}
+
+#[test]
+fn each_delivery_has_its_own_obstacles() {
+    let by = |delivery, redirect: Readiness, peer: Readiness| {
+        let mut policy = policy(1, RuleAction::Redirect);
+        policy.delivery = delivery;
+        let node = Node {
+            readiness: redirect,
+            peer,
+            ..Node::with(policy)
+        };
+        node.says().0
+    };
+    let unready = || not_ready(NotReady::PeerRefused);
+    assert_eq!(
+        by(Delivery::Redirect, Readiness::Ready, unready()),
+        node::PROGRAMMED
+    );
+    assert_eq!(by(Delivery::Peer, unready(), Readiness::Ready), node::PROGRAMMED);
+    assert_eq!(
+        by(Delivery::Redirect, unready(), Readiness::Ready),
+        node::POD_NOT_READY
+    );
+    assert_eq!(
+        by(Delivery::Peer, Readiness::Ready, unready()),
+        node::POD_NOT_READY
+    );
+}
+
+#[test]
+fn a_pod_without_an_interface_is_named_and_the_others_are_served() {
+    let node = Node {
+        carried: vec![1],
+        ..Node::default()
+    };
+    let (reason, message, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (node::POD_NOT_READY, 1));
+    assert!(
+        message.starts_with("1 of 2 pods; Pod games/server-2: NoInterface"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_policy_that_does_not_fit_is_refused_and_its_pods_are_not_blamed() {
+    let mut policy = policy(600, RuleAction::Redirect);
+    for (rule, port) in policy.rules.iter_mut().zip(0..) {
+        rule.ports[0].ports = PortSet::Range(2 * port..=2 * port);
+    }
+    let node = Node::with(policy);
+    let (reason, message, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (node::LIMIT_EXCEEDED, 0));
+    assert!(message.contains("MAX_PORT_INTERVALS"), "{message}");
+    assert_eq!(node.state().pods, []);
+}
+
+#[rstest]
+#[case(node::INVALID_SPEC)]
+#[case(node::PEERS_PENDING)]
+fn a_version_that_is_not_the_one_in_force_is_not_programmed(#[case] expected: &str) {
+    let mut node = Node::default();
+    node.here.obstacle = Some(problem("XdpPolicy games/players", expected));
+    let (reason, message, programmed) = node.says();
+    assert_eq!(
+        (reason.as_str(), message.as_str(), programmed),
+        (expected, "it broke; mend it", 0)
+    );
+}
+
+#[test]
+fn of_several_reasons_the_worst_is_told() {
+    let mut node = Node {
+        carried: vec![1],
+        ..Node::default()
+    };
+    node.nics[0].mode = NicMode::None;
+    assert_eq!(node.says().0, node::NIC_PROBLEM);
+    node.here.obstacle = Some(problem("XdpPolicy games/players", node::INVALID_SPEC));
+    assert_eq!(node.says().0, node::INVALID_SPEC);
+}
+
+#[test]
+fn what_could_not_be_read_back_is_not_claimed() {
+    let node = Node {
+        read: Some(problem("interfaces", "NetlinkFailed")),
+        ..Node::default()
+    };
+    let (reason, _, programmed) = node.says();
+    assert_eq!((reason.as_str(), programmed), (node::KERNEL_REFUSED, 0));
+}
+
+#[test]
+fn a_policy_without_living_pods_of_this_node_is_not_listed() {
+    let without = |change: fn(&mut Pod)| {
+        let mut node = Node::default();
+        node.pods.iter_mut().for_each(change);
+        node.state().policies
+    };
+    assert_eq!(without(|pod| pod.finished = true), []);
+    assert_eq!(without(|pod| pod.host_network = true), []);
+    assert_eq!(without(|pod| pod.addresses.clear()), []);
+    assert_eq!(without(|pod| pod.namespace = "other".into()), []);
+}
+
+#[test]
+fn problems_are_told_once_and_those_of_the_way_to_the_api_server_not_at_all() {
+    let problems = [
+        problem("NIC eth0", "MtuTooLarge"),
+        problem("NICs", "NoSuchNic"),
+        problem("Pod games/server-1", "NoNdoXmit"),
+        problem("XdpPolicy games/players", "MAX_RULES"),
+        problem("XdpPolicy games/others", "BadPort"),
+        problem(&format!("{API_SERVER}: Pods"), "Unreachable"),
+    ];
+    let node = Node {
+        problems: problems.into(),
+        ..Node::default()
+    };
+    let told = node.state().problems;
+    let told: Vec<&str> = told.iter().map(|problem| problem.object.as_str()).collect();
+    assert_eq!(told, ["NICs", "XdpPolicy games/others"]);
+}
+
+#[test]
+fn the_status_stays_bounded() {
+    let mut long = problem("NICs", "NoSuchNic");
+    long.message = "ä".repeat(10_000);
+    let many = (0..500).map(|index| problem(&format!("thing {index}"), "Broken"));
+    let node = Node {
+        pods: (1..=200).map(pod).collect(),
+        problems: many.chain([long]).collect(),
+        ..Node::default()
+    };
+    let state = node.state();
+    assert_eq!((state.pods.len(), state.problems.len()), (MAX_LISTED, MAX_LISTED));
+    assert!(
+        state
+            .problems
+            .iter()
+            .all(|problem| problem.message.chars().count() <= 501)
+    );
+    assert_eq!(state.policies[0].pods.selected, 200);
+}

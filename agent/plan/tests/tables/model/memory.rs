@@ -1,0 +1,127 @@
+//! Blocks, by kind and index.
+
+use xdp_core::tables::{
+    MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4, MAX_SOURCES_V6, PortTarget,
+    Ports, SOURCE_LEVELS, SourceRef, SourcesV4, SourcesV6,
+};
+use xdp_plan::change::Content;
+use xdp_plan::installed::{Blocks, Installed};
+
+/// Whether there is a block where `content` would be written.
+pub(super) fn has(blocks: &Blocks, index: u32, content: &Content) -> bool {
+    match content {
+        Content::Pod(_) => blocks.pods.contains(index),
+        Content::SourcesV4(_) => blocks.sources_v4.contains(index),
+        Content::SourcesV6(_) => blocks.sources_v6.contains(index),
+        Content::Class(_) => blocks.classes.contains(index),
+        Content::Ports(_) => blocks.ports.contains(index),
+        Content::Action(_) => blocks.actions.contains(index),
+    }
+}
+
+pub(super) fn write(memory: &mut Blocks, index: u32, content: &Content) {
+    let (end, first) = match content {
+        Content::Pod(_) => (MAX_POD_BLOCKS, 0),
+        Content::SourcesV4(_) => (MAX_SOURCES_V4, 0),
+        Content::SourcesV6(_) => (MAX_SOURCES_V6, 0),
+        Content::Class(_) => (MAX_CLASSES, 0),
+        Content::Ports(_) => (MAX_PORT_BLOCKS, 0),
+        Content::Action(_) => (MAX_ACTIONS, 1),
+    };
+    assert!(
+        (first..end).contains(&index),
+        "{index} is out of bounds: {content:?}"
+    );
+    match content {
+        Content::Pod(block) => memory.pods.insert(index, *block),
+        Content::SourcesV4(block) => memory.sources_v4.insert(index, **block),
+        Content::SourcesV6(block) => memory.sources_v6.insert(index, **block),
+        Content::Class(block) => memory.classes.insert(index, *block),
+        Content::Ports(block) => memory.ports.insert(index, **block),
+        Content::Action(record) => memory.actions.insert(index, *record),
+    }
+}
+
+/// Everything that a new pod's block leads to is there, in order, and has labels.
+pub(super) fn check(memory: &Blocks, installed: &Installed, index: u32) {
+    let checker = Checker { memory, installed };
+    let pod = memory.pods.get(index).expect("a pod's block");
+    let mut classes = Vec::new();
+    checker.sources_v4(pod.sources_v4, SOURCE_LEVELS, &mut classes);
+    checker.sources_v6(pod.sources_v6, SOURCE_LEVELS, &mut classes);
+    classes.sort_unstable();
+    classes.dedup();
+    for class in classes {
+        checker.class(class);
+    }
+}
+
+struct Checker<'a> {
+    memory: &'a Blocks,
+    installed: &'a Installed,
+}
+
+impl Checker<'_> {
+    fn sources_v4(&self, at: SourceRef, levels: usize, classes: &mut Vec<u32>) {
+        let Err(index) = at.get() else {
+            classes.extend(at.get());
+            return;
+        };
+        let SourcesV4 { lower, then } = self.memory.sources_v4.get(index).expect("a block of sources");
+        assert!(levels > 0 && lower.is_sorted());
+        let mut before = None;
+        for at in then.iter().filter(|at| before.replace(**at) != Some(**at)) {
+            self.sources_v4(*at, levels - 1, classes);
+        }
+    }
+
+    fn sources_v6(&self, at: SourceRef, levels: usize, classes: &mut Vec<u32>) {
+        let Err(index) = at.get() else {
+            classes.extend(at.get());
+            return;
+        };
+        let SourcesV6 { lower, then } = self.memory.sources_v6.get(index).expect("a block of sources");
+        assert!(levels > 0 && lower.is_sorted());
+        let mut before = None;
+        for at in then.iter().filter(|at| before.replace(**at) != Some(**at)) {
+            self.sources_v6(*at, levels - 1, classes);
+        }
+    }
+
+    fn class(&self, index: u32) {
+        let class = self.memory.classes.get(index).expect("a class");
+        self.action(class.portless);
+        for at in [class.tcp, class.udp, class.sctp, class.icmp, class.icmpv6] {
+            match at.get() {
+                PortTarget::Action(number) => self.action(number),
+                PortTarget::Leaf(leaf) => self.leaf(leaf),
+                PortTarget::Top(top) => {
+                    let Ports { lower, then } = self.memory.ports.get(top.into()).expect("a block of ports");
+                    assert!(lower.is_sorted() && lower[0] == 0);
+                    for leaf in then {
+                        self.leaf(*leaf);
+                    }
+                }
+            }
+        }
+    }
+
+    fn leaf(&self, leaf: u16) {
+        let Ports { lower, then } = self.memory.ports.get(leaf.into()).expect("a block of ports");
+        assert!(lower.is_sorted());
+        for number in then {
+            self.action(*number);
+        }
+    }
+
+    fn action(&self, number: u16) {
+        if number != 0 {
+            let record = self.memory.actions.get(number.into()).expect("a record");
+            assert!(
+                self.installed.rules.contains_key(&record.rule),
+                "rule {} has no label",
+                record.rule
+            );
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What is allowed when.
+
+use std::collections::BTreeMap;
+
+use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
+use xdp_plan::change::Change;
+use xdp_plan::installed::Blocks;
+
+use super::{Model, memory};
+
+impl Model {
+    pub(super) fn step(&mut self, change: &Change) {
+        match change {
+            Change::SetRuleLabel { rule, label } => {
+                assert!(!self.rule_is_used(*rule), "rule {rule} is in use");
+                assert!(self.installed.rules.insert(*rule, label.clone()).is_none());
+            }
+            Change::SetPodLabel { slot, label, fresh } => {
+                let before = self.installed.pods.insert(*slot, label.clone());
+                assert_eq!(*fresh, before.is_none());
+                assert!(before.is_none_or(|before| before.identity == label.identity));
+                assert!(!self.retired_slots.contains(slot));
+            }
+            Change::SetDevice { slot, ifindex } => {
+                assert!(self.installed.pods.contains_key(slot));
+                self.unfenced |= self.installed.devices.insert(*slot, *ifindex).is_some();
+            }
+            Change::Write { index, content } => {
+                let seen = self.retired.iter().chain([&self.installed.blocks]);
+                for blocks in seen {
+                    assert!(
+                        !memory::has(blocks, *index, content),
+                        "{index} is in use: {content:?}"
+                    );
+                }
+                memory::write(&mut self.memory, *index, content);
+            }
+            Change::SetWord { slot, word } => self.set_word(*slot, *word),
+            Change::SetIndex { position, word } => self.set_index(*position, *word),
+            Change::SetAddress { address, slot } => {
+                assert!(self.installed.words.contains_key(slot));
+                let replaced = self.installed.addresses.insert(*address, *slot).is_some();
+                assert!(
+                    !(replaced && self.unfenced_moves),
+                    "a fence is missing between moves"
+                );
+                self.unfenced_moves |= replaced;
+                self.unfenced |= replaced;
+            }
+            Change::Fence => {
+                self.retired.clear();
+                self.retired_slots.clear();
+                self.changed_places.clear();
+                self.unfenced = false;
+                self.unfenced_moves = false;
+            }
+            Change::ClearRuleLabel { .. }
+            | Change::ClearAddress { .. }
+            | Change::ClearDevice { .. }
+            | Change::ClearPodLabel { .. } => self.remove(change),
+        }
+        if matches!(
+            change,
+            Change::SetIndex { .. } | Change::SetAddress { .. } | Change::ClearAddress { .. }
+        ) {
+            self.history.push(self.installed.leading().collect());
+        }
+    }
+
+    fn remove(&mut self, change: &Change) {
+        self.unfenced = true;
+        match change {
+            Change::ClearRuleLabel { rule } => {
+                assert!(!self.rule_is_used(*rule), "rule {rule} is in use");
+                self.installed.rules.remove(rule).expect("a label");
+            }
+            Change::ClearAddress { address } => {
+                self.installed.addresses.remove(address).expect("an address");
+                let v4 = address.low as u32;
+                let position = index_position(v4);
+                let word = self.installed.index.get(&position).copied().unwrap_or_default();
+                assert!(
+                    !address.is_v4() || word.slot(v4).is_none() || !self.changed_places.contains(&position),
+                    "who has read place {position} before still looks for {address:?}"
+                );
+            }
+            Change::ClearDevice { slot } => {
+                assert!(!self.installed.words.contains_key(slot));
+                self.installed.devices.remove(slot).expect("a device");
+            }
+            Change::ClearPodLabel { slot } => {
+                assert!(
+                    !self.installed.words.contains_key(slot) && !self.installed.devices.contains_key(slot)
+                );
+                self.installed.pods.remove(slot).expect("a label");
+                self.retired_slots.insert(*slot);
+            }
+            other => panic!("{other:?} removes nothing"),
+        }
+    }
+
+    fn set_index(&mut self, position: u32, word: IndexWord) {
+        if let Some(v4) = word.address() {
+            assert_eq!(index_position(v4), position);
+            let slot = word.slot(v4).expect("a slot");
+            assert!(self.installed.words.contains_key(&slot));
+        }
+        let before = if word == IndexWord::EMPTY {
+            self.installed.index.remove(&position)
+        } else {
+            self.installed.index.insert(position, word)
+        };
+        self.changed_places.insert(position);
+        self.unfenced |= before.is_some();
+    }
+
+    fn set_word(&mut self, slot: u32, word: SlotWord) {
+        let before = self.installed.words.remove(&slot);
+        if let Some(before) = before {
+            self.unfenced = true;
+            let old = BTreeMap::from([(slot, before)]);
+            self.retired.push(Blocks::read(&old, &*self));
+        }
+        let Some(index) = word.block() else {
+            let leads = |(address, other): (Address, u32)| (other == slot).then_some(address);
+            assert_eq!(
+                self.installed.leading().find_map(leads),
+                None,
+                "slot {slot} has an address"
+            );
+            self.read_back();
+            return;
+        };
+        assert!(self.installed.pods.contains_key(&slot) && self.installed.devices.contains_key(&slot));
+        memory::check(&self.memory, &self.installed, index);
+        assert_eq!(
+            word.generation(),
+            before.unwrap_or_default().generation().wrapping_add(1)
+        );
+        self.installed.words.insert(slot, word);
+        self.read_back();
+    }
+
+    fn rule_is_used(&self, rule: u32) -> bool {
+        self.used_rules.contains(&rule)
+    }
+}

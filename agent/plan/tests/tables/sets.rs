@@ -1,0 +1,107 @@
+//! Policies written down directly, larger than the API would take them: what peers resolve to, and what limits are for.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use xdp_plan::compile::{Compiler, Desired};
+use xdp_plan::facts::NodeFacts;
+use xdp_plan::pod::Pod;
+use xdp_plan::policy::{
+    Block, Delivery, Enforcement, Peer, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector,
+    Sources,
+};
+use xdp_plan::targets::{Targets, targets};
+use xdp_plan::testing::node::pair;
+
+pub(crate) fn rule(name: &str, from: Sources, ports: Vec<PortMatch>) -> Rule {
+    Rule {
+        name: name.into(),
+        from,
+        ports,
+        action: RuleAction::Drop,
+        mark: None,
+        rate_limit: None,
+    }
+}
+
+/// Policies are in the order of their names, and select the pods of their namespace.
+pub(crate) fn policy(namespace: &str, name: &str, rules: Vec<Rule>) -> Policy {
+    Policy {
+        namespace: namespace.into(),
+        name: name.into(),
+        uid: String::new(),
+        generation: 0,
+        priority: 500,
+        created: None,
+        selector: Selector::default(),
+        node_selector: Selector::default(),
+        enforcement: Enforcement::Enforce,
+        delivery: Delivery::Redirect,
+        rules,
+    }
+}
+
+pub(crate) fn v4(number: u32) -> IpNet {
+    IpNet::from(IpAddr::from(Ipv4Addr::from(number)))
+}
+
+pub(crate) fn v6(number: u128) -> IpNet {
+    IpNet::from(IpAddr::from(Ipv6Addr::from(number)))
+}
+
+pub(crate) fn peers(nets: impl IntoIterator<Item = IpNet>) -> Sources {
+    let block = |cidr| {
+        Peer::Block(Block {
+            cidr,
+            except: Vec::new(),
+        })
+    };
+    Sources::Peers(nets.into_iter().map(block).collect())
+}
+
+/// Addresses that do not touch each other.
+pub(crate) fn scattered(count: u32) -> Sources {
+    peers((0..count).map(|number| v4(2 * number + 1)))
+}
+
+pub(crate) fn single(protocol: Protocol, port: u16) -> PortMatch {
+    let ports = match protocol {
+        Protocol::Icmp | Protocol::Icmpv6 => PortSet::Icmp {
+            kind: (port >> 8) as u8,
+            code: Some(port as u8),
+        },
+        Protocol::Tcp | Protocol::Udp | Protocol::Sctp => PortSet::Range(port..=port),
+    };
+    PortMatch { protocol, ports }
+}
+
+/// The pod of a namespace.
+pub(crate) fn pod(namespace: &str, address: IpAddr) -> Pod {
+    Pod {
+        namespace: namespace.into(),
+        name: "p".into(),
+        addresses: vec![address],
+        ..Pod::default()
+    }
+}
+
+pub(crate) fn targets_of(policies: &[Policy], pods: &[Pod]) -> Targets {
+    let pairs = pods
+        .iter()
+        .zip(10..)
+        .map(|(pod, index)| pair(index, pod.addresses.clone()));
+    let pairs = pairs.collect();
+    let found = targets(policies, pods, &NodeFacts { pairs });
+    assert_eq!(found.problems, []);
+    found
+}
+
+pub(crate) fn desired(policies: &[Policy], pods: &[Pod]) -> Desired {
+    Compiler::default().compile(&targets_of(policies, pods), &BTreeMap::new())
+}
+
+/// What one pod in the policies' namespace gets.
+pub(crate) fn for_one_pod(policies: &[Policy]) -> Desired {
+    desired(policies, &[pod("n", [10, 0, 0, 1].into())])
+}

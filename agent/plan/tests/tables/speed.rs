@@ -1,0 +1,106 @@
+//! How long it takes: printed, never judged. `cargo test --release -p xdp-plan --test tables -- --ignored --nocapture`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use xdp_plan::compile::{Compiler, Desired};
+use xdp_plan::diff::diff;
+use xdp_plan::in_force::InForce;
+use xdp_plan::installed::{Blocks, Installed};
+use xdp_plan::policy::Protocol;
+use xdp_plan::targets::Targets;
+use xdp_plan::testing::workload;
+
+use crate::model::Model;
+use crate::nodes::installed;
+use crate::sets::{pod, policy, rule, scattered, single, targets_of};
+
+fn node(pods: usize, rules: usize, port: i32) -> Targets {
+    let (mut policies, pods) = workload::node(pods, rules);
+    policies[0].spec.ingress[0].ports[0].port = Some(xdp_crds::IntOrString::Int(port));
+    policies[0].spec.ingress[0].ports[0].end_port = None;
+    let policies: Vec<_> = policies.iter().map(|policy| policy.try_into().unwrap()).collect();
+    let pods: Vec<_> = pods.iter().map(|pod| pod.try_into().unwrap()).collect();
+    targets_of(&policies, &pods)
+}
+
+/// The time this thread ran, which is what counts on a machine that others use.
+fn on_cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds = text.split_whitespace().next().unwrap().parse().unwrap();
+    Duration::from_nanos(nanoseconds)
+}
+
+fn timed<T>(what: &str, mut work: impl FnMut() -> T) -> T {
+    const RUNS: u32 = 20;
+    let mut times: Vec<Duration> = Vec::new();
+    let mut result = work();
+    let before = on_cpu();
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        result = work();
+        times.push(start.elapsed());
+    }
+    let cpu = on_cpu().saturating_sub(before) / RUNS;
+    times.sort_unstable();
+    println!(
+        "{what}: {cpu:?} of CPU on average, {:?} to {:?} elapsed",
+        times[0], times[19]
+    );
+    result
+}
+
+fn compile(compiler: &mut Compiler, targets: &Targets) -> Desired {
+    let desired = compiler.compile(targets, &BTreeMap::new());
+    assert_eq!(desired.problems, []);
+    desired
+}
+
+#[test]
+#[ignore = "measures"]
+fn busy_nodes() {
+    for (pods, rules) in [(1, 250), (110, 227), (110, 250)] {
+        println!("--- {pods} pods with {rules} rules");
+        let targets = [node(pods, rules, 9), node(pods, rules, 10)];
+        timed("compile all", || compile(&mut Compiler::default(), &targets[0]));
+        let mut compiler = Compiler::default();
+        let before = compile(&mut compiler, &targets[0]);
+        timed("compile, nothing changed", || compile(&mut compiler, &targets[0]));
+        let mut turn = 0;
+        timed("compile, one pod changed", || {
+            turn += 1;
+            compile(&mut compiler, &targets[turn % 2])
+        });
+        let after = compile(&mut compiler, &targets[1]);
+        timed("diff, nothing installed", || diff(&before, &Installed::default()));
+        let model: Model = installed(&before);
+        timed("diff, nothing changed", || diff(&before, &model.installed));
+        let changes = timed("diff, one pod changed", || diff(&after, &model.installed));
+        println!("{} changes", changes.len());
+        timed("read back", || Blocks::read(&model.installed.words, &model));
+        timed("all in force", || {
+            let in_force = InForce::new(&model.installed);
+            assert!(before.pods.iter().all(|pod| in_force.holds(pod)));
+        });
+    }
+}
+
+#[test]
+#[ignore = "measures"]
+fn large_peers() {
+    for (rules, addresses) in [(250, 4_096), (32, 63), (1, 100_000)] {
+        let of_rule = |index: u16| {
+            rule(
+                &format!("r{index}"),
+                scattered(addresses),
+                vec![single(Protocol::Tcp, 2 * index)],
+            )
+        };
+        let policies = [policy("n", "p", (0..rules).map(of_rule).collect())];
+        let targets = targets_of(&policies, &[pod("n", [10, 0, 0, 1].into())]);
+        timed(
+            &format!("compile {rules} rules with the same {addresses} addresses"),
+            || compile(&mut Compiler::default(), &targets),
+        );
+    }
+}

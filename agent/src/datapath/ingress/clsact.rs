@@ -1,0 +1,85 @@
+//! The classifier as a filter of the clsact qdisc, for kernels before 6.6.
+
+use std::error::Error;
+use std::io;
+use std::mem;
+
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact,
+    qdisc_detach_program,
+};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+
+/// Fixed, so that a second attachment replaces the first one.
+const PRIORITY: u16 = 0x7864;
+const HANDLE: TcHandle = TcHandle::new(0, 0x7864);
+
+/// Attaches to an interface of the calling thread's namespace; replaces an earlier version of ours.
+pub(in crate::datapath) fn attach(program: &mut SchedClassifier, interface: &str) -> io::Result<()> {
+    match qdisc_add_clsact(interface).map_err(io_error) {
+        Err(error) if error.raw_os_error() != Some(libc::EEXIST) => return Err(error),
+        _ => {}
+    }
+    let options = TcAttachOptions::Netlink(NlOptions {
+        priority: PRIORITY,
+        handle: HANDLE,
+        classid: None,
+    });
+    let attached = program
+        .attach_with_options(interface, TcAttachType::Ingress, options)
+        .map_err(io_error);
+    let id = match attached {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+            let earlier =
+                SchedClassifierLink::attached(interface, TcAttachType::Ingress, PRIORITY, HANDLE, None)?;
+            program.attach_to_link(earlier).map_err(io_error)?
+        }
+        attached => attached?,
+    };
+    // Dropped, the link would detach the filter, which must outlive this process.
+    mem::forget(program.take_link(id).map_err(io_error)?);
+    Ok(())
+}
+
+/// Takes our filter off an interface of the calling thread's namespace. Whether there was one.
+pub(in crate::datapath) fn detach(interface: &str, program: &str) -> io::Result<bool> {
+    match qdisc_detach_program(interface, TcAttachType::Ingress, program).map_err(io_error) {
+        Ok(()) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The kernel's errno among the causes, or all that is known as text.
+fn io_error(error: impl Error + Send + Sync + 'static) -> io::Error {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        if let Some(found) = as_io_error(error) {
+            return match found.raw_os_error() {
+                Some(errno) => io::Error::from_raw_os_error(errno),
+                None => io::Error::new(found.kind(), found.to_string()),
+            };
+        }
+        cause = error.source();
+    }
+    io::Error::other(error)
+}
+
+/// aya's transparent variants hide what they hold from [`Error::source`].
+fn as_io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let error = match error.downcast_ref::<ProgramError>() {
+        Some(ProgramError::TcError(error)) => error,
+        _ => error,
+    };
+    match error.downcast_ref::<TcError>() {
+        Some(TcError::IoError(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}

@@ -1,0 +1,48 @@
+//! One agent at a time.
+
+use std::fs::File;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::error::OpenError;
+
+/// The right to change what is pinned below a directory. Ends with the process, however that ends.
+pub(super) struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Takes the directory. `status` looks in for moments, hence the second tries.
+    pub(super) fn take(directory: &Path) -> Result<Self, OpenError> {
+        let mut tries = 0;
+        loop {
+            match lock(directory, FlockArg::LockExclusiveNonblock)? {
+                Some(file) => return Ok(Self { _file: file }),
+                None if tries < 20 => thread::sleep(Duration::from_millis(10)),
+                None => {
+                    return Err(OpenError::Running {
+                        path: directory.to_owned(),
+                    });
+                }
+            }
+            tries += 1;
+        }
+    }
+
+    /// Whether somebody has it.
+    pub(super) fn is_taken(directory: &Path) -> Result<bool, OpenError> {
+        Ok(lock(directory, FlockArg::LockSharedNonblock)?.is_none())
+    }
+}
+
+fn lock(directory: &Path, kind: FlockArg) -> Result<Option<Flock<File>>, OpenError> {
+    let file = File::open(directory).map_err(|source| OpenError::pin("open", directory, source))?;
+    match Flock::lock(file, kind) {
+        Ok(file) => Ok(Some(file)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(OpenError::pin("lock", directory, errno.into())),
+    }
+}

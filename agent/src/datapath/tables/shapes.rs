@@ -1,0 +1,138 @@
+//! What the pinned maps must look like to be ours.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use aya::maps::{MapInfo, MapType};
+use xdp_core::tables::{
+    ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, INDEX, LIMIT_SETS, Label, LimitSet,
+    MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS,
+    MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports, RuleCounters, RuleText, SourcesV4,
+    SourcesV6, maps,
+};
+
+use super::super::error::OpenError;
+use super::super::pins::Pins;
+use super::super::sys;
+
+/// How many maps there are.
+pub(in crate::datapath) const MAPS: usize = 20;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Shape {
+    kind: MapType,
+    key: usize,
+    value: usize,
+    entries: u32,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            key,
+            value,
+            entries,
+        } = self;
+        write!(
+            f,
+            "a map of type {kind:?}, keys of {key} bytes, values of {value} bytes, {entries} entries"
+        )
+    }
+}
+
+const fn shape(kind: MapType, key: usize, value: usize, entries: u32) -> Shape {
+    Shape {
+        kind,
+        key,
+        value,
+        entries,
+    }
+}
+
+const fn array<T>(entries: u32) -> Shape {
+    shape(MapType::Array, 4, size_of::<T>(), entries)
+}
+
+const fn per_cpu<T>(entries: u32) -> Shape {
+    shape(MapType::PerCpuArray, 4, size_of::<T>(), entries)
+}
+
+const fn hash<K, V>(entries: u32) -> Shape {
+    shape(MapType::Hash, size_of::<K>(), size_of::<V>(), entries)
+}
+
+const SHAPES: [(&str, Shape); MAPS] = [
+    (maps::INDEX, array::<u64>(INDEX)),
+    (maps::PODS, hash::<Address, u32>(MAX_ADDRESSES)),
+    (maps::SLOTS, array::<u64>(MAX_SLOTS)),
+    (maps::POD_BLOCKS, array::<PodBlock>(MAX_POD_BLOCKS)),
+    (maps::SOURCES_V4, array::<SourcesV4>(MAX_SOURCES_V4)),
+    (maps::SOURCES_V6, array::<SourcesV6>(MAX_SOURCES_V6)),
+    (maps::CLASSES, array::<Class>(MAX_CLASSES)),
+    (maps::PORT_BLOCKS, array::<Ports>(MAX_PORT_BLOCKS)),
+    (maps::ACTIONS, array::<ActionRecord>(MAX_ACTIONS)),
+    (maps::RULE_LIMITS, array::<u64>(MAX_RULES + 1)),
+    (maps::SOURCE_LIMITS, array::<LimitSet>(LIMIT_SETS)),
+    (maps::DEVICES, shape(MapType::DevMapHash, 4, 8, MAX_SLOTS)),
+    (maps::RULE_COUNTERS, per_cpu::<RuleCounters>(MAX_RULES)),
+    (maps::DELIVERED, per_cpu::<Count>(MAX_RULES)),
+    (maps::EVENTS, per_cpu::<Count>(EVENTS)),
+    (maps::FAILURES, hash::<FailureKey, u64>(MAX_FAILURES)),
+    (maps::CONFIG, array::<Config>(1)),
+    (maps::RULE_LABELS, array::<RuleText>(MAX_RULES)),
+    (maps::POD_LABELS, array::<Label>(MAX_SLOTS)),
+    (maps::PROBLEMS, array::<Label>(MAX_PROBLEMS)),
+];
+
+/// Names of all maps.
+pub(in crate::datapath) fn names() -> impl Iterator<Item = &'static str> {
+    SHAPES.iter().map(|(name, _)| *name)
+}
+
+/// Every map that is pinned is what it should be. How many there are.
+pub(in crate::datapath) fn check_shapes(pins: &Pins) -> Result<usize, OpenError> {
+    let mut found = 0;
+    for (name, expected) in SHAPES {
+        let path = pins.map(name);
+        if path.exists() {
+            check_shape(&path, expected)?;
+            found += 1;
+        }
+    }
+    Ok(found)
+}
+
+fn check_shape(path: &Path, expected: Shape) -> Result<(), OpenError> {
+    let wrong = |found| OpenError::Shape {
+        path: path.to_owned(),
+        found,
+        expected: expected.to_string(),
+    };
+    let info = MapInfo::from_pin(path).map_err(|error| wrong(format!("is no readable map ({error})")))?;
+    let found = Shape {
+        kind: info
+            .map_type()
+            .map_err(|error| wrong(format!("is a map of an unknown type ({error})")))?,
+        key: info.key_size() as usize,
+        value: info.value_size() as usize,
+        entries: info.max_entries(),
+    };
+    if found == expected {
+        Ok(())
+    } else {
+        Err(wrong(format!("is {found}")))
+    }
+}
+
+/// What the kernel accounts for each map, in bytes.
+pub(in crate::datapath) fn memory(pins: &Pins) -> Result<BTreeMap<&'static str, u64>, OpenError> {
+    let bytes = |name| {
+        let path = pins.map(name);
+        let map = sys::open_pin(&path).and_then(|map| sys::accounted(&map));
+        map.map(|bytes| (name, bytes))
+            .map_err(|error| OpenError::pin("inspect", &path, error))
+    };
+    names().map(bytes).collect()
+}

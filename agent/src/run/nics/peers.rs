@@ -1,0 +1,56 @@
+//! The program for delivery `Peer`: on NICs that carry ours, while a policy in force uses it.
+
+use nix::net::if_::if_indextoname;
+use tracing::{info, warn};
+use xdp_plan::report::Problem;
+
+use super::{named, ours};
+use crate::{
+    datapath::{Attached, Datapath},
+    nic::peer_refused,
+    run::problems::chain,
+};
+
+/// Attaches it where it is missing, before rules refer to it, and says where that cannot be.
+pub(in crate::run) fn attach_peers(datapath: &mut Datapath) -> Vec<Problem> {
+    let nics = match ours(datapath) {
+        Ok(nics) => nics,
+        Err(problem) => return vec![problem],
+    };
+    let mut problems = Vec::new();
+    for ifindex in nics.into_keys() {
+        // A NIC that is gone needs nothing.
+        if let Ok(name) = if_indextoname(ifindex) {
+            problems.extend(attach_one(datapath, ifindex, &name.to_string_lossy()));
+        }
+    }
+    problems
+}
+
+/// Takes it off NICs that do not carry our program, and when no rule refers to it any more off all.
+pub(in crate::run) fn release_peers(datapath: &mut Datapath, wanted: bool) {
+    let carrying = ours(datapath).unwrap_or_default();
+    let peers = datapath.pinned().peer_pins().unwrap_or_default();
+    for nic in peers
+        .into_iter()
+        .filter(|nic| !wanted || !carrying.contains_key(nic))
+    {
+        match datapath.detach_peer(nic) {
+            Ok(_) => info!(nic, "program for delivery Peer taken off"),
+            Err(error) => {
+                warn!(nic, error = %chain(error), "program for delivery Peer stays, and does nothing");
+            }
+        }
+    }
+}
+
+pub(super) fn attach_one(datapath: &mut Datapath, ifindex: u32, name: &str) -> Option<Problem> {
+    match datapath.attach_peer(ifindex, name) {
+        Ok((_, Attached::Adopted)) => None,
+        Ok((kind, _)) => {
+            info!(nic = %name, ?kind, "program for delivery Peer attached");
+            None
+        }
+        Err(error) => Some(named(&format!("NIC {name}"), peer_refused(name, &chain(error)))),
+    }
+}

@@ -1,0 +1,150 @@
+//! What becomes of a packet, told without a packet.
+
+use std::net::IpAddr;
+
+use xdp_agent::datapath::{Datapath, ExplainError, Explainer, OpenError, Pinned};
+use xdp_agent::explain::{Limit, Packet, Protocol};
+use xdp_core::verdict::{Fallback, Kind, Tables as _};
+
+use crate::bpffs::Bpffs;
+use crate::node::{desired, pod, policy, settle};
+
+const RULES: [&str; 5] = [
+    "{name: reject, ports: [{protocol: TCP, port: 25}], action: Reject}",
+    "{name: limited, ports: [{protocol: UDP, port: 53}], action: Pass, rateLimit: {packetsPerSecond: 100, per: Source}}",
+    "{name: drop, from: [{ipBlock: {cidr: 198.51.100.0/24}}], action: Drop}",
+    "{name: redirect, ports: [{protocol: UDP, port: 7777}], action: Redirect}",
+    "{name: ping, ports: [{protocol: ICMP, type: 8}], action: Drop}",
+];
+
+fn installed(bpffs: &Bpffs) -> Datapath {
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let objects = [pod("a", &["10.0.0.5"]), policy("p", "a", &RULES)].concat();
+    settle(&mut datapath, &desired(&objects));
+    datapath
+}
+
+fn packet(from: &str, to: &str, protocol: Protocol, port: Option<u16>) -> Packet {
+    let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+    Packet {
+        from: ip(from),
+        to: ip(to),
+        protocol,
+        source_port: port.map(|_| 40000),
+        port,
+        message: (protocol == Protocol::ICMP).then_some((8, 0)),
+    }
+}
+
+#[test]
+fn the_kernel_tells_verdict_and_rule_and_counts_nothing() {
+    let bpffs = Bpffs::new();
+    let datapath = installed(&bpffs);
+    // As a second process would.
+    let pinned = Pinned::open(&bpffs.pin_dir()).unwrap();
+    let explainer = Explainer::open(&pinned).unwrap();
+    let labels = pinned.rule_labels();
+    let cases = [
+        (
+            packet("192.0.2.1", "10.0.0.5", Protocol::TCP, Some(25)),
+            Kind::Reject,
+            "reject",
+        ),
+        (
+            packet("192.0.2.1", "10.0.0.5", Protocol::UDP, Some(53)),
+            Kind::Pass,
+            "limited",
+        ),
+        (
+            packet("198.51.100.9", "10.0.0.5", Protocol::SCTP, Some(1)),
+            Kind::Drop,
+            "drop",
+        ),
+        (
+            packet("192.0.2.1", "10.0.0.5", Protocol::UDP, Some(7777)),
+            Kind::Redirect,
+            "redirect",
+        ),
+        (
+            packet("192.0.2.1", "10.0.0.5", Protocol::ICMP, None),
+            Kind::Drop,
+            "ping",
+        ),
+        (
+            packet("192.0.2.1", "10.0.0.5", Protocol::TCP, Some(80)),
+            Kind::NoMatch,
+            "",
+        ),
+        (
+            packet("192.0.2.1", "10.0.0.6", Protocol::TCP, Some(25)),
+            Kind::NotConsidered,
+            "",
+        ),
+    ];
+    for (packet, kind, rule) in cases {
+        let told = explainer.ask(&packet.frame()).unwrap();
+        let name = told
+            .rule
+            .map(|rule| labels[&rule].rule.as_str())
+            .unwrap_or_default();
+        assert_eq!((told.kind, name), (kind, rule), "{packet}");
+        assert_eq!(told.slot.is_some(), kind != Kind::NotConsidered, "{packet}");
+    }
+    for rule in labels.keys() {
+        assert_eq!(
+            datapath.pinned().rule_counters(*rule).unwrap(),
+            xdp_core::tables::RuleCounters::default()
+        );
+    }
+    assert!(datapath.pinned().events().unwrap().is_empty());
+}
+
+#[test]
+fn a_limit_is_told_as_it_was_written() {
+    let bpffs = Bpffs::new();
+    let datapath = installed(&bpffs);
+    let explainer = Explainer::open(datapath.pinned()).unwrap();
+    let told = explainer
+        .ask(&packet("192.0.2.1", "10.0.0.5", Protocol::UDP, Some(53)).frame())
+        .unwrap();
+    let record = datapath
+        .pinned()
+        .live()
+        .action(told.action.unwrap() as u16)
+        .unwrap();
+    let limit = Limit {
+        packets_per_second: 100,
+        burst: 10,
+        per_source: true,
+    };
+    assert_eq!(Limit::of(record), Some(limit));
+}
+
+#[test]
+fn a_fallback_is_told_with_its_reason() {
+    let bpffs = Bpffs::new();
+    let datapath = installed(&bpffs);
+    let explainer = Explainer::open(datapath.pinned()).unwrap();
+    let mut frame = packet("192.0.2.1", "10.0.0.5", Protocol::UDP, Some(7777)).frame();
+    frame[0] |= 1;
+    let told = explainer.ask(&frame).unwrap();
+    assert_eq!(
+        (told.kind, told.reason),
+        (Kind::FallBack, Some(Fallback::GroupMac.code()))
+    );
+}
+
+#[test]
+fn where_tables_are_missing_none_are_made() {
+    let bpffs = Bpffs::new();
+    drop(installed(&bpffs));
+    let pinned = Pinned::open(&bpffs.pin_dir()).unwrap();
+    let missing = bpffs.pin_dir().join("abi-2/maps/EVENTS");
+    std::fs::remove_file(&missing).unwrap();
+    let error = Explainer::open(&pinned).err().unwrap();
+    assert!(
+        matches!(error, ExplainError::Load(OpenError::NotInstalled { .. })),
+        "{error:?}"
+    );
+    assert!(!missing.exists());
+}

@@ -1,0 +1,132 @@
+//! Rate limits on the kernel's own clock.
+
+use std::thread;
+use std::time::Instant;
+
+use xdp_agent::datapath::{Datapath, Runner};
+use xdp_core::tables::{LIMIT_SETS, RuleCounters, WAYS};
+use xdp_core::verdict::Event;
+
+use crate::bpffs::Bpffs;
+use crate::node::{desired, pod, policy, settle, udp};
+
+const POD: [u8; 4] = [10, 0, 0, 5];
+const SENDER: [u8; 4] = [192, 0, 2, 1];
+
+fn limited(bpffs: &Bpffs, limit: &str) -> Datapath {
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let rule = format!("{{name: limited, action: Pass, rateLimit: {limit}}}");
+    let objects = [pod("a", &["10.0.0.5"]), policy("limit", "a", &[&rule])].concat();
+    settle(&mut datapath, &desired(&objects));
+    datapath
+}
+
+fn counters(datapath: &Datapath) -> RuleCounters {
+    datapath.pinned().rule_counters(0).unwrap()
+}
+
+/// What passed besides the burst of a second, and what was due, while so many threads flooded in such calls. One call for
+/// many packets is faster, but the kernel waits for grace periods before and after it.
+fn flood(rate: u32, threads: usize, (calls, each): (u32, u32)) -> (f64, f64) {
+    let bpffs = Bpffs::new();
+    // What a quarter of a second of pauses would lose is saved up.
+    let burst = rate / 4;
+    let datapath = limited(&bpffs, &format!("{{packetsPerSecond: {rate}, burst: {burst}}}"));
+    let runners: Vec<Runner> = (0..threads)
+        .map(|_| Runner::open(datapath.pinned()).unwrap())
+        .collect();
+    let frame = udp(SENDER, POD);
+    let started = Instant::now();
+    thread::scope(|scope| {
+        for runner in &runners {
+            scope.spawn(|| {
+                for _ in 0..calls {
+                    runner.repeat(&frame, each).unwrap();
+                }
+            });
+        }
+    });
+    let took = started.elapsed().as_secs_f64();
+    let counters = counters(&datapath);
+    let sent = u64::from(calls) * u64::from(each) * threads as u64;
+    assert_eq!(counters.passed.packets + counters.limited.packets, sent);
+    let passed = f64::from(counters.passed.packets as u32) - f64::from(burst);
+    let due = f64::from(rate) * took;
+    println!(
+        "{rate} packets/s, {threads} threads: {passed} passed besides the burst, {due:.0} were due, {:+.2} %",
+        (passed / due - 1.0) * 100.0
+    );
+    (passed, due)
+}
+
+#[test]
+fn a_limit_is_kept_within_a_hundredth_on_one_and_on_two_cpus() {
+    for (rate, threads) in [(1_000, 1), (10_000, 1), (10_000, 2)] {
+        let (passed, due) = flood(rate, threads, (300_000, 1));
+        assert!((passed - due).abs() <= due / 100.0, "{passed} of {due}");
+    }
+}
+
+/// As above, but for what happens before the first packet and after the last one.
+#[test]
+fn a_million_packets_a_second_are_told_from_more() {
+    for threads in [1, 2] {
+        let (passed, due) = flood(1_000_000, threads, (1, 10_000_000));
+        assert!(
+            passed <= due * 1.01 && passed >= due - 500_000.0,
+            "{passed} of {due}"
+        );
+    }
+}
+
+#[test]
+fn each_source_has_a_limit_of_its_own() {
+    let bpffs = Bpffs::new();
+    let datapath = limited(&bpffs, "{packetsPerSecond: 1, burst: 3, per: Source}");
+    for source in 1..=100 {
+        for _ in 0..5 {
+            datapath.test_run(&udp([192, 0, 2, source], POD)).unwrap();
+        }
+    }
+    let counters = counters(&datapath);
+    let crowded = datapath.pinned().events().unwrap();
+    assert_eq!(crowded.get(&Event::CrowdedSources.code()), None);
+    // Three of five, and what came in while the test ran.
+    assert!((300..=310).contains(&counters.passed.packets), "{counters:?}");
+}
+
+#[test]
+fn sources_beyond_the_tables_room_share_the_rules_limit_and_are_counted() {
+    let bpffs = Bpffs::new();
+    let datapath = limited(&bpffs, "{packetsPerSecond: 1, burst: 1, per: Source}");
+    let started = Instant::now();
+    // Three times as many as there are ways.
+    for source in 0_u32..200_000 {
+        let [_, b, c, d] = source.to_be_bytes();
+        datapath.test_run(&udp([172, 16 + b, c, d], POD)).unwrap();
+    }
+    let counters = counters(&datapath);
+    let crowded = datapath.pinned().events().unwrap()[&Event::CrowdedSources.code()].packets;
+    println!("{crowded} of 200000 sources were crowded out: {counters:?}");
+    assert!(crowded > 0, "{counters:?}");
+    // A way is free again after a second.
+    let seconds = started.elapsed().as_secs() + 2;
+    let ways = u64::from(LIMIT_SETS) * WAYS as u64;
+    assert!(counters.passed.packets <= (ways + 1) * seconds, "{counters:?}");
+    assert_eq!(counters.passed.packets + counters.limited.packets, 200_000);
+}
+
+#[test]
+fn a_new_limit_does_not_inherit_the_debts_of_an_old_one() {
+    let bpffs = Bpffs::new();
+    let mut datapath = limited(&bpffs, "{packetsPerSecond: 1, burst: 1000}");
+    for _ in 0..1000 {
+        datapath.test_run(&udp(SENDER, POD)).unwrap();
+    }
+    let rule = "{name: limited, action: Pass, rateLimit: {packetsPerSecond: 1000, burst: 10}}";
+    let objects = [pod("a", &["10.0.0.5"]), policy("limit", "a", &[rule])].concat();
+    settle(&mut datapath, &desired(&objects));
+    let before = counters(&datapath).passed.packets;
+    datapath.test_run(&udp(SENDER, POD)).unwrap();
+    assert_eq!(counters(&datapath).passed.packets, before + 1);
+}

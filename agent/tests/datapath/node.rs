@@ -1,0 +1,95 @@
+//! What policies and pods, as users write them, mean on a node whose pods are all behind one device.
+
+use std::collections::BTreeMap;
+
+use xdp_agent::datapath::Datapath;
+use xdp_plan::compile::{Compiler, Desired};
+use xdp_plan::diff::diff;
+use xdp_plan::facts::{Deliveries, NodeFacts, Readiness};
+use xdp_plan::manifests::{Object, parse};
+use xdp_plan::targets::targets;
+use xdp_plan::testing::node::pair;
+
+use crate::judge::apply;
+
+/// `lo`: a device that is always there. A test run redirects nothing.
+pub(crate) const DEVICE: u32 = 1;
+
+/// More rounds than ever needed: one for what is new, one for what had to wait for a removal.
+const ROUNDS: usize = 4;
+
+pub(crate) fn desired(yaml: &str) -> Desired {
+    let (objects, errors) = parse("test.yaml", yaml);
+    assert!(errors.is_empty(), "{errors:?}");
+    let (mut policies, mut pods) = (Vec::new(), Vec::new());
+    for object in objects {
+        match object {
+            Object::Policy(policy) => policies.push(policy),
+            Object::Pod(pod) => pods.push(pod),
+        }
+    }
+    let pairs = pods
+        .iter()
+        .map(|pod| pair(DEVICE, pod.addresses.clone()))
+        .collect();
+    let ready = Deliveries {
+        redirect: Readiness::Ready,
+        peer: Readiness::Ready,
+    };
+    let found = targets(&policies, &pods, &NodeFacts { pairs });
+    let desired = Compiler::default().compile(&found, &BTreeMap::from([(DEVICE, ready)]));
+    assert_eq!((found.problems, &desired.problems), (Vec::new(), &Vec::new()));
+    desired
+}
+
+/// Rounds until nothing is left to do.
+pub(crate) fn settle(datapath: &mut Datapath, desired: &Desired) {
+    for _ in 0..ROUNDS {
+        let changes = diff(desired, &datapath.installed().unwrap());
+        if changes.is_empty() {
+            return;
+        }
+        apply(datapath, &changes);
+    }
+    panic!("still to do: {:?}", diff(desired, &datapath.installed().unwrap()));
+}
+
+/// A pod `games/NAME`.
+pub(crate) fn pod(name: &str, addresses: &[&str]) -> String {
+    let ips: Vec<String> = addresses.iter().map(|ip| format!("{{ip: '{ip}'}}")).collect();
+    format!(
+        "---
+apiVersion: v1
+kind: Pod
+metadata: {{namespace: games, name: {name}, labels: {{app: {name}}}}}
+status: {{podIPs: [{}]}}
+",
+        ips.join(", ")
+    )
+}
+
+/// A policy for the pod of that name; the rules are YAML in flow style.
+pub(crate) fn policy(name: &str, pod: &str, rules: &[&str]) -> String {
+    let rules: Vec<String> = rules.iter().map(|rule| format!("  - {rule}\n")).collect();
+    format!(
+        "---
+apiVersion: xdp-operator.io/v1alpha1
+kind: XdpPolicy
+metadata: {{namespace: games, name: {name}}}
+spec:
+  podSelector: {{matchLabels: {{app: {pod}}}}}
+  ingress:
+{}",
+        rules.concat()
+    )
+}
+
+/// An Ethernet frame with an IPv4 UDP packet to port 7777.
+pub(crate) fn udp(source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    frame.extend([0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0]);
+    frame.extend(source);
+    frame.extend(destination);
+    frame.extend([0x9c, 0x40, 0x1e, 0x61, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    frame
+}

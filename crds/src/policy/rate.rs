@@ -1,0 +1,39 @@
+//! Rate limits.
+
+use crate::{IngressRule, RuleAction};
+
+use super::convert::Refused;
+use super::fault::Fault;
+use super::{MAX_BURST, MAX_RATE, RateLimit};
+
+pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<RateLimit>, Refused> {
+    let Some(limit) = &rule.rate_limit else {
+        return Ok(None);
+    };
+    let action = match rule.action {
+        RuleAction::Redirect | RuleAction::Pass => None,
+        RuleAction::Drop => Some("Drop"),
+        RuleAction::Reject => Some("Reject"),
+    };
+    if let Some(action) = action {
+        return Err(Refused::new(path, &action, Fault::NothingToLimit));
+    }
+    let field = format!("{path}.packetsPerSecond");
+    let rate = within(&field, limit.packets_per_second, MAX_RATE)?;
+    let burst = match limit.burst {
+        Some(burst) => within(&format!("{path}.burst"), burst, MAX_BURST)?,
+        None => (rate / 10).max(1),
+    };
+    Ok(Some(RateLimit {
+        packets_per_second: rate,
+        burst,
+        per: limit.per,
+    }))
+}
+
+fn within(field: &str, value: i64, largest: u32) -> Result<u32, Refused> {
+    let number = u32::try_from(value)
+        .ok()
+        .filter(|number| (1..=largest).contains(number));
+    number.ok_or_else(|| Refused::new(field, &value, Fault::BadRate { largest }))
+}

@@ -1,0 +1,29 @@
+//! Small programs beside which the product is measured, and those that feed it and count what arrives.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(unsafe_code, reason = "packet bytes and map values are reached by address")]
+
+mod ceilings;
+mod feeder;
+mod micro;
+mod packet;
+mod receivers;
+mod rivals;
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the suite uses the rest, and its tools do"
+)]
+mod shared;
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // Never linked: the verifier would refuse the loop.
+    loop {}
+}
+
+/// Some helpers are only for programs under the GPL.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

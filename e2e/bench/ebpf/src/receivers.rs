@@ -1,0 +1,112 @@
+//! Count in the pods what arrives there, and check that it carries what it should.
+
+use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action::XDP_DROP};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::{classifier, map, xdp};
+use aya_ebpf::maps::{Array, PerCpuArray};
+use aya_ebpf::programs::{TcContext, XdpContext};
+
+use crate::ceilings::NEXT;
+use crate::packet;
+use crate::shared::{EXPECTS, MAGIC, Received};
+
+#[map]
+static RECEIVED: PerCpuArray<Received> = PerCpuArray::with_max_entries(1, 0);
+/// When the first packet with a mark came, by mark modulo the length; 0: none yet.
+#[map]
+static FIRST: Array<u64> = Array::with_max_entries(4096, 0);
+/// Packets with a mark, by mark modulo the length.
+#[map]
+static MARKS: PerCpuArray<u64> = PerCpuArray::with_max_entries(4096, 0);
+
+/// On a pod's interface: takes packets as `AF_XDP` or another XDP program would.
+#[xdp]
+fn swallow(ctx: XdpContext) -> u32 {
+    let (data, end, metadata) = (ctx.data(), ctx.data_end(), ctx.metadata());
+    if let Some(received) = RECEIVED.get_ptr_mut(0) {
+        // SAFETY: the element belongs to this CPU.
+        let received = unsafe { &mut *received };
+        received.packets += 1;
+        if let Some(mark) = expected(data, end) {
+            received.expecting += 1;
+            received.right += u64::from(mark_of(metadata, data) == Some(mark));
+        }
+    }
+    XDP_DROP
+}
+
+/// On a NIC: the barest drop of which one can tell how often it ran.
+#[xdp]
+fn count_drop(_: XdpContext) -> u32 {
+    if let Some(received) = RECEIVED.get_ptr_mut(0) {
+        // SAFETY: the element belongs to this CPU.
+        unsafe { (*received).expecting += 1 };
+    }
+    XDP_DROP
+}
+
+/// On a pod's interface, behind the product's reader.
+#[classifier]
+fn sink(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the program's own.
+    let (metadata, mark) = unsafe { ((*skb).data_meta as usize, (*skb).mark) };
+    let (data, end) = (ctx.data(), ctx.data_end());
+    if is_arp(data, end) {
+        return NEXT;
+    }
+    if let Some(received) = RECEIVED.get_ptr_mut(0) {
+        // SAFETY: the element belongs to this CPU.
+        let received = unsafe { &mut *received };
+        received.packets += 1;
+        if let Some(wanted) = expected(data, end) {
+            received.expecting += 1;
+            if mark != wanted {
+                received.wrong += 1;
+            } else if mark_of(metadata, data) == Some(wanted) {
+                received.right += 1;
+            }
+        }
+    }
+    TC_ACT_SHOT
+}
+
+/// The same for the moment at which a mark is first seen.
+#[classifier]
+fn watch(ctx: TcContext) -> i32 {
+    // SAFETY: the context is the program's own.
+    let mark = unsafe { (*ctx.skb.skb).mark } & 4095;
+    if let Some(count) = MARKS.get_ptr_mut(mark) {
+        // SAFETY: the element belongs to this CPU.
+        unsafe { *count += 1 };
+    }
+    if let Some(first) = FIRST.get_ptr_mut(mark) {
+        // SAFETY: one CPU at a time handles an interface's only queue.
+        unsafe {
+            if *first == 0 {
+                *first = bpf_ktime_get_ns();
+            }
+        }
+    }
+    TC_ACT_SHOT
+}
+
+/// The stack must find the pod, or it forwards nothing.
+#[inline(always)]
+fn is_arp(data: usize, end: usize) -> bool {
+    packet::read::<u16>(data, end, 12) == Some(u16::to_be(0x0806))
+}
+
+#[inline(always)]
+fn expected(data: usize, end: usize) -> Option<u32> {
+    let source: [u8; 6] = packet::read(data, end, 6)?;
+    let [a, b, mark @ ..] = source;
+    ([a, b] == EXPECTS).then_some(u32::from_be_bytes(mark))
+}
+
+/// The mark in the metadata; magic, version and the flag that there is a mark come first.
+#[inline(always)]
+fn mark_of(metadata: usize, data: usize) -> Option<u32> {
+    let words: [u32; 3] = packet::read(metadata, data, 0)?;
+    (words[0] == u32::from(MAGIC) | 1 << 16 | 1 << 24).then_some(words[2])
+}

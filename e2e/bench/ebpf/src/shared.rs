@@ -1,0 +1,117 @@
+//! What the suite and its eBPF programs tell each other. The suite includes this file.
+
+/// Length of every frame that is fed.
+pub const FRAME: usize = 64;
+/// Frames of one set: as many flows, so that neither caches nor branch predictors learn one packet by heart.
+pub const FLOWS: u32 = 4096;
+/// Sets that are kept side by side.
+pub const SETS: u32 = 32;
+/// The most rules that the linear rival walks through for one pod.
+pub const LINEAR: usize = 256;
+/// Length of the metadata that the rivals write, as long as the product's.
+pub const METADATA: usize = 16;
+/// First two bytes of the product's metadata, and of the rivals'.
+pub const MAGIC: u16 = 0x5844;
+/// First bytes of the source MAC address of a frame that carries the mark that its receiver should see, in the other
+/// four bytes.
+pub const EXPECTS: [u8; 2] = [0x02, 0xbe];
+
+/// The bytes of a frame.
+pub type Bytes = [u8; FRAME];
+
+/// What the feeder shall do.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Plan {
+    /// First frame of the set.
+    pub base: u32,
+    /// How many frames there are, less one: a power of two less one.
+    pub mask: u32,
+    /// Packets of the whole trial, on one CPU.
+    pub total: u64,
+}
+
+/// How far the feeder got, on one CPU. Times are of `bpf_ktime_get_ns`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Progress {
+    /// Packets so far.
+    pub count: u64,
+    /// When the first one came.
+    pub first: u64,
+    /// When the last one of the plan came.
+    pub last: u64,
+}
+
+/// What receivers in pods counted, on one CPU.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Received {
+    /// All packets.
+    pub packets: u64,
+    /// Those that expect a mark.
+    pub expecting: u64,
+    /// Those whose metadata and skb mark were the expected ones.
+    pub right: u64,
+    /// Those whose skb mark was another one.
+    pub wrong: u64,
+}
+
+/// A pod as the rivals know it.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct RivalPod {
+    /// Its policy.
+    pub policy: u32,
+    /// Its key in the devmap.
+    pub slot: u32,
+    /// How many rules it has.
+    pub rules: u32,
+    /// MAC address of its interface.
+    pub mac: [u8; 6],
+    /// Always zero.
+    pub reserved: [u8; 2],
+}
+
+/// A rule of the linear rival. Addresses are in host byte order.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct LinearRule {
+    /// The source's network.
+    pub network: u32,
+    /// Its netmask.
+    pub mask: u32,
+    /// First port.
+    pub low: u16,
+    /// Last port.
+    pub high: u16,
+    /// Action and number as [`verdict`] packs them.
+    pub verdict: u32,
+    /// IP protocol.
+    pub protocol: u32,
+}
+
+/// All rules of a pod.
+pub type LinearRules = [LinearRule; LINEAR];
+
+/// Key of the two-LPM rival's first trie, behind the prefix length: policy and source address, both big endian.
+pub type SourceKey = [u8; 8];
+/// Key of its second trie: policy and class (both big endian), protocol, zero, port (big endian).
+pub type PortKey = [u8; 12];
+
+/// Set in a verdict: redirect, otherwise drop.
+pub const REDIRECT: u32 = 1 << 31;
+
+/// What a rival's rule says: 0 is "no match".
+pub const fn verdict(redirect: bool, number: u32) -> u32 {
+    if redirect { REDIRECT | number } else { number }
+}
+
+const _: () = {
+    assert!(size_of::<Plan>() == 16);
+    assert!(size_of::<Progress>() == 24);
+    assert!(size_of::<Received>() == 32);
+    assert!(size_of::<RivalPod>() == 20);
+    assert!(size_of::<LinearRule>() == 20);
+    assert!(FLOWS.is_power_of_two());
+};

@@ -1,0 +1,96 @@
+//! What maps and helpers cost: sixteen operations a run, with random keys.
+
+use anyhow::Result;
+
+use crate::instruments::Instruments;
+use crate::report::{Section, number};
+use crate::stats::interleave;
+use crate::suite::Suite;
+
+const SIZES: [u32; 4] = [1, 100, 10_000, 100_000];
+/// Operations of one run.
+const TIMES: f64 = 16.0;
+const REPEAT: u32 = 30_000;
+/// Whose cost depends on how many entries there are.
+const MAPS: [(&str, &str); 6] = [
+    ("m_array", "array"),
+    ("m_percpu", "per-CPU array"),
+    ("m_hash4", "hash, 4-byte key"),
+    ("m_hash16", "hash, 16-byte key"),
+    ("m_lru", "LRU hash, 16-byte key"),
+    ("m_lpm", "LPM trie, IPv4"),
+];
+const HELPERS: [(&str, &str); 6] = [
+    ("m_counter", "per-CPU counter"),
+    ("m_atomic", "shared counter, atomic"),
+    ("m_redirect", "bpf_redirect_map"),
+    ("m_metadata", "bpf_xdp_adjust_meta, there and back"),
+    ("m_clock", "bpf_ktime_get_ns"),
+    ("m_coarse_clock", "bpf_ktime_get_coarse_ns"),
+];
+
+pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
+    let (rounds, repeat) = (suite.rounds(), suite.scaled(REPEAT));
+    let mut instruments = Instruments::load(true)?;
+    let mut section = Section::new("", "");
+    let mut rows: Vec<Vec<String>> = MAPS.iter().map(|(_, name)| vec![(*name).to_owned()]).collect();
+    let mut filled = 0;
+    for size in SIZES {
+        instruments.fill_micro(filled, size)?;
+        filled = size;
+        for (row, net) in rows
+            .iter_mut()
+            .zip(net(&instruments, &MAPS, rounds, repeat, size, &mut section)?)
+        {
+            // The per-CPU array is smaller.
+            row.push(if size > 32_768 && row[0].starts_with("per-CPU") {
+                "–".to_owned()
+            } else {
+                number(net)
+            });
+        }
+    }
+    section.table(
+        "ns per operation, net of an empty loop, by entries: median",
+        &["map", "1", "100", "10,000", "100,000"],
+        rows,
+    );
+    // Few enough to stay in the nearest cache.
+    instruments.fill_micro(100, 100)?;
+    let helpers = net(&instruments, &HELPERS, rounds, repeat, 0, &mut section)?;
+    let rows = HELPERS
+        .iter()
+        .zip(helpers)
+        .map(|((_, name), net)| vec![(*name).to_owned(), number(net)]);
+    section.table("ns per operation: median", &["helper", "ns"], rows.collect());
+    section.note("Array look-ups are inlined; the others are calls, and pay for return thunks where the CPU needs them.");
+    Ok(section)
+}
+
+fn net(
+    instruments: &Instruments,
+    programs: &[(&str, &str)],
+    rounds: usize,
+    repeat: u32,
+    size: u32,
+    section: &mut Section,
+) -> Result<Vec<f64>> {
+    let mut all = vec![instruments.program("m_nothing")?];
+    for (program, _) in programs {
+        all.push(instruments.program(program)?);
+    }
+    let samples = interleave(rounds, &all, |program| {
+        instruments.bare(program, &[0; 64], repeat)
+    })?;
+    for ((_, name), samples) in programs.iter().zip(&samples[1..]) {
+        section.keep(
+            format!("{name}, {size} entries"),
+            "ns per 16 with the loop",
+            samples,
+        );
+    }
+    Ok(samples[1..]
+        .iter()
+        .map(|one| one.with(&samples[0], |own, empty| (own - empty) / TIMES).median())
+        .collect())
+}

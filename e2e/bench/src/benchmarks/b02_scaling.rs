@@ -1,0 +1,274 @@
+//! The classifier as rules grow, beside a walked list and two LPM tries, on the same flows.
+
+use anyhow::{Result, ensure};
+use aya::programs::ProgramFd;
+
+use crate::instruments::{Instruments, Set};
+use crate::report::{Plot, Section, Series, ratio, spread};
+use crate::stage::Stage;
+use crate::stats::{Samples, interleave};
+use crate::suite::Suite;
+use crate::workload::{Class, Flow, Workload};
+
+/// Pods and rules of each.
+const SIZES: [(usize, usize); 7] = [
+    (1, 1),
+    (1, 100),
+    (110, 4),
+    (110, 16),
+    (110, 64),
+    (110, 100),
+    (100, 250),
+];
+const QUICK: [(usize, usize); 3] = [(110, 4), (110, 100), (100, 250)];
+const REPEAT: u32 = 200_000;
+/// Flows of a class that are judged by the oracle before any is timed.
+const CHECKED: usize = 1024;
+/// Packets to one pod in a row.
+const TRAIN: usize = 16;
+
+/// Who runs with which flows.
+struct Contestant {
+    name: String,
+    program: ProgramFd,
+    set: Set,
+}
+
+pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
+    let mut section = Section::new("", "");
+    let sizes: &[(usize, usize)] = if suite.options.quick { &QUICK } else { &SIZES };
+    let mut found = Vec::new();
+    for (pods, rules) in sizes {
+        found.push(one_size(suite, &mut section, *pods, *rules, true)?);
+    }
+    for (pods, rules) in [(110, 4), (100, 250)] {
+        found.push(one_size(suite, &mut section, pods, rules, false)?);
+    }
+    summarise(&mut section, &found, suite.aa);
+    Ok(section)
+}
+
+/// What a size gave: by contestant, net of the feeder, with the floor among them.
+struct Size {
+    rules: usize,
+    v4: bool,
+    floor: Samples,
+    net: Vec<(String, Samples)>,
+}
+
+impl Size {
+    fn get(&self, name: &str) -> Option<&Samples> {
+        self.net
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, samples)| samples)
+    }
+}
+
+fn one_size(
+    suite: &mut Suite<'_>,
+    section: &mut Section,
+    pods: usize,
+    rules: usize,
+    v4: bool,
+) -> Result<Size> {
+    let (rounds, repeat, epoch) = (suite.rounds(), suite.scaled(REPEAT), suite.next_epoch());
+    let stage = suite.stage()?;
+    let addresses = if v4 { stage.v4(112) } else { stage.v6(112) };
+    let workload = Workload::new(&addresses[..pods], rules, epoch).with_plain(&addresses[110..]);
+    stage.install(&workload)?;
+    let mut instruments = Instruments::load(false)?;
+    if v4 {
+        let entries = instruments.fill(&workload, &stage.places())?;
+        section.keep(
+            format!("{pods}×{rules}: entries of the two LPM tries"),
+            "",
+            &Samples(vec![entries as f64]),
+        );
+        for (key, pod) in (1..).zip(&stage.pods) {
+            instruments.add_device(&stage.node, key, pod.host_ifindex)?;
+        }
+    }
+    let contestants = line_up(stage, &mut instruments, &workload, pods, v4)?;
+    let samples = interleave(rounds, &contestants, |one| match one.set {
+        Set(u32::MAX) => instruments.bare(&one.program, &[0; 64], repeat),
+        set => instruments.fed(&one.program, set, repeat),
+    })?;
+    let family = if v4 { "v4" } else { "v6" };
+    for (one, samples) in contestants.iter().zip(&samples) {
+        section.keep(format!("{family} {pods}×{rules}: {}", one.name), "ns", samples);
+    }
+    // The first two are the floor, bare and behind the feeder.
+    let (floor, fed_floor) = (samples[0].clone(), &samples[1]);
+    let net = |samples: &Samples| {
+        samples
+            .with(fed_floor, |own, floor| own - floor)
+            .with(&floor, |more, floor| more + floor)
+    };
+    Ok(Size {
+        rules: pods * rules,
+        v4,
+        net: contestants
+            .iter()
+            .zip(&samples)
+            .skip(2)
+            .map(|(one, samples)| (one.name.clone(), net(samples)))
+            .collect(),
+        floor,
+    })
+}
+
+/// Everybody who judges all flows as the oracle does; nobody else is timed.
+fn line_up(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    workload: &Workload,
+    pods: usize,
+    v4: bool,
+) -> Result<Vec<Contestant>> {
+    let floor = instruments.program("drop_all")?;
+    let mut all = vec![
+        contestant("floor", floor.try_clone()?, Set(u32::MAX)),
+        contestant("floor, fed", floor, Set(0)),
+    ];
+    let last = workload.targets.len();
+    let classes = [
+        ("redirect", Class::Allow, 0..pods),
+        ("drop", Class::Drop, 0..pods),
+        ("last rule", Class::Last, 0..pods),
+        ("no match", Class::Miss, 0..pods),
+        ("no classification", Class::Allow, pods..last),
+    ];
+    for (number, (name, class, targets)) in (0_u32..).zip(classes) {
+        let Some(flows) = flows(workload, class, targets, v4) else {
+            continue;
+        };
+        let set = Set(number);
+        let frames: Vec<_> = flows.iter().map(|flow| stage.frame(workload, flow)).collect();
+        instruments.set_frames(set, &frames)?;
+        let mut programs = vec![("ours", stage.product()?)];
+        if v4 && name != "no classification" {
+            programs.push(("linear", instruments.program("linear")?));
+            programs.push(("two LPM tries", instruments.program("two_lpm")?));
+        }
+        for (who, program) in programs {
+            let wrong = stage.wrong(&program, workload, &flows[..CHECKED])?;
+            ensure!(
+                wrong.is_empty(),
+                "`{who}` judges {} of {CHECKED} flows ({name}, {pods} pods of {} rules) otherwise than the list; the first: {:?}",
+                wrong.len(),
+                workload.targets[0].rules.len(),
+                wrong.first()
+            );
+            all.push(contestant(&format!("{who}: {name}"), program, set));
+        }
+    }
+    Ok(all)
+}
+
+fn contestant(name: &str, program: ProgramFd, set: Set) -> Contestant {
+    Contestant {
+        name: name.to_owned(),
+        program,
+        set,
+    }
+}
+
+fn flows(workload: &Workload, class: Class, targets: std::ops::Range<usize>, v4: bool) -> Option<Vec<Flow>> {
+    workload.only(targets).flows(class, 4096, TRAIN, !v4)
+}
+
+fn summarise(section: &mut Section, sizes: &[Size], aa: f64) {
+    let mut rows = Vec::new();
+    for size in sizes {
+        let family = if size.v4 { "IPv4" } else { "IPv6" };
+        for (name, samples) in &size.net {
+            let floors = samples.ratio(&size.floor).median();
+            let ours = name
+                .split_once(": ")
+                .and_then(|(_, class)| size.get(&format!("ours: {class}")));
+            rows.push(vec![
+                format!("{family} {}", size.rules),
+                name.clone(),
+                spread(samples),
+                format!("{floors:.2}×"),
+                ours.filter(|_| !name.starts_with("ours"))
+                    .map_or_else(String::new, |ours| ratio(samples.ratio(ours).median(), aa)),
+            ]);
+        }
+    }
+    section.table(
+        "ns per packet, net of the feeder: minimum / median / maximum",
+        &["rules", "program: flows", "ns", "in floors", "against ours"],
+        rows,
+    );
+    facts(section, sizes);
+    for (class, name) in [
+        ("redirect", "scaling-redirect"),
+        ("drop", "scaling-drop"),
+        ("no match", "scaling-miss"),
+    ] {
+        section.plots.push(plot(sizes, class, name));
+    }
+    section.note("Pods × rules: 1×1, 1×100, 110×4, 110×16, 110×64, 110×100, 100×250; 4,096 flows, 16 packets to one pod in a row.");
+    section.note("\"No classification\": pods with one rule for every packet, in the same tables. \"Redirect\" writes metadata and the pod's MAC address, and looks the device up; so do the rivals.");
+    section.note("The rivals parse IPv4 without options only, and know no fragments to pass, no MTU and no fallback: the comparison favours them.");
+    section.note("IPv6 flows are UDP; the rivals have no IPv6.");
+}
+
+fn facts(section: &mut Section, sizes: &[Size]) {
+    let v4 = |rules| sizes.iter().find(|size| size.v4 && size.rules == rules);
+    let floors = |size: &Size, name: &str| size.get(name).map(|samples| samples.ratio(&size.floor).median());
+    let mut put = |name: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            section.fact(name, value);
+        }
+    };
+    if let (Some(small), Some(large)) = (v4(440), v4(25_000)) {
+        let flat = floors(large, "ours: redirect").zip(floors(small, "ours: redirect"));
+        put("flatness", flat.map(|(large, small)| large / small));
+        let base = large.get("ours: no classification");
+        let net = large
+            .get("ours: redirect")
+            .zip(base)
+            .map(|(all, base)| all.with(base, |all, base| all - base));
+        put("net.25000", net.map(|net| net.ratio(&large.floor).median()));
+    }
+    if let Some(size) = v4(11_000) {
+        put("allow.floors.11000", floors(size, "ours: redirect"));
+        put("drop.floors.11000", floors(size, "ours: drop"));
+        let rival = size
+            .get("two LPM tries: redirect")
+            .zip(size.get("ours: redirect"));
+        put(
+            "two_lpm.11000",
+            rival.map(|(rival, ours)| rival.ratio(ours).median()),
+        );
+    }
+}
+
+fn plot(sizes: &[Size], class: &str, name: &str) -> Plot {
+    let line = |who: &str| Series {
+        name: who.to_owned(),
+        points: sizes
+            .iter()
+            .filter(|size| size.v4)
+            .filter_map(|size| Some((size.rules as f64, size.get(&format!("{who}: {class}"))?.median())))
+            .collect(),
+    };
+    let floor = Series {
+        name: "floor: XDP_DROP".to_owned(),
+        points: sizes
+            .iter()
+            .filter(|size| size.v4)
+            .map(|size| (size.rules as f64, size.floor.median()))
+            .collect(),
+    };
+    Plot {
+        name: name.to_owned(),
+        title: format!("Whole program, flows: {class}"),
+        x: "rules on the node".to_owned(),
+        y: "ns per packet".to_owned(),
+        series: vec![line("ours"), line("linear"), line("two LPM tries"), floor],
+    }
+}

@@ -1,0 +1,230 @@
+//! Rate limits: how many packets pass in a second, and what asking costs.
+
+use std::thread;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::instruments::{Instruments, Set};
+use crate::report::{Section, number, ratio, spread};
+use crate::shared::Progress;
+use crate::stage::{Sinks, Stage, name};
+use crate::stats::{Samples, interleave};
+use crate::suite::Suite;
+use crate::sys::{self, Hook};
+use crate::workload::{Flow, UDP, Verdict, Workload, bits};
+
+/// Packets per second, each on a pod of its own.
+const RATES: [u32; 3] = [10_000, 100_000, 1_000_000];
+/// Packets that are offered on each CPU.
+const PACKETS: u32 = 4_000_000;
+const PORT: u16 = 4000;
+/// Pods whose rule has no limit, one that is never reached, and the same for each source.
+const FREE: usize = 3;
+const REPEAT: u32 = 200_000;
+
+pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
+    let (rounds, packets, repeat) = (suite.rounds(), suite.scaled(PACKETS), suite.scaled(REPEAT));
+    let (epoch, aa) = (suite.next_epoch(), suite.aa);
+    let stage = suite.stage()?;
+    let nobody = Workload {
+        targets: Vec::new(),
+        epoch,
+    };
+    stage.install(&nobody)?;
+    let limits = RATES
+        .iter()
+        .map(|rate| format!(", rateLimit: {{packetsPerSecond: {rate}, burst: {}}}", rate / 10));
+    let never = "packetsPerSecond: 100000000, burst: 10000000";
+    let all = limits.chain([
+        String::new(),
+        format!(", rateLimit: {{{never}}}"),
+        format!(", rateLimit: {{{never}, per: Source}}"),
+    ]);
+    for (pod, limit) in all.enumerate() {
+        stage
+            .manifests
+            .write(&file(pod), &policy(&name(pod as u8 + 1), &limit))?;
+    }
+    let flows: Vec<Vec<Flow>> = (0..FREE + 3).map(flows).collect();
+    let world = stage.targets(FREE + 3, epoch);
+    for flows in &flows {
+        wait(stage, &world, &flows[0])?;
+    }
+    let mut instruments = Instruments::load(false)?;
+    for (set, flows) in (0..).zip(&flows) {
+        let frames: Vec<_> = flows.iter().map(|flow| stage.frame(&world, flow)).collect();
+        instruments.set_frames(Set(set), &frames)?;
+    }
+    let mut section = Section::new("", "");
+    accuracy(stage, &mut instruments, packets, &mut section)?;
+    let sets: Vec<Set> = (FREE as u32..FREE as u32 + 3).map(Set).collect();
+    let product = stage.product()?;
+    let samples = interleave(rounds, &sets, |set| instruments.fed(&product, *set, repeat))?;
+    cost(&mut section, &samples, aa);
+    for pod in 0..FREE + 3 {
+        stage.manifests.remove(&file(pod))?;
+    }
+    Ok(section)
+}
+
+fn accuracy(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    packets: u32,
+    section: &mut Section,
+) -> Result<()> {
+    let _sinks = Sinks::attach(instruments, "swallow", Hook::Xdp, &stage.pods[..RATES.len()])?;
+    let mut rows = Vec::new();
+    let mut worst = 0.0_f64;
+    for (pod, rate) in RATES.iter().enumerate() {
+        for cpus in [1, 2] {
+            let before = instruments.received()?.packets;
+            let (offered, seconds) = offer(stage, instruments, Set(pod as u32), packets, cpus)?;
+            let passed = (instruments.received()?.packets - before) as f64;
+            let allowed = f64::from(rate / 10) + f64::from(*rate) * seconds;
+            let wrong = 100.0 * (passed / allowed - 1.0);
+            if offered as f64 > 1.2 * allowed {
+                worst = worst.max(wrong.abs());
+            }
+            rows.push(vec![
+                format!("{rate} packets/s, {cpus} CPU"),
+                number(offered as f64 / seconds),
+                number(passed),
+                number(allowed),
+                if offered as f64 > 1.2 * allowed {
+                    format!("{wrong:+.2} %")
+                } else {
+                    "offered too little".to_owned()
+                },
+            ]);
+        }
+    }
+    section.fact("limit.error", worst);
+    section.table(
+        "one limit for a rule, burst a tenth of a second's packets",
+        &[
+            "limit",
+            "offered, packets/s",
+            "passed",
+            "rate × time + burst",
+            "error",
+        ],
+        rows,
+    );
+    Ok(())
+}
+
+/// From the first to the last packet of all CPUs: how many, and how many seconds.
+fn offer(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    set: Set,
+    packets: u32,
+    cpus: usize,
+) -> Result<(u64, f64)> {
+    // The bucket fills up again.
+    thread::sleep(std::time::Duration::from_millis(150));
+    instruments.prepare(&stage.product()?, set, u64::from(packets))?;
+    let (feeder, node, nic) = (instruments.program("feed")?, &stage.node, stage.nic.ifindex);
+    let inject = |cpu| {
+        node.run(|| {
+            sys::pin_to(cpu)?;
+            sys::run_live(&feeder, &[0; 64], packets, nic)
+        })
+    };
+    thread::scope(|scope| {
+        let other = (cpus > 1).then(|| scope.spawn(|| inject(0)));
+        inject(1)??;
+        match other.map(thread::ScopedJoinHandle::join) {
+            Some(Ok(done)) => Ok(done??),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok::<_, anyhow::Error>(()),
+        }
+    })?;
+    let progress: Vec<Progress> = instruments
+        .progress()?
+        .into_iter()
+        .filter(|one| one.count > 0)
+        .collect();
+    let first = progress.iter().map(|one| one.first).min().context("no packet")?;
+    let last = progress.iter().map(|one| one.last).max().context("no packet")?;
+    ensure!(last > first, "the feeder did not end");
+    Ok((
+        progress.iter().map(|one| one.count).sum(),
+        (last - first) as f64 / 1e9,
+    ))
+}
+
+fn cost(section: &mut Section, samples: &[Samples], aa: f64) {
+    let names = [
+        "no limit",
+        "limit of the rule, never reached",
+        "limit of each source (4,096), never reached",
+    ];
+    let mut rows = Vec::new();
+    for (name, one) in names.iter().zip(samples) {
+        let added = one.with(&samples[0], |own, free| own - free).median();
+        section.keep(*name, "ns with the feeder", one);
+        rows.push(vec![
+            (*name).to_owned(),
+            spread(one),
+            number(added),
+            ratio(one.ratio(&samples[0]).median(), aa),
+        ]);
+    }
+    let added = |which: usize| samples[which].with(&samples[0], |own, free| own - free).median();
+    section.fact("limit.rule.ns", added(1));
+    section.fact("limit.source.ns", added(2));
+    section.table(
+        "what asking costs: ns per packet with the feeder",
+        &["rule", "ns", "added", "against no limit"],
+        rows,
+    );
+}
+
+fn file(pod: usize) -> String {
+    format!("limit-{pod}.yaml")
+}
+
+fn policy(app: &str, limit: &str) -> String {
+    format!(
+        "apiVersion: xdp-operator.io/v1alpha1\nkind: XdpPolicy\nmetadata: {{namespace: games, name: limit-{app}}}\n\
+         spec:\n  podSelector: {{matchLabels: {{app: {app}}}}}\n  ingress:\n  \
+         - {{name: r, ports: [{{protocol: UDP, port: {PORT}}}], action: Redirect, mark: 77{limit}}}\n"
+    )
+}
+
+/// From 4,096 sources.
+fn flows(target: usize) -> Vec<Flow> {
+    (0..4096_u32)
+        .map(|source| Flow {
+            target,
+            source: bits(std::net::Ipv4Addr::from(0x2100_0000 + source * 7).into()),
+            protocol: UDP,
+            port: PORT,
+            verdict: Verdict::Redirect(77),
+        })
+        .collect()
+}
+
+fn wait(stage: &Stage<'_>, world: &Workload, flow: &Flow) -> Result<()> {
+    xdp_lab::wait_until(
+        "the limits are in force",
+        std::time::Duration::from_secs(20),
+        || {
+            stage
+                .verdict(world, flow)
+                .is_ok_and(|ran| !ran.metadata.is_empty())
+        },
+    )
+    .with_context(|| {
+        stage
+            .agent
+            .log()
+            .lines()
+            .rev()
+            .take(5)
+            .collect::<Vec<_>>()
+            .join("\n")
+    })
+}

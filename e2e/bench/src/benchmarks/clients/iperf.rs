@@ -1,0 +1,60 @@
+//! iperf3, which everybody knows.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use xdp_lab::{Namespace, Pod, Process, wait_until};
+
+use crate::command;
+
+const PORT: u16 = 5201;
+/// Bytes of one trial: half a second at 2 Gbit/s.
+const BYTES: &str = "128M";
+
+/// A server in the pod; it ends with the lab, or when it is killed.
+pub(super) fn serve(pod: &Pod) -> Result<Server> {
+    ensure!(command::is_there("iperf3"), "iperf3 is not installed");
+    let mut server = Command::new("iperf3");
+    server
+        .args(["-s", "-p", &PORT.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let process = pod.ns.spawn(server)?;
+    wait_until("iperf3 listens", Duration::from_secs(5), || {
+        let to = std::net::SocketAddr::new(pod.v4(), PORT);
+        pod.ns
+            .run(|| std::net::TcpStream::connect(to).is_ok())
+            .unwrap_or(false)
+    })?;
+    Ok(Server(process))
+}
+
+/// Killed when it is dropped.
+pub(super) struct Server(Process);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The lab kills it otherwise.
+        let _ = self.0.kill();
+    }
+}
+
+/// What the receiver counted.
+pub(super) fn gigabits(from: &Namespace, pod: &Pod) -> Result<f64> {
+    let line = format!("iperf3 -c {} -p {PORT} -n {BYTES} -J", pod.v4());
+    let mut told = Err(anyhow::anyhow!("iperf3 was never run"));
+    // A server that has just ended a test is busy for a moment.
+    for _ in 0..5 {
+        told = command::run(from, &line);
+        if told.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let json: Value = serde_json::from_str(&told?)?;
+    let bits = json["end"]["sum_received"]["bits_per_second"].as_f64();
+    Ok(bits.context("iperf3 tells no throughput")? / 1e9)
+}

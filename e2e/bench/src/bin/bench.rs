@@ -1,0 +1,47 @@
+//! `make bench`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use xdp_bench::suite::{Options, run};
+
+/// Measures the product beside what users would have otherwise.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// Only these benchmarks: B2,B4.
+    #[arg(
+        long,
+        env = "ONLY",
+        value_delimiter = ',',
+        default_value = "",
+        hide_default_value = true
+    )]
+    only: Vec<String>,
+    /// Fewer trials and sizes; results go to target/benchmarks. Any value but 0 and nothing.
+    #[arg(long, env = "QUICK", default_value = "", hide_default_value = true)]
+    quick: String,
+    /// How long the soak (B13) lasts.
+    #[arg(long, env = "MINUTES", default_value = "0.5")]
+    minutes: String,
+    /// Where results go.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let quick = !matches!(args.quick.as_str(), "" | "0");
+    let out = if quick {
+        "target/benchmarks"
+    } else {
+        "docs/benchmarks"
+    };
+    run(Options {
+        only: args.only.into_iter().filter(|id| !id.is_empty()).collect(),
+        quick,
+        // `make` passes an empty one on.
+        minutes: args.minutes.parse().unwrap_or(0.5),
+        out: args.out.unwrap_or_else(|| out.into()),
+    })
+}

@@ -1,0 +1,41 @@
+//! Commands of the system, in a namespace.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use xdp_lab::Namespace;
+
+/// Words separated by spaces; returns what it prints, fails with what it says.
+pub fn run(namespace: &Namespace, line: &str) -> Result<String> {
+    feed(namespace, line, "")
+}
+
+/// The same with a standard input.
+pub fn feed(namespace: &Namespace, line: &str, input: &str) -> Result<String> {
+    let mut words = line.split(' ');
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut process = namespace.spawn(command)?;
+    let mut stdin = process.stdin.take().context("no standard input")?;
+    stdin
+        .write_all(input.as_bytes())
+        .with_context(|| format!("`{line}` does not read"))?;
+    drop(stdin);
+    let finished = process.finish(Duration::from_mins(1))?;
+    ensure!(finished.status.success(), "`{line}`: {}", finished.stderr);
+    Ok(finished.stdout)
+}
+
+/// Whether a program is installed.
+pub fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([std::path::PathBuf::from("/usr/sbin")])
+        .any(|dir| dir.join(program).exists())
+}

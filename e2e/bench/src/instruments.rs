@@ -1,0 +1,145 @@
+//! The suite's own programs: feeder, ceilings, rivals and receivers.
+#![expect(unsafe_code, reason = "promises to aya about the layout of the shared types")]
+
+mod fill;
+mod run;
+
+use anyhow::{Context as _, Result, bail};
+use aya::Ebpf;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, DevMapHash, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::programs::{Program, ProgramFd};
+use aya::util::nr_cpus;
+use xdp_lab::Namespace;
+
+pub use fill::Place;
+pub(crate) use run::on_cpu;
+pub use run::{Live, Set};
+
+use crate::shared::{Bytes, FLOWS, LinearRule, Plan, Progress, Received, RivalPod};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-bench-ebpf"));
+
+/// The CPU that packets are made on.
+pub const CPU: usize = 1;
+
+// SAFETY: integers only, and the asserted size leaves no room for padding.
+unsafe impl aya::Pod for Plan {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Progress {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Received {}
+// SAFETY: as above.
+unsafe impl aya::Pod for RivalPod {}
+// SAFETY: as above.
+unsafe impl aya::Pod for LinearRule {}
+
+/// One instance, with maps of its own.
+pub struct Instruments {
+    ebpf: Ebpf,
+    plan: Array<MapData, Plan>,
+    progress: PerCpuArray<MapData, Progress>,
+    frames: Array<MapData, Bytes>,
+    under_test: ProgramArray<MapData>,
+    received: PerCpuArray<MapData, Received>,
+    devices: DevMapHash<MapData>,
+    indexes: Array<MapData, u32>,
+}
+
+impl Instruments {
+    /// Loads all programs whose names do not begin with `m_`, or with `micro` only those.
+    pub fn load(micro: bool) -> Result<Self> {
+        let mut ebpf = Ebpf::load(OBJECT).context("the suite's eBPF object")?;
+        for (name, program) in ebpf.programs_mut() {
+            if name.starts_with("m_") != micro && name != "drop_all" && name != "feed" {
+                continue;
+            }
+            match program {
+                Program::Xdp(program) => program.load(),
+                Program::SchedClassifier(program) => program.load(),
+                _ => Ok(()),
+            }
+            .with_context(|| format!("the verifier refuses `{name}`"))?;
+        }
+        let mut take = |name| ebpf.take_map(name).with_context(|| format!("no map `{name}`"));
+        Ok(Self {
+            plan: take("PLAN")?.try_into()?,
+            progress: take("PROGRESS")?.try_into()?,
+            frames: take("FRAMES")?.try_into()?,
+            under_test: take("UNDER_TEST")?.try_into()?,
+            received: take("RECEIVED")?.try_into()?,
+            devices: take("DEVICES")?.try_into()?,
+            indexes: take("INDEXES")?.try_into()?,
+            ebpf,
+        })
+    }
+
+    /// One of its programs.
+    pub fn program(&self, name: &str) -> Result<ProgramFd> {
+        let fd = match self.ebpf.program(name) {
+            Some(Program::Xdp(program)) => program.fd(),
+            Some(Program::SchedClassifier(program)) => program.fd(),
+            _ => bail!("no program `{name}`"),
+        };
+        Ok(fd?.try_clone()?)
+    }
+
+    /// Where packets for a key go: by redirect to the host's end, by `bpf_redirect_peer` through it into the pod.
+    pub fn add_device(&mut self, node: &Namespace, key: u8, ifindex: u32) -> Result<()> {
+        let (devices, indexes) = (&mut self.devices, &mut self.indexes);
+        // The kernel looks the interface up in the caller's network namespace.
+        node.run(|| devices.insert(u32::from(key), ifindex, None, 0))??;
+        indexes.set(u32::from(key), ifindex, 0)?;
+        Ok(())
+    }
+
+    /// The frames of a set; they are repeated until it is full.
+    pub fn set_frames(&mut self, set: Set, frames: &[Bytes]) -> Result<()> {
+        for (place, frame) in frames.iter().cycle().take(FLOWS as usize).enumerate() {
+            self.frames.set(set.0 * FLOWS + place as u32, frame, 0)?;
+        }
+        Ok(())
+    }
+
+    /// What receivers counted, over all CPUs.
+    pub fn received(&self) -> Result<Received> {
+        let mut sum = Received::default();
+        for one in self.received.get(&0, 0)?.iter() {
+            sum.packets += one.packets;
+            sum.expecting += one.expecting;
+            sum.right += one.right;
+            sum.wrong += one.wrong;
+        }
+        Ok(sum)
+    }
+
+    /// When a mark was first seen, and how often so far. Marks are told apart by their last twelve bits.
+    pub fn mark_seen(&self, mark: u32) -> Result<(u64, u64)> {
+        let first: Array<_, u64> = self.ebpf.map("FIRST").context("no map `FIRST`")?.try_into()?;
+        let counts: PerCpuArray<_, u64> = self.ebpf.map("MARKS").context("no map `MARKS`")?.try_into()?;
+        let count = counts.get(&(mark & 4095), 0)?.iter().sum();
+        Ok((first.get(&(mark & 4095), 0)?, count))
+    }
+
+    /// Fills the maps of the micro benchmarks up to so many entries, which are the random numbers' range from now on.
+    pub fn fill_micro(&mut self, from: u32, to: u32) -> Result<()> {
+        for key in from..to {
+            self.map::<HashMap<_, u32, u64>>("M_HASH4")?.insert(key, 1, 0)?;
+            self.map::<HashMap<_, [u32; 4], u64>>("M_HASH16")?
+                .insert([key, 1, 2, 3], 1, 0)?;
+            self.map::<HashMap<_, [u32; 4], u64>>("M_LRU")?
+                .insert([key, 1, 2, 3], 1, 0)?;
+            let scattered = key.wrapping_mul(2_654_435_761).to_be_bytes();
+            self.map::<LpmTrie<_, [u8; 4], u64>>("M_LPM")?
+                .insert(&Key::new(32, scattered), 1, 0)?;
+        }
+        let draw = [u64::from(to), 88_172_645_463_325_252];
+        self.map::<Array<_, [u64; 2]>>("DRAW")?.set(0, draw, 0)?;
+        Ok(())
+    }
+}
+
+fn each_cpu<T: aya::Pod>(value: T) -> Result<PerCpuValues<T>> {
+    let cpus = nr_cpus().map_err(|(what, error)| anyhow::Error::new(error).context(what))?;
+    Ok(PerCpuValues::try_from(vec![value; cpus])?)
+}

@@ -1,0 +1,155 @@
+//! Trials of a program, fed with a set of flows.
+
+use std::thread;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::ProgramFd;
+use xdp_lab::{Namespace, wait_until};
+
+use super::{CPU, Instruments, each_cpu};
+use crate::shared::{FLOWS, FRAME, Plan, Progress, Received};
+use crate::sys;
+
+/// Which flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Set(pub u32);
+
+/// One live trial.
+#[derive(Clone, Copy, Debug)]
+pub struct Live {
+    /// Packets that the program saw.
+    pub sent: u64,
+    /// Nanoseconds from the first to the last of them.
+    pub elapsed: u64,
+    /// What the receivers counted meanwhile.
+    pub received: Received,
+}
+
+impl Live {
+    /// Nanoseconds for each packet sent.
+    pub fn per_packet(&self) -> f64 {
+        self.elapsed as f64 / (self.sent.max(2) - 1) as f64
+    }
+
+    /// Nanoseconds for each packet that arrived.
+    pub fn per_delivered(&self) -> f64 {
+        self.per_packet() * self.sent as f64 / self.received.packets as f64
+    }
+
+    /// Packets that did not arrive.
+    pub const fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.received.packets)
+    }
+}
+
+impl Instruments {
+    /// Nanoseconds per packet with the feeder's own, under `BPF_PROG_TEST_RUN`.
+    pub fn fed(&mut self, program: &ProgramFd, set: Set, repeat: u32) -> Result<f64> {
+        self.prepare(program, set, u64::MAX)?;
+        let feeder = self.program("feed")?;
+        on_cpu(CPU, || sys::run_repeated(&feeder, &[0; FRAME], repeat))?
+            .map(f64::from)
+            .context("the kernel refuses to run the feeder")
+    }
+
+    /// Nanoseconds per packet of the bare program, the same packet over and over.
+    pub fn bare(&self, program: &ProgramFd, frame: &[u8], repeat: u32) -> Result<f64> {
+        on_cpu(CPU, || sys::run_repeated(program, frame, repeat))?
+            .map(f64::from)
+            .context("the kernel refuses to run the program")
+    }
+
+    /// Packets as from a driver of this interface; waits until all have arrived, or no more come.
+    pub fn live(
+        &mut self,
+        node: &Namespace,
+        ifindex: u32,
+        program: &ProgramFd,
+        set: Set,
+        packets: u32,
+    ) -> Result<Live> {
+        self.prepare(program, set, u64::from(packets))?;
+        let (feeder, before) = (self.program("feed")?, self.received()?);
+        node.run(|| {
+            sys::pin_to(CPU)?;
+            sys::run_live(&feeder, &[0; FRAME], packets, ifindex)
+        })?
+        .context("the kernel refuses live frames")?;
+        let progress = self.progress()?;
+        let progress = progress
+            .iter()
+            .find(|one| one.count > 0)
+            .copied()
+            .unwrap_or_default();
+        ensure!(
+            progress.last > progress.first,
+            "the feeder saw {} of {packets} packets",
+            progress.count
+        );
+        Ok(Live {
+            sent: progress.count,
+            elapsed: progress.last - progress.first,
+            received: self.settled(&before, progress.count)?,
+        })
+    }
+
+    /// The feeder begins anew with this plan.
+    pub fn prepare(&mut self, program: &ProgramFd, set: Set, total: u64) -> Result<()> {
+        let plan = Plan {
+            base: set.0 * FLOWS,
+            mask: FLOWS - 1,
+            total,
+        };
+        self.plan.set(0, plan, 0)?;
+        self.progress.set(0, each_cpu(Progress::default())?, 0)?;
+        self.under_test
+            .set(0, program, 0)
+            .context("the kernel refuses the program under test behind the feeder")
+    }
+
+    /// How far the feeder is, on each CPU.
+    pub fn progress(&self) -> Result<Vec<Progress>> {
+        Ok(self.progress.get(&0, 0)?.to_vec())
+    }
+
+    fn settled(&self, before: &Received, sent: u64) -> Result<Received> {
+        let mut last = self.since(before)?;
+        // Receivers run on the sender's CPU; what is left in rings is taken at once. In vain is an answer too.
+        let mut same = 0;
+        let _ = wait_until(
+            "all packets have arrived",
+            std::time::Duration::from_secs(1),
+            || {
+                let now = self.since(before).unwrap_or(last);
+                same = if now.packets == last.packets { same + 1 } else { 0 };
+                last = now;
+                now.packets >= sent || same > 3
+            },
+        );
+        Ok(last)
+    }
+
+    fn since(&self, before: &Received) -> Result<Received> {
+        let now = self.received()?;
+        Ok(Received {
+            packets: now.packets - before.packets,
+            expecting: now.expecting - before.expecting,
+            right: now.right - before.right,
+            wrong: now.wrong - before.wrong,
+        })
+    }
+}
+
+/// Work on a thread that stays on one CPU.
+pub(crate) fn on_cpu<T: Send>(cpu: usize, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+    let pinned = || {
+        sys::pin_to(cpu)?;
+        Ok(work())
+    };
+    thread::scope(|scope| {
+        scope
+            .spawn(pinned)
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

@@ -1,0 +1,25 @@
+//! What a packet and a change cost, beside what users would have otherwise.
+//!
+//! Times are ratios inside one interleaved run, on one machine: contestants take turns, differences below twice what a
+//! program differs from itself are none, and packets count where they arrive.
+
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "counts and nanoseconds are far below 2^52"
+)]
+
+pub mod benchmarks;
+pub mod command;
+pub mod environment;
+pub mod instruments;
+pub mod nic;
+pub mod process;
+pub mod report;
+#[path = "../ebpf/src/shared.rs"]
+pub mod shared;
+pub mod stage;
+pub mod stats;
+pub mod suite;
+pub mod sys;
+pub mod tables;
+pub mod workload;

@@ -1,0 +1,57 @@
+//! Sends to the lab's veth pair, so that the rest can be tried without a NIC.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use anyhow::Result;
+
+use crate::instruments::{Instruments, Set};
+use crate::stage::Stage;
+use crate::sys;
+use crate::workload::Workload;
+
+/// Until it is dropped.
+pub(super) struct Generator {
+    done: Arc<AtomicBool>,
+    sender: Option<JoinHandle<()>>,
+}
+
+impl Generator {
+    /// One flow to the first pod, from the client's end of the wire: the kernel redirects injected frames out of it.
+    pub(super) fn start(stage: &Stage<'_>, workload: &Workload) -> Result<Self> {
+        let mut instruments = Instruments::load(false)?;
+        let (client, wire) = (stage.plain_nic.client.clone(), &stage.plain_nic.wire);
+        let index = client.interface(wire)?.index;
+        instruments.add_device(&client, 0, index)?;
+        instruments.set_frames(Set(0), &[stage.frame(workload, &workload.probe(0))])?;
+        instruments.prepare(&instruments.program("redirect_one")?, Set(0), u64::MAX)?;
+        let (feeder, done) = (instruments.program("feed")?, Arc::new(AtomicBool::new(false)));
+        let over = Arc::clone(&done);
+        let sender = thread::spawn(move || {
+            let _keep = instruments;
+            // Errors end it; the measurement shows no packets then.
+            let _ = client.run(|| {
+                sys::pin_to(0)?;
+                while !over.load(Ordering::Relaxed) {
+                    sys::run_live(&feeder, &[0; 64], 100_000, index)?;
+                }
+                std::io::Result::Ok(())
+            });
+        });
+        Ok(Self {
+            done,
+            sender: Some(sender),
+        })
+    }
+}
+
+impl Drop for Generator {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(sender) = self.sender.take() {
+            // One that panicked has said so.
+            let _ = sender.join();
+        }
+    }
+}

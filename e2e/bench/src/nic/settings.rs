@@ -1,0 +1,100 @@
+//! How a NIC is set: rings, queues, interrupts, offloads.
+
+use std::fs;
+use std::process::Command;
+
+use xdp_lab::Namespace;
+
+use crate::command;
+
+/// What matters for XDP, of `ethtool -k`.
+const OFFLOADS: [&str; 6] = [
+    "generic-receive-offload",
+    "large-receive-offload",
+    "rx-checksumming",
+    "rx-vlan-offload",
+    "receive-hashing",
+    "rx-gro-hw",
+];
+
+/// Of a NIC that is still the host's.
+pub(super) fn of(nic: &str) -> String {
+    let ask = |flag: &str| -> String {
+        let output = Command::new("ethtool").args([flag, nic]).output();
+        output.map_or_else(
+            |error| error.to_string(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    text(nic, ask)
+}
+
+/// Of one inside a namespace.
+pub(super) fn inside(node: &Namespace, nic: &str) -> String {
+    let ask = |flag: &str| command::run(node, &format!("ethtool {flag} {nic}")).unwrap_or_default();
+    text(nic, ask)
+}
+
+fn text(nic: &str, ask: impl Fn(&str) -> String) -> String {
+    let offloads: Vec<String> = ask("-k")
+        .lines()
+        .filter(|line| OFFLOADS.iter().any(|name| line.starts_with(name)))
+        .map(str::to_owned)
+        .collect();
+    format!(
+        "{nic}: {}\nrings: {}\nqueues: {}\noffloads: {}\ninterrupts: {}",
+        joined(&ask("-i")),
+        or_none(joined(&ask("-g"))),
+        or_none(joined(&ask("-l"))),
+        offloads.join("; "),
+        or_none(interrupts(nic, &fs::read_to_string("/proc/interrupts").unwrap_or_default()).join("; "))
+    )
+}
+
+/// All lines but the heading in one.
+fn joined(text: &str) -> String {
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.is_empty() && !line.ends_with("n/a"))
+        .collect();
+    lines.join("; ")
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() {
+        "the driver tells none".to_owned()
+    } else {
+        text
+    }
+}
+
+/// Which CPUs take the NIC's interrupts.
+fn interrupts(nic: &str, table: &str) -> Vec<String> {
+    let of_nic = |line: &&str| {
+        line.split_whitespace()
+            .last()
+            .is_some_and(|name| name.contains(nic))
+    };
+    let affinity = |line: &str| {
+        let number = line.trim_start().split(':').next()?;
+        let cpus = fs::read_to_string(format!("/proc/irq/{number}/smp_affinity_list")).ok()?;
+        Some(format!("{number} on CPU {}", cpus.trim()))
+    };
+    table.lines().filter(of_nic).filter_map(affinity).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drivers_table_becomes_one_line_without_what_it_does_not_have() {
+        let rings =
+            "Ring parameters for eth0:\nPre-set maximums:\nRX:\t\t8192\nRX Mini:\tn/a\n\nTX:\t\t8192\n";
+        assert_eq!(
+            joined(rings),
+            "Ring parameters for eth0:; Pre-set maximums:; RX: 8192; TX: 8192"
+        );
+    }
+}

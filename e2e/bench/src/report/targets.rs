@@ -1,0 +1,308 @@
+//! What was promised, and what was measured.
+
+use std::collections::BTreeMap;
+
+use super::{Table, number};
+
+/// A promise with the facts that decide it.
+struct Target {
+    id: &'static str,
+    metric: &'static str,
+    parts: &'static [Part],
+    /// Why there may be no number.
+    unless: &'static str,
+}
+
+/// One fact and its bound.
+struct Part {
+    fact: &'static str,
+    bound: Bound,
+    unit: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+use Bound::{AtLeast, AtMost};
+
+/// A target's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// `T1`.
+    pub id: &'static str,
+    /// What was promised about.
+    pub metric: &'static str,
+    /// The promise.
+    pub target: String,
+    /// What came out.
+    pub measured: String,
+    /// `met`, `missed`, or why there is no number.
+    pub verdict: String,
+}
+
+const fn part(fact: &'static str, bound: Bound, unit: &'static str) -> Part {
+    Part { fact, bound, unit }
+}
+
+const TARGETS: [Target; 21] = [
+    Target {
+        id: "T1",
+        metric: "classification alone, 25,000 rules, in floors",
+        unless: "",
+        parts: &[part("net.25000", AtMost(1.3), "×")],
+    },
+    Target {
+        id: "T2",
+        metric: "flatness: whole program, 25,000 / 440 rules",
+        unless: "",
+        parts: &[part("flatness", AtMost(1.3), "×")],
+    },
+    Target {
+        id: "T3",
+        metric: "whole program, redirect, 11,000 rules, in floors",
+        unless: "",
+        parts: &[part("allow.floors.11000", AtMost(3.5), "×")],
+    },
+    Target {
+        id: "T4",
+        metric: "whole program, drop, 11,000 rules, in floors",
+        unless: "",
+        parts: &[part("drop.floors.11000", AtMost(2.2), "×")],
+    },
+    Target {
+        id: "T5",
+        metric: "two-LPM program's time / ours, 11,000 rules",
+        unless: "",
+        parts: &[part("two_lpm.11000", AtLeast(4.0), "×")],
+    },
+    Target {
+        id: "T6",
+        metric: "ingress-node-firewall's object / ours, 100 rules",
+        unless: "its object file is not here, and fetching one is no part of a run",
+        parts: &[part("inf.100", AtLeast(1.5), "×")],
+    },
+    Target {
+        id: "T7",
+        metric: "live, XDP-consuming pods, packets/s against the two-instruction redirect, 11,000 rules (one pod, 110 pods)",
+        unless: "",
+        parts: &[
+            part("live.xdp.one", AtLeast(0.75), "×"),
+            part("live.xdp.many", AtLeast(0.75), "×"),
+        ],
+    },
+    Target {
+        id: "T8",
+        metric: "live, ordinary pods, the same",
+        unless: "",
+        parts: &[
+            part("live.skb.one", AtLeast(0.87), "×"),
+            part("live.skb.many", AtLeast(0.87), "×"),
+        ],
+    },
+    Target {
+        id: "T9",
+        metric: "ip_forward's time / ours, delivered, with 0, 100, 1,000 iptables rules",
+        unless: "",
+        parts: &[
+            part("forward.0", AtLeast(1.5), "×"),
+            part("forward.100", AtLeast(4.0), "×"),
+            part("forward.1000", AtLeast(25.0), "×"),
+        ],
+    },
+    Target {
+        id: "T10",
+        metric: "packets lost at the receiver, GRO on",
+        unless: "",
+        parts: &[part("live.lost", AtMost(0.0), "")],
+    },
+    Target {
+        id: "T11",
+        metric: "one rule changed → in force, p99",
+        unless: "",
+        parts: &[part("change.p99", AtMost(20.0), " ms")],
+    },
+    Target {
+        id: "T12",
+        metric: "all 25,000 rules exchanged",
+        unless: "",
+        parts: &[part("resync.25000", AtMost(250.0), " ms")],
+    },
+    Target {
+        id: "T13",
+        metric: "API write → in force on 100 simulated nodes, p99",
+        unless: "no cluster of 100 nodes is simulated (B9)",
+        parts: &[part("cluster.p99", AtMost(1.0), " s")],
+    },
+    Target {
+        id: "T14",
+        metric: "API objects read per change on an unaffected node",
+        unless: "no cluster of 100 nodes is simulated (B9)",
+        parts: &[part("cluster.reads", AtMost(0.0), "")],
+    },
+    Target {
+        id: "T15",
+        metric: "wrong verdicts while rules change under packets",
+        unless: "",
+        parts: &[part("flips.wrong", AtMost(0.0), "")],
+    },
+    Target {
+        id: "T16",
+        metric: "memory per rule, 100 rules a pod",
+        unless: "",
+        parts: &[part("memory.rule.100", AtMost(128.0), " bytes")],
+    },
+    Target {
+        id: "T17",
+        metric: "agent, 110 pods and 25,000 rules, resident",
+        unless: "",
+        parts: &[part("agent.rss", AtMost(64.0), " MB")],
+    },
+    Target {
+        id: "T18",
+        metric: "agent's CPU: idle, ten changes a second",
+        unless: "",
+        parts: &[
+            part("agent.idle", AtMost(0.1), " %"),
+            part("agent.busy", AtMost(2.0), " %"),
+        ],
+    },
+    Target {
+        id: "T19",
+        metric: "instructions verified, load time",
+        unless: "",
+        parts: &[
+            part("gates.verified", AtMost(20_000.0), ""),
+            part("gates.load", AtMost(50.0), " ms"),
+        ],
+    },
+    Target {
+        id: "T20",
+        metric: "metadata and mark right in the pod",
+        unless: "",
+        parts: &[part("live.right", AtLeast(100.0), " %")],
+    },
+    Target {
+        id: "T21",
+        metric: "mlx5: drop, redirect to XDP and to ordinary pods, per core",
+        unless: "not verified on hardware: `make bench-nic NIC=…` on such a machine",
+        parts: &[part("nic", AtLeast(0.7), "×")],
+    },
+];
+
+/// All rows.
+pub fn judge(facts: &BTreeMap<String, f64>) -> Vec<Judged> {
+    TARGETS.iter().map(|target| target.judge(facts)).collect()
+}
+
+/// As a table.
+pub fn targets_table(rows: &[Judged]) -> Table {
+    Table {
+        title: "Targets".to_owned(),
+        columns: ["", "metric", "target", "measured", ""]
+            .map(str::to_owned)
+            .to_vec(),
+        rows: rows
+            .iter()
+            .map(|row| {
+                vec![
+                    row.id.to_owned(),
+                    row.metric.to_owned(),
+                    row.target.clone(),
+                    row.measured.clone(),
+                    row.verdict.clone(),
+                ]
+            })
+            .collect(),
+    }
+}
+
+impl Target {
+    fn judge(&self, facts: &BTreeMap<String, f64>) -> Judged {
+        let found: Vec<Option<f64>> = self
+            .parts
+            .iter()
+            .map(|part| facts.get(part.fact).copied())
+            .collect();
+        let join = |texts: Vec<String>| texts.join(" · ");
+        let measured = self.parts.iter().zip(&found).map(|(part, value)| match value {
+            Some(value) => format!("{}{}", number(*value), part.unit),
+            None => "–".to_owned(),
+        });
+        let kept = || {
+            self.parts
+                .iter()
+                .zip(&found)
+                .all(|(part, value)| value.is_some_and(|value| part.bound.holds(value)))
+        };
+        let verdict = match () {
+            () if found.contains(&None) && !self.unless.is_empty() => self.unless.to_owned(),
+            () if found.contains(&None) => "not measured in this run".to_owned(),
+            () if kept() => "met".to_owned(),
+            () => "missed".to_owned(),
+        };
+        Judged {
+            id: self.id,
+            metric: self.metric,
+            target: join(self.parts.iter().map(|part| part.bound.text(part.unit)).collect()),
+            measured: join(measured.collect()),
+            verdict,
+        }
+    }
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            AtMost(most) => value <= most,
+            AtLeast(least) => value >= least,
+        }
+    }
+
+    fn text(self, unit: &str) -> String {
+        match self {
+            AtMost(most) => format!("≤ {}{unit}", short(most)),
+            AtLeast(least) => format!("≥ {}{unit}", short(least)),
+        }
+    }
+}
+
+fn short(value: f64) -> String {
+    format!("{value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, facts: &[(&str, f64)]) -> Judged {
+        let facts = facts
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect();
+        judge(&facts).into_iter().find(|row| row.id == id).unwrap()
+    }
+
+    #[test]
+    fn a_target_is_met_only_by_all_its_parts() {
+        let all = [("forward.0", 1.6), ("forward.100", 5.0), ("forward.1000", 30.0)];
+        assert_eq!(row("T9", &all).verdict, "met");
+        let one_missed = [("forward.0", 1.6), ("forward.100", 3.9), ("forward.1000", 30.0)];
+        assert_eq!(row("T9", &one_missed).verdict, "missed");
+        assert_eq!(row("T9", &all[..2]).verdict, "not measured in this run");
+    }
+
+    #[test]
+    fn bounds_hold_at_the_bound_and_not_beyond() {
+        assert_eq!(row("T2", &[("flatness", 1.3)]).verdict, "met");
+        assert_eq!(row("T2", &[("flatness", 1.31)]).verdict, "missed");
+        assert_eq!(row("T10", &[("live.lost", 1.0)]).verdict, "missed");
+    }
+
+    #[test]
+    fn hardware_is_not_claimed() {
+        assert!(row("T21", &[]).verdict.starts_with("not verified on hardware"));
+    }
+}

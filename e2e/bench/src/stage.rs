@@ -1,0 +1,290 @@
+//! A node with two NICs and many pods, and the product on one of the NICs.
+//!
+//! The agent knows `nic0` only. What arrives on `nic1` is what users have without it; both NICs have the same MAC
+//! address, so the same frames go to either.
+
+mod sinks;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::{ProgramFd, loaded_programs};
+use xdp_e2e::{Agent, Manifests};
+use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
+
+pub use sinks::Sinks;
+
+use crate::instruments::Place;
+use crate::sys;
+use crate::workload::{Flow, FrameSpec, Target, Verdict, Workload, frame, policies};
+
+/// How many pods a node usually has at most, two for comparison, and one that no policy ever selects.
+pub const PODS: u8 = 113;
+/// Nobody waits that long for what works.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
+
+/// All of it. The product's program is in force as long as it lives.
+pub struct Stage<'a> {
+    /// The node.
+    pub node: Namespace,
+    /// With the product's program.
+    pub nic: Nic,
+    /// Without.
+    pub plain_nic: Nic,
+    /// The pods; the last byte of their addresses is their place plus one.
+    pub pods: Vec<Pod>,
+    /// The folder that the agent follows.
+    pub manifests: Manifests,
+    /// The agent.
+    pub agent: Agent<'a>,
+    program: ProgramFd,
+    with_rules: BTreeSet<String>,
+}
+
+impl<'a> Stage<'a> {
+    /// With so many pods, all of them known to the agent, and no policy.
+    pub fn new(lab: &'a Lab, pods: u8) -> Result<Self> {
+        let node = lab.node().clone();
+        let nic = lab.nic(NicSpec::new("nic0", &lab.namespace("client")?))?;
+        let plain_nic = lab.nic(NicSpec::new("nic1", &lab.namespace("other-client")?))?;
+        crate::command::run(&node, &format!("ip link set nic1 address {}", text(nic.mac)))?;
+        let manifests = Manifests::new(lab)?;
+        let pods = (1..=pods)
+            .map(|number| {
+                let pod = lab.pod(&spec(number))?;
+                manifests.write_pod(&name(number), &name(number), &pod)?;
+                Ok(pod)
+            })
+            .collect::<Result<Vec<Pod>>>()?;
+        let mut agent = Agent::new(lab, &manifests).nics(&["nic0"]).listens();
+        agent.start()?;
+        let program = find_program(&agent)?;
+        Ok(Self {
+            node,
+            nic,
+            plain_nic,
+            pods,
+            manifests,
+            agent,
+            program,
+            with_rules: BTreeSet::new(),
+        })
+    }
+
+    /// The product's XDP program.
+    pub fn product(&self) -> Result<ProgramFd> {
+        Ok(self.program.try_clone()?)
+    }
+
+    /// IPv4 addresses of the first pods.
+    pub fn v4(&self, pods: usize) -> Vec<IpAddr> {
+        self.pods.iter().take(pods).map(Pod::v4).collect()
+    }
+
+    /// IPv6 addresses of the first pods.
+    pub fn v6(&self, pods: usize) -> Vec<IpAddr> {
+        self.pods.iter().take(pods).map(Pod::v6).collect()
+    }
+
+    /// The first pods without rules: who is addressed by flows that a benchmark makes itself.
+    pub fn targets(&self, pods: usize, epoch: u32) -> Workload {
+        let target = |address| Target {
+            address,
+            rules: Vec::new(),
+            peer: false,
+        };
+        Workload {
+            targets: self.v4(pods).into_iter().map(target).collect(),
+            epoch,
+        }
+    }
+
+    /// What rivals must know of the pods.
+    pub fn places(&self) -> Vec<Place> {
+        (1..)
+            .zip(&self.pods)
+            .map(|(slot, pod)| Place { slot, mac: pod.mac })
+            .collect()
+    }
+
+    /// Writes the policies of one pod.
+    pub fn write(&self, workload: &Workload, target: usize) -> Result<()> {
+        let app = app(workload, target);
+        self.manifests
+            .write(&file(&app), &policies(workload, target, &app))
+    }
+
+    /// Ends the agent, removes all it has left, and starts it anew with these policies in the folder.
+    pub fn begin_anew(&mut self, workload: &Workload) -> Result<()> {
+        self.agent.stop()?;
+        self.agent.uninstall()?;
+        self.write_all(workload)?;
+        self.agent.start()?;
+        self.program = find_program(&self.agent)?;
+        self.wait_for(workload)
+    }
+
+    /// Writes the policies of a workload and waits until each pod's last rule decides; how long that took.
+    pub fn install(&mut self, workload: &Workload) -> Result<Duration> {
+        let start = Instant::now();
+        self.write_all(workload)?;
+        self.wait_for(workload)?;
+        Ok(start.elapsed())
+    }
+
+    /// Pods that had rules and have none now lose theirs.
+    fn write_all(&mut self, workload: &Workload) -> Result<()> {
+        let apps: BTreeSet<String> = (0..workload.targets.len())
+            .map(|target| app(workload, target))
+            .collect();
+        for target in 0..workload.targets.len() {
+            self.write(workload, target)?;
+        }
+        for gone in self.with_rules.difference(&apps) {
+            self.manifests.remove(&file(gone))?;
+        }
+        self.with_rules = apps;
+        Ok(())
+    }
+
+    fn wait_for(&self, workload: &Workload) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        for target in 0..workload.targets.len() {
+            let flow = workload.probe(target);
+            while !self.is_right(workload, &flow)? {
+                ensure!(
+                    Instant::now() < deadline,
+                    "the rules of pod {target} are not in force: {:?}; the agent says:\n{}",
+                    self.verdict(workload, &flow)?,
+                    tail(&self.agent.log())
+                );
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the product's verdict on a flow is the oracle's.
+    pub fn is_right(&self, workload: &Workload, flow: &Flow) -> Result<bool> {
+        let ran = self.verdict(workload, flow)?;
+        Ok(is_right(&ran, workload, flow))
+    }
+
+    /// What the product makes of a flow.
+    pub fn verdict(&self, workload: &Workload, flow: &Flow) -> Result<sys::Ran> {
+        Ok(sys::run_once(&self.program, &self.frame(workload, flow))?)
+    }
+
+    /// The flow's frame. If it is redirected, it expects its rule's mark.
+    pub fn frame(&self, workload: &Workload, flow: &Flow) -> crate::shared::Bytes {
+        let mark = match flow.verdict {
+            Verdict::Redirect(number) => Some(workload.mark(number)),
+            Verdict::Drop(_) | Verdict::Miss => None,
+        };
+        let pod = workload.targets[flow.target].address;
+        frame(
+            flow,
+            FrameSpec {
+                to: self.nic.mac,
+                pod,
+                mark,
+            },
+        )
+    }
+
+    /// The flows that a program judges otherwise than the oracle, with what it did.
+    pub fn wrong(
+        &self,
+        program: &ProgramFd,
+        workload: &Workload,
+        flows: &[Flow],
+    ) -> Result<Vec<(Flow, sys::Ran)>> {
+        let mut wrong = Vec::new();
+        for flow in flows {
+            let ran = sys::run_once(program, &self.frame(workload, flow))?;
+            if !is_right(&ran, workload, flow) {
+                wrong.push((*flow, ran));
+            }
+        }
+        Ok(wrong)
+    }
+}
+
+fn is_right(ran: &sys::Ran, workload: &Workload, flow: &Flow) -> bool {
+    let mark = || {
+        ran.metadata
+            .get(8..12)
+            .map(|mark| u32::from_ne_bytes([mark[0], mark[1], mark[2], mark[3]]))
+    };
+    match flow.verdict {
+        Verdict::Miss => ran.action == XDP_PASS && ran.metadata.is_empty(),
+        Verdict::Drop(_) => ran.action == XDP_DROP,
+        Verdict::Redirect(number) => {
+            let action = if workload.targets[flow.target].peer {
+                XDP_PASS
+            } else {
+                XDP_REDIRECT
+            };
+            ran.action == action && mark() == Some(workload.mark(number))
+        }
+    }
+}
+
+/// The program that the agent attached to its NIC, by the kernel's id.
+fn find_program(agent: &Agent<'_>) -> Result<ProgramFd> {
+    let status = agent.wait_for("the program is on the NIC", |status| {
+        status.nic_mode("nic0") == Some("native")
+    });
+    let id = status
+        .program_id("nic0")
+        .context("the status has no program id")?;
+    for info in loaded_programs() {
+        let info = info?;
+        if u64::from(info.id()) == id {
+            return Ok(info.fd()?);
+        }
+    }
+    anyhow::bail!("program {id} is not loaded")
+}
+
+/// What a workload's pod is called: its address ends with its number.
+fn app(workload: &Workload, target: usize) -> String {
+    let number = match workload.targets[target].address {
+        IpAddr::V4(v4) => v4.octets()[3],
+        IpAddr::V6(v6) => v6.octets()[15],
+    };
+    name(number)
+}
+
+fn file(app: &str) -> String {
+    format!("policy-{app}.yaml")
+}
+
+/// What a pod is called; numbers begin with 1.
+pub fn name(number: u8) -> String {
+    format!("p{number}")
+}
+
+fn spec(number: u8) -> PodSpec {
+    let (v4, v6) = (format!("10.2.0.{number}/32"), format!("fd02::{number:x}/128"));
+    let spec = PodSpec::new(&name(number), Style::Ptp);
+    match (v4.parse(), v6.parse()) {
+        (Ok(v4), Ok(v6)) => spec.v4(v4).v6(v6),
+        _ => spec,
+    }
+}
+
+fn text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}

@@ -1,0 +1,29 @@
+//! Receivers in pods.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context as _, Result};
+use xdp_lab::Pod;
+
+use crate::instruments::Instruments;
+use crate::sys::{self, Hook};
+
+/// Attached as long as it lives.
+pub struct Sinks {
+    _links: Vec<OwnedFd>,
+}
+
+impl Sinks {
+    /// The same program on the interface of each pod.
+    pub fn attach(instruments: &Instruments, program: &str, hook: Hook, pods: &[Pod]) -> Result<Self> {
+        let fd = instruments.program(program)?;
+        let attach = |pod: &Pod| {
+            let index = pod.ifindex;
+            pod.ns
+                .run(|| sys::attach(&fd, index, hook))?
+                .with_context(|| format!("`{program}` in {}", pod.ns.name()))
+        };
+        let links = pods.iter().map(attach).collect::<Result<Vec<_>>>()?;
+        Ok(Self { _links: links })
+    }
+}

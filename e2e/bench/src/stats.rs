@@ -1,0 +1,124 @@
+//! Trials, and what may be said about them.
+
+/// What the trials of one contestant gave, in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples(pub Vec<f64>);
+
+impl Samples {
+    /// The smallest; not a number without trials.
+    pub fn min(&self) -> f64 {
+        self.quantile(0.0)
+    }
+
+    /// The middle one, or the mean of the two in the middle.
+    pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// The largest.
+    pub fn max(&self) -> f64 {
+        self.quantile(1.0)
+    }
+
+    /// With linear interpolation between neighbours.
+    pub fn quantile(&self, at: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let Some(last) = sorted.len().checked_sub(1) else {
+            return f64::NAN;
+        };
+        let position = at * last as f64;
+        let (low, high) = (position.floor() as usize, position.ceil() as usize);
+        sorted[low] + (sorted[high] - sorted[low]) * (position - low as f64)
+    }
+
+    /// Round by round: what this one took with another's time.
+    #[must_use]
+    pub fn with(&self, other: &Self, combine: impl Fn(f64, f64) -> f64) -> Self {
+        Self(
+            self.0
+                .iter()
+                .zip(&other.0)
+                .map(|(own, other)| combine(*own, *other))
+                .collect(),
+        )
+    }
+
+    /// Round by round: how many times the other's.
+    #[must_use]
+    pub fn ratio(&self, other: &Self) -> Self {
+        self.with(other, |own, other| own / other)
+    }
+}
+
+/// How far two equal contestants were apart: four of five rounds were closer.
+pub fn aa_spread(one: &Samples, same: &Samples) -> f64 {
+    let apart = one.with(same, |one, same| (one / same - 1.0).abs());
+    apart.quantile(0.8)
+}
+
+/// Whether a ratio is one that equal contestants could not have had: differences below twice their spread are none.
+pub fn differs(ratio: f64, aa_spread: f64) -> bool {
+    (ratio - 1.0).abs() >= 2.0 * aa_spread
+}
+
+/// Runs everybody once a round, each round in another order, so that what disturbs the machine disturbs all.
+pub fn interleave<C, E>(
+    rounds: usize,
+    contestants: &[C],
+    mut trial: impl FnMut(&C) -> Result<f64, E>,
+) -> Result<Vec<Samples>, E> {
+    let mut samples = vec![Samples::default(); contestants.len()];
+    for round in 0..rounds {
+        for turn in 0..contestants.len() {
+            let who = (turn + round) % contestants.len();
+            samples[who].0.push(trial(&contestants[who])?);
+        }
+    }
+    Ok(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_lies_between_the_two_in_the_middle() {
+        let samples = Samples(vec![4.0, 1.0, 3.0, 2.0]);
+        assert_eq!(
+            Samples(vec![samples.min(), samples.median(), samples.max()]),
+            Samples(vec![1.0, 2.5, 4.0])
+        );
+        assert!(Samples::default().median().is_nan());
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let (slow, fast) = (Samples(vec![20.0, 60.0]), Samples(vec![10.0, 30.0]));
+        assert_eq!(slow.ratio(&fast), Samples(vec![2.0, 2.0]));
+    }
+
+    #[test]
+    fn what_equal_contestants_differ_by_is_no_difference() {
+        let (one, same) = (Samples(vec![30.0, 31.0, 30.0]), Samples(vec![30.0, 30.0, 31.0]));
+        let spread = aa_spread(&one, &same);
+        assert!(spread > 0.03 && spread < 0.034, "{spread}");
+        assert!(!differs(1.06, spread));
+        assert!(!differs(0.94, spread));
+        assert!(differs(1.07, spread));
+    }
+
+    #[test]
+    fn every_round_lets_everybody_run_once_and_begins_with_another() {
+        let mut order = Vec::new();
+        let samples = interleave(2, &["a", "b"], |name| {
+            order.push(*name);
+            Ok::<_, ()>(order.len() as f64)
+        });
+        assert_eq!(order, ["a", "b", "b", "a"]);
+        assert_eq!(
+            samples,
+            Ok(vec![Samples(vec![1.0, 4.0]), Samples(vec![2.0, 3.0])])
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! Which benchmarks there are, and what they share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use xdp_lab::Lab;
+
+use crate::benchmarks::{self, Benchmark};
+use crate::environment::{Environment, Ticks};
+use crate::report::{self, Section};
+use crate::stage::{PODS, Stage};
+
+/// What the user asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only these; empty: all.
+    pub only: Vec<String>,
+    /// Fewer trials, fewer sizes.
+    pub quick: bool,
+    /// Of the soak.
+    pub minutes: f64,
+    /// Where results go.
+    pub out: PathBuf,
+}
+
+/// What benchmarks share: one node with many pods takes seconds to make.
+pub struct Suite<'a> {
+    /// What was asked for.
+    pub options: Options,
+    /// A/A spread of fed programs, from B0.
+    pub aa: f64,
+    /// The same of live packets.
+    pub live_aa: f64,
+    /// Tells the marks of one workload from those of the others.
+    pub epoch: u32,
+    lab: &'a Lab,
+    stage: Option<Stage<'a>>,
+}
+
+impl<'a> Suite<'a> {
+    /// Nothing has run yet.
+    pub const fn new(lab: &'a Lab, options: Options) -> Self {
+        Self {
+            options,
+            aa: 0.0,
+            live_aa: 0.0,
+            epoch: 0,
+            lab,
+            stage: None,
+        }
+    }
+
+    /// The node, made when it is first asked for.
+    pub fn stage(&mut self) -> Result<&mut Stage<'a>> {
+        if self.stage.is_none() {
+            self.stage = Some(Stage::new(self.lab, PODS)?);
+        }
+        self.stage.as_mut().context("a stage was just made")
+    }
+
+    /// Where everything is.
+    pub const fn lab(&self) -> &'a Lab {
+        self.lab
+    }
+
+    /// What the agent has pinned.
+    pub fn pin_dir(&self) -> PathBuf {
+        self.lab.pin_dir()
+    }
+
+    /// How often everybody takes a turn.
+    pub const fn rounds(&self) -> usize {
+        if self.options.quick { 5 } else { 9 }
+    }
+
+    /// As many of something, or fewer in a quick run.
+    pub const fn scaled(&self, count: u32) -> u32 {
+        if self.options.quick { count / 4 } else { count }
+    }
+
+    /// A number for the next workload.
+    pub const fn next_epoch(&mut self) -> u32 {
+        self.epoch += 1;
+        self.epoch
+    }
+}
+
+/// Runs what was asked for; prints, and writes JSON and the page.
+pub fn run(options: Options) -> Result<()> {
+    let chosen: Vec<&Benchmark> = benchmarks::ALL
+        .iter()
+        .filter(|one| wanted(&options, one))
+        .collect();
+    println!("{}", announcement(&chosen, &options));
+    let lab = Lab::new()?;
+    let mut suite = Suite::new(&lab, options);
+    let mut sections = Vec::new();
+    for one in chosen {
+        let section = measure(one, &mut suite);
+        print!("{}", section.text());
+        save(&suite.options.out, &section)?;
+        sections.push(section);
+    }
+    finish(&suite.options.out, &sections)
+}
+
+/// B0 tells the A/A spread that all others need.
+fn wanted(options: &Options, one: &Benchmark) -> bool {
+    options.only.is_empty() || one.id == "B0" || options.only.iter().any(|id| id == one.id)
+}
+
+fn announcement(chosen: &[&Benchmark], options: &Options) -> String {
+    let ids: Vec<&str> = chosen.iter().map(|one| one.id).collect();
+    let mut seconds: f64 = chosen.iter().map(|one| one.seconds).sum();
+    if chosen.iter().any(|one| one.id == "B13") {
+        seconds += options.minutes * 60.0;
+    }
+    let share = if options.quick { 0.3 } else { 1.0 };
+    let minutes = (seconds * share / 60.0).max(0.5);
+    format!(
+        "Measures {} in network namespaces of its own, about {minutes:.1} minutes; results go to {}",
+        ids.join(", "),
+        options.out.display()
+    )
+}
+
+/// One that fails is reported as skipped, with the reason; the others go on.
+fn measure(one: &Benchmark, suite: &mut Suite<'_>) -> Section {
+    let (start, ticks) = (Instant::now(), Ticks::now());
+    eprintln!("{} {} …", one.id, one.title);
+    let mut section =
+        (one.run)(suite).unwrap_or_else(|error| Section::skip(one.id, one.title, &format!("{error:#}")));
+    one.id.clone_into(&mut section.id);
+    one.title.clone_into(&mut section.title);
+    section.seconds = start.elapsed().as_secs_f64();
+    section.environment = Environment {
+        steal: Ticks::now().steal_since(&ticks),
+        aa_spread: 100.0 * suite.aa.max(suite.live_aa),
+        quick: suite.options.quick,
+        ..Environment::read()
+    };
+    section
+}
+
+fn save(out: &Path, section: &Section) -> Result<()> {
+    let data = out.join("data");
+    fs::create_dir_all(&data).with_context(|| format!("cannot create `{}`", data.display()))?;
+    let path = data.join(format!("{}.json", section.id));
+    fs::write(&path, serde_json::to_string_pretty(section)?)
+        .with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// The page shows all that was ever measured here: running one benchmark again leaves the others.
+fn finish(out: &Path, now: &[Section]) -> Result<()> {
+    let mut sections = Vec::new();
+    for one in benchmarks::ALL {
+        let path = out.join("data").join(format!("{}.json", one.id));
+        if let Ok(text) = fs::read_to_string(&path) {
+            sections.push(serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()))?);
+        }
+    }
+    let why = fs::read_to_string(out.join("missed.txt")).unwrap_or_default();
+    let page = report::page(&sections, &why);
+    fs::write(out.join("README.md"), page)?;
+    for plot in sections.iter().flat_map(|section| &section.plots) {
+        fs::write(out.join(format!("{}.svg", plot.name)), report::svg(plot))?;
+    }
+    let facts = now.iter().flat_map(|section| section.facts.clone()).collect();
+    println!("\n{}", report::targets_table(&report::judge(&facts)).text());
+    println!("\npage: {}", out.join("README.md").display());
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The product's pinned maps, as the kernel sees them.
+#![expect(unsafe_code, reason = "maps are mapped into memory, as the agent does it")]
+
+use std::fs;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::MapInfo;
+
+/// `BPF_F_MMAPABLE`
+const MMAPABLE: u32 = 1 << 10;
+
+/// One map.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// The kernel's number of it.
+    pub id: u32,
+    /// Bytes of one element, with the kernel's padding.
+    pub element: usize,
+    /// Elements there may be.
+    pub room: usize,
+    /// Elements that are not all zero; `None`: the map cannot be mapped.
+    pub used: Option<usize>,
+    /// Bytes that the kernel accounts for it.
+    pub memory: f64,
+}
+
+/// All that are pinned below a directory.
+pub fn read(pin_dir: &Path) -> Result<Vec<Table>> {
+    let mut tables = Vec::new();
+    for path in maps(pin_dir)? {
+        let info = MapInfo::from_pin(&path).with_context(|| format!("`{}`", path.display()))?;
+        let fd = info.fd()?;
+        let raw = fd.as_fd().as_raw_fd();
+        let (element, room) = (
+            info.value_size().next_multiple_of(8) as usize,
+            info.max_entries() as usize,
+        );
+        let used = if info.map_flags() & MMAPABLE == 0 {
+            None
+        } else {
+            Some(used(raw, element, room)?)
+        };
+        tables.push(Table {
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            id: info.id(),
+            element,
+            room,
+            used,
+            memory: memlock(raw)?,
+        });
+    }
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tables)
+}
+
+fn maps(pin_dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for abi in fs::read_dir(pin_dir).with_context(|| format!("`{}`", pin_dir.display()))? {
+        let Ok(maps) = fs::read_dir(abi?.path().join("maps")) else {
+            continue;
+        };
+        found.extend(maps.flatten().map(|entry| entry.path()));
+    }
+    Ok(found)
+}
+
+fn used(fd: i32, element: usize, room: usize) -> Result<usize> {
+    let length = (element * room).next_multiple_of(4096);
+    // SAFETY: a new shared mapping for reading, of the map's own length.
+    let start = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            libc::PROT_READ,
+            libc::MAP_SHARED,
+            fd,
+            0,
+        )
+    };
+    ensure!(
+        start != libc::MAP_FAILED,
+        "mmap: {}",
+        std::io::Error::last_os_error()
+    );
+    // SAFETY: the mapping is that long and stays until below. The agent may write meanwhile: a count may be off by one.
+    let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), element * room) };
+    let used = bytes
+        .chunks_exact(element)
+        .filter(|chunk| chunk.iter().any(|byte| *byte != 0))
+        .count();
+    // SAFETY: the mapping made above; `bytes` is not used any more.
+    unsafe { libc::munmap(start, length) };
+    Ok(used)
+}
+
+fn memlock(fd: i32) -> Result<f64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+    let line = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+    line.and_then(|value| value.trim().parse().ok())
+        .context("no `memlock` of a map")
+}

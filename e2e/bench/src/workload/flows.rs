@@ -1,0 +1,197 @@
+//! Flows that meet the rule one wants them to meet.
+
+use super::{LAST_PORT, NO_PORT, Network, Rule, UDP, Workload, mask};
+
+/// What must become of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No rule matches.
+    Miss,
+    /// The rule of this number drops it.
+    Drop(u32),
+    /// The rule of this number redirects it.
+    Redirect(u32),
+}
+
+/// Which flows are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A rule redirects them.
+    Allow,
+    /// A rule drops them.
+    Drop,
+    /// The pod's last rule redirects them.
+    Last,
+    /// No rule matches.
+    Miss,
+}
+
+/// Packets from one source to one port of a pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// Which of the workload's pods.
+    pub target: usize,
+    /// Where it comes from.
+    pub source: u128,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Destination port.
+    pub port: u16,
+    /// What must become of it.
+    pub verdict: Verdict,
+}
+
+impl Workload {
+    /// The verdict by walking the list: the oracle of every check.
+    pub fn verdict(&self, target: usize, source: u128, protocol: u8, port: u16) -> Verdict {
+        let rules = &self.targets[target].rules;
+        match rules.iter().find(|rule| rule.matches(source, protocol, port)) {
+            None => Verdict::Miss,
+            Some(rule) if rule.redirect => Verdict::Redirect(rule.number),
+            Some(rule) => Verdict::Drop(rule.number),
+        }
+    }
+
+    /// So many random flows of a class, to the pods in turn, as many packets at a time to each as `train` says. `None`:
+    /// there are none, or too few to be found.
+    pub fn flows(&self, class: Class, count: usize, train: usize, only_udp: bool) -> Option<Vec<Flow>> {
+        let mut random = fastrand::Rng::with_seed(count as u64);
+        (0..count)
+            .map(|place| {
+                let target = place / train % self.targets.len();
+                // A pod may have no rule of the class: another one stands in.
+                (0..self.targets.len()).find_map(|further| {
+                    self.draw(
+                        &mut random,
+                        class,
+                        (target + further) % self.targets.len(),
+                        only_udp,
+                    )
+                })
+            })
+            .collect()
+    }
+
+    /// One flow to a pod that a rule redirects.
+    pub fn probe(&self, target: usize) -> Flow {
+        let (protocol, port) = (UDP, LAST_PORT);
+        let source = if self.targets[target].address.is_ipv4() {
+            super::bits([33, 0, 0, 1].into())
+        } else {
+            0x2001 << 112 | 1
+        };
+        Flow {
+            target,
+            source,
+            protocol,
+            port,
+            verdict: self.verdict(target, source, protocol, port),
+        }
+    }
+
+    fn draw(&self, random: &mut fastrand::Rng, class: Class, target: usize, only_udp: bool) -> Option<Flow> {
+        let rules = &self.targets[target].rules;
+        (0..100).find_map(|_| {
+            let rule = rules.get(random.usize(..rules.len().max(1)))?;
+            let flow = self.one(random, class, target, rule);
+            let wanted = match (class, flow.verdict) {
+                (Class::Allow, Verdict::Redirect(_))
+                | (Class::Drop, Verdict::Drop(_))
+                | (Class::Miss, Verdict::Miss) => true,
+                (Class::Last, Verdict::Redirect(number)) => {
+                    Some(number) == rules.last().map(|rule| rule.number)
+                }
+                _ => false,
+            };
+            (wanted && !(only_udp && flow.protocol != UDP)).then_some(flow)
+        })
+    }
+
+    fn one(&self, random: &mut fastrand::Rng, class: Class, target: usize, rule: &Rule) -> Flow {
+        let source = draw_source(random, rule.source);
+        let (protocol, port) = match class {
+            Class::Last => (UDP, LAST_PORT),
+            Class::Miss => (rule.protocol, NO_PORT),
+            Class::Allow | Class::Drop => (rule.protocol, random.u16(rule.low..=rule.high)),
+        };
+        Flow {
+            target,
+            source,
+            protocol,
+            port,
+            verdict: self.verdict(target, source, protocol, port),
+        }
+    }
+}
+
+/// An address of the network that a host on the internet may have.
+fn draw_source(random: &mut fastrand::Rng, network: Network) -> u128 {
+    let host = random.u128(..) & !mask(network.length);
+    let address = network.first | host;
+    match network.length {
+        // Everybody: stay within what the networks are drawn from.
+        0 => 0x2 << 124 | address >> 4,
+        super::MAPPED if network == super::everybody(true) => 0xffff_2000_0000 | address & 0x1fff_ffff,
+        _ => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[test]
+    fn flows_of_every_class_meet_what_they_should() {
+        let pods: Vec<IpAddr> = (1..4).map(|n| IpAddr::from([10, 2, 0, n])).collect();
+        let workload = Workload::new(&pods, 50, 1);
+        for class in [Class::Allow, Class::Drop, Class::Last, Class::Miss] {
+            let flows = workload.flows(class, 256, 16, false).unwrap();
+            assert_eq!(flows.len(), 256);
+            for flow in flows {
+                let right = match class {
+                    Class::Allow | Class::Last => matches!(flow.verdict, Verdict::Redirect(_)),
+                    Class::Drop => matches!(flow.verdict, Verdict::Drop(_)),
+                    Class::Miss => flow.verdict == Verdict::Miss,
+                };
+                assert!(right, "{class:?}: {flow:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sources_are_of_the_pods_family() {
+        let pods: Vec<IpAddr> = (1..20)
+            .map(|n| IpAddr::from([0xfd02, 0, 0, 0, 0, 0, 0, n]))
+            .collect();
+        let flows = Workload::new(&pods, 250, 1)
+            .flows(Class::Allow, 4096, 1, true)
+            .unwrap();
+        assert!(
+            flows
+                .iter()
+                .all(|flow| crate::workload::address(flow.source).is_ipv6())
+        );
+    }
+
+    #[test]
+    fn a_workload_without_drops_has_no_such_flows() {
+        let workload = Workload::new(&[IpAddr::from([10, 2, 0, 1])], 1, 1);
+        assert!(workload.flows(Class::Drop, 16, 1, false).is_none());
+        assert_eq!(workload.probe(0).verdict, Verdict::Redirect(1));
+    }
+
+    #[test]
+    fn trains_go_to_one_pod() {
+        let pods: Vec<IpAddr> = (1..4).map(|n| IpAddr::from([10, 2, 0, n])).collect();
+        let flows = Workload::new(&pods, 50, 1)
+            .flows(Class::Allow, 64, 16, false)
+            .unwrap();
+        assert!(
+            flows
+                .chunks(16)
+                .all(|train| train.iter().all(|flow| flow.target == train[0].target))
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! `explain` says what a packet will meet, and then one does.
+
+mod cases;
+
+use serde_json::Value;
+use xdp_e2e::{Agent, FIELDS, Status};
+use xdp_lab::{Pod, RawSocket};
+
+use self::cases::{RULES, TRIAL, cases};
+use crate::frames::{on_wire, udp};
+use crate::world::World;
+
+fn world() -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod_with_ports(
+        "server",
+        "game",
+        5,
+        "[{name: voice, protocol: UDP, containerPort: 5004}]",
+    );
+    world.policy("players", &RULES);
+    let spec = "podSelector: {matchLabels: {app: game}}\nenforcement: Audit\npriority: 600";
+    world.policy_with("trial", spec, &[TRIAL]);
+    (world, pod)
+}
+
+/// Another command line of the agent, and its JSON.
+fn explain(agent: &Agent<'_>, arguments: &str) -> Value {
+    let line = format!("explain {arguments} -o json");
+    let finished = agent.call(&line.split(' ').collect::<Vec<_>>()).unwrap();
+    assert!(finished.status.success(), "{arguments}: {finished:?}");
+    serde_json::from_str(&finished.stdout).unwrap()
+}
+
+fn refused(agent: &Agent<'_>, arguments: &str) -> String {
+    let line = format!("explain {arguments}");
+    let finished = agent.call(&line.split(' ').collect::<Vec<_>>()).unwrap();
+    assert!(
+        !finished.status.success() && finished.stdout.is_empty(),
+        "{finished:?}"
+    );
+    finished.stderr
+}
+
+/// All that rules and events have counted.
+fn counted(status: &Status) -> [&Value; 4] {
+    ["rules", "unparsed", "fallbacks", "events"].map(|list| &status.json()[list])
+}
+
+/// Sends the packet and another one behind it; what each rule has counted meanwhile.
+fn send(world: &World, agent: &Agent<'_>, packet: &[u8], end: &[u8]) -> Vec<(String, &'static str)> {
+    let wire = RawSocket::sender(&world.client, &world.nic.wire).unwrap();
+    let before = agent.status().unwrap();
+    for packet in [packet, end] {
+        wire.send(&on_wire(&world.nic, &[], packet)).unwrap();
+    }
+    let ended = before.packets("end", "passed") + 1;
+    let after = agent.wait_for("both packets are counted", |status| {
+        status.packets("end", "passed") == ended
+    });
+    let rules = after.json()["rules"].as_array().unwrap().iter();
+    let names = rules.map(|rule| rule["rule"].as_str().unwrap().to_owned());
+    let mut changes = Vec::new();
+    for rule in names.filter(|name| name != "end") {
+        for field in FIELDS.into_iter().filter(|field| *field != "delivered") {
+            let counted = after.packets(&rule, field) - before.packets(&rule, field);
+            changes.extend((0..counted).map(|_| (rule.clone(), field)));
+        }
+    }
+    changes
+}
+
+#[test]
+fn a_packet_meets_what_explain_has_said_which_has_changed_nothing() {
+    let (world, pod) = world();
+    let agent = world.start(&["server"]);
+    let nic = &world.nic;
+    let end = udp(nic.client_v4, pod.v4(), 6666, b"x");
+    let before = agent.status().unwrap();
+    let cases = cases(nic, &pod);
+    let answers: Vec<Value> = cases
+        .iter()
+        .map(|case| explain(&agent, &case.arguments))
+        .collect();
+    assert_eq!(
+        counted(&agent.status().unwrap()),
+        counted(&before),
+        "it counted something"
+    );
+    for (case, answer) in cases.iter().zip(answers) {
+        let what = format!("{}: {answer:#}", case.arguments);
+        assert_eq!(answer["verdict"], case.verdict, "{what}");
+        assert_eq!(answer["pod"], "games/server", "{what}");
+        assert_eq!(
+            answer["rule"]["rule"].as_str(),
+            case.counted.map(|(rule, _)| rule),
+            "{what}"
+        );
+        let seen = send(&world, &agent, &case.packet, &end);
+        let expected: Vec<(String, &str)> = case
+            .counted
+            .iter()
+            .map(|(rule, field)| ((*rule).to_owned(), *field))
+            .collect();
+        assert_eq!(seen, expected, "{what}");
+    }
+}
+
+#[test]
+fn the_rules_before_the_one_that_decides_are_told_with_what_the_packet_lacks() {
+    let (world, pod) = world();
+    let agent = world.start(&["server"]);
+    let from = world.nic.client_v4;
+    let before = |arguments: &str| -> Vec<String> {
+        let answer = explain(&agent, arguments);
+        let rows = answer["before"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{answer:#}"));
+        let text = |row: &Value| {
+            format!(
+                "{} {}",
+                row["rule"].as_str().unwrap(),
+                row["mismatch"].as_str().unwrap()
+            )
+        };
+        rows.iter().map(text).collect()
+    };
+    let own = format!("--from {from} --to server --protocol UDP");
+    assert_eq!(
+        before(&format!("{own} --port 9000")),
+        [
+            "banned source",
+            "closed protocol",
+            "ping protocol",
+            "players port"
+        ]
+    );
+    let excepted = "--from 198.51.100.130 --to games/server --protocol TCP --port 22";
+    assert_eq!(before(excepted), ["banned source"]);
+    let other_type = format!("--from {from} --to {} --protocol ICMP --type 13", pod.v4());
+    assert_eq!(
+        before(&other_type),
+        [
+            "banned source",
+            "closed protocol",
+            "ping type",
+            "players protocol",
+            "slow protocol",
+            "voice protocol",
+            "end protocol",
+            "no-web protocol"
+        ]
+    );
+    let limited = explain(&agent, &format!("{own} --port 9000"));
+    assert_eq!(limited["limit"]["packetsPerSecond"], 10, "{limited:#}");
+    assert_eq!(limited["limit"]["burst"], 7, "{limited:#}");
+}
+
+#[test]
+fn a_question_that_has_no_answer_is_met_by_what_to_ask_instead() {
+    let (world, _pod) = world();
+    let agent = world.start(&["server"]);
+    let from = format!("--from {}", world.nic.client_v4);
+    for (arguments, words) in [
+        (
+            format!("{from} --to nobody --protocol UDP --port 1"),
+            ["`nobody`", "games/server"],
+        ),
+        (
+            format!("{from} --to fd02::5 --protocol UDP --port 1"),
+            ["family", "fd02::5"],
+        ),
+        (
+            format!("{from} --to server --protocol UDP"),
+            ["destination port", "--port"],
+        ),
+        (
+            format!("{from} --to server --protocol ICMP --port 1"),
+            ["has no ports", "--port"],
+        ),
+        (
+            format!("{from} --to server --protocol ICMPv6 --type 1"),
+            ["has no types", "ICMP"],
+        ),
+    ] {
+        let said = refused(&agent, &arguments);
+        for word in words {
+            assert!(said.contains(word), "{arguments}: {said}");
+        }
+    }
+}
+
+#[test]
+fn without_an_agent_the_kernel_still_answers_and_the_rules_are_read_from_files() {
+    let (world, _pod) = world();
+    let mut agent = world.start(&["server"]);
+    agent.kill().unwrap();
+    let question = format!(
+        "--from {} --to server --protocol UDP --port 7777",
+        world.nic.client_v4
+    );
+    let answer = explain(&agent, &question);
+    assert_eq!(answer["rule"]["rule"], "players", "{answer:#}");
+    assert_eq!(answer["before"], Value::Null);
+    let notes = answer["notes"].to_string();
+    assert!(
+        notes.contains("no agent answers") && notes.contains("--manifests"),
+        "{notes}"
+    );
+
+    let folder = world.manifests.folder().display().to_string();
+    let answer = explain(&agent, &format!("{question} --manifests {folder}"));
+    assert_eq!(answer["before"].as_array().map(Vec::len), Some(3), "{answer:#}");
+    assert_eq!(answer["notes"].as_array().map(Vec::len), Some(0), "{answer:#}");
+}
+
+#[test]
+fn where_no_agent_ever_ran_explain_says_so() {
+    let world = World::new();
+    let agent = Agent::new(&world.lab, &world.manifests);
+    let said = refused(&agent, "--from 10.1.0.2 --to 10.2.0.5 --protocol UDP --port 1");
+    let pin_dir = world.lab.pin_dir().display().to_string();
+    assert!(said.contains(&pin_dir) && said.contains("run"), "{said}");
+}

@@ -1,0 +1,72 @@
+//! Limits, and answers to what is rejected, are the kernel's: they go on while no agent runs.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+
+use xdp_lab::{Namespace, Style, UdpReceiver, UdpSender};
+
+use super::{RATE, flood, is_due, settle, world};
+use crate::world::{PATIENCE, World, at, expect_only};
+
+const KILLS: usize = 3;
+
+#[test]
+fn kills_and_restarts_forgive_nothing_and_lose_nothing() {
+    const SENT: u64 = 30_000;
+    let (world, pod) = world("Redirect", "Source");
+    let mut agent = world.start(&["server"]);
+    let to = at(pod.v4(), 7777);
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let mut sender = UdpSender::new(&world.client, to).unwrap();
+    let took = thread::scope(|scope| {
+        let flood = scope.spawn(|| flood(&mut sender, SENT, 3 * RATE as u32));
+        for kill in 1..=KILLS as u64 {
+            let enough = kill * SENT / 8;
+            xdp_lab::wait_until("packets arrive", PATIENCE, || {
+                inbox.received().packets >= enough / 3
+            })
+            .unwrap();
+            agent.kill().unwrap();
+            agent.start().unwrap();
+            agent.wait_for("the agent runs", |status| {
+                status.running() && status.ready("server")
+            });
+        }
+        flood.join().unwrap()
+    });
+    settle(&agent, &inbox, SENT, "redirected");
+    is_due(inbox.received().packets, took);
+}
+
+fn is_refused(client: &Namespace, to: SocketAddr) {
+    let connect = || TcpStream::connect_timeout(&to, PATIENCE);
+    let refused = client.run(connect).unwrap().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn connections_are_refused_while_no_agent_runs_and_after_it_is_back() {
+    const EACH: u64 = 20;
+    let world = World::new();
+    world.nic.take_answers().unwrap();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let rules = [
+        "{name: web, ports: [{protocol: TCP, port: 80}], action: Reject}",
+        "{name: rest, action: Pass}",
+    ];
+    world.policy("players", &rules);
+    let mut agent = world.enforce(&["server"]);
+    for _ in 0..KILLS {
+        agent.kill().unwrap();
+        (0..EACH).for_each(|_| is_refused(&world.client, at(pod.v4(), 80)));
+        agent.start().unwrap();
+        (0..EACH).for_each(|_| is_refused(&world.client, at(pod.v6(), 80)));
+    }
+    agent.wait_for("the agent runs", |status| {
+        status.running() && status.in_force("server")
+    });
+    expect_only(&agent, "web", &[("rejected", 2 * EACH * KILLS as u64)]);
+    world.deliver(&pod, at(pod.v4(), 7777), 50);
+    expect_only(&agent, "rest", &[("passed", 50)]);
+}

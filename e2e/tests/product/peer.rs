@@ -1,0 +1,199 @@
+//! Delivery Peer: through the NIC's stack entry, which merges packets, and from there into the pod.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use nix::sys::socket::{getsockopt, sockopt};
+use xdp_e2e::{Agent, Status};
+use xdp_lab::{HttpServer, Pod, RawSocket, Style, UdpReceiver, UdpSender, http_get, wait_until};
+
+use crate::frames::{on_wire, udp};
+use crate::world::{PATIENCE, World, at, expect_only, only_mark};
+
+const SPEC: &str = "podSelector: {matchLabels: {app: game}}\ndelivery: Peer";
+const RULE: &str = "{name: bulk, action: Redirect, mark: 42}";
+
+fn world(style: Style) -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod("server", "game", style, 5);
+    world.policy_with("bulk", SPEC, &[RULE]);
+    // As on every real NIC; a veth begins without.
+    world.lab.node().set_gro("nic0", true).unwrap();
+    (world, pod)
+}
+
+fn start(world: &World) -> Agent<'_> {
+    let agent = world.enforce(&["server"]);
+    agent.wait_for("the NIC delivers to pods", |status| {
+        status.json()["nics"][0]["peer"] == true
+    });
+    agent
+}
+
+fn arrived(status: &Status) -> bool {
+    let [redirected, delivered, rest @ ..] = status.counts("bulk");
+    redirected > 0 && redirected == delivered && rest == [0; 6]
+}
+
+fn datagrams_arrive_with_their_mark(style: Style) {
+    let (world, pod) = world(style);
+    let agent = start(&world);
+    for ip in pod.addresses() {
+        only_mark(&world.deliver(&pod, at(ip, 7777), 500), 42, 500);
+    }
+    expect_only(&agent, "bulk", &[("redirected", 1000), ("delivered", 1000)]);
+}
+
+#[test]
+fn datagrams_arrive_with_their_mark_in_a_pod_with_a_route_of_its_own() {
+    datagrams_arrive_with_their_mark(Style::Ptp);
+}
+
+#[test]
+fn datagrams_arrive_with_their_mark_in_a_pod_on_a_bridge() {
+    datagrams_arrive_with_their_mark(Style::Bridge);
+}
+
+/// Longer than any frame of the wire.
+const MERGED: usize = 1514 + 1;
+
+#[test]
+fn a_bulk_connection_arrives_merged_whole_and_with_its_mark() {
+    let (world, pod) = world(Style::Ptp);
+    let agent = start(&world);
+    pod.ns.set_sysctl("net/ipv4/tcp_fwmark_accept", "1").unwrap();
+    let sent: Vec<u8> = (0..1_u32 << 20).flat_map(u32::to_be_bytes).collect();
+    for ip in pod.addresses() {
+        let to = at(ip, 80);
+        let tap = RawSocket::receiver(&pod.ns, "eth0").unwrap();
+        let listener = pod.ns.run(|| TcpListener::bind(to)).unwrap().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).unwrap();
+            (all, getsockopt(&stream, sockopt::Mark).unwrap())
+        });
+        // It has no room for all of it.
+        let merged = thread::spawn(move || tap.receive(PATIENCE, |frame| frame.len() >= MERGED));
+        let connect = || TcpStream::connect_timeout(&to, PATIENCE);
+        let mut client = world.client.run(connect).unwrap().unwrap();
+        client.write_all(&sent).unwrap();
+        drop(client);
+        let (received, mark) = server.join().unwrap();
+        assert!(received == sent, "what arrived differs");
+        assert_eq!(mark, 42);
+        println!("{ip}: merged to {} bytes", merged.join().unwrap().unwrap().len());
+    }
+    agent.wait_for("every segment was delivered", arrived);
+}
+
+#[test]
+fn iperf3_runs_through_it() {
+    let (world, pod) = world(Style::Ptp);
+    let agent = start(&world);
+    let ip = pod.v4().to_string();
+    let spawn = |namespace: &xdp_lab::Namespace, arguments: &[&str]| {
+        let mut command = Command::new("iperf3");
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        namespace.spawn(command).unwrap()
+    };
+    let server = spawn(&pod.ns, &["--server", "--one-off", "--forceflush"]);
+    let mut report = None;
+    wait_until("the server listens", PATIENCE, || {
+        let client = spawn(&world.client, &["--client", &ip, "--bytes", "20M", "--json"]);
+        report = client
+            .finish(PATIENCE)
+            .ok()
+            .filter(|finished| finished.status.success());
+        report.is_some()
+    })
+    .unwrap();
+    assert!(server.wait(PATIENCE).unwrap().success());
+    let report: serde_json::Value = serde_json::from_str(&report.unwrap().stdout).unwrap();
+    let sent = &report["end"]["sum_sent"];
+    println!("{sent}");
+    assert!(sent["bytes"].as_u64() >= Some(20 << 20), "{sent}");
+    agent.wait_for("every segment was delivered", arrived);
+}
+
+#[test]
+fn connections_work_and_show_their_mark() {
+    let (world, pod) = world(Style::Bridge);
+    let agent = start(&world);
+    for ip in pod.addresses() {
+        let server = HttpServer::start(&pod.ns, at(ip, 80)).unwrap();
+        assert_eq!(
+            http_get(&world.client, server.address(), PATIENCE).unwrap().mark,
+            42
+        );
+    }
+    agent.wait_for("all arrived", arrived);
+}
+
+#[test]
+fn a_tagged_datagram_arrives_without_its_tag_and_with_its_mark() {
+    let (world, pod) = world(Style::Ptp);
+    let agent = start(&world);
+    let nic = &world.nic;
+    let out = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    for (from, to) in [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())] {
+        let inbox = UdpReceiver::bind(&pod.ns, at(to, 7777)).unwrap();
+        out.send(&on_wire(nic, &[7], &udp(from, to, 7777, b"out of a VLAN")))
+            .unwrap();
+        only_mark(&inbox.wait_for(1, PATIENCE).unwrap(), 42, 1);
+    }
+    expect_only(&agent, "bulk", &[("redirected", 2), ("delivered", 2)]);
+}
+
+#[test]
+fn what_is_too_long_for_the_pod_passes_to_the_stack() {
+    let (world, pod) = world(Style::Ptp);
+    pod.set_host_mtu(1300).unwrap();
+    pod.set_mtu(1300).unwrap();
+    let agent = start(&world);
+    let to = at(pod.v4(), 7777);
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
+    let mut long = UdpSender::new(&world.client, to).unwrap().payload(1400);
+    wait_until("the stack has told what fits", PATIENCE, || {
+        // An error is the stack's answer to the one before.
+        let _ = long.send_one();
+        inbox.received().packets > 0
+    })
+    .unwrap();
+    assert_eq!(inbox.received().marks.keys().collect::<Vec<_>>(), [&0]);
+    let status = agent.status().unwrap();
+    assert!(status.happened("fallbacks", "TooLong") > 0, "{status:#?}");
+}
+
+/// The program that delivers is gone while no agent looks: the packets that are marked for it are the stack's.
+#[test]
+fn nothing_is_lost_when_somebody_detaches_the_program_that_delivers() {
+    let (world, pod) = world(Style::Ptp);
+    let mut agent = start(&world);
+    let to = at(pod.v4(), 7777);
+    only_mark(&world.deliver(&pod, to, 50), 42, 50);
+    agent.kill().unwrap();
+    let mut command = Command::new("bpftool");
+    let pin = world.pins().join(format!("links/peer-{}", world.nic.ifindex));
+    command.args(["link", "detach", "pinned"]).arg(pin);
+    let finished = world.lab.node().spawn(command).unwrap().finish(PATIENCE).unwrap();
+    assert!(finished.status.success(), "{finished:?}");
+    let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
+    world.deliver_to(&inbox, to, 50);
+
+    agent.start().unwrap();
+    agent.wait_for("the NIC delivers again", |status| {
+        status.running() && status.json()["nics"][0]["peer"] == true
+    });
+    wait_until("marks are back", PATIENCE, || {
+        inbox.reset();
+        world.deliver_to(&inbox, to, 50).marks.contains_key(&42)
+    })
+    .unwrap();
+}

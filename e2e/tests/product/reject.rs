@@ -1,0 +1,170 @@
+//! Reject, as clients meet it: they are told at once, instead of waiting for nobody.
+
+mod answers;
+mod limit;
+mod silence;
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use xdp_lab::{HttpServer, Pod, Style, http_get};
+
+use crate::world::{PATIENCE, World, at, expect_only};
+
+/// Nobody notices it; the next attempt of a client without an answer comes after a second.
+const AT_ONCE: Duration = Duration::from_millis(100);
+const BEFORE_THE_NEXT_ATTEMPT: Duration = Duration::from_secs(1);
+
+const WEB: &str =
+    "{name: web, ports: [{protocol: TCP, port: 80}, {protocol: UDP, port: 80}], action: Reject}";
+
+fn world(rules: &[&str]) -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    world.policy("players", rules);
+    world.nic.take_answers().unwrap();
+    (world, pod)
+}
+
+fn connect(world: &World, to: SocketAddr) -> io::Result<TcpStream> {
+    let connect = || TcpStream::connect_timeout(&to, PATIENCE);
+    world.client.run(connect).unwrap()
+}
+
+#[test]
+fn a_tcp_clients_connection_is_refused_at_once() {
+    const ATTEMPTS: u64 = 5;
+    let (world, pod) = world(&[WEB]);
+    let agent = world.enforce(&["server"]);
+    for ip in pod.addresses() {
+        // Somebody would take the connection.
+        let server = HttpServer::start(&pod.ns, at(ip, 80)).unwrap();
+        let attempt = |_| {
+            let start = Instant::now();
+            let refused = connect(&world, server.address()).unwrap_err();
+            let took = start.elapsed();
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{ip}");
+            assert!(took < BEFORE_THE_NEXT_ATTEMPT, "{ip}: {took:?}");
+            took
+        };
+        let fastest = (0..ATTEMPTS).map(attempt).min().unwrap();
+        println!("{ip}: refused after {fastest:?}");
+        assert!(fastest < AT_ONCE, "{fastest:?}");
+        assert_eq!(server.answers(), []);
+    }
+    expect_only(&agent, "web", &[("rejected", 2 * ATTEMPTS)]);
+}
+
+#[test]
+fn curl_cannot_connect_to_a_rejected_port_and_says_so_at_once() {
+    let (world, pod) = world(&[WEB]);
+    let _agent = world.enforce(&["server"]);
+    for ip in pod.addresses() {
+        let mut command = Command::new("curl");
+        command.args([
+            "--silent",
+            "--show-error",
+            "--globoff",
+            "--verbose",
+            "--max-time",
+            "20",
+        ]);
+        command.arg(format!("http://{}/", at(ip, 80)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let start = Instant::now();
+        let finished = world.client.spawn(command).unwrap().finish(PATIENCE).unwrap();
+        assert!(start.elapsed() < BEFORE_THE_NEXT_ATTEMPT, "{finished:?}");
+        assert_eq!(finished.status.code(), Some(7), "{finished:?}");
+        assert!(finished.stderr.contains("Connection refused"), "{finished:?}");
+    }
+}
+
+/// What a client that has connected its socket gets instead of an answer.
+fn udp_error(world: &World, to: SocketAddr) -> io::Error {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let talk = || {
+        let socket = UdpSocket::bind(at(any, 0))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.connect(to)?;
+        socket.send(b"anybody there?")?;
+        socket.recv(&mut [0; 16])
+    };
+    world.client.run(talk).unwrap().unwrap_err()
+}
+
+/// Linux turns type 3 code 13 into EHOSTUNREACH (`icmp_err_convert` in net/ipv4/icmp.c), and type 1 code 1 of `ICMPv6`
+/// into EACCES (`tab_unreach` in net/ipv6/icmp.c).
+#[test]
+fn a_udp_client_is_told_that_it_is_prohibited() {
+    let (world, pod) = world(&[WEB]);
+    let agent = world.enforce(&["server"]);
+    for (ip, errno) in [(pod.v4(), libc::EHOSTUNREACH), (pod.v6(), libc::EACCES)] {
+        let start = Instant::now();
+        let error = udp_error(&world, at(ip, 80));
+        assert_eq!(error.raw_os_error(), Some(errno), "{error}");
+        assert!(start.elapsed() < BEFORE_THE_NEXT_ATTEMPT);
+    }
+    expect_only(&agent, "web", &[("rejected", 2)]);
+}
+
+#[test]
+fn what_the_rule_does_not_name_is_answered_by_the_pod() {
+    let (world, pod) = world(&[WEB]);
+    let agent = world.enforce(&["server"]);
+    for ip in pod.addresses() {
+        let server = HttpServer::start(&pod.ns, at(ip, 81)).unwrap();
+        assert_eq!(
+            http_get(&world.client, server.address(), PATIENCE).unwrap().mark,
+            0
+        );
+    }
+    expect_only(&agent, "web", &[]);
+}
+
+#[test]
+fn an_audited_reject_refuses_nobody_and_is_counted_as_audited() {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let spec = "podSelector: {matchLabels: {app: game}}\nenforcement: Audit";
+    world.policy_with("players", spec, &[WEB]);
+    let agent = world.enforce(&["server"]);
+    let server = HttpServer::start(&pod.ns, at(pod.v4(), 80)).unwrap();
+    http_get(&world.client, server.address(), PATIENCE).unwrap();
+    agent.wait_for("the whole conversation was audited", |status| {
+        let audited = status.packets("web", "audited");
+        audited >= 4 && status.counts("web").iter().sum::<u64>() == audited
+    });
+}
+
+#[test]
+fn a_connection_that_stands_is_reset_when_a_rule_rejects_it() {
+    let (world, pod) = world(&[&WEB.replace("Reject", "Pass")]);
+    let agent = world.enforce(&["server"]);
+    let to = at(pod.v4(), 80);
+    let listener = pod.ns.run(|| TcpListener::bind(to)).unwrap().unwrap();
+    let mut client = connect(&world, to).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(b"hello").unwrap();
+    server.read_exact(&mut [0; 5]).unwrap();
+
+    world.policy("players", &[WEB]);
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reset = None;
+    xdp_lab::wait_until("the new rule decides", PATIENCE, || {
+        // Until then it arrives, and nobody answers.
+        reset = client.write_all(b"x").err();
+        reset.is_some()
+    })
+    .unwrap();
+    let kind = reset.unwrap().kind();
+    assert!(
+        matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+        "{kind:?}"
+    );
+    agent.wait_for("it is counted", |status| status.packets("web", "rejected") >= 1);
+}

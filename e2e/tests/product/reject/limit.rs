@@ -1,0 +1,89 @@
+//! A node answers so many packets a second: a flood of what is rejected makes no flood of answers.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use xdp_e2e::Agent;
+use xdp_lab::{Namespace, Pod, UdpSender, wait_until};
+
+use super::{WEB, world};
+use crate::limits::is_within;
+use crate::metrics::scrape;
+use crate::world::{PATIENCE, World, at, expect_only};
+
+/// As the agent's documentation says.
+const PER_SECOND: u64 = 1000;
+
+fn start(mut agent: Agent<'_>) -> Agent<'_> {
+    agent.start().unwrap();
+    agent.wait_for("the rule is in force", |status| {
+        status.nic_mode("nic0") == Some("native") && status.in_force("server")
+    });
+    agent
+}
+
+/// ICMP errors of type 3 that the namespace's kernel has received.
+fn unreachables(namespace: &Namespace) -> u64 {
+    let read = || fs::read_to_string("/proc/thread-self/net/snmp");
+    let text = namespace.run(read).unwrap().unwrap();
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Icmp: "));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut found = names.split(' ').zip(values.split(' '));
+    let (_, value) = found.find(|(name, _)| *name == "InDestUnreachs").unwrap();
+    value.parse().unwrap()
+}
+
+/// Sends so many datagrams that are rejected; returns how many answers came and how long it took.
+fn flood(world: &World, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64, Duration) {
+    let mut sender = UdpSender::new(&world.client, at(pod.v4(), 80)).unwrap();
+    let start = Instant::now();
+    sender.send_paced(packets, 4000).unwrap();
+    let took = start.elapsed();
+    let status = expect_only(agent, "web", &[("rejected", packets)]);
+    let unanswered = status.happened("events", "RejectLimited");
+    let answers = packets - unanswered;
+    // Answers are on their way for a moment.
+    let all = wait_until("all answers arrive", PATIENCE, || {
+        unreachables(&world.client) >= answers
+    });
+    let received = unreachables(&world.client);
+    assert!(
+        all.is_ok() && received == answers,
+        "{received} of {answers} answers"
+    );
+    (answers, took)
+}
+
+#[test]
+fn answers_keep_to_a_thousand_a_second_and_the_others_are_counted() {
+    const SENT: u64 = 8000;
+    let (world, pod) = world(&[WEB]);
+    let agent = start(Agent::new(&world.lab, &world.manifests).listens());
+    let (answers, took) = flood(&world, &agent, &pod, SENT);
+    is_within(answers, took, PER_SECOND, PER_SECOND);
+    let metrics = scrape(&agent);
+    let told = metrics.sum("xdp_agent_events_total", &[("reason", "RejectLimited")]);
+    assert_eq!(told as u64, SENT - answers, "{}", metrics.text);
+}
+
+#[test]
+fn the_administrator_sets_how_many_answers_there_are() {
+    let (world, pod) = world(&[WEB]);
+    let agent = Agent::new(&world.lab, &world.manifests).arguments(&["--rejects-per-second", "100"]);
+    let agent = start(agent);
+    let (answers, took) = flood(&world, &agent, &pod, 8000);
+    is_within(answers, took, 100, 100);
+}
+
+#[test]
+fn without_answers_a_reject_is_a_drop() {
+    let (world, pod) = world(&[WEB]);
+    let agent = Agent::new(&world.lab, &world.manifests).arguments(&["--rejects-per-second", "0"]);
+    let agent = start(agent);
+    let to = at(pod.v4(), 80);
+    let mut sender = UdpSender::new(&world.client, to).unwrap();
+    sender.send(20).unwrap();
+    let status = expect_only(&agent, "web", &[("rejected", 20)]);
+    assert_eq!(status.happened("events", "RejectLimited"), 20);
+    assert_eq!(unreachables(&world.client), 0);
+}

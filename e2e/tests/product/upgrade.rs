@@ -1,0 +1,121 @@
+//! An agent whose tables have another layout takes over: packets do not notice, and nothing of the old is left.
+
+use std::fs;
+use std::path::Path;
+
+use xdp_core::tables::ABI_VERSION;
+use xdp_lab::{Pod, Style, UdpSender};
+
+use crate::flow::{Flow, Traffic};
+use crate::nics::xdp;
+use crate::world::{PATIENCE, PLAYERS, World, at};
+
+/// Makes what is installed that of an agent with an older layout: its place says which one it is.
+fn is_older(world: &World) {
+    let old = world.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
+    fs::rename(world.pins(), old).unwrap();
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn world() -> (World, Pod) {
+    let world = World::new();
+    let pod = world.pod("server", "game", Style::Ptp, 5);
+    world.policy("players", &[PLAYERS]);
+    (world, pod)
+}
+
+#[test]
+fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
+    let (world, pod) = world();
+    let mut agent = world.start(&["server"]);
+    let links = names(&world.pins().join("links"));
+    let old = agent.status().unwrap().program_id("nic0").unwrap();
+    let to = at(pod.v4(), 7777);
+    let inbox = std::sync::Arc::new(xdp_lab::UdpReceiver::bind(&pod.ns, to).unwrap());
+    let traffic = Traffic::new();
+    let flow = traffic.add(Flow::new(UdpSender::new(&world.client, to).unwrap(), &inbox));
+    traffic.more(flow, 2_000);
+    agent.stop().unwrap();
+    is_older(&world);
+    traffic.more(flow, 2_000);
+
+    agent.start().unwrap();
+    let status = agent.wait_for("the new program is on the NIC", |status| {
+        status.running() && status.ready("server") && status.program_id("nic0").is_some_and(|id| id != old)
+    });
+    assert_eq!(status.nic_mode("nic0"), Some("native"));
+    traffic.more(flow, 2_000);
+    let sent = traffic.end(flow);
+    let received = inbox.received();
+    println!("sent {sent}, marks {:?}", received.marks);
+    assert_eq!(received.streams[&flow].lost(sent), 0);
+    assert_eq!(received.packets, sent);
+    assert_eq!(received.marks.keys().collect::<Vec<_>>(), [&42]);
+
+    assert_eq!(
+        names(&world.lab.pin_dir()),
+        [format!("abi-{ABI_VERSION}")],
+        "\n{}",
+        agent.log()
+    );
+    assert_eq!(names(&world.pins().join("links")), links);
+    // All tables are new, and so is what they count.
+    let counted = agent.status().unwrap().counts("players");
+    assert!((2_000..sent).contains(&counted[0]), "{counted:?}");
+    assert!(gone(old), "program {old} is still loaded");
+}
+
+/// The kernel frees a program some time after the last one has let go of it.
+fn gone(program: u64) -> bool {
+    let loaded = || {
+        let mut command = std::process::Command::new("bpftool");
+        let output = command
+            .args(["prog", "show", "id", &program.to_string()])
+            .output();
+        output.unwrap().status.success()
+    };
+    xdp_lab::wait_until("the program is freed", PATIENCE, || !loaded()).is_ok()
+}
+
+#[test]
+fn uninstall_removes_what_agents_with_other_layouts_have_left() {
+    let (world, pod) = world();
+    let mut agent = world.start(&["server"]);
+    assert!(pod.gro().unwrap());
+    agent.stop().unwrap();
+    is_older(&world);
+    let said = agent.uninstall().unwrap();
+    assert!(!world.lab.pin_dir().exists(), "{said}");
+    assert_eq!(xdp(&world, "nic0"), None);
+    assert!(!pod.gro().unwrap());
+    assert_eq!(world.deliver(&pod, at(pod.v4(), 7777), 50).packets, 50);
+}
+
+#[test]
+fn an_older_layout_beside_the_own_one_is_removed_and_takes_nothing_along() {
+    let (world, pod) = world();
+    let mut agent = world.start(&["server"]);
+    agent.stop().unwrap();
+    let older = world.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
+    for folder in ["maps", "links", "gro"] {
+        fs::create_dir_all(older.join(folder)).unwrap();
+    }
+    // A pin of the same name that leads to something else.
+    fs::rename(world.pins().join("maps/PROBLEMS"), older.join("maps/PROBLEMS")).unwrap();
+    agent.start().unwrap();
+    let gone = xdp_lab::wait_until("the older one is gone", PATIENCE, || !older.exists());
+    assert!(gone.is_ok(), "{}", agent.log());
+    agent.wait_for("the agent runs", |status| {
+        status.running() && status.ready("server")
+    });
+    let received = world.deliver(&pod, at(pod.v4(), 7777), 50);
+    assert_eq!(received.marks.keys().collect::<Vec<_>>(), [&42]);
+}

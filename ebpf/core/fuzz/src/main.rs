@@ -1,0 +1,80 @@
+//! Parse, classify and reject: nothing panics, everything has a verdict, and it is the one that a naive reading of packet
+//! and rules comes to.
+//!
+//! The first byte of an input chooses the rules, the second one whether the packet goes to the pod, the rest is the packet.
+#![no_main]
+
+mod answer;
+#[path = "../../tests/common/facts.rs"]
+mod facts;
+#[path = "../../tests/common/model.rs"]
+mod model;
+mod naive;
+#[path = "../../tests/common/shape.rs"]
+mod shape;
+#[path = "../../tests/common/world.rs"]
+mod world;
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use model::Model;
+use world::{Told, World};
+use xdp_core::verdict::{Verdict, decide};
+
+/// Bounds of sources, and how many go into a block.
+const DEPTHS: [(usize, usize); 4] = [(1, 64), (64, 64), (200, 15), (300, 7)];
+
+static RULES: LazyLock<Vec<(World, Model)>> = LazyLock::new(|| {
+    (0..32)
+        .map(|seed| {
+            let (bounds, width) = DEPTHS[seed as usize % DEPTHS.len()];
+            let world = World::random(bounds, &mut fastrand::Rng::with_seed(seed));
+            let model = world.model(width);
+            (world, model)
+        })
+        .collect()
+});
+
+/// Writes the pod's address where a packet behind `tags` tags has its destination: random bytes would never hit it.
+fn aim(frame: &mut [u8], tags: usize) {
+    let ip = 14 + 4 * tags;
+    let is_v6 = frame.get(ip - 2..ip) == Some(&[0x86, 0xdd]);
+    let pod = shape::POD_V6.octets();
+    let (at, address): (usize, &[u8]) = if is_v6 {
+        (ip + 24, &pod)
+    } else {
+        (ip + 16, &shape::POD)
+    };
+    if let Some(destination) = frame.get_mut(at..at + address.len()) {
+        destination.copy_from_slice(address);
+    }
+}
+
+fn is_to_the_pod(frame: &[u8], v6: bool, tags: usize) -> bool {
+    let ip = 14 + 4 * tags;
+    if v6 {
+        frame[ip + 24..ip + 40] == shape::POD_V6.octets()
+    } else {
+        frame[ip + 16..ip + 20] == shape::POD
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [rules, aimed, frame @ ..] = input else { return };
+    let mut frame = frame.to_vec();
+    if aimed % 4 != 3 {
+        aim(&mut frame, usize::from(aimed % 4));
+    }
+    let (world, model) = &RULES[usize::from(*rules) % RULES.len()];
+    let verdict = decide(frame.as_slice(), model);
+    let expected = match naive::parse(&frame) {
+        Err(reason) => Told::Unparsed(reason),
+        Ok(facts) if !is_to_the_pod(&frame, facts.v6, facts.tags) => Told::NotConsidered,
+        Ok(facts) => world.verdict(&facts),
+    };
+    assert_eq!(Told::from(verdict), expected);
+    if let (Verdict::Reject { offender, .. }, Ok(facts)) = (verdict, naive::parse(&frame)) {
+        answer::check(&frame, facts.v6, facts.tags, &offender);
+    }
+});

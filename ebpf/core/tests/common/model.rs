@@ -1,0 +1,181 @@
+//! The tables in memory, and the trees in them: built in the plainest way, not as the agent's compiler does.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::collections::BTreeMap;
+
+use xdp_core::tables::{
+    ActionRecord, Address, Class, IndexWord, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCES, SlotWord,
+    SourceRef, SourcesV4, SourcesV6, index_position,
+};
+use xdp_core::verdict::Tables;
+
+pub(crate) const SLOT: u32 = 5;
+
+/// One pod at [`SLOT`], under all addresses that lead there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) index: BTreeMap<u32, IndexWord>,
+    pub(crate) hash: BTreeMap<Address, u32>,
+    pub(crate) word: SlotWord,
+    pub(crate) alive: bool,
+    pub(crate) pod: PodBlock,
+    pub(crate) sources_v4: Vec<SourcesV4>,
+    pub(crate) sources_v6: Vec<SourcesV6>,
+    pub(crate) classes: Vec<Class>,
+    pub(crate) ports: Vec<Ports>,
+    pub(crate) actions: BTreeMap<u16, ActionRecord>,
+}
+
+const POD_BLOCK: u32 = 3;
+
+impl Model {
+    /// A pod with an IPv4 and an IPv6 address, and no rules.
+    pub(crate) fn new(v4: [u8; 4], v6: Address) -> Self {
+        let v4 = u32::from_be_bytes(v4);
+        Self {
+            index: BTreeMap::from([(index_position(v4), IndexWord::new(v4, SLOT, false))]),
+            hash: BTreeMap::from([(v6, SLOT)]),
+            word: SlotWord::new(1, POD_BLOCK),
+            alive: true,
+            classes: vec![Class::default()],
+            pod: PodBlock {
+                mtu: 1500,
+                mac: [2, 0, 0, 0, 0, 9],
+                flags: 0,
+                sources_v4: SourceRef::class(0),
+                sources_v6: SourceRef::class(0),
+            },
+            ..Self::default()
+        }
+    }
+
+    /// The same with one rule for all packets.
+    pub(crate) fn with_rule(mut self, record: ActionRecord) -> Self {
+        self.actions.insert(1, record);
+        let all = PortRef::new(PortTarget::Action(1));
+        self.classes[0] = Class {
+            tcp: all,
+            udp: all,
+            sctp: all,
+            icmp: all,
+            icmpv6: all,
+            portless: 1,
+            reserved: 0,
+        };
+        self
+    }
+
+    /// A tree over bounds that are sorted and begin with zero, `width` to a block.
+    pub(crate) fn add_sources_v4(&mut self, bounds: &[(u32, u32)], width: usize) -> SourceRef {
+        let leaves = bounds
+            .iter()
+            .map(|(bound, class)| (*bound, SourceRef::class(*class)));
+        let blocks = &mut self.sources_v4;
+        tree(leaves.collect(), width, |chunk| {
+            let (lower, then) = padded(chunk);
+            blocks.push(SourcesV4 { lower, then });
+            SourceRef::block(blocks.len() as u32 - 1)
+        })
+    }
+
+    /// The same for IPv6.
+    pub(crate) fn add_sources_v6(&mut self, bounds: &[(u128, u32)], width: usize) -> SourceRef {
+        let leaves = bounds
+            .iter()
+            .map(|(bound, class)| (Address::v6(bound.to_be_bytes()), SourceRef::class(*class)));
+        let blocks = &mut self.sources_v6;
+        tree(leaves.collect(), width, |chunk| {
+            let (lower, then) = padded(chunk);
+            blocks.push(SourcesV6 { lower, then });
+            SourceRef::block(blocks.len() as u32 - 1)
+        })
+    }
+
+    /// One or two levels of ports, `width` bounds to a block.
+    pub(crate) fn add_ports(&mut self, bounds: &[(u16, u16)], width: usize) -> PortRef {
+        if let [(0, action)] = bounds {
+            return PortRef::new(PortTarget::Action(*action));
+        }
+        if bounds.len() <= width {
+            return PortRef::new(PortTarget::Leaf(self.add_port_block(bounds)));
+        }
+        let leaves: Vec<_> = bounds
+            .chunks(width)
+            .map(|chunk| (chunk[0].0, self.add_port_block(chunk)))
+            .collect();
+        PortRef::new(PortTarget::Top(self.add_port_block(&leaves)))
+    }
+
+    fn add_port_block(&mut self, bounds: &[(u16, u16)]) -> u16 {
+        let (lower, then) = padded::<_, _, PORTS>(bounds);
+        self.ports.push(Ports { lower, then });
+        self.ports.len() as u16 - 1
+    }
+}
+
+/// Blocks over blocks until one is left.
+fn tree<K: Copy>(
+    mut nodes: Vec<(K, SourceRef)>,
+    width: usize,
+    mut block: impl FnMut(&[(K, SourceRef)]) -> SourceRef,
+) -> SourceRef {
+    assert!((2..=SOURCES).contains(&width));
+    while nodes.len() > 1 {
+        nodes = nodes
+            .chunks(width)
+            .map(|chunk| (chunk[0].0, block(chunk)))
+            .collect();
+    }
+    nodes[0].1
+}
+
+/// What is not used repeats the last bound with its value.
+fn padded<K: Copy, V: Copy, const N: usize>(chunk: &[(K, V)]) -> ([K; N], [V; N]) {
+    let at = |index: usize| chunk[index.min(chunk.len() - 1)];
+    (
+        std::array::from_fn(|index| at(index).0),
+        std::array::from_fn(|index| at(index).1),
+    )
+}
+
+impl Tables for Model {
+    fn index(&self, position: u32) -> Option<IndexWord> {
+        Some(self.index.get(&position).copied().unwrap_or(IndexWord::EMPTY))
+    }
+
+    fn slot(&self, destination: &Address) -> Option<u32> {
+        self.hash.get(destination).copied()
+    }
+
+    fn word(&self, slot: u32) -> Option<SlotWord> {
+        (slot == SLOT).then_some(self.word)
+    }
+
+    fn alive(&self, _: u32) -> bool {
+        self.alive
+    }
+
+    fn pod(&self, index: u32) -> Option<&PodBlock> {
+        (index == POD_BLOCK).then_some(&self.pod)
+    }
+
+    fn sources_v4(&self, index: u32) -> Option<&SourcesV4> {
+        self.sources_v4.get(index as usize)
+    }
+
+    fn sources_v6(&self, index: u32) -> Option<&SourcesV6> {
+        self.sources_v6.get(index as usize)
+    }
+
+    fn class(&self, index: u32) -> Option<&Class> {
+        self.classes.get(index as usize)
+    }
+
+    fn ports(&self, index: u32) -> Option<&Ports> {
+        self.ports.get(index as usize)
+    }
+
+    fn action(&self, number: u16) -> Option<&ActionRecord> {
+        self.actions.get(&number)
+    }
+}

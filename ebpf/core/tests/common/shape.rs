@@ -1,0 +1,159 @@
+//! A packet, described first and written down afterwards: so nothing is parsed to know what must become of it.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use xdp_core::tables::Address;
+
+use super::facts::Facts;
+
+pub(crate) const POD: [u8; 4] = [10, 0, 0, 2];
+pub(crate) const POD_V6: Address = Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+
+/// A packet to the pod.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a packet")]
+pub(crate) struct Shape {
+    pub(crate) v6: bool,
+    /// Of which an IPv4 packet uses the last four bytes.
+    pub(crate) source: u128,
+    pub(crate) tags: usize,
+    pub(crate) group_mac: bool,
+    pub(crate) protocol: u8,
+    /// Ports; or type and code and two bytes.
+    pub(crate) l4: (u16, u16),
+    pub(crate) tcp_flags: u8,
+    pub(crate) first_fragment: bool,
+    pub(crate) later_fragment: bool,
+    /// 32-bit words of IPv4 options, or IPv6 extension headers of eight bytes.
+    pub(crate) extra: usize,
+    pub(crate) long: bool,
+}
+
+impl Shape {
+    pub(crate) fn udp(source: u128, v6: bool) -> Self {
+        Self {
+            v6,
+            source,
+            tags: 0,
+            group_mac: false,
+            protocol: 17,
+            l4: (1000, 7777),
+            tcp_flags: 2,
+            first_fragment: false,
+            later_fragment: false,
+            extra: 0,
+            long: false,
+        }
+    }
+
+    pub(crate) fn random(source: u128, port: u16, rng: &mut fastrand::Rng) -> Self {
+        const PROTOCOLS: [u8; 12] = [6, 6, 6, 17, 17, 17, 132, 1, 58, 47, 255, 59];
+        let v6 = rng.bool();
+        Self {
+            v6,
+            source,
+            tags: rng.choice([0, 0, 0, 1, 2]).unwrap_or(0),
+            group_mac: rng.u8(..16) == 0,
+            protocol: rng.choice(PROTOCOLS).unwrap_or(6),
+            l4: (rng.choice([67, 546, 1000]).unwrap_or(0), port),
+            tcp_flags: rng.u8(..),
+            first_fragment: rng.u8(..16) == 0,
+            later_fragment: rng.u8(..16) == 0,
+            extra: if rng.bool() { 0 } else { rng.usize(..6) },
+            long: rng.u8(..64) == 0,
+        }
+    }
+
+    pub(crate) fn is_fragment(&self) -> bool {
+        self.first_fragment || self.later_fragment
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            v6: self.v6,
+            source: self.source,
+            tags: self.tags,
+            group_mac: self.group_mac,
+            protocol: self.protocol,
+            l4: self.l4,
+            tcp_flags: Some(self.tcp_flags),
+            fragment: self.is_fragment(),
+            later_fragment: self.later_fragment,
+            ip_len: self.ip_len(),
+        }
+    }
+
+    pub(crate) fn ip_len(&self) -> usize {
+        let payload = if self.long { 1481 } else { 20 };
+        if self.v6 {
+            40 + 8 * self.chain().len().saturating_sub(1) + payload
+        } else {
+            20 + 4 * self.extra + payload
+        }
+    }
+
+    /// The protocols of an IPv6 packet's headers.
+    fn chain(&self) -> Vec<u8> {
+        let mut chain = vec![60; self.extra.min(5)];
+        if self.is_fragment() {
+            chain.push(44);
+        }
+        chain.push(self.protocol);
+        chain
+    }
+
+    /// Written down.
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        let mut frame = vec![
+            if self.group_mac { 1 } else { 2 },
+            0,
+            0,
+            0,
+            0,
+            1,
+            2,
+            0,
+            0,
+            0,
+            0,
+            2,
+        ];
+        for tag in 0..self.tags {
+            frame.extend([0x81, 0, 0, tag as u8 + 1]);
+        }
+        let ip = frame.len() + 2;
+        if self.v6 {
+            self.v6_header(&mut frame);
+        } else {
+            self.v4_header(&mut frame);
+        }
+        frame.extend(self.l4.0.to_be_bytes());
+        frame.extend(self.l4.1.to_be_bytes());
+        frame.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, self.tcp_flags]);
+        frame.resize(ip + self.ip_len(), 0);
+        frame
+    }
+
+    fn v4_header(&self, frame: &mut Vec<u8>) {
+        let [l0, l1] = (self.ip_len() as u16).to_be_bytes();
+        frame.extend([8, 0, 0x45 + self.extra as u8, 0, l0, l1, 0, 0]);
+        let more = if self.first_fragment { 0x20 } else { 0 };
+        frame.extend([more, u8::from(self.later_fragment)]);
+        frame.extend([64, self.protocol, 0, 0]);
+        frame.extend((self.source as u32).to_be_bytes());
+        frame.extend(POD);
+        frame.resize(frame.len() + 4 * self.extra, 1);
+    }
+
+    fn v6_header(&self, frame: &mut Vec<u8>) {
+        let [l0, l1] = ((self.ip_len() - 40) as u16).to_be_bytes();
+        let chain = self.chain();
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, l0, l1, chain[0], 64]);
+        frame.extend(self.source.to_be_bytes());
+        frame.extend(POD_V6.octets());
+        for pair in chain.windows(2) {
+            let part = u16::from(self.later_fragment) << 3 | u16::from(self.first_fragment);
+            let [p0, p1] = if pair[0] == 44 { part.to_be_bytes() } else { [0, 0] };
+            frame.extend([pair[1], 0, p0, p1, 0, 0, 0, 0]);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the explaining program leaves in a packet, and who reads it.
+
+#[path = "common/facts.rs"]
+mod facts;
+#[path = "common/model.rs"]
+mod model;
+#[path = "common/shape.rs"]
+mod shape;
+
+use model::{Model, SLOT};
+use shape::{POD, POD_V6, Shape};
+use xdp_core::explain::{Explained, LEN};
+use xdp_core::parse::Unparsed;
+use xdp_core::tables::{Action, ActionRecord, PodBlock};
+use xdp_core::verdict::{Fallback, Kind, examine};
+
+fn explained(model: &Model, frame: &[u8]) -> Option<Explained> {
+    let mut packet = frame.to_vec();
+    packet.resize(packet.len().max(LEN), 0);
+    packet[..LEN].copy_from_slice(&Explained::bytes(&examine(frame, model)));
+    Explained::read(&packet)
+}
+
+#[test]
+fn a_reader_gets_back_what_was_decided_and_how() {
+    let record = ActionRecord {
+        rule: 7,
+        action: Action::Redirect as u8,
+        ..ActionRecord::default()
+    };
+    let mut model = Model::new(POD, POD_V6).with_rule(record);
+    let frame = Shape::udp(0xc633_6407, false).frame();
+    let redirected = Explained {
+        kind: Kind::Redirect,
+        rule: Some(7),
+        slot: Some(SLOT),
+        class: Some(0),
+        action: Some(1),
+        reason: None,
+    };
+    assert_eq!(explained(&model, &frame), Some(redirected));
+    model.pod.flags = PodBlock::NOT_READY;
+    let fallen_back = Explained {
+        kind: Kind::FallBack,
+        reason: Some(Fallback::NotReady.code()),
+        ..redirected
+    };
+    assert_eq!(explained(&model, &frame), Some(fallen_back));
+}
+
+#[test]
+fn what_was_not_reached_is_not_told() {
+    let model = Model::new(POD, POD_V6);
+    let frame = Shape::udp(0xc633_6407, false).frame();
+    let no_match = explained(&model, &frame).map(|it| (it.kind, it.rule, it.slot, it.class, it.action));
+    assert_eq!(
+        no_match,
+        Some((Kind::NoMatch, None, Some(SLOT), Some(0), Some(0)))
+    );
+    let short = Explained {
+        kind: Kind::Unparsed,
+        rule: None,
+        slot: None,
+        class: None,
+        action: None,
+        reason: Some(Unparsed::Short.code()),
+    };
+    assert_eq!(explained(&model, &frame[..20]), Some(short));
+}
+
+#[test]
+fn a_packet_in_which_nothing_was_left_is_not_read() {
+    let frame = Shape::udp(0xc633_6407, false).frame();
+    assert_eq!(Explained::read(&frame), None);
+    assert_eq!(Explained::read(&frame[..LEN - 1]), None);
+}

@@ -1,0 +1,142 @@
+//! Millions of verdicts against the oracle.
+
+#[path = "common/facts.rs"]
+mod facts;
+#[path = "common/model.rs"]
+mod model;
+#[path = "common/shape.rs"]
+mod shape;
+#[path = "common/world.rs"]
+mod world;
+
+use fastrand::Rng;
+use model::Model;
+use shape::Shape;
+use world::{Told, World};
+use xdp_core::tables::{SOURCES, SourceRef};
+use xdp_core::verdict::decide;
+
+const SEED: u64 = 0x5844_5031;
+
+/// Bounds of sources, and how many go into a block: one, two and three levels, filled and nearly empty.
+const DEPTHS: [(usize, usize); 9] = [
+    (1, 64),
+    (2, 64),
+    (63, 64),
+    (64, 64),
+    (65, 64),
+    (200, 15),
+    (9, 3),
+    (60, 4),
+    (300, 7),
+];
+
+fn agree(world: &World, model: &Model, shape: &Shape) {
+    let told = Told::from(decide(shape.frame().as_slice(), model));
+    assert_eq!(told, world.verdict(&shape.facts()), "{shape:?}\nin {world:?}");
+}
+
+#[test]
+fn depths_have_one_two_and_three_levels() {
+    let levels = |(bounds, width): (usize, usize)| {
+        let mut model = World::random(bounds, &mut Rng::with_seed(SEED)).model(width);
+        let mut levels = 0;
+        while let Err(block) = model.pod.sources_v4.get() {
+            model.pod.sources_v4 = model.sources_v4[block as usize].then[0];
+            levels += 1;
+        }
+        levels
+    };
+    assert_eq!(DEPTHS.map(levels), [0, 1, 1, 1, 2, 2, 2, 3, 3]);
+}
+
+#[test]
+fn five_million_verdicts_agree() {
+    const WORLDS: usize = 500;
+    const PACKETS: usize = 10_000;
+    let mut rng = Rng::with_seed(SEED);
+    for number in 0..WORLDS {
+        let (bounds, width) = DEPTHS[number % DEPTHS.len()];
+        let world = World::random(bounds, &mut rng);
+        let model = world.model(width);
+        let edges = [world.source_edges(false), world.source_edges(true)];
+        for _ in 0..PACKETS {
+            let mut shape = Shape::random(0, rng.u16(..), &mut rng);
+            shape.source = if rng.bool() {
+                rng.choice(edges[usize::from(shape.v6)].iter().copied())
+                    .unwrap_or(0)
+            } else {
+                rng.u128(..) >> if shape.v6 { 0 } else { 96 }
+            };
+            if let Some(flat) = world.ports(&shape.facts())
+                && rng.bool()
+            {
+                let (bound, _) = flat[rng.usize(..flat.len())];
+                let port = bound.wrapping_add(rng.u16(..3)).wrapping_sub(1);
+                shape.l4 = if shape.facts().icmp().is_some() {
+                    (port, 0)
+                } else {
+                    (shape.l4.0, port)
+                };
+            }
+            agree(&world, &model, &shape);
+        }
+    }
+}
+
+#[test]
+fn every_edge_of_every_interval_agrees() {
+    let mut rng = Rng::with_seed(SEED);
+    for (bounds, width) in DEPTHS {
+        let world = World::random(bounds, &mut rng);
+        let model = world.model(width);
+        for v6 in [false, true] {
+            for source in world.source_edges(v6) {
+                let shape = Shape::udp(source, v6);
+                agree(&world, &model, &shape);
+                every_port(&world, &model, &shape);
+            }
+        }
+    }
+}
+
+/// Both sides of every bound of every protocol, and both ends.
+fn every_port(world: &World, model: &Model, shape: &Shape) {
+    for protocol in [6, 17, 132, 1, 58] {
+        let mut shape = Shape {
+            protocol,
+            ..shape.clone()
+        };
+        let Some(flat) = world.ports(&shape.facts()) else {
+            continue;
+        };
+        let around = flat
+            .iter()
+            .flat_map(|(bound, _)| [bound.saturating_sub(1), *bound, bound.saturating_add(1)]);
+        for port in around.chain([0, u16::MAX]) {
+            shape.l4 = (port, port);
+            agree(world, model, &shape);
+        }
+    }
+}
+
+#[test]
+fn blocks_of_any_content_lead_only_where_they_say() {
+    let mut rng = Rng::with_seed(SEED);
+    let world = World::random(64, &mut rng);
+    let mut model = world.model(64);
+    for _ in 0..20_000 {
+        for word in 0..SOURCES {
+            model.sources_v4[0].lower[word] = rng.u32(..);
+            model.sources_v4[0].then[word] = SourceRef(rng.choice([0, 1, 1 << 31, u32::MAX]).unwrap_or(0));
+            model.sources_v6[0].lower[word].high = rng.u64(..);
+        }
+        for ports in &mut model.ports {
+            ports.lower.fill_with(|| rng.u16(..));
+            ports.then.fill_with(|| rng.u16(..));
+        }
+        let shape = Shape::random(rng.u128(..), rng.u16(..), &mut rng);
+        // It need not make sense, but it ends.
+        let _ = decide(shape.frame().as_slice(), &model);
+    }
+}

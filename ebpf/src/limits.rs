@@ -1,0 +1,119 @@
+//! The state of rate limits, which all CPUs change.
+#![expect(unsafe_code, reason = "cells are changed atomically, by address")]
+
+use core::arch::asm;
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use xdp_core::limits::{self, Admission, Cell, Limits, Set};
+use xdp_core::tables::{ActionRecord, Address, LimitSet, WAYS};
+use xdp_core::verdict::Limit;
+
+use crate::frame::forget;
+use crate::tables::{RULE_LIMITS, SOURCE_LIMITS, config};
+
+/// Eight aligned bytes of a map's value.
+pub(crate) struct Shared(*mut u64);
+
+impl Cell for Shared {
+    #[inline(always)]
+    fn get(&self) -> u64 {
+        // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
+        unsafe { self.0.read_volatile() }
+    }
+
+    #[inline(always)]
+    fn exchange(&self, old: u64, new: u64) -> u64 {
+        let seen;
+        // SAFETY: as above, and all programs change the value only in this way. By hand, because Rust has no
+        // compare-and-swap for this target. The instruction is of Linux 5.12.
+        unsafe {
+            asm!(
+                "r0 = cmpxchg_64({cell} + 0, r0, {new})",
+                cell = in(reg) self.0,
+                new = in(reg) new,
+                inout("r0") old => seen,
+                options(nostack),
+            );
+        }
+        seen
+    }
+}
+
+/// An element of [`SOURCE_LIMITS`].
+pub(crate) struct Sources(*mut LimitSet);
+
+impl Set for Sources {
+    type Cell = Shared;
+
+    #[inline(always)]
+    fn owner(&self, way: usize) -> Shared {
+        // SAFETY: the index is inside the array.
+        Shared(unsafe { (&raw mut (*self.0).owner).cast::<u64>().add(way % WAYS) })
+    }
+
+    #[inline(always)]
+    fn until(&self, way: usize) -> Shared {
+        // SAFETY: the same.
+        Shared(unsafe { (&raw mut (*self.0).until).cast::<u64>().add(way % WAYS) })
+    }
+}
+
+/// The maps, the clock and the configuration.
+pub(crate) struct Kernel;
+
+impl Limits for Kernel {
+    type Cell = Shared;
+    type Set = Sources;
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: without arguments.
+        unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn seed(&self) -> u64 {
+        config().map_or(0, |config| config.seed)
+    }
+
+    #[inline(always)]
+    fn rejects_per_second(&self) -> u32 {
+        config().map_or(0, |config| config.rejects_per_second)
+    }
+
+    #[inline(always)]
+    fn rule(&self, rule: u32) -> Option<Shared> {
+        RULE_LIMITS.get_ptr_mut(rule).map(Shared)
+    }
+
+    #[inline(always)]
+    fn set(&self, index: u32) -> Option<Sources> {
+        SOURCE_LIMITS.get_ptr_mut(index).map(Sources)
+    }
+
+    #[inline(always)]
+    fn forget(&self, way: usize, unknown: u64) -> usize {
+        forget(way as u64, unknown) as usize
+    }
+
+    #[inline(always)]
+    fn admits(&self, limit: &Limit<'_>) -> Admission {
+        admits(limit.record, &limit.source)
+    }
+
+    #[inline(always)]
+    fn answers(&self) -> bool {
+        answers()
+    }
+}
+
+#[inline(never)]
+fn admits(record: &ActionRecord, source: &Address) -> Admission {
+    let source = *source;
+    limits::admits(&Limit { record, source }, &Kernel)
+}
+
+#[inline(never)]
+fn answers() -> bool {
+    limits::answers(&Kernel)
+}
