@@ -85,6 +85,24 @@ fn pod_reader(ctx: TcContext) -> i32 {
     reader::NEXT
 }
 
+/// On the host's end of a pod's pair, ingress: sends the pod's replies out past the stack.
+#[classifier]
+fn pod_out(_ctx: TcContext) -> i32 {
+    reader::NEXT
+}
+
+/// On the host's end of a pod's pair, egress: sees what the stack delivers to the pod.
+#[classifier]
+fn pod_in(_ctx: TcContext) -> i32 {
+    reader::NEXT
+}
+
+/// On a NIC's egress: notes whose replies are the stack's.
+#[classifier]
+fn nic_out(_ctx: TcContext) -> i32 {
+    reader::NEXT
+}
+
 /// Counts redirects that failed in the driver's call, by slot and errno.
 #[raw_tracepoint(tracepoint = "xdp_redirect_err")]
 fn redirect_err(ctx: RawTracePointContext) -> i32 {

@@ -9,12 +9,13 @@ use core::arch::asm;
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, DevMapHash, HashMap, LruHashMap, PerCpuArray};
 use xdp_core::tables::{
-    self, ActionRecord, Address, Class, Config, Count, EVENTS as EVENT_CODES, FailureKey,
-    INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES,
-    MAX_FAILURES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4,
-    MAX_SOURCES_V6, PodBlock, Ports, RuleCounters, RuleText, SlotWord,
+    self, ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey,
+    Flow, FlowKey, FragmentKey, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS,
+    MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS,
+    MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports, RuleCounters, RuleText, SlotWord,
+    recent_places,
 };
 use xdp_core::verdict::Tables;
 
@@ -65,6 +66,21 @@ pub(crate) static EVENTS: PerCpuArray<Count> = PerCpuArray::pinned(EVENT_CODES, 
 
 #[map]
 pub(crate) static FAILURES: HashMap<FailureKey, u64> = HashMap::pinned(MAX_FAILURES, 0);
+
+#[map]
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+
+#[map]
+pub(crate) static YOUNG: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+
+#[map]
+pub(crate) static THEIRS: LruHashMap<FlowKey, u64> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+
+#[map]
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(MAX_FRAGMENTS, 0);
+
+#[map]
+pub(crate) static RECENT: Array<u64> = Array::pinned(recent_places(DEFAULT_FLOWS), 0);
 
 #[map]
 static CONFIG: Array<Config> = Array::pinned(1, 0);

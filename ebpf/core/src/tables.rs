@@ -10,6 +10,7 @@
 mod address;
 mod blocks;
 mod counters;
+mod flows;
 mod limits;
 
 pub use address::{Address, IndexWord, index_position};
@@ -18,6 +19,10 @@ pub use blocks::{
     SlotWord, SourceRef, SourcesV4, SourcesV6,
 };
 pub use counters::{Count, FailureKey, RuleCounters};
+pub use flows::{
+    DEFAULT_FLOWS, Flow, FlowKey, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, WAY_BACK_MARK,
+    recent_places,
+};
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
@@ -54,9 +59,22 @@ pub mod maps {
     pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
     /// Per-CPU array: rule id → [`super::Count`] of packets that the reader saw in a pod.
     pub const DELIVERED: &str = "DELIVERED";
-    /// Per-CPU array: [`crate::verdict::Unparsed`] or [`crate::verdict::Fallback`] code → [`super::Count`]; see
-    /// [`super::EVENTS`].
+    /// Per-CPU array: code of [`crate::verdict::Unparsed`], [`crate::verdict::Fallback`], [`crate::verdict::Event`] or
+    /// [`crate::verdict::FlowEvent`] → [`super::Count`]; see [`super::EVENTS`].
     pub const EVENTS: &str = "EVENTS";
+    /// LRU hash: [`super::FlowKey`] → [`super::Flow`]: flows that their pods have answered.
+    pub const FLOWS: &str = "FLOWS";
+    /// LRU hash: [`super::FlowKey`] → [`super::Flow`]: flows that their pods have not answered yet. Apart, so that a flood
+    /// of first packets evicts no others.
+    pub const YOUNG: &str = "YOUNG";
+    /// LRU hash: [`super::FlowKey`] → 0 (`u64`): datagrams to pods that are the stack's, because the pod sent the first one
+    /// through it. Apart for the same reason.
+    pub const THEIRS: &str = "THEIRS";
+    /// LRU hash: [`super::FragmentKey`] → 0 (`u64`): pods' packets in fragments that leave past the stack.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// Array: hash of a [`super::FlowKey`] → tag (`u64`) of the flow that was last seen there, for most packets in place of a
+    /// look-up in [`FLOWS`]. A power of two elements, see [`super::recent_places`] and [`super::Config::recent_mask`].
+    pub const RECENT: &str = "RECENT";
     /// Hash: [`super::FailureKey`] → packets (`u64`).
     pub const FAILURES: &str = "FAILURES";
     /// Array with one element: [`super::Config`].
@@ -79,6 +97,12 @@ pub mod programs {
     pub const PEER: &str = "nic_peer";
     /// Classifier, ingress of a pod's eth0.
     pub const READER: &str = "pod_reader";
+    /// Classifier, ingress of the host's end of a pod's pair: what the pod sends.
+    pub const POD_OUT: &str = "pod_out";
+    /// Classifier, egress of the host's end of a pod's pair: what the stack delivers to the pod.
+    pub const POD_IN: &str = "pod_in";
+    /// Classifier, egress of a NIC.
+    pub const NIC_OUT: &str = "nic_out";
     /// Raw tracepoint `xdp_redirect_err`.
     pub const REDIRECT_ERR: &str = "redirect_err";
     /// Raw tracepoint `xdp_devmap_xmit`.
@@ -163,8 +187,13 @@ pub struct Config {
     /// `SO_NETNS_COOKIE` of the agent's network namespace: interfaces of others have the same numbers. Zero: unknown,
     /// all namespaces are counted.
     pub netns_cookie: u64,
-    /// Random, so that nobody can choose sources that share a [`LimitSet`].
+    /// Random, so that nobody can choose sources that share a [`LimitSet`], or flows that share a place in
+    /// [`maps::RECENT`].
     pub seed: u64,
+    /// Elements of [`maps::RECENT`] less one.
+    pub recent_mask: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 /// A short text of the agent's (JSON) that travels with an id, so that `status` needs nothing but the kernel.
@@ -193,7 +222,10 @@ const _: () = {
     assert!(size_of::<LimitSet>() == 64);
     assert!(size_of::<RuleCounters>() == 112);
     assert!(size_of::<FailureKey>() == 12);
-    assert!(size_of::<Config>() == 40);
+    assert!(size_of::<FlowKey>() == 40);
+    assert!(size_of::<Flow>() == 8);
+    assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<Config>() == 48);
     assert!(size_of::<Label>() == 1024);
     assert!(size_of::<RuleText>() == 448);
     assert!(INDEX.is_power_of_two() && LIMIT_SETS.is_power_of_two());

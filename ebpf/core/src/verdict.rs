@@ -13,7 +13,7 @@ mod reasons;
 
 pub use self::decision::{Decision, Limit, Outcome, Trace};
 pub use self::kinds::{Field, Kind, Redirect, Verdict};
-pub use self::reasons::{Event, Fallback};
+pub use self::reasons::{Event, Fallback, FlowEvent};
 pub use crate::parse::Unparsed;
 
 pub(crate) use self::key::{Key, column};

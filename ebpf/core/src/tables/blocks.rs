@@ -63,6 +63,11 @@ impl PodBlock {
     pub const NOT_READY: u16 = 1;
     /// The pod cannot be delivered to by [`super::ActionRecord::PEER`]: the same.
     pub const NO_PEER: u16 = 2;
+    /// The programs that see the pod's replies are in place. Without this, no redirect is tried.
+    pub const WAY_BACK: u16 = 4;
+    /// No rule selects the pod any more: flows that it has answered are still delivered, and handed to the stack as it
+    /// takes part in them.
+    pub const DRAIN: u16 = 8;
 }
 
 /// Leads to a class, or to a block of sources.

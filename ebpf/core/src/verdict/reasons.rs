@@ -1,98 +1,114 @@
-//! Why something else became of a packet than its rule says.
+//! Why something else became of a packet than its rule says, and what else happened to it.
 
-/// Why a packet that a rule would redirect is passed. Counted under its code in [`crate::tables::maps::EVENTS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Fallback {
-    /// The pod cannot take redirects ([`crate::tables::PodBlock::NOT_READY`]).
-    NotReady = 16,
-    /// The frame was sent to a group address: others want it too.
-    GroupMac = 17,
-    /// Longer than the pod's MTU: the stack can fragment it or answer.
-    TooLong = 18,
-    /// The devmap entry vanished between look-up and redirect.
-    NoDevice = 19,
-    /// The driver left no room for the metadata.
-    NoMetadata = 20,
-    /// The VLAN tags could not be taken off.
-    NoUntag = 21,
-    /// A fragment: its later ones may meet another rule, and a stack that tracks connections (`nf_defrag`) waits for
-    /// the first one until it gives the whole packet up. So they all take the same way.
-    Fragment = 22,
-    /// The pod cannot be delivered to behind the NIC's stack entry ([`crate::tables::PodBlock::NO_PEER`]).
-    NoPeer = 23,
-}
-
-impl Fallback {
-    /// All reasons, by code.
-    pub const ALL: [Self; 8] = [
-        Self::NotReady,
-        Self::GroupMac,
-        Self::TooLong,
-        Self::NoDevice,
-        Self::NoMetadata,
-        Self::NoUntag,
-        Self::Fragment,
-        Self::NoPeer,
-    ];
-
-    /// Index into [`crate::tables::maps::EVENTS`].
-    #[inline(always)]
-    pub const fn code(self) -> u32 {
-        self as u32
-    }
-
-    /// The name users see.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotReady => "NotReady",
-            Self::GroupMac => "GroupMac",
-            Self::TooLong => "TooLong",
-            Self::NoDevice => "NoDevice",
-            Self::NoMetadata => "NoMetadata",
-            Self::NoUntag => "NoUntag",
-            Self::Fragment => "Fragment",
-            Self::NoPeer => "NoPeer",
+/// An enum whose variants are places in [`crate::tables::maps::EVENTS`].
+macro_rules! counted {
+    ($(#[$meta:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $code:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$about])* $variant = $code,)+
         }
-    }
-}
 
-/// What else happens around rejected and limited packets. Counted under its code in [`crate::tables::maps::EVENTS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Event {
-    /// A rejected packet got no answer: this node has sent as many as it may.
-    RejectLimited = 32,
-    /// A rejected packet got no answer: the protocols forbid one, or it is too broken for one.
-    RejectSilent = 33,
-    /// A rejected packet got no answer: the driver left no room for it.
-    RejectFailed = 34,
-    /// A source found no place of its own among the limits of sources, and was judged by its rule's.
-    CrowdedSources = 40,
-}
+        impl $name {
+            /// All of them, by code.
+            pub const ALL: [Self; [$($code),+].len()] = [$(Self::$variant),+];
 
-impl Event {
-    /// All events, by code.
-    pub const ALL: [Self; 4] = [
-        Self::RejectLimited,
-        Self::RejectSilent,
-        Self::RejectFailed,
-        Self::CrowdedSources,
-    ];
+            /// Index into [`crate::tables::maps::EVENTS`].
+            #[inline(always)]
+            pub const fn code(self) -> u32 {
+                self as u32
+            }
 
-    /// Index into [`crate::tables::maps::EVENTS`].
-    #[inline(always)]
-    pub const fn code(self) -> u32 {
-        self as u32
-    }
-
-    /// The name users see.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RejectLimited => "RejectLimited",
-            Self::RejectSilent => "RejectSilent",
-            Self::RejectFailed => "RejectFailed",
-            Self::CrowdedSources => "CrowdedSources",
+            /// The name users see.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)+
+                }
+            }
         }
+    };
+}
+
+counted! {
+    /// Why a packet that a rule would redirect is passed. Counted under its code in [`crate::tables::maps::EVENTS`].
+    Fallback {
+        /// The pod cannot take redirects ([`crate::tables::PodBlock::NOT_READY`]).
+        NotReady = 16,
+        /// The frame was sent to a group address: others want it too.
+        GroupMac = 17,
+        /// Longer than the pod's MTU: the stack can fragment it or answer.
+        TooLong = 18,
+        /// The devmap entry vanished between look-up and redirect.
+        NoDevice = 19,
+        /// The driver left no room for the metadata.
+        NoMetadata = 20,
+        /// The VLAN tags could not be taken off.
+        NoUntag = 21,
+        /// A fragment: its later ones may meet another rule, and a stack that tracks connections (`nf_defrag`) waits for
+        /// the first one until it gives the whole packet up. So they all take the same way.
+        Fragment = 22,
+        /// The pod cannot be delivered to behind the NIC's stack entry ([`crate::tables::PodBlock::NO_PEER`]).
+        NoPeer = 23,
+        /// The pod's replies cannot take the way past the stack ([`crate::tables::PodBlock::WAY_BACK`]).
+        NoWayBack = 24,
+        /// The stack has the flow: it began there, or the pod began it. Its replies go through the stack, so the packet
+        /// does.
+        TheirFlow = 25,
+        /// Of a protocol whose replies cannot be told from the pod's own packets.
+        NoReturn = 26,
+    }
+}
+
+counted! {
+    /// What else happens around rejected and limited packets. Counted under its code in [`crate::tables::maps::EVENTS`].
+    Event {
+        /// A rejected packet got no answer: this node has sent as many as it may.
+        RejectLimited = 32,
+        /// A rejected packet got no answer: the protocols forbid one, or it is too broken for one.
+        RejectSilent = 33,
+        /// A rejected packet got no answer: the driver left no room for it.
+        RejectFailed = 34,
+        /// A source found no place of its own among the limits of sources, and was judged by its rule's.
+        CrowdedSources = 40,
+    }
+}
+
+counted! {
+    /// What happens to flows and their packets. Counted under its code in [`crate::tables::maps::EVENTS`].
+    FlowEvent {
+        /// A packet to a pod belongs to a flow of ours.
+        Hit = 44,
+        /// A packet to a pod began a flow of ours.
+        Opened = 45,
+        /// A pod answered, and its flow moved from [`crate::tables::maps::YOUNG`] to [`crate::tables::maps::FLOWS`].
+        Promoted = 46,
+        /// An ICMP error to a pod, about a flow of ours.
+        ErrorIn = 47,
+        /// A packet of a flow of ours that no rule matches any more was delivered all the same.
+        Drained = 48,
+        /// A pod's packet left past the stack.
+        SentOut = 49,
+        /// The same, of an ICMP error about a flow of ours.
+        ErrorOut = 50,
+        /// The same, of a fragment.
+        FragmentOut = 51,
+        /// The stack delivered a packet that opens a flow of ours: it is the stack's from now on.
+        TakenOver = 52,
+        /// A pod sent a datagram through the stack: its replies take that way, too.
+        TheirsNoted = 53,
+        /// A pod's packet is too long for its way past the stack: the stack answers it.
+        TooLongOut = 54,
+        /// There is no way past the stack for a pod's packet. A stack that tracks connections may drop it.
+        NoRouteOut = 55,
+        /// A pod's packet belongs to no flow of ours: the stack has it.
+        MissOut = 56,
+        /// A pod opened a connection with the addresses and ports of a flow of ours, or the stack was given the flow: the
+        /// entry was deleted.
+        Deleted = 57,
+        /// There was no room for a new flow: the stack has it.
+        InsertFailed = 58,
+        /// A flow that was in use had been evicted, and was put back.
+        Restored = 59,
     }
 }
