@@ -35,6 +35,7 @@
 //! # }
 //! ```
 
+mod echo;
 mod error;
 mod ethtool;
 mod frames;
@@ -50,10 +51,12 @@ mod pod;
 mod process;
 mod reap;
 mod sys;
+mod tracking;
 mod udp;
 mod wait;
 mod xdp;
 
+pub use echo::{Connection, EchoServer, Ending, UdpClient, UdpReply};
 pub use error::LabError;
 pub use frames::RawSocket;
 pub use http::{Answer, HttpServer, http_get};

@@ -17,4 +17,5 @@ mod peers;
 mod privileges;
 mod services;
 mod validation;
+mod way_back;
 mod world;

@@ -20,4 +20,5 @@ mod restart;
 mod reuse;
 mod traffic;
 mod upgrade;
+mod way_back;
 mod world;

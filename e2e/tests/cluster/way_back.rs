@@ -1,0 +1,3 @@
+//! The way back on a real cluster.
+
+mod rules;

@@ -1,0 +1,49 @@
+//! Pods go, and others get their addresses.
+
+use xdp_lab::{EchoServer, Style};
+
+use super::place::{Place, open};
+use crate::world::spec;
+
+const PORT: u16 = 40_003;
+const SOME: usize = 50_000;
+
+/// The next pod with the address serves the same client from the same port.
+fn the_next_pod_is_served(app: &str, by_us: bool) {
+    let place = Place::new(Style::Ptp, true);
+    place.take_all();
+    let sides = place.sides;
+    let Place { web, pod, world, .. } = place;
+    let agent = world.start(&["server"]);
+    for side in &sides {
+        let mut connection = open(&world.client, side.any(PORT), side.web());
+        connection.talk(SOME).unwrap();
+        connection.reset().unwrap();
+    }
+    drop(web);
+    world.manifests.remove("server.yaml").unwrap();
+    pod.remove().unwrap();
+    let next = world.lab.pod(&spec("next", Style::Ptp, 5)).unwrap();
+    world.manifests.write_pod("next", app, &next).unwrap();
+    let _web = sides.map(|side| EchoServer::start(&next.ns, side.web()).unwrap());
+    agent.wait_for("the old pod is forgotten", |status| {
+        status.pod("server").is_none() && status.ready("next") == by_us
+    });
+    for side in &sides {
+        let mut connection = open(&world.client, side.any(PORT), side.web());
+        let before = world.lab.node().forwarded().unwrap();
+        connection.talk(SOME).unwrap();
+        let forwarded = world.lab.node().forwarded().unwrap() - before;
+        assert_eq!(forwarded == 0, by_us, "{forwarded} by the stack");
+    }
+}
+
+#[test]
+fn a_pod_without_a_policy_that_gets_a_dead_ones_address_is_served_by_the_stack() {
+    the_next_pod_is_served("other", false);
+}
+
+#[test]
+fn a_pod_with_a_policy_that_gets_a_dead_ones_address_is_served_by_us() {
+    the_next_pod_is_served("game", true);
+}

@@ -1,0 +1,145 @@
+//! Ways out of the node: other interfaces, gateways, neighbours that nobody has asked for yet, and smaller packets.
+
+use std::net::IpAddr;
+
+use xdp_lab::{Connection, Namespace, NicSpec, Style};
+
+use super::place::{Place, open};
+use super::rules::run;
+use super::side::Side;
+use crate::world::at;
+
+const SOME: usize = 300_000;
+const PLACES: [(Style, bool); 2] = [(Style::Ptp, false), (Style::Bridge, true)];
+
+fn under_a_policy(test: impl Fn(&Place)) {
+    for (style, masquerade) in PLACES {
+        let place = Place::new(style, masquerade);
+        let _agent = place.start();
+        test(&place);
+    }
+}
+
+/// The pod says something unasked, then both.
+fn pod_first(place: &Place, side: &Side, connection: &mut Connection, client: IpAddr) {
+    let web = &place.web[usize::from(!side.is_v4())];
+    let client = at(client, connection.local().unwrap().port());
+    web.push(client, SOME).unwrap();
+    connection.hear(SOME).unwrap();
+}
+
+#[test]
+fn a_reply_to_a_neighbour_that_is_forgotten_waits_until_it_is_found() {
+    under_a_policy(|place| {
+        for side in &place.sides {
+            let mut connection = place.connect(side.any(0), side.web());
+            place.is_fast("after the neighbours are forgotten", || {
+                run(place.node(), &["ip", "neigh", "flush", "dev", "nic0"], "");
+                pod_first(place, side, &mut connection, side.client);
+            });
+            connection.talk(SOME).unwrap();
+        }
+    });
+}
+
+/// A network behind the client, whose router it is: its hosts are `far`.
+fn far(place: &Place, mtu: u32) -> (Namespace, [IpAddr; 2]) {
+    let far = place.world.lab.namespace("far").unwrap();
+    let client = &place.world.client;
+    client.set_sysctl("net/ipv4/ip_forward", "1").unwrap();
+    client.set_sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
+    client.wire("far0", &far, "eth0").unwrap();
+    client.set_mtu("far0", mtu).unwrap();
+    let [router, own] = [["10.8.0.1", "fd08::1"], ["10.8.0.2", "fd08::2"]];
+    for (family, length) in [24, 64].into_iter().enumerate() {
+        client
+            .add_address("far0", router[family].parse().unwrap(), length)
+            .unwrap();
+        far.add_address("eth0", own[family].parse().unwrap(), length)
+            .unwrap();
+        run(
+            &far,
+            &["ip", "route", "add", "default", "via", router[family]],
+            "",
+        );
+        let via = place.sides[family].client.to_string();
+        let net = ["10.8.0.0/24", "fd08::/64"][family];
+        run(place.node(), &["ip", "route", "add", net, "via", &via], "");
+    }
+    (far, own.map(|ip| ip.parse().unwrap()))
+}
+
+#[test]
+fn clients_behind_a_gateway_are_answered() {
+    under_a_policy(|place| {
+        let (far, addresses) = far(place, 1500);
+        for (side, address) in place.sides.iter().zip(addresses) {
+            let mut connection = open(&far, side.any(0), side.web());
+            assert_eq!(connection.seen().ip(), address);
+            place.is_fast("behind a gateway", || {
+                connection.talk(SOME).unwrap();
+                pod_first(place, side, &mut connection, address);
+            });
+        }
+    });
+}
+
+/// A router on the way tells the pod by ICMP what fits: lost, that would be a black hole.
+#[test]
+fn a_network_on_the_way_with_a_smaller_mtu_gets_smaller_packets() {
+    under_a_policy(|place| {
+        let (far, addresses) = far(place, 1300);
+        for (side, address) in place.sides.iter().zip(addresses) {
+            let mut connection = open(&far, side.any(0), side.web());
+            pod_first(place, side, &mut connection, address);
+            let to = run(&place.pod.ns, &["ip", "route", "get", &address.to_string()], "");
+            assert!(to.contains("mtu 1300"), "{to}");
+        }
+        assert_eq!(super::rules::invalid(place.node()), 0);
+    });
+}
+
+#[test]
+fn the_stack_alone_gets_smaller_packets_through_a_network_with_a_smaller_mtu() {
+    let place = Place::new(Style::Bridge, true);
+    let (far, addresses) = far(&place, 1300);
+    for (side, address) in place.sides.iter().zip(addresses) {
+        let mut connection = open(&far, side.any(0), side.web());
+        pod_first(&place, side, &mut connection, address);
+    }
+}
+
+#[test]
+fn a_nic_with_a_smaller_mtu_than_the_pods_gets_smaller_packets() {
+    under_a_policy(|place| {
+        place.node().set_mtu("nic0", 1400).unwrap();
+        for side in &place.sides {
+            let mut connection = place.connect(side.any(0), side.web());
+            pod_first(place, side, &mut connection, side.client);
+            // Those that fit go on by us.
+            place.is_fast("packets that fit", || {
+                pod_first(place, side, &mut connection, side.client)
+            });
+        }
+        assert_eq!(super::rules::invalid(place.node()), 0);
+    });
+}
+
+#[test]
+fn replies_leave_by_the_nic_that_the_routes_name_wherever_the_requests_came_in() {
+    under_a_policy(|place| {
+        let client = &place.world.client;
+        let second = place.world.lab.nic(NicSpec::new("nic1", client)).unwrap();
+        let addresses: [IpAddr; 2] = ["10.9.9.9", "fd09::9"].map(|ip| ip.parse().unwrap());
+        for (side, address) in place.sides.iter().zip(addresses) {
+            second.add_client_address(address).unwrap();
+            let before = place.node().counters("nic1").unwrap().tx_packets;
+            let mut connection = place.connect(at(address, 0), side.web());
+            place.is_fast("in by one NIC and out by another", || {
+                connection.talk(SOME).unwrap();
+                pod_first(place, side, &mut connection, address);
+            });
+            assert!(place.node().counters("nic1").unwrap().tx_packets > before + 10);
+        }
+    });
+}
