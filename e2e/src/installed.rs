@@ -62,8 +62,12 @@ impl Deref for Installed {
 impl Installed {
     /// A cluster with both images loaded, on which nothing is installed yet.
     pub fn bare() -> anyhow::Result<Self> {
+        Self::bare_with(Options::default())
+    }
+
+    fn bare_with(options: Options) -> anyhow::Result<Self> {
         let images = [image("xdp-operator")?, image("xdp-agent")?];
-        let cluster = Cluster::start(Options::default())?;
+        let cluster = Cluster::start(options)?;
         for image in &images {
             cluster.load_image(image)?;
         }
@@ -78,7 +82,12 @@ impl Installed {
 
     /// A cluster with the chart installed: `eth*` are the NICs.
     pub fn start() -> anyhow::Result<Self> {
-        let installed = Self::bare()?;
+        Self::start_with(Options::default())
+    }
+
+    /// The same on another cluster.
+    pub fn start_with(options: Options) -> anyhow::Result<Self> {
+        let installed = Self::bare_with(options)?;
         installed.install(&[])?;
         Ok(installed)
     }

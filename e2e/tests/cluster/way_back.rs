@@ -1,3 +1,4 @@
 //! The way back on a real cluster.
 
 mod rules;
+mod streams;

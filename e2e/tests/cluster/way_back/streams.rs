@@ -1,0 +1,134 @@
+//! Streams in both directions at once, from outside and from node to node.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use xdp_e2e::installed::{Installed, Pod, PodSpec};
+
+use crate::services::invalid;
+
+const ANY: &str = "{name: any, action: Redirect, mark: 44}";
+/// `XDP_E2E_STREAM_SECONDS` makes it longer.
+const SECONDS: u64 = 8;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn seconds() -> u64 {
+    let given = std::env::var("XDP_E2E_STREAM_SECONDS").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
+}
+
+/// What iperf3 says, from its start: `(client's, server's)` bytes by half seconds.
+fn intervals(report: &str) -> Vec<[f64; 2]> {
+    let report: Value = serde_json::from_str(report).unwrap();
+    let intervals = report["intervals"].as_array().expect("it was measured");
+    let bytes = |interval: &Value, sum: &str| interval[sum]["bytes"].as_f64().unwrap_or(0.0);
+    intervals
+        .iter()
+        .map(|one| [bytes(one, "sum"), bytes(one, "sum_bidir_reverse")])
+        .collect()
+}
+
+/// A server in the pod that ends after one client.
+fn serve(pod: &Pod<'_>) {
+    pod.exec_ok(&["iperf3", "-s", "-1", "-D"]).unwrap();
+}
+
+fn arguments(to: &Pod<'_>) -> Vec<String> {
+    let line = format!("iperf3 -c {} --bidir -i 0.5 -t {} -J", to.v4(), seconds());
+    line.split(' ').map(str::to_owned).collect()
+}
+
+fn from_outside(installed: &Installed, to: &Pod<'_>) -> String {
+    let words = arguments(to);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).stdout(Stdio::piped());
+    let process = installed.client().spawn(command).unwrap();
+    process
+        .finish(PATIENCE + Duration::from_secs(seconds()))
+        .unwrap()
+        .stdout
+}
+
+fn from_pod(from: &Pod<'_>, to: &Pod<'_>) -> String {
+    let words = arguments(to);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    from.exec_ok(&words).unwrap()
+}
+
+#[test]
+fn streams_in_both_directions_at_once_never_stall() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("streams").unwrap();
+    let specs = [
+        PodSpec::new("ptp", "game", 1),
+        PodSpec::new("bridge", "game", 2),
+        PodSpec::new("ptp-too", "game", 1),
+        PodSpec::new("bridge-too", "game", 2),
+    ];
+    let [ptp, bridge, ptp_too, bridge_too] = space.pods(&specs).unwrap().try_into().unwrap();
+    space.policy("game", "game", &[ANY]).unwrap();
+    space.until_programmed("game", 4).unwrap();
+    let before = invalid(installed);
+    for pod in [&ptp, &bridge, &bridge_too] {
+        serve(pod);
+    }
+    thread::scope(|scope| {
+        let streams = [
+            scope.spawn(|| from_outside(installed, &ptp)),
+            scope.spawn(|| from_outside(installed, &bridge)),
+            scope.spawn(|| from_pod(&ptp_too, &bridge_too)),
+        ];
+        for stream in streams {
+            let intervals = intervals(&stream.join().unwrap());
+            // The first and the last are not whole.
+            let whole = &intervals[1..intervals.len() - 1];
+            assert!(whole.len() as u64 >= 2 * seconds() - 3, "{intervals:?}");
+            let moves = |one: &[f64; 2]| one.iter().all(|bytes| *bytes > 0.0);
+            assert!(whole.iter().all(moves), "{intervals:?}");
+        }
+    });
+    assert_eq!(
+        invalid(installed),
+        before,
+        "kube-proxy dropped something as INVALID"
+    );
+}
+
+/// A connection that the server says something on all the time; returns how many tracked ones have its port.
+fn tracked(installed: &Installed, pod: &Pod<'_>) -> usize {
+    let connect = || TcpStream::connect_timeout(&pod.http(), PATIENCE);
+    let mut stream = installed.client().run(connect).unwrap().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET /lines HTTP/1.1\r\nHost: pod\r\n\r\n").unwrap();
+    let lines = BufReader::new(&stream).lines().take(20);
+    assert_eq!(lines.filter_map(Result::ok).count(), 20);
+    let own = stream.local_addr().unwrap();
+    pod.node.namespace.tracked_of(own.ip(), own.port()).unwrap()
+}
+
+#[test]
+fn connections_that_are_ours_are_not_tracked_by_the_node() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    let space = installed.space("tracked").unwrap();
+    let specs = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let pods = space.pods(&specs).unwrap();
+    for pod in &pods {
+        assert_eq!(
+            tracked(installed, pod),
+            1,
+            "without a policy, on {}",
+            pod.node.name
+        );
+    }
+    space.policy("game", "game", &[ANY]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    for pod in &pods {
+        assert_eq!(tracked(installed, pod), 0, "on {}", pod.node.name);
+    }
+}
