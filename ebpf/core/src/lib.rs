@@ -10,6 +10,7 @@
 )]
 
 pub mod explain;
+pub mod flows;
 pub mod limits;
 pub mod metadata;
 pub mod parse;

@@ -5,7 +5,7 @@
 //! decide anything.
 
 mod ipv4;
-mod ipv6;
+pub(crate) mod ipv6;
 mod transport;
 
 pub use transport::Transport;
@@ -199,14 +199,14 @@ pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
 }
 
 /// The bytes of one IP packet: no read crosses its end.
-struct IpBytes<'a, B: ?Sized> {
-    bytes: &'a B,
-    end: usize,
+pub(crate) struct IpBytes<'a, B: ?Sized> {
+    pub(crate) bytes: &'a B,
+    pub(crate) end: usize,
 }
 
 impl<B: Bytes + ?Sized> IpBytes<'_, B> {
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Result<[u8; N], Unparsed> {
+    pub(crate) fn read<const N: usize>(&self, offset: usize) -> Result<[u8; N], Unparsed> {
         if offset + N > self.end {
             return Err(Unparsed::Short);
         }

@@ -1,6 +1,6 @@
 //! IPv6 with extension headers and fragments.
 
-use super::transport::{self, Upper, protocol};
+use super::transport::{self, Kind, Upper, protocol};
 use super::{Bytes, IpBytes, Link, MAX_EXTENSION_HEADERS, Packet, Unparsed};
 use crate::tables::Address;
 
@@ -54,7 +54,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
 }
 
 #[inline(always)]
-fn address<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Address, Unparsed> {
+pub(crate) fn address<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Address, Unparsed> {
     let half = |offset| bytes.read(offset).map(u64::from_be_bytes).ok_or(Unparsed::Short);
     Ok(Address {
         high: half(offset)?,
@@ -63,16 +63,28 @@ fn address<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Address, Unpar
 }
 
 /// What is behind the extension headers.
-struct Last {
-    protocol: u8,
-    offset: u32,
+pub(crate) struct Last {
+    pub(crate) protocol: u8,
+    pub(crate) offset: u32,
     upper: Upper,
     fragment: bool,
 }
 
+impl Last {
+    /// Whether there is a transport header that says which flow this is.
+    #[inline(always)]
+    pub(crate) fn has_transport(&self) -> bool {
+        matches!(self.upper.kind, Kind::Ports | Kind::Icmp)
+    }
+}
+
 /// Walks the extension headers. None is shorter than eight bytes.
 #[inline(always)]
-fn walk<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8) -> Result<Last, Unparsed> {
+pub(crate) fn walk<B: Bytes + ?Sized>(
+    ip: &IpBytes<'_, B>,
+    mut offset: usize,
+    mut next: u8,
+) -> Result<Last, Unparsed> {
     let mut fragment = false;
     for _ in 0..=MAX_EXTENSION_HEADERS {
         if !matches!(

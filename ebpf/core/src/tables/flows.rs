@@ -23,10 +23,15 @@ pub struct FlowKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
-    /// The pod's slot when the flow began.
+    /// The pod's slot when the flow began, or [`Flow::NO_SLOT`].
     pub slot: u32,
     /// Always zero.
     pub reserved: u32,
+}
+
+impl Flow {
+    /// The slot of a flow that was evicted while it was in use, and put back.
+    pub const NO_SLOT: u32 = u32::MAX;
 }
 
 /// A packet that a pod sends in fragments, which all have this in common.

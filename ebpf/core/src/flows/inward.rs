@@ -1,0 +1,72 @@
+//! To a pod: whether a packet that a rule redirects may be, and which others are all the same.
+
+use super::recent::{State, Trail};
+use super::{Flows, Role, Subject, Table};
+use crate::verdict::{Fallback, FlowEvent};
+
+/// Whether a packet that a rule redirects is one of ours: otherwise, why it is the stack's.
+#[inline(always)]
+pub fn inward(subject: &Subject, slot: u32, flows: &impl Flows) -> Result<FlowEvent, Fallback> {
+    let key = &subject.key;
+    if subject.role == Role::Other {
+        return Err(Fallback::NoReturn);
+    }
+    let trail = Trail::of(key, flows);
+    let is_error = subject.role == Role::Error;
+    let hit = if is_error {
+        FlowEvent::ErrorIn
+    } else {
+        FlowEvent::Hit
+    };
+    if trail.state(key, slot, flows) != State::Unknown {
+        return Ok(hit);
+    }
+    if subject.role == Role::Datagram && flows.slot(Table::Theirs, key).is_some() {
+        return Err(Fallback::TheirFlow);
+    }
+    if flows.slot(Table::Young, key).is_some() {
+        trail.note_young(flows);
+        return Ok(hit);
+    }
+    if !matches!(subject.role, Role::Opens | Role::Datagram) {
+        return Err(Fallback::TheirFlow);
+    }
+    if flows.insert(Table::Young, key, slot) {
+        return Ok(FlowEvent::Opened);
+    }
+    // Without an entry the replies would leave through the stack.
+    flows.note(FlowEvent::InsertFailed);
+    Err(Fallback::TheirFlow)
+}
+
+/// Which packets are delivered to a pod past the stack, without metadata, although no rule redirects them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Carried {
+    /// None.
+    Nothing = 0,
+    /// ICMP errors about flows of ours: the stack may drop what it cannot relate to anything, and without "packet too
+    /// big" a connection stalls.
+    Errors = 1,
+    /// Those, and packets of flows that the pod has answered: [`crate::tables::PodBlock::DRAIN`].
+    Answered = 2,
+}
+
+/// Whether this packet is one.
+#[inline(always)]
+pub fn carries(subject: &Subject, carried: Carried, slot: u32, flows: &impl Flows) -> Option<FlowEvent> {
+    let key = &subject.key;
+    let is_error = subject.role == Role::Error;
+    if subject.role == Role::Other || !is_error && carried != Carried::Answered {
+        return None;
+    }
+    let trail = Trail::of(key, flows);
+    match trail.state(key, slot, flows) {
+        State::Established if is_error => Some(FlowEvent::ErrorIn),
+        State::Established => Some(FlowEvent::Drained),
+        State::Young | State::Unknown => {
+            let is_ours = is_error && flows.slot(Table::Young, key).is_some();
+            is_ours.then_some(FlowEvent::ErrorIn)
+        }
+    }
+}
