@@ -9,12 +9,13 @@ use crate::world::{PATIENCE, World, expect_only};
 
 const SCTP: u8 = 132;
 
-/// A common header and an empty chunk.
+/// A common header and an `INIT` chunk, which opens an association.
 fn packet(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
     let mut upper = vec![0x0f, 0xa0];
     upper.extend(port.to_be_bytes());
     upper.extend([0; 8]);
-    upper.extend([11, 0, 0, 4]);
+    upper.extend([1, 0, 0, 20]);
+    upper.extend([0; 16]);
     any(from, to, SCTP, &upper)
 }
 
