@@ -53,12 +53,25 @@ impl Status {
         self.pod(pod).is_some_and(|pod| pod["inForce"] == true)
     }
 
-    /// Whether a pod takes redirects.
+    /// Whether a pod takes redirects, and its replies go the same way.
     pub fn ready(&self, pod: &str) -> bool {
-        self.in_force(pod)
-            && self
-                .pod(pod)
-                .is_some_and(|pod| pod["readiness"]["state"] == "Ready")
+        let ready = |pod: &Value| {
+            ["readiness", "wayBack"]
+                .iter()
+                .all(|part| pod[part]["state"] == "Ready")
+        };
+        self.in_force(pod) && self.pod(pod).is_some_and(ready) && !self.drains(pod)
+    }
+
+    /// Whether a pod has no rules any more, and flows that were taken go on.
+    pub fn drains(&self, pod: &str) -> bool {
+        self.pod(pod).is_some_and(|pod| pod["drains"] == true)
+    }
+
+    /// How many flows are in a table: `flows`, `young`, `theirs`.
+    pub fn flows(&self, table: &str) -> u64 {
+        let table = self.find("flows", "table", table);
+        table.and_then(|table| table["used"].as_u64()).unwrap_or(0)
     }
 
     /// Packets that a rule counted in one of [`FIELDS`].
@@ -73,7 +86,8 @@ impl Status {
         FIELDS.map(|field| self.packets(rule, field))
     }
 
-    /// How often something happened that is counted apart from rules; the list is `unparsed`, `fallbacks` or `events`.
+    /// How often something happened that is counted apart from rules; the list is `unparsed`, `fallbacks`,
+    /// `events` or `flowEvents`.
     pub fn happened(&self, list: &str, reason: &str) -> u64 {
         self.0[list][reason].as_u64().unwrap_or(0)
     }

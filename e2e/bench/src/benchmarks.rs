@@ -14,6 +14,7 @@ mod b10_memory;
 mod b11_gates;
 mod b12_limiter;
 mod b13_soak;
+mod b14_way_back;
 mod clients;
 mod flips;
 mod live;
@@ -70,5 +71,6 @@ pub const ALL: &[Benchmark] = &[
     one("B11", "programs in numbers", 5.0, b11_gates::run),
     one("B12", "rate limits", 20.0, b12_limiter::run),
     one("B13", "soak", 10.0, b13_soak::run),
+    one("B14", "the way back", 60.0, b14_way_back::run),
     one("CLIENTS", "real clients", 120.0, clients::run),
 ];

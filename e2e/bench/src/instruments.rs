@@ -101,6 +101,14 @@ impl Instruments {
         Ok(())
     }
 
+    /// More frames than a set has, in as many sets as that takes.
+    pub fn set_many_frames(&mut self, first: Set, frames: &[Bytes]) -> Result<()> {
+        for (set, frames) in (first.0..).zip(frames.chunks(FLOWS as usize)) {
+            self.set_frames(Set(set), frames)?;
+        }
+        Ok(())
+    }
+
     /// What receivers counted, over all CPUs.
     pub fn received(&self) -> Result<Received> {
         let mut sum = Received::default();

@@ -3,10 +3,12 @@
 //! The agent knows `nic0` only. What arrives on `nic1` is what users have without it; both NICs have the same MAC
 //! address, so the same frames go to either.
 
+mod flows;
 mod sinks;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,6 +16,7 @@ use aya::programs::{ProgramFd, loaded_programs};
 use xdp_e2e::{Agent, Manifests};
 use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
 
+pub use flows::Key;
 pub use sinks::Sinks;
 
 use crate::instruments::Place;
@@ -44,6 +47,7 @@ pub struct Stage<'a> {
     /// The agent.
     pub agent: Agent<'a>,
     program: ProgramFd,
+    pins: PathBuf,
     with_rules: BTreeSet<String>,
 }
 
@@ -62,7 +66,10 @@ impl<'a> Stage<'a> {
                 Ok(pod)
             })
             .collect::<Result<Vec<Pod>>>()?;
-        let mut agent = Agent::new(lab, &manifests).nics(&["nic0"]).listens();
+        let mut agent = Agent::new(lab, &manifests)
+            .nics(&["nic0"])
+            .listens()
+            .arguments(&["--flows", flows::CAPACITY]);
         agent.start()?;
         let program = find_program(&agent)?;
         Ok(Self {
@@ -73,6 +80,7 @@ impl<'a> Stage<'a> {
             manifests,
             agent,
             program,
+            pins: lab.pin_dir(),
             with_rules: BTreeSet::new(),
         })
     }

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "system calls that no library makes in this way")]
 
 use std::io;
+use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -95,6 +96,60 @@ pub fn run_live(program: impl AsFd, frame: &[u8], repeat: u32, ifindex: u32) -> 
     attr[16] = LIVE_FRAMES;
     attr[18] = 64;
     bpf(BPF_PROG_TEST_RUN, &mut attr).map(drop)
+}
+
+/// Sends the same datagram to so many addresses in turn, so often in all, 64 with each call.
+pub fn send_in_turn(
+    socket: &UdpSocket,
+    to: &[SocketAddrV4],
+    datagram: &[u8],
+    total: usize,
+) -> io::Result<()> {
+    const BATCH: usize = 64;
+    let mut addresses: Vec<libc::sockaddr_in> = to.iter().copied().map(sockaddr).collect();
+    let mut data = libc::iovec {
+        iov_base: datagram.as_ptr().cast_mut().cast(),
+        iov_len: datagram.len(),
+    };
+    let mut messages: Vec<libc::mmsghdr> = addresses
+        .iter_mut()
+        .map(|address| {
+            // SAFETY: all-zero is a valid value.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_name = (&raw mut *address).cast();
+            message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
+            message.msg_hdr.msg_iov = &raw mut data;
+            message.msg_hdr.msg_iovlen = 1;
+            message
+        })
+        .collect();
+    let mut sent = 0;
+    while sent < total {
+        let place = sent % messages.len();
+        let count = BATCH.min(messages.len() - place).min(total - sent);
+        // SAFETY: so many messages follow, and what they point to lives in this function.
+        let done = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                messages[place..].as_mut_ptr(),
+                count as u32,
+                0,
+            )
+        };
+        sent += usize::try_from(done).map_err(|_| io::Error::last_os_error())?;
+    }
+    Ok(())
+}
+
+fn sockaddr(to: SocketAddrV4) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: to.port().to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from(*to.ip()).to_be(),
+        },
+        sin_zero: [0; 8],
+    }
 }
 
 /// The calling thread stays on this CPU.

@@ -12,7 +12,7 @@ mod prefixes;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use flows::{Class, Flow, Verdict};
-pub use frames::{FrameSpec, frame};
+pub use frames::{FrameSpec, SOURCE_PORT, frame};
 pub use manifests::policies;
 pub use prefixes::{Classes, port_prefixes};
 

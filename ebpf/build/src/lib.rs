@@ -65,14 +65,22 @@ const CLEARED: [&str; 6] = [
 /// Only for build scripts. The object is always built in the release profile. Nothing is built again, and the
 /// calling script is not run again, while the sources, the manifests, the lock file and the linker stay the same.
 pub fn build(package: &str) -> Result<()> {
+    build_with(package, &[])
+}
+
+/// The same with features of the package, by which the object's name goes on: `xdp-ebpf-FEATURE`.
+pub fn build_with(package: &str, features: &[&str]) -> Result<()> {
+    let name = [&[package], features].concat().join("-");
     let root = workspace_root();
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("`OUT_DIR` is not set: not a build script")?);
     let linker = toolchain::find_linker(&root)?;
     let toolchain = Toolchain::find()?;
-    // Not the outer target directory: the outer Cargo holds its lock while it waits for this script.
-    let target_dir = target_dir(&out_dir).join("ebpf");
+    // Not the outer target directory: the outer Cargo holds its lock while it waits for this script. Objects of the same
+    // name have one each.
+    let target_dir = target_dir(&out_dir).join([&["ebpf"], features].concat().join("-"));
 
     let output = cargo(&toolchain, &linker, package, &target_dir)?
+        .args(["--features", &features.join(",")])
         .current_dir(&root)
         .output()
         .with_context(|| format!("cannot run `{}`", toolchain.cargo.display()))?;
@@ -87,7 +95,7 @@ pub fn build(package: &str) -> Result<()> {
 
     let release = target_dir.join(TARGET).join("release");
     let object = release.join(package);
-    fs::copy(&object, out_dir.join(package))
+    fs::copy(&object, out_dir.join(name))
         .with_context(|| format!("cannot copy `{}` to `{}`", object.display(), out_dir.display()))?;
     for input in inputs::of(&release.join(format!("{package}.d")), &root)? {
         println!("cargo::rerun-if-changed={}", input.display());

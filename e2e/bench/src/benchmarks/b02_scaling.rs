@@ -144,7 +144,7 @@ fn line_up(
             continue;
         };
         let set = Set(number);
-        let frames: Vec<_> = flows.iter().map(|flow| stage.frame(workload, flow)).collect();
+        let frames = stage.frames(workload, &flows)?;
         instruments.set_frames(set, &frames)?;
         let mut programs = vec![("ours", stage.product()?)];
         if v4 && name != "no classification" {

@@ -82,7 +82,7 @@ pub(super) fn prepare(stage: &Stage<'_>, instruments: &mut Instruments, workload
             .only(targets)
             .flows(class, 4096, 16, false)
             .unwrap_or_default();
-        let frames: Vec<_> = flows.iter().map(|flow| stage.frame(workload, flow)).collect();
+        let frames = stage.frames(workload, &flows)?;
         instruments.set_frames(set, &frames)?;
     }
     Ok(())

@@ -33,7 +33,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         .only(1..2)
         .flows(Class::Allow, 4096, 1, false)
         .unwrap_or_default();
-    let frames: Vec<_> = flows.iter().map(|flow| stage.frame(&workload, flow)).collect();
+    let frames = stage.frames(&workload, &flows)?;
     instruments.set_frames(PEER, &frames)?;
     let _sinks = Sinks::attach(&instruments, "sink", Hook::TcxIngress, &stage.pods[..2])?;
     let ways = ways(stage, &instruments, packets)?;

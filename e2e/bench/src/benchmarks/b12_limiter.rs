@@ -52,7 +52,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     }
     let mut instruments = Instruments::load(false)?;
     for (set, flows) in (0..).zip(&flows) {
-        let frames: Vec<_> = flows.iter().map(|flow| stage.frame(&world, flow)).collect();
+        let frames = stage.frames(&world, flows)?;
         instruments.set_frames(Set(set), &frames)?;
     }
     let mut section = Section::new("", "");

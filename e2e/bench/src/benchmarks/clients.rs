@@ -154,6 +154,15 @@ fn show(section: &mut Section, title: &str, fact: &str, ways: &[Way<'_>], sample
 }
 
 fn notes(section: &mut Section) {
+    let fact = |place: u8| {
+        section
+            .facts
+            .get(&format!("clients.tcp.{place}"))
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
+    let into_pod = fact(2) / fact(1);
+    section.fact("way_back.tcp", into_pod);
     let least = section.facts.get("clients.tcp.1").copied().unwrap_or(f64::NAN);
     section.note(format!("A veth pair stands for the NIC, and one with an XDP program takes no large segments and copies every packet: bulk TCP falls to {}× by the program's mere presence. A NIC's driver makes packets of the same size with and without XDP; this column says nothing about one.", number(least)));
     section.note("Clients, node and pods share the CPUs: a request is answered on the same machine. Netfilter's rules match nothing; answers meet them as well, on every way.");

@@ -19,6 +19,8 @@ pub(super) enum Filter {
     Empty,
     /// So many iptables rules on the way of forwarded packets.
     Iptables(usize),
+    /// Rules as kube-proxy has them for forwarded packets, behind so many that do not match. Connections are tracked.
+    KubeProxy(usize),
     /// An nft set of so many source ranges with ports.
     NftSet(usize),
     /// One iptables rule that drops everything as early as iptables can.
@@ -154,6 +156,10 @@ impl Filter {
         let (line, input) = match self {
             Self::Empty => return Ok(()),
             Self::Iptables(rules) => ("iptables-restore", iptables(rules)),
+            Self::KubeProxy(rules) => (
+                "iptables-restore",
+                iptables(rules).replace("COMMIT\n", KUBE_FORWARD),
+            ),
             Self::RawDrop => (
                 "iptables-restore",
                 format!("*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i {nic} -j DROP\nCOMMIT\n"),
@@ -180,6 +186,14 @@ impl Filter {
         command::run(&stage.node, "nft flush ruleset").map(drop)
     }
 }
+
+/// kube-proxy 1.36 in iptables mode, the chain KUBE-FORWARD.
+const KUBE_FORWARD: &str = "\
+-A FORWARD -m conntrack --ctstate INVALID -j DROP
+-A FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT
+-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+";
 
 /// As a firewall or a service proxy leaves them: one source and one port each.
 fn iptables(rules: usize) -> String {

@@ -45,7 +45,12 @@ impl Live {
 impl Instruments {
     /// Nanoseconds per packet with the feeder's own, under `BPF_PROG_TEST_RUN`.
     pub fn fed(&mut self, program: &ProgramFd, set: Set, repeat: u32) -> Result<f64> {
-        self.prepare(program, set, u64::MAX)?;
+        self.fed_many(program, set, 1, repeat)
+    }
+
+    /// The same with this set and those behind it, a power of two in all.
+    pub fn fed_many(&mut self, program: &ProgramFd, set: Set, sets: u32, repeat: u32) -> Result<f64> {
+        self.prepare_many(program, set, sets, u64::MAX)?;
         let feeder = self.program("feed")?;
         on_cpu(CPU, || sys::run_repeated(&feeder, &[0; FRAME], repeat))?
             .map(f64::from)
@@ -95,9 +100,13 @@ impl Instruments {
 
     /// The feeder begins anew with this plan.
     pub fn prepare(&mut self, program: &ProgramFd, set: Set, total: u64) -> Result<()> {
+        self.prepare_many(program, set, 1, total)
+    }
+
+    fn prepare_many(&mut self, program: &ProgramFd, set: Set, sets: u32, total: u64) -> Result<()> {
         let plan = Plan {
             base: set.0 * FLOWS,
-            mask: FLOWS - 1,
+            mask: sets * FLOWS - 1,
             total,
         };
         self.plan.set(0, plan, 0)?;

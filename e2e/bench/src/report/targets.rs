@@ -47,7 +47,7 @@ const fn part(fact: &'static str, bound: Bound, unit: &'static str) -> Part {
     Part { fact, bound, unit }
 }
 
-const TARGETS: [Target; 21] = [
+const TARGETS: [Target; 24] = [
     Target {
         id: "T1",
         metric: "classification alone, 25,000 rules, in floors",
@@ -189,6 +189,30 @@ const TARGETS: [Target; 21] = [
         metric: "mlx5: drop, redirect to XDP and to ordinary pods, per core",
         unless: "not verified on hardware: `make bench-nic NIC=…` on such a machine",
         parts: &[part("nic", AtLeast(0.7), "×")],
+    },
+    Target {
+        id: "T22",
+        metric: "flows that are known, against the same program without tables of flows: 4,096, 65,536 flows",
+        unless: "",
+        parts: &[
+            part("way_back.in.4096", AtMost(1.25), "×"),
+            part("way_back.in.65536", AtMost(2.2), "×"),
+        ],
+    },
+    Target {
+        id: "T23",
+        metric: "a pod's replies: the stack's time / ours, with kube-proxy's rules, with 100 more",
+        unless: "",
+        parts: &[
+            part("way_back.out.0", AtLeast(1.2), "×"),
+            part("way_back.out.100", AtLeast(1.8), "×"),
+        ],
+    },
+    Target {
+        id: "T24",
+        metric: "TCP into a pod (iperf3), against the stack's way on the same NIC",
+        unless: "",
+        parts: &[part("way_back.tcp", AtLeast(1.5), "×")],
     },
 ];
 

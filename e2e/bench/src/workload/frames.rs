@@ -6,6 +6,8 @@ use super::{Flow, TCP, address};
 use crate::shared::{Bytes, EXPECTS, FRAME};
 
 const ETHERNET: usize = 14;
+/// Of every flow.
+pub const SOURCE_PORT: u16 = 40_000;
 
 /// What a frame carries beside its flow.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,7 @@ pub fn frame(flow: &Flow, spec: FrameSpec) -> Bytes {
         }
     };
     let length = (FRAME - transport) as u16;
-    frame[transport..transport + 2].copy_from_slice(&40_000_u16.to_be_bytes());
+    frame[transport..transport + 2].copy_from_slice(&SOURCE_PORT.to_be_bytes());
     frame[transport + 2..transport + 4].copy_from_slice(&flow.port.to_be_bytes());
     if flow.protocol == TCP {
         // Five words of header, ACK.

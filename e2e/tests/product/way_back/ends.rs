@@ -9,6 +9,7 @@ use xdp_lab::{Connection, Ending, Style, wait_until};
 
 use super::place::{Place, udp};
 use super::side::WEB;
+use crate::frames::pings;
 use crate::world::{PATIENCE, at};
 
 /// Both styles, one of them behind masquerade.
@@ -37,6 +38,17 @@ fn closed_ports_refuse() {
                 assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{to}");
             });
         }
+    });
+}
+
+#[test]
+fn pings_are_answered() {
+    under_a_policy(|place| {
+        place.is_fast("pings", || {
+            for (number, is_v6) in [(1, false), (2, true), (3, false), (4, true)] {
+                assert!(pings(&place.world, &place.pod, is_v6, number), "{number}");
+            }
+        });
     });
 }
 

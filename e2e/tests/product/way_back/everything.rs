@@ -2,7 +2,7 @@
 
 use xdp_lab::{Connection, Style};
 
-use super::place::{Place, asked, open, udp};
+use super::place::{ANY, Place, asked, open, udp};
 use super::rules::Proxy;
 use super::side::Side;
 
@@ -113,8 +113,12 @@ fn the_stack_alone_does_everything_beside_kube_proxy_in_nftables_mode() {
 
 fn under_a_policy(proxy: Proxy, style: Style, masquerade: bool) {
     let place = Place::with(proxy, style, masquerade);
-    let _agent = place.start();
+    let agent = place.start();
     everything_works(&place, By::Us);
+    let status = agent.status().unwrap();
+    for event in ["Opened", "Promoted", "Hit", "SentOut"] {
+        assert!(status.happened("flowEvents", event) > 0, "{event}: {status:#?}");
+    }
 }
 
 #[test]
@@ -140,4 +144,13 @@ fn everything_works_under_a_policy_for_a_pod_on_a_bridge_behind_masquerade() {
 #[test]
 fn everything_works_under_a_policy_beside_kube_proxy_in_nftables_mode() {
     under_a_policy(Proxy::Nftables, Style::Ptp, true);
+}
+
+#[test]
+fn everything_works_under_a_policy_whose_delivery_is_peer() {
+    let place = Place::new(Style::Ptp, true);
+    let spec = "podSelector: {matchLabels: {app: game}}\ndelivery: Peer";
+    place.world.policy_with("all", spec, &[ANY]);
+    let _agent = place.world.start(&["server"]);
+    everything_works(&place, By::Us);
 }

@@ -81,7 +81,9 @@ fn what_is_open_when_the_policy_goes_goes_on() {
         let did = place.stack_did(|| {
             let mut held = place.sides.map(|side| Held::new(&place, side));
             place.world.manifests.remove("policy-all.yaml").unwrap();
-            agent.wait_for("the policy is gone", |status| !status.in_force("server"));
+            agent.wait_for("the policy is gone", |status| {
+                status.drains("server") || status.pod("server").is_none()
+            });
             for _ in 0..3 {
                 held[0].go_on(&place, MUCH);
                 held[1].go_on(&place, SOME);

@@ -112,10 +112,10 @@ fn a_flood_of_openings_pushes_no_connection_out() {
     let agent = small(&place);
     for side in &place.sides {
         let mut held = idle(&place, side);
-        let opened = agent.status().unwrap().happened("events", "opened");
+        let opened = agent.status().unwrap().happened("flowEvents", "Opened");
         flood_of_openings(&place, side);
         agent.wait_for("all of it was seen", |status| {
-            status.happened("events", "opened") >= opened + 4 * CAPACITY as u64
+            status.happened("flowEvents", "Opened") >= opened + 4 * CAPACITY as u64
         });
         all_are_fast(&place, &mut held);
     }
@@ -135,7 +135,7 @@ fn what_a_pod_asks_by_datagrams_pushes_no_connection_out() {
             .unwrap();
     }
     agent.wait_for("all of it was seen", |status| {
-        status.happened("events", "theirsNoted") >= 4 * CAPACITY as u64
+        status.happened("flowEvents", "TheirsNoted") >= 4 * CAPACITY as u64
     });
     all_are_fast(&place, &mut held);
 }

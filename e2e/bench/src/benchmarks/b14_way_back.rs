@@ -1,0 +1,16 @@
+//! What it costs to know flows, and what it saves that their replies go past the stack.
+
+mod replies;
+mod tables;
+
+use anyhow::Result;
+
+use crate::report::Section;
+use crate::suite::Suite;
+
+pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
+    let mut section = Section::new("", "");
+    tables::run(suite, &mut section)?;
+    replies::run(suite, &mut section)?;
+    Ok(section)
+}

@@ -1,0 +1,69 @@
+//! Flows that their pods have answered: packets that are fed have no pod that does.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap, Map, MapData};
+use xdp_core::tables::{ABI_VERSION, Address, FlowKey, maps};
+
+use super::{Stage, app};
+use crate::shared::Bytes;
+use crate::workload::{Flow, SOURCE_PORT, Workload, address};
+
+/// Room for the flows of all benchmarks.
+pub(super) const CAPACITY: &str = "262144";
+
+/// As the kernel keeps it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Key(FlowKey);
+#[expect(unsafe_code, reason = "a promise to aya about plain bytes")]
+// SAFETY: every field is a number or two, and there is no padding.
+unsafe impl aya::Pod for Key {}
+
+impl Key {
+    /// From an address and port to a pod's.
+    pub fn new((remote, remote_port): (IpAddr, u16), (pod, pod_port): (IpAddr, u16), protocol: u8) -> Self {
+        Self(FlowKey {
+            remote: mapped(remote),
+            pod: mapped(pod),
+            remote_port,
+            pod_port,
+            protocol: protocol.into(),
+        })
+    }
+}
+
+impl Stage<'_> {
+    /// The flows' frames, as [`frame`](Self::frame) makes them. From now on the product takes the flows for known ones.
+    pub fn frames(&self, workload: &Workload, flows: &[Flow]) -> Result<Vec<Bytes>> {
+        let status = self.agent.status().context("the agent has no status")?;
+        let slots: Vec<Option<u64>> = (0..workload.targets.len())
+            .map(|target| status.pod(&app(workload, target))?["slot"].as_u64())
+            .collect();
+        let mut known = self.known()?;
+        for flow in flows {
+            // A pod without rules has no slot.
+            if let Some(slot) = slots[flow.target] {
+                let pod = workload.targets[flow.target].address;
+                let remote = (address(flow.source), SOURCE_PORT);
+                known.insert(Key::new(remote, (pod, flow.port), flow.protocol), slot, 0)?;
+            }
+        }
+        Ok(flows.iter().map(|flow| self.frame(workload, flow)).collect())
+    }
+
+    /// The product's table of them.
+    pub fn known(&self) -> Result<HashMap<MapData, Key, u64>> {
+        let folder = self.pins.join(format!("abi-{ABI_VERSION}/maps"));
+        let table = MapData::from_pin(folder.join(maps::FLOWS))?;
+        Ok(HashMap::try_from(Map::LruHashMap(table))?)
+    }
+}
+
+fn mapped(ip: IpAddr) -> Address {
+    match ip {
+        IpAddr::V4(v4) => Address::v4(v4.octets()),
+        IpAddr::V6(v6) => Address::v6(v6.octets()),
+    }
+}
