@@ -7,6 +7,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
+
 use crate::datapath::REJECTS_PER_SECOND;
 use crate::explain::Protocol;
 
@@ -34,6 +36,8 @@ pub enum Command {
     /// The kernel is asked: the program that reads the tables in force is run, and counts nothing. Rate limits are not
     /// consulted.
     Explain(Explain),
+    /// List the flows whose packets go past the stack both ways, read from the kernel. Needs no running agent.
+    Flows(Flows),
     /// Remove everything the agent has put into the kernel.
     Uninstall(Uninstall),
 }
@@ -67,6 +71,12 @@ pub struct Run {
     /// Answers to rejected packets that this node sends per second; the others are dropped without one.
     #[arg(long, value_name = "N", default_value_t = REJECTS_PER_SECOND)]
     pub rejects_per_second: u32,
+    /// Flows that each of three tables can hold: those whose replies go past the stack, those that no reply has come for
+    /// yet, and those that are the stack's. Each takes some 370 bytes of the kernel's memory, used or not; flows beyond
+    /// push out those that were silent longest, which then go on in the stack.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOWS,
+          value_parser = clap::value_parser!(u32).range(i64::from(MIN_FLOWS)..=i64::from(MAX_FLOWS)))]
+    pub flows: u32,
     /// Address and port for /healthz, /readyz and /metrics. Absent: no HTTP.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
@@ -122,6 +132,23 @@ pub struct Uninstall {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Where the pins are.
+    #[command(flatten)]
+    pub pins: Pins,
+    /// As tables for people, or as JSON.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Arguments of `flows`.
+#[derive(Debug, Args)]
+pub struct Flows {
+    /// Only those of one pod.
+    #[arg(long, value_name = "POD|NAMESPACE/POD")]
+    pub pod: Option<String>,
+    /// Only those with one peer.
+    #[arg(long, value_name = "IP")]
+    pub peer: Option<IpAddr>,
     /// Where the pins are.
     #[command(flatten)]
     pub pins: Pins,

@@ -9,11 +9,15 @@ use xdp_plan::installed::Installed;
 
 mod apply;
 mod beside;
+mod carry;
+mod classifier;
 mod config;
 mod embedded;
 mod error;
 mod explain;
-mod ingress;
+mod flows;
+mod hand_over;
+mod hooks;
 mod labels;
 mod links;
 mod lock;
@@ -33,16 +37,19 @@ mod tracepoints;
 mod uninstall;
 
 pub use apply::Outcome;
+pub use classifier::Attachment;
 pub use config::{REJECTS_PER_SECOND, Settings};
 pub use error::{ApplyError, AttachError, AttachStep, OpenError};
 pub use explain::{ExplainError, Explainer};
-pub use ingress::Ingress;
+pub use flows::{FlowEntry, FlowTable, Flows};
+pub use hooks::Hook;
 pub use links::Attached;
 pub use pinned::{NicProgram, Pinned};
 pub use reader::{PodEnd, detach_clsact};
 pub use test_run::{ProgramStats, Ran, Repeated, Runner, TestRunError};
 pub use uninstall::{Uninstall, Uninstalled};
 
+use carry::Carry;
 use lock::Lock;
 use pins::Pins;
 use programs::Programs;
@@ -52,6 +59,7 @@ use tables::Tables;
 pub struct Datapath {
     pinned: Pinned,
     programs: Programs,
+    carry: Option<Carry>,
     _lock: Lock,
 }
 
@@ -67,16 +75,19 @@ impl Datapath {
         let pins = Pins::new(pin_dir);
         pins.create()?;
         let lock = Lock::take(pin_dir)?;
-        let mut programs = Programs::load(&pins)?;
+        carry::set_aside(&pins, settings.flows)?;
+        let mut programs = Programs::load(&pins, settings.flows)?;
         let mut tables = Tables::open(&pins)?;
         config::write(&pins, &mut tables, settings)?;
         older::adopt(&pins)?;
+        let carry = Carry::open(&pins)?;
         tracepoints::attach(&pins, &mut programs)?;
         // An agent killed in mid-round may have replaced what a running program still reads.
         sys::fence().map_err(OpenError::Fence)?;
         Ok(Self {
             pinned: Pinned::new(pins, tables),
             programs,
+            carry,
             _lock: lock,
         })
     }

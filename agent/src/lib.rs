@@ -5,6 +5,7 @@ mod cluster;
 pub mod datapath;
 pub mod ethtool;
 pub mod explain;
+pub mod flows;
 pub mod metrics;
 pub mod netlink;
 pub mod netns;
@@ -35,6 +36,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Status(args) => show(&args),
         Command::Explain(args) => tell(&args),
+        Command::Flows(args) => list(&args),
         Command::Uninstall(args) => remove(&args),
     }
 }
@@ -51,6 +53,19 @@ fn show(args: &args::Status) -> anyhow::Result<()> {
 fn tell(args: &args::Explain) -> anyhow::Result<()> {
     let text = explain::ask(args).map_err(with_cause)?;
     writeln!(io::stdout(), "{text}").context("the answer cannot be printed")
+}
+
+fn list(args: &args::Flows) -> anyhow::Result<()> {
+    let filter = flows::Filter {
+        pod: args.pod.clone(),
+        peer: args.peer,
+    };
+    let flows = flows::collect(&args.pins.pin_dir, &filter).map_err(with_cause)?;
+    let text = match args.output {
+        args::Output::Table => flows.table(),
+        args::Output::Json => flows.json(),
+    };
+    writeln!(io::stdout(), "{text}").context("the flows cannot be printed")
 }
 
 fn remove(args: &args::Uninstall) -> anyhow::Result<()> {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use xdp_core::tables::MAX_RULES;
 
+use crate::status::FlowUsage;
+
 mod encode;
 mod kernel;
 #[cfg(test)]
@@ -42,6 +44,8 @@ pub struct Metrics {
     problems: Gauge,
     /// Generation by namespace and name; the list is exchanged as a whole, so that what is gone is not shown.
     policies: Mutex<BTreeMap<(String, String), i64>>,
+    /// The most that was ever shown by table.
+    evicted: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Default for Metrics {
@@ -54,6 +58,7 @@ impl Default for Metrics {
             scrape_errors: Counter::default(),
             problems: Gauge::default(),
             policies: Mutex::default(),
+            evicted: Mutex::default(),
         };
         // A counter that appears with its first event hides that event from `increase()`.
         for result in [SETTLED, INCOMPLETE] {
@@ -98,6 +103,16 @@ impl Metrics {
     /// How many problems the last round left.
     pub fn problems(&self, count: usize) {
         self.problems.set(count as i64);
+    }
+
+    /// What flows were evicted is found by counting what is left, while others come and go: a counter must not go back.
+    fn never_less(&self, flows: &mut [FlowUsage]) {
+        let mut most = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
+        for usage in flows {
+            let most = most.entry(usage.table).or_default();
+            *most = usage.evicted.max(*most);
+            usage.evicted = *most;
+        }
     }
 
     /// The kernel could not be read for a scrape.

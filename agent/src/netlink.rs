@@ -9,11 +9,13 @@ use netlink_packet_core::DecodeError;
 
 pub(crate) mod client;
 mod facts;
+mod filter;
 pub mod genl;
 mod link;
 mod monitor;
 
 pub use facts::facts;
+pub use filter::{Filter, clsact_filters};
 pub use link::{HostLink, XdpMode, XdpState, host_links};
 pub use monitor::Monitor;
 

@@ -13,7 +13,9 @@ mod problem;
 mod select;
 
 pub use preflight::preflight;
-pub use problem::{attach_problem, generic_mode, linear_mtu_limit, peer_refused, reason};
+pub use problem::{
+    WAY_BACK_NEEDS, attach_problem, generic_mode, linear_mtu_limit, no_way_back, peer_refused, reason,
+};
 pub use select::{NicSelector, Selection, select};
 
 /// Something a person has to know about a NIC.

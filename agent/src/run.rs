@@ -10,6 +10,7 @@
 //! A round asks for everything and remembers nothing but what it told the log: what is installed is read back, so a
 //! round after a crash is a round like any other. What fails is a problem, is shown, and is tried again.
 
+mod flows;
 mod nics;
 mod pods;
 mod problems;
@@ -84,6 +85,7 @@ pub(crate) fn run(args: &args::Run) -> anyhow::Result<()> {
     let _monitor = Monitor::start(woken).context("changes of interfaces cannot be followed")?;
     let settings = Settings {
         rejects_per_second: args.rejects_per_second,
+        flows: args.flows,
     };
     let datapath = open(pin_dir, settings)?;
     // Only who holds the directory may answer for it.

@@ -40,6 +40,10 @@ pub struct Status {
     pub fallbacks: BTreeMap<&'static str, u64>,
     /// What else happened to rejected and limited packets, by name; only what happened.
     pub events: BTreeMap<&'static str, u64>,
+    /// The tables of flows whose packets go past the stack both ways.
+    pub flows: Vec<FlowUsage>,
+    /// What happened to flows and their packets, by name; only what happened.
+    pub flow_events: BTreeMap<&'static str, u64>,
     /// How full the tables are.
     pub tables: Vec<Usage>,
     /// Packets the kernel gave up on, by NIC and XDP action.
@@ -91,6 +95,8 @@ pub struct Nic {
     pub program_tag: String,
     /// Whether the program for delivery `Peer` is attached.
     pub peer: bool,
+    /// Whether the program of the way back is attached.
+    pub way_back: bool,
     /// What is in the way.
     pub problems: Vec<NicProblem>,
 }
@@ -119,6 +125,10 @@ pub struct Pod {
     pub readiness: Readiness,
     /// Why it cannot be delivered to behind the NIC's stack entry, if it cannot.
     pub peer: Option<NotReady>,
+    /// Whether its replies go past the stack, as they must if packets to it are to be redirected.
+    pub way_back: Readiness,
+    /// Nothing redirects to it any more; flows that were taken go on until they are quiet.
+    pub drains: bool,
     /// Whether packets meet its rules: its addresses lead to a slot with rules and a living device.
     pub in_force: bool,
     /// How often its rules were exchanged.
@@ -181,6 +191,19 @@ impl From<Count> for Counted {
     fn from(Count { packets, bytes }: Count) -> Self {
         Self { packets, bytes }
     }
+}
+
+/// A table of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FlowUsage {
+    /// `flows`: answered; `young`: not answered yet; `theirs`: the stack's.
+    pub table: &'static str,
+    /// Flows in it.
+    pub used: u64,
+    /// Flows that it can hold.
+    pub capacity: u64,
+    /// Flows that others have pushed out; those of `young` are counted with those of `flows`.
+    pub evicted: u64,
 }
 
 /// How full a table is.

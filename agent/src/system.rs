@@ -181,6 +181,13 @@ pub fn boot_id() -> String {
     line("/proc/sys/kernel/random/boot_id")
 }
 
+/// Whether connection tracking of this network namespace takes up connections it has not seen begin; `None` where
+/// there is none, or it does not say.
+pub fn picks_up_connections() -> Option<bool> {
+    let loose = line("/proc/sys/net/netfilter/nf_conntrack_tcp_loose");
+    (!loose.is_empty()).then(|| loose != "0")
+}
+
 fn line(path: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.trim().to_owned()

@@ -102,10 +102,27 @@ pub struct NicState {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub features: Vec<String>,
+    /// Whether the program is attached that sees what leaves the node here, without which no packet is redirected: replies
+    /// could take the wrong way. `InForce`: it is. `Missing`: it cannot be; the problems say which feature the kernel lacks.
+    /// `NotNeeded`: no policy on the node redirects.
+    #[serde(default)]
+    pub way_back: NicWayBack,
     /// What is in the way.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub problems: Vec<Trouble>,
+}
+
+/// Whether the way back of redirected packets' replies is in force on a NIC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum NicWayBack {
+    /// The program is attached.
+    InForce,
+    /// It cannot be attached.
+    Missing,
+    /// No policy on the node redirects.
+    #[default]
+    NotNeeded,
 }
 
 /// What XDP really does on a NIC.

@@ -57,6 +57,10 @@ pub struct DesiredPod {
     pub readiness: Readiness,
     /// Whether it can be delivered to behind the NIC's stack entry.
     pub peer: Readiness,
+    /// Whether the programs that see to its replies are attached.
+    pub way_back: Readiness,
+    /// Nothing redirects to it any more; flows that were taken go on.
+    pub drains: bool,
     /// Longest IP packet that both ends of the pair take.
     pub mtu: u32,
     /// Its rules.
@@ -126,7 +130,11 @@ pub fn compile(targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Des
 
 fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
     let Target { pod, pair, .. } = target;
-    let Deliveries { redirect, peer } = deliveries
+    let Deliveries {
+        redirect,
+        peer,
+        way_back,
+    } = deliveries
         .get(&pair.host.ifindex)
         .cloned()
         .unwrap_or_else(not_prepared);
@@ -142,6 +150,8 @@ fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliver
         addresses: target.addresses.clone(),
         readiness: redirect,
         peer,
+        way_back,
+        drains: false,
         mtu: pair.host.mtu.min(pair.pod.mtu),
         rules,
     }
@@ -154,8 +164,15 @@ fn not_prepared() -> Deliveries {
     };
     Deliveries {
         redirect: not_prepared.clone(),
-        peer: not_prepared,
+        peer: not_prepared.clone(),
+        way_back: not_prepared,
     }
+}
+
+/// A pod that is no target any more, without rules.
+pub(crate) fn without_rules(target: &Target, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
+    let rules = build::build(&[], &BTreeMap::new()).expect("nothing exceeds no limit");
+    pod(target, Arc::new(rules), deliveries)
 }
 
 /// An address as the tables hold it.

@@ -112,6 +112,8 @@ impl<'a> Plan<'a> {
             addresses: pod.addresses.clone(),
             readiness: pod.readiness.clone(),
             peer: pod.peer.obstacle(),
+            way_back: pod.way_back.clone(),
+            drains: pod.drains,
         };
         let before = self.installed.pods.get(&slot);
         if before != Some(&label) {

@@ -8,6 +8,7 @@ use xdp_core::tables::{Address, PodBlock};
 
 use crate::{
     compile::{DesiredPod, address},
+    facts::Readiness,
     installed::{Installed, SlotIdentity},
 };
 
@@ -81,12 +82,14 @@ pub(crate) fn is_head_of(block: &PodBlock, pod: &DesiredPod) -> bool {
 
 /// A block without rules.
 pub(crate) fn head(pod: &DesiredPod) -> PodBlock {
-    let flag = |unready: bool, flag| if unready { flag } else { 0 };
+    let flag = |set: bool, flag| if set { flag } else { 0 };
     PodBlock {
         mtu: pod.mtu,
         mac: pod.identity.mac,
         flags: flag(pod.readiness.obstacle().is_some(), PodBlock::NOT_READY)
-            | flag(pod.peer.obstacle().is_some(), PodBlock::NO_PEER),
+            | flag(pod.peer.obstacle().is_some(), PodBlock::NO_PEER)
+            | flag(pod.way_back == Readiness::Ready, PodBlock::WAY_BACK)
+            | flag(pod.drains, PodBlock::DRAIN),
         ..PodBlock::default()
     }
 }

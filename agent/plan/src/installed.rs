@@ -66,6 +66,10 @@ pub struct PodLabel {
     pub readiness: Readiness,
     /// Why the pod cannot be delivered to behind the NIC's stack entry, if it cannot.
     pub peer: Option<NotReady>,
+    /// Whether the programs that see to its replies are attached, and why not.
+    pub way_back: Readiness,
+    /// Nothing redirects to it any more; flows that were taken go on.
+    pub drains: bool,
 }
 
 /// A slot belongs to one pod on one device: a pod whose veth is made anew gets a new slot, so that no packet meets

@@ -20,12 +20,14 @@
 pub mod change;
 pub mod compile;
 pub mod diff;
+pub mod drain;
 pub mod explain;
 pub mod facts;
 pub mod in_force;
 pub mod installed;
 pub mod manifests;
 pub mod node_state;
+pub mod owners;
 pub mod peers;
 pub mod targets;
 #[cfg(feature = "testing")]

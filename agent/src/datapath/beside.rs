@@ -2,6 +2,7 @@
 
 use aya::Ebpf;
 use aya::programs::Xdp;
+use xdp_core::tables::DEFAULT_FLOWS;
 
 use super::error::OpenError;
 use super::pinned::Pinned;
@@ -24,7 +25,7 @@ impl Beside {
                 path: pins.root().to_owned(),
             });
         }
-        let mut ebpf = programs::object(pins)?;
+        let mut ebpf = programs::object(pins, DEFAULT_FLOWS)?;
         programs::load::<Xdp>(&mut ebpf, name, Xdp::load)?;
         Ok(Self { ebpf, name })
     }

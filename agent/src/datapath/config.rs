@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::fd::AsFd;
 
 use btf_rs::{Btf, Type};
-use xdp_core::tables::{ABI_VERSION, Config, maps};
+use xdp_core::tables::{ABI_VERSION, Config, DEFAULT_FLOWS, maps, recent_places};
 
 use super::error::OpenError;
 use super::pins::Pins;
@@ -22,12 +22,15 @@ pub const REJECTS_PER_SECOND: u32 = 1000;
 pub struct Settings {
     /// Answers to rejected packets per second on this node; zero: none.
     pub rejects_per_second: u32,
+    /// Flows that each of the tables of flows can hold.
+    pub flows: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             rejects_per_second: REJECTS_PER_SECOND,
+            flows: DEFAULT_FLOWS,
         }
     }
 }
@@ -40,6 +43,7 @@ pub(super) fn write(pins: &Pins, tables: &mut Tables, settings: Settings) -> Res
         abi: ABI_VERSION,
         devices_map_id: devices_map_id(pins)?,
         rejects_per_second: settings.rejects_per_second,
+        recent_mask: recent_places(settings.flows) - 1,
         seed: if present.seed == 0 { random() } else { present.seed },
         ..Config::default()
     };

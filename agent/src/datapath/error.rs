@@ -89,6 +89,15 @@ pub enum OpenError {
         #[source]
         source: Box<MapError>,
     },
+    /// A table of flows could not be read or written.
+    #[error("cannot access the table `{map}`")]
+    Flows {
+        /// The map.
+        map: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// A tracepoint could not be attached.
     #[error("cannot attach to the tracepoint `{tracepoint}`")]
     Tracepoint {
@@ -155,6 +164,8 @@ impl AttachError {
 /// Where an attachment failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachStep {
+    /// Loading it: the kernel's verifier says no.
+    Load,
     /// Looking at an earlier attachment.
     Inspect,
     /// Entering the pod's network namespace.
@@ -174,6 +185,7 @@ pub enum AttachStep {
 impl std::fmt::Display for AttachStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Load => "load the program",
             Self::Inspect => "inspect the earlier attachment",
             Self::Enter => "enter the network namespace",
             Self::Create => "attach the program",

@@ -43,9 +43,15 @@ pub(super) const fn empty<const BYTES: usize>() -> Text<BYTES> {
 pub(super) fn pod_label(content: &PodLabel) -> Result<Label, ApplyError> {
     let mut content = content.clone();
     loop {
-        match (to_text(&content), &mut content.readiness) {
-            (Err(_), Readiness::NotReady { message, .. }) if !message.is_empty() => halve(message),
-            (result, _) => return result,
+        let label = to_text(&content);
+        let messages = [&mut content.readiness, &mut content.way_back].into_iter();
+        let messages = messages.filter_map(|readiness| match readiness {
+            Readiness::NotReady { message, .. } => Some(message),
+            Readiness::Ready => None,
+        });
+        match (label, messages.max_by_key(|message| message.len())) {
+            (Err(_), Some(longest)) if !longest.is_empty() => halve(longest),
+            (label, _) => return label,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::carry;
 use super::error::OpenError;
 use super::pins::{Pins, TRACEPOINT};
 
@@ -21,6 +22,7 @@ pub(super) fn adopt(pins: &Pins) -> Result<(), OpenError> {
         move_all(&other.links(), &pins.links(), |name| {
             !name.starts_with(TRACEPOINT)
         })?;
+        carry::keep(&other, pins)?;
         // What is left does nothing but take room, and is tried again by the next agent.
         if let Err(error) = remove(&other) {
             tracing::warn!(%error, "pins of another version stay");
@@ -30,7 +32,7 @@ pub(super) fn adopt(pins: &Pins) -> Result<(), OpenError> {
 }
 
 fn remove(other: &Pins) -> Result<(), OpenError> {
-    for directory in [other.links(), other.maps(), other.gro_notes()] {
+    for directory in [other.links(), other.maps(), other.gro_notes(), other.aside()] {
         remove_all(&directory)?;
     }
     removed(&other.abi(), fs::remove_dir(other.abi()))
@@ -47,15 +49,14 @@ fn move_all(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> Result<(),
     Ok(())
 }
 
-/// Removes a directory of pins, or of empty directories.
-fn remove_all(directory: &Path) -> Result<(), OpenError> {
+/// Removes a directory of pins and directories.
+pub(super) fn remove_all(directory: &Path) -> Result<(), OpenError> {
     for (_, path) in entries(directory)? {
-        let result = if path.is_dir() {
-            fs::remove_dir(&path)
+        if path.is_dir() {
+            remove_all(&path)?;
         } else {
-            fs::remove_file(&path)
-        };
-        removed(&path, result)?;
+            removed(&path, fs::remove_file(&path))?;
+        }
     }
     removed(directory, fs::remove_dir(directory))
 }

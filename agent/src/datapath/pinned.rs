@@ -265,7 +265,7 @@ impl Pinned {
     }
 }
 
-fn total(values: &PerCpuValues<Raw<Count>>) -> Count {
+pub(super) fn total(values: &PerCpuValues<Raw<Count>>) -> Count {
     let mut sum = Count::default();
     for Raw(value) in values.iter() {
         add(&mut sum, *value);

@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use xdp_core::tables::ABI_VERSION;
 
+use super::classifier::Classifier;
 use super::error::OpenError;
 
 const NIC: &str = "nic-";
 const READER: &str = "reader-";
 const CLSACT: &str = "clsact-";
-const PEER: &str = "peer-";
-const PEER_CLSACT: &str = "peer-clsact-";
 pub(super) const TRACEPOINT: &str = "tp-";
 const ABI: &str = "abi-";
 
@@ -73,13 +72,19 @@ impl Pins {
         self.link(CLSACT, host_ifindex)
     }
 
-    pub(super) fn peer(&self, nic: u32) -> PathBuf {
-        self.link(PEER, nic)
+    /// The link of a classifier on an interface of the host.
+    pub(super) fn classifier(&self, classifier: Classifier, ifindex: u32) -> PathBuf {
+        self.link(prefix(classifier), ifindex)
     }
 
     /// As [`Pins::clsact`].
-    pub(super) fn peer_clsact(&self, nic: u32) -> PathBuf {
-        self.link(PEER_CLSACT, nic)
+    pub(super) fn classifier_clsact(&self, classifier: Classifier, ifindex: u32) -> PathBuf {
+        self.link(&filter_prefix(classifier), ifindex)
+    }
+
+    /// Tables that another capacity or layout replaces, as long as their flows are carried over.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.abi().join("aside")
     }
 
     pub(super) fn tracepoint(&self, name: &str) -> PathBuf {
@@ -111,12 +116,17 @@ impl Pins {
         numbered(&self.gro_notes(), "")
     }
 
-    pub(super) fn peers(&self) -> io::Result<Vec<u32>> {
-        numbered(&self.links(), PEER)
+    pub(super) fn classifiers(&self, classifier: Classifier) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), prefix(classifier))
     }
 
-    pub(super) fn peer_clsacts(&self) -> io::Result<Vec<u32>> {
-        numbered(&self.links(), PEER_CLSACT)
+    pub(super) fn classifier_clsacts(&self, classifier: Classifier) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), &filter_prefix(classifier))
+    }
+
+    /// Directories of [`Pins::aside`], by number.
+    pub(super) fn asides(&self) -> io::Result<Vec<u32>> {
+        numbered(&self.aside(), "")
     }
 
     pub(super) fn links(&self) -> PathBuf {
@@ -151,6 +161,23 @@ impl Pins {
         Err(OpenError::NotBpffs {
             path: self.root.clone(),
         })
+    }
+}
+
+const fn prefix(classifier: Classifier) -> &'static str {
+    match classifier {
+        Classifier::Reader => READER,
+        Classifier::Peer => "peer-",
+        Classifier::PodIn => "pod-in-",
+        Classifier::PodOut => "pod-out-",
+        Classifier::NicOut => "nic-out-",
+    }
+}
+
+fn filter_prefix(classifier: Classifier) -> String {
+    match classifier {
+        Classifier::Reader => CLSACT.to_owned(),
+        other => format!("{}clsact-", prefix(other)),
     }
 }
 

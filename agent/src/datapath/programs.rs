@@ -1,5 +1,7 @@
 //! The embedded object: loaded beside whatever is attached, over the pinned maps.
 
+use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -7,18 +9,21 @@ use aya::programs::{ProgramError, RawTracePoint, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use xdp_core::tables::programs;
 
+use super::classifier::Classifier;
 use super::embedded;
 use super::error::OpenError;
-use super::ingress::Classifier;
 use super::pins::Pins;
 use super::sys::{self, ProgramInfo};
 use super::tables;
 use super::test_run::ProgramStats;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 9] = [
     programs::NIC,
     programs::PEER,
     programs::READER,
+    programs::POD_IN,
+    programs::POD_OUT,
+    programs::NIC_OUT,
     programs::REDIRECT_ERR,
     programs::DEVMAP_XMIT,
     programs::EXCEPTION,
@@ -28,9 +33,14 @@ const NAMES: [&str; 6] = [
 pub(super) struct Programs {
     ebpf: Ebpf,
     pub(super) nic: Loaded,
-    reader: Loaded,
-    peer: Loaded,
+    classifiers: BTreeMap<Classifier, Loaded>,
+    /// Those of the way back that the kernel does not take, and why: everything else works without them.
+    refused: BTreeMap<Classifier, String>,
 }
+
+/// Needed by everything else.
+const NEEDED: [Classifier; 2] = [Classifier::Reader, Classifier::Peer];
+const OF_THE_WAY_BACK: [Classifier; 3] = [Classifier::PodIn, Classifier::PodOut, Classifier::NicOut];
 
 /// One loaded program.
 pub(super) struct Loaded {
@@ -53,17 +63,26 @@ impl Loaded {
 
 impl Programs {
     /// Creates the maps that are not pinned yet, and loads the programs.
-    pub(super) fn load(pins: &Pins) -> Result<Self, OpenError> {
+    pub(super) fn load(pins: &Pins, flows: u32) -> Result<Self, OpenError> {
         tables::check_shapes(pins)?;
-        let mut ebpf = object(pins)?;
+        let mut ebpf = object(pins, flows)?;
         let nic = load::<Xdp>(&mut ebpf, programs::NIC, Xdp::load)?;
-        let reader = load::<SchedClassifier>(&mut ebpf, programs::READER, SchedClassifier::load)?;
-        let peer = load::<SchedClassifier>(&mut ebpf, programs::PEER, SchedClassifier::load)?;
+        let (mut classifiers, mut refused) = (BTreeMap::new(), BTreeMap::new());
+        let mut load = |classifier: Classifier| load(&mut ebpf, classifier.program(), SchedClassifier::load);
+        for classifier in NEEDED {
+            classifiers.insert(classifier, load(classifier)?);
+        }
+        for classifier in OF_THE_WAY_BACK {
+            match load(classifier) {
+                Ok(loaded) => drop(classifiers.insert(classifier, loaded)),
+                Err(error) => drop(refused.insert(classifier, chain(&error))),
+            }
+        }
         Ok(Self {
             ebpf,
             nic,
-            reader,
-            peer,
+            classifiers,
+            refused,
         })
     }
 
@@ -72,12 +91,11 @@ impl Programs {
         load::<RawTracePoint>(&mut self.ebpf, name, RawTracePoint::load)
     }
 
-    /// A classifier.
-    pub(super) fn classifier(&self, classifier: Classifier) -> &Loaded {
-        match classifier {
-            Classifier::Reader => &self.reader,
-            Classifier::Peer => &self.peer,
-        }
+    /// A classifier, or why there is none.
+    pub(super) fn classifier(&self, classifier: Classifier) -> io::Result<&Loaded> {
+        let refused = || self.refused.get(&classifier).cloned().unwrap_or_default();
+        let loaded = self.classifiers.get(&classifier);
+        loaded.ok_or_else(|| io::Error::other(refused()))
     }
 
     /// aya's view of a classifier, for the attachment by netlink.
@@ -103,11 +121,23 @@ impl Programs {
     }
 }
 
+/// An error and all its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        None => error.to_string(),
+        Some(cause) => format!("{error}: {}", chain(cause)),
+    }
+}
+
 /// The object, over the pinned maps; those that are not pinned yet are made.
-pub(super) fn object(pins: &Pins) -> Result<Ebpf, OpenError> {
+/// `flows`: how many each of the tables of flows can hold.
+pub(super) fn object(pins: &Pins, flows: u32) -> Result<Ebpf, OpenError> {
     let mut loader = EbpfLoader::new();
     for name in tables::names() {
         loader.map_pin_path(name, pins.map(name));
+    }
+    for (name, entries) in tables::sized(flows) {
+        loader.map_max_entries(name, entries);
     }
     loader.load(embedded::OBJECT).map_err(object_error)
 }

@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 use super::Datapath;
+use super::classifier::{Attachment, Classifier, Spot, clsact};
 use super::error::{AttachError, AttachStep, OpenError};
-use super::ingress::{Classifier, Ingress, Spot, clsact};
 use super::links::Attached;
 use crate::netns::Netns;
 
@@ -28,9 +28,9 @@ impl Datapath {
         &mut self,
         host_ifindex: u32,
         pod: PodEnd<'_>,
-    ) -> Result<(Ingress, Attached), AttachError> {
+    ) -> Result<(Attachment, Attached), AttachError> {
         let spot = self.reader_spot(host_ifindex, pod);
-        self.attach_ingress(&spot)
+        self.attach_classifier(&spot)
     }
 
     /// The same as a clsact filter, as on kernels without tcx.
@@ -99,7 +99,7 @@ pub(super) fn forget(path: &Path) -> Result<(), OpenError> {
 /// Takes a clsact reader off a pod's interface. Whether there was one.
 pub fn detach_clsact(pod: PodEnd<'_>) -> Result<bool, AttachError> {
     let refused = |error| AttachError::at(AttachStep::Enter, pod.ifindex)(io::Error::other(error));
-    let detach = || clsact::detach(pod.name, Classifier::Reader.program());
+    let detach = || clsact::detach(pod.name, Classifier::Reader);
     let done = pod.netns.run(detach).map_err(refused)?;
     done.map_err(AttachError::at(AttachStep::Detach, pod.ifindex))
 }

@@ -13,10 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 mod attr;
+mod elements;
 mod info;
 
 use attr::{LinkCreate, LinkDetach, LinkUpdate, Object, ProgramById, TracepointOpen};
-pub(super) use info::{LinkKind, ProgramInfo, accounted, link_info, map_id, program_info};
+pub(super) use elements::{Batch, Update, batch, delete, update};
+pub(super) use info::{LinkKind, ProgramInfo, accounted, link_info, map_id, map_shape, program_info};
 
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -29,6 +31,8 @@ const BPF_LINK_DETACH: libc::c_long = 34;
 
 const BPF_XDP: u32 = 37;
 const BPF_TCX_INGRESS: u32 = 46;
+const BPF_TCX_EGRESS: u32 = 47;
+const BPF_F_BEFORE: u32 = 1 << 3;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 const BPF_F_REPLACE: u32 = 1 << 2;
@@ -61,13 +65,38 @@ pub(super) fn link_create_xdp(program: BorrowedFd<'_>, ifindex: u32, mode: XdpMo
     bpf_fd(BPF_LINK_CREATE, &attr)
 }
 
-/// Attaches a classifier behind the others of the interface's ingress (Linux 6.6), in the calling thread's network
-/// namespace.
-pub(super) fn link_create_tcx_ingress(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+/// Which packets of an interface a classifier sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Those that enter the stack.
+    Ingress,
+    /// Those that leave it.
+    Egress,
+}
+
+impl Direction {
+    /// The kernel's number of it for tcx.
+    pub(super) const fn tcx(self) -> u32 {
+        match self {
+            Self::Ingress => BPF_TCX_INGRESS,
+            Self::Egress => BPF_TCX_EGRESS,
+        }
+    }
+}
+
+/// Attaches a classifier behind or, if it comes `first`, before the others there (Linux 6.6), in the calling thread's
+/// network namespace.
+pub(super) fn link_create_tcx(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    direction: Direction,
+    first: bool,
+) -> io::Result<OwnedFd> {
     let attr = LinkCreate {
         program: program.as_raw_fd() as u32,
         target: ifindex,
-        attach_type: BPF_TCX_INGRESS,
+        attach_type: direction.tcx(),
+        flags: if first { BPF_F_BEFORE } else { 0 },
         ..LinkCreate::default()
     };
     bpf_fd(BPF_LINK_CREATE, &attr)
@@ -184,16 +213,19 @@ fn bpf_fd<T: attr::Attribute>(command: libc::c_long, attribute: &T) -> io::Resul
 }
 
 fn bpf<T: attr::Attribute>(command: libc::c_long, attribute: &T) -> io::Result<libc::c_long> {
-    // SAFETY: `Attribute` types have the layout that the kernel expects for their command, without padding; the
-    // pointers inside are valid during the call, because the callers hold what they point at.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attribute),
-            size_of::<T>(),
-        )
-    };
+    call(command, std::ptr::from_ref(attribute))
+}
+
+/// The same for commands that write their answer into the attributes.
+fn bpf_answered<T: attr::Attribute>(command: libc::c_long, attribute: &mut T) -> io::Result<libc::c_long> {
+    call(command, std::ptr::from_mut(attribute))
+}
+
+fn call<T: attr::Attribute>(command: libc::c_long, attribute: *const T) -> io::Result<libc::c_long> {
+    // SAFETY: `Attribute` types have the layout that the kernel expects for their command, without padding, and the
+    // callers above hold one, for writing where the command writes; the pointers inside are valid during the call,
+    // because their callers hold what they point at.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {

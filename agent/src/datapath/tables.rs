@@ -16,7 +16,7 @@ mod memory;
 mod shapes;
 
 pub(super) use self::memory::Memory;
-pub(super) use shapes::{MAPS, check_shapes, memory, names};
+pub(super) use shapes::{MAPS, check_shapes, memory, names, sized};
 
 /// All maps of the data path that the agent reads or writes, opened from their pins.
 pub(super) struct Tables {
@@ -31,6 +31,7 @@ pub(super) struct Tables {
     pub(super) config: Array<MapData, Raw<Config>>,
     pub(super) pod_labels: Array<MapData, Raw<Label>>,
     pub(super) problems: Array<MapData, Raw<Label>>,
+    pub(super) recent: Array<MapData, u64>,
 }
 
 impl Tables {
@@ -47,6 +48,7 @@ impl Tables {
             config: open(pins, maps::CONFIG)?,
             pod_labels: open(pins, maps::POD_LABELS)?,
             problems: open(pins, maps::PROBLEMS)?,
+            recent: open(pins, maps::RECENT)?,
         })
     }
 }

@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::classifier::{self, Classifier};
 use super::error::OpenError;
 use super::links;
 use super::lock::Lock;
 use super::pins::Pins;
-use super::{older, peer, sys};
+use super::{hand_over, older, sys};
 
 /// What was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,12 +49,14 @@ impl Uninstall {
                 done.nics.push(ifindex);
             }
         }
-        let peers = peer::pinned(&pins).map_err(|error| OpenError::pin("list", &pins.abi(), error))?;
-        for nic in peers {
-            let detached = peer::detach(&pins, nic).map(drop);
-            done.note(&pins.peer(nic), detached);
-        }
+        done.detach_classifier(&pins, Classifier::Peer)?;
         sys::fence().map_err(OpenError::Fence)?;
+        if let Err(error) = hand_over::hand_over(&pins) {
+            tracing::warn!(%error, "flows could not be handed over to the stack");
+        }
+        for classifier in [Classifier::PodOut, Classifier::PodIn, Classifier::NicOut] {
+            done.detach_classifier(&pins, classifier)?;
+        }
         Ok(Self {
             pins,
             done,
@@ -99,6 +102,16 @@ fn list(found: io::Result<Vec<u32>>, pins: &Pins) -> Result<Vec<u32>, OpenError>
 }
 
 impl Uninstalled {
+    /// Takes a classifier off all interfaces of the calling thread's namespace.
+    fn detach_classifier(&mut self, pins: &Pins, classifier: Classifier) -> Result<(), OpenError> {
+        let found = classifier::pinned(pins, classifier);
+        for ifindex in found.map_err(|error| OpenError::pin("list", &pins.abi(), error))? {
+            let detached = classifier::detach(pins, classifier, ifindex).map(drop);
+            self.note(&pins.classifier(classifier, ifindex), detached);
+        }
+        Ok(())
+    }
+
     /// Detaches a link for good. What is no link is removed like any pin.
     fn detach(&mut self, pin: &Path) -> bool {
         match links::detach(pin) {

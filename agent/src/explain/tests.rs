@@ -46,6 +46,8 @@ fn label(namespace: &str, name: &str, addresses: &[&str]) -> PodLabel {
         addresses: addresses.iter().map(|address| ip(address)).collect(),
         readiness: Readiness::Ready,
         peer: None,
+        way_back: Readiness::Ready,
+        drains: false,
     }
 }
 

@@ -49,7 +49,8 @@ impl Format {
 pub fn encode(metrics: &Metrics, status: Option<Status>, format: Format) -> String {
     let mut registry = Registry::with_prefix("xdp_agent");
     metrics.register(&mut registry);
-    if let Some(status) = status {
+    if let Some(mut status) = status {
+        metrics.never_less(&mut status.flows);
         registry.register_collector(Box::new(Kernel(status)));
     }
     let mut text = String::new();

@@ -13,11 +13,12 @@ use prometheus_client::{
 };
 use xdp_core::{
     parse::Unparsed,
-    verdict::{Event, Fallback},
+    verdict::{Event, Fallback, FlowEvent},
 };
 use xdp_plan::facts::Readiness;
 
-use crate::status::{Counted, Mode, Nic, Pod, Rule, Status};
+use crate::datapath::FlowTable;
+use crate::status::{Counted, FlowUsage, Mode, Nic, Pod, Rule, Status};
 
 /// What was read for one scrape.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl Collector for Kernel {
         self.rules(&mut encoder)?;
         self.events(&mut encoder)?;
         self.tables(&mut encoder)?;
+        self.flows(&mut encoder)?;
         self.pods(&mut encoder)?;
         self.nics(&mut encoder)
     }
@@ -110,6 +112,32 @@ impl Kernel {
         gauges(encoder, "table_capacity", help, capacity)
     }
 
+    fn flows(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let tables = &self.0.flows;
+        let gauge = |value: fn(&FlowUsage) -> u64| {
+            tables
+                .iter()
+                .map(move |usage| ([("table", usage.table)], value(usage) as i64))
+        };
+        let help =
+            "Flows whose packets go past the stack both ways, and those that are the stack's, by table.";
+        gauges(encoder, "flows", help, gauge(|usage| usage.used))?;
+        let help = "Flows that each table can hold.";
+        gauges(encoder, "flow_capacity", help, gauge(|usage| usage.capacity))?;
+        let evicted = tables
+            .iter()
+            .filter(|usage| usage.table != FlowTable::Young.name());
+        let evicted = evicted.map(|usage| ([("table", usage.table)], usage.evicted));
+        let help = "Flows that others pushed out of a table; those of young are counted with those of flows.";
+        counters(encoder, "flow_evictions", help, evicted)?;
+        let events = FlowEvent::ALL.map(|event| {
+            let packets = self.0.flow_events.get(event.name()).copied().unwrap_or(0);
+            ([("event", event.name())], packets)
+        });
+        let help = "What happened to flows and their packets.";
+        counters(encoder, "flow_events", help, events)
+    }
+
     fn pods(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut failures: BTreeMap<Labels<'_, 4>, u64> = BTreeMap::new();
         for pod in &self.0.pods {
@@ -126,7 +154,9 @@ impl Kernel {
         let help = "Redirected packets that did not arrive, by pod, stage and errno.";
         counters(encoder, "redirect_failures", help, failures)?;
         let ready = self.0.pods.iter().filter(|pod| is_ready(pod)).count();
-        let states = [("ready", ready), ("not_ready", self.0.pods.len() - ready)];
+        let drains = self.0.pods.iter().filter(|pod| pod.drains).count();
+        let not_ready = self.0.pods.len() - ready - drains;
+        let states = [("ready", ready), ("not_ready", not_ready), ("drains", drains)];
         let series = states.map(|(state, pods)| ([("state", state)], pods as i64));
         gauges(
             encoder,
@@ -181,7 +211,8 @@ fn nic_info(nic: &Nic) -> Labels<'_, 4> {
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    pod.in_force && matches!(pod.readiness, Readiness::Ready)
+    let is_ready = [&pod.readiness, &pod.way_back].map(|readiness| *readiness == Readiness::Ready);
+    pod.in_force && !pod.drains && is_ready == [true, true]
 }
 
 fn mode_name(mode: Mode) -> &'static str {

@@ -6,7 +6,7 @@ use xdp_plan::report::Problem;
 
 use super::{Format, Metrics, encode};
 use crate::nic::NicProblem;
-use crate::status::{Agent, Counted, Exception, Failure, Mode, Nic, Pod, Rule, Status, Usage};
+use crate::status::{Agent, Counted, Exception, Failure, FlowUsage, Mode, Nic, Pod, Rule, Status, Usage};
 
 fn counted(packets: u64) -> Counted {
     Counted {
@@ -44,6 +44,8 @@ fn pod(name: &str, readiness: Readiness, failures: Vec<Failure>) -> Pod {
         addresses: Vec::new(),
         readiness,
         peer: None,
+        way_back: Readiness::Ready,
+        drains: false,
         in_force: true,
         generation: 1,
         failures,
@@ -74,6 +76,7 @@ fn nic() -> Nic {
         program_id: 9,
         program_tag: String::new(),
         peer: false,
+        way_back: false,
         problems: vec![problem.clone(), problem],
     }
 }
@@ -82,6 +85,15 @@ fn not_ready() -> Readiness {
     Readiness::NotReady {
         reason: NotReady::LinkDown,
         message: String::new(),
+    }
+}
+
+fn flows(table: &'static str, evicted: u64) -> FlowUsage {
+    FlowUsage {
+        table,
+        used: 5,
+        capacity: 1024,
+        evicted,
     }
 }
 
@@ -103,6 +115,8 @@ fn status() -> Status {
         unparsed: BTreeMap::from([("NotIp", 3)]),
         fallbacks: BTreeMap::from([("TooLong", 4)]),
         events: BTreeMap::from([("RejectLimited", 8)]),
+        flows: vec![flows("flows", 9), flows("young", 0), flows("theirs", 2)],
+        flow_events: BTreeMap::from([("Hit", 7)]),
         tables: vec![Usage {
             table: "classes",
             used: 12,
@@ -145,6 +159,12 @@ fn every_series_carries_the_documented_name_and_labels() {
         r#"xdp_agent_exceptions_total{nic="eth1",action="aborted"} 5"#,
         r#"xdp_agent_pods{state="ready"} 1"#,
         r#"xdp_agent_pods{state="not_ready"} 1"#,
+        r#"xdp_agent_pods{state="drains"} 0"#,
+        r#"xdp_agent_flows{table="young"} 5"#,
+        r#"xdp_agent_flow_capacity{table="theirs"} 1024"#,
+        r#"xdp_agent_flow_evictions_total{table="flows"} 9"#,
+        r#"xdp_agent_flow_events_total{event="Hit"} 7"#,
+        r#"xdp_agent_flow_events_total{event="MissOut"} 0"#,
     ] {
         has(&text, line);
     }
@@ -181,6 +201,36 @@ fn what_the_loop_counted_is_shown_without_a_status_too() {
         has(&text, line);
     }
     assert!(!text.contains("rule_packets"), "{text}");
+}
+
+#[test]
+fn a_pod_without_a_way_back_takes_no_redirects_and_one_that_drains_is_neither() {
+    let (mut lost, mut drains) = (
+        pod("a", Readiness::Ready, Vec::new()),
+        pod("b", Readiness::Ready, Vec::new()),
+    );
+    lost.way_back = not_ready();
+    drains.drains = true;
+    let text = text(Status {
+        pods: vec![lost, drains, pod("c", Readiness::Ready, Vec::new())],
+        ..status()
+    });
+    for state in ["ready", "not_ready", "drains"] {
+        has(&text, &format!(r#"xdp_agent_pods{{state="{state}"}} 1"#));
+    }
+}
+
+#[test]
+fn evictions_never_go_back_although_flows_come_while_they_are_counted() {
+    let metrics = Metrics::default();
+    let shown = |evicted| {
+        let flows = vec![flows("flows", evicted)];
+        let status = Status { flows, ..status() };
+        encode(&metrics, Some(status), Format::Classic)
+    };
+    has(&shown(9), r#"xdp_agent_flow_evictions_total{table="flows"} 9"#);
+    has(&shown(4), r#"xdp_agent_flow_evictions_total{table="flows"} 9"#);
+    has(&shown(12), r#"xdp_agent_flow_evictions_total{table="flows"} 12"#);
 }
 
 #[test]

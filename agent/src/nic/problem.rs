@@ -14,6 +14,8 @@ pub mod reason {
     pub const GENERIC_MODE: &str = "GenericMode";
     /// The program for delivery `Peer` cannot be attached.
     pub const PEER_REFUSED: &str = "PeerRefused";
+    /// The program that sees what leaves the node cannot be attached.
+    pub const NO_WAY_BACK: &str = "NoWayBack";
     /// The NIC merges packets before the program could see them.
     pub const HW_GRO_OR_LRO: &str = "HwGroOrLro";
     /// The MTU is above what the driver allows with XDP.
@@ -115,6 +117,16 @@ pub fn peer_refused(name: &str, error: &str) -> NicProblem {
     let remedy = "the policies' Redirect rules pass to the stack (NoPeer); see the kernel log".to_owned();
     problem(reason::PEER_REFUSED, message, remedy)
 }
+
+/// Why replies of packets that would be redirected might go astray, so that none is.
+pub fn no_way_back(name: &str, program: &str, error: &str) -> NicProblem {
+    let message = format!("`{program}` cannot be attached to `{name}`: {error}");
+    problem(reason::NO_WAY_BACK, message, WAY_BACK_NEEDS.to_owned())
+}
+
+/// What to do when a program of the way back cannot be attached.
+pub const WAY_BACK_NEEDS: &str = "the policies' Redirect rules pass to the stack (NoWayBack); run Linux 6.6 or later (tcx), or a \
+    kernel with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (modprobe sch_ingress cls_bpf); see the kernel log";
 
 pub(super) fn receive_merging(nic: &NicFacts) -> NicProblem {
     let name = &nic.link.name;

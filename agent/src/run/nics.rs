@@ -2,6 +2,7 @@
 
 mod peers;
 mod states;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +10,11 @@ use tracing::info;
 use xdp_crds::NicState;
 use xdp_plan::report::Problem;
 
-pub(super) use self::peers::{attach_peers, release_peers};
 use self::states::states;
+pub(super) use self::{
+    peers::{attach_peers, release_peers},
+    ways::{WayBack, attach_ways, release_ways},
+};
 use super::problems::chain;
 use crate::{
     datapath::{Attached, Datapath, NicProgram},
@@ -30,6 +34,8 @@ pub(super) struct Nics {
     pub(super) notes: Vec<Problem>,
     /// Those that are selected or carry the program, as the kernel shows them.
     pub(super) states: Vec<NicState>,
+    /// Where the program of the way back is refused.
+    pub(super) ways: Vec<Problem>,
     /// Names of the selected ones; `None`: they could not be read.
     pub(super) selected: Option<BTreeSet<String>>,
 }
@@ -45,12 +51,20 @@ impl Nics {
 }
 
 /// Attaches where it is missing, and says where that cannot be. NICs that are attached and not selected are left
-/// alone here: see [`release`]. With `peer`, a NIC gets the program for that delivery first.
-pub(super) fn attach(datapath: &mut Datapath, selector: &NicSelector, peer: bool) -> Nics {
-    try_attach(datapath, selector, peer).unwrap_or_else(Nics::failed)
+/// alone here: see [`release`]. With `peer`, a NIC gets the program for that delivery first, and so with the way back.
+pub(super) fn attach(
+    datapath: &mut Datapath,
+    selector: &NicSelector,
+    (peer, way_back): (bool, WayBack),
+) -> Nics {
+    try_attach(datapath, selector, (peer, way_back)).unwrap_or_else(Nics::failed)
 }
 
-fn try_attach(datapath: &mut Datapath, selector: &NicSelector, peer: bool) -> Result<Nics, Problem> {
+fn try_attach(
+    datapath: &mut Datapath,
+    selector: &NicSelector,
+    (peer, way_back): (bool, WayBack),
+) -> Result<Nics, Problem> {
     let facts = host_links()
         .and_then(|links| nic_facts(&links))
         .map_err(|error| unreadable(chain(error)))?;
@@ -62,17 +76,27 @@ fn try_attach(datapath: &mut Datapath, selector: &NicSelector, peer: bool) -> Re
         .into_iter()
         .map(|problem| named("NICs", problem))
         .collect();
-    let mut attached = BTreeSet::new();
+    let (mut attached, mut ways) = (BTreeSet::new(), Vec::new());
     for nic in &selection.nics {
         let object = format!("NIC {}", nic.link.name);
         if peer && !before.contains_key(&nic.link.ifindex) {
             failures.extend(peers::attach_one(datapath, nic.link.ifindex, &nic.link.name));
+        }
+        if way_back != WayBack::NotNeeded {
+            let refused = ways::attach_one(datapath, nic.link.ifindex, &nic.link.name);
+            let waits = refused.is_some() && way_back == WayBack::Needed;
+            ways.extend(refused);
+            if waits && !before.contains_key(&nic.link.ifindex) {
+                // Pods still rely on it: the next round tells them not to.
+                continue;
+            }
         }
         match attach_one(datapath, nic, &ids, selector.allow_generic) {
             Ok(()) => drop(attached.insert(nic.link.ifindex)),
             Err(found) => failures.extend(found.into_iter().map(|problem| named(&object, problem))),
         }
     }
+    failures.extend(ways.iter().cloned());
     let links = host_links().map_err(|error| unreadable(chain(error)))?;
     let ours = ours(datapath)?;
     failures.extend(not_native(&links, &ours, &attached, selector.allow_generic));
@@ -81,6 +105,7 @@ fn try_attach(datapath: &mut Datapath, selector: &NicSelector, peer: bool) -> Re
     let troubles: Vec<Problem> = failures.iter().chain(&notes).cloned().collect();
     Ok(Nics {
         states: states(datapath, &facts, &links, &ours, (&selected, &troubles)),
+        ways,
         selected: Some(selected),
         failures,
         notes,

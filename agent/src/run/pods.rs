@@ -11,26 +11,34 @@ use xdp_plan::{
 
 use super::problems::chain;
 use crate::{
-    datapath::{Attached, Datapath, PodEnd},
+    datapath::{Attached, Datapath, Hook, PodEnd},
     netns::{Namespaces, Netns},
+    nic,
     readiness::{self, Prepared},
 };
 
-/// What is ready by the host's ifindex, for the targets of which any rule redirects. `peers`: what is in the way of
-/// delivery `Peer` on the NICs.
-pub(super) fn prepare(
+/// What is in the way on the NICs.
+#[derive(Clone, Copy)]
+pub(super) struct Obstacles<'a> {
+    /// Of delivery `Peer`.
+    pub(super) peers: &'a [Problem],
+    /// Of replies.
+    pub(super) ways: &'a [Problem],
+}
+
+/// What is ready by the host's ifindex, for the targets of which any rule redirects.
+pub(super) fn prepare<'a>(
     datapath: &mut Datapath,
     namespaces: &mut Namespaces,
-    targets: &[Target],
-    peers: &[Problem],
+    targets: impl Iterator<Item = &'a Target>,
+    obstacles: Obstacles<'_>,
 ) -> BTreeMap<u32, Deliveries> {
     targets
-        .iter()
         .filter(|target| target.wants_redirect || target.wants_peer)
         .map(|target| {
             (
                 target.pair.host.ifindex,
-                prepare_one(datapath, namespaces, target, peers),
+                prepare_one(datapath, namespaces, target, obstacles),
             )
         })
         .collect()
@@ -50,7 +58,7 @@ fn prepare_one(
     datapath: &mut Datapath,
     namespaces: &mut Namespaces,
     target: &Target,
-    peers: &[Problem],
+    Obstacles { peers, ways }: Obstacles<'_>,
 ) -> Deliveries {
     let mut redirect = if target.wants_redirect {
         readiness::prepare(&target.pair, namespaces)
@@ -75,9 +83,51 @@ fn prepare_one(
             prepared.readiness = obstacle.clone();
         }
     }
+    let (redirect, peer) = (redirect.readiness, peer.readiness);
+    let way_back = match ways.first() {
+        Some(problem) => no_way_back(&format!("{}: {}", problem.object, problem.message)),
+        None if redirect != Readiness::Ready && peer != Readiness::Ready => not_asked().readiness,
+        None => attach_hooks(datapath, target).err().unwrap_or(Readiness::Ready),
+    };
     Deliveries {
-        redirect: redirect.readiness,
-        peer: peer.readiness,
+        redirect,
+        peer,
+        way_back,
+    }
+}
+
+/// Both, in the order in which no reply goes astray between them.
+fn attach_hooks(datapath: &mut Datapath, Target { pod, pair, .. }: &Target) -> Result<(), Readiness> {
+    for hook in Hook::POD {
+        match datapath.attach_hook(hook, pair.host.ifindex, &pair.host.name) {
+            Ok((_, Attached::Adopted)) => {}
+            Ok((kind, _)) => info!(%pod, ?hook, ?kind, "program of the way back attached"),
+            Err(error) => {
+                let (program, name) = (hook.program(), &pair.host.name);
+                let problem = nic::no_way_back(name, program, &chain(error));
+                return Err(no_way_back(&problem.message));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn no_way_back(message: &str) -> Readiness {
+    Readiness::NotReady {
+        reason: NotReady::NoWayBack,
+        message: format!("{message}; {}", nic::WAY_BACK_NEEDS),
+    }
+}
+
+/// Takes the programs of the way back off the host's ends of pairs that need them no more, or are gone.
+pub(super) fn release_hooks(datapath: &mut Datapath, needed: &BTreeSet<u32>) {
+    for hook in Hook::POD {
+        let pins = datapath.pinned().hook_pins(hook).unwrap_or_default();
+        for ifindex in pins.difference(needed) {
+            if let Err(error) = datapath.detach_hook(hook, *ifindex) {
+                warn!(ifindex, ?hook, error = %chain(error), "a program of the way back stays, and does nothing");
+            }
+        }
     }
 }
 

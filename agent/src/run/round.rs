@@ -15,7 +15,8 @@ use xdp_plan::{
 };
 
 use super::{
-    nics::{self, Nics},
+    flows::{Flows, carry, end_carry},
+    nics::{self, Nics, WayBack},
     problems::{Told, chain},
     tables::{Tables, Tools, program},
 };
@@ -54,6 +55,9 @@ pub(super) struct Agent {
     selector: NicSelector,
     namespaces: Namespaces,
     compiler: Compiler,
+    flows: Flows,
+    /// NICs that refuse the program of the way back.
+    ways: Vec<Problem>,
     released: bool,
     told: Told,
     listeners: Listeners,
@@ -75,6 +79,8 @@ impl Agent {
             selector,
             namespaces: Namespaces::default(),
             compiler: Compiler::default(),
+            flows: Flows::default(),
+            ways: Vec::new(),
             released: false,
             told: Told::default(),
             listeners,
@@ -121,6 +127,8 @@ impl Agent {
             datapath: &mut self.datapath,
             namespaces: &mut self.namespaces,
             compiler: &mut self.compiler,
+            flows: &mut self.flows,
+            ways: &self.ways,
         };
         let tables = program(tools, objects);
         Span::current().record("changes", tables.changes);
@@ -131,14 +139,31 @@ impl Agent {
         if let Ok(read) = &tables.read_back {
             self.listeners.known.update(&read.targets, &read.desired.problems);
         }
-        let nics = self.attach(tables.peer);
+        let nics = self.attach(tables.peer, tables.way_back);
         nics::release_peers(&mut self.datapath, tables.peer);
+        nics::release_ways(&mut self.datapath, tables.way_back != WayBack::NotNeeded);
+        self.ways.clone_from(&nics.ways);
+        problems.extend(self.end_carry(&tables));
         let settled = tables.failures.is_empty() && nics.failures.is_empty();
         let of_nics = nics.failures.iter().chain(&nics.notes);
         problems.extend(tables.failures.iter().chain(of_nics).cloned());
         self.tell(problems, started.elapsed());
         self.report(objects, &tables, &nics, problems);
         settled
+    }
+
+    /// Every program has been exchanged: what the old ones have noted meanwhile comes over, too.
+    fn end_carry(&mut self, tables: &Tables) -> Vec<Problem> {
+        let Ok(read) = &tables.read_back else {
+            return Vec::new();
+        };
+        if !self.datapath.carries() {
+            return Vec::new();
+        }
+        let carried = carry(&mut self.datapath);
+        let settled = self.flows.settle(&mut self.datapath, &read.installed);
+        let ended = end_carry(&mut self.datapath);
+        carried.into_iter().chain(settled).chain(ended).collect()
     }
 
     fn enforced(&mut self) {
@@ -148,14 +173,14 @@ impl Agent {
     }
 
     /// The NICs, after the tables: the first packet finds them filled.
-    fn attach(&mut self, peer: bool) -> Nics {
+    fn attach(&mut self, peer: bool, way_back: WayBack) -> Nics {
         if !self.released {
             if let Err(problem) = nics::release(&self.datapath, &self.selector) {
                 return Nics::failed(problem);
             }
             self.released = true;
         }
-        nics::attach(&mut self.datapath, &self.selector, peer)
+        nics::attach(&mut self.datapath, &self.selector, (peer, way_back))
     }
 
     /// The log first: who reads of a problem in the status finds it there.

@@ -7,6 +7,7 @@ use xdp_plan::{
     change::Change,
     compile::{Compiler, Desired},
     diff::diff,
+    drain::go_on,
     facts::{NodeFacts, NotReady, Readiness},
     installed::{Installed, SlotIdentity},
     node_state::TABLES,
@@ -14,12 +15,18 @@ use xdp_plan::{
     targets::{Targets, targets},
 };
 
-use super::{nics, pods, problems::chain};
+use super::{
+    flows::{Flows, carry},
+    nics::{self, WayBack},
+    pods::{self, Obstacles},
+    problems::chain,
+};
 use crate::{
     datapath::{Datapath, Outcome},
     netlink,
     netns::Namespaces,
     source::Objects,
+    system,
 };
 
 /// Numbers that a round frees can be handed out by the next: renaming all rules of a full node takes five passes.
@@ -37,6 +44,8 @@ pub(super) struct Tables {
     pub(super) changes: usize,
     /// Whether any pod's rules use delivery `Peer`, or may.
     pub(super) peer: bool,
+    /// Whether any pod relies on the way back, or may.
+    pub(super) way_back: WayBack,
 }
 
 /// What a round works with.
@@ -44,6 +53,9 @@ pub(super) struct Tools<'a> {
     pub(super) datapath: &'a mut Datapath,
     pub(super) namespaces: &'a mut Namespaces,
     pub(super) compiler: &'a mut Compiler,
+    pub(super) flows: &'a mut Flows,
+    /// NICs that were found to refuse the program of the way back before they could carry ours.
+    pub(super) ways: &'a [Problem],
 }
 
 /// What was wanted and what is there.
@@ -78,6 +90,7 @@ pub(super) fn program(tools: Tools<'_>, objects: &Objects) -> Tables {
                 problems: Vec::new(),
                 changes: 0,
                 peer: true,
+                way_back: WayBack::Needed,
             }
         }
     }
@@ -88,23 +101,55 @@ fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables
         datapath,
         namespaces,
         compiler,
+        flows,
+        ways,
     } = tools;
     let targets = targets(&objects.policies, &objects.pods, facts);
+    let before = read(datapath);
+    let draining = before.as_ref().map_or_else(
+        |_| Vec::new(),
+        |installed| flows.draining(datapath, installed, (&targets, facts)),
+    );
     let peer = targets.targets.iter().any(|target| target.wants_peer);
     let mut failures = if peer {
         nics::attach_peers(datapath)
     } else {
         Vec::new()
     };
-    let deliveries = pods::prepare(datapath, namespaces, &targets.targets, &failures);
-    let desired = compiler.compile(&targets, &deliveries);
+    let redirects = targets.targets.iter().any(|target| target.wants_redirect);
+    let needs_ways = redirects || peer || !draining.is_empty();
+    let ways = ways_of(datapath, needs_ways, ways);
+    let carried = carry(datapath);
+    let going_on = draining.iter().map(|draining| &draining.target);
+    let deliveries = pods::prepare(
+        datapath,
+        namespaces,
+        targets.targets.iter().chain(going_on),
+        Obstacles {
+            peers: &failures,
+            ways: &ways,
+        },
+    );
+    let mut desired = compiler.compile(&targets, &deliveries);
+    go_on(&mut desired, &draining, &deliveries);
     let own = targets.problems.iter().chain(&desired.problems);
-    let problems = own.cloned().chain(unready(&desired, false)).collect();
-    failures.extend(unready(&desired, true));
-    let installation = install(datapath, &desired);
+    let problems = own
+        .cloned()
+        .chain(unready(&desired, false))
+        .chain(loose(needs_ways));
+    let problems = problems.collect();
+    failures.extend(unready(&desired, true).into_iter().chain(carried));
+    let installation = install(datapath, &desired, before);
     // What could not be changed may still refer to the programs for it.
-    let peer = peer || !installation.failures.is_empty();
+    let failed = !installation.failures.is_empty();
+    let (peer, needs_ways) = (peer || failed, needs_ways || failed);
     failures.extend(installation.failures);
+    if !failed {
+        pods::release_hooks(datapath, &deliveries.keys().copied().collect());
+    }
+    if let Ok(installed) = &installation.installed {
+        failures.extend(flows.settle(datapath, installed));
+    }
     let live: BTreeSet<u32> = facts.pairs.iter().map(|pair| pair.host.ifindex).collect();
     pods::prune(datapath, &live);
     Tables {
@@ -117,13 +162,39 @@ fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables
         problems,
         changes: installation.changes,
         peer,
+        way_back: match ways.is_empty() {
+            _ if !needs_ways => WayBack::NotNeeded,
+            true => WayBack::Needed,
+            false => WayBack::Refused,
+        },
     }
+}
+
+/// What keeps replies from their way on NICs that carry our program, or are about to.
+fn ways_of(datapath: &mut Datapath, needed: bool, refused: &[Problem]) -> Vec<Problem> {
+    if !needed {
+        return Vec::new();
+    }
+    let mut problems = nics::attach_ways(datapath);
+    problems.extend(refused.iter().cloned());
+    problems
+}
+
+/// What the node's own setting means for flows that are lost.
+fn loose(needs_ways: bool) -> Option<Problem> {
+    (needs_ways && system::picks_up_connections() == Some(false)).then(|| {
+        let message = "nf_conntrack_tcp_loose is 0: a connection that the programs no longer know (its entry was \
+                       evicted, or its policy was removed and it was silent for a minute) is dropped by the stack, \
+                       where rules drop what connection tracking calls INVALID, instead of going on there";
+        let remedy = "sysctl -w net.netfilter.nf_conntrack_tcp_loose=1, or make the tables large enough (--flows)";
+        Problem::new("connection tracking", "TcpLooseOff", message, remedy)
+    })
 }
 
 /// Pods that cannot be delivered to as their rules want: those with which it may work later, or the others.
 fn unready(desired: &Desired, transient: bool) -> Vec<Problem> {
     let deliveries = desired.pods.iter().flat_map(|pod| {
-        let deliveries = [&pod.readiness, &pod.peer].into_iter();
+        let deliveries = [&pod.readiness, &pod.peer, &pod.way_back].into_iter();
         deliveries.map(|readiness| (&pod.identity, readiness))
     });
     deliveries
@@ -132,10 +203,11 @@ fn unready(desired: &Desired, transient: bool) -> Vec<Problem> {
         .collect()
 }
 
-fn install(datapath: &mut Datapath, desired: &Desired) -> Installation {
-    let mut made = 0;
+/// `before`: a reading that nothing has changed since.
+fn install(datapath: &mut Datapath, desired: &Desired, before: Result<Installed, Problem>) -> Installation {
+    let (mut made, mut before) = (0, Some(before));
     for _ in 0..PASSES {
-        let installed = match read(datapath) {
+        let installed = match before.take().unwrap_or_else(|| read(datapath)) {
             Ok(installed) => installed,
             Err(problem) => return ended(Err(problem.clone()), vec![problem], made),
         };

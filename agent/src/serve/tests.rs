@@ -39,6 +39,8 @@ fn empty() -> Status {
         unparsed: std::collections::BTreeMap::new(),
         fallbacks: std::collections::BTreeMap::new(),
         events: std::collections::BTreeMap::new(),
+        flows: Vec::new(),
+        flow_events: std::collections::BTreeMap::new(),
         tables: Vec::new(),
         exceptions: Vec::new(),
         problems: Vec::new(),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use nix::errno::Errno;
 use xdp_core::parse::Unparsed;
 use xdp_core::tables::{Address, Count, FailureKey, SlotWord};
-use xdp_core::verdict::{Event, Fallback};
+use xdp_core::verdict::{Event, Fallback, FlowEvent};
 use xdp_plan::installed::{Installed, PodLabel};
 use xdp_plan::report::Problem;
 
@@ -39,6 +39,11 @@ pub(super) fn status(snapshot: &Snapshot) -> Status {
         events: events(
             &snapshot.events,
             Event::ALL.map(|event| (event.code(), event.name())),
+        ),
+        flows: usage::flows(snapshot),
+        flow_events: events(
+            &snapshot.events,
+            FlowEvent::ALL.map(|event| (event.code(), event.name())),
         ),
         tables: usage::tables(&snapshot.installed),
         exceptions: exceptions(snapshot),
@@ -78,6 +83,7 @@ fn nic(snapshot: &Snapshot, interface: &Interface) -> Nic {
         program_id: link.xdp.program_id.unwrap_or(0),
         program_tag: interface.tag.map(|tag| format!("{tag:016x}")).unwrap_or_default(),
         peer: snapshot.peers.contains(&link.ifindex),
+        way_back: snapshot.ways.contains(&link.ifindex),
         problems: problems.map(nic_problem).collect(),
     }
 }
@@ -134,6 +140,8 @@ fn pod(snapshot: &Snapshot, slot: u32, label: &PodLabel) -> Pod {
         addresses,
         readiness: label.readiness.clone(),
         peer: label.peer,
+        way_back: label.way_back.clone(),
+        drains: label.drains,
         generation: word.generation(),
         failures: failures(snapshot, slot, identity.ifindex),
     }

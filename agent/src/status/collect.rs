@@ -8,7 +8,7 @@ use xdp_plan::installed::Installed;
 use xdp_plan::report::Problem;
 
 use super::{Status, build};
-use crate::datapath::{NicProgram, OpenError, Pinned};
+use crate::datapath::{FlowTable, Hook, NicProgram, OpenError, Pinned};
 use crate::ethtool::{self, Driver};
 use crate::netlink::{HostLink, NetlinkError, host_links};
 
@@ -37,7 +37,19 @@ pub(super) struct Snapshot {
     pub(super) programs: BTreeMap<u32, NicProgram>,
     /// NICs with the program for delivery `Peer`.
     pub(super) peers: BTreeSet<u32>,
+    /// NICs with the program of the way back.
+    pub(super) ways: BTreeSet<u32>,
     pub(super) links: Vec<Interface>,
+    /// Elements and capacity of each table of flows, and how many the agent took out.
+    pub(super) flows: BTreeMap<FlowTable, Held>,
+}
+
+/// How many elements are in a table of flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) used: u64,
+    pub(super) capacity: u64,
+    pub(super) removed: u64,
 }
 
 /// An interface of the host.
@@ -62,18 +74,34 @@ fn snapshot(pin_dir: &Path) -> Result<Snapshot, StatusError> {
         counters.insert(*rule, (pinned.rule_counters(*rule)?, pinned.delivered(*rule)?));
     }
     let links = host_links()?;
+    // Before the elements are counted: what comes meanwhile is not taken for evicted.
+    let events = pinned.events()?;
     Ok(Snapshot {
         pin_dir: pin_dir.display().to_string(),
         running: pinned.agent_running()?,
         installed,
         counters,
-        events: pinned.events()?,
+        events,
         failures: pinned.failures()?,
         problems: pinned.problems()?,
         programs: pinned.nics()?,
         peers: pinned.peers()?,
+        ways: pinned.hooks(Hook::NicOut)?,
+        flows: flows(&pinned)?,
         links: links.into_iter().map(|link| describe(&pinned, link)).collect(),
     })
+}
+
+fn flows(pinned: &Pinned) -> Result<BTreeMap<FlowTable, Held>, OpenError> {
+    let held = |table| {
+        let held = Held {
+            removed: pinned.flows_removed(table)?,
+            used: pinned.flow_count(table)?,
+            capacity: u64::from(pinned.flow_capacity(table)?),
+        };
+        Ok((table, held))
+    };
+    FlowTable::ALL.into_iter().map(held).collect()
 }
 
 fn describe(pinned: &Pinned, link: HostLink) -> Interface {

@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use xdp_plan::facts::Readiness;
 
-use super::{Counted, Mode, Nic, Pod, Rule, Status, Usage};
+use super::{Counted, FlowUsage, Mode, Nic, Pod, Rule, Status, Usage};
 
 const WIDTH: u16 = 100;
 
@@ -29,6 +29,11 @@ pub(super) fn render(status: &Status) -> String {
     sections.extend(optional(
         "Around rejected and limited packets",
         &counted(&status.events),
+    ));
+    sections.extend(optional("Flows past the stack", &flows(&status.flows)));
+    sections.extend(optional(
+        "Around flows and their replies",
+        &counted(&status.flow_events),
     ));
     sections.extend(optional("Given up by the kernel", &exceptions(status)));
     sections.extend(optional("Tables", &tables(&status.tables)));
@@ -63,7 +68,9 @@ fn table(header: &[&str]) -> Table {
 }
 
 fn nics(nics: &[Nic]) -> Table {
-    let mut table = table(&["NIC", "DRIVER", "BUS", "MTU", "MODE", "PROGRAM", "TAG", "PEER"]);
+    let mut table = table(&[
+        "NIC", "DRIVER", "BUS", "MTU", "MODE", "PROGRAM", "TAG", "PEER", "WAY BACK",
+    ]);
     for nic in nics {
         let program = if nic.program_id == 0 {
             String::new()
@@ -79,6 +86,7 @@ fn nics(nics: &[Nic]) -> Table {
             &program,
             nic.program_tag.as_str(),
             if nic.peer { "yes" } else { "" },
+            if nic.way_back { "yes" } else { "" },
         ]);
     }
     table
@@ -97,9 +105,12 @@ fn pods(pods: &[Pod]) -> Table {
     let mut table = table(&["POD", "INTERFACE", "ADDRESSES", "IN FORCE", "REDIRECT"]);
     for pod in pods {
         let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
-        let readiness = match &pod.readiness {
-            Readiness::Ready => "Ready".to_owned(),
-            Readiness::NotReady { reason, message } => format!("{reason:?}: {message}"),
+        let readiness = match (&pod.readiness, &pod.way_back) {
+            _ if pod.drains => "Drains: flows that were taken go on".to_owned(),
+            (Readiness::Ready, Readiness::Ready) => "Ready".to_owned(),
+            (Readiness::NotReady { reason, message }, _) | (_, Readiness::NotReady { reason, message }) => {
+                format!("{reason:?}: {message}")
+            }
         };
         table.add_row([
             format!("{}/{}", pod.namespace, pod.pod),
@@ -164,6 +175,21 @@ fn failures(pods: &[Pod]) -> Table {
                 &failure.packets.to_string(),
             ]);
         }
+    }
+    table
+}
+
+/// Where anything was ever in them.
+fn flows(usage: &[FlowUsage]) -> Table {
+    let mut table = table(&["TABLE", "FLOWS", "OF", "EVICTED"]);
+    for usage in usage.iter().filter(|usage| usage.used > 0 || usage.evicted > 0) {
+        let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(usage.table),
+            number(usage.used),
+            number(usage.capacity),
+            number(usage.evicted),
+        ]);
     }
     table
 }

@@ -4,14 +4,14 @@ use xdp_core::parse::Unparsed;
 use xdp_core::tables::{
     Address, Count, FailureKey, IndexWord, PodBlock, RuleCounters, SlotWord, index_position,
 };
-use xdp_core::verdict::{Event, Fallback};
+use xdp_core::verdict::{Event, Fallback, FlowEvent};
 use xdp_plan::facts::{NotReady, Readiness};
 use xdp_plan::installed::{PodLabel, RuleLabel, SlotIdentity};
 
 use super::build::status;
-use super::collect::{Interface, Snapshot};
+use super::collect::{Held, Interface, Snapshot};
 use super::{Mode, Status};
-use crate::datapath::NicProgram;
+use crate::datapath::{FlowTable, NicProgram};
 use crate::netlink::{HostLink, XdpMode, XdpState};
 
 const SLOT: u32 = 4;
@@ -39,6 +39,8 @@ fn pod(readiness: Readiness) -> PodLabel {
         addresses: Vec::new(),
         readiness,
         peer: None,
+        way_back: Readiness::Ready,
+        drains: false,
     }
 }
 
@@ -247,4 +249,80 @@ fn the_json_has_the_documented_names() {
     assert_eq!(json["pods"][0]["addresses"][0], "10.0.0.5");
     assert_eq!(json["rules"][0]["dropped"]["packets"], 41);
     assert_eq!(json["rules"][0]["fellBack"]["bytes"], 0);
+}
+
+fn held(used: u64, removed: u64) -> Held {
+    Held {
+        used,
+        capacity: 1024,
+        removed,
+    }
+}
+
+/// Evicted from the tables of our flows, and from the other one.
+fn evicted(events: &[(FlowEvent, u64)], held: [Held; 3]) -> (u64, u64) {
+    let mut snapshot = snapshot();
+    let events = events
+        .iter()
+        .map(|(event, packets)| (event.code(), count(*packets)));
+    snapshot.events = events.collect();
+    snapshot.flows = FlowTable::ALL.into_iter().zip(held).collect();
+    let flows = status(&snapshot).flows;
+    assert_eq!(flows[1].evicted, 0);
+    (flows[0].evicted, flows[2].evicted)
+}
+
+#[test]
+fn evicted_is_what_came_was_not_taken_out_and_is_not_there() {
+    let events = [
+        (FlowEvent::Opened, 100),
+        (FlowEvent::Promoted, 50),
+        (FlowEvent::Restored, 2),
+        (FlowEvent::TakenOver, 10),
+        (FlowEvent::Deleted, 5),
+        (FlowEvent::TheirsNoted, 20),
+    ];
+    let found = evicted(&events, [held(40, 7), held(30, 0), held(12, 3)]);
+    assert_eq!(found, (102 - 10 - 5 - 7 - 40 - 30, 20 - 3 - 12));
+}
+
+#[test]
+fn flows_that_came_while_the_tables_were_read_are_not_a_number_without_end() {
+    let found = evicted(
+        &[(FlowEvent::Opened, 100)],
+        [held(103, 0), held(0, 0), held(1, 0)],
+    );
+    assert_eq!(found, (0, 0));
+}
+
+#[test]
+fn flows_carried_over_from_other_tables_count_as_come() {
+    let carried = 0_u64.wrapping_sub(30);
+    let found = evicted(
+        &[(FlowEvent::Opened, 5)],
+        [held(25, carried), held(8, 0), held(0, 0)],
+    );
+    assert_eq!(found.0, 2);
+}
+
+#[test]
+fn the_table_says_why_replies_would_go_astray_and_that_flows_go_on() {
+    let mut snapshot = snapshot();
+    let lost = Readiness::NotReady {
+        reason: NotReady::NoWayBack,
+        message: "`pod_out` cannot be attached".to_owned(),
+    };
+    let label = PodLabel {
+        way_back: lost,
+        ..pod(Readiness::Ready)
+    };
+    snapshot.installed.pods.insert(SLOT, label.clone());
+    let table = status(&snapshot).table();
+    assert!(table.contains("NoWayBack: `pod_out`"), "{table}");
+    let label = PodLabel {
+        drains: true,
+        ..label
+    };
+    snapshot.installed.pods.insert(SLOT, label);
+    assert!(status(&snapshot).table().contains("Drains"));
 }

@@ -1,10 +1,50 @@
 //! How full the tables are.
 
 use xdp_core::tables::{INDEX, MAX_ADDRESSES, MAX_POD_BLOCKS, MAX_SLOTS};
+use xdp_core::verdict::FlowEvent;
 use xdp_plan::compile::Limit;
 use xdp_plan::installed::Installed;
 
-use super::Usage;
+use super::collect::Snapshot;
+use super::{FlowUsage, Usage};
+use crate::datapath::FlowTable;
+
+/// The kernel does not tell what it evicts: it is what has come, was not taken out, and is not there.
+pub(super) fn flows(snapshot: &Snapshot) -> Vec<FlowUsage> {
+    let held = |table| snapshot.flows.get(&table).copied().unwrap_or_default();
+    let count = |event: FlowEvent| {
+        snapshot
+            .events
+            .get(&event.code())
+            .map_or(0, |count| count.packets)
+    };
+    let ours = [held(FlowTable::Flows), held(FlowTable::Young)];
+    let came = count(FlowEvent::Opened) + count(FlowEvent::Restored);
+    let went = count(FlowEvent::TakenOver) + count(FlowEvent::Deleted);
+    let there = ours.iter().map(|held| held.used).sum();
+    let of_ours = evicted(came, [went, ours[0].removed, there]);
+    let theirs = held(FlowTable::Theirs);
+    let of_theirs = evicted(count(FlowEvent::TheirsNoted), [0, theirs.removed, theirs.used]);
+    let usage = |(table, evicted): (FlowTable, u64)| FlowUsage {
+        table: table.name(),
+        used: held(table).used,
+        capacity: held(table).capacity,
+        evicted,
+    };
+    let tables = [
+        (FlowTable::Flows, of_ours),
+        (FlowTable::Young, 0),
+        (FlowTable::Theirs, of_theirs),
+    ];
+    tables.map(usage).to_vec()
+}
+
+/// What is not accounted for. Counts that were read one after the other may not fit; those of what was carried over from
+/// other tables count downwards, and wrap.
+fn evicted(came: u64, others: [u64; 3]) -> u64 {
+    let left = others.into_iter().fold(came, u64::wrapping_sub);
+    if left > u64::MAX / 2 { 0 } else { left }
+}
 
 /// Where policies may use half of a table, because the other half is for what is to replace it, that half is the whole.
 pub(super) fn tables(installed: &Installed) -> Vec<Usage> {

@@ -110,7 +110,10 @@ fn a_rule_id_that_is_given_again_counts_from_zero() {
 fn the_seed_is_made_once_and_the_rate_of_answers_is_the_last_agents() {
     let bpffs = Bpffs::new();
     let config = |rejects_per_second| {
-        let settings = Settings { rejects_per_second };
+        let settings = Settings {
+            rejects_per_second,
+            ..Settings::default()
+        };
         let datapath = Datapath::open_with(&bpffs.pin_dir(), settings).unwrap();
         datapath.pinned().config().unwrap()
     };
@@ -248,6 +251,8 @@ fn pod() -> PodLabel {
         addresses: vec!["10.0.0.5".parse().unwrap()],
         readiness: Readiness::Ready,
         peer: None,
+        way_back: Readiness::Ready,
+        drains: false,
     }
 }
 

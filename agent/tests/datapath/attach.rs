@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use xdp_agent::datapath::{Attached, Datapath, Ingress, PodEnd};
+use xdp_agent::datapath::{Attached, Attachment, Datapath, PodEnd};
 use xdp_agent::netlink::{XdpMode, XdpState, host_links};
 use xdp_agent::netns::Netns;
 
@@ -128,8 +128,8 @@ fn a_reader_outlives_the_agent_and_its_pin_goes_after_its_pod() {
             .attach_reader(host, end)
             .unwrap()
     };
-    assert_eq!(attach(), (Ingress::Tcx, Attached::Created));
-    assert_eq!(attach(), (Ingress::Tcx, Attached::Adopted));
+    assert_eq!(attach(), (Attachment::Tcx, Attached::Created));
+    assert_eq!(attach(), (Attachment::Tcx, Attached::Adopted));
 
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     datapath.remember_gro(host).unwrap();

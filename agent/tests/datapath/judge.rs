@@ -25,6 +25,7 @@ pub(crate) const SHORTEST: usize = ETHERNET;
 /// No answer is left out.
 const UNLIMITED: Settings = Settings {
     rejects_per_second: u32::MAX,
+    flows: xdp_core::tables::MIN_FLOWS,
 };
 /// Fields of [`RuleCounters`].
 const FIELDS: usize = 7;

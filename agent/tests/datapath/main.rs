@@ -4,10 +4,12 @@
 mod adopt;
 mod attach;
 mod bpffs;
+mod carry;
 mod converge;
 mod explain;
 mod flips;
 mod generic;
+mod hooks;
 mod judge;
 mod limits;
 mod load;

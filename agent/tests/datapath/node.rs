@@ -35,6 +35,7 @@ pub(crate) fn desired(yaml: &str) -> Desired {
     let ready = Deliveries {
         redirect: Readiness::Ready,
         peer: Readiness::Ready,
+        way_back: Readiness::Ready,
     };
     let found = targets(&policies, &pods, &NodeFacts { pairs });
     let desired = Compiler::default().compile(&found, &BTreeMap::from([(DEVICE, ready)]));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use xdp_agent::datapath::{Attached, Datapath, Ingress};
+use xdp_agent::datapath::{Attached, Attachment, Datapath};
 use xdp_agent::uninstall::uninstall;
 
 use crate::attach::host0;
@@ -17,8 +17,8 @@ fn a_nic_gets_the_program_once_and_keeps_it_without_the_agent() {
         let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
         world.host.run(|| datapath.attach_peer(nic, "host0")).unwrap()
     };
-    assert_eq!(attach(), (Ingress::Tcx, Attached::Created));
-    assert_eq!(attach(), (Ingress::Tcx, Attached::Adopted));
+    assert_eq!(attach(), (Attachment::Tcx, Attached::Created));
+    assert_eq!(attach(), (Attachment::Tcx, Attached::Adopted));
 
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     assert_eq!(datapath.pinned().peers().unwrap(), BTreeSet::from([nic]));
@@ -77,5 +77,5 @@ fn uninstalling_takes_it_off() {
     assert!(!bpffs.pin_dir().exists());
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let attached = world.host.run(|| datapath.attach_peer(nic, "host0")).unwrap();
-    assert_eq!(attached, (Ingress::Tcx, Attached::Created));
+    assert_eq!(attached, (Attachment::Tcx, Attached::Created));
 }

@@ -12,7 +12,10 @@ const SENDER: [u8; 4] = [192, 0, 2, 1];
 const POD: [u8; 4] = [10, 0, 0, 5];
 
 fn rejecting(bpffs: &Bpffs, rejects_per_second: u32) -> Datapath {
-    let settings = Settings { rejects_per_second };
+    let settings = Settings {
+        rejects_per_second,
+        ..Settings::default()
+    };
     let mut datapath = Datapath::open_with(&bpffs.pin_dir(), settings).unwrap();
     let rules = policy("refuse", "a", &["{name: all, action: Reject}"]);
     let objects = [pod("a", &["10.0.0.5"]), rules].concat();

@@ -123,9 +123,12 @@ impl PodFacts<'_> {
             return Some(self.missing());
         }
         let not_ready = |(pod, _): &(&DesiredPod, bool)| {
-            deliveries.iter().find_map(|delivery| match delivery {
-                Delivery::Redirect => refuses_redirects(&pod.readiness),
-                Delivery::Peer => refuses_redirects(&pod.peer),
+            deliveries.iter().find_map(|delivery| {
+                let own = match delivery {
+                    Delivery::Redirect => &pod.readiness,
+                    Delivery::Peer => &pod.peer,
+                };
+                refuses_redirects(own).or_else(|| refuses_redirects(&pod.way_back))
             })
         };
         self.desired.iter().find_map(not_ready)

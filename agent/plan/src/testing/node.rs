@@ -47,7 +47,8 @@ fn deliveries(ready: bool) -> Deliveries {
     };
     Deliveries {
         redirect: readiness.clone(),
-        peer: readiness,
+        peer: readiness.clone(),
+        way_back: readiness,
     }
 }
 

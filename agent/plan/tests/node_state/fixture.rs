@@ -69,6 +69,7 @@ pub(crate) struct Node {
     pub(crate) carried: Vec<u8>,
     pub(crate) readiness: Readiness,
     pub(crate) peer: Readiness,
+    pub(crate) way_back: Readiness,
     pub(crate) nics: Vec<NicState>,
     pub(crate) selected: Option<BTreeSet<String>>,
     pub(crate) problems: BTreeSet<Problem>,
@@ -102,6 +103,7 @@ impl Node {
             carried: vec![1, 2],
             readiness: Readiness::Ready,
             peer: Readiness::Ready,
+            way_back: Readiness::Ready,
             nics: vec![nic],
             selected: Some(BTreeSet::from(["eth0".into()])),
             problems: BTreeSet::new(),
@@ -121,6 +123,7 @@ impl Node {
         let deliveries = Deliveries {
             redirect: self.readiness.clone(),
             peer: self.peer.clone(),
+            way_back: self.way_back.clone(),
         };
         let deliveries: BTreeMap<u32, Deliveries> = targets
             .targets

@@ -24,7 +24,9 @@ attributes!(
     Info,
     RawLinkInfo,
     RawProgramInfo,
-    RawMapInfo
+    RawMapInfo,
+    Element,
+    LookupBatch
 );
 
 /// `BPF_LINK_CREATE`.
@@ -125,6 +127,35 @@ pub(super) struct RawProgramInfo {
 pub(super) struct RawMapInfo {
     pub(super) kind: u32,
     pub(super) id: u32,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
+    pub(super) flags: u32,
+}
+
+/// `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_DELETE_ELEM`.
+#[derive(Default)]
+#[repr(C)]
+pub(super) struct Element {
+    pub(super) map: u32,
+    pub(super) reserved: u32,
+    pub(super) key: u64,
+    pub(super) value: u64,
+    pub(super) flags: u64,
+}
+
+/// `BPF_MAP_LOOKUP_BATCH`.
+#[derive(Default)]
+#[repr(C)]
+pub(super) struct LookupBatch {
+    pub(super) from: u64,
+    pub(super) next: u64,
+    pub(super) keys: u64,
+    pub(super) values: u64,
+    pub(super) count: u32,
+    pub(super) map: u32,
+    pub(super) element_flags: u64,
+    pub(super) flags: u64,
 }
 
 const _: () = {
@@ -137,5 +168,7 @@ const _: () = {
     assert!(size_of::<Info>() == 16);
     assert!(size_of::<RawLinkInfo>() == 56);
     assert!(size_of::<RawProgramInfo>() == 64);
-    assert!(size_of::<RawMapInfo>() == 8);
+    assert!(size_of::<RawMapInfo>() == 24);
+    assert!(size_of::<Element>() == 32);
+    assert!(size_of::<LookupBatch>() == 56);
 };

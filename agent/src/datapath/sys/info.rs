@@ -18,8 +18,8 @@ const MAX_MAP_IDS: usize = 64;
 pub(in crate::datapath) enum LinkKind {
     /// XDP; interface index 0 once the interface is gone.
     Xdp { ifindex: u32 },
-    /// Classifier at ingress or egress; interface index 0 once the interface is gone.
-    Tcx { ifindex: u32 },
+    /// Classifier, see [`super::Direction::tcx`]; interface index 0 once the interface is gone.
+    Tcx { ifindex: u32, attach_type: u32 },
     /// Raw tracepoint.
     RawTracepoint,
     /// Anything else.
@@ -54,7 +54,10 @@ pub(in crate::datapath) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     object_info(link, &mut raw)?;
     let kind = match raw.kind {
         BPF_LINK_TYPE_XDP => LinkKind::Xdp { ifindex: raw.subject },
-        BPF_LINK_TYPE_TCX => LinkKind::Tcx { ifindex: raw.subject },
+        BPF_LINK_TYPE_TCX => LinkKind::Tcx {
+            ifindex: raw.subject,
+            attach_type: raw.detail,
+        },
         BPF_LINK_TYPE_RAW_TRACEPOINT => LinkKind::RawTracepoint,
         _ => LinkKind::Other,
     };
@@ -85,6 +88,13 @@ pub(in crate::datapath) fn map_id(map: impl AsFd) -> io::Result<u32> {
     let mut raw = RawMapInfo::default();
     object_info(map, &mut raw)?;
     Ok(raw.id)
+}
+
+/// Sizes of a map's keys and values in bytes, and how many of them it holds.
+pub(in crate::datapath) fn map_shape(map: impl AsFd) -> io::Result<(u32, u32, u32)> {
+    let mut raw = RawMapInfo::default();
+    object_info(map, &mut raw)?;
+    Ok((raw.key_size, raw.value_size, raw.max_entries))
 }
 
 /// Bytes of memory that the kernel accounts for a map.

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use aya::maps::{MapInfo, MapType};
 use xdp_core::tables::{
-    ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, INDEX, LIMIT_SETS, Label, LimitSet,
-    MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS,
-    MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports, RuleCounters, RuleText, SourcesV4,
-    SourcesV6, maps,
+    ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, Flow, FlowKey, FragmentKey, INDEX,
+    LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS,
+    MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6,
+    PodBlock, Ports, RuleCounters, RuleText, SourcesV4, SourcesV6, maps, recent_places,
 };
 
 use super::super::error::OpenError;
@@ -17,7 +17,7 @@ use super::super::pins::Pins;
 use super::super::sys;
 
 /// How many maps there are.
-pub(in crate::datapath) const MAPS: usize = 20;
+pub(in crate::datapath) const MAPS: usize = 25;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shape {
@@ -63,6 +63,10 @@ const fn hash<K, V>(entries: u32) -> Shape {
     shape(MapType::Hash, size_of::<K>(), size_of::<V>(), entries)
 }
 
+const fn lru<K, V>(entries: u32) -> Shape {
+    shape(MapType::LruHash, size_of::<K>(), size_of::<V>(), entries)
+}
+
 const SHAPES: [(&str, Shape); MAPS] = [
     (maps::INDEX, array::<u64>(INDEX)),
     (maps::PODS, hash::<Address, u32>(MAX_ADDRESSES)),
@@ -84,7 +88,25 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::RULE_LABELS, array::<RuleText>(MAX_RULES)),
     (maps::POD_LABELS, array::<Label>(MAX_SLOTS)),
     (maps::PROBLEMS, array::<Label>(MAX_PROBLEMS)),
+    (maps::FLOWS, lru::<FlowKey, Flow>(ANY)),
+    (maps::YOUNG, lru::<FlowKey, Flow>(ANY)),
+    (maps::THEIRS, lru::<FlowKey, u64>(ANY)),
+    (maps::RECENT, array::<u64>(ANY)),
+    (maps::FRAGMENTS, lru::<FragmentKey, u64>(MAX_FRAGMENTS)),
 ];
+
+/// As many as the administrator wants.
+const ANY: u32 = 0;
+
+/// The tables of flows, and how many entries they have when each is to hold so many flows.
+pub(in crate::datapath) fn sized(flows: u32) -> [(&'static str, u32); 4] {
+    [
+        (maps::FLOWS, flows),
+        (maps::YOUNG, flows),
+        (maps::THEIRS, flows),
+        (maps::RECENT, recent_places(flows)),
+    ]
+}
 
 /// Names of all maps.
 pub(in crate::datapath) fn names() -> impl Iterator<Item = &'static str> {
@@ -119,7 +141,11 @@ fn check_shape(path: &Path, expected: Shape) -> Result<(), OpenError> {
         value: info.value_size() as usize,
         entries: info.max_entries(),
     };
-    if found == expected {
+    let any = Shape {
+        entries: ANY,
+        ..found
+    };
+    if found == expected || any == expected {
         Ok(())
     } else {
         Err(wrong(format!("is {found}")))

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xdp_crds::{NicMode, NicState, Trouble};
+use xdp_crds::{NicMode, NicState, NicWayBack, Trouble};
 use xdp_plan::report::Problem;
 
 use crate::{
-    datapath::{Datapath, NicProgram},
+    datapath::{Datapath, Hook, NicProgram},
     netlink::{HostLink, genl},
-    nic::NicFacts,
+    nic::{NicFacts, reason},
     status::{Mode, mode, nic_name},
 };
 
@@ -21,6 +21,7 @@ pub(super) fn states(
     (selected, problems): (&BTreeSet<String>, &[Problem]),
 ) -> Vec<NicState> {
     let facts: BTreeMap<u32, &NicFacts> = facts.iter().map(|nic| (nic.link.ifindex, nic)).collect();
+    let ways = datapath.pinned().hooks(Hook::NicOut).unwrap_or_default();
     let shown = |link: &&HostLink| selected.contains(&link.name) || ours.contains_key(&link.ifindex);
     let state = |link: &HostLink| {
         let facts = facts.get(&link.ifindex).copied();
@@ -41,6 +42,7 @@ pub(super) fn states(
                 .and_then(|nic| nic.features)
                 .map(genl::feature_names)
                 .unwrap_or_default(),
+            way_back: way_back(ways.contains(&link.ifindex), &link.name, problems),
             problems: troubles(&link.name, problems),
         }
     };
@@ -53,6 +55,17 @@ fn nic_mode(mode: Mode) -> NicMode {
         Mode::Generic => NicMode::Generic,
         Mode::None => NicMode::None,
         Mode::Foreign => NicMode::Foreign,
+    }
+}
+
+fn way_back(attached: bool, name: &str, problems: &[Problem]) -> NicWayBack {
+    let mut own = problems.iter().filter(|problem| nic_name(problem) == Some(name));
+    if own.any(|problem| problem.reason == reason::NO_WAY_BACK) {
+        NicWayBack::Missing
+    } else if attached {
+        NicWayBack::InForce
+    } else {
+        NicWayBack::NotNeeded
     }
 }
 

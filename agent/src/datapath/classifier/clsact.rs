@@ -10,28 +10,58 @@ use aya::programs::tc::{
 };
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 
+use super::Classifier;
+use crate::datapath::sys::Direction;
+use crate::netlink;
+
 /// Fixed, so that a second attachment replaces the first one.
 const PRIORITY: u16 = 0x7864;
-const HANDLE: TcHandle = TcHandle::new(0, 0x7864);
+
+/// Of two classifiers on one side of an interface, each has its own.
+const fn handle(classifier: Classifier) -> u16 {
+    PRIORITY + matches!(classifier, Classifier::PodOut | Classifier::NicOut) as u16
+}
+
+const fn side(classifier: Classifier) -> TcAttachType {
+    match classifier.direction() {
+        Direction::Ingress => TcAttachType::Ingress,
+        Direction::Egress => TcAttachType::Egress,
+    }
+}
+
+/// Whether our filter is on an interface of the calling thread's namespace: whoever takes the qdisc off takes it along.
+pub(in crate::datapath) fn is_attached(ifindex: u32, classifier: Classifier) -> io::Result<bool> {
+    let egress = classifier.direction() == Direction::Egress;
+    let filters = netlink::clsact_filters(ifindex, egress).map_err(io::Error::other)?;
+    let handle = u32::from(handle(classifier));
+    Ok(filters.contains(&netlink::Filter {
+        priority: PRIORITY,
+        handle,
+    }))
+}
 
 /// Attaches to an interface of the calling thread's namespace; replaces an earlier version of ours.
-pub(in crate::datapath) fn attach(program: &mut SchedClassifier, interface: &str) -> io::Result<()> {
+pub(in crate::datapath) fn attach(
+    program: &mut SchedClassifier,
+    interface: &str,
+    classifier: Classifier,
+) -> io::Result<()> {
+    let (side, handle) = (side(classifier), TcHandle::new(0, handle(classifier)));
     match qdisc_add_clsact(interface).map_err(io_error) {
         Err(error) if error.raw_os_error() != Some(libc::EEXIST) => return Err(error),
         _ => {}
     }
     let options = TcAttachOptions::Netlink(NlOptions {
         priority: PRIORITY,
-        handle: HANDLE,
+        handle,
         classid: None,
     });
     let attached = program
-        .attach_with_options(interface, TcAttachType::Ingress, options)
+        .attach_with_options(interface, side, options)
         .map_err(io_error);
     let id = match attached {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-            let earlier =
-                SchedClassifierLink::attached(interface, TcAttachType::Ingress, PRIORITY, HANDLE, None)?;
+            let earlier = SchedClassifierLink::attached(interface, side, PRIORITY, handle, None)?;
             program.attach_to_link(earlier).map_err(io_error)?
         }
         attached => attached?,
@@ -42,8 +72,8 @@ pub(in crate::datapath) fn attach(program: &mut SchedClassifier, interface: &str
 }
 
 /// Takes our filter off an interface of the calling thread's namespace. Whether there was one.
-pub(in crate::datapath) fn detach(interface: &str, program: &str) -> io::Result<bool> {
-    match qdisc_detach_program(interface, TcAttachType::Ingress, program).map_err(io_error) {
+pub(in crate::datapath) fn detach(interface: &str, classifier: Classifier) -> io::Result<bool> {
+    match qdisc_detach_program(interface, side(classifier), classifier.program()).map_err(io_error) {
         Ok(()) => Ok(true),
         Err(error)
             if matches!(

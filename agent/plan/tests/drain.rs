@@ -1,0 +1,233 @@
+//! Pods to which nothing redirects any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use xdp_core::tables::{Address, IndexWord, PodBlock, SlotWord, index_position};
+use xdp_plan::compile::Desired;
+use xdp_plan::drain::{Draining, Drains, Moment, QUIET, draining, go_on};
+use xdp_plan::facts::{Deliveries, NodeFacts, NotReady, Readiness};
+use xdp_plan::installed::{Installed, PodLabel, SlotIdentity};
+use xdp_plan::owners::Owners;
+use xdp_plan::targets::Targets;
+use xdp_plan::testing::node::pair;
+
+const SLOT: u32 = 7;
+const VETH: u32 = 12;
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
+}
+
+fn facts() -> NodeFacts {
+    NodeFacts {
+        pairs: vec![pair(VETH, vec![ip(5), ip(6)]), pair(13, vec![ip(9)])],
+    }
+}
+
+fn label(name: &str, ifindex: u32) -> PodLabel {
+    PodLabel {
+        identity: SlotIdentity {
+            namespace: "games".into(),
+            pod: name.into(),
+            uid: "u".into(),
+            ifindex,
+            mac: [2, 0, 0, 0, 0, 2],
+        },
+        interface: "veth".into(),
+        addresses: vec![ip(5), ip(6)],
+        readiness: Readiness::Ready,
+        peer: None,
+        way_back: Readiness::Ready,
+        drains: false,
+    }
+}
+
+/// A pod at [`SLOT`] whose block has these flags.
+fn installed(flags: u16) -> Installed {
+    let mut installed = Installed::default();
+    installed.pods.insert(SLOT, label("server-0", VETH));
+    installed.words.insert(SLOT, SlotWord::new(1, 3));
+    let block = PodBlock {
+        flags,
+        ..PodBlock::default()
+    };
+    installed.blocks.pods.insert(3, block);
+    installed
+}
+
+fn found(flags: u16, facts: &NodeFacts) -> Vec<Draining> {
+    draining(&installed(flags), &Targets::default(), facts)
+}
+
+#[test]
+fn a_pod_with_a_way_back_drains_when_nothing_redirects_to_it_any_more() {
+    for flags in [PodBlock::WAY_BACK, PodBlock::DRAIN | PodBlock::NO_PEER] {
+        let found = found(flags, &facts());
+        assert_eq!((found.len(), found[0].slot), (1, SLOT));
+        assert_eq!(found[0].target.addresses, [ip(5), ip(6)]);
+        assert_eq!(found[0].target.pod.to_string(), "Pod games/server-0");
+    }
+    assert!(found(PodBlock::NOT_READY, &facts()).is_empty());
+}
+
+#[test]
+fn a_pod_does_not_drain_while_a_rule_redirects_to_it() {
+    let mut targets = Targets::default();
+    let mut target = found(PodBlock::WAY_BACK, &facts())[0].target.clone();
+    targets.targets.push(target.clone());
+    assert!(draining(&installed(PodBlock::WAY_BACK), &targets, &facts()).is_empty());
+    target.wants_redirect = false;
+    targets.targets = vec![target];
+    assert_eq!(
+        draining(&installed(PodBlock::WAY_BACK), &targets, &facts()).len(),
+        1
+    );
+}
+
+#[test]
+fn a_pod_whose_interface_is_gone_or_was_made_anew_does_not_drain() {
+    let gone = NodeFacts {
+        pairs: vec![pair(13, vec![ip(5)])],
+    };
+    assert!(found(PodBlock::WAY_BACK, &gone).is_empty());
+    let mut anew = facts();
+    anew.pairs[0].pod.mac = [4; 6];
+    assert!(found(PodBlock::WAY_BACK, &anew).is_empty());
+}
+
+#[test]
+fn addresses_that_another_pod_carries_do_not_drain() {
+    let mut facts = facts();
+    facts.pairs[1].addresses.push(ip(6));
+    assert_eq!(found(PodBlock::WAY_BACK, &facts)[0].target.addresses, [ip(5)]);
+    facts.pairs[0].addresses = vec![ip(6)];
+    assert!(found(PodBlock::WAY_BACK, &facts).is_empty());
+}
+
+fn able(redirect: Readiness, way_back: Readiness) -> BTreeMap<u32, Deliveries> {
+    let peer = Readiness::Ready;
+    let deliveries = Deliveries {
+        redirect,
+        peer,
+        way_back,
+    };
+    BTreeMap::from([(VETH, deliveries)])
+}
+
+fn lost(reason: NotReady) -> Readiness {
+    let message = String::new();
+    Readiness::NotReady { reason, message }
+}
+
+#[test]
+fn a_draining_pod_is_desired_without_rules_as_long_as_it_can_take_its_packets() {
+    let pods = found(PodBlock::WAY_BACK, &facts());
+    let desired = |deliveries| {
+        let mut desired = Desired::default();
+        go_on(&mut desired, &pods, &deliveries);
+        desired.pods
+    };
+    let going_on = desired(able(Readiness::Ready, Readiness::Ready));
+    assert_eq!(going_on.len(), 1);
+    assert!(going_on[0].drains && going_on[0].rules.rules.is_empty());
+    assert_eq!(going_on[0].identity, label("server-0", VETH).identity);
+    assert_eq!(going_on[0].addresses, [ip(5), ip(6)]);
+    assert!(desired(able(lost(NotReady::LinkDown), Readiness::Ready)).is_empty());
+    assert!(desired(able(Readiness::Ready, lost(NotReady::NoWayBack))).is_empty());
+    assert!(desired(BTreeMap::new()).is_empty());
+}
+
+#[test]
+fn a_pod_that_has_other_rules_keeps_them_and_drains() {
+    let pods = found(PodBlock::WAY_BACK, &facts());
+    let deliveries = able(Readiness::Ready, Readiness::Ready);
+    let mut desired = Desired::default();
+    go_on(&mut desired, &pods, &deliveries);
+    desired.pods[0].drains = false;
+    desired.pods[0].way_back = lost(NotReady::NotPrepared);
+    let rules = std::sync::Arc::clone(&desired.pods[0].rules);
+    go_on(&mut desired, &pods, &deliveries);
+    assert_eq!(desired.pods.len(), 1);
+    let pod = &desired.pods[0];
+    assert!(pod.drains && std::sync::Arc::ptr_eq(&pod.rules, &rules));
+    assert_eq!(pod.way_back, Readiness::Ready);
+}
+
+fn moment(seconds: u64, packets: u64, flows: u64) -> Moment {
+    Moment {
+        now: Duration::from_secs(seconds),
+        packets,
+        flows: BTreeMap::from([(SLOT, flows)]),
+    }
+}
+
+#[test]
+fn a_drain_ends_when_no_packet_has_come_for_a_minute() {
+    let mut drains = Drains::default();
+    let pods = found(PodBlock::WAY_BACK, &facts());
+    let mut goes_on = |seconds, packets| {
+        let moment = moment(seconds, packets, 3);
+        !drains.update(pods.clone(), &moment).is_empty()
+    };
+    let minute = QUIET.as_secs();
+    assert!(goes_on(100, 5));
+    assert!(goes_on(100 + minute - 1, 5));
+    assert!(goes_on(100 + minute, 6));
+    assert!(goes_on(100 + 2 * minute - 1, 6));
+    assert!(!goes_on(100 + 2 * minute, 6));
+    // A round in which its removal failed.
+    assert!(!goes_on(101 + 2 * minute, 6));
+}
+
+#[test]
+fn a_drain_ends_at_once_when_no_flow_is_left() {
+    let mut drains = Drains::default();
+    let pods = found(PodBlock::WAY_BACK, &facts());
+    assert_eq!(drains.update(pods.clone(), &moment(1, 0, 1)).len(), 1);
+    assert!(drains.update(pods, &moment(2, 1, 0)).is_empty());
+}
+
+#[test]
+fn a_pod_that_drains_again_later_gets_its_minute_again() {
+    let mut drains = Drains::default();
+    let pods = found(PodBlock::WAY_BACK, &facts());
+    assert_eq!(drains.update(pods.clone(), &moment(0, 0, 1)).len(), 1);
+    // It has a policy again.
+    drains.update(Vec::new(), &moment(10, 0, 1));
+    assert_eq!(drains.update(pods, &moment(70, 0, 1)).len(), 1);
+}
+
+fn owned(slot: u32, pod: &str) -> Owners {
+    let mut installed = Installed::default();
+    let v4 = u32::from_be_bytes([10, 0, 0, 5]);
+    let word = IndexWord::new(v4, slot, false);
+    installed.index.insert(index_position(v4), word);
+    installed.pods.insert(slot, label(pod, VETH));
+    Owners::new(&installed)
+}
+
+#[test]
+fn an_entry_is_stale_when_its_address_leads_nowhere_or_elsewhere() {
+    let own = Address::v4([10, 0, 0, 5]);
+    let none = BTreeSet::new();
+    let owners = owned(SLOT, "server-0");
+    assert!(!owners.is_stale(own, Some(SLOT), &none));
+    assert!(owners.is_stale(own, Some(SLOT + 1), &none));
+    assert!(!owners.is_stale(own, None, &none));
+    assert!(owners.is_stale(Address::v4([10, 0, 0, 6]), None, &none));
+    assert!(owners.is_stale(own, Some(SLOT), &BTreeSet::from([own])));
+}
+
+#[test]
+fn an_address_is_lost_when_it_leads_to_another_pod_or_to_none() {
+    let before = owned(SLOT, "server-0");
+    let lost = |now: &Owners| now.lost_since(&before).len();
+    assert_eq!(lost(&before.clone()), 0);
+    assert_eq!(lost(&owned(SLOT + 1, "server-0")), 1);
+    assert_eq!(lost(&owned(SLOT, "server-1")), 1);
+    assert_eq!(lost(&Owners::default()), 1);
+    assert_eq!(before.lost_since(&Owners::default()).len(), 0);
+    assert_eq!(before.slot(Address::v4([10, 0, 0, 5])).unwrap(), SLOT);
+}

@@ -1,0 +1,269 @@
+//! The tables of flows whose packets go past the stack both ways: read, and rid of what belongs to nobody any more.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use aya::maps::PerCpuValues;
+
+use xdp_core::flows as recent;
+use xdp_core::tables::{Address, Config, Count, FlowKey, maps};
+use xdp_core::verdict::FlowEvent;
+use xdp_plan::owners::Owners;
+
+use super::error::OpenError;
+use super::pins::Pins;
+use super::raw::Raw;
+use super::sys::{self, Batch, Update};
+use super::{Datapath, Pinned};
+
+/// One of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FlowTable {
+    /// Flows that their pods have answered.
+    Flows,
+    /// Flows that their pods have not answered yet.
+    Young,
+    /// Datagrams that are the stack's.
+    Theirs,
+}
+
+/// An element of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FlowEntry {
+    /// The flow.
+    pub key: FlowKey,
+    /// The pod's slot when it began. Flows of the stack have none.
+    pub slot: Option<u32>,
+}
+
+/// Key and value as the kernel holds them.
+pub(super) type Bytes = ([u8; size_of::<FlowKey>()], [u8; 8]);
+
+/// How many elements the agent has taken out, in places of [`maps::EVENTS`] that no program writes.
+const REMOVED: [(u32, [FlowTable; 2]); 2] = [
+    (60, [FlowTable::Flows, FlowTable::Young]),
+    (61, [FlowTable::Theirs, FlowTable::Theirs]),
+];
+
+const _: () = {
+    let mut at = 0;
+    while at < FlowEvent::ALL.len() {
+        assert!(FlowEvent::ALL[at].code() < REMOVED[0].0);
+        at += 1;
+    }
+};
+
+impl FlowTable {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Flows, Self::Young, Self::Theirs];
+
+    /// The name users see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flows => "flows",
+            Self::Young => "young",
+            Self::Theirs => "theirs",
+        }
+    }
+
+    pub(super) const fn map(self) -> &'static str {
+        match self {
+            Self::Flows => maps::FLOWS,
+            Self::Young => maps::YOUNG,
+            Self::Theirs => maps::THEIRS,
+        }
+    }
+
+    /// Where it is counted what the agent has taken out.
+    const fn removed(self) -> u32 {
+        match self {
+            Self::Flows | Self::Young => REMOVED[0].0,
+            Self::Theirs => REMOVED[1].0,
+        }
+    }
+
+    pub(super) fn open(self, pins: &Pins) -> Result<OwnedFd, OpenError> {
+        let path = pins.map(self.map());
+        sys::open_pin(&path).map_err(|error| OpenError::pin("open", &path, error))
+    }
+}
+
+/// An opened table: its elements, some thousand at a time.
+pub struct Flows {
+    table: FlowTable,
+    map: OwnedFd,
+    at: Batch,
+}
+
+impl Flows {
+    fn next_batch(&mut self) -> io::Result<Option<Vec<Bytes>>> {
+        sys::batch(self.map.as_fd(), &mut self.at)
+    }
+}
+
+impl Iterator for Flows {
+    type Item = Result<Vec<FlowEntry>, OpenError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.next_batch().map_err(|error| unreadable(self.table, error));
+        let entries = |batch: Vec<Bytes>| batch.iter().map(|bytes| entry(self.table, bytes)).collect();
+        batch.map(|batch| batch.map(entries)).transpose()
+    }
+}
+
+pub(super) fn unreadable(table: FlowTable, source: io::Error) -> OpenError {
+    OpenError::Flows {
+        map: table.map(),
+        source,
+    }
+}
+
+impl Pinned {
+    /// Everything in a table; what changes meanwhile may be there or not.
+    pub fn flows(&self, table: FlowTable) -> Result<Flows, OpenError> {
+        Ok(Flows {
+            table,
+            map: table.open(&self.pins)?,
+            at: Batch::default(),
+        })
+    }
+
+    /// How many elements are in a table.
+    pub fn flow_count(&self, table: FlowTable) -> Result<u64, OpenError> {
+        self.flows(table)?
+            .try_fold(0, |sum, batch| Ok(sum + batch?.len() as u64))
+    }
+
+    /// How many elements a table can hold.
+    pub fn flow_capacity(&self, table: FlowTable) -> Result<u32, OpenError> {
+        let shape = sys::map_shape(table.open(&self.pins)?);
+        let (_, _, capacity) = shape.map_err(|error| unreadable(table, error))?;
+        Ok(capacity)
+    }
+
+    /// How many elements the agent has taken out: of both tables of our flows together.
+    pub fn flows_removed(&self, table: FlowTable) -> Result<u64, OpenError> {
+        self.event(table.removed()).map(|count| count.packets)
+    }
+}
+
+impl Datapath {
+    /// Takes out what belongs to nobody any more, or, with `moved`, to a slot with another number; `lost` are addresses
+    /// that had another owner before. How many elements were taken out.
+    pub fn settle_flows(
+        &mut self,
+        owners: &Owners,
+        lost: &BTreeSet<Address>,
+        moved: bool,
+    ) -> Result<u64, OpenError> {
+        let mut removed = 0;
+        for table in FlowTable::ALL {
+            let ours = self.settle(table, owners, lost, moved)?;
+            self.count_removed(table, ours)?;
+            removed += ours;
+        }
+        Ok(removed)
+    }
+
+    fn settle(
+        &mut self,
+        table: FlowTable,
+        owners: &Owners,
+        lost: &BTreeSet<Address>,
+        moved: bool,
+    ) -> Result<u64, OpenError> {
+        let config = self.pinned.config()?;
+        let mut removed = 0;
+        let mut flows = self.pinned.flows(table)?;
+        let failed = |error| unreadable(table, error);
+        while let Some(batch) = flows.next_batch().map_err(failed)? {
+            for (key, value) in batch {
+                let entry = entry(table, &(key, value));
+                let owner = owners.slot(entry.key.pod);
+                if let (true, Some(slot), Some(_)) = (moved, owner, entry.slot) {
+                    if owner == entry.slot {
+                        continue;
+                    }
+                    let value = slot_bytes(slot);
+                    sys::update(&flows.map, (&key, &value), Update::Replace).map_err(failed)?;
+                } else if owners.is_stale(entry.key.pod, entry.slot, lost) {
+                    removed += u64::from(sys::delete(&flows.map, &key).map_err(failed)?);
+                    self.forget_recent(&entry.key, &config)?;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// A flow that was seen a moment ago is found without its table.
+    fn forget_recent(&mut self, key: &FlowKey, config: &Config) -> Result<(), OpenError> {
+        let place = recent::place(recent::hash(key, config.seed), config.recent_mask);
+        let set = self.pinned.tables.recent.set(place, 0, 0);
+        set.map_err(OpenError::table(maps::RECENT))
+    }
+
+    /// The agent alone writes this place.
+    pub(super) fn count_removed(&mut self, table: FlowTable, more: u64) -> Result<(), OpenError> {
+        if more == 0 {
+            return Ok(());
+        }
+        let failed = OpenError::table(maps::EVENTS);
+        let events = &mut self.pinned.tables.events;
+        let values = events.get(&table.removed(), 0).map_err(&failed)?;
+        let mut values = values.to_vec();
+        if let Some(Raw(first)) = values.first_mut() {
+            first.packets = first.packets.wrapping_add(more);
+        }
+        let values = PerCpuValues::try_from(values).map_err(|error| unreadable(table, error))?;
+        events.set(table.removed(), values, 0).map_err(failed)
+    }
+}
+
+/// From the kernel's bytes.
+fn entry(table: FlowTable, (key, value): &Bytes) -> FlowEntry {
+    let half = |at: usize| u64::from_ne_bytes(array(key, at));
+    let port = |at: usize| u16::from_ne_bytes(array(key, at));
+    let address = |at: usize| Address {
+        high: half(at),
+        low: half(at + 8),
+    };
+    let key = FlowKey {
+        remote: address(0),
+        pod: address(16),
+        remote_port: port(32),
+        pod_port: port(34),
+        protocol: u32::from_ne_bytes(array(key, 36)),
+    };
+    let slot = u32::from_ne_bytes(array(value, 0));
+    FlowEntry {
+        key,
+        slot: (table != FlowTable::Theirs).then_some(slot),
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let bytes = bytes.get(at..at + N).and_then(|bytes| bytes.try_into().ok());
+    bytes.expect("places are within the key")
+}
+
+fn slot_bytes(slot: u32) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&slot.to_ne_bytes());
+    bytes
+}
+
+/// What a program counts under a code, over all CPUs.
+impl Pinned {
+    pub(super) fn event(&self, code: u32) -> Result<Count, OpenError> {
+        let values = self.tables.events.get(&code, 0);
+        values
+            .map(|values| super::pinned::total(&values))
+            .map_err(OpenError::table(maps::EVENTS))
+    }
+
+    /// Packets of drained flows so far.
+    pub fn drained(&self) -> Result<u64, OpenError> {
+        self.event(FlowEvent::Drained.code()).map(|count| count.packets)
+    }
+}

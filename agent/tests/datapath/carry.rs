@@ -1,0 +1,267 @@
+//! The tables of flows: read, rid of what is nobody's, and carried over to tables of another size or layout.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use aya::maps::{HashMap, Map, MapData};
+use xdp_agent::datapath::{Datapath, FlowEntry, FlowTable, Hook, Settings, Uninstall};
+use xdp_agent::flows::{Filter, collect};
+use xdp_core::tables::{ABI_VERSION, Address, DEFAULT_FLOWS, MIN_FLOWS};
+use xdp_plan::owners::Owners;
+
+use crate::attach::host0;
+use crate::bpffs::Bpffs;
+use crate::node::{desired, pod, policy, settle};
+use crate::world::World;
+
+const POD: [u8; 4] = [10, 0, 0, 5];
+const OTHER: [u8; 4] = [10, 0, 0, 6];
+
+type Raw = HashMap<MapData, [u8; 40], [u8; 8]>;
+
+/// A table of flows as the programs fill it.
+struct Table(Raw);
+
+impl Table {
+    fn open(maps: &Path, name: &str) -> Self {
+        let data = MapData::from_pin(maps.join(name)).unwrap();
+        Self(Map::from_map_data(data).unwrap().try_into().unwrap())
+    }
+
+    fn add(&mut self, remote_port: u16, pod: [u8; 4], slot: u32) {
+        let value = (u64::from(slot)).to_ne_bytes();
+        self.0.insert(key(remote_port, pod), value, 0).unwrap();
+    }
+
+    fn remove(&mut self, remote_port: u16, pod: [u8; 4]) {
+        self.0.remove(&key(remote_port, pod)).unwrap();
+    }
+}
+
+fn key(remote_port: u16, pod: [u8; 4]) -> [u8; 40] {
+    let mut key = Vec::new();
+    for address in [Address::v4([192, 0, 2, 1]), Address::v4(pod)] {
+        key.extend(address.high.to_ne_bytes());
+        key.extend(address.low.to_ne_bytes());
+    }
+    key.extend(remote_port.to_ne_bytes());
+    key.extend(80_u16.to_ne_bytes());
+    key.extend(6_u32.to_ne_bytes());
+    key.try_into().unwrap()
+}
+
+fn maps(bpffs: &Bpffs) -> std::path::PathBuf {
+    bpffs.pin_dir().join(format!("abi-{ABI_VERSION}/maps"))
+}
+
+fn open(bpffs: &Bpffs, flows: u32) -> Datapath {
+    let settings = Settings {
+        flows,
+        ..Settings::default()
+    };
+    Datapath::open_with(&bpffs.pin_dir(), settings).unwrap()
+}
+
+/// Remote ports in a table, with the slots that they are of.
+fn held(datapath: &Datapath, table: FlowTable) -> BTreeMap<u16, Option<u32>> {
+    let batches = datapath.pinned().flows(table).unwrap();
+    let entries = batches.flat_map(Result::unwrap);
+    entries
+        .map(|FlowEntry { key, slot }| (key.remote_port, slot))
+        .collect()
+}
+
+/// Two pods behind one device, in force. Their slots.
+fn two_pods(datapath: &mut Datapath) -> (u32, u32) {
+    let rule = "{name: all, action: Redirect}";
+    let yaml = pod("server-0", &["10.0.0.5"])
+        + &pod("server-1", &["10.0.0.6"])
+        + &policy("players", "server-0", &[rule])
+        + &policy("others", "server-1", &[rule]);
+    let mut desired = desired(&yaml);
+    // Two pods are not behind one device.
+    desired.pods[1].identity.mac = [4; 6];
+    settle(datapath, &desired);
+    let owners = Owners::new(&datapath.installed().unwrap());
+    let slot = |pod| owners.slot(Address::v4(pod)).unwrap();
+    (slot(POD), slot(OTHER))
+}
+
+#[test]
+fn tables_have_the_capacity_that_is_wanted_and_are_read_whole() {
+    let bpffs = Bpffs::new();
+    let datapath = open(&bpffs, 50_000);
+    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    for port in 1..20_000 {
+        flows.add(port, POD, 3);
+    }
+    let held = held(&datapath, FlowTable::Flows);
+    assert_eq!(held.len(), 19_999);
+    assert!(held.values().all(|slot| *slot == Some(3)));
+    for table in FlowTable::ALL {
+        assert_eq!(datapath.pinned().flow_capacity(table).unwrap(), 50_000);
+    }
+    let counted = datapath.pinned().flow_count(FlowTable::Flows).unwrap();
+    assert_eq!(counted, 19_999);
+    assert_eq!(datapath.pinned().config().unwrap().recent_mask, (1 << 18) - 1);
+    println!("{:?}", datapath.pinned().memory().unwrap());
+}
+
+#[test]
+fn an_agent_with_the_same_capacity_goes_on_with_the_tables() {
+    let bpffs = Bpffs::new();
+    drop(open(&bpffs, MIN_FLOWS));
+    Table::open(&maps(&bpffs), "FLOWS").add(7, POD, 0);
+    let datapath = open(&bpffs, MIN_FLOWS);
+    assert!(!datapath.carries());
+    assert_eq!(held(&datapath, FlowTable::Flows), BTreeMap::from([(7, Some(0))]));
+}
+
+#[test]
+fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile() {
+    let bpffs = Bpffs::new();
+    drop(open(&bpffs, MIN_FLOWS));
+    let names = [
+        (FlowTable::Flows, "FLOWS"),
+        (FlowTable::Young, "YOUNG"),
+        (FlowTable::Theirs, "THEIRS"),
+    ];
+    // What the old programs go on with.
+    let mut old = names.map(|(table, name)| (table, Table::open(&maps(&bpffs), name)));
+    for (_, table) in &mut old {
+        table.add(1, POD, 0);
+        table.add(2, POD, 0);
+    }
+    let mut datapath = open(&bpffs, DEFAULT_FLOWS);
+    assert!(datapath.carries());
+    let ports = |datapath: &Datapath, table| held(datapath, table).into_keys().collect::<Vec<_>>();
+    for (table, _) in &old {
+        assert!(ports(&datapath, *table).is_empty());
+    }
+    assert_eq!(datapath.carry_flows().unwrap(), 6);
+    for (table, old) in &mut old {
+        assert_eq!(ports(&datapath, *table), [1, 2]);
+        old.remove(1, POD);
+        old.add(3, POD, 0);
+    }
+    // The new ones have deleted one that the old ones still have: it does not come back.
+    Table::open(&maps(&bpffs), "FLOWS").remove(2, POD);
+    assert_eq!(datapath.carry_flows().unwrap(), 3);
+    assert_eq!(ports(&datapath, FlowTable::Flows), [3]);
+    assert_eq!(ports(&datapath, FlowTable::Young), [2, 3]);
+    assert_eq!(ports(&datapath, FlowTable::Theirs), [2, 3]);
+    datapath.end_carry().unwrap();
+    assert!(!datapath.carries());
+    drop(datapath);
+    assert!(!open(&bpffs, DEFAULT_FLOWS).carries());
+}
+
+#[test]
+fn an_agent_killed_while_flows_come_over_leaves_what_the_next_one_can_complete() {
+    let bpffs = Bpffs::new();
+    drop(open(&bpffs, MIN_FLOWS));
+    Table::open(&maps(&bpffs), "FLOWS").add(1, POD, 0);
+    drop(open(&bpffs, 2 * MIN_FLOWS));
+    Table::open(&maps(&bpffs), "FLOWS").add(2, POD, 0);
+    // With another capacity once more.
+    let mut datapath = open(&bpffs, 3 * MIN_FLOWS);
+    assert_eq!(datapath.carry_flows().unwrap(), 2);
+    assert_eq!(held(&datapath, FlowTable::Flows).len(), 2);
+    datapath.end_carry().unwrap();
+}
+
+#[test]
+fn flows_come_over_from_another_layout_to_the_slots_that_their_pods_have_now() {
+    let bpffs = Bpffs::new();
+    drop(open(&bpffs, MIN_FLOWS));
+    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    flows.add(1, POD, 900);
+    flows.add(2, OTHER, 901);
+    flows.add(3, [10, 0, 0, 99], 902);
+    let then = bpffs.pin_dir().join("abi-1");
+    fs::rename(bpffs.pin_dir().join(format!("abi-{ABI_VERSION}")), &then).unwrap();
+    let mut datapath = open(&bpffs, MIN_FLOWS);
+    assert!(!then.exists());
+    assert_eq!(datapath.carry_flows().unwrap(), 3);
+    let (first, second) = two_pods(&mut datapath);
+    let owners = Owners::new(&datapath.installed().unwrap());
+    datapath.settle_flows(&owners, &BTreeSet::new(), true).unwrap();
+    let expected = BTreeMap::from([(1, Some(first)), (2, Some(second))]);
+    assert_eq!(held(&datapath, FlowTable::Flows), expected);
+}
+
+#[test]
+fn flows_of_addresses_that_lead_elsewhere_or_nowhere_are_taken_out_and_counted() {
+    let bpffs = Bpffs::new();
+    let mut datapath = open(&bpffs, MIN_FLOWS);
+    let (first, second) = two_pods(&mut datapath);
+    for name in ["FLOWS", "YOUNG", "THEIRS"] {
+        let mut table = Table::open(&maps(&bpffs), name);
+        table.add(1, POD, first);
+        table.add(2, OTHER, first);
+        table.add(3, OTHER, second);
+        table.add(4, [10, 0, 0, 99], first);
+    }
+    let owners = Owners::new(&datapath.installed().unwrap());
+    let removed = datapath.settle_flows(&owners, &BTreeSet::new(), false).unwrap();
+    // A flow of the stack does not say of which slot it is.
+    assert_eq!(removed, 2 + 2 + 1);
+    for table in [FlowTable::Flows, FlowTable::Young] {
+        assert_eq!(
+            held(&datapath, table),
+            BTreeMap::from([(1, Some(first)), (3, Some(second))])
+        );
+        assert_eq!(datapath.pinned().flows_removed(table).unwrap(), 4);
+    }
+    assert_eq!(held(&datapath, FlowTable::Theirs).len(), 3);
+    assert_eq!(datapath.pinned().flows_removed(FlowTable::Theirs).unwrap(), 1);
+
+    let lost = BTreeSet::from([Address::v4(OTHER)]);
+    assert_eq!(datapath.settle_flows(&owners, &lost, false).unwrap(), 1 + 1 + 2);
+}
+
+#[test]
+fn flows_are_listed_by_pod_without_an_agent() {
+    let bpffs = Bpffs::new();
+    let mut datapath = open(&bpffs, MIN_FLOWS);
+    let (first, second) = two_pods(&mut datapath);
+    drop(datapath);
+    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    flows.add(40001, POD, first);
+    flows.add(40002, OTHER, second);
+    Table::open(&maps(&bpffs), "YOUNG").add(40003, POD, first);
+    let filter = Filter {
+        pod: Some("games/server-0".to_owned()),
+        ..Filter::default()
+    };
+    let found = collect(&bpffs.pin_dir(), &filter).unwrap();
+    let found: Vec<_> = found
+        .flows
+        .iter()
+        .map(|flow| (flow.table, flow.peer_port))
+        .collect();
+    assert_eq!(found, [("flows", 40001), ("young", 40003)]);
+    let all = collect(&bpffs.pin_dir(), &Filter::default()).unwrap();
+    assert!(all.table().ends_with("flows 2 of 2, young 1 of 1, theirs 0 of 0"));
+}
+
+#[test]
+fn uninstalling_waits_for_flows_that_are_handed_over_and_not_for_silent_ones() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let host = host0(&world);
+    let mut datapath = open(&bpffs, MIN_FLOWS);
+    let (first, _) = two_pods(&mut datapath);
+    world
+        .host
+        .run(|| datapath.attach_hook(Hook::PodIn, host, "host0"))
+        .unwrap();
+    drop(datapath);
+    Table::open(&maps(&bpffs), "FLOWS").add(1, POD, first);
+    let started = std::time::Instant::now();
+    let uninstall = world.host.run(|| Uninstall::begin(&bpffs.pin_dir())).unwrap();
+    let took = started.elapsed();
+    assert!((1..5).contains(&took.as_secs()), "{took:?}");
+    let done = uninstall.finish(&BTreeSet::new()).unwrap();
+    assert!(done.failures.is_empty(), "{:?}", done.failures);
+}

@@ -1,0 +1,180 @@
+//! The programs of the way back, on the host's ends of pods' pairs and on NICs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use xdp_agent::datapath::{Attached, Attachment, Datapath, Hook};
+use xdp_agent::uninstall::uninstall;
+
+use crate::attach::host0;
+use crate::bpffs::Bpffs;
+use crate::world::World;
+
+#[test]
+fn an_interface_gets_each_program_once_and_keeps_it_without_the_agent() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let host = host0(&world);
+    for hook in Hook::ALL {
+        let attach = || {
+            let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+            let attached = world.host.run(|| datapath.attach_hook(hook, host, "host0"));
+            attached.unwrap()
+        };
+        assert_eq!(attach(), (Attachment::Tcx, Attached::Created), "{hook:?}");
+        assert_eq!(attach(), (Attachment::Tcx, Attached::Adopted), "{hook:?}");
+    }
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for hook in Hook::ALL {
+        let found = world.host.run(|| datapath.pinned().hooks(hook)).unwrap();
+        assert_eq!(found, BTreeSet::from([host]), "{hook:?}");
+        assert!(world.host.run(|| datapath.detach_hook(hook, host)).unwrap());
+        assert!(!world.host.run(|| datapath.detach_hook(hook, host)).unwrap());
+        assert!(datapath.pinned().hook_pins(hook).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_program_over_other_tables_is_exchanged_in_its_place() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let host = host0(&world);
+    let (old, new) = (bpffs.pin_dir(), bpffs.pin_dir().with_file_name("new"));
+    let mut before = Datapath::open(&old).unwrap();
+    let mut datapath = Datapath::open(&new).unwrap();
+    for (hook, pin) in [
+        (Hook::PodIn, "pod-in"),
+        (Hook::PodOut, "pod-out"),
+        (Hook::NicOut, "nic-out"),
+    ] {
+        world
+            .host
+            .run(|| before.attach_hook(hook, host, "host0"))
+            .unwrap();
+        let link = format!("abi-2/links/{pin}-{host}");
+        fs::rename(old.join(&link), new.join(&link)).unwrap();
+        let attached = world.host.run(|| datapath.attach_hook(hook, host, "host0"));
+        assert_eq!(
+            attached.unwrap(),
+            (Attachment::Tcx, Attached::Updated),
+            "{hook:?}"
+        );
+    }
+}
+
+#[test]
+fn without_tcx_they_are_clsact_filters_side_by_side_attached_once() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let host = host0(&world);
+    let attach = |hook| {
+        let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+        let attached = world
+            .host
+            .run(|| datapath.attach_hook_clsact(hook, host, "host0"));
+        attached.unwrap()
+    };
+    for hook in Hook::ALL {
+        assert_eq!(attach(hook), Attached::Created, "{hook:?}");
+        assert_eq!(attach(hook), Attached::Adopted, "{hook:?}");
+    }
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for hook in Hook::ALL {
+        let found = world.host.run(|| datapath.pinned().hooks(hook)).unwrap();
+        assert_eq!(found, BTreeSet::from([host]), "{hook:?}");
+        assert!(world.host.run(|| datapath.detach_hook(hook, host)).unwrap());
+        let found = world.host.run(|| datapath.pinned().hooks(hook)).unwrap();
+        assert!(found.is_empty(), "{hook:?}");
+    }
+    drop(datapath);
+    // Killed between filter and pin.
+    assert_eq!(attach(Hook::PodOut), Attached::Created);
+}
+
+fn take_qdisc_off(world: &World) {
+    let arguments = ["-n", &world.host.name, "qdisc", "del", "dev", "host0", "clsact"];
+    let status = Command::new("tc").args(arguments).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_filter_that_somebody_took_off_is_missed_and_attached_again() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let host = host0(&world);
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let mut attach = || {
+        world
+            .host
+            .run(|| datapath.attach_hook_clsact(Hook::PodOut, host, "host0"))
+    };
+    assert_eq!(attach().unwrap(), Attached::Created);
+    take_qdisc_off(&world);
+    assert_eq!(attach().unwrap(), Attached::Updated);
+    assert_eq!(attach().unwrap(), Attached::Adopted);
+    take_qdisc_off(&world);
+    let found = world.host.run(|| datapath.pinned().hooks(Hook::PodOut));
+    assert!(found.unwrap().is_empty());
+}
+
+#[test]
+fn an_interface_that_was_made_anew_gets_it_again() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let host = host0(&world);
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let mut attach = || {
+        world
+            .host
+            .run(|| datapath.attach_hook(Hook::PodIn, host, "host0"))
+    };
+    assert_eq!(attach().unwrap().1, Attached::Created);
+    world.host.ip("link del host0");
+    world
+        .host
+        .ip(&format!("link add host0 index {host} type veth peer name host1"));
+    assert_eq!(attach().unwrap().1, Attached::Created);
+    assert_eq!(attach().unwrap().1, Attached::Adopted);
+}
+
+#[test]
+fn the_pins_of_interfaces_that_are_gone_can_be_taken_away() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let host = host0(&world);
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for hook in Hook::ALL {
+        world
+            .host
+            .run(|| datapath.attach_hook(hook, host, "host0"))
+            .unwrap();
+    }
+    world.host.ip("link del host0");
+    for hook in Hook::ALL {
+        assert!(datapath.pinned().hooks(hook).unwrap().is_empty());
+        assert_eq!(datapath.pinned().hook_pins(hook).unwrap(), BTreeSet::from([host]));
+        world.host.run(|| datapath.detach_hook(hook, host)).unwrap();
+        assert!(datapath.pinned().hook_pins(hook).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn uninstalling_takes_them_off() {
+    let (world, bpffs) = (World::new(), Bpffs::new());
+    let host = host0(&world);
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for hook in Hook::ALL {
+        world
+            .host
+            .run(|| datapath.attach_hook(hook, host, "host0"))
+            .unwrap();
+    }
+    world
+        .host
+        .run(|| datapath.attach_hook_clsact(Hook::PodOut, host, "host0"))
+        .unwrap();
+    drop(datapath);
+    let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    assert!(report.remains().is_empty(), "{report}");
+    assert!(!bpffs.pin_dir().exists());
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for hook in Hook::ALL {
+        let attached = world.host.run(|| datapath.attach_hook(hook, host, "host0"));
+        assert_eq!(attached.unwrap(), (Attachment::Tcx, Attached::Created));
+    }
+}
