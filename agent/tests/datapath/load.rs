@@ -33,6 +33,11 @@ fn every_map_and_every_tracepoint_is_pinned_by_its_name() {
         maps::RULE_LABELS,
         maps::POD_LABELS,
         maps::PROBLEMS,
+        maps::FLOWS,
+        maps::YOUNG,
+        maps::THEIRS,
+        maps::RECENT,
+        maps::FRAGMENTS,
     ];
     assert_eq!(names(&bpffs, "maps"), expected.map(str::to_owned).into());
     let links = ["tp-xdp_devmap_xmit", "tp-xdp_exception", "tp-xdp_redirect_err"];

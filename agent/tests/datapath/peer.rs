@@ -41,7 +41,8 @@ fn without_tcx_it_is_a_clsact_filter_attached_once() {
     assert_eq!(attach(), Attached::Created);
     assert_eq!(attach(), Attached::Adopted);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    assert_eq!(datapath.pinned().peers().unwrap(), BTreeSet::from([nic]));
+    let peers = world.host.run(|| datapath.pinned().peers());
+    assert_eq!(peers.unwrap(), BTreeSet::from([nic]));
     assert!(world.host.run(|| datapath.detach_peer(nic)).unwrap());
     drop(datapath);
     // Killed between filter and pin.

@@ -121,6 +121,21 @@ fn each_delivery_has_its_own_obstacles() {
 }
 
 #[test]
+fn without_a_way_back_neither_delivery_is_programmed_and_the_pod_says_why() {
+    for delivery in [Delivery::Redirect, Delivery::Peer] {
+        let mut policy = policy(1, RuleAction::Redirect);
+        policy.delivery = delivery;
+        let node = Node {
+            way_back: not_ready(NotReady::NoWayBack),
+            ..Node::with(policy)
+        };
+        assert_eq!(node.says().0, node::POD_NOT_READY);
+        let pods = node.state().pods;
+        assert_eq!((pods.len(), pods[0].reason.as_str()), (2, "NoWayBack"));
+    }
+}
+
+#[test]
 fn a_pod_without_an_interface_is_named_and_the_others_are_served() {
     let node = Node {
         carried: vec![1],
