@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod changes;
+mod echo;
 mod remains;
 mod traces;
 mod traffic;

@@ -1,0 +1,77 @@
+//! Servers that answer as long as they are asked, and what the node knows of it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use xdp_lab::{Connection, EchoServer, Ending, Nic, UdpClient, wait_until};
+
+use crate::world::{SOON, world};
+
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+fn connect(nic: &Nic, server: &EchoServer) -> Connection {
+    let connection = Connection::open(&nic.client, ANY, server.address(), SOON).unwrap();
+    connection.unwrap()
+}
+
+#[test]
+fn a_connection_is_held_and_ends_by_either_side_and_in_either_way() {
+    let world = world();
+    let nic = &world.nics[0];
+    let server = EchoServer::start(&world.ptp.ns, SocketAddr::new(world.ptp.v4(), 80)).unwrap();
+    let mut closed = connect(nic, &server);
+    let local = closed.local().unwrap();
+    assert_eq!(closed.seen(), local);
+    closed.talk(100_000).unwrap();
+    server.push(local, 1_000).unwrap();
+    closed.hear(1_000).unwrap();
+    assert_eq!(closed.finish().unwrap(), b"bye");
+    let mut finished = connect(nic, &server);
+    server.finish(finished.local().unwrap()).unwrap();
+    assert_eq!(finished.rest().unwrap(), b"");
+    finished.finish().unwrap();
+    let two = || server.endings().len() == 2;
+    wait_until("both have ended", SOON, two).unwrap();
+    connect(nic, &server).reset().unwrap();
+    let three = || server.endings().len() == 3;
+    wait_until("the third was reset", SOON, three).unwrap();
+    assert_eq!(server.endings(), [Ending::Closed, Ending::Closed, Ending::Reset]);
+}
+
+#[test]
+fn datagrams_are_answered_by_as_many_bytes_as_they_ask_for() {
+    let world = world();
+    let server = EchoServer::start(&world.bridge.ns, SocketAddr::new(world.bridge.v4(), 80)).unwrap();
+    let mut client = UdpClient::bind(&world.nics[1].client, ANY, SOON).unwrap();
+    for (request, reply) in [(8, 48), (5_000, 100), (100, 5_000)] {
+        let answer = client.ask(server.address(), request, reply).unwrap();
+        assert_eq!((answer.from, answer.length), (server.address(), reply));
+        assert_eq!(answer.seen.ip(), world.nics[1].client_v4);
+    }
+}
+
+#[test]
+fn the_node_tells_what_it_forwards_and_tracks() {
+    let world = world();
+    let node = world.lab.node();
+    let mut rule = Command::new("iptables");
+    rule.args([
+        "-A",
+        "FORWARD",
+        "-m",
+        "conntrack",
+        "--ctstate",
+        "INVALID",
+        "-j",
+        "DROP",
+    ]);
+    assert!(node.spawn(rule).unwrap().wait(SOON).unwrap().success());
+    let server = EchoServer::start(&world.ptp.ns, SocketAddr::new(world.ptp.v4(), 80)).unwrap();
+    let before = node.forwarded().unwrap();
+    let connection = connect(&world.nics[0], &server);
+    assert!(node.forwarded().unwrap() >= before + 4);
+    let local = connection.local().unwrap();
+    assert_eq!(node.tracked_of(local.ip(), local.port()).unwrap(), 1);
+    assert_eq!(node.tracked_of(world.ptp.v4(), 80).unwrap(), 1);
+    assert_eq!(node.tracked_of(local.ip(), 1).unwrap(), 0);
+}
