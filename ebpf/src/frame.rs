@@ -18,7 +18,7 @@ use xdp_core::verdict::Outcome;
 use crate::bytes;
 
 /// No offset that parsing can reach is larger. The verifier refuses packet pointers whose offset it cannot bound.
-const MAX_OFFSET: usize = 0x7fff;
+pub(crate) const MAX_OFFSET: usize = 0x7fff;
 
 /// A frame, which may be changed: where it begins and ends is asked for every access, because the verifier forgets all
 /// about packets at some calls, and otherwise remembers more than one wants.
@@ -41,6 +41,8 @@ impl Bytes for Frame<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // What is compared must be what is added: the compiler would rather compare what it was computed of.
+        let offset = one_value(offset);
         if offset > MAX_OFFSET {
             return None;
         }
@@ -111,7 +113,7 @@ pub(crate) fn forget_outcome(ctx: &XdpContext, outcome: &mut Outcome) {
 /// Keeps the compiler from computing an address a second time: the verifier would see another pointer, without the
 /// range that the comparison gave to the first.
 #[inline(always)]
-fn one_value(mut address: usize) -> usize {
+pub(crate) fn one_value(mut address: usize) -> usize {
     // SAFETY: a move to itself. (An empty template would give two source lines to one instruction, which the kernel
     // refuses.)
     unsafe { asm!("{0} = {0}", inout(reg) address, options(pure, nomem, nostack, preserves_flags)) };

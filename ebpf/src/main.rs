@@ -9,12 +9,17 @@
 mod bytes;
 mod counters;
 mod failures;
+mod flows;
 mod frame;
+mod inward;
 mod limits;
+mod outward;
 mod peer;
 mod reader;
 mod redirect;
 mod reject;
+mod skb;
+mod stack;
 mod tables;
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
@@ -36,11 +41,18 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
     if enforced.crowded {
         counters::event(Event::CrowdedSources.code(), bytes);
     }
-    let outcome = match enforced.outcome.kind {
-        Kind::Redirect => redirect::execute(&ctx, &decision),
-        Kind::Peer => redirect::mark_for_peer(&ctx, &decision),
+    let mut outcome = enforced.outcome;
+    if cfg!(not(feature = "without-flows")) && matches!(outcome.kind, Kind::Redirect | Kind::Peer) {
+        outcome = inward::confirm(&ctx, &decision, outcome);
+    }
+    if inward::carry(&ctx, &decision, outcome) {
+        return XDP_REDIRECT;
+    }
+    let outcome = match outcome.kind {
+        Kind::Redirect => redirect::execute(&ctx, &decision, outcome),
+        Kind::Peer => redirect::mark_for_peer(&ctx, &decision, outcome),
         Kind::Reject => reject::execute(&ctx, &decision),
-        _ => enforced.outcome,
+        _ => outcome,
     };
     counters::count(decision.rule(), outcome, bytes);
     action(outcome.kind)
@@ -87,19 +99,21 @@ fn pod_reader(ctx: TcContext) -> i32 {
 
 /// On the host's end of a pod's pair, ingress: sends the pod's replies out past the stack.
 #[classifier]
-fn pod_out(_ctx: TcContext) -> i32 {
-    reader::NEXT
+fn pod_out(ctx: TcContext) -> i32 {
+    outward::send(&ctx)
 }
 
 /// On the host's end of a pod's pair, egress: sees what the stack delivers to the pod.
 #[classifier]
-fn pod_in(_ctx: TcContext) -> i32 {
+fn pod_in(ctx: TcContext) -> i32 {
+    stack::delivered(&ctx);
     reader::NEXT
 }
 
 /// On a NIC's egress: notes whose replies are the stack's.
 #[classifier]
-fn nic_out(_ctx: TcContext) -> i32 {
+fn nic_out(ctx: TcContext) -> i32 {
+    stack::departed(&ctx);
     reader::NEXT
 }
 

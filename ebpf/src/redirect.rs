@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::programs::XdpContext;
 use xdp_core::parse::{Bytes, TAG};
-use xdp_core::verdict::{Decision, Fallback, Kind, Outcome, Redirect};
+use xdp_core::verdict::{Decision, Fallback, Kind, Outcome};
 
 use crate::frame::{self, Frame};
 use crate::tables::DEVICES;
@@ -15,7 +15,7 @@ const SOURCE_MAC: usize = 6;
 /// first (it only notes the target; returning something else than `XDP_REDIRECT` forgets it), then metadata is put in
 /// front, which can be taken back, then the header is edited.
 #[inline(always)]
-pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
+pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome) -> Outcome {
     let Some(redirect) = decision.redirect() else {
         return fall_back(Fallback::NoDevice);
     };
@@ -29,16 +29,16 @@ pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
     if frame::push_metadata(ctx, &redirect.metadata).is_none() {
         return fall_back(Fallback::NoMetadata);
     }
-    if edit_header(ctx, &redirect, source).is_none() {
+    if edit_header(ctx, redirect.mac, redirect.tags, source).is_none() {
         frame::drop_metadata(ctx);
         return fall_back(Fallback::NoUntag);
     }
-    decision.outcome
+    outcome
 }
 
 /// Marks a packet for [`crate::peer::deliver`], which the kernel runs behind the NIC's stack entry.
 #[inline(always)]
-pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
+pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome) -> Outcome {
     let Some(redirect) = decision.redirect() else {
         return fall_back(Fallback::NoDevice);
     };
@@ -46,7 +46,7 @@ pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>) -> Outcom
         return fall_back(Fallback::NoUntag);
     }
     match frame::push_metadata(ctx, &redirect.metadata.for_peer(redirect.slot)) {
-        Some(()) => decision.outcome,
+        Some(()) => outcome,
         None => fall_back(Fallback::NoMetadata),
     }
 }
@@ -56,13 +56,22 @@ fn fall_back(reason: Fallback) -> Outcome {
     Outcome::because(Kind::FallBack, reason.code())
 }
 
+/// Hands a packet to its pod that no rule redirects, without metadata. `None`, and nothing changed, if that fails.
+#[inline(always)]
+pub(crate) fn carry(ctx: &XdpContext, decision: &Decision<'_>) -> Option<()> {
+    let (mac, tags) = decision.target()?;
+    DEVICES.redirect(decision.trace.slot, u64::from(XDP_PASS)).ok()?;
+    let source = Frame::new(ctx).read::<6>(SOURCE_MAC)?;
+    edit_header(ctx, mac, tags, source)
+}
+
 /// Takes the VLAN tags off and writes the pod's address. Only the first step can fail, and then nothing changed:
 /// `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header is left for the others.
 #[inline(always)]
-fn edit_header(ctx: &XdpContext, redirect: &Redirect, source: [u8; 6]) -> Option<()> {
-    if redirect.tags != 0 {
-        frame::pull(ctx, TAG as i32 * redirect.tags as i32)?;
+fn edit_header(ctx: &XdpContext, mac: [u8; 6], tags: u32, source: [u8; 6]) -> Option<()> {
+    if tags != 0 {
+        frame::pull(ctx, TAG as i32 * tags as i32)?;
         frame::write(ctx, SOURCE_MAC, source)?;
     }
-    frame::write(ctx, DESTINATION_MAC, redirect.mac)
+    frame::write(ctx, DESTINATION_MAC, mac)
 }

@@ -26,7 +26,7 @@ pub use inward::{Carried, carries, inward};
 pub use outward::{Outward, fragment_key, outward};
 pub use recent::{hash, place};
 pub use stack::{delivered, departed};
-pub use subject::{Role, Segment, Subject, Way};
+pub use subject::{Place, Role, Segment, Shape, Subject, Way};
 
 use crate::tables::FlowKey;
 use crate::verdict::FlowEvent;

@@ -143,6 +143,12 @@ impl Packet {
         (self.upper.kind, self.upper.word)
     }
 
+    /// Whether it is a fragment but the first, and has no transport header.
+    #[inline(always)]
+    pub const fn is_later_fragment(&self) -> bool {
+        matches!(self.upper.kind, Kind::LaterFragment)
+    }
+
     /// Offset of the IP header.
     pub const fn ip_offset(&self) -> usize {
         ETHERNET + TAG * self.tags as usize

@@ -17,6 +17,7 @@ pub use self::reasons::{Event, Fallback, FlowEvent};
 pub use crate::parse::Unparsed;
 
 pub(crate) use self::key::{Key, column};
+use crate::flows::{Carried, Shape};
 use crate::parse::{self, Bytes, Packet};
 use crate::reject::{self, Answer};
 use crate::tables::{
@@ -93,7 +94,7 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
     decision: &mut Decision<'t>,
 ) -> Option<()> {
     let key = Key::new(bytes, packet);
-    let slot = slot(&key, tables)?;
+    let slot = slot(&key.destination, key.is_v4(), tables)?;
     let pod = tables.word(slot)?.block()?;
     if !tables.alive(slot) {
         return None;
@@ -105,23 +106,22 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
         class,
         action: u32::from(number),
     };
-    if number == NO_MATCH {
-        *decision = Decision {
-            outcome: Outcome::of(Kind::NoMatch),
-            trace,
-            ..Decision::NOT_CONSIDERED
-        };
-        return Some(());
+    let mut rule = None;
+    let mut answer = None;
+    let mut outcome = Outcome::of(Kind::NoMatch);
+    if number != NO_MATCH {
+        let record = tables.action(number)?;
+        rule = Some(record);
+        answer = reject::answer(bytes, &key, record);
+        outcome = act(&key, pod, record, answer);
     }
-    let record = tables.action(number)?;
-    let answer = reject::answer(bytes, &key, record);
     *decision = Decision {
-        outcome: act(&key, pod, record, answer),
+        outcome,
         trace,
         pod: Some(pod),
-        record: Some(record),
+        record: rule,
         source: key.source,
-        tags: key.tags,
+        shape: Shape::new(carried(&key, pod), key.tags, key.column),
         ip_len: key.ip_len,
         upper: key.upper,
         answer,
@@ -131,9 +131,9 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
 
 /// The slot of a destination: most are in the index, which is one look-up in an array.
 #[inline(always)]
-fn slot(key: &Key, tables: &impl Tables) -> Option<u32> {
-    if key.is_v4() {
-        let v4 = key.destination.low as u32;
+fn slot(destination: &Address, is_v4: bool, tables: &impl Tables) -> Option<u32> {
+    if is_v4 {
+        let v4 = destination.low as u32;
         let word = tables.index(index_position(v4))?;
         if let Some(slot) = word.slot(v4) {
             return Some(slot);
@@ -142,7 +142,14 @@ fn slot(key: &Key, tables: &impl Tables) -> Option<u32> {
             return None;
         }
     }
-    tables.slot(&key.destination)
+    tables.slot(destination)
+}
+
+/// The pod with this address, if rules are in force for it.
+#[inline(always)]
+pub fn pod<'t, T: Tables>(address: &Address, tables: &'t T) -> Option<&'t PodBlock> {
+    let slot = slot(address, address.is_v4(), tables)?;
+    tables.pod(tables.word(slot)?.block()?)
 }
 
 #[inline(always)]
@@ -173,7 +180,17 @@ fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
         Some(Fallback::NoPeer)
     } else if !is_peer && pod.flags & PodBlock::NOT_READY != 0 {
         Some(Fallback::NotReady)
-    } else if key.group_mac != 0 {
+    } else if pod.flags & PodBlock::WAY_BACK == 0 {
+        Some(Fallback::NoWayBack)
+    } else {
+        unfit(key, pod)
+    }
+}
+
+/// What makes a packet one for the stack, whatever the pod can take.
+#[inline(always)]
+fn unfit(key: &Key, pod: &PodBlock) -> Option<Fallback> {
+    if key.group_mac != 0 {
         Some(Fallback::GroupMac)
     } else if key.fragment != 0 {
         Some(Fallback::Fragment)
@@ -181,5 +198,20 @@ fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
         Some(Fallback::TooLong)
     } else {
         None
+    }
+}
+
+/// Which packets of this shape are delivered past the stack although no rule redirects them.
+#[inline(always)]
+fn carried(key: &Key, pod: &PodBlock) -> Carried {
+    const EITHER: u16 = PodBlock::WAY_BACK | PodBlock::DRAIN;
+    let drains = pod.flags & PodBlock::DRAIN != 0;
+    let concerned = pod.flags & EITHER != 0 && (drains || key.is_icmp());
+    if !concerned || pod.flags & PodBlock::NOT_READY != 0 || unfit(key, pod).is_some() {
+        Carried::Nothing
+    } else if drains {
+        Carried::Answered
+    } else {
+        Carried::Errors
     }
 }

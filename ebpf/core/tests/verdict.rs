@@ -179,10 +179,10 @@ fn what_stands_against_a_redirect_is_named_in_order() {
             ..all(Action::Redirect)
         };
         let mut model = NONE().with_rule(record);
-        model.pod.flags = obstacle;
+        model.pod.flags = PodBlock::WAY_BACK | obstacle;
         assert_eq!(decide(shape.frame().as_slice(), &model), fall_back(reason));
         // The other delivery's obstacle is none.
-        model.pod.flags = 3 - obstacle;
+        model.pod.flags = PodBlock::WAY_BACK | (3 - obstacle);
         assert_eq!(
             decide(shape.frame().as_slice(), &model),
             fall_back(Fallback::GroupMac)

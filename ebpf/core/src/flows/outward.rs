@@ -29,7 +29,7 @@ pub fn outward(subject: &Subject, flows: &impl Flows) -> Outward {
             };
             return Outward::Stack(event);
         }
-        Role::Datagram | Role::Follows | Role::Error => {}
+        Role::Datagram | Role::Follows | Role::Unsettled | Role::Error => {}
     }
     let trail = Trail::of(key, flows);
     let is_error = subject.role == Role::Error;
@@ -45,7 +45,8 @@ pub fn outward(subject: &Subject, flows: &impl Flows) -> Outward {
         return Outward::Stack(FlowEvent::MissOut);
     };
     // The new entry first: no packet may find none.
-    if subject.settles && flows.insert(Table::Flows, key, slot) {
+    let settles = matches!(subject.role, Role::Datagram | Role::Follows);
+    if settles && flows.insert(Table::Flows, key, slot) {
         flows.delete(Table::Young, key);
         trail.establish(flows);
         flows.note(FlowEvent::Promoted);

@@ -20,10 +20,10 @@ pub(super) fn key<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, error: &Segment, way: 
     } else {
         v6(ip, start, error.end)?
     };
-    let head = ip.read(quoted.upper as usize).ok()?;
+    let head: [u8; 8] = ip.read(quoted.upper as usize).ok()?;
     let way_of_quoted = quoted_way(way);
     let pair = match quoted.protocol as u8 {
-        protocol::TCP | protocol::UDP | protocol::SCTP => ports(head),
+        protocol::TCP | protocol::UDP | protocol::SCTP => ports([head[0], head[1], head[2], head[3]]),
         protocol::ICMP | protocol::ICMPV6 if head[0] == way_of_quoted.echo(quoted.protocol as u8) => {
             echo_ports(head, way_of_quoted)
         }
@@ -48,7 +48,6 @@ fn v4<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, start: usize, end: u32) -> Option<
         protocol: u32::from(header[9]),
         upper: (start + header_len) as u32,
         end,
-        reserved: 0,
     })
 }
 
@@ -66,6 +65,5 @@ fn v6<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, start: usize, end: u32) -> Option<
         protocol: u32::from(last.protocol),
         upper: last.offset,
         end,
-        reserved: 0,
     })
 }

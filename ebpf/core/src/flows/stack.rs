@@ -6,11 +6,11 @@ use crate::verdict::FlowEvent;
 /// The stack delivered a packet to a pod: `leaving` says whether it is to be given the pod's flows as they go on
 /// ([`crate::tables::PodBlock::DRAIN`], or no rules any more). Asked only where that matters.
 #[inline(always)]
-pub fn delivered(subject: &Subject, leaving: impl FnOnce() -> bool, flows: &impl Flows) -> Option<FlowEvent> {
+pub fn delivered(subject: &Subject, leaving: impl Fn() -> bool, flows: &impl Flows) -> Option<FlowEvent> {
     let event = match subject.role {
         Role::Opens | Role::Datagram => FlowEvent::TakenOver,
-        Role::Follows if leaving() => FlowEvent::Deleted,
-        Role::Follows | Role::Error | Role::Other => return None,
+        Role::Follows | Role::Unsettled if leaving() => FlowEvent::Deleted,
+        Role::Follows | Role::Unsettled | Role::Error | Role::Other => return None,
     };
     forget(&subject.key, flows).then_some(event)
 }

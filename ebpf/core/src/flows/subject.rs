@@ -1,7 +1,7 @@
 //! Which flow a packet belongs to, and what it does there.
 
-use super::quoted;
-use crate::parse::{Bytes, IpBytes, Kind, Packet, protocol};
+use super::{Carried, quoted};
+use crate::parse::{Bytes, ETHERNET, IpBytes, Kind, Packet, TAG, ipv6, protocol};
 use crate::tables::{Address, FlowKey};
 
 /// What a packet means to its flow.
@@ -12,12 +12,15 @@ pub enum Role {
     Opens = 1,
     /// May be the first one of a flow without connection, or not: UDP; ICMP echo, requests to a pod and replies from one.
     Datagram = 2,
-    /// TCP and SCTP but the above.
+    /// TCP and SCTP but these two.
     Follows = 3,
+    /// The same, but it does not show that the flow is accepted: TCP with SYN or RST, SCTP with INIT ACK or ABORT. So a
+    /// flood of opening packets moves no flow among the accepted ones, whether it is answered or refused.
+    Unsettled = 4,
     /// An ICMP error: the flow is that of the packet it quotes.
-    Error = 4,
+    Error = 5,
     /// Anything else.
-    Other = 5,
+    Other = 6,
 }
 
 /// Where a packet is going.
@@ -49,9 +52,62 @@ impl Way {
     }
 }
 
-/// Where to look in a packet.
+/// Where to look for a packet's flow, in few numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What is there.
+    pub shape: Shape,
+    /// Offset of the transport header.
+    pub upper: u32,
+    /// Length of the IP packet.
+    pub ip_len: u32,
+}
+
+/// What a packet is made of, in one number: stacks of programs are small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Shape(pub u32);
+
+impl Shape {
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline(always)]
+    pub(crate) const fn new(carried: Carried, tags: u32, protocol: u32) -> Self {
+        Self((carried as u32) << 16 | tags << 8 | protocol)
+    }
+
+    /// What may be done with the packet although no rule says so.
+    #[inline(always)]
+    pub const fn carried(self) -> Carried {
+        match self.0 >> 16 {
+            0 => Carried::Nothing,
+            1 => Carried::Errors,
+            _ => Carried::Answered,
+        }
+    }
+
+    /// VLAN tags in front of the IP header.
+    #[inline(always)]
+    pub const fn tags(self) -> u32 {
+        self.0 >> 8 & 0xff
+    }
+
+    /// IP protocol number; zero if there is no transport header to look at.
+    #[inline(always)]
+    pub const fn protocol(self) -> u32 {
+        self.0 & 0xff
+    }
+
+    /// Whether it is ICMP or `ICMPv6`.
+    #[inline(always)]
+    pub const fn is_icmp(self) -> bool {
+        let protocol = self.0 as u8;
+        protocol == protocol::ICMP || protocol == protocol::ICMPV6
+    }
+}
+
+/// The same with the addresses.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
 pub struct Segment {
     /// Source address.
     pub source: Address,
@@ -63,41 +119,85 @@ pub struct Segment {
     pub upper: u32,
     /// Offset of the end of the IP packet.
     pub end: u32,
-    /// Always zero.
-    pub reserved: u32,
 }
 
+const V4_ADDRESSES: usize = 12;
+const V6_ADDRESSES: usize = 8;
+
 impl Segment {
-    /// Of a packet that was parsed.
+    /// Reads the addresses of a packet that was parsed before.
     #[inline(always)]
-    pub fn of(packet: &Packet) -> Self {
-        let (kind, _) = packet.upper();
-        let has_transport = matches!(kind, Kind::Ports | Kind::Icmp);
-        Self {
-            source: packet.source,
-            destination: packet.destination,
-            protocol: if has_transport {
-                u32::from(packet.protocol)
-            } else {
-                0
-            },
-            upper: packet.upper_offset,
-            end: packet.ip_offset() as u32 + packet.ip_len,
-            reserved: 0,
+    pub fn at<B: Bytes + ?Sized>(bytes: &B, place: Place) -> Option<Self> {
+        let start = ETHERNET + TAG * place.shape.tags() as usize;
+        let [version] = bytes.read(start)?;
+        let (source, destination) = if version >> 4 == 4 {
+            let both: u64 = u64::from_be_bytes(bytes.read(start + V4_ADDRESSES)?);
+            (v4(both >> 32), v4(both & 0xffff_ffff))
+        } else {
+            let at = start + V6_ADDRESSES;
+            (
+                ipv6::address(bytes, at).ok()?,
+                ipv6::address(bytes, at + 16).ok()?,
+            )
+        };
+        Some(Self {
+            source,
+            destination,
+            protocol: place.shape.protocol(),
+            upper: place.upper,
+            end: start as u32 + place.ip_len,
+        })
+    }
+
+    /// Whether it is of ICMP or `ICMPv6`.
+    #[inline(always)]
+    pub const fn is_icmp(&self) -> bool {
+        Shape(self.protocol).is_icmp()
+    }
+
+    #[inline(always)]
+    const fn bytes<'b, B: Bytes + ?Sized>(&self, bytes: &'b B) -> IpBytes<'b, B> {
+        IpBytes {
+            bytes,
+            end: self.end as usize,
         }
     }
+
+    /// Of a packet that was parsed.
+    #[inline(always)]
+    pub fn of<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
+        let (kind, _) = packet.upper();
+        let has_transport = matches!(kind, Kind::Ports | Kind::Icmp);
+        let protocol = if has_transport {
+            u32::from(packet.protocol)
+        } else {
+            0
+        };
+        let mut segment = Self {
+            source: packet.source,
+            destination: packet.destination,
+            protocol: bytes.forget(protocol),
+            upper: bytes.forget(packet.upper_offset),
+            end: bytes.forget(packet.ip_offset() as u32 + packet.ip_len),
+        };
+        bytes.settle(&mut segment);
+        segment
+    }
+}
+
+#[inline(always)]
+const fn v4(address: u64) -> Address {
+    Address::v4((address as u32).to_be_bytes())
 }
 
 /// A packet's flow, and its role there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Subject {
     /// The flow; all zero if there is none, which is in no table.
     pub key: FlowKey,
     /// What the packet does.
     pub role: Role,
-    /// Whether it shows, coming from a pod, that the pod has accepted the flow: it neither opens nor refuses it. Of a TCP
-    /// handshake the packets with SYN do not, so that a flood of them moves nothing, nor does the INIT ACK of SCTP.
-    pub settles: bool,
 }
 
 const ACK: u8 = 0x10;
@@ -117,62 +217,77 @@ impl Subject {
             protocol: 0,
         },
         role: Role::Other,
-        settles: false,
     };
 
     /// Looks at the transport header, and at what an ICMP error quotes.
     #[inline(always)]
     pub fn of<B: Bytes + ?Sized>(bytes: &B, segment: &Segment, way: Way) -> Self {
-        let ip = IpBytes {
-            bytes,
-            end: segment.end as usize,
-        };
-        read(&ip, segment, way).unwrap_or(Self::NONE)
+        if segment.is_icmp() {
+            Self::of_icmp(bytes, segment, way)
+        } else {
+            Self::of_ports(bytes, segment, way)
+        }
+    }
+
+    /// The same of anything but ICMP.
+    #[inline(always)]
+    pub fn of_ports<B: Bytes + ?Sized>(bytes: &B, segment: &Segment, way: Way) -> Self {
+        ports_subject(&segment.bytes(bytes), segment, way).unwrap_or(Self::NONE)
+    }
+
+    /// The same of ICMP.
+    #[inline(always)]
+    pub fn of_icmp<B: Bytes + ?Sized>(bytes: &B, segment: &Segment, way: Way) -> Self {
+        icmp_subject(&segment.bytes(bytes), segment, way).unwrap_or(Self::NONE)
     }
 }
 
 #[inline(always)]
-fn read<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, segment: &Segment, way: Way) -> Option<Subject> {
+fn ports_subject<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, segment: &Segment, way: Way) -> Option<Subject> {
     let upper = segment.upper as usize;
-    let head: [u8; 8] = ip.read(upper).ok()?;
-    let protocol = segment.protocol as u8;
-    let (role, settles) = match protocol {
+    let head: [u8; 4] = ip.read(upper).ok()?;
+    let role = match segment.protocol as u8 {
         protocol::TCP => {
             let [flags] = ip.read(upper + 13).ok()?;
-            let opens = flags & (SYN | ACK | RST) == SYN;
-            (follows_unless(opens), flags & (SYN | RST) == 0)
+            tcp_role(flags)
         }
         protocol::SCTP => {
             let [chunk] = ip.read(upper + 12).ok()?;
-            let settles = !matches!(chunk, INIT | INIT_ACK | ABORT);
-            (follows_unless(chunk == INIT), settles)
+            sctp_role(chunk)
         }
-        protocol::UDP => (Role::Datagram, true),
-        protocol::ICMP | protocol::ICMPV6 => return icmp(ip, segment, head, way),
+        protocol::UDP => Role::Datagram,
         _ => return None,
     };
     let key = key(segment, ports(head), way);
-    Some(Subject { key, role, settles })
+    Some(Subject { key, role })
 }
 
 #[inline(always)]
-const fn follows_unless(opens: bool) -> Role {
-    if opens { Role::Opens } else { Role::Follows }
+const fn tcp_role(flags: u8) -> Role {
+    match flags & (SYN | RST) {
+        0 => Role::Follows,
+        SYN if flags & ACK == 0 => Role::Opens,
+        _ => Role::Unsettled,
+    }
 }
 
 #[inline(always)]
-fn icmp<B: Bytes + ?Sized>(
-    ip: &IpBytes<'_, B>,
-    segment: &Segment,
-    head: [u8; 8],
-    way: Way,
-) -> Option<Subject> {
+const fn sctp_role(chunk: u8) -> Role {
+    match chunk {
+        INIT => Role::Opens,
+        INIT_ACK | ABORT => Role::Unsettled,
+        _ => Role::Follows,
+    }
+}
+
+#[inline(always)]
+fn icmp_subject<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, segment: &Segment, way: Way) -> Option<Subject> {
     let protocol = segment.protocol as u8;
+    let head: [u8; 8] = ip.read(segment.upper as usize).ok()?;
     if head[0] == way.echo(protocol) {
         return Some(Subject {
             key: key(segment, echo_ports(head, way), way),
             role: Role::Datagram,
-            settles: true,
         });
     }
     let is_error = match protocol {
@@ -184,13 +299,12 @@ fn icmp<B: Bytes + ?Sized>(
     is_error.then(|| Subject {
         key: quoted::key(ip, segment, way).unwrap_or(Subject::NONE.key),
         role: Role::Error,
-        settles: false,
     })
 }
 
 /// Source and destination port.
 #[inline(always)]
-pub(super) const fn ports(head: [u8; 8]) -> [u16; 2] {
+pub(super) const fn ports(head: [u8; 4]) -> [u16; 2] {
     [
         u16::from_be_bytes([head[0], head[1]]),
         u16::from_be_bytes([head[2], head[3]]),

@@ -46,6 +46,17 @@ impl Address {
         (((self.high as u128) << 64) | self.low as u128).to_be_bytes()
     }
 
+    /// The same as four words of which each holds its bytes in network order.
+    #[inline(always)]
+    pub const fn words(self) -> [u32; 4] {
+        [
+            ((self.high >> 32) as u32).to_be(),
+            (self.high as u32).to_be(),
+            ((self.low >> 32) as u32).to_be(),
+            (self.low as u32).to_be(),
+        ]
+    }
+
     /// The netmask of an IPv6 prefix (for IPv4: its length plus 96). Lengths above 128 count as 128.
     pub const fn mask(prefix_len: u8) -> Self {
         let value = match prefix_len {

@@ -1,6 +1,7 @@
 //! What was decided about a packet, and all that is needed to carry it out.
 
 use super::{Event, Fallback, Field, Kind, Redirect, Unparsed, Verdict};
+use crate::flows::{Carried, Place, Shape};
 use crate::metadata::Metadata;
 use crate::reject::{Answer, Offender};
 use crate::tables::{ActionRecord, Address, PodBlock};
@@ -68,7 +69,7 @@ pub struct Decision<'t> {
     pub(super) pod: Option<&'t PodBlock>,
     pub(super) record: Option<&'t ActionRecord>,
     pub(super) source: Address,
-    pub(super) tags: u32,
+    pub(super) shape: Shape,
     pub(super) ip_len: u32,
     pub(super) upper: u32,
     pub(super) answer: Option<Answer>,
@@ -85,7 +86,7 @@ impl<'t> Decision<'t> {
         pod: None,
         record: None,
         source: Address { high: 0, low: 0 },
-        tags: 0,
+        shape: Shape::NONE,
         ip_len: 0,
         upper: 0,
         answer: None,
@@ -105,16 +106,41 @@ impl<'t> Decision<'t> {
         Some(Redirect {
             slot: self.trace.slot,
             mac: pod.mac,
-            tags: self.tags,
+            tags: self.shape.tags(),
             metadata: Metadata::new(record.rule, mark),
         })
+    }
+
+    /// Where to look for the packet's flow.
+    #[inline(always)]
+    pub fn place(&self) -> Place {
+        Place {
+            shape: self.shape,
+            upper: self.upper,
+            ip_len: self.ip_len,
+        }
+    }
+
+    /// Whether a packet of which this becomes may be delivered past the stack although no rule says so.
+    #[inline(always)]
+    pub fn carried(&self, kind: Kind) -> Carried {
+        match kind {
+            Kind::NoMatch | Kind::Pass | Kind::Audit => self.shape.carried(),
+            _ => Carried::Nothing,
+        }
+    }
+
+    /// The pod's link-layer address, and the VLAN tags to take off on the way there.
+    #[inline(always)]
+    pub fn target(&self) -> Option<([u8; 6], u32)> {
+        Some((self.pod?.mac, self.shape.tags()))
     }
 
     /// For [`Kind::Reject`].
     #[inline(always)]
     pub fn offender(&self) -> Option<Offender> {
         Some(Offender {
-            tags: self.tags,
+            tags: self.shape.tags(),
             upper: self.upper,
             ip_len: self.ip_len,
             answer: self.answer?,

@@ -20,14 +20,16 @@ pub(crate) struct Key {
     is_v4: u32,
 }
 
-/// Members of [`crate::tables::Class`].
+/// Members of [`crate::tables::Class`], as IP protocol numbers.
 pub(crate) mod column {
+    use crate::parse::protocol;
+
     pub(crate) const PORTLESS: u32 = 0;
-    pub(crate) const TCP: u32 = 1;
-    pub(crate) const UDP: u32 = 2;
-    pub(crate) const SCTP: u32 = 3;
-    pub(crate) const ICMP: u32 = 4;
-    pub(crate) const ICMPV6: u32 = 5;
+    pub(crate) const TCP: u32 = protocol::TCP as u32;
+    pub(crate) const UDP: u32 = protocol::UDP as u32;
+    pub(crate) const SCTP: u32 = protocol::SCTP as u32;
+    pub(crate) const ICMP: u32 = protocol::ICMP as u32;
+    pub(crate) const ICMPV6: u32 = protocol::ICMPV6 as u32;
 }
 
 impl Key {
@@ -60,6 +62,12 @@ impl Key {
         };
         bytes.settle(&mut key);
         key
+    }
+
+    /// Whether it is of ICMP or `ICMPv6`.
+    #[inline(always)]
+    pub(crate) const fn is_icmp(&self) -> bool {
+        self.column == column::ICMP || self.column == column::ICMPV6
     }
 
     #[inline(always)]

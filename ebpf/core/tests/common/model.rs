@@ -41,7 +41,7 @@ impl Model {
             pod: PodBlock {
                 mtu: 1500,
                 mac: [2, 0, 0, 0, 0, 9],
-                flags: 0,
+                flags: PodBlock::WAY_BACK,
                 sources_v4: SourceRef::class(0),
                 sources_v6: SourceRef::class(0),
             },

@@ -105,7 +105,11 @@ impl World {
                 .collect(),
             classes,
             actions,
-            flags: if rng.u8(..8) == 0 { rng.u16(..4) } else { 0 },
+            flags: if rng.u8(..8) == 0 {
+                rng.u16(..8)
+            } else {
+                PodBlock::WAY_BACK
+            },
         }
     }
 
@@ -223,6 +227,7 @@ impl World {
         let obstacles = [
             (peer && self.flags & PodBlock::NO_PEER != 0, Fallback::NoPeer),
             (!peer && self.flags & PodBlock::NOT_READY != 0, Fallback::NotReady),
+            (self.flags & PodBlock::WAY_BACK == 0, Fallback::NoWayBack),
             (facts.group_mac, Fallback::GroupMac),
             (facts.fragment, Fallback::Fragment),
             (facts.ip_len > 1500, Fallback::TooLong),

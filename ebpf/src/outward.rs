@@ -1,0 +1,152 @@
+//! Sends a pod's packets out past the stack.
+#![expect(unsafe_code, reason = "helpers fill structures in")]
+
+use core::mem::zeroed;
+
+use aya_ebpf::bindings::{
+    BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
+    bpf_check_mtu_flags::BPF_MTU_CHK_SEGS, bpf_fib_lookup as FibLookup, bpf_redir_neigh as NextHop,
+};
+use aya_ebpf::helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect_neigh};
+use aya_ebpf::programs::TcContext;
+use xdp_core::flows::{self, Outward, Segment, Subject, Way};
+use xdp_core::parse::{self, Bytes, Packet};
+use xdp_core::tables::{FlowKey, WAY_BACK_MARK};
+use xdp_core::verdict::FlowEvent;
+
+use crate::counters;
+use crate::flows::{Kernel, knows_fragments, note_fragments, settled};
+use crate::reader::NEXT;
+use crate::skb::Skb;
+
+/// Past the stack, or on into it.
+#[inline(always)]
+pub(crate) fn send(ctx: &TcContext) -> i32 {
+    let skb = Skb::new(ctx);
+    let Ok(packet) = parse::parse(&skb) else {
+        return NEXT;
+    };
+    // The NIC's network is the untagged one; a pod that tags talks to another.
+    if packet.tags != 0 || skb.had_tag() {
+        return NEXT;
+    }
+    let segment = Segment::of(&skb, &packet);
+    let Some(subject) = settled(Subject::of(&skb, &segment, Way::Out)) else {
+        return NEXT;
+    };
+    let bytes = skb.length() as u64;
+    match decide(&skb, &packet, subject, bytes) {
+        Outward::Out(event) => leave(&skb, &segment, &subject.key, event, bytes),
+        Outward::Stack(event) => {
+            counters::event(event.code(), bytes);
+            NEXT
+        }
+    }
+}
+
+#[inline(always)]
+fn decide(skb: &Skb<'_>, packet: &Packet, subject: &Subject, bytes: u64) -> Outward {
+    let miss = Outward::Stack(FlowEvent::MissOut);
+    let Some(kernel) = Kernel::new(bytes) else {
+        return miss;
+    };
+    if !packet.fragment {
+        return flows::outward(subject, &kernel);
+    }
+    let Some(fragments) = flows::fragment_key(skb, packet) else {
+        return miss;
+    };
+    if packet.is_later_fragment() {
+        return if knows_fragments(&fragments) {
+            Outward::Out(FlowEvent::FragmentOut)
+        } else {
+            miss
+        };
+    }
+    let decided = flows::outward(subject, &kernel);
+    if matches!(decided, Outward::Out(_)) {
+        note_fragments(&fragments);
+    }
+    decided
+}
+
+/// By the interface and the next hop that the routing tables name for a packet from here. The kernel resolves the
+/// neighbour; packets that are too long are the stack's, which answers them.
+#[inline(always)]
+fn leave(skb: &Skb<'_>, segment: &Segment, key: &FlowKey, event: FlowEvent, bytes: u64) -> i32 {
+    match route(skb, segment, key) {
+        Ok((device, hop)) => {
+            counters::event(event.code(), bytes);
+            redirect(skb, device, hop)
+        }
+        Err(event) => {
+            counters::event(event.code(), bytes);
+            NEXT
+        }
+    }
+}
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+#[inline(always)]
+fn route(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> Result<(u32, NextHop), FlowEvent> {
+    let mut fib = question(skb, segment, key);
+    // SAFETY: the context is the program's own, and the structure as long as said.
+    let answer = unsafe { bpf_fib_lookup(skb.raw().cast(), &raw mut fib, size_of::<FibLookup>() as i32, 0) };
+    let compared = match answer as u32 {
+        BPF_FIB_LKUP_RET_SUCCESS => !skb.is_segmented(),
+        BPF_FIB_LKUP_RET_NO_NEIGH => false,
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(FlowEvent::TooLongOut),
+        _ => return Err(FlowEvent::NoRouteOut),
+    };
+    if !compared && is_too_long(skb, fib.ifindex) {
+        return Err(FlowEvent::TooLongOut);
+    }
+    // SAFETY: all zero is a value of the structure, and all members of the unions are plain bytes.
+    let mut hop: NextHop = unsafe { zeroed() };
+    hop.nh_family = u32::from(fib.family);
+    // SAFETY: the same.
+    unsafe { hop.__bindgen_anon_1.ipv6_nh = fib.__bindgen_anon_4.ipv6_dst };
+    Ok((fib.ifindex, hop))
+}
+
+#[inline(always)]
+fn question(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> FibLookup {
+    // SAFETY: all zero is a value of the structure.
+    let mut fib: FibLookup = unsafe { zeroed() };
+    fib.l4_protocol = segment.protocol as u8;
+    fib.sport = key.pod_port.to_be();
+    fib.dport = key.remote_port.to_be();
+    // SAFETY: the context is the program's own.
+    fib.ifindex = unsafe { (*skb.raw()).ifindex };
+    if segment.source.is_v4() {
+        fib.family = AF_INET;
+        fib.__bindgen_anon_3.ipv4_src = (segment.source.low as u32).to_be();
+        fib.__bindgen_anon_4.ipv4_dst = (segment.destination.low as u32).to_be();
+    } else {
+        fib.family = AF_INET6;
+        fib.__bindgen_anon_3.ipv6_src = segment.source.words();
+        fib.__bindgen_anon_4.ipv6_dst = segment.destination.words();
+    }
+    fib
+}
+
+/// The routing tables were asked with no length: then they compare that of the packet itself, if the neighbour is known and
+/// it is not a bundle of segments (`is_skb_forwardable`).
+#[inline(always)]
+fn is_too_long(skb: &Skb<'_>, device: u32) -> bool {
+    let flags = if skb.is_segmented() { BPF_MTU_CHK_SEGS } else { 0 };
+    let mut mtu = 0;
+    // SAFETY: the context is the program's own.
+    (unsafe { bpf_check_mtu(skb.raw().cast(), device, &raw mut mtu, 0, u64::from(flags)) }) != 0
+}
+
+#[inline(always)]
+fn redirect(skb: &Skb<'_>, device: u32, mut hop: NextHop) -> i32 {
+    // SAFETY: the context is the program's own, and the structure as long as said.
+    unsafe {
+        (*skb.raw()).mark = WAY_BACK_MARK;
+        bpf_redirect_neigh(device, &raw mut hop, size_of::<NextHop>() as i32, 0) as i32
+    }
+}

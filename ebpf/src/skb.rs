@@ -1,0 +1,95 @@
+//! The bytes of packets that the kernel has made an skb of.
+#![expect(unsafe_code, reason = "packet bytes are reached by address")]
+
+use core::arch::asm;
+
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::bpf_skb_load_bytes;
+use aya_ebpf::programs::TcContext;
+use xdp_core::parse::Bytes;
+
+use crate::bytes;
+use crate::frame::{MAX_OFFSET, forget, one_value};
+
+/// A packet, from the Ethernet header on. Only its head lies at an address; the rest is copied out by the kernel, which
+/// headers hardly ever need.
+pub(crate) struct Skb<'c> {
+    ctx: &'c TcContext,
+}
+
+impl<'c> Skb<'c> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'c TcContext) -> Self {
+        Self { ctx }
+    }
+
+    #[inline(always)]
+    pub(crate) fn raw(&self) -> *mut __sk_buff {
+        self.ctx.skb.skb
+    }
+
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.raw()).mark }
+    }
+
+    /// Whether a VLAN tag was taken off it.
+    #[inline(always)]
+    pub(crate) fn had_tag(&self) -> bool {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.raw()).vlan_present != 0 }
+    }
+
+    /// Whether it will leave as several packets.
+    #[inline(always)]
+    pub(crate) fn is_segmented(&self) -> bool {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.raw()).gso_size != 0 }
+    }
+}
+
+impl Bytes for Skb<'_> {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.ctx.len() as usize
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // What is compared must be what is added: the compiler would rather compare what it was computed of.
+        let offset = one_value(offset);
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let at = one_value(self.ctx.data() + offset);
+        if at + N <= self.ctx.data_end() {
+            // SAFETY: `at..at + N` lies between the start and the end of the packet's head.
+            return Some(unsafe { bytes::load(at) });
+        }
+        let mut copy = [0; N];
+        // SAFETY: the context is the program's own, and there is room for `N` bytes.
+        let failed = unsafe {
+            bpf_skb_load_bytes(
+                self.raw().cast(),
+                offset as u32,
+                copy.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        (failed == 0).then_some(copy)
+    }
+
+    #[inline(always)]
+    fn forget(&self, value: u32) -> u32 {
+        // SAFETY: the context is the program's own.
+        let unknown = unsafe { (*self.raw()).priority };
+        forget(u64::from(value), u64::from(unknown)) as u32
+    }
+
+    #[inline(always)]
+    fn settle<T>(&self, value: &mut T) {
+        // SAFETY: a move to itself. Without further options, the compiler must believe that the value was changed.
+        unsafe { asm!("{0} = {0}", inout(reg) core::ptr::from_mut(value) => _) };
+    }
+}
