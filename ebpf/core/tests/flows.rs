@@ -1,0 +1,342 @@
+//! Whose packets are: the owner rule, and the packets that show it.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+#[path = "flows/memory.rs"]
+mod memory;
+#[path = "flows/rule.rs"]
+mod rule;
+#[path = "flows/wire.rs"]
+mod wire;
+
+use rstest::rstest;
+use xdp_core::flows::{
+    Carried, Outward, Role, Subject, Table, Way, carries, delivered, departed, inward, outward,
+};
+use xdp_core::verdict::{Fallback, FlowEvent};
+
+use memory::Memory;
+use wire::{ACK, Protocol, RST, SYN, Wire};
+
+const SLOT: u32 = 7;
+
+fn to_pod(wire: &Wire) -> Subject {
+    wire.subject(Way::In)
+}
+
+fn from_pod(wire: &Wire) -> Subject {
+    wire.back().subject(Way::Out)
+}
+
+fn role(wire: &Wire, way: Way) -> Role {
+    wire.subject(way).role
+}
+
+#[rstest]
+fn both_ways_of_a_flow_have_one_key(#[values(false, true)] v6: bool, #[values(0, 2)] tags: usize) {
+    for protocol in [
+        Protocol::Tcp(ACK),
+        Protocol::Udp,
+        Protocol::Sctp(0),
+        Protocol::Echo,
+    ] {
+        let wire = Wire::new(v6, protocol).tagged(tags);
+        assert_eq!(to_pod(&wire).key, from_pod(&wire).key, "{protocol:?}");
+        assert_eq!(to_pod(&wire).key.remote, wire.remote(), "{protocol:?}");
+    }
+}
+
+#[rstest]
+fn only_what_opens_opens(#[values(false, true)] v6: bool) {
+    let tcp = |flags| role(&Wire::new(v6, Protocol::Tcp(flags)), Way::In);
+    assert_eq!(tcp(SYN), Role::Opens);
+    assert_eq!(tcp(ACK), Role::Follows);
+    for unsettled in [SYN | ACK, RST, RST | ACK, SYN | RST] {
+        assert_eq!(tcp(unsettled), Role::Unsettled, "{unsettled:#x}");
+    }
+    let sctp = |chunk| role(&Wire::new(v6, Protocol::Sctp(chunk)), Way::In);
+    let roles = [0, 1, 2, 6, 10].map(sctp);
+    assert_eq!(
+        roles,
+        [
+            Role::Follows,
+            Role::Opens,
+            Role::Unsettled,
+            Role::Unsettled,
+            Role::Follows
+        ]
+    );
+    assert_eq!(role(&Wire::new(v6, Protocol::Udp), Way::In), Role::Datagram);
+    assert_eq!(role(&Wire::new(v6, Protocol::Other(47)), Way::In), Role::Other);
+}
+
+#[rstest]
+fn an_echo_belongs_to_whom_it_was_asked_by(#[values(false, true)] v6: bool) {
+    let request = Wire::new(v6, Protocol::Echo);
+    assert_eq!(role(&request, Way::In), Role::Datagram);
+    assert_eq!(role(&request.back(), Way::Out), Role::Datagram);
+    assert_eq!(role(&request, Way::Out), Role::Other, "the pod's own request");
+    assert_eq!(role(&request.back(), Way::In), Role::Other, "the answer to it");
+}
+
+#[rstest]
+fn extension_headers_and_options_are_looked_through(
+    #[values(false, true)] v6: bool,
+    #[values(0, 3)] extra: usize,
+) {
+    let plain = Wire::new(v6, Protocol::Tcp(SYN));
+    assert_eq!(to_pod(&plain.clone().longer_by(extra)), to_pod(&plain));
+}
+
+#[rstest]
+fn an_error_belongs_to_the_flow_it_quotes(
+    #[values(false, true)] v6: bool,
+    #[values(0, 2)] extra: usize,
+    #[values(Protocol::Tcp(ACK), Protocol::Udp, Protocol::Sctp(0), Protocol::Echo)] protocol: Protocol,
+) {
+    let wire = Wire::new(v6, protocol);
+    let about = wire.clone().longer_by(extra);
+    let quoted = about.back().frame();
+    let inward = wire.error_about(&quoted).subject(Way::In);
+    assert_eq!((inward.role, inward.key), (Role::Error, to_pod(&wire).key));
+    let outward = wire.back().error_about(&about.frame()).subject(Way::Out);
+    assert_eq!((outward.role, outward.key), (Role::Error, to_pod(&wire).key));
+}
+
+#[rstest]
+fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] v6: bool) {
+    let wire = Wire::new(v6, Protocol::Tcp(ACK));
+    let none =
+        |quoted: &[u8]| wire.error_about(quoted).subject(Way::In).key == xdp_core::tables::FlowKey::default();
+    let quoted = wire.back().frame();
+    assert!(!none(&quoted));
+    let header = if v6 { 54 } else { 34 };
+    for length in 14..header + 8 {
+        assert!(none(&quoted[..length]), "{length} bytes");
+    }
+    assert!(
+        !none(&quoted[..header + 8]),
+        "eight bytes of TCP are what an error has to quote"
+    );
+    assert!(none(&wire.frame()), "a packet to the pod, not from it");
+    assert!(none(&wire.back().later_fragment().frame()));
+    assert!(!none(&wire.back().first_fragment().frame()));
+}
+
+#[test]
+fn a_connection_is_ours_from_its_opening_packet_on() {
+    let flows = Memory::default();
+    let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&Wire::new(false, Protocol::Tcp(flags))));
+    assert_eq!(inward(&ack, SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&syn, SLOT, &flows), Ok(FlowEvent::Opened));
+    assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(flows.table(Table::Young), [(syn.key, SLOT)]);
+    assert_eq!(flows.table(Table::Flows), []);
+}
+
+#[test]
+fn it_is_established_when_the_pod_has_accepted_it_and_not_before() {
+    let out = |flags| from_pod(&Wire::new(false, Protocol::Tcp(flags)));
+    let flows = Memory::default();
+    let syn = to_pod(&Wire::new(false, Protocol::Tcp(SYN)));
+    inward(&syn, SLOT, &flows).unwrap();
+    for refusal in [SYN | ACK, RST, RST | ACK] {
+        assert_eq!(outward(&out(refusal), &flows), Outward::Out(FlowEvent::SentOut));
+    }
+    assert_eq!(flows.table(Table::Flows), []);
+    for _ in 0..2 {
+        assert_eq!(outward(&out(ACK), &flows), Outward::Out(FlowEvent::SentOut));
+    }
+    assert_eq!(flows.table(Table::Flows), [(syn.key, SLOT)]);
+    assert_eq!(flows.table(Table::Young), []);
+    assert_eq!(flows.noted(FlowEvent::Promoted), 1);
+}
+
+#[test]
+fn a_flood_of_opening_packets_that_are_answered_moves_nothing() {
+    let flows = Memory::default();
+    for port in 1..1000 {
+        let wire = Wire::new(true, Protocol::Tcp(SYN)).with_port(port);
+        inward(&to_pod(&wire), SLOT, &flows).unwrap();
+        let answer = Wire::new(true, Protocol::Tcp(SYN | ACK)).with_port(port);
+        assert_eq!(
+            outward(&from_pod(&answer), &flows),
+            Outward::Out(FlowEvent::SentOut)
+        );
+    }
+    assert_eq!(flows.table(Table::Flows), []);
+}
+
+#[rstest]
+fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
+    #[values(Protocol::Tcp(SYN), Protocol::Udp, Protocol::Sctp(1), Protocol::Echo)] protocol: Protocol,
+    #[values(false, true)] answered: bool,
+) {
+    let flows = Memory::default();
+    let opening = Wire::new(false, protocol);
+    inward(&to_pod(&opening), SLOT, &flows).unwrap();
+    let following = match protocol {
+        Protocol::Tcp(_) => Protocol::Tcp(ACK),
+        Protocol::Sctp(_) => Protocol::Sctp(0),
+        other => other,
+    };
+    let following = Wire::new(false, following);
+    if answered {
+        outward(&from_pod(&following), &flows);
+    }
+    let taken = delivered(&to_pod(&opening), || false, &flows);
+    assert_eq!(taken, Some(FlowEvent::TakenOver));
+    assert_eq!(
+        outward(&from_pod(&following), &flows),
+        Outward::Stack(FlowEvent::MissOut)
+    );
+}
+
+#[test]
+fn the_stack_is_given_flows_as_they_go_on_only_when_a_pod_leaves() {
+    let flows = Memory::default();
+    let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&Wire::new(false, Protocol::Tcp(flags))));
+    inward(&syn, SLOT, &flows).unwrap();
+    assert_eq!(delivered(&ack, || false, &flows), None);
+    assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(delivered(&ack, || true, &flows), Some(FlowEvent::Deleted));
+    assert_eq!(inward(&ack, SLOT, &flows), Err(Fallback::TheirFlow));
+}
+
+#[test]
+fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
+    let flows = Memory::default();
+    let syn = Wire::new(false, Protocol::Tcp(SYN));
+    inward(&to_pod(&syn), SLOT, &flows).unwrap();
+    assert_eq!(
+        outward(&from_pod(&syn), &flows),
+        Outward::Stack(FlowEvent::Deleted)
+    );
+    assert_eq!(
+        outward(&from_pod(&syn), &flows),
+        Outward::Stack(FlowEvent::MissOut)
+    );
+    let answer = to_pod(&Wire::new(false, Protocol::Tcp(SYN | ACK)));
+    assert_eq!(inward(&answer, SLOT, &flows), Err(Fallback::TheirFlow));
+}
+
+#[test]
+fn what_answers_a_pods_datagram_is_the_stacks_even_if_it_was_ours_by_mistake() {
+    let flows = Memory::default();
+    let udp = Wire::new(true, Protocol::Udp);
+    // The answer was faster than the note about what it answers.
+    assert_eq!(inward(&to_pod(&udp), SLOT, &flows), Ok(FlowEvent::Opened));
+    assert_eq!(departed(&from_pod(&udp), &flows), Some(FlowEvent::TheirsNoted));
+    assert_eq!(departed(&from_pod(&udp), &flows), None);
+    assert_eq!(inward(&to_pod(&udp), SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(flows.table(Table::Young), []);
+}
+
+#[test]
+fn without_room_for_an_entry_a_flow_is_the_stacks() {
+    let flows = Memory::default();
+    flows.full.set(true);
+    let syn = to_pod(&Wire::new(false, Protocol::Tcp(SYN)));
+    assert_eq!(inward(&syn, SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(flows.noted(FlowEvent::InsertFailed), 1);
+}
+
+#[rstest]
+fn errors_about_flows_of_ours_are_delivered_whatever_rules_say(
+    #[values(false, true)] v6: bool,
+    #[values(false, true)] answered: bool,
+) {
+    let flows = Memory::default();
+    let udp = Wire::new(v6, Protocol::Udp);
+    let error = udp.error_about(&udp.back().frame()).subject(Way::In);
+    let refusal = udp.back().error_about(&udp.frame()).subject(Way::Out);
+    assert_eq!(inward(&error, SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(carries(&error, Carried::Errors, SLOT, &flows), None);
+    assert_eq!(outward(&refusal, &flows), Outward::Stack(FlowEvent::MissOut));
+    inward(&to_pod(&udp), SLOT, &flows).unwrap();
+    assert_eq!(outward(&refusal, &flows), Outward::Out(FlowEvent::ErrorOut));
+    assert_eq!(flows.table(Table::Flows), [], "a refusal accepts nothing");
+    if answered {
+        outward(&from_pod(&udp), &flows);
+    }
+    assert_eq!(inward(&error, SLOT, &flows), Ok(FlowEvent::ErrorIn));
+    assert_eq!(
+        carries(&error, Carried::Errors, SLOT, &flows),
+        Some(FlowEvent::ErrorIn)
+    );
+    assert_eq!(carries(&to_pod(&udp), Carried::Errors, SLOT, &flows), None);
+}
+
+#[test]
+fn a_pod_without_policies_keeps_the_flows_that_it_has_answered() {
+    let flows = Memory::default();
+    let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
+    inward(&to_pod(&syn), SLOT, &flows).unwrap();
+    let drained = || carries(&to_pod(&ack), Carried::Answered, SLOT, &flows);
+    assert_eq!(drained(), None);
+    outward(&from_pod(&ack), &flows);
+    assert_eq!(drained(), Some(FlowEvent::Drained));
+    delivered(&to_pod(&ack), || true, &flows);
+    assert_eq!(drained(), None);
+}
+
+#[test]
+fn protocols_without_a_way_back_are_the_stacks() {
+    let flows = Memory::default();
+    for wire in [
+        Wire::new(false, Protocol::Other(47)),
+        Wire::new(true, Protocol::Other(50)),
+    ] {
+        assert_eq!(inward(&to_pod(&wire), SLOT, &flows), Err(Fallback::NoReturn));
+    }
+    let reply = Wire::new(false, Protocol::Echo).back();
+    assert_eq!(
+        inward(&reply.subject(Way::In), SLOT, &flows),
+        Err(Fallback::NoReturn)
+    );
+}
+
+#[test]
+fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
+    let flows = Memory::default();
+    let udp = Wire::new(false, Protocol::Udp);
+    inward(&to_pod(&udp), SLOT, &flows).unwrap();
+    outward(&from_pod(&udp), &flows);
+    flows.looked_up.set(0);
+    for _ in 0..10 {
+        inward(&to_pod(&udp), SLOT, &flows).unwrap();
+        outward(&from_pod(&udp), &flows);
+    }
+    assert_eq!(flows.looked_up.get(), 0);
+    flows.epoch.set(flows.epoch.get() + 1);
+    inward(&to_pod(&udp), SLOT, &flows).unwrap();
+    inward(&to_pod(&udp), SLOT, &flows).unwrap();
+    assert_eq!(flows.looked_up.get(), 1);
+}
+
+#[test]
+fn a_flow_that_is_evicted_while_it_is_in_use_is_put_back() {
+    let flows = Memory::default();
+    let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
+    inward(&to_pod(&syn), SLOT, &flows).unwrap();
+    outward(&from_pod(&ack), &flows);
+    flows.evict();
+    flows.epoch.set(flows.epoch.get() + 1);
+    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(flows.table(Table::Flows), [(to_pod(&syn).key, SLOT)]);
+    assert_eq!(flows.noted(FlowEvent::Restored), 1);
+    flows.evict();
+    flows.epoch.set(flows.epoch.get() + 2);
+    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Err(Fallback::TheirFlow));
+}
+
+#[test]
+fn a_flow_that_was_deleted_is_not_put_back() {
+    let flows = Memory::default();
+    let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
+    inward(&to_pod(&syn), SLOT, &flows).unwrap();
+    outward(&from_pod(&ack), &flows);
+    flows.epoch.set(flows.epoch.get() + 1);
+    delivered(&to_pod(&syn), || false, &flows);
+    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Err(Fallback::TheirFlow));
+}

@@ -1,0 +1,96 @@
+//! Tables of flows in memory.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use xdp_core::flows::{Flows, Table};
+use xdp_core::tables::FlowKey;
+use xdp_core::verdict::FlowEvent;
+
+/// Few: flows have to share them.
+const PLACES: u32 = 4;
+
+pub(crate) struct Memory {
+    tables: RefCell<BTreeMap<(Table, FlowKey), u32>>,
+    recent: RefCell<Vec<u64>>,
+    events: RefCell<Vec<FlowEvent>>,
+    pub(crate) epoch: Cell<u64>,
+    pub(crate) full: Cell<bool>,
+    pub(crate) looked_up: Cell<u32>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            tables: RefCell::default(),
+            recent: RefCell::new(vec![0; PLACES as usize]),
+            events: RefCell::default(),
+            epoch: Cell::new(1000),
+            full: Cell::new(false),
+            looked_up: Cell::new(0),
+        }
+    }
+}
+
+impl Memory {
+    pub(crate) fn table(&self, table: Table) -> Vec<(FlowKey, u32)> {
+        let tables = self.tables.borrow();
+        let of_table = tables.iter().filter(|((of, _), _)| *of == table);
+        of_table.map(|((_, key), slot)| (*key, *slot)).collect()
+    }
+
+    pub(crate) fn noted(&self, event: FlowEvent) -> usize {
+        self.events
+            .borrow()
+            .iter()
+            .filter(|noted| **noted == event)
+            .count()
+    }
+
+    /// All entries are gone, as if for others.
+    pub(crate) fn evict(&self) {
+        self.tables.borrow_mut().clear();
+    }
+}
+
+impl Flows for Memory {
+    fn seed(&self) -> u64 {
+        0x0123_4567_89ab_cdef
+    }
+
+    fn recent_mask(&self) -> u32 {
+        PLACES - 1
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    fn recent(&self, place: u32) -> u64 {
+        self.recent.borrow()[place as usize]
+    }
+
+    fn set_recent(&self, place: u32, word: u64) {
+        self.recent.borrow_mut()[place as usize] = word;
+    }
+
+    fn slot(&self, table: Table, key: &FlowKey) -> Option<u32> {
+        self.looked_up.set(self.looked_up.get() + 1);
+        self.tables.borrow().get(&(table, *key)).copied()
+    }
+
+    fn insert(&self, table: Table, key: &FlowKey, slot: u32) -> bool {
+        if !self.full.get() {
+            self.tables.borrow_mut().insert((table, *key), slot);
+        }
+        !self.full.get()
+    }
+
+    fn delete(&self, table: Table, key: &FlowKey) -> bool {
+        self.tables.borrow_mut().remove(&(table, *key)).is_some()
+    }
+
+    fn note(&self, event: FlowEvent) {
+        self.events.borrow_mut().push(event);
+    }
+}

@@ -1,0 +1,208 @@
+//! Packets of one flow, written down byte by byte.
+
+use xdp_core::flows::{Segment, Subject, Way};
+use xdp_core::parse::parse;
+use xdp_core::tables::Address;
+
+pub(crate) const ACK: u8 = 0x10;
+pub(crate) const RST: u8 = 4;
+pub(crate) const SYN: u8 = 2;
+
+const REMOTE: u8 = 9;
+const POD: u8 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// With these flags.
+    Tcp(u8),
+    Udp,
+    /// With this chunk.
+    Sctp(u8),
+    /// A request, or turned back a reply.
+    Echo,
+    Other(u8),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Whole,
+    First,
+    Later,
+}
+
+/// A packet.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
+    v6: bool,
+    protocol: Protocol,
+    tags: usize,
+    /// 32-bit words of options, or extension headers.
+    extra: usize,
+    part: Part,
+    port: u16,
+    /// From the pod.
+    back: bool,
+    /// In place of what the protocol has.
+    error: Option<Vec<u8>>,
+}
+
+impl Wire {
+    /// To the pod.
+    pub(crate) fn new(v6: bool, protocol: Protocol) -> Self {
+        Self {
+            v6,
+            protocol,
+            tags: 0,
+            extra: 0,
+            part: Part::Whole,
+            port: 40_000,
+            back: false,
+            error: None,
+        }
+    }
+
+    pub(crate) fn tagged(self, tags: usize) -> Self {
+        Self { tags, ..self }
+    }
+
+    pub(crate) fn longer_by(self, extra: usize) -> Self {
+        Self { extra, ..self }
+    }
+
+    pub(crate) fn with_port(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
+    /// The same the other way.
+    pub(crate) fn back(&self) -> Self {
+        let back = !self.back;
+        Self { back, ..self.clone() }
+    }
+
+    pub(crate) fn first_fragment(self) -> Self {
+        let part = Part::First;
+        Self { part, ..self }
+    }
+
+    pub(crate) fn later_fragment(self) -> Self {
+        let part = Part::Later;
+        Self { part, ..self }
+    }
+
+    /// "Unreachable", the same way as this packet, about that frame.
+    pub(crate) fn error_about(&self, frame: &[u8]) -> Self {
+        let quoted = frame.get(14..).unwrap_or_default();
+        let kind = if self.v6 { 1 } else { 3 };
+        let error = [&[kind, 0, 0, 0, 0, 0, 0, 0], quoted].concat();
+        Self {
+            error: Some(error),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn remote(&self) -> Address {
+        self.address(REMOTE)
+    }
+
+    fn address(&self, host: u8) -> Address {
+        if self.v6 {
+            Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host])
+        } else {
+            Address::v4([10, 0, 0, host])
+        }
+    }
+
+    /// As it is seen.
+    pub(crate) fn subject(&self, way: Way) -> Subject {
+        let frame = self.frame();
+        let packet = parse(frame.as_slice()).unwrap();
+        Subject::of(frame.as_slice(), &Segment::of(frame.as_slice(), &packet), way)
+    }
+
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        for _ in 0..self.tags {
+            frame.extend([0x81, 0, 0, 1]);
+        }
+        let (protocol, payload) = self.upper();
+        let (from, to) = if self.back { (POD, REMOTE) } else { (REMOTE, POD) };
+        let addresses = [from, to].map(|host| self.address(host).octets());
+        if self.v6 {
+            let mut chain = vec![60; self.extra];
+            chain.extend((self.part != Part::Whole).then_some(44));
+            chain.push(protocol);
+            let length = (8 * (chain.len() - 1) + payload.len()) as u16;
+            let [l0, l1] = length.to_be_bytes();
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, l0, l1, chain[0], 64]);
+            frame.extend(addresses.concat());
+            for pair in chain.windows(2) {
+                let part = if pair[0] == 44 { self.part_v6() } else { [0, 0] };
+                frame.extend([pair[1], 0, part[0], part[1], 0, 0, 0, 0]);
+            }
+        } else {
+            let header = 20 + 4 * self.extra;
+            let [l0, l1] = ((header + payload.len()) as u16).to_be_bytes();
+            let part = match self.part {
+                Part::Whole => [0x40, 0],
+                Part::First => [0x20, 0],
+                Part::Later => [0, 100],
+            };
+            frame.extend([8, 0, 0x45 + self.extra as u8, 0, l0, l1, 0, 1]);
+            frame.extend([part[0], part[1], 64, protocol, 0, 0]);
+            frame.extend(addresses.iter().flat_map(|octets| &octets[12..]));
+            frame.resize(frame.len() + 4 * self.extra, 1);
+        }
+        frame.extend(payload);
+        frame
+    }
+
+    const fn part_v6(&self) -> [u8; 2] {
+        match self.part {
+            Part::Later => [0, 8],
+            _ => [0, 1],
+        }
+    }
+
+    fn upper(&self) -> (u8, Vec<u8>) {
+        if let Some(error) = &self.error {
+            return (if self.v6 { 58 } else { 1 }, error.clone());
+        }
+        let (source, destination) = if self.back {
+            (80, self.port)
+        } else {
+            (self.port, 80)
+        };
+        let mut payload = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        let protocol = match self.protocol {
+            Protocol::Tcp(flags) => {
+                payload.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 1, 0, 0, 0, 0, 0]);
+                6
+            }
+            Protocol::Udp => {
+                payload.extend([0, 8, 0, 0]);
+                17
+            }
+            Protocol::Sctp(chunk) => {
+                payload.extend([0, 0, 0, 1, 0, 0, 0, 0, chunk, 0, 0, 4]);
+                132
+            }
+            Protocol::Echo => {
+                let kind = match (self.v6, self.back) {
+                    (false, false) => 8,
+                    (false, true) => 0,
+                    (true, false) => 128,
+                    (true, true) => 129,
+                };
+                let [i0, i1] = self.port.to_be_bytes();
+                payload = vec![kind, 0, 0, 0, i0, i1, 0, 1];
+                if self.v6 { 58 } else { 1 }
+            }
+            Protocol::Other(protocol) => {
+                payload.resize(16, 0);
+                protocol
+            }
+        };
+        (protocol, payload)
+    }
+}
