@@ -1,5 +1,7 @@
 //! A program that is loaded over the tables in force, beside those that are attached, to be asked by test runs.
 
+use std::collections::BTreeSet;
+
 use aya::Ebpf;
 use aya::programs::Xdp;
 use xdp_core::tables::DEFAULT_FLOWS;
@@ -26,7 +28,7 @@ impl Beside {
             });
         }
         let mut ebpf = programs::object(pins, DEFAULT_FLOWS)?;
-        programs::load::<Xdp>(&mut ebpf, name, Xdp::load)?;
+        programs::load::<Xdp>(&mut ebpf, &BTreeSet::new(), name, Xdp::load)?;
         Ok(Self { ebpf, name })
     }
 

@@ -9,12 +9,19 @@ use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use xdp_core::tables::FlowKey;
 
 use super::error::OpenError;
 use super::flows::{Bytes, FlowTable, unreadable};
 use super::pins::Pins;
 use super::sys::{self, Batch, Update};
 use super::{Datapath, older, tables};
+
+/// Names of directories with tables of this layout, and of others.
+const SAME: &str = "same-";
+const OTHER: &str = "other-";
 
 /// Moves the tables away, unless they have the capacity that is wanted.
 pub(super) fn set_aside(pins: &Pins, flows: u32) -> Result<(), OpenError> {
@@ -33,8 +40,9 @@ pub(super) fn set_aside(pins: &Pins, flows: u32) -> Result<(), OpenError> {
 /// Moves the tables of flows from one layout's directory to where they are read from; those of tags are worth nothing.
 pub(super) fn keep(from: &Pins, to: &Pins) -> Result<(), OpenError> {
     let list = |error| OpenError::pin("list", &to.aside(), error);
-    let number = to.asides().map_err(list)?.last().map_or(0, |last| last + 1);
-    let directory = to.aside().join(number.to_string());
+    let prefix = if from.abi() == to.abi() { SAME } else { OTHER };
+    let number = to.asides(prefix).map_err(list)?.last().map_or(0, |last| last + 1);
+    let directory = to.aside().join(format!("{prefix}{number}"));
     let mut moved = false;
     for (name, _) in tables::sized(0) {
         let path = from.map(name);
@@ -55,6 +63,8 @@ pub(super) fn keep(from: &Pins, to: &Pins) -> Result<(), OpenError> {
 struct Old {
     table: FlowTable,
     map: OwnedFd,
+    /// Its programs count elsewhere.
+    other: bool,
     /// Hashes of the keys that the last reading found.
     seen: HashSet<u64>,
 }
@@ -70,14 +80,10 @@ impl Carry {
     pub(super) fn open(pins: &Pins) -> Result<Option<Self>, OpenError> {
         let list = |error| OpenError::pin("list", &pins.aside(), error);
         let mut old = Vec::new();
-        for number in pins.asides().map_err(list)? {
-            for table in FlowTable::ALL {
-                let path = pins.aside().join(number.to_string()).join(table.map());
-                match sys::open_pin(&path) {
-                    Ok(map) => old.extend(usable(table, map)),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(OpenError::pin("open", &path, error)),
-                }
+        for prefix in [SAME, OTHER] {
+            for number in pins.asides(prefix).map_err(list)? {
+                let directory = pins.aside().join(format!("{prefix}{number}"));
+                old.extend(tables_in(&directory, prefix == OTHER)?);
             }
         }
         let hasher = RandomState::new();
@@ -89,23 +95,29 @@ impl Carry {
     }
 }
 
-/// A layout with other keys or values is not understood: its flows go on in the stack.
-fn usable(table: FlowTable, map: OwnedFd) -> Option<Old> {
-    let key = size_of::<xdp_core::tables::FlowKey>() as u32;
-    match sys::map_shape(&map) {
-        Ok((found, 8, _)) if found == key => Some(Old {
-            table,
-            map,
-            seen: HashSet::new(),
-        }),
-        _ => {
-            tracing::warn!(
-                table = table.name(),
-                "flows of another layout are not carried over"
-            );
-            None
+fn tables_in(directory: &Path, other: bool) -> Result<Vec<Old>, OpenError> {
+    let mut found = Vec::new();
+    for table in FlowTable::ALL {
+        let path = directory.join(table.map());
+        match sys::open_pin(&path) {
+            Ok(map) if is_understood(&map) => found.push(Old {
+                table,
+                map,
+                other,
+                seen: HashSet::new(),
+            }),
+            Ok(_) => tracing::warn!(table = table.name(), "flows of another layout go on in the stack"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::pin("open", &path, error)),
         }
     }
+    Ok(found)
+}
+
+/// Keys and values are as large as ours.
+fn is_understood(map: &OwnedFd) -> bool {
+    let key = size_of::<FlowKey>() as u32;
+    sys::map_shape(map).is_ok_and(|(found, value, _)| (found, value) == (key, 8))
 }
 
 impl Datapath {
@@ -128,15 +140,17 @@ impl Datapath {
         let mut copied = 0;
         for index in 0..carry.old.len() {
             let (table, came, went) = self.copy(carry, index)?;
-            // Both are counted, or what is here could be more than has ever come.
-            self.count_removed(table, went.wrapping_sub(came))?;
+            if carry.old[index].other {
+                // Or there could be more here than has ever come.
+                self.count_removed(table, went.wrapping_sub(came))?;
+            }
             copied += came;
         }
         Ok(copied)
     }
 
     fn copy(&self, carry: &mut Carry, index: usize) -> Result<(FlowTable, u64, u64), OpenError> {
-        let Old { table, map, seen } = &carry.old[index];
+        let Old { table, map, seen, .. } = &carry.old[index];
         let table = *table;
         let failed = |error| unreadable(table, error);
         let new = table.open(&self.pinned.pins)?;

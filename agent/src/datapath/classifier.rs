@@ -135,9 +135,7 @@ impl Datapath {
         if let Some(present) = &present {
             let info = sys::program_info(present).map_err(at(AttachStep::Inspect))?;
             let is_there = || clsact::is_attached(spot.ifindex, spot.classifier);
-            if info.same_program(&self.loaded(spot)?.info)
-                && spot.run(is_there)?.map_err(at(AttachStep::Inspect))?
-            {
+            if self.loaded(spot)?.is(&info) && spot.run(is_there)?.map_err(at(AttachStep::Inspect))? {
                 return Ok(Attached::Adopted);
             }
             fs::remove_file(pin).map_err(at(AttachStep::Pin))?;

@@ -57,10 +57,7 @@ fn exchange(
 ) -> Result<Attached, AttachError> {
     let inspect = AttachError::at(AttachStep::Inspect, place.ifindex);
     let present = sys::program_by_id(present).map_err(&inspect)?;
-    if sys::program_info(&present)
-        .map_err(&inspect)?
-        .same_program(&program.info)
-    {
+    if program.is(&sys::program_info(&present).map_err(&inspect)?) {
         return Ok(Attached::Adopted);
     }
     sys::link_update(link.as_fd(), program.fd(), present.as_fd())

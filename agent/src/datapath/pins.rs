@@ -124,9 +124,9 @@ impl Pins {
         numbered(&self.links(), &filter_prefix(classifier))
     }
 
-    /// Directories of [`Pins::aside`], by number.
-    pub(super) fn asides(&self) -> io::Result<Vec<u32>> {
-        numbered(&self.aside(), "")
+    /// Numbers of directories in [`Pins::aside`] whose names begin so.
+    pub(super) fn asides(&self, prefix: &str) -> io::Result<Vec<u32>> {
+        numbered(&self.aside(), prefix)
     }
 
     pub(super) fn links(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! The embedded object: loaded beside whatever is attached, over the pinned maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,6 +36,8 @@ pub(super) struct Programs {
     classifiers: BTreeMap<Classifier, Loaded>,
     /// Those of the way back that the kernel does not take, and why: everything else works without them.
     refused: BTreeMap<Classifier, String>,
+    /// Ids of the pinned maps.
+    maps: BTreeSet<u32>,
 }
 
 /// Needed by everything else.
@@ -46,14 +48,26 @@ const OF_THE_WAY_BACK: [Classifier; 3] = [Classifier::PodIn, Classifier::PodOut,
 pub(super) struct Loaded {
     fd: OwnedFd,
     pub(super) info: ProgramInfo,
+    /// Those of its maps that are pinned; each load makes the others anew, and nothing is kept in them.
+    pinned: Vec<u32>,
 }
 
 impl Loaded {
-    fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
+    fn new(fd: BorrowedFd<'_>, pinned: &BTreeSet<u32>) -> io::Result<Self> {
+        let info = sys::program_info(fd)?;
+        let maps = info.map_ids.iter().filter(|id| pinned.contains(id));
         Ok(Self {
             fd: fd.try_clone_to_owned()?,
-            info: sys::program_info(fd)?,
+            pinned: maps.copied().collect(),
+            info,
         })
+    }
+
+    /// Whether `present` is a load of the same instructions over the same tables.
+    pub(super) fn is(&self, present: &ProgramInfo) -> bool {
+        present.tag == self.info.tag
+            && present.map_ids.len() == self.info.map_ids.len()
+            && self.pinned.iter().all(|id| present.map_ids.contains(id))
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -66,9 +80,11 @@ impl Programs {
     pub(super) fn load(pins: &Pins, flows: u32) -> Result<Self, OpenError> {
         tables::check_shapes(pins)?;
         let mut ebpf = object(pins, flows)?;
-        let nic = load::<Xdp>(&mut ebpf, programs::NIC, Xdp::load)?;
+        let maps = tables::ids(pins)?;
+        let nic = load::<Xdp>(&mut ebpf, &maps, programs::NIC, Xdp::load)?;
         let (mut classifiers, mut refused) = (BTreeMap::new(), BTreeMap::new());
-        let mut load = |classifier: Classifier| load(&mut ebpf, classifier.program(), SchedClassifier::load);
+        let mut load =
+            |classifier: Classifier| load(&mut ebpf, &maps, classifier.program(), SchedClassifier::load);
         for classifier in NEEDED {
             classifiers.insert(classifier, load(classifier)?);
         }
@@ -83,12 +99,13 @@ impl Programs {
             nic,
             classifiers,
             refused,
+            maps,
         })
     }
 
     /// Loads a raw tracepoint program.
     pub(super) fn tracepoint(&mut self, name: &'static str) -> Result<Loaded, OpenError> {
-        load::<RawTracePoint>(&mut self.ebpf, name, RawTracePoint::load)
+        load::<RawTracePoint>(&mut self.ebpf, &self.maps, name, RawTracePoint::load)
     }
 
     /// A classifier, or why there is none.
@@ -144,6 +161,7 @@ pub(super) fn object(pins: &Pins, flows: u32) -> Result<Ebpf, OpenError> {
 
 pub(super) fn load<'a, P>(
     ebpf: &'a mut Ebpf,
+    maps: &BTreeSet<u32>,
     name: &'static str,
     load: impl Fn(&mut P) -> Result<(), ProgramError>,
 ) -> Result<Loaded, OpenError>
@@ -162,7 +180,7 @@ where
     let program: &mut P = program.try_into().map_err(refused)?;
     load(program).map_err(refused)?;
     let fd = program.program_fd().map_err(refused)?;
-    Loaded::new(fd).map_err(|source| refused(ProgramError::IOError(source)))
+    Loaded::new(fd, maps).map_err(|source| refused(ProgramError::IOError(source)))
 }
 
 /// aya's program types have their `fd` in common only by name.

@@ -16,7 +16,7 @@ mod memory;
 mod shapes;
 
 pub(super) use self::memory::Memory;
-pub(super) use shapes::{MAPS, check_shapes, memory, names, sized};
+pub(super) use shapes::{MAPS, check_shapes, ids, memory, names, sized};
 
 /// All maps of the data path that the agent reads or writes, opened from their pins.
 pub(super) struct Tables {

@@ -34,7 +34,7 @@ fn attach_one(pins: &Pins, program: &Loaded, tracepoint: &'static str) -> Result
     if let Some(link) = links::open(&pin).map_err(failed)? {
         let present = sys::link_info(&link).and_then(|link| sys::program_by_id(link.program_id));
         let present = present.and_then(sys::program_info);
-        if present.is_ok_and(|present| present.same_program(&program.info)) {
+        if present.is_ok_and(|present| program.is(&present)) {
             return Ok(());
         }
         // A raw tracepoint link cannot be updated.

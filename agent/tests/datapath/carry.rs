@@ -151,6 +151,8 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
     assert_eq!(ports(&datapath, FlowTable::Flows), [3]);
     assert_eq!(ports(&datapath, FlowTable::Young), [2, 3]);
     assert_eq!(ports(&datapath, FlowTable::Theirs), [2, 3]);
+    // The old programs have counted them where the new ones do.
+    assert_eq!(datapath.pinned().flows_removed(FlowTable::Flows).unwrap(), 0);
     datapath.end_carry().unwrap();
     assert!(!datapath.carries());
     drop(datapath);
@@ -184,6 +186,8 @@ fn flows_come_over_from_another_layout_to_the_slots_that_their_pods_have_now() {
     let mut datapath = open(&bpffs, MIN_FLOWS);
     assert!(!then.exists());
     assert_eq!(datapath.carry_flows().unwrap(), 3);
+    let counted = datapath.pinned().flows_removed(FlowTable::Flows).unwrap();
+    assert_eq!(counted.wrapping_add(3), 0);
     let (first, second) = two_pods(&mut datapath);
     let owners = Owners::new(&datapath.installed().unwrap());
     datapath.settle_flows(&owners, &BTreeSet::new(), true).unwrap();

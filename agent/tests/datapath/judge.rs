@@ -1,19 +1,22 @@
 //! One frame, judged by the core on the host and by the loaded program: they must not differ in a byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_agent::datapath::{Datapath, Outcome, Ran, Settings};
+use xdp_core::flows::{Carried, Segment, Subject, Way, carries, inward};
 use xdp_core::metadata::Metadata;
 use xdp_core::parse::{Bytes, ETHERNET, TAG};
 use xdp_core::reject::{Edit, Offender, turn};
-use xdp_core::tables::RuleCounters;
-use xdp_core::verdict::{Fallback, Field, Redirect, Verdict, examine};
+use xdp_core::tables::{DEFAULT_FLOWS, RuleCounters};
+use xdp_core::verdict::{Decision, Fallback, Field, FlowEvent, Redirect, Verdict, examine};
 use xdp_plan::change::Change;
 use xdp_plan::compile::Desired;
 use xdp_plan::diff::diff;
 use xdp_plan::installed::{Installed, RuleLabel};
+use xdp_plan::owners::Owners;
 
 use crate::bpffs::Bpffs;
+use crate::known::Known;
 
 pub(crate) const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
@@ -25,7 +28,7 @@ pub(crate) const SHORTEST: usize = ETHERNET;
 /// No answer is left out.
 const UNLIMITED: Settings = Settings {
     rejects_per_second: u32::MAX,
-    flows: xdp_core::tables::MIN_FLOWS,
+    flows: DEFAULT_FLOWS,
 };
 /// Fields of [`RuleCounters`].
 const FIELDS: usize = 7;
@@ -37,6 +40,7 @@ pub(crate) struct Judge {
     /// Packets by rule and by event that the kernel must have counted.
     rules: BTreeMap<u32, [u64; FIELDS]>,
     events: BTreeMap<u32, u64>,
+    known: Known,
     pub(crate) verdicts: usize,
     _bpffs: Bpffs,
 }
@@ -51,6 +55,7 @@ impl Judge {
             datapath,
             rules: BTreeMap::new(),
             events: BTreeMap::new(),
+            known: Known::default(),
             verdicts: 0,
             _bpffs: bpffs,
         }
@@ -65,6 +70,12 @@ impl Judge {
             assert_eq!(diff(step, &self.installed), Vec::new());
         }
         self.rules.clear();
+        // No table gets so full that the kernel evicts.
+        let everything = self
+            .datapath
+            .settle_flows(&Owners::default(), &BTreeSet::new(), false);
+        everything.unwrap();
+        self.known = Known::default();
     }
 
     /// The labels of the rules.
@@ -72,31 +83,25 @@ impl Judge {
         &self.installed.rules
     }
 
-    /// The verdict that host and kernel agree on, before rate limits.
+    /// The verdict that host and kernel agree on, before rate limits and before flows.
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
         let decision = examine(frame, self.datapath.pinned().live());
         let (verdict, limited) = (decision.verdict(), decision.limit().is_some());
         let ran = self.datapath.test_run(frame).unwrap();
-        let mut carried_out = match verdict {
-            Verdict::Peer(redirect) if redirect.tags > 1 => Verdict::FallBack {
-                rule: redirect.metadata.rule(),
-                reason: Fallback::NoUntag,
-            },
-            verdict => verdict,
-        };
-        if ran != expected(&verdict, frame) {
-            assert!(
-                limited && ran == plain(XDP_DROP, frame),
-                "{verdict:?} for {frame:02x?}: {ran:02x?}"
-            );
+        let (carried_out, event) = if limited && ran == plain(XDP_DROP, frame) {
             let rule = verdict.rule().unwrap();
-            carried_out = Verdict::Limited { rule };
-        }
+            (Verdict::Limited { rule }, None)
+        } else {
+            let (carried_out, event, expected) = carried_out(frame, &decision, &self.known);
+            assert_eq!(ran, expected, "{verdict:?}, {event:?} for {frame:02x?}");
+            (carried_out, event)
+        };
         if let Some((rule, field)) = carried_out.counted() {
             self.rules.entry(rule).or_default()[field as usize] += 1;
         }
-        if let Some(event) = carried_out.event() {
-            *self.events.entry(event).or_default() += 1;
+        let noted = self.known.noted().into_iter().chain(event).map(FlowEvent::code);
+        for code in noted.chain(carried_out.event()) {
+            *self.events.entry(code).or_default() += 1;
         }
         self.verdicts += 1;
         verdict
@@ -110,11 +115,55 @@ impl Judge {
             assert_eq!(packets(counters), *expected, "rule {rule}");
         }
         let events = pinned.events().unwrap();
+        let last = FlowEvent::ALL.map(FlowEvent::code).into_iter().max().unwrap();
         let events: BTreeMap<u32, u64> = events
             .into_iter()
+            .filter(|(code, _)| *code <= last)
             .map(|(code, count)| (code, count.packets))
             .collect();
         assert_eq!(events, self.events);
+    }
+}
+
+/// What becomes of a packet when flows have been asked, what happens to them, and the packet.
+fn carried_out(frame: &[u8], decision: &Decision<'_>, known: &Known) -> (Verdict, Option<FlowEvent>, Ran) {
+    let (verdict, slot) = (decision.verdict(), decision.trace.slot);
+    let subject = || {
+        let segment = Segment::at(frame, decision.place()).unwrap();
+        Subject::of(frame, &segment, Way::In)
+    };
+    if let Verdict::Redirect(redirect) | Verdict::Peer(redirect) = verdict {
+        let rule = redirect.metadata.rule();
+        let fallback = |reason| Verdict::FallBack { rule, reason };
+        return match inward(&subject(), slot, known) {
+            Err(reason) => (fallback(reason), None, plain(XDP_PASS, frame)),
+            Ok(event) => {
+                let expected = expected(&verdict, frame);
+                match verdict {
+                    Verdict::Peer(redirect) if redirect.tags > 1 => {
+                        (fallback(Fallback::NoUntag), None, expected)
+                    }
+                    verdict => (verdict, Some(event), expected),
+                }
+            }
+        };
+    }
+    let carried = decision.carried(decision.outcome.kind);
+    let event = match carried {
+        Carried::Nothing => None,
+        carried => carries(&subject(), carried, slot, known),
+    };
+    let delivered = event.and_then(|event| Some((event, decision.target()?)));
+    match delivered {
+        Some((event, (mac, tags))) => {
+            let packet = for_pod(mac, tags, frame);
+            let ran = Ran {
+                packet,
+                ..plain(XDP_REDIRECT, frame)
+            };
+            (verdict, Some(event), ran)
+        }
+        None => (verdict, None, expected(&verdict, frame)),
     }
 }
 
@@ -175,9 +224,13 @@ fn for_peer(redirect: &Redirect) -> Metadata {
 
 /// For the pod's MAC, without tags.
 fn redirected(redirect: &Redirect, frame: &[u8]) -> Vec<u8> {
-    let mut packet = redirect.mac.to_vec();
+    for_pod(redirect.mac, redirect.tags, frame)
+}
+
+fn for_pod(mac: [u8; 6], tags: u32, frame: &[u8]) -> Vec<u8> {
+    let mut packet = mac.to_vec();
     packet.extend(&frame[6..12]);
-    packet.extend(&frame[12 + TAG * redirect.tags as usize..]);
+    packet.extend(&frame[12 + TAG * tags as usize..]);
     packet
 }
 

@@ -11,6 +11,7 @@ mod flips;
 mod generic;
 mod hooks;
 mod judge;
+mod known;
 mod limits;
 mod load;
 mod node;

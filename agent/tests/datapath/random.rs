@@ -73,7 +73,9 @@ impl Random {
             sources_v4: self.source_ref(),
             sources_v6: self.source_ref(),
             mac: [2, 0, 0, 0, 1, slot as u8],
-            flags: self.pick(&[0, 0, 0, PodBlock::NOT_READY, PodBlock::NO_PEER]),
+            flags: self.pick(&[0, 0, 0, PodBlock::NOT_READY, PodBlock::NO_PEER])
+                | self.pick(&[0, PodBlock::DRAIN])
+                | self.pick(&[0, PodBlock::WAY_BACK, PodBlock::WAY_BACK, PodBlock::WAY_BACK]),
         }
     }
 

@@ -42,13 +42,6 @@ pub(in crate::datapath) struct ProgramInfo {
     pub(in crate::datapath) map_ids: Vec<u32>,
 }
 
-impl ProgramInfo {
-    /// Whether both are loads of the same instructions over the same maps.
-    pub(in crate::datapath) fn same_program(&self, other: &Self) -> bool {
-        self.tag == other.tag && self.map_ids == other.map_ids
-    }
-}
-
 pub(in crate::datapath) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     let mut raw = RawLinkInfo::default();
     object_info(link, &mut raw)?;

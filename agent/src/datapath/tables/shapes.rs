@@ -1,6 +1,6 @@
 //! What the pinned maps must look like to be ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -150,6 +150,16 @@ fn check_shape(path: &Path, expected: Shape) -> Result<(), OpenError> {
     } else {
         Err(wrong(format!("is {found}")))
     }
+}
+
+/// Kernel ids of all maps.
+pub(in crate::datapath) fn ids(pins: &Pins) -> Result<BTreeSet<u32>, OpenError> {
+    let id = |name| {
+        let path = pins.map(name);
+        let map = sys::open_pin(&path).and_then(sys::map_id);
+        map.map_err(|error| OpenError::pin("inspect", &path, error))
+    };
+    names().map(id).collect()
 }
 
 /// What the kernel accounts for each map, in bytes.
