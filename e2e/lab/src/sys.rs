@@ -99,6 +99,15 @@ fn ip(address: &libc::sockaddr_storage) -> Option<IpAddr> {
     }
 }
 
+/// Undo a connection's `connect`: the peer gets a reset.
+pub(crate) fn disconnect(socket: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: all-zero is a valid value, whose family is AF_UNSPEC.
+    let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
+    let length = size_of_val(&nowhere) as libc::socklen_t;
+    // SAFETY: pointer and length are those of `nowhere`.
+    check(unsafe { libc::connect(socket.as_raw_fd(), &raw const nowhere, length) } as isize).map(drop)
+}
+
 /// A packet socket of one interface; with `receives` it gets every frame that arrives there.
 pub(crate) fn packet_socket(ifindex: u32, receives: bool) -> io::Result<OwnedFd> {
     // Bound before it may receive: otherwise frames of other interfaces come first.

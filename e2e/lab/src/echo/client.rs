@@ -11,7 +11,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use super::{SEEN, WANTED};
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, sys};
 
 /// Written at once; the answer is awaited before the next.
 const CHUNK: usize = 32 << 10;
@@ -118,14 +118,9 @@ impl Connection {
         Ok(rest)
     }
 
-    /// End it by a reset.
+    /// End it by a reset. Closing would not do at once: a child that is just being started may hold the socket, too.
     pub fn reset(self) -> io::Result<()> {
-        let at_once = libc::linger {
-            l_onoff: 1,
-            l_linger: 0,
-        };
-        setsockopt(&self.stream, sockopt::Linger, &at_once)?;
-        Ok(())
+        sys::disconnect(&self.stream)
     }
 }
 

@@ -16,6 +16,8 @@ use crate::{LabError, Namespace};
 
 /// How long a thread waits until it asks whether it shall go on.
 const TURN: Duration = Duration::from_millis(50);
+/// A client that takes nothing for so long never will.
+const STUCK: Duration = Duration::from_secs(20);
 
 /// Answers TCP and UDP at one address and port until dropped, with what it got. It keeps the namespace alive: drop it
 /// before the lab.
@@ -144,6 +146,7 @@ fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) {
 
 fn echo(stream: &mut TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()> {
     stream.set_read_timeout(Some(TURN))?;
+    stream.set_write_timeout(Some(STUCK))?;
     stream.write_all(&seen(peer))?;
     let mut buffer = vec![0; 1 << 16];
     while !shared.stop.load(Ordering::Relaxed) {

@@ -2,7 +2,7 @@
 
 use xdp_lab::{Connection, Style};
 
-use super::place::{ANY, Place, asked, open, udp};
+use super::place::{ANY, FEW, Place, asked, open, udp};
 use super::rules::Proxy;
 use super::side::Side;
 
@@ -41,7 +41,7 @@ fn direct(place: &Place, side: &Side, by: By) -> Connection {
         (0, usize::from(by == By::Stack)),
         "{did:?}"
     );
-    assert_eq!(did.forwarded == 0, by == By::Us, "{did:?}");
+    assert_eq!(did.forwarded < FEW, by == By::Us, "{did:?}");
     connection
 }
 
@@ -75,18 +75,21 @@ fn by_the_pod(place: &Place, side: &Side) -> Vec<Connection> {
 }
 
 fn everything_works(place: &Place, by: By) {
+    // Until the end: what is closed says so by packets that would be counted for others.
+    let mut held = Vec::new();
     let did = place.stack_did(|| {
         for side in &place.sides {
             let mut fast = direct(place, side, by);
-            let mut held = by_node_ports(place, side);
+            held.extend(by_node_ports(place, side));
             held.extend(by_the_pod(place, side));
             // All are held open; and again in another order.
             let did = place.stack_did(|| fast.talk(SOME).unwrap());
-            assert_eq!(did.forwarded == 0, by == By::Us, "{did:?}");
+            assert_eq!(did.forwarded < FEW, by == By::Us, "{did:?}");
             for connection in held.iter_mut().rev() {
                 connection.talk(SOME).unwrap();
             }
             fast.talk(SOME).unwrap();
+            held.push(fast);
         }
     });
     assert_eq!(did.invalid, 0);
@@ -151,6 +154,10 @@ fn everything_works_under_a_policy_whose_delivery_is_peer() {
     let place = Place::new(Style::Ptp, true);
     let spec = "podSelector: {matchLabels: {app: game}}\ndelivery: Peer";
     place.world.policy_with("all", spec, &[ANY]);
-    let _agent = place.world.start(&["server"]);
+    let agent = place.world.enforce(&["server"]);
+    agent.wait_for("replies go the same way", |status| {
+        let pod = status.pod("server");
+        pod.is_some_and(|pod| pod["wayBack"]["state"] == "Ready") && status.json()["nics"][0]["peer"] == true
+    });
     everything_works(&place, By::Us);
 }

@@ -37,9 +37,7 @@ impl Held {
     }
 
     fn go_on(&mut self, place: &Place, bytes: usize) {
-        let web = &place.web[usize::from(!self.side.is_v4())];
-        web.push(self.pod_first.local().unwrap(), bytes).unwrap();
-        self.pod_first.hear(bytes).unwrap();
+        place.pod_says(&mut self.pod_first, self.side.client, bytes);
         self.client_first.talk(bytes).unwrap();
         self.pod_first.talk(bytes).unwrap();
         self.own.talk(bytes).unwrap();
@@ -65,7 +63,7 @@ fn what_was_open_before_the_policy_goes_on_and_what_is_opened_later_is_fast() {
             for held in &mut held {
                 held.go_on(&place, SOME);
                 let mut new = place.connect(held.side.any(0), held.side.web());
-                place.is_fast("opened under the policy", || new.talk(SOME).unwrap());
+                place.is_fast_beside_others("opened under the policy", || new.talk(SOME).unwrap());
                 held.go_on(&place, SOME);
             }
         });
@@ -109,7 +107,7 @@ fn of_two_policies_one_goes_and_nothing_changes_for_what_the_other_takes() {
         policies == 1 && status.ready("server")
     });
     for held in &mut held {
-        place.is_fast("by the other policy", || held.client_first.talk(SOME).unwrap());
+        place.is_fast_beside_others("by the other policy", || held.client_first.talk(SOME).unwrap());
         held.go_on(&place, SOME);
     }
 }

@@ -1,6 +1,7 @@
 //! A node with kube-proxy's rules, a pod with a server, a client outside that is a server, too.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
 use xdp_e2e::Agent;
@@ -8,12 +9,15 @@ use xdp_lab::{Connection, EchoServer, Namespace, Pod, Style, UdpClient, UdpReply
 
 use super::rules::{self, Proxy};
 use super::side::Side;
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, at};
 
 /// What does not answer within this time does not answer.
 pub(super) const SOON: Duration = Duration::from_millis(700);
 /// Everything, whatever the port: answers to what the pod opened itself match it, too.
 pub(super) const ANY: &str = "{name: any, action: Redirect, mark: 42}";
+
+/// Packets that are none beside those of a test that moves many.
+pub(super) const FEW: u64 = 16;
 
 pub(super) struct Place {
     /// Servers, by family: the pod's and those outside.
@@ -72,6 +76,20 @@ impl Place {
         open(&self.world.client, from, to)
     }
 
+    /// The pod says something unasked on a connection with this client.
+    #[track_caller]
+    pub(super) fn pod_says(&self, connection: &mut Connection, client: IpAddr, bytes: usize) {
+        let web = &self.web[usize::from(client.is_ipv6())];
+        let client = at(client, connection.local().unwrap().port());
+        // More than fits into the sockets' buffers.
+        thread::scope(|scope| {
+            let said = scope.spawn(|| web.push(client, bytes));
+            let heard = connection.hear(bytes);
+            assert!(heard.is_ok(), "{heard:?}");
+            said.join().unwrap().unwrap();
+        });
+    }
+
     /// Asks from outside, once.
     #[track_caller]
     pub(super) fn ask(&self, from: SocketAddr, to: SocketAddr) -> UdpReply {
@@ -94,6 +112,13 @@ impl Place {
             forwarded: self.node().forwarded().unwrap(),
             invalid: rules::invalid(self.node()),
         }
+    }
+
+    /// Many packets go without the stack. Connections that are the stack's may say something late.
+    #[track_caller]
+    pub(super) fn is_fast_beside_others(&self, what: &str, work: impl FnOnce()) {
+        let did = self.stack_did(work);
+        assert!(did.forwarded < FEW && did.invalid == 0, "{what}: {did:?}");
     }
 
     /// This is done without the stack.

@@ -116,7 +116,7 @@ fn nobody_notices_that_the_agent_is_killed_and_stopped_and_comes_back() {
         });
         let side = place.sides[0];
         let mut connection = place.connect(side.any(0), side.web());
-        place.is_fast("after it came back", || connection.talk(SOME).unwrap());
+        place.is_fast_beside_others("after it came back", || connection.talk(SOME).unwrap());
     }
 }
 
@@ -135,7 +135,7 @@ fn nobody_notices_that_an_agent_with_another_layout_takes_over() {
         assert!(!older.exists());
         let side = place.sides[0];
         let mut connection = place.connect(side.any(0), side.web());
-        place.is_fast("after it took over", || connection.talk(SOME).unwrap());
+        place.is_fast_beside_others("after it took over", || connection.talk(SOME).unwrap());
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use xdp_lab::{Connection, Namespace, NicSpec, Style};
+use xdp_lab::{Namespace, NicSpec, Style};
 
 use super::place::{Place, open};
 use super::rules::run;
-use super::side::Side;
 use crate::world::at;
 
 const SOME: usize = 300_000;
@@ -20,14 +19,6 @@ fn under_a_policy(test: impl Fn(&Place)) {
     }
 }
 
-/// The pod says something unasked, then both.
-fn pod_first(place: &Place, side: &Side, connection: &mut Connection, client: IpAddr) {
-    let web = &place.web[usize::from(!side.is_v4())];
-    let client = at(client, connection.local().unwrap().port());
-    web.push(client, SOME).unwrap();
-    connection.hear(SOME).unwrap();
-}
-
 #[test]
 fn a_reply_to_a_neighbour_that_is_forgotten_waits_until_it_is_found() {
     under_a_policy(|place| {
@@ -35,7 +26,7 @@ fn a_reply_to_a_neighbour_that_is_forgotten_waits_until_it_is_found() {
             let mut connection = place.connect(side.any(0), side.web());
             place.is_fast("after the neighbours are forgotten", || {
                 run(place.node(), &["ip", "neigh", "flush", "dev", "nic0"], "");
-                pod_first(place, side, &mut connection, side.client);
+                place.pod_says(&mut connection, side.client, SOME);
             });
             connection.talk(SOME).unwrap();
         }
@@ -78,7 +69,7 @@ fn clients_behind_a_gateway_are_answered() {
             assert_eq!(connection.seen().ip(), address);
             place.is_fast("behind a gateway", || {
                 connection.talk(SOME).unwrap();
-                pod_first(place, side, &mut connection, address);
+                place.pod_says(&mut connection, address, SOME);
             });
         }
     });
@@ -91,7 +82,7 @@ fn a_network_on_the_way_with_a_smaller_mtu_gets_smaller_packets() {
         let (far, addresses) = far(place, 1300);
         for (side, address) in place.sides.iter().zip(addresses) {
             let mut connection = open(&far, side.any(0), side.web());
-            pod_first(place, side, &mut connection, address);
+            place.pod_says(&mut connection, address, SOME);
             let to = run(&place.pod.ns, &["ip", "route", "get", &address.to_string()], "");
             assert!(to.contains("mtu 1300"), "{to}");
         }
@@ -105,7 +96,7 @@ fn the_stack_alone_gets_smaller_packets_through_a_network_with_a_smaller_mtu() {
     let (far, addresses) = far(&place, 1300);
     for (side, address) in place.sides.iter().zip(addresses) {
         let mut connection = open(&far, side.any(0), side.web());
-        pod_first(&place, side, &mut connection, address);
+        place.pod_says(&mut connection, address, SOME);
     }
 }
 
@@ -115,10 +106,10 @@ fn a_nic_with_a_smaller_mtu_than_the_pods_gets_smaller_packets() {
         place.node().set_mtu("nic0", 1400).unwrap();
         for side in &place.sides {
             let mut connection = place.connect(side.any(0), side.web());
-            pod_first(place, side, &mut connection, side.client);
+            place.pod_says(&mut connection, side.client, SOME);
             // Those that fit go on by us.
             place.is_fast("packets that fit", || {
-                pod_first(place, side, &mut connection, side.client)
+                place.pod_says(&mut connection, side.client, SOME)
             });
         }
         assert_eq!(super::rules::invalid(place.node()), 0);
@@ -137,7 +128,7 @@ fn replies_leave_by_the_nic_that_the_routes_name_wherever_the_requests_came_in()
             let mut connection = place.connect(at(address, 0), side.web());
             place.is_fast("in by one NIC and out by another", || {
                 connection.talk(SOME).unwrap();
-                pod_first(place, side, &mut connection, address);
+                place.pod_says(&mut connection, address, SOME);
             });
             assert!(place.node().counters("nic1").unwrap().tx_packets > before + 10);
         }

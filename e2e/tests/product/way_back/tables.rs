@@ -127,8 +127,8 @@ fn what_a_pod_asks_by_datagrams_pushes_no_connection_out() {
     let agent = small(&place);
     let side = &place.sides[0];
     let mut held = idle(&place, side);
-    for _ in 0..4 * CAPACITY {
-        let client = udp(&place.pod.ns, side.any(0));
+    for number in 0..4 * CAPACITY {
+        let client = udp(&place.pod.ns, side.any(10_000 + number as u16));
         client
             .socket()
             .send_to(b"what is the address?", side.outside())
