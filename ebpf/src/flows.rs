@@ -30,6 +30,13 @@ pub(crate) fn settled(subject: Subject) -> Option<&'static Subject> {
     Some(unsafe { &*at })
 }
 
+/// What was settled last on this CPU.
+#[inline(always)]
+pub(crate) fn found() -> Option<&'static Subject> {
+    // SAFETY: as above: only [`settled`] writes there.
+    SUBJECT.get_ptr(0).map(|at| unsafe { &*at })
+}
+
 /// An epoch has so many ticks of the kernel's clock, as a power of two: 4 s to 41 s. Reading that clock is one load.
 const EPOCH_SHIFT: u32 = 12;
 

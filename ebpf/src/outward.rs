@@ -15,9 +15,9 @@ use xdp_core::tables::{FlowKey, WAY_BACK_MARK};
 use xdp_core::verdict::FlowEvent;
 
 use crate::counters;
-use crate::flows::{Kernel, knows_fragments, note_fragments, settled};
+use crate::flows::{Kernel, knows_fragments, note_fragments};
 use crate::reader::NEXT;
-use crate::skb::Skb;
+use crate::skb::{self, Skb};
 
 /// Past the stack, or on into it.
 #[inline(always)]
@@ -31,7 +31,7 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
         return NEXT;
     }
     let segment = Segment::of(&skb, &packet);
-    let Some(subject) = settled(Subject::of(&skb, &segment, Way::Out)) else {
+    let Some(subject) = skb::subject(&skb, &packet, Way::Out) else {
         return NEXT;
     };
     let bytes = skb.length() as u64;

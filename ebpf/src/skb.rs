@@ -6,9 +6,11 @@ use core::arch::asm;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
-use xdp_core::parse::Bytes;
+use xdp_core::flows::{Place, Segment, Shape, Subject, Way};
+use xdp_core::parse::{Bytes, Packet};
 
 use crate::bytes;
+use crate::flows::{found, settled};
 use crate::frame::{MAX_OFFSET, forget, one_value};
 
 /// A packet, from the Ethernet header on. Only its head lies at an address; the rest is copied out by the kernel, which
@@ -92,4 +94,29 @@ impl Bytes for Skb<'_> {
         // SAFETY: a move to itself. Without further options, the compiler must believe that the value was changed.
         unsafe { asm!("{0} = {0}", inout(reg) core::ptr::from_mut(value) => _) };
     }
+}
+
+/// The subject of a packet that was parsed.
+#[inline(always)]
+pub(crate) fn subject(skb: &Skb<'_>, packet: &Packet, way: Way) -> Option<&'static Subject> {
+    let place = Place::of(skb, packet);
+    let rest = u64::from(place.ip_len) << 32 | u64::from(way == Way::Out);
+    find_subject(skb.raw(), place.shape.0, place.upper, rest);
+    found()
+}
+
+/// Leaves it in the map. A function that the verifier looks at once: it is global, and its arguments can be any numbers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_subject(ctx: *mut __sk_buff, shape: u32, upper: u32, rest: u64) -> u32 {
+    let ctx = TcContext::new(ctx);
+    let skb = Skb::new(&ctx);
+    let place = Place {
+        shape: Shape(shape),
+        upper,
+        ip_len: (rest >> 32) as u32,
+    };
+    let way = if rest as u32 == 0 { Way::In } else { Way::Out };
+    let subject = Segment::at(&skb, place).map_or(Subject::NONE, |segment| Subject::of(&skb, &segment, way));
+    u32::from(settled(subject).is_some())
 }

@@ -106,6 +106,7 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
         class,
         action: u32::from(number),
     };
+    let shape = Shape(bytes.forget(Shape::new(carried(&key, pod), key.tags, key.column).0));
     let mut rule = None;
     let mut answer = None;
     let mut outcome = Outcome::of(Kind::NoMatch);
@@ -121,7 +122,7 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
         pod: Some(pod),
         record: rule,
         source: key.source,
-        shape: Shape::new(carried(&key, pod), key.tags, key.column),
+        shape,
         ip_len: key.ip_len,
         upper: key.upper,
         answer,
@@ -204,14 +205,13 @@ fn unfit(key: &Key, pod: &PodBlock) -> Option<Fallback> {
 /// Which packets of this shape are delivered past the stack although no rule redirects them.
 #[inline(always)]
 fn carried(key: &Key, pod: &PodBlock) -> Carried {
-    const EITHER: u16 = PodBlock::WAY_BACK | PodBlock::DRAIN;
-    let drains = pod.flags & PodBlock::DRAIN != 0;
-    let concerned = pod.flags & EITHER != 0 && (drains || key.is_icmp());
-    if !concerned || pod.flags & PodBlock::NOT_READY != 0 || unfit(key, pod).is_some() {
+    if pod.flags & PodBlock::NOT_READY != 0 || unfit(key, pod).is_some() {
         Carried::Nothing
-    } else if drains {
+    } else if pod.flags & PodBlock::DRAIN != 0 {
         Carried::Answered
-    } else {
+    } else if key.is_icmp() && pod.flags & PodBlock::WAY_BACK != 0 {
         Carried::Errors
+    } else {
+        Carried::Nothing
     }
 }

@@ -29,7 +29,11 @@ pub fn inward(subject: &Subject, slot: u32, flows: &impl Flows) -> Result<FlowEv
         return Ok(hit);
     }
     if !matches!(subject.role, Role::Opens | Role::Datagram) {
-        return Err(Fallback::TheirFlow);
+        // The pod's answer may have moved it between the two look-ups.
+        return match flows.slot(Table::Flows, key) {
+            Some(_) => Ok(hit),
+            None => Err(Fallback::TheirFlow),
+        };
     }
     if flows.insert(Table::Young, key, slot) {
         return Ok(FlowEvent::Opened);

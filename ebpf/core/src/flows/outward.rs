@@ -42,6 +42,11 @@ pub fn outward(subject: &Subject, flows: &impl Flows) -> Outward {
         return sent;
     }
     let Some(slot) = flows.slot(Table::Young, key) else {
+        // Another packet may have moved it between the two look-ups, or the tag is older than the move.
+        if flows.slot(Table::Flows, key).is_some() {
+            trail.establish(flows);
+            return sent;
+        }
         return Outward::Stack(FlowEvent::MissOut);
     };
     // The new entry first: no packet may find none.

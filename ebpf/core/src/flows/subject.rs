@@ -63,6 +63,27 @@ pub struct Place {
     pub ip_len: u32,
 }
 
+impl Place {
+    /// Of a packet that was parsed.
+    #[inline(always)]
+    pub fn of<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
+        let (kind, _) = packet.upper();
+        let has_transport = matches!(kind, Kind::Ports | Kind::Icmp);
+        let protocol = if has_transport {
+            u32::from(packet.protocol)
+        } else {
+            0
+        };
+        let mut place = Self {
+            shape: Shape(bytes.forget(Shape::new(Carried::Nothing, packet.tags, protocol).0)),
+            upper: bytes.forget(packet.upper_offset),
+            ip_len: bytes.forget(packet.ip_len),
+        };
+        bytes.settle(&mut place);
+        place
+    }
+}
+
 /// What a packet is made of, in one number: stacks of programs are small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
@@ -208,7 +229,8 @@ const INIT_ACK: u8 = 2;
 const ABORT: u8 = 6;
 
 impl Subject {
-    const NONE: Self = Self {
+    /// Of no flow.
+    pub const NONE: Self = Self {
         key: FlowKey {
             remote: Address { high: 0, low: 0 },
             pod: Address { high: 0, low: 0 },
