@@ -103,7 +103,8 @@ fn iperf3_runs_through_it() {
             .stderr(Stdio::piped());
         namespace.spawn(command).unwrap()
     };
-    let server = spawn(&pod.ns, &["--server", "--one-off", "--forceflush"]);
+    // Not `--one-off`: on a busy machine iperf3 3.12 sometimes listens again after its one client.
+    let server = spawn(&pod.ns, &["--server"]);
     let mut report = None;
     wait_until("the server listens", PATIENCE, || {
         let client = spawn(&world.client, &["--client", &ip, "--bytes", "20M", "--json"]);
@@ -114,11 +115,12 @@ fn iperf3_runs_through_it() {
         report.is_some()
     })
     .unwrap();
-    assert!(server.wait(PATIENCE).unwrap().success());
+    server.kill().unwrap();
     let report: serde_json::Value = serde_json::from_str(&report.unwrap().stdout).unwrap();
-    let sent = &report["end"]["sum_sent"];
-    println!("{sent}");
-    assert!(sent["bytes"].as_u64() >= Some(20 << 20), "{sent}");
+    // By the server's own count.
+    let received = &report["end"]["sum_received"];
+    println!("{received}");
+    assert!(received["bytes"].as_u64() >= Some(20 << 20), "{received}");
     agent.wait_for("every segment was delivered", arrived);
 }
 
