@@ -49,7 +49,7 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
 /// Never attached: tells what [`xdp_nic`] would make of a packet. It counts nothing and uses no limit up.
 #[xdp]
 fn xdp_explain(ctx: XdpContext) -> u32 {
-    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel);
+    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel).foreseen(&tables::Kernel);
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
         Some(()) => action(decision.outcome.kind),
         None => XDP_ABORTED,

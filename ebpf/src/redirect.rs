@@ -42,10 +42,13 @@ pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>) -> Outcom
     let Some(redirect) = decision.redirect() else {
         return fall_back(Fallback::NoDevice);
     };
+    let Some(device) = DEVICES.get_ifindex(redirect.slot) else {
+        return fall_back(Fallback::NoDevice);
+    };
     if redirect.tags > 1 {
         return fall_back(Fallback::NoUntag);
     }
-    match frame::push_metadata(ctx, &redirect.metadata.for_peer(redirect.slot)) {
+    match frame::push_metadata(ctx, &redirect.metadata.for_peer(device)) {
         Some(()) => decision.outcome,
         None => fall_back(Fallback::NoMetadata),
     }

@@ -14,6 +14,7 @@ use xdp_plan::diff::diff;
 use xdp_plan::installed::{Installed, RuleLabel};
 
 use crate::bpffs::Bpffs;
+use crate::node::DEVICE;
 
 pub(crate) const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
@@ -73,7 +74,8 @@ impl Judge {
 
     /// The verdict that host and kernel agree on, before rate limits.
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
-        let decision = examine(frame, self.datapath.pinned().live());
+        let live = self.datapath.pinned().live();
+        let decision = examine(frame, live).foreseen(live);
         let (verdict, limited) = (decision.verdict(), decision.limit().is_some());
         let ran = self.datapath.test_run(frame).unwrap();
         let mut carried_out = match verdict {
@@ -169,7 +171,7 @@ fn plain(action: u32, frame: &[u8]) -> Ran {
 }
 
 fn for_peer(redirect: &Redirect) -> Metadata {
-    redirect.metadata.for_peer(redirect.slot)
+    redirect.metadata.for_peer(DEVICE)
 }
 
 /// For the pod's MAC, without tags.

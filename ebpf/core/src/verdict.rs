@@ -35,7 +35,7 @@ pub trait Tables {
     /// [`crate::tables::maps::SLOTS`].
     fn word(&self, slot: u32) -> Option<SlotWord>;
 
-    /// Whether [`crate::tables::maps::DEVICES`] has the slot: with its device a pod's rules are gone.
+    /// Whether [`crate::tables::maps::DEVICES`] has the slot: without its device, a pod's rules only pass.
     fn alive(&self, slot: u32) -> bool;
 
     /// [`crate::tables::maps::POD_BLOCKS`].
@@ -67,10 +67,11 @@ pub trait Tables {
 /// Decides about one frame.
 #[inline(always)]
 pub fn decide<B: Bytes + ?Sized>(bytes: &B, tables: &impl Tables) -> Verdict {
-    examine(bytes, tables).verdict()
+    examine(bytes, tables).foreseen(tables).verdict()
 }
 
-/// Decides about one frame, and tells how.
+/// Decides about one frame, and tells how. Whether a pod that is redirected to still has its device is seen by who tries,
+/// or by [`Decision::foreseen`].
 #[inline(always)]
 pub fn examine<'t, B: Bytes + ?Sized, T: Tables>(bytes: &B, tables: &'t T) -> Decision<'t> {
     let mut decision = Decision::NOT_CONSIDERED;
@@ -94,11 +95,7 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
 ) -> Option<()> {
     let key = Key::new(bytes, packet);
     let slot = slot(&key, tables)?;
-    let pod = tables.word(slot)?.block()?;
-    if !tables.alive(slot) {
-        return None;
-    }
-    let pod = tables.pod(pod)?;
+    let pod = tables.pod(tables.word(slot)?.block()?)?;
     let (class, number) = classify::find(pod, &key, tables)?;
     let trace = Trace {
         slot,
@@ -115,8 +112,13 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
     }
     let record = tables.action(number)?;
     let answer = reject::answer(bytes, &key, record);
+    let outcome = act(&key, pod, record, answer);
+    // The address may be another pod's by now.
+    if needs_device(outcome.kind, record) && !tables.alive(slot) {
+        return None;
+    }
     *decision = Decision {
-        outcome: act(&key, pod, record, answer),
+        outcome,
         trace,
         pod: Some(pod),
         record: Some(record),
@@ -164,6 +166,13 @@ fn act(key: &Key, pod: &PodBlock, record: &ActionRecord, answer: Option<Answer>)
             }
         }
     }
+}
+
+/// Whether more may be done than to pass the packet before its pod's device is asked for anyway.
+#[inline(always)]
+fn needs_device(kind: Kind, record: &ActionRecord) -> bool {
+    let acts = matches!(kind, Kind::Drop | Kind::Reject | Kind::Unanswered);
+    acts || record.limits()
 }
 
 /// What stands against a redirect before it is tried.

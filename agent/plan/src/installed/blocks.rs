@@ -65,6 +65,7 @@ impl Blocks {
             actions: &mut self.actions,
             leaves: Pool::default(),
             tops: Pool::default(),
+            roots: Pool::default(),
         };
         for (_, class) in self.classes.iter() {
             for port in [class.tcp, class.udp, class.sctp, class.icmp, class.icmpv6] {
@@ -106,9 +107,10 @@ struct PortReader<'a, T> {
     tables: &'a T,
     ports: &'a mut Pool<Ports>,
     actions: &'a mut Pool<ActionRecord>,
-    /// What was followed as a leaf, and as a top: in a broken table a block may be both.
+    /// What was followed as a leaf, and as one above: in a broken table a block may be several.
     leaves: Pool<()>,
     tops: Pool<()>,
+    roots: Pool<()>,
 }
 
 impl<T: Tables> PortReader<'_, T> {
@@ -117,6 +119,21 @@ impl<T: Tables> PortReader<'_, T> {
             PortTarget::Action(number) => self.action(number),
             PortTarget::Leaf(index) => self.leaf(index),
             PortTarget::Top(index) => self.top(index),
+            PortTarget::Root(index) => self.root(index),
+        }
+    }
+
+    fn root(&mut self, index: u16) {
+        let index = u32::from(index);
+        if self.roots.contains(index) {
+            return;
+        }
+        self.roots.insert(index, ());
+        if let Some(block) = self.tables.ports(index) {
+            self.ports.insert(index, *block);
+            for top in block.then {
+                self.top(top);
+            }
         }
     }
 

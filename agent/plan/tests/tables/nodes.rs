@@ -134,7 +134,7 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
         }
         3 => {
             if let Some(mut ports) = memory.ports.get(index).copied() {
-                ports.then[value as usize % 32] = (value >> 8) as u16 % 8;
+                ports.then[value as usize % 16] = (value >> 8) as u16 % 8;
                 memory.ports.insert(index, ports);
             }
         }
