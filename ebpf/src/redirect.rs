@@ -22,14 +22,10 @@ pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
     if DEVICES.redirect(redirect.slot, u64::from(XDP_PASS)).is_err() {
         return fall_back(Fallback::NoDevice);
     }
-    // Read before the metadata moves over it.
-    let Some(source) = Frame::new(ctx).read::<6>(SOURCE_MAC) else {
-        return fall_back(Fallback::NoUntag);
-    };
     if frame::push_metadata(ctx, &redirect.metadata).is_none() {
         return fall_back(Fallback::NoMetadata);
     }
-    if edit_header(ctx, &redirect, source).is_none() {
+    if edit_header(ctx, &redirect).is_none() {
         frame::drop_metadata(ctx);
         return fall_back(Fallback::NoUntag);
     }
@@ -62,8 +58,10 @@ fn fall_back(reason: Fallback) -> Outcome {
 /// Takes the VLAN tags off and writes the pod's address. Only the first step can fail, and then nothing changed:
 /// `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header is left for the others.
 #[inline(always)]
-fn edit_header(ctx: &XdpContext, redirect: &Redirect, source: [u8; 6]) -> Option<()> {
+fn edit_header(ctx: &XdpContext, redirect: &Redirect) -> Option<()> {
     if redirect.tags != 0 {
+        // Read before the metadata moves over it.
+        let source = Frame::new(ctx).read::<6>(SOURCE_MAC)?;
         frame::pull(ctx, TAG as i32 * redirect.tags as i32)?;
         frame::write(ctx, SOURCE_MAC, source)?;
     }

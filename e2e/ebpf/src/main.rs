@@ -22,7 +22,7 @@ static PLAN: Array<Plan> = Array::with_max_entries(1, 0);
 #[map]
 static SEEN: Array<Seen> = Array::with_max_entries(1, 0);
 #[map]
-static DEVICES: DevMap = DevMap::with_max_entries(4, 0);
+static DEVICES: DevMap = DevMap::with_max_entries(8, 0);
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 /// Frames of the test that the reader saw, whether or not they found room in `RECORDS`.

@@ -93,7 +93,9 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
     tables: &'t T,
     decision: &mut Decision<'t>,
 ) -> Option<()> {
-    let key = Key::new(bytes, packet);
+    let mut key = Key::new(bytes, packet);
+    // Here, where it stays: settled and moved, it would be copied, in larger pieces than a CPU forwards from its stores.
+    bytes.settle(&mut key);
     let slot = slot(&key, tables)?;
     let pod = tables.pod(tables.word(slot)?.block()?)?;
     let (class, number) = classify::find(pod, &key, tables)?;
@@ -123,9 +125,9 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
         pod: Some(pod),
         record: Some(record),
         source: key.source,
-        tags: key.tags,
-        ip_len: key.ip_len,
-        upper: key.upper,
+        tags: key.tags(),
+        ip_len: key.ip_len(),
+        upper: key.upper(),
         answer,
     };
     Some(())
@@ -182,11 +184,11 @@ fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
         Some(Fallback::NoPeer)
     } else if !is_peer && pod.flags & PodBlock::NOT_READY != 0 {
         Some(Fallback::NotReady)
-    } else if key.group_mac != 0 {
+    } else if key.group_mac() != 0 {
         Some(Fallback::GroupMac)
-    } else if key.fragment != 0 {
+    } else if key.fragment() != 0 {
         Some(Fallback::Fragment)
-    } else if key.ip_len > pod.mtu {
+    } else if key.ip_len() > pod.mtu {
         Some(Fallback::TooLong)
     } else {
         None
