@@ -3,7 +3,7 @@
 mod pods;
 mod policies;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use xdp_crds::{NicState, PolicyState, XdpNodeStateStatus};
 
@@ -28,7 +28,7 @@ pub struct Round<'a> {
     /// Policies that apply on this node.
     pub here: &'a [Here],
     /// Pods of this node.
-    pub pods: &'a [Pod],
+    pub pods: &'a [Arc<Pod>],
     /// What was found out and read back; `Err`: why it could not be.
     pub tables: Result<Tables<'a>, Problem>,
     /// NICs that are selected or carry the program, as the kernel shows them.

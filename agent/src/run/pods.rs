@@ -16,23 +16,41 @@ use crate::{
     readiness::{self, Prepared},
 };
 
+/// What was asked of an interface, and what came of it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    redirect: bool,
+    peer: bool,
+    deliveries: Deliveries,
+}
+
 /// What is ready by the host's ifindex, for the targets of which any rule redirects. `peers`: what is in the way of
-/// delivery `Peer` on the NICs.
+/// delivery `Peer` on the NICs. `ready` are those that need not be asked again.
 pub(super) fn prepare(
-    datapath: &mut Datapath,
-    namespaces: &mut Namespaces,
+    (datapath, namespaces): (&mut Datapath, &mut Namespaces),
     targets: &[Target],
     peers: &[Problem],
+    ready: &mut BTreeMap<u32, Asked>,
 ) -> BTreeMap<u32, Deliveries> {
-    targets
+    let mut before = std::mem::take(ready);
+    let redirected = targets
         .iter()
-        .filter(|target| target.wants_redirect || target.wants_peer)
-        .map(|target| {
-            (
-                target.pair.host.ifindex,
-                prepare_one(datapath, namespaces, target, peers),
-            )
-        })
+        .filter(|target| target.wants_redirect || target.wants_peer);
+    for target in redirected {
+        let ifindex = target.pair.host.ifindex;
+        let (redirect, peer) = (target.wants_redirect, target.wants_peer);
+        let known = before.remove(&ifindex);
+        let known = known.filter(|asked| (asked.redirect, asked.peer) == (redirect, peer));
+        let asked = known.unwrap_or_else(|| Asked {
+            redirect,
+            peer,
+            deliveries: prepare_one(datapath, namespaces, target, peers),
+        });
+        ready.insert(ifindex, asked);
+    }
+    let deliveries = ready.iter();
+    deliveries
+        .map(|(ifindex, asked)| (*ifindex, asked.deliveries.clone()))
         .collect()
 }
 

@@ -17,7 +17,7 @@ use xdp_plan::{
 use super::{
     nics::{self, Nics},
     problems::{Told, chain},
-    tables::{Tables, Tools, program},
+    tables::{Interfaces, Tables, Tools, program},
 };
 use crate::{
     datapath::Datapath,
@@ -38,6 +38,15 @@ pub(super) enum Round {
     Incomplete,
 }
 
+/// Where a round looks for changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Only policies or pods have changed; if the round before was settled, interfaces are as it found them.
+    AtObjects,
+    /// At everything.
+    Everywhere,
+}
+
 /// Who hears of rounds.
 #[derive(Clone, Default)]
 pub(super) struct Listeners {
@@ -54,6 +63,9 @@ pub(super) struct Agent {
     selector: NicSelector,
     namespaces: Namespaces,
     compiler: Compiler,
+    /// What was found out about interfaces, as long as nothing says that it may be otherwise.
+    interfaces: Interfaces,
+    nics: Option<Nics>,
     released: bool,
     told: Told,
     listeners: Listeners,
@@ -75,6 +87,8 @@ impl Agent {
             selector,
             namespaces: Namespaces::default(),
             compiler: Compiler::default(),
+            interfaces: Interfaces::default(),
+            nics: None,
             released: false,
             told: Told::default(),
             listeners,
@@ -84,13 +98,16 @@ impl Agent {
     }
 
     /// Brings the tables, then the NICs, in line with what is wanted.
-    pub(super) fn round(&mut self) -> Round {
+    pub(super) fn round(&mut self, look: Look) -> Round {
         let started = Instant::now();
         self.rounds += 1;
         let number = self.rounds;
         let span = info_span!("round", number, policies = Empty, pods = Empty, changes = Empty);
         let _entered = span.entered();
-        let (problems, since) = self.source.reload();
+        if look == Look::Everywhere {
+            self.forget();
+        }
+        let (problems, since) = self.source.reload(look == Look::Everywhere);
         self.waiting_since = self.waiting_since.or(since);
         let mut problems: BTreeSet<Problem> = problems.into_iter().collect();
         let objects = self.source.objects();
@@ -107,8 +124,14 @@ impl Agent {
         if settled {
             Round::Settled
         } else {
+            self.forget();
             Round::Incomplete
         }
+    }
+
+    fn forget(&mut self) {
+        self.interfaces = Interfaces::default();
+        self.nics = None;
     }
 
     /// Returns whether nothing failed that may succeed later.
@@ -121,6 +144,7 @@ impl Agent {
             datapath: &mut self.datapath,
             namespaces: &mut self.namespaces,
             compiler: &mut self.compiler,
+            interfaces: &mut self.interfaces,
         };
         let tables = program(tools, objects);
         Span::current().record("changes", tables.changes);
@@ -131,13 +155,20 @@ impl Agent {
         if let Ok(read) = &tables.read_back {
             self.listeners.known.update(&read.targets, &read.desired.problems);
         }
-        let nics = self.attach(tables.peer);
-        nics::release_peers(&mut self.datapath, tables.peer);
+        let peer = tables.peer;
+        let same = self.interfaces.peer.replace(peer) == Some(peer);
+        let known = self.nics.take().filter(|_| same);
+        let nics = known.unwrap_or_else(|| {
+            let nics = self.attach(peer);
+            nics::release_peers(&mut self.datapath, peer);
+            nics
+        });
         let settled = tables.failures.is_empty() && nics.failures.is_empty();
         let of_nics = nics.failures.iter().chain(&nics.notes);
         problems.extend(tables.failures.iter().chain(of_nics).cloned());
         self.tell(problems, started.elapsed());
         self.report(objects, &tables, &nics, problems);
+        self.nics = Some(nics);
         settled
     }
 

@@ -1,6 +1,9 @@
 //! The tables: brought in line with what is wanted, and read back.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tracing::debug;
 use xdp_plan::{
@@ -14,10 +17,14 @@ use xdp_plan::{
     targets::{Targets, targets},
 };
 
-use super::{nics, pods, problems::chain};
+use super::{
+    nics,
+    pods::{self, Asked},
+    problems::chain,
+};
 use crate::{
     datapath::{Datapath, Outcome},
-    netlink,
+    netlink::{self, NetlinkError},
     netns::Namespaces,
     source::Objects,
 };
@@ -44,6 +51,28 @@ pub(super) struct Tools<'a> {
     pub(super) datapath: &'a mut Datapath,
     pub(super) namespaces: &'a mut Namespaces,
     pub(super) compiler: &'a mut Compiler,
+    pub(super) interfaces: &'a mut Interfaces,
+}
+
+/// What was found out about interfaces.
+#[derive(Default)]
+pub(super) struct Interfaces {
+    facts: Option<Arc<NodeFacts>>,
+    /// Targets that were made ready, by the host's ifindex.
+    pub(super) ready: BTreeMap<u32, Asked>,
+    /// Whether NICs have the program for delivery `Peer` if they can, or none if they need not.
+    pub(super) peer: Option<bool>,
+}
+
+impl Interfaces {
+    fn facts(&mut self) -> Result<Arc<NodeFacts>, NetlinkError> {
+        if let Some(facts) = &self.facts {
+            return Ok(Arc::clone(facts));
+        }
+        let facts = Arc::new(netlink::facts()?);
+        self.facts = Some(Arc::clone(&facts));
+        Ok(facts)
+    }
 }
 
 /// What was wanted and what is there.
@@ -63,7 +92,7 @@ struct Installation {
 
 /// Puts policies in force for pods.
 pub(super) fn program(tools: Tools<'_>, objects: &Objects) -> Tables {
-    match netlink::facts() {
+    match tools.interfaces.facts() {
         Ok(facts) => program_for(tools, objects, &facts),
         Err(error) => {
             let problem = Problem::new(
@@ -88,15 +117,22 @@ fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables
         datapath,
         namespaces,
         compiler,
+        interfaces,
     } = tools;
+    let looked = interfaces.ready.is_empty();
     let targets = targets(&objects.policies, &objects.pods, facts);
     let peer = targets.targets.iter().any(|target| target.wants_peer);
-    let mut failures = if peer {
+    let mut failures = if peer && interfaces.peer != Some(true) {
         nics::attach_peers(datapath)
     } else {
         Vec::new()
     };
-    let deliveries = pods::prepare(datapath, namespaces, &targets.targets, &failures);
+    let deliveries = pods::prepare(
+        (datapath, namespaces),
+        &targets.targets,
+        &failures,
+        &mut interfaces.ready,
+    );
     let desired = compiler.compile(&targets, &deliveries);
     let own = targets.problems.iter().chain(&desired.problems);
     let problems = own.cloned().chain(unready(&desired, false)).collect();
@@ -105,8 +141,10 @@ fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables
     // What could not be changed may still refer to the programs for it.
     let peer = peer || !installation.failures.is_empty();
     failures.extend(installation.failures);
-    let live: BTreeSet<u32> = facts.pairs.iter().map(|pair| pair.host.ifindex).collect();
-    pods::prune(datapath, &live);
+    if looked {
+        let live: BTreeSet<u32> = facts.pairs.iter().map(|pair| pair.host.ifindex).collect();
+        pods::prune(datapath, &live);
+    }
     Tables {
         read_back: installation.installed.map(|installed| ReadBack {
             targets,

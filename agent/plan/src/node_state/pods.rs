@@ -1,6 +1,6 @@
 //! The selected pods of a node: which of them packets meet as the policies say.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_crds::{PodState, conditions::node};
 
@@ -53,7 +53,7 @@ impl<'a> Pods<'a> {
         .map(|problem| (problem.object.as_str(), problem))
         .collect();
         let refusal = round.problems.iter().find(|problem| problem.object == TABLES);
-        let facts = |pod: &'a Pod| PodFacts {
+        let facts = |pod: &'a Arc<Pod>| PodFacts {
             pod,
             selected: round
                 .here

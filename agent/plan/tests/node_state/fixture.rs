@@ -65,7 +65,7 @@ pub(crate) fn pod(last: u8) -> Pod {
 /// A node with two pods, all of it in order; tests break one thing.
 pub(crate) struct Node {
     pub(crate) here: Here,
-    pub(crate) pods: Vec<Pod>,
+    pub(crate) pods: Vec<Arc<Pod>>,
     pub(crate) carried: Vec<u8>,
     pub(crate) readiness: Readiness,
     pub(crate) peer: Readiness,
@@ -98,7 +98,7 @@ impl Node {
                 policy: Some(Arc::new(policy)),
                 obstacle: None,
             },
-            pods: vec![pod(1), pod(2)],
+            pods: vec![pod(1).into(), pod(2).into()],
             carried: vec![1, 2],
             readiness: Readiness::Ready,
             peer: Readiness::Ready,
