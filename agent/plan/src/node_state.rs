@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use xdp_crds::{NicState, PolicyState, XdpNodeStateStatus};
 
 use crate::{
-    compile::Desired, installed::Installed, peers::Here, pod::Pod, policy::Policy, report::Problem,
-    targets::Targets,
+    compile::Desired, diff::Differ, installed::Installed, peers::Here, pod::Pod, policy::Policy,
+    report::Problem, targets::Targets,
 };
 use pods::Pods;
 
@@ -48,6 +48,8 @@ pub struct Tables<'a> {
     pub desired: &'a Desired,
     /// What is there.
     pub installed: &'a Installed,
+    /// Who compared them.
+    pub differ: &'a Differ,
 }
 
 /// The status, without the versions. Pure: the same round gives the same status.

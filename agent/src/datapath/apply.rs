@@ -55,9 +55,11 @@ impl Datapath {
         let tables = &mut self.pinned.tables;
         match change {
             Change::SetRuleLabel { rule, label } => {
-                let text = to_text(label)?;
+                let text = to_text(&**label)?;
                 self.reset_counters(*rule)?;
-                self.set_rule_label(*rule, &text)
+                self.set_rule_label(*rule, &text)?;
+                self.pinned.rule_labels.learn(*rule, &text, label);
+                Ok(())
             }
             Change::ClearRuleLabel { rule } => self.set_rule_label(*rule, &empty()),
             Change::SetPodLabel { slot, label, fresh } => {

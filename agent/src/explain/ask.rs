@@ -60,14 +60,14 @@ fn decided(pinned: &Pinned, pods: &BTreeMap<u32, PodLabel>, packet: Packet, expl
     let record = number.and_then(|number| pinned.live().action(number));
     let labels = explained.rule.map(|_| pinned.rule_labels()).unwrap_or_default();
     let rule = explained.rule.map(|id| {
-        let label = labels.get(&id).cloned();
+        let label = labels.get(&id);
         label.map_or_else(
             || nameless(id),
             |label| Decided {
                 id,
-                namespace: label.namespace,
-                policy: label.policy,
-                rule: label.rule,
+                namespace: label.namespace.clone(),
+                policy: label.policy.clone(),
+                rule: label.rule.clone(),
             },
         )
     });

@@ -10,6 +10,7 @@ use tracing::{Span, field::Empty, info, info_span, warn};
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
     compile::Compiler,
+    diff::Differ,
     node_state::{self, TABLES, node_state},
     report::Problem,
 };
@@ -63,6 +64,7 @@ pub(super) struct Agent {
     selector: NicSelector,
     namespaces: Namespaces,
     compiler: Compiler,
+    differ: Differ,
     /// What was found out about interfaces, as long as nothing says that it may be otherwise.
     interfaces: Interfaces,
     nics: Option<Nics>,
@@ -87,6 +89,7 @@ impl Agent {
             selector,
             namespaces: Namespaces::default(),
             compiler: Compiler::default(),
+            differ: Differ::default(),
             interfaces: Interfaces::default(),
             nics: None,
             released: false,
@@ -144,6 +147,7 @@ impl Agent {
             datapath: &mut self.datapath,
             namespaces: &mut self.namespaces,
             compiler: &mut self.compiler,
+            differ: &mut self.differ,
             interfaces: &mut self.interfaces,
         };
         let tables = program(tools, objects);
@@ -211,6 +215,7 @@ impl Agent {
                     targets: &read.targets,
                     desired: &read.desired,
                     installed: &read.installed,
+                    differ: &self.differ,
                 })
                 .map_err(Clone::clone),
             nics: &nics.states,

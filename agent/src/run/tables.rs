@@ -9,7 +9,7 @@ use tracing::debug;
 use xdp_plan::{
     change::Change,
     compile::{Compiler, Desired},
-    diff::diff,
+    diff::Differ,
     facts::{NodeFacts, NotReady, Readiness},
     installed::{Installed, SlotIdentity},
     node_state::TABLES,
@@ -23,7 +23,7 @@ use super::{
     problems::chain,
 };
 use crate::{
-    datapath::{Datapath, Outcome},
+    datapath::{Datapath, OpenError, Outcome},
     netlink::{self, NetlinkError},
     netns::Namespaces,
     source::Objects,
@@ -51,6 +51,7 @@ pub(super) struct Tools<'a> {
     pub(super) datapath: &'a mut Datapath,
     pub(super) namespaces: &'a mut Namespaces,
     pub(super) compiler: &'a mut Compiler,
+    pub(super) differ: &'a mut Differ,
     pub(super) interfaces: &'a mut Interfaces,
 }
 
@@ -79,13 +80,13 @@ impl Interfaces {
 pub(super) struct ReadBack {
     pub(super) targets: Targets,
     pub(super) desired: Desired,
-    pub(super) installed: Installed,
+    pub(super) installed: Arc<Installed>,
 }
 
 /// What became of a list of changes.
 struct Installation {
     /// Read after the last change.
-    installed: Result<Installed, Problem>,
+    installed: Result<Arc<Installed>, Problem>,
     failures: Vec<Problem>,
     changes: usize,
 }
@@ -117,6 +118,7 @@ fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables
         datapath,
         namespaces,
         compiler,
+        differ,
         interfaces,
     } = tools;
     let looked = interfaces.ready.is_empty();
@@ -137,7 +139,7 @@ fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables
     let own = targets.problems.iter().chain(&desired.problems);
     let problems = own.cloned().chain(unready(&desired, false)).collect();
     failures.extend(unready(&desired, true));
-    let installation = install(datapath, &desired);
+    let installation = install(datapath, differ, &desired);
     // What could not be changed may still refer to the programs for it.
     let peer = peer || !installation.failures.is_empty();
     failures.extend(installation.failures);
@@ -170,14 +172,16 @@ fn unready(desired: &Desired, transient: bool) -> Vec<Problem> {
         .collect()
 }
 
-fn install(datapath: &mut Datapath, desired: &Desired) -> Installation {
+fn install(datapath: &mut Datapath, differ: &mut Differ, desired: &Desired) -> Installation {
     let mut made = 0;
+    datapath.share_labels(&desired.rules);
+    let mut reading = read(datapath.installed());
     for _ in 0..PASSES {
-        let installed = match read(datapath) {
+        let installed = match reading {
             Ok(installed) => installed,
             Err(problem) => return ended(Err(problem.clone()), vec![problem], made),
         };
-        let changes = diff(desired, &installed);
+        let changes = differ.diff(desired, &installed);
         if changes.is_empty() {
             return ended(Ok(installed), Vec::new(), made);
         }
@@ -190,16 +194,17 @@ fn install(datapath: &mut Datapath, desired: &Desired) -> Installation {
         );
         let failures: Vec<Problem> = changes.iter().zip(outcomes).filter_map(failure).collect();
         if !failures.is_empty() {
-            return ended(read(datapath), failures, made);
+            return ended(read(datapath.installed()), failures, made);
         }
+        reading = read(datapath.pinned().installed_after(&installed, &changes));
     }
     let message = "the tables did not settle; the agent tries again";
     let problem = Problem::new(TABLES, "Unsettled", message, "report this as a bug if it stays");
-    ended(read(datapath), vec![problem], made)
+    ended(reading, vec![problem], made)
 }
 
 const fn ended(
-    installed: Result<Installed, Problem>,
+    installed: Result<Arc<Installed>, Problem>,
     failures: Vec<Problem>,
     changes: usize,
 ) -> Installation {
@@ -210,8 +215,8 @@ const fn ended(
     }
 }
 
-fn read(datapath: &Datapath) -> Result<Installed, Problem> {
-    datapath.installed().map_err(|error| {
+fn read(reading: Result<Installed, OpenError>) -> Result<Arc<Installed>, Problem> {
+    reading.map(Arc::new).map_err(|error| {
         let remedy = "`xdp-agent uninstall` and a new start make the tables anew";
         Problem::new(TABLES, "TablesUnreadable", chain(error), remedy)
     })

@@ -11,7 +11,7 @@ use xdp_core::verdict::{Fallback, Field, Redirect, Verdict, examine};
 use xdp_plan::change::Change;
 use xdp_plan::compile::Desired;
 use xdp_plan::diff::diff;
-use xdp_plan::installed::{Installed, RuleLabel};
+use xdp_plan::installed::{Installed, RuleLabels};
 
 use crate::bpffs::Bpffs;
 use crate::node::DEVICE;
@@ -68,7 +68,7 @@ impl Judge {
     }
 
     /// The labels of the rules.
-    pub(crate) fn rule_labels(&self) -> &BTreeMap<u32, RuleLabel> {
+    pub(crate) fn rule_labels(&self) -> &RuleLabels {
         &self.installed.rules
     }
 

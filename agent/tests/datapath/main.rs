@@ -9,6 +9,7 @@ mod explain;
 mod flips;
 mod generic;
 mod judge;
+mod labels;
 mod limits;
 mod load;
 mod node;

@@ -23,12 +23,18 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(number: u64, policy: &Arc<Policy>, before: Option<&Self>) -> Self {
-        let label = |rule: &crate::policy::Rule| {
-            Arc::new(RuleLabel {
+        let known: BTreeMap<&str, &Arc<RuleLabel>> = before
+            .iter()
+            .flat_map(|before| before.labels.iter())
+            .map(|label| (label.rule.as_str(), label))
+            .collect();
+        let label = |rule: &crate::policy::Rule| match known.get(rule.name.as_str()) {
+            Some(label) => Arc::clone(label),
+            None => Arc::new(RuleLabel {
                 namespace: policy.namespace.clone(),
                 policy: policy.name.clone(),
                 rule: rule.name.clone(),
-            })
+            }),
         };
         let before = before.map(|before| &before.labels).filter(|labels| {
             let names = labels.iter().map(|label| &label.rule);

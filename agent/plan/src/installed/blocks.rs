@@ -41,6 +41,16 @@ impl Blocks {
         blocks
     }
 
+    /// Whether no index has one block here and another one there.
+    pub fn agree_with(&self, other: &Self) -> bool {
+        self.pods.agrees_with(&other.pods)
+            && self.sources_v4.agrees_with(&other.sources_v4)
+            && self.sources_v6.agrees_with(&other.sources_v6)
+            && self.classes.agrees_with(&other.classes)
+            && self.ports.agrees_with(&other.ports)
+            && self.actions.agrees_with(&other.actions)
+    }
+
     fn read_sources(&mut self, tables: &impl Tables) {
         let classes = &mut self.classes;
         let mut class = |index| {

@@ -98,7 +98,7 @@ impl<'a> Pods<'a> {
 }
 
 fn by_pod<'a>(tables: &Tables<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a DesiredPod, bool)>> {
-    let in_force = InForce::new(tables.installed);
+    let in_force = InForce::new(tables.installed).knowing(tables.differ);
     let mut pods = BTreeMap::<_, Vec<_>>::new();
     for pod in &tables.desired.pods {
         let key = (pod.identity.namespace.as_str(), pod.identity.pod.as_str());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xdp_crds::{NicMode, NicState, XdpNodeStateStatus, conditions::node};
 use xdp_plan::compile::{Desired, compile};
-use xdp_plan::diff::diff;
+use xdp_plan::diff::{Differ, diff};
 use xdp_plan::facts::{Deliveries, NodeFacts, NotReady, Readiness};
 use xdp_plan::installed::Installed;
 use xdp_plan::node_state::{Round, Tables, node_state};
@@ -141,6 +141,7 @@ impl Node {
             targets: &targets,
             desired: &desired,
             installed: &model.installed,
+            differ: &Differ::default(),
         };
         node_state(&Round {
             here: std::slice::from_ref(&self.here),

@@ -101,7 +101,7 @@ pub(crate) fn corrupt() -> impl Strategy<Value = Model> {
                 ..
             } = self::installed(&node);
             installed.pods.retain(|slot, _| keep & 1 << slot != 0);
-            installed.rules.retain(|rule, _| keep & 1 << (rule % 8) != 0);
+            std::sync::Arc::make_mut(&mut installed.rules).retain(|rule, _| keep & 1 << (rule % 8) != 0);
             installed.addresses.extend(addresses);
             installed.words.extend(words);
             installed.index.extend(places);
