@@ -146,12 +146,20 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
                 wait
             }
         };
-        look = match next(events, wait) {
-            Some(Event::Stop) => return,
-            // However often objects change.
-            Some(Event::Objects) if Instant::now() < resync => Look::AtObjects,
-            Some(Event::Objects | Event::Network) | None => Look::Everywhere,
-        };
+        let event = next(events, wait);
+        if event == Some(Event::Stop) {
+            return;
+        }
+        look = look_after(event, Instant::now() >= resync);
+    }
+}
+
+/// Where to look after what has woken the loop, if anything has. `due`: it is time for a look at everything, however often
+/// objects change.
+const fn look_after(event: Option<Event>, due: bool) -> Look {
+    match event {
+        Some(Event::Objects) if !due => Look::AtObjects,
+        _ => Look::Everywhere,
     }
 }
 
@@ -177,6 +185,18 @@ fn next(events: &Receiver<Event>, wait: Duration) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_are_looked_at_unless_only_objects_have_changed_and_then_every_now_and_then() {
+        assert_eq!(look_after(Some(Event::Objects), false), Look::AtObjects);
+        for (event, due) in [
+            (Some(Event::Objects), true),
+            (Some(Event::Network), false),
+            (None, false),
+        ] {
+            assert_eq!(look_after(event, due), Look::Everywhere, "{event:?} {due}");
+        }
+    }
 
     #[test]
     fn a_burst_of_events_wakes_the_loop_once_and_a_stop_is_never_lost_in_it() {

@@ -1,6 +1,8 @@
 //! Where policies and pods come from: a folder of manifests, or a cluster; both are followed as they change.
 
 mod state;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::{

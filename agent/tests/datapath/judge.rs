@@ -61,7 +61,13 @@ impl Judge {
         for step in [&Desired::default(), desired] {
             let changes = diff(step, &self.installed);
             apply(&mut self.datapath, &changes);
+            let after = self.datapath.pinned().installed_after(&self.installed, &changes);
             self.installed = self.datapath.installed().unwrap();
+            assert_eq!(
+                after.unwrap(),
+                self.installed,
+                "what was not written is as it was"
+            );
             assert_eq!(diff(step, &self.installed), Vec::new());
         }
         self.rules.clear();
