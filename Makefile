@@ -29,7 +29,7 @@ e2e: root kube images ## the product on that Kubernetes, as its users meet it: p
 	cargo test --locked -p xdp-e2e --test cluster
 
 bench: root setup ## what a packet and a change cost beside what you would have otherwise: docs/benchmarks (ONLY=B2,B4 QUICK=1 MINUTES=30)
-	cargo build --locked --release -p xdp-agent -p xdp-bench --bins
+	cargo build --locked --release -p xdp-agent -p xdp-operator -p xdp-bench --bins
 	@ONLY=$(ONLY) QUICK=$(QUICK) MINUTES=$(MINUTES) cargo run --quiet --locked --release -p xdp-bench --bin bench
 
 bench-nic: root setup ## the same on a real NIC that somebody sends packets to (NIC=…; NIC=lab tries it without one; SECONDS=)

@@ -99,10 +99,10 @@ impl Cluster {
         let resolved = self.resolver.resolve(cache.policies(), &slices, labels);
         // A pod that starts gets its address later, and is news then.
         let pods = cache.pods().filter(|pod| !pod.addresses.is_empty());
-        let pods: Vec<Pod> = pods.cloned().collect();
+        let pods: Vec<Arc<Pod>> = pods.cloned().map(Arc::new).collect();
         Some(Objects {
             problems: pending(&resolved.here, &pods),
-            policies: resolved.policies,
+            policies: resolved.policies.into_iter().map(Arc::new).collect(),
             here: resolved.here,
             pods,
         })
@@ -117,7 +117,7 @@ impl Cluster {
 }
 
 /// Policies that wait for their peers' addresses, and have pods here.
-fn pending(here: &[Here], pods: &[Pod]) -> Vec<Problem> {
+fn pending(here: &[Here], pods: &[Arc<Pod>]) -> Vec<Problem> {
     let concerns = |here: &&Here| {
         let policy = here.policy.as_deref();
         policy.is_some_and(|policy| pods.iter().any(|pod| selects(policy, pod)))

@@ -1,11 +1,13 @@
 //! The door to the kernel's BPF side; the only module that names aya.
 //!
 //! Everything is pinned below one directory of a bpffs, and everything is read back from there: this module remembers
-//! nothing. Opening adopts what it finds; only `uninstall` detaches.
+//! no more than what texts mean. Opening adopts what it finds; only `uninstall` detaches.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use xdp_plan::installed::Installed;
+use xdp_plan::installed::{Installed, RuleLabel};
 
 mod apply;
 mod beside;
@@ -100,5 +102,10 @@ impl Datapath {
     /// What the tables hold.
     pub fn installed(&self) -> Result<Installed, OpenError> {
         self.pinned.installed()
+    }
+
+    /// Says which labels whoever compares holds: readings from now on share those among them that are equal.
+    pub fn share_labels(&self, wanted: &BTreeSet<Arc<RuleLabel>>) {
+        self.pinned.rule_labels.share(wanted);
     }
 }

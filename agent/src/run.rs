@@ -7,16 +7,19 @@
 //! netlink ─▶ facts ──────────┘
 //! ```
 //!
-//! A round asks for everything and remembers nothing but what it told the log: what is installed is read back, so a
-//! round after a crash is a round like any other. What fails is a problem, is shown, and is tried again.
+//! What is installed is read back in every round, so a round after a crash is a round like any other. Interfaces are
+//! asked only when the kernel has announced a change of any, when something failed, and every now and then. What fails is
+//! a problem, is shown, and is tried again.
 
 mod flows;
+mod interfaces;
 mod nics;
 mod pods;
 mod problems;
 mod round;
 mod signals;
 mod tables;
+mod unready;
 
 use std::{
     path::Path,
@@ -30,7 +33,7 @@ use std::{
 use anyhow::Context as _;
 use tracing::info;
 
-use self::round::{Agent, Listeners, Round};
+use self::round::{Agent, Listeners, Look, Round};
 use crate::{
     args,
     cluster::Cluster,
@@ -44,7 +47,7 @@ use crate::{
 };
 
 /// What wakes the loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// Something in the manifests folder, or in the cluster, changed.
     Objects,
@@ -130,11 +133,16 @@ fn open(pin_dir: &Path, settings: Settings) -> anyhow::Result<Datapath> {
 
 fn follow(agent: &mut Agent, events: &Receiver<Event>) {
     let mut pause = RETRY.0;
+    let mut look = Look::Everywhere;
+    let mut resync = Instant::now() + RESYNC;
     loop {
-        let wait = match agent.round() {
+        if look == Look::Everywhere {
+            resync = Instant::now() + RESYNC;
+        }
+        let wait = match agent.round(look) {
             Round::Settled => {
                 pause = RETRY.0;
-                RESYNC
+                resync.saturating_duration_since(Instant::now())
             }
             Round::Incomplete => {
                 let wait = pause;
@@ -142,13 +150,25 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
                 wait
             }
         };
-        if next(events, wait) == Some(Event::Stop) {
+        let event = next(events, wait);
+        if event == Some(Event::Stop) {
             return;
         }
+        look = look_after(event, Instant::now() >= resync);
     }
 }
 
-/// Waits for the end of a burst of events. `None`: there was none. A stop ends the wait at once.
+/// Where to look after what has woken the loop, if anything has. `due`: it is time for a look at everything, however often
+/// objects change.
+const fn look_after(event: Option<Event>, due: bool) -> Look {
+    match event {
+        Some(Event::Objects) if !due => Look::AtObjects,
+        _ => Look::Everywhere,
+    }
+}
+
+/// Waits for the end of a burst of events, and returns the one that asks for most. `None`: there was none. A stop ends
+/// the wait at once.
 fn next(events: &Receiver<Event>, wait: Duration) -> Option<Event> {
     let first = match events.recv_timeout(wait) {
         Ok(event) => event,
@@ -159,7 +179,7 @@ fn next(events: &Receiver<Event>, wait: Duration) -> Option<Event> {
     let mut last = first;
     while last != Event::Stop && Instant::now() < latest {
         match events.recv_timeout(QUIET) {
-            Ok(event) => last = event,
+            Ok(event) => last = last.max(event),
             Err(_) => break,
         }
     }
@@ -171,9 +191,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn interfaces_are_looked_at_unless_only_objects_have_changed_and_then_every_now_and_then() {
+        assert_eq!(look_after(Some(Event::Objects), false), Look::AtObjects);
+        for (event, due) in [
+            (Some(Event::Objects), true),
+            (Some(Event::Network), false),
+            (None, false),
+        ] {
+            assert_eq!(look_after(event, due), Look::Everywhere, "{event:?} {due}");
+        }
+    }
+
+    #[test]
     fn a_burst_of_events_wakes_the_loop_once_and_a_stop_is_never_lost_in_it() {
         let (sender, events) = mpsc::channel();
-        for event in [Event::Network, Event::Objects, Event::Network] {
+        for event in [Event::Objects, Event::Network, Event::Objects] {
             sender.send(event).unwrap();
         }
         assert_eq!(next(&events, Duration::ZERO), Some(Event::Network));

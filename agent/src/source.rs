@@ -1,13 +1,16 @@
 //! Where policies and pods come from: a folder of manifests, or a cluster; both are followed as they change.
 
 mod state;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::mpsc::Sender,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
 };
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -45,6 +48,9 @@ pub enum SourceError {
 pub struct Manifests {
     folder: PathBuf,
     files: Files,
+    /// The files as they were last seen, by name.
+    seen: BTreeMap<String, Seen>,
+    changed: Arc<Mutex<Changed>>,
     _watcher: RecommendedWatcher,
 }
 
@@ -60,11 +66,14 @@ impl Manifests {
             source,
         };
         list(folder)?;
+        let changed = Arc::<Mutex<Changed>>::default();
+        let noted = Arc::clone(&changed);
         // A receiver that is gone means that the agent is stopping.
         let mut watcher = notify::recommended_watcher(move |change: notify::Result<notify::Event>| {
-            if change.is_ok_and(|change| change.kind.is_access()) {
+            if change.as_ref().is_ok_and(|change| change.kind.is_access()) {
                 return;
             }
+            lock(&noted).note(change);
             let _ = sender.send(event.clone());
         })
         .map_err(error)?;
@@ -74,48 +83,112 @@ impl Manifests {
         Ok(Self {
             folder: folder.to_owned(),
             files: Files::default(),
+            seen: BTreeMap::new(),
+            changed,
             _watcher: watcher,
         })
     }
 
-    /// Reads what has changed. Of a file with errors, the objects that it no longer gives stay as they last were.
-    /// A folder that cannot be read changes nothing, and is a problem.
-    pub fn reload(&mut self) -> Vec<Problem> {
-        match list(&self.folder) {
-            Ok(texts) => self.files.update(texts),
+    /// Reads what has changed; with `all`, everything. Of a file with errors, the objects that it no longer gives stay
+    /// as they last were. A folder that cannot be read changes nothing, and is a problem.
+    pub fn reload(&mut self, all: bool) -> Vec<Problem> {
+        let Changed { names, mut lost } = std::mem::take(&mut *lock(&self.changed));
+        lost |= all;
+        let files = match list(&self.folder) {
+            Ok(files) => files,
             Err(error) => {
-                return vec![Problem::new(
-                    format!("folder {}", self.folder.display()),
-                    "ManifestsUnreadable",
-                    format!("{:#}; the last state stays in force", anyhow::Error::new(error)),
-                    "make the folder readable again",
-                )];
+                // What changed meanwhile is not known.
+                lock(&self.changed).lost = true;
+                return vec![unreadable(&self.folder, error)];
             }
+        };
+        let mut seen = BTreeMap::new();
+        let mut texts = BTreeMap::new();
+        for (name, path) in files {
+            let now = fs::metadata(&path).ok().as_ref().map(Seen::new);
+            let same = now.is_some() && self.seen.get(&name) == now.as_ref();
+            if lost || !same || names.contains(&name) {
+                match fs::read_to_string(&path) {
+                    // Gone between the listing and the reading: as if it had never been listed.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    text => drop(texts.insert(name.clone(), text)),
+                }
+            }
+            seen.insert(name, now.unwrap_or_default());
         }
+        self.seen = seen;
+        self.files.retain(|name| self.seen.contains_key(name));
+        self.files.update(texts);
         self.files.problems()
     }
 
     /// Policies and pods as last read.
-    pub fn objects(&self) -> (Vec<Policy>, Vec<Pod>) {
+    pub fn objects(&self) -> (Vec<Arc<Policy>>, Vec<Arc<Pod>>) {
         self.files.objects()
     }
 }
 
-/// Names and contents of the manifest files; a file that cannot be read carries the error instead.
-fn list(folder: &Path) -> Result<BTreeMap<String, io::Result<String>>, SourceError> {
+/// What the kernel has told of since the last reading.
+#[derive(Debug, Default)]
+struct Changed {
+    names: BTreeSet<String>,
+    /// Not everything was told.
+    lost: bool,
+}
+
+impl Changed {
+    fn note(&mut self, change: notify::Result<notify::Event>) {
+        match change {
+            Ok(change) if !change.need_rescan() => {
+                self.names.extend(change.paths.iter().map(|path| file_name(path)));
+            }
+            _ => self.lost = true,
+        }
+    }
+}
+
+fn lock(changed: &Mutex<Changed>) -> MutexGuard<'_, Changed> {
+    changed.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How a file looks from outside. The folder's events do not name a file that is a link and now leads elsewhere, as all
+/// do in a volume of a `ConfigMap`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    file: (u64, u64),
+    bytes: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Seen {
+    fn new(file: &fs::Metadata) -> Self {
+        Self {
+            file: (file.dev(), file.ino()),
+            bytes: file.size(),
+            written: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+}
+
+fn unreadable(folder: &Path, error: SourceError) -> Problem {
+    Problem::new(
+        format!("folder {}", folder.display()),
+        "ManifestsUnreadable",
+        format!("{:#}; the last state stays in force", anyhow::Error::new(error)),
+        "make the folder readable again",
+    )
+}
+
+/// Names and paths of the manifest files.
+fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, SourceError> {
     let error = |source| SourceError::Folder {
         path: folder.to_owned(),
         source,
     };
-    let mut texts = BTreeMap::new();
-    for path in files(folder).map_err(error)? {
-        match fs::read_to_string(&path) {
-            // Gone between the listing and the reading: as if it had never been listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            text => drop(texts.insert(file_name(&path), text)),
-        }
-    }
-    Ok(texts)
+    let files = files(folder).map_err(error)?.into_iter();
+    Ok(files.map(|path| (file_name(&path), path)).collect())
 }
 
 /// The manifest files of a folder, in order.

@@ -26,7 +26,7 @@ use crate::cluster::{Cluster, Options, PATIENCE, checked};
 
 pub use self::agents::{Frozen, is_ready};
 pub use self::counts::{Counts, Flow, Seen};
-pub use self::http::{Reply, http_get, http_get_within, http_post};
+pub use self::http::{Reply, http_get, http_get_within, http_patch, http_post};
 pub use self::metrics::{Metrics, Sample};
 pub use self::pods::{Pod, PodSpec};
 pub use self::space::{Space, condition, policy};

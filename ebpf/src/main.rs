@@ -41,10 +41,7 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
     if enforced.crowded {
         counters::event(Event::CrowdedSources.code(), bytes);
     }
-    let mut outcome = enforced.outcome;
-    if cfg!(not(feature = "without-flows")) && matches!(outcome.kind, Kind::Redirect | Kind::Peer) {
-        outcome = inward::confirm(&ctx, &decision, outcome);
-    }
+    let outcome = enforced.outcome;
     if inward::carry(&ctx, &decision, outcome) {
         return XDP_REDIRECT;
     }
@@ -61,7 +58,7 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
 /// Never attached: tells what [`xdp_nic`] would make of a packet. It counts nothing and uses no limit up.
 #[xdp]
 fn xdp_explain(ctx: XdpContext) -> u32 {
-    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel);
+    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel).foreseen(&tables::Kernel);
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
         Some(()) => action(decision.outcome.kind),
         None => XDP_ABORTED,

@@ -5,7 +5,6 @@ use xdp_core::metadata::Metadata;
 
 use crate::frame;
 use crate::reader::NEXT;
-use crate::tables::DEVICES;
 
 /// Into the pod, or on into the stack if anything is missing.
 ///
@@ -13,10 +12,7 @@ use crate::tables::DEVICES;
 /// second tag, taking the first one off would move the packet away from its metadata (before Linux 6.19).
 #[inline(always)]
 pub(crate) fn deliver(ctx: &TcContext) -> i32 {
-    let Some((slot, metadata)) = frame::metadata(ctx).and_then(Metadata::take_peer) else {
-        return NEXT;
-    };
-    let Some(device) = DEVICES.get_ifindex(slot) else {
+    let Some((device, metadata)) = frame::metadata(ctx).and_then(Metadata::take_peer) else {
         return NEXT;
     };
     if frame::is_tagged_twice(ctx) || frame::write_metadata(ctx, &metadata).is_none() || !frame::untag(ctx) {

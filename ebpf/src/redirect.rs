@@ -6,14 +6,16 @@ use xdp_core::parse::{Bytes, TAG};
 use xdp_core::verdict::{Decision, Fallback, Kind, Outcome};
 
 use crate::frame::{self, Frame};
+use crate::inward;
 use crate::tables::DEVICES;
 
 const DESTINATION_MAC: usize = 0;
 const SOURCE_MAC: usize = 6;
 
 /// A packet that is passed must be the packet that arrived. So what cannot be undone comes last: the devmap is asked
-/// first (it only notes the target; returning something else than `XDP_REDIRECT` forgets it), then metadata is put in
-/// front, which can be taken back, then the header is edited.
+/// first (it only notes the target; returning something else than `XDP_REDIRECT` forgets it), so that a pod that is gone
+/// begins no flows; then its flow is asked for, or begun, then metadata is put in front, which can be taken back, then the
+/// header is edited.
 #[inline(always)]
 pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome) -> Outcome {
     let Some(redirect) = decision.redirect() else {
@@ -22,14 +24,14 @@ pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcom
     if DEVICES.redirect(redirect.slot, u64::from(XDP_PASS)).is_err() {
         return fall_back(Fallback::NoDevice);
     }
-    // Read before the metadata moves over it.
-    let Some(source) = Frame::new(ctx).read::<6>(SOURCE_MAC) else {
-        return fall_back(Fallback::NoUntag);
-    };
+    let outcome = inward::confirm(ctx, decision, outcome);
+    if outcome.kind == Kind::FallBack {
+        return outcome;
+    }
     if frame::push_metadata(ctx, &redirect.metadata).is_none() {
         return fall_back(Fallback::NoMetadata);
     }
-    if edit_header(ctx, redirect.mac, redirect.tags, source).is_none() {
+    if edit_header(ctx, redirect.mac, redirect.tags).is_none() {
         frame::drop_metadata(ctx);
         return fall_back(Fallback::NoUntag);
     }
@@ -42,10 +44,17 @@ pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>, outcome: 
     let Some(redirect) = decision.redirect() else {
         return fall_back(Fallback::NoDevice);
     };
+    let Some(device) = DEVICES.get_ifindex(redirect.slot) else {
+        return fall_back(Fallback::NoDevice);
+    };
     if redirect.tags > 1 {
         return fall_back(Fallback::NoUntag);
     }
-    match frame::push_metadata(ctx, &redirect.metadata.for_peer(redirect.slot)) {
+    let outcome = inward::confirm(ctx, decision, outcome);
+    if outcome.kind == Kind::FallBack {
+        return outcome;
+    }
+    match frame::push_metadata(ctx, &redirect.metadata.for_peer(device)) {
         Some(()) => outcome,
         None => fall_back(Fallback::NoMetadata),
     }
@@ -61,15 +70,16 @@ fn fall_back(reason: Fallback) -> Outcome {
 pub(crate) fn carry(ctx: &XdpContext, decision: &Decision<'_>) -> Option<()> {
     let (mac, tags) = decision.target()?;
     DEVICES.redirect(decision.trace.slot, u64::from(XDP_PASS)).ok()?;
-    let source = Frame::new(ctx).read::<6>(SOURCE_MAC)?;
-    edit_header(ctx, mac, tags, source)
+    edit_header(ctx, mac, tags)
 }
 
 /// Takes the VLAN tags off and writes the pod's address. Only the first step can fail, and then nothing changed:
 /// `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header is left for the others.
 #[inline(always)]
-fn edit_header(ctx: &XdpContext, mac: [u8; 6], tags: u32, source: [u8; 6]) -> Option<()> {
+fn edit_header(ctx: &XdpContext, mac: [u8; 6], tags: u32) -> Option<()> {
     if tags != 0 {
+        // Read before the metadata moves over it.
+        let source = Frame::new(ctx).read::<6>(SOURCE_MAC)?;
         frame::pull(ctx, TAG as i32 * tags as i32)?;
         frame::write(ctx, SOURCE_MAC, source)?;
     }

@@ -9,7 +9,7 @@ use core::arch::asm;
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMapHash, HashMap, LruHashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray};
 use xdp_core::tables::{
     self, ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey,
     Flow, FlowKey, FragmentKey, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS,
@@ -52,8 +52,9 @@ pub(crate) static RULE_LIMITS: Array<u64> = Array::pinned(MAX_RULES + 1, 0);
 #[map]
 pub(crate) static SOURCE_LIMITS: Array<LimitSet> = Array::pinned(LIMIT_SETS, 0);
 
+/// For XDP programs only: the kernel lets no others near a devmap that they use (`bpf_check_tail_call`, since Linux 5.17).
 #[map]
-pub(crate) static DEVICES: DevMapHash = DevMapHash::pinned(MAX_SLOTS, 0);
+pub(crate) static DEVICES: DevMap = DevMap::pinned(MAX_SLOTS, 0);
 
 #[map]
 pub(crate) static RULE_COUNTERS: PerCpuArray<RuleCounters> = PerCpuArray::pinned(MAX_RULES, 0);

@@ -1,5 +1,7 @@
 //! What must be done to the kernel's tables, as data.
 
+use std::sync::Arc;
+
 use xdp_core::tables::{
     ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6,
 };
@@ -17,7 +19,7 @@ pub enum Change {
         /// Rule id.
         rule: u32,
         /// The rule.
-        label: RuleLabel,
+        label: Arc<RuleLabel>,
     },
     /// Take a rule id back.
     ClearRuleLabel {

@@ -27,7 +27,7 @@ use crate::installed::{RuleLabel, SlotIdentity};
 use crate::policy::Policy;
 use crate::report::Problem;
 use crate::targets::{Target, Targets};
-use known::Known;
+use known::{Known, Labels};
 use limits::Excess;
 
 pub use compiled::Compiled;
@@ -39,7 +39,7 @@ pub struct Desired {
     /// Pods with rules.
     pub pods: Vec<DesiredPod>,
     /// Rules with counters: those in use, and as far as there is room those of policies without a target.
-    pub rules: BTreeSet<Arc<RuleLabel>>,
+    pub rules: Arc<BTreeSet<Arc<RuleLabel>>>,
     /// Policies and pods that exceed a limit.
     pub problems: Vec<Problem>,
 }
@@ -75,6 +75,8 @@ pub struct Compiler {
     /// Handed out to contents of policies, one after the other.
     numbers: u64,
     compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
+    /// Whose rules had counters, and these.
+    counted: (Vec<Labels>, Arc<BTreeSet<Arc<RuleLabel>>>),
 }
 
 /// All that the rules of a pod depend on.
@@ -93,14 +95,30 @@ impl Compiler {
         self.get_to_know(targets);
         let mut accepted = accept::accept(targets, self);
         self.compiled = std::mem::take(&mut accepted.compiled);
+        let rules = self.rules(std::mem::take(&mut accepted.counted));
         let pods = accepted.targets.iter().zip(&accepted.rules_of);
         let pods =
             pods.filter_map(|(target, rules)| Some(pod(target, Arc::clone(rules.as_ref()?), deliveries)));
         Desired {
             pods: pods.collect(),
-            rules: accepted.rules,
+            rules,
             problems: accepted.problems,
         }
+    }
+
+    /// Most changes leave the names of all rules as they are.
+    fn rules(&mut self, counted: Vec<Labels>) -> Arc<BTreeSet<Arc<RuleLabel>>> {
+        let (before, rules) = &mut self.counted;
+        let same = before.len() == counted.len()
+            && before
+                .iter()
+                .zip(&counted)
+                .all(|(before, now)| Arc::ptr_eq(before, now));
+        if !same {
+            *rules = Arc::new(counted.iter().flat_map(|labels| labels.iter().cloned()).collect());
+            *before = counted;
+        }
+        Arc::clone(rules)
     }
 
     fn known(&self, policy: &Policy) -> Option<&Arc<Known>> {
@@ -113,11 +131,13 @@ impl Compiler {
         let mut before = std::mem::take(&mut self.policies);
         for policy in &targets.policies {
             let name = (policy.namespace.clone(), policy.name.clone());
-            let known = before.remove(&name).filter(|known| known.is(policy));
-            let known = known.unwrap_or_else(|| {
-                self.numbers += 1;
-                Arc::new(Known::new(self.numbers, policy))
-            });
+            let known = match before.remove(&name) {
+                Some(known) if known.is(policy) => known,
+                before => {
+                    self.numbers += 1;
+                    Arc::new(Known::new(self.numbers, policy, before.as_deref()))
+                }
+            };
             self.policies.insert(name, known);
         }
     }

@@ -1,10 +1,12 @@
 //! From what is installed to what is desired, step by step.
 
 mod addresses;
+mod differ;
 mod link;
 mod rules;
 mod slots;
 mod store;
+mod trees;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,12 +14,17 @@ use std::sync::Arc;
 use xdp_core::tables::{PodBlock, SlotWord};
 
 use crate::change::Change;
-use crate::compile::{Compiled, Desired, DesiredPod, address};
+use crate::compile::{Desired, DesiredPod, address};
 use crate::in_force::{head, holds, is_head_of};
 use crate::installed::{Installed, PodLabel};
+use differ::Found;
 use link::Linker;
 use rules::Rules;
 use slots::Slots;
+use trees::key;
+
+pub use differ::Differ;
+pub(crate) use trees::Trees;
 
 /// The changes that lead from `installed` to `desired`, in an order that is safe at every step: additions first,
 /// removals last, then [`Change::Fence`] if anything was removed or replaced; an address that moves from one pod to
@@ -31,16 +38,23 @@ use slots::Slots;
 ///
 /// Whatever in `installed` belongs to nobody (words without a label, addresses that lead nowhere) is removed.
 pub fn diff(desired: &Desired, installed: &Installed) -> Vec<Change> {
-    let plan = |gives_up| Plan::new(desired, installed, gives_up).carry_out(desired);
-    let (changes, is_complete) = plan(false);
+    compare(desired, installed, &Found::default()).0
+}
+
+/// `before`: what was found of the same blocks, and of the same labels.
+fn compare(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Change>, Found) {
+    let plan = |gives_up| Plan::new(desired, installed, before, gives_up).carry_out(desired);
+    let (changes, found, is_complete) = plan(false);
     if changes.is_empty() && !is_complete {
-        return plan(true).0;
+        let (changes, found, _) = plan(true);
+        return (changes, found);
     }
-    changes
+    (changes, found)
 }
 
 struct Plan<'a> {
     installed: &'a Installed,
+    before: &'a Found,
     slots: Slots<'a>,
     rules: Rules<'a>,
     linker: Linker<'a>,
@@ -54,18 +68,20 @@ struct Plan<'a> {
     /// Where addresses should lead.
     wanted: addresses::Wanted,
     /// Which compiled rules are what some sources lead to.
-    unchanged: BTreeMap<(*const Compiled, u32, u32), bool>,
+    unchanged: BTreeMap<(usize, u32, u32), bool>,
+    trees: Trees,
     replaced: bool,
     /// Some pods have their old rules, or none.
     is_complete: bool,
 }
 
 impl<'a> Plan<'a> {
-    fn new(desired: &'a Desired, installed: &'a Installed, gives_up: bool) -> Self {
+    fn new(desired: &'a Desired, installed: &'a Installed, before: &'a Found, gives_up: bool) -> Self {
         Self {
             installed,
+            before,
             slots: Slots::new(installed),
-            rules: Rules::new(desired, installed),
+            rules: Rules::new(desired, installed, before.settled.as_ref()),
             linker: Linker::new(&installed.blocks),
             gives_up,
             labels: Vec::new(),
@@ -74,17 +90,23 @@ impl<'a> Plan<'a> {
             placed: BTreeSet::new(),
             wanted: BTreeMap::new(),
             unchanged: BTreeMap::new(),
+            trees: Trees::default(),
             replaced: false,
             is_complete: true,
         }
     }
 
-    fn carry_out(mut self, desired: &'a Desired) -> (Vec<Change>, bool) {
+    fn carry_out(mut self, desired: &'a Desired) -> (Vec<Change>, Found, bool) {
         for pod in &desired.pods {
             self.place(pod);
         }
+        self.rules.number_others();
+        let found = Found {
+            trees: std::mem::take(&mut self.trees),
+            settled: self.rules.settled(),
+        };
         let is_complete = self.is_complete;
-        (self.finish(), is_complete)
+        (self.finish(), found, is_complete)
     }
 
     fn place(&mut self, pod: &'a DesiredPod) {
@@ -152,18 +174,23 @@ impl<'a> Plan<'a> {
         true
     }
 
-    fn is_unchanged(&mut self, block: &PodBlock, pod: &DesiredPod, ids: &[u32]) -> bool {
+    fn is_unchanged(&mut self, block: &PodBlock, pod: &DesiredPod, ids: &Arc<[u32]>) -> bool {
         if !is_head_of(block, pod) {
             return false;
         }
-        let key = (Arc::as_ptr(&pod.rules), block.sources_v4.0, block.sources_v6.0);
-        let blocks = &self.installed.blocks;
-        let look = || holds(blocks, block, &pod.rules, |rule, id| ids[rule] == id);
-        *self.unchanged.entry(key).or_insert_with(look)
+        let (blocks, before) = (&self.installed.blocks, &self.before.trees);
+        let look = || {
+            before.have_with(block, &pod.rules, ids)
+                || holds(blocks, block, &pod.rules, |rule, id| ids[rule] == id)
+        };
+        let unchanged = *self.unchanged.entry(key(block, &pod.rules)).or_insert_with(look);
+        if unchanged {
+            self.trees.add(block, &pod.rules, ids);
+        }
+        unchanged
     }
 
     fn finish(mut self) -> Vec<Change> {
-        self.rules.number_others();
         let addresses = addresses::changes(&self.wanted, self.installed);
         self.replaced |= addresses.replaced;
         let removals = self.removals();

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use xdp_core::tables::PodBlock;
@@ -68,13 +69,13 @@ fn target(label: &PodLabel, targets: &Targets, facts: &NodeFacts) -> Option<Targ
     let addresses = label.addresses.iter().filter(carried);
     let addresses: Vec<IpAddr> = addresses.filter(|ip| !taken.contains(ip)).copied().collect();
     (!addresses.is_empty()).then(|| Target {
-        pod: Pod {
+        pod: Arc::new(Pod {
             namespace: identity.namespace.clone(),
             name: identity.pod.clone(),
             uid: identity.uid.clone(),
             addresses: addresses.clone(),
             ..Pod::default()
-        },
+        }),
         pair: pair.clone(),
         addresses,
         policies: Vec::new(),

@@ -1,4 +1,5 @@
-//! Whether the kernel holds what is desired for a pod: found by looking, not by asking [`crate::diff`].
+//! Whether the kernel holds what is desired for a pod: found by looking at what was read, not by asking [`crate::diff`]
+//! whether it has anything left to do.
 
 mod walk;
 
@@ -8,6 +9,7 @@ use xdp_core::tables::{Address, PodBlock};
 
 use crate::{
     compile::{DesiredPod, address},
+    diff::{Differ, Trees},
     facts::Readiness,
     installed::{Installed, SlotIdentity},
 };
@@ -19,6 +21,7 @@ pub struct InForce<'a> {
     installed: &'a Installed,
     slots: BTreeMap<&'a SlotIdentity, u32>,
     addresses: BTreeMap<u32, Vec<Address>>,
+    trees: Option<&'a Trees>,
 }
 
 impl<'a> InForce<'a> {
@@ -39,7 +42,15 @@ impl<'a> InForce<'a> {
             installed,
             slots: slots.collect(),
             addresses,
+            trees: None,
         }
+    }
+
+    /// Takes over which blocks were found to be like which rules when this very reading was compared.
+    #[must_use]
+    pub fn knowing(mut self, differ: &'a Differ) -> Self {
+        self.trees = differ.trees_of(self.installed);
+        self
     }
 
     /// Whether packets for the pod meet exactly its rules: its addresses, and no others, lead to its slot, which has its
@@ -65,8 +76,9 @@ impl<'a> InForce<'a> {
 
     fn is_block_of(&self, block: &PodBlock, pod: &DesiredPod) -> bool {
         let Installed { blocks, rules, .. } = self.installed;
-        let has_label = |rule: usize, id: u32| rules.get(&id) == Some(&*pod.rules.rules[rule]);
-        is_head_of(block, pod) && holds(blocks, block, &pod.rules, has_label)
+        let has_label = |rule: usize, id: u32| rules.get(&id) == Some(&pod.rules.rules[rule]);
+        let known = self.trees.is_some_and(|trees| trees.have(block, &pod.rules));
+        is_head_of(block, pod) && (known || holds(blocks, block, &pod.rules, has_label))
     }
 }
 

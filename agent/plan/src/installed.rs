@@ -5,6 +5,7 @@ mod pool;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
@@ -30,7 +31,7 @@ pub struct Installed {
     /// Slots that carry a label.
     pub pods: BTreeMap<u32, PodLabel>,
     /// Rule ids that carry a label.
-    pub rules: BTreeMap<u32, RuleLabel>,
+    pub rules: RuleLabels,
 }
 
 impl Installed {
@@ -87,6 +88,9 @@ pub struct SlotIdentity {
     /// Link-layer address of the pod's end.
     pub mac: [u8; 6],
 }
+
+/// Labels of rules by id. Readings share what has not changed: most comparisons end at the pointers.
+pub type RuleLabels = Arc<BTreeMap<u32, Arc<RuleLabel>>>;
 
 /// Whose counters they are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -3,6 +3,10 @@
 mod document;
 mod located;
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::pod::Pod;
@@ -13,9 +17,9 @@ use crate::report::Problem;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
     /// `kind: XdpPolicy`.
-    Policy(Policy),
+    Policy(Arc<Policy>),
     /// `kind: Pod`.
-    Pod(Pod),
+    Pod(Arc<Pod>),
 }
 
 impl Object {
@@ -62,17 +66,68 @@ impl From<&ManifestError> for Problem {
     }
 }
 
-/// Reads a file of YAML documents. A bad document does not hide the others; an empty one is nothing.
-pub fn parse(file: &str, text: &str) -> (Vec<Object>, Vec<ManifestError>) {
-    let mut objects = Vec::new();
-    let mut errors = Vec::new();
-    for (first_line, document) in documents(text) {
-        match document::read(file, first_line, &document) {
-            Some(Ok(object)) => objects.push(object),
-            Some(Err(error)) => errors.push(error),
-            None => {}
+/// What stands for a text: its length and a hash. Whoever writes the files has no use for two texts of one hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fingerprint {
+    bytes: usize,
+    hash: u64,
+}
+
+impl Fingerprint {
+    /// That of a text.
+    pub fn of(text: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self {
+            bytes: text.len(),
+            hash: hasher.finish(),
         }
     }
+}
+
+/// A file as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Its good documents, in order.
+    pub objects: Vec<Object>,
+    /// What is wrong with the others.
+    pub errors: Vec<ManifestError>,
+    /// The good documents by what stands for their texts.
+    documents: BTreeMap<Fingerprint, Object>,
+}
+
+impl Reading {
+    /// Reads a file of YAML documents. A bad document does not hide the others; an empty one is nothing.
+    pub fn new(file: &str, text: &str) -> Self {
+        Self::default().again(file, text)
+    }
+
+    /// Reads the file again: of a document whose text is still the same comes the same object, without parsing.
+    #[must_use]
+    pub fn again(&self, file: &str, text: &str) -> Self {
+        let mut reading = Self::default();
+        for (first_line, document) in documents(text) {
+            let fingerprint = Fingerprint::of(&document);
+            let object = match self.documents.get(&fingerprint) {
+                Some(object) => Some(Ok(object.clone())),
+                None => document::read(file, first_line, &document),
+            };
+            match object {
+                Some(Ok(object)) => {
+                    reading.objects.push(object.clone());
+                    reading.documents.insert(fingerprint, object);
+                }
+                Some(Err(error)) => reading.errors.push(error),
+                None => {}
+            }
+        }
+        reading
+    }
+}
+
+/// [`Reading::new`], for once.
+pub fn parse(file: &str, text: &str) -> (Vec<Object>, Vec<ManifestError>) {
+    let Reading { objects, errors, .. } = Reading::new(file, text);
     (objects, errors)
 }
 

@@ -3,13 +3,13 @@
 mod pods;
 mod policies;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use xdp_crds::{NicState, PolicyState, XdpNodeStateStatus};
 
 use crate::{
-    compile::Desired, installed::Installed, peers::Here, pod::Pod, policy::Policy, report::Problem,
-    targets::Targets,
+    compile::Desired, diff::Differ, installed::Installed, peers::Here, pod::Pod, policy::Policy,
+    report::Problem, targets::Targets,
 };
 use pods::Pods;
 
@@ -28,7 +28,7 @@ pub struct Round<'a> {
     /// Policies that apply on this node.
     pub here: &'a [Here],
     /// Pods of this node.
-    pub pods: &'a [Pod],
+    pub pods: &'a [Arc<Pod>],
     /// What was found out and read back; `Err`: why it could not be.
     pub tables: Result<Tables<'a>, Problem>,
     /// NICs that are selected or carry the program, as the kernel shows them.
@@ -48,6 +48,8 @@ pub struct Tables<'a> {
     pub desired: &'a Desired,
     /// What is there.
     pub installed: &'a Installed,
+    /// Who compared them.
+    pub differ: &'a Differ,
 }
 
 /// The status, without the versions. Pure: the same round gives the same status.

@@ -181,7 +181,7 @@ fn pending(policy: &Policy, missing: &[PeerSelector], other: bool) -> Problem {
 
 /// Policies from files, where there is no node to select and nobody who resolves peers: those that need either are left
 /// out, each with a problem.
-pub fn without_cluster(policies: Vec<Policy>) -> (Vec<Policy>, Vec<Problem>) {
+pub fn without_cluster(policies: Vec<Arc<Policy>>) -> (Vec<Arc<Policy>>, Vec<Problem>) {
     let mut problems = Vec::new();
     let kept = policies.into_iter().filter(|policy| {
         let problem = if policy.node_selector != Selector::default() {

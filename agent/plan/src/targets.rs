@@ -25,7 +25,7 @@ pub struct Targets {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The pod.
-    pub pod: Pod,
+    pub pod: Arc<Pod>,
     /// The pair that carries its addresses.
     pub pair: Pair,
     /// Those of the pod's addresses that this pair, and no other, carries. Sorted.
@@ -39,6 +39,12 @@ pub struct Target {
 }
 
 /// Matches policies, pods and what the kernel says about the node.
-pub fn targets(policies: &[Policy], pods: &[Pod], facts: &NodeFacts) -> Targets {
-    find::find(policies, pods, facts)
+pub fn targets<P, Q>(policies: &[P], pods: &[Q], facts: &NodeFacts) -> Targets
+where
+    P: Clone + Into<Arc<Policy>>,
+    Q: Clone + Into<Arc<Pod>>,
+{
+    let policies: Vec<Arc<Policy>> = policies.iter().cloned().map(Into::into).collect();
+    let pods: Vec<Arc<Pod>> = pods.iter().cloned().map(Into::into).collect();
+    find::find(&policies, &pods, facts)
 }

@@ -106,7 +106,7 @@ fn each_reason_has_its_word(
         transport,
         decided: None,
     };
-    let lines = explain(&[policy], &[].into(), &question);
+    let lines = explain(&[&**policy], &[].into(), &question);
     let told: Vec<&str> = lines
         .iter()
         .map(|line| line.why.map_or("-", WhyNot::word))

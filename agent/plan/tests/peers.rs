@@ -276,8 +276,8 @@ fn policies_from_files_that_need_a_cluster_are_left_out_with_a_problem() {
     let plain = policy(0, &[json!([])]);
     let selecting = policy(0, &[json!([]), json!([pods("proxy")])]);
     let placed = with_nodes(0, &[], &json!({"matchLabels": {"zone": "a"}}));
-    let (kept, problems) = without_cluster(vec![plain.clone(), selecting, placed]);
-    assert_eq!(kept, [plain]);
+    let (kept, problems) = without_cluster(vec![plain.clone().into(), selecting.into(), placed.into()]);
+    assert_eq!(kept, [plain.into()]);
     let reasons: Vec<&str> = problems.iter().map(|problem| problem.reason.as_str()).collect();
     assert_eq!(reasons, [node::PEERS_PENDING, "NodeSelectorWithoutNode"]);
 }

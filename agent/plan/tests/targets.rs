@@ -230,7 +230,7 @@ fn policies_over_the_limit_of_rules_are_refused_on_the_node() {
 
 #[test]
 fn counters_of_a_policy_stay_without_its_pods() {
-    let found = targets(&[policy("players", 2)], &[], &NodeFacts::default());
+    let found = targets(&[policy("players", 2)], &[] as &[Pod], &NodeFacts::default());
     let desired = compile(&found, &BTreeMap::new());
     assert_eq!((desired.pods.len(), desired.rules.len()), (0, 2));
 }

@@ -13,6 +13,9 @@ use super::labels::{empty, pod_label, problem_label, to_text};
 use super::raw::{Plain, Raw};
 use super::sys;
 
+/// Interface 0 empties an element (`__dev_map_update_elem`, `kernel/bpf/devmap.c`).
+const NO_DEVICE: u32 = 0;
+
 /// What became of a change.
 #[derive(Debug)]
 pub enum Outcome {
@@ -52,9 +55,11 @@ impl Datapath {
         let tables = &mut self.pinned.tables;
         match change {
             Change::SetRuleLabel { rule, label } => {
-                let text = to_text(label)?;
+                let text = to_text(&**label)?;
                 self.reset_counters(*rule)?;
-                self.set_rule_label(*rule, &text)
+                self.set_rule_label(*rule, &text)?;
+                self.pinned.rule_labels.learn(*rule, &text, label);
+                Ok(())
             }
             Change::ClearRuleLabel { rule } => self.set_rule_label(*rule, &empty()),
             Change::SetPodLabel { slot, label, fresh } => {
@@ -69,10 +74,14 @@ impl Datapath {
                     ifindex: *ifindex,
                     source: Box::new(source),
                 };
-                tables.devices.insert(*slot, *ifindex, None, 0).map_err(refused)
+                tables.devices.set(*slot, *ifindex, None, 0).map_err(refused)
             }
             Change::ClearDevice { slot } => {
-                gone(tables.devices.remove(*slot)).map_err(ApplyError::table(maps::DEVICES))
+                let refused = |source| ApplyError::Device {
+                    ifindex: NO_DEVICE,
+                    source: Box::new(source),
+                };
+                tables.devices.set(*slot, NO_DEVICE, None, 0).map_err(refused)
             }
             Change::Write { index, content } => tables
                 .memory

@@ -1,14 +1,14 @@
 //! Labels: short JSON texts that travel with slots, rules and problems.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::MapError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xdp_core::tables::{Label, RuleText, Text};
 use xdp_plan::facts::Readiness;
-use xdp_plan::installed::{PodLabel, RuleLabel};
+use xdp_plan::installed::{PodLabel, RuleLabel, RuleLabels};
 use xdp_plan::report::Problem;
 
 use super::error::ApplyError;
@@ -101,35 +101,73 @@ pub(super) fn read_labels<T: DeserializeOwned>(
 /// Labels of rules, as last read. There may be tens of thousands, and hardly ever another one: a text is parsed when it
 /// differs from the one that was there before.
 #[derive(Default)]
-pub(super) struct RuleLabels(Mutex<Vec<Option<Parsed>>>);
+pub(super) struct Known(Mutex<Labels>);
 
-struct Parsed {
-    text: Box<[u8]>,
-    label: RuleLabel,
+#[derive(Default)]
+struct Labels {
+    /// By id; empty: none.
+    texts: Vec<Box<[u8]>>,
+    by_id: RuleLabels,
+    /// Ids whose labels were made here, so that nobody else holds the same.
+    parsed: BTreeSet<u32>,
 }
 
-impl RuleLabels {
+impl Known {
     /// Reads all; what is no label any more is left out.
-    pub(super) fn read(&self, texts: &Region<RuleText>) -> BTreeMap<u32, RuleLabel> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.resize_with(texts.len() as usize, || None);
-        let mut labels = BTreeMap::new();
-        for (index, known) in (0..).zip(known.iter_mut()) {
-            *known = texts.get(index).and_then(|text| current(text, known.take()));
-            labels.extend(known.as_ref().map(|parsed| (index, parsed.label.clone())));
+    pub(super) fn read(&self, texts: &Region<RuleText>) -> RuleLabels {
+        let mut known = self.lock();
+        known.texts.resize_with(texts.len() as usize, Box::default);
+        for index in 0..texts.len() {
+            let text = texts.get(index).and_then(used).unwrap_or_default();
+            if *known.texts[index as usize] != *text {
+                known.parse(index, text.into());
+            }
         }
-        labels
+        Arc::clone(&known.by_id)
+    }
+
+    /// Takes over what was written.
+    pub(super) fn learn(&self, index: u32, text: &RuleText, label: &Arc<RuleLabel>) {
+        let mut known = self.lock();
+        let (place, text) = (index as usize, used(text).unwrap_or_default());
+        if known.texts.len() <= place {
+            known.texts.resize_with(place + 1, Box::default);
+        }
+        known.texts[place] = text.into();
+        known.parsed.remove(&index);
+        Arc::make_mut(&mut known.by_id).insert(index, Arc::clone(label));
+    }
+
+    /// Shares with `wanted` what is equal.
+    pub(super) fn share(&self, wanted: &BTreeSet<Arc<RuleLabel>>) {
+        let Labels {
+            by_id: labels,
+            parsed,
+            ..
+        } = &mut *self.lock();
+        for index in std::mem::take(parsed) {
+            if let Some(label) = labels.get(&index).and_then(|label| wanted.get(label)) {
+                Arc::make_mut(labels).insert(index, Arc::clone(label));
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Labels> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn current(text: &RuleText, known: Option<Parsed>) -> Option<Parsed> {
-    let bytes = used(text)?;
-    match known {
-        Some(known) if *known.text == *bytes => Some(known),
-        _ => Some(Parsed {
-            label: serde_json::from_slice(bytes).ok()?,
-            text: bytes.into(),
-        }),
+impl Labels {
+    fn parse(&mut self, index: u32, text: Box<[u8]>) {
+        let labels = Arc::make_mut(&mut self.by_id);
+        match serde_json::from_slice(&text) {
+            Ok(label) => {
+                labels.insert(index, Arc::new(label));
+                self.parsed.insert(index);
+            }
+            Err(_) => drop(labels.remove(&index)),
+        }
+        self.texts[index as usize] = text;
     }
 }
 

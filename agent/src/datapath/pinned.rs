@@ -5,6 +5,7 @@ use std::io;
 use std::ops::AddAssign;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use aya::maps::{MapError, PerCpuValues};
 use xdp_core::tables::{
@@ -12,11 +13,12 @@ use xdp_core::tables::{
     SlotWord, maps,
 };
 use xdp_core::verdict;
-use xdp_plan::installed::{Blocks, Installed, PodLabel, RuleLabel};
+use xdp_plan::change::Change;
+use xdp_plan::installed::{self, Blocks, Installed, PodLabel};
 use xdp_plan::report::Problem;
 
 use super::error::OpenError;
-use super::labels::{RuleLabels, read_labels};
+use super::labels::{Known, read_labels};
 use super::lock::Lock;
 use super::pins::Pins;
 use super::raw::Raw;
@@ -27,7 +29,30 @@ use super::tables::{self, Tables};
 pub struct Pinned {
     pub(super) pins: Pins,
     pub(super) tables: Tables,
-    rule_labels: RuleLabels,
+    pub(super) rule_labels: Known,
+}
+
+/// A part of a reading besides words and blocks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Table {
+    Rules,
+    Pods,
+    Devices,
+    Index,
+    Addresses,
+}
+
+impl Table {
+    const fn of(change: &Change) -> Option<Self> {
+        match change {
+            Change::SetRuleLabel { .. } | Change::ClearRuleLabel { .. } => Some(Self::Rules),
+            Change::SetPodLabel { .. } | Change::ClearPodLabel { .. } => Some(Self::Pods),
+            Change::SetDevice { .. } | Change::ClearDevice { .. } => Some(Self::Devices),
+            Change::SetIndex { .. } => Some(Self::Index),
+            Change::SetAddress { .. } | Change::ClearAddress { .. } => Some(Self::Addresses),
+            Change::Write { .. } | Change::SetWord { .. } | Change::Fence => None,
+        }
+    }
 }
 
 /// A program of ours on a NIC.
@@ -57,7 +82,7 @@ impl Pinned {
         Self {
             pins,
             tables,
-            rule_labels: RuleLabels::default(),
+            rule_labels: Known::default(),
         }
     }
 
@@ -90,6 +115,31 @@ impl Pinned {
         })
     }
 
+    /// What the tables hold after these changes of what `before` holds: what they did not touch is as it was read.
+    pub fn installed_after(&self, before: &Installed, changes: &[Change]) -> Result<Installed, OpenError> {
+        let words = self.words();
+        let mut installed = Installed {
+            index: before.index.clone(),
+            addresses: before.addresses.clone(),
+            blocks: Blocks::read(&words, &self.tables),
+            words,
+            devices: before.devices.clone(),
+            pods: before.pods.clone(),
+            rules: Arc::clone(&before.rules),
+        };
+        let touched: BTreeSet<Table> = changes.iter().filter_map(Table::of).collect();
+        for table in touched {
+            match table {
+                Table::Rules => installed.rules = self.rule_labels(),
+                Table::Pods => installed.pods = self.pod_labels()?,
+                Table::Devices => installed.devices = self.devices()?,
+                Table::Index => installed.index = self.index(),
+                Table::Addresses => installed.addresses = self.addresses()?,
+            }
+        }
+        Ok(installed)
+    }
+
     /// The tables as the program sees them, read as they are asked.
     pub fn live(&self) -> &impl verdict::Tables {
         &self.tables
@@ -102,7 +152,7 @@ impl Pinned {
     }
 
     /// Rule ids that carry a label.
-    pub fn rule_labels(&self) -> BTreeMap<u32, RuleLabel> {
+    pub fn rule_labels(&self) -> installed::RuleLabels {
         self.rule_labels.read(&self.tables.memory.rule_labels)
     }
 

@@ -1,6 +1,6 @@
 //! The pinned maps, typed.
 
-use aya::maps::xdp::DevMapHash;
+use aya::maps::xdp::DevMap;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use xdp_core::tables::{
     ActionRecord, Address, Class, Config, Count, FailureKey, IndexWord, Label, PodBlock, Ports, RuleCounters,
@@ -23,7 +23,7 @@ pub(super) struct Tables {
     pub(super) memory: Memory,
     pub(super) pods: HashMap<MapData, Raw<Address>, u32>,
     pub(super) rule_limits: Array<MapData, u64>,
-    pub(super) devices: DevMapHash<MapData>,
+    pub(super) devices: DevMap<MapData>,
     pub(super) counters: PerCpuArray<MapData, Raw<RuleCounters>>,
     pub(super) delivered: PerCpuArray<MapData, Raw<Count>>,
     pub(super) events: PerCpuArray<MapData, Raw<Count>>,

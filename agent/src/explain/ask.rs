@@ -60,14 +60,14 @@ fn decided(pinned: &Pinned, pods: &BTreeMap<u32, PodLabel>, packet: Packet, expl
     let record = number.and_then(|number| pinned.live().action(number));
     let labels = explained.rule.map(|_| pinned.rule_labels()).unwrap_or_default();
     let rule = explained.rule.map(|id| {
-        let label = labels.get(&id).cloned();
+        let label = labels.get(&id);
         label.map_or_else(
             || nameless(id),
             |label| Decided {
                 id,
-                namespace: label.namespace,
-                policy: label.policy,
-                rule: label.rule,
+                namespace: label.namespace.clone(),
+                policy: label.policy.clone(),
+                rule: label.rule.clone(),
             },
         )
     });
@@ -138,8 +138,8 @@ fn before(rows: Vec<Row>, answer: &mut Answer) -> Vec<Row> {
 
 /// As an agent that follows the folders would see it.
 fn from_files(folders: &[PathBuf], packet: &Packet) -> Result<Vec<Row>, ExplainError> {
-    let mut policies: Vec<Policy> = Vec::new();
-    let mut pods: Vec<Pod> = Vec::new();
+    let mut policies: Vec<Arc<Policy>> = Vec::new();
+    let mut pods: Vec<Arc<Pod>> = Vec::new();
     for (path, text) in texts(folders)? {
         let (objects, _) = manifests::parse(&path.display().to_string(), &text);
         for object in objects {
@@ -155,7 +155,6 @@ fn from_files(folders: &[PathBuf], packet: &Packet) -> Result<Vec<Row>, ExplainE
     let (mut policies, _) = without_cluster(policies);
     policies.retain(|policy| selects(policy, &pod));
     policies.sort_by(|a, b| a.order().cmp(&b.order()));
-    let policies: Vec<Arc<Policy>> = policies.into_iter().map(Arc::new).collect();
     Ok(rows(&policies, &pod, packet))
 }
 

@@ -50,20 +50,25 @@ impl Nics {
     }
 }
 
+/// Which programs NICs are to have beside ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NicNeeds {
+    /// Whether any pod's rules use delivery `Peer`, or may.
+    pub(super) peer: bool,
+    /// Whether any pod relies on the way back, or may.
+    pub(super) way_back: WayBack,
+}
+
 /// Attaches where it is missing, and says where that cannot be. NICs that are attached and not selected are left
-/// alone here: see [`release`]. With `peer`, a NIC gets the program for that delivery first, and so with the way back.
-pub(super) fn attach(
-    datapath: &mut Datapath,
-    selector: &NicSelector,
-    (peer, way_back): (bool, WayBack),
-) -> Nics {
-    try_attach(datapath, selector, (peer, way_back)).unwrap_or_else(Nics::failed)
+/// alone here: see [`release`]. What is needed beside our program, a NIC gets first.
+pub(super) fn attach(datapath: &mut Datapath, selector: &NicSelector, needs: NicNeeds) -> Nics {
+    try_attach(datapath, selector, needs).unwrap_or_else(Nics::failed)
 }
 
 fn try_attach(
     datapath: &mut Datapath,
     selector: &NicSelector,
-    (peer, way_back): (bool, WayBack),
+    NicNeeds { peer, way_back }: NicNeeds,
 ) -> Result<Nics, Problem> {
     let facts = host_links()
         .and_then(|links| nic_facts(&links))

@@ -17,7 +17,15 @@ use crate::{
     readiness::{self, Prepared},
 };
 
-/// What is in the way on the NICs.
+/// What was asked of an interface, and what came of it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    redirect: bool,
+    peer: bool,
+    deliveries: Deliveries,
+}
+
+/// What is in the way on the NICs. Who has any looks at everything again the next time.
 #[derive(Clone, Copy)]
 pub(super) struct Obstacles<'a> {
     /// Of delivery `Peer`.
@@ -26,21 +34,30 @@ pub(super) struct Obstacles<'a> {
     pub(super) ways: &'a [Problem],
 }
 
-/// What is ready by the host's ifindex, for the targets of which any rule redirects.
+/// What is ready by the host's ifindex, for the targets of which any rule redirects. `ready` are those that need not be
+/// asked again.
 pub(super) fn prepare<'a>(
-    datapath: &mut Datapath,
-    namespaces: &mut Namespaces,
+    (datapath, namespaces): (&mut Datapath, &mut Namespaces),
     targets: impl Iterator<Item = &'a Target>,
     obstacles: Obstacles<'_>,
+    ready: &mut BTreeMap<u32, Asked>,
 ) -> BTreeMap<u32, Deliveries> {
-    targets
-        .filter(|target| target.wants_redirect || target.wants_peer)
-        .map(|target| {
-            (
-                target.pair.host.ifindex,
-                prepare_one(datapath, namespaces, target, obstacles),
-            )
-        })
+    let mut before = std::mem::take(ready);
+    for target in targets.filter(|target| target.wants_redirect || target.wants_peer) {
+        let ifindex = target.pair.host.ifindex;
+        let (redirect, peer) = (target.wants_redirect, target.wants_peer);
+        let known = before.remove(&ifindex);
+        let known = known.filter(|asked| (asked.redirect, asked.peer) == (redirect, peer));
+        let asked = known.unwrap_or_else(|| Asked {
+            redirect,
+            peer,
+            deliveries: prepare_one(datapath, namespaces, target, obstacles),
+        });
+        ready.insert(ifindex, asked);
+    }
+    let deliveries = ready.iter();
+    deliveries
+        .map(|(ifindex, asked)| (*ifindex, asked.deliveries.clone()))
         .collect()
 }
 

@@ -10,13 +10,15 @@ use tracing::{Span, field::Empty, info, info_span, warn};
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
     compile::Compiler,
+    diff::Differ,
     node_state::{self, TABLES, node_state},
     report::Problem,
 };
 
 use super::{
     flows::{Flows, carry, end_carry},
-    nics::{self, Nics, WayBack},
+    interfaces::Interfaces,
+    nics::{self, NicNeeds, Nics, WayBack},
     problems::{Told, chain},
     tables::{Tables, Tools, program},
 };
@@ -39,6 +41,15 @@ pub(super) enum Round {
     Incomplete,
 }
 
+/// Where a round looks for changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Only policies or pods have changed; if the round before was settled, interfaces are as it found them.
+    AtObjects,
+    /// At everything.
+    Everywhere,
+}
+
 /// Who hears of rounds.
 #[derive(Clone, Default)]
 pub(super) struct Listeners {
@@ -55,9 +66,13 @@ pub(super) struct Agent {
     selector: NicSelector,
     namespaces: Namespaces,
     compiler: Compiler,
+    differ: Differ,
     flows: Flows,
     /// NICs that refuse the program of the way back.
     ways: Vec<Problem>,
+    /// What was found out about interfaces, as long as nothing says that it may be otherwise.
+    interfaces: Interfaces,
+    nics: Option<Nics>,
     released: bool,
     told: Told,
     listeners: Listeners,
@@ -79,8 +94,11 @@ impl Agent {
             selector,
             namespaces: Namespaces::default(),
             compiler: Compiler::default(),
+            differ: Differ::default(),
             flows: Flows::default(),
             ways: Vec::new(),
+            interfaces: Interfaces::default(),
+            nics: None,
             released: false,
             told: Told::default(),
             listeners,
@@ -90,13 +108,16 @@ impl Agent {
     }
 
     /// Brings the tables, then the NICs, in line with what is wanted.
-    pub(super) fn round(&mut self) -> Round {
+    pub(super) fn round(&mut self, look: Look) -> Round {
         let started = Instant::now();
         self.rounds += 1;
         let number = self.rounds;
         let span = info_span!("round", number, policies = Empty, pods = Empty, changes = Empty);
         let _entered = span.entered();
-        let (problems, since) = self.source.reload();
+        if look == Look::Everywhere {
+            self.forget();
+        }
+        let (problems, since) = self.source.reload(look == Look::Everywhere);
         self.waiting_since = self.waiting_since.or(since);
         let mut problems: BTreeSet<Problem> = problems.into_iter().collect();
         let objects = self.source.objects();
@@ -113,8 +134,14 @@ impl Agent {
         if settled {
             Round::Settled
         } else {
+            self.forget();
             Round::Incomplete
         }
+    }
+
+    fn forget(&mut self) {
+        self.interfaces = Interfaces::default();
+        self.nics = None;
     }
 
     /// Returns whether nothing failed that may succeed later.
@@ -127,8 +154,10 @@ impl Agent {
             datapath: &mut self.datapath,
             namespaces: &mut self.namespaces,
             compiler: &mut self.compiler,
+            differ: &mut self.differ,
             flows: &mut self.flows,
             ways: &self.ways,
+            interfaces: &mut self.interfaces,
         };
         let tables = program(tools, objects);
         Span::current().record("changes", tables.changes);
@@ -139,9 +168,7 @@ impl Agent {
         if let Ok(read) = &tables.read_back {
             self.listeners.known.update(&read.targets, &read.desired.problems);
         }
-        let nics = self.attach(tables.peer, tables.way_back);
-        nics::release_peers(&mut self.datapath, tables.peer);
-        nics::release_ways(&mut self.datapath, tables.way_back != WayBack::NotNeeded);
+        let nics = self.nics_for(tables.of_nics);
         self.ways.clone_from(&nics.ways);
         problems.extend(self.end_carry(&tables));
         let settled = tables.failures.is_empty() && nics.failures.is_empty();
@@ -149,6 +176,7 @@ impl Agent {
         problems.extend(tables.failures.iter().chain(of_nics).cloned());
         self.tell(problems, started.elapsed());
         self.report(objects, &tables, &nics, problems);
+        self.nics = Some(nics);
         settled
     }
 
@@ -173,14 +201,25 @@ impl Agent {
     }
 
     /// The NICs, after the tables: the first packet finds them filled.
-    fn attach(&mut self, peer: bool, way_back: WayBack) -> Nics {
+    fn nics_for(&mut self, needs: NicNeeds) -> Nics {
+        let same = self.interfaces.nics.replace(needs) == Some(needs);
+        if let Some(known) = self.nics.take().filter(|_| same) {
+            return known;
+        }
+        let nics = self.attach(needs);
+        nics::release_peers(&mut self.datapath, needs.peer);
+        nics::release_ways(&mut self.datapath, needs.way_back != WayBack::NotNeeded);
+        nics
+    }
+
+    fn attach(&mut self, needs: NicNeeds) -> Nics {
         if !self.released {
             if let Err(problem) = nics::release(&self.datapath, &self.selector) {
                 return Nics::failed(problem);
             }
             self.released = true;
         }
-        nics::attach(&mut self.datapath, &self.selector, (peer, way_back))
+        nics::attach(&mut self.datapath, &self.selector, needs)
     }
 
     /// The log first: who reads of a problem in the status finds it there.
@@ -205,6 +244,7 @@ impl Agent {
                     targets: &read.targets,
                     desired: &read.desired,
                     installed: &read.installed,
+                    differ: &self.differ,
                 })
                 .map_err(Clone::clone),
             nics: &nics.states,

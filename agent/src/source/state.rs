@@ -3,14 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    sync::Arc,
+    thread,
 };
 
 use xdp_plan::{
-    manifests::{self, ManifestError, Object},
+    manifests::{Fingerprint, ManifestError, Object, Reading},
     pod::Pod,
     policy::Policy,
     report::Problem,
 };
+
+/// A file's content, or why it cannot be read.
+pub(super) type Text = io::Result<String>;
 
 /// All files by name.
 #[derive(Debug, Default)]
@@ -18,29 +23,32 @@ pub(super) struct Files {
     files: BTreeMap<String, File>,
 }
 
+/// The texts are not kept, only what stands for them.
 #[derive(Debug, Default)]
 struct File {
-    text: String,
+    text: Option<Fingerprint>,
+    reading: Reading,
+    /// Of the reading, and those of earlier ones that it does not give any more because it has errors.
     objects: Vec<Object>,
     problems: Vec<Problem>,
 }
 
 impl Files {
-    /// Takes over a reading of the folder.
-    pub(super) fn update(&mut self, texts: BTreeMap<String, io::Result<String>>) {
-        self.files.retain(|name, _| texts.contains_key(name));
-        for (name, text) in texts {
-            let file = self.files.entry(name.clone()).or_default();
-            match text {
-                Ok(text) if text == file.text && file.problems.is_empty() => {}
-                // An editor empties a file before it writes it; whoever wants its objects gone removes the file.
-                Ok(text) if text.trim().is_empty() && !file.objects.is_empty() => {
-                    file.problems = vec![empty(&name)];
-                }
-                Ok(text) => file.read(&name, text),
-                Err(error) => file.problems = vec![unreadable(&name, &error)],
-            }
+    /// Forgets the files of which `stays` does not say that they are there.
+    pub(super) fn retain(&mut self, stays: impl Fn(&str) -> bool) {
+        self.files.retain(|name, _| stays(name));
+    }
+
+    /// Takes over a reading of some files.
+    pub(super) fn update(&mut self, mut texts: BTreeMap<String, Text>) {
+        for name in texts.keys() {
+            self.files.entry(name.clone()).or_default();
         }
+        let mut work: Vec<(&String, &mut File, Text)> = Vec::new();
+        for (name, file) in &mut self.files {
+            work.extend(texts.remove(name).map(|text| (name, file, text)));
+        }
+        in_parallel(work, |(name, file, text)| file.take_over(name, text));
     }
 
     /// What is wrong with the files as they are now.
@@ -53,21 +61,58 @@ impl Files {
     }
 
     /// Everything that counts, in order of file names.
-    pub(super) fn objects(&self) -> (Vec<Policy>, Vec<Pod>) {
+    pub(super) fn objects(&self) -> (Vec<Arc<Policy>>, Vec<Arc<Pod>>) {
         let (mut policies, mut pods) = (Vec::new(), Vec::new());
         for object in self.files.values().flat_map(|file| &file.objects) {
             match object {
-                Object::Policy(policy) => policies.push(policy.clone()),
-                Object::Pod(pod) => pods.push(pod.clone()),
+                Object::Policy(policy) => policies.push(Arc::clone(policy)),
+                Object::Pod(pod) => pods.push(Arc::clone(pod)),
             }
         }
         (policies, pods)
     }
 }
 
+/// Fewer pieces are not worth a thread.
+const ALONE: usize = 8;
+/// More threads would keep the CPUs from packets.
+const MOST_THREADS: usize = 4;
+
+/// Files come one at a time, or, at start and when all is exchanged, all at once.
+fn in_parallel<T: Send>(mut work: Vec<T>, one: impl Fn(T) + Sync) {
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MOST_THREADS);
+    if work.len() <= ALONE || threads == 1 {
+        return work.into_iter().for_each(one);
+    }
+    let each = work.len().div_ceil(threads);
+    thread::scope(|scope| {
+        while work.len() > each {
+            let part = work.split_off(work.len() - each);
+            scope.spawn(|| part.into_iter().for_each(&one));
+        }
+        work.into_iter().for_each(&one);
+    });
+}
+
 impl File {
-    fn read(&mut self, name: &str, text: String) {
-        let (mut objects, errors) = manifests::parse(name, &text);
+    fn take_over(&mut self, name: &str, text: Text) {
+        match text {
+            Ok(text) if self.text == Some(Fingerprint::of(&text)) && self.problems.is_empty() => {}
+            // An editor empties a file before it writes it; whoever wants its objects gone removes the file.
+            Ok(text) if text.trim().is_empty() && !self.objects.is_empty() => {
+                self.problems = vec![empty(name)];
+            }
+            Ok(text) => self.read(name, &text),
+            Err(error) => self.problems = vec![unreadable(name, &error)],
+        }
+    }
+
+    fn read(&mut self, name: &str, text: &str) {
+        self.reading = self.reading.again(name, text);
+        let Reading { objects, errors, .. } = &self.reading;
+        let mut objects = objects.clone();
         if !errors.is_empty() {
             let given: BTreeSet<String> = objects.iter().map(Object::name).collect();
             let missing = self
@@ -78,7 +123,7 @@ impl File {
         }
         self.problems = errors.iter().map(|error: &ManifestError| error.into()).collect();
         self.objects = objects;
-        self.text = text;
+        self.text = Some(Fingerprint::of(text));
     }
 }
 
@@ -153,7 +198,7 @@ status: {podIP: 10.0.0.2}
         let mut files = Files::default();
         let (first, second) = GOOD.split_once("---").expect("two documents");
         files.update(folder([("a.yaml", first), ("b.yaml", second)]));
-        files.update(folder([("b.yaml", second)]));
+        files.retain(|name| name == "b.yaml");
         assert_eq!(pods(&files), ["Pod games/b"]);
     }
 
@@ -165,7 +210,7 @@ status: {podIP: 10.0.0.2}
         assert_eq!(pods(&files).len(), 2);
         assert_eq!(files.problems()[0].reason, "ManifestEmpty");
 
-        files.update(folder([]));
+        files.retain(|_| false);
         assert_eq!((pods(&files).len(), files.problems().len()), (0, 0));
     }
 

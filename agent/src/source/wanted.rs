@@ -24,9 +24,9 @@ pub(crate) enum Source {
 /// What is wanted of this node.
 pub(crate) struct Objects {
     /// Policies to be put in force.
-    pub(crate) policies: Vec<Policy>,
+    pub(crate) policies: Vec<Arc<Policy>>,
     /// Pods they may select.
-    pub(crate) pods: Vec<Pod>,
+    pub(crate) pods: Vec<Arc<Pod>>,
     /// Policies that apply here, in force or not.
     pub(crate) here: Vec<Here>,
     /// Policies that cannot be put in force.
@@ -35,9 +35,10 @@ pub(crate) struct Objects {
 
 impl Source {
     /// Takes over what has changed. Returns what is wrong with it, and since when it has been waiting.
-    pub(crate) fn reload(&mut self) -> (Vec<Problem>, Option<Instant>) {
+    /// `all`: look also at what no event was about.
+    pub(crate) fn reload(&mut self, all: bool) -> (Vec<Problem>, Option<Instant>) {
         match self {
-            Self::Manifests(manifests) => (manifests.reload(), None),
+            Self::Manifests(manifests) => (manifests.reload(all), None),
             Self::Cluster(cluster) => cluster.reload(),
         }
     }
@@ -69,13 +70,13 @@ impl Source {
     }
 }
 
-fn as_written(policy: &Policy) -> Here {
+fn as_written(policy: &Arc<Policy>) -> Here {
     Here {
         namespace: policy.namespace.clone(),
         name: policy.name.clone(),
         uid: policy.uid.clone(),
         generation: policy.generation,
-        policy: Some(Arc::new(policy.clone())),
+        policy: Some(Arc::clone(policy)),
         obstacle: None,
     }
 }

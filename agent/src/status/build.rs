@@ -183,7 +183,7 @@ fn errno(code: u32) -> String {
 }
 
 fn rules(snapshot: &Snapshot) -> Vec<Rule> {
-    let rule = |(id, label): (&u32, &xdp_plan::installed::RuleLabel)| {
+    let rule = |(id, label): (&u32, &std::sync::Arc<xdp_plan::installed::RuleLabel>)| {
         let (counters, delivered) = snapshot.counters.get(id).copied().unwrap_or_default();
         Rule {
             id: *id,

@@ -57,7 +57,7 @@ fn snapshot() -> Snapshot {
         policy: "players".to_owned(),
         rule: "scanners".to_owned(),
     };
-    installed.rules.insert(9, label);
+    std::sync::Arc::make_mut(&mut installed.rules).insert(9, std::sync::Arc::new(label));
     let counters = RuleCounters {
         dropped: count(41),
         ..RuleCounters::default()

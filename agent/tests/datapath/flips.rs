@@ -1,5 +1,6 @@
 //! A packet meets the old rules or the new ones, never some of each.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -40,8 +41,8 @@ fn policies() -> [Desired; 2] {
         let objects = [pod("a", &["10.9.0.5"]), policy("p", "a", &rules)].concat();
         desired(&objects)
     });
-    old.rules.extend(new.rules.iter().cloned());
-    new.rules.extend(old.rules.iter().cloned());
+    Arc::make_mut(&mut old.rules).extend(new.rules.iter().cloned());
+    Arc::make_mut(&mut new.rules).extend(old.rules.iter().cloned());
     [old, new]
 }
 

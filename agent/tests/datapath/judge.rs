@@ -12,11 +12,12 @@ use xdp_core::verdict::{Decision, Fallback, Field, FlowEvent, Redirect, Verdict,
 use xdp_plan::change::Change;
 use xdp_plan::compile::Desired;
 use xdp_plan::diff::diff;
-use xdp_plan::installed::{Installed, RuleLabel};
+use xdp_plan::installed::{Installed, RuleLabels};
 use xdp_plan::owners::Owners;
 
 use crate::bpffs::Bpffs;
 use crate::known::Known;
+use crate::node::DEVICE;
 
 pub(crate) const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
@@ -66,7 +67,13 @@ impl Judge {
         for step in [&Desired::default(), desired] {
             let changes = diff(step, &self.installed);
             apply(&mut self.datapath, &changes);
+            let after = self.datapath.pinned().installed_after(&self.installed, &changes);
             self.installed = self.datapath.installed().unwrap();
+            assert_eq!(
+                after.unwrap(),
+                self.installed,
+                "what was not written is as it was"
+            );
             assert_eq!(diff(step, &self.installed), Vec::new());
         }
         self.rules.clear();
@@ -79,13 +86,14 @@ impl Judge {
     }
 
     /// The labels of the rules.
-    pub(crate) fn rule_labels(&self) -> &BTreeMap<u32, RuleLabel> {
+    pub(crate) fn rule_labels(&self) -> &RuleLabels {
         &self.installed.rules
     }
 
     /// The verdict that host and kernel agree on, before rate limits and before flows.
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
-        let decision = examine(frame, self.datapath.pinned().live());
+        let live = self.datapath.pinned().live();
+        let decision = examine(frame, live).foreseen(live);
         let (verdict, limited) = (decision.verdict(), decision.limit().is_some());
         let ran = self.datapath.test_run(frame).unwrap();
         let (carried_out, event) = if limited && ran == plain(XDP_DROP, frame) {
@@ -219,7 +227,7 @@ fn plain(action: u32, frame: &[u8]) -> Ran {
 }
 
 fn for_peer(redirect: &Redirect) -> Metadata {
-    redirect.metadata.for_peer(redirect.slot)
+    redirect.metadata.for_peer(DEVICE)
 }
 
 /// For the pod's MAC, without tags.

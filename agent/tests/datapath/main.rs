@@ -12,6 +12,7 @@ mod generic;
 mod hooks;
 mod judge;
 mod known;
+mod labels;
 mod limits;
 mod load;
 mod node;

@@ -136,7 +136,8 @@ impl Random {
         let index = self.below(BLOCKS) as u16;
         PortRef::new(match self.below(8) {
             0 => PortTarget::Action(index),
-            1..4 => PortTarget::Top(index),
+            1..3 => PortTarget::Top(index),
+            3 => PortTarget::Root(index),
             _ => PortTarget::Leaf(index),
         })
     }

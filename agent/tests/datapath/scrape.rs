@@ -1,5 +1,6 @@
 //! What a scrape costs with as many rules as a node can have.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use xdp_agent::datapath::{Datapath, Outcome};
@@ -26,7 +27,7 @@ fn a_scrape_shows_four_thousand_rules_whole() {
     let changes: Vec<Change> = (0..RULES)
         .map(|rule| Change::SetRuleLabel {
             rule,
-            label: label(rule),
+            label: Arc::new(label(rule)),
         })
         .collect();
     let outcomes = datapath.apply(&changes);

@@ -22,4 +22,5 @@ pub mod stats;
 pub mod suite;
 pub mod sys;
 pub mod tables;
+pub mod verifier;
 pub mod workload;

@@ -110,9 +110,11 @@ impl Section {
         self.notes.push(text.into());
     }
 
-    /// A number for the targets.
+    /// A number for the targets. What is not a number was not measured.
     pub fn fact(&mut self, name: impl Into<String>, value: f64) {
-        self.facts.insert(name.into(), value);
+        if value.is_finite() {
+            self.facts.insert(name.into(), value);
+        }
     }
 
     /// Keeps the trials.
@@ -120,7 +122,13 @@ impl Section {
         self.samples.push(Raw {
             name: name.into(),
             unit: unit.to_owned(),
-            values: samples.0.clone(),
+            // JSON has no others.
+            values: samples
+                .0
+                .iter()
+                .copied()
+                .filter(|value| value.is_finite())
+                .collect(),
         });
     }
 

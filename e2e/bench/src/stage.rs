@@ -130,12 +130,23 @@ impl<'a> Stage<'a> {
 
     /// Ends the agent, removes all it has left, and starts it anew with these policies in the folder.
     pub fn begin_anew(&mut self, workload: &Workload) -> Result<()> {
+        self.anew(|stage| stage.write_all(workload))?;
+        self.wait_for(workload)
+    }
+
+    /// The same with whatever is written into the folder.
+    pub fn anew(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.agent.stop()?;
+        self.after_a_stop(write)
+    }
+
+    /// The same for an agent that has been ended already.
+    pub fn after_a_stop(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.agent.uninstall()?;
-        self.write_all(workload)?;
+        write(self)?;
         self.agent.start()?;
         self.program = find_program(&self.agent)?;
-        self.wait_for(workload)
+        Ok(())
     }
 
     /// Writes the policies of a workload and waits until each pod's last rule decides; how long that took.
@@ -162,18 +173,22 @@ impl<'a> Stage<'a> {
     }
 
     fn wait_for(&self, workload: &Workload) -> Result<()> {
+        (0..workload.targets.len())
+            .try_for_each(|target| self.wait_until_right(workload, &workload.probe(target)))
+    }
+
+    /// Until the product's verdict on a flow is the one that it must meet.
+    pub fn wait_until_right(&self, workload: &Workload, flow: &Flow) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        for target in 0..workload.targets.len() {
-            let flow = workload.probe(target);
-            while !self.is_right(workload, &flow)? {
-                ensure!(
-                    Instant::now() < deadline,
-                    "the rules of pod {target} are not in force: {:?}; the agent says:\n{}",
-                    self.verdict(workload, &flow)?,
-                    tail(&self.agent.log())
-                );
-                std::thread::sleep(Duration::from_micros(200));
-            }
+        while !self.is_right(workload, flow)? {
+            ensure!(
+                Instant::now() < deadline,
+                "the rules of pod {} are not in force: {:?}; the agent says:\n{}",
+                flow.target,
+                self.verdict(workload, flow)?,
+                tail(&self.agent.log())
+            );
+            std::thread::sleep(Duration::from_micros(200));
         }
         Ok(())
     }

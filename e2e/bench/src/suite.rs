@@ -167,8 +167,7 @@ fn finish(out: &Path, now: &[Section]) -> Result<()> {
     for plot in sections.iter().flat_map(|section| &section.plots) {
         fs::write(out.join(format!("{}.svg", plot.name)), report::svg(plot))?;
     }
-    let facts = now.iter().flat_map(|section| section.facts.clone()).collect();
-    println!("\n{}", report::targets_table(&report::judge(&facts)).text());
+    println!("\n{}", report::targets_table(&report::judge(now)).text());
     println!("\npage: {}", out.join("README.md").display());
     Ok(())
 }

@@ -1,18 +1,27 @@
 //! bpf(2) where a library would hide the numbers.
 #![expect(unsafe_code, reason = "system calls that no library makes in this way")]
 
+use std::ffi::CStr;
 use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 
+use aya_obj::generated::bpf_insn;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_LINK_CREATE: libc::c_long = 28;
+/// The type of attachment.
+const BPF_XDP: u32 = 37;
 const LIVE_FRAMES: u32 = 1 << 1;
 const DRIVER_MODE: u32 = 1 << 2;
+/// `BPF_LOG_STATS`
+const STATISTICS: u32 = 4;
+/// Room for the statistics of a program.
+const LOG: usize = 1 << 16;
 
 /// Room for every attribute used here; what is not set stays zero.
 type Attr = [u32; 32];
@@ -24,6 +33,18 @@ pub enum Hook {
     Xdp,
     /// The last program of tcx ingress.
     TcxIngress,
+}
+
+/// What kind of program it is, by the kernel's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// `BPF_PROG_TYPE_SCHED_CLS`
+    Classifier = 3,
+    /// `BPF_PROG_TYPE_XDP`
+    Xdp = 6,
+    /// `BPF_PROG_TYPE_RAW_TRACEPOINT`
+    RawTracepoint = 17,
 }
 
 /// What one run did to a packet.
@@ -40,7 +61,7 @@ pub struct Ran {
 /// Attaches in the calling thread's network namespace, for as long as the descriptor is open.
 pub fn attach(program: impl AsFd, ifindex: u32, hook: Hook) -> io::Result<OwnedFd> {
     let (kind, flags) = match hook {
-        Hook::Xdp => (37, DRIVER_MODE),
+        Hook::Xdp => (BPF_XDP, DRIVER_MODE),
         Hook::TcxIngress => (46, 0),
     };
     let mut attr = Attr::default();
@@ -50,8 +71,32 @@ pub fn attach(program: impl AsFd, ifindex: u32, hook: Hook) -> io::Result<OwnedF
     Ok(unsafe { OwnedFd::from_raw_fd(link) })
 }
 
+/// Loads a program, forgets it, and returns the statistics that the verifier wrote.
+pub fn verifier_log(kind: Kind, instructions: &[bpf_insn], license: &CStr) -> io::Result<String> {
+    let mut log = vec![0_u8; LOG];
+    let mut attr = Attr::default();
+    attr[..2].copy_from_slice(&[kind as u32, instructions.len() as u32]);
+    attr[2..4].copy_from_slice(&halves(instructions.as_ptr() as u64));
+    attr[4..6].copy_from_slice(&halves(license.as_ptr() as u64));
+    attr[6..8].copy_from_slice(&[STATISTICS, LOG as u32]);
+    attr[8..10].copy_from_slice(&halves(log.as_mut_ptr() as u64));
+    if kind == Kind::Xdp {
+        // A devmap takes only programs that say the same about themselves.
+        attr[17] = BPF_XDP;
+    }
+    let loaded = bpf(BPF_PROG_LOAD, &mut attr);
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(LOG);
+    let text = String::from_utf8_lossy(&log[..end]).into_owned();
+    match loaded {
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(program) => drop(unsafe { OwnedFd::from_raw_fd(program) }),
+        Err(error) => return Err(io::Error::new(error.kind(), format!("{error}: {text}"))),
+    }
+    Ok(text)
+}
+
 /// Opens what is pinned.
-pub fn open_pin(path: &std::ffi::CStr) -> io::Result<OwnedFd> {
+pub fn open_pin(path: &CStr) -> io::Result<OwnedFd> {
     let mut attr = Attr::default();
     attr[..2].copy_from_slice(&halves(path.as_ptr() as u64));
     let object = bpf(BPF_OBJ_GET, &mut attr)?;

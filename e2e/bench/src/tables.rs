@@ -1,15 +1,17 @@
 //! The product's pinned maps, as the kernel sees them.
-#![expect(unsafe_code, reason = "maps are mapped into memory, as the agent does it")]
+
+mod mapping;
+mod torn;
 
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aya::maps::MapInfo;
 
-/// `BPF_F_MMAPABLE`
-const MMAPABLE: u32 = 1 << 10;
+use self::mapping::Mapping;
+pub use self::torn::{Overwriter, Snapshot};
 
 /// One map.
 #[derive(Clone, Debug)]
@@ -35,15 +37,6 @@ pub fn read(pin_dir: &Path) -> Result<Vec<Table>> {
         let info = MapInfo::from_pin(&path).with_context(|| format!("`{}`", path.display()))?;
         let fd = info.fd()?;
         let raw = fd.as_fd().as_raw_fd();
-        let (element, room) = (
-            info.value_size().next_multiple_of(8) as usize,
-            info.max_entries() as usize,
-        );
-        let used = if info.map_flags() & MMAPABLE == 0 {
-            None
-        } else {
-            Some(used(raw, element, room)?)
-        };
         tables.push(Table {
             name: path
                 .file_name()
@@ -51,9 +44,9 @@ pub fn read(pin_dir: &Path) -> Result<Vec<Table>> {
                 .to_string_lossy()
                 .into_owned(),
             id: info.id(),
-            element,
-            room,
-            used,
+            element: info.value_size().next_multiple_of(8) as usize,
+            room: info.max_entries() as usize,
+            used: Mapping::open(&path, false)?.map(|mapping| used(&mapping)),
             memory: memlock(raw)?,
         });
     }
@@ -72,33 +65,12 @@ fn maps(pin_dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn used(fd: i32, element: usize, room: usize) -> Result<usize> {
-    let length = (element * room).next_multiple_of(4096);
-    // SAFETY: a new shared mapping for reading, of the map's own length.
-    let start = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            length,
-            libc::PROT_READ,
-            libc::MAP_SHARED,
-            fd,
-            0,
-        )
-    };
-    ensure!(
-        start != libc::MAP_FAILED,
-        "mmap: {}",
-        std::io::Error::last_os_error()
-    );
-    // SAFETY: the mapping is that long and stays until below. The agent may write meanwhile: a count may be off by one.
-    let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), element * room) };
-    let used = bytes
-        .chunks_exact(element)
+fn used(mapping: &Mapping) -> usize {
+    mapping
+        .copy()
+        .chunks_exact(mapping.element)
         .filter(|chunk| chunk.iter().any(|byte| *byte != 0))
-        .count();
-    // SAFETY: the mapping made above; `bytes` is not used any more.
-    unsafe { libc::munmap(start, length) };
-    Ok(used)
+        .count()
 }
 
 fn memlock(fd: i32) -> Result<f64> {

@@ -13,7 +13,7 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel, bpf_skb_load_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
 };
 use aya_ebpf::macros::{classifier, map, raw_tracepoint, xdp};
-use aya_ebpf::maps::{Array, DevMapHash, RingBuf};
+use aya_ebpf::maps::{Array, DevMap, RingBuf};
 use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
 use shared::{CAPTURE, CLIENT, Event, Plan, Record, Seen};
 
@@ -22,7 +22,7 @@ static PLAN: Array<Plan> = Array::with_max_entries(1, 0);
 #[map]
 static SEEN: Array<Seen> = Array::with_max_entries(1, 0);
 #[map]
-static DEVICES: DevMapHash = DevMapHash::with_max_entries(4, 0);
+static DEVICES: DevMap = DevMap::with_max_entries(8, 0);
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 /// Frames of the test that the reader saw, whether or not they found room in `RECORDS`.

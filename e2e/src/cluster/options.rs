@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// What a cluster shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How many nodes.
+    /// How many nodes. Without any there is an API server and its storage, and nothing else.
     pub nodes: u8,
     /// kube-proxy's mode.
     pub proxy: Proxy,

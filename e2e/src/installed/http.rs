@@ -37,11 +37,32 @@ pub fn http_get_within(
 
 /// POST JSON to a path.
 pub fn http_post(from: &Namespace, server: SocketAddr, path: &str, json: &str) -> anyhow::Result<Reply> {
-    let length = json.len();
+    send(from, server, ("POST", "application/json"), path, json)
+}
+
+/// PATCH what is at a path with a JSON merge patch (RFC 7396).
+pub fn http_patch(from: &Namespace, server: SocketAddr, path: &str, json: &str) -> anyhow::Result<Reply> {
+    send(
+        from,
+        server,
+        ("PATCH", "application/merge-patch+json"),
+        path,
+        json,
+    )
+}
+
+fn send(
+    from: &Namespace,
+    server: SocketAddr,
+    (method, kind): (&str, &str),
+    path: &str,
+    body: &str,
+) -> anyhow::Result<Reply> {
+    let length = body.len();
     let request = format!(
-        "POST {path} HTTP/1.0\r\nHost: {server}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+        "{method} {path} HTTP/1.0\r\nHost: {server}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
     );
-    talk(from, server, &request, PATIENCE).with_context(|| format!("POST {path}"))
+    talk(from, server, &request, PATIENCE).with_context(|| format!("{method} {path}"))
 }
 
 fn talk(from: &Namespace, server: SocketAddr, request: &str, timeout: Duration) -> anyhow::Result<Reply> {

@@ -11,7 +11,7 @@ fn a_program_can_look_its_devmap_up() {
     let mut world = World::redirecting(redirect());
     world.send(1);
     assert_eq!(world.programs.seen_after(1).device, world.host);
-    world.programs.devices.remove(SLOT).unwrap();
+    world.programs.devices.set(SLOT, 0, None, 0).unwrap();
     world.send(1);
     assert_eq!(world.programs.seen_after(2).device, 0);
 }
@@ -107,7 +107,7 @@ fn a_map_is_filled_from_the_devices_own_namespace_only() {
     let host = world.host;
     let refused = world
         .client
-        .run(|| world.programs.devices.insert(SLOT, host, None, 0))
+        .run(|| world.programs.devices.set(SLOT, host, None, 0))
         .unwrap_err();
     assert_eq!(errno(&refused), Some(libc::EINVAL));
     assert_eq!(device(&world), None);

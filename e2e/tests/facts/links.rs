@@ -106,7 +106,7 @@ fn link_update_exchanges_the_program_without_a_lost_packet() {
     let mut other = Programs::load();
     other.plan(redirect());
     let (devices, host) = (&mut other.devices, world.host);
-    world.node.run(|| devices.insert(SLOT, host, None, 0)).unwrap();
+    world.node.run(|| devices.set(SLOT, host, None, 0)).unwrap();
 
     let (sent, done) = (AtomicU32::new(0), AtomicBool::new(false));
     thread::scope(|scope| {

@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use aya::maps::{Array, DevMapHash, MapData, RingBuf};
+use aya::maps::xdp::DevMap;
+use aya::maps::{Array, MapData, RingBuf};
 use aya::programs::{RawTracePoint, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use btf_rs::{Btf, Type};
@@ -25,7 +26,7 @@ pub(crate) struct Programs {
     ebpf: Ebpf,
     plan: Array<MapData, Plan>,
     seen: Array<MapData, Seen>,
-    pub(crate) devices: DevMapHash<MapData>,
+    pub(crate) devices: DevMap<MapData>,
     records: RingBuf<MapData>,
     read: Array<MapData, u64>,
 }

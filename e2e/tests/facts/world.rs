@@ -129,7 +129,7 @@ impl World {
 
     pub(crate) fn add_pod_to_devmap(&mut self) {
         let (devices, host) = (&mut self.programs.devices, self.host);
-        self.node.run(|| devices.insert(SLOT, host, None, 0)).unwrap();
+        self.node.run(|| devices.set(SLOT, host, None, 0)).unwrap();
     }
 
     /// From the end of the pod's next poll on, packets stay in its ring for a minute.

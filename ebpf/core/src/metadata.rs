@@ -37,7 +37,8 @@ impl Metadata {
     pub const MARK: u8 = 1;
     /// Flag: the RX hash is meaningful.
     pub const RX_HASH: u8 = 2;
-    /// Flag: on its way from the NIC to the program behind its stack entry, with the pod's slot in place of the RX hash.
+    /// Flag: on its way from the NIC to the program behind its stack entry, with the index of the host's end of the pod's
+    /// pair in place of the RX hash.
     /// A pod sees it only where that program has been taken away and the packet went through the stack.
     pub const PEER: u8 = 4;
 
@@ -66,18 +67,18 @@ impl Metadata {
         }
     }
 
-    /// The same on its way to the pod in `slot`.
+    /// The same on its way to the pod behind this interface.
     #[must_use]
     #[inline(always)]
-    pub const fn for_peer(self, slot: u32) -> Self {
+    pub const fn for_peer(self, ifindex: u32) -> Self {
         Self {
             flags: (self.flags & !Self::RX_HASH) | Self::PEER,
-            rx_hash: slot,
+            rx_hash: ifindex,
             ..self
         }
     }
 
-    /// The slot that [`Metadata::for_peer`] noted, and what the pod may see.
+    /// The interface that [`Metadata::for_peer`] noted, and what the pod may see.
     #[inline(always)]
     pub const fn take_peer(self) -> Option<(u32, Self)> {
         if self.flags & Self::PEER == 0 {

@@ -70,15 +70,15 @@ impl Offender {
 #[inline(always)]
 pub(crate) fn answer<B: Bytes + ?Sized>(bytes: &B, key: &Key, record: &ActionRecord) -> Option<Answer> {
     if record.action != Action::Reject as u8
-        || key.group_mac | key.fragment != 0
+        || key.group_mac() | key.fragment() != 0
         || !is_one_host(&key.source)
         || !is_one_host(&key.destination)
     {
         return None;
     }
     let is_v4 = key.is_v4();
-    let kind = key.port >> 8;
-    match key.column {
+    let kind = key.port() >> 8;
+    match key.column() {
         column::ICMP if is_error_v4(kind) => None,
         // The first half of all types is for errors.
         column::ICMPV6 if kind < 128 => None,

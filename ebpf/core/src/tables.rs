@@ -15,8 +15,8 @@ mod limits;
 
 pub use address::{Address, IndexWord, index_position};
 pub use blocks::{
-    ActionRecord, Class, NO_MATCH, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SOURCES,
-    SlotWord, SourceRef, SourcesV4, SourcesV6,
+    ActionRecord, Class, NO_MATCH, PORT_LEVELS, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS,
+    SOURCES, SlotWord, SourceRef, SourcesV4, SourcesV6,
 };
 pub use counters::{Count, FailureKey, RuleCounters};
 pub use flows::{
@@ -26,7 +26,7 @@ pub use flows::{
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 4;
 
 /// Names of the maps, as in the object file and below the pin directory.
 pub mod maps {
@@ -52,8 +52,8 @@ pub mod maps {
     pub const RULE_LIMITS: &str = "RULE_LIMITS";
     /// Array of [`super::LimitSet`], written by programs.
     pub const SOURCE_LIMITS: &str = "SOURCE_LIMITS";
-    /// Devmap hash: slot → the host's end of the pod's veth pair. An entry disappears with its device, and a pod's
-    /// rules are in force only while its entry exists.
+    /// Devmap: slot → the host's end of the pod's veth pair. An entry disappears with its device, and with it nothing is
+    /// done to a packet any more but to pass it.
     pub const DEVICES: &str = "DEVICES";
     /// Per-CPU array: rule id → [`super::RuleCounters`].
     pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
@@ -125,7 +125,7 @@ pub const MAX_SOURCES_V6: u32 = 1 << 12;
 /// Elements of [`maps::CLASSES`].
 pub const MAX_CLASSES: u32 = 1 << 16;
 /// Elements of [`maps::PORT_BLOCKS`].
-pub const MAX_PORT_BLOCKS: u32 = 1 << 15;
+pub const MAX_PORT_BLOCKS: u32 = 1 << 16;
 /// Elements of [`maps::ACTIONS`]: as many as a action number can name.
 pub const MAX_ACTIONS: u32 = 1 << 16;
 /// Addresses of target pods on one node.
@@ -217,7 +217,7 @@ const _: () = {
     assert!(size_of::<SourcesV4>() == 512);
     assert!(size_of::<SourcesV6>() == 1280);
     assert!(size_of::<Class>() == 24);
-    assert!(size_of::<Ports>() == 128);
+    assert!(size_of::<Ports>() == 64);
     assert!(size_of::<ActionRecord>() == 32);
     assert!(size_of::<LimitSet>() == 64);
     assert!(size_of::<RuleCounters>() == 112);

@@ -36,7 +36,7 @@ pub trait Tables {
     /// [`crate::tables::maps::SLOTS`].
     fn word(&self, slot: u32) -> Option<SlotWord>;
 
-    /// Whether [`crate::tables::maps::DEVICES`] has the slot: with its device a pod's rules are gone.
+    /// Whether [`crate::tables::maps::DEVICES`] has the slot: without its device, a pod's rules only pass.
     fn alive(&self, slot: u32) -> bool;
 
     /// [`crate::tables::maps::POD_BLOCKS`].
@@ -68,10 +68,11 @@ pub trait Tables {
 /// Decides about one frame.
 #[inline(always)]
 pub fn decide<B: Bytes + ?Sized>(bytes: &B, tables: &impl Tables) -> Verdict {
-    examine(bytes, tables).verdict()
+    examine(bytes, tables).foreseen(tables).verdict()
 }
 
-/// Decides about one frame, and tells how.
+/// Decides about one frame, and tells how. Whether a pod that is redirected to still has its device is seen by who tries,
+/// or by [`Decision::foreseen`].
 #[inline(always)]
 pub fn examine<'t, B: Bytes + ?Sized, T: Tables>(bytes: &B, tables: &'t T) -> Decision<'t> {
     let mut decision = Decision::NOT_CONSIDERED;
@@ -93,20 +94,18 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
     tables: &'t T,
     decision: &mut Decision<'t>,
 ) -> Option<()> {
-    let key = Key::new(bytes, packet);
+    let mut key = Key::new(bytes, packet);
+    // Here, where it stays: settled and moved, it would be copied, in larger pieces than a CPU forwards from its stores.
+    bytes.settle(&mut key);
     let slot = slot(&key.destination, key.is_v4(), tables)?;
-    let pod = tables.word(slot)?.block()?;
-    if !tables.alive(slot) {
-        return None;
-    }
-    let pod = tables.pod(pod)?;
+    let pod = tables.pod(tables.word(slot)?.block()?)?;
     let (class, number) = classify::find(pod, &key, tables)?;
     let trace = Trace {
         slot,
         class,
         action: u32::from(number),
     };
-    let shape = Shape(bytes.forget(Shape::new(carried(&key, pod), key.tags, key.column).0));
+    let shape = Shape(bytes.forget(Shape::new(carried(&key, pod), key.tags(), key.column()).0));
     let mut rule = None;
     let mut answer = None;
     let mut outcome = Outcome::of(Kind::NoMatch);
@@ -115,6 +114,10 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
         rule = Some(record);
         answer = reject::answer(bytes, &key, record);
         outcome = act(&key, pod, record, answer);
+        // The address may be another pod's by now.
+        if needs_device(outcome.kind, record) && !tables.alive(slot) {
+            return None;
+        }
     }
     *decision = Decision {
         outcome,
@@ -123,8 +126,8 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
         record: rule,
         source: key.source,
         shape,
-        ip_len: key.ip_len,
-        upper: key.upper,
+        ip_len: key.ip_len(),
+        upper: key.upper(),
         answer,
     };
     Some(())
@@ -174,6 +177,13 @@ fn act(key: &Key, pod: &PodBlock, record: &ActionRecord, answer: Option<Answer>)
     }
 }
 
+/// Whether more may be done than to pass the packet before its pod's device is asked for anyway.
+#[inline(always)]
+fn needs_device(kind: Kind, record: &ActionRecord) -> bool {
+    let acts = matches!(kind, Kind::Drop | Kind::Reject | Kind::Unanswered);
+    acts || record.limits()
+}
+
 /// What stands against a redirect before it is tried.
 #[inline(always)]
 fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
@@ -191,11 +201,11 @@ fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
 /// What makes a packet one for the stack, whatever the pod can take.
 #[inline(always)]
 fn unfit(key: &Key, pod: &PodBlock) -> Option<Fallback> {
-    if key.group_mac != 0 {
+    if key.group_mac() != 0 {
         Some(Fallback::GroupMac)
-    } else if key.fragment != 0 {
+    } else if key.fragment() != 0 {
         Some(Fallback::Fragment)
-    } else if key.ip_len > pod.mtu {
+    } else if key.ip_len() > pod.mtu {
         Some(Fallback::TooLong)
     } else {
         None

@@ -49,7 +49,7 @@ fn foreign_bytes_and_other_versions_are_not_classified() {
 }
 
 #[test]
-fn what_is_on_its_way_through_the_stack_carries_the_slot_and_the_pod_does_not_see_it() {
+fn what_is_on_its_way_through_the_stack_carries_the_interface_and_the_pod_does_not_see_it() {
     let metadata = Metadata::new(7, Some(42)).with_rx_hash(1);
     let marked = Metadata::read(&metadata.for_peer(1023).to_bytes());
     let expected = (1023, Metadata::new(7, Some(42)));

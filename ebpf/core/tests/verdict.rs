@@ -66,7 +66,7 @@ fn whatever_is_missing_passes() {
         change(&mut model);
         decide(frame.as_slice(), &model)
     };
-    let missing: [fn(&mut Model); 9] = [
+    let missing: [fn(&mut Model); 10] = [
         |model| model.alive = false,
         |model| model.word = SlotWord::EMPTY,
         |model| model.word = SlotWord::new(1, 4),
@@ -76,6 +76,7 @@ fn whatever_is_missing_passes() {
         |model| model.pod.sources_v4 = SourceRef::block(0),
         |model| model.classes[0].udp = PortRef::new(PortTarget::Leaf(0)),
         |model| model.classes[0].udp = PortRef::new(PortTarget::Top(0)),
+        |model| model.classes[0].udp = PortRef::new(PortTarget::Root(0)),
     ];
     for change in missing {
         assert_eq!(without(change), Verdict::NotConsidered);
@@ -84,6 +85,43 @@ fn whatever_is_missing_passes() {
     let mut elsewhere = frame.clone();
     elsewhere[33] = 3;
     assert_eq!(decide(elsewhere.as_slice(), &whole), Verdict::NotConsidered);
+}
+
+#[test]
+fn without_its_device_a_pods_rules_only_pass() {
+    let without = |record| {
+        let mut model = NONE().with_rule(record);
+        model.alive = false;
+        let limited = examine(udp().frame().as_slice(), &model).limit().is_some();
+        assert!(!limited, "{record:?}");
+        decide(udp().frame().as_slice(), &model)
+    };
+    for action in [Action::Drop, Action::Reject] {
+        assert_eq!(without(all(action)), Verdict::NotConsidered);
+    }
+    for flags in [ActionRecord::LIMIT_RULE, ActionRecord::LIMIT_SOURCE] {
+        for action in [Action::Pass, Action::Redirect] {
+            let record = ActionRecord { flags, ..all(action) };
+            assert_eq!(without(record), Verdict::NotConsidered);
+        }
+    }
+    let lost = Verdict::FallBack {
+        rule: 7,
+        reason: Fallback::NoDevice,
+    };
+    for flags in [0, ActionRecord::PEER] {
+        let record = ActionRecord {
+            flags,
+            ..all(Action::Redirect)
+        };
+        assert_eq!(without(record), lost);
+    }
+    assert_eq!(without(all(Action::Pass)), Verdict::Pass { rule: 7 });
+    let audit = ActionRecord {
+        flags: ActionRecord::AUDIT | ActionRecord::LIMIT_RULE,
+        ..all(Action::Drop)
+    };
+    assert_eq!(without(audit), Verdict::Audit { rule: 7 });
 }
 
 #[test]

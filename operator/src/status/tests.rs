@@ -247,7 +247,7 @@ fn a_message_stays_short_whatever_agents_write() {
         .map(|name| (name.as_str(), Some(failing("NicProblem", &long))))
         .collect();
     let status = sum(&policy(), &nodes, &at(0));
-    assert!(programmed(&status).2.len() < 4096);
+    assert!(programmed(&status).2.len() < 8192);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use xdp_crds::conditions::{node, programmed};
 
 use super::{NAMED_NODES, Obstacle};
 
-/// Longest text about one thing, in characters.
-const LONGEST: usize = 256;
+/// Longest text about one thing, in characters: what an agent may write, so that the remedy at its end is read too.
+const LONGEST: usize = 512;
 
 /// What passes by itself within moments if all is well, the worst first.
 const PASSING: [&str; 3] = [node::PEERS_PENDING, node::PENDING, programmed::OUTDATED];

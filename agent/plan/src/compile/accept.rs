@@ -9,10 +9,9 @@ use std::sync::Arc;
 use xdp_core::tables::{MAX_ADDRESSES, MAX_SLOTS};
 
 use super::compiled::Compiled;
-use super::known::Known;
+use super::known::{Known, Labels};
 use super::limits::{Excess, Limit};
 use super::{Compiler, Key};
-use crate::installed::RuleLabel;
 use crate::policy::Policy;
 use crate::report::Problem;
 use crate::targets::{Target, Targets};
@@ -25,8 +24,8 @@ pub(super) struct Accepted<'a> {
     pub(super) targets: Vec<&'a Target>,
     /// Their rules, if any policy is left for them.
     pub(super) rules_of: Vec<Option<Arc<Compiled>>>,
-    /// Rules with counters.
-    pub(super) rules: BTreeSet<Arc<RuleLabel>>,
+    /// Rules with counters, by policy.
+    pub(super) counted: Vec<Labels>,
     pub(super) problems: Vec<Problem>,
     /// All that was compiled on the way.
     pub(super) compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
@@ -89,16 +88,14 @@ impl<'a> Accepted<'a> {
         let mut search = Search::new(&self.targets, compiler);
         self.rules_of = search.narrow(&mut kept, &mut self.problems);
         self.compiled = search.compiled;
-        self.rules = kept
-            .iter()
-            .flat_map(|known| known.labels.iter().cloned())
-            .collect();
+        self.counted = kept.iter().map(|known| Arc::clone(&known.labels)).collect();
     }
 
     /// The counters of a policy stay while its pods come and go, and show zero before the first one comes.
     fn keep_counters(&mut self, known: &Known) {
-        if self.rules.len() + known.labels.len() <= Limit::Rules.value() {
-            self.rules.extend(known.labels.iter().cloned());
+        let counted: usize = self.counted.iter().map(|labels| labels.len()).sum();
+        if counted + known.labels.len() <= Limit::Rules.value() {
+            self.counted.push(Arc::clone(&known.labels));
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Compiled {
     pub leaves: Vec<Ports>,
     /// Blocks whose values are positions in `leaves`.
     pub tops: Vec<Ports>,
+    /// Blocks whose values are positions in `tops`.
+    pub roots: Vec<Ports>,
     /// References to the above.
     pub classes: Vec<Class>,
     /// References to `classes` and to each other.
@@ -34,9 +36,14 @@ impl Compiled {
     /// Bytes that all blocks take in the kernel.
     pub const fn bytes(&self) -> usize {
         size_of::<ActionRecord>() * self.actions.len()
-            + size_of::<Ports>() * (self.leaves.len() + self.tops.len())
+            + size_of::<Ports>() * self.port_blocks()
             + size_of::<Class>() * self.classes.len()
             + size_of::<SourcesV4>() * self.sources_v4.len()
             + size_of::<SourcesV6>() * self.sources_v6.len()
+    }
+
+    /// Blocks of ports, on all levels.
+    pub const fn port_blocks(&self) -> usize {
+        self.leaves.len() + self.tops.len() + self.roots.len()
     }
 }

@@ -52,7 +52,7 @@ impl Flat {
         let mut groups = Groups::default();
         let mut rules = Vec::new();
         for known in policies {
-            for (rule, label) in known.policy.rules.iter().zip(&known.labels) {
+            for (rule, label) in known.policy.rules.iter().zip(known.labels.iter()) {
                 let any = rule.ports.is_empty();
                 let spans = || rule.ports.iter().filter_map(|port| span(port, named)).collect();
                 rules.push(FlatRule {

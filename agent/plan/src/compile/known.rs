@@ -6,27 +6,41 @@ use std::sync::Arc;
 use crate::installed::RuleLabel;
 use crate::policy::{Policy, PortSet, Protocol};
 
+/// Those of a policy's rules, in order.
+pub(super) type Labels = Arc<[Arc<RuleLabel>]>;
+
 /// A policy's content, which never changes.
 #[derive(Debug)]
 pub(super) struct Known {
     /// No other content has it.
     pub(super) number: u64,
     pub(super) policy: Arc<Policy>,
-    /// Of its rules, in order.
-    pub(super) labels: Vec<Arc<RuleLabel>>,
+    /// The same ones as before, as long as the rules keep their names.
+    pub(super) labels: Labels,
     /// Names of ports in its rules.
     names: BTreeSet<(String, Protocol)>,
 }
 
 impl Known {
-    pub(super) fn new(number: u64, policy: &Arc<Policy>) -> Self {
-        let label = |rule: &crate::policy::Rule| {
-            Arc::new(RuleLabel {
+    pub(super) fn new(number: u64, policy: &Arc<Policy>, before: Option<&Self>) -> Self {
+        let known: BTreeMap<&str, &Arc<RuleLabel>> = before
+            .iter()
+            .flat_map(|before| before.labels.iter())
+            .map(|label| (label.rule.as_str(), label))
+            .collect();
+        let label = |rule: &crate::policy::Rule| match known.get(rule.name.as_str()) {
+            Some(label) => Arc::clone(label),
+            None => Arc::new(RuleLabel {
                 namespace: policy.namespace.clone(),
                 policy: policy.name.clone(),
                 rule: rule.name.clone(),
-            })
+            }),
         };
+        let before = before.map(|before| &before.labels).filter(|labels| {
+            let names = labels.iter().map(|label| &label.rule);
+            names.eq(policy.rules.iter().map(|rule| &rule.name))
+        });
+        let labels = before.cloned();
         let ports = policy.rules.iter().flat_map(|rule| &rule.ports);
         let names = ports.filter_map(|port| match &port.ports {
             PortSet::Named(name) => Some((name.clone(), port.protocol)),
@@ -34,7 +48,7 @@ impl Known {
         });
         Self {
             number,
-            labels: policy.rules.iter().map(label).collect(),
+            labels: labels.unwrap_or_else(|| policy.rules.iter().map(label).collect()),
             names: names.collect(),
             policy: Arc::clone(policy),
         }

@@ -1,6 +1,6 @@
 //! How much fits, and how that is said. What exceeds a limit refuses a policy, never the node.
 
-use xdp_core::tables::{self, PORTS, SOURCE_LEVELS, SOURCES};
+use xdp_core::tables::{self, PORT_LEVELS, PORTS, SOURCE_LEVELS, SOURCES};
 
 use crate::policy::Policy;
 use crate::report::Problem;
@@ -77,7 +77,7 @@ impl Limit {
             Self::Classes => tables::MAX_CLASSES as usize / 2,
             Self::PortBlocks => tables::MAX_PORT_BLOCKS as usize / 2,
             Self::Sources => SOURCES.pow(SOURCE_LEVELS as u32),
-            Self::PortIntervals => PORTS * PORTS,
+            Self::PortIntervals => 1 << 10,
             Self::Overlaps => 1 << 22,
         }
     }
@@ -95,7 +95,7 @@ impl Limit {
             }
             Self::Classes => "classes per node: sets of sources that different rules of a pod apply to",
             Self::PortBlocks => {
-                "blocks of ports per node, each for up to 32 intervals between bounds of port ranges"
+                "blocks of ports per node, each for up to 16 intervals between bounds of port ranges"
             }
             Self::Sources => {
                 "intervals per pod and family: between the bounds of all networks and exceptions"
@@ -153,3 +153,5 @@ impl Excess {
         )
     }
 }
+
+const _: () = assert!(Limit::PortIntervals.value() <= PORTS.pow(PORT_LEVELS as u32));

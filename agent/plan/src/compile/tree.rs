@@ -16,6 +16,7 @@ pub(super) struct Builder {
     pub(super) compiled: Compiled,
     leaves: BTreeMap<Ports, u16>,
     tops: BTreeMap<Ports, u16>,
+    roots: BTreeMap<Ports, u16>,
     classes: BTreeMap<Class, u32>,
 }
 
@@ -46,20 +47,18 @@ impl Builder {
             return Ok(PortRef::new(PortTarget::Action(number)));
         }
         Limit::PortIntervals.check(line.len())?;
-        Limit::PortBlocks.check(self.leaves.len() + self.tops.len())?;
-        let leaves: Vec<(u16, u16)> = line
-            .chunks(PORTS)
-            .map(|chunk| {
-                (
-                    chunk[0].0,
-                    intern(&ports(chunk), &mut self.leaves, &mut self.compiled.leaves),
-                )
-            })
-            .collect();
-        Ok(PortRef::new(match leaves[..] {
-            [(_, leaf)] => PortTarget::Leaf(leaf),
-            _ => PortTarget::Top(intern(&ports(&leaves), &mut self.tops, &mut self.compiled.tops)),
-        }))
+        Limit::PortBlocks.check(self.compiled.port_blocks())?;
+        let compiled = &mut self.compiled;
+        let leaves = above(line, &mut self.leaves, &mut compiled.leaves);
+        if let [(_, leaf)] = leaves[..] {
+            return Ok(PortRef::new(PortTarget::Leaf(leaf)));
+        }
+        let tops = above(&leaves, &mut self.tops, &mut compiled.tops);
+        if let [(_, top)] = tops[..] {
+            return Ok(PortRef::new(PortTarget::Top(top)));
+        }
+        let root = intern(&ports(&tops), &mut self.roots, &mut compiled.roots);
+        Ok(PortRef::new(PortTarget::Root(root)))
     }
 
     /// The tree of IPv4 sources: from which address on which class holds.
@@ -81,6 +80,12 @@ impl Builder {
         self.compiled.root_v6 = tree(bounds, block, &mut self.compiled.sources_v6)?;
         Limit::SourcesV6.check(self.compiled.sources_v6.len())
     }
+}
+
+/// A level of blocks: from which port on which of them holds.
+fn above(line: &[(u16, u16)], known: &mut BTreeMap<Ports, u16>, list: &mut Vec<Ports>) -> Vec<(u16, u16)> {
+    let block = |chunk: &[(u16, u16)]| (chunk[0].0, intern(&ports(chunk), known, list));
+    line.chunks(PORTS).map(block).collect()
 }
 
 /// The position of a block, which is new or was there.

@@ -130,6 +130,12 @@ impl<'a> Linker<'a> {
             let then = top.then.map(|leaf| linked.leaves[usize::from(leaf)]);
             linked.tops.push(self.ports.place(Ports { then, ..*top })? as u16);
         }
+        for root in &compiled.roots {
+            let then = root.then.map(|top| linked.tops[usize::from(top)]);
+            linked
+                .roots
+                .push(self.ports.place(Ports { then, ..*root })? as u16);
+        }
         Some(linked)
     }
 
@@ -180,6 +186,7 @@ struct LinkedPorts {
     actions: Vec<u16>,
     leaves: Vec<u16>,
     tops: Vec<u16>,
+    roots: Vec<u16>,
 }
 
 impl LinkedPorts {
@@ -195,6 +202,7 @@ impl LinkedPorts {
             PortTarget::Action(number) => PortTarget::Action(self.action(number)),
             PortTarget::Leaf(leaf) => PortTarget::Leaf(self.leaves[usize::from(leaf)]),
             PortTarget::Top(top) => PortTarget::Top(self.tops[usize::from(top)]),
+            PortTarget::Root(root) => PortTarget::Root(self.roots[usize::from(root)]),
         })
     }
 }

@@ -5,48 +5,143 @@ use std::sync::Arc;
 
 use xdp_core::tables::MAX_RULES;
 
+use super::trees::address;
 use crate::change::Change;
 use crate::compile::{Compiled, Desired};
 use crate::installed::{Installed, RuleLabel};
 
+/// Ids of a plan's rules.
 pub(super) struct Rules<'a> {
+    desired: &'a Desired,
+    installed: &'a Installed,
+    settled: Option<&'a Arc<Settled>>,
+    /// The ids of compiled rules, as far as they were asked for.
+    ids: BTreeMap<*const Compiled, Option<Arc<[u32]>>>,
+    /// Made when it is needed first: hardly ever, where nothing is to be numbered.
+    numbering: Option<Numbering<'a>>,
+}
+
+/// Every rule wanted has an id, and nothing else has one: ids by the places of the labels in memory.
+#[derive(Debug)]
+pub(super) struct Settled(Vec<(usize, u32)>);
+
+impl<'a> Rules<'a> {
+    /// `settled`: what was found of the same labels, wanted and installed.
+    pub(super) const fn new(
+        desired: &'a Desired,
+        installed: &'a Installed,
+        settled: Option<&'a Arc<Settled>>,
+    ) -> Self {
+        Self {
+            desired,
+            installed,
+            settled,
+            ids: BTreeMap::new(),
+            numbering: None,
+        }
+    }
+
+    /// The ids of a pod's rules; `None` as long as there are not enough for all of them.
+    pub(super) fn ids(&mut self, compiled: &Arc<Compiled>) -> Option<Arc<[u32]>> {
+        let key = Arc::as_ptr(compiled);
+        if let Some(ids) = self.ids.get(&key) {
+            return ids.clone();
+        }
+        let settled = self.settled.and_then(|settled| settled.ids(compiled));
+        let ids = settled.or_else(|| self.numbering().ids(compiled));
+        self.ids.insert(key, ids.clone());
+        ids
+    }
+
+    /// Gives ids to rules that no pod uses, as long as there are any.
+    pub(super) fn number_others(&mut self) {
+        if self.settled.is_none() {
+            self.numbering().number_others();
+        }
+    }
+
+    /// Rules that get an id.
+    pub(super) fn new_labels(&self) -> Vec<Change> {
+        self.numbering
+            .as_ref()
+            .map_or_else(Vec::new, Numbering::new_labels)
+    }
+
+    /// Ids whose rule is gone, or has another one. `all`: no pod keeps rules that it should not have. Otherwise ids that
+    /// any pod uses now stay.
+    pub(super) fn stale(&self, all: bool) -> Vec<u32> {
+        let numbering = self.numbering.as_ref();
+        numbering.map_or_else(Vec::new, |numbering| numbering.stale(all))
+    }
+
+    /// For a comparison with the same labels.
+    pub(super) fn settled(&self) -> Option<Arc<Settled>> {
+        if let Some(settled) = self.settled {
+            return Some(Arc::clone(settled));
+        }
+        let numbering = self.numbering.as_ref()?;
+        if !numbering.new.is_empty() || !numbering.stale(true).is_empty() {
+            return None;
+        }
+        let ids = numbering.wanted.iter();
+        let ids: Option<Vec<_>> = ids.map(|(label, id)| Some((address(label), (*id)?))).collect();
+        let mut ids = ids?;
+        ids.sort_unstable();
+        Some(Arc::new(Settled(ids)))
+    }
+
+    fn numbering(&mut self) -> &mut Numbering<'a> {
+        let Self {
+            desired, installed, ..
+        } = *self;
+        self.numbering
+            .get_or_insert_with(|| Numbering::new(desired, installed))
+    }
+}
+
+impl Settled {
+    /// `None`: some labels are none of these, if perhaps equal to them.
+    fn ids(&self, compiled: &Compiled) -> Option<Arc<[u32]>> {
+        let id = |label: &Arc<RuleLabel>| {
+            let found = self.0.binary_search_by_key(&address(label), |(place, _)| *place);
+            found.ok().map(|found| self.0[found].1)
+        };
+        compiled.rules.iter().map(id).collect()
+    }
+}
+
+/// The search for ids.
+struct Numbering<'a> {
     installed: &'a Installed,
     /// The rules wanted, in order, and their ids as far as they have one.
-    wanted: Vec<(&'a RuleLabel, Option<u32>)>,
+    wanted: Vec<(&'a Arc<RuleLabel>, Option<u32>)>,
     /// Where in `wanted` a label is, by its place in memory: most are found by that.
     places: Vec<(*const RuleLabel, usize)>,
-    /// Where the rules of compiled pods are in `wanted`.
-    compiled: BTreeMap<*const Compiled, Option<Arc<[usize]>>>,
     /// Ids that labels or records have.
     used: Vec<bool>,
     /// All ids below are used.
     next: usize,
     /// Ids that were handed out, in order.
-    new: Vec<(u32, &'a RuleLabel)>,
+    new: Vec<(u32, &'a Arc<RuleLabel>)>,
 }
 
-impl<'a> Rules<'a> {
-    pub(super) fn new(desired: &'a Desired, installed: &'a Installed) -> Self {
+impl<'a> Numbering<'a> {
+    fn new(desired: &'a Desired, installed: &'a Installed) -> Self {
         let rules = desired.rules.iter();
         let mut places: Vec<_> = rules.clone().map(Arc::as_ptr).zip(0..).collect();
         places.sort_unstable();
         Self {
             installed,
-            wanted: matched(rules.map(|label| &**label), installed),
+            wanted: matched(rules, installed),
             places,
-            compiled: BTreeMap::new(),
             used: used(installed),
             next: 0,
             new: Vec::new(),
         }
     }
 
-    /// The ids of a pod's rules; `None` as long as there are not enough for all of them.
-    pub(super) fn ids(&mut self, compiled: &Arc<Compiled>) -> Option<Vec<u32>> {
-        let key = Arc::as_ptr(compiled);
-        let known = self.compiled.get(&key).cloned();
-        let places = known.unwrap_or_else(|| compiled.rules.iter().map(|label| self.place(label)).collect());
-        self.compiled.insert(key, places.clone());
+    fn ids(&mut self, compiled: &Compiled) -> Option<Arc<[u32]>> {
+        let places: Option<Vec<usize>> = compiled.rules.iter().map(|label| self.place(label)).collect();
         let places = places?;
         let lacking: BTreeSet<usize> = places
             .iter()
@@ -62,8 +157,7 @@ impl<'a> Rules<'a> {
         places.iter().map(|place| self.wanted[*place].1).collect()
     }
 
-    /// Gives ids to rules that no pod uses, as long as there are any.
-    pub(super) fn number_others(&mut self) {
+    fn number_others(&mut self) {
         for place in 0..self.wanted.len() {
             if self.wanted[place].1.is_none() {
                 self.number(place);
@@ -71,18 +165,15 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// Rules that get an id.
-    pub(super) fn new_labels(&self) -> Vec<Change> {
-        let set = |(rule, label): &(u32, &RuleLabel)| Change::SetRuleLabel {
+    fn new_labels(&self) -> Vec<Change> {
+        let set = |(rule, label): &(u32, &Arc<RuleLabel>)| Change::SetRuleLabel {
             rule: *rule,
-            label: (*label).clone(),
+            label: Arc::clone(label),
         };
         self.new.iter().map(set).collect()
     }
 
-    /// Ids whose rule is gone, or has another one. `all`: no pod keeps rules that it should not have. Otherwise ids that
-    /// any pod uses now stay.
-    pub(super) fn stale(&self, all: bool) -> Vec<u32> {
+    fn stale(&self, all: bool) -> Vec<u32> {
         let actions = self.installed.blocks.actions.iter();
         let busy = actions.filter(|_| !all).map(|(_, record)| record.rule);
         let kept = self.wanted.iter().filter_map(|(_, id)| *id);
@@ -103,10 +194,7 @@ impl<'a> Rules<'a> {
             .binary_search_by_key(&pointer, |(pointer, _)| *pointer)
         {
             Ok(found) => Some(self.places[found].1),
-            Err(_) => self
-                .wanted
-                .binary_search_by_key(&&**label, |(label, _)| *label)
-                .ok(),
+            Err(_) => self.wanted.binary_search_by_key(&label, |(label, _)| *label).ok(),
         }
     }
 
@@ -134,13 +222,14 @@ impl<'a> Rules<'a> {
 /// Ids were handed out in the order of the labels, as a rule, so most are found where the last one was; only what is left
 /// has to be sorted.
 fn matched<'a>(
-    wanted: impl Iterator<Item = &'a RuleLabel>,
+    wanted: impl Iterator<Item = &'a Arc<RuleLabel>>,
     installed: &'a Installed,
-) -> Vec<(&'a RuleLabel, Option<u32>)> {
+) -> Vec<(&'a Arc<RuleLabel>, Option<u32>)> {
     let usable = installed.rules.range(..MAX_RULES);
-    let mut known: Vec<(&RuleLabel, Option<u32>)> = usable.map(|(id, label)| (label, Some(*id))).collect();
+    let mut known: Vec<(&Arc<RuleLabel>, Option<u32>)> =
+        usable.map(|(id, label)| (label, Some(*id))).collect();
     let mut next = 0;
-    let guess = |label: &'a RuleLabel| {
+    let guess = |label: &'a Arc<RuleLabel>| {
         let mut near = known[next..].iter_mut().take(NEAR).enumerate();
         let found = near.find(|(_, (other, _))| *other == label);
         let id = found.and_then(|(distance, (_, id))| {
@@ -150,7 +239,7 @@ fn matched<'a>(
         (label, id)
     };
     let mut wanted: Vec<_> = wanted.map(guess).collect();
-    let mut left: Vec<(&RuleLabel, u32)> = known
+    let mut left: Vec<(&Arc<RuleLabel>, u32)> = known
         .into_iter()
         .filter_map(|(label, id)| Some((label, id?)))
         .collect();

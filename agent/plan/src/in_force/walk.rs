@@ -20,6 +20,7 @@ pub(crate) fn holds(
         actions: Seen::new(compiled.actions.len()),
         leaves: Seen::new(compiled.leaves.len()),
         tops: Seen::new(compiled.tops.len()),
+        roots: Seen::new(compiled.roots.len()),
         classes: Seen::new(compiled.classes.len()),
         sources_v4: Seen::new(compiled.sources_v4.len()),
         sources_v6: Seen::new(compiled.sources_v6.len()),
@@ -34,6 +35,7 @@ struct Walk<'a, F> {
     actions: Seen,
     leaves: Seen,
     tops: Seen,
+    roots: Seen,
     classes: Seen,
     sources_v4: Seen,
     sources_v6: Seen,
@@ -134,8 +136,21 @@ impl<F: Fn(usize, u32) -> bool> Walk<'_, F> {
             (PortTarget::Action(here), PortTarget::Action(there)) => self.action(here, there),
             (PortTarget::Leaf(here), PortTarget::Leaf(there)) => self.leaf(here, there),
             (PortTarget::Top(here), PortTarget::Top(there)) => self.top(here, there),
+            (PortTarget::Root(here), PortTarget::Root(there)) => self.root(here, there),
             _ => false,
         }
+    }
+
+    fn root(&mut self, here: u16, there: u16) -> bool {
+        let (position, there) = (usize::from(here), u32::from(there));
+        if self.roots.has(position, there) {
+            return true;
+        }
+        let same = self.block(&self.compiled.roots[position], there, Self::top);
+        if same {
+            self.roots.set(position, there);
+        }
+        same
     }
 
     fn top(&mut self, here: u16, there: u16) -> bool {

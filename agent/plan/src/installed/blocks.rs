@@ -41,6 +41,16 @@ impl Blocks {
         blocks
     }
 
+    /// Whether no index has one block here and another one there.
+    pub fn agree_with(&self, other: &Self) -> bool {
+        self.pods.agrees_with(&other.pods)
+            && self.sources_v4.agrees_with(&other.sources_v4)
+            && self.sources_v6.agrees_with(&other.sources_v6)
+            && self.classes.agrees_with(&other.classes)
+            && self.ports.agrees_with(&other.ports)
+            && self.actions.agrees_with(&other.actions)
+    }
+
     fn read_sources(&mut self, tables: &impl Tables) {
         let classes = &mut self.classes;
         let mut class = |index| {
@@ -65,6 +75,7 @@ impl Blocks {
             actions: &mut self.actions,
             leaves: Pool::default(),
             tops: Pool::default(),
+            roots: Pool::default(),
         };
         for (_, class) in self.classes.iter() {
             for port in [class.tcp, class.udp, class.sctp, class.icmp, class.icmpv6] {
@@ -106,9 +117,10 @@ struct PortReader<'a, T> {
     tables: &'a T,
     ports: &'a mut Pool<Ports>,
     actions: &'a mut Pool<ActionRecord>,
-    /// What was followed as a leaf, and as a top: in a broken table a block may be both.
+    /// What was followed as a leaf, and as one above: in a broken table a block may be several.
     leaves: Pool<()>,
     tops: Pool<()>,
+    roots: Pool<()>,
 }
 
 impl<T: Tables> PortReader<'_, T> {
@@ -117,6 +129,21 @@ impl<T: Tables> PortReader<'_, T> {
             PortTarget::Action(number) => self.action(number),
             PortTarget::Leaf(index) => self.leaf(index),
             PortTarget::Top(index) => self.top(index),
+            PortTarget::Root(index) => self.root(index),
+        }
+    }
+
+    fn root(&mut self, index: u16) {
+        let index = u32::from(index);
+        if self.roots.contains(index) {
+            return;
+        }
+        self.roots.insert(index, ());
+        if let Some(block) = self.tables.ports(index) {
+            self.ports.insert(index, *block);
+            for top in block.then {
+                self.top(top);
+            }
         }
     }
 

@@ -61,6 +61,16 @@ impl<T> Pool<T> {
     }
 }
 
+impl<T: PartialEq> Pool<T> {
+    /// Whether no index has one block here and another one there.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let mut both = self
+            .iter()
+            .filter_map(|(index, block)| Some((block, other.get(index)?)));
+        both.all(|(here, there)| here == there)
+    }
+}
+
 impl<T> Default for Pool<T> {
     fn default() -> Self {
         Self {

@@ -1,5 +1,7 @@
 //! One YAML document: which object it is, and what is wrong with it.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1 as k8s;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -48,6 +50,10 @@ pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<Obj
         message: wrong.problem.message,
         remedy: wrong.problem.remedy,
     };
+    // Places are of interest only where something is wrong, and make up most of the work.
+    if let Some(object) = located::read_plain(text).and_then(|document| object(&document).ok()) {
+        return Some(Ok(object));
+    }
     let document = match located::read(text) {
         Ok(document) => document,
         Err((place, message)) => {
@@ -66,8 +72,8 @@ fn object(document: &Document) -> Result<Object, Wrong> {
     let api_version = document.text("apiVersion");
     let kind = document.text("kind");
     match (api_version.as_str(), kind.as_str()) {
-        (API_VERSION, "XdpPolicy") => policy(document).map(Object::Policy),
-        ("v1", "Pod") => pod(document).map(Object::Pod),
+        (API_VERSION, "XdpPolicy") => policy(document).map(|policy| Object::Policy(Arc::new(policy))),
+        ("v1", "Pod") => pod(document).map(|pod| Object::Pod(Arc::new(pod))),
         _ => Err(unknown_kind(document, &api_version, &kind)),
     }
 }
@@ -95,6 +101,9 @@ fn pod(document: &Document) -> Result<Pod, Wrong> {
 }
 
 fn typed<T: DeserializeOwned>(document: &Document) -> Result<T, Wrong> {
+    if let Ok(object) = T::deserialize(&document.value) {
+        return Ok(object);
+    }
     serde_path_to_error::deserialize(&document.value).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { String::new() } else { path };

@@ -112,6 +112,73 @@ impl<'de> Deserialize<'de> for Raw {
     }
 }
 
+/// A value without its place, read in the same way.
+struct Plain(Value);
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PlainVisitor).map(Self)
+    }
+}
+
+struct PlainVisitor;
+
+impl<'de> Visitor<'de> for PlainVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Plain::deserialize(deserializer).map(|plain| plain.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Plain(item)) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut fields = serde_json::Map::new();
+        while let Some((key, Plain(value))) = access.next_entry::<String, Plain>()? {
+            fields.insert(key, value);
+        }
+        Ok(Value::Object(fields))
+    }
+}
+
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {
@@ -176,6 +243,16 @@ pub(super) fn read(text: &str) -> Result<Document, (Place, String)> {
     serde_saphyr::from_str_with_options::<Node>(text, options)
         .map(Document::from)
         .map_err(|error| (place_of(&error), error.to_string()))
+}
+
+/// The same without places; `None`: it is empty, or none.
+pub(super) fn read_plain(text: &str) -> Option<Document> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let value = serde_saphyr::from_str_with_options::<Plain>(text, options)
+        .ok()?
+        .0;
+    let places = BTreeMap::new();
+    (!value.is_null()).then_some(Document { value, places })
 }
 
 fn place_of(error: &serde_saphyr::Error) -> Place {

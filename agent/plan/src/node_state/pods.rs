@@ -1,6 +1,6 @@
 //! The selected pods of a node: which of them packets meet as the policies say.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_crds::{PodState, conditions::node};
 
@@ -53,7 +53,7 @@ impl<'a> Pods<'a> {
         .map(|problem| (problem.object.as_str(), problem))
         .collect();
         let refusal = round.problems.iter().find(|problem| problem.object == TABLES);
-        let facts = |pod: &'a Pod| PodFacts {
+        let facts = |pod: &'a Arc<Pod>| PodFacts {
             pod,
             selected: round
                 .here
@@ -98,7 +98,7 @@ impl<'a> Pods<'a> {
 }
 
 fn by_pod<'a>(tables: &Tables<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a DesiredPod, bool)>> {
-    let in_force = InForce::new(tables.installed);
+    let in_force = InForce::new(tables.installed).knowing(tables.differ);
     let mut pods = BTreeMap::<_, Vec<_>>::new();
     for pod in &tables.desired.pods {
         let key = (pod.identity.namespace.as_str(), pod.identity.pod.as_str());

@@ -10,7 +10,7 @@ use crate::pod::Pod;
 use crate::policy::{Delivery, Policy};
 use crate::report::Problem;
 
-pub(super) fn find(policies: &[Policy], pods: &[Pod], facts: &NodeFacts) -> Targets {
+pub(super) fn find(policies: &[Arc<Policy>], pods: &[Arc<Pod>], facts: &NodeFacts) -> Targets {
     let mut problems = Vec::new();
     let policies = ordered(policies, &mut problems);
     let pods = distinct(pods, &mut problems);
@@ -18,13 +18,10 @@ pub(super) fn find(policies: &[Policy], pods: &[Pod], facts: &NodeFacts) -> Targ
         carriers: carriers(facts),
         claims: claims(&pods),
     };
+    let selectors = Selectors::new(&policies);
     let mut targets = Vec::new();
     for pod in pods {
-        let selecting: Vec<_> = policies
-            .iter()
-            .filter(|policy| selects(policy, pod))
-            .cloned()
-            .collect();
+        let selecting = selectors.of(pod);
         if !selecting.is_empty() && is_candidate(pod) {
             targets.extend(search.targets_of(pod, &selecting, &mut problems));
         }
@@ -41,8 +38,50 @@ fn key(target: &Target) -> (&str, &str, u32) {
     (&target.pod.namespace, &target.pod.name, target.pair.host.ifindex)
 }
 
-fn selects(policy: &Policy, pod: &Pod) -> bool {
-    policy.namespace == pod.namespace && policy.selector.matches(&pod.labels)
+/// Policies by a label that a pod must have for them: most pods are looked at for few policies.
+struct Selectors<'a> {
+    policies: &'a [Arc<Policy>],
+    /// Positions of those that want a label with this value.
+    by_label: BTreeMap<(&'a str, &'a str, &'a str), Vec<usize>>,
+    /// Of the others, by namespace.
+    others: BTreeMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Selectors<'a> {
+    fn new(policies: &'a [Arc<Policy>]) -> Self {
+        let (mut by_label, mut others) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        for (position, policy) in policies.iter().enumerate() {
+            let namespace = policy.namespace.as_str();
+            match policy.selector.required() {
+                Some((key, value)) => by_label
+                    .entry((namespace, key, value))
+                    .or_default()
+                    .push(position),
+                None => others.entry(namespace).or_default().push(position),
+            }
+        }
+        Self {
+            policies,
+            by_label,
+            others,
+        }
+    }
+
+    /// Those that select the pod, in order.
+    fn of(&self, pod: &Pod) -> Vec<Arc<Policy>> {
+        let namespace = pod.namespace.as_str();
+        let labelled = pod.labels.iter();
+        let labelled = labelled.filter_map(|(key, value)| self.by_label.get(&(namespace, &**key, &**value)));
+        let mut positions: Vec<usize> = labelled
+            .chain(self.others.get(namespace))
+            .flatten()
+            .copied()
+            .collect();
+        positions.sort_unstable();
+        let policies = positions.into_iter().map(|position| &self.policies[position]);
+        let selecting = policies.filter(|policy| policy.selector.matches(&pod.labels));
+        selecting.cloned().collect()
+    }
 }
 
 /// A finished pod's addresses may be another pod's already; the host's addresses are the host's.
@@ -50,12 +89,12 @@ fn is_candidate(pod: &Pod) -> bool {
     !pod.host_network && !pod.finished
 }
 
-fn ordered(policies: &[Policy], problems: &mut Vec<Problem>) -> Vec<Arc<Policy>> {
+fn ordered(policies: &[Arc<Policy>], problems: &mut Vec<Problem>) -> Vec<Arc<Policy>> {
     let mut names = BTreeSet::new();
     let mut kept = Vec::new();
     for policy in policies {
         if names.insert((&policy.namespace, &policy.name)) {
-            kept.push(Arc::new(policy.clone()));
+            kept.push(Arc::clone(policy));
         } else {
             problems.push(given_twice(policy.to_string()));
         }
@@ -64,7 +103,7 @@ fn ordered(policies: &[Policy], problems: &mut Vec<Problem>) -> Vec<Arc<Policy>>
     kept
 }
 
-fn distinct<'a>(pods: &'a [Pod], problems: &mut Vec<Problem>) -> Vec<&'a Pod> {
+fn distinct<'a>(pods: &'a [Arc<Pod>], problems: &mut Vec<Problem>) -> Vec<&'a Arc<Pod>> {
     let mut names = BTreeSet::new();
     let mut kept = Vec::new();
     for pod in pods {
@@ -97,7 +136,7 @@ fn carriers(facts: &NodeFacts) -> BTreeMap<IpAddr, Vec<&Pair>> {
     carriers
 }
 
-fn claims<'a>(pods: &[&'a Pod]) -> BTreeMap<IpAddr, Vec<&'a Pod>> {
+fn claims<'a>(pods: &[&'a Arc<Pod>]) -> BTreeMap<IpAddr, Vec<&'a Pod>> {
     let mut claims: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| is_candidate(pod)) {
         for address in &pod.addresses {
@@ -115,7 +154,12 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn targets_of(&self, pod: &Pod, policies: &[Arc<Policy>], problems: &mut Vec<Problem>) -> Vec<Target> {
+    fn targets_of(
+        &self,
+        pod: &Arc<Pod>,
+        policies: &[Arc<Policy>],
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Target> {
         if pod.addresses.is_empty() {
             problems.push(no_address(pod));
         }
@@ -132,7 +176,7 @@ impl Search<'_> {
             }
         }
         let target = |(pair, addresses): (&Pair, BTreeSet<IpAddr>)| Target {
-            pod: pod.clone(),
+            pod: Arc::clone(pod),
             pair: pair.clone(),
             addresses: addresses.into_iter().collect(),
             policies: policies.to_vec(),

@@ -78,7 +78,11 @@ impl Edges {
         for lower in compiled.sources_v6.iter().flat_map(|block| block.lower) {
             self.add_v6(u128::from_be_bytes(lower.octets()));
         }
-        let ports = compiled.leaves.iter().chain(&compiled.tops);
+        let ports = compiled
+            .leaves
+            .iter()
+            .chain(&compiled.tops)
+            .chain(&compiled.roots);
         for lower in ports.flat_map(|Ports { lower, .. }| lower) {
             self.add_port(*lower);
         }

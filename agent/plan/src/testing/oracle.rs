@@ -2,14 +2,13 @@
 
 mod matching;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
 use xdp_core::verdict::Verdict;
 use xdp_crds::{Delivery, Enforcement, RuleAction, XdpPolicy};
 
-use crate::installed::RuleLabel;
+use crate::installed::RuleLabels;
 
 use super::packets::{Meaning, PacketSpec};
 use matching::{Matcher, selects};
@@ -36,7 +35,7 @@ impl Decision {
     /// # Panics
     ///
     /// When the rule that decided has no label, or with a verdict that limits made: the oracle knows none.
-    pub fn of(verdict: Verdict, rules: &BTreeMap<u32, RuleLabel>) -> Self {
+    pub fn of(verdict: Verdict, rules: &RuleLabels) -> Self {
         let (rule, outcome) = match verdict {
             Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::NoMatch => return Self::Untouched,
             Verdict::Pass { rule } => (rule, Outcome::Pass),

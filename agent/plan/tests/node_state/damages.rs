@@ -1,6 +1,7 @@
 //! Tables that are not what they should be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use xdp_core::tables::{ActionRecord, IndexWord, PodBlock, Ports};
 use xdp_crds::conditions::node;
@@ -72,7 +73,7 @@ const DAMAGES: [Damage; 14] = [
         });
     }),
     ("a counter is another rule's", |installed| {
-        first(&mut installed.rules).rule = "x".into();
+        Arc::make_mut(first(Arc::make_mut(&mut installed.rules))).rule = "x".into();
     }),
     ("another MAC address", |installed| {
         change(&mut installed.blocks.pods, |pod: &mut PodBlock| pod.mac = [9; 6]);

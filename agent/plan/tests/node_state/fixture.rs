@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xdp_crds::{NicMode, NicState, XdpNodeStateStatus, conditions::node};
 use xdp_plan::compile::{Desired, compile};
-use xdp_plan::diff::diff;
+use xdp_plan::diff::{Differ, diff};
 use xdp_plan::facts::{Deliveries, NodeFacts, NotReady, Readiness};
 use xdp_plan::installed::Installed;
 use xdp_plan::node_state::{Round, Tables, node_state};
@@ -65,7 +65,7 @@ pub(crate) fn pod(last: u8) -> Pod {
 /// A node with two pods, all of it in order; tests break one thing.
 pub(crate) struct Node {
     pub(crate) here: Here,
-    pub(crate) pods: Vec<Pod>,
+    pub(crate) pods: Vec<Arc<Pod>>,
     pub(crate) carried: Vec<u8>,
     pub(crate) readiness: Readiness,
     pub(crate) peer: Readiness,
@@ -99,7 +99,7 @@ impl Node {
                 policy: Some(Arc::new(policy)),
                 obstacle: None,
             },
-            pods: vec![pod(1), pod(2)],
+            pods: vec![pod(1).into(), pod(2).into()],
             carried: vec![1, 2],
             readiness: Readiness::Ready,
             peer: Readiness::Ready,
@@ -144,6 +144,7 @@ impl Node {
             targets: &targets,
             desired: &desired,
             installed: &model.installed,
+            differ: &Differ::default(),
         };
         node_state(&Round {
             here: std::slice::from_ref(&self.here),

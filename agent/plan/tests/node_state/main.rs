@@ -7,6 +7,8 @@ mod model;
 mod damages;
 mod fixture;
 
+use std::sync::Arc;
+
 use fixture::{Node, not_ready, pod, policy, problem};
 use rstest::rstest;
 use xdp_crds::{NicMode, Ratio, Trouble, conditions::node};
@@ -201,7 +203,7 @@ fn what_could_not_be_read_back_is_not_claimed() {
 fn a_policy_without_living_pods_of_this_node_is_not_listed() {
     let without = |change: fn(&mut Pod)| {
         let mut node = Node::default();
-        node.pods.iter_mut().for_each(change);
+        node.pods.iter_mut().map(Arc::make_mut).for_each(change);
         node.state().policies
     };
     assert_eq!(without(|pod| pod.finished = true), []);
@@ -235,7 +237,7 @@ fn the_status_stays_bounded() {
     long.message = "ä".repeat(10_000);
     let many = (0..500).map(|index| problem(&format!("thing {index}"), "Broken"));
     let node = Node {
-        pods: (1..=200).map(pod).collect(),
+        pods: (1..=200).map(|last| pod(last).into()).collect(),
         problems: many.chain([long]).collect(),
         ..Node::default()
     };

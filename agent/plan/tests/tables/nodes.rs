@@ -101,7 +101,7 @@ pub(crate) fn corrupt() -> impl Strategy<Value = Model> {
                 ..
             } = self::installed(&node);
             installed.pods.retain(|slot, _| keep & 1 << slot != 0);
-            installed.rules.retain(|rule, _| keep & 1 << (rule % 8) != 0);
+            std::sync::Arc::make_mut(&mut installed.rules).retain(|rule, _| keep & 1 << (rule % 8) != 0);
             installed.addresses.extend(addresses);
             installed.words.extend(words);
             installed.index.extend(places);
@@ -134,7 +134,7 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
         }
         3 => {
             if let Some(mut ports) = memory.ports.get(index).copied() {
-                ports.then[value as usize % 32] = (value >> 8) as u16 % 8;
+                ports.then[value as usize % 16] = (value >> 8) as u16 % 8;
                 memory.ports.insert(index, ports);
             }
         }

@@ -1,8 +1,11 @@
 //! Rounds converge, wherever they begin.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use xdp_plan::compile::Desired;
-use xdp_plan::diff::diff;
+use xdp_plan::diff::{Differ, diff};
+use xdp_plan::in_force::InForce;
 use xdp_plan::installed::Installed;
 
 use crate::model::Model;
@@ -20,6 +23,32 @@ proptest! {
         }
         model.apply(&diff(&Desired::default(), &model.installed));
         prop_assert_eq!(model.installed, Installed::default());
+    }
+
+    #[test]
+    fn who_remembers_finds_what_who_does_not_would(
+        nodes in prop::collection::vec(node(), 1..4),
+        turns in prop::collection::vec((0..4_usize, any::<bool>()), 1..8),
+        broken in corrupt(),
+    ) {
+        let (mut differ, mut model) = (Differ::default(), Model::default());
+        for (turn, breaks) in turns {
+            if breaks {
+                model = broken.clone();
+            }
+            let desired = &nodes[turn % nodes.len()];
+            for _ in 0..3 {
+                let reading = Arc::new(model.installed.clone());
+                let changes = differ.diff(desired, &reading);
+                prop_assert_eq!(&changes, &diff(desired, &reading));
+                let looked = InForce::new(&reading);
+                let knows = InForce::new(&reading).knowing(&differ);
+                for pod in &desired.pods {
+                    prop_assert_eq!(knows.holds(pod), looked.holds(pod));
+                }
+                model.apply(&changes);
+            }
+        }
     }
 
     #[test]

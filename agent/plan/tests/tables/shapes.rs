@@ -53,14 +53,17 @@ fn sources_are_found_on_every_level(#[case] addresses: u32, #[case] blocks: usiz
 }
 
 #[rstest]
-#[case::one_block(15, 1, 0)]
-#[case::two_levels(16, 2, 1)]
-#[case::full_second_level(511, 32, 1)]
-fn ports_are_found_on_both_levels(#[case] count: u16, #[case] leaves: usize, #[case] tops: usize) {
+#[case::one_block(7, [1, 0, 0])]
+#[case::two_levels(8, [2, 1, 0])]
+#[case::full_second_level(127, [16, 1, 0])]
+#[case::three_levels(128, [17, 2, 1])]
+#[case::as_many_as_there_may_be(511, [64, 4, 1])]
+fn ports_are_found_on_all_levels(#[case] count: u16, #[case] blocks: [usize; 3]) {
     let ports = (0..count).map(|number| single(Protocol::Tcp, 128 * number + 127));
     let desired = for_one_pod(&[policy("n", "p", vec![rule("r", Sources::Any, ports.collect())])]);
     let compiled = &desired.pods[0].rules;
-    assert_eq!((compiled.leaves.len(), compiled.tops.len()), (leaves, tops));
+    let levels = [&compiled.leaves, &compiled.tops, &compiled.roots];
+    assert_eq!(levels.map(Vec::len), blocks);
     let model = installed(&desired);
     for port in 0..=u16::MAX {
         let wanted = port % 128 == 127 && port / 128 < count;

@@ -79,7 +79,7 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::ACTIONS, array::<ActionRecord>(MAX_ACTIONS)),
     (maps::RULE_LIMITS, array::<u64>(MAX_RULES + 1)),
     (maps::SOURCE_LIMITS, array::<LimitSet>(LIMIT_SETS)),
-    (maps::DEVICES, shape(MapType::DevMapHash, 4, 8, MAX_SLOTS)),
+    (maps::DEVICES, shape(MapType::DevMap, 4, 8, MAX_SLOTS)),
     (maps::RULE_COUNTERS, per_cpu::<RuleCounters>(MAX_RULES)),
     (maps::DELIVERED, per_cpu::<Count>(MAX_RULES)),
     (maps::EVENTS, per_cpu::<Count>(EVENTS)),

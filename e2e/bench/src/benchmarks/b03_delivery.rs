@@ -30,9 +30,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let stage = suite.stage()?;
     let mut section = Section::new("", "");
     let workload = Workload::new(&stage.v4(PODS), RULES, epoch);
-    stage.install(&workload)?;
-    let mut instruments = Instruments::load(false)?;
-    prepare(stage, &mut instruments, &workload)?;
+    let mut instruments = ready(stage, &workload)?;
     let receivers = [
         (
             "xdp",
@@ -66,8 +64,16 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
+/// The workload in force, and all contestants with it.
+pub(super) fn ready(stage: &mut Stage<'_>, workload: &Workload) -> Result<Instruments> {
+    stage.install(workload)?;
+    let mut instruments = Instruments::load(false)?;
+    prepare(stage, &mut instruments, workload)?;
+    Ok(instruments)
+}
+
 /// Frames, devices and the rivals' tables.
-pub(super) fn prepare(stage: &Stage<'_>, instruments: &mut Instruments, workload: &Workload) -> Result<()> {
+fn prepare(stage: &Stage<'_>, instruments: &mut Instruments, workload: &Workload) -> Result<()> {
     instruments.fill(workload, &stage.places())?;
     instruments.add_device(&stage.node, 0, stage.pods[0].host_ifindex)?;
     for (key, pod) in (1..).zip(&stage.pods) {

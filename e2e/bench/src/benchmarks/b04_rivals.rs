@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::b03_delivery::prepare;
+use super::b03_delivery::ready;
 use super::live::{Filter, Found, Way, contest};
 use crate::instruments::{Instruments, Set};
 use crate::report::{Plot, Section, Series, number, ratio, spread};
@@ -26,9 +26,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let stage = suite.stage()?;
     let mut workload = Workload::new(&stage.v4(110), 100, epoch);
     workload.targets[1].peer = true;
-    stage.install(&workload)?;
-    let mut instruments = Instruments::load(false)?;
-    prepare(stage, &mut instruments, &workload)?;
+    let mut instruments = ready(stage, &workload)?;
     let flows = workload
         .only(1..2)
         .flows(Class::Allow, 4096, 1, false)

@@ -2,11 +2,12 @@
 
 use anyhow::{Context as _, Result};
 
-use super::b03_delivery::prepare;
-use super::live::{Filter, Way, contest};
+use super::b03_delivery::ready;
+use super::live::{Filter, Found, Way, contest};
 use crate::instruments::{Instruments, Set};
 use crate::report::{Section, number, ratio, spread};
-use crate::stage::Sinks;
+use crate::shared::Bytes;
+use crate::stage::{Sinks, Stage};
 use crate::suite::Suite;
 use crate::sys::Hook;
 use crate::workload::{Class, Workload};
@@ -23,9 +24,16 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     );
     let stage = suite.stage()?;
     let workload = Workload::new(&stage.v4(110), 100, epoch);
-    stage.install(&workload)?;
-    let mut instruments = Instruments::load(false)?;
-    prepare(stage, &mut instruments, &workload)?;
+    let mut instruments = ready(stage, &workload)?;
+    instruments.set_frames(ATTACK, &attack(stage, &workload)?)?;
+    let _sinks = Sinks::attach(&instruments, "sink", Hook::TcxIngress, &stage.pods)?;
+    let ways = ways(stage, &instruments, packets)?;
+    let found = contest(stage, &mut instruments, &ways, rounds)?;
+    Ok(section(&found, aa))
+}
+
+/// Of a hundred frames, the last is one that a rule redirects.
+fn attack(stage: &Stage<'_>, workload: &Workload) -> Result<Vec<Bytes>> {
     let denied = workload
         .flows(Class::Drop, 4096, 16, false)
         .context("no flows to drop")?;
@@ -33,14 +41,15 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         .flows(Class::Allow, 4096, 1, false)
         .context("no flows to redirect")?;
     let mixed = denied.iter().zip(&honest).enumerate();
-    let frames: Vec<_> = mixed
-        .map(|(place, (bad, good))| stage.frame(&workload, if place % 100 == 99 { good } else { bad }))
-        .collect();
-    instruments.set_frames(ATTACK, &frames)?;
-    let _sinks = Sinks::attach(&instruments, "sink", Hook::TcxIngress, &stage.pods)?;
+    Ok(mixed
+        .map(|(place, (bad, good))| stage.frame(workload, if place % 100 == 99 { good } else { bad }))
+        .collect())
+}
+
+fn ways(stage: &Stage<'_>, instruments: &Instruments, packets: u32) -> Result<Vec<Way>> {
     let way = |name: &str, program, share| Way::new(name, program, ATTACK, packets / share);
     let pass = || instruments.program("pass_all");
-    let ways = vec![
+    Ok(vec![
         way(
             "two-instruction drop (everything)",
             instruments.program("drop_all")?,
@@ -51,12 +60,14 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         way("two LPM tries, 11,000 rules", instruments.program("two_lpm")?, 1),
         way("nft ingress, one rule: drop (everything)", pass()?, 2).plain(Filter::IngressDrop),
         way("iptables raw, one rule: drop (everything)", pass()?, 2).plain(Filter::RawDrop),
-    ];
-    let found = contest(stage, &mut instruments, &ways, rounds)?;
+    ])
+}
+
+fn section(found: &[Found], aa: f64) -> Section {
     let mut section = Section::new("", "");
     let ours = &found[1].sent;
     let mut rows = Vec::new();
-    for one in &found {
+    for one in found {
         section.keep(one.name.clone(), "ns per packet", &one.sent);
         rows.push(vec![
             one.name.clone(),
@@ -80,5 +91,5 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         rows,
     );
     section.note("The netfilter rows drop everything with a single rule: they are netfilter's own ceiling, not a policy.");
-    Ok(section)
+    section
 }

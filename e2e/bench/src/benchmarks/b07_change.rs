@@ -2,9 +2,13 @@
 
 use anyhow::Result;
 
-use super::flips;
+use super::b06_compile::change_one;
+use super::flips::{self, Course};
+use crate::instruments::Instruments;
 use crate::report::{Section, number};
+use crate::stage::Sinks;
 use crate::suite::Suite;
+use crate::sys::Hook;
 use crate::workload::Workload;
 
 const CHANGES: u32 = 100;
@@ -12,8 +16,22 @@ const CHANGES: u32 = 100;
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (changes, epoch) = (suite.scaled(CHANGES), suite.next_epoch());
     let stage = suite.stage()?;
-    let workload = Workload::new(&stage.v4(110), 100, epoch);
-    let found = flips::run(stage, workload, changes)?;
+    let mut workload = Workload::new(&stage.v4(110), 100, epoch);
+    change_one(&mut workload, 0, 1);
+    stage.install(&workload)?;
+    let stage = &*stage;
+    let mut instruments = Instruments::load(false)?;
+    let _sinks = Sinks::attach(&instruments, "watch", Hook::TcxIngress, &stage.pods[..1])?;
+    let frame = stage.frame(&workload, &workload.probe(0));
+    let course = Course {
+        pods: 1,
+        rounds: changes,
+        packets: 0,
+    };
+    let found = flips::run(stage, &mut instruments, &[frame], &course, |_, mark| {
+        change_one(&mut workload, 0, mark);
+        stage.write(&workload, 0)
+    })?;
     let mut section = Section::new("", "");
     section.keep("changed → first packet", "ms", &found.took);
     section.fact("event.p50", found.took.median());

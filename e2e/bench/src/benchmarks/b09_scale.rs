@@ -1,15 +1,154 @@
-//! Not here.
+//! Many nodes: real agents and the real operator at a real API server. Only the nodes are made up, each a network
+//! namespace with a NIC and a pod.
+
+mod fleet;
+mod server;
 
 use anyhow::Result;
+use xdp_e2e::cluster::{Cluster, Options};
 
-use crate::report::Section;
+use self::fleet::{Fleet, change_first};
+use self::server::Server;
+use crate::process;
+use crate::report::{Section, number};
+use crate::stats::Samples;
 use crate::suite::Suite;
 
-#[expect(clippy::unnecessary_wraps, reason = "all benchmarks have this shape")]
-pub(super) fn run(_: &mut Suite<'_>) -> Result<Section> {
-    Ok(Section::skip(
-        "",
-        "",
-        "needs an API server that counts requests of hundreds of simulated agents, and machines that hold them; two CPUs do not. `make e2e` shows on a real API server of two nodes that agents watch their own node's pods only",
-    ))
+/// How many nodes, one after the other.
+const SIZES: [usize; 2] = [10, 100];
+/// Changes for all nodes.
+const CHANGES: u16 = 8;
+/// Changes of each kind that are about one node only.
+const OF_ONE: u16 = 3;
+/// Ports of rules, so that every change is told from the others.
+const FIRST_PORT: u16 = 1000;
+
+/// Rows of both tables.
+#[derive(Default)]
+struct Rows {
+    times: Vec<Vec<String>>,
+    costs: Vec<Vec<String>>,
+}
+
+pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
+    let cluster = Cluster::start(Options {
+        nodes: 0,
+        ..Options::default()
+    })?;
+    let server = Server::new(&cluster)?;
+    let mut fleet = Fleet::new(&cluster)?;
+    let (mut section, mut rows) = (Section::new("", ""), Rows::default());
+    // A quick run leaves the many out.
+    for nodes in SIZES.into_iter().take(if suite.options.quick { 1 } else { 2 }) {
+        fleet.grow(&server, nodes, FIRST_PORT)?;
+        server.settle()?;
+        for_all(&mut section, &mut rows, nodes, &server, &fleet)?;
+        for (what, fact, policy) in [
+            ("a pod of another node", "cluster.reads.pod", false),
+            ("a policy for a pod of another node", "cluster.reads.policy", true),
+        ] {
+            let (before, bytes) = (server.cost()?, fleet.received()?);
+            for change in 0..OF_ONE {
+                change_first(&server, policy, nodes as u16 + change)?;
+                server.settle()?;
+            }
+            let reads = server.cost()?.since(&before);
+            let each = f64::from(OF_ONE);
+            if nodes == SIZES[1] {
+                section.fact(fact, reads.reads_of_others(nodes) / each);
+            }
+            let arrived = (fleet.received()? - bytes) as f64 / each;
+            rows.costs.push(vec![
+                nodes.to_string(),
+                what.to_owned(),
+                number(reads.requests / each),
+                number(reads.sent() / each),
+                number(reads.bytes / each),
+                number(reads.reads_of_others(nodes) / each),
+                number(arrived),
+            ]);
+        }
+    }
+    tables(&mut section, rows);
+    Ok(section)
+}
+
+/// A rule that is changed for the pods of all nodes.
+fn for_all(
+    section: &mut Section,
+    rows: &mut Rows,
+    nodes: usize,
+    server: &Server<'_>,
+    fleet: &Fleet<'_>,
+) -> Result<()> {
+    let operator = fleet.operator();
+    let (cpu, before) = (process::cpu_seconds(operator)?, server.cost()?);
+    let (mut all, mut last) = (Samples::default(), Samples::default());
+    for change in 1..=CHANGES {
+        let took = fleet.change(server, FIRST_PORT + change)?;
+        last.0.push(took.max());
+        all.0.extend(took.0);
+        server.settle()?;
+    }
+    let (cost, each) = (server.cost()?.since(&before), f64::from(CHANGES));
+    let used = 1e3 * (process::cpu_seconds(operator)? - cpu) / each;
+    section.keep(format!("{nodes} nodes: API write → in force"), "ms", &all);
+    section.keep(
+        format!("{nodes} nodes: API write → in force on the last"),
+        "ms",
+        &last,
+    );
+    if nodes == SIZES[1] {
+        section.fact("cluster.p99", all.quantile(0.99) / 1e3);
+    }
+    rows.times.push(vec![
+        nodes.to_string(),
+        number(all.median()),
+        number(all.quantile(0.99)),
+        number(last.median()),
+        number(last.max()),
+        number(used),
+        number(process::kilobytes(operator, "VmRSS")? / 1000.0),
+    ]);
+    rows.costs.push(vec![
+        nodes.to_string(),
+        "a policy for pods of all nodes".to_owned(),
+        number(cost.requests / each),
+        number(cost.sent() / each),
+        number(cost.bytes / each),
+        "–".to_owned(),
+        "–".to_owned(),
+    ]);
+    Ok(())
+}
+
+fn tables(section: &mut Section, rows: Rows) {
+    section.table(
+        "a rule changed for pods of all nodes: request to the API server → each node's program decides by it, ms",
+        &[
+            "nodes",
+            "p50 of nodes",
+            "p99",
+            "last node, p50",
+            "maximum",
+            "operator's CPU a change, ms",
+            "operator resident, MB",
+        ],
+        rows.times,
+    );
+    section.table(
+        "what a change costs the API server, and a node that it is not about",
+        &[
+            "nodes",
+            "changed",
+            "requests",
+            "objects sent to watchers",
+            "bytes of them",
+            "objects an unaffected node reads",
+            "bytes its NIC receives",
+        ],
+        rows.costs,
+    );
+    section.note("Agents, operator, API server and its storage are the real programs, all of them on this machine's CPUs: a node of a cluster has its own. Nodes are network namespaces with a NIC and a pod each, made up in the API.");
+    section.note("Every agent reads every policy, and its status as the operator sums it up: only the agent can tell that none of its pods is selected. Pods, the node and its state are read only by their own node. What an unaffected node reads is what the API server sent beyond one reading by the operator and one by the node that the written object is about, in whole objects: bookmarks are counted, too.");
 }

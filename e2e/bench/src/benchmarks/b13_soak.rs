@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::b03_delivery::prepare;
+use super::b03_delivery::ready;
 use crate::instruments::{Instruments, Set};
 use crate::process;
 use crate::report::{Section, number};
-use crate::stage::Sinks;
+use crate::stage::{Sinks, Stage};
 use crate::suite::Suite;
 use crate::sys::Hook;
 use crate::tables;
@@ -16,47 +16,71 @@ use crate::workload::Workload;
 
 const PACKETS: u32 = 50_000;
 
+/// What came of it.
+#[derive(Default)]
+struct Soak {
+    changes: u64,
+    sent: u64,
+    lost: u64,
+    /// Resident memory of the agent's, in MB, after every ten changes.
+    memory: Vec<f64>,
+}
+
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (lab, time) = (suite.lab(), Duration::from_secs_f64(60.0 * suite.options.minutes));
     let (first, aside) = (suite.next_epoch(), suite.next_epoch());
     let pins = suite.pin_dir();
     let stage = suite.stage()?;
     let workload = Workload::new(&stage.v4(110), 100, first);
-    stage.install(&workload)?;
     let others = [
         Workload::new(&stage.v4(110), 99, aside),
         Workload::new(&stage.v4(110), 37, aside),
     ];
-    let mut instruments = Instruments::load(false)?;
-    prepare(stage, &mut instruments, &workload)?;
+    let mut instruments = ready(stage, &workload)?;
     let _sinks = Sinks::attach(&instruments, "sink", Hook::TcxIngress, &stage.pods)?;
-    let id = process::agent(lab)?;
-    let (mut random, start) = (fastrand::Rng::with_seed(13), Instant::now());
-    let (mut changes, mut sent, mut lost, mut memory) = (0_u64, 0, 0, Vec::new());
-    while start.elapsed() < time {
-        for _ in 0..10 {
-            // The first pod keeps its rules: packets go there.
-            let target = random.usize(1..110);
-            stage.write(&others[random.usize(..2)], target)?;
-            changes += 1;
-        }
-        let live = instruments.live(&stage.node, stage.nic.ifindex, &stage.product()?, Set(0), PACKETS)?;
-        sent += live.sent;
-        lost += live.lost();
-        memory.push(process::kilobytes(id, "VmRSS")? / 1000.0);
-    }
+    let soak = soak(stage, &mut instruments, &others, process::agent(lab)?, time)?;
     stage.install(&workload)?;
     let used: usize = tables::read(&pins)?
         .iter()
         .filter(|table| table.name != "INDEX")
         .filter_map(|table| table.used)
         .sum();
-    let (settled, end) = (
-        memory[memory.len() / 2],
-        memory.last().copied().unwrap_or_default(),
-    );
+    Ok(section(&soak, time, used))
+}
+
+fn soak(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    others: &[Workload],
+    agent: u32,
+    time: Duration,
+) -> Result<Soak> {
+    let (mut random, start) = (fastrand::Rng::with_seed(13), Instant::now());
+    let mut soak = Soak::default();
+    while start.elapsed() < time {
+        for _ in 0..10 {
+            // The first pod keeps its rules: packets go there.
+            let target = random.usize(1..110);
+            stage.write(&others[random.usize(..others.len())], target)?;
+            soak.changes += 1;
+        }
+        let live = instruments.live(&stage.node, stage.nic.ifindex, &stage.product()?, Set(0), PACKETS)?;
+        soak.sent += live.sent;
+        soak.lost += live.lost();
+        soak.memory.push(process::kilobytes(agent, "VmRSS")? / 1000.0);
+    }
+    Ok(soak)
+}
+
+fn section(soak: &Soak, time: Duration, used: usize) -> Section {
+    let settled = soak
+        .memory
+        .get(soak.memory.len() / 2)
+        .copied()
+        .unwrap_or_default();
+    let end = soak.memory.last().copied().unwrap_or_default();
     let mut section = Section::new("", "");
-    section.fact("soak.lost", lost as f64);
+    section.fact("soak.lost", soak.lost as f64);
     section.fact("soak.growth", end - settled);
     section.table(
         "rules of random pods exchanged, 50,000 packets after every ten changes",
@@ -71,14 +95,14 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         ],
         vec![vec![
             number(time.as_secs_f64() / 60.0),
-            changes.to_string(),
-            sent.to_string(),
-            lost.to_string(),
+            soak.changes.to_string(),
+            soak.sent.to_string(),
+            soak.lost.to_string(),
             number(settled),
             number(end),
             used.to_string(),
         ]],
     );
     section.note("MINUTES=30 makes a soak of it.");
-    Ok(section)
+    section
 }

@@ -61,35 +61,40 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         aa,
     );
     for (transport, title) in [(Transport::Tcp, "TCP"), (Transport::Udp, "UDP")] {
-        let mut slow: Vec<Samples> = ways.iter().map(|_| Samples::default()).collect();
-        let numbered: Vec<(usize, &Way<'_>)> = ways.iter().enumerate().collect();
-        let p50 = interleave(rounds, &numbered, |(who, way)| {
-            let took = with(stage, way.filter, || {
-                echo::request(way.from, way.pod, transport, requests)
-            })?;
-            slow[*who].0.push(took.quantile(0.99));
-            Ok::<_, anyhow::Error>(took.median())
-        })?;
-        show(
-            &mut section,
-            &format!("{title} request and answer of 64 bytes, p50, µs"),
-            &format!("{title}.p50"),
-            &ways,
-            &p50,
-            aa,
-        );
-        show(
-            &mut section,
-            &format!("{title} request and answer of 64 bytes, p99, µs"),
-            &format!("{title}.p99"),
-            &ways,
-            &slow,
-            aa,
-        );
+        let (p50, p99) = latencies(stage, &ways, transport, (rounds, requests))?;
+        for (quantile, samples) in [("p50", p50), ("p99", p99)] {
+            show(
+                &mut section,
+                &format!("{title} request and answer of 64 bytes, {quantile}, µs"),
+                &format!("{title}.{quantile}"),
+                &ways,
+                &samples,
+                aa,
+            );
+        }
     }
     drop((echoes, servers));
     notes(&mut section);
     Ok(section)
+}
+
+/// Median and 99th percentile of each trial.
+fn latencies(
+    stage: &Stage<'_>,
+    ways: &[Way<'_>],
+    transport: Transport,
+    (rounds, requests): (usize, u32),
+) -> Result<(Vec<Samples>, Vec<Samples>)> {
+    let mut slow: Vec<Samples> = ways.iter().map(|_| Samples::default()).collect();
+    let numbered: Vec<(usize, &Way<'_>)> = ways.iter().enumerate().collect();
+    let p50 = interleave(rounds, &numbered, |(who, way)| {
+        let took = with(stage, way.filter, || {
+            echo::request(way.from, way.pod, transport, requests)
+        })?;
+        slow[*who].0.push(took.quantile(0.99));
+        Ok::<_, anyhow::Error>(took.median())
+    })?;
+    Ok((p50, slow))
 }
 
 fn ways<'a>(stage: &'a Stage<'a>) -> Vec<Way<'a>> {

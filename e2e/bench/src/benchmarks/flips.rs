@@ -6,18 +6,28 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::b06_compile::change_one;
 use crate::instruments::{CPU, Instruments, Set};
-use crate::stage::{Sinks, Stage};
+use crate::shared::Bytes;
+use crate::stage::Stage;
 use crate::stats::Samples;
-use crate::sys::{self, Hook};
-use crate::workload::Workload;
+use crate::sys;
 
 /// Packets of one call of the injector.
 const BURST: u32 = 100_000;
+/// Marks are told apart by so many bits; the last one is nobody's.
+const MARKS: u32 = 4095;
+/// Nobody waits that long for a change, or for packets.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// On a slow machine there are fewer flips.
-const LONGEST: Duration = Duration::from_secs(45);
+/// Who changes, how often, and under how many packets.
+pub(super) struct Course {
+    /// As many pods as there are frames, all of them changed in every round.
+    pub(super) pods: u32,
+    /// How often.
+    pub(super) rounds: u32,
+    /// At least so many packets for each round.
+    pub(super) packets: u64,
+}
 
 /// What came out.
 pub(super) struct Flips {
@@ -31,16 +41,89 @@ pub(super) struct Flips {
     pub(super) late: u64,
 }
 
-/// So many changes of the first pod's rule, the injector running all the time. Fewer than 4,000: marks tell them apart.
-pub(super) fn run(stage: &mut Stage<'_>, mut workload: Workload, flips: u32) -> Result<Flips> {
-    change_one(&mut workload, 0, 1);
-    stage.install(&workload)?;
-    let mut instruments = Instruments::load(false)?;
-    let flow = workload.probe(0);
-    instruments.set_frames(Set(0), &[stage.frame(&workload, &flow)])?;
-    let _sinks = Sinks::attach(&instruments, "watch", Hook::TcxIngress, &stage.pods[..1])?;
+impl Course {
+    /// The mark of a pod's rule in a round; before the first one, it is round 0.
+    pub(super) const fn mark(&self, round: u32, pod: u32) -> u32 {
+        round * self.pods + pod + 1
+    }
+
+    const fn marks(&self) -> u32 {
+        self.mark(self.rounds, self.pods - 1)
+    }
+}
+
+/// So many rounds, the injector running all the time. `change` gives a pod the rule with a mark; the marks of round 0
+/// are in force already, and pods have the `watch` program.
+pub(super) fn run(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    frames: &[Bytes],
+    course: &Course,
+    mut change: impl FnMut(u32, u32) -> Result<()>,
+) -> Result<Flips> {
+    ensure!(course.marks() < MARKS, "marks are told apart by twelve bits");
+    let (mut took, mut late) = (Samples::default(), Vec::new());
+    let sent = under_packets(stage, instruments, frames, |instruments, packets| {
+        for round in 1..=course.rounds {
+            packets.wait_for(u64::from(round - 1) * course.packets)?;
+            let start = sys::now();
+            for pod in 0..course.pods {
+                change(pod, course.mark(round, pod))?;
+            }
+            for pod in 0..course.pods {
+                let first = first_seen(instruments, course.mark(round, pod))?;
+                took.0.push(first.saturating_sub(start) as f64 / 1e6);
+                let old = course.mark(round - 1, pod);
+                late.push((old, instruments.mark_seen(old)?.1));
+            }
+        }
+        packets.wait_for(u64::from(course.rounds) * course.packets)
+    })?;
+    let mut found = Flips {
+        took,
+        sent,
+        known: 0,
+        late: 0,
+    };
+    for mark in 1..=course.marks() {
+        found.known += instruments.mark_seen(mark)?.1;
+    }
+    for (old, then) in late {
+        found.late += instruments.mark_seen(old)?.1 - then;
+    }
+    Ok(found)
+}
+
+/// How many packets there were.
+pub(super) struct Packets(AtomicU64);
+
+impl Packets {
+    /// Those of whole bursts.
+    pub(super) fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Until there were so many.
+    pub(super) fn wait_for(&self, packets: u64) -> Result<()> {
+        let start = Instant::now();
+        while self.so_far() < packets {
+            ensure!(start.elapsed() < PATIENCE, "the injector stands still");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+/// Packets through the product, these frames in turn, while something else is done; how many there were.
+pub(super) fn under_packets(
+    stage: &Stage<'_>,
+    instruments: &mut Instruments,
+    frames: &[Bytes],
+    work: impl FnOnce(&Instruments, &Packets) -> Result<()>,
+) -> Result<u64> {
+    instruments.set_frames(Set(0), frames)?;
     instruments.prepare(&stage.product()?, Set(0), u64::MAX)?;
-    let (stop, bursts) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, packets) = (AtomicBool::new(false), Packets(AtomicU64::new(0)));
     let feeder = instruments.program("feed")?;
     let (node, nic) = (stage.node.clone(), stage.nic.ifindex);
     let inject = || -> Result<()> {
@@ -48,67 +131,52 @@ pub(super) fn run(stage: &mut Stage<'_>, mut workload: Workload, flips: u32) -> 
             sys::pin_to(CPU)?;
             while !stop.load(Ordering::Relaxed) {
                 sys::run_live(&feeder, &[0; 64], BURST, nic)?;
-                bursts.fetch_add(1, Ordering::Relaxed);
+                packets.0.fetch_add(u64::from(BURST), Ordering::Relaxed);
             }
             std::io::Result::Ok(())
         })?
         .context("the injector")
     };
-    let took = thread::scope(|scope| {
+    thread::scope(|scope| {
         let injector = scope.spawn(inject);
-        let took = flip(stage, &instruments, &mut workload, flips);
+        let done = work(instruments, &packets);
         stop.store(true, Ordering::Relaxed);
         injector
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        took
+        done
     })?;
     // What is left in the ring is taken at once.
     thread::sleep(Duration::from_millis(20));
-    let mut counts = vec![0; flips as usize + 2];
-    for (mark, count) in counts.iter_mut().enumerate().skip(1) {
-        *count = instruments.mark_seen(mark as u32)?.1;
-    }
-    let sent = bursts.into_inner() * u64::from(BURST);
-    let late = took
-        .1
-        .iter()
-        .zip(&counts[1..])
-        .map(|(then, end)| end - then)
-        .sum();
-    Ok(Flips {
-        took: took.0,
-        sent,
-        known: counts.iter().sum(),
-        late,
-    })
+    Ok(packets.0.into_inner())
 }
 
-/// Milliseconds of each flip, and how often the old mark had been seen when the new one had come.
-fn flip(
-    stage: &Stage<'_>,
-    instruments: &Instruments,
-    workload: &mut Workload,
-    flips: u32,
-) -> Result<(Samples, Vec<u64>)> {
-    let (mut took, mut old_counts) = (Samples::default(), Vec::new());
-    let begin = Instant::now();
-    for number in 2..flips + 2 {
-        if begin.elapsed() > LONGEST {
-            break;
+fn first_seen(instruments: &Instruments, mark: u32) -> Result<u64> {
+    let start = Instant::now();
+    loop {
+        match instruments.mark_seen(mark)?.0 {
+            0 => ensure!(start.elapsed() < PATIENCE, "no packet met rule {mark}"),
+            first => return Ok(first),
         }
-        change_one(workload, 0, number);
-        let (start, patience) = (sys::now(), Instant::now());
-        stage.write(workload, 0)?;
-        let first = loop {
-            match instruments.mark_seen(number)?.0 {
-                0 => ensure!(patience.elapsed().as_secs() < 20, "no packet met rule {number}"),
-                first => break first,
-            }
-            thread::sleep(Duration::from_micros(100));
-        };
-        old_counts.push(instruments.mark_seen(number - 1)?.1);
-        took.0.push((first.saturating_sub(start)) as f64 / 1e6);
+        thread::sleep(Duration::from_micros(100));
     }
-    Ok((took, old_counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_rules_of_a_course_have_the_same_mark() {
+        let course = Course {
+            pods: 3,
+            rounds: 2,
+            packets: 0,
+        };
+        let marks: Vec<u32> = (0..=2)
+            .flat_map(|round| (0..3).map(move |pod| (round, pod)))
+            .map(|(round, pod)| course.mark(round, pod))
+            .collect();
+        assert_eq!(marks, (1..=course.marks()).collect::<Vec<_>>());
+    }
 }

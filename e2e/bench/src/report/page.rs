@@ -1,7 +1,6 @@
 //! The page: everything on one, plots beside their tables.
 #![expect(clippy::format_push_string, reason = "a page is put together once")]
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Section, judge, targets::targets_table};
@@ -16,17 +15,13 @@ pub fn page(sections: &[Section], why: &str) -> String {
         }
     }
     text += "\n## Targets\n\n";
-    let facts: BTreeMap<String, f64> = sections
-        .iter()
-        .flat_map(|section| section.facts.clone())
-        .collect();
-    let mut rows = judge(&facts);
-    for row in rows.iter_mut().filter(|row| row.verdict == "missed") {
-        "**missed**".clone_into(&mut row.verdict);
+    let mut rows = judge(sections);
+    for row in rows.iter_mut().filter(|row| row.missed) {
+        row.verdict = row.verdict.replace("missed", "**missed**");
     }
     let table = targets_table(&rows).markdown();
     text += table.split_once("\n\n").map_or("", |(_, rows)| rows);
-    for row in rows.iter().filter(|row| row.verdict == "**missed**") {
+    for row in rows.iter().filter(|row| row.missed) {
         let reason = why
             .lines()
             .find_map(|line| line.strip_prefix(row.id)?.strip_prefix(' '));

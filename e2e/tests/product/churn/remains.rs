@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::Ipv4Addr;
 
-use aya::maps::{Array, DevMapHash, HashMap, Map, MapData};
+use aya::maps::xdp::DevMap;
+use aya::maps::{Array, HashMap, Map, MapData};
 use xdp_core::tables::{IndexWord, SlotWord};
 
 use crate::world::World;
@@ -25,11 +26,12 @@ pub(super) fn remains(world: &World) -> Vec<String> {
     let index: Array<_, u64> = Map::Array(map("INDEX")).try_into().unwrap();
     let addresses = index.iter().filter_map(|word| IndexWord(word.unwrap()).address());
     remains.extend(addresses.map(|v4| format!("address {}", Ipv4Addr::from(v4))));
-    let devices: DevMapHash<_> = Map::DevMapHash(map("DEVICES")).try_into().unwrap();
+    let devices: DevMap<_> = Map::DevMap(map("DEVICES")).try_into().unwrap();
+    let has_device = |slot: &u32| devices.get(*slot, 0).is_ok();
     remains.extend(
-        devices
-            .keys()
-            .map(|slot| format!("device of slot {}", slot.unwrap())),
+        (0..devices.len())
+            .filter(has_device)
+            .map(|slot| format!("device of slot {slot}")),
     );
     let failures: HashMap<_, [u32; 3], u64> = Map::HashMap(map("FAILURES")).try_into().unwrap();
     remains.extend(failures.keys().map(|key| format!("failure {:?}", key.unwrap())));

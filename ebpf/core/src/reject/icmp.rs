@@ -58,13 +58,17 @@ fn quote(offender: &Offender) -> usize {
 #[inline(always)]
 fn quoted(frame: &impl Edit, start: usize, length: usize) -> Option<Sum> {
     let mut sum = Sum::new();
-    for word in 0..QUOTE / 4 {
-        if word >= length / 4 {
+    for word in 0..QUOTE / 8 {
+        if word >= length / 8 {
             break;
         }
-        sum = sum.bytes(&frame.read::<4>(start + 4 * word)?);
+        sum = sum.bytes(&frame.read::<8>(start + 8 * word)?);
     }
-    let mut at = start + (length & !3);
+    let mut at = start + (length & !7);
+    if length & 4 != 0 {
+        sum = sum.bytes(&frame.read::<4>(at)?);
+        at += 4;
+    }
     if length & 2 != 0 {
         sum = sum.bytes(&frame.read::<2>(at)?);
         at += 2;

@@ -21,8 +21,8 @@ fn shape<B: Bytes + ?Sized>(bytes: &B, upper: usize) -> Option<(usize, u8)> {
 /// Whether this is a TCP header, and not of a reset.
 #[inline(always)]
 pub(super) fn is_due<B: Bytes + ?Sized>(bytes: &B, key: &Key) -> bool {
-    let upper = key.upper as usize;
-    let end = ETHERNET + TAG * key.tags as usize + key.ip_len as usize;
+    let upper = key.upper() as usize;
+    let end = ETHERNET + TAG * key.tags() as usize + key.ip_len() as usize;
     shape(bytes, upper)
         .is_some_and(|(header, flags)| header >= HEADER && upper + header <= end && flags & RST == 0)
 }

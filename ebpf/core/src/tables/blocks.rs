@@ -2,16 +2,18 @@
 //! are equal.
 //!
 //! A packet's way: [`PodBlock`] → (source address) → [`Class`] → (protocol, port) → action number → [`ActionRecord`].
-//! Sources are found in a tree of blocks of sorted lower bounds, at most [`SOURCE_LEVELS`] deep, ports in one at most two
-//! deep. In every block the first bound is the smallest value that can get there, and what is not used repeats the last
+//! Sources are found in a tree of blocks of sorted lower bounds, at most [`SOURCE_LEVELS`] deep, ports in one at most
+//! [`PORT_LEVELS`] deep. In every block the first bound is the smallest value that can get there, and what is not used repeats the last
 //! bound with its value: so a search always ends at the last bound that is not larger than the key, whatever the key.
 
 use super::Address;
 
 /// Bounds of a block of sources.
 pub const SOURCES: usize = 64;
-/// Bounds of a block of ports.
-pub const PORTS: usize = 32;
+/// Bounds of a block of ports: with their values, one cache line.
+pub const PORTS: usize = 16;
+/// Blocks on the longest way from a class to an action: room for 16³ bounds.
+pub const PORT_LEVELS: usize = 3;
 /// Blocks on the longest way from a pod to a class: room for 64³ bounds.
 pub const SOURCE_LEVELS: usize = 3;
 
@@ -153,11 +155,14 @@ pub enum PortTarget {
     Leaf(u16),
     /// A block whose values are indexes of leaves.
     Top(u16),
+    /// A block whose values are indexes of those.
+    Root(u16),
 }
 
 impl PortRef {
     const LEAF: u32 = 1 << 16;
     const TOP: u32 = 2 << 16;
+    const ROOT: u32 = 3 << 16;
 
     /// A reference to `target`.
     pub const fn new(target: PortTarget) -> Self {
@@ -165,6 +170,7 @@ impl PortRef {
             PortTarget::Action(number) => number as u32,
             PortTarget::Leaf(index) => Self::LEAF | index as u32,
             PortTarget::Top(index) => Self::TOP | index as u32,
+            PortTarget::Root(index) => Self::ROOT | index as u32,
         })
     }
 
@@ -175,6 +181,7 @@ impl PortRef {
         match self.0 & !0xffff {
             Self::LEAF => PortTarget::Leaf(index),
             Self::TOP => PortTarget::Top(index),
+            Self::ROOT => PortTarget::Root(index),
             _ => PortTarget::Action(index),
         }
     }
@@ -186,7 +193,7 @@ impl PortRef {
 pub struct Ports {
     /// First ports.
     pub lower: [u16; PORTS],
-    /// What holds from there on: action numbers in a leaf, indexes of leaves above.
+    /// What holds from there on: action numbers in a leaf, indexes of blocks above.
     pub then: [u16; PORTS],
 }
 
@@ -224,4 +231,11 @@ impl ActionRecord {
     pub const LIMIT_RULE: u8 = 8;
     /// A limit for each source address.
     pub const LIMIT_SOURCE: u8 = 16;
+
+    /// Whether packets have to keep to a limit.
+    #[inline(always)]
+    pub const fn limits(&self) -> bool {
+        let limits = self.flags & (Self::LIMIT_RULE | Self::LIMIT_SOURCE);
+        self.flags & Self::AUDIT == 0 && limits != 0
+    }
 }

@@ -45,7 +45,7 @@ fn class_v6(mut at: SourceRef, source: &Address, tables: &impl Tables) -> Option
 
 #[inline(always)]
 fn number(class: &Class, key: &Key, tables: &impl Tables) -> Option<u16> {
-    let at = match key.column {
+    let at = match key.column() {
         column::TCP => class.tcp,
         column::UDP => class.udp,
         column::SCTP => class.sctp,
@@ -53,12 +53,14 @@ fn number(class: &Class, key: &Key, tables: &impl Tables) -> Option<u16> {
         column::ICMPV6 => class.icmpv6,
         _ => PortRef::new(PortTarget::Action(class.portless)),
     };
+    let next = |index| Some(search_ports(tables.ports(u32::from(index))?, key.port(), tables));
     let leaf = match at.get() {
         PortTarget::Action(number) => return Some(number),
         PortTarget::Leaf(leaf) => leaf,
-        PortTarget::Top(top) => search_ports(tables.ports(u32::from(top))?, key.port, tables),
+        PortTarget::Top(top) => next(top)?,
+        PortTarget::Root(root) => next(next(root)?)?,
     };
-    Some(search_ports(tables.ports(u32::from(leaf))?, key.port, tables))
+    next(leaf)
 }
 
 #[inline(always)]

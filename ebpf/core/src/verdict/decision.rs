@@ -1,6 +1,6 @@
 //! What was decided about a packet, and all that is needed to carry it out.
 
-use super::{Event, Fallback, Field, Kind, Redirect, Unparsed, Verdict};
+use super::{Event, Fallback, Field, Kind, Redirect, Tables, Unparsed, Verdict};
 use crate::flows::{Carried, Place, Shape};
 use crate::metadata::Metadata;
 use crate::reject::{Answer, Offender};
@@ -150,11 +150,19 @@ impl<'t> Decision<'t> {
     /// The limit that the packet has to keep to. One that a redirect falls back for uses it up like all others.
     #[inline(always)]
     pub fn limit(&self) -> Option<Limit<'t>> {
-        const LIMITS: u8 = ActionRecord::LIMIT_RULE | ActionRecord::LIMIT_SOURCE;
         let record = self.record?;
         let source = self.source;
-        let acts = record.flags & ActionRecord::AUDIT == 0;
-        (acts && record.flags & LIMITS != 0).then_some(Limit { record, source })
+        record.limits().then_some(Limit { record, source })
+    }
+
+    /// What will have become of it, for those who do not carry it out: without its device a pod is not delivered to.
+    #[inline(always)]
+    #[must_use]
+    pub fn foreseen(mut self, tables: &impl Tables) -> Self {
+        if matches!(self.outcome.kind, Kind::Redirect | Kind::Peer) && !tables.alive(self.trace.slot) {
+            self.outcome = Outcome::because(Kind::FallBack, Fallback::NoDevice.code());
+        }
+        self
     }
 
     /// The verdict as decided.

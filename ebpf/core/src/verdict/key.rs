@@ -1,5 +1,7 @@
 //! A packet as the tables and actions see it.
 
+use core::mem::MaybeUninit;
+
 use crate::parse::{Bytes, Kind, Packet, protocol};
 use crate::tables::Address;
 
@@ -8,16 +10,33 @@ use crate::tables::Address;
 pub(crate) struct Key {
     pub(crate) source: Address,
     pub(crate) destination: Address,
-    /// Of [`column`].
-    pub(crate) column: u32,
-    /// Destination port, or type and code.
-    pub(crate) port: u32,
-    pub(crate) tags: u32,
-    pub(crate) ip_len: u32,
-    pub(crate) upper: u32,
-    pub(crate) fragment: u32,
-    pub(crate) group_mac: u32,
-    is_v4: u32,
+    column: Hidden,
+    port: Hidden,
+    tags: Hidden,
+    ip_len: Hidden,
+    upper: Hidden,
+    fragment: Hidden,
+    group_mac: Hidden,
+    is_v4: Hidden,
+}
+
+/// A number in the upper half of a word of the stack: there the verifier keeps no record of what it was made of, which it
+/// would otherwise go back to.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Hidden {
+    unused: MaybeUninit<u32>,
+    value: u32,
+}
+
+impl Hidden {
+    #[inline(always)]
+    fn new<B: Bytes + ?Sized>(bytes: &B, value: u32) -> Self {
+        Self {
+            unused: MaybeUninit::uninit(),
+            value: bytes.forget(value),
+        }
+    }
 }
 
 /// Members of [`crate::tables::Class`], as IP protocol numbers.
@@ -48,30 +67,65 @@ impl Key {
             Kind::Icmp => word >> 16,
             _ => word & 0xffff,
         };
-        let mut key = Self {
+        Self {
             source: packet.source,
             destination: packet.destination,
-            column: bytes.forget(column),
-            port: bytes.forget(port),
-            tags: bytes.forget(packet.tags),
-            ip_len: bytes.forget(packet.ip_len),
-            upper: bytes.forget(packet.upper_offset),
-            fragment: bytes.forget(u32::from(packet.fragment)),
-            group_mac: bytes.forget(u32::from(packet.group_mac)),
-            is_v4: bytes.forget(u32::from(packet.destination.is_v4())),
-        };
-        bytes.settle(&mut key);
-        key
+            column: Hidden::new(bytes, column),
+            port: Hidden::new(bytes, port),
+            tags: Hidden::new(bytes, packet.tags),
+            ip_len: Hidden::new(bytes, packet.ip_len),
+            upper: Hidden::new(bytes, packet.upper_offset),
+            fragment: Hidden::new(bytes, u32::from(packet.fragment)),
+            group_mac: Hidden::new(bytes, u32::from(packet.group_mac)),
+            is_v4: Hidden::new(bytes, u32::from(packet.destination.is_v4())),
+        }
+    }
+
+    /// Of [`column`].
+    #[inline(always)]
+    pub(crate) const fn column(&self) -> u32 {
+        self.column.value
+    }
+
+    /// Destination port, or type and code.
+    #[inline(always)]
+    pub(crate) const fn port(&self) -> u32 {
+        self.port.value
+    }
+
+    #[inline(always)]
+    pub(crate) const fn tags(&self) -> u32 {
+        self.tags.value
+    }
+
+    #[inline(always)]
+    pub(crate) const fn ip_len(&self) -> u32 {
+        self.ip_len.value
+    }
+
+    #[inline(always)]
+    pub(crate) const fn upper(&self) -> u32 {
+        self.upper.value
+    }
+
+    #[inline(always)]
+    pub(crate) const fn fragment(&self) -> u32 {
+        self.fragment.value
+    }
+
+    #[inline(always)]
+    pub(crate) const fn group_mac(&self) -> u32 {
+        self.group_mac.value
     }
 
     /// Whether it is of ICMP or `ICMPv6`.
     #[inline(always)]
     pub(crate) const fn is_icmp(&self) -> bool {
-        self.column == column::ICMP || self.column == column::ICMPV6
+        self.column() == column::ICMP || self.column() == column::ICMPV6
     }
 
     #[inline(always)]
     pub(crate) const fn is_v4(&self) -> bool {
-        self.is_v4 != 0
+        self.is_v4.value != 0
     }
 }

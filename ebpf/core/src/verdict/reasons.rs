@@ -39,7 +39,7 @@ counted! {
         GroupMac = 17,
         /// Longer than the pod's MTU: the stack can fragment it or answer.
         TooLong = 18,
-        /// The devmap entry vanished between look-up and redirect.
+        /// The pod has lost its device, and the agent has not noticed yet.
         NoDevice = 19,
         /// The driver left no room for the metadata.
         NoMetadata = 20,

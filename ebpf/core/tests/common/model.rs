@@ -91,7 +91,7 @@ impl Model {
         })
     }
 
-    /// One or two levels of ports, `width` bounds to a block.
+    /// One to three levels of ports, `width` bounds to a block.
     pub(crate) fn add_ports(&mut self, bounds: &[(u16, u16)], width: usize) -> PortRef {
         if let [(0, action)] = bounds {
             return PortRef::new(PortTarget::Action(*action));
@@ -99,11 +99,17 @@ impl Model {
         if bounds.len() <= width {
             return PortRef::new(PortTarget::Leaf(self.add_port_block(bounds)));
         }
-        let leaves: Vec<_> = bounds
-            .chunks(width)
-            .map(|chunk| (chunk[0].0, self.add_port_block(chunk)))
-            .collect();
-        PortRef::new(PortTarget::Top(self.add_port_block(&leaves)))
+        let leaves = self.add_port_level(bounds, width);
+        if leaves.len() <= width {
+            return PortRef::new(PortTarget::Top(self.add_port_block(&leaves)));
+        }
+        let tops = self.add_port_level(&leaves, width);
+        PortRef::new(PortTarget::Root(self.add_port_block(&tops)))
+    }
+
+    fn add_port_level(&mut self, bounds: &[(u16, u16)], width: usize) -> Vec<(u16, u16)> {
+        let mut block = |chunk: &[(u16, u16)]| (chunk[0].0, self.add_port_block(chunk));
+        bounds.chunks(width).map(&mut block).collect()
     }
 
     fn add_port_block(&mut self, bounds: &[(u16, u16)]) -> u16 {

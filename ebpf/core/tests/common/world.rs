@@ -3,7 +3,7 @@
 
 use xdp_core::parse::Unparsed;
 use xdp_core::reject::Answer;
-use xdp_core::tables::{Action, ActionRecord, Class, PodBlock};
+use xdp_core::tables::{Action, ActionRecord, Class, PORTS, PodBlock};
 use xdp_core::verdict::{Event, Fallback, Verdict};
 
 use super::facts::Facts;
@@ -126,7 +126,7 @@ impl World {
                 let [tcp, udp, sctp, icmp, icmpv6] = columns
                     .ports
                     .each_ref()
-                    .map(|flat| model.add_ports(flat, 32.min(flat.len().max(4).div_ceil(2))));
+                    .map(|flat| model.add_ports(flat, bounds_to_a_block(flat.len())));
                 Class {
                     tcp,
                     udp,
@@ -318,5 +318,14 @@ fn record(rule: u32, rng: &mut fastrand::Rng) -> ActionRecord {
         action: rng.choice(actions).map_or(0, |action| action as u8),
         flags: rng.u8(..) & (ActionRecord::MARK | ActionRecord::PEER) | audit,
         ..ActionRecord::default()
+    }
+}
+
+/// Bounds to a block: for two levels, or for three once there are enough.
+fn bounds_to_a_block(bounds: usize) -> usize {
+    if bounds.is_multiple_of(2) {
+        PORTS.min(bounds.max(4).div_ceil(2))
+    } else {
+        (2..PORTS).find(|width| width.pow(3) >= bounds).unwrap_or(PORTS)
     }
 }

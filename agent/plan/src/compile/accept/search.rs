@@ -112,7 +112,7 @@ fn check<'a>(all: impl Iterator<Item = &'a Arc<Compiled>>) -> Result<(), Excess>
     Limit::SourcesV4.check(sum(|compiled| compiled.sources_v4.len()))?;
     Limit::SourcesV6.check(sum(|compiled| compiled.sources_v6.len()))?;
     Limit::Classes.check(sum(|compiled| compiled.classes.len()))?;
-    Limit::PortBlocks.check(sum(|compiled| compiled.leaves.len() + compiled.tops.len()))?;
+    Limit::PortBlocks.check(sum(Compiled::port_blocks))?;
     // Without counting those of policies that several of them have only once.
     if Limit::Actions.check(sum(|compiled| compiled.rules.len())).is_ok() {
         return Ok(());

@@ -95,14 +95,23 @@ impl Checker<'_> {
             match at.get() {
                 PortTarget::Action(number) => self.action(number),
                 PortTarget::Leaf(leaf) => self.leaf(leaf),
-                PortTarget::Top(top) => {
-                    let Ports { lower, then } = self.memory.ports.get(top.into()).expect("a block of ports");
+                PortTarget::Top(top) => self.top(top),
+                PortTarget::Root(root) => {
+                    let Ports { lower, then } = self.memory.ports.get(root.into()).expect("a block of ports");
                     assert!(lower.is_sorted() && lower[0] == 0);
-                    for leaf in then {
-                        self.leaf(*leaf);
+                    for top in then {
+                        self.top(*top);
                     }
                 }
             }
+        }
+    }
+
+    fn top(&self, top: u16) {
+        let Ports { lower, then } = self.memory.ports.get(top.into()).expect("a block of ports");
+        assert!(lower.is_sorted());
+        for leaf in then {
+            self.leaf(*leaf);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is allowed when.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
 use xdp_plan::change::Change;
@@ -13,7 +14,11 @@ impl Model {
         match change {
             Change::SetRuleLabel { rule, label } => {
                 assert!(!self.rule_is_used(*rule), "rule {rule} is in use");
-                assert!(self.installed.rules.insert(*rule, label.clone()).is_none());
+                assert!(
+                    Arc::make_mut(&mut self.installed.rules)
+                        .insert(*rule, Arc::clone(label))
+                        .is_none()
+                );
             }
             Change::SetPodLabel { slot, label, fresh } => {
                 let before = self.installed.pods.insert(*slot, label.clone());
@@ -72,7 +77,9 @@ impl Model {
         match change {
             Change::ClearRuleLabel { rule } => {
                 assert!(!self.rule_is_used(*rule), "rule {rule} is in use");
-                self.installed.rules.remove(rule).expect("a label");
+                Arc::make_mut(&mut self.installed.rules)
+                    .remove(rule)
+                    .expect("a label");
             }
             Change::ClearAddress { address } => {
                 self.installed.addresses.remove(address).expect("an address");

@@ -1,0 +1,60 @@
+//! Blocks that were found to be like compiled rules.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use xdp_core::tables::PodBlock;
+
+use crate::compile::Compiled;
+
+/// Compiled rules, and the blocks of sources at which the kernel holds them.
+#[derive(Debug, Default)]
+pub(crate) struct Trees(BTreeMap<Key, Tree>);
+
+/// The place of the rules in memory, and of the blocks in the kernel.
+type Key = (usize, u32, u32);
+
+#[derive(Debug)]
+struct Tree {
+    /// Nobody else gets its place in memory.
+    rules: Arc<Compiled>,
+    ids: Arc<[u32]>,
+}
+
+impl Trees {
+    /// Whether what the block leads to is exactly these rules, under whatever ids.
+    pub(crate) fn have(&self, block: &PodBlock, rules: &Arc<Compiled>) -> bool {
+        self.get(block, rules).is_some()
+    }
+
+    /// Whether what the block leads to is exactly these rules under these ids.
+    pub(super) fn have_with(&self, block: &PodBlock, rules: &Arc<Compiled>, ids: &[u32]) -> bool {
+        self.get(block, rules).is_some_and(|tree| *tree.ids == *ids)
+    }
+
+    pub(super) fn add(&mut self, block: &PodBlock, rules: &Arc<Compiled>, ids: &Arc<[u32]>) {
+        let tree = || Tree {
+            rules: Arc::clone(rules),
+            ids: Arc::clone(ids),
+        };
+        self.0.entry(key(block, rules)).or_insert_with(tree);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn get(&self, block: &PodBlock, rules: &Arc<Compiled>) -> Option<&Tree> {
+        let tree = self.0.get(&key(block, rules))?;
+        Arc::ptr_eq(&tree.rules, rules).then_some(tree)
+    }
+}
+
+pub(super) fn key(block: &PodBlock, rules: &Arc<Compiled>) -> Key {
+    (address(rules), block.sources_v4.0, block.sources_v6.0)
+}
+
+/// Where something is in memory.
+pub(super) fn address<T>(shared: &Arc<T>) -> usize {
+    Arc::as_ptr(shared).addr()
+}

@@ -1,0 +1,80 @@
+//! Labels of rules: the kernel's texts, parsed once and shared with who compares them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use xdp_agent::datapath::{Datapath, Outcome};
+use xdp_plan::change::Change;
+use xdp_plan::installed::RuleLabel;
+
+use crate::bpffs::Bpffs;
+
+const RULE: u32 = 9;
+
+fn named(rule: &str) -> Arc<RuleLabel> {
+    Arc::new(RuleLabel {
+        namespace: "games".to_owned(),
+        policy: "players".to_owned(),
+        rule: rule.to_owned(),
+    })
+}
+
+fn set(datapath: &mut Datapath, label: &Arc<RuleLabel>) {
+    let label = Arc::clone(label);
+    let outcomes = datapath.apply(&[Change::SetRuleLabel { rule: RULE, label }]);
+    assert!(matches!(outcomes[..], [Outcome::Applied]), "{outcomes:?}");
+}
+
+fn read(datapath: &Datapath) -> Arc<RuleLabel> {
+    Arc::clone(&datapath.installed().unwrap().rules[&RULE])
+}
+
+#[test]
+fn labels_are_read_again_only_when_they_change_and_never_stay_when_they_go() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for name in ["one", "two", "two"] {
+        set(&mut datapath, &named(name));
+        let there = BTreeMap::from([(RULE, named(name))]);
+        assert_eq!(*datapath.pinned().rule_labels(), there);
+    }
+    datapath.apply(&[Change::ClearRuleLabel { rule: RULE }]);
+    assert_eq!(*datapath.pinned().rule_labels(), BTreeMap::new());
+}
+
+#[test]
+fn what_was_written_is_read_as_the_label_it_was() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let (one, two) = (named("one"), named("two"));
+    for label in [&one, &two, &one] {
+        set(&mut datapath, label);
+        assert!(Arc::ptr_eq(&read(&datapath), label));
+    }
+}
+
+#[test]
+fn an_agent_that_starts_shares_labels_once_it_is_told_of_them_and_no_others() {
+    let bpffs = Bpffs::new();
+    set(&mut Datapath::open(&bpffs.pin_dir()).unwrap(), &named("one"));
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let (one, two) = (named("one"), named("two"));
+    assert!(!Arc::ptr_eq(&read(&datapath), &one));
+    datapath.share_labels(&BTreeSet::from([Arc::clone(&one), two]));
+    assert!(Arc::ptr_eq(&read(&datapath), &one));
+}
+
+#[test]
+fn what_somebody_else_wrote_is_what_is_read() {
+    let bpffs = Bpffs::new();
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    set(&mut datapath, &named("one"));
+    let other = xdp_agent::datapath::Pinned::open(&bpffs.pin_dir()).unwrap();
+    assert_eq!(other.rule_labels()[&RULE], named("one"));
+    set(&mut datapath, &named("two"));
+    assert_eq!(
+        other.rule_labels()[&RULE],
+        named("two"),
+        "the kernel's bytes decide"
+    );
+}

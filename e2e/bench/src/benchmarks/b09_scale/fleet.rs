@@ -1,0 +1,314 @@
+//! Nodes that are made up, and the agents on them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::MapInfo;
+use aya::programs::{ProgramFd, loaded_programs};
+use serde_json::{Value, json};
+use xdp_e2e::cluster::{Cluster, PATIENCE, checked};
+use xdp_lab::{Namespace, Process};
+
+use super::server::{Server, tail};
+use crate::stats::Samples;
+use crate::sys;
+use crate::workload::{Flow, FrameSpec, UDP, Verdict, bits, frame};
+
+const POLICIES: &str = "/apis/xdp-operator.io/v1alpha1/namespaces/default/xdppolicies";
+const XDP_DROP: u32 = 1;
+
+/// All nodes, and the operator.
+pub(super) struct Fleet<'a> {
+    cluster: &'a Cluster,
+    nodes: Vec<Node>,
+    operator: Process,
+}
+
+struct Node {
+    namespace: Namespace,
+    _pod: Namespace,
+    address: Ipv4Addr,
+    _agent: Process,
+    program: Option<ProgramFd>,
+}
+
+impl<'a> Fleet<'a> {
+    /// The operator, and no node yet.
+    pub(super) fn new(cluster: &'a Cluster) -> Result<Self> {
+        let call = |arguments: &[&str]| {
+            let mut command = operator(cluster)?;
+            command.args(arguments);
+            Ok::<_, anyhow::Error>(cluster.control().spawn(command)?)
+        };
+        let crds = call(&["apply-crds"])?.finish(PATIENCE)?;
+        checked("xdp-operator apply-crds", crds)?;
+        cluster.kubectl(&["create", "serviceaccount", "default"])?;
+        let running = [
+            "run",
+            "--listen",
+            "127.0.0.1:8080",
+            "--lease-namespace",
+            "default",
+        ];
+        let operator = call(&[&running[..], &["--identity", "bench"]].concat())?;
+        cluster.apply(&policy("all", &json!({"app": "bench"}), 1).to_string())?;
+        cluster.apply(&policy("first", &json!({"only": "n0"}), 1).to_string())?;
+        Ok(Self {
+            cluster,
+            nodes: Vec::new(),
+            operator,
+        })
+    }
+
+    /// The operator's process.
+    pub(super) fn operator(&self) -> u32 {
+        self.operator.id()
+    }
+
+    /// More nodes, until there are so many, with agents in whose kernels the policy is in force.
+    pub(super) fn grow(&mut self, server: &Server<'_>, nodes: usize, port: u16) -> Result<()> {
+        let new = self.nodes.len()..nodes;
+        let objects: Vec<Value> = new.clone().flat_map(objects).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.cluster.apply(&list.to_string())?;
+        for number in new {
+            let status = json!({"status": {"phase": "Running", "podIPs": [{"ip": pod_address(number)}], "podIP": pod_address(number)}});
+            server.patch(
+                &format!("/api/v1/namespaces/default/pods/n{number}/status"),
+                &status,
+            )?;
+            let node = self.node(number)?;
+            self.nodes.push(node);
+        }
+        self.find_programs()?;
+        server.patch(&format!("{POLICIES}/all"), &rules(port))?;
+        self.wait_for(port, Instant::now()).map(drop)
+    }
+
+    /// One rule changed for all pods: from the request to each node's program deciding by it, in milliseconds.
+    pub(super) fn change(&self, server: &Server<'_>, port: u16) -> Result<Samples> {
+        let start = Instant::now();
+        thread::scope(|scope| {
+            let written = scope.spawn(|| server.patch(&format!("{POLICIES}/all"), &rules(port)));
+            let took = self.wait_for(port, start);
+            written
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            took
+        })
+    }
+
+    /// Bytes that the last node's NIC has received.
+    pub(super) fn received(&self) -> Result<u64> {
+        let last = self.nodes.last().context("there is no node")?;
+        Ok(last.namespace.counters("eth0")?.rx_bytes)
+    }
+
+    fn wait_for(&self, port: u16, start: Instant) -> Result<Samples> {
+        let mut took = Samples::default();
+        let mut missing: Vec<usize> = (0..self.nodes.len()).collect();
+        while !missing.is_empty() {
+            let mut still = Vec::new();
+            for number in missing {
+                if self.nodes[number].drops(port)? {
+                    took.0.push(start.elapsed().as_secs_f64() * 1e3);
+                } else {
+                    still.push(number);
+                }
+            }
+            missing = still;
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "not in force on nodes {missing:?}; the first one's agent says:\n{}",
+                tail(&self.log(missing[0]))?
+            );
+            // A look takes microseconds, and the agents need the CPUs.
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(took)
+    }
+
+    fn node(&self, number: usize) -> Result<Node> {
+        let (lab, name) = (self.cluster.lab(), format!("n{number}"));
+        let (fabric, namespace) = (lab.node(), lab.namespace(&name)?);
+        fabric.wire(&name, &namespace, "eth0")?;
+        fabric.take_answers(&name)?;
+        fabric.add_port("br0", &name)?;
+        let own = self.cluster.client_addresses().v4.octets();
+        let address = Ipv4Addr::new(own[0], own[1], own[2], 20 + number as u8);
+        namespace.add_address("eth0", address.into(), 24)?;
+        let pod = lab.namespace(&format!("{name}p"))?;
+        namespace.wire("pod", &pod, "eth0")?;
+        pod.add_address("eth0", pod_address(number).into(), 32)?;
+        let agent = namespace.spawn(self.agent(&name, number)?)?;
+        Ok(Node {
+            namespace,
+            _pod: pod,
+            address: pod_address(number),
+            _agent: agent,
+            program: None,
+        })
+    }
+
+    fn agent(&self, name: &str, number: usize) -> Result<Command> {
+        let mut command = Command::new(beside("xdp-agent")?);
+        command
+            .args(["run", "--nic", "eth0", "--node-name", name, "--pin-dir"])
+            .arg(self.pins(number)?)
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(self.log(number))?);
+        Ok(command)
+    }
+
+    fn pins(&self, number: usize) -> Result<PathBuf> {
+        let pins = self.cluster.lab().pin_dir();
+        Ok(pins.parent().context("no bpffs")?.join(format!("n{number}")))
+    }
+
+    fn log(&self, number: usize) -> PathBuf {
+        self.cluster.logs().join(format!("n{number}.log"))
+    }
+
+    /// Each new agent's program, by the maps that it has pinned.
+    fn find_programs(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let programs = programs()?;
+            for number in 0..self.nodes.len() {
+                let slots = slots(&self.pins(number)?);
+                if let (None, Some(program)) = (
+                    &self.nodes[number].program,
+                    slots.and_then(|slots| programs.get(&slots)),
+                ) {
+                    self.nodes[number].program = Some(program.try_clone()?);
+                }
+            }
+            let Some(missing) = self.nodes.iter().position(|node| node.program.is_none()) else {
+                return Ok(());
+            };
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "node {missing} has no program; its agent says:\n{}",
+                tail(&self.log(missing))?
+            );
+            thread::sleep(Duration::from_millis(300));
+        }
+    }
+}
+
+impl Node {
+    /// Whether the program on its NIC drops what comes to this port of its pod.
+    fn drops(&self, port: u16) -> Result<bool> {
+        let program = self.program.as_ref().context("no program")?;
+        let flow = Flow {
+            target: 0,
+            source: bits([33, 0, 0, 1].into()),
+            protocol: UDP,
+            port,
+            verdict: Verdict::Miss,
+        };
+        let spec = FrameSpec {
+            to: [2, 0, 0, 0, 0, 2],
+            pod: IpAddr::V4(self.address),
+            mark: None,
+        };
+        Ok(sys::run_once(program, &frame(&flow, spec))?.action == XDP_DROP)
+    }
+}
+
+/// A change that is about the first node only: of its pod, or of a policy that selects that pod.
+pub(super) fn change_first(server: &Server<'_>, policy: bool, number: u16) -> Result<()> {
+    if policy {
+        server.patch(&format!("{POLICIES}/first"), &rules(number))
+    } else {
+        let label = json!({"metadata": {"labels": {"turn": number.to_string()}}});
+        server.patch("/api/v1/namespaces/default/pods/n0", &label)
+    }
+}
+
+fn operator(cluster: &Cluster) -> Result<Command> {
+    let mut command = Command::new(beside("xdp-operator")?);
+    command
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(cluster.logs().join("operator.log"))?);
+    Ok(command)
+}
+
+/// Where Cargo puts all of them.
+fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let path = own.parent().unwrap_or(Path::new("/")).join(name);
+    ensure!(
+        path.exists(),
+        "`{}` is not built: make bench builds it",
+        path.display()
+    );
+    Ok(path)
+}
+
+fn pod_address(number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(10, 200, 0, number as u8 + 1)
+}
+
+/// A node, and its pod.
+fn objects(number: usize) -> [Value; 2] {
+    let name = format!("n{number}");
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": "bench", "only": name}},
+        "spec": {
+            "nodeName": name,
+            "automountServiceAccountToken": false,
+            "containers": [{"name": "c", "image": "none"}],
+        },
+    });
+    [node, pod]
+}
+
+fn policy(name: &str, labels: &Value, port: u16) -> Value {
+    let mut spec = rules(port)["spec"].take();
+    spec["podSelector"] = json!({"matchLabels": labels});
+    json!({
+        "apiVersion": "xdp-operator.io/v1alpha1",
+        "kind": "XdpPolicy",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+    })
+}
+
+fn rules(port: u16) -> Value {
+    let ports = json!([{"protocol": "UDP", "port": port}]);
+    json!({"spec": {"ingress": [{"name": "r", "ports": ports, "action": "Drop"}]}})
+}
+
+/// Programs for NICs, by the map of slots that they use.
+fn programs() -> Result<BTreeMap<u32, ProgramFd>> {
+    let mut programs = BTreeMap::new();
+    for info in loaded_programs().filter_map(Result::ok) {
+        if info.name_as_str() != Some("xdp_nic") {
+            continue;
+        }
+        for map in info.map_ids()?.unwrap_or_default() {
+            programs.insert(map, info.fd()?);
+        }
+    }
+    Ok(programs)
+}
+
+/// The kernel's number of it, once it is pinned.
+fn slots(pins: &Path) -> Option<u32> {
+    let abi = fs::read_dir(pins).ok()?.flatten().next()?.path();
+    Some(MapInfo::from_pin(abi.join("maps/SLOTS")).ok()?.id())
+}

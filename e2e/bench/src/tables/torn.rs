@@ -1,0 +1,99 @@
+//! Tables overwritten while packets are decided by them: what must never be done.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::mapping::Mapping;
+use super::maps;
+
+/// What decides about packets, all of it mapped.
+const DECIDE: [&str; 6] = [
+    "POD_BLOCKS",
+    "SOURCES_V4",
+    "CLASSES",
+    "PORT_BLOCKS",
+    "ACTIONS",
+    "SLOTS",
+];
+
+/// What tables hold at one moment.
+#[derive(Debug)]
+pub struct Snapshot(BTreeMap<&'static str, Vec<u8>>);
+
+/// Elements that two states have not in common.
+#[derive(Debug)]
+pub struct Overwriter {
+    maps: Vec<Mapping>,
+    differences: Vec<Difference>,
+}
+
+#[derive(Debug)]
+struct Difference {
+    map: usize,
+    offset: usize,
+    states: [Vec<u8>; 2],
+}
+
+impl Snapshot {
+    /// Of the maps that are pinned below a directory.
+    pub fn read(pin_dir: &Path) -> Result<Self> {
+        let maps = open(pin_dir, false)?;
+        let copies = DECIDE.into_iter().zip(maps.iter().map(Mapping::copy));
+        Ok(Self(copies.collect()))
+    }
+}
+
+impl Overwriter {
+    /// From one state to the other and back.
+    pub fn new(pin_dir: &Path, one: &Snapshot, other: &Snapshot) -> Result<Self> {
+        let maps = open(pin_dir, true)?;
+        let mut differences = Vec::new();
+        for (map, (name, mapping)) in DECIDE.iter().zip(&maps).enumerate() {
+            let elements = one.0[name]
+                .chunks(mapping.element)
+                .zip(other.0[name].chunks(mapping.element));
+            for (place, (one, other)) in elements.enumerate() {
+                if one != other {
+                    differences.push(Difference {
+                        map,
+                        offset: place * mapping.element,
+                        states: [one.to_vec(), other.to_vec()],
+                    });
+                }
+            }
+        }
+        ensure!(!differences.is_empty(), "both states are the same");
+        Ok(Self { maps, differences })
+    }
+
+    /// The first or the second state: one half of every element (of sources: the bounds), then the other (what follows
+    /// from them).
+    pub fn overwrite(&self, state: usize) {
+        for one in &self.differences {
+            let bytes = &one.states[state];
+            self.maps[one.map].write(one.offset, &bytes[..bytes.len() / 2]);
+        }
+        for one in &self.differences {
+            let (bytes, half) = (&one.states[state], one.states[state].len() / 2);
+            self.maps[one.map].write(one.offset + half, &bytes[half..]);
+        }
+    }
+}
+
+fn open(pin_dir: &Path, writable: bool) -> Result<Vec<Mapping>> {
+    let pins = maps(pin_dir)?;
+    let mut open = Vec::new();
+    for name in DECIDE {
+        for path in pins.iter().filter(|path| path.ends_with(name)) {
+            open.extend(Mapping::open(path, writable)?);
+        }
+    }
+    ensure!(
+        open.len() == DECIDE.len(),
+        "not each of {DECIDE:?} can be mapped once below `{}`",
+        pin_dir.display()
+    );
+    Ok(open)
+}
