@@ -109,7 +109,7 @@ fn a_nic_with_a_smaller_mtu_than_the_pods_gets_smaller_packets() {
             place.pod_says(&mut connection, side.client, SOME);
             // Those that fit go on by us.
             place.is_fast("packets that fit", || {
-                place.pod_says(&mut connection, side.client, SOME)
+                place.pod_says(&mut connection, side.client, SOME);
             });
         }
         assert_eq!(super::rules::invalid(place.node()), 0);

@@ -126,7 +126,7 @@ fn add_account(name: &str) -> io::Result<()> {
     socket.bind_auto()?;
     socket.send(&message, 0)?;
     let (reply, _) = socket.recv_from_full()?;
-    let code = reply[16..20].try_into().map(i32::from_ne_bytes).unwrap_or(-1);
+    let code = reply[16..20].try_into().map_or(-1, i32::from_ne_bytes);
     match code {
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(-code)),

@@ -40,17 +40,19 @@ impl Side {
 
     pub(super) fn cluster_ip(&self) -> SocketAddr {
         let v6 = Ipv6Addr::new(0xfd30, 0x96, 0, 0, 0, 0, 0, 7);
-        match self.is_v4() {
-            true => at(Ipv4Addr::new(10, 96, 0, 7).into(), 53),
-            false => at(v6.into(), 53),
+        if self.is_v4() {
+            at(Ipv4Addr::new(10, 96, 0, 7).into(), 53)
+        } else {
+            at(v6.into(), 53)
         }
     }
 
     /// Any address of this family.
     pub(super) fn any(&self, port: u16) -> SocketAddr {
-        match self.is_v4() {
-            true => at(Ipv4Addr::UNSPECIFIED.into(), port),
-            false => at(Ipv6Addr::UNSPECIFIED.into(), port),
+        if self.is_v4() {
+            at(Ipv4Addr::UNSPECIFIED.into(), port)
+        } else {
+            at(Ipv6Addr::UNSPECIFIED.into(), port)
         }
     }
 }
