@@ -216,6 +216,18 @@ impl Pod<'_> {
         Ok(Some(answer).filter(|answer| !answer.is_empty()))
     }
 
+    /// Send so many datagrams one after the other, each from a socket of its own, as resolvers do; how many were answered.
+    pub fn ask_udp_often(&self, to: SocketAddr, times: u64) -> anyhow::Result<u64> {
+        let script = format!(
+            "for one in $(seq {times}); do \
+               exec 3<>/dev/udp/{}/{} && echo hello >&3 && timeout 3 head -n 1 <&3; exec 3>&-; \
+             done | wc -l",
+            to.ip(),
+            to.port()
+        );
+        Ok(self.exec_ok(&["bash", "-c", &script])?.trim().parse()?)
+    }
+
     /// GET `http://TO/` and return the answer, if there is one within seconds.
     pub fn ask_http(&self, to: SocketAddr) -> anyhow::Result<Option<String>> {
         let answer = self.exec(&["workload", "get", &format!("http://{to}/")])?;

@@ -1,5 +1,6 @@
 //! Services of covered pods, and what covered pods open themselves, beside kube-proxy.
 
+mod held;
 mod ways;
 
 use std::net::SocketAddr;
@@ -10,11 +11,14 @@ use xdp_e2e::cluster::{Node, Options, Proxy};
 use xdp_e2e::installed::{Installed, Pod, PodSpec, Space};
 use xdp_lab::HttpServer;
 
+use self::held::Held;
 use self::ways::{Protocol, Ways, echo, mark, service};
 
 const TCP: &str = "{name: web, ports: [{protocol: TCP, port: 8080}], action: Redirect, mark: 43}";
 const UDP: &str = "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
 const ANY: &str = "{name: any, action: Redirect, mark: 44}";
+/// As a resolver asks: each from another port.
+const QUERIES: u64 = 100;
 
 /// A pod on each node, each behind a service of its own, and the ways to it, which all work.
 fn behind_services<'a>(installed: &'a Installed, space: &Space<'a>, protocol: Protocol) -> [Ways<'a>; 2] {
@@ -156,12 +160,23 @@ fn what_a_pod_opens_itself_works(installed: &Installed, name: &str) {
     for own in &own {
         own.expect(installed, [true; 6]);
     }
-    for rules in [&[UDP, TCP][..], &[ANY]] {
+    let selected = "podSelector: {matchLabels: {app: game}}";
+    let rounds = [
+        (selected, &[UDP, TCP][..], 2, 0),
+        (selected, &[ANY], 2, 0),
+        // On both sides.
+        ("podSelector: {}", &[ANY], 4, 44),
+    ];
+    for (selector, rules, pods, seen) in rounds {
         let before = invalid(installed);
-        space.policy("game", "game", rules).unwrap();
-        space.until_programmed("game", 2).unwrap();
+        space.policy_with("game", selector, rules).unwrap();
+        space.until_programmed("game", pods).unwrap();
         for own in &own {
             own.expect(installed, [true; 6]);
+            let answered = own.pod.ask_udp_often(own.service[0], QUERIES).unwrap();
+            assert_eq!(answered, QUERIES, "{} under {rules:?}", own.pod.name);
+            let answer = own.pod.ask_udp(own.service[0]).unwrap();
+            assert_eq!(mark(answer.as_ref()), Some(seen), "what the backend sees");
         }
         assert_eq!(
             invalid(installed),
@@ -169,8 +184,6 @@ fn what_a_pod_opens_itself_works(installed: &Installed, name: &str) {
             "kube-proxy dropped something as INVALID"
         );
     }
-    let marked = own[0].pod.ask_udp(own[0].direct[0]).unwrap();
-    assert_eq!(mark(marked.as_ref()), Some(0), "the backend's pod has no policy");
 }
 
 #[test]
@@ -178,6 +191,38 @@ fn what_a_pod_opens_itself_works_under_rules_with_ports_and_under_one_for_everyt
     let installed = Installed::shared();
     let _turn = installed.together();
     what_a_pod_opens_itself_works(installed, "services-own");
+}
+
+/// Before there is a policy, under it and after its end; and those that are opened under it, after its end.
+fn connections_go_on(installed: &Installed, name: &str) {
+    let space = installed.space(name).unwrap();
+    let ways = behind_services(installed, &space, Protocol::Tcp);
+    let open = || -> Vec<Held> { ways.iter().flat_map(|ways| held::open(installed, ways)).collect() };
+    let before = invalid(installed);
+    let mut all = open();
+    held::go_on(installed, &all);
+    space.policy_with("game", "podSelector: {}", &[ANY]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    held::go_on(installed, &all);
+    all.extend(open());
+    held::go_on(installed, &all);
+    space.kubectl(&["delete", "xp", "game"]).unwrap();
+    for ways in &ways {
+        ways.expect([Some(0); 5]);
+    }
+    held::go_on(installed, &all);
+    assert_eq!(
+        invalid(installed),
+        before,
+        "kube-proxy dropped something as INVALID"
+    );
+}
+
+#[test]
+fn connections_held_together_by_all_ways_go_on_when_a_policy_comes_and_when_it_goes() {
+    let installed = Installed::shared();
+    let _turn = installed.together();
+    connections_go_on(installed, "services-held");
 }
 
 /// Another cluster: kube-proxy's successor, and the plugins hide the pods' addresses.
@@ -194,5 +239,6 @@ fn all_of_it_works_beside_kube_proxy_in_nftables_mode_and_behind_masquerade() {
         scope.spawn(|| all_ways_work_under_a_rule(installed, "services-udp", Protocol::Udp));
         scope.spawn(|| all_ways_work_under_a_rule(installed, "services-tcp", Protocol::Tcp));
         scope.spawn(|| what_a_pod_opens_itself_works(installed, "services-own"));
+        scope.spawn(|| connections_go_on(installed, "services-held"));
     });
 }

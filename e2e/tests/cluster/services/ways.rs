@@ -28,7 +28,7 @@ pub(super) struct Ways<'a> {
     inside: Pod<'a>,
     installed: &'a Installed,
     protocol: Protocol,
-    to: [SocketAddr; 4],
+    pub(super) to: [SocketAddr; 4],
 }
 
 impl<'a> Ways<'a> {
