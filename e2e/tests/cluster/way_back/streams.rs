@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use xdp_e2e::installed::{Installed, Pod, PodSpec};
+use xdp_e2e::installed::{Installed, NAMESPACE, Pod, PodSpec};
 
 use crate::services::invalid;
 
@@ -99,36 +99,55 @@ fn streams_in_both_directions_at_once_never_stall() {
     );
 }
 
-/// A connection that the server says something on all the time; returns how many tracked ones have its port.
-fn tracked(installed: &Installed, pod: &Pod<'_>) -> usize {
+/// A connection that the server says something on all the time.
+fn connect(installed: &Installed, pod: &Pod<'_>) -> TcpStream {
     let connect = || TcpStream::connect_timeout(&pod.http(), PATIENCE);
     let mut stream = installed.client().run(connect).unwrap().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET /lines HTTP/1.1\r\nHost: pod\r\n\r\n").unwrap();
     let lines = BufReader::new(&stream).lines().take(20);
     assert_eq!(lines.filter_map(Result::ok).count(), 20);
+    stream
+}
+
+/// How many tracked connections of the pod's node have this one's port.
+fn tracked(pod: &Pod<'_>, stream: &TcpStream) -> usize {
     let own = stream.local_addr().unwrap();
     pod.node.namespace.tracked_of(own.ip(), own.port()).unwrap()
 }
 
+/// The tables that `xdp-agent flows` on the pod's node lists this one in.
+fn listed(installed: &Installed, pod: &Pod<'_>, stream: &TcpStream) -> Vec<String> {
+    let agent = installed.agent_pod(pod.node).unwrap();
+    let agent = agent["metadata"]["name"].as_str().unwrap();
+    let name = format!("{}/{}", pod.namespace, pod.name);
+    let call = ["exec", "-n", NAMESPACE, agent, "--", "xdp-agent", "flows"];
+    let call = [&call[..], &["--pod", &name, "-o", "json"]].concat();
+    let flows: Value = serde_json::from_str(&installed.kubectl(&call).unwrap()).unwrap();
+    let flows = flows["flows"].as_array().unwrap().iter();
+    let own = flows.filter(|flow| flow["peerPort"] == stream.local_addr().unwrap().port());
+    own.map(|flow| flow["table"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
-fn connections_that_are_ours_are_not_tracked_by_the_node() {
+fn connections_that_are_ours_are_not_tracked_by_the_node_but_listed_by_the_agent() {
     let installed = Installed::shared();
     let _turn = installed.together();
     let space = installed.space("tracked").unwrap();
     let specs = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
     let pods = space.pods(&specs).unwrap();
     for pod in &pods {
-        assert_eq!(
-            tracked(installed, pod),
-            1,
-            "without a policy, on {}",
-            pod.node.name
-        );
+        let stream = connect(installed, pod);
+        assert_eq!(tracked(pod, &stream), 1, "without a policy, on {}", pod.node.name);
     }
     space.policy("game", "game", &[ANY]).unwrap();
     space.until_programmed("game", 2).unwrap();
     for pod in &pods {
-        assert_eq!(tracked(installed, pod), 0, "on {}", pod.node.name);
+        let stream = connect(installed, pod);
+        assert_eq!(tracked(pod, &stream), 0, "on {}", pod.node.name);
+        assert_eq!(listed(installed, pod, &stream), ["flows"], "on {}", pod.node.name);
+        let state = installed.node_state(pod.node).unwrap();
+        assert_eq!(state["status"]["nics"][0]["wayBack"], "InForce", "{state:#}");
     }
 }
