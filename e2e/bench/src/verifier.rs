@@ -1,6 +1,6 @@
 //! What the verifier and the compiler make of the product's programs: numbers without noise.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::Path;
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::EbpfLoader;
 use aya::maps::MapInfo;
 use aya::programs::{Program, ProgramError};
+use aya_obj::generated::bpf_insn;
 use aya_obj::{Object, ProgramSection};
 
 use crate::sys::{self, Kind};
@@ -28,7 +29,7 @@ pub struct Weighed {
     pub machine_code: u32,
     /// Instructions that the verifier walked through.
     pub verified: u32,
-    /// Bytes of stack, its functions' together.
+    /// Bytes of stack: of the functions that call each other, where they take most.
     pub stack: u32,
     /// How long the kernel took to verify and to compile it.
     pub took: Duration,
@@ -38,6 +39,13 @@ pub struct Weighed {
 pub fn weigh(pins: &Path) -> Result<Vec<Weighed>> {
     fs::create_dir_all(pins).with_context(|| format!("cannot create `{}`", pins.display()))?;
     let mut ebpf = EbpfLoader::new().default_map_pin_directory(pins).load(OBJECT)?;
+    // Those that the agent does not share are not pinned by themselves.
+    for (name, map) in ebpf.maps() {
+        let pin = pins.join(name);
+        if !pin.exists() {
+            map.pin(pin)?;
+        }
+    }
     let stacks = stacks(pins)?;
     let mut all = Vec::new();
     for (name, program) in ebpf.programs_mut() {
@@ -97,7 +105,9 @@ fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
         let function = &object.functions[&program.function_key()];
         let log = sys::verifier_log(kind, &function.instructions, &program.license)
             .with_context(|| format!("`{name}` with the verifier's log"))?;
-        let depth = depth(&log).with_context(|| format!("`{name}`: no stack depth in the log: {log}"))?;
+        let depth = depths(&log)
+            .and_then(|depths| deepest(&function.instructions, &depths))
+            .with_context(|| format!("`{name}`: no stack depth in the log: {log}"))?;
         found.insert(name.clone(), depth);
     }
     ensure!(!found.is_empty(), "no program in the object");
@@ -108,22 +118,81 @@ fn raw(fd: &impl std::os::fd::AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }
 
-/// The line `stack depth 336+0+88` of the log: the main function, and those it calls.
-fn depth(log: &str) -> Option<u32> {
+/// The line `stack depth 336+0+88` of the log: the main function, and the others in the order of their code.
+fn depths(log: &str) -> Option<Vec<u32>> {
     let line = log.lines().find_map(|line| line.strip_prefix("stack depth "))?;
     let depths = line.split_whitespace().next()?.split('+');
-    depths.map(|depth| depth.parse::<u32>().ok()).sum()
+    depths.map(|depth| depth.parse().ok()).collect()
+}
+
+/// Kernels make frames larger than they need to be, older ones by most: they round up to this.
+const FRAME: u32 = 32;
+/// `BPF_JMP | BPF_CALL`, of a function of the program's own: `BPF_PSEUDO_CALL`.
+const CALL: (u8, u8) = (0x85, 1);
+
+/// What the deepest chain of calls takes; `None` if there are not as many functions as frames.
+fn deepest(instructions: &[bpf_insn], frames: &[u32]) -> Option<u32> {
+    let calls: Vec<(usize, usize)> = (0..).zip(instructions).filter_map(target).collect();
+    let starts: BTreeSet<usize> = calls.iter().map(|call| call.1).chain([0]).collect();
+    let starts: Vec<usize> = starts.into_iter().collect();
+    let function = |at: usize| starts.partition_point(|start| *start <= at) - 1;
+    let calls: Vec<(usize, usize)> = calls
+        .into_iter()
+        .map(|(at, callee)| (function(at), function(callee)))
+        .collect();
+    (starts.len() == frames.len()).then(|| chain(0, &calls, frames))
+}
+
+/// Where an instruction is, and which function it calls.
+fn target((at, instruction): (usize, &bpf_insn)) -> Option<(usize, usize)> {
+    let is_call = (instruction.code, instruction.src_reg()) == CALL;
+    let callee = (at + 1).checked_add_signed(instruction.imm as isize)?;
+    is_call.then_some((at, callee))
+}
+
+/// From this function on. The verifier knows no recursion.
+fn chain(function: usize, calls: &[(usize, usize)], frames: &[u32]) -> u32 {
+    let callees = calls.iter().filter(|(caller, _)| *caller == function);
+    let below = callees.map(|(_, callee)| chain(*callee, calls, frames)).max();
+    frames[function].max(1).next_multiple_of(FRAME) + below.unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn instruction(code: u8, source: u8, imm: i32) -> bpf_insn {
+        let mut one = bpf_insn {
+            code,
+            _bitfield_align_1: [],
+            _bitfield_1: bpf_insn::new_bitfield_1(0, source),
+            off: 0,
+            imm,
+        };
+        one.set_src_reg(source);
+        one
+    }
+
+    fn call(imm: i32) -> bpf_insn {
+        instruction(CALL.0, CALL.1, imm)
+    }
+
     #[test]
-    fn the_stacks_of_all_functions_count() {
+    fn the_log_names_the_stack_of_every_function() {
         let log = "verification time 30 usec\nstack depth 336+0+88\nprocessed 3 insns\n";
-        assert_eq!(depth(log), Some(424));
-        assert_eq!(depth("stack depth 16 max 16\n"), Some(16));
-        assert_eq!(depth("processed 3 insns\n"), None);
+        assert_eq!(depths(log), Some(vec![336, 0, 88]));
+        assert_eq!(depths("stack depth 16 max 16\n"), Some(vec![16]));
+        assert_eq!(depths("processed 3 insns\n"), None);
+    }
+
+    #[test]
+    fn functions_take_stack_at_the_same_time_only_where_they_call_each_other() {
+        let (exit, helper) = (instruction(0x95, 0, 0), instruction(0x85, 0, 1));
+        // Main calls the second and the third function, the third calls the fourth.
+        let program = [helper, call(2), call(2), exit, exit, call(1), exit, exit];
+        assert_eq!(deepest(&program, &[300, 100, 0, 40]), Some(320 + 128));
+        assert_eq!(deepest(&program, &[300, 90, 64, 40]), Some(320 + 64 + 64));
+        assert_eq!(deepest(&program, &[300]), None);
+        assert_eq!(deepest(&[helper, exit], &[0]), Some(32));
     }
 }
