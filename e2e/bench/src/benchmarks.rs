@@ -16,6 +16,7 @@ mod b12_limiter;
 mod b13_soak;
 mod b14_way_back;
 mod clients;
+mod filter;
 mod flips;
 mod live;
 

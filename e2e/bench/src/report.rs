@@ -105,6 +105,11 @@ impl Section {
         }
     }
 
+    /// Which benchmark, and when.
+    fn run(&self) -> String {
+        format!("{}, {}", self.id, self.environment.when)
+    }
+
     /// A sentence for the reader.
     pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
@@ -128,6 +133,22 @@ impl Section {
                 .iter()
                 .copied()
                 .filter(|value| value.is_finite())
+                .collect(),
+        });
+    }
+
+    /// One bar for each.
+    pub fn bars(&mut self, name: &str, title: &str, unit: &str, bars: impl Iterator<Item = (String, f64)>) {
+        self.plots.push(Plot {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            x: String::new(),
+            y: unit.to_owned(),
+            series: bars
+                .map(|(name, height)| Series {
+                    name,
+                    points: vec![(0.0, height)],
+                })
                 .collect(),
         });
     }

@@ -16,7 +16,7 @@ use aya::programs::{ProgramFd, loaded_programs};
 use xdp_e2e::{Agent, Manifests};
 use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
 
-pub use flows::Key;
+pub use flows::{FLOWS, Key};
 pub use sinks::Sinks;
 
 use crate::instruments::Place;
@@ -69,7 +69,7 @@ impl<'a> Stage<'a> {
         let mut agent = Agent::new(lab, &manifests)
             .nics(&["nic0"])
             .listens()
-            .arguments(&["--flows", flows::CAPACITY]);
+            .arguments(&["--flows", FLOWS]);
         agent.start()?;
         let program = find_program(&agent)?;
         Ok(Self {

@@ -3,9 +3,10 @@
 use anyhow::Result;
 
 use super::b03_delivery::ready;
-use super::live::{Filter, Found, Way, contest};
+use super::filter::Filter;
+use super::live::{Found, Way, contest};
 use crate::instruments::{Instruments, Set};
-use crate::report::{Plot, Section, Series, number, ratio, spread};
+use crate::report::{Section, number, ratio, spread};
 use crate::stage::{Sinks, Stage};
 use crate::suite::Suite;
 use crate::sys::Hook;
@@ -104,20 +105,13 @@ fn section(found: &[Found], aa: f64) -> Section {
         ],
         rows,
     );
-    section.plots.push(Plot {
-        name: "rivals".to_owned(),
-        title: "ns per packet that arrived in an ordinary pod".to_owned(),
-        x: String::new(),
-        y: "ns".to_owned(),
-        series: found
-            .iter()
-            .filter(|one| one.delivered.median().is_finite())
-            .map(|one| Series {
-                name: one.name.clone(),
-                points: vec![(0.0, one.delivered.median())],
-            })
-            .collect(),
-    });
+    let arriving = found.iter().filter(|one| one.delivered.median().is_finite());
+    section.bars(
+        "rivals",
+        "ns per packet that arrived in an ordinary pod",
+        "ns",
+        arriving.map(|one| (one.name.clone(), one.delivered.median())),
+    );
     let nft = number(section.facts.get("forward.nft").copied().unwrap_or(f64::NAN));
     section.note(format!("iptables is the nf_tables variant; no rule matches, and connections are not tracked. The nft set is the kernel's best for ranges in two fields: {nft}× ours."));
     section.note("xdp-filter and the ingress-node-firewall: SKIP, their object files are not here and fetching them is no part of a run.");

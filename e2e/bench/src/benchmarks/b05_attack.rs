@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result};
 
 use super::b03_delivery::ready;
-use super::live::{Filter, Found, Way, contest};
+use super::filter::Filter;
+use super::live::{Found, Way, contest};
 use crate::instruments::{Instruments, Set};
 use crate::report::{Section, number, ratio, spread};
 use crate::shared::Bytes;

@@ -16,7 +16,7 @@ use crate::stage::{Sinks, Stage, name};
 use crate::suite::Suite;
 use crate::sys::Hook;
 use crate::tables::{Overwriter, Snapshot};
-use crate::workload::{Flow, UDP, Verdict, Workload, bits};
+use crate::workload::{Flow, SOURCE_PORT, UDP, Verdict, Workload, bits};
 
 /// Changed together: one round of the agent's, and a flip for each.
 const PODS: u32 = 10;
@@ -177,6 +177,7 @@ fn flow(pod: u32, mark: u32) -> Flow {
     Flow {
         target: pod as usize,
         source: bits(SOURCE.into()),
+        from_port: SOURCE_PORT,
         protocol: UDP,
         port: 7777,
         verdict: Verdict::Redirect(mark),

@@ -11,7 +11,7 @@ use crate::stage::{Sinks, Stage, name};
 use crate::stats::{Samples, interleave};
 use crate::suite::Suite;
 use crate::sys::{self, Hook};
-use crate::workload::{Flow, UDP, Verdict, Workload, bits};
+use crate::workload::{Flow, SOURCE_PORT, UDP, Verdict, Workload, bits};
 
 /// Packets per second, each on a pod of its own.
 const RATES: [u32; 3] = [10_000, 100_000, 1_000_000];
@@ -200,6 +200,7 @@ fn flows(target: usize) -> Vec<Flow> {
         .map(|source| Flow {
             target,
             source: bits(std::net::Ipv4Addr::from(0x2100_0000 + source * 7).into()),
+            from_port: SOURCE_PORT,
             protocol: UDP,
             port: PORT,
             verdict: Verdict::Redirect(77),

@@ -121,7 +121,8 @@ impl Instruments {
         Ok(self.progress.get(&0, 0)?.to_vec())
     }
 
-    fn settled(&self, before: &Received, sent: u64) -> Result<Received> {
+    /// What receivers have counted since then, as soon as it is all that was sent, or no more comes.
+    pub(crate) fn settled(&self, before: &Received, sent: u64) -> Result<Received> {
         let mut last = self.since(before)?;
         // Receivers run on the sender's CPU; what is left in rings is taken at once. In vain is an answer too.
         let mut same = 0;

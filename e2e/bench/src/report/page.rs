@@ -76,6 +76,7 @@ its own.
 round in another order, and a ratio is taken within a round; shown are minimum / median / maximum of the rounds. A
 difference below twice what a program differs from itself (the A/A spread) is called none. Packets are counted where they
 arrive, and a program is timed only after its verdicts on the same flows have agreed with a list walked by the suite.
+What one benchmark shows is of one run; each says when that was, and each target which run decides it.
 
 **Not verified on hardware.** Packets come from the kernel's own injector (`BPF_F_TEST_XDP_LIVE_FRAMES`) or through veth
 pairs; no number here is a NIC's. `make bench-nic NIC=…` measures on a machine that has one.

@@ -10,6 +10,8 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 190.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
+/// Width of a letter, at most on average.
+const LETTER: f64 = 6.4;
 /// Of a bar and the space below it.
 const BAR: f64 = 26.0;
 const COLOURS: [&str; 8] = [
@@ -38,7 +40,9 @@ pub fn svg(plot: &Plot) -> String {
 
 fn bars(plot: &Plot) -> String {
     let most = highest(plot);
-    let (left, room) = (250.0, WIDTH - 250.0 - 80.0);
+    let longest = plot.series.iter().map(|series| series.name.chars().count()).max();
+    let left = 20.0 + LETTER * longest.unwrap_or(0) as f64;
+    let room = WIDTH - left - 80.0;
     let mut body = String::new();
     for (place, series) in plot.series.iter().enumerate() {
         let value = series.points.first().map_or(0.0, |point| point.1);

@@ -43,6 +43,8 @@ pub struct Judged {
     pub verdict: String,
     /// Measured, and not kept.
     pub missed: bool,
+    /// Which benchmark measured it, and when: parts of a page may be older than others.
+    pub run: String,
 }
 
 const fn part(fact: &'static str, bound: Bound, unit: &'static str) -> Part {
@@ -220,25 +222,22 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T24",
-        metric: "TCP into a pod (iperf3), against the stack's way on the same NIC",
+        metric: "TCP into a pod (iperf3) behind kube-proxy's rules and masquerade, against the stack's way on the same NIC",
         unless: "",
         parts: &[part("way_back.tcp", AtLeast(1.5), "×")],
     },
 ];
 
-/// What was measured, and whether in a quick run.
-type Facts<'a> = BTreeMap<&'a str, (f64, bool)>;
+/// What was measured, and by whom.
+type Facts<'a> = BTreeMap<&'a str, (f64, &'a Section)>;
 
 /// All rows.
 pub fn judge(sections: &[Section]) -> Vec<Judged> {
     let facts: Facts<'_> = sections
         .iter()
         .flat_map(|section| {
-            let quick = section.environment.quick;
-            section
-                .facts
-                .iter()
-                .map(move |(name, value)| (name.as_str(), (*value, quick)))
+            let facts = section.facts.iter();
+            facts.map(move |(name, value)| (name.as_str(), (*value, section)))
         })
         .collect();
     TARGETS.iter().map(|target| target.judge(&facts)).collect()
@@ -248,7 +247,7 @@ pub fn judge(sections: &[Section]) -> Vec<Judged> {
 pub fn targets_table(rows: &[Judged]) -> Table {
     Table {
         title: "Targets".to_owned(),
-        columns: ["", "metric", "target", "measured", ""]
+        columns: ["", "metric", "target", "measured", "", "by"]
             .map(str::to_owned)
             .to_vec(),
         rows: rows
@@ -260,6 +259,7 @@ pub fn targets_table(rows: &[Judged]) -> Table {
                     row.target.clone(),
                     row.measured.clone(),
                     row.verdict.clone(),
+                    row.run.clone(),
                 ]
             })
             .collect(),
@@ -268,7 +268,7 @@ pub fn targets_table(rows: &[Judged]) -> Table {
 
 impl Target {
     fn judge(&self, facts: &Facts<'_>) -> Judged {
-        let found: Vec<Option<(f64, bool)>> = self
+        let found: Vec<Option<(f64, &Section)>> = self
             .parts
             .iter()
             .map(|part| facts.get(part.fact).copied())
@@ -282,8 +282,10 @@ impl Target {
             .iter()
             .zip(&found)
             .all(|(part, found)| found.is_some_and(|(value, _)| part.bound.holds(value)));
-        let complete = !found.contains(&None);
-        let quick = found.iter().flatten().any(|(_, quick)| *quick);
+        let complete = found.iter().all(Option::is_some);
+        let quick = found.iter().flatten().any(|(_, by)| by.environment.quick);
+        let mut runs: Vec<String> = found.iter().flatten().map(|(_, by)| by.run()).collect();
+        runs.dedup();
         let verdict = match (complete, kept) {
             (false, _) if !self.unless.is_empty() => self.unless,
             (false, _) => "not measured in this run",
@@ -298,6 +300,7 @@ impl Target {
             measured: join(measured),
             verdict: format!("{verdict}{}", if complete && quick { " (quick run)" } else { "" }),
             missed: complete && !kept,
+            run: runs.join("; "),
         }
     }
 }
@@ -378,6 +381,17 @@ mod tests {
         assert_eq!(row("T2", &[("flatness", 1.3)]).verdict, "met");
         assert_eq!(row("T2", &[("flatness", 1.31)]).verdict, "missed");
         assert_eq!(row("T10", &[("live.lost", 1.0)]).verdict, "missed");
+    }
+
+    #[test]
+    fn every_row_says_which_run_it_is_of() {
+        let mut section = Section::new("B2", "");
+        "2026-01-02 03:04".clone_into(&mut section.environment.when);
+        section.fact("flatness", 1.0);
+        let rows = judge(&[section]);
+        let run = |id: &str| &rows.iter().find(|row| row.id == id).unwrap().run;
+        assert_eq!(run("T2"), "B2, 2026-01-02 03:04");
+        assert_eq!(run("T1"), "");
     }
 
     #[test]

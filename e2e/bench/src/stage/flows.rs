@@ -8,10 +8,10 @@ use xdp_core::tables::{ABI_VERSION, Address, FlowKey, maps};
 
 use super::{Stage, app};
 use crate::shared::Bytes;
-use crate::workload::{Flow, SOURCE_PORT, Workload, address};
+use crate::workload::{Flow, Workload, address};
 
 /// Room for the flows of all benchmarks.
-pub(super) const CAPACITY: &str = "262144";
+pub const FLOWS: &str = "262144";
 
 /// As the kernel keeps it.
 #[derive(Clone, Copy)]
@@ -32,6 +32,12 @@ impl Key {
             protocol: protocol.into(),
         })
     }
+
+    fn of(workload: &Workload, flow: &Flow) -> Self {
+        let pod = workload.targets[flow.target].address;
+        let remote = (address(flow.source), flow.from_port);
+        Self::new(remote, (pod, flow.port), flow.protocol)
+    }
 }
 
 impl Stage<'_> {
@@ -45,12 +51,17 @@ impl Stage<'_> {
         for flow in flows {
             // A pod without rules has no slot.
             if let Some(slot) = slots[flow.target] {
-                let pod = workload.targets[flow.target].address;
-                let remote = (address(flow.source), SOURCE_PORT);
-                known.insert(Key::new(remote, (pod, flow.port), flow.protocol), slot, 0)?;
+                known.insert(Key::of(workload, flow), slot, 0)?;
             }
         }
         Ok(flows.iter().map(|flow| self.frame(workload, flow)).collect())
+    }
+
+    /// How many of them the product has forgotten.
+    pub fn forgotten(&self, workload: &Workload, flows: &[Flow]) -> Result<usize> {
+        let known = self.known()?;
+        let is_gone = |flow: &&Flow| known.get(&Key::of(workload, flow), 0).is_err();
+        Ok(flows.iter().filter(is_gone).count())
     }
 
     /// The product's table of them.

@@ -1,6 +1,6 @@
 //! Flows that meet the rule one wants them to meet.
 
-use super::{LAST_PORT, NO_PORT, Network, Rule, UDP, Workload, mask};
+use super::{LAST_PORT, LOWEST, NO_PORT, Network, Rule, SOURCE_PORT, UDP, Workload, mask};
 
 /// What must become of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Flow {
     pub target: usize,
     /// Where it comes from.
     pub source: u128,
+    /// From which port: no rule asks, but flows that are alike otherwise are two.
+    pub from_port: u16,
     /// IP protocol.
     pub protocol: u8,
     /// Destination port.
@@ -60,14 +62,16 @@ impl Workload {
             .map(|place| {
                 let target = place / train % self.targets.len();
                 // A pod may have no rule of the class: another one stands in.
-                (0..self.targets.len()).find_map(|further| {
+                let flow = (0..self.targets.len()).find_map(|further| {
                     self.draw(
                         &mut random,
                         class,
                         (target + further) % self.targets.len(),
                         only_udp,
                     )
-                })
+                })?;
+                let from_port = LOWEST + (place % usize::from(u16::MAX - LOWEST)) as u16;
+                Some(Flow { from_port, ..flow })
             })
             .collect()
     }
@@ -83,6 +87,7 @@ impl Workload {
         Flow {
             target,
             source,
+            from_port: SOURCE_PORT,
             protocol,
             port,
             verdict: self.verdict(target, source, protocol, port),
@@ -117,6 +122,7 @@ impl Workload {
         Flow {
             target,
             source,
+            from_port: SOURCE_PORT,
             protocol,
             port,
             verdict: self.verdict(target, source, protocol, port),
@@ -180,6 +186,19 @@ mod tests {
         let workload = Workload::new(&[IpAddr::from([10, 2, 0, 1])], 1, 1);
         assert!(workload.flows(Class::Drop, 16, 1, false).is_none());
         assert_eq!(workload.probe(0).verdict, Verdict::Redirect(1));
+    }
+
+    #[test]
+    fn no_two_flows_are_the_same() {
+        let pods: Vec<IpAddr> = (1..111).map(|n| IpAddr::from([10, 2, 0, n])).collect();
+        let flows = Workload::new(&pods, 100, 1)
+            .flows(Class::Allow, 65_536, 1, false)
+            .unwrap();
+        let all: std::collections::BTreeSet<_> = flows
+            .iter()
+            .map(|flow| (flow.target, flow.source, flow.from_port, flow.protocol, flow.port))
+            .collect();
+        assert_eq!(all.len(), flows.len());
     }
 
     #[test]

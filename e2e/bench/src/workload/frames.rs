@@ -6,7 +6,7 @@ use super::{Flow, TCP, address};
 use crate::shared::{Bytes, EXPECTS, FRAME};
 
 const ETHERNET: usize = 14;
-/// Of every flow.
+/// Of flows that need no other.
 pub const SOURCE_PORT: u16 = 40_000;
 
 /// What a frame carries beside its flow.
@@ -41,7 +41,7 @@ pub fn frame(flow: &Flow, spec: FrameSpec) -> Bytes {
         }
     };
     let length = (FRAME - transport) as u16;
-    frame[transport..transport + 2].copy_from_slice(&SOURCE_PORT.to_be_bytes());
+    frame[transport..transport + 2].copy_from_slice(&flow.from_port.to_be_bytes());
     frame[transport + 2..transport + 4].copy_from_slice(&flow.port.to_be_bytes());
     if flow.protocol == TCP {
         // Five words of header, ACK.
@@ -98,6 +98,7 @@ mod tests {
         let flow = Flow {
             target: 0,
             source: bits([33, 0, 0, 1].into()),
+            from_port: SOURCE_PORT,
             protocol: UDP,
             port: 7777,
             verdict: Verdict::Miss,

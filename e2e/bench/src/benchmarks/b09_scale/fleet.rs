@@ -18,7 +18,7 @@ use xdp_lab::{Namespace, Process};
 use super::server::{Server, tail};
 use crate::stats::Samples;
 use crate::sys;
-use crate::workload::{Flow, FrameSpec, UDP, Verdict, bits, frame};
+use crate::workload::{Flow, FrameSpec, SOURCE_PORT, UDP, Verdict, bits, frame};
 
 const POLICIES: &str = "/apis/xdp-operator.io/v1alpha1/namespaces/default/xdppolicies";
 const XDP_DROP: u32 = 1;
@@ -211,6 +211,7 @@ impl Node {
         let flow = Flow {
             target: 0,
             source: bits([33, 0, 0, 1].into()),
+            from_port: SOURCE_PORT,
             protocol: UDP,
             port,
             verdict: Verdict::Miss,

@@ -1,16 +1,18 @@
 //! A pod sends small datagrams to thousands of clients from one CPU: by the stack, and past it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use xdp_lab::{Nic, Pod};
 
-use crate::benchmarks::live::Filter;
+use crate::benchmarks::filter::Filter;
+use crate::command;
 use crate::instruments::{CPU, Instruments, on_cpu};
-use crate::report::{Section, ratio, spread};
+use crate::report::{Section, number, ratio, spread};
 use crate::stage::{Key, Stage};
-use crate::stats::interleave;
+use crate::stats::{Samples, aa_spread, interleave};
 use crate::suite::Suite;
 use crate::sys::{self, Hook};
 use crate::workload::{UDP, Workload};
@@ -20,73 +22,86 @@ const FIRST: u16 = 20_000;
 const PORT: u16 = 9000;
 /// As long as a query for a name.
 const DATAGRAM: [u8; 18] = [7; 18];
-const PACKETS: u32 = 100_000;
+const PACKETS: u32 = 200_000;
 
 struct Way<'a> {
     name: &'static str,
     pod: &'a Pod,
     nic: &'a Nic,
-    filter: Filter,
+    /// More rules for forwarded packets.
+    rules: usize,
+    ours: bool,
 }
 
 pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
-    let (rounds, packets, epoch, aa) = (
-        suite.rounds(),
-        suite.scaled(PACKETS) as usize,
-        suite.next_epoch(),
-        suite.live_aa,
-    );
+    let (rounds, packets, epoch) = (suite.rounds(), suite.scaled(PACKETS), suite.next_epoch());
+    let least = suite.live_aa;
     let stage = suite.stage()?;
     let addresses = stage.v4(111);
     let workload = Workload::new(&addresses[..110], 100, epoch).with_plain(&addresses[110..]);
     stage.install(&workload)?;
     let stage = &*stage;
-    let [ours, unselected] = [&stage.pods[110], &stage.pods[112]];
-    know(stage, ours)?;
+    know(stage, &stage.pods[110])?;
     let instruments = Instruments::load(false)?;
-    let _drops = [&stage.nic, &stage.plain_nic]
-        .map(|nic| drop_at_client(&instruments, nic))
+    let _counting = [&stage.nic, &stage.plain_nic]
+        .map(|nic| count_at_client(stage, &instruments, nic))
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
-    let way = |name, pod, nic, filter| Way {
-        name,
-        pod,
-        nic,
-        filter,
-    };
-    let ways = [
-        way("the stack", unselected, &stage.plain_nic, Filter::KubeProxy(0)),
-        way(
-            "the stack, 100 more rules",
-            unselected,
-            &stage.plain_nic,
-            Filter::KubeProxy(100),
-        ),
-        way("ours", ours, &stage.nic, Filter::KubeProxy(0)),
-        way("ours, 100 more rules", ours, &stage.nic, Filter::KubeProxy(100)),
-    ];
+    let ways = ways(stage);
+    let trial = |way: &Way<'_>| trial(stage, &instruments, way, packets as usize);
     // Neighbours, pages, caches and tracked connections.
     for way in &ways {
-        trial(stage, way, packets)?;
+        trial(way)?;
     }
-    let found = interleave(rounds, &ways, |way| trial(stage, way, packets))?;
+    let found = interleave(rounds, &ways, trial)?;
+    show(section, &ways, &found, least);
+    Ok(())
+}
+
+fn ways<'a>(stage: &'a Stage<'_>) -> [Way<'a>; 5] {
+    let way = |name, ours, rules| Way {
+        name,
+        pod: &stage.pods[if ours { 110 } else { 112 }],
+        nic: if ours { &stage.nic } else { &stage.plain_nic },
+        rules,
+        ours,
+    };
+    [
+        way("the stack", false, 0),
+        way("the stack, 100 more rules", false, 100),
+        way("ours", true, 0),
+        way("ours, 100 more rules", true, 100),
+        way("ours, the same again", true, 0),
+    ]
+}
+
+fn show(section: &mut Section, ways: &[Way<'_>], found: &[Samples], least: f64) {
+    let aa = aa_spread(&found[2], &found[4]).max(least);
     let mut rows = Vec::new();
-    for (place, (way, samples)) in ways.iter().zip(&found).enumerate() {
+    for (place, (way, samples)) in ways.iter().zip(found).enumerate() {
+        // Ours, with as many rules.
         let times = samples.ratio(&found[2 + place % 2]).median();
         section.keep(format!("replies: {}", way.name), "ns per packet", samples);
         rows.push(vec![way.name.to_owned(), spread(samples), ratio(times, aa)]);
+        if !way.ours {
+            section.fact(format!("way_back.out.{}", way.rules), times);
+        }
     }
-    for (place, rules) in ["0", "100"].into_iter().enumerate() {
-        let times = found[place].ratio(&found[2 + place]).median();
-        section.fact(format!("way_back.out.{rules}"), times);
-    }
+    let title =
+        "datagrams of 18 bytes from a pod to 4,096 clients, sender included: ns per packet that arrived";
     section.table(
-        "datagrams of 18 bytes from a pod to 4,096 clients, sender included",
-        &["way", "ns per packet", "against ours"],
+        title,
+        &["way", "minimum / median / maximum", "against ours"],
         rows,
     );
-    section.note("One thread in the pod, 64 datagrams a call; a program on the client's wire drops them. The node has kube-proxy's three rules for forwarded packets, and tracks connections.");
-    Ok(())
+    let bars = ways.iter().zip(found);
+    section.bars(
+        "way-back-replies",
+        "ns per reply that arrived, sender included",
+        "ns",
+        bars.map(|(way, samples)| (way.name.to_owned(), samples.median())),
+    );
+    section.note(format!("Replies: one thread in the pod, 64 datagrams a call; a program on the client's wire counts and takes them. The node tracks connections and has the three rules of kube-proxy for forwarded packets, behind none or 100 that do not match; nothing is translated. The stack must have forwarded all packets of its rows and none of ours. A/A spread of ours: {} %.", number(100.0 * aa)));
 }
 
 /// Its replies to all these clients are ours.
@@ -103,29 +118,42 @@ fn know(stage: &Stage<'_>, pod: &Pod) -> Result<()> {
     Ok(())
 }
 
-fn drop_at_client(instruments: &Instruments, nic: &Nic) -> Result<std::os::fd::OwnedFd> {
-    let program = instruments.program("drop_all")?;
+/// It takes everything, also the questions for the client's MAC address: the node must not need to ask.
+fn count_at_client(stage: &Stage<'_>, instruments: &Instruments, nic: &Nic) -> Result<OwnedFd> {
+    let mac = nic.client_mac.map(|byte| format!("{byte:02x}")).join(":");
+    let (ip, name) = (nic.client_v4, &nic.name);
+    let neighbour = format!("ip neigh replace {ip} lladdr {mac} dev {name} nud permanent");
+    command::run(&stage.node, &neighbour)?;
+    let program = instruments.program("swallow")?;
     let index = nic.client.interface(&nic.wire)?.index;
     Ok(nic.client.run(|| sys::attach(&program, index, Hook::Xdp))??)
 }
 
-/// Nanoseconds for each packet.
-fn trial(stage: &Stage<'_>, way: &Way<'_>, packets: usize) -> Result<f64> {
+/// Nanoseconds for each packet that arrived.
+fn trial(stage: &Stage<'_>, instruments: &Instruments, way: &Way<'_>, packets: usize) -> Result<f64> {
     let (IpAddr::V4(own), IpAddr::V4(client)) = (way.pod.v4(), way.nic.client_v4) else {
         bail!("the pod has no IPv4 address");
     };
-    way.filter.install(stage)?;
-    let before = stage.node.counters(&way.nic.name)?.tx_packets;
+    let filter = Filter::KubeProxy(way.rules);
+    filter.install(stage)?;
+    let (before, forwarded) = (instruments.received()?, stage.node.forwarded()?);
     let socket = way.pod.ns.run(|| UdpSocket::bind((own, PORT)))??;
-    let sent = on_cpu(CPU, || send(&socket, client, packets))?;
-    way.filter.remove(stage)?;
-    let left = stage.node.counters(&way.nic.name)?.tx_packets - before;
+    let took = on_cpu(CPU, || send(&socket, client, packets))?;
+    let arrived = instruments.settled(&before, packets as u64)?.packets as usize;
+    let forwarded = (stage.node.forwarded()? - forwarded) as usize;
+    filter.remove(stage)?;
+    let name = way.name;
     ensure!(
-        left as usize * 100 >= packets * 99,
-        "`{}`: {left} of {packets} left",
-        way.name
+        arrived * 100 >= packets * 99,
+        "`{name}`: {arrived} of {packets} arrived"
     );
-    Ok(sent? / packets as f64)
+    let is_its = if way.ours {
+        forwarded * 100 < packets
+    } else {
+        forwarded >= arrived
+    };
+    ensure!(is_its, "`{name}`: the stack forwarded {forwarded} of {packets}");
+    Ok(took? / arrived as f64)
 }
 
 fn send(socket: &UdpSocket, client: Ipv4Addr, packets: usize) -> Result<f64> {

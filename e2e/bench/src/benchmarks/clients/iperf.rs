@@ -44,17 +44,22 @@ impl Drop for Server {
 
 /// What the receiver counted.
 pub(super) fn gigabits(from: &Namespace, pod: &Pod) -> Result<f64> {
-    let line = format!("iperf3 -c {} -p {PORT} -n {BYTES} -J", pod.v4());
     let mut told = Err(anyhow::anyhow!("iperf3 was never run"));
     // A server that has just ended a test is busy for a moment.
-    for _ in 0..5 {
-        told = command::run(from, &line);
+    for _ in 0..20 {
+        told = once(from, pod);
         if told.is_ok() {
             break;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(50));
     }
-    let json: Value = serde_json::from_str(&told?)?;
+    told
+}
+
+fn once(from: &Namespace, pod: &Pod) -> Result<f64> {
+    let line = format!("iperf3 -c {} -p {PORT} -n {BYTES} -J", pod.v4());
+    let json: Value = serde_json::from_str(&command::run(from, &line)?)?;
     let bits = json["end"]["sum_received"]["bits_per_second"].as_f64();
-    Ok(bits.context("iperf3 tells no throughput")? / 1e9)
+    let why = || format!("iperf3 tells no throughput: {}", json["error"]);
+    Ok(bits.with_context(why)? / 1e9)
 }
