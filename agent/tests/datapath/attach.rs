@@ -6,6 +6,7 @@ use std::fs;
 use xdp_agent::datapath::{Attached, Attachment, Datapath, PodEnd};
 use xdp_agent::netlink::{XdpMode, XdpState, host_links};
 use xdp_agent::netns::Netns;
+use xdp_core::tables::ABI_VERSION;
 
 use crate::bpffs::Bpffs;
 use crate::world::World;
@@ -49,7 +50,7 @@ fn a_program_over_other_maps_is_exchanged_although_its_tag_is_the_same() {
     world.host.run(|| datapath.attach_nic(nic)).unwrap();
     let before = datapath.pinned().nic(nic).unwrap().unwrap();
     let datapath = Datapath::open(&new).unwrap();
-    let link = format!("abi-3/links/nic-{nic}");
+    let link = format!("abi-{ABI_VERSION}/links/nic-{nic}");
     fs::rename(old.join(&link), new.join(&link)).unwrap();
 
     assert_eq!(
@@ -154,7 +155,7 @@ fn without_tcx_the_reader_is_a_clsact_filter_attached_once() {
         ifindex: pod.ifindex,
         name: &pod.name,
     };
-    let pin = bpffs.pin_dir().join(format!("abi-3/links/clsact-{host}"));
+    let pin = bpffs.pinned().join(format!("links/clsact-{host}"));
     let attach = || {
         Datapath::open(&bpffs.pin_dir())
             .unwrap()
@@ -174,7 +175,7 @@ pub(crate) fn host0(world: &World) -> u32 {
     ifindex(world, "host0")
 }
 
-fn ifindex(world: &World, name: &str) -> u32 {
+pub(crate) fn ifindex(world: &World, name: &str) -> u32 {
     let links = world.host.run(|| host_links().unwrap());
     links.iter().find(|link| link.name == name).unwrap().ifindex
 }

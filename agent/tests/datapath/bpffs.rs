@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use xdp_core::tables::ABI_VERSION;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -30,6 +31,11 @@ impl Bpffs {
     /// A pin directory that does not exist yet.
     pub(crate) fn pin_dir(&self) -> PathBuf {
         self.mountpoint.join("xdp-operator")
+    }
+
+    /// What is pinned by this version's layout of the tables.
+    pub(crate) fn pinned(&self) -> PathBuf {
+        self.pin_dir().join(format!("abi-{ABI_VERSION}"))
     }
 }
 

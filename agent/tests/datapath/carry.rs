@@ -7,7 +7,7 @@ use std::path::Path;
 use aya::maps::{HashMap, Map, MapData};
 use xdp_agent::datapath::{Datapath, FlowEntry, FlowTable, Hook, Settings, Uninstall};
 use xdp_agent::flows::{Filter, collect};
-use xdp_core::tables::{ABI_VERSION, Address, DEFAULT_FLOWS, MIN_FLOWS};
+use xdp_core::tables::{Address, DEFAULT_FLOWS, MIN_FLOWS};
 use xdp_plan::owners::Owners;
 
 use crate::attach::host0;
@@ -52,7 +52,7 @@ fn key(remote_port: u16, pod: [u8; 4]) -> [u8; 40] {
 }
 
 fn maps(bpffs: &Bpffs) -> std::path::PathBuf {
-    bpffs.pin_dir().join(format!("abi-{ABI_VERSION}/maps"))
+    bpffs.pinned().join("maps")
 }
 
 fn open(bpffs: &Bpffs, flows: u32) -> Datapath {
@@ -182,7 +182,7 @@ fn flows_come_over_from_another_layout_to_the_slots_that_their_pods_have_now() {
     flows.add(2, OTHER, 901);
     flows.add(3, [10, 0, 0, 99], 902);
     let then = bpffs.pin_dir().join("abi-1");
-    fs::rename(bpffs.pin_dir().join(format!("abi-{ABI_VERSION}")), &then).unwrap();
+    fs::rename(bpffs.pinned(), &then).unwrap();
     let mut datapath = open(&bpffs, MIN_FLOWS);
     assert!(!then.exists());
     assert_eq!(datapath.carry_flows().unwrap(), 3);

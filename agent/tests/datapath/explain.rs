@@ -139,7 +139,7 @@ fn where_tables_are_missing_none_are_made() {
     let bpffs = Bpffs::new();
     drop(installed(&bpffs));
     let pinned = Pinned::open(&bpffs.pin_dir()).unwrap();
-    let missing = bpffs.pin_dir().join("abi-3/maps/EVENTS");
+    let missing = bpffs.pinned().join("maps/EVENTS");
     std::fs::remove_file(&missing).unwrap();
     let error = Explainer::open(&pinned).err().unwrap();
     assert!(

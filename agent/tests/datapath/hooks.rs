@@ -6,6 +6,7 @@ use std::process::Command;
 
 use xdp_agent::datapath::{Attached, Attachment, Datapath, Hook};
 use xdp_agent::uninstall::uninstall;
+use xdp_core::tables::ABI_VERSION;
 
 use crate::attach::host0;
 use crate::bpffs::Bpffs;
@@ -50,7 +51,7 @@ fn a_program_over_other_tables_is_exchanged_in_its_place() {
             .host
             .run(|| before.attach_hook(hook, host, "host0"))
             .unwrap();
-        let link = format!("abi-2/links/{pin}-{host}");
+        let link = format!("abi-{ABI_VERSION}/links/{pin}-{host}");
         fs::rename(old.join(&link), new.join(&link)).unwrap();
         let attached = world.host.run(|| datapath.attach_hook(hook, host, "host0"));
         assert_eq!(

@@ -142,18 +142,14 @@ fn carried_out(frame: &[u8], decision: &Decision<'_>, known: &Known) -> (Verdict
     };
     if let Verdict::Redirect(redirect) | Verdict::Peer(redirect) = verdict {
         let rule = redirect.metadata.rule();
-        let fallback = |reason| Verdict::FallBack { rule, reason };
+        let fall_back = |reason| (Verdict::FallBack { rule, reason }, None, plain(XDP_PASS, frame));
+        if matches!(verdict, Verdict::Peer(_)) && redirect.tags > 1 {
+            // The second tag would be lost behind the stack's entry. So it begins no flow.
+            return fall_back(Fallback::NoUntag);
+        }
         return match inward(&subject(), slot, known) {
-            Err(reason) => (fallback(reason), None, plain(XDP_PASS, frame)),
-            Ok(event) => {
-                let expected = expected(&verdict, frame);
-                match verdict {
-                    Verdict::Peer(redirect) if redirect.tags > 1 => {
-                        (fallback(Fallback::NoUntag), None, expected)
-                    }
-                    verdict => (verdict, Some(event), expected),
-                }
-            }
+            Err(reason) => fall_back(reason),
+            Ok(event) => (verdict, Some(event), expected(&verdict, frame)),
         };
     }
     let carried = decision.carried(decision.outcome.kind);
@@ -202,8 +198,6 @@ fn expected(verdict: &Verdict, frame: &[u8]) -> Ran {
             metadata: redirect.metadata.to_bytes().to_vec(),
             packet: redirected(redirect, frame),
         },
-        // The second tag would be lost behind the stack's entry.
-        Verdict::Peer(redirect) if redirect.tags > 1 => plain(XDP_PASS, frame),
         Verdict::Peer(redirect) => Ran {
             metadata: for_peer(redirect).to_bytes().to_vec(),
             ..plain(XDP_PASS, frame)

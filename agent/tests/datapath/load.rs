@@ -56,7 +56,7 @@ fn a_directory_outside_a_bpffs_is_refused_with_the_remedy() {
 fn a_pinned_map_of_another_shape_is_refused_with_path_and_remedy() {
     let bpffs = Bpffs::new();
     drop(Datapath::open(&bpffs.pin_dir()).unwrap());
-    let pins = bpffs.pin_dir().join("abi-3/maps");
+    let pins = bpffs.pinned().join("maps");
     fs::remove_file(pins.join(maps::SLOTS)).unwrap();
     fs::rename(pins.join(maps::FAILURES), pins.join(maps::SLOTS)).unwrap();
     let error = Datapath::open(&bpffs.pin_dir()).err().unwrap();
@@ -90,7 +90,7 @@ fn where_nothing_is_installed_there_is_nothing_to_read() {
 }
 
 fn names(bpffs: &Bpffs, folder: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(bpffs.pin_dir().join("abi-3").join(folder)).unwrap();
+    let entries = fs::read_dir(bpffs.pinned().join(folder)).unwrap();
     entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect()

@@ -25,7 +25,7 @@ fn older(world: &World, bpffs: &Bpffs) -> u32 {
     datapath.attach_reader(host, end).unwrap();
     datapath.remember_gro(host).unwrap();
     drop(datapath);
-    let (now, then) = (bpffs.pin_dir().join("abi-3"), bpffs.pin_dir().join("abi-1"));
+    let (now, then) = (bpffs.pinned(), bpffs.pin_dir().join("abi-1"));
     fs::rename(now, then).unwrap();
     xdp(world).program_id.unwrap()
 }

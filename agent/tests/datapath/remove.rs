@@ -66,12 +66,12 @@ fn uninstalling_frees_the_nic_restores_the_pod_and_leaves_no_pin() {
 fn uninstalling_copes_with_a_broken_directory_and_leaves_what_is_not_ours() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     installed(&world, &bpffs);
-    fs::remove_file(bpffs.pin_dir().join("abi-3/maps/SLOTS")).unwrap();
+    fs::remove_file(bpffs.pinned().join("maps/SLOTS")).unwrap();
     let foreign = bpffs.pin_dir().join("foreign");
     fs::create_dir(&foreign).unwrap();
     let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
     assert_eq!(xdp(&world).mode, XdpMode::None);
-    assert!(foreign.exists() && !bpffs.pin_dir().join("abi-3").exists());
+    assert!(foreign.exists() && !bpffs.pinned().exists());
     assert_eq!(report.removed.failures.len(), 1, "{report}");
 }
 
@@ -85,7 +85,7 @@ fn what_has_to_be_done_about_a_pod_stays_pinned_until_it_is_done() {
         .run(|| Uninstall::begin(&bpffs.pin_dir()).unwrap().finish(&failed));
     assert_eq!(first.unwrap().failures, []);
     assert!(world.pod.run(|| ethtool::gro("eth0")).unwrap());
-    assert!(!bpffs.pin_dir().join("abi-3/maps").exists());
+    assert!(!bpffs.pinned().join("maps").exists());
 
     let second = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
     assert_eq!((second.gro_restored.len(), second.remains()), (1, Vec::new()));
