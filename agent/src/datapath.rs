@@ -48,7 +48,7 @@ pub use hooks::Hook;
 pub use links::Attached;
 pub use pinned::{NicProgram, Pinned};
 pub use reader::{PodEnd, detach_clsact};
-pub use test_run::{ProgramStats, Ran, Repeated, Runner, TestRunError};
+pub use test_run::{Classified, ProgramStats, Ran, Repeated, Runner, Skb, TestRunError};
 pub use uninstall::{Uninstall, Uninstalled};
 
 use carry::Carry;

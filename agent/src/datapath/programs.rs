@@ -12,6 +12,7 @@ use xdp_core::tables::programs;
 use super::classifier::Classifier;
 use super::embedded;
 use super::error::OpenError;
+use super::hooks::Hook;
 use super::pins::Pins;
 use super::sys::{self, ProgramInfo};
 use super::tables;
@@ -130,6 +131,11 @@ impl Programs {
             })
         };
         NAMES.into_iter().map(stats).collect()
+    }
+
+    /// aya's view of a program of the way back, for test runs.
+    pub(super) fn hook(&self, hook: Hook) -> Option<&SchedClassifier> {
+        self.ebpf.program(hook.program())?.try_into().ok()
     }
 
     /// aya's view of the NIC's program, for test runs.

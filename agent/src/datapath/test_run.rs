@@ -2,19 +2,26 @@
 
 use std::time::Duration;
 
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 
 use xdp_core::tables::programs::NIC;
 
-use super::Datapath;
 use super::beside::Beside;
 use super::error::OpenError;
 use super::pinned::Pinned;
+use super::{Datapath, Hook};
 
 /// Room for the packet to grow, and for its metadata.
 const SLACK: usize = 512;
 /// `struct xdp_md`: six fields of four bytes, of which `data`, `data_end` and `data_meta` come first.
 const CONTEXT: usize = 24;
+
+/// `struct __sk_buff`, and where its fields are.
+mod sk_buff {
+    pub(super) const SIZE: usize = 192;
+    pub(super) const MARK: usize = 8;
+    pub(super) const IFINDEX: usize = 40;
+}
 
 /// What the NIC's program made of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +32,26 @@ pub struct Ran {
     pub metadata: Vec<u8>,
     /// The packet.
     pub packet: Vec<u8>,
+}
+
+/// A packet as classifiers get it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skb<'f> {
+    /// From the Ethernet header on.
+    pub frame: &'f [u8],
+    /// Number of the interface, in the calling thread's namespace.
+    pub ifindex: u32,
+    /// Its mark.
+    pub mark: u32,
+}
+
+/// What a classifier made of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classified {
+    /// The verdict: -1 is `TCX_NEXT`, 7 `TCX_REDIRECT`.
+    pub verdict: i32,
+    /// The packet's mark.
+    pub mark: u32,
 }
 
 /// What came of many runs.
@@ -43,7 +70,7 @@ pub enum TestRunError {
     #[error("the kernel refused the test run (packets of 14 bytes to a page can be run)")]
     Refused(#[source] Box<ProgramError>),
     /// The embedded object lacks the program.
-    #[error("the embedded object has no program for NICs")]
+    #[error("the embedded object lacks the program")]
     Missing,
 }
 
@@ -60,6 +87,11 @@ impl Datapath {
     /// Runs the NIC's program on a frame, without a NIC. Redirects are decided, not carried out; counters count.
     pub fn test_run(&self, frame: &[u8]) -> Result<Ran, TestRunError> {
         run(self.programs.xdp().ok_or(TestRunError::Missing)?, frame)
+    }
+
+    /// Runs a program of the way back on a packet that is at an interface. Redirects are decided, not carried out.
+    pub fn test_run_hook(&self, hook: Hook, skb: Skb<'_>) -> Result<Classified, TestRunError> {
+        classify(self.programs.hook(hook).ok_or(TestRunError::Missing)?, skb)
     }
 
     /// The verifier's numbers of all programs.
@@ -118,5 +150,26 @@ pub(super) fn run(program: &Xdp, frame: &[u8]) -> Result<Ran, TestRunError> {
         action: result.return_value,
         metadata: out,
         packet,
+    })
+}
+
+/// Runs a classifier once.
+fn classify(program: &SchedClassifier, skb: Skb<'_>) -> Result<Classified, TestRunError> {
+    let mut context_in = [0; sk_buff::SIZE];
+    for (at, value) in [(sk_buff::MARK, skb.mark), (sk_buff::IFINDEX, skb.ifindex)] {
+        context_in[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    let mut context_out = [0; sk_buff::SIZE];
+    let options = TestRunOptions {
+        data_in: Some(skb.frame),
+        ctx_in: Some(&context_in),
+        ctx_out: Some(&mut context_out),
+        ..TestRunOptions::default()
+    };
+    let result = program.test_run(options).map_err(refused)?;
+    let mark = [0, 1, 2, 3].map(|byte| context_out[sk_buff::MARK + byte]);
+    Ok(Classified {
+        verdict: result.return_value as i32,
+        mark: u32::from_ne_bytes(mark),
     })
 }

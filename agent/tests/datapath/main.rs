@@ -25,6 +25,10 @@ mod remove;
 mod scrape;
 mod sizes;
 mod verdict;
+mod way_back;
+#[path = "../../../ebpf/core/tests/flows/wire.rs"]
+#[expect(dead_code, reason = "shared with the core's own tests, which use more of it")]
+mod wire;
 #[path = "../kernel/world.rs"]
 #[expect(
     dead_code,
