@@ -12,6 +12,8 @@ use xdp_e2e::installed::{Installed, NAMESPACE, Pod, PodSpec};
 use crate::services::invalid;
 
 const ANY: &str = "{name: any, action: Redirect, mark: 44}";
+/// Where its servers listen.
+const IPERF: u16 = 5201;
 /// `XDP_E2E_STREAM_SECONDS` makes it longer.
 const SECONDS: u64 = 8;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,6 +32,17 @@ fn intervals(report: &str) -> Vec<[f64; 2]> {
         .iter()
         .map(|one| [bytes(one, "sum"), bytes(one, "sum_bidir_reverse")])
         .collect()
+}
+
+/// Mean and least in each direction, for people.
+fn summary(halves: &[[f64; 2]]) -> String {
+    let direction = |index: usize| {
+        let rates = halves.iter().map(|half| half[index] * 16.0 / 1e9);
+        let mean = rates.clone().sum::<f64>() / halves.iter().map(|_| 1.0).sum::<f64>();
+        let least = rates.fold(f64::INFINITY, f64::min);
+        format!("{mean:.2} Gbit/s, {least:.2} in the slowest half second")
+    };
+    format!("in {}; out {}", direction(0), direction(1))
 }
 
 /// A server in the pod that ends after one client.
@@ -74,7 +87,8 @@ fn streams_in_both_directions_at_once_never_stall() {
     space.policy("game", "game", &[ANY]).unwrap();
     space.until_programmed("game", 4).unwrap();
     let before = invalid(installed);
-    for pod in [&ptp, &bridge, &bridge_too] {
+    let servers = [&ptp, &bridge, &bridge_too];
+    for pod in servers {
         serve(pod);
     }
     thread::scope(|scope| {
@@ -83,13 +97,16 @@ fn streams_in_both_directions_at_once_never_stall() {
             scope.spawn(|| from_outside(installed, &bridge)),
             scope.spawn(|| from_pod(&ptp_too, &bridge_too)),
         ];
-        for stream in streams {
+        for (stream, server) in streams.into_iter().zip(servers) {
             let intervals = intervals(&stream.join().unwrap());
             // The first and the last are not whole.
             let whole = &intervals[1..intervals.len() - 1];
             assert!(whole.len() as u64 >= 2 * seconds() - 3, "{intervals:?}");
             let moves = |one: &[f64; 2]| one.iter().all(|bytes| *bytes > 0.0);
             assert!(whole.iter().all(moves), "{intervals:?}");
+            println!("to {}: {}", server.name, summary(whole));
+            let tracked = server.node.namespace.tracked_of(server.v4(), IPERF);
+            assert_eq!(tracked.unwrap(), 0, "on {}", server.node.name);
         }
     });
     assert_eq!(
