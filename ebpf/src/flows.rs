@@ -8,10 +8,39 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{LruHashMap, PerCpuArray};
 use xdp_core::flows::{Flows, Subject, Table};
 use xdp_core::tables::{Config, Flow, FlowKey, FragmentKey};
-use xdp_core::verdict::FlowEvent;
+use xdp_core::verdict::{FlowEvent, Key, Room};
 
 use crate::counters;
 use crate::tables::{FLOWS, FRAGMENTS, RECENT, THEIRS, YOUNG, config};
+
+/// Whose packet a program looks at.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Asker {
+    /// A NIC's: programs of one CPU do not interrupt each other there.
+    Nic = 0,
+    /// A process's, which may be interrupted by the others.
+    Process = 1,
+}
+
+/// The packet that a CPU looks at, by [`Asker`].
+#[map]
+static KEY: PerCpuArray<Key> = PerCpuArray::with_max_entries(2, 0);
+
+/// Where a packet's key is kept.
+#[inline(always)]
+pub(crate) fn room(asker: Asker) -> Option<&'static mut Room> {
+    let room: *mut Room = KEY.get_ptr_mut(asker as u32)?.cast();
+    // SAFETY: the element belongs to this CPU and to one program at a time, and lives as long as the map.
+    Some(unsafe { &mut *room })
+}
+
+/// The key that was left for a NIC's packet.
+#[inline(always)]
+pub(crate) fn key() -> Option<&'static Key> {
+    // SAFETY: as above; maps begin as zeroes, which are a key.
+    KEY.get_ptr(Asker::Nic as u32).map(|key| unsafe { &*key })
+}
 
 /// The subject of the packet that a CPU looks at. Programs of one CPU do not interrupt each other.
 #[map]

@@ -2,11 +2,11 @@
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
-use xdp_core::flows::{self, Carried, Place, Segment, Shape, Subject, Way};
+use xdp_core::flows::{self, Carried, Segment, Subject, Way};
 use xdp_core::parse::Bytes;
-use xdp_core::verdict::{Decision, Fallback, FlowEvent, Kind, Outcome};
+use xdp_core::verdict::{Decision, Fallback, FlowEvent, Key, Kind, Outcome};
 
-use crate::flows::{Kernel, settled};
+use crate::flows::{Kernel, key, settled};
 use crate::frame::Frame;
 use crate::{counters, redirect};
 
@@ -21,12 +21,24 @@ pub(crate) fn confirm(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcom
     if cfg!(feature = "without-flows") {
         return outcome;
     }
+    if is_recent(decision) {
+        return Outcome::because(outcome.kind, FlowEvent::Hit.code());
+    }
     let code = judge(ctx, decision, REDIRECTED);
     if code >= FlowEvent::Hit.code() {
         Outcome::because(outcome.kind, code)
     } else {
         Outcome::because(Kind::FallBack, code)
     }
+}
+
+/// What most packets are, without a call.
+#[inline(always)]
+fn is_recent(decision: &Decision<'_>) -> bool {
+    let flow = decision.key().and_then(Key::flow);
+    // It notes nothing.
+    let kernel = Kernel::new(0);
+    matches!((flow, kernel), (Some(flow), Some(kernel)) if flows::is_recent(flow, &kernel))
 }
 
 /// Delivers a packet past the stack although no rule says so, if it belongs to a flow of ours; whether it did.
@@ -48,26 +60,24 @@ pub(crate) fn carry(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome)
 
 #[inline(always)]
 fn judge(ctx: &XdpContext, decision: &Decision<'_>, asked: u32) -> u32 {
-    let place = decision.place();
-    let (upper, slot) = (place.upper, decision.trace.slot);
-    let rest = u64::from(place.ip_len) << 32 | u64::from(asked);
-    if place.shape.is_icmp() {
-        judge_icmp(ctx.ctx, place.shape.0, upper, rest, slot)
+    let slot = decision.trace.slot;
+    if decision.key().is_some_and(Key::is_icmp) {
+        judge_icmp(ctx.ctx, asked, slot)
     } else {
-        judge_ports(ctx.ctx, place.shape.0, upper, rest, slot)
+        judge_ports(ctx.ctx, asked, slot)
     }
 }
 
 /// TCP, UDP, SCTP. A function that the verifier looks at once, whatever led to it: it is global, and its arguments can be any
-/// numbers.
+/// numbers. The packet's key is in its map.
 #[expect(
     unsafe_code,
     reason = "a function is global by its name and its calling convention"
 )]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn judge_ports(ctx: *mut xdp_md, shape: u32, upper: u32, rest: u64, slot: u32) -> u32 {
-    judge_as(ctx, shape, upper, rest, slot, |frame, segment, way| {
+extern "C" fn judge_ports(ctx: *mut xdp_md, asked: u32, slot: u32) -> u32 {
+    judge_as(ctx, asked, slot, |frame, segment, way| {
         Subject::of_ports(frame, segment, way)
     })
 }
@@ -79,8 +89,8 @@ extern "C" fn judge_ports(ctx: *mut xdp_md, shape: u32, upper: u32, rest: u64, s
 )]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn judge_icmp(ctx: *mut xdp_md, shape: u32, upper: u32, rest: u64, slot: u32) -> u32 {
-    judge_as(ctx, shape, upper, rest, slot, |frame, segment, way| {
+extern "C" fn judge_icmp(ctx: *mut xdp_md, asked: u32, slot: u32) -> u32 {
+    judge_as(ctx, asked, slot, |frame, segment, way| {
         Subject::of_icmp(frame, segment, way)
     })
 }
@@ -88,29 +98,21 @@ extern "C" fn judge_icmp(ctx: *mut xdp_md, shape: u32, upper: u32, rest: u64, sl
 #[inline(always)]
 fn judge_as(
     ctx: *mut xdp_md,
-    shape: u32,
-    upper: u32,
-    rest: u64,
+    asked: u32,
     slot: u32,
     subject: impl FnOnce(&Frame<'_>, &Segment, Way) -> Subject,
 ) -> u32 {
     let ctx = XdpContext::new(ctx);
     let frame = Frame::new(&ctx);
-    let asked = rest as u32;
-    let place = Place {
-        shape: Shape(shape),
-        upper,
-        ip_len: (rest >> 32) as u32,
-    };
     let nothing = if asked == REDIRECTED {
         Fallback::NoWayBack.code()
     } else {
         NO
     };
-    let Some(segment) = Segment::at(&frame, place) else {
+    let Some(key) = key() else {
         return nothing;
     };
-    let subject = settled(subject(&frame, &segment, Way::In));
+    let subject = settled(subject(&frame, &key.segment(), Way::In));
     let (Some(subject), Some(kernel)) = (subject, Kernel::new(frame.length() as u64)) else {
         return nothing;
     };

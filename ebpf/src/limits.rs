@@ -98,22 +98,45 @@ impl Limits for Kernel {
 
     #[inline(always)]
     fn admits(&self, limit: &Limit<'_>) -> Admission {
-        admits(limit.record, &limit.source)
+        let ActionRecord {
+            rule,
+            flags,
+            interval,
+            window,
+            ..
+        } = *limit.record;
+        let Address { high, low } = limit.source;
+        let whose = u64::from(flags) << 32 | u64::from(rule);
+        Admission::from_code(admits(whose, interval, window, high, low))
     }
 
     #[inline(always)]
     fn answers(&self) -> bool {
-        answers()
+        answers() != 0
     }
 }
 
+/// A function that the verifier looks at once, whatever led to it: it is global, and its arguments can be any numbers.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn admits(record: &ActionRecord, source: &Address) -> Admission {
-    let source = *source;
-    limits::admits(&Limit { record, source }, &Kernel)
+extern "C" fn admits(whose: u64, interval: u64, window: u64, high: u64, low: u64) -> u32 {
+    let record = ActionRecord {
+        rule: whose as u32,
+        flags: (whose >> 32) as u8,
+        interval,
+        window,
+        ..ActionRecord::default()
+    };
+    let limit = Limit {
+        record: &record,
+        source: Address { high, low },
+    };
+    limits::admits(&limit, &Kernel) as u32
 }
 
+/// The same.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn answers() -> bool {
-    limits::answers(&Kernel)
+extern "C" fn answers() -> u32 {
+    u32::from(limits::answers(&Kernel))
 }

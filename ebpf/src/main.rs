@@ -30,12 +30,17 @@ use xdp_core::limits::enforce;
 use xdp_core::parse::Bytes;
 use xdp_core::verdict::{Event, Kind, examine};
 
+use crate::flows::Asker;
+
 /// On a NIC: decides about every frame before the kernel allocates an skb for it.
 #[xdp]
 fn xdp_nic(ctx: XdpContext) -> u32 {
+    let Some(room) = flows::room(Asker::Nic) else {
+        return XDP_PASS;
+    };
     let frame = frame::Frame::new(&ctx);
     let bytes = frame.length() as u64;
-    let mut decision = examine(&frame, &tables::Kernel);
+    let mut decision = examine(&frame, &tables::Kernel, room);
     frame::forget_outcome(&ctx, &mut decision.outcome);
     let enforced = enforce(&decision, &limits::Kernel);
     if enforced.crowded {
@@ -58,7 +63,10 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
 /// Never attached: tells what [`xdp_nic`] would make of a packet. It counts nothing and uses no limit up.
 #[xdp]
 fn xdp_explain(ctx: XdpContext) -> u32 {
-    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel).foreseen(&tables::Kernel);
+    let Some(room) = flows::room(Asker::Process) else {
+        return XDP_ABORTED;
+    };
+    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel, room).foreseen(&tables::Kernel);
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
         Some(()) => action(decision.outcome.kind),
         None => XDP_ABORTED,

@@ -1,7 +1,8 @@
 //! Sends a pod's packets out past the stack.
 #![expect(unsafe_code, reason = "helpers fill structures in")]
 
-use core::mem::zeroed;
+use core::arch::asm;
+use core::mem::{MaybeUninit, zeroed};
 
 use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
@@ -91,9 +92,11 @@ const AF_INET6: u8 = 10;
 
 #[inline(always)]
 fn route(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> Result<(u32, NextHop), FlowEvent> {
-    let mut fib = question(skb, segment, key);
+    let mut room = MaybeUninit::uninit();
+    let fib = blank(&mut room);
+    ask(fib, skb, segment, key);
     // SAFETY: the context is the program's own, and the structure as long as said.
-    let answer = unsafe { bpf_fib_lookup(skb.raw().cast(), &raw mut fib, size_of::<FibLookup>() as i32, 0) };
+    let answer = unsafe { bpf_fib_lookup(skb.raw().cast(), fib, size_of::<FibLookup>() as i32, 0) };
     let compared = match answer as u32 {
         BPF_FIB_LKUP_RET_SUCCESS => !skb.is_segmented(),
         BPF_FIB_LKUP_RET_NO_NEIGH => false,
@@ -111,10 +114,26 @@ fn route(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> Result<(u32, NextHo
     Ok((fib.ifindex, hop))
 }
 
+/// Room for a question, and the answer.
+#[repr(C, align(8))]
+struct Fib(FibLookup);
+
+/// All zero, written as words: the compiler would call a function that writes bytes.
 #[inline(always)]
-fn question(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> FibLookup {
-    // SAFETY: all zero is a value of the structure.
-    let mut fib: FibLookup = unsafe { zeroed() };
+fn blank(room: &mut MaybeUninit<Fib>) -> &mut FibLookup {
+    let mut words = room.as_mut_ptr().cast::<u64>();
+    for word in 0..size_of::<Fib>() / size_of::<u64>() {
+        // SAFETY: inside the structure, which is aligned as words are.
+        unsafe { words.add(word).write_volatile(0) };
+    }
+    // SAFETY: a move to itself. Without further options, the compiler must believe that the words were changed.
+    unsafe { asm!("{0} = {0}", inout(reg) words) };
+    // SAFETY: all of it was written, and all zero is a value of it.
+    unsafe { &mut (*words.cast::<Fib>()).0 }
+}
+
+#[inline(always)]
+fn ask(fib: &mut FibLookup, skb: &Skb<'_>, segment: &Segment, key: &FlowKey) {
     fib.l4_protocol = segment.protocol as u8;
     fib.sport = key.pod_port.to_be();
     fib.dport = key.remote_port.to_be();
@@ -129,7 +148,6 @@ fn question(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> FibLookup {
         fib.__bindgen_anon_3.ipv6_src = segment.source.words();
         fib.__bindgen_anon_4.ipv6_dst = segment.destination.words();
     }
-    fib
 }
 
 /// The routing tables were asked with no length: then they compare that of the packet itself, if the neighbour is known and

@@ -12,7 +12,7 @@ use crate::frame::Frame;
 pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
     if decision
         .offender()
-        .is_some_and(|offender| turn(ctx.ctx, &offender))
+        .is_some_and(|offender| turn_around(ctx, offender))
     {
         decision.outcome
     } else {
@@ -20,9 +20,23 @@ pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
     }
 }
 
-/// A function of its own, with a stack of its own: few packets need it.
+#[inline(always)]
+fn turn_around(ctx: &XdpContext, offender: Offender) -> bool {
+    let [tags, upper, ip_len, answer] = offender.numbers();
+    turn(ctx.ctx, tags, upper, ip_len, answer) != 0
+}
+
+/// A function of its own, with a stack of its own: few packets need it. The verifier looks at it once: it is global, and its
+/// arguments can be any numbers.
+#[expect(
+    unsafe_code,
+    reason = "a function is global by its name and its calling convention"
+)]
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn turn(ctx: *mut xdp_md, offender: &Offender) -> bool {
+extern "C" fn turn(ctx: *mut xdp_md, tags: u32, upper: u32, ip_len: u32, answer: u32) -> u32 {
     let ctx = XdpContext::new(ctx);
-    reject::turn(&mut Frame::new(&ctx), offender).is_some()
+    let offender = Offender::from_numbers([tags, upper, ip_len, answer]);
+    let turned = offender.and_then(|offender| reject::turn(&mut Frame::new(&ctx), &offender));
+    u32::from(turned.is_some())
 }

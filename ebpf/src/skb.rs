@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "packet bytes are reached by address")]
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
@@ -43,6 +44,23 @@ impl<'c> Skb<'c> {
         unsafe { (*self.raw()).vlan_present != 0 }
     }
 
+    /// Has the kernel copy bytes, wherever they are.
+    #[inline(always)]
+    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut copy = MaybeUninit::<[u8; N]>::uninit();
+        // SAFETY: the context is the program's own, and there is room for `N` bytes.
+        let failed = unsafe {
+            bpf_skb_load_bytes(
+                self.raw().cast(),
+                offset as u32,
+                copy.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        // SAFETY: then all of them were written.
+        (failed == 0).then(|| unsafe { copy.assume_init() })
+    }
+
     /// Whether it will leave as several packets.
     #[inline(always)]
     pub(crate) fn is_segmented(&self) -> bool {
@@ -69,17 +87,15 @@ impl Bytes for Skb<'_> {
             // SAFETY: `at..at + N` lies between the start and the end of the packet's head.
             return Some(unsafe { bytes::load(at) });
         }
-        let mut copy = [0; N];
-        // SAFETY: the context is the program's own, and there is room for `N` bytes.
-        let failed = unsafe {
-            bpf_skb_load_bytes(
-                self.raw().cast(),
-                offset as u32,
-                copy.as_mut_ptr().cast(),
-                N as u32,
-            )
-        };
-        (failed == 0).then_some(copy)
+        self.copy(offset)
+    }
+
+    #[inline(always)]
+    fn fetch<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        self.copy(offset)
     }
 
     #[inline(always)]

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_agent::datapath::{Datapath, Outcome, Ran, Settings};
-use xdp_core::flows::{Carried, Segment, Subject, Way, carries, inward};
+use xdp_core::flows::{Carried, Subject, Way, carries, inward};
 use xdp_core::metadata::Metadata;
 use xdp_core::parse::{Bytes, ETHERNET, TAG};
 use xdp_core::reject::{Edit, Offender, turn};
 use xdp_core::tables::{DEFAULT_FLOWS, RuleCounters};
-use xdp_core::verdict::{Decision, Fallback, Field, FlowEvent, Redirect, Verdict, examine};
+use xdp_core::verdict::{Decision, Fallback, Field, FlowEvent, Redirect, Room, Verdict, examine};
 use xdp_plan::change::Change;
 use xdp_plan::compile::Desired;
 use xdp_plan::diff::diff;
@@ -93,7 +93,8 @@ impl Judge {
     /// The verdict that host and kernel agree on, before rate limits and before flows.
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
         let live = self.datapath.pinned().live();
-        let decision = examine(frame, live).foreseen(live);
+        let mut room = Room::uninit();
+        let decision = examine(frame, live, &mut room).foreseen(live);
         let (verdict, limited) = (decision.verdict(), decision.limit().is_some());
         let ran = self.datapath.test_run(frame).unwrap();
         let (carried_out, event) = if limited && ran == plain(XDP_DROP, frame) {
@@ -137,7 +138,7 @@ impl Judge {
 fn carried_out(frame: &[u8], decision: &Decision<'_>, known: &Known) -> (Verdict, Option<FlowEvent>, Ran) {
     let (verdict, slot) = (decision.verdict(), decision.trace.slot);
     let subject = || {
-        let segment = Segment::at(frame, decision.place()).unwrap();
+        let segment = decision.key().unwrap().segment();
         Subject::of(frame, &segment, Way::In)
     };
     if let Verdict::Redirect(redirect) | Verdict::Peer(redirect) = verdict {

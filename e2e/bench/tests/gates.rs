@@ -22,13 +22,13 @@ struct Bound {
 }
 
 const BOUNDS: [Bound; 10] = [
-    bound("xdp_nic", 8450, 42_600, 510),
-    bound("xdp_explain", 1840, 9720, 282),
+    bound("xdp_nic", 8500, 22_980, 387),
+    bound("xdp_explain", 2215, 8750, 176),
     bound("pod_reader", 50, 53, 36),
     bound("nic_peer", 49, 47, 36),
-    bound("pod_out", 4090, 29_200, 423),
-    bound("pod_in", 2115, 10_550, 212),
-    bound("nic_out", 2105, 12_350, 282),
+    bound("pod_out", 3868, 21_330, 493),
+    bound("pod_in", 2003, 7560, 176),
+    bound("nic_out", 1964, 7990, 246),
     bound("redirect_err", 75, 66, 36),
     bound("devmap_xmit", 113, 116, 71),
     bound("exception", 106, 108, 71),

@@ -22,7 +22,7 @@ mod recent;
 mod stack;
 mod subject;
 
-pub use inward::{Carried, carries, inward};
+pub use inward::{Carried, carries, inward, is_recent};
 pub use outward::{Outward, fragment_key, outward};
 pub use recent::{hash, place};
 pub use stack::{delivered, departed};

@@ -95,13 +95,26 @@ pub struct Enforced {
 #[repr(u32)]
 pub enum Admission {
     /// It keeps to it.
-    Granted,
+    Granted = 0,
     /// It does not.
-    Refused,
+    Refused = 1,
     /// It keeps to the rule's, its source found no place.
-    GrantedCrowded,
+    GrantedCrowded = 2,
     /// It does not keep to the rule's, its source found no place.
-    RefusedCrowded,
+    RefusedCrowded = 3,
+}
+
+impl Admission {
+    /// Of a number that it was made.
+    #[inline(always)]
+    pub const fn from_code(code: u32) -> Self {
+        match code {
+            1 => Self::Refused,
+            2 => Self::GrantedCrowded,
+            3 => Self::RefusedCrowded,
+            _ => Self::Granted,
+        }
+    }
 }
 
 /// Uses up what the packet needs, and turns the decision around when there is not enough left.

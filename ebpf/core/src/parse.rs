@@ -23,6 +23,12 @@ pub trait Bytes {
     /// `N` of them, if all of them are there.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
+    /// The same of what few packets have. In the kernel with less for the verifier to follow, and slower.
+    #[inline(always)]
+    fn fetch<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.read(offset)
+    }
+
     /// `value` itself. In the kernel the verifier forgets what it knew about it: without that it follows the rest of the
     /// program once for every shape of packet.
     #[inline(always)]
@@ -217,5 +223,14 @@ impl<B: Bytes + ?Sized> IpBytes<'_, B> {
             return Err(Unparsed::Short);
         }
         self.bytes.read(offset).ok_or(Unparsed::Short)
+    }
+
+    /// See [`Bytes::fetch`].
+    #[inline(always)]
+    pub(crate) fn fetch<const N: usize>(&self, offset: usize) -> Result<[u8; N], Unparsed> {
+        if offset + N > self.end {
+            return Err(Unparsed::Short);
+        }
+        self.bytes.fetch(offset).ok_or(Unparsed::Short)
     }
 }

@@ -44,19 +44,43 @@ pub struct Offender {
 #[repr(u32)]
 pub enum Answer {
     /// A reset, in IPv4.
-    RstV4,
+    RstV4 = 0,
     /// A reset, in IPv6.
-    RstV6,
+    RstV6 = 1,
     /// ICMP type 3 code 13.
-    Icmp,
+    Icmp = 2,
     /// `ICMPv6` type 1 code 1.
-    IcmpV6,
+    IcmpV6 = 3,
 }
 
 impl Offender {
     /// How it is answered.
     pub const fn answer(&self) -> Answer {
         self.answer
+    }
+
+    /// The same as numbers.
+    #[inline(always)]
+    pub const fn numbers(&self) -> [u32; 4] {
+        [self.tags, self.upper, self.ip_len, self.answer as u32]
+    }
+
+    /// What [`Offender::numbers`] made.
+    #[inline(always)]
+    pub const fn from_numbers([tags, upper, ip_len, answer]: [u32; 4]) -> Option<Self> {
+        let answer = match answer {
+            0 => Answer::RstV4,
+            1 => Answer::RstV6,
+            2 => Answer::Icmp,
+            3 => Answer::IcmpV6,
+            _ => return None,
+        };
+        Some(Self {
+            tags,
+            upper,
+            ip_len,
+            answer,
+        })
     }
 
     #[inline(always)]
@@ -71,8 +95,8 @@ impl Offender {
 pub(crate) fn answer<B: Bytes + ?Sized>(bytes: &B, key: &Key, record: &ActionRecord) -> Option<Answer> {
     if record.action != Action::Reject as u8
         || key.group_mac() | key.fragment() != 0
-        || !is_one_host(&key.source)
-        || !is_one_host(&key.destination)
+        || !is_one_host(key.source())
+        || !is_one_host(key.destination())
     {
         return None;
     }
@@ -113,8 +137,7 @@ pub fn turn(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
     match offender.answer {
         Answer::RstV4 => rst::v4(frame, offender),
         Answer::RstV6 => rst::v6(frame, offender),
-        Answer::Icmp => icmp::v4(frame, offender),
-        Answer::IcmpV6 => icmp::v6(frame, offender),
+        Answer::Icmp | Answer::IcmpV6 => icmp::answer(frame, offender),
     }
 }
 

@@ -16,9 +16,10 @@ pub use self::kinds::{Field, Kind, Redirect, Verdict};
 pub use self::reasons::{Event, Fallback, FlowEvent};
 pub use crate::parse::Unparsed;
 
-pub(crate) use self::key::{Key, column};
-use crate::flows::{Carried, Shape};
-use crate::parse::{self, Bytes, Packet};
+pub(crate) use self::key::column;
+pub use self::key::{Key, Room};
+use crate::flows::Carried;
+use crate::parse::{self, Bytes};
 use crate::reject::{self, Answer};
 use crate::tables::{
     Action, ActionRecord, Address, Class, IndexWord, NO_MATCH, PodBlock, Ports, SlotWord, SourcesV4,
@@ -68,18 +69,25 @@ pub trait Tables {
 /// Decides about one frame.
 #[inline(always)]
 pub fn decide<B: Bytes + ?Sized>(bytes: &B, tables: &impl Tables) -> Verdict {
-    examine(bytes, tables).foreseen(tables).verdict()
+    let mut room = Room::uninit();
+    examine(bytes, tables, &mut room).foreseen(tables).verdict()
 }
 
 /// Decides about one frame, and tells how. Whether a pod that is redirected to still has its device is seen by who tries,
 /// or by [`Decision::foreseen`].
 #[inline(always)]
-pub fn examine<'t, B: Bytes + ?Sized, T: Tables>(bytes: &B, tables: &'t T) -> Decision<'t> {
+pub fn examine<'t, B: Bytes + ?Sized, T: Tables>(
+    bytes: &B,
+    tables: &'t T,
+    room: &'t mut Room,
+) -> Decision<'t> {
     let mut decision = Decision::NOT_CONSIDERED;
     match parse::parse(bytes) {
         Ok(packet) if control::is_control(&packet) => {}
         Ok(packet) => {
-            look_up(bytes, &packet, tables, &mut decision);
+            let key = room.write(Key::new(&packet));
+            bytes.settle(key);
+            look_up(bytes, key, tables, &mut decision);
         }
         Err(reason) => decision.outcome = Outcome::because(Kind::Unparsed, reason.code()),
     }
@@ -90,30 +98,26 @@ pub fn examine<'t, B: Bytes + ?Sized, T: Tables>(bytes: &B, tables: &'t T) -> De
 #[inline(always)]
 fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
     bytes: &B,
-    packet: &Packet,
+    key: &'t Key,
     tables: &'t T,
     decision: &mut Decision<'t>,
 ) -> Option<()> {
-    let mut key = Key::new(bytes, packet);
-    // Here, where it stays: settled and moved, it would be copied, in larger pieces than a CPU forwards from its stores.
-    bytes.settle(&mut key);
-    let slot = slot(&key.destination, key.is_v4(), tables)?;
+    let slot = slot(key.destination(), key.is_v4(), tables)?;
     let pod = tables.pod(tables.word(slot)?.block()?)?;
-    let (class, number) = classify::find(pod, &key, tables)?;
+    let (class, number) = classify::find(pod, key, tables)?;
     let trace = Trace {
         slot,
         class,
         action: u32::from(number),
     };
-    let shape = Shape(bytes.forget(Shape::new(carried(&key, pod), key.tags(), key.column()).0));
     let mut rule = None;
     let mut answer = None;
     let mut outcome = Outcome::of(Kind::NoMatch);
     if number != NO_MATCH {
         let record = tables.action(number)?;
         rule = Some(record);
-        answer = reject::answer(bytes, &key, record);
-        outcome = act(&key, pod, record, answer);
+        answer = reject::answer(bytes, key, record);
+        outcome = act(key, pod, record, answer);
         // The address may be another pod's by now.
         if needs_device(outcome.kind, record) && !tables.alive(slot) {
             return None;
@@ -122,12 +126,9 @@ fn look_up<'t, B: Bytes + ?Sized, T: Tables>(
     *decision = Decision {
         outcome,
         trace,
+        key: Some(key),
         pod: Some(pod),
         record: rule,
-        source: key.source,
-        shape,
-        ip_len: key.ip_len(),
-        upper: key.upper(),
         answer,
     };
     Some(())

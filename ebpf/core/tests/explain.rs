@@ -12,12 +12,12 @@ use shape::{POD, POD_V6, Shape};
 use xdp_core::explain::{Explained, LEN};
 use xdp_core::parse::Unparsed;
 use xdp_core::tables::{Action, ActionRecord, PodBlock};
-use xdp_core::verdict::{Fallback, Kind, examine};
+use xdp_core::verdict::{Fallback, Kind, Room, examine};
 
 fn explained(model: &Model, frame: &[u8]) -> Option<Explained> {
     let mut packet = frame.to_vec();
     packet.resize(packet.len().max(LEN), 0);
-    packet[..LEN].copy_from_slice(&Explained::bytes(&examine(frame, model)));
+    packet[..LEN].copy_from_slice(&Explained::bytes(&examine(frame, model, &mut Room::uninit())));
     Explained::read(&packet)
 }
 

@@ -16,7 +16,7 @@ use rstest::rstest;
 use shape::{POD, POD_V6, Shape};
 use xdp_core::limits::{ANSWERS, Admission, Cell, Enforced, Limits, Set, admits, answers, enforce};
 use xdp_core::tables::{Action, ActionRecord, Address, LIMIT_SETS, MAX_RULES, PodBlock, WAYS};
-use xdp_core::verdict::{Decision, Event, Kind, Limit, Outcome, examine};
+use xdp_core::verdict::{Decision, Event, Kind, Limit, Outcome, Room, examine};
 
 const SECOND: u64 = 1_000_000_000;
 const RULE: u32 = 7;
@@ -360,7 +360,8 @@ fn enforced(state: &State, record: ActionRecord, change: fn(&mut Model)) -> Enfo
     let mut model = Model::new(POD, POD_V6).with_rule(record);
     change(&mut model);
     let frame = Shape::udp(0xc633_6407, false).frame();
-    let decision: Decision<'_> = examine(frame.as_slice(), &model);
+    let mut room = Room::uninit();
+    let decision: Decision<'_> = examine(frame.as_slice(), &model, &mut room);
     enforce(&decision, &state)
 }
 

@@ -14,7 +14,7 @@ use xdp_core::tables::{
     Action, ActionRecord, Address, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters, SlotWord,
     SourceRef, index_position,
 };
-use xdp_core::verdict::{Event, Fallback, Field, Kind, Redirect, Verdict, decide, examine};
+use xdp_core::verdict::{Event, Fallback, Field, Kind, Redirect, Room, Verdict, decide, examine};
 
 const SOURCE: u128 = 0xc633_6407;
 const SOURCE_V6: u128 = 0x2001_0db8_0000_0000_0000_0000_0000_0007;
@@ -92,7 +92,9 @@ fn without_its_device_a_pods_rules_only_pass() {
     let without = |record| {
         let mut model = NONE().with_rule(record);
         model.alive = false;
-        let limited = examine(udp().frame().as_slice(), &model).limit().is_some();
+        let limited = examine(udp().frame().as_slice(), &model, &mut Room::uninit())
+            .limit()
+            .is_some();
         assert!(!limited, "{record:?}");
         decide(udp().frame().as_slice(), &model)
     };
@@ -252,7 +254,11 @@ fn audit_comes_before_everything_else() {
         };
         assert_eq!(verdict(record, &shape), Verdict::Audit { rule: 7 });
         let model = NONE().with_rule(record);
-        assert!(examine(shape.frame().as_slice(), &model).limit().is_none());
+        assert!(
+            examine(shape.frame().as_slice(), &model, &mut Room::uninit())
+                .limit()
+                .is_none()
+        );
     }
 }
 

@@ -2,7 +2,15 @@
 
 use super::recent::{State, Trail};
 use super::{Flows, Role, Subject, Table};
+use crate::tables::FlowKey;
 use crate::verdict::{Fallback, FlowEvent};
+
+/// Whether a packet with ports is of a flow of ours that was seen a moment ago, as most are: nothing else has to be looked at
+/// then to know that [`inward`] finds [`FlowEvent::Hit`].
+#[inline(always)]
+pub fn is_recent(key: &FlowKey, flows: &impl Flows) -> bool {
+    Trail::of(key, flows).is_recent(flows)
+}
 
 /// Whether a packet that a rule redirects is one of ours: otherwise, why it is the stack's.
 #[inline(always)]

@@ -20,7 +20,7 @@ pub(super) fn key<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, error: &Segment, way: 
     } else {
         v6(ip, start, error.end)?
     };
-    let head: [u8; 8] = ip.read(quoted.upper as usize).ok()?;
+    let head: [u8; 8] = ip.fetch(ip.bytes.forget(quoted.upper) as usize).ok()?;
     let way_of_quoted = quoted_way(way);
     let pair = match quoted.protocol as u8 {
         protocol::TCP | protocol::UDP | protocol::SCTP => ports([head[0], head[1], head[2], head[3]]),
@@ -38,7 +38,7 @@ pub(super) fn key<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, error: &Segment, way: 
 
 #[inline(always)]
 fn v4<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, start: usize, end: u32) -> Option<Segment> {
-    let header: [u8; IPV4_HEADER] = ip.read(start).ok()?;
+    let header: [u8; IPV4_HEADER] = ip.fetch(start).ok()?;
     let header_len = usize::from(header[0] & 0xf) * 4;
     let fragment = u16::from_be_bytes([header[6], header[7]]);
     let usable = header[0] >> 4 == 4 && header_len >= IPV4_HEADER && fragment & OFFSET_MASK == 0;
@@ -53,7 +53,7 @@ fn v4<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, start: usize, end: u32) -> Option<
 
 #[inline(always)]
 fn v6<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, start: usize, end: u32) -> Option<Segment> {
-    let [version, _, _, _, _, _, next, _]: [u8; 8] = ip.read(start).ok()?;
+    let [version, _, _, _, _, _, next, _]: [u8; 8] = ip.fetch(start).ok()?;
     // No read crosses the end of the packet: that is what is behind the addresses that is not sure to be there.
     let source = ipv6::address(ip.bytes, start + 8).ok()?;
     let destination = ipv6::address(ip.bytes, start + 24).ok()?;

@@ -82,6 +82,12 @@ impl Trail {
         }
     }
 
+    /// Whether the tag alone says that the flow is ours.
+    #[inline(always)]
+    pub(super) fn is_recent(&self, flows: &impl Flows) -> bool {
+        flows.recent(self.place) & !ESTABLISHED == self.young
+    }
+
     /// What is known about the flow, first of all by its tag.
     #[inline(always)]
     pub(super) fn state(&self, key: &FlowKey, slot: u32, flows: &impl Flows) -> State {

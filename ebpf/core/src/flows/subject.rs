@@ -1,6 +1,6 @@
 //! Which flow a packet belongs to, and what it does there.
 
-use super::{Carried, quoted};
+use super::quoted;
 use crate::parse::{Bytes, ETHERNET, IpBytes, Kind, Packet, TAG, ipv6, protocol};
 use crate::tables::{Address, FlowKey};
 
@@ -75,7 +75,7 @@ impl Place {
             0
         };
         let mut place = Self {
-            shape: Shape(bytes.forget(Shape::new(Carried::Nothing, packet.tags, protocol).0)),
+            shape: Shape(bytes.forget(Shape::new(packet.tags, protocol).0)),
             upper: bytes.forget(packet.upper_offset),
             ip_len: bytes.forget(packet.ip_len),
         };
@@ -90,21 +90,9 @@ impl Place {
 pub struct Shape(pub u32);
 
 impl Shape {
-    pub(crate) const NONE: Self = Self(0);
-
     #[inline(always)]
-    pub(crate) const fn new(carried: Carried, tags: u32, protocol: u32) -> Self {
-        Self((carried as u32) << 16 | tags << 8 | protocol)
-    }
-
-    /// What may be done with the packet although no rule says so.
-    #[inline(always)]
-    pub const fn carried(self) -> Carried {
-        match self.0 >> 16 {
-            0 => Carried::Nothing,
-            1 => Carried::Errors,
-            _ => Carried::Answered,
-        }
+    const fn new(tags: u32, protocol: u32) -> Self {
+        Self(tags << 8 | protocol)
     }
 
     /// VLAN tags in front of the IP header.

@@ -85,8 +85,10 @@ pub(crate) fn walk<B: Bytes + ?Sized>(
     mut offset: usize,
     mut next: u8,
 ) -> Result<Last, Unparsed> {
-    let mut fragment = false;
-    for _ in 0..=MAX_EXTENSION_HEADERS {
+    let mut fragment = 0;
+    let mut left = MAX_EXTENSION_HEADERS + 1;
+    while left > 0 {
+        left -= 1;
         if !matches!(
             next,
             HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
@@ -95,10 +97,10 @@ pub(crate) fn walk<B: Bytes + ?Sized>(
                 protocol: next,
                 offset: offset as u32,
                 upper: transport::parse(ip, offset, next, protocol::ICMPV6)?,
-                fragment,
+                fragment: fragment != 0,
             });
         }
-        let [after, length, o0, o1, _, _, _, _] = ip.read(offset)?;
+        let [after, length, o0, o1, _, _, _, _] = ip.fetch(offset)?;
         let length = match ip.bytes.forget(u32::from(next)) as u8 {
             FRAGMENT => 8,
             AUTHENTICATION => 8 + usize::from(length) * 4,
@@ -114,8 +116,10 @@ pub(crate) fn walk<B: Bytes + ?Sized>(
                 fragment: true,
             });
         }
-        fragment |= next == FRAGMENT && part & MORE_FRAGMENTS != 0;
-        next = after;
+        fragment = ip
+            .bytes
+            .forget(fragment | u32::from(next == FRAGMENT && part & MORE_FRAGMENTS != 0));
+        next = ip.bytes.forget(u32::from(after)) as u8;
     }
     Err(Unparsed::TooManyExtensionHeaders)
 }

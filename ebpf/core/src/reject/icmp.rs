@@ -1,7 +1,7 @@
 //! ICMP errors.
 
 use super::checksum::Sum;
-use super::{Edit, Offender, ip, turn_link};
+use super::{Answer, Edit, Offender, ip, turn_link};
 use crate::parse::protocol;
 
 const HEADER: usize = 8;
@@ -13,13 +13,23 @@ const QUOTE: usize = 128;
 const UNREACHABLE: [u8; 2] = [3, 13];
 const UNREACHABLE_V6: [u8; 2] = [1, 1];
 
+/// Of either family.
 #[inline(always)]
-pub(super) fn v4(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
+pub(super) fn answer(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
+    let quote = quote(offender);
+    let sum = quoted(frame, offender.ip(), quote)?;
+    if offender.answer == Answer::Icmp {
+        v4(frame, offender, quote, sum)
+    } else {
+        v6(frame, offender, quote, sum)
+    }
+}
+
+#[inline(always)]
+fn v4(frame: &mut impl Edit, offender: &Offender, quote: usize, sum: Sum) -> Option<()> {
     const IN_FRONT: usize = ip::V4 + HEADER;
     let at = offender.ip();
-    let quote = quote(offender);
     let addresses = ip::addresses_v4(frame, at)?;
-    let sum = quoted(frame, at, quote)?;
     frame.grow(IN_FRONT)?;
     turn_link(frame, offender, IN_FRONT)?;
     ip::write_v4(frame, at, protocol::ICMP, HEADER + quote, addresses)?;
@@ -28,12 +38,11 @@ pub(super) fn v4(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
 }
 
 #[inline(always)]
-pub(super) fn v6(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
+fn v6(frame: &mut impl Edit, offender: &Offender, quote: usize, sum: Sum) -> Option<()> {
     const IN_FRONT: usize = ip::V6 + HEADER;
     let at = offender.ip();
-    let quote = quote(offender);
     let addresses = ip::addresses_v6(frame, at)?;
-    let sum = quoted(frame, at, quote)?
+    let sum = sum
         .bytes(&addresses[0])
         .bytes(&addresses[1])
         .word(u16::from(protocol::ICMPV6))

@@ -13,9 +13,9 @@ use crate::tables::{
 #[inline(always)]
 pub(super) fn find(pod: &PodBlock, key: &Key, tables: &impl Tables) -> Option<(u32, u16)> {
     let index = if key.is_v4() {
-        class_v4(pod.sources_v4, key.source.low as u32, tables)?
+        class_v4(pod.sources_v4, key.source().low as u32, tables)?
     } else {
-        class_v6(pod.sources_v6, &key.source, tables)?
+        class_v6(pod.sources_v6, key.source(), tables)?
     };
     let number = number(tables.class(index)?, key, tables)?;
     Some((index, number))

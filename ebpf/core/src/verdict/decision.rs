@@ -1,7 +1,7 @@
 //! What was decided about a packet, and all that is needed to carry it out.
 
-use super::{Event, Fallback, Field, Kind, Redirect, Tables, Unparsed, Verdict};
-use crate::flows::{Carried, Place, Shape};
+use super::{Event, Fallback, Field, Key, Kind, Redirect, Tables, Unparsed, Verdict};
+use crate::flows::Carried;
 use crate::metadata::Metadata;
 use crate::reject::{Answer, Offender};
 use crate::tables::{ActionRecord, Address, PodBlock};
@@ -66,12 +66,9 @@ pub struct Decision<'t> {
     pub outcome: Outcome,
     /// The way through the tables.
     pub trace: Trace,
+    pub(super) key: Option<&'t Key>,
     pub(super) pod: Option<&'t PodBlock>,
     pub(super) record: Option<&'t ActionRecord>,
-    pub(super) source: Address,
-    pub(super) shape: Shape,
-    pub(super) ip_len: u32,
-    pub(super) upper: u32,
     pub(super) answer: Option<Answer>,
 }
 
@@ -83,12 +80,9 @@ impl<'t> Decision<'t> {
             class: Trace::NOWHERE,
             action: Trace::NOWHERE,
         },
+        key: None,
         pod: None,
         record: None,
-        source: Address { high: 0, low: 0 },
-        shape: Shape::NONE,
-        ip_len: 0,
-        upper: 0,
         answer: None,
     };
 
@@ -101,31 +95,30 @@ impl<'t> Decision<'t> {
     /// For [`Kind::Redirect`] and [`Kind::Peer`].
     #[inline(always)]
     pub fn redirect(&self) -> Option<Redirect> {
-        let (pod, record) = (self.pod?, self.record?);
+        let (key, pod, record) = (self.key?, self.pod?, self.record?);
         let mark = (record.flags & ActionRecord::MARK != 0).then_some(record.mark);
         Some(Redirect {
             slot: self.trace.slot,
             mac: pod.mac,
-            tags: self.shape.tags(),
+            tags: key.tags(),
             metadata: Metadata::new(record.rule, mark),
         })
     }
 
-    /// Where to look for the packet's flow.
+    /// The packet, if rules are in force for where it goes.
     #[inline(always)]
-    pub fn place(&self) -> Place {
-        Place {
-            shape: self.shape,
-            upper: self.upper,
-            ip_len: self.ip_len,
-        }
+    pub fn key(&self) -> Option<&'t Key> {
+        self.key
     }
 
     /// Whether a packet of which this becomes may be delivered past the stack although no rule says so.
     #[inline(always)]
     pub fn carried(&self, kind: Kind) -> Carried {
         match kind {
-            Kind::NoMatch | Kind::Pass | Kind::Audit => self.shape.carried(),
+            Kind::NoMatch | Kind::Pass | Kind::Audit => match (self.key, self.pod) {
+                (Some(key), Some(pod)) => super::carried(key, pod),
+                _ => Carried::Nothing,
+            },
             _ => Carried::Nothing,
         }
     }
@@ -133,16 +126,17 @@ impl<'t> Decision<'t> {
     /// The pod's link-layer address, and the VLAN tags to take off on the way there.
     #[inline(always)]
     pub fn target(&self) -> Option<([u8; 6], u32)> {
-        Some((self.pod?.mac, self.shape.tags()))
+        Some((self.pod?.mac, self.key?.tags()))
     }
 
     /// For [`Kind::Reject`].
     #[inline(always)]
     pub fn offender(&self) -> Option<Offender> {
+        let key = self.key?;
         Some(Offender {
-            tags: self.shape.tags(),
-            upper: self.upper,
-            ip_len: self.ip_len,
+            tags: key.tags(),
+            upper: key.upper(),
+            ip_len: key.ip_len(),
             answer: self.answer?,
         })
     }
@@ -151,7 +145,7 @@ impl<'t> Decision<'t> {
     #[inline(always)]
     pub fn limit(&self) -> Option<Limit<'t>> {
         let record = self.record?;
-        let source = self.source;
+        let source = *self.key?.source();
         record.limits().then_some(Limit { record, source })
     }
 

@@ -2,42 +2,27 @@
 
 use core::mem::MaybeUninit;
 
-use crate::parse::{Bytes, Kind, Packet, protocol};
-use crate::tables::Address;
+use crate::flows::Segment;
+use crate::parse::{ETHERNET, Kind, Packet, TAG, protocol};
+use crate::tables::{Address, FlowKey};
 
-/// Plain numbers that nothing is known about: the verifier follows what comes after once, not once for every shape of
-/// packet.
-pub(crate) struct Key {
-    pub(crate) source: Address,
-    pub(crate) destination: Address,
-    column: Hidden,
-    port: Hidden,
-    tags: Hidden,
-    ip_len: Hidden,
-    upper: Hidden,
-    fragment: Hidden,
-    group_mac: Hidden,
-    is_v4: Hidden,
+/// Plain numbers, which are kept where the program says. The kernel's are in a map: it is one place for all shapes of packets,
+/// and the verifier does not follow what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Key {
+    /// The addresses, [`column`], and ports; type and code for ICMP.
+    flow: FlowKey,
+    tags: u32,
+    ip_len: u32,
+    upper: u32,
+    fragment: u32,
+    group_mac: u32,
+    is_v4: u32,
 }
 
-/// A number in the upper half of a word of the stack: there the verifier keeps no record of what it was made of, which it
-/// would otherwise go back to.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Hidden {
-    unused: MaybeUninit<u32>,
-    value: u32,
-}
-
-impl Hidden {
-    #[inline(always)]
-    fn new<B: Bytes + ?Sized>(bytes: &B, value: u32) -> Self {
-        Self {
-            unused: MaybeUninit::uninit(),
-            value: bytes.forget(value),
-        }
-    }
-}
+/// Where there is room for one.
+pub type Room = MaybeUninit<Key>;
 
 /// Members of [`crate::tables::Class`], as IP protocol numbers.
 pub(crate) mod column {
@@ -53,9 +38,9 @@ pub(crate) mod column {
 
 impl Key {
     #[inline(always)]
-    pub(super) fn new<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
+    pub(super) fn new(packet: &Packet) -> Self {
         let (kind, word) = packet.upper();
-        let column = match (kind, packet.protocol) {
+        let protocol = match (kind, packet.protocol) {
             (Kind::Ports, protocol::TCP) => column::TCP,
             (Kind::Ports, protocol::UDP) => column::UDP,
             (Kind::Ports, protocol::SCTP) => column::SCTP,
@@ -63,69 +48,107 @@ impl Key {
             (Kind::Icmp, protocol::ICMPV6) => column::ICMPV6,
             _ => column::PORTLESS,
         };
-        let port = match kind {
-            Kind::Icmp => word >> 16,
-            _ => word & 0xffff,
+        let (remote_port, pod_port) = match kind {
+            Kind::Icmp => (0, word >> 16),
+            _ => (word >> 16, word),
         };
         Self {
-            source: packet.source,
-            destination: packet.destination,
-            column: Hidden::new(bytes, column),
-            port: Hidden::new(bytes, port),
-            tags: Hidden::new(bytes, packet.tags),
-            ip_len: Hidden::new(bytes, packet.ip_len),
-            upper: Hidden::new(bytes, packet.upper_offset),
-            fragment: Hidden::new(bytes, u32::from(packet.fragment)),
-            group_mac: Hidden::new(bytes, u32::from(packet.group_mac)),
-            is_v4: Hidden::new(bytes, u32::from(packet.destination.is_v4())),
+            flow: FlowKey {
+                remote: packet.source,
+                pod: packet.destination,
+                remote_port: remote_port as u16,
+                pod_port: pod_port as u16,
+                protocol,
+            },
+            tags: packet.tags,
+            ip_len: packet.ip_len,
+            upper: packet.upper_offset,
+            fragment: u32::from(packet.fragment),
+            group_mac: u32::from(packet.group_mac),
+            is_v4: u32::from(packet.destination.is_v4()),
         }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn source(&self) -> &Address {
+        &self.flow.remote
+    }
+
+    #[inline(always)]
+    pub(crate) const fn destination(&self) -> &Address {
+        &self.flow.pod
     }
 
     /// Of [`column`].
     #[inline(always)]
     pub(crate) const fn column(&self) -> u32 {
-        self.column.value
+        self.flow.protocol
     }
 
     /// Destination port, or type and code.
     #[inline(always)]
     pub(crate) const fn port(&self) -> u32 {
-        self.port.value
+        self.flow.pod_port as u32
     }
 
     #[inline(always)]
     pub(crate) const fn tags(&self) -> u32 {
-        self.tags.value
+        self.tags
     }
 
     #[inline(always)]
     pub(crate) const fn ip_len(&self) -> u32 {
-        self.ip_len.value
+        self.ip_len
     }
 
     #[inline(always)]
     pub(crate) const fn upper(&self) -> u32 {
-        self.upper.value
+        self.upper
     }
 
     #[inline(always)]
     pub(crate) const fn fragment(&self) -> u32 {
-        self.fragment.value
+        self.fragment
     }
 
     #[inline(always)]
     pub(crate) const fn group_mac(&self) -> u32 {
-        self.group_mac.value
+        self.group_mac
     }
 
     /// Whether it is of ICMP or `ICMPv6`.
     #[inline(always)]
-    pub(crate) const fn is_icmp(&self) -> bool {
+    pub const fn is_icmp(&self) -> bool {
         self.column() == column::ICMP || self.column() == column::ICMPV6
     }
 
     #[inline(always)]
     pub(crate) const fn is_v4(&self) -> bool {
-        self.is_v4.value != 0
+        self.is_v4 != 0
+    }
+
+    /// The packet's flow, if it is the ports that tell.
+    #[inline(always)]
+    pub const fn flow(&self) -> Option<&FlowKey> {
+        if self.column() == column::PORTLESS || self.is_icmp() {
+            None
+        } else {
+            Some(&self.flow)
+        }
+    }
+
+    /// What else to look at for its flow.
+    #[inline(always)]
+    pub const fn segment(&self) -> Segment {
+        Segment {
+            source: self.flow.remote,
+            destination: self.flow.pod,
+            protocol: self.flow.protocol,
+            upper: self.upper,
+            end: ETHERNET as u32 + TAG as u32 * self.tags + self.ip_len,
+        }
     }
 }
+
+// One cache line.
+const _: () = assert!(size_of::<Key>() == 64);
