@@ -1,5 +1,6 @@
 //! The programs of the way back and the NIC's, over the same tables: what becomes of packets, and what is noted.
 
+mod attached;
 mod begin;
 mod drain;
 mod errors;

@@ -1,7 +1,8 @@
 //! ICMP errors about flows, to the pod and from it.
 
-use super::{CONNECTIONS, DATAGRAMS, Node, REDIRECT, shapes};
+use super::{CONNECTIONS, DATAGRAMS, Node, POD, REDIRECT, shapes};
 use crate::judge::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
+use crate::node::{desired, pod, policy};
 use crate::wire::{Protocol, Wire};
 
 /// Nothing is said about ICMP.
@@ -119,12 +120,21 @@ fn an_error_from_the_pod_about_a_flow_of_ours_leaves_past_the_stack_and_settles_
 
 #[test]
 fn an_error_that_quotes_another_pods_packet_is_the_stacks() {
-    let node = Node::new(&[REDIRECT]);
-    let wire: fn(Protocol) -> Wire = |protocol| Wire::new(false, protocol);
-    node.establish(wire, CONNECTIONS[0]);
-    let mut frame = error_to_pod(wire, CONNECTIONS[0][2]).frame();
+    let yaml = pod(POD, &["10.0.0.2"])
+        + &pod("server-1", &["10.0.0.3"])
+        + &policy("players", POD, &[REDIRECT])
+        + &policy("others", "server-1", &[REDIRECT]);
+    let mut desired = desired(&yaml);
+    // Two pods are not behind one device.
+    desired.pods[1].identity.mac = [4; 6];
+    let node = Node::with(&desired);
+    let opens = Wire::new(false, CONNECTIONS[0][0]);
+    let mut to_other = opens.frame();
+    to_other[LINK_HEADER + 19] = 3;
+    assert_eq!(node.xdp(&to_other).1, ["Opened"]);
     let quoted_source = LINK_HEADER + 20 + 8 + 12;
-    frame[quoted_source + 3] ^= 1;
-    let (ran, noted) = node.xdp(&frame);
+    let mut error = opens.error_about(&opens.back().frame()).frame();
+    error[quoted_source + 3] = 3;
+    let (ran, noted) = node.xdp(&error);
     assert_eq!((ran.action, noted), (XDP_PASS, vec!["TheirFlow"]));
 }
