@@ -2,91 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
-use aya::maps::{HashMap, Map, MapData};
-use xdp_agent::datapath::{Datapath, FlowEntry, FlowTable, Hook, Settings, Uninstall};
-use xdp_agent::flows::{Filter, collect};
+use xdp_agent::datapath::{Datapath, FlowTable, Hook, Uninstall};
 use xdp_core::tables::{Address, DEFAULT_FLOWS, MIN_FLOWS};
 use xdp_plan::owners::Owners;
 
 use crate::attach::host0;
 use crate::bpffs::Bpffs;
-use crate::node::{desired, pod, policy, settle};
+use crate::entries::{OTHER, POD, Table, held, maps, open, two_pods};
 use crate::world::World;
-
-const POD: [u8; 4] = [10, 0, 0, 5];
-const OTHER: [u8; 4] = [10, 0, 0, 6];
-
-type Raw = HashMap<MapData, [u8; 40], [u8; 8]>;
-
-/// A table of flows as the programs fill it.
-struct Table(Raw);
-
-impl Table {
-    fn open(maps: &Path, name: &str) -> Self {
-        let data = MapData::from_pin(maps.join(name)).unwrap();
-        Self(Map::from_map_data(data).unwrap().try_into().unwrap())
-    }
-
-    fn add(&mut self, remote_port: u16, pod: [u8; 4], slot: u32) {
-        let value = (u64::from(slot)).to_ne_bytes();
-        self.0.insert(key(remote_port, pod), value, 0).unwrap();
-    }
-
-    fn remove(&mut self, remote_port: u16, pod: [u8; 4]) {
-        self.0.remove(&key(remote_port, pod)).unwrap();
-    }
-}
-
-fn key(remote_port: u16, pod: [u8; 4]) -> [u8; 40] {
-    let mut key = Vec::new();
-    for address in [Address::v4([192, 0, 2, 1]), Address::v4(pod)] {
-        key.extend(address.high.to_ne_bytes());
-        key.extend(address.low.to_ne_bytes());
-    }
-    key.extend(remote_port.to_ne_bytes());
-    key.extend(80_u16.to_ne_bytes());
-    key.extend(6_u32.to_ne_bytes());
-    key.try_into().unwrap()
-}
-
-fn maps(bpffs: &Bpffs) -> std::path::PathBuf {
-    bpffs.pinned().join("maps")
-}
-
-fn open(bpffs: &Bpffs, flows: u32) -> Datapath {
-    let settings = Settings {
-        flows,
-        ..Settings::default()
-    };
-    Datapath::open_with(&bpffs.pin_dir(), settings).unwrap()
-}
-
-/// Remote ports in a table, with the slots that they are of.
-fn held(datapath: &Datapath, table: FlowTable) -> BTreeMap<u16, Option<u32>> {
-    let batches = datapath.pinned().flows(table).unwrap();
-    let entries = batches.flat_map(Result::unwrap);
-    entries
-        .map(|FlowEntry { key, slot }| (key.remote_port, slot))
-        .collect()
-}
-
-/// Two pods behind one device, in force. Their slots.
-fn two_pods(datapath: &mut Datapath) -> (u32, u32) {
-    let rule = "{name: all, action: Redirect}";
-    let yaml = pod("server-0", &["10.0.0.5"])
-        + &pod("server-1", &["10.0.0.6"])
-        + &policy("players", "server-0", &[rule])
-        + &policy("others", "server-1", &[rule]);
-    let mut desired = desired(&yaml);
-    // Two pods are not behind one device.
-    desired.pods[1].identity.mac = [4; 6];
-    settle(datapath, &desired);
-    let owners = Owners::new(&datapath.installed().unwrap());
-    let slot = |pod| owners.slot(Address::v4(pod)).unwrap();
-    (slot(POD), slot(OTHER))
-}
 
 #[test]
 fn tables_have_the_capacity_that_is_wanted_and_are_read_whole() {
@@ -223,31 +147,6 @@ fn flows_of_addresses_that_lead_elsewhere_or_nowhere_are_taken_out_and_counted()
 
     let lost = BTreeSet::from([Address::v4(OTHER)]);
     assert_eq!(datapath.settle_flows(&owners, &lost, false).unwrap(), 1 + 1 + 2);
-}
-
-#[test]
-fn flows_are_listed_by_pod_without_an_agent() {
-    let bpffs = Bpffs::new();
-    let mut datapath = open(&bpffs, MIN_FLOWS);
-    let (first, second) = two_pods(&mut datapath);
-    drop(datapath);
-    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
-    flows.add(40001, POD, first);
-    flows.add(40002, OTHER, second);
-    Table::open(&maps(&bpffs), "YOUNG").add(40003, POD, first);
-    let filter = Filter {
-        pod: Some("games/server-0".to_owned()),
-        ..Filter::default()
-    };
-    let found = collect(&bpffs.pin_dir(), &filter).unwrap();
-    let found: Vec<_> = found
-        .flows
-        .iter()
-        .map(|flow| (flow.table, flow.peer_port))
-        .collect();
-    assert_eq!(found, [("flows", 40001), ("young", 40003)]);
-    let all = collect(&bpffs.pin_dir(), &Filter::default()).unwrap();
-    assert!(all.table().ends_with("flows 2 of 2, young 1 of 1, theirs 0 of 0"));
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! Entries of the tables of flows, as the programs write them, and two pods to which they lead.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aya::maps::{HashMap, Map, MapData};
+use xdp_agent::datapath::{Datapath, FlowEntry, FlowTable, Settings};
+use xdp_core::tables::Address;
+use xdp_plan::owners::Owners;
+
+use crate::bpffs::Bpffs;
+use crate::node::{desired, pod, policy, settle};
+
+pub(crate) const POD: [u8; 4] = [10, 0, 0, 5];
+pub(crate) const OTHER: [u8; 4] = [10, 0, 0, 6];
+
+type Raw = HashMap<MapData, [u8; 40], [u8; 8]>;
+
+/// A table of flows as the programs fill it.
+pub(crate) struct Table(Raw);
+
+impl Table {
+    pub(crate) fn open(maps: &Path, name: &str) -> Self {
+        let data = MapData::from_pin(maps.join(name)).unwrap();
+        Self(Map::from_map_data(data).unwrap().try_into().unwrap())
+    }
+
+    pub(crate) fn add(&mut self, remote_port: u16, pod: [u8; 4], slot: u32) {
+        let value = (u64::from(slot)).to_ne_bytes();
+        self.0.insert(key(remote_port, pod), value, 0).unwrap();
+    }
+
+    pub(crate) fn remove(&mut self, remote_port: u16, pod: [u8; 4]) {
+        self.0.remove(&key(remote_port, pod)).unwrap();
+    }
+}
+
+fn key(remote_port: u16, pod: [u8; 4]) -> [u8; 40] {
+    let mut key = Vec::new();
+    for address in [Address::v4([192, 0, 2, 1]), Address::v4(pod)] {
+        key.extend(address.high.to_ne_bytes());
+        key.extend(address.low.to_ne_bytes());
+    }
+    key.extend(remote_port.to_ne_bytes());
+    key.extend(80_u16.to_ne_bytes());
+    key.extend(6_u32.to_ne_bytes());
+    key.try_into().unwrap()
+}
+
+pub(crate) fn maps(bpffs: &Bpffs) -> std::path::PathBuf {
+    bpffs.pinned().join("maps")
+}
+
+pub(crate) fn open(bpffs: &Bpffs, flows: u32) -> Datapath {
+    let settings = Settings {
+        flows,
+        ..Settings::default()
+    };
+    Datapath::open_with(&bpffs.pin_dir(), settings).unwrap()
+}
+
+/// Remote ports in a table, with the slots that they are of.
+pub(crate) fn held(datapath: &Datapath, table: FlowTable) -> BTreeMap<u16, Option<u32>> {
+    let batches = datapath.pinned().flows(table).unwrap();
+    let entries = batches.flat_map(Result::unwrap);
+    entries
+        .map(|FlowEntry { key, slot }| (key.remote_port, slot))
+        .collect()
+}
+
+/// Two pods behind one device, in force. Their slots.
+pub(crate) fn two_pods(datapath: &mut Datapath) -> (u32, u32) {
+    let rule = "{name: all, action: Redirect}";
+    let yaml = pod("server-0", &["10.0.0.5"])
+        + &pod("server-1", &["10.0.0.6"])
+        + &policy("players", "server-0", &[rule])
+        + &policy("others", "server-1", &[rule]);
+    let mut desired = desired(&yaml);
+    // Two pods are not behind one device.
+    desired.pods[1].identity.mac = [4; 6];
+    settle(datapath, &desired);
+    let owners = Owners::new(&datapath.installed().unwrap());
+    let slot = |pod| owners.slot(Address::v4(pod)).unwrap();
+    (slot(POD), slot(OTHER))
+}

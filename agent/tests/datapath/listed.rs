@@ -1,0 +1,93 @@
+//! `xdp-agent flows`, without an agent.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use xdp_agent::flows::{Filter, collect};
+use xdp_core::tables::MIN_FLOWS;
+
+use crate::bpffs::Bpffs;
+use crate::entries::{OTHER, POD, Table, maps, open, two_pods};
+
+#[test]
+fn flows_are_listed_by_pod_without_an_agent() {
+    let bpffs = Bpffs::new();
+    let mut datapath = open(&bpffs, MIN_FLOWS);
+    let (first, second) = two_pods(&mut datapath);
+    drop(datapath);
+    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    flows.add(40001, POD, first);
+    flows.add(40002, OTHER, second);
+    Table::open(&maps(&bpffs), "YOUNG").add(40003, POD, first);
+    let filter = Filter {
+        pod: Some("games/server-0".to_owned()),
+        ..Filter::default()
+    };
+    let found = collect(&bpffs.pin_dir(), &filter).unwrap();
+    let found: Vec<_> = found
+        .flows
+        .iter()
+        .map(|flow| (flow.table, flow.peer_port))
+        .collect();
+    assert_eq!(found, [("flows", 40001), ("young", 40003)]);
+    let all = collect(&bpffs.pin_dir(), &Filter::default()).unwrap();
+    assert!(all.table().ends_with("flows 2 of 2, young 1 of 1, theirs 0 of 0"));
+}
+
+/// What the command prints.
+fn printed(pin_dir: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xdp-agent"));
+    let output = command.arg("flows").arg("--pin-dir").arg(pin_dir).args(arguments);
+    let output = output.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_command_lists_what_its_filters_leave_for_people_and_machines() {
+    let bpffs = Bpffs::new();
+    let mut datapath = open(&bpffs, MIN_FLOWS);
+    let (first, second) = two_pods(&mut datapath);
+    drop(datapath);
+    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    flows.add(40001, POD, first);
+    flows.add(40002, OTHER, second);
+    Table::open(&maps(&bpffs), "YOUNG").add(40003, OTHER, second);
+    let pin_dir = bpffs.pin_dir();
+
+    let text = printed(&pin_dir, &["--pod", "server-1"]);
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            vec!["flows", "TCP", "192.0.2.1:40002", "10.0.0.6:80", "games/server-1"],
+            vec!["young", "TCP", "192.0.2.1:40003", "10.0.0.6:80", "games/server-1"],
+            "flows 1 of 2, young 1 of 1, theirs 0 of 0".split(' ').collect(),
+        ]
+    );
+
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&printed(&pin_dir, &[&["-o", "json"], arguments].concat())).unwrap()
+    };
+    let all = json(&["--peer", "192.0.2.1"]);
+    assert_eq!(all["flows"].as_array().unwrap().len(), 3);
+    let of_first = json(&["--pod", "games/server-0", "--peer", "192.0.2.1"]);
+    let expected = serde_json::json!({
+        "flows": [{
+            "table": "flows", "pod": "games/server-0", "address": "10.0.0.5", "protocol": "TCP", "port": 80,
+            "peer": "192.0.2.1", "peerPort": 40001,
+        }],
+        "leftOut": {"flows": 1, "young": 1},
+    });
+    assert_eq!(of_first, expected);
+    let others = json(&["--peer", "2001:db8::1"]);
+    assert_eq!(others["leftOut"], serde_json::json!({"flows": 2, "young": 1}));
+}
