@@ -10,8 +10,8 @@ use super::{Stage, app};
 use crate::shared::Bytes;
 use crate::workload::{Flow, Workload, address};
 
-/// Room for the flows of all benchmarks.
-pub const FLOWS: &str = "262144";
+/// Twice the largest set of flows: the kernel evicts from such a table before it is quite full.
+pub const FLOWS: &str = "131072";
 
 /// As the kernel keeps it.
 #[derive(Clone, Copy)]
