@@ -22,11 +22,11 @@ struct Bound {
 }
 
 const BOUNDS: [Bound; 10] = [
-    bound("xdp_nic", 8500, 22_980, 387),
+    bound("xdp_nic", 8508, 22_570, 387),
     bound("xdp_explain", 2215, 8750, 176),
     bound("pod_reader", 50, 53, 36),
     bound("nic_peer", 49, 47, 36),
-    bound("pod_out", 3868, 21_330, 493),
+    bound("pod_out", 3868, 21_330, 422),
     bound("pod_in", 2003, 7560, 176),
     bound("nic_out", 1964, 7990, 246),
     bound("redirect_err", 75, 66, 36),

@@ -3,6 +3,8 @@
 
 #[path = "flows/memory.rs"]
 mod memory;
+#[path = "flows/race.rs"]
+mod race;
 #[path = "flows/rule.rs"]
 mod rule;
 #[path = "flows/wire.rs"]

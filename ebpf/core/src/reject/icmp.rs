@@ -16,7 +16,7 @@ const UNREACHABLE_V6: [u8; 2] = [1, 1];
 /// Of either family.
 #[inline(always)]
 pub(super) fn answer(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
-    let quote = quote(offender);
+    let quote = frame.forget(quote(offender) as u32) as usize;
     let sum = quoted(frame, offender.ip(), quote)?;
     if offender.answer == Answer::Icmp {
         v4(frame, offender, quote, sum)

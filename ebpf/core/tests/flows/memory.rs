@@ -17,6 +17,8 @@ pub(crate) struct Memory {
     pub(crate) epoch: Cell<u64>,
     pub(crate) full: Cell<bool>,
     pub(crate) looked_up: Cell<u32>,
+    /// Whether a pod's answer on another CPU moves young flows, just before they are asked for.
+    pub(crate) moving: Cell<bool>,
 }
 
 impl Default for Memory {
@@ -28,6 +30,7 @@ impl Default for Memory {
             epoch: Cell::new(1000),
             full: Cell::new(false),
             looked_up: Cell::new(0),
+            moving: Cell::new(false),
         }
     }
 }
@@ -45,6 +48,15 @@ impl Memory {
             .iter()
             .filter(|noted| **noted == event)
             .count()
+    }
+
+    /// The pods have answered all young flows.
+    pub(crate) fn promote(&self) {
+        for (key, slot) in self.table(Table::Young) {
+            let mut tables = self.tables.borrow_mut();
+            tables.remove(&(Table::Young, key));
+            tables.insert((Table::Flows, key), slot);
+        }
     }
 
     /// All entries are gone, as if for others.
@@ -76,6 +88,9 @@ impl Flows for Memory {
 
     fn slot(&self, table: Table, key: &FlowKey) -> Option<u32> {
         self.looked_up.set(self.looked_up.get() + 1);
+        if table == Table::Young && self.moving.get() {
+            self.promote();
+        }
         self.tables.borrow().get(&(table, *key)).copied()
     }
 

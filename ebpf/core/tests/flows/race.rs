@@ -1,0 +1,53 @@
+//! What other CPUs do between two look-ups, and what needs only one.
+
+use rstest::rstest;
+use xdp_core::flows::{Outward, Table, inward, is_recent, outward};
+use xdp_core::verdict::{Fallback, FlowEvent};
+
+use crate::memory::Memory;
+use crate::wire::{ACK, Protocol, SYN, Wire};
+use crate::{SLOT, from_pod, to_pod};
+
+fn opened(v6: bool) -> Memory {
+    let memory = Memory::default();
+    let syn = Wire::new(v6, Protocol::Tcp(SYN));
+    assert_eq!(inward(&to_pod(&syn), SLOT, &memory), Ok(FlowEvent::Opened));
+    memory
+}
+
+#[rstest]
+fn a_flow_that_moves_between_two_look_ups_is_found(#[values(false, true)] v6: bool) {
+    let ack = Wire::new(v6, Protocol::Tcp(ACK));
+    let memory = opened(v6);
+    memory.moving.set(true);
+    assert_eq!(inward(&to_pod(&ack), SLOT, &memory), Ok(FlowEvent::Hit));
+    assert!(memory.table(Table::Young).is_empty());
+
+    let memory = opened(v6);
+    memory.moving.set(true);
+    let sent = Outward::Out(FlowEvent::SentOut);
+    assert_eq!(outward(&from_pod(&ack), &memory), sent);
+    // It was the other CPU's packet that moved it.
+    assert_eq!(memory.noted(FlowEvent::Promoted), 0);
+}
+
+#[rstest]
+fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
+    let ack = to_pod(&Wire::new(v6, Protocol::Tcp(ACK)));
+    let strange = Memory::default();
+    assert!(!is_recent(&ack.key, &strange));
+    assert_eq!(inward(&ack, SLOT, &strange), Err(Fallback::TheirFlow));
+
+    // Young, and then answered.
+    let memory = opened(v6);
+    for _ in 0..2 {
+        assert_eq!(inward(&ack, SLOT, &memory), Ok(FlowEvent::Hit));
+        memory.looked_up.set(0);
+        assert!(is_recent(&ack.key, &memory));
+        assert_eq!(memory.looked_up.get(), 0);
+        memory.epoch.set(memory.epoch.get() + 1);
+        assert!(!is_recent(&ack.key, &memory));
+        memory.promote();
+    }
+    assert_eq!(memory.table(Table::Flows).len(), 1);
+}
