@@ -27,9 +27,9 @@ pub struct IngressRule {
     pub ports: Vec<Port>,
     /// What happens to a packet that matches.
     ///
-    /// `Redirect`: straight into the pod's interface, past the node's network stack (see `delivery`). Where that is not
-    /// possible (the frame is longer than the pod's MTU, the pod's interface takes no redirects …) the packet passes to
-    /// the stack.
+    /// `Redirect`: straight into the pod's interface, past the node's network stack (see `delivery`); so do the pod's
+    /// replies leave. Where that is not possible (the frame is longer than the pod's MTU, the pod's interface takes no
+    /// redirects, the flow began in the stack …) the packet passes to the stack.
     ///
     /// `Pass`: to the node's network stack, as without a policy.
     ///
