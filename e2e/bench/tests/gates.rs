@@ -21,7 +21,7 @@ struct Bound {
 }
 
 const BOUNDS: [Bound; 7] = [
-    bound("xdp_nic", 4800, 22_000, 510),
+    bound("xdp_nic", 5400, 20_300, 510),
     bound("xdp_explain", 1950, 10_500, 300),
     bound("pod_reader", 50, 55, 16),
     bound("nic_peer", 70, 70, 16),
