@@ -21,6 +21,8 @@ struct Bound {
     stack: u32,
 }
 
+// `xdp_nic` and `pod_out` verify more than others: parsing, rules, flows, errors of ICMP that quote flows, limits and
+// answers are pieces that the verifier looks at once each.
 const BOUNDS: [Bound; 10] = [
     bound("xdp_nic", 8508, 22_570, 387),
     bound("xdp_explain", 2215, 8750, 176),
