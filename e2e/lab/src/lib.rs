@@ -35,6 +35,7 @@
 //! # }
 //! ```
 
+mod bpf;
 mod echo;
 mod error;
 mod ethtool;
@@ -51,6 +52,7 @@ mod pod;
 mod process;
 mod reap;
 mod sys;
+mod tcx;
 mod tracking;
 mod udp;
 mod wait;
@@ -66,6 +68,7 @@ pub use namespace::Namespace;
 pub use nic::{Nic, NicSpec};
 pub use pod::{Pod, PodSpec, Style};
 pub use process::{Finished, Process};
+pub use tcx::{Crowd, Direction};
 pub use udp::{Received, Stream, UdpReceiver, UdpSender};
 pub use wait::wait_until;
 

@@ -200,46 +200,6 @@ pub(crate) fn ethtool(socket: &impl AsRawFd, interface: &str, command: u32, valu
     Ok(value[1])
 }
 
-/// Load an XDP program that passes everything, in as many parts as it may come.
-pub(crate) fn xdp_pass() -> io::Result<OwnedFd> {
-    // include/uapi/linux/bpf.h
-    const BPF_PROG_LOAD: libc::c_int = 5;
-    const BPF_PROG_TYPE_XDP: u32 = 6;
-    const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
-    /// `r0 = XDP_PASS; exit`
-    const PROGRAM: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
-    /// The first members of `union bpf_attr` for this command.
-    #[repr(C)]
-    struct Load {
-        prog_type: u32,
-        insn_cnt: u32,
-        insns: u64,
-        license: u64,
-        log_level: u32,
-        log_size: u32,
-        log_buf: u64,
-        kern_version: u32,
-        prog_flags: u32,
-    }
-    let load = Load {
-        prog_type: BPF_PROG_TYPE_XDP,
-        insn_cnt: PROGRAM.len() as u32,
-        insns: PROGRAM.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log_buf: 0,
-        kern_version: 0,
-        prog_flags: BPF_F_XDP_HAS_FRAGS,
-    };
-    // SAFETY: pointer and length are those of `load`, whose own pointers are to constants.
-    let fd = check(
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) } as isize,
-    )?;
-    // SAFETY: the kernel just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
-}
-
-fn check(result: isize) -> io::Result<usize> {
+pub(crate) fn check(result: isize) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }

@@ -4,8 +4,9 @@ use std::os::fd::AsRawFd;
 
 use netlink_packet_route::link::{LinkAttribute, LinkXdp};
 
+use crate::bpf::{self, Pass};
 use crate::netlink::{Netlink, link_change};
-use crate::{LabError, Namespace, sys};
+use crate::{LabError, Namespace};
 
 /// As in `include/uapi/linux/if_link.h`.
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -15,7 +16,7 @@ impl Namespace {
     /// the receiver of such frames only if that has a program too (`veth_xdp_flush` in drivers/net/veth.c, Linux 6.18);
     /// this one passes everything.
     pub fn take_answers(&self, interface: &str) -> Result<(), LabError> {
-        let program = sys::xdp_pass().map_err(|source| LabError::Netlink {
+        let program = bpf::load(Pass::Xdp).map_err(|source| LabError::Netlink {
             namespace: self.name().to_owned(),
             request: "load an XDP program".to_owned(),
             source,

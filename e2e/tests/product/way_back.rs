@@ -6,6 +6,7 @@ mod everything;
 mod gone;
 mod older;
 mod place;
+mod refused;
 mod restart;
 mod reuse;
 mod routes;
