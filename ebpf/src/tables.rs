@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "map values are shared with user space and other CPUs")]
 
 use core::arch::asm;
+use core::hint::assert_unchecked;
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
@@ -169,5 +170,17 @@ impl Tables for Kernel {
         // refuses.)
         unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
         value
+    }
+
+    #[inline(always)]
+    fn join(&self, a: (u64, u64), b: (u64, u64)) -> u64 {
+        let (mut sum, more) = (a.0 & a.1, b.0 & b.1);
+        // SAFETY: an addition. The compiler would make a union of it.
+        unsafe {
+            asm!("{0} += {1}", inout(reg) sum, in(reg) more, options(pure, nomem, nostack, preserves_flags));
+        }
+        // SAFETY: numbers whose bits are in these masks, which have none in common, so nothing is carried.
+        unsafe { assert_unchecked(a.1 & b.1 != 0 || sum & !(a.1 | b.1) == 0) };
+        sum
     }
 }

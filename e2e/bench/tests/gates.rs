@@ -24,7 +24,7 @@ struct Bound {
 // `xdp_nic` and `pod_out` verify more than others: parsing, rules, flows, errors of ICMP that quote flows, limits and
 // answers are pieces that the verifier looks at once each.
 const BOUNDS: [Bound; 10] = [
-    bound("xdp_nic", 8508, 22_570, 387),
+    bound("xdp_nic", 8630, 25_780, 387),
     bound("xdp_explain", 2215, 8750, 176),
     bound("pod_reader", 50, 53, 36),
     bound("nic_peer", 49, 47, 36),

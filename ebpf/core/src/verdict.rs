@@ -64,6 +64,13 @@ pub trait Tables {
     fn opaque(&self, value: u64) -> u64 {
         value
     }
+
+    /// The sum of the bits of `a` in one mask and those of `b` in another. The masks have no bit in common, so it is their
+    /// union, too; but of a union of two numbers Linux before 6.10 knows no bounds (`adjust_scalar_min_max_vals`).
+    #[inline(always)]
+    fn join(&self, a: (u64, u64), b: (u64, u64)) -> u64 {
+        (a.0 & a.1) + (b.0 & b.1)
+    }
 }
 
 /// Decides about one frame.

@@ -66,21 +66,22 @@ fn number(class: &Class, key: &Key, tables: &impl Tables) -> Option<u16> {
 #[inline(always)]
 fn search_v4(block: &SourcesV4, source: u32, tables: &impl Tables) -> SourceRef {
     let after = tables.opaque(u64::from(source) + 1);
-    let found = search::<SOURCES, u32>(|index| is_below(u64::from(block.lower[index]), after));
+    let found = search::<SOURCES, u32>(tables, |index| is_below(u64::from(block.lower[index]), after));
     block.then[found]
 }
 
 #[inline(always)]
 fn search_v6(block: &SourcesV6, source: &Address, tables: &impl Tables) -> SourceRef {
-    let found =
-        search::<SOURCES, Address>(|index| tables.opaque(is_address_below(source, &block.lower[index])) ^ 1);
+    let found = search::<SOURCES, Address>(tables, |index| {
+        tables.opaque(is_address_below(source, &block.lower[index])) ^ 1
+    });
     block.then[found]
 }
 
 #[inline(always)]
 fn search_ports(block: &Ports, port: u32, tables: &impl Tables) -> u16 {
     let after = tables.opaque(u64::from(port) + 1);
-    let found = search::<PORTS, u16>(|index| is_below(u64::from(block.lower[index]), after));
+    let found = search::<PORTS, u16>(tables, |index| is_below(u64::from(block.lower[index]), after));
     block.then[found]
 }
 
@@ -90,16 +91,18 @@ fn search_ports(block: &Ports, port: u32, tables: &impl Tables) -> u16 {
 /// bytes, and a bit is shifted to where it counts. (A mask of -1 or 0 would be as short, but Linux since 6.18 follows both
 /// cases of it.) The masks change nothing: they show that no index is out of bounds.
 #[inline(always)]
-fn search<const N: usize, T>(begins: impl Fn(usize) -> u64) -> usize {
+fn search<const N: usize, T>(tables: &impl Tables, begins: impl Fn(usize) -> u64) -> usize {
     let scale = size_of::<T>().ilog2();
-    let mut at = 0;
+    let (mut at, mut taken) = (0, 0);
     let mut bit = N.ilog2();
     while bit > 0 {
         bit -= 1;
-        let begins = begins((at >> scale | 1 << bit) & (N - 1));
-        at |= (begins as usize) << (bit + scale);
+        let begins = begins((at >> scale) as usize & (N - 1) | 1 << bit);
+        let step = 1 << (bit + scale);
+        at = tables.join((at, taken), (begins << (bit + scale), step));
+        taken |= step;
     }
-    at >> scale & (N - 1)
+    (at >> scale) as usize & (N - 1)
 }
 
 /// For values below 2⁶³.
