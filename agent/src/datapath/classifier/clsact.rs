@@ -75,16 +75,15 @@ pub(in crate::datapath) fn attach(
 pub(in crate::datapath) fn detach(interface: &str, classifier: Classifier) -> io::Result<bool> {
     match qdisc_detach_program(interface, side(classifier), classifier.program()).map_err(io_error) {
         Ok(()) => Ok(true),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
-            ) =>
-        {
-            Ok(false)
-        }
+        Err(error) if is_gone(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// The filter, its qdisc, or the interface.
+fn is_gone(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::InvalidInput];
+    kinds.contains(&error.kind()) || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// The kernel's errno among the causes, or all that is known as text.
