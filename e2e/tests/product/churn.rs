@@ -37,6 +37,9 @@ struct Live {
     /// All that ever sent to it: nothing else may arrive.
     flows: Vec<u32>,
     active: bool,
+    /// Its object has said a new address before it had it. Meanwhile nobody's rules were about the old one, and packets to
+    /// it only passed.
+    announced: bool,
 }
 
 struct Churn<'a> {
@@ -127,6 +130,7 @@ impl<'a> Churn<'a> {
             receiver,
             flows: Vec::new(),
             active: false,
+            announced: false,
         });
         name
     }
@@ -138,6 +142,7 @@ impl<'a> Churn<'a> {
         live.number = number;
         let net: IpNet = Ipv4Net::new_assert([10, 2, 0, number].into(), 32).into();
         if self.chance.below(2) == 0 {
+            live.announced = true;
             object(self.world, &live.name, APPS[live.app].0, number);
             live.pod.set_addresses(&[net]).unwrap();
         } else {
@@ -213,7 +218,12 @@ impl Live {
             .collect();
         assert!(strangers.is_empty(), "{}: {strangers:?}", self.name);
         let mark = APPS[self.app].1;
-        let others: Vec<_> = received.marks.iter().filter(|(seen, _)| **seen != mark).collect();
+        let is_other = |seen: u32| seen != mark && !(seen == 0 && self.announced);
+        let others: Vec<_> = received
+            .marks
+            .iter()
+            .filter(|(seen, _)| is_other(**seen))
+            .collect();
         assert!(
             others.is_empty(),
             "{} of {:?}: {others:?}",
