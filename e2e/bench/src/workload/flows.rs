@@ -114,10 +114,12 @@ impl Workload {
 
     fn one(&self, random: &mut fastrand::Rng, class: Class, target: usize, rule: &Rule) -> Flow {
         let source = draw_source(random, rule.source);
+        // Of a protocol whose replies find their way, where the rule takes any.
+        let of_rule = if rule.protocol == 0 { UDP } else { rule.protocol };
         let (protocol, port) = match class {
             Class::Last => (UDP, LAST_PORT),
-            Class::Miss => (rule.protocol, NO_PORT),
-            Class::Allow | Class::Drop => (rule.protocol, random.u16(rule.low..=rule.high)),
+            Class::Miss => (of_rule, NO_PORT),
+            Class::Allow | Class::Drop => (of_rule, random.u16(rule.low..=rule.high)),
         };
         Flow {
             target,
