@@ -1,5 +1,6 @@
 //! The NICs that are to carry the program.
 
+mod beside;
 mod peers;
 mod states;
 mod ways;

@@ -1,10 +1,12 @@
 //! The program for delivery `Peer`: on NICs that carry ours, while a policy in force uses it.
 
-use nix::net::if_::if_indextoname;
 use tracing::{info, warn};
 use xdp_plan::report::Problem;
 
-use super::{named, ours};
+use super::{
+    beside::{attach_beside_ours, superfluous},
+    named,
+};
 use crate::{
     datapath::{Attached, Datapath},
     nic::peer_refused,
@@ -13,28 +15,13 @@ use crate::{
 
 /// Attaches it where it is missing, before rules refer to it, and says where that cannot be.
 pub(in crate::run) fn attach_peers(datapath: &mut Datapath) -> Vec<Problem> {
-    let nics = match ours(datapath) {
-        Ok(nics) => nics,
-        Err(problem) => return vec![problem],
-    };
-    let mut problems = Vec::new();
-    for ifindex in nics.into_keys() {
-        // A NIC that is gone needs nothing.
-        if let Ok(name) = if_indextoname(ifindex) {
-            problems.extend(attach_one(datapath, ifindex, &name.to_string_lossy()));
-        }
-    }
-    problems
+    attach_beside_ours(datapath, attach_one)
 }
 
 /// Takes it off NICs that do not carry our program, and when no rule refers to it any more off all.
 pub(in crate::run) fn release_peers(datapath: &mut Datapath, wanted: bool) {
-    let carrying = ours(datapath).unwrap_or_default();
-    let peers = datapath.pinned().peer_pins().unwrap_or_default();
-    for nic in peers
-        .into_iter()
-        .filter(|nic| !wanted || !carrying.contains_key(nic))
-    {
+    let attached = datapath.pinned().peer_pins().unwrap_or_default();
+    for nic in superfluous(datapath, attached, wanted) {
         match datapath.detach_peer(nic) {
             Ok(_) => info!(nic, "program for delivery Peer taken off"),
             Err(error) => {

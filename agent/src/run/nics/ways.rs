@@ -1,12 +1,12 @@
 //! The program of the way back on NICs: wherever ours is, while anything redirects.
 
-use std::collections::BTreeMap;
-
-use nix::net::if_::if_indextoname;
 use tracing::{info, warn};
 use xdp_plan::report::Problem;
 
-use super::{named, ours};
+use super::{
+    beside::{attach_beside_ours, superfluous},
+    named,
+};
 use crate::{
     datapath::{Attached, Datapath, Hook},
     nic::no_way_back,
@@ -26,26 +26,13 @@ pub(in crate::run) enum WayBack {
 
 /// Attaches it to the NICs that carry ours, before any pod relies on it, and says where that cannot be.
 pub(in crate::run) fn attach_ways(datapath: &mut Datapath) -> Vec<Problem> {
-    let nics = match ours(datapath) {
-        Ok(nics) => nics,
-        Err(problem) => return vec![problem],
-    };
-    let mut problems = Vec::new();
-    for ifindex in nics.into_keys() {
-        // A NIC that is gone needs nothing.
-        if let Ok(name) = if_indextoname(ifindex) {
-            problems.extend(attach_one(datapath, ifindex, &name.to_string_lossy()));
-        }
-    }
-    problems
+    attach_beside_ours(datapath, attach_one)
 }
 
 /// Takes it off NICs that do not carry our program, and when nothing redirects any more off all.
 pub(in crate::run) fn release_ways(datapath: &mut Datapath, wanted: bool) {
-    let Ok(carrying) = ours(datapath) else { return };
-    let carrying = if wanted { carrying } else { BTreeMap::new() };
     let attached = datapath.pinned().hook_pins(Hook::NicOut).unwrap_or_default();
-    for nic in attached.into_iter().filter(|nic| !carrying.contains_key(nic)) {
+    for nic in superfluous(datapath, attached, wanted) {
         match datapath.detach_hook(Hook::NicOut, nic) {
             Ok(_) => info!(nic, "program of the way back taken off"),
             Err(error) => {
