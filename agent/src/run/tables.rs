@@ -116,11 +116,7 @@ fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables
         |installed| flows.draining(datapath, installed, (&targets, facts)),
     );
     let peer = targets.targets.iter().any(|target| target.wants_peer);
-    let mut failures = if peer && interfaces.nics.is_none_or(|nics| !nics.peer) {
-        nics::attach_peers(datapath)
-    } else {
-        Vec::new()
-    };
+    let mut failures = peers_of(datapath, peer, interfaces);
     let redirects = targets.targets.iter().any(|target| target.wants_redirect);
     let needs_ways = redirects || peer || !draining.is_empty();
     let ways = ways_of(datapath, needs_ways, (interfaces, ways));
@@ -178,6 +174,15 @@ fn program_for(tools: Tools<'_>, objects: &Objects, facts: &NodeFacts) -> Tables
             },
         },
     }
+}
+
+/// What keeps delivery `Peer` from NICs that carry our program.
+fn peers_of(datapath: &mut Datapath, needed: bool, interfaces: &Interfaces) -> Vec<Problem> {
+    let have = interfaces.nics.is_some_and(|nics| nics.peer);
+    if !needed || have {
+        return Vec::new();
+    }
+    nics::attach_peers(datapath)
 }
 
 /// What keeps replies from their way on NICs that carry our program, or are about to.
