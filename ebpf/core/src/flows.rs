@@ -19,14 +19,16 @@ mod inward;
 mod outward;
 mod quoted;
 mod recent;
+mod segment;
 mod stack;
 mod subject;
 
 pub use inward::{Carried, carries, inward, is_recent};
 pub use outward::{Outward, fragment_key, outward};
 pub use recent::{hash, place};
+pub use segment::{Place, Segment, Shape};
 pub use stack::{delivered, departed};
-pub use subject::{Place, Role, Segment, Shape, Subject, Way};
+pub use subject::{Role, Subject, Way};
 
 use crate::tables::FlowKey;
 use crate::verdict::FlowEvent;

@@ -1,7 +1,8 @@
 //! What ICMP errors quote: an IP packet that came the other way, cut off somewhere behind its transport header's first eight
 //! bytes (RFC 792, RFC 4443).
 
-use super::subject::{Segment, Way, echo_ports, key as oriented, ports, quoted_way};
+use super::segment::Segment;
+use super::subject::{Way, echo_ports, key as oriented, ports, quoted_way};
 use crate::parse::{Bytes, IpBytes, ipv6, protocol};
 use crate::tables::{Address, FlowKey};
 
