@@ -7,7 +7,7 @@ mod run;
 use anyhow::{Context as _, Result, bail};
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, DevMapHash, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::maps::{Array, DevMap, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{Program, ProgramFd};
 use aya::util::nr_cpus;
 use xdp_lab::Namespace;
@@ -42,7 +42,7 @@ pub struct Instruments {
     frames: Array<MapData, Bytes>,
     under_test: ProgramArray<MapData>,
     received: PerCpuArray<MapData, Received>,
-    devices: DevMapHash<MapData>,
+    devices: DevMap<MapData>,
     indexes: Array<MapData, u32>,
 }
 
@@ -88,7 +88,7 @@ impl Instruments {
     pub fn add_device(&mut self, node: &Namespace, key: u8, ifindex: u32) -> Result<()> {
         let (devices, indexes) = (&mut self.devices, &mut self.indexes);
         // The kernel looks the interface up in the caller's network namespace.
-        node.run(|| devices.insert(u32::from(key), ifindex, None, 0))??;
+        node.run(|| devices.set(u32::from(key), ifindex, None, 0))??;
         indexes.set(u32::from(key), ifindex, 0)?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_redirect_peer;
 use aya_ebpf::macros::{classifier, map, xdp};
-use aya_ebpf::maps::{Array, DevMapHash};
+use aya_ebpf::maps::{Array, DevMap};
 use aya_ebpf::programs::{TcContext, XdpContext};
 
 use crate::packet;
@@ -15,7 +15,7 @@ const LAST_BYTE: usize = 33;
 
 /// The only device is at 0; those of all pods at the last byte of their address.
 #[map]
-pub(crate) static DEVICES: DevMapHash = DevMapHash::with_max_entries(1024, 0);
+pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(1024, 0);
 /// The same, for `bpf_redirect_peer`.
 #[map]
 static INDEXES: Array<u32> = Array::with_max_entries(256, 0);

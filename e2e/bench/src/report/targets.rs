@@ -124,7 +124,7 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T11",
-        metric: "one rule changed → in force, p99",
+        metric: "one rule of 25,000 changed → in force, p99",
         unless: "",
         parts: &[part("change.p99", AtMost(20.0), " ms")],
     },
