@@ -1,5 +1,6 @@
 //! Frames with arbitrary bytes, in and out of an interface.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use crate::{LabError, Namespace, sys, wait_until};
 
 /// Longer than any frame of a lab.
 const FRAME: usize = 65536;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A packet socket of one interface. Nothing of the stack's is between it and the wire.
 #[derive(Debug)]
@@ -37,9 +39,16 @@ impl RawSocket {
         })
     }
 
-    /// Send these bytes, beginning with the destination MAC.
+    /// Send these bytes, beginning with the destination MAC. A wire that has no room for them gets them once it has.
     pub fn send(&self, frame: &[u8]) -> Result<(), LabError> {
-        sys::send_frame(&self.socket, frame).map_err(self.namespace.socket_failed("send a frame"))
+        let mut sent = Ok(());
+        // The kernel has dropped the frame, and says so (`net_xmit_errno`).
+        let is_full = |error: &io::Error| error.raw_os_error() == Some(libc::ENOBUFS);
+        wait_until("the wire takes a frame", PATIENCE, || {
+            sent = sys::send_frame(&self.socket, frame);
+            !sent.as_ref().is_err_and(is_full)
+        })?;
+        sent.map_err(self.namespace.socket_failed("send a frame"))
     }
 
     /// The next frame that arrives and that `wanted` accepts, as it was on the wire.

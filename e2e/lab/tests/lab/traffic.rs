@@ -1,6 +1,7 @@
 //! Packets get from clients to pods and are counted there.
 
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 
 use xdp_lab::{HttpServer, RawSocket, UdpReceiver, UdpSender, http_get};
@@ -135,6 +136,28 @@ fn raw_frames_arrive_byte_for_byte_and_are_counted() {
     let after = world.lab.node().counters(&nic.name).unwrap();
     assert!(after.rx_packets > before.rx_packets);
     assert!(after.rx_bytes >= before.rx_bytes + frame.len() as u64);
+}
+
+#[test]
+fn a_wire_that_has_no_room_gets_every_frame_later() {
+    let world = world();
+    let nic = &world.nics[0];
+    let mut slow = Command::new("tc");
+    slow.args(["qdisc", "add", "dev", &nic.wire, "root"]);
+    slow.args(["tbf", "rate", "8mbit", "burst", "2000", "limit", "2000"]);
+    let slow = nic.client.spawn(slow).unwrap().finish(SOON).unwrap();
+    assert!(slow.status.success(), "{slow:?}");
+    let receiver = RawSocket::receiver(world.lab.node(), &nic.name).unwrap();
+    let sender = RawSocket::sender(&nic.client, &nic.wire).unwrap();
+    let head = [&nic.mac[..], &nic.client_mac[..], &[0x88, 0xb5]].concat();
+    for number in 0..100_u8 {
+        sender.send(&[&head[..], &[number; 100]].concat()).unwrap();
+    }
+    let ours = |frame: &[u8]| frame.starts_with(&head);
+    let last = |frame: &[u8]| ours(frame) && frame[14] == 99;
+    let arrived = receiver.receive_until(SOON, last).unwrap();
+    let arrived = arrived.iter().filter(|frame| ours(frame));
+    assert!(arrived.map(|frame| frame[14]).eq(0..100));
 }
 
 /// Otherwise redirected packets would be dropped as corrupt.
