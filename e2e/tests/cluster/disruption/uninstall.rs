@@ -159,9 +159,15 @@ fn nothing_is_left(installed: &Installed) {
     for node in installed.nodes() {
         assert_eq!(installed.programs(node).unwrap().len(), 0, "{}", node.name);
         assert_eq!(installed.pins(node).unwrap(), [] as [String; 0], "{}", node.name);
-        assert_eq!(readers(node), 0, "{}", node.name);
-        let processes = node.exec(&["pgrep", "--list-name", "^xdp-"]).unwrap();
-        assert_eq!(processes.stdout, "", "{}", node.name);
+        // Who looks while the operator's own pods are taken down finds half of them.
+        let bare = installed.until(format!("pods and processes of {} are bare", node.name), || {
+            let readers = readers(node)?;
+            ensure!(readers == 0, "{readers} readers are left");
+            let processes = node.exec(&["pgrep", "--list-name", "^xdp-"])?.stdout;
+            ensure!(processes.is_empty(), "{processes}");
+            Ok(())
+        });
+        bare.unwrap();
     }
     for kind in ["xdpnodestates", "xdppeersets"] {
         assert_eq!(
@@ -207,19 +213,19 @@ fn names(installed: &Installed, path: &str) -> Vec<String> {
 }
 
 /// How many programs are attached to the interfaces of a node's pods.
-fn readers(node: &Node) -> usize {
-    let folder = format!("/proc/{}/root/run/netns", node.init().unwrap());
-    let namespaces = fs::read_dir(folder).unwrap();
-    let counts = namespaces.map(|entry| readers_in(&entry.unwrap().path()));
+fn readers(node: &Node) -> anyhow::Result<usize> {
+    let folder = format!("/proc/{}/root/run/netns", node.init()?);
+    let namespaces = fs::read_dir(folder)?;
+    let counts = namespaces.map(|entry| readers_in(&entry?.path()));
     counts.sum()
 }
 
-fn readers_in(netns: &Path) -> usize {
-    let netns = File::open(netns).unwrap();
+fn readers_in(netns: &Path) -> anyhow::Result<usize> {
+    let netns = File::open(netns)?;
     let inside = || {
-        setns(netns, CloneFlags::CLONE_NEWNET).unwrap();
-        let (_, programs) = SchedClassifier::query_tcx("eth0", TcAttachType::Ingress).unwrap();
-        programs.len()
+        setns(netns, CloneFlags::CLONE_NEWNET)?;
+        let (_, programs) = SchedClassifier::query_tcx("eth0", TcAttachType::Ingress)?;
+        Ok(programs.len())
     };
     // The thread ends with its namespace.
     thread::scope(|scope| scope.spawn(inside).join().unwrap())
