@@ -1,5 +1,7 @@
 export PATH := $(shell tools/setup --path)
 export RUSTDOCFLAGS := -D warnings
+# A test that fails says where and why; frames bury it. `make test RUST_BACKTRACE=1` shows them.
+export RUST_BACKTRACE := 0
 
 # They build for the bpf target only; the others embed them.
 HOST := --workspace --exclude 'xdp-*ebpf'
