@@ -43,8 +43,10 @@ pub const API: &str = "/apis/xdp-operator.io/v1alpha1";
 pub struct Installed {
     cluster: Cluster,
     proxy: Mutex<Option<Process>>,
-    turns: RwLock<()>,
 }
+
+/// Whose turn it is, on all clusters of this process: they share the machine.
+static TURNS: RwLock<()> = RwLock::new(());
 
 /// A test's turn beside others that disturb nobody; alone, if it disturbs.
 pub type Together<'a> = RwLockReadGuard<'a, ()>;
@@ -74,7 +76,6 @@ impl Installed {
         let installed = Self {
             cluster,
             proxy: Mutex::default(),
-            turns: RwLock::default(),
         };
         installed.start_proxy()?;
         Ok(installed)
@@ -128,14 +129,28 @@ impl Installed {
             .map_err(|error| anyhow!("{error:#}\n{}", self.describe(NAMESPACE)))
     }
 
-    /// The turn of a test that disturbs no other.
-    pub fn together(&self) -> Together<'_> {
-        self.turns.read().unwrap_or_else(PoisonError::into_inner)
+    /// The turn of a test that disturbs no other, or has a cluster of its own.
+    pub fn together() -> Together<'static> {
+        TURNS.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The turn of a test that would disturb others: when it has begun, none of them runs.
-    pub fn alone(&self) -> Alone<'_> {
-        self.turns.write().unwrap_or_else(PoisonError::into_inner)
+    /// The turn of a test that would disturb others, or be disturbed: when it has begun, none of them runs, and what they
+    /// have left behind is gone.
+    pub fn alone(&self) -> Alone<'static> {
+        let turn = TURNS.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = self.until("the namespaces of earlier tests are gone", || {
+            let namespaces = self.list("/api/v1/namespaces")?;
+            let mut ends = namespaces
+                .iter()
+                .map(|namespace| &namespace["metadata"]["deletionTimestamp"]);
+            ensure!(ends.all(Value::is_null), "some are there");
+            Ok(())
+        });
+        if let Err(error) = gone {
+            // The test may do well beside it, and says why if not.
+            println!("{error:#}");
+        }
+        turn
     }
 
     /// A namespace for a test, deleted when dropped.

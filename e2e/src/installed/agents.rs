@@ -32,7 +32,8 @@ impl Installed {
 
     /// The process id of a node's agent, as the node counts.
     pub fn agent_pid(&self, node: &Node) -> anyhow::Result<u32> {
-        pid(node, "xdp-agent")
+        // What somebody asks it (`xdp-agent flows`) is another process for a moment.
+        self.until(format!("{} has one agent", node.name), || pid(node, "xdp-agent"))
     }
 
     /// Stop a node's agent (SIGSTOP): it neither acts nor reports until what is returned is dropped. Its liveness probe

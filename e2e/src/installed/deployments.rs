@@ -1,6 +1,8 @@
 //! Workloads that Kubernetes makes: Deployments.
 
-use anyhow::ensure;
+use std::thread;
+
+use anyhow::{anyhow, ensure};
 use serde_json::json;
 
 use super::pods::{pod, pod_spec};
@@ -35,12 +37,21 @@ impl<'a> Space<'a> {
             .until(format!("{app} has {count} pods that serve"), || {
                 let objects = self.installed.list(&path)?;
                 ensure!(objects.len() == count, "there are {}", objects.len());
-                let found = objects.iter().map(|object| {
-                    let pod = pod(self.installed, object)?;
-                    pod.counts()?;
-                    Ok(pod)
-                });
-                found.collect()
+                let pods = objects.iter().map(|object| pod(self.installed, object));
+                let pods = pods.collect::<anyhow::Result<Vec<_>>>()?;
+                all_serve(&pods)?;
+                Ok(pods)
             })
     }
+}
+
+/// Asks all at once: those that do not answer yet share the time that it takes to find out.
+fn all_serve(pods: &[Pod<'_>]) -> anyhow::Result<()> {
+    thread::scope(|scope| {
+        let asked: Vec<_> = pods.iter().map(|pod| scope.spawn(|| pod.counts())).collect();
+        for answer in asked {
+            answer.join().map_err(|_| anyhow!("asking a pod panicked"))??;
+        }
+        Ok(())
+    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use xdp_lab::Namespace;
 
-/// For each connection, and for each read.
+/// For each connection, and for each read of a try.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer.
@@ -19,12 +19,13 @@ pub struct Reply {
     pub body: String,
 }
 
-/// GET a path. HTTP 1.0: the answer ends with the connection.
+/// GET a path, twice if nobody answers. HTTP 1.0: the answer ends with the connection.
 pub fn http_get(from: &Namespace, server: SocketAddr, path: &str) -> anyhow::Result<Reply> {
-    http_get_within(from, server, path, PATIENCE)
+    let get = || http_get_within(from, server, path, PATIENCE);
+    get().or_else(|_| get())
 }
 
-/// The same, for what may not answer at all.
+/// The same once, for what may not answer at all.
 pub fn http_get_within(
     from: &Namespace,
     server: SocketAddr,

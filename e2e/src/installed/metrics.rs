@@ -59,26 +59,6 @@ impl Installed {
         );
         Metrics::parse(reply.body)
     }
-
-    /// Packets that a policy's rule has counted on a node, by what became of them: `redirected`, `passed`, `dropped`,
-    /// `rejected`, `limited`, `audited`, `fell_back`, `delivered`. 0 if it shows no such rule.
-    pub fn rule_packets(
-        &self,
-        node: &Node,
-        namespace: &str,
-        rule: (&str, &str),
-        action: &str,
-    ) -> anyhow::Result<u64> {
-        let (policy, rule) = rule;
-        let labels = [
-            ("namespace", namespace),
-            ("policy", policy),
-            ("rule", rule),
-            ("action", action),
-        ];
-        let metrics = self.agent_metrics(node)?;
-        Ok(metrics.sum("xdp_agent_rule_packets_total", &labels) as u64)
-    }
 }
 
 impl Metrics {
@@ -107,6 +87,18 @@ impl Metrics {
     /// Their sum; 0 if there are none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.find(name, labels).map(|sample| sample.value).sum()
+    }
+
+    /// Packets that a policy's rule has counted, by what became of them: `redirected`, `passed`, `dropped`, `rejected`,
+    /// `limited`, `audited`, `fell_back`, `delivered`. 0 if an agent shows no such rule.
+    pub fn rule_packets(&self, namespace: &str, (policy, rule): (&str, &str), action: &str) -> u64 {
+        let labels = [
+            ("namespace", namespace),
+            ("policy", policy),
+            ("rule", rule),
+            ("action", action),
+        ];
+        self.sum("xdp_agent_rule_packets_total", &labels) as u64
     }
 }
 

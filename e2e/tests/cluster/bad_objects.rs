@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use anyhow::ensure;
 use serde_json::json;
-use xdp_e2e::installed::{Installed, PodSpec, condition};
+use xdp_e2e::installed::{API, Installed, PodSpec, condition};
 
 use crate::world::{PLAYERS, deliver};
 
@@ -23,7 +24,7 @@ fn too_much() -> Vec<String> {
 #[test]
 fn a_policy_that_does_not_fit_is_refused_whole_and_the_others_of_its_pods_work() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("too-much").unwrap();
     let pod = space.pod(&PodSpec::new("server", "game", 1)).unwrap();
     let spec = "podSelector: {}\npriority: 1";
@@ -77,6 +78,13 @@ fn an_object_that_cannot_be_read_stops_neither_running_agents_nor_new_ones() {
     assert_eq!(condition(&refused, "Accepted").unwrap()["reason"], "InvalidSpec");
     space.kubectl(&["delete", "xdppolicy", "aaa-malformed"]).unwrap();
     drop(relaxed);
+    let dry = format!("{API}/namespaces/{}/xdppolicies?dryRun=All", space.name);
+    let strict = installed.until("a malformed object is refused again", || {
+        let (status, answer) = installed.post(&dry, &malformed)?;
+        ensure!(status == 422, "{status}: {answer}");
+        Ok(())
+    });
+    strict.unwrap();
 }
 
 /// The definition of policies with a spec that may be anything; as it was when dropped.

@@ -42,7 +42,7 @@ fn two_pods(space: &Space<'_>) {
 #[test]
 fn a_deleted_policy_is_gone_from_nodes_and_metrics_and_packets_pass() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("deleted-policy").unwrap();
     two_pods(&space);
     space.kubectl(&["delete", "xdppolicy", "game"]).unwrap();
@@ -56,7 +56,7 @@ fn a_deleted_policy_is_gone_from_nodes_and_metrics_and_packets_pass() {
 #[test]
 fn a_deleted_namespace_takes_its_policies_and_pods_with_it_and_waits_for_nobody() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("deleted-namespace").unwrap();
     two_pods(&space);
     installed
@@ -77,6 +77,7 @@ fn without_its_node_object_a_node_has_no_state_and_goes_on_and_reports_again_whe
     let (node, pod) = (installed.node(2), space.wait_pod("bridge").unwrap());
     let path = "/api/v1/nodes/node2";
     let old = installed.api(path).unwrap();
+    let back = Back(installed, again(&old).to_string());
     installed.kubectl(&["delete", "node", "node2"]).unwrap();
     let state = "/apis/xdp-operator.io/v1alpha1/xdpnodestates/node2";
     let gone = installed.until("its XdpNodeState is gone", || {
@@ -86,7 +87,7 @@ fn without_its_node_object_a_node_has_no_state_and_goes_on_and_reports_again_whe
     });
     // Its pods go, too, 40 seconds later: the node is back before.
     let enforced = deliver(installed, &pod, 50).with_mark("UDP", 42);
-    installed.apply(&again(&old).to_string()).unwrap();
+    drop(back);
     gone.unwrap();
     assert_eq!(enforced, 50);
     installed.wait_ready().unwrap();
@@ -100,6 +101,17 @@ fn without_its_node_object_a_node_has_no_state_and_goes_on_and_reports_again_whe
         .unwrap();
     assert_eq!(state["status"]["nics"][0]["mode"], "Native");
     space.until_programmed("game", 2).unwrap();
+}
+
+/// Makes the node's object again, whatever becomes of the test: later tests need it.
+struct Back<'a>(&'a Installed, String);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.apply(&self.1) {
+            println!("{error:#}");
+        }
+    }
 }
 
 /// What a kubelet needs to find of its node.

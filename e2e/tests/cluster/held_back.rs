@@ -54,7 +54,7 @@ fn while_an_agent_is_held_back_a_changed_policy_is_not_programmed_there_and_then
 #[test]
 fn a_policy_applies_on_the_nodes_it_selects_and_its_status_counts_those() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("some-nodes").unwrap();
     let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
     let pods = space.pods(&pods).unwrap();
@@ -80,7 +80,7 @@ fn a_policy_applies_on_the_nodes_it_selects_and_its_status_counts_those() {
 #[test]
 fn a_policy_without_pods_is_programmed_and_says_that_there_is_nothing_to_do() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("no-pods").unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     let policy = space.until_programmed("game", 0).unwrap();

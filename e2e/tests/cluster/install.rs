@@ -11,7 +11,7 @@ use crate::world::{PLAYERS, Rule, client, deliver_to};
 fn a_client_reaches_pods_on_both_nodes_the_fast_way_and_all_counts_agree() {
     const PACKETS: u64 = 500;
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("first").unwrap();
     let pods = space
         .pods(&[PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)])
@@ -45,7 +45,7 @@ fn a_client_reaches_pods_on_both_nodes_the_fast_way_and_all_counts_agree() {
 #[test]
 fn the_readmes_example_marks_the_datagrams_of_a_client_on_both_nodes() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("games").unwrap();
     space.apply(include_str!("../../../examples/game.yaml")).unwrap();
     space

@@ -14,7 +14,7 @@ const ATTEMPTS: u64 = 3;
 #[test]
 fn a_port_by_its_containers_name_is_rejected_and_refused_at_once() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("language").unwrap();
     let pod = space.pod(&PodSpec::new("server", "game", 1)).unwrap();
     let rejecting = "{name: no-http, ports: [{protocol: TCP, port: http}], action: Reject}";

@@ -48,6 +48,15 @@ impl<'a> SecondNic<'a> {
     }
 }
 
+/// Unplugs it, and waits until the node's state says so.
+fn unplug(installed: &Installed, second: SecondNic<'_>) {
+    drop(second);
+    let forgotten = installed.until_node_state(&format!("{NIC} is gone"), installed.node(2), |state| {
+        nic(state).is_none()
+    });
+    forgotten.unwrap();
+}
+
 impl Drop for SecondNic<'_> {
     fn drop(&mut self) {
         for name in [SPARE, NIC] {
@@ -131,6 +140,7 @@ fn an_mtu_too_large_is_told_with_the_node_and_the_remedy_and_over_when_it_is_low
 
     second.set_mtu(NIC, 1500);
     recovered(installed, &space, &second);
+    unplug(installed, second);
 }
 
 #[test]
@@ -153,6 +163,7 @@ fn a_foreign_program_is_told_and_left_alone_and_ours_is_attached_when_it_goes() 
 
     drop(foreign);
     recovered(installed, &space, &second);
+    unplug(installed, second);
 }
 
 /// Somebody else's program, attached as long as this lives, and its id.

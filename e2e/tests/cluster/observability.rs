@@ -7,7 +7,7 @@ use crate::world::{PLAYERS, deliver};
 #[test]
 fn the_metrics_of_agents_and_operators_follow_prometheus_conventions() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("metrics").unwrap();
     let pod = space.pod(&PodSpec::new("server", "game", 2)).unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
@@ -67,7 +67,7 @@ fn expect(columns: &[(String, String)], expected: &[(&str, &str)]) {
 #[test]
 fn kubectl_get_shows_at_a_glance_what_is_in_force() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("columns").unwrap();
     let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
     space.pods(&pods).unwrap();

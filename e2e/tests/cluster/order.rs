@@ -20,7 +20,7 @@ fn early(space: &Space<'_>, priority: u32, enforcement: &str, pod: &Pod<'_>, ins
 fn the_policy_with_the_smaller_priority_decides_and_an_audited_one_only_counts() {
     const PACKETS: u64 = 50;
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("order").unwrap();
     let pod = space.pod(&PodSpec::new("server", "game", 2)).unwrap();
     let rule = |policy, name| Rule {

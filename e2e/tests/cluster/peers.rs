@@ -70,7 +70,7 @@ fn addresses(installed: &Installed, space: &Space<'_>) -> anyhow::Result<Vec<Str
 #[test]
 fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let (space, others) = (
         installed.space("peers").unwrap(),
         installed.space("peers-others").unwrap(),
@@ -91,10 +91,14 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
     others.kubectl(&["label", "pod", "client", "role=flood"]).unwrap();
     target.expect(&client, None);
     let mut expected: Vec<String> = client.addresses.iter().map(ToString::to_string).collect();
-    let mut listed = addresses(installed, &space).unwrap();
     expected.sort();
-    listed.sort();
-    assert_eq!(listed, expected);
+    let as_expected = installed.until("the set has the client's addresses", || {
+        let mut listed = addresses(installed, &space)?;
+        listed.sort();
+        ensure!(listed == expected, "it has {listed:?}");
+        Ok(())
+    });
+    as_expected.unwrap();
     others
         .kubectl(&["label", "--overwrite", "pod", "client", "role=friend"])
         .unwrap();
@@ -125,7 +129,7 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
 #[test]
 fn a_pod_selector_alone_means_pods_of_the_policys_namespace_and_sets_go_with_their_policy() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("peers-own").unwrap();
     let pods = [
         PodSpec::new("target", "game", 2),

@@ -29,7 +29,7 @@ fn status(node: &Node, pid: u32, field: &str) -> String {
 #[test]
 fn the_agents_process_has_exactly_the_capabilities_that_the_chart_lists() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let node = installed.node(1);
     let pid = installed.agent_pid(node).unwrap();
     let expected: u64 = CAPABILITIES.iter().map(|(_, bit)| 1 << bit).sum();
@@ -60,7 +60,7 @@ fn the_agents_process_has_exactly_the_capabilities_that_the_chart_lists() {
 #[test]
 fn neither_the_agent_nor_the_operator_can_write_to_its_root_file_system() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     for (node, pid) in installed.nodes().iter().flat_map(|node| {
         let found = node.exec(&["pgrep", "xdp-"]).unwrap().stdout;
         let pids: Vec<u32> = found
@@ -72,8 +72,10 @@ fn neither_the_agent_nor_the_operator_can_write_to_its_root_file_system() {
     }) {
         let root = format!("/proc/{pid}/root/file");
         let finished = node.exec(&["touch", &root]).unwrap();
+        // Somebody may have asked an agent something (`xdp-agent flows`) in a process that has ended.
+        let ended = finished.stderr.contains("No such file or directory");
         assert!(
-            finished.stderr.contains("Read-only file system"),
+            ended || finished.stderr.contains("Read-only file system"),
             "{}: {finished:?}",
             node.name
         );
@@ -83,7 +85,7 @@ fn neither_the_agent_nor_the_operator_can_write_to_its_root_file_system() {
 #[test]
 fn the_operator_is_nobody_and_has_no_capabilities() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let mut seen = 0;
     for node in installed.nodes() {
         let pids = node.exec(&["pgrep", "--exact", "xdp-operator"]).unwrap().stdout;
@@ -121,7 +123,7 @@ fn patch(installed: &Installed, of: &Node, state: &Node, what: &[&str]) -> Finis
 #[test]
 fn an_agent_can_write_the_state_of_its_own_node_and_of_no_other() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let (own, other) = (installed.node(1), installed.node(2));
     let note = ["-p", r#"{"metadata":{"annotations":{"e2e":"written"}}}"#];
     let lie = ["--subresource=status", "-p", r#"{"status":{"nics":[]}}"#];
@@ -141,7 +143,7 @@ fn an_agent_can_write_the_state_of_its_own_node_and_of_no_other() {
 #[test]
 fn an_agent_can_neither_change_policies_nor_read_secrets() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     for action in [
         ["create", "xdppolicies.xdp-operator.io"],
         ["delete", "xdppolicies.xdp-operator.io"],

@@ -67,18 +67,19 @@ fn all_ways_work_under_a_rule(installed: &Installed, name: &str, protocol: Proto
 #[test]
 fn udp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_answers_come_back() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = installed.alone();
     all_ways_work_under_a_rule(installed, "services-udp", Protocol::Udp);
 }
 
 #[test]
 fn tcp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_answers_come_back() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = installed.alone();
     all_ways_work_under_a_rule(installed, "services-tcp", Protocol::Tcp);
 }
 
-/// Packets that kube-proxy's rule for INVALID ones has dropped on all nodes; it has none in nftables mode.
+/// Packets that kube-proxy's rule for INVALID ones has dropped on all nodes, whoever's they were: it is for tests that run
+/// alone. There is none in nftables mode.
 pub(crate) fn invalid(installed: &Installed) -> u64 {
     let of = |node: &Node| {
         let rules = node
@@ -189,7 +190,7 @@ fn what_a_pod_opens_itself_works(installed: &Installed, name: &str) {
 #[test]
 fn what_a_pod_opens_itself_works_under_rules_with_ports_and_under_one_for_everything() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = installed.alone();
     what_a_pod_opens_itself_works(installed, "services-own");
 }
 
@@ -221,7 +222,7 @@ fn connections_go_on(installed: &Installed, name: &str) {
 #[test]
 fn connections_held_together_by_all_ways_go_on_when_a_policy_comes_and_when_it_goes() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = installed.alone();
     connections_go_on(installed, "services-held");
 }
 
@@ -233,6 +234,7 @@ fn all_of_it_works_beside_kube_proxy_in_nftables_mode_and_behind_masquerade() {
         masquerade: true,
         ..Options::default()
     };
+    let _turn = Installed::together();
     let installed = Installed::start_with(options).unwrap();
     thread::scope(|scope| {
         let installed = &installed;

@@ -24,7 +24,7 @@ fn create(installed: &Installed, space: &Space<'_>, object: &Value) -> (u16, Val
 #[test]
 fn every_bad_object_is_refused_with_the_message_that_says_what_to_write() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("refused").unwrap();
     let mut wrong = Vec::new();
     for entry in table(include_str!("../../../crds/tests/refused.yaml")) {
@@ -41,7 +41,7 @@ fn every_bad_object_is_refused_with_the_message_that_says_what_to_write() {
 #[test]
 fn every_good_object_is_accepted() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("accepted").unwrap();
     let mut wrong = Vec::new();
     for entry in table(include_str!("../../../crds/tests/accepted.yaml")) {
@@ -56,7 +56,7 @@ fn every_good_object_is_accepted() {
 #[test]
 fn kubectl_shows_the_message() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("refused-by-kubectl").unwrap();
     let rule = "{name: a, action: Drop, from: [{ipBlock: {cidr: 198.51.100.7/24}}]}";
     let finished = space

@@ -53,11 +53,15 @@ pub(crate) struct Rule<'a> {
 }
 
 impl Rule<'_> {
-    pub(crate) fn packets(&self, pod: &Pod<'_>, action: &str) -> u64 {
+    /// What it has counted on the pod's node, by what became of the packets, in the order asked for: of one moment.
+    pub(crate) fn packets<const N: usize>(
+        &self,
+        pod: &Pod<'_>,
+        actions: [&str; N],
+    ) -> anyhow::Result<[u64; N]> {
         let rule = (self.policy, self.name);
-        self.installed
-            .rule_packets(pod.node, &self.space.name, rule, action)
-            .unwrap()
+        let metrics = self.installed.agent_metrics(pod.node)?;
+        Ok(actions.map(|action| metrics.rule_packets(&self.space.name, rule, action)))
     }
 
     /// Waits until the rule has counted exactly these, and nothing else, on the pod's node.
@@ -75,12 +79,12 @@ impl Rule<'_> {
         ];
         let wanted = actions.map(|action| {
             let found = expected.iter().find(|(name, _)| *name == action);
-            (action, found.map_or(0, |(_, packets)| *packets))
+            found.map_or(0, |(_, packets)| *packets)
         });
         let what = format!("{} on {} has counted {expected:?}", self.name, pod.node.name);
         let counted = self.installed.until(what, || {
-            let counted = actions.map(|action| (action, self.packets(pod, action)));
-            ensure!(counted == wanted, "it has counted {counted:?}");
+            let counted = self.packets(pod, actions)?;
+            ensure!(counted == wanted, "it has counted {counted:?} of {actions:?}");
             Ok(())
         });
         counted.unwrap();

@@ -31,7 +31,7 @@ fn pods_that_move_to_another_node_take_their_policy_along() {
                 ensure!(pods.iter().all(|pod| pod.node.name == there.name), "{pods:?}");
                 Ok(pods)
             });
-            enforced_only_on(installed, there);
+            enforced_only_on(&game, there);
             let status = game
                 .space
                 .until_policy("herd", "is in force there, and only there", |policy| {
@@ -99,12 +99,14 @@ fn twenty_pods_come_and_go_without_a_trace_and_their_addresses_are_free_of_the_p
 }
 
 /// By what the nodes themselves say: until they have, the policy's status is that of the pods before, and looks the same.
-fn enforced_only_on(installed: &Installed, there: &Node) {
-    for node in installed.nodes() {
+fn enforced_only_on(game: &Game<'_>, there: &Node) {
+    for node in game.installed.nodes() {
         let pods = if node.name == there.name { 2 } else { 0 };
-        let moved = installed.until_node_state(&format!("herd has {pods} pods"), node, |state| {
+        let what = format!("herd has {pods} pods");
+        let moved = game.installed.until_node_state(&what, node, |state| {
             let policies = state["status"]["policies"].as_array().into_iter().flatten();
-            let mut herds = policies.filter(|policy| policy["name"] == "herd");
+            let mut herds =
+                policies.filter(|policy| policy["namespace"] == game.space.name && policy["name"] == "herd");
             herds
                 .next()
                 .map_or(0, |herd| herd["pods"]["programmed"].as_u64().unwrap_or_default())
@@ -139,13 +141,17 @@ fn each_gets_its_own(installed: &Installed, pods: &[Pod<'_>]) {
     }
 }
 
-/// Waits until the network plugins have taken the pods' addresses back.
+/// Waits until the network plugins have taken the pods' addresses back, and the routes to them, which go later.
 fn until_free(installed: &Installed, pods: &[Pod<'_>]) {
     let free = installed.until("the addresses are free", || {
         for node in installed.nodes() {
-            let taken = node.exec_ok(&["ls", "/run/cni/e2e"])?;
+            let taken = node.exec_ok(&["bash", "-c", "ls /run/cni/e2e; ip route show"])?;
             let own = pods.iter().filter(|pod| pod.node.name == node.name);
-            let left = own.filter(|pod| taken.lines().any(|line| line == pod.v4().to_string()));
+            let is_taken = |address: IpAddr| {
+                let first = |line: &str| line.split(' ').next() == Some(&address.to_string());
+                taken.lines().any(first)
+            };
+            let left = own.filter(|pod| is_taken(pod.v4()));
             ensure!(left.count() == 0, "{taken}");
         }
         Ok(())
@@ -168,26 +174,31 @@ fn rewind_addresses(installed: &Installed) {
     }
 }
 
-/// Pins, and files the agent has open (without connections, which come and go), on each node, once agents know of so many target pods on each and no more.
+/// Pins, and files the agent has open (without connections, which come and go), on each node, once agents know of so many
+/// target pods on each and no more, and are not in the middle of a round, which opens files.
 fn held(installed: &Installed, pods: u64) -> Vec<(Vec<String>, usize)> {
     let nodes = installed.nodes().iter();
     nodes.map(|node| held_on(installed, node, pods)).collect()
 }
 
 fn held_on(installed: &Installed, node: &Node, pods: u64) -> (Vec<String>, usize) {
-    let known = installed.until(format!("{} has {pods} target pods", node.name), || {
+    let mut last = None;
+    let settled = installed.until(format!("{} settles with {pods} target pods", node.name), || {
         let known = installed.agent_metrics(node)?.sum("xdp_agent_pods", &[]) as u64;
-        let readers = installed.pins(node)?;
-        let readers = readers.iter().filter(|pin| pin.contains("/reader-")).count();
+        let pins = installed.pins(node)?;
+        let readers = pins.iter().filter(|pin| pin.contains("/reader-")).count();
         ensure!(
             (known, readers) == (pods, pods as usize),
             "{known}, and {readers} readers"
         );
-        Ok(())
+        let pid = installed.agent_pid(node)?;
+        // Who closes one of them meanwhile makes `ls` fail.
+        let files = node.exec(&["ls", "-l", &format!("/proc/{pid}/fd")])?.stdout;
+        let files = files.lines().filter(|file| !file.contains("socket:")).count();
+        let now = (pins, files);
+        let before = last.replace(now.clone());
+        ensure!(before.as_ref() == Some(&now), "{now:?}, and {before:?} before");
+        Ok(now)
     });
-    known.unwrap();
-    let pid = installed.agent_pid(node).unwrap();
-    let files = node.exec_ok(&["ls", "-l", &format!("/proc/{pid}/fd")]).unwrap();
-    let files = files.lines().filter(|file| !file.contains("socket:")).count();
-    (installed.pins(node).unwrap(), files)
+    settled.unwrap()
 }

@@ -8,7 +8,7 @@ use xdp_e2e::cluster::Node;
 use xdp_e2e::installed::{Installed, Pod, PodSpec, http_get};
 
 use super::traffic::Traffic;
-use super::{Evidence, Game, MARK, lives, programs, until_lives};
+use super::{Evidence, Game, MARK, programs, until_lives};
 use crate::world::deliver;
 
 const AWAY: Duration = Duration::from_mins(1);
@@ -75,7 +75,7 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
     let now = until_lives(installed, "agent", |_| true);
     let restarts = |of: &[super::Life]| of.iter().map(|life| life.restarts).sum::<u64>();
     assert_eq!(restarts(&now), restarts(&agents) + 1, "{agents:?}, then {now:?}");
-    let now = lives(installed, "operator");
+    let now = until_lives(installed, "operator", |_| true);
     assert!(
         restarts(&now) <= restarts(&operators) + 1,
         "{operators:?}, then {now:?}"
@@ -99,7 +99,7 @@ fn until_in_force(installed: &Installed, game: &Game<'_>, pod: &Pod<'_>) {
 
 /// All packets to the pod take the fast way. Before its agent has looked again, what is said of the policy is about the pod
 /// as it was, so that is no sign.
-fn until_marked(installed: &Installed, pod: &Pod<'_>) {
+pub(super) fn until_marked(installed: &Installed, pod: &Pod<'_>) {
     let until = installed.until(format!("packets to {} carry their mark", pod.name), || {
         let marked = pod.counts()?.with_mark("UDP", MARK);
         let marked = deliver(installed, pod, 100).with_mark("UDP", MARK) - marked;

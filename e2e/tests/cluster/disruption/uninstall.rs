@@ -18,6 +18,7 @@ use crate::world::{PLAYERS, deliver};
 /// Agents first, then the definitions, then a policy, then the operator. Then away with it, and once more.
 #[test]
 fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another_install_works() {
+    let _turn = Installed::together();
     let installed = Installed::bare().unwrap();
     let _evidence = Evidence(&installed);
     let space = installed.space("order").unwrap();
@@ -144,7 +145,8 @@ fn agents_enforce_before_the_operator_comes(installed: &Installed, space: &Space
     for (node, pod) in installed.nodes().iter().zip(pods) {
         installed
             .until_node_state("the policy is in force", node, |state| {
-                state["status"]["policies"][0]["programmed"] == true
+                let game = &state["status"]["policies"][0];
+                game["programmed"] == true && game["pods"]["programmed"] == 1
             })
             .unwrap();
         assert_eq!(deliver(installed, pod, 100).with_mark("UDP", MARK), 100);
@@ -171,7 +173,7 @@ fn nothing_is_left(installed: &Installed) {
     }
     for kind in ["xdpnodestates", "xdppeersets"] {
         assert_eq!(
-            names(installed, &format!("{API}/{kind}")),
+            names(installed, &format!("{API}/{kind}")).unwrap(),
             [] as [String; 0],
             "{kind}"
         );
@@ -194,7 +196,7 @@ fn nothing_is_left(installed: &Installed) {
     ] {
         // What is deleted takes a moment.
         let gone = installed.until(format!("nothing of ours is left of {path}"), || {
-            let left = names(installed, path);
+            let left = names(installed, path)?;
             ensure!(left.is_empty(), "{left:?}");
             Ok(())
         });
@@ -203,13 +205,13 @@ fn nothing_is_left(installed: &Installed) {
 }
 
 /// Objects of ours.
-fn names(installed: &Installed, path: &str) -> Vec<String> {
-    let objects = installed.list(path).unwrap();
+fn names(installed: &Installed, path: &str) -> anyhow::Result<Vec<String>> {
+    let objects = installed.list(path)?;
     let names = objects
         .iter()
         .filter_map(|object| object["metadata"]["name"].as_str());
     let ours = |name: &&str| name.contains("xdp") || path.starts_with(API);
-    names.filter(ours).map(str::to_owned).collect()
+    Ok(names.filter(ours).map(str::to_owned).collect())
 }
 
 /// How many programs are attached to the interfaces of a node's pods.

@@ -13,7 +13,7 @@ use xdp_e2e::installed::Installed;
 use super::ways::Ways;
 
 /// The pod says something every 20 ms; who is silent for so long has stalled.
-const STALLED: Duration = Duration::from_secs(4);
+const STALLED: Duration = Duration::from_secs(20);
 /// So many lines more show that it goes on.
 const MORE: u64 = 20;
 
@@ -28,7 +28,10 @@ pub(super) struct Held {
 impl Held {
     fn open(installed: &Installed, to: SocketAddr) -> Self {
         let connect = || TcpStream::connect_timeout(&to, STALLED);
-        let mut stream = installed.client().run(connect).unwrap().unwrap();
+        let opened = installed.until(format!("{to} answers"), || {
+            Ok(installed.client().run(connect)??)
+        });
+        let mut stream = opened.unwrap();
         stream.set_read_timeout(Some(STALLED)).unwrap();
         // Version 1.0: lines as they are, not in chunks.
         write!(stream, "GET /lines HTTP/1.0\r\n\r\n").unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use xdp_e2e::cluster::{Cluster, Options, Proxy};
+use xdp_e2e::installed::Installed;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -131,6 +132,7 @@ fn expect(name: &str, command: &[&str], found: &str) {
 
 #[test]
 fn the_labs_rules_are_those_of_kube_proxy_in_iptables_mode_and_of_plugins_that_masquerade() {
+    let _turn = Installed::together();
     let cluster = cluster(Proxy::Iptables);
     let addresses = addresses(&cluster);
     for (family, command) in ["iptables-save", "ip6tables-save"].into_iter().enumerate() {
@@ -144,6 +146,7 @@ fn the_labs_rules_are_those_of_kube_proxy_in_iptables_mode_and_of_plugins_that_m
 
 #[test]
 fn the_labs_rules_are_those_of_kube_proxy_in_nftables_mode() {
+    let _turn = Installed::together();
     let cluster = cluster(Proxy::Nftables);
     let addresses = addresses(&cluster);
     for (family, table) in ["ip", "ip6"].into_iter().enumerate() {

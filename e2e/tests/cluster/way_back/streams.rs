@@ -169,7 +169,7 @@ fn listed(installed: &Installed, pod: &Pod<'_>, stream: &TcpStream) -> Vec<Strin
 #[test]
 fn connections_that_are_ours_are_not_tracked_by_the_node_but_listed_by_the_agent() {
     let installed = Installed::shared();
-    let _turn = installed.together();
+    let _turn = Installed::together();
     let space = installed.space("tracked").unwrap();
     let specs = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
     let pods = space.pods(&specs).unwrap();
