@@ -91,6 +91,10 @@ pub(crate) fn sweep() -> usize {
         })
         .collect();
     let dead = ids.into_iter().filter_map(|id| {
+        // Listed, and gone since.
+        if !Path::new(ROOT).join(&id).exists() && !lock_path(&id).exists() {
+            return None;
+        }
         // Made again where it is missing: the lock goes last, so what has none is dead.
         let file = File::create(lock_path(&id)).ok()?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()?;

@@ -10,10 +10,11 @@ use std::time::Duration;
 use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::process::lock;
+use crate::wait::bound;
 use crate::{LabError, Namespace, wait_until};
 
 /// How long one read or write may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers `GET` in a namespace until dropped. It keeps the namespace alive: drop it before the lab.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl HttpServer {
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self, LabError> {
         namespace.set_sysctl("net/ipv4/tcp_fwmark_accept", "1")?;
         let listen = || {
-            let listener = TcpListener::bind(address)?;
+            let listener = bound(|| TcpListener::bind(address))?;
             listener.set_nonblocking(true)?;
             Ok((listener.local_addr()?, listener))
         };

@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
 };
 
 use crate::netlink::{Netlink, link_change, link_up};
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, wait_until};
 
 /// An interface as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Interface {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
+    /// Operationally up: it has a carrier, and what it sends is no longer dropped.
+    pub running: bool,
     /// What it counted.
     pub counters: Counters,
 }
@@ -55,6 +58,8 @@ pub(crate) struct End<'a> {
     pub(crate) mac: [u8; 6],
 }
 
+/// Until a carrier is seen, on a machine that is busy with something else.
+const CARRIER: Duration = Duration::from_secs(20);
 /// What every interface starts with.
 pub(crate) const MTU: u32 = 1500;
 
@@ -129,7 +134,8 @@ impl Namespace {
     }
 }
 
-/// Make a veth pair, both ends up.
+/// Make a veth pair, both ends up and able to send: until link watch has seen the carrier, the end that was set up first
+/// drops what it is given (`noop_qdisc`), and tells nobody.
 pub(crate) fn add_veth(here: &End<'_>, there: &End<'_>) -> Result<(), LabError> {
     let netns = there.namespace.open()?;
     let mut peer = ends_link(there);
@@ -142,7 +148,13 @@ pub(crate) fn add_veth(here: &End<'_>, there: &End<'_>) -> Result<(), LabError> 
     let what = format!("add the veth pair `{}`, `{}`", here.name, there.name);
     Netlink::open(here.namespace)?.add_link(&what, message)?;
     here.namespace.set_up(here.name, true)?;
-    there.namespace.set_up(there.name, true)
+    there.namespace.set_up(there.name, true)?;
+    for end in [here, there] {
+        wait_until(&format!("`{}` can send", end.name), CARRIER, || {
+            end.namespace.interface(end.name).is_ok_and(|found| found.running)
+        })?;
+    }
+    Ok(())
 }
 
 /// Make a bridge that is up. Without snooping it floods multicast, so neighbour discovery needs no querier.
@@ -197,6 +209,7 @@ fn interface(link: LinkMessage) -> Interface {
         mac: [0; 6],
         mtu: 0,
         up: link.header.flags.contains(LinkFlags::Up),
+        running: false,
         counters: Counters::default(),
     };
     for attribute in link.attributes {
@@ -204,6 +217,7 @@ fn interface(link: LinkMessage) -> Interface {
             LinkAttribute::IfName(name) => interface.name = name,
             LinkAttribute::Address(mac) => interface.mac = mac.try_into().unwrap_or_default(),
             LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
+            LinkAttribute::OperState(state) => interface.running = state == State::Up,
             LinkAttribute::Stats64(stats) => {
                 interface.counters = Counters {
                     rx_packets: stats.rx_packets,

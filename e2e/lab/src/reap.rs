@@ -123,7 +123,7 @@ fn pidfd_kill(process: &OwnedFd) -> io::Result<()> {
         revents: 0,
     };
     // SAFETY: one descriptor, as the count says.
-    unsafe { libc::poll(&raw mut exit, 1, 2000) };
+    unsafe { libc::poll(&raw mut exit, 1, 20_000) };
     Ok(())
 }
 

@@ -117,6 +117,10 @@ pub(crate) fn packet_socket(ifindex: u32, receives: bool) -> io::Result<OwnedFd>
     // SAFETY: the kernel just made this descriptor for us.
     let socket = unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) };
     set_option_of(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+    if receives {
+        // Who waits for a frame may be late, and must not lose it to those that came before.
+        set_option_of(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 32 << 20)?;
+    }
     let protocol = if receives { libc::ETH_P_ALL as u16 } else { 0 };
     // SAFETY: all-zero is a valid value.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };

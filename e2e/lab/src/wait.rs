@@ -1,5 +1,6 @@
 //! Waiting on conditions.
 
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,5 +28,22 @@ pub fn wait_until(
             });
         }
         thread::sleep(INTERVAL);
+    }
+}
+
+/// For a process that is started on a machine that is busy with something else.
+const IN_USE: Duration = Duration::from_secs(20);
+
+/// Bind, again and again while the address is in use: a process that is being started holds copies of all sockets until
+/// it executes its program, so an address is not free right after its socket was closed.
+pub(crate) fn bound<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let start = Instant::now();
+    loop {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < IN_USE => {
+                thread::sleep(INTERVAL);
+            }
+            result => return result,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
 use std::{env, fs, process, thread};
 
 use crate::bpf::{self, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
@@ -119,15 +120,23 @@ fn link_update_exchanges_the_program_without_a_lost_packet() {
             }
         });
         let (mut old, mut new) = (world.programs.xdp(), other.xdp());
-        let exchanged = (0..EXCHANGES).try_for_each(|_| {
-            bpf::link_update(&world.links[0], new, old)?;
+        let both = || world.programs.seen().frames > 0 && other.seen().frames > 0;
+        let (start, mut exchanges) = (Instant::now(), 0);
+        // Traffic may only just begin.
+        let ended = loop {
+            if exchanges >= EXCHANGES && (both() || start.elapsed() > wait::PATIENCE) {
+                break Ok(());
+            }
+            if let Err(error) = bpf::link_update(&world.links[0], new, old) {
+                break Err(error);
+            }
             (old, new) = (new, old);
+            exchanges += 1;
             thread::yield_now();
-            std::io::Result::Ok(())
-        });
+        };
         // Whatever happened, the sender must end.
         done.store(true, Ordering::Relaxed);
-        exchanged.unwrap();
+        ended.unwrap();
     });
 
     let sent = u64::from(sent.into_inner());

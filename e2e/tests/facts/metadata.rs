@@ -1,7 +1,8 @@
 //! Metadata on its way from the XDP program to the skb.
 
-use crate::bpf::{self, XDP_FLAGS_SKB_MODE};
+use crate::bpf::{self, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
 use crate::shared::Plan;
+use crate::wait;
 use crate::wire::{self, frame};
 use crate::world::{NIC_MAC, POD_MAC, World, pass, redirect};
 
@@ -71,7 +72,11 @@ fn generic_mode_delivers_redirected_packets_without_their_metadata() {
     );
 
     drop(generic);
-    world.attach_xdp();
+    // A process that is being started holds a copy of the handle for a moment.
+    let link = wait::until("the NIC is free", || {
+        world.try_attach_xdp(XDP_FLAGS_DRV_MODE).ok()
+    });
+    world.links.push(link);
     world.send(1);
     assert_eq!(world.programs.record().metadata, 8);
 }

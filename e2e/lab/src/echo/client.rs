@@ -11,6 +11,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use super::{SEEN, WANTED};
+use crate::wait::bound;
 use crate::{LabError, Namespace, sys};
 
 /// Written at once; the answer is awaited before the next.
@@ -128,7 +129,7 @@ impl UdpClient {
     /// Bind to an address, of which the port may be 0.
     pub fn bind(namespace: &Namespace, from: SocketAddr, timeout: Duration) -> Result<Self, LabError> {
         let socket = namespace
-            .run(|| UdpSocket::bind(from))?
+            .run(|| bound(|| UdpSocket::bind(from)))?
             .map_err(namespace.socket_failed(format!("bind to {from}")))?;
         socket
             .set_read_timeout(Some(timeout))

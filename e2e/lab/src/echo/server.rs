@@ -12,6 +12,7 @@ use nix::sys::time::TimeVal;
 
 use super::{SEEN, WANTED};
 use crate::process::lock;
+use crate::wait::bound;
 use crate::{LabError, Namespace};
 
 /// How long a thread waits until it asks whether it shall go on.
@@ -48,11 +49,11 @@ impl EchoServer {
     /// Listen at this address.
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self, LabError> {
         let bind = || {
-            let listener = TcpListener::bind(address)?;
+            let listener = bound(|| TcpListener::bind(address))?;
             // Honoured by accept(2).
             let turn = TimeVal::new(0, TURN.as_micros() as i64);
             setsockopt(&listener, sockopt::ReceiveTimeout, &turn)?;
-            let datagrams = UdpSocket::bind(address)?;
+            let datagrams = bound(|| UdpSocket::bind(address))?;
             datagrams.set_read_timeout(Some(TURN))?;
             Ok((listener, datagrams))
         };

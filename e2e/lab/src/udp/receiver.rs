@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::{Stream, decode};
 use crate::process::lock;
 use crate::sys::{self, Datagram};
+use crate::wait::bound;
 use crate::{LabError, Namespace, wait_until};
 
 /// How long the end of a receiver may take.
@@ -56,7 +57,7 @@ impl UdpReceiver {
     /// Receive at this address from now on; port 0 is any.
     pub fn bind(namespace: &Namespace, address: SocketAddr) -> Result<Self, LabError> {
         let open = || {
-            let socket = bind(address)?;
+            let socket = bound(|| UdpSocket::bind(address))?;
             socket.set_read_timeout(Some(TICK))?;
             sys::set_option(&socket, sys::SO_RCVMARK, 1)?;
             sys::set_option(&socket, libc::SO_RXQ_OVFL, 1)?;
@@ -116,21 +117,6 @@ impl Drop for UdpReceiver {
             let _ = thread.join();
         }
     }
-}
-
-/// A process that is being started holds copies of all sockets until it executes its program: an address may be in use
-/// for a moment after its socket was closed.
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let mut bound = UdpSocket::bind(address);
-    let in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
-    // Time out with the last error.
-    let _ = wait_until("an address is free", Duration::from_secs(1), || {
-        if bound.as_ref().is_err_and(in_use) {
-            bound = UdpSocket::bind(address);
-        }
-        !bound.as_ref().is_err_and(in_use)
-    });
-    bound
 }
 
 fn count(socket: &UdpSocket, shared: &Shared) {

@@ -6,7 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{HEADER, encode};
+use crate::wait::bound;
 use crate::{LabError, Namespace, sys};
+
+/// A veth with XDP has a ring of 256.
+const BURST: u32 = 64;
+const BREATH: Duration = Duration::from_millis(1);
 
 static STREAMS: AtomicU32 = AtomicU32::new(0);
 
@@ -30,7 +35,7 @@ impl UdpSender {
     /// From this address and port; port 0 is any.
     pub fn from(namespace: &Namespace, from: SocketAddr, to: SocketAddr) -> Result<Self, LabError> {
         let socket = namespace
-            .run(|| UdpSocket::bind(from))?
+            .run(|| bound(|| UdpSocket::bind(from)))?
             .map_err(namespace.socket_failed(format!("bind to {from}")))?;
         Ok(Self {
             socket,
@@ -96,16 +101,18 @@ impl UdpSender {
         self.send_paced(count, 20_000)
     }
 
-    /// Send this many at a rate. What is late is caught up in bursts.
+    /// Send this many at a rate. What is late is caught up in bursts that rings on the way have room for.
     pub fn send_paced(&mut self, count: u64, per_second: u32) -> Result<(), LabError> {
         let start = Instant::now();
+        let mut burst = 0;
         for number in 0..count {
             let due = Duration::from_secs(1) * (number as u32) / per_second.max(1);
-            if let Some(early) = due
-                .checked_sub(start.elapsed())
-                .filter(|early| early.as_millis() > 0)
-            {
-                thread::sleep(early);
+            let early = due.saturating_sub(start.elapsed());
+            let pause = if burst == BURST { BREATH } else { Duration::ZERO };
+            burst += 1;
+            if early.max(pause) >= BREATH {
+                thread::sleep(early.max(pause));
+                burst = 0;
             }
             self.send_one()?;
         }

@@ -56,6 +56,7 @@ fn the_node_tells_what_it_forwards_and_tracks() {
     let node = world.lab.node();
     let mut rule = Command::new("iptables");
     rule.args([
+        "-w",
         "-A",
         "FORWARD",
         "-m",
