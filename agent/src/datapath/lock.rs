@@ -15,13 +15,13 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the directory. `status` looks in for moments, hence the second tries.
+    /// Takes the directory. `status` looks in for moments, which a busy machine stretches: hence two seconds of tries.
     pub(super) fn take(directory: &Path) -> Result<Self, OpenError> {
         let mut tries = 0;
         loop {
             match lock(directory, FlockArg::LockExclusiveNonblock)? {
                 Some(file) => return Ok(Self { _file: file }),
-                None if tries < 20 => thread::sleep(Duration::from_millis(10)),
+                None if tries < 200 => thread::sleep(Duration::from_millis(10)),
                 None => {
                     return Err(OpenError::Running {
                         path: directory.to_owned(),

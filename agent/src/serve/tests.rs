@@ -116,12 +116,16 @@ fn a_kernel_that_hangs_delays_a_scrape_hides_nothing_else_and_is_not_asked_twice
         );
         assert!(get(&server, "/healthz").starts_with("HTTP/1.1 200 "));
     }
-    assert_eq!(starts.try_iter().count(), 1);
+    assert!(starts.recv_timeout(Duration::from_secs(20)).is_ok());
+    assert!(starts.try_recv().is_err());
     drop(release);
-    let answer = get(&server, "/metrics");
-    assert!(answer.contains(FROM_THE_KERNEL), "{answer}");
+    // On a busy machine a reader that does not hang may be late, too.
+    let asked = (1..=100_usize)
+        .find(|_| get(&server, "/metrics").contains(FROM_THE_KERNEL))
+        .expect("the kernel is read again");
     // Nothing has piled up meanwhile.
-    assert_eq!(starts.try_iter().count(), 1);
+    let again = starts.try_iter().count();
+    assert!((1..=asked).contains(&again), "{again} for {asked}");
 }
 
 #[test]

@@ -164,7 +164,8 @@ fn uninstalling_waits_for_flows_that_are_handed_over_and_not_for_silent_ones() {
     let started = std::time::Instant::now();
     let uninstall = world.host.run(|| Uninstall::begin(&bpffs.pin_dir())).unwrap();
     let took = started.elapsed();
-    assert!((1..5).contains(&took.as_secs()), "{took:?}");
+    // It would wait ten seconds for flows that are being handed over.
+    assert!((1..10).contains(&took.as_secs()), "{took:?}");
     let done = uninstall.finish(&BTreeSet::new()).unwrap();
     assert!(done.failures.is_empty(), "{:?}", done.failures);
 }

@@ -1,5 +1,7 @@
 //! Answers to rejected packets, taken apart by a parser that is not ours.
 
+use std::time::Instant;
+
 use etherparse::{Icmpv4Type, NetSlice, SlicedPacket, TransportSlice, icmpv4};
 use xdp_agent::datapath::{Datapath, Settings};
 use xdp_core::verdict::Event;
@@ -79,13 +81,16 @@ fn a_connection_is_reset_and_a_datagram_prohibited() {
 fn what_exceeds_the_nodes_rate_of_answers_is_dropped_without_one_and_counted() {
     let bpffs = Bpffs::new();
     let datapath = rejecting(&bpffs, 10);
+    let started = Instant::now();
     let actions: Vec<u32> = (0..100)
         .map(|_| datapath.test_run(&udp(SENDER, POD)).unwrap().action)
         .collect();
+    let took = started.elapsed().as_secs_f64();
     let answered = actions.iter().filter(|action| **action == XDP_TX).count() as u64;
     let dropped = actions.iter().filter(|action| **action == XDP_DROP).count() as u64;
     // A burst of a second's worth, and what came in while the test ran.
-    assert!((10..30).contains(&answered), "{answered}");
+    let most = 11 + (10.0 * took).ceil() as u64;
+    assert!((10..=most).contains(&answered), "{answered}, {most} at most");
     assert_eq!(answered + dropped, 100);
     let events = datapath.pinned().events().unwrap();
     assert_eq!(events[&Event::RejectLimited.code()].packets, dropped);
