@@ -173,6 +173,12 @@ impl<'a> Agent<'a> {
         Status::parse(&self.output(command).ok()?)
     }
 
+    /// The same, as soon as it can say: who looks while something is made or removed may meet half of it.
+    #[track_caller]
+    pub fn look(&self) -> Status {
+        self.wait_for("it can say", |_| true)
+    }
+
     /// `status` for people.
     pub fn status_table(&self) -> anyhow::Result<String> {
         self.output(self.command("status"))
@@ -200,10 +206,11 @@ impl<'a> Agent<'a> {
     ///
     /// # Panics
     ///
-    /// When it is not within 30 seconds: with `what`, the last status and the log.
+    /// When it is not within 90 seconds, which is longer than the agent's longest pause: with `what`, the last status and the log.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        let deadline = std::time::Instant::now() + Duration::from_secs(90);
+        let mut pause = Duration::from_millis(10);
         loop {
             let status = self.status();
             match status {
@@ -215,7 +222,10 @@ impl<'a> Agent<'a> {
                     )
                 }
                 // Every look is a process.
-                _ => std::thread::sleep(Duration::from_millis(10)),
+                _ => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(100));
+                }
             }
         }
     }

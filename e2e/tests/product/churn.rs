@@ -295,6 +295,9 @@ fn a_hundred_pods_come_and_go_and_nobody_gets_or_misses_anything() {
     // The policies are there still, with a rule each.
     let rules = status.json()["rules"].as_array().map(Vec::len);
     assert_eq!(rules, Some(PLAIN), "{status:?}");
-    assert!(held(&world).1 <= before.1 + 2, "{:?}", held(&world));
+    let closed = wait_until("descriptors are closed", PATIENCE, || {
+        held(&world).1 <= before.1 + 2
+    });
+    assert!(closed.is_ok(), "{:?}", held(&world));
     assert!(most.0 < before.0 + 20_000, "{most:?}");
 }

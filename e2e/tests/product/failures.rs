@@ -107,7 +107,7 @@ fn a_pod_that_gets_the_slot_later_has_none_of_its_predecessors_failures() {
     pod.set_gro(false).unwrap();
     send(&world, at(pod.v4(), 7777), 32);
     expect(&agent, "redirect", "EOPNOTSUPP");
-    let slot = agent.status().unwrap().pod("server").unwrap()["slot"].clone();
+    let slot = agent.look().pod("server").unwrap()["slot"].clone();
 
     agent.start().unwrap();
     pod.remove().unwrap();

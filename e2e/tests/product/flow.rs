@@ -13,7 +13,7 @@ use xdp_lab::{UdpReceiver, UdpSender};
 /// Datagrams under way.
 const WINDOW: u64 = 64;
 /// What has not arrived after this time never will.
-const LOST_AFTER: Duration = Duration::from_secs(5);
+const LOST_AFTER: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_micros(50);
 
 type Order = Box<dyn FnOnce(&mut Vec<Flow>) + Send>;

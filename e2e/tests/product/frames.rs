@@ -166,8 +166,11 @@ fn sum(parts: &[&[u8]]) -> u16 {
     sum as u16
 }
 
-/// Whether the pod answers an echo request.
-pub(crate) fn pings(world: &World, pod: &Pod, is_v6: bool, sequence: u16) -> bool {
+/// Long enough to say that nothing comes.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
+
+/// Whether the pod answers an echo request within this time.
+pub(crate) fn pings(world: &World, pod: &Pod, is_v6: bool, sequence: u16, within: Duration) -> bool {
     let nic = &world.nic;
     let mut packet = Vec::new();
     if is_v6 {
@@ -184,7 +187,7 @@ pub(crate) fn pings(world: &World, pod: &Pod, is_v6: bool, sequence: u16) -> boo
     let mut rest = vec![0, 77];
     rest.extend(sequence.to_be_bytes());
     rest.extend(b"ping");
-    wire.receive(Duration::from_secs(1), |seen| {
+    wire.receive(within, |seen| {
         seen.get(at) == Some(&reply) && seen.get(at + 4..at + 12) == Some(&rest[..])
     })
     .is_ok()

@@ -165,7 +165,7 @@ fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
     let uninstall = agent.uninstall_and_stay().unwrap();
     wait_for_readyz(&agent, 503, "another agent works in");
     assert_eq!(agent.get("/healthz").unwrap().status, 200);
-    assert_eq!(agent.status().unwrap().nic_mode("nic0"), Some("native"));
+    assert_eq!(agent.look().nic_mode("nic0"), Some("native"));
 
     agent.stop().unwrap();
     wait_for_readyz(&agent, 200, "ok");

@@ -73,7 +73,7 @@ fn marks(world: &World, pod: &Pod, mark: u32) {
 fn native_is_what_the_status_says_and_what_the_kernel_shows() {
     let (world, _pod) = world();
     let agent = world.start(&["server"]);
-    let status = agent.status().unwrap();
+    let status = agent.look();
     let nic = &status.json()["nics"][0];
     assert_eq!(nic["driver"], "veth");
     assert_eq!(nic["ifindex"], world.nic.ifindex);

@@ -165,7 +165,7 @@ fn what_is_too_long_for_the_pod_passes_to_the_stack() {
     })
     .unwrap();
     assert_eq!(inbox.received().marks.keys().collect::<Vec<_>>(), [&0]);
-    let status = agent.status().unwrap();
+    let status = agent.look();
     assert!(status.happened("fallbacks", "TooLong") > 0, "{status:#?}");
 }
 

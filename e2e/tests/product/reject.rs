@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, U
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use xdp_e2e::Agent;
 use xdp_lab::{HttpServer, Pod, Style, http_get};
 
 use crate::world::{PATIENCE, World, at, expect_only};
@@ -16,6 +17,8 @@ use crate::world::{PATIENCE, World, at, expect_only};
 /// Nobody notices it; the next attempt of a client without an answer comes after a second.
 const AT_ONCE: Duration = Duration::from_millis(100);
 const BEFORE_THE_NEXT_ATTEMPT: Duration = Duration::from_secs(1);
+/// Some may meet a machine that is busy with something else: the fastest tells.
+const ATTEMPTS: u64 = 5;
 
 const WEB: &str =
     "{name: web, ports: [{protocol: TCP, port: 80}, {protocol: UDP, port: 80}], action: Reject}";
@@ -33,28 +36,60 @@ fn connect(world: &World, to: SocketAddr) -> io::Result<TcpStream> {
     world.client.run(connect).unwrap()
 }
 
+fn fastest(attempt: impl Fn() -> Duration) -> Duration {
+    (0..ATTEMPTS).map(|_| attempt()).min().unwrap()
+}
+
+/// Waits until the rule has rejected this many at least, and done nothing else: a client that was paused asks again.
+#[track_caller]
+pub(crate) fn only_rejects(agent: &Agent<'_>, rule: &str, packets: u64) {
+    let what = format!("`{rule}` has rejected {packets} and done nothing else");
+    agent.wait_for(&what, |status| {
+        let rejected = status.packets(rule, "rejected");
+        rejected >= packets && status.counts(rule).iter().sum::<u64>() == rejected
+    });
+}
+
 #[test]
 fn a_tcp_clients_connection_is_refused_at_once() {
-    const ATTEMPTS: u64 = 5;
     let (world, pod) = world(&[WEB]);
     let agent = world.enforce(&["server"]);
     for ip in pod.addresses() {
         // Somebody would take the connection.
         let server = HttpServer::start(&pod.ns, at(ip, 80)).unwrap();
-        let attempt = |_| {
+        let fastest = fastest(|| {
             let start = Instant::now();
             let refused = connect(&world, server.address()).unwrap_err();
             let took = start.elapsed();
             assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{ip}");
-            assert!(took < BEFORE_THE_NEXT_ATTEMPT, "{ip}: {took:?}");
             took
-        };
-        let fastest = (0..ATTEMPTS).map(attempt).min().unwrap();
+        });
         println!("{ip}: refused after {fastest:?}");
         assert!(fastest < AT_ONCE, "{fastest:?}");
         assert_eq!(server.answers(), []);
     }
-    expect_only(&agent, "web", &[("rejected", 2 * ATTEMPTS)]);
+    only_rejects(&agent, "web", 2 * ATTEMPTS);
+}
+
+/// How long curl takes to say that it was refused.
+fn refused_curl(world: &World, to: SocketAddr) -> Duration {
+    let mut command = Command::new("curl");
+    command.args([
+        "--silent",
+        "--show-error",
+        "--globoff",
+        "--verbose",
+        "--max-time",
+        "20",
+    ]);
+    command.arg(format!("http://{to}/"));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let finished = world.client.spawn(command).unwrap().finish(PATIENCE).unwrap();
+    let took = start.elapsed();
+    assert_eq!(finished.status.code(), Some(7), "{finished:?}");
+    assert!(finished.stderr.contains("Connection refused"), "{finished:?}");
+    took
 }
 
 #[test]
@@ -62,22 +97,8 @@ fn curl_cannot_connect_to_a_rejected_port_and_says_so_at_once() {
     let (world, pod) = world(&[WEB]);
     let _agent = world.enforce(&["server"]);
     for ip in pod.addresses() {
-        let mut command = Command::new("curl");
-        command.args([
-            "--silent",
-            "--show-error",
-            "--globoff",
-            "--verbose",
-            "--max-time",
-            "20",
-        ]);
-        command.arg(format!("http://{}/", at(ip, 80)));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let start = Instant::now();
-        let finished = world.client.spawn(command).unwrap().finish(PATIENCE).unwrap();
-        assert!(start.elapsed() < BEFORE_THE_NEXT_ATTEMPT, "{finished:?}");
-        assert_eq!(finished.status.code(), Some(7), "{finished:?}");
-        assert!(finished.stderr.contains("Connection refused"), "{finished:?}");
+        let fastest = fastest(|| refused_curl(&world, at(ip, 80)));
+        assert!(fastest < BEFORE_THE_NEXT_ATTEMPT, "{ip}: {fastest:?}");
     }
 }
 
@@ -104,12 +125,15 @@ fn a_udp_client_is_told_that_it_is_prohibited() {
     let (world, pod) = world(&[WEB]);
     let agent = world.enforce(&["server"]);
     for (ip, errno) in [(pod.v4(), libc::EHOSTUNREACH), (pod.v6(), libc::EACCES)] {
-        let start = Instant::now();
-        let error = udp_error(&world, at(ip, 80));
-        assert_eq!(error.raw_os_error(), Some(errno), "{error}");
-        assert!(start.elapsed() < BEFORE_THE_NEXT_ATTEMPT);
+        let fastest = fastest(|| {
+            let start = Instant::now();
+            let error = udp_error(&world, at(ip, 80));
+            assert_eq!(error.raw_os_error(), Some(errno), "{error}");
+            start.elapsed()
+        });
+        assert!(fastest < BEFORE_THE_NEXT_ATTEMPT, "{ip}: {fastest:?}");
     }
-    expect_only(&agent, "web", &[("rejected", 2)]);
+    expect_only(&agent, "web", &[("rejected", 2 * ATTEMPTS)]);
 }
 
 #[test]

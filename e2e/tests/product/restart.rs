@@ -111,12 +111,12 @@ fn a_round_is_done(world: &World, agent: &Agent<'_>) -> Status {
 fn nothing_is_lost(end: impl Fn(&mut Agent<'_>)) {
     let (world, pod) = server();
     let mut agent = world.start(&["server"]);
-    let before = identity(&agent.status().unwrap());
+    let before = identity(&agent.look());
     let players = Players::begin(&world.client, &pod);
     for _ in 0..3 {
         players.more(5_000);
         end(&mut agent);
-        assert!(!agent.status().unwrap().running());
+        assert!(!agent.look().running());
         players.more(15_000);
         agent.start().unwrap();
         assert_eq!(identity(&a_round_is_done(&world, &agent)), before);
@@ -209,14 +209,14 @@ fn another_version_of_the_program_is_exchanged_without_loss() {
     let client = world.lab.namespace("other-client").unwrap();
     let nic = world.lab.nic(NicSpec::new("nic1", &client)).unwrap();
     let mut agent = world.start(&["server"]);
-    let own = agent.status().unwrap().program_id("nic1");
+    let own = agent.look().program_id("nic1");
     let players = Players::begin(&client, &pod);
     players.more(1_000);
     agent.kill().unwrap();
 
     let pin = world.pins().join(format!("links/nic-{}", nic.ifindex));
     let other = exchange(&pin);
-    assert_eq!(agent.status().unwrap().program_id("nic1"), Some(other));
+    assert_eq!(agent.look().program_id("nic1"), Some(other));
     players.see(0);
 
     agent.start().unwrap();

@@ -55,7 +55,7 @@ fn the_successor_is_only_passed_to<T>(leave: impl FnOnce(Pod) -> T) {
     agent.kill().unwrap();
     let _remains = leave(old);
     let new = world.pod("new", "other", Style::Ptp, 5);
-    let status = agent.status().unwrap();
+    let status = agent.look();
     assert!(!status.running() && !status.in_force("old"), "{status:?}");
     untouched(&world, &new);
 

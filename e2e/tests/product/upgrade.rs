@@ -37,7 +37,7 @@ fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
     let (world, pod) = world();
     let mut agent = world.start(&["server"]);
     let links = names(&world.pins().join("links"));
-    let old = agent.status().unwrap().program_id("nic0").unwrap();
+    let old = agent.look().program_id("nic0").unwrap();
     let to = at(pod.v4(), 7777);
     let inbox = std::sync::Arc::new(xdp_lab::UdpReceiver::bind(&pod.ns, to).unwrap());
     let traffic = Traffic::new();
@@ -68,7 +68,7 @@ fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
     );
     assert_eq!(names(&world.pins().join("links")), links);
     // All tables are new, and so is what they count.
-    let counted = agent.status().unwrap().counts("players");
+    let counted = agent.look().counts("players");
     assert!((2_000..sent).contains(&counted[0]), "{counted:?}");
     assert!(gone(old), "program {old} is still loaded");
 }

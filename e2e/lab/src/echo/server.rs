@@ -17,6 +17,8 @@ use crate::{LabError, Namespace};
 
 /// How long a thread waits until it asks whether it shall go on.
 const TURN: Duration = Duration::from_millis(50);
+/// Of an answer, in bytes: what a datagram takes.
+const LONGEST: u32 = 65_507;
 /// A client that takes nothing for so long never will.
 const STUCK: Duration = Duration::from_secs(20);
 
@@ -174,6 +176,10 @@ fn answer(datagrams: &UdpSocket, shared: &Shared) {
         let wanted = request
             .first_chunk::<WANTED>()
             .map_or(0, |wanted| u32::from_be_bytes(*wanted));
+        if wanted > LONGEST {
+            // Another protocol's words.
+            continue;
+        }
         let mut reply = vec![0; (wanted as usize).max(SEEN)];
         reply[..SEEN].copy_from_slice(&seen(from));
         if length >= 2 * WANTED {

@@ -66,11 +66,11 @@ fn a_pin_directory_that_is_not_on_a_bpffs_ends_the_agent_with_the_command_that_h
 fn a_second_agent_ends_and_leaves_the_first_alone() {
     let (world, pod) = world();
     let agent = world.start(&["server"]);
-    let id = agent.status().unwrap().program_id("nic0");
+    let id = agent.look().program_id("nic0");
     let second = Agent::new(&world.lab, &world.manifests).log_to("second.log");
     ends(second, &["another agent works in", "--pin-dir"]);
     assert_eq!(agent.ended().unwrap(), None);
-    assert_eq!(agent.status().unwrap().program_id("nic0"), id);
+    assert_eq!(agent.look().program_id("nic0"), id);
     in_force(&world, &pod, 42);
     world.policy("players", &[&PLAYERS.replace("42", "43")]);
     let inbox = UdpReceiver::bind(&pod.ns, at(pod.v4(), 7777)).unwrap();

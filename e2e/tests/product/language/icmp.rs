@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use xdp_lab::{Pod, RawSocket, Style};
 
-use crate::frames::{icmp, on_wire, pings};
-use crate::world::{World, expect_only};
+use crate::frames::{SILENCE, icmp, on_wire, pings};
+use crate::world::{PATIENCE, World, expect_only};
 
 fn world(rules: &[&str]) -> (World, Pod) {
     let world = World::new();
@@ -29,8 +29,8 @@ fn pings_pass_where_all_other_types_are_dropped() {
         "{name: icmp, ports: [{protocol: ICMP}, {protocol: ICMPv6}], action: Drop}",
     ]);
     let agent = world.enforce(&["server"]);
-    assert!(pings(&world, &pod, false, 1));
-    assert!(pings(&world, &pod, true, 2));
+    assert!(pings(&world, &pod, false, 1, PATIENCE));
+    assert!(pings(&world, &pod, true, 2, PATIENCE));
     // Timestamp and information requests, errors, and what has no name.
     send(
         &world,
@@ -78,7 +78,7 @@ fn a_rule_for_everything_leaves_alone_what_a_network_cannot_do_without() {
         (world.nic.client_v6, pod.v6()),
         &[(2, 0), (2, 7), (135, 0), (136, 0), (1, 4)],
     );
-    assert!(!pings(&world, &pod, false, 1));
-    assert!(!pings(&world, &pod, true, 2));
+    assert!(!pings(&world, &pod, false, 1, SILENCE));
+    assert!(!pings(&world, &pod, true, 2, SILENCE));
     expect_only(&agent, "all", &[("dropped", 4)]);
 }

@@ -70,7 +70,7 @@ fn a_pods_other_number_for_a_name_is_followed() {
     let agent = world.start(&["server"]);
     only_mark(&world.deliver(&pod, at(pod.v4(), 7001), 20), 42, 20);
     let generation = |status: &xdp_e2e::Status| status.pod("server").unwrap()["generation"].as_u64();
-    let before = generation(&agent.status().unwrap());
+    let before = generation(&agent.look());
     world.set_ports(
         "server",
         "game",

@@ -14,12 +14,9 @@ fn world() -> (World, Pod) {
 }
 
 fn no_problem(agent: &Agent<'_>) {
-    let status = agent.status().unwrap();
-    assert_eq!(
-        status.json()["problems"].as_array().map(Vec::len),
-        Some(0),
-        "{status:#?}"
-    );
+    agent.wait_for("there is no problem", |status| {
+        status.json()["problems"].as_array().is_some_and(Vec::is_empty)
+    });
 }
 
 /// Which mark a datagram from this address arrives with.

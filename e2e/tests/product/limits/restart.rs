@@ -6,7 +6,8 @@ use std::thread;
 
 use xdp_lab::{Namespace, Style, UdpReceiver, UdpSender};
 
-use super::{RATE, flood, is_due, settle, world};
+use super::{Marker, RATE, flood, is_due, settle, world};
+use crate::reject::only_rejects;
 use crate::world::{PATIENCE, World, at, expect_only};
 
 const KILLS: usize = 3;
@@ -18,9 +19,10 @@ fn kills_and_restarts_forgive_nothing_and_lose_nothing() {
     let mut agent = world.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut sender = UdpSender::new(&world.client, to).unwrap();
-    let took = thread::scope(|scope| {
-        let flood = scope.spawn(|| flood(&mut sender, SENT, 3 * RATE as u32));
+    let mut senders = [UdpSender::new(&world.client, to).unwrap()];
+    let mut marker = Marker::new(&world, &pod, pod.v4());
+    let sent_at = thread::scope(|scope| {
+        let flood = scope.spawn(|| flood(&mut marker, &mut senders, SENT, 3 * RATE as u32));
         for kill in 1..=KILLS as u64 {
             let enough = kill * SENT / 8;
             xdp_lab::wait_until("packets arrive", PATIENCE, || {
@@ -36,7 +38,7 @@ fn kills_and_restarts_forgive_nothing_and_lose_nothing() {
         flood.join().unwrap()
     });
     settle(&agent, &inbox, SENT, "redirected");
-    is_due(inbox.received().packets, took);
+    is_due(inbox.received().packets, &sent_at);
 }
 
 fn is_refused(client: &Namespace, to: SocketAddr) {
@@ -66,7 +68,7 @@ fn connections_are_refused_while_no_agent_runs_and_after_it_is_back() {
     agent.wait_for("the agent runs", |status| {
         status.running() && status.in_force("server")
     });
-    expect_only(&agent, "web", &[("rejected", 2 * EACH * KILLS as u64)]);
+    only_rejects(&agent, "web", 2 * EACH * KILLS as u64);
     world.deliver(&pod, at(pod.v4(), 7777), 50);
     expect_only(&agent, "rest", &[("passed", 50)]);
 }

@@ -11,10 +11,10 @@ use crate::world::{PATIENCE, expect_counts};
 fn a_stopped_agent_leaves_everything_in_force_and_the_status_readable() {
     let (world, pod) = world();
     let mut agent = world.start(&["server"]);
-    let before = agent.status().unwrap();
+    let before = agent.look();
     assert!(before.running());
     agent.stop().unwrap();
-    let after = agent.status().unwrap();
+    let after = agent.look();
     assert!(!after.running());
     assert_eq!(before.json()["nics"], after.json()["nics"]);
     assert!(after.ready("server"));

@@ -1,13 +1,13 @@
 //! A node answers so many packets a second: a flood of what is rejected makes no flood of answers.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use xdp_e2e::Agent;
 use xdp_lab::{Namespace, Pod, UdpSender, wait_until};
 
 use super::{WEB, world};
-use crate::limits::is_within;
+use crate::limits::{self, AT_ONCE, Marker, due, is_within};
 use crate::metrics::scrape;
 use crate::world::{PATIENCE, World, at, expect_only};
 
@@ -33,25 +33,24 @@ fn unreachables(namespace: &Namespace) -> u64 {
     value.parse().unwrap()
 }
 
-/// Sends so many datagrams that are rejected; returns how many answers came and how long it took.
-fn flood(world: &World, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64, Duration) {
-    let mut sender = UdpSender::new(&world.client, at(pod.v4(), 80)).unwrap();
-    let start = Instant::now();
-    sender.send_paced(packets, 4000).unwrap();
-    let took = start.elapsed();
+/// Sends so many datagrams that are rejected; returns how many answers were sent, and when each burst was.
+fn flood(world: &World, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64, Vec<Instant>) {
+    let sender = UdpSender::new(&world.client, at(pod.v4(), 80)).unwrap();
+    let mut marker = Marker::new(world, pod, pod.v4());
+    let sent_at = limits::flood(&mut marker, &mut [sender], packets, 4000);
     let status = expect_only(agent, "web", &[("rejected", packets)]);
     let unanswered = status.happened("events", "RejectLimited");
     let answers = packets - unanswered;
-    // Answers are on their way for a moment.
-    let all = wait_until("all answers arrive", PATIENCE, || {
-        unreachables(&world.client) >= answers
+    // Answers are on their way for a moment, and the wire drops what a busy client does not take.
+    let arrived = wait_until("answers arrive", PATIENCE, || {
+        answers.saturating_sub(unreachables(&world.client)) * 20 <= answers
     });
     let received = unreachables(&world.client);
     assert!(
-        all.is_ok() && received == answers,
+        arrived.is_ok() && received <= answers,
         "{received} of {answers} answers"
     );
-    (answers, took)
+    (answers, sent_at)
 }
 
 #[test]
@@ -59,8 +58,8 @@ fn answers_keep_to_a_thousand_a_second_and_the_others_are_counted() {
     const SENT: u64 = 8000;
     let (world, pod) = world(&[WEB]);
     let agent = start(Agent::new(&world.lab, &world.manifests).listens());
-    let (answers, took) = flood(&world, &agent, &pod, SENT);
-    is_within(answers, took, PER_SECOND, PER_SECOND);
+    let (answers, sent_at) = flood(&world, &agent, &pod, SENT);
+    is_within(answers, due(&sent_at, AT_ONCE, PER_SECOND, PER_SECOND));
     let metrics = scrape(&agent);
     let told = metrics.sum("xdp_agent_events_total", &[("reason", "RejectLimited")]);
     assert_eq!(told as u64, SENT - answers, "{}", metrics.text);
@@ -71,8 +70,8 @@ fn the_administrator_sets_how_many_answers_there_are() {
     let (world, pod) = world(&[WEB]);
     let agent = Agent::new(&world.lab, &world.manifests).arguments(&["--rejects-per-second", "100"]);
     let agent = start(agent);
-    let (answers, took) = flood(&world, &agent, &pod, 8000);
-    is_within(answers, took, 100, 100);
+    let (answers, sent_at) = flood(&world, &agent, &pod, 8000);
+    is_within(answers, due(&sent_at, AT_ONCE, 100, 100));
 }
 
 #[test]

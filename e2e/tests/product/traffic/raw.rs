@@ -3,7 +3,7 @@
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
 use xdp_lab::{Pod, RawSocket, Style, UdpReceiver};
 
-use crate::frames::pings;
+use crate::frames::{SILENCE, pings};
 use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts, only_mark};
 
 fn world() -> (World, Pod) {
@@ -136,9 +136,7 @@ fn what_cannot_be_parsed_passes_as_it_is_and_is_counted_by_reason() {
     let wire = RawSocket::sender(&world.client, &nic.wire).unwrap();
     let tap = RawSocket::receiver(world.lab.node(), "nic0").unwrap();
     for (reason, frame) in &cases {
-        let before = agent.status().unwrap().json()["unparsed"][reason]
-            .as_u64()
-            .unwrap_or(0);
+        let before = agent.look().json()["unparsed"][reason].as_u64().unwrap_or(0);
         wire.send(frame).unwrap();
         tap.receive(PATIENCE, |seen| seen == frame)
             .unwrap_or_else(|error| panic!("{reason}: {error}"));
@@ -161,9 +159,12 @@ fn an_echo_request_meets_the_rule_that_names_it_and_no_rule_for_udp() {
     world.policy("players", &rules);
     let agent = world.start(&[]);
     agent.wait_for("the rules are in force", |status| status.in_force("server"));
-    assert!(!pings(&world, &pod, false, 1));
+    assert!(!pings(&world, &pod, false, 1, SILENCE));
     expect_counts(&agent, "echo", [0, 0, 0, 1, 0, 0]);
-    assert!(pings(&world, &pod, true, 2), "ICMPv6 is another protocol");
+    assert!(
+        pings(&world, &pod, true, 2, PATIENCE),
+        "ICMPv6 is another protocol"
+    );
 
     world.policy(
         "players",
@@ -172,8 +173,8 @@ fn an_echo_request_meets_the_rule_that_names_it_and_no_rule_for_udp() {
     agent.wait_for("the rule for UDP is gone", |status| {
         !status.json()["rules"].to_string().contains("\"udp\"")
     });
-    assert!(pings(&world, &pod, false, 3));
-    assert!(!pings(&world, &pod, true, 4));
+    assert!(pings(&world, &pod, false, 3, PATIENCE));
+    assert!(!pings(&world, &pod, true, 4, SILENCE));
 }
 
 #[test]
@@ -181,8 +182,8 @@ fn a_redirected_echo_request_is_answered() {
     let (world, pod) = world();
     world.policy("players", &["{name: echo, action: Redirect, mark: 42}"]);
     let agent = world.start(&["server"]);
-    assert!(pings(&world, &pod, false, 1));
-    assert!(pings(&world, &pod, true, 2));
+    assert!(pings(&world, &pod, false, 1, PATIENCE));
+    assert!(pings(&world, &pod, true, 2, PATIENCE));
     agent.wait_for("both were delivered", |status| {
         status.packets("echo", "redirected") == status.packets("echo", "delivered")
             && status.packets("echo", "redirected") >= 2

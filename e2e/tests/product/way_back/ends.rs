@@ -46,7 +46,10 @@ fn pings_are_answered() {
     under_a_policy(|place| {
         place.is_fast("pings", || {
             for (number, is_v6) in [(1, false), (2, true), (3, false), (4, true)] {
-                assert!(pings(&place.world, &place.pod, is_v6, number), "{number}");
+                assert!(
+                    pings(&place.world, &place.pod, is_v6, number, PATIENCE),
+                    "{number}"
+                );
             }
         });
     });

@@ -118,7 +118,7 @@ fn under_a_policy(proxy: Proxy, style: Style, masquerade: bool) {
     let place = Place::with(proxy, style, masquerade);
     let agent = place.start();
     everything_works(&place, By::Us);
-    let status = agent.status().unwrap();
+    let status = agent.look();
     for event in ["Opened", "Promoted", "Hit", "SentOut"] {
         assert!(status.happened("flowEvents", event) > 0, "{event}: {status:#?}");
     }

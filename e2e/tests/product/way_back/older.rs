@@ -129,5 +129,5 @@ fn a_rule_that_drops_wins_over_flows_that_are_known() {
     });
     held.set_timeout(super::place::SOON).unwrap();
     held.talk(SOME).unwrap_err();
-    assert!(agent.status().unwrap().packets("none", "dropped") > 0);
+    assert!(agent.look().packets("none", "dropped") > 0);
 }

@@ -17,7 +17,7 @@ pub(super) const SOON: Duration = Duration::from_millis(700);
 pub(super) const ANY: &str = "{name: any, action: Redirect, mark: 42}";
 
 /// Packets that are none beside those of a test that moves many.
-pub(super) const FEW: u64 = 16;
+pub(super) const FEW: u64 = 40;
 
 pub(super) struct Place {
     /// Servers, by family: the pod's and those outside.

@@ -14,7 +14,7 @@ fn reason(status: &Status) -> Option<&str> {
 
 /// Connections and datagrams go through the stack, counted as what they are.
 fn passes(place: &Place, agent: &Agent<'_>) {
-    let before = counts(&agent.status().unwrap(), "any");
+    let before = counts(&agent.look(), "any");
     let did = place.stack_did(|| {
         for side in &place.sides {
             place.connect(side.any(0), side.web()).talk(SOME).unwrap();

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use xdp_e2e::Agent;
 use xdp_lab::{Namespace, NicSpec, Style};
 
 use super::place::{Place, open};
@@ -11,17 +12,17 @@ use crate::world::at;
 const SOME: usize = 300_000;
 const PLACES: [(Style, bool); 2] = [(Style::Ptp, false), (Style::Bridge, true)];
 
-fn under_a_policy(test: impl Fn(&Place)) {
+fn under_a_policy(test: impl Fn(&Place, &Agent<'_>)) {
     for (style, masquerade) in PLACES {
         let place = Place::new(style, masquerade);
-        let _agent = place.start();
-        test(&place);
+        let agent = place.start();
+        test(&place, &agent);
     }
 }
 
 #[test]
 fn a_reply_to_a_neighbour_that_is_forgotten_waits_until_it_is_found() {
-    under_a_policy(|place| {
+    under_a_policy(|place, _| {
         for side in &place.sides {
             let mut connection = place.connect(side.any(0), side.web());
             place.is_fast("after the neighbours are forgotten", || {
@@ -62,7 +63,7 @@ fn far(place: &Place, mtu: u32) -> (Namespace, [IpAddr; 2]) {
 
 #[test]
 fn clients_behind_a_gateway_are_answered() {
-    under_a_policy(|place| {
+    under_a_policy(|place, _| {
         let (far, addresses) = far(place, 1500);
         for (side, address) in place.sides.iter().zip(addresses) {
             let mut connection = open(&far, side.any(0), side.web());
@@ -78,7 +79,7 @@ fn clients_behind_a_gateway_are_answered() {
 /// A router on the way tells the pod by ICMP what fits: lost, that would be a black hole.
 #[test]
 fn a_network_on_the_way_with_a_smaller_mtu_gets_smaller_packets() {
-    under_a_policy(|place| {
+    under_a_policy(|place, _| {
         let (far, addresses) = far(place, 1300);
         for (side, address) in place.sides.iter().zip(addresses) {
             let mut connection = open(&far, side.any(0), side.web());
@@ -102,7 +103,7 @@ fn the_stack_alone_gets_smaller_packets_through_a_network_with_a_smaller_mtu() {
 
 #[test]
 fn a_nic_with_a_smaller_mtu_than_the_pods_gets_smaller_packets() {
-    under_a_policy(|place| {
+    under_a_policy(|place, _| {
         place.node().set_mtu("nic0", 1400).unwrap();
         for side in &place.sides {
             let mut connection = place.connect(side.any(0), side.web());
@@ -118,12 +119,15 @@ fn a_nic_with_a_smaller_mtu_than_the_pods_gets_smaller_packets() {
 
 #[test]
 fn replies_leave_by_the_nic_that_the_routes_name_wherever_the_requests_came_in() {
-    under_a_policy(|place| {
+    under_a_policy(|place, agent| {
         let client = &place.world.client;
         let second = place.world.lab.nic(NicSpec::new("nic1", client)).unwrap();
         let addresses: [IpAddr; 2] = ["10.9.9.9", "fd09::9"].map(|ip| ip.parse().unwrap());
         for (side, address) in place.sides.iter().zip(addresses) {
             second.add_client_address(address).unwrap();
+            agent.wait_for("it has taken the NIC", |status| {
+                status.nic_mode("nic1") == Some("native")
+            });
             let before = place.node().counters("nic1").unwrap().tx_packets;
             let mut connection = place.connect(at(address, 0), side.web());
             place.is_fast("in by one NIC and out by another", || {

@@ -11,6 +11,7 @@ use xdp_lab::{Connection, RawSocket, Style};
 use super::place::{Place, SOON, asked, udp};
 use super::side::{Side, WEB};
 use crate::frames::{ip, on_wire};
+use crate::world::PATIENCE;
 
 /// The smallest that the agent takes.
 const CAPACITY: usize = 1_024;
@@ -91,6 +92,12 @@ fn talk(held: &mut [Connection]) {
 
 /// From ports that nobody uses; the client refuses every answer.
 fn flood_of_openings(place: &Place, side: &Side) {
+    // An answer that is lost in a ring would be repeated by the stack, for a flow that is no longer ours.
+    place
+        .pod
+        .ns
+        .set_sysctl("net/ipv4/tcp_synack_retries", "0")
+        .unwrap();
     let nic = &place.world.nic;
     let wire = RawSocket::sender(&place.world.client, &nic.wire).unwrap();
     for number in 0..4 * CAPACITY {
@@ -112,7 +119,7 @@ fn a_flood_of_openings_pushes_no_connection_out() {
     let agent = small(&place);
     for side in &place.sides {
         let mut held = idle(&place, side);
-        let opened = agent.status().unwrap().happened("flowEvents", "Opened");
+        let opened = agent.look().happened("flowEvents", "Opened");
         flood_of_openings(&place, side);
         agent.wait_for("all of it was seen", |status| {
             status.happened("flowEvents", "Opened") >= opened + 4 * CAPACITY as u64
@@ -135,7 +142,8 @@ fn what_a_pod_asks_by_datagrams_pushes_no_connection_out() {
             .unwrap();
     }
     agent.wait_for("all of it was seen", |status| {
-        status.happened("flowEvents", "TheirsNoted") >= 4 * CAPACITY as u64
+        // A ring may lose some.
+        status.happened("flowEvents", "TheirsNoted") >= 4 * CAPACITY as u64 - 64
     });
     all_are_fast(&place, &mut held);
 }
@@ -164,7 +172,10 @@ fn a_connection_that_is_forgotten_is_lost_behind_masquerade_when_the_pod_speaks_
         for (side, web) in place.sides.iter().zip(&place.web) {
             let mut held = place.connect(side.any(0), side.web());
             held.talk(SOME).unwrap();
-            held.set_timeout(SOON).unwrap();
+            held.set_timeout(if masquerade { SOON } else { PATIENCE })
+                .unwrap();
+            // The client's last acknowledgement may be delayed (`TCP_DELACK_MAX`, 200 ms): it would speak first.
+            std::thread::sleep(std::time::Duration::from_millis(300));
             forget(&place);
             web.push(held.local().unwrap(), SOME).unwrap();
             assert_eq!(held.hear(SOME).is_err(), masquerade, "{style:?}");
@@ -191,9 +202,7 @@ fn a_name_server_is_heard_even_where_its_answers_are_taken_for_a_flow_of_ours() 
     for masquerade in [false, true] {
         let place = Place::new(Style::Bridge, masquerade);
         let agent = small(&place);
-        let slot = agent.status().unwrap().pod("server").unwrap()["slot"]
-            .as_u64()
-            .unwrap();
+        let slot = agent.look().pod("server").unwrap()["slot"].as_u64().unwrap();
         for side in &place.sides {
             let key = FlowKey {
                 remote: address(side.client),
