@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use xdp_lab::{Received, Style, UdpReceiver, UdpSender};
 
-use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts, only_mark};
+use crate::world::{PLAYERS, UNDER_WAY, World, all_arrive, at, expect_counts, only_mark};
 
 fn redirected_udp_carries_its_mark(style: Style) {
     let world = World::new();
@@ -43,17 +43,12 @@ fn under_rule(spec: &str, rule: &str, expected: [u64; 6]) -> Received {
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let mut sender = UdpSender::new(&world.client, to).unwrap();
-    let arrives = |packets| {
-        if expected[3] == 0 {
-            inbox.wait_for(packets, PATIENCE).unwrap();
-        }
-    };
-    // The first one may wait for the pod's MAC address, and few have room to wait with it.
-    sender.send_one().unwrap();
-    arrives(1);
-    sender.send(199).unwrap();
+    if expected[3] == 0 {
+        all_arrive(&mut sender, &inbox, 200, UNDER_WAY);
+    } else {
+        sender.send(200).unwrap();
+    }
     expect_counts(&agent, "rule", expected);
-    arrives(200);
     inbox.received()
 }
 
@@ -108,10 +103,8 @@ fn an_excepted_source_is_not_matched_and_its_neighbours_are() {
     for (source, mark) in sources.into_iter().zip([42, 0, 0]) {
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         let mut sender = UdpSender::from(&world.client, at(source, 0), to).unwrap();
-        sender.send_one().unwrap();
-        inbox.wait_for(1, PATIENCE).unwrap();
-        sender.send(99).unwrap();
-        let received = inbox.wait_for(100, PATIENCE).unwrap();
+        all_arrive(&mut sender, &inbox, 100, UNDER_WAY);
+        let received = inbox.received();
         only_mark(&received, mark, 100);
         assert_eq!(received.sources.get(&source), Some(&100));
     }

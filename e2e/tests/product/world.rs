@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 use xdp_core::tables::ABI_VERSION;
 use xdp_e2e::{Agent, FIELDS, Manifests, Status};
-use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Received, Style, UdpReceiver, UdpSender};
+use xdp_lab::{
+    Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Received, Style, UdpReceiver, UdpSender, wait_until,
+};
 
 /// Nobody waits that long for what works.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -100,15 +102,25 @@ impl World {
     #[track_caller]
     pub(crate) fn deliver_to(&self, inbox: &UdpReceiver, to: SocketAddr, packets: u64) -> Received {
         let mut sender = UdpSender::new(&self.client, to).unwrap();
-        // Never more than the rings on the way have room for, however long a busy machine lets them lie; and one alone
-        // where the neighbour may not be known yet.
-        while sender.sent() < packets {
-            let at_once = if sender.sent() == 0 { 1 } else { 64 };
-            sender.send((packets - sender.sent()).min(at_once)).unwrap();
-            let received = inbox.wait_for(sender.sent(), PATIENCE);
-            received.unwrap_or_else(|error| panic!("{error}: {:?}", inbox.received()));
-        }
+        all_arrive(&mut sender, inbox, packets, UNDER_WAY);
         inbox.received()
+    }
+}
+
+/// Of small datagrams under way: a quarter of what the rings hold.
+pub(crate) const UNDER_WAY: u64 = 64;
+
+/// Sends until so many were sent, and waits until they have arrived: never more at once than the rings and sockets on the
+/// way hold, however long a busy machine lets them lie; the first one alone, as the neighbour may not be known yet, and few
+/// have room to wait for that.
+#[track_caller]
+pub(crate) fn all_arrive(sender: &mut UdpSender, inbox: &UdpReceiver, packets: u64, at_once: u64) {
+    while sender.sent() < packets {
+        let more = if sender.sent() == 0 { 1 } else { at_once };
+        sender.send(more.min(packets - sender.sent())).unwrap();
+        let arrived = || inbox.stream(sender.stream()).distinct == sender.sent();
+        let all = wait_until("what was sent arrives", PATIENCE, arrived);
+        all.unwrap_or_else(|error| panic!("{error}: {:?}", inbox.received()));
     }
 }
 

@@ -3,7 +3,7 @@
 use xdp_e2e::Status;
 use xdp_lab::{NicSpec, Style, UdpReceiver, UdpSender};
 
-use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts, only_mark};
+use crate::world::{PATIENCE, PLAYERS, UNDER_WAY, World, all_arrive, at, expect_counts, only_mark};
 
 #[test]
 fn packets_of_two_nics_reach_the_same_pod() {
@@ -19,15 +19,9 @@ fn packets_of_two_nics_reach_the_same_pod() {
 
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut sent = 0;
     for client in [&world.client, &second] {
         let mut sender = UdpSender::new(client, to).unwrap();
-        // Never more than the pod's ring has room for, however late it is emptied.
-        for _ in 0..5 {
-            sender.send(60).unwrap();
-            sent += 60;
-            inbox.wait_for(sent, PATIENCE).unwrap();
-        }
+        all_arrive(&mut sender, &inbox, 300, UNDER_WAY);
     }
     let received = inbox.received();
     only_mark(&received, 42, 600);
@@ -54,13 +48,8 @@ fn fragments_go_to_the_stack_and_arrive_whole_without_a_mark() {
         };
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         let mut sender = UdpSender::new(&world.client, to).unwrap().payload(4000);
-        // The first one waits for the pod's MAC address, and few have room to wait with it.
-        sender.send_one().unwrap();
-        inbox.wait_for(1, PATIENCE).unwrap();
-        while sender.sent() < 50 {
-            sender.send(7).unwrap();
-            inbox.wait_for(sender.sent(), PATIENCE).unwrap();
-        }
+        // Of three fragments each, which fill a page each.
+        all_arrive(&mut sender, &inbox, 50, UNDER_WAY / 8);
         let received = inbox.received();
         assert_eq!(received.bytes, 50 * 4000);
         only_mark(&received, 0, 50);
