@@ -90,15 +90,16 @@ impl Metrics {
     }
 
     /// Packets that a policy's rule has counted, by what became of them: `redirected`, `passed`, `dropped`, `rejected`,
-    /// `limited`, `audited`, `fell_back`, `delivered`. 0 if an agent shows no such rule.
-    pub fn rule_packets(&self, namespace: &str, (policy, rule): (&str, &str), action: &str) -> u64 {
+    /// `limited`, `audited`, `fell_back`, `delivered`. `None`: an agent shows no such rule.
+    pub fn rule_packets(&self, namespace: &str, (policy, rule): (&str, &str), action: &str) -> Option<u64> {
         let labels = [
             ("namespace", namespace),
             ("policy", policy),
             ("rule", rule),
             ("action", action),
         ];
-        self.sum("xdp_agent_rule_packets_total", &labels) as u64
+        let mut found = self.find("xdp_agent_rule_packets_total", &labels);
+        found.next().map(|sample| sample.value as u64)
     }
 }
 

@@ -61,7 +61,8 @@ impl Rule<'_> {
     ) -> anyhow::Result<[u64; N]> {
         let rule = (self.policy, self.name);
         let metrics = self.installed.agent_metrics(pod.node)?;
-        Ok(actions.map(|action| metrics.rule_packets(&self.space.name, rule, action)))
+        let counted = |action| metrics.rule_packets(&self.space.name, rule, action);
+        Ok(actions.map(|action| counted(action).unwrap_or(0)))
     }
 
     /// Waits until the rule has counted exactly these, and nothing else, on the pod's node.
