@@ -206,7 +206,8 @@ impl<'a> Agent<'a> {
     ///
     /// # Panics
     ///
-    /// When it is not within 90 seconds, which is longer than the agent's longest pause: with `what`, the last status and the log.
+    /// When it is not within 90 seconds, which is longer than the agent's longest pause: with `what`, the last status and
+    /// the log.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
         let deadline = std::time::Instant::now() + Duration::from_secs(90);

@@ -72,7 +72,7 @@ fi
 
 # --- The network knows no pods from before, as after a boot.
 ip link delete cni0 2>/dev/null || true
-ip neigh flush all
+ip neigh flush all || true
 
 # --- The kubelet sets these for the whole machine unless they are set. It reads them here, and leaves them alone.
 while read -r key value; do

@@ -124,6 +124,12 @@ struct Life {
 }
 
 impl Life {
+    fn all(pods: &[Value]) -> Vec<Self> {
+        let mut lives: Vec<Self> = pods.iter().map(Self::of).collect();
+        lives.sort();
+        lives
+    }
+
     fn of(pod: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
@@ -138,10 +144,7 @@ impl Life {
 
 /// All pods of a component.
 fn lives(installed: &Installed, component: &str) -> Vec<Life> {
-    let pods = installed.components(component).unwrap();
-    let mut lives: Vec<Life> = pods.iter().map(Life::of).collect();
-    lives.sort();
-    lives
+    Life::all(&installed.components(component).unwrap())
 }
 
 /// Waits until there are two pods of a component, all ready, and as wanted.
@@ -150,8 +153,7 @@ fn until_lives(installed: &Installed, component: &str, wanted: impl Fn(&[Life]) 
         format!("two pods of {component} are ready, and as wanted"),
         || {
             let pods = installed.components(component)?;
-            let mut lives: Vec<Life> = pods.iter().map(Life::of).collect();
-            lives.sort();
+            let lives = Life::all(&pods);
             ensure!(
                 pods.len() == 2 && pods.iter().all(is_ready) && wanted(&lives),
                 "there are {lives:?}"

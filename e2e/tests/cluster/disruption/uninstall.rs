@@ -40,7 +40,25 @@ fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another
         .unwrap();
     space.until_programmed("game", 2).unwrap();
 
-    let ((), traffic) = under_traffic(installed.client(), &pods, |traffic| {
+    uninstall_under_traffic(&installed, &pods);
+    nothing_is_left(&installed);
+    let policy = space.until_policy("game", "stays, and is not in force", |policy| {
+        condition(policy, "Programmed").is_some_and(|programmed| programmed["status"] == "False")
+    });
+    println!("{:#}", policy.unwrap()["status"]);
+
+    installed.install(&[]).unwrap();
+    space.until_programmed("game", 2).unwrap();
+    for pod in &pods {
+        let before = with_mark(pod);
+        deliver(&installed, pod, 100);
+        assert_eq!(with_mark(pod), before + 100);
+    }
+}
+
+/// Nothing is lost; when it is over, all of it takes the stack's way.
+fn uninstall_under_traffic(installed: &Installed, pods: &[Pod<'_>]) {
+    let ((), traffic) = under_traffic(installed.client(), pods, |traffic| {
         let helm = [
             "uninstall",
             RELEASE,
@@ -56,7 +74,6 @@ fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another
             .unwrap();
         let marked: Vec<u64> = pods.iter().map(with_mark).collect();
         traffic.more(100);
-        // The stack's way, all of them.
         assert_eq!(pods.iter().map(with_mark).collect::<Vec<_>>(), marked);
     });
     let sent: u64 = pods.iter().map(|pod| traffic.sent_to(pod)).sum();
@@ -64,19 +81,6 @@ fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another
         "{} of {sent} came the fast way",
         pods.iter().map(with_mark).sum::<u64>()
     );
-    nothing_is_left(&installed);
-    let policy = space.until_policy("game", "stays, and is not in force", |policy| {
-        condition(policy, "Programmed").is_some_and(|programmed| programmed["status"] == "False")
-    });
-    println!("{:#}", policy.unwrap()["status"]);
-
-    installed.install(&[]).unwrap();
-    space.until_programmed("game", 2).unwrap();
-    for pod in &pods {
-        let before = with_mark(pod);
-        deliver(&installed, pod, 100);
-        assert_eq!(with_mark(pod), before + 100);
-    }
 }
 
 fn with_mark(pod: &Pod<'_>) -> u64 {
