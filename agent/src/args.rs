@@ -6,11 +6,9 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
 use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
 
-use crate::datapath::REJECTS_PER_SECOND;
-use crate::explain::Protocol;
+use crate::{datapath::REJECTS_PER_SECOND, report::explain::Protocol};
 
 /// Loads, programs, verifies and reports the XDP data path of one node.
 #[derive(Debug, Parser)]
@@ -123,9 +121,9 @@ pub struct Uninstall {
     pub pins: Pins,
     /// Wait for an agent that still works there, try again what fails, and stay until SIGTERM or SIGINT.
     #[arg(long)]
-    pub stay: bool,
-    /// With --stay: address and port for /healthz and /readyz, which is ready when nothing is left. Absent: no HTTP.
-    #[arg(long, value_name = "ADDR:PORT", requires = "stay")]
+    pub wait: bool,
+    /// With --wait: address and port for /healthz and /readyz, which is ready when nothing is left. Absent: no HTTP.
+    #[arg(long, value_name = "ADDR:PORT", requires = "wait")]
     pub listen: Option<SocketAddr>,
 }
 
@@ -146,9 +144,9 @@ pub struct Flows {
     /// Only those of one pod.
     #[arg(long, value_name = "POD|NAMESPACE/POD")]
     pub pod: Option<String>,
-    /// Only those with one peer.
+    /// Only those with one remote address.
     #[arg(long, value_name = "IP")]
-    pub peer: Option<IpAddr>,
+    pub remote: Option<IpAddr>,
     /// Where the pins are.
     #[command(flatten)]
     pub pins: Pins,

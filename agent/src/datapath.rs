@@ -3,59 +3,42 @@
 //! Everything is pinned below one directory of a bpffs, and everything is read back from there: this module remembers
 //! no more than what texts mean. Opening adopts what it finds; only `uninstall` detaches.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use xdp_plan::installed::{Installed, RuleLabel};
 
-mod apply;
-mod beside;
-mod carry;
-mod classifier;
-mod config;
-mod embedded;
 mod error;
-mod explain;
 mod flows;
-mod hand_over;
 mod hooks;
-mod labels;
-mod links;
-mod lock;
-mod nic;
-mod older;
-mod peer;
+mod kernel;
 mod pinned;
-mod pins;
 mod programs;
-mod raw;
-mod reader;
-mod region;
-mod sys;
 mod tables;
-mod test_run;
-mod tracepoints;
 mod uninstall;
+mod upgrade;
 
-pub use apply::Outcome;
-pub use classifier::Attachment;
-pub use config::{REJECTS_PER_SECOND, Settings};
 pub use error::{ApplyError, AttachError, AttachStep, OpenError};
-pub use explain::{ExplainError, Explainer};
+use flows::migrate::Carry;
 pub use flows::{FlowEntry, FlowTable, Flows};
-pub use hooks::Hook;
-pub use links::Attached;
+pub use hooks::{
+    classifier::Attachment,
+    link::Attached,
+    reader::{PodEnd, detach_clsact},
+    reply::Hook,
+};
+use kernel::{lock::Lock, pins::Pins};
 pub use pinned::{NicProgram, Pinned};
-pub use reader::{PodEnd, detach_clsact};
-pub use test_run::{Classified, ProgramStats, Ran, Repeated, Runner, Skb, TestRunError};
-pub use uninstall::{Uninstall, Uninstalled};
-
-use carry::Carry;
-use lock::Lock;
-use pins::Pins;
 use programs::Programs;
+pub use programs::{
+    explain::{ExplainError, Explainer},
+    test_run::{Classified, ProgramStats, Ran, Repeated, Runner, Skb, TestRunError},
+};
 use tables::Tables;
+pub use tables::{
+    apply::Outcome,
+    config::{REJECTS_PER_SECOND, Settings},
+};
+pub use uninstall::{Uninstall, Uninstalled};
 
 /// The data path of one pin directory, held by one agent.
 pub struct Datapath {
@@ -77,15 +60,15 @@ impl Datapath {
         let pins = Pins::new(pin_dir);
         pins.create()?;
         let lock = Lock::take(pin_dir)?;
-        carry::set_aside(&pins, settings.flows)?;
+        flows::migrate::park(&pins, settings.flows)?;
         let mut programs = Programs::load(&pins, settings.flows)?;
         let mut tables = Tables::open(&pins)?;
-        config::write(&pins, &mut tables, settings)?;
-        older::adopt(&pins)?;
+        tables::config::write(&pins, &mut tables, settings)?;
+        upgrade::adopt(&pins)?;
         let carry = Carry::open(&pins)?;
-        tracepoints::attach(&pins, &mut programs)?;
+        hooks::tracepoint::attach(&pins, &mut programs)?;
         // An agent killed in mid-round may have replaced what a running program still reads.
-        sys::fence().map_err(OpenError::Fence)?;
+        kernel::sys::fence().map_err(OpenError::Fence)?;
         Ok(Self {
             pinned: Pinned::new(pins, tables),
             programs,

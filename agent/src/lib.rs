@@ -1,47 +1,40 @@
 //! The node agent: loads, programs, verifies and reports the XDP data path of one node.
 
 mod args;
-mod cluster;
 pub mod datapath;
-pub mod ethtool;
-pub mod explain;
-pub mod flows;
-pub mod metrics;
-pub mod netlink;
-pub mod netns;
-pub mod nic;
-pub mod readiness;
-mod run;
-pub mod serve;
+pub mod node;
+mod reconcile;
+pub mod report;
 pub mod source;
-pub mod status;
-pub mod system;
 pub mod uninstall;
 
 use std::{
     error::Error,
-    io::{self, Write as _},
+    io::{
+        Write as _, {self},
+    },
 };
 
 use anyhow::Context as _;
-
 pub use args::{Cli, Command};
+use node::system;
+use report::{explain, flows, status};
 
 /// Carries out a command line.
 pub fn execute(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run(args) => {
             log(args.log_format);
-            run::run(&args)
+            reconcile::run(&args)
         }
-        Command::Status(args) => show(&args),
-        Command::Explain(args) => tell(&args),
-        Command::Flows(args) => list(&args),
-        Command::Uninstall(args) => remove(&args),
+        Command::Status(args) => status(&args),
+        Command::Explain(args) => explain(&args),
+        Command::Flows(args) => flows(&args),
+        Command::Uninstall(args) => uninstall(&args),
     }
 }
 
-fn show(args: &args::Status) -> anyhow::Result<()> {
+fn status(args: &args::Status) -> anyhow::Result<()> {
     let status = status::collect(&args.pins.pin_dir).map_err(with_cause)?;
     let text = match args.output {
         args::Output::Table => status.table(),
@@ -50,15 +43,15 @@ fn show(args: &args::Status) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("the status cannot be printed")
 }
 
-fn tell(args: &args::Explain) -> anyhow::Result<()> {
+fn explain(args: &args::Explain) -> anyhow::Result<()> {
     let text = explain::ask(args).map_err(with_cause)?;
     writeln!(io::stdout(), "{text}").context("the answer cannot be printed")
 }
 
-fn list(args: &args::Flows) -> anyhow::Result<()> {
+fn flows(args: &args::Flows) -> anyhow::Result<()> {
     let filter = flows::Filter {
         pod: args.pod.clone(),
-        peer: args.peer,
+        remote: args.remote,
     };
     let flows = flows::collect(&args.pins.pin_dir, &filter).map_err(with_cause)?;
     let text = match args.output {
@@ -68,12 +61,12 @@ fn list(args: &args::Flows) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("the flows cannot be printed")
 }
 
-fn remove(args: &args::Uninstall) -> anyhow::Result<()> {
+fn uninstall(args: &args::Uninstall) -> anyhow::Result<()> {
     // Half of it would work without, and leave the other half.
     system::check_permissions()?;
     let pin_dir = &args.pins.pin_dir;
-    if args.stay {
-        return uninstall::stay(pin_dir, args.listen);
+    if args.wait {
+        return uninstall::wait(pin_dir, args.listen);
     }
     let report = uninstall::uninstall(pin_dir)?;
     writeln!(io::stdout(), "{report}").context("the report cannot be printed")?;

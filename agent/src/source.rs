@@ -1,5 +1,6 @@
 //! Where policies and pods come from: a folder of manifests, or a cluster; both are followed as they change.
 
+pub(crate) mod cluster;
 mod state;
 #[cfg(test)]
 mod tests;

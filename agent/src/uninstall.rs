@@ -1,18 +1,20 @@
 //! `xdp-agent uninstall`: the node as it was before.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::path::Path;
+use std::{collections::BTreeSet, fmt, path::Path};
 
 use xdp_plan::facts::Pair;
 
-use crate::datapath::{OpenError, PodEnd, Uninstall, Uninstalled, detach_clsact};
-use crate::netns::{Namespaces, Netns};
-use crate::{ethtool, netlink};
+use crate::{
+    datapath::{OpenError, PodEnd, Uninstall, Uninstalled, detach_clsact},
+    node::{
+        ethtool, netlink,
+        netns::{Namespaces, Netns},
+    },
+};
 
-mod stay;
+mod wait;
 
-pub(crate) use stay::stay;
+pub(crate) use wait::wait;
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use selector::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 pub use status::{Ratio, Trouble};
 pub use xdp_node_state::{
-    NicMode, NicState, NicWayBack, NodeSummary, PodState, PolicyState, XdpNodeState, XdpNodeStateSpec,
+    NicMode, NicReplyPath, NicState, NodeSummary, PodState, PolicyState, XdpNodeState, XdpNodeStateSpec,
     XdpNodeStateStatus,
 };
 pub use xdp_peer_set::{PeerSelector, XdpPeerSet, XdpPeerSetSpec};

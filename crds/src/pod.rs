@@ -1,14 +1,11 @@
 //! Pods, as far as they matter here.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use k8s_openapi::api::core::v1 as k8s;
 use thiserror::Error;
 
-use crate::Protocol;
-use crate::report::Problem;
+use crate::{Protocol, report::Problem};
 
 /// Namespace of objects that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";

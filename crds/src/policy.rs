@@ -8,18 +8,15 @@ mod prefix;
 mod rate;
 mod selector;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::RangeInclusive;
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
+pub use fault::{Fault, PolicyError};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+pub use selector::Selector;
 
 use crate::PeerSelector;
 pub use crate::{Delivery, Enforcement, LimitPer, Protocol, RuleAction};
-
-pub use fault::{Fault, PolicyError};
-pub use selector::Selector;
 
 /// Largest `priority`.
 pub const MAX_PRIORITY: u16 = 1000;

@@ -4,9 +4,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
-use crate::report::Problem;
-use crate::status::{Ratio, Trouble};
+use crate::{
+    limits,
+    report::Problem,
+    status::{Ratio, Trouble},
+};
 
 mod summary;
 
@@ -103,21 +105,21 @@ pub struct NicState {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub features: Vec<String>,
     /// Whether the program is attached that sees what leaves the node here, without which no packet is redirected: replies
-    /// could take the wrong way. `InForce`: it is. `Missing`: it cannot be; the problems say which feature the kernel lacks.
+    /// could take the wrong way. `Attached`: it is. `Missing`: it cannot be; the problems say which feature the kernel lacks.
     /// `NotNeeded`: no policy on the node redirects.
     #[serde(default)]
-    pub way_back: NicWayBack,
+    pub reply_path: NicReplyPath,
     /// What is in the way.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub problems: Vec<Trouble>,
 }
 
-/// Whether the way back of redirected packets' replies is in force on a NIC.
+/// Whether the reply path of redirected packets' replies is in force on a NIC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum NicWayBack {
+pub enum NicReplyPath {
     /// The program is attached.
-    InForce,
+    Attached,
     /// It cannot be attached.
     Missing,
     /// No policy on the node redirects.

@@ -6,8 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::selector::LabelSelector;
-use crate::{cel, schema};
+use crate::{cel, schema, selector::LabelSelector};
 
 /// A slice of the addresses of the pods that one peer of a policy selects. Written by the operator for the agents, so
 /// that no agent needs to watch the pods of other nodes. Goes with its policy.

@@ -5,9 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::selector::LabelSelector;
-use crate::status::Ratio;
-use crate::{cel, limits, schema};
+use crate::{cel, limits, schema, selector::LabelSelector, status::Ratio};
 
 mod rule;
 

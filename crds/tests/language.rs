@@ -2,9 +2,11 @@
 
 use k8s_openapi::api::core::v1 as k8s;
 use serde_json::{Value, json};
-use xdp_crds::pod::Pod;
-use xdp_crds::policy::{Delivery, LimitPer, Policy, PolicyError, PortMatch, PortSet, Protocol, RateLimit};
-use xdp_crds::{API_VERSION, XdpPolicy};
+use xdp_crds::{
+    API_VERSION, XdpPolicy,
+    pod::Pod,
+    policy::{Delivery, LimitPer, Policy, PolicyError, PortMatch, PortSet, Protocol, RateLimit},
+};
 
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))

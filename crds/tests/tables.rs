@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Value;
-use xdp_crds::XdpPolicy;
-use xdp_crds::policy::Policy;
+use xdp_crds::{XdpPolicy, policy::Policy};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -189,10 +189,10 @@ impl<'a> Agent<'a> {
         self.output(self.command("uninstall"))
     }
 
-    /// `uninstall --stay` with probes, which [`Agent::get`] finds when no agent listens. Its report is in the log.
-    pub fn uninstall_and_stay(&self) -> anyhow::Result<Process> {
+    /// `uninstall --wait` with probes, which [`Agent::get`] finds when no agent listens. Its report is in the log.
+    pub fn uninstall_and_wait(&self) -> anyhow::Result<Process> {
         let mut command = self.command("uninstall");
-        command.args(["--stay", "--listen", &LISTEN.to_string()]);
+        command.args(["--wait", "--listen", &LISTEN.to_string()]);
         command.stdout(self.open_log()?).stderr(self.open_log()?);
         Ok(self.lab.node().spawn(command)?)
     }

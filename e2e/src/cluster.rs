@@ -26,22 +26,22 @@ mod pki;
 pub mod standing;
 mod wait;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use serde_json::json;
 use xdp_lab::{Finished, Lab, Namespace};
 
-use self::artifacts::Artifacts;
-use self::cgroups::Cgroups;
-use self::control::Control;
-use self::network::Network;
-
-pub use self::node::Node;
-pub use self::options::{Addresses, Cni, Options, Proxy};
+use self::{artifacts::Artifacts, cgroups::Cgroups, control::Control, network::Network};
+pub use self::{
+    node::Node,
+    options::{Addresses, Cni, Options, Proxy},
+};
 
 /// For what takes seconds, on a machine that is busy with something else.
 pub const PATIENCE: Duration = Duration::from_mins(2);

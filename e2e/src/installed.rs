@@ -13,23 +13,26 @@ mod metrics;
 mod pods;
 mod space;
 
-use std::fmt::Display;
-use std::ops::Deref;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    fmt::Display,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use anyhow::{Context as _, anyhow, ensure};
 use serde_json::Value;
 use xdp_lab::Process;
 
+pub use self::{
+    agents::{Frozen, is_ready},
+    counts::{Counts, Flow, Seen},
+    http::{Reply, http_get, http_get_within, http_patch, http_post},
+    metrics::{Metrics, Sample},
+    pods::{Pod, PodSpec},
+    space::{Space, condition, policy},
+};
 use crate::cluster::{Cluster, Options, PATIENCE, checked};
-
-pub use self::agents::{Frozen, is_ready};
-pub use self::counts::{Counts, Flow, Seen};
-pub use self::http::{Reply, http_get, http_get_within, http_patch, http_post};
-pub use self::metrics::{Metrics, Sample};
-pub use self::pods::{Pod, PodSpec};
-pub use self::space::{Space, condition, policy};
 
 /// The namespace of operator and agents.
 pub const NAMESPACE: &str = "xdp-system";

@@ -49,26 +49,26 @@ impl Status {
     }
 
     /// Whether a pod's rules are in force.
-    pub fn in_force(&self, pod: &str) -> bool {
-        self.pod(pod).is_some_and(|pod| pod["inForce"] == true)
+    pub fn programmed(&self, pod: &str) -> bool {
+        self.pod(pod).is_some_and(|pod| pod["programmed"] == true)
     }
 
     /// Whether a pod takes redirects, and its replies go the same way.
     pub fn ready(&self, pod: &str) -> bool {
         let ready = |pod: &Value| {
-            ["readiness", "wayBack"]
+            ["readiness", "replyPath"]
                 .iter()
                 .all(|part| pod[part]["state"] == "Ready")
         };
-        self.in_force(pod) && self.pod(pod).is_some_and(ready) && !self.drains(pod)
+        self.programmed(pod) && self.pod(pod).is_some_and(ready) && !self.draining(pod)
     }
 
     /// Whether a pod has no rules any more, and flows that were taken go on.
-    pub fn drains(&self, pod: &str) -> bool {
-        self.pod(pod).is_some_and(|pod| pod["drains"] == true)
+    pub fn draining(&self, pod: &str) -> bool {
+        self.pod(pod).is_some_and(|pod| pod["draining"] == true)
     }
 
-    /// How many flows are in a table: `flows`, `young`, `theirs`.
+    /// How many flows are in a table: `flows`, `unreplied`, `stack`.
     pub fn flows(&self, table: &str) -> u64 {
         let table = self.find("flows", "table", table);
         table.and_then(|table| table["used"].as_u64()).unwrap_or(0)

@@ -1,16 +1,20 @@
 //! The cluster itself: it comes up, its pods can be reached every way that tests use, and nothing is left of it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use xdp_e2e::cluster::{Cluster, Options, PATIENCE};
 use xdp_lab::{UdpSender, wait_until};

@@ -2,8 +2,10 @@
 #![expect(unsafe_code, reason = "counters are updated in place")]
 
 use aya_ebpf::maps::PerCpuArray;
-use xdp_core::tables::Count;
-use xdp_core::verdict::{Outcome, Trace};
+use xdp_core::{
+    tables::Count,
+    verdict::{Outcome, Trace},
+};
 
 use crate::tables::{DELIVERED, EVENTS, RULE_COUNTERS};
 

@@ -7,9 +7,7 @@
 
 use core::arch::asm;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::bpf_probe_read_kernel;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_probe_read_kernel, programs::RawTracePointContext};
 use xdp_core::tables::{Config, FailureKey};
 
 use crate::tables::{FAILURES, config};

@@ -3,15 +3,21 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::bpf_jiffies64;
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::{LruHashMap, PerCpuArray};
-use xdp_core::flows::{Flows, Subject, Table};
-use xdp_core::tables::{Config, Flow, FlowKey, FragmentKey};
-use xdp_core::verdict::{FlowEvent, Key, Room};
+use aya_ebpf::{
+    helpers::bpf_jiffies64,
+    macros::map,
+    maps::{LruHashMap, PerCpuArray},
+};
+use xdp_core::{
+    flows::{Flows, Subject, Table},
+    tables::{Config, Flow, FlowKey, FragmentKey},
+    verdict::{FlowEvent, Key, Room},
+};
 
-use crate::counters;
-use crate::tables::{FLOWS, FRAGMENTS, RECENT, THEIRS, YOUNG, config};
+use crate::{
+    counters,
+    tables::{ESTABLISHED, FRAGMENTS, RECENT, STACK, UNREPLIED, config},
+};
 
 /// Whose packet a program looks at.
 #[derive(Clone, Copy)]
@@ -120,9 +126,9 @@ impl Flows for Kernel {
     #[inline(always)]
     fn slot(&self, table: Table, key: &FlowKey) -> Option<u32> {
         match table {
-            Table::Flows => slot(&FLOWS, key),
-            Table::Young => slot(&YOUNG, key),
-            Table::Theirs => THEIRS.get_ptr(key).map(|_| 0),
+            Table::Established => slot(&ESTABLISHED, key),
+            Table::Unreplied => slot(&UNREPLIED, key),
+            Table::Stack => STACK.get_ptr(key).map(|_| 0),
         }
     }
 
@@ -130,9 +136,9 @@ impl Flows for Kernel {
     fn insert(&self, table: Table, key: &FlowKey, slot: u32) -> bool {
         let flow = Flow { slot, reserved: 0 };
         match table {
-            Table::Flows => FLOWS.insert(key, flow, 0),
-            Table::Young => YOUNG.insert(key, flow, 0),
-            Table::Theirs => THEIRS.insert(key, 0, 0),
+            Table::Established => ESTABLISHED.insert(key, flow, 0),
+            Table::Unreplied => UNREPLIED.insert(key, flow, 0),
+            Table::Stack => STACK.insert(key, 0, 0),
         }
         .is_ok()
     }
@@ -140,9 +146,9 @@ impl Flows for Kernel {
     #[inline(always)]
     fn delete(&self, table: Table, key: &FlowKey) -> bool {
         match table {
-            Table::Flows => FLOWS.remove(key),
-            Table::Young => YOUNG.remove(key),
-            Table::Theirs => THEIRS.remove(key),
+            Table::Established => ESTABLISHED.remove(key),
+            Table::Unreplied => UNREPLIED.remove(key),
+            Table::Stack => STACK.remove(key),
         }
         .is_ok()
     }

@@ -6,14 +6,18 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::{
-    bpf_redirect_peer, bpf_skb_vlan_pop, bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
+use aya_ebpf::{
+    helpers::{
+        bpf_redirect_peer, bpf_skb_vlan_pop, bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
+    },
+    programs::{TcContext, XdpContext},
 };
-use aya_ebpf::programs::{TcContext, XdpContext};
-use xdp_core::metadata::{LEN, Metadata};
-use xdp_core::parse::Bytes;
-use xdp_core::reject::Edit;
-use xdp_core::verdict::Outcome;
+use xdp_core::{
+    metadata::{LEN, Metadata},
+    parse::Bytes,
+    reject::Edit,
+    verdict::Outcome,
+};
 
 use crate::bytes;
 

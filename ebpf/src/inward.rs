@@ -1,14 +1,20 @@
 //! Whether packets to a pod are of a flow of ours.
 
-use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::programs::XdpContext;
-use xdp_core::flows::{self, Carried, Segment, Subject, Way};
-use xdp_core::parse::Bytes;
-use xdp_core::verdict::{Decision, Fallback, FlowEvent, Key, Kind, Outcome};
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use xdp_core::{
+    flows::{
+        Carried, Segment, Subject, Way, {self},
+    },
+    parse::Bytes,
+    verdict::{Decision, Fallback, FlowEvent, Key, Kind, Outcome},
+};
 
-use crate::flows::{Kernel, key, settled};
-use crate::frame::Frame;
-use crate::{counters, redirect};
+use crate::{
+    counters,
+    flows::{Kernel, key, settled},
+    frame::Frame,
+    redirect,
+};
 
 /// Asked about what a rule redirects; others are asked about by [`Carried`].
 const REDIRECTED: u32 = 3;
@@ -105,7 +111,7 @@ fn judge_as(
     let ctx = XdpContext::new(ctx);
     let frame = Frame::new(&ctx);
     let nothing = if asked == REDIRECTED {
-        Fallback::NoWayBack.code()
+        Fallback::NoReplyPath.code()
     } else {
         NO
     };

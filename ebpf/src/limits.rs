@@ -4,12 +4,18 @@
 use core::arch::asm;
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use xdp_core::limits::{self, Admission, Cell, Limits, Set};
-use xdp_core::tables::{ActionRecord, Address, LimitSet, WAYS};
-use xdp_core::verdict::Limit;
+use xdp_core::{
+    limits::{
+        Admission, Cell, Limits, Set, {self},
+    },
+    tables::{ActionRecord, Address, LimitSet, WAYS},
+    verdict::Limit,
+};
 
-use crate::frame::forget;
-use crate::tables::{RULE_LIMITS, SOURCE_LIMITS, config};
+use crate::{
+    frame::forget,
+    tables::{RULE_LIMITS, SOURCE_LIMITS, config},
+};
 
 /// Eight aligned bytes of a map's value.
 pub(crate) struct Shared(*mut u64);

@@ -22,13 +22,17 @@ mod skb;
 mod stack;
 mod tables;
 
-use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
-use aya_ebpf::macros::{classifier, raw_tracepoint, xdp};
-use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
-use xdp_core::explain::Explained;
-use xdp_core::limits::enforce;
-use xdp_core::parse::Bytes;
-use xdp_core::verdict::{Event, Kind, examine};
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX},
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
+};
+use xdp_core::{
+    explain::Explained,
+    limits::enforce,
+    parse::Bytes,
+    verdict::{Event, Kind, examine},
+};
 
 use crate::flows::Asker;
 
@@ -44,7 +48,7 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
     frame::forget_outcome(&ctx, &mut decision.outcome);
     let enforced = enforce(&decision, &limits::Kernel);
     if enforced.crowded {
-        counters::event(Event::CrowdedSources.code(), bytes);
+        counters::event(Event::SourceLimitTableFull.code(), bytes);
     }
     let outcome = enforced.outcome;
     if inward::carry(&ctx, &decision, outcome) {
@@ -66,7 +70,7 @@ fn xdp_explain(ctx: XdpContext) -> u32 {
     let Some(room) = flows::room(Asker::Process) else {
         return XDP_ABORTED;
     };
-    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel, room).foreseen(&tables::Kernel);
+    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel, room).predicted(&tables::Kernel);
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
         Some(()) => action(decision.outcome.kind),
         None => XDP_ABORTED,
@@ -78,7 +82,7 @@ fn action(kind: Kind) -> u32 {
     match kind {
         Kind::Redirect => XDP_REDIRECT,
         Kind::Reject => XDP_TX,
-        Kind::Drop | Kind::Unanswered | Kind::Limited => XDP_DROP,
+        Kind::Drop | Kind::RejectedSilently | Kind::Limited => XDP_DROP,
         Kind::Unparsed
         | Kind::NotConsidered
         | Kind::NoMatch

@@ -1,24 +1,38 @@
 //! Sends a pod's packets out past the stack.
 #![expect(unsafe_code, reason = "helpers fill structures in")]
 
-use core::arch::asm;
-use core::mem::{MaybeUninit, zeroed};
-
-use aya_ebpf::bindings::{
-    BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
-    bpf_check_mtu_flags::BPF_MTU_CHK_SEGS, bpf_fib_lookup as FibLookup, bpf_redir_neigh as NextHop,
+use core::{
+    arch::asm,
+    mem::{MaybeUninit, zeroed},
 };
-use aya_ebpf::helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect_neigh};
-use aya_ebpf::programs::TcContext;
-use xdp_core::flows::{self, Outward, Segment, Subject, Way};
-use xdp_core::parse::{self, Bytes, Packet};
-use xdp_core::tables::{FlowKey, WAY_BACK_MARK};
-use xdp_core::verdict::FlowEvent;
 
-use crate::counters;
-use crate::flows::{Kernel, knows_fragments, note_fragments};
-use crate::reader::NEXT;
-use crate::skb::{self, Skb};
+use aya_ebpf::{
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
+        bpf_check_mtu_flags::BPF_MTU_CHK_SEGS, bpf_fib_lookup as FibLookup, bpf_redir_neigh as NextHop,
+    },
+    helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect_neigh},
+    programs::TcContext,
+};
+use xdp_core::{
+    flows::{
+        Outward, Segment, Subject, Way, {self},
+    },
+    parse::{
+        Bytes, Packet, {self},
+    },
+    tables::{FlowKey, REPLY_PATH_MARK},
+    verdict::FlowEvent,
+};
+
+use crate::{
+    counters,
+    flows::{Kernel, knows_fragments, note_fragments},
+    reader::NEXT,
+    skb::{
+        Skb, {self},
+    },
+};
 
 /// Past the stack, or on into it.
 #[inline(always)]
@@ -47,7 +61,7 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
 
 #[inline(always)]
 fn decide(skb: &Skb<'_>, packet: &Packet, subject: &Subject, bytes: u64) -> Outward {
-    let miss = Outward::Stack(FlowEvent::MissOut);
+    let miss = Outward::Stack(FlowEvent::ReplyMiss);
     let Some(kernel) = Kernel::new(bytes) else {
         return miss;
     };
@@ -59,7 +73,7 @@ fn decide(skb: &Skb<'_>, packet: &Packet, subject: &Subject, bytes: u64) -> Outw
     };
     if packet.is_later_fragment() {
         return if knows_fragments(&fragments) {
-            Outward::Out(FlowEvent::FragmentOut)
+            Outward::Out(FlowEvent::ReplyFragment)
         } else {
             miss
         };
@@ -100,11 +114,11 @@ fn route(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> Result<(u32, NextHo
     let compared = match answer as u32 {
         BPF_FIB_LKUP_RET_SUCCESS => !skb.is_segmented(),
         BPF_FIB_LKUP_RET_NO_NEIGH => false,
-        BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(FlowEvent::TooLongOut),
-        _ => return Err(FlowEvent::NoRouteOut),
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(FlowEvent::ReplyTooLong),
+        _ => return Err(FlowEvent::ReplyNoRoute),
     };
     if !compared && is_too_long(skb, fib.ifindex) {
-        return Err(FlowEvent::TooLongOut);
+        return Err(FlowEvent::ReplyTooLong);
     }
     // SAFETY: all zero is a value of the structure, and all members of the unions are plain bytes.
     let mut hop: NextHop = unsafe { zeroed() };
@@ -164,7 +178,7 @@ fn is_too_long(skb: &Skb<'_>, device: u32) -> bool {
 fn redirect(skb: &Skb<'_>, device: u32, mut hop: NextHop) -> i32 {
     // SAFETY: the context is the program's own, and the structure as long as said.
     unsafe {
-        (*skb.raw()).mark = WAY_BACK_MARK;
+        (*skb.raw()).mark = REPLY_PATH_MARK;
         bpf_redirect_neigh(device, &raw mut hop, size_of::<NextHop>() as i32, 0) as i32
     }
 }

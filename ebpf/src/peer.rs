@@ -3,8 +3,7 @@
 use aya_ebpf::programs::TcContext;
 use xdp_core::metadata::Metadata;
 
-use crate::frame;
-use crate::reader::NEXT;
+use crate::{frame, reader::NEXT};
 
 /// Into the pod, or on into the stack if anything is missing.
 ///

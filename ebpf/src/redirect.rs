@@ -1,13 +1,18 @@
 //! Carries out a redirect, or leaves the packet as it was.
 
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
-use aya_ebpf::programs::XdpContext;
-use xdp_core::parse::{Bytes, TAG};
-use xdp_core::verdict::{Decision, Fallback, Kind, Outcome};
+use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
+use xdp_core::{
+    parse::{Bytes, TAG},
+    verdict::{Decision, Fallback, Kind, Outcome},
+};
 
-use crate::frame::{self, Frame};
-use crate::inward;
-use crate::tables::DEVICES;
+use crate::{
+    frame::{
+        Frame, {self},
+    },
+    inward,
+    tables::DEVICES,
+};
 
 const DESTINATION_MAC: usize = 0;
 const SOURCE_MAC: usize = 6;

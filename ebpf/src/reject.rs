@@ -1,9 +1,12 @@
 //! Turns a rejected packet into its answer.
 
-use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::programs::XdpContext;
-use xdp_core::reject::{self, Offender};
-use xdp_core::verdict::{Decision, Event, Kind, Outcome};
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use xdp_core::{
+    reject::{
+        Offender, {self},
+    },
+    verdict::{Decision, Event, Kind, Outcome},
+};
 
 use crate::frame::Frame;
 
@@ -16,7 +19,7 @@ pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
     {
         decision.outcome
     } else {
-        Outcome::because(Kind::Unanswered, Event::RejectFailed.code())
+        Outcome::because(Kind::RejectedSilently, Event::RejectFailed.code())
     }
 }
 

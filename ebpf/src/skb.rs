@@ -1,18 +1,19 @@
 //! The bytes of packets that the kernel has made an skb of.
 #![expect(unsafe_code, reason = "packet bytes are reached by address")]
 
-use core::arch::asm;
-use core::mem::MaybeUninit;
+use core::{arch::asm, mem::MaybeUninit};
 
-use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::bpf_skb_load_bytes;
-use aya_ebpf::programs::TcContext;
-use xdp_core::flows::{Place, Segment, Shape, Subject, Way};
-use xdp_core::parse::{Bytes, Packet};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes, programs::TcContext};
+use xdp_core::{
+    flows::{Place, Segment, Shape, Subject, Way},
+    parse::{Bytes, Packet},
+};
 
-use crate::bytes;
-use crate::flows::{found, settled};
-use crate::frame::{MAX_OFFSET, forget, one_value};
+use crate::{
+    bytes,
+    flows::{found, settled},
+    frame::{MAX_OFFSET, forget, one_value},
+};
 
 /// A packet, from the Ethernet header on. Only its head lies at an address; the rest is copied out by the kernel, which
 /// headers hardly ever need.

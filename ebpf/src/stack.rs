@@ -1,14 +1,25 @@
 //! What the stack does with flows.
 
 use aya_ebpf::programs::TcContext;
-use xdp_core::flows::{self, Role, Segment, Subject, Way};
-use xdp_core::parse::{self, Bytes, Packet};
-use xdp_core::tables::{Address, PodBlock, WAY_BACK_MARK};
-use xdp_core::verdict::{self, FlowEvent};
+use xdp_core::{
+    flows::{
+        Role, Segment, Subject, Way, {self},
+    },
+    parse::{
+        Bytes, Packet, {self},
+    },
+    tables::{Address, PodBlock, REPLY_PATH_MARK},
+    verdict::{
+        FlowEvent, {self},
+    },
+};
 
-use crate::flows::{Kernel, settled};
-use crate::skb::Skb;
-use crate::{counters, tables};
+use crate::{
+    counters,
+    flows::{Kernel, settled},
+    skb::Skb,
+    tables,
+};
 
 /// It delivers a packet to a pod.
 #[inline(always)]
@@ -31,7 +42,7 @@ fn is_leaving(address: &Address) -> bool {
 #[inline(always)]
 pub(crate) fn departed(ctx: &TcContext) {
     let skb = Skb::new(ctx);
-    if skb.mark() == WAY_BACK_MARK {
+    if skb.mark() == REPLY_PATH_MARK {
         ctx.set_mark(0);
         return;
     }

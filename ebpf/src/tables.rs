@@ -5,20 +5,23 @@
 //! the words that lead there are read once, as eight aligned bytes.
 #![expect(unsafe_code, reason = "map values are shared with user space and other CPUs")]
 
-use core::arch::asm;
-use core::hint::assert_unchecked;
+use core::{arch::asm, hint::assert_unchecked};
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray};
-use xdp_core::tables::{
-    self, ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey,
-    Flow, FlowKey, FragmentKey, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS,
-    MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS,
-    MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports, RuleCounters, RuleText, SlotWord,
-    recent_places,
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray},
 };
-use xdp_core::verdict::Tables;
+use xdp_core::{
+    tables::{
+        ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey, Flow,
+        FlowKey, FragmentKey, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS,
+        MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS,
+        MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports, RuleCounters,
+        RuleText, SlotWord, recent_places, {self},
+    },
+    verdict::Tables,
+};
 
 #[map]
 static INDEX: Array<u64> = Array::pinned(INDEX_PLACES, BPF_F_MMAPABLE);
@@ -70,13 +73,13 @@ pub(crate) static EVENTS: PerCpuArray<Count> = PerCpuArray::pinned(EVENT_CODES, 
 pub(crate) static FAILURES: HashMap<FailureKey, u64> = HashMap::pinned(MAX_FAILURES, 0);
 
 #[map]
-pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+pub(crate) static ESTABLISHED: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
 
 #[map]
-pub(crate) static YOUNG: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+pub(crate) static UNREPLIED: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
 
 #[map]
-pub(crate) static THEIRS: LruHashMap<FlowKey, u64> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+pub(crate) static STACK: LruHashMap<FlowKey, u64> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
 
 #[map]
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(MAX_FRAGMENTS, 0);

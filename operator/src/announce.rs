@@ -10,10 +10,10 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::world::Name;
-
 pub use nics::Nics;
 pub use policies::Policies;
+
+use crate::world::Name;
 
 /// A failure that goes away sooner is not announced: pods come and go.
 pub const PATIENCE: Duration = Duration::from_secs(10);

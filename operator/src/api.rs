@@ -11,6 +11,7 @@ use kube::{
     Api, Client, Resource,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
 };
+pub use publish::Publisher;
 use serde_json::Value;
 use tokio::time;
 use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy, XdpPolicyStatus};
@@ -18,10 +19,10 @@ use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy, XdpPolicyStatus};
 use crate::{
     MANAGER,
     peers::{Slice, Step},
-    world::{self, Item, Name, PeerSet, PolicyObject},
+    world::{
+        Item, Name, PeerSet, PolicyObject, {self},
+    },
 };
-
-pub use publish::Publisher;
 
 /// A server that takes longer has not answered.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,8 +1,12 @@
 //! The command line.
 
-use std::io::{self, Write as _};
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{
+    io::{
+        Write as _, {self},
+    },
+    net::SocketAddr,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -37,7 +41,7 @@ enum Command {
     },
     /// Let all agents remove what they have put into the kernels, then delete what operator and agents have written.
     ///
-    /// Turns the pods of the `DaemonSet` into `xdp-agent uninstall --stay` and waits until every one is ready.
+    /// Turns the pods of the `DaemonSet` into `xdp-agent uninstall --wait` and waits until every one is ready.
     UninstallAgents(Uninstall),
 }
 

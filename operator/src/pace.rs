@@ -1,7 +1,9 @@
 //! When something may be done: together with what follows at once, not too often, and later after failures.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// Waits until changes pause, so that many become one round, and never longer than a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

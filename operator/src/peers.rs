@@ -6,18 +6,19 @@ mod slices;
 mod tests;
 mod written;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
+pub use names::base;
+pub use slices::{LARGEST, reslice};
 use xdp_crds::{PeerSelector, XdpPeerSetSpec};
 
 use crate::{
     select,
     world::{Name, Owner, PeerSet, PolicyObject, World},
 };
-
-pub use names::base;
-pub use slices::{LARGEST, reslice};
 
 /// A slice as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use xdp_crds::{
@@ -13,10 +15,14 @@ use xdp_crds::{
 };
 
 use crate::{
-    announce::{self, Note},
+    announce::{
+        Note, {self},
+    },
     api::StatusWrite,
     pace::Pace,
-    peers::{self, Chain},
+    peers::{
+        Chain, {self},
+    },
     select, status,
     world::{Name, PolicyObject, World},
 };

@@ -2,11 +2,14 @@
 
 mod execute;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
+use execute::Executor;
 use futures::FutureExt as _;
 use kube::{Client, Config};
 use tokio::{
@@ -18,13 +21,14 @@ use tracing::{error, info};
 
 use crate::{
     election::{Candidate, Lost},
-    http::{self, Health},
+    http::{
+        Health, {self},
+    },
     metrics::Metrics,
     pace::Debounce,
     watch as watches,
     world::{Change, World},
 };
-use execute::Executor;
 
 /// Changes that wait while a round writes; then the watches wait.
 const WAITING: usize = 1024;

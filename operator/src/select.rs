@@ -1,7 +1,6 @@
 //! Which pods are meant.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use xdp_crds::{
     pod::Pod,

@@ -8,15 +8,14 @@ mod words;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+pub use nodes::{Obstacle, Verdict, verdict};
+pub use words::{is_passing, severity};
 use xdp_crds::{
     Ratio, XdpPolicyStatus,
     conditions::{ACCEPTED, PROGRAMMED, accepted, programmed},
 };
 
 use crate::world::{PolicyObject, Refusal, Report};
-
-pub use nodes::{Obstacle, Verdict, verdict};
-pub use words::{is_passing, severity};
 
 /// Nodes that a message names.
 pub const NAMED_NODES: usize = 5;
@@ -54,7 +53,10 @@ pub fn status<'a, R: Into<Report<'a>>>(
         programmed: verdicts.iter().map(|verdict| verdict.pods_programmed).sum(),
     };
     let findings = match &policy.content {
-        Ok(_) => [(ACCEPTED, valid()), (PROGRAMMED, in_force(verdicts, nodes, pods))],
+        Ok(_) => [
+            (ACCEPTED, valid()),
+            (PROGRAMMED, programmed(verdicts, nodes, pods)),
+        ],
         Err(refusal) => [(ACCEPTED, refused(refusal)), (PROGRAMMED, not_accepted())],
     };
     let before = policy
@@ -122,7 +124,7 @@ fn not_accepted() -> Finding {
     }
 }
 
-fn in_force(verdicts: Vec<Verdict<'_>>, nodes: Ratio, pods: Ratio) -> Finding {
+fn programmed(verdicts: Vec<Verdict<'_>>, nodes: Ratio, pods: Ratio) -> Finding {
     let mut obstacles: Vec<(&str, Obstacle)> = verdicts
         .into_iter()
         .filter_map(|verdict| Some((verdict.node, verdict.obstacle?)))

@@ -18,7 +18,9 @@ use xdp_crds::{XdpNodeState, XdpPeerSet};
 
 use crate::{
     MANAGER,
-    api::{self, answered, is_status},
+    api::{
+        answered, is_status, {self},
+    },
     world,
 };
 

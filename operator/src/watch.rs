@@ -10,16 +10,22 @@ use kube::{
     runtime::{
         WatchStreamExt,
         utils::Backoff,
-        watcher::{self, Config, Event, watcher},
+        watcher::{
+            Config, Event, watcher, {self},
+        },
     },
 };
 use tokio::sync::mpsc::Sender;
 use tracing::{info, warn};
 
 use crate::{
-    api::{self, is_status},
+    api::{
+        is_status, {self},
+    },
     pace,
-    world::{self, Change, Item},
+    world::{
+        Change, Item, {self},
+    },
 };
 
 /// A connection that has died silently is noticed after this long.

@@ -5,18 +5,16 @@ mod objects;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::watcher::Event;
-use xdp_crds::pod::Pod;
+use std::{collections::BTreeMap, fmt};
 
 pub use cache::Cache;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher::Event;
 pub use objects::{
     NodeFacts, NodeState, Owner, PeerSet, PolicyObject, Refusal, Unusable, namespace, node, node_state,
     peer_set, pod, policy,
 };
+use xdp_crds::pod::Pod;
 
 /// Namespace and name; objects of the cluster have no namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

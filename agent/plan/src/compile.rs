@@ -16,22 +16,25 @@ mod sources;
 mod sweep;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use xdp_core::tables::Address;
-
-use crate::facts::{Deliveries, NotReady, Readiness};
-use crate::installed::{RuleLabel, SlotIdentity};
-use crate::policy::Policy;
-use crate::report::Problem;
-use crate::targets::{Target, Targets};
-use known::{Known, Labels};
-use limits::Excess;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 pub use compiled::Compiled;
+use known::{Known, Labels};
+use limits::Excess;
 pub use limits::Limit;
+use xdp_core::tables::Address;
+
+use crate::{
+    facts::{Deliveries, NotReady, Readiness},
+    installed::{RuleLabel, SlotIdentity},
+    policy::Policy,
+    report::Problem,
+    targets::{Target, Targets},
+};
 
 /// What should be in the kernel, without the numbers (slots, blocks, rule ids) that [`crate::diff::diff`] hands out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,9 +61,9 @@ pub struct DesiredPod {
     /// Whether it can be delivered to behind the NIC's stack entry.
     pub peer: Readiness,
     /// Whether the programs that see to its replies are attached.
-    pub way_back: Readiness,
+    pub reply_path: Readiness,
     /// Nothing redirects to it any more; flows that were taken go on.
-    pub drains: bool,
+    pub draining: bool,
     /// Longest IP packet that both ends of the pair take.
     pub mtu: u32,
     /// Its rules.
@@ -153,7 +156,7 @@ fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliver
     let Deliveries {
         redirect,
         peer,
-        way_back,
+        reply_path,
     } = deliveries
         .get(&pair.host.ifindex)
         .cloned()
@@ -170,8 +173,8 @@ fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliver
         addresses: target.addresses.clone(),
         readiness: redirect,
         peer,
-        way_back,
-        drains: false,
+        reply_path,
+        draining: false,
         mtu: pair.host.mtu.min(pair.pod.mtu),
         rules,
     }
@@ -185,7 +188,7 @@ fn not_prepared() -> Deliveries {
     Deliveries {
         redirect: not_prepared.clone(),
         peer: not_prepared.clone(),
-        way_back: not_prepared,
+        reply_path: not_prepared,
     }
 }
 

@@ -8,23 +8,26 @@ mod slots;
 mod store;
 mod trees;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use xdp_core::tables::{PodBlock, SlotWord};
-
-use crate::change::Change;
-use crate::compile::{Desired, DesiredPod, address};
-use crate::in_force::{head, holds, is_head_of};
-use crate::installed::{Installed, PodLabel};
+pub use differ::Differ;
 use differ::Found;
 use link::Linker;
 use rules::Rules;
 use slots::Slots;
-use trees::key;
-
-pub use differ::Differ;
 pub(crate) use trees::Trees;
+use trees::key;
+use xdp_core::tables::{PodBlock, SlotWord};
+
+use crate::{
+    change::Change,
+    compile::{Desired, DesiredPod, address},
+    installed::{Installed, PodLabel},
+    programmed::{head, holds, is_head_of},
+};
 
 /// The changes that lead from `installed` to `desired`, in an order that is safe at every step: additions first,
 /// removals last, then [`Change::Fence`] if anything was removed or replaced; an address that moves from one pod to
@@ -134,8 +137,8 @@ impl<'a> Plan<'a> {
             addresses: pod.addresses.clone(),
             readiness: pod.readiness.clone(),
             peer: pod.peer.obstacle(),
-            way_back: pod.way_back.clone(),
-            drains: pod.drains,
+            reply_path: pod.reply_path.clone(),
+            draining: pod.draining,
         };
         let before = self.installed.pods.get(&slot);
         if before != Some(&label) {

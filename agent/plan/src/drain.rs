@@ -4,18 +4,22 @@
 //! flows in the table are still redirected, new ones are not. What is installed says which pods these are, so an agent
 //! that starts goes on where another one ended.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use xdp_core::tables::PodBlock;
 
-use crate::compile::{Desired, DesiredPod, without_rules};
-use crate::facts::{Deliveries, NodeFacts, NotReady, Pair, Readiness};
-use crate::installed::{Installed, PodLabel, SlotIdentity};
-use crate::pod::Pod;
-use crate::targets::{Target, Targets};
+use crate::{
+    compile::{Desired, DesiredPod, without_rules},
+    facts::{Deliveries, NodeFacts, NotReady, Pair, Readiness},
+    installed::{Installed, PodLabel, SlotIdentity},
+    pod::Pod,
+    targets::{Target, Targets},
+};
 
 /// Without a packet for this long, the flows count as gone.
 pub const QUIET: Duration = Duration::from_mins(1);
@@ -29,15 +33,16 @@ pub struct Draining {
     pub target: Target,
 }
 
-/// Pods that are installed with a way back, of which no target wants one, and whose interface is still there with their
+/// Pods that are installed with a reply path, of which no target wants one, and whose interface is still there with their
 /// addresses.
 pub fn draining(installed: &Installed, targets: &Targets, facts: &NodeFacts) -> Vec<Draining> {
     let wanted = targets.targets.iter();
     let wanted = wanted.filter(|target| target.wants_redirect || target.wants_peer);
     let wanted: BTreeSet<u32> = wanted.map(|target| target.pair.host.ifindex).collect();
     let slots = installed.pods.iter();
-    let slots = slots
-        .filter(|(slot, label)| has_way_back(installed, **slot) && !wanted.contains(&label.identity.ifindex));
+    let slots = slots.filter(|(slot, label)| {
+        has_reply_path(installed, **slot) && !wanted.contains(&label.identity.ifindex)
+    });
     slots
         .filter_map(|(slot, label)| {
             let target = target(label, targets, facts)?;
@@ -46,10 +51,10 @@ pub fn draining(installed: &Installed, targets: &Targets, facts: &NodeFacts) -> 
         .collect()
 }
 
-fn has_way_back(installed: &Installed, slot: u32) -> bool {
+fn has_reply_path(installed: &Installed, slot: u32) -> bool {
     let block = installed.words.get(&slot).and_then(|word| word.block());
     let block = block.and_then(|index| installed.blocks.pods.get(index));
-    block.is_some_and(|block| block.flags & (PodBlock::WAY_BACK | PodBlock::DRAIN) != 0)
+    block.is_some_and(|block| block.flags & (PodBlock::REPLY_PATH | PodBlock::DRAIN) != 0)
 }
 
 /// As what it goes on. `None`: its interface is gone, or its addresses are somebody else's.
@@ -90,18 +95,18 @@ pub fn go_on(desired: &mut Desired, draining: &[Draining], deliveries: &BTreeMap
         let ifindex = target.pair.host.ifindex;
         let able = deliveries.get(&ifindex);
         let able =
-            able.filter(|found| found.redirect == Readiness::Ready && found.way_back == Readiness::Ready);
+            able.filter(|found| found.redirect == Readiness::Ready && found.reply_path == Readiness::Ready);
         let Some(able) = able else { continue };
         let mut pods = desired.pods.iter_mut();
         if let Some(pod) = pods.find(|pod| pod.identity.ifindex == ifindex) {
             // It has rules, none of which redirects.
             pod.readiness = able.redirect.clone();
-            pod.way_back = able.way_back.clone();
-            pod.drains = true;
+            pod.reply_path = able.reply_path.clone();
+            pod.draining = true;
         } else {
             desired.pods.push(DesiredPod {
                 peer: not_asked(),
-                drains: true,
+                draining: true,
                 ..without_rules(target, deliveries)
             });
         }

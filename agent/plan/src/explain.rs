@@ -1,10 +1,11 @@
 //! Why the rules before the one that decided did not match a packet: read from the policies, not from the tables.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::installed::RuleLabel;
-use crate::policy::{Block, Peer, Policy, PortMatch, PortSet, Protocol, Rule, Sources};
+use crate::{
+    installed::RuleLabel,
+    policy::{Block, Peer, Policy, PortMatch, PortSet, Protocol, Rule, Sources},
+};
 
 /// A packet for a pod, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -74,8 +74,8 @@ pub struct Deliveries {
     pub redirect: Readiness,
     /// For `delivery: Peer`.
     pub peer: Readiness,
-    /// Whether replies of flows that are taken find the way back: all programs that see to it are attached.
-    pub way_back: Readiness,
+    /// Whether replies of flows that are taken find the reply path: all programs that see to it are attached.
+    pub reply_path: Readiness,
 }
 
 /// Why a pod cannot take redirected packets.
@@ -98,5 +98,5 @@ pub enum NotReady {
     /// The program behind the NIC's stack entry could not be attached: nobody would deliver.
     PeerRefused,
     /// A program that sees to the replies could not be attached: connections would break.
-    NoWayBack,
+    NoReplyPath,
 }

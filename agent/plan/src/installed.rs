@@ -3,17 +3,14 @@
 mod blocks;
 mod pool;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+pub use blocks::Blocks;
+pub use pool::Pool;
 use serde::{Deserialize, Serialize};
 use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
 
 use crate::facts::{NotReady, Readiness};
-
-pub use blocks::Blocks;
-pub use pool::Pool;
 
 /// One reading of the pinned tables. Only what is in use is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,9 +65,9 @@ pub struct PodLabel {
     /// Why the pod cannot be delivered to behind the NIC's stack entry, if it cannot.
     pub peer: Option<NotReady>,
     /// Whether the programs that see to its replies are attached, and why not.
-    pub way_back: Readiness,
+    pub reply_path: Readiness,
     /// Nothing redirects to it any more; flows that were taken go on.
-    pub drains: bool,
+    pub draining: bool,
 }
 
 /// A slot belongs to one pod on one device: a pod whose veth is made anew gets a new slot, so that no packet meets

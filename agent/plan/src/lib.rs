@@ -23,12 +23,12 @@ pub mod diff;
 pub mod drain;
 pub mod explain;
 pub mod facts;
-pub mod in_force;
 pub mod installed;
 pub mod manifests;
 pub mod node_state;
 pub mod owners;
 pub mod peers;
+pub mod programmed;
 pub mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;

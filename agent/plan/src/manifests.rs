@@ -3,15 +3,15 @@
 mod document;
 mod located;
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use thiserror::Error;
 
-use crate::pod::Pod;
-use crate::policy::Policy;
-use crate::report::Problem;
+use crate::{pod::Pod, policy::Policy, report::Problem};
 
 /// One object from a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]

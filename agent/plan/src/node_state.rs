@@ -5,13 +5,13 @@ mod policies;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use pods::Pods;
 use xdp_crds::{NicState, PolicyState, XdpNodeStateStatus};
 
 use crate::{
     compile::Desired, diff::Differ, installed::Installed, peers::Here, pod::Pod, policy::Policy,
     report::Problem, targets::Targets,
 };
-use pods::Pods;
 
 /// Longest lists of pods and of problems in a status.
 pub const MAX_LISTED: usize = 100;

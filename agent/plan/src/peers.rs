@@ -11,14 +11,13 @@ mod addresses;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use addresses::PeerSlice;
 use xdp_crds::{PeerSelector, conditions::node};
 
 use crate::{
     policy::{Policy, Selector},
     report::Problem,
 };
-
-pub use addresses::PeerSlice;
 
 /// A policy as the API server has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,14 @@
 
 mod find;
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use crate::facts::{NodeFacts, Pair};
-use crate::pod::Pod;
-use crate::policy::Policy;
-use crate::report::Problem;
+use crate::{
+    facts::{NodeFacts, Pair},
+    pod::Pod,
+    policy::Policy,
+    report::Problem,
+};
 
 /// What policies mean on this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

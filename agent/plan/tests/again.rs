@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use xdp_plan::manifests::{Object, Reading};
-use xdp_plan::pod::Pod;
+use xdp_plan::{
+    manifests::{Object, Reading},
+    pod::Pod,
+};
 
 const FILE: &str = "pods.yaml";
 

@@ -1,17 +1,21 @@
 //! Pods to which nothing redirects any more.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use xdp_core::tables::{Address, IndexWord, PodBlock, SlotWord, index_position};
-use xdp_plan::compile::Desired;
-use xdp_plan::drain::{Draining, Drains, Moment, QUIET, draining, go_on};
-use xdp_plan::facts::{Deliveries, NodeFacts, NotReady, Readiness};
-use xdp_plan::installed::{Installed, PodLabel, SlotIdentity};
-use xdp_plan::owners::Owners;
-use xdp_plan::targets::Targets;
-use xdp_plan::testing::node::pair;
+use xdp_plan::{
+    compile::Desired,
+    drain::{Draining, Drains, Moment, QUIET, draining, go_on},
+    facts::{Deliveries, NodeFacts, NotReady, Readiness},
+    installed::{Installed, PodLabel, SlotIdentity},
+    owners::Owners,
+    targets::Targets,
+    testing::node::pair,
+};
 
 const SLOT: u32 = 7;
 const VETH: u32 = 12;
@@ -39,8 +43,8 @@ fn label(name: &str, ifindex: u32) -> PodLabel {
         addresses: vec![ip(5), ip(6)],
         readiness: Readiness::Ready,
         peer: None,
-        way_back: Readiness::Ready,
-        drains: false,
+        reply_path: Readiness::Ready,
+        draining: false,
     }
 }
 
@@ -62,8 +66,8 @@ fn found(flags: u16, facts: &NodeFacts) -> Vec<Draining> {
 }
 
 #[test]
-fn a_pod_with_a_way_back_drains_when_nothing_redirects_to_it_any_more() {
-    for flags in [PodBlock::WAY_BACK, PodBlock::DRAIN | PodBlock::NO_PEER] {
+fn a_pod_with_a_reply_path_drains_when_nothing_redirects_to_it_any_more() {
+    for flags in [PodBlock::REPLY_PATH, PodBlock::DRAIN | PodBlock::NO_PEER] {
         let found = found(flags, &facts());
         assert_eq!((found.len(), found[0].slot), (1, SLOT));
         assert_eq!(found[0].target.addresses, [ip(5), ip(6)]);
@@ -75,13 +79,13 @@ fn a_pod_with_a_way_back_drains_when_nothing_redirects_to_it_any_more() {
 #[test]
 fn a_pod_does_not_drain_while_a_rule_redirects_to_it() {
     let mut targets = Targets::default();
-    let mut target = found(PodBlock::WAY_BACK, &facts())[0].target.clone();
+    let mut target = found(PodBlock::REPLY_PATH, &facts())[0].target.clone();
     targets.targets.push(target.clone());
-    assert!(draining(&installed(PodBlock::WAY_BACK), &targets, &facts()).is_empty());
+    assert!(draining(&installed(PodBlock::REPLY_PATH), &targets, &facts()).is_empty());
     target.wants_redirect = false;
     targets.targets = vec![target];
     assert_eq!(
-        draining(&installed(PodBlock::WAY_BACK), &targets, &facts()).len(),
+        draining(&installed(PodBlock::REPLY_PATH), &targets, &facts()).len(),
         1
     );
 }
@@ -91,27 +95,27 @@ fn a_pod_whose_interface_is_gone_or_was_made_anew_does_not_drain() {
     let gone = NodeFacts {
         pairs: vec![pair(13, vec![ip(5)])],
     };
-    assert!(found(PodBlock::WAY_BACK, &gone).is_empty());
+    assert!(found(PodBlock::REPLY_PATH, &gone).is_empty());
     let mut anew = facts();
     anew.pairs[0].pod.mac = [4; 6];
-    assert!(found(PodBlock::WAY_BACK, &anew).is_empty());
+    assert!(found(PodBlock::REPLY_PATH, &anew).is_empty());
 }
 
 #[test]
 fn addresses_that_another_pod_carries_do_not_drain() {
     let mut facts = facts();
     facts.pairs[1].addresses.push(ip(6));
-    assert_eq!(found(PodBlock::WAY_BACK, &facts)[0].target.addresses, [ip(5)]);
+    assert_eq!(found(PodBlock::REPLY_PATH, &facts)[0].target.addresses, [ip(5)]);
     facts.pairs[0].addresses = vec![ip(6)];
-    assert!(found(PodBlock::WAY_BACK, &facts).is_empty());
+    assert!(found(PodBlock::REPLY_PATH, &facts).is_empty());
 }
 
-fn able(redirect: Readiness, way_back: Readiness) -> BTreeMap<u32, Deliveries> {
+fn able(redirect: Readiness, reply_path: Readiness) -> BTreeMap<u32, Deliveries> {
     let peer = Readiness::Ready;
     let deliveries = Deliveries {
         redirect,
         peer,
-        way_back,
+        reply_path,
     };
     BTreeMap::from([(VETH, deliveries)])
 }
@@ -123,7 +127,7 @@ fn lost(reason: NotReady) -> Readiness {
 
 #[test]
 fn a_draining_pod_is_desired_without_rules_as_long_as_it_can_take_its_packets() {
-    let pods = found(PodBlock::WAY_BACK, &facts());
+    let pods = found(PodBlock::REPLY_PATH, &facts());
     let desired = |deliveries| {
         let mut desired = Desired::default();
         go_on(&mut desired, &pods, &deliveries);
@@ -131,28 +135,28 @@ fn a_draining_pod_is_desired_without_rules_as_long_as_it_can_take_its_packets() 
     };
     let going_on = desired(able(Readiness::Ready, Readiness::Ready));
     assert_eq!(going_on.len(), 1);
-    assert!(going_on[0].drains && going_on[0].rules.rules.is_empty());
+    assert!(going_on[0].draining && going_on[0].rules.rules.is_empty());
     assert_eq!(going_on[0].identity, label("server-0", VETH).identity);
     assert_eq!(going_on[0].addresses, [ip(5), ip(6)]);
     assert!(desired(able(lost(NotReady::LinkDown), Readiness::Ready)).is_empty());
-    assert!(desired(able(Readiness::Ready, lost(NotReady::NoWayBack))).is_empty());
+    assert!(desired(able(Readiness::Ready, lost(NotReady::NoReplyPath))).is_empty());
     assert!(desired(BTreeMap::new()).is_empty());
 }
 
 #[test]
 fn a_pod_that_has_other_rules_keeps_them_and_drains() {
-    let pods = found(PodBlock::WAY_BACK, &facts());
+    let pods = found(PodBlock::REPLY_PATH, &facts());
     let deliveries = able(Readiness::Ready, Readiness::Ready);
     let mut desired = Desired::default();
     go_on(&mut desired, &pods, &deliveries);
-    desired.pods[0].drains = false;
-    desired.pods[0].way_back = lost(NotReady::NotPrepared);
+    desired.pods[0].draining = false;
+    desired.pods[0].reply_path = lost(NotReady::NotPrepared);
     let rules = std::sync::Arc::clone(&desired.pods[0].rules);
     go_on(&mut desired, &pods, &deliveries);
     assert_eq!(desired.pods.len(), 1);
     let pod = &desired.pods[0];
-    assert!(pod.drains && std::sync::Arc::ptr_eq(&pod.rules, &rules));
-    assert_eq!(pod.way_back, Readiness::Ready);
+    assert!(pod.draining && std::sync::Arc::ptr_eq(&pod.rules, &rules));
+    assert_eq!(pod.reply_path, Readiness::Ready);
 }
 
 fn moment(seconds: u64, packets: u64, flows: u64) -> Moment {
@@ -166,7 +170,7 @@ fn moment(seconds: u64, packets: u64, flows: u64) -> Moment {
 #[test]
 fn a_drain_ends_when_no_packet_has_come_for_a_minute() {
     let mut drains = Drains::default();
-    let pods = found(PodBlock::WAY_BACK, &facts());
+    let pods = found(PodBlock::REPLY_PATH, &facts());
     let mut goes_on = |seconds, packets| {
         let moment = moment(seconds, packets, 3);
         !drains.update(pods.clone(), &moment).is_empty()
@@ -184,7 +188,7 @@ fn a_drain_ends_when_no_packet_has_come_for_a_minute() {
 #[test]
 fn a_drain_ends_at_once_when_no_flow_is_left() {
     let mut drains = Drains::default();
-    let pods = found(PodBlock::WAY_BACK, &facts());
+    let pods = found(PodBlock::REPLY_PATH, &facts());
     assert_eq!(drains.update(pods.clone(), &moment(1, 0, 1)).len(), 1);
     assert!(drains.update(pods, &moment(2, 1, 0)).is_empty());
 }
@@ -192,7 +196,7 @@ fn a_drain_ends_at_once_when_no_flow_is_left() {
 #[test]
 fn a_pod_that_drains_again_later_gets_its_minute_again() {
     let mut drains = Drains::default();
-    let pods = found(PodBlock::WAY_BACK, &facts());
+    let pods = found(PodBlock::REPLY_PATH, &facts());
     assert_eq!(drains.update(pods.clone(), &moment(0, 0, 1)).len(), 1);
     // It has a policy again.
     drains.update(Vec::new(), &moment(10, 0, 1));

@@ -4,13 +4,18 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use rstest::rstest;
-use xdp_plan::explain::{Question, Transport, WhyNot, explain};
-use xdp_plan::installed::RuleLabel;
-use xdp_plan::pod::Pod;
-use xdp_plan::policy::Policy;
-use xdp_plan::testing::oracle::{Decision, Interface, decide};
-use xdp_plan::testing::packets::Meaning;
-use xdp_plan::testing::{objects, packets};
+use xdp_plan::{
+    explain::{Question, Transport, WhyNot, explain},
+    installed::RuleLabel,
+    pod::Pod,
+    policy::Policy,
+    testing::{
+        objects,
+        oracle::{Decision, Interface, decide},
+        packets,
+        packets::Meaning,
+    },
+};
 
 fn ips() -> Vec<IpAddr> {
     vec![

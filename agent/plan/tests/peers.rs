@@ -304,7 +304,7 @@ proptest! {
     /// Whatever happens in whatever order: in force is the newest version that was valid and complete since the policy
     /// was made, and nothing is said to be wrong exactly when that is the newest.
     #[test]
-    fn in_force_is_the_newest_version_that_was_complete(steps in prop::collection::vec(step(), 1..30)) {
+    fn programmed_is_the_newest_version_that_was_complete(steps in prop::collection::vec(step(), 1..30)) {
         let mut node = Node::default();
         let (mut generation, mut object, mut complete, mut expected) = (0, None, false, None);
         for step in steps {
@@ -327,8 +327,8 @@ proptest! {
             if let Some((ready, _)) = ready {
                 expected = Some(ready.generation);
             }
-            let in_force = resolved.policies.first().map(|policy| policy.generation);
-            prop_assert_eq!(in_force, expected);
+            let programmed = resolved.policies.first().map(|policy| policy.generation);
+            prop_assert_eq!(programmed, expected);
             if object.is_some() {
                 prop_assert_eq!(reason(&resolved).is_none(), ready.is_some());
             }

@@ -1,14 +1,15 @@
 //! Which pods are targets, and what is said about those that cannot be; which limits hold.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use xdp_core::tables::{MAX_RULES, MAX_SLOTS};
-use xdp_plan::compile::compile;
-use xdp_plan::facts::{Link, NodeFacts, NotReady, Pair, Readiness};
-use xdp_plan::pod::Pod;
-use xdp_plan::policy::{Delivery, Enforcement, Policy, Rule, RuleAction, Selector, Sources};
-use xdp_plan::targets::{Targets, targets};
+use xdp_plan::{
+    compile::compile,
+    facts::{Link, NodeFacts, NotReady, Pair, Readiness},
+    pod::Pod,
+    policy::{Delivery, Enforcement, Policy, Rule, RuleAction, Selector, Sources},
+    targets::{Targets, targets},
+};
 
 fn policy(name: &str, rules: usize) -> Policy {
     let rule = |index| Rule {

@@ -1,7 +1,9 @@
 //! What can go wrong at the door to the kernel.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::maps::MapError;
 

@@ -1,31 +1,43 @@
 //! The tables of flows whose packets go past the stack both ways: read, and rid of what belongs to nobody any more.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+pub(in crate::datapath) mod drain;
+pub(in crate::datapath) mod migrate;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use aya::maps::PerCpuValues;
-
-use xdp_core::flows as recent;
-use xdp_core::tables::{Address, Config, Count, FlowKey, maps};
-use xdp_core::verdict::FlowEvent;
+use xdp_core::{
+    flows as recent,
+    tables::{Address, Config, Count, FlowKey, maps},
+    verdict::FlowEvent,
+};
 use xdp_plan::owners::Owners;
 
-use super::error::OpenError;
-use super::pins::Pins;
-use super::raw::Raw;
-use super::sys::{self, Batch, Update};
-use super::{Datapath, Pinned};
+use crate::datapath::{
+    Datapath, Pinned,
+    error::OpenError,
+    kernel::{
+        pins::Pins,
+        plain::Raw,
+        sys::{
+            Batch, Update, {self},
+        },
+    },
+};
 
 /// One of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlowTable {
     /// Flows that their pods have answered.
-    Flows,
+    Established,
     /// Flows that their pods have not answered yet.
-    Young,
+    Unreplied,
     /// Datagrams that are the stack's.
-    Theirs,
+    Stack,
 }
 
 /// An element of a table.
@@ -42,8 +54,8 @@ pub(super) type Bytes = ([u8; size_of::<FlowKey>()], [u8; 8]);
 
 /// How many elements the agent has taken out, in places of [`maps::EVENTS`] that no program writes.
 const REMOVED: [(u32, [FlowTable; 2]); 2] = [
-    (60, [FlowTable::Flows, FlowTable::Young]),
-    (61, [FlowTable::Theirs, FlowTable::Theirs]),
+    (60, [FlowTable::Established, FlowTable::Unreplied]),
+    (61, [FlowTable::Stack, FlowTable::Stack]),
 ];
 
 const _: () = {
@@ -56,30 +68,30 @@ const _: () = {
 
 impl FlowTable {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Flows, Self::Young, Self::Theirs];
+    pub const ALL: [Self; 3] = [Self::Established, Self::Unreplied, Self::Stack];
 
     /// The name users see.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Flows => "flows",
-            Self::Young => "young",
-            Self::Theirs => "theirs",
+            Self::Established => "established",
+            Self::Unreplied => "unreplied",
+            Self::Stack => "stack",
         }
     }
 
     pub(super) const fn map(self) -> &'static str {
         match self {
-            Self::Flows => maps::FLOWS,
-            Self::Young => maps::YOUNG,
-            Self::Theirs => maps::THEIRS,
+            Self::Established => maps::ESTABLISHED,
+            Self::Unreplied => maps::UNREPLIED,
+            Self::Stack => maps::STACK,
         }
     }
 
     /// Where it is counted what the agent has taken out.
     const fn removed(self) -> u32 {
         match self {
-            Self::Flows | Self::Young => REMOVED[0].0,
-            Self::Theirs => REMOVED[1].0,
+            Self::Established | Self::Unreplied => REMOVED[0].0,
+            Self::Stack => REMOVED[1].0,
         }
     }
 
@@ -238,7 +250,7 @@ fn entry(table: FlowTable, (key, value): &Bytes) -> FlowEntry {
     let slot = u32::from_ne_bytes(array(value, 0));
     FlowEntry {
         key,
-        slot: (table != FlowTable::Theirs).then_some(slot),
+        slot: (table != FlowTable::Stack).then_some(slot),
     }
 }
 
@@ -258,7 +270,7 @@ impl Pinned {
     pub(super) fn event(&self, code: u32) -> Result<Count, OpenError> {
         let values = self.tables.events.get(&code, 0);
         values
-            .map(|values| super::pinned::total(&values))
+            .map(|values| crate::datapath::pinned::total(&values))
             .map_err(OpenError::table(maps::EVENTS))
     }
 

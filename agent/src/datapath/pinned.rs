@@ -1,29 +1,46 @@
 //! What is pinned, for readers: works without a running agent.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::ops::AddAssign;
-use std::os::fd::AsFd;
-use std::path::Path;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::AddAssign,
+    os::fd::AsFd,
+    path::Path,
+    sync::Arc,
+};
 
 use aya::maps::{MapError, PerCpuValues};
-use xdp_core::tables::{
-    Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_PROBLEMS, MAX_SLOTS, RuleCounters,
-    SlotWord, maps,
+use xdp_core::{
+    tables::{
+        Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_PROBLEMS, MAX_SLOTS, RuleCounters,
+        SlotWord, maps,
+    },
+    verdict,
 };
-use xdp_core::verdict;
-use xdp_plan::change::Change;
-use xdp_plan::installed::{self, Blocks, Installed, PodLabel};
-use xdp_plan::report::Problem;
+use xdp_plan::{
+    change::Change,
+    installed::{
+        Blocks, Installed, PodLabel, {self},
+    },
+    report::Problem,
+};
 
-use super::error::OpenError;
-use super::labels::{Known, read_labels};
-use super::lock::Lock;
-use super::pins::Pins;
-use super::raw::Raw;
-use super::sys::{self, LinkKind};
-use super::tables::{self, Tables};
+use crate::datapath::{
+    error::OpenError,
+    kernel::{
+        lock::Lock,
+        pins::Pins,
+        plain::Raw,
+        sys::{
+            LinkKind, {self},
+        },
+    },
+    tables::{
+        Tables,
+        labels::{Known, read_labels},
+        {self},
+    },
+};
 
 /// The pinned tables and links of one pin directory.
 pub struct Pinned {

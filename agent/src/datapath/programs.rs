@@ -1,22 +1,35 @@
 //! The embedded object: loaded beside whatever is attached, over the pinned maps.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod embedded;
+pub(in crate::datapath) mod explain;
+pub(in crate::datapath) mod scratch;
+pub(in crate::datapath) mod test_run;
 
-use aya::programs::{ProgramError, RawTracePoint, SchedClassifier, Xdp};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    programs::{ProgramError, RawTracePoint, SchedClassifier, Xdp},
+};
 use xdp_core::tables::programs;
 
-use super::classifier::Classifier;
-use super::embedded;
-use super::error::OpenError;
-use super::hooks::Hook;
-use super::pins::Pins;
-use super::sys::{self, ProgramInfo};
-use super::tables;
-use super::test_run::ProgramStats;
+use crate::datapath::{
+    error::OpenError,
+    hooks::{classifier::Classifier, reply::Hook},
+    kernel::{
+        pins::Pins,
+        sys::{
+            ProgramInfo, {self},
+        },
+    },
+    programs::test_run::ProgramStats,
+    tables,
+};
 
 const NAMES: [&str; 9] = [
     programs::NIC,
@@ -35,7 +48,7 @@ pub(super) struct Programs {
     ebpf: Ebpf,
     pub(super) nic: Loaded,
     classifiers: BTreeMap<Classifier, Loaded>,
-    /// Those of the way back that the kernel does not take, and why: everything else works without them.
+    /// Those of the reply path that the kernel does not take, and why: everything else works without them.
     refused: BTreeMap<Classifier, String>,
     /// Ids of the pinned maps.
     maps: BTreeSet<u32>,
@@ -43,7 +56,7 @@ pub(super) struct Programs {
 
 /// Needed by everything else.
 const NEEDED: [Classifier; 2] = [Classifier::Reader, Classifier::Peer];
-const OF_THE_WAY_BACK: [Classifier; 3] = [Classifier::PodIn, Classifier::PodOut, Classifier::NicOut];
+const OF_REPLIES: [Classifier; 3] = [Classifier::PodIn, Classifier::PodOut, Classifier::NicOut];
 
 /// One loaded program.
 pub(super) struct Loaded {
@@ -89,7 +102,7 @@ impl Programs {
         for classifier in NEEDED {
             classifiers.insert(classifier, load(classifier)?);
         }
-        for classifier in OF_THE_WAY_BACK {
+        for classifier in OF_REPLIES {
             match load(classifier) {
                 Ok(loaded) => drop(classifiers.insert(classifier, loaded)),
                 Err(error) => drop(refused.insert(classifier, chain(&error))),
@@ -133,7 +146,7 @@ impl Programs {
         NAMES.into_iter().map(stats).collect()
     }
 
-    /// aya's view of a program of the way back, for test runs.
+    /// aya's view of a program of the reply path, for test runs.
     pub(super) fn hook(&self, hook: Hook) -> Option<&SchedClassifier> {
         self.ebpf.program(hook.program())?.try_into().ok()
     }

@@ -1,22 +1,28 @@
 //! The pinned maps, typed.
 
-use aya::maps::xdp::DevMap;
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
-use xdp_core::tables::{
-    ActionRecord, Address, Class, Config, Count, FailureKey, IndexWord, Label, PodBlock, Ports, RuleCounters,
-    SlotWord, SourcesV4, SourcesV6, maps,
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, xdp::DevMap};
+use xdp_core::{
+    tables::{
+        ActionRecord, Address, Class, Config, Count, FailureKey, IndexWord, Label, PodBlock, Ports,
+        RuleCounters, SlotWord, SourcesV4, SourcesV6, maps,
+    },
+    verdict,
 };
-use xdp_core::verdict;
 
-use super::error::OpenError;
-use super::pins::Pins;
-use super::raw::Raw;
+use crate::datapath::{
+    error::OpenError,
+    kernel::{pins::Pins, plain::Raw},
+};
 
+pub(in crate::datapath) mod apply;
+pub(in crate::datapath) mod config;
+pub(in crate::datapath) mod labels;
 mod memory;
 mod shapes;
 
-pub(super) use self::memory::Memory;
 pub(super) use shapes::{MAPS, check_shapes, ids, memory, names, sized};
+
+pub(super) use self::memory::Memory;
 
 /// All maps of the data path that the agent reads or writes, opened from their pins.
 pub(super) struct Tables {

@@ -1,16 +1,23 @@
 //! Everything off and away. Works without a running agent and on a directory that is partly broken.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use super::classifier::{self, Classifier};
-use super::error::OpenError;
-use super::links;
-use super::lock::Lock;
-use super::pins::Pins;
-use super::{hand_over, older, sys};
+use crate::datapath::{
+    error::OpenError,
+    flows::drain,
+    hooks::{
+        classifier::{
+            Classifier, {self},
+        },
+        link,
+    },
+    kernel::{lock::Lock, pins::Pins, sys},
+    upgrade,
+};
 
 /// What was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +49,7 @@ impl Uninstall {
         }
         let lock = Lock::take(pin_dir)?;
         let pins = Pins::new(pin_dir);
-        older::adopt(&pins)?;
+        upgrade::adopt(&pins)?;
         let mut done = Uninstalled::default();
         for ifindex in list(pins.nics(), &pins)? {
             if done.detach(&pins.nic(ifindex)) {
@@ -51,7 +58,7 @@ impl Uninstall {
         }
         done.detach_classifier(&pins, Classifier::Peer)?;
         sys::fence().map_err(OpenError::Fence)?;
-        if let Err(error) = hand_over::hand_over(&pins) {
+        if let Err(error) = drain::hand_over(&pins) {
             tracing::warn!(%error, "flows could not be handed over to the stack");
         }
         for classifier in [Classifier::PodOut, Classifier::PodIn, Classifier::NicOut] {
@@ -64,7 +71,7 @@ impl Uninstall {
         })
     }
 
-    /// Pods whose reader is a clsact filter, by the host's interface index; see [`super::detach_clsact`].
+    /// Pods whose reader is a clsact filter, by the host's interface index; see [`crate::datapath::detach_clsact`].
     pub fn clsact_readers(&self) -> Result<Vec<u32>, OpenError> {
         list(self.pins.clsacts(), &self.pins)
     }
@@ -114,7 +121,7 @@ impl Uninstalled {
 
     /// Detaches a link for good. What is no link is removed like any pin.
     fn detach(&mut self, pin: &Path) -> bool {
-        match links::detach(pin) {
+        match link::detach(pin) {
             Ok(was_there) => was_there,
             Err(_) => self.remove(pin),
         }

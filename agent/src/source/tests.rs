@@ -7,7 +7,7 @@ use std::{
     sync::mpsc,
 };
 
-use super::Manifests;
+use crate::source::Manifests;
 
 /// A folder of its own, removed at the end.
 struct Folder(PathBuf);

@@ -10,8 +10,7 @@ use xdp_plan::{
     report::Problem,
 };
 
-use super::Manifests;
-use crate::cluster::Cluster;
+use crate::source::{Manifests, cluster::Cluster};
 
 /// Where policies and pods come from.
 pub(crate) enum Source {

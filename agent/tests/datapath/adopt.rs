@@ -1,20 +1,20 @@
 //! A restart adopts what is pinned.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_agent::datapath::{Datapath, Outcome, Pinned, Settings};
 use xdp_core::tables::{
     Action, ActionRecord, Address, Class, IndexWord, PodBlock, PortRef, PortTarget, SlotWord, SourceRef,
     index_position,
 };
-use xdp_plan::change::{Change, Content};
-use xdp_plan::facts::Readiness;
-use xdp_plan::installed::{PodLabel, RuleLabel, SlotIdentity};
-use xdp_plan::report::Problem;
+use xdp_plan::{
+    change::{Change, Content},
+    facts::Readiness,
+    installed::{PodLabel, RuleLabel, SlotIdentity},
+    report::Problem,
+};
 
-use crate::bpffs::Bpffs;
-use crate::judge::apply;
+use crate::{bpffs::Bpffs, judge::apply};
 
 /// `lo`: any device will do where packets are not carried out.
 const LOOPBACK: u32 = 1;
@@ -232,8 +232,8 @@ fn pod() -> PodLabel {
         addresses: vec!["10.0.0.5".parse().unwrap()],
         readiness: Readiness::Ready,
         peer: None,
-        way_back: Readiness::Ready,
-        drains: false,
+        reply_path: Readiness::Ready,
+        draining: false,
     }
 }
 

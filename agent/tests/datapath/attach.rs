@@ -1,15 +1,17 @@
 //! Attaching natively, adopting, and leaving others' programs alone.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
-use xdp_agent::datapath::{Attached, Attachment, Datapath, PodEnd};
-use xdp_agent::netlink::{XdpMode, XdpState, host_links};
-use xdp_agent::netns::Netns;
+use xdp_agent::{
+    datapath::{Attached, Attachment, Datapath, PodEnd},
+    node::{
+        netlink::{XdpMode, XdpState, host_links},
+        netns::Netns,
+    },
+};
 use xdp_core::tables::ABI_VERSION;
 
-use crate::bpffs::Bpffs;
-use crate::world::World;
+use crate::{bpffs::Bpffs, world::World};
 
 #[test]
 fn a_nic_gets_the_program_in_the_driver_and_keeps_it_without_the_agent() {

@@ -1,8 +1,11 @@
 //! A bpffs of a test's own: whatever is pinned there goes when it is dropped.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, process};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use xdp_core::tables::ABI_VERSION;

@@ -1,32 +1,36 @@
 //! The tables of flows: read, rid of what is nobody's, and carried over to tables of another size or layout.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use xdp_agent::datapath::{Datapath, FlowTable, Hook, Uninstall};
 use xdp_core::tables::{Address, DEFAULT_FLOWS, MIN_FLOWS};
 use xdp_plan::owners::Owners;
 
-use crate::attach::host0;
-use crate::bpffs::Bpffs;
-use crate::entries::{OTHER, POD, Table, held, maps, open, two_pods};
-use crate::world::World;
+use crate::{
+    attach::host0,
+    bpffs::Bpffs,
+    entries::{OTHER, POD, Table, held, maps, open, two_pods},
+    world::World,
+};
 
 #[test]
 fn tables_have_the_capacity_that_is_wanted_and_are_read_whole() {
     let bpffs = Bpffs::new();
     let datapath = open(&bpffs, 50_000);
-    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    let mut flows = Table::open(&maps(&bpffs), "ESTABLISHED");
     for port in 1..20_000 {
         flows.add(port, POD, 3);
     }
-    let held = held(&datapath, FlowTable::Flows);
+    let held = held(&datapath, FlowTable::Established);
     assert_eq!(held.len(), 19_999);
     assert!(held.values().all(|slot| *slot == Some(3)));
     for table in FlowTable::ALL {
         assert_eq!(datapath.pinned().flow_capacity(table).unwrap(), 50_000);
     }
-    let counted = datapath.pinned().flow_count(FlowTable::Flows).unwrap();
+    let counted = datapath.pinned().flow_count(FlowTable::Established).unwrap();
     assert_eq!(counted, 19_999);
     assert_eq!(datapath.pinned().config().unwrap().recent_mask, (1 << 18) - 1);
     println!("{:?}", datapath.pinned().memory().unwrap());
@@ -36,10 +40,13 @@ fn tables_have_the_capacity_that_is_wanted_and_are_read_whole() {
 fn an_agent_with_the_same_capacity_goes_on_with_the_tables() {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
-    Table::open(&maps(&bpffs), "FLOWS").add(7, POD, 0);
+    Table::open(&maps(&bpffs), "ESTABLISHED").add(7, POD, 0);
     let datapath = open(&bpffs, MIN_FLOWS);
     assert!(!datapath.carries());
-    assert_eq!(held(&datapath, FlowTable::Flows), BTreeMap::from([(7, Some(0))]));
+    assert_eq!(
+        held(&datapath, FlowTable::Established),
+        BTreeMap::from([(7, Some(0))])
+    );
 }
 
 #[test]
@@ -47,9 +54,9 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
     let names = [
-        (FlowTable::Flows, "FLOWS"),
-        (FlowTable::Young, "YOUNG"),
-        (FlowTable::Theirs, "THEIRS"),
+        (FlowTable::Established, "ESTABLISHED"),
+        (FlowTable::Unreplied, "UNREPLIED"),
+        (FlowTable::Stack, "STACK"),
     ];
     // What the old programs go on with.
     let mut old = names.map(|(table, name)| (table, Table::open(&maps(&bpffs), name)));
@@ -70,13 +77,16 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
         old.add(3, POD, 0);
     }
     // The new ones have deleted one that the old ones still have: it does not come back.
-    Table::open(&maps(&bpffs), "FLOWS").remove(2, POD);
+    Table::open(&maps(&bpffs), "ESTABLISHED").remove(2, POD);
     assert_eq!(datapath.carry_flows().unwrap(), 3);
-    assert_eq!(ports(&datapath, FlowTable::Flows), [3]);
-    assert_eq!(ports(&datapath, FlowTable::Young), [2, 3]);
-    assert_eq!(ports(&datapath, FlowTable::Theirs), [2, 3]);
+    assert_eq!(ports(&datapath, FlowTable::Established), [3]);
+    assert_eq!(ports(&datapath, FlowTable::Unreplied), [2, 3]);
+    assert_eq!(ports(&datapath, FlowTable::Stack), [2, 3]);
     // The old programs have counted them where the new ones do.
-    assert_eq!(datapath.pinned().flows_removed(FlowTable::Flows).unwrap(), 0);
+    assert_eq!(
+        datapath.pinned().flows_removed(FlowTable::Established).unwrap(),
+        0
+    );
     datapath.end_carry().unwrap();
     assert!(!datapath.carries());
     drop(datapath);
@@ -87,13 +97,13 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
 fn an_agent_killed_while_flows_come_over_leaves_what_the_next_one_can_complete() {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
-    Table::open(&maps(&bpffs), "FLOWS").add(1, POD, 0);
+    Table::open(&maps(&bpffs), "ESTABLISHED").add(1, POD, 0);
     drop(open(&bpffs, 2 * MIN_FLOWS));
-    Table::open(&maps(&bpffs), "FLOWS").add(2, POD, 0);
+    Table::open(&maps(&bpffs), "ESTABLISHED").add(2, POD, 0);
     // With another capacity once more.
     let mut datapath = open(&bpffs, 3 * MIN_FLOWS);
     assert_eq!(datapath.carry_flows().unwrap(), 2);
-    assert_eq!(held(&datapath, FlowTable::Flows).len(), 2);
+    assert_eq!(held(&datapath, FlowTable::Established).len(), 2);
     datapath.end_carry().unwrap();
 }
 
@@ -101,7 +111,7 @@ fn an_agent_killed_while_flows_come_over_leaves_what_the_next_one_can_complete()
 fn flows_come_over_from_another_layout_to_the_slots_that_their_pods_have_now() {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
-    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    let mut flows = Table::open(&maps(&bpffs), "ESTABLISHED");
     flows.add(1, POD, 900);
     flows.add(2, OTHER, 901);
     flows.add(3, [10, 0, 0, 99], 902);
@@ -110,13 +120,13 @@ fn flows_come_over_from_another_layout_to_the_slots_that_their_pods_have_now() {
     let mut datapath = open(&bpffs, MIN_FLOWS);
     assert!(!then.exists());
     assert_eq!(datapath.carry_flows().unwrap(), 3);
-    let counted = datapath.pinned().flows_removed(FlowTable::Flows).unwrap();
+    let counted = datapath.pinned().flows_removed(FlowTable::Established).unwrap();
     assert_eq!(counted.wrapping_add(3), 0);
     let (first, second) = two_pods(&mut datapath);
     let owners = Owners::new(&datapath.installed().unwrap());
     datapath.settle_flows(&owners, &BTreeSet::new(), true).unwrap();
     let expected = BTreeMap::from([(1, Some(first)), (2, Some(second))]);
-    assert_eq!(held(&datapath, FlowTable::Flows), expected);
+    assert_eq!(held(&datapath, FlowTable::Established), expected);
 }
 
 #[test]
@@ -124,7 +134,7 @@ fn flows_of_addresses_that_lead_elsewhere_or_nowhere_are_taken_out_and_counted()
     let bpffs = Bpffs::new();
     let mut datapath = open(&bpffs, MIN_FLOWS);
     let (first, second) = two_pods(&mut datapath);
-    for name in ["FLOWS", "YOUNG", "THEIRS"] {
+    for name in ["ESTABLISHED", "UNREPLIED", "STACK"] {
         let mut table = Table::open(&maps(&bpffs), name);
         table.add(1, POD, first);
         table.add(2, OTHER, first);
@@ -135,15 +145,15 @@ fn flows_of_addresses_that_lead_elsewhere_or_nowhere_are_taken_out_and_counted()
     let removed = datapath.settle_flows(&owners, &BTreeSet::new(), false).unwrap();
     // A flow of the stack does not say of which slot it is.
     assert_eq!(removed, 2 + 2 + 1);
-    for table in [FlowTable::Flows, FlowTable::Young] {
+    for table in [FlowTable::Established, FlowTable::Unreplied] {
         assert_eq!(
             held(&datapath, table),
             BTreeMap::from([(1, Some(first)), (3, Some(second))])
         );
         assert_eq!(datapath.pinned().flows_removed(table).unwrap(), 4);
     }
-    assert_eq!(held(&datapath, FlowTable::Theirs).len(), 3);
-    assert_eq!(datapath.pinned().flows_removed(FlowTable::Theirs).unwrap(), 1);
+    assert_eq!(held(&datapath, FlowTable::Stack).len(), 3);
+    assert_eq!(datapath.pinned().flows_removed(FlowTable::Stack).unwrap(), 1);
 
     let lost = BTreeSet::from([Address::v4(OTHER)]);
     assert_eq!(datapath.settle_flows(&owners, &lost, false).unwrap(), 1 + 1 + 2);
@@ -160,7 +170,7 @@ fn uninstalling_waits_for_flows_that_are_handed_over_and_not_for_silent_ones() {
         .run(|| datapath.attach_hook(Hook::PodIn, host, "host0"))
         .unwrap();
     drop(datapath);
-    Table::open(&maps(&bpffs), "FLOWS").add(1, POD, first);
+    Table::open(&maps(&bpffs), "ESTABLISHED").add(1, POD, first);
     let started = std::time::Instant::now();
     let uninstall = world.host.run(|| Uninstall::begin(&bpffs.pin_dir())).unwrap();
     let took = started.elapsed();

@@ -1,14 +1,13 @@
 //! An agent that is killed between any two changes leaves a state from which the next one gets where it should be.
 
 use xdp_agent::datapath::Datapath;
-use xdp_plan::compile::Desired;
-use xdp_plan::diff::diff;
-use xdp_plan::in_force::InForce;
-use xdp_plan::installed::Installed;
+use xdp_plan::{compile::Desired, diff::diff, installed::Installed, programmed::Programmed};
 
-use crate::bpffs::Bpffs;
-use crate::judge::apply;
-use crate::node::{desired, pod, policy, settle};
+use crate::{
+    bpffs::Bpffs,
+    judge::apply,
+    node::{desired, pod, policy, settle},
+};
 
 #[test]
 fn from_every_prefix_of_a_round_the_next_rounds_reach_the_goal() {
@@ -46,9 +45,9 @@ fn an_agent_that_finds_what_it_wants_writes_nothing() {
 
 /// Every pod has exactly its rules, and nobody else has any.
 fn assert_reached(installed: &Installed, goal: &Desired, length: usize) {
-    let in_force = InForce::new(installed);
+    let programmed = Programmed::new(installed);
     for pod in &goal.pods {
-        assert!(in_force.holds(pod), "{:?} after {length} changes", pod.identity);
+        assert!(programmed.holds(pod), "{:?} after {length} changes", pod.identity);
     }
     assert_eq!(installed.pods.len(), goal.pods.len(), "after {length} changes");
 }

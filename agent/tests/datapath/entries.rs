@@ -1,15 +1,16 @@
 //! Entries of the tables of flows, as the programs write them, and two pods to which they lead.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use aya::maps::{HashMap, Map, MapData};
 use xdp_agent::datapath::{Datapath, FlowEntry, FlowTable, Settings};
 use xdp_core::tables::Address;
 use xdp_plan::owners::Owners;
 
-use crate::bpffs::Bpffs;
-use crate::node::{desired, pod, policy, settle};
+use crate::{
+    bpffs::Bpffs,
+    node::{desired, pod, policy, settle},
+};
 
 pub(crate) const POD: [u8; 4] = [10, 0, 0, 5];
 pub(crate) const OTHER: [u8; 4] = [10, 0, 0, 6];

@@ -2,12 +2,16 @@
 
 use std::net::IpAddr;
 
-use xdp_agent::datapath::{Datapath, ExplainError, Explainer, OpenError, Pinned};
-use xdp_agent::explain::{Limit, Packet, Protocol};
+use xdp_agent::{
+    datapath::{Datapath, ExplainError, Explainer, OpenError, Pinned},
+    report::explain::{Limit, Packet, Protocol},
+};
 use xdp_core::verdict::{Fallback, Kind, Tables as _};
 
-use crate::bpffs::Bpffs;
-use crate::node::{desired, pod, policy, settle};
+use crate::{
+    bpffs::Bpffs,
+    node::{desired, pod, policy, settle},
+};
 
 const RULES: [&str; 5] = [
     "{name: reject, ports: [{protocol: TCP, port: 25}], action: Reject}",
@@ -130,7 +134,7 @@ fn a_fallback_is_told_with_its_reason() {
     let told = explainer.ask(&frame).unwrap();
     assert_eq!(
         (told.kind, told.reason),
-        (Kind::FallBack, Some(Fallback::GroupMac.code()))
+        (Kind::FallBack, Some(Fallback::NotUnicast.code()))
     );
 }
 

@@ -1,18 +1,26 @@
 //! A packet meets the old rules or the new ones, never some of each.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use xdp_agent::datapath::{Datapath, Runner};
 use xdp_core::tables::SourcesV4;
-use xdp_plan::change::{Change, Content};
-use xdp_plan::compile::Desired;
-use xdp_plan::diff::diff;
+use xdp_plan::{
+    change::{Change, Content},
+    compile::Desired,
+    diff::diff,
+};
 
-use crate::bpffs::Bpffs;
-use crate::judge::apply;
-use crate::node::{desired, pod, policy, settle, udp};
+use crate::{
+    bpffs::Bpffs,
+    judge::apply,
+    node::{desired, pod, policy, settle, udp},
+};
 
 const FLIPS: usize = 1_000;
 const PACKETS: u64 = 10_000_000;

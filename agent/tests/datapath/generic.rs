@@ -1,10 +1,11 @@
 //! Generic mode, where the driver has no XDP.
 
-use xdp_agent::datapath::{Attached, Datapath};
-use xdp_agent::netlink::{XdpMode, host_links};
+use xdp_agent::{
+    datapath::{Attached, Datapath},
+    node::netlink::{XdpMode, host_links},
+};
 
-use crate::bpffs::Bpffs;
-use crate::world::World;
+use crate::{bpffs::Bpffs, world::World};
 
 #[test]
 fn a_bridge_takes_the_program_in_generic_mode_and_keeps_it() {

@@ -1,16 +1,14 @@
-//! The programs of the way back, on the host's ends of pods' pairs and on NICs.
+//! The programs of the reply path, on the host's ends of pods' pairs and on NICs.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::process::Command;
+use std::{collections::BTreeSet, fs, process::Command};
 
-use xdp_agent::datapath::{Attached, Attachment, Datapath, Hook};
-use xdp_agent::uninstall::uninstall;
+use xdp_agent::{
+    datapath::{Attached, Attachment, Datapath, Hook},
+    uninstall::uninstall,
+};
 use xdp_core::tables::ABI_VERSION;
 
-use crate::attach::host0;
-use crate::bpffs::Bpffs;
-use crate::world::World;
+use crate::{attach::host0, bpffs::Bpffs, world::World};
 
 #[test]
 fn an_interface_gets_each_program_once_and_keeps_it_without_the_agent() {

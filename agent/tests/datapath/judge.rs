@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_agent::datapath::{Datapath, Outcome, Ran, Settings};
-use xdp_core::flows::{Carried, Subject, Way, carries, inward};
-use xdp_core::metadata::Metadata;
-use xdp_core::parse::{Bytes, ETHERNET, TAG};
-use xdp_core::reject::{Edit, Offender, turn};
-use xdp_core::tables::{DEFAULT_FLOWS, RuleCounters};
-use xdp_core::verdict::{Decision, Fallback, Field, FlowEvent, Redirect, Room, Verdict, examine};
-use xdp_plan::change::Change;
-use xdp_plan::compile::Desired;
-use xdp_plan::diff::diff;
-use xdp_plan::installed::{Installed, RuleLabels};
-use xdp_plan::owners::Owners;
+use xdp_core::{
+    flows::{Carried, Subject, Way, carries, inward},
+    metadata::Metadata,
+    parse::{Bytes, ETHERNET, TAG},
+    reject::{Edit, Offender, turn},
+    tables::{DEFAULT_FLOWS, RuleCounters},
+    verdict::{Decision, Fallback, Field, FlowEvent, Redirect, Room, Verdict, examine},
+};
+use xdp_plan::{
+    change::Change,
+    compile::Desired,
+    diff::diff,
+    installed::{Installed, RuleLabels},
+    owners::Owners,
+};
 
-use crate::bpffs::Bpffs;
-use crate::known::Known;
-use crate::node::DEVICE;
+use crate::{bpffs::Bpffs, known::Known, node::DEVICE};
 
 pub(crate) const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
@@ -94,7 +96,7 @@ impl Judge {
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
         let live = self.datapath.pinned().live();
         let mut room = Room::uninit();
-        let decision = examine(frame, live, &mut room).foreseen(live);
+        let decision = examine(frame, live, &mut room).predicted(live);
         let (verdict, limited) = (decision.verdict(), decision.limit().is_some());
         let ran = self.datapath.test_run(frame).unwrap();
         let (carried_out, event) = if limited && ran == plain(XDP_DROP, frame) {
@@ -207,7 +209,9 @@ fn expected(verdict: &Verdict, frame: &[u8]) -> Ran {
             packet: answer(frame, offender),
             ..plain(XDP_TX, frame)
         },
-        Verdict::Drop { .. } | Verdict::Unanswered { .. } | Verdict::Limited { .. } => plain(XDP_DROP, frame),
+        Verdict::Drop { .. } | Verdict::RejectedSilently { .. } | Verdict::Limited { .. } => {
+            plain(XDP_DROP, frame)
+        }
         _ => plain(XDP_PASS, frame),
     }
 }

@@ -1,11 +1,12 @@
 //! The tables of flows as the host keeps them beside the kernel's: without their evictions, and without what only saves time.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
-use xdp_core::flows::{Flows, Table};
-use xdp_core::tables::FlowKey;
-use xdp_core::verdict::FlowEvent;
+use xdp_core::{
+    flows::{Flows, Table},
+    tables::FlowKey,
+    verdict::FlowEvent,
+};
 
 #[derive(Default)]
 pub(crate) struct Known {

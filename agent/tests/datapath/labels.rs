@@ -1,11 +1,12 @@
 //! Labels of rules: the kernel's texts, parsed once and shared with who compares them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use xdp_agent::datapath::{Datapath, Outcome};
-use xdp_plan::change::Change;
-use xdp_plan::installed::RuleLabel;
+use xdp_plan::{change::Change, installed::RuleLabel};
 
 use crate::bpffs::Bpffs;
 

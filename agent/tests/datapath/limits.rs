@@ -1,15 +1,21 @@
 //! Rate limits on the kernel's own clock.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use xdp_agent::datapath::{Datapath, Runner};
-use xdp_core::tables::{LIMIT_SETS, RuleCounters, WAYS};
-use xdp_core::verdict::Event;
+use xdp_core::{
+    tables::{LIMIT_SETS, RuleCounters, WAYS},
+    verdict::Event,
+};
 
-use crate::bpffs::Bpffs;
-use crate::judge::XDP_DROP;
-use crate::node::{desired, pod, policy, settle, udp};
+use crate::{
+    bpffs::Bpffs,
+    judge::XDP_DROP,
+    node::{desired, pod, policy, settle, udp},
+};
 
 const POD: [u8; 4] = [10, 0, 0, 5];
 const SENDER: [u8; 4] = [192, 0, 2, 1];
@@ -163,7 +169,7 @@ fn each_source_has_a_limit_of_its_own() {
     }
     let counters = counters(&datapath);
     let crowded = datapath.pinned().events().unwrap();
-    assert_eq!(crowded.get(&Event::CrowdedSources.code()), None);
+    assert_eq!(crowded.get(&Event::SourceLimitTableFull.code()), None);
     // Three of five, and what came in while the test ran.
     assert!((300..=310).contains(&counters.passed.packets), "{counters:?}");
 }
@@ -179,7 +185,7 @@ fn sources_beyond_the_tables_room_share_the_rules_limit_and_are_counted() {
         datapath.test_run(&udp([172, 16 + b, c, d], POD)).unwrap();
     }
     let counters = counters(&datapath);
-    let crowded = datapath.pinned().events().unwrap()[&Event::CrowdedSources.code()].packets;
+    let crowded = datapath.pinned().events().unwrap()[&Event::SourceLimitTableFull.code()].packets;
     println!("{crowded} of 200000 sources were crowded out: {counters:?}");
     assert!(crowded > 0, "{counters:?}");
     // A way is free again after a second.

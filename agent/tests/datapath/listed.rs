@@ -1,14 +1,15 @@
 //! `xdp-agent flows`, without an agent.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
-use xdp_agent::flows::{Filter, collect};
+use xdp_agent::report::flows::{Filter, collect};
 use xdp_core::tables::MIN_FLOWS;
 
-use crate::bpffs::Bpffs;
-use crate::entries::{OTHER, POD, Table, maps, open, two_pods};
+use crate::{
+    bpffs::Bpffs,
+    entries::{OTHER, POD, Table, maps, open, two_pods},
+};
 
 #[test]
 fn flows_are_listed_by_pod_without_an_agent() {
@@ -16,10 +17,10 @@ fn flows_are_listed_by_pod_without_an_agent() {
     let mut datapath = open(&bpffs, MIN_FLOWS);
     let (first, second) = two_pods(&mut datapath);
     drop(datapath);
-    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    let mut flows = Table::open(&maps(&bpffs), "ESTABLISHED");
     flows.add(40001, POD, first);
     flows.add(40002, OTHER, second);
-    Table::open(&maps(&bpffs), "YOUNG").add(40003, POD, first);
+    Table::open(&maps(&bpffs), "UNREPLIED").add(40003, POD, first);
     let filter = Filter {
         pod: Some("games/server-0".to_owned()),
         ..Filter::default()
@@ -28,11 +29,14 @@ fn flows_are_listed_by_pod_without_an_agent() {
     let found: Vec<_> = found
         .flows
         .iter()
-        .map(|flow| (flow.table, flow.peer_port))
+        .map(|flow| (flow.table, flow.remote_port))
         .collect();
-    assert_eq!(found, [("flows", 40001), ("young", 40003)]);
+    assert_eq!(found, [("established", 40001), ("unreplied", 40003)]);
     let all = collect(&bpffs.pin_dir(), &Filter::default()).unwrap();
-    assert!(all.table().ends_with("flows 2 of 2, young 1 of 1, theirs 0 of 0"));
+    assert!(
+        all.table()
+            .ends_with("established 2 of 2, unreplied 1 of 1, stack 0 of 0")
+    );
 }
 
 /// What the command prints.
@@ -54,10 +58,10 @@ fn the_command_lists_what_its_filters_leave_for_people_and_machines() {
     let mut datapath = open(&bpffs, MIN_FLOWS);
     let (first, second) = two_pods(&mut datapath);
     drop(datapath);
-    let mut flows = Table::open(&maps(&bpffs), "FLOWS");
+    let mut flows = Table::open(&maps(&bpffs), "ESTABLISHED");
     flows.add(40001, POD, first);
     flows.add(40002, OTHER, second);
-    Table::open(&maps(&bpffs), "YOUNG").add(40003, OTHER, second);
+    Table::open(&maps(&bpffs), "UNREPLIED").add(40003, OTHER, second);
     let pin_dir = bpffs.pin_dir();
 
     let text = printed(&pin_dir, &["--pod", "server-1"]);
@@ -68,26 +72,43 @@ fn the_command_lists_what_its_filters_leave_for_people_and_machines() {
     assert_eq!(
         lines,
         [
-            vec!["flows", "TCP", "192.0.2.1:40002", "10.0.0.6:80", "games/server-1"],
-            vec!["young", "TCP", "192.0.2.1:40003", "10.0.0.6:80", "games/server-1"],
-            "flows 1 of 2, young 1 of 1, theirs 0 of 0".split(' ').collect(),
+            vec![
+                "established",
+                "TCP",
+                "192.0.2.1:40002",
+                "10.0.0.6:80",
+                "games/server-1"
+            ],
+            vec![
+                "unreplied",
+                "TCP",
+                "192.0.2.1:40003",
+                "10.0.0.6:80",
+                "games/server-1"
+            ],
+            "established 1 of 2, unreplied 1 of 1, stack 0 of 0"
+                .split(' ')
+                .collect(),
         ]
     );
 
     let json = |arguments: &[&str]| -> Value {
         serde_json::from_str(&printed(&pin_dir, &[&["-o", "json"], arguments].concat())).unwrap()
     };
-    let all = json(&["--peer", "192.0.2.1"]);
+    let all = json(&["--remote", "192.0.2.1"]);
     assert_eq!(all["flows"].as_array().unwrap().len(), 3);
-    let of_first = json(&["--pod", "games/server-0", "--peer", "192.0.2.1"]);
+    let of_first = json(&["--pod", "games/server-0", "--remote", "192.0.2.1"]);
     let expected = serde_json::json!({
         "flows": [{
-            "table": "flows", "pod": "games/server-0", "address": "10.0.0.5", "protocol": "TCP", "port": 80,
-            "peer": "192.0.2.1", "peerPort": 40001,
+            "table": "established", "pod": "games/server-0", "address": "10.0.0.5", "protocol": "TCP", "port": 80,
+            "remote": "192.0.2.1", "remotePort": 40001,
         }],
-        "leftOut": {"flows": 1, "young": 1},
+        "leftOut": {"established": 1, "unreplied": 1},
     });
     assert_eq!(of_first, expected);
-    let others = json(&["--peer", "2001:db8::1"]);
-    assert_eq!(others["leftOut"], serde_json::json!({"flows": 2, "young": 1}));
+    let others = json(&["--remote", "2001:db8::1"]);
+    assert_eq!(
+        others["leftOut"],
+        serde_json::json!({"established": 2, "unreplied": 1})
+    );
 }

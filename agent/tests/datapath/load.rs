@@ -1,7 +1,6 @@
 //! Loading, and what is in the way of it.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use xdp_agent::datapath::{Datapath, OpenError, Pinned};
 use xdp_core::tables::{MAX_FAILURES, maps};
@@ -33,9 +32,9 @@ fn every_map_and_every_tracepoint_is_pinned_by_its_name() {
         maps::RULE_LABELS,
         maps::POD_LABELS,
         maps::PROBLEMS,
-        maps::FLOWS,
-        maps::YOUNG,
-        maps::THEIRS,
+        maps::ESTABLISHED,
+        maps::UNREPLIED,
+        maps::STACK,
         maps::RECENT,
         maps::FRAGMENTS,
     ];

@@ -24,10 +24,10 @@ mod peer;
 mod random;
 mod reject;
 mod remove;
+mod reply_path;
 mod scrape;
 mod sizes;
 mod verdict;
-mod way_back;
 #[path = "../../../ebpf/core/tests/flows/wire.rs"]
 #[expect(dead_code, reason = "shared with the core's own tests, which use more of it")]
 mod wire;

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use xdp_agent::datapath::Datapath;
-use xdp_plan::compile::{Compiler, Desired};
-use xdp_plan::diff::diff;
-use xdp_plan::facts::{Deliveries, NodeFacts, Readiness};
-use xdp_plan::manifests::{Object, parse};
-use xdp_plan::targets::targets;
-use xdp_plan::testing::node::pair;
+use xdp_plan::{
+    compile::{Compiler, Desired},
+    diff::diff,
+    facts::{Deliveries, NodeFacts, Readiness},
+    manifests::{Object, parse},
+    targets::targets,
+    testing::node::pair,
+};
 
 use crate::judge::apply;
 
@@ -35,7 +37,7 @@ pub(crate) fn desired(yaml: &str) -> Desired {
     let ready = Deliveries {
         redirect: Readiness::Ready,
         peer: Readiness::Ready,
-        way_back: Readiness::Ready,
+        reply_path: Readiness::Ready,
     };
     let found = targets(&policies, &pods, &NodeFacts { pairs });
     let desired = Compiler::default().compile(&found, &BTreeMap::from([(DEVICE, ready)]));

@@ -2,14 +2,17 @@
 
 use std::fs;
 
-use xdp_agent::datapath::{Attached, Datapath, PodEnd};
-use xdp_agent::netlink::XdpMode;
-use xdp_agent::netns::Netns;
-use xdp_agent::uninstall::uninstall;
+use xdp_agent::{
+    datapath::{Attached, Datapath, PodEnd},
+    node::{netlink::XdpMode, netns::Netns},
+    uninstall::uninstall,
+};
 
-use crate::attach::{host0, xdp};
-use crate::bpffs::Bpffs;
-use crate::world::World;
+use crate::{
+    attach::{host0, xdp},
+    bpffs::Bpffs,
+    world::World,
+};
 
 /// A NIC and a reader, attached by an agent of another layout. The NIC's program.
 fn older(world: &World, bpffs: &Bpffs) -> u32 {

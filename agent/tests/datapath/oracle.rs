@@ -1,15 +1,13 @@
 //! From a policy as users write it to the loaded program: oracle, core on the host and kernel agree on every packet.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
-use xdp_plan::testing::node::{MTU, pair, plan};
-use xdp_plan::testing::packets::PacketSpec;
-use xdp_plan::testing::{objects, oracle, packets};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
+use xdp_plan::testing::{
+    node::{MTU, pair, plan},
+    objects, oracle, packets,
+    packets::PacketSpec,
+};
 
 use crate::judge::{Judge, SHORTEST};
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use xdp_agent::datapath::{Attached, Attachment, Datapath};
-use xdp_agent::uninstall::uninstall;
+use xdp_agent::{
+    datapath::{Attached, Attachment, Datapath},
+    uninstall::uninstall,
+};
 
-use crate::attach::host0;
-use crate::bpffs::Bpffs;
-use crate::world::World;
+use crate::{attach::host0, bpffs::Bpffs, world::World};
 
 #[test]
 fn a_nic_gets_the_program_once_and_keeps_it_without_the_agent() {

@@ -75,7 +75,12 @@ impl Random {
             mac: [2, 0, 0, 0, 1, slot as u8],
             flags: self.pick(&[0, 0, 0, PodBlock::NOT_READY, PodBlock::NO_PEER])
                 | self.pick(&[0, PodBlock::DRAIN])
-                | self.pick(&[0, PodBlock::WAY_BACK, PodBlock::WAY_BACK, PodBlock::WAY_BACK]),
+                | self.pick(&[
+                    0,
+                    PodBlock::REPLY_PATH,
+                    PodBlock::REPLY_PATH,
+                    PodBlock::REPLY_PATH,
+                ]),
         }
     }
 

@@ -6,9 +6,11 @@ use etherparse::{Icmpv4Type, NetSlice, SlicedPacket, TransportSlice, icmpv4};
 use xdp_agent::datapath::{Datapath, Settings};
 use xdp_core::verdict::Event;
 
-use crate::bpffs::Bpffs;
-use crate::judge::{XDP_DROP, XDP_TX};
-use crate::node::{desired, pod, policy, settle, udp};
+use crate::{
+    bpffs::Bpffs,
+    judge::{XDP_DROP, XDP_TX},
+    node::{desired, pod, policy, settle, udp},
+};
 
 const SENDER: [u8; 4] = [192, 0, 2, 1];
 const POD: [u8; 4] = [10, 0, 0, 5];

@@ -1,18 +1,25 @@
 //! Uninstalling, and the status while the agent is stopped.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
-use xdp_agent::datapath::{Datapath, OpenError, PodEnd, Uninstall};
-use xdp_agent::netlink::XdpMode;
-use xdp_agent::netns::{Namespaces, Netns};
-use xdp_agent::uninstall::uninstall;
-use xdp_agent::{ethtool, readiness, status};
+use xdp_agent::{
+    datapath::{Datapath, OpenError, PodEnd, Uninstall},
+    node::{
+        ethtool,
+        netlink::XdpMode,
+        netns::{Namespaces, Netns},
+        readiness,
+    },
+    report::status,
+    uninstall::uninstall,
+};
 use xdp_plan::report::Problem;
 
-use crate::attach::{host0, xdp};
-use crate::bpffs::Bpffs;
-use crate::world::World;
+use crate::{
+    attach::{host0, xdp},
+    bpffs::Bpffs,
+    world::World,
+};
 
 /// A node with a NIC (the pair's host end stands in), a reader and GRO switched on; the agent is stopped.
 fn installed(world: &World, bpffs: &Bpffs) {

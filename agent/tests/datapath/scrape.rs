@@ -1,13 +1,15 @@
 //! What a scrape costs with as many rules as a node can have.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use xdp_agent::datapath::{Datapath, Outcome};
-use xdp_agent::metrics::{Format, Metrics, encode};
-use xdp_agent::status;
-use xdp_plan::change::Change;
-use xdp_plan::installed::RuleLabel;
+use xdp_agent::{
+    datapath::{Datapath, Outcome},
+    report::{
+        metrics::{Format, Metrics, encode},
+        status,
+    },
+};
+use xdp_plan::{change::Change, installed::RuleLabel};
 
 use crate::bpffs::Bpffs;
 

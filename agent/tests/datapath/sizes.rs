@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use xdp_agent::datapath::{Datapath, Explainer};
-use xdp_plan::diff::diff;
-use xdp_plan::facts::Readiness;
-use xdp_plan::testing::node::{pair, plan};
-use xdp_plan::testing::workload;
+use xdp_plan::{
+    diff::diff,
+    facts::Readiness,
+    testing::{
+        node::{pair, plan},
+        workload,
+    },
+};
 
-use crate::bpffs::Bpffs;
-use crate::judge::apply;
-use crate::node::DEVICE;
+use crate::{bpffs::Bpffs, judge::apply, node::DEVICE};
 
 /// Far below the verifier's limit of a million: a kernel with a more thorough verifier still takes the program.
 const MOST_INSTRUCTIONS: u32 = 50_000;

@@ -1,13 +1,14 @@
 //! The program decides as the core does on the host: any tables, any packet.
 
-use std::collections::BTreeSet;
-use std::mem;
+use std::{collections::BTreeSet, mem};
 
 use xdp_core::tables::{IndexWord, SlotWord, index_position};
 use xdp_plan::change::{Change, Content};
 
-use crate::judge::{Judge, SHORTEST};
-use crate::random::{BLOCKS, Random, v4, v6};
+use crate::{
+    judge::{Judge, SHORTEST},
+    random::{BLOCKS, Random, v4, v6},
+};
 
 const PODS: u32 = 64;
 const INSTALLATIONS: u64 = 8;

@@ -1,12 +1,18 @@
 //! Pairs, their addresses, and being told when they change.
 
-use std::net::IpAddr;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
 
-use xdp_agent::ethtool::set_gro;
-use xdp_agent::netlink::{self, Monitor};
+use xdp_agent::node::{
+    ethtool::set_gro,
+    netlink::{
+        Monitor, {self},
+    },
+};
 
 use crate::world::{World, eventually};
 

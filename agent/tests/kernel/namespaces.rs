@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nix::net::if_::if_nametoindex;
-use xdp_agent::netns::{Namespaces, Netns, NetnsError};
+use xdp_agent::node::netns::{Namespaces, Netns, NetnsError};
 
 use crate::world::{Process, World, eventually};
 

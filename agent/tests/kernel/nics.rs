@@ -1,10 +1,16 @@
 //! What preflight sees on real interfaces.
 
-use xdp_agent::netlink::{XdpMode, host_links};
-use xdp_agent::nic::{NicFacts, nic_facts, preflight, reason};
+use xdp_agent::node::{
+    netlink::{XdpMode, host_links},
+    nic::{NicFacts, nic_facts, preflight, reason},
+};
 
-use crate::world::World;
-use crate::xdp::{self, Mode};
+use crate::{
+    world::World,
+    xdp::{
+        Mode, {self},
+    },
+};
 
 fn nic(world: &World, name: &str) -> NicFacts {
     let nics = world.host.run(|| nic_facts(&host_links().unwrap()).unwrap());

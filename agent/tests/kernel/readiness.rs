@@ -1,9 +1,13 @@
 //! The order in which a veth becomes able to take redirected packets.
 
-use xdp_agent::ethtool;
-use xdp_agent::netlink::genl::{self, NDO_XMIT};
-use xdp_agent::netns::Namespaces;
-use xdp_agent::readiness::{Prepared, prepare};
+use xdp_agent::node::{
+    ethtool,
+    netlink::genl::{
+        NDO_XMIT, {self},
+    },
+    netns::Namespaces,
+    readiness::{Prepared, prepare},
+};
 use xdp_plan::facts::{NotReady, Readiness};
 
 use crate::world::World;

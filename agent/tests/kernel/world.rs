@@ -1,13 +1,14 @@
 //! A small world of namespaces for one test: a host and its pods, made with `ip`, gone when dropped.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
-use xdp_agent::netlink;
-use xdp_agent::netns::Netns;
+use xdp_agent::node::{netlink, netns::Netns};
 use xdp_plan::facts::Pair;
 
 static NAMESPACES: AtomicU32 = AtomicU32::new(0);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::{Fault, PolicyError};
-use super::selector::is_word;
-use super::{MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, Selector, Sources, peers, ports, rate, selector};
-use crate::pod::DEFAULT_NAMESPACE;
-use crate::{IngressRule, RuleAction, XdpPolicy};
+use super::{
+    MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, Selector, Sources,
+    fault::{Fault, PolicyError},
+    peers, ports, rate, selector,
+    selector::is_word,
+};
+use crate::{IngressRule, RuleAction, XdpPolicy, pod::DEFAULT_NAMESPACE};
 
 /// A fault at a field of some policy.
 pub(super) struct Refused {

@@ -1,8 +1,6 @@
 //! Sources.
 
-use super::convert::Refused;
-use super::fault::Fault;
-use super::{Peer, PodPeer, prefix, selector};
+use super::{Peer, PodPeer, convert::Refused, fault::Fault, prefix, selector};
 
 pub(super) fn convert(path: &str, peer: &crate::Peer) -> Result<Peer, Refused> {
     let selects = peer.namespace_selector.is_some() || peer.pod_selector.is_some();

@@ -1,10 +1,7 @@
 //! Protocols and ports.
 
+use super::{MAX_PORT_NAME, PortMatch, PortSet, convert::Refused, fault::Fault};
 use crate::{IntOrString, Port, Protocol};
-
-use super::convert::Refused;
-use super::fault::Fault;
-use super::{MAX_PORT_NAME, PortMatch, PortSet};
 
 pub(super) fn convert(path: &str, port: &Port) -> Result<PortMatch, Refused> {
     let ports = match port.protocol {

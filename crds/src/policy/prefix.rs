@@ -4,9 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::Block;
-use super::convert::Refused;
-use super::fault::Fault;
+use super::{Block, convert::Refused, fault::Fault};
 use crate::IpBlock;
 
 pub(super) fn convert_block(path: &str, block: &IpBlock) -> Result<Block, Refused> {

@@ -1,10 +1,7 @@
 //! Rate limits.
 
+use super::{MAX_BURST, MAX_RATE, RateLimit, convert::Refused, fault::Fault};
 use crate::{IngressRule, RuleAction};
-
-use super::convert::Refused;
-use super::fault::Fault;
-use super::{MAX_BURST, MAX_RATE, RateLimit};
 
 pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<RateLimit>, Refused> {
     let Some(limit) = &rule.rate_limit else {

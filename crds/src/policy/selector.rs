@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::{convert::Refused, fault::Fault};
 use crate::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
-
-use super::convert::Refused;
-use super::fault::Fault;
 
 /// Longest name of a label key, and longest value.
 const MAX_LABEL: usize = 63;

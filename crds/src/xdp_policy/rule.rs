@@ -4,8 +4,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::selector::LabelSelector;
-use crate::{cel, limits, schema};
+use crate::{cel, limits, schema, selector::LabelSelector};
 
 /// One rule. It matches when any of its peers and any of its ports match.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,7 +70,7 @@ pub struct RateLimit {
     /// A node keeps the limits of 65,536 sources at a time, for all rules together, each from its first packet until
     /// `burst` / `packetsPerSecond` seconds after its last. When there is no room for another, those that are kept stay
     /// kept, and newcomers share one limit of the same rate until there is room again: a flood from forged addresses
-    /// does not displace the honest ones. Packets judged that way are counted (`CrowdedSources` in the metrics).
+    /// does not displace the honest ones. Packets judged that way are counted (`SourceLimitTableFull` in the metrics).
     #[serde(default)]
     pub per: LimitPer,
 }

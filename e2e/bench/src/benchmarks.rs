@@ -14,7 +14,7 @@ mod b10_memory;
 mod b11_gates;
 mod b12_limiter;
 mod b13_soak;
-mod b14_way_back;
+mod b14_reply_path;
 mod clients;
 mod filter;
 mod flips;
@@ -22,8 +22,7 @@ mod live;
 
 use anyhow::Result;
 
-use crate::report::Section;
-use crate::suite::Suite;
+use crate::{report::Section, suite::Suite};
 
 /// One of them.
 pub struct Benchmark {
@@ -72,6 +71,6 @@ pub const ALL: &[Benchmark] = &[
     one("B11", "programs in numbers", 5.0, b11_gates::run),
     one("B12", "rate limits", 20.0, b12_limiter::run),
     one("B13", "soak", 10.0, b13_soak::run),
-    one("B14", "the way back", 60.0, b14_way_back::run),
+    one("B14", "the reply path", 60.0, b14_reply_path::run),
     one("CLIENTS", "real clients", 120.0, clients::run),
 ];

@@ -1,8 +1,10 @@
 //! Commands of the system, in a namespace.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use xdp_lab::Namespace;

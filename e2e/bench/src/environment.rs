@@ -1,7 +1,6 @@
 //! Where a benchmark ran: without it no number means anything.
 
-use std::fs;
-use std::process::Command;
+use std::{fs, process::Command};
 
 use serde::{Deserialize, Serialize};
 

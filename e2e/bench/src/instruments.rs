@@ -5,16 +5,19 @@ mod fill;
 mod run;
 
 use anyhow::{Context as _, Result, bail};
-use aya::Ebpf;
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, DevMap, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray};
-use aya::programs::{Program, ProgramFd};
-use aya::util::nr_cpus;
-use xdp_lab::Namespace;
-
+use aya::{
+    Ebpf,
+    maps::{
+        Array, DevMap, HashMap, MapData, PerCpuArray, PerCpuValues, ProgramArray,
+        lpm_trie::{Key, LpmTrie},
+    },
+    programs::{Program, ProgramFd},
+    util::nr_cpus,
+};
 pub use fill::Place;
 pub(crate) use run::on_cpu;
 pub use run::{Live, Set};
+use xdp_lab::Namespace;
 
 use crate::shared::{Bytes, FLOWS, LinearRule, Plan, Progress, Received, RivalPod};
 

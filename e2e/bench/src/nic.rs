@@ -7,22 +7,25 @@
 mod generator;
 mod settings;
 
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::{os::fd::OwnedFd, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use aya::programs::ProgramFd;
 use xdp_lab::Lab;
 
 use self::generator::Generator;
-use crate::command;
-use crate::environment::Environment;
-use crate::instruments::Instruments;
-use crate::report::{Section, number, spread};
-use crate::stage::{Sinks, Stage};
-use crate::stats::{Samples, interleave};
-use crate::sys::{self, Hook};
-use crate::workload::Workload;
+use crate::{
+    command,
+    environment::Environment,
+    instruments::Instruments,
+    report::{Section, number, spread},
+    stage::{Sinks, Stage},
+    stats::{Samples, interleave},
+    sys::{
+        Hook, {self},
+    },
+    workload::Workload,
+};
 
 /// What the user asked for.
 #[derive(Clone, Debug)]

@@ -7,14 +7,15 @@ mod targets;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 pub use page::page;
 pub use plot::svg;
+use serde::{Deserialize, Serialize};
 pub use targets::{Judged, judge, targets_table};
 
-use crate::environment::Environment;
-use crate::stats::{Samples, differs};
+use crate::{
+    environment::Environment,
+    stats::{Samples, differs},
+};
 
 /// One benchmark's results.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

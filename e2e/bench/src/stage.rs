@@ -6,22 +6,25 @@
 mod flows;
 mod sinks;
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{ProgramFd, loaded_programs};
+pub use flows::{FLOWS, Key};
+pub use sinks::Sinks;
 use xdp_e2e::{Agent, Manifests};
 use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
 
-pub use flows::{FLOWS, Key};
-pub use sinks::Sinks;
-
-use crate::instruments::Place;
-use crate::sys;
-use crate::workload::{Flow, FrameSpec, Target, Verdict, Workload, frame, policies};
+use crate::{
+    instruments::Place,
+    sys,
+    workload::{Flow, FrameSpec, Target, Verdict, Workload, frame, policies},
+};
 
 /// How many pods a node usually has at most, two for comparison, and one that no policy ever selects.
 pub const PODS: u8 = 113;

@@ -1,16 +1,24 @@
 //! Which benchmarks there are, and what they share.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 use xdp_lab::Lab;
 
-use crate::benchmarks::{self, Benchmark};
-use crate::environment::{Environment, Ticks};
-use crate::report::{self, Section};
-use crate::stage::{PODS, Stage};
+use crate::{
+    benchmarks::{
+        Benchmark, {self},
+    },
+    environment::{Environment, Ticks},
+    report::{
+        Section, {self},
+    },
+    stage::{PODS, Stage},
+};
 
 /// What the user asked for.
 #[derive(Clone, Debug)]

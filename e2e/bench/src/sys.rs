@@ -1,14 +1,18 @@
 //! bpf(2) where a library would hide the numbers.
 #![expect(unsafe_code, reason = "system calls that no library makes in this way")]
 
-use std::ffi::CStr;
-use std::io;
-use std::net::{SocketAddrV4, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::{
+    ffi::CStr,
+    io,
+    net::{SocketAddrV4, UdpSocket},
+    os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+};
 
 use aya_obj::generated::bpf_insn;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_GET: libc::c_long = 7;

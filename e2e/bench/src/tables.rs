@@ -3,9 +3,11 @@
 mod mapping;
 mod torn;
 
-use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use aya::maps::MapInfo;

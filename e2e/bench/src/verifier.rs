@@ -1,19 +1,24 @@
 //! What the verifier and the compiler make of the product's programs: numbers without noise.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs;
-use std::os::fd::{AsRawFd as _, RawFd};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fs,
+    os::fd::{AsRawFd as _, RawFd},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::EbpfLoader;
-use aya::maps::MapInfo;
-use aya::programs::{Program, ProgramError};
-use aya_obj::generated::bpf_insn;
-use aya_obj::{Object, ProgramSection};
+use aya::{
+    EbpfLoader,
+    maps::MapInfo,
+    programs::{Program, ProgramError},
+};
+use aya_obj::{Object, ProgramSection, generated::bpf_insn};
 
-use crate::sys::{self, Kind};
+use crate::sys::{
+    Kind, {self},
+};
 
 /// The product's own object, as the agent embeds it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf"));

@@ -4,11 +4,12 @@
 //! says why.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::{collections::BTreeMap, sync::OnceLock};
 
-use xdp_bench::tables;
-use xdp_bench::verifier::{Weighed, weigh};
+use xdp_bench::{
+    tables,
+    verifier::{Weighed, weigh},
+};
 use xdp_lab::Lab;
 
 /// The most that a program may take.

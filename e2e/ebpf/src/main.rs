@@ -8,13 +8,16 @@
 
 mod shared;
 
-use aya_ebpf::bindings::xdp_action::{XDP_PASS, XDP_REDIRECT};
-use aya_ebpf::helpers::{
-    bpf_probe_read_kernel, bpf_skb_load_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_PASS, XDP_REDIRECT},
+    helpers::{
+        bpf_probe_read_kernel, bpf_skb_load_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
+        bpf_xdp_adjust_tail,
+    },
+    macros::{classifier, map, raw_tracepoint, xdp},
+    maps::{Array, DevMap, RingBuf},
+    programs::{RawTracePointContext, TcContext, XdpContext},
 };
-use aya_ebpf::macros::{classifier, map, raw_tracepoint, xdp};
-use aya_ebpf::maps::{Array, DevMap, RingBuf};
-use aya_ebpf::programs::{RawTracePointContext, TcContext, XdpContext};
 use shared::{CAPTURE, CLIENT, Event, Plan, Record, Seen};
 
 #[map]

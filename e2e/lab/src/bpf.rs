@@ -1,9 +1,11 @@
 //! The few calls of `bpf(2)` that a lab needs (`include/uapi/linux/bpf.h`).
 #![expect(unsafe_code, reason = "no crate beside the agent's loads programs")]
 
-use std::io;
-use std::mem::size_of;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::{
+    io,
+    mem::size_of,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
 
 use crate::sys::check;
 

@@ -1,8 +1,6 @@
 //! What can go wrong in a lab.
 
-use std::io;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
 /// Why the lab could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

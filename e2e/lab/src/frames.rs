@@ -1,8 +1,6 @@
 //! Frames with arbitrary bytes, in and out of an interface.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::{io, os::fd::OwnedFd, time::Duration};
 
 use crate::{LabError, Namespace, sys, wait_until};
 

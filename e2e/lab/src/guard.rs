@@ -7,13 +7,19 @@
     reason = "fork, and system calls that have no safe wrapper usable after it"
 )]
 
-use std::ffi::{CStr, CString};
-use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::{
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsRawFd, RawFd},
+};
 
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
+    unistd::{ForkResult, Pid, fork},
+};
 
 use crate::reap::{Reaper, pidfd_open};
 

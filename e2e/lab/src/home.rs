@@ -4,23 +4,32 @@
 //! the mount, and `ip netns exec`, which mounts /sys anew, cannot hide it). `/run/xdp-lab/PID-N.lock` is locked while the
 //! lab lives; the kernel lets go of the lock however the process ends.
 
-use std::collections::BTreeSet;
-use std::ffi::CString;
-use std::fs::{self, File};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    collections::BTreeSet,
+    ffi::CString,
+    fs::{
+        File, {self},
+    },
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    mount::{MntFlags, MsFlags, mount, umount2},
+};
 
-use crate::LabError;
-use crate::guard::{Guard, Remains};
-use crate::reap::Reaper;
+use crate::{
+    LabError,
+    guard::{Guard, Remains},
+    reap::Reaper,
+};
 
 const ROOT: &str = "/run/xdp-lab";
 

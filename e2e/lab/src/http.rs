@@ -1,17 +1,21 @@
 //! A small HTTP server for pods, and a client. The server tells the mark its connection was accepted with.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{
+        JoinHandle, {self},
+    },
+    time::Duration,
+};
 
 use nix::sys::socket::{getsockopt, sockopt};
 
-use crate::process::lock;
-use crate::wait::bound;
-use crate::{LabError, Namespace, wait_until};
+use crate::{LabError, Namespace, process::lock, wait::bound, wait_until};
 
 /// How long one read or write may take.
 const PATIENCE: Duration = Duration::from_secs(20);

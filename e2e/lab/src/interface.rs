@@ -1,17 +1,24 @@
 //! Interfaces of a namespace: what they are and what they counted.
 
-use std::net::IpAddr;
-use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+use std::{
+    net::IpAddr,
+    os::fd::AsRawFd,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
-use crate::netlink::{Netlink, link_change, link_up};
-use crate::{LabError, Namespace, wait_until};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{
+        InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+    },
+};
+
+use crate::{
+    LabError, Namespace,
+    netlink::{Netlink, link_change, link_up},
+    wait_until,
+};
 
 /// An interface as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

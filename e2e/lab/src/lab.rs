@@ -1,13 +1,21 @@
 //! The lab itself: what exists, and the end of it.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex},
+};
 
-use crate::home::{self, Home};
-use crate::nic::{Nic, NicSpec};
-use crate::pod::{Pod, PodSpec};
-use crate::process::{self, Children, lock};
-use crate::{LabError, Namespace};
+use crate::{
+    LabError, Namespace,
+    home::{
+        Home, {self},
+    },
+    nic::{Nic, NicSpec},
+    pod::{Pod, PodSpec},
+    process::{
+        Children, lock, {self},
+    },
+};
 
 /// A node with its namespaces, on this kernel. Dropping it removes all of it; so does the end of this process, however
 /// it comes.

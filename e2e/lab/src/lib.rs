@@ -66,11 +66,10 @@ pub use interface::{Counters, Interface};
 pub use lab::Lab;
 pub use namespace::Namespace;
 pub use nic::{Nic, NicSpec};
+/// Signals for [`Process::signal`].
+pub use nix::sys::signal::Signal;
 pub use pod::{Pod, PodSpec, Style};
 pub use process::{Finished, Process};
 pub use tcx::{Crowd, Direction};
 pub use udp::{Received, Stream, UdpReceiver, UdpSender};
 pub use wait::wait_until;
-
-/// Signals for [`Process::signal`].
-pub use nix::sys::signal::Signal;

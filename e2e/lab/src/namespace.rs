@@ -1,18 +1,22 @@
 //! Network namespaces, held by bind mounts so that others find them too.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
-use std::thread;
+use std::{
+    fs::{
+        File, {self},
+    },
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    thread,
+};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+};
 
-use crate::LabError;
-use crate::lab::Core;
-use crate::process::Process;
+use crate::{LabError, lab::Core, process::Process};
 
 /// Applies to every interface made later. Duplicate address detection would delay each address by a second or two, and
 /// reverse path filters would drop what tests send on purpose.

@@ -1,14 +1,15 @@
 //! NICs: a veth pair whose one end is the node's NIC and whose other end, the wire, is a client's.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::interface::{End, add_veth};
-use crate::lab::Core;
-use crate::netlink::{Netlink, Route, full_prefix};
-use crate::{LabError, Namespace};
+use crate::{
+    LabError, Namespace,
+    interface::{End, add_veth},
+    lab::Core,
+    netlink::{Netlink, Route, full_prefix},
+};
 
 /// What a NIC shall be.
 #[derive(Clone, Debug)]

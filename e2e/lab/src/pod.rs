@@ -1,14 +1,15 @@
 //! Pods: a namespace with an `eth0` whose other end is on the node, wired as the usual network plugins do.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::interface::{End, add_bridge, add_veth, enslave};
-use crate::lab::Core;
-use crate::netlink::Netlink;
-use crate::{LabError, Namespace};
+use crate::{
+    LabError, Namespace,
+    interface::{End, add_bridge, add_veth, enslave},
+    lab::Core,
+    netlink::Netlink,
+};
 
 mod wiring;
 

@@ -1,22 +1,31 @@
 //! Processes inside a lab's namespaces. None survives the lab.
 #![expect(unsafe_code, reason = "work between fork and exec")]
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{
+        Read, {self},
+    },
+    os::unix::process::CommandExt,
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        mpsc::{Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
 
-use nix::sched::{CloneFlags, setns};
-use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+    },
+    unistd::{Pid, getpid, getppid},
+};
 
-use crate::reap::MARK;
-use crate::{LabError, wait_until};
+use crate::{LabError, reap::MARK, wait_until};
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -6,9 +6,13 @@
     reason = "system calls that have no safe wrapper usable after a fork"
 )]
 
-use std::ffi::{CStr, c_int};
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::{
+    ffi::{CStr, c_int},
+    io::{
+        Write, {self},
+    },
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
 
 /// Environment variable by which a lab recognises its processes and their descendants.
 pub(crate) const MARK: &str = "XDP_LAB";

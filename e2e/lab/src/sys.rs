@@ -1,10 +1,12 @@
 //! System calls that no crate wraps.
 #![expect(unsafe_code, reason = "socket options, control messages and ioctls by hand")]
 
-use std::io;
-use std::mem::{size_of, size_of_val};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::{
+    io,
+    mem::{size_of, size_of_val},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
 
 /// `SO_RCVMARK` (Linux 5.19, include/uapi/asm-generic/socket.h): each datagram comes with its skb's mark.
 pub(crate) const SO_RCVMARK: libc::c_int = 75;

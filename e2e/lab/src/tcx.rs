@@ -1,10 +1,13 @@
 //! Classifiers of others on interfaces.
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd};
 
-use crate::bpf::{self, Pass};
-use crate::{LabError, Namespace};
+use crate::{
+    LabError, Namespace,
+    bpf::{
+        Pass, {self},
+    },
+};
 
 /// Where classifiers run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! What the kernel's connection tracking and forwarding of a namespace know.
 
-use std::fs;
-use std::net::IpAddr;
+use std::{fs, net::IpAddr};
 
 use crate::{LabError, Namespace};
 

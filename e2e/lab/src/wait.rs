@@ -1,8 +1,9 @@
 //! Waiting on conditions.
 
-use std::io;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
 
 use crate::LabError;
 

@@ -4,9 +4,13 @@ use std::os::fd::AsRawFd;
 
 use netlink_packet_route::link::{LinkAttribute, LinkXdp};
 
-use crate::bpf::{self, Pass};
-use crate::netlink::{Netlink, link_change};
-use crate::{LabError, Namespace};
+use crate::{
+    LabError, Namespace,
+    bpf::{
+        Pass, {self},
+    },
+    netlink::{Netlink, link_change},
+};
 
 /// As in `include/uapi/linux/if_link.h`.
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;

@@ -1,9 +1,11 @@
 //! kubectl and helm, as the administrator calls them.
 
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use serde_json::Value;

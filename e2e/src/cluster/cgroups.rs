@@ -1,7 +1,9 @@
 //! A cgroup for each node, below the caller's own: whatever limits the caller limits the pods.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use xdp_lab::Lab;

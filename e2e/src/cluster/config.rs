@@ -1,11 +1,12 @@
 //! The files that a node's programs read.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use super::options::{self, Addresses, Cni, Options, PODS_V4, PODS_V6};
+use super::options::{
+    Addresses, Cni, Options, PODS_V4, PODS_V6, {self},
+};
 
 /// Where a node sees the cluster's files (`node.sh`).
 pub(super) const STATE: &str = "/run/cluster/state";

@@ -1,16 +1,20 @@
 //! The control plane: one namespace, four processes.
 
-use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Mutex,
+};
 
 use anyhow::{Context as _, bail};
 use xdp_lab::{Namespace, Process};
 
-use super::lock;
-use super::options::{Options, SERVICES_V4, SERVICES_V6};
+use super::{
+    lock,
+    options::{Options, SERVICES_V4, SERVICES_V6},
+};
 
 const ETCD: &str = "http://127.0.0.1:2379";
 pub(super) const APISERVER: &str = "kube-apiserver";

@@ -1,8 +1,7 @@
 //! The one setting of the whole machine that a cluster needs: 128 inotify instances per user, the kernel's default, are
 //! few when nodes share the user, and a kubelet that gets none ends.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
 const ENOUGH: u32 = 1024;

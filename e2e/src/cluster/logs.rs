@@ -1,7 +1,6 @@
 //! Where the logs are.
 
-use std::fs;
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use super::artifacts::repository;
 

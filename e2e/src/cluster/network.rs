@@ -1,13 +1,17 @@
 //! Who is wired to whom: one bridge, the fabric, and on it the control plane, a client and the nodes.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use xdp_lab::{Lab, Namespace};
 
-use super::options::{self, Addresses, Options, SERVICES_V4, SERVICES_V6};
+use super::options::{
+    Addresses, Options, SERVICES_V4, SERVICES_V6, {self},
+};
 
 const BRIDGE: &str = "br0";
 const SOON: Duration = Duration::from_mins(1);

@@ -1,18 +1,27 @@
 //! A node: a network namespace, and in it containerd, the kubelet and kube-proxy in further namespaces.
 
-use std::fs::{self, File, OpenOptions};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{
+    fs::{
+        File, OpenOptions, {self},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use xdp_lab::{Finished, Namespace, Process, wait_until};
 
-use super::artifacts::Artifacts;
-use super::cgroups::Cgroups;
-use super::options::{self, Addresses, Cni, Options};
-use super::{PATIENCE, checked, config, lock};
+use super::{
+    PATIENCE,
+    artifacts::Artifacts,
+    cgroups::Cgroups,
+    checked, config, lock,
+    options::{
+        Addresses, Cni, Options, {self},
+    },
+};
 
 const SCRIPT: &str = include_str!("node.sh");
 

@@ -1,8 +1,10 @@
 //! Certificates, made by openssl(1): a machine that can build this has it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, ensure};
 use serde_json::json;

@@ -3,22 +3,27 @@
 //! A process in the background holds it, and is all that has to end. The machine itself is wired to the fabric, so that
 //! the user's own kubectl reaches the API server; nothing else of the machine changes.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write as _};
-use std::net::Ipv4Addr;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::{
+    fs::{
+        File, {self},
+    },
+    io::{BufRead, BufReader, Write as _},
+    net::Ipv4Addr,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
 
 use anyhow::{Context as _, bail, ensure};
-use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::signal::{SigSet, Signal, kill},
+    unistd::Pid,
+};
 use xdp_lab::{Lab, wait_until};
 
-use super::network::Network;
-use super::{Cluster, Options, PATIENCE};
+use super::{Cluster, Options, PATIENCE, network::Network};
 
 /// Everything about it that has a fixed place. The holder keeps `lock` locked; the kernel lets go of it in any case.
 const FOLDER: &str = "/run/xdp-cluster";

@@ -1,7 +1,9 @@
 //! Waiting for what a cluster does in its own time.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 

@@ -8,7 +8,9 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    clients::{self, PATIENCE, Servers},
+    clients::{
+        PATIENCE, Servers, {self},
+    },
     page::Page,
     world::{BANNED, World},
 };

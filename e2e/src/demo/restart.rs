@@ -9,7 +9,9 @@ use anyhow::{Context as _, ensure};
 use xdp_lab::{Received, Stream, UdpReceiver, UdpSender, wait_until};
 
 use super::{
-    clients::{self, PATIENCE},
+    clients::{
+        PATIENCE, {self},
+    },
     ledger::Counted,
     page::Page,
     world::World,

@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use xdp_lab::{HttpServer, UdpReceiver, wait_until};
 
 use super::{
-    clients::{self, PATIENCE, Servers},
+    clients::{
+        PATIENCE, Servers, {self},
+    },
     ledger::{Counted, Ledger, Row, Wanted},
     page::Page,
     segments::Segments,

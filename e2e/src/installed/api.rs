@@ -1,8 +1,10 @@
 //! Reading from the API server without a process for every look: through one `kubectl proxy`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Stdio;
-use std::sync::PoisonError;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::Stdio,
+    sync::PoisonError,
+};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;

@@ -1,7 +1,6 @@
 //! What has arrived at a workload, as it tells itself.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::Value;
 

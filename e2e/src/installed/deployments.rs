@@ -5,8 +5,10 @@ use std::thread;
 use anyhow::{anyhow, ensure};
 use serde_json::json;
 
-use super::pods::{pod, pod_spec};
-use super::{Pod, Space};
+use super::{
+    Pod, Space,
+    pods::{pod, pod_spec},
+};
 
 impl<'a> Space<'a> {
     /// A Deployment of pods that count, with label `app: NAME`; on a node (counted from 1), or wherever there is room.

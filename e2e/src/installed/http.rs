@@ -1,8 +1,10 @@
 //! HTTP from any namespace of the lab.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use xdp_lab::Namespace;

@@ -1,7 +1,6 @@
 //! What a node's kernel holds, whoever put it there.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;

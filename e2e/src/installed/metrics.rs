@@ -1,7 +1,6 @@
 //! Prometheus' text format, read as Prometheus reads it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;

@@ -1,15 +1,16 @@
 //! Workloads: pods that count what reaches them.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::{Context as _, anyhow, ensure};
 use serde_json::{Value, json};
 use xdp_lab::Finished;
 
-use super::agents::is_ready;
-use super::{Counts, Installed, Space, http_get};
+use super::{Counts, Installed, Space, agents::is_ready, http_get};
 use crate::cluster::{Node, checked};
 
 const IMAGE: &str = "e2e.local/workload:1";

@@ -2,8 +2,10 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use xdp_e2e::cluster::Node;
-use xdp_e2e::installed::{Installed, PodSpec, Space};
+use xdp_e2e::{
+    cluster::Node,
+    installed::{Installed, PodSpec, Space},
+};
 
 use crate::world::{PLAYERS, deliver};
 

@@ -9,13 +9,17 @@ mod traffic;
 mod uninstall;
 mod upgrade;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::ensure;
 use serde_json::Value;
-use xdp_e2e::cluster::Node;
-use xdp_e2e::installed::{Installed, Pod, PodSpec, Space, is_ready};
+use xdp_e2e::{
+    cluster::Node,
+    installed::{Installed, Pod, PodSpec, Space, is_ready},
+};
 
 use self::traffic::{Traffic, under_traffic};
 use crate::world::{PLAYERS, Rule};

@@ -1,8 +1,10 @@
 //! The words of a policy that mean something only together with a cluster's objects, or with its network.
 
-use std::io::ErrorKind;
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use xdp_e2e::installed::{Installed, PodSpec};
 

@@ -15,7 +15,7 @@ mod observability;
 mod order;
 mod peers;
 mod privileges;
+mod reply_path;
 mod services;
 mod validation;
-mod way_back;
 mod world;

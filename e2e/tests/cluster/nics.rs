@@ -1,10 +1,14 @@
 //! A NIC that cannot carry the program: named in every status, left as it is, and taken as soon as it can.
 
-use aya::programs::{Xdp, XdpMode};
-use aya::{Ebpf, EbpfLoader};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Xdp, XdpMode},
+};
 use serde_json::{Value, json};
-use xdp_e2e::cluster::Node;
-use xdp_e2e::installed::{Installed, PodSpec, Space, condition};
+use xdp_e2e::{
+    cluster::Node,
+    installed::{Installed, PodSpec, Space, condition},
+};
 use xdp_lab::Namespace;
 
 use crate::world::{PLAYERS, deliver};

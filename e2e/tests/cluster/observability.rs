@@ -65,7 +65,7 @@ fn expect(columns: &[(String, String)], expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn kubectl_get_shows_at_a_glance_what_is_in_force() {
+fn kubectl_get_shows_at_a_glance_what_is_programmed() {
     let installed = Installed::shared();
     let _turn = Installed::together();
     let space = installed.space("columns").unwrap();

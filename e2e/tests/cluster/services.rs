@@ -3,16 +3,19 @@
 mod held;
 mod ways;
 
-use std::net::SocketAddr;
-use std::thread;
+use std::{net::SocketAddr, thread};
 
 use anyhow::ensure;
-use xdp_e2e::cluster::{Node, Options, Proxy};
-use xdp_e2e::installed::{Installed, Pod, PodSpec, Space};
+use xdp_e2e::{
+    cluster::{Node, Options, Proxy},
+    installed::{Installed, Pod, PodSpec, Space},
+};
 use xdp_lab::HttpServer;
 
-use self::held::Held;
-use self::ways::{Protocol, Ways, echo, mark, service};
+use self::{
+    held::Held,
+    ways::{Protocol, Ways, echo, mark, service},
+};
 
 const TCP: &str = "{name: web, ports: [{protocol: TCP, port: 8080}], action: Redirect, mark: 43}";
 const UDP: &str = "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";

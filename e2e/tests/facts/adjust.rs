@@ -3,10 +3,14 @@
 //! The room in front of a packet is `XDP_PACKET_HEADROOM` (256) bytes, on veth as on mlx5; `struct xdp_frame` (40 bytes
 //! on 6.18) lies at its start and is out of reach.
 
-use crate::adjusted::{ROOMY, resized};
-use crate::shared::{Plan, Seen};
-use crate::wire::{self, frame};
-use crate::world::{NIC_MAC, POD_MAC, World, XDP_PASS, pass, redirect};
+use crate::{
+    adjusted::{ROOMY, resized},
+    shared::{Plan, Seen},
+    wire::{
+        frame, {self},
+    },
+    world::{NIC_MAC, POD_MAC, World, XDP_PASS, pass, redirect},
+};
 
 const VALUE: u64 = 0xaabb_ccdd_eeff_0011;
 /// More than the product will ever use, and what kernels before 6.5 have as their limit.

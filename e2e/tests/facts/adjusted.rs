@@ -1,8 +1,12 @@
 //! Packets that were moved at both ends arrive as they were left.
 
-use crate::shared::Plan;
-use crate::wire::{self, frame};
-use crate::world::{NIC_MAC, POD_MAC, World, pass, redirect};
+use crate::{
+    shared::Plan,
+    wire::{
+        frame, {self},
+    },
+    world::{NIC_MAC, POD_MAC, World, pass, redirect},
+};
 
 const VALUE: u64 = 0x0102_0304_0506_0708;
 /// A veth rounds its buffers up to cache lines, so that behind a frame of 66 bytes there is room for 62 more; mlx5 has a

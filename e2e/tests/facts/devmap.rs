@@ -1,10 +1,12 @@
 //! The devmap: whose interface an entry is, how long it lasts, what its absence does.
 
-use crate::programs::{Tracer, errno};
-use crate::shared::{Event, Plan};
-use crate::wait;
-use crate::wire::frame;
-use crate::world::{NIC_MAC, SLOT, World, XDP_ABORTED, XDP_PASS, XDP_REDIRECT, redirect};
+use crate::{
+    programs::{Tracer, errno},
+    shared::{Event, Plan},
+    wait,
+    wire::frame,
+    world::{NIC_MAC, SLOT, World, XDP_ABORTED, XDP_PASS, XDP_REDIRECT, redirect},
+};
 
 #[test]
 fn a_program_can_look_its_devmap_up() {

@@ -3,11 +3,13 @@
 //! Stage one is `xdp_do_redirect`, in the driver's receive loop: the driver hears of it. Stage two is the flush of the
 //! bulk queue: the driver has long counted the packet as redirected.
 
-use crate::programs::Tracer;
-use crate::shared::Event;
-use crate::wait;
-use crate::wire::frame;
-use crate::world::{NIC_MAC, SLOT, World, redirect};
+use crate::{
+    programs::Tracer,
+    shared::Event,
+    wait,
+    wire::frame,
+    world::{NIC_MAC, SLOT, World, redirect},
+};
 
 /// What the NIC's driver counted: packets redirected, packets lost.
 fn driver(world: &World) -> (u64, u64) {

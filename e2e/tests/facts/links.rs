@@ -1,14 +1,22 @@
 //! XDP links: who may attach, what keeps them, how a program is exchanged.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
-use std::{env, fs, process, thread};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    thread,
+    time::Instant,
+};
 
-use crate::bpf::{self, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
-use crate::programs::Programs;
-use crate::wait;
-use crate::world::{SLOT, World, pass, redirect};
+use crate::{
+    bpf::{
+        XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
+    },
+    programs::Programs,
+    wait,
+    world::{SLOT, World, pass, redirect},
+};
 
 #[test]
 fn a_second_link_on_the_same_nic_is_refused_with_ebusy() {

@@ -1,10 +1,16 @@
 //! Metadata on its way from the XDP program to the skb.
 
-use crate::bpf::{self, XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
-use crate::shared::Plan;
-use crate::wait;
-use crate::wire::{self, frame};
-use crate::world::{NIC_MAC, POD_MAC, World, pass, redirect};
+use crate::{
+    bpf::{
+        XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
+    },
+    shared::Plan,
+    wait,
+    wire::{
+        frame, {self},
+    },
+    world::{NIC_MAC, POD_MAC, World, pass, redirect},
+};
 
 const VALUE: u64 = 0x1122_3344_5566_7788;
 

@@ -1,12 +1,18 @@
 //! Network namespaces that live as long as a test holds them: nothing is left behind, however the test ends.
 
-use std::ffi::CStr;
-use std::fs::{self, File};
-use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::Path;
-use std::process::{self, Command};
-use std::thread;
+use std::{
+    ffi::CStr,
+    fs::{
+        File, {self},
+    },
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::Path,
+    process::{
+        Command, {self},
+    },
+    thread,
+};
 
 use nix::sched::{CloneFlags, setns, unshare};
 

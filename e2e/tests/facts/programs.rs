@@ -1,18 +1,23 @@
 //! The facts' eBPF object, loaded once for each test.
 #![expect(unsafe_code, reason = "promises to aya about the layout of the shared types")]
 
-use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::Path;
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+};
 
-use aya::maps::xdp::DevMap;
-use aya::maps::{Array, MapData, RingBuf};
-use aya::programs::{RawTracePoint, SchedClassifier, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, MapData, RingBuf, xdp::DevMap},
+    programs::{RawTracePoint, SchedClassifier, Xdp},
+};
 use btf_rs::{Btf, Type};
 
-use crate::shared::{Event, Plan, Record, Seen};
-use crate::wait;
+use crate::{
+    shared::{Event, Plan, Record, Seen},
+    wait,
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-facts-ebpf"));
 

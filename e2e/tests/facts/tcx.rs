@@ -1,9 +1,13 @@
 //! The reader's link: made inside the pod's namespace, held outside of it.
 
-use crate::bpf::{self, BPF_TCX_INGRESS};
-use crate::programs::Programs;
-use crate::wait;
-use crate::world::{World, redirect};
+use crate::{
+    bpf::{
+        BPF_TCX_INGRESS, {self},
+    },
+    programs::Programs,
+    wait,
+    world::{World, redirect},
+};
 
 #[test]
 fn a_tcx_link_is_made_from_inside_the_pods_namespace_only() {

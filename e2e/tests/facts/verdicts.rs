@@ -1,11 +1,17 @@
 //! What becomes of a packet for each answer of the program.
 
-use crate::bpf::{self, BPF_XDP, XDP_FLAGS_DRV_MODE};
-use crate::programs::{Programs, Tracer};
-use crate::shared::{Event, Plan};
-use crate::wait;
-use crate::wire::{self, frame, tagged};
-use crate::world::{NIC_MAC, POD_MAC, World, XDP_ABORTED, XDP_TX, pass, redirect};
+use crate::{
+    bpf::{
+        BPF_XDP, XDP_FLAGS_DRV_MODE, {self},
+    },
+    programs::{Programs, Tracer},
+    shared::{Event, Plan},
+    wait,
+    wire::{
+        frame, tagged, {self},
+    },
+    world::{NIC_MAC, POD_MAC, World, XDP_ABORTED, XDP_TX, pass, redirect},
+};
 
 const PACKET_HOST: u32 = 0;
 const PACKET_OTHERHOST: u32 = 3;

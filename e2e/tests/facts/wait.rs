@@ -1,7 +1,9 @@
 //! Waiting for conditions.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Generous: the machine may be busy, and only failing tests wait that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

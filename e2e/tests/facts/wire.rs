@@ -4,8 +4,10 @@
     reason = "packet sockets are addressed by a structure that libc only declares"
 )]
 
-use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::{
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
 
 use crate::shared::CLIENT;
 

@@ -6,17 +6,26 @@
 //!
 //! `n0` stands for the NIC: native XDP runs in veth's receive path on what comes from `g0`.
 
-use std::fs;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-use crate::bpf::{self, BPF_TCX_INGRESS, BPF_XDP, XDP_FLAGS_DRV_MODE};
-use crate::namespace::{self, Namespace};
-use crate::programs::Programs;
-use crate::shared::Plan;
-use crate::wire::{self, Wire};
+use crate::{
+    bpf::{
+        BPF_TCX_INGRESS, BPF_XDP, XDP_FLAGS_DRV_MODE, {self},
+    },
+    namespace::{
+        Namespace, {self},
+    },
+    programs::Programs,
+    shared::Plan,
+    wire::{
+        Wire, {self},
+    },
+};
 
 pub(crate) const NIC_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x02];
 pub(crate) const POD_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0a];

@@ -37,7 +37,7 @@ fn told(agent: &Agent<'_>, object: &str, reason: &str, words: &[&str]) {
 
 /// The policy as it was given last is in force.
 #[track_caller]
-fn in_force(world: &World, pod: &Pod, mark: u32) {
+fn programmed(world: &World, pod: &Pod, mark: u32) {
     only_mark(&world.deliver(pod, at(pod.v4(), 7777), 20), mark, 20);
 }
 
@@ -57,24 +57,24 @@ fn is_refused_and_changes_nothing(text: &str, object: &str, reason: &str, words:
     let (world, pod) = world();
     let other = world.pod("other", "other", Style::Ptp, 6);
     let agent = world.start(&["server"]);
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
 
     world.manifests.write("policy-players.yaml", text).unwrap();
     told(&agent, object, reason, words);
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
 
     // The rest goes on.
     let selector = "podSelector: {matchLabels: {app: other}}";
     world.policy_with("others", selector, &["{name: others, action: Redirect, mark: 7}"]);
     agent.wait_for("the other policy is in force", |status| status.ready("other"));
-    in_force(&world, &other, 7);
-    in_force(&world, &pod, 42);
+    programmed(&world, &other, 7);
+    programmed(&world, &pod, 42);
 
     world.policy("players", &[&PLAYERS.replace("42", "43")]);
     agent.wait_for("the problem is gone", |status| {
         status.problem(object, reason).is_none()
     });
-    in_force(&world, &pod, 43);
+    programmed(&world, &pod, 43);
 }
 
 const PLAYERS_POLICY: &str = "XdpPolicy games/players";
@@ -188,7 +188,7 @@ metadata: {namespace: games, name: pending, uid: a, labels: {app: game}}
     world.manifests.write("pending.yaml", text).unwrap();
     let agent = world.start(&["server"]);
     told(&agent, "Pod games/pending", "NoAddress", &[]);
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
 }
 
 #[test]
@@ -202,11 +202,11 @@ status: {podIP: 10.9.9.9}
     world.manifests.write("elsewhere.yaml", text).unwrap();
     let agent = world.start(&["server"]);
     told(&agent, "Pod games/elsewhere", "NoInterface", &["10.9.9.9"]);
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
 }
 
 #[test]
-fn an_agent_that_starts_with_a_broken_file_has_all_others_in_force() {
+fn an_agent_that_starts_with_a_broken_file_has_all_others_programmed() {
     let (world, pod) = world();
     world
         .manifests
@@ -222,5 +222,5 @@ fn an_agent_that_starts_with_a_broken_file_has_all_others_in_force() {
         "UnknownField",
         &["broken.yaml:7", "rateLimits"],
     );
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
 }

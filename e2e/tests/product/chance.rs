@@ -1,7 +1,9 @@
 //! Random choices that can be made again: `XDP_E2E_SEED` repeats a run.
 
-use std::env;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    env,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 pub(crate) struct Chance(u64);
 

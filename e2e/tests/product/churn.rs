@@ -1,17 +1,17 @@
 //! A hundred pods come, change their address and go, in random order, while somebody sends to all of them.
 
-use std::fs;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{fs, sync::Arc, time::Instant};
 
 use ipnet::{IpNet, Ipv4Net};
 use xdp_e2e::{Agent, Status};
 use xdp_lab::{Pod, PodSpec, Style, UdpReceiver, UdpSender, wait_until};
 
-use crate::chance::Chance;
-use crate::flow::{Flow, Traffic};
-use crate::moving::{keeps_the_way, leads, object, takes_everything};
-use crate::world::{PATIENCE, World, at};
+use crate::{
+    chance::Chance,
+    flow::{Flow, Traffic},
+    moving::{keeps_the_way, leads, object, takes_everything},
+    world::{PATIENCE, World, at},
+};
 
 mod remains;
 

@@ -7,8 +7,10 @@ use xdp_e2e::{Agent, FIELDS, Status};
 use xdp_lab::{Pod, RawSocket};
 
 use self::cases::{RULES, TRIAL, cases};
-use crate::frames::{on_wire, udp};
-use crate::world::World;
+use crate::{
+    frames::{on_wire, udp},
+    world::World,
+};
 
 fn world() -> (World, Pod) {
     let world = World::new();

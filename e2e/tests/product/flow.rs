@@ -3,10 +3,16 @@
 //! Never more is under way than the rings on the way (256 in a veth) hold: what does not arrive was lost by what the
 //! test does, not by a busy machine.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, TryRecvError, channel},
+    },
+    thread::{
+        JoinHandle, {self},
+    },
+    time::{Duration, Instant},
+};
 
 use xdp_lab::{UdpReceiver, UdpSender};
 

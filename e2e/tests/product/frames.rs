@@ -1,7 +1,9 @@
 //! Frames that no ordinary socket sends, and answers to them, read byte by byte.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use etherparse::{IpHeaders, IpNumber, PacketBuilder, PacketBuilderStep};
 use xdp_lab::{Nic, Pod, RawSocket};

@@ -3,9 +3,11 @@
 mod crowd;
 mod restart;
 
-use std::net::IpAddr;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use xdp_e2e::Agent;
 use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
@@ -135,7 +137,7 @@ fn a_rule_lets_its_rate_and_one_burst_through(action: &str, through: &str) {
     const SENT: u64 = 12_000;
     let (world, pod) = world(action, "Rule");
     let agent = world.start(if action == "Redirect" { &["server"] } else { &[] });
-    agent.wait_for("the rule is in force", |status| status.in_force("server"));
+    agent.wait_for("the rule is in force", |status| status.programmed("server"));
     for (ip, sent) in pod.addresses().zip([SENT, 2 * SENT]) {
         let before = agent.look().packets("players", through);
         let inbox = UdpReceiver::bind(&pod.ns, at(ip, 7777)).unwrap();

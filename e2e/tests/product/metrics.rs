@@ -5,8 +5,10 @@ use std::fs;
 use xdp_e2e::{Agent, installed::Metrics};
 use xdp_lab::{Process, Signal, Style, wait_until};
 
-use crate::nics::xdp;
-use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts};
+use crate::{
+    nics::xdp,
+    world::{PATIENCE, PLAYERS, World, at, expect_counts},
+};
 
 const SENT: u64 = 300;
 
@@ -62,14 +64,14 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
             metrics.text
         );
     }
-    one_nic_and_one_pod_are_in_force(&metrics);
+    one_nic_and_one_pod_are_programmed(&metrics);
     for probe in ["/healthz", "/readyz"] {
         assert_eq!(agent.get(probe).unwrap().status, 200, "{probe}");
     }
 }
 
 /// And there is no trouble.
-fn one_nic_and_one_pod_are_in_force(metrics: &Metrics) {
+fn one_nic_and_one_pod_are_programmed(metrics: &Metrics) {
     let one = |name: &str, labels: &[(&str, &str)]| {
         assert!(
             (metrics.sum(name, labels) - 1.0).abs() < f64::EPSILON,
@@ -83,7 +85,12 @@ fn one_nic_and_one_pod_are_in_force(metrics: &Metrics) {
     );
     one("xdp_agent_pods", &[("state", "ready")]);
     let events = "xdp_agent_events_total";
-    for reason in ["RejectLimited", "RejectSilent", "RejectFailed", "CrowdedSources"] {
+    for reason in [
+        "RejectLimited",
+        "RejectSilent",
+        "RejectFailed",
+        "SourceLimitTableFull",
+    ] {
         let found: Vec<f64> = metrics
             .find(events, &[("reason", reason)])
             .map(|sample| sample.value)
@@ -101,7 +108,7 @@ fn one_nic_and_one_pod_are_in_force(metrics: &Metrics) {
         metrics.text
     );
     assert_eq!(metrics.find("xdp_agent_nic_problem", &[]).count(), 0);
-    assert!(metrics.sum("xdp_agent_rounds_total", &[("result", "settled")]) >= 1.0);
+    assert!(metrics.sum("xdp_agent_reconciles_total", &[("result", "success")]) >= 1.0);
     assert!(metrics.sum("xdp_agent_scrape_errors_total", &[]) < 1.0);
 }
 
@@ -150,7 +157,7 @@ fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
     let mut agent = world.start(&["server"]);
     assert!(pod.gro().unwrap());
 
-    let uninstall = agent.uninstall_and_stay().unwrap();
+    let uninstall = agent.uninstall_and_wait().unwrap();
     wait_for_readyz(&agent, 503, "another agent works in");
     assert_eq!(agent.get("/healthz").unwrap().status, 200);
     assert_eq!(agent.look().nic_mode("nic0"), Some("native"));
@@ -177,7 +184,7 @@ fn uninstall_stay_names_what_is_not_its_own_and_is_ready_when_that_is_gone() {
     let foreign = world.lab.pin_dir().join("foreign");
     fs::create_dir(&foreign).unwrap();
 
-    let uninstall = agent.uninstall_and_stay().unwrap();
+    let uninstall = agent.uninstall_and_wait().unwrap();
     let pin_dir = world.lab.pin_dir();
     wait_for_readyz(&agent, 503, &format!("not removed: `{}`", pin_dir.display()));
     fs::remove_dir(&foreign).unwrap();
@@ -190,7 +197,7 @@ fn uninstall_stay_names_what_is_not_its_own_and_is_ready_when_that_is_gone() {
 fn uninstall_stay_is_ready_where_nothing_was_installed() {
     let world = World::new();
     let agent = Agent::new(&world.lab, &world.manifests);
-    let uninstall = agent.uninstall_and_stay().unwrap();
+    let uninstall = agent.uninstall_and_wait().unwrap();
     wait_for_readyz(&agent, 200, "ok");
     end(&uninstall);
 }

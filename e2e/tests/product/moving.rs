@@ -1,7 +1,6 @@
 //! Addresses that come and go while somebody sends to them, so that whatever goes astray shows.
 
-use std::process::Command;
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use xdp_e2e::Status;
 use xdp_lab::{Namespace, Pod};

@@ -1,16 +1,20 @@
 //! Delivery Peer: through the NIC's stack entry, which merges packets, and from there into the pod.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
-use std::thread;
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
+    thread,
+};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use xdp_e2e::{Agent, Status};
 use xdp_lab::{HttpServer, Pod, RawSocket, Style, UdpReceiver, UdpSender, http_get, wait_until};
 
-use crate::frames::{on_wire, udp};
-use crate::world::{PATIENCE, World, at, expect_only, only_mark};
+use crate::{
+    frames::{on_wire, udp},
+    world::{PATIENCE, World, at, expect_only, only_mark},
+};
 
 const SPEC: &str = "podSelector: {matchLabels: {app: game}}\ndelivery: Peer";
 const RULE: &str = "{name: bulk, action: Redirect, mark: 42}";

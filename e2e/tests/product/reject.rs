@@ -4,10 +4,14 @@ mod answers;
 mod limit;
 mod silence;
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    io::{
+        ErrorKind, Read as _, Write as _, {self},
+    },
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use xdp_e2e::Agent;
 use xdp_lab::{HttpServer, Pod, Style, http_get};

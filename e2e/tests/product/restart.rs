@@ -1,22 +1,32 @@
 //! The agent ends, in every way, and comes back: packets do not notice.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
-use aya::Ebpf;
-use aya::programs::Xdp;
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::xdp::XdpLink;
+use aya::{
+    Ebpf,
+    programs::{
+        Xdp,
+        links::{FdLink, PinnedLink},
+        xdp::XdpLink,
+    },
+};
 use xdp_e2e::{Agent, Status};
 use xdp_lab::{Namespace, NicSpec, Pod, Style, UdpReceiver, UdpSender, wait_until};
 
-use crate::chance::Chance;
-use crate::flow::{Flow, Traffic};
-use crate::world::{PATIENCE, World, at, expect_counts};
+use crate::{
+    chance::Chance,
+    flow::{Flow, Traffic},
+    world::{PATIENCE, World, at, expect_counts},
+};
 
 const ENOUGH: u64 = 100_000;
 

@@ -1,16 +1,16 @@
 //! Addresses change hands: nothing of the old pod's policy meets the new one.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net};
 use xdp_e2e::Status;
 use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
 
-use crate::flow::{Flow, Traffic};
-use crate::moving::{keeps_the_way, leads, object, takes_everything};
-use crate::world::{PATIENCE, World, at, only_mark};
+use crate::{
+    flow::{Flow, Traffic},
+    moving::{keeps_the_way, leads, object, takes_everything},
+    world::{PATIENCE, World, at, only_mark},
+};
 
 const REDIRECT: &str = "{name: redirect, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
 const DROP: &str = "{name: drop, ports: [{protocol: UDP, port: 9999}], action: Drop}";
@@ -56,7 +56,7 @@ fn the_successor_is_only_passed_to<T>(leave: impl FnOnce(Pod) -> T) {
     let _remains = leave(old);
     let new = world.pod("new", "other", Style::Ptp, 5);
     let status = agent.look();
-    assert!(!status.running() && !status.in_force("old"), "{status:?}");
+    assert!(!status.running() && !status.programmed("old"), "{status:?}");
     untouched(&world, &new);
 
     world.manifests.remove("old.yaml").unwrap();

@@ -39,7 +39,7 @@ fn under_rule(spec: &str, rule: &str, expected: [u64; 6]) -> Received {
     let pod = world.pod("server", "game", Style::Ptp, 5);
     world.policy_with("players", spec, &[rule]);
     let agent = world.start(&[]);
-    agent.wait_for("the rule is in force", |status| status.in_force("server"));
+    agent.wait_for("the rule is in force", |status| status.programmed("server"));
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let mut sender = UdpSender::new(&world.client, to).unwrap();

@@ -1,14 +1,15 @@
 //! An agent whose tables have another layout takes over: packets do not notice, and nothing of the old is left.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use xdp_core::tables::ABI_VERSION;
 use xdp_lab::{Pod, Style, UdpSender};
 
-use crate::flow::{Flow, Traffic};
-use crate::nics::xdp;
-use crate::world::{PATIENCE, PLAYERS, World, at};
+use crate::{
+    flow::{Flow, Traffic},
+    nics::xdp,
+    world::{PATIENCE, PLAYERS, World, at},
+};
 
 /// Makes what is installed that of an agent with an older layout: its place says which one it is.
 fn is_older(world: &World) {

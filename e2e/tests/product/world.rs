@@ -1,8 +1,10 @@
 //! The smallest lab for a test: one client on one NIC, pods as wanted, and a folder of manifests.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use xdp_core::tables::ABI_VERSION;
@@ -81,7 +83,7 @@ impl World {
         let mut agent = Agent::new(&self.lab, &self.manifests);
         agent.start().unwrap();
         agent.wait_for("all is in force", |status| {
-            status.nic_mode("nic0") == Some("native") && pods.iter().all(|pod| status.in_force(pod))
+            status.nic_mode("nic0") == Some("native") && pods.iter().all(|pod| status.programmed(pod))
         });
         agent
     }

@@ -14,14 +14,15 @@
 mod inputs;
 mod toolchain;
 
-use std::env;
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
-
 use toolchain::Toolchain;
 
 const TARGET: &str = "bpfel-unknown-none";

@@ -1,8 +1,10 @@
 //! Finds a compiler that comes with its own sources, and the linker.
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Result, bail};
 

@@ -10,10 +10,10 @@
 //!            └────▶ stack ─▶ delivered ──┘          └────▶ stack ─▶ departed ───┘
 //! ```
 //!
-//! A flow begins in [`Table::Young`] when [`inward`] takes its opening packet, moves to [`Table::Flows`] when the pod has
+//! A flow begins in [`Table::Unreplied`] when [`inward`] takes its opening packet, moves to [`Table::Established`] when the pod has
 //! answered ([`outward`]), and ends when the stack delivers an opening packet ([`delivered`]), or the pod sends one.
 //! Datagrams have no opening packet: who sent the first one opened the flow, and where it was the pod, through the stack,
-//! [`departed`] notes it in [`Table::Theirs`], with the addresses that the stack translated it to.
+//! [`departed`] notes it in [`Table::Stack`], with the addresses that the stack translated it to.
 
 mod inward;
 mod outward;
@@ -30,18 +30,17 @@ pub use segment::{Place, Segment, Shape};
 pub use stack::{delivered, departed};
 pub use subject::{Role, Subject, Way};
 
-use crate::tables::FlowKey;
-use crate::verdict::FlowEvent;
+use crate::{tables::FlowKey, verdict::FlowEvent};
 
 /// A table of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// [`crate::tables::maps::FLOWS`].
-    Flows,
-    /// [`crate::tables::maps::YOUNG`].
-    Young,
-    /// [`crate::tables::maps::THEIRS`].
-    Theirs,
+    /// [`crate::tables::maps::ESTABLISHED`].
+    Established,
+    /// [`crate::tables::maps::UNREPLIED`].
+    Unreplied,
+    /// [`crate::tables::maps::STACK`].
+    Stack,
 }
 
 /// What is remembered about flows. Others change it at the same time, entries are evicted, and insertions fail.
@@ -79,7 +78,7 @@ pub trait Flows {
 #[inline(always)]
 fn forget(key: &FlowKey, flows: &impl Flows) -> bool {
     let mut found = false;
-    for table in [Table::Flows, Table::Young] {
+    for table in [Table::Established, Table::Unreplied] {
         if flows.slot(table, key).is_some() {
             found |= flows.delete(table, key);
         }

@@ -6,10 +6,11 @@
 mod hash;
 mod rate;
 
-use self::hash::hash;
-use self::rate::Rate;
-use crate::tables::{ActionRecord, LIMIT_SETS, MAX_RULES, TICK_SHIFT, WAYS};
-use crate::verdict::{Decision, Event, Kind, Limit, Outcome};
+use self::{hash::hash, rate::Rate};
+use crate::{
+    tables::{ActionRecord, LIMIT_SETS, MAX_RULES, TICK_SHIFT, WAYS},
+    verdict::{Decision, Event, Kind, Limit, Outcome},
+};
 
 /// A number that others change at the same time.
 pub trait Cell {
@@ -86,7 +87,7 @@ pub trait Limits {
 pub struct Enforced {
     /// What is to be done.
     pub outcome: Outcome,
-    /// Whether the packet's source found no place of its own: [`Event::CrowdedSources`].
+    /// Whether the packet's source found no place of its own: [`Event::SourceLimitTableFull`].
     pub crowded: bool,
 }
 
@@ -122,7 +123,7 @@ impl Admission {
 pub fn enforce(decision: &Decision<'_>, limits: &impl Limits) -> Enforced {
     let outcome = decision.outcome;
     if outcome.kind == Kind::Reject {
-        let limited = Outcome::because(Kind::Unanswered, Event::RejectLimited.code());
+        let limited = Outcome::because(Kind::RejectedSilently, Event::RejectLimited.code());
         return Enforced {
             outcome: if limits.answers() { outcome } else { limited },
             crowded: false,

@@ -12,7 +12,6 @@ pub use transport::Transport;
 pub(crate) use transport::{Kind, protocol};
 
 use self::transport::Upper;
-
 use crate::tables::Address;
 
 /// A packet's bytes, from the Ethernet header on.

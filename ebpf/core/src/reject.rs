@@ -10,9 +10,11 @@ mod icmp;
 mod ip;
 mod rst;
 
-use crate::parse::{Bytes, ETHERNET, TAG};
-use crate::tables::{Action, ActionRecord, Address};
-use crate::verdict::{Key, column};
+use crate::{
+    parse::{Bytes, ETHERNET, TAG},
+    tables::{Action, ActionRecord, Address},
+    verdict::{Key, column},
+};
 
 /// A frame that can be changed. After a failure it is of no use but to be dropped.
 pub trait Edit: Bytes {

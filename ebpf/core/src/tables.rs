@@ -20,13 +20,13 @@ pub use blocks::{
 };
 pub use counters::{Count, FailureKey, RuleCounters};
 pub use flows::{
-    DEFAULT_FLOWS, Flow, FlowKey, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, WAY_BACK_MARK,
+    DEFAULT_FLOWS, Flow, FlowKey, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, REPLY_PATH_MARK,
     recent_places,
 };
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Names of the maps, as in the object file and below the pin directory.
 pub mod maps {
@@ -63,17 +63,17 @@ pub mod maps {
     /// [`crate::verdict::FlowEvent`] → [`super::Count`]; see [`super::EVENTS`].
     pub const EVENTS: &str = "EVENTS";
     /// LRU hash: [`super::FlowKey`] → [`super::Flow`]: flows that their pods have answered.
-    pub const FLOWS: &str = "FLOWS";
+    pub const ESTABLISHED: &str = "ESTABLISHED";
     /// LRU hash: [`super::FlowKey`] → [`super::Flow`]: flows that their pods have not answered yet. Apart, so that a flood
     /// of first packets evicts no others.
-    pub const YOUNG: &str = "YOUNG";
+    pub const UNREPLIED: &str = "UNREPLIED";
     /// LRU hash: [`super::FlowKey`] → 0 (`u64`): datagrams to pods that are the stack's, because the pod sent the first one
     /// through it. Apart for the same reason.
-    pub const THEIRS: &str = "THEIRS";
+    pub const STACK: &str = "STACK";
     /// LRU hash: [`super::FragmentKey`] → 0 (`u64`): pods' packets in fragments that leave past the stack.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// Array: hash of a [`super::FlowKey`] → tag (`u64`) of the flow that was last seen there, for most packets in place of a
-    /// look-up in [`FLOWS`]. A power of two elements, see [`super::recent_places`] and [`super::Config::recent_mask`].
+    /// look-up in [`ESTABLISHED`]. A power of two elements, see [`super::recent_places`] and [`super::Config::recent_mask`].
     pub const RECENT: &str = "RECENT";
     /// Hash: [`super::FailureKey`] → packets (`u64`).
     pub const FAILURES: &str = "FAILURES";

@@ -11,19 +11,26 @@ mod key;
 mod kinds;
 mod reasons;
 
-pub use self::decision::{Decision, Limit, Outcome, Trace};
-pub use self::kinds::{Field, Kind, Redirect, Verdict};
-pub use self::reasons::{Event, Fallback, FlowEvent};
-pub use crate::parse::Unparsed;
-
 pub(crate) use self::key::column;
-pub use self::key::{Key, Room};
-use crate::flows::Carried;
-use crate::parse::{self, Bytes};
-use crate::reject::{self, Answer};
-use crate::tables::{
-    Action, ActionRecord, Address, Class, IndexWord, NO_MATCH, PodBlock, Ports, SlotWord, SourcesV4,
-    SourcesV6, index_position,
+pub use self::{
+    decision::{Decision, Limit, Outcome, Trace},
+    key::{Key, Room},
+    kinds::{Field, Kind, Redirect, Verdict},
+    reasons::{Event, Fallback, FlowEvent},
+};
+pub use crate::parse::Unparsed;
+use crate::{
+    flows::Carried,
+    parse::{
+        Bytes, {self},
+    },
+    reject::{
+        Answer, {self},
+    },
+    tables::{
+        Action, ActionRecord, Address, Class, IndexWord, NO_MATCH, PodBlock, Ports, SlotWord, SourcesV4,
+        SourcesV6, index_position,
+    },
 };
 
 /// What the program reads. Every lookup may fail, at any time.
@@ -77,11 +84,11 @@ pub trait Tables {
 #[inline(always)]
 pub fn decide<B: Bytes + ?Sized>(bytes: &B, tables: &impl Tables) -> Verdict {
     let mut room = Room::uninit();
-    examine(bytes, tables, &mut room).foreseen(tables).verdict()
+    examine(bytes, tables, &mut room).predicted(tables).verdict()
 }
 
 /// Decides about one frame, and tells how. Whether a pod that is redirected to still has its device is seen by who tries,
-/// or by [`Decision::foreseen`].
+/// or by [`Decision::predicted`].
 #[inline(always)]
 pub fn examine<'t, B: Bytes + ?Sized, T: Tables>(
     bytes: &B,
@@ -172,7 +179,9 @@ fn act(key: &Key, pod: &PodBlock, record: &ActionRecord, answer: Option<Answer>)
     match Action::from_byte(record.action) {
         Action::Pass => Outcome::of(Kind::Pass),
         Action::Drop => Outcome::of(Kind::Drop),
-        Action::Reject if answer.is_none() => Outcome::because(Kind::Unanswered, Event::RejectSilent.code()),
+        Action::Reject if answer.is_none() => {
+            Outcome::because(Kind::RejectedSilently, Event::RejectSilent.code())
+        }
         Action::Reject => Outcome::of(Kind::Reject),
         Action::Redirect => {
             let is_peer = record.flags & ActionRecord::PEER != 0;
@@ -188,7 +197,7 @@ fn act(key: &Key, pod: &PodBlock, record: &ActionRecord, answer: Option<Answer>)
 /// Whether more may be done than to pass the packet before its pod's device is asked for anyway.
 #[inline(always)]
 fn needs_device(kind: Kind, record: &ActionRecord) -> bool {
-    let acts = matches!(kind, Kind::Drop | Kind::Reject | Kind::Unanswered);
+    let acts = matches!(kind, Kind::Drop | Kind::Reject | Kind::RejectedSilently);
     acts || record.limits()
 }
 
@@ -199,8 +208,8 @@ fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
         Some(Fallback::NoPeer)
     } else if !is_peer && pod.flags & PodBlock::NOT_READY != 0 {
         Some(Fallback::NotReady)
-    } else if pod.flags & PodBlock::WAY_BACK == 0 {
-        Some(Fallback::NoWayBack)
+    } else if pod.flags & PodBlock::REPLY_PATH == 0 {
+        Some(Fallback::NoReplyPath)
     } else {
         unfit(key, pod)
     }
@@ -210,7 +219,7 @@ fn obstacle(key: &Key, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
 #[inline(always)]
 fn unfit(key: &Key, pod: &PodBlock) -> Option<Fallback> {
     if key.group_mac() != 0 {
-        Some(Fallback::GroupMac)
+        Some(Fallback::NotUnicast)
     } else if key.fragment() != 0 {
         Some(Fallback::Fragment)
     } else if key.ip_len() > pod.mtu {
@@ -227,7 +236,7 @@ fn carried(key: &Key, pod: &PodBlock) -> Carried {
         Carried::Nothing
     } else if pod.flags & PodBlock::DRAIN != 0 {
         Carried::Answered
-    } else if key.is_icmp() && pod.flags & PodBlock::WAY_BACK != 0 {
+    } else if key.is_icmp() && pod.flags & PodBlock::REPLY_PATH != 0 {
         Carried::Errors
     } else {
         Carried::Nothing

@@ -9,10 +9,12 @@ mod shape;
 
 use model::{Model, SLOT};
 use shape::{POD, POD_V6, Shape};
-use xdp_core::explain::{Explained, LEN};
-use xdp_core::parse::Unparsed;
-use xdp_core::tables::{Action, ActionRecord, PodBlock};
-use xdp_core::verdict::{Fallback, Kind, Room, examine};
+use xdp_core::{
+    explain::{Explained, LEN},
+    parse::Unparsed,
+    tables::{Action, ActionRecord, PodBlock},
+    verdict::{Fallback, Kind, Room, examine},
+};
 
 fn explained(model: &Model, frame: &[u8]) -> Option<Explained> {
     let mut packet = frame.to_vec();

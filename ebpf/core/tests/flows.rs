@@ -10,14 +10,13 @@ mod rule;
 #[path = "flows/wire.rs"]
 mod wire;
 
-use rstest::rstest;
-use xdp_core::flows::{
-    Carried, Outward, Role, Subject, Table, Way, carries, delivered, departed, inward, outward,
-};
-use xdp_core::verdict::{Fallback, FlowEvent};
-
 use memory::Memory;
+use rstest::rstest;
 use wire::{ACK, Protocol, RST, SYN, Wire};
+use xdp_core::{
+    flows::{Carried, Outward, Role, Subject, Table, Way, carries, delivered, departed, inward, outward},
+    verdict::{Fallback, FlowEvent},
+};
 
 const SLOT: u32 = 7;
 
@@ -128,12 +127,12 @@ fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] 
 fn a_connection_is_ours_from_its_opening_packet_on() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&Wire::new(false, Protocol::Tcp(flags))));
-    assert_eq!(inward(&ack, SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&ack, SLOT, &flows), Err(Fallback::StackFlow));
     assert_eq!(inward(&syn, SLOT, &flows), Ok(FlowEvent::Opened));
     assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
     assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
-    assert_eq!(flows.table(Table::Young), [(syn.key, SLOT)]);
-    assert_eq!(flows.table(Table::Flows), []);
+    assert_eq!(flows.table(Table::Unreplied), [(syn.key, SLOT)]);
+    assert_eq!(flows.table(Table::Established), []);
 }
 
 #[test]
@@ -143,15 +142,21 @@ fn it_is_established_when_the_pod_has_accepted_it_and_not_before() {
     let syn = to_pod(&Wire::new(false, Protocol::Tcp(SYN)));
     inward(&syn, SLOT, &flows).unwrap();
     for refusal in [SYN | ACK, RST, RST | ACK] {
-        assert_eq!(outward(&out(refusal), &flows), Outward::Out(FlowEvent::SentOut));
+        assert_eq!(
+            outward(&out(refusal), &flows),
+            Outward::Out(FlowEvent::ReplyForwarded)
+        );
     }
-    assert_eq!(flows.table(Table::Flows), []);
+    assert_eq!(flows.table(Table::Established), []);
     for _ in 0..2 {
-        assert_eq!(outward(&out(ACK), &flows), Outward::Out(FlowEvent::SentOut));
+        assert_eq!(
+            outward(&out(ACK), &flows),
+            Outward::Out(FlowEvent::ReplyForwarded)
+        );
     }
-    assert_eq!(flows.table(Table::Flows), [(syn.key, SLOT)]);
-    assert_eq!(flows.table(Table::Young), []);
-    assert_eq!(flows.noted(FlowEvent::Promoted), 1);
+    assert_eq!(flows.table(Table::Established), [(syn.key, SLOT)]);
+    assert_eq!(flows.table(Table::Unreplied), []);
+    assert_eq!(flows.noted(FlowEvent::Established), 1);
 }
 
 #[test]
@@ -163,10 +168,10 @@ fn a_flood_of_opening_packets_that_are_answered_moves_nothing() {
         let answer = Wire::new(true, Protocol::Tcp(SYN | ACK)).with_port(port);
         assert_eq!(
             outward(&from_pod(&answer), &flows),
-            Outward::Out(FlowEvent::SentOut)
+            Outward::Out(FlowEvent::ReplyForwarded)
         );
     }
-    assert_eq!(flows.table(Table::Flows), []);
+    assert_eq!(flows.table(Table::Established), []);
 }
 
 #[rstest]
@@ -187,10 +192,10 @@ fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
         outward(&from_pod(&following), &flows);
     }
     let taken = delivered(&to_pod(&opening), || false, &flows);
-    assert_eq!(taken, Some(FlowEvent::TakenOver));
+    assert_eq!(taken, Some(FlowEvent::ReclaimedByStack));
     assert_eq!(
         outward(&from_pod(&following), &flows),
-        Outward::Stack(FlowEvent::MissOut)
+        Outward::Stack(FlowEvent::ReplyMiss)
     );
 }
 
@@ -202,7 +207,7 @@ fn the_stack_is_given_flows_as_they_go_on_only_when_a_pod_leaves() {
     assert_eq!(delivered(&ack, || false, &flows), None);
     assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
     assert_eq!(delivered(&ack, || true, &flows), Some(FlowEvent::Deleted));
-    assert_eq!(inward(&ack, SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&ack, SLOT, &flows), Err(Fallback::StackFlow));
 }
 
 #[test]
@@ -216,10 +221,10 @@ fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
     );
     assert_eq!(
         outward(&from_pod(&syn), &flows),
-        Outward::Stack(FlowEvent::MissOut)
+        Outward::Stack(FlowEvent::ReplyMiss)
     );
     let answer = to_pod(&Wire::new(false, Protocol::Tcp(SYN | ACK)));
-    assert_eq!(inward(&answer, SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&answer, SLOT, &flows), Err(Fallback::StackFlow));
 }
 
 #[test]
@@ -228,10 +233,10 @@ fn what_answers_a_pods_datagram_is_the_stacks_even_if_it_was_ours_by_mistake() {
     let udp = Wire::new(true, Protocol::Udp);
     // The answer was faster than the note about what it answers.
     assert_eq!(inward(&to_pod(&udp), SLOT, &flows), Ok(FlowEvent::Opened));
-    assert_eq!(departed(&from_pod(&udp), &flows), Some(FlowEvent::TheirsNoted));
+    assert_eq!(departed(&from_pod(&udp), &flows), Some(FlowEvent::StackFlowNoted));
     assert_eq!(departed(&from_pod(&udp), &flows), None);
-    assert_eq!(inward(&to_pod(&udp), SLOT, &flows), Err(Fallback::TheirFlow));
-    assert_eq!(flows.table(Table::Young), []);
+    assert_eq!(inward(&to_pod(&udp), SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(flows.table(Table::Unreplied), []);
 }
 
 #[test]
@@ -239,7 +244,7 @@ fn without_room_for_an_entry_a_flow_is_the_stacks() {
     let flows = Memory::default();
     flows.full.set(true);
     let syn = to_pod(&Wire::new(false, Protocol::Tcp(SYN)));
-    assert_eq!(inward(&syn, SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&syn, SLOT, &flows), Err(Fallback::StackFlow));
     assert_eq!(flows.noted(FlowEvent::InsertFailed), 1);
 }
 
@@ -252,12 +257,12 @@ fn errors_about_flows_of_ours_are_delivered_whatever_rules_say(
     let udp = Wire::new(v6, Protocol::Udp);
     let error = udp.error_about(&udp.back().frame()).subject(Way::In);
     let refusal = udp.back().error_about(&udp.frame()).subject(Way::Out);
-    assert_eq!(inward(&error, SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&error, SLOT, &flows), Err(Fallback::StackFlow));
     assert_eq!(carries(&error, Carried::Errors, SLOT, &flows), None);
-    assert_eq!(outward(&refusal, &flows), Outward::Stack(FlowEvent::MissOut));
+    assert_eq!(outward(&refusal, &flows), Outward::Stack(FlowEvent::ReplyMiss));
     inward(&to_pod(&udp), SLOT, &flows).unwrap();
-    assert_eq!(outward(&refusal, &flows), Outward::Out(FlowEvent::ErrorOut));
-    assert_eq!(flows.table(Table::Flows), [], "a refusal accepts nothing");
+    assert_eq!(outward(&refusal, &flows), Outward::Out(FlowEvent::ReplyIcmpError));
+    assert_eq!(flows.table(Table::Established), [], "a refusal accepts nothing");
     if answered {
         outward(&from_pod(&udp), &flows);
     }
@@ -283,18 +288,21 @@ fn a_pod_without_policies_keeps_the_flows_that_it_has_answered() {
 }
 
 #[test]
-fn protocols_without_a_way_back_are_the_stacks() {
+fn protocols_without_a_reply_path_are_the_stacks() {
     let flows = Memory::default();
     for wire in [
         Wire::new(false, Protocol::Other(47)),
         Wire::new(true, Protocol::Other(50)),
     ] {
-        assert_eq!(inward(&to_pod(&wire), SLOT, &flows), Err(Fallback::NoReturn));
+        assert_eq!(
+            inward(&to_pod(&wire), SLOT, &flows),
+            Err(Fallback::UntrackedProtocol)
+        );
     }
     let reply = Wire::new(false, Protocol::Echo).back();
     assert_eq!(
         inward(&reply.subject(Way::In), SLOT, &flows),
-        Err(Fallback::NoReturn)
+        Err(Fallback::UntrackedProtocol)
     );
 }
 
@@ -325,11 +333,11 @@ fn a_flow_that_is_evicted_while_it_is_in_use_is_put_back() {
     flows.evict();
     flows.epoch.set(flows.epoch.get() + 1);
     assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Ok(FlowEvent::Hit));
-    assert_eq!(flows.table(Table::Flows), [(to_pod(&syn).key, SLOT)]);
+    assert_eq!(flows.table(Table::Established), [(to_pod(&syn).key, SLOT)]);
     assert_eq!(flows.noted(FlowEvent::Restored), 1);
     flows.evict();
     flows.epoch.set(flows.epoch.get() + 2);
-    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Err(Fallback::StackFlow));
 }
 
 #[test]
@@ -340,5 +348,5 @@ fn a_flow_that_was_deleted_is_not_put_back() {
     outward(&from_pod(&ack), &flows);
     flows.epoch.set(flows.epoch.get() + 1);
     delivered(&to_pod(&syn), || false, &flows);
-    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Err(Fallback::StackFlow));
 }

@@ -8,15 +8,19 @@ mod model;
 #[path = "common/shape.rs"]
 mod shape;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
 
 use model::Model;
 use rstest::rstest;
 use shape::{POD, POD_V6, Shape};
-use xdp_core::limits::{ANSWERS, Admission, Cell, Enforced, Limits, Set, admits, answers, enforce};
-use xdp_core::tables::{Action, ActionRecord, Address, LIMIT_SETS, MAX_RULES, PodBlock, WAYS};
-use xdp_core::verdict::{Decision, Event, Kind, Limit, Outcome, Room, examine};
+use xdp_core::{
+    limits::{ANSWERS, Admission, Cell, Enforced, Limits, Set, admits, answers, enforce},
+    tables::{Action, ActionRecord, Address, LIMIT_SETS, MAX_RULES, PodBlock, WAYS},
+    verdict::{Decision, Event, Kind, Limit, Outcome, Room, examine},
+};
 
 const SECOND: u64 = 1_000_000_000;
 const RULE: u32 = 7;
@@ -418,6 +422,6 @@ fn rejected_packets_beyond_the_nodes_limit_get_no_answer() {
         enforced(&state, record, |_| {}).outcome,
         Outcome::of(Kind::Reject)
     );
-    let limited = Outcome::because(Kind::Unanswered, Event::RejectLimited.code());
+    let limited = Outcome::because(Kind::RejectedSilently, Event::RejectLimited.code());
     assert_eq!(enforced(&state, record, |_| {}).outcome, limited);
 }

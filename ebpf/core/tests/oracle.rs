@@ -13,8 +13,10 @@ use fastrand::Rng;
 use model::Model;
 use shape::Shape;
 use world::{Told, World};
-use xdp_core::tables::{SOURCES, SourceRef};
-use xdp_core::verdict::decide;
+use xdp_core::{
+    tables::{SOURCES, SourceRef},
+    verdict::decide,
+};
 
 const SEED: u64 = 0x5844_5031;
 

@@ -3,8 +3,10 @@
 
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, PacketBuilder, VlanId};
 use rstest::rstest;
-use xdp_core::parse::{Transport, Unparsed, parse};
-use xdp_core::tables::Address;
+use xdp_core::{
+    parse::{Transport, Unparsed, parse},
+    tables::Address,
+};
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const V6_SOURCE: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];

@@ -8,19 +8,19 @@ mod model;
 #[path = "common/shape.rs"]
 mod shape;
 
-use etherparse::icmpv4::DestUnreachableHeader;
-use etherparse::icmpv6::DestUnreachableCode;
 use etherparse::{
     Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, NetHeaders, PacketBuilder, PacketHeaders, TcpHeader,
-    TransportHeader, VlanId,
+    TransportHeader, VlanId, icmpv4::DestUnreachableHeader, icmpv6::DestUnreachableCode,
 };
 use model::Model;
 use rstest::rstest;
 use shape::{POD, POD_V6, Shape};
-use xdp_core::parse::Bytes;
-use xdp_core::reject::{Edit, turn};
-use xdp_core::tables::{Action, ActionRecord};
-use xdp_core::verdict::{Event, Verdict, decide};
+use xdp_core::{
+    parse::Bytes,
+    reject::{Edit, turn},
+    tables::{Action, ActionRecord},
+    verdict::{Event, Verdict, decide},
+};
 
 const CLIENT: [u8; 4] = [198, 51, 100, 7];
 const CLIENT_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
@@ -315,7 +315,7 @@ fn without_room_in_front_there_is_no_answer() {
     assert_eq!(turn(&mut buffer, &offender), None);
 }
 
-const SILENT: Verdict = Verdict::Unanswered {
+const SILENT: Verdict = Verdict::RejectedSilently {
     rule: 7,
     reason: Event::RejectSilent,
 };

@@ -9,12 +9,14 @@ mod shape;
 use model::{Model, SLOT};
 use rstest::rstest;
 use shape::{POD, POD_V6, Shape};
-use xdp_core::metadata::Metadata;
-use xdp_core::tables::{
-    Action, ActionRecord, Address, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters, SlotWord,
-    SourceRef, index_position,
+use xdp_core::{
+    metadata::Metadata,
+    tables::{
+        Action, ActionRecord, Address, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters,
+        SlotWord, SourceRef, index_position,
+    },
+    verdict::{Event, Fallback, Field, Kind, Redirect, Room, Verdict, decide, examine},
 };
-use xdp_core::verdict::{Event, Fallback, Field, Kind, Redirect, Room, Verdict, decide, examine};
 
 const SOURCE: u128 = 0xc633_6407;
 const SOURCE_V6: u128 = 0x2001_0db8_0000_0000_0000_0000_0000_0007;
@@ -219,13 +221,13 @@ fn what_stands_against_a_redirect_is_named_in_order() {
             ..all(Action::Redirect)
         };
         let mut model = NONE().with_rule(record);
-        model.pod.flags = PodBlock::WAY_BACK | obstacle;
+        model.pod.flags = PodBlock::REPLY_PATH | obstacle;
         assert_eq!(decide(shape.frame().as_slice(), &model), fall_back(reason));
         // The other delivery's obstacle is none.
-        model.pod.flags = PodBlock::WAY_BACK | (3 - obstacle);
+        model.pod.flags = PodBlock::REPLY_PATH | (3 - obstacle);
         assert_eq!(
             decide(shape.frame().as_slice(), &model),
-            fall_back(Fallback::GroupMac)
+            fall_back(Fallback::NotUnicast)
         );
     }
     let redirect = all(Action::Redirect);
@@ -283,7 +285,7 @@ fn each_packet_is_counted_in_one_field() {
     assert_eq!(fall_back.event(), Some(Fallback::TooLong.code()));
     assert_eq!(Verdict::NoMatch.counted(), None);
     assert_eq!(Verdict::Limited { rule: 7 }.counted(), Some((7, Field::Limited)));
-    let silent = Verdict::Unanswered {
+    let silent = Verdict::RejectedSilently {
         rule: 7,
         reason: Event::RejectSilent,
     };

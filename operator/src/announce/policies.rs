@@ -1,7 +1,6 @@
 //! Events about policies.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use xdp_crds::{
     API_VERSION, XdpPolicyStatus,
@@ -88,14 +87,14 @@ impl Known {
 
 fn news(status: &XdpPolicyStatus) -> Option<News> {
     let accepted = status::find(&status.conditions, ACCEPTED)?;
-    let in_force = status::find(&status.conditions, PROGRAMMED)?;
+    let programmed = status::find(&status.conditions, PROGRAMMED)?;
     if accepted.status == "False" {
         let message = accepted.message.clone();
         return Some(News::Refused { message });
     }
-    match in_force.reason.as_str() {
+    match programmed.reason.as_str() {
         programmed::PROGRAMMED => Some(News::Programmed {
-            generation: in_force.observed_generation.unwrap_or_default(),
+            generation: programmed.observed_generation.unwrap_or_default(),
         }),
         programmed::NO_PODS => None,
         reason if status::is_passing(reason) => None,

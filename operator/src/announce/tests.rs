@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use xdp_crds::XdpPolicyStatus;
 
 use super::*;
-use crate::world::{self, Change, Item, NodeFacts, PolicyObject, World};
+use crate::world::{
+    Change, Item, NodeFacts, PolicyObject, World, {self},
+};
 
 fn policy(accepted: (&str, &str), programmed: (&str, &str), generation: i64) -> PolicyObject {
     let condition = |kind: &str, (status, reason): (&str, &str)| {
@@ -36,7 +38,7 @@ fn valid(programmed: (&str, &str), generation: i64) -> PolicyObject {
     policy(("True", "Accepted"), programmed, generation)
 }
 
-fn in_force(generation: i64) -> PolicyObject {
+fn programmed(generation: i64) -> PolicyObject {
     valid(("True", "Programmed"), generation)
 }
 
@@ -84,13 +86,13 @@ fn said(reason: &str, warning: bool) -> Option<(String, bool)> {
 #[test]
 fn a_new_policy_that_comes_into_force_is_announced_once() {
     let mut reader = Reader::of(&new());
-    assert_eq!(reader.look(&in_force(1)), said("Programmed", false));
-    assert_eq!(reader.look(&in_force(1)), None);
+    assert_eq!(reader.look(&programmed(1)), said("Programmed", false));
+    assert_eq!(reader.look(&programmed(1)), None);
 }
 
 #[test]
 fn after_a_restart_nothing_is_announced_again() {
-    for policy in [in_force(1), refused(), valid(("False", "NicProblem"), 1)] {
+    for policy in [programmed(1), refused(), valid(("False", "NicProblem"), 1)] {
         let mut reader = Reader::of(&policy);
         assert_eq!(
             (reader.look(&policy), reader.after_patience(&policy)),
@@ -107,7 +109,7 @@ fn a_refusal_is_announced_at_once() {
 
 #[test]
 fn what_passes_by_itself_is_not_announced_and_neither_is_its_end() {
-    let mut reader = Reader::of(&in_force(1));
+    let mut reader = Reader::of(&programmed(1));
     for passing in ["Outdated", "Pending", "PeersPending"] {
         let policy = valid(("False", passing), 1);
         assert_eq!(
@@ -115,12 +117,12 @@ fn what_passes_by_itself_is_not_announced_and_neither_is_its_end() {
             (None, None),
             "{passing}"
         );
-        assert_eq!(reader.look(&in_force(1)), None);
+        assert_eq!(reader.look(&programmed(1)), None);
     }
     assert_eq!(reader.look(&valid(("True", "NoPods"), 1)), None);
-    assert_eq!(reader.look(&in_force(1)), None);
+    assert_eq!(reader.look(&programmed(1)), None);
     assert_eq!(
-        reader.look(&in_force(2)),
+        reader.look(&programmed(2)),
         said("Programmed", false),
         "a new version is news"
     );
@@ -128,21 +130,21 @@ fn what_passes_by_itself_is_not_announced_and_neither_is_its_end() {
 
 #[test]
 fn a_failure_is_announced_when_it_stays_and_its_end_then_too() {
-    let mut reader = Reader::of(&in_force(1));
+    let mut reader = Reader::of(&programmed(1));
     let failing = valid(("False", "NicProblem"), 1);
     assert_eq!(reader.look(&failing), None);
     assert_eq!(reader.after_patience(&failing), said("NicProblem", true));
     assert_eq!(reader.after_patience(&failing), None);
-    assert_eq!(reader.look(&in_force(1)), said("Programmed", false));
+    assert_eq!(reader.look(&programmed(1)), said("Programmed", false));
 }
 
 #[test]
 fn a_failure_that_goes_away_soon_is_not_announced_and_the_next_one_waits_anew() {
-    let mut reader = Reader::of(&in_force(1));
+    let mut reader = Reader::of(&programmed(1));
     let failing = valid(("False", "PodNotReady"), 1);
     assert_eq!(reader.look(&failing), None);
     reader.now += PATIENCE / 2;
-    assert_eq!(reader.look(&in_force(1)), None);
+    assert_eq!(reader.look(&programmed(1)), None);
     reader.now += PATIENCE / 2;
     assert_eq!(reader.look(&failing), None);
 }
@@ -151,7 +153,7 @@ fn a_failure_that_goes_away_soon_is_not_announced_and_the_next_one_waits_anew() 
 fn a_failure_says_when_to_look_again() {
     let mut policies = Policies::default();
     let (name, now) = (Name::new("games", "players"), Instant::now());
-    policies.look(&name, &in_force(1), now);
+    policies.look(&name, &programmed(1), now);
     let failing = valid(("False", "NoNodeState"), 1);
     assert_eq!(policies.look(&name, &failing, now), (None, Some(now + PATIENCE)));
 }

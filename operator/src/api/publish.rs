@@ -1,7 +1,6 @@
 //! Events.
 
-use std::collections::BTreeMap;
-use std::hash::Hasher;
+use std::{collections::BTreeMap, hash::Hasher};
 
 use fnv::FnvHasher;
 use k8s_openapi::{

@@ -1,7 +1,6 @@
 //! How addresses are divided.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// Most addresses in a slice.
 pub const LARGEST: usize = 1000;

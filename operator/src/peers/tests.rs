@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api,
-    world::{self, Change, Item},
+    world::{
+        Change, Item, {self},
+    },
 };
 
 fn address(number: u32) -> IpAddr {

@@ -2,7 +2,9 @@ use kube::{core::DynamicObject, runtime::watcher::Event};
 use serde_json::json;
 
 use super::*;
-use crate::world::{self, Change, Item, NodeFacts};
+use crate::world::{
+    Change, Item, NodeFacts, {self},
+};
 
 fn time() -> Time {
     Time(k8s_openapi::jiff::Timestamp::from_second(1_000_000).unwrap())

@@ -1,7 +1,6 @@
 //! Does what a round has decided.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -10,11 +9,15 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 
 use crate::{
     announce::Note,
-    api::{self, Publisher, StatusWrite, WriteError},
+    api::{
+        Publisher, StatusWrite, WriteError, {self},
+    },
     http::Health,
     metrics::Metrics,
     peers::Chain,
-    round::{self, Memory, Work},
+    round::{
+        Memory, Work, {self},
+    },
     world::{Item, PeerSet, PolicyObject, World},
 };
 

@@ -27,9 +27,9 @@ pub(super) fn patch(set: &DaemonSet) -> Option<Value> {
     }}))
 }
 
-/// `run --listen=… --nic=…` becomes `uninstall --stay --listen=…`.
+/// `run --listen=… --nic=…` becomes `uninstall --wait --listen=…`.
 fn args(run: &[String]) -> Vec<String> {
-    let mut args = vec!["uninstall".to_owned(), "--stay".to_owned()];
+    let mut args = vec!["uninstall".to_owned(), "--wait".to_owned()];
     let mut run = run.iter();
     while let Some(arg) = run.next() {
         let (flag, value) = arg
@@ -138,7 +138,7 @@ mod tests {
         let patch = patch(&set).unwrap();
         assert_eq!(
             patch["spec"]["template"]["spec"]["containers"],
-            json!([{"name": "agent", "args": ["uninstall", "--stay", "--listen=[::]:9465"]}])
+            json!([{"name": "agent", "args": ["uninstall", "--wait", "--listen=[::]:9465"]}])
         );
         assert_eq!(
             patch["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],

@@ -2,20 +2,26 @@
 
 mod search;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
+use search::Search;
 use xdp_core::tables::{MAX_ADDRESSES, MAX_SLOTS};
 
-use super::compiled::Compiled;
-use super::known::{Known, Labels};
-use super::limits::{Excess, Limit};
-use super::{Compiler, Key};
-use crate::policy::Policy;
-use crate::report::Problem;
-use crate::targets::{Target, Targets};
-use search::Search;
+use super::{
+    Compiler, Key,
+    compiled::Compiled,
+    known::{Known, Labels},
+    limits::{Excess, Limit},
+};
+use crate::{
+    policy::Policy,
+    report::Problem,
+    targets::{Target, Targets},
+};
 
 /// What fits.
 #[derive(Default)]

@@ -1,16 +1,17 @@
 //! One pod's rules, from policies to blocks.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::compiled::Compiled;
-use super::flat::Flat;
-use super::known::Known;
-use super::limits::{Excess, Limit};
-use super::paint::Painter;
-use super::sources::{LAST_V4, LAST_V6};
-use super::sweep::Sets;
-use super::tree::Builder;
+use super::{
+    compiled::Compiled,
+    flat::Flat,
+    known::Known,
+    limits::{Excess, Limit},
+    paint::Painter,
+    sources::{LAST_V4, LAST_V6},
+    sweep::Sets,
+    tree::Builder,
+};
 use crate::policy::Protocol;
 
 /// Compiles policies, in order. `named` are the ports that the pod gives a name.

@@ -1,16 +1,21 @@
 //! A pod's rules in one list.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
 use xdp_core::tables::ActionRecord;
 
-use super::known::Known;
-use super::record::record;
-use super::sources::{self, Set};
-use crate::installed::RuleLabel;
-use crate::policy::{PortMatch, PortSet, Protocol, Sources};
+use super::{
+    known::Known,
+    record::record,
+    sources::{
+        Set, {self},
+    },
+};
+use crate::{
+    installed::RuleLabel,
+    policy::{PortMatch, PortSet, Protocol, Sources},
+};
 
 /// Rules, in order, of which the first that matches decides.
 pub(super) struct Flat {

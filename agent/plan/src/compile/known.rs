@@ -1,10 +1,14 @@
 //! Policies, told apart by a number.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use crate::installed::RuleLabel;
-use crate::policy::{Policy, PortSet, Protocol};
+use crate::{
+    installed::RuleLabel,
+    policy::{Policy, PortSet, Protocol},
+};
 
 /// Those of a policy's rules, in order.
 pub(super) type Labels = Arc<[Arc<RuleLabel>]>;

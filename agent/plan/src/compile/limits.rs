@@ -1,9 +1,10 @@
 //! How much fits, and how that is said. What exceeds a limit refuses a policy, never the node.
 
-use xdp_core::tables::{self, PORT_LEVELS, PORTS, SOURCE_LEVELS, SOURCES};
+use xdp_core::tables::{
+    PORT_LEVELS, PORTS, SOURCE_LEVELS, SOURCES, {self},
+};
 
-use crate::policy::Policy;
-use crate::report::Problem;
+use crate::{policy::Policy, report::Problem};
 
 /// A limit of the compiled rules.
 ///

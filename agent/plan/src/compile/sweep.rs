@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::limits::{Excess, Limit};
-use super::sources::Interval;
+use super::{
+    limits::{Excess, Limit},
+    sources::Interval,
+};
 
 /// Sets of sources that apply together, each with a number.
 #[derive(Default)]

@@ -6,9 +6,11 @@ use xdp_core::tables::{
     Address, Class, PORTS, PortRef, PortTarget, Ports, SOURCES, SourceRef, SourcesV4, SourcesV6,
 };
 
-use super::compiled::Compiled;
-use super::limits::{Excess, Limit};
-use super::paint::{Line, Painted};
+use super::{
+    compiled::Compiled,
+    limits::{Excess, Limit},
+    paint::{Line, Painted},
+};
 
 /// Fills the blocks of a [`Compiled`].
 #[derive(Default)]

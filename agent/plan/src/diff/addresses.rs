@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use xdp_core::tables::{Address, IndexWord, index_position};
 
-use crate::change::Change;
-use crate::installed::Installed;
+use crate::{change::Change, installed::Installed};
 
 /// Where addresses should lead.
 pub(super) type Wanted = BTreeMap<Address, u32>;

@@ -1,13 +1,13 @@
 //! Comparing again and again.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::rules::Settled;
-use super::trees::Trees;
-use crate::change::Change;
-use crate::compile::Desired;
-use crate::installed::{Installed, RuleLabel};
+use super::{rules::Settled, trees::Trees};
+use crate::{
+    change::Change,
+    compile::Desired,
+    installed::{Installed, RuleLabel},
+};
 
 /// Compares as [`super::diff`] does, and remembers what it found: from one reading to the next, most of the kernel's bytes
 /// and most rules are the same. They are looked at byte by byte; what they mean is not worked out again.

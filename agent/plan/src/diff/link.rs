@@ -1,7 +1,6 @@
 //! Compiled rules get the kernel's numbers, from the actions up: a block is known by what it refers to.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_core::tables::{
     ActionRecord, Class, MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4,
@@ -9,9 +8,11 @@ use xdp_core::tables::{
 };
 
 use super::store::{Moment, Store};
-use crate::change::{Change, Content};
-use crate::compile::Compiled;
-use crate::installed::Blocks;
+use crate::{
+    change::{Change, Content},
+    compile::Compiled,
+    installed::Blocks,
+};
 
 /// Where sources of either family are looked up.
 type Roots = (SourceRef, SourceRef);

@@ -1,14 +1,18 @@
 //! Rule ids: which are taken, which stay, which are next.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use xdp_core::tables::MAX_RULES;
 
 use super::trees::address;
-use crate::change::Change;
-use crate::compile::{Compiled, Desired};
-use crate::installed::{Installed, RuleLabel};
+use crate::{
+    change::Change,
+    compile::{Compiled, Desired},
+    installed::{Installed, RuleLabel},
+};
 
 /// Ids of a plan's rules.
 pub(super) struct Rules<'a> {

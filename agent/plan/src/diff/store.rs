@@ -1,8 +1,10 @@
 //! Blocks of one kind: what is there is found by its content, what is not gets a free index.
 
-use std::cell::OnceCell;
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use crate::installed::Pool;
 

@@ -1,7 +1,6 @@
 //! Blocks that were found to be like compiled rules.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_core::tables::PodBlock;
 

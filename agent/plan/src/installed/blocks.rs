@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use xdp_core::tables::{
-    ActionRecord, Class, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SlotWord, SourceRef, SourcesV4,
-    SourcesV6,
+use xdp_core::{
+    tables::{
+        ActionRecord, Class, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SlotWord, SourceRef,
+        SourcesV4, SourcesV6,
+    },
+    verdict::Tables,
 };
-use xdp_core::verdict::Tables;
 
 use super::Pool;
 

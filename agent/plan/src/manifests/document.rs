@@ -7,11 +7,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use xdp_crds::{API_VERSION, XdpPolicy};
 
-use super::located::{self, Document, Place};
-use super::{ManifestError, Object};
-use crate::pod::{DEFAULT_NAMESPACE, Pod};
-use crate::policy::Policy;
-use crate::report::Problem;
+use super::{
+    ManifestError, Object,
+    located::{
+        Document, Place, {self},
+    },
+};
+use crate::{
+    pod::{DEFAULT_NAMESPACE, Pod},
+    policy::Policy,
+    report::Problem,
+};
 
 /// Fields of an object besides `spec` and `status`.
 const METADATA: [&str; 15] = [

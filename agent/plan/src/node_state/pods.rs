@@ -8,9 +8,9 @@ use super::{MAX_LISTED, Round, TABLES, Tables, selects, short};
 use crate::{
     compile::DesiredPod,
     facts::{NotReady, Readiness},
-    in_force::InForce,
     pod::Pod,
     policy::{Delivery, Policy},
+    programmed::Programmed,
     report::Problem,
 };
 
@@ -98,11 +98,11 @@ impl<'a> Pods<'a> {
 }
 
 fn by_pod<'a>(tables: &Tables<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a DesiredPod, bool)>> {
-    let in_force = InForce::new(tables.installed).knowing(tables.differ);
+    let programmed = Programmed::new(tables.installed).knowing(tables.differ);
     let mut pods = BTreeMap::<_, Vec<_>>::new();
     for pod in &tables.desired.pods {
         let key = (pod.identity.namespace.as_str(), pod.identity.pod.as_str());
-        pods.entry(key).or_default().push((pod, in_force.holds(pod)));
+        pods.entry(key).or_default().push((pod, programmed.holds(pod)));
     }
     pods
 }
@@ -128,7 +128,7 @@ impl PodFacts<'_> {
                     Delivery::Redirect => &pod.readiness,
                     Delivery::Peer => &pod.peer,
                 };
-                refuses_redirects(own).or_else(|| refuses_redirects(&pod.way_back))
+                refuses_redirects(own).or_else(|| refuses_redirects(&pod.reply_path))
             })
         };
         self.desired.iter().find_map(not_ready)

@@ -1,14 +1,18 @@
 //! The search itself.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use super::{Target, Targets};
-use crate::facts::{NodeFacts, Pair};
-use crate::pod::Pod;
-use crate::policy::{Delivery, Policy};
-use crate::report::Problem;
+use crate::{
+    facts::{NodeFacts, Pair},
+    pod::Pod,
+    policy::{Delivery, Policy},
+    report::Problem,
+};
 
 pub(super) fn find(policies: &[Arc<Policy>], pods: &[Arc<Pod>], facts: &NodeFacts) -> Targets {
     let mut problems = Vec::new();

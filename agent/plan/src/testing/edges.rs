@@ -1,7 +1,9 @@
 //! Packets at the edges: just before, at and just behind every bound that policies write and that compiled rules have.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 use xdp_core::tables::Ports;

@@ -1,16 +1,17 @@
 //! A node's facts and its plan, for tests that go from policies to tables.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::core::v1 as k8s;
 use xdp_crds::XdpPolicy;
 
-use crate::compile::{Compiler, Desired};
-use crate::facts::{Deliveries, Link, NodeFacts, NotReady, Pair, Readiness};
-use crate::pod::Pod;
-use crate::policy::Policy;
-use crate::targets::targets;
+use crate::{
+    compile::{Compiler, Desired},
+    facts::{Deliveries, Link, NodeFacts, NotReady, Pair, Readiness},
+    pod::Pod,
+    policy::Policy,
+    targets::targets,
+};
 
 /// Longest IP packet that a [`pair`] takes.
 pub const MTU: u32 = 1500;
@@ -48,7 +49,7 @@ fn deliveries(ready: bool) -> Deliveries {
     Deliveries {
         redirect: readiness.clone(),
         peer: readiness.clone(),
-        way_back: readiness,
+        reply_path: readiness,
     }
 }
 

@@ -4,18 +4,16 @@ mod ports;
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1 as k8s;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use proptest::collection::vec;
-use proptest::option;
-use proptest::prelude::*;
-use proptest::sample::select;
+use k8s_openapi::{
+    api::core::v1 as k8s,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
+use ports::{containers, port};
+use proptest::{collection::vec, option, prelude::*, sample::select};
 use xdp_crds::{
     Delivery, Enforcement, IngressRule, IpBlock, LabelSelector, LabelSelectorOperator,
     LabelSelectorRequirement, LimitPer, Peer, RateLimit, RuleAction, XdpPolicy, XdpPolicySpec,
 };
-
-use ports::{containers, port};
 
 /// Namespace of all objects made here.
 pub const NAMESPACE: &str = "games";

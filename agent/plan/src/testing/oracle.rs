@@ -5,13 +5,12 @@ mod matching;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
+use matching::{Matcher, selects};
 use xdp_core::verdict::Verdict;
 use xdp_crds::{Delivery, Enforcement, RuleAction, XdpPolicy};
 
-use crate::installed::RuleLabels;
-
 use super::packets::{Meaning, PacketSpec};
-use matching::{Matcher, selects};
+use crate::installed::RuleLabels;
 
 /// What must become of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ impl Decision {
             Verdict::Pass { rule } => (rule, Outcome::Pass),
             Verdict::Audit { rule } => (rule, Outcome::Audit),
             Verdict::Drop { rule } => (rule, Outcome::Drop),
-            Verdict::Reject { rule, .. } | Verdict::Unanswered { rule, .. } => (rule, Outcome::Reject),
+            Verdict::Reject { rule, .. } | Verdict::RejectedSilently { rule, .. } => (rule, Outcome::Reject),
             Verdict::FallBack { rule, .. } => (rule, Outcome::FallBack),
             Verdict::Redirect(redirect) => (
                 redirect.metadata.rule(),

@@ -3,8 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use k8s_openapi::api::core::v1 as k8s;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::core::v1 as k8s, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use xdp_crds::{
     Enforcement, IngressRule, IntOrString, IpBlock, LabelSelector, Peer, Port, Protocol, RuleAction,
     XdpPolicy, XdpPolicySpec,

@@ -1,12 +1,16 @@
 //! Tables that are not what they should be.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use xdp_core::tables::{ActionRecord, IndexWord, PodBlock, Ports};
 use xdp_crds::conditions::node;
-use xdp_plan::installed::{Installed, Pool};
-use xdp_plan::node_state::TABLES;
+use xdp_plan::{
+    installed::{Installed, Pool},
+    node_state::TABLES,
+};
 
 use crate::fixture::{Node, problem};
 
@@ -87,7 +91,7 @@ const DAMAGES: [Damage; 14] = [
 ];
 
 #[test]
-fn tables_that_differ_in_anything_are_not_in_force() {
+fn tables_that_differ_in_anything_are_not_programmed() {
     for (what, damage) in DAMAGES {
         let node = Node {
             damage,

@@ -1,23 +1,27 @@
 //! A node, all of it in order; tests break one thing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use xdp_crds::{NicMode, NicState, XdpNodeStateStatus, conditions::node};
-use xdp_plan::compile::{Desired, compile};
-use xdp_plan::diff::{Differ, diff};
-use xdp_plan::facts::{Deliveries, NodeFacts, NotReady, Readiness};
-use xdp_plan::installed::Installed;
-use xdp_plan::node_state::{Round, Tables, node_state};
-use xdp_plan::peers::Here;
-use xdp_plan::pod::Pod;
-use xdp_plan::policy::{
-    Delivery, Enforcement, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector, Sources,
+use xdp_plan::{
+    compile::{Desired, compile},
+    diff::{Differ, diff},
+    facts::{Deliveries, NodeFacts, NotReady, Readiness},
+    installed::Installed,
+    node_state::{Round, Tables, node_state},
+    peers::Here,
+    pod::Pod,
+    policy::{
+        Delivery, Enforcement, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector, Sources,
+    },
+    report::Problem,
+    targets::{Targets, targets},
+    testing::node::pair,
 };
-use xdp_plan::report::Problem;
-use xdp_plan::targets::{Targets, targets};
-use xdp_plan::testing::node::pair;
 
 use crate::model::Model;
 
@@ -69,7 +73,7 @@ pub(crate) struct Node {
     pub(crate) carried: Vec<u8>,
     pub(crate) readiness: Readiness,
     pub(crate) peer: Readiness,
-    pub(crate) way_back: Readiness,
+    pub(crate) reply_path: Readiness,
     pub(crate) nics: Vec<NicState>,
     pub(crate) selected: Option<BTreeSet<String>>,
     pub(crate) problems: BTreeSet<Problem>,
@@ -103,7 +107,7 @@ impl Node {
             carried: vec![1, 2],
             readiness: Readiness::Ready,
             peer: Readiness::Ready,
-            way_back: Readiness::Ready,
+            reply_path: Readiness::Ready,
             nics: vec![nic],
             selected: Some(BTreeSet::from(["eth0".into()])),
             problems: BTreeSet::new(),
@@ -123,7 +127,7 @@ impl Node {
         let deliveries = Deliveries {
             redirect: self.readiness.clone(),
             peer: self.peer.clone(),
-            way_back: self.way_back.clone(),
+            reply_path: self.reply_path.clone(),
         };
         let deliveries: BTreeMap<u32, Deliveries> = targets
             .targets

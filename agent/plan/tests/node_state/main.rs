@@ -12,13 +12,15 @@ use std::sync::Arc;
 use fixture::{Node, not_ready, pod, policy, problem};
 use rstest::rstest;
 use xdp_crds::{NicMode, Ratio, Trouble, conditions::node};
-use xdp_plan::facts::{NotReady, Readiness};
-use xdp_plan::node_state::{API_SERVER, MAX_LISTED};
-use xdp_plan::pod::Pod;
-use xdp_plan::policy::{Delivery, PortSet, RuleAction};
+use xdp_plan::{
+    facts::{NotReady, Readiness},
+    node_state::{API_SERVER, MAX_LISTED},
+    pod::Pod,
+    policy::{Delivery, PortSet, RuleAction},
+};
 
 #[test]
-fn a_policy_that_is_in_force_for_all_its_pods_on_all_nics_is_programmed() {
+fn a_policy_that_is_programmed_for_all_its_pods_on_all_nics_is_programmed() {
     let state = Node::default().state();
     let policy = &state.policies[0];
     assert_eq!(
@@ -123,17 +125,17 @@ fn each_delivery_has_its_own_obstacles() {
 }
 
 #[test]
-fn without_a_way_back_neither_delivery_is_programmed_and_the_pod_says_why() {
+fn without_a_reply_path_neither_delivery_is_programmed_and_the_pod_says_why() {
     for delivery in [Delivery::Redirect, Delivery::Peer] {
         let mut policy = policy(1, RuleAction::Redirect);
         policy.delivery = delivery;
         let node = Node {
-            way_back: not_ready(NotReady::NoWayBack),
+            reply_path: not_ready(NotReady::NoReplyPath),
             ..Node::with(policy)
         };
         assert_eq!(node.says().0, node::POD_NOT_READY);
         let pods = node.state().pods;
-        assert_eq!((pods.len(), pods[0].reason.as_str()), (2, "NoWayBack"));
+        assert_eq!((pods.len(), pods[0].reason.as_str()), (2, "NoReplyPath"));
     }
 }
 
@@ -167,7 +169,7 @@ fn a_policy_that_does_not_fit_is_refused_and_its_pods_are_not_blamed() {
 #[rstest]
 #[case(node::INVALID_SPEC)]
 #[case(node::PEERS_PENDING)]
-fn a_version_that_is_not_the_one_in_force_is_not_programmed(#[case] expected: &str) {
+fn a_version_that_is_not_the_one_programmed_is_not_programmed(#[case] expected: &str) {
     let mut node = Node::default();
     node.here.obstacle = Some(problem("XdpPolicy games/players", expected));
     let (reason, message, programmed) = node.says();

@@ -1,11 +1,12 @@
 //! What the compiler remembers.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use xdp_plan::compile::{Compiled, Compiler};
-use xdp_plan::pod::Pod;
-use xdp_plan::policy::{Policy, PortMatch, PortSet, Protocol, Sources};
+use xdp_plan::{
+    compile::{Compiled, Compiler},
+    pod::Pod,
+    policy::{Policy, PortMatch, PortSet, Protocol, Sources},
+};
 
 use crate::sets::{pod, policy, rule, single, targets_of};
 

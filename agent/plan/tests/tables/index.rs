@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 
 use xdp_core::tables::{Address, index_position};
-use xdp_plan::change::Change;
-use xdp_plan::diff::diff;
-use xdp_plan::policy::Sources;
+use xdp_plan::{change::Change, diff::diff, policy::Sources};
 
-use crate::model::Model;
-use crate::nodes::{address, assert_settled, ips};
-use crate::sets::{desired, pod, policy, rule};
+use crate::{
+    model::Model,
+    nodes::{address, assert_settled, ips},
+    sets::{desired, pod, policy, rule},
+};
 
 /// A node with pods at these of [`ips`].
 fn node(pods: &[u8]) -> xdp_plan::compile::Desired {

@@ -2,8 +2,10 @@
 
 use rstest::rstest;
 use xdp_core::tables::MAX_RULES;
-use xdp_plan::compile::{Desired, Limit};
-use xdp_plan::policy::{Policy, Protocol, Rule, Sources};
+use xdp_plan::{
+    compile::{Desired, Limit},
+    policy::{Policy, Protocol, Rule, Sources},
+};
 
 use crate::sets::{desired, for_one_pod, peers, pod, policy, rule, scattered, single, v4, v6};
 
@@ -105,7 +107,7 @@ fn a_pod_that_exceeds_a_limit_has_one_policy_refused(#[case] limit: Limit, #[cas
 }
 
 #[test]
-fn just_below_a_limit_everything_is_in_force() {
+fn just_below_a_limit_everything_is_programmed() {
     let policies = [
         policy("n", "a", one(scattered(128_000))),
         policy("n", "b", ports(511)),

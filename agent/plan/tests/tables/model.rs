@@ -7,12 +7,14 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xdp_core::tables::{
-    ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6,
+use xdp_core::{
+    tables::{ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6},
+    verdict::Tables,
 };
-use xdp_core::verdict::Tables;
-use xdp_plan::change::Change;
-use xdp_plan::installed::{Blocks, Installed};
+use xdp_plan::{
+    change::Change,
+    installed::{Blocks, Installed},
+};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {

@@ -3,15 +3,19 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use xdp_core::tables::{
-    Address, IndexWord, PodBlock, PortRef, SlotWord, SourceRef, SourcesV4, index_position,
+use xdp_core::{
+    tables::{Address, IndexWord, PodBlock, PortRef, SlotWord, SourceRef, SourcesV4, index_position},
+    verdict::Tables,
 };
-use xdp_core::verdict::Tables;
-use xdp_plan::compile::Desired;
-use xdp_plan::diff::diff;
-use xdp_plan::installed::{Blocks, Installed};
-use xdp_plan::testing::node::{pair, plan};
-use xdp_plan::testing::objects;
+use xdp_plan::{
+    compile::Desired,
+    diff::diff,
+    installed::{Blocks, Installed},
+    testing::{
+        node::{pair, plan},
+        objects,
+    },
+};
 
 use crate::model::Model;
 
@@ -159,9 +163,9 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
 
 /// Whether `model` is what programs need: nothing more is to be done, and every pod is in force.
 pub(crate) fn assert_settled(model: &Model, desired: &Desired) {
-    let in_force = xdp_plan::in_force::InForce::new(&model.installed);
+    let programmed = xdp_plan::programmed::Programmed::new(&model.installed);
     for pod in &desired.pods {
-        assert!(in_force.holds(pod), "{pod:#?} in {:#?}", model.installed);
+        assert!(programmed.holds(pod), "{pod:#?} in {:#?}", model.installed);
         for address in pod.addresses.iter().copied().map(address) {
             let slot = found(model, &address);
             assert!(slot.is_some_and(|slot| model.word(slot).is_some()));

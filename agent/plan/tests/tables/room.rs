@@ -1,12 +1,16 @@
 //! When what is in force leaves little room for what is to come.
 
-use xdp_plan::compile::Desired;
-use xdp_plan::diff::diff;
-use xdp_plan::policy::{Protocol, Sources};
+use xdp_plan::{
+    compile::Desired,
+    diff::diff,
+    policy::{Protocol, Sources},
+};
 
-use crate::model::Model;
-use crate::nodes::assert_settled;
-use crate::sets::{desired, pod, policy, rule, single};
+use crate::{
+    model::Model,
+    nodes::assert_settled,
+    sets::{desired, pod, policy, rule, single},
+};
 
 /// Pods with rules of their own, which all decide about something.
 fn node(pods: u8, rules: u16, names: &str) -> Desired {

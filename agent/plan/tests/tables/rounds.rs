@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use xdp_plan::compile::Desired;
-use xdp_plan::diff::{Differ, diff};
-use xdp_plan::in_force::InForce;
-use xdp_plan::installed::Installed;
+use xdp_plan::{
+    compile::Desired,
+    diff::{Differ, diff},
+    installed::Installed,
+    programmed::Programmed,
+};
 
-use crate::model::Model;
-use crate::nodes::{assert_settled, corrupt, node};
+use crate::{
+    model::Model,
+    nodes::{assert_settled, corrupt, node},
+};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
@@ -41,8 +45,8 @@ proptest! {
                 let reading = Arc::new(model.installed.clone());
                 let changes = differ.diff(desired, &reading);
                 prop_assert_eq!(&changes, &diff(desired, &reading));
-                let looked = InForce::new(&reading);
-                let knows = InForce::new(&reading).knowing(&differ);
+                let looked = Programmed::new(&reading);
+                let knows = Programmed::new(&reading).knowing(&differ);
                 for pod in &desired.pods {
                     prop_assert_eq!(knows.holds(pod), looked.holds(pod));
                 }

@@ -1,18 +1,22 @@
 //! Policies written down directly, larger than the API would take them: what peers resolve to, and what limits are for.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
-use xdp_plan::compile::{Compiler, Desired};
-use xdp_plan::facts::NodeFacts;
-use xdp_plan::pod::Pod;
-use xdp_plan::policy::{
-    Block, Delivery, Enforcement, Peer, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector,
-    Sources,
+use xdp_plan::{
+    compile::{Compiler, Desired},
+    facts::NodeFacts,
+    pod::Pod,
+    policy::{
+        Block, Delivery, Enforcement, Peer, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector,
+        Sources,
+    },
+    targets::{Targets, targets},
+    testing::node::pair,
 };
-use xdp_plan::targets::{Targets, targets};
-use xdp_plan::testing::node::pair;
 
 pub(crate) fn rule(name: &str, from: Sources, ports: Vec<PortMatch>) -> Rule {
     Rule {

@@ -4,14 +4,17 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use rstest::rstest;
 use xdp_core::verdict::{Verdict, decide};
-use xdp_plan::compile::Desired;
-use xdp_plan::policy::{Protocol, Sources};
-use xdp_plan::testing::edges::Edges;
-use xdp_plan::testing::packets::PacketSpec;
+use xdp_plan::{
+    compile::Desired,
+    policy::{Protocol, Sources},
+    testing::{edges::Edges, packets::PacketSpec},
+};
 
-use crate::model::Model;
-use crate::nodes::installed;
-use crate::sets::{for_one_pod, peers, policy, rule, scattered, single, v4};
+use crate::{
+    model::Model,
+    nodes::installed,
+    sets::{for_one_pod, peers, policy, rule, scattered, single, v4},
+};
 
 const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
@@ -72,7 +75,7 @@ fn ports_are_found_on_all_levels(#[case] count: u16, #[case] blocks: [usize; 3])
 }
 
 #[test]
-fn two_thousand_networks_in_one_policy_are_in_force() {
+fn two_thousand_networks_in_one_policy_are_programmed() {
     let nets = |index: u32| peers((0..63).map(move |net| v4((index * 63 + net) << 12 | 0x800)));
     let rules = (0..32).map(|index| {
         rule(

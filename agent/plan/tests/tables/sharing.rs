@@ -1,17 +1,23 @@
 //! What is equal is there once, and what stays equal is not written again.
 
 use xdp_core::tables::{ActionRecord, Class, PodBlock, Ports, SourcesV4, SourcesV6};
-use xdp_plan::change::Change;
-use xdp_plan::compile::Desired;
-use xdp_plan::diff::diff;
-use xdp_plan::installed::Blocks;
-use xdp_plan::policy::{Policy, Protocol};
-use xdp_plan::testing::node::{pair, plan};
-use xdp_plan::testing::workload;
+use xdp_plan::{
+    change::Change,
+    compile::Desired,
+    diff::diff,
+    installed::Blocks,
+    policy::{Policy, Protocol},
+    testing::{
+        node::{pair, plan},
+        workload,
+    },
+};
 
-use crate::model::Model;
-use crate::nodes::{assert_settled, installed};
-use crate::sets::{desired, peers, pod, policy, rule, single};
+use crate::{
+    model::Model,
+    nodes::{assert_settled, installed},
+    sets::{desired, peers, pod, policy, rule, single},
+};
 
 fn node(pods: usize, rules: usize) -> Desired {
     let (policies, pods) = workload::node(pods, rules);

@@ -1,19 +1,25 @@
 //! How long it takes: printed, never judged. `cargo test --release -p xdp-plan --test tables -- --ignored --nocapture`.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use xdp_plan::compile::{Compiler, Desired};
-use xdp_plan::diff::diff;
-use xdp_plan::in_force::InForce;
-use xdp_plan::installed::{Blocks, Installed};
-use xdp_plan::policy::Protocol;
-use xdp_plan::targets::Targets;
-use xdp_plan::testing::workload;
+use xdp_plan::{
+    compile::{Compiler, Desired},
+    diff::diff,
+    installed::{Blocks, Installed},
+    policy::Protocol,
+    programmed::Programmed,
+    targets::Targets,
+    testing::workload,
+};
 
-use crate::model::Model;
-use crate::nodes::installed;
-use crate::sets::{pod, policy, rule, scattered, single, targets_of};
+use crate::{
+    model::Model,
+    nodes::installed,
+    sets::{pod, policy, rule, scattered, single, targets_of},
+};
 
 fn node(pods: usize, rules: usize, port: i32) -> Targets {
     let (mut policies, pods) = workload::node(pods, rules);
@@ -79,8 +85,8 @@ fn busy_nodes() {
         println!("{} changes", changes.len());
         timed("read back", || Blocks::read(&model.installed.words, &model));
         timed("all in force", || {
-            let in_force = InForce::new(&model.installed);
-            assert!(before.pods.iter().all(|pod| in_force.holds(pod)));
+            let programmed = Programmed::new(&model.installed);
+            assert!(before.pods.iter().all(|pod| programmed.holds(pod)));
         });
     }
 }

@@ -1,17 +1,19 @@
 //! The oracle agrees with the tables, on random packets and at every edge.
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
+use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use xdp_core::verdict::decide;
-use xdp_plan::testing::edges::Edges;
-use xdp_plan::testing::node::{MTU, pair, plan};
-use xdp_plan::testing::oracle::{Decision, Interface, Oracle};
-use xdp_plan::testing::{objects, packets};
+use xdp_plan::testing::{
+    edges::Edges,
+    node::{MTU, pair, plan},
+    objects,
+    oracle::{Decision, Interface, Oracle},
+    packets,
+};
 
-use crate::model::Model;
-use crate::nodes::{installed, ips};
+use crate::{
+    model::Model,
+    nodes::{installed, ips},
+};
 
 const RANDOM: usize = 400_000;
 const AT_EDGES: usize = 800_000;

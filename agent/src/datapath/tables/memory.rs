@@ -1,7 +1,6 @@
 //! The maps that are mapped into this process.
 
-use std::io;
-use std::sync::atomic::AtomicU64;
+use std::{io, sync::atomic::AtomicU64};
 
 use xdp_core::tables::{
     ActionRecord, Class, INDEX, MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_RULES,
@@ -9,9 +8,10 @@ use xdp_core::tables::{
 };
 use xdp_plan::change::Content;
 
-use super::super::error::OpenError;
-use super::super::pins::Pins;
-use super::super::region::Region;
+use crate::datapath::{
+    error::OpenError,
+    kernel::{mmap_array::Region, pins::Pins},
+};
 
 /// Words, blocks, and labels of rules.
 pub(in crate::datapath) struct Memory {

@@ -1,8 +1,10 @@
 //! What the pinned maps must look like to be ours.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+};
 
 use aya::maps::{MapInfo, MapType};
 use xdp_core::tables::{
@@ -12,9 +14,10 @@ use xdp_core::tables::{
     PodBlock, Ports, RuleCounters, RuleText, SourcesV4, SourcesV6, maps, recent_places,
 };
 
-use super::super::error::OpenError;
-use super::super::pins::Pins;
-use super::super::sys;
+use crate::datapath::{
+    error::OpenError,
+    kernel::{pins::Pins, sys},
+};
 
 /// How many maps there are.
 pub(in crate::datapath) const MAPS: usize = 25;
@@ -88,9 +91,9 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::RULE_LABELS, array::<RuleText>(MAX_RULES)),
     (maps::POD_LABELS, array::<Label>(MAX_SLOTS)),
     (maps::PROBLEMS, array::<Label>(MAX_PROBLEMS)),
-    (maps::FLOWS, lru::<FlowKey, Flow>(ANY)),
-    (maps::YOUNG, lru::<FlowKey, Flow>(ANY)),
-    (maps::THEIRS, lru::<FlowKey, u64>(ANY)),
+    (maps::ESTABLISHED, lru::<FlowKey, Flow>(ANY)),
+    (maps::UNREPLIED, lru::<FlowKey, Flow>(ANY)),
+    (maps::STACK, lru::<FlowKey, u64>(ANY)),
     (maps::RECENT, array::<u64>(ANY)),
     (maps::FRAGMENTS, lru::<FragmentKey, u64>(MAX_FRAGMENTS)),
 ];
@@ -101,9 +104,9 @@ const ANY: u32 = 0;
 /// The tables of flows, and how many entries they have when each is to hold so many flows.
 pub(in crate::datapath) fn sized(flows: u32) -> [(&'static str, u32); 4] {
     [
-        (maps::FLOWS, flows),
-        (maps::YOUNG, flows),
-        (maps::THEIRS, flows),
+        (maps::ESTABLISHED, flows),
+        (maps::UNREPLIED, flows),
+        (maps::STACK, flows),
         (maps::RECENT, recent_places(flows)),
     ]
 }

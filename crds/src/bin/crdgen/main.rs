@@ -3,10 +3,12 @@
 //! `crdgen` writes, `crdgen --check` fails if what is there differs.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::{env, fs};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 mod reference;
 

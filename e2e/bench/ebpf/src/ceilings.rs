@@ -1,10 +1,12 @@
 //! The least that can be done: what nobody can be faster than.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use aya_ebpf::helpers::bpf_redirect_peer;
-use aya_ebpf::macros::{classifier, map, xdp};
-use aya_ebpf::maps::{Array, DevMap};
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    helpers::bpf_redirect_peer,
+    macros::{classifier, map, xdp},
+    maps::{Array, DevMap},
+    programs::{TcContext, XdpContext},
+};
 
 use crate::packet;
 

@@ -3,14 +3,18 @@
 //! `BPF_PROG_TEST_RUN` repeats one packet, which caches and branch predictors soon know by heart, and what the program
 //! did to it (a new MAC address, metadata) stays. Here every run begins with a fresh packet of another flow.
 
-use aya_ebpf::bindings::xdp_action::XDP_ABORTED;
-use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta};
-use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{
+    bindings::xdp_action::XDP_ABORTED,
+    helpers::{bpf_ktime_get_ns, bpf_xdp_adjust_meta},
+    macros::{map, xdp},
+    maps::{Array, PerCpuArray, ProgramArray},
+    programs::XdpContext,
+};
 
-use crate::packet;
-use crate::shared::{Bytes, FLOWS, Plan, Progress, SETS};
+use crate::{
+    packet,
+    shared::{Bytes, FLOWS, Plan, Progress, SETS},
+};
 
 #[map]
 static PLAN: Array<Plan> = Array::with_max_entries(1, 0);

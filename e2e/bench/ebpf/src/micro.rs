@@ -2,11 +2,13 @@
 
 use core::arch::asm;
 
-use aya_ebpf::bindings::xdp_action::XDP_DROP;
-use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_xdp_adjust_meta};
-use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{
+    bindings::xdp_action::XDP_DROP,
+    helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_xdp_adjust_meta},
+    macros::{map, xdp},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    programs::XdpContext,
+};
 
 use crate::ceilings::DEVICES;
 

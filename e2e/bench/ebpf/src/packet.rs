@@ -1,7 +1,6 @@
 //! Bytes of a packet by address, each access behind a comparison with the packet's end.
 
-use aya_ebpf::helpers::bpf_xdp_adjust_meta;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{helpers::bpf_xdp_adjust_meta, programs::XdpContext};
 
 use crate::shared::{MAGIC, METADATA};
 

@@ -1,14 +1,18 @@
 //! Count in the pods what arrives there, and check that it carries what it should.
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, xdp_action::XDP_DROP};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::macros::{classifier, map, xdp};
-use aya_ebpf::maps::{Array, PerCpuArray};
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, xdp_action::XDP_DROP},
+    helpers::bpf_ktime_get_ns,
+    macros::{classifier, map, xdp},
+    maps::{Array, PerCpuArray},
+    programs::{TcContext, XdpContext},
+};
 
-use crate::ceilings::NEXT;
-use crate::packet;
-use crate::shared::{EXPECTS, MAGIC, Received};
+use crate::{
+    ceilings::NEXT,
+    packet,
+    shared::{EXPECTS, MAGIC, Received},
+};
 
 #[map]
 static RECEIVED: PerCpuArray<Received> = PerCpuArray::with_max_entries(1, 0);

@@ -1,13 +1,17 @@
 //! Whole programs of other designs: the same parsing, counting, metadata and redirect around another classifier.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
-use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
+    macros::{map, xdp},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
+    programs::XdpContext,
+};
 
-use crate::ceilings::DEVICES;
-use crate::packet;
-use crate::shared::{LinearRules, PortKey, REDIRECT, RivalPod, SourceKey};
+use crate::{
+    ceilings::DEVICES,
+    packet,
+    shared::{LinearRules, PortKey, REDIRECT, RivalPod, SourceKey},
+};
 
 #[map]
 static PODS: HashMap<u32, RivalPod> = HashMap::with_max_entries(4096, 0);

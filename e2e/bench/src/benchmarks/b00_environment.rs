@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 
-use crate::instruments::{Instruments, Set};
-use crate::report::{Section, number, spread};
-use crate::shared::FRAME;
-use crate::stats::{Samples, aa_spread, interleave};
-use crate::suite::Suite;
+use crate::{
+    instruments::{Instruments, Set},
+    report::{Section, number, spread},
+    shared::FRAME,
+    stats::{Samples, aa_spread, interleave},
+    suite::Suite,
+};
 
 /// Runs of one trial: whole nanoseconds are told, and 16 of them take as long as a scheduler's tick.
 const REPEAT: u32 = 500_000;

@@ -2,10 +2,12 @@
 
 use anyhow::Result;
 
-use crate::instruments::Instruments;
-use crate::report::{Section, number};
-use crate::stats::interleave;
-use crate::suite::Suite;
+use crate::{
+    instruments::Instruments,
+    report::{Section, number},
+    stats::interleave,
+    suite::Suite,
+};
 
 const SIZES: [u32; 4] = [1, 100, 10_000, 100_000];
 /// Operations of one run.

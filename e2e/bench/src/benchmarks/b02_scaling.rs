@@ -3,12 +3,14 @@
 use anyhow::{Result, ensure};
 use aya::programs::ProgramFd;
 
-use crate::instruments::{Instruments, Set};
-use crate::report::{Plot, Section, Series, ratio, spread};
-use crate::stage::Stage;
-use crate::stats::{Samples, interleave};
-use crate::suite::Suite;
-use crate::workload::{Class, Flow, Workload};
+use crate::{
+    instruments::{Instruments, Set},
+    report::{Plot, Section, Series, ratio, spread},
+    stage::Stage,
+    stats::{Samples, interleave},
+    suite::Suite,
+    workload::{Class, Flow, Workload},
+};
 
 /// Pods and rules of each.
 const SIZES: [(usize, usize); 7] = [

@@ -5,12 +5,14 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::live::{Found, Way, contest};
-use crate::instruments::{Instruments, Set};
-use crate::report::{Plot, Section, Series, number, ratio, spread};
-use crate::stage::{Sinks, Stage};
-use crate::suite::Suite;
-use crate::sys::Hook;
-use crate::workload::{Class, Workload};
+use crate::{
+    instruments::{Instruments, Set},
+    report::{Plot, Section, Series, number, ratio, spread},
+    stage::{Sinks, Stage},
+    suite::Suite,
+    sys::Hook,
+    workload::{Class, Workload},
+};
 
 const PODS: usize = 110;
 const RULES: usize = 100;

@@ -2,15 +2,19 @@
 
 use anyhow::Result;
 
-use super::b03_delivery::ready;
-use super::filter::Filter;
-use super::live::{Found, Way, contest};
-use crate::instruments::{Instruments, Set};
-use crate::report::{Section, number, ratio, spread};
-use crate::stage::{Sinks, Stage};
-use crate::suite::Suite;
-use crate::sys::Hook;
-use crate::workload::{Class, Workload};
+use super::{
+    b03_delivery::ready,
+    filter::Filter,
+    live::{Found, Way, contest},
+};
+use crate::{
+    instruments::{Instruments, Set},
+    report::{Section, number, ratio, spread},
+    stage::{Sinks, Stage},
+    suite::Suite,
+    sys::Hook,
+    workload::{Class, Workload},
+};
 
 const ONE: Set = Set(0);
 /// To the pod with `delivery: Peer`.

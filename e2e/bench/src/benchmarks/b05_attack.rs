@@ -2,16 +2,20 @@
 
 use anyhow::{Context as _, Result};
 
-use super::b03_delivery::ready;
-use super::filter::Filter;
-use super::live::{Found, Way, contest};
-use crate::instruments::{Instruments, Set};
-use crate::report::{Section, number, ratio, spread};
-use crate::shared::Bytes;
-use crate::stage::{Sinks, Stage};
-use crate::suite::Suite;
-use crate::sys::Hook;
-use crate::workload::{Class, Workload};
+use super::{
+    b03_delivery::ready,
+    filter::Filter,
+    live::{Found, Way, contest},
+};
+use crate::{
+    instruments::{Instruments, Set},
+    report::{Section, number, ratio, spread},
+    shared::Bytes,
+    stage::{Sinks, Stage},
+    suite::Suite,
+    sys::Hook,
+    workload::{Class, Workload},
+};
 
 const ATTACK: Set = Set(4);
 const PACKETS: u32 = 300_000;

@@ -1,15 +1,19 @@
 //! From manifests to verdicts: all rules exchanged, and one of them changed.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 
-use crate::report::{Section, number, spread};
-use crate::stage::Stage;
-use crate::stats::Samples;
-use crate::suite::Suite;
-use crate::workload::Workload;
+use crate::{
+    report::{Section, number, spread},
+    stage::Stage,
+    stats::Samples,
+    suite::Suite,
+    workload::Workload,
+};
 
 const SIZES: [(usize, usize); 4] = [(1, 1), (100, 10), (100, 100), (100, 250)];
 const CHANGES: u32 = 100;
@@ -120,7 +124,7 @@ fn busy(stage: &Stage<'_>) -> f64 {
         .unwrap_or_default();
     let sum = metrics
         .lines()
-        .find_map(|line| line.strip_prefix("xdp_agent_round_duration_seconds_sum "));
+        .find_map(|line| line.strip_prefix("xdp_agent_reconcile_duration_seconds_sum "));
     sum.and_then(|value| value.trim().parse::<f64>().ok())
         .map_or(f64::NAN, |seconds| seconds * 1e3)
 }

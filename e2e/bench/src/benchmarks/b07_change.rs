@@ -2,14 +2,20 @@
 
 use anyhow::Result;
 
-use super::b06_compile::change_one;
-use super::flips::{self, Course};
-use crate::instruments::Instruments;
-use crate::report::{Section, number};
-use crate::stage::Sinks;
-use crate::suite::Suite;
-use crate::sys::Hook;
-use crate::workload::Workload;
+use super::{
+    b06_compile::change_one,
+    flips::{
+        Course, {self},
+    },
+};
+use crate::{
+    instruments::Instruments,
+    report::{Section, number},
+    stage::Sinks,
+    suite::Suite,
+    sys::Hook,
+    workload::Workload,
+};
 
 const CHANGES: u32 = 100;
 

@@ -3,20 +3,23 @@
 //! The agent's tables change by one store for each pod. Beside it, an updater that overwrites what packets are decided
 //! by, as a test of the test: it must be caught.
 
-use std::path::Path;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
 
-use super::flips::{self, Course, under_packets};
-use crate::instruments::Instruments;
-use crate::report::Section;
-use crate::shared::Bytes;
-use crate::stage::{Sinks, Stage, name};
-use crate::suite::Suite;
-use crate::sys::Hook;
-use crate::tables::{Overwriter, Snapshot};
-use crate::workload::{Flow, SOURCE_PORT, UDP, Verdict, Workload, bits};
+use super::flips::{
+    Course, under_packets, {self},
+};
+use crate::{
+    instruments::Instruments,
+    report::Section,
+    shared::Bytes,
+    stage::{Sinks, Stage, name},
+    suite::Suite,
+    sys::Hook,
+    tables::{Overwriter, Snapshot},
+    workload::{Flow, SOURCE_PORT, UDP, Verdict, Workload, bits},
+};
 
 /// Changed together: one round of the agent's, and a flip for each.
 const PODS: u32 = 10;

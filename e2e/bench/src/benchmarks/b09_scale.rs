@@ -7,12 +7,16 @@ mod server;
 use anyhow::Result;
 use xdp_e2e::cluster::{Cluster, Options};
 
-use self::fleet::{Fleet, change_first};
-use self::server::Server;
-use crate::process;
-use crate::report::{Section, number};
-use crate::stats::Samples;
-use crate::suite::Suite;
+use self::{
+    fleet::{Fleet, change_first},
+    server::Server,
+};
+use crate::{
+    process,
+    report::{Section, number},
+    stats::Samples,
+    suite::Suite,
+};
 
 /// How many nodes, one after the other.
 const SIZES: [usize; 2] = [10, 100];

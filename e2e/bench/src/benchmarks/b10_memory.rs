@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::b06_compile::change_one;
-use crate::report::{Section, number};
-use crate::suite::Suite;
-use crate::workload::Workload;
-use crate::{process, tables};
+use crate::{
+    process,
+    report::{Section, number},
+    suite::Suite,
+    tables,
+    workload::Workload,
+};
 
 /// Maps whose elements packets are classified by.
 const CLASSIFIER: [&str; 6] = [

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use aya::programs::{ProgramInfo, loaded_programs};
 
-use crate::report::{Section, number};
-use crate::stats::Samples;
-use crate::suite::Suite;
-use crate::tables;
-use crate::verifier::{Weighed, weigh};
+use crate::{
+    report::{Section, number},
+    stats::Samples,
+    suite::Suite,
+    tables,
+    verifier::{Weighed, weigh},
+};
 
 const TIMES: usize = 5;
 

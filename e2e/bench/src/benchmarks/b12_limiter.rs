@@ -4,14 +4,18 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::instruments::{Instruments, Set};
-use crate::report::{Section, number, ratio, spread};
-use crate::shared::Progress;
-use crate::stage::{Sinks, Stage, name};
-use crate::stats::{Samples, interleave};
-use crate::suite::Suite;
-use crate::sys::{self, Hook};
-use crate::workload::{Flow, SOURCE_PORT, UDP, Verdict, Workload, bits};
+use crate::{
+    instruments::{Instruments, Set},
+    report::{Section, number, ratio, spread},
+    shared::Progress,
+    stage::{Sinks, Stage, name},
+    stats::{Samples, interleave},
+    suite::Suite,
+    sys::{
+        Hook, {self},
+    },
+    workload::{Flow, SOURCE_PORT, UDP, Verdict, Workload, bits},
+};
 
 /// Packets per second, each on a pod of its own.
 const RATES: [u32; 3] = [10_000, 100_000, 1_000_000];

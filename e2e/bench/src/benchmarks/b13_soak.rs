@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::b03_delivery::ready;
-use crate::instruments::{Instruments, Set};
-use crate::process;
-use crate::report::{Section, number};
-use crate::stage::{Sinks, Stage};
-use crate::suite::Suite;
-use crate::sys::Hook;
-use crate::tables;
-use crate::workload::Workload;
+use crate::{
+    instruments::{Instruments, Set},
+    process,
+    report::{Section, number},
+    stage::{Sinks, Stage},
+    suite::Suite,
+    sys::Hook,
+    tables,
+    workload::Workload,
+};
 
 const PACKETS: u32 = 50_000;
 

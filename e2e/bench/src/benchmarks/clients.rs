@@ -7,12 +7,14 @@ use anyhow::{Context as _, Result, ensure};
 use xdp_lab::{Namespace, Pod};
 
 use self::echo::{Echo, Transport};
-use crate::benchmarks::filter::Filter;
-use crate::report::{Section, number, ratio, spread};
-use crate::stage::Stage;
-use crate::stats::{Samples, aa_spread, interleave};
-use crate::suite::Suite;
-use crate::workload::Workload;
+use crate::{
+    benchmarks::filter::Filter,
+    report::{Section, number, ratio, spread},
+    stage::Stage,
+    stats::{Samples, aa_spread, interleave},
+    suite::Suite,
+    workload::Workload,
+};
 
 /// Rules as a cluster's node has them.
 const CLUSTER: &str = ", kube-proxy and masquerade";
@@ -69,8 +71,8 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let found = throughput(stage, &ways, rounds)?;
     show(&mut section, title, "tcp", &ways, &found, least);
     let gain = |from: usize| found[from + place::REDIRECT].ratio(&found[from + place::UNSELECTED]);
-    section.fact("way_back.tcp", gain(place::CLUSTER).median());
-    section.fact("way_back.tcp.bare", gain(0).median());
+    section.fact("reply_path.tcp", gain(place::CLUSTER).median());
+    section.fact("reply_path.tcp.bare", gain(0).median());
     for (transport, title) in [(Transport::Tcp, "TCP"), (Transport::Udp, "UDP")] {
         let (p50, p99) = latencies(stage, &ways, transport, (rounds, requests))?;
         for (quantile, samples) in [("p50", p50), ("p99", p99)] {
@@ -192,8 +194,8 @@ fn notes(section: &mut Section) {
     let fact = |name: &str| number(section.facts.get(name).copied().unwrap_or(f64::NAN));
     let (least, gain, bare) = (
         fact("clients.tcp.1"),
-        fact("way_back.tcp"),
-        fact("way_back.tcp.bare"),
+        fact("reply_path.tcp"),
+        fact("reply_path.tcp.bare"),
     );
     section.note("Kube-proxy and masquerade: the rules of a real kube-proxy of Kubernetes 1.36 (iptables mode, which drops what connection tracking calls INVALID) and a rule of the network plugin for each pod that translates what it sends. With Redirect and Peer both directions go past them: the stack must have forwarded next to nothing in each of those iperf3 trials.");
     section.note(format!("What the fast path gives TCP on one and the same NIC (T24), Redirect against a pod that no policy selects: {gain}× behind these rules, {bare}× with none."));

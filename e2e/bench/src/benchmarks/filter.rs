@@ -1,12 +1,10 @@
 //! What a node's netfilter holds while others are measured.
 
-use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::{fmt::Write as _, net::IpAddr};
 
 use anyhow::{Result, ensure};
 
-use crate::command;
-use crate::stage::Stage;
+use crate::{command, stage::Stage};
 
 /// What the node's netfilter holds during a trial. No rule matches a packet of the trial, but for the drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +71,8 @@ const KUBE_FORWARD: &str = "\
 COMMIT
 ";
 
-/// As the tests of the way back have them.
-const CLUSTER: &str = include_str!("../../../tests/product/way_back/rules/iptables.v4");
+/// As the tests of the reply path have them.
+const CLUSTER: &str = include_str!("../../../tests/product/reply_path/rules/iptables.v4");
 
 /// Every pod has its own rule to masquerade it. The accounts that rules name are left out: they need a module.
 fn cluster(stage: &Stage<'_>) -> String {

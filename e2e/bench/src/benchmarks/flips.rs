@@ -1,16 +1,20 @@
 //! Rules that change while packets come: when the first packet meets the new rule, and whether any meets neither.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::instruments::{CPU, Instruments, Set};
-use crate::shared::Bytes;
-use crate::stage::Stage;
-use crate::stats::Samples;
-use crate::sys;
+use crate::{
+    instruments::{CPU, Instruments, Set},
+    shared::Bytes,
+    stage::Stage,
+    stats::Samples,
+    sys,
+};
 
 /// Packets of one call of the injector.
 const BURST: u32 = 100_000;

@@ -6,10 +6,14 @@ use anyhow::{Context as _, Result};
 use aya::programs::ProgramFd;
 
 use super::filter::Filter;
-use crate::instruments::{Instruments, Live, Set};
-use crate::stage::Stage;
-use crate::stats::{Samples, interleave};
-use crate::sys::{self, Hook};
+use crate::{
+    instruments::{Instruments, Live, Set},
+    stage::Stage,
+    stats::{Samples, interleave},
+    sys::{
+        Hook, {self},
+    },
+};
 
 /// One contestant.
 pub(super) struct Way {

@@ -1,12 +1,16 @@
 //! The rivals get the same rules.
 
 use anyhow::{Context as _, Result};
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap};
+use aya::maps::{
+    Array, HashMap,
+    lpm_trie::{Key, LpmTrie},
+};
 
 use super::Instruments;
-use crate::shared::{LINEAR, LinearRule, LinearRules, PortKey, RivalPod, SourceKey, verdict};
-use crate::workload::{Classes, Rule, TCP, Target, UDP, Workload, port_prefixes};
+use crate::{
+    shared::{LINEAR, LinearRule, LinearRules, PortKey, RivalPod, SourceKey, verdict},
+    workload::{Classes, Rule, TCP, Target, UDP, Workload, port_prefixes},
+};
 
 /// What a rival must know of a pod.
 #[derive(Clone, Copy, Debug)]

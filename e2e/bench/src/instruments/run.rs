@@ -7,8 +7,10 @@ use aya::programs::ProgramFd;
 use xdp_lab::{Namespace, wait_until};
 
 use super::{CPU, Instruments, each_cpu};
-use crate::shared::{FLOWS, FRAME, Plan, Progress, Received};
-use crate::sys;
+use crate::{
+    shared::{FLOWS, FRAME, Plan, Progress, Received},
+    sys,
+};
 
 /// Which flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,15 +1,23 @@
 //! Sends to the lab's veth pair, so that the rest can be tried without a NIC.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{
+        JoinHandle, {self},
+    },
+};
 
 use anyhow::Result;
 
-use crate::instruments::{Instruments, Set};
-use crate::stage::Stage;
-use crate::sys;
-use crate::workload::Workload;
+use crate::{
+    instruments::{Instruments, Set},
+    stage::Stage,
+    sys,
+    workload::Workload,
+};
 
 /// Until it is dropped.
 pub(super) struct Generator {

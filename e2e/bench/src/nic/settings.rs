@@ -1,7 +1,6 @@
 //! How a NIC is set: rings, queues, interrupts, offloads.
 
-use std::fs;
-use std::process::Command;
+use std::{fs, process::Command};
 
 use xdp_lab::Namespace;
 

@@ -207,8 +207,8 @@ const TARGETS: [Target; 24] = [
         metric: "flows that are known, against the same program without tables of flows: 4,096, 65,536 flows",
         unless: "",
         parts: &[
-            part("way_back.in.4096", AtMost(1.25), "×"),
-            part("way_back.in.65536", AtMost(2.2), "×"),
+            part("reply_path.in.4096", AtMost(1.25), "×"),
+            part("reply_path.in.65536", AtMost(2.2), "×"),
         ],
     },
     Target {
@@ -216,15 +216,15 @@ const TARGETS: [Target; 24] = [
         metric: "a pod's replies: the stack's time / ours, with kube-proxy's rules, with 100 more",
         unless: "",
         parts: &[
-            part("way_back.out.0", AtLeast(1.2), "×"),
-            part("way_back.out.100", AtLeast(1.8), "×"),
+            part("reply_path.out.0", AtLeast(1.2), "×"),
+            part("reply_path.out.100", AtLeast(1.8), "×"),
         ],
     },
     Target {
         id: "T24",
         metric: "TCP into a pod (iperf3) behind kube-proxy's rules and masquerade, against the stack's way on the same NIC",
         unless: "",
-        parts: &[part("way_back.tcp", AtLeast(1.5), "×")],
+        parts: &[part("reply_path.tcp", AtLeast(1.5), "×")],
     },
 ];
 

@@ -7,8 +7,10 @@ use aya::maps::{HashMap, Map, MapData};
 use xdp_core::tables::{ABI_VERSION, Address, FlowKey, maps};
 
 use super::{Stage, app};
-use crate::shared::Bytes;
-use crate::workload::{Flow, Workload, address};
+use crate::{
+    shared::Bytes,
+    workload::{Flow, Workload, address},
+};
 
 /// Twice the largest set of flows: the kernel evicts from such a table before it is quite full.
 pub const FLOWS: &str = "131072";
@@ -67,7 +69,7 @@ impl Stage<'_> {
     /// The product's table of them.
     pub fn known(&self) -> Result<HashMap<MapData, Key, u64>> {
         let folder = self.pins.join(format!("abi-{ABI_VERSION}/maps"));
-        let table = MapData::from_pin(folder.join(maps::FLOWS))?;
+        let table = MapData::from_pin(folder.join(maps::ESTABLISHED))?;
         Ok(HashMap::try_from(Map::LruHashMap(table))?)
     }
 }

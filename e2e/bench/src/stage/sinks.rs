@@ -5,8 +5,12 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context as _, Result};
 use xdp_lab::Pod;
 
-use crate::instruments::Instruments;
-use crate::sys::{self, Hook};
+use crate::{
+    instruments::Instruments,
+    sys::{
+        Hook, {self},
+    },
+};
 
 /// Attached as long as it lives.
 pub struct Sinks {

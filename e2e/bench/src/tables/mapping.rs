@@ -1,8 +1,10 @@
 //! A map in this process's memory.
 #![expect(unsafe_code, reason = "maps are mapped into memory, as the agent does it")]
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::Path;
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapInfo;

@@ -1,12 +1,10 @@
 //! Tables overwritten while packets are decided by them: what must never be done.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, ensure};
 
-use super::mapping::Mapping;
-use super::maps;
+use super::{mapping::Mapping, maps};
 
 /// What decides about packets, all of it mapped.
 const DECIDE: [&str; 6] = [

@@ -1,18 +1,23 @@
 //! The clients of an [`EchoServer`](super::EchoServer).
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
-use std::time::Duration;
-
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+use std::{
+    io::{
+        Read, Write, {self},
+    },
+    net::{Shutdown, SocketAddr, TcpStream, UdpSocket},
+    os::fd::AsRawFd,
+    time::Duration,
 };
-use nix::sys::time::TimeVal;
+
+use nix::sys::{
+    socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+    },
+    time::TimeVal,
+};
 
 use super::{SEEN, WANTED};
-use crate::wait::bound;
-use crate::{LabError, Namespace, sys};
+use crate::{LabError, Namespace, sys, wait::bound};
 
 /// Written at once; the answer is awaited before the next.
 const CHUNK: usize = 32 << 10;

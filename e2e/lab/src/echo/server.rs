@@ -1,19 +1,27 @@
 //! One thread for connections, one for datagrams, and one for every connection.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{
+    io::{
+        Read, Write, {self},
+    },
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{
+        JoinHandle, {self},
+    },
+    time::Duration,
+};
 
-use nix::sys::socket::{setsockopt, sockopt};
-use nix::sys::time::TimeVal;
+use nix::sys::{
+    socket::{setsockopt, sockopt},
+    time::TimeVal,
+};
 
 use super::{SEEN, WANTED};
-use crate::process::lock;
-use crate::wait::bound;
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, process::lock, wait::bound};
 
 /// How long a thread waits until it asks whether it shall go on.
 const TURN: Duration = Duration::from_millis(50);

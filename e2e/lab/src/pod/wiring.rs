@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::{BRIDGE, ETH0, Pod, Style};
-use crate::LabError;
-use crate::netlink::{Netlink, Route, full_prefix};
-use crate::nic::host;
+use crate::{
+    LabError,
+    netlink::{Netlink, Route, full_prefix},
+    nic::host,
+};
 
 /// Gateways of point-to-point pods. Nobody has them: the pod knows their MAC, that of the host's end.
 const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));

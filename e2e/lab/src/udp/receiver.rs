@@ -1,18 +1,29 @@
 //! The receiving side.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{
+        JoinHandle, {self},
+    },
+    time::Duration,
+};
 
 use super::{Stream, decode};
-use crate::process::lock;
-use crate::sys::{self, Datagram};
-use crate::wait::bound;
-use crate::{LabError, Namespace, wait_until};
+use crate::{
+    LabError, Namespace,
+    process::lock,
+    sys::{
+        Datagram, {self},
+    },
+    wait::bound,
+    wait_until,
+};
 
 /// How long the end of a receiver may take.
 const TICK: Duration = Duration::from_millis(20);

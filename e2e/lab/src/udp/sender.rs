@@ -1,13 +1,14 @@
 //! The sending side.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{HEADER, encode};
-use crate::wait::bound;
-use crate::{LabError, Namespace, sys};
+use crate::{LabError, Namespace, sys, wait::bound};
 
 /// A veth with XDP has a ring of 256.
 const BURST: u32 = 64;

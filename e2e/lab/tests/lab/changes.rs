@@ -1,7 +1,9 @@
 //! Pods change under the eyes of whoever watches.
 
-use std::io::Read;
-use std::process::{Command, Stdio};
+use std::{
+    io::Read,
+    process::{Command, Stdio},
+};
 
 use xdp_lab::{Lab, PodSpec, Signal, Style, wait_until};
 

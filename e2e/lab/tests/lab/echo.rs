@@ -1,7 +1,9 @@
 //! Servers that answer as long as they are asked, and what the node knows of it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Command;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::Command,
+};
 
 use xdp_lab::{Connection, EchoServer, Ending, Nic, UdpClient, wait_until};
 

@@ -1,17 +1,23 @@
 //! Nothing is left in the kernel, however a lab ends.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+};
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
 use xdp_lab::{HttpServer, Lab, wait_until};
 
-use crate::traces::{Traces, Witness};
-use crate::world::{SOON, world};
+use crate::{
+    traces::{Traces, Witness},
+    world::{SOON, world},
+};
 
 /// Set for the process that runs [`doomed`].
 const DOOMED: &str = "XDP_LAB_TEST_DOOMED";

@@ -1,9 +1,11 @@
 //! What a lab leaves traces of, and a witness of what cannot be seen from outside.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use xdp_lab::{Lab, wait_until};
 

@@ -1,8 +1,10 @@
 //! Packets get from clients to pods and are counted there.
 
-use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::Command,
+    time::Duration,
+};
 
 use xdp_lab::{HttpServer, RawSocket, UdpReceiver, UdpSender, http_get};
 

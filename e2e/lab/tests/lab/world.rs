@@ -1,7 +1,9 @@
 //! What most tests begin with.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use xdp_lab::{Lab, Namespace, Nic, Pod, PodSpec, Style, UdpReceiver, UdpSender};
 

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use xdp_e2e::cluster::Node;
-use xdp_e2e::installed::{Installed, Pod, condition};
+use xdp_e2e::{
+    cluster::Node,
+    installed::{Installed, Pod, condition},
+};
 use xdp_lab::UdpSender;
 
 use super::{Evidence, Game};

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use xdp_e2e::cluster::Node;
-use xdp_e2e::installed::{Installed, condition};
+use xdp_e2e::{
+    cluster::Node,
+    installed::{Installed, condition},
+};
 
-use super::outage::until_marked;
-use super::{Evidence, Game, until_lives};
+use super::{Evidence, Game, outage::until_marked, until_lives};
 
 /// Its bpffs is new, its pods have other addresses.
 #[test]

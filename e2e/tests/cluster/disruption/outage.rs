@@ -1,14 +1,17 @@
 //! Nobody hears from the API server.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
-use xdp_e2e::cluster::Node;
-use xdp_e2e::installed::{Installed, Pod, PodSpec, http_get};
+use xdp_e2e::{
+    cluster::Node,
+    installed::{Installed, Pod, PodSpec, http_get},
+};
 
-use super::traffic::Traffic;
-use super::{Evidence, Game, MARK, programs, until_lives};
+use super::{Evidence, Game, MARK, programs, traffic::Traffic, until_lives};
 use crate::world::deliver;
 
 const AWAY: Duration = Duration::from_mins(1);
@@ -53,7 +56,7 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
 
         let back = Instant::now();
         game.space.policy("late", "late", &[&rule(8)]).unwrap();
-        until_in_force(installed, &game, late);
+        until_programmed(installed, &game, late);
         let took = back.elapsed();
         println!("a policy is in force {took:?} after the API server was back");
         assert!(took < SOON, "{took:?}");
@@ -83,7 +86,7 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
 }
 
 /// The pod's node reports the newest version of the policy that bears the pod's name.
-fn until_in_force(installed: &Installed, game: &Game<'_>, pod: &Pod<'_>) {
+fn until_programmed(installed: &Installed, game: &Game<'_>, pod: &Pod<'_>) {
     let policy = installed.api(&game.space.policy_path(&pod.name)).unwrap();
     let wanted = &policy["metadata"];
     let until = installed.until_node_state("reports the policy", pod.node, |state| {

@@ -3,12 +3,18 @@
 //! Never more is under way than the rings on the way (256 in a veth) and the pods' sockets hold: what does not arrive was
 //! lost by what the test does, not by a busy machine.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{
+        JoinHandle, {self},
+    },
+    time::{Duration, Instant},
+};
 
 use xdp_e2e::installed::{Pod, http_get};
 use xdp_lab::{Namespace, UdpSender, wait_until};

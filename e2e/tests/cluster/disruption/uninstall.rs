@@ -1,18 +1,23 @@
 //! The beginning and the end, on a cluster of their own.
 
-use std::fs::{self, File};
-use std::path::Path;
-use std::thread;
+use std::{
+    fs::{
+        File, {self},
+    },
+    path::Path,
+    thread,
+};
 
 use anyhow::{Context as _, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
-use xdp_e2e::cluster::{Node, PATIENCE};
-use xdp_e2e::installed::{API, Installed, NAMESPACE, Pod, PodSpec, RELEASE, Space, condition};
+use xdp_e2e::{
+    cluster::{Node, PATIENCE},
+    installed::{API, Installed, NAMESPACE, Pod, PodSpec, RELEASE, Space, condition},
+};
 
-use super::traffic::under_traffic;
-use super::{Evidence, MARK, programs};
+use super::{Evidence, MARK, programs, traffic::under_traffic};
 use crate::world::{PLAYERS, deliver};
 
 /// Agents first, then the definitions, then a policy, then the operator. Then away with it, and once more.
@@ -114,7 +119,7 @@ fn agents_come_before_the_definitions(installed: &Installed) {
             || {
                 let metrics = installed.agent_metrics(node)?;
                 ensure!(
-                    metrics.sum("xdp_agent_rounds_total", &[]) > 0.0,
+                    metrics.sum("xdp_agent_reconciles_total", &[]) > 0.0,
                     "it has made no round"
                 );
                 Ok(())

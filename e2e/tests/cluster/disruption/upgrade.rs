@@ -3,8 +3,7 @@
 use serde_json::Value;
 use xdp_e2e::installed::Installed;
 
-use super::traffic::Exchange;
-use super::{Evidence, Game, all_new, lives, programs, until_lives};
+use super::{Evidence, Game, all_new, lives, programs, traffic::Exchange, until_lives};
 
 const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/xdppolicies.xdp-operator.io";
 

@@ -1,13 +1,17 @@
 //! Ways from outside to a pod.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::thread;
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    thread,
+    time::Duration,
+};
 
 use anyhow::ensure;
 use serde_json::json;
-use xdp_e2e::cluster::Node;
-use xdp_e2e::installed::{Installed, Pod, Space, http_get_within};
+use xdp_e2e::{
+    cluster::Node,
+    installed::{Installed, Pod, Space, http_get_within},
+};
 use xdp_lab::Namespace;
 
 /// What does not answer within this time does not answer.

@@ -3,7 +3,7 @@
 use xdp_e2e::Agent;
 use xdp_lab::{NicSpec, Style, UdpReceiver, UdpSender};
 
-use super::{in_force, told, world};
+use super::{programmed, told, world};
 use crate::world::{PATIENCE, PLAYERS, World, at, only_mark};
 
 /// Starts it, waits for its end and checks its last words.
@@ -71,7 +71,7 @@ fn a_second_agent_ends_and_leaves_the_first_alone() {
     ends(second, &["another agent works in", "--pin-dir"]);
     assert_eq!(agent.ended().unwrap(), None);
     assert_eq!(agent.look().program_id("nic0"), id);
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
     world.policy("players", &[&PLAYERS.replace("42", "43")]);
     let inbox = UdpReceiver::bind(&pod.ns, at(pod.v4(), 7777)).unwrap();
     let mut sender = UdpSender::new(&world.client, at(pod.v4(), 7777)).unwrap();
@@ -120,7 +120,7 @@ fn status_and_uninstall_without_permission_say_so_and_remove_nothing() {
             "{refused}"
         );
     }
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_nic_that_does_not_exist_is_a_problem_until_it_appears() {
         status.nic_mode("nic0") == Some("native") && status.ready("server")
     });
     told(&agent, "NICs", "NoSuchNic", &["late0"]);
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
 
     let late = world.lab.namespace("late").unwrap();
     world.lab.nic(NicSpec::new("late0", &late)).unwrap();
@@ -173,5 +173,5 @@ fn a_manifests_folder_that_vanishes_changes_nothing() {
         "ManifestsUnreadable",
         &["the last state stays in force"],
     );
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
 }

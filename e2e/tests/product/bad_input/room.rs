@@ -1,6 +1,6 @@
 //! More than there is room for.
 
-use super::{GAME, in_force, told, world};
+use super::{GAME, programmed, told, world};
 use crate::world::{at, only_mark};
 
 /// Ports of which each is an interval of its own, and so is what lies before it: with one more, there are more intervals
@@ -33,7 +33,7 @@ fn policies_that_are_too_much_together_the_later_is_refused_whole() {
         "games/server",
     ];
     told(&agent, "XdpPolicy games/many", "MAX_PORT_INTERVALS", &words);
-    in_force(&world, &pod, 42);
+    programmed(&world, &pod, 42);
     only_mark(&world.deliver(&pod, at(pod.v4(), 2 * PORTS.start), 20), 0, 20);
 
     world.manifests.remove("policy-players.yaml").unwrap();

@@ -1,10 +1,8 @@
 //! What pods leave in the kernel.
 
-use std::fs;
-use std::net::Ipv4Addr;
+use std::{fs, net::Ipv4Addr};
 
-use aya::maps::xdp::DevMap;
-use aya::maps::{Array, HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData, xdp::DevMap};
 use xdp_core::tables::{IndexWord, SlotWord};
 
 use crate::world::World;

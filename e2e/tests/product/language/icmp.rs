@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use xdp_lab::{Pod, RawSocket, Style};
 
-use crate::frames::{SILENCE, icmp, on_wire, pings};
-use crate::world::{PATIENCE, World, expect_only};
+use crate::{
+    frames::{SILENCE, icmp, on_wire, pings},
+    world::{PATIENCE, World, expect_only},
+};
 
 fn world(rules: &[&str]) -> (World, Pod) {
     let world = World::new();

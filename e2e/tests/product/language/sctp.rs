@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use xdp_lab::RawSocket;
 
-use crate::frames::{any, on_wire};
-use crate::world::{PATIENCE, World, expect_only};
+use crate::{
+    frames::{any, on_wire},
+    world::{PATIENCE, World, expect_only},
+};
 
 const SCTP: u8 = 132;
 

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use xdp_lab::{RawSocket, Style, UdpReceiver, UdpSender};
 
-use crate::frames::{on_wire, udp};
-use crate::world::{PATIENCE, World, at};
+use crate::{
+    frames::{on_wire, udp},
+    world::{PATIENCE, World, at},
+};
 
 /// Several times as many as have a limit of their own, which are 65,536.
 const FLOOD: u32 = 200_000;
@@ -45,7 +47,7 @@ fn a_flood_of_sources_takes_nothing_from_an_honest_one_and_is_told() {
         let [redirected, _, _, _, _, limited, ..] = status.counts("players");
         redirected + limited == BURST / 2 + u64::from(FLOOD)
     });
-    let crowded = status.happened("events", "CrowdedSources");
+    let crowded = status.happened("events", "SourceLimitTableFull");
     println!(
         "{crowded} of them without a limit of their own; {:?}",
         status.counts("players")

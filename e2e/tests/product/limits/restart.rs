@@ -1,14 +1,18 @@
 //! Limits, and answers to what is rejected, are the kernel's: they go on while no agent runs.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream};
-use std::thread;
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream},
+    thread,
+};
 
 use xdp_lab::{Namespace, Style, UdpReceiver, UdpSender};
 
 use super::{Marker, RATE, flood, is_due, settle, world};
-use crate::reject::only_rejects;
-use crate::world::{PATIENCE, World, at, expect_only};
+use crate::{
+    reject::only_rejects,
+    world::{PATIENCE, World, at, expect_only},
+};
 
 const KILLS: usize = 3;
 
@@ -66,7 +70,7 @@ fn connections_are_refused_while_no_agent_runs_and_after_it_is_back() {
         (0..EACH).for_each(|_| is_refused(&world.client, at(pod.v6(), 80)));
     }
     agent.wait_for("the agent runs", |status| {
-        status.running() && status.in_force("server")
+        status.running() && status.programmed("server")
     });
     only_rejects(&agent, "web", 2 * EACH * KILLS as u64);
     world.deliver(&pod, at(pod.v4(), 7777), 50);

@@ -8,7 +8,7 @@ use super::{NATIVE, marks, world, xdp};
 use crate::world::{PATIENCE, expect_counts};
 
 #[test]
-fn a_stopped_agent_leaves_everything_in_force_and_the_status_readable() {
+fn a_stopped_agent_leaves_everything_programmed_and_the_status_readable() {
     let (world, pod) = world();
     let mut agent = world.start(&["server"]);
     let before = agent.look();

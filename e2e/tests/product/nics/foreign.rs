@@ -1,7 +1,9 @@
 //! Somebody else's programs.
 
-use aya::programs::{Xdp, XdpMode};
-use aya::{Ebpf, EbpfLoader};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Xdp, XdpMode},
+};
 use xdp_e2e::Status;
 use xdp_lab::NicSpec;
 

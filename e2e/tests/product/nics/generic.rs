@@ -1,7 +1,6 @@
 //! Generic mode: only where the administrator allows it, and it says so.
 
-use std::net::TcpStream;
-use std::process::Command;
+use std::{net::TcpStream, process::Command};
 
 use xdp_e2e::Agent;
 use xdp_lab::Style;
@@ -56,7 +55,7 @@ fn a_nic_without_native_xdp_delivers_to_peers_and_refuses_where_the_administrato
     agent.start().unwrap();
     agent.wait_for("it is attached, and delivers", |status| {
         status.nic_mode("brn") == Some("generic")
-            && status.in_force("server")
+            && status.programmed("server")
             && status.json()["nics"][0]["peer"] == true
     });
     nic_problem(&agent, "brn", "GenericMode", &["without metadata"]);

@@ -1,15 +1,21 @@
 //! Pods and policies come, change and go under traffic.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use ipnet::{IpNet, Ipv4Net};
 use xdp_lab::{Style, UdpReceiver, UdpSender};
 
 use super::world;
-use crate::flow::{Flow, Traffic};
-use crate::world::{PATIENCE, PLAYERS, at, expect_counts, only_mark};
+use crate::{
+    flow::{Flow, Traffic},
+    world::{PATIENCE, PLAYERS, at, expect_counts, only_mark},
+};
 
 #[test]
 fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_packet() {
@@ -33,7 +39,7 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
         let _stop = Stop(&stop);
         inbox.wait_for(100, PATIENCE).unwrap();
         pod.delete_veth().unwrap();
-        agent.wait_for("the pod is gone", |status| !status.in_force("server"));
+        agent.wait_for("the pod is gone", |status| !status.programmed("server"));
         pod.make_veth().unwrap();
         agent.wait_for("the pod is ready again", |status| status.ready("server"));
         inbox.reset();

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use xdp_lab::{Pod, RawSocket};
 
 use super::world;
-use crate::frames::{Answer, any, icmp, ip, on_wire, udp};
-use crate::world::{PATIENCE, World, expect_only};
+use crate::{
+    frames::{Answer, any, icmp, ip, on_wire, udp},
+    world::{PATIENCE, World, expect_only},
+};
 
 const ALL: &str = "{name: all, action: Reject}";
 const TAGS: [&[u16]; 3] = [&[], &[7], &[7, 8]];

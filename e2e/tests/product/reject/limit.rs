@@ -1,15 +1,18 @@
 //! A node answers so many packets a second: a flood of what is rejected makes no flood of answers.
 
-use std::fs;
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use xdp_e2e::Agent;
 use xdp_lab::{Namespace, Pod, UdpSender, wait_until};
 
 use super::{WEB, world};
-use crate::limits::{self, AT_ONCE, Marker, due, is_within};
-use crate::metrics::scrape;
-use crate::world::{PATIENCE, World, at, expect_only};
+use crate::{
+    limits::{
+        AT_ONCE, Marker, due, is_within, {self},
+    },
+    metrics::scrape,
+    world::{PATIENCE, World, at, expect_only},
+};
 
 /// As the agent's documentation says.
 const PER_SECOND: u64 = 1000;
@@ -17,7 +20,7 @@ const PER_SECOND: u64 = 1000;
 fn start(mut agent: Agent<'_>) -> Agent<'_> {
     agent.start().unwrap();
     agent.wait_for("the rule is in force", |status| {
-        status.nic_mode("nic0") == Some("native") && status.in_force("server")
+        status.nic_mode("nic0") == Some("native") && status.programmed("server")
     });
     agent
 }

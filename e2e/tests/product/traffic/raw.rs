@@ -3,8 +3,10 @@
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
 use xdp_lab::{Pod, RawSocket, Style, UdpReceiver};
 
-use crate::frames::{SILENCE, pings};
-use crate::world::{PATIENCE, PLAYERS, World, at, expect_counts, only_mark};
+use crate::{
+    frames::{SILENCE, pings},
+    world::{PATIENCE, PLAYERS, World, at, expect_counts, only_mark},
+};
 
 fn world() -> (World, Pod) {
     let world = World::new();
@@ -94,7 +96,7 @@ fn a_frame_to_a_group_address_is_left_to_the_stack() {
     wire.send(&frame).unwrap();
     tap.receive(PATIENCE, |seen| seen == frame).unwrap();
     let status = expect_counts(&agent, "players", [0, 0, 0, 0, 0, 1]);
-    assert_eq!(status.json()["fallbacks"]["GroupMac"], 1);
+    assert_eq!(status.json()["fallbacks"]["NotUnicast"], 1);
 }
 
 #[test]
@@ -102,7 +104,7 @@ fn what_cannot_be_parsed_passes_as_it_is_and_is_counted_by_reason() {
     let (world, pod) = world();
     world.policy("players", &["{name: all, action: Drop}"]);
     let agent = world.start(&[]);
-    agent.wait_for("the rule is in force", |status| status.in_force("server"));
+    agent.wait_for("the rule is in force", |status| status.programmed("server"));
     let nic = &world.nic;
     let (from, to) = (v4(nic.client_v4), v4(pod.v4()));
     let ethernet = || PacketBuilder::ethernet2(nic.client_mac, nic.mac);
@@ -158,7 +160,7 @@ fn an_echo_request_meets_the_rule_that_names_it_and_no_rule_for_udp() {
     ];
     world.policy("players", &rules);
     let agent = world.start(&[]);
-    agent.wait_for("the rules are in force", |status| status.in_force("server"));
+    agent.wait_for("the rules are in force", |status| status.programmed("server"));
     assert!(!pings(&world, &pod, false, 1, SILENCE));
     expect_counts(&agent, "echo", [0, 0, 0, 1, 0, 0]);
     assert!(

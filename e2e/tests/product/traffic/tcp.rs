@@ -1,9 +1,11 @@
 //! Connections: they arrive, are answered, and carry their mark.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
-use std::thread;
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
+    thread,
+};
 
 use xdp_lab::{HttpServer, Namespace, Style, http_get, wait_until};
 
@@ -57,7 +59,7 @@ fn a_dropped_connection_attempt_gets_no_answer_at_all() {
     let drop = "{name: web, ports: [{protocol: TCP, port: 80}], action: Drop}";
     world.policy("web", &[drop]);
     let agent = world.start(&[]);
-    agent.wait_for("the rule is in force", |status| status.in_force("server"));
+    agent.wait_for("the rule is in force", |status| status.programmed("server"));
     let to = at(pod.v4(), 80);
     let server = HttpServer::start(&pod.ns, to).unwrap();
     let refused = http_get(&world.client, to, std::time::Duration::from_millis(500)).unwrap_err();

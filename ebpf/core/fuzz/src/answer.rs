@@ -1,7 +1,9 @@
 //! What must be true of every answer.
 
-use xdp_core::parse::Bytes;
-use xdp_core::reject::{Edit, Offender, turn};
+use xdp_core::{
+    parse::Bytes,
+    reject::{Edit, Offender, turn},
+};
 
 struct Buffer(Vec<u8>);
 

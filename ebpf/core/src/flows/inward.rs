@@ -1,9 +1,13 @@
 //! To a pod: whether a packet that a rule redirects may be, and which others are all the same.
 
-use super::recent::{State, Trail};
-use super::{Flows, Role, Subject, Table};
-use crate::tables::FlowKey;
-use crate::verdict::{Fallback, FlowEvent};
+use super::{
+    Flows, Role, Subject, Table,
+    recent::{State, Trail},
+};
+use crate::{
+    tables::FlowKey,
+    verdict::{Fallback, FlowEvent},
+};
 
 /// Whether a packet with ports is of a flow of ours that was seen a moment ago, as most are: nothing else has to be looked at
 /// then to know that [`inward`] finds [`FlowEvent::Hit`].
@@ -17,7 +21,7 @@ pub fn is_recent(key: &FlowKey, flows: &impl Flows) -> bool {
 pub fn inward(subject: &Subject, slot: u32, flows: &impl Flows) -> Result<FlowEvent, Fallback> {
     let key = &subject.key;
     if subject.role == Role::Other {
-        return Err(Fallback::NoReturn);
+        return Err(Fallback::UntrackedProtocol);
     }
     let trail = Trail::of(key, flows);
     let is_error = subject.role == Role::Error;
@@ -29,26 +33,26 @@ pub fn inward(subject: &Subject, slot: u32, flows: &impl Flows) -> Result<FlowEv
     if trail.state(key, slot, flows) != State::Unknown {
         return Ok(hit);
     }
-    if subject.role == Role::Datagram && flows.slot(Table::Theirs, key).is_some() {
-        return Err(Fallback::TheirFlow);
+    if subject.role == Role::Datagram && flows.slot(Table::Stack, key).is_some() {
+        return Err(Fallback::StackFlow);
     }
-    if flows.slot(Table::Young, key).is_some() {
+    if flows.slot(Table::Unreplied, key).is_some() {
         trail.note_young(flows);
         return Ok(hit);
     }
     if !matches!(subject.role, Role::Opens | Role::Datagram) {
         // The pod's answer may have moved it between the two look-ups.
-        return match flows.slot(Table::Flows, key) {
+        return match flows.slot(Table::Established, key) {
             Some(_) => Ok(hit),
-            None => Err(Fallback::TheirFlow),
+            None => Err(Fallback::StackFlow),
         };
     }
-    if flows.insert(Table::Young, key, slot) {
+    if flows.insert(Table::Unreplied, key, slot) {
         return Ok(FlowEvent::Opened);
     }
     // Without an entry the replies would leave through the stack.
     flows.note(FlowEvent::InsertFailed);
-    Err(Fallback::TheirFlow)
+    Err(Fallback::StackFlow)
 }
 
 /// Which packets are delivered to a pod past the stack, without metadata, although no rule redirects them.
@@ -76,8 +80,8 @@ pub fn carries(subject: &Subject, carried: Carried, slot: u32, flows: &impl Flow
     match trail.state(key, slot, flows) {
         State::Established if is_error => Some(FlowEvent::ErrorIn),
         State::Established => Some(FlowEvent::Drained),
-        State::Young | State::Unknown => {
-            let is_ours = is_error && flows.slot(Table::Young, key).is_some();
+        State::Unreplied | State::Unknown => {
+            let is_ours = is_error && flows.slot(Table::Unreplied, key).is_some();
             is_ours.then_some(FlowEvent::ErrorIn)
         }
     }

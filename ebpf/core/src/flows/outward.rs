@@ -1,10 +1,14 @@
 //! From a pod: which packets leave past the stack.
 
-use super::recent::{State, Trail};
-use super::{Flows, Role, Subject, Table, forget};
-use crate::parse::{Bytes, Packet};
-use crate::tables::{Flow, FragmentKey};
-use crate::verdict::FlowEvent;
+use super::{
+    Flows, Role, Subject, Table, forget,
+    recent::{State, Trail},
+};
+use crate::{
+    parse::{Bytes, Packet},
+    tables::{Flow, FragmentKey},
+    verdict::FlowEvent,
+};
 
 /// Which way a pod's packet leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +24,12 @@ pub enum Outward {
 pub fn outward(subject: &Subject, flows: &impl Flows) -> Outward {
     let key = &subject.key;
     match subject.role {
-        Role::Other => return Outward::Stack(FlowEvent::MissOut),
+        Role::Other => return Outward::Stack(FlowEvent::ReplyMiss),
         Role::Opens => {
             let event = if forget(key, flows) {
                 FlowEvent::Deleted
             } else {
-                FlowEvent::MissOut
+                FlowEvent::ReplyMiss
             };
             return Outward::Stack(event);
         }
@@ -34,27 +38,27 @@ pub fn outward(subject: &Subject, flows: &impl Flows) -> Outward {
     let trail = Trail::of(key, flows);
     let is_error = subject.role == Role::Error;
     let sent = Outward::Out(if is_error {
-        FlowEvent::ErrorOut
+        FlowEvent::ReplyIcmpError
     } else {
-        FlowEvent::SentOut
+        FlowEvent::ReplyForwarded
     });
     if trail.state(key, Flow::NO_SLOT, flows) == State::Established {
         return sent;
     }
-    let Some(slot) = flows.slot(Table::Young, key) else {
+    let Some(slot) = flows.slot(Table::Unreplied, key) else {
         // Another packet may have moved it between the two look-ups, or the tag is older than the move.
-        if flows.slot(Table::Flows, key).is_some() {
+        if flows.slot(Table::Established, key).is_some() {
             trail.establish(flows);
             return sent;
         }
-        return Outward::Stack(FlowEvent::MissOut);
+        return Outward::Stack(FlowEvent::ReplyMiss);
     };
     // The new entry first: no packet may find none.
     let settles = matches!(subject.role, Role::Datagram | Role::Follows);
-    if settles && flows.insert(Table::Flows, key, slot) {
-        flows.delete(Table::Young, key);
+    if settles && flows.insert(Table::Established, key, slot) {
+        flows.delete(Table::Unreplied, key);
         trail.establish(flows);
-        flows.note(FlowEvent::Promoted);
+        flows.note(FlowEvent::Established);
     }
     sent
 }

@@ -1,10 +1,14 @@
 //! What ICMP errors quote: an IP packet that came the other way, cut off somewhere behind its transport header's first eight
 //! bytes (RFC 792, RFC 4443).
 
-use super::segment::Segment;
-use super::subject::{Way, echo_ports, key as oriented, ports, quoted_way};
-use crate::parse::{Bytes, IpBytes, ipv6, protocol};
-use crate::tables::{Address, FlowKey};
+use super::{
+    segment::Segment,
+    subject::{Way, echo_ports, key as oriented, ports, quoted_way},
+};
+use crate::{
+    parse::{Bytes, IpBytes, ipv6, protocol},
+    tables::{Address, FlowKey},
+};
 
 const ICMP_HEADER: usize = 8;
 const IPV4_HEADER: usize = 20;

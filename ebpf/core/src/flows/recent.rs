@@ -6,15 +6,14 @@
 //! |---|---|
 //! | 2 to 63 | hash of the flow, and the epoch in which it was seen |
 //! | 1 | set: an element without a flow is zero |
-//! | 0 | whether the flow is in [`Table::Flows`]; otherwise in [`Table::Young`] |
+//! | 0 | whether the flow is in [`Table::Established`]; otherwise in [`Table::Unreplied`] |
 //!
 //! A tag holds for one epoch. So each flow in use is looked up in its table now and then, which keeps it from being evicted;
 //! a race with a deletion does no harm for long; and a tag of the epoch before, without an entry, tells a flow that was evicted
 //! while it was in use: [`State::Established`] again, and put back.
 
 use super::{Flows, Table};
-use crate::tables::FlowKey;
-use crate::verdict::FlowEvent;
+use crate::{tables::FlowKey, verdict::FlowEvent};
 
 /// A keyed hash of a flow. Who does not know the seed cannot choose flows that share a place. Two flows with one hash do no
 /// harm but to themselves: packets of the second one take the way of the first, which its rule allows.
@@ -52,11 +51,11 @@ pub const fn place(hash: u64, mask: u32) -> u32 {
 /// What is known about a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// It is in [`Table::Flows`].
+    /// It is in [`Table::Established`].
     Established,
-    /// It was in [`Table::Young`] a moment ago.
-    Young,
-    /// It is not in [`Table::Flows`].
+    /// It was in [`Table::Unreplied`] a moment ago.
+    Unreplied,
+    /// It is not in [`Table::Established`].
     Unknown,
 }
 
@@ -96,9 +95,9 @@ impl Trail {
             return State::Established;
         }
         if seen == self.young {
-            return State::Young;
+            return State::Unreplied;
         }
-        if flows.slot(Table::Flows, key).is_none() && !self.restore(seen, key, slot, flows) {
+        if flows.slot(Table::Established, key).is_none() && !self.restore(seen, key, slot, flows) {
             return State::Unknown;
         }
         self.establish(flows);
@@ -108,20 +107,20 @@ impl Trail {
     /// Puts back what was evicted while it was in use.
     #[inline(always)]
     fn restore(&self, seen: u64, key: &FlowKey, slot: u32, flows: &impl Flows) -> bool {
-        let evicted = seen == self.before | ESTABLISHED && flows.insert(Table::Flows, key, slot);
+        let evicted = seen == self.before | ESTABLISHED && flows.insert(Table::Established, key, slot);
         if evicted {
             flows.note(FlowEvent::Restored);
         }
         evicted
     }
 
-    /// Notes a flow of [`Table::Flows`].
+    /// Notes a flow of [`Table::Established`].
     #[inline(always)]
     pub(super) fn establish(&self, flows: &impl Flows) {
         flows.set_recent(self.place, self.young | ESTABLISHED);
     }
 
-    /// Notes a flow of [`Table::Young`].
+    /// Notes a flow of [`Table::Unreplied`].
     #[inline(always)]
     pub(super) fn note_young(&self, flows: &impl Flows) {
         flows.set_recent(self.place, self.young);

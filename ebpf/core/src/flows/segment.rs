@@ -1,7 +1,9 @@
 //! Where a packet's addresses and its transport header are.
 
-use crate::parse::{Bytes, ETHERNET, IpBytes, Kind, Packet, TAG, ipv6, protocol};
-use crate::tables::Address;
+use crate::{
+    parse::{Bytes, ETHERNET, IpBytes, Kind, Packet, TAG, ipv6, protocol},
+    tables::Address,
+};
 
 const V4_ADDRESSES: usize = 12;
 const V6_ADDRESSES: usize = 8;

@@ -8,7 +8,7 @@ use crate::verdict::FlowEvent;
 #[inline(always)]
 pub fn delivered(subject: &Subject, leaving: impl Fn() -> bool, flows: &impl Flows) -> Option<FlowEvent> {
     let event = match subject.role {
-        Role::Opens | Role::Datagram => FlowEvent::TakenOver,
+        Role::Opens | Role::Datagram => FlowEvent::ReclaimedByStack,
         Role::Follows | Role::Unsettled if leaving() => FlowEvent::Deleted,
         Role::Follows | Role::Unsettled | Role::Error | Role::Other => return None,
     };
@@ -19,12 +19,12 @@ pub fn delivered(subject: &Subject, leaving: impl Fn() -> bool, flows: &impl Flo
 #[inline(always)]
 pub fn departed(subject: &Subject, flows: &impl Flows) -> Option<FlowEvent> {
     let key = &subject.key;
-    if flows.slot(Table::Theirs, key).is_some() {
+    if flows.slot(Table::Stack, key).is_some() {
         return None;
     }
-    if !flows.insert(Table::Theirs, key, 0) {
+    if !flows.insert(Table::Stack, key, 0) {
         flows.note(FlowEvent::InsertFailed);
     }
     forget(key, flows);
-    Some(FlowEvent::TheirsNoted)
+    Some(FlowEvent::StackFlowNoted)
 }

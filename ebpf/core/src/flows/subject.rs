@@ -1,9 +1,10 @@
 //! Which flow a packet belongs to, and what it does there.
 
-use super::quoted;
-use super::segment::Segment;
-use crate::parse::{Bytes, IpBytes, protocol};
-use crate::tables::{Address, FlowKey};
+use super::{quoted, segment::Segment};
+use crate::{
+    parse::{Bytes, IpBytes, protocol},
+    tables::{Address, FlowKey},
+};
 
 /// What a packet means to its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,11 @@
 //! IPv4 with options and fragments.
 
-use super::transport::{self, Upper, protocol};
-use super::{Bytes, IpBytes, Link, Packet, Unparsed};
+use super::{
+    Bytes, IpBytes, Link, Packet, Unparsed,
+    transport::{
+        Upper, protocol, {self},
+    },
+};
 use crate::tables::Address;
 
 const HEADER: usize = 20;

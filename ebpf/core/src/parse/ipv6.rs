@@ -1,7 +1,11 @@
 //! IPv6 with extension headers and fragments.
 
-use super::transport::{self, Kind, Upper, protocol};
-use super::{Bytes, IpBytes, Link, MAX_EXTENSION_HEADERS, Packet, Unparsed};
+use super::{
+    Bytes, IpBytes, Link, MAX_EXTENSION_HEADERS, Packet, Unparsed,
+    transport::{
+        Kind, Upper, protocol, {self},
+    },
+};
 use crate::tables::Address;
 
 const HEADER: usize = 40;

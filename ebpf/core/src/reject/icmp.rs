@@ -1,7 +1,6 @@
 //! ICMP errors.
 
-use super::checksum::Sum;
-use super::{Answer, Edit, Offender, ip, turn_link};
+use super::{Answer, Edit, Offender, checksum::Sum, ip, turn_link};
 use crate::parse::protocol;
 
 const HEADER: usize = 8;

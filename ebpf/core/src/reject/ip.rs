@@ -1,7 +1,6 @@
 //! IP headers of answers.
 
-use super::Edit;
-use super::checksum::Sum;
+use super::{Edit, checksum::Sum};
 
 pub(super) const V4: usize = 20;
 pub(super) const V6: usize = 40;

@@ -1,9 +1,10 @@
 //! TCP resets.
 
-use super::checksum::Sum;
-use super::{Edit, Offender, ip, turn_link};
-use crate::parse::{Bytes, ETHERNET, TAG, protocol};
-use crate::verdict::Key;
+use super::{Edit, Offender, checksum::Sum, ip, turn_link};
+use crate::{
+    parse::{Bytes, ETHERNET, TAG, protocol},
+    verdict::Key,
+};
 
 const HEADER: usize = 20;
 const FIN: u8 = 1;

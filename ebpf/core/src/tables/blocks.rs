@@ -66,7 +66,7 @@ impl PodBlock {
     /// The pod cannot be delivered to by [`super::ActionRecord::PEER`]: the same.
     pub const NO_PEER: u16 = 2;
     /// The programs that see the pod's replies are in place. Without this, no redirect is tried.
-    pub const WAY_BACK: u16 = 4;
+    pub const REPLY_PATH: u16 = 4;
     /// No rule selects the pod any more: flows that it has answered are still delivered, and handed to the stack as it
     /// takes part in them.
     pub const DRAIN: u16 = 8;

@@ -48,7 +48,7 @@ pub struct FragmentKey {
     pub protocol: u32,
 }
 
-/// Flows in each of [`super::maps::FLOWS`], [`super::maps::YOUNG`] and [`super::maps::THEIRS`], unless the loader says
+/// Flows in each of [`super::maps::ESTABLISHED`], [`super::maps::UNREPLIED`] and [`super::maps::STACK`], unless the loader says
 /// otherwise.
 pub const DEFAULT_FLOWS: u32 = 1 << 16;
 /// The fewest that make sense: the kernel hands places out to its CPUs in bulks.
@@ -65,4 +65,4 @@ pub const fn recent_places(flows: u32) -> u32 {
 
 /// On packets that leave past the stack, from the host's end of the pod's pair to the NIC, where it is taken off: the
 /// program there knows them by it.
-pub const WAY_BACK_MARK: u32 = 0x5844_5742;
+pub const REPLY_PATH_MARK: u32 = 0x5844_5742;

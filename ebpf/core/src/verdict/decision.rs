@@ -1,10 +1,12 @@
 //! What was decided about a packet, and all that is needed to carry it out.
 
 use super::{Event, Fallback, Field, Key, Kind, Redirect, Tables, Unparsed, Verdict};
-use crate::flows::Carried;
-use crate::metadata::Metadata;
-use crate::reject::{Answer, Offender};
-use crate::tables::{ActionRecord, Address, PodBlock};
+use crate::{
+    flows::Carried,
+    metadata::Metadata,
+    reject::{Answer, Offender},
+    tables::{ActionRecord, Address, PodBlock},
+};
 
 /// A [`Verdict`] without its details, as numbers: what compilers make of enums whose variants share bytes is more than the
 /// verifier can follow.
@@ -152,7 +154,7 @@ impl<'t> Decision<'t> {
     /// What will have become of it, for those who do not carry it out: without its device a pod is not delivered to.
     #[inline(always)]
     #[must_use]
-    pub fn foreseen(mut self, tables: &impl Tables) -> Self {
+    pub fn predicted(mut self, tables: &impl Tables) -> Self {
         if matches!(self.outcome.kind, Kind::Redirect | Kind::Peer) && !tables.alive(self.trace.slot) {
             self.outcome = Outcome::because(Kind::FallBack, Fallback::NoDevice.code());
         }
@@ -194,7 +196,7 @@ impl<'t> Decision<'t> {
                 rule: self.rule()?,
                 offender: self.offender()?,
             },
-            Kind::Unanswered => Verdict::Unanswered {
+            Kind::RejectedSilently => Verdict::RejectedSilently {
                 rule: self.rule()?,
                 reason: Event::ALL.into_iter().find(|event| event.code() == reason)?,
             },
@@ -214,7 +216,7 @@ impl Kind {
             Self::Drop => Some(Field::Dropped),
             Self::Redirect | Self::Peer => Some(Field::Redirected),
             Self::FallBack => Some(Field::FellBack),
-            Self::Reject | Self::Unanswered => Some(Field::Rejected),
+            Self::Reject | Self::RejectedSilently => Some(Field::Rejected),
             Self::Limited => Some(Field::Limited),
         }
     }

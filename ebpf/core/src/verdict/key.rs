@@ -2,9 +2,11 @@
 
 use core::mem::MaybeUninit;
 
-use crate::flows::Segment;
-use crate::parse::{ETHERNET, Kind, Packet, TAG, protocol};
-use crate::tables::{Address, FlowKey};
+use crate::{
+    flows::Segment,
+    parse::{ETHERNET, Kind, Packet, TAG, protocol},
+    tables::{Address, FlowKey},
+};
 
 /// Plain numbers, which are kept where the program says. The kernel's are in a map: it is one place for all shapes of packets,
 /// and the verifier does not follow what is there.

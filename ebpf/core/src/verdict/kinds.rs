@@ -1,10 +1,12 @@
 //! What can become of a packet, and where that is counted.
 
 use super::{Event, Fallback};
-use crate::metadata::Metadata;
-use crate::parse::Unparsed;
-use crate::reject::Offender;
-use crate::tables::{Count, RuleCounters};
+use crate::{
+    metadata::Metadata,
+    parse::Unparsed,
+    reject::Offender,
+    tables::{Count, RuleCounters},
+};
 
 /// What to do with a packet, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub enum Verdict {
         offender: Offender,
     },
     /// Drop: the rule says Reject, but there is no answer.
-    Unanswered {
+    RejectedSilently {
         /// The rule that decided.
         rule: u32,
         /// Why not.
@@ -78,7 +80,7 @@ pub enum Kind {
     Peer = 8,
     FallBack = 9,
     Reject = 10,
-    Unanswered = 11,
+    RejectedSilently = 11,
     Limited = 12,
 }
 
@@ -95,7 +97,7 @@ impl Kind {
         Self::Peer,
         Self::FallBack,
         Self::Reject,
-        Self::Unanswered,
+        Self::RejectedSilently,
         Self::Limited,
     ];
 
@@ -112,7 +114,7 @@ impl Kind {
             Verdict::Peer(_) => Self::Peer,
             Verdict::FallBack { .. } => Self::FallBack,
             Verdict::Reject { .. } => Self::Reject,
-            Verdict::Unanswered { .. } => Self::Unanswered,
+            Verdict::RejectedSilently { .. } => Self::RejectedSilently,
             Verdict::Limited { .. } => Self::Limited,
         }
     }
@@ -184,7 +186,7 @@ impl Verdict {
             | Self::Drop { rule }
             | Self::FallBack { rule, .. }
             | Self::Reject { rule, .. }
-            | Self::Unanswered { rule, .. }
+            | Self::RejectedSilently { rule, .. }
             | Self::Limited { rule } => Some(rule),
         }
     }
@@ -202,7 +204,7 @@ impl Verdict {
         match self {
             Self::Unparsed(reason) => Some(reason.code()),
             Self::FallBack { reason, .. } => Some(reason.code()),
-            Self::Unanswered { reason, .. } => Some(reason.code()),
+            Self::RejectedSilently { reason, .. } => Some(reason.code()),
             _ => None,
         }
     }

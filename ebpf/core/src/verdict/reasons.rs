@@ -36,7 +36,7 @@ counted! {
         /// The pod cannot take redirects ([`crate::tables::PodBlock::NOT_READY`]).
         NotReady = 16,
         /// The frame was sent to a group address: others want it too.
-        GroupMac = 17,
+        NotUnicast = 17,
         /// Longer than the pod's MTU: the stack can fragment it or answer.
         TooLong = 18,
         /// The pod has lost its device, and the agent has not noticed yet.
@@ -50,13 +50,13 @@ counted! {
         Fragment = 22,
         /// The pod cannot be delivered to behind the NIC's stack entry ([`crate::tables::PodBlock::NO_PEER`]).
         NoPeer = 23,
-        /// The pod's replies cannot take the way past the stack ([`crate::tables::PodBlock::WAY_BACK`]).
-        NoWayBack = 24,
+        /// The pod's replies cannot take the way past the stack ([`crate::tables::PodBlock::REPLY_PATH`]).
+        NoReplyPath = 24,
         /// The stack has the flow: it began there, or the pod began it. Its replies go through the stack, so the packet
         /// does.
-        TheirFlow = 25,
+        StackFlow = 25,
         /// Of a protocol whose replies cannot be told from the pod's own packets.
-        NoReturn = 26,
+        UntrackedProtocol = 26,
     }
 }
 
@@ -70,7 +70,7 @@ counted! {
         /// A rejected packet got no answer: the driver left no room for it.
         RejectFailed = 34,
         /// A source found no place of its own among the limits of sources, and was judged by its rule's.
-        CrowdedSources = 40,
+        SourceLimitTableFull = 40,
     }
 }
 
@@ -81,28 +81,28 @@ counted! {
         Hit = 44,
         /// A packet to a pod began a flow of ours.
         Opened = 45,
-        /// A pod answered, and its flow moved from [`crate::tables::maps::YOUNG`] to [`crate::tables::maps::FLOWS`].
-        Promoted = 46,
+        /// A pod answered, and its flow moved from [`crate::tables::maps::UNREPLIED`] to [`crate::tables::maps::ESTABLISHED`].
+        Established = 46,
         /// An ICMP error to a pod, about a flow of ours.
         ErrorIn = 47,
         /// A packet of a flow of ours that no rule matches any more was delivered all the same.
         Drained = 48,
         /// A pod's packet left past the stack.
-        SentOut = 49,
+        ReplyForwarded = 49,
         /// The same, of an ICMP error about a flow of ours.
-        ErrorOut = 50,
+        ReplyIcmpError = 50,
         /// The same, of a fragment.
-        FragmentOut = 51,
+        ReplyFragment = 51,
         /// The stack delivered a packet that opens a flow of ours: it is the stack's from now on.
-        TakenOver = 52,
+        ReclaimedByStack = 52,
         /// A pod sent a datagram through the stack: its replies take that way, too.
-        TheirsNoted = 53,
+        StackFlowNoted = 53,
         /// A pod's packet is too long for its way past the stack: the stack answers it.
-        TooLongOut = 54,
+        ReplyTooLong = 54,
         /// There is no way past the stack for a pod's packet. A stack that tracks connections may drop it.
-        NoRouteOut = 55,
+        ReplyNoRoute = 55,
         /// A pod's packet belongs to no flow of ours: the stack has it.
-        MissOut = 56,
+        ReplyMiss = 56,
         /// A pod opened a connection with the addresses and ports of a flow of ours, or the stack was given the flow: the
         /// entry was deleted.
         Deleted = 57,

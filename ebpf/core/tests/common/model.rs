@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use xdp_core::tables::{
-    ActionRecord, Address, Class, IndexWord, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCES, SlotWord,
-    SourceRef, SourcesV4, SourcesV6, index_position,
+use xdp_core::{
+    tables::{
+        ActionRecord, Address, Class, IndexWord, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCES,
+        SlotWord, SourceRef, SourcesV4, SourcesV6, index_position,
+    },
+    verdict::Tables,
 };
-use xdp_core::verdict::Tables;
 
 pub(crate) const SLOT: u32 = 5;
 
@@ -41,7 +43,7 @@ impl Model {
             pod: PodBlock {
                 mtu: 1500,
                 mac: [2, 0, 0, 0, 0, 9],
-                flags: PodBlock::WAY_BACK,
+                flags: PodBlock::REPLY_PATH,
                 sources_v4: SourceRef::class(0),
                 sources_v6: SourceRef::class(0),
             },

@@ -1,14 +1,18 @@
 //! Rules as flat lists of intervals: the oracle reads the lists, the tables are trees over them.
 #![allow(dead_code, reason = "each test uses a part")]
 
-use xdp_core::parse::Unparsed;
-use xdp_core::reject::Answer;
-use xdp_core::tables::{Action, ActionRecord, Class, PORTS, PodBlock};
-use xdp_core::verdict::{Event, Fallback, Verdict};
+use xdp_core::{
+    parse::Unparsed,
+    reject::Answer,
+    tables::{Action, ActionRecord, Class, PORTS, PodBlock},
+    verdict::{Event, Fallback, Verdict},
+};
 
-use super::facts::Facts;
-use super::model::Model;
-use super::shape::{POD, POD_V6};
+use super::{
+    facts::Facts,
+    model::Model,
+    shape::{POD, POD_V6},
+};
 
 /// What holds from each bound on. Sorted, beginning with zero.
 pub(crate) type Flat<K, V> = Vec<(K, V)>;
@@ -108,7 +112,7 @@ impl World {
             flags: if rng.u8(..8) == 0 {
                 rng.u16(..8)
             } else {
-                PodBlock::WAY_BACK
+                PodBlock::REPLY_PATH
             },
         }
     }
@@ -216,7 +220,7 @@ impl World {
             3 => self.redirect(record, facts),
             4 => match answer(facts) {
                 Some(answer) => Told::Reject(rule, answer),
-                None => Told::Unanswered(rule, Event::RejectSilent),
+                None => Told::RejectedSilently(rule, Event::RejectSilent),
             },
             _ => Told::Pass(rule),
         }
@@ -227,8 +231,8 @@ impl World {
         let obstacles = [
             (peer && self.flags & PodBlock::NO_PEER != 0, Fallback::NoPeer),
             (!peer && self.flags & PodBlock::NOT_READY != 0, Fallback::NotReady),
-            (self.flags & PodBlock::WAY_BACK == 0, Fallback::NoWayBack),
-            (facts.group_mac, Fallback::GroupMac),
+            (self.flags & PodBlock::REPLY_PATH == 0, Fallback::NoReplyPath),
+            (facts.group_mac, Fallback::NotUnicast),
             (facts.fragment, Fallback::Fragment),
             (facts.ip_len > 1500, Fallback::TooLong),
         ];
@@ -252,7 +256,7 @@ pub(crate) enum Told {
     Redirect(u32, Option<u32>, bool, u32),
     FallBack(u32, Fallback),
     Reject(u32, Answer),
-    Unanswered(u32, Event),
+    RejectedSilently(u32, Event),
     Limited(u32),
 }
 
@@ -269,7 +273,7 @@ impl From<Verdict> for Told {
             Verdict::Peer(to) => Self::Redirect(to.metadata.rule(), to.metadata.mark(), true, to.tags),
             Verdict::FallBack { rule, reason } => Self::FallBack(rule, reason),
             Verdict::Reject { rule, offender } => Self::Reject(rule, offender.answer()),
-            Verdict::Unanswered { rule, reason } => Self::Unanswered(rule, reason),
+            Verdict::RejectedSilently { rule, reason } => Self::RejectedSilently(rule, reason),
             Verdict::Limited { rule } => Self::Limited(rule),
         }
     }

@@ -1,11 +1,15 @@
 //! Tables of flows in memory.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
-use xdp_core::flows::{Flows, Table};
-use xdp_core::tables::FlowKey;
-use xdp_core::verdict::FlowEvent;
+use xdp_core::{
+    flows::{Flows, Table},
+    tables::FlowKey,
+    verdict::FlowEvent,
+};
 
 /// Few: flows have to share them.
 const PLACES: u32 = 4;
@@ -52,10 +56,10 @@ impl Memory {
 
     /// The pods have answered all young flows.
     pub(crate) fn promote(&self) {
-        for (key, slot) in self.table(Table::Young) {
+        for (key, slot) in self.table(Table::Unreplied) {
             let mut tables = self.tables.borrow_mut();
-            tables.remove(&(Table::Young, key));
-            tables.insert((Table::Flows, key), slot);
+            tables.remove(&(Table::Unreplied, key));
+            tables.insert((Table::Established, key), slot);
         }
     }
 
@@ -88,7 +92,7 @@ impl Flows for Memory {
 
     fn slot(&self, table: Table, key: &FlowKey) -> Option<u32> {
         self.looked_up.set(self.looked_up.get() + 1);
-        if table == Table::Young && self.moving.get() {
+        if table == Table::Unreplied && self.moving.get() {
             self.promote();
         }
         self.tables.borrow().get(&(table, *key)).copied()

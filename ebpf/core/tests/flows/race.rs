@@ -1,12 +1,17 @@
 //! What other CPUs do between two look-ups, and what needs only one.
 
 use rstest::rstest;
-use xdp_core::flows::{Outward, Table, inward, is_recent, outward};
-use xdp_core::verdict::{Fallback, FlowEvent};
+use xdp_core::{
+    flows::{Outward, Table, inward, is_recent, outward},
+    verdict::{Fallback, FlowEvent},
+};
 
-use crate::memory::Memory;
-use crate::wire::{ACK, Protocol, SYN, Wire};
-use crate::{SLOT, from_pod, to_pod};
+use crate::{
+    SLOT, from_pod,
+    memory::Memory,
+    to_pod,
+    wire::{ACK, Protocol, SYN, Wire},
+};
 
 fn opened(v6: bool) -> Memory {
     let memory = Memory::default();
@@ -21,14 +26,14 @@ fn a_flow_that_moves_between_two_look_ups_is_found(#[values(false, true)] v6: bo
     let memory = opened(v6);
     memory.moving.set(true);
     assert_eq!(inward(&to_pod(&ack), SLOT, &memory), Ok(FlowEvent::Hit));
-    assert!(memory.table(Table::Young).is_empty());
+    assert!(memory.table(Table::Unreplied).is_empty());
 
     let memory = opened(v6);
     memory.moving.set(true);
-    let sent = Outward::Out(FlowEvent::SentOut);
+    let sent = Outward::Out(FlowEvent::ReplyForwarded);
     assert_eq!(outward(&from_pod(&ack), &memory), sent);
     // It was the other CPU's packet that moved it.
-    assert_eq!(memory.noted(FlowEvent::Promoted), 0);
+    assert_eq!(memory.noted(FlowEvent::Established), 0);
 }
 
 #[rstest]
@@ -36,9 +41,9 @@ fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
     let ack = to_pod(&Wire::new(v6, Protocol::Tcp(ACK)));
     let strange = Memory::default();
     assert!(!is_recent(&ack.key, &strange));
-    assert_eq!(inward(&ack, SLOT, &strange), Err(Fallback::TheirFlow));
+    assert_eq!(inward(&ack, SLOT, &strange), Err(Fallback::StackFlow));
 
-    // Young, and then answered.
+    // Unreplied, and then answered.
     let memory = opened(v6);
     for _ in 0..2 {
         assert_eq!(inward(&ack, SLOT, &memory), Ok(FlowEvent::Hit));
@@ -49,5 +54,5 @@ fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
         assert!(!is_recent(&ack.key, &memory));
         memory.promote();
     }
-    assert_eq!(memory.table(Table::Flows).len(), 1);
+    assert_eq!(memory.table(Table::Established).len(), 1);
 }

@@ -1,11 +1,15 @@
 //! The owner rule, told as it is: of all that happened to a flow, the last thing that opened it says whose it is.
 
-use xdp_core::flows::{Outward, Way, delivered, departed, inward, outward};
-use xdp_core::verdict::Fallback;
+use xdp_core::{
+    flows::{Outward, Way, delivered, departed, inward, outward},
+    verdict::Fallback,
+};
 
-use super::SLOT;
-use super::memory::Memory;
-use super::wire::{ACK, Protocol, RST, SYN, Wire};
+use super::{
+    SLOT,
+    memory::Memory,
+    wire::{ACK, Protocol, RST, SYN, Wire},
+};
 
 /// Something that happens to a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +79,7 @@ fn carry_out(step: Step, wire: &Wire, is_udp: bool, flows: &Memory) -> Option<bo
     match step {
         Step::Arrives(_) => {
             let taken = inward(&to_pod, SLOT, flows);
-            assert!(matches!(taken, Ok(_) | Err(Fallback::TheirFlow)), "{taken:?}");
+            assert!(matches!(taken, Ok(_) | Err(Fallback::StackFlow)), "{taken:?}");
             Some(taken.is_ok())
         }
         Step::Delivered(_) => {

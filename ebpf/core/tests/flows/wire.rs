@@ -1,8 +1,10 @@
 //! Packets of one flow, written down byte by byte.
 
-use xdp_core::flows::{Segment, Subject, Way};
-use xdp_core::parse::parse;
-use xdp_core::tables::Address;
+use xdp_core::{
+    flows::{Segment, Subject, Way},
+    parse::parse,
+    tables::Address,
+};
 
 pub(crate) const ACK: u8 = 0x10;
 pub(crate) const RST: u8 = 4;

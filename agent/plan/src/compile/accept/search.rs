@@ -1,15 +1,18 @@
 //! The search for what does not fit.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::super::build::build;
-use super::super::compiled::Compiled;
-use super::super::known::Known;
-use super::super::limits::{Excess, Limit};
-use super::super::{Compiler, Key};
-use crate::report::Problem;
-use crate::targets::Target;
+use super::super::{
+    Compiler, Key,
+    build::build,
+    compiled::Compiled,
+    known::Known,
+    limits::{Excess, Limit},
+};
+use crate::{report::Problem, targets::Target};
 
 /// Rules by target.
 type RulesOf = Vec<Option<Arc<Compiled>>>;

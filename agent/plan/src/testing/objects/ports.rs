@@ -1,10 +1,7 @@
 //! Ports of rules and of containers.
 
 use k8s_openapi::api::core::v1 as k8s;
-use proptest::collection::vec;
-use proptest::option;
-use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::{collection::vec, option, prelude::*, sample::select};
 use xdp_crds::{IntOrString, Port, Protocol};
 
 pub(super) fn port() -> impl Strategy<Value = Port> {

@@ -2,11 +2,9 @@
 
 use std::net::IpAddr;
 
-use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::{prelude::*, sample::select};
 
-use super::super::objects::source;
-use super::{Fragment, PacketSpec};
+use super::{super::objects::source, Fragment, PacketSpec};
 
 /// Packets to one of the destinations, or past them; with all the edges.
 pub fn packet(destinations: Vec<IpAddr>) -> impl Strategy<Value = PacketSpec> {

@@ -4,8 +4,10 @@ use xdp_core::tables::{
     MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4, MAX_SOURCES_V6, PortTarget,
     Ports, SOURCE_LEVELS, SourceRef, SourcesV4, SourcesV6,
 };
-use xdp_plan::change::Content;
-use xdp_plan::installed::{Blocks, Installed};
+use xdp_plan::{
+    change::Content,
+    installed::{Blocks, Installed},
+};
 
 /// Whether there is a block where `content` would be written.
 pub(super) fn has(blocks: &Blocks, index: u32, content: &Content) -> bool {

@@ -1,11 +1,9 @@
 //! What is allowed when.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
-use xdp_plan::change::Change;
-use xdp_plan::installed::Blocks;
+use xdp_plan::{change::Change, installed::Blocks};
 
 use super::{Model, memory};
 

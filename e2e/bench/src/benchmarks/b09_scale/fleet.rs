@@ -1,24 +1,32 @@
 //! Nodes that are made up, and the agents on them.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fs::{
+        File, {self},
+    },
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::MapInfo;
-use aya::programs::{ProgramFd, loaded_programs};
+use aya::{
+    maps::MapInfo,
+    programs::{ProgramFd, loaded_programs},
+};
 use serde_json::{Value, json};
 use xdp_e2e::cluster::{Cluster, PATIENCE, checked};
 use xdp_lab::{Namespace, Process};
 
 use super::server::{Server, tail};
-use crate::stats::Samples;
-use crate::sys;
-use crate::workload::{Flow, FrameSpec, SOURCE_PORT, UDP, Verdict, bits, frame};
+use crate::{
+    stats::Samples,
+    sys,
+    workload::{Flow, FrameSpec, SOURCE_PORT, UDP, Verdict, bits, frame},
+};
 
 const POLICIES: &str = "/apis/xdp-operator.io/v1alpha1/namespaces/default/xdppolicies";
 const XDP_DROP: u32 = 1;

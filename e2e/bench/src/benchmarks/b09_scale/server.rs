@@ -1,15 +1,19 @@
 //! The API server: what is written, and what it counts of it.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Stdio;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use xdp_e2e::cluster::{Cluster, PATIENCE};
-use xdp_e2e::installed::{Metrics, http_get, http_patch};
+use xdp_e2e::{
+    cluster::{Cluster, PATIENCE},
+    installed::{Metrics, http_get, http_patch},
+};
 use xdp_lab::Process;
 
 /// In the control plane's namespace, where nothing else listens there.

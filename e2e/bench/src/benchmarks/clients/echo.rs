@@ -1,18 +1,26 @@
 //! Servers that answer, and clients that wait for the answer.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{
+        JoinHandle, {self},
+    },
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use xdp_lab::{Namespace, Pod};
 
-use crate::instruments::{CPU, on_cpu};
-use crate::stats::Samples;
-use crate::sys;
+use crate::{
+    instruments::{CPU, on_cpu},
+    stats::Samples,
+    sys,
+};
 
 const PORT: u16 = 7000;
 const SIZE: usize = 64;

@@ -1,7 +1,9 @@
 //! iperf3, which everybody knows.
 
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;

@@ -1,0 +1,106 @@
+//! Whether the kernel holds what is desired for a pod: found by looking at what was read, not by asking [`crate::diff`]
+//! whether it has anything left to do.
+
+mod walk;
+
+use std::collections::BTreeMap;
+
+pub(crate) use walk::holds;
+use xdp_core::tables::{Address, PodBlock};
+
+use crate::{
+    compile::{DesiredPod, address},
+    diff::{Differ, Trees},
+    facts::Readiness,
+    installed::{Installed, SlotIdentity},
+};
+
+/// A reading of the tables, by pod.
+pub struct Programmed<'a> {
+    installed: &'a Installed,
+    slots: BTreeMap<&'a SlotIdentity, u32>,
+    addresses: BTreeMap<u32, Vec<Address>>,
+    trees: Option<&'a Trees>,
+}
+
+impl<'a> Programmed<'a> {
+    /// Indexes a reading.
+    pub fn new(installed: &'a Installed) -> Self {
+        let slots = installed
+            .pods
+            .iter()
+            .map(|(slot, label)| (&label.identity, *slot));
+        let mut addresses = BTreeMap::<_, Vec<Address>>::new();
+        for (address, slot) in installed.leading() {
+            addresses.entry(slot).or_default().push(address);
+        }
+        for list in addresses.values_mut() {
+            list.sort_unstable();
+        }
+        Self {
+            installed,
+            slots: slots.collect(),
+            addresses,
+            trees: None,
+        }
+    }
+
+    /// Takes over which blocks were found to be like which rules when this very reading was compared.
+    #[must_use]
+    pub fn knowing(mut self, differ: &'a Differ) -> Self {
+        self.trees = differ.trees_of(self.installed);
+        self
+    }
+
+    /// Whether packets for the pod meet exactly its rules: its addresses, and no others, lead to its slot, which has its
+    /// device and leads to blocks like its rules, each under its own label.
+    pub fn holds(&self, pod: &DesiredPod) -> bool {
+        let Some(slot) = self.slots.get(&pod.identity) else {
+            return false;
+        };
+        let Installed { words, blocks, .. } = self.installed;
+        let block = words.get(slot).and_then(|word| word.block());
+        let block = block.and_then(|index| blocks.pods.get(index));
+        self.installed.devices.get(slot) == Some(&pod.identity.ifindex)
+            && self.leads(*slot, pod)
+            && block.is_some_and(|block| self.is_block_of(block, pod))
+    }
+
+    fn leads(&self, slot: u32, pod: &DesiredPod) -> bool {
+        let mut wanted: Vec<Address> = pod.addresses.iter().copied().map(address).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.addresses.get(&slot).map_or(&[][..], Vec::as_slice) == wanted
+    }
+
+    fn is_block_of(&self, block: &PodBlock, pod: &DesiredPod) -> bool {
+        let Installed { blocks, rules, .. } = self.installed;
+        let has_label = |rule: usize, id: u32| rules.get(&id) == Some(&pod.rules.rules[rule]);
+        let known = self.trees.is_some_and(|trees| trees.have(block, &pod.rules));
+        is_head_of(block, pod) && (known || holds(blocks, block, &pod.rules, has_label))
+    }
+}
+
+/// Whether the block says of the pod's interface what is desired.
+pub(crate) fn is_head_of(block: &PodBlock, pod: &DesiredPod) -> bool {
+    *block
+        == PodBlock {
+            sources_v4: block.sources_v4,
+            sources_v6: block.sources_v6,
+            ..head(pod)
+        }
+}
+
+/// A block without rules.
+pub(crate) fn head(pod: &DesiredPod) -> PodBlock {
+    let flag = |set: bool, flag| if set { flag } else { 0 };
+    PodBlock {
+        mtu: pod.mtu,
+        mac: pod.identity.mac,
+        flags: flag(pod.readiness.obstacle().is_some(), PodBlock::NOT_READY)
+            | flag(pod.peer.obstacle().is_some(), PodBlock::NO_PEER)
+            | flag(pod.reply_path == Readiness::Ready, PodBlock::REPLY_PATH)
+            | flag(pod.draining, PodBlock::DRAIN),
+        ..PodBlock::default()
+    }
+}

@@ -1,0 +1,43 @@
+//! The XDP program on a NIC: in the driver, by a pinned link, or, where the administrator allows it, in generic mode.
+
+use crate::datapath::{
+    Datapath,
+    error::{AttachError, AttachStep},
+    hooks::link::{
+        Attached, Place, {self},
+    },
+    kernel::sys::{
+        LinkKind, XdpMode, {self},
+    },
+};
+
+impl Datapath {
+    /// Attaches to a NIC of the host, or adopts what is attached. A foreign program is never touched: the kernel
+    /// refuses with `EBUSY` or `EEXIST`.
+    pub fn attach_nic(&self, ifindex: u32) -> Result<Attached, AttachError> {
+        self.attach_xdp(ifindex, XdpMode::Driver)
+    }
+
+    /// The same for a NIC whose driver has no XDP. A program that is attached keeps its mode.
+    pub fn attach_generic(&self, ifindex: u32) -> Result<Attached, AttachError> {
+        self.attach_xdp(ifindex, XdpMode::Generic)
+    }
+
+    fn attach_xdp(&self, ifindex: u32, mode: XdpMode) -> Result<Attached, AttachError> {
+        let place = Place {
+            pin: &self.pinned.pins.nic(ifindex),
+            kind: LinkKind::Xdp { ifindex },
+            ifindex,
+        };
+        let program = &self.programs.nic;
+        link::attach(&place, program, || {
+            sys::link_create_xdp(program.fd(), ifindex, mode)
+                .map_err(AttachError::at(AttachStep::Create, ifindex))
+        })
+    }
+
+    /// Takes our program off a NIC. Whether there was one.
+    pub fn detach_nic(&self, ifindex: u32) -> Result<bool, AttachError> {
+        link::detach(&self.pinned.pins.nic(ifindex)).map_err(AttachError::at(AttachStep::Detach, ifindex))
+    }
+}

@@ -1,0 +1,7 @@
+//! What the data path needs of the kernel: system calls, pins, the lock, mapped arrays.
+
+pub(in crate::datapath) mod lock;
+pub(in crate::datapath) mod mmap_array;
+pub(in crate::datapath) mod pins;
+pub(in crate::datapath) mod plain;
+pub(in crate::datapath) mod sys;

@@ -1,0 +1,45 @@
+//! One agent at a time.
+
+use std::{fs::File, path::Path, thread, time::Duration};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::datapath::error::OpenError;
+
+/// The right to change what is pinned below a directory. Ends with the process, however that ends.
+pub(in crate::datapath) struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Takes the directory. `status` looks in for moments, which a busy machine stretches: hence two seconds of tries.
+    pub(in crate::datapath) fn take(directory: &Path) -> Result<Self, OpenError> {
+        let mut tries = 0;
+        loop {
+            match lock(directory, FlockArg::LockExclusiveNonblock)? {
+                Some(file) => return Ok(Self { _file: file }),
+                None if tries < 200 => thread::sleep(Duration::from_millis(10)),
+                None => {
+                    return Err(OpenError::Running {
+                        path: directory.to_owned(),
+                    });
+                }
+            }
+            tries += 1;
+        }
+    }
+
+    /// Whether somebody has it.
+    pub(in crate::datapath) fn is_taken(directory: &Path) -> Result<bool, OpenError> {
+        Ok(lock(directory, FlockArg::LockSharedNonblock)?.is_none())
+    }
+}
+
+fn lock(directory: &Path, kind: FlockArg) -> Result<Option<Flock<File>>, OpenError> {
+    let file = File::open(directory).map_err(|source| OpenError::pin("open", directory, source))?;
+    match Flock::lock(file, kind) {
+        Ok(file) => Ok(Some(file)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(OpenError::pin("lock", directory, errno.into())),
+    }
+}

@@ -1,0 +1,219 @@
+//! The pin directory: `DIR/abi-N/maps/<MAP>`, `DIR/abi-N/links/<LINK>`, `DIR/abi-N/gro/<host ifindex>`, where N is the
+//! version of the tables' layout.
+
+use std::{
+    fs::{
+        DirBuilder, {self},
+    },
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use xdp_core::tables::{ABI_VERSION, maps};
+
+use crate::datapath::{error::OpenError, hooks::classifier::Classifier};
+
+const NIC: &str = "nic-";
+const READER: &str = "reader-";
+const CLSACT: &str = "clsact-";
+pub(in crate::datapath) const TRACEPOINT: &str = "tp-";
+const ABI: &str = "abi-";
+/// The first version of the layout with today's names of the flow tables.
+const RENAMED_FLOWS: u32 = 5;
+
+/// Paths below one pin directory, of one version of the layout.
+#[derive(Clone, Debug)]
+pub(in crate::datapath) struct Pins {
+    root: PathBuf,
+    abi: u32,
+}
+
+impl Pins {
+    pub(in crate::datapath) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            abi: ABI_VERSION,
+        }
+    }
+
+    /// The same directory, as agents with other layouts have left it.
+    pub(in crate::datapath) fn others(&self) -> io::Result<Vec<Self>> {
+        let versions = numbered(&self.root, ABI)?.into_iter();
+        let others = versions.filter(|abi| *abi != self.abi).map(|abi| Self {
+            root: self.root.clone(),
+            abi,
+        });
+        Ok(others.collect())
+    }
+
+    pub(in crate::datapath) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(in crate::datapath) fn abi(&self) -> PathBuf {
+        self.root.join(format!("{ABI}{}", self.abi))
+    }
+
+    pub(in crate::datapath) fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// Returns the name that a map has in this version of the layout.
+    pub(in crate::datapath) fn map_name<'a>(&self, name: &'a str) -> &'a str {
+        if self.abi >= RENAMED_FLOWS {
+            return name;
+        }
+        match name {
+            maps::ESTABLISHED => "FLOWS",
+            maps::UNREPLIED => "YOUNG",
+            maps::STACK => "THEIRS",
+            other => other,
+        }
+    }
+
+    pub(in crate::datapath) fn maps(&self) -> PathBuf {
+        self.abi().join("maps")
+    }
+
+    pub(in crate::datapath) fn nic(&self, ifindex: u32) -> PathBuf {
+        self.link(NIC, ifindex)
+    }
+
+    pub(in crate::datapath) fn reader(&self, host_ifindex: u32) -> PathBuf {
+        self.link(READER, host_ifindex)
+    }
+
+    /// The program behind a clsact filter: the filter itself cannot be pinned.
+    pub(in crate::datapath) fn clsact(&self, host_ifindex: u32) -> PathBuf {
+        self.link(CLSACT, host_ifindex)
+    }
+
+    /// The link of a classifier on an interface of the host.
+    pub(in crate::datapath) fn classifier(&self, classifier: Classifier, ifindex: u32) -> PathBuf {
+        self.link(prefix(classifier), ifindex)
+    }
+
+    /// As [`Pins::clsact`].
+    pub(in crate::datapath) fn classifier_clsact(&self, classifier: Classifier, ifindex: u32) -> PathBuf {
+        self.link(&filter_prefix(classifier), ifindex)
+    }
+
+    /// Tables that another capacity or layout replaces, as long as their flows are carried over.
+    pub(in crate::datapath) fn aside(&self) -> PathBuf {
+        self.abi().join("aside")
+    }
+
+    pub(in crate::datapath) fn tracepoint(&self, name: &str) -> PathBuf {
+        self.links().join(format!("{TRACEPOINT}{name}"))
+    }
+
+    /// A directory entry says: GRO was off before the agent switched it on. (bpffs holds no files.)
+    pub(in crate::datapath) fn gro(&self, host_ifindex: u32) -> PathBuf {
+        self.gro_notes().join(host_ifindex.to_string())
+    }
+
+    pub(in crate::datapath) fn gro_notes(&self) -> PathBuf {
+        self.abi().join("gro")
+    }
+
+    pub(in crate::datapath) fn nics(&self) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), NIC)
+    }
+
+    pub(in crate::datapath) fn readers(&self) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), READER)
+    }
+
+    pub(in crate::datapath) fn clsacts(&self) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), CLSACT)
+    }
+
+    pub(in crate::datapath) fn gros(&self) -> io::Result<Vec<u32>> {
+        numbered(&self.gro_notes(), "")
+    }
+
+    pub(in crate::datapath) fn classifiers(&self, classifier: Classifier) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), prefix(classifier))
+    }
+
+    pub(in crate::datapath) fn classifier_clsacts(&self, classifier: Classifier) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), &filter_prefix(classifier))
+    }
+
+    /// Numbers of directories in [`Pins::aside`] whose names begin so.
+    pub(in crate::datapath) fn asides(&self, prefix: &str) -> io::Result<Vec<u32>> {
+        numbered(&self.aside(), prefix)
+    }
+
+    pub(in crate::datapath) fn links(&self) -> PathBuf {
+        self.abi().join("links")
+    }
+
+    fn link(&self, kind: &str, ifindex: u32) -> PathBuf {
+        self.links().join(format!("{kind}{ifindex}"))
+    }
+
+    /// Makes the directories, for root only.
+    pub(in crate::datapath) fn create(&self) -> Result<(), OpenError> {
+        self.check_bpffs()?;
+        for path in [self.maps(), self.links(), self.gro_notes()] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(|source| OpenError::pin("create", &path, source))?;
+        }
+        self.check_bpffs()
+    }
+
+    /// The directory, or the nearest one above that exists, must be on a bpffs.
+    fn check_bpffs(&self) -> Result<(), OpenError> {
+        let nearest = self.root.ancestors().find(|path| path.exists());
+        let path = nearest.unwrap_or(Path::new("/"));
+        let found = statfs(path).map_err(|errno| OpenError::pin("inspect", path, errno.into()))?;
+        if found.filesystem_type() == BPF_FS_MAGIC {
+            return Ok(());
+        }
+        Err(OpenError::NotBpffs {
+            path: self.root.clone(),
+        })
+    }
+}
+
+const fn prefix(classifier: Classifier) -> &'static str {
+    match classifier {
+        Classifier::Reader => READER,
+        Classifier::Peer => "peer-",
+        Classifier::PodIn => "pod-in-",
+        Classifier::PodOut => "pod-out-",
+        Classifier::NicOut => "nic-out-",
+    }
+}
+
+fn filter_prefix(classifier: Classifier) -> String {
+    match classifier {
+        Classifier::Reader => CLSACT.to_owned(),
+        other => format!("{}clsact-", prefix(other)),
+    }
+}
+
+/// Numbers behind `prefix` in a directory's names, in order; none if there is no directory.
+fn numbered(directory: &Path, prefix: &str) -> io::Result<Vec<u32>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let number: Option<u32> = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(prefix)?.parse().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}

@@ -1,0 +1,36 @@
+//! A program that is loaded over the tables in force, beside those that are attached, to be asked by test runs.
+
+use std::collections::BTreeSet;
+
+use aya::{Ebpf, programs::Xdp};
+use xdp_core::tables::DEFAULT_FLOWS;
+
+use crate::datapath::{error::OpenError, pinned::Pinned, programs, programs::test_run::TestRunError, tables};
+
+/// The program.
+pub(in crate::datapath) struct Beside {
+    ebpf: Ebpf,
+    name: &'static str,
+}
+
+impl Beside {
+    pub(in crate::datapath) fn open(pinned: &Pinned, name: &'static str) -> Result<Self, OpenError> {
+        let pins = &pinned.pins;
+        // Loading would make those that are missing.
+        if tables::check_shapes(pins)? < tables::MAPS {
+            return Err(OpenError::NotInstalled {
+                path: pins.root().to_owned(),
+            });
+        }
+        let mut ebpf = programs::object(pins, DEFAULT_FLOWS)?;
+        programs::load::<Xdp>(&mut ebpf, &BTreeSet::new(), name, Xdp::load)?;
+        Ok(Self { ebpf, name })
+    }
+
+    pub(in crate::datapath) fn program(&self) -> Result<&Xdp, TestRunError> {
+        let program = self.ebpf.program(self.name);
+        program
+            .and_then(|program| program.try_into().ok())
+            .ok_or(TestRunError::Missing)
+    }
+}

@@ -1,0 +1,237 @@
+//! Changes, carried out.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{MapError, PerCpuValues};
+use xdp_core::tables::{Count, FailureKey, Label, MAX_PROBLEMS, RuleCounters, RuleText, maps};
+use xdp_plan::{change::Change, report::Problem};
+
+use crate::datapath::{
+    Datapath,
+    error::{ApplyError, OpenError},
+    kernel::{
+        plain::{Plain, Raw},
+        sys,
+    },
+    tables::labels::{empty, pod_label, problem_label, to_text},
+};
+
+/// Interface 0 empties an element (`__dev_map_update_elem`, `kernel/bpf/devmap.c`).
+const NO_DEVICE: u32 = 0;
+
+/// What became of a change.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Done.
+    Applied,
+    /// Left out, because an earlier change of its slot failed.
+    Skipped {
+        /// The slot.
+        slot: u32,
+    },
+    /// Not done.
+    Failed(ApplyError),
+}
+
+impl Datapath {
+    /// Carries out changes in their order; one outcome per change. A failure ends its slot's turn, the others go on.
+    pub fn apply(&mut self, changes: &[Change]) -> Vec<Outcome> {
+        let mut failed = BTreeSet::new();
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            let slot = slot_of(change);
+            outcomes.push(match slot.filter(|slot| failed.contains(slot)) {
+                Some(slot) => Outcome::Skipped { slot },
+                None => match self.apply_one(change) {
+                    Ok(()) => Outcome::Applied,
+                    Err(error) => {
+                        failed.extend(slot);
+                        Outcome::Failed(error)
+                    }
+                },
+            });
+        }
+        outcomes
+    }
+
+    fn apply_one(&mut self, change: &Change) -> Result<(), ApplyError> {
+        let tables = &mut self.pinned.tables;
+        match change {
+            Change::SetRuleLabel { rule, label } => {
+                let text = to_text(&**label)?;
+                self.reset_counters(*rule)?;
+                self.set_rule_label(*rule, &text)?;
+                self.pinned.rule_labels.learn(*rule, &text, label);
+                Ok(())
+            }
+            Change::ClearRuleLabel { rule } => self.set_rule_label(*rule, &empty()),
+            Change::SetPodLabel { slot, label, fresh } => {
+                if *fresh {
+                    self.forget_failures(*slot, label.identity.ifindex)?;
+                }
+                self.set_pod_label(*slot, &pod_label(label)?)
+            }
+            Change::ClearPodLabel { slot } => self.set_pod_label(*slot, &empty()),
+            Change::SetDevice { slot, ifindex } => {
+                let refused = |source| ApplyError::Device {
+                    ifindex: *ifindex,
+                    source: Box::new(source),
+                };
+                tables.devices.set(*slot, *ifindex, None, 0).map_err(refused)
+            }
+            Change::ClearDevice { slot } => {
+                let refused = |source| ApplyError::Device {
+                    ifindex: NO_DEVICE,
+                    source: Box::new(source),
+                };
+                tables.devices.set(*slot, NO_DEVICE, None, 0).map_err(refused)
+            }
+            Change::Write { index, content } => tables
+                .memory
+                .write(*index, content)
+                .map_err(ApplyError::memory("block", *index)),
+            Change::SetWord { slot, word } => tables
+                .memory
+                .words
+                .store(*slot, word.0)
+                .map_err(ApplyError::memory(maps::SLOTS, *slot)),
+            Change::SetIndex { position, word } => tables
+                .memory
+                .index
+                .store(*position, word.0)
+                .map_err(ApplyError::memory(maps::INDEX, *position)),
+            Change::SetAddress { address, slot } => tables
+                .pods
+                .insert(Raw(*address), slot, 0)
+                .map_err(ApplyError::table(maps::PODS)),
+            Change::ClearAddress { address } => {
+                gone(tables.pods.remove(&Raw(*address))).map_err(ApplyError::table(maps::PODS))
+            }
+            Change::Fence => sys::fence().map_err(ApplyError::Fence),
+        }
+    }
+
+    /// Replaces what `status` shows as problems, where it differs. What exceeds the table is left out.
+    pub fn set_problems(&mut self, problems: &[Problem]) -> Result<(), OpenError> {
+        let table = &mut self.pinned.tables.problems;
+        for index in 0..MAX_PROBLEMS {
+            let label = problems
+                .get(index as usize)
+                .and_then(problem_label)
+                .unwrap_or(empty());
+            let Raw(present) = table.get(&index, 0).map_err(OpenError::table(maps::PROBLEMS))?;
+            if present != label {
+                table
+                    .set(index, Raw(label), 0)
+                    .map_err(OpenError::table(maps::PROBLEMS))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the failures of pods that are gone; `live` are the host's ends of all pairs. Indexes are not used again
+    /// for long, so that their failures would fill the table in the end.
+    pub fn prune_failures(&mut self, live: &BTreeSet<u32>) -> Result<(), OpenError> {
+        let tables = &mut self.pinned.tables;
+        let failed = OpenError::table(maps::FAILURES);
+        let keys = tables
+            .failures
+            .keys()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(&failed)?;
+        for key in keys {
+            let labelled = |slot| matches!(tables.pod_labels.get(&slot, 0), Ok(Raw(label)) if label.len != 0);
+            let gone_pod = match key.0.kind {
+                FailureKey::REDIRECT_ERR => !labelled(key.0.subject),
+                FailureKey::DEVMAP_XMIT => !live.contains(&key.0.subject),
+                _ => false,
+            };
+            if gone_pod {
+                gone(tables.failures.remove(&key)).map_err(&failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_rule_label(&mut self, rule: u32, label: &RuleText) -> Result<(), ApplyError> {
+        let table = &mut self.pinned.tables.memory.rule_labels;
+        table
+            .set(rule, label)
+            .map_err(ApplyError::memory(maps::RULE_LABELS, rule))
+    }
+
+    fn set_pod_label(&mut self, slot: u32, label: &Label) -> Result<(), ApplyError> {
+        let table = &mut self.pinned.tables.pod_labels;
+        table
+            .set(slot, Raw(*label), 0)
+            .map_err(ApplyError::table(maps::POD_LABELS))
+    }
+
+    fn reset_counters(&mut self, rule: u32) -> Result<(), ApplyError> {
+        let zero = zeroes(Raw(RuleCounters::default()))?;
+        let tables = &mut self.pinned.tables;
+        tables
+            .counters
+            .set(rule, zero, 0)
+            .map_err(ApplyError::table(maps::RULE_COUNTERS))?;
+        let zero = zeroes(Raw(Count::default()))?;
+        tables
+            .delivered
+            .set(rule, zero, 0)
+            .map_err(ApplyError::table(maps::DELIVERED))?;
+        tables
+            .rule_limits
+            .set(rule, 0, 0)
+            .map_err(ApplyError::table(maps::RULE_LIMITS))
+    }
+
+    fn forget_failures(&mut self, slot: u32, ifindex: u32) -> Result<(), ApplyError> {
+        let table = &mut self.pinned.tables.failures;
+        let failed = ApplyError::table(maps::FAILURES);
+        let keys = table.keys().collect::<Result<Vec<_>, _>>().map_err(&failed)?;
+        for key in keys {
+            let about = match key.0.kind {
+                FailureKey::REDIRECT_ERR => slot,
+                FailureKey::DEVMAP_XMIT => ifindex,
+                _ => continue,
+            };
+            if key.0.subject == about {
+                gone(table.remove(&key)).map_err(&failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The slot whose turn ends when the change fails.
+fn slot_of(change: &Change) -> Option<u32> {
+    match change {
+        Change::SetPodLabel { slot, .. }
+        | Change::ClearPodLabel { slot }
+        | Change::SetDevice { slot, .. }
+        | Change::ClearDevice { slot }
+        | Change::SetWord { slot, .. }
+        | Change::SetAddress { slot, .. } => Some(*slot),
+        Change::SetRuleLabel { .. }
+        | Change::ClearRuleLabel { .. }
+        | Change::ClearAddress { .. }
+        | Change::SetIndex { .. }
+        | Change::Write { .. }
+        | Change::Fence => None,
+    }
+}
+
+fn zeroes<T: Plain>(zero: Raw<T>) -> Result<PerCpuValues<Raw<T>>, ApplyError> {
+    let io = |(_, error)| ApplyError::Cpus(error);
+    let cpus = aya::util::nr_cpus().map_err(io)?;
+    PerCpuValues::try_from(vec![zero; cpus]).map_err(ApplyError::Cpus)
+}
+
+/// Removing what is not there is done already.
+fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}

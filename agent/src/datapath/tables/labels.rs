@@ -1,0 +1,187 @@
+//! Labels: short JSON texts that travel with slots, rules and problems.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aya::maps::MapError;
+use serde::{Serialize, de::DeserializeOwned};
+use xdp_core::tables::{Label, RuleText, Text};
+use xdp_plan::{
+    facts::Readiness,
+    installed::{PodLabel, RuleLabel, RuleLabels},
+    report::Problem,
+};
+
+use crate::datapath::{
+    error::ApplyError,
+    kernel::{mmap_array::Region, plain::Raw},
+};
+
+/// A text, if it fits.
+pub(in crate::datapath) fn to_text<const BYTES: usize>(
+    content: &impl Serialize,
+) -> Result<Text<BYTES>, ApplyError> {
+    let json = serde_json::to_vec(content).expect("labels are strings and numbers");
+    let mut text = empty();
+    let too_long = ApplyError::LabelTooLong {
+        bytes: json.len(),
+        limit: BYTES,
+    };
+    text.text
+        .get_mut(..json.len())
+        .ok_or(too_long)?
+        .copy_from_slice(&json);
+    text.len = json.len() as u32;
+    Ok(text)
+}
+
+/// No label.
+pub(in crate::datapath) const fn empty<const BYTES: usize>() -> Text<BYTES> {
+    Text {
+        len: 0,
+        text: [0; BYTES],
+    }
+}
+
+/// A pod's label; a message that is too long is cut, names and addresses never are.
+pub(in crate::datapath) fn pod_label(content: &PodLabel) -> Result<Label, ApplyError> {
+    let mut content = content.clone();
+    loop {
+        let label = to_text(&content);
+        let messages = [&mut content.readiness, &mut content.reply_path].into_iter();
+        let messages = messages.filter_map(|readiness| match readiness {
+            Readiness::NotReady { message, .. } => Some(message),
+            Readiness::Ready => None,
+        });
+        match (label, messages.max_by_key(|message| message.len())) {
+            (Err(_), Some(longest)) if !longest.is_empty() => halve(longest),
+            (label, _) => return label,
+        }
+    }
+}
+
+/// A problem's label; texts that are too long are cut, the longest first.
+pub(in crate::datapath) fn problem_label(problem: &Problem) -> Option<Label> {
+    let mut problem = problem.clone();
+    loop {
+        match to_text(&problem) {
+            Ok(label) => return Some(label),
+            Err(_) if problem.message.is_empty() && problem.remedy.is_empty() => return None,
+            Err(_) => cut_longest(&mut problem),
+        }
+    }
+}
+
+fn cut_longest(problem: &mut Problem) {
+    let texts = [&mut problem.object, &mut problem.message, &mut problem.remedy];
+    if let Some(longest) = texts.into_iter().max_by_key(|text| text.len()) {
+        halve(longest);
+    }
+}
+
+/// Cuts a text to half its length, with an ellipsis.
+fn halve(text: &mut String) {
+    let half = text.chars().count() / 2;
+    *text = text.chars().take(half.saturating_sub(1)).collect();
+    if half > 1 {
+        text.push('…');
+    }
+}
+
+/// Reads the labels `0..len`; what is no label any more is left out.
+pub(in crate::datapath) fn read_labels<T: DeserializeOwned>(
+    len: u32,
+    get: impl Fn(u32) -> Result<Raw<Label>, MapError>,
+) -> Result<BTreeMap<u32, T>, MapError> {
+    let mut labels = BTreeMap::new();
+    for index in 0..len {
+        if let Some(label) = from_text(&get(index)?.0) {
+            labels.insert(index, label);
+        }
+    }
+    Ok(labels)
+}
+
+/// Labels of rules, as last read. There may be tens of thousands, and hardly ever another one: a text is parsed when it
+/// differs from the one that was there before.
+#[derive(Default)]
+pub(in crate::datapath) struct Known(Mutex<Labels>);
+
+#[derive(Default)]
+struct Labels {
+    /// By id; empty: none.
+    texts: Vec<Box<[u8]>>,
+    by_id: RuleLabels,
+    /// Ids whose labels were made here, so that nobody else holds the same.
+    parsed: BTreeSet<u32>,
+}
+
+impl Known {
+    /// Reads all; what is no label any more is left out.
+    pub(in crate::datapath) fn read(&self, texts: &Region<RuleText>) -> RuleLabels {
+        let mut known = self.lock();
+        known.texts.resize_with(texts.len() as usize, Box::default);
+        for index in 0..texts.len() {
+            let text = texts.get(index).and_then(used).unwrap_or_default();
+            if *known.texts[index as usize] != *text {
+                known.parse(index, text.into());
+            }
+        }
+        Arc::clone(&known.by_id)
+    }
+
+    /// Takes over what was written.
+    pub(in crate::datapath) fn learn(&self, index: u32, text: &RuleText, label: &Arc<RuleLabel>) {
+        let mut known = self.lock();
+        let (place, text) = (index as usize, used(text).unwrap_or_default());
+        if known.texts.len() <= place {
+            known.texts.resize_with(place + 1, Box::default);
+        }
+        known.texts[place] = text.into();
+        known.parsed.remove(&index);
+        Arc::make_mut(&mut known.by_id).insert(index, Arc::clone(label));
+    }
+
+    /// Shares with `wanted` what is equal.
+    pub(in crate::datapath) fn share(&self, wanted: &BTreeSet<Arc<RuleLabel>>) {
+        let Labels {
+            by_id: labels,
+            parsed,
+            ..
+        } = &mut *self.lock();
+        for index in std::mem::take(parsed) {
+            if let Some(label) = labels.get(&index).and_then(|label| wanted.get(label)) {
+                Arc::make_mut(labels).insert(index, Arc::clone(label));
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Labels> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Labels {
+    fn parse(&mut self, index: u32, text: Box<[u8]>) {
+        let labels = Arc::make_mut(&mut self.by_id);
+        match serde_json::from_slice(&text) {
+            Ok(label) => {
+                labels.insert(index, Arc::new(label));
+                self.parsed.insert(index);
+            }
+            Err(_) => drop(labels.remove(&index)),
+        }
+        self.texts[index as usize] = text;
+    }
+}
+
+fn from_text<T: DeserializeOwned, const BYTES: usize>(text: &Text<BYTES>) -> Option<T> {
+    serde_json::from_slice(used(text)?).ok()
+}
+
+fn used<const BYTES: usize>(text: &Text<BYTES>) -> Option<&[u8]> {
+    let bytes = text.text.get(..text.len as usize)?;
+    (!bytes.is_empty()).then_some(bytes)
+}

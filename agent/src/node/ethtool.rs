@@ -1,0 +1,182 @@
+//! The ethtool requests the agent needs, by interface name in the calling thread's network namespace.
+#![expect(unsafe_code, reason = "SIOCETHTOOL takes pointers that no safe wrapper knows")]
+
+use std::{
+    ffi::{CStr, c_char},
+    io,
+    os::{fd::AsRawFd, unix::net::UnixDatagram},
+};
+
+// include/uapi/linux/ethtool.h
+const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GFLAGS: u32 = 0x25;
+const ETHTOOL_GGRO: u32 = 0x2b;
+const ETHTOOL_SGRO: u32 = 0x2c;
+const ETH_FLAG_LRO: u32 = 1 << 15;
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EthtoolError {
+    /// No interface can have this name.
+    #[error("`{name}` is not an interface name")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The kernel refused.
+    #[error("`{request}` on interface `{name}` failed")]
+    Refused {
+        /// The request.
+        request: &'static str,
+        /// The interface.
+        name: String,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel reported success and changed nothing.
+    #[error("`{request}` on interface `{name}` had no effect; the driver fixes this setting")]
+    Ignored {
+        /// The request.
+        request: &'static str,
+        /// The interface.
+        name: String,
+    },
+}
+
+impl EthtoolError {
+    /// The kernel's errno, if it is one of the kernel's answers.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Name { .. } | Self::Ignored { .. } => None,
+            Self::Refused { source, .. } => source.raw_os_error(),
+        }
+    }
+}
+
+/// Who drives an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Driver {
+    /// Driver name, `mlx5_core`.
+    pub name: String,
+    /// Bus address, `0000:3b:00.0`; empty for virtual interfaces.
+    pub bus: String,
+}
+
+/// Driver and bus address of an interface.
+pub fn driver(name: &str) -> Result<Driver, EthtoolError> {
+    let mut info = DrvInfo {
+        cmd: ETHTOOL_GDRVINFO,
+        ..DrvInfo::default()
+    };
+    request("ETHTOOL_GDRVINFO", name, &mut info)?;
+    Ok(Driver {
+        name: text(&info.driver),
+        bus: text(&info.bus_info),
+    })
+}
+
+/// Whether generic receive offload is on.
+pub fn gro(name: &str) -> Result<bool, EthtoolError> {
+    let mut value = Value {
+        cmd: ETHTOOL_GGRO,
+        data: 0,
+    };
+    request("ETHTOOL_GGRO", name, &mut value)?;
+    Ok(value.data != 0)
+}
+
+/// Switch generic receive offload on or off. Read it back: a driver may refuse without an error.
+pub fn set_gro(name: &str, on: bool) -> Result<(), EthtoolError> {
+    request(
+        "ETHTOOL_SGRO",
+        name,
+        &mut Value {
+            cmd: ETHTOOL_SGRO,
+            data: u32::from(on),
+        },
+    )
+}
+
+/// Whether large receive offload is on.
+pub fn lro(name: &str) -> Result<bool, EthtoolError> {
+    let mut value = Value {
+        cmd: ETHTOOL_GFLAGS,
+        data: 0,
+    };
+    request("ETHTOOL_GFLAGS", name, &mut value)?;
+    Ok(value.data & ETH_FLAG_LRO != 0)
+}
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct Value {
+    cmd: u32,
+    data: u32,
+}
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+#[derive(Default)]
+struct DrvInfo {
+    cmd: u32,
+    driver: [u8; 32],
+    version: [u8; 32],
+    fw_version: [u8; 32],
+    bus_info: [u8; 32],
+    erom_version: [u8; 32],
+    reserved2: [u8; 12],
+    n_priv_flags: u32,
+    n_stats: u32,
+    testinfo_len: u32,
+    eedump_len: u32,
+    regdump_len: u32,
+}
+
+const _: () = assert!(size_of::<DrvInfo>() == 196);
+
+/// A structure that begins with its command, of the size the kernel has for that command.
+trait Command {}
+impl Command for Value {}
+impl Command for DrvInfo {}
+
+fn request<T: Command>(request: &'static str, name: &str, command: &mut T) -> Result<(), EthtoolError> {
+    let failed = |source| EthtoolError::Refused {
+        request,
+        name: name.to_owned(),
+        source,
+    };
+    let socket = UnixDatagram::unbound().map_err(failed)?;
+    let mut interface = libc::ifreq {
+        ifr_name: interface_name(name)?,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_data: std::ptr::from_mut(command).cast(),
+        },
+    };
+    // SAFETY: `interface` is a whole `struct ifreq` whose data points at a `Command`, which outlives the call and has
+    // the size that its command makes the kernel read and write.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut interface) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(failed(io::Error::last_os_error()))
+    }
+}
+
+fn interface_name(name: &str) -> Result<[c_char; libc::IFNAMSIZ], EthtoolError> {
+    let mut bytes = [0; libc::IFNAMSIZ];
+    if name.is_empty() || name.len() >= bytes.len() || name.contains('\0') {
+        return Err(EthtoolError::Name {
+            name: name.to_owned(),
+        });
+    }
+    for (to, from) in bytes.iter_mut().zip(name.bytes()) {
+        *to = from as c_char;
+    }
+    Ok(bytes)
+}
+
+fn text(field: &[u8]) -> String {
+    CStr::from_bytes_until_nul(field)
+        .map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
+}

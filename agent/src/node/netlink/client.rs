@@ -1,0 +1,167 @@
+//! Request and reply over one blocking socket.
+
+use std::io;
+
+use netlink_packet_core::{
+    DecodeError, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NLMSG_NOOP, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, parse_i32,
+};
+use netlink_sys::{Socket, SocketAddr, protocols};
+
+use crate::node::netlink::NetlinkError;
+
+/// A dump that raced with a change is asked for again; more often than this means that something floods the kernel
+/// with changes, and the next event brings us back anyway.
+const DUMP_ATTEMPTS: u32 = 10;
+
+/// One socket of one netlink protocol, bound to the namespace of the thread that opened it.
+pub(crate) struct Client {
+    socket: Socket,
+    sequence: u32,
+}
+
+/// Payloads of one answer, message headers removed.
+type Replies = Vec<Vec<u8>>;
+
+impl Client {
+    /// A socket for interfaces and addresses that takes filters at their word.
+    pub(crate) fn route() -> Result<Self, NetlinkError> {
+        let client = Self::open(protocols::NETLINK_ROUTE)?;
+        client
+            .socket
+            .set_netlink_get_strict_chk(true)
+            .map_err(socket("NETLINK_GET_STRICT_CHK"))?;
+        Ok(client)
+    }
+
+    /// A socket for generic netlink families.
+    pub(crate) fn generic() -> Result<Self, NetlinkError> {
+        Self::open(protocols::NETLINK_GENERIC)
+    }
+
+    fn open(protocol: isize) -> Result<Self, NetlinkError> {
+        let mut socket = Socket::new(protocol).map_err(self::socket("socket"))?;
+        socket.bind_auto().map_err(self::socket("bind"))?;
+        socket
+            .connect(&SocketAddr::new(0, 0))
+            .map_err(self::socket("connect"))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Ask for one object.
+    pub(crate) fn get<M>(&mut self, request: &'static str, message: M) -> Result<Vec<u8>, NetlinkError>
+    where
+        M: NetlinkSerializable + Into<NetlinkPayload<M>>,
+    {
+        self.send(message, NLM_F_REQUEST)?;
+        let (replies, _) = self.receive(request)?;
+        let empty = || NetlinkError::Malformed {
+            request,
+            source: DecodeError::from("no message in the reply"),
+        };
+        replies.into_iter().next().ok_or_else(empty)
+    }
+
+    /// Ask for a whole list, as it was at one moment.
+    pub(crate) fn dump<M>(&mut self, request: &'static str, message: &M) -> Result<Replies, NetlinkError>
+    where
+        M: NetlinkSerializable + Into<NetlinkPayload<M>> + Clone,
+    {
+        for _ in 0..DUMP_ATTEMPTS {
+            self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
+            let (replies, interrupted) = self.receive(request)?;
+            if !interrupted {
+                return Ok(replies);
+            }
+        }
+        Err(NetlinkError::Unstable {
+            request,
+            attempts: DUMP_ATTEMPTS,
+        })
+    }
+
+    fn send<M>(&mut self, message: M, flags: u16) -> Result<(), NetlinkError>
+    where
+        M: NetlinkSerializable + Into<NetlinkPayload<M>>,
+    {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, message.into());
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0).map_err(socket("send"))?;
+        Ok(())
+    }
+
+    /// All messages of the answer, and whether the kernel says that they do not fit together.
+    fn receive(&self, request: &'static str) -> Result<(Replies, bool), NetlinkError> {
+        let mut replies = Replies::new();
+        let mut interrupted = false;
+        loop {
+            let (bytes, _) = self.socket.recv_from_full().map_err(socket("recv"))?;
+            for message in Messages(&bytes) {
+                let message = message.map_err(|source| NetlinkError::Malformed { request, source })?;
+                if message.sequence_number() != self.sequence {
+                    continue;
+                }
+                interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+                match message.message_type() {
+                    NLMSG_NOOP => {}
+                    NLMSG_ERROR | NLMSG_DONE => {
+                        return done(request, message.payload(), replies, interrupted);
+                    }
+                    _ => replies.push(message.payload().to_vec()),
+                }
+                if message.flags() & NLM_F_MULTIPART == 0 {
+                    return Ok((replies, interrupted));
+                }
+            }
+        }
+    }
+}
+
+/// `NLMSG_ERROR` and `NLMSG_DONE` both begin with an errno, zero if all went well.
+fn done(
+    request: &'static str,
+    payload: &[u8],
+    replies: Replies,
+    interrupted: bool,
+) -> Result<(Replies, bool), NetlinkError> {
+    match payload.get(..4).map_or(Ok(0), parse_i32) {
+        Ok(0) => Ok((replies, interrupted)),
+        Ok(errno) => Err(NetlinkError::Refused {
+            request,
+            source: io::Error::from_raw_os_error(errno.abs()),
+        }),
+        Err(source) => Err(NetlinkError::Malformed { request, source }),
+    }
+}
+
+/// The messages in one datagram.
+struct Messages<'a>(&'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Result<NetlinkBuffer<&'a [u8]>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let message = NetlinkBuffer::new_checked(self.0);
+        self.0 = match &message {
+            Ok(message) => self
+                .0
+                .get((message.length() as usize).next_multiple_of(4)..)
+                .unwrap_or_default(),
+            Err(_) => &[],
+        };
+        Some(message)
+    }
+}
+
+fn socket(step: &'static str) -> impl Fn(io::Error) -> NetlinkError {
+    move |source| NetlinkError::Socket { step, source }
+}

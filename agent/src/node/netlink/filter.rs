@@ -1,0 +1,68 @@
+//! Filters of the clsact qdisc.
+
+use netlink_packet_core::{DecodeError, parse_u32};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcHandle, TcMessage},
+};
+
+use crate::node::netlink::{NetlinkError, client::Client};
+
+// include/uapi/linux/pkt_sched.h
+const TC_H_CLSACT: u16 = 0xffff;
+const TC_H_MIN_INGRESS: u16 = 0xfff2;
+const TC_H_MIN_EGRESS: u16 = 0xfff3;
+
+/// A filter, as far as it is known who made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Filters run in the order of it.
+    pub priority: u16,
+    /// Its number among those of one priority.
+    pub handle: u32,
+}
+
+/// The filters on one side of an interface of the calling thread's namespace; none if there is no such qdisc.
+pub fn clsact_filters(ifindex: u32, egress: bool) -> Result<Vec<Filter>, NetlinkError> {
+    let request = "RTM_GETTFILTER";
+    let mut message = TcMessage::default();
+    message.header.index = ifindex as i32;
+    message.header.parent = TcHandle {
+        major: TC_H_CLSACT,
+        minor: if egress { TC_H_MIN_EGRESS } else { TC_H_MIN_INGRESS },
+    };
+    let replies = Client::route()?.dump(request, &RouteNetlinkMessage::GetTrafficFilter(message))?;
+    let filters: Result<Vec<Filter>, DecodeError> = replies.iter().map(|reply| decode(reply)).collect();
+    filters.map_err(|source| NetlinkError::Malformed { request, source })
+}
+
+/// `struct tcmsg`; the attributes are not needed.
+fn decode(message: &[u8]) -> Result<Filter, DecodeError> {
+    let word = |at: usize| {
+        let bytes = message.get(at..at + 4).ok_or("a filter's header is cut short");
+        parse_u32(bytes.map_err(DecodeError::from)?)
+    };
+    Ok(Filter {
+        handle: word(8)?,
+        priority: (word(16)? >> 16) as u16,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priority_and_handle_are_read_from_the_header_alone() {
+        let mut message = vec![0; 12];
+        message[8..12].copy_from_slice(&0x7865_u32.to_ne_bytes());
+        message.extend([0; 4]);
+        message.extend(0x7864_0003_u32.to_ne_bytes());
+        let filter = Filter {
+            priority: 0x7864,
+            handle: 0x7865,
+        };
+        assert_eq!(decode(&message).unwrap(), filter);
+        assert!(decode(&message[..16]).is_err());
+    }
+}

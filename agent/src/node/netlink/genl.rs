@@ -1,0 +1,160 @@
+//! The generic netlink family `netdev` (Linux 6.3 and later): which XDP operations a device offers right now.
+
+use netlink_packet_core::{
+    DecodeError, Emitable, NlasIterator, ParseableParametrized, emit_u16, emit_u32, parse_u64,
+};
+use netlink_packet_generic::{
+    GenlFamily, GenlMessage,
+    ctrl::{
+        GenlCtrl, GenlCtrlCmd,
+        nlas::{GenlCtrlAttrs, McastGrpAttrs},
+    },
+};
+
+use crate::node::netlink::{NetlinkError, client::Client};
+
+/// The device runs XDP programs natively.
+pub const BASIC: u64 = 1;
+/// It implements `XDP_REDIRECT`.
+pub const REDIRECT: u64 = 2;
+/// It takes redirected packets (`ndo_xdp_xmit`).
+pub const NDO_XMIT: u64 = 4;
+
+/// Names of the bits of `xdp-features`, as `Documentation/netlink/specs/netdev.yaml` has them (Linux 6.18).
+const FEATURES: [&str; 7] = [
+    "basic",
+    "redirect",
+    "ndo-xmit",
+    "xsk-zerocopy",
+    "hw-offload",
+    "rx-sg",
+    "ndo-xmit-sg",
+];
+
+/// The names of `xdp-features` that are set; those of kernels yet to come are left out.
+pub fn feature_names(features: u64) -> Vec<String> {
+    let set = |bit: usize| features >> bit & 1 == 1;
+    let names = FEATURES.iter().enumerate().filter(|(bit, _)| set(*bit));
+    names.map(|(_, name)| (*name).to_owned()).collect()
+}
+
+// include/uapi/linux/netdev.h and include/uapi/linux/genetlink.h
+const NETDEV_CMD_DEV_GET: u8 = 1;
+const NETDEV_A_DEV_IFINDEX: u16 = 1;
+const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
+const HEADER_LEN: usize = 4;
+
+/// The `netdev` family of the running kernel.
+pub struct Netdev {
+    client: Client,
+    family: u16,
+    /// Multicast group that announces changed features.
+    pub(crate) mgmt: Option<u32>,
+}
+
+impl Netdev {
+    /// Look the family up; `None` on kernels that have none.
+    pub fn open() -> Result<Option<Self>, NetlinkError> {
+        let request = "CTRL_CMD_GETFAMILY netdev";
+        let mut client = Client::generic()?;
+        let name = GenlCtrlAttrs::FamilyName("netdev".to_owned());
+        let message = GenlMessage::from_payload(GenlCtrl {
+            cmd: GenlCtrlCmd::GetFamily,
+            nlas: vec![name],
+        });
+        let reply = match client.get(request, message) {
+            Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
+            reply => reply?,
+        };
+        let attributes = GenlMessage::<GenlCtrl>::parse_with_param(&reply, 0)
+            .map_err(|source| NetlinkError::Malformed { request, source })?
+            .payload
+            .nlas;
+        let family = attributes.iter().find_map(|attribute| match attribute {
+            GenlCtrlAttrs::FamilyId(id) => Some(*id),
+            _ => None,
+        });
+        let missing = || NetlinkError::Malformed {
+            request,
+            source: DecodeError::from("no family id"),
+        };
+        Ok(Some(Self {
+            client,
+            family: family.ok_or_else(missing)?,
+            mgmt: group(&attributes, "mgmt"),
+        }))
+    }
+
+    /// `xdp-features` of an interface of the namespace in which the family was opened.
+    pub fn xdp_features(&mut self, ifindex: u32) -> Result<u64, NetlinkError> {
+        let request = "NETDEV_CMD_DEV_GET";
+        let mut message = GenlMessage::from_payload(DevGet { ifindex });
+        message.set_resolved_family_id(self.family);
+        let reply = self.client.get(request, message)?;
+        features(&reply).map_err(|source| NetlinkError::Malformed { request, source })
+    }
+}
+
+/// `xdp-features` of an interface; `None` on kernels that cannot say.
+pub fn xdp_features(ifindex: u32) -> Result<Option<u64>, NetlinkError> {
+    Netdev::open()?
+        .map(|mut netdev| netdev.xdp_features(ifindex))
+        .transpose()
+}
+
+fn group(attributes: &[GenlCtrlAttrs], wanted: &str) -> Option<u32> {
+    let groups = attributes.iter().find_map(|attribute| match attribute {
+        GenlCtrlAttrs::McastGroups(groups) => Some(groups),
+        _ => None,
+    })?;
+    let group = groups
+        .iter()
+        .find(|group| group.contains(&McastGrpAttrs::Name(wanted.to_owned())))?;
+    group.iter().find_map(|attribute| match attribute {
+        McastGrpAttrs::Id(id) => Some(*id),
+        McastGrpAttrs::Name(_) => None,
+    })
+}
+
+fn features(reply: &[u8]) -> Result<u64, DecodeError> {
+    for attribute in NlasIterator::new(reply.get(HEADER_LEN..).unwrap_or_default()) {
+        let attribute = attribute?;
+        if attribute.kind() == NETDEV_A_DEV_XDP_FEATURES {
+            return parse_u64(attribute.value());
+        }
+    }
+    Err(DecodeError::from("no xdp-features"))
+}
+
+/// The one request of the family that the agent sends.
+#[derive(Clone, Debug)]
+struct DevGet {
+    ifindex: u32,
+}
+
+impl GenlFamily for DevGet {
+    fn family_name() -> &'static str {
+        "netdev"
+    }
+
+    fn command(&self) -> u8 {
+        NETDEV_CMD_DEV_GET
+    }
+
+    fn version(&self) -> u8 {
+        1
+    }
+}
+
+impl Emitable for DevGet {
+    fn buffer_len(&self) -> usize {
+        8
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        let attribute = "the caller allots `buffer_len` bytes";
+        emit_u16(&mut buffer[..2], 8).expect(attribute);
+        emit_u16(&mut buffer[2..4], NETDEV_A_DEV_IFINDEX).expect(attribute);
+        emit_u32(&mut buffer[4..8], self.ifindex).expect(attribute);
+    }
+}

@@ -1,0 +1,204 @@
+//! Interfaces: the few attributes the agent needs. Attributes it does not need are not decoded, so that a newer
+//! kernel's additions cannot hide an interface.
+
+use netlink_packet_core::{DecodeError, NlasIterator, parse_i32, parse_string, parse_u8, parse_u32};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkHeader, LinkMessage},
+};
+
+use crate::node::netlink::{NetlinkError, client::Client};
+
+/// `struct ifinfomsg`.
+const HEADER_LEN: usize = 16;
+
+// include/uapi/linux/if_link.h
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_XDP: u16 = 43;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
+const IFLA_XDP_HW_PROG_ID: u16 = 7;
+
+/// An interface as `RTM_GETLINK` describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostLink {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Interface name.
+    pub name: String,
+    /// `IFLA_INFO_KIND`: `veth`, `bridge`, …; empty for hardware.
+    pub kind: String,
+    /// Administratively up.
+    pub up: bool,
+    /// `IFF_LOOPBACK`.
+    pub loopback: bool,
+    /// Maximum transmission unit in bytes.
+    pub mtu: u32,
+    /// Link-layer address, zero if it has none of six bytes.
+    pub mac: [u8; 6],
+    /// The bridge or bond it belongs to.
+    pub master: Option<u32>,
+    /// `IFLA_LINK`: the interface it sits on, or its other end.
+    pub link: Option<u32>,
+    /// `IFLA_LINK_NETNSID`: the namespace in which [`HostLink::link`] lives, if it is another one. The kernel says -1
+    /// for one it gives no id.
+    pub link_netns: Option<i32>,
+    /// What XDP program is attached.
+    pub xdp: XdpState,
+}
+
+/// `IFLA_XDP`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct XdpState {
+    /// Where it runs.
+    pub mode: XdpMode,
+    /// Its id; with several programs at once (`Multi`) one of them, the driver's before the others.
+    pub program_id: Option<u32>,
+}
+
+/// `IFLA_XDP_ATTACHED`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpMode {
+    /// No program.
+    #[default]
+    None,
+    /// In the driver.
+    Native,
+    /// In the stack, after the skb is made.
+    Generic,
+    /// In the device.
+    Offload,
+    /// More than one of them.
+    Multi,
+}
+
+/// The interfaces of the calling thread's namespace, by interface index.
+pub fn host_links() -> Result<Vec<HostLink>, NetlinkError> {
+    links(&mut Client::route()?, None)
+}
+
+/// The interfaces of a namespace known by its id, or of our own.
+pub(super) fn links(client: &mut Client, netns_id: Option<i32>) -> Result<Vec<HostLink>, NetlinkError> {
+    let request = "RTM_GETLINK";
+    let mut message = LinkMessage::default();
+    message.attributes.extend(netns_id.map(LinkAttribute::IfNetnsId));
+    let replies = client.dump(request, &RouteNetlinkMessage::GetLink(message))?;
+    let links: Result<Vec<_>, _> = replies.iter().map(|reply| decode(reply)).collect();
+    let mut links = links.map_err(|source| NetlinkError::Malformed { request, source })?;
+    links.sort_by_key(|link| link.ifindex);
+    Ok(links)
+}
+
+fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
+    let header = LinkHeader::parse(message)?;
+    let flags = header.flags.bits() as i32;
+    let mut link = HostLink {
+        ifindex: header.index,
+        up: flags & libc::IFF_UP != 0,
+        loopback: flags & libc::IFF_LOOPBACK != 0,
+        ..HostLink::default()
+    };
+    for attribute in NlasIterator::new(&message[HEADER_LEN..]) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
+            IFLA_IFNAME => link.name = parse_string(value)?,
+            IFLA_MTU => link.mtu = parse_u32(value)?,
+            IFLA_LINK => link.link = Some(parse_u32(value)?),
+            IFLA_MASTER => link.master = Some(parse_u32(value)?),
+            IFLA_LINKINFO => link.kind = decode_kind(value)?,
+            IFLA_LINK_NETNSID => link.link_netns = Some(parse_i32(value)?),
+            IFLA_XDP => link.xdp = decode_xdp(value)?,
+            _ => {}
+        }
+    }
+    Ok(link)
+}
+
+fn decode_kind(nested: &[u8]) -> Result<String, DecodeError> {
+    for attribute in NlasIterator::new(nested) {
+        let attribute = attribute?;
+        if attribute.kind() == IFLA_INFO_KIND {
+            return parse_string(attribute.value());
+        }
+    }
+    Ok(String::new())
+}
+
+fn decode_xdp(nested: &[u8]) -> Result<XdpState, DecodeError> {
+    let mut xdp = XdpState::default();
+    for attribute in NlasIterator::new(nested) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            IFLA_XDP_ATTACHED => xdp.mode = mode(parse_u8(value)?),
+            // Ascending order puts the driver's id before those of the other modes.
+            IFLA_XDP_PROG_ID..=IFLA_XDP_HW_PROG_ID if xdp.program_id.is_none() => {
+                xdp.program_id = Some(parse_u32(value)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(xdp)
+}
+
+fn mode(attached: u8) -> XdpMode {
+    match attached {
+        0 => XdpMode::None,
+        1 => XdpMode::Native,
+        2 => XdpMode::Generic,
+        3 => XdpMode::Offload,
+        _ => XdpMode::Multi,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn unknown_and_odd_attributes_do_not_hide_an_interface() {
+        let mut message = [0; HEADER_LEN].to_vec();
+        message[4..8].copy_from_slice(&7u32.to_ne_bytes());
+        message.extend(attribute(999, b"whatever"));
+        message.extend(attribute(IFLA_ADDRESS, &[1, 2, 3, 4, 5, 6, 7, 8]));
+        message.extend(attribute(IFLA_IFNAME, b"ib0\0"));
+        let link = decode(&message).unwrap();
+        assert_eq!((link.ifindex, link.name.as_str(), link.mac), (7, "ib0", [0; 6]));
+    }
+
+    #[test]
+    fn of_several_programs_the_drivers_is_named() {
+        let id = |kind, id: u32| attribute(kind, &id.to_ne_bytes());
+        let nested = [attribute(IFLA_XDP_ATTACHED, &[4]), id(5, 11), id(6, 12)].concat();
+        assert_eq!(
+            decode_xdp(&nested).unwrap(),
+            XdpState {
+                mode: XdpMode::Multi,
+                program_id: Some(11)
+            }
+        );
+    }
+
+    #[test]
+    fn no_program_is_no_id() {
+        let nested = attribute(IFLA_XDP_ATTACHED, &[0]);
+        assert_eq!(decode_xdp(&nested).unwrap(), XdpState::default());
+    }
+}

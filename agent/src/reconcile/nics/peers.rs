@@ -1,0 +1,45 @@
+//! The program for delivery `Peer`: on NICs that carry ours, while a policy in force uses it.
+
+use tracing::{info, warn};
+use xdp_plan::report::Problem;
+
+use crate::{
+    datapath::{Attached, Datapath},
+    node::nic::peer_refused,
+    reconcile::{
+        nics::{
+            beside::{attach_beside_ours, superfluous},
+            named,
+        },
+        problems::chain,
+    },
+};
+
+/// Attaches it where it is missing, before rules refer to it, and says where that cannot be.
+pub(in crate::reconcile) fn attach_peers(datapath: &mut Datapath) -> Vec<Problem> {
+    attach_beside_ours(datapath, attach_one)
+}
+
+/// Takes it off NICs that do not carry our program, and when no rule refers to it any more off all.
+pub(in crate::reconcile) fn release_peers(datapath: &mut Datapath, wanted: bool) {
+    let attached = datapath.pinned().peer_pins().unwrap_or_default();
+    for nic in superfluous(datapath, attached, wanted) {
+        match datapath.detach_peer(nic) {
+            Ok(_) => info!(nic, "program for delivery Peer taken off"),
+            Err(error) => {
+                warn!(nic, error = %chain(error), "program for delivery Peer stays, and does nothing");
+            }
+        }
+    }
+}
+
+pub(super) fn attach_one(datapath: &mut Datapath, ifindex: u32, name: &str) -> Option<Problem> {
+    match datapath.attach_peer(ifindex, name) {
+        Ok((_, Attached::Adopted)) => None,
+        Ok((kind, _)) => {
+            info!(nic = %name, ?kind, "program for delivery Peer attached");
+            None
+        }
+        Err(error) => Some(named(&format!("NIC {name}"), peer_refused(name, &chain(error)))),
+    }
+}

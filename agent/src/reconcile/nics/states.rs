@@ -1,0 +1,82 @@
+//! The NICs for the node's status, as the kernel shows them after all is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xdp_crds::{NicMode, NicReplyPath, NicState, Trouble};
+use xdp_plan::report::Problem;
+
+use crate::{
+    datapath::{Datapath, Hook, NicProgram},
+    node::{
+        netlink::{HostLink, genl},
+        nic::{NicFacts, reason},
+    },
+    report::status::{Mode, mode, nic_name},
+};
+
+/// `facts` say what an attach does not change, `links` everything else. Shown are `selected` NICs and `ours`.
+pub(super) fn states(
+    datapath: &Datapath,
+    facts: &[NicFacts],
+    links: &[HostLink],
+    ours: &BTreeMap<u32, NicProgram>,
+    (selected, problems): (&BTreeSet<String>, &[Problem]),
+) -> Vec<NicState> {
+    let facts: BTreeMap<u32, &NicFacts> = facts.iter().map(|nic| (nic.link.ifindex, nic)).collect();
+    let ways = datapath.pinned().hooks(Hook::NicOut).unwrap_or_default();
+    let shown = |link: &&HostLink| selected.contains(&link.name) || ours.contains_key(&link.ifindex);
+    let state = |link: &HostLink| {
+        let facts = facts.get(&link.ifindex).copied();
+        let program = ours.get(&link.ifindex).map(|program| program.program_id);
+        let tag = link
+            .xdp
+            .program_id
+            .and_then(|id| datapath.pinned().program_tag(id));
+        NicState {
+            name: link.name.clone(),
+            driver: facts.map(|nic| nic.driver.name.clone()).unwrap_or_default(),
+            pci_address: facts.map(|nic| nic.driver.bus.clone()).unwrap_or_default(),
+            mtu: link.mtu,
+            mode: nic_mode(mode(link.xdp, program)),
+            program_id: link.xdp.program_id,
+            program_tag: tag.map(|tag| format!("{tag:016x}")),
+            features: facts
+                .and_then(|nic| nic.features)
+                .map(genl::feature_names)
+                .unwrap_or_default(),
+            reply_path: reply_path(ways.contains(&link.ifindex), &link.name, problems),
+            problems: troubles(&link.name, problems),
+        }
+    };
+    links.iter().filter(shown).map(state).collect()
+}
+
+fn nic_mode(mode: Mode) -> NicMode {
+    match mode {
+        Mode::Native => NicMode::Native,
+        Mode::Generic => NicMode::Generic,
+        Mode::None => NicMode::None,
+        Mode::Foreign => NicMode::Foreign,
+    }
+}
+
+fn reply_path(attached: bool, name: &str, problems: &[Problem]) -> NicReplyPath {
+    let mut own = problems.iter().filter(|problem| nic_name(problem) == Some(name));
+    if own.any(|problem| problem.reason == reason::NO_REPLY_PATH) {
+        NicReplyPath::Missing
+    } else if attached {
+        NicReplyPath::Attached
+    } else {
+        NicReplyPath::NotNeeded
+    }
+}
+
+fn troubles(name: &str, problems: &[Problem]) -> Vec<Trouble> {
+    let own = problems.iter().filter(|problem| nic_name(problem) == Some(name));
+    let trouble = |problem: &Problem| Trouble {
+        reason: problem.reason.clone(),
+        message: problem.message.clone(),
+        remedy: problem.remedy.clone(),
+    };
+    own.map(trouble).collect()
+}

@@ -1,0 +1,189 @@
+//! From the command line to the answer.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use xdp_core::{
+    explain::Explained,
+    parse::Unparsed,
+    verdict::{Event, Fallback, Kind, Tables as _},
+};
+use xdp_plan::{
+    installed::PodLabel,
+    manifests::{
+        Object, {self},
+    },
+    node_state::selects,
+    peers::without_cluster,
+    pod::Pod,
+    policy::Policy,
+};
+
+use crate::{
+    args,
+    datapath::{Explainer, Pinned},
+    report::explain::{
+        ExplainError,
+        answer::{Answer, Decided, Limit, Told},
+        destination,
+        packet::{Details, Packet},
+        rules::{Row, rows},
+        socket,
+    },
+};
+
+/// The answer, as text.
+pub(crate) fn ask(args: &args::Explain) -> Result<String, ExplainError> {
+    let pinned = Pinned::open(&args.pins.pin_dir)?;
+    let pods = pinned.pod_labels()?;
+    let labels: Vec<PodLabel> = pods.values().cloned().collect();
+    let to = destination::resolve(&args.to, args.from, &labels)?;
+    let details = Details {
+        source_port: args.source_port,
+        port: args.port,
+        kind: args.kind,
+        code: args.code,
+    };
+    let packet = Packet::new((args.from, to), args.protocol, details)?;
+    let explained = Explainer::open(&pinned)?.ask(&packet.frame())?;
+    let mut answer = decided(&pinned, &pods, packet, &explained);
+    // Without a slot no rule was asked.
+    if explained.slot.is_some() {
+        match known(args, &packet)? {
+            Ok(rows) => answer.before = Some(before(rows, &mut answer)),
+            Err(reason) => answer.notes.push(reason),
+        }
+    }
+    Ok(match args.output {
+        args::Output::Table => Told(&answer, explained.kind).to_string(),
+        args::Output::Json => json(&answer),
+    })
+}
+
+fn json(answer: &Answer) -> String {
+    serde_json::to_string_pretty(answer).expect("strings, numbers and maps with text keys")
+}
+
+/// What the kernel says.
+fn decided(pinned: &Pinned, pods: &BTreeMap<u32, PodLabel>, packet: Packet, explained: &Explained) -> Answer {
+    let number = explained.action.and_then(|number| u16::try_from(number).ok());
+    let record = number.and_then(|number| pinned.live().action(number));
+    let labels = explained.rule.map(|_| pinned.rule_labels()).unwrap_or_default();
+    let rule = explained.rule.map(|id| {
+        let label = labels.get(&id);
+        label.map_or_else(
+            || nameless(id),
+            |label| Decided {
+                id,
+                namespace: label.namespace.clone(),
+                policy: label.policy.clone(),
+                rule: label.rule.clone(),
+            },
+        )
+    });
+    let pod = explained.slot.and_then(|slot| pods.get(&slot));
+    Answer {
+        packet,
+        pod: pod.map(destination::full_name),
+        verdict: format!("{:?}", explained.kind),
+        reason: explained.reason.and_then(reason),
+        rule,
+        audit: explained.kind == Kind::Audit,
+        limit: record.and_then(Limit::of),
+        before: None,
+        notes: Vec::new(),
+    }
+}
+
+/// An agent has taken the number back this very moment.
+fn nameless(id: u32) -> Decided {
+    Decided {
+        id,
+        namespace: String::new(),
+        policy: String::new(),
+        rule: String::new(),
+    }
+}
+
+fn reason(code: u32) -> Option<&'static str> {
+    let unparsed = Unparsed::ALL.map(|reason| (reason.code(), reason.name()));
+    let fallbacks = Fallback::ALL.map(|reason| (reason.code(), reason.name()));
+    let events = Event::ALL.map(|event| (event.code(), event.name()));
+    let mut all = unparsed.into_iter().chain(fallbacks).chain(events);
+    all.find(|(of, _)| *of == code).map(|(_, name)| name)
+}
+
+/// All rules that the packet meets; the inner `Err`: why they are not known.
+fn known(args: &args::Explain, packet: &Packet) -> Result<Result<Vec<Row>, String>, ExplainError> {
+    if !args.manifests.is_empty() {
+        return from_files(&args.manifests, packet).map(Ok);
+    }
+    Ok(match socket::rows(&args.pins.pin_dir, packet) {
+        Ok(rows) => Ok(rows.unwrap_or_default()),
+        Err(error) => Err(format!(
+            "the rules before it are not known, because no agent answers ({error}); \
+             start it, or name the folder of its policies and pods with --manifests"
+        )),
+    })
+}
+
+/// Those before the one that decided.
+fn before(rows: Vec<Row>, answer: &mut Answer) -> Vec<Row> {
+    let is_decider = |row: &Row| {
+        let decider = answer.rule.as_ref();
+        decider.is_some_and(|rule| {
+            (&rule.namespace, &rule.policy, &rule.rule) == (&row.namespace, &row.policy, &row.rule)
+        })
+    };
+    let decider = rows.iter().position(is_decider);
+    let first = rows.iter().position(|row| row.mismatch.is_none());
+    if decider != first {
+        let note = "the agent's rules say otherwise than the kernel; a change is under way, or could not be made: see \
+                    `xdp-agent status`";
+        answer.notes.push(note.to_owned());
+    }
+    let count = decider.unwrap_or(rows.len());
+    rows.into_iter().take(count).collect()
+}
+
+/// As an agent that follows the folders would see it.
+fn from_files(folders: &[PathBuf], packet: &Packet) -> Result<Vec<Row>, ExplainError> {
+    let mut policies: Vec<Arc<Policy>> = Vec::new();
+    let mut pods: Vec<Arc<Pod>> = Vec::new();
+    for (path, text) in texts(folders)? {
+        let (objects, _) = manifests::parse(&path.display().to_string(), &text);
+        for object in objects {
+            match object {
+                Object::Policy(policy) => policies.push(policy),
+                Object::Pod(pod) => pods.push(pod),
+            }
+        }
+    }
+    let Some(pod) = pods.into_iter().find(|pod| pod.addresses.contains(&packet.to)) else {
+        return Ok(Vec::new());
+    };
+    let (mut policies, _) = without_cluster(policies);
+    policies.retain(|policy| selects(policy, &pod));
+    policies.sort_by(|a, b| a.order().cmp(&b.order()));
+    Ok(rows(&policies, &pod, packet))
+}
+
+fn texts(folders: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, ExplainError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ExplainError::Manifests { path, source }
+    };
+    let mut texts = Vec::new();
+    for folder in folders {
+        let files = crate::source::files(folder).map_err(failed(folder))?;
+        for path in files {
+            let text = fs::read_to_string(&path).map_err(failed(&path))?;
+            texts.push((path, text));
+        }
+    }
+    Ok(texts)
+}

@@ -1,0 +1,218 @@
+//! The packet that is asked about.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::explain::ExplainError;
+
+/// Protocols with a name, by number.
+const NAMES: [(u8, &str); 5] = [
+    (6, "TCP"),
+    (17, "UDP"),
+    (132, "SCTP"),
+    (1, "ICMP"),
+    (58, "ICMPv6"),
+];
+
+/// An IP protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protocol(pub u8);
+
+impl Protocol {
+    /// 1.
+    pub const ICMP: Self = Self(1);
+    /// 6.
+    pub const TCP: Self = Self(6);
+    /// 17.
+    pub const UDP: Self = Self(17);
+    /// 58.
+    pub const ICMPV6: Self = Self(58);
+    /// 132.
+    pub const SCTP: Self = Self(132);
+
+    /// Whether it has ports that rules can name.
+    pub fn has_ports(self) -> bool {
+        matches!(self, Self::TCP | Self::UDP | Self::SCTP)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match NAMES.iter().find(|(number, _)| *number == self.0) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "protocol {}", self.0),
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = NAMES.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
+        let number = named.map(|(number, _)| *number).or_else(|| text.parse().ok());
+        number
+            .map(Self)
+            .ok_or_else(|| "name TCP, UDP, SCTP, ICMP or ICMPv6, or give a number up to 255".to_owned())
+    }
+}
+
+/// A packet, as far as rules look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Packet {
+    /// Source address.
+    pub from: IpAddr,
+    /// Destination address, of the same family.
+    pub to: IpAddr,
+    /// Protocol number.
+    pub protocol: Protocol,
+    /// Source port, of protocols with ports.
+    pub source_port: Option<u16>,
+    /// Destination port, of protocols with ports.
+    pub port: Option<u16>,
+    /// Type and code, of ICMP over IPv4 and `ICMPv6` over IPv6.
+    pub message: Option<(u8, u8)>,
+}
+
+/// What the command line says about ports and types.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Details {
+    pub(crate) source_port: u16,
+    pub(crate) port: Option<u16>,
+    pub(crate) kind: Option<u8>,
+    pub(crate) code: u8,
+}
+
+impl Packet {
+    /// A packet that can exist.
+    pub(crate) fn new(
+        (from, to): (IpAddr, IpAddr),
+        protocol: Protocol,
+        details: Details,
+    ) -> Result<Self, ExplainError> {
+        let (from, to) = (from.to_canonical(), to.to_canonical());
+        if from.is_ipv4() != to.is_ipv4() {
+            return Err(ExplainError::Families { from, to });
+        }
+        let has_ports = protocol.has_ports();
+        if has_ports && details.port.is_none() {
+            return Err(ExplainError::NoPort { protocol });
+        }
+        if !has_ports && details.port.is_some() {
+            return Err(ExplainError::HasNoPorts { protocol });
+        }
+        Ok(Self {
+            from,
+            to,
+            protocol,
+            source_port: has_ports.then_some(details.source_port),
+            port: details.port,
+            message: message(from.is_ipv4(), protocol, details)?,
+        })
+    }
+
+    /// The packet in an Ethernet frame.
+    pub fn frame(&self) -> Vec<u8> {
+        /// Locally administered addresses of single stations.
+        const STATIONS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+        let payload = self.payload();
+        let mut frame = STATIONS.to_vec();
+        match (self.from, self.to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                frame.extend([8, 0]);
+                frame.extend(ipv4(from, to, self.protocol, payload.len()));
+            }
+            (from, to) => {
+                frame.extend([0x86, 0xdd]);
+                frame.extend(ipv6(v6(from), v6(to), self.protocol, payload.len()));
+            }
+        }
+        frame.extend(payload);
+        frame
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let ports = || {
+            let ports = [self.source_port.unwrap_or(0), self.port.unwrap_or(0)];
+            ports.into_iter().flat_map(u16::to_be_bytes)
+        };
+        match (self.protocol, self.message) {
+            (Protocol::TCP, _) => {
+                let mut header: Vec<u8> = ports().chain([0; 8]).collect();
+                // Twenty bytes; SYN; a window.
+                header.extend([5 << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
+                header
+            }
+            (Protocol::UDP, _) => ports().chain([0, 8, 0, 0]).collect(),
+            (Protocol::SCTP, _) => ports().chain([0; 8]).collect(),
+            (_, Some((kind, code))) => vec![kind, code, 0, 0, 0, 1, 0, 1],
+            (_, None) => vec![0; 8],
+        }
+    }
+}
+
+fn message(v4: bool, protocol: Protocol, details: Details) -> Result<Option<(u8, u8)>, ExplainError> {
+    let (own, echo, family) = if v4 {
+        (Protocol::ICMP, 8, "IPv4")
+    } else {
+        (Protocol::ICMPV6, 128, "IPv6")
+    };
+    if protocol == own {
+        return Ok(Some((details.kind.unwrap_or(echo), details.code)));
+    }
+    match details.kind {
+        None => Ok(None),
+        Some(_) => Err(ExplainError::HasNoTypes {
+            protocol,
+            family,
+            instead: own,
+        }),
+    }
+}
+
+fn v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
+
+fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: Protocol, payload: usize) -> Vec<u8> {
+    let mut header = vec![0x45, 0];
+    header.extend((20 + payload as u16).to_be_bytes());
+    // Don't fragment; TTL 64; the checksum is nobody's business in a packet that is never sent.
+    header.extend([0, 0, 0x40, 0, 64, protocol.0, 0, 0]);
+    header.extend(from.octets());
+    header.extend(to.octets());
+    header
+}
+
+fn ipv6(from: Ipv6Addr, to: Ipv6Addr, protocol: Protocol, payload: usize) -> Vec<u8> {
+    let mut header = vec![0x60, 0, 0, 0];
+    header.extend((payload as u16).to_be_bytes());
+    header.extend([protocol.0, 64]);
+    header.extend(from.octets());
+    header.extend(to.octets());
+    header
+}
+
+impl fmt::Display for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            from, to, protocol, ..
+        } = self;
+        match (self.source_port, self.port, self.message) {
+            (Some(source), Some(port), _) => {
+                write!(f, "{protocol} from {from} port {source} to {to} port {port}")
+            }
+            (_, _, Some((kind, code))) => write!(f, "{protocol} type {kind} code {code} from {from} to {to}"),
+            _ => write!(f, "{protocol} from {from} to {to}"),
+        }
+    }
+}

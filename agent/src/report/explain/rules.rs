@@ -1,0 +1,88 @@
+//! The rules that a packet meets, as written: what the tables do not say any more.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use xdp_plan::{
+    explain::{Line, Question, Transport, explain},
+    pod::Pod,
+    policy::Policy,
+    report::Problem,
+    targets::{Target, Targets},
+};
+
+use crate::report::explain::packet::Packet;
+
+/// A rule and a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// Namespace of the policy.
+    pub namespace: String,
+    /// The policy.
+    pub policy: String,
+    /// The rule.
+    pub rule: String,
+    /// What does not fit, in one word; absent: the rule matches.
+    pub mismatch: Option<String>,
+}
+
+/// The policies in force, for those who ask. Exchanged as a whole after each round.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<Arc<Vec<Target>>>);
+
+impl Known {
+    /// Takes over a round's targets; policies that have one of the problems are not in force.
+    pub(crate) fn update(&self, targets: &Targets, refused: &[Problem]) {
+        let refused: BTreeSet<&str> = refused.iter().map(|problem| problem.object.as_str()).collect();
+        let programmed = |target: &Target| {
+            let mut target = target.clone();
+            target
+                .policies
+                .retain(|policy| !refused.contains(policy.to_string().as_str()));
+            target
+        };
+        let targets = Arc::new(targets.targets.iter().map(programmed).collect());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets;
+    }
+
+    /// The rules that a packet meets; `None`: its destination is nobody's here.
+    pub(crate) fn rows(&self, packet: &Packet) -> Option<Vec<Row>> {
+        let targets = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let target = targets
+            .iter()
+            .find(|target| target.addresses.contains(&packet.to))?;
+        Some(rows(&target.policies, &target.pod, packet))
+    }
+}
+
+/// All rules of the policies, which are in order, and what the packet lacks for each.
+pub fn rows(policies: &[Arc<Policy>], pod: &Pod, packet: &Packet) -> Vec<Row> {
+    let policies: Vec<&Policy> = policies.iter().map(AsRef::as_ref).collect();
+    let question = Question {
+        source: packet.from,
+        protocol: packet.protocol.0,
+        transport: transport(packet),
+        decided: None,
+    };
+    let lines = explain(&policies, &pod.ports, &question).into_iter();
+    lines
+        .map(|Line { rule, why }| Row {
+            namespace: rule.namespace,
+            policy: rule.policy,
+            rule: rule.rule,
+            mismatch: why.map(|why| why.word().to_owned()),
+        })
+        .collect()
+}
+
+fn transport(packet: &Packet) -> Transport {
+    match (packet.port, packet.message) {
+        (Some(port), _) => Transport::Port(port),
+        (None, Some((kind, code))) => Transport::Icmp(kind, code),
+        (None, None) => Transport::Other,
+    }
+}

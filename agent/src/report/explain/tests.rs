@@ -1,0 +1,186 @@
+//! Questions, frames and words.
+
+use std::net::IpAddr;
+
+use xdp_core::{
+    parse::{Transport, parse},
+    verdict::Kind,
+};
+use xdp_plan::{
+    facts::Readiness,
+    installed::{PodLabel, SlotIdentity},
+};
+
+use crate::report::explain::{
+    ExplainError, Row,
+    answer::{Answer, Decided, Limit, Told},
+    destination,
+    packet::{Details, Packet, Protocol},
+};
+
+const PLAIN: Details = Details {
+    source_port: 40000,
+    port: None,
+    kind: None,
+    code: 0,
+};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn packet(from: &str, to: &str, protocol: &str, details: Details) -> Result<Packet, ExplainError> {
+    Packet::new((ip(from), ip(to)), protocol.parse().unwrap(), details)
+}
+
+fn port(port: u16) -> Details {
+    Details {
+        port: Some(port),
+        ..PLAIN
+    }
+}
+
+fn label(namespace: &str, name: &str, addresses: &[&str]) -> PodLabel {
+    PodLabel {
+        identity: SlotIdentity {
+            namespace: namespace.to_owned(),
+            pod: name.to_owned(),
+            uid: String::new(),
+            ifindex: 1,
+            mac: [2; 6],
+        },
+        interface: "veth1".to_owned(),
+        addresses: addresses.iter().map(|address| ip(address)).collect(),
+        readiness: Readiness::Ready,
+        peer: None,
+        reply_path: Readiness::Ready,
+        draining: false,
+    }
+}
+
+#[test]
+fn a_frame_says_what_was_asked() {
+    for (from, to) in [("192.0.2.1", "10.0.0.5"), ("2001:db8::1", "fd00::5")] {
+        for protocol in ["TCP", "udp", "SCTP"] {
+            let packet = packet(from, to, protocol, port(7777)).unwrap();
+            let frame = packet.frame();
+            let parsed = parse(frame.as_slice()).unwrap();
+            assert_eq!(parsed.protocol, packet.protocol.0);
+            let ports = Transport::Ports {
+                source: 40000,
+                destination: 7777,
+            };
+            assert_eq!(parsed.transport(), ports, "{packet}");
+        }
+        let other = packet(from, to, "47", PLAIN).unwrap().frame();
+        assert_eq!(parse(other.as_slice()).unwrap().transport(), Transport::Other);
+    }
+}
+
+#[test]
+fn icmp_asks_for_an_echo_unless_told_otherwise() {
+    let echo = packet("192.0.2.1", "10.0.0.5", "ICMP", PLAIN).unwrap();
+    assert_eq!(echo.message, Some((8, 0)));
+    let echo = packet("2001:db8::1", "fd00::5", "ICMPv6", PLAIN).unwrap();
+    assert_eq!(echo.message, Some((128, 0)));
+    let details = Details {
+        kind: Some(3),
+        code: 4,
+        ..PLAIN
+    };
+    let too_long = packet("192.0.2.1", "10.0.0.5", "ICMP", details).unwrap();
+    let frame = too_long.frame();
+    let kind = Transport::Icmp { kind: 3, code: 4 };
+    assert_eq!(parse(frame.as_slice()).unwrap().transport(), kind);
+}
+
+#[test]
+fn a_packet_that_cannot_exist_is_refused_with_what_helps() {
+    let cases = [
+        (
+            packet("192.0.2.1", "fd00::5", "TCP", port(80)),
+            "two IPv4 or two IPv6",
+        ),
+        (packet("192.0.2.1", "10.0.0.5", "TCP", PLAIN), "--port"),
+        (
+            packet("192.0.2.1", "10.0.0.5", "ICMP", port(80)),
+            "leave --port out",
+        ),
+        (
+            packet(
+                "192.0.2.1",
+                "10.0.0.5",
+                "ICMPv6",
+                Details {
+                    kind: Some(1),
+                    ..PLAIN
+                },
+            ),
+            "use ICMP",
+        ),
+    ];
+    for (result, remedy) in cases {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(remedy), "{error}");
+    }
+    assert!("carrier-pigeon".parse::<Protocol>().is_err());
+    assert!("256".parse::<Protocol>().is_err());
+}
+
+#[test]
+fn a_pod_is_found_by_its_name_and_needs_its_namespace_only_when_that_is_not_clear() {
+    let pods = [
+        label("games", "a", &["10.0.0.5", "fd00::5"]),
+        label("games", "b", &["10.0.0.6"]),
+        label("shop", "b", &["10.0.0.7"]),
+    ];
+    let resolve = |to, from| destination::resolve(to, ip(from), &pods);
+    assert_eq!(resolve("a", "192.0.2.1").unwrap(), ip("10.0.0.5"));
+    assert_eq!(resolve("games/a", "2001:db8::1").unwrap(), ip("fd00::5"));
+    assert_eq!(resolve("shop/b", "192.0.2.1").unwrap(), ip("10.0.0.7"));
+    assert_eq!(resolve("203.0.113.9", "192.0.2.1").unwrap(), ip("203.0.113.9"));
+    let error = |to, from| resolve(to, from).unwrap_err().to_string();
+    assert!(error("b", "192.0.2.1").contains("games/b or shop/b"));
+    assert!(error("c", "192.0.2.1").contains("games/a, games/b, shop/b"));
+    assert!(error("games/b", "2001:db8::1").contains("no IPv6 address"));
+}
+
+#[test]
+fn an_answer_for_people_names_the_rule_and_why_not_the_others() {
+    let answer = Answer {
+        packet: packet("192.0.2.1", "10.0.0.5", "UDP", port(7777)).unwrap(),
+        pod: Some("games/a".to_owned()),
+        verdict: "FallBack".to_owned(),
+        reason: Some("NotReady"),
+        rule: Some(Decided {
+            id: 3,
+            namespace: "games".to_owned(),
+            policy: "players".to_owned(),
+            rule: "udp".to_owned(),
+        }),
+        audit: false,
+        limit: Some(Limit {
+            packets_per_second: 100,
+            burst: 10,
+            per_source: true,
+        }),
+        before: Some(vec![Row {
+            namespace: "games".to_owned(),
+            policy: "players".to_owned(),
+            rule: "tcp".to_owned(),
+            mismatch: Some("protocol".to_owned()),
+        }]),
+        notes: vec!["so it is".to_owned()],
+    };
+    let text = Told(&answer, Kind::FallBack).to_string();
+    let expected = "UDP from 192.0.2.1 port 40000 to 10.0.0.5 port 7777
+passes to the stack, although the rule says Redirect: NotReady
+pod:    games/a
+rule:   udp of XdpPolicy games/players (id 3)
+limit:  100 packets/s per source, burst 10; not consulted
+before:
+  protocol  games/players tcp
+note:   so it is
+";
+    assert_eq!(text, expected);
+}

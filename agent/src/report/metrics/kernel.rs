@@ -1,0 +1,264 @@
+//! What the kernel holds, as metrics.
+//!
+//! Everything is summed by its labels first: two slots may carry one pod's name for a moment, and a series must be
+//! there once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder},
+    metrics::MetricType,
+};
+use xdp_core::{
+    parse::Unparsed,
+    verdict::{Event, Fallback, FlowEvent},
+};
+use xdp_plan::facts::Readiness;
+
+use crate::{
+    datapath::FlowTable,
+    report::status::{Counted, FlowUsage, Mode, Nic, Pod, Rule, Status},
+};
+
+/// What was read for one scrape.
+#[derive(Debug)]
+pub(super) struct Kernel(pub(super) Status);
+
+/// What may become of a rule's packet, and where it is counted.
+type Action = (&'static str, fn(&Rule) -> Counted);
+
+const ACTIONS: [Action; 8] = [
+    ("redirected", |rule| rule.redirected),
+    ("passed", |rule| rule.passed),
+    ("dropped", |rule| rule.dropped),
+    ("rejected", |rule| rule.rejected),
+    ("limited", |rule| rule.limited),
+    ("audited", |rule| rule.audited),
+    ("fell_back", |rule| rule.fell_back),
+    ("delivered", |rule| rule.delivered),
+];
+
+/// Names and values of a series' labels.
+type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+
+impl Collector for Kernel {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.rules(&mut encoder)?;
+        self.events(&mut encoder)?;
+        self.tables(&mut encoder)?;
+        self.flows(&mut encoder)?;
+        self.pods(&mut encoder)?;
+        self.nics(&mut encoder)
+    }
+}
+
+impl Kernel {
+    fn rules(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sums: BTreeMap<Labels<'_, 4>, Counted> = BTreeMap::new();
+        for rule in &self.0.rules {
+            for (action, counted) in ACTIONS {
+                let labels = [
+                    ("namespace", rule.namespace.as_str()),
+                    ("policy", &rule.policy),
+                    ("rule", &rule.rule),
+                    ("action", action),
+                ];
+                let sum = sums.entry(labels).or_default();
+                sum.packets += counted(rule).packets;
+                sum.bytes += counted(rule).bytes;
+            }
+        }
+        let packets = sums.iter().map(|(labels, sum)| (*labels, sum.packets));
+        let help = "Packets that a rule decided, by what became of them.";
+        counters(encoder, "rule_packets", help, packets)?;
+        let bytes = sums.iter().map(|(labels, sum)| (*labels, sum.bytes));
+        let help = "Bytes of the packets that a rule decided, by what became of them.";
+        counters(encoder, "rule_bytes", help, bytes)
+    }
+
+    /// Every reason is there from the start: `increase()` does not see the first event of a new series.
+    fn events(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let series = |counted: &BTreeMap<&'static str, u64>, reason| {
+            let packets = counted.get(reason).copied().unwrap_or(0);
+            ([("reason", reason)], packets)
+        };
+        let fallbacks = Fallback::ALL.map(|reason| series(&self.0.fallbacks, reason.name()));
+        let help = "Packets that a Redirect rule passed to the stack, by reason.";
+        counters(encoder, "fallback_packets", help, fallbacks)?;
+        let unparsed = Unparsed::ALL.map(|reason| series(&self.0.unparsed, reason.name()));
+        let help = "Packets passed to the stack without asking a rule, by reason.";
+        counters(encoder, "unparsed_packets", help, unparsed)?;
+        let events = Event::ALL.map(|event| series(&self.0.events, event.name()));
+        let help =
+            "Rejected packets that got no answer, and sources without a limit of their own, by reason.";
+        counters(encoder, "events", help, events)
+    }
+
+    fn tables(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let tables = &self.0.tables;
+        let used = tables
+            .iter()
+            .map(|usage| ([("table", usage.table)], usage.used as i64));
+        gauges(
+            encoder,
+            "table_used",
+            "Elements of the kernel's tables in use.",
+            used,
+        )?;
+        let help = "Elements of the kernel's tables that policies may use.";
+        let capacity = tables
+            .iter()
+            .map(|usage| ([("table", usage.table)], usage.capacity as i64));
+        gauges(encoder, "table_capacity", help, capacity)
+    }
+
+    fn flows(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let tables = &self.0.flows;
+        let gauge = |value: fn(&FlowUsage) -> u64| {
+            tables
+                .iter()
+                .map(move |usage| ([("table", usage.table)], value(usage) as i64))
+        };
+        let help =
+            "Flows whose packets go past the stack both ways, and those that are the stack's, by table.";
+        gauges(encoder, "flows", help, gauge(|usage| usage.used))?;
+        let help = "Flows that each table can hold.";
+        gauges(encoder, "flow_capacity", help, gauge(|usage| usage.capacity))?;
+        let evicted = tables
+            .iter()
+            .filter(|usage| usage.table != FlowTable::Unreplied.name());
+        let evicted = evicted.map(|usage| ([("table", usage.table)], usage.evicted));
+        let help = "Flows that others pushed out of a table; those of young are counted with those of flows.";
+        counters(encoder, "flow_evictions", help, evicted)?;
+        let events = FlowEvent::ALL.map(|event| {
+            let packets = self.0.flow_events.get(event.name()).copied().unwrap_or(0);
+            ([("event", event.name())], packets)
+        });
+        let help = "What happened to flows and their packets.";
+        counters(encoder, "flow_events", help, events)
+    }
+
+    fn pods(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut failures: BTreeMap<Labels<'_, 4>, u64> = BTreeMap::new();
+        for pod in &self.0.pods {
+            for failure in &pod.failures {
+                let labels = [
+                    ("namespace", pod.namespace.as_str()),
+                    ("pod", &pod.pod),
+                    ("stage", failure.stage),
+                    ("errno", named(&failure.errno)),
+                ];
+                *failures.entry(labels).or_default() += failure.packets;
+            }
+        }
+        let help = "Redirected packets that did not arrive, by pod, stage and errno.";
+        counters(encoder, "redirect_failures", help, failures)?;
+        let ready = self.0.pods.iter().filter(|pod| is_ready(pod)).count();
+        let drains = self.0.pods.iter().filter(|pod| pod.draining).count();
+        let not_ready = self.0.pods.len() - ready - drains;
+        let states = [("ready", ready), ("not_ready", not_ready), ("draining", drains)];
+        let series = states.map(|(state, pods)| ([("state", state)], pods as i64));
+        gauges(
+            encoder,
+            "pods",
+            "Target pods, by whether they take redirects.",
+            series,
+        )
+    }
+
+    fn nics(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let infos: BTreeSet<Labels<'_, 4>> = self.0.nics.iter().map(nic_info).collect();
+        let help = "Always 1; the labels say which NIC carries what: native, generic, none or foreign.";
+        gauges(encoder, "nic_info", help, infos.into_iter().map(|info| (info, 1)))?;
+        let help = "Always 1; a NIC that cannot carry the program natively, and why.";
+        let problems = self.nic_problems().into_iter().map(|problem| (problem, 1));
+        gauges(encoder, "nic_problem", help, problems)?;
+        let mut exceptions: BTreeMap<[(&str, String); 2], u64> = BTreeMap::new();
+        for exception in &self.0.exceptions {
+            let action = exception.action.to_lowercase();
+            let labels = [("nic", exception.nic.clone()), ("action", action)];
+            *exceptions.entry(labels).or_default() += exception.packets;
+        }
+        let help = "Packets that the kernel gave up on after the program had returned, by XDP action.";
+        let mut family = encoder.encode_descriptor("exceptions", help, None, MetricType::Counter)?;
+        for (labels, packets) in &exceptions {
+            counter(family.encode_family(labels)?, *packets)?;
+        }
+        Ok(())
+    }
+
+    /// Of the NICs there are, and of those that are gone.
+    fn nic_problems(&self) -> BTreeSet<Labels<'_, 2>> {
+        let present = self.0.nics.iter().flat_map(|nic| {
+            let reasons = nic.problems.iter();
+            reasons.map(|problem| [("nic", nic.name.as_str()), ("reason", problem.reason.as_str())])
+        });
+        let gone = self.0.problems.iter().filter_map(|problem| {
+            let nic = problem.object.strip_prefix("NIC ")?;
+            Some([("nic", nic), ("reason", problem.reason.as_str())])
+        });
+        present.chain(gone).collect()
+    }
+}
+
+fn nic_info(nic: &Nic) -> Labels<'_, 4> {
+    [
+        ("nic", &nic.name),
+        ("driver", &nic.driver),
+        ("bus", &nic.bus),
+        ("mode", mode_name(nic.mode)),
+    ]
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let is_ready = [&pod.readiness, &pod.reply_path].map(|readiness| *readiness == Readiness::Ready);
+    pod.programmed && !pod.draining && is_ready == [true, true]
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Native => "native",
+        Mode::Generic => "generic",
+        Mode::None => "none",
+        Mode::Foreign => "foreign",
+    }
+}
+
+/// A label without a value is as good as no label.
+fn named(errno: &str) -> &str {
+    if errno.is_empty() { "none" } else { errno }
+}
+
+fn counters<'a, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    series: impl IntoIterator<Item = (Labels<'a, N>, u64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in series {
+        counter(family.encode_family(&labels)?, value)?;
+    }
+    Ok(())
+}
+
+fn counter(mut series: MetricEncoder<'_>, value: u64) -> fmt::Result {
+    series.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None)
+}
+
+fn gauges<'a, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    series: impl IntoIterator<Item = (Labels<'a, N>, i64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in series {
+        family.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}

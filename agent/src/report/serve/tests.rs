@@ -1,0 +1,222 @@
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    datapath::OpenError,
+    report::{
+        metrics::Metrics,
+        serve::{Health, ServeError, Server, Site, http, scrape::Scrape, serve, start},
+        status::{Agent, Status, StatusError},
+    },
+};
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// As in `/metrics` of an empty status.
+const FROM_THE_KERNEL: &str = "xdp_agent_pods{";
+
+/// Sends a request and returns all of the answer.
+fn ask(server: &Server, request: &str) -> String {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let timeout = Some(Duration::from_secs(20));
+    stream.set_read_timeout(timeout).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn get(server: &Server, path: &str) -> String {
+    ask(server, &format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n"))
+}
+
+fn empty() -> Status {
+    Status {
+        pin_dir: String::new(),
+        agent: Agent { running: true },
+        nics: Vec::new(),
+        pods: Vec::new(),
+        rules: Vec::new(),
+        unparsed: std::collections::BTreeMap::new(),
+        fallbacks: std::collections::BTreeMap::new(),
+        events: std::collections::BTreeMap::new(),
+        flows: Vec::new(),
+        flow_events: std::collections::BTreeMap::new(),
+        tables: Vec::new(),
+        exceptions: Vec::new(),
+        problems: Vec::new(),
+    }
+}
+
+/// A server whose kernel is read by `collect`.
+fn reading(collect: impl Fn() -> Result<Status, StatusError> + Send + Sync + 'static) -> Server {
+    let metrics = Arc::new(Metrics::default());
+    let scrape = Scrape::new(collect, metrics).patience(Duration::from_millis(200));
+    let site = Site {
+        probes: Arc::new(Health::default()),
+        scrape: Some(scrape),
+    };
+    serve(ANY, site).unwrap()
+}
+
+#[test]
+fn the_probes_answer_with_the_reason_in_the_body() {
+    let health = Arc::new(Health::default());
+    let nowhere = PathBuf::from("/nonexistent");
+    let server = start(ANY, nowhere, Arc::clone(&health), Arc::new(Metrics::default())).unwrap();
+    let answer = get(&server, "/readyz");
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("no round with known policies"),
+        "{answer}"
+    );
+    assert!(get(&server, "/healthz").starts_with("HTTP/1.1 200 "));
+    health.round_finished(true);
+    let answer = get(&server, "/readyz");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok\n"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_kernel_that_cannot_be_read_hides_nothing_else_and_is_counted() {
+    let server = reading(|| {
+        let path = Path::new("/sys/fs/bpf/x").to_owned();
+        Err(StatusError::Tables(OpenError::NotInstalled { path }))
+    });
+    for errors in 1..3 {
+        let answer = get(&server, "/metrics");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(
+            answer.contains(&format!("\nxdp_agent_scrape_errors_total {errors}\n")),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("xdp_agent_reconciles_total") && !answer.contains(FROM_THE_KERNEL),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn a_kernel_that_hangs_delays_a_scrape_hides_nothing_else_and_is_not_asked_twice() {
+    let (release, held) = mpsc::channel::<()>();
+    let (started, starts) = mpsc::channel();
+    let held = Mutex::new(held);
+    let server = reading(move || {
+        started.send(()).unwrap();
+        // Ends with the test, which drops the sender.
+        let _ = held.lock().unwrap().recv();
+        Ok(empty())
+    });
+    for _ in 0..2 {
+        let answer = get(&server, "/metrics");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && !answer.contains(FROM_THE_KERNEL),
+            "{answer}"
+        );
+        assert!(get(&server, "/healthz").starts_with("HTTP/1.1 200 "));
+    }
+    assert!(starts.recv_timeout(Duration::from_secs(20)).is_ok());
+    assert!(starts.try_recv().is_err());
+    drop(release);
+    // On a busy machine a reader that does not hang may be late, too.
+    let asked = (1..=100_usize)
+        .find(|_| get(&server, "/metrics").contains(FROM_THE_KERNEL))
+        .expect("the kernel is read again");
+    // Nothing has piled up meanwhile.
+    let again = starts.try_iter().count();
+    assert!((1..=asked).contains(&again), "{again} for {asked}");
+}
+
+#[test]
+fn more_scrapes_than_four_at_once_are_sent_away() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let metrics = Arc::new(Metrics::default());
+    let collect = move || {
+        let _ = held.lock().unwrap().recv();
+        Ok(empty())
+    };
+    let site = Site {
+        probes: Arc::new(Health::default()),
+        scrape: Some(Scrape::new(collect, metrics).patience(Duration::from_secs(20))),
+    };
+    let server = serve(ANY, site).unwrap();
+    let (sender, answers) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            let (server, sender) = (&server, sender.clone());
+            scope.spawn(move || sender.send(get(server, "/metrics")).unwrap());
+        }
+        let next = || answers.recv_timeout(Duration::from_secs(20)).unwrap();
+        // The others wait for the kernel.
+        for _ in 0..2 {
+            let answer = next();
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        }
+        drop(release);
+        for _ in 0..4 {
+            let answer = next();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn prometheus_gets_a_content_type_that_it_accepts() {
+    let server = reading(|| Ok(empty()));
+    let answer = get(&server, "/metrics");
+    assert!(
+        answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{answer}"
+    );
+    let request =
+        "GET /metrics HTTP/1.1\r\nHost: node\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n";
+    let answer = ask(&server, request);
+    assert!(
+        answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+}
+
+#[test]
+fn what_is_not_there_is_not_found_and_nothing_can_be_posted() {
+    let server = reading(|| Ok(empty()));
+    assert!(get(&server, "/").starts_with("HTTP/1.1 404 "));
+    let answer = ask(
+        &server,
+        "POST /metrics HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[test]
+fn clients_that_say_nothing_hold_up_nobody() {
+    let server = reading(|| Ok(empty()));
+    let _silent: Vec<TcpStream> = (1..http::CONNECTIONS)
+        .map(|_| TcpStream::connect(server.address()).unwrap())
+        .collect();
+    assert!(get(&server, "/healthz").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_a_remedy() {
+    let taken = TcpListener::bind(ANY).unwrap();
+    let address = taken.local_addr().unwrap();
+    let health = Arc::new(Health::default());
+    let result = start(address, PathBuf::new(), health, Arc::new(Metrics::default()));
+    let error = result.unwrap_err();
+    assert!(matches!(error, ServeError::Listen { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains(&address.to_string()) && text.contains("`agent.port`"),
+        "{text}"
+    );
+}

@@ -1,0 +1,261 @@
+//! From what was read to what is shown; pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv6Addr},
+};
+
+use nix::errno::Errno;
+use xdp_core::{
+    parse::Unparsed,
+    tables::{Address, Count, FailureKey, SlotWord},
+    verdict::{Event, Fallback, FlowEvent},
+};
+use xdp_plan::{
+    installed::{Installed, PodLabel},
+    report::Problem,
+};
+
+use crate::{
+    node::{
+        netlink::{XdpMode, XdpState},
+        nic::NicProblem,
+    },
+    report::status::{
+        Agent, Exception, Failure, Mode, Nic, Pod, Rule, Status,
+        collect::{Interface, Snapshot},
+        usage,
+    },
+};
+
+pub(super) fn status(snapshot: &Snapshot) -> Status {
+    let nics = nics(snapshot);
+    let problems = snapshot.problems.iter().filter(|problem| {
+        let nic = nic_name(problem);
+        !nics.iter().any(|shown| nic == Some(&shown.name))
+    });
+    Status {
+        pin_dir: snapshot.pin_dir.clone(),
+        agent: Agent {
+            running: snapshot.running,
+        },
+        pods: pods(snapshot),
+        rules: rules(snapshot),
+        unparsed: events(
+            &snapshot.events,
+            Unparsed::ALL.map(|reason| (reason.code(), reason.name())),
+        ),
+        fallbacks: events(
+            &snapshot.events,
+            Fallback::ALL.map(|reason| (reason.code(), reason.name())),
+        ),
+        events: events(
+            &snapshot.events,
+            Event::ALL.map(|event| (event.code(), event.name())),
+        ),
+        flows: usage::flows(snapshot),
+        flow_events: events(
+            &snapshot.events,
+            FlowEvent::ALL.map(|event| (event.code(), event.name())),
+        ),
+        tables: usage::tables(&snapshot.installed),
+        exceptions: exceptions(snapshot),
+        problems: problems.cloned().collect(),
+        nics,
+    }
+}
+
+/// NICs that carry our program, and those the agent names in a problem.
+fn nics(snapshot: &Snapshot) -> Vec<Nic> {
+    let troubled: BTreeSet<&str> = snapshot.problems.iter().filter_map(nic_name).collect();
+    let shown = snapshot.links.iter().filter(|interface| {
+        let link = &interface.link;
+        snapshot.programs.contains_key(&link.ifindex) || troubled.contains(link.name.as_str())
+    });
+    shown.map(|interface| nic(snapshot, interface)).collect()
+}
+
+fn nic(snapshot: &Snapshot, interface: &Interface) -> Nic {
+    let link = &interface.link;
+    let ours = snapshot
+        .programs
+        .get(&link.ifindex)
+        .map(|program| program.program_id);
+    let mode = mode(link.xdp, ours);
+    let problems = snapshot
+        .problems
+        .iter()
+        .filter(|problem| nic_name(problem) == Some(&link.name));
+    Nic {
+        name: link.name.clone(),
+        ifindex: link.ifindex,
+        driver: interface.driver.name.clone(),
+        bus: interface.driver.bus.clone(),
+        mtu: link.mtu,
+        mode,
+        program_id: link.xdp.program_id.unwrap_or(0),
+        program_tag: interface.tag.map(|tag| format!("{tag:016x}")).unwrap_or_default(),
+        peer: snapshot.peers.contains(&link.ifindex),
+        reply_path: snapshot.ways.contains(&link.ifindex),
+        problems: problems.map(nic_problem).collect(),
+    }
+}
+
+/// What an interface's program is, when `ours` is the one that our link on it holds.
+pub(crate) fn mode(xdp: XdpState, ours: Option<u32>) -> Mode {
+    match (xdp.mode, xdp.program_id) {
+        (XdpMode::None, _) => Mode::None,
+        (XdpMode::Native, id) if id == ours => Mode::Native,
+        (XdpMode::Generic, id) if id == ours => Mode::Generic,
+        _ => Mode::Foreign,
+    }
+}
+
+/// The NIC that a problem is about.
+pub(crate) fn nic_name(problem: &Problem) -> Option<&str> {
+    problem.object.strip_prefix("NIC ")
+}
+
+fn nic_problem(problem: &Problem) -> NicProblem {
+    NicProblem {
+        reason: problem.reason.clone(),
+        message: problem.message.clone(),
+        remedy: problem.remedy.clone(),
+    }
+}
+
+fn pods(snapshot: &Snapshot) -> Vec<Pod> {
+    let mut pods: Vec<Pod> = snapshot
+        .installed
+        .pods
+        .iter()
+        .map(|(slot, label)| pod(snapshot, *slot, label))
+        .collect();
+    pods.sort_by(|a, b| (&a.namespace, &a.pod, a.slot).cmp(&(&b.namespace, &b.pod, b.slot)));
+    pods
+}
+
+fn pod(snapshot: &Snapshot, slot: u32, label: &PodLabel) -> Pod {
+    let installed = &snapshot.installed;
+    let identity = &label.identity;
+    let word = installed.words.get(&slot).copied().unwrap_or(SlotWord::EMPTY);
+    let addresses = addresses(installed, slot);
+    let alive = installed.devices.get(&slot) == Some(&identity.ifindex);
+    Pod {
+        namespace: identity.namespace.clone(),
+        pod: identity.pod.clone(),
+        uid: identity.uid.clone(),
+        slot,
+        ifindex: identity.ifindex,
+        interface: label.interface.clone(),
+        mac: identity.mac.map(|byte| format!("{byte:02x}")).join(":"),
+        programmed: word.block().is_some() && alive && !addresses.is_empty(),
+        addresses,
+        readiness: label.readiness.clone(),
+        peer: label.peer,
+        reply_path: label.reply_path.clone(),
+        draining: label.draining,
+        generation: word.generation(),
+        failures: failures(snapshot, slot, identity.ifindex),
+    }
+}
+
+fn addresses(installed: &Installed, slot: u32) -> Vec<IpAddr> {
+    let leading = installed.leading().filter(|(_, to)| *to == slot);
+    let addresses: BTreeSet<IpAddr> = leading.map(|(address, _)| ip(address)).collect();
+    addresses.into_iter().collect()
+}
+
+fn ip(address: Address) -> IpAddr {
+    Ipv6Addr::from(address.octets()).to_canonical()
+}
+
+fn failures(snapshot: &Snapshot, slot: u32, ifindex: u32) -> Vec<Failure> {
+    let failure = |(key, packets): (&FailureKey, &u64)| {
+        let stage = match (key.kind, key.subject) {
+            (FailureKey::REDIRECT_ERR, subject) if subject == slot => "redirect",
+            (FailureKey::DEVMAP_XMIT, subject) if subject == ifindex => "flush",
+            _ => return None,
+        };
+        Some(Failure {
+            stage,
+            errno: errno(key.code),
+            packets: *packets,
+        })
+    };
+    snapshot.failures.iter().filter_map(failure).collect()
+}
+
+/// `ENXIO` and the like; empty for 0, where the kernel gave none.
+fn errno(code: u32) -> String {
+    match (code, Errno::from_raw(code as i32)) {
+        (0, _) => String::new(),
+        (_, Errno::UnknownErrno) => code.to_string(),
+        (_, known) => format!("{known:?}"),
+    }
+}
+
+fn rules(snapshot: &Snapshot) -> Vec<Rule> {
+    let rule = |(id, label): (&u32, &std::sync::Arc<xdp_plan::installed::RuleLabel>)| {
+        let (counters, delivered) = snapshot.counters.get(id).copied().unwrap_or_default();
+        Rule {
+            id: *id,
+            namespace: label.namespace.clone(),
+            policy: label.policy.clone(),
+            rule: label.rule.clone(),
+            redirected: counters.redirected.into(),
+            passed: counters.passed.into(),
+            dropped: counters.dropped.into(),
+            rejected: counters.rejected.into(),
+            limited: counters.limited.into(),
+            audited: counters.audited.into(),
+            fell_back: counters.fell_back.into(),
+            delivered: delivered.into(),
+        }
+    };
+    snapshot.installed.rules.iter().map(rule).collect()
+}
+
+fn events<const N: usize>(
+    events: &BTreeMap<u32, Count>,
+    names: [(u32, &'static str); N],
+) -> BTreeMap<&'static str, u64> {
+    let counted = names
+        .into_iter()
+        .filter_map(|(code, name)| Some((name, events.get(&code)?.packets)));
+    counted.collect()
+}
+
+fn exceptions(snapshot: &Snapshot) -> Vec<Exception> {
+    let exceptions = snapshot
+        .failures
+        .iter()
+        .filter(|(key, _)| key.kind == FailureKey::EXCEPTION);
+    exceptions
+        .map(|(key, packets)| Exception {
+            nic: interface_name(snapshot, key.subject),
+            action: action(key.code),
+            packets: *packets,
+        })
+        .collect()
+}
+
+fn interface_name(snapshot: &Snapshot, ifindex: u32) -> String {
+    let found = snapshot
+        .links
+        .iter()
+        .find(|interface| interface.link.ifindex == ifindex);
+    found.map_or_else(|| ifindex.to_string(), |interface| interface.link.name.clone())
+}
+
+/// `enum xdp_action`.
+fn action(code: u32) -> String {
+    match code {
+        0 => "Aborted".to_owned(),
+        1 => "Drop".to_owned(),
+        2 => "Pass".to_owned(),
+        3 => "Tx".to_owned(),
+        4 => "Redirect".to_owned(),
+        unknown => unknown.to_string(),
+    }
+}

@@ -1,0 +1,120 @@
+//! Reads everything at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use xdp_core::tables::{Count, FailureKey, RuleCounters};
+use xdp_plan::{installed::Installed, report::Problem};
+
+use crate::{
+    datapath::{FlowTable, Hook, NicProgram, OpenError, Pinned},
+    node::{
+        ethtool::{
+            Driver, {self},
+        },
+        netlink::{HostLink, NetlinkError, host_links},
+    },
+    report::status::{Status, build},
+};
+
+/// The status could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The pinned tables.
+    #[error(transparent)]
+    Tables(#[from] OpenError),
+    /// The interfaces.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) pin_dir: String,
+    pub(super) running: bool,
+    pub(super) installed: Installed,
+    pub(super) counters: BTreeMap<u32, (RuleCounters, Count)>,
+    pub(super) events: BTreeMap<u32, Count>,
+    pub(super) failures: BTreeMap<FailureKey, u64>,
+    pub(super) problems: Vec<Problem>,
+    /// Our pinned links on NICs.
+    pub(super) programs: BTreeMap<u32, NicProgram>,
+    /// NICs with the program for delivery `Peer`.
+    pub(super) peers: BTreeSet<u32>,
+    /// NICs with the program of the reply path.
+    pub(super) ways: BTreeSet<u32>,
+    pub(super) links: Vec<Interface>,
+    /// Elements and capacity of each table of flows, and how many the agent took out.
+    pub(super) flows: BTreeMap<FlowTable, Held>,
+}
+
+/// How many elements are in a table of flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) used: u64,
+    pub(super) capacity: u64,
+    pub(super) removed: u64,
+}
+
+/// An interface of the host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Interface {
+    pub(super) link: HostLink,
+    pub(super) driver: Driver,
+    /// Tag of the program that is attached.
+    pub(super) tag: Option<u64>,
+}
+
+/// Reads the status of a pin directory.
+pub fn collect(pin_dir: &Path) -> Result<Status, StatusError> {
+    Ok(build::status(&snapshot(pin_dir)?))
+}
+
+fn snapshot(pin_dir: &Path) -> Result<Snapshot, StatusError> {
+    let pinned = Pinned::open(pin_dir)?;
+    let installed = pinned.installed()?;
+    let mut counters = BTreeMap::new();
+    for rule in installed.rules.keys() {
+        counters.insert(*rule, (pinned.rule_counters(*rule)?, pinned.delivered(*rule)?));
+    }
+    let links = host_links()?;
+    // Before the elements are counted: what comes meanwhile is not taken for evicted.
+    let events = pinned.events()?;
+    Ok(Snapshot {
+        pin_dir: pin_dir.display().to_string(),
+        running: pinned.agent_running()?,
+        installed,
+        counters,
+        events,
+        failures: pinned.failures()?,
+        problems: pinned.problems()?,
+        programs: pinned.nics()?,
+        peers: pinned.peers()?,
+        ways: pinned.hooks(Hook::NicOut)?,
+        flows: flows(&pinned)?,
+        links: links.into_iter().map(|link| describe(&pinned, link)).collect(),
+    })
+}
+
+fn flows(pinned: &Pinned) -> Result<BTreeMap<FlowTable, Held>, OpenError> {
+    let held = |table| {
+        let held = Held {
+            removed: pinned.flows_removed(table)?,
+            used: pinned.flow_count(table)?,
+            capacity: u64::from(pinned.flow_capacity(table)?),
+        };
+        Ok((table, held))
+    };
+    FlowTable::ALL.into_iter().map(held).collect()
+}
+
+fn describe(pinned: &Pinned, link: HostLink) -> Interface {
+    Interface {
+        driver: ethtool::driver(&link.name).unwrap_or_default(),
+        tag: link.xdp.program_id.and_then(|id| pinned.program_tag(id)),
+        link,
+    }
+}

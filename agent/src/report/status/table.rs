@@ -1,0 +1,240 @@
+//! The status as tables.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use xdp_plan::facts::Readiness;
+
+use crate::report::status::{Counted, FlowUsage, Mode, Nic, Pod, Rule, Status, Usage};
+
+const WIDTH: u16 = 100;
+
+pub(super) fn render(status: &Status) -> String {
+    let running = if status.agent.running {
+        "running"
+    } else {
+        "stopped"
+    };
+    let mut sections = vec![format!("agent {running}, pins in {}", status.pin_dir)];
+    sections.push(section("NICs", &nics(&status.nics)));
+    sections.push(section("Pods", &pods(&status.pods)));
+    sections.push(section("Rules (packets)", &rules(&status.rules)));
+    sections.extend(optional("Redirected, but lost", &failures(&status.pods)));
+    sections.extend(optional(
+        "Passed without asking a rule",
+        &counted(&status.unparsed),
+    ));
+    sections.extend(optional(
+        "Passed instead of redirected",
+        &counted(&status.fallbacks),
+    ));
+    sections.extend(optional(
+        "Around rejected and limited packets",
+        &counted(&status.events),
+    ));
+    sections.extend(optional("Flows past the stack", &flows(&status.flows)));
+    sections.extend(optional(
+        "Around flows and their replies",
+        &counted(&status.flow_events),
+    ));
+    sections.extend(optional("Given up by the kernel", &exceptions(status)));
+    sections.extend(optional("Tables", &tables(&status.tables)));
+    sections.extend(optional("Problems", &problems(status)));
+    sections.join("\n\n") + "\n"
+}
+
+fn section(title: &str, table: &Table) -> String {
+    optional(title, table).unwrap_or_else(|| format!("{title}: none"))
+}
+
+fn optional(title: &str, table: &Table) -> Option<String> {
+    if table.is_empty() {
+        return None;
+    }
+    let lines: Vec<String> = table
+        .trim_fmt()
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    Some(format!("{title}\n{}", lines.join("\n")))
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header(header);
+    table
+}
+
+fn nics(nics: &[Nic]) -> Table {
+    let mut table = table(&[
+        "NIC", "DRIVER", "BUS", "MTU", "MODE", "PROGRAM", "TAG", "PEER", "WAY BACK",
+    ]);
+    for nic in nics {
+        let program = if nic.program_id == 0 {
+            String::new()
+        } else {
+            nic.program_id.to_string()
+        };
+        table.add_row([
+            nic.name.as_str(),
+            &nic.driver,
+            &nic.bus,
+            &nic.mtu.to_string(),
+            mode(nic.mode),
+            &program,
+            nic.program_tag.as_str(),
+            if nic.peer { "yes" } else { "" },
+            if nic.reply_path { "yes" } else { "" },
+        ]);
+    }
+    table
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Native => "native",
+        Mode::Generic => "generic",
+        Mode::None => "none",
+        Mode::Foreign => "foreign",
+    }
+}
+
+fn pods(pods: &[Pod]) -> Table {
+    let mut table = table(&["POD", "INTERFACE", "ADDRESSES", "IN FORCE", "REDIRECT"]);
+    for pod in pods {
+        let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
+        let readiness = match (&pod.readiness, &pod.reply_path) {
+            _ if pod.draining => "Draining: flows that were taken go on".to_owned(),
+            (Readiness::Ready, Readiness::Ready) => "Ready".to_owned(),
+            (Readiness::NotReady { reason, message }, _) | (_, Readiness::NotReady { reason, message }) => {
+                format!("{reason:?}: {message}")
+            }
+        };
+        table.add_row([
+            format!("{}/{}", pod.namespace, pod.pod),
+            pod.interface.clone(),
+            addresses.join("\n"),
+            if pod.programmed { "yes" } else { "no" }.to_owned(),
+            readiness,
+        ]);
+    }
+    table
+}
+
+/// A counter's heading, and where to find it.
+type Column = (&'static str, fn(&Rule) -> Counted);
+
+const COLUMNS: [Column; 8] = [
+    ("REDIRECTED", |rule| rule.redirected),
+    ("DELIVERED", |rule| rule.delivered),
+    ("PASSED", |rule| rule.passed),
+    ("DROPPED", |rule| rule.dropped),
+    ("REJECTED", |rule| rule.rejected),
+    ("LIMITED", |rule| rule.limited),
+    ("AUDITED", |rule| rule.audited),
+    ("FELL BACK", |rule| rule.fell_back),
+];
+
+/// Counters that are zero for every rule are left out.
+fn rules(rules: &[Rule]) -> Table {
+    let used = |column: &&Column| rules.iter().any(|rule| column.1(rule).packets > 0);
+    let columns: Vec<&Column> = COLUMNS.iter().filter(used).collect();
+    let mut header = vec!["ID", "POLICY", "RULE"];
+    header.extend(columns.iter().map(|column| column.0));
+    let mut table = table(&header);
+    for rule in rules {
+        let mut row = vec![
+            Cell::new(rule.id),
+            Cell::new(format!("{}/{}", rule.namespace, rule.policy)),
+            Cell::new(&rule.rule),
+        ];
+        row.extend(columns.iter().map(|column| {
+            let packets = column.1(rule).packets;
+            Cell::new(packets).set_alignment(CellAlignment::Right)
+        }));
+        table.add_row(row);
+    }
+    table
+}
+
+fn failures(pods: &[Pod]) -> Table {
+    let mut table = table(&["POD", "STAGE", "ERRNO", "PACKETS"]);
+    for pod in pods {
+        for failure in &pod.failures {
+            let errno = if failure.errno.is_empty() {
+                "none"
+            } else {
+                &failure.errno
+            };
+            table.add_row([
+                &format!("{}/{}", pod.namespace, pod.pod),
+                failure.stage,
+                errno,
+                &failure.packets.to_string(),
+            ]);
+        }
+    }
+    table
+}
+
+/// Where anything was ever in them.
+fn flows(usage: &[FlowUsage]) -> Table {
+    let mut table = table(&["TABLE", "FLOWS", "OF", "EVICTED"]);
+    for usage in usage.iter().filter(|usage| usage.used > 0 || usage.evicted > 0) {
+        let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(usage.table),
+            number(usage.used),
+            number(usage.capacity),
+            number(usage.evicted),
+        ]);
+    }
+    table
+}
+
+fn counted(counts: &std::collections::BTreeMap<&'static str, u64>) -> Table {
+    let mut table = table(&["REASON", "PACKETS"]);
+    for (reason, packets) in counts {
+        table.add_row([*reason, &packets.to_string()]);
+    }
+    table
+}
+
+/// Those of which anything is in use.
+fn tables(usage: &[Usage]) -> Table {
+    let mut table = table(&["TABLE", "USED", "OF"]);
+    for usage in usage.iter().filter(|usage| usage.used > 0) {
+        let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
+        table.add_row([Cell::new(usage.table), number(usage.used), number(usage.capacity)]);
+    }
+    table
+}
+
+fn exceptions(status: &Status) -> Table {
+    let mut table = table(&["NIC", "ACTION", "PACKETS"]);
+    for exception in &status.exceptions {
+        table.add_row([&exception.nic, &exception.action, &exception.packets.to_string()]);
+    }
+    table
+}
+
+fn problems(status: &Status) -> Table {
+    let mut table = table(&["OBJECT", "REASON", "WHAT", "REMEDY"]);
+    for nic in &status.nics {
+        for problem in &nic.problems {
+            let object = format!("NIC {}", nic.name);
+            table.add_row([&object, &problem.reason, &problem.message, &problem.remedy]);
+        }
+    }
+    for problem in &status.problems {
+        table.add_row([
+            &problem.object,
+            &problem.reason,
+            &problem.message,
+            &problem.remedy,
+        ]);
+    }
+    table
+}

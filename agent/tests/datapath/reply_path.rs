@@ -1,0 +1,224 @@
+//! The programs of the reply path and the NIC's, over the same tables: what becomes of packets, and what is noted.
+
+mod attached;
+mod begin;
+mod drain;
+mod errors;
+mod fragments;
+mod peer;
+mod routes;
+mod tags;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use xdp_agent::datapath::{Classified, Datapath, FlowTable, Hook, Ran, Skb};
+use xdp_core::{
+    tables::REPLY_PATH_MARK,
+    verdict::{Fallback, FlowEvent},
+};
+use xdp_plan::{compile::Desired, owners::Owners};
+
+use crate::{
+    attach::ifindex,
+    bpffs::Bpffs,
+    judge::{XDP_PASS, XDP_REDIRECT},
+    node::{desired, pod, policy, settle},
+    wire::{ACK, Protocol, SYN, Wire},
+    world::World,
+};
+
+const TCX_NEXT: i32 = -1;
+const TCX_REDIRECT: i32 = 7;
+
+const POD: &str = "server-0";
+const REDIRECT: &str = "{name: all, action: Redirect}";
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+const DATA: u8 = 0;
+
+/// What opens a connection, what the pod answers, and what follows.
+const CONNECTIONS: [[Protocol; 3]; 2] = [
+    [Protocol::Tcp(SYN), Protocol::Tcp(SYN | ACK), Protocol::Tcp(ACK)],
+    [
+        Protocol::Sctp(INIT),
+        Protocol::Sctp(INIT_ACK),
+        Protocol::Sctp(DATA),
+    ],
+];
+const DATAGRAMS: [Protocol; 2] = [Protocol::Udp, Protocol::Echo];
+
+/// Plain packets of both families, and such with more headers.
+fn shapes() -> impl Iterator<Item = fn(Protocol) -> Wire> {
+    let shapes: [fn(Protocol) -> Wire; 4] = [
+        |protocol| Wire::new(false, protocol),
+        |protocol| Wire::new(true, protocol),
+        |protocol| Wire::new(false, protocol).longer_by(2),
+        |protocol| Wire::new(true, protocol).longer_by(3),
+    ];
+    shapes.into_iter()
+}
+
+/// A pod of both families, and these rules for it.
+fn wanted(rules: &[&str]) -> Desired {
+    desired(&(pod(POD, &["10.0.0.2", "2001:db8::2"]) + &policy("players", POD, rules)))
+}
+
+/// A node with that pod and a NIC.
+struct Node {
+    datapath: Datapath,
+    world: World,
+    host: u32,
+    _bpffs: Bpffs,
+}
+
+impl Node {
+    fn new(rules: &[&str]) -> Self {
+        Self::with(&wanted(rules))
+    }
+
+    fn with(desired: &Desired) -> Self {
+        let (world, bpffs) = (World::new(), Bpffs::new());
+        for arguments in [
+            "link add nic0 type veth peer name wire0",
+            "link set nic0 addrgenmode none",
+            "link set wire0 addrgenmode none",
+            "link set nic0 up",
+            "link set wire0 up",
+            "addr add 10.0.0.1/24 dev nic0",
+            "addr add 2001:db8::1/64 dev nic0 nodad",
+            "route add 10.0.0.2/32 dev host0",
+            "route add 2001:db8::2/128 dev host0",
+        ] {
+            world.host.ip(arguments);
+        }
+        world.host.run(|| {
+            fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        });
+        let host = ifindex(&world, "host0");
+        let mut node = Self {
+            datapath: Datapath::open(&bpffs.pin_dir()).unwrap(),
+            world,
+            host,
+            _bpffs: bpffs,
+        };
+        node.install(desired);
+        node
+    }
+
+    fn install(&mut self, desired: &Desired) {
+        settle(&mut self.datapath, desired);
+    }
+
+    /// Forgets all flows.
+    fn forget(&mut self) {
+        let forgotten = self
+            .datapath
+            .settle_flows(&Owners::default(), &BTreeSet::new(), false);
+        forgotten.unwrap();
+        assert_eq!(self.entries(), [0, 0, 0]);
+    }
+
+    /// What happens to flows meanwhile.
+    fn noted<T>(&self, what: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
+        let names = FlowEvent::ALL.map(|event| (event.code(), event.name()));
+        let reasons = Fallback::ALL.map(|reason| (reason.code(), reason.name()));
+        let events = || {
+            let events = self.datapath.pinned().events().unwrap();
+            let packets = events.into_iter().map(|(code, count)| (code, count.packets));
+            packets.collect::<BTreeMap<u32, u64>>()
+        };
+        let before = events();
+        let done = what();
+        let after = events();
+        let grown =
+            |(code, name): &(u32, &'static str)| (after.get(code) > before.get(code)).then_some(*name);
+        let noted = names.iter().chain(&reasons).filter_map(grown).collect();
+        (done, noted)
+    }
+
+    fn xdp(&self, frame: &[u8]) -> (Ran, Vec<&'static str>) {
+        self.noted(|| self.datapath.test_run(frame).unwrap())
+    }
+
+    fn hook(&self, hook: Hook, skb: Skb<'_>) -> (Classified, Vec<&'static str>) {
+        self.noted(|| {
+            self.world
+                .host
+                .run(|| self.datapath.test_run_hook(hook, skb).unwrap())
+        })
+    }
+
+    fn at_pod<'f>(&self, frame: &'f [u8]) -> Skb<'f> {
+        Skb {
+            frame,
+            ifindex: self.host,
+            ..Skb::default()
+        }
+    }
+
+    /// A packet to the pod arrives, and its rule redirects it, or what is noted says why not.
+    #[track_caller]
+    fn arrives(&self, wire: &Wire, redirected: bool, expected: &[&str]) {
+        let (ran, noted) = self.xdp(&wire.frame());
+        let action = if redirected { XDP_REDIRECT } else { XDP_PASS };
+        assert_eq!((ran.action, noted.as_slice()), (action, expected), "{wire:?}");
+    }
+
+    /// The pod sends a packet, and it leaves past the stack or not.
+    #[track_caller]
+    fn pod_sends(&self, wire: &Wire, past: bool, expected: &[&str]) {
+        self.sends(self.at_pod(&wire.frame()), past, expected);
+    }
+
+    #[track_caller]
+    fn sends(&self, skb: Skb<'_>, past: bool, expected: &[&str]) {
+        let (classified, noted) = self.hook(Hook::PodOut, skb);
+        let way = if past {
+            (TCX_REDIRECT, REPLY_PATH_MARK)
+        } else {
+            (TCX_NEXT, skb.mark)
+        };
+        let seen = (classified.verdict, classified.mark);
+        assert_eq!((seen, noted.as_slice()), (way, expected), "{:02x?}", skb.frame);
+    }
+
+    /// The stack delivers a packet to the pod.
+    #[track_caller]
+    fn stack_delivers(&self, wire: &Wire, expected: &[&str]) {
+        let (classified, noted) = self.hook(Hook::PodIn, self.at_pod(&wire.frame()));
+        assert_eq!(
+            (classified.verdict, noted.as_slice()),
+            (TCX_NEXT, expected),
+            "{wire:?}"
+        );
+    }
+
+    /// The stack sends a packet out by the NIC.
+    #[track_caller]
+    fn stack_sends(&self, wire: &Wire, expected: &[&str]) {
+        let (classified, noted) = self.hook(Hook::NicOut, self.at_pod(&wire.frame()));
+        assert_eq!(
+            (classified.verdict, noted.as_slice()),
+            (TCX_NEXT, expected),
+            "{wire:?}"
+        );
+    }
+
+    /// Entries of the tables: flows, young, theirs.
+    fn entries(&self) -> [u64; 3] {
+        FlowTable::ALL.map(|table| self.datapath.pinned().flow_count(table).unwrap())
+    }
+
+    /// A connection that the pod has accepted.
+    #[track_caller]
+    fn establish(&self, wire: fn(Protocol) -> Wire, [opens, answers, follows]: [Protocol; 3]) {
+        self.arrives(&wire(opens), true, &["Opened"]);
+        self.pod_sends(&wire(answers).back(), true, &["ReplyForwarded"]);
+        self.arrives(&wire(follows), true, &["Hit"]);
+        self.pod_sends(&wire(follows).back(), true, &["Established", "ReplyForwarded"]);
+    }
+}

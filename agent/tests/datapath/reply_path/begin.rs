@@ -1,0 +1,168 @@
+//! How flows begin, settle and end.
+
+use xdp_agent::datapath::{Hook, Skb};
+use xdp_core::tables::REPLY_PATH_MARK;
+
+use super::{CONNECTIONS, Classified, DATAGRAMS, Node, REDIRECT, TCX_NEXT, shapes};
+use crate::wire::{Protocol, RST, Wire};
+
+const ABORT: u8 = 6;
+
+#[test]
+fn a_connection_that_nobody_opened_here_is_the_stacks_both_ways() {
+    let node = Node::new(&[REDIRECT]);
+    for wire in shapes() {
+        for [_, answers, follows] in CONNECTIONS {
+            for protocol in [answers, follows] {
+                node.arrives(&wire(protocol), false, &["StackFlow"]);
+                node.pod_sends(&wire(protocol).back(), false, &["ReplyMiss"]);
+            }
+        }
+    }
+    assert_eq!(node.entries(), [0, 0, 0]);
+}
+
+#[test]
+fn a_connection_goes_past_the_stack_from_its_first_packet_and_is_young_until_the_pod_goes_on_with_it() {
+    let mut node = Node::new(&[REDIRECT]);
+    for wire in shapes() {
+        for [opens, answers, follows] in CONNECTIONS {
+            node.forget();
+            node.arrives(&wire(opens), true, &["Opened"]);
+            node.arrives(&wire(opens), true, &["Hit"]);
+            node.pod_sends(&wire(answers).back(), true, &["ReplyForwarded"]);
+            node.arrives(&wire(follows), true, &["Hit"]);
+            assert_eq!(node.entries(), [0, 1, 0]);
+            node.pod_sends(&wire(follows).back(), true, &["Established", "ReplyForwarded"]);
+            assert_eq!(node.entries(), [1, 0, 0]);
+            node.pod_sends(&wire(follows).back(), true, &["ReplyForwarded"]);
+            node.arrives(&wire(follows), true, &["Hit"]);
+            node.arrives(&wire(follows).with_port(41_000), false, &["StackFlow"]);
+            node.pod_sends(&wire(follows).with_port(41_000).back(), false, &["ReplyMiss"]);
+        }
+    }
+}
+
+#[test]
+fn a_datagram_and_an_echo_request_begin_flows_that_their_first_reply_settles() {
+    let mut node = Node::new(&[REDIRECT]);
+    for wire in shapes() {
+        for protocol in DATAGRAMS {
+            node.forget();
+            node.arrives(&wire(protocol), true, &["Opened"]);
+            assert_eq!(node.entries(), [0, 1, 0]);
+            node.pod_sends(&wire(protocol).back(), true, &["Established", "ReplyForwarded"]);
+            assert_eq!(node.entries(), [1, 0, 0]);
+            node.pod_sends(&wire(protocol).back(), true, &["ReplyForwarded"]);
+            node.arrives(&wire(protocol), true, &["Hit"]);
+        }
+    }
+}
+
+#[test]
+fn what_refuses_a_connection_leaves_past_the_stack_and_settles_nothing() {
+    let node = Node::new(&[REDIRECT]);
+    let refusals = [Protocol::Tcp(RST), Protocol::Sctp(ABORT)];
+    for wire in shapes().take(2) {
+        for ([opens, ..], refuses) in CONNECTIONS.into_iter().zip(refusals) {
+            node.arrives(&wire(opens), true, &["Opened"]);
+            node.pod_sends(&wire(refuses).back(), true, &["ReplyForwarded"]);
+        }
+    }
+    assert_eq!(node.entries(), [0, 4, 0]);
+}
+
+#[test]
+fn what_the_pod_opens_is_the_stacks_even_with_the_ports_of_a_flow_of_ours() {
+    let mut node = Node::new(&[REDIRECT]);
+    for wire in shapes() {
+        for [opens, answers, follows] in CONNECTIONS {
+            node.forget();
+            node.pod_sends(&wire(opens).back(), false, &["ReplyMiss"]);
+            node.arrives(&wire(answers), false, &["StackFlow"]);
+            node.establish(wire, [opens, answers, follows]);
+            node.pod_sends(&wire(opens).back(), false, &["Deleted"]);
+            assert_eq!(node.entries(), [0, 0, 0]);
+            node.arrives(&wire(answers), false, &["StackFlow"]);
+            node.pod_sends(&wire(follows).back(), false, &["ReplyMiss"]);
+        }
+    }
+}
+
+#[test]
+fn answers_to_datagrams_that_left_through_the_stack_are_the_stacks() {
+    let mut node = Node::new(&[REDIRECT]);
+    for wire in shapes() {
+        node.forget();
+        let datagram = wire(Protocol::Udp);
+        node.pod_sends(&datagram.back(), false, &["ReplyMiss"]);
+        node.stack_sends(&datagram.back(), &["StackFlowNoted"]);
+        node.stack_sends(&datagram.back(), &[]);
+        assert_eq!(node.entries(), [0, 0, 1]);
+        node.arrives(&datagram, false, &["StackFlow"]);
+        node.arrives(&datagram.with_port(41_000), true, &["Opened"]);
+    }
+}
+
+#[test]
+fn a_datagram_that_leaves_through_the_stack_takes_its_flow_from_us() {
+    let node = Node::new(&[REDIRECT]);
+    let datagram = Wire::new(false, Protocol::Udp);
+    node.arrives(&datagram, true, &["Opened"]);
+    node.pod_sends(&datagram.back(), true, &["Established", "ReplyForwarded"]);
+    node.stack_sends(&datagram.back(), &["StackFlowNoted"]);
+    assert_eq!(node.entries(), [0, 0, 1]);
+    node.arrives(&datagram, false, &["StackFlow"]);
+}
+
+#[test]
+fn an_opening_packet_or_a_datagram_that_the_stack_delivers_gives_the_flow_to_it_and_others_do_not() {
+    let mut node = Node::new(&[REDIRECT]);
+    for wire in shapes() {
+        for [opens, answers, follows] in CONNECTIONS {
+            node.forget();
+            node.establish(wire, [opens, answers, follows]);
+            node.stack_delivers(&wire(follows), &[]);
+            node.arrives(&wire(follows), true, &["Hit"]);
+            node.stack_delivers(&wire(opens), &["ReclaimedByStack"]);
+            node.arrives(&wire(follows), false, &["StackFlow"]);
+            node.pod_sends(&wire(follows).back(), false, &["ReplyMiss"]);
+            node.stack_delivers(&wire(opens), &[]);
+        }
+        for protocol in DATAGRAMS {
+            node.forget();
+            node.arrives(&wire(protocol), true, &["Opened"]);
+            node.stack_delivers(&wire(protocol), &["ReclaimedByStack"]);
+            assert_eq!(node.entries(), [0, 0, 0]);
+            node.pod_sends(&wire(protocol).back(), false, &["ReplyMiss"]);
+        }
+    }
+}
+
+#[test]
+fn the_mark_of_the_reply_path_is_taken_off_at_the_nic_and_other_marks_are_not() {
+    let node = Node::new(&[REDIRECT]);
+    let frame = Wire::new(false, Protocol::Udp).back().frame();
+    for (mark, after, noted) in [(REPLY_PATH_MARK, 0, Vec::new()), (5, 5, vec!["StackFlowNoted"])] {
+        let skb = Skb {
+            mark,
+            ..node.at_pod(&frame)
+        };
+        let expected = Classified {
+            verdict: TCX_NEXT,
+            mark: after,
+        };
+        assert_eq!(node.hook(Hook::NicOut, skb), (expected, noted));
+    }
+}
+
+#[test]
+fn protocols_whose_replies_cannot_be_told_go_through_the_stack() {
+    let node = Node::new(&[REDIRECT]);
+    for wire in shapes() {
+        for protocol in [Protocol::Other(47), Protocol::Other(50)] {
+            node.arrives(&wire(protocol), false, &["UntrackedProtocol"]);
+            node.pod_sends(&wire(protocol).back(), false, &["ReplyMiss"]);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The reply path on a real cluster.
+
+mod rules;
+mod streams;

@@ -1,4 +1,0 @@
-//! The way back on a real cluster.
-
-mod rules;
-mod streams;

@@ -1,0 +1,163 @@
+//! A node with kube-proxy's rules, a pod with a server, a client outside that is a server, too.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    thread,
+    time::Duration,
+};
+
+use xdp_e2e::Agent;
+use xdp_lab::{Connection, EchoServer, Namespace, Pod, Style, UdpClient, UdpReply};
+
+use super::{
+    rules::{
+        Proxy, {self},
+    },
+    side::Side,
+};
+use crate::world::{PATIENCE, World, at};
+
+/// What does not answer within this time does not answer.
+pub(super) const SOON: Duration = Duration::from_millis(700);
+/// Everything, whatever the port: answers to what the pod opened itself match it, too.
+pub(super) const ANY: &str = "{name: any, action: Redirect, mark: 42}";
+
+/// Packets that are none beside those of a test that moves many.
+pub(super) const FEW: u64 = 40;
+
+pub(super) struct Place {
+    /// Servers, by family: the pod's and those outside.
+    pub(super) web: [EchoServer; 2],
+    _outside: [EchoServer; 2],
+    pub(super) pod: Pod,
+    pub(super) world: World,
+    pub(super) sides: [Side; 2],
+    pub(super) masquerade: bool,
+}
+
+impl Place {
+    pub(super) fn new(style: Style, masquerade: bool) -> Self {
+        Self::with(Proxy::Iptables, style, masquerade)
+    }
+
+    pub(super) fn with(proxy: Proxy, style: Style, masquerade: bool) -> Self {
+        let world = World::new();
+        let pod = world.pod("server", "game", style, 5);
+        let nic = &world.nic;
+        let side = |pod, client, node| Side { pod, client, node };
+        let sides = [
+            side(pod.v4(), nic.client_v4, nic.v4),
+            side(pod.v6(), nic.client_v6, nic.v6),
+        ];
+        rules::apply(world.lab.node(), proxy, masquerade, style, &sides);
+        let start = |at: &Namespace, address| EchoServer::start(at, address).unwrap();
+        Self {
+            web: sides.map(|side| start(&pod.ns, side.web())),
+            _outside: sides.map(|side| start(&world.client, side.outside())),
+            pod,
+            world,
+            sides,
+            masquerade,
+        }
+    }
+
+    /// The policy that takes everything.
+    pub(super) fn take_all(&self) {
+        self.world.policy("all", &[ANY]);
+    }
+
+    /// An agent, with the policy that takes everything in force.
+    pub(super) fn start(&self) -> Agent<'_> {
+        self.take_all();
+        self.world.start(&["server"])
+    }
+
+    pub(super) fn node(&self) -> &Namespace {
+        self.world.lab.node()
+    }
+
+    /// A connection from outside.
+    #[track_caller]
+    pub(super) fn connect(&self, from: SocketAddr, to: SocketAddr) -> Connection {
+        open(&self.world.client, from, to)
+    }
+
+    /// The pod says something unasked on a connection with this client.
+    #[track_caller]
+    pub(super) fn pod_says(&self, connection: &mut Connection, client: IpAddr, bytes: usize) {
+        let web = &self.web[usize::from(client.is_ipv6())];
+        let client = at(client, connection.local().unwrap().port());
+        // More than fits into the sockets' buffers.
+        thread::scope(|scope| {
+            let said = scope.spawn(|| web.push(client, bytes));
+            let heard = connection.hear(bytes);
+            assert!(heard.is_ok(), "{heard:?}");
+            said.join().unwrap().unwrap();
+        });
+    }
+
+    /// Asks from outside, once.
+    #[track_caller]
+    pub(super) fn ask(&self, from: SocketAddr, to: SocketAddr) -> UdpReply {
+        asked(&mut udp(&self.world.client, from), to, 100, 100)
+    }
+
+    /// What the stack has forwarded and dropped as INVALID while this was done.
+    pub(super) fn stack_did(&self, work: impl FnOnce()) -> Did {
+        let before = self.counts();
+        work();
+        let after = self.counts();
+        Did {
+            forwarded: after.forwarded - before.forwarded,
+            invalid: after.invalid - before.invalid,
+        }
+    }
+
+    fn counts(&self) -> Did {
+        Did {
+            forwarded: self.node().forwarded().unwrap(),
+            invalid: rules::invalid(self.node()),
+        }
+    }
+
+    /// Many packets go without the stack. Connections that are the stack's may say something late.
+    #[track_caller]
+    pub(super) fn is_fast_beside_others(&self, what: &str, work: impl FnOnce()) {
+        let did = self.stack_did(work);
+        assert!(did.forwarded < FEW && did.invalid == 0, "{what}: {did:?}");
+    }
+
+    /// This is done without the stack.
+    #[track_caller]
+    pub(super) fn is_fast(&self, what: &str, work: impl FnOnce()) {
+        assert_eq!(self.stack_did(work), Did::default(), "{what}");
+    }
+}
+
+/// What the stack did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Did {
+    pub(super) forwarded: u64,
+    pub(super) invalid: u64,
+}
+
+#[track_caller]
+pub(super) fn open(namespace: &Namespace, from: SocketAddr, to: SocketAddr) -> Connection {
+    let connection = Connection::open(namespace, from, to, PATIENCE).unwrap();
+    connection.unwrap_or_else(|error| panic!("{from} to {to}: {error}"))
+}
+
+pub(super) fn udp(namespace: &Namespace, from: SocketAddr) -> UdpClient {
+    UdpClient::bind(namespace, from, PATIENCE).unwrap()
+}
+
+/// The reply comes from where it was asked.
+#[track_caller]
+pub(super) fn asked(client: &mut UdpClient, to: SocketAddr, request: usize, reply: usize) -> UdpReply {
+    let answer = client.ask(to, request, reply);
+    let answer =
+        answer.unwrap_or_else(|error| panic!("{to} does not answer {request} by {reply} bytes: {error}"));
+    assert_eq!(answer.from, to, "{request} by {reply} bytes");
+    assert_eq!(answer.length, reply);
+    answer
+}

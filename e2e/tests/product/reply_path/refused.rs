@@ -1,0 +1,78 @@
+//! Interfaces that refuse a program of the reply path: nothing is redirected, and nothing breaks.
+
+use xdp_e2e::{Agent, Status};
+use xdp_lab::{Crowd, Direction, Style};
+
+use super::place::Place;
+use crate::world::counts;
+
+const SOME: usize = 50_000;
+
+fn reason(status: &Status) -> Option<&str> {
+    status.pod("server")?["replyPath"]["reason"].as_str()
+}
+
+/// Connections and datagrams go through the stack, counted as what they are.
+fn passes(place: &Place, agent: &Agent<'_>) {
+    let before = counts(&agent.look(), "any");
+    let did = place.stack_did(|| {
+        for side in &place.sides {
+            place.connect(side.any(0), side.web()).talk(SOME).unwrap();
+            place.ask(side.any(0), side.web());
+        }
+    });
+    assert!(did.forwarded > 8 && did.invalid == 0, "{did:?}");
+    let status = agent.wait_for("what passes is counted", |status| {
+        counts(status, "any")[5] >= before[5] + 8
+    });
+    let after = counts(&status, "any");
+    assert_eq!(after[0], before[0], "none is redirected");
+    assert!(status.json()["fallbacks"]["NoReplyPath"].as_u64() >= Some(8));
+}
+
+/// `object`: whose problem it is.
+fn nothing_breaks(place: &Place, crowd: Crowd, object: &str, interface: &str) {
+    place.take_all();
+    let agent = place.world.enforce(&["server"]);
+    let status = agent.wait_for("the reply path is refused", |status| {
+        reason(status) == Some("NoReplyPath") && status.problem(object, "NoReplyPath").is_some()
+    });
+    let problem = status.problem(object, "NoReplyPath").unwrap();
+    assert!(
+        problem["message"].as_str().unwrap().contains(interface),
+        "{problem}"
+    );
+    assert!(!problem["remedy"].as_str().unwrap().is_empty(), "{problem}");
+    passes(place, &agent);
+
+    let mut held = place.sides.map(|side| place.connect(side.any(0), side.web()));
+    drop(crowd);
+    agent.wait_for("the reply path is there", |status| {
+        status.ready("server") && status.problem(object, "NoReplyPath").is_none()
+    });
+    for connection in &mut held {
+        connection.talk(SOME).unwrap();
+    }
+    for side in &place.sides {
+        place.is_fast_beside_others("opened since", || {
+            place.connect(side.any(0), side.web()).talk(SOME).unwrap();
+        });
+    }
+}
+
+#[test]
+fn where_a_pods_interface_refuses_its_rules_pass_and_the_status_says_why_until_it_does_not() {
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let place = Place::new(Style::Ptp, true);
+        let interface = &place.pod.host_interface;
+        let crowd = place.node().crowd(interface, direction).unwrap();
+        nothing_breaks(&place, crowd, "Pod games/server", interface);
+    }
+}
+
+#[test]
+fn where_the_nic_refuses_the_rules_of_all_pods_pass_and_the_status_says_why_until_it_does_not() {
+    let place = Place::new(Style::Bridge, false);
+    let crowd = place.node().crowd("nic0", Direction::Egress).unwrap();
+    nothing_breaks(&place, crowd, "NIC nic0", "nic0");
+}

@@ -1,0 +1,227 @@
+//! What is in the tables, what is pushed out of them, and what that costs.
+
+use std::net::IpAddr;
+
+use aya::{
+    Pod as Plain,
+    maps::{Array, HashMap, Map, MapData},
+};
+use xdp_core::tables::{Address, FlowKey};
+use xdp_e2e::Agent;
+use xdp_lab::{Connection, RawSocket, Style};
+
+use super::{
+    place::{Place, SOON, asked, udp},
+    side::{Side, WEB},
+};
+use crate::{
+    frames::{ip, on_wire},
+    world::PATIENCE,
+};
+
+/// The smallest that the agent takes.
+const CAPACITY: usize = 1_024;
+const IDLE: usize = 100;
+const SOME: usize = 20_000;
+
+/// As the kernel keeps it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Key(FlowKey);
+
+#[expect(unsafe_code, reason = "plain bytes")]
+// SAFETY: every field of it is a number, and there is no padding.
+unsafe impl Plain for Key {}
+
+fn address(ip: IpAddr) -> Address {
+    match ip {
+        IpAddr::V4(v4) => Address::v4(v4.octets()),
+        IpAddr::V6(v6) => Address::v6(v6.octets()),
+    }
+}
+
+fn small(place: &Place) -> Agent<'_> {
+    place.take_all();
+    let mut agent = Agent::new(&place.world.lab, &place.world.manifests);
+    agent = agent.arguments(&["--flows", &CAPACITY.to_string()]);
+    agent.start().unwrap();
+    agent.wait_for("all is in force", |status| {
+        status.nic_mode("nic0") == Some("native") && status.ready("server")
+    });
+    agent
+}
+
+fn table(place: &Place, name: &str) -> HashMap<MapData, Key, u64> {
+    let pin = place.world.pins().join("maps").join(name);
+    HashMap::try_from(Map::LruHashMap(MapData::from_pin(&pin).unwrap())).unwrap()
+}
+
+/// As if everything had been pushed out.
+fn forget(place: &Place) {
+    for name in ["ESTABLISHED", "UNREPLIED"] {
+        let mut table = table(place, name);
+        let keys: Vec<Key> = table.keys().map(Result::unwrap).collect();
+        for key in keys {
+            // It may have gone by itself.
+            let _ = table.remove(&key);
+        }
+    }
+    let pin = place.world.pins().join("maps/RECENT");
+    let mut recent: Array<_, u64> = Array::try_from(Map::Array(MapData::from_pin(&pin).unwrap())).unwrap();
+    for index in 0..recent.len() {
+        if recent.get(&index, 0).unwrap() != 0 {
+            recent.set(index, 0, 0).unwrap();
+        }
+    }
+}
+
+fn idle(place: &Place, side: &Side) -> Vec<Connection> {
+    let connect = |_| {
+        let mut connection = place.connect(side.any(0), side.web());
+        connection.talk(100).unwrap();
+        connection
+    };
+    (0..IDLE).map(connect).collect()
+}
+
+#[track_caller]
+fn all_are_fast(place: &Place, held: &mut [Connection]) {
+    place.is_fast("idle connections", || talk(held));
+}
+
+fn talk(held: &mut [Connection]) {
+    for (index, connection) in held.iter_mut().enumerate() {
+        let talked = connection.talk(100);
+        assert!(talked.is_ok(), "connection {index}: {talked:?}");
+    }
+}
+
+/// From ports that nobody uses; the client refuses every answer.
+fn flood_of_openings(place: &Place, side: &Side) {
+    // An answer that is lost in a ring would be repeated by the stack, for a flow that is no longer ours.
+    place
+        .pod
+        .ns
+        .set_sysctl("net/ipv4/tcp_synack_retries", "0")
+        .unwrap();
+    let nic = &place.world.nic;
+    let wire = RawSocket::sender(&place.world.client, &nic.wire).unwrap();
+    for number in 0..4 * CAPACITY {
+        let from = 10_000 + number as u16;
+        let opening = ip(side.client, side.pod).tcp(from, WEB, 1, 1_000).syn();
+        let mut packet = Vec::new();
+        opening.write(&mut packet, &[]).unwrap();
+        wire.send(&on_wire(nic, &[], &packet)).unwrap();
+        if number % 64 == 63 {
+            // The ring of a veth takes 256.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_openings_pushes_no_connection_out() {
+    let place = Place::new(Style::Ptp, true);
+    let agent = small(&place);
+    for side in &place.sides {
+        let mut held = idle(&place, side);
+        let opened = agent.look().happened("flowEvents", "Opened");
+        flood_of_openings(&place, side);
+        agent.wait_for("all of it was seen", |status| {
+            status.happened("flowEvents", "Opened") >= opened + 4 * CAPACITY as u64
+        });
+        all_are_fast(&place, &mut held);
+    }
+}
+
+#[test]
+fn what_a_pod_asks_by_datagrams_pushes_no_connection_out() {
+    let place = Place::new(Style::Ptp, false);
+    let agent = small(&place);
+    let side = &place.sides[0];
+    let mut held = idle(&place, side);
+    for number in 0..4 * CAPACITY {
+        let client = udp(&place.pod.ns, side.any(10_000 + number as u16));
+        client
+            .socket()
+            .send_to(b"what is the address?", side.outside())
+            .unwrap();
+    }
+    agent.wait_for("all of it was seen", |status| {
+        // A ring may lose some.
+        status.happened("flowEvents", "StackFlowNoted") >= 4 * CAPACITY as u64 - 64
+    });
+    all_are_fast(&place, &mut held);
+}
+
+#[test]
+fn a_connection_that_is_forgotten_goes_on_by_the_stack_when_the_client_speaks_first() {
+    for (style, masquerade) in [(Style::Ptp, true), (Style::Bridge, false)] {
+        let place = Place::new(style, masquerade);
+        let _agent = small(&place);
+        for side in &place.sides {
+            let mut held = place.connect(side.any(0), side.web());
+            held.talk(SOME).unwrap();
+            forget(&place);
+            let did = place.stack_did(|| held.talk(SOME).unwrap());
+            assert!(did.forwarded > 0 && did.invalid == 0, "{did:?}");
+        }
+    }
+}
+
+/// The pod's word is the first that the host hears of the connection, so it believes that the pod opens one.
+#[test]
+fn a_connection_that_is_forgotten_is_lost_behind_masquerade_when_the_pod_speaks_first() {
+    for (style, masquerade) in [(Style::Ptp, true), (Style::Bridge, false)] {
+        let place = Place::new(style, masquerade);
+        let _agent = small(&place);
+        for (side, web) in place.sides.iter().zip(&place.web) {
+            let mut held = place.connect(side.any(0), side.web());
+            held.talk(SOME).unwrap();
+            held.set_timeout(if masquerade { SOON } else { PATIENCE })
+                .unwrap();
+            // The client's last acknowledgement may be delayed (`TCP_DELACK_MAX`, 200 ms): it would speak first.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            forget(&place);
+            web.push(held.local().unwrap(), SOME).unwrap();
+            assert_eq!(held.hear(SOME).is_err(), masquerade, "{style:?}");
+        }
+    }
+}
+
+#[test]
+fn datagrams_that_are_forgotten_are_answered_when_the_client_speaks() {
+    let place = Place::new(Style::Ptp, true);
+    let _agent = small(&place);
+    for side in &place.sides {
+        let mut client = udp(&place.world.client, side.any(0));
+        asked(&mut client, side.web(), 100, 100);
+        forget(&place);
+        asked(&mut client, side.web(), 100, 100);
+    }
+}
+
+/// Answers of the backend look like a flow that we believe to be ours, because it began before the first of us.
+#[test]
+fn a_name_server_is_heard_even_where_its_answers_are_taken_for_a_flow_of_ours() {
+    const PORT: u16 = 40_007;
+    for masquerade in [false, true] {
+        let place = Place::new(Style::Bridge, masquerade);
+        let agent = small(&place);
+        let slot = agent.look().pod("server").unwrap()["slot"].as_u64().unwrap();
+        for side in &place.sides {
+            let key = FlowKey {
+                remote: address(side.client),
+                pod: address(side.pod),
+                remote_port: side.outside().port(),
+                pod_port: PORT,
+                protocol: 17,
+            };
+            table(&place, "ESTABLISHED").insert(Key(key), slot, 0).unwrap();
+            let mut client = udp(&place.pod.ns, side.any(PORT));
+            for _ in 0..4 {
+                asked(&mut client, side.cluster_ip(), 60, 300);
+            }
+        }
+    }
+}
