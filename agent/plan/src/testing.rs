@@ -1,8 +1,10 @@
-//! For tests: the oracle, and generators of policies, pods and packets.
+//! For tests: the oracle, a model of the kernel's tables, and generators of policies, pods and packets.
 //!
-//! Nothing here uses what it judges: networks, selectors and the order of policies are read anew from the API types.
+//! The oracle does not use the code that it judges: it reads networks, selectors and the order of policies from the API
+//! types again.
 
 pub mod edges;
+pub mod model;
 pub mod node;
 pub mod objects;
 pub mod oracle;

@@ -20,10 +20,8 @@ use xdp_plan::{
     },
     report::Problem,
     targets::{Targets, targets},
-    testing::node::pair,
+    testing::{model::TableModel, node::pair},
 };
-
-use crate::model::Model;
 
 pub(crate) fn policy(rules: usize, action: RuleAction) -> Policy {
     let port = |index: usize| PortMatch {
@@ -141,7 +139,7 @@ impl Node {
 
     pub(crate) fn state(&self) -> XdpNodeStateStatus {
         let (targets, desired) = self.plan();
-        let mut model = Model::default();
+        let mut model = TableModel::default();
         model.apply(&diff(&desired, &Installed::default()));
         (self.damage)(&mut model.installed);
         let tables = Tables {

@@ -1,9 +1,5 @@
 //! What the node says about policies: the truth, as read back, or why not.
 
-#[path = "../tables/model.rs"]
-#[expect(dead_code, reason = "the tests of tables need more of it")]
-mod model;
-
 mod damages;
 mod fixture;
 

@@ -3,10 +3,9 @@
 use std::net::Ipv4Addr;
 
 use xdp_core::tables::{Address, index_position};
-use xdp_plan::{change::Change, diff::diff, policy::Sources};
+use xdp_plan::{change::Change, diff::diff, policy::Sources, testing::model::TableModel};
 
 use crate::{
-    model::Model,
     nodes::{address, assert_settled, ips},
     sets::{desired, pod, policy, rule},
 };
@@ -22,7 +21,7 @@ fn node(pods: &[u8]) -> xdp_plan::compile::Desired {
     desired(&policies, &pods)
 }
 
-fn settle(model: &mut Model, pods: &[u8]) -> Vec<Change> {
+fn settle(model: &mut TableModel, pods: &[u8]) -> Vec<Change> {
     let desired = node(pods);
     let changes = diff(&desired, &model.installed);
     model.apply(&changes);
@@ -40,7 +39,7 @@ fn of_two_addresses_of_one_place_the_one_that_came_first_is_in_the_index() {
     let ((first, first_v4), (twin, twin_v4)) = (v4(0), v4(1));
     assert_eq!(index_position(first_v4), index_position(twin_v4));
     for (pods, inside, outside) in [([0, 1], first_v4, twin), ([1, 0], twin_v4, first)] {
-        let mut model = Model::default();
+        let mut model = TableModel::default();
         settle(&mut model, &pods[..1]);
         assert_eq!(model.installed.addresses.len(), 0);
         settle(&mut model, &[0, 1]);
@@ -52,7 +51,7 @@ fn of_two_addresses_of_one_place_the_one_that_came_first_is_in_the_index() {
 
 #[test]
 fn an_address_leaves_the_hash_behind_a_fence_when_its_place_becomes_free() {
-    let mut model = Model::default();
+    let mut model = TableModel::default();
     settle(&mut model, &[0, 1]);
     let changes = settle(&mut model, &[1]);
     let at = |wanted: fn(&Change) -> bool| changes.iter().position(wanted).unwrap();

@@ -4,7 +4,6 @@
 mod compiler;
 mod index;
 mod limits;
-mod model;
 mod nodes;
 mod room;
 mod rounds;

@@ -12,12 +12,11 @@ use xdp_plan::{
     diff::diff,
     installed::{Blocks, Installed},
     testing::{
+        model::TableModel,
         node::{pair, plan},
         objects,
     },
 };
-
-use crate::model::Model;
 
 pub(crate) fn ips(index: u8) -> Vec<IpAddr> {
     let v6 = format!("2001:db8:f::{}", index + 1);
@@ -72,14 +71,14 @@ pub(crate) fn node() -> impl Strategy<Value = Desired> {
 }
 
 /// A kernel that holds exactly this.
-pub(crate) fn installed(desired: &Desired) -> Model {
-    let mut model = Model::default();
+pub(crate) fn installed(desired: &Desired) -> TableModel {
+    let mut model = TableModel::default();
     model.apply(&diff(desired, &Installed::default()));
     model
 }
 
 /// Tables after somebody else wrote to them.
-pub(crate) fn corrupt() -> impl Strategy<Value = Model> {
+pub(crate) fn corrupt() -> impl Strategy<Value = TableModel> {
     let number = || prop_oneof![4 => 0..6_u32, 1 => Just(u32::MAX - 1)];
     let word = (any::<u32>(), number()).prop_map(|(generation, block)| SlotWord::new(generation, block));
     let destination = (0..4_u8, any::<bool>()).prop_map(|(index, v6)| address(ips(index)[usize::from(v6)]));
@@ -99,7 +98,7 @@ pub(crate) fn corrupt() -> impl Strategy<Value = Model> {
         damages,
     )
         .prop_map(|(addresses, words, places, devices, node, keep, damages)| {
-            let Model {
+            let TableModel {
                 mut installed,
                 mut memory,
                 ..
@@ -113,7 +112,7 @@ pub(crate) fn corrupt() -> impl Strategy<Value = Model> {
             for (kind, index, value) in damages {
                 damage(&mut memory, kind, index, value);
             }
-            Model::new(installed, memory)
+            TableModel::new(installed, memory)
         })
 }
 
@@ -162,7 +161,7 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
 }
 
 /// Whether `model` is what programs need: nothing more is to be done, and every pod is in force.
-pub(crate) fn assert_settled(model: &Model, desired: &Desired) {
+pub(crate) fn assert_settled(model: &TableModel, desired: &Desired) {
     let programmed = xdp_plan::programmed::Programmed::new(&model.installed);
     for pod in &desired.pods {
         assert!(programmed.holds(pod), "{pod:#?} in {:#?}", model.installed);
@@ -177,7 +176,7 @@ pub(crate) fn assert_settled(model: &Model, desired: &Desired) {
 }
 
 /// As programs look an address up.
-fn found(model: &Model, destination: &Address) -> Option<u32> {
+fn found(model: &TableModel, destination: &Address) -> Option<u32> {
     if destination.is_v4() {
         let v4 = destination.low as u32;
         let word = model.index(index_position(v4))?;

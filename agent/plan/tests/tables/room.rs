@@ -4,10 +4,10 @@ use xdp_plan::{
     compile::Desired,
     diff::diff,
     policy::{Protocol, Sources},
+    testing::model::TableModel,
 };
 
 use crate::{
-    model::Model,
     nodes::assert_settled,
     sets::{desired, pod, policy, rule, single},
 };
@@ -32,7 +32,7 @@ fn node(pods: u8, rules: u16, names: &str) -> Desired {
 }
 
 /// How many rounds it takes.
-fn settle(model: &mut Model, desired: &Desired) -> usize {
+fn settle(model: &mut TableModel, desired: &Desired) -> usize {
     for round in 0..30 {
         let changes = diff(desired, &model.installed);
         if changes.is_empty() {
@@ -46,7 +46,7 @@ fn settle(model: &mut Model, desired: &Desired) -> usize {
 
 #[test]
 fn all_rules_of_a_busy_node_may_be_renamed() {
-    let mut model = Model::default();
+    let mut model = TableModel::default();
     assert_eq!(settle(&mut model, &node(30, 800, "before")), 1);
     let rounds = settle(&mut model, &node(30, 800, "after"));
     println!("{rounds} rounds");
@@ -55,7 +55,7 @@ fn all_rules_of_a_busy_node_may_be_renamed() {
 
 #[test]
 fn pods_whose_next_rules_have_no_room_beside_their_old_ones_give_those_up() {
-    let mut model = Model::default();
+    let mut model = TableModel::default();
     settle(&mut model, &node(32, 1_000, "before"));
     let rounds = settle(&mut model, &node(32, 1_000, "after"));
     println!("{rounds} rounds");

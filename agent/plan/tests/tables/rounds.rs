@@ -8,19 +8,17 @@ use xdp_plan::{
     diff::{Differ, diff},
     installed::Installed,
     programmed::Programmed,
+    testing::model::TableModel,
 };
 
-use crate::{
-    model::Model,
-    nodes::{assert_settled, corrupt, node},
-};
+use crate::nodes::{assert_settled, corrupt, node};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_round_leads_to_what_is_desired_and_the_next_has_nothing_to_do(nodes in prop::collection::vec(node(), 1..5)) {
-        let mut model = Model::default();
+        let mut model = TableModel::default();
         for desired in &nodes {
             model.apply(&diff(desired, &model.installed));
             assert_settled(&model, desired);
@@ -35,7 +33,7 @@ proptest! {
         turns in prop::collection::vec((0..4_usize, any::<bool>()), 1..8),
         broken in corrupt(),
     ) {
-        let (mut differ, mut model) = (Differ::default(), Model::default());
+        let (mut differ, mut model) = (Differ::default(), TableModel::default());
         for (turn, breaks) in turns {
             if breaks {
                 model = broken.clone();

@@ -7,18 +7,17 @@ use xdp_core::verdict::{Verdict, decide};
 use xdp_plan::{
     compile::Desired,
     policy::{Protocol, Sources},
-    testing::{edges::Edges, packets::PacketSpec},
+    testing::{edges::Edges, model::TableModel, packets::PacketSpec},
 };
 
 use crate::{
-    model::Model,
     nodes::installed,
     sets::{for_one_pod, peers, policy, rule, scattered, single, v4},
 };
 
 const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
-fn is_dropped(model: &Model, source: u32, port: u16) -> bool {
+fn is_dropped(model: &TableModel, source: u32, port: u16) -> bool {
     let packet = PacketSpec::plain(Ipv4Addr::from(source).into(), POD, 6, port);
     match decide(packet.bytes().as_slice(), model) {
         Verdict::Drop { .. } => true,

@@ -8,13 +8,13 @@ use xdp_plan::{
     installed::Blocks,
     policy::{Policy, Protocol},
     testing::{
+        model::TableModel,
         node::{pair, plan},
         workload,
     },
 };
 
 use crate::{
-    model::Model,
     nodes::{assert_settled, installed},
     sets::{desired, peers, pod, policy, rule, single},
 };
@@ -110,7 +110,7 @@ fn a_change_writes_what_it_changes_and_keeps_the_rest() {
 
 #[test]
 fn what_was_replaced_is_used_again_after_the_fence() {
-    let mut model = Model::default();
+    let mut model = TableModel::default();
     for round in 0..50 {
         let desired = for_two_pods(&[web(&["10.0.0.0/8"], round)]);
         model.apply(&diff(&desired, &model.installed));

@@ -12,11 +12,10 @@ use xdp_plan::{
     policy::Protocol,
     programmed::Programmed,
     targets::Targets,
-    testing::workload,
+    testing::{model::TableModel, workload},
 };
 
 use crate::{
-    model::Model,
     nodes::installed,
     sets::{pod, policy, rule, scattered, single, targets_of},
 };
@@ -79,7 +78,7 @@ fn busy_nodes() {
         });
         let after = compile(&mut compiler, &targets[1]);
         timed("diff, nothing installed", || diff(&before, &Installed::default()));
-        let model: Model = installed(&before);
+        let model: TableModel = installed(&before);
         timed("diff, nothing changed", || diff(&before, &model.installed));
         let changes = timed("diff, one pod changed", || diff(&after, &model.installed));
         println!("{} changes", changes.len());

@@ -4,16 +4,14 @@ use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runne
 use xdp_core::verdict::decide;
 use xdp_plan::testing::{
     edges::Edges,
+    model::TableModel,
     node::{MTU, pair, plan},
     objects,
     oracle::{Decision, Interface, Oracle},
     packets,
 };
 
-use crate::{
-    model::Model,
-    nodes::{installed, ips},
-};
+use crate::nodes::{installed, ips};
 
 const RANDOM: usize = 400_000;
 const AT_EDGES: usize = 800_000;
@@ -44,7 +42,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
-    fn model(&self) -> (Model, Edges) {
+    fn model(&self) -> (TableModel, Edges) {
         let pods = std::slice::from_ref(&self.pod);
         let desired = plan(&self.policies, pods, vec![pair(10, ips(0))], self.ready);
         let compiled = desired.pods.first().map(|pod| &*pod.rules);
@@ -58,7 +56,7 @@ impl Case {
     /// How many of the packets a rule decided about.
     fn check<'p>(
         &self,
-        model: &Model,
+        model: &TableModel,
         packets: impl Iterator<Item = std::borrow::Cow<'p, packets::PacketSpec>>,
     ) -> (usize, usize) {
         let oracle = Oracle::new(&self.policies, &self.pod);

@@ -1,16 +1,17 @@
-//! Blocks, by kind and index.
+//! Reads, writes and checks blocks by kind and index.
 
 use xdp_core::tables::{
     MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4, MAX_SOURCES_V6, PortTarget,
     Ports, SOURCE_LEVELS, SourceRef, SourcesV4, SourcesV6,
 };
-use xdp_plan::{
+
+use crate::{
     change::Content,
     installed::{Blocks, Installed},
 };
 
-/// Whether there is a block where `content` would be written.
-pub(super) fn has(blocks: &Blocks, index: u32, content: &Content) -> bool {
+/// Whether there is a block at the index to which `content` would be written.
+pub(super) fn contains(blocks: &Blocks, index: u32, content: &Content) -> bool {
     match content {
         Content::Pod(_) => blocks.pods.contains(index),
         Content::SourcesV4(_) => blocks.sources_v4.contains(index),
@@ -44,7 +45,7 @@ pub(super) fn write(memory: &mut Blocks, index: u32, content: &Content) {
     }
 }
 
-/// Everything that a new pod's block leads to is there, in order, and has labels.
+/// Checks that every block that a new pod block refers to exists, is sorted, and names rules that have labels.
 pub(super) fn check(memory: &Blocks, installed: &Installed, index: u32) {
     let checker = Checker { memory, installed };
     let pod = memory.pods.get(index).expect("a pod's block");

@@ -1,13 +1,13 @@
-//! What is allowed when.
+//! Which change is allowed in which state.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
-use xdp_plan::{change::Change, installed::Blocks};
 
-use super::{Model, memory};
+use super::{TableModel, blocks};
+use crate::{change::Change, installed::Blocks};
 
-impl Model {
+impl TableModel {
     pub(super) fn step(&mut self, change: &Change) {
         match change {
             Change::SetRuleLabel { rule, label } => {
@@ -29,14 +29,13 @@ impl Model {
                 self.unfenced |= self.installed.devices.insert(*slot, *ifindex).is_some();
             }
             Change::Write { index, content } => {
-                let seen = self.retired.iter().chain([&self.installed.blocks]);
-                for blocks in seen {
+                for readable in self.retired.iter().chain([&self.installed.blocks]) {
                     assert!(
-                        !memory::has(blocks, *index, content),
+                        !blocks::contains(readable, *index, content),
                         "{index} is in use: {content:?}"
                     );
                 }
-                memory::write(&mut self.memory, *index, content);
+                blocks::write(&mut self.memory, *index, content);
             }
             Change::SetWord { slot, word } => self.set_word(*slot, *word),
             Change::SetIndex { position, word } => self.set_index(*position, *word),
@@ -53,7 +52,7 @@ impl Model {
             Change::Fence => {
                 self.retired.clear();
                 self.retired_slots.clear();
-                self.changed_places.clear();
+                self.changed_positions.clear();
                 self.unfenced = false;
                 self.unfenced_moves = false;
             }
@@ -85,8 +84,10 @@ impl Model {
                 let position = index_position(v4);
                 let word = self.installed.index.get(&position).copied().unwrap_or_default();
                 assert!(
-                    !address.is_v4() || word.slot(v4).is_none() || !self.changed_places.contains(&position),
-                    "who has read place {position} before still looks for {address:?}"
+                    !address.is_v4()
+                        || word.slot(v4).is_none()
+                        || !self.changed_positions.contains(&position),
+                    "a program that has read position {position} already still looks up {address:?} in the hash"
                 );
             }
             Change::ClearDevice { slot } => {
@@ -115,7 +116,7 @@ impl Model {
         } else {
             self.installed.index.insert(position, word)
         };
-        self.changed_places.insert(position);
+        self.changed_positions.insert(position);
         self.unfenced |= before.is_some();
     }
 
@@ -137,7 +138,7 @@ impl Model {
             return;
         };
         assert!(self.installed.pods.contains_key(&slot) && self.installed.devices.contains_key(&slot));
-        memory::check(&self.memory, &self.installed, index);
+        blocks::check(&self.memory, &self.installed, index);
         assert_eq!(
             word.generation(),
             before.unwrap_or_default().generation().wrapping_add(1)

@@ -1,8 +1,6 @@
-//! The kernel's tables in memory, refusing every change that is out of order.
+//! A model of the kernel's tables in memory. It panics on every change that is out of order.
 
-#[path = "model/memory.rs"]
-mod memory;
-#[path = "model/steps.rs"]
+mod blocks;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,33 +9,36 @@ use xdp_core::{
     tables::{ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6},
     verdict::Tables,
 };
-use xdp_plan::{
+
+use crate::{
     change::Change,
     installed::{Blocks, Installed},
 };
 
+/// The tables of one node: applies changes, and looks addresses and rules up like the programs do.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Model {
-    /// As it would be read back.
-    pub(crate) installed: Installed,
-    /// All arrays, with what is left there from before.
-    pub(crate) memory: Blocks,
-    /// Rules that blocks in force name.
+pub struct TableModel {
+    /// The tables, as the agent reads them back.
+    pub installed: Installed,
+    /// All arrays, including stale blocks that no slot refers to.
+    pub memory: Blocks,
+    /// Rules that live blocks refer to.
     used_rules: BTreeSet<u32>,
-    /// What running programs may still see, from before the last fence.
+    /// Blocks that running programs may still read: they were replaced after the last fence.
     retired: Vec<Blocks>,
     retired_slots: BTreeSet<u32>,
-    /// Places of the index that changed since the last fence.
-    changed_places: BTreeSet<u32>,
+    /// Positions of the index that changed after the last fence.
+    changed_positions: BTreeSet<u32>,
     unfenced: bool,
-    /// An element of the hash was replaced since the last fence.
+    /// An element of the hash was replaced after the last fence.
     unfenced_moves: bool,
-    /// Where addresses led, after every step.
+    /// The slot of each address, after every change.
     history: Vec<BTreeMap<Address, u32>>,
 }
 
-impl Model {
-    pub(crate) fn new(installed: Installed, memory: Blocks) -> Self {
+impl TableModel {
+    /// Builds a model that holds these tables and arrays.
+    pub fn new(installed: Installed, memory: Blocks) -> Self {
         let mut model = Self {
             installed,
             memory,
@@ -47,7 +48,13 @@ impl Model {
         model
     }
 
-    pub(crate) fn apply(&mut self, changes: &[Change]) {
+    /// Applies all changes of one reconcile, and reads the tables back.
+    ///
+    /// # Panics
+    ///
+    /// When a change is out of order, when a fence is missing, or when an address leads nowhere in between although it
+    /// leads to one slot before and after.
+    pub fn apply(&mut self, changes: &[Change]) {
         let before: BTreeMap<Address, u32> = self.installed.leading().collect();
         for change in changes {
             self.step(change);
@@ -56,8 +63,8 @@ impl Model {
         let after: BTreeMap<Address, u32> = self.installed.leading().collect();
         for (address, slot) in &before {
             if after.get(address) == Some(slot) {
-                let stays = |led: &BTreeMap<Address, u32>| led.get(address) == Some(slot);
-                assert!(self.history.iter().all(stays), "{address:?} was lost on the way");
+                let stays = |slots: &BTreeMap<Address, u32>| slots.get(address) == Some(slot);
+                assert!(self.history.iter().all(stays), "{address:?} was lost in between");
             }
         }
         self.history.clear();
@@ -71,7 +78,7 @@ impl Model {
     }
 }
 
-impl Tables for Model {
+impl Tables for TableModel {
     fn index(&self, position: u32) -> Option<IndexWord> {
         Some(self.installed.index.get(&position).copied().unwrap_or_default())
     }
