@@ -1,5 +1,5 @@
 //! Builds the eBPF object that the tests of kernel facts load.
 
 fn main() -> anyhow::Result<()> {
-    xdp_ebpf_build::build("xdp-facts-ebpf")
+    xdp_ebpf_build::build("xdp-e2e-ebpf")
 }

@@ -172,7 +172,7 @@ fn a_foreign_program_is_told_and_left_alone_and_ours_is_attached_when_it_goes() 
 
 /// Somebody else's program, attached as long as this lives, and its id.
 fn attach_foreign(namespace: &Namespace, nic: &str) -> (Ebpf, u64) {
-    let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-facts-ebpf"));
+    let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-e2e-ebpf"));
     let mut ebpf = EbpfLoader::new().load(object).unwrap();
     let program: &mut Xdp = ebpf.program_mut("act").unwrap().try_into().unwrap();
     program.load().unwrap();

@@ -72,7 +72,7 @@ COMMIT
 ";
 
 /// As the tests of the reply path have them.
-const CLUSTER: &str = include_str!("../../../tests/product/reply_path/rules/iptables.v4");
+const CLUSTER: &str = include_str!("../../../tests/agent/reply_path/rules/iptables.v4");
 
 /// Every pod has its own rule to masquerade it. The accounts that rules name are left out: they need a module.
 fn cluster(stage: &Stage<'_>) -> String {

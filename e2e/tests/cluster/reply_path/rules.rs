@@ -121,7 +121,7 @@ fn sorted(text: &str) -> Vec<&str> {
 
 fn expect(name: &str, command: &[&str], found: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/product/reply_path/rules")
+        .join("tests/agent/reply_path/rules")
         .join(name);
     if std::env::var_os("XDP_E2E_WRITE_RULES").is_some() {
         let about = format!("# {}, of Kubernetes {VERSION}\n", command.join(" "));

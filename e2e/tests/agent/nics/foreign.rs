@@ -18,7 +18,7 @@ struct Foreign {
 
 impl Foreign {
     fn attach(world: &World, name: &str, mode: XdpMode) -> Self {
-        let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-facts-ebpf"));
+        let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-e2e-ebpf"));
         let mut ebpf = EbpfLoader::new().load(object).unwrap();
         let program: &mut Xdp = ebpf.program_mut("act").unwrap().try_into().unwrap();
         program.load().unwrap();

@@ -19,7 +19,7 @@ use crate::{
     wait,
 };
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-facts-ebpf"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-e2e-ebpf"));
 
 // SAFETY: integers only, and the asserted size leaves no room for padding.
 unsafe impl aya::Pod for Plan {}

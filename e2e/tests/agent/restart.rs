@@ -30,7 +30,7 @@ use crate::{
 
 const ENOUGH: u64 = 100_000;
 
-static OTHER: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-facts-ebpf"));
+static OTHER: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-e2e-ebpf"));
 
 /// Somebody sends to a pod whose policy marks it, all the time.
 struct Players {
