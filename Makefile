@@ -17,18 +17,18 @@ demo: root setup ## a policy, real clients, real pods, and the counts of all sid
 	KEEP=$(KEEP) cargo run --quiet --locked -p xdp-e2e --bin demo
 
 cluster: root kube ## a real Kubernetes of two nodes on this machine, left running
-	cargo build --locked -p xdp-e2e --bin cluster
-	@cargo run --quiet --locked -p xdp-e2e --bin cluster up
+	cargo build --locked -p xdp-kubernetes --bin cluster
+	@cargo run --quiet --locked -p xdp-kubernetes --bin cluster up
 
 cluster-down: root setup ## remove it
-	@cargo run --quiet --locked -p xdp-e2e --bin cluster down
+	@cargo run --quiet --locked -p xdp-kubernetes --bin cluster down
 
 test: root kube images lint ## everything that proves it, on the running kernel
 	cargo test --locked $(HOST)
 	tools/fuzz $(FUZZ)
 
 e2e: root kube images ## the product on that Kubernetes, as its users meet it: part of test
-	cargo test --locked -p xdp-e2e --test cluster
+	cargo test --locked -p xdp-e2e --test kubernetes
 
 bench: root setup ## what a packet and a change cost beside what you would have otherwise: docs/benchmarks (ONLY=B2,B4 QUICK=1 MINUTES=30)
 	cargo build --locked --release -p xdp-agent -p xdp-operator -p xdp-bench --bins
@@ -44,14 +44,14 @@ lint: setup ## formatting, clippy, documentation, inherited lints
 	cargo fmt --check --manifest-path ebpf/core/fuzz/Cargo.toml
 	cargo clippy --locked $(HOST) --all-targets -- -D warnings
 	tools/lint-ebpf
-	e2e/cluster/build --lint
+	e2e/kubernetes/build --lint
 	cargo doc --locked --no-deps $(HOST)
 
 images: setup ## OCI archives of both images, no container engine needed: target/images (REGISTRY=localhost)
 	images/build $(REGISTRY)
 
 kube: setup ## the programs of that Kubernetes (once: seven minutes)
-	@e2e/cluster/build
+	@e2e/kubernetes/build
 
 setup:
 	@tools/setup

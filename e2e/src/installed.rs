@@ -32,7 +32,7 @@ pub use self::{
     pods::{Pod, PodSpec},
     space::{Space, condition, policy},
 };
-use crate::cluster::{Cluster, Options, PATIENCE, checked};
+use xdp_kubernetes::{Cluster, Options, PATIENCE, checked};
 
 /// The namespace of operator and agents.
 pub const NAMESPACE: &str = "xdp-system";

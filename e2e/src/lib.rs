@@ -1,7 +1,6 @@
 //! Tests across processes, and the demo: the agent as its users run it, on a lab's node.
 
 mod agent;
-pub mod cluster;
 pub mod demo;
 pub mod installed;
 mod manifests;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::{Installed, NAMESPACE};
-use crate::cluster::Node;
+use xdp_kubernetes::Node;
 
 /// A process of a node that was stopped; it goes on when this is dropped.
 #[derive(Debug)]

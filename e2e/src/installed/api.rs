@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::{API, Installed, http_get, http_post};
-use crate::cluster::Node;
+use xdp_kubernetes::Node;
 
 /// In the control plane's namespace, where nothing else listens there.
 const PORT: u16 = 8001;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::Installed;
-use crate::cluster::Node;
+use xdp_kubernetes::Node;
 
 impl Installed {
     /// The XDP programs on a node's own interfaces, by name: their kernel ids.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::{Installed, http_get};
-use crate::cluster::Node;
+use xdp_kubernetes::Node;
 
 const AGENT: u16 = 9465;
 const OPERATOR: u16 = 8080;

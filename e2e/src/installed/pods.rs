@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use xdp_lab::Finished;
 
 use super::{Counts, Installed, Space, agents::is_ready, http_get};
-use crate::cluster::{Node, checked};
+use xdp_kubernetes::{Node, checked};
 
 const IMAGE: &str = "e2e.local/workload:1";
 const HTTP: u16 = 8080;

@@ -29,7 +29,7 @@ impl<'a> Space<'a> {
 
     /// `kubectl apply` in it.
     pub fn apply(&self, manifest: &str) -> anyhow::Result<String> {
-        crate::cluster::checked("kubectl apply", self.try_apply(manifest)?)
+        xdp_kubernetes::checked("kubectl apply", self.try_apply(manifest)?)
     }
 
     /// `kubectl apply` in it, whatever comes of it.

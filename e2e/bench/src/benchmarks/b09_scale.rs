@@ -5,7 +5,7 @@ mod fleet;
 mod server;
 
 use anyhow::Result;
-use xdp_e2e::cluster::{Cluster, Options};
+use xdp_kubernetes::{Cluster, Options};
 
 use self::{
     fleet::{Fleet, change_first},

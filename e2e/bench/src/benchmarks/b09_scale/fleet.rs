@@ -18,7 +18,7 @@ use aya::{
     programs::{ProgramFd, loaded_programs},
 };
 use serde_json::{Value, json};
-use xdp_e2e::cluster::{Cluster, PATIENCE, checked};
+use xdp_kubernetes::{Cluster, PATIENCE, checked};
 use xdp_lab::{Namespace, Process};
 
 use super::server::{Server, tail};

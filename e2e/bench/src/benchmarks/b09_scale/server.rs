@@ -10,10 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use xdp_e2e::{
-    cluster::{Cluster, PATIENCE},
-    installed::{Metrics, http_get, http_patch},
-};
+use xdp_e2e::installed::{Metrics, http_get, http_patch};
+use xdp_kubernetes::{Cluster, PATIENCE};
 use xdp_lab::Process;
 
 /// In the control plane's namespace, where nothing else listens there.

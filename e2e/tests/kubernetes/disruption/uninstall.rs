@@ -12,10 +12,8 @@ use anyhow::{Context as _, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
-use xdp_e2e::{
-    cluster::{Node, PATIENCE},
-    installed::{API, Installed, NAMESPACE, Pod, PodSpec, RELEASE, Space, condition},
-};
+use xdp_e2e::installed::{API, Installed, NAMESPACE, Pod, PodSpec, RELEASE, Space, condition};
+use xdp_kubernetes::{Node, PATIENCE};
 
 use super::{Evidence, MARK, programs, traffic::under_traffic};
 use crate::world::{PLAYERS, deliver};

@@ -4,14 +4,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use xdp_e2e::{
-    cluster::{Cluster, Options, Proxy},
-    installed::Installed,
-};
+use xdp_e2e::installed::Installed;
+use xdp_kubernetes::{Cluster, Options, Proxy};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Of kube-proxy; `e2e/cluster/go.mod` says so.
+/// Of kube-proxy; `e2e/kubernetes/go.mod` says so.
 const VERSION: &str = "1.36.3";
 
 /// One pod behind two services with node ports, one of which keeps the source; and a service whose backend is outside.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use xdp_e2e::{cluster::Node, installed::Installed};
+use xdp_e2e::installed::Installed;
+use xdp_kubernetes::Node;
 use xdp_lab::Finished;
 
 /// What the chart lists, by the kernel's numbers (`linux/capability.h`).

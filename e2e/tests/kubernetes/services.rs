@@ -6,10 +6,8 @@ mod ways;
 use std::{net::SocketAddr, thread};
 
 use anyhow::ensure;
-use xdp_e2e::{
-    cluster::{Node, Options, Proxy},
-    installed::{Installed, Pod, PodSpec, Space},
-};
+use xdp_e2e::installed::{Installed, Pod, PodSpec, Space};
+use xdp_kubernetes::{Node, Options, Proxy};
 use xdp_lab::HttpServer;
 
 use self::{

@@ -4,10 +4,8 @@ use std::net::IpAddr;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use xdp_e2e::{
-    cluster::Node,
-    installed::{Installed, Pod, condition},
-};
+use xdp_e2e::installed::{Installed, Pod, condition};
+use xdp_kubernetes::Node;
 use xdp_lab::UdpSender;
 
 use super::{Evidence, Game};

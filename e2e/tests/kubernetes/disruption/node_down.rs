@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use xdp_e2e::{
-    cluster::Node,
-    installed::{Installed, condition},
-};
+use xdp_e2e::installed::{Installed, condition};
+use xdp_kubernetes::Node;
 
 use super::{Evidence, Game, outage::until_marked, until_lives};
 

@@ -5,10 +5,8 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 use serde_json::{Value, json};
-use xdp_e2e::{
-    cluster::Node,
-    installed::{Installed, PodSpec, Space, condition},
-};
+use xdp_e2e::installed::{Installed, PodSpec, Space, condition};
+use xdp_kubernetes::Node;
 use xdp_lab::Namespace;
 
 use crate::world::{PLAYERS, deliver};

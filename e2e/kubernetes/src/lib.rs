@@ -10,7 +10,7 @@
 //!
 //! Everything is routed; nothing masquerades unless asked to. `eth0` stands for the node's card: a veth, in native mode.
 //! A cluster goes with its lab: when it is dropped, and when its process ends, by whatever signal. Its programs are
-//! built by `e2e/cluster/build`, never from here.
+//! built by `e2e/kubernetes/build`, never from here.
 
 mod artifacts;
 mod calls;

@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use xdp_e2e::cluster::{Cluster, Options, PATIENCE};
+use xdp_kubernetes::{Cluster, Options, PATIENCE};
 use xdp_lab::{UdpSender, wait_until};
 
 /// For datagrams that were sent.

@@ -16,10 +16,8 @@ use std::{
 
 use anyhow::ensure;
 use serde_json::Value;
-use xdp_e2e::{
-    cluster::Node,
-    installed::{Installed, Pod, PodSpec, Space, is_ready},
-};
+use xdp_e2e::installed::{Installed, Pod, PodSpec, Space, is_ready};
+use xdp_kubernetes::Node;
 
 use self::traffic::{Traffic, under_traffic};
 use crate::world::{PLAYERS, Rule};

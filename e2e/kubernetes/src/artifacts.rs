@@ -1,4 +1,4 @@
-//! What `e2e/cluster/build` has built.
+//! What `e2e/kubernetes/build` has built.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ pub(super) struct Artifacts {
 impl Artifacts {
     /// Of the sources as they are. They are never built from here: that takes minutes.
     pub(super) fn find() -> anyhow::Result<Self> {
-        let script = repository().join("e2e/cluster/build");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("build");
         let output = Command::new(&script)
             .arg("--path")
             .output()
@@ -36,5 +36,5 @@ impl Artifacts {
 
 pub(super) fn repository() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own)
+    own.ancestors().nth(2).unwrap_or(own)
 }

@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use xdp_e2e::{
-    cluster::Node,
-    installed::{Installed, NAMESPACE, PodSpec},
-};
+use xdp_e2e::installed::{Installed, NAMESPACE, PodSpec};
+use xdp_kubernetes::Node;
 
 use super::{Evidence, until_lives};
 use crate::world::PLAYERS;

@@ -97,12 +97,7 @@ impl Cluster {
     }
 
     /// Run `kubectl` or `helm` with this on its standard input, whatever its exit status.
-    pub(crate) fn run(
-        &self,
-        program: &str,
-        arguments: &[&str],
-        input: Option<&str>,
-    ) -> anyhow::Result<Finished> {
+    pub fn run(&self, program: &str, arguments: &[&str], input: Option<&str>) -> anyhow::Result<Finished> {
         let mut command = self.admin(program);
         command
             .args(arguments)

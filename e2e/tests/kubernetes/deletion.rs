@@ -2,10 +2,8 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use xdp_e2e::{
-    cluster::Node,
-    installed::{Installed, PodSpec, Space},
-};
+use xdp_e2e::installed::{Installed, PodSpec, Space};
+use xdp_kubernetes::Node;
 
 use crate::world::{PLAYERS, deliver};
 

@@ -8,10 +8,8 @@ use std::{
 
 use anyhow::ensure;
 use serde_json::json;
-use xdp_e2e::{
-    cluster::Node,
-    installed::{Installed, Pod, Space, http_get_within},
-};
+use xdp_e2e::installed::{Installed, Pod, Space, http_get_within};
+use xdp_kubernetes::Node;
 use xdp_lab::Namespace;
 
 /// What does not answer within this time does not answer.

@@ -6,10 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use xdp_e2e::{
-    cluster::Node,
-    installed::{Installed, Pod, PodSpec, http_get},
-};
+use xdp_e2e::installed::{Installed, Pod, PodSpec, http_get};
+use xdp_kubernetes::Node;
 
 use super::{Evidence, Game, MARK, programs, traffic::Traffic, until_lives};
 use crate::world::deliver;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use xdp_e2e::cluster::standing;
+use xdp_kubernetes::standing;
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
