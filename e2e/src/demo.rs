@@ -9,13 +9,13 @@ mod ledger;
 mod page;
 mod restart;
 mod segments;
+mod setup;
 mod topology;
 mod traffic;
-mod world;
 
 use std::process::ExitCode;
 
-use self::{ledger::Ledger, page::Page, world::World};
+use self::{ledger::Ledger, page::Page, setup::Setup};
 use crate::Agent;
 
 /// As users write it; the demo's agent reads these very words.
@@ -24,37 +24,37 @@ const POLICIES: &str = include_str!("demo/policies.yaml");
 /// All of it; `keep` leaves everything running until Ctrl-C. Fails when counts disagree.
 pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
     let page = Page::new();
-    let world = World::new()?;
+    let setup = Setup::new()?;
     page.heading("Topology");
-    topology::show(&page, &world)?;
+    topology::show(&page, &setup)?;
     page.heading("Policies");
     page.yaml(POLICIES);
-    let mut agent = Agent::new(&world.lab, &world.manifests);
-    world.apply(POLICIES)?;
+    let mut agent = Agent::new(&setup.lab, &setup.manifests);
+    setup.apply(POLICIES)?;
     agent.start()?;
     page.heading("The agent starts");
-    page.lines(&world.ready(&agent));
+    page.lines(&setup.ready(&agent));
 
-    let servers = clients::Servers::start(&world)?;
+    let servers = clients::Servers::start(&setup)?;
     page.heading("What the clients do");
     let mut ledger = Ledger::default();
-    traffic::run(&page, &world, &agent, &servers, &mut ledger)?;
+    traffic::run(&page, &setup, &agent, &servers, &mut ledger)?;
     page.heading("The same packets, counted on all sides");
     page.text(&ledger.table());
     page.lines(ledger::NOTES);
 
     page.heading("kill -9 in mid-traffic");
-    let undisturbed = restart::show(&page, &world, &mut agent, &servers.players[0])?;
+    let undisturbed = restart::show(&page, &setup, &mut agent, &servers.players[0])?;
     page.heading("xdp-agent status");
     page.text(agent.status_table()?.trim_end());
     let agree = ledger.agrees() && undisturbed;
     if keep {
         page.verdict(agree, "All counts agree, nothing was lost.");
         page.heading("Everything stays up");
-        end::explore(&page, &world, &agent);
+        end::explore(&page, &setup, &agent);
     }
     page.heading("xdp-agent uninstall");
-    let clean = end::uninstall(&page, &world, &mut agent, &servers)?;
+    let clean = end::uninstall(&page, &setup, &mut agent, &servers)?;
     page.verdict(
         agree && clean,
         "All counts agree, nothing was lost, nothing is left.",

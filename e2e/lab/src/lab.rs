@@ -30,12 +30,12 @@ pub struct Lab {
 pub(crate) struct Core {
     pub(crate) home: Home,
     pub(crate) children: Children,
-    pub(crate) world: Mutex<World>,
+    pub(crate) topology: Mutex<Topology>,
 }
 
 /// What has to be told about each other: every client reaches every pod.
 #[derive(Debug, Default)]
-pub(crate) struct World {
+pub(crate) struct Topology {
     pub(crate) nics: Vec<Nic>,
     /// Addresses of pods that are there now.
     pub(crate) pod_addresses: Vec<std::net::IpAddr>,
@@ -54,7 +54,7 @@ impl Lab {
         let core = Arc::new(Core {
             home: Home::create()?,
             children: Children::default(),
-            world: Mutex::default(),
+            topology: Mutex::default(),
         });
         // From here on an error drops the lab.
         let lab = Self {
@@ -125,10 +125,10 @@ impl Core {
         process::end(&self.children);
         self.home.remove();
         // NICs know their namespaces, and those know the lab: without this it would hold itself.
-        let _nics = std::mem::take(&mut self.world().nics);
+        let _nics = std::mem::take(&mut self.topology().nics);
     }
 
-    pub(crate) fn world(&self) -> std::sync::MutexGuard<'_, World> {
-        lock(&self.world)
+    pub(crate) fn topology(&self) -> std::sync::MutexGuard<'_, Topology> {
+        lock(&self.topology)
     }
 }

@@ -65,8 +65,8 @@ impl NicSpec {
 
 impl Nic {
     pub(crate) fn create(core: &Arc<Core>, node: &Namespace, spec: NicSpec) -> Result<Self, LabError> {
-        let mut world = core.world();
-        let number = world.nics.len() as u8;
+        let mut topology = core.topology();
+        let number = topology.nics.len() as u8;
         let v4 = spec
             .v4
             .unwrap_or_else(|| Ipv4Net::new_assert([10, 1, number, 0].into(), 24));
@@ -89,10 +89,10 @@ impl Nic {
         };
         nic.wire_up(v4.prefix_len(), v6.prefix_len())?;
         nic.ifindex = nic.node.interface(&nic.name)?.index;
-        for address in &world.pod_addresses {
+        for address in &topology.pod_addresses {
             nic.add_pod(*address)?;
         }
-        world.nics.push(nic.clone());
+        topology.nics.push(nic.clone());
         Ok(nic)
     }
 

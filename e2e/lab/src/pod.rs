@@ -94,13 +94,13 @@ impl Pod {
     pub(crate) fn create(core: &Arc<Core>, node: &Namespace, spec: &PodSpec) -> Result<Self, LabError> {
         let ns = Namespace::create(core, &spec.name)?;
         let number = {
-            let mut world = core.world();
-            world.pods += 1;
-            if spec.style == Style::Bridge && !world.has_bridge {
+            let mut topology = core.topology();
+            topology.pods += 1;
+            if spec.style == Style::Bridge && !topology.has_bridge {
                 add_bridge(node, BRIDGE, BRIDGE_MAC)?;
-                world.has_bridge = true;
+                topology.has_bridge = true;
             }
-            world.pods
+            topology.pods
         };
         let mut pod = Self {
             ns,

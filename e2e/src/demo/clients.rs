@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use xdp_lab::{Finished, HttpServer, UdpReceiver, UdpSender};
 
-use super::world::World;
+use super::setup::Setup;
 
 /// What nobody waits for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,17 +27,17 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn start(world: &World) -> anyhow::Result<Self> {
-        let [players_v4, players_v6] = world.players();
-        let [http_v4, http_v6] = world.http();
-        let (game, web) = (&world.game.ns, &world.web.ns);
+    pub(super) fn start(setup: &Setup) -> anyhow::Result<Self> {
+        let [players_v4, players_v6] = setup.players();
+        let [http_v4, http_v6] = setup.http();
+        let (game, web) = (&setup.game.ns, &setup.web.ns);
         Ok(Self {
             players: [
                 UdpReceiver::bind(game, players_v4)?,
                 UdpReceiver::bind(game, players_v6)?,
             ],
-            voice: UdpReceiver::bind(game, world.voice())?,
-            queries: UdpReceiver::bind(game, world.queries())?,
+            voice: UdpReceiver::bind(game, setup.voice())?,
+            queries: UdpReceiver::bind(game, setup.queries())?,
             http: [HttpServer::start(web, http_v4)?, HttpServer::start(web, http_v6)?],
         })
     }
@@ -51,16 +51,16 @@ pub(super) fn send(sender: &mut UdpSender, packets: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn sender(world: &World, from: Option<IpAddr>, to: SocketAddr) -> anyhow::Result<UdpSender> {
+pub(super) fn sender(setup: &Setup, from: Option<IpAddr>, to: SocketAddr) -> anyhow::Result<UdpSender> {
     Ok(match from {
-        Some(ip) => UdpSender::from(&world.client, SocketAddr::new(ip, 0), to)?,
-        None => UdpSender::new(&world.client, to)?,
+        Some(ip) => UdpSender::from(&setup.client, SocketAddr::new(ip, 0), to)?,
+        None => UdpSender::new(&setup.client, to)?,
     })
 }
 
 /// A request with the real thing; returns the status code and the body.
-pub(super) fn curl(world: &World, url: &str) -> anyhow::Result<(String, String)> {
-    let finished = run_curl(world, &["--show-error", "--write-out", "\\n%{http_code}", url])?;
+pub(super) fn curl(setup: &Setup, url: &str) -> anyhow::Result<(String, String)> {
+    let finished = run_curl(setup, &["--show-error", "--write-out", "\\n%{http_code}", url])?;
     ensure!(
         finished.status.success(),
         "curl {url}: {}: {}",
@@ -76,9 +76,9 @@ pub(super) fn curl(world: &World, url: &str) -> anyhow::Result<(String, String)>
 }
 
 /// A request that nobody takes; returns why, and after what time.
-pub(super) fn refused(world: &World, url: &str) -> anyhow::Result<String> {
+pub(super) fn refused(setup: &Setup, url: &str) -> anyhow::Result<String> {
     let start = Instant::now();
-    let finished = run_curl(world, &["--verbose", url])?;
+    let finished = run_curl(setup, &["--verbose", url])?;
     let took = start.elapsed().as_millis();
     ensure!(
         !finished.status.success(),
@@ -94,7 +94,7 @@ pub(super) fn refused(world: &World, url: &str) -> anyhow::Result<String> {
     Ok(format!("{why}, within {took} ms"))
 }
 
-fn run_curl(world: &World, arguments: &[&str]) -> anyhow::Result<Finished> {
+fn run_curl(setup: &Setup, arguments: &[&str]) -> anyhow::Result<Finished> {
     let mut command = Command::new("curl");
     command
         .args(["--silent", "--fail", "--noproxy", "*", "--max-time", "10"])
@@ -102,6 +102,6 @@ fn run_curl(world: &World, arguments: &[&str]) -> anyhow::Result<Finished> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let process = world.client.spawn(command)?;
+    let process = setup.client.spawn(command)?;
     process.finish(PATIENCE * 2).context("curl")
 }

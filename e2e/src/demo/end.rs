@@ -12,7 +12,7 @@ use super::{
         PATIENCE, Servers, {self},
     },
     page::Page,
-    world::{BANNED, World},
+    setup::{BANNED, Setup},
 };
 use crate::Agent;
 
@@ -20,13 +20,13 @@ use crate::Agent;
 const PROBES: u64 = 100;
 
 /// How to look around; returns never. Ctrl-C ends the process, and the lab goes with it.
-pub(super) fn explore(page: &Page, world: &World, agent: &Agent<'_>) -> ! {
+pub(super) fn explore(page: &Page, setup: &Setup, agent: &Agent<'_>) -> ! {
     let enter = |path: &std::path::Path| format!("nsenter --net={}", path.display());
-    let (client, node) = (enter(world.client.path()), enter(world.lab.node().path()));
-    let game = enter(world.game.ns.path());
-    let [udp, _] = world.players();
-    let [http, http_v6] = world.http();
-    let manifests = world.manifests.folder().display();
+    let (client, node) = (enter(setup.client.path()), enter(setup.lab.node().path()));
+    let game = enter(setup.game.ns.path());
+    let [udp, _] = setup.players();
+    let [http, http_v6] = setup.http();
+    let manifests = setup.manifests.folder().display();
     page.text(&format!(
         "From another terminal; what you edit in {manifests} is followed.
 
@@ -47,8 +47,8 @@ Ctrl-C here removes all of it.",
         status = agent.command_line("status"),
         port = udp.port(),
         ip = udp.ip(),
-        nic = world.nic.name,
-        log = world.lab.dir().join("agent.log").display(),
+        nic = setup.nic.name,
+        log = setup.lab.dir().join("agent.log").display(),
     ));
     loop {
         thread::park();
@@ -58,22 +58,22 @@ Ctrl-C here removes all of it.",
 /// Stops the agent, removes everything, and looks for what is left, with other eyes than the agent's.
 pub(super) fn uninstall(
     page: &Page,
-    world: &World,
+    setup: &Setup,
     agent: &mut Agent<'_>,
     servers: &Servers,
 ) -> anyhow::Result<bool> {
     agent.stop()?;
     page.text(agent.uninstall()?.trim_end());
-    let pins = !world.lab.pin_dir().exists();
-    let nic = !ip_link(world)?.contains("xdp");
-    let gro = !world.game.gro()? && !world.web.gro()?;
-    let arrived = unmarked(world, servers)?;
+    let pins = !setup.lab.pin_dir().exists();
+    let nic = !ip_link(setup)?.contains("xdp");
+    let gro = !setup.game.gro()? && !setup.web.gro()?;
+    let arrived = unmarked(setup, servers)?;
     let checks = [
         (
             pins,
-            format!("no pins: {} is gone", world.lab.pin_dir().display()),
+            format!("no pins: {} is gone", setup.lab.pin_dir().display()),
         ),
-        (nic, format!("no program on {} (`ip link show`)", world.nic.name)),
+        (nic, format!("no program on {} (`ip link show`)", setup.nic.name)),
         (gro, "GRO of the pods is off again, as before".to_owned()),
         (
             arrived == PROBES,
@@ -87,23 +87,23 @@ pub(super) fn uninstall(
 }
 
 /// How many of the banned client's datagrams now arrive as the stack delivers them.
-fn unmarked(world: &World, servers: &Servers) -> anyhow::Result<u64> {
+fn unmarked(setup: &Setup, servers: &Servers) -> anyhow::Result<u64> {
     let receiver = &servers.players[0];
     receiver.reset();
-    let mut sender = clients::sender(world, Some(BANNED), receiver.address())?;
+    let mut sender = clients::sender(setup, Some(BANNED), receiver.address())?;
     clients::send(&mut sender, PROBES)?;
     // In vain is an answer too.
     let _ = receiver.wait_for(PROBES, PATIENCE);
     Ok(receiver.received().marks.get(&0).copied().unwrap_or(0))
 }
 
-fn ip_link(world: &World) -> anyhow::Result<String> {
+fn ip_link(setup: &Setup) -> anyhow::Result<String> {
     let mut command = Command::new("ip");
     command
-        .args(["-details", "link", "show", "dev", &world.nic.name])
+        .args(["-details", "link", "show", "dev", &setup.nic.name])
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    let finished = world
+    let finished = setup
         .lab
         .node()
         .spawn(command)?

@@ -14,7 +14,7 @@ use super::{
     },
     ledger::Counted,
     page::Page,
-    world::World,
+    setup::Setup,
 };
 use crate::Agent;
 
@@ -47,11 +47,11 @@ struct Moments {
 
 pub(super) fn show(
     page: &Page,
-    world: &World,
+    setup: &Setup,
     agent: &mut Agent<'_>,
     receiver: &UdpReceiver,
 ) -> anyhow::Result<bool> {
-    let mut sender = clients::sender(world, None, receiver.address())?;
+    let mut sender = clients::sender(setup, None, receiver.address())?;
     receiver.reset();
     let before = agent.status().context("the agent gives no status")?;
     let flow = Flow::default();
@@ -59,7 +59,7 @@ pub(super) fn show(
         let client = scope.spawn(|| flow.run(&mut sender));
         let moments = {
             let _stop = Stop(&flow);
-            flow.disturb(agent, &world.nic.name)
+            flow.disturb(agent, &setup.nic.name)
         };
         client
             .join()
@@ -77,7 +77,7 @@ pub(super) fn show(
             .redirected(),
         stream: receiver.stream(sender.stream()),
         received: receiver.received(),
-        programs: [before, after].map(|status| status.program_id(&world.nic.name)),
+        programs: [before, after].map(|status| status.program_id(&setup.nic.name)),
     };
     result.print(page);
     Ok(result.is_good())

@@ -4,7 +4,7 @@ use xdp_lab::Pod;
 
 use super::{
     page::Page,
-    world::{BANNED, MONITOR, World},
+    setup::{BANNED, MONITOR, Setup},
 };
 
 /// Columns of client, node and pods; wires run between them.
@@ -13,11 +13,11 @@ const COLUMNS: [usize; 3] = [15, 34, 19];
 /// A row, and whether a wire runs on its left and on its right of the node.
 type Row = ([String; 3], [bool; 2]);
 
-pub(super) fn show(page: &Page, world: &World) -> anyhow::Result<()> {
-    let nic = world.lab.node().interface(&world.nic.name)?;
-    let wire = world.client.interface(&world.nic.wire)?;
+pub(super) fn show(page: &Page, setup: &Setup) -> anyhow::Result<()> {
+    let nic = setup.lab.node().interface(&setup.nic.name)?;
+    let wire = setup.client.interface(&setup.nic.wire)?;
     page.line(&border('┌', '┐', ["client", "node", "pods"]));
-    for row in rows(world) {
+    for row in rows(setup) {
         page.line(&line(&row));
     }
     page.line(&border('└', '┘', ["", "", ""]));
@@ -31,8 +31,8 @@ pub(super) fn show(page: &Page, world: &World) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rows(world: &World) -> [Row; 9] {
-    let World { nic, game, web, .. } = world;
+fn rows(setup: &Setup) -> [Row; 9] {
+    let Setup { nic, game, web, .. } = setup;
     let v4 = |pod: &Pod| format!("      {}", pod.v4());
     let v6 = |pod: &Pod| format!("      {}", pod.v6());
     let row = |client: &dyn ToString, node: &str, pod: String| {

@@ -15,7 +15,7 @@ use super::{
     ledger::{Counted, Ledger, Row, Wanted},
     page::Page,
     segments::Segments,
-    world::{BANNED, MONITOR, World},
+    setup::{BANNED, MONITOR, Setup},
 };
 use crate::Agent;
 
@@ -67,7 +67,7 @@ const REFUSED: Wanted = Wanted {
 const REQUESTS: usize = 3;
 
 struct Client<'a> {
-    world: &'a World,
+    setup: &'a Setup,
     agent: &'a Agent<'a>,
 }
 
@@ -81,12 +81,12 @@ struct Datagrams<'a> {
 
 pub(super) fn run(
     page: &Page,
-    world: &World,
+    setup: &Setup,
     agent: &Agent<'_>,
     servers: &Servers,
     ledger: &mut Ledger,
 ) -> anyhow::Result<()> {
-    let client = Client { world, agent };
+    let client = Client { setup, agent };
     let [v4, v6] = &servers.players;
     let rows = [
         (None, v4, 2000, PLAYERS),
@@ -119,7 +119,7 @@ impl Client<'_> {
         let to = what.to.address();
         what.to.reset();
         let before = self.counted(what.wanted.rule)?;
-        let mut sender = clients::sender(self.world, what.from, to)?;
+        let mut sender = clients::sender(self.setup, what.from, to)?;
         let source = sender.source().filter(|_| what.from.is_none()).or(what.from);
         let source = source.map_or_else(|| "?".to_owned(), |ip| ip.to_string());
         clients::send(&mut sender, what.packets)?;
@@ -145,7 +145,7 @@ impl Client<'_> {
 
     fn requests(&self, page: &Page, server: &HttpServer) -> anyhow::Result<Row> {
         let url = format!("http://{}/", server.address());
-        let (client, pod) = (&self.world.client, &self.world.web.ns);
+        let (client, pod) = (&self.setup.client, &self.setup.web.ns);
         let before = (
             Segments::of(client)?,
             self.counted(HTTP.rule)?,
@@ -153,7 +153,7 @@ impl Client<'_> {
         );
         let mut source = String::new();
         for _ in 0..REQUESTS {
-            let (code, body) = clients::curl(self.world, &url)?;
+            let (code, body) = clients::curl(self.setup, &url)?;
             let (peer, mark) = body.split_once(' ').context("the server's answer has no mark")?;
             page.line(&format!(
                 "curl {url:<22} {code}; the pod accepted {peer} with mark {mark}"
@@ -174,9 +174,9 @@ impl Client<'_> {
 
     /// Somebody would serve it.
     fn refusals(&self, page: &Page) -> anyhow::Result<Row> {
-        let to = self.world.admin();
-        let _server = HttpServer::start(&self.world.web.ns, to)?;
-        let (client, pod) = (&self.world.client, &self.world.web.ns);
+        let to = self.setup.admin();
+        let _server = HttpServer::start(&self.setup.web.ns, to)?;
+        let (client, pod) = (&self.setup.client, &self.setup.web.ns);
         let before = (
             Segments::of(client)?,
             self.counted(REFUSED.rule)?,
@@ -184,11 +184,11 @@ impl Client<'_> {
         );
         for _ in 0..REQUESTS {
             let url = format!("http://{to}/");
-            page.line(&format!("curl {url:<22} {}", clients::refused(self.world, &url)?));
+            page.line(&format!("curl {url:<22} {}", clients::refused(self.setup, &url)?));
         }
         settle(|| {
             Ok(Row {
-                who: format!("TCP {} → :{}", self.world.nic.client_v4, to.port()),
+                who: format!("TCP {} → :{}", self.setup.nic.client_v4, to.port()),
                 wanted: REFUSED,
                 sent: Segments::of(client)?.sent - before.0.sent,
                 counted: self.counted(REFUSED.rule)?.since(&before.1),

@@ -6,15 +6,15 @@ mod room;
 use xdp_e2e::Agent;
 use xdp_lab::{Pod, Style};
 
-use crate::world::{PLAYERS, World, at, only_mark, policy};
+use crate::fixture::{Fixture, PLAYERS, at, only_mark, policy};
 
 const GAME: &str = "podSelector: {matchLabels: {app: game}}";
 
-fn world() -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    world.policy("players", &[PLAYERS]);
-    (world, pod)
+fn fixture() -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy("players", &[PLAYERS]);
+    (fixture, pod)
 }
 
 /// Waits for the problem and checks that status and log have all these words, and a remedy.
@@ -37,8 +37,8 @@ fn told(agent: &Agent<'_>, object: &str, reason: &str, words: &[&str]) {
 
 /// The policy as it was given last is in force.
 #[track_caller]
-fn programmed(world: &World, pod: &Pod, mark: u32) {
-    only_mark(&world.deliver(pod, at(pod.v4(), 7777), 20), mark, 20);
+fn programmed(fixture: &Fixture, pod: &Pod, mark: u32) {
+    only_mark(&fixture.deliver(pod, at(pod.v4(), 7777), 20), mark, 20);
 }
 
 fn rule(fields: &str) -> String {
@@ -54,27 +54,27 @@ fn rule(fields: &str) -> String {
 /// The last good policy marks 42, what is wrong would mark 13, and the mended one marks 43.
 #[track_caller]
 fn is_refused_and_changes_nothing(text: &str, object: &str, reason: &str, words: &[&str]) {
-    let (world, pod) = world();
-    let other = world.pod("other", "other", Style::Ptp, 6);
-    let agent = world.start(&["server"]);
-    programmed(&world, &pod, 42);
+    let (fixture, pod) = fixture();
+    let other = fixture.pod("other", "other", Style::Ptp, 6);
+    let agent = fixture.start(&["server"]);
+    programmed(&fixture, &pod, 42);
 
-    world.manifests.write("policy-players.yaml", text).unwrap();
+    fixture.manifests.write("policy-players.yaml", text).unwrap();
     told(&agent, object, reason, words);
-    programmed(&world, &pod, 42);
+    programmed(&fixture, &pod, 42);
 
     // The rest goes on.
     let selector = "podSelector: {matchLabels: {app: other}}";
-    world.policy_with("others", selector, &["{name: others, action: Redirect, mark: 7}"]);
+    fixture.policy_with("others", selector, &["{name: others, action: Redirect, mark: 7}"]);
     agent.wait_for("the other policy is in force", |status| status.ready("other"));
-    programmed(&world, &other, 7);
-    programmed(&world, &pod, 42);
+    programmed(&fixture, &other, 7);
+    programmed(&fixture, &pod, 42);
 
-    world.policy("players", &[&PLAYERS.replace("42", "43")]);
+    fixture.policy("players", &[&PLAYERS.replace("42", "43")]);
     agent.wait_for("the problem is gone", |status| {
         status.problem(object, reason).is_none()
     });
-    programmed(&world, &pod, 43);
+    programmed(&fixture, &pod, 43);
 }
 
 const PLAYERS_POLICY: &str = "XdpPolicy games/players";
@@ -180,47 +180,47 @@ fn an_unknown_kind() {
 
 #[test]
 fn a_pod_without_an_address() {
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     let text = "apiVersion: v1
 kind: Pod
 metadata: {namespace: games, name: pending, uid: a, labels: {app: game}}
 ";
-    world.manifests.write("pending.yaml", text).unwrap();
-    let agent = world.start(&["server"]);
+    fixture.manifests.write("pending.yaml", text).unwrap();
+    let agent = fixture.start(&["server"]);
     told(&agent, "Pod games/pending", "NoAddress", &[]);
-    programmed(&world, &pod, 42);
+    programmed(&fixture, &pod, 42);
 }
 
 #[test]
 fn a_pod_whose_address_no_interface_has() {
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     let text = "apiVersion: v1
 kind: Pod
 metadata: {namespace: games, name: elsewhere, uid: a, labels: {app: game}}
 status: {podIP: 10.9.9.9}
 ";
-    world.manifests.write("elsewhere.yaml", text).unwrap();
-    let agent = world.start(&["server"]);
+    fixture.manifests.write("elsewhere.yaml", text).unwrap();
+    let agent = fixture.start(&["server"]);
     told(&agent, "Pod games/elsewhere", "NoInterface", &["10.9.9.9"]);
-    programmed(&world, &pod, 42);
+    programmed(&fixture, &pod, 42);
 }
 
 #[test]
 fn an_agent_that_starts_with_a_broken_file_has_all_others_programmed() {
-    let (world, pod) = world();
-    world
+    let (fixture, pod) = fixture();
+    fixture
         .manifests
         .write(
             "broken.yaml",
             &rule("rateLimits: {}").replace("name: players}", "name: broken}"),
         )
         .unwrap();
-    let agent = world.start(&["server"]);
+    let agent = fixture.start(&["server"]);
     told(
         &agent,
         "XdpPolicy games/broken",
         "UnknownField",
         &["broken.yaml:7", "rateLimits"],
     );
-    programmed(&world, &pod, 42);
+    programmed(&fixture, &pod, 42);
 }

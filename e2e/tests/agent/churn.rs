@@ -8,9 +8,9 @@ use xdp_lab::{Pod, PodSpec, Style, UdpReceiver, UdpSender, wait_until};
 
 use crate::{
     chance::Chance,
+    fixture::{Fixture, PATIENCE, at},
     flow::{Flow, Traffic},
     moving::{keeps_the_way, leads, object, takes_everything},
-    world::{PATIENCE, World, at},
 };
 
 mod remains;
@@ -43,7 +43,7 @@ struct Live {
 }
 
 struct Churn<'a> {
-    world: &'a World,
+    fixture: &'a Fixture,
     chance: Chance,
     traffic: Traffic,
     live: Vec<Live>,
@@ -58,9 +58,9 @@ struct Churn<'a> {
 }
 
 impl<'a> Churn<'a> {
-    fn new(world: &'a World) -> Self {
+    fn new(fixture: &'a Fixture) -> Self {
         Self {
-            world,
+            fixture,
             chance: Chance::new(),
             traffic: Traffic::new(),
             live: Vec::new(),
@@ -113,11 +113,11 @@ impl<'a> Churn<'a> {
         // In a cluster, either may be known first.
         let early = self.chance.below(2) == 0;
         if early {
-            object(self.world, &name, APPS[app].0, number);
+            object(self.fixture, &name, APPS[app].0, number);
         }
-        let pod = self.world.lab.pod(&spec).unwrap();
+        let pod = self.fixture.lab.pod(&spec).unwrap();
         if !early {
-            object(self.world, &name, APPS[app].0, number);
+            object(self.fixture, &name, APPS[app].0, number);
         }
         takes_everything(&pod.ns);
         let any = at(std::net::Ipv4Addr::UNSPECIFIED.into(), 7777);
@@ -143,11 +143,11 @@ impl<'a> Churn<'a> {
         let net: IpNet = Ipv4Net::new_assert([10, 2, 0, number].into(), 32).into();
         if self.chance.below(2) == 0 {
             live.announced = true;
-            object(self.world, &live.name, APPS[live.app].0, number);
+            object(self.fixture, &live.name, APPS[live.app].0, number);
             live.pod.set_addresses(&[net]).unwrap();
         } else {
             live.pod.set_addresses(&[net]).unwrap();
-            object(self.world, &live.name, APPS[live.app].0, number);
+            object(self.fixture, &live.name, APPS[live.app].0, number);
         }
         self.moved += 1;
         let name = live.name.clone();
@@ -162,11 +162,11 @@ impl<'a> Churn<'a> {
         let file = format!("{}.yaml", live.name);
         let object_first = self.chance.below(2) == 0;
         if object_first {
-            self.world.manifests.remove(&file).unwrap();
+            self.fixture.manifests.remove(&file).unwrap();
         }
         live.pod.remove().unwrap();
         if !object_first {
-            self.world.manifests.remove(&file).unwrap();
+            self.fixture.manifests.remove(&file).unwrap();
         }
     }
 
@@ -178,7 +178,7 @@ impl<'a> Churn<'a> {
             .find(|live| live.name == name && !live.active);
         let Some(live) = found else { return };
         let to = at([10, 2, 0, live.number].into(), 7777);
-        let sender = UdpSender::new(&self.world.client, to).unwrap();
+        let sender = UdpSender::new(&self.fixture.client, to).unwrap();
         let flow = self.traffic.add(Flow::new(sender, &live.receiver));
         live.flows.push(flow);
         live.active = true;
@@ -235,8 +235,8 @@ impl Live {
 }
 
 /// The agent's process id: the one whose command line names the lab's folder.
-fn process(world: &World) -> u32 {
-    let manifests = world.manifests.folder().as_os_str().as_encoded_bytes();
+fn process(fixture: &Fixture) -> u32 {
+    let manifests = fixture.manifests.folder().as_os_str().as_encoded_bytes();
     let processes = fs::read_dir("/proc").unwrap();
     let mut ids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     let is_agent = |id: &u32| {
@@ -247,8 +247,8 @@ fn process(world: &World) -> u32 {
 }
 
 /// What the agent's process holds: resident memory in KiB, open descriptors.
-fn held(world: &World) -> (u64, usize) {
-    let id = process(world);
+fn held(fixture: &Fixture) -> (u64, usize) {
+    let id = process(fixture);
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = resident.unwrap().trim_end_matches("kB").trim().parse().unwrap();
@@ -257,24 +257,24 @@ fn held(world: &World) -> (u64, usize) {
 
 #[test]
 fn a_hundred_pods_come_and_go_and_nobody_gets_or_misses_anything() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for (app, mark) in &APPS[..PLAIN] {
         let rule = format!("{{name: {app}, action: Redirect, mark: {mark}}}");
-        world.policy_with(
+        fixture.policy_with(
             app,
             &format!("podSelector: {{matchLabels: {{app: {app}}}}}"),
             &[&rule],
         );
     }
-    keeps_the_way(&world);
-    let agent = world.start(&[]);
-    let before = held(&world);
+    keeps_the_way(&fixture);
+    let agent = fixture.start(&[]);
+    let before = held(&fixture);
     let began = Instant::now();
-    let mut churn = Churn::new(&world);
+    let mut churn = Churn::new(&fixture);
     let mut most = before;
     while !churn.over() {
         churn.step(&agent);
-        let now = held(&world);
+        let now = held(&fixture);
         most = (most.0.max(now.0), most.1.max(now.1));
     }
     println!(
@@ -285,9 +285,9 @@ fn a_hundred_pods_come_and_go_and_nobody_gets_or_misses_anything() {
         began.elapsed()
     );
     // The last packets met the last pods: one more round looks after what they left.
-    world.manifests.write("nothing.yaml", "").unwrap();
-    let gone = wait_until("nothing remains", PATIENCE, || remains(&world).is_empty());
-    assert!(gone.is_ok(), "{:?}", remains(&world));
+    fixture.manifests.write("nothing.yaml", "").unwrap();
+    let gone = wait_until("nothing remains", PATIENCE, || remains(&fixture).is_empty());
+    assert!(gone.is_ok(), "{:?}", remains(&fixture));
     let none = |status: &Status, list: &str| status.json()[list].as_array().is_some_and(Vec::is_empty);
     let status = agent.wait_for("no pod and no problem is left", |status| {
         none(status, "pods") && none(status, "problems")
@@ -296,8 +296,8 @@ fn a_hundred_pods_come_and_go_and_nobody_gets_or_misses_anything() {
     let rules = status.json()["rules"].as_array().map(Vec::len);
     assert_eq!(rules, Some(PLAIN), "{status:?}");
     let closed = wait_until("descriptors are closed", PATIENCE, || {
-        held(&world).1 <= before.1 + 2
+        held(&fixture).1 <= before.1 + 2
     });
-    assert!(closed.is_ok(), "{:?}", held(&world));
+    assert!(closed.is_ok(), "{:?}", held(&fixture));
     assert!(most.0 < before.0 + 20_000, "{most:?}");
 }

@@ -8,22 +8,22 @@ use xdp_lab::{Pod, RawSocket};
 
 use self::cases::{RULES, TRIAL, cases};
 use crate::{
+    fixture::Fixture,
     frames::{on_wire, udp},
-    world::World,
 };
 
-fn world() -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod_with_ports(
+fn fixture() -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod_with_ports(
         "server",
         "game",
         5,
         "[{name: voice, protocol: UDP, containerPort: 5004}]",
     );
-    world.policy("players", &RULES);
+    fixture.policy("players", &RULES);
     let spec = "podSelector: {matchLabels: {app: game}}\nenforcement: Audit\npriority: 600";
-    world.policy_with("trial", spec, &[TRIAL]);
-    (world, pod)
+    fixture.policy_with("trial", spec, &[TRIAL]);
+    (fixture, pod)
 }
 
 /// Another command line of the agent, and its JSON.
@@ -50,11 +50,11 @@ fn counted(status: &Status) -> [&Value; 4] {
 }
 
 /// Sends the packet and another one behind it; what each rule has counted meanwhile.
-fn send(world: &World, agent: &Agent<'_>, packet: &[u8], end: &[u8]) -> Vec<(String, &'static str)> {
-    let wire = RawSocket::sender(&world.client, &world.nic.wire).unwrap();
+fn send(fixture: &Fixture, agent: &Agent<'_>, packet: &[u8], end: &[u8]) -> Vec<(String, &'static str)> {
+    let wire = RawSocket::sender(&fixture.client, &fixture.nic.wire).unwrap();
     let before = agent.look();
     for packet in [packet, end] {
-        wire.send(&on_wire(&world.nic, &[], packet)).unwrap();
+        wire.send(&on_wire(&fixture.nic, &[], packet)).unwrap();
     }
     let ended = before.packets("end", "passed") + 1;
     let after = agent.wait_for("both packets are counted", |status| {
@@ -74,9 +74,9 @@ fn send(world: &World, agent: &Agent<'_>, packet: &[u8], end: &[u8]) -> Vec<(Str
 
 #[test]
 fn a_packet_meets_what_explain_has_said_which_has_changed_nothing() {
-    let (world, pod) = world();
-    let agent = world.start(&["server"]);
-    let nic = &world.nic;
+    let (fixture, pod) = fixture();
+    let agent = fixture.start(&["server"]);
+    let nic = &fixture.nic;
     let end = udp(nic.client_v4, pod.v4(), 6666, b"x");
     let before = agent.look();
     let cases = cases(nic, &pod);
@@ -94,7 +94,7 @@ fn a_packet_meets_what_explain_has_said_which_has_changed_nothing() {
             case.counted.map(|(rule, _)| rule),
             "{what}"
         );
-        let seen = send(&world, &agent, &case.packet, &end);
+        let seen = send(&fixture, &agent, &case.packet, &end);
         let expected: Vec<(String, &str)> = case
             .counted
             .iter()
@@ -106,9 +106,9 @@ fn a_packet_meets_what_explain_has_said_which_has_changed_nothing() {
 
 #[test]
 fn the_rules_before_the_one_that_decides_are_told_with_what_the_packet_lacks() {
-    let (world, pod) = world();
-    let agent = world.start(&["server"]);
-    let from = world.nic.client_v4;
+    let (fixture, pod) = fixture();
+    let agent = fixture.start(&["server"]);
+    let from = fixture.nic.client_v4;
     let before = |arguments: &str| -> Vec<String> {
         let answer = explain(&agent, arguments);
         let rows = answer["before"]
@@ -156,9 +156,9 @@ fn the_rules_before_the_one_that_decides_are_told_with_what_the_packet_lacks() {
 
 #[test]
 fn a_question_that_has_no_answer_is_met_by_what_to_ask_instead() {
-    let (world, _pod) = world();
-    let agent = world.start(&["server"]);
-    let from = format!("--from {}", world.nic.client_v4);
+    let (fixture, _pod) = fixture();
+    let agent = fixture.start(&["server"]);
+    let from = format!("--from {}", fixture.nic.client_v4);
     for (arguments, words) in [
         (
             format!("{from} --to nobody --protocol UDP --port 1"),
@@ -190,12 +190,12 @@ fn a_question_that_has_no_answer_is_met_by_what_to_ask_instead() {
 
 #[test]
 fn without_an_agent_the_kernel_still_answers_and_the_rules_are_read_from_files() {
-    let (world, _pod) = world();
-    let mut agent = world.start(&["server"]);
+    let (fixture, _pod) = fixture();
+    let mut agent = fixture.start(&["server"]);
     agent.kill().unwrap();
     let question = format!(
         "--from {} --to server --protocol UDP --port 7777",
-        world.nic.client_v4
+        fixture.nic.client_v4
     );
     let answer = explain(&agent, &question);
     assert_eq!(answer["rule"]["rule"], "players", "{answer:#}");
@@ -206,7 +206,7 @@ fn without_an_agent_the_kernel_still_answers_and_the_rules_are_read_from_files()
         "{notes}"
     );
 
-    let folder = world.manifests.folder().display().to_string();
+    let folder = fixture.manifests.folder().display().to_string();
     let answer = explain(&agent, &format!("{question} --manifests {folder}"));
     assert_eq!(answer["before"].as_array().map(Vec::len), Some(3), "{answer:#}");
     assert_eq!(answer["notes"].as_array().map(Vec::len), Some(0), "{answer:#}");
@@ -214,9 +214,9 @@ fn without_an_agent_the_kernel_still_answers_and_the_rules_are_read_from_files()
 
 #[test]
 fn where_no_agent_ever_ran_explain_says_so() {
-    let world = World::new();
-    let agent = Agent::new(&world.lab, &world.manifests);
+    let fixture = Fixture::new();
+    let agent = Agent::new(&fixture.lab, &fixture.manifests);
     let said = refused(&agent, "--from 10.1.0.2 --to 10.2.0.5 --protocol UDP --port 1");
-    let pin_dir = world.lab.pin_dir().display().to_string();
+    let pin_dir = fixture.lab.pin_dir().display().to_string();
     assert!(said.contains(&pin_dir) && said.contains("run"), "{said}");
 }

@@ -5,19 +5,19 @@ use std::net::SocketAddr;
 use xdp_e2e::Agent;
 use xdp_lab::{Pod, Style, UdpSender};
 
-use crate::world::{PLAYERS, World, at};
+use crate::fixture::{Fixture, PLAYERS, at};
 
 const SENT: u64 = 100;
 
-fn server() -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    world.policy("players", &[PLAYERS]);
-    (world, pod)
+fn server() -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy("players", &[PLAYERS]);
+    (fixture, pod)
 }
 
-fn send(world: &World, to: SocketAddr, payload: usize) {
-    let mut sender = UdpSender::new(&world.client, to).unwrap().payload(payload);
+fn send(fixture: &Fixture, to: SocketAddr, payload: usize) {
+    let mut sender = UdpSender::new(&fixture.client, to).unwrap().payload(payload);
     sender.send(SENT).unwrap();
 }
 
@@ -36,12 +36,12 @@ fn expect(agent: &Agent<'_>, stage: &str, errno: &str) {
 }
 
 /// The agent would notice and let the packets pass: it is away while `damage` is done.
-fn shows(damage: impl Fn(&World, &Pod), payload: usize, stage: &str, errno: &str) {
-    let (world, pod) = server();
-    let mut agent = world.start(&["server"]);
+fn shows(damage: impl Fn(&Fixture, &Pod), payload: usize, stage: &str, errno: &str) {
+    let (fixture, pod) = server();
+    let mut agent = fixture.start(&["server"]);
     agent.kill().unwrap();
-    damage(&world, &pod);
-    send(&world, at(pod.v4(), 7777), payload);
+    damage(&fixture, &pod);
+    send(&fixture, at(pod.v4(), 7777), payload);
     expect(&agent, stage, errno);
 }
 
@@ -83,37 +83,37 @@ fn packets_over_the_mtu_of_eth0_show_without_errno_at_the_flush() {
 
 #[test]
 fn gro_switched_off_shows_as_eopnotsupp_until_an_agent_repairs_it() {
-    let (world, pod) = server();
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = server();
+    let mut agent = fixture.start(&["server"]);
     agent.kill().unwrap();
     pod.set_gro(false).unwrap();
     let to = at(pod.v4(), 7777);
-    send(&world, to, 32);
+    send(&fixture, to, 32);
     expect(&agent, "redirect", "EOPNOTSUPP");
 
     agent.start().unwrap();
-    xdp_lab::wait_until("GRO is on", crate::world::PATIENCE, || pod.gro().unwrap()).unwrap();
+    xdp_lab::wait_until("GRO is on", crate::fixture::PATIENCE, || pod.gro().unwrap()).unwrap();
     assert_eq!(
-        world.deliver(&pod, to, SENT).marks.keys().collect::<Vec<_>>(),
+        fixture.deliver(&pod, to, SENT).marks.keys().collect::<Vec<_>>(),
         [&42]
     );
 }
 
 #[test]
 fn a_pod_that_gets_the_slot_later_has_none_of_its_predecessors_failures() {
-    let (world, pod) = server();
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = server();
+    let mut agent = fixture.start(&["server"]);
     agent.kill().unwrap();
     pod.set_gro(false).unwrap();
-    send(&world, at(pod.v4(), 7777), 32);
+    send(&fixture, at(pod.v4(), 7777), 32);
     expect(&agent, "redirect", "EOPNOTSUPP");
     let slot = agent.look().pod("server").unwrap()["slot"].clone();
 
     agent.start().unwrap();
     pod.remove().unwrap();
-    world.manifests.remove("server.yaml").unwrap();
+    fixture.manifests.remove("server.yaml").unwrap();
     agent.wait_for("the pod is gone", |status| status.pod("server").is_none());
-    let _next = world.pod("next", "game", Style::Ptp, 6);
+    let _next = fixture.pod("next", "game", Style::Ptp, 6);
     let status = agent.wait_for("its successor is ready", |status| status.ready("next"));
     assert_eq!(status.pod("next").unwrap()["slot"], slot);
     assert_eq!(status.failures("next"), []);

@@ -8,7 +8,7 @@ use std::{
 use etherparse::{IpHeaders, IpNumber, PacketBuilder, PacketBuilderStep};
 use xdp_lab::{Nic, Pod, RawSocket};
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 /// Offset of what follows the addresses of the link layer.
 const MACS: usize = 12;
@@ -172,8 +172,8 @@ fn sum(parts: &[&[u8]]) -> u16 {
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// Whether the pod answers an echo request within this time.
-pub(crate) fn pings(world: &World, pod: &Pod, is_v6: bool, sequence: u16, within: Duration) -> bool {
-    let nic = &world.nic;
+pub(crate) fn pings(fixture: &Fixture, pod: &Pod, is_v6: bool, sequence: u16, within: Duration) -> bool {
+    let nic = &fixture.nic;
     let mut packet = Vec::new();
     if is_v6 {
         let step = ip(nic.client_v6, pod.v6()).icmpv6_echo_request(77, sequence);
@@ -183,8 +183,8 @@ pub(crate) fn pings(world: &World, pod: &Pod, is_v6: bool, sequence: u16, within
         step.write(&mut packet, b"ping").unwrap();
     }
     let (at, reply) = if is_v6 { (54, 129) } else { (34, 0) };
-    let wire = RawSocket::receiver(&world.client, &nic.wire).unwrap();
-    let out = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let wire = RawSocket::receiver(&fixture.client, &nic.wire).unwrap();
+    let out = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     out.send(&on_wire(nic, &[], &packet)).unwrap();
     let mut rest = vec![0, 77];
     rest.extend(sequence.to_be_bytes());

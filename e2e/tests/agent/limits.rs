@@ -12,7 +12,7 @@ use std::{
 use xdp_e2e::Agent;
 use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
 
-use crate::world::{PATIENCE, World, at, expect_only};
+use crate::fixture::{Fixture, PATIENCE, at, expect_only};
 
 const RATE: u64 = 2000;
 const BURST: u64 = 1000;
@@ -21,24 +21,24 @@ pub(crate) const AT_ONCE: u64 = 20;
 const FROM: [&str; 2] = ["198.51.100.7", "198.51.100.8"];
 
 /// A pod whose rule for port 7777 is limited.
-fn world(action: &str, per: &str) -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
+fn fixture(action: &str, per: &str) -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let limit = format!("{{packetsPerSecond: {RATE}, burst: {BURST}, per: {per}}}");
     let ports = "[{protocol: UDP, port: 7777}]";
-    world.policy(
+    fixture.policy(
         "players",
         &[&format!(
             "{{name: players, ports: {ports}, action: {action}, rateLimit: {limit}}}"
         )],
     );
-    (world, pod)
+    (fixture, pod)
 }
 
-fn sources(world: &World) -> [IpAddr; 2] {
+fn sources(fixture: &Fixture) -> [IpAddr; 2] {
     let sources = FROM.map(|ip| ip.parse().unwrap());
     for source in sources {
-        world.nic.add_client_address(source).unwrap();
+        fixture.nic.add_client_address(source).unwrap();
     }
     sources
 }
@@ -50,10 +50,10 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    pub(crate) fn new(world: &World, pod: &Pod, ip: IpAddr) -> Self {
+    pub(crate) fn new(fixture: &Fixture, pod: &Pod, ip: IpAddr) -> Self {
         let to = at(ip, 9999);
         Self {
-            sender: UdpSender::new(&world.client, to).unwrap(),
+            sender: UdpSender::new(&fixture.client, to).unwrap(),
             inbox: UdpReceiver::bind(&pod.ns, to).unwrap(),
         }
     }
@@ -135,14 +135,14 @@ fn settle(agent: &Agent<'_>, inbox: &UdpReceiver, sent: u64, through: &str) -> u
 
 fn a_rule_lets_its_rate_and_one_burst_through(action: &str, through: &str) {
     const SENT: u64 = 12_000;
-    let (world, pod) = world(action, "Rule");
-    let agent = world.start(if action == "Redirect" { &["server"] } else { &[] });
+    let (fixture, pod) = fixture(action, "Rule");
+    let agent = fixture.start(if action == "Redirect" { &["server"] } else { &[] });
     agent.wait_for("the rule is in force", |status| status.programmed("server"));
     for (ip, sent) in pod.addresses().zip([SENT, 2 * SENT]) {
         let before = agent.look().packets("players", through);
         let inbox = UdpReceiver::bind(&pod.ns, at(ip, 7777)).unwrap();
-        let sender = UdpSender::new(&world.client, at(ip, 7777)).unwrap();
-        let mut marker = Marker::new(&world, &pod, ip);
+        let sender = UdpSender::new(&fixture.client, at(ip, 7777)).unwrap();
+        let mut marker = Marker::new(&fixture, &pod, ip);
         let sent_at = flood(&mut marker, &mut [sender], SENT, 6000);
         agent.wait_for("every packet is accounted for", |status| {
             let through = status.packets("players", through);
@@ -167,11 +167,11 @@ fn a_pass_rule_lets_its_rate_and_one_burst_through() {
 
 #[test]
 fn nothing_is_lost_below_the_limit() {
-    let (world, pod) = world("Redirect", "Rule");
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture("Redirect", "Rule");
+    let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut sender = UdpSender::new(&world.client, to).unwrap();
+    let mut sender = UdpSender::new(&fixture.client, to).unwrap();
     // What a pause keeps back is never more than rings on the way and the limit's burst hold.
     while sender.sent() < 4 * RATE {
         sender.send_paced(100, RATE as u32 * 9 / 10).unwrap();
@@ -187,13 +187,13 @@ fn nothing_is_lost_below_the_limit() {
 
 /// Both sources send at once; returns how many of each arrived, and when each burst was sent.
 fn two_sources(per: &str, packets: u64) -> ([u64; 2], Vec<Instant>) {
-    let (world, pod) = world("Redirect", per);
-    let sources = sources(&world);
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture("Redirect", per);
+    let sources = sources(&fixture);
+    let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut senders = sources.map(|source| UdpSender::from(&world.client, at(source, 0), to).unwrap());
-    let mut marker = Marker::new(&world, &pod, pod.v4());
+    let mut senders = sources.map(|source| UdpSender::from(&fixture.client, at(source, 0), to).unwrap());
+    let mut marker = Marker::new(&fixture, &pod, pod.v4());
     let sent_at = flood(&mut marker, &mut senders, packets, 5000);
     settle(&agent, &inbox, 2 * packets, "redirected");
     let received = inbox.received();

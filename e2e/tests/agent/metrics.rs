@@ -6,8 +6,8 @@ use xdp_e2e::{Agent, installed::Metrics};
 use xdp_lab::{Process, Signal, Style, wait_until};
 
 use crate::{
+    fixture::{Fixture, PATIENCE, PLAYERS, at, expect_counts},
     nics::xdp,
-    world::{PATIENCE, PLAYERS, World, at, expect_counts},
 };
 
 const SENT: u64 = 300;
@@ -20,21 +20,21 @@ pub(crate) fn scrape(agent: &Agent<'_>) -> Metrics {
 
 #[test]
 fn the_counters_at_metrics_are_what_client_and_pod_counted() {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let scanners = "{name: scanners, ports: [{protocol: UDP, port: 9}], action: Drop}";
     let closed = "{name: closed, ports: [{protocol: UDP, port: 10}], action: Reject}";
     let slow = "{name: slow, ports: [{protocol: UDP, port: 11}], action: Pass, rateLimit: {packetsPerSecond: 1, burst: 5}}";
-    world.policy("players", &[PLAYERS, scanners, closed, slow]);
-    let mut agent = Agent::new(&world.lab, &world.manifests).listens();
+    fixture.policy("players", &[PLAYERS, scanners, closed, slow]);
+    let mut agent = Agent::new(&fixture.lab, &fixture.manifests).listens();
     agent.start().unwrap();
     agent.wait_for("the pod is ready", |status| {
         status.ready("server") && status.nic_mode("nic0") == Some("native")
     });
 
-    let received = world.deliver(&pod, at(pod.v4(), 7777), SENT);
+    let received = fixture.deliver(&pod, at(pod.v4(), 7777), SENT);
     for port in [9, 10, 11] {
-        let mut sender = xdp_lab::UdpSender::new(&world.client, at(pod.v4(), port)).unwrap();
+        let mut sender = xdp_lab::UdpSender::new(&fixture.client, at(pod.v4(), port)).unwrap();
         sender.send(SENT / 3).unwrap();
     }
     // The packets that are dropped reach nobody who could be waited for.
@@ -114,16 +114,16 @@ fn one_nic_and_one_pod_are_programmed(metrics: &Metrics) {
 
 #[test]
 fn an_agent_whose_port_is_taken_says_so_and_what_to_do() {
-    let world = World::new();
-    let mut first = Agent::new(&world.lab, &world.manifests).listens();
+    let fixture = Fixture::new();
+    let mut first = Agent::new(&fixture.lab, &fixture.manifests).listens();
     first.start().unwrap();
     wait_until("the first one listens", PATIENCE, || {
         first.get("/healthz").is_ok()
     })
     .unwrap();
-    let mut second = Agent::new(&world.lab, &world.manifests)
+    let mut second = Agent::new(&fixture.lab, &fixture.manifests)
         .listens()
-        .pin_dir(&world.lab.dir().join("bpf/second"))
+        .pin_dir(&fixture.lab.dir().join("bpf/second"))
         .log_to("second.log");
     second.start().unwrap();
     let (code, log) = second.wait_for_end().unwrap();
@@ -151,10 +151,10 @@ fn end(process: &Process) {
 
 #[test]
 fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    world.policy("players", &[PLAYERS]);
-    let mut agent = world.start(&["server"]);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy("players", &[PLAYERS]);
+    let mut agent = fixture.start(&["server"]);
     assert!(pod.gro().unwrap());
 
     let uninstall = agent.uninstall_and_wait().unwrap();
@@ -164,10 +164,10 @@ fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
 
     agent.stop().unwrap();
     wait_for_readyz(&agent, 200, "ok");
-    assert!(!world.lab.pin_dir().exists());
+    assert!(!fixture.lab.pin_dir().exists());
     assert!(!pod.gro().unwrap());
-    assert_eq!(xdp(&world, "nic0"), None);
-    assert_eq!(world.deliver(&pod, at(pod.v4(), 7777), SENT).packets, SENT);
+    assert_eq!(xdp(&fixture, "nic0"), None);
+    assert_eq!(fixture.deliver(&pod, at(pod.v4(), 7777), SENT).packets, SENT);
     assert!(
         agent.log().contains("removed: program of 1 NICs"),
         "{}",
@@ -178,14 +178,14 @@ fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
 
 #[test]
 fn uninstall_stay_names_what_is_not_its_own_and_is_ready_when_that_is_gone() {
-    let world = World::new();
-    let mut agent = world.start(&[]);
+    let fixture = Fixture::new();
+    let mut agent = fixture.start(&[]);
     agent.stop().unwrap();
-    let foreign = world.lab.pin_dir().join("foreign");
+    let foreign = fixture.lab.pin_dir().join("foreign");
     fs::create_dir(&foreign).unwrap();
 
     let uninstall = agent.uninstall_and_wait().unwrap();
-    let pin_dir = world.lab.pin_dir();
+    let pin_dir = fixture.lab.pin_dir();
     wait_for_readyz(&agent, 503, &format!("not removed: `{}`", pin_dir.display()));
     fs::remove_dir(&foreign).unwrap();
     wait_for_readyz(&agent, 200, "ok");
@@ -195,8 +195,8 @@ fn uninstall_stay_names_what_is_not_its_own_and_is_ready_when_that_is_gone() {
 
 #[test]
 fn uninstall_stay_is_ready_where_nothing_was_installed() {
-    let world = World::new();
-    let agent = Agent::new(&world.lab, &world.manifests);
+    let fixture = Fixture::new();
+    let agent = Agent::new(&fixture.lab, &fixture.manifests);
     let uninstall = agent.uninstall_and_wait().unwrap();
     wait_for_readyz(&agent, 200, "ok");
     end(&uninstall);

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use xdp_e2e::Status;
 use xdp_lab::{Namespace, Pod};
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 /// A socket that is bound to any address gets whatever comes into the pod, whosoever it was for.
 pub(crate) fn takes_everything(pod: &Namespace) {
@@ -13,9 +13,9 @@ pub(crate) fn takes_everything(pod: &Namespace) {
 }
 
 /// The client sends to every pod's address, there or not.
-pub(crate) fn keeps_the_way(world: &World) {
-    let route = format!("route add 10.2.0.0/16 via {}", world.nic.v4);
-    ip(&world.client, &route);
+pub(crate) fn keeps_the_way(fixture: &Fixture) {
+    let route = format!("route add 10.2.0.0/16 via {}", fixture.nic.v4);
+    ip(&fixture.client, &route);
 }
 
 fn ip(namespace: &Namespace, arguments: &str) {
@@ -30,12 +30,12 @@ fn ip(namespace: &Namespace, arguments: &str) {
 }
 
 /// Writes a pod's object, whatever the kernel has.
-pub(crate) fn object(world: &World, name: &str, app: &str, number: u8) {
+pub(crate) fn object(fixture: &Fixture, name: &str, app: &str, number: u8) {
     let text = format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{namespace: games, name: {name}, uid: uid-of-{name}, labels: {{app: \
          {app}}}}}, status: {{podIPs: [{{ip: 10.2.0.{number}}}]}}}}"
     );
-    world.manifests.write(&format!("{name}.yaml"), &text).unwrap();
+    fixture.manifests.write(&format!("{name}.yaml"), &text).unwrap();
 }
 
 /// Whether this address, and no other, leads to the pod, ready, at its own interface.

@@ -12,24 +12,24 @@ use xdp_e2e::{Agent, Status};
 use xdp_lab::{HttpServer, Pod, RawSocket, Style, UdpReceiver, UdpSender, http_get, wait_until};
 
 use crate::{
+    fixture::{Fixture, PATIENCE, at, expect_only, only_mark},
     frames::{on_wire, udp},
-    world::{PATIENCE, World, at, expect_only, only_mark},
 };
 
 const SPEC: &str = "podSelector: {matchLabels: {app: game}}\ndelivery: Peer";
 const RULE: &str = "{name: bulk, action: Redirect, mark: 42}";
 
-fn world(style: Style) -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", style, 5);
-    world.policy_with("bulk", SPEC, &[RULE]);
+fn fixture(style: Style) -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", style, 5);
+    fixture.policy_with("bulk", SPEC, &[RULE]);
     // As on every real NIC; a veth begins without.
-    world.lab.node().set_gro("nic0", true).unwrap();
-    (world, pod)
+    fixture.lab.node().set_gro("nic0", true).unwrap();
+    (fixture, pod)
 }
 
-fn start(world: &World) -> Agent<'_> {
-    let agent = world.enforce(&["server"]);
+fn start(fixture: &Fixture) -> Agent<'_> {
+    let agent = fixture.enforce(&["server"]);
     agent.wait_for("the NIC delivers to pods", |status| {
         status.json()["nics"][0]["peer"] == true
     });
@@ -42,10 +42,10 @@ fn arrived(status: &Status) -> bool {
 }
 
 fn datagrams_arrive_with_their_mark(style: Style) {
-    let (world, pod) = world(style);
-    let agent = start(&world);
+    let (fixture, pod) = fixture(style);
+    let agent = start(&fixture);
     for ip in pod.addresses() {
-        only_mark(&world.deliver(&pod, at(ip, 7777), 500), 42, 500);
+        only_mark(&fixture.deliver(&pod, at(ip, 7777), 500), 42, 500);
     }
     expect_only(&agent, "bulk", &[("redirected", 1000), ("delivered", 1000)]);
 }
@@ -65,8 +65,8 @@ const MERGED: usize = 1514 + 1;
 
 #[test]
 fn a_bulk_connection_arrives_merged_whole_and_with_its_mark() {
-    let (world, pod) = world(Style::Ptp);
-    let agent = start(&world);
+    let (fixture, pod) = fixture(Style::Ptp);
+    let agent = start(&fixture);
     pod.ns.set_sysctl("net/ipv4/tcp_fwmark_accept", "1").unwrap();
     let sent: Vec<u8> = (0..1_u32 << 20).flat_map(u32::to_be_bytes).collect();
     for ip in pod.addresses() {
@@ -83,7 +83,7 @@ fn a_bulk_connection_arrives_merged_whole_and_with_its_mark() {
         // It has no room for all of it.
         let merged = thread::spawn(move || tap.receive(PATIENCE, |frame| frame.len() >= MERGED));
         let connect = || TcpStream::connect_timeout(&to, PATIENCE);
-        let mut client = world.client.run(connect).unwrap().unwrap();
+        let mut client = fixture.client.run(connect).unwrap().unwrap();
         client.write_all(&sent).unwrap();
         drop(client);
         let (received, mark) = server.join().unwrap();
@@ -96,8 +96,8 @@ fn a_bulk_connection_arrives_merged_whole_and_with_its_mark() {
 
 #[test]
 fn iperf3_runs_through_it() {
-    let (world, pod) = world(Style::Ptp);
-    let agent = start(&world);
+    let (fixture, pod) = fixture(Style::Ptp);
+    let agent = start(&fixture);
     let ip = pod.v4().to_string();
     let spawn = |namespace: &xdp_lab::Namespace, arguments: &[&str]| {
         let mut command = Command::new("iperf3");
@@ -110,7 +110,7 @@ fn iperf3_runs_through_it() {
     let server = spawn(&pod.ns, &["--server", "--one-off"]);
     let mut report = serde_json::Value::Null;
     wait_until("the server listens", PATIENCE, || {
-        let client = spawn(&world.client, &["--client", &ip, "--bytes", "20M", "--json"]);
+        let client = spawn(&fixture.client, &["--client", &ip, "--bytes", "20M", "--json"]);
         let output = client.finish(PATIENCE).unwrap().stdout;
         report = serde_json::from_str(&output).unwrap();
         // With `--json`, iperf3 3.12 ends well although it was refused.
@@ -126,12 +126,14 @@ fn iperf3_runs_through_it() {
 
 #[test]
 fn connections_work_and_show_their_mark() {
-    let (world, pod) = world(Style::Bridge);
-    let agent = start(&world);
+    let (fixture, pod) = fixture(Style::Bridge);
+    let agent = start(&fixture);
     for ip in pod.addresses() {
         let server = HttpServer::start(&pod.ns, at(ip, 80)).unwrap();
         assert_eq!(
-            http_get(&world.client, server.address(), PATIENCE).unwrap().mark,
+            http_get(&fixture.client, server.address(), PATIENCE)
+                .unwrap()
+                .mark,
             42
         );
     }
@@ -140,10 +142,10 @@ fn connections_work_and_show_their_mark() {
 
 #[test]
 fn a_tagged_datagram_arrives_without_its_tag_and_with_its_mark() {
-    let (world, pod) = world(Style::Ptp);
-    let agent = start(&world);
-    let nic = &world.nic;
-    let out = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let (fixture, pod) = fixture(Style::Ptp);
+    let agent = start(&fixture);
+    let nic = &fixture.nic;
+    let out = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     for (from, to) in [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())] {
         let inbox = UdpReceiver::bind(&pod.ns, at(to, 7777)).unwrap();
         out.send(&on_wire(nic, &[7], &udp(from, to, 7777, b"out of a VLAN")))
@@ -155,13 +157,13 @@ fn a_tagged_datagram_arrives_without_its_tag_and_with_its_mark() {
 
 #[test]
 fn what_is_too_long_for_the_pod_passes_to_the_stack() {
-    let (world, pod) = world(Style::Ptp);
+    let (fixture, pod) = fixture(Style::Ptp);
     pod.set_host_mtu(1300).unwrap();
     pod.set_mtu(1300).unwrap();
-    let agent = start(&world);
+    let agent = start(&fixture);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut long = UdpSender::new(&world.client, to).unwrap().payload(1400);
+    let mut long = UdpSender::new(&fixture.client, to).unwrap().payload(1400);
     wait_until("the stack has told what fits", PATIENCE, || {
         // An error is the stack's answer to the one before.
         let _ = long.send_one();
@@ -176,18 +178,24 @@ fn what_is_too_long_for_the_pod_passes_to_the_stack() {
 /// The program that delivers is gone while no agent looks: the packets that are marked for it are the stack's.
 #[test]
 fn nothing_is_lost_when_somebody_detaches_the_program_that_delivers() {
-    let (world, pod) = world(Style::Ptp);
-    let mut agent = start(&world);
+    let (fixture, pod) = fixture(Style::Ptp);
+    let mut agent = start(&fixture);
     let to = at(pod.v4(), 7777);
-    only_mark(&world.deliver(&pod, to, 50), 42, 50);
+    only_mark(&fixture.deliver(&pod, to, 50), 42, 50);
     agent.kill().unwrap();
     let mut command = Command::new("bpftool");
-    let pin = world.pins().join(format!("links/peer-{}", world.nic.ifindex));
+    let pin = fixture.pins().join(format!("links/peer-{}", fixture.nic.ifindex));
     command.args(["link", "detach", "pinned"]).arg(pin);
-    let finished = world.lab.node().spawn(command).unwrap().finish(PATIENCE).unwrap();
+    let finished = fixture
+        .lab
+        .node()
+        .spawn(command)
+        .unwrap()
+        .finish(PATIENCE)
+        .unwrap();
     assert!(finished.status.success(), "{finished:?}");
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    world.deliver_to(&inbox, to, 50);
+    fixture.deliver_to(&inbox, to, 50);
 
     agent.start().unwrap();
     agent.wait_for("the NIC delivers again", |status| {
@@ -195,7 +203,7 @@ fn nothing_is_lost_when_somebody_detaches_the_program_that_delivers() {
     });
     wait_until("marks are back", PATIENCE, || {
         inbox.reset();
-        world.deliver_to(&inbox, to, 50).marks.contains_key(&42)
+        fixture.deliver_to(&inbox, to, 50).marks.contains_key(&42)
     })
     .unwrap();
 }

@@ -7,13 +7,13 @@ use std::process::Command;
 use xdp_e2e::{Agent, Status};
 use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
 
-use crate::world::{PATIENCE, PLAYERS, World, at, counts, only_mark};
+use crate::fixture::{Fixture, PATIENCE, PLAYERS, at, counts, only_mark};
 
-fn world(style: Style) -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", style, 5);
-    world.policy("players", &[PLAYERS]);
-    (world, pod)
+fn fixture(style: Style) -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", style, 5);
+    fixture.policy("players", &[PLAYERS]);
+    (fixture, pod)
 }
 
 /// Waits until the pod's state has this reason, and is a problem with the interface's name and a remedy.
@@ -36,19 +36,19 @@ fn not_ready(agent: &Agent<'_>, reason: &str, interface: &str) -> Status {
 }
 
 #[track_caller]
-fn ready_again(world: &World, agent: &Agent<'_>, pod: &Pod) {
+fn ready_again(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod) {
     agent.wait_for("the pod is ready again", |status| {
         status.ready("server") && status.problem("Pod games/server", "LinkDown").is_none()
     });
-    only_mark(&world.deliver(pod, at(pod.v4(), 7777), 100), 42, 100);
-    only_mark(&world.deliver(pod, at(pod.v6(), 7777), 100), 42, 100);
+    only_mark(&fixture.deliver(pod, at(pod.v4(), 7777), 100), 42, 100);
+    only_mark(&fixture.deliver(pod, at(pod.v6(), 7777), 100), 42, 100);
 }
 
 #[track_caller]
-fn falls_back_while_down(world: &World, agent: &Agent<'_>, pod: &Pod) {
+fn falls_back_while_down(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod) {
     let to = at(pod.v4(), 7777);
     let before = counts(&agent.look(), "players");
-    UdpSender::new(&world.client, to).unwrap().send(50).unwrap();
+    UdpSender::new(&fixture.client, to).unwrap().send(50).unwrap();
     let status = agent.wait_for("packets fall back", |status| {
         counts(status, "players")[5] == before[5] + 50
     });
@@ -58,34 +58,34 @@ fn falls_back_while_down(world: &World, agent: &Agent<'_>, pod: &Pod) {
 
 #[test]
 fn while_the_pods_interface_is_down_its_rules_fall_back_and_the_status_says_so() {
-    let (world, pod) = world(Style::Ptp);
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture(Style::Ptp);
+    let agent = fixture.start(&["server"]);
     pod.set_up(false).unwrap();
     not_ready(&agent, "LinkDown", "eth0");
-    falls_back_while_down(&world, &agent, &pod);
+    falls_back_while_down(&fixture, &agent, &pod);
     pod.set_up(true).unwrap();
-    ready_again(&world, &agent, &pod);
+    ready_again(&fixture, &agent, &pod);
 }
 
 #[test]
 fn while_the_hosts_end_is_down_its_rules_fall_back_and_the_status_says_so() {
-    let (world, pod) = world(Style::Bridge);
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture(Style::Bridge);
+    let agent = fixture.start(&["server"]);
     pod.set_host_up(false).unwrap();
     not_ready(&agent, "LinkDown", &pod.host_interface);
-    falls_back_while_down(&world, &agent, &pod);
+    falls_back_while_down(&fixture, &agent, &pod);
     pod.set_host_up(true).unwrap();
-    ready_again(&world, &agent, &pod);
+    ready_again(&fixture, &agent, &pod);
 }
 
 #[test]
 fn a_drop_rule_holds_while_the_pod_cannot_take_redirects() {
-    let (world, pod) = world(Style::Ptp);
-    world.policy("players", &[PLAYERS, "{name: rest, action: Drop}"]);
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture(Style::Ptp);
+    fixture.policy("players", &[PLAYERS, "{name: rest, action: Drop}"]);
+    let agent = fixture.start(&["server"]);
     pod.set_up(false).unwrap();
     not_ready(&agent, "LinkDown", "eth0");
-    UdpSender::new(&world.client, at(pod.v4(), 9))
+    UdpSender::new(&fixture.client, at(pod.v4(), 9))
         .unwrap()
         .send(50)
         .unwrap();
@@ -97,11 +97,11 @@ fn a_drop_rule_holds_while_the_pod_cannot_take_redirects() {
 /// Until the agent has switched it on again, redirected packets are lost; the reader and the tracepoints say how many.
 #[test]
 fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
-    let (world, pod) = world(Style::Ptp);
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture(Style::Ptp);
+    let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut sender = UdpSender::new(&world.client, to).unwrap();
+    let mut sender = UdpSender::new(&fixture.client, to).unwrap();
     for _ in 0..5 {
         pod.set_gro(false).unwrap();
         // An empty ring holds them all, however late a busy machine looks at it.
@@ -128,31 +128,37 @@ fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
 }
 
 /// Detaches what is attached by this pin, as an administrator can; the pin stays.
-fn detach(world: &World, pin: &str) {
+fn detach(fixture: &Fixture, pin: &str) {
     let mut command = Command::new("bpftool");
-    let path = world.pins().join("links").join(pin);
+    let path = fixture.pins().join("links").join(pin);
     command.args(["link", "detach", "pinned"]).arg(path);
-    let finished = world.lab.node().spawn(command).unwrap().finish(PATIENCE).unwrap();
+    let finished = fixture
+        .lab
+        .node()
+        .spawn(command)
+        .unwrap()
+        .finish(PATIENCE)
+        .unwrap();
     assert!(finished.status.success(), "{finished:?}");
 }
 
 #[test]
 fn what_somebody_detached_is_attached_again_by_the_next_round() {
-    let (world, pod) = world(Style::Ptp);
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = fixture(Style::Ptp);
+    let mut agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
-    only_mark(&world.deliver(&pod, to, 20), 42, 20);
+    only_mark(&fixture.deliver(&pod, to, 20), 42, 20);
     for pin in [
         format!("reader-{}", pod.host_ifindex),
-        format!("nic-{}", world.nic.ifindex),
+        format!("nic-{}", fixture.nic.ifindex),
     ] {
         // A running agent may be faster than the look at what is missing.
         agent.stop().unwrap();
-        detach(&world, &pin);
-        only_mark(&world.deliver(&pod, to, 20), 0, 20);
+        detach(&fixture, &pin);
+        only_mark(&fixture.deliver(&pod, to, 20), 0, 20);
         agent.start().unwrap();
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-        let mut sender = UdpSender::new(&world.client, to).unwrap();
+        let mut sender = UdpSender::new(&fixture.client, to).unwrap();
         xdp_lab::wait_until("marks are back", PATIENCE, || {
             sender.send_one().unwrap();
             inbox.received().marks.contains_key(&42)

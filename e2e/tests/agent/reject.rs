@@ -16,7 +16,7 @@ use std::{
 use xdp_e2e::Agent;
 use xdp_lab::{HttpServer, Pod, Style, http_get};
 
-use crate::world::{PATIENCE, World, at, expect_only};
+use crate::fixture::{Fixture, PATIENCE, at, expect_only};
 
 /// Nobody notices it; the next attempt of a client without an answer comes after a second.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -27,17 +27,17 @@ const ATTEMPTS: u64 = 5;
 const WEB: &str =
     "{name: web, ports: [{protocol: TCP, port: 80}, {protocol: UDP, port: 80}], action: Reject}";
 
-fn world(rules: &[&str]) -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    world.policy("players", rules);
-    world.nic.take_answers().unwrap();
-    (world, pod)
+fn fixture(rules: &[&str]) -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy("players", rules);
+    fixture.nic.take_answers().unwrap();
+    (fixture, pod)
 }
 
-fn connect(world: &World, to: SocketAddr) -> io::Result<TcpStream> {
+fn connect(fixture: &Fixture, to: SocketAddr) -> io::Result<TcpStream> {
     let connect = || TcpStream::connect_timeout(&to, PATIENCE);
-    world.client.run(connect).unwrap()
+    fixture.client.run(connect).unwrap()
 }
 
 fn fastest(attempt: impl Fn() -> Duration) -> Duration {
@@ -56,14 +56,14 @@ pub(crate) fn only_rejects(agent: &Agent<'_>, rule: &str, packets: u64) {
 
 #[test]
 fn a_tcp_clients_connection_is_refused_at_once() {
-    let (world, pod) = world(&[WEB]);
-    let agent = world.enforce(&["server"]);
+    let (fixture, pod) = fixture(&[WEB]);
+    let agent = fixture.enforce(&["server"]);
     for ip in pod.addresses() {
         // Somebody would take the connection.
         let server = HttpServer::start(&pod.ns, at(ip, 80)).unwrap();
         let fastest = fastest(|| {
             let start = Instant::now();
-            let refused = connect(&world, server.address()).unwrap_err();
+            let refused = connect(&fixture, server.address()).unwrap_err();
             let took = start.elapsed();
             assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{ip}");
             took
@@ -76,7 +76,7 @@ fn a_tcp_clients_connection_is_refused_at_once() {
 }
 
 /// How long curl takes to say that it was refused.
-fn refused_curl(world: &World, to: SocketAddr) -> Duration {
+fn refused_curl(fixture: &Fixture, to: SocketAddr) -> Duration {
     let mut command = Command::new("curl");
     command.args([
         "--silent",
@@ -89,7 +89,7 @@ fn refused_curl(world: &World, to: SocketAddr) -> Duration {
     command.arg(format!("http://{to}/"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = Instant::now();
-    let finished = world.client.spawn(command).unwrap().finish(PATIENCE).unwrap();
+    let finished = fixture.client.spawn(command).unwrap().finish(PATIENCE).unwrap();
     let took = start.elapsed();
     assert_eq!(finished.status.code(), Some(7), "{finished:?}");
     assert!(finished.stderr.contains("Connection refused"), "{finished:?}");
@@ -98,16 +98,16 @@ fn refused_curl(world: &World, to: SocketAddr) -> Duration {
 
 #[test]
 fn curl_cannot_connect_to_a_rejected_port_and_says_so_at_once() {
-    let (world, pod) = world(&[WEB]);
-    let _agent = world.enforce(&["server"]);
+    let (fixture, pod) = fixture(&[WEB]);
+    let _agent = fixture.enforce(&["server"]);
     for ip in pod.addresses() {
-        let fastest = fastest(|| refused_curl(&world, at(ip, 80)));
+        let fastest = fastest(|| refused_curl(&fixture, at(ip, 80)));
         assert!(fastest < BEFORE_THE_NEXT_ATTEMPT, "{ip}: {fastest:?}");
     }
 }
 
 /// What a client that has connected its socket gets instead of an answer.
-fn udp_error(world: &World, to: SocketAddr) -> io::Error {
+fn udp_error(fixture: &Fixture, to: SocketAddr) -> io::Error {
     let any: IpAddr = match to {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -119,19 +119,19 @@ fn udp_error(world: &World, to: SocketAddr) -> io::Error {
         socket.send(b"anybody there?")?;
         socket.recv(&mut [0; 16])
     };
-    world.client.run(talk).unwrap().unwrap_err()
+    fixture.client.run(talk).unwrap().unwrap_err()
 }
 
 /// Linux turns type 3 code 13 into EHOSTUNREACH (`icmp_err_convert` in net/ipv4/icmp.c), and type 1 code 1 of `ICMPv6`
 /// into EACCES (`tab_unreach` in net/ipv6/icmp.c).
 #[test]
 fn a_udp_client_is_told_that_it_is_prohibited() {
-    let (world, pod) = world(&[WEB]);
-    let agent = world.enforce(&["server"]);
+    let (fixture, pod) = fixture(&[WEB]);
+    let agent = fixture.enforce(&["server"]);
     for (ip, errno) in [(pod.v4(), libc::EHOSTUNREACH), (pod.v6(), libc::EACCES)] {
         let fastest = fastest(|| {
             let start = Instant::now();
-            let error = udp_error(&world, at(ip, 80));
+            let error = udp_error(&fixture, at(ip, 80));
             assert_eq!(error.raw_os_error(), Some(errno), "{error}");
             start.elapsed()
         });
@@ -142,12 +142,14 @@ fn a_udp_client_is_told_that_it_is_prohibited() {
 
 #[test]
 fn what_the_rule_does_not_name_is_answered_by_the_pod() {
-    let (world, pod) = world(&[WEB]);
-    let agent = world.enforce(&["server"]);
+    let (fixture, pod) = fixture(&[WEB]);
+    let agent = fixture.enforce(&["server"]);
     for ip in pod.addresses() {
         let server = HttpServer::start(&pod.ns, at(ip, 81)).unwrap();
         assert_eq!(
-            http_get(&world.client, server.address(), PATIENCE).unwrap().mark,
+            http_get(&fixture.client, server.address(), PATIENCE)
+                .unwrap()
+                .mark,
             0
         );
     }
@@ -156,13 +158,13 @@ fn what_the_rule_does_not_name_is_answered_by_the_pod() {
 
 #[test]
 fn an_audited_reject_refuses_nobody_and_is_counted_as_audited() {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let spec = "podSelector: {matchLabels: {app: game}}\nenforcement: Audit";
-    world.policy_with("players", spec, &[WEB]);
-    let agent = world.enforce(&["server"]);
+    fixture.policy_with("players", spec, &[WEB]);
+    let agent = fixture.enforce(&["server"]);
     let server = HttpServer::start(&pod.ns, at(pod.v4(), 80)).unwrap();
-    http_get(&world.client, server.address(), PATIENCE).unwrap();
+    http_get(&fixture.client, server.address(), PATIENCE).unwrap();
     agent.wait_for("the whole conversation was audited", |status| {
         let audited = status.packets("web", "audited");
         audited >= 4 && status.counts("web").iter().sum::<u64>() == audited
@@ -171,16 +173,16 @@ fn an_audited_reject_refuses_nobody_and_is_counted_as_audited() {
 
 #[test]
 fn a_connection_that_stands_is_reset_when_a_rule_rejects_it() {
-    let (world, pod) = world(&[&WEB.replace("Reject", "Pass")]);
-    let agent = world.enforce(&["server"]);
+    let (fixture, pod) = fixture(&[&WEB.replace("Reject", "Pass")]);
+    let agent = fixture.enforce(&["server"]);
     let to = at(pod.v4(), 80);
     let listener = pod.ns.run(|| TcpListener::bind(to)).unwrap().unwrap();
-    let mut client = connect(&world, to).unwrap();
+    let mut client = connect(&fixture, to).unwrap();
     let (mut server, _) = listener.accept().unwrap();
     client.write_all(b"hello").unwrap();
     server.read_exact(&mut [0; 5]).unwrap();
 
-    world.policy("players", &[WEB]);
+    fixture.policy("players", &[WEB]);
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reset = None;
     xdp_lab::wait_until("the new rule decides", PATIENCE, || {

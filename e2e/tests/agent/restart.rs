@@ -24,8 +24,8 @@ use xdp_lab::{Namespace, NicSpec, Pod, Style, UdpReceiver, UdpSender, wait_until
 
 use crate::{
     chance::Chance,
+    fixture::{Fixture, PATIENCE, at, expect_counts},
     flow::{Flow, Traffic},
-    world::{PATIENCE, World, at, expect_counts},
 };
 
 const ENOUGH: u64 = 100_000;
@@ -80,17 +80,17 @@ impl Players {
     }
 }
 
-fn server() -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    mark(&world, 42);
-    (world, pod)
+fn server() -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    mark(&fixture, 42);
+    (fixture, pod)
 }
 
-fn mark(world: &World, mark: u32) {
+fn mark(fixture: &Fixture, mark: u32) {
     let rule =
         format!("{{name: players, ports: [{{protocol: UDP, port: 7777}}], action: Redirect, mark: {mark}}}");
-    world.policy("players", &[&rule]);
+    fixture.policy("players", &[&rule]);
 }
 
 /// What a restart must not change: program on the NIC, and slot and generation of the pod.
@@ -101,8 +101,8 @@ fn identity(status: &Status) -> [Option<u64>; 3] {
 }
 
 /// Waits until a round that began after now is done: it has told of a broken file.
-fn a_round_is_done(world: &World, agent: &Agent<'_>) -> Status {
-    world.manifests.write("probe.yaml", "kind: [").unwrap();
+fn a_round_is_done(fixture: &Fixture, agent: &Agent<'_>) -> Status {
+    fixture.manifests.write("probe.yaml", "kind: [").unwrap();
     let told = |status: &Status| {
         let problems = status.json()["problems"].as_array();
         problems.is_some_and(|problems| {
@@ -114,22 +114,22 @@ fn a_round_is_done(world: &World, agent: &Agent<'_>) -> Status {
     agent.wait_for("the agent runs and has read the folder", |status| {
         status.running() && told(status)
     });
-    world.manifests.remove("probe.yaml").unwrap();
+    fixture.manifests.remove("probe.yaml").unwrap();
     agent.wait_for("the agent has read the folder again", |status| !told(status))
 }
 
 fn nothing_is_lost(end: impl Fn(&mut Agent<'_>)) {
-    let (world, pod) = server();
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = server();
+    let mut agent = fixture.start(&["server"]);
     let before = identity(&agent.look());
-    let players = Players::begin(&world.client, &pod);
+    let players = Players::begin(&fixture.client, &pod);
     for _ in 0..3 {
         players.more(5_000);
         end(&mut agent);
         assert!(!agent.look().running());
         players.more(15_000);
         agent.start().unwrap();
-        assert_eq!(identity(&a_round_is_done(&world, &agent)), before);
+        assert_eq!(identity(&a_round_is_done(&fixture, &agent)), before);
     }
     players.more(ENOUGH.saturating_sub(players.traffic.sent(players.flow)));
     let (sent, marks) = players.end();
@@ -150,12 +150,12 @@ fn no_packet_is_lost_or_unmarked_over_stops_and_restarts() {
 
 #[test]
 fn a_policy_changed_while_no_agent_ran_is_applied_without_loss() {
-    let (world, pod) = server();
-    let mut agent = world.start(&["server"]);
-    let players = Players::begin(&world.client, &pod);
+    let (fixture, pod) = server();
+    let mut agent = fixture.start(&["server"]);
+    let players = Players::begin(&fixture.client, &pod);
     players.more(1_000);
     agent.kill().unwrap();
-    mark(&world, 43);
+    mark(&fixture, 43);
     players.more(1_000);
     assert_eq!(
         players.receiver.received().marks.keys().collect::<Vec<_>>(),
@@ -173,20 +173,20 @@ fn a_policy_changed_while_no_agent_ran_is_applied_without_loss() {
 fn kills_in_the_middle_of_changes_leave_every_packet_one_of_the_two_marks() {
     const KILLS: u32 = 40;
     let mut chance = Chance::new();
-    let (world, pod) = server();
-    let mut agent = world.start(&["server"]);
-    let players = Players::begin(&world.client, &pod);
+    let (fixture, pod) = server();
+    let mut agent = fixture.start(&["server"]);
+    let players = Players::begin(&fixture.client, &pod);
     agent.kill().unwrap();
     let began = Instant::now();
     agent.start().unwrap();
-    a_round_is_done(&world, &agent);
+    a_round_is_done(&fixture, &agent);
     // Some kills come before the round is done, some after it, however busy the machine is.
     let settles = (2 * began.elapsed().as_millis() as u64).min(1_000);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for next in (41..=42).cycle() {
-                mark(&world, next);
+                mark(&fixture, next);
                 thread::sleep(Duration::from_millis(7));
                 if over.load(Ordering::Relaxed) {
                     break;
@@ -201,11 +201,11 @@ fn kills_in_the_middle_of_changes_leave_every_packet_one_of_the_two_marks() {
         }
         over.store(true, Ordering::Relaxed);
     });
-    mark(&world, 43);
+    mark(&fixture, 43);
     players.see(43);
     let before = players.receiver.received().marks;
     println!("{KILLS} kills, {before:?}");
-    a_round_is_done(&world, &agent);
+    a_round_is_done(&fixture, &agent);
     players.more(1_000);
     let (sent, marks) = players.end();
     assert!(marks.keys().all(|mark| (41..=43).contains(mark)), "{marks:?}");
@@ -215,16 +215,16 @@ fn kills_in_the_middle_of_changes_leave_every_packet_one_of_the_two_marks() {
 /// What stands for another version is a program of the tests of kernel facts. It passes what comes from this client.
 #[test]
 fn another_version_of_the_program_is_exchanged_without_loss() {
-    let (world, pod) = server();
-    let client = world.lab.namespace("other-client").unwrap();
-    let nic = world.lab.nic(NicSpec::new("nic1", &client)).unwrap();
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = server();
+    let client = fixture.lab.namespace("other-client").unwrap();
+    let nic = fixture.lab.nic(NicSpec::new("nic1", &client)).unwrap();
+    let mut agent = fixture.start(&["server"]);
     let own = agent.look().program_id("nic1");
     let players = Players::begin(&client, &pod);
     players.more(1_000);
     agent.kill().unwrap();
 
-    let pin = world.pins().join(format!("links/nic-{}", nic.ifindex));
+    let pin = fixture.pins().join(format!("links/nic-{}", nic.ifindex));
     let other = exchange(&pin);
     assert_eq!(agent.look().program_id("nic1"), Some(other));
     players.see(0);

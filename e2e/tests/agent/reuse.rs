@@ -7,24 +7,24 @@ use xdp_e2e::Status;
 use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
 
 use crate::{
+    fixture::{Fixture, PATIENCE, at, only_mark},
     flow::{Flow, Traffic},
     moving::{keeps_the_way, leads, object, takes_everything},
-    world::{PATIENCE, World, at, only_mark},
 };
 
 const REDIRECT: &str = "{name: redirect, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
 const DROP: &str = "{name: drop, ports: [{protocol: UDP, port: 9999}], action: Drop}";
 
 /// What of 50 datagrams each to the ports that are redirected and dropped arrives, by mark.
-fn both_ports(world: &World, pod: &Pod) -> [BTreeMap<u32, u64>; 2] {
+fn both_ports(fixture: &Fixture, pod: &Pod) -> [BTreeMap<u32, u64>; 2] {
     [7777, 9999].map(|port| {
         let to = at(pod.v4(), port);
         let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
-        UdpSender::new(&world.client, to).unwrap().send(50).unwrap();
+        UdpSender::new(&fixture.client, to).unwrap().send(50).unwrap();
         // What follows in the same queue tells when all the others are through.
         let last = at(pod.v4(), 1);
         let through = UdpReceiver::bind(&pod.ns, last).unwrap();
-        UdpSender::new(&world.client, last).unwrap().send(1).unwrap();
+        UdpSender::new(&fixture.client, last).unwrap().send(1).unwrap();
         through.wait_for(1, PATIENCE).unwrap();
         if port != 9999 {
             receiver.wait_for(50, PATIENCE).unwrap();
@@ -33,38 +33,38 @@ fn both_ports(world: &World, pod: &Pod) -> [BTreeMap<u32, u64>; 2] {
     })
 }
 
-fn untouched(world: &World, pod: &Pod) {
+fn untouched(fixture: &Fixture, pod: &Pod) {
     let all = BTreeMap::from([(0, 50)]);
     for port in [7777, 9999] {
-        let received = world.deliver(pod, at(pod.v4(), port), 50);
+        let received = fixture.deliver(pod, at(pod.v4(), port), 50);
         assert_eq!(received.marks, all, "port {port}");
     }
 }
 
 /// `leave` takes the old pod's interface away; what it returns stays until the end.
 fn the_successor_is_only_passed_to<T>(leave: impl FnOnce(Pod) -> T) {
-    let world = World::new();
-    let old = world.pod("old", "game", Style::Ptp, 5);
-    world.policy("players", &[REDIRECT, DROP]);
-    let mut agent = world.start(&["old"]);
+    let fixture = Fixture::new();
+    let old = fixture.pod("old", "game", Style::Ptp, 5);
+    fixture.policy("players", &[REDIRECT, DROP]);
+    let mut agent = fixture.start(&["old"]);
     assert_eq!(
-        both_ports(&world, &old),
+        both_ports(&fixture, &old),
         [BTreeMap::from([(42, 50)]), BTreeMap::new()]
     );
 
     agent.kill().unwrap();
     let _remains = leave(old);
-    let new = world.pod("new", "other", Style::Ptp, 5);
+    let new = fixture.pod("new", "other", Style::Ptp, 5);
     let status = agent.look();
     assert!(!status.running() && !status.programmed("old"), "{status:?}");
-    untouched(&world, &new);
+    untouched(&fixture, &new);
 
-    world.manifests.remove("old.yaml").unwrap();
+    fixture.manifests.remove("old.yaml").unwrap();
     agent.start().unwrap();
     agent.wait_for("the old pod is forgotten", |status| {
         status.running() && status.pod("old").is_none()
     });
-    untouched(&world, &new);
+    untouched(&fixture, &new);
 }
 
 #[test]
@@ -83,26 +83,26 @@ fn without_an_agent_the_successor_of_a_pod_that_lost_its_interface_is_only_passe
 /// The old pod's object is still there when the agent is back, as in a cluster that has not noticed yet.
 #[test]
 fn the_object_of_a_dead_pod_takes_nothing_from_its_successor_once_it_is_gone() {
-    let world = World::new();
-    let old = world.pod("old", "game", Style::Ptp, 5);
-    world.policy("players", &[REDIRECT, DROP]);
-    let mut agent = world.start(&["old"]);
+    let fixture = Fixture::new();
+    let old = fixture.pod("old", "game", Style::Ptp, 5);
+    fixture.policy("players", &[REDIRECT, DROP]);
+    let mut agent = fixture.start(&["old"]);
     agent.kill().unwrap();
     old.remove().unwrap();
-    let new = world.pod("new", "other", Style::Ptp, 5);
+    let new = fixture.pod("new", "other", Style::Ptp, 5);
     agent.start().unwrap();
     agent.wait_for("the agent is back", Status::running);
-    world.manifests.remove("old.yaml").unwrap();
+    fixture.manifests.remove("old.yaml").unwrap();
     agent.wait_for("the old pod is forgotten", |status| status.pod("old").is_none());
-    untouched(&world, &new);
+    untouched(&fixture, &new);
 }
 
 /// Two pods with a policy each: marks 1 and 2. The client sends on to addresses that are on their way.
-fn two(world: &World) -> [Pod; 2] {
+fn two(fixture: &Fixture) -> [Pod; 2] {
     let pods = [("a", 5, 1), ("b", 6, 2)].map(|(name, number, mark)| {
-        let pod = world.pod(name, name, Style::Ptp, number);
+        let pod = fixture.pod(name, name, Style::Ptp, number);
         let rule = format!("{{name: {name}, action: Redirect, mark: {mark}}}");
-        world.policy_with(
+        fixture.policy_with(
             name,
             &format!("podSelector: {{matchLabels: {{app: {name}}}}}"),
             &[&rule],
@@ -110,16 +110,16 @@ fn two(world: &World) -> [Pod; 2] {
         takes_everything(&pod.ns);
         pod
     });
-    keeps_the_way(world);
+    keeps_the_way(fixture);
     pods
 }
 
-fn move_in_manifests(world: &World, _: &mut [Pod; 2]) {
-    object(world, "a", "a", 7);
-    object(world, "b", "b", 5);
+fn move_in_manifests(fixture: &Fixture, _: &mut [Pod; 2]) {
+    object(fixture, "a", "a", 7);
+    object(fixture, "b", "b", 5);
 }
 
-fn move_in_kernel(_: &World, [a, b]: &mut [Pod; 2]) {
+fn move_in_kernel(_: &Fixture, [a, b]: &mut [Pod; 2]) {
     a.set_addresses(&[net(7)]).unwrap();
     b.set_addresses(&[net(5)]).unwrap();
 }
@@ -129,15 +129,15 @@ fn net(number: u8) -> IpNet {
 }
 
 /// Once the status shows the address at its new pod, no packet meets the old pod or its policy.
-fn an_address_moves(steps: [fn(&World, &mut [Pod; 2]); 2]) {
-    let world = World::new();
-    let mut pods = two(&world);
-    let agent = world.start(&["a", "b"]);
+fn an_address_moves(steps: [fn(&Fixture, &mut [Pod; 2]); 2]) {
+    let fixture = Fixture::new();
+    let mut pods = two(&fixture);
+    let agent = fixture.start(&["a", "b"]);
     let any = at(Ipv4Addr::UNSPECIFIED.into(), 7777);
     let [at_a, at_b] = [0, 1].map(|pod: usize| Arc::new(UdpReceiver::bind(&pods[pod].ns, any).unwrap()));
     let traffic = Traffic::new();
     let to = at(net(5).addr(), 7777);
-    let begin = |receiver| traffic.add(Flow::new(UdpSender::new(&world.client, to).unwrap(), receiver));
+    let begin = |receiver| traffic.add(Flow::new(UdpSender::new(&fixture.client, to).unwrap(), receiver));
 
     let before = begin(&at_a);
     traffic.more(before, 500);
@@ -145,7 +145,7 @@ fn an_address_moves(steps: [fn(&World, &mut [Pod; 2]); 2]) {
     assert_eq!(at_a.stream(before).lost(sent), 0);
     assert_eq!(at_a.received().marks.keys().collect::<Vec<_>>(), [&1]);
     for step in steps {
-        step(&world, &mut pods);
+        step(&fixture, &mut pods);
         traffic.more(before, 50);
     }
     agent.wait_for("both addresses have moved", |status| {

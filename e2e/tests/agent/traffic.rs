@@ -9,15 +9,15 @@ use std::net::IpAddr;
 
 use xdp_lab::{Received, Style, UdpReceiver, UdpSender};
 
-use crate::world::{PLAYERS, UNDER_WAY, World, all_arrive, at, expect_counts, only_mark};
+use crate::fixture::{Fixture, PLAYERS, UNDER_WAY, all_arrive, at, expect_counts, only_mark};
 
 fn redirected_udp_carries_its_mark(style: Style) {
-    let world = World::new();
-    let pod = world.pod("server", "game", style, 5);
-    world.policy("players", &[PLAYERS]);
-    let agent = world.start(&["server"]);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", style, 5);
+    fixture.policy("players", &[PLAYERS]);
+    let agent = fixture.start(&["server"]);
     for ip in pod.addresses() {
-        only_mark(&world.deliver(&pod, at(ip, 7777), 500), 42, 500);
+        only_mark(&fixture.deliver(&pod, at(ip, 7777), 500), 42, 500);
     }
     expect_counts(&agent, "players", [1000, 1000, 0, 0, 0, 0]);
 }
@@ -35,14 +35,14 @@ fn redirected_udp_carries_its_mark_into_a_pod_on_a_bridge() {
 /// A rule for the client's address, whatever else there is; sends 200 datagrams, which an empty ring holds, and waits
 /// for `expected` to be counted.
 fn under_rule(spec: &str, rule: &str, expected: [u64; 6]) -> Received {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    world.policy_with("players", spec, &[rule]);
-    let agent = world.start(&[]);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy_with("players", spec, &[rule]);
+    let agent = fixture.start(&[]);
     agent.wait_for("the rule is in force", |status| status.programmed("server"));
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut sender = UdpSender::new(&world.client, to).unwrap();
+    let mut sender = UdpSender::new(&fixture.client, to).unwrap();
     if expected[3] == 0 {
         all_arrive(&mut sender, &inbox, 200, UNDER_WAY);
     } else {
@@ -88,21 +88,21 @@ fn what_no_rule_matches_is_untouched_and_counted_nowhere() {
 
 #[test]
 fn an_excepted_source_is_not_matched_and_its_neighbours_are() {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let sources: [IpAddr; 3] = ["198.51.100.7", "198.51.100.8", "198.51.101.7"].map(|ip| ip.parse().unwrap());
     for source in sources {
-        world.nic.add_client_address(source).unwrap();
+        fixture.nic.add_client_address(source).unwrap();
     }
     let peers = "[{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.8/32]}}]";
     let rule = format!("{{name: some, from: {peers}, action: Redirect, mark: 42}}");
-    world.policy("players", &[&rule]);
-    let agent = world.start(&["server"]);
+    fixture.policy("players", &[&rule]);
+    let agent = fixture.start(&["server"]);
 
     let to = at(pod.v4(), 7777);
     for (source, mark) in sources.into_iter().zip([42, 0, 0]) {
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-        let mut sender = UdpSender::from(&world.client, at(source, 0), to).unwrap();
+        let mut sender = UdpSender::from(&fixture.client, at(source, 0), to).unwrap();
         all_arrive(&mut sender, &inbox, 100, UNDER_WAY);
         let received = inbox.received();
         only_mark(&received, mark, 100);

@@ -6,15 +6,15 @@ use xdp_core::tables::ABI_VERSION;
 use xdp_lab::{Pod, Style, UdpSender};
 
 use crate::{
+    fixture::{Fixture, PATIENCE, PLAYERS, at},
     flow::{Flow, Traffic},
     nics::xdp,
-    world::{PATIENCE, PLAYERS, World, at},
 };
 
 /// Makes what is installed that of an agent with an older layout: its place says which one it is.
-fn is_older(world: &World) {
-    let old = world.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
-    fs::rename(world.pins(), old).unwrap();
+fn is_older(fixture: &Fixture) {
+    let old = fixture.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
+    fs::rename(fixture.pins(), old).unwrap();
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -26,26 +26,26 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn world() -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    world.policy("players", &[PLAYERS]);
-    (world, pod)
+fn fixture() -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy("players", &[PLAYERS]);
+    (fixture, pod)
 }
 
 #[test]
 fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
-    let (world, pod) = world();
-    let mut agent = world.start(&["server"]);
-    let links = names(&world.pins().join("links"));
+    let (fixture, pod) = fixture();
+    let mut agent = fixture.start(&["server"]);
+    let links = names(&fixture.pins().join("links"));
     let old = agent.look().program_id("nic0").unwrap();
     let to = at(pod.v4(), 7777);
     let inbox = std::sync::Arc::new(xdp_lab::UdpReceiver::bind(&pod.ns, to).unwrap());
     let traffic = Traffic::new();
-    let flow = traffic.add(Flow::new(UdpSender::new(&world.client, to).unwrap(), &inbox));
+    let flow = traffic.add(Flow::new(UdpSender::new(&fixture.client, to).unwrap(), &inbox));
     traffic.more(flow, 2_000);
     agent.stop().unwrap();
-    is_older(&world);
+    is_older(&fixture);
     traffic.more(flow, 2_000);
 
     agent.start().unwrap();
@@ -62,12 +62,12 @@ fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
     assert_eq!(received.marks.keys().collect::<Vec<_>>(), [&42]);
 
     assert_eq!(
-        names(&world.lab.pin_dir()),
+        names(&fixture.lab.pin_dir()),
         [format!("abi-{ABI_VERSION}")],
         "\n{}",
         agent.log()
     );
-    assert_eq!(names(&world.pins().join("links")), links);
+    assert_eq!(names(&fixture.pins().join("links")), links);
     // All tables are new, and so is what they count.
     let counted = agent.look().counts("players");
     assert!((2_000..sent).contains(&counted[0]), "{counted:?}");
@@ -88,35 +88,35 @@ fn gone(program: u64) -> bool {
 
 #[test]
 fn uninstall_removes_what_agents_with_other_layouts_have_left() {
-    let (world, pod) = world();
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = fixture();
+    let mut agent = fixture.start(&["server"]);
     assert!(pod.gro().unwrap());
     agent.stop().unwrap();
-    is_older(&world);
+    is_older(&fixture);
     let said = agent.uninstall().unwrap();
-    assert!(!world.lab.pin_dir().exists(), "{said}");
-    assert_eq!(xdp(&world, "nic0"), None);
+    assert!(!fixture.lab.pin_dir().exists(), "{said}");
+    assert_eq!(xdp(&fixture, "nic0"), None);
     assert!(!pod.gro().unwrap());
-    assert_eq!(world.deliver(&pod, at(pod.v4(), 7777), 50).packets, 50);
+    assert_eq!(fixture.deliver(&pod, at(pod.v4(), 7777), 50).packets, 50);
 }
 
 #[test]
 fn an_older_layout_beside_the_own_one_is_removed_and_takes_nothing_along() {
-    let (world, pod) = world();
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = fixture();
+    let mut agent = fixture.start(&["server"]);
     agent.stop().unwrap();
-    let older = world.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
+    let older = fixture.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
     for folder in ["maps", "links", "gro"] {
         fs::create_dir_all(older.join(folder)).unwrap();
     }
     // A pin of the same name that leads to something else.
-    fs::rename(world.pins().join("maps/PROBLEMS"), older.join("maps/PROBLEMS")).unwrap();
+    fs::rename(fixture.pins().join("maps/PROBLEMS"), older.join("maps/PROBLEMS")).unwrap();
     agent.start().unwrap();
     let gone = xdp_lab::wait_until("the older one is gone", PATIENCE, || !older.exists());
     assert!(gone.is_ok(), "{}", agent.log());
     agent.wait_for("the agent runs", |status| {
         status.running() && status.ready("server")
     });
-    let received = world.deliver(&pod, at(pod.v4(), 7777), 50);
+    let received = fixture.deliver(&pod, at(pod.v4(), 7777), 50);
     assert_eq!(received.marks.keys().collect::<Vec<_>>(), [&42]);
 }

@@ -5,11 +5,11 @@
 
 use crate::{
     adjusted::{ROOMY, resized},
+    fixture::{Fixture, NIC_MAC, POD_MAC, XDP_PASS, pass, redirect},
     shared::{Plan, Seen},
     wire::{
         frame, {self},
     },
-    world::{NIC_MAC, POD_MAC, World, XDP_PASS, pass, redirect},
 };
 
 const VALUE: u64 = 0xaabb_ccdd_eeff_0011;
@@ -19,17 +19,17 @@ const HEADROOM: i32 = 256;
 
 #[test]
 fn adjust_meta_takes_multiples_of_four_only() {
-    let mut world = World::passing(pass());
+    let mut fixture = Fixture::passing(pass());
     for meta in [-1, -2, -3, -5, -7, -30] {
         assert_eq!(
-            ask(&mut world, Plan { meta, ..pass() }).meta,
+            ask(&mut fixture, Plan { meta, ..pass() }).meta,
             errno(libc::EACCES),
             "{meta}"
         );
     }
     for meta in (4..=PORTABLE_LIMIT).step_by(4) {
         let seen = ask(
-            &mut world,
+            &mut fixture,
             Plan {
                 meta: -meta,
                 ..pass()
@@ -41,25 +41,25 @@ fn adjust_meta_takes_multiples_of_four_only() {
 
 #[test]
 fn adjust_meta_never_reaches_into_the_packet() {
-    let mut world = World::passing(pass());
-    let seen = ask(&mut world, Plan { meta: 4, ..pass() });
+    let mut fixture = Fixture::passing(pass());
+    let seen = ask(&mut fixture, Plan { meta: 4, ..pass() });
     assert_eq!((seen.meta, seen.metadata), (errno(libc::EINVAL), 0));
 }
 
 #[test]
 fn adjust_meta_has_one_limit_up_to_which_everything_is_delivered() {
-    let mut world = World::redirecting(redirect());
+    let mut fixture = Fixture::redirecting(redirect());
     let mut limit = 0;
     for meta in (4..=HEADROOM + 4).step_by(4) {
         let seen = ask(
-            &mut world,
+            &mut fixture,
             Plan {
                 meta: -meta,
                 value: VALUE,
                 ..redirect()
             },
         );
-        let record = world.programs.record();
+        let record = fixture.programs.record();
         assert_eq!(
             record.bytes[..64],
             frame(POD_MAC, 64),
@@ -93,12 +93,12 @@ fn adjust_head_moves_metadata_along_in_both_directions() {
             header: wire::header(NIC_MAC),
             ..pass()
         };
-        let mut world = World::passing(plan);
-        world.send(1);
-        let record = world.programs.record();
+        let mut fixture = Fixture::passing(plan);
+        fixture.send(1);
+        let record = fixture.programs.record();
         assert_eq!((record.metadata, record.value), (8, VALUE), "head {head}");
         assert_eq!(
-            world.programs.seen(),
+            fixture.programs.seen(),
             Seen {
                 metadata: 8,
                 ..moved(head)
@@ -109,13 +109,13 @@ fn adjust_head_moves_metadata_along_in_both_directions() {
 
 #[test]
 fn adjust_head_fails_without_room_and_changes_nothing() {
-    let mut world = World::passing(pass());
+    let mut fixture = Fixture::passing(pass());
     for (head, why) in [
         (-HEADROOM, "the frame structure would be overwritten"),
         (51, "less than an Ethernet header would be left of 64 bytes"),
     ] {
         let seen = ask(
-            &mut world,
+            &mut fixture,
             Plan {
                 meta: -8,
                 value: VALUE,
@@ -125,21 +125,21 @@ fn adjust_head_fails_without_room_and_changes_nothing() {
         );
         assert_eq!(seen.head, errno(libc::EINVAL), "{why}");
         assert_eq!((seen.length, seen.metadata), (64, 8));
-        let record = world.programs.record();
+        let record = fixture.programs.record();
         assert_eq!((record.metadata, record.value), (8, VALUE));
         assert_eq!(record.bytes[..64], frame(NIC_MAC, 64));
     }
-    assert_eq!(ask(&mut world, Plan { head: 50, ..pass() }).head, 0);
+    assert_eq!(ask(&mut fixture, Plan { head: 50, ..pass() }).head, 0);
 }
 
 #[test]
 fn metadata_takes_room_from_adjust_head() {
-    let mut world = World::passing(pass());
+    let mut fixture = Fixture::passing(pass());
     let room = (0..=HEADROOM)
         .rev()
         .find(|head| {
             ask(
-                &mut world,
+                &mut fixture,
                 Plan {
                     head: -head,
                     ..pass()
@@ -150,7 +150,7 @@ fn metadata_takes_room_from_adjust_head() {
         })
         .unwrap();
     let seen = ask(
-        &mut world,
+        &mut fixture,
         Plan {
             meta: -8,
             head: -(room - 8),
@@ -159,7 +159,7 @@ fn metadata_takes_room_from_adjust_head() {
     );
     assert_eq!((seen.meta, seen.head), (0, 0));
     let seen = ask(
-        &mut world,
+        &mut fixture,
         Plan {
             meta: -8,
             head: -(room - 7),
@@ -172,33 +172,33 @@ fn metadata_takes_room_from_adjust_head() {
 #[test]
 fn adjust_tail_shrinks_and_grows_with_zeroes() {
     for tail in [-10, 30] {
-        let mut world = World::passing(Plan { tail, ..pass() });
-        world.wire.send(&frame(NIC_MAC, ROOMY));
-        let record = world.programs.record();
+        let mut fixture = Fixture::passing(Plan { tail, ..pass() });
+        fixture.wire.send(&frame(NIC_MAC, ROOMY));
+        let record = fixture.programs.record();
         let expected = resized(frame(NIC_MAC, ROOMY), tail);
         assert_eq!(record.length as usize, expected.len());
         assert_eq!(record.bytes[..expected.len()], expected);
-        assert_eq!(world.programs.seen().tail, 0);
+        assert_eq!(fixture.programs.seen().tail, 0);
     }
 }
 
 #[test]
 fn adjust_tail_refuses_less_than_a_header_and_more_than_there_is_room() {
-    let mut world = World::passing(pass());
+    let mut fixture = Fixture::passing(pass());
     for tail in [-51, 1 << 16] {
-        let seen = ask(&mut world, Plan { tail, ..pass() });
+        let seen = ask(&mut fixture, Plan { tail, ..pass() });
         assert_eq!((seen.tail, seen.length), (errno(libc::EINVAL), 64), "{tail}");
-        assert_eq!(world.programs.record().bytes[..64], frame(NIC_MAC, 64));
+        assert_eq!(fixture.programs.record().bytes[..64], frame(NIC_MAC, 64));
     }
-    assert_eq!(ask(&mut world, Plan { tail: -50, ..pass() }).tail, 0);
+    assert_eq!(ask(&mut fixture, Plan { tail: -50, ..pass() }).tail, 0);
 }
 
 /// Sends one frame of 64 bytes through the plan.
-fn ask(world: &mut World, plan: Plan) -> Seen {
-    let frames = world.programs.seen().frames;
-    world.programs.plan(plan);
-    world.send(1);
-    world.programs.seen_after(frames + 1)
+fn ask(fixture: &mut Fixture, plan: Plan) -> Seen {
+    let frames = fixture.programs.seen().frames;
+    fixture.programs.plan(plan);
+    fixture.send(1);
+    fixture.programs.seen_after(frames + 1)
 }
 
 /// What a program sees that moved the start of the first frame of 64 bytes and passed it.

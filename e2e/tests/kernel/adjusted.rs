@@ -1,11 +1,11 @@
 //! Packets that were moved at both ends arrive as they were left.
 
 use crate::{
+    fixture::{Fixture, NIC_MAC, POD_MAC, pass, redirect},
     shared::Plan,
     wire::{
         frame, {self},
     },
-    world::{NIC_MAC, POD_MAC, World, pass, redirect},
 };
 
 const VALUE: u64 = 0x0102_0304_0506_0708;
@@ -17,7 +17,7 @@ pub(crate) const ROOMY: usize = 66;
 fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
     for (head, tail) in [(-20, 30), (20, -10)] {
         let header = wire::header(NIC_MAC);
-        let mut world = World::passing(Plan {
+        let mut fixture = Fixture::passing(Plan {
             meta: -16,
             value: VALUE,
             head,
@@ -25,8 +25,8 @@ fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
             header,
             ..pass()
         });
-        world.wire.send(&frame(NIC_MAC, ROOMY));
-        assert_adjusted(&mut world, head, tail, header);
+        fixture.wire.send(&frame(NIC_MAC, ROOMY));
+        assert_adjusted(&mut fixture, head, tail, header);
     }
 }
 
@@ -34,21 +34,21 @@ fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
 fn a_packet_adjusted_by_head_meta_and_tail_can_be_redirected() {
     for (head, tail) in [(-20, 30), (20, -10)] {
         let header = wire::header(POD_MAC);
-        let mut world = World::redirecting(Plan {
+        let mut fixture = Fixture::redirecting(Plan {
             meta: -16,
             value: VALUE,
             head,
             tail,
             ..redirect()
         });
-        world.wire.send(&frame(NIC_MAC, ROOMY));
-        assert_adjusted(&mut world, head, tail, header);
+        fixture.wire.send(&frame(NIC_MAC, ROOMY));
+        assert_adjusted(&mut fixture, head, tail, header);
     }
 }
 
 /// The packet that arrives is the one the adjustments describe, byte by byte, with its metadata.
-fn assert_adjusted(world: &mut World, head: i32, tail: i32, header: [u8; 14]) {
-    let record = world.programs.record();
+fn assert_adjusted(fixture: &mut Fixture, head: i32, tail: i32, header: [u8; 14]) {
+    let record = fixture.programs.record();
     let mut expected = frame(NIC_MAC, ROOMY);
     if head > 0 {
         expected.drain(..head as usize);

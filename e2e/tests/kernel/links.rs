@@ -13,30 +13,30 @@ use crate::{
     bpf::{
         XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
     },
+    fixture::{Fixture, SLOT, pass, redirect},
     programs::Programs,
     wait,
-    world::{SLOT, World, pass, redirect},
 };
 
 #[test]
 fn a_second_link_on_the_same_nic_is_refused_with_ebusy() {
-    let world = World::passing(pass());
-    let refused = world.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
+    let fixture = Fixture::passing(pass());
+    let refused = fixture.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
-    world.send(1);
-    world.programs.seen_after(1);
+    fixture.send(1);
+    fixture.programs.seen_after(1);
 }
 
 #[test]
 fn generic_mode_beside_native_mode_is_refused_with_eexist() {
-    let world = World::passing(pass());
-    let refused = world.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap_err();
+    let fixture = Fixture::passing(pass());
+    let refused = fixture.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EEXIST));
 }
 
 #[test]
 fn netlink_can_neither_remove_nor_replace_a_links_program() {
-    let world = World::passing(pass());
+    let fixture = Fixture::passing(pass());
     let pins = Pins::new();
     let mut other = Programs::load();
     other.pin_xdp(&pins.path("other"));
@@ -45,97 +45,97 @@ fn netlink_can_neither_remove_nor_replace_a_links_program() {
         pins.path("other").display()
     );
     for command in ["ip link set n0 xdpdrv off", &replace] {
-        let refused = world.node.try_command(command).unwrap_err();
+        let refused = fixture.node.try_command(command).unwrap_err();
         assert!(
             refused.contains("Can't replace active BPF XDP link"),
             "`{command}`: {refused}"
         );
     }
-    world.send(1);
-    world.programs.seen_after(1);
+    fixture.send(1);
+    fixture.programs.seen_after(1);
 }
 
 #[test]
 fn a_program_attached_by_netlink_is_not_replaced_by_a_link() {
-    let mut world = World::new();
+    let mut fixture = Fixture::new();
     let pins = Pins::new();
-    world.programs.pin_xdp(&pins.path("program"));
+    fixture.programs.pin_xdp(&pins.path("program"));
     let attach = format!("ip link set n0 xdpdrv pinned {}", pins.path("program").display());
-    world.node.command(&attach);
-    let refused = world.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
+    fixture.node.command(&attach);
+    let refused = fixture.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
 }
 
 #[test]
 fn an_interface_without_native_xdp_refuses_driver_mode_and_takes_generic_mode() {
-    let mut world = World::new();
+    let mut fixture = Fixture::new();
     // Like VLAN devices and bridges, the loopback device has no `ndo_bpf`. It is the first of every namespace.
-    world.nic = 1;
-    let refused = world.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
+    fixture.nic = 1;
+    let refused = fixture.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EOPNOTSUPP));
     // Without a mode the kernel falls back to generic by itself and says nothing.
-    world.try_attach_xdp(0).unwrap();
+    fixture.try_attach_xdp(0).unwrap();
 }
 
 #[test]
 fn a_pinned_link_survives_its_process() {
-    let mut world = World::new();
-    world.programs.plan(pass());
+    let mut fixture = Fixture::new();
+    fixture.programs.plan(pass());
     let pins = Pins::new();
     let pin = pins.path("link");
-    world
+    fixture
         .node
-        .run(|| bpf::attach_and_die(world.programs.xdp(), world.nic, Some(&pin)));
-    world.send(1);
-    world.programs.seen_after(1);
-    assert!(is_native(&world));
+        .run(|| bpf::attach_and_die(fixture.programs.xdp(), fixture.nic, Some(&pin)));
+    fixture.send(1);
+    fixture.programs.seen_after(1);
+    assert!(is_native(&fixture));
 
     // Whoever opens the pin afterwards owns the link like the one that made it.
     let link = bpf::open_pin(&pin).unwrap();
     fs::remove_file(&pin).unwrap();
-    assert!(is_native(&world));
+    assert!(is_native(&fixture));
     drop(link);
-    wait::until_eq(false, || is_native(&world));
+    wait::until_eq(false, || is_native(&fixture));
 }
 
 #[test]
 fn a_link_that_is_not_pinned_ends_with_its_process() {
-    let world = World::new();
-    world
+    let fixture = Fixture::new();
+    fixture
         .node
-        .run(|| bpf::attach_and_die(world.programs.xdp(), world.nic, None));
-    wait::until_eq(false, || is_native(&world));
+        .run(|| bpf::attach_and_die(fixture.programs.xdp(), fixture.nic, None));
+    wait::until_eq(false, || is_native(&fixture));
 }
 
 #[test]
 fn link_update_exchanges_the_program_without_a_lost_packet() {
     const EXCHANGES: usize = 100;
     const BURST: usize = 32;
-    let world = World::redirecting(redirect());
+    let fixture = Fixture::redirecting(redirect());
     let mut other = Programs::load();
     other.plan(redirect());
-    let (devices, host) = (&mut other.devices, world.host);
-    world.node.run(|| devices.set(SLOT, host, None, 0)).unwrap();
+    let (devices, host) = (&mut other.devices, fixture.host);
+    fixture.node.run(|| devices.set(SLOT, host, None, 0)).unwrap();
 
     let (sent, done) = (AtomicU32::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                world.send(BURST);
+                fixture.send(BURST);
                 let sent = sent.fetch_add(BURST as u32, Ordering::Relaxed) + BURST as u32;
                 // The NIC's ring must not overflow; a packet lost in the exchange would be waited for in vain.
-                wait::until_eq(u64::from(sent), || world.programs.read());
+                wait::until_eq(u64::from(sent), || fixture.programs.read());
             }
         });
-        let (mut old, mut new) = (world.programs.xdp(), other.xdp());
-        let both = || world.programs.seen().frames > 0 && other.seen().frames > 0;
+        let (mut old, mut new) = (fixture.programs.xdp(), other.xdp());
+        let both = || fixture.programs.seen().frames > 0 && other.seen().frames > 0;
         let (start, mut exchanges) = (Instant::now(), 0);
         // Traffic may only just begin.
         let ended = loop {
             if exchanges >= EXCHANGES && (both() || start.elapsed() > wait::PATIENCE) {
                 break Ok(());
             }
-            if let Err(error) = bpf::link_update(&world.links[0], new, old) {
+            if let Err(error) = bpf::link_update(&fixture.links[0], new, old) {
                 break Err(error);
             }
             (old, new) = (new, old);
@@ -148,8 +148,8 @@ fn link_update_exchanges_the_program_without_a_lost_packet() {
     });
 
     let sent = u64::from(sent.into_inner());
-    wait::until_eq(sent, || world.programs.read());
-    let (by_one, by_other) = (world.programs.seen().frames, other.seen().frames);
+    wait::until_eq(sent, || fixture.programs.read());
+    let (by_one, by_other) = (fixture.programs.seen().frames, other.seen().frames);
     assert_eq!(by_one + by_other, sent);
     assert!(
         by_one > 0 && by_other > 0,
@@ -159,25 +159,25 @@ fn link_update_exchanges_the_program_without_a_lost_packet() {
 
 #[test]
 fn link_update_refuses_when_another_program_is_attached_than_expected() {
-    let world = World::passing(pass());
+    let fixture = Fixture::passing(pass());
     let other = Programs::load();
-    let refused = bpf::link_update(&world.links[0], other.xdp(), other.xdp()).unwrap_err();
+    let refused = bpf::link_update(&fixture.links[0], other.xdp(), other.xdp()).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
-    world.send(1);
-    world.programs.seen_after(1);
+    fixture.send(1);
+    fixture.programs.seen_after(1);
 }
 
 #[test]
 fn a_link_outlives_its_nic_but_is_dead() {
-    let world = World::passing(pass());
-    world.node.command("ip link del n0");
-    let program = world.programs.xdp();
-    let refused = bpf::link_update(&world.links[0], program, program).unwrap_err();
+    let fixture = Fixture::passing(pass());
+    fixture.node.command("ip link del n0");
+    let program = fixture.programs.xdp();
+    let refused = bpf::link_update(&fixture.links[0], program, program).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::ENOLINK));
 }
 
-fn is_native(world: &World) -> bool {
-    world.node.command("ip link show n0").contains(" xdp ")
+fn is_native(fixture: &Fixture) -> bool {
+    fixture.node.command("ip link show n0").contains(" xdp ")
 }
 
 /// A bpffs of its own.

@@ -4,101 +4,101 @@ use crate::{
     bpf::{
         XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
     },
+    fixture::{Fixture, NIC_MAC, POD_MAC, pass, redirect},
     shared::Plan,
     wait,
     wire::{
         frame, {self},
     },
-    world::{NIC_MAC, POD_MAC, World, pass, redirect},
 };
 
 const VALUE: u64 = 0x1122_3344_5566_7788;
 
 #[test]
 fn metadata_written_before_pass_is_in_the_skb_on_the_nic() {
-    let mut world = World::passing(Plan {
+    let mut fixture = Fixture::passing(Plan {
         meta: -8,
         value: VALUE,
         ..pass()
     });
-    world.send(1);
-    let record = world.programs.record();
+    fixture.send(1);
+    let record = fixture.programs.record();
     assert_eq!((record.metadata, record.value), (8, VALUE));
-    assert_eq!(record.ifindex, world.nic);
+    assert_eq!(record.ifindex, fixture.nic);
 }
 
 #[test]
 fn a_passed_packet_without_adjust_meta_has_no_metadata() {
-    let mut world = World::passing(pass());
-    world.send(1);
-    assert_eq!(world.programs.record().metadata, 0);
+    let mut fixture = Fixture::passing(pass());
+    fixture.send(1);
+    assert_eq!(fixture.programs.record().metadata, 0);
 }
 
 #[test]
 fn metadata_written_before_redirect_is_in_the_pods_skb() {
-    let mut world = World::redirecting(Plan {
+    let mut fixture = Fixture::redirecting(Plan {
         meta: -16,
         value: VALUE,
         ..redirect()
     });
-    world.send(1);
-    let record = world.programs.record();
+    fixture.send(1);
+    let record = fixture.programs.record();
     assert_eq!((record.metadata, record.value), (16, VALUE));
-    assert_eq!(record.ifindex, world.eth0);
+    assert_eq!(record.ifindex, fixture.eth0);
     assert_eq!(record.bytes[..64], frame(POD_MAC, 64));
 }
 
 #[test]
 fn a_redirected_packet_without_adjust_meta_has_no_metadata() {
-    let mut world = World::redirecting(redirect());
-    world.send(1);
-    assert_eq!(world.programs.record().metadata, 0);
+    let mut fixture = Fixture::redirecting(redirect());
+    fixture.send(1);
+    assert_eq!(fixture.programs.record().metadata, 0);
 }
 
 #[test]
 fn generic_mode_delivers_redirected_packets_without_their_metadata() {
-    let mut world = World::new();
-    world.add_pod_to_devmap();
-    world.attach_reader_in_pod();
-    world.programs.plan(Plan {
+    let mut fixture = Fixture::new();
+    fixture.add_pod_to_devmap();
+    fixture.attach_reader_in_pod();
+    fixture.programs.plan(Plan {
         meta: -8,
         value: VALUE,
         ..redirect()
     });
-    let generic = world.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap();
-    world.send(3);
-    for record in world.programs.records(3) {
+    let generic = fixture.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap();
+    fixture.send(3);
+    for record in fixture.programs.records(3) {
         assert_eq!(record.metadata, 0);
         assert_eq!(record.bytes[..64], frame(POD_MAC, 64));
     }
     // The program was told that all is well.
     assert_eq!(
-        (world.programs.seen().meta, world.programs.seen().metadata),
+        (fixture.programs.seen().meta, fixture.programs.seen().metadata),
         (0, 8)
     );
 
     drop(generic);
     // A process that is being started holds a copy of the handle for a moment.
     let link = wait::until("the NIC is free", || {
-        world.try_attach_xdp(XDP_FLAGS_DRV_MODE).ok()
+        fixture.try_attach_xdp(XDP_FLAGS_DRV_MODE).ok()
     });
-    world.links.push(link);
-    world.send(1);
-    assert_eq!(world.programs.record().metadata, 8);
+    fixture.links.push(link);
+    fixture.send(1);
+    assert_eq!(fixture.programs.record().metadata, 8);
 }
 
 #[test]
 fn generic_mode_keeps_metadata_of_passed_packets() {
-    let mut world = World::new();
-    world.attach_reader_on_nic();
-    world.programs.plan(Plan {
+    let mut fixture = Fixture::new();
+    fixture.attach_reader_on_nic();
+    fixture.programs.plan(Plan {
         meta: -8,
         value: VALUE,
         ..pass()
     });
-    let _generic = world.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap();
-    world.send(1);
-    let record = world.programs.record();
+    let _generic = fixture.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap();
+    fixture.send(1);
+    let record = fixture.programs.record();
     assert_eq!((record.metadata, record.value), (8, VALUE));
 }
 
@@ -139,18 +139,18 @@ fn redirect_udp() -> Plan {
 /// Skbs that reach the pod, and the packets in them, when the NIC receives a batch of one flow at once. Live frames,
 /// because a veth hands its packets on one by one.
 fn merged(plan: Plan) -> (u32, u32) {
-    let mut world = World::redirecting(plan);
-    world.pod.command("ethtool -K p0 rx-udp-gro-forwarding on");
+    let mut fixture = Fixture::redirecting(plan);
+    fixture.pod.command("ethtool -K p0 rx-udp-gro-forwarding on");
     let frame = wire::udp(NIC_MAC, 200);
-    let program = world.programs.xdp();
-    world
+    let program = fixture.programs.xdp();
+    fixture
         .node
         .run(|| bpf::live_frames(program, &frame, COPIES))
         .unwrap();
 
     let mut records = Vec::new();
     crate::wait::until("all packets arrived", || {
-        records.extend(world.programs.records_so_far());
+        records.extend(fixture.programs.records_so_far());
         (packets(&records) == COPIES).then_some(())
     });
     assert!(

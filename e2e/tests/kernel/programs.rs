@@ -159,7 +159,7 @@ fn load() -> Ebpf {
     let offset = ifindex_offset();
     EbpfLoader::new()
         .override_global("IFINDEX_OFFSET", &offset, true)
-        .override_global("OWN_INDEXES", &crate::world::own_indexes(), true)
+        .override_global("OWN_INDEXES", &crate::fixture::own_indexes(), true)
         .load(OBJECT)
         .unwrap()
 }

@@ -4,69 +4,69 @@ use crate::{
     bpf::{
         BPF_TCX_INGRESS, {self},
     },
+    fixture::{Fixture, redirect},
     programs::Programs,
     wait,
-    world::{World, redirect},
 };
 
 #[test]
 fn a_tcx_link_is_made_from_inside_the_pods_namespace_only() {
-    let world = World::new();
-    let program = world.programs.reader();
-    let refused = world
+    let fixture = Fixture::new();
+    let program = fixture.programs.reader();
+    let refused = fixture
         .node
-        .run(|| bpf::link_create(program, world.eth0, BPF_TCX_INGRESS, 0))
+        .run(|| bpf::link_create(program, fixture.eth0, BPF_TCX_INGRESS, 0))
         .unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::ENODEV));
 }
 
 #[test]
 fn a_tcx_link_made_in_the_pods_namespace_is_exchanged_from_the_host() {
-    let mut world = World::redirecting(redirect());
-    world.send(1);
-    world.programs.record();
+    let mut fixture = Fixture::redirecting(redirect());
+    fixture.send(1);
+    fixture.programs.record();
 
-    let reader_link = world.links.last().unwrap();
+    let reader_link = fixture.links.last().unwrap();
     let other = Programs::load();
-    bpf::link_update(reader_link, other.reader(), world.programs.reader()).unwrap();
-    world.send(1);
+    bpf::link_update(reader_link, other.reader(), fixture.programs.reader()).unwrap();
+    fixture.send(1);
     wait::until_eq(1, || other.read());
-    assert_eq!(world.programs.read(), 1);
+    assert_eq!(fixture.programs.read(), 1);
 }
 
 #[test]
 fn two_readers_both_see_a_packet_and_closing_ones_last_handle_detaches_it() {
-    let mut world = World::redirecting(redirect());
+    let mut fixture = Fixture::redirecting(redirect());
     let other = Programs::load();
-    let (program, eth0) = (other.reader(), world.eth0);
-    let link = world
+    let (program, eth0) = (other.reader(), fixture.eth0);
+    let link = fixture
         .pod
         .run(|| bpf::link_create(program, eth0, BPF_TCX_INGRESS, 0));
-    world.links.push(link.unwrap());
-    world.send(1);
-    wait::until_eq((1, 1), || (world.programs.read(), other.read()));
+    fixture.links.push(link.unwrap());
+    fixture.send(1);
+    wait::until_eq((1, 1), || (fixture.programs.read(), other.read()));
 
-    let link_of_other = world.links.pop().unwrap();
-    world.links.pop();
-    world.links.push(link_of_other);
+    let link_of_other = fixture.links.pop().unwrap();
+    fixture.links.pop();
+    fixture.links.push(link_of_other);
     // The other test's thread may be starting a process, which holds a copy of the handle for a moment.
     wait::until("the closed one sees nothing more", || {
-        let (closed, open) = (world.programs.read(), other.read());
-        world.send(1);
+        let (closed, open) = (fixture.programs.read(), other.read());
+        fixture.send(1);
         wait::until_eq(open + 1, || other.read());
-        (world.programs.read() == closed).then_some(())
+        (fixture.programs.read() == closed).then_some(())
     });
 }
 
 #[test]
 fn a_tcx_link_dies_with_the_pod() {
-    let World {
+    let Fixture {
         pod,
         node,
         programs,
         mut links,
         ..
-    } = World::redirecting(redirect());
+    } = Fixture::redirecting(redirect());
     let link = links.pop().unwrap();
     drop(pod);
     let (new, old) = (Programs::load(), programs);

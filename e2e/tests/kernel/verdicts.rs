@@ -4,13 +4,13 @@ use crate::{
     bpf::{
         BPF_XDP, XDP_FLAGS_DRV_MODE, {self},
     },
+    fixture::{Fixture, NIC_MAC, POD_MAC, XDP_ABORTED, XDP_TX, pass, redirect},
     programs::{Programs, Tracer},
     shared::{Event, Plan},
     wait,
     wire::{
         frame, tagged, {self},
     },
-    world::{NIC_MAC, POD_MAC, World, XDP_ABORTED, XDP_TX, pass, redirect},
 };
 
 const PACKET_HOST: u32 = 0;
@@ -21,7 +21,7 @@ const UNKNOWN_ACTION: u32 = 77;
 #[test]
 fn xdp_tx_sends_the_packet_back_with_its_changes() {
     let answer = wire::header([2, 0, 0, 0, 0, 0x99]);
-    let mut world = World::passing(Plan {
+    let mut fixture = Fixture::passing(Plan {
         action: XDP_TX,
         tail: -4,
         header: answer,
@@ -30,61 +30,61 @@ fn xdp_tx_sends_the_packet_back_with_its_changes() {
     // Stands for the switch. `veth_xdp_flush` wakes the other end of the veth only if it has a program.
     let mut switch = Programs::load();
     switch.plan(pass());
-    let (program, g0) = (switch.xdp(), world.g0);
-    let _link = world
+    let (program, g0) = (switch.xdp(), fixture.g0);
+    let _link = fixture
         .client
         .run(|| bpf::link_create(program, g0, BPF_XDP, XDP_FLAGS_DRV_MODE))
         .unwrap();
-    world.send(1);
-    let back = wait::until("the packet came back", || world.wire.receive());
+    fixture.send(1);
+    let back = wait::until("the packet came back", || fixture.wire.receive());
     assert_eq!(back, frame([2, 0, 0, 0, 0, 0x99], 60));
-    assert_eq!(world.programs.records_so_far().len(), 0);
+    assert_eq!(fixture.programs.records_so_far().len(), 0);
 }
 
 #[test]
 fn aborted_and_unknown_actions_are_reported_as_exceptions_and_dropped() {
     for action in [XDP_ABORTED, UNKNOWN_ACTION] {
         let mut tracer = Tracer::start();
-        let mut world = World::passing(Plan { action, ..pass() });
-        world.send(2);
+        let mut fixture = Fixture::passing(Plan { action, ..pass() });
+        fixture.send(2);
         let expected = Event {
             kind: Event::EXCEPTION,
-            from: world.nic,
+            from: fixture.nic,
             action,
             ..Event::default()
         };
-        assert_eq!(tracer.events_after(world.nic, 2), [expected; 2]);
-        assert_nothing_but_a_later_packet_arrives(&mut world);
+        assert_eq!(tracer.events_after(fixture.nic, 2), [expected; 2]);
+        assert_nothing_but_a_later_packet_arrives(&mut fixture);
     }
 }
 
 #[test]
 fn a_drop_is_no_exception() {
     let mut tracer = Tracer::start();
-    let mut world = World::passing(Plan {
+    let mut fixture = Fixture::passing(Plan {
         action: XDP_DROP,
         ..pass()
     });
-    world.send(2);
-    world.programs.seen_after(2);
-    assert_nothing_but_a_later_packet_arrives(&mut world);
-    assert_eq!(tracer.events(world.nic), []);
+    fixture.send(2);
+    fixture.programs.seen_after(2);
+    assert_nothing_but_a_later_packet_arrives(&mut fixture);
+    assert_eq!(tracer.events(fixture.nic), []);
 }
 
 #[test]
 fn a_redirected_packet_with_a_foreign_destination_address_is_for_another_host() {
-    let mut world = World::redirecting(Plan {
+    let mut fixture = Fixture::redirecting(Plan {
         header: [0; 14],
         ..redirect()
     });
-    world.send(1);
-    let record = world.programs.record();
+    fixture.send(1);
+    let record = fixture.programs.record();
     assert_eq!(record.bytes[..6], NIC_MAC);
     assert_eq!(record.kind, PACKET_OTHERHOST);
 
-    world.programs.plan(redirect());
-    world.send(1);
-    let record = world.programs.record();
+    fixture.programs.plan(redirect());
+    fixture.send(1);
+    let record = fixture.programs.record();
     assert_eq!(record.bytes[..6], POD_MAC);
     assert_eq!(record.kind, PACKET_HOST);
 }
@@ -92,16 +92,16 @@ fn a_redirected_packet_with_a_foreign_destination_address_is_for_another_host() 
 #[test]
 fn a_vlan_tag_is_in_band_for_xdp_and_out_of_band_for_the_pods_tcx() {
     const VLAN: u16 = 100;
-    let mut world = World::redirecting(Plan {
+    let mut fixture = Fixture::redirecting(Plan {
         meta: -8,
         value: 42,
         header: [0; 14],
         ..redirect()
     });
-    world.wire.send(&tagged(&frame(NIC_MAC, 64), VLAN));
+    fixture.wire.send(&tagged(&frame(NIC_MAC, 64), VLAN));
     // The program saw four bytes more than what the pod sees.
-    assert_eq!(world.programs.seen_after(1).length, 68);
-    let record = world.programs.record();
+    assert_eq!(fixture.programs.seen_after(1).length, 68);
+    let record = fixture.programs.record();
     assert_eq!(
         (record.vlan_present, record.vlan_tci & 0xfff),
         (1, u32::from(VLAN))
@@ -111,9 +111,9 @@ fn a_vlan_tag_is_in_band_for_xdp_and_out_of_band_for_the_pods_tcx() {
 }
 
 /// A packet that passes afterwards is the first to arrive: those before it went nowhere.
-fn assert_nothing_but_a_later_packet_arrives(world: &mut World) {
-    world.programs.plan(pass());
-    world.send(1);
-    world.programs.record();
-    assert_eq!(world.programs.read(), 1);
+fn assert_nothing_but_a_later_packet_arrives(fixture: &mut Fixture) {
+    fixture.programs.plan(pass());
+    fixture.send(1);
+    fixture.programs.record();
+    assert_eq!(fixture.programs.read(), 1);
 }

@@ -26,15 +26,15 @@ impl Pod {
                 Style::Bridge => self.connect_bridge(*net)?,
             }
         }
-        let mut world = self.core.world();
+        let mut topology = self.core.topology();
         for ip in self.addresses() {
-            for nic in &world.nics {
+            for nic in &topology.nics {
                 nic.add_pod(ip)?;
             }
-            world.pod_addresses.push(ip);
+            topology.pod_addresses.push(ip);
         }
-        world.pod_addresses.sort_unstable();
-        world.pod_addresses.dedup();
+        topology.pod_addresses.sort_unstable();
+        topology.pod_addresses.dedup();
         Ok(())
     }
 
@@ -72,14 +72,14 @@ impl Pod {
 
     /// Clients forget the way.
     pub(super) fn withdraw(&self) -> Result<(), LabError> {
-        let mut world = self.core.world();
+        let mut topology = self.core.topology();
         for ip in self.addresses() {
-            if world.pod_addresses.contains(&ip) {
-                for nic in &world.nics {
+            if topology.pod_addresses.contains(&ip) {
+                for nic in &topology.nics {
                     nic.remove_pod(ip)?;
                 }
             }
-            world.pod_addresses.retain(|known| *known != ip);
+            topology.pod_addresses.retain(|known| *known != ip);
         }
         Ok(())
     }

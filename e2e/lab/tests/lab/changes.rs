@@ -7,44 +7,47 @@ use std::{
 
 use xdp_lab::{Lab, PodSpec, Signal, Style, wait_until};
 
-use crate::world::{SOON, reaches, world};
+use crate::fixture::{SOON, fixture, reaches};
 
 #[test]
 fn everything_starts_with_an_mtu_of_1500() {
-    let world = world();
-    let node = world.lab.node();
+    let fixture = fixture();
+    let node = fixture.lab.node();
     for name in [
         "nic0",
         "nic1",
         "br0",
-        &world.ptp.host_interface,
-        &world.bridge.host_interface,
+        &fixture.ptp.host_interface,
+        &fixture.bridge.host_interface,
     ] {
         assert_eq!(node.interface(name).unwrap().mtu, 1500, "{name}");
     }
-    for (namespace, name) in [(&world.nics[0].client, "wire0"), (&world.ptp.ns, "eth0")] {
+    for (namespace, name) in [(&fixture.nics[0].client, "wire0"), (&fixture.ptp.ns, "eth0")] {
         assert_eq!(namespace.interface(name).unwrap().mtu, 1500, "{name}");
     }
 }
 
 #[test]
 fn interfaces_are_what_their_handles_say() {
-    let world = world();
-    let nic = world.lab.node().interface("nic0").unwrap();
-    assert_eq!((nic.index, nic.mac), (world.nics[0].ifindex, world.nics[0].mac));
-    for pod in [&world.ptp, &world.bridge] {
+    let fixture = fixture();
+    let nic = fixture.lab.node().interface("nic0").unwrap();
+    assert_eq!(
+        (nic.index, nic.mac),
+        (fixture.nics[0].ifindex, fixture.nics[0].mac)
+    );
+    for pod in [&fixture.ptp, &fixture.bridge] {
         let eth0 = pod.ns.interface("eth0").unwrap();
         assert_eq!((eth0.index, eth0.mac), (pod.ifindex, pod.mac));
-        let host = world.lab.node().interface(&pod.host_interface).unwrap();
+        let host = fixture.lab.node().interface(&pod.host_interface).unwrap();
         assert_eq!(host.index, pod.host_ifindex);
     }
 }
 
 #[test]
 fn a_pair_made_again_has_the_same_addresses_and_another_mac() {
-    let mut world = world();
-    let client = world.nics[0].client.clone();
-    for pod in [&mut world.ptp, &mut world.bridge] {
+    let mut fixture = fixture();
+    let client = fixture.nics[0].client.clone();
+    for pod in [&mut fixture.ptp, &mut fixture.bridge] {
         let before = (pod.mac, pod.host_ifindex);
         pod.delete_veth().unwrap();
         assert_eq!(pod.ns.find_interface("eth0").unwrap(), None);
@@ -57,11 +60,11 @@ fn a_pair_made_again_has_the_same_addresses_and_another_mac() {
 
 #[test]
 fn a_pod_is_reached_at_its_new_addresses_only() {
-    let mut world = world();
-    let client = world.nics[0].client.clone();
+    let mut fixture = fixture();
+    let client = fixture.nics[0].client.clone();
     for (pod, new) in [
-        (&mut world.ptp, ["10.8.0.9/24", "fd08::9/64"]),
-        (&mut world.bridge, ["10.9.0.9/24", "fd09::9/64"]),
+        (&mut fixture.ptp, ["10.8.0.9/24", "fd08::9/64"]),
+        (&mut fixture.bridge, ["10.9.0.9/24", "fd09::9/64"]),
     ] {
         let old = (pod.v4(), pod.v6());
         pod.set_addresses(&new.map(|net| net.parse().unwrap())).unwrap();
@@ -77,9 +80,9 @@ fn a_pod_is_reached_at_its_new_addresses_only() {
 
 #[test]
 fn eth0_comes_back_with_all_it_had() {
-    let world = world();
-    let client = &world.nics[0].client;
-    for pod in [&world.ptp, &world.bridge] {
+    let fixture = fixture();
+    let client = &fixture.nics[0].client;
+    for pod in [&fixture.ptp, &fixture.bridge] {
         pod.set_up(false).unwrap();
         assert!(!pod.ns.interface("eth0").unwrap().up);
         pod.set_up(true).unwrap();
@@ -92,31 +95,31 @@ fn eth0_comes_back_with_all_it_had() {
 
 #[test]
 fn gro_and_mtus_are_set_and_read_back() {
-    let world = world();
-    assert!(!world.ptp.gro().unwrap(), "a new veth has GRO off");
-    world.ptp.set_gro(true).unwrap();
-    assert!(world.ptp.gro().unwrap());
-    world.ptp.set_mtu(1400).unwrap();
-    world.ptp.set_host_mtu(1300).unwrap();
-    assert_eq!(world.ptp.ns.interface("eth0").unwrap().mtu, 1400);
-    let host = world.lab.node().interface(&world.ptp.host_interface).unwrap();
+    let fixture = fixture();
+    assert!(!fixture.ptp.gro().unwrap(), "a new veth has GRO off");
+    fixture.ptp.set_gro(true).unwrap();
+    assert!(fixture.ptp.gro().unwrap());
+    fixture.ptp.set_mtu(1400).unwrap();
+    fixture.ptp.set_host_mtu(1300).unwrap();
+    assert_eq!(fixture.ptp.ns.interface("eth0").unwrap().mtu, 1400);
+    let host = fixture.lab.node().interface(&fixture.ptp.host_interface).unwrap();
     assert_eq!(host.mtu, 1300);
 }
 
 #[test]
 fn a_name_is_free_again_after_its_pod_is_gone() {
-    let world = world();
-    let host_interface = world.ptp.host_interface.clone();
-    world.ptp.remove().unwrap();
-    assert_eq!(world.lab.node().find_interface(&host_interface).unwrap(), None);
+    let fixture = fixture();
+    let host_interface = fixture.ptp.host_interface.clone();
+    fixture.ptp.remove().unwrap();
+    assert_eq!(fixture.lab.node().find_interface(&host_interface).unwrap(), None);
     let spec = PodSpec::new("ptp", Style::Ptp).v4("10.8.0.2/24".parse().unwrap());
-    let pod = world.lab.pod(&spec).unwrap();
-    assert!(reaches(&world.nics[0].client, &pod.ns, pod.v4()));
+    let pod = fixture.lab.pod(&spec).unwrap();
+    assert!(reaches(&fixture.nics[0].client, &pod.ns, pod.v4()));
 }
 
 #[test]
 fn pods_of_one_lab_do_not_disturb_the_addresses_of_another() {
-    let (one, other) = (world(), world());
+    let (one, other) = (fixture(), fixture());
     assert!(reaches(&one.nics[0].client, &one.ptp.ns, one.ptp.v4()));
     drop(one);
     assert!(reaches(&other.nics[0].client, &other.ptp.ns, other.ptp.v4()));

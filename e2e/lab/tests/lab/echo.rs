@@ -7,7 +7,7 @@ use std::{
 
 use xdp_lab::{Connection, EchoServer, Ending, Nic, UdpClient, wait_until};
 
-use crate::world::{SOON, world};
+use crate::fixture::{SOON, fixture};
 
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
@@ -18,9 +18,9 @@ fn connect(nic: &Nic, server: &EchoServer) -> Connection {
 
 #[test]
 fn a_connection_is_held_and_ends_by_either_side_and_in_either_way() {
-    let world = world();
-    let nic = &world.nics[0];
-    let server = EchoServer::start(&world.ptp.ns, SocketAddr::new(world.ptp.v4(), 80)).unwrap();
+    let fixture = fixture();
+    let nic = &fixture.nics[0];
+    let server = EchoServer::start(&fixture.ptp.ns, SocketAddr::new(fixture.ptp.v4(), 80)).unwrap();
     let mut closed = connect(nic, &server);
     let local = closed.local().unwrap();
     assert_eq!(closed.seen(), local);
@@ -42,20 +42,20 @@ fn a_connection_is_held_and_ends_by_either_side_and_in_either_way() {
 
 #[test]
 fn datagrams_are_answered_by_as_many_bytes_as_they_ask_for() {
-    let world = world();
-    let server = EchoServer::start(&world.bridge.ns, SocketAddr::new(world.bridge.v4(), 80)).unwrap();
-    let mut client = UdpClient::bind(&world.nics[1].client, ANY, SOON).unwrap();
+    let fixture = fixture();
+    let server = EchoServer::start(&fixture.bridge.ns, SocketAddr::new(fixture.bridge.v4(), 80)).unwrap();
+    let mut client = UdpClient::bind(&fixture.nics[1].client, ANY, SOON).unwrap();
     for (request, reply) in [(8, 48), (5_000, 100), (100, 5_000)] {
         let answer = client.ask(server.address(), request, reply).unwrap();
         assert_eq!((answer.from, answer.length), (server.address(), reply));
-        assert_eq!(answer.seen.ip(), world.nics[1].client_v4);
+        assert_eq!(answer.seen.ip(), fixture.nics[1].client_v4);
     }
 }
 
 #[test]
 fn the_node_tells_what_it_forwards_and_tracks() {
-    let world = world();
-    let node = world.lab.node();
+    let fixture = fixture();
+    let node = fixture.lab.node();
     let mut rule = Command::new("iptables");
     rule.args([
         "-w",
@@ -69,12 +69,12 @@ fn the_node_tells_what_it_forwards_and_tracks() {
         "DROP",
     ]);
     assert!(node.spawn(rule).unwrap().wait(SOON).unwrap().success());
-    let server = EchoServer::start(&world.ptp.ns, SocketAddr::new(world.ptp.v4(), 80)).unwrap();
+    let server = EchoServer::start(&fixture.ptp.ns, SocketAddr::new(fixture.ptp.v4(), 80)).unwrap();
     let before = node.forwarded().unwrap();
-    let connection = connect(&world.nics[0], &server);
+    let connection = connect(&fixture.nics[0], &server);
     assert!(node.forwarded().unwrap() >= before + 4);
     let local = connection.local().unwrap();
     assert_eq!(node.tracked_of(local.ip(), local.port()).unwrap(), 1);
-    assert_eq!(node.tracked_of(world.ptp.v4(), 80).unwrap(), 1);
+    assert_eq!(node.tracked_of(fixture.ptp.v4(), 80).unwrap(), 1);
     assert_eq!(node.tracked_of(local.ip(), 1).unwrap(), 0);
 }

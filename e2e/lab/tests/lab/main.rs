@@ -3,7 +3,7 @@
 
 mod changes;
 mod echo;
+mod fixture;
 mod remains;
 mod traces;
 mod traffic;
-mod world;

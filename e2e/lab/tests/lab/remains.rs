@@ -15,8 +15,8 @@ use nix::{
 use xdp_lab::{HttpServer, Lab, wait_until};
 
 use crate::{
+    fixture::{SOON, fixture},
     traces::{Traces, Witness},
-    world::{SOON, world},
 };
 
 /// Set for the process that runs [`doomed`].
@@ -24,11 +24,11 @@ const DOOMED: &str = "XDP_LAB_TEST_DOOMED";
 
 #[test]
 fn nothing_is_left_after_drop() {
-    let world = world();
-    let traces = Traces::make(&world);
+    let fixture = fixture();
+    let traces = Traces::make(&fixture);
     let witness = Witness::of(&traces);
     assert!(traces.all_there());
-    drop(world);
+    drop(fixture);
     assert!(!traces.dir.exists(), "{traces:?}");
     let zombie = Path::new("/proc").join(traces.processes[0].to_string());
     assert!(!zombie.exists(), "the lab waits for its children");
@@ -59,9 +59,9 @@ fn the_script_at_the_end_finds_the_directory_and_no_processes() {
 fn nothing_is_left_after_a_panic() {
     let (sender, traces) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
-        let world = world();
-        let _server = HttpServer::start(&world.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
-        let traces = Traces::make(&world);
+        let fixture = fixture();
+        let _server = HttpServer::start(&fixture.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let traces = Traces::make(&fixture);
         sender.send((Witness::of(&traces), traces)).unwrap();
         panic!("a test fails");
     });
@@ -117,8 +117,8 @@ fn a_sweep_removes_what_was_left(interfere: impl FnOnce(&Traces)) {
 /// Each keeps its lock open while anything holds it.
 #[test]
 fn a_lab_that_ended_holds_nothing_open() {
-    let world = world();
-    let lock = world.lab.dir().with_extension("lock");
+    let fixture = fixture();
+    let lock = fixture.lab.dir().with_extension("lock");
     let held = || {
         let open = fs::read_dir("/proc/self/fd").unwrap();
         open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
@@ -127,22 +127,22 @@ fn a_lab_that_ended_holds_nothing_open() {
     };
     // A sweep by another test of this process has it open for a moment.
     wait_until("it is held once", SOON, || held() == 1).unwrap();
-    drop(world);
+    drop(fixture);
     wait_until("nothing holds it", SOON, || held() == 0).unwrap();
 }
 
 #[test]
 fn a_sweep_leaves_living_labs_alone() {
-    let world = world();
+    let fixture = fixture();
     let doomed = Doomed::start();
-    let traces = Traces::make(&world);
+    let traces = Traces::make(&fixture);
     Lab::sweep();
     assert!(traces.all_there() && doomed.traces.all_there());
 }
 
 #[test]
 fn labs_of_one_process_end_each_for_itself() {
-    let (one, other) = (world(), world());
+    let (one, other) = (fixture(), fixture());
     let (gone, there) = (Traces::make(&one), Traces::make(&other));
     drop(one);
     wait_until("the one is gone", SOON, || gone.all_gone()).unwrap();
@@ -240,8 +240,8 @@ fn doomed() {
     if std::env::var_os(DOOMED).is_none() {
         return;
     }
-    let world = world();
-    let traces = Traces::make(&world);
+    let fixture = fixture();
+    let traces = Traces::make(&fixture);
     let pids: Vec<String> = traces.processes.iter().map(u32::to_string).collect();
     println!(
         "\ndoomed {} {} {}",

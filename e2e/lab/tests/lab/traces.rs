@@ -9,7 +9,7 @@ use std::{
 
 use xdp_lab::{Lab, wait_until};
 
-use crate::world::{SOON, World};
+use crate::fixture::{Fixture, SOON};
 
 /// Traces of a lab that outlive their owner's handles.
 #[derive(Clone, Debug)]
@@ -22,20 +22,20 @@ pub(crate) struct Traces {
 
 impl Traces {
     /// Have a bit of everything: namespaces, mounts, pins (a directory stands for them), processes.
-    pub(crate) fn make(world: &World) -> Self {
-        fs::create_dir(world.lab.pin_dir()).unwrap();
+    pub(crate) fn make(fixture: &Fixture) -> Self {
+        fs::create_dir(fixture.lab.pin_dir()).unwrap();
         let mut shell = Command::new("sh");
         shell
             .args(["-c", "sleep 1000 & echo $!; wait"])
             .stdout(Stdio::piped());
-        let mut shell = world.ptp.ns.spawn(shell).unwrap();
+        let mut shell = fixture.ptp.ns.spawn(shell).unwrap();
         let mut sleep = String::new();
         BufReader::new(shell.stdout.take().unwrap())
             .read_line(&mut sleep)
             .unwrap();
         Self {
-            dir: world.lab.dir().to_owned(),
-            node: world.lab.node().path().to_owned(),
+            dir: fixture.lab.dir().to_owned(),
+            node: fixture.lab.node().path().to_owned(),
             processes: vec![shell.id(), sleep.trim().parse().unwrap()],
         }
     }

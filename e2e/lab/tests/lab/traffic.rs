@@ -8,13 +8,13 @@ use std::{
 
 use xdp_lab::{HttpServer, RawSocket, UdpReceiver, UdpSender, http_get};
 
-use crate::world::{SOON, reaches, world};
+use crate::fixture::{SOON, fixture, reaches};
 
 #[test]
 fn every_client_reaches_every_pod_over_both_families() {
-    let world = world();
-    for nic in &world.nics {
-        for pod in [&world.ptp, &world.bridge] {
+    let fixture = fixture();
+    for nic in &fixture.nics {
+        for pod in [&fixture.ptp, &fixture.bridge] {
             for ip in pod.addresses() {
                 assert!(reaches(&nic.client, &pod.ns, ip), "{} to {ip}", nic.client.name());
             }
@@ -24,15 +24,15 @@ fn every_client_reaches_every_pod_over_both_families() {
 
 #[test]
 fn pods_answer_over_tcp() {
-    let world = world();
-    for pod in [&world.ptp, &world.bridge] {
+    let fixture = fixture();
+    for pod in [&fixture.ptp, &fixture.bridge] {
         for ip in pod.addresses() {
             let server = HttpServer::start(&pod.ns, SocketAddr::new(ip, 80)).unwrap();
-            let answer = http_get(&world.nics[1].client, server.address(), SOON).unwrap();
+            let answer = http_get(&fixture.nics[1].client, server.address(), SOON).unwrap();
             let client = if ip.is_ipv4() {
-                world.nics[1].client_v4
+                fixture.nics[1].client_v4
             } else {
-                world.nics[1].client_v6
+                fixture.nics[1].client_v6
             };
             assert_eq!((answer.peer.ip(), answer.mark), (client, 0));
             assert_eq!(server.answers(), [answer]);
@@ -42,11 +42,15 @@ fn pods_answer_over_tcp() {
 
 #[test]
 fn ten_thousand_datagrams_arrive_once() {
-    let world = world();
+    let fixture = fixture();
     // Neighbours' queues are short, and the first datagrams wait there.
-    assert!(reaches(&world.nics[0].client, &world.ptp.ns, world.ptp.v4()));
-    let receiver = UdpReceiver::bind(&world.ptp.ns, SocketAddr::new(world.ptp.v4(), 5000)).unwrap();
-    let mut sender = UdpSender::new(&world.nics[0].client, receiver.address())
+    assert!(reaches(
+        &fixture.nics[0].client,
+        &fixture.ptp.ns,
+        fixture.ptp.v4()
+    ));
+    let receiver = UdpReceiver::bind(&fixture.ptp.ns, SocketAddr::new(fixture.ptp.v4(), 5000)).unwrap();
+    let mut sender = UdpSender::new(&fixture.nics[0].client, receiver.address())
         .unwrap()
         .payload(200);
     sender.send(10_000).unwrap();
@@ -61,20 +65,20 @@ fn ten_thousand_datagrams_arrive_once() {
     assert_eq!(arrived.marks.into_iter().collect::<Vec<_>>(), [(0, 10_000)]);
     assert_eq!(
         arrived.sources.into_keys().collect::<Vec<_>>(),
-        [world.nics[0].client_v4]
+        [fixture.nics[0].client_v4]
     );
 }
 
 /// `lo` keeps the skb, and with it the sender's mark.
 #[test]
 fn the_receiver_reads_the_mark_of_each_datagram() {
-    let world = world();
-    let receiver = UdpReceiver::bind(&world.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut marked = UdpSender::new(&world.ptp.ns, receiver.address())
+    let fixture = fixture();
+    let receiver = UdpReceiver::bind(&fixture.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut marked = UdpSender::new(&fixture.ptp.ns, receiver.address())
         .unwrap()
         .mark(0x2a)
         .unwrap();
-    let mut plain = UdpSender::new(&world.ptp.ns, receiver.address()).unwrap();
+    let mut plain = UdpSender::new(&fixture.ptp.ns, receiver.address()).unwrap();
     marked.send(3).unwrap();
     plain.send(2).unwrap();
     let arrived = receiver.wait_for(5, SOON).unwrap();
@@ -83,9 +87,9 @@ fn the_receiver_reads_the_mark_of_each_datagram() {
 
 #[test]
 fn paced_datagrams_take_their_time() {
-    let world = world();
-    let receiver = UdpReceiver::bind(&world.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut sender = UdpSender::new(&world.ptp.ns, receiver.address()).unwrap();
+    let fixture = fixture();
+    let receiver = UdpReceiver::bind(&fixture.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut sender = UdpSender::new(&fixture.ptp.ns, receiver.address()).unwrap();
     let start = std::time::Instant::now();
     sender.send_paced(101, 500).unwrap();
     assert!(
@@ -98,11 +102,11 @@ fn paced_datagrams_take_their_time() {
 
 #[test]
 fn packets_come_from_other_addresses_of_a_client_and_go_back_there() {
-    let world = world();
-    let (client, pod) = (&world.nics[1].client, &world.ptp);
+    let fixture = fixture();
+    let (client, pod) = (&fixture.nics[1].client, &fixture.ptp);
     for source in ["192.0.2.7", "2001:db8::7"] {
         let source: IpAddr = source.parse().unwrap();
-        world.nics[1].add_client_address(source).unwrap();
+        fixture.nics[1].add_client_address(source).unwrap();
         let ip = if source.is_ipv4() { pod.v4() } else { pod.v6() };
         let receiver = UdpReceiver::bind(&pod.ns, SocketAddr::new(ip, 0)).unwrap();
         let from = SocketAddr::new(source, 0);
@@ -118,11 +122,11 @@ fn packets_come_from_other_addresses_of_a_client_and_go_back_there() {
 
 #[test]
 fn raw_frames_arrive_byte_for_byte_and_are_counted() {
-    let world = world();
-    let nic = &world.nics[0];
-    let receiver = RawSocket::receiver(world.lab.node(), &nic.name).unwrap();
+    let fixture = fixture();
+    let nic = &fixture.nics[0];
+    let receiver = RawSocket::receiver(fixture.lab.node(), &nic.name).unwrap();
     let sender = RawSocket::sender(&nic.client, &nic.wire).unwrap();
-    let before = world.lab.node().counters(&nic.name).unwrap();
+    let before = fixture.lab.node().counters(&nic.name).unwrap();
     // An Ethernet type nobody has.
     let mut frame = [nic.mac, nic.client_mac].concat();
     frame.extend([0x88, 0xb5]);
@@ -132,21 +136,21 @@ fn raw_frames_arrive_byte_for_byte_and_are_counted() {
         .receive(SOON, |frame| frame[12..14] == [0x88, 0xb5])
         .unwrap();
     assert_eq!(arrived, frame);
-    let after = world.lab.node().counters(&nic.name).unwrap();
+    let after = fixture.lab.node().counters(&nic.name).unwrap();
     assert!(after.rx_packets > before.rx_packets);
     assert!(after.rx_bytes >= before.rx_bytes + frame.len() as u64);
 }
 
 #[test]
 fn a_wire_that_has_no_room_gets_every_frame_later() {
-    let world = world();
-    let nic = &world.nics[0];
+    let fixture = fixture();
+    let nic = &fixture.nics[0];
     let mut slow = Command::new("tc");
     slow.args(["qdisc", "add", "dev", &nic.wire, "root"]);
     slow.args(["tbf", "rate", "8mbit", "burst", "2000", "limit", "2000"]);
     let slow = nic.client.spawn(slow).unwrap().finish(SOON).unwrap();
     assert!(slow.status.success(), "{slow:?}");
-    let receiver = RawSocket::receiver(world.lab.node(), &nic.name).unwrap();
+    let receiver = RawSocket::receiver(fixture.lab.node(), &nic.name).unwrap();
     let sender = RawSocket::sender(&nic.client, &nic.wire).unwrap();
     let head = [&nic.mac[..], &nic.client_mac[..], &[0x88, 0xb5]].concat();
     for number in 0..100_u8 {
@@ -162,11 +166,11 @@ fn a_wire_that_has_no_room_gets_every_frame_later() {
 /// Otherwise redirected packets would be dropped as corrupt.
 #[test]
 fn clients_send_complete_checksums() {
-    let world = world();
-    let nic = &world.nics[0];
-    let receiver = RawSocket::receiver(world.lab.node(), &nic.name).unwrap();
-    let address = SocketAddr::new(world.ptp.v4(), 7777);
-    let _pod = UdpReceiver::bind(&world.ptp.ns, address).unwrap();
+    let fixture = fixture();
+    let nic = &fixture.nics[0];
+    let receiver = RawSocket::receiver(fixture.lab.node(), &nic.name).unwrap();
+    let address = SocketAddr::new(fixture.ptp.v4(), 7777);
+    let _pod = UdpReceiver::bind(&fixture.ptp.ns, address).unwrap();
     UdpSender::new(&nic.client, address).unwrap().send(1).unwrap();
     let frame = receiver
         .receive(SOON, |frame| {

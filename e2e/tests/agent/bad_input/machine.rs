@@ -3,8 +3,8 @@
 use xdp_e2e::Agent;
 use xdp_lab::{NicSpec, Style, UdpReceiver, UdpSender};
 
-use super::{programmed, told, world};
-use crate::world::{PATIENCE, PLAYERS, World, at, only_mark};
+use super::{fixture, programmed, told};
+use crate::fixture::{Fixture, PATIENCE, PLAYERS, at, only_mark};
 
 /// Starts it, waits for its end and checks its last words.
 #[track_caller]
@@ -19,9 +19,9 @@ fn ends(mut agent: Agent<'_>, words: &[&str]) {
 
 #[test]
 fn a_missing_manifests_folder_ends_the_agent_with_what_to_do() {
-    let world = World::new();
-    let missing = world.lab.dir().join("missing");
-    let agent = Agent::new(&world.lab, &world.manifests).manifests(&missing);
+    let fixture = Fixture::new();
+    let missing = fixture.lab.dir().join("missing");
+    let agent = Agent::new(&fixture.lab, &fixture.manifests).manifests(&missing);
     ends(
         agent,
         &[
@@ -35,8 +35,8 @@ fn a_missing_manifests_folder_ends_the_agent_with_what_to_do() {
 
 #[test]
 fn missing_capabilities_end_the_agent_by_name() {
-    let world = World::new();
-    let agent = Agent::new(&world.lab, &world.manifests).under(&["setpriv", "--bounding-set=-all"]);
+    let fixture = Fixture::new();
+    let agent = Agent::new(&fixture.lab, &fixture.manifests).under(&["setpriv", "--bounding-set=-all"]);
     ends(
         agent,
         &[
@@ -47,7 +47,7 @@ fn missing_capabilities_end_the_agent_by_name() {
             "run the agent as root",
         ],
     );
-    let agent = Agent::new(&world.lab, &world.manifests)
+    let agent = Agent::new(&fixture.lab, &fixture.manifests)
         .log_to("second.log")
         .under(&["setpriv", "--bounding-set=-perfmon"]);
     ends(agent, &["no permission: CAP_PERFMON missing"]);
@@ -55,26 +55,26 @@ fn missing_capabilities_end_the_agent_by_name() {
 
 #[test]
 fn a_pin_directory_that_is_not_on_a_bpffs_ends_the_agent_with_the_command_that_helps() {
-    let world = World::new();
-    let plain = world.lab.dir().join("plain");
-    let agent = Agent::new(&world.lab, &world.manifests).pin_dir(&plain);
+    let fixture = Fixture::new();
+    let plain = fixture.lab.dir().join("plain");
+    let agent = Agent::new(&fixture.lab, &fixture.manifests).pin_dir(&plain);
     ends(agent, &["no bpf file system", "mount -t bpf bpf /sys/fs/bpf"]);
     assert!(!plain.exists());
 }
 
 #[test]
 fn a_second_agent_ends_and_leaves_the_first_alone() {
-    let (world, pod) = world();
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture();
+    let agent = fixture.start(&["server"]);
     let id = agent.look().program_id("nic0");
-    let second = Agent::new(&world.lab, &world.manifests).log_to("second.log");
+    let second = Agent::new(&fixture.lab, &fixture.manifests).log_to("second.log");
     ends(second, &["another agent works in", "--pin-dir"]);
     assert_eq!(agent.ended().unwrap(), None);
     assert_eq!(agent.look().program_id("nic0"), id);
-    programmed(&world, &pod, 42);
-    world.policy("players", &[&PLAYERS.replace("42", "43")]);
+    programmed(&fixture, &pod, 42);
+    fixture.policy("players", &[&PLAYERS.replace("42", "43")]);
     let inbox = UdpReceiver::bind(&pod.ns, at(pod.v4(), 7777)).unwrap();
-    let mut sender = UdpSender::new(&world.client, at(pod.v4(), 7777)).unwrap();
+    let mut sender = UdpSender::new(&fixture.client, at(pod.v4(), 7777)).unwrap();
     xdp_lab::wait_until("the first still works", PATIENCE, || {
         sender.send_one().unwrap();
         inbox.received().marks.contains_key(&43)
@@ -84,8 +84,8 @@ fn a_second_agent_ends_and_leaves_the_first_alone() {
 
 #[test]
 fn a_bad_command_line_is_explained() {
-    let world = World::new();
-    let agent = Agent::new(&world.lab, &world.manifests);
+    let fixture = Fixture::new();
+    let agent = Agent::new(&fixture.lab, &fixture.manifests);
     for (arguments, words) in [
         (&["run"][..], ["--manifests", "--nic"]),
         (
@@ -109,10 +109,10 @@ fn a_bad_command_line_is_explained() {
 
 #[test]
 fn status_and_uninstall_without_permission_say_so_and_remove_nothing() {
-    let (world, pod) = world();
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = fixture();
+    let mut agent = fixture.start(&["server"]);
     agent.stop().unwrap();
-    let powerless = Agent::new(&world.lab, &world.manifests).under(&["setpriv", "--bounding-set=-all"]);
+    let powerless = Agent::new(&fixture.lab, &fixture.manifests).under(&["setpriv", "--bounding-set=-all"]);
     for refused in [powerless.status_table(), powerless.uninstall()] {
         let refused = refused.unwrap_err().to_string();
         assert!(
@@ -120,16 +120,16 @@ fn status_and_uninstall_without_permission_say_so_and_remove_nothing() {
             "{refused}"
         );
     }
-    programmed(&world, &pod, 42);
+    programmed(&fixture, &pod, 42);
 }
 
 #[test]
 fn status_and_uninstall_say_so_when_nothing_is_installed() {
-    let world = World::new();
-    let agent = Agent::new(&world.lab, &world.manifests);
+    let fixture = Fixture::new();
+    let agent = Agent::new(&fixture.lab, &fixture.manifests);
     for command in ["status", "uninstall"] {
         let finished = agent.call(&[command]).unwrap();
-        let pin_dir = world.lab.pin_dir().display().to_string();
+        let pin_dir = fixture.lab.pin_dir().display().to_string();
         let text = finished.stdout + &finished.stderr;
         assert!(text.contains(&pin_dir), "{command}: {text}");
     }
@@ -137,17 +137,17 @@ fn status_and_uninstall_say_so_when_nothing_is_installed() {
 
 #[test]
 fn a_nic_that_does_not_exist_is_a_problem_until_it_appears() {
-    let (world, pod) = world();
-    let mut agent = Agent::new(&world.lab, &world.manifests).nics(&["nic*", "late0"]);
+    let (fixture, pod) = fixture();
+    let mut agent = Agent::new(&fixture.lab, &fixture.manifests).nics(&["nic*", "late0"]);
     agent.start().unwrap();
     agent.wait_for("the rest is in force", |status| {
         status.nic_mode("nic0") == Some("native") && status.ready("server")
     });
     told(&agent, "NICs", "NoSuchNic", &["late0"]);
-    programmed(&world, &pod, 42);
+    programmed(&fixture, &pod, 42);
 
-    let late = world.lab.namespace("late").unwrap();
-    world.lab.nic(NicSpec::new("late0", &late)).unwrap();
+    let late = fixture.lab.namespace("late").unwrap();
+    fixture.lab.nic(NicSpec::new("late0", &late)).unwrap();
     agent.wait_for("it is attached", |status| {
         status.nic_mode("late0") == Some("native") && status.problem("NICs", "NoSuchNic").is_none()
     });
@@ -159,13 +159,13 @@ fn a_nic_that_does_not_exist_is_a_problem_until_it_appears() {
 
 #[test]
 fn a_manifests_folder_that_vanishes_changes_nothing() {
-    let (world, pod) = world();
-    let agent = world.start(&["server"]);
-    let moved = world.lab.dir().join("moved");
-    std::fs::rename(world.manifests.folder(), &moved).unwrap();
-    world
+    let (fixture, pod) = fixture();
+    let agent = fixture.start(&["server"]);
+    let moved = fixture.lab.dir().join("moved");
+    std::fs::rename(fixture.manifests.folder(), &moved).unwrap();
+    fixture
         .lab
-        .pod(&crate::world::spec("wakes-the-agent", Style::Ptp, 7))
+        .pod(&crate::fixture::spec("wakes-the-agent", Style::Ptp, 7))
         .unwrap();
     told(
         &agent,
@@ -173,5 +173,5 @@ fn a_manifests_folder_that_vanishes_changes_nothing() {
         "ManifestsUnreadable",
         &["the last state stays in force"],
     );
-    programmed(&world, &pod, 42);
+    programmed(&fixture, &pod, 42);
 }

@@ -1,7 +1,7 @@
 //! More than there is room for.
 
-use super::{GAME, programmed, told, world};
-use crate::world::{at, only_mark};
+use super::{GAME, fixture, programmed, told};
+use crate::fixture::{at, only_mark};
 
 /// Ports of which each is an interval of its own, and so is what lies before it: with one more, there are more intervals
 /// than a class has room for.
@@ -22,21 +22,21 @@ fn many_ports() -> Vec<String> {
 
 #[test]
 fn policies_that_are_too_much_together_the_later_is_refused_whole() {
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     let many = many_ports();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    world.policy_with("many", &format!("{GAME}\npriority: 900"), &many);
-    let agent = world.start(&["server"]);
+    fixture.policy_with("many", &format!("{GAME}\npriority: 900"), &many);
+    let agent = fixture.start(&["server"]);
     let words = [
         "MAX_PORT_INTERVALS is 1024",
         "between the bounds of all port ranges",
         "games/server",
     ];
     told(&agent, "XdpPolicy games/many", "MAX_PORT_INTERVALS", &words);
-    programmed(&world, &pod, 42);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 2 * PORTS.start), 20), 0, 20);
+    programmed(&fixture, &pod, 42);
+    only_mark(&fixture.deliver(&pod, at(pod.v4(), 2 * PORTS.start), 20), 0, 20);
 
-    world.manifests.remove("policy-players.yaml").unwrap();
+    fixture.manifests.remove("policy-players.yaml").unwrap();
     agent.wait_for("there is room", |status| {
         status
             .problem("XdpPolicy games/many", "MAX_PORT_INTERVALS")
@@ -44,6 +44,6 @@ fn policies_that_are_too_much_together_the_later_is_refused_whole() {
             && status.ready("server")
     });
     for port in [PORTS.start, PORTS.end - 1] {
-        only_mark(&world.deliver(&pod, at(pod.v4(), 2 * port), 20), 13, 20);
+        only_mark(&fixture.deliver(&pod, at(pod.v4(), 2 * port), 20), 13, 20);
     }
 }

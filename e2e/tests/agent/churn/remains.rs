@@ -5,11 +5,11 @@ use std::{fs, net::Ipv4Addr};
 use aya::maps::{Array, HashMap, Map, MapData, xdp::DevMap};
 use xdp_core::tables::{IndexWord, SlotWord};
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 /// Everything below the pin directory that belongs to a pod.
-pub(super) fn remains(world: &World) -> Vec<String> {
-    let pins = world.pins();
+pub(super) fn remains(fixture: &Fixture) -> Vec<String> {
+    let pins = fixture.pins();
     let links = fs::read_dir(pins.join("links")).unwrap();
     let mut remains: Vec<String> = links
         .map(|link| link.unwrap().file_name().to_string_lossy().into_owned())

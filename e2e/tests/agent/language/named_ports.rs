@@ -2,7 +2,7 @@
 
 use xdp_lab::{HttpServer, http_get};
 
-use crate::world::{PATIENCE, World, at, expect_only, only_mark};
+use crate::fixture::{Fixture, PATIENCE, at, expect_only, only_mark};
 
 const GAME: &str = "{name: game, ports: [{protocol: UDP, port: game}], action: Redirect, mark: 42}";
 
@@ -12,18 +12,18 @@ fn named(name: &str, protocol: &str, number: u16) -> String {
 
 #[test]
 fn each_pod_of_a_policy_has_its_own_number_for_a_name() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let ports = [7001, 7002].map(|number| format!("[{}]", named("game", "UDP", number)));
-    let first = world.pod_with_ports("first", "game", 5, &ports[0]);
-    let second = world.pod_with_ports("second", "game", 6, &ports[1]);
-    let nameless = world.pod_with_ports(
+    let first = fixture.pod_with_ports("first", "game", 5, &ports[0]);
+    let second = fixture.pod_with_ports("second", "game", 6, &ports[1]);
+    let nameless = fixture.pod_with_ports(
         "nameless",
         "game",
         7,
         &format!("[{}]", named("other", "UDP", 7001)),
     );
-    world.policy("players", &[GAME]);
-    let agent = world.start(&["first", "second", "nameless"]);
+    fixture.policy("players", &[GAME]);
+    let agent = fixture.start(&["first", "second", "nameless"]);
     for (pod, port, mark) in [
         (&first, 7001, 42),
         (&first, 7002, 0),
@@ -32,7 +32,7 @@ fn each_pod_of_a_policy_has_its_own_number_for_a_name() {
         (&nameless, 7001, 0),
     ] {
         for ip in pod.addresses() {
-            only_mark(&world.deliver(pod, at(ip, port), 20), mark, 20);
+            only_mark(&fixture.deliver(pod, at(ip, port), 20), mark, 20);
         }
     }
     expect_only(&agent, "game", &[("redirected", 80), ("delivered", 80)]);
@@ -40,23 +40,25 @@ fn each_pod_of_a_policy_has_its_own_number_for_a_name() {
 
 #[test]
 fn a_name_belongs_to_a_protocol() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let ports = format!("[{}, {}]", named("web", "TCP", 80), named("web", "UDP", 443));
-    let pod = world.pod_with_ports("server", "game", 5, &ports);
-    world.policy(
+    let pod = fixture.pod_with_ports("server", "game", 5, &ports);
+    fixture.policy(
         "players",
         &[
             "{name: tcp, ports: [{protocol: TCP, port: web}], action: Redirect, mark: 1}",
             "{name: udp, ports: [{protocol: UDP, port: web}], action: Redirect, mark: 2}",
         ],
     );
-    let _agent = world.start(&["server"]);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 443), 20), 2, 20);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 80), 20), 0, 20);
+    let _agent = fixture.start(&["server"]);
+    only_mark(&fixture.deliver(&pod, at(pod.v4(), 443), 20), 2, 20);
+    only_mark(&fixture.deliver(&pod, at(pod.v4(), 80), 20), 0, 20);
     for (port, mark) in [(80, 1), (443, 0)] {
         let server = HttpServer::start(&pod.ns, at(pod.v6(), port)).unwrap();
         assert_eq!(
-            http_get(&world.client, server.address(), PATIENCE).unwrap().mark,
+            http_get(&fixture.client, server.address(), PATIENCE)
+                .unwrap()
+                .mark,
             mark
         );
     }
@@ -64,20 +66,20 @@ fn a_name_belongs_to_a_protocol() {
 
 #[test]
 fn a_pods_other_number_for_a_name_is_followed() {
-    let world = World::new();
-    let pod = world.pod_with_ports("server", "game", 5, &format!("[{}]", named("game", "UDP", 7001)));
-    world.policy("players", &[GAME]);
-    let agent = world.start(&["server"]);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 7001), 20), 42, 20);
+    let fixture = Fixture::new();
+    let pod = fixture.pod_with_ports("server", "game", 5, &format!("[{}]", named("game", "UDP", 7001)));
+    fixture.policy("players", &[GAME]);
+    let agent = fixture.start(&["server"]);
+    only_mark(&fixture.deliver(&pod, at(pod.v4(), 7001), 20), 42, 20);
     let generation = |status: &xdp_e2e::Status| status.pod("server").unwrap()["generation"].as_u64();
     let before = generation(&agent.look());
-    world.set_ports(
+    fixture.set_ports(
         "server",
         "game",
         &pod,
         &format!("[{}]", named("game", "UDP", 7002)),
     );
     agent.wait_for("other rules are in force", |status| generation(status) > before);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 7001), 20), 0, 20);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 7002), 20), 42, 20);
+    only_mark(&fixture.deliver(&pod, at(pod.v4(), 7001), 20), 0, 20);
+    only_mark(&fixture.deliver(&pod, at(pod.v4(), 7002), 20), 42, 20);
 }

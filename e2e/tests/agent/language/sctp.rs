@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use xdp_lab::RawSocket;
 
 use crate::{
+    fixture::{Fixture, PATIENCE, expect_only},
     frames::{any, on_wire},
-    world::{PATIENCE, World, expect_only},
 };
 
 const SCTP: u8 = 132;
@@ -23,10 +23,10 @@ fn packet(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
 
 #[test]
 fn sctp_is_matched_by_its_own_ports_and_names_and_redirected() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let ports = "[{name: diameter, protocol: SCTP, containerPort: 3868}, {name: diameter, protocol: TCP, containerPort: 80}]";
-    let pod = world.pod_with_ports("server", "game", 5, ports);
-    world.policy(
+    let pod = fixture.pod_with_ports("server", "game", 5, ports);
+    fixture.policy(
         "players",
         &[
             "{name: tcp, ports: [{protocol: TCP}, {protocol: UDP}], action: Drop}",
@@ -35,9 +35,9 @@ fn sctp_is_matched_by_its_own_ports_and_names_and_redirected() {
             "{name: rest, ports: [{protocol: SCTP}], action: Drop}",
         ],
     );
-    let agent = world.start(&["server"]);
-    let nic = &world.nic;
-    let out = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let agent = fixture.start(&["server"]);
+    let nic = &fixture.nic;
+    let out = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     for (from, to) in [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())] {
         let tap = RawSocket::receiver(&pod.ns, "eth0").unwrap();
         for port in [80, 3867, 3869, 36411, 0] {

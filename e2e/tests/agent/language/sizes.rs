@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use xdp_e2e::Agent;
 use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
 
-use crate::world::{PATIENCE, World, at, only_mark};
+use crate::fixture::{Fixture, PATIENCE, at, only_mark};
 
-fn world() -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    (world, pod)
+fn fixture() -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    (fixture, pod)
 }
 
 fn no_problem(agent: &Agent<'_>) {
@@ -20,11 +20,11 @@ fn no_problem(agent: &Agent<'_>) {
 }
 
 /// Which mark a datagram from this address arrives with.
-fn mark_of(world: &World, pod: &Pod, from: IpAddr, port: u16) -> u32 {
-    world.nic.add_client_address(from).unwrap();
+fn mark_of(fixture: &Fixture, pod: &Pod, from: IpAddr, port: u16) -> u32 {
+    fixture.nic.add_client_address(from).unwrap();
     let to = at(if from.is_ipv4() { pod.v4() } else { pod.v6() }, port);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut sender = UdpSender::from(&world.client, at(from, 0), to).unwrap();
+    let mut sender = UdpSender::from(&fixture.client, at(from, 0), to).unwrap();
     sender.send(3).unwrap();
     let received = inbox.wait_for(3, PATIENCE).unwrap();
     assert_eq!(received.marks.len(), 1, "{received:?}");
@@ -33,7 +33,7 @@ fn mark_of(world: &World, pod: &Pod, from: IpAddr, port: u16) -> u32 {
 
 #[test]
 fn of_three_policies_with_250_rules_each_decides_in_its_turn() {
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     let rule = |number: u16, mark: u16| {
         format!(
             "{{name: r{number}, ports: [{{protocol: UDP, port: {number}}}], action: Redirect, mark: {mark}}}"
@@ -51,10 +51,10 @@ fn of_three_policies_with_250_rules_each_decides_in_its_turn() {
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
         all += rules.len();
         let spec = format!("podSelector: {{matchLabels: {{app: game}}}}\npriority: {priority}");
-        world.policy_with(name, &spec, &rules);
+        fixture.policy_with(name, &spec, &rules);
     }
     assert_eq!(all, 250);
-    let agent = world.start(&["server"]);
+    let agent = fixture.start(&["server"]);
     no_problem(&agent);
     for (port, mark) in [
         (999, 0),
@@ -67,8 +67,8 @@ fn of_three_policies_with_250_rules_each_decides_in_its_turn() {
         (1229, 31_229),
         (1230, 0),
     ] {
-        only_mark(&world.deliver(&pod, at(pod.v4(), port), 5), mark, 5);
-        only_mark(&world.deliver(&pod, at(pod.v6(), port), 5), mark, 5);
+        only_mark(&fixture.deliver(&pod, at(pod.v4(), port), 5), mark, 5);
+        only_mark(&fixture.deliver(&pod, at(pod.v6(), port), 5), mark, 5);
     }
 }
 
@@ -88,22 +88,22 @@ fn rules_of(peers: &[String], mark: u32) -> Vec<String> {
 #[test]
 fn a_policy_with_2000_networks_matches_each_and_nothing_between_them() {
     const NETWORKS: u32 = 1000;
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     // Every other /28 of 20.0.0.0, and every other /64 of 2001:db8::/32.
     let v4 = |number: u32| Ipv4Addr::from(0x1400_0000 + 32 * number);
     let v6 = |number: u32| Ipv6Addr::from((0x2001_0db8 << 96) | (u128::from(2 * number) << 64));
     let networks: Vec<String> = (0..NETWORKS).map(|number| format!("{}/28", v4(number))).collect();
     let networks_v6: Vec<String> = (0..NETWORKS).map(|number| format!("{}/64", v6(number))).collect();
     let rules = [rules_of(&networks, 4), rules_of(&networks_v6, 6)].concat();
-    world.policy("players", &rules.iter().map(String::as_str).collect::<Vec<_>>());
-    let agent = world.start(&["server"]);
+    fixture.policy("players", &rules.iter().map(String::as_str).collect::<Vec<_>>());
+    let agent = fixture.start(&["server"]);
     no_problem(&agent);
     for number in [0, 1, 499, NETWORKS - 1] {
         let [first, last] = [0, 15].map(|host| IpAddr::from(Ipv4Addr::from(u32::from(v4(number)) + host)));
         let [before, after] =
             [u32::MAX, 16].map(|host| IpAddr::from(Ipv4Addr::from(u32::from(v4(number)).wrapping_add(host))));
         for (from, mark) in [(first, 4), (last, 4), (before, 0), (after, 0)] {
-            assert_eq!(mark_of(&world, &pod, from, 7777), mark, "{from}");
+            assert_eq!(mark_of(&fixture, &pod, from, 7777), mark, "{from}");
         }
         let base = u128::from(v6(number));
         for (address, mark) in [
@@ -113,7 +113,7 @@ fn a_policy_with_2000_networks_matches_each_and_nothing_between_them() {
             (base + (1 << 64), 0),
         ] {
             let from = IpAddr::from(Ipv6Addr::from(address));
-            assert_eq!(mark_of(&world, &pod, from, 7777), mark, "{from}");
+            assert_eq!(mark_of(&fixture, &pod, from, 7777), mark, "{from}");
         }
     }
 }
@@ -121,35 +121,35 @@ fn a_policy_with_2000_networks_matches_each_and_nothing_between_them() {
 #[test]
 fn a_list_of_4096_addresses_matches_its_first_and_last_and_not_their_neighbours() {
     const ADDRESSES: u32 = 4096;
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     // Every third address: none merges with the next.
     let address = |number: u32| Ipv4Addr::from(0x1500_0001 + 3 * number);
     let list: Vec<String> = (0..ADDRESSES)
         .map(|number| format!("{}/32", address(number)))
         .collect();
     let rules = rules_of(&list, 4);
-    world.policy("players", &rules.iter().map(String::as_str).collect::<Vec<_>>());
-    let agent = world.start(&["server"]);
+    fixture.policy("players", &rules.iter().map(String::as_str).collect::<Vec<_>>());
+    let agent = fixture.start(&["server"]);
     no_problem(&agent);
     for number in [0, 1, 2047, ADDRESSES - 1] {
         let own = u32::from(address(number));
         for (from, mark) in [(own - 1, 0), (own, 4), (own + 1, 0)] {
             let from = IpAddr::from(Ipv4Addr::from(from));
-            assert_eq!(mark_of(&world, &pod, from, 7777), mark, "{from}");
+            assert_eq!(mark_of(&fixture, &pod, from, 7777), mark, "{from}");
         }
     }
 }
 
 #[test]
 fn a_network_without_its_parts_holds_what_is_left_up_to_every_edge() {
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     let peer =
         "{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.0/30, 198.51.100.64/26, 198.51.100.255/32]}}";
     let rules = [format!(
         "{{name: some, from: [{peer}], action: Redirect, mark: 4}}"
     )];
-    world.policy("players", &[&rules[0]]);
-    let _agent = world.start(&["server"]);
+    fixture.policy("players", &[&rules[0]]);
+    let _agent = fixture.start(&["server"]);
     for (host, mark) in [
         (3, 0),
         (4, 4),
@@ -161,6 +161,6 @@ fn a_network_without_its_parts_holds_what_is_left_up_to_every_edge() {
         (255, 0),
     ] {
         let from = IpAddr::from([198, 51, 100, host]);
-        assert_eq!(mark_of(&world, &pod, from, 7777), mark, "{from}");
+        assert_eq!(mark_of(&fixture, &pod, from, 7777), mark, "{from}");
     }
 }

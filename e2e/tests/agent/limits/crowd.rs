@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use xdp_lab::{RawSocket, Style, UdpReceiver, UdpSender};
 
 use crate::{
+    fixture::{Fixture, PATIENCE, at},
     frames::{on_wire, udp},
-    world::{PATIENCE, World, at},
 };
 
 /// Several times as many as have a limit of their own, which are 65,536.
@@ -18,23 +18,23 @@ const SOURCE: std::ops::Range<usize> = 26..30;
 
 #[test]
 fn a_flood_of_sources_takes_nothing_from_an_honest_one_and_is_told() {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let rule = format!(
         "{{name: players, ports: [{{protocol: UDP, port: 7777}}], action: Redirect, mark: 1, rateLimit: \
          {{packetsPerSecond: 1, burst: {BURST}, per: Source}}}}"
     );
-    world.policy("players", &[&rule]);
-    let agent = world.start(&["server"]);
+    fixture.policy("players", &[&rule]);
+    let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut honest = UdpSender::new(&world.client, to).unwrap();
+    let mut honest = UdpSender::new(&fixture.client, to).unwrap();
     let start = Instant::now();
     honest.send(BURST / 2).unwrap();
     inbox.wait_for(BURST / 2, PATIENCE).unwrap();
 
-    let nic = &world.nic;
-    let wire = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let nic = &fixture.nic;
+    let wire = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     let mut frame = on_wire(nic, &[], &udp(nic.client_v4, pod.v4(), 7777, b"who am I?"));
     let began = Instant::now();
     for number in 0..FLOOD {

@@ -8,10 +8,10 @@ use std::{
 
 use xdp_lab::{Namespace, Style, UdpReceiver, UdpSender};
 
-use super::{Marker, RATE, flood, is_due, settle, world};
+use super::{Marker, RATE, fixture, flood, is_due, settle};
 use crate::{
+    fixture::{Fixture, PATIENCE, at, expect_only},
     reject::only_rejects,
-    world::{PATIENCE, World, at, expect_only},
 };
 
 const KILLS: usize = 3;
@@ -19,12 +19,12 @@ const KILLS: usize = 3;
 #[test]
 fn kills_and_restarts_forgive_nothing_and_lose_nothing() {
     const SENT: u64 = 30_000;
-    let (world, pod) = world("Redirect", "Source");
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = fixture("Redirect", "Source");
+    let mut agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut senders = [UdpSender::new(&world.client, to).unwrap()];
-    let mut marker = Marker::new(&world, &pod, pod.v4());
+    let mut senders = [UdpSender::new(&fixture.client, to).unwrap()];
+    let mut marker = Marker::new(&fixture, &pod, pod.v4());
     let sent_at = thread::scope(|scope| {
         let flood = scope.spawn(|| flood(&mut marker, &mut senders, SENT, 3 * RATE as u32));
         for kill in 1..=KILLS as u64 {
@@ -54,25 +54,25 @@ fn is_refused(client: &Namespace, to: SocketAddr) {
 #[test]
 fn connections_are_refused_while_no_agent_runs_and_after_it_is_back() {
     const EACH: u64 = 20;
-    let world = World::new();
-    world.nic.take_answers().unwrap();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let fixture = Fixture::new();
+    fixture.nic.take_answers().unwrap();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let rules = [
         "{name: web, ports: [{protocol: TCP, port: 80}], action: Reject}",
         "{name: rest, action: Pass}",
     ];
-    world.policy("players", &rules);
-    let mut agent = world.enforce(&["server"]);
+    fixture.policy("players", &rules);
+    let mut agent = fixture.enforce(&["server"]);
     for _ in 0..KILLS {
         agent.kill().unwrap();
-        (0..EACH).for_each(|_| is_refused(&world.client, at(pod.v4(), 80)));
+        (0..EACH).for_each(|_| is_refused(&fixture.client, at(pod.v4(), 80)));
         agent.start().unwrap();
-        (0..EACH).for_each(|_| is_refused(&world.client, at(pod.v6(), 80)));
+        (0..EACH).for_each(|_| is_refused(&fixture.client, at(pod.v6(), 80)));
     }
     agent.wait_for("the agent runs", |status| {
         status.running() && status.programmed("server")
     });
     only_rejects(&agent, "web", 2 * EACH * KILLS as u64);
-    world.deliver(&pod, at(pod.v4(), 7777), 50);
+    fixture.deliver(&pod, at(pod.v4(), 7777), 50);
     expect_only(&agent, "rest", &[("passed", 50)]);
 }

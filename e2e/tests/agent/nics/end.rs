@@ -4,13 +4,13 @@ use std::process::{Command, Stdio};
 
 use xdp_lab::Pod;
 
-use super::{NATIVE, marks, world, xdp};
-use crate::world::{PATIENCE, expect_counts};
+use super::{NATIVE, fixture, marks, xdp};
+use crate::fixture::{PATIENCE, expect_counts};
 
 #[test]
 fn a_stopped_agent_leaves_everything_programmed_and_the_status_readable() {
-    let (world, pod) = world();
-    let mut agent = world.start(&["server"]);
+    let (fixture, pod) = fixture();
+    let mut agent = fixture.start(&["server"]);
     let before = agent.look();
     assert!(before.running());
     agent.stop().unwrap();
@@ -19,19 +19,19 @@ fn a_stopped_agent_leaves_everything_programmed_and_the_status_readable() {
     assert_eq!(before.json()["nics"], after.json()["nics"]);
     assert!(after.ready("server"));
     assert_eq!(
-        xdp(&world, "nic0"),
+        xdp(&fixture, "nic0"),
         Some((NATIVE, before.program_id("nic0").unwrap()))
     );
-    marks(&world, &pod, 42);
+    marks(&fixture, &pod, 42);
     expect_counts(&agent, "players", [20, 20, 0, 0, 0, 0]);
 }
 
 fn uninstalling_leaves_nothing_behind(had_gro: bool) {
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     pod.set_gro(had_gro).unwrap();
-    let mut agent = world.start(&["server"]);
+    let mut agent = fixture.start(&["server"]);
     assert!(pod.gro().unwrap());
-    marks(&world, &pod, 42);
+    marks(&fixture, &pod, 42);
     let refused = agent.uninstall().unwrap_err().to_string();
     assert!(
         refused.contains("another agent works in") || refused.contains("stop"),
@@ -40,11 +40,11 @@ fn uninstalling_leaves_nothing_behind(had_gro: bool) {
     agent.stop().unwrap();
     agent.uninstall().unwrap();
 
-    assert_eq!(xdp(&world, "nic0"), None);
-    assert!(!world.lab.pin_dir().exists(), "the pin directory is gone");
+    assert_eq!(xdp(&fixture, "nic0"), None);
+    assert!(!fixture.lab.pin_dir().exists(), "the pin directory is gone");
     assert_eq!(pod.gro().unwrap(), had_gro, "GRO is as it was");
     assert_eq!(programs_in(&pod), "", "the reader is gone");
-    marks(&world, &pod, 0);
+    marks(&fixture, &pod, 0);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use aya::{
 use xdp_e2e::Status;
 use xdp_lab::NicSpec;
 
-use super::{NATIVE, marks, nic_problem, start, world, xdp};
-use crate::world::World;
+use super::{NATIVE, fixture, marks, nic_problem, start, xdp};
+use crate::fixture::Fixture;
 
 /// Somebody else's program, on the NIC as long as this lives.
 struct Foreign {
@@ -17,12 +17,12 @@ struct Foreign {
 }
 
 impl Foreign {
-    fn attach(world: &World, name: &str, mode: XdpMode) -> Self {
+    fn attach(fixture: &Fixture, name: &str, mode: XdpMode) -> Self {
         let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-e2e-ebpf"));
         let mut ebpf = EbpfLoader::new().load(object).unwrap();
         let program: &mut Xdp = ebpf.program_mut("act").unwrap().try_into().unwrap();
         program.load().unwrap();
-        let node = world.lab.node();
+        let node = fixture.lab.node();
         node.run(|| program.attach(name, mode).unwrap()).unwrap();
         let id = program.info().unwrap().id().into();
         Self { _ebpf: ebpf, id }
@@ -30,11 +30,11 @@ impl Foreign {
 }
 
 fn a_foreign_program_stays(mode: XdpMode) {
-    let (world, pod) = world();
-    let foreign = Foreign::attach(&world, "nic0", mode);
-    let shown = xdp(&world, "nic0");
+    let (fixture, pod) = fixture();
+    let foreign = Foreign::attach(&fixture, "nic0", mode);
+    let shown = xdp(&fixture, "nic0");
     assert_eq!(shown.map(|(_, id)| id), Some(foreign.id));
-    let mut agent = start(&world, &["nic0"]);
+    let mut agent = start(&fixture, &["nic0"]);
     let status = nic_problem(
         &agent,
         "nic0",
@@ -48,13 +48,13 @@ fn a_foreign_program_stays(mode: XdpMode) {
     agent.start().unwrap();
     agent.wait_for("the second one runs", Status::running);
     nic_problem(&agent, "nic0", "ForeignProgram", &[]);
-    assert_eq!(xdp(&world, "nic0"), shown);
+    assert_eq!(xdp(&fixture, "nic0"), shown);
 
     drop(foreign);
     agent.wait_for("ours is attached by itself", |status| {
         status.nic_mode("nic0") == Some("native") && status.problem("NIC nic0", "ForeignProgram").is_none()
     });
-    marks(&world, &pod, 42);
+    marks(&fixture, &pod, 42);
 }
 
 #[test]
@@ -69,14 +69,14 @@ fn a_foreign_generic_program_stays_and_when_it_goes_ours_is_attached_by_itself()
 
 #[test]
 fn uninstalling_leaves_a_foreign_program_alone() {
-    let (world, _pod) = world();
-    let second = world.lab.namespace("second").unwrap();
-    world.lab.nic(NicSpec::new("nic1", &second)).unwrap();
-    let foreign = Foreign::attach(&world, "nic1", XdpMode::Driver);
-    let mut agent = world.start(&["server"]);
+    let (fixture, _pod) = fixture();
+    let second = fixture.lab.namespace("second").unwrap();
+    fixture.lab.nic(NicSpec::new("nic1", &second)).unwrap();
+    let foreign = Foreign::attach(&fixture, "nic1", XdpMode::Driver);
+    let mut agent = fixture.start(&["server"]);
     nic_problem(&agent, "nic1", "ForeignProgram", &[]);
     agent.stop().unwrap();
     agent.uninstall().unwrap();
-    assert_eq!(xdp(&world, "nic1"), Some((NATIVE, foreign.id)));
-    assert_eq!(xdp(&world, "nic0"), None);
+    assert_eq!(xdp(&fixture, "nic1"), Some((NATIVE, foreign.id)));
+    assert_eq!(xdp(&fixture, "nic0"), None);
 }

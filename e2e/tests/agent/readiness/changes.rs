@@ -11,17 +11,17 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 use xdp_lab::{Style, UdpReceiver, UdpSender};
 
-use super::world;
+use super::fixture;
 use crate::{
+    fixture::{PATIENCE, PLAYERS, at, expect_counts, only_mark},
     flow::{Flow, Traffic},
-    world::{PATIENCE, PLAYERS, at, expect_counts, only_mark},
 };
 
 #[test]
 fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_packet() {
-    let (world, mut pod) = world(Style::Ptp);
-    let other = world.pod("other", "game", Style::Ptp, 6);
-    let agent = world.start(&["server", "other"]);
+    let (fixture, mut pod) = fixture(Style::Ptp);
+    let other = fixture.pod("other", "game", Style::Ptp, 6);
+    let agent = fixture.start(&["server", "other"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, "0.0.0.0:7777".parse().unwrap()).unwrap();
     let wrong = UdpReceiver::bind(&other.ns, "0.0.0.0:7777".parse().unwrap()).unwrap();
@@ -29,7 +29,7 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut sender = UdpSender::new(&world.client, to).unwrap();
+            let mut sender = UdpSender::new(&fixture.client, to).unwrap();
             while !stop.load(Ordering::Relaxed) {
                 // While the pod has no pair there is no way to it.
                 let _ = sender.send_one();
@@ -53,14 +53,14 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
         assert_ne!(before[field], after[field], "{field}");
     }
     // When a last one is through, so are all before it.
-    let mut last = UdpSender::new(&world.client, to).unwrap();
+    let mut last = UdpSender::new(&fixture.client, to).unwrap();
     last.send_one().unwrap();
     xdp_lab::wait_until("the last one arrives", PATIENCE, || {
         inbox.stream(last.stream()).distinct == 1
     })
     .unwrap();
     inbox.reset();
-    only_mark(&world.deliver_to(&inbox, to, 100), 42, 100);
+    only_mark(&fixture.deliver_to(&inbox, to, 100), 42, 100);
 }
 
 /// A thread that sends must end when the test fails, or the failure is never seen.
@@ -74,59 +74,62 @@ impl Drop for Stop<'_> {
 
 #[test]
 fn a_pod_that_changes_its_address_takes_its_rules_along() {
-    let (world, mut pod) = world(Style::Ptp);
-    let agent = world.start(&["server"]);
-    only_mark(&world.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
+    let (fixture, mut pod) = fixture(Style::Ptp);
+    let agent = fixture.start(&["server"]);
+    only_mark(&fixture.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
     let new = Ipv4Net::new_assert([10, 2, 9, 9].into(), 32);
     pod.set_addresses(&[IpNet::from(new)]).unwrap();
-    world.manifests.write_pod("server", "game", &pod).unwrap();
+    fixture.manifests.write_pod("server", "game", &pod).unwrap();
     agent.wait_for("the new address alone leads to it", |status| {
         status
             .pod("server")
             .is_some_and(|pod| pod["addresses"] == serde_json::json!(["10.2.9.9"]))
     });
-    only_mark(&world.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
+    only_mark(&fixture.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
 
     // Who has the old address now is no target.
-    let heir = world.lab.pod(&crate::world::spec("heir", Style::Ptp, 5)).unwrap();
-    only_mark(&world.deliver(&heir, at(heir.v4(), 7777), 50), 0, 50);
+    let heir = fixture
+        .lab
+        .pod(&crate::fixture::spec("heir", Style::Ptp, 5))
+        .unwrap();
+    only_mark(&fixture.deliver(&heir, at(heir.v4(), 7777), 50), 0, 50);
     expect_counts(&agent, "players", [100, 100, 0, 0, 0, 0]);
 }
 
 #[test]
 fn a_pod_meets_rules_exactly_while_its_manifest_is_there_and_selected() {
-    let (world, pod) = world(Style::Bridge);
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture(Style::Bridge);
+    let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
-    only_mark(&world.deliver(&pod, to, 50), 42, 50);
+    only_mark(&fixture.deliver(&pod, to, 50), 42, 50);
 
-    world.manifests.remove("server.yaml").unwrap();
+    fixture.manifests.remove("server.yaml").unwrap();
     agent.wait_for("the pod is gone", |status| status.pod("server").is_none());
-    only_mark(&world.deliver(&pod, to, 50), 0, 50);
+    only_mark(&fixture.deliver(&pod, to, 50), 0, 50);
 
-    world.manifests.write_pod("server", "game", &pod).unwrap();
+    fixture.manifests.write_pod("server", "game", &pod).unwrap();
     agent.wait_for("the pod is back", |status| status.ready("server"));
-    only_mark(&world.deliver(&pod, to, 50), 42, 50);
+    only_mark(&fixture.deliver(&pod, to, 50), 42, 50);
 
-    world.manifests.write_pod("server", "web", &pod).unwrap();
+    fixture.manifests.write_pod("server", "web", &pod).unwrap();
     agent.wait_for("it is not selected any more", |status| {
         status.pod("server").is_none()
     });
-    only_mark(&world.deliver(&pod, to, 50), 0, 50);
+    only_mark(&fixture.deliver(&pod, to, 50), 0, 50);
     expect_counts(&agent, "players", [100, 100, 0, 0, 0, 0]);
 }
 
 #[test]
 fn a_policy_changes_under_traffic_without_a_lost_packet() {
-    let (world, pod) = world(Style::Ptp);
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture(Style::Ptp);
+    let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = Arc::new(UdpReceiver::bind(&pod.ns, to).unwrap());
     let traffic = Traffic::new();
-    let flow = traffic.add(Flow::new(UdpSender::new(&world.client, to).unwrap(), &inbox));
+    let flow = traffic.add(Flow::new(UdpSender::new(&fixture.client, to).unwrap(), &inbox));
     traffic.more(flow, 100);
     for mark in 43..53 {
-        world.policy("players", &[&PLAYERS.replace("42", &mark.to_string())]);
+        fixture.policy("players", &[&PLAYERS.replace("42", &mark.to_string())]);
         xdp_lab::wait_until("the new mark arrives", PATIENCE, || {
             inbox.received().marks.contains_key(&mark)
         })
@@ -142,13 +145,13 @@ fn a_policy_changes_under_traffic_without_a_lost_packet() {
 
 #[test]
 fn a_policy_that_is_removed_leaves_packets_alone() {
-    let (world, pod) = world(Style::Ptp);
-    let agent = world.start(&["server"]);
+    let (fixture, pod) = fixture(Style::Ptp);
+    let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
-    only_mark(&world.deliver(&pod, to, 50), 42, 50);
-    world.manifests.remove("policy-players.yaml").unwrap();
+    only_mark(&fixture.deliver(&pod, to, 50), 42, 50);
+    fixture.manifests.remove("policy-players.yaml").unwrap();
     let status = agent.wait_for("the policy is gone", |status| status.pod("server").is_none());
-    only_mark(&world.deliver(&pod, to, 50), 0, 50);
+    only_mark(&fixture.deliver(&pod, to, 50), 0, 50);
     agent.wait_for("its counters are gone", |status| {
         status.json()["rules"] == serde_json::json!([])
     });

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use xdp_lab::{Pod, RawSocket};
 
-use super::world;
+use super::fixture;
 use crate::{
+    fixture::{Fixture, PATIENCE, expect_only},
     frames::{Answer, any, icmp, ip, on_wire, udp},
-    world::{PATIENCE, World, expect_only},
 };
 
 const ALL: &str = "{name: all, action: Reject}";
@@ -19,7 +19,7 @@ const ACK: u8 = 16;
 
 /// The client at the wire.
 struct Client<'a> {
-    world: &'a World,
+    fixture: &'a Fixture,
     addresses: (IpAddr, IpAddr),
     out: RawSocket,
     wire: RawSocket,
@@ -27,19 +27,19 @@ struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// One of each family.
-    fn both(world: &'a World, pod: &Pod) -> [Self; 2] {
-        let nic = &world.nic;
+    fn both(fixture: &'a Fixture, pod: &Pod) -> [Self; 2] {
+        let nic = &fixture.nic;
         [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())].map(|addresses| Self {
-            world,
+            fixture,
             addresses,
-            out: RawSocket::sender(&world.client, &nic.wire).unwrap(),
-            wire: RawSocket::receiver(&world.client, &nic.wire).unwrap(),
+            out: RawSocket::sender(&fixture.client, &nic.wire).unwrap(),
+            wire: RawSocket::receiver(&fixture.client, &nic.wire).unwrap(),
         })
     }
 
     /// The answer to a packet in this VLAN, which is checked as far as every answer is alike.
     fn ask(&self, tags: &[u16], packet: &[u8]) -> Answer {
-        let nic = &self.world.nic;
+        let nic = &self.fixture.nic;
         let (client, pod) = self.addresses;
         self.out.send(&on_wire(nic, tags, packet)).unwrap();
         let read = |frame: &[u8]| Answer::read(nic, pod, frame);
@@ -82,10 +82,10 @@ fn is_reset(answer: &Answer, flags: u8, sequence: u32, acknowledged: u32) {
 
 #[test]
 fn a_segment_is_answered_by_the_reset_that_fits_it() {
-    let (world, pod) = world(&[ALL]);
-    let agent = world.enforce(&["server"]);
+    let (fixture, pod) = fixture(&[ALL]);
+    let agent = fixture.enforce(&["server"]);
     let mut asked = 0;
-    for client in Client::both(&world, &pod) {
+    for client in Client::both(&fixture, &pod) {
         for tags in TAGS {
             let syn = client.ask(tags, &segment(client.addresses, SYN, 0, b""));
             is_reset(&syn, RST | ACK, 0, SEQUENCE.wrapping_add(1));
@@ -104,10 +104,10 @@ fn a_segment_is_answered_by_the_reset_that_fits_it() {
 fn all_else_is_answered_by_administratively_prohibited_with_the_offender_quoted() {
     /// More than is quoted.
     const SCTP: [u8; 20] = [15, 160, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8, 1, 0, 0, 8, 0, 0, 0, 0];
-    let (world, pod) = world(&[ALL]);
-    let agent = world.enforce(&["server"]);
+    let (fixture, pod) = fixture(&[ALL]);
+    let agent = fixture.enforce(&["server"]);
     let mut asked = 0;
-    for client in Client::both(&world, &pod) {
+    for client in Client::both(&fixture, &pod) {
         let (from, to) = client.addresses;
         let (protocol, unreachable, header, echo) = match from {
             IpAddr::V4(_) => (1, [3, 13], 20, 8),

@@ -5,13 +5,13 @@ use std::{fs, time::Instant};
 use xdp_e2e::Agent;
 use xdp_lab::{Namespace, Pod, UdpSender, wait_until};
 
-use super::{WEB, world};
+use super::{WEB, fixture};
 use crate::{
+    fixture::{Fixture, PATIENCE, at, expect_only},
     limits::{
         AT_ONCE, Marker, due, is_within, {self},
     },
     metrics::scrape,
-    world::{PATIENCE, World, at, expect_only},
 };
 
 /// As the agent's documentation says.
@@ -37,18 +37,18 @@ fn unreachables(namespace: &Namespace) -> u64 {
 }
 
 /// Sends so many datagrams that are rejected; returns how many answers were sent, and when each burst was.
-fn flood(world: &World, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64, Vec<Instant>) {
-    let sender = UdpSender::new(&world.client, at(pod.v4(), 80)).unwrap();
-    let mut marker = Marker::new(world, pod, pod.v4());
+fn flood(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64, Vec<Instant>) {
+    let sender = UdpSender::new(&fixture.client, at(pod.v4(), 80)).unwrap();
+    let mut marker = Marker::new(fixture, pod, pod.v4());
     let sent_at = limits::flood(&mut marker, &mut [sender], packets, 4000);
     let status = expect_only(agent, "web", &[("rejected", packets)]);
     let unanswered = status.happened("events", "RejectLimited");
     let answers = packets - unanswered;
     // Answers are on their way for a moment, and the wire drops what a busy client does not take.
     let arrived = wait_until("answers arrive", PATIENCE, || {
-        answers.saturating_sub(unreachables(&world.client)) * 20 <= answers
+        answers.saturating_sub(unreachables(&fixture.client)) * 20 <= answers
     });
-    let received = unreachables(&world.client);
+    let received = unreachables(&fixture.client);
     assert!(
         arrived.is_ok() && received <= answers,
         "{received} of {answers} answers"
@@ -59,9 +59,9 @@ fn flood(world: &World, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64, Vec
 #[test]
 fn answers_keep_to_a_thousand_a_second_and_the_others_are_counted() {
     const SENT: u64 = 8000;
-    let (world, pod) = world(&[WEB]);
-    let agent = start(Agent::new(&world.lab, &world.manifests).listens());
-    let (answers, sent_at) = flood(&world, &agent, &pod, SENT);
+    let (fixture, pod) = fixture(&[WEB]);
+    let agent = start(Agent::new(&fixture.lab, &fixture.manifests).listens());
+    let (answers, sent_at) = flood(&fixture, &agent, &pod, SENT);
     is_within(answers, due(&sent_at, AT_ONCE, PER_SECOND, PER_SECOND));
     let metrics = scrape(&agent);
     let told = metrics.sum("xdp_agent_events_total", &[("reason", "RejectLimited")]);
@@ -70,22 +70,22 @@ fn answers_keep_to_a_thousand_a_second_and_the_others_are_counted() {
 
 #[test]
 fn the_administrator_sets_how_many_answers_there_are() {
-    let (world, pod) = world(&[WEB]);
-    let agent = Agent::new(&world.lab, &world.manifests).arguments(&["--rejects-per-second", "100"]);
+    let (fixture, pod) = fixture(&[WEB]);
+    let agent = Agent::new(&fixture.lab, &fixture.manifests).arguments(&["--rejects-per-second", "100"]);
     let agent = start(agent);
-    let (answers, sent_at) = flood(&world, &agent, &pod, 8000);
+    let (answers, sent_at) = flood(&fixture, &agent, &pod, 8000);
     is_within(answers, due(&sent_at, AT_ONCE, 100, 100));
 }
 
 #[test]
 fn without_answers_a_reject_is_a_drop() {
-    let (world, pod) = world(&[WEB]);
-    let agent = Agent::new(&world.lab, &world.manifests).arguments(&["--rejects-per-second", "0"]);
+    let (fixture, pod) = fixture(&[WEB]);
+    let agent = Agent::new(&fixture.lab, &fixture.manifests).arguments(&["--rejects-per-second", "0"]);
     let agent = start(agent);
     let to = at(pod.v4(), 80);
-    let mut sender = UdpSender::new(&world.client, to).unwrap();
+    let mut sender = UdpSender::new(&fixture.client, to).unwrap();
     sender.send(20).unwrap();
     let status = expect_only(&agent, "web", &[("rejected", 20)]);
     assert_eq!(status.happened("events", "RejectLimited"), 20);
-    assert_eq!(unreachables(&world.client), 0);
+    assert_eq!(unreachables(&fixture.client), 0);
 }

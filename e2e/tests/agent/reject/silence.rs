@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use xdp_lab::RawSocket;
 
-use super::world;
+use super::fixture;
 use crate::{
+    fixture::{Fixture, PATIENCE, expect_only},
     frames::{Answer, icmp, ip, on_wire, udp},
-    world::{PATIENCE, World, expect_only},
 };
 
 const ALL: &str = "{name: all, action: Reject}";
@@ -42,8 +42,8 @@ fn fragment(from: IpAddr, to: IpAddr, field: u16) -> Vec<u8> {
 const MORE: u16 = 0x2000;
 
 /// What the client sends, and not one of these is answered.
-fn frames(world: &World, from: IpAddr, to: IpAddr) -> Vec<(String, Vec<u8>)> {
-    let nic = &world.nic;
+fn frames(fixture: &Fixture, from: IpAddr, to: IpAddr) -> Vec<(String, Vec<u8>)> {
+    let nic = &fixture.nic;
     let mut frames = Vec::new();
     let mut add = |what: &str, packet: Vec<u8>| frames.push((what.to_owned(), on_wire(nic, &[], &packet)));
     add("a reset", reset(from, to, false));
@@ -83,15 +83,15 @@ fn frames(world: &World, from: IpAddr, to: IpAddr) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn resets_icmp_errors_fragments_and_groups_get_no_answer_and_are_counted() {
-    let (world, pod) = world(&[ALL]);
-    let agent = world.enforce(&["server"]);
-    let nic = &world.nic;
-    let out = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let (fixture, pod) = fixture(&[ALL]);
+    let agent = fixture.enforce(&["server"]);
+    let nic = &fixture.nic;
+    let out = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     let mut silent = 0;
     for (from, to) in [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())] {
-        for (what, frame) in frames(&world, from, to) {
+        for (what, frame) in frames(&fixture, from, to) {
             // Answers keep their order: after that to the second frame, there will be none to the first one.
-            let wire = RawSocket::receiver(&world.client, &nic.wire).unwrap();
+            let wire = RawSocket::receiver(&fixture.client, &nic.wire).unwrap();
             out.send(&frame).unwrap();
             out.send(&on_wire(nic, &[], &udp(from, to, 81, b"the end")))
                 .unwrap();

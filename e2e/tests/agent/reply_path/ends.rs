@@ -14,8 +14,8 @@ use super::{
     side::WEB,
 };
 use crate::{
+    fixture::{PATIENCE, at},
     frames::pings,
-    world::{PATIENCE, at},
 };
 
 /// Both styles, one of them behind masquerade.
@@ -35,9 +35,9 @@ fn closed_ports_refuse() {
         for side in &place.sides {
             place.is_fast("refused", || {
                 let to = at(side.pod, WEB + 1);
-                let refused = Connection::open(&place.world.client, side.any(0), to, PATIENCE).unwrap();
+                let refused = Connection::open(&place.fixture.client, side.any(0), to, PATIENCE).unwrap();
                 assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused, "{to}");
-                let client = udp(&place.world.client, side.any(0));
+                let client = udp(&place.fixture.client, side.any(0));
                 client.socket().connect(to).unwrap();
                 client.socket().send(b"hello").unwrap();
                 let refused = client.socket().recv(&mut [0; 16]).unwrap_err();
@@ -53,7 +53,7 @@ fn pings_are_answered() {
         place.is_fast("pings", || {
             for (number, is_v6) in [(1, false), (2, true), (3, false), (4, true)] {
                 assert!(
-                    pings(&place.world, &place.pod, is_v6, number, PATIENCE),
+                    pings(&place.fixture, &place.pod, is_v6, number, PATIENCE),
                     "{number}"
                 );
             }
@@ -94,7 +94,7 @@ fn either_side_resets_a_connection() {
                 let listener = place.pod.ns.run(|| TcpListener::bind(rude)).unwrap().unwrap();
                 let server = thread::spawn(move || resets(&listener));
                 let connect = || TcpStream::connect_timeout(&rude, PATIENCE);
-                let mut stream = place.world.client.run(connect).unwrap().unwrap();
+                let mut stream = place.fixture.client.run(connect).unwrap().unwrap();
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
                 stream.write_all(b"hello").unwrap();
                 let error = stream.read(&mut [0; 16]).unwrap_err();
@@ -139,7 +139,7 @@ fn ten_thousand_short_connections_are_all_answered() {
                 .map(|number| short(to, number))
                 .sum::<u64>()
         };
-        let heard = place.world.client.run(ask).unwrap();
+        let heard = place.fixture.client.run(ask).unwrap();
         let all = (CONNECTIONS * (CONNECTIONS - 1) / 2) as u64;
         assert_eq!((heard, server.join().unwrap()), (all, all));
     });

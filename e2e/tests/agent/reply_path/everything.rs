@@ -155,8 +155,8 @@ fn everything_works_under_a_policy_beside_kube_proxy_in_nftables_mode() {
 fn everything_works_under_a_policy_whose_delivery_is_peer() {
     let place = Place::new(Style::Ptp, true);
     let spec = "podSelector: {matchLabels: {app: game}}\ndelivery: Peer";
-    place.world.policy_with("all", spec, &[ANY]);
-    let agent = place.world.enforce(&["server"]);
+    place.fixture.policy_with("all", spec, &[ANY]);
+    let agent = place.fixture.enforce(&["server"]);
     agent.wait_for("replies go the same way", |status| {
         let pod = status.pod("server");
         pod.is_some_and(|pod| pod["replyPath"]["state"] == "Ready")

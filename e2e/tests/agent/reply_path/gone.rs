@@ -3,7 +3,7 @@
 use xdp_lab::{EchoServer, Style};
 
 use super::place::{Place, open};
-use crate::world::spec;
+use crate::fixture::spec;
 
 const PORT: u16 = 40_003;
 const SOME: usize = 50_000;
@@ -13,27 +13,29 @@ fn the_next_pod_is_served(app: &str, by_us: bool) {
     let place = Place::new(Style::Ptp, true);
     place.take_all();
     let sides = place.sides;
-    let Place { web, pod, world, .. } = place;
-    let agent = world.start(&["server"]);
+    let Place {
+        web, pod, fixture, ..
+    } = place;
+    let agent = fixture.start(&["server"]);
     for side in &sides {
-        let mut connection = open(&world.client, side.any(PORT), side.web());
+        let mut connection = open(&fixture.client, side.any(PORT), side.web());
         connection.talk(SOME).unwrap();
         connection.reset().unwrap();
     }
     drop(web);
-    world.manifests.remove("server.yaml").unwrap();
+    fixture.manifests.remove("server.yaml").unwrap();
     pod.remove().unwrap();
-    let next = world.lab.pod(&spec("next", Style::Ptp, 5)).unwrap();
-    world.manifests.write_pod("next", app, &next).unwrap();
+    let next = fixture.lab.pod(&spec("next", Style::Ptp, 5)).unwrap();
+    fixture.manifests.write_pod("next", app, &next).unwrap();
     let _web = sides.map(|side| EchoServer::start(&next.ns, side.web()).unwrap());
     agent.wait_for("the old pod is forgotten", |status| {
         status.pod("server").is_none() && status.ready("next") == by_us
     });
     for side in &sides {
-        let mut connection = open(&world.client, side.any(PORT), side.web());
-        let before = world.lab.node().forwarded().unwrap();
+        let mut connection = open(&fixture.client, side.any(PORT), side.web());
+        let before = fixture.lab.node().forwarded().unwrap();
         connection.talk(SOME).unwrap();
-        let forwarded = world.lab.node().forwarded().unwrap() - before;
+        let forwarded = fixture.lab.node().forwarded().unwrap() - before;
         assert_eq!(forwarded == 0, by_us, "{forwarded} by the stack");
     }
 }

@@ -32,7 +32,7 @@ impl Held {
             client_first: place.connect(side.any(0), side.web()),
             pod_first: place.connect(side.any(0), side.web()),
             own: open(&place.pod.ns, side.any(0), side.cluster_ip()),
-            datagrams: udp(&place.world.client, side.any(0)),
+            datagrams: udp(&place.fixture.client, side.any(0)),
         };
         held.go_on(place, SOME);
         held
@@ -57,7 +57,7 @@ impl Held {
 fn what_was_open_before_the_policy_goes_on_and_what_is_opened_later_is_fast() {
     for (style, masquerade) in PLACES {
         let place = Place::new(style, masquerade);
-        let agent = place.world.start(&[]);
+        let agent = place.fixture.start(&[]);
         let did = place.stack_did(|| {
             let mut held = place.sides.map(|side| Held::new(&place, side));
             place.take_all();
@@ -80,7 +80,7 @@ fn what_is_open_when_the_policy_goes_goes_on() {
         let agent = place.start();
         let did = place.stack_did(|| {
             let mut held = place.sides.map(|side| Held::new(&place, side));
-            place.world.manifests.remove("policy-all.yaml").unwrap();
+            place.fixture.manifests.remove("policy-all.yaml").unwrap();
             agent.wait_for("the policy is gone", |status| {
                 status.draining("server") || status.pod("server").is_none()
             });
@@ -100,10 +100,10 @@ fn what_is_open_when_the_policy_goes_goes_on() {
 #[test]
 fn of_two_policies_one_goes_and_nothing_changes_for_what_the_other_takes() {
     let place = Place::new(Style::Ptp, true);
-    place.world.policy("second", &[ANY]);
+    place.fixture.policy("second", &[ANY]);
     let agent = place.start();
     let mut held = place.sides.map(|side| Held::new(&place, side));
-    place.world.manifests.remove("policy-all.yaml").unwrap();
+    place.fixture.manifests.remove("policy-all.yaml").unwrap();
     agent.wait_for("one policy is gone", |status| {
         let policies = status.json()["rules"].as_array().map_or(0, Vec::len);
         policies == 1 && status.ready("server")
@@ -123,7 +123,7 @@ fn a_rule_that_drops_wins_over_flows_that_are_known() {
     let mut held = place.connect(side.any(0), side.web());
     held.talk(SOME).unwrap();
     let drop = "{name: none, ports: [{protocol: TCP, port: 80}], action: Drop}";
-    place.world.policy("all", &[drop]);
+    place.fixture.policy("all", &[drop]);
     agent.wait_for("the rule is in force", |status| {
         let rules = status.json()["rules"].as_array();
         let named = |rules: &Vec<serde_json::Value>| rules.iter().any(|rule| rule["rule"] == "none");

@@ -15,7 +15,7 @@ use super::{
     },
     side::Side,
 };
-use crate::world::{PATIENCE, World, at};
+use crate::fixture::{Fixture, PATIENCE, at};
 
 /// What does not answer within this time does not answer.
 pub(super) const SOON: Duration = Duration::from_millis(700);
@@ -30,7 +30,7 @@ pub(super) struct Place {
     pub(super) web: [EchoServer; 2],
     _outside: [EchoServer; 2],
     pub(super) pod: Pod,
-    pub(super) world: World,
+    pub(super) fixture: Fixture,
     pub(super) sides: [Side; 2],
     pub(super) masquerade: bool,
 }
@@ -41,21 +41,21 @@ impl Place {
     }
 
     pub(super) fn with(proxy: Proxy, style: Style, masquerade: bool) -> Self {
-        let world = World::new();
-        let pod = world.pod("server", "game", style, 5);
-        let nic = &world.nic;
+        let fixture = Fixture::new();
+        let pod = fixture.pod("server", "game", style, 5);
+        let nic = &fixture.nic;
         let side = |pod, client, node| Side { pod, client, node };
         let sides = [
             side(pod.v4(), nic.client_v4, nic.v4),
             side(pod.v6(), nic.client_v6, nic.v6),
         ];
-        rules::apply(world.lab.node(), proxy, masquerade, style, &sides);
+        rules::apply(fixture.lab.node(), proxy, masquerade, style, &sides);
         let start = |at: &Namespace, address| EchoServer::start(at, address).unwrap();
         Self {
             web: sides.map(|side| start(&pod.ns, side.web())),
-            _outside: sides.map(|side| start(&world.client, side.outside())),
+            _outside: sides.map(|side| start(&fixture.client, side.outside())),
             pod,
-            world,
+            fixture,
             sides,
             masquerade,
         }
@@ -63,23 +63,23 @@ impl Place {
 
     /// The policy that takes everything.
     pub(super) fn take_all(&self) {
-        self.world.policy("all", &[ANY]);
+        self.fixture.policy("all", &[ANY]);
     }
 
     /// An agent, with the policy that takes everything in force.
     pub(super) fn start(&self) -> Agent<'_> {
         self.take_all();
-        self.world.start(&["server"])
+        self.fixture.start(&["server"])
     }
 
     pub(super) fn node(&self) -> &Namespace {
-        self.world.lab.node()
+        self.fixture.lab.node()
     }
 
     /// A connection from outside.
     #[track_caller]
     pub(super) fn connect(&self, from: SocketAddr, to: SocketAddr) -> Connection {
-        open(&self.world.client, from, to)
+        open(&self.fixture.client, from, to)
     }
 
     /// The pod says something unasked on a connection with this client.
@@ -99,7 +99,7 @@ impl Place {
     /// Asks from outside, once.
     #[track_caller]
     pub(super) fn ask(&self, from: SocketAddr, to: SocketAddr) -> UdpReply {
-        asked(&mut udp(&self.world.client, from), to, 100, 100)
+        asked(&mut udp(&self.fixture.client, from), to, 100, 100)
     }
 
     /// What the stack has forwarded and dropped as INVALID while this was done.

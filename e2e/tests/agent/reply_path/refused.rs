@@ -4,7 +4,7 @@ use xdp_e2e::{Agent, Status};
 use xdp_lab::{Crowd, Direction, Style};
 
 use super::place::Place;
-use crate::world::counts;
+use crate::fixture::counts;
 
 const SOME: usize = 50_000;
 
@@ -33,7 +33,7 @@ fn passes(place: &Place, agent: &Agent<'_>) {
 /// `object`: whose problem it is.
 fn nothing_breaks(place: &Place, crowd: Crowd, object: &str, interface: &str) {
     place.take_all();
-    let agent = place.world.enforce(&["server"]);
+    let agent = place.fixture.enforce(&["server"]);
     let status = agent.wait_for("the reply path is refused", |status| {
         reason(status) == Some("NoReplyPath") && status.problem(object, "NoReplyPath").is_some()
     });

@@ -13,7 +13,7 @@ use super::{
     place::{Place, asked, open, udp},
     side::Side,
 };
-use crate::world::PATIENCE;
+use crate::fixture::PATIENCE;
 
 const PLACES: [(Style, bool); 2] = [(Style::Ptp, true), (Style::Bridge, false)];
 /// Bytes of one round.
@@ -41,7 +41,7 @@ impl Held {
         Self {
             side: *side,
             connections: connections.into_iter().chain(own).collect(),
-            datagrams: [&place.world.client, &place.pod.ns].map(|from| udp(from, side.any(0))),
+            datagrams: [&place.fixture.client, &place.pod.ns].map(|from| udp(from, side.any(0))),
         }
     }
 
@@ -130,10 +130,14 @@ fn nobody_notices_that_an_agent_with_another_layout_takes_over() {
     for (style, masquerade) in PLACES {
         let place = Place::new(style, masquerade);
         let mut agent = place.start();
-        let older = place.world.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
+        let older = place
+            .fixture
+            .lab
+            .pin_dir()
+            .join(format!("abi-{}", ABI_VERSION - 1));
         nobody_notices(&place, |talk| {
             agent.stop().unwrap();
-            std::fs::rename(place.world.pins(), &older).unwrap();
+            std::fs::rename(place.fixture.pins(), &older).unwrap();
             comes_back(&mut agent, talk);
         });
         assert!(!older.exists());
@@ -153,6 +157,6 @@ fn nobody_notices_that_it_is_uninstalled() {
             agent.uninstall().unwrap();
             talk.more(5);
         });
-        assert!(!place.world.lab.pin_dir().exists());
+        assert!(!place.fixture.lab.pin_dir().exists());
     }
 }

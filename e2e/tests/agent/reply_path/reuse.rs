@@ -37,7 +37,7 @@ fn connections(place: &Place, side: &Side) {
 
 fn datagrams(place: &Place, side: &Side) {
     let [by_node_port, _] = side.node_ports();
-    let mut client = udp(&place.world.client, side.any(PORT));
+    let mut client = udp(&place.fixture.client, side.any(PORT));
     client.socket().set_read_timeout(Some(20 * SOON)).unwrap();
     for to in [side.web(), by_node_port, side.web(), by_node_port, by_node_port] {
         for _ in 0..2 {

@@ -9,7 +9,7 @@ use super::{
     place::{Place, open},
     rules::run,
 };
-use crate::world::at;
+use crate::fixture::at;
 
 const SOME: usize = 300_000;
 const PLACES: [(Style, bool); 2] = [(Style::Ptp, false), (Style::Bridge, true)];
@@ -38,8 +38,8 @@ fn a_reply_to_a_neighbour_that_is_forgotten_waits_until_it_is_found() {
 
 /// A network behind the client, whose router it is: its hosts are `far`.
 fn far(place: &Place, mtu: u32) -> (Namespace, [IpAddr; 2]) {
-    let far = place.world.lab.namespace("far").unwrap();
-    let client = &place.world.client;
+    let far = place.fixture.lab.namespace("far").unwrap();
+    let client = &place.fixture.client;
     client.set_sysctl("net/ipv4/ip_forward", "1").unwrap();
     client.set_sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
     client.wire("far0", &far, "eth0").unwrap();
@@ -122,8 +122,8 @@ fn a_nic_with_a_smaller_mtu_than_the_pods_gets_smaller_packets() {
 #[test]
 fn replies_leave_by_the_nic_that_the_routes_name_wherever_the_requests_came_in() {
     under_a_policy(|place, agent| {
-        let client = &place.world.client;
-        let second = place.world.lab.nic(NicSpec::new("nic1", client)).unwrap();
+        let client = &place.fixture.client;
+        let second = place.fixture.lab.nic(NicSpec::new("nic1", client)).unwrap();
         let addresses: [IpAddr; 2] = ["10.9.9.9", "fd09::9"].map(|ip| ip.parse().unwrap());
         for (side, address) in place.sides.iter().zip(addresses) {
             second.add_client_address(address).unwrap();

@@ -12,7 +12,7 @@ use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use xdp_lab::{Namespace, Style};
 
 use super::side::Side;
-use crate::world::PATIENCE;
+use crate::fixture::PATIENCE;
 
 /// kube-proxy's mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

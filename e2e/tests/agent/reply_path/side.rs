@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::world::at;
+use crate::fixture::at;
 
 /// Where the pod's server answers.
 pub(super) const WEB: u16 = 80;

@@ -15,14 +15,14 @@ fn all_sizes(style: Style, masquerade: bool, policy: bool) {
             (100, 100),
             (3_000, 60_000),
         ] {
-            let mut client = udp(&place.world.client, side.any(0));
+            let mut client = udp(&place.fixture.client, side.any(0));
             for _ in 0..3 {
                 let reply = asked(&mut client, side.web(), request, reply);
                 assert_eq!(reply.seen.ip(), side.client, "{request}");
             }
         }
         // One socket, all in turn.
-        let mut client = udp(&place.world.client, side.any(0));
+        let mut client = udp(&place.fixture.client, side.any(0));
         for (request, reply) in [
             (100, 100),
             (5_000, 100),
@@ -56,7 +56,7 @@ fn small_requests_with_large_replies_never_meet_the_stack() {
     let place = Place::new(Style::Ptp, true);
     let _agent = place.start();
     for side in &place.sides {
-        let mut client = udp(&place.world.client, side.any(0));
+        let mut client = udp(&place.fixture.client, side.any(0));
         place.is_fast("replies in fragments", || {
             for _ in 0..5 {
                 asked(&mut client, side.web(), 60, 5_000);

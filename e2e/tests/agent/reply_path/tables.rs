@@ -15,8 +15,8 @@ use super::{
     side::{Side, WEB},
 };
 use crate::{
+    fixture::PATIENCE,
     frames::{ip, on_wire},
-    world::PATIENCE,
 };
 
 /// The smallest that the agent takes.
@@ -42,7 +42,7 @@ fn address(ip: IpAddr) -> Address {
 
 fn small(place: &Place) -> Agent<'_> {
     place.take_all();
-    let mut agent = Agent::new(&place.world.lab, &place.world.manifests);
+    let mut agent = Agent::new(&place.fixture.lab, &place.fixture.manifests);
     agent = agent.arguments(&["--flows", &CAPACITY.to_string()]);
     agent.start().unwrap();
     agent.wait_for("all is in force", |status| {
@@ -52,7 +52,7 @@ fn small(place: &Place) -> Agent<'_> {
 }
 
 fn table(place: &Place, name: &str) -> HashMap<MapData, Key, u64> {
-    let pin = place.world.pins().join("maps").join(name);
+    let pin = place.fixture.pins().join("maps").join(name);
     HashMap::try_from(Map::LruHashMap(MapData::from_pin(&pin).unwrap())).unwrap()
 }
 
@@ -66,7 +66,7 @@ fn forget(place: &Place) {
             let _ = table.remove(&key);
         }
     }
-    let pin = place.world.pins().join("maps/RECENT");
+    let pin = place.fixture.pins().join("maps/RECENT");
     let mut recent: Array<_, u64> = Array::try_from(Map::Array(MapData::from_pin(&pin).unwrap())).unwrap();
     for index in 0..recent.len() {
         if recent.get(&index, 0).unwrap() != 0 {
@@ -104,8 +104,8 @@ fn flood_of_openings(place: &Place, side: &Side) {
         .ns
         .set_sysctl("net/ipv4/tcp_synack_retries", "0")
         .unwrap();
-    let nic = &place.world.nic;
-    let wire = RawSocket::sender(&place.world.client, &nic.wire).unwrap();
+    let nic = &place.fixture.nic;
+    let wire = RawSocket::sender(&place.fixture.client, &nic.wire).unwrap();
     for number in 0..4 * CAPACITY {
         let from = 10_000 + number as u16;
         let opening = ip(side.client, side.pod).tcp(from, WEB, 1, 1_000).syn();
@@ -194,7 +194,7 @@ fn datagrams_that_are_forgotten_are_answered_when_the_client_speaks() {
     let place = Place::new(Style::Ptp, true);
     let _agent = small(&place);
     for side in &place.sides {
-        let mut client = udp(&place.world.client, side.any(0));
+        let mut client = udp(&place.fixture.client, side.any(0));
         asked(&mut client, side.web(), 100, 100);
         forget(&place);
         asked(&mut client, side.web(), 100, 100);

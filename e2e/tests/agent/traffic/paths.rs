@@ -3,29 +3,29 @@
 use xdp_e2e::Status;
 use xdp_lab::{NicSpec, Style, UdpReceiver, UdpSender};
 
-use crate::world::{PATIENCE, PLAYERS, UNDER_WAY, World, all_arrive, at, expect_counts, only_mark};
+use crate::fixture::{Fixture, PATIENCE, PLAYERS, UNDER_WAY, all_arrive, at, expect_counts, only_mark};
 
 #[test]
 fn packets_of_two_nics_reach_the_same_pod() {
-    let world = World::new();
-    let second = world.lab.namespace("second").unwrap();
-    let nic = world.lab.nic(NicSpec::new("nic1", &second)).unwrap();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    world.policy("players", &[PLAYERS]);
-    let agent = world.start(&["server"]);
+    let fixture = Fixture::new();
+    let second = fixture.lab.namespace("second").unwrap();
+    let nic = fixture.lab.nic(NicSpec::new("nic1", &second)).unwrap();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy("players", &[PLAYERS]);
+    let agent = fixture.start(&["server"]);
     agent.wait_for("both NICs are attached", |status| {
         status.nic_mode("nic1") == Some("native")
     });
 
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    for client in [&world.client, &second] {
+    for client in [&fixture.client, &second] {
         let mut sender = UdpSender::new(client, to).unwrap();
         all_arrive(&mut sender, &inbox, 300, UNDER_WAY);
     }
     let received = inbox.received();
     only_mark(&received, 42, 600);
-    assert_eq!(received.sources.get(&world.nic.client_v4), Some(&300));
+    assert_eq!(received.sources.get(&fixture.nic.client_v4), Some(&300));
     assert_eq!(received.sources.get(&nic.client_v4), Some(&300));
     expect_counts(&agent, "players", [600, 600, 0, 0, 0, 0]);
 }
@@ -33,13 +33,13 @@ fn packets_of_two_nics_reach_the_same_pod() {
 /// A redirected first fragment would leave a stack that tracks connections waiting for it.
 #[test]
 fn fragments_go_to_the_stack_and_arrive_whole_without_a_mark() {
-    let world = World::new();
-    let ported = world.pod("ported", "game", Style::Ptp, 5);
-    let any = world.pod("any", "any", Style::Bridge, 6);
-    world.policy("players", &[PLAYERS]);
+    let fixture = Fixture::new();
+    let ported = fixture.pod("ported", "game", Style::Ptp, 5);
+    let any = fixture.pod("any", "any", Style::Bridge, 6);
+    fixture.policy("players", &[PLAYERS]);
     let selector = "podSelector: {matchLabels: {app: any}}";
-    world.policy_with("any", selector, &["{name: any, action: Redirect, mark: 7}"]);
-    let agent = world.start(&["ported", "any"]);
+    fixture.policy_with("any", selector, &["{name: any, action: Redirect, mark: 7}"]);
+    let agent = fixture.start(&["ported", "any"]);
     for to in [ported.v4(), ported.v6(), any.v4(), any.v6()].map(|ip| at(ip, 7777)) {
         let pod = if ported.addresses().any(|ip| ip == to.ip()) {
             &ported
@@ -47,7 +47,7 @@ fn fragments_go_to_the_stack_and_arrive_whole_without_a_mark() {
             &any
         };
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-        let mut sender = UdpSender::new(&world.client, to).unwrap().payload(4000);
+        let mut sender = UdpSender::new(&fixture.client, to).unwrap().payload(4000);
         // Of three fragments each, which fill a page each.
         all_arrive(&mut sender, &inbox, 50, UNDER_WAY / 8);
         let received = inbox.received();
@@ -62,17 +62,17 @@ fn fragments_go_to_the_stack_and_arrive_whole_without_a_mark() {
 
 #[test]
 fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
     pod.set_mtu(1400).unwrap();
     pod.set_host_mtu(1400).unwrap();
-    world.policy("players", &["{name: all, action: Redirect, mark: 42}"]);
-    let agent = world.start(&["server"]);
+    fixture.policy("players", &["{name: all, action: Redirect, mark: 42}"]);
+    let agent = fixture.start(&["server"]);
     let too_long = |status: &Status| status.json()["fallbacks"]["TooLong"].as_u64().unwrap_or(0);
     for ip in pod.addresses() {
         let to = at(ip, 7777);
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-        let mut sender = UdpSender::new(&world.client, to).unwrap().payload(1440);
+        let mut sender = UdpSender::new(&fixture.client, to).unwrap().payload(1440);
         let before = too_long(&agent.look());
         sender.send_one().unwrap();
         agent.wait_for("it fell back", |status| too_long(status) == before + 1);
@@ -85,7 +85,7 @@ fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
         .unwrap();
         assert_eq!(inbox.received().marks.keys().collect::<Vec<_>>(), [&0]);
     }
-    let fits = UdpSender::new(&world.client, at(pod.v4(), 7778)).unwrap();
+    let fits = UdpSender::new(&fixture.client, at(pod.v4(), 7778)).unwrap();
     let inbox = UdpReceiver::bind(&pod.ns, at(pod.v4(), 7778)).unwrap();
     fits.payload(1372).send(20).unwrap();
     only_mark(&inbox.wait_for(20, PATIENCE).unwrap(), 42, 20);
@@ -93,15 +93,17 @@ fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
 
 #[test]
 fn a_pods_mtu_that_changes_is_followed() {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    world.policy("players", &[PLAYERS]);
-    let agent = world.start(&["server"]);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy("players", &[PLAYERS]);
+    let agent = fixture.start(&["server"]);
     // Of the first address, the client has learned what fits, and sends fragments from then on.
     for (ip, mtu, counter) in [(pod.v4(), 1300, "fellBack"), (pod.v6(), 1500, "redirected")] {
         pod.set_host_mtu(mtu).unwrap();
         pod.set_mtu(mtu).unwrap();
-        let mut sender = UdpSender::new(&world.client, at(ip, 7777)).unwrap().payload(1400);
+        let mut sender = UdpSender::new(&fixture.client, at(ip, 7777))
+            .unwrap()
+            .payload(1400);
         let before = agent.look().packets("players", counter);
         xdp_lab::wait_until(counter, PATIENCE, || {
             // Errors are the stack's answers.

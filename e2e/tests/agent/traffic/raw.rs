@@ -4,14 +4,14 @@ use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
 use xdp_lab::{Pod, RawSocket, Style, UdpReceiver};
 
 use crate::{
+    fixture::{Fixture, PATIENCE, PLAYERS, at, expect_counts, only_mark},
     frames::{SILENCE, pings},
-    world::{PATIENCE, PLAYERS, World, at, expect_counts, only_mark},
 };
 
-fn world() -> (World, Pod) {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
-    (world, pod)
+fn fixture() -> (Fixture, Pod) {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    (fixture, pod)
 }
 
 fn v4(ip: std::net::IpAddr) -> [u8; 4] {
@@ -40,10 +40,10 @@ fn udp(step: PacketBuilderStep<etherparse::IpHeaders>, payload: &[u8]) -> Vec<u8
 
 #[test]
 fn a_tagged_frame_is_redirected_without_its_tags_and_with_its_mark() {
-    let (world, pod) = world();
-    world.policy("players", &[PLAYERS]);
-    let agent = world.start(&["server"]);
-    let (nic, payload) = (&world.nic, b"out of a VLAN");
+    let (fixture, pod) = fixture();
+    fixture.policy("players", &[PLAYERS]);
+    let agent = fixture.start(&["server"]);
+    let (nic, payload) = (&fixture.nic, b"out of a VLAN");
     let (from, to) = (v4(nic.client_v4), v4(pod.v4()));
     let (from6, to6) = (v6(nic.client_v6), v6(pod.v6()));
     let ethernet = || PacketBuilder::ethernet2(nic.client_mac, nic.mac);
@@ -66,7 +66,7 @@ fn a_tagged_frame_is_redirected_without_its_tags_and_with_its_mark() {
     ];
     let receivers = [pod.v4(), pod.v6()].map(|ip| UdpReceiver::bind(&pod.ns, at(ip, 7777)).unwrap());
     let tap = RawSocket::receiver(&pod.ns, "eth0").unwrap();
-    let wire = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let wire = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     for (header, frame) in &frames {
         wire.send(frame).unwrap();
         let packet = &frame[*header..];
@@ -82,17 +82,17 @@ fn a_tagged_frame_is_redirected_without_its_tags_and_with_its_mark() {
 
 #[test]
 fn a_frame_to_a_group_address_is_left_to_the_stack() {
-    let (world, pod) = world();
-    world.policy("players", &[PLAYERS]);
-    let agent = world.start(&["server"]);
-    let nic = &world.nic;
-    let wire = RawSocket::sender(&world.client, &nic.wire).unwrap();
+    let (fixture, pod) = fixture();
+    fixture.policy("players", &[PLAYERS]);
+    let agent = fixture.start(&["server"]);
+    let nic = &fixture.nic;
+    let wire = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     let ethernet = PacketBuilder::ethernet2(nic.client_mac, [0xff; 6]);
     let frame = udp(
         ethernet.ipv4(v4(nic.client_v4), v4(pod.v4()), 64),
         b"to all of you",
     );
-    let tap = RawSocket::receiver(world.lab.node(), "nic0").unwrap();
+    let tap = RawSocket::receiver(fixture.lab.node(), "nic0").unwrap();
     wire.send(&frame).unwrap();
     tap.receive(PATIENCE, |seen| seen == frame).unwrap();
     let status = expect_counts(&agent, "players", [0, 0, 0, 0, 0, 1]);
@@ -101,11 +101,11 @@ fn a_frame_to_a_group_address_is_left_to_the_stack() {
 
 #[test]
 fn what_cannot_be_parsed_passes_as_it_is_and_is_counted_by_reason() {
-    let (world, pod) = world();
-    world.policy("players", &["{name: all, action: Drop}"]);
-    let agent = world.start(&[]);
+    let (fixture, pod) = fixture();
+    fixture.policy("players", &["{name: all, action: Drop}"]);
+    let agent = fixture.start(&[]);
     agent.wait_for("the rule is in force", |status| status.programmed("server"));
-    let nic = &world.nic;
+    let nic = &fixture.nic;
     let (from, to) = (v4(nic.client_v4), v4(pod.v4()));
     let ethernet = || PacketBuilder::ethernet2(nic.client_mac, nic.mac);
     let good = udp(ethernet().ipv4(from, to, 64), b"never arrives");
@@ -135,8 +135,8 @@ fn what_cannot_be_parsed_passes_as_it_is_and_is_counted_by_reason() {
             udp(ethernet().ipv6(mapped, v6(pod.v6()), 64), b"mapped"),
         ),
     ];
-    let wire = RawSocket::sender(&world.client, &nic.wire).unwrap();
-    let tap = RawSocket::receiver(world.lab.node(), "nic0").unwrap();
+    let wire = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
+    let tap = RawSocket::receiver(fixture.lab.node(), "nic0").unwrap();
     for (reason, frame) in &cases {
         let before = agent.look().json()["unparsed"][reason].as_u64().unwrap_or(0);
         wire.send(frame).unwrap();
@@ -153,39 +153,39 @@ fn what_cannot_be_parsed_passes_as_it_is_and_is_counted_by_reason() {
 
 #[test]
 fn an_echo_request_meets_the_rule_that_names_it_and_no_rule_for_udp() {
-    let (world, pod) = world();
+    let (fixture, pod) = fixture();
     let rules = [
         "{name: udp, ports: [{protocol: UDP}], action: Drop}",
         "{name: echo, ports: [{protocol: ICMP}], action: Drop}",
     ];
-    world.policy("players", &rules);
-    let agent = world.start(&[]);
+    fixture.policy("players", &rules);
+    let agent = fixture.start(&[]);
     agent.wait_for("the rules are in force", |status| status.programmed("server"));
-    assert!(!pings(&world, &pod, false, 1, SILENCE));
+    assert!(!pings(&fixture, &pod, false, 1, SILENCE));
     expect_counts(&agent, "echo", [0, 0, 0, 1, 0, 0]);
     assert!(
-        pings(&world, &pod, true, 2, PATIENCE),
+        pings(&fixture, &pod, true, 2, PATIENCE),
         "ICMPv6 is another protocol"
     );
 
-    world.policy(
+    fixture.policy(
         "players",
         &["{name: echo, ports: [{protocol: ICMPv6}], action: Drop}"],
     );
     agent.wait_for("the rule for UDP is gone", |status| {
         !status.json()["rules"].to_string().contains("\"udp\"")
     });
-    assert!(pings(&world, &pod, false, 3, PATIENCE));
-    assert!(!pings(&world, &pod, true, 4, SILENCE));
+    assert!(pings(&fixture, &pod, false, 3, PATIENCE));
+    assert!(!pings(&fixture, &pod, true, 4, SILENCE));
 }
 
 #[test]
 fn a_redirected_echo_request_is_answered() {
-    let (world, pod) = world();
-    world.policy("players", &["{name: echo, action: Redirect, mark: 42}"]);
-    let agent = world.start(&["server"]);
-    assert!(pings(&world, &pod, false, 1, PATIENCE));
-    assert!(pings(&world, &pod, true, 2, PATIENCE));
+    let (fixture, pod) = fixture();
+    fixture.policy("players", &["{name: echo, action: Redirect, mark: 42}"]);
+    let agent = fixture.start(&["server"]);
+    assert!(pings(&fixture, &pod, false, 1, PATIENCE));
+    assert!(pings(&fixture, &pod, true, 2, PATIENCE));
     agent.wait_for("both were delivered", |status| {
         status.packets("echo", "redirected") == status.packets("echo", "delivered")
             && status.packets("echo", "redirected") >= 2

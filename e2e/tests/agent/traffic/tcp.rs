@@ -9,20 +9,20 @@ use std::{
 
 use xdp_lab::{HttpServer, Namespace, Style, http_get, wait_until};
 
-use crate::world::{PATIENCE, World, at, counts};
+use crate::fixture::{Fixture, PATIENCE, at, counts};
 
 const WEB: &str = "{name: web, ports: [{protocol: TCP, port: 80}], action: Redirect, mark: 42}";
 
 fn an_accepted_connection_shows_the_mark(style: Style) {
-    let world = World::new();
-    let pod = world.pod("server", "game", style, 5);
-    world.policy("web", &[WEB]);
-    let agent = world.start(&["server"]);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", style, 5);
+    fixture.policy("web", &[WEB]);
+    let agent = fixture.start(&["server"]);
     for ip in pod.addresses() {
         let server = HttpServer::start(&pod.ns, at(ip, 80)).unwrap();
-        let answer = http_get(&world.client, server.address(), PATIENCE).unwrap();
+        let answer = http_get(&fixture.client, server.address(), PATIENCE).unwrap();
         assert_eq!(answer.mark, 42, "{ip}");
-        assert_eq!(curl(&world.client, server.address()), "42");
+        assert_eq!(curl(&fixture.client, server.address()), "42");
         assert_eq!(server.answers().len(), 2);
     }
     agent.wait_for("all that was redirected arrived", |status| {
@@ -54,25 +54,25 @@ fn curl(client: &Namespace, server: SocketAddr) -> String {
 
 #[test]
 fn a_dropped_connection_attempt_gets_no_answer_at_all() {
-    let world = World::new();
-    let pod = world.pod("server", "game", Style::Ptp, 5);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let drop = "{name: web, ports: [{protocol: TCP, port: 80}], action: Drop}";
-    world.policy("web", &[drop]);
-    let agent = world.start(&[]);
+    fixture.policy("web", &[drop]);
+    let agent = fixture.start(&[]);
     agent.wait_for("the rule is in force", |status| status.programmed("server"));
     let to = at(pod.v4(), 80);
     let server = HttpServer::start(&pod.ns, to).unwrap();
-    let refused = http_get(&world.client, to, std::time::Duration::from_millis(500)).unwrap_err();
+    let refused = http_get(&fixture.client, to, std::time::Duration::from_millis(500)).unwrap_err();
     assert!(format!("{:#}", anyhow::Error::new(refused)).contains("timed out"));
     assert_eq!(server.answers(), []);
     agent.wait_for("it was counted", |status| status.packets("web", "dropped") >= 1);
 }
 
 fn a_megabyte_goes_both_ways_unharmed(style: Style) {
-    let world = World::new();
-    let pod = world.pod("server", "game", style, 5);
-    world.policy("web", &[WEB]);
-    let agent = world.start(&["server"]);
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", style, 5);
+    fixture.policy("web", &[WEB]);
+    let agent = fixture.start(&["server"]);
     let sent: Vec<u8> = (0..1_u32 << 18)
         .flat_map(|word| word.wrapping_mul(0x9e37_79b9).to_be_bytes())
         .collect();
@@ -80,7 +80,7 @@ fn a_megabyte_goes_both_ways_unharmed(style: Style) {
         let to = at(ip, 80);
         let listener = pod.ns.run(|| TcpListener::bind(to)).unwrap().unwrap();
         let server = thread::spawn(move || echo(&listener));
-        let stream = world
+        let stream = fixture
             .client
             .run(|| TcpStream::connect_timeout(&to, PATIENCE))
             .unwrap();

@@ -16,14 +16,14 @@ use xdp_lab::{
 /// Nobody waits that long for what works.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) nic: Nic,
     pub(crate) client: Namespace,
     pub(crate) manifests: Manifests,
     pub(crate) lab: Lab,
 }
 
-impl World {
+impl Fixture {
     pub(crate) fn new() -> Self {
         let lab = Lab::new().unwrap();
         let client = lab.namespace("client").unwrap();

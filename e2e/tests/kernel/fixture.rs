@@ -36,7 +36,7 @@ pub(crate) const XDP_REDIRECT: u32 = 4;
 /// The pod's key in the devmap.
 pub(crate) const SLOT: u32 = 7;
 
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) client: Namespace,
     pub(crate) node: Namespace,
     pub(crate) pod: Namespace,
@@ -47,16 +47,16 @@ pub(crate) struct World {
     pub(crate) eth0: u32,
     pub(crate) wire: Wire,
     pub(crate) programs: Programs,
-    /// Attachments that last as long as the world.
+    /// Attachments that last as long as the fixture.
     pub(crate) links: Vec<OwnedFd>,
 }
 
-impl World {
+impl Fixture {
     /// All interfaces are up, the pod can take redirects, and no program is attached.
     pub(crate) fn new() -> Self {
-        let world = Self::without_gro();
-        world.pod.command("ethtool -K p0 gro on");
-        world
+        let fixture = Self::without_gro();
+        fixture.pod.command("ethtool -K p0 gro on");
+        fixture
     }
 
     pub(crate) fn without_gro() -> Self {
@@ -93,21 +93,21 @@ impl World {
 
     /// XDP on the NIC in driver mode, the reader on the pod's eth0, and the pod in the devmap.
     pub(crate) fn redirecting(plan: Plan) -> Self {
-        let mut world = Self::new();
-        world.add_pod_to_devmap();
-        world.attach_xdp();
-        world.attach_reader_in_pod();
-        world.programs.plan(plan);
-        world
+        let mut fixture = Self::new();
+        fixture.add_pod_to_devmap();
+        fixture.attach_xdp();
+        fixture.attach_reader_in_pod();
+        fixture.programs.plan(plan);
+        fixture
     }
 
     /// XDP on the NIC in driver mode, and the reader on the same interface.
     pub(crate) fn passing(plan: Plan) -> Self {
-        let mut world = Self::new();
-        world.attach_xdp();
-        world.attach_reader_on_nic();
-        world.programs.plan(plan);
-        world
+        let mut fixture = Self::new();
+        fixture.attach_xdp();
+        fixture.attach_reader_on_nic();
+        fixture.programs.plan(plan);
+        fixture
     }
 
     pub(crate) fn attach_xdp(&mut self) {

@@ -11,7 +11,7 @@ use crate::{Agent, Manifests};
 pub(super) const BANNED: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 66));
 pub(super) const MONITOR: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77));
 
-pub(super) struct World {
+pub(super) struct Setup {
     pub(super) client: Namespace,
     pub(super) nic: Nic,
     /// Reached by a host route.
@@ -23,7 +23,7 @@ pub(super) struct World {
     pub(super) lab: Lab,
 }
 
-impl World {
+impl Setup {
     pub(super) fn new() -> anyhow::Result<Self> {
         let lab = Lab::new().context("the lab cannot be built (is this root?)")?;
         let client = lab.namespace("client")?;

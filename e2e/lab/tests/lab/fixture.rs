@@ -11,14 +11,14 @@ use xdp_lab::{Lab, Namespace, Nic, Pod, PodSpec, Style, UdpReceiver, UdpSender};
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Two NICs with a client each, a point-to-point pod and a bridge pod.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) nics: Vec<Nic>,
     pub(crate) ptp: Pod,
     pub(crate) bridge: Pod,
     pub(crate) lab: Lab,
 }
 
-pub(crate) fn world() -> World {
+pub(crate) fn fixture() -> Fixture {
     let lab = Lab::new().unwrap();
     let nics = ["0", "1"].map(|number| {
         let client = lab.namespace(&format!("client{number}")).unwrap();
@@ -31,7 +31,7 @@ pub(crate) fn world() -> World {
     let bridge = PodSpec::new("bridge", Style::Bridge)
         .v4("10.9.0.2/24".parse().unwrap())
         .v6("fd09::2/64".parse().unwrap());
-    World {
+    Fixture {
         nics: nics.into(),
         ptp: lab.pod(&ptp).unwrap(),
         bridge: lab.pod(&bridge).unwrap(),
