@@ -1,6 +1,6 @@
 {{/*
-Names are fixed on purpose: the CRDs, the NICs and the folder of pins exist once, so that a second release in the same
-cluster must fail, and does: these names are taken.
+Names are fixed on purpose: the CRDs, the NICs and the pin directory exist once per cluster, so a second release must fail.
+It does, because these names are in use.
 */}}
 
 {{- define "xdp-operator.labels" -}}
@@ -11,7 +11,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
-{{/* Labels that select pods of a component: list $ "agent". */}}
+{{/* Labels that select the pods of a component: list $ "agent". */}}
 {{- define "xdp-operator.selector" -}}
 app.kubernetes.io/name: xdp-operator
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
@@ -36,7 +36,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ $address }}:{{ .port }}
 {{- end }}
 
-{{/* Where probes go: the pod's address, unless only one address is listened on. */}}
+{{/* A probe of the pod's address, or of the listen address if it is a specific one. */}}
 {{- define "xdp-operator.probe" -}}
 {{- $values := index . 0 -}}
 httpGet:
@@ -47,7 +47,7 @@ httpGet:
   {{- end }}
 {{- end }}
 
-{{/* Pod-level fields shared by everything that runs the operator's image: deployment and hooks. */}}
+{{/* Pod-level fields of all pods with the operator's image: the Deployment and the hooks. */}}
 {{- define "xdp-operator.unprivilegedPod" -}}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -77,7 +77,7 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Annotations of a hook's object: list "pre-delete" "-10". What failed stays to be looked at, until the next try. */}}
+{{/* Annotations of a hook's object: list "pre-delete" "-10". A failed job stays until the next attempt. */}}
 {{- define "xdp-operator.hook" -}}
 helm.sh/hook: {{ index . 0 }}
 helm.sh/hook-weight: {{ index . 1 | quote }}
