@@ -9,6 +9,7 @@
     reason = "the verifier forgets what it knew about packet bounds at a call, so the packet path is one function"
 )]
 
+pub mod btf;
 pub mod explain;
 pub mod flows;
 pub mod limits;

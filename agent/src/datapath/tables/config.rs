@@ -1,12 +1,15 @@
 //! What the programs must know about the running kernel and the administrator's wishes.
 
 use std::{
+    fs,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     os::fd::AsFd,
 };
 
-use btf_rs::{Btf, Type};
-use xdp_core::tables::{ABI_VERSION, Config, DEFAULT_FLOWS, maps, recent_places};
+use xdp_core::{
+    btf::field_offset,
+    tables::{ABI_VERSION, Config, DEFAULT_FLOWS, maps, recent_places},
+};
 
 use crate::datapath::{
     error::OpenError,
@@ -53,7 +56,7 @@ pub(in crate::datapath) fn write(
         seed: if present.seed == 0 { random() } else { present.seed },
         ..Config::default()
     };
-    kernel_layout(&mut config);
+    set_offsets(&mut config);
     if present == config {
         return Ok(());
     }
@@ -66,17 +69,18 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish().max(1)
 }
 
-/// Where the running kernel keeps what the programs read, as far as it describes its types.
-fn kernel_layout(config: &mut Config) {
-    let btf = match Btf::from_file(KERNEL_BTF) {
+/// Sets the offsets of the kernel's fields that the programs read. Those that the kernel does not describe stay zero.
+fn set_offsets(config: &mut Config) {
+    let btf = match fs::read(KERNEL_BTF) {
         Ok(btf) => btf,
-        Err(error) => return tracing::warn!(%error, "no kernel BTF: flush failures are not counted"),
+        Err(error) => {
+            return tracing::warn!(%error, path = KERNEL_BTF, "no kernel BTF, failed redirects are not counted");
+        }
     };
-    let offset = |structure, member| offset(&btf, structure, member);
-    config.net_device_ifindex = offset("net_device", "ifindex").unwrap_or(0);
+    config.net_device_ifindex = field_offset(&btf, "net_device", "ifindex").unwrap_or(0);
     let namespace = (
-        offset("net_device", "nd_net"),
-        offset("net", "net_cookie"),
+        field_offset(&btf, "net_device", "nd_net"),
+        field_offset(&btf, "net", "net_cookie"),
         sys::netns_cookie(),
     );
     if let (Some(net), Some(cookie), Ok(own)) = namespace {
@@ -88,26 +92,4 @@ fn devices_map_id(pins: &Pins) -> Result<u32, OpenError> {
     let path = pins.map(maps::DEVICES);
     let map = sys::open_pin(&path).map_err(|source| OpenError::pin("open", &path, source))?;
     sys::map_id(map.as_fd()).map_err(|source| OpenError::pin("inspect", &path, source))
-}
-
-fn offset(btf: &Btf, structure: &str, member: &str) -> Option<u32> {
-    let types = btf.resolve_types_by_name(structure).ok()?;
-    types.into_iter().find_map(|found| match found {
-        Type::Struct(found) => member_offset(btf, &found, member),
-        _ => None,
-    })
-}
-
-/// Offset of a member in bytes; anonymous structures count as their parent's part.
-fn member_offset(btf: &Btf, parent: &btf_rs::Struct, name: &str) -> Option<u32> {
-    parent.members.iter().find_map(|member| {
-        let offset = member.bit_offset() / 8;
-        match btf.resolve_name(member).ok()?.as_str() {
-            "" => match btf.resolve_chained_type(member).ok()? {
-                Type::Struct(inner) | Type::Union(inner) => Some(offset + member_offset(btf, &inner, name)?),
-                _ => None,
-            },
-            found => (found == name).then_some(offset),
-        }
-    })
 }
