@@ -2,11 +2,11 @@
 
 mod convert;
 mod fault;
-mod peers;
 mod ports;
 mod prefix;
 mod rate;
 mod selector;
+mod sources;
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
@@ -70,12 +70,12 @@ pub struct Rule {
     /// Mark for the metadata.
     pub mark: Option<u32>,
     /// Excess is dropped; only of rules that redirect or pass.
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<PacketRateLimit>,
 }
 
 /// A limit in packets per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RateLimit {
+pub struct PacketRateLimit {
     /// 1 to [`MAX_RATE`].
     pub packets_per_second: u32,
     /// 1 to [`MAX_BURST`].
@@ -89,24 +89,24 @@ pub struct RateLimit {
 pub enum Sources {
     /// Anywhere.
     Any,
-    /// One of these; none at all matches nothing.
-    Peers(Vec<Peer>),
+    /// One of these. An empty list matches nothing.
+    Listed(Vec<Source>),
 }
 
 /// A source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum Source {
     /// Addresses.
     Block(Block),
-    /// Pods. Matches nothing before its addresses are put in its place.
-    Pods(PodPeer),
+    /// Pods. Matches nothing until the resolver replaces it by the pods' addresses.
+    Pods(PodSource),
 }
 
 /// Pods as a source, with [`NetworkPolicyPeer`]'s meaning.
 ///
 /// [`NetworkPolicyPeer`]: k8s_openapi::api::networking::v1::NetworkPolicyPeer
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodPeer {
+pub struct PodSource {
     /// As written: what an `XdpPeerSet` is found by.
     pub written: PeerSelector,
     /// Namespaces; `None`: the policy's own.
@@ -167,21 +167,21 @@ impl Policy {
 }
 
 impl Rule {
-    /// The pods among its sources.
-    pub fn pod_peers(&self) -> impl Iterator<Item = &PodPeer> {
-        let peers = match &self.from {
+    /// Returns the pod selectors among the sources.
+    pub fn pod_sources(&self) -> impl Iterator<Item = &PodSource> {
+        let sources = match &self.from {
             Sources::Any => &[][..],
-            Sources::Peers(peers) => peers,
+            Sources::Listed(sources) => sources,
         };
-        peers.iter().filter_map(|peer| match peer {
-            Peer::Block(_) => None,
-            Peer::Pods(pods) => Some(pods),
+        sources.iter().filter_map(|source| match source {
+            Source::Block(_) => None,
+            Source::Pods(pods) => Some(pods),
         })
     }
 }
 
-impl PodPeer {
-    /// Whether a pod with `labels`, in a namespace with this name and labels, is meant by a policy in `policy_namespace`.
+impl PodSource {
+    /// Returns whether a policy in `policy_namespace` means a pod with `labels` in a namespace with this name and labels.
     pub fn selects(
         &self,
         policy_namespace: &str,

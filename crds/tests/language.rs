@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use xdp_crds::{
     API_VERSION, XdpPolicy,
     pod::Pod,
-    policy::{Delivery, LimitPer, Policy, PolicyError, PortMatch, PortSet, Protocol, RateLimit},
+    policy::{Delivery, LimitPer, PacketRateLimit, Policy, PolicyError, PortMatch, PortSet, Protocol},
 };
 
 fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
@@ -25,7 +25,7 @@ fn ports(ports: &Value) -> Vec<PortMatch> {
     must(policy).rules.remove(0).ports
 }
 
-fn limit(limit: &Value) -> Option<RateLimit> {
+fn limit(limit: &Value) -> Option<PacketRateLimit> {
     let rule = json!({"name": "a", "action": "Pass", "rateLimit": limit});
     let policy = read(&json!({"podSelector": {}, "ingress": [rule]}));
     must(policy).rules.remove(0).rate_limit
@@ -82,7 +82,7 @@ fn a_burst_that_is_not_written_is_a_tenth_of_the_rate_and_never_nothing() {
 #[test]
 fn a_limit_is_taken_as_written() {
     let written = json!({"packetsPerSecond": 5, "burst": 100, "per": "Source"});
-    let expected = RateLimit {
+    let expected = PacketRateLimit {
         packets_per_second: 5,
         burst: 100,
         per: LimitPer::Source,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use xdp_crds::{
     pod::Pod,
-    policy::{PodPeer, Policy},
+    policy::{PodSource, Policy},
 };
 
 use crate::world::{Name, World};
@@ -30,7 +30,7 @@ pub fn targets<'a>(world: &'a World, policy: &Policy) -> BTreeMap<&'a str, u32> 
 }
 
 /// The addresses of the pods that a peer of a policy in `namespace` selects, in order and without repetition.
-pub fn addresses(world: &World, namespace: &str, peer: &PodPeer) -> Vec<IpAddr> {
+pub fn addresses(world: &World, namespace: &str, peer: &PodSource) -> Vec<IpAddr> {
     let meant = world
         .namespaces
         .iter()

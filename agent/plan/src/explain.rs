@@ -4,25 +4,25 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     installed::RuleLabel,
-    policy::{Block, Peer, Policy, PortMatch, PortSet, Protocol, Rule, Sources},
+    policy::{Block, Policy, PortMatch, PortSet, Protocol, Rule, Source, Sources},
 };
 
 /// A packet for a pod, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question<'a> {
+pub struct ExplainQuery<'a> {
     /// Source address.
     pub source: IpAddr,
     /// IP protocol number; of IPv6 the one behind the extension headers.
     pub protocol: u8,
     /// What the transport header says.
-    pub transport: Transport,
+    pub transport: TransportFields,
     /// The rule that decided; `None`: no rule did, so all are asked.
     pub decided: Option<&'a RuleLabel>,
 }
 
 /// What a packet says beyond its IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum TransportFields {
     /// Destination port of TCP, UDP or SCTP.
     Port(u16),
     /// Type and code of ICMP in IPv4 or `ICMPv6` in IPv6.
@@ -35,16 +35,16 @@ pub enum Transport {
 
 /// A rule that was asked and did not decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct ExplainedRule {
     /// The rule.
     pub rule: RuleLabel,
     /// Why it did not match. `None`: it matches, so the tables hold something else than these policies.
-    pub why: Option<WhyNot>,
+    pub mismatch: Option<Mismatch>,
 }
 
 /// Why a rule does not match a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WhyNot {
+pub enum Mismatch {
     /// It is for other sources.
     Source,
     /// It is for other protocols.
@@ -59,9 +59,9 @@ pub enum WhyNot {
     PathMtu,
 }
 
-impl WhyNot {
+impl Mismatch {
     /// In one word.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Protocol => "protocol",
@@ -77,8 +77,8 @@ impl WhyNot {
 pub fn explain(
     policies: &[&Policy],
     named: &BTreeMap<(String, Protocol), u16>,
-    question: &Question<'_>,
-) -> Vec<Line> {
+    query: &ExplainQuery<'_>,
+) -> Vec<ExplainedRule> {
     let rules = policies.iter().flat_map(|policy| {
         policy.rules.iter().map(move |rule| {
             let label = RuleLabel {
@@ -90,36 +90,38 @@ pub fn explain(
         })
     });
     rules
-        .take_while(|(label, _)| question.decided != Some(label))
-        .map(|(label, rule)| Line {
-            why: why_not(rule, named, question),
+        .take_while(|(label, _)| query.decided != Some(label))
+        .map(|(label, rule)| ExplainedRule {
+            mismatch: mismatch(rule, named, query),
             rule: label,
         })
         .collect()
 }
 
-fn why_not(
+fn mismatch(
     rule: &Rule,
     named: &BTreeMap<(String, Protocol), u16>,
-    question: &Question<'_>,
-) -> Option<WhyNot> {
-    if !is_from(&rule.from, question.source) {
-        return Some(WhyNot::Source);
+    query: &ExplainQuery<'_>,
+) -> Option<Mismatch> {
+    if !is_from(&rule.from, query.source) {
+        return Some(Mismatch::Source);
     }
     if rule.ports.is_empty() {
-        return is_path_mtu(question).then_some(WhyNot::PathMtu);
+        return is_path_mtu(query).then_some(Mismatch::PathMtu);
     }
-    if question.transport == Transport::LaterFragment {
-        return Some(WhyNot::Fragment);
+    if query.transport == TransportFields::LaterFragment {
+        return Some(Mismatch::Fragment);
     }
-    let is_own = |port: &&PortMatch| number(port.protocol) == question.protocol;
+    let is_own = |port: &&PortMatch| number(port.protocol) == query.protocol;
     let mut own = rule.ports.iter().filter(is_own).peekable();
-    match question.transport {
-        _ if own.peek().is_none() => Some(WhyNot::Protocol),
+    match query.transport {
+        _ if own.peek().is_none() => Some(Mismatch::Protocol),
         // ICMP in IPv6 and ICMPv6 in IPv4 are protocols like any other.
-        Transport::Other | Transport::LaterFragment => Some(WhyNot::Protocol),
-        Transport::Port(port) => (!own.any(|own| has_port(own, named, port))).then_some(WhyNot::Port),
-        Transport::Icmp(kind, code) => (!own.any(|own| has_type(own, kind, code))).then_some(WhyNot::Type),
+        TransportFields::Other | TransportFields::LaterFragment => Some(Mismatch::Protocol),
+        TransportFields::Port(port) => (!own.any(|own| has_port(own, named, port))).then_some(Mismatch::Port),
+        TransportFields::Icmp(kind, code) => {
+            (!own.any(|own| has_type(own, kind, code))).then_some(Mismatch::Type)
+        }
     }
 }
 
@@ -129,16 +131,16 @@ fn is_from(from: &Sources, source: IpAddr) -> bool {
     };
     match from {
         Sources::Any => true,
-        Sources::Peers(peers) => peers
+        Sources::Listed(sources) => sources
             .iter()
-            .any(|peer| matches!(peer, Peer::Block(block) if has(block))),
+            .any(|source| matches!(source, Source::Block(block) if has(block))),
     }
 }
 
-const fn is_path_mtu(question: &Question<'_>) -> bool {
-    match (question.transport, question.source) {
-        (Transport::Icmp(kind, code), IpAddr::V4(_)) => kind == 3 && code == 4,
-        (Transport::Icmp(kind, _), IpAddr::V6(_)) => kind == 2,
+const fn is_path_mtu(query: &ExplainQuery<'_>) -> bool {
+    match (query.transport, query.source) {
+        (TransportFields::Icmp(kind, code), IpAddr::V4(_)) => kind == 3 && code == 4,
+        (TransportFields::Icmp(kind, _), IpAddr::V6(_)) => kind == 2,
         _ => false,
     }
 }

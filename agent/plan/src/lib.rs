@@ -27,8 +27,8 @@ pub mod installed;
 pub mod manifests;
 pub mod node_state;
 pub mod owners;
-pub mod peers;
 pub mod programmed;
+pub mod resolve;
 pub mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -15,14 +15,14 @@ use crate::{pod::Pod, policy::Policy, report::Problem};
 
 /// One object from a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Object {
+pub enum ManifestObject {
     /// `kind: XdpPolicy`.
     Policy(Arc<Policy>),
     /// `kind: Pod`.
     Pod(Arc<Pod>),
 }
 
-impl Object {
+impl ManifestObject {
     /// `XdpPolicy games/players`: what [`ManifestError::object`] says about the same object.
     pub fn name(&self) -> String {
         match self {
@@ -75,7 +75,7 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// That of a text.
-    pub fn of(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         Self {
@@ -87,27 +87,27 @@ impl Fingerprint {
 
 /// A file as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct Manifest {
     /// Its good documents, in order.
-    pub objects: Vec<Object>,
+    pub objects: Vec<ManifestObject>,
     /// What is wrong with the others.
     pub errors: Vec<ManifestError>,
     /// The good documents by what stands for their texts.
-    documents: BTreeMap<Fingerprint, Object>,
+    documents: BTreeMap<Fingerprint, ManifestObject>,
 }
 
-impl Reading {
+impl Manifest {
     /// Reads a file of YAML documents. A bad document does not hide the others; an empty one is nothing.
     pub fn new(file: &str, text: &str) -> Self {
-        Self::default().again(file, text)
+        Self::default().reparse(file, text)
     }
 
     /// Reads the file again: of a document whose text is still the same comes the same object, without parsing.
     #[must_use]
-    pub fn again(&self, file: &str, text: &str) -> Self {
+    pub fn reparse(&self, file: &str, text: &str) -> Self {
         let mut reading = Self::default();
         for (first_line, document) in documents(text) {
-            let fingerprint = Fingerprint::of(&document);
+            let fingerprint = Fingerprint::new(&document);
             let object = match self.documents.get(&fingerprint) {
                 Some(object) => Some(Ok(object.clone())),
                 None => document::read(file, first_line, &document),
@@ -125,9 +125,9 @@ impl Reading {
     }
 }
 
-/// [`Reading::new`], for once.
-pub fn parse(file: &str, text: &str) -> (Vec<Object>, Vec<ManifestError>) {
-    let Reading { objects, errors, .. } = Reading::new(file, text);
+/// [`Manifest::new`], for once.
+pub fn parse(file: &str, text: &str) -> (Vec<ManifestObject>, Vec<ManifestError>) {
+    let Manifest { objects, errors, .. } = Manifest::new(file, text);
     (objects, errors)
 }
 

@@ -1,4 +1,4 @@
-//! What the node says about itself: [`XdpNodeStateStatus`], from one round's decisions and what was read back after it.
+//! What the node says about itself: [`XdpNodeStateStatus`], from one reconciled's decisions and what was read back after it.
 
 mod pods;
 mod policies;
@@ -9,8 +9,8 @@ use pods::Pods;
 use xdp_crds::{NicState, PolicyState, XdpNodeStateStatus};
 
 use crate::{
-    compile::Desired, diff::Differ, installed::Installed, peers::Here, pod::Pod, policy::Policy,
-    report::Problem, targets::Targets,
+    compile::Desired, diff::Differ, installed::Installed, pod::Pod, policy::Policy, report::Problem,
+    resolve::NodePolicy, targets::Targets,
 };
 
 /// Longest lists of pods and of problems in a status.
@@ -22,15 +22,15 @@ pub const API_SERVER: &str = "API server";
 /// What problems of changing or reading the kernel's tables are about.
 pub const TABLES: &str = "tables";
 
-/// One round.
+/// One reconciled.
 #[derive(Clone, Debug)]
-pub struct Round<'a> {
+pub struct Reconciled<'a> {
     /// Policies that apply on this node.
-    pub here: &'a [Here],
+    pub node_policies: &'a [NodePolicy],
     /// Pods of this node.
     pub pods: &'a [Arc<Pod>],
     /// What was found out and read back; `Err`: why it could not be.
-    pub tables: Result<Tables<'a>, Problem>,
+    pub tables: Result<TableState<'a>, Problem>,
     /// NICs that are selected or carry the program, as the kernel shows them.
     pub nics: &'a [NicState],
     /// Names of the NICs that are selected; `None`: they could not be read.
@@ -41,7 +41,7 @@ pub struct Round<'a> {
 
 /// What should be in the tables, and what is.
 #[derive(Clone, Copy, Debug)]
-pub struct Tables<'a> {
+pub struct TableState<'a> {
     /// Which pods are targets.
     pub targets: &'a Targets,
     /// What should be there.
@@ -52,17 +52,17 @@ pub struct Tables<'a> {
     pub differ: &'a Differ,
 }
 
-/// The status, without the versions. Pure: the same round gives the same status.
-pub fn node_state(round: &Round<'_>) -> XdpNodeStateStatus {
-    let pods = Pods::new(round);
-    let policies: Vec<PolicyState> = round
-        .here
+/// The status, without the versions. Pure: the same reconciled gives the same status.
+pub fn node_state(reconciled: &Reconciled<'_>) -> XdpNodeStateStatus {
+    let pods = Pods::new(reconciled);
+    let policies: Vec<PolicyState> = reconciled
+        .node_policies
         .iter()
-        .filter_map(|here| policies::state(round, &pods, here))
+        .filter_map(|node_policy| policies::state(reconciled, &pods, node_policy))
         .collect();
     XdpNodeStateStatus {
-        nics: round.nics.to_vec(),
-        problems: problems(round, &policies),
+        nics: reconciled.nics.to_vec(),
+        problems: problems(reconciled, &policies),
         pods: pods.states(),
         policies: sorted(policies),
         ..XdpNodeStateStatus::default()
@@ -81,7 +81,7 @@ fn sorted(mut policies: Vec<PolicyState>) -> Vec<PolicyState> {
 }
 
 /// What is said nowhere else in the status.
-fn problems(round: &Round<'_>, policies: &[PolicyState]) -> Vec<Problem> {
+fn problems(reconciled: &Reconciled<'_>, policies: &[PolicyState]) -> Vec<Problem> {
     let listed: BTreeSet<String> = policies
         .iter()
         .map(|state| format!("XdpPolicy {}/{}", state.namespace, state.name))
@@ -93,7 +93,7 @@ fn problems(round: &Round<'_>, policies: &[PolicyState]) -> Vec<Problem> {
             || object.starts_with(API_SERVER)
             || listed.contains(object)
     };
-    let others = round.problems.iter().filter(|problem| !elsewhere(problem));
+    let others = reconciled.problems.iter().filter(|problem| !elsewhere(problem));
     others.take(MAX_LISTED).map(shortened).collect()
 }
 

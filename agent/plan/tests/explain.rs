@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use rstest::rstest;
 use xdp_plan::{
-    explain::{Question, Transport, WhyNot, explain},
+    explain::{ExplainQuery, Mismatch, TransportFields, explain},
     installed::RuleLabel,
     pod::Pod,
     policy::Policy,
     testing::{
         objects,
-        oracle::{Decision, Interface, decide},
+        oracle::{OracleDecision, OracleInterface, decide},
         packets,
-        packets::Meaning,
+        packets::PacketFields,
     },
 };
 
@@ -24,12 +24,12 @@ fn ips() -> Vec<IpAddr> {
     ]
 }
 
-fn transport(packet: &Meaning) -> Transport {
+fn transport(packet: &PacketFields) -> TransportFields {
     match (packet.protocol, packet.ports, packet.icmp) {
-        (None, ..) => Transport::LaterFragment,
-        (_, Some((_, destination)), _) => Transport::Port(destination),
-        (_, _, Some((kind, code))) => Transport::Icmp(kind, code),
-        _ => Transport::Other,
+        (None, ..) => TransportFields::LaterFragment,
+        (_, Some((_, destination)), _) => TransportFields::Port(destination),
+        (_, _, Some((kind, code))) => TransportFields::Icmp(kind, code),
+        _ => TransportFields::Other,
     }
 }
 
@@ -51,24 +51,24 @@ proptest! {
         converted.sort_by(|a, b| a.order().cmp(&b.order()));
         let converted: Vec<&Policy> = converted.iter().collect();
         for packet in packets {
-            let Some(meaning) = packet.meaning() else { continue };
-            let interface = Interface { ready: true, mtu: 1500 };
-            let Decision::Decided { policy, rule, .. } = decide(&policies, &pod, interface, &packet) else {
+            let Some(fields) = packet.fields() else { continue };
+            let interface = OracleInterface { ready: true, mtu: 1500 };
+            let OracleDecision::Decided { policy, rule, .. } = decide(&policies, &pod, interface, &packet) else {
                 continue;
             };
             let decided = RuleLabel { namespace: objects::NAMESPACE.into(), policy, rule };
-            let mut question = Question {
-                source: meaning.source,
-                protocol: meaning.protocol.unwrap_or_default(),
-                transport: transport(&meaning),
+            let mut query = ExplainQuery {
+                source: fields.source,
+                protocol: fields.protocol.unwrap_or_default(),
+                transport: transport(&fields),
                 decided: Some(&decided),
             };
-            let before = explain(&converted, &known.ports, &question);
-            prop_assert!(before.iter().all(|line| line.why.is_some()), "{before:?}");
-            question.decided = None;
-            let all = explain(&converted, &known.ports, &question);
+            let before = explain(&converted, &known.ports, &query);
+            prop_assert!(before.iter().all(|line| line.mismatch.is_some()), "{before:?}");
+            query.decided = None;
+            let all = explain(&converted, &known.ports, &query);
             prop_assert_eq!(&all[before.len()].rule, &decided);
-            prop_assert_eq!(all[before.len()].why, None);
+            prop_assert_eq!(all[before.len()].mismatch, None);
         }
     }
 }
@@ -87,34 +87,34 @@ spec:
 ";
 
 #[rstest]
-#[case::excepted([198, 51, 100, 65], 6, Transport::Port(443), "source port protocol -")]
-#[case::inside([198, 51, 100, 1], 6, Transport::Port(443), "- port protocol -")]
-#[case::unnamed([192, 0, 2, 1], 17, Transport::Port(7777), "source protocol port -")]
-#[case::types([192, 0, 2, 1], 1, Transport::Icmp(0, 0), "source type protocol -")]
-#[case::fragment([192, 0, 2, 1], 17, Transport::LaterFragment, "source fragment fragment -")]
-#[case::path_mtu([192, 0, 2, 1], 1, Transport::Icmp(3, 4), "source type protocol path-mtu")]
-#[case::other([192, 0, 2, 1], 47, Transport::Other, "source protocol protocol -")]
+#[case::excepted([198, 51, 100, 65], 6, TransportFields::Port(443), "source port protocol -")]
+#[case::inside([198, 51, 100, 1], 6, TransportFields::Port(443), "- port protocol -")]
+#[case::unnamed([192, 0, 2, 1], 17, TransportFields::Port(7777), "source protocol port -")]
+#[case::types([192, 0, 2, 1], 1, TransportFields::Icmp(0, 0), "source type protocol -")]
+#[case::fragment([192, 0, 2, 1], 17, TransportFields::LaterFragment, "source fragment fragment -")]
+#[case::path_mtu([192, 0, 2, 1], 1, TransportFields::Icmp(3, 4), "source type protocol path-mtu")]
+#[case::other([192, 0, 2, 1], 47, TransportFields::Other, "source protocol protocol -")]
 fn each_reason_has_its_word(
     #[case] source: [u8; 4],
     #[case] protocol: u8,
-    #[case] transport: Transport,
+    #[case] transport: TransportFields,
     #[case] words: &str,
 ) {
     let (objects, errors) = xdp_plan::manifests::parse("p.yaml", POLICY);
     assert_eq!(errors, []);
-    let [xdp_plan::manifests::Object::Policy(policy)] = &objects[..] else {
+    let [xdp_plan::manifests::ManifestObject::Policy(policy)] = &objects[..] else {
         panic!("one policy");
     };
-    let question = Question {
+    let query = ExplainQuery {
         source: source.into(),
         protocol,
         transport,
         decided: None,
     };
-    let lines = explain(&[&**policy], &[].into(), &question);
+    let lines = explain(&[&**policy], &[].into(), &query);
     let told: Vec<&str> = lines
         .iter()
-        .map(|line| line.why.map_or("-", WhyNot::word))
+        .map(|line| line.mismatch.map_or("-", Mismatch::as_str))
         .collect();
     assert_eq!(told.join(" "), words);
 }

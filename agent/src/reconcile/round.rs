@@ -237,11 +237,11 @@ impl Agent {
 
     fn report(&self, objects: &Objects, tables: &Tables, nics: &Nics, problems: &BTreeSet<Problem>) {
         let read_back = tables.read_back.as_ref();
-        let status = node_state(&node_state::Round {
-            here: &objects.here,
+        let status = node_state(&node_state::Reconciled {
+            node_policies: &objects.node_policies,
             pods: &objects.pods,
             tables: read_back
-                .map(|read| node_state::Tables {
+                .map(|read| node_state::TableState {
                     targets: &read.targets,
                     desired: &read.desired,
                     installed: &read.installed,

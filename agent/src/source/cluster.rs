@@ -30,9 +30,9 @@ use tokio::{runtime, sync::Notify};
 use xdp_crds::{XdpNodeStateStatus, conditions::node::PEERS_PENDING};
 use xdp_plan::{
     node_state::selects,
-    peers::{Here, Resolver},
     pod::Pod,
     report::Problem,
+    resolve::{NodePolicy, SourceResolver},
 };
 
 use self::cache::Cache;
@@ -52,7 +52,7 @@ struct Shared {
 /// A cluster, followed.
 pub(crate) struct Cluster {
     shared: Arc<Shared>,
-    resolver: Resolver,
+    resolver: SourceResolver,
 }
 
 impl Cluster {
@@ -80,7 +80,7 @@ impl Cluster {
             .name("cluster".to_owned())
             .spawn(move || runtime.block_on(attend(client, theirs)))
             .context("thread cannot be started")?;
-        let resolver = Resolver::default();
+        let resolver = SourceResolver::default();
         Ok(Self { shared, resolver })
     }
 
@@ -101,9 +101,9 @@ impl Cluster {
         let pods = cache.pods().filter(|pod| !pod.addresses.is_empty());
         let pods: Vec<Arc<Pod>> = pods.cloned().map(Arc::new).collect();
         Some(Objects {
-            problems: pending(&resolved.here, &pods),
+            problems: pending(&resolved.node_policies, &pods),
             policies: resolved.policies.into_iter().map(Arc::new).collect(),
-            here: resolved.here,
+            node_policies: resolved.node_policies,
             pods,
         })
     }
@@ -117,18 +117,21 @@ impl Cluster {
 }
 
 /// Policies that wait for their peers' addresses, and have pods here.
-fn pending(here: &[Here], pods: &[Arc<Pod>]) -> Vec<Problem> {
-    let concerns = |here: &&Here| {
-        let policy = here.policy.as_deref();
+fn pending(node_policies: &[NodePolicy], pods: &[Arc<Pod>]) -> Vec<Problem> {
+    let concerns = |node_policy: &&NodePolicy| {
+        let policy = node_policy.policy.as_deref();
         policy.is_some_and(|policy| pods.iter().any(|pod| selects(policy, pod)))
     };
-    let waiting = here.iter().filter(|here| {
-        let reason = here.obstacle.as_ref().map(|obstacle| obstacle.reason.as_str());
+    let waiting = node_policies.iter().filter(|node_policy| {
+        let reason = node_policy
+            .obstacle
+            .as_ref()
+            .map(|obstacle| obstacle.reason.as_str());
         reason == Some(PEERS_PENDING)
     });
     waiting
         .filter(concerns)
-        .filter_map(|here| here.obstacle.clone())
+        .filter_map(|node_policy| node_policy.obstacle.clone())
         .collect()
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use xdp_plan::{
-    manifests::{Fingerprint, ManifestError, Object, Reading},
+    manifests::{Fingerprint, Manifest, ManifestError, ManifestObject},
     pod::Pod,
     policy::Policy,
     report::Problem,
@@ -27,9 +27,9 @@ pub(super) struct Files {
 #[derive(Debug, Default)]
 struct File {
     text: Option<Fingerprint>,
-    reading: Reading,
+    reading: Manifest,
     /// Of the reading, and those of earlier ones that it does not give any more because it has errors.
-    objects: Vec<Object>,
+    objects: Vec<ManifestObject>,
     problems: Vec<Problem>,
 }
 
@@ -65,8 +65,8 @@ impl Files {
         let (mut policies, mut pods) = (Vec::new(), Vec::new());
         for object in self.files.values().flat_map(|file| &file.objects) {
             match object {
-                Object::Policy(policy) => policies.push(Arc::clone(policy)),
-                Object::Pod(pod) => pods.push(Arc::clone(pod)),
+                ManifestObject::Policy(policy) => policies.push(Arc::clone(policy)),
+                ManifestObject::Pod(pod) => pods.push(Arc::clone(pod)),
             }
         }
         (policies, pods)
@@ -99,7 +99,7 @@ fn in_parallel<T: Send>(mut work: Vec<T>, one: impl Fn(T) + Sync) {
 impl File {
     fn take_over(&mut self, name: &str, text: Text) {
         match text {
-            Ok(text) if self.text == Some(Fingerprint::of(&text)) && self.problems.is_empty() => {}
+            Ok(text) if self.text == Some(Fingerprint::new(&text)) && self.problems.is_empty() => {}
             // An editor empties a file before it writes it; whoever wants its objects gone removes the file.
             Ok(text) if text.trim().is_empty() && !self.objects.is_empty() => {
                 self.problems = vec![empty(name)];
@@ -110,11 +110,11 @@ impl File {
     }
 
     fn read(&mut self, name: &str, text: &str) {
-        self.reading = self.reading.again(name, text);
-        let Reading { objects, errors, .. } = &self.reading;
+        self.reading = self.reading.reparse(name, text);
+        let Manifest { objects, errors, .. } = &self.reading;
         let mut objects = objects.clone();
         if !errors.is_empty() {
-            let given: BTreeSet<String> = objects.iter().map(Object::name).collect();
+            let given: BTreeSet<String> = objects.iter().map(ManifestObject::name).collect();
             let missing = self
                 .objects
                 .iter()
@@ -123,7 +123,7 @@ impl File {
         }
         self.problems = errors.iter().map(|error: &ManifestError| error.into()).collect();
         self.objects = objects;
-        self.text = Some(Fingerprint::of(text));
+        self.text = Some(Fingerprint::new(text));
     }
 }
 

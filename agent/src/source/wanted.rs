@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
-    peers::{Here, without_cluster},
     pod::Pod,
     policy::Policy,
     report::Problem,
+    resolve::{NodePolicy, without_cluster},
 };
 
 use crate::source::{Manifests, cluster::Cluster};
@@ -27,7 +27,7 @@ pub(crate) struct Objects {
     /// Pods they may select.
     pub(crate) pods: Vec<Arc<Pod>>,
     /// Policies that apply here, in force or not.
-    pub(crate) here: Vec<Here>,
+    pub(crate) node_policies: Vec<NodePolicy>,
     /// Policies that cannot be put in force.
     pub(crate) problems: Vec<Problem>,
 }
@@ -48,11 +48,11 @@ impl Source {
             Self::Manifests(manifests) => {
                 let (policies, pods) = manifests.objects();
                 let (policies, problems) = without_cluster(policies);
-                let here = policies.iter().map(as_written).collect();
+                let node_policies = policies.iter().map(as_written).collect();
                 Some(Objects {
                     policies,
                     pods,
-                    here,
+                    node_policies,
                     problems,
                 })
             }
@@ -69,8 +69,8 @@ impl Source {
     }
 }
 
-fn as_written(policy: &Arc<Policy>) -> Here {
-    Here {
+fn as_written(policy: &Arc<Policy>) -> NodePolicy {
+    NodePolicy {
         namespace: policy.namespace.clone(),
         name: policy.name.clone(),
         uid: policy.uid.clone(),

@@ -7,7 +7,7 @@ use xdp_plan::{
     compile::{Compiler, Desired},
     diff::diff,
     facts::{Deliveries, NodeFacts, Readiness},
-    manifests::{Object, parse},
+    manifests::{ManifestObject, parse},
     targets::targets,
     testing::node::pair,
 };
@@ -26,8 +26,8 @@ pub(crate) fn desired(yaml: &str) -> Desired {
     let (mut policies, mut pods) = (Vec::new(), Vec::new());
     for object in objects {
         match object {
-            Object::Policy(policy) => policies.push(policy),
-            Object::Pod(pod) => pods.push(pod),
+            ManifestObject::Policy(policy) => policies.push(policy),
+            ManifestObject::Pod(pod) => pods.push(pod),
         }
     }
     let pairs = pods

@@ -36,7 +36,7 @@ fn oracle_host_and_kernel_agree_on_any_policy_and_any_packet() {
         }
         installations += 1;
         judge.install(&desired);
-        let interface = oracle::Interface {
+        let interface = oracle::OracleInterface {
             ready,
             mtu: MTU as usize,
         };
@@ -47,7 +47,7 @@ fn oracle_host_and_kernel_agree_on_any_policy_and_any_packet() {
                 continue;
             }
             let verdict = judge.verdict(&frame);
-            let decision = oracle::Decision::of(verdict, judge.rule_labels());
+            let decision = oracle::OracleDecision::of(verdict, judge.rule_labels());
             let expected = reading.decide(interface, &packet);
             assert_eq!(decision, expected, "{packet:?} under {policies:#?}");
             *kinds.entry(kind(&expected)).or_insert(0_u32) += 1;
@@ -94,17 +94,17 @@ fn ips() -> Vec<IpAddr> {
     ]
 }
 
-fn kind(decision: &oracle::Decision) -> String {
+fn kind(decision: &oracle::OracleDecision) -> String {
     match decision {
-        oracle::Decision::Untouched => "Untouched".to_owned(),
-        oracle::Decision::Decided {
-            outcome: oracle::Outcome::Redirect(_),
+        oracle::OracleDecision::Untouched => "Untouched".to_owned(),
+        oracle::OracleDecision::Decided {
+            outcome: oracle::OracleOutcome::Redirect(_),
             ..
         } => "Redirect".to_owned(),
-        oracle::Decision::Decided {
-            outcome: oracle::Outcome::Peer(_),
+        oracle::OracleDecision::Decided {
+            outcome: oracle::OracleOutcome::Peer(_),
             ..
         } => "Peer".to_owned(),
-        oracle::Decision::Decided { outcome, .. } => format!("{outcome:?}"),
+        oracle::OracleDecision::Decided { outcome, .. } => format!("{outcome:?}"),
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{
     MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, Selector, Sources,
     fault::{Fault, PolicyError},
-    peers, ports, rate, selector,
+    ports, rate, selector,
     selector::is_word,
+    sources,
 };
 use crate::{IngressRule, RuleAction, XdpPolicy, pod::DEFAULT_NAMESPACE};
 
@@ -78,9 +79,9 @@ fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Ref
 
 fn convert_rule(path: &str, rule: &IngressRule) -> Result<Rule, Refused> {
     check_name(&format!("{path}.name"), &rule.name)?;
-    let peers = rule.from.iter().enumerate();
-    let peers = peers
-        .map(|(index, peer)| peers::convert(&format!("{path}.from[{index}]"), peer))
+    let sources = rule.from.iter().enumerate();
+    let sources = sources
+        .map(|(index, source)| sources::convert(&format!("{path}.from[{index}]"), source))
         .collect::<Result<Vec<_>, _>>()?;
     let entries = rule.ports.iter().enumerate();
     let ports = entries
@@ -88,10 +89,10 @@ fn convert_rule(path: &str, rule: &IngressRule) -> Result<Rule, Refused> {
         .collect::<Result<_, _>>()?;
     Ok(Rule {
         name: rule.name.clone(),
-        from: if peers.is_empty() {
+        from: if sources.is_empty() {
             Sources::Any
         } else {
-            Sources::Peers(peers)
+            Sources::Listed(sources)
         },
         ports,
         action: rule.action,

@@ -1,9 +1,9 @@
 //! Rate limits.
 
-use super::{MAX_BURST, MAX_RATE, RateLimit, convert::Refused, fault::Fault};
+use super::{MAX_BURST, MAX_RATE, PacketRateLimit, convert::Refused, fault::Fault};
 use crate::{IngressRule, RuleAction};
 
-pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<RateLimit>, Refused> {
+pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<PacketRateLimit>, Refused> {
     let Some(limit) = &rule.rate_limit else {
         return Ok(None);
     };
@@ -21,7 +21,7 @@ pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<RateLimit
         Some(burst) => within(&format!("{path}.burst"), burst, MAX_BURST)?,
         None => (rate / 10).max(1),
     };
-    Ok(Some(RateLimit {
+    Ok(Some(PacketRateLimit {
         packets_per_second: rate,
         burst,
         per: limit.per,

@@ -3,15 +3,15 @@
 use xdp_crds::{
     Delivery, Enforcement, IngressRule, LabelSelector, Peer, PeerSelector, RuleAction, XdpPolicy,
     XdpPolicySpec,
-    policy::{PodPeer, Policy, Rule},
+    policy::{PodSource, Policy, Rule},
 };
 
 use crate::world::{Name, World};
 
 /// The selector peers of a policy, each once.
-pub(super) fn peers(policy: &Policy) -> Vec<PodPeer> {
-    let mut found: Vec<PodPeer> = Vec::new();
-    for peer in policy.rules.iter().flat_map(Rule::pod_peers) {
+pub(super) fn peers(policy: &Policy) -> Vec<PodSource> {
+    let mut found: Vec<PodSource> = Vec::new();
+    for peer in policy.rules.iter().flat_map(Rule::pod_sources) {
         if !found.iter().any(|other| other.written == peer.written) {
             found.push(peer.clone());
         }
@@ -21,8 +21,8 @@ pub(super) fn peers(policy: &Policy) -> Vec<PodPeer> {
 
 /// The peers of a policy that is refused, as its slices remember them: agents keep its version before in force, whose
 /// peers come and go as before.
-pub(super) fn stored(world: &World, policy: &Name) -> Vec<PodPeer> {
-    let mut found: Vec<PodPeer> = Vec::new();
+pub(super) fn stored(world: &World, policy: &Name) -> Vec<PodSource> {
+    let mut found: Vec<PodSource> = Vec::new();
     for (_, set) in world.peer_sets.within(&policy.namespace, "") {
         let owned = set.owner.as_ref().is_some_and(|owner| owner.name == policy.name);
         if let Some(spec) = set.spec.as_ref().filter(|_| owned)
@@ -35,7 +35,7 @@ pub(super) fn stored(world: &World, policy: &Name) -> Vec<PodPeer> {
 }
 
 /// A peer from its selectors, by the same rules as in a policy.
-fn validated(peer: &PeerSelector) -> Option<PodPeer> {
+fn validated(peer: &PeerSelector) -> Option<PodSource> {
     let peer = Peer {
         ip_block: None,
         namespace_selector: peer.namespace_selector.clone(),

@@ -135,10 +135,10 @@ impl<'a> Groups<'a> {
 fn traits(from: &Sources) -> Traits {
     match from {
         Sources::Any => (usize::MAX, None, None),
-        Sources::Peers(peers) => {
-            let mut nets = sources::blocks(peers).map(|block| block.cidr);
+        Sources::Listed(listed) => {
+            let mut nets = sources::blocks(listed).map(|block| block.cidr);
             let first = nets.next();
-            (peers.len(), first, nets.last())
+            (listed.len(), first, nets.last())
         }
     }
 }

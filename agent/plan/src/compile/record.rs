@@ -2,7 +2,7 @@
 
 use xdp_core::tables::{Action, ActionRecord, TICK_SHIFT};
 
-use crate::policy::{Delivery, Enforcement, LimitPer, Policy, RateLimit, Rule, RuleAction};
+use crate::policy::{Delivery, Enforcement, LimitPer, PacketRateLimit, Policy, Rule, RuleAction};
 
 const TICKS_PER_SECOND: u64 = 1_000_000_000 << TICK_SHIFT;
 
@@ -28,7 +28,7 @@ pub(super) fn record(policy: &Policy, rule: &Rule) -> ActionRecord {
     }
 }
 
-fn is_per(limit: Option<RateLimit>, per: LimitPer) -> bool {
+fn is_per(limit: Option<PacketRateLimit>, per: LimitPer) -> bool {
     limit.is_some_and(|limit| limit.per == per)
 }
 

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use crate::policy::{Block, Peer, Sources};
+use crate::policy::{Block, Source, Sources};
 
 /// First and last address of an interval; IPv4 addresses are numbers below 2³².
 pub(super) type Interval = (u128, u128);
@@ -26,7 +26,7 @@ impl Set {
                 v4: vec![(0, LAST_V4)],
                 v6: vec![(0, LAST_V6)],
             },
-            Sources::Peers(peers) => Self::of_blocks(blocks(peers)),
+            Sources::Listed(sources) => Self::of_blocks(blocks(sources)),
         }
     }
 
@@ -48,10 +48,10 @@ impl Set {
 }
 
 /// Pods among the sources have become blocks before; any that are left match nothing.
-pub(super) fn blocks(peers: &[Peer]) -> impl Iterator<Item = &Block> {
-    peers.iter().filter_map(|peer| match peer {
-        Peer::Block(block) => Some(block),
-        Peer::Pods(_) => None,
+pub(super) fn blocks(sources: &[Source]) -> impl Iterator<Item = &Block> {
+    sources.iter().filter_map(|source| match source {
+        Source::Block(block) => Some(block),
+        Source::Pods(_) => None,
     })
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use xdp_crds::{API_VERSION, XdpPolicy};
 
 use super::{
-    ManifestError, Object,
+    ManifestError, ManifestObject,
     located::{
         Document, Place, {self},
     },
@@ -45,7 +45,7 @@ struct Wrong {
 }
 
 /// Reads a document whose first line is `first_line` of its file. `None`: it is empty.
-pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<Object, ManifestError>> {
+pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<ManifestObject, ManifestError>> {
     let error = |place: Place, wrong: Wrong| ManifestError {
         file: file.to_owned(),
         line: place.line + first_line - 1,
@@ -74,12 +74,12 @@ pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<Obj
     Some(object(&document).map_err(|wrong| error(document.place(&wrong.field), wrong)))
 }
 
-fn object(document: &Document) -> Result<Object, Wrong> {
+fn object(document: &Document) -> Result<ManifestObject, Wrong> {
     let api_version = document.text("apiVersion");
     let kind = document.text("kind");
     match (api_version.as_str(), kind.as_str()) {
-        (API_VERSION, "XdpPolicy") => policy(document).map(|policy| Object::Policy(Arc::new(policy))),
-        ("v1", "Pod") => pod(document).map(|pod| Object::Pod(Arc::new(pod))),
+        (API_VERSION, "XdpPolicy") => policy(document).map(|policy| ManifestObject::Policy(Arc::new(policy))),
+        ("v1", "Pod") => pod(document).map(|pod| ManifestObject::Pod(Arc::new(pod))),
         _ => Err(unknown_kind(document, &api_version, &kind)),
     }
 }

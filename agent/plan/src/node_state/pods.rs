@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_crds::{PodState, conditions::node};
 
-use super::{MAX_LISTED, Round, TABLES, Tables, selects, short};
+use super::{MAX_LISTED, Reconciled, TABLES, TableState, selects, short};
 use crate::{
     compile::DesiredPod,
     facts::{NotReady, Readiness},
@@ -41,31 +41,34 @@ pub(super) struct PodFacts<'a> {
 }
 
 impl<'a> Pods<'a> {
-    pub(super) fn new(round: &Round<'a>) -> Self {
-        let mut desired = match &round.tables {
+    pub(super) fn new(reconciled: &Reconciled<'a>) -> Self {
+        let mut desired = match &reconciled.tables {
             Ok(tables) => by_pod(tables),
             Err(_) => BTreeMap::new(),
         };
-        let problems: BTreeMap<&str, &Problem> = match &round.tables {
+        let problems: BTreeMap<&str, &Problem> = match &reconciled.tables {
             Ok(tables) => tables.targets.problems.iter().chain(&tables.desired.problems),
             Err(_) => [].iter().chain(&[]),
         }
         .map(|problem| (problem.object.as_str(), problem))
         .collect();
-        let refusal = round.problems.iter().find(|problem| problem.object == TABLES);
+        let refusal = reconciled
+            .problems
+            .iter()
+            .find(|problem| problem.object == TABLES);
         let facts = |pod: &'a Arc<Pod>| PodFacts {
             pod,
-            selected: round
-                .here
+            selected: reconciled
+                .node_policies
                 .iter()
-                .filter_map(|here| here.policy.as_deref())
+                .filter_map(|node_policy| node_policy.policy.as_deref())
                 .any(|policy| selects(policy, pod)),
             desired: desired.remove(&(&*pod.namespace, &*pod.name)).unwrap_or_default(),
             problem: problems.get(pod.to_string().as_str()).copied(),
             refusal,
         };
         Self {
-            known: round.pods.iter().map(facts).collect(),
+            known: reconciled.pods.iter().map(facts).collect(),
         }
     }
 
@@ -97,7 +100,7 @@ impl<'a> Pods<'a> {
     }
 }
 
-fn by_pod<'a>(tables: &Tables<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a DesiredPod, bool)>> {
+fn by_pod<'a>(tables: &TableState<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a DesiredPod, bool)>> {
     let programmed = Programmed::new(tables.installed).knowing(tables.differ);
     let mut pods = BTreeMap::<_, Vec<_>>::new();
     for pod in &tables.desired.pods {

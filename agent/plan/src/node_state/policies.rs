@@ -3,26 +3,35 @@
 use xdp_crds::{NicMode, PolicyState, Ratio, conditions::node};
 
 use super::{
-    Round,
+    Reconciled,
     pods::{PodFacts, Pods},
     short,
 };
-use crate::{peers::Here, policy::Policy, report::Problem};
+use crate::{policy::Policy, report::Problem, resolve::NodePolicy};
 
 /// Why not, with a reason of [`node`].
 type Obstacle = (&'static str, String);
 
 /// `None`: the policy selects no pod of this node.
-pub(super) fn state(round: &Round<'_>, pods: &Pods<'_>, here: &Here) -> Option<PolicyState> {
-    let policy = here.policy.as_deref()?;
+pub(super) fn state(
+    reconciled: &Reconciled<'_>,
+    pods: &Pods<'_>,
+    node_policy: &NodePolicy,
+) -> Option<PolicyState> {
+    let policy = node_policy.policy.as_deref()?;
     let selected = pods.selected_by(policy);
     if selected.is_empty() {
         return None;
     }
-    let whole: Vec<Obstacle> = [own(here), refused(round, policy), nics(round), unread(round)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let whole: Vec<Obstacle> = [
+        own(node_policy),
+        refused(reconciled, policy),
+        nics(reconciled),
+        unread(reconciled),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let deliveries = policy.redirects().then_some(policy.delivery);
     let lacking: Vec<(&PodFacts<'_>, super::pods::Obstacle)> = selected
         .iter()
@@ -36,10 +45,10 @@ pub(super) fn state(round: &Round<'_>, pods: &Pods<'_>, here: &Here) -> Option<P
     let of_pods = of_pods(&lacking, selected.len());
     let (reason, message) = worst(whole.into_iter().chain(of_pods));
     Some(PolicyState {
-        namespace: here.namespace.clone(),
-        name: here.name.clone(),
-        uid: here.uid.clone(),
-        observed_generation: here.generation,
+        namespace: node_policy.namespace.clone(),
+        name: node_policy.name.clone(),
+        uid: node_policy.uid.clone(),
+        observed_generation: node_policy.generation,
         programmed: reason == node::PROGRAMMED,
         reason: reason.to_owned(),
         message: short(&message),
@@ -51,8 +60,8 @@ pub(super) fn state(round: &Round<'_>, pods: &Pods<'_>, here: &Here) -> Option<P
 }
 
 /// The newest version is not the one in force.
-fn own(here: &Here) -> Option<Obstacle> {
-    let problem = here.obstacle.as_ref()?;
+fn own(node_policy: &NodePolicy) -> Option<Obstacle> {
+    let problem = node_policy.obstacle.as_ref()?;
     let reason = if problem.reason == node::INVALID_SPEC {
         node::INVALID_SPEC
     } else {
@@ -62,8 +71,8 @@ fn own(here: &Here) -> Option<Obstacle> {
 }
 
 /// It does not fit.
-fn refused(round: &Round<'_>, policy: &Policy) -> Option<Obstacle> {
-    let tables = round.tables.as_ref().ok()?;
+fn refused(reconciled: &Reconciled<'_>, policy: &Policy) -> Option<Obstacle> {
+    let tables = reconciled.tables.as_ref().ok()?;
     let object = policy.to_string();
     let problem = tables
         .desired
@@ -73,8 +82,8 @@ fn refused(round: &Round<'_>, policy: &Policy) -> Option<Obstacle> {
     Some((node::LIMIT_EXCEEDED, told(problem)))
 }
 
-fn nics(round: &Round<'_>) -> Option<Obstacle> {
-    let Some(selected) = round.selected else {
+fn nics(reconciled: &Reconciled<'_>) -> Option<Obstacle> {
+    let Some(selected) = reconciled.selected else {
         return Some((node::NIC_PROBLEM, "the NICs could not be read".to_owned()));
     };
     if selected.is_empty() {
@@ -82,11 +91,11 @@ fn nics(round: &Round<'_>) -> Option<Obstacle> {
         return Some((node::NO_NIC, message.to_owned()));
     }
     let native = |name: &&String| {
-        let mut nics = round.nics.iter();
+        let mut nics = reconciled.nics.iter();
         nics.any(|nic| nic.name == **name && nic.mode == NicMode::Native)
     };
     let lacking = selected.iter().find(|name| !native(name))?;
-    let nic = round.nics.iter().find(|nic| nic.name == *lacking);
+    let nic = reconciled.nics.iter().find(|nic| nic.name == *lacking);
     let problem = nic.and_then(|nic| nic.problems.first());
     let message = match (problem, nic) {
         (Some(problem), _) => format!("{}: {}", problem.reason, problem.message),
@@ -97,8 +106,8 @@ fn nics(round: &Round<'_>) -> Option<Obstacle> {
 }
 
 /// What cannot be read back is not claimed.
-fn unread(round: &Round<'_>) -> Option<Obstacle> {
-    let problem = round.tables.as_ref().err()?;
+fn unread(reconciled: &Reconciled<'_>) -> Option<Obstacle> {
+    let problem = reconciled.tables.as_ref().err()?;
     Some((node::KERNEL_REFUSED, told(problem)))
 }
 

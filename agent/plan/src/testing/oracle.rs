@@ -9,12 +9,12 @@ use matching::{Matcher, selects};
 use xdp_core::verdict::Verdict;
 use xdp_crds::{Delivery, Enforcement, RuleAction, XdpPolicy};
 
-use super::packets::{Meaning, PacketSpec};
+use super::packets::{PacketFields, PacketSpec};
 use crate::installed::RuleLabels;
 
 /// What must become of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum OracleDecision {
     /// Passed; no rule decided.
     Untouched,
     /// A rule decided.
@@ -24,11 +24,11 @@ pub enum Decision {
         /// Its name.
         rule: String,
         /// What becomes of the packet.
-        outcome: Outcome,
+        outcome: OracleOutcome,
     },
 }
 
-impl Decision {
+impl OracleDecision {
     /// The core's verdict in these words.
     ///
     /// # Panics
@@ -37,16 +37,21 @@ impl Decision {
     pub fn of(verdict: Verdict, rules: &RuleLabels) -> Self {
         let (rule, outcome) = match verdict {
             Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::NoMatch => return Self::Untouched,
-            Verdict::Pass { rule } => (rule, Outcome::Pass),
-            Verdict::Audit { rule } => (rule, Outcome::Audit),
-            Verdict::Drop { rule } => (rule, Outcome::Drop),
-            Verdict::Reject { rule, .. } | Verdict::RejectedSilently { rule, .. } => (rule, Outcome::Reject),
-            Verdict::FallBack { rule, .. } => (rule, Outcome::FallBack),
+            Verdict::Pass { rule } => (rule, OracleOutcome::Pass),
+            Verdict::Audit { rule } => (rule, OracleOutcome::Audit),
+            Verdict::Drop { rule } => (rule, OracleOutcome::Drop),
+            Verdict::Reject { rule, .. } | Verdict::RejectedSilently { rule, .. } => {
+                (rule, OracleOutcome::Reject)
+            }
+            Verdict::FallBack { rule, .. } => (rule, OracleOutcome::FallBack),
             Verdict::Redirect(redirect) => (
                 redirect.metadata.rule(),
-                Outcome::Redirect(redirect.metadata.mark()),
+                OracleOutcome::Redirect(redirect.metadata.mark()),
             ),
-            Verdict::Peer(redirect) => (redirect.metadata.rule(), Outcome::Peer(redirect.metadata.mark())),
+            Verdict::Peer(redirect) => (
+                redirect.metadata.rule(),
+                OracleOutcome::Peer(redirect.metadata.mark()),
+            ),
             Verdict::Limited { .. } => panic!("no limit was asked"),
         };
         Self::Decided {
@@ -59,7 +64,7 @@ impl Decision {
 
 /// What a rule does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum OracleOutcome {
     /// Into the pod by XDP, with a mark.
     Redirect(Option<u32>),
     /// Into the pod behind the NIC's stack entry, with a mark.
@@ -78,7 +83,7 @@ pub enum Outcome {
 
 /// What the oracle must know about the pod's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interface {
+pub struct OracleInterface {
     /// Whether it can be delivered to, in both ways.
     pub ready: bool,
     /// Longest IP packet it takes.
@@ -93,7 +98,12 @@ pub struct Oracle<'a> {
 }
 
 /// [`Oracle::decide`] for once.
-pub fn decide(policies: &[XdpPolicy], pod: &Pod, interface: Interface, packet: &PacketSpec) -> Decision {
+pub fn decide(
+    policies: &[XdpPolicy],
+    pod: &Pod,
+    interface: OracleInterface,
+    packet: &PacketSpec,
+) -> OracleDecision {
     Oracle::new(policies, pod).decide(interface, packet)
 }
 
@@ -129,18 +139,18 @@ impl<'a> Oracle<'a> {
     }
 
     /// What must become of a packet.
-    pub fn decide(&self, interface: Interface, packet: &PacketSpec) -> Decision {
-        let Some(packet) = packet.meaning() else {
-            return Decision::Untouched;
+    pub fn decide(&self, interface: OracleInterface, packet: &PacketSpec) -> OracleDecision {
+        let Some(packet) = packet.fields() else {
+            return OracleDecision::Untouched;
         };
         if !self.addresses.contains(&packet.destination) || is_never_considered(&packet) {
-            return Decision::Untouched;
+            return OracleDecision::Untouched;
         }
         let first = self.rules.iter().find(|(_, rule)| rule.matches(&packet));
         let Some((policy, matcher)) = first else {
-            return Decision::Untouched;
+            return OracleDecision::Untouched;
         };
-        Decision::Decided {
+        OracleDecision::Decided {
             policy: policy.metadata.name.clone().unwrap_or_default(),
             rule: matcher.rule.name.clone(),
             outcome: outcome(policy, matcher, interface, &packet),
@@ -148,32 +158,37 @@ impl<'a> Oracle<'a> {
     }
 }
 
-fn outcome(policy: &XdpPolicy, matcher: &Matcher<'_>, interface: Interface, packet: &Meaning) -> Outcome {
+fn outcome(
+    policy: &XdpPolicy,
+    matcher: &Matcher<'_>,
+    interface: OracleInterface,
+    packet: &PacketFields,
+) -> OracleOutcome {
     if policy.spec.enforcement == Enforcement::Audit {
-        return Outcome::Audit;
+        return OracleOutcome::Audit;
     }
     match matcher.rule.action {
-        RuleAction::Pass => Outcome::Pass,
-        RuleAction::Drop => Outcome::Drop,
-        RuleAction::Reject => Outcome::Reject,
+        RuleAction::Pass => OracleOutcome::Pass,
+        RuleAction::Drop => OracleOutcome::Drop,
+        RuleAction::Reject => OracleOutcome::Reject,
         RuleAction::Redirect
             if !interface.ready || packet.group_mac || packet.fragment || packet.ip_len > interface.mtu =>
         {
-            Outcome::FallBack
+            OracleOutcome::FallBack
         }
         RuleAction::Redirect => {
             let mark = matcher.rule.mark;
             let mark = mark.map(|mark| u32::try_from(mark).expect("a valid mark"));
             match policy.spec.delivery {
-                Delivery::Redirect => Outcome::Redirect(mark),
-                Delivery::Peer => Outcome::Peer(mark),
+                Delivery::Redirect => OracleOutcome::Redirect(mark),
+                Delivery::Peer => OracleOutcome::Peer(mark),
             }
         }
     }
 }
 
 /// Neighbour discovery and DHCP.
-fn is_never_considered(packet: &Meaning) -> bool {
+fn is_never_considered(packet: &PacketFields) -> bool {
     let v4 = packet.destination.is_ipv4();
     let discovery = !v4 && packet.icmp.is_some_and(|(kind, _)| (133..=137).contains(&kind));
     let is_dhcp = |port: u16| {

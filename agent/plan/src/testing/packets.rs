@@ -50,7 +50,7 @@ pub enum Fragment {
 
 /// What a packet that can be parsed says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meaning {
+pub struct PacketFields {
     /// Source.
     pub source: IpAddr,
     /// Destination.
@@ -116,7 +116,7 @@ impl PacketSpec {
     }
 
     /// What it says; `None` if it cannot be parsed.
-    pub fn meaning(&self) -> Option<Meaning> {
+    pub fn fields(&self) -> Option<PacketFields> {
         let mapped = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
         let ip_len = self.ip().len();
         let needed = 14 + 4 * self.tags + ip_len;
@@ -135,7 +135,7 @@ impl PacketSpec {
         let [a, b, c, d] = self.head;
         let has_ports = matches!(self.protocol, 6 | 17 | 132) && !later;
         let own_icmp = if self.destination.is_ipv4() { 1 } else { 58 };
-        Some(Meaning {
+        Some(PacketFields {
             source: self.source,
             destination: self.destination,
             protocol: (!later).then_some(self.protocol),

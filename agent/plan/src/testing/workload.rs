@@ -14,17 +14,17 @@ use super::objects::NAMESPACE;
 /// Most rules that a policy takes.
 const RULES: usize = 100;
 
-/// Numbers that look random, and are the same every time.
+/// A generator of pseudo-random numbers: each seed gives one sequence.
 #[derive(Clone, Debug)]
-pub struct Numbers(u64);
+pub struct SplitMix64(u64);
 
-impl Numbers {
+impl SplitMix64 {
     /// The sequence of a seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next one: `SplitMix64`.
+    /// Returns the next number.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -123,7 +123,7 @@ pub fn address(index: usize) -> IpAddr {
 
 /// `pods` pods, each with `rules` rules of its own.
 pub fn node(pods: usize, rules: usize) -> (Vec<XdpPolicy>, Vec<k8s::Pod>) {
-    let mut numbers = Numbers::new(25_000);
+    let mut numbers = SplitMix64::new(25_000);
     let mut policies = Vec::new();
     let mut list = Vec::new();
     for index in 0..pods {
@@ -135,7 +135,7 @@ pub fn node(pods: usize, rules: usize) -> (Vec<XdpPolicy>, Vec<k8s::Pod>) {
 }
 
 /// As many policies as `rules` rules take.
-pub fn policies_of(app: &str, rules: usize, numbers: &mut Numbers) -> Vec<XdpPolicy> {
+pub fn policies_of(app: &str, rules: usize, numbers: &mut SplitMix64) -> Vec<XdpPolicy> {
     let nets: Vec<String> = (0..(rules / 4).max(1)).map(|index| net(index, numbers)).collect();
     let mut policies = Vec::new();
     for first in (0..rules).step_by(RULES) {
@@ -149,7 +149,7 @@ pub fn policies_of(app: &str, rules: usize, numbers: &mut Numbers) -> Vec<XdpPol
     policies
 }
 
-fn net(index: usize, numbers: &mut Numbers) -> String {
+fn net(index: usize, numbers: &mut SplitMix64) -> String {
     if index == 0 {
         return "0.0.0.0/0".into();
     }
@@ -158,7 +158,7 @@ fn net(index: usize, numbers: &mut Numbers) -> String {
     format!("{address}/{length}")
 }
 
-fn any_rule(index: usize, net: &str, numbers: &mut Numbers) -> IngressRule {
+fn any_rule(index: usize, net: &str, numbers: &mut SplitMix64) -> IngressRule {
     let protocol = if numbers.below(4) < 3 {
         Protocol::Tcp
     } else {

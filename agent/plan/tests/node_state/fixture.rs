@@ -12,13 +12,13 @@ use xdp_plan::{
     diff::{Differ, diff},
     facts::{Deliveries, NodeFacts, NotReady, Readiness},
     installed::Installed,
-    node_state::{Round, Tables, node_state},
-    peers::Here,
+    node_state::{Reconciled, TableState, node_state},
     pod::Pod,
     policy::{
         Delivery, Enforcement, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector, Sources,
     },
     report::Problem,
+    resolve::NodePolicy,
     targets::{Targets, targets},
     testing::{model::TableModel, node::pair},
 };
@@ -66,7 +66,7 @@ pub(crate) fn pod(last: u8) -> Pod {
 
 /// A node with two pods, all of it in order; tests break one thing.
 pub(crate) struct Node {
-    pub(crate) here: Here,
+    pub(crate) node_policy: NodePolicy,
     pub(crate) pods: Vec<Arc<Pod>>,
     pub(crate) carried: Vec<u8>,
     pub(crate) readiness: Readiness,
@@ -93,7 +93,7 @@ impl Node {
             ..NicState::default()
         };
         Self {
-            here: Here {
+            node_policy: NodePolicy {
                 namespace: policy.namespace.clone(),
                 name: policy.name.clone(),
                 uid: policy.uid.clone(),
@@ -120,7 +120,12 @@ impl Node {
         let facts = NodeFacts {
             pairs: pairs.collect(),
         };
-        let policies: Vec<Policy> = self.here.policy.iter().map(|policy| (**policy).clone()).collect();
+        let policies: Vec<Policy> = self
+            .node_policy
+            .policy
+            .iter()
+            .map(|policy| (**policy).clone())
+            .collect();
         let targets = targets(&policies, &self.pods, &facts);
         let deliveries = Deliveries {
             redirect: self.readiness.clone(),
@@ -142,14 +147,14 @@ impl Node {
         let mut model = TableModel::default();
         model.apply(&diff(&desired, &Installed::default()));
         (self.damage)(&mut model.installed);
-        let tables = Tables {
+        let tables = TableState {
             targets: &targets,
             desired: &desired,
             installed: &model.installed,
             differ: &Differ::default(),
         };
-        node_state(&Round {
-            here: std::slice::from_ref(&self.here),
+        node_state(&Reconciled {
+            node_policies: std::slice::from_ref(&self.node_policy),
             pods: &self.pods,
             tables: self.read.clone().map_or(Ok(tables), Err),
             nics: &self.nics,

@@ -167,7 +167,7 @@ fn a_policy_that_does_not_fit_is_refused_and_its_pods_are_not_blamed() {
 #[case(node::PEERS_PENDING)]
 fn a_version_that_is_not_the_one_programmed_is_not_programmed(#[case] expected: &str) {
     let mut node = Node::default();
-    node.here.obstacle = Some(problem("XdpPolicy games/players", expected));
+    node.node_policy.obstacle = Some(problem("XdpPolicy games/players", expected));
     let (reason, message, programmed) = node.says();
     assert_eq!(
         (reason.as_str(), message.as_str(), programmed),
@@ -183,7 +183,7 @@ fn of_several_reasons_the_worst_is_told() {
     };
     node.nics[0].mode = NicMode::None;
     assert_eq!(node.says().0, node::NIC_PROBLEM);
-    node.here.obstacle = Some(problem("XdpPolicy games/players", node::INVALID_SPEC));
+    node.node_policy.obstacle = Some(problem("XdpPolicy games/players", node::INVALID_SPEC));
     assert_eq!(node.says().0, node::INVALID_SPEC);
 }
 

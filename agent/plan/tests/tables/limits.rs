@@ -7,7 +7,7 @@ use xdp_plan::{
     policy::{Policy, Protocol, Rule, Sources},
 };
 
-use crate::sets::{desired, for_one_pod, peers, pod, policy, rule, scattered, single, v4, v6};
+use crate::sets::{desired, for_one_pod, listed, pod, policy, rule, scattered, single, v4, v6};
 
 const PROTOCOLS: [Protocol; 5] = [
     Protocol::Tcp,
@@ -20,7 +20,7 @@ const PROTOCOLS: [Protocol; 5] = [
 /// Rules with a port each; they apply to the sources whose number has a bit set.
 fn by_bit(bits: u32, port: impl Fn(u32) -> (Protocol, u16)) -> Vec<Rule> {
     let apply = |bit: u32| {
-        let from = peers(
+        let from = listed(
             (0..1 << bits)
                 .filter(move |number| number >> bit & 1 == 1)
                 .map(v4),
@@ -41,11 +41,11 @@ fn too_many_overlaps() -> Vec<Rule> {
     let all_but = |number: u32| {
         let mut rule = rule(
             &format!("r{number}"),
-            peers(["0.0.0.0/0".parse().unwrap()]),
+            listed(["0.0.0.0/0".parse().unwrap()]),
             vec![single(Protocol::Tcp, 1)],
         );
-        if let Sources::Peers(peers) = &mut rule.from
-            && let xdp_plan::policy::Peer::Block(block) = &mut peers[0]
+        if let Sources::Listed(listed) = &mut rule.from
+            && let xdp_plan::policy::Source::Block(block) = &mut listed[0]
         {
             block.except.push(v4(2 * number));
         }
@@ -84,7 +84,7 @@ fn assert_refused(desired: &Desired, limit: Limit) {
 #[rstest]
 #[case(Limit::Sources, one(scattered(131_072)))]
 #[case(Limit::SourcesV4, one(scattered(130_000)))]
-#[case(Limit::SourcesV6, one(peers((0..65_600).map(|number| v6(2 * number + 1)))))]
+#[case(Limit::SourcesV6, one(listed((0..65_600).map(|number| v6(2 * number + 1)))))]
 #[case(Limit::PortIntervals, ports(512))]
 #[case(Limit::PortBlocks, by_bit(15, |bit| (Protocol::Tcp, 1000 + 2 * bit as u16)))]
 #[case(Limit::Classes, too_many_classes())]

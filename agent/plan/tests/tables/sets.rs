@@ -11,8 +11,8 @@ use xdp_plan::{
     facts::NodeFacts,
     pod::Pod,
     policy::{
-        Block, Delivery, Enforcement, Peer, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector,
-        Sources,
+        Block, Delivery, Enforcement, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector,
+        Source, Sources,
     },
     targets::{Targets, targets},
     testing::node::pair,
@@ -54,19 +54,19 @@ pub(crate) fn v6(number: u128) -> IpNet {
     IpNet::from(IpAddr::from(Ipv6Addr::from(number)))
 }
 
-pub(crate) fn peers(nets: impl IntoIterator<Item = IpNet>) -> Sources {
+pub(crate) fn listed(nets: impl IntoIterator<Item = IpNet>) -> Sources {
     let block = |cidr| {
-        Peer::Block(Block {
+        Source::Block(Block {
             cidr,
             except: Vec::new(),
         })
     };
-    Sources::Peers(nets.into_iter().map(block).collect())
+    Sources::Listed(nets.into_iter().map(block).collect())
 }
 
 /// Addresses that do not touch each other.
 pub(crate) fn scattered(count: u32) -> Sources {
-    peers((0..count).map(|number| v4(2 * number + 1)))
+    listed((0..count).map(|number| v4(2 * number + 1)))
 }
 
 pub(crate) fn single(protocol: Protocol, port: u16) -> PortMatch {

@@ -12,7 +12,7 @@ use xdp_plan::{
 
 use crate::{
     nodes::installed,
-    sets::{for_one_pod, peers, policy, rule, scattered, single, v4},
+    sets::{for_one_pod, listed, policy, rule, scattered, single, v4},
 };
 
 const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -75,7 +75,7 @@ fn ports_are_found_on_all_levels(#[case] count: u16, #[case] blocks: [usize; 3])
 
 #[test]
 fn two_thousand_networks_in_one_policy_are_programmed() {
-    let nets = |index: u32| peers((0..63).map(move |net| v4((index * 63 + net) << 12 | 0x800)));
+    let nets = |index: u32| listed((0..63).map(move |net| v4((index * 63 + net) << 12 | 0x800)));
     let rules = (0..32).map(|index| {
         rule(
             &format!("r{index}"),
@@ -114,7 +114,7 @@ fn many_rules_with_the_same_thousands_of_addresses_cost_them_once() {
 #[test]
 fn neighbours_are_one_interval_and_everything_is_no_block_at_all() {
     let halves = ["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"].map(|net| net.parse().unwrap());
-    let desired = for_one_pod(&[policy("n", "p", vec![rule("r", peers(halves), vec![])])]);
+    let desired = for_one_pod(&[policy("n", "p", vec![rule("r", listed(halves), vec![])])]);
     let compiled = &desired.pods[0].rules;
     assert_eq!((compiled.sources_v4.len(), compiled.sources_v6.len()), (0, 0));
     assert_eq!(compiled.classes.len(), 1);

@@ -16,7 +16,7 @@ use xdp_plan::{
 
 use crate::{
     nodes::{assert_settled, installed},
-    sets::{desired, peers, pod, policy, rule, single},
+    sets::{desired, listed, pod, policy, rule, single},
 };
 
 fn node(pods: usize, rules: usize) -> Desired {
@@ -65,7 +65,7 @@ fn policies_of_a_hundred_rules_take_at_most_128_bytes_per_rule() {
 }
 
 fn web(nets: &[&str], port: u16) -> Policy {
-    let from = peers(nets.iter().map(|net| net.parse().unwrap()));
+    let from = listed(nets.iter().map(|net| net.parse().unwrap()));
     policy("n", "p", vec![rule("r", from, vec![single(Protocol::Tcp, port)])])
 }
 

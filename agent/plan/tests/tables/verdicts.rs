@@ -7,7 +7,7 @@ use xdp_plan::testing::{
     model::TableModel,
     node::{MTU, pair, plan},
     objects,
-    oracle::{Decision, Interface, Oracle},
+    oracle::{Oracle, OracleDecision, OracleInterface},
     packets,
 };
 
@@ -60,18 +60,18 @@ impl Case {
         packets: impl Iterator<Item = std::borrow::Cow<'p, packets::PacketSpec>>,
     ) -> (usize, usize) {
         let oracle = Oracle::new(&self.policies, &self.pod);
-        let interface = Interface {
+        let interface = OracleInterface {
             ready: self.ready,
             mtu: MTU as usize,
         };
         let (mut all, mut decided) = (0, 0);
         for packet in packets {
             let verdict = decide(packet.bytes().as_slice(), model);
-            let decision = Decision::of(verdict, &model.installed.rules);
+            let decision = OracleDecision::of(verdict, &model.installed.rules);
             let expected = oracle.decide(interface, &packet);
             assert_eq!(decision, expected, "{packet:?} under {:#?}", self.policies);
             all += 1;
-            decided += usize::from(expected != Decision::Untouched);
+            decided += usize::from(expected != OracleDecision::Untouched);
         }
         (all, decided)
     }

@@ -15,12 +15,12 @@ use xdp_core::{
 use xdp_plan::{
     installed::PodLabel,
     manifests::{
-        Object, {self},
+        ManifestObject, {self},
     },
     node_state::selects,
-    peers::without_cluster,
     pod::Pod,
     policy::Policy,
+    resolve::without_cluster,
 };
 
 use crate::{
@@ -158,8 +158,8 @@ fn from_files(folders: &[PathBuf], packet: &Packet) -> Result<Vec<Row>, ExplainE
         let (objects, _) = manifests::parse(&path.display().to_string(), &text);
         for object in objects {
             match object {
-                Object::Policy(policy) => policies.push(policy),
-                Object::Pod(pod) => pods.push(pod),
+                ManifestObject::Policy(policy) => policies.push(policy),
+                ManifestObject::Pod(pod) => pods.push(pod),
             }
         }
     }

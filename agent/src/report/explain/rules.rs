@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use xdp_plan::{
-    explain::{Line, Question, Transport, explain},
+    explain::{ExplainQuery, ExplainedRule, TransportFields, explain},
     pod::Pod,
     policy::Policy,
     report::Problem,
@@ -62,27 +62,27 @@ impl Known {
 /// All rules of the policies, which are in order, and what the packet lacks for each.
 pub fn rows(policies: &[Arc<Policy>], pod: &Pod, packet: &Packet) -> Vec<Row> {
     let policies: Vec<&Policy> = policies.iter().map(AsRef::as_ref).collect();
-    let question = Question {
+    let query = ExplainQuery {
         source: packet.from,
         protocol: packet.protocol.0,
         transport: transport(packet),
         decided: None,
     };
-    let lines = explain(&policies, &pod.ports, &question).into_iter();
-    lines
-        .map(|Line { rule, why }| Row {
+    let rules = explain(&policies, &pod.ports, &query).into_iter();
+    rules
+        .map(|ExplainedRule { rule, mismatch }| Row {
             namespace: rule.namespace,
             policy: rule.policy,
             rule: rule.rule,
-            mismatch: why.map(|why| why.word().to_owned()),
+            mismatch: mismatch.map(|mismatch| mismatch.as_str().to_owned()),
         })
         .collect()
 }
 
-fn transport(packet: &Packet) -> Transport {
+fn transport(packet: &Packet) -> TransportFields {
     match (packet.port, packet.message) {
-        (Some(port), _) => Transport::Port(port),
-        (None, Some((kind, code))) => Transport::Icmp(kind, code),
-        (None, None) => Transport::Other,
+        (Some(port), _) => TransportFields::Port(port),
+        (None, Some((kind, code))) => TransportFields::Icmp(kind, code),
+        (None, None) => TransportFields::Other,
     }
 }

@@ -8,9 +8,9 @@ use std::{
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
     node_state::API_SERVER,
-    peers::{PeerSlice, Seen},
     pod::Pod,
     report::Problem,
+    resolve::{PeerSlice, PolicyVersion},
 };
 
 use crate::source::cluster::{
@@ -25,7 +25,7 @@ const FORGIVEN: Duration = Duration::from_secs(45);
 /// Everything that was heard, and what is to be said.
 #[derive(Default)]
 pub(super) struct Cache {
-    pub(super) policies: Listed<Seen>,
+    pub(super) policies: Listed<PolicyVersion>,
     pub(super) peer_sets: Listed<Result<PeerSlice, Problem>>,
     pub(super) pods: Listed<Result<Pod, Problem>>,
     pub(super) nodes: Listed<Node>,
@@ -91,7 +91,7 @@ impl Cache {
         missing.map(|(name, _)| name).collect()
     }
 
-    pub(super) fn policies(&self) -> impl Iterator<Item = &Seen> {
+    pub(super) fn policies(&self) -> impl Iterator<Item = &PolicyVersion> {
         self.policies.values()
     }
 

@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use xdp_crds::{XdpPeerSetSpec, XdpPolicy, XdpPolicySpec};
 use xdp_plan::{
-    peers::{PeerSlice, Seen},
     pod::Pod,
     policy::Policy,
     report::Problem,
+    resolve::{PeerSlice, PolicyVersion},
 };
 
 use crate::source::cluster::listed::Key;
@@ -36,10 +36,10 @@ pub(super) fn key(metadata: &ObjectMeta) -> Key {
     (namespace, metadata.name.clone().unwrap_or_default())
 }
 
-pub(super) fn policy(object: DynamicObject) -> Seen {
+pub(super) fn policy(object: DynamicObject) -> PolicyVersion {
     let metadata = object.metadata;
     let (namespace, name) = key(&metadata);
-    let seen = |content| Seen {
+    let seen = |content| PolicyVersion {
         namespace: namespace.clone(),
         name: name.clone(),
         uid: metadata.uid.clone().unwrap_or_default(),

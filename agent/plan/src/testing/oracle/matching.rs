@@ -7,7 +7,7 @@ use xdp_crds::{
     IngressRule, IntOrString, IpBlock, LabelSelector, LabelSelectorOperator, Port, Protocol, XdpPolicy,
 };
 
-use super::super::packets::Meaning;
+use super::super::packets::PacketFields;
 
 pub(super) fn selects(policy: &XdpPolicy, pod: &Pod) -> bool {
     policy.metadata.namespace == pod.metadata.namespace && matches_labels(&policy.spec.pod_selector, pod)
@@ -54,7 +54,7 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    pub(super) fn matches(&self, packet: &Meaning) -> bool {
+    pub(super) fn matches(&self, packet: &PacketFields) -> bool {
         let in_block = |(net, except): &(Net, Vec<Net>)| {
             net.has(packet.source) && !except.iter().any(|except| except.has(packet.source))
         };
@@ -68,7 +68,7 @@ impl<'a> Matcher<'a> {
     }
 
     /// ICMP is a protocol of IPv4, and `ICMPv6` one of IPv6.
-    fn matches_port(&self, port: &Port, packet: &Meaning) -> bool {
+    fn matches_port(&self, port: &Port, packet: &PacketFields) -> bool {
         let v4 = packet.destination.is_ipv4();
         let has_protocol = match port.protocol {
             Protocol::Icmp => packet.protocol == Some(1) && v4,
@@ -80,7 +80,7 @@ impl<'a> Matcher<'a> {
         has_protocol && self.has_port(port, packet) && has_type(port, packet)
     }
 
-    fn has_port(&self, port: &Port, packet: &Meaning) -> bool {
+    fn has_port(&self, port: &Port, packet: &PacketFields) -> bool {
         let first = match &port.port {
             None => return true,
             Some(IntOrString::Int(first)) => Some(*first),
@@ -111,7 +111,7 @@ impl<'a> Matcher<'a> {
     }
 }
 
-fn has_type(port: &Port, packet: &Meaning) -> bool {
+fn has_type(port: &Port, packet: &PacketFields) -> bool {
     let is = |wanted: Option<i32>, there: u8| wanted.is_none_or(|wanted| wanted == i32::from(there));
     match packet.icmp {
         Some((kind, code)) => is(port.kind, kind) && is(port.code, code),
@@ -119,7 +119,7 @@ fn has_type(port: &Port, packet: &Meaning) -> bool {
     }
 }
 
-fn is_path_mtu(packet: &Meaning) -> bool {
+fn is_path_mtu(packet: &PacketFields) -> bool {
     match packet.icmp {
         Some(icmp) if packet.destination.is_ipv4() => icmp == (3, 4),
         Some((kind, _)) => kind == 2,

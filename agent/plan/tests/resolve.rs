@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use xdp_crds::{XdpPeerSetSpec, XdpPolicy, conditions::node};
 use xdp_plan::{
-    peers::{Here, PeerSlice, Resolved, Resolver, Seen, without_cluster},
-    policy::{Peer, Policy, Sources},
+    policy::{Policy, Source, Sources},
     report::Problem,
+    resolve::{NodePolicy, PeerSlice, PolicyVersion, ResolvedPolicies, SourceResolver, without_cluster},
 };
 
 /// A policy with one rule per list of peers.
@@ -48,8 +48,8 @@ fn slice(role: &str, number: u32, slices: u32, addresses: &[&str]) -> PeerSlice 
     PeerSlice { namespace, spec }
 }
 
-fn seen(policy: Policy) -> Seen {
-    Seen {
+fn version(policy: Policy) -> PolicyVersion {
+    PolicyVersion {
         namespace: policy.namespace.clone(),
         name: policy.name.clone(),
         uid: policy.uid.clone(),
@@ -58,56 +58,60 @@ fn seen(policy: Policy) -> Seen {
     }
 }
 
-fn refused(generation: i64) -> Seen {
+fn refused(generation: i64) -> PolicyVersion {
     let content = Err(Problem::new(
         "XdpPolicy games/players",
         "BadPort",
         "no port",
         "choose one",
     ));
-    Seen {
+    PolicyVersion {
         content,
-        ..seen(policy(generation, &[]))
+        ..version(policy(generation, &[]))
     }
 }
 
 /// A resolver on a node of zone `a`.
-struct Node(Resolver, &'static str);
+struct Node(SourceResolver, &'static str);
 
 impl Default for Node {
     fn default() -> Self {
-        Self(Resolver::default(), "a")
+        Self(SourceResolver::default(), "a")
     }
 }
 
 impl Node {
-    fn sees(&mut self, seen: impl IntoIterator<Item = Seen>, slices: &[PeerSlice]) -> Resolved {
+    fn sees(
+        &mut self,
+        version: impl IntoIterator<Item = PolicyVersion>,
+        slices: &[PeerSlice],
+    ) -> ResolvedPolicies {
         let labels = BTreeMap::from([("zone".to_owned(), self.1.to_owned())]);
-        let seen: Vec<Seen> = seen.into_iter().collect();
-        self.0.resolve(&seen, slices, &labels)
+        let version: Vec<PolicyVersion> = version.into_iter().collect();
+        self.0.resolve(&version, slices, &labels)
     }
 }
 
 /// The sources of every rule in force.
-fn sources(resolved: &Resolved) -> Vec<Vec<String>> {
+fn sources(resolved: &ResolvedPolicies) -> Vec<Vec<String>> {
     let rules = resolved.policies.iter().flat_map(|policy| &policy.rules);
     rules
         .map(|rule| match &rule.from {
             Sources::Any => vec!["any".to_owned()],
-            Sources::Peers(peers) => peers
+            Sources::Listed(sources) => sources
                 .iter()
-                .map(|peer| match peer {
-                    Peer::Block(block) => block.cidr.to_string(),
-                    Peer::Pods(pods) => panic!("{pods:?} is still a selector"),
+                .map(|source| match source {
+                    Source::Block(block) => block.cidr.to_string(),
+                    Source::Pods(pods) => panic!("{pods:?} is still a selector"),
                 })
                 .collect(),
         })
         .collect()
 }
 
-fn reason(resolved: &Resolved) -> Option<&str> {
-    let [Here { obstacle, .. }] = &*resolved.here else {
-        panic!("one policy applies: {:?}", resolved.here)
+fn reason(resolved: &ResolvedPolicies) -> Option<&str> {
+    let [NodePolicy { obstacle, .. }] = &*resolved.node_policies else {
+        panic!("one policy applies: {:?}", resolved.node_policies)
     };
     obstacle.as_ref().map(|obstacle| obstacle.reason.as_str())
 }
@@ -121,7 +125,7 @@ fn selectors_become_the_addresses_of_all_their_slices_and_blocks_stay() {
         slice("proxy", 1, 2, &["10.0.0.1"]),
         slice("cache", 0, 1, &["10.0.0.5"]),
     ];
-    let resolved = Node::default().sees([seen(policy)], &slices);
+    let resolved = Node::default().sees([version(policy)], &slices);
     assert_eq!(reason(&resolved), None);
     assert_eq!(
         sources(&resolved),
@@ -137,7 +141,7 @@ fn neighbouring_addresses_share_an_entry_and_nothing_else_gets_in() {
     let all: Vec<String> = (0..=6).map(|last| format!("10.0.0.{last}")).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let resolved = Node::default().sees(
-        [seen(policy(1, &[json!([pods("proxy")])]))],
+        [version(policy(1, &[json!([pods("proxy")])]))],
         &[slice("proxy", 0, 1, &all)],
     );
     assert_eq!(
@@ -149,7 +153,7 @@ fn neighbouring_addresses_share_an_entry_and_nothing_else_gets_in() {
 #[test]
 fn a_peer_without_addresses_is_known_and_is_not_any_source() {
     let resolved = Node::default().sees(
-        [seen(policy(1, &[json!([pods("proxy")])]))],
+        [version(policy(1, &[json!([pods("proxy")])]))],
         &[slice("proxy", 0, 1, &[])],
     );
     assert_eq!(reason(&resolved), None);
@@ -158,7 +162,7 @@ fn a_peer_without_addresses_is_known_and_is_not_any_source() {
 
 #[test]
 fn a_policy_waits_for_slice_zero_and_for_all_that_it_counts() {
-    let policy = || seen(policy(1, &[json!([pods("proxy")])]));
+    let policy = || version(policy(1, &[json!([pods("proxy")])]));
     let waits = |slices: &[PeerSlice]| {
         let resolved = Node::default().sees([policy()], slices);
         assert_eq!(resolved.policies, [], "{slices:?}");
@@ -182,21 +186,21 @@ fn a_slice_that_is_not_counted_any_more_does_not_count() {
         slice("proxy", 0, 1, &["10.0.0.1"]),
         slice("proxy", 1, 2, &["10.0.0.9"]),
     ];
-    let resolved = Node::default().sees([seen(policy(1, &[json!([pods("proxy")])]))], &slices);
+    let resolved = Node::default().sees([version(policy(1, &[json!([pods("proxy")])]))], &slices);
     assert_eq!(sources(&resolved), [vec!["10.0.0.1/32"]]);
 }
 
 #[test]
 fn while_the_newest_version_waits_the_last_complete_one_stays_and_follows_its_peers() {
     let mut node = Node::default();
-    let first = || seen(policy(1, &[json!([pods("proxy")])]));
-    let second = || seen(policy(2, &[json!([pods("cache")])]));
+    let first = || version(policy(1, &[json!([pods("proxy")])]));
+    let second = || version(policy(2, &[json!([pods("cache")])]));
     node.sees([first()], &[slice("proxy", 0, 1, &["10.0.0.1"])]);
 
     let waiting = node.sees([second()], &[slice("proxy", 0, 1, &["10.0.0.2"])]);
     assert_eq!(sources(&waiting), [vec!["10.0.0.2/32"]]);
     assert_eq!(reason(&waiting), Some(node::PEERS_PENDING));
-    assert_eq!(waiting.here[0].generation, 2);
+    assert_eq!(waiting.node_policies[0].generation, 2);
 
     let waiting = node.sees([second()], &[]);
     assert_eq!(
@@ -216,27 +220,27 @@ fn while_the_newest_version_waits_the_last_complete_one_stays_and_follows_its_pe
 fn while_the_newest_version_is_refused_the_last_one_stays() {
     let mut node = Node::default();
     let block = json!([{"ipBlock": {"cidr": "192.0.2.0/24"}}]);
-    node.sees([seen(policy(1, std::slice::from_ref(&block)))], &[]);
+    node.sees([version(policy(1, std::slice::from_ref(&block)))], &[]);
     let kept = node.sees([refused(2)], &[]);
     assert_eq!(sources(&kept), [vec!["192.0.2.0/24"]]);
     assert_eq!(reason(&kept), Some(node::INVALID_SPEC));
-    assert!(kept.here[0].policy.is_some(), "its pods are known");
+    assert!(kept.node_policies[0].policy.is_some(), "its pods are known");
 
     let nothing = Node::default().sees([refused(2)], &[]);
     assert_eq!(nothing.policies, []);
-    assert_eq!(nothing.here[0].policy, None);
+    assert_eq!(nothing.node_policies[0].policy, None);
 }
 
 #[test]
 fn a_policy_that_is_deleted_or_made_again_leaves_nothing_behind() {
     let mut node = Node::default();
-    let first = || seen(policy(1, &[json!([])]));
+    let first = || version(policy(1, &[json!([])]));
     node.sees([first()], &[]);
-    assert_eq!(node.sees([], &[]), Resolved::default());
+    assert_eq!(node.sees([], &[]), ResolvedPolicies::default());
     assert_eq!(node.sees([refused(2)], &[]).policies, [], "deleted in between");
 
     node.sees([first()], &[]);
-    let again = Seen {
+    let again = PolicyVersion {
         uid: "v".to_owned(),
         ..refused(1)
     };
@@ -251,7 +255,7 @@ fn a_policy_that_is_deleted_or_made_again_leaves_nothing_behind() {
 fn a_policy_for_other_nodes_is_none_here_whatever_was_before() {
     let mut node = Node::default();
     let zone = |zone: &str| json!({"matchLabels": {"zone": zone}});
-    let here = node.sees([seen(with_nodes(1, &[json!([])], &zone("a")))], &[]);
+    let here = node.sees([version(with_nodes(1, &[json!([])], &zone("a")))], &[]);
     assert_eq!(here.policies.len(), 1);
     node.1 = "b";
     assert_eq!(
@@ -261,11 +265,11 @@ fn a_policy_for_other_nodes_is_none_here_whatever_was_before() {
     );
 
     node.1 = "a";
-    node.sees([seen(with_nodes(1, &[json!([])], &zone("a")))], &[]);
-    let moved = seen(with_nodes(2, &[json!([pods("proxy")])], &zone("b")));
+    node.sees([version(with_nodes(1, &[json!([])], &zone("a")))], &[]);
+    let moved = version(with_nodes(2, &[json!([pods("proxy")])], &zone("b")));
     assert_eq!(
         node.sees([moved], &[]),
-        Resolved::default(),
+        ResolvedPolicies::default(),
         "it need not be complete for that"
     );
     assert_eq!(node.sees([refused(3)], &[]).policies, []);
@@ -312,7 +316,7 @@ proptest! {
                 Step::Write(selector) => {
                     generation += 1;
                     let from = if selector { json!([pods("proxy")]) } else { json!([]) };
-                    object = Some((seen(policy(generation, &[from])), selector));
+                    object = Some((version(policy(generation, &[from])), selector));
                 }
                 Step::Refuse => {
                     generation += 1;
@@ -322,8 +326,8 @@ proptest! {
                 Step::Complete(now) => complete = now,
             }
             let slices: Vec<PeerSlice> = complete.then(|| slice("proxy", 0, 1, &[])).into_iter().collect();
-            let resolved = node.sees(object.iter().map(|(seen, _)| seen.clone()), &slices);
-            let ready = object.as_ref().filter(|(seen, selector)| seen.content.is_ok() && (complete || !selector));
+            let resolved = node.sees(object.iter().map(|(version, _)| version.clone()), &slices);
+            let ready = object.as_ref().filter(|(version, selector)| version.content.is_ok() && (complete || !selector));
             if let Some((ready, _)) = ready {
                 expected = Some(ready.generation);
             }

@@ -7,11 +7,11 @@
 //!                 └─ not for this node, or deleted ─▶ nothing, and the last complete one is forgotten
 //! ```
 
-mod addresses;
+mod slices;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use addresses::PeerSlice;
+pub use slices::PeerSlice;
 use xdp_crds::{PeerSelector, conditions::node};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 
 /// A policy as the API server has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct PolicyVersion {
     /// Namespace.
     pub namespace: String,
     /// Name.
@@ -36,7 +36,7 @@ pub struct Seen {
 
 /// A policy that applies on this node, whether or not its newest version does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Here {
+pub struct NodePolicy {
     /// Namespace.
     pub namespace: String,
     /// Name.
@@ -54,16 +54,16 @@ pub struct Here {
 
 /// What becomes of all policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resolved {
+pub struct ResolvedPolicies {
     /// To be put in force; no peer of theirs is a selector.
     pub policies: Vec<Policy>,
     /// Policies that apply here.
-    pub here: Vec<Here>,
+    pub node_policies: Vec<NodePolicy>,
 }
 
 /// Remembers the last complete version of every policy.
 #[derive(Debug, Default)]
-pub struct Resolver {
+pub struct SourceResolver {
     last: BTreeMap<(String, String), Complete>,
 }
 
@@ -74,24 +74,24 @@ struct Complete {
     resolved: Policy,
 }
 
-impl Resolver {
+impl SourceResolver {
     /// Brings every policy up to date. `labels` are the node's.
     pub fn resolve<'a>(
         &mut self,
-        seen: impl IntoIterator<Item = &'a Seen>,
+        versions: impl IntoIterator<Item = &'a PolicyVersion>,
         slices: &[PeerSlice],
         labels: &BTreeMap<String, String>,
-    ) -> Resolved {
-        let slices = addresses::by_policy(slices);
+    ) -> ResolvedPolicies {
+        let slices = slices::by_policy(slices);
         let mut before = std::mem::take(&mut self.last);
-        let mut resolved = Resolved::default();
-        for seen in seen {
-            let key = (seen.namespace.clone(), seen.name.clone());
+        let mut resolved = ResolvedPolicies::default();
+        for version in versions {
+            let key = (version.namespace.clone(), version.name.clone());
             let slices = slices.get(&key).map_or(&[][..], Vec::as_slice);
             let last = before.remove(&key);
-            let last = last.filter(|last| last.written.uid == seen.uid);
-            let (here, complete) = step(seen, last, slices, labels);
-            resolved.here.extend(here);
+            let last = last.filter(|last| last.written.uid == version.uid);
+            let (node_policy, complete) = step(version, last, slices, labels);
+            resolved.node_policies.extend(node_policy);
             if let Some(complete) = complete {
                 resolved.policies.push(complete.resolved.clone());
                 self.last.insert(key, complete);
@@ -103,56 +103,56 @@ impl Resolver {
 
 /// One policy: what to say of it, and what is in force of it.
 fn step(
-    seen: &Seen,
+    version: &PolicyVersion,
     last: Option<Complete>,
     slices: &[&PeerSlice],
     labels: &BTreeMap<String, String>,
-) -> (Option<Here>, Option<Complete>) {
-    let here = |policy: Option<&Policy>, obstacle| Here {
-        namespace: seen.namespace.clone(),
-        name: seen.name.clone(),
-        uid: seen.uid.clone(),
-        generation: seen.generation,
+) -> (Option<NodePolicy>, Option<Complete>) {
+    let node_policy = |policy: Option<&Policy>, obstacle| NodePolicy {
+        namespace: version.namespace.clone(),
+        name: version.name.clone(),
+        uid: version.uid.clone(),
+        generation: version.generation,
         policy: policy.cloned().map(Arc::new),
         obstacle,
     };
-    let newest = match &seen.content {
+    let newest = match &version.content {
         Ok(newest) => newest,
         Err(refused) => {
             let last = last.filter(|last| last.written.node_selector.matches(labels));
             let last = last.map(|last| refresh(last, slices));
             let selects = last.as_ref().map(|last| &last.written);
-            return (Some(here(selects, Some(refused_here(refused)))), last);
+            return (Some(node_policy(selects, Some(invalid_spec(refused)))), last);
         }
     };
     if !newest.node_selector.matches(labels) {
         return (None, None);
     }
-    match addresses::put_in(newest, slices) {
+    match slices::put_in(newest, slices) {
         Ok(resolved) => {
             let written = newest.clone();
             (
-                Some(here(Some(newest), None)),
+                Some(node_policy(Some(newest), None)),
                 Some(Complete { written, resolved }),
             )
         }
         Err(missing) => {
             let last = last.map(|last| refresh(last, slices));
             let obstacle = pending(newest, &missing, last.is_some());
-            (Some(here(Some(newest), Some(obstacle))), last)
+            (Some(node_policy(Some(newest), Some(obstacle))), last)
         }
     }
 }
 
 /// The last complete version follows its peers as long as their slices are there.
 fn refresh(last: Complete, slices: &[&PeerSlice]) -> Complete {
-    match addresses::put_in(&last.written, slices) {
+    match slices::put_in(&last.written, slices) {
         Ok(resolved) => Complete { resolved, ..last },
         Err(_) => last,
     }
 }
 
-fn refused_here(refused: &Problem) -> Problem {
+fn invalid_spec(refused: &Problem) -> Problem {
     Problem {
         reason: node::INVALID_SPEC.to_owned(),
         message: format!("{}: {}", refused.reason, refused.message),
@@ -166,13 +166,13 @@ fn pending(policy: &Policy, missing: &[PeerSelector], other: bool) -> Problem {
     } else {
         "nothing of the policy is in force"
     };
-    let peers: Vec<String> = missing.iter().map(addresses::as_json).collect();
+    let selectors: Vec<String> = missing.iter().map(slices::as_json).collect();
     Problem::new(
         policy.to_string(),
         node::PEERS_PENDING,
         format!(
             "the addresses of {} are not known yet; {meanwhile}",
-            peers.join(", ")
+            selectors.join(", ")
         ),
         "wait for the operator; if it stays, check that xdp-operator runs and may read pods and namespaces",
     )
@@ -190,7 +190,7 @@ pub fn without_cluster(policies: Vec<Arc<Policy>>) -> (Vec<Arc<Policy>>, Vec<Pro
                 "the policy has a `nodeSelector`, and policies from files know no node labels; it is left out",
                 "remove `nodeSelector`, and give the file only to the nodes meant",
             )
-        } else if policy.rules.iter().any(|rule| rule.pod_peers().next().is_some()) {
+        } else if policy.rules.iter().any(|rule| rule.pod_sources().next().is_some()) {
             Problem::new(
                 policy.to_string(),
                 node::PEERS_PENDING,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use xdp_plan::{
-    manifests::{Object, Reading},
+    manifests::{Manifest, ManifestObject},
     pod::Pod,
 };
 
@@ -25,12 +25,12 @@ fn text(documents: &[String]) -> String {
     text
 }
 
-fn pods(reading: &Reading) -> Vec<&Arc<Pod>> {
+fn pods(reading: &Manifest) -> Vec<&Arc<Pod>> {
     let mut pods = Vec::new();
     for object in &reading.objects {
         match object {
-            Object::Pod(pod) => pods.push(pod),
-            Object::Policy(policy) => panic!("{policy}"),
+            ManifestObject::Pod(pod) => pods.push(pod),
+            ManifestObject::Policy(policy) => panic!("{policy}"),
         }
     }
     pods
@@ -39,8 +39,8 @@ fn pods(reading: &Reading) -> Vec<&Arc<Pod>> {
 #[test]
 fn a_document_with_the_same_text_is_the_same_object_wherever_it_stands() {
     let (a, b) = (document("a", "10.0.0.1"), document("b", "10.0.0.2"));
-    let before = Reading::new(FILE, &text(&[a.clone(), b.clone()]));
-    let after = before.again(FILE, &text(&[b, document("c", "10.0.0.3"), a]));
+    let before = Manifest::new(FILE, &text(&[a.clone(), b.clone()]));
+    let after = before.reparse(FILE, &text(&[b, document("c", "10.0.0.3"), a]));
     let (before, after) = (pods(&before), pods(&after));
     assert!(Arc::ptr_eq(before[0], after[2]) && Arc::ptr_eq(before[1], after[0]));
     assert_eq!(after[1].name, "c");
@@ -48,19 +48,19 @@ fn a_document_with_the_same_text_is_the_same_object_wherever_it_stands() {
 
 #[test]
 fn a_document_with_another_text_is_another_object_and_the_old_one_is_forgotten() {
-    let before = Reading::new(FILE, &document("a", "10.0.0.1"));
+    let before = Manifest::new(FILE, &document("a", "10.0.0.1"));
     let changed = document("a", "10.0.0.2");
-    let after = before.again(FILE, &changed);
-    assert_eq!(after, Reading::new(FILE, &changed));
-    assert_eq!(after.again(FILE, ""), Reading::new(FILE, ""));
+    let after = before.reparse(FILE, &changed);
+    assert_eq!(after, Manifest::new(FILE, &changed));
+    assert_eq!(after.reparse(FILE, ""), Manifest::new(FILE, ""));
 }
 
 #[test]
 fn an_error_is_told_with_the_line_it_is_on_now() {
     let good = document("a", "10.0.0.1");
     let bad = document("b", "10.0.0.x");
-    let before = Reading::new(FILE, &text(&[good.clone(), bad.clone()]));
-    let after = before.again(FILE, &text(&[good.clone(), document("c", "10.0.0.3"), bad]));
+    let before = Manifest::new(FILE, &text(&[good.clone(), bad.clone()]));
+    let after = before.reparse(FILE, &text(&[good.clone(), document("c", "10.0.0.3"), bad]));
     assert_eq!((before.errors.len(), after.errors.len()), (1, 1));
     assert!(before.errors[0].line < after.errors[0].line, "{:?}", after.errors);
     let lines = good.lines().count() as u64 + 1;

@@ -1,18 +1,18 @@
-//! Sources.
+//! Converts the entries of a rule's `from`.
 
-use super::{Peer, PodPeer, convert::Refused, fault::Fault, prefix, selector};
+use super::{PodSource, Source, convert::Refused, fault::Fault, prefix, selector};
 
-pub(super) fn convert(path: &str, peer: &crate::Peer) -> Result<Peer, Refused> {
+pub(super) fn convert(path: &str, peer: &crate::Peer) -> Result<Source, Refused> {
     let selects = peer.namespace_selector.is_some() || peer.pod_selector.is_some();
     match &peer.ip_block {
         Some(_) if selects => Err(Refused::new(path, &"ipBlock and selectors", Fault::MixedPeer)),
-        Some(block) => prefix::convert_block(&format!("{path}.ipBlock"), block).map(Peer::Block),
-        None if selects => convert_pods(path, peer).map(Peer::Pods),
+        Some(block) => prefix::convert_block(&format!("{path}.ipBlock"), block).map(Source::Block),
+        None if selects => convert_pods(path, peer).map(Source::Pods),
         None => Err(Refused::new(path, &"{}", Fault::EmptyPeer)),
     }
 }
 
-fn convert_pods(path: &str, peer: &crate::Peer) -> Result<PodPeer, Refused> {
+fn convert_pods(path: &str, peer: &crate::Peer) -> Result<PodSource, Refused> {
     let convert = |field: &str, written: &Option<crate::LabelSelector>| {
         let path = format!("{path}.{field}");
         written
@@ -20,7 +20,7 @@ fn convert_pods(path: &str, peer: &crate::Peer) -> Result<PodPeer, Refused> {
             .map(|written| selector::convert(&path, written))
             .transpose()
     };
-    Ok(PodPeer {
+    Ok(PodSource {
         written: crate::PeerSelector {
             namespace_selector: peer.namespace_selector.clone(),
             pod_selector: peer.pod_selector.clone(),

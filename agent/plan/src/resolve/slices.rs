@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 use xdp_crds::{PeerSelector, XdpPeerSetSpec};
 
-use crate::policy::{Block, Peer, PodPeer, Policy, Rule, Sources};
+use crate::policy::{Block, PodSource, Policy, Rule, Source, Sources};
 
 /// An `XdpPeerSet`: a part of the addresses behind one selector peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,26 +48,26 @@ pub(super) fn put_in(policy: &Policy, slices: &[&PeerSlice]) -> Result<Policy, V
 }
 
 fn sources(from: &Sources, slices: &[&PeerSlice], missing: &mut Vec<PeerSelector>) -> Sources {
-    let Sources::Peers(peers) = from else {
+    let Sources::Listed(listed) = from else {
         return Sources::Any;
     };
     let mut blocks = Vec::new();
-    for peer in peers {
-        match peer {
-            Peer::Block(_) => blocks.push(peer.clone()),
-            Peer::Pods(pods) => match addresses(pods, slices) {
+    for source in listed {
+        match source {
+            Source::Block(_) => blocks.push(source.clone()),
+            Source::Pods(pods) => match addresses(pods, slices) {
                 Some(addresses) => blocks.extend(networks(&addresses)),
                 None if missing.contains(&pods.written) => {}
                 None => missing.push(pods.written.clone()),
             },
         }
     }
-    Sources::Peers(blocks)
+    Sources::Listed(blocks)
 }
 
 /// All addresses of a peer; `None` while a slice is missing.
-fn addresses(peer: &PodPeer, slices: &[&PeerSlice]) -> Option<BTreeSet<IpAddr>> {
-    let own = || slices.iter().filter(|slice| slice.spec.peer == peer.written);
+fn addresses(source: &PodSource, slices: &[&PeerSlice]) -> Option<BTreeSet<IpAddr>> {
+    let own = || slices.iter().filter(|slice| slice.spec.peer == source.written);
     let numbers: BTreeSet<u32> = own().map(|slice| slice.spec.slice).collect();
     let first = own().filter(|slice| slice.spec.slice == 0);
     let count = first.map(|slice| slice.spec.slices.max(1)).max()?;
@@ -84,15 +84,15 @@ fn addresses(peer: &PodPeer, slices: &[&PeerSlice]) -> Option<BTreeSet<IpAddr>> 
 }
 
 /// Exactly these addresses, in as few networks as possible: each takes an entry.
-fn networks(addresses: &BTreeSet<IpAddr>) -> impl Iterator<Item = Peer> {
+fn networks(addresses: &BTreeSet<IpAddr>) -> impl Iterator<Item = Source> {
     let single: Vec<IpNet> = addresses.iter().copied().map(IpNet::from).collect();
     IpNet::aggregate(&single).into_iter().map(|cidr| {
         let except = Vec::new();
-        Peer::Block(Block { cidr, except })
+        Source::Block(Block { cidr, except })
     })
 }
 
 /// A peer for people.
-pub(super) fn as_json(peer: &PeerSelector) -> String {
-    serde_json::to_string(peer).unwrap_or_else(|_| format!("{peer:?}"))
+pub(super) fn as_json(selector: &PeerSelector) -> String {
+    serde_json::to_string(selector).unwrap_or_else(|_| format!("{selector:?}"))
 }
