@@ -21,17 +21,16 @@ pub use error::{ApplyError, AttachError, AttachStep, OpenError};
 use flows::migrate::Carry;
 pub use flows::{FlowEntry, FlowTable, Flows};
 pub use hooks::{
-    classifier::Attachment,
     link::Attached,
     reader::{PodEnd, detach_clsact},
-    reply::Hook,
 };
+pub use kernel::sys::ProgramStats;
 use kernel::{lock::Lock, pins::Pins};
 pub use pinned::{NicProgram, Pinned};
 use programs::Programs;
 pub use programs::{
     explain::{ExplainError, Explainer},
-    test_run::{Classified, ProgramStats, Ran, Repeated, Runner, Skb, TestRunError},
+    test_run::{Classified, Ran, Repeated, Runner, Skb, TestRunError},
 };
 use tables::Tables;
 pub use tables::{

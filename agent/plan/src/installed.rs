@@ -1,10 +1,12 @@
 //! What the kernel holds: read back by the agent's datapath module, never remembered.
 
+mod attachments;
 mod blocks;
 mod pool;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
+pub use attachments::{Attachments, Gro, HookState, Means, OtherProgram, PodInterface, Program};
 pub use blocks::Blocks;
 pub use pool::Pool;
 use serde::{Deserialize, Serialize};

@@ -23,6 +23,7 @@ pub mod diff;
 pub mod drain;
 pub mod explain;
 pub mod facts;
+pub mod hook;
 pub mod installed;
 pub mod manifests;
 pub mod node_state;

@@ -19,6 +19,7 @@ use xdp_core::{
 };
 use xdp_plan::{
     change::Change,
+    hook::Hook,
     installed::{
         Blocks, Installed, PodLabel, {self},
     },
@@ -253,7 +254,7 @@ impl Pinned {
     pub fn nics(&self) -> Result<BTreeMap<u32, NicProgram>, OpenError> {
         let numbers = self
             .pins
-            .nics()
+            .links_of(Hook::Nic)
             .map_err(|error| OpenError::pin("list", &self.pins.abi(), error))?;
         let alive = |ifindex| Some((ifindex, self.nic(ifindex).ok()??));
         Ok(numbers.into_iter().filter_map(alive).collect())
@@ -261,7 +262,7 @@ impl Pinned {
 
     /// The program of ours on one interface.
     pub fn nic(&self, ifindex: u32) -> io::Result<Option<NicProgram>> {
-        let link = match sys::open_pin(&self.pins.nic(ifindex)) {
+        let link = match sys::open_pin(&self.pins.link(Hook::Nic, ifindex)) {
             Ok(link) => link,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

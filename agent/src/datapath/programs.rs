@@ -2,6 +2,7 @@
 
 mod embedded;
 pub(in crate::datapath) mod explain;
+pub(in crate::datapath) mod loaded;
 pub(in crate::datapath) mod scratch;
 pub(in crate::datapath) mod test_run;
 
@@ -9,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use aya::{
@@ -17,17 +18,12 @@ use aya::{
     programs::{ProgramError, RawTracePoint, SchedClassifier, Xdp},
 };
 use xdp_core::tables::programs;
+use xdp_plan::hook::Hook;
 
 use crate::datapath::{
     error::OpenError,
-    hooks::{classifier::Classifier, reply::Hook},
-    kernel::{
-        pins::Pins,
-        sys::{
-            ProgramInfo, {self},
-        },
-    },
-    programs::test_run::ProgramStats,
+    kernel::{pins::Pins, sys::ProgramStats},
+    programs::loaded::Loaded,
     tables,
 };
 
@@ -46,48 +42,15 @@ const NAMES: [&str; 9] = [
 /// The loaded programs.
 pub(super) struct Programs {
     ebpf: Ebpf,
-    pub(super) nic: Loaded,
-    classifiers: BTreeMap<Classifier, Loaded>,
-    /// Those of the reply path that the kernel does not take, and why: everything else works without them.
-    refused: BTreeMap<Classifier, String>,
+    loaded: BTreeMap<Hook, Loaded>,
+    /// Those of the reply path that the kernel refuses, and why: everything else works without them.
+    refused: BTreeMap<Hook, String>,
     /// Ids of the pinned maps.
     maps: BTreeSet<u32>,
 }
 
-/// Needed by everything else.
-const NEEDED: [Classifier; 2] = [Classifier::Reader, Classifier::Peer];
-const OF_REPLIES: [Classifier; 3] = [Classifier::PodIn, Classifier::PodOut, Classifier::NicOut];
-
-/// One loaded program.
-pub(super) struct Loaded {
-    fd: OwnedFd,
-    pub(super) info: ProgramInfo,
-    /// Those of its maps that are pinned; each load makes the others anew, and nothing is kept in them.
-    pinned: Vec<u32>,
-}
-
-impl Loaded {
-    fn new(fd: BorrowedFd<'_>, pinned: &BTreeSet<u32>) -> io::Result<Self> {
-        let info = sys::program_info(fd)?;
-        let maps = info.map_ids.iter().filter(|id| pinned.contains(id));
-        Ok(Self {
-            fd: fd.try_clone_to_owned()?,
-            pinned: maps.copied().collect(),
-            info,
-        })
-    }
-
-    /// Whether `present` is a load of the same instructions over the same tables.
-    pub(super) fn is(&self, present: &ProgramInfo) -> bool {
-        present.tag == self.info.tag
-            && present.map_ids.len() == self.info.map_ids.len()
-            && self.pinned.iter().all(|id| present.map_ids.contains(id))
-    }
-
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+/// Classifiers that everything else needs.
+const NEEDED: [Hook; 2] = [Hook::PodReader, Hook::NicPeer];
 
 impl Programs {
     /// Creates the maps that are not pinned yet, and loads the programs.
@@ -95,23 +58,22 @@ impl Programs {
         tables::check_shapes(pins)?;
         let mut ebpf = object(pins, flows)?;
         let maps = tables::ids(pins)?;
+        let (mut loaded, mut refused) = (BTreeMap::new(), BTreeMap::new());
         let nic = load::<Xdp>(&mut ebpf, &maps, programs::NIC, Xdp::load)?;
-        let (mut classifiers, mut refused) = (BTreeMap::new(), BTreeMap::new());
-        let mut load =
-            |classifier: Classifier| load(&mut ebpf, &maps, classifier.program(), SchedClassifier::load);
-        for classifier in NEEDED {
-            classifiers.insert(classifier, load(classifier)?);
+        loaded.insert(Hook::Nic, nic);
+        let mut load = |hook: Hook| load(&mut ebpf, &maps, hook.program(), SchedClassifier::load);
+        for hook in NEEDED {
+            loaded.insert(hook, load(hook)?);
         }
-        for classifier in OF_REPLIES {
-            match load(classifier) {
-                Ok(loaded) => drop(classifiers.insert(classifier, loaded)),
-                Err(error) => drop(refused.insert(classifier, chain(&error))),
+        for hook in Hook::REPLY_PATH {
+            match load(hook) {
+                Ok(program) => drop(loaded.insert(hook, program)),
+                Err(error) => drop(refused.insert(hook, chain(&error))),
             }
         }
         Ok(Self {
             ebpf,
-            nic,
-            classifiers,
+            loaded,
             refused,
             maps,
         })
@@ -122,16 +84,16 @@ impl Programs {
         load::<RawTracePoint>(&mut self.ebpf, &self.maps, name, RawTracePoint::load)
     }
 
-    /// A classifier, or why there is none.
-    pub(super) fn classifier(&self, classifier: Classifier) -> io::Result<&Loaded> {
-        let refused = || self.refused.get(&classifier).cloned().unwrap_or_default();
-        let loaded = self.classifiers.get(&classifier);
+    /// Returns the program of a hook, or why it could not be loaded.
+    pub(super) fn loaded(&self, hook: Hook) -> io::Result<&Loaded> {
+        let refused = || self.refused.get(&hook).cloned().unwrap_or_default();
+        let loaded = self.loaded.get(&hook);
         loaded.ok_or_else(|| io::Error::other(refused()))
     }
 
-    /// aya's view of a classifier, for the attachment by netlink.
-    pub(super) fn aya_classifier(&mut self, classifier: Classifier) -> Option<&mut SchedClassifier> {
-        self.ebpf.program_mut(classifier.program())?.try_into().ok()
+    /// Returns aya's view of a classifier, for the attachment by netlink.
+    pub(super) fn aya_classifier(&mut self, hook: Hook) -> Option<&mut SchedClassifier> {
+        self.ebpf.program_mut(hook.program())?.try_into().ok()
     }
 
     /// The verifier's numbers of all programs.
@@ -146,7 +108,7 @@ impl Programs {
         NAMES.into_iter().map(stats).collect()
     }
 
-    /// aya's view of a program of the reply path, for test runs.
+    /// Returns aya's view of a classifier, for test runs.
     pub(super) fn hook(&self, hook: Hook) -> Option<&SchedClassifier> {
         self.ebpf.program(hook.program())?.try_into().ok()
     }

@@ -6,15 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use xdp_plan::hook::Hook;
+
 use crate::datapath::{
     error::OpenError,
     flows::drain,
-    hooks::{
-        classifier::{
-            Classifier, {self},
-        },
-        link,
-    },
+    hooks::{classifier, link},
     kernel::{lock::Lock, pins::Pins, sys},
     upgrade,
 };
@@ -51,18 +48,18 @@ impl Uninstall {
         let pins = Pins::new(pin_dir);
         upgrade::adopt(&pins)?;
         let mut done = Uninstalled::default();
-        for ifindex in list(pins.nics(), &pins)? {
-            if done.detach(&pins.nic(ifindex)) {
+        for ifindex in list(pins.links_of(Hook::Nic), &pins)? {
+            if done.detach(&pins.link(Hook::Nic, ifindex)) {
                 done.nics.push(ifindex);
             }
         }
-        done.detach_classifier(&pins, Classifier::Peer)?;
+        done.detach_classifier(&pins, Hook::NicPeer)?;
         sys::fence().map_err(OpenError::Fence)?;
         if let Err(error) = drain::hand_over(&pins) {
             tracing::warn!(%error, "flows could not be handed over to the stack");
         }
-        for classifier in [Classifier::PodOut, Classifier::PodIn, Classifier::NicOut] {
-            done.detach_classifier(&pins, classifier)?;
+        for hook in Hook::REPLY_PATH.into_iter().rev() {
+            done.detach_classifier(&pins, hook)?;
         }
         Ok(Self {
             pins,
@@ -73,7 +70,7 @@ impl Uninstall {
 
     /// Pods whose reader is a clsact filter, by the host's interface index; see [`crate::datapath::detach_clsact`].
     pub fn clsact_readers(&self) -> Result<Vec<u32>, OpenError> {
-        list(self.pins.clsacts(), &self.pins)
+        list(self.pins.filters(Hook::PodReader), &self.pins)
     }
 
     /// Pods whose GRO was off before the agent switched it on, by the host's interface index.
@@ -84,17 +81,21 @@ impl Uninstall {
     /// Removes the readers, the tracepoints, the maps and the directories. Of the pods in `unrestored`, by the host's
     /// interface index, it keeps what the next try has to know.
     pub fn finish(mut self, unrestored: &BTreeSet<u32>) -> Result<Uninstalled, OpenError> {
-        let pins = unrestored
-            .iter()
-            .flat_map(|ifindex| [self.pins.clsact(*ifindex), self.pins.gro(*ifindex)]);
+        let pins = unrestored.iter().flat_map(|ifindex| {
+            [
+                self.pins.filter(Hook::PodReader, *ifindex),
+                self.pins.gro(*ifindex),
+            ]
+        });
         let kept: BTreeSet<PathBuf> = pins.collect();
-        for ifindex in list(self.pins.readers(), &self.pins)? {
-            if self.done.detach(&self.pins.reader(ifindex)) {
+        for ifindex in list(self.pins.links_of(Hook::PodReader), &self.pins)? {
+            if self.done.detach(&self.pins.link(Hook::PodReader, ifindex)) {
                 self.done.readers.push(ifindex);
             }
         }
-        for ifindex in list(self.pins.clsacts(), &self.pins)? {
-            if !unrestored.contains(&ifindex) && self.done.remove(&self.pins.clsact(ifindex)) {
+        for ifindex in list(self.pins.filters(Hook::PodReader), &self.pins)? {
+            if !unrestored.contains(&ifindex) && self.done.remove(&self.pins.filter(Hook::PodReader, ifindex))
+            {
                 self.done.readers.push(ifindex);
             }
         }
@@ -109,12 +110,12 @@ fn list(found: io::Result<Vec<u32>>, pins: &Pins) -> Result<Vec<u32>, OpenError>
 }
 
 impl Uninstalled {
-    /// Takes a classifier off all interfaces of the calling thread's namespace.
-    fn detach_classifier(&mut self, pins: &Pins, classifier: Classifier) -> Result<(), OpenError> {
-        let found = classifier::pinned(pins, classifier);
+    /// Detaches a classifier from all interfaces of the calling thread's namespace.
+    fn detach_classifier(&mut self, pins: &Pins, hook: Hook) -> Result<(), OpenError> {
+        let found = classifier::pinned(pins, hook);
         for ifindex in found.map_err(|error| OpenError::pin("list", &pins.abi(), error))? {
-            let detached = classifier::detach(pins, classifier, ifindex).map(drop);
-            self.note(&pins.classifier(classifier, ifindex), detached);
+            let detached = classifier::detach(pins, hook, ifindex).map(drop);
+            self.note(&pins.link(hook, ifindex), detached);
         }
         Ok(())
     }

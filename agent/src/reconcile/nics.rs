@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::info;
 use xdp_crds::NicState;
-use xdp_plan::report::Problem;
+use xdp_plan::{hook::Hook, report::Problem};
 
 use self::states::states;
 pub(super) use self::{
@@ -142,7 +142,7 @@ pub(super) fn release(datapath: &Datapath, selector: &NicSelector) -> Result<(),
         .into_keys()
         .filter(|ifindex| !selected.contains(ifindex))
     {
-        match datapath.detach_nic(ifindex) {
+        match datapath.detach_hook(Hook::Nic, ifindex) {
             Ok(_) => info!(ifindex, "program taken from a NIC that is not selected any more"),
             Err(error) => {
                 let remedy = "run `xdp-agent uninstall` to remove everything";

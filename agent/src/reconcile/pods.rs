@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{info, warn};
 use xdp_plan::{
     facts::{Deliveries, NotReady, Readiness},
+    hook::Hook,
     report::Problem,
     targets::Target,
 };
 
 use crate::{
-    datapath::{Attached, Datapath, Hook, PodEnd},
+    datapath::{Attached, Datapath, PodEnd},
     node::{
         netns::{Namespaces, Netns},
         nic,

@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, fs};
 
 use xdp_agent::{
-    datapath::{Attached, Attachment, Datapath, PodEnd},
+    datapath::{Attached, Datapath, PodEnd},
     node::{
         netlink::{XdpMode, XdpState, host_links},
         netns::Netns,
     },
 };
 use xdp_core::tables::ABI_VERSION;
+use xdp_plan::{hook::Hook, installed::Means};
 
 use crate::{bpffs::Bpffs, world::World};
 
@@ -38,9 +39,9 @@ fn a_nic_gets_the_program_in_the_driver_and_keeps_it_without_the_agent() {
         Attached::Adopted
     );
     assert_eq!(xdp(&world).program_id, Some(program.program_id));
-    assert!(datapath.detach_nic(nic).unwrap());
+    assert!(datapath.detach_hook(Hook::Nic, nic).unwrap());
     assert_eq!(xdp(&world).mode, XdpMode::None);
-    assert!(!datapath.detach_nic(nic).unwrap());
+    assert!(!datapath.detach_hook(Hook::Nic, nic).unwrap());
 }
 
 #[test]
@@ -131,8 +132,8 @@ fn a_reader_outlives_the_agent_and_its_pin_goes_after_its_pod() {
             .attach_reader(host, end)
             .unwrap()
     };
-    assert_eq!(attach(), (Attachment::Tcx, Attached::Created));
-    assert_eq!(attach(), (Attachment::Tcx, Attached::Adopted));
+    assert_eq!(attach(), (Means::Tcx, Attached::Created));
+    assert_eq!(attach(), (Means::Tcx, Attached::Adopted));
 
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     datapath.remember_gro(host).unwrap();

@@ -5,9 +5,9 @@ use std::{
     fs,
 };
 
-use xdp_agent::datapath::{Datapath, FlowTable, Hook, Uninstall};
+use xdp_agent::datapath::{Datapath, FlowTable, Uninstall};
 use xdp_core::tables::{Address, DEFAULT_FLOWS, MIN_FLOWS};
-use xdp_plan::owners::Owners;
+use xdp_plan::{hook::Hook, owners::Owners};
 
 use crate::{
     attach::host0,

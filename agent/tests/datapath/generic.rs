@@ -4,6 +4,7 @@ use xdp_agent::{
     datapath::{Attached, Datapath},
     node::netlink::{XdpMode, host_links},
 };
+use xdp_plan::hook::Hook;
 
 use crate::{bpffs::Bpffs, world::World};
 
@@ -24,6 +25,6 @@ fn a_bridge_takes_the_program_in_generic_mode_and_keeps_it() {
     let attached = world.host.run(|| datapath.attach_nic(ifindex)).unwrap();
     assert_eq!(attached, Attached::Adopted);
     assert_eq!(bridge().xdp.mode, XdpMode::Generic);
-    assert!(datapath.detach_nic(ifindex).unwrap());
+    assert!(datapath.detach_hook(Hook::Nic, ifindex).unwrap());
     assert_eq!(bridge().xdp.mode, XdpMode::None);
 }

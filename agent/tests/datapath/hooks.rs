@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use xdp_agent::{
-    datapath::{Attached, Attachment, Datapath, Hook},
+    datapath::{Attached, Datapath},
     uninstall::uninstall,
 };
 use xdp_core::tables::ABI_VERSION;
+use xdp_plan::{hook::Hook, installed::Means};
 
 use crate::{attach::host0, bpffs::Bpffs, world::World};
 
@@ -14,17 +15,17 @@ use crate::{attach::host0, bpffs::Bpffs, world::World};
 fn an_interface_gets_each_program_once_and_keeps_it_without_the_agent() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     let host = host0(&world);
-    for hook in Hook::ALL {
+    for hook in Hook::REPLY_PATH {
         let attach = || {
             let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
             let attached = world.host.run(|| datapath.attach_hook(hook, host, "host0"));
             attached.unwrap()
         };
-        assert_eq!(attach(), (Attachment::Tcx, Attached::Created), "{hook:?}");
-        assert_eq!(attach(), (Attachment::Tcx, Attached::Adopted), "{hook:?}");
+        assert_eq!(attach(), (Means::Tcx, Attached::Created), "{hook:?}");
+        assert_eq!(attach(), (Means::Tcx, Attached::Adopted), "{hook:?}");
     }
-    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    for hook in Hook::ALL {
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for hook in Hook::REPLY_PATH {
         let found = world.host.run(|| datapath.pinned().hooks(hook)).unwrap();
         assert_eq!(found, BTreeSet::from([host]), "{hook:?}");
         assert!(world.host.run(|| datapath.detach_hook(hook, host)).unwrap());
@@ -52,11 +53,7 @@ fn a_program_over_other_tables_is_exchanged_in_its_place() {
         let link = format!("abi-{ABI_VERSION}/links/{pin}-{host}");
         fs::rename(old.join(&link), new.join(&link)).unwrap();
         let attached = world.host.run(|| datapath.attach_hook(hook, host, "host0"));
-        assert_eq!(
-            attached.unwrap(),
-            (Attachment::Tcx, Attached::Updated),
-            "{hook:?}"
-        );
+        assert_eq!(attached.unwrap(), (Means::Tcx, Attached::Updated), "{hook:?}");
     }
 }
 
@@ -71,12 +68,12 @@ fn without_tcx_they_are_clsact_filters_side_by_side_attached_once() {
             .run(|| datapath.attach_hook_clsact(hook, host, "host0"));
         attached.unwrap()
     };
-    for hook in Hook::ALL {
+    for hook in Hook::REPLY_PATH {
         assert_eq!(attach(hook), Attached::Created, "{hook:?}");
         assert_eq!(attach(hook), Attached::Adopted, "{hook:?}");
     }
-    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    for hook in Hook::ALL {
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    for hook in Hook::REPLY_PATH {
         let found = world.host.run(|| datapath.pinned().hooks(hook)).unwrap();
         assert_eq!(found, BTreeSet::from([host]), "{hook:?}");
         assert!(world.host.run(|| datapath.detach_hook(hook, host)).unwrap());
@@ -137,14 +134,14 @@ fn the_pins_of_interfaces_that_are_gone_can_be_taken_away() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     let host = host0(&world);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    for hook in Hook::ALL {
+    for hook in Hook::REPLY_PATH {
         world
             .host
             .run(|| datapath.attach_hook(hook, host, "host0"))
             .unwrap();
     }
     world.host.ip("link del host0");
-    for hook in Hook::ALL {
+    for hook in Hook::REPLY_PATH {
         assert!(datapath.pinned().hooks(hook).unwrap().is_empty());
         assert_eq!(datapath.pinned().hook_pins(hook).unwrap(), BTreeSet::from([host]));
         world.host.run(|| datapath.detach_hook(hook, host)).unwrap();
@@ -157,7 +154,7 @@ fn uninstalling_takes_them_off() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     let host = host0(&world);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    for hook in Hook::ALL {
+    for hook in Hook::REPLY_PATH {
         world
             .host
             .run(|| datapath.attach_hook(hook, host, "host0"))
@@ -172,8 +169,8 @@ fn uninstalling_takes_them_off() {
     assert!(report.remains().is_empty(), "{report}");
     assert!(!bpffs.pin_dir().exists());
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    for hook in Hook::ALL {
+    for hook in Hook::REPLY_PATH {
         let attached = world.host.run(|| datapath.attach_hook(hook, host, "host0"));
-        assert_eq!(attached.unwrap(), (Attachment::Tcx, Attached::Created));
+        assert_eq!(attached.unwrap(), (Means::Tcx, Attached::Created));
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use xdp_agent::{
-    datapath::{Attached, Attachment, Datapath},
+    datapath::{Attached, Datapath},
     uninstall::uninstall,
 };
+use xdp_plan::{hook::Hook, installed::Means};
 
 use crate::{attach::host0, bpffs::Bpffs, world::World};
 
@@ -15,16 +16,32 @@ fn a_nic_gets_the_program_once_and_keeps_it_without_the_agent() {
     let nic = host0(&world);
     let attach = || {
         let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-        world.host.run(|| datapath.attach_peer(nic, "host0")).unwrap()
+        world
+            .host
+            .run(|| datapath.attach_hook(Hook::NicPeer, nic, "host0"))
+            .unwrap()
     };
-    assert_eq!(attach(), (Attachment::Tcx, Attached::Created));
-    assert_eq!(attach(), (Attachment::Tcx, Attached::Adopted));
+    assert_eq!(attach(), (Means::Tcx, Attached::Created));
+    assert_eq!(attach(), (Means::Tcx, Attached::Adopted));
 
-    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    assert_eq!(datapath.pinned().peers().unwrap(), BTreeSet::from([nic]));
-    assert!(world.host.run(|| datapath.detach_peer(nic)).unwrap());
-    assert!(!world.host.run(|| datapath.detach_peer(nic)).unwrap());
-    assert!(datapath.pinned().peers().unwrap().is_empty());
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    assert_eq!(
+        datapath.pinned().hooks(Hook::NicPeer).unwrap(),
+        BTreeSet::from([nic])
+    );
+    assert!(
+        world
+            .host
+            .run(|| datapath.detach_hook(Hook::NicPeer, nic))
+            .unwrap()
+    );
+    assert!(
+        !world
+            .host
+            .run(|| datapath.detach_hook(Hook::NicPeer, nic))
+            .unwrap()
+    );
+    assert!(datapath.pinned().hooks(Hook::NicPeer).unwrap().is_empty());
 }
 
 #[test]
@@ -35,15 +52,20 @@ fn without_tcx_it_is_a_clsact_filter_attached_once() {
         let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
         world
             .host
-            .run(|| datapath.attach_peer_clsact(nic, "host0"))
+            .run(|| datapath.attach_hook_clsact(Hook::NicPeer, nic, "host0"))
             .unwrap()
     };
     assert_eq!(attach(), Attached::Created);
     assert_eq!(attach(), Attached::Adopted);
-    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    let peers = world.host.run(|| datapath.pinned().peers());
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let peers = world.host.run(|| datapath.pinned().hooks(Hook::NicPeer));
     assert_eq!(peers.unwrap(), BTreeSet::from([nic]));
-    assert!(world.host.run(|| datapath.detach_peer(nic)).unwrap());
+    assert!(
+        world
+            .host
+            .run(|| datapath.detach_hook(Hook::NicPeer, nic))
+            .unwrap()
+    );
     drop(datapath);
     // Killed between filter and pin.
     assert_eq!(attach(), Attached::Created);
@@ -54,12 +76,21 @@ fn a_nic_that_is_gone_has_it_no_more() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     let nic = host0(&world);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    world.host.run(|| datapath.attach_peer(nic, "host0")).unwrap();
+    world
+        .host
+        .run(|| datapath.attach_hook(Hook::NicPeer, nic, "host0"))
+        .unwrap();
     world.host.ip("link del host0");
-    assert!(datapath.pinned().peers().unwrap().is_empty());
-    assert_eq!(datapath.pinned().peer_pins().unwrap(), BTreeSet::from([nic]));
-    world.host.run(|| datapath.detach_peer(nic)).unwrap();
-    assert!(datapath.pinned().peer_pins().unwrap().is_empty());
+    assert!(datapath.pinned().hooks(Hook::NicPeer).unwrap().is_empty());
+    assert_eq!(
+        datapath.pinned().hook_pins(Hook::NicPeer).unwrap(),
+        BTreeSet::from([nic])
+    );
+    world
+        .host
+        .run(|| datapath.detach_hook(Hook::NicPeer, nic))
+        .unwrap();
+    assert!(datapath.pinned().hook_pins(Hook::NicPeer).unwrap().is_empty());
 }
 
 #[test]
@@ -67,16 +98,22 @@ fn uninstalling_takes_it_off() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     let nic = host0(&world);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    world.host.run(|| datapath.attach_peer(nic, "host0")).unwrap();
     world
         .host
-        .run(|| datapath.attach_peer_clsact(nic, "host0"))
+        .run(|| datapath.attach_hook(Hook::NicPeer, nic, "host0"))
+        .unwrap();
+    world
+        .host
+        .run(|| datapath.attach_hook_clsact(Hook::NicPeer, nic, "host0"))
         .unwrap();
     drop(datapath);
     let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
     assert!(report.remains().is_empty(), "{report}");
     assert!(!bpffs.pin_dir().exists());
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    let attached = world.host.run(|| datapath.attach_peer(nic, "host0")).unwrap();
-    assert_eq!(attached, (Attachment::Tcx, Attached::Created));
+    let attached = world
+        .host
+        .run(|| datapath.attach_hook(Hook::NicPeer, nic, "host0"))
+        .unwrap();
+    assert_eq!(attached, (Means::Tcx, Attached::Created));
 }

@@ -14,12 +14,12 @@ use std::{
     fs,
 };
 
-use xdp_agent::datapath::{Classified, Datapath, FlowTable, Hook, Ran, Skb};
+use xdp_agent::datapath::{Classified, Datapath, FlowTable, Ran, Skb};
 use xdp_core::{
     tables::REPLY_PATH_MARK,
     verdict::{Fallback, FlowEvent},
 };
-use xdp_plan::{compile::Desired, owners::Owners};
+use xdp_plan::{compile::Desired, hook::Hook, owners::Owners};
 
 use crate::{
     attach::ifindex,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, io, os::fd::OwnedFd, path::PathBuf};
 
 use nix::net::if_::if_indextoname;
-use xdp_core::tables::programs;
+use xdp_plan::{hook::Hook, installed::Means};
 
 use crate::{
     datapath::{
@@ -19,67 +19,30 @@ use crate::{
                 Direction, LinkKind, {self},
             },
         },
-        programs::Loaded,
+        programs::loaded::Loaded,
     },
     node::netns::Netns,
 };
 
 pub(in crate::datapath) mod clsact;
 
-/// How a classifier is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attachment {
-    /// A tcx link.
-    Tcx,
-    /// A filter of a clsact qdisc.
-    Clsact,
+/// Returns which packets of an interface the program at a hook sees, by the stack's view.
+pub(in crate::datapath) const fn direction(hook: Hook) -> Direction {
+    match hook {
+        Hook::PodReader | Hook::NicPeer | Hook::PodOut | Hook::Nic => Direction::Ingress,
+        Hook::PodIn | Hook::NicOut => Direction::Egress,
+    }
 }
 
-/// Our classifiers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::datapath) enum Classifier {
-    /// On a pod's interface.
-    Reader,
-    /// On a NIC.
-    Peer,
-    /// On the host's end of a pod's pair: what the stack delivers.
-    PodIn,
-    /// There: what the pod sends.
-    PodOut,
-    /// On a NIC: what leaves the node.
-    NicOut,
-}
-
-impl Classifier {
-    /// Its name in the object.
-    pub(in crate::datapath) const fn program(self) -> &'static str {
-        match self {
-            Self::Reader => programs::READER,
-            Self::Peer => programs::PEER,
-            Self::PodIn => programs::POD_IN,
-            Self::PodOut => programs::POD_OUT,
-            Self::NicOut => programs::NIC_OUT,
-        }
-    }
-
-    /// Which of an interface's packets it sees, by the stack's view.
-    pub(in crate::datapath) const fn direction(self) -> Direction {
-        match self {
-            Self::Reader | Self::Peer | Self::PodOut => Direction::Ingress,
-            Self::PodIn | Self::NicOut => Direction::Egress,
-        }
-    }
-
-    /// The one that takes marks off and learns what leaves has to see everything, so it comes first. The others leave
-    /// others' programs their turn.
-    const fn comes_first(self) -> bool {
-        matches!(self, Self::NicOut)
-    }
+/// Whether a program has to run before all others at its hook: the one that clears marks and learns what leaves the node
+/// has to see everything. The others leave other programs their turn.
+const fn comes_first(hook: Hook) -> bool {
+    matches!(hook, Hook::NicOut)
 }
 
 /// Where a classifier is to be attached, and how that is remembered.
 pub(in crate::datapath) struct Spot<'a> {
-    pub(in crate::datapath) classifier: Classifier,
+    pub(in crate::datapath) hook: Hook,
     /// Pin of the link.
     pub(in crate::datapath) tcx: PathBuf,
     /// Pin of the program behind a filter.
@@ -97,19 +60,19 @@ impl Datapath {
     pub(in crate::datapath) fn attach_classifier(
         &mut self,
         spot: &Spot<'_>,
-    ) -> Result<(Attachment, Attached), AttachError> {
+    ) -> Result<(Means, Attached), AttachError> {
         match self.attach_tcx(spot) {
-            Ok(attached) => Ok((Attachment::Tcx, attached)),
+            Ok(attached) => Ok((Means::Tcx, attached)),
             // Kernels without tcx do not know the attach type.
             Err(error) if error.step == AttachStep::Create && error.errno() == libc::EINVAL => {
-                Ok((Attachment::Clsact, self.attach_filter(spot)?))
+                Ok((Means::Clsact, self.attach_filter(spot)?))
             }
             Err(error) => Err(error),
         }
     }
 
     fn attach_tcx(&self, spot: &Spot<'_>) -> Result<Attached, AttachError> {
-        let direction = spot.classifier.direction();
+        let direction = direction(spot.hook);
         let place = Place {
             pin: &spot.tcx,
             kind: LinkKind::Tcx {
@@ -119,7 +82,7 @@ impl Datapath {
             ifindex: spot.ifindex,
         };
         let program = self.loaded(spot)?;
-        let first = spot.classifier.comes_first();
+        let first = comes_first(spot.hook);
         link::attach(&place, program, || {
             let create = || sys::link_create_tcx(program.fd(), spot.ifindex, direction, first);
             let created: io::Result<OwnedFd> = spot.run(create)?;
@@ -128,7 +91,7 @@ impl Datapath {
     }
 
     fn loaded(&self, spot: &Spot<'_>) -> Result<&Loaded, AttachError> {
-        let loaded = self.programs.classifier(spot.classifier);
+        let loaded = self.programs.loaded(spot.hook);
         loaded.map_err(AttachError::at(AttachStep::Load, spot.ifindex))
     }
 
@@ -140,19 +103,19 @@ impl Datapath {
         let present = link::open(pin).map_err(at(AttachStep::Inspect))?;
         if let Some(present) = &present {
             let info = sys::program_info(present).map_err(at(AttachStep::Inspect))?;
-            let is_there = || clsact::is_attached(spot.ifindex, spot.classifier);
+            let is_there = || clsact::is_attached(spot.ifindex, spot.hook);
             if self.loaded(spot)?.is(&info) && spot.run(is_there)?.map_err(at(AttachStep::Inspect))? {
                 return Ok(Attached::Adopted);
             }
             fs::remove_file(pin).map_err(at(AttachStep::Pin))?;
         }
-        let Some(program) = self.programs.aya_classifier(spot.classifier) else {
+        let Some(program) = self.programs.aya_classifier(spot.hook) else {
             let missing = io::Error::other("the embedded object lacks the program");
             return Err(at(AttachStep::Create)(missing));
         };
         let attach = || {
-            clsact::attach(program, spot.name, spot.classifier)?;
-            clsact::is_attached(spot.ifindex, spot.classifier)
+            clsact::attach(program, spot.name, spot.hook)?;
+            clsact::is_attached(spot.ifindex, spot.hook)
         };
         if !spot.run(attach)?.map_err(at(AttachStep::Create))? {
             return Err(at(AttachStep::Verify)(io::Error::other(
@@ -169,37 +132,36 @@ impl Datapath {
 }
 
 /// Interfaces with a pin of the classifier, whether they are still there or not.
-pub(in crate::datapath) fn pinned(pins: &Pins, classifier: Classifier) -> io::Result<BTreeSet<u32>> {
-    let filters = pins.classifier_clsacts(classifier)?;
-    Ok(pins.classifiers(classifier)?.into_iter().chain(filters).collect())
+pub(in crate::datapath) fn pinned(pins: &Pins, hook: Hook) -> io::Result<BTreeSet<u32>> {
+    let filters = pins.filters(hook)?;
+    Ok(pins.links_of(hook)?.into_iter().chain(filters).collect())
 }
 
 /// Interfaces of the calling thread's namespace that have the classifier.
-pub(in crate::datapath) fn attached(pins: &Pins, classifier: Classifier) -> io::Result<BTreeSet<u32>> {
+pub(in crate::datapath) fn attached(pins: &Pins, hook: Hook) -> io::Result<BTreeSet<u32>> {
     let is_there = |ifindex: &u32| {
-        let link = link::open(&pins.classifier(classifier, *ifindex)).ok().flatten();
+        let link = link::open(&pins.link(hook, *ifindex)).ok().flatten();
         let info = link.and_then(|link| sys::link_info(link).ok());
         let kind = LinkKind::Tcx {
             ifindex: *ifindex,
-            attach_type: classifier.direction().tcx(),
+            attach_type: direction(hook).tcx(),
         };
         info.is_some_and(|info| info.kind == kind)
-            || (pins.classifier_clsact(classifier, *ifindex).exists()
-                && clsact::is_attached(*ifindex, classifier).unwrap_or(false))
+            || (pins.filter(hook, *ifindex).exists() && clsact::is_attached(*ifindex, hook).unwrap_or(false))
     };
-    Ok(pinned(pins, classifier)?.into_iter().filter(is_there).collect())
+    Ok(pinned(pins, hook)?.into_iter().filter(is_there).collect())
 }
 
 /// Takes it off an interface of the calling thread's namespace. Whether it was there.
-pub(in crate::datapath) fn detach(pins: &Pins, classifier: Classifier, ifindex: u32) -> io::Result<bool> {
-    let link = link::detach(&pins.classifier(classifier, ifindex))?;
-    let pin = pins.classifier_clsact(classifier, ifindex);
+pub(in crate::datapath) fn detach(pins: &Pins, hook: Hook, ifindex: u32) -> io::Result<bool> {
+    let link = link::detach(&pins.link(hook, ifindex))?;
+    let pin = pins.filter(hook, ifindex);
     if !pin.exists() {
         return Ok(link);
     }
     // An interface that is gone took its filters along.
     if let Ok(name) = if_indextoname(ifindex) {
-        clsact::detach(&name.to_string_lossy(), classifier)?;
+        clsact::detach(&name.to_string_lossy(), hook)?;
     }
     fs::remove_file(&pin)?;
     Ok(true)
@@ -207,16 +169,11 @@ pub(in crate::datapath) fn detach(pins: &Pins, classifier: Classifier, ifindex: 
 
 impl Spot<'_> {
     /// On an interface of the calling thread's namespace.
-    pub(in crate::datapath) fn here<'a>(
-        pins: &Pins,
-        classifier: Classifier,
-        ifindex: u32,
-        name: &'a str,
-    ) -> Spot<'a> {
+    pub(in crate::datapath) fn here<'a>(pins: &Pins, hook: Hook, ifindex: u32, name: &'a str) -> Spot<'a> {
         Spot {
-            classifier,
-            tcx: pins.classifier(classifier, ifindex),
-            clsact: pins.classifier_clsact(classifier, ifindex),
+            hook,
+            tcx: pins.link(hook, ifindex),
+            clsact: pins.filter(hook, ifindex),
             netns: None,
             ifindex,
             name,

@@ -11,7 +11,7 @@ use crate::datapath::{
     kernel::sys::{
         LinkKind, {self},
     },
-    programs::Loaded,
+    programs::loaded::Loaded,
 };
 
 /// What an attachment did.

@@ -1,5 +1,7 @@
 //! The XDP program on a NIC: in the driver, by a pinned link, or, where the administrator allows it, in generic mode.
 
+use xdp_plan::hook::Hook;
+
 use crate::datapath::{
     Datapath,
     error::{AttachError, AttachStep},
@@ -25,19 +27,15 @@ impl Datapath {
 
     fn attach_xdp(&self, ifindex: u32, mode: XdpMode) -> Result<Attached, AttachError> {
         let place = Place {
-            pin: &self.pinned.pins.nic(ifindex),
+            pin: &self.pinned.pins.link(Hook::Nic, ifindex),
             kind: LinkKind::Xdp { ifindex },
             ifindex,
         };
-        let program = &self.programs.nic;
+        let program = self.programs.loaded(Hook::Nic);
+        let program = program.map_err(AttachError::at(AttachStep::Load, ifindex))?;
         link::attach(&place, program, || {
             sys::link_create_xdp(program.fd(), ifindex, mode)
                 .map_err(AttachError::at(AttachStep::Create, ifindex))
         })
-    }
-
-    /// Takes our program off a NIC. Whether there was one.
-    pub fn detach_nic(&self, ifindex: u32) -> Result<bool, AttachError> {
-        link::detach(&self.pinned.pins.nic(ifindex)).map_err(AttachError::at(AttachStep::Detach, ifindex))
     }
 }

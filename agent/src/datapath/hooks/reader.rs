@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
+use xdp_plan::{hook::Hook, installed::Means};
+
 use crate::{
     datapath::{
         Datapath,
         error::{AttachError, AttachStep, OpenError},
         hooks::{
-            classifier::{Attachment, Classifier, Spot, clsact},
+            classifier::{Spot, clsact},
             link::Attached,
         },
     },
@@ -31,12 +33,12 @@ impl Datapath {
         &mut self,
         host_ifindex: u32,
         pod: PodEnd<'_>,
-    ) -> Result<(Attachment, Attached), AttachError> {
+    ) -> Result<(Means, Attached), AttachError> {
         let spot = self.reader_spot(host_ifindex, pod);
         self.attach_classifier(&spot)
     }
 
-    /// The same as a clsact filter, as on kernels without tcx.
+    /// Attaches the reader as a clsact filter, as on kernels without tcx.
     pub fn attach_clsact(&mut self, host_ifindex: u32, pod: PodEnd<'_>) -> Result<Attached, AttachError> {
         let spot = self.reader_spot(host_ifindex, pod);
         self.attach_filter(&spot)
@@ -45,9 +47,9 @@ impl Datapath {
     fn reader_spot<'a>(&self, host_ifindex: u32, pod: PodEnd<'a>) -> Spot<'a> {
         let pins = &self.pinned.pins;
         Spot {
-            classifier: Classifier::Reader,
-            tcx: pins.reader(host_ifindex),
-            clsact: pins.clsact(host_ifindex),
+            hook: Hook::PodReader,
+            tcx: pins.link(Hook::PodReader, host_ifindex),
+            clsact: pins.filter(Hook::PodReader, host_ifindex),
             netns: Some(pod.netns),
             ifindex: pod.ifindex,
             name: pod.name,
@@ -60,12 +62,12 @@ impl Datapath {
         let list =
             |found: io::Result<Vec<u32>>| found.map_err(|error| OpenError::pin("list", &pins.abi(), error));
         let mut pruned = BTreeSet::new();
-        let readers = list(pins.readers())?
+        let readers = list(pins.links_of(Hook::PodReader))?
             .into_iter()
-            .map(|ifindex| (ifindex, pins.reader(ifindex)));
-        let clsacts = list(pins.clsacts())?
+            .map(|ifindex| (ifindex, pins.link(Hook::PodReader, ifindex)));
+        let clsacts = list(pins.filters(Hook::PodReader))?
             .into_iter()
-            .map(|ifindex| (ifindex, pins.clsact(ifindex)));
+            .map(|ifindex| (ifindex, pins.filter(Hook::PodReader, ifindex)));
         for (ifindex, pin) in readers
             .chain(clsacts)
             .filter(|(ifindex, _)| !live.contains(ifindex))
@@ -102,7 +104,7 @@ pub(in crate::datapath) fn forget(path: &Path) -> Result<(), OpenError> {
 /// Takes a clsact reader off a pod's interface. Whether there was one.
 pub fn detach_clsact(pod: PodEnd<'_>) -> Result<bool, AttachError> {
     let refused = |error| AttachError::at(AttachStep::Enter, pod.ifindex)(io::Error::other(error));
-    let detach = || clsact::detach(pod.name, Classifier::Reader);
+    let detach = || clsact::detach(pod.name, Hook::PodReader);
     let done = pod.netns.run(detach).map_err(refused)?;
     done.map_err(AttachError::at(AttachStep::Detach, pod.ifindex))
 }

@@ -8,7 +8,7 @@ use crate::datapath::{
     error::OpenError,
     hooks::link,
     kernel::{pins::Pins, sys},
-    programs::{Loaded, Programs},
+    programs::{Programs, loaded::Loaded},
 };
 
 /// Program and kernel tracepoint. `xdp_redirect_map_err` is not among them: it never fires, and Linux 6.18 has it no

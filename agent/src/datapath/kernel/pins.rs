@@ -12,12 +12,10 @@ use std::{
 
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use xdp_core::tables::{ABI_VERSION, maps};
+use xdp_plan::hook::Hook;
 
-use crate::datapath::{error::OpenError, hooks::classifier::Classifier};
+use crate::datapath::error::OpenError;
 
-const NIC: &str = "nic-";
-const READER: &str = "reader-";
-const CLSACT: &str = "clsact-";
 pub(in crate::datapath) const TRACEPOINT: &str = "tp-";
 const ABI: &str = "abi-";
 /// The first version of the layout with today's names of the flow tables.
@@ -77,27 +75,14 @@ impl Pins {
         self.abi().join("maps")
     }
 
-    pub(in crate::datapath) fn nic(&self, ifindex: u32) -> PathBuf {
-        self.link(NIC, ifindex)
+    /// Returns the pin of the link at a hook.
+    pub(in crate::datapath) fn link(&self, hook: Hook, ifindex: u32) -> PathBuf {
+        self.links().join(format!("{}{ifindex}", prefix(hook)))
     }
 
-    pub(in crate::datapath) fn reader(&self, host_ifindex: u32) -> PathBuf {
-        self.link(READER, host_ifindex)
-    }
-
-    /// The program behind a clsact filter: the filter itself cannot be pinned.
-    pub(in crate::datapath) fn clsact(&self, host_ifindex: u32) -> PathBuf {
-        self.link(CLSACT, host_ifindex)
-    }
-
-    /// The link of a classifier on an interface of the host.
-    pub(in crate::datapath) fn classifier(&self, classifier: Classifier, ifindex: u32) -> PathBuf {
-        self.link(prefix(classifier), ifindex)
-    }
-
-    /// As [`Pins::clsact`].
-    pub(in crate::datapath) fn classifier_clsact(&self, classifier: Classifier, ifindex: u32) -> PathBuf {
-        self.link(&filter_prefix(classifier), ifindex)
+    /// Returns the pin of the program behind a clsact filter: the filter itself cannot be pinned.
+    pub(in crate::datapath) fn filter(&self, hook: Hook, ifindex: u32) -> PathBuf {
+        self.links().join(format!("{}{ifindex}", filter_prefix(hook)))
     }
 
     /// Tables that another capacity or layout replaces, as long as their flows are carried over.
@@ -118,28 +103,18 @@ impl Pins {
         self.abi().join("gro")
     }
 
-    pub(in crate::datapath) fn nics(&self) -> io::Result<Vec<u32>> {
-        numbered(&self.links(), NIC)
-    }
-
-    pub(in crate::datapath) fn readers(&self) -> io::Result<Vec<u32>> {
-        numbered(&self.links(), READER)
-    }
-
-    pub(in crate::datapath) fn clsacts(&self) -> io::Result<Vec<u32>> {
-        numbered(&self.links(), CLSACT)
-    }
-
     pub(in crate::datapath) fn gros(&self) -> io::Result<Vec<u32>> {
         numbered(&self.gro_notes(), "")
     }
 
-    pub(in crate::datapath) fn classifiers(&self, classifier: Classifier) -> io::Result<Vec<u32>> {
-        numbered(&self.links(), prefix(classifier))
+    /// Lists the interfaces with a pinned link at a hook.
+    pub(in crate::datapath) fn links_of(&self, hook: Hook) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), prefix(hook))
     }
 
-    pub(in crate::datapath) fn classifier_clsacts(&self, classifier: Classifier) -> io::Result<Vec<u32>> {
-        numbered(&self.links(), &filter_prefix(classifier))
+    /// Lists the interfaces with a pinned filter at a hook.
+    pub(in crate::datapath) fn filters(&self, hook: Hook) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), &filter_prefix(hook))
     }
 
     /// Numbers of directories in [`Pins::aside`] whose names begin so.
@@ -149,10 +124,6 @@ impl Pins {
 
     pub(in crate::datapath) fn links(&self) -> PathBuf {
         self.abi().join("links")
-    }
-
-    fn link(&self, kind: &str, ifindex: u32) -> PathBuf {
-        self.links().join(format!("{kind}{ifindex}"))
     }
 
     /// Makes the directories, for root only.
@@ -182,19 +153,20 @@ impl Pins {
     }
 }
 
-const fn prefix(classifier: Classifier) -> &'static str {
-    match classifier {
-        Classifier::Reader => READER,
-        Classifier::Peer => "peer-",
-        Classifier::PodIn => "pod-in-",
-        Classifier::PodOut => "pod-out-",
-        Classifier::NicOut => "nic-out-",
+const fn prefix(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Nic => "nic-",
+        Hook::PodReader => "reader-",
+        Hook::NicPeer => "peer-",
+        Hook::PodIn => "pod-in-",
+        Hook::PodOut => "pod-out-",
+        Hook::NicOut => "nic-out-",
     }
 }
 
-fn filter_prefix(classifier: Classifier) -> String {
-    match classifier {
-        Classifier::Reader => CLSACT.to_owned(),
+fn filter_prefix(hook: Hook) -> String {
+    match hook {
+        Hook::PodReader => "clsact-".to_owned(),
         other => format!("{}clsact-", prefix(other)),
     }
 }

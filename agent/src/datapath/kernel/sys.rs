@@ -22,6 +22,7 @@ mod info;
 
 use attr::{LinkCreate, LinkDetach, LinkUpdate, Object, ProgramById, TracepointOpen};
 pub(in crate::datapath) use elements::{Batch, Update, batch, delete, update};
+pub use info::ProgramStats;
 pub(in crate::datapath) use info::{
     LinkKind, ProgramInfo, accounted, link_info, map_id, map_shape, program_info,
 };

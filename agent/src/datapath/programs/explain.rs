@@ -7,10 +7,11 @@ use xdp_core::{explain::Explained, tables::programs::EXPLAIN};
 
 use crate::datapath::{
     error::OpenError,
+    kernel::sys::ProgramStats,
     pinned::Pinned,
     programs::{
         scratch::Beside,
-        test_run::{ProgramStats, TestRunError, refused, run},
+        test_run::{TestRunError, refused, run},
     },
 };
 

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use xdp_core::tables::programs::NIC;
+use xdp_plan::hook::Hook;
 
-use crate::datapath::{Datapath, Hook, error::OpenError, pinned::Pinned, programs::scratch::Beside};
+use crate::datapath::{
+    Datapath, error::OpenError, kernel::sys::ProgramStats, pinned::Pinned, programs::scratch::Beside,
+};
 
 /// Room for the packet to grow, and for its metadata.
 const SLACK: usize = 512;
@@ -68,15 +71,6 @@ pub enum TestRunError {
     /// The embedded object lacks the program.
     #[error("the embedded object lacks the program")]
     Missing,
-}
-
-/// What the verifier thinks of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProgramStats {
-    /// Its name in the object.
-    pub name: &'static str,
-    /// Instructions the verifier walked through, Linux 5.16.
-    pub verified_instructions: Option<u32>,
 }
 
 impl Datapath {

@@ -1,7 +1,7 @@
 //! The program for delivery `Peer`: on NICs that carry ours, while a policy in force uses it.
 
 use tracing::{info, warn};
-use xdp_plan::report::Problem;
+use xdp_plan::{hook::Hook, report::Problem};
 
 use crate::{
     datapath::{Attached, Datapath},
@@ -22,9 +22,9 @@ pub(in crate::reconcile) fn attach_peers(datapath: &mut Datapath) -> Vec<Problem
 
 /// Takes it off NICs that do not carry our program, and when no rule refers to it any more off all.
 pub(in crate::reconcile) fn release_peers(datapath: &mut Datapath, wanted: bool) {
-    let attached = datapath.pinned().peer_pins().unwrap_or_default();
+    let attached = datapath.pinned().hook_pins(Hook::NicPeer).unwrap_or_default();
     for nic in superfluous(datapath, attached, wanted) {
-        match datapath.detach_peer(nic) {
+        match datapath.detach_hook(Hook::NicPeer, nic) {
             Ok(_) => info!(nic, "program for delivery Peer taken off"),
             Err(error) => {
                 warn!(nic, error = %chain(error), "program for delivery Peer stays, and does nothing");
@@ -34,7 +34,7 @@ pub(in crate::reconcile) fn release_peers(datapath: &mut Datapath, wanted: bool)
 }
 
 pub(super) fn attach_one(datapath: &mut Datapath, ifindex: u32, name: &str) -> Option<Problem> {
-    match datapath.attach_peer(ifindex, name) {
+    match datapath.attach_hook(Hook::NicPeer, ifindex, name) {
         Ok((_, Attached::Adopted)) => None,
         Ok((kind, _)) => {
             info!(nic = %name, ?kind, "program for delivery Peer attached");

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_crds::{NicMode, NicReplyPath, NicState, Trouble};
-use xdp_plan::report::Problem;
+use xdp_plan::{hook::Hook, report::Problem};
 
 use crate::{
-    datapath::{Datapath, Hook, NicProgram},
+    datapath::{Datapath, NicProgram},
     node::{
         netlink::{HostLink, genl},
         nic::{NicFacts, reason},

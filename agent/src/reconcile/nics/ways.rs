@@ -1,10 +1,10 @@
 //! The program of the reply path on NICs: wherever ours is, while anything redirects.
 
 use tracing::{info, warn};
-use xdp_plan::report::Problem;
+use xdp_plan::{hook::Hook, report::Problem};
 
 use crate::{
-    datapath::{Attached, Datapath, Hook},
+    datapath::{Attached, Datapath},
     node::nic::no_reply_path,
     reconcile::{
         nics::{

@@ -6,10 +6,10 @@ use std::{
 };
 
 use xdp_core::tables::{Count, FailureKey, RuleCounters};
-use xdp_plan::{installed::Installed, report::Problem};
+use xdp_plan::{hook::Hook, installed::Installed, report::Problem};
 
 use crate::{
-    datapath::{FlowTable, Hook, NicProgram, OpenError, Pinned},
+    datapath::{FlowTable, NicProgram, OpenError, Pinned},
     node::{
         ethtool::{
             Driver, {self},
@@ -92,7 +92,7 @@ fn snapshot(pin_dir: &Path) -> Result<Snapshot, StatusError> {
         failures: pinned.failures()?,
         problems: pinned.problems()?,
         programs: pinned.nics()?,
-        peers: pinned.peers()?,
+        peers: pinned.hooks(Hook::NicPeer)?,
         ways: pinned.hooks(Hook::NicOut)?,
         flows: flows(&pinned)?,
         links: links.into_iter().map(|link| describe(&pinned, link)).collect(),

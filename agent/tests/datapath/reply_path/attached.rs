@@ -2,8 +2,8 @@
 
 use std::net::UdpSocket;
 
-use xdp_agent::datapath::Hook;
 use xdp_core::verdict::FlowEvent;
+use xdp_plan::hook::Hook;
 
 use super::{Node, REDIRECT};
 use crate::{

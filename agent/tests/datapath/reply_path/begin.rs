@@ -1,7 +1,8 @@
 //! How flows begin, settle and end.
 
-use xdp_agent::datapath::{Hook, Skb};
+use xdp_agent::datapath::Skb;
 use xdp_core::tables::REPLY_PATH_MARK;
+use xdp_plan::hook::Hook;
 
 use super::{CONNECTIONS, Classified, DATAGRAMS, Node, REDIRECT, TCX_NEXT, shapes};
 use crate::wire::{Protocol, RST, Wire};

@@ -9,9 +9,10 @@ use aya::programs::{
         qdisc_detach_program,
     },
 };
+use xdp_plan::hook::Hook;
 
 use crate::{
-    datapath::{hooks::classifier::Classifier, kernel::sys::Direction},
+    datapath::{hooks::classifier::direction, kernel::sys::Direction},
     node::netlink,
 };
 
@@ -19,22 +20,23 @@ use crate::{
 const PRIORITY: u16 = 0x7864;
 
 /// Of two classifiers on one side of an interface, each has its own.
-const fn handle(classifier: Classifier) -> u16 {
-    PRIORITY + matches!(classifier, Classifier::PodOut | Classifier::NicOut) as u16
+const fn handle(hook: Hook) -> u16 {
+    PRIORITY + matches!(hook, Hook::PodOut | Hook::NicOut) as u16
 }
 
-const fn side(classifier: Classifier) -> TcAttachType {
-    match classifier.direction() {
+const fn side(hook: Hook) -> TcAttachType {
+    match direction(hook) {
         Direction::Ingress => TcAttachType::Ingress,
         Direction::Egress => TcAttachType::Egress,
     }
 }
 
-/// Whether our filter is on an interface of the calling thread's namespace: whoever takes the qdisc off takes it along.
-pub(in crate::datapath) fn is_attached(ifindex: u32, classifier: Classifier) -> io::Result<bool> {
-    let egress = classifier.direction() == Direction::Egress;
+/// Whether our filter is on an interface of the calling thread's namespace: deleting the qdisc
+/// also deletes the filter.
+pub(in crate::datapath) fn is_attached(ifindex: u32, hook: Hook) -> io::Result<bool> {
+    let egress = direction(hook) == Direction::Egress;
     let filters = netlink::clsact_filters(ifindex, egress).map_err(io::Error::other)?;
-    let handle = u32::from(handle(classifier));
+    let handle = u32::from(handle(hook));
     Ok(filters.contains(&netlink::Filter {
         priority: PRIORITY,
         handle,
@@ -45,9 +47,9 @@ pub(in crate::datapath) fn is_attached(ifindex: u32, classifier: Classifier) -> 
 pub(in crate::datapath) fn attach(
     program: &mut SchedClassifier,
     interface: &str,
-    classifier: Classifier,
+    hook: Hook,
 ) -> io::Result<()> {
-    let (side, handle) = (side(classifier), TcHandle::new(0, handle(classifier)));
+    let (side, handle) = (side(hook), TcHandle::new(0, handle(hook)));
     match qdisc_add_clsact(interface).map_err(io_error) {
         Err(error) if error.raw_os_error() != Some(libc::EEXIST) => return Err(error),
         _ => {}
@@ -73,8 +75,8 @@ pub(in crate::datapath) fn attach(
 }
 
 /// Takes our filter off an interface of the calling thread's namespace. Whether there was one.
-pub(in crate::datapath) fn detach(interface: &str, classifier: Classifier) -> io::Result<bool> {
-    match qdisc_detach_program(interface, side(classifier), classifier.program()).map_err(io_error) {
+pub(in crate::datapath) fn detach(interface: &str, hook: Hook) -> io::Result<bool> {
+    match qdisc_detach_program(interface, side(hook), hook.program()).map_err(io_error) {
         Ok(()) => Ok(true),
         Err(error) if is_gone(&error) => Ok(false),
         Err(error) => Err(error),

@@ -36,6 +36,15 @@ pub(in crate::datapath) struct LinkInfo {
     pub(in crate::datapath) program_id: u32,
 }
 
+/// The verifier's numbers of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// Instructions the verifier walked through, Linux 5.16.
+    pub verified_instructions: Option<u32>,
+}
+
 /// A program. Two loads of one program differ in their id only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::datapath) struct ProgramInfo {
