@@ -10,13 +10,9 @@ use anyhow::{Context as _, Result};
 use xdp_lab::Lab;
 
 use crate::{
-    benchmarks::{
-        Benchmark, {self},
-    },
+    benchmarks::{self, Benchmark},
     environment::{Environment, Ticks},
-    report::{
-        Section, {self},
-    },
+    report::{self, Section},
     stage::{PODS, Stage},
 };
 
@@ -111,7 +107,11 @@ pub fn run(options: Options) -> Result<()> {
         save(&suite.options.out, &section)?;
         sections.push(section);
     }
-    finish(&suite.options.out, &sections)
+    let out = &suite.options.out;
+    write_page(out)?;
+    println!("\n{}", report::targets_table(&report::judge(&sections)).text());
+    println!("\npage: {}", out.join("README.md").display());
+    Ok(())
 }
 
 /// B0 tells the A/A spread that all others need.
@@ -156,12 +156,13 @@ fn save(out: &Path, section: &Section) -> Result<()> {
     let data = out.join("data");
     fs::create_dir_all(&data).with_context(|| format!("cannot create `{}`", data.display()))?;
     let path = data.join(format!("{}.json", section.id));
-    fs::write(&path, serde_json::to_string_pretty(section)?)
+    // One line: a pretty-printed file has thousands, which says nothing in a diff.
+    fs::write(&path, serde_json::to_string(section)? + "\n")
         .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// The page shows all that was ever measured here: running one benchmark again leaves the others.
-fn finish(out: &Path, now: &[Section]) -> Result<()> {
+/// Writes the page and its plots from the stored results of all benchmarks: running one again leaves the others.
+pub fn write_page(out: &Path) -> Result<()> {
     let mut sections = Vec::new();
     for one in benchmarks::ALL {
         let path = out.join("data").join(format!("{}.json", one.id));
@@ -169,13 +170,10 @@ fn finish(out: &Path, now: &[Section]) -> Result<()> {
             sections.push(serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()))?);
         }
     }
-    let why = fs::read_to_string(out.join("missed.txt")).unwrap_or_default();
-    let page = report::page(&sections, &why);
-    fs::write(out.join("README.md"), page)?;
+    let explained = fs::read_to_string(out.join("missed.md")).unwrap_or_default();
+    fs::write(out.join("README.md"), report::page(&sections, &explained))?;
     for plot in sections.iter().flat_map(|section| &section.plots) {
         fs::write(out.join(format!("{}.svg", plot.name)), report::svg(plot))?;
     }
-    println!("\n{}", report::targets_table(&report::judge(now)).text());
-    println!("\npage: {}", out.join("README.md").display());
     Ok(())
 }

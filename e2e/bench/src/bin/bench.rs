@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use xdp_bench::suite::{Options, run};
+use xdp_bench::suite::{Options, run, write_page};
 
 /// Measures the product beside what users would have otherwise.
 #[derive(Debug, Parser)]
@@ -24,9 +24,12 @@ struct Args {
     /// How long the soak (B13) lasts.
     #[arg(long, env = "MINUTES", default_value = "0.5")]
     minutes: String,
-    /// Where results go.
+    /// Directory of the results.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Only write the page and its plots again, from the stored results.
+    #[arg(long)]
+    page: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,11 +40,15 @@ fn main() -> anyhow::Result<()> {
     } else {
         "docs/benchmarks"
     };
+    let out = args.out.unwrap_or_else(|| out.into());
+    if args.page {
+        return write_page(&out);
+    }
     run(Options {
         only: args.only.into_iter().filter(|id| !id.is_empty()).collect(),
         quick,
         // `make` passes an empty one on.
         minutes: args.minutes.parse().unwrap_or(0.5),
-        out: args.out.unwrap_or_else(|| out.into()),
+        out,
     })
 }

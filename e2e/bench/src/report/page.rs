@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::{Section, judge, targets::targets_table};
 
-/// Its text. `why` explains missed targets, one to a line: `T7 because …`.
-pub fn page(sections: &[Section], why: &str) -> String {
+/// Returns the page. `explained` is the text of `missed.md`, which explains missed targets under headings such as `## T7`.
+pub fn page(sections: &[Section], explained: &str) -> String {
     let mut text = INTRODUCTION.to_owned();
     if let Some(first) = sections.first() {
         text += "\n## Where it ran\n\n";
@@ -17,25 +17,24 @@ pub fn page(sections: &[Section], why: &str) -> String {
     text += "\n## Targets\n\n";
     let mut rows = judge(sections);
     for row in rows.iter_mut().filter(|row| row.missed) {
-        row.verdict = row.verdict.replace("missed", "**missed**");
+        row.verdict = row.verdict.replace("missed", &missed(row.id, explained));
     }
     let table = targets_table(&rows).markdown();
     text += table.split_once("\n\n").map_or("", |(_, rows)| rows);
-    for row in rows.iter().filter(|row| row.missed) {
-        let reason = why
-            .lines()
-            .find_map(|line| line.strip_prefix(row.id)?.strip_prefix(' '));
-        let _ = write!(
-            text,
-            "\n{} is missed: {}\n",
-            row.id,
-            reason.unwrap_or("not explained yet.")
-        );
-    }
     for section in sections {
         text += &chapter(section);
     }
     text
+}
+
+/// Links to the explanation of a missed target.
+fn missed(id: &str, explained: &str) -> String {
+    let heading = format!("## {id}");
+    if explained.lines().any(|line| line == heading) {
+        format!("[**missed**](missed.md#{})", id.to_lowercase())
+    } else {
+        "**missed**, not explained".to_owned()
+    }
 }
 
 fn chapter(section: &Section) -> String {
@@ -87,14 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_says_what_was_missed_and_why() {
+    fn the_page_links_what_was_missed_to_its_explanation() {
         let mut section = Section::new("B2", "scaling");
         section.fact("flatness", 1.5);
-        let text = page(&[section], "T2 caches end here.\n");
-        assert!(
-            text.contains("**missed**") && text.contains("T2 is missed: caches end here."),
-            "{text}"
-        );
+        let text = page(std::slice::from_ref(&section), "## T2\n\nThe caches end here.\n");
+        assert!(text.contains("| [**missed**](missed.md#t2) |"), "{text}");
+        let text = page(&[section], "");
+        assert!(text.contains("| **missed**, not explained |"), "{text}");
         assert!(text.contains("not verified on hardware"), "{text}");
     }
 }
