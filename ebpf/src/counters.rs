@@ -4,21 +4,21 @@
 use aya_ebpf::maps::PerCpuArray;
 use xdp_core::{
     tables::Count,
-    verdict::{Outcome, Trace},
+    verdict::{Trace, VerdictCode},
 };
 
 use crate::tables::{DELIVERED, EVENTS, RULE_COUNTERS};
 
 /// Counts a packet where its outcome says.
 #[inline(always)]
-pub(crate) fn count(rule: Option<u32>, outcome: Outcome, bytes: u64) {
+pub(crate) fn count(rule: Option<u32>, outcome: VerdictCode, bytes: u64) {
     if let (Some(rule), Some(field)) = (rule, outcome.kind.field())
         && let Some(counters) = RULE_COUNTERS.get_ptr_mut(rule)
     {
         // SAFETY: the element belongs to this CPU, and XDP programs of one CPU do not interrupt each other.
         add(field.of(unsafe { &mut *counters }), 1, bytes);
     }
-    if outcome.reason != Trace::NOWHERE {
+    if outcome.reason != Trace::ABSENT {
         event(outcome.reason, bytes);
     }
 }

@@ -9,9 +9,10 @@ use aya_ebpf::{
     maps::{LruHashMap, PerCpuArray},
 };
 use xdp_core::{
-    flows::{Flows, Subject, Table},
-    tables::{Config, Flow, FlowKey, FragmentKey},
-    verdict::{FlowEvent, Key, Room},
+    events::FlowEvent,
+    flows::{FlowMap, FlowPacket, FlowStore},
+    key::{PacketKey, Scratch},
+    tables::{Config, FlowKey, FlowValue, FragmentKey},
 };
 
 use crate::{
@@ -22,40 +23,40 @@ use crate::{
 /// Whose packet a program looks at.
 #[derive(Clone, Copy)]
 #[repr(u32)]
-pub(crate) enum Asker {
+pub(crate) enum Context {
     /// A NIC's: programs of one CPU do not interrupt each other there.
     Nic = 0,
     /// A process's, which may be interrupted by the others.
     Process = 1,
 }
 
-/// The packet that a CPU looks at, by [`Asker`].
+/// The packet that a CPU looks at, by [`Context`].
 #[map]
-static KEY: PerCpuArray<Key> = PerCpuArray::with_max_entries(2, 0);
+static KEY: PerCpuArray<PacketKey> = PerCpuArray::with_max_entries(2, 0);
 
 /// Where a packet's key is kept.
 #[inline(always)]
-pub(crate) fn room(asker: Asker) -> Option<&'static mut Room> {
-    let room: *mut Room = KEY.get_ptr_mut(asker as u32)?.cast();
+pub(crate) fn room(asker: Context) -> Option<&'static mut Scratch> {
+    let room: *mut Scratch = KEY.get_ptr_mut(asker as u32)?.cast();
     // SAFETY: the element belongs to this CPU and to one program at a time, and lives as long as the map.
     Some(unsafe { &mut *room })
 }
 
 /// The key that was left for a NIC's packet.
 #[inline(always)]
-pub(crate) fn key() -> Option<&'static Key> {
+pub(crate) fn key() -> Option<&'static PacketKey> {
     // SAFETY: as above; maps begin as zeroes, which are a key.
-    KEY.get_ptr(Asker::Nic as u32).map(|key| unsafe { &*key })
+    KEY.get_ptr(Context::Nic as u32).map(|key| unsafe { &*key })
 }
 
 /// The subject of the packet that a CPU looks at. Programs of one CPU do not interrupt each other.
 #[map]
-static SUBJECT: PerCpuArray<Subject> = PerCpuArray::with_max_entries(1, 0);
+static SUBJECT: PerCpuArray<FlowPacket> = PerCpuArray::with_max_entries(1, 0);
 
 /// The same subject, in a map: that leaves room on the stack, and the verifier does not follow what comes after once for every
 /// shape of packet.
 #[inline(always)]
-pub(crate) fn settled(subject: Subject) -> Option<&'static Subject> {
+pub(crate) fn settled(subject: FlowPacket) -> Option<&'static FlowPacket> {
     let mut at = SUBJECT.get_ptr_mut(0)?;
     // SAFETY: the element belongs to this CPU, and lives as long as the map.
     unsafe { at.write(subject) };
@@ -67,7 +68,7 @@ pub(crate) fn settled(subject: Subject) -> Option<&'static Subject> {
 
 /// What was settled last on this CPU.
 #[inline(always)]
-pub(crate) fn found() -> Option<&'static Subject> {
+pub(crate) fn found() -> Option<&'static FlowPacket> {
     // SAFETY: as above: only [`settled`] writes there.
     SUBJECT.get_ptr(0).map(|at| unsafe { &*at })
 }
@@ -76,12 +77,12 @@ pub(crate) fn found() -> Option<&'static Subject> {
 const EPOCH_SHIFT: u32 = 12;
 
 /// The maps, while a packet is looked at.
-pub(crate) struct Kernel {
+pub(crate) struct FlowMaps {
     config: &'static Config,
     bytes: u64,
 }
 
-impl Kernel {
+impl FlowMaps {
     /// For a packet of so many bytes.
     #[inline(always)]
     pub(crate) fn new(bytes: u64) -> Option<Self> {
@@ -90,7 +91,7 @@ impl Kernel {
     }
 }
 
-impl Flows for Kernel {
+impl FlowStore for FlowMaps {
     #[inline(always)]
     fn seed(&self) -> u64 {
         self.config.seed
@@ -124,43 +125,43 @@ impl Flows for Kernel {
     }
 
     #[inline(always)]
-    fn slot(&self, table: Table, key: &FlowKey) -> Option<u32> {
+    fn slot(&self, table: FlowMap, key: &FlowKey) -> Option<u32> {
         match table {
-            Table::Established => slot(&ESTABLISHED, key),
-            Table::Unreplied => slot(&UNREPLIED, key),
-            Table::Stack => STACK.get_ptr(key).map(|_| 0),
+            FlowMap::Established => slot(&ESTABLISHED, key),
+            FlowMap::Unreplied => slot(&UNREPLIED, key),
+            FlowMap::Stack => STACK.get_ptr(key).map(|_| 0),
         }
     }
 
     #[inline(always)]
-    fn insert(&self, table: Table, key: &FlowKey, slot: u32) -> bool {
-        let flow = Flow { slot, reserved: 0 };
+    fn insert(&self, table: FlowMap, key: &FlowKey, slot: u32) -> bool {
+        let flow = FlowValue { slot, reserved: 0 };
         match table {
-            Table::Established => ESTABLISHED.insert(key, flow, 0),
-            Table::Unreplied => UNREPLIED.insert(key, flow, 0),
-            Table::Stack => STACK.insert(key, 0, 0),
-        }
-        .is_ok()
-    }
-
-    #[inline(always)]
-    fn delete(&self, table: Table, key: &FlowKey) -> bool {
-        match table {
-            Table::Established => ESTABLISHED.remove(key),
-            Table::Unreplied => UNREPLIED.remove(key),
-            Table::Stack => STACK.remove(key),
+            FlowMap::Established => ESTABLISHED.insert(key, flow, 0),
+            FlowMap::Unreplied => UNREPLIED.insert(key, flow, 0),
+            FlowMap::Stack => STACK.insert(key, 0, 0),
         }
         .is_ok()
     }
 
     #[inline(always)]
-    fn note(&self, event: FlowEvent) {
+    fn delete(&self, table: FlowMap, key: &FlowKey) -> bool {
+        match table {
+            FlowMap::Established => ESTABLISHED.remove(key),
+            FlowMap::Unreplied => UNREPLIED.remove(key),
+            FlowMap::Stack => STACK.remove(key),
+        }
+        .is_ok()
+    }
+
+    #[inline(always)]
+    fn count(&self, event: FlowEvent) {
         counters::event(event.code(), self.bytes);
     }
 }
 
 #[inline(always)]
-fn slot(map: &LruHashMap<FlowKey, Flow>, key: &FlowKey) -> Option<u32> {
+fn slot(map: &LruHashMap<FlowKey, FlowValue>, key: &FlowKey) -> Option<u32> {
     let flow = map.get_ptr(key)?;
     // SAFETY: the pointer is to a live or recycled element, never to freed memory. With one that is recycled meanwhile, the
     // slot of another flow is noted for this one, which only lists show.

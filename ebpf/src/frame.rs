@@ -16,7 +16,7 @@ use xdp_core::{
     metadata::{LEN, Metadata},
     parse::Bytes,
     reject::Edit,
-    verdict::Outcome,
+    verdict::VerdictCode,
 };
 
 use crate::bytes;
@@ -59,12 +59,12 @@ impl Bytes for Frame<'_> {
     }
 
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
+    fn opaque(&self, value: u32) -> u32 {
         forget(u64::from(value), u64::from(self.ctx.rx_queue_index())) as u32
     }
 
     #[inline(always)]
-    fn settle<T>(&self, value: &mut T) {
+    fn barrier<T>(&self, value: &mut T) {
         // SAFETY: a move to itself. Without further options, the compiler must believe that the value was changed.
         unsafe { asm!("{0} = {0}", inout(reg) core::ptr::from_mut(value) => _) };
     }
@@ -102,10 +102,10 @@ pub(crate) fn forget(mut value: u64, unknown: u64) -> u64 {
 
 /// The same for an outcome.
 #[inline(always)]
-pub(crate) fn forget_outcome(ctx: &XdpContext, outcome: &mut Outcome) {
+pub(crate) fn forget_outcome(ctx: &XdpContext, outcome: &mut VerdictCode) {
     let at = core::ptr::from_mut(outcome).cast::<u32>();
     let unknown = u64::from(ctx.rx_queue_index());
-    for member in 0..size_of::<Outcome>() / size_of::<u32>() {
+    for member in 0..size_of::<VerdictCode>() / size_of::<u32>() {
         // SAFETY: an outcome is made of such numbers, and they are what they were.
         unsafe {
             let at = at.add(member);

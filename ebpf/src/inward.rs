@@ -2,56 +2,56 @@
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use xdp_core::{
-    flows::{
-        Carried, Segment, Subject, Way, {self},
-    },
+    events::{Fallback, FlowEvent},
+    flows::{self, Direction, DrainScope, FlowPacket, TransportView},
+    key::PacketKey,
     parse::Bytes,
-    verdict::{Decision, Fallback, FlowEvent, Key, Kind, Outcome},
+    verdict::{Decision, Kind, VerdictCode},
 };
 
 use crate::{
     counters,
-    flows::{Kernel, key, settled},
+    flows::{FlowMaps, key, settled},
     frame::Frame,
     redirect,
 };
 
-/// Asked about what a rule redirects; others are asked about by [`Carried`].
+/// Asked about what a rule redirects; others are asked about by [`DrainScope`].
 const REDIRECTED: u32 = 3;
 /// No code.
 const NO: u32 = 0;
 
 /// What becomes of a packet that a rule redirects.
 #[inline(always)]
-pub(crate) fn confirm(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome) -> Outcome {
+pub(crate) fn confirm(ctx: &XdpContext, decision: &Decision<'_>, outcome: VerdictCode) -> VerdictCode {
     if cfg!(feature = "without-flows") {
         return outcome;
     }
     if is_recent(decision) {
-        return Outcome::because(outcome.kind, FlowEvent::Hit.code());
+        return VerdictCode::because(outcome.kind, FlowEvent::Hit.code());
     }
     let code = judge(ctx, decision, REDIRECTED);
     if code >= FlowEvent::Hit.code() {
-        Outcome::because(outcome.kind, code)
+        VerdictCode::because(outcome.kind, code)
     } else {
-        Outcome::because(Kind::FallBack, code)
+        VerdictCode::because(Kind::FallBack, code)
     }
 }
 
 /// What most packets are, without a call.
 #[inline(always)]
 fn is_recent(decision: &Decision<'_>) -> bool {
-    let flow = decision.key().and_then(Key::flow);
+    let flow = decision.key().and_then(PacketKey::flow);
     // It notes nothing.
-    let kernel = Kernel::new(0);
+    let kernel = FlowMaps::new(0);
     matches!((flow, kernel), (Some(flow), Some(kernel)) if flows::is_recent(flow, &kernel))
 }
 
 /// Delivers a packet past the stack although no rule says so, if it belongs to a flow of ours; whether it did.
 #[inline(always)]
-pub(crate) fn carry(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome) -> bool {
-    let carried = decision.carried(outcome.kind);
-    if carried == Carried::Nothing {
+pub(crate) fn carry(ctx: &XdpContext, decision: &Decision<'_>, outcome: VerdictCode) -> bool {
+    let carried = decision.drain_scope(outcome.kind);
+    if carried == DrainScope::Nothing {
         return false;
     }
     let bytes = Frame::new(ctx).length() as u64;
@@ -67,7 +67,7 @@ pub(crate) fn carry(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome)
 #[inline(always)]
 fn judge(ctx: &XdpContext, decision: &Decision<'_>, asked: u32) -> u32 {
     let slot = decision.trace.slot;
-    if decision.key().is_some_and(Key::is_icmp) {
+    if decision.key().is_some_and(PacketKey::is_icmp) {
         judge_icmp(ctx.ctx, asked, slot)
     } else {
         judge_ports(ctx.ctx, asked, slot)
@@ -84,7 +84,7 @@ fn judge(ctx: &XdpContext, decision: &Decision<'_>, asked: u32) -> u32 {
 #[inline(never)]
 extern "C" fn judge_ports(ctx: *mut xdp_md, asked: u32, slot: u32) -> u32 {
     judge_as(ctx, asked, slot, |frame, segment, way| {
-        Subject::of_ports(frame, segment, way)
+        FlowPacket::of_ports(frame, segment, way)
     })
 }
 
@@ -97,7 +97,7 @@ extern "C" fn judge_ports(ctx: *mut xdp_md, asked: u32, slot: u32) -> u32 {
 #[inline(never)]
 extern "C" fn judge_icmp(ctx: *mut xdp_md, asked: u32, slot: u32) -> u32 {
     judge_as(ctx, asked, slot, |frame, segment, way| {
-        Subject::of_icmp(frame, segment, way)
+        FlowPacket::of_icmp(frame, segment, way)
     })
 }
 
@@ -106,7 +106,7 @@ fn judge_as(
     ctx: *mut xdp_md,
     asked: u32,
     slot: u32,
-    subject: impl FnOnce(&Frame<'_>, &Segment, Way) -> Subject,
+    subject: impl FnOnce(&Frame<'_>, &TransportView, Direction) -> FlowPacket,
 ) -> u32 {
     let ctx = XdpContext::new(ctx);
     let frame = Frame::new(&ctx);
@@ -118,20 +118,20 @@ fn judge_as(
     let Some(key) = key() else {
         return nothing;
     };
-    let subject = settled(subject(&frame, &key.segment(), Way::In));
-    let (Some(subject), Some(kernel)) = (subject, Kernel::new(frame.length() as u64)) else {
+    let subject = settled(subject(&frame, &key.view(), Direction::ToPod));
+    let (Some(subject), Some(kernel)) = (subject, FlowMaps::new(frame.length() as u64)) else {
         return nothing;
     };
     if asked == REDIRECTED {
-        return match flows::inward(subject, slot, &kernel) {
+        return match flows::track_inbound(subject, slot, &kernel) {
             Ok(event) => event.code(),
             Err(reason) => reason.code(),
         };
     }
-    let carried = if asked == Carried::Answered as u32 {
-        Carried::Answered
+    let carried = if asked == DrainScope::Established as u32 {
+        DrainScope::Established
     } else {
-        Carried::Errors
+        DrainScope::IcmpErrors
     };
-    flows::carries(subject, carried, slot, &kernel).map_or(NO, FlowEvent::code)
+    flows::drains(subject, carried, slot, &kernel).map_or(NO, FlowEvent::code)
 }

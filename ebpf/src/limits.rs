@@ -6,10 +6,10 @@ use core::arch::asm;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use xdp_core::{
     limits::{
-        Admission, Cell, Limits, Set, {self},
+        Admission, LimitCell, LimitSetCells, Limits, {self},
     },
     tables::{ActionRecord, Address, LimitSet, WAYS},
-    verdict::Limit,
+    verdict::PacketLimit,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// Eight aligned bytes of a map's value.
 pub(crate) struct Shared(*mut u64);
 
-impl Cell for Shared {
+impl LimitCell for Shared {
     #[inline(always)]
     fn get(&self) -> u64 {
         // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
@@ -48,8 +48,8 @@ impl Cell for Shared {
 /// An element of [`SOURCE_LIMITS`].
 pub(crate) struct Sources(*mut LimitSet);
 
-impl Set for Sources {
-    type Cell = Shared;
+impl LimitSetCells for Sources {
+    type LimitCell = Shared;
 
     #[inline(always)]
     fn owner(&self, way: usize) -> Shared {
@@ -65,11 +65,11 @@ impl Set for Sources {
 }
 
 /// The maps, the clock and the configuration.
-pub(crate) struct Kernel;
+pub(crate) struct LimitMaps;
 
-impl Limits for Kernel {
-    type Cell = Shared;
-    type Set = Sources;
+impl Limits for LimitMaps {
+    type LimitCell = Shared;
+    type LimitSetCells = Sources;
 
     #[inline(always)]
     fn now(&self) -> u64 {
@@ -98,12 +98,12 @@ impl Limits for Kernel {
     }
 
     #[inline(always)]
-    fn forget(&self, way: usize, unknown: u64) -> usize {
+    fn opaque(&self, way: usize, unknown: u64) -> usize {
         forget(way as u64, unknown) as usize
     }
 
     #[inline(always)]
-    fn admits(&self, limit: &Limit<'_>) -> Admission {
+    fn admits(&self, limit: &PacketLimit<'_>) -> Admission {
         let ActionRecord {
             rule,
             flags,
@@ -133,16 +133,16 @@ extern "C" fn admits(whose: u64, interval: u64, window: u64, high: u64, low: u64
         window,
         ..ActionRecord::default()
     };
-    let limit = Limit {
+    let limit = PacketLimit {
         record: &record,
         source: Address { high, low },
     };
-    limits::admits(&limit, &Kernel) as u32
+    limits::admits(&limit, &LimitMaps) as u32
 }
 
 /// The same.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn answers() -> u32 {
-    u32::from(limits::answers(&Kernel))
+    u32::from(limits::answers(&LimitMaps))
 }

@@ -28,26 +28,27 @@ use aya_ebpf::{
     programs::{RawTracePointContext, TcContext, XdpContext},
 };
 use xdp_core::{
+    events::Event,
     explain::Explained,
     limits::enforce,
     parse::Bytes,
-    verdict::{Event, Kind, examine},
+    verdict::{Kind, examine},
 };
 
-use crate::flows::Asker;
+use crate::flows::Context;
 
 /// On a NIC: decides about every frame before the kernel allocates an skb for it.
 #[xdp]
 fn xdp_nic(ctx: XdpContext) -> u32 {
-    let Some(room) = flows::room(Asker::Nic) else {
+    let Some(room) = flows::room(Context::Nic) else {
         return XDP_PASS;
     };
     let frame = frame::Frame::new(&ctx);
     let bytes = frame.length() as u64;
-    let mut decision = examine(&frame, &tables::Kernel, room);
+    let mut decision = examine(&frame, &tables::RuleMaps, room);
     frame::forget_outcome(&ctx, &mut decision.outcome);
-    let enforced = enforce(&decision, &limits::Kernel);
-    if enforced.crowded {
+    let enforced = enforce(&decision, &limits::LimitMaps);
+    if enforced.table_full {
         counters::event(Event::SourceLimitTableFull.code(), bytes);
     }
     let outcome = enforced.outcome;
@@ -67,10 +68,10 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
 /// Never attached: tells what [`xdp_nic`] would make of a packet. It counts nothing and uses no limit up.
 #[xdp]
 fn xdp_explain(ctx: XdpContext) -> u32 {
-    let Some(room) = flows::room(Asker::Process) else {
+    let Some(room) = flows::room(Context::Process) else {
         return XDP_ABORTED;
     };
-    let decision = examine(&frame::Frame::new(&ctx), &tables::Kernel, room).predicted(&tables::Kernel);
+    let decision = examine(&frame::Frame::new(&ctx), &tables::RuleMaps, room).predicted(&tables::RuleMaps);
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
         Some(()) => action(decision.outcome.kind),
         None => XDP_ABORTED,
@@ -80,7 +81,7 @@ fn xdp_explain(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn action(kind: Kind) -> u32 {
     match kind {
-        Kind::Redirect => XDP_REDIRECT,
+        Kind::Redirect | Kind::Drained => XDP_REDIRECT,
         Kind::Reject => XDP_TX,
         Kind::Drop | Kind::RejectedSilently | Kind::Limited => XDP_DROP,
         Kind::Unparsed

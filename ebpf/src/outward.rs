@@ -15,19 +15,15 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use xdp_core::{
-    flows::{
-        Outward, Segment, Subject, Way, {self},
-    },
-    parse::{
-        Bytes, Packet, {self},
-    },
+    events::FlowEvent,
+    flows::{self, Direction, FlowPacket, ReplyDecision, TransportView},
+    parse::{self, Bytes, Packet},
     tables::{FlowKey, REPLY_PATH_MARK},
-    verdict::FlowEvent,
 };
 
 use crate::{
     counters,
-    flows::{Kernel, knows_fragments, note_fragments},
+    flows::{FlowMaps, knows_fragments, note_fragments},
     reader::NEXT,
     skb::{
         Skb, {self},
@@ -45,14 +41,14 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
     if packet.tags != 0 || skb.had_tag() {
         return NEXT;
     }
-    let segment = Segment::of(&skb, &packet);
-    let Some(subject) = skb::subject(&skb, &packet, Way::Out) else {
+    let segment = TransportView::of(&skb, &packet);
+    let Some(subject) = skb::subject(&skb, &packet, Direction::FromPod) else {
         return NEXT;
     };
     let bytes = skb.length() as u64;
     match decide(&skb, &packet, subject, bytes) {
-        Outward::Out(event) => leave(&skb, &segment, &subject.key, event, bytes),
-        Outward::Stack(event) => {
+        ReplyDecision::Forward(event) => leave(&skb, &segment, &subject.key, event, bytes),
+        ReplyDecision::Stack(event) => {
             counters::event(event.code(), bytes);
             NEXT
         }
@@ -60,26 +56,26 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn decide(skb: &Skb<'_>, packet: &Packet, subject: &Subject, bytes: u64) -> Outward {
-    let miss = Outward::Stack(FlowEvent::ReplyMiss);
-    let Some(kernel) = Kernel::new(bytes) else {
+fn decide(skb: &Skb<'_>, packet: &Packet, subject: &FlowPacket, bytes: u64) -> ReplyDecision {
+    let miss = ReplyDecision::Stack(FlowEvent::ReplyMiss);
+    let Some(kernel) = FlowMaps::new(bytes) else {
         return miss;
     };
     if !packet.fragment {
-        return flows::outward(subject, &kernel);
+        return flows::track_reply(subject, &kernel);
     }
     let Some(fragments) = flows::fragment_key(skb, packet) else {
         return miss;
     };
     if packet.is_later_fragment() {
         return if knows_fragments(&fragments) {
-            Outward::Out(FlowEvent::ReplyFragment)
+            ReplyDecision::Forward(FlowEvent::ReplyFragment)
         } else {
             miss
         };
     }
-    let decided = flows::outward(subject, &kernel);
-    if matches!(decided, Outward::Out(_)) {
+    let decided = flows::track_reply(subject, &kernel);
+    if matches!(decided, ReplyDecision::Forward(_)) {
         note_fragments(&fragments);
     }
     decided
@@ -88,7 +84,7 @@ fn decide(skb: &Skb<'_>, packet: &Packet, subject: &Subject, bytes: u64) -> Outw
 /// By the interface and the next hop that the routing tables name for a packet from here. The kernel resolves the
 /// neighbour; packets that are too long are the stack's, which answers them.
 #[inline(always)]
-fn leave(skb: &Skb<'_>, segment: &Segment, key: &FlowKey, event: FlowEvent, bytes: u64) -> i32 {
+fn leave(skb: &Skb<'_>, segment: &TransportView, key: &FlowKey, event: FlowEvent, bytes: u64) -> i32 {
     match route(skb, segment, key) {
         Ok((device, hop)) => {
             counters::event(event.code(), bytes);
@@ -105,7 +101,7 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
 #[inline(always)]
-fn route(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> Result<(u32, NextHop), FlowEvent> {
+fn route(skb: &Skb<'_>, segment: &TransportView, key: &FlowKey) -> Result<(u32, NextHop), FlowEvent> {
     let mut room = MaybeUninit::uninit();
     let fib = blank(&mut room);
     ask(fib, skb, segment, key);
@@ -128,7 +124,7 @@ fn route(skb: &Skb<'_>, segment: &Segment, key: &FlowKey) -> Result<(u32, NextHo
     Ok((fib.ifindex, hop))
 }
 
-/// Room for a question, and the answer.
+/// Scratch for a question, and the answer.
 #[repr(C, align(8))]
 struct Fib(FibLookup);
 
@@ -147,7 +143,7 @@ fn blank(room: &mut MaybeUninit<Fib>) -> &mut FibLookup {
 }
 
 #[inline(always)]
-fn ask(fib: &mut FibLookup, skb: &Skb<'_>, segment: &Segment, key: &FlowKey) {
+fn ask(fib: &mut FibLookup, skb: &Skb<'_>, segment: &TransportView, key: &FlowKey) {
     fib.l4_protocol = segment.protocol as u8;
     fib.sport = key.pod_port.to_be();
     fib.dport = key.remote_port.to_be();

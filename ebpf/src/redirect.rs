@@ -2,8 +2,9 @@
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use xdp_core::{
+    events::Fallback,
     parse::{Bytes, TAG},
-    verdict::{Decision, Fallback, Kind, Outcome},
+    verdict::{Decision, Kind, VerdictCode},
 };
 
 use crate::{
@@ -22,7 +23,7 @@ const SOURCE_MAC: usize = 6;
 /// begins no flows; then its flow is asked for, or begun, then metadata is put in front, which can be taken back, then the
 /// header is edited.
 #[inline(always)]
-pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome) -> Outcome {
+pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>, outcome: VerdictCode) -> VerdictCode {
     let Some(redirect) = decision.redirect() else {
         return fall_back(Fallback::NoDevice);
     };
@@ -45,7 +46,7 @@ pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcom
 
 /// Marks a packet for [`crate::peer::deliver`], which the kernel runs behind the NIC's stack entry.
 #[inline(always)]
-pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>, outcome: Outcome) -> Outcome {
+pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>, outcome: VerdictCode) -> VerdictCode {
     let Some(redirect) = decision.redirect() else {
         return fall_back(Fallback::NoDevice);
     };
@@ -66,8 +67,8 @@ pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>, outcome: 
 }
 
 #[inline(always)]
-fn fall_back(reason: Fallback) -> Outcome {
-    Outcome::because(Kind::FallBack, reason.code())
+fn fall_back(reason: Fallback) -> VerdictCode {
+    VerdictCode::because(Kind::FallBack, reason.code())
 }
 
 /// Hands a packet to its pod that no rule redirects, without metadata. `None`, and nothing changed, if that fails.

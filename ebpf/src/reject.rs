@@ -2,24 +2,23 @@
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use xdp_core::{
-    reject::{
-        Offender, {self},
-    },
-    verdict::{Decision, Event, Kind, Outcome},
+    events::Event,
+    reject::{self, Offender},
+    verdict::{Decision, Kind, VerdictCode},
 };
 
 use crate::frame::Frame;
 
 /// What is left of a packet after a failure is dropped: its rule says that it goes nowhere.
 #[inline(always)]
-pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> Outcome {
+pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> VerdictCode {
     if decision
         .offender()
         .is_some_and(|offender| turn_around(ctx, offender))
     {
         decision.outcome
     } else {
-        Outcome::because(Kind::RejectedSilently, Event::RejectFailed.code())
+        VerdictCode::because(Kind::RejectedSilently, Event::RejectFailed.code())
     }
 }
 

@@ -5,7 +5,7 @@ use core::{arch::asm, mem::MaybeUninit};
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes, programs::TcContext};
 use xdp_core::{
-    flows::{Place, Segment, Shape, Subject, Way},
+    flows::{Direction, FlowPacket, PackedHeaders, PackedView, TransportView},
     parse::{Bytes, Packet},
 };
 
@@ -100,14 +100,14 @@ impl Bytes for Skb<'_> {
     }
 
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
+    fn opaque(&self, value: u32) -> u32 {
         // SAFETY: the context is the program's own.
         let unknown = unsafe { (*self.raw()).priority };
         forget(u64::from(value), u64::from(unknown)) as u32
     }
 
     #[inline(always)]
-    fn settle<T>(&self, value: &mut T) {
+    fn barrier<T>(&self, value: &mut T) {
         // SAFETY: a move to itself. Without further options, the compiler must believe that the value was changed.
         unsafe { asm!("{0} = {0}", inout(reg) core::ptr::from_mut(value) => _) };
     }
@@ -115,10 +115,10 @@ impl Bytes for Skb<'_> {
 
 /// The subject of a packet that was parsed.
 #[inline(always)]
-pub(crate) fn subject(skb: &Skb<'_>, packet: &Packet, way: Way) -> Option<&'static Subject> {
-    let place = Place::of(skb, packet);
-    let rest = u64::from(place.ip_len) << 32 | u64::from(way == Way::Out);
-    find_subject(skb.raw(), place.shape.0, place.upper, rest);
+pub(crate) fn subject(skb: &Skb<'_>, packet: &Packet, way: Direction) -> Option<&'static FlowPacket> {
+    let place = PackedView::of(skb, packet);
+    let rest = u64::from(place.ip_len) << 32 | u64::from(way == Direction::FromPod);
+    find_subject(skb.raw(), place.headers.0, place.upper, rest);
     found()
 }
 
@@ -128,12 +128,17 @@ pub(crate) fn subject(skb: &Skb<'_>, packet: &Packet, way: Way) -> Option<&'stat
 extern "C" fn find_subject(ctx: *mut __sk_buff, shape: u32, upper: u32, rest: u64) -> u32 {
     let ctx = TcContext::new(ctx);
     let skb = Skb::new(&ctx);
-    let place = Place {
-        shape: Shape(shape),
+    let place = PackedView {
+        headers: PackedHeaders(shape),
         upper,
         ip_len: (rest >> 32) as u32,
     };
-    let way = if rest as u32 == 0 { Way::In } else { Way::Out };
-    let subject = Segment::at(&skb, place).map_or(Subject::NONE, |segment| Subject::of(&skb, &segment, way));
+    let way = if rest as u32 == 0 {
+        Direction::ToPod
+    } else {
+        Direction::FromPod
+    };
+    let subject = TransportView::at(&skb, place)
+        .map_or(FlowPacket::NONE, |segment| FlowPacket::of(&skb, &segment, way));
     u32::from(settled(subject).is_some())
 }

@@ -2,21 +2,16 @@
 
 use aya_ebpf::programs::TcContext;
 use xdp_core::{
-    flows::{
-        Role, Segment, Subject, Way, {self},
-    },
-    parse::{
-        Bytes, Packet, {self},
-    },
+    events::FlowEvent,
+    flows::{self, Direction, FlowPacket, PacketRole, TransportView},
+    parse::{self, Bytes, Packet},
     tables::{Address, PodBlock, REPLY_PATH_MARK},
-    verdict::{
-        FlowEvent, {self},
-    },
+    verdict,
 };
 
 use crate::{
     counters,
-    flows::{Kernel, settled},
+    flows::{FlowMaps, settled},
     skb::Skb,
     tables,
 };
@@ -26,8 +21,8 @@ use crate::{
 pub(crate) fn delivered(ctx: &TcContext) {
     let skb = Skb::new(ctx);
     if let Ok(packet) = parse::parse(&skb) {
-        count(&skb, &packet, Way::In, |subject, kernel| {
-            flows::delivered(subject, || is_leaving(&subject.key.pod), kernel)
+        count(&skb, &packet, Direction::ToPod, |subject, kernel| {
+            flows::stack_delivered(subject, || is_leaving(&subject.key.pod), kernel)
         });
     }
 }
@@ -35,7 +30,7 @@ pub(crate) fn delivered(ctx: &TcContext) {
 /// Whether the stack is to be given the flows of the pod with this address.
 #[inline(always)]
 fn is_leaving(address: &Address) -> bool {
-    verdict::pod(address, &tables::Kernel).is_none_or(|pod| pod.flags & PodBlock::DRAIN != 0)
+    verdict::pod(address, &tables::RuleMaps).is_none_or(|pod| pod.flags & PodBlock::DRAIN != 0)
 }
 
 /// It sends a packet out by a NIC, or is past: the mark says so, and is nobody else's business.
@@ -48,12 +43,17 @@ pub(crate) fn departed(ctx: &TcContext) {
     }
     if let Ok(packet) = parse::parse(&skb)
         && packet.protocol == UDP
-        && verdict::pod(&packet.source, &tables::Kernel).is_some()
+        && verdict::pod(&packet.source, &tables::RuleMaps).is_some()
     {
-        count(&skb, &packet, Way::Out, |subject, kernel| match subject.role {
-            Role::Datagram => flows::departed(subject, kernel),
-            _ => None,
-        });
+        count(
+            &skb,
+            &packet,
+            Direction::FromPod,
+            |subject, kernel| match subject.role {
+                PacketRole::Datagram => flows::stack_sent(subject, kernel),
+                _ => None,
+            },
+        );
     }
 }
 
@@ -63,13 +63,13 @@ const UDP: u8 = 17;
 fn count(
     skb: &Skb<'_>,
     packet: &Packet,
-    way: Way,
-    happens: impl FnOnce(&Subject, &Kernel) -> Option<FlowEvent>,
+    way: Direction,
+    happens: impl FnOnce(&FlowPacket, &FlowMaps) -> Option<FlowEvent>,
 ) {
     let bytes = skb.length() as u64;
-    let segment = Segment::of(skb, packet);
-    let subject = settled(Subject::of(skb, &segment, way));
-    if let (Some(subject), Some(kernel)) = (subject, Kernel::new(bytes))
+    let segment = TransportView::of(skb, packet);
+    let subject = settled(FlowPacket::of(skb, &segment, way));
+    if let (Some(subject), Some(kernel)) = (subject, FlowMaps::new(bytes))
         && let Some(event) = happens(subject, &kernel)
     {
         counters::event(event.code(), bytes);

@@ -14,13 +14,13 @@ use aya_ebpf::{
 };
 use xdp_core::{
     tables::{
-        ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey, Flow,
-        FlowKey, FragmentKey, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS,
-        MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS,
-        MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports, RuleCounters,
-        RuleText, SlotWord, recent_places, {self},
+        ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey,
+        FlowKey, FlowValue, FragmentKey, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet,
+        MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_POD_BLOCKS,
+        MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports,
+        RuleCounters, RuleText, SlotWord, recent_len, {self},
     },
-    verdict::Tables,
+    verdict::RuleTables,
 };
 
 #[map]
@@ -73,10 +73,10 @@ pub(crate) static EVENTS: PerCpuArray<Count> = PerCpuArray::pinned(EVENT_CODES, 
 pub(crate) static FAILURES: HashMap<FailureKey, u64> = HashMap::pinned(MAX_FAILURES, 0);
 
 #[map]
-pub(crate) static ESTABLISHED: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+pub(crate) static ESTABLISHED: LruHashMap<FlowKey, FlowValue> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
 
 #[map]
-pub(crate) static UNREPLIED: LruHashMap<FlowKey, Flow> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+pub(crate) static UNREPLIED: LruHashMap<FlowKey, FlowValue> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
 
 #[map]
 pub(crate) static STACK: LruHashMap<FlowKey, u64> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
@@ -85,7 +85,7 @@ pub(crate) static STACK: LruHashMap<FlowKey, u64> = LruHashMap::pinned(DEFAULT_F
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(MAX_FRAGMENTS, 0);
 
 #[map]
-pub(crate) static RECENT: Array<u64> = Array::pinned(recent_places(DEFAULT_FLOWS), 0);
+pub(crate) static RECENT: Array<u64> = Array::pinned(recent_len(DEFAULT_FLOWS), 0);
 
 #[map]
 static CONFIG: Array<Config> = Array::pinned(1, 0);
@@ -106,9 +106,9 @@ pub(crate) fn config() -> Option<&'static Config> {
 }
 
 /// The tables that the agent fills.
-pub(crate) struct Kernel;
+pub(crate) struct RuleMaps;
 
-impl Tables for Kernel {
+impl RuleTables for RuleMaps {
     #[inline(always)]
     fn index(&self, position: u32) -> Option<IndexWord> {
         let word = INDEX.get_ptr(position)?;

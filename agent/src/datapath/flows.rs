@@ -11,9 +11,9 @@ use std::{
 
 use aya::maps::PerCpuValues;
 use xdp_core::{
-    flows as recent,
+    events::FlowEvent,
+    flows::{cache_index, hash},
     tables::{Address, Config, Count, FlowKey, maps},
-    verdict::FlowEvent,
 };
 use xdp_plan::owners::Owners;
 
@@ -210,7 +210,7 @@ impl Datapath {
 
     /// A flow that was seen a moment ago is found without its table.
     fn forget_recent(&mut self, key: &FlowKey, config: &Config) -> Result<(), OpenError> {
-        let place = recent::place(recent::hash(key, config.seed), config.recent_mask);
+        let place = cache_index(hash(key, config.seed), config.recent_mask);
         let set = self.pinned.tables.recent.set(place, 0, 0);
         set.map_err(OpenError::table(maps::RECENT))
     }

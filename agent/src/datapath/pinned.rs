@@ -159,7 +159,7 @@ impl Pinned {
     }
 
     /// The tables as the program sees them, read as they are asked.
-    pub fn live(&self) -> &impl verdict::Tables {
+    pub fn live(&self) -> &impl verdict::RuleTables {
         &self.tables
     }
 

@@ -67,7 +67,7 @@ fn open<T: TryFrom<Map, Error = MapError>>(pins: &Pins, name: &'static str) -> R
 }
 
 /// What the kernel holds, as the program sees it.
-impl verdict::Tables for Tables {
+impl verdict::RuleTables for Tables {
     fn index(&self, position: u32) -> Option<IndexWord> {
         self.memory.index.load(position).map(IndexWord)
     }

@@ -6,7 +6,10 @@ use xdp_agent::{
     datapath::{Datapath, ExplainError, Explainer, OpenError, Pinned},
     report::explain::{Limit, Packet, Protocol},
 };
-use xdp_core::verdict::{Fallback, Kind, Tables as _};
+use xdp_core::{
+    events::Fallback,
+    verdict::{Kind, RuleTables as _},
+};
 
 use crate::{
     bpffs::Bpffs,

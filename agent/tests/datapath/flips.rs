@@ -147,8 +147,8 @@ fn an_update_in_place_is_caught() {
     let seen = run(&mut datapath, |datapath, flip| {
         let (from, to) = if flip % 2 == 0 { (&old, &new) } else { (&new, &old) };
         let torn = SourcesV4 {
-            lower: to.lower,
-            then: from.then,
+            bounds: to.bounds,
+            targets: from.targets,
         };
         let write = |block: SourcesV4| Change::Write {
             index,

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_agent::datapath::{Datapath, Outcome, Ran, Settings};
 use xdp_core::{
-    flows::{Carried, Subject, Way, carries, inward},
+    events::{Fallback, FlowEvent},
+    flows::{Direction, DrainScope, FlowPacket, drains, track_inbound},
+    key::Scratch,
     metadata::Metadata,
     parse::{Bytes, ETHERNET, TAG},
     reject::{Edit, Offender, turn},
     tables::{DEFAULT_FLOWS, RuleCounters},
-    verdict::{Decision, Fallback, Field, FlowEvent, Redirect, Room, Verdict, examine},
+    verdict::{Decision, Field, Redirect, Verdict, examine},
 };
 use xdp_plan::{
     change::Change,
@@ -95,23 +97,28 @@ impl Judge {
     /// The verdict that host and kernel agree on, before rate limits and before flows.
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
         let live = self.datapath.pinned().live();
-        let mut room = Room::uninit();
-        let decision = examine(frame, live, &mut room).predicted(live);
+        let mut scratch = Scratch::uninit();
+        let decision = examine(frame, live, &mut scratch).predicted(live);
         let (verdict, limited) = (decision.verdict(), decision.limit().is_some());
         let ran = self.datapath.test_run(frame).unwrap();
-        let (carried_out, event) = if limited && ran == plain(XDP_DROP, frame) {
+        let (executed, event) = if limited && ran == plain(XDP_DROP, frame) {
             let rule = verdict.rule().unwrap();
             (Verdict::Limited { rule }, None)
         } else {
-            let (carried_out, event, expected) = carried_out(frame, &decision, &self.known);
+            let (executed, event, expected) = executed(frame, &decision, &self.known);
             assert_eq!(ran, expected, "{verdict:?}, {event:?} for {frame:02x?}");
-            (carried_out, event)
+            (executed, event)
         };
-        if let Some((rule, field)) = carried_out.counted() {
+        if let Some((rule, field)) = executed.counted() {
             self.rules.entry(rule).or_default()[field as usize] += 1;
         }
-        let noted = self.known.noted().into_iter().chain(event).map(FlowEvent::code);
-        for code in noted.chain(carried_out.event()) {
+        let counted = self
+            .known
+            .take_counted()
+            .into_iter()
+            .chain(event)
+            .map(FlowEvent::code);
+        for code in counted.chain(executed.event()) {
             *self.events.entry(code).or_default() += 1;
         }
         self.verdicts += 1;
@@ -137,11 +144,11 @@ impl Judge {
 }
 
 /// What becomes of a packet when flows have been asked, what happens to them, and the packet.
-fn carried_out(frame: &[u8], decision: &Decision<'_>, known: &Known) -> (Verdict, Option<FlowEvent>, Ran) {
+fn executed(frame: &[u8], decision: &Decision<'_>, known: &Known) -> (Verdict, Option<FlowEvent>, Ran) {
     let (verdict, slot) = (decision.verdict(), decision.trace.slot);
-    let subject = || {
-        let segment = decision.key().unwrap().segment();
-        Subject::of(frame, &segment, Way::In)
+    let packet = || {
+        let view = decision.key().unwrap().view();
+        FlowPacket::of(frame, &view, Direction::ToPod)
     };
     if let Verdict::Redirect(redirect) | Verdict::Peer(redirect) = verdict {
         let rule = redirect.metadata.rule();
@@ -150,15 +157,14 @@ fn carried_out(frame: &[u8], decision: &Decision<'_>, known: &Known) -> (Verdict
             // The second tag would be lost behind the stack's entry. So it begins no flow.
             return fall_back(Fallback::NoUntag);
         }
-        return match inward(&subject(), slot, known) {
+        return match track_inbound(&packet(), slot, known) {
             Err(reason) => fall_back(reason),
             Ok(event) => (verdict, Some(event), expected(&verdict, frame)),
         };
     }
-    let carried = decision.carried(decision.outcome.kind);
-    let event = match carried {
-        Carried::Nothing => None,
-        carried => carries(&subject(), carried, slot, known),
+    let event = match decision.drain_scope(decision.outcome.kind) {
+        DrainScope::Nothing => None,
+        scope => drains(&packet(), scope, slot, known),
     };
     let delivered = event.and_then(|event| Some((event, decision.target()?)));
     match delivered {

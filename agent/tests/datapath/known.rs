@@ -1,27 +1,27 @@
-//! The tables of flows as the host keeps them beside the kernel's: without their evictions, and without what only saves time.
+//! Tables of flows in memory, to compare with the kernel's: without evictions, and without the cache.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
 use xdp_core::{
-    flows::{Flows, Table},
+    events::FlowEvent,
+    flows::{FlowMap, FlowStore},
     tables::FlowKey,
-    verdict::FlowEvent,
 };
 
 #[derive(Default)]
 pub(crate) struct Known {
-    entries: RefCell<BTreeMap<(Table, FlowKey), u32>>,
-    noted: RefCell<Vec<FlowEvent>>,
+    entries: RefCell<BTreeMap<(FlowMap, FlowKey), u32>>,
+    counted: RefCell<Vec<FlowEvent>>,
 }
 
 impl Known {
-    /// What was noted since the last time.
-    pub(crate) fn noted(&self) -> Vec<FlowEvent> {
-        self.noted.take()
+    /// Returns the events counted since the last call.
+    pub(crate) fn take_counted(&self) -> Vec<FlowEvent> {
+        self.counted.take()
     }
 }
 
-impl Flows for Known {
+impl FlowStore for Known {
     fn seed(&self) -> u64 {
         0
     }
@@ -40,20 +40,20 @@ impl Flows for Known {
 
     fn set_recent(&self, _: u32, _: u64) {}
 
-    fn slot(&self, table: Table, key: &FlowKey) -> Option<u32> {
-        self.entries.borrow().get(&(table, *key)).copied()
+    fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32> {
+        self.entries.borrow().get(&(map, *key)).copied()
     }
 
-    fn insert(&self, table: Table, key: &FlowKey, slot: u32) -> bool {
-        self.entries.borrow_mut().insert((table, *key), slot);
+    fn insert(&self, map: FlowMap, key: &FlowKey, slot: u32) -> bool {
+        self.entries.borrow_mut().insert((map, *key), slot);
         true
     }
 
-    fn delete(&self, table: Table, key: &FlowKey) -> bool {
-        self.entries.borrow_mut().remove(&(table, *key)).is_some()
+    fn delete(&self, map: FlowMap, key: &FlowKey) -> bool {
+        self.entries.borrow_mut().remove(&(map, *key)).is_some()
     }
 
-    fn note(&self, event: FlowEvent) {
-        self.noted.borrow_mut().push(event);
+    fn count(&self, event: FlowEvent) {
+        self.counted.borrow_mut().push(event);
     }
 }

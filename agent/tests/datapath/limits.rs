@@ -7,8 +7,8 @@ use std::{
 
 use xdp_agent::datapath::{Datapath, Runner};
 use xdp_core::{
+    events::Event,
     tables::{LIMIT_SETS, RuleCounters, WAYS},
-    verdict::Event,
 };
 
 use crate::{

@@ -86,32 +86,32 @@ impl Random {
 
     /// In any order, and leading anywhere, itself included: what tables of ours never hold.
     pub(crate) fn sources_v4(&mut self) -> SourcesV4 {
-        let mut lower = [0; SOURCES];
-        for bound in &mut lower {
+        let mut bounds = [0; SOURCES];
+        for bound in &mut bounds {
             let last = self.below(64) as u8;
             *bound = u32::from_be_bytes(self.address(false, last).try_into().unwrap());
         }
         if !self.one_in(4) {
-            lower.sort_unstable();
+            bounds.sort_unstable();
         }
         SourcesV4 {
-            lower,
-            then: [(); SOURCES].map(|()| self.source_ref()),
+            bounds,
+            targets: [(); SOURCES].map(|()| self.source_ref()),
         }
     }
 
     pub(crate) fn sources_v6(&mut self) -> SourcesV6 {
-        let mut lower = [(); SOURCES].map(|()| {
+        let mut bounds = [(); SOURCES].map(|()| {
             let last = self.below(64) as u8;
             let bytes: [u8; 16] = self.address(true, last).try_into().unwrap();
             Address::v6(bytes)
         });
         if !self.one_in(4) {
-            lower.sort_unstable();
+            bounds.sort_unstable();
         }
         SourcesV6 {
-            lower,
-            then: [(); SOURCES].map(|()| self.source_ref()),
+            bounds,
+            targets: [(); SOURCES].map(|()| self.source_ref()),
         }
     }
 
@@ -148,13 +148,13 @@ impl Random {
     }
 
     pub(crate) fn ports(&mut self) -> Ports {
-        let mut lower = [(); PORTS].map(|()| self.port());
+        let mut bounds = [(); PORTS].map(|()| self.port());
         if !self.one_in(4) {
-            lower.sort_unstable();
+            bounds.sort_unstable();
         }
         Ports {
-            lower,
-            then: [(); PORTS].map(|()| self.below(BLOCKS) as u16),
+            bounds,
+            targets: [(); PORTS].map(|()| self.below(BLOCKS) as u16),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use etherparse::{Icmpv4Type, NetSlice, SlicedPacket, TransportSlice, icmpv4};
 use xdp_agent::datapath::{Datapath, Settings};
-use xdp_core::verdict::Event;
+use xdp_core::events::Event;
 
 use crate::{
     bpffs::Bpffs,

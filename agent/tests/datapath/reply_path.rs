@@ -16,8 +16,8 @@ use std::{
 
 use xdp_agent::datapath::{Classified, Datapath, FlowTable, Ran, Skb};
 use xdp_core::{
+    events::{Fallback, FlowEvent},
     tables::REPLY_PATH_MARK,
-    verdict::{Fallback, FlowEvent},
 };
 use xdp_plan::{compile::Desired, hook::Hook, owners::Owners};
 

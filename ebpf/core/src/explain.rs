@@ -1,16 +1,17 @@
-//! What [`crate::tables::programs::EXPLAIN`] tells: seven words in place of the packet's first bytes, in host byte order.
+//! The answer of [`crate::tables::programs::EXPLAIN`]: seven words that overwrite the packet's first bytes, in host byte
+//! order.
 //!
 //! | word | |
 //! |---|---|
 //! | 0 | [`MAGIC`] |
-//! | 1 | [`Kind`]: what would become of the packet, before limits |
+//! | 1 | [`Kind`] of the verdict, before limits |
 //! | 2 | rule id |
 //! | 3 | slot |
 //! | 4 | class |
 //! | 5 | action number |
-//! | 6 | code of the reason: [`crate::verdict::Outcome::reason`] |
+//! | 6 | code of the reason: [`crate::verdict::VerdictCode::reason`] |
 //!
-//! A word is [`NOWHERE`] where there is nothing to tell.
+//! A word is [`ABSENT`] if there is no value.
 
 use crate::verdict::{Decision, Kind, Trace};
 
@@ -18,29 +19,29 @@ use crate::verdict::{Decision, Kind, Trace};
 pub const MAGIC: u32 = 0x5844_4501;
 /// Length in bytes.
 pub const LEN: usize = 4 * WORDS;
-/// In place of a number.
-pub const NOWHERE: u32 = Trace::NOWHERE;
+/// In place of an absent number.
+pub const ABSENT: u32 = Trace::ABSENT;
 const WORDS: usize = 7;
 
-/// What the program tells about a packet.
+/// A decoded answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// What would become of it.
+    /// Kind of the verdict.
     pub kind: Kind,
     /// The rule that decided.
     pub rule: Option<u32>,
-    /// Of the pod.
+    /// The pod's slot.
     pub slot: Option<u32>,
     /// Index of the class that the packet's source belongs to.
     pub class: Option<u32>,
     /// Action number; [`crate::tables::NO_MATCH`] if no rule matches.
     pub action: Option<u32>,
-    /// Code of [`crate::verdict::Unparsed`], [`crate::verdict::Fallback`] or [`crate::verdict::Event`].
+    /// Code of [`crate::events::Unparsed`], [`crate::events::Fallback`] or [`crate::events::Event`].
     pub reason: Option<u32>,
 }
 
 impl Explained {
-    /// What the program leaves in a packet about its decision.
+    /// Encodes a decision.
     #[inline(always)]
     pub fn bytes(decision: &Decision<'_>) -> [u8; LEN] {
         let mut bytes = [0; LEN];
@@ -56,7 +57,7 @@ impl Explained {
         [
             MAGIC,
             outcome.kind as u32,
-            decision.rule().unwrap_or(NOWHERE),
+            decision.rule().unwrap_or(ABSENT),
             trace.slot,
             trace.class,
             trace.action,
@@ -64,7 +65,7 @@ impl Explained {
         ]
     }
 
-    /// Reads what [`Explained::bytes`] wrote; `None` if it left nothing.
+    /// Decodes an answer. `None` if the packet holds none.
     pub fn read(packet: &[u8]) -> Option<Self> {
         let (head, _) = packet.split_first_chunk::<LEN>()?;
         let mut words = [0; WORDS];
@@ -72,7 +73,7 @@ impl Explained {
             *word = u32::from_ne_bytes(chunk.try_into().ok()?);
         }
         let [magic, kind, rule, slot, class, action, reason] = words;
-        let known = |word| (word != NOWHERE).then_some(word);
+        let known = |word| (word != ABSENT).then_some(word);
         (magic == MAGIC).then_some(Self {
             kind: Kind::from_code(kind)?,
             rule: known(rule),

@@ -1,88 +1,93 @@
-//! Whose a packet is: ours, which goes past the stack both ways, or the stack's.
+//! Flow tracking: decides which connections bypass the stack in both directions.
 //!
-//! The owner rule: the way the last opening packet reached a pod is the way its replies leave. A stack that tracks
-//! connections, or translates addresses, must see both directions of a flow or neither; so nothing but this module's own
-//! tables decides, neither ports nor what a stack believes.
+//! The rule: replies leave a pod by the path on which the last opening packet reached it. A stack that tracks connections
+//! or translates addresses must see both directions of a flow, or neither of them. So only the tables of this module
+//! decide: neither port numbers nor the entries of conntrack do.
 //!
 //! ```text
-//!                  to the pod                                      from the pod
-//!  NIC ─▶ inward ─▶ ours ──────────────▶ pod ─▶ outward ─▶ ours ──────────────▶ NIC
-//!            └────▶ stack ─▶ delivered ──┘          └────▶ stack ─▶ departed ───┘
+//!                    to the pod                                             from the pod
+//!  NIC ─▶ track_inbound ─▶ tracked ──────────▶ pod ─▶ track_reply ─▶ tracked ──────────▶ NIC
+//!               └────────▶ stack ─▶ stack_delivered ─┘      └──────▶ stack ─▶ stack_sent ─┘
 //! ```
 //!
-//! A flow begins in [`Table::Unreplied`] when [`inward`] takes its opening packet, moves to [`Table::Established`] when the pod has
-//! answered ([`outward`]), and ends when the stack delivers an opening packet ([`delivered`]), or the pod sends one.
-//! Datagrams have no opening packet: who sent the first one opened the flow, and where it was the pod, through the stack,
-//! [`departed`] notes it in [`Table::Stack`], with the addresses that the stack translated it to.
+//! [`track_inbound`] takes the opening packet of a flow and inserts the flow into [`FlowMap::Unreplied`]. The pod's reply
+//! moves it to [`FlowMap::Established`] ([`track_reply`]). The flow ends when the stack delivers an opening packet
+//! ([`stack_delivered`]), or when the pod sends one. Datagrams have no opening packet: the sender of the first datagram
+//! opens the flow. If that is the pod, through the stack, [`stack_sent`] inserts the flow into [`FlowMap::Stack`], with the
+//! addresses after the stack's translation (NAT).
 
-mod inward;
-mod outward;
+mod cache;
+mod direction;
+mod inbound;
+mod packet;
 mod quoted;
-mod recent;
-mod segment;
+mod reply;
 mod stack;
-mod subject;
+mod view;
 
-pub use inward::{Carried, carries, inward, is_recent};
-pub use outward::{Outward, fragment_key, outward};
-pub use recent::{hash, place};
-pub use segment::{Place, Segment, Shape};
-pub use stack::{delivered, departed};
-pub use subject::{Role, Subject, Way};
+pub use cache::{cache_index, hash};
+pub use direction::Direction;
+pub use inbound::{DrainScope, drains, is_recent, track_inbound};
+pub use packet::{FlowPacket, PacketRole};
+pub use reply::{ReplyDecision, fragment_key, track_reply};
+pub use stack::{stack_delivered, stack_sent};
+pub use view::{PackedHeaders, PackedView, TransportView};
 
-use crate::{tables::FlowKey, verdict::FlowEvent};
+use crate::{events::FlowEvent, tables::FlowKey};
 
 /// A table of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Table {
-    /// [`crate::tables::maps::ESTABLISHED`].
+pub enum FlowMap {
+    /// [`crate::tables::maps::ESTABLISHED`]: packets were seen in both directions (conntrack's `[ASSURED]`).
     Established,
-    /// [`crate::tables::maps::UNREPLIED`].
+    /// [`crate::tables::maps::UNREPLIED`]: the pod has not replied yet (conntrack's `[UNREPLIED]`).
     Unreplied,
-    /// [`crate::tables::maps::STACK`].
+    /// [`crate::tables::maps::STACK`]: the kernel stack tracks the flow.
     Stack,
 }
 
-/// What is remembered about flows. Others change it at the same time, entries are evicted, and insertions fail.
-pub trait Flows {
-    /// [`crate::tables::Config::seed`].
+/// Access to the tables of flows. Other CPUs change them at the same time, the kernel evicts entries, and insertions can
+/// fail.
+pub trait FlowStore {
+    /// Returns [`crate::tables::Config::seed`].
     fn seed(&self) -> u64;
 
-    /// [`crate::tables::Config::recent_mask`].
+    /// Returns [`crate::tables::Config::recent_mask`].
     fn recent_mask(&self) -> u32;
 
-    /// Counts some seconds: what [`crate::tables::maps::RECENT`] says holds for one of them.
+    /// Returns the number of the current epoch. An epoch lasts some seconds; an element of
+    /// [`crate::tables::maps::RECENT`] is valid for one epoch.
     fn epoch(&self) -> u64;
 
-    /// An element of [`crate::tables::maps::RECENT`]; zero if there is none.
-    fn recent(&self, place: u32) -> u64;
+    /// Returns an element of [`crate::tables::maps::RECENT`], or zero if it does not exist.
+    fn recent(&self, index: u32) -> u64;
 
-    /// Overwrites one.
-    fn set_recent(&self, place: u32, word: u64);
+    /// Overwrites an element of [`crate::tables::maps::RECENT`].
+    fn set_recent(&self, index: u32, word: u64);
 
-    /// The slot in a flow's entry.
-    fn slot(&self, table: Table, key: &FlowKey) -> Option<u32>;
+    /// Looks up a flow. Returns the slot in its entry.
+    fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32>;
 
-    /// Makes an entry, or overwrites it; whether that succeeded.
-    fn insert(&self, table: Table, key: &FlowKey, slot: u32) -> bool;
+    /// Inserts or overwrites an entry. Returns whether that succeeded.
+    fn insert(&self, map: FlowMap, key: &FlowKey, slot: u32) -> bool;
 
-    /// Deletes an entry; whether there was one.
-    fn delete(&self, table: Table, key: &FlowKey) -> bool;
+    /// Deletes an entry. Returns whether it existed.
+    fn delete(&self, map: FlowMap, key: &FlowKey) -> bool;
 
-    /// Counts something that happened.
-    fn note(&self, event: FlowEvent);
+    /// Counts an event.
+    fn count(&self, event: FlowEvent);
 }
 
-/// Forgets a flow of ours; whether there was one. Asks first, because a deletion locks, and most packets have nothing to
-/// delete.
+/// Stops tracking a flow. Returns whether it was tracked. Looks up first: a deletion takes a lock, and most packets have
+/// nothing to delete.
 #[inline(always)]
-fn forget(key: &FlowKey, flows: &impl Flows) -> bool {
+fn untrack(key: &FlowKey, flows: &impl FlowStore) -> bool {
     let mut found = false;
-    for table in [Table::Established, Table::Unreplied] {
-        if flows.slot(table, key).is_some() {
-            found |= flows.delete(table, key);
+    for map in [FlowMap::Established, FlowMap::Unreplied] {
+        if flows.slot(map, key).is_some() {
+            found |= flows.delete(map, key);
         }
     }
-    // Last, and in any case: whoever saw the entry before it was deleted may have just noted it here.
-    recent::Trail::of(key, flows).clear(flows) | found
+    // Last, and always: another CPU that saw the entry before its deletion may have just written the cache slot.
+    cache::CacheSlot::of(key, flows).clear(flows) | found
 }

@@ -1,17 +1,29 @@
 //! The logic of the data path, without IO and without `std`.
 //!
-//! The kernel program, the host tests and the agent all compile this crate: what is decided about a packet is
-//! written once.
+//! The eBPF programs, the agent's `explain`, the tests and the fuzzer compile this crate, so the decision about a packet is
+//! written once. Modules use only modules to their left, or above them:
+//!
+//! ```text
+//!  tables ─┐
+//!  events ─┴▶ parse ─▶ flows ─▶ key ─▶ reject ─▶ verdict ─┬▶ limits
+//!  metadata ───────────────────────────────────────┘      └▶ explain
+//! ```
+//!
+//! [`tables`], [`events`] and [`metadata`] are the contract with user space. [`parse`] reads a packet, [`flows`] tracks
+//! connections, [`key`] is what rules match, [`reject`] makes answers, and [`verdict`] decides. [`limits`] applies rate
+//! limits to a verdict, and [`explain`] encodes it for the agent. [`btf`] is for the agent only.
 #![no_std]
 #![forbid(unsafe_code)]
 #![expect(
     clippy::inline_always,
-    reason = "the verifier forgets what it knew about packet bounds at a call, so the packet path is one function"
+    reason = "the verifier loses the bounds of packets at a call, so the packet path is one function"
 )]
 
 pub mod btf;
+pub mod events;
 pub mod explain;
 pub mod flows;
+pub mod key;
 pub mod limits;
 pub mod metadata;
 pub mod parse;

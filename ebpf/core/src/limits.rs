@@ -1,78 +1,79 @@
-//! Whether a packet keeps to its rule's rate limit, and an answer to the node's.
+//! Rate limits: of rules, of sources, and of the node's answers to rejected packets.
 //!
-//! The algorithm and its units are described at [`crate::tables::LimitSet`]'s module. All state is in cells that
-//! programs on other CPUs change at the same time, so every change is a comparison and an exchange.
+//! The module of [`crate::tables::LimitSet`] describes the algorithm and its units. All state is in cells that programs on
+//! other CPUs change at the same time, so each change is a compare-and-exchange.
 
 mod hash;
 mod rate;
 
 use self::{hash::hash, rate::Rate};
 use crate::{
+    events::Event,
     tables::{ActionRecord, LIMIT_SETS, MAX_RULES, TICK_SHIFT, WAYS},
-    verdict::{Decision, Event, Kind, Limit, Outcome},
+    verdict::{Decision, Kind, PacketLimit, VerdictCode},
 };
 
-/// A number that others change at the same time.
-pub trait Cell {
-    /// What it holds.
+/// A number that programs on other CPUs change at the same time.
+pub trait LimitCell {
+    /// Returns the current value.
     fn get(&self) -> u64;
 
-    /// Stores `new` if it holds `old`; what it held.
+    /// Stores `new` if the current value is `old`. Returns the value from before.
     fn exchange(&self, old: u64, new: u64) -> u64;
 }
 
-/// A [`crate::tables::LimitSet`].
-pub trait Set {
-    /// Its elements.
-    type Cell: Cell;
+/// Access to a [`crate::tables::LimitSet`].
+pub trait LimitSetCells {
+    /// The elements of the set.
+    type LimitCell: LimitCell;
 
-    /// Whose the way is; `way` is below [`WAYS`].
-    fn owner(&self, way: usize) -> Self::Cell;
+    /// Returns the cell with the owner of a way. `way` is below [`WAYS`].
+    fn owner(&self, way: usize) -> Self::LimitCell;
 
-    /// When the owner's packets are paid for.
-    fn until(&self, way: usize) -> Self::Cell;
+    /// Returns the cell with the time until which the way's capacity is used up.
+    fn until(&self, way: usize) -> Self::LimitCell;
 }
 
-/// The state of limits. Every lookup may fail, at any time.
+/// Access to the state of limits. Every look-up may fail at any time.
 pub trait Limits {
-    /// A limit.
-    type Cell: Cell;
-    /// Limits of sources.
-    type Set: Set<Cell = Self::Cell>;
+    /// The cell of a limit.
+    type LimitCell: LimitCell;
+    /// A set of limits for sources.
+    type LimitSetCells: LimitSetCells<LimitCell = Self::LimitCell>;
 
-    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    /// Returns the nanoseconds of `CLOCK_MONOTONIC`.
     fn now(&self) -> u64;
 
-    /// [`crate::tables::Config::seed`].
+    /// Returns [`crate::tables::Config::seed`].
     fn seed(&self) -> u64;
 
-    /// [`crate::tables::Config::rejects_per_second`].
+    /// Returns [`crate::tables::Config::rejects_per_second`].
     fn rejects_per_second(&self) -> u32;
 
-    /// [`crate::tables::maps::RULE_LIMITS`].
-    fn rule(&self, rule: u32) -> Option<Self::Cell>;
+    /// Looks up an element of [`crate::tables::maps::RULE_LIMITS`].
+    fn rule(&self, rule: u32) -> Option<Self::LimitCell>;
 
-    /// [`crate::tables::maps::SOURCE_LIMITS`].
-    fn set(&self, index: u32) -> Option<Self::Set>;
+    /// Looks up an element of [`crate::tables::maps::SOURCE_LIMITS`].
+    fn set(&self, index: u32) -> Option<Self::LimitSetCells>;
 
-    /// `way` itself. In the kernel the verifier forgets what it knew about it, with the help of a number that it does not
-    /// know: so it follows what comes after once.
+    /// Returns `way` unchanged. In the kernel it makes the value opaque to the verifier, with the help of a number that the
+    /// verifier does not know: so it follows the rest of the program only once.
     #[inline(always)]
-    fn forget(&self, way: usize, unknown: u64) -> usize {
+    fn opaque(&self, way: usize, unknown: u64) -> usize {
         let _ = unknown;
         way
     }
 
-    /// [`admits`]. In the kernel a function of its own.
+    /// Calls [`admits`]: in the kernel as a function of its own.
     #[inline(always)]
-    fn admits(&self, limit: &Limit<'_>) -> Admission
+    fn admits(&self, limit: &PacketLimit<'_>) -> Admission
     where
         Self: Sized,
     {
         admits(limit, self)
     }
 
-    /// [`answers`]. In the kernel a function of its own.
+    /// Calls [`answers`]: in the kernel as a function of its own.
     #[inline(always)]
     fn answers(&self) -> bool
     where
@@ -82,83 +83,86 @@ pub trait Limits {
     }
 }
 
-/// What limits made of a decision.
+/// The result of [`enforce`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enforced {
-    /// What is to be done.
-    pub outcome: Outcome,
-    /// Whether the packet's source found no place of its own: [`Event::SourceLimitTableFull`].
-    pub crowded: bool,
+    /// The verdict.
+    pub outcome: VerdictCode,
+    /// Whether the packet's source has no entry of its own: [`Event::SourceLimitTableFull`].
+    pub table_full: bool,
 }
 
-/// What a limit says to a packet.
+/// Whether a limit admits a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Admission {
-    /// It keeps to it.
+    /// The limit admits the packet.
     Granted = 0,
-    /// It does not.
+    /// The limit is exceeded.
     Refused = 1,
-    /// It keeps to the rule's, its source found no place.
-    GrantedCrowded = 2,
-    /// It does not keep to the rule's, its source found no place.
-    RefusedCrowded = 3,
+    /// The source has no entry of its own; the rule's limit admits the packet.
+    GrantedTableFull = 2,
+    /// The source has no entry of its own; the rule's limit is exceeded.
+    RefusedTableFull = 3,
 }
 
 impl Admission {
-    /// Of a number that it was made.
+    /// Decodes a number.
     #[inline(always)]
     pub const fn from_code(code: u32) -> Self {
         match code {
             1 => Self::Refused,
-            2 => Self::GrantedCrowded,
-            3 => Self::RefusedCrowded,
+            2 => Self::GrantedTableFull,
+            3 => Self::RefusedTableFull,
             _ => Self::Granted,
         }
     }
 }
 
-/// Uses up what the packet needs, and turns the decision around when there is not enough left.
+/// Uses up the packet's share of its limit. If the limit is exceeded, the verdict changes.
 #[inline(always)]
 pub fn enforce(decision: &Decision<'_>, limits: &impl Limits) -> Enforced {
     let outcome = decision.outcome;
     if outcome.kind == Kind::Reject {
-        let limited = Outcome::because(Kind::RejectedSilently, Event::RejectLimited.code());
+        let limited = VerdictCode::because(Kind::RejectedSilently, Event::RejectLimited.code());
         return Enforced {
             outcome: if limits.answers() { outcome } else { limited },
-            crowded: false,
+            table_full: false,
         };
     }
     let admission = decision
         .limit()
         .map_or(Admission::Granted, |limit| limits.admits(&limit));
-    let is_granted = matches!(admission, Admission::Granted | Admission::GrantedCrowded);
+    let is_granted = matches!(admission, Admission::Granted | Admission::GrantedTableFull);
     Enforced {
         outcome: if is_granted {
             outcome
         } else {
-            Outcome::of(Kind::Limited)
+            VerdictCode::of(Kind::Limited)
         },
-        crowded: matches!(admission, Admission::GrantedCrowded | Admission::RefusedCrowded),
+        table_full: matches!(
+            admission,
+            Admission::GrantedTableFull | Admission::RefusedTableFull
+        ),
     }
 }
 
-/// What a rule's limit says to one more packet.
+/// Returns whether a rule's limit admits one more packet.
 #[inline(always)]
-pub fn admits(limit: &Limit<'_>, limits: &impl Limits) -> Admission {
+pub fn admits(limit: &PacketLimit<'_>, limits: &impl Limits) -> Admission {
     let now = now(limits);
-    let (cell, crowded) = cell(limit, now, limits);
+    let (cell, table_full) = cell(limit, now, limits);
     let granted =
         cell.is_none_or(|cell| Rate::new(limit.record.interval, limit.record.window).admits(&cell, now));
-    match (granted, crowded) {
+    match (granted, table_full) {
         (true, false) => Admission::Granted,
         (false, false) => Admission::Refused,
-        (true, true) => Admission::GrantedCrowded,
-        (false, true) => Admission::RefusedCrowded,
+        (true, true) => Admission::GrantedTableFull,
+        (false, true) => Admission::RefusedTableFull,
     }
 }
 
-/// The element of [`crate::tables::maps::RULE_LIMITS`] that limits answers.
+/// Index in [`crate::tables::maps::RULE_LIMITS`] of the limit of answers.
 pub const ANSWERS: u32 = MAX_RULES;
 
 /// Whether this node may send one more answer.
@@ -177,15 +181,15 @@ pub fn answers(limits: &impl Limits) -> bool {
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// In ticks.
+/// Returns the time in ticks.
 #[inline(always)]
 fn now(limits: &impl Limits) -> u64 {
     limits.now() << TICK_SHIFT
 }
 
-/// The cell to ask, and whether it is not the source's own because there was no room for one.
+/// Returns the cell of the limit, and whether it is the rule's because the source has no entry of its own.
 #[inline(always)]
-fn cell<L: Limits>(limit: &Limit<'_>, now: u64, limits: &L) -> (Option<L::Cell>, bool) {
+fn cell<L: Limits>(limit: &PacketLimit<'_>, now: u64, limits: &L) -> (Option<L::LimitCell>, bool) {
     let rule = limit.record.rule;
     if limit.record.flags & ActionRecord::LIMIT_SOURCE == 0 {
         return (limits.rule(rule), false);
@@ -193,17 +197,17 @@ fn cell<L: Limits>(limit: &Limit<'_>, now: u64, limits: &L) -> (Option<L::Cell>,
     let hash = hash(limits.seed(), rule, &limit.source);
     let set = limits.set(hash as u32 & (LIMIT_SETS - 1));
     match set.and_then(|set| Some((way(&set, hash | 1, now)?, set))) {
-        Some((way, set)) => (Some(set.until(limits.forget(way, now))), false),
+        Some((way, set)) => (Some(set.until(limits.opaque(way, now))), false),
         None => (limits.rule(rule), true),
     }
 }
 
-/// The way that is the owner's, or becomes it; `None` if all belong to others who still need theirs.
+/// Returns the owner's way, or claims a free one. `None` if other owners use all ways.
 ///
-/// Two CPUs that see the same source for the first time agree on the way, or use two until one of them is free again: a
-/// source may get one burst too many, never less than its due.
+/// Two CPUs that see the same source for the first time agree on one way, or use two until one of them is free again: a
+/// source may get one burst more than its limit, and never less than its limit.
 #[inline(always)]
-fn way(set: &impl Set, owner: u64, now: u64) -> Option<usize> {
+fn way(set: &impl LimitSetCells, owner: u64, now: u64) -> Option<usize> {
     for way in 0..WAYS {
         if set.owner(way).get() == owner {
             return Some(way);
@@ -228,5 +232,5 @@ fn is_past(until: u64, now: u64) -> bool {
     ahead == 0 || ahead > LONGEST
 }
 
-/// No window is longer: 10,000,000 packets, one a second.
+/// No window is longer: 10,000,000 packets at one packet per second.
 const LONGEST: u64 = 1 << 62;

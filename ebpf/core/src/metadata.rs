@@ -1,6 +1,6 @@
-//! Metadata v1: the sixteen bytes in front of a redirected packet, for any consumer in the pod.
+//! Metadata v1: sixteen bytes in front of a redirected packet, for any consumer in the pod.
 //!
-//! A tc program on the pod's interface finds them between `data_meta` and `data`. Host byte order; every field at its
+//! A tc program on the pod's interface reads them between `data_meta` and `data`. Host byte order; every field at its
 //! natural alignment:
 //!
 //! | offset | size | field |
@@ -8,7 +8,7 @@
 //! | 0 | 2 | magic, [`MAGIC`] |
 //! | 2 | 1 | version, [`VERSION`] |
 //! | 3 | 1 | flags: [`Metadata::MARK`], [`Metadata::RX_HASH`]; never [`Metadata::PEER`] |
-//! | 4 | 4 | rule id: the row of `xdp-agent status` that decided |
+//! | 4 | 4 | rule id: the rule that matches, as in `xdp-agent status` |
 //! | 8 | 4 | mark, meaningful with [`Metadata::MARK`] |
 //! | 12 | 4 | RX hash of the NIC, meaningful with [`Metadata::RX_HASH`] |
 //!
@@ -37,12 +37,11 @@ impl Metadata {
     pub const MARK: u8 = 1;
     /// Flag: the RX hash is meaningful.
     pub const RX_HASH: u8 = 2;
-    /// Flag: on its way from the NIC to the program behind its stack entry, with the index of the host's end of the pod's
-    /// pair in place of the RX hash.
-    /// A pod sees it only where that program has been taken away and the packet went through the stack.
+    /// Flag: the metadata is for the NIC's tc ingress program. The index of the pod's host-side interface is in place of the
+    /// RX hash. A pod sees this flag only if that program is detached, and the packet went through the stack.
     pub const PEER: u8 = 4;
 
-    /// What `rule` says about a packet.
+    /// Returns the metadata of a rule.
     #[inline(always)]
     pub const fn new(rule: u32, mark: Option<u32>) -> Self {
         let (flags, mark) = match mark {
@@ -57,7 +56,7 @@ impl Metadata {
         }
     }
 
-    /// The same with the NIC's hash.
+    /// Returns the metadata with the NIC's RX hash.
     #[must_use]
     pub const fn with_rx_hash(self, rx_hash: u32) -> Self {
         Self {
@@ -67,7 +66,7 @@ impl Metadata {
         }
     }
 
-    /// The same on its way to the pod behind this interface.
+    /// Returns the metadata for the NIC's tc ingress program, with the pod's host-side interface.
     #[must_use]
     #[inline(always)]
     pub const fn for_peer(self, ifindex: u32) -> Self {
@@ -78,7 +77,7 @@ impl Metadata {
         }
     }
 
-    /// The interface that [`Metadata::for_peer`] noted, and what the pod may see.
+    /// Splits what [`Metadata::for_peer`] returned: the interface, and the metadata for the pod.
     #[inline(always)]
     pub const fn take_peer(self) -> Option<(u32, Self)> {
         if self.flags & Self::PEER == 0 {
@@ -95,13 +94,13 @@ impl Metadata {
         ))
     }
 
-    /// The rule that decided.
+    /// Returns the rule that matches.
     #[inline(always)]
     pub const fn rule(&self) -> u32 {
         self.rule
     }
 
-    /// The rule's mark, if it has one.
+    /// Returns the rule's mark, if it has one.
     #[inline(always)]
     pub const fn mark(&self) -> Option<u32> {
         if self.flags & Self::MARK == 0 {
@@ -111,7 +110,7 @@ impl Metadata {
         }
     }
 
-    /// The NIC's hash, if it was known.
+    /// Returns the NIC's RX hash, if the driver provided one.
     pub const fn rx_hash(&self) -> Option<u32> {
         if self.flags & Self::RX_HASH == 0 {
             None
@@ -120,7 +119,7 @@ impl Metadata {
         }
     }
 
-    /// The four 32-bit words in the order of memory: the programs write and read them one by one.
+    /// Returns the four 32-bit words in memory order.
     #[inline(always)]
     pub const fn words(&self) -> [u32; 4] {
         let [m0, m1] = MAGIC.to_ne_bytes();
@@ -132,7 +131,7 @@ impl Metadata {
         ]
     }
 
-    /// Reads what [`Metadata::words`] wrote; `None` if it is something else or a version this code does not know.
+    /// Decodes [`Metadata::words`]. `None` if the words are no metadata, or of an unknown version.
     #[inline(always)]
     pub const fn from_words(words: [u32; 4]) -> Option<Self> {
         let [head, rule, mark, rx_hash] = words;
@@ -148,7 +147,7 @@ impl Metadata {
         })
     }
 
-    /// The bytes as they lie in front of the packet.
+    /// Returns the bytes in front of the packet.
     #[inline(always)]
     pub fn to_bytes(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
@@ -158,7 +157,7 @@ impl Metadata {
         bytes
     }
 
-    /// Reads the bytes between `data_meta` and `data`; `None` if they do not begin with metadata of this version.
+    /// Decodes the bytes between `data_meta` and `data`. `None` if they do not begin with metadata of this version.
     #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let (head, _) = bytes.split_first_chunk::<LEN>()?;

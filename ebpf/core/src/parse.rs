@@ -1,44 +1,43 @@
-//! From bytes to the few fields a verdict needs.
+//! Parses packets: from bytes to the few fields that a verdict depends on.
 //!
-//! Total: every sequence of bytes is a [`Packet`] or has a reason not to be one. Headers are read only as far as the
-//! verdict needs them, and never beyond the end of the IP packet: what follows is padding, and padding must not
-//! decide anything.
+//! Parsing is total: every sequence of bytes is a [`Packet`], or has a reason why it is none. Headers are read only as far
+//! as the verdict needs them, and never beyond the end of the IP packet: padding must not decide anything.
 
 mod ipv4;
 pub(crate) mod ipv6;
 mod transport;
 
-pub use transport::Transport;
-pub(crate) use transport::{Kind, protocol};
+pub use transport::TransportHeader;
+pub(crate) use transport::{UpperKind, protocol};
 
 use self::transport::Upper;
-use crate::tables::Address;
+use crate::{events::Unparsed, tables::Address};
 
-/// A packet's bytes, from the Ethernet header on.
+/// The bytes of a packet, from the Ethernet header on.
 pub trait Bytes {
-    /// How many there are.
+    /// Returns the number of bytes.
     fn length(&self) -> usize;
 
-    /// `N` of them, if all of them are there.
+    /// Reads `N` bytes, or none if the packet is too short.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// The same of what few packets have. In the kernel with less for the verifier to follow, and slower.
+    /// Reads bytes of headers that few packets have. In the kernel this is slower, and costs the verifier less.
     #[inline(always)]
     fn fetch<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.read(offset)
     }
 
-    /// `value` itself. In the kernel the verifier forgets what it knew about it: without that it follows the rest of the
-    /// program once for every shape of packet.
+    /// Returns `value` unchanged. In the kernel it makes the value opaque to the verifier, which otherwise follows the rest
+    /// of the program once for each kind of packet.
     #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
+    fn opaque(&self, value: u32) -> u32 {
         value
     }
 
-    /// Does nothing to `value`. In the kernel the compiler forgets what it knew about it, and so does not make a copy of
-    /// the rest of the program for every shape of packet.
+    /// Leaves `value` unchanged. In the kernel it is a barrier for the compiler, which otherwise duplicates the rest of the
+    /// program for each kind of packet.
     #[inline(always)]
-    fn settle<T>(&self, value: &mut T) {
+    fn barrier<T>(&self, value: &mut T) {
         let _ = value;
     }
 }
@@ -53,73 +52,17 @@ impl Bytes for [u8] {
     }
 }
 
-/// Why no rule was asked about a packet. It passes, and is counted under its code in [`crate::tables::maps::EVENTS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Unparsed {
-    /// A header reaches beyond the end of the packet.
-    Short = 0,
-    /// Neither IPv4 nor IPv6: ARP, LLDP, length-framed protocols.
-    NotIp = 1,
-    /// More than [`MAX_TAGS`] VLAN tags.
-    TooManyTags = 2,
-    /// The IP header contradicts itself: version, header length, total length.
-    BadIpHeader = 3,
-    /// The frame ends before the IP packet does.
-    Truncated = 4,
-    /// More than [`MAX_EXTENSION_HEADERS`] IPv6 extension headers.
-    TooManyExtensionHeaders = 5,
-    /// IPv6 with an IPv4-mapped address. The stack drops it as well (Linux commit 6af1799aaf3f).
-    V4MappedInV6 = 6,
-    /// IPv6 without a payload length, but with options that may hold one.
-    Jumbogram = 7,
-}
-
-impl Unparsed {
-    /// All reasons, by code.
-    pub const ALL: [Self; 8] = [
-        Self::Short,
-        Self::NotIp,
-        Self::TooManyTags,
-        Self::BadIpHeader,
-        Self::Truncated,
-        Self::TooManyExtensionHeaders,
-        Self::V4MappedInV6,
-        Self::Jumbogram,
-    ];
-
-    /// Index into [`crate::tables::maps::EVENTS`].
-    #[inline(always)]
-    pub const fn code(self) -> u32 {
-        self as u32
-    }
-
-    /// The name users see.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Short => "Short",
-            Self::NotIp => "NotIp",
-            Self::TooManyTags => "TooManyTags",
-            Self::BadIpHeader => "BadIpHeader",
-            Self::Truncated => "Truncated",
-            Self::TooManyExtensionHeaders => "TooManyExtensionHeaders",
-            Self::V4MappedInV6 => "V4MappedInV6",
-            Self::Jumbogram => "Jumbogram",
-        }
-    }
-}
-
-/// VLAN tags that are looked through.
+/// The most VLAN tags that a packet may have.
 pub const MAX_TAGS: u32 = 2;
-/// IPv6 extension headers that are looked through: one more than RFC 8200 recommends a packet to have.
+/// The most IPv6 extension headers that a packet may have: one more than RFC 8200 recommends.
 pub const MAX_EXTENSION_HEADERS: u32 = 6;
 
-/// What a verdict needs to know.
+/// The fields of a packet that a verdict depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// VLAN tags in front of the IP header.
     pub tags: u32,
-    /// Length of the IP packet by its own header, without padding.
+    /// Length of the IP packet as its header says, without padding.
     pub ip_len: u32,
     /// Source address.
     pub source: Address,
@@ -127,34 +70,34 @@ pub struct Packet {
     pub destination: Address,
     /// IP protocol number; behind the extension headers for IPv6.
     pub protocol: u8,
-    /// Offset of the transport header, or of what stands in its place, from the start of the frame.
+    /// Offset of the transport header, or of what follows the IP headers, from the start of the frame.
     pub upper_offset: u32,
     upper: Upper,
-    /// Part of a packet, the first one or a later one.
+    /// Whether this is an IP fragment, the first or a later one.
     pub fragment: bool,
-    /// The destination link-layer address is a multicast or broadcast one.
+    /// Whether the destination MAC address is a multicast or broadcast one.
     pub group_mac: bool,
 }
 
 impl Packet {
-    /// What the transport header says.
-    pub const fn transport(&self) -> Transport {
+    /// Returns the fields of the transport header.
+    pub const fn transport(&self) -> TransportHeader {
         self.upper.decode()
     }
 
-    /// The kind of transport header, and its first four bytes.
+    /// Returns the kind of transport header, and its first four bytes.
     #[inline(always)]
-    pub(crate) const fn upper(&self) -> (Kind, u32) {
+    pub(crate) const fn upper(&self) -> (UpperKind, u32) {
         (self.upper.kind, self.upper.word)
     }
 
-    /// Whether it is a fragment but the first, and has no transport header.
+    /// Whether this is a later fragment, which has no transport header.
     #[inline(always)]
     pub const fn is_later_fragment(&self) -> bool {
-        matches!(self.upper.kind, Kind::LaterFragment)
+        matches!(self.upper.kind, UpperKind::LaterFragment)
     }
 
-    /// Offset of the IP header.
+    /// Returns the offset of the IP header.
     pub const fn ip_offset(&self) -> usize {
         ETHERNET + TAG * self.tags as usize
     }
@@ -170,7 +113,7 @@ const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
 
-/// Where the IP header begins, and what came before it.
+/// The link-layer header.
 #[derive(Clone, Copy)]
 struct Link {
     tags: u32,
@@ -198,7 +141,7 @@ pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
             .read(ETHERNET + TAG * tags as usize)
             .ok_or(Unparsed::Short)?;
         ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-        tags = bytes.forget(tags + 1);
+        tags = bytes.opaque(tags + 1);
     }
     let link = Link { tags, group_mac };
     match ethertype {
@@ -209,7 +152,7 @@ pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
     }
 }
 
-/// The bytes of one IP packet: no read crosses its end.
+/// The bytes of one IP packet: reads beyond its end fail.
 pub(crate) struct IpBytes<'a, B: ?Sized> {
     pub(crate) bytes: &'a B,
     pub(crate) end: usize,

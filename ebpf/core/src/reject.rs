@@ -1,9 +1,9 @@
-//! Answers to rejected packets, made of the packets themselves.
+//! Answers to rejected packets: the packet itself is turned into its answer.
 //!
-//! TCP is answered by a reset (RFC 9293, 3.10.7.1), all else by ICMP "communication administratively prohibited"
-//! (RFC 1812, 5.2.7.1; RFC 4443, 3.1) with the packet quoted as far as the first eight bytes behind its IP headers.
-//! Nothing is answered that RFC 1122, 3.2.2 and RFC 4443, 2.4 forbid to answer. The answer comes from the address that
-//! was asked, goes out where the packet came in, and keeps its VLAN tags.
+//! TCP is answered by a reset (RFC 9293, 3.10.7.1), other protocols by ICMP "communication administratively prohibited"
+//! (RFC 1812, 5.2.7.1; RFC 4443, 3.1) which quotes the packet up to the first eight bytes behind its IP headers.
+//! RFC 1122, 3.2.2 and RFC 4443, 2.4 say which packets must not be answered. The source of the answer is the packet's
+//! destination. The answer leaves by the NIC on which the packet arrived, with the same VLAN tags.
 
 mod checksum;
 mod icmp;
@@ -11,24 +11,24 @@ mod ip;
 mod rst;
 
 use crate::{
+    key::{PacketKey, column},
     parse::{Bytes, ETHERNET, TAG},
     tables::{Action, ActionRecord, Address},
-    verdict::{Key, column},
 };
 
-/// A frame that can be changed. After a failure it is of no use but to be dropped.
+/// A frame that can be changed. After a failure it can only be dropped.
 pub trait Edit: Bytes {
-    /// Overwrites bytes; `None` if not all of them are there.
+    /// Overwrites bytes. `None` if the frame is too short.
     fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()>;
 
-    /// Puts bytes of any value in front; `None` if there is no room.
+    /// Grows the frame at its front; the new bytes have any value. `None` if there is no headroom.
     fn grow(&mut self, bytes: usize) -> Option<()>;
 
-    /// Cuts the end off, or does nothing if the frame is not longer.
+    /// Truncates the frame; does nothing if it is not longer than `length`.
     fn truncate(&mut self, length: usize) -> Option<()>;
 }
 
-/// A packet that is answered.
+/// A rejected packet that gets an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offender {
     /// VLAN tags in front of the IP header.
@@ -37,17 +37,17 @@ pub struct Offender {
     pub(crate) upper: u32,
     /// Length of the IP packet.
     pub(crate) ip_len: u32,
-    /// By what.
-    pub(crate) answer: Answer,
+    /// How it is answered.
+    pub(crate) answer: RejectWith,
 }
 
-/// How a packet is answered.
+/// How a rejected packet is answered (nftables' `reject with`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Answer {
-    /// A reset, in IPv4.
+pub enum RejectWith {
+    /// TCP reset in IPv4.
     RstV4 = 0,
-    /// A reset, in IPv6.
+    /// TCP reset in IPv6.
     RstV6 = 1,
     /// ICMP type 3 code 13.
     Icmp = 2,
@@ -56,25 +56,25 @@ pub enum Answer {
 }
 
 impl Offender {
-    /// How it is answered.
-    pub const fn answer(&self) -> Answer {
+    /// Returns how the packet is answered.
+    pub const fn answer(&self) -> RejectWith {
         self.answer
     }
 
-    /// The same as numbers.
+    /// Encodes the packet as numbers.
     #[inline(always)]
     pub const fn numbers(&self) -> [u32; 4] {
         [self.tags, self.upper, self.ip_len, self.answer as u32]
     }
 
-    /// What [`Offender::numbers`] made.
+    /// Decodes what [`Offender::numbers`] encoded.
     #[inline(always)]
     pub const fn from_numbers([tags, upper, ip_len, answer]: [u32; 4]) -> Option<Self> {
         let answer = match answer {
-            0 => Answer::RstV4,
-            1 => Answer::RstV6,
-            2 => Answer::Icmp,
-            3 => Answer::IcmpV6,
+            0 => RejectWith::RstV4,
+            1 => RejectWith::RstV6,
+            2 => RejectWith::Icmp,
+            3 => RejectWith::IcmpV6,
             _ => return None,
         };
         Some(Self {
@@ -87,14 +87,18 @@ impl Offender {
 
     #[inline(always)]
     const fn ip(&self) -> usize {
-        // There are two tags at most: the mask tells the verifier.
+        // There are at most two tags: the mask proves that to the verifier.
         ETHERNET + TAG * (self.tags & 3) as usize
     }
 }
 
-/// How a packet is answered that is rejected; `None` if nothing may be answered, or it is not rejected.
+/// Returns how a rejected packet is answered. `None` if it must not be answered, or is not rejected.
 #[inline(always)]
-pub(crate) fn answer<B: Bytes + ?Sized>(bytes: &B, key: &Key, record: &ActionRecord) -> Option<Answer> {
+pub(crate) fn answer<B: Bytes + ?Sized>(
+    bytes: &B,
+    key: &PacketKey,
+    record: &ActionRecord,
+) -> Option<RejectWith> {
     if record.action != Action::Reject as u8
         || key.group_mac() | key.fragment() != 0
         || !is_one_host(key.source())
@@ -106,23 +110,23 @@ pub(crate) fn answer<B: Bytes + ?Sized>(bytes: &B, key: &Key, record: &ActionRec
     let kind = key.port() >> 8;
     match key.column() {
         column::ICMP if is_error_v4(kind) => None,
-        // The first half of all types is for errors.
+        // The lower half of the types are errors.
         column::ICMPV6 if kind < 128 => None,
-        column::TCP if !rst::is_due(bytes, key) => None,
-        column::TCP if is_v4 => Some(Answer::RstV4),
-        column::TCP => Some(Answer::RstV6),
-        _ if is_v4 => Some(Answer::Icmp),
-        _ => Some(Answer::IcmpV6),
+        column::TCP if !rst::is_answered(bytes, key) => None,
+        column::TCP if is_v4 => Some(RejectWith::RstV4),
+        column::TCP => Some(RejectWith::RstV6),
+        _ if is_v4 => Some(RejectWith::Icmp),
+        _ => Some(RejectWith::IcmpV6),
     }
 }
 
-/// Everything but the types that ask or inform: what is not known may be an error.
+/// Whether the type is an error. Unknown types count as errors.
 #[inline(always)]
 const fn is_error_v4(kind: u32) -> bool {
     !matches!(kind, 0 | 8..=10 | 13..=18)
 }
 
-/// Neither a group, nor an address that stands for no host that could be reached.
+/// Whether this is the address of one reachable host: not multicast, broadcast, loopback or unspecified.
 #[inline(always)]
 const fn is_one_host(address: &Address) -> bool {
     if address.is_v4() {
@@ -133,17 +137,17 @@ const fn is_one_host(address: &Address) -> bool {
     }
 }
 
-/// Makes the answer of the packet; `None` if the frame could not be changed.
+/// Turns the packet into its answer. `None` if the frame could not be changed.
 #[inline(always)]
 pub fn turn(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
     match offender.answer {
-        Answer::RstV4 => rst::v4(frame, offender),
-        Answer::RstV6 => rst::v6(frame, offender),
-        Answer::Icmp | Answer::IcmpV6 => icmp::answer(frame, offender),
+        RejectWith::RstV4 => rst::v4(frame, offender),
+        RejectWith::RstV6 => rst::v6(frame, offender),
+        RejectWith::Icmp | RejectWith::IcmpV6 => icmp::answer(frame, offender),
     }
 }
 
-/// Writes the link-layer header of the answer, made of the packet's, which begins at `from`.
+/// Writes the link-layer header of the answer. The packet's own begins at `from`.
 #[inline(always)]
 fn turn_link(frame: &mut impl Edit, offender: &Offender, from: usize) -> Option<()> {
     const MAC: usize = 6;
@@ -154,7 +158,7 @@ fn turn_link(frame: &mut impl Edit, offender: &Offender, from: usize) -> Option<
     if from == 0 {
         return Some(());
     }
-    // Tags and the protocol behind them.
+    // VLAN tags, and the protocol behind them.
     for at in [12, 14, 16, 18, 20] {
         if at < offender.ip() {
             frame.write(at, frame.read::<2>(from + at)?)?;

@@ -4,8 +4,8 @@
 //! at the end of the file, because a padded type would hand uninitialised bytes to the kernel.
 //!
 //! How a packet finds its rules: destination → [`maps::INDEX`] (or [`maps::PODS`]) → slot → [`maps::SLOTS`] →
-//! [`SlotWord`] → [`maps::POD_BLOCKS`] → [`PodBlock`], and on as the submodule for blocks says. A live block is never
-//! overwritten: the agent writes free ones and flips the word.
+//! [`SlotWord`] → [`maps::POD_BLOCKS`] → [`PodBlock`]; the submodule for blocks describes the rest. A live block is never
+//! overwritten: the agent writes a free block, then the slot's word.
 
 mod address;
 mod blocks;
@@ -20,8 +20,8 @@ pub use blocks::{
 };
 pub use counters::{Count, FailureKey, RuleCounters};
 pub use flows::{
-    DEFAULT_FLOWS, Flow, FlowKey, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, REPLY_PATH_MARK,
-    recent_places,
+    DEFAULT_FLOWS, FlowKey, FlowValue, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, REPLY_PATH_MARK,
+    recent_len,
 };
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 
@@ -32,7 +32,7 @@ pub const ABI_VERSION: u32 = 5;
 pub mod maps {
     /// Array: [`super::index_position`] → [`super::IndexWord`] as `u64`.
     pub const INDEX: &str = "INDEX";
-    /// Hash: [`super::Address`] → slot (`u32`): IPv6 addresses, and IPv4 addresses whose place in the index is taken.
+    /// Hash: [`super::Address`] → slot (`u32`): IPv6 addresses, and IPv4 addresses whose index element is in use.
     pub const PODS: &str = "PODS";
     /// Array: slot → [`super::SlotWord`] as `u64`.
     pub const SLOTS: &str = "SLOTS";
@@ -48,32 +48,32 @@ pub mod maps {
     pub const PORT_BLOCKS: &str = "PORT_BLOCKS";
     /// Array: action number → [`super::ActionRecord`].
     pub const ACTIONS: &str = "ACTIONS";
-    /// Array: rule id → time in ticks (`u64`), written by programs; the last element limits answers to rejected packets.
+    /// Array: rule id → time in ticks (`u64`), written by programs. The last element limits answers to rejected packets.
     pub const RULE_LIMITS: &str = "RULE_LIMITS";
     /// Array of [`super::LimitSet`], written by programs.
     pub const SOURCE_LIMITS: &str = "SOURCE_LIMITS";
-    /// Devmap: slot → the host's end of the pod's veth pair. An entry disappears with its device, and with it nothing is
-    /// done to a packet any more but to pass it.
+    /// Devmap: slot → the pod's host-side interface. The kernel deletes an entry with its device. Without the entry, the
+    /// pod's packets pass.
     pub const DEVICES: &str = "DEVICES";
     /// Per-CPU array: rule id → [`super::RuleCounters`].
     pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
     /// Per-CPU array: rule id → [`super::Count`] of packets that the reader saw in a pod.
     pub const DELIVERED: &str = "DELIVERED";
-    /// Per-CPU array: code of [`crate::verdict::Unparsed`], [`crate::verdict::Fallback`], [`crate::verdict::Event`] or
-    /// [`crate::verdict::FlowEvent`] → [`super::Count`]; see [`super::EVENTS`].
+    /// Per-CPU array: code of [`crate::events::Unparsed`], [`crate::events::Fallback`], [`crate::events::Event`] or
+    /// [`crate::events::FlowEvent`] → [`super::Count`]; see [`super::EVENTS`].
     pub const EVENTS: &str = "EVENTS";
-    /// LRU hash: [`super::FlowKey`] → [`super::Flow`]: flows that their pods have answered.
+    /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that the pod has replied to.
     pub const ESTABLISHED: &str = "ESTABLISHED";
-    /// LRU hash: [`super::FlowKey`] → [`super::Flow`]: flows that their pods have not answered yet. Apart, so that a flood
-    /// of first packets evicts no others.
+    /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that the pod has not replied to yet. A separate table, so
+    /// that a flood of opening packets evicts no established flows.
     pub const UNREPLIED: &str = "UNREPLIED";
-    /// LRU hash: [`super::FlowKey`] → 0 (`u64`): datagrams to pods that are the stack's, because the pod sent the first one
-    /// through it. Apart for the same reason.
+    /// LRU hash: [`super::FlowKey`] → 0 (`u64`): flows of datagrams that a pod opened through the stack, which therefore
+    /// takes the packets to the pod, too. A separate table, so that these flows evict no established flows.
     pub const STACK: &str = "STACK";
-    /// LRU hash: [`super::FragmentKey`] → 0 (`u64`): pods' packets in fragments that leave past the stack.
+    /// LRU hash: [`super::FragmentKey`] → 0 (`u64`): fragmented packets of pods that bypass the stack.
     pub const FRAGMENTS: &str = "FRAGMENTS";
-    /// Array: hash of a [`super::FlowKey`] → tag (`u64`) of the flow that was last seen there, for most packets in place of a
-    /// look-up in [`ESTABLISHED`]. A power of two elements, see [`super::recent_places`] and [`super::Config::recent_mask`].
+    /// Array: hash of a [`super::FlowKey`] → tag (`u64`) of the last flow there. For most packets it replaces a look-up in
+    /// [`ESTABLISHED`]. Its length is a power of two, see [`super::recent_len`] and [`super::Config::recent_mask`].
     pub const RECENT: &str = "RECENT";
     /// Hash: [`super::FailureKey`] → packets (`u64`).
     pub const FAILURES: &str = "FAILURES";
@@ -83,7 +83,7 @@ pub mod maps {
     pub const RULE_LABELS: &str = "RULE_LABELS";
     /// Array: slot → [`super::Label`]. Not read by programs.
     pub const POD_LABELS: &str = "POD_LABELS";
-    /// Array: index → [`super::Label`]: what the agent could not do. Not read by programs.
+    /// Array: index → [`super::Label`]: problems of the agent. Not read by programs.
     pub const PROBLEMS: &str = "PROBLEMS";
 }
 
@@ -91,17 +91,17 @@ pub mod maps {
 pub mod programs {
     /// XDP, on a NIC.
     pub const NIC: &str = "xdp_nic";
-    /// XDP, never attached: what [`NIC`] would make of a packet, for `xdp-agent explain`.
+    /// XDP, never attached: returns the verdict of [`NIC`] on a packet, for `xdp-agent explain`.
     pub const EXPLAIN: &str = "xdp_explain";
-    /// Classifier, ingress of a NIC: hands packets for delivery `Peer` to their pods.
+    /// Classifier, ingress of a NIC: delivers packets to pods with delivery `Peer`.
     pub const PEER: &str = "nic_peer";
     /// Classifier, ingress of a pod's eth0.
     pub const READER: &str = "pod_reader";
-    /// Classifier, ingress of the host's end of a pod's pair: what the pod sends.
+    /// Classifier, ingress of a pod's host-side interface: packets from the pod.
     pub const POD_OUT: &str = "pod_out";
-    /// Classifier, egress of the host's end of a pod's pair: what the stack delivers to the pod.
+    /// Classifier, egress of a pod's host-side interface: packets that the stack delivers to the pod.
     pub const POD_IN: &str = "pod_in";
-    /// Classifier, egress of a NIC.
+    /// Classifier, egress of a NIC: packets that leave the node.
     pub const NIC_OUT: &str = "nic_out";
     /// Raw tracepoint `xdp_redirect_err`.
     pub const REDIRECT_ERR: &str = "redirect_err";
@@ -113,8 +113,8 @@ pub mod programs {
 
 /// Slots, and so target pods, on one node.
 pub const MAX_SLOTS: u32 = 1024;
-/// Pod blocks: twice the slots, so that every slot can be rewritten while its old block is still in use. So are the
-/// others meant: half of each is for what is in force, the other half for what is to come.
+/// Pod blocks: twice the slots, so that the agent can write a new block for every slot while the old one is in use. The
+/// capacities of the other blocks leave half of them free for the same reason.
 pub const MAX_POD_BLOCKS: u32 = 2 * MAX_SLOTS;
 /// Elements of [`maps::INDEX`]; a power of two.
 pub const INDEX: u32 = 1 << 14;
@@ -126,11 +126,11 @@ pub const MAX_SOURCES_V6: u32 = 1 << 12;
 pub const MAX_CLASSES: u32 = 1 << 16;
 /// Elements of [`maps::PORT_BLOCKS`].
 pub const MAX_PORT_BLOCKS: u32 = 1 << 16;
-/// Elements of [`maps::ACTIONS`]: as many as a action number can name.
+/// Elements of [`maps::ACTIONS`]: all values of an action number.
 pub const MAX_ACTIONS: u32 = 1 << 16;
 /// Addresses of target pods on one node.
 pub const MAX_ADDRESSES: u32 = 4 * MAX_SLOTS;
-/// Rules with counters of their own on one node.
+/// Rules on one node.
 pub const MAX_RULES: u32 = 1 << 15;
 /// Elements of [`maps::SOURCE_LIMITS`]; a power of two.
 pub const LIMIT_SETS: u32 = 1 << 14;
@@ -141,22 +141,22 @@ pub const MAX_FAILURES: u32 = 4096;
 /// Elements of [`maps::EVENTS`].
 pub const EVENTS: u32 = 64;
 
-/// What a rule does with a packet.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Action {
-    /// To the stack.
+    /// Pass the packet to the stack.
     Pass = 1,
-    /// Nowhere.
+    /// Drop the packet.
     Drop = 2,
-    /// Into the pod.
+    /// Redirect the packet to the pod.
     Redirect = 3,
-    /// Nowhere, and the sender is told.
+    /// Drop the packet, and answer the sender.
     Reject = 4,
 }
 
 impl Action {
-    /// The action behind a byte of a [`ActionRecord`]; an unknown one passes.
+    /// Decodes the byte of an [`ActionRecord`]. An unknown byte is [`Action::Pass`].
     #[inline(always)]
     pub const fn from_byte(byte: u8) -> Self {
         match byte {
@@ -168,47 +168,47 @@ impl Action {
     }
 }
 
-/// What programs must know about the machine. Offsets are in bytes, of the running kernel, from its BTF; zero: unknown.
+/// What the programs need to know about the node. Offsets are in bytes, from the BTF of the running kernel; zero: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
     /// [`ABI_VERSION`] of the writer.
     pub abi: u32,
-    /// Kernel id of [`maps::DEVICES`]: redirects through other maps are not ours.
+    /// Kernel id of [`maps::DEVICES`]: redirects through other maps do not count.
     pub devices_map_id: u32,
-    /// Of `ifindex` in `struct net_device`. Without it, the programs that need it count nothing.
+    /// Offset of `ifindex` in `struct net_device`. If unknown, the programs that need it count nothing.
     pub net_device_ifindex: u32,
-    /// Of `nd_net` in `struct net_device`.
+    /// Offset of `nd_net` in `struct net_device`.
     pub net_device_net: u32,
-    /// Of `net_cookie` in `struct net`.
+    /// Offset of `net_cookie` in `struct net`.
     pub net_cookie: u32,
     /// Answers to rejected packets per second on this node; zero: none.
     pub rejects_per_second: u32,
-    /// `SO_NETNS_COOKIE` of the agent's network namespace: interfaces of others have the same numbers. Zero: unknown,
-    /// all namespaces are counted.
+    /// `SO_NETNS_COOKIE` of the agent's network namespace: other namespaces use the same interface indexes. Zero: unknown;
+    /// the programs count all namespaces.
     pub netns_cookie: u64,
-    /// Random, so that nobody can choose sources that share a [`LimitSet`], or flows that share a place in
+    /// Random, so that an attacker cannot choose sources that share a [`LimitSet`], or flows that share an element of
     /// [`maps::RECENT`].
     pub seed: u64,
-    /// Elements of [`maps::RECENT`] less one.
+    /// Number of elements of [`maps::RECENT`], minus one.
     pub recent_mask: u32,
     /// Always zero.
     pub reserved: u32,
 }
 
-/// A short text of the agent's (JSON) that travels with an id, so that `status` needs nothing but the kernel.
+/// A short text (JSON) that the agent stores under an id, so that `status` needs only the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Text<const BYTES: usize> {
-    /// Bytes of `text` in use; zero: none.
+    /// Bytes of `text` in use.
     pub len: u32,
     /// UTF-8.
     pub text: [u8; BYTES],
 }
 
-/// About a pod, or a problem.
+/// The text of a pod, or of a problem.
 pub type Label = Text<1020>;
-/// About a rule: namespace, policy and rule, which Kubernetes keeps below 380 bytes together.
+/// The text of a rule: namespace, policy and rule. Kubernetes limits them to less than 380 bytes.
 pub type RuleText = Text<444>;
 
 const _: () = {
@@ -223,7 +223,7 @@ const _: () = {
     assert!(size_of::<RuleCounters>() == 112);
     assert!(size_of::<FailureKey>() == 12);
     assert!(size_of::<FlowKey>() == 40);
-    assert!(size_of::<Flow>() == 8);
+    assert!(size_of::<FlowValue>() == 8);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<Config>() == 48);
     assert!(size_of::<Label>() == 1024);

@@ -10,16 +10,17 @@ mod shape;
 use model::{Model, SLOT};
 use shape::{POD, POD_V6, Shape};
 use xdp_core::{
+    events::{Fallback, Unparsed},
     explain::{Explained, LEN},
-    parse::Unparsed,
+    key::Scratch,
     tables::{Action, ActionRecord, PodBlock},
-    verdict::{Fallback, Kind, Room, examine},
+    verdict::{Kind, examine},
 };
 
 fn explained(model: &Model, frame: &[u8]) -> Option<Explained> {
     let mut packet = frame.to_vec();
     packet.resize(packet.len().max(LEN), 0);
-    packet[..LEN].copy_from_slice(&Explained::bytes(&examine(frame, model, &mut Room::uninit())));
+    packet[..LEN].copy_from_slice(&Explained::bytes(&examine(frame, model, &mut Scratch::uninit())));
     Explained::read(&packet)
 }
 

@@ -14,21 +14,24 @@ use memory::Memory;
 use rstest::rstest;
 use wire::{ACK, Protocol, RST, SYN, Wire};
 use xdp_core::{
-    flows::{Carried, Outward, Role, Subject, Table, Way, carries, delivered, departed, inward, outward},
-    verdict::{Fallback, FlowEvent},
+    events::{Fallback, FlowEvent},
+    flows::{
+        Direction, DrainScope, FlowMap, FlowPacket, PacketRole, ReplyDecision, drains, stack_delivered,
+        stack_sent, track_inbound, track_reply,
+    },
 };
 
 const SLOT: u32 = 7;
 
-fn to_pod(wire: &Wire) -> Subject {
-    wire.subject(Way::In)
+fn to_pod(wire: &Wire) -> FlowPacket {
+    wire.subject(Direction::ToPod)
 }
 
-fn from_pod(wire: &Wire) -> Subject {
-    wire.back().subject(Way::Out)
+fn from_pod(wire: &Wire) -> FlowPacket {
+    wire.back().subject(Direction::FromPod)
 }
 
-fn role(wire: &Wire, way: Way) -> Role {
+fn role(wire: &Wire, way: Direction) -> PacketRole {
     wire.subject(way).role
 }
 
@@ -48,35 +51,49 @@ fn both_ways_of_a_flow_have_one_key(#[values(false, true)] v6: bool, #[values(0,
 
 #[rstest]
 fn only_what_opens_opens(#[values(false, true)] v6: bool) {
-    let tcp = |flags| role(&Wire::new(v6, Protocol::Tcp(flags)), Way::In);
-    assert_eq!(tcp(SYN), Role::Opens);
-    assert_eq!(tcp(ACK), Role::Follows);
+    let tcp = |flags| role(&Wire::new(v6, Protocol::Tcp(flags)), Direction::ToPod);
+    assert_eq!(tcp(SYN), PacketRole::New);
+    assert_eq!(tcp(ACK), PacketRole::Data);
     for unsettled in [SYN | ACK, RST, RST | ACK, SYN | RST] {
-        assert_eq!(tcp(unsettled), Role::Unsettled, "{unsettled:#x}");
+        assert_eq!(tcp(unsettled), PacketRole::Inconclusive, "{unsettled:#x}");
     }
-    let sctp = |chunk| role(&Wire::new(v6, Protocol::Sctp(chunk)), Way::In);
+    let sctp = |chunk| role(&Wire::new(v6, Protocol::Sctp(chunk)), Direction::ToPod);
     let roles = [0, 1, 2, 6, 10].map(sctp);
     assert_eq!(
         roles,
         [
-            Role::Follows,
-            Role::Opens,
-            Role::Unsettled,
-            Role::Unsettled,
-            Role::Follows
+            PacketRole::Data,
+            PacketRole::New,
+            PacketRole::Inconclusive,
+            PacketRole::Inconclusive,
+            PacketRole::Data
         ]
     );
-    assert_eq!(role(&Wire::new(v6, Protocol::Udp), Way::In), Role::Datagram);
-    assert_eq!(role(&Wire::new(v6, Protocol::Other(47)), Way::In), Role::Other);
+    assert_eq!(
+        role(&Wire::new(v6, Protocol::Udp), Direction::ToPod),
+        PacketRole::Datagram
+    );
+    assert_eq!(
+        role(&Wire::new(v6, Protocol::Other(47)), Direction::ToPod),
+        PacketRole::Untracked
+    );
 }
 
 #[rstest]
 fn an_echo_belongs_to_whom_it_was_asked_by(#[values(false, true)] v6: bool) {
     let request = Wire::new(v6, Protocol::Echo);
-    assert_eq!(role(&request, Way::In), Role::Datagram);
-    assert_eq!(role(&request.back(), Way::Out), Role::Datagram);
-    assert_eq!(role(&request, Way::Out), Role::Other, "the pod's own request");
-    assert_eq!(role(&request.back(), Way::In), Role::Other, "the answer to it");
+    assert_eq!(role(&request, Direction::ToPod), PacketRole::Datagram);
+    assert_eq!(role(&request.back(), Direction::FromPod), PacketRole::Datagram);
+    assert_eq!(
+        role(&request, Direction::FromPod),
+        PacketRole::Untracked,
+        "the pod's own request"
+    );
+    assert_eq!(
+        role(&request.back(), Direction::ToPod),
+        PacketRole::Untracked,
+        "the answer to it"
+    );
 }
 
 #[rstest]
@@ -97,17 +114,27 @@ fn an_error_belongs_to_the_flow_it_quotes(
     let wire = Wire::new(v6, protocol);
     let about = wire.clone().longer_by(extra);
     let quoted = about.back().frame();
-    let inward = wire.error_about(&quoted).subject(Way::In);
-    assert_eq!((inward.role, inward.key), (Role::Error, to_pod(&wire).key));
-    let outward = wire.back().error_about(&about.frame()).subject(Way::Out);
-    assert_eq!((outward.role, outward.key), (Role::Error, to_pod(&wire).key));
+    let inward = wire.error_about(&quoted).subject(Direction::ToPod);
+    assert_eq!(
+        (inward.role, inward.key),
+        (PacketRole::Related, to_pod(&wire).key)
+    );
+    let outward = wire
+        .back()
+        .error_about(&about.frame())
+        .subject(Direction::FromPod);
+    assert_eq!(
+        (outward.role, outward.key),
+        (PacketRole::Related, to_pod(&wire).key)
+    );
 }
 
 #[rstest]
 fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] v6: bool) {
     let wire = Wire::new(v6, Protocol::Tcp(ACK));
-    let none =
-        |quoted: &[u8]| wire.error_about(quoted).subject(Way::In).key == xdp_core::tables::FlowKey::default();
+    let none = |quoted: &[u8]| {
+        wire.error_about(quoted).subject(Direction::ToPod).key == xdp_core::tables::FlowKey::default()
+    };
     let quoted = wire.back().frame();
     assert!(!none(&quoted));
     let header = if v6 { 54 } else { 34 };
@@ -127,12 +154,12 @@ fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] 
 fn a_connection_is_ours_from_its_opening_packet_on() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&Wire::new(false, Protocol::Tcp(flags))));
-    assert_eq!(inward(&ack, SLOT, &flows), Err(Fallback::StackFlow));
-    assert_eq!(inward(&syn, SLOT, &flows), Ok(FlowEvent::Opened));
-    assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
-    assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
-    assert_eq!(flows.table(Table::Unreplied), [(syn.key, SLOT)]);
-    assert_eq!(flows.table(Table::Established), []);
+    assert_eq!(track_inbound(&ack, SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(track_inbound(&syn, SLOT, &flows), Ok(FlowEvent::Opened));
+    assert_eq!(track_inbound(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(track_inbound(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(flows.table(FlowMap::Unreplied), [(syn.key, SLOT)]);
+    assert_eq!(flows.table(FlowMap::Established), []);
 }
 
 #[test]
@@ -140,22 +167,22 @@ fn it_is_established_when_the_pod_has_accepted_it_and_not_before() {
     let out = |flags| from_pod(&Wire::new(false, Protocol::Tcp(flags)));
     let flows = Memory::default();
     let syn = to_pod(&Wire::new(false, Protocol::Tcp(SYN)));
-    inward(&syn, SLOT, &flows).unwrap();
+    track_inbound(&syn, SLOT, &flows).unwrap();
     for refusal in [SYN | ACK, RST, RST | ACK] {
         assert_eq!(
-            outward(&out(refusal), &flows),
-            Outward::Out(FlowEvent::ReplyForwarded)
+            track_reply(&out(refusal), &flows),
+            ReplyDecision::Forward(FlowEvent::ReplyForwarded)
         );
     }
-    assert_eq!(flows.table(Table::Established), []);
+    assert_eq!(flows.table(FlowMap::Established), []);
     for _ in 0..2 {
         assert_eq!(
-            outward(&out(ACK), &flows),
-            Outward::Out(FlowEvent::ReplyForwarded)
+            track_reply(&out(ACK), &flows),
+            ReplyDecision::Forward(FlowEvent::ReplyForwarded)
         );
     }
-    assert_eq!(flows.table(Table::Established), [(syn.key, SLOT)]);
-    assert_eq!(flows.table(Table::Unreplied), []);
+    assert_eq!(flows.table(FlowMap::Established), [(syn.key, SLOT)]);
+    assert_eq!(flows.table(FlowMap::Unreplied), []);
     assert_eq!(flows.noted(FlowEvent::Established), 1);
 }
 
@@ -164,14 +191,14 @@ fn a_flood_of_opening_packets_that_are_answered_moves_nothing() {
     let flows = Memory::default();
     for port in 1..1000 {
         let wire = Wire::new(true, Protocol::Tcp(SYN)).with_port(port);
-        inward(&to_pod(&wire), SLOT, &flows).unwrap();
+        track_inbound(&to_pod(&wire), SLOT, &flows).unwrap();
         let answer = Wire::new(true, Protocol::Tcp(SYN | ACK)).with_port(port);
         assert_eq!(
-            outward(&from_pod(&answer), &flows),
-            Outward::Out(FlowEvent::ReplyForwarded)
+            track_reply(&from_pod(&answer), &flows),
+            ReplyDecision::Forward(FlowEvent::ReplyForwarded)
         );
     }
-    assert_eq!(flows.table(Table::Established), []);
+    assert_eq!(flows.table(FlowMap::Established), []);
 }
 
 #[rstest]
@@ -181,7 +208,7 @@ fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
 ) {
     let flows = Memory::default();
     let opening = Wire::new(false, protocol);
-    inward(&to_pod(&opening), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&opening), SLOT, &flows).unwrap();
     let following = match protocol {
         Protocol::Tcp(_) => Protocol::Tcp(ACK),
         Protocol::Sctp(_) => Protocol::Sctp(0),
@@ -189,13 +216,13 @@ fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
     };
     let following = Wire::new(false, following);
     if answered {
-        outward(&from_pod(&following), &flows);
+        track_reply(&from_pod(&following), &flows);
     }
-    let taken = delivered(&to_pod(&opening), || false, &flows);
+    let taken = stack_delivered(&to_pod(&opening), || false, &flows);
     assert_eq!(taken, Some(FlowEvent::ReclaimedByStack));
     assert_eq!(
-        outward(&from_pod(&following), &flows),
-        Outward::Stack(FlowEvent::ReplyMiss)
+        track_reply(&from_pod(&following), &flows),
+        ReplyDecision::Stack(FlowEvent::ReplyMiss)
     );
 }
 
@@ -203,28 +230,28 @@ fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
 fn the_stack_is_given_flows_as_they_go_on_only_when_a_pod_leaves() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&Wire::new(false, Protocol::Tcp(flags))));
-    inward(&syn, SLOT, &flows).unwrap();
-    assert_eq!(delivered(&ack, || false, &flows), None);
-    assert_eq!(inward(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
-    assert_eq!(delivered(&ack, || true, &flows), Some(FlowEvent::Deleted));
-    assert_eq!(inward(&ack, SLOT, &flows), Err(Fallback::StackFlow));
+    track_inbound(&syn, SLOT, &flows).unwrap();
+    assert_eq!(stack_delivered(&ack, || false, &flows), None);
+    assert_eq!(track_inbound(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(stack_delivered(&ack, || true, &flows), Some(FlowEvent::Deleted));
+    assert_eq!(track_inbound(&ack, SLOT, &flows), Err(Fallback::StackFlow));
 }
 
 #[test]
 fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
     let flows = Memory::default();
     let syn = Wire::new(false, Protocol::Tcp(SYN));
-    inward(&to_pod(&syn), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
     assert_eq!(
-        outward(&from_pod(&syn), &flows),
-        Outward::Stack(FlowEvent::Deleted)
+        track_reply(&from_pod(&syn), &flows),
+        ReplyDecision::Stack(FlowEvent::Deleted)
     );
     assert_eq!(
-        outward(&from_pod(&syn), &flows),
-        Outward::Stack(FlowEvent::ReplyMiss)
+        track_reply(&from_pod(&syn), &flows),
+        ReplyDecision::Stack(FlowEvent::ReplyMiss)
     );
     let answer = to_pod(&Wire::new(false, Protocol::Tcp(SYN | ACK)));
-    assert_eq!(inward(&answer, SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(track_inbound(&answer, SLOT, &flows), Err(Fallback::StackFlow));
 }
 
 #[test]
@@ -232,11 +259,17 @@ fn what_answers_a_pods_datagram_is_the_stacks_even_if_it_was_ours_by_mistake() {
     let flows = Memory::default();
     let udp = Wire::new(true, Protocol::Udp);
     // The answer was faster than the note about what it answers.
-    assert_eq!(inward(&to_pod(&udp), SLOT, &flows), Ok(FlowEvent::Opened));
-    assert_eq!(departed(&from_pod(&udp), &flows), Some(FlowEvent::StackFlowNoted));
-    assert_eq!(departed(&from_pod(&udp), &flows), None);
-    assert_eq!(inward(&to_pod(&udp), SLOT, &flows), Err(Fallback::StackFlow));
-    assert_eq!(flows.table(Table::Unreplied), []);
+    assert_eq!(track_inbound(&to_pod(&udp), SLOT, &flows), Ok(FlowEvent::Opened));
+    assert_eq!(
+        stack_sent(&from_pod(&udp), &flows),
+        Some(FlowEvent::StackFlowNoted)
+    );
+    assert_eq!(stack_sent(&from_pod(&udp), &flows), None);
+    assert_eq!(
+        track_inbound(&to_pod(&udp), SLOT, &flows),
+        Err(Fallback::StackFlow)
+    );
+    assert_eq!(flows.table(FlowMap::Unreplied), []);
 }
 
 #[test]
@@ -244,7 +277,7 @@ fn without_room_for_an_entry_a_flow_is_the_stacks() {
     let flows = Memory::default();
     flows.full.set(true);
     let syn = to_pod(&Wire::new(false, Protocol::Tcp(SYN)));
-    assert_eq!(inward(&syn, SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(track_inbound(&syn, SLOT, &flows), Err(Fallback::StackFlow));
     assert_eq!(flows.noted(FlowEvent::InsertFailed), 1);
 }
 
@@ -255,35 +288,41 @@ fn errors_about_flows_of_ours_are_delivered_whatever_rules_say(
 ) {
     let flows = Memory::default();
     let udp = Wire::new(v6, Protocol::Udp);
-    let error = udp.error_about(&udp.back().frame()).subject(Way::In);
-    let refusal = udp.back().error_about(&udp.frame()).subject(Way::Out);
-    assert_eq!(inward(&error, SLOT, &flows), Err(Fallback::StackFlow));
-    assert_eq!(carries(&error, Carried::Errors, SLOT, &flows), None);
-    assert_eq!(outward(&refusal, &flows), Outward::Stack(FlowEvent::ReplyMiss));
-    inward(&to_pod(&udp), SLOT, &flows).unwrap();
-    assert_eq!(outward(&refusal, &flows), Outward::Out(FlowEvent::ReplyIcmpError));
-    assert_eq!(flows.table(Table::Established), [], "a refusal accepts nothing");
-    if answered {
-        outward(&from_pod(&udp), &flows);
-    }
-    assert_eq!(inward(&error, SLOT, &flows), Ok(FlowEvent::ErrorIn));
+    let error = udp.error_about(&udp.back().frame()).subject(Direction::ToPod);
+    let refusal = udp.back().error_about(&udp.frame()).subject(Direction::FromPod);
+    assert_eq!(track_inbound(&error, SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(drains(&error, DrainScope::IcmpErrors, SLOT, &flows), None);
     assert_eq!(
-        carries(&error, Carried::Errors, SLOT, &flows),
+        track_reply(&refusal, &flows),
+        ReplyDecision::Stack(FlowEvent::ReplyMiss)
+    );
+    track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
+    assert_eq!(
+        track_reply(&refusal, &flows),
+        ReplyDecision::Forward(FlowEvent::ReplyIcmpError)
+    );
+    assert_eq!(flows.table(FlowMap::Established), [], "a refusal accepts nothing");
+    if answered {
+        track_reply(&from_pod(&udp), &flows);
+    }
+    assert_eq!(track_inbound(&error, SLOT, &flows), Ok(FlowEvent::ErrorIn));
+    assert_eq!(
+        drains(&error, DrainScope::IcmpErrors, SLOT, &flows),
         Some(FlowEvent::ErrorIn)
     );
-    assert_eq!(carries(&to_pod(&udp), Carried::Errors, SLOT, &flows), None);
+    assert_eq!(drains(&to_pod(&udp), DrainScope::IcmpErrors, SLOT, &flows), None);
 }
 
 #[test]
 fn a_pod_without_policies_keeps_the_flows_that_it_has_answered() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
-    inward(&to_pod(&syn), SLOT, &flows).unwrap();
-    let drained = || carries(&to_pod(&ack), Carried::Answered, SLOT, &flows);
+    track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
+    let drained = || drains(&to_pod(&ack), DrainScope::Established, SLOT, &flows);
     assert_eq!(drained(), None);
-    outward(&from_pod(&ack), &flows);
+    track_reply(&from_pod(&ack), &flows);
     assert_eq!(drained(), Some(FlowEvent::Drained));
-    delivered(&to_pod(&ack), || true, &flows);
+    stack_delivered(&to_pod(&ack), || true, &flows);
     assert_eq!(drained(), None);
 }
 
@@ -295,13 +334,13 @@ fn protocols_without_a_reply_path_are_the_stacks() {
         Wire::new(true, Protocol::Other(50)),
     ] {
         assert_eq!(
-            inward(&to_pod(&wire), SLOT, &flows),
+            track_inbound(&to_pod(&wire), SLOT, &flows),
             Err(Fallback::UntrackedProtocol)
         );
     }
     let reply = Wire::new(false, Protocol::Echo).back();
     assert_eq!(
-        inward(&reply.subject(Way::In), SLOT, &flows),
+        track_inbound(&reply.subject(Direction::ToPod), SLOT, &flows),
         Err(Fallback::UntrackedProtocol)
     );
 }
@@ -310,17 +349,17 @@ fn protocols_without_a_reply_path_are_the_stacks() {
 fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
     let flows = Memory::default();
     let udp = Wire::new(false, Protocol::Udp);
-    inward(&to_pod(&udp), SLOT, &flows).unwrap();
-    outward(&from_pod(&udp), &flows);
+    track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
+    track_reply(&from_pod(&udp), &flows);
     flows.looked_up.set(0);
     for _ in 0..10 {
-        inward(&to_pod(&udp), SLOT, &flows).unwrap();
-        outward(&from_pod(&udp), &flows);
+        track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
+        track_reply(&from_pod(&udp), &flows);
     }
     assert_eq!(flows.looked_up.get(), 0);
     flows.epoch.set(flows.epoch.get() + 1);
-    inward(&to_pod(&udp), SLOT, &flows).unwrap();
-    inward(&to_pod(&udp), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
     assert_eq!(flows.looked_up.get(), 1);
 }
 
@@ -328,25 +367,31 @@ fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
 fn a_flow_that_is_evicted_while_it_is_in_use_is_put_back() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
-    inward(&to_pod(&syn), SLOT, &flows).unwrap();
-    outward(&from_pod(&ack), &flows);
+    track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
+    track_reply(&from_pod(&ack), &flows);
     flows.evict();
     flows.epoch.set(flows.epoch.get() + 1);
-    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Ok(FlowEvent::Hit));
-    assert_eq!(flows.table(Table::Established), [(to_pod(&syn).key, SLOT)]);
+    assert_eq!(track_inbound(&to_pod(&ack), SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(flows.table(FlowMap::Established), [(to_pod(&syn).key, SLOT)]);
     assert_eq!(flows.noted(FlowEvent::Restored), 1);
     flows.evict();
     flows.epoch.set(flows.epoch.get() + 2);
-    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(
+        track_inbound(&to_pod(&ack), SLOT, &flows),
+        Err(Fallback::StackFlow)
+    );
 }
 
 #[test]
 fn a_flow_that_was_deleted_is_not_put_back() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
-    inward(&to_pod(&syn), SLOT, &flows).unwrap();
-    outward(&from_pod(&ack), &flows);
+    track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
+    track_reply(&from_pod(&ack), &flows);
     flows.epoch.set(flows.epoch.get() + 1);
-    delivered(&to_pod(&syn), || false, &flows);
-    assert_eq!(inward(&to_pod(&ack), SLOT, &flows), Err(Fallback::StackFlow));
+    stack_delivered(&to_pod(&syn), || false, &flows);
+    assert_eq!(
+        track_inbound(&to_pod(&ack), SLOT, &flows),
+        Err(Fallback::StackFlow)
+    );
 }

@@ -17,9 +17,11 @@ use model::Model;
 use rstest::rstest;
 use shape::{POD, POD_V6, Shape};
 use xdp_core::{
-    limits::{ANSWERS, Admission, Cell, Enforced, Limits, Set, admits, answers, enforce},
+    events::Event,
+    key::Scratch,
+    limits::{ANSWERS, Admission, Enforced, LimitCell, LimitSetCells, Limits, admits, answers, enforce},
     tables::{Action, ActionRecord, Address, LIMIT_SETS, MAX_RULES, PodBlock, WAYS},
-    verdict::{Decision, Event, Kind, Limit, Outcome, Room, examine},
+    verdict::{Decision, Kind, PacketLimit, VerdictCode, examine},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -59,7 +61,7 @@ impl State {
             .iter()
             .map(|set| set[0].load(Ordering::Relaxed))
             .collect();
-        admits(&Limit { record, source }, &self);
+        admits(&PacketLimit { record, source }, &self);
         let changed =
             |(set, before): (&[AtomicU64; 2 * WAYS], &u64)| set[0].load(Ordering::Relaxed) != *before;
         self.sets.iter().zip(&before).position(changed).unwrap()
@@ -72,7 +74,7 @@ struct At<'s> {
     cell: &'s AtomicU64,
 }
 
-impl Cell for At<'_> {
+impl LimitCell for At<'_> {
     fn get(&self) -> u64 {
         self.cell.load(Ordering::Relaxed)
     }
@@ -96,8 +98,8 @@ struct Ways<'s> {
     cells: &'s [AtomicU64; 2 * WAYS],
 }
 
-impl<'s> Set for Ways<'s> {
-    type Cell = At<'s>;
+impl<'s> LimitSetCells for Ways<'s> {
+    type LimitCell = At<'s>;
 
     fn owner(&self, way: usize) -> At<'s> {
         At {
@@ -115,8 +117,8 @@ impl<'s> Set for Ways<'s> {
 }
 
 impl<'s> Limits for &'s State {
-    type Cell = At<'s>;
-    type Set = Ways<'s>;
+    type LimitCell = At<'s>;
+    type LimitSetCells = Ways<'s>;
 
     fn now(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
@@ -159,7 +161,7 @@ fn source(n: u32) -> Address {
 
 fn admit(state: &State, record: &ActionRecord, n: u32) -> Admission {
     let source = source(n);
-    admits(&Limit { record, source }, &state)
+    admits(&PacketLimit { record, source }, &state)
 }
 
 fn granted(state: &State, record: &ActionRecord, packets: u32) -> u32 {
@@ -308,9 +310,9 @@ fn sources_without_a_place_share_their_rules_limit_and_say_so() {
     assert_eq!(granted_to(&state, &limit, 0, 10), 2);
     own.store(98, Ordering::Relaxed);
     state.sets[set][WAYS].store(later, Ordering::Relaxed);
-    assert_eq!(admit(&state, &limit, 0), Admission::GrantedCrowded);
-    assert_eq!(admit(&state, &limit, 0), Admission::GrantedCrowded);
-    assert_eq!(admit(&state, &limit, 0), Admission::RefusedCrowded);
+    assert_eq!(admit(&state, &limit, 0), Admission::GrantedTableFull);
+    assert_eq!(admit(&state, &limit, 0), Admission::GrantedTableFull);
+    assert_eq!(admit(&state, &limit, 0), Admission::RefusedTableFull);
     // A second later their time is past.
     state.wait(SECOND);
     assert_eq!(admit(&state, &limit, 0), Admission::Granted);
@@ -364,7 +366,7 @@ fn enforced(state: &State, record: ActionRecord, change: fn(&mut Model)) -> Enfo
     let mut model = Model::new(POD, POD_V6).with_rule(record);
     change(&mut model);
     let frame = Shape::udp(0xc633_6407, false).frame();
-    let mut room = Room::uninit();
+    let mut room = Scratch::uninit();
     let decision: Decision<'_> = examine(frame.as_slice(), &model, &mut room);
     enforce(&decision, &state)
 }
@@ -388,8 +390,8 @@ fn what_exceeds_a_limit_is_dropped_whatever_it_was_to_become() {
         state.wait(2 * SECOND);
         assert_eq!(enforced(&state, record, change).outcome.kind, kind);
         let limited = Enforced {
-            outcome: Outcome::of(Kind::Limited),
-            crowded: false,
+            outcome: VerdictCode::of(Kind::Limited),
+            table_full: false,
         };
         assert_eq!(enforced(&state, record, change), limited);
     }
@@ -420,8 +422,8 @@ fn rejected_packets_beyond_the_nodes_limit_get_no_answer() {
     };
     assert_eq!(
         enforced(&state, record, |_| {}).outcome,
-        Outcome::of(Kind::Reject)
+        VerdictCode::of(Kind::Reject)
     );
-    let limited = Outcome::because(Kind::RejectedSilently, Event::RejectLimited.code());
+    let limited = VerdictCode::because(Kind::RejectedSilently, Event::RejectLimited.code());
     assert_eq!(enforced(&state, record, |_| {}).outcome, limited);
 }

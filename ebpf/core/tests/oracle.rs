@@ -44,7 +44,7 @@ fn depths_have_one_two_and_three_levels() {
         let mut model = World::random(bounds, &mut Rng::with_seed(SEED)).model(width);
         let mut levels = 0;
         while let Err(block) = model.pod.sources_v4.get() {
-            model.pod.sources_v4 = model.sources_v4[block as usize].then[0];
+            model.pod.sources_v4 = model.sources_v4[block as usize].targets[0];
             levels += 1;
         }
         levels
@@ -129,13 +129,13 @@ fn blocks_of_any_content_lead_only_where_they_say() {
     let mut model = world.model(64);
     for _ in 0..20_000 {
         for word in 0..SOURCES {
-            model.sources_v4[0].lower[word] = rng.u32(..);
-            model.sources_v4[0].then[word] = SourceRef(rng.choice([0, 1, 1 << 31, u32::MAX]).unwrap_or(0));
-            model.sources_v6[0].lower[word].high = rng.u64(..);
+            model.sources_v4[0].bounds[word] = rng.u32(..);
+            model.sources_v4[0].targets[word] = SourceRef(rng.choice([0, 1, 1 << 31, u32::MAX]).unwrap_or(0));
+            model.sources_v6[0].bounds[word].high = rng.u64(..);
         }
         for ports in &mut model.ports {
-            ports.lower.fill_with(|| rng.u16(..));
-            ports.then.fill_with(|| rng.u16(..));
+            ports.bounds.fill_with(|| rng.u16(..));
+            ports.targets.fill_with(|| rng.u16(..));
         }
         let shape = Shape::random(rng.u128(..), rng.u16(..), &mut rng);
         // It need not make sense, but it ends.

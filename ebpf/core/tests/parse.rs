@@ -4,7 +4,8 @@
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, PacketBuilder, VlanId};
 use rstest::rstest;
 use xdp_core::{
-    parse::{Transport, Unparsed, parse},
+    events::Unparsed,
+    parse::{TransportHeader, parse},
     tables::Address,
 };
 
@@ -47,11 +48,11 @@ fn v4_with(change: impl FnOnce(&mut Ipv4Header)) -> Vec<u8> {
     out
 }
 
-fn transport(frame: &[u8]) -> Transport {
+fn transport(frame: &[u8]) -> TransportHeader {
     parse(frame).unwrap().transport()
 }
 
-const UDP_PORTS: Transport = Transport::Ports {
+const UDP_PORTS: TransportHeader = TransportHeader::Ports {
     source: 1000,
     destination: 7777,
 };
@@ -85,7 +86,7 @@ fn all_fields_of_a_tcp_packet_over_ipv6_are_read() {
     );
     assert_eq!(packet.source, Address::v6(V6_SOURCE));
     assert_eq!(packet.destination, Address::v6(V6_DESTINATION));
-    let ports = Transport::Ports {
+    let ports = TransportHeader::Ports {
         source: 1,
         destination: 65535,
     };
@@ -127,7 +128,7 @@ fn a_first_fragment_has_ports_and_a_later_one_has_none() {
         UDP_PORTS
     );
     let later = v4_with(|header| header.fragment_offset = IpFragOffset::try_new(1).unwrap());
-    assert_eq!(transport(&later), Transport::LaterFragment);
+    assert_eq!(transport(&later), TransportHeader::LaterFragment);
 }
 
 #[test]
@@ -143,9 +144,9 @@ fn every_part_of_a_packet_is_a_fragment_and_a_whole_packet_is_none() {
 #[rstest]
 #[case(0, true, UDP_PORTS)]
 #[case(0, false, UDP_PORTS)]
-#[case(1, true, Transport::LaterFragment)]
-#[case(0x1fff, false, Transport::LaterFragment)]
-fn ipv6_fragments_are_told_apart(#[case] offset: u16, #[case] more: bool, #[case] expected: Transport) {
+#[case(1, true, TransportHeader::LaterFragment)]
+#[case(0x1fff, false, TransportHeader::LaterFragment)]
+fn ipv6_fragments_are_told_apart(#[case] offset: u16, #[case] more: bool, #[case] expected: TransportHeader) {
     let header = Ipv6FragmentHeader::new(IpNumber(17), IpFragOffset::try_new(offset).unwrap(), more, 9);
     let frame = v6(44, &[header.to_bytes().as_slice(), &UDP].concat());
     assert_eq!(transport(&frame), expected);
@@ -185,24 +186,27 @@ fn six_extension_headers_are_looked_through_and_seven_are_not() {
 #[test]
 fn icmp_is_only_icmp_in_its_own_family() {
     let icmp = [3, 4, 0, 0, 0, 0, 0, 0];
-    assert_eq!(transport(&v6(58, &icmp)), Transport::Icmp { kind: 3, code: 4 });
-    assert_eq!(transport(&v6(1, &icmp)), Transport::Other);
+    assert_eq!(
+        transport(&v6(58, &icmp)),
+        TransportHeader::Icmp { kind: 3, code: 4 }
+    );
+    assert_eq!(transport(&v6(1, &icmp)), TransportHeader::Other);
     assert_eq!(
         transport(&v4_with(|h| h.protocol = IpNumber::ICMP)),
-        Transport::Icmp { kind: 3, code: 232 }
+        TransportHeader::Icmp { kind: 3, code: 232 }
     );
     assert_eq!(
         transport(&v4_with(|h| h.protocol = IpNumber::IPV6_ICMP)),
-        Transport::Other
+        TransportHeader::Other
     );
 }
 
 #[rstest]
 #[case(6, UDP_PORTS)]
 #[case(132, UDP_PORTS)]
-#[case(50, Transport::Other)]
-#[case(255, Transport::Other)]
-fn other_protocols_are_parsed_as_far_as_they_go(#[case] number: u8, #[case] expected: Transport) {
+#[case(50, TransportHeader::Other)]
+#[case(255, TransportHeader::Other)]
+fn other_protocols_are_parsed_as_far_as_they_go(#[case] number: u8, #[case] expected: TransportHeader) {
     let frame = v4_with(|header| header.protocol = IpNumber(number));
     assert_eq!(
         parse(frame.as_slice()).map(|p| (p.protocol, p.transport())),

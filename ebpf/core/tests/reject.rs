@@ -16,10 +16,11 @@ use model::Model;
 use rstest::rstest;
 use shape::{POD, POD_V6, Shape};
 use xdp_core::{
+    events::Event,
     parse::Bytes,
     reject::{Edit, turn},
     tables::{Action, ActionRecord},
-    verdict::{Event, Verdict, decide},
+    verdict::{Verdict, decide},
 };
 
 const CLIENT: [u8; 4] = [198, 51, 100, 7];

@@ -10,12 +10,14 @@ use model::{Model, SLOT};
 use rstest::rstest;
 use shape::{POD, POD_V6, Shape};
 use xdp_core::{
+    events::{Event, Fallback},
+    key::Scratch,
     metadata::Metadata,
     tables::{
         Action, ActionRecord, Address, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters,
         SlotWord, SourceRef, index_position,
     },
-    verdict::{Event, Fallback, Field, Kind, Redirect, Room, Verdict, decide, examine},
+    verdict::{Field, Kind, Redirect, Verdict, decide, examine},
 };
 
 const SOURCE: u128 = 0xc633_6407;
@@ -94,7 +96,7 @@ fn without_its_device_a_pods_rules_only_pass() {
     let without = |record| {
         let mut model = NONE().with_rule(record);
         model.alive = false;
-        let limited = examine(udp().frame().as_slice(), &model, &mut Room::uninit())
+        let limited = examine(udp().frame().as_slice(), &model, &mut Scratch::uninit())
             .limit()
             .is_some();
         assert!(!limited, "{record:?}");
@@ -163,7 +165,7 @@ fn a_tree_that_is_too_deep_or_runs_in_circles_passes() {
     let leaf = model.add_sources_v4(&[(0, 0), (1, 0)], 2);
     let mut block = model.sources_v4[0];
     for index in 1..=3 {
-        block.then.fill(SourceRef::block(index - 1));
+        block.targets.fill(SourceRef::block(index - 1));
         model.sources_v4.push(block);
     }
     let frame = udp().frame();
@@ -175,7 +177,7 @@ fn a_tree_that_is_too_deep_or_runs_in_circles_passes() {
         model.pod.sources_v4 = root;
         assert_eq!(decide(frame.as_slice(), &model), expected);
     }
-    model.sources_v4[0].then.fill(SourceRef::block(0));
+    model.sources_v4[0].targets.fill(SourceRef::block(0));
     assert_eq!(decide(frame.as_slice(), &model), Verdict::NotConsidered);
 }
 
@@ -257,7 +259,7 @@ fn audit_comes_before_everything_else() {
         assert_eq!(verdict(record, &shape), Verdict::Audit { rule: 7 });
         let model = NONE().with_rule(record);
         assert!(
-            examine(shape.frame().as_slice(), &model, &mut Room::uninit())
+            examine(shape.frame().as_slice(), &model, &mut Scratch::uninit())
                 .limit()
                 .is_none()
         );
@@ -300,7 +302,7 @@ fn each_packet_is_counted_in_one_field() {
 
 #[test]
 fn codes_are_distinct_and_names_are_those_of_the_variants() {
-    let unparsed = xdp_core::parse::Unparsed::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
+    let unparsed = xdp_core::events::Unparsed::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let fallbacks = Fallback::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let events = Event::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let all: Vec<_> = unparsed.into_iter().chain(fallbacks).chain(events).collect();

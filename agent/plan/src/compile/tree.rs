@@ -66,8 +66,8 @@ impl Builder {
     /// The tree of IPv4 sources: from which address on which class holds.
     pub(super) fn sources_v4(&mut self, bounds: &[(u128, u32)]) -> Result<(), Excess> {
         let block = |chunk: &[(u128, SourceRef)]| SourcesV4 {
-            lower: padded(chunk, |(lower, _)| *lower as u32),
-            then: padded(chunk, |(_, then)| *then),
+            bounds: padded(chunk, |(bound, _)| *bound as u32),
+            targets: padded(chunk, |(_, target)| *target),
         };
         self.compiled.root_v4 = tree(bounds, block, &mut self.compiled.sources_v4)?;
         Limit::SourcesV4.check(self.compiled.sources_v4.len())
@@ -76,8 +76,8 @@ impl Builder {
     /// The tree of IPv6 sources.
     pub(super) fn sources_v6(&mut self, bounds: &[(u128, u32)]) -> Result<(), Excess> {
         let block = |chunk: &[(u128, SourceRef)]| SourcesV6 {
-            lower: padded(chunk, |(lower, _)| Address::v6(lower.to_be_bytes())),
-            then: padded(chunk, |(_, then)| *then),
+            bounds: padded(chunk, |(bound, _)| Address::v6(bound.to_be_bytes())),
+            targets: padded(chunk, |(_, target)| *target),
         };
         self.compiled.root_v6 = tree(bounds, block, &mut self.compiled.sources_v6)?;
         Limit::SourcesV6.check(self.compiled.sources_v6.len())
@@ -100,8 +100,8 @@ fn intern(block: &Ports, known: &mut BTreeMap<Ports, u16>, list: &mut Vec<Ports>
 
 fn ports(chunk: &[(u16, u16)]) -> Ports {
     Ports {
-        lower: padded::<_, _, PORTS>(chunk, |(lower, _)| *lower),
-        then: padded::<_, _, PORTS>(chunk, |(_, then)| *then),
+        bounds: padded::<_, _, PORTS>(chunk, |(bound, _)| *bound),
+        targets: padded::<_, _, PORTS>(chunk, |(_, target)| *target),
     }
 }
 
@@ -117,7 +117,7 @@ fn tree<B>(
     blocks: &mut Vec<B>,
 ) -> Result<SourceRef, Excess> {
     Limit::Sources.check(bounds.len())?;
-    let class = |(lower, class): &(u128, u32)| (*lower, SourceRef::class(*class));
+    let class = |(bound, class): &(u128, u32)| (*bound, SourceRef::class(*class));
     let mut level: Vec<(u128, SourceRef)> = bounds.iter().map(class).collect();
     while level.len() > 1 {
         let above = level.chunks(SOURCES).map(|chunk| {

@@ -84,14 +84,14 @@ impl<'a> Linker<'a> {
         let classes = self.classes(compiled, ids)?;
         let mut blocks: Vec<u32> = Vec::new();
         for block in &compiled.sources_v4 {
-            let then = block.then.map(|at| relink(at, &classes, &blocks));
-            blocks.push(self.sources_v4.place(SourcesV4 { then, ..*block })?);
+            let targets = block.targets.map(|at| relink(at, &classes, &blocks));
+            blocks.push(self.sources_v4.place(SourcesV4 { targets, ..*block })?);
         }
         let root_v4 = relink(compiled.root_v4, &classes, &blocks);
         blocks.clear();
         for block in &compiled.sources_v6 {
-            let then = block.then.map(|at| relink(at, &classes, &blocks));
-            blocks.push(self.sources_v6.place(SourcesV6 { then, ..*block })?);
+            let targets = block.targets.map(|at| relink(at, &classes, &blocks));
+            blocks.push(self.sources_v6.place(SourcesV6 { targets, ..*block })?);
         }
         Some((root_v4, relink(compiled.root_v6, &classes, &blocks)))
     }
@@ -122,20 +122,22 @@ impl<'a> Linker<'a> {
             linked.actions.push(number as u16);
         }
         for leaf in &compiled.leaves {
-            let then = leaf.then.map(|number| linked.action(number));
+            let targets = leaf.targets.map(|number| linked.action(number));
             linked
                 .leaves
-                .push(self.ports.place(Ports { then, ..*leaf })? as u16);
+                .push(self.ports.place(Ports { targets, ..*leaf })? as u16);
         }
         for top in &compiled.tops {
-            let then = top.then.map(|leaf| linked.leaves[usize::from(leaf)]);
-            linked.tops.push(self.ports.place(Ports { then, ..*top })? as u16);
+            let targets = top.targets.map(|leaf| linked.leaves[usize::from(leaf)]);
+            linked
+                .tops
+                .push(self.ports.place(Ports { targets, ..*top })? as u16);
         }
         for root in &compiled.roots {
-            let then = root.then.map(|top| linked.tops[usize::from(top)]);
+            let targets = root.targets.map(|top| linked.tops[usize::from(top)]);
             linked
                 .roots
-                .push(self.ports.place(Ports { then, ..*root })? as u16);
+                .push(self.ports.place(Ports { targets, ..*root })? as u16);
         }
         Some(linked)
     }

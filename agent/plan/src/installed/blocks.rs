@@ -7,7 +7,7 @@ use xdp_core::{
         ActionRecord, Class, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SlotWord, SourceRef,
         SourcesV4, SourcesV6,
     },
-    verdict::Tables,
+    verdict::RuleTables,
 };
 
 use super::Pool;
@@ -31,7 +31,7 @@ pub struct Blocks {
 
 impl Blocks {
     /// Follows all words. References that lead nowhere, or deeper than programs look, are left out.
-    pub fn read(words: &BTreeMap<u32, SlotWord>, tables: &impl Tables) -> Self {
+    pub fn read(words: &BTreeMap<u32, SlotWord>, tables: &impl RuleTables) -> Self {
         let mut blocks = Self::default();
         for index in words.values().filter_map(|word| word.block()) {
             if let Some(pod) = tables.pod(index) {
@@ -53,7 +53,7 @@ impl Blocks {
             && self.actions.agrees_with(&other.actions)
     }
 
-    fn read_sources(&mut self, tables: &impl Tables) {
+    fn read_sources(&mut self, tables: &impl RuleTables) {
         let classes = &mut self.classes;
         let mut class = |index| {
             if !classes.contains(index)
@@ -64,13 +64,25 @@ impl Blocks {
         };
         let roots = self.pods.iter().map(|(_, pod)| pod.sources_v4).collect();
         let v4 = |index| tables.sources_v4(index).copied();
-        follow(roots, v4, |block| &block.then, &mut self.sources_v4, &mut class);
+        follow(
+            roots,
+            v4,
+            |block| &block.targets,
+            &mut self.sources_v4,
+            &mut class,
+        );
         let roots = self.pods.iter().map(|(_, pod)| pod.sources_v6).collect();
         let v6 = |index| tables.sources_v6(index).copied();
-        follow(roots, v6, |block| &block.then, &mut self.sources_v6, &mut class);
+        follow(
+            roots,
+            v6,
+            |block| &block.targets,
+            &mut self.sources_v6,
+            &mut class,
+        );
     }
 
-    fn read_ports(&mut self, tables: &impl Tables) {
+    fn read_ports(&mut self, tables: &impl RuleTables) {
         let mut reader = PortReader {
             tables,
             ports: &mut self.ports,
@@ -92,7 +104,7 @@ impl Blocks {
 fn follow<T>(
     roots: Vec<SourceRef>,
     get: impl Fn(u32) -> Option<T>,
-    then: impl Fn(&T) -> &[SourceRef],
+    targets: impl Fn(&T) -> &[SourceRef],
     found: &mut Pool<T>,
     class: &mut impl FnMut(u32),
 ) {
@@ -104,7 +116,7 @@ fn follow<T>(
                 Ok(index) => class(index),
                 Err(index) if depth < SOURCE_LEVELS && !found.contains(index) => {
                     if let Some(block) = get(index) {
-                        deeper.extend_from_slice(then(&block));
+                        deeper.extend_from_slice(targets(&block));
                         found.insert(index, block);
                     }
                 }
@@ -125,7 +137,7 @@ struct PortReader<'a, T> {
     roots: Pool<()>,
 }
 
-impl<T: Tables> PortReader<'_, T> {
+impl<T: RuleTables> PortReader<'_, T> {
     fn follow(&mut self, at: PortRef) {
         match at.get() {
             PortTarget::Action(number) => self.action(number),
@@ -143,7 +155,7 @@ impl<T: Tables> PortReader<'_, T> {
         self.roots.insert(index, ());
         if let Some(block) = self.tables.ports(index) {
             self.ports.insert(index, *block);
-            for top in block.then {
+            for top in block.targets {
                 self.top(top);
             }
         }
@@ -157,7 +169,7 @@ impl<T: Tables> PortReader<'_, T> {
         self.tops.insert(index, ());
         if let Some(block) = self.tables.ports(index) {
             self.ports.insert(index, *block);
-            for leaf in block.then {
+            for leaf in block.targets {
                 self.leaf(leaf);
             }
         }
@@ -171,7 +183,7 @@ impl<T: Tables> PortReader<'_, T> {
         self.leaves.insert(index, ());
         if let Some(block) = self.tables.ports(index) {
             self.ports.insert(index, *block);
-            for number in block.then {
+            for number in block.targets {
                 self.action(number);
             }
         }

@@ -70,7 +70,7 @@ impl<F: Fn(usize, u32) -> bool> Walk<'_, F> {
         let (compiled, blocks) = (self.compiled, self.blocks);
         let own = &compiled.sources_v4[here];
         let same = blocks.sources_v4.get(there).is_some_and(|block| {
-            block.lower == own.lower && self.all(&own.then, &block.then, Self::sources_v4)
+            block.bounds == own.bounds && self.all(&own.targets, &block.targets, Self::sources_v4)
         });
         if same {
             self.sources_v4.set(here, there);
@@ -90,7 +90,7 @@ impl<F: Fn(usize, u32) -> bool> Walk<'_, F> {
         let (compiled, blocks) = (self.compiled, self.blocks);
         let own = &compiled.sources_v6[here];
         let same = blocks.sources_v6.get(there).is_some_and(|block| {
-            block.lower == own.lower && self.all(&own.then, &block.then, Self::sources_v6)
+            block.bounds == own.bounds && self.all(&own.targets, &block.targets, Self::sources_v6)
         });
         if same {
             self.sources_v6.set(here, there);
@@ -178,8 +178,8 @@ impl<F: Fn(usize, u32) -> bool> Walk<'_, F> {
 
     fn block(&mut self, own: &Ports, there: u32, same: fn(&mut Self, u16, u16) -> bool) -> bool {
         self.blocks.ports.get(there).is_some_and(|block| {
-            let values = || own.then.iter().zip(&block.then);
-            own.lower == block.lower && values().all(|(here, there)| same(self, *here, *there))
+            let values = || own.targets.iter().zip(&block.targets);
+            own.bounds == block.bounds && values().all(|(here, there)| same(self, *here, *there))
         })
     }
 

@@ -74,19 +74,19 @@ impl Edges {
     }
 
     fn add_compiled(&mut self, compiled: &Compiled) {
-        for lower in compiled.sources_v4.iter().flat_map(|block| block.lower) {
-            self.add_v4(lower);
+        for bound in compiled.sources_v4.iter().flat_map(|block| block.bounds) {
+            self.add_v4(bound);
         }
-        for lower in compiled.sources_v6.iter().flat_map(|block| block.lower) {
-            self.add_v6(u128::from_be_bytes(lower.octets()));
+        for bound in compiled.sources_v6.iter().flat_map(|block| block.bounds) {
+            self.add_v6(u128::from_be_bytes(bound.octets()));
         }
         let ports = compiled
             .leaves
             .iter()
             .chain(&compiled.tops)
             .chain(&compiled.roots);
-        for lower in ports.flat_map(|Ports { lower, .. }| lower) {
-            self.add_port(*lower);
+        for bound in ports.flat_map(|Ports { bounds, .. }| bounds) {
+            self.add_port(*bound);
         }
     }
 

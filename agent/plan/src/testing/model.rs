@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_core::{
     tables::{ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6},
-    verdict::Tables,
+    verdict::RuleTables,
 };
 
 use crate::{
@@ -78,7 +78,7 @@ impl TableModel {
     }
 }
 
-impl Tables for TableModel {
+impl RuleTables for TableModel {
     fn index(&self, position: u32) -> Option<IndexWord> {
         Some(self.installed.index.get(&position).copied().unwrap_or_default())
     }

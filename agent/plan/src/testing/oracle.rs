@@ -52,7 +52,7 @@ impl OracleDecision {
                 redirect.metadata.rule(),
                 OracleOutcome::Peer(redirect.metadata.mark()),
             ),
-            Verdict::Limited { .. } => panic!("no limit was asked"),
+            Verdict::Limited { .. } | Verdict::Drained => panic!("neither limits nor flows were looked up"),
         };
         Self::Decided {
             policy: rules[&rule].policy.clone(),

@@ -73,7 +73,7 @@ const DAMAGES: [Damage; 14] = [
     }),
     ("rules changed places", |installed| {
         change(&mut installed.blocks.ports, |ports: &mut Ports| {
-            ports.then.swap(0, 1);
+            ports.targets.swap(0, 1);
         });
     }),
     ("a counter is another rule's", |installed| {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use xdp_core::{
     tables::{Address, IndexWord, PodBlock, PortRef, SlotWord, SourceRef, SourcesV4, index_position},
-    verdict::Tables,
+    verdict::RuleTables,
 };
 use xdp_plan::{
     compile::Desired,
@@ -125,9 +125,9 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
             memory.pods.insert(index, PodBlock { sources_v4, ..pod });
         }
         1 => {
-            let lower = [value; 64];
-            let then = [SourceRef::block(index); 64];
-            memory.sources_v4.insert(index, SourcesV4 { lower, then });
+            let bounds = [value; 64];
+            let targets = [SourceRef::block(index); 64];
+            memory.sources_v4.insert(index, SourcesV4 { bounds, targets });
         }
         2 => {
             let mut class = memory.classes.get(index).copied().unwrap_or_default();
@@ -137,7 +137,7 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
         }
         3 => {
             if let Some(mut ports) = memory.ports.get(index).copied() {
-                ports.then[value as usize % 16] = (value >> 8) as u16 % 8;
+                ports.targets[value as usize % 16] = (value >> 8) as u16 % 8;
                 memory.ports.insert(index, ports);
             }
         }

@@ -8,7 +8,7 @@ use std::{
 
 use xdp_core::{
     btf::field_offset,
-    tables::{ABI_VERSION, Config, DEFAULT_FLOWS, maps, recent_places},
+    tables::{ABI_VERSION, Config, DEFAULT_FLOWS, maps, recent_len},
 };
 
 use crate::datapath::{
@@ -52,7 +52,7 @@ pub(in crate::datapath) fn write(
         abi: ABI_VERSION,
         devices_map_id: devices_map_id(pins)?,
         rejects_per_second: settings.rejects_per_second,
-        recent_mask: recent_places(settings.flows) - 1,
+        recent_mask: recent_len(settings.flows) - 1,
         seed: if present.seed == 0 { random() } else { present.seed },
         ..Config::default()
     };

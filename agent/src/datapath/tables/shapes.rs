@@ -8,10 +8,10 @@ use std::{
 
 use aya::maps::{MapInfo, MapType};
 use xdp_core::tables::{
-    ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, Flow, FlowKey, FragmentKey, INDEX,
+    ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, FlowKey, FlowValue, FragmentKey, INDEX,
     LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS,
     MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6,
-    PodBlock, Ports, RuleCounters, RuleText, SourcesV4, SourcesV6, maps, recent_places,
+    PodBlock, Ports, RuleCounters, RuleText, SourcesV4, SourcesV6, maps, recent_len,
 };
 
 use crate::datapath::{
@@ -91,8 +91,8 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::RULE_LABELS, array::<RuleText>(MAX_RULES)),
     (maps::POD_LABELS, array::<Label>(MAX_SLOTS)),
     (maps::PROBLEMS, array::<Label>(MAX_PROBLEMS)),
-    (maps::ESTABLISHED, lru::<FlowKey, Flow>(ANY)),
-    (maps::UNREPLIED, lru::<FlowKey, Flow>(ANY)),
+    (maps::ESTABLISHED, lru::<FlowKey, FlowValue>(ANY)),
+    (maps::UNREPLIED, lru::<FlowKey, FlowValue>(ANY)),
     (maps::STACK, lru::<FlowKey, u64>(ANY)),
     (maps::RECENT, array::<u64>(ANY)),
     (maps::FRAGMENTS, lru::<FragmentKey, u64>(MAX_FRAGMENTS)),
@@ -107,7 +107,7 @@ pub(in crate::datapath) fn sized(flows: u32) -> [(&'static str, u32); 4] {
         (maps::ESTABLISHED, flows),
         (maps::UNREPLIED, flows),
         (maps::STACK, flows),
-        (maps::RECENT, recent_places(flows)),
+        (maps::RECENT, recent_len(flows)),
     ]
 }
 

@@ -93,6 +93,7 @@ pub(super) const fn in_words(kind: Kind) -> &'static str {
         Kind::Reject => "is rejected: dropped, and its sender is told",
         Kind::RejectedSilently => "is rejected: dropped, and its sender is not told",
         Kind::Limited => "is dropped: the rule's rate limit is exceeded",
+        Kind::Drained => "is delivered to the pod: no rule redirects it, but it belongs to a tracked flow",
     }
 }
 

@@ -8,9 +8,9 @@ use std::{
 };
 
 use xdp_core::{
+    events::{Event, Fallback, Unparsed},
     explain::Explained,
-    parse::Unparsed,
-    verdict::{Event, Fallback, Kind, Tables as _},
+    verdict::{Kind, RuleTables as _},
 };
 use xdp_plan::{
     installed::PodLabel,

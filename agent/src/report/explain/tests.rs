@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use xdp_core::{
-    parse::{Transport, parse},
+    parse::{TransportHeader, parse},
     verdict::Kind,
 };
 use xdp_plan::{
@@ -66,14 +66,17 @@ fn a_frame_says_what_was_asked() {
             let frame = packet.frame();
             let parsed = parse(frame.as_slice()).unwrap();
             assert_eq!(parsed.protocol, packet.protocol.0);
-            let ports = Transport::Ports {
+            let ports = TransportHeader::Ports {
                 source: 40000,
                 destination: 7777,
             };
             assert_eq!(parsed.transport(), ports, "{packet}");
         }
         let other = packet(from, to, "47", PLAIN).unwrap().frame();
-        assert_eq!(parse(other.as_slice()).unwrap().transport(), Transport::Other);
+        assert_eq!(
+            parse(other.as_slice()).unwrap().transport(),
+            TransportHeader::Other
+        );
     }
 }
 
@@ -90,7 +93,7 @@ fn icmp_asks_for_an_echo_unless_told_otherwise() {
     };
     let too_long = packet("192.0.2.1", "10.0.0.5", "ICMP", details).unwrap();
     let frame = too_long.frame();
-    let kind = Transport::Icmp { kind: 3, code: 4 };
+    let kind = TransportHeader::Icmp { kind: 3, code: 4 };
     assert_eq!(parse(frame.as_slice()).unwrap().transport(), kind);
 }
 

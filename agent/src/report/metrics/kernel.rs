@@ -13,10 +13,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, MetricEncoder},
     metrics::MetricType,
 };
-use xdp_core::{
-    parse::Unparsed,
-    verdict::{Event, Fallback, FlowEvent},
-};
+use xdp_core::events::{Event, Fallback, FlowEvent, Unparsed};
 use xdp_plan::facts::Readiness;
 
 use crate::{

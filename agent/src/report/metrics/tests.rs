@@ -291,7 +291,7 @@ fn no_series_is_there_twice_though_two_slots_and_two_rule_numbers_carry_one_name
 #[test]
 fn events_are_there_before_the_first_one_happens() {
     let text = text(status());
-    for reason in xdp_core::parse::Unparsed::ALL {
+    for reason in xdp_core::events::Unparsed::ALL {
         let series = format!(
             r#"xdp_agent_unparsed_packets_total{{reason="{}"}} "#,
             reason.name()

@@ -7,9 +7,8 @@ use std::{
 
 use nix::errno::Errno;
 use xdp_core::{
-    parse::Unparsed,
+    events::{Event, Fallback, FlowEvent, Unparsed},
     tables::{Address, Count, FailureKey, SlotWord},
-    verdict::{Event, Fallback, FlowEvent},
 };
 use xdp_plan::{
     installed::{Installed, PodLabel},

@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 
 use xdp_core::{
-    parse::Unparsed,
+    events::{Event, Fallback, FlowEvent, Unparsed},
     tables::{Address, Count, FailureKey, IndexWord, PodBlock, RuleCounters, SlotWord, index_position},
-    verdict::{Event, Fallback, FlowEvent},
 };
 use xdp_plan::{
     facts::{NotReady, Readiness},

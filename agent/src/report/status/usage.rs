@@ -1,8 +1,8 @@
 //! How full the tables are.
 
 use xdp_core::{
+    events::FlowEvent,
     tables::{INDEX, MAX_ADDRESSES, MAX_POD_BLOCKS, MAX_SLOTS},
-    verdict::FlowEvent,
 };
 use xdp_plan::{compile::Limit, installed::Installed};
 

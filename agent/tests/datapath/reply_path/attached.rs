@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use xdp_core::verdict::FlowEvent;
+use xdp_core::events::FlowEvent;
 use xdp_plan::hook::Hook;
 
 use super::{Node, REDIRECT};

@@ -1,6 +1,6 @@
 //! A second parser, written as one reads the standards: slices, no care for speed.
 
-use xdp_core::parse::Unparsed;
+use xdp_core::events::Unparsed;
 
 use crate::facts::Facts;
 

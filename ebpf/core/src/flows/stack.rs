@@ -1,30 +1,39 @@
-//! What the stack does with flows is seen where it hands packets to a pod, and where they leave the node.
+//! Packets that the stack delivers to a pod, or sends from a pod out of the node.
 
-use super::{Flows, Role, Subject, Table, forget};
-use crate::verdict::FlowEvent;
+use super::{FlowMap, FlowPacket, FlowStore, PacketRole, untrack};
+use crate::events::FlowEvent;
 
-/// The stack delivered a packet to a pod: `leaving` says whether it is to be given the pod's flows as they go on
-/// ([`crate::tables::PodBlock::DRAIN`], or no rules any more). Asked only where that matters.
+/// Updates the tables for a packet that the stack delivered to a pod.
+///
+/// `is_draining` returns whether the pod's tracked flows move to the stack as their packets arrive there
+/// ([`crate::tables::PodBlock::DRAIN`], or no rules any more). It is called only where it matters.
 #[inline(always)]
-pub fn delivered(subject: &Subject, leaving: impl Fn() -> bool, flows: &impl Flows) -> Option<FlowEvent> {
-    let event = match subject.role {
-        Role::Opens | Role::Datagram => FlowEvent::ReclaimedByStack,
-        Role::Follows | Role::Unsettled if leaving() => FlowEvent::Deleted,
-        Role::Follows | Role::Unsettled | Role::Error | Role::Other => return None,
+pub fn stack_delivered(
+    packet: &FlowPacket,
+    is_draining: impl Fn() -> bool,
+    flows: &impl FlowStore,
+) -> Option<FlowEvent> {
+    let event = match packet.role {
+        PacketRole::New | PacketRole::Datagram => FlowEvent::ReclaimedByStack,
+        PacketRole::Data | PacketRole::Inconclusive if is_draining() => FlowEvent::Deleted,
+        PacketRole::Data | PacketRole::Inconclusive | PacketRole::Related | PacketRole::Untracked => {
+            return None;
+        }
     };
-    forget(&subject.key, flows).then_some(event)
+    untrack(&packet.key, flows).then_some(event)
 }
 
-/// A pod's datagram left the node through the stack, with these addresses: what answers it is the stack's.
+/// Updates the tables for a pod's datagram that left the node through the stack, with these addresses: packets in the other
+/// direction are the stack's.
 #[inline(always)]
-pub fn departed(subject: &Subject, flows: &impl Flows) -> Option<FlowEvent> {
-    let key = &subject.key;
-    if flows.slot(Table::Stack, key).is_some() {
+pub fn stack_sent(packet: &FlowPacket, flows: &impl FlowStore) -> Option<FlowEvent> {
+    let key = &packet.key;
+    if flows.slot(FlowMap::Stack, key).is_some() {
         return None;
     }
-    if !flows.insert(Table::Stack, key, 0) {
-        flows.note(FlowEvent::InsertFailed);
+    if !flows.insert(FlowMap::Stack, key, 0) {
+        flows.count(FlowEvent::InsertFailed);
     }
-    forget(key, flows);
+    untrack(key, flows);
     Some(FlowEvent::StackFlowNoted)
 }

@@ -1,8 +1,8 @@
-//! A keyed hash: who does not know the seed cannot choose sources that share a set with somebody else's.
+//! A keyed hash: without the seed, an attacker cannot choose sources that share a set with the sources of others.
 
 use crate::tables::Address;
 
-/// SipHash-1-3 of a rule and a source.
+/// Returns SipHash-1-3 of a rule and a source.
 #[inline(always)]
 pub(super) fn hash(seed: u64, rule: u32, source: &Address) -> u64 {
     let mut state = State::new(seed, !seed.rotate_left(32));
@@ -28,7 +28,7 @@ impl State {
     #[inline(always)]
     fn absorb(&mut self, word: u64) {
         self.0[3] ^= word;
-        self.round();
+        self.mix();
         self.0[0] ^= word;
     }
 
@@ -37,14 +37,14 @@ impl State {
         // The algorithm ends with the length of its input: 24 bytes.
         self.absorb(24 << 56);
         self.0[2] ^= 0xff;
-        self.round();
-        self.round();
-        self.round();
+        self.mix();
+        self.mix();
+        self.mix();
         self.0[0] ^ self.0[1] ^ self.0[2] ^ self.0[3]
     }
 
     #[inline(always)]
-    fn round(&mut self) {
+    fn mix(&mut self) {
         let [mut a, mut b, mut c, mut d] = self.0;
         a = a.wrapping_add(b);
         b = b.rotate_left(13) ^ a;
@@ -72,14 +72,14 @@ mod tests {
     fn it_is_siphash() {
         // `DefaultHasher::new` has the keys 0 and 0; a seed whose second key is 0 as well does not exist, so the state is
         // set by hand.
-        let mut ours = State::new(0, 0);
-        ours.absorb(1);
-        ours.absorb(2);
-        ours.absorb(3);
-        let mut theirs = std::collections::hash_map::DefaultHasher::new();
+        let mut state = State::new(0, 0);
+        state.absorb(1);
+        state.absorb(2);
+        state.absorb(3);
+        let mut reference = std::collections::hash_map::DefaultHasher::new();
         for word in 1..=3 {
-            theirs.write_u64(word);
+            reference.write_u64(word);
         }
-        assert_eq!(ours.finish(), theirs.finish());
+        assert_eq!(state.finish(), reference.finish());
     }
 }

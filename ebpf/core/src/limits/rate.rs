@@ -1,15 +1,15 @@
 //! The generic cell rate algorithm.
 
-use super::Cell;
+use super::LimitCell;
 
-/// Attempts until a packet is let through because so many others came at once. Each lost attempt is another packet that
-/// was let through in its place.
+/// After this many failed attempts the packet is admitted. Each failed attempt is a packet that another CPU admitted in its
+/// place.
 const ATTEMPTS: u32 = 8;
 
-/// Ticks that the clocks of two CPUs, or the time between reading the clock and the cell, may be apart: 17 seconds.
+/// The most ticks by which the clocks of two CPUs, or the reads of the clock and of the cell, may differ: 17 seconds.
 const SLACK: u64 = 1 << 42;
 
-/// A rate and what may come at once, in ticks.
+/// A rate and its burst, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
     interval: u64,
@@ -23,7 +23,7 @@ impl Rate {
     }
 
     #[inline(always)]
-    pub(super) fn admits(&self, cell: &impl Cell, now: u64) -> bool {
+    pub(super) fn admits(&self, cell: &impl LimitCell, now: u64) -> bool {
         let mut until = cell.get();
         for _ in 0..ATTEMPTS {
             let ahead = self.ahead(until, now).wrapping_add(self.interval);
@@ -39,8 +39,8 @@ impl Rate {
         true
     }
 
-    /// How far what was let through is paid for in advance; zero is a cell that was never used. More than this rate can have reached is of another one, which
-    /// the rule had before.
+    /// Returns how far the admitted packets reach into the future. Zero for a cell that was never used, and for a value that
+    /// this rate cannot have reached: it is of another rate, which the rule had before.
     #[inline(always)]
     fn ahead(&self, until: u64, now: u64) -> u64 {
         let ahead = until.wrapping_sub(now);

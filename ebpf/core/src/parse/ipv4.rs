@@ -1,12 +1,12 @@
 //! IPv4 with options and fragments.
 
 use super::{
-    Bytes, IpBytes, Link, Packet, Unparsed,
+    Bytes, IpBytes, Link, Packet,
     transport::{
         Upper, protocol, {self},
     },
 };
-use crate::tables::Address;
+use crate::{events::Unparsed, tables::Address};
 
 const HEADER: usize = 20;
 const OFFSET_MASK: u16 = 0x1fff;

@@ -1,12 +1,12 @@
 //! IPv6 with extension headers and fragments.
 
 use super::{
-    Bytes, IpBytes, Link, MAX_EXTENSION_HEADERS, Packet, Unparsed,
+    Bytes, IpBytes, Link, MAX_EXTENSION_HEADERS, Packet,
     transport::{
-        Kind, Upper, protocol, {self},
+        Upper, UpperKind, protocol, {self},
     },
 };
-use crate::tables::Address;
+use crate::{events::Unparsed, tables::Address};
 
 const HEADER: usize = 40;
 const OFFSET_MASK: u16 = 0xfff8;
@@ -20,7 +20,7 @@ const DESTINATION: u8 = 60;
 
 #[inline(always)]
 pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, Unparsed> {
-    let tags = bytes.forget(link.tags);
+    let tags = bytes.opaque(link.tags);
     let start = Link { tags, ..link }.ip_offset();
     let [v, _, _, _, l0, l1, next, _]: [u8; 8] = bytes.read(start).ok_or(Unparsed::Short)?;
     let source = address(bytes, start + 8)?;
@@ -66,7 +66,7 @@ pub(crate) fn address<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Add
     })
 }
 
-/// What is behind the extension headers.
+/// The header that follows the extension headers.
 pub(crate) struct Last {
     pub(crate) protocol: u8,
     pub(crate) offset: u32,
@@ -75,14 +75,14 @@ pub(crate) struct Last {
 }
 
 impl Last {
-    /// Whether there is a transport header that says which flow this is.
+    /// Whether there is a transport header that identifies a flow.
     #[inline(always)]
     pub(crate) fn has_transport(&self) -> bool {
-        matches!(self.upper.kind, Kind::Ports | Kind::Icmp)
+        matches!(self.upper.kind, UpperKind::Ports | UpperKind::Icmp)
     }
 }
 
-/// Walks the extension headers. None is shorter than eight bytes.
+/// Walks the extension headers, each of at least eight bytes.
 #[inline(always)]
 pub(crate) fn walk<B: Bytes + ?Sized>(
     ip: &IpBytes<'_, B>,
@@ -105,12 +105,12 @@ pub(crate) fn walk<B: Bytes + ?Sized>(
             });
         }
         let [after, length, o0, o1, _, _, _, _] = ip.fetch(offset)?;
-        let length = match ip.bytes.forget(u32::from(next)) as u8 {
+        let length = match ip.bytes.opaque(u32::from(next)) as u8 {
             FRAGMENT => 8,
             AUTHENTICATION => 8 + usize::from(length) * 4,
             _ => 8 + usize::from(length) * 8,
         };
-        offset = ip.bytes.forget((offset + length) as u32) as usize;
+        offset = ip.bytes.opaque((offset + length) as u32) as usize;
         let part = u16::from_be_bytes([o0, o1]);
         if next == FRAGMENT && part & OFFSET_MASK != 0 {
             return Ok(Last {
@@ -122,8 +122,8 @@ pub(crate) fn walk<B: Bytes + ?Sized>(
         }
         fragment = ip
             .bytes
-            .forget(fragment | u32::from(next == FRAGMENT && part & MORE_FRAGMENTS != 0));
-        next = ip.bytes.forget(u32::from(after)) as u8;
+            .opaque(fragment | u32::from(next == FRAGMENT && part & MORE_FRAGMENTS != 0));
+        next = ip.bytes.opaque(u32::from(after)) as u8;
     }
     Err(Unparsed::TooManyExtensionHeaders)
 }

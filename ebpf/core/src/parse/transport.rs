@@ -1,8 +1,9 @@
-//! TCP, UDP, SCTP, ICMP and ICMPv6, as far as rules can ask about them.
+//! The fields of TCP, UDP, SCTP, ICMP and ICMPv6 headers that rules can match.
 
-use super::{Bytes, IpBytes, Unparsed};
+use super::{Bytes, IpBytes};
+use crate::events::Unparsed;
 
-/// IP protocol numbers with a meaning for rules.
+/// IP protocol numbers that rules can match.
 pub(crate) mod protocol {
     pub(crate) const ICMP: u8 = 1;
     pub(crate) const TCP: u8 = 6;
@@ -11,9 +12,9 @@ pub(crate) mod protocol {
     pub(crate) const SCTP: u8 = 132;
 }
 
-/// What the transport header says.
+/// The fields of a transport header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum TransportHeader {
     /// TCP, UDP or SCTP.
     Ports {
         /// Source port.
@@ -30,21 +31,21 @@ pub enum Transport {
     },
     /// A protocol without ports.
     Other,
-    /// A fragment that is not the first one has no transport header.
+    /// A later fragment, which has no transport header.
     LaterFragment,
 }
 
-/// A [`Transport`] as numbers: what compilers make of enums that share bytes is more than the verifier can follow.
+/// A [`TransportHeader`] as numbers: compiled code for enums whose variants share bytes is too complex for the verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Upper {
-    pub(super) kind: Kind,
-    /// The first four bytes, in network order; zero where there is nothing to read.
+    pub(super) kind: UpperKind,
+    /// The first four bytes, in network order; zero if there are none.
     pub(super) word: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Kind {
+pub(crate) enum UpperKind {
     Ports,
     Icmp,
     Other,
@@ -53,26 +54,26 @@ pub(crate) enum Kind {
 
 impl Upper {
     pub(super) const LATER_FRAGMENT: Self = Self {
-        kind: Kind::LaterFragment,
+        kind: UpperKind::LaterFragment,
         word: 0,
     };
 
-    pub(super) const fn decode(self) -> Transport {
+    pub(super) const fn decode(self) -> TransportHeader {
         let [a, b, c, d] = self.word.to_be_bytes();
         match self.kind {
-            Kind::Ports => Transport::Ports {
+            UpperKind::Ports => TransportHeader::Ports {
                 source: u16::from_be_bytes([a, b]),
                 destination: u16::from_be_bytes([c, d]),
             },
-            Kind::Icmp => Transport::Icmp { kind: a, code: b },
-            Kind::Other => Transport::Other,
-            Kind::LaterFragment => Transport::LaterFragment,
+            UpperKind::Icmp => TransportHeader::Icmp { kind: a, code: b },
+            UpperKind::Other => TransportHeader::Other,
+            UpperKind::LaterFragment => TransportHeader::LaterFragment,
         }
     }
 }
 
-/// Reads four bytes and no more. A first fragment may cut a TCP header short; if that were an error, a sender could
-/// have its packets passed by a rule that drops them, and the stack would put them together again.
+/// Reads only four bytes. A first fragment may cut a TCP header short. If that were an error, such packets would bypass a
+/// rule that drops them, and the stack would reassemble them.
 #[inline(always)]
 pub(super) fn parse<B: Bytes + ?Sized>(
     ip: &IpBytes<'_, B>,
@@ -81,11 +82,11 @@ pub(super) fn parse<B: Bytes + ?Sized>(
     icmp: u8,
 ) -> Result<Upper, Unparsed> {
     let kind = match protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => Kind::Ports,
-        _ if protocol == icmp => Kind::Icmp,
+        protocol::TCP | protocol::UDP | protocol::SCTP => UpperKind::Ports,
+        _ if protocol == icmp => UpperKind::Icmp,
         _ => {
             return Ok(Upper {
-                kind: Kind::Other,
+                kind: UpperKind::Other,
                 word: 0,
             });
         }

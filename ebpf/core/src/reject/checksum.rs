@@ -1,6 +1,6 @@
 //! The Internet checksum (RFC 1071).
 
-/// A sum of 16-bit words, or of pairs of them, which is the same. There are few enough for it never to overflow.
+/// A sum of 16-bit words, or equivalently of 32-bit words. There are too few words for an overflow.
 #[derive(Clone, Copy)]
 pub(super) struct Sum(u64);
 
@@ -10,7 +10,7 @@ impl Sum {
         Self(0)
     }
 
-    /// Adds bytes; an odd last one counts as the upper half of a word.
+    /// Adds bytes. An odd last byte is the upper half of a word.
     #[inline(always)]
     pub(super) const fn bytes<const N: usize>(self, bytes: &[u8; N]) -> Self {
         let mut sum = self.0;
@@ -33,7 +33,7 @@ impl Sum {
         Self(self.0 + word as u64)
     }
 
-    /// What goes into the header.
+    /// Returns the checksum for the header.
     #[inline(always)]
     pub(super) const fn finish(self) -> [u8; 2] {
         let half = (self.0 & 0xffff_ffff) + (self.0 >> 32);

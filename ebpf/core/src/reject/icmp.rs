@@ -1,23 +1,23 @@
 //! ICMP errors.
 
-use super::{Answer, Edit, Offender, checksum::Sum, ip, turn_link};
+use super::{Edit, Offender, RejectWith, checksum::Sum, ip, turn_link};
 use crate::parse::protocol;
 
 const HEADER: usize = 8;
-/// Bytes quoted from behind the IP headers.
+/// Bytes quoted of what follows the IP headers.
 const UPPER: usize = 8;
-/// Bytes quoted at most: IPv4 headers are shorter, IPv6 extension headers need not be.
+/// The most bytes quoted. IPv4 headers are shorter; IPv6 extension headers may be longer.
 const QUOTE: usize = 128;
 
 const UNREACHABLE: [u8; 2] = [3, 13];
 const UNREACHABLE_V6: [u8; 2] = [1, 1];
 
-/// Of either family.
+/// Turns the packet into an ICMP or `ICMPv6` error.
 #[inline(always)]
 pub(super) fn answer(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
-    let quote = frame.forget(quote(offender) as u32) as usize;
+    let quote = frame.opaque(quote(offender) as u32) as usize;
     let sum = quoted(frame, offender.ip(), quote)?;
-    if offender.answer == Answer::Icmp {
+    if offender.answer == RejectWith::Icmp {
         v4(frame, offender, quote, sum)
     } else {
         v6(frame, offender, quote, sum)
@@ -53,7 +53,7 @@ fn v6(frame: &mut impl Edit, offender: &Offender, quote: usize, sum: Sum) -> Opt
     frame.truncate(at + IN_FRONT + quote)
 }
 
-/// How much of the packet is quoted.
+/// Returns the number of bytes quoted.
 #[inline(always)]
 fn quote(offender: &Offender) -> usize {
     let headers = (offender.upper as usize).wrapping_sub(offender.ip());
@@ -62,7 +62,7 @@ fn quote(offender: &Offender) -> usize {
         .min(QUOTE)
 }
 
-/// The sum of the first `length` bytes of the packet.
+/// Returns the checksum of the first `length` bytes of the packet.
 #[inline(always)]
 fn quoted(frame: &impl Edit, start: usize, length: usize) -> Option<Sum> {
     let mut sum = Sum::new();

@@ -7,13 +7,13 @@ pub(super) const V6: usize = 40;
 const HOPS: u8 = 64;
 const DONT_FRAGMENT: u8 = 0x40;
 
-/// The packet's two addresses, in its order: their sum is the same in the answer's.
+/// Reads the packet's source and destination. Their checksum does not depend on the order.
 #[inline(always)]
 pub(super) fn addresses_v4(frame: &impl Edit, ip: usize) -> Option<[[u8; 4]; 2]> {
     Some([frame.read(ip + 12)?, frame.read(ip + 16)?])
 }
 
-/// The same for IPv6.
+/// Reads the packet's source and destination, for IPv6.
 #[inline(always)]
 pub(super) fn addresses_v6(frame: &impl Edit, ip: usize) -> Option<[[u8; 16]; 2]> {
     Some([frame.read(ip + 8)?, frame.read(ip + 24)?])

@@ -2,8 +2,8 @@
 
 use super::{Edit, Offender, checksum::Sum, ip, turn_link};
 use crate::{
+    key::PacketKey,
     parse::{Bytes, ETHERNET, TAG, protocol},
-    verdict::Key,
 };
 
 const HEADER: usize = 20;
@@ -12,19 +12,19 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// Length of the header in bytes, and flags.
+/// Returns the length of the TCP header in bytes, and the flags.
 #[inline(always)]
-fn shape<B: Bytes + ?Sized>(bytes: &B, upper: usize) -> Option<(usize, u8)> {
+fn header<B: Bytes + ?Sized>(bytes: &B, upper: usize) -> Option<(usize, u8)> {
     let [words, flags] = bytes.read(upper + 12)?;
     Some((usize::from(words >> 4) * 4, flags))
 }
 
-/// Whether this is a TCP header, and not of a reset.
+/// Whether the packet has a whole TCP header, and is not a reset itself.
 #[inline(always)]
-pub(super) fn is_due<B: Bytes + ?Sized>(bytes: &B, key: &Key) -> bool {
+pub(super) fn is_answered<B: Bytes + ?Sized>(bytes: &B, key: &PacketKey) -> bool {
     let upper = key.upper() as usize;
     let end = ETHERNET + TAG * key.tags() as usize + key.ip_len() as usize;
-    shape(bytes, upper)
+    header(bytes, upper)
         .is_some_and(|(header, flags)| header >= HEADER && upper + header <= end && flags & RST == 0)
 }
 
@@ -48,14 +48,14 @@ pub(super) fn v6(frame: &mut impl Edit, offender: &Offender) -> Option<()> {
     write(frame, offender, at + ip::V6, &segment, sum)
 }
 
-/// The first sixteen bytes of the answer's header.
+/// Returns the first sixteen bytes of the answer's TCP header.
 #[inline(always)]
 fn segment(frame: &impl Edit, offender: &Offender) -> Option<[u8; 16]> {
     let upper = offender.upper as usize;
     let [s0, s1, d0, d1]: [u8; 4] = frame.read(upper)?;
     let sequence = u32::from_be_bytes(frame.read(upper + 4)?);
     let acknowledged: [u8; 4] = frame.read(upper + 8)?;
-    let (header, flags) = shape(frame, upper)?;
+    let (header, flags) = header(frame, upper)?;
     let end = offender.ip() + offender.ip_len as usize;
     let data = end.wrapping_sub(upper + header) as u32;
     let phantoms = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
@@ -85,7 +85,7 @@ fn segment(frame: &impl Edit, offender: &Offender) -> Option<[u8; 16]> {
     ])
 }
 
-/// The rest: `sum` is that of the addresses.
+/// Writes the TCP header and all that is below it. `sum` is the checksum of the addresses.
 #[inline(always)]
 fn write(frame: &mut impl Edit, offender: &Offender, at: usize, segment: &[u8; 16], sum: Sum) -> Option<()> {
     let sum = sum

@@ -1,9 +1,9 @@
-//! Addresses, and the way from a destination to its pod's slot.
+//! Addresses, and the index that maps destinations to slots.
 
 /// An IP address: IPv4 in its IPv4-mapped form (`::ffff:a.b.c.d`), as two host-order halves.
 ///
-/// An IPv6 packet that carries an IPv4-mapped address on the wire is not considered (the kernel drops it as well:
-/// Linux commit 6af1799aaf3f), so the two families never collide.
+/// An IPv6 packet with an IPv4-mapped address on the wire cannot be parsed (the kernel drops it as well: Linux commit
+/// 6af1799aaf3f), so the two families never collide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Address {
@@ -13,11 +13,10 @@ pub struct Address {
     pub low: u64,
 }
 
-/// Entries apply to both families unless they have a peer; then the mask covers the IPv4-mapped prefix.
 impl Address {
     const V4_MAPPED: u64 = 0xffff_0000_0000;
 
-    /// An IPv4 address from its four bytes.
+    /// Returns an IPv4 address from its four bytes.
     pub const fn v4(bytes: [u8; 4]) -> Self {
         Self {
             high: 0,
@@ -25,7 +24,7 @@ impl Address {
         }
     }
 
-    /// An IPv6 address from its sixteen bytes.
+    /// Returns an IPv6 address from its sixteen bytes.
     pub const fn v6(bytes: [u8; 16]) -> Self {
         let value = u128::from_be_bytes(bytes);
         Self {
@@ -34,19 +33,19 @@ impl Address {
         }
     }
 
-    /// Whether this is the IPv4-mapped form.
+    /// Whether this is an IPv4 address.
     #[inline(always)]
     pub const fn is_v4(self) -> bool {
-        // One comparison: the verifier follows one case less.
+        // One comparison: one branch less for the verifier.
         self.high | (self.low ^ Self::V4_MAPPED) >> 32 == 0
     }
 
-    /// The sixteen bytes in network order.
+    /// Returns the sixteen bytes in network order.
     pub const fn octets(self) -> [u8; 16] {
         (((self.high as u128) << 64) | self.low as u128).to_be_bytes()
     }
 
-    /// The same as four words of which each holds its bytes in network order.
+    /// Returns four words, each with its bytes in network order.
     #[inline(always)]
     pub const fn words(self) -> [u32; 4] {
         [
@@ -57,7 +56,7 @@ impl Address {
         ]
     }
 
-    /// The netmask of an IPv6 prefix (for IPv4: its length plus 96). Lengths above 128 count as 128.
+    /// Returns the netmask of an IPv6 prefix (for IPv4: its length plus 96). Lengths above 128 count as 128.
     pub const fn mask(prefix_len: u8) -> Self {
         let value = match prefix_len {
             0 => 0,
@@ -71,8 +70,8 @@ impl Address {
     }
 }
 
-/// Where the index holds an IPv4 address: each address of an aligned /18 network has a place of its own, neighbours side
-/// by side, and where the network begins is scattered.
+/// Returns the index of an IPv4 address in [`super::maps::INDEX`]. Addresses of an aligned /18 network have different
+/// indexes, and consecutive addresses consecutive ones. The first index of a network is a hash.
 #[inline(always)]
 pub const fn index_position(v4: u32) -> u32 {
     v4.wrapping_add((v4 >> 14).wrapping_mul(SCATTER) >> 18) & (super::INDEX - 1)
@@ -81,30 +80,30 @@ pub const fn index_position(v4: u32) -> u32 {
 /// 2³² divided by the golden ratio, and odd: the upper bits of a product depend on all of the factor's.
 const SCATTER: u32 = 0x9e37_79b1;
 
-/// One place of the index: an IPv4 address and its slot, in one word, so that it changes in one store.
+/// One element of the index: an IPv4 address and its slot in one word, so that one store changes both.
 ///
 /// | bits | |
 /// |---|---|
 /// | 0 to 31 | the address, in host byte order |
-/// | 32 to 47 | slot + 1; zero: no address is here |
+/// | 32 to 47 | slot + 1; zero: unused |
 /// | 63 | [`IndexWord::MORE`] |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct IndexWord(pub u64);
 
 impl IndexWord {
-    /// Nothing leads here.
+    /// An unused element.
     pub const EMPTY: Self = Self(0);
-    /// Further addresses belong at this place: they are in [`super::maps::PODS`].
+    /// Flag: more addresses have this index; they are in [`super::maps::PODS`].
     pub const MORE: u64 = 1 << 63;
 
-    /// An address that leads to `slot`.
+    /// Returns the element of an address with `slot`.
     pub const fn new(v4: u32, slot: u32, more: bool) -> Self {
         let more = if more { Self::MORE } else { 0 };
         Self(more | (slot as u64 + 1) << 32 | v4 as u64)
     }
 
-    /// The slot, if it is this address that is here.
+    /// Returns the slot, if the element holds this address.
     #[inline(always)]
     pub const fn slot(self, v4: u32) -> Option<u32> {
         let slot = (self.0 >> 32) as u32 & 0xffff;
@@ -115,7 +114,7 @@ impl IndexWord {
         }
     }
 
-    /// The address that is here.
+    /// Returns the address in the element.
     pub const fn address(self) -> Option<u32> {
         if (self.0 >> 32) as u16 == 0 {
             None
@@ -124,7 +123,7 @@ impl IndexWord {
         }
     }
 
-    /// Whether [`super::maps::PODS`] has to be asked about other addresses of this place.
+    /// Whether [`super::maps::PODS`] may hold other addresses with this index.
     #[inline(always)]
     pub const fn more(self) -> bool {
         self.0 & Self::MORE != 0

@@ -1,23 +1,24 @@
-//! The compiled rules: blocks that are written once, used as long as a slot's word leads to them, and shared by all that
-//! are equal.
+//! Compiled rules. The agent writes a block once. The block is live as long as a slot's word leads to it, and equal blocks
+//! are shared.
 //!
-//! A packet's way: [`PodBlock`] → (source address) → [`Class`] → (protocol, port) → action number → [`ActionRecord`].
-//! Sources are found in a tree of blocks of sorted lower bounds, at most [`SOURCE_LEVELS`] deep, ports in one at most
-//! [`PORT_LEVELS`] deep. In every block the first bound is the smallest value that can get there, and what is not used repeats the last
-//! bound with its value: so a search always ends at the last bound that is not larger than the key, whatever the key.
+//! The path of a look-up: [`PodBlock`] → (source address) → [`Class`] → (protocol, port) → action number →
+//! [`ActionRecord`]. Sources are in a tree of blocks, at most [`SOURCE_LEVELS`] deep, and ports in a tree at most
+//! [`PORT_LEVELS`] deep. A block is a list of sorted lower bounds, and a target for each of them. The first bound is the
+//! smallest value that can reach the block. Unused elements repeat the last bound and its target, so a search for any key
+//! ends at the last bound that is not larger than the key.
 
 use super::Address;
 
-/// Bounds of a block of sources.
+/// Number of bounds in a block of sources.
 pub const SOURCES: usize = 64;
-/// Bounds of a block of ports: with their values, one cache line.
+/// Number of bounds in a block of ports: with their targets, one cache line.
 pub const PORTS: usize = 16;
-/// Blocks on the longest way from a class to an action: room for 16³ bounds.
+/// The most blocks between a class and an action: capacity for 16³ bounds.
 pub const PORT_LEVELS: usize = 3;
-/// Blocks on the longest way from a pod to a class: room for 64³ bounds.
+/// The most blocks between a pod and a class: capacity for 64³ bounds.
 pub const SOURCE_LEVELS: usize = 3;
 
-/// What a slot points at: generation in the upper half, index of the [`PodBlock`] + 1 in the lower one. Zero is an empty
+/// The value of a slot: generation in the upper half, index of the [`PodBlock`] + 1 in the lower half. Zero is an empty
 /// slot: all its packets pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
@@ -27,52 +28,52 @@ impl SlotWord {
     /// The word of an empty slot.
     pub const EMPTY: Self = Self(0);
 
-    /// A word that points at `block`.
+    /// Returns a word that leads to `block`.
     pub const fn new(generation: u32, block: u32) -> Self {
         Self((generation as u64) << 32 | (block as u64 + 1))
     }
 
-    /// The block, if there is one.
+    /// Returns the block, if there is one.
     #[inline(always)]
     pub const fn block(self) -> Option<u32> {
         (self.0 as u32).checked_sub(1)
     }
 
-    /// How often this slot was flipped.
+    /// Returns how many times the word was changed.
     pub const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 }
 
-/// All the program needs about one pod.
+/// What the program on the NIC needs to know about a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct PodBlock {
     /// Longest IP packet the pod's interface takes, in bytes.
     pub mtu: u32,
-    /// Where IPv4 sources are looked up.
+    /// Root of the tree of IPv4 sources.
     pub sources_v4: SourceRef,
-    /// Where IPv6 sources are looked up.
+    /// Root of the tree of IPv6 sources.
     pub sources_v6: SourceRef,
-    /// Link-layer address of the pod's interface.
+    /// MAC address of the pod's interface.
     pub mac: [u8; 6],
-    /// The constants below.
+    /// The flags below.
     pub flags: u16,
 }
 
 impl PodBlock {
-    /// The pod cannot take redirects: they are counted as fallbacks, and passed.
+    /// The pod's interface cannot take redirects: they pass, counted as fallbacks.
     pub const NOT_READY: u16 = 1;
-    /// The pod cannot be delivered to by [`super::ActionRecord::PEER`]: the same.
+    /// The pod cannot take packets of [`super::ActionRecord::PEER`]: they pass, counted as fallbacks.
     pub const NO_PEER: u16 = 2;
-    /// The programs that see the pod's replies are in place. Without this, no redirect is tried.
+    /// The programs of the pod's reply path are attached. Without them, redirects pass, counted as fallbacks.
     pub const REPLY_PATH: u16 = 4;
-    /// No rule selects the pod any more: flows that it has answered are still delivered, and handed to the stack as it
-    /// takes part in them.
+    /// No policy selects the pod any more. Its established flows are drained: their packets still reach the pod past the
+    /// stack, until the stack sees a packet of the flow.
     pub const DRAIN: u16 = 8;
 }
 
-/// Leads to a class, or to a block of sources.
+/// A reference to a class, or to a block of sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct SourceRef(pub u32);
@@ -80,17 +81,17 @@ pub struct SourceRef(pub u32);
 impl SourceRef {
     const CLASS: u32 = 1 << 31;
 
-    /// The class of all sources that get here.
+    /// Returns a reference to a class.
     pub const fn class(index: u32) -> Self {
         Self(Self::CLASS | index)
     }
 
-    /// A block of the same family.
+    /// Returns a reference to a block of the same family.
     pub const fn block(index: u32) -> Self {
         Self(index)
     }
 
-    /// The class, if this leads to one; otherwise the block.
+    /// Returns the class as `Ok`, or the block as `Err`.
     #[inline(always)]
     pub const fn get(self) -> Result<u32, u32> {
         if self.0 & Self::CLASS == 0 {
@@ -101,27 +102,27 @@ impl SourceRef {
     }
 }
 
-/// IPv4 sources.
+/// A block of IPv4 sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct SourcesV4 {
-    /// First addresses, in host byte order.
-    pub lower: [u32; SOURCES],
-    /// What holds from there on.
-    pub then: [SourceRef; SOURCES],
+    /// Lower bounds, in host byte order.
+    pub bounds: [u32; SOURCES],
+    /// The target from each bound on.
+    pub targets: [SourceRef; SOURCES],
 }
 
-/// IPv6 sources.
+/// A block of IPv6 sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct SourcesV6 {
-    /// First addresses.
-    pub lower: [Address; SOURCES],
-    /// What holds from there on.
-    pub then: [SourceRef; SOURCES],
+    /// Lower bounds.
+    pub bounds: [Address; SOURCES],
+    /// The target from each bound on.
+    pub targets: [SourceRef; SOURCES],
 }
 
-/// What becomes of packets from one set of sources: those to which the same rules apply.
+/// The rules for one set of sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Class {
@@ -135,27 +136,27 @@ pub struct Class {
     pub icmp: PortRef,
     /// `ICMPv6`, by type × 256 + code.
     pub icmpv6: PortRef,
-    /// Action number of all else: other protocols, and fragments but the first, which have no ports.
+    /// Action number of other protocols, and of later fragments, which have no ports.
     pub portless: u16,
     /// Always zero.
     pub reserved: u16,
 }
 
-/// Leads to an action, or to a block of ports.
+/// A reference to an action, or to a block of ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct PortRef(pub u32);
 
-/// Where a [`PortRef`] leads.
+/// The target of a [`PortRef`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortTarget {
     /// The action number of all ports.
     Action(u16),
-    /// A block whose values are action numbers.
+    /// A block whose targets are action numbers.
     Leaf(u16),
-    /// A block whose values are indexes of leaves.
+    /// A block whose targets are indexes of leaves.
     Top(u16),
-    /// A block whose values are indexes of those.
+    /// A block whose targets are indexes of top blocks.
     Root(u16),
 }
 
@@ -164,7 +165,7 @@ impl PortRef {
     const TOP: u32 = 2 << 16;
     const ROOT: u32 = 3 << 16;
 
-    /// A reference to `target`.
+    /// Returns a reference to `target`.
     pub const fn new(target: PortTarget) -> Self {
         Self(match target {
             PortTarget::Action(number) => number as u32,
@@ -174,7 +175,7 @@ impl PortRef {
         })
     }
 
-    /// Where it leads.
+    /// Returns the target.
     #[inline(always)]
     pub const fn get(self) -> PortTarget {
         let index = self.0 as u16;
@@ -187,52 +188,52 @@ impl PortRef {
     }
 }
 
-/// Destination ports, or types and codes.
+/// A block of destination ports, or of ICMP types and codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Ports {
-    /// First ports.
-    pub lower: [u16; PORTS],
-    /// What holds from there on: action numbers in a leaf, indexes of blocks above.
-    pub then: [u16; PORTS],
+    /// Lower bounds.
+    pub bounds: [u16; PORTS],
+    /// The target from each bound on: action numbers in a leaf, indexes of blocks above.
+    pub targets: [u16; PORTS],
 }
 
-/// Action number of packets that no rule matches; [`super::maps::ACTIONS`] has nothing there.
+/// Action number of packets that no rule matches. This element of [`super::maps::ACTIONS`] is unused.
 pub const NO_MATCH: u16 = 0;
 
-/// What a rule says.
+/// A rule: its action, and the action's parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct ActionRecord {
     /// Index into [`super::maps::RULE_COUNTERS`], [`super::maps::RULE_LABELS`] and [`super::maps::RULE_LIMITS`].
     pub rule: u32,
-    /// What [`ActionRecord::MARK`] says is carried.
+    /// The mark, with [`ActionRecord::MARK`].
     pub mark: u32,
     /// An [`super::Action`].
     pub action: u8,
-    /// The constants below.
+    /// The flags below.
     pub flags: u8,
     /// Always zero.
     pub reserved: [u8; 6],
     /// Ticks per packet, with [`ActionRecord::LIMIT_RULE`] or [`ActionRecord::LIMIT_SOURCE`]; see the submodule for limits.
     pub interval: u64,
-    /// Ticks of all packets that may come at once: `interval` × burst.
+    /// Ticks of a burst: `interval` × burst.
     pub window: u64,
 }
 
 impl ActionRecord {
-    /// `mark` goes into the metadata.
+    /// Flag: `mark` goes into the metadata.
     pub const MARK: u8 = 1;
-    /// Count, and pass.
+    /// Flag: count the packet, and pass it.
     pub const AUDIT: u8 = 2;
-    /// A redirect is delivered by the program behind the NIC's stack entry, not by `XDP_REDIRECT`.
+    /// Flag: the NIC's tc ingress program delivers redirects, not `XDP_REDIRECT`.
     pub const PEER: u8 = 4;
-    /// One limit for all packets that the rule matches on this node.
+    /// Flag: one limit for all packets on this node that the rule matches.
     pub const LIMIT_RULE: u8 = 8;
-    /// A limit for each source address.
+    /// Flag: a limit for each source address.
     pub const LIMIT_SOURCE: u8 = 16;
 
-    /// Whether packets have to keep to a limit.
+    /// Whether a rate limit applies.
     #[inline(always)]
     pub const fn limits(&self) -> bool {
         let limits = self.flags & (Self::LIMIT_RULE | Self::LIMIT_SOURCE);

@@ -1,24 +1,23 @@
-//! Rate limits: how much time the packets that were let through have used up.
+//! Rate limits, by the generic cell rate algorithm (GCRA).
 //!
-//! The generic cell rate algorithm: a limit is one time, at which everything let through so far is paid for. A packet is
-//! let through when that time, with its own interval added, lies at most a window ahead of now. Only packets that are let
-//! through change it, so a flood that is dropped shares a cache line between CPUs without writing to it.
+//! A limit is one time: until then, the admitted packets use up the capacity. A packet is admitted if that time plus the
+//! packet's interval is at most a window ahead of now. Only admitted packets change the time, so the CPUs share the cache
+//! line of a flood that is dropped without writing to it.
 //!
-//! Times are in ticks of 1/256 ns of `CLOCK_MONOTONIC`, wrapping: two years of uptime fit, and differences are right
-//! beyond.
+//! Times are wrapping ticks of 1/256 ns of `CLOCK_MONOTONIC`. They wrap after two years of uptime; differences stay right.
 
-/// Ticks in a nanosecond, as a shift.
+/// Ticks per nanosecond, as a power of two.
 pub const TICK_SHIFT: u32 = 8;
 
-/// Limits of sources that share a set: one cache line.
+/// Limits of sources in a set: one cache line.
 pub const WAYS: usize = 4;
 
-/// Some sources' limits. A way whose time is past is free: nothing is lost by giving it to another source.
+/// The limits of some sources. A way whose time is past is free: another source may claim it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct LimitSet {
-    /// Which rule and source, as a hash with [`super::Config::seed`]; zero: nobody.
+    /// Rule and source, as a hash with [`super::Config::seed`]; zero: unused.
     pub owner: [u64; WAYS],
-    /// When its packets are paid for.
+    /// The time until which the way's capacity is used up.
     pub until: [u64; WAYS],
 }

@@ -1,17 +1,20 @@
-//! From source, protocol and port to an action number, in a fixed number of steps without branches.
+//! Classifies a packet: from source, protocol and port to an action number, in a fixed number of steps without branches.
 //!
-//! Every search is a binary one over a power of two of sorted bounds. It ends at the last bound that is not larger than
-//! the key, whatever the block holds, so nothing a table says can lead out of it.
+//! Every search is a binary search over sorted bounds, whose number is a power of two. It ends at the last bound that is
+//! not larger than the key. Whatever a block holds, no index is out of bounds.
 
-use super::{Key, Tables, column};
-use crate::tables::{
-    Address, Class, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SOURCES, SourceRef,
-    SourcesV4, SourcesV6,
+use super::RuleTables;
+use crate::{
+    key::{PacketKey, column},
+    tables::{
+        Address, Class, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SOURCES, SourceRef,
+        SourcesV4, SourcesV6,
+    },
 };
 
-/// Class and action number; `None` if a block is missing or the tree of sources is too deep.
+/// Returns class and action number. `None` if a block is absent or the tree of sources is too deep.
 #[inline(always)]
-pub(super) fn find(pod: &PodBlock, key: &Key, tables: &impl Tables) -> Option<(u32, u16)> {
+pub(super) fn find(pod: &PodBlock, key: &PacketKey, tables: &impl RuleTables) -> Option<(u32, u16)> {
     let index = if key.is_v4() {
         class_v4(pod.sources_v4, key.source().low as u32, tables)?
     } else {
@@ -22,7 +25,7 @@ pub(super) fn find(pod: &PodBlock, key: &Key, tables: &impl Tables) -> Option<(u
 }
 
 #[inline(always)]
-fn class_v4(mut at: SourceRef, source: u32, tables: &impl Tables) -> Option<u32> {
+fn class_v4(mut at: SourceRef, source: u32, tables: &impl RuleTables) -> Option<u32> {
     for _ in 0..SOURCE_LEVELS {
         match at.get() {
             Ok(class) => return Some(class),
@@ -33,7 +36,7 @@ fn class_v4(mut at: SourceRef, source: u32, tables: &impl Tables) -> Option<u32>
 }
 
 #[inline(always)]
-fn class_v6(mut at: SourceRef, source: &Address, tables: &impl Tables) -> Option<u32> {
+fn class_v6(mut at: SourceRef, source: &Address, tables: &impl RuleTables) -> Option<u32> {
     for _ in 0..SOURCE_LEVELS {
         match at.get() {
             Ok(class) => return Some(class),
@@ -44,7 +47,7 @@ fn class_v6(mut at: SourceRef, source: &Address, tables: &impl Tables) -> Option
 }
 
 #[inline(always)]
-fn number(class: &Class, key: &Key, tables: &impl Tables) -> Option<u16> {
+fn number(class: &Class, key: &PacketKey, tables: &impl RuleTables) -> Option<u16> {
     let at = match key.column() {
         column::TCP => class.tcp,
         column::UDP => class.udp,
@@ -64,60 +67,61 @@ fn number(class: &Class, key: &Key, tables: &impl Tables) -> Option<u16> {
 }
 
 #[inline(always)]
-fn search_v4(block: &SourcesV4, source: u32, tables: &impl Tables) -> SourceRef {
+fn search_v4(block: &SourcesV4, source: u32, tables: &impl RuleTables) -> SourceRef {
     let after = tables.opaque(u64::from(source) + 1);
-    let found = search::<SOURCES, u32>(tables, |index| is_below(u64::from(block.lower[index]), after));
-    block.then[found]
+    let found = search::<SOURCES, u32>(tables, |index| is_below(u64::from(block.bounds[index]), after));
+    block.targets[found]
 }
 
 #[inline(always)]
-fn search_v6(block: &SourcesV6, source: &Address, tables: &impl Tables) -> SourceRef {
+fn search_v6(block: &SourcesV6, source: &Address, tables: &impl RuleTables) -> SourceRef {
     let found = search::<SOURCES, Address>(tables, |index| {
-        tables.opaque(is_address_below(source, &block.lower[index])) ^ 1
+        tables.opaque(is_address_below(source, &block.bounds[index])) ^ 1
     });
-    block.then[found]
+    block.targets[found]
 }
 
 #[inline(always)]
-fn search_ports(block: &Ports, port: u32, tables: &impl Tables) -> u16 {
+fn search_ports(block: &Ports, port: u32, tables: &impl RuleTables) -> u16 {
     let after = tables.opaque(u64::from(port) + 1);
-    let found = search::<PORTS, u16>(tables, |index| is_below(u64::from(block.lower[index]), after));
-    block.then[found]
+    let found = search::<PORTS, u16>(tables, |index| is_below(u64::from(block.bounds[index]), after));
+    block.targets[found]
 }
 
-/// The last of `N` bounds that begins at or below the key, or the first: `begins` says 1 or 0 for an index.
+/// Returns the index of the last of `N` bounds that is not larger than the key, or zero. `is_reached` returns 1 if the bound
+/// at an index is not larger than the key, and 0 otherwise.
 ///
-/// What a step waits for is the step before, so steps are as short as can be: offsets of elements of type `T` are counted in
-/// bytes, and a bit is shifted to where it counts. (A mask of -1 or 0 would be as short, but Linux since 6.18 follows both
-/// cases of it.) The masks change nothing: they show that no index is out of bounds.
+/// Each step depends on the one before, so steps are short: offsets are in bytes of elements of type `T`, and the result of
+/// a comparison is shifted to its bit. (A mask of -1 or 0 would be as short, but the verifier of Linux 6.18 and later
+/// follows both cases of it.) The masks do not change the result: they prove that no index is out of bounds.
 #[inline(always)]
-fn search<const N: usize, T>(tables: &impl Tables, begins: impl Fn(usize) -> u64) -> usize {
+fn search<const N: usize, T>(tables: &impl RuleTables, is_reached: impl Fn(usize) -> u64) -> usize {
     let scale = size_of::<T>().ilog2();
     let (mut at, mut taken) = (0, 0);
     let mut bit = N.ilog2();
     while bit > 0 {
         bit -= 1;
-        let begins = begins((at >> scale) as usize & (N - 1) | 1 << bit);
+        let reached = is_reached((at >> scale) as usize & (N - 1) | 1 << bit);
         let step = 1 << (bit + scale);
-        at = tables.join((at, taken), (begins << (bit + scale), step));
+        at = tables.join((at, taken), (reached << (bit + scale), step));
         taken |= step;
     }
     (at >> scale) as usize & (N - 1)
 }
 
-/// For values below 2⁶³.
+/// Returns 1 if `a < b`, otherwise 0, for values below 2⁶³.
 #[inline(always)]
 fn is_below(a: u64, b: u64) -> u64 {
     a.wrapping_sub(b) >> 63
 }
 
-/// The borrow out of a subtraction of 128 bits, half by half.
+/// Returns the borrow of a subtraction of 128 bits: 1 if `a < b`, otherwise 0.
 #[inline(always)]
 fn is_address_below(a: &Address, b: &Address) -> u64 {
     borrow(a.high, b.high, borrow(a.low, b.low, 0))
 }
 
-/// The borrow out of `a - b - borrow`.
+/// Returns the borrow of `a - b - borrow`.
 #[inline(always)]
 fn borrow(a: u64, b: u64, borrow: u64) -> u64 {
     let difference = a.wrapping_sub(b).wrapping_sub(borrow);

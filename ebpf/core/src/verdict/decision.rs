@@ -1,45 +1,47 @@
-//! What was decided about a packet, and all that is needed to carry it out.
+//! A decision about a packet, with all that its execution needs.
 
-use super::{Event, Fallback, Field, Key, Kind, Redirect, Tables, Unparsed, Verdict};
+use super::{Field, Kind, Redirect, RuleTables, Verdict};
 use crate::{
-    flows::Carried,
+    events::{Event, Fallback, Unparsed},
+    flows::DrainScope,
+    key::PacketKey,
     metadata::Metadata,
-    reject::{Answer, Offender},
+    reject::{Offender, RejectWith},
     tables::{ActionRecord, Address, PodBlock},
 };
 
-/// A [`Verdict`] without its details, as numbers: what compilers make of enums whose variants share bytes is more than the
-/// verifier can follow.
+/// A [`Verdict`] without its details, as numbers: compiled code for enums whose variants share bytes is too complex for the
+/// verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Outcome {
-    /// Which verdict.
+pub struct VerdictCode {
+    /// Kind of the verdict.
     pub kind: Kind,
-    /// Index into [`crate::tables::maps::EVENTS`]; [`Trace::NOWHERE`] if the verdict has no reason.
+    /// Index into [`crate::tables::maps::EVENTS`]; [`Trace::ABSENT`] if the verdict has no reason.
     pub reason: u32,
 }
 
-impl Outcome {
-    /// Without a reason.
+impl VerdictCode {
+    /// Returns a verdict without a reason.
     #[inline(always)]
     pub const fn of(kind: Kind) -> Self {
         Self {
             kind,
-            reason: Trace::NOWHERE,
+            reason: Trace::ABSENT,
         }
     }
 
-    /// With one: the code of an [`Unparsed`], a [`Fallback`] or an [`Event`].
+    /// Returns a verdict with a reason: the code of an enum in [`crate::events`].
     #[inline(always)]
     pub const fn because(kind: Kind, reason: u32) -> Self {
         Self { kind, reason }
     }
 }
 
-/// The way through the tables, as far as it went: [`Trace::NOWHERE`] where it did not.
+/// The path of a look-up through the tables; [`Trace::ABSENT`] behind the point where it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// Of the pod.
+    /// The pod's slot.
     pub slot: u32,
     /// Index of the class.
     pub class: u32,
@@ -48,39 +50,39 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// In place of an index.
-    pub const NOWHERE: u32 = u32::MAX;
+    /// In place of an absent index.
+    pub const ABSENT: u32 = u32::MAX;
 }
 
-/// A rule's rate limit, and whom it is for.
+/// A rule's rate limit, and the source of a packet that it applies to.
 #[derive(Clone, Copy, Debug)]
-pub struct Limit<'t> {
-    /// With [`ActionRecord::LIMIT_RULE`] or [`ActionRecord::LIMIT_SOURCE`].
+pub struct PacketLimit<'t> {
+    /// The rule: with [`ActionRecord::LIMIT_RULE`] or [`ActionRecord::LIMIT_SOURCE`].
     pub record: &'t ActionRecord,
     /// The packet's source address.
     pub source: Address,
 }
 
-/// A verdict before limits, and how it came about.
+/// A verdict before rate limits, and the path to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'t> {
-    /// What is to be done.
-    pub outcome: Outcome,
-    /// The way through the tables.
+    /// The verdict.
+    pub outcome: VerdictCode,
+    /// The path through the tables.
     pub trace: Trace,
-    pub(super) key: Option<&'t Key>,
+    pub(super) key: Option<&'t PacketKey>,
     pub(super) pod: Option<&'t PodBlock>,
     pub(super) record: Option<&'t ActionRecord>,
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<RejectWith>,
 }
 
 impl<'t> Decision<'t> {
     pub(super) const NOT_CONSIDERED: Self = Self {
-        outcome: Outcome::of(Kind::NotConsidered),
+        outcome: VerdictCode::of(Kind::NotConsidered),
         trace: Trace {
-            slot: Trace::NOWHERE,
-            class: Trace::NOWHERE,
-            action: Trace::NOWHERE,
+            slot: Trace::ABSENT,
+            class: Trace::ABSENT,
+            action: Trace::ABSENT,
         },
         key: None,
         pod: None,
@@ -88,13 +90,13 @@ impl<'t> Decision<'t> {
         answer: None,
     };
 
-    /// The rule that decided.
+    /// Returns the rule that matches.
     #[inline(always)]
     pub fn rule(&self) -> Option<u32> {
         self.record.map(|record| record.rule)
     }
 
-    /// For [`Kind::Redirect`] and [`Kind::Peer`].
+    /// Returns what [`Kind::Redirect`] and [`Kind::Peer`] need.
     #[inline(always)]
     pub fn redirect(&self) -> Option<Redirect> {
         let (key, pod, record) = (self.key?, self.pod?, self.record?);
@@ -107,31 +109,31 @@ impl<'t> Decision<'t> {
         })
     }
 
-    /// The packet, if rules are in force for where it goes.
+    /// Returns the packet's properties, if rules apply to its destination.
     #[inline(always)]
-    pub fn key(&self) -> Option<&'t Key> {
+    pub fn key(&self) -> Option<&'t PacketKey> {
         self.key
     }
 
-    /// Whether a packet of which this becomes may be delivered past the stack although no rule says so.
+    /// Returns which packets with a verdict of this kind reach the pod past the stack although no rule redirects them.
     #[inline(always)]
-    pub fn carried(&self, kind: Kind) -> Carried {
+    pub fn drain_scope(&self, kind: Kind) -> DrainScope {
         match kind {
             Kind::NoMatch | Kind::Pass | Kind::Audit => match (self.key, self.pod) {
-                (Some(key), Some(pod)) => super::carried(key, pod),
-                _ => Carried::Nothing,
+                (Some(key), Some(pod)) => super::drain_scope(key, pod),
+                _ => DrainScope::Nothing,
             },
-            _ => Carried::Nothing,
+            _ => DrainScope::Nothing,
         }
     }
 
-    /// The pod's link-layer address, and the VLAN tags to take off on the way there.
+    /// Returns the pod's MAC address, and the number of VLAN tags to remove.
     #[inline(always)]
     pub fn target(&self) -> Option<([u8; 6], u32)> {
         Some((self.pod?.mac, self.key?.tags()))
     }
 
-    /// For [`Kind::Reject`].
+    /// Returns what [`Kind::Reject`] needs.
     #[inline(always)]
     pub fn offender(&self) -> Option<Offender> {
         let key = self.key?;
@@ -143,36 +145,36 @@ impl<'t> Decision<'t> {
         })
     }
 
-    /// The limit that the packet has to keep to. One that a redirect falls back for uses it up like all others.
+    /// Returns the rate limit that applies to the packet. It applies to packets that fall back, too.
     #[inline(always)]
-    pub fn limit(&self) -> Option<Limit<'t>> {
+    pub fn limit(&self) -> Option<PacketLimit<'t>> {
         let record = self.record?;
         let source = *self.key?.source();
-        record.limits().then_some(Limit { record, source })
+        record.limits().then_some(PacketLimit { record, source })
     }
 
-    /// What will have become of it, for those who do not carry it out: without its device a pod is not delivered to.
+    /// Returns the decision as execution will change it: if the pod's device is gone, a redirect falls back.
     #[inline(always)]
     #[must_use]
-    pub fn predicted(mut self, tables: &impl Tables) -> Self {
+    pub fn predicted(mut self, tables: &impl RuleTables) -> Self {
         if matches!(self.outcome.kind, Kind::Redirect | Kind::Peer) && !tables.alive(self.trace.slot) {
-            self.outcome = Outcome::because(Kind::FallBack, Fallback::NoDevice.code());
+            self.outcome = VerdictCode::because(Kind::FallBack, Fallback::NoDevice.code());
         }
         self
     }
 
-    /// The verdict as decided.
+    /// Returns the verdict with its details.
     pub fn verdict(&self) -> Verdict {
         self.with(self.outcome)
     }
 
-    /// The verdict with what became of the decision since.
-    pub fn with(&self, outcome: Outcome) -> Verdict {
+    /// Returns the verdict with its details, after limits or execution changed it to `outcome`.
+    pub fn with(&self, outcome: VerdictCode) -> Verdict {
         self.details(outcome).unwrap_or(Verdict::NotConsidered)
     }
 
-    /// `None` if something is missing, which decisions see to that it is not.
-    fn details(&self, Outcome { kind, reason }: Outcome) -> Option<Verdict> {
+    /// Never `None` for a decision made by [`super::examine`].
+    fn details(&self, VerdictCode { kind, reason }: VerdictCode) -> Option<Verdict> {
         Some(match kind {
             Kind::Unparsed => Verdict::Unparsed(
                 Unparsed::ALL
@@ -201,16 +203,18 @@ impl<'t> Decision<'t> {
                 reason: Event::ALL.into_iter().find(|event| event.code() == reason)?,
             },
             Kind::Limited => Verdict::Limited { rule: self.rule()? },
+            Kind::Drained => Verdict::Drained,
         })
     }
 }
 
 impl Kind {
-    /// The field of its rule's counters that a packet belongs to.
+    /// Returns the field of the rule's counters that a packet belongs to. A drained packet is counted by the verdict that it
+    /// had before.
     #[inline(always)]
     pub const fn field(self) -> Option<Field> {
         match self {
-            Self::Unparsed | Self::NotConsidered | Self::NoMatch => None,
+            Self::Unparsed | Self::NotConsidered | Self::NoMatch | Self::Drained => None,
             Self::Pass => Some(Field::Passed),
             Self::Audit => Some(Field::Audited),
             Self::Drop => Some(Field::Dropped),

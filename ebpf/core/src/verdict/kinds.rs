@@ -1,71 +1,73 @@
-//! What can become of a packet, and where that is counted.
+//! All verdicts, and the counters they belong to.
 
-use super::{Event, Fallback};
 use crate::{
+    events::{Event, Fallback, Unparsed},
     metadata::Metadata,
-    parse::Unparsed,
     reject::Offender,
     tables::{Count, RuleCounters},
 };
 
-/// What to do with a packet, and why.
+/// A verdict, with the reason and the details of its execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Pass: no rule could be asked.
+    /// Pass: the packet cannot be parsed.
     Unparsed(Unparsed),
-    /// Pass: not for a target pod whose rules are in force, or control traffic.
+    /// Pass: the destination is no target pod, or the packet is control traffic.
     NotConsidered,
     /// Pass: no rule matches.
     NoMatch,
-    /// Pass, because the rule says so.
+    /// Pass: the rule's action.
     Pass {
-        /// The rule that decided.
+        /// The rule that matches.
         rule: u32,
     },
-    /// Pass: the rule would have acted.
+    /// Pass: the policy audits only.
     Audit {
-        /// The rule that decided.
+        /// The rule that matches.
         rule: u32,
     },
-    /// Drop.
+    /// Drop: the rule's action.
     Drop {
-        /// The rule that decided.
+        /// The rule that matches.
         rule: u32,
     },
-    /// Hand over to the pod's device. Whoever executes this and fails falls back.
+    /// `XDP_REDIRECT` to the pod's host-side interface. If that fails, the packet falls back.
     Redirect(Redirect),
-    /// Pass, with metadata by which the program behind the NIC's stack entry delivers to the pod. Who fails goes on as
-    /// above.
+    /// Pass, with metadata for the NIC's tc ingress program, which delivers to the pod with `bpf_redirect_peer`. If that
+    /// fails, the packet falls back.
     Peer(Redirect),
-    /// Pass: the rule says Redirect, but this packet cannot be.
+    /// Pass: the rule's action is Redirect, but this packet cannot be redirected.
     FallBack {
-        /// The rule that decided.
+        /// The rule that matches.
         rule: u32,
-        /// Why not.
+        /// Why it cannot.
         reason: Fallback,
     },
-    /// Drop, and tell the sender: [`crate::reject::turn`] makes the answer of the packet.
+    /// Drop, and answer the sender: [`crate::reject::turn`] turns the packet into the answer.
     Reject {
-        /// The rule that decided.
+        /// The rule that matches.
         rule: u32,
-        /// What is answered.
+        /// The packet, and how it is answered.
         offender: Offender,
     },
-    /// Drop: the rule says Reject, but there is no answer.
+    /// Drop: the rule's action is Reject, but the sender gets no answer.
     RejectedSilently {
-        /// The rule that decided.
+        /// The rule that matches.
         rule: u32,
-        /// Why not.
+        /// Why there is none.
         reason: Event,
     },
     /// Drop: the rule's rate limit is exceeded.
     Limited {
-        /// The rule that decided.
+        /// The rule that matches.
         rule: u32,
     },
+    /// Delivered past the stack without metadata: no rule redirects the packet, but it belongs to a tracked flow
+    /// ([`crate::flows::drains`]). Only the program on the NIC looks that up; [`super::decide`] never returns this.
+    Drained,
 }
 
-/// One for each variant of [`Verdict`].
+/// The kind of a [`Verdict`]: one for each of its variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 #[expect(missing_docs, reason = "they are documented at `Verdict`")]
@@ -82,11 +84,12 @@ pub enum Kind {
     Reject = 10,
     RejectedSilently = 11,
     Limited = 12,
+    Drained = 13,
 }
 
 impl Kind {
     /// All kinds, by code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unparsed,
         Self::NotConsidered,
         Self::NoMatch,
@@ -99,9 +102,10 @@ impl Kind {
         Self::Reject,
         Self::RejectedSilently,
         Self::Limited,
+        Self::Drained,
     ];
 
-    /// Of a verdict.
+    /// Returns the kind of a verdict.
     pub const fn of(verdict: &Verdict) -> Self {
         match verdict {
             Verdict::Unparsed(_) => Self::Unparsed,
@@ -116,25 +120,26 @@ impl Kind {
             Verdict::Reject { .. } => Self::Reject,
             Verdict::RejectedSilently { .. } => Self::RejectedSilently,
             Verdict::Limited { .. } => Self::Limited,
+            Verdict::Drained => Self::Drained,
         }
     }
 
-    /// With this code.
+    /// Returns the kind with this code.
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u32 == code)
     }
 }
 
-/// All that a redirect needs.
+/// The details of a redirect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redirect {
     /// Key in [`crate::tables::maps::DEVICES`].
     pub slot: u32,
-    /// The pod's link-layer address, for the frame's destination.
+    /// The pod's MAC address: the frame's new destination.
     pub mac: [u8; 6],
-    /// VLAN tags to take off: the stack would have delivered the packet untagged.
+    /// VLAN tags to remove: the stack would deliver the packet untagged, too.
     pub tags: u32,
-    /// To put in front of the packet.
+    /// The metadata to put in front of the packet.
     pub metadata: Metadata,
 }
 
@@ -158,7 +163,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// The field itself.
+    /// Returns the field.
     #[inline(always)]
     pub const fn of(self, counters: &mut RuleCounters) -> &mut Count {
         match self {
@@ -174,10 +179,10 @@ impl Field {
 }
 
 impl Verdict {
-    /// The rule that decided.
+    /// Returns the rule that matches.
     pub const fn rule(&self) -> Option<u32> {
         match *self {
-            Self::Unparsed(_) | Self::NotConsidered | Self::NoMatch => None,
+            Self::Unparsed(_) | Self::NotConsidered | Self::NoMatch | Self::Drained => None,
             Self::Redirect(Redirect { metadata, .. }) | Self::Peer(Redirect { metadata, .. }) => {
                 Some(metadata.rule())
             }
@@ -191,7 +196,7 @@ impl Verdict {
         }
     }
 
-    /// The rule that decided, and the field of its counters that the packet belongs to.
+    /// Returns the rule that matches, and the field of its counters that the packet belongs to.
     pub const fn counted(&self) -> Option<(u32, Field)> {
         match (self.rule(), Kind::of(self).field()) {
             (Some(rule), Some(field)) => Some((rule, field)),
@@ -199,7 +204,7 @@ impl Verdict {
         }
     }
 
-    /// The element of [`crate::tables::maps::EVENTS`] that the packet belongs to.
+    /// Returns the element of [`crate::tables::maps::EVENTS`] that the packet belongs to.
     pub const fn event(&self) -> Option<u32> {
         match self {
             Self::Unparsed(reason) => Some(reason.code()),

@@ -8,7 +8,7 @@ use xdp_core::{
         ActionRecord, Address, Class, IndexWord, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCES,
         SlotWord, SourceRef, SourcesV4, SourcesV6, index_position,
     },
-    verdict::Tables,
+    verdict::RuleTables,
 };
 
 pub(crate) const SLOT: u32 = 5;
@@ -74,8 +74,8 @@ impl Model {
             .map(|(bound, class)| (*bound, SourceRef::class(*class)));
         let blocks = &mut self.sources_v4;
         tree(leaves.collect(), width, |chunk| {
-            let (lower, then) = padded(chunk);
-            blocks.push(SourcesV4 { lower, then });
+            let (bounds, targets) = padded(chunk);
+            blocks.push(SourcesV4 { bounds, targets });
             SourceRef::block(blocks.len() as u32 - 1)
         })
     }
@@ -87,8 +87,8 @@ impl Model {
             .map(|(bound, class)| (Address::v6(bound.to_be_bytes()), SourceRef::class(*class)));
         let blocks = &mut self.sources_v6;
         tree(leaves.collect(), width, |chunk| {
-            let (lower, then) = padded(chunk);
-            blocks.push(SourcesV6 { lower, then });
+            let (bounds, targets) = padded(chunk);
+            blocks.push(SourcesV6 { bounds, targets });
             SourceRef::block(blocks.len() as u32 - 1)
         })
     }
@@ -115,8 +115,8 @@ impl Model {
     }
 
     fn add_port_block(&mut self, bounds: &[(u16, u16)]) -> u16 {
-        let (lower, then) = padded::<_, _, PORTS>(bounds);
-        self.ports.push(Ports { lower, then });
+        let (bounds, targets) = padded::<_, _, PORTS>(bounds);
+        self.ports.push(Ports { bounds, targets });
         self.ports.len() as u16 - 1
     }
 }
@@ -146,7 +146,7 @@ fn padded<K: Copy, V: Copy, const N: usize>(chunk: &[(K, V)]) -> ([K; N], [V; N]
     )
 }
 
-impl Tables for Model {
+impl RuleTables for Model {
     fn index(&self, position: u32) -> Option<IndexWord> {
         Some(self.index.get(&position).copied().unwrap_or(IndexWord::EMPTY))
     }

@@ -2,10 +2,10 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 use xdp_core::{
-    parse::Unparsed,
-    reject::Answer,
+    events::{Event, Fallback, Unparsed},
+    reject::RejectWith,
     tables::{Action, ActionRecord, Class, PORTS, PodBlock},
-    verdict::{Event, Fallback, Verdict},
+    verdict::Verdict,
 };
 
 use super::{
@@ -255,9 +255,10 @@ pub(crate) enum Told {
     Drop(u32),
     Redirect(u32, Option<u32>, bool, u32),
     FallBack(u32, Fallback),
-    Reject(u32, Answer),
+    Reject(u32, RejectWith),
     RejectedSilently(u32, Event),
     Limited(u32),
+    Drained,
 }
 
 impl From<Verdict> for Told {
@@ -275,12 +276,13 @@ impl From<Verdict> for Told {
             Verdict::Reject { rule, offender } => Self::Reject(rule, offender.answer()),
             Verdict::RejectedSilently { rule, reason } => Self::RejectedSilently(rule, reason),
             Verdict::Limited { rule } => Self::Limited(rule),
+            Verdict::Drained => Self::Drained,
         }
     }
 }
 
 /// How a rejected packet is answered.
-fn answer(facts: &Facts) -> Option<Answer> {
+fn answer(facts: &Facts) -> Option<RejectWith> {
     let is_group = if facts.v6 {
         facts.source >> 120 == 0xff || facts.source <= 1
     } else {
@@ -300,10 +302,10 @@ fn answer(facts: &Facts) -> Option<Answer> {
         return None;
     }
     Some(match (is_tcp, facts.v6) {
-        (true, false) => Answer::RstV4,
-        (true, true) => Answer::RstV6,
-        (false, false) => Answer::Icmp,
-        (false, true) => Answer::IcmpV6,
+        (true, false) => RejectWith::RstV4,
+        (true, true) => RejectWith::RstV6,
+        (false, false) => RejectWith::Icmp,
+        (false, true) => RejectWith::IcmpV6,
     })
 }
 

@@ -6,16 +6,16 @@ use std::{
 };
 
 use xdp_core::{
-    flows::{Flows, Table},
+    events::FlowEvent,
+    flows::{FlowMap, FlowStore},
     tables::FlowKey,
-    verdict::FlowEvent,
 };
 
 /// Few: flows have to share them.
 const PLACES: u32 = 4;
 
 pub(crate) struct Memory {
-    tables: RefCell<BTreeMap<(Table, FlowKey), u32>>,
+    tables: RefCell<BTreeMap<(FlowMap, FlowKey), u32>>,
     recent: RefCell<Vec<u64>>,
     events: RefCell<Vec<FlowEvent>>,
     pub(crate) epoch: Cell<u64>,
@@ -40,7 +40,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    pub(crate) fn table(&self, table: Table) -> Vec<(FlowKey, u32)> {
+    pub(crate) fn table(&self, table: FlowMap) -> Vec<(FlowKey, u32)> {
         let tables = self.tables.borrow();
         let of_table = tables.iter().filter(|((of, _), _)| *of == table);
         of_table.map(|((_, key), slot)| (*key, *slot)).collect()
@@ -56,10 +56,10 @@ impl Memory {
 
     /// The pods have answered all young flows.
     pub(crate) fn promote(&self) {
-        for (key, slot) in self.table(Table::Unreplied) {
+        for (key, slot) in self.table(FlowMap::Unreplied) {
             let mut tables = self.tables.borrow_mut();
-            tables.remove(&(Table::Unreplied, key));
-            tables.insert((Table::Established, key), slot);
+            tables.remove(&(FlowMap::Unreplied, key));
+            tables.insert((FlowMap::Established, key), slot);
         }
     }
 
@@ -69,7 +69,7 @@ impl Memory {
     }
 }
 
-impl Flows for Memory {
+impl FlowStore for Memory {
     fn seed(&self) -> u64 {
         0x0123_4567_89ab_cdef
     }
@@ -90,26 +90,26 @@ impl Flows for Memory {
         self.recent.borrow_mut()[place as usize] = word;
     }
 
-    fn slot(&self, table: Table, key: &FlowKey) -> Option<u32> {
+    fn slot(&self, table: FlowMap, key: &FlowKey) -> Option<u32> {
         self.looked_up.set(self.looked_up.get() + 1);
-        if table == Table::Unreplied && self.moving.get() {
+        if table == FlowMap::Unreplied && self.moving.get() {
             self.promote();
         }
         self.tables.borrow().get(&(table, *key)).copied()
     }
 
-    fn insert(&self, table: Table, key: &FlowKey, slot: u32) -> bool {
+    fn insert(&self, table: FlowMap, key: &FlowKey, slot: u32) -> bool {
         if !self.full.get() {
             self.tables.borrow_mut().insert((table, *key), slot);
         }
         !self.full.get()
     }
 
-    fn delete(&self, table: Table, key: &FlowKey) -> bool {
+    fn delete(&self, table: FlowMap, key: &FlowKey) -> bool {
         self.tables.borrow_mut().remove(&(table, *key)).is_some()
     }
 
-    fn note(&self, event: FlowEvent) {
+    fn count(&self, event: FlowEvent) {
         self.events.borrow_mut().push(event);
     }
 }

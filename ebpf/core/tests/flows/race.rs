@@ -2,8 +2,8 @@
 
 use rstest::rstest;
 use xdp_core::{
-    flows::{Outward, Table, inward, is_recent, outward},
-    verdict::{Fallback, FlowEvent},
+    events::{Fallback, FlowEvent},
+    flows::{FlowMap, ReplyDecision, is_recent, track_inbound, track_reply},
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 fn opened(v6: bool) -> Memory {
     let memory = Memory::default();
     let syn = Wire::new(v6, Protocol::Tcp(SYN));
-    assert_eq!(inward(&to_pod(&syn), SLOT, &memory), Ok(FlowEvent::Opened));
+    assert_eq!(track_inbound(&to_pod(&syn), SLOT, &memory), Ok(FlowEvent::Opened));
     memory
 }
 
@@ -25,13 +25,13 @@ fn a_flow_that_moves_between_two_look_ups_is_found(#[values(false, true)] v6: bo
     let ack = Wire::new(v6, Protocol::Tcp(ACK));
     let memory = opened(v6);
     memory.moving.set(true);
-    assert_eq!(inward(&to_pod(&ack), SLOT, &memory), Ok(FlowEvent::Hit));
-    assert!(memory.table(Table::Unreplied).is_empty());
+    assert_eq!(track_inbound(&to_pod(&ack), SLOT, &memory), Ok(FlowEvent::Hit));
+    assert!(memory.table(FlowMap::Unreplied).is_empty());
 
     let memory = opened(v6);
     memory.moving.set(true);
-    let sent = Outward::Out(FlowEvent::ReplyForwarded);
-    assert_eq!(outward(&from_pod(&ack), &memory), sent);
+    let sent = ReplyDecision::Forward(FlowEvent::ReplyForwarded);
+    assert_eq!(track_reply(&from_pod(&ack), &memory), sent);
     // It was the other CPU's packet that moved it.
     assert_eq!(memory.noted(FlowEvent::Established), 0);
 }
@@ -41,12 +41,12 @@ fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
     let ack = to_pod(&Wire::new(v6, Protocol::Tcp(ACK)));
     let strange = Memory::default();
     assert!(!is_recent(&ack.key, &strange));
-    assert_eq!(inward(&ack, SLOT, &strange), Err(Fallback::StackFlow));
+    assert_eq!(track_inbound(&ack, SLOT, &strange), Err(Fallback::StackFlow));
 
     // Unreplied, and then answered.
     let memory = opened(v6);
     for _ in 0..2 {
-        assert_eq!(inward(&ack, SLOT, &memory), Ok(FlowEvent::Hit));
+        assert_eq!(track_inbound(&ack, SLOT, &memory), Ok(FlowEvent::Hit));
         memory.looked_up.set(0);
         assert!(is_recent(&ack.key, &memory));
         assert_eq!(memory.looked_up.get(), 0);
@@ -54,5 +54,5 @@ fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
         assert!(!is_recent(&ack.key, &memory));
         memory.promote();
     }
-    assert_eq!(memory.table(Table::Established).len(), 1);
+    assert_eq!(memory.table(FlowMap::Established).len(), 1);
 }

@@ -1,8 +1,8 @@
 //! The owner rule, told as it is: of all that happened to a flow, the last thing that opened it says whose it is.
 
 use xdp_core::{
-    flows::{Outward, Way, delivered, departed, inward, outward},
-    verdict::Fallback,
+    events::Fallback,
+    flows::{Direction, ReplyDecision, stack_delivered, stack_sent, track_inbound, track_reply},
 };
 
 use super::{
@@ -74,23 +74,23 @@ fn tcp(step: Step, port: u16) -> Wire {
 
 /// Carries a step out; whether its packet took the way past the stack, if it has one.
 fn carry_out(step: Step, wire: &Wire, is_udp: bool, flows: &Memory) -> Option<bool> {
-    let to_pod = wire.subject(Way::In);
-    let from_pod = wire.back().subject(Way::Out);
+    let to_pod = wire.subject(Direction::ToPod);
+    let from_pod = wire.back().subject(Direction::FromPod);
     match step {
         Step::Arrives(_) => {
-            let taken = inward(&to_pod, SLOT, flows);
+            let taken = track_inbound(&to_pod, SLOT, flows);
             assert!(matches!(taken, Ok(_) | Err(Fallback::StackFlow)), "{taken:?}");
             Some(taken.is_ok())
         }
         Step::Delivered(_) => {
-            delivered(&to_pod, || false, flows);
+            stack_delivered(&to_pod, || false, flows);
             None
         }
         Step::Refused if is_udp => None,
         Step::Sent(_) | Step::Refused => {
-            let out = matches!(outward(&from_pod, flows), Outward::Out(_));
+            let out = matches!(track_reply(&from_pod, flows), ReplyDecision::Forward(_));
             if is_udp && !out {
-                departed(&from_pod, flows);
+                stack_sent(&from_pod, flows);
             }
             Some(out)
         }

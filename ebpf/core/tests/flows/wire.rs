@@ -1,7 +1,7 @@
 //! Packets of one flow, written down byte by byte.
 
 use xdp_core::{
-    flows::{Segment, Subject, Way},
+    flows::{Direction, FlowPacket, TransportView},
     parse::parse,
     tables::Address,
 };
@@ -116,10 +116,14 @@ impl Wire {
     }
 
     /// As it is seen.
-    pub(crate) fn subject(&self, way: Way) -> Subject {
+    pub(crate) fn subject(&self, way: Direction) -> FlowPacket {
         let frame = self.frame();
         let packet = parse(frame.as_slice()).unwrap();
-        Subject::of(frame.as_slice(), &Segment::of(frame.as_slice(), &packet), way)
+        FlowPacket::of(
+            frame.as_slice(),
+            &TransportView::of(frame.as_slice(), &packet),
+            way,
+        )
     }
 
     pub(crate) fn frame(&self) -> Vec<u8> {

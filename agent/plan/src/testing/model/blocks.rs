@@ -70,10 +70,10 @@ impl Checker<'_> {
             classes.extend(at.get());
             return;
         };
-        let SourcesV4 { lower, then } = self.memory.sources_v4.get(index).expect("a block of sources");
-        assert!(levels > 0 && lower.is_sorted());
+        let SourcesV4 { bounds, targets } = self.memory.sources_v4.get(index).expect("a block of sources");
+        assert!(levels > 0 && bounds.is_sorted());
         let mut before = None;
-        for at in then.iter().filter(|at| before.replace(**at) != Some(**at)) {
+        for at in targets.iter().filter(|at| before.replace(**at) != Some(**at)) {
             self.sources_v4(*at, levels - 1, classes);
         }
     }
@@ -83,10 +83,10 @@ impl Checker<'_> {
             classes.extend(at.get());
             return;
         };
-        let SourcesV6 { lower, then } = self.memory.sources_v6.get(index).expect("a block of sources");
-        assert!(levels > 0 && lower.is_sorted());
+        let SourcesV6 { bounds, targets } = self.memory.sources_v6.get(index).expect("a block of sources");
+        assert!(levels > 0 && bounds.is_sorted());
         let mut before = None;
-        for at in then.iter().filter(|at| before.replace(**at) != Some(**at)) {
+        for at in targets.iter().filter(|at| before.replace(**at) != Some(**at)) {
             self.sources_v6(*at, levels - 1, classes);
         }
     }
@@ -100,9 +100,10 @@ impl Checker<'_> {
                 PortTarget::Leaf(leaf) => self.leaf(leaf),
                 PortTarget::Top(top) => self.top(top),
                 PortTarget::Root(root) => {
-                    let Ports { lower, then } = self.memory.ports.get(root.into()).expect("a block of ports");
-                    assert!(lower.is_sorted() && lower[0] == 0);
-                    for top in then {
+                    let Ports { bounds, targets } =
+                        self.memory.ports.get(root.into()).expect("a block of ports");
+                    assert!(bounds.is_sorted() && bounds[0] == 0);
+                    for top in targets {
                         self.top(*top);
                     }
                 }
@@ -111,17 +112,17 @@ impl Checker<'_> {
     }
 
     fn top(&self, top: u16) {
-        let Ports { lower, then } = self.memory.ports.get(top.into()).expect("a block of ports");
-        assert!(lower.is_sorted());
-        for leaf in then {
+        let Ports { bounds, targets } = self.memory.ports.get(top.into()).expect("a block of ports");
+        assert!(bounds.is_sorted());
+        for leaf in targets {
             self.leaf(*leaf);
         }
     }
 
     fn leaf(&self, leaf: u16) {
-        let Ports { lower, then } = self.memory.ports.get(leaf.into()).expect("a block of ports");
-        assert!(lower.is_sorted());
-        for number in then {
+        let Ports { bounds, targets } = self.memory.ports.get(leaf.into()).expect("a block of ports");
+        assert!(bounds.is_sorted());
+        for number in targets {
             self.action(*number);
         }
     }

@@ -1,19 +1,19 @@
-//! A packet as the tables and actions see it.
+//! The properties of a packet that rules and actions depend on.
 
 use core::mem::MaybeUninit;
 
 use crate::{
-    flows::Segment,
-    parse::{ETHERNET, Kind, Packet, TAG, protocol},
+    flows::TransportView,
+    parse::{ETHERNET, Packet, TAG, UpperKind, protocol},
     tables::{Address, FlowKey},
 };
 
-/// Plain numbers, which are kept where the program says. The kernel's are in a map: it is one place for all shapes of packets,
-/// and the verifier does not follow what is there.
+/// A packet as plain numbers. In the kernel it is in a map: then the verifier does not track its values, and does not follow
+/// the rest of the program once for each kind of packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Key {
-    /// The addresses, [`column`], and ports; type and code for ICMP.
+pub struct PacketKey {
+    /// Addresses, [`column`], and ports; for ICMP type and code in place of the pod's port.
     flow: FlowKey,
     tags: u32,
     ip_len: u32,
@@ -23,10 +23,10 @@ pub struct Key {
     is_v4: u32,
 }
 
-/// Where there is room for one.
-pub type Room = MaybeUninit<Key>;
+/// Memory for a [`PacketKey`], which the caller provides.
+pub type Scratch = MaybeUninit<PacketKey>;
 
-/// Members of [`crate::tables::Class`], as IP protocol numbers.
+/// The fields of [`crate::tables::Class`], as IP protocol numbers.
 pub(crate) mod column {
     use crate::parse::protocol;
 
@@ -38,20 +38,20 @@ pub(crate) mod column {
     pub(crate) const ICMPV6: u32 = protocol::ICMPV6 as u32;
 }
 
-impl Key {
+impl PacketKey {
     #[inline(always)]
-    pub(super) fn new(packet: &Packet) -> Self {
+    pub(crate) fn new(packet: &Packet) -> Self {
         let (kind, word) = packet.upper();
         let protocol = match (kind, packet.protocol) {
-            (Kind::Ports, protocol::TCP) => column::TCP,
-            (Kind::Ports, protocol::UDP) => column::UDP,
-            (Kind::Ports, protocol::SCTP) => column::SCTP,
-            (Kind::Icmp, protocol::ICMP) => column::ICMP,
-            (Kind::Icmp, protocol::ICMPV6) => column::ICMPV6,
+            (UpperKind::Ports, protocol::TCP) => column::TCP,
+            (UpperKind::Ports, protocol::UDP) => column::UDP,
+            (UpperKind::Ports, protocol::SCTP) => column::SCTP,
+            (UpperKind::Icmp, protocol::ICMP) => column::ICMP,
+            (UpperKind::Icmp, protocol::ICMPV6) => column::ICMPV6,
             _ => column::PORTLESS,
         };
         let (remote_port, pod_port) = match kind {
-            Kind::Icmp => (0, word >> 16),
+            UpperKind::Icmp => (0, word >> 16),
             _ => (word >> 16, word),
         };
         Self {
@@ -81,13 +81,13 @@ impl Key {
         &self.flow.pod
     }
 
-    /// Of [`column`].
+    /// Returns one of [`column`].
     #[inline(always)]
     pub(crate) const fn column(&self) -> u32 {
         self.flow.protocol
     }
 
-    /// Destination port, or type and code.
+    /// Returns the destination port, or type and code.
     #[inline(always)]
     pub(crate) const fn port(&self) -> u32 {
         self.flow.pod_port as u32
@@ -118,7 +118,7 @@ impl Key {
         self.group_mac
     }
 
-    /// Whether it is of ICMP or `ICMPv6`.
+    /// Whether the packet is ICMP or `ICMPv6`.
     #[inline(always)]
     pub const fn is_icmp(&self) -> bool {
         self.column() == column::ICMP || self.column() == column::ICMPV6
@@ -129,7 +129,7 @@ impl Key {
         self.is_v4 != 0
     }
 
-    /// The packet's flow, if it is the ports that tell.
+    /// Returns the packet's flow if its ports identify it: not for ICMP.
     #[inline(always)]
     pub const fn flow(&self) -> Option<&FlowKey> {
         if self.column() == column::PORTLESS || self.is_icmp() {
@@ -139,10 +139,10 @@ impl Key {
         }
     }
 
-    /// What else to look at for its flow.
+    /// Returns where to read what else identifies the packet's flow.
     #[inline(always)]
-    pub const fn segment(&self) -> Segment {
-        Segment {
+    pub const fn view(&self) -> TransportView {
+        TransportView {
             source: self.flow.remote,
             destination: self.flow.pod,
             protocol: self.flow.protocol,
@@ -153,4 +153,4 @@ impl Key {
 }
 
 // One cache line.
-const _: () = assert!(size_of::<Key>() == 64);
+const _: () = assert!(size_of::<PacketKey>() == 64);

@@ -1,62 +1,62 @@
-//! Where a packet's addresses and its transport header are.
+//! The part of a packet that identifies its flow: addresses, and where the transport header is.
 
 use crate::{
-    parse::{Bytes, ETHERNET, IpBytes, Kind, Packet, TAG, ipv6, protocol},
+    parse::{Bytes, ETHERNET, IpBytes, Packet, TAG, UpperKind, ipv6, protocol},
     tables::Address,
 };
 
 const V4_ADDRESSES: usize = 12;
 const V6_ADDRESSES: usize = 8;
 
-/// Where to look for a packet's flow, in few numbers.
+/// A [`TransportView`] without the addresses, as few numbers: a function of its own takes them as arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// What is there.
-    pub shape: Shape,
+pub struct PackedView {
+    /// Tags and protocol.
+    pub headers: PackedHeaders,
     /// Offset of the transport header.
     pub upper: u32,
     /// Length of the IP packet.
     pub ip_len: u32,
 }
 
-impl Place {
-    /// Of a packet that was parsed.
+impl PackedView {
+    /// Packs the view of a parsed packet.
     #[inline(always)]
     pub fn of<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
-        let mut place = Self {
-            shape: Shape(bytes.forget(Shape::new(packet.tags, transport(packet)).0)),
-            upper: bytes.forget(packet.upper_offset),
-            ip_len: bytes.forget(packet.ip_len),
+        let mut packed = Self {
+            headers: PackedHeaders(bytes.opaque(PackedHeaders::new(packet.tags, transport(packet)).0)),
+            upper: bytes.opaque(packet.upper_offset),
+            ip_len: bytes.opaque(packet.ip_len),
         };
-        bytes.settle(&mut place);
-        place
+        bytes.barrier(&mut packed);
+        packed
     }
 }
 
-/// What a packet is made of, in one number: stacks of programs are small.
+/// The number of VLAN tags and the IP protocol in one number: a program's stack is small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Shape(pub u32);
+pub struct PackedHeaders(pub u32);
 
-impl Shape {
+impl PackedHeaders {
     #[inline(always)]
     const fn new(tags: u32, protocol: u32) -> Self {
         Self(tags << 8 | protocol)
     }
 
-    /// VLAN tags in front of the IP header.
+    /// Returns the number of VLAN tags in front of the IP header.
     #[inline(always)]
     pub const fn tags(self) -> u32 {
         self.0 >> 8 & 0xff
     }
 
-    /// IP protocol number; zero if there is no transport header to look at.
+    /// Returns the IP protocol number, or zero if there is no transport header to read.
     #[inline(always)]
     pub const fn protocol(self) -> u32 {
         self.0 & 0xff
     }
 
-    /// Whether it is ICMP or `ICMPv6`.
+    /// Whether the packet is ICMP or `ICMPv6`.
     #[inline(always)]
     pub const fn is_icmp(self) -> bool {
         let protocol = self.0 as u8;
@@ -64,14 +64,14 @@ impl Shape {
     }
 }
 
-/// The same with the addresses.
+/// Addresses of a packet, and where its transport header is.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment {
+pub struct TransportView {
     /// Source address.
     pub source: Address,
     /// Destination address.
     pub destination: Address,
-    /// IP protocol number; zero if there is no transport header to look at.
+    /// IP protocol number; zero if there is no transport header to read.
     pub protocol: u32,
     /// Offset of the transport header.
     pub upper: u32,
@@ -79,11 +79,11 @@ pub struct Segment {
     pub end: u32,
 }
 
-impl Segment {
-    /// Reads the addresses of a packet that was parsed before.
+impl TransportView {
+    /// Unpacks a view, and reads the addresses from the packet again.
     #[inline(always)]
-    pub fn at<B: Bytes + ?Sized>(bytes: &B, place: Place) -> Option<Self> {
-        let start = ETHERNET + TAG * place.shape.tags() as usize;
+    pub fn at<B: Bytes + ?Sized>(bytes: &B, packed: PackedView) -> Option<Self> {
+        let start = ETHERNET + TAG * packed.headers.tags() as usize;
         let [version] = bytes.read(start)?;
         let (source, destination) = if version >> 4 == 4 {
             let both: u64 = u64::from_be_bytes(bytes.read(start + V4_ADDRESSES)?);
@@ -98,16 +98,16 @@ impl Segment {
         Some(Self {
             source,
             destination,
-            protocol: place.shape.protocol(),
-            upper: place.upper,
-            end: start as u32 + place.ip_len,
+            protocol: packed.headers.protocol(),
+            upper: packed.upper,
+            end: start as u32 + packed.ip_len,
         })
     }
 
-    /// Whether it is of ICMP or `ICMPv6`.
+    /// Whether the packet is ICMP or `ICMPv6`.
     #[inline(always)]
     pub const fn is_icmp(&self) -> bool {
-        Shape(self.protocol).is_icmp()
+        PackedHeaders(self.protocol).is_icmp()
     }
 
     #[inline(always)]
@@ -118,26 +118,26 @@ impl Segment {
         }
     }
 
-    /// Of a packet that was parsed.
+    /// Returns the view of a parsed packet.
     #[inline(always)]
     pub fn of<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
-        let mut segment = Self {
+        let mut view = Self {
             source: packet.source,
             destination: packet.destination,
-            protocol: bytes.forget(transport(packet)),
-            upper: bytes.forget(packet.upper_offset),
-            end: bytes.forget(packet.ip_offset() as u32 + packet.ip_len),
+            protocol: bytes.opaque(transport(packet)),
+            upper: bytes.opaque(packet.upper_offset),
+            end: bytes.opaque(packet.ip_offset() as u32 + packet.ip_len),
         };
-        bytes.settle(&mut segment);
-        segment
+        bytes.barrier(&mut view);
+        view
     }
 }
 
-/// IP protocol number; zero if there is no transport header to look at.
+/// Returns the IP protocol number, or zero if there is no transport header to read.
 #[inline(always)]
 fn transport(packet: &Packet) -> u32 {
     let (kind, _) = packet.upper();
-    if matches!(kind, Kind::Ports | Kind::Icmp) {
+    if matches!(kind, UpperKind::Ports | UpperKind::Icmp) {
         u32::from(packet.protocol)
     } else {
         0

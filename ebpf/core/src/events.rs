@@ -1,0 +1,146 @@
+//! The codes that [`crate::tables::maps::EVENTS`] counts packets by, and the names that users see for them.
+//!
+//! | enum | codes | counts |
+//! |---|---|---|
+//! | [`Unparsed`] | 0 to 15 | packets that no rule judges, because they cannot be parsed |
+//! | [`Fallback`] | 16 to 31 | packets that a Redirect rule matches and the stack delivers |
+//! | [`Event`] | 32 to 43 | other events of rejected and rate-limited packets |
+//! | [`FlowEvent`] | 44 to 63 | events of tracked flows |
+
+/// Defines an enum whose variants are indexes into [`crate::tables::maps::EVENTS`].
+macro_rules! counted {
+    ($(#[$meta:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $code:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$about])* $variant = $code,)+
+        }
+
+        impl $name {
+            /// All variants, by code.
+            pub const ALL: [Self; [$($code),+].len()] = [$(Self::$variant),+];
+
+            /// Returns the index into [`crate::tables::maps::EVENTS`].
+            #[inline(always)]
+            pub const fn code(self) -> u32 {
+                self as u32
+            }
+
+            /// Returns the name that users see.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)+
+                }
+            }
+        }
+    };
+}
+
+counted! {
+    /// Why a packet cannot be parsed. It passes to the stack.
+    Unparsed {
+        /// A header extends beyond the end of the packet.
+        Short = 0,
+        /// Neither IPv4 nor IPv6: ARP, LLDP, length-framed protocols.
+        NotIp = 1,
+        /// More than [`crate::parse::MAX_TAGS`] VLAN tags.
+        TooManyTags = 2,
+        /// The IP header contradicts itself: version, header length, total length.
+        BadIpHeader = 3,
+        /// The frame ends before the IP packet does.
+        Truncated = 4,
+        /// More than [`crate::parse::MAX_EXTENSION_HEADERS`] IPv6 extension headers.
+        TooManyExtensionHeaders = 5,
+        /// IPv6 with an IPv4-mapped address. The stack drops it as well (Linux commit 6af1799aaf3f).
+        V4MappedInV6 = 6,
+        /// IPv6 without a payload length, but with options that may hold one.
+        Jumbogram = 7,
+    }
+}
+
+counted! {
+    /// Why a packet passes to the stack although a Redirect rule matches it.
+    Fallback {
+        /// The pod's interface cannot take redirects ([`crate::tables::PodBlock::NOT_READY`]).
+        NotReady = 16,
+        /// The destination MAC address is a multicast or broadcast one: other receivers want the frame, too.
+        NotUnicast = 17,
+        /// Longer than the pod's MTU: the stack can fragment the packet, or answer it with an ICMP error.
+        TooLong = 18,
+        /// The pod's host-side interface is gone, and the agent has not noticed yet.
+        NoDevice = 19,
+        /// The driver leaves no headroom for the metadata.
+        NoMetadata = 20,
+        /// The VLAN tags cannot be removed.
+        NoUntag = 21,
+        /// An IP fragment. Later fragments may match another rule, and `nf_defrag` discards the whole packet if it
+        /// misses the first fragment. So all fragments take the same path.
+        Fragment = 22,
+        /// The pod cannot take packets from the NIC's tc ingress program ([`crate::tables::PodBlock::NO_PEER`]).
+        NoPeer = 23,
+        /// The programs of the pod's reply path are not attached ([`crate::tables::PodBlock::REPLY_PATH`]).
+        NoReplyPath = 24,
+        /// The kernel stack tracks this connection (`ESTABLISHED` in conntrack, or opened by the pod): bypassing the
+        /// stack would break it.
+        StackFlow = 25,
+        /// A protocol without flows (`UNTRACKED`): its replies look like packets that the pod sends on its own.
+        UntrackedProtocol = 26,
+    }
+}
+
+counted! {
+    /// What else happens to rejected and rate-limited packets.
+    Event {
+        /// A rejected packet is not answered: the node's limit of answers per second is reached.
+        RejectLimited = 32,
+        /// A rejected packet is not answered: the RFCs forbid an answer, or the packet is malformed.
+        RejectSilent = 33,
+        /// A rejected packet is not answered: the driver leaves no headroom for the answer.
+        RejectFailed = 34,
+        /// All entries for the source in [`crate::tables::maps::SOURCE_LIMITS`] are in use. The rule's own limit
+        /// applies to the packet.
+        SourceLimitTableFull = 40,
+    }
+}
+
+counted! {
+    /// What happens to flows, and to the packets of flows.
+    FlowEvent {
+        /// A packet to a pod belongs to a tracked flow.
+        Hit = 44,
+        /// A packet to a pod opened a flow (`NEW`): it is tracked from now on, as `[UNREPLIED]`.
+        Opened = 45,
+        /// A pod replied: its flow moved from [`crate::tables::maps::UNREPLIED`] to
+        /// [`crate::tables::maps::ESTABLISHED`].
+        Established = 46,
+        /// An ICMP error to a pod, about a tracked flow (`RELATED`).
+        ErrorIn = 47,
+        /// A packet of a tracked flow reached its pod although no rule redirects it.
+        Drained = 48,
+        /// A reply left the node past the stack.
+        ReplyForwarded = 49,
+        /// A pod's ICMP error about a tracked flow (`RELATED`) left the node past the stack.
+        ReplyIcmpError = 50,
+        /// A later fragment of a reply left the node past the stack.
+        ReplyFragment = 51,
+        /// The stack delivered a packet that opens a tracked flow: the stack tracks the flow from now on.
+        ReclaimedByStack = 52,
+        /// A pod opened a flow of datagrams through the stack: packets in the other direction take the stack, too.
+        StackFlowNoted = 53,
+        /// A reply is longer than the MTU of its route: it passes to the stack, which fragments or answers it.
+        ReplyTooLong = 54,
+        /// A reply has no route past the stack: it passes to the stack. Strict connection tracking may drop it there
+        /// (`INVALID`).
+        ReplyNoRoute = 55,
+        /// A pod's packet belongs to no tracked flow: it passes to the stack.
+        ReplyMiss = 56,
+        /// A tracked flow was deleted: the pod opened a connection with the same addresses and ports, or the flow moved
+        /// to the stack.
+        Deleted = 57,
+        /// A new flow could not be inserted, because the table is full: the stack tracks the flow.
+        InsertFailed = 58,
+        /// The table had evicted a flow that was in use. The flow is inserted again.
+        Restored = 59,
+    }
+}
