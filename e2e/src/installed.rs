@@ -32,7 +32,7 @@ pub use self::{
     pods::{Pod, PodSpec},
     space::{Space, condition, policy},
 };
-use xdp_kubernetes::{Cluster, Options, PATIENCE, checked};
+use xdp_kubernetes::{Cluster, ClusterOptions, PATIENCE, checked};
 
 /// The namespace of operator and agents.
 pub const NAMESPACE: &str = "xdp-system";
@@ -67,10 +67,10 @@ impl Deref for Installed {
 impl Installed {
     /// A cluster with both images loaded, on which nothing is installed yet.
     pub fn bare() -> anyhow::Result<Self> {
-        Self::bare_with(Options::default())
+        Self::bare_with(ClusterOptions::default())
     }
 
-    fn bare_with(options: Options) -> anyhow::Result<Self> {
+    fn bare_with(options: ClusterOptions) -> anyhow::Result<Self> {
         let images = [image("xdp-operator")?, image("xdp-agent")?];
         let cluster = Cluster::start(options)?;
         for image in &images {
@@ -86,11 +86,11 @@ impl Installed {
 
     /// A cluster with the chart installed: `eth*` are the NICs.
     pub fn start() -> anyhow::Result<Self> {
-        Self::start_with(Options::default())
+        Self::start_with(ClusterOptions::default())
     }
 
     /// The same on another cluster.
-    pub fn start_with(options: Options) -> anyhow::Result<Self> {
+    pub fn start_with(options: ClusterOptions) -> anyhow::Result<Self> {
         let installed = Self::bare_with(options)?;
         installed.install(&[])?;
         Ok(installed)

@@ -21,7 +21,7 @@ pub struct Environment {
     pub jit: String,
     /// Share of the CPU time that the hypervisor took meanwhile, in percent.
     pub steal: f64,
-    /// How far a program was from itself, in percent; four of five rounds were closer.
+    /// How far a program was from itself, in percent; four of five passes were closer.
     pub aa_spread: f64,
     /// When, in UTC.
     pub when: String,

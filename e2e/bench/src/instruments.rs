@@ -14,12 +14,12 @@ use aya::{
     programs::{Program, ProgramFd},
     util::nr_cpus,
 };
-pub use fill::Place;
+pub use fill::PodDevice;
 pub(crate) use run::on_cpu;
-pub use run::{Live, Set};
+pub use run::{FrameSet, LiveTrial};
 use xdp_lab::Namespace;
 
-use crate::shared::{Bytes, FLOWS, LinearRule, Plan, Progress, Received, RivalPod};
+use crate::shared::{FLOWS, FeederPlan, FeederProgress, FrameBytes, LinearRule, ReceivedPackets, RivalPod};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-bench-ebpf"));
 
@@ -27,11 +27,11 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xd
 pub const CPU: usize = 1;
 
 // SAFETY: integers only, and the asserted size leaves no room for padding.
-unsafe impl aya::Pod for Plan {}
+unsafe impl aya::Pod for FeederPlan {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Progress {}
+unsafe impl aya::Pod for FeederProgress {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Received {}
+unsafe impl aya::Pod for ReceivedPackets {}
 // SAFETY: as above.
 unsafe impl aya::Pod for RivalPod {}
 // SAFETY: as above.
@@ -40,11 +40,11 @@ unsafe impl aya::Pod for LinearRule {}
 /// One instance, with maps of its own.
 pub struct Instruments {
     ebpf: Ebpf,
-    plan: Array<MapData, Plan>,
-    progress: PerCpuArray<MapData, Progress>,
-    frames: Array<MapData, Bytes>,
+    plan: Array<MapData, FeederPlan>,
+    progress: PerCpuArray<MapData, FeederProgress>,
+    frames: Array<MapData, FrameBytes>,
     under_test: ProgramArray<MapData>,
-    received: PerCpuArray<MapData, Received>,
+    received: PerCpuArray<MapData, ReceivedPackets>,
     devices: DevMap<MapData>,
     indexes: Array<MapData, u32>,
 }
@@ -97,24 +97,24 @@ impl Instruments {
     }
 
     /// The frames of a set; they are repeated until it is full.
-    pub fn set_frames(&mut self, set: Set, frames: &[Bytes]) -> Result<()> {
-        for (place, frame) in frames.iter().cycle().take(FLOWS as usize).enumerate() {
-            self.frames.set(set.0 * FLOWS + place as u32, frame, 0)?;
+    pub fn set_frames(&mut self, set: FrameSet, frames: &[FrameBytes]) -> Result<()> {
+        for (index, frame) in frames.iter().cycle().take(FLOWS as usize).enumerate() {
+            self.frames.set(set.0 * FLOWS + index as u32, frame, 0)?;
         }
         Ok(())
     }
 
     /// More frames than a set has, in as many sets as that takes.
-    pub fn set_many_frames(&mut self, first: Set, frames: &[Bytes]) -> Result<()> {
+    pub fn set_many_frames(&mut self, first: FrameSet, frames: &[FrameBytes]) -> Result<()> {
         for (set, frames) in (first.0..).zip(frames.chunks(FLOWS as usize)) {
-            self.set_frames(Set(set), frames)?;
+            self.set_frames(FrameSet(set), frames)?;
         }
         Ok(())
     }
 
     /// What receivers counted, over all CPUs.
-    pub fn received(&self) -> Result<Received> {
-        let mut sum = Received::default();
+    pub fn received(&self) -> Result<ReceivedPackets> {
+        let mut sum = ReceivedPackets::default();
         for one in self.received.get(&0, 0)?.iter() {
             sum.packets += one.packets;
             sum.expecting += one.expecting;

@@ -17,10 +17,10 @@ pub mod process;
 pub mod report;
 #[path = "../ebpf/src/shared.rs"]
 pub mod shared;
-pub mod stage;
 pub mod stats;
 pub mod suite;
 pub mod sys;
 pub mod tables;
+pub mod testbed;
 pub mod verifier;
 pub mod workload;

@@ -19,24 +19,22 @@ use crate::{
     environment::Environment,
     instruments::Instruments,
     report::{Section, number, spread},
-    stage::{Sinks, Stage},
     stats::{Samples, interleave},
-    sys::{
-        Hook, {self},
-    },
+    sys::{self, BenchHook},
+    testbed::{Receivers, Testbed},
     workload::Workload,
 };
 
 /// What the user asked for.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct NicBenchOptions {
     /// The NIC, or `lab`.
     pub nic: String,
-    /// Of each program in each round.
+    /// Of each program in each pass.
     pub seconds: f64,
 }
 
-const ROUNDS: usize = 3;
+const PASSES: usize = 3;
 const LAB: &str = "nic1";
 const PODS: u8 = 113;
 
@@ -48,12 +46,12 @@ struct Contestant {
 }
 
 /// All of it.
-pub fn run(options: &Options) -> Result<()> {
+pub fn run(options: &NicBenchOptions) -> Result<()> {
     let is_lab = options.nic == "lab";
     println!(
         "Measures what arrives on {} for about {:.0} seconds. Not verified on hardware: nobody has reported a run on a real NIC yet.",
         if is_lab { "a lab's veth pair" } else { &options.nic },
-        10.0 + options.seconds * 2.0 * 4.0 * ROUNDS as f64
+        10.0 + options.seconds * 2.0 * 4.0 * PASSES as f64
     );
     for line in Environment::read().lines().iter().take(3) {
         println!("{line}");
@@ -62,59 +60,67 @@ pub fn run(options: &Options) -> Result<()> {
     if !is_lab {
         println!("{}", settings::of(&options.nic));
     }
-    let mut stage = Stage::new(&lab, PODS)?;
-    let nic = if is_lab { LAB } else { take(&stage, &options.nic)? };
+    let mut testbed = Testbed::new(&lab, PODS)?;
+    let nic = if is_lab {
+        LAB
+    } else {
+        take(&testbed, &options.nic)?
+    };
     if is_lab {
-        println!("{}", settings::inside(&stage.node, nic));
+        println!("{}", settings::inside(&testbed.node, nic));
     }
-    let workload = Workload::new(&stage.v4(110), 100, 1);
-    stage.install(&workload)?;
+    let workload = Workload::new(&testbed.v4(110), 100, 1);
+    testbed.install(&workload)?;
     let mut instruments = Instruments::load(false)?;
-    instruments.add_device(&stage.node, 0, stage.pods[0].host_ifindex)?;
-    println!("{}", expected(&stage));
+    instruments.add_device(&testbed.node, 0, testbed.pods[0].host_ifindex)?;
+    println!("{}", expected(&testbed));
     let sender = if is_lab {
-        Some(Generator::start(&stage, &workload)?)
+        Some(Generator::start(&testbed, &workload)?)
     } else {
         None
     };
-    let section = measure(&stage, &instruments, nic, options.seconds)?;
+    let section = measure(&testbed, &instruments, nic, options.seconds)?;
     drop(sender);
     print!("{}", section.text());
     Ok(())
 }
 
 /// The NIC comes into the node's namespace, up.
-fn take<'a>(stage: &Stage<'_>, nic: &'a str) -> Result<&'a str> {
-    let path = stage.node.path().display().to_string();
+fn take<'a>(testbed: &Testbed<'_>, nic: &'a str) -> Result<&'a str> {
+    let path = testbed.node.path().display().to_string();
     let inner = format!("ip link set dev {nic} netns {path}");
     let moved = std::process::Command::new("sh").args(["-c", &inner]).status()?;
     if !moved.success() {
         bail!("cannot take `{nic}`: {inner}");
     }
-    command::run(&stage.node, &format!("ip link set dev {nic} up"))
+    command::run(&testbed.node, &format!("ip link set dev {nic} up"))
         .with_context(|| format!("`{nic}` does not come up"))?;
     Ok(nic)
 }
 
-fn expected(stage: &Stage<'_>) -> String {
+fn expected(testbed: &Testbed<'_>) -> String {
     format!(
         "Send UDP from 33.0.0.1 to {} port 9, as many packets and flows (source ports) as you can, to the NIC's MAC address.",
-        stage.pods[0].v4()
+        testbed.pods[0].v4()
     )
 }
 
-fn measure(stage: &Stage<'_>, instruments: &Instruments, nic: &str, seconds: f64) -> Result<Section> {
+fn measure(testbed: &Testbed<'_>, instruments: &Instruments, nic: &str, seconds: f64) -> Result<Section> {
     let mut section = Section::new("NIC", nic);
-    let index = stage.node.interface(nic)?.index;
+    let index = testbed.node.interface(nic)?.index;
     for (title, program, hook) in [
-        ("an XDP program in the pod takes them", "swallow", Hook::Xdp),
         (
-            "an ordinary pod: GRO, skb, tc takes them",
+            "an XDP program in the pod consumes the packets",
+            "swallow",
+            BenchHook::Xdp,
+        ),
+        (
+            "an ordinary pod: GRO, skb, a tc program consumes the packets",
             "sink",
-            Hook::TcxIngress,
+            BenchHook::TcxIngress,
         ),
     ] {
-        let _sinks = Sinks::attach(instruments, program, hook, &stage.pods[..1])?;
+        let _receivers = Receivers::attach(instruments, program, hook, &testbed.pods[..1])?;
         let contestants = [
             contestant("drop, counted", instruments.program("count_drop")?, false),
             contestant(
@@ -122,10 +128,10 @@ fn measure(stage: &Stage<'_>, instruments: &Instruments, nic: &str, seconds: f64
                 instruments.program("redirect_one")?,
                 true,
             ),
-            contestant("ours, 11,000 rules", stage.product()?, true),
+            contestant("xdp-operator, 11,000 rules", testbed.product()?, true),
         ];
-        let samples = interleave(ROUNDS, &contestants, |one| {
-            rate(stage, instruments, index, one, seconds)
+        let samples = interleave(PASSES, &contestants, |one| {
+            rate(testbed, instruments, index, one, seconds)
         })?;
         let ceiling = &samples[1];
         let rows = contestants.iter().zip(&samples).map(|(one, rate)| {
@@ -165,16 +171,16 @@ fn contestant(name: &'static str, program: ProgramFd, in_pod: bool) -> Contestan
 
 /// Packets per second while the program is on the NIC.
 fn rate(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &Instruments,
     index: u32,
     one: &Contestant,
     seconds: f64,
 ) -> Result<f64> {
     let program = one.program.try_clone()?;
-    let _link: OwnedFd = stage
+    let _link: OwnedFd = testbed
         .node
-        .run(|| sys::attach(&program, index, Hook::Xdp))?
+        .run(|| sys::attach(&program, index, BenchHook::Xdp))?
         .context("the NIC takes no program natively, or carries one")?;
     std::thread::sleep(Duration::from_millis(200));
     let counted = || -> Result<u64> {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub use page::page;
 pub use plot::svg;
 use serde::{Deserialize, Serialize};
-pub use targets::{Judged, judge, targets_table};
+pub use targets::{TargetResult, evaluate, targets_table};
 
 use crate::{
     environment::Environment,
@@ -29,13 +29,13 @@ pub struct Section {
     /// What must be known to read the numbers.
     pub notes: Vec<String>,
     /// For people.
-    pub tables: Vec<Table>,
+    pub tables: Vec<ReportTable>,
     /// For people.
     pub plots: Vec<Plot>,
     /// For targets.
     pub facts: BTreeMap<String, f64>,
     /// Every trial.
-    pub samples: Vec<Raw>,
+    pub samples: Vec<Trials>,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// Where it ran.
@@ -44,7 +44,7 @@ pub struct Section {
 
 /// Rows under a heading.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Table {
+pub struct ReportTable {
     /// What it shows.
     pub title: String,
     /// Names of the columns.
@@ -79,7 +79,7 @@ pub struct Series {
 
 /// The trials of one contestant.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Raw {
+pub struct Trials {
     /// Which.
     pub name: String,
     /// Of what.
@@ -124,8 +124,8 @@ impl Section {
     }
 
     /// Keeps the trials.
-    pub fn keep(&mut self, name: impl Into<String>, unit: &str, samples: &Samples) {
-        self.samples.push(Raw {
+    pub fn add_trials(&mut self, name: impl Into<String>, unit: &str, samples: &Samples) {
+        self.samples.push(Trials {
             name: name.into(),
             unit: unit.to_owned(),
             // JSON has no others.
@@ -156,7 +156,7 @@ impl Section {
 
     /// One table more.
     pub fn table(&mut self, title: &str, columns: &[&str], rows: Vec<Vec<String>>) {
-        self.tables.push(Table {
+        self.tables.push(ReportTable {
             title: title.to_owned(),
             columns: columns.iter().map(|&column| column.to_owned()).collect(),
             rows,
@@ -198,8 +198,8 @@ pub fn ratio(value: f64, aa_spread: f64) -> String {
 fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

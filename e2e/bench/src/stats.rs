@@ -32,7 +32,7 @@ impl Samples {
         sorted[low] + (sorted[high] - sorted[low]) * (position - low as f64)
     }
 
-    /// Round by round: what this one took with another's time.
+    /// Round by pass: what this one took with another's time.
     #[must_use]
     pub fn with(&self, other: &Self, combine: impl Fn(f64, f64) -> f64) -> Self {
         Self(
@@ -44,14 +44,14 @@ impl Samples {
         )
     }
 
-    /// Round by round: how many times the other's.
+    /// Round by pass: how many times the other's.
     #[must_use]
     pub fn ratio(&self, other: &Self) -> Self {
         self.with(other, |own, other| own / other)
     }
 }
 
-/// How far two equal contestants were apart: four of five rounds were closer.
+/// How far two equal contestants were apart: four of five passes were closer.
 pub fn aa_spread(one: &Samples, same: &Samples) -> f64 {
     let apart = one.with(same, |one, same| (one / same - 1.0).abs());
     apart.quantile(0.8)
@@ -62,16 +62,16 @@ pub fn differs(ratio: f64, aa_spread: f64) -> bool {
     (ratio - 1.0).abs() >= 2.0 * aa_spread
 }
 
-/// Runs everybody once a round, each round in another order, so that what disturbs the machine disturbs all.
+/// Runs everybody once a pass, each pass in another order, so that what disturbs the machine disturbs all.
 pub fn interleave<C, E>(
-    rounds: usize,
+    passes: usize,
     contestants: &[C],
     mut trial: impl FnMut(&C) -> Result<f64, E>,
 ) -> Result<Vec<Samples>, E> {
     let mut samples = vec![Samples::default(); contestants.len()];
-    for round in 0..rounds {
+    for pass in 0..passes {
         for turn in 0..contestants.len() {
-            let who = (turn + round) % contestants.len();
+            let who = (turn + pass) % contestants.len();
             samples[who].0.push(trial(&contestants[who])?);
         }
     }

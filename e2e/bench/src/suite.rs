@@ -13,12 +13,12 @@ use crate::{
     benchmarks::{self, Benchmark},
     environment::{Environment, Ticks},
     report::{self, Section},
-    stage::{PODS, Stage},
+    testbed::{PODS, Testbed},
 };
 
 /// What the user asked for.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct BenchOptions {
     /// Only these; empty: all.
     pub only: Vec<String>,
     /// Fewer trials, fewer sizes.
@@ -32,7 +32,7 @@ pub struct Options {
 /// What benchmarks share: one node with many pods takes seconds to make.
 pub struct Suite<'a> {
     /// What was asked for.
-    pub options: Options,
+    pub options: BenchOptions,
     /// A/A spread of fed programs, from B0.
     pub aa: f64,
     /// The same of live packets.
@@ -40,28 +40,28 @@ pub struct Suite<'a> {
     /// Tells the marks of one workload from those of the others.
     pub epoch: u32,
     lab: &'a Lab,
-    stage: Option<Stage<'a>>,
+    testbed: Option<Testbed<'a>>,
 }
 
 impl<'a> Suite<'a> {
     /// Nothing has run yet.
-    pub const fn new(lab: &'a Lab, options: Options) -> Self {
+    pub const fn new(lab: &'a Lab, options: BenchOptions) -> Self {
         Self {
             options,
             aa: 0.0,
             live_aa: 0.0,
             epoch: 0,
             lab,
-            stage: None,
+            testbed: None,
         }
     }
 
     /// The node, made when it is first asked for.
-    pub fn stage(&mut self) -> Result<&mut Stage<'a>> {
-        if self.stage.is_none() {
-            self.stage = Some(Stage::new(self.lab, PODS)?);
+    pub fn testbed(&mut self) -> Result<&mut Testbed<'a>> {
+        if self.testbed.is_none() {
+            self.testbed = Some(Testbed::new(self.lab, PODS)?);
         }
-        self.stage.as_mut().context("a stage was just made")
+        self.testbed.as_mut().context("a testbed was just made")
     }
 
     /// Where everything is.
@@ -75,7 +75,7 @@ impl<'a> Suite<'a> {
     }
 
     /// How often everybody takes a turn.
-    pub const fn rounds(&self) -> usize {
+    pub const fn passes(&self) -> usize {
         if self.options.quick { 5 } else { 9 }
     }
 
@@ -92,7 +92,7 @@ impl<'a> Suite<'a> {
 }
 
 /// Runs what was asked for; prints, and writes JSON and the page.
-pub fn run(options: Options) -> Result<()> {
+pub fn run(options: BenchOptions) -> Result<()> {
     let chosen: Vec<&Benchmark> = benchmarks::ALL
         .iter()
         .filter(|one| wanted(&options, one))
@@ -109,17 +109,17 @@ pub fn run(options: Options) -> Result<()> {
     }
     let out = &suite.options.out;
     write_page(out)?;
-    println!("\n{}", report::targets_table(&report::judge(&sections)).text());
+    println!("\n{}", report::targets_table(&report::evaluate(&sections)).text());
     println!("\npage: {}", out.join("README.md").display());
     Ok(())
 }
 
 /// B0 tells the A/A spread that all others need.
-fn wanted(options: &Options, one: &Benchmark) -> bool {
+fn wanted(options: &BenchOptions, one: &Benchmark) -> bool {
     options.only.is_empty() || one.id == "B0" || options.only.iter().any(|id| id == one.id)
 }
 
-fn announcement(chosen: &[&Benchmark], options: &Options) -> String {
+fn announcement(chosen: &[&Benchmark], options: &BenchOptions) -> String {
     let ids: Vec<&str> = chosen.iter().map(|one| one.id).collect();
     let mut seconds: f64 = chosen.iter().map(|one| one.seconds).sum();
     if chosen.iter().any(|one| one.id == "B13") {

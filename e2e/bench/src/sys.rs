@@ -32,7 +32,7 @@ type Attr = [u32; 32];
 
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
+pub enum BenchHook {
     /// XDP in the driver.
     Xdp,
     /// The last program of tcx ingress.
@@ -42,7 +42,7 @@ pub enum Hook {
 /// What kind of program it is, by the kernel's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Kind {
+pub enum ProgramKind {
     /// `BPF_PROG_TYPE_SCHED_CLS`
     Classifier = 3,
     /// `BPF_PROG_TYPE_XDP`
@@ -53,7 +53,7 @@ pub enum Kind {
 
 /// What one run did to a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ran {
+pub struct ProgramRun {
     /// The XDP action.
     pub action: u32,
     /// The metadata in front of the packet.
@@ -63,10 +63,10 @@ pub struct Ran {
 }
 
 /// Attaches in the calling thread's network namespace, for as long as the descriptor is open.
-pub fn attach(program: impl AsFd, ifindex: u32, hook: Hook) -> io::Result<OwnedFd> {
+pub fn attach(program: impl AsFd, ifindex: u32, hook: BenchHook) -> io::Result<OwnedFd> {
     let (kind, flags) = match hook {
-        Hook::Xdp => (BPF_XDP, DRIVER_MODE),
-        Hook::TcxIngress => (46, 0),
+        BenchHook::Xdp => (BPF_XDP, DRIVER_MODE),
+        BenchHook::TcxIngress => (46, 0),
     };
     let mut attr = Attr::default();
     attr[..4].copy_from_slice(&[raw(&program), ifindex, kind, flags]);
@@ -76,7 +76,7 @@ pub fn attach(program: impl AsFd, ifindex: u32, hook: Hook) -> io::Result<OwnedF
 }
 
 /// Loads a program, forgets it, and returns the statistics that the verifier wrote.
-pub fn verifier_log(kind: Kind, instructions: &[bpf_insn], license: &CStr) -> io::Result<String> {
+pub fn verifier_log(kind: ProgramKind, instructions: &[bpf_insn], license: &CStr) -> io::Result<String> {
     let mut log = vec![0_u8; LOG];
     let mut attr = Attr::default();
     attr[..2].copy_from_slice(&[kind as u32, instructions.len() as u32]);
@@ -84,7 +84,7 @@ pub fn verifier_log(kind: Kind, instructions: &[bpf_insn], license: &CStr) -> io
     attr[4..6].copy_from_slice(&halves(license.as_ptr() as u64));
     attr[6..8].copy_from_slice(&[STATISTICS, LOG as u32]);
     attr[8..10].copy_from_slice(&halves(log.as_mut_ptr() as u64));
-    if kind == Kind::Xdp {
+    if kind == ProgramKind::Xdp {
         // A devmap takes only programs that say the same about themselves.
         attr[17] = BPF_XDP;
     }
@@ -109,7 +109,7 @@ pub fn open_pin(path: &CStr) -> io::Result<OwnedFd> {
 }
 
 /// One packet through a program.
-pub fn run_once(program: impl AsFd, frame: &[u8]) -> io::Result<Ran> {
+pub fn run_once(program: impl AsFd, frame: &[u8]) -> io::Result<ProgramRun> {
     let context = [0_u32, frame.len() as u32, 0, 0, 0, 0];
     let mut context_out = [0_u32; 6];
     let mut out = vec![0_u8; frame.len() + 512];
@@ -122,7 +122,7 @@ pub fn run_once(program: impl AsFd, frame: &[u8]) -> io::Result<Ran> {
     out.truncate(attr[3] as usize);
     // The output begins with the metadata; `data` counts from there.
     let packet = out.split_off((context_out[0] as usize).min(out.len()));
-    Ok(Ran {
+    Ok(ProgramRun {
         action: attr[1],
         metadata: out,
         packet,
@@ -174,13 +174,13 @@ pub fn send_in_turn(
         .collect();
     let mut sent = 0;
     while sent < total {
-        let place = sent % messages.len();
-        let count = BATCH.min(messages.len() - place).min(total - sent);
+        let index = sent % messages.len();
+        let count = BATCH.min(messages.len() - index).min(total - sent);
         // SAFETY: so many messages follow, and what they point to lives in this function.
         let done = unsafe {
             libc::sendmmsg(
                 socket.as_raw_fd(),
-                messages[place..].as_mut_ptr(),
+                messages[index..].as_mut_ptr(),
                 count as u32,
                 0,
             )

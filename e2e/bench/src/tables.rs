@@ -17,7 +17,7 @@ pub use self::torn::{Overwriter, Snapshot};
 
 /// One map.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct PinnedMap {
     /// Its name.
     pub name: String,
     /// The kernel's number of it.
@@ -28,18 +28,18 @@ pub struct Table {
     pub room: usize,
     /// Elements that are not all zero; `None`: the map cannot be mapped.
     pub used: Option<usize>,
-    /// Bytes that the kernel accounts for it.
+    /// FrameBytes that the kernel accounts for it.
     pub memory: f64,
 }
 
 /// All that are pinned below a directory.
-pub fn read(pin_dir: &Path) -> Result<Vec<Table>> {
+pub fn read(pin_dir: &Path) -> Result<Vec<PinnedMap>> {
     let mut tables = Vec::new();
     for path in maps(pin_dir)? {
         let info = MapInfo::from_pin(&path).with_context(|| format!("`{}`", path.display()))?;
         let fd = info.fd()?;
         let raw = fd.as_fd().as_raw_fd();
-        tables.push(Table {
+        tables.push(PinnedMap {
             name: path
                 .file_name()
                 .unwrap_or_default()

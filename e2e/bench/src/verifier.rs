@@ -16,16 +16,14 @@ use aya::{
 };
 use aya_obj::{Object, ProgramSection, generated::bpf_insn};
 
-use crate::sys::{
-    Kind, {self},
-};
+use crate::sys::{self, ProgramKind};
 
 /// The product's own object, as the agent embeds it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf"));
 
 /// One program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Weighed {
+pub struct VerifiedProgram {
     /// Its name in the object.
     pub name: String,
     /// Instructions after the kernel's own rewriting.
@@ -41,7 +39,7 @@ pub struct Weighed {
 }
 
 /// Loads all programs once, over maps that are made and pinned in an empty folder on a bpffs.
-pub fn weigh(pins: &Path) -> Result<Vec<Weighed>> {
+pub fn load_programs(pins: &Path) -> Result<Vec<VerifiedProgram>> {
     fs::create_dir_all(pins).with_context(|| format!("cannot create `{}`", pins.display()))?;
     let mut ebpf = EbpfLoader::new().default_map_pin_directory(pins).load(OBJECT)?;
     // Those that the agent does not share are not pinned by themselves.
@@ -57,7 +55,7 @@ pub fn weigh(pins: &Path) -> Result<Vec<Weighed>> {
         let start = Instant::now();
         load(program).with_context(|| format!("the kernel refuses `{name}`"))?;
         let (took, info) = (start.elapsed(), program.info()?);
-        all.push(Weighed {
+        all.push(VerifiedProgram {
             name: name.to_owned(),
             instructions: info.size_translated().unwrap_or(0) / 8,
             machine_code: info.size_jitted(),
@@ -102,9 +100,9 @@ fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
     let mut found = BTreeMap::new();
     for (name, program) in &object.programs {
         let kind = match program.section {
-            ProgramSection::Xdp { .. } => Kind::Xdp,
-            ProgramSection::SchedClassifier => Kind::Classifier,
-            ProgramSection::RawTracePoint => Kind::RawTracepoint,
+            ProgramSection::Xdp { .. } => ProgramKind::Xdp,
+            ProgramSection::SchedClassifier => ProgramKind::Classifier,
+            ProgramSection::RawTracePoint => ProgramKind::RawTracepoint,
             ref other => anyhow::bail!("`{name}` is of a kind that is not known here: {other:?}"),
         };
         let function = &object.functions[&program.function_key()];
@@ -130,7 +128,7 @@ fn depths(log: &str) -> Option<Vec<u32>> {
     depths.map(|depth| depth.parse().ok()).collect()
 }
 
-/// Kernels make frames larger than they need to be, older ones by most: they round up to this.
+/// Kernels make frames larger than they need to be, older ones by most: they pass up to this.
 const FRAME: u32 = 32;
 /// `BPF_JMP | BPF_CALL`, of a function of the program's own: `BPF_PSEUDO_CALL`.
 const CALL: (u8, u8) = (0x85, 1);

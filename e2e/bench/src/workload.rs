@@ -11,7 +11,7 @@ mod prefixes;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use flows::{Class, Flow, Verdict};
+pub use flows::{ExpectedVerdict, FlowClass, TestFlow};
 pub use frames::{FrameSpec, SOURCE_PORT, frame};
 pub use manifests::policies;
 pub use prefixes::{Classes, port_prefixes};
@@ -40,7 +40,7 @@ pub struct Network {
 
 /// One rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct WorkloadRule {
     /// Its number, from 1 on, over all pods: its mark tells it.
     pub number: u32,
     /// Where packets come from.
@@ -57,11 +57,11 @@ pub struct Rule {
 
 /// A pod and its rules in order.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct WorkloadPod {
     /// Its address.
     pub address: IpAddr,
     /// First match decides.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<WorkloadRule>,
     /// The policy's delivery is `Peer`, not `Redirect`.
     pub peer: bool,
 }
@@ -70,7 +70,7 @@ pub struct Target {
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// The pods.
-    pub targets: Vec<Target>,
+    pub targets: Vec<WorkloadPod>,
     /// Tells this workload's marks from another's.
     pub epoch: u32,
 }
@@ -95,7 +95,7 @@ impl Network {
     }
 }
 
-impl Rule {
+impl WorkloadRule {
     /// Whether it matches a packet.
     pub const fn matches(&self, source: u128, protocol: u8, port: u16) -> bool {
         self.protocol == 0
@@ -113,7 +113,7 @@ impl Workload {
         let mut number = 0;
         let targets = pods
             .iter()
-            .map(|pod| Target {
+            .map(|pod| WorkloadPod {
                 address: *pod,
                 rules: draw_rules(&mut random, pod.is_ipv4(), rules, &mut number),
                 peer: false,
@@ -128,11 +128,11 @@ impl Workload {
         let mut number = self.rules() as u32;
         self.targets.extend(pods.iter().map(|pod| {
             number += 1;
-            let rule = Rule {
+            let rule = WorkloadRule {
                 protocol: 0,
                 ..last_rule(number, pod.is_ipv4())
             };
-            Target {
+            WorkloadPod {
                 address: *pod,
                 rules: vec![rule],
                 peer: false,
@@ -144,9 +144,9 @@ impl Workload {
     /// The same rules for some of the pods only: flows go to no other.
     #[must_use]
     pub fn only(&self, targets: std::ops::Range<usize>) -> Self {
-        let silent = |(place, target): (usize, &Target)| Target {
+        let silent = |(index, target): (usize, &WorkloadPod)| WorkloadPod {
             address: target.address,
-            rules: if targets.contains(&place) {
+            rules: if targets.contains(&index) {
                 target.rules.clone()
             } else {
                 Vec::new()
@@ -191,19 +191,19 @@ const fn mask(length: u8) -> u128 {
     }
 }
 
-fn draw_rules(random: &mut fastrand::Rng, v4: bool, count: usize, number: &mut u32) -> Vec<Rule> {
+fn draw_rules(random: &mut fastrand::Rng, v4: bool, count: usize, number: &mut u32) -> Vec<WorkloadRule> {
     let mut networks: Vec<Network> = (1..(count / 4).max(1))
         .map(|_| draw_network(random, v4))
         .collect();
     networks.push(everybody(v4));
     (0..count)
-        .map(|place| {
+        .map(|index| {
             *number += 1;
-            if place + 1 == count {
+            if index + 1 == count {
                 return last_rule(*number, v4);
             }
             let (low, high) = draw_ports(random);
-            Rule {
+            WorkloadRule {
                 number: *number,
                 source: networks[random.usize(..networks.len())],
                 protocol: if random.u8(..4) < 3 { TCP } else { UDP },
@@ -215,8 +215,8 @@ fn draw_rules(random: &mut fastrand::Rng, v4: bool, count: usize, number: &mut u
         .collect()
 }
 
-const fn last_rule(number: u32, v4: bool) -> Rule {
-    Rule {
+const fn last_rule(number: u32, v4: bool) -> WorkloadRule {
+    WorkloadRule {
         number,
         source: everybody(v4),
         protocol: UDP,

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::OnceLock};
 
 use xdp_bench::{
     tables,
-    verifier::{Weighed, weigh},
+    verifier::{VerifiedProgram, load_programs},
 };
 use xdp_lab::Lab;
 
@@ -55,17 +55,17 @@ const fn bound(name: &'static str, instructions: u32, verified: u32, stack: u32)
     }
 }
 
-fn programs() -> &'static BTreeMap<String, Weighed> {
-    static PROGRAMS: OnceLock<BTreeMap<String, Weighed>> = OnceLock::new();
+fn programs() -> &'static BTreeMap<String, VerifiedProgram> {
+    static PROGRAMS: OnceLock<BTreeMap<String, VerifiedProgram>> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let lab = Lab::new().unwrap();
-        let all = weigh(&lab.pin_dir()).unwrap();
+        let all = load_programs(&lab.pin_dir()).unwrap();
         all.into_iter().map(|one| (one.name.clone(), one)).collect()
     })
 }
 
 /// Every program against its bound of one kind.
-fn check(what: &str, value: impl Fn(&Weighed) -> u32, most: impl Fn(&Bound) -> u32, why: &str) {
+fn check(what: &str, value: impl Fn(&VerifiedProgram) -> u32, most: impl Fn(&Bound) -> u32, why: &str) {
     for bound in &BOUNDS {
         let (found, most) = (value(&programs()[bound.name]), most(bound));
         println!("{}: {found} {what}, at most {most}", bound.name);
@@ -138,7 +138,7 @@ fn machine_code_is_of_the_size_that_its_instructions_suggest() {
 #[test]
 fn maps_take_the_memory_that_was_decided_on() {
     let lab = Lab::new().unwrap();
-    weigh(&lab.pin_dir().join("abi/maps")).unwrap();
+    load_programs(&lab.pin_dir().join("abi/maps")).unwrap();
     let maps = tables::read(&lab.pin_dir()).unwrap();
     assert!(maps.len() > 10, "{maps:?}");
     // Those for each CPU are rules' counters, most of all.

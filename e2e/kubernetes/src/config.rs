@@ -4,15 +4,13 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use super::options::{
-    Addresses, Cni, Options, PODS_V4, PODS_V6, {self},
-};
+use super::options::{self, Addresses, ClusterOptions, Cni, PODS_V4, PODS_V6};
 
 /// Where a node sees the cluster's files (`node.sh`).
 pub(super) const STATE: &str = "/run/cluster/state";
 
 /// Write them all below `etc`, as they shall be below the node's `/etc`.
-pub(super) fn write(etc: &Path, options: Options, number: u8, name: &str) -> anyhow::Result<()> {
+pub(super) fn write(etc: &Path, options: ClusterOptions, number: u8, name: &str) -> anyhow::Result<()> {
     let file = |path: &str, content: String| -> anyhow::Result<()> {
         let path = etc.join(path);
         if let Some(folder) = path.parent() {
@@ -57,7 +55,7 @@ BinaryName = '/run/cluster/bin/runc'
 SystemdCgroup = false
 ";
 
-fn cni(options: Options, number: u8) -> Value {
+fn cni(options: ClusterOptions, number: u8) -> Value {
     let ranges: Vec<Value> = options::pods(number)
         .iter()
         .map(|subnet| json!([{"subnet": subnet}]))
@@ -117,7 +115,7 @@ fn kubelet(address: std::net::Ipv4Addr, name: &str) -> Value {
     })
 }
 
-fn proxy(options: Options, name: &str) -> Value {
+fn proxy(options: ClusterOptions, name: &str) -> Value {
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",

@@ -13,7 +13,7 @@ use xdp_lab::{Namespace, Process};
 
 use super::{
     lock,
-    options::{Options, SERVICES_V4, SERVICES_V6},
+    options::{ClusterOptions, SERVICES_V4, SERVICES_V6},
 };
 
 const ETCD: &str = "http://127.0.0.1:2379";
@@ -26,7 +26,7 @@ pub(super) struct Control {
     kube: PathBuf,
     state: PathBuf,
     logs: PathBuf,
-    options: Options,
+    options: ClusterOptions,
     processes: Mutex<BTreeMap<&'static str, Process>>,
 }
 
@@ -36,7 +36,7 @@ impl Control {
         kube: PathBuf,
         state: &Path,
         logs: &Path,
-        options: Options,
+        options: ClusterOptions,
     ) -> Self {
         Self {
             namespace: namespace.clone(),

@@ -40,7 +40,7 @@ use xdp_lab::{Finished, Lab, Namespace};
 use self::{artifacts::Artifacts, cgroups::Cgroups, control::Control, network::Network};
 pub use self::{
     node::Node,
-    options::{Addresses, Cni, Options, Proxy},
+    options::{Addresses, ClusterOptions, Cni, Proxy},
 };
 
 /// For what takes seconds, on a machine that is busy with something else.
@@ -52,7 +52,7 @@ pub struct Cluster {
     control: Control,
     nodes: Vec<Node>,
     network: Network,
-    options: Options,
+    options: ClusterOptions,
     state: PathBuf,
     logs: PathBuf,
     bin: PathBuf,
@@ -62,12 +62,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// Start one, and wait until its nodes take pods.
-    pub fn start(options: Options) -> anyhow::Result<Self> {
+    pub fn start(options: ClusterOptions) -> anyhow::Result<Self> {
         Self::start_with(options, |_| {})
     }
 
     /// The same, telling what is done.
-    pub fn start_with(options: Options, mut progress: impl FnMut(&str)) -> anyhow::Result<Self> {
+    pub fn start_with(options: ClusterOptions, mut progress: impl FnMut(&str)) -> anyhow::Result<Self> {
         let cluster = Self::prepare(options)?;
         progress("namespaces, wires and certificates are made");
         cluster.boot(progress).with_context(|| {
@@ -77,7 +77,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn prepare(options: Options) -> anyhow::Result<Self> {
+    fn prepare(options: ClusterOptions) -> anyhow::Result<Self> {
         let artifacts = Artifacts::find()?;
         let lab = Lab::new().context("the lab cannot be built (is this root?)")?;
         let cgroups = Arc::new(Cgroups::new(&lab)?);

@@ -9,9 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use xdp_lab::{Lab, Namespace};
 
-use super::options::{
-    Addresses, Options, SERVICES_V4, SERVICES_V6, {self},
-};
+use super::options::{self, Addresses, ClusterOptions, SERVICES_V4, SERVICES_V6};
 
 const BRIDGE: &str = "br0";
 const SOON: Duration = Duration::from_mins(1);
@@ -25,7 +23,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn make(lab: &Lab, options: Options) -> anyhow::Result<Self> {
+    pub(super) fn make(lab: &Lab, options: ClusterOptions) -> anyhow::Result<Self> {
         let fabric = lab.node();
         fabric.add_bridge(BRIDGE)?;
         // Only where the kernel has it; switched frames would go through the filters of this namespace.
@@ -52,7 +50,7 @@ impl Network {
     }
 
     /// Everybody reaches every pod by its node, and the client reaches services by the first node.
-    fn route(&self, options: Options) -> anyhow::Result<()> {
+    fn route(&self, options: ClusterOptions) -> anyhow::Result<()> {
         for namespace in [&self.control, &self.client] {
             ip(namespace, &to_pods(options, None))?;
         }
@@ -106,7 +104,7 @@ impl Network {
     }
 }
 
-fn to_pods(options: Options, without: Option<u8>) -> String {
+fn to_pods(options: ClusterOptions, without: Option<u8>) -> String {
     let others = (1..=options.nodes).filter(|number| Some(*number) != without);
     let routes = others.map(|number| {
         let [pods_v4, pods_v6] = options::pods(number);

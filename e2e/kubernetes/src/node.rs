@@ -1,9 +1,7 @@
 //! A node: a network namespace, and in it containerd, the kubelet and kube-proxy in further namespaces.
 
 use std::{
-    fs::{
-        File, OpenOptions, {self},
-    },
+    fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
@@ -18,9 +16,7 @@ use super::{
     artifacts::Artifacts,
     cgroups::Cgroups,
     checked, config, lock,
-    options::{
-        Addresses, Cni, Options, {self},
-    },
+    options::{self, Addresses, ClusterOptions, Cni},
 };
 
 const SCRIPT: &str = include_str!("node.sh");
@@ -56,7 +52,7 @@ struct Running {
 
 /// What all nodes have in common.
 pub(super) struct Shared<'a> {
-    pub(super) options: Options,
+    pub(super) options: ClusterOptions,
     pub(super) artifacts: &'a Artifacts,
     pub(super) lab_dir: &'a Path,
     pub(super) state: &'a Path,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a cluster shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ClusterOptions {
     /// How many nodes. Without any there is an API server and its storage, and nothing else.
     pub nodes: u8,
     /// kube-proxy's mode.
@@ -43,7 +43,7 @@ pub struct Addresses {
     pub v6: Ipv6Addr,
 }
 
-impl Default for Options {
+impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
             nodes: 2,
@@ -64,7 +64,7 @@ const CONTROL: u8 = 1;
 const MACHINE: u8 = 2;
 const CLIENT: u8 = 200;
 
-impl Options {
+impl ClusterOptions {
     pub(super) fn control(self) -> Addresses {
         self.host(CONTROL)
     }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 
-use super::options::Options;
+use super::options::ClusterOptions;
 
 /// As long as no cluster lives.
 const DAYS: &str = "30";
@@ -22,7 +22,7 @@ const KEY: [&str; 5] = [
 ];
 
 /// All that anybody here needs, and the kubeconfigs that go with it.
-pub(super) fn make(state: &Path, options: Options) -> anyhow::Result<()> {
+pub(super) fn make(state: &Path, options: ClusterOptions) -> anyhow::Result<()> {
     let pki = Pki::new(&state.join("pki"))?;
     let server = options.server();
     let mut names: Vec<String> = ["", ".default", ".default.svc", ".default.svc.cluster.local"]

@@ -4,9 +4,7 @@
 //! the user's own kubectl reaches the API server; nothing else of the machine changes.
 
 use std::{
-    fs::{
-        File, {self},
-    },
+    fs::{self, File},
     io::{BufRead, BufReader, Write as _},
     net::Ipv4Addr,
     os::unix::process::CommandExt as _,
@@ -23,7 +21,7 @@ use nix::{
 };
 use xdp_lab::{Lab, wait_until};
 
-use super::{Cluster, Options, PATIENCE, network::Network};
+use super::{Cluster, ClusterOptions, PATIENCE, network::Network};
 
 /// Everything about it that has a fixed place. The holder keeps `lock` locked; the kernel lets go of it in any case.
 const FOLDER: &str = "/run/xdp-cluster";
@@ -115,9 +113,9 @@ pub fn hold() -> anyhow::Result<ExitCode> {
     signals.thread_block()?;
     let _lock = claim()?;
     let start = Instant::now();
-    let options = Options {
+    let options = ClusterOptions {
         network: free_network()?,
-        ..Options::default()
+        ..ClusterOptions::default()
     };
     let cluster = Cluster::start_with(options, |step| {
         println!("{:5.1} s  {step}", start.elapsed().as_secs_f32());

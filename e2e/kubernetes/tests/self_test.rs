@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use xdp_kubernetes::{Cluster, Options, PATIENCE};
+use xdp_kubernetes::{Cluster, ClusterOptions, PATIENCE};
 use xdp_lab::{UdpSender, wait_until};
 
 /// For datagrams that were sent.
@@ -65,7 +65,7 @@ struct Pod {
 
 #[test]
 fn pods_of_both_nodes_are_reached_from_outside_and_from_each_other() {
-    let cluster = Cluster::start(Options::default()).unwrap();
+    let cluster = Cluster::start(ClusterOptions::default()).unwrap();
     let pods = web(&cluster).unwrap();
     let nodes: Vec<&str> = pods.iter().map(|pod| pod.node.as_str()).collect();
     assert_eq!(nodes, ["node1", "node2"]);
@@ -204,9 +204,9 @@ fn doomed() {
     if std::env::var_os(DOOMED).is_none() {
         return;
     }
-    let cluster = Cluster::start(Options {
+    let cluster = Cluster::start(ClusterOptions {
         nodes: 1,
-        ..Options::default()
+        ..ClusterOptions::default()
     })
     .unwrap();
     web(&cluster).unwrap();

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, thread};
 
 use anyhow::ensure;
 use xdp_e2e::installed::{Installed, Pod, PodSpec, Space};
-use xdp_kubernetes::{Node, Options, Proxy};
+use xdp_kubernetes::{ClusterOptions, Node, Proxy};
 use xdp_lab::HttpServer;
 
 use self::{
@@ -230,10 +230,10 @@ fn connections_held_together_by_all_ways_go_on_when_a_policy_comes_and_when_it_g
 /// Another cluster: kube-proxy's successor, and the plugins hide the pods' addresses.
 #[test]
 fn all_of_it_works_beside_kube_proxy_in_nftables_mode_and_behind_masquerade() {
-    let options = Options {
+    let options = ClusterOptions {
         proxy: Proxy::Nftables,
         masquerade: true,
-        ..Options::default()
+        ..ClusterOptions::default()
     };
     let _turn = Installed::together();
     let installed = Installed::start_with(options).unwrap();

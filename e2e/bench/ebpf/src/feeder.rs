@@ -13,15 +13,15 @@ use aya_ebpf::{
 
 use crate::{
     packet,
-    shared::{Bytes, FLOWS, Plan, Progress, SETS},
+    shared::{FrameBytes, FLOWS, FeederPlan, FeederProgress, SETS},
 };
 
 #[map]
-static PLAN: Array<Plan> = Array::with_max_entries(1, 0);
+static PLAN: Array<FeederPlan> = Array::with_max_entries(1, 0);
 #[map]
-static PROGRESS: PerCpuArray<Progress> = PerCpuArray::with_max_entries(1, 0);
+static PROGRESS: PerCpuArray<FeederProgress> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-static FRAMES: Array<Bytes> = Array::with_max_entries(FLOWS * SETS, 0);
+static FRAMES: Array<FrameBytes> = Array::with_max_entries(FLOWS * SETS, 0);
 #[map]
 static UNDER_TEST: ProgramArray = ProgramArray::with_max_entries(1, 0);
 

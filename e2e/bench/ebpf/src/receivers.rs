@@ -11,11 +11,11 @@ use aya_ebpf::{
 use crate::{
     ceilings::NEXT,
     packet,
-    shared::{EXPECTS, MAGIC, Received},
+    shared::{EXPECTS, MAGIC, ReceivedPackets},
 };
 
 #[map]
-static RECEIVED: PerCpuArray<Received> = PerCpuArray::with_max_entries(1, 0);
+static RECEIVED: PerCpuArray<ReceivedPackets> = PerCpuArray::with_max_entries(1, 0);
 /// When the first packet with a mark came, by mark modulo the length; 0: none yet.
 #[map]
 static FIRST: Array<u64> = Array::with_max_entries(4096, 0);

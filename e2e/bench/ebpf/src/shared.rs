@@ -17,12 +17,12 @@ pub const MAGIC: u16 = 0x5844;
 pub const EXPECTS: [u8; 2] = [0x02, 0xbe];
 
 /// The bytes of a frame.
-pub type Bytes = [u8; FRAME];
+pub type FrameBytes = [u8; FRAME];
 
 /// What the feeder shall do.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub struct Plan {
+pub struct FeederPlan {
     /// First frame of the set.
     pub base: u32,
     /// How many frames there are, less one: a power of two less one.
@@ -34,7 +34,7 @@ pub struct Plan {
 /// How far the feeder got, on one CPU. Times are of `bpf_ktime_get_ns`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub struct Progress {
+pub struct FeederProgress {
     /// Packets so far.
     pub count: u64,
     /// When the first one came.
@@ -46,7 +46,7 @@ pub struct Progress {
 /// What receivers in pods counted, on one CPU.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
-pub struct Received {
+pub struct ReceivedPackets {
     /// All packets.
     pub packets: u64,
     /// Those that expect a mark.
@@ -108,9 +108,9 @@ pub const fn verdict(redirect: bool, number: u32) -> u32 {
 }
 
 const _: () = {
-    assert!(size_of::<Plan>() == 16);
-    assert!(size_of::<Progress>() == 24);
-    assert!(size_of::<Received>() == 32);
+    assert!(size_of::<FeederPlan>() == 16);
+    assert!(size_of::<FeederProgress>() == 24);
+    assert!(size_of::<ReceivedPackets>() == 32);
     assert!(size_of::<RivalPod>() == 20);
     assert!(size_of::<LinearRule>() == 20);
     assert!(FLOWS.is_power_of_two());

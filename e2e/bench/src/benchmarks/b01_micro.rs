@@ -26,13 +26,13 @@ const HELPERS: [(&str, &str); 6] = [
     ("m_counter", "per-CPU counter"),
     ("m_atomic", "shared counter, atomic"),
     ("m_redirect", "bpf_redirect_map"),
-    ("m_metadata", "bpf_xdp_adjust_meta, there and back"),
+    ("m_metadata", "bpf_xdp_adjust_meta, grow and shrink"),
     ("m_clock", "bpf_ktime_get_ns"),
     ("m_coarse_clock", "bpf_ktime_get_coarse_ns"),
 ];
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (rounds, repeat) = (suite.rounds(), suite.scaled(REPEAT));
+    let (passes, repeat) = (suite.passes(), suite.scaled(REPEAT));
     let mut instruments = Instruments::load(true)?;
     let mut section = Section::new("", "");
     let mut rows: Vec<Vec<String>> = MAPS.iter().map(|(_, name)| vec![(*name).to_owned()]).collect();
@@ -42,7 +42,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         filled = size;
         for (row, net) in rows
             .iter_mut()
-            .zip(net(&instruments, &MAPS, rounds, repeat, size, &mut section)?)
+            .zip(net(&instruments, &MAPS, passes, repeat, size, &mut section)?)
         {
             // The per-CPU array is smaller.
             row.push(if size > 32_768 && row[0].starts_with("per-CPU") {
@@ -59,20 +59,20 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     );
     // Few enough to stay in the nearest cache.
     instruments.fill_micro(100, 100)?;
-    let helpers = net(&instruments, &HELPERS, rounds, repeat, 0, &mut section)?;
+    let helpers = net(&instruments, &HELPERS, passes, repeat, 0, &mut section)?;
     let rows = HELPERS
         .iter()
         .zip(helpers)
         .map(|((_, name), net)| vec![(*name).to_owned(), number(net)]);
     section.table("ns per operation: median", &["helper", "ns"], rows.collect());
-    section.note("Array look-ups are inlined; the others are calls, and pay for return thunks where the CPU needs them.");
+    section.note("Array lookups are inlined. The others are calls, which include return thunks where the CPU needs them.");
     Ok(section)
 }
 
 fn net(
     instruments: &Instruments,
     programs: &[(&str, &str)],
-    rounds: usize,
+    passes: usize,
     repeat: u32,
     size: u32,
     section: &mut Section,
@@ -81,13 +81,13 @@ fn net(
     for (program, _) in programs {
         all.push(instruments.program(program)?);
     }
-    let samples = interleave(rounds, &all, |program| {
+    let samples = interleave(passes, &all, |program| {
         instruments.bare(program, &[0; 64], repeat)
     })?;
     for ((_, name), samples) in programs.iter().zip(&samples[1..]) {
-        section.keep(
+        section.add_trials(
             format!("{name}, {size} entries"),
-            "ns per 16 with the loop",
+            "ns per 16 operations, loop included",
             samples,
         );
     }

@@ -4,12 +4,12 @@ use anyhow::{Result, ensure};
 use aya::programs::ProgramFd;
 
 use crate::{
-    instruments::{Instruments, Set},
+    instruments::{FrameSet, Instruments},
     report::{Plot, Section, Series, ratio, spread},
-    stage::Stage,
     stats::{Samples, interleave},
     suite::Suite,
-    workload::{Class, Flow, Workload},
+    testbed::Testbed,
+    workload::{FlowClass, TestFlow, Workload},
 };
 
 /// Pods and rules of each.
@@ -24,7 +24,7 @@ const SIZES: [(usize, usize); 7] = [
 ];
 const QUICK: [(usize, usize); 3] = [(110, 4), (110, 100), (100, 250)];
 const REPEAT: u32 = 200_000;
-/// Flows of a class that are judged by the oracle before any is timed.
+/// Flows of a class that are evaluated by the oracle before any is timed.
 const CHECKED: usize = 1024;
 /// Packets to one pod in a row.
 const TRAIN: usize = 16;
@@ -33,7 +33,7 @@ const TRAIN: usize = 16;
 struct Contestant {
     name: String,
     program: ProgramFd,
-    set: Set,
+    set: FrameSet,
 }
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
@@ -74,31 +74,31 @@ fn one_size(
     rules: usize,
     v4: bool,
 ) -> Result<Size> {
-    let (rounds, repeat, epoch) = (suite.rounds(), suite.scaled(REPEAT), suite.next_epoch());
-    let stage = suite.stage()?;
-    let addresses = if v4 { stage.v4(112) } else { stage.v6(112) };
+    let (passes, repeat, epoch) = (suite.passes(), suite.scaled(REPEAT), suite.next_epoch());
+    let testbed = suite.testbed()?;
+    let addresses = if v4 { testbed.v4(112) } else { testbed.v6(112) };
     let workload = Workload::new(&addresses[..pods], rules, epoch).with_plain(&addresses[110..]);
-    stage.install(&workload)?;
+    testbed.install(&workload)?;
     let mut instruments = Instruments::load(false)?;
     if v4 {
-        let entries = instruments.fill(&workload, &stage.places())?;
-        section.keep(
+        let entries = instruments.fill(&workload, &testbed.pod_devices())?;
+        section.add_trials(
             format!("{pods}×{rules}: entries of the two LPM tries"),
             "",
             &Samples(vec![entries as f64]),
         );
-        for (key, pod) in (1..).zip(&stage.pods) {
-            instruments.add_device(&stage.node, key, pod.host_ifindex)?;
+        for (key, pod) in (1..).zip(&testbed.pods) {
+            instruments.add_device(&testbed.node, key, pod.host_ifindex)?;
         }
     }
-    let contestants = line_up(stage, &mut instruments, &workload, pods, v4)?;
-    let samples = interleave(rounds, &contestants, |one| match one.set {
-        Set(u32::MAX) => instruments.bare(&one.program, &[0; 64], repeat),
+    let contestants = line_up(testbed, &mut instruments, &workload, pods, v4)?;
+    let samples = interleave(passes, &contestants, |one| match one.set {
+        FrameSet(u32::MAX) => instruments.bare(&one.program, &[0; 64], repeat),
         set => instruments.fed(&one.program, set, repeat),
     })?;
     let family = if v4 { "v4" } else { "v6" };
     for (one, samples) in contestants.iter().zip(&samples) {
-        section.keep(format!("{family} {pods}×{rules}: {}", one.name), "ns", samples);
+        section.add_trials(format!("{family} {pods}×{rules}: {}", one.name), "ns", samples);
     }
     // The first two are the floor, bare and behind the feeder.
     let (floor, fed_floor) = (samples[0].clone(), &samples[1]);
@@ -122,7 +122,7 @@ fn one_size(
 
 /// Everybody who judges all flows as the oracle does; nobody else is timed.
 fn line_up(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &mut Instruments,
     workload: &Workload,
     pods: usize,
@@ -130,31 +130,31 @@ fn line_up(
 ) -> Result<Vec<Contestant>> {
     let floor = instruments.program("drop_all")?;
     let mut all = vec![
-        contestant("floor", floor.try_clone()?, Set(u32::MAX)),
-        contestant("floor, fed", floor, Set(0)),
+        contestant("floor", floor.try_clone()?, FrameSet(u32::MAX)),
+        contestant("floor, fed", floor, FrameSet(0)),
     ];
     let last = workload.targets.len();
     let classes = [
-        ("redirect", Class::Allow, 0..pods),
-        ("drop", Class::Drop, 0..pods),
-        ("last rule", Class::Last, 0..pods),
-        ("no match", Class::Miss, 0..pods),
-        ("no classification", Class::Allow, pods..last),
+        ("redirect", FlowClass::Allow, 0..pods),
+        ("drop", FlowClass::Drop, 0..pods),
+        ("last rule", FlowClass::Last, 0..pods),
+        ("no match", FlowClass::Miss, 0..pods),
+        ("no classification", FlowClass::Allow, pods..last),
     ];
     for (number, (name, class, targets)) in (0_u32..).zip(classes) {
         let Some(flows) = flows(workload, class, targets, v4) else {
             continue;
         };
-        let set = Set(number);
-        let frames = stage.frames(workload, &flows)?;
+        let set = FrameSet(number);
+        let frames = testbed.frames(workload, &flows)?;
         instruments.set_frames(set, &frames)?;
-        let mut programs = vec![("ours", stage.product()?)];
+        let mut programs = vec![("xdp-operator", testbed.product()?)];
         if v4 && name != "no classification" {
             programs.push(("linear", instruments.program("linear")?));
             programs.push(("two LPM tries", instruments.program("two_lpm")?));
         }
         for (who, program) in programs {
-            let wrong = stage.wrong(&program, workload, &flows[..CHECKED])?;
+            let wrong = testbed.wrong(&program, workload, &flows[..CHECKED])?;
             ensure!(
                 wrong.is_empty(),
                 "`{who}` judges {} of {CHECKED} flows ({name}, {pods} pods of {} rules) otherwise than the list; the first: {:?}",
@@ -168,7 +168,7 @@ fn line_up(
     Ok(all)
 }
 
-fn contestant(name: &str, program: ProgramFd, set: Set) -> Contestant {
+fn contestant(name: &str, program: ProgramFd, set: FrameSet) -> Contestant {
     Contestant {
         name: name.to_owned(),
         program,
@@ -176,7 +176,12 @@ fn contestant(name: &str, program: ProgramFd, set: Set) -> Contestant {
     }
 }
 
-fn flows(workload: &Workload, class: Class, targets: std::ops::Range<usize>, v4: bool) -> Option<Vec<Flow>> {
+fn flows(
+    workload: &Workload,
+    class: FlowClass,
+    targets: std::ops::Range<usize>,
+    v4: bool,
+) -> Option<Vec<TestFlow>> {
     workload.only(targets).flows(class, 4096, TRAIN, !v4)
 }
 
@@ -186,22 +191,29 @@ fn summarise(section: &mut Section, sizes: &[Size], aa: f64) {
         let family = if size.v4 { "IPv4" } else { "IPv6" };
         for (name, samples) in &size.net {
             let floors = samples.ratio(&size.floor).median();
-            let ours = name
+            let product = name
                 .split_once(": ")
-                .and_then(|(_, class)| size.get(&format!("ours: {class}")));
+                .and_then(|(_, class)| size.get(&format!("xdp-operator: {class}")));
             rows.push(vec![
                 format!("{family} {}", size.rules),
                 name.clone(),
                 spread(samples),
                 format!("{floors:.2}×"),
-                ours.filter(|_| !name.starts_with("ours"))
-                    .map_or_else(String::new, |ours| ratio(samples.ratio(ours).median(), aa)),
+                product
+                    .filter(|_| !name.starts_with("xdp-operator"))
+                    .map_or_else(String::new, |product| ratio(samples.ratio(product).median(), aa)),
             ]);
         }
     }
     section.table(
         "ns per packet, net of the feeder: minimum / median / maximum",
-        &["rules", "program: flows", "ns", "in floors", "against ours"],
+        &[
+            "rules",
+            "program: flows",
+            "ns",
+            "relative to the floor",
+            "relative to xdp-operator",
+        ],
         rows,
     );
     facts(section, sizes);
@@ -213,8 +225,8 @@ fn summarise(section: &mut Section, sizes: &[Size], aa: f64) {
         section.plots.push(plot(sizes, class, name));
     }
     section.note("Pods × rules: 1×1, 1×100, 110×4, 110×16, 110×64, 110×100, 100×250; 4,096 flows, 16 packets to one pod in a row.");
-    section.note("\"No classification\": pods with one rule for every packet, in the same tables. \"Redirect\" writes metadata and the pod's MAC address, and looks the device up; so do the rivals.");
-    section.note("The rivals parse IPv4 without options only, and know no fragments to pass, no MTU and no fallback: the comparison favours them.");
+    section.note("\"No classification\": pods with one rule for every packet, in the same tables. \"Redirect\" writes metadata and the pod's MAC address, and looks up the device; so do the rivals.");
+    section.note("The rivals parse only IPv4 without options, and have no checks for fragments, MTU and fallbacks: the comparison favours them.");
     section.note("IPv6 flows are UDP; the rivals have no IPv6.");
 }
 
@@ -227,24 +239,24 @@ fn facts(section: &mut Section, sizes: &[Size]) {
         }
     };
     if let (Some(small), Some(large)) = (v4(440), v4(25_000)) {
-        let flat = floors(large, "ours: redirect").zip(floors(small, "ours: redirect"));
+        let flat = floors(large, "xdp-operator: redirect").zip(floors(small, "xdp-operator: redirect"));
         put("flatness", flat.map(|(large, small)| large / small));
-        let base = large.get("ours: no classification");
+        let base = large.get("xdp-operator: no classification");
         let net = large
-            .get("ours: redirect")
+            .get("xdp-operator: redirect")
             .zip(base)
             .map(|(all, base)| all.with(base, |all, base| all - base));
         put("net.25000", net.map(|net| net.ratio(&large.floor).median()));
     }
     if let Some(size) = v4(11_000) {
-        put("allow.floors.11000", floors(size, "ours: redirect"));
-        put("drop.floors.11000", floors(size, "ours: drop"));
+        put("allow.floors.11000", floors(size, "xdp-operator: redirect"));
+        put("drop.floors.11000", floors(size, "xdp-operator: drop"));
         let rival = size
             .get("two LPM tries: redirect")
-            .zip(size.get("ours: redirect"));
+            .zip(size.get("xdp-operator: redirect"));
         put(
             "two_lpm.11000",
-            rival.map(|(rival, ours)| rival.ratio(ours).median()),
+            rival.map(|(rival, product)| rival.ratio(product).median()),
         );
     }
 }
@@ -271,6 +283,6 @@ fn plot(sizes: &[Size], class: &str, name: &str) -> Plot {
         title: format!("Whole program, flows: {class}"),
         x: "rules on the node".to_owned(),
         y: "ns per packet".to_owned(),
-        series: vec![line("ours"), line("linear"), line("two LPM tries"), floor],
+        series: vec![line("xdp-operator"), line("linear"), line("two LPM tries"), floor],
     }
 }

@@ -1,4 +1,4 @@
-//! From manifests to verdicts: all rules exchanged, and one of them changed.
+//! From manifests to verdicts: all rules replaced, and one of them changed.
 
 use std::{
     thread,
@@ -9,9 +9,9 @@ use anyhow::{Result, ensure};
 
 use crate::{
     report::{Section, number, spread},
-    stage::Stage,
     stats::Samples,
     suite::Suite,
+    testbed::Testbed,
     workload::Workload,
 };
 
@@ -20,7 +20,7 @@ const CHANGES: u32 = 100;
 const TIMES: usize = 5;
 /// The last is the target's.
 const RATES: [(&str, Duration); 2] = [
-    ("each at once after the last", Duration::ZERO),
+    ("each immediately after the last", Duration::ZERO),
     ("each 100 ms after the last", Duration::from_millis(100)),
 ];
 
@@ -28,31 +28,35 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let mut section = Section::new("", "");
     let mut rows = Vec::new();
     for (pods, rules) in SIZES {
-        let (mut wall, mut rounds) = (Samples::default(), Samples::default());
+        let (mut wall, mut reconciles) = (Samples::default(), Samples::default());
         for _ in 0..if suite.options.quick { 2 } else { TIMES } {
             let epoch = suite.next_epoch();
-            let stage = suite.stage()?;
-            let workload = Workload::new(&stage.v4(pods), rules, epoch);
-            let before = busy(stage);
-            wall.0.push(stage.install(&workload)?.as_secs_f64() * 1e3);
-            rounds.0.push(busy(stage) - before);
+            let testbed = suite.testbed()?;
+            let workload = Workload::new(&testbed.v4(pods), rules, epoch);
+            let before = busy(testbed);
+            wall.0.push(testbed.install(&workload)?.as_secs_f64() * 1e3);
+            reconciles.0.push(busy(testbed) - before);
         }
-        section.keep(format!("{pods}×{rules} exchanged"), "ms", &wall);
-        section.keep(
-            format!("{pods}×{rules} exchanged: the loop's rounds"),
+        section.add_trials(format!("{pods}×{rules} replaced"), "ms", &wall);
+        section.add_trials(
+            format!("{pods}×{rules} replaced: reconcile time"),
             "ms",
-            &rounds,
+            &reconciles,
         );
         section.fact(format!("resync.{}", pods * rules), wall.median());
-        section.fact(format!("rounds.{}", pods * rules), rounds.median());
-        rows.push(vec![(pods * rules).to_string(), spread(&wall), spread(&rounds)]);
+        section.fact(format!("reconcile.{}", pods * rules), reconciles.median());
+        rows.push(vec![
+            (pods * rules).to_string(),
+            spread(&wall),
+            spread(&reconciles),
+        ]);
     }
     section.table(
-        "all rules exchanged, ms: minimum / median / maximum",
+        "all rules replaced, ms: minimum / median / maximum",
         &[
             "rules",
-            "first file written → last pod's new rule decides",
-            "of it, in the agent's rounds",
+            "first file written → new rule of the last pod in effect",
+            "of which in the agent's reconciles",
         ],
         rows,
     );
@@ -61,11 +65,11 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     for (rate, apart) in RATES {
         for (pods, rules) in [(100, 10), (100, 250)] {
             let epoch = suite.next_epoch();
-            let stage = suite.stage()?;
-            let workload = Workload::new(&stage.v4(pods), rules, epoch);
-            let took = single_changes(stage, workload, (changes, apart))?;
+            let testbed = suite.testbed()?;
+            let workload = Workload::new(&testbed.v4(pods), rules, epoch);
+            let took = single_changes(testbed, workload, (changes, apart))?;
             let rules = pods * rules;
-            section.keep(format!("one of {rules} rules, {rate}"), "ms", &took);
+            section.add_trials(format!("one of {rules} rules, {rate}"), "ms", &took);
             if !apart.is_zero() {
                 section.fact("change.p50", took.median());
                 section.fact("change.p99", took.quantile(0.99));
@@ -75,30 +79,30 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         }
     }
     section.table(
-        "one rule changed: file written → the program decides by it, ms",
+        "one rule changed: file written → rule in effect, ms",
         &["rules", "changes", "p50", "p99", "maximum"],
         table,
     );
-    section.note("A change that comes at once waits for the end of the round before: it waits for programs that may still read what was replaced (a grace period of the kernel), and reads back what is in force.");
-    section.note("By the clock of whoever writes the files: what inotify, YAML and the agent's wait for more changes take is in it. A cluster's watch delivers objects instead.");
+    section.note("An immediate change waits for the end of the previous reconcile, which waits for programs that may still read the replaced tables (a grace period of the kernel) and reads the tables back.");
+    section.note("Measured by the writer of the files: the times include inotify, YAML parsing and the agent's wait for further changes. In a cluster, a watch delivers the objects instead.");
     Ok(section)
 }
 
 /// The next change comes so long after the one before is in force.
 fn single_changes(
-    stage: &mut Stage<'_>,
+    testbed: &mut Testbed<'_>,
     mut workload: Workload,
     (changes, apart): (u32, Duration),
 ) -> Result<Samples> {
-    stage.install(&workload)?;
+    testbed.install(&workload)?;
     let mut took = Samples::default();
     for change in 0..changes {
         let target = (change * 37) as usize % workload.targets.len();
         change_one(&mut workload, target, 40_000 + change);
         let flow = workload.probe(target);
         let start = Instant::now();
-        stage.write(&workload, target)?;
-        while !stage.is_right(&workload, &flow)? {
+        testbed.write(&workload, target)?;
+        while !testbed.is_right(&workload, &flow)? {
             ensure!(start.elapsed().as_secs() < 20, "a changed rule is not in force");
             thread::sleep(Duration::from_micros(50));
         }
@@ -115,9 +119,9 @@ pub(super) fn change_one(workload: &mut Workload, target: usize, number: u32) {
     }
 }
 
-/// How long the agent's rounds took so far, in milliseconds, by its own metrics.
-fn busy(stage: &Stage<'_>) -> f64 {
-    let metrics = stage
+/// How long the agent's reconciles took so far, in milliseconds, by its own metrics.
+fn busy(testbed: &Testbed<'_>) -> f64 {
+    let metrics = testbed
         .agent
         .get("/metrics")
         .map(|reply| reply.body)

@@ -4,16 +4,14 @@ use anyhow::Result;
 
 use super::{
     b06_compile::change_one,
-    flips::{
-        Course, {self},
-    },
+    flips::{self, Course},
 };
 use crate::{
     instruments::Instruments,
     report::{Section, number},
-    stage::Sinks,
     suite::Suite,
-    sys::Hook,
+    sys::BenchHook,
+    testbed::Receivers,
     workload::Workload,
 };
 
@@ -21,30 +19,30 @@ const CHANGES: u32 = 100;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (changes, epoch) = (suite.scaled(CHANGES), suite.next_epoch());
-    let stage = suite.stage()?;
-    let mut workload = Workload::new(&stage.v4(110), 100, epoch);
+    let testbed = suite.testbed()?;
+    let mut workload = Workload::new(&testbed.v4(110), 100, epoch);
     change_one(&mut workload, 0, 1);
-    stage.install(&workload)?;
-    let stage = &*stage;
+    testbed.install(&workload)?;
+    let testbed = &*testbed;
     let mut instruments = Instruments::load(false)?;
-    let _sinks = Sinks::attach(&instruments, "watch", Hook::TcxIngress, &stage.pods[..1])?;
-    let frame = stage.frame(&workload, &workload.probe(0));
+    let _receivers = Receivers::attach(&instruments, "watch", BenchHook::TcxIngress, &testbed.pods[..1])?;
+    let frame = testbed.frame(&workload, &workload.probe(0));
     let course = Course {
         pods: 1,
-        rounds: changes,
+        batches: changes,
         packets: 0,
     };
-    let found = flips::run(stage, &mut instruments, &[frame], &course, |_, mark| {
+    let found = flips::run(testbed, &mut instruments, &[frame], &course, |_, mark| {
         change_one(&mut workload, 0, mark);
-        stage.write(&workload, 0)
+        testbed.write(&workload, 0)
     })?;
     let mut section = Section::new("", "");
-    section.keep("changed → first packet", "ms", &found.took);
+    section.add_trials("changed → first packet", "ms", &found.took);
     section.fact("event.p50", found.took.median());
     section.fact("event.p99", found.took.quantile(0.99));
     section.table(
-        "manifest renamed into place → first packet in the pod by the new rule, ms",
-        &["changes", "p50", "p99", "maximum", "packets meanwhile"],
+        "manifest renamed into place → first packet with the new rule's mark in the pod, ms",
+        &["changes", "p50", "p99", "maximum", "packets sent"],
         vec![vec![
             found.took.0.len().to_string(),
             number(found.took.median()),
@@ -53,6 +51,6 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             found.sent.to_string(),
         ]],
     );
-    section.note("11,000 rules on the node, 100 in the file that changes. The injector keeps one of the CPUs busy: the agent has the rest.");
+    section.note("11,000 rules on the node, 100 in the file that changes. The injector occupies one CPU; the agent has the others.");
     Ok(section)
 }

@@ -7,21 +7,19 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
 
-use super::flips::{
-    Course, under_packets, {self},
-};
+use super::flips::{self, Course, under_packets};
 use crate::{
     instruments::Instruments,
     report::Section,
-    shared::Bytes,
-    stage::{Sinks, Stage, name},
+    shared::FrameBytes,
     suite::Suite,
-    sys::Hook,
+    sys::BenchHook,
     tables::{Overwriter, Snapshot},
-    workload::{Flow, SOURCE_PORT, UDP, Verdict, Workload, bits},
+    testbed::{Receivers, Testbed, name},
+    workload::{ExpectedVerdict, SOURCE_PORT, TestFlow, UDP, Workload, bits},
 };
 
-/// Changed together: one round of the agent's, and a flip for each.
+/// Changed together: one batch of the agent's, and a flip for each.
 const PODS: u32 = 10;
 const FLIPS: u32 = 1000;
 const PACKETS: u64 = 10_000_000;
@@ -31,24 +29,24 @@ const TORN_PACKETS: u64 = 1_000_000;
 const NEVER: u32 = 4095;
 
 /// The source whose packets are watched: the bounds of the old networks with the rules of the new ones, and the other way
-/// round, lead to a rule that should never be met.
+/// batch, lead to a rule that should never be met.
 const SOURCE: [u8; 4] = [10, 0, 0, 200];
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (epoch, pins) = (suite.next_epoch(), suite.pin_dir());
-    let stage = suite.stage()?;
-    let workload = stage.targets(PODS as usize, epoch);
+    let testbed = suite.testbed()?;
+    let workload = testbed.targets(PODS as usize, epoch);
     // Gives the pods policies, whose files are written from here from now on.
-    stage.install(&Workload::new(&stage.v4(PODS as usize), 1, epoch))?;
-    let found = atomic(stage, &workload)?;
-    let torn = torn(stage, &workload, &pins)?;
+    testbed.install(&Workload::new(&testbed.v4(PODS as usize), 1, epoch))?;
+    let found = atomic(testbed, &workload)?;
+    let torn = torn(testbed, &workload, &pins)?;
     let neither = found.sent.saturating_sub(found.known);
     let mut section = Section::new("", "");
     section.fact("flips.wrong", (neither + found.late) as f64);
     section.fact("flips.count", found.took.0.len() as f64);
     section.fact("flips.packets", found.sent as f64);
     section.fact("flips.torn", torn.wrong as f64);
-    section.keep("changed → first packet", "ms", &found.took);
+    section.add_trials("changed → first packet", "ms", &found.took);
     let row = |who: &str, changes: usize, sent: u64, wrong: u64, late: &str| {
         let cells = [changes.to_string(), sent.to_string(), (sent - wrong).to_string()];
         let mut row = vec![who.to_owned()];
@@ -57,12 +55,12 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         row
     };
     section.table(
-        "rules of ten pods changed under packets",
+        "rules of ten pods changed under traffic",
         &[
             "updater",
             "changes",
             "packets",
-            "with the mark of a rule that was in force",
+            "with the mark of a programmed rule",
             "neither old nor new",
             "old after new",
         ],
@@ -77,26 +75,26 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             row("deliberately torn", torn.changes, torn.sent, torn.wrong, "–"),
         ],
     );
-    section.note("Counted in the pods, so a packet that was lost counts as neither. Old and new rules differ in networks and in order, so that some of each is another rule, whose mark is never right.");
-    section.note("The torn updater copies the tables of the other rules over those in force, with the agent stopped: what an update in place would do. Catching it is a part of this benchmark.");
+    section.note("Counted in the pods, so a lost packet counts as neither. Old and new rules differ in networks and in order: a mix of both leads to a third rule, whose mark is never correct.");
+    section.note("The torn updater overwrites the programmed tables with those of the other rules while the agent is stopped, as an update in place would. The benchmark fails unless it detects this.");
     Ok(section)
 }
 
-fn atomic(stage: &Stage<'_>, workload: &Workload) -> Result<flips::Flips> {
+fn atomic(testbed: &Testbed<'_>, workload: &Workload) -> Result<flips::Flips> {
     let course = Course {
         pods: PODS,
-        rounds: FLIPS / PODS,
+        batches: FLIPS / PODS,
         packets: PACKETS * u64::from(PODS) / u64::from(FLIPS),
     };
-    let (mut instruments, _sinks) = watch(stage)?;
-    write_all(stage, workload, &course, 0)?;
-    wait(stage, workload, &course, 0)?;
+    let (mut instruments, _receivers) = watch(testbed)?;
+    write_all(testbed, workload, &course, 0)?;
+    wait(testbed, workload, &course, 0)?;
     flips::run(
-        stage,
+        testbed,
         &mut instruments,
-        &frames(stage, workload),
+        &frames(testbed, workload),
         &course,
-        |pod, mark| write(stage, workload, pod, mark, is_new(mark)),
+        |pod, mark| write(testbed, workload, pod, mark, is_new(mark)),
     )
 }
 
@@ -107,25 +105,25 @@ struct Torn {
     wrong: u64,
 }
 
-fn torn(stage: &mut Stage<'_>, workload: &Workload, pins: &Path) -> Result<Torn> {
+fn torn(testbed: &mut Testbed<'_>, workload: &Workload, pins: &Path) -> Result<Torn> {
     let course = Course {
         pods: PODS,
-        rounds: 1,
+        batches: 1,
         packets: 0,
     };
     let mut states = Vec::new();
-    for round in 0..=1 {
+    for batch in 0..=1 {
         // A new agent each time, so that both states lie in the same elements.
-        stage.anew(|stage| write_all(stage, workload, &course, round))?;
-        wait(stage, workload, &course, round)?;
+        testbed.reinstall_with(|testbed| write_all(testbed, workload, &course, batch))?;
+        wait(testbed, workload, &course, batch)?;
         states.push(Snapshot::read(pins)?);
     }
     let overwriter = Overwriter::new(pins, &states[0], &states[1])?;
-    let (mut instruments, sinks) = watch(stage)?;
-    stage.agent.stop()?;
+    let (mut instruments, receivers) = watch(testbed)?;
+    testbed.agent.stop()?;
     let mut changes = 0;
-    let frames = frames(stage, workload);
-    let sent = under_packets(stage, &mut instruments, &frames, |_, packets| {
+    let frames = frames(testbed, workload);
+    let sent = under_packets(testbed, &mut instruments, &frames, |_, packets| {
         while changes < FLIPS as usize || packets.so_far() < TORN_PACKETS {
             changes += 1;
             overwriter.overwrite(changes % 2);
@@ -134,8 +132,8 @@ fn torn(stage: &mut Stage<'_>, workload: &Workload, pins: &Path) -> Result<Torn>
         }
         Ok(())
     })?;
-    drop(sinks);
-    stage.after_a_stop(|_| Ok(()))?;
+    drop(receivers);
+    testbed.reinstall_after_stop(|_| Ok(()))?;
     let mut known = 0;
     for mark in 1..=2 * PODS {
         known += instruments.mark_seen(mark)?.1;
@@ -148,47 +146,47 @@ fn torn(stage: &mut Stage<'_>, workload: &Workload, pins: &Path) -> Result<Torn>
     Ok(Torn { changes, sent, wrong })
 }
 
-fn watch(stage: &Stage<'_>) -> Result<(Instruments, Sinks)> {
+fn watch(testbed: &Testbed<'_>) -> Result<(Instruments, Receivers)> {
     let instruments = Instruments::load(false)?;
-    let pods = &stage.pods[..PODS as usize];
-    let sinks = Sinks::attach(&instruments, "watch", Hook::TcxIngress, pods)?;
-    Ok((instruments, sinks))
+    let pods = &testbed.pods[..PODS as usize];
+    let receivers = Receivers::attach(&instruments, "watch", BenchHook::TcxIngress, pods)?;
+    Ok((instruments, receivers))
 }
 
 const fn is_new(mark: u32) -> bool {
     (mark - 1) / PODS % 2 == 1
 }
 
-fn write_all(stage: &Stage<'_>, workload: &Workload, course: &Course, round: u32) -> Result<()> {
+fn write_all(testbed: &Testbed<'_>, workload: &Workload, course: &Course, batch: u32) -> Result<()> {
     (0..PODS).try_for_each(|pod| {
-        let mark = course.mark(round, pod);
-        write(stage, workload, pod, mark, is_new(mark))
+        let mark = course.mark(batch, pod);
+        write(testbed, workload, pod, mark, is_new(mark))
     })
 }
 
-fn wait(stage: &Stage<'_>, workload: &Workload, course: &Course, round: u32) -> Result<()> {
-    (0..PODS).try_for_each(|pod| stage.wait_until_right(workload, &flow(pod, course.mark(round, pod))))
+fn wait(testbed: &Testbed<'_>, workload: &Workload, course: &Course, batch: u32) -> Result<()> {
+    (0..PODS).try_for_each(|pod| testbed.wait_until_right(workload, &flow(pod, course.mark(batch, pod))))
 }
 
-fn frames(stage: &Stage<'_>, workload: &Workload) -> Vec<Bytes> {
+fn frames(testbed: &Testbed<'_>, workload: &Workload) -> Vec<FrameBytes> {
     (0..PODS)
-        .map(|pod| stage.frame(workload, &flow(pod, 1)))
+        .map(|pod| testbed.frame(workload, &flow(pod, 1)))
         .collect()
 }
 
-fn flow(pod: u32, mark: u32) -> Flow {
-    Flow {
+fn flow(pod: u32, mark: u32) -> TestFlow {
+    TestFlow {
         target: pod as usize,
         source: bits(SOURCE.into()),
         from_port: SOURCE_PORT,
         protocol: UDP,
         port: 7777,
-        verdict: Verdict::Redirect(mark),
+        verdict: ExpectedVerdict::Redirect(mark),
     }
 }
 
 /// Three rules, of which the middle one decides, or others, of which the last one does.
-fn write(stage: &Stage<'_>, workload: &Workload, pod: u32, mark: u32, new: bool) -> Result<()> {
+fn write(testbed: &Testbed<'_>, workload: &Workload, pod: u32, mark: u32, new: bool) -> Result<()> {
     let app = name(pod as u8 + 1);
     let (mark, never) = (workload.mark(mark), workload.mark(NEVER));
     let rules: [(&[&str], u32); 3] = if new {
@@ -209,16 +207,16 @@ fn write(stage: &Stage<'_>, workload: &Workload, pod: u32, mark: u32, new: bool)
         "apiVersion: xdp-operator.io/v1alpha1\nkind: XdpPolicy\nmetadata: {{namespace: games, name: {app}-0}}\n\
          spec:\n  podSelector: {{matchLabels: {{app: {app}}}}}\n  ingress:\n{rules}"
     );
-    stage.manifests.write(&format!("policy-{app}.yaml"), &text)
+    testbed.manifests.write(&format!("policy-{app}.yaml"), &text)
 }
 
-fn rule((place, (networks, mark)): (usize, (&[&str], u32))) -> String {
+fn rule((index, (networks, mark)): (usize, (&[&str], u32))) -> String {
     let peers: Vec<String> = networks
         .iter()
         .map(|network| format!("{{ipBlock: {{cidr: {network}}}}}"))
         .collect();
     format!(
-        "  - {{name: r{place}, from: [{}], action: Redirect, mark: {mark}}}\n",
+        "  - {{name: r{index}, from: [{}], action: Redirect, mark: {mark}}}\n",
         peers.join(", ")
     )
 }

@@ -5,7 +5,7 @@ mod fleet;
 mod server;
 
 use anyhow::Result;
-use xdp_kubernetes::{Cluster, Options};
+use xdp_kubernetes::{Cluster, ClusterOptions};
 
 use self::{
     fleet::{Fleet, change_first},
@@ -35,9 +35,9 @@ struct Rows {
 }
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let cluster = Cluster::start(Options {
+    let cluster = Cluster::start(ClusterOptions {
         nodes: 0,
-        ..Options::default()
+        ..ClusterOptions::default()
     })?;
     let server = Server::new(&cluster)?;
     let mut fleet = Fleet::new(&cluster)?;
@@ -96,9 +96,9 @@ fn for_all(
     }
     let (cost, each) = (server.cost()?.since(&before), f64::from(CHANGES));
     let used = 1e3 * (process::cpu_seconds(operator)? - cpu) / each;
-    section.keep(format!("{nodes} nodes: API write → in force"), "ms", &all);
-    section.keep(
-        format!("{nodes} nodes: API write → in force on the last"),
+    section.add_trials(format!("{nodes} nodes: API write → programmed"), "ms", &all);
+    section.add_trials(
+        format!("{nodes} nodes: API write → programmed on the last"),
         "ms",
         &last,
     );
@@ -128,31 +128,31 @@ fn for_all(
 
 fn tables(section: &mut Section, rows: Rows) {
     section.table(
-        "a rule changed for pods of all nodes: request to the API server → each node's program decides by it, ms",
+        "a rule changed for pods of all nodes: request to the API server → rule in effect on each node, ms",
         &[
             "nodes",
             "p50 of nodes",
             "p99",
             "last node, p50",
             "maximum",
-            "operator's CPU a change, ms",
+            "operator CPU per change, ms",
             "operator resident, MB",
         ],
         rows.times,
     );
     section.table(
-        "what a change costs the API server, and a node that it is not about",
+        "cost of a change for the API server, and for an unaffected node",
         &[
             "nodes",
             "changed",
             "requests",
             "objects sent to watchers",
-            "bytes of them",
+            "bytes of these objects",
             "objects an unaffected node reads",
             "bytes its NIC receives",
         ],
         rows.costs,
     );
-    section.note("Agents, operator, API server and its storage are the real programs, all of them on this machine's CPUs: a node of a cluster has its own. Nodes are network namespaces with a NIC and a pod each, made up in the API.");
-    section.note("Every agent reads every policy, and its status as the operator sums it up: only the agent can tell that none of its pods is selected. Pods, the node and its state are read only by their own node. What an unaffected node reads is what the API server sent beyond one reading by the operator and one by the node that the written object is about, in whole objects: bookmarks are counted, too.");
+    section.note("Agents, operator, API server and etcd are the real programs. All of them share this machine's CPUs; a node of a real cluster has its own. Nodes are network namespaces with a NIC and a pod each, and have no kubelet.");
+    section.note("Every agent reads every policy, including the status that the operator writes, because only the agent knows that the policy selects none of its pods. Pods, the node and its state are read only on their own node. The reads of an unaffected node are the objects that the API server sent, minus one read by the operator and one by the affected node, in whole objects; bookmarks are included.");
 }

@@ -30,9 +30,9 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let mut rows = Vec::new();
     for (pods, rules) in [(110, 4), (110, 100), (110, 228)] {
         let epoch = suite.next_epoch();
-        let stage = suite.stage()?;
-        let workload = Workload::new(&stage.v4(pods), rules, epoch);
-        stage.begin_anew(&workload)?;
+        let testbed = suite.testbed()?;
+        let workload = Workload::new(&testbed.v4(pods), rules, epoch);
+        testbed.reinstall(&workload)?;
         let found = tables::read(&suite.pin_dir())?;
         let bytes: usize = found
             .iter()
@@ -55,7 +55,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     }
     let columns = [
         "pods × rules",
-        "bytes a rule",
+        "bytes per rule",
         "pods",
         "sources v4",
         "sources v6",
@@ -64,7 +64,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         "actions",
     ];
     section.table(
-        "what classifies, in a fresh agent's tables: bytes per rule, and elements in use",
+        "classifier tables of a newly started agent: bytes per rule, and elements in use",
         &columns,
         rows,
     );
@@ -72,7 +72,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-fn all_maps(section: &mut Section, found: &[tables::Table]) {
+fn all_maps(section: &mut Section, found: &[tables::PinnedMap]) {
     let rows = found.iter().map(|table| {
         vec![
             table.name.clone(),
@@ -86,16 +86,16 @@ fn all_maps(section: &mut Section, found: &[tables::Table]) {
         "all maps with 25,080 rules",
         &[
             "map",
-            "bytes an element",
-            "room",
+            "bytes per element",
+            "capacity",
             "in use",
-            "kB the kernel accounts",
+            "kB, accounted by the kernel",
         ],
         rows.collect(),
     );
     let all: f64 = found.iter().map(|table| table.memory).sum();
     section.fact("memory.maps", all / 1e6);
-    section.note(format!("All maps together: {} MB, allocated once and for the most there may be. A rule also has counters for each CPU and a name.", number(all / 1e6)));
+    section.note(format!("All maps together: {} MB, allocated once, for the maximum number of elements. Each rule also has a name and per-CPU counters.", number(all / 1e6)));
 }
 
 fn agent(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
@@ -103,9 +103,9 @@ fn agent(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     let resident = process::kilobytes(id, "VmRSS")? / 1000.0;
     let peak = process::kilobytes(id, "VmHWM")? / 1000.0;
     let own = process::kilobytes(id, "RssAnon")? / 1000.0;
-    let stage = suite.stage()?;
-    let mut workload = Workload::new(&stage.v4(110), 228, epoch);
-    stage.install(&workload)?;
+    let testbed = suite.testbed()?;
+    let mut workload = Workload::new(&testbed.v4(110), 228, epoch);
+    testbed.install(&workload)?;
     // What the change has left to do is not idleness.
     std::thread::sleep(WATCHED);
     let idle = cpu_share(id, || std::thread::sleep(WATCHED))?;
@@ -115,7 +115,7 @@ fn agent(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
         let mut change = 0;
         while start.elapsed() < WATCHED {
             change_one(&mut workload, change % 110, 40_000 + change as u32);
-            failed = stage.write(&workload, change % 110);
+            failed = testbed.write(&workload, change % 110);
             change += 1;
             let next = Duration::from_millis(100) * change as u32;
             std::thread::sleep(next.saturating_sub(start.elapsed()));
@@ -129,9 +129,9 @@ fn agent(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
         "the agent, 110 pods and 25,080 rules",
         &[
             "resident, MB",
-            "of it its own",
-            "at most so far",
-            "CPU idle",
+            "anonymous, MB",
+            "peak, MB",
+            "CPU, idle",
             "CPU, ten changes a second",
         ],
         vec![vec![
@@ -142,7 +142,7 @@ fn agent(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
             format!("{} %", number(busy)),
         ]],
     );
-    section.note("Resident memory includes what of the mapped tables the agent has touched. Each change is a file of 228 rules that is read again: YAML is most of the time.");
+    section.note("Resident memory includes the pages of mapped tables that the agent has touched. Each change makes the agent read a file of 228 rules again; most of the time is YAML parsing.");
     Ok(())
 }
 

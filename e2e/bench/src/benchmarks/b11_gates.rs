@@ -10,14 +10,14 @@ use crate::{
     stats::Samples,
     suite::Suite,
     tables,
-    verifier::{Weighed, weigh},
+    verifier::{VerifiedProgram, load_programs},
 };
 
 const TIMES: usize = 5;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let mut section = Section::new("", "");
-    suite.stage()?;
+    suite.testbed()?;
     let maps = tables::read(&suite.pin_dir())?
         .iter()
         .map(|table| table.id)
@@ -28,7 +28,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     for info in of_the_product(&maps) {
         let name = info.name_as_str().unwrap_or("?").to_owned();
         let verified = f64::from(info.verified_instruction_count().unwrap_or(0));
-        let same: Vec<&Weighed> = loads.iter().filter(|one| is_named(one, &name)).collect();
+        let same: Vec<&VerifiedProgram> = loads.iter().filter(|one| is_named(one, &name)).collect();
         let took = Samples(same.iter().map(|one| one.took.as_secs_f64() * 1e3).collect());
         worst = worst.max(verified);
         slowest = slowest.max(took.median());
@@ -42,7 +42,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             number(took.median()),
         ]);
         section.fact(format!("gates.{name}.verified"), verified);
-        section.keep(format!("{name}: load"), "ms", &took);
+        section.add_trials(format!("{name}: load"), "ms", &took);
     }
     section.fact("gates.verified", worst);
     section.fact("gates.load", slowest);
@@ -54,11 +54,11 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             "bytes of machine code",
             "bytes of stack",
             "instructions verified",
-            "verified and compiled in, ms",
+            "time to verify and compile, ms",
         ],
         rows,
     );
-    section.note("Targets look at the worst program. All but the times are bounded by a test of `make test` (`e2e/bench/tests/gates.rs`); the verifier takes 512 bytes of stack.");
+    section.note("Targets apply to the most expensive program. A test in `make test` (`e2e/bench/tests/gates.rs`) bounds everything except the times. The verifier accepts at most 512 bytes of stack.");
     Ok(section)
 }
 
@@ -74,17 +74,17 @@ fn of_the_product(own: &BTreeSet<u32>) -> Vec<ProgramInfo> {
 }
 
 /// All programs of the same object, several times, each time over maps of their own.
-fn loads(suite: &Suite<'_>) -> Result<Vec<Weighed>> {
+fn loads(suite: &Suite<'_>) -> Result<Vec<VerifiedProgram>> {
     let mut all = Vec::new();
     for time in 0..TIMES {
         let pins = suite.lab().dir().join(format!("bpf/bench-{time}"));
-        all.extend(weigh(&pins)?);
+        all.extend(load_programs(&pins)?);
         std::fs::remove_dir_all(&pins)?;
     }
     Ok(all)
 }
 
 /// The kernel keeps the first fifteen bytes of a name.
-fn is_named(program: &Weighed, name: &str) -> bool {
+fn is_named(program: &VerifiedProgram, name: &str) -> bool {
     program.name.get(..15).unwrap_or(&program.name) == name
 }

@@ -5,16 +5,14 @@ use std::thread;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    instruments::{Instruments, Set},
+    instruments::{FrameSet, Instruments},
     report::{Section, number, ratio, spread},
-    shared::Progress,
-    stage::{Sinks, Stage, name},
+    shared::FeederProgress,
     stats::{Samples, interleave},
     suite::Suite,
-    sys::{
-        Hook, {self},
-    },
-    workload::{Flow, SOURCE_PORT, UDP, Verdict, Workload, bits},
+    sys::{self, BenchHook},
+    testbed::{Receivers, Testbed, name},
+    workload::{ExpectedVerdict, SOURCE_PORT, TestFlow, UDP, Workload, bits},
 };
 
 /// Packets per second, each on a pod of its own.
@@ -27,14 +25,14 @@ const FREE: usize = 3;
 const REPEAT: u32 = 200_000;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (rounds, packets, repeat) = (suite.rounds(), suite.scaled(PACKETS), suite.scaled(REPEAT));
+    let (passes, packets, repeat) = (suite.passes(), suite.scaled(PACKETS), suite.scaled(REPEAT));
     let (epoch, aa) = (suite.next_epoch(), suite.aa);
-    let stage = suite.stage()?;
+    let testbed = suite.testbed()?;
     let nobody = Workload {
         targets: Vec::new(),
         epoch,
     };
-    stage.install(&nobody)?;
+    testbed.install(&nobody)?;
     let limits = RATES
         .iter()
         .map(|rate| format!(", rateLimit: {{packetsPerSecond: {rate}, burst: {}}}", rate / 10));
@@ -45,45 +43,50 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         format!(", rateLimit: {{{never}, per: Source}}"),
     ]);
     for (pod, limit) in all.enumerate() {
-        stage
+        testbed
             .manifests
             .write(&file(pod), &policy(&name(pod as u8 + 1), &limit))?;
     }
-    let flows: Vec<Vec<Flow>> = (0..FREE + 3).map(flows).collect();
-    let world = stage.targets(FREE + 3, epoch);
+    let flows: Vec<Vec<TestFlow>> = (0..FREE + 3).map(flows).collect();
+    let world = testbed.targets(FREE + 3, epoch);
     for flows in &flows {
-        wait(stage, &world, &flows[0])?;
+        wait(testbed, &world, &flows[0])?;
     }
     let mut instruments = Instruments::load(false)?;
     for (set, flows) in (0..).zip(&flows) {
-        let frames = stage.frames(&world, flows)?;
-        instruments.set_frames(Set(set), &frames)?;
+        let frames = testbed.frames(&world, flows)?;
+        instruments.set_frames(FrameSet(set), &frames)?;
     }
     let mut section = Section::new("", "");
-    accuracy(stage, &mut instruments, packets, &mut section)?;
-    let sets: Vec<Set> = (FREE as u32..FREE as u32 + 3).map(Set).collect();
-    let product = stage.product()?;
-    let samples = interleave(rounds, &sets, |set| instruments.fed(&product, *set, repeat))?;
+    accuracy(testbed, &mut instruments, packets, &mut section)?;
+    let sets: Vec<FrameSet> = (FREE as u32..FREE as u32 + 3).map(FrameSet).collect();
+    let product = testbed.product()?;
+    let samples = interleave(passes, &sets, |set| instruments.fed(&product, *set, repeat))?;
     cost(&mut section, &samples, aa);
     for pod in 0..FREE + 3 {
-        stage.manifests.remove(&file(pod))?;
+        testbed.manifests.remove(&file(pod))?;
     }
     Ok(section)
 }
 
 fn accuracy(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &mut Instruments,
     packets: u32,
     section: &mut Section,
 ) -> Result<()> {
-    let _sinks = Sinks::attach(instruments, "swallow", Hook::Xdp, &stage.pods[..RATES.len()])?;
+    let _receivers = Receivers::attach(
+        instruments,
+        "swallow",
+        BenchHook::Xdp,
+        &testbed.pods[..RATES.len()],
+    )?;
     let mut rows = Vec::new();
     let mut worst = 0.0_f64;
     for (pod, rate) in RATES.iter().enumerate() {
         for cpus in [1, 2] {
             let before = instruments.received()?.packets;
-            let (offered, seconds) = offer(stage, instruments, Set(pod as u32), packets, cpus)?;
+            let (offered, seconds) = offer(testbed, instruments, FrameSet(pod as u32), packets, cpus)?;
             let passed = (instruments.received()?.packets - before) as f64;
             let allowed = f64::from(rate / 10) + f64::from(*rate) * seconds;
             let wrong = 100.0 * (passed / allowed - 1.0);
@@ -98,14 +101,14 @@ fn accuracy(
                 if offered as f64 > 1.2 * allowed {
                     format!("{wrong:+.2} %")
                 } else {
-                    "offered too little".to_owned()
+                    "too few packets offered".to_owned()
                 },
             ]);
         }
     }
     section.fact("limit.error", worst);
     section.table(
-        "one limit for a rule, burst a tenth of a second's packets",
+        "one limit per rule, with a burst of a tenth of the rate",
         &[
             "limit",
             "offered, packets/s",
@@ -120,16 +123,16 @@ fn accuracy(
 
 /// From the first to the last packet of all CPUs: how many, and how many seconds.
 fn offer(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &mut Instruments,
-    set: Set,
+    set: FrameSet,
     packets: u32,
     cpus: usize,
 ) -> Result<(u64, f64)> {
     // The bucket fills up again.
     thread::sleep(std::time::Duration::from_millis(150));
-    instruments.prepare(&stage.product()?, set, u64::from(packets))?;
-    let (feeder, node, nic) = (instruments.program("feed")?, &stage.node, stage.nic.ifindex);
+    instruments.prepare(&testbed.product()?, set, u64::from(packets))?;
+    let (feeder, node, nic) = (instruments.program("feed")?, &testbed.node, testbed.nic.ifindex);
     let inject = |cpu| {
         node.run(|| {
             sys::pin_to(cpu)?;
@@ -145,7 +148,7 @@ fn offer(
             None => Ok::<_, anyhow::Error>(()),
         }
     })?;
-    let progress: Vec<Progress> = instruments
+    let progress: Vec<FeederProgress> = instruments
         .progress()?
         .into_iter()
         .filter(|one| one.count > 0)
@@ -168,7 +171,7 @@ fn cost(section: &mut Section, samples: &[Samples], aa: f64) {
     let mut rows = Vec::new();
     for (name, one) in names.iter().zip(samples) {
         let added = one.with(&samples[0], |own, free| own - free).median();
-        section.keep(*name, "ns with the feeder", one);
+        section.add_trials(*name, "ns, feeder included", one);
         rows.push(vec![
             (*name).to_owned(),
             spread(one),
@@ -180,8 +183,8 @@ fn cost(section: &mut Section, samples: &[Samples], aa: f64) {
     section.fact("limit.rule.ns", added(1));
     section.fact("limit.source.ns", added(2));
     section.table(
-        "what asking costs: ns per packet with the feeder",
-        &["rule", "ns", "added", "against no limit"],
+        "cost of a limit: ns per packet, feeder included",
+        &["rule", "ns", "added", "relative to no limit"],
         rows,
     );
 }
@@ -199,31 +202,31 @@ fn policy(app: &str, limit: &str) -> String {
 }
 
 /// From 4,096 sources.
-fn flows(target: usize) -> Vec<Flow> {
+fn flows(target: usize) -> Vec<TestFlow> {
     (0..4096_u32)
-        .map(|source| Flow {
+        .map(|source| TestFlow {
             target,
             source: bits(std::net::Ipv4Addr::from(0x2100_0000 + source * 7).into()),
             from_port: SOURCE_PORT,
             protocol: UDP,
             port: PORT,
-            verdict: Verdict::Redirect(77),
+            verdict: ExpectedVerdict::Redirect(77),
         })
         .collect()
 }
 
-fn wait(stage: &Stage<'_>, world: &Workload, flow: &Flow) -> Result<()> {
+fn wait(testbed: &Testbed<'_>, world: &Workload, flow: &TestFlow) -> Result<()> {
     xdp_lab::wait_until(
         "the limits are in force",
         std::time::Duration::from_secs(20),
         || {
-            stage
+            testbed
                 .verdict(world, flow)
                 .is_ok_and(|ran| !ran.metadata.is_empty())
         },
     )
     .with_context(|| {
-        stage
+        testbed
             .agent
             .log()
             .lines()

@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use super::b03_delivery::ready;
 use crate::{
-    instruments::{Instruments, Set},
+    instruments::{FrameSet, Instruments},
     process,
     report::{Section, number},
-    stage::{Sinks, Stage},
     suite::Suite,
-    sys::Hook,
+    sys::BenchHook,
     tables,
+    testbed::{Receivers, Testbed},
     workload::Workload,
 };
 
@@ -32,16 +32,16 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (lab, time) = (suite.lab(), Duration::from_secs_f64(60.0 * suite.options.minutes));
     let (first, aside) = (suite.next_epoch(), suite.next_epoch());
     let pins = suite.pin_dir();
-    let stage = suite.stage()?;
-    let workload = Workload::new(&stage.v4(110), 100, first);
+    let testbed = suite.testbed()?;
+    let workload = Workload::new(&testbed.v4(110), 100, first);
     let others = [
-        Workload::new(&stage.v4(110), 99, aside),
-        Workload::new(&stage.v4(110), 37, aside),
+        Workload::new(&testbed.v4(110), 99, aside),
+        Workload::new(&testbed.v4(110), 37, aside),
     ];
-    let mut instruments = ready(stage, &workload)?;
-    let _sinks = Sinks::attach(&instruments, "sink", Hook::TcxIngress, &stage.pods)?;
-    let soak = soak(stage, &mut instruments, &others, process::agent(lab)?, time)?;
-    stage.install(&workload)?;
+    let mut instruments = ready(testbed, &workload)?;
+    let _receivers = Receivers::attach(&instruments, "sink", BenchHook::TcxIngress, &testbed.pods)?;
+    let soak = soak(testbed, &mut instruments, &others, process::agent(lab)?, time)?;
+    testbed.install(&workload)?;
     let used: usize = tables::read(&pins)?
         .iter()
         .filter(|table| table.name != "INDEX")
@@ -51,7 +51,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
 }
 
 fn soak(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &mut Instruments,
     others: &[Workload],
     agent: u32,
@@ -63,10 +63,16 @@ fn soak(
         for _ in 0..10 {
             // The first pod keeps its rules: packets go there.
             let target = random.usize(1..110);
-            stage.write(&others[random.usize(..others.len())], target)?;
+            testbed.write(&others[random.usize(..others.len())], target)?;
             soak.changes += 1;
         }
-        let live = instruments.live(&stage.node, stage.nic.ifindex, &stage.product()?, Set(0), PACKETS)?;
+        let live = instruments.live(
+            &testbed.node,
+            testbed.nic.ifindex,
+            &testbed.product()?,
+            FrameSet(0),
+            PACKETS,
+        )?;
         soak.sent += live.sent;
         soak.lost += live.lost();
         soak.memory.push(process::kilobytes(agent, "VmRSS")? / 1000.0);
@@ -85,7 +91,7 @@ fn section(soak: &Soak, time: Duration, used: usize) -> Section {
     section.fact("soak.lost", soak.lost as f64);
     section.fact("soak.growth", end - settled);
     section.table(
-        "rules of random pods exchanged, 50,000 packets after every ten changes",
+        "rules of random pods replaced, 50,000 packets after every ten changes",
         &[
             "minutes",
             "changes",
@@ -93,7 +99,7 @@ fn section(soak: &Soak, time: Duration, used: usize) -> Section {
             "lost",
             "resident at half time, MB",
             "at the end",
-            "elements ever used",
+            "elements used",
         ],
         vec![vec![
             number(time.as_secs_f64() / 60.0),
@@ -105,6 +111,6 @@ fn section(soak: &Soak, time: Duration, used: usize) -> Section {
             used.to_string(),
         ]],
     );
-    section.note("MINUTES=30 makes a soak of it.");
+    section.note("`MINUTES=30` runs the soak for 30 minutes.");
     section
 }

@@ -10,9 +10,9 @@ use self::echo::{Echo, Transport};
 use crate::{
     benchmarks::filter::Filter,
     report::{Section, number, ratio, spread},
-    stage::Stage,
     stats::{Samples, aa_spread, interleave},
     suite::Suite,
+    testbed::Testbed,
     workload::Workload,
 };
 
@@ -23,18 +23,18 @@ const FEW: u64 = 100;
 /// Requests of one trial.
 const REQUESTS: u32 = 1500;
 
-/// A client's way to a pod.
-struct Way<'a> {
+/// A client's variant to a pod.
+struct Variant<'a> {
     name: String,
     from: &'a Namespace,
     pod: &'a Pod,
     filter: Filter,
-    /// The way without us, behind the same rules.
+    /// The variant without xdp-operator, behind the same rules.
     without: usize,
 }
 
-/// Their places among the ways.
-mod place {
+/// Their places among the variants.
+mod index {
     pub(super) const UNSELECTED: usize = 1;
     pub(super) const REDIRECT: usize = 2;
     /// The same behind the rules of a cluster.
@@ -44,19 +44,19 @@ mod place {
 }
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (rounds, requests, epoch, least) = (
-        suite.rounds(),
+    let (passes, requests, epoch, least) = (
+        suite.passes(),
         suite.scaled(REQUESTS),
         suite.next_epoch(),
         suite.live_aa,
     );
-    let stage = suite.stage()?;
-    let addresses = stage.v4(112);
+    let testbed = suite.testbed()?;
+    let addresses = testbed.v4(112);
     let mut workload = Workload::new(&addresses[..110], 100, epoch).with_plain(&addresses[110..]);
     workload.targets[111].peer = true;
-    stage.install(&workload)?;
-    let stage = &*stage;
-    let pods = [&stage.pods[110], &stage.pods[111], &stage.pods[112]];
+    testbed.install(&workload)?;
+    let testbed = &*testbed;
+    let pods = [&testbed.pods[110], &testbed.pods[111], &testbed.pods[112]];
     let echoes = pods
         .iter()
         .map(|pod| Echo::start(pod))
@@ -65,20 +65,20 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         .iter()
         .map(|pod| iperf::serve(pod))
         .collect::<Result<Vec<_>>>()?;
-    let ways = ways(stage);
+    let variants = variants(testbed);
     let mut section = Section::new("", "");
     let title = "TCP throughput, one connection (iperf3), Gbit/s";
-    let found = throughput(stage, &ways, rounds)?;
-    show(&mut section, title, "tcp", &ways, &found, least);
-    let gain = |from: usize| found[from + place::REDIRECT].ratio(&found[from + place::UNSELECTED]);
-    section.fact("reply_path.tcp", gain(place::CLUSTER).median());
+    let found = throughput(testbed, &variants, passes)?;
+    show(&mut section, title, "tcp", &variants, &found, least);
+    let gain = |from: usize| found[from + index::REDIRECT].ratio(&found[from + index::UNSELECTED]);
+    section.fact("reply_path.tcp", gain(index::CLUSTER).median());
     section.fact("reply_path.tcp.bare", gain(0).median());
     for (transport, title) in [(Transport::Tcp, "TCP"), (Transport::Udp, "UDP")] {
-        let (p50, p99) = latencies(stage, &ways, transport, (rounds, requests))?;
+        let (p50, p99) = latencies(testbed, &variants, transport, (passes, requests))?;
         for (quantile, samples) in [("p50", p50), ("p99", p99)] {
-            let what = format!("{title} request and answer of 64 bytes, {quantile}, µs");
+            let what = format!("{title} request and response of 64 bytes, {quantile}, µs");
             let fact = format!("{title}.{quantile}");
-            show(&mut section, &what, &fact, &ways, &samples, least);
+            show(&mut section, &what, &fact, &variants, &samples, least);
         }
     }
     drop((echoes, servers));
@@ -87,17 +87,18 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
 }
 
 /// What receivers counted. Packets that we deliver must not be the stack's in either direction.
-fn throughput(stage: &Stage<'_>, ways: &[Way<'_>], rounds: usize) -> Result<Vec<Samples>> {
-    interleave(rounds, ways, |way| {
-        with(stage, way.filter, || {
-            let before = stage.node.forwarded()?;
-            let gigabits = iperf::gigabits(way.from, way.pod).with_context(|| format!("`{}`", way.name))?;
-            let forwarded = stage.node.forwarded()? - before;
-            let ours = way.pod.ns.name() != stage.pods[112].ns.name();
+fn throughput(testbed: &Testbed<'_>, variants: &[Variant<'_>], passes: usize) -> Result<Vec<Samples>> {
+    interleave(passes, variants, |variant| {
+        with(testbed, variant.filter, || {
+            let before = testbed.node.forwarded()?;
+            let gigabits =
+                iperf::gigabits(variant.from, variant.pod).with_context(|| format!("`{}`", variant.name))?;
+            let forwarded = testbed.node.forwarded()? - before;
+            let product = variant.pod.ns.name() != testbed.pods[112].ns.name();
             ensure!(
-                !ours || forwarded < FEW,
+                !product || forwarded < FEW,
                 "`{}`: the stack forwarded {forwarded} packets",
-                way.name
+                variant.name
             );
             Ok(gigabits)
         })
@@ -106,16 +107,16 @@ fn throughput(stage: &Stage<'_>, ways: &[Way<'_>], rounds: usize) -> Result<Vec<
 
 /// Median and 99th percentile of each trial.
 fn latencies(
-    stage: &Stage<'_>,
-    ways: &[Way<'_>],
+    testbed: &Testbed<'_>,
+    variants: &[Variant<'_>],
     transport: Transport,
-    (rounds, requests): (usize, u32),
+    (passes, requests): (usize, u32),
 ) -> Result<(Vec<Samples>, Vec<Samples>)> {
-    let mut slow: Vec<Samples> = ways.iter().map(|_| Samples::default()).collect();
-    let numbered: Vec<(usize, &Way<'_>)> = ways.iter().enumerate().collect();
-    let p50 = interleave(rounds, &numbered, |(who, way)| {
-        let took = with(stage, way.filter, || {
-            echo::request(way.from, way.pod, transport, requests)
+    let mut slow: Vec<Samples> = variants.iter().map(|_| Samples::default()).collect();
+    let numbered: Vec<(usize, &Variant<'_>)> = variants.iter().enumerate().collect();
+    let p50 = interleave(passes, &numbered, |(who, variant)| {
+        let took = with(testbed, variant.filter, || {
+            echo::request(variant.from, variant.pod, transport, requests)
         })?;
         slow[*who].0.push(took.quantile(0.99));
         Ok::<_, anyhow::Error>(took.median())
@@ -123,69 +124,76 @@ fn latencies(
     Ok((p50, slow))
 }
 
-fn ways<'a>(stage: &'a Stage<'a>) -> Vec<Way<'a>> {
-    let (ours, plain) = (&stage.nic.client, &stage.plain_nic.client);
-    let [redirect, peer, unselected] = [&stage.pods[110], &stage.pods[111], &stage.pods[112]];
-    let mut ways = Vec::new();
+fn variants<'a>(testbed: &'a Testbed<'a>) -> Vec<Variant<'a>> {
+    let (product, plain) = (&testbed.nic.client, &testbed.plain_nic.client);
+    let [redirect, peer, unselected] = [&testbed.pods[110], &testbed.pods[111], &testbed.pods[112]];
+    let mut variants = Vec::new();
     for (filter, rules) in [
         (Filter::Empty, ""),
         (Filter::Cluster, CLUSTER),
         (Filter::Iptables(1000), ", 1,000 iptables rules"),
     ] {
-        let without = ways.len();
-        let way = |name: &str, from, pod| Way {
+        let without = variants.len();
+        let variant = |name: &str, from, pod| Variant {
             name: format!("{name}{rules}"),
             from,
             pod,
             filter,
             without,
         };
-        ways.extend([
-            way("without us", plain, unselected),
-            way("attached, pod not selected", ours, unselected),
-            way("delivery: Redirect", ours, redirect),
-            way("delivery: Peer", ours, peer),
+        variants.extend([
+            variant("without xdp-operator", plain, unselected),
+            variant("attached, pod not selected", product, unselected),
+            variant("delivery: Redirect", product, redirect),
+            variant("delivery: Peer", product, peer),
         ]);
     }
-    ways.push(Way {
-        name: format!("delivery: Redirect, the same again{CLUSTER}"),
-        from: ours,
+    variants.push(Variant {
+        name: format!("delivery: Redirect, again{CLUSTER}"),
+        from: product,
         pod: redirect,
         filter: Filter::Cluster,
-        without: place::CLUSTER,
+        without: index::CLUSTER,
     });
-    ways
+    variants
 }
 
-fn with<T>(stage: &Stage<'_>, filter: Filter, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    filter.install(stage)?;
+fn with<T>(testbed: &Testbed<'_>, filter: Filter, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    filter.install(testbed)?;
     let done = work();
-    filter.remove(stage)?;
+    filter.remove(testbed)?;
     done
 }
 
-fn show(section: &mut Section, title: &str, fact: &str, ways: &[Way<'_>], samples: &[Samples], least: f64) {
-    let same = [&samples[place::CLUSTER + place::REDIRECT], &samples[place::AGAIN]];
+fn show(
+    section: &mut Section,
+    title: &str,
+    fact: &str,
+    variants: &[Variant<'_>],
+    samples: &[Samples],
+    least: f64,
+) {
+    let same = [&samples[index::CLUSTER + index::REDIRECT], &samples[index::AGAIN]];
     let aa = aa_spread(same[0], same[1]).max(least);
     let mut rows = Vec::new();
-    for (place, (way, one)) in ways.iter().zip(samples).enumerate() {
-        let times = one.ratio(&samples[way.without]).median();
-        section.keep(format!("{title}: {}", way.name), "", one);
-        section.fact(format!("clients.{fact}.{place}"), times);
-        rows.push(vec![way.name.clone(), spread(one), ratio(times, aa)]);
+    for (index, (variant, one)) in variants.iter().zip(samples).enumerate() {
+        let times = one.ratio(&samples[variant.without]).median();
+        section.add_trials(format!("{title}: {}", variant.name), "", one);
+        section.fact(format!("clients.{fact}.{index}"), times);
+        rows.push(vec![variant.name.clone(), spread(one), ratio(times, aa)]);
     }
     section.table(
         title,
-        &["way", "minimum / median / maximum", "against without us"],
+        &["path", "minimum / median / maximum", "relative to without"],
         rows,
     );
     let name = format!("clients-{}", fact.to_lowercase().replace('.', "-"));
-    let bars = ways.iter().zip(samples);
+    let bars = variants.iter().zip(samples);
     section.bars(
         &name,
         title,
         "",
-        bars.map(|(way, one)| (way.name.clone(), one.median())),
+        bars.map(|(variant, one)| (variant.name.clone(), one.median())),
     );
     section.note(format!("{title}: A/A spread {} %.", number(100.0 * aa)));
 }
@@ -197,8 +205,8 @@ fn notes(section: &mut Section) {
         fact("reply_path.tcp"),
         fact("reply_path.tcp.bare"),
     );
-    section.note("Kube-proxy and masquerade: the rules of a real kube-proxy of Kubernetes 1.36 (iptables mode, which drops what connection tracking calls INVALID) and a rule of the network plugin for each pod that translates what it sends. With Redirect and Peer both directions go past them: the stack must have forwarded next to nothing in each of those iperf3 trials.");
-    section.note(format!("What the fast path gives TCP on one and the same NIC (T24), Redirect against a pod that no policy selects: {gain}× behind these rules, {bare}× with none."));
-    section.note(format!("A veth pair stands for the NIC, and one with an XDP program takes no large segments and copies every packet: bulk TCP falls to {least}× by the program's mere presence. A NIC's driver makes packets of the same size with and without XDP; the last column says nothing about one."));
-    section.note("Clients, node and pods share the CPUs: a request is answered on the same machine. The 1,000 rules match nothing; only what goes through the stack meets them.");
+    section.note("Kube-proxy and masquerade: the rules of kube-proxy 1.36 in iptables mode, which drops packets in conntrack state INVALID, and one masquerade rule of the network plugin for each pod. With Redirect and Peer both directions bypass these rules: in each of those iperf3 trials, the stack must have forwarded almost no packets.");
+    section.note(format!("TCP throughput on the same NIC (T24), Redirect relative to a pod that no policy selects: {gain}× behind these rules, {bare}× without rules."));
+    section.note(format!("A veth pair replaces the NIC. A veth with an XDP program accepts no GSO segments and copies every packet: bulk TCP falls to {least}× as soon as a program is attached. A NIC driver builds packets of the same size with and without XDP, so the last column says nothing about a NIC."));
+    section.note("Clients, node and pods share the CPUs of one machine. The 1,000 rules match nothing; only packets through the stack evaluate them.");
 }

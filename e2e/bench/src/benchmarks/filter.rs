@@ -4,7 +4,7 @@ use std::{fmt::Write as _, net::IpAddr};
 
 use anyhow::{Result, ensure};
 
-use crate::{command, stage::Stage};
+use crate::{command, testbed::Testbed};
 
 /// What the node's netfilter holds during a trial. No rule matches a packet of the trial, but for the drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    pub(super) fn install(self, stage: &Stage<'_>) -> Result<()> {
-        let nic = &stage.plain_nic.name;
+    pub(super) fn install(self, testbed: &Testbed<'_>) -> Result<()> {
+        let nic = &testbed.plain_nic.name;
         let (line, input) = match self {
             Self::Empty => return Ok(()),
             Self::Iptables(rules) => ("iptables-restore", iptables(rules)),
@@ -35,7 +35,7 @@ impl Filter {
                 "iptables-restore",
                 iptables(rules).replace("COMMIT\n", KUBE_FORWARD),
             ),
-            Self::Cluster => ("iptables-restore", cluster(stage)),
+            Self::Cluster => ("iptables-restore", cluster(testbed)),
             Self::RawDrop => (
                 "iptables-restore",
                 format!("*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i {nic} -j DROP\nCOMMIT\n"),
@@ -52,14 +52,14 @@ impl Filter {
             command::is_there(line.split(' ').next().unwrap_or_default()),
             "`{line}` is not installed"
         );
-        command::feed(&stage.node, line, &input).map(drop)
+        command::feed(&testbed.node, line, &input).map(drop)
     }
 
-    pub(super) fn remove(self, stage: &Stage<'_>) -> Result<()> {
+    pub(super) fn remove(self, testbed: &Testbed<'_>) -> Result<()> {
         if self == Self::Empty {
             return Ok(());
         }
-        command::run(&stage.node, "nft flush ruleset").map(drop)
+        command::run(&testbed.node, "nft flush ruleset").map(drop)
     }
 }
 
@@ -75,12 +75,12 @@ COMMIT
 const CLUSTER: &str = include_str!("../../../tests/agent/reply_path/rules/iptables.v4");
 
 /// Every pod has its own rule to masquerade it. The accounts that rules name are left out: they need a module.
-fn cluster(stage: &Stage<'_>) -> String {
-    let pods = |line: &'static str| stage.pods.iter().map(move |pod| named(line, pod.v4()));
+fn cluster(testbed: &Testbed<'_>) -> String {
+    let pods = |line: &'static str| testbed.pods.iter().map(move |pod| named(line, pod.v4()));
     let mut text = String::new();
     for line in CLUSTER.lines() {
         let of = if line.ends_with("-j CNI-POD") {
-            stage.pods.len()
+            testbed.pods.len()
         } else {
             1
         };

@@ -9,11 +9,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    instruments::{CPU, Instruments, Set},
-    shared::Bytes,
-    stage::Stage,
+    instruments::{CPU, FrameSet, Instruments},
+    shared::FrameBytes,
     stats::Samples,
     sys,
+    testbed::Testbed,
 };
 
 /// Packets of one call of the injector.
@@ -25,11 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who changes, how often, and under how many packets.
 pub(super) struct Course {
-    /// As many pods as there are frames, all of them changed in every round.
+    /// As many pods as there are frames, all of them changed in every batch.
     pub(super) pods: u32,
     /// How often.
-    pub(super) rounds: u32,
-    /// At least so many packets for each round.
+    pub(super) batches: u32,
+    /// At least so many packets for each batch.
     pub(super) packets: u64,
 }
 
@@ -46,42 +46,42 @@ pub(super) struct Flips {
 }
 
 impl Course {
-    /// The mark of a pod's rule in a round; before the first one, it is round 0.
-    pub(super) const fn mark(&self, round: u32, pod: u32) -> u32 {
-        round * self.pods + pod + 1
+    /// The mark of a pod's rule in a batch; before the first one, it is batch 0.
+    pub(super) const fn mark(&self, batch: u32, pod: u32) -> u32 {
+        batch * self.pods + pod + 1
     }
 
     const fn marks(&self) -> u32 {
-        self.mark(self.rounds, self.pods - 1)
+        self.mark(self.batches, self.pods - 1)
     }
 }
 
-/// So many rounds, the injector running all the time. `change` gives a pod the rule with a mark; the marks of round 0
+/// So many batches, the injector running all the time. `change` gives a pod the rule with a mark; the marks of batch 0
 /// are in force already, and pods have the `watch` program.
 pub(super) fn run(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &mut Instruments,
-    frames: &[Bytes],
+    frames: &[FrameBytes],
     course: &Course,
     mut change: impl FnMut(u32, u32) -> Result<()>,
 ) -> Result<Flips> {
     ensure!(course.marks() < MARKS, "marks are told apart by twelve bits");
     let (mut took, mut late) = (Samples::default(), Vec::new());
-    let sent = under_packets(stage, instruments, frames, |instruments, packets| {
-        for round in 1..=course.rounds {
-            packets.wait_for(u64::from(round - 1) * course.packets)?;
+    let sent = under_packets(testbed, instruments, frames, |instruments, packets| {
+        for batch in 1..=course.batches {
+            packets.wait_for(u64::from(batch - 1) * course.packets)?;
             let start = sys::now();
             for pod in 0..course.pods {
-                change(pod, course.mark(round, pod))?;
+                change(pod, course.mark(batch, pod))?;
             }
             for pod in 0..course.pods {
-                let first = first_seen(instruments, course.mark(round, pod))?;
+                let first = first_seen(instruments, course.mark(batch, pod))?;
                 took.0.push(first.saturating_sub(start) as f64 / 1e6);
-                let old = course.mark(round - 1, pod);
+                let old = course.mark(batch - 1, pod);
                 late.push((old, instruments.mark_seen(old)?.1));
             }
         }
-        packets.wait_for(u64::from(course.rounds) * course.packets)
+        packets.wait_for(u64::from(course.batches) * course.packets)
     })?;
     let mut found = Flips {
         took,
@@ -120,16 +120,16 @@ impl Packets {
 
 /// Packets through the product, these frames in turn, while something else is done; how many there were.
 pub(super) fn under_packets(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &mut Instruments,
-    frames: &[Bytes],
+    frames: &[FrameBytes],
     work: impl FnOnce(&Instruments, &Packets) -> Result<()>,
 ) -> Result<u64> {
-    instruments.set_frames(Set(0), frames)?;
-    instruments.prepare(&stage.product()?, Set(0), u64::MAX)?;
+    instruments.set_frames(FrameSet(0), frames)?;
+    instruments.prepare(&testbed.product()?, FrameSet(0), u64::MAX)?;
     let (stop, packets) = (AtomicBool::new(false), Packets(AtomicU64::new(0)));
     let feeder = instruments.program("feed")?;
-    let (node, nic) = (stage.node.clone(), stage.nic.ifindex);
+    let (node, nic) = (testbed.node.clone(), testbed.nic.ifindex);
     let inject = || -> Result<()> {
         node.run(|| {
             sys::pin_to(CPU)?;
@@ -174,12 +174,12 @@ mod tests {
     fn no_two_rules_of_a_course_have_the_same_mark() {
         let course = Course {
             pods: 3,
-            rounds: 2,
+            batches: 2,
             packets: 0,
         };
         let marks: Vec<u32> = (0..=2)
-            .flat_map(|round| (0..3).map(move |pod| (round, pod)))
-            .map(|(round, pod)| course.mark(round, pod))
+            .flat_map(|batch| (0..3).map(move |pod| (batch, pod)))
+            .map(|(batch, pod)| course.mark(batch, pod))
             .collect();
         assert_eq!(marks, (1..=course.marks()).collect::<Vec<_>>());
     }

@@ -1,4 +1,4 @@
-//! Live trials: who gets packets on which NIC, with what in the node's netfilter.
+//! LiveTrial trials: who gets packets on which NIC, with what in the node's netfilter.
 
 use std::os::fd::OwnedFd;
 
@@ -7,21 +7,19 @@ use aya::programs::ProgramFd;
 
 use super::filter::Filter;
 use crate::{
-    instruments::{Instruments, Live, Set},
-    stage::Stage,
+    instruments::{FrameSet, Instruments, LiveTrial},
     stats::{Samples, interleave},
-    sys::{
-        Hook, {self},
-    },
+    sys::{self, BenchHook},
+    testbed::Testbed,
 };
 
 /// One contestant.
-pub(super) struct Way {
+pub(super) struct Variant {
     pub(super) name: String,
     pub(super) program: ProgramFd,
     /// The NIC without the product.
     pub(super) plain: bool,
-    pub(super) set: Set,
+    pub(super) set: FrameSet,
     pub(super) packets: u32,
     pub(super) filter: Filter,
     /// tc `bpf_redirect_peer` on the NIC.
@@ -29,7 +27,7 @@ pub(super) struct Way {
 }
 
 /// What its trials gave.
-pub(super) struct Found {
+pub(super) struct LiveResult {
     pub(super) name: String,
     /// Nanoseconds per packet sent.
     pub(super) sent: Samples,
@@ -48,9 +46,9 @@ pub(super) struct Total {
     pub(super) right: u64,
 }
 
-impl Way {
-    /// On the product's NIC, with nothing in the way.
-    pub(super) fn new(name: &str, program: ProgramFd, set: Set, packets: u32) -> Self {
+impl Variant {
+    /// On the product's NIC, with nothing in the variant.
+    pub(super) fn new(name: &str, program: ProgramFd, set: FrameSet, packets: u32) -> Self {
         Self {
             name: name.to_owned(),
             program,
@@ -79,30 +77,30 @@ impl Way {
     }
 }
 
-/// All in turns. One more round first, which counts for nothing: neighbours, pages and caches.
+/// All in turns. One more pass first, which counts for nothing: neighbours, pages and caches.
 pub(super) fn contest(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &mut Instruments,
-    ways: &[Way],
-    rounds: usize,
-) -> Result<Vec<Found>> {
-    for way in ways {
-        trial(stage, instruments, way)?;
+    variants: &[Variant],
+    passes: usize,
+) -> Result<Vec<LiveResult>> {
+    for variant in variants {
+        trial(testbed, instruments, variant)?;
     }
-    let mut lives: Vec<Vec<Live>> = ways.iter().map(|_| Vec::new()).collect();
-    let numbered: Vec<usize> = (0..ways.len()).collect();
-    interleave(rounds, &numbered, |&who| {
-        lives[who].push(trial(stage, instruments, &ways[who])?);
+    let mut lives: Vec<Vec<LiveTrial>> = variants.iter().map(|_| Vec::new()).collect();
+    let numbered: Vec<usize> = (0..variants.len()).collect();
+    interleave(passes, &numbered, |&who| {
+        lives[who].push(trial(testbed, instruments, &variants[who])?);
         Ok::<_, anyhow::Error>(0.0)
     })?;
-    Ok(ways
+    Ok(variants
         .iter()
         .zip(lives)
-        .map(|(way, lives)| found(&way.name, &lives))
+        .map(|(variant, lives)| found(&variant.name, &lives))
         .collect())
 }
 
-fn found(name: &str, lives: &[Live]) -> Found {
+fn found(name: &str, lives: &[LiveTrial]) -> LiveResult {
     let mut total = Total::default();
     for live in lives {
         total.sent += live.sent;
@@ -110,28 +108,38 @@ fn found(name: &str, lives: &[Live]) -> Found {
         total.expecting += live.received.expecting;
         total.right += live.received.right;
     }
-    Found {
+    LiveResult {
         name: name.to_owned(),
-        sent: Samples(lives.iter().map(Live::per_packet).collect()),
-        delivered: Samples(lives.iter().map(Live::per_delivered).collect()),
+        sent: Samples(lives.iter().map(LiveTrial::per_packet).collect()),
+        delivered: Samples(lives.iter().map(LiveTrial::per_delivered).collect()),
         total,
     }
 }
 
-fn trial(stage: &Stage<'_>, instruments: &mut Instruments, way: &Way) -> Result<Live> {
-    let nic = if way.plain { &stage.plain_nic } else { &stage.nic };
-    let _hop: Option<OwnedFd> = if way.hop {
+fn trial(testbed: &Testbed<'_>, instruments: &mut Instruments, variant: &Variant) -> Result<LiveTrial> {
+    let nic = if variant.plain {
+        &testbed.plain_nic
+    } else {
+        &testbed.nic
+    };
+    let _hop: Option<OwnedFd> = if variant.hop {
         let (program, index) = (instruments.program("hop")?, nic.ifindex);
         Some(
-            stage
+            testbed
                 .node
-                .run(|| sys::attach(&program, index, Hook::TcxIngress))??,
+                .run(|| sys::attach(&program, index, BenchHook::TcxIngress))??,
         )
     } else {
         None
     };
-    way.filter.install(stage)?;
-    let live = instruments.live(&stage.node, nic.ifindex, &way.program, way.set, way.packets);
-    way.filter.remove(stage)?;
-    live.with_context(|| format!("`{}`", way.name))
+    variant.filter.install(testbed)?;
+    let live = instruments.live(
+        &testbed.node,
+        nic.ifindex,
+        &variant.program,
+        variant.set,
+        variant.packets,
+    );
+    variant.filter.remove(testbed)?;
+    live.with_context(|| format!("`{}`", variant.name))
 }

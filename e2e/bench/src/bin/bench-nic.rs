@@ -1,7 +1,7 @@
 //! `make bench-nic NIC=…`.
 
 use clap::Parser;
-use xdp_bench::nic::{Options, run};
+use xdp_bench::nic::{NicBenchOptions, run};
 
 /// Measures on a NIC what somebody else sends.
 #[derive(Debug, Parser)]
@@ -10,7 +10,7 @@ struct Args {
     /// The NIC, which belongs to the benchmark while it runs; `lab` makes a veth pair and sends by itself.
     #[arg(long, env = "NIC")]
     nic: String,
-    /// How long each program is measured in each round.
+    /// How long each program is measured in each pass.
     #[arg(long, env = "SECONDS_EACH", default_value = "", hide_default_value = true)]
     seconds: String,
 }
@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
         !args.nic.is_empty(),
         "which NIC? make bench-nic NIC=enp1s0f0np0, or NIC=lab to try it without one"
     );
-    run(&Options {
+    run(&NicBenchOptions {
         nic: args.nic,
         seconds: args.seconds.parse().unwrap_or(2.0),
     })

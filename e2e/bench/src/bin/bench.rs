@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use xdp_bench::suite::{Options, run, write_page};
+use xdp_bench::suite::{BenchOptions, run, write_page};
 
 /// Measures the product beside what users would have otherwise.
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     if args.page {
         return write_page(&out);
     }
-    run(Options {
+    run(BenchOptions {
         only: args.only.into_iter().filter(|id| !id.is_empty()).collect(),
         quick,
         // `make` passes an empty one on.

@@ -9,12 +9,12 @@ use aya::maps::{
 use super::Instruments;
 use crate::{
     shared::{LINEAR, LinearRule, LinearRules, PortKey, RivalPod, SourceKey, verdict},
-    workload::{Classes, Rule, TCP, Target, UDP, Workload, port_prefixes},
+    workload::{Classes, TCP, UDP, Workload, WorkloadPod, WorkloadRule, port_prefixes},
 };
 
 /// What a rival must know of a pod.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct PodDevice {
     /// Its key in the devmap.
     pub slot: u32,
     /// MAC address of its interface.
@@ -30,17 +30,17 @@ unsafe impl aya::Pod for Rules {}
 
 impl Instruments {
     /// Fills the linear and the two-LPM rival; returns the entries of its two tries.
-    pub fn fill(&mut self, workload: &Workload, places: &[Place]) -> Result<usize> {
+    pub fn fill(&mut self, workload: &Workload, devices: &[PodDevice]) -> Result<usize> {
         let mut entries = 0;
-        for (policy, (target, place)) in workload.targets.iter().zip(places).enumerate() {
+        for (policy, (target, device)) in workload.targets.iter().zip(devices).enumerate() {
             let std::net::IpAddr::V4(address) = target.address else {
                 continue;
             };
             let pod = RivalPod {
                 policy: policy as u32,
-                slot: place.slot,
+                slot: device.slot,
                 rules: target.rules.len() as u32,
-                mac: place.mac,
+                mac: device.mac,
                 reserved: [0; 2],
             };
             self.map::<HashMap<_, u32, RivalPod>>("PODS")?
@@ -53,7 +53,7 @@ impl Instruments {
         Ok(entries)
     }
 
-    fn fill_tries(&mut self, workload: &Workload, policy: u32, target: &Target) -> Result<usize> {
+    fn fill_tries(&mut self, workload: &Workload, policy: u32, target: &WorkloadPod) -> Result<usize> {
         let mut entries = 0;
         for (class, network) in (1_u32..).zip(Classes::of(&target.rules).0) {
             let mut key: SourceKey = [0; 8];
@@ -91,11 +91,11 @@ impl Instruments {
     }
 }
 
-fn packed(workload: &Workload, rule: &Rule) -> u32 {
+fn packed(workload: &Workload, rule: &WorkloadRule) -> u32 {
     verdict(rule.redirect, workload.mark(rule.number))
 }
 
-fn linear(workload: &Workload, target: &Target) -> LinearRules {
+fn linear(workload: &Workload, target: &WorkloadPod) -> LinearRules {
     let mut rules = [LinearRule::default(); LINEAR];
     for (to, rule) in rules.iter_mut().zip(&target.rules) {
         let length = u32::from(rule.source.length) - 96;

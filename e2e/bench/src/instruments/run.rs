@@ -8,26 +8,26 @@ use xdp_lab::{Namespace, wait_until};
 
 use super::{CPU, Instruments, each_cpu};
 use crate::{
-    shared::{FLOWS, FRAME, Plan, Progress, Received},
+    shared::{FLOWS, FRAME, FeederPlan, FeederProgress, ReceivedPackets},
     sys,
 };
 
 /// Which flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Set(pub u32);
+pub struct FrameSet(pub u32);
 
 /// One live trial.
 #[derive(Clone, Copy, Debug)]
-pub struct Live {
+pub struct LiveTrial {
     /// Packets that the program saw.
     pub sent: u64,
     /// Nanoseconds from the first to the last of them.
     pub elapsed: u64,
     /// What the receivers counted meanwhile.
-    pub received: Received,
+    pub received: ReceivedPackets,
 }
 
-impl Live {
+impl LiveTrial {
     /// Nanoseconds for each packet sent.
     pub fn per_packet(&self) -> f64 {
         self.elapsed as f64 / (self.sent.max(2) - 1) as f64
@@ -46,12 +46,12 @@ impl Live {
 
 impl Instruments {
     /// Nanoseconds per packet with the feeder's own, under `BPF_PROG_TEST_RUN`.
-    pub fn fed(&mut self, program: &ProgramFd, set: Set, repeat: u32) -> Result<f64> {
+    pub fn fed(&mut self, program: &ProgramFd, set: FrameSet, repeat: u32) -> Result<f64> {
         self.fed_many(program, set, 1, repeat)
     }
 
     /// The same with this set and those behind it, a power of two in all.
-    pub fn fed_many(&mut self, program: &ProgramFd, set: Set, sets: u32, repeat: u32) -> Result<f64> {
+    pub fn fed_many(&mut self, program: &ProgramFd, set: FrameSet, sets: u32, repeat: u32) -> Result<f64> {
         self.prepare_many(program, set, sets, u64::MAX)?;
         let feeder = self.program("feed")?;
         on_cpu(CPU, || sys::run_repeated(&feeder, &[0; FRAME], repeat))?
@@ -72,9 +72,9 @@ impl Instruments {
         node: &Namespace,
         ifindex: u32,
         program: &ProgramFd,
-        set: Set,
+        set: FrameSet,
         packets: u32,
-    ) -> Result<Live> {
+    ) -> Result<LiveTrial> {
         self.prepare(program, set, u64::from(packets))?;
         let (feeder, before) = (self.program("feed")?, self.received()?);
         node.run(|| {
@@ -93,7 +93,7 @@ impl Instruments {
             "the feeder saw {} of {packets} packets",
             progress.count
         );
-        Ok(Live {
+        Ok(LiveTrial {
             sent: progress.count,
             elapsed: progress.last - progress.first,
             received: self.settled(&before, progress.count)?,
@@ -101,30 +101,30 @@ impl Instruments {
     }
 
     /// The feeder begins anew with this plan.
-    pub fn prepare(&mut self, program: &ProgramFd, set: Set, total: u64) -> Result<()> {
+    pub fn prepare(&mut self, program: &ProgramFd, set: FrameSet, total: u64) -> Result<()> {
         self.prepare_many(program, set, 1, total)
     }
 
-    fn prepare_many(&mut self, program: &ProgramFd, set: Set, sets: u32, total: u64) -> Result<()> {
-        let plan = Plan {
+    fn prepare_many(&mut self, program: &ProgramFd, set: FrameSet, sets: u32, total: u64) -> Result<()> {
+        let plan = FeederPlan {
             base: set.0 * FLOWS,
             mask: sets * FLOWS - 1,
             total,
         };
         self.plan.set(0, plan, 0)?;
-        self.progress.set(0, each_cpu(Progress::default())?, 0)?;
+        self.progress.set(0, each_cpu(FeederProgress::default())?, 0)?;
         self.under_test
             .set(0, program, 0)
             .context("the kernel refuses the program under test behind the feeder")
     }
 
     /// How far the feeder is, on each CPU.
-    pub fn progress(&self) -> Result<Vec<Progress>> {
+    pub fn progress(&self) -> Result<Vec<FeederProgress>> {
         Ok(self.progress.get(&0, 0)?.to_vec())
     }
 
     /// What receivers have counted since then, as soon as it is all that was sent, or no more comes.
-    pub(crate) fn settled(&self, before: &Received, sent: u64) -> Result<Received> {
+    pub(crate) fn settled(&self, before: &ReceivedPackets, sent: u64) -> Result<ReceivedPackets> {
         let mut last = self.since(before)?;
         // Receivers run on the sender's CPU; what is left in rings is taken at once. In vain is an answer too.
         let mut same = 0;
@@ -141,9 +141,9 @@ impl Instruments {
         Ok(last)
     }
 
-    fn since(&self, before: &Received) -> Result<Received> {
+    fn since(&self, before: &ReceivedPackets) -> Result<ReceivedPackets> {
         let now = self.received()?;
-        Ok(Received {
+        Ok(ReceivedPackets {
             packets: now.packets - before.packets,
             expecting: now.expecting - before.expecting,
             right: now.right - before.right,

@@ -5,17 +5,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{
-        JoinHandle, {self},
-    },
+    thread::{self, JoinHandle},
 };
 
 use anyhow::Result;
 
 use crate::{
-    instruments::{Instruments, Set},
-    stage::Stage,
+    instruments::{FrameSet, Instruments},
     sys,
+    testbed::Testbed,
     workload::Workload,
 };
 
@@ -27,13 +25,13 @@ pub(super) struct Generator {
 
 impl Generator {
     /// One flow to the first pod, from the client's end of the wire: the kernel redirects injected frames out of it.
-    pub(super) fn start(stage: &Stage<'_>, workload: &Workload) -> Result<Self> {
+    pub(super) fn start(testbed: &Testbed<'_>, workload: &Workload) -> Result<Self> {
         let mut instruments = Instruments::load(false)?;
-        let (client, wire) = (stage.plain_nic.client.clone(), &stage.plain_nic.wire);
+        let (client, wire) = (testbed.plain_nic.client.clone(), &testbed.plain_nic.wire);
         let index = client.interface(wire)?.index;
         instruments.add_device(&client, 0, index)?;
-        instruments.set_frames(Set(0), &[stage.frame(workload, &workload.probe(0))])?;
-        instruments.prepare(&instruments.program("redirect_one")?, Set(0), u64::MAX)?;
+        instruments.set_frames(FrameSet(0), &[testbed.frame(workload, &workload.probe(0))])?;
+        instruments.prepare(&instruments.program("redirect_one")?, FrameSet(0), u64::MAX)?;
         let (feeder, done) = (instruments.program("feed")?, Arc::new(AtomicBool::new(false)));
         let over = Arc::clone(&done);
         let sender = thread::spawn(move || {

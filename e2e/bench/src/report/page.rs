@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Section, judge, targets::targets_table};
+use super::{Section, evaluate, targets::targets_table};
 
 /// Returns the page. `explained` is the text of `missed.md`, which explains missed targets under headings such as `## T7`.
 pub fn page(sections: &[Section], explained: &str) -> String {
@@ -15,7 +15,7 @@ pub fn page(sections: &[Section], explained: &str) -> String {
         }
     }
     text += "\n## Targets\n\n";
-    let mut rows = judge(sections);
+    let mut rows = evaluate(sections);
     for row in rows.iter_mut().filter(|row| row.missed) {
         row.verdict = row.verdict.replace("missed", &missed(row.id, explained));
     }
@@ -72,7 +72,7 @@ ONLY=B2,B4` measures some of it again and leaves the rest. It needs root and no 
 its own.
 
 **Read ratios, not times.** A time is what a ratio meant on the machine below. Contestants take turns within one run, each
-round in another order, and a ratio is taken within a round; shown are minimum / median / maximum of the rounds. A
+pass in another order, and a ratio is taken within a pass; shown are minimum / median / maximum of the passes. A
 difference below twice what a program differs from itself (the A/A spread) is called none. Packets are counted where they
 arrive, and a program is timed only after its verdicts on the same flows have agreed with a list walked by the suite.
 What one benchmark shows is of one run; each says when that was, and each target which run decides it.

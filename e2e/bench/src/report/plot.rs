@@ -44,10 +44,10 @@ fn bars(plot: &Plot) -> String {
     let left = 20.0 + LETTER * longest.unwrap_or(0) as f64;
     let room = WIDTH - left - 80.0;
     let mut body = String::new();
-    for (place, series) in plot.series.iter().enumerate() {
+    for (index, series) in plot.series.iter().enumerate() {
         let value = series.points.first().map_or(0.0, |point| point.1);
-        let (y, width) = (TOP + BAR * place as f64, room * value / most);
-        let colour = COLOURS[place % COLOURS.len()];
+        let (y, width) = (TOP + BAR * index as f64, room * value / most);
+        let colour = COLOURS[index % COLOURS.len()];
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(
             body,
@@ -70,8 +70,8 @@ fn bars(plot: &Plot) -> String {
 fn lines(plot: &Plot) -> String {
     let scale = Scale::of(plot);
     let mut body = scale.axes(plot);
-    for (place, series) in plot.series.iter().enumerate() {
-        let colour = COLOURS[place % COLOURS.len()];
+    for (index, series) in plot.series.iter().enumerate() {
+        let colour = COLOURS[index % COLOURS.len()];
         let at: Vec<String> = series
             .points
             .iter()
@@ -86,7 +86,7 @@ fn lines(plot: &Plot) -> String {
             let (x, y) = point.split_once(',').unwrap_or_default();
             let _ = writeln!(body, "<circle cx=\"{x}\" cy=\"{y}\" r=\"3\" fill=\"{colour}\"/>");
         }
-        let (x, y) = (WIDTH - RIGHT + 12.0, TOP + 8.0 + 18.0 * place as f64);
+        let (x, y) = (WIDTH - RIGHT + 12.0, TOP + 8.0 + 18.0 * index as f64);
         let _ = writeln!(
             body,
             "<rect x=\"{x}\" y=\"{}\" width=\"10\" height=\"10\" fill=\"{colour}\"/><text x=\"{}\" y=\"{y}\">{}</text>",
@@ -203,7 +203,7 @@ mod tests {
             x: x.into(),
             y: "ns".into(),
             series: vec![
-                series("ours", &[(1.0, 80.0), (100.0, 90.0)]),
+                series("xdp-operator", &[(1.0, 80.0), (100.0, 90.0)]),
                 series("rival", &[(1.0, 200.0)]),
             ],
         }

@@ -3,9 +3,9 @@
 
 use comfy_table::{ContentArrangement, TableComponent, presets::UTF8_HORIZONTAL_ONLY};
 
-use super::{Section, Table};
+use super::{ReportTable, Section};
 
-impl Table {
+impl ReportTable {
     /// For a terminal.
     pub fn text(&self) -> String {
         let mut table = comfy_table::Table::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Section, Table, number};
+use super::{ReportTable, Section, number};
 
 /// A promise with the facts that decide it.
 struct Target {
@@ -30,7 +30,7 @@ use Bound::{AtLeast, AtMost};
 
 /// A target's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
+pub struct TargetResult {
     /// `T1`.
     pub id: &'static str,
     /// What was promised about.
@@ -54,7 +54,7 @@ const fn part(fact: &'static str, bound: Bound, unit: &'static str) -> Part {
 const TARGETS: [Target; 24] = [
     Target {
         id: "T1",
-        metric: "classification alone, 25,000 rules, in floors",
+        metric: "classification alone, 25,000 rules, relative to the floor",
         unless: "",
         parts: &[part("net.25000", AtMost(1.3), "×")],
     },
@@ -66,31 +66,31 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T3",
-        metric: "whole program, redirect, 11,000 rules, in floors",
+        metric: "whole program, redirect, 11,000 rules, relative to the floor",
         unless: "",
         parts: &[part("allow.floors.11000", AtMost(3.5), "×")],
     },
     Target {
         id: "T4",
-        metric: "whole program, drop, 11,000 rules, in floors",
+        metric: "whole program, drop, 11,000 rules, relative to the floor",
         unless: "",
         parts: &[part("drop.floors.11000", AtMost(2.2), "×")],
     },
     Target {
         id: "T5",
-        metric: "two-LPM program's time / ours, 11,000 rules",
+        metric: "two-LPM program's time / xdp-operator, 11,000 rules",
         unless: "",
         parts: &[part("two_lpm.11000", AtLeast(4.0), "×")],
     },
     Target {
         id: "T6",
-        metric: "ingress-node-firewall's object / ours, 100 rules",
-        unless: "its object file is not here, and fetching one is no part of a run",
+        metric: "ingress-node-firewall's object / xdp-operator, 100 rules",
+        unless: "skipped: its object file is not part of this repository",
         parts: &[part("inf.100", AtLeast(1.5), "×")],
     },
     Target {
         id: "T7",
-        metric: "live, XDP-consuming pods, packets/s against the two-instruction redirect, 11,000 rules (one pod, 110 pods)",
+        metric: "live, XDP-consuming pods, packets/s relative to the two-instruction redirect, 11,000 rules (one pod, 110 pods)",
         unless: "",
         parts: &[
             part("live.xdp.one", AtLeast(0.75), "×"),
@@ -99,7 +99,7 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T8",
-        metric: "live, ordinary pods, the same",
+        metric: "live, ordinary pods, packets/s relative to the two-instruction redirect",
         unless: "",
         parts: &[
             part("live.skb.one", AtLeast(0.87), "×"),
@@ -108,7 +108,7 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T9",
-        metric: "ip_forward's time / ours, delivered, with 0, 100, 1,000 iptables rules",
+        metric: "ip_forward's time / xdp-operator, delivered, with 0, 100, 1,000 iptables rules",
         unless: "",
         parts: &[
             part("forward.0", AtLeast(1.5), "×"),
@@ -124,19 +124,19 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T11",
-        metric: "one rule of 25,000 changed → in force, p99",
+        metric: "one rule of 25,000 changed → programmed, p99",
         unless: "",
         parts: &[part("change.p99", AtMost(20.0), " ms")],
     },
     Target {
         id: "T12",
-        metric: "all 25,000 rules exchanged",
+        metric: "all 25,000 rules replaced",
         unless: "",
         parts: &[part("resync.25000", AtMost(250.0), " ms")],
     },
     Target {
         id: "T13",
-        metric: "API write → in force on 100 nodes, p99",
+        metric: "API write → programmed on 100 nodes, p99",
         unless: "B9 says why not",
         parts: &[part("cluster.p99", AtMost(1.0), " s")],
     },
@@ -151,7 +151,7 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T15",
-        metric: "wrong verdicts while rules change under packets; changes, packets; wrong ones of a torn updater",
+        metric: "wrong verdicts while rules change under traffic; changes, packets; wrong ones of a torn updater",
         unless: "",
         parts: &[
             part("flips.wrong", AtMost(0.0), ""),
@@ -192,7 +192,7 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T20",
-        metric: "metadata and mark right in the pod",
+        metric: "metadata and mark correct in the pod",
         unless: "",
         parts: &[part("live.right", AtLeast(100.0), " %")],
     },
@@ -204,7 +204,7 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T22",
-        metric: "flows that are known, against the same program without tables of flows: 4,096, 65,536 flows",
+        metric: "tracked flows, relative to the same program without flow tables: 4,096, 65,536 flows",
         unless: "",
         parts: &[
             part("reply_path.in.4096", AtMost(1.25), "×"),
@@ -213,7 +213,7 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T23",
-        metric: "a pod's replies: the stack's time / ours, with kube-proxy's rules, with 100 more",
+        metric: "a pod's replies: the stack's time / xdp-operator, with kube-proxy's rules, with 100 more",
         unless: "",
         parts: &[
             part("reply_path.out.0", AtLeast(1.2), "×"),
@@ -222,7 +222,7 @@ const TARGETS: [Target; 24] = [
     },
     Target {
         id: "T24",
-        metric: "TCP into a pod (iperf3) behind kube-proxy's rules and masquerade, against the stack's way on the same NIC",
+        metric: "TCP into a pod (iperf3) behind kube-proxy's rules and masquerade, relative to the stack on the same NIC",
         unless: "",
         parts: &[part("reply_path.tcp", AtLeast(1.5), "×")],
     },
@@ -232,7 +232,7 @@ const TARGETS: [Target; 24] = [
 type Facts<'a> = BTreeMap<&'a str, (f64, &'a Section)>;
 
 /// All rows.
-pub fn judge(sections: &[Section]) -> Vec<Judged> {
+pub fn evaluate(sections: &[Section]) -> Vec<TargetResult> {
     let facts: Facts<'_> = sections
         .iter()
         .flat_map(|section| {
@@ -240,12 +240,12 @@ pub fn judge(sections: &[Section]) -> Vec<Judged> {
             facts.map(move |(name, value)| (name.as_str(), (*value, section)))
         })
         .collect();
-    TARGETS.iter().map(|target| target.judge(&facts)).collect()
+    TARGETS.iter().map(|target| target.evaluate(&facts)).collect()
 }
 
 /// As a table.
-pub fn targets_table(rows: &[Judged]) -> Table {
-    Table {
+pub fn targets_table(rows: &[TargetResult]) -> ReportTable {
+    ReportTable {
         title: "Targets".to_owned(),
         columns: ["", "metric", "target", "measured", "", "by"]
             .map(str::to_owned)
@@ -267,7 +267,7 @@ pub fn targets_table(rows: &[Judged]) -> Table {
 }
 
 impl Target {
-    fn judge(&self, facts: &Facts<'_>) -> Judged {
+    fn evaluate(&self, facts: &Facts<'_>) -> TargetResult {
         let found: Vec<Option<(f64, &Section)>> = self
             .parts
             .iter()
@@ -293,7 +293,7 @@ impl Target {
             (true, false) => "missed",
         };
         let bounds = self.parts.iter().map(|part| part.bound.text(part.unit));
-        Judged {
+        TargetResult {
             id: self.id,
             metric: self.metric,
             target: join(bounds),
@@ -333,27 +333,27 @@ fn short(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn row(id: &str, facts: &[(&str, f64)]) -> Judged {
-        judged(id, facts, false)
+    fn row(id: &str, facts: &[(&str, f64)]) -> TargetResult {
+        evaluated(id, facts, false)
     }
 
-    fn judged(id: &str, facts: &[(&str, f64)], quick: bool) -> Judged {
+    fn evaluated(id: &str, facts: &[(&str, f64)], quick: bool) -> TargetResult {
         let mut section = Section::new("B", "");
         section.environment.quick = quick;
         for (name, value) in facts {
             section.fact(*name, *value);
         }
-        judge(&[section]).into_iter().find(|row| row.id == id).unwrap()
+        evaluate(&[section]).into_iter().find(|row| row.id == id).unwrap()
     }
 
     #[test]
     fn a_quick_run_promises_nothing() {
         assert_eq!(
-            judged("T2", &[("flatness", 1.3)], true).verdict,
+            evaluated("T2", &[("flatness", 1.3)], true).verdict,
             "met (quick run)"
         );
         assert_eq!(
-            judged("T2", &[("flatness", 1.4)], true).verdict,
+            evaluated("T2", &[("flatness", 1.4)], true).verdict,
             "missed (quick run)"
         );
     }
@@ -388,7 +388,7 @@ mod tests {
         let mut section = Section::new("B2", "");
         "2026-01-02 03:04".clone_into(&mut section.environment.when);
         section.fact("flatness", 1.0);
-        let rows = judge(&[section]);
+        let rows = evaluate(&[section]);
         let run = |id: &str| &rows.iter().find(|row| row.id == id).unwrap().run;
         assert_eq!(run("T2"), "B2, 2026-01-02 03:04");
         assert_eq!(run("T1"), "");

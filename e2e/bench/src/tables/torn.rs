@@ -52,11 +52,11 @@ impl Overwriter {
             let elements = one.0[name]
                 .chunks(mapping.element)
                 .zip(other.0[name].chunks(mapping.element));
-            for (place, (one, other)) in elements.enumerate() {
+            for (index, (one, other)) in elements.enumerate() {
                 if one != other {
                     differences.push(Difference {
                         map,
-                        offset: place * mapping.element,
+                        offset: index * mapping.element,
                         states: [one.to_vec(), other.to_vec()],
                     });
                 }

@@ -1,10 +1,10 @@
 //! Flows that meet the rule one wants them to meet.
 
-use super::{LAST_PORT, LOWEST, NO_PORT, Network, Rule, SOURCE_PORT, UDP, Workload, mask};
+use super::{LAST_PORT, LOWEST, NO_PORT, Network, SOURCE_PORT, UDP, Workload, WorkloadRule, mask};
 
 /// What must become of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ExpectedVerdict {
     /// No rule matches.
     Miss,
     /// The rule of this number drops it.
@@ -15,7 +15,7 @@ pub enum Verdict {
 
 /// Which flows are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum FlowClass {
     /// A rule redirects them.
     Allow,
     /// A rule drops them.
@@ -28,7 +28,7 @@ pub enum Class {
 
 /// Packets from one source to one port of a pod.
 #[derive(Clone, Copy, Debug)]
-pub struct Flow {
+pub struct TestFlow {
     /// Which of the workload's pods.
     pub target: usize,
     /// Where it comes from.
@@ -40,27 +40,33 @@ pub struct Flow {
     /// Destination port.
     pub port: u16,
     /// What must become of it.
-    pub verdict: Verdict,
+    pub verdict: ExpectedVerdict,
 }
 
 impl Workload {
     /// The verdict by walking the list: the oracle of every check.
-    pub fn verdict(&self, target: usize, source: u128, protocol: u8, port: u16) -> Verdict {
+    pub fn verdict(&self, target: usize, source: u128, protocol: u8, port: u16) -> ExpectedVerdict {
         let rules = &self.targets[target].rules;
         match rules.iter().find(|rule| rule.matches(source, protocol, port)) {
-            None => Verdict::Miss,
-            Some(rule) if rule.redirect => Verdict::Redirect(rule.number),
-            Some(rule) => Verdict::Drop(rule.number),
+            None => ExpectedVerdict::Miss,
+            Some(rule) if rule.redirect => ExpectedVerdict::Redirect(rule.number),
+            Some(rule) => ExpectedVerdict::Drop(rule.number),
         }
     }
 
     /// So many random flows of a class, to the pods in turn, as many packets at a time to each as `train` says. `None`:
     /// there are none, or too few to be found.
-    pub fn flows(&self, class: Class, count: usize, train: usize, only_udp: bool) -> Option<Vec<Flow>> {
+    pub fn flows(
+        &self,
+        class: FlowClass,
+        count: usize,
+        train: usize,
+        only_udp: bool,
+    ) -> Option<Vec<TestFlow>> {
         let mut random = fastrand::Rng::with_seed(count as u64);
         (0..count)
-            .map(|place| {
-                let target = place / train % self.targets.len();
+            .map(|index| {
+                let target = index / train % self.targets.len();
                 // A pod may have no rule of the class: another one stands in.
                 let flow = (0..self.targets.len()).find_map(|further| {
                     self.draw(
@@ -70,21 +76,21 @@ impl Workload {
                         only_udp,
                     )
                 })?;
-                let from_port = LOWEST + (place % usize::from(u16::MAX - LOWEST)) as u16;
-                Some(Flow { from_port, ..flow })
+                let from_port = LOWEST + (index % usize::from(u16::MAX - LOWEST)) as u16;
+                Some(TestFlow { from_port, ..flow })
             })
             .collect()
     }
 
     /// One flow to a pod that a rule redirects.
-    pub fn probe(&self, target: usize) -> Flow {
+    pub fn probe(&self, target: usize) -> TestFlow {
         let (protocol, port) = (UDP, LAST_PORT);
         let source = if self.targets[target].address.is_ipv4() {
             super::bits([33, 0, 0, 1].into())
         } else {
             0x2001 << 112 | 1
         };
-        Flow {
+        TestFlow {
             target,
             source,
             from_port: SOURCE_PORT,
@@ -94,16 +100,22 @@ impl Workload {
         }
     }
 
-    fn draw(&self, random: &mut fastrand::Rng, class: Class, target: usize, only_udp: bool) -> Option<Flow> {
+    fn draw(
+        &self,
+        random: &mut fastrand::Rng,
+        class: FlowClass,
+        target: usize,
+        only_udp: bool,
+    ) -> Option<TestFlow> {
         let rules = &self.targets[target].rules;
         (0..100).find_map(|_| {
             let rule = rules.get(random.usize(..rules.len().max(1)))?;
             let flow = self.one(random, class, target, rule);
             let wanted = match (class, flow.verdict) {
-                (Class::Allow, Verdict::Redirect(_))
-                | (Class::Drop, Verdict::Drop(_))
-                | (Class::Miss, Verdict::Miss) => true,
-                (Class::Last, Verdict::Redirect(number)) => {
+                (FlowClass::Allow, ExpectedVerdict::Redirect(_))
+                | (FlowClass::Drop, ExpectedVerdict::Drop(_))
+                | (FlowClass::Miss, ExpectedVerdict::Miss) => true,
+                (FlowClass::Last, ExpectedVerdict::Redirect(number)) => {
                     Some(number) == rules.last().map(|rule| rule.number)
                 }
                 _ => false,
@@ -112,16 +124,22 @@ impl Workload {
         })
     }
 
-    fn one(&self, random: &mut fastrand::Rng, class: Class, target: usize, rule: &Rule) -> Flow {
+    fn one(
+        &self,
+        random: &mut fastrand::Rng,
+        class: FlowClass,
+        target: usize,
+        rule: &WorkloadRule,
+    ) -> TestFlow {
         let source = draw_source(random, rule.source);
         // Of a protocol whose replies find their way, where the rule takes any.
         let of_rule = if rule.protocol == 0 { UDP } else { rule.protocol };
         let (protocol, port) = match class {
-            Class::Last => (UDP, LAST_PORT),
-            Class::Miss => (of_rule, NO_PORT),
-            Class::Allow | Class::Drop => (of_rule, random.u16(rule.low..=rule.high)),
+            FlowClass::Last => (UDP, LAST_PORT),
+            FlowClass::Miss => (of_rule, NO_PORT),
+            FlowClass::Allow | FlowClass::Drop => (of_rule, random.u16(rule.low..=rule.high)),
         };
-        Flow {
+        TestFlow {
             target,
             source,
             from_port: SOURCE_PORT,
@@ -154,14 +172,21 @@ mod tests {
     fn flows_of_every_class_meet_what_they_should() {
         let pods: Vec<IpAddr> = (1..4).map(|n| IpAddr::from([10, 2, 0, n])).collect();
         let workload = Workload::new(&pods, 50, 1);
-        for class in [Class::Allow, Class::Drop, Class::Last, Class::Miss] {
+        for class in [
+            FlowClass::Allow,
+            FlowClass::Drop,
+            FlowClass::Last,
+            FlowClass::Miss,
+        ] {
             let flows = workload.flows(class, 256, 16, false).unwrap();
             assert_eq!(flows.len(), 256);
             for flow in flows {
                 let right = match class {
-                    Class::Allow | Class::Last => matches!(flow.verdict, Verdict::Redirect(_)),
-                    Class::Drop => matches!(flow.verdict, Verdict::Drop(_)),
-                    Class::Miss => flow.verdict == Verdict::Miss,
+                    FlowClass::Allow | FlowClass::Last => {
+                        matches!(flow.verdict, ExpectedVerdict::Redirect(_))
+                    }
+                    FlowClass::Drop => matches!(flow.verdict, ExpectedVerdict::Drop(_)),
+                    FlowClass::Miss => flow.verdict == ExpectedVerdict::Miss,
                 };
                 assert!(right, "{class:?}: {flow:?}");
             }
@@ -174,7 +199,7 @@ mod tests {
             .map(|n| IpAddr::from([0xfd02, 0, 0, 0, 0, 0, 0, n]))
             .collect();
         let flows = Workload::new(&pods, 250, 1)
-            .flows(Class::Allow, 4096, 1, true)
+            .flows(FlowClass::Allow, 4096, 1, true)
             .unwrap();
         assert!(
             flows
@@ -186,15 +211,15 @@ mod tests {
     #[test]
     fn a_workload_without_drops_has_no_such_flows() {
         let workload = Workload::new(&[IpAddr::from([10, 2, 0, 1])], 1, 1);
-        assert!(workload.flows(Class::Drop, 16, 1, false).is_none());
-        assert_eq!(workload.probe(0).verdict, Verdict::Redirect(1));
+        assert!(workload.flows(FlowClass::Drop, 16, 1, false).is_none());
+        assert_eq!(workload.probe(0).verdict, ExpectedVerdict::Redirect(1));
     }
 
     #[test]
     fn no_two_flows_are_the_same() {
         let pods: Vec<IpAddr> = (1..111).map(|n| IpAddr::from([10, 2, 0, n])).collect();
         let flows = Workload::new(&pods, 100, 1)
-            .flows(Class::Allow, 65_536, 1, false)
+            .flows(FlowClass::Allow, 65_536, 1, false)
             .unwrap();
         let all: std::collections::BTreeSet<_> = flows
             .iter()
@@ -207,7 +232,7 @@ mod tests {
     fn trains_go_to_one_pod() {
         let pods: Vec<IpAddr> = (1..4).map(|n| IpAddr::from([10, 2, 0, n])).collect();
         let flows = Workload::new(&pods, 50, 1)
-            .flows(Class::Allow, 64, 16, false)
+            .flows(FlowClass::Allow, 64, 16, false)
             .unwrap();
         assert!(
             flows

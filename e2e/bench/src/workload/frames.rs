@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Flow, TCP, address};
-use crate::shared::{Bytes, EXPECTS, FRAME};
+use super::{TCP, TestFlow, address};
+use crate::shared::{EXPECTS, FRAME, FrameBytes};
 
 const ETHERNET: usize = 14;
 /// Of flows that need no other.
@@ -21,7 +21,7 @@ pub struct FrameSpec {
 }
 
 /// A frame of 64 bytes with a valid IP header.
-pub fn frame(flow: &Flow, spec: FrameSpec) -> Bytes {
+pub fn frame(flow: &TestFlow, spec: FrameSpec) -> FrameBytes {
     let mut frame = [0; FRAME];
     frame[..6].copy_from_slice(&spec.to);
     frame[6..8].copy_from_slice(if spec.mark.is_some() { &EXPECTS } else { &[2, 0] });
@@ -91,17 +91,17 @@ fn octets(ip: IpAddr) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{UDP, Verdict, bits};
+    use crate::workload::{ExpectedVerdict, UDP, bits};
 
     #[test]
     fn a_frame_is_what_the_stack_accepts() {
-        let flow = Flow {
+        let flow = TestFlow {
             target: 0,
             source: bits([33, 0, 0, 1].into()),
             from_port: SOURCE_PORT,
             protocol: UDP,
             port: 7777,
-            verdict: Verdict::Miss,
+            verdict: ExpectedVerdict::Miss,
         };
         let spec = FrameSpec {
             to: [2, 0, 0, 0, 0, 2],

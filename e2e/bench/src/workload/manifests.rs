@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Rule, TCP, Workload};
+use super::{TCP, Workload, WorkloadRule};
 
 /// The most rules that one policy takes.
 const RULES_OF_A_POLICY: usize = 100;
@@ -28,16 +28,16 @@ pub fn policies(workload: &Workload, target: usize, app: &str) -> String {
              metadata: {{namespace: games, name: {app}-{part}}}\nspec:\n  podSelector: {{matchLabels: {{app: {app}}}}}\n  \
              priority: {priority}{delivery}\n  ingress:\n"
         );
-        for (place, rule) in rules.iter().enumerate() {
-            text.push_str(&line(place, rule, workload.mark(rule.number)));
+        for (index, rule) in rules.iter().enumerate() {
+            text.push_str(&line(index, rule, workload.mark(rule.number)));
         }
     }
     text
 }
 
-fn line(place: usize, rule: &Rule, mark: u32) -> String {
+fn line(index: usize, rule: &WorkloadRule, mark: u32) -> String {
     if rule.protocol == 0 {
-        return format!("  - {{name: r{place}, action: Redirect, mark: {mark}}}\n");
+        return format!("  - {{name: r{index}, action: Redirect, mark: {mark}}}\n");
     }
     let protocol = if rule.protocol == TCP { "TCP" } else { "UDP" };
     let action = if rule.redirect {
@@ -50,7 +50,7 @@ fn line(place: usize, rule: &Rule, mark: u32) -> String {
         (low, high) => format!("port: {low}, endPort: {high}"),
     };
     format!(
-        "  - {{name: r{place}, from: [{{ipBlock: {{cidr: \"{}\"}}}}], ports: [{{protocol: {protocol}, {ports}}}], {action}}}\n",
+        "  - {{name: r{index}, from: [{{ipBlock: {{cidr: \"{}\"}}}}], ports: [{{protocol: {protocol}, {ports}}}], {action}}}\n",
         rule.source.text()
     )
 }

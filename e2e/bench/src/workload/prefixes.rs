@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Network, Rule};
+use super::{Network, WorkloadRule};
 
 /// Networks of a pod; the class of one is its place, from 1 on.
 pub struct Classes(pub Vec<Network>);
 
 impl Classes {
     /// All that the rules name.
-    pub fn of(rules: &[Rule]) -> Self {
+    pub fn of(rules: &[WorkloadRule]) -> Self {
         let networks: BTreeSet<Network> = rules.iter().map(|rule| rule.source).collect();
         Self(networks.into_iter().collect())
     }
@@ -17,9 +17,13 @@ impl Classes {
 
 /// Prefixes of ports (value, length) of one class and protocol, and the rule that decides for each. Networks are nested
 /// or apart, so to a class apply the rules whose network covers its own.
-pub fn port_prefixes<'a>(rules: &'a [Rule], class: &Network, protocol: u8) -> Vec<(u16, u8, &'a Rule)> {
-    let applies = |rule: &&Rule| rule.protocol == protocol && rule.source.covers(class);
-    let rules: Vec<&Rule> = rules.iter().filter(applies).collect();
+pub fn port_prefixes<'a>(
+    rules: &'a [WorkloadRule],
+    class: &Network,
+    protocol: u8,
+) -> Vec<(u16, u8, &'a WorkloadRule)> {
+    let applies = |rule: &&WorkloadRule| rule.protocol == protocol && rule.source.covers(class);
+    let rules: Vec<&WorkloadRule> = rules.iter().filter(applies).collect();
     let mut cuts = BTreeSet::from([0_u32, 1 << 16]);
     for rule in &rules {
         cuts.extend([u32::from(rule.low), u32::from(rule.high) + 1]);

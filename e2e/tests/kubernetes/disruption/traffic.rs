@@ -10,9 +10,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{
-        JoinHandle, {self},
-    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 

@@ -1,9 +1,7 @@
 //! The beginning and the end, on a cluster of their own.
 
 use std::{
-    fs::{
-        File, {self},
-    },
+    fs::{self, File},
     path::Path,
     thread,
 };

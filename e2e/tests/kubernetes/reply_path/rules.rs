@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use xdp_e2e::installed::Installed;
-use xdp_kubernetes::{Cluster, Options, Proxy};
+use xdp_kubernetes::{Cluster, ClusterOptions, Proxy};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -23,10 +23,10 @@ struct Addresses {
 }
 
 fn cluster(proxy: Proxy) -> Cluster {
-    let options = Options {
+    let options = ClusterOptions {
         proxy,
         masquerade: true,
-        ..Options::default()
+        ..ClusterOptions::default()
     };
     Cluster::start(options).unwrap()
 }

@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{
-        File, {self},
-    },
+    fs::{self, File},
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -25,7 +23,7 @@ use super::server::{Server, tail};
 use crate::{
     stats::Samples,
     sys,
-    workload::{Flow, FrameSpec, SOURCE_PORT, UDP, Verdict, bits, frame},
+    workload::{ExpectedVerdict, FrameSpec, SOURCE_PORT, TestFlow, UDP, bits, frame},
 };
 
 const POLICIES: &str = "/apis/xdp-operator.io/v1alpha1/namespaces/default/xdppolicies";
@@ -112,7 +110,7 @@ impl<'a> Fleet<'a> {
         })
     }
 
-    /// Bytes that the last node's NIC has received.
+    /// FrameBytes that the last node's NIC has received.
     pub(super) fn received(&self) -> Result<u64> {
         let last = self.nodes.last().context("there is no node")?;
         Ok(last.namespace.counters("eth0")?.rx_bytes)
@@ -216,13 +214,13 @@ impl Node {
     /// Whether the program on its NIC drops what comes to this port of its pod.
     fn drops(&self, port: u16) -> Result<bool> {
         let program = self.program.as_ref().context("no program")?;
-        let flow = Flow {
+        let flow = TestFlow {
             target: 0,
             source: bits([33, 0, 0, 1].into()),
             from_port: SOURCE_PORT,
             protocol: UDP,
             port,
-            verdict: Verdict::Miss,
+            verdict: ExpectedVerdict::Miss,
         };
         let spec = FrameSpec {
             to: [2, 0, 0, 0, 0, 2],

@@ -37,7 +37,7 @@ pub(super) struct Cost {
     writes: BTreeMap<&'static str, f64>,
     /// Requests but watches.
     pub(super) requests: f64,
-    /// Bytes sent to watchers.
+    /// FrameBytes sent to watchers.
     pub(super) bytes: f64,
 }
 

@@ -13,12 +13,10 @@ use crate::{
     benchmarks::filter::Filter,
     instruments::{CPU, Instruments, on_cpu},
     report::{Section, number, ratio, spread},
-    stage::{Key, Stage},
     stats::{Samples, aa_spread, interleave},
     suite::Suite,
-    sys::{
-        Hook, {self},
-    },
+    sys::{self, BenchHook},
+    testbed::{FlowMapKey, Testbed},
     workload::{UDP, Workload},
 };
 
@@ -29,95 +27,95 @@ const PORT: u16 = 9000;
 const DATAGRAM: [u8; 18] = [7; 18];
 const PACKETS: u32 = 200_000;
 
-struct Way<'a> {
+struct Variant<'a> {
     name: &'static str,
     pod: &'a Pod,
     nic: &'a Nic,
     /// More rules for forwarded packets.
     rules: usize,
-    ours: bool,
+    product: bool,
 }
 
 pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
-    let (rounds, packets, epoch) = (suite.rounds(), suite.scaled(PACKETS), suite.next_epoch());
+    let (passes, packets, epoch) = (suite.passes(), suite.scaled(PACKETS), suite.next_epoch());
     let least = suite.live_aa;
-    let stage = suite.stage()?;
-    let addresses = stage.v4(111);
+    let testbed = suite.testbed()?;
+    let addresses = testbed.v4(111);
     let workload = Workload::new(&addresses[..110], 100, epoch).with_plain(&addresses[110..]);
-    stage.install(&workload)?;
-    let stage = &*stage;
-    know(stage, &stage.pods[110])?;
+    testbed.install(&workload)?;
+    let testbed = &*testbed;
+    know(testbed, &testbed.pods[110])?;
     let instruments = Instruments::load(false)?;
-    let _counting = [&stage.nic, &stage.plain_nic]
+    let _counting = [&testbed.nic, &testbed.plain_nic]
         .map(|nic| count_at_client(&instruments, nic))
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
-    let ways = ways(stage);
-    let trial = |way: &Way<'_>| trial(stage, &instruments, way, packets as usize);
+    let variants = variants(testbed);
+    let trial = |variant: &Variant<'_>| trial(testbed, &instruments, variant, packets as usize);
     // Neighbours, pages, caches and tracked connections.
-    for way in &ways {
-        trial(way)?;
+    for variant in &variants {
+        trial(variant)?;
     }
-    let found = interleave(rounds, &ways, trial)?;
-    show(section, &ways, &found, least);
+    let found = interleave(passes, &variants, trial)?;
+    show(section, &variants, &found, least);
     Ok(())
 }
 
-fn ways<'a>(stage: &'a Stage<'_>) -> [Way<'a>; 5] {
-    let way = |name, ours, rules| Way {
+fn variants<'a>(testbed: &'a Testbed<'_>) -> [Variant<'a>; 5] {
+    let variant = |name, product, rules| Variant {
         name,
-        pod: &stage.pods[if ours { 110 } else { 112 }],
-        nic: if ours { &stage.nic } else { &stage.plain_nic },
+        pod: &testbed.pods[if product { 110 } else { 112 }],
+        nic: if product { &testbed.nic } else { &testbed.plain_nic },
         rules,
-        ours,
+        product,
     };
     [
-        way("the stack", false, 0),
-        way("the stack, 100 more rules", false, 100),
-        way("ours", true, 0),
-        way("ours, 100 more rules", true, 100),
-        way("ours, the same again", true, 0),
+        variant("the stack", false, 0),
+        variant("the stack, 100 more rules", false, 100),
+        variant("xdp-operator", true, 0),
+        variant("xdp-operator, 100 more rules", true, 100),
+        variant("xdp-operator, again", true, 0),
     ]
 }
 
-fn show(section: &mut Section, ways: &[Way<'_>], found: &[Samples], least: f64) {
+fn show(section: &mut Section, variants: &[Variant<'_>], found: &[Samples], least: f64) {
     let aa = aa_spread(&found[2], &found[4]).max(least);
     let mut rows = Vec::new();
-    for (place, (way, samples)) in ways.iter().zip(found).enumerate() {
+    for (index, (variant, samples)) in variants.iter().zip(found).enumerate() {
         // Ours, with as many rules.
-        let times = samples.ratio(&found[2 + place % 2]).median();
-        section.keep(format!("replies: {}", way.name), "ns per packet", samples);
-        rows.push(vec![way.name.to_owned(), spread(samples), ratio(times, aa)]);
-        if !way.ours {
-            section.fact(format!("reply_path.out.{}", way.rules), times);
+        let times = samples.ratio(&found[2 + index % 2]).median();
+        section.add_trials(format!("replies: {}", variant.name), "ns per packet", samples);
+        rows.push(vec![variant.name.to_owned(), spread(samples), ratio(times, aa)]);
+        if !variant.product {
+            section.fact(format!("reply_path.out.{}", variant.rules), times);
         }
     }
     let title =
         "datagrams of 18 bytes from a pod to 4,096 clients, sender included: ns per packet that arrived";
     section.table(
         title,
-        &["way", "minimum / median / maximum", "against ours"],
+        &["path", "minimum / median / maximum", "relative to xdp-operator"],
         rows,
     );
-    let bars = ways.iter().zip(found);
+    let bars = variants.iter().zip(found);
     section.bars(
         "reply-path-replies",
         "ns per reply that arrived, sender included",
         "ns",
-        bars.map(|(way, samples)| (way.name.to_owned(), samples.median())),
+        bars.map(|(variant, samples)| (variant.name.to_owned(), samples.median())),
     );
-    section.note(format!("Replies: one thread in the pod, 64 datagrams a call; a tc program at the client counts and takes them. The node tracks connections and has the three rules of kube-proxy for forwarded packets, behind none or 100 that do not match; nothing is translated. The stack must have forwarded all packets of its rows and none of ours. A/A spread of ours: {} %.", number(100.0 * aa)));
+    section.note(format!("Replies: one thread in the pod sends 64 datagrams per call; a tc program at the client counts and drops them. The node tracks connections and has kube-proxy's three rules for forwarded packets, after 0 or 100 rules that do not match; there is no NAT. The stack must have forwarded all packets of its own rows, and none of the rows of xdp-operator. A/A spread of xdp-operator: {} %.", number(100.0 * aa)));
 }
 
-/// Its replies to all these clients are ours.
-fn know(stage: &Stage<'_>, pod: &Pod) -> Result<()> {
-    let status = stage.agent.wait_for("the pod's rules are in force", |status| {
+/// Its replies to all these clients are product.
+fn know(testbed: &Testbed<'_>, pod: &Pod) -> Result<()> {
+    let status = testbed.agent.wait_for("the pod's rules are in force", |status| {
         status.ready(pod.ns.name())
     });
     let slot = status.pod(pod.ns.name()).and_then(|pod| pod["slot"].as_u64());
-    let mut known = stage.known()?;
+    let mut known = testbed.known()?;
     for port in FIRST..FIRST + CLIENTS {
-        let key = Key::new((stage.nic.client_v4, port), (pod.v4(), PORT), UDP);
+        let key = FlowMapKey::new((testbed.nic.client_v4, port), (pod.v4(), PORT), UDP);
         known.insert(key, slot.unwrap_or_default(), 0)?;
     }
     Ok(())
@@ -129,28 +127,33 @@ fn count_at_client(instruments: &Instruments, nic: &Nic) -> Result<OwnedFd> {
     let index = nic.client.interface(&nic.wire)?.index;
     Ok(nic
         .client
-        .run(|| sys::attach(&program, index, Hook::TcxIngress))??)
+        .run(|| sys::attach(&program, index, BenchHook::TcxIngress))??)
 }
 
 /// Nanoseconds for each packet that arrived.
-fn trial(stage: &Stage<'_>, instruments: &Instruments, way: &Way<'_>, packets: usize) -> Result<f64> {
-    let (IpAddr::V4(own), IpAddr::V4(client)) = (way.pod.v4(), way.nic.client_v4) else {
+fn trial(
+    testbed: &Testbed<'_>,
+    instruments: &Instruments,
+    variant: &Variant<'_>,
+    packets: usize,
+) -> Result<f64> {
+    let (IpAddr::V4(own), IpAddr::V4(client)) = (variant.pod.v4(), variant.nic.client_v4) else {
         bail!("the pod has no IPv4 address");
     };
-    let filter = Filter::KubeProxy(way.rules);
-    filter.install(stage)?;
-    let (before, forwarded) = (instruments.received()?, stage.node.forwarded()?);
-    let socket = way.pod.ns.run(|| UdpSocket::bind((own, PORT)))??;
+    let filter = Filter::KubeProxy(variant.rules);
+    filter.install(testbed)?;
+    let (before, forwarded) = (instruments.received()?, testbed.node.forwarded()?);
+    let socket = variant.pod.ns.run(|| UdpSocket::bind((own, PORT)))??;
     let took = on_cpu(CPU, || send(&socket, client, packets))?;
     let arrived = instruments.settled(&before, packets as u64)?.packets as usize;
-    let forwarded = (stage.node.forwarded()? - forwarded) as usize;
-    filter.remove(stage)?;
-    let name = way.name;
+    let forwarded = (testbed.node.forwarded()? - forwarded) as usize;
+    filter.remove(testbed)?;
+    let name = variant.name;
     ensure!(
         arrived * 100 >= packets * 99,
         "`{name}`: {arrived} of {packets} arrived"
     );
-    let is_its = if way.ours {
+    let is_its = if variant.product {
         forwarded * 100 < packets
     } else {
         forwarded >= arrived

@@ -8,80 +8,84 @@ use aya::{
 use xdp_core::tables::{ABI_VERSION, programs};
 
 use crate::{
-    instruments::{Instruments, Set},
+    instruments::{FrameSet, Instruments},
     report::{Section, number, ratio, spread},
-    stage::{FLOWS, Stage},
     stats::{Samples, aa_spread, interleave},
     suite::Suite,
-    workload::{Class, Workload},
+    testbed::{FLOWS, Testbed},
+    workload::{FlowClass, Workload},
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf-without-flows"));
 const REPEAT: u32 = 400_000;
 /// Sets of 4,096 flows that come in turn, and where they are.
-const SIZES: [(Set, u32); 2] = [(Set(8), 1), (Set(16), 16)];
+const SIZES: [(FrameSet, u32); 2] = [(FrameSet(8), 1), (FrameSet(16), 16)];
 const PODS: usize = 110;
 const RULES: usize = 100;
-const NAMES: [&str; 3] = ["without tables of flows", "ours", "ours, the same again"];
+const NAMES: [&str; 3] = ["without flow tables", "xdp-operator", "xdp-operator, again"];
 
 pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
-    let (rounds, repeat, epoch) = (suite.rounds(), suite.scaled(REPEAT), suite.next_epoch());
+    let (passes, repeat, epoch) = (suite.passes(), suite.scaled(REPEAT), suite.next_epoch());
     let least = suite.aa;
     let pins = suite.pin_dir().join(format!("abi-{ABI_VERSION}/maps"));
-    let stage = suite.stage()?;
-    let workload = Workload::new(&stage.v4(PODS), RULES, epoch);
-    stage.install(&workload)?;
+    let testbed = suite.testbed()?;
+    let workload = Workload::new(&testbed.v4(PODS), RULES, epoch);
+    testbed.install(&workload)?;
     let mut ebpf = EbpfLoader::new().default_map_pin_directory(&pins).load(OBJECT)?;
     let mut instruments = Instruments::load(false)?;
     let contestants = [
         instruments.program("drop_all")?,
         without_flows(&mut ebpf)?,
-        stage.product()?,
-        stage.product()?,
+        testbed.product()?,
+        testbed.product()?,
     ];
     let mut rows = Vec::new();
     for (set, sets) in SIZES {
-        let check = prepare(stage, &mut instruments, &workload, &contestants, (set, sets))?;
-        let found = interleave(rounds, &contestants, |program| {
+        let check = prepare(testbed, &mut instruments, &workload, &contestants, (set, sets))?;
+        let found = interleave(passes, &contestants, |program| {
             instruments.fed_many(program, set, sets, repeat)
         })?;
-        check(stage)?;
+        check(testbed)?;
         // Net of the feeder, which walks through as many frames.
-        let net = |place: usize| found[place].with(&found[0], |own, floor| own - floor);
+        let net = |index: usize| found[index].with(&found[0], |own, floor| own - floor);
         rows.extend(show(section, &[net(1), net(2), net(3)], sets * 4096, least));
     }
-    let title = "ns per packet of flows that are known, net of the feeder; 110 pods, 11,000 rules";
-    let columns = ["flows: program", "minimum / median / maximum", "against without"];
+    let title = "ns per packet of tracked flows, net of the feeder; 110 pods, 11,000 rules";
+    let columns = [
+        "flows: program",
+        "minimum / median / maximum",
+        "relative to without",
+    ];
     section.table(title, &columns, rows);
-    section.note(format!("Flows: room for {FLOWS} (`--flows`) and four places for each in the array that is asked first. Every flow is fed once before, and must be judged as the suite's list says by both programs; all must still be known afterwards, so nothing was opened or evicted meanwhile."));
+    section.note(format!("Capacity of the flow table: {FLOWS} flows (`--flows`); the array that is looked up first has four slots per flow. Before the measurement, every flow is fed once, and both programs must decide it as the suite's list of rules does. Afterwards every flow must still be tracked, so no flow was opened or evicted during the measurement."));
     Ok(())
 }
 
 /// Feeds every flow of these sets once; what is returned tells whether all are still known.
 fn prepare<'w>(
-    stage: &Stage<'_>,
+    testbed: &Testbed<'_>,
     instruments: &mut Instruments,
     workload: &'w Workload,
     contestants: &[ProgramFd],
-    (set, sets): (Set, u32),
-) -> Result<impl Fn(&Stage<'_>) -> Result<()> + use<'w>> {
+    (set, sets): (FrameSet, u32),
+) -> Result<impl Fn(&Testbed<'_>) -> Result<()> + use<'w>> {
     let count = sets as usize * 4096;
     let flows = workload
-        .flows(Class::Allow, count, 1, false)
+        .flows(FlowClass::Allow, count, 1, false)
         .context("too few flows")?;
-    let frames = stage.frames(workload, &flows)?;
+    let frames = testbed.frames(workload, &flows)?;
     instruments.set_many_frames(set, &frames)?;
     for program in &contestants[1..3] {
-        let wrong = stage.wrong(program, workload, &flows)?;
+        let wrong = testbed.wrong(program, workload, &flows)?;
         ensure!(
             wrong.is_empty(),
-            "{} of {count} flows judged otherwise: {:?}",
+            "{} of {count} flows evaluated otherwise: {:?}",
             wrong.len(),
             wrong.first()
         );
     }
-    Ok(move |stage: &Stage<'_>| {
-        let forgotten = stage.forgotten(workload, &flows)?;
+    Ok(move |testbed: &Testbed<'_>| {
+        let forgotten = testbed.forgotten(workload, &flows)?;
         ensure!(forgotten == 0, "{forgotten} of {count} flows were forgotten");
         Ok(())
     })
@@ -93,16 +97,16 @@ fn show(section: &mut Section, net: &[Samples; 3], count: u32, least: f64) -> Ve
     let bars = NAMES.into_iter().zip(net).take(2);
     section.bars(
         &format!("reply-path-{count}"),
-        &format!("ns per packet of {count} known flows, net of the feeder"),
+        &format!("ns per packet of {count} tracked flows, net of the feeder"),
         "ns",
         bars.map(|(name, samples)| (name.to_owned(), samples.median())),
     );
     section.note(format!(
-        "A/A spread of ours with {count} flows: {} %.",
+        "A/A spread of xdp-operator with {count} flows: {} %.",
         number(100.0 * aa)
     ));
     let row = |(name, samples): (&str, &Samples)| {
-        section.keep(format!("{count} flows: {name}"), "ns", samples);
+        section.add_trials(format!("{count} flows: {name}"), "ns", samples);
         let times = samples.ratio(&net[0]).median();
         vec![format!("{count}: {name}"), spread(samples), ratio(times, aa)]
     };

@@ -7,9 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{
-        JoinHandle, {self},
-    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 

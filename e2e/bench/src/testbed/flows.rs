@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData};
 use xdp_core::tables::{ABI_VERSION, Address, FlowKey, maps};
 
-use super::{Stage, app};
+use super::{Testbed, app};
 use crate::{
-    shared::Bytes,
-    workload::{Flow, Workload, address},
+    shared::FrameBytes,
+    workload::{TestFlow, Workload, address},
 };
 
 /// Twice the largest set of flows: the kernel evicts from such a table before it is quite full.
@@ -18,12 +18,12 @@ pub const FLOWS: &str = "131072";
 /// As the kernel keeps it.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct Key(FlowKey);
+pub struct FlowMapKey(FlowKey);
 #[expect(unsafe_code, reason = "a promise to aya about plain bytes")]
 // SAFETY: every field is a number or two, and there is no padding.
-unsafe impl aya::Pod for Key {}
+unsafe impl aya::Pod for FlowMapKey {}
 
-impl Key {
+impl FlowMapKey {
     /// From an address and port to a pod's.
     pub fn new((remote, remote_port): (IpAddr, u16), (pod, pod_port): (IpAddr, u16), protocol: u8) -> Self {
         Self(FlowKey {
@@ -35,16 +35,16 @@ impl Key {
         })
     }
 
-    fn of(workload: &Workload, flow: &Flow) -> Self {
+    fn of(workload: &Workload, flow: &TestFlow) -> Self {
         let pod = workload.targets[flow.target].address;
         let remote = (address(flow.source), flow.from_port);
         Self::new(remote, (pod, flow.port), flow.protocol)
     }
 }
 
-impl Stage<'_> {
+impl Testbed<'_> {
     /// The flows' frames, as [`frame`](Self::frame) makes them. From now on the product takes the flows for known ones.
-    pub fn frames(&self, workload: &Workload, flows: &[Flow]) -> Result<Vec<Bytes>> {
+    pub fn frames(&self, workload: &Workload, flows: &[TestFlow]) -> Result<Vec<FrameBytes>> {
         let status = self.agent.status().context("the agent has no status")?;
         let slots: Vec<Option<u64>> = (0..workload.targets.len())
             .map(|target| status.pod(&app(workload, target))?["slot"].as_u64())
@@ -53,21 +53,21 @@ impl Stage<'_> {
         for flow in flows {
             // A pod without rules has no slot.
             if let Some(slot) = slots[flow.target] {
-                known.insert(Key::of(workload, flow), slot, 0)?;
+                known.insert(FlowMapKey::of(workload, flow), slot, 0)?;
             }
         }
         Ok(flows.iter().map(|flow| self.frame(workload, flow)).collect())
     }
 
     /// How many of them the product has forgotten.
-    pub fn forgotten(&self, workload: &Workload, flows: &[Flow]) -> Result<usize> {
+    pub fn forgotten(&self, workload: &Workload, flows: &[TestFlow]) -> Result<usize> {
         let known = self.known()?;
-        let is_gone = |flow: &&Flow| known.get(&Key::of(workload, flow), 0).is_err();
+        let is_gone = |flow: &&TestFlow| known.get(&FlowMapKey::of(workload, flow), 0).is_err();
         Ok(flows.iter().filter(is_gone).count())
     }
 
     /// The product's table of them.
-    pub fn known(&self) -> Result<HashMap<MapData, Key, u64>> {
+    pub fn known(&self) -> Result<HashMap<MapData, FlowMapKey, u64>> {
         let folder = self.pins.join(format!("abi-{ABI_VERSION}/maps"));
         let table = MapData::from_pin(folder.join(maps::ESTABLISHED))?;
         Ok(HashMap::try_from(Map::LruHashMap(table))?)

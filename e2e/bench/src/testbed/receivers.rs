@@ -7,19 +7,17 @@ use xdp_lab::Pod;
 
 use crate::{
     instruments::Instruments,
-    sys::{
-        Hook, {self},
-    },
+    sys::{self, BenchHook},
 };
 
 /// Attached as long as it lives.
-pub struct Sinks {
+pub struct Receivers {
     _links: Vec<OwnedFd>,
 }
 
-impl Sinks {
+impl Receivers {
     /// The same program on the interface of each pod.
-    pub fn attach(instruments: &Instruments, program: &str, hook: Hook, pods: &[Pod]) -> Result<Self> {
+    pub fn attach(instruments: &Instruments, program: &str, hook: BenchHook, pods: &[Pod]) -> Result<Self> {
         let fd = instruments.program(program)?;
         let attach = |pod: &Pod| {
             let index = pod.ifindex;

@@ -4,7 +4,7 @@
 //! address, so the same frames go to either.
 
 mod flows;
-mod sinks;
+mod receivers;
 
 use std::{
     collections::BTreeSet,
@@ -15,15 +15,15 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{ProgramFd, loaded_programs};
-pub use flows::{FLOWS, Key};
-pub use sinks::Sinks;
+pub use flows::{FLOWS, FlowMapKey};
+pub use receivers::Receivers;
 use xdp_e2e::{Agent, Manifests};
 use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
 
 use crate::{
-    instruments::Place,
+    instruments::PodDevice,
     sys,
-    workload::{Flow, FrameSpec, Target, Verdict, Workload, frame, policies},
+    workload::{ExpectedVerdict, FrameSpec, TestFlow, Workload, WorkloadPod, frame, policies},
 };
 
 /// How many pods a node usually has at most, two for comparison, and one that no policy ever selects.
@@ -36,7 +36,7 @@ const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 
 /// All of it. The product's program is in force as long as it lives.
-pub struct Stage<'a> {
+pub struct Testbed<'a> {
     /// The node.
     pub node: Namespace,
     /// With the product's program.
@@ -54,7 +54,7 @@ pub struct Stage<'a> {
     with_rules: BTreeSet<String>,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Testbed<'a> {
     /// With so many pods, all of them known to the agent, and no policy.
     pub fn new(lab: &'a Lab, pods: u8) -> Result<Self> {
         let node = lab.node().clone();
@@ -105,7 +105,7 @@ impl<'a> Stage<'a> {
 
     /// The first pods without rules: who is addressed by flows that a benchmark makes itself.
     pub fn targets(&self, pods: usize, epoch: u32) -> Workload {
-        let target = |address| Target {
+        let target = |address| WorkloadPod {
             address,
             rules: Vec::new(),
             peer: false,
@@ -117,10 +117,10 @@ impl<'a> Stage<'a> {
     }
 
     /// What rivals must know of the pods.
-    pub fn places(&self) -> Vec<Place> {
+    pub fn pod_devices(&self) -> Vec<PodDevice> {
         (1..)
             .zip(&self.pods)
-            .map(|(slot, pod)| Place { slot, mac: pod.mac })
+            .map(|(slot, pod)| PodDevice { slot, mac: pod.mac })
             .collect()
     }
 
@@ -132,19 +132,19 @@ impl<'a> Stage<'a> {
     }
 
     /// Ends the agent, removes all it has left, and starts it anew with these policies in the folder.
-    pub fn begin_anew(&mut self, workload: &Workload) -> Result<()> {
-        self.anew(|stage| stage.write_all(workload))?;
+    pub fn reinstall(&mut self, workload: &Workload) -> Result<()> {
+        self.reinstall_with(|testbed| testbed.write_all(workload))?;
         self.wait_for(workload)
     }
 
     /// The same with whatever is written into the folder.
-    pub fn anew(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    pub fn reinstall_with(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.agent.stop()?;
-        self.after_a_stop(write)
+        self.reinstall_after_stop(write)
     }
 
     /// The same for an agent that has been ended already.
-    pub fn after_a_stop(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    pub fn reinstall_after_stop(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.agent.uninstall()?;
         write(self)?;
         self.agent.start()?;
@@ -181,7 +181,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Until the product's verdict on a flow is the one that it must meet.
-    pub fn wait_until_right(&self, workload: &Workload, flow: &Flow) -> Result<()> {
+    pub fn wait_until_right(&self, workload: &Workload, flow: &TestFlow) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !self.is_right(workload, flow)? {
             ensure!(
@@ -197,21 +197,21 @@ impl<'a> Stage<'a> {
     }
 
     /// Whether the product's verdict on a flow is the oracle's.
-    pub fn is_right(&self, workload: &Workload, flow: &Flow) -> Result<bool> {
+    pub fn is_right(&self, workload: &Workload, flow: &TestFlow) -> Result<bool> {
         let ran = self.verdict(workload, flow)?;
         Ok(is_right(&ran, workload, flow))
     }
 
     /// What the product makes of a flow.
-    pub fn verdict(&self, workload: &Workload, flow: &Flow) -> Result<sys::Ran> {
+    pub fn verdict(&self, workload: &Workload, flow: &TestFlow) -> Result<sys::ProgramRun> {
         Ok(sys::run_once(&self.program, &self.frame(workload, flow))?)
     }
 
     /// The flow's frame. If it is redirected, it expects its rule's mark.
-    pub fn frame(&self, workload: &Workload, flow: &Flow) -> crate::shared::Bytes {
+    pub fn frame(&self, workload: &Workload, flow: &TestFlow) -> crate::shared::FrameBytes {
         let mark = match flow.verdict {
-            Verdict::Redirect(number) => Some(workload.mark(number)),
-            Verdict::Drop(_) | Verdict::Miss => None,
+            ExpectedVerdict::Redirect(number) => Some(workload.mark(number)),
+            ExpectedVerdict::Drop(_) | ExpectedVerdict::Miss => None,
         };
         let pod = workload.targets[flow.target].address;
         frame(
@@ -229,8 +229,8 @@ impl<'a> Stage<'a> {
         &self,
         program: &ProgramFd,
         workload: &Workload,
-        flows: &[Flow],
-    ) -> Result<Vec<(Flow, sys::Ran)>> {
+        flows: &[TestFlow],
+    ) -> Result<Vec<(TestFlow, sys::ProgramRun)>> {
         let mut wrong = Vec::new();
         for flow in flows {
             let ran = sys::run_once(program, &self.frame(workload, flow))?;
@@ -242,16 +242,16 @@ impl<'a> Stage<'a> {
     }
 }
 
-fn is_right(ran: &sys::Ran, workload: &Workload, flow: &Flow) -> bool {
+fn is_right(ran: &sys::ProgramRun, workload: &Workload, flow: &TestFlow) -> bool {
     let mark = || {
         ran.metadata
             .get(8..12)
             .map(|mark| u32::from_ne_bytes([mark[0], mark[1], mark[2], mark[3]]))
     };
     match flow.verdict {
-        Verdict::Miss => ran.action == XDP_PASS && ran.metadata.is_empty(),
-        Verdict::Drop(_) => ran.action == XDP_DROP,
-        Verdict::Redirect(number) => {
+        ExpectedVerdict::Miss => ran.action == XDP_PASS && ran.metadata.is_empty(),
+        ExpectedVerdict::Drop(_) => ran.action == XDP_DROP,
+        ExpectedVerdict::Redirect(number) => {
             let action = if workload.targets[flow.target].peer {
                 XDP_PASS
             } else {
