@@ -23,7 +23,8 @@ pub struct Pod {
     pub labels: BTreeMap<String, String>,
     /// `status.podIPs` and `status.podIP`, without repetition, in order.
     pub addresses: Vec<IpAddr>,
-    /// Container ports by name and protocol. Of several with the same name the first one counts, as for Services.
+    /// Container ports by name and protocol. Of several with the same name the first one counts, as for
+    /// Services.
     pub ports: BTreeMap<(String, Protocol), u16>,
     /// Whether it lives in the host's network namespace: then it is never a target.
     pub host_network: bool,
@@ -31,6 +32,14 @@ pub struct Pod {
     pub node: String,
     /// Whether it has run to its end: its addresses may be another pod's already.
     pub finished: bool,
+}
+
+impl Pod {
+    /// Returns whether the pod's addresses are its own. The addresses of a pod in the host's network are the
+    /// node's; those of a finished pod may belong to another pod already.
+    pub const fn owns_addresses(&self) -> bool {
+        !self.host_network && !self.finished
+    }
 }
 
 /// `Pod games/server-0`, as problems name it.

@@ -11,7 +11,7 @@ use crate::world::{Name, World};
 
 /// Whether packets can be for it or from it alone: its addresses are its own, and it is not over.
 pub fn counts(pod: &Pod) -> bool {
-    !pod.addresses.is_empty() && !pod.host_network && !pod.finished
+    !pod.addresses.is_empty() && pod.owns_addresses()
 }
 
 /// How many pods a policy selects on each node where it applies. Nodes without selected pods are not listed.

@@ -1,4 +1,5 @@
-//! Why the rules before the one that decided did not match a packet: read from the policies, not from the tables.
+//! Explains why the rules before the deciding rule do not match a packet. It reads the policies, not the
+//! tables.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -7,60 +8,61 @@ use crate::{
     policy::{Block, Policy, PortMatch, PortSet, Protocol, Rule, Source, Sources},
 };
 
-/// A packet for a pod, and what became of it.
+/// A packet for a pod, and the rule that decided about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainQuery<'a> {
     /// Source address.
     pub source: IpAddr,
-    /// IP protocol number; of IPv6 the one behind the extension headers.
+    /// IP protocol number; for IPv6, the one after the extension headers.
     pub protocol: u8,
-    /// What the transport header says.
+    /// Fields of the transport header.
     pub transport: TransportFields,
-    /// The rule that decided; `None`: no rule did, so all are asked.
+    /// The rule that decided. `None`: no rule matched, so all rules are explained.
     pub decided: Option<&'a RuleLabel>,
 }
 
-/// What a packet says beyond its IP header.
+/// The fields after the IP header that rules can match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportFields {
     /// Destination port of TCP, UDP or SCTP.
     Port(u16),
     /// Type and code of ICMP in IPv4 or `ICMPv6` in IPv6.
     Icmp(u8, u8),
-    /// Nothing that rules ask about.
+    /// No field that rules can match.
     Other,
-    /// Nothing: it is a fragment, and not the first one.
+    /// No transport header: the packet is a fragment, but not the first one.
     LaterFragment,
 }
 
-/// A rule that was asked and did not decide.
+/// A rule that did not decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedRule {
     /// The rule.
     pub rule: RuleLabel,
-    /// Why it did not match. `None`: it matches, so the tables hold something else than these policies.
+    /// Why the rule does not match. `None`: it matches, so the tables differ from these policies.
     pub mismatch: Option<Mismatch>,
 }
 
-/// Why a rule does not match a packet.
+/// The reason why a rule does not match a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mismatch {
-    /// It is for other sources.
+    /// The rule has other sources.
     Source,
-    /// It is for other protocols.
+    /// The rule has other protocols.
     Protocol,
-    /// It is for other ports of this protocol.
+    /// The rule has other ports of this protocol.
     Port,
-    /// It is for other types or codes of this protocol.
+    /// The rule has other types or codes of this protocol.
     Type,
-    /// It asks for protocols or ports, and the packet is a fragment that carries none.
+    /// The rule has protocols or ports, and the packet is a fragment without them.
     Fragment,
-    /// It names no protocol, and the packet is a path MTU message, which only rules that do match.
+    /// The rule names no protocol, and the packet is a path MTU message, which needs a rule that names its
+    /// protocol.
     PathMtu,
 }
 
 impl Mismatch {
-    /// In one word.
+    /// Returns the reason in one word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Source => "source",
@@ -73,7 +75,7 @@ impl Mismatch {
     }
 }
 
-/// The rules of a pod up to the one that decided, in order. `named` are the ports that the pod gives a name.
+/// Lists the rules of a pod up to the one that decided, in order. `named` are the pod's named ports.
 pub fn explain(
     policies: &[&Policy],
     named: &BTreeMap<(String, Protocol), u16>,

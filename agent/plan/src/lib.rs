@@ -1,20 +1,26 @@
-//! What the agent decides, without IO: policies and facts in, changes and reports out.
+//! The agent's decisions, as pure functions: state in, commands out. Nothing here does IO.
 //!
 //! ```text
-//! files     ─▶ manifests ─▶ Policy, Pod ─┐
-//! API       ─▶ peers     ─▶ Policy, Pod ─┤
-//!                                        ├─▶ targets ─▶ compile ─▶ Desired ─▶ diff(Installed) ─▶ [Change]
-//! netlink   ─▶ facts ────────────────────┘      └─▶ the agent prepares the pods' interfaces ─▶ Readiness
+//! API   ─▶ resolve ───┐
+//!                     ├─▶ Policy ─┐
+//! files ─▶ manifests ─┘           ├─▶ targets ─▶ compile ─▶ Desired ─▶ diff(Installed) ─▶ [Change]
+//! netlink ─────────────▶ facts ───┘                                        ▲                 │
+//!                                                                          │ read back       ▼
+//!                                                                          └───────────── kernel
+//!
+//! Targets, Desired, Installed, problems ─▶ node_state ─▶ XdpNodeState
 //! ```
 //!
-//! One round of the agent:
+//! One reconcile of the agent:
 //!
-//! 1. [`manifests::parse`] every file → policies, pods, errors;
-//! 2. [`targets::targets`] with the node's facts → targets, problems;
-//! 3. make each target with `wants_redirect` or `wants_peer` ready → [`facts::Deliveries`] by the host's ifindex;
-//! 4. [`compile::Compiler::compile`] → what is desired, problems;
-//! 5. [`diff::diff`] against what was read back → changes; apply them; read back again. Empty: the round is over;
-//! 6. [`node_state::node_state`] from what was read back → the node's status, in a cluster.
+//! 1. [`manifests::parse`] parses files, or [`resolve::SourceResolver`] resolves the policies of the API
+//!    server;
+//! 2. [`targets::targets`] matches policies, pods and the node's facts;
+//! 3. the agent prepares the interfaces of targets that want a delivery, which gives [`facts::Deliveries`];
+//! 4. [`compile::Compiler::compile`] compiles the targets to [`compile::Desired`];
+//! 5. [`diff::diff`] compares it with [`installed::Installed`]; the agent applies the changes and reads the
+//!    tables back, until no change is left;
+//! 6. [`node_state::node_state`] computes the node's status from what was read back.
 #![forbid(unsafe_code)]
 
 pub mod change;

@@ -1,4 +1,4 @@
-//! Manifests: YAML text to policies and pods.
+//! Parses manifests: YAML text to policies and pods.
 
 mod document;
 mod located;
@@ -23,7 +23,8 @@ pub enum ManifestObject {
 }
 
 impl ManifestObject {
-    /// `XdpPolicy games/players`: what [`ManifestError::object`] says about the same object.
+    /// Returns the object's kind and name, such as `XdpPolicy games/players`. [`ManifestError::object`] has
+    /// this form.
     pub fn name(&self) -> String {
         match self {
             Self::Policy(policy) => policy.to_string(),
@@ -32,25 +33,26 @@ impl ManifestObject {
     }
 }
 
-/// What is wrong with one document of a file.
+/// An error in one document of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{file}:{line}:{column}: {message}")]
 pub struct ManifestError {
     /// Name of the file.
     pub file: String,
-    /// Line, from 1.
+    /// Line, counted from 1.
     pub line: u64,
-    /// Column, from 1.
+    /// Column, counted from 1.
     pub column: u64,
-    /// `XdpPolicy games/players`, if the document came far enough to say so.
+    /// The object's kind and name, such as `XdpPolicy games/players`. `None`: the document does not have
+    /// them.
     pub object: Option<String>,
-    /// Path of the field, empty if the whole document is meant.
+    /// Path of the field. Empty: the error is about the whole document.
     pub field: String,
     /// A constant in CamelCase, for machines.
     pub reason: String,
     /// What is wrong, with field and value.
     pub message: String,
-    /// What to do about it.
+    /// How to mend it.
     pub remedy: String,
 }
 
@@ -66,7 +68,8 @@ impl From<&ManifestError> for Problem {
     }
 }
 
-/// What stands for a text: its length and a hash. Whoever writes the files has no use for two texts of one hash.
+/// A text's length and hash. The hash is not cryptographic: the author of a manifest gains nothing from a
+/// collision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint {
     bytes: usize,
@@ -74,7 +77,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// That of a text.
+    /// Computes the fingerprint of a text.
     pub fn new(text: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
@@ -85,27 +88,28 @@ impl Fingerprint {
     }
 }
 
-/// A file as it was read.
+/// A parsed file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// Its good documents, in order.
+    /// Objects of the valid documents, in order.
     pub objects: Vec<ManifestObject>,
-    /// What is wrong with the others.
+    /// Errors of the other documents.
     pub errors: Vec<ManifestError>,
-    /// The good documents by what stands for their texts.
+    /// The objects by the fingerprints of their documents.
     documents: BTreeMap<Fingerprint, ManifestObject>,
 }
 
 impl Manifest {
-    /// Reads a file of YAML documents. A bad document does not hide the others; an empty one is nothing.
+    /// Parses a file of YAML documents. An invalid document does not hide the others. Empty documents are
+    /// skipped.
     pub fn new(file: &str, text: &str) -> Self {
         Self::default().reparse(file, text)
     }
 
-    /// Reads the file again: of a document whose text is still the same comes the same object, without parsing.
+    /// Parses the file's new text. A document whose text did not change is not parsed: its object is reused.
     #[must_use]
     pub fn reparse(&self, file: &str, text: &str) -> Self {
-        let mut reading = Self::default();
+        let mut manifest = Self::default();
         for (first_line, document) in documents(text) {
             let fingerprint = Fingerprint::new(&document);
             let object = match self.documents.get(&fingerprint) {
@@ -114,26 +118,27 @@ impl Manifest {
             };
             match object {
                 Some(Ok(object)) => {
-                    reading.objects.push(object.clone());
-                    reading.documents.insert(fingerprint, object);
+                    manifest.objects.push(object.clone());
+                    manifest.documents.insert(fingerprint, object);
                 }
-                Some(Err(error)) => reading.errors.push(error),
+                Some(Err(error)) => manifest.errors.push(error),
                 None => {}
             }
         }
-        reading
+        manifest
     }
 }
 
-/// [`Manifest::new`], for once.
+/// Parses a file of YAML documents, like [`Manifest::new`].
 pub fn parse(file: &str, text: &str) -> (Vec<ManifestObject>, Vec<ManifestError>) {
     let Manifest { objects, errors, .. } = Manifest::new(file, text);
     (objects, errors)
 }
 
-/// The documents of a text, with the numbers of their first lines. They are split before they are parsed, so that one
-/// that cannot be parsed does not take the others along: YAML ends a document at `---` at the beginning of a line,
-/// whatever stands before it (YAML 1.2.2, section 9.1.2).
+/// Splits a text into documents, with the numbers of their first lines.
+///
+/// Splitting comes before parsing, so that a syntax error does not hide the other documents: in YAML, `---`
+/// at the beginning of a line ends the document in any state (YAML 1.2.2, section 9.1.2).
 fn documents(text: &str) -> Vec<(u64, String)> {
     let mut documents = vec![(1, String::new())];
     for (number, line) in (1..).zip(text.lines()) {

@@ -1,4 +1,5 @@
-//! What the node says about itself: [`XdpNodeStateStatus`], from one reconciled's decisions and what was read back after it.
+//! Computes the node's status, [`XdpNodeStateStatus`], from the decisions of one reconcile and the tables
+//! read back after it.
 
 mod pods;
 mod policies;
@@ -13,46 +14,47 @@ use crate::{
     resolve::NodePolicy, targets::Targets,
 };
 
-/// Longest lists of pods and of problems in a status.
+/// Most pods, and most problems, that a status lists.
 pub const MAX_LISTED: usize = 100;
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 500;
-/// What problems of the connection to the API server are about: they are no news to those who read the status there.
+/// Object of problems with the connection to the API server. The status omits them: while they exist, it
+/// cannot be written.
 pub const API_SERVER: &str = "API server";
-/// What problems of changing or reading the kernel's tables are about.
+/// Object of problems with changing or reading the kernel's tables.
 pub const TABLES: &str = "tables";
 
-/// One reconciled.
+/// The decisions of one reconcile, and the state of the node after it.
 #[derive(Clone, Debug)]
 pub struct Reconciled<'a> {
-    /// Policies that apply on this node.
+    /// Policies that apply to this node.
     pub node_policies: &'a [NodePolicy],
     /// Pods of this node.
     pub pods: &'a [Arc<Pod>],
-    /// What was found out and read back; `Err`: why it could not be.
+    /// The tables, desired and installed. `Err`: they could not be computed or read.
     pub tables: Result<TableState<'a>, Problem>,
-    /// NICs that are selected or carry the program, as the kernel shows them.
+    /// NICs that are selected or have the program attached, as read from the kernel.
     pub nics: &'a [NicState],
-    /// Names of the NICs that are selected; `None`: they could not be read.
+    /// Names of the selected NICs. `None`: the NICs could not be read.
     pub selected: Option<&'a BTreeSet<String>>,
-    /// Everything that the log was told.
+    /// All current problems.
     pub problems: &'a BTreeSet<Problem>,
 }
 
-/// What should be in the tables, and what is.
+/// The desired and the installed tables.
 #[derive(Clone, Copy, Debug)]
 pub struct TableState<'a> {
-    /// Which pods are targets.
+    /// Target pods.
     pub targets: &'a Targets,
-    /// What should be there.
+    /// The desired tables.
     pub desired: &'a Desired,
-    /// What is there.
+    /// The installed tables.
     pub installed: &'a Installed,
-    /// Who compared them.
+    /// The differ that compared them last.
     pub differ: &'a Differ,
 }
 
-/// The status, without the versions. Pure: the same reconciled gives the same status.
+/// Computes the status, without the versions of agent and kernel.
 pub fn node_state(reconciled: &Reconciled<'_>) -> XdpNodeStateStatus {
     let pods = Pods::new(reconciled);
     let policies: Vec<PolicyState> = reconciled
@@ -69,10 +71,10 @@ pub fn node_state(reconciled: &Reconciled<'_>) -> XdpNodeStateStatus {
     }
 }
 
-/// Whether the policy is for the pod: it lives, and has addresses of its own.
+/// Returns whether the policy selects the pod, and the pod runs and has addresses of its own.
 pub fn selects(policy: &Policy, pod: &Pod) -> bool {
-    let eligible = !pod.host_network && !pod.finished && !pod.addresses.is_empty();
-    eligible && policy.namespace == pod.namespace && policy.selector.matches(&pod.labels)
+    let has_addresses = pod.owns_addresses() && !pod.addresses.is_empty();
+    has_addresses && policy.namespace == pod.namespace && policy.selector.matches(&pod.labels)
 }
 
 fn sorted(mut policies: Vec<PolicyState>) -> Vec<PolicyState> {
@@ -80,7 +82,7 @@ fn sorted(mut policies: Vec<PolicyState>) -> Vec<PolicyState> {
     policies
 }
 
-/// What is said nowhere else in the status.
+/// Returns the problems that no other field of the status reports.
 fn problems(reconciled: &Reconciled<'_>, policies: &[PolicyState]) -> Vec<Problem> {
     let listed: BTreeSet<String> = policies
         .iter()

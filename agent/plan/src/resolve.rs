@@ -1,10 +1,11 @@
-//! Policies as they apply on this node: only where `nodeSelector` says so, with addresses in place of selector peers.
+//! Resolves policies for this node: applies `nodeSelector`, and replaces pod selectors in `from` by the pods'
+//! addresses.
 //!
 //! ```text
-//! newest version ─┬─ refused ───────────────────┐
-//!                 ├─ a peer's slices are missing ┼─▶ the last version that was complete stays, if there is one
-//!                 ├─ complete ─▶ in force, and kept as the last complete one
-//!                 └─ not for this node, or deleted ─▶ nothing, and the last complete one is forgotten
+//! newest version ─┬─ refused ───────────────────────┐
+//!                 ├─ slices of a source are missing ┴─▶ the last complete version stays, if there is one
+//!                 ├─ complete ─▶ programmed, and stored as the last complete version
+//!                 └─ not for this node, or deleted ─▶ the last complete version is dropped
 //! ```
 
 mod slices;
@@ -19,22 +20,22 @@ use crate::{
     report::Problem,
 };
 
-/// A policy as the API server has it.
+/// The newest version of a policy, as the API server has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyVersion {
     /// Namespace.
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// Uid: a policy that was deleted and made again is another.
+    /// Uid. It changes when a policy is deleted and created again.
     pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// What it says, or why it is refused.
+    /// The policy, or the reason why it is refused.
     pub content: Result<Policy, Problem>,
 }
 
-/// A policy that applies on this node, whether or not its newest version does.
+/// A policy that applies to this node. Its newest version may be refused or incomplete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodePolicy {
     /// Namespace.
@@ -45,29 +46,29 @@ pub struct NodePolicy {
     pub uid: String,
     /// Generation of the newest version.
     pub generation: i64,
-    /// What selects pods: the newest version, or the last complete one while the newest is refused. `None`: refused, and
-    /// there is no other.
+    /// The version that selects pods: the newest one, or the last complete one while the newest is refused.
+    /// `None`: the newest version is refused, and no version was complete.
     pub policy: Option<Arc<Policy>>,
-    /// Why the newest version is not in force; the reason is one of [`node`].
+    /// Why the newest version cannot be programmed. The reason is one of [`node`].
     pub obstacle: Option<Problem>,
 }
 
-/// What becomes of all policies.
+/// The result of resolving all policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvedPolicies {
-    /// To be put in force; no peer of theirs is a selector.
+    /// Policies to program. Their sources are blocks only.
     pub policies: Vec<Policy>,
-    /// Policies that apply here.
+    /// All policies that apply to this node.
     pub node_policies: Vec<NodePolicy>,
 }
 
-/// Remembers the last complete version of every policy.
+/// Resolves policies, and stores the last complete version of each.
 #[derive(Debug, Default)]
 pub struct SourceResolver {
     last: BTreeMap<(String, String), Complete>,
 }
 
-/// A version whose peers all have addresses.
+/// A version with the addresses of all its sources.
 #[derive(Clone, Debug)]
 struct Complete {
     written: Policy,
@@ -75,7 +76,7 @@ struct Complete {
 }
 
 impl SourceResolver {
-    /// Brings every policy up to date. `labels` are the node's.
+    /// Resolves every policy. `labels` are the labels of the node.
     pub fn resolve<'a>(
         &mut self,
         versions: impl IntoIterator<Item = &'a PolicyVersion>,
@@ -101,7 +102,7 @@ impl SourceResolver {
     }
 }
 
-/// One policy: what to say of it, and what is in force of it.
+/// Resolves one policy: returns its state on this node, and the complete version to program.
 fn step(
     version: &PolicyVersion,
     last: Option<Complete>,
@@ -128,7 +129,7 @@ fn step(
     if !newest.node_selector.matches(labels) {
         return (None, None);
     }
-    match slices::put_in(newest, slices) {
+    match slices::resolve(newest, slices) {
         Ok(resolved) => {
             let written = newest.clone();
             (
@@ -144,9 +145,9 @@ fn step(
     }
 }
 
-/// The last complete version follows its peers as long as their slices are there.
+/// Updates the addresses of the last complete version, unless slices are missing.
 fn refresh(last: Complete, slices: &[&PeerSlice]) -> Complete {
-    match slices::put_in(&last.written, slices) {
+    match slices::resolve(&last.written, slices) {
         Ok(resolved) => Complete { resolved, ..last },
         Err(_) => last,
     }
@@ -160,26 +161,26 @@ fn invalid_spec(refused: &Problem) -> Problem {
     }
 }
 
-fn pending(policy: &Policy, missing: &[PeerSelector], other: bool) -> Problem {
-    let meanwhile = if other {
-        "the version before stays in force"
+fn pending(policy: &Policy, missing: &[PeerSelector], has_previous: bool) -> Problem {
+    let meanwhile = if has_previous {
+        "the previous version stays programmed"
     } else {
-        "nothing of the policy is in force"
+        "no version of the policy is programmed"
     };
     let selectors: Vec<String> = missing.iter().map(slices::as_json).collect();
     Problem::new(
         policy.to_string(),
         node::PEERS_PENDING,
         format!(
-            "the addresses of {} are not known yet; {meanwhile}",
+            "the addresses of {} are not resolved yet; {meanwhile}",
             selectors.join(", ")
         ),
-        "wait for the operator; if it stays, check that xdp-operator runs and may read pods and namespaces",
+        "wait for the operator; if the problem persists, check that xdp-operator runs and may read pods and namespaces",
     )
 }
 
-/// Policies from files, where there is no node to select and nobody who resolves peers: those that need either are left
-/// out, each with a problem.
+/// Drops policies that need a cluster, each with a problem. Without a cluster, a node has no labels, and no
+/// operator resolves pod selectors.
 pub fn without_cluster(policies: Vec<Arc<Policy>>) -> (Vec<Arc<Policy>>, Vec<Problem>) {
     let mut problems = Vec::new();
     let kept = policies.into_iter().filter(|policy| {
@@ -187,14 +188,14 @@ pub fn without_cluster(policies: Vec<Arc<Policy>>) -> (Vec<Arc<Policy>>, Vec<Pro
             Problem::new(
                 policy.to_string(),
                 "NodeSelectorWithoutNode",
-                "the policy has a `nodeSelector`, and policies from files know no node labels; it is left out",
-                "remove `nodeSelector`, and give the file only to the nodes meant",
+                "the policy has a `nodeSelector`, but without a cluster the node has no labels; the policy is not programmed",
+                "remove `nodeSelector`, and copy the file only to the selected nodes",
             )
         } else if policy.rules.iter().any(|rule| rule.pod_sources().next().is_some()) {
             Problem::new(
                 policy.to_string(),
                 node::PEERS_PENDING,
-                "a rule's `from` selects pods, and only the operator finds their addresses; the policy is left out",
+                "a rule's `from` selects pods, but only the operator resolves pod selectors; the policy is not programmed",
                 "write the addresses as `ipBlock`, or run the agent in a cluster with the operator",
             )
         } else {

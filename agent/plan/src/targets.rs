@@ -1,4 +1,4 @@
-//! Which pods are targets, and through which interface.
+//! Finds target pods and the interfaces that carry their addresses.
 
 mod find;
 
@@ -11,35 +11,38 @@ use crate::{
     report::Problem,
 };
 
-/// What policies mean on this node.
+/// The targets of all policies on this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets {
-    /// In order of namespace, name and ifindex. A pod with addresses on several interfaces is here once per interface.
+    /// Sorted by namespace, name and ifindex. A pod with addresses on several interfaces has one target per
+    /// interface.
     pub targets: Vec<Target>,
-    /// All policies in force, in order, those without a target on this node included.
+    /// All policies in their order, including those without a target on this node.
     pub policies: Vec<Arc<Policy>>,
-    /// Pods that are selected but cannot be targets, objects given twice.
+    /// Selected pods that cannot be targets, and objects that are given twice.
     pub problems: Vec<Problem>,
 }
 
-/// A pod's interface that packets may be for.
+/// A target pod's interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The pod.
     pub pod: Arc<Pod>,
-    /// The pair that carries its addresses.
+    /// The veth pair whose pod end carries the addresses.
     pub pair: Pair,
-    /// Those of the pod's addresses that this pair, and no other, carries. Sorted.
+    /// The pod's addresses that this pair carries and no other pair does. Sorted.
     pub addresses: Vec<IpAddr>,
-    /// Policies that select it, in order.
+    /// Policies that select the pod, in their order.
     pub policies: Vec<Arc<Policy>>,
-    /// Whether any of them redirects with `delivery: Redirect`: only then its interface must be made ready for it.
+    /// Whether a policy redirects with `delivery: Redirect`. Only then the interface is prepared for this
+    /// delivery.
     pub wants_redirect: bool,
-    /// Whether any of them redirects with `delivery: Peer`: the same.
+    /// Whether a policy redirects with `delivery: Peer`. Only then the interface is prepared for this
+    /// delivery.
     pub wants_peer: bool,
 }
 
-/// Matches policies, pods and what the kernel says about the node.
+/// Matches policies and pods with the veth pairs of the node.
 pub fn targets<P, Q>(policies: &[P], pods: &[Q], facts: &NodeFacts) -> Targets
 where
     P: Clone + Into<Arc<Policy>>,

@@ -1,4 +1,5 @@
-//! A file that is read again: what did not change in it is not parsed again, and what is said of it is as true as before.
+//! A file that is read again: what did not change in it is not parsed again, and what is said of it is as
+//! true as before.
 
 use std::sync::Arc;
 

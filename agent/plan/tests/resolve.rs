@@ -305,8 +305,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: in force is the newest version that was valid and complete since the policy
-    /// was made, and nothing is said to be wrong exactly when that is the newest.
+    /// Whatever happens in whatever order: in force is the newest version that was valid and complete since
+    /// the policy was made, and nothing is said to be wrong exactly when that is the newest.
     #[test]
     fn programmed_is_the_newest_version_that_was_complete(steps in prop::collection::vec(step(), 1..30)) {
         let mut node = Node::default();

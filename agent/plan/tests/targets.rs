@@ -1,4 +1,4 @@
-//! Which pods are targets, and what is said about those that cannot be; which limits hold.
+//! Finding targets: which pods are targets, which problems the others get, and which limits of a node apply.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -7,32 +7,14 @@ use xdp_plan::{
     compile::compile,
     facts::{Link, NodeFacts, NotReady, Pair, Readiness},
     pod::Pod,
-    policy::{Delivery, Enforcement, Policy, Rule, RuleAction, Selector, Sources},
+    policy::{Policy, RuleAction},
     targets::{Targets, targets},
+    testing::fixture,
 };
 
 fn policy(name: &str, rules: usize) -> Policy {
-    let rule = |index| Rule {
-        name: format!("r{index}"),
-        from: Sources::Any,
-        ports: Vec::new(),
-        action: RuleAction::Redirect,
-        mark: None,
-        rate_limit: None,
-    };
-    Policy {
-        namespace: "games".into(),
-        name: name.into(),
-        uid: String::new(),
-        generation: 1,
-        priority: 500,
-        created: None,
-        selector: Selector::default(),
-        node_selector: Selector::default(),
-        enforcement: Enforcement::Enforce,
-        delivery: Delivery::Redirect,
-        rules: (0..rules).map(rule).collect(),
-    }
+    let rules = (0..rules).map(|index| fixture::rule(&format!("r{index}"), RuleAction::Redirect));
+    fixture::policy("games", name, rules.collect())
 }
 
 fn ip(number: u16) -> IpAddr {
@@ -41,12 +23,7 @@ fn ip(number: u16) -> IpAddr {
 }
 
 fn pod(name: &str, addresses: &[u16]) -> Pod {
-    Pod {
-        namespace: "games".into(),
-        name: name.into(),
-        addresses: addresses.iter().copied().map(ip).collect(),
-        ..Pod::default()
-    }
+    fixture::pod("games", name, addresses.iter().copied().map(ip).collect())
 }
 
 fn pair(ifindex: u32, addresses: &[u16]) -> Pair {
@@ -125,7 +102,7 @@ fn host_network_and_finished_pods_are_never_targets() {
 }
 
 #[test]
-fn an_address_without_or_with_two_interfaces_is_reported_and_left_out() {
+fn an_address_on_no_or_on_two_interfaces_is_reported_and_is_no_target() {
     let found = find(&[pod("a", &[1, 2, 3])], vec![pair(10, &[1, 2]), pair(11, &[2])]);
     assert_eq!(
         reasons(&found),
@@ -146,7 +123,7 @@ fn an_address_that_two_pods_claim_belongs_to_neither() {
 }
 
 #[test]
-fn of_two_objects_with_one_name_the_first_counts() {
+fn the_first_of_two_objects_with_one_name_wins() {
     let facts = NodeFacts {
         pairs: vec![pair(10, &[1])],
     };
@@ -174,7 +151,7 @@ fn a_pod_on_two_interfaces_is_a_target_on_each() {
 }
 
 #[test]
-fn the_mtu_is_the_smaller_of_both_ends_and_readiness_is_not_assumed() {
+fn the_mtu_is_the_smaller_of_both_ends_and_an_unprepared_pod_is_not_ready() {
     let desired = compile(&find(&[pod("a", &[1])], vec![pair(10, &[1])]), &BTreeMap::new());
     assert_eq!(desired.pods[0].mtu, 1400);
     let Readiness::NotReady { reason, .. } = &desired.pods[0].readiness else {
@@ -230,7 +207,7 @@ fn policies_over_the_limit_of_rules_are_refused_on_the_node() {
 }
 
 #[test]
-fn counters_of_a_policy_stay_without_its_pods() {
+fn a_policy_without_pods_keeps_its_counters() {
     let found = targets(&[policy("players", 2)], &[] as &[Pod], &NodeFacts::default());
     let desired = compile(&found, &BTreeMap::new());
     assert_eq!((desired.pods.len(), desired.rules.len()), (0, 2));

@@ -1,4 +1,4 @@
-//! One YAML document: which object it is, and what is wrong with it.
+//! Converts one YAML document to an object, or to an error with its location.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use xdp_crds::{API_VERSION, XdpPolicy};
 use super::{
     ManifestError, ManifestObject,
     located::{
-        Document, Place, {self},
+        Document, FieldLocation, {self},
     },
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     report::Problem,
 };
 
-/// Fields of an object besides `spec` and `status`.
+/// Fields of `metadata` in any Kubernetes object.
 const METADATA: [&str; 15] = [
     "annotations",
     "creationTimestamp",
@@ -38,43 +38,43 @@ const METADATA: [&str; 15] = [
     "uid",
 ];
 
-/// A fault before file and line are added.
-struct Wrong {
+/// An error without file and line.
+struct FieldError {
     field: String,
     problem: Problem,
 }
 
-/// Reads a document whose first line is `first_line` of its file. `None`: it is empty.
+/// Parses a document whose first line is `first_line` of its file. Returns `None` for an empty document.
 pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<ManifestObject, ManifestError>> {
-    let error = |place: Place, wrong: Wrong| ManifestError {
+    let located_error = |location: FieldLocation, error: FieldError| ManifestError {
         file: file.to_owned(),
-        line: place.line + first_line - 1,
-        column: place.column,
-        object: Some(wrong.problem.object).filter(|object| !object.is_empty()),
-        field: wrong.field,
-        reason: wrong.problem.reason,
-        message: wrong.problem.message,
-        remedy: wrong.problem.remedy,
+        line: location.line + first_line - 1,
+        column: location.column,
+        object: Some(error.problem.object).filter(|object| !object.is_empty()),
+        field: error.field,
+        reason: error.problem.reason,
+        message: error.problem.message,
+        remedy: error.problem.remedy,
     };
-    // Places are of interest only where something is wrong, and make up most of the work.
+    // Tracking locations is most of the work, and only an error needs them.
     if let Some(object) = located::read_plain(text).and_then(|document| object(&document).ok()) {
         return Some(Ok(object));
     }
     let document = match located::read(text) {
         Ok(document) => document,
-        Err((place, message)) => {
+        Err((location, message)) => {
             let problem = Problem::new("", "BadYaml", message, "correct the YAML syntax");
             let field = String::new();
-            return Some(Err(error(place, Wrong { field, problem })));
+            return Some(Err(located_error(location, FieldError { field, problem })));
         }
     };
     if document.value.is_null() {
         return None;
     }
-    Some(object(&document).map_err(|wrong| error(document.place(&wrong.field), wrong)))
+    Some(object(&document).map_err(|error| located_error(document.location(&error.field), error)))
 }
 
-fn object(document: &Document) -> Result<ManifestObject, Wrong> {
+fn object(document: &Document) -> Result<ManifestObject, FieldError> {
     let api_version = document.text("apiVersion");
     let kind = document.text("kind");
     match (api_version.as_str(), kind.as_str()) {
@@ -84,7 +84,7 @@ fn object(document: &Document) -> Result<ManifestObject, Wrong> {
     }
 }
 
-fn policy(document: &Document) -> Result<Policy, Wrong> {
+fn policy(document: &Document) -> Result<Policy, FieldError> {
     check_fields(
         document,
         "",
@@ -92,21 +92,21 @@ fn policy(document: &Document) -> Result<Policy, Wrong> {
     )?;
     check_fields(document, "metadata", &METADATA)?;
     let object: XdpPolicy = typed(document)?;
-    Policy::try_from(&object).map_err(|error| Wrong {
+    Policy::try_from(&object).map_err(|error| FieldError {
         problem: Problem::from(&error),
         field: error.field,
     })
 }
 
-fn pod(document: &Document) -> Result<Pod, Wrong> {
+fn pod(document: &Document) -> Result<Pod, FieldError> {
     let object: k8s::Pod = typed(document)?;
-    Pod::try_from(&object).map_err(|error| Wrong {
+    Pod::try_from(&object).map_err(|error| FieldError {
         field: error.field().to_owned(),
         problem: Problem::from(&error),
     })
 }
 
-fn typed<T: DeserializeOwned>(document: &Document) -> Result<T, Wrong> {
+fn typed<T: DeserializeOwned>(document: &Document) -> Result<T, FieldError> {
     if let Ok(object) = T::deserialize(&document.value) {
         return Ok(object);
     }
@@ -121,14 +121,14 @@ fn typed<T: DeserializeOwned>(document: &Document) -> Result<T, Wrong> {
             format!("`{field}` is `{}`: {cause}", document.text(&field))
         };
         let (reason, remedy) = advice(&cause);
-        Wrong {
+        FieldError {
             problem: Problem::new(object_name(document), reason, message, remedy),
             field,
         }
     })
 }
 
-/// What serde's words mean for the user.
+/// Returns reason and remedy for one of serde's messages.
 fn advice(cause: &str) -> (&'static str, &'static str) {
     if cause.starts_with("unknown field") {
         ("UnknownField", "remove the field, or correct its name")
@@ -141,7 +141,7 @@ fn advice(cause: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn check_fields(document: &Document, path: &str, known: &[&str]) -> Result<(), Wrong> {
+fn check_fields(document: &Document, path: &str, known: &[&str]) -> Result<(), FieldError> {
     let value = if path.is_empty() {
         Some(&document.value)
     } else {
@@ -160,10 +160,10 @@ fn check_fields(document: &Document, path: &str, known: &[&str]) -> Result<(), W
     let message = format!("`{field}`: unknown field `{unknown}`, expected one of `{expected}`");
     let (reason, remedy) = advice("unknown field");
     let problem = Problem::new(object_name(document), reason, message, remedy);
-    Err(Wrong { field, problem })
+    Err(FieldError { field, problem })
 }
 
-fn unknown_kind(document: &Document, api_version: &str, kind: &str) -> Wrong {
+fn unknown_kind(document: &Document, api_version: &str, kind: &str) -> FieldError {
     let field = match kind {
         "XdpPolicy" | "Pod" => "apiVersion",
         _ => "kind",
@@ -172,12 +172,12 @@ fn unknown_kind(document: &Document, api_version: &str, kind: &str) -> Wrong {
         object_name(document),
         "UnknownKind",
         format!(
-            "`{field}` is `{}`: apiVersion `{api_version}` with kind `{kind}` is not understood",
+            "`{field}` is `{}`: apiVersion `{api_version}` with kind `{kind}` is not supported",
             document.text(field)
         ),
         format!("use `{API_VERSION}` with `XdpPolicy`, or `v1` with `Pod`, one object per YAML document"),
     );
-    Wrong {
+    FieldError {
         field: field.to_owned(),
         problem,
     }

@@ -1,19 +1,19 @@
-//! A YAML document as plain data, with the place of every field.
+//! Parses a YAML document to plain data, with the location of every field.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 
-/// Line and column, from 1.
+/// Line and column, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FieldLocation {
     pub(super) line: u64,
     pub(super) column: u64,
 }
 
-impl From<Location> for Place {
+impl From<Location> for FieldLocation {
     fn from(location: Location) -> Self {
         Self {
             line: location.line().max(1),
@@ -22,27 +22,27 @@ impl From<Location> for Place {
     }
 }
 
-/// A document.
+/// A parsed document.
 pub(super) struct Document {
     pub(super) value: Value,
-    /// By path, as `spec.ingress[0].name`. The document itself is the empty path.
-    places: BTreeMap<String, Place>,
+    /// Locations by path, such as `spec.ingress[0].name`. The empty path is the document itself.
+    locations: BTreeMap<String, FieldLocation>,
 }
 
 impl Document {
-    /// The place of a field, or of the innermost one around it that is there.
-    pub(super) fn place(&self, path: &str) -> Place {
+    /// Returns the location of a field, or of its innermost parent that exists.
+    pub(super) fn location(&self, path: &str) -> FieldLocation {
         let mut path = path;
         loop {
-            match self.places.get(path) {
-                Some(place) => return *place,
-                None if path.is_empty() => return Place { line: 1, column: 1 },
+            match self.locations.get(path) {
+                Some(location) => return *location,
+                None if path.is_empty() => return FieldLocation { line: 1, column: 1 },
                 None => path = path.rfind(['.', '[']).map_or("", |end| &path[..end]),
             }
         }
     }
 
-    /// The value at a path, as a person would write it; empty if it is not there.
+    /// Returns the value at a path as a user writes it: a string without quotes. Empty: the field is absent.
     pub(super) fn text(&self, path: &str) -> String {
         let mut value = &self.value;
         for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
@@ -64,14 +64,14 @@ impl Document {
 
 impl From<Node> for Document {
     fn from(node: Node) -> Self {
-        let mut places = BTreeMap::new();
-        let value = flatten(node, "", &mut places);
-        Self { value, places }
+        let mut locations = BTreeMap::new();
+        let value = flatten(node, "", &mut locations);
+        Self { value, locations }
     }
 }
 
-fn flatten(node: Node, path: &str, places: &mut BTreeMap<String, Place>) -> Value {
-    places
+fn flatten(node: Node, path: &str, locations: &mut BTreeMap<String, FieldLocation>) -> Value {
+    locations
         .entry(path.to_owned())
         .or_insert_with(|| node.0.referenced.into());
     match node.0.value {
@@ -79,22 +79,32 @@ fn flatten(node: Node, path: &str, places: &mut BTreeMap<String, Place>) -> Valu
         Raw::List(items) => {
             let items = items.into_iter().enumerate();
             items
-                .map(|(index, item)| flatten(item, &format!("{path}[{index}]"), places))
+                .map(|(index, item)| flatten(item, &format!("{path}[{index}]"), locations))
                 .collect()
         }
         Raw::Map(fields) => {
             let dot = if path.is_empty() { "" } else { "." };
             let flatten = |(key, value): (Spanned<String>, Node)| {
                 let path = format!("{path}{dot}{}", key.value);
-                places.insert(path.clone(), key.referenced.into());
-                (key.value, flatten(value, &path, places))
+                locations.insert(path.clone(), key.referenced.into());
+                (key.value, flatten(value, &path, locations))
             };
             Value::Object(fields.into_iter().map(flatten).collect())
         }
     }
 }
 
-/// A value with its place.
+/// A tree of values that [`TreeVisitor`] builds.
+trait Tree: Sized {
+    type Key: DeserializeOwned;
+    type Item: DeserializeOwned;
+
+    fn scalar(value: Value) -> Self;
+    fn list(items: Vec<Self::Item>) -> Self;
+    fn map(fields: Vec<(Self::Key, Self::Item)>) -> Self;
+}
+
+/// A value with its location.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Node(Spanned<Raw>);
@@ -105,155 +115,134 @@ enum Raw {
     Map(Vec<(Spanned<String>, Node)>),
 }
 
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
+impl Tree for Raw {
+    type Key = Spanned<String>;
+    type Item = Node;
+
+    fn scalar(value: Value) -> Self {
+        Self::Scalar(value)
+    }
+
+    fn list(items: Vec<Node>) -> Self {
+        Self::List(items)
+    }
+
+    fn map(fields: Vec<(Spanned<String>, Node)>) -> Self {
+        Self::Map(fields)
     }
 }
 
-/// A value without its place, read in the same way.
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor(PhantomData))
+    }
+}
+
+/// A value without its location.
 struct Plain(Value);
+
+impl Tree for Plain {
+    type Key = String;
+    type Item = Self;
+
+    fn scalar(value: Value) -> Self {
+        Self(value)
+    }
+
+    fn list(items: Vec<Self>) -> Self {
+        Self(items.into_iter().map(|Self(item)| item).collect())
+    }
+
+    fn map(fields: Vec<(String, Self)>) -> Self {
+        let fields = fields.into_iter().map(|(key, Self(value))| (key, value));
+        Self(Value::Object(fields.collect()))
+    }
+}
 
 impl<'de> Deserialize<'de> for Plain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PlainVisitor).map(Self)
+        deserializer.deserialize_any(TreeVisitor(PhantomData))
     }
 }
 
-struct PlainVisitor;
+struct TreeVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for PlainVisitor {
-    type Value = Value;
+impl<'de, T: Tree> Visitor<'de> for TreeVisitor<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_bool<E>(self, value: bool) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E>(self, value: i64) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E>(self, value: u64) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_f64<E>(self, value: f64) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_str<E>(self, value: &str) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::scalar(Value::Null))
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_none<E>(self) -> Result<T, E> {
+        Ok(T::scalar(Value::Null))
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Plain::deserialize(deserializer).map(|plain| plain.0)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_any(self)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(Plain(item)) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut fields = serde_json::Map::new();
-        while let Some((key, Plain(value))) = access.next_entry::<String, Plain>()? {
-            fields.insert(key, value);
-        }
-        Ok(Value::Object(fields))
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a YAML value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Value::Null))
-    }
-
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Value::Null))
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
-        Raw::deserialize(deserializer)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<T, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = access.next_element()? {
             items.push(item);
         }
-        Ok(Raw::List(items))
+        Ok(T::list(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<T, A::Error> {
         let mut fields = Vec::new();
         while let Some(field) = access.next_entry()? {
             fields.push(field);
         }
-        Ok(Raw::Map(fields))
+        Ok(T::map(fields))
     }
 }
 
-/// What the YAML library has to say about a text that is none.
-pub(super) fn read(text: &str) -> Result<Document, (Place, String)> {
+/// Parses a document, with the location of every field.
+pub(super) fn read(text: &str) -> Result<Document, (FieldLocation, String)> {
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options::<Node>(text, options)
         .map(Document::from)
-        .map_err(|error| (place_of(&error), error.to_string()))
+        .map_err(|error| (location_of(&error), error.to_string()))
 }
 
-/// The same without places; `None`: it is empty, or none.
+/// Parses a document without locations, which is faster. Returns `None` for an empty or invalid document.
 pub(super) fn read_plain(text: &str) -> Option<Document> {
     let options = serde_saphyr::options! { with_snippet: false };
     let value = serde_saphyr::from_str_with_options::<Plain>(text, options)
         .ok()?
         .0;
-    let places = BTreeMap::new();
-    (!value.is_null()).then_some(Document { value, places })
+    let locations = BTreeMap::new();
+    (!value.is_null()).then_some(Document { value, locations })
 }
 
-fn place_of(error: &serde_saphyr::Error) -> Place {
-    error.location().map_or(Place { line: 1, column: 1 }, Place::from)
+fn location_of(error: &serde_saphyr::Error) -> FieldLocation {
+    error
+        .location()
+        .map_or(FieldLocation { line: 1, column: 1 }, FieldLocation::from)
 }

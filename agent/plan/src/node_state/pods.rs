@@ -1,4 +1,4 @@
-//! The selected pods of a node: which of them packets meet as the policies say.
+//! Judges for each selected pod whether its policies are programmed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,29 +14,29 @@ use crate::{
     report::Problem,
 };
 
-/// Why a policy is not in force for a pod.
+/// The reason why a policy is not programmed for a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
-    /// One of [`node`]: for the policy.
+    /// The policy's reason, one of [`node`].
     pub(super) reason: &'static str,
-    /// For the pod.
+    /// The pod's own reason.
     pub(super) own: String,
     pub(super) message: String,
 }
 
 /// All pods of the node.
 pub(super) struct Pods<'a> {
-    known: Vec<PodFacts<'a>>,
+    all: Vec<PodStatus<'a>>,
 }
 
-/// A pod and what concerns it.
-pub(super) struct PodFacts<'a> {
+/// A pod with its tables and problems.
+pub(super) struct PodStatus<'a> {
     pub(super) pod: &'a Pod,
     selected: bool,
-    /// Its interfaces should have rules, and whether they have them.
+    /// The pod's desired tables, and whether they are programmed.
     desired: Vec<(&'a DesiredPod, bool)>,
     problem: Option<&'a Problem>,
-    /// A change of the tables failed.
+    /// The problem of a failed change to the tables.
     refusal: Option<&'a Problem>,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Pods<'a> {
             .problems
             .iter()
             .find(|problem| problem.object == TABLES);
-        let facts = |pod: &'a Arc<Pod>| PodFacts {
+        let status = |pod: &'a Arc<Pod>| PodStatus {
             pod,
             selected: reconciled
                 .node_policies
@@ -68,27 +68,27 @@ impl<'a> Pods<'a> {
             refusal,
         };
         Self {
-            known: reconciled.pods.iter().map(facts).collect(),
+            all: reconciled.pods.iter().map(status).collect(),
         }
     }
 
-    /// The pods that a policy is for.
-    pub(super) fn selected_by(&self, policy: &Policy) -> Vec<&PodFacts<'a>> {
-        let selected = self.known.iter().filter(|facts| selects(policy, facts.pod));
+    /// Returns the pods that a policy selects.
+    pub(super) fn selected_by(&self, policy: &Policy) -> Vec<&PodStatus<'a>> {
+        let selected = self.all.iter().filter(|pod| selects(policy, pod.pod));
         selected.collect()
     }
 
-    /// Pods with a problem, by name.
+    /// Returns the pods with a problem, sorted by name.
     pub(super) fn states(&self) -> Vec<PodState> {
-        // A pod for which nothing should be in the tables has policies that say why.
-        let judged = |facts: &&PodFacts<'_>| facts.problem.is_some() || !facts.desired.is_empty();
-        let troubled = self.known.iter().filter(|facts| facts.selected).filter(judged);
-        let mut states: Vec<PodState> = troubled
-            .filter_map(|facts| {
-                let Obstacle { own, message, .. } = facts.obstacle(&[Delivery::Redirect, Delivery::Peer])?;
+        // Of a pod without desired tables and without a problem, the policies' own reasons tell why.
+        let is_judged = |pod: &&PodStatus<'_>| pod.problem.is_some() || !pod.desired.is_empty();
+        let judged = self.all.iter().filter(|pod| pod.selected).filter(is_judged);
+        let mut states: Vec<PodState> = judged
+            .filter_map(|pod| {
+                let Obstacle { own, message, .. } = pod.obstacle(&[Delivery::Redirect, Delivery::Peer])?;
                 Some(PodState {
-                    namespace: facts.pod.namespace.clone(),
-                    name: facts.pod.name.clone(),
+                    namespace: pod.pod.namespace.clone(),
+                    name: pod.pod.name.clone(),
                     reason: own,
                     message: short(&message),
                 })
@@ -110,9 +110,9 @@ fn by_pod<'a>(tables: &TableState<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a 
     pods
 }
 
-impl PodFacts<'_> {
-    /// Why packets for the pod do not go as its policies say. `deliveries`: how the policy in question
-    /// redirects, if it does.
+impl PodStatus<'_> {
+    /// Returns why the rules of a policy are not programmed for the pod. `deliveries`: the deliveries that
+    /// the policy redirects with.
     pub(super) fn obstacle(&self, deliveries: &[Delivery]) -> Option<Obstacle> {
         if let Some(problem) = self.problem {
             return Some(Obstacle {
@@ -136,9 +136,7 @@ impl PodFacts<'_> {
         };
         self.desired.iter().find_map(not_ready)
     }
-}
 
-impl PodFacts<'_> {
     fn missing(&self) -> Obstacle {
         match self.refusal {
             Some(refusal) => Obstacle {
@@ -149,13 +147,14 @@ impl PodFacts<'_> {
             None => Obstacle {
                 reason: node::PENDING,
                 own: node::PENDING.to_owned(),
-                message: "the kernel's tables do not have its rules yet".to_owned(),
+                message: "the rules are not in the kernel's tables yet".to_owned(),
             },
         }
     }
 }
 
-/// A pod that no rule redirects to was not asked.
+/// Returns why the pod takes no redirected packets. A pod that was not prepared has no rule that redirects to
+/// it.
 fn refuses_redirects(readiness: &Readiness) -> Option<Obstacle> {
     match readiness {
         Readiness::Ready
@@ -166,7 +165,7 @@ fn refuses_redirects(readiness: &Readiness) -> Option<Obstacle> {
         Readiness::NotReady { reason, message } => Some(Obstacle {
             reason: node::POD_NOT_READY,
             own: format!("{reason:?}"),
-            message: format!("its Redirect rules pass to the stack: {message}"),
+            message: format!("packets of Redirect rules pass to the stack: {message}"),
         }),
     }
 }

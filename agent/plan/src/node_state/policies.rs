@@ -1,18 +1,18 @@
-//! What is in force of a policy.
+//! Judges for each policy whether it is programmed.
 
 use xdp_crds::{NicMode, PolicyState, Ratio, conditions::node};
 
 use super::{
     Reconciled,
-    pods::{PodFacts, Pods},
+    pods::{Obstacle, PodStatus, Pods},
     short,
 };
 use crate::{policy::Policy, report::Problem, resolve::NodePolicy};
 
-/// Why not, with a reason of [`node`].
-type Obstacle = (&'static str, String);
+/// The reason why a policy is not programmed, one of [`node`], and a message.
+type PolicyObstacle = (&'static str, String);
 
-/// `None`: the policy selects no pod of this node.
+/// Computes a policy's state. Returns `None` when the policy selects no pod of this node.
 pub(super) fn state(
     reconciled: &Reconciled<'_>,
     pods: &Pods<'_>,
@@ -23,27 +23,27 @@ pub(super) fn state(
     if selected.is_empty() {
         return None;
     }
-    let whole: Vec<Obstacle> = [
-        own(node_policy),
-        refused(reconciled, policy),
+    let of_policy: Vec<PolicyObstacle> = [
+        not_newest(node_policy),
+        over_limit(reconciled, policy),
         nics(reconciled),
-        unread(reconciled),
+        not_read(reconciled),
     ]
     .into_iter()
     .flatten()
     .collect();
     let deliveries = policy.redirects().then_some(policy.delivery);
-    let lacking: Vec<(&PodFacts<'_>, super::pods::Obstacle)> = selected
+    let lacking: Vec<(&PodStatus<'_>, Obstacle)> = selected
         .iter()
-        .filter_map(|facts| Some((*facts, facts.obstacle(deliveries.as_slice())?)))
+        .filter_map(|pod| Some((*pod, pod.obstacle(deliveries.as_slice())?)))
         .collect();
-    let programmed = if whole.is_empty() {
+    let programmed = if of_policy.is_empty() {
         selected.len() - lacking.len()
     } else {
         0
     };
     let of_pods = of_pods(&lacking, selected.len());
-    let (reason, message) = worst(whole.into_iter().chain(of_pods));
+    let (reason, message) = worst(of_policy.into_iter().chain(of_pods));
     Some(PolicyState {
         namespace: node_policy.namespace.clone(),
         name: node_policy.name.clone(),
@@ -59,19 +59,19 @@ pub(super) fn state(
     })
 }
 
-/// The newest version is not the one in force.
-fn own(node_policy: &NodePolicy) -> Option<Obstacle> {
+/// Reports that the newest version is not the programmed one.
+fn not_newest(node_policy: &NodePolicy) -> Option<PolicyObstacle> {
     let problem = node_policy.obstacle.as_ref()?;
     let reason = if problem.reason == node::INVALID_SPEC {
         node::INVALID_SPEC
     } else {
         node::PEERS_PENDING
     };
-    Some((reason, told(problem)))
+    Some((reason, with_remedy(problem)))
 }
 
-/// It does not fit.
-fn refused(reconciled: &Reconciled<'_>, policy: &Policy) -> Option<Obstacle> {
+/// Reports that the policy exceeds a limit.
+fn over_limit(reconciled: &Reconciled<'_>, policy: &Policy) -> Option<PolicyObstacle> {
     let tables = reconciled.tables.as_ref().ok()?;
     let object = policy.to_string();
     let problem = tables
@@ -79,10 +79,11 @@ fn refused(reconciled: &Reconciled<'_>, policy: &Policy) -> Option<Obstacle> {
         .problems
         .iter()
         .find(|problem| problem.object == object)?;
-    Some((node::LIMIT_EXCEEDED, told(problem)))
+    Some((node::LIMIT_EXCEEDED, with_remedy(problem)))
 }
 
-fn nics(reconciled: &Reconciled<'_>) -> Option<Obstacle> {
+/// Reports that a selected NIC does not run the program natively.
+fn nics(reconciled: &Reconciled<'_>) -> Option<PolicyObstacle> {
     let Some(selected) = reconciled.selected else {
         return Some((node::NIC_PROBLEM, "the NICs could not be read".to_owned()));
     };
@@ -99,39 +100,40 @@ fn nics(reconciled: &Reconciled<'_>) -> Option<Obstacle> {
     let problem = nic.and_then(|nic| nic.problems.first());
     let message = match (problem, nic) {
         (Some(problem), _) => format!("{}: {}", problem.reason, problem.message),
-        (None, Some(nic)) => format!("its XDP program is: {:?}", nic.mode),
-        (None, None) => "it is gone".to_owned(),
+        (None, Some(nic)) => format!("its XDP mode is {:?}", nic.mode),
+        (None, None) => "the NIC is absent".to_owned(),
     };
     Some((node::NIC_PROBLEM, format!("NIC {lacking}: {message}")))
 }
 
-/// What cannot be read back is not claimed.
-fn unread(reconciled: &Reconciled<'_>) -> Option<Obstacle> {
+/// Reports that the tables could not be read back.
+fn not_read(reconciled: &Reconciled<'_>) -> Option<PolicyObstacle> {
     let problem = reconciled.tables.as_ref().err()?;
-    Some((node::KERNEL_REFUSED, told(problem)))
+    Some((node::KERNEL_REFUSED, with_remedy(problem)))
 }
 
-fn of_pods(lacking: &[(&PodFacts<'_>, super::pods::Obstacle)], selected: usize) -> Option<Obstacle> {
-    let rank = |(_, obstacle): &&(&PodFacts<'_>, super::pods::Obstacle)| rank(obstacle.reason);
-    let (facts, obstacle) = lacking.iter().min_by_key(rank)?;
+/// Summarizes the pods for which the policy is not programmed.
+fn of_pods(lacking: &[(&PodStatus<'_>, Obstacle)], selected: usize) -> Option<PolicyObstacle> {
+    let rank = |(_, obstacle): &&(&PodStatus<'_>, Obstacle)| rank(obstacle.reason);
+    let (status, obstacle) = lacking.iter().min_by_key(rank)?;
     let count = lacking.len();
     let message = format!(
         "{count} of {selected} pods; {}: {}: {}",
-        facts.pod, obstacle.own, obstacle.message
+        status.pod, obstacle.own, obstacle.message
     );
     Some((obstacle.reason, message))
 }
 
-fn told(problem: &Problem) -> String {
+fn with_remedy(problem: &Problem) -> String {
     format!("{}; {}", problem.message, problem.remedy)
 }
 
-fn worst(obstacles: impl Iterator<Item = Obstacle>) -> Obstacle {
+fn worst(obstacles: impl Iterator<Item = PolicyObstacle>) -> PolicyObstacle {
     let worst = obstacles.min_by_key(|obstacle| rank(obstacle.0));
     worst.unwrap_or((node::PROGRAMMED, String::new()))
 }
 
-/// The words are listed the worst first.
+/// Returns the rank of a reason. [`node::ALL`] lists the worst reason first.
 fn rank(reason: &str) -> usize {
     node::ALL
         .iter()

@@ -1,4 +1,4 @@
-//! From slices of addresses to blocks.
+//! Replaces pod selectors by the addresses in the slices of `XdpPeerSet`s.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,16 +10,16 @@ use xdp_crds::{PeerSelector, XdpPeerSetSpec};
 
 use crate::policy::{Block, PodSource, Policy, Rule, Source, Sources};
 
-/// An `XdpPeerSet`: a part of the addresses behind one selector peer.
+/// An `XdpPeerSet`: a part of the addresses of one pod selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSlice {
     /// Namespace of the policy.
     pub namespace: String,
-    /// Everything else.
+    /// The object's spec.
     pub spec: XdpPeerSetSpec,
 }
 
-/// Slices by namespace and name of their policy.
+/// Indexes slices by namespace and name of their policy.
 pub(super) fn by_policy(slices: &[PeerSlice]) -> BTreeMap<(String, String), Vec<&PeerSlice>> {
     let mut index = BTreeMap::<_, Vec<&PeerSlice>>::new();
     for slice in slices {
@@ -29,8 +29,8 @@ pub(super) fn by_policy(slices: &[PeerSlice]) -> BTreeMap<(String, String), Vec<
     index
 }
 
-/// The policy with blocks in place of selectors, or the peers whose slices are not all there.
-pub(super) fn put_in(policy: &Policy, slices: &[&PeerSlice]) -> Result<Policy, Vec<PeerSelector>> {
+/// Returns the policy with blocks in place of pod selectors, or the selectors whose slices are incomplete.
+pub(super) fn resolve(policy: &Policy, slices: &[&PeerSlice]) -> Result<Policy, Vec<PeerSelector>> {
     let mut missing = Vec::new();
     let rules = policy.rules.iter().map(|rule| Rule {
         from: sources(&rule.from, slices, &mut missing),
@@ -65,7 +65,7 @@ fn sources(from: &Sources, slices: &[&PeerSlice], missing: &mut Vec<PeerSelector
     Sources::Listed(blocks)
 }
 
-/// All addresses of a peer; `None` while a slice is missing.
+/// Returns all addresses of a pod selector, or `None` while a slice is missing.
 fn addresses(source: &PodSource, slices: &[&PeerSlice]) -> Option<BTreeSet<IpAddr>> {
     let own = || slices.iter().filter(|slice| slice.spec.peer == source.written);
     let numbers: BTreeSet<u32> = own().map(|slice| slice.spec.slice).collect();
@@ -83,7 +83,7 @@ fn addresses(source: &PodSource, slices: &[&PeerSlice]) -> Option<BTreeSet<IpAdd
     )
 }
 
-/// Exactly these addresses, in as few networks as possible: each takes an entry.
+/// Aggregates addresses to the smallest number of networks, because each network is an entry in the tables.
 fn networks(addresses: &BTreeSet<IpAddr>) -> impl Iterator<Item = Source> {
     let single: Vec<IpNet> = addresses.iter().copied().map(IpNet::from).collect();
     IpNet::aggregate(&single).into_iter().map(|cidr| {
@@ -92,7 +92,7 @@ fn networks(addresses: &BTreeSet<IpAddr>) -> impl Iterator<Item = Source> {
     })
 }
 
-/// A peer for people.
+/// Formats a selector for messages.
 pub(super) fn as_json(selector: &PeerSelector) -> String {
     serde_json::to_string(selector).unwrap_or_else(|_| format!("{selector:?}"))
 }

@@ -1,4 +1,4 @@
-//! The search itself.
+//! Matches pods with policies by labels, and with veth pairs by addresses.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ pub(super) fn find(policies: &[Arc<Policy>], pods: &[Arc<Pod>], facts: &NodeFact
     let mut targets = Vec::new();
     for pod in pods {
         let selecting = selectors.of(pod);
-        if !selecting.is_empty() && is_candidate(pod) {
+        if !selecting.is_empty() && pod.owns_addresses() {
             targets.extend(search.targets_of(pod, &selecting, &mut problems));
         }
     }
@@ -42,12 +42,12 @@ fn key(target: &Target) -> (&str, &str, u32) {
     (&target.pod.namespace, &target.pod.name, target.pair.host.ifindex)
 }
 
-/// Policies by a label that a pod must have for them: most pods are looked at for few policies.
+/// Policies by a label that they require, so that a pod is compared with few policies.
 struct Selectors<'a> {
     policies: &'a [Arc<Policy>],
-    /// Positions of those that want a label with this value.
+    /// Positions of policies that require a label with this value, by namespace, key and value.
     by_label: BTreeMap<(&'a str, &'a str, &'a str), Vec<usize>>,
-    /// Of the others, by namespace.
+    /// Positions of the other policies, by namespace.
     others: BTreeMap<&'a str, Vec<usize>>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Selectors<'a> {
         }
     }
 
-    /// Those that select the pod, in order.
+    /// Returns the policies that select the pod, in their order.
     fn of(&self, pod: &Pod) -> Vec<Arc<Policy>> {
         let namespace = pod.namespace.as_str();
         let labelled = pod.labels.iter();
@@ -86,11 +86,6 @@ impl<'a> Selectors<'a> {
         let selecting = policies.filter(|policy| policy.selector.matches(&pod.labels));
         selecting.cloned().collect()
     }
-}
-
-/// A finished pod's addresses may be another pod's already; the host's addresses are the host's.
-fn is_candidate(pod: &Pod) -> bool {
-    !pod.host_network && !pod.finished
 }
 
 fn ordered(policies: &[Arc<Policy>], problems: &mut Vec<Problem>) -> Vec<Arc<Policy>> {
@@ -142,7 +137,7 @@ fn carriers(facts: &NodeFacts) -> BTreeMap<IpAddr, Vec<&Pair>> {
 
 fn claims<'a>(pods: &[&'a Arc<Pod>]) -> BTreeMap<IpAddr, Vec<&'a Pod>> {
     let mut claims: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
-    for pod in pods.iter().filter(|pod| is_candidate(pod)) {
+    for pod in pods.iter().filter(|pod| pod.owns_addresses()) {
         for address in &pod.addresses {
             claims.entry(*address).or_default().push(pod);
         }
@@ -151,9 +146,9 @@ fn claims<'a>(pods: &[&'a Arc<Pod>]) -> BTreeMap<IpAddr, Vec<&'a Pod>> {
 }
 
 struct Search<'a> {
-    /// Pairs by the addresses they carry.
+    /// Pairs by the addresses that they carry.
     carriers: BTreeMap<IpAddr, Vec<&'a Pair>>,
-    /// Pods by the addresses they say are theirs.
+    /// Pods by the addresses in their status.
     claims: BTreeMap<IpAddr, Vec<&'a Pod>>,
 }
 

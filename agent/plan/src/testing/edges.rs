@@ -1,4 +1,5 @@
-//! Packets at the edges: just before, at and just behind every bound that policies write and that compiled rules have.
+//! Packets at the edges: just before, at and just behind every bound that policies write and that compiled
+//! rules have.
 
 use std::{
     collections::BTreeSet,

@@ -52,8 +52,8 @@ impl TableModel {
     ///
     /// # Panics
     ///
-    /// When a change is out of order, when a fence is missing, or when an address leads nowhere in between although it
-    /// leads to one slot before and after.
+    /// When a change is out of order, when a fence is missing, or when an address leads nowhere in between
+    /// although it leads to one slot before and after.
     pub fn apply(&mut self, changes: &[Change]) {
         let before: BTreeMap<Address, u32> = self.installed.leading().collect();
         for change in changes {

@@ -64,8 +64,8 @@ pub fn plan(policies: &[XdpPolicy], pods: &[k8s::Pod], pairs: Vec<Pair>, ready: 
     desired
 }
 
-/// What the policies mean for the pods, with the problems of too many or too large ones, by a compiler that may know some
-/// of them.
+/// What the policies mean for the pods, with the problems of too many or too large ones, by a compiler that
+/// may know some of them.
 ///
 /// # Panics
 ///

@@ -1,4 +1,5 @@
-//! The semantics of `XdpPolicy`, read plainly from the API types, one sentence of the documentation after the other.
+//! The semantics of `XdpPolicy`, read plainly from the API types, one sentence of the documentation after the
+//! other.
 
 mod matching;
 

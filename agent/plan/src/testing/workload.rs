@@ -1,5 +1,6 @@
-//! Many rules, as busy nodes have them: a quarter as many networks as rules, from /16 to single addresses and one that is
-//! everything; half of the ports single, a third short ranges, the rest long ones; three times as much TCP as UDP.
+//! Many rules, as busy nodes have them: a quarter as many networks as rules, from /16 to single addresses and
+//! one that is everything; half of the ports single, a third short ranges, the rest long ones; three times as
+//! much TCP as UDP.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,4 +1,4 @@
-//! Tables that are not what they should be.
+//! Tables that differ from the desired ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,31 +29,34 @@ fn change<T: Copy>(pool: &mut Pool<T>, change: impl Fn(&mut T)) {
     pool.insert(index, block);
 }
 
-/// What is damaged, and how.
+/// A description, and the function that damages the tables.
 type Damage = (&'static str, fn(&mut Installed));
 
 const DAMAGES: [Damage; 14] = [
-    ("an address leads nowhere", |installed| {
+    ("an address is absent", |installed| {
         installed.index.pop_first();
     }),
-    ("an address leads elsewhere", |installed| {
+    ("an address has another slot", |installed| {
         let (position, word) = installed.index.pop_first().expect("an address");
         let v4 = word.address().expect("an address");
         let other = IndexWord::new(v4, 1 - word.slot(v4).expect("a slot"), false);
         installed.index.insert(position, other);
     }),
-    ("an address is in the hash, where nobody looks", |installed| {
-        let (address, slot) = installed.leading().next().expect("an address");
-        installed.index.pop_first();
-        installed.addresses.insert(address, slot);
-    }),
-    ("no device", |installed| {
+    (
+        "an address is in the hash, but its position in the index has no `more` bit",
+        |installed| {
+            let (address, slot) = installed.leading().next().expect("an address");
+            installed.index.pop_first();
+            installed.addresses.insert(address, slot);
+        },
+    ),
+    ("a device is absent", |installed| {
         installed.devices.pop_first();
     }),
     ("another device", |installed| {
         *first(&mut installed.devices) += 1;
     }),
-    ("no rules", |installed| {
+    ("the word of a slot is absent", |installed| {
         installed.words.pop_first();
     }),
     ("a block is missing", |installed| {
@@ -66,28 +69,30 @@ const DAMAGES: [Damage; 14] = [
             .actions
             .retain(|index, _| last.replace(index).is_none());
     }),
-    ("a rule is another", |installed| {
+    ("a record has another mark", |installed| {
         change(&mut installed.blocks.actions, |record: &mut ActionRecord| {
             record.mark ^= 1;
         });
     }),
-    ("rules changed places", |installed| {
+    ("two rules are swapped", |installed| {
         change(&mut installed.blocks.ports, |ports: &mut Ports| {
             ports.targets.swap(0, 1);
         });
     }),
-    ("a counter is another rule's", |installed| {
+    ("a counter has the label of another rule", |installed| {
         Arc::make_mut(first(Arc::make_mut(&mut installed.rules))).rule = "x".into();
     }),
     ("another MAC address", |installed| {
         change(&mut installed.blocks.pods, |pod: &mut PodBlock| pod.mac = [9; 6]);
     }),
-    ("said to take no redirects", |installed| {
+    ("the pod is not ready", |installed| {
         change(&mut installed.blocks.pods, |pod: &mut PodBlock| {
             pod.flags ^= PodBlock::NOT_READY;
         });
     }),
-    ("nothing at all", |installed| *installed = Installed::default()),
+    ("all tables are empty", |installed| {
+        *installed = Installed::default()
+    }),
 ];
 
 #[test]
@@ -97,7 +102,7 @@ fn tables_that_differ_in_anything_are_not_programmed() {
             damage,
             ..Node::default()
         };
-        let (reason, _, programmed) = node.says();
+        let (reason, _, programmed) = node.policy_state();
         assert_eq!(reason, node::PENDING, "{what}");
         assert!(programmed < 2, "{what}");
 
@@ -105,6 +110,6 @@ fn tables_that_differ_in_anything_are_not_programmed() {
             problems: BTreeSet::from([problem(TABLES, "ChangeFailed")]),
             ..node
         };
-        assert_eq!(node.says().0, node::KERNEL_REFUSED, "{what}");
+        assert_eq!(node.policy_state().0, node::KERNEL_REFUSED, "{what}");
     }
 }

@@ -1,4 +1,4 @@
-//! A node, all of it in order; tests break one thing.
+//! A node without problems. Each test breaks one thing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,13 +14,11 @@ use xdp_plan::{
     installed::Installed,
     node_state::{Reconciled, TableState, node_state},
     pod::Pod,
-    policy::{
-        Delivery, Enforcement, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector, Sources,
-    },
+    policy::{Policy, PortMatch, PortSet, Protocol, Rule, RuleAction},
     report::Problem,
     resolve::NodePolicy,
     targets::{Targets, targets},
-    testing::{model::TableModel, node::pair},
+    testing::{fixture, model::TableModel, node::pair},
 };
 
 pub(crate) fn policy(rules: usize, action: RuleAction) -> Policy {
@@ -29,25 +27,13 @@ pub(crate) fn policy(rules: usize, action: RuleAction) -> Policy {
         ports: PortSet::Range(index as u16..=index as u16),
     };
     let rule = |index| Rule {
-        name: format!("r{index}"),
-        from: Sources::Any,
         ports: vec![port(index)],
-        action,
-        mark: None,
-        rate_limit: None,
+        ..fixture::rule(&format!("r{index}"), action)
     };
     Policy {
-        namespace: "games".into(),
-        name: "players".into(),
         uid: "u".into(),
         generation: 7,
-        priority: 500,
-        created: None,
-        selector: Selector::default(),
-        node_selector: Selector::default(),
-        enforcement: Enforcement::Enforce,
-        delivery: Delivery::Redirect,
-        rules: (0..rules).map(rule).collect(),
+        ..fixture::policy("games", "players", (0..rules).map(rule).collect())
     }
 }
 
@@ -56,26 +42,21 @@ fn ip(last: u8) -> IpAddr {
 }
 
 pub(crate) fn pod(last: u8) -> Pod {
-    Pod {
-        namespace: "games".into(),
-        name: format!("server-{last}"),
-        addresses: vec![ip(last)],
-        ..Pod::default()
-    }
+    fixture::pod("games", &format!("server-{last}"), vec![ip(last)])
 }
 
-/// A node with two pods, all of it in order; tests break one thing.
+/// A node with two pods and without problems.
 pub(crate) struct Node {
     pub(crate) node_policy: NodePolicy,
     pub(crate) pods: Vec<Arc<Pod>>,
-    pub(crate) carried: Vec<u8>,
+    pub(crate) with_interface: Vec<u8>,
     pub(crate) readiness: Readiness,
     pub(crate) peer: Readiness,
     pub(crate) reply_path: Readiness,
     pub(crate) nics: Vec<NicState>,
     pub(crate) selected: Option<BTreeSet<String>>,
     pub(crate) problems: BTreeSet<Problem>,
-    pub(crate) read: Option<Problem>,
+    pub(crate) read_error: Option<Problem>,
     pub(crate) damage: fn(&mut Installed),
 }
 
@@ -102,20 +83,20 @@ impl Node {
                 obstacle: None,
             },
             pods: vec![pod(1).into(), pod(2).into()],
-            carried: vec![1, 2],
+            with_interface: vec![1, 2],
             readiness: Readiness::Ready,
             peer: Readiness::Ready,
             reply_path: Readiness::Ready,
             nics: vec![nic],
             selected: Some(BTreeSet::from(["eth0".into()])),
             problems: BTreeSet::new(),
-            read: None,
+            read_error: None,
             damage: |_| {},
         }
     }
 
     fn plan(&self) -> (Targets, Desired) {
-        let pairs = self.carried.iter();
+        let pairs = self.with_interface.iter();
         let pairs = pairs.map(|last| pair(10 + u32::from(*last), vec![ip(*last)]));
         let facts = NodeFacts {
             pairs: pairs.collect(),
@@ -156,15 +137,15 @@ impl Node {
         node_state(&Reconciled {
             node_policies: std::slice::from_ref(&self.node_policy),
             pods: &self.pods,
-            tables: self.read.clone().map_or(Ok(tables), Err),
+            tables: self.read_error.clone().map_or(Ok(tables), Err),
             nics: &self.nics,
             selected: self.selected.as_ref(),
             problems: &self.problems,
         })
     }
 
-    /// Reason, message and pods in force of the one policy.
-    pub(crate) fn says(&self) -> (String, String, u32) {
+    /// Returns reason, message and number of programmed pods of the one policy.
+    pub(crate) fn policy_state(&self) -> (String, String, u32) {
         let state = self.state();
         let [policy] = &*state.policies else {
             panic!("one policy: {state:?}")
@@ -185,5 +166,5 @@ pub(crate) fn not_ready(reason: NotReady) -> Readiness {
 }
 
 pub(crate) fn problem(object: &str, reason: &str) -> Problem {
-    Problem::new(object, reason, "it broke", "mend it")
+    Problem::new(object, reason, "it broke", "fix it")
 }

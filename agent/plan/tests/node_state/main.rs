@@ -1,4 +1,5 @@
-//! What the node says about policies: the truth, as read back, or why not.
+//! The node's status: what is programmed according to the tables that were read back, and why the rest is
+//! not.
 
 mod damages;
 mod fixture;
@@ -40,7 +41,7 @@ fn a_policy_that_is_programmed_for_all_its_pods_on_all_nics_is_programmed() {
 #[case::generic(Some(&["eth0"][..]), NicMode::Generic, node::NIC_PROBLEM)]
 #[case::foreign(Some(&["eth0"][..]), NicMode::Foreign, node::NIC_PROBLEM)]
 #[case::one_of_two_is_gone(Some(&["eth0", "eth1"][..]), NicMode::Native, node::NIC_PROBLEM)]
-fn no_pod_is_served_unless_every_selected_nic_is_native(
+fn no_pod_is_programmed_unless_every_selected_nic_is_native(
     #[case] selected: Option<&[&str]>,
     #[case] mode: NicMode,
     #[case] expected: &str,
@@ -48,12 +49,12 @@ fn no_pod_is_served_unless_every_selected_nic_is_native(
     let mut node = Node::default();
     node.nics[0].mode = mode;
     node.selected = selected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-    let (reason, _, programmed) = node.says();
+    let (reason, _, programmed) = node.policy_state();
     assert_eq!((reason.as_str(), programmed), (expected, 0));
 }
 
 #[test]
-fn a_nic_says_what_is_in_its_way() {
+fn the_message_names_the_problem_of_the_nic() {
     let mut node = Node::default();
     node.nics[0].mode = NicMode::None;
     node.nics[0].problems = vec![Trouble {
@@ -61,7 +62,7 @@ fn a_nic_says_what_is_in_its_way() {
         message: "MTU 9000 is too large".into(),
         remedy: "lower it".into(),
     }];
-    let message = node.says().1;
+    let message = node.policy_state().1;
     assert!(
         message.starts_with("NIC eth0: MtuTooLarge: MTU 9000"),
         "{message}"
@@ -75,7 +76,7 @@ fn a_pod_that_takes_no_redirects_counts_only_against_policies_that_redirect() {
         readiness: readiness.clone(),
         ..Node::default()
     };
-    let (reason, message, programmed) = node.says();
+    let (reason, message, programmed) = node.policy_state();
     assert_eq!((reason.as_str(), programmed), (node::POD_NOT_READY, 0));
     assert!(
         message.starts_with("2 of 2 pods; Pod games/server-1: NoNdoXmit"),
@@ -88,12 +89,12 @@ fn a_pod_that_takes_no_redirects_counts_only_against_policies_that_redirect() {
         readiness,
         ..Node::with(policy(1, RuleAction::Drop))
     };
-    assert_eq!(node.says().0, node::PROGRAMMED);
+    assert_eq!(node.policy_state().0, node::PROGRAMMED);
     assert_eq!(node.state().pods, []);
 }
 
 #[test]
-fn each_delivery_has_its_own_obstacles() {
+fn each_delivery_has_its_own_readiness() {
     let by = |delivery, redirect: Readiness, peer: Readiness| {
         let mut policy = policy(1, RuleAction::Redirect);
         policy.delivery = delivery;
@@ -102,7 +103,7 @@ fn each_delivery_has_its_own_obstacles() {
             peer,
             ..Node::with(policy)
         };
-        node.says().0
+        node.policy_state().0
     };
     let unready = || not_ready(NotReady::PeerRefused);
     assert_eq!(
@@ -121,7 +122,7 @@ fn each_delivery_has_its_own_obstacles() {
 }
 
 #[test]
-fn without_a_reply_path_neither_delivery_is_programmed_and_the_pod_says_why() {
+fn without_a_reply_path_neither_delivery_is_programmed_and_the_pod_has_the_reason() {
     for delivery in [Delivery::Redirect, Delivery::Peer] {
         let mut policy = policy(1, RuleAction::Redirect);
         policy.delivery = delivery;
@@ -129,19 +130,19 @@ fn without_a_reply_path_neither_delivery_is_programmed_and_the_pod_says_why() {
             reply_path: not_ready(NotReady::NoReplyPath),
             ..Node::with(policy)
         };
-        assert_eq!(node.says().0, node::POD_NOT_READY);
+        assert_eq!(node.policy_state().0, node::POD_NOT_READY);
         let pods = node.state().pods;
         assert_eq!((pods.len(), pods[0].reason.as_str()), (2, "NoReplyPath"));
     }
 }
 
 #[test]
-fn a_pod_without_an_interface_is_named_and_the_others_are_served() {
+fn a_pod_without_an_interface_is_named_and_the_others_are_programmed() {
     let node = Node {
-        carried: vec![1],
+        with_interface: vec![1],
         ..Node::default()
     };
-    let (reason, message, programmed) = node.says();
+    let (reason, message, programmed) = node.policy_state();
     assert_eq!((reason.as_str(), programmed), (node::POD_NOT_READY, 1));
     assert!(
         message.starts_with("1 of 2 pods; Pod games/server-2: NoInterface"),
@@ -150,13 +151,13 @@ fn a_pod_without_an_interface_is_named_and_the_others_are_served() {
 }
 
 #[test]
-fn a_policy_that_does_not_fit_is_refused_and_its_pods_are_not_blamed() {
+fn a_policy_over_a_limit_is_refused_and_its_pods_have_no_problem() {
     let mut policy = policy(600, RuleAction::Redirect);
     for (rule, port) in policy.rules.iter_mut().zip(0..) {
         rule.ports[0].ports = PortSet::Range(2 * port..=2 * port);
     }
     let node = Node::with(policy);
-    let (reason, message, programmed) = node.says();
+    let (reason, message, programmed) = node.policy_state();
     assert_eq!((reason.as_str(), programmed), (node::LIMIT_EXCEEDED, 0));
     assert!(message.contains("MAX_PORT_INTERVALS"), "{message}");
     assert_eq!(node.state().pods, []);
@@ -165,40 +166,40 @@ fn a_policy_that_does_not_fit_is_refused_and_its_pods_are_not_blamed() {
 #[rstest]
 #[case(node::INVALID_SPEC)]
 #[case(node::PEERS_PENDING)]
-fn a_version_that_is_not_the_one_programmed_is_not_programmed(#[case] expected: &str) {
+fn a_newer_version_that_cannot_be_programmed_is_reported(#[case] expected: &str) {
     let mut node = Node::default();
     node.node_policy.obstacle = Some(problem("XdpPolicy games/players", expected));
-    let (reason, message, programmed) = node.says();
+    let (reason, message, programmed) = node.policy_state();
     assert_eq!(
         (reason.as_str(), message.as_str(), programmed),
-        (expected, "it broke; mend it", 0)
+        (expected, "it broke; fix it", 0)
     );
 }
 
 #[test]
-fn of_several_reasons_the_worst_is_told() {
+fn the_worst_of_several_reasons_is_reported() {
     let mut node = Node {
-        carried: vec![1],
+        with_interface: vec![1],
         ..Node::default()
     };
     node.nics[0].mode = NicMode::None;
-    assert_eq!(node.says().0, node::NIC_PROBLEM);
+    assert_eq!(node.policy_state().0, node::NIC_PROBLEM);
     node.node_policy.obstacle = Some(problem("XdpPolicy games/players", node::INVALID_SPEC));
-    assert_eq!(node.says().0, node::INVALID_SPEC);
+    assert_eq!(node.policy_state().0, node::INVALID_SPEC);
 }
 
 #[test]
-fn what_could_not_be_read_back_is_not_claimed() {
+fn tables_that_cannot_be_read_back_are_not_programmed() {
     let node = Node {
-        read: Some(problem("interfaces", "NetlinkFailed")),
+        read_error: Some(problem("interfaces", "NetlinkFailed")),
         ..Node::default()
     };
-    let (reason, _, programmed) = node.says();
+    let (reason, _, programmed) = node.policy_state();
     assert_eq!((reason.as_str(), programmed), (node::KERNEL_REFUSED, 0));
 }
 
 #[test]
-fn a_policy_without_living_pods_of_this_node_is_not_listed() {
+fn a_policy_without_running_pods_on_this_node_is_not_listed() {
     let without = |change: fn(&mut Pod)| {
         let mut node = Node::default();
         node.pods.iter_mut().map(Arc::make_mut).for_each(change);
@@ -211,7 +212,7 @@ fn a_policy_without_living_pods_of_this_node_is_not_listed() {
 }
 
 #[test]
-fn problems_are_told_once_and_those_of_the_way_to_the_api_server_not_at_all() {
+fn problems_are_listed_once_and_those_of_the_api_server_connection_are_omitted() {
     let problems = [
         problem("NIC eth0", "MtuTooLarge"),
         problem("NICs", "NoSuchNic"),
@@ -224,13 +225,13 @@ fn problems_are_told_once_and_those_of_the_way_to_the_api_server_not_at_all() {
         problems: problems.into(),
         ..Node::default()
     };
-    let told = node.state().problems;
-    let told: Vec<&str> = told.iter().map(|problem| problem.object.as_str()).collect();
-    assert_eq!(told, ["NICs", "XdpPolicy games/others"]);
+    let listed = node.state().problems;
+    let listed: Vec<&str> = listed.iter().map(|problem| problem.object.as_str()).collect();
+    assert_eq!(listed, ["NICs", "XdpPolicy games/others"]);
 }
 
 #[test]
-fn the_status_stays_bounded() {
+fn the_status_is_bounded() {
     let mut long = problem("NICs", "NoSuchNic");
     long.message = "ä".repeat(10_000);
     let many = (0..500).map(|index| problem(&format!("thing {index}"), "Broken"));

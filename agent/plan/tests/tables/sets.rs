@@ -1,4 +1,5 @@
-//! Policies written down directly, larger than the API would take them: what peers resolve to, and what limits are for.
+//! Validated policies that are larger than the API accepts: resolved sources can be, and limits exist for
+//! them.
 
 use std::{
     collections::BTreeMap,
@@ -6,43 +7,21 @@ use std::{
 };
 
 use ipnet::IpNet;
+pub(crate) use xdp_plan::testing::fixture::policy;
 use xdp_plan::{
     compile::{Compiler, Desired},
     facts::NodeFacts,
     pod::Pod,
-    policy::{
-        Block, Delivery, Enforcement, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Selector,
-        Source, Sources,
-    },
+    policy::{Block, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Source, Sources},
     targets::{Targets, targets},
-    testing::node::pair,
+    testing::{fixture, node::pair},
 };
 
 pub(crate) fn rule(name: &str, from: Sources, ports: Vec<PortMatch>) -> Rule {
     Rule {
-        name: name.into(),
         from,
         ports,
-        action: RuleAction::Drop,
-        mark: None,
-        rate_limit: None,
-    }
-}
-
-/// Policies are in the order of their names, and select the pods of their namespace.
-pub(crate) fn policy(namespace: &str, name: &str, rules: Vec<Rule>) -> Policy {
-    Policy {
-        namespace: namespace.into(),
-        name: name.into(),
-        uid: String::new(),
-        generation: 0,
-        priority: 500,
-        created: None,
-        selector: Selector::default(),
-        node_selector: Selector::default(),
-        enforcement: Enforcement::Enforce,
-        delivery: Delivery::Redirect,
-        rules,
+        ..fixture::rule(name, RuleAction::Drop)
     }
 }
 
@@ -82,12 +61,7 @@ pub(crate) fn single(protocol: Protocol, port: u16) -> PortMatch {
 
 /// The pod of a namespace.
 pub(crate) fn pod(namespace: &str, address: IpAddr) -> Pod {
-    Pod {
-        namespace: namespace.into(),
-        name: "p".into(),
-        addresses: vec![address],
-        ..Pod::default()
-    }
+    fixture::pod(namespace, "p", vec![address])
 }
 
 pub(crate) fn targets_of(policies: &[Policy], pods: &[Pod]) -> Targets {

@@ -1,4 +1,5 @@
-//! How long it takes: printed, never judged. `cargo test --release -p xdp-plan --test tables -- --ignored --nocapture`.
+//! How long it takes: printed, never judged. `cargo test --release -p xdp-plan --test tables -- --ignored
+//! --nocapture`.
 
 use std::{
     collections::BTreeMap,

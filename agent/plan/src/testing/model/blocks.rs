@@ -45,7 +45,8 @@ pub(super) fn write(memory: &mut Blocks, index: u32, content: &Content) {
     }
 }
 
-/// Checks that every block that a new pod block refers to exists, is sorted, and names rules that have labels.
+/// Checks that every block that a new pod block refers to exists, is sorted, and names rules that have
+/// labels.
 pub(super) fn check(memory: &Blocks, installed: &Installed, index: u32) {
     let checker = Checker { memory, installed };
     let pod = memory.pods.get(index).expect("a pod's block");
