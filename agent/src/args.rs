@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
 
-use crate::{datapath::REJECTS_PER_SECOND, report::explain::Protocol};
+use crate::{datapath::REJECTS_PER_SECOND, report::explain::IpProtocol};
 
 /// Loads, programs, verifies and reports the XDP data path of one node.
 #[derive(Debug, Parser)]
@@ -26,23 +26,23 @@ pub enum Command {
     ///
     /// Ends on SIGTERM or SIGINT and leaves everything in force: programs and tables are pinned, and the next run
     /// adopts them.
-    Run(Run),
+    Run(RunArgs),
     /// Show what is in force, read from the kernel. Needs no running agent.
-    Status(Status),
+    Status(StatusArgs),
     /// Tell what becomes of a packet, by which rule, and why not by the rules before it. No packet is sent.
     ///
     /// The kernel is asked: the program that reads the tables in force is run, and counts nothing. Rate limits are not
     /// consulted.
-    Explain(Explain),
+    Explain(ExplainArgs),
     /// List the flows whose packets go past the stack both ways, read from the kernel. Needs no running agent.
-    Flows(Flows),
+    Flows(FlowsArgs),
     /// Remove everything the agent has put into the kernel.
-    Uninstall(Uninstall),
+    Uninstall(UninstallArgs),
 }
 
 /// Where the agent keeps its pins.
 #[derive(Clone, Debug, Args)]
-pub struct Pins {
+pub struct PinsArgs {
     /// Folder on a bpffs for programs and tables.
     #[arg(
         long,
@@ -55,7 +55,7 @@ pub struct Pins {
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
-pub struct Run {
+pub struct RunArgs {
     /// Where policies and pods come from.
     #[command(flatten)]
     pub source: SourceArgs,
@@ -80,7 +80,7 @@ pub struct Run {
     pub listen: Option<SocketAddr>,
     /// Where the pins are.
     #[command(flatten)]
-    pub pins: Pins,
+    pub pins: PinsArgs,
     /// How log lines look. What is logged is set by the environment variable `RUST_LOG` (default `info`).
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -115,10 +115,10 @@ pub struct NicArgs {
 
 /// Arguments of `uninstall`.
 #[derive(Debug, Args)]
-pub struct Uninstall {
+pub struct UninstallArgs {
     /// Where the pins are.
     #[command(flatten)]
-    pub pins: Pins,
+    pub pins: PinsArgs,
     /// Wait for an agent that still works there, try again what fails, and stay until SIGTERM or SIGINT.
     #[arg(long)]
     pub wait: bool,
@@ -129,10 +129,10 @@ pub struct Uninstall {
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct StatusArgs {
     /// Where the pins are.
     #[command(flatten)]
-    pub pins: Pins,
+    pub pins: PinsArgs,
     /// As tables for people, or as JSON.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -140,7 +140,7 @@ pub struct Status {
 
 /// Arguments of `flows`.
 #[derive(Debug, Args)]
-pub struct Flows {
+pub struct FlowsArgs {
     /// Only those of one pod.
     #[arg(long, value_name = "POD|NAMESPACE/POD")]
     pub pod: Option<String>,
@@ -149,7 +149,7 @@ pub struct Flows {
     pub remote: Option<IpAddr>,
     /// Where the pins are.
     #[command(flatten)]
-    pub pins: Pins,
+    pub pins: PinsArgs,
     /// As tables for people, or as JSON.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -157,7 +157,7 @@ pub struct Flows {
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
-pub struct Explain {
+pub struct ExplainArgs {
     /// Source address.
     #[arg(long, value_name = "IP")]
     pub from: IpAddr,
@@ -166,7 +166,7 @@ pub struct Explain {
     pub to: String,
     /// TCP, UDP, SCTP, ICMP, ICMPv6, or a protocol's number.
     #[arg(long, value_name = "PROTOCOL")]
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
     /// Destination port, of TCP, UDP and SCTP.
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
@@ -181,7 +181,7 @@ pub struct Explain {
     pub code: u8,
     /// Where the pins are.
     #[command(flatten)]
-    pub pins: Pins,
+    pub pins: PinsArgs,
     /// Read the rules from these folders instead of asking the running agent.
     #[arg(long, value_name = "DIR", num_args = 1..)]
     pub manifests: Vec<PathBuf>,

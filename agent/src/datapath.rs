@@ -18,8 +18,8 @@ mod uninstall;
 mod upgrade;
 
 pub use error::{ApplyError, AttachError, AttachStep, OpenError};
-use flows::migrate::Carry;
-pub use flows::{FlowEntry, FlowTable, Flows};
+use flows::migrate::Migration;
+pub use flows::{FlowBatches, FlowEntry, FlowTable};
 pub use hooks::{
     link::Attached,
     reader::{PodEnd, detach_clsact},
@@ -29,10 +29,10 @@ use kernel::{lock::Lock, pins::Pins};
 pub use pinned::{NicProgram, Pinned};
 use programs::Programs;
 pub use programs::{
-    explain::{ExplainError, Explainer},
-    test_run::{Classified, Ran, Repeated, Runner, Skb, TestRunError},
+    explain::{Explainer, ExplainerError},
+    test_run::{ClassifierRun, RepeatedRun, Runner, TestRunError, TestRunResult, TestSkb},
 };
-use tables::Tables;
+use tables::PinnedTables;
 pub use tables::{
     apply::Outcome,
     config::{REJECTS_PER_SECOND, Settings},
@@ -43,7 +43,7 @@ pub use uninstall::{Uninstall, Uninstalled};
 pub struct Datapath {
     pinned: Pinned,
     programs: Programs,
-    carry: Option<Carry>,
+    migration: Option<Migration>,
     _lock: Lock,
 }
 
@@ -61,17 +61,17 @@ impl Datapath {
         let lock = Lock::take(pin_dir)?;
         flows::migrate::park(&pins, settings.flows)?;
         let mut programs = Programs::load(&pins, settings.flows)?;
-        let mut tables = Tables::open(&pins)?;
+        let mut tables = PinnedTables::open(&pins)?;
         tables::config::write(&pins, &mut tables, settings)?;
         upgrade::adopt(&pins)?;
-        let carry = Carry::open(&pins)?;
+        let migration = Migration::open(&pins)?;
         hooks::tracepoint::attach(&pins, &mut programs)?;
         // An agent killed in mid-round may have replaced what a running program still reads.
         kernel::sys::fence().map_err(OpenError::Fence)?;
         Ok(Self {
             pinned: Pinned::new(pins, tables),
             programs,
-            carry,
+            migration,
             _lock: lock,
         })
     }

@@ -34,7 +34,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-fn status(args: &args::Status) -> anyhow::Result<()> {
+fn status(args: &args::StatusArgs) -> anyhow::Result<()> {
     let status = status::collect(&args.pins.pin_dir).map_err(with_cause)?;
     let text = match args.output {
         args::Output::Table => status.table(),
@@ -43,13 +43,13 @@ fn status(args: &args::Status) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("the status cannot be printed")
 }
 
-fn explain(args: &args::Explain) -> anyhow::Result<()> {
+fn explain(args: &args::ExplainArgs) -> anyhow::Result<()> {
     let text = explain::ask(args).map_err(with_cause)?;
     writeln!(io::stdout(), "{text}").context("the answer cannot be printed")
 }
 
-fn flows(args: &args::Flows) -> anyhow::Result<()> {
-    let filter = flows::Filter {
+fn flows(args: &args::FlowsArgs) -> anyhow::Result<()> {
+    let filter = flows::FlowFilter {
         pod: args.pod.clone(),
         remote: args.remote,
     };
@@ -61,7 +61,7 @@ fn flows(args: &args::Flows) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("the flows cannot be printed")
 }
 
-fn uninstall(args: &args::Uninstall) -> anyhow::Result<()> {
+fn uninstall(args: &args::UninstallArgs) -> anyhow::Result<()> {
     // Half of it would work without, and leave the other half.
     system::check_permissions()?;
     let pin_dir = &args.pins.pin_dir;

@@ -65,7 +65,7 @@ const RESYNC: Duration = Duration::from_secs(30);
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Runs until SIGTERM or SIGINT. Everything stays in force afterwards.
-pub(crate) fn run(args: &args::Run) -> anyhow::Result<()> {
+pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let pin_dir = &args.pins.pin_dir;
     system::check_permissions()?;
     system::check_features(&system::probe_basics())?;

@@ -50,7 +50,7 @@ pub struct Manifests {
     folder: PathBuf,
     files: Files,
     /// The files as they were last seen, by name.
-    seen: BTreeMap<String, Seen>,
+    seen: BTreeMap<String, FileStamp>,
     changed: Arc<Mutex<Changed>>,
     _watcher: RecommendedWatcher,
 }
@@ -106,7 +106,7 @@ impl Manifests {
         let mut seen = BTreeMap::new();
         let mut texts = BTreeMap::new();
         for (name, path) in files {
-            let now = fs::metadata(&path).ok().as_ref().map(Seen::new);
+            let now = fs::metadata(&path).ok().as_ref().map(FileStamp::new);
             let same = now.is_some() && self.seen.get(&name) == now.as_ref();
             if lost || !same || names.contains(&name) {
                 match fs::read_to_string(&path) {
@@ -155,14 +155,14 @@ fn lock(changed: &Mutex<Changed>) -> MutexGuard<'_, Changed> {
 /// How a file looks from outside. The folder's events do not name a file that is a link and now leads elsewhere, as all
 /// do in a volume of a `ConfigMap`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Seen {
+struct FileStamp {
     file: (u64, u64),
     bytes: u64,
     written: (i64, i64),
     changed: (i64, i64),
 }
 
-impl Seen {
+impl FileStamp {
     fn new(file: &fs::Metadata) -> Self {
         Self {
             file: (file.dev(), file.ino()),

@@ -18,7 +18,7 @@ pub(crate) use wait::wait;
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct UninstallReport {
     /// Pins and programs.
     pub removed: Uninstalled,
     /// Pods' interfaces whose GRO is off again.
@@ -27,7 +27,7 @@ pub struct Report {
     pub left: Vec<String>,
 }
 
-impl Report {
+impl UninstallReport {
     /// All that is still there of what should be gone, in words.
     pub fn remains(&self) -> Vec<String> {
         let pins = self.removed.failures.iter();
@@ -39,9 +39,9 @@ impl Report {
 
 /// Frees the NICs, restores the pods, removes all pins. What does not work is reported, the rest goes on; what is to
 /// be done about a pod stays pinned, so that another try can do it.
-pub fn uninstall(pin_dir: &Path) -> Result<Report, OpenError> {
+pub fn uninstall(pin_dir: &Path) -> Result<UninstallReport, OpenError> {
     let uninstall = Uninstall::begin(pin_dir)?;
-    let mut report = Report::default();
+    let mut report = UninstallReport::default();
     let clsact: BTreeSet<u32> = uninstall.clsact_readers()?.into_iter().collect();
     let gro: BTreeSet<u32> = uninstall.gro_switched()?.into_iter().collect();
     let unrestored = match netlink::facts() {
@@ -55,7 +55,7 @@ pub fn uninstall(pin_dir: &Path) -> Result<Report, OpenError> {
     Ok(report)
 }
 
-impl Report {
+impl UninstallReport {
     /// The pods with which it did not work, by the host's interface index.
     fn restore_all(&mut self, pairs: &[Pair], clsact: &BTreeSet<u32>, gro: &BTreeSet<u32>) -> BTreeSet<u32> {
         let mut namespaces = Namespaces::default();
@@ -105,7 +105,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for UninstallReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Uninstalled {
             nics, readers, pins, ..

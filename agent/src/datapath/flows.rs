@@ -22,9 +22,9 @@ use crate::datapath::{
     error::OpenError,
     kernel::{
         pins::Pins,
-        plain::Raw,
+        plain::Plain,
         sys::{
-            Batch, Update, {self},
+            BatchCursor, Update, {self},
         },
     },
 };
@@ -50,7 +50,7 @@ pub struct FlowEntry {
 }
 
 /// Key and value as the kernel holds them.
-pub(super) type Bytes = ([u8; size_of::<FlowKey>()], [u8; 8]);
+pub(super) type RawFlow = ([u8; size_of::<FlowKey>()], [u8; 8]);
 
 /// How many elements the agent has taken out, in places of [`maps::EVENTS`] that no program writes.
 const REMOVED: [(u32, [FlowTable; 2]); 2] = [
@@ -102,24 +102,24 @@ impl FlowTable {
 }
 
 /// An opened table: its elements, some thousand at a time.
-pub struct Flows {
+pub struct FlowBatches {
     table: FlowTable,
     map: OwnedFd,
-    at: Batch,
+    at: BatchCursor,
 }
 
-impl Flows {
-    fn next_batch(&mut self) -> io::Result<Option<Vec<Bytes>>> {
+impl FlowBatches {
+    fn next_batch(&mut self) -> io::Result<Option<Vec<RawFlow>>> {
         sys::batch(self.map.as_fd(), &mut self.at)
     }
 }
 
-impl Iterator for Flows {
+impl Iterator for FlowBatches {
     type Item = Result<Vec<FlowEntry>, OpenError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.next_batch().map_err(|error| unreadable(self.table, error));
-        let entries = |batch: Vec<Bytes>| batch.iter().map(|bytes| entry(self.table, bytes)).collect();
+        let entries = |batch: Vec<RawFlow>| batch.iter().map(|bytes| entry(self.table, bytes)).collect();
         batch.map(|batch| batch.map(entries)).transpose()
     }
 }
@@ -133,11 +133,11 @@ pub(super) fn unreadable(table: FlowTable, source: io::Error) -> OpenError {
 
 impl Pinned {
     /// Everything in a table; what changes meanwhile may be there or not.
-    pub fn flows(&self, table: FlowTable) -> Result<Flows, OpenError> {
-        Ok(Flows {
+    pub fn flows(&self, table: FlowTable) -> Result<FlowBatches, OpenError> {
+        Ok(FlowBatches {
             table,
             map: table.open(&self.pins)?,
-            at: Batch::default(),
+            at: BatchCursor::default(),
         })
     }
 
@@ -163,7 +163,7 @@ impl Pinned {
 impl Datapath {
     /// Takes out what belongs to nobody any more, or, with `moved`, to a slot with another number; `lost` are addresses
     /// that had another owner before. How many elements were taken out.
-    pub fn settle_flows(
+    pub fn purge_flows(
         &mut self,
         owners: &Owners,
         lost: &BTreeSet<Address>,
@@ -171,14 +171,14 @@ impl Datapath {
     ) -> Result<u64, OpenError> {
         let mut removed = 0;
         for table in FlowTable::ALL {
-            let ours = self.settle(table, owners, lost, moved)?;
+            let ours = self.purge(table, owners, lost, moved)?;
             self.count_removed(table, ours)?;
             removed += ours;
         }
         Ok(removed)
     }
 
-    fn settle(
+    fn purge(
         &mut self,
         table: FlowTable,
         owners: &Owners,
@@ -201,7 +201,7 @@ impl Datapath {
                     sys::update(&flows.map, (&key, &value), Update::Replace).map_err(failed)?;
                 } else if owners.is_stale(entry.key.pod, entry.slot, lost) {
                     removed += u64::from(sys::delete(&flows.map, &key).map_err(failed)?);
-                    self.forget_recent(&entry.key, &config)?;
+                    self.clear_recent(&entry.key, &config)?;
                 }
             }
         }
@@ -224,7 +224,7 @@ impl Datapath {
         let events = &mut self.pinned.tables.events;
         let values = events.get(&table.removed(), 0).map_err(&failed)?;
         let mut values = values.to_vec();
-        if let Some(Raw(first)) = values.first_mut() {
+        if let Some(Plain(first)) = values.first_mut() {
             first.packets = first.packets.wrapping_add(more);
         }
         let values = PerCpuValues::try_from(values).map_err(|error| unreadable(table, error))?;
@@ -233,7 +233,7 @@ impl Datapath {
 }
 
 /// From the kernel's bytes.
-fn entry(table: FlowTable, (key, value): &Bytes) -> FlowEntry {
+fn entry(table: FlowTable, (key, value): &RawFlow) -> FlowEntry {
     let half = |at: usize| u64::from_ne_bytes(array(key, at));
     let port = |at: usize| u16::from_ne_bytes(array(key, at));
     let address = |at: usize| Address {

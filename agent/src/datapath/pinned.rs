@@ -31,14 +31,14 @@ use crate::datapath::{
     kernel::{
         lock::Lock,
         pins::Pins,
-        plain::Raw,
+        plain::Plain,
         sys::{
             LinkKind, {self},
         },
     },
     tables::{
-        Tables,
-        labels::{Known, read_labels},
+        PinnedTables,
+        labels::{RuleLabelCache, read_labels},
         {self},
     },
 };
@@ -46,8 +46,8 @@ use crate::datapath::{
 /// The pinned tables and links of one pin directory.
 pub struct Pinned {
     pub(super) pins: Pins,
-    pub(super) tables: Tables,
-    pub(super) rule_labels: Known,
+    pub(super) tables: PinnedTables,
+    pub(super) rule_labels: RuleLabelCache,
 }
 
 /// A part of a reading besides words and blocks.
@@ -92,15 +92,15 @@ impl Pinned {
                 path: pin_dir.to_owned(),
             });
         }
-        let tables = Tables::open(&pins)?;
+        let tables = PinnedTables::open(&pins)?;
         Ok(Self::new(pins, tables))
     }
 
-    pub(super) fn new(pins: Pins, tables: Tables) -> Self {
+    pub(super) fn new(pins: Pins, tables: PinnedTables) -> Self {
         Self {
             pins,
             tables,
-            rule_labels: Known::default(),
+            rule_labels: RuleLabelCache::default(),
         }
     }
 
@@ -178,7 +178,7 @@ impl Pinned {
     pub fn config(&self) -> Result<Config, OpenError> {
         let config = self.tables.config.get(&0, 0);
         config
-            .map(|Raw(config)| config)
+            .map(|Plain(config)| config)
             .map_err(OpenError::table(maps::CONFIG))
     }
 
@@ -197,7 +197,7 @@ impl Pinned {
             .get(&rule, 0)
             .map_err(OpenError::table(maps::RULE_COUNTERS))?;
         let mut sum = RuleCounters::default();
-        for Raw(value) in values.iter() {
+        for Plain(value) in values.iter() {
             add(&mut sum.redirected, value.redirected);
             add(&mut sum.passed, value.passed);
             add(&mut sum.dropped, value.dropped);
@@ -333,9 +333,9 @@ impl Pinned {
     }
 }
 
-pub(super) fn total(values: &PerCpuValues<Raw<Count>>) -> Count {
+pub(super) fn total(values: &PerCpuValues<Plain<Count>>) -> Count {
     let mut sum = Count::default();
-    for Raw(value) in values.iter() {
+    for Plain(value) in values.iter() {
         add(&mut sum, *value);
     }
     sum

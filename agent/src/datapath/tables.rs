@@ -11,7 +11,7 @@ use xdp_core::{
 
 use crate::datapath::{
     error::OpenError,
-    kernel::{pins::Pins, plain::Raw},
+    kernel::{pins::Pins, plain::Plain},
 };
 
 pub(in crate::datapath) mod apply;
@@ -22,28 +22,28 @@ mod shapes;
 
 pub(super) use shapes::{MAPS, check_shapes, ids, memory, names, sized};
 
-pub(super) use self::memory::Memory;
+pub(super) use self::memory::MappedTables;
 
 /// All maps of the data path that the agent reads or writes, opened from their pins.
-pub(super) struct Tables {
-    pub(super) memory: Memory,
-    pub(super) pods: HashMap<MapData, Raw<Address>, u32>,
+pub(super) struct PinnedTables {
+    pub(super) memory: MappedTables,
+    pub(super) pods: HashMap<MapData, Plain<Address>, u32>,
     pub(super) rule_limits: Array<MapData, u64>,
     pub(super) devices: DevMap<MapData>,
-    pub(super) counters: PerCpuArray<MapData, Raw<RuleCounters>>,
-    pub(super) delivered: PerCpuArray<MapData, Raw<Count>>,
-    pub(super) events: PerCpuArray<MapData, Raw<Count>>,
-    pub(super) failures: HashMap<MapData, Raw<FailureKey>, u64>,
-    pub(super) config: Array<MapData, Raw<Config>>,
-    pub(super) pod_labels: Array<MapData, Raw<Label>>,
-    pub(super) problems: Array<MapData, Raw<Label>>,
+    pub(super) counters: PerCpuArray<MapData, Plain<RuleCounters>>,
+    pub(super) delivered: PerCpuArray<MapData, Plain<Count>>,
+    pub(super) events: PerCpuArray<MapData, Plain<Count>>,
+    pub(super) failures: HashMap<MapData, Plain<FailureKey>, u64>,
+    pub(super) config: Array<MapData, Plain<Config>>,
+    pub(super) pod_labels: Array<MapData, Plain<Label>>,
+    pub(super) problems: Array<MapData, Plain<Label>>,
     pub(super) recent: Array<MapData, u64>,
 }
 
-impl Tables {
+impl PinnedTables {
     pub(super) fn open(pins: &Pins) -> Result<Self, OpenError> {
         Ok(Self {
-            memory: Memory::open(pins)?,
+            memory: MappedTables::open(pins)?,
             pods: open(pins, maps::PODS)?,
             rule_limits: open(pins, maps::RULE_LIMITS)?,
             devices: open(pins, maps::DEVICES)?,
@@ -67,13 +67,13 @@ fn open<T: TryFrom<Map, Error = MapError>>(pins: &Pins, name: &'static str) -> R
 }
 
 /// What the kernel holds, as the program sees it.
-impl verdict::RuleTables for Tables {
+impl verdict::RuleTables for PinnedTables {
     fn index(&self, position: u32) -> Option<IndexWord> {
         self.memory.index.load(position).map(IndexWord)
     }
 
     fn slot(&self, destination: &Address) -> Option<u32> {
-        self.pods.get(&Raw(*destination), 0).ok()
+        self.pods.get(&Plain(*destination), 0).ok()
     }
 
     fn word(&self, slot: u32) -> Option<SlotWord> {

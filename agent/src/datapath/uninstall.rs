@@ -55,7 +55,7 @@ impl Uninstall {
         }
         done.detach_classifier(&pins, Hook::NicPeer)?;
         sys::fence().map_err(OpenError::Fence)?;
-        if let Err(error) = drain::hand_over(&pins) {
+        if let Err(error) = drain::drain(&pins) {
             tracing::warn!(%error, "flows could not be handed over to the stack");
         }
         for hook in Hook::REPLY_PATH.into_iter().rev() {

@@ -15,7 +15,7 @@ mod link;
 mod monitor;
 
 pub use facts::facts;
-pub use filter::{Filter, clsact_filters};
+pub use filter::{TcFilter, clsact_filters};
 pub use link::{HostLink, XdpMode, XdpState, host_links};
 pub use monitor::Monitor;
 

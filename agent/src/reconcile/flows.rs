@@ -96,12 +96,12 @@ impl Flows {
     /// After the tables lead to other pods: takes out what belongs to nobody any more.
     pub(super) fn settle(&mut self, datapath: &mut Datapath, installed: &Installed) -> Option<Problem> {
         let owners = Owners::new(installed);
-        let carries = datapath.carries();
+        let carries = datapath.migrating();
         if !carries && self.owners.as_ref() == Some(&owners) {
             return None;
         }
         let lost = self.owners.as_ref().map(|before| owners.lost_since(before));
-        match datapath.settle_flows(&owners, &lost.unwrap_or_default(), carries) {
+        match datapath.purge_flows(&owners, &lost.unwrap_or_default(), carries) {
             Ok(removed) => {
                 if removed > 0 {
                     info!(removed, "flows of pods that are gone forgotten");
@@ -127,10 +127,10 @@ fn count(datapath: &Datapath) -> Result<Counted, OpenError> {
 
 /// Before the first program is exchanged, and after the last one: flows of tables that others replace come over.
 pub(super) fn carry(datapath: &mut Datapath) -> Option<Problem> {
-    if !datapath.carries() {
+    if !datapath.migrating() {
         return None;
     }
-    match datapath.carry_flows() {
+    match datapath.migrate_flows() {
         Ok(flows) => {
             info!(flows, "flows carried over to new tables");
             None
@@ -140,8 +140,8 @@ pub(super) fn carry(datapath: &mut Datapath) -> Option<Problem> {
 }
 
 /// The old tables are let go of once all programs that used them have been exchanged.
-pub(super) fn end_carry(datapath: &mut Datapath) -> Option<Problem> {
-    datapath.end_carry().err().map(unreadable)
+pub(super) fn finish_migration(datapath: &mut Datapath) -> Option<Problem> {
+    datapath.finish_migration().err().map(unreadable)
 }
 
 fn unreadable(error: OpenError) -> Problem {

@@ -21,7 +21,7 @@ use crate::{
     datapath::Datapath,
     node::{netns::Namespaces, nic::NicSelector},
     reconcile::{
-        flows::{Flows, carry, end_carry},
+        flows::{Flows, carry, finish_migration},
         interfaces::Interfaces,
         nics::{
             NicNeeds, Nics, ReplyPath, {self},
@@ -29,7 +29,7 @@ use crate::{
         problems::{Told, chain},
         tables::{Tables, Tools, program},
     },
-    report::{explain::Known, metrics::Metrics, serve::Health},
+    report::{explain::ProgrammedRules, metrics::Metrics, serve::Health},
     source::{Objects, Source},
 };
 
@@ -57,7 +57,7 @@ pub(super) struct Listeners {
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
     /// What `explain` is told.
-    pub(super) known: Arc<Known>,
+    pub(super) known: Arc<ProgrammedRules>,
 }
 
 /// What the loop keeps between rounds.
@@ -171,7 +171,7 @@ impl Agent {
         }
         let nics = self.nics_for(tables.of_nics);
         self.ways.clone_from(&nics.ways);
-        problems.extend(self.end_carry(&tables));
+        problems.extend(self.finish_migration(&tables));
         let settled = tables.failures.is_empty() && nics.failures.is_empty();
         let of_nics = nics.failures.iter().chain(&nics.notes);
         problems.extend(tables.failures.iter().chain(of_nics).cloned());
@@ -182,16 +182,16 @@ impl Agent {
     }
 
     /// Every program has been exchanged: what the old ones have noted meanwhile comes over, too.
-    fn end_carry(&mut self, tables: &Tables) -> Vec<Problem> {
+    fn finish_migration(&mut self, tables: &Tables) -> Vec<Problem> {
         let Ok(read) = &tables.read_back else {
             return Vec::new();
         };
-        if !self.datapath.carries() {
+        if !self.datapath.migrating() {
             return Vec::new();
         }
         let carried = carry(&mut self.datapath);
         let settled = self.flows.settle(&mut self.datapath, &read.installed);
-        let ended = end_carry(&mut self.datapath);
+        let ended = finish_migration(&mut self.datapath);
         carried.into_iter().chain(settled).chain(ended).collect()
     }
 

@@ -15,11 +15,11 @@ mod tests;
 
 use std::{net::IpAddr, path::PathBuf};
 
-pub use answer::{Answer, Decided, Limit};
+pub use answer::{DecidingRule, Explanation, RuleLimit};
 pub(crate) use ask::ask;
-pub use packet::{Packet, Protocol};
-pub(crate) use rules::Known;
-pub use rules::{Row, rows};
+pub use packet::{IpProtocol, ProbePacket};
+pub(crate) use rules::ProgrammedRules;
+pub use rules::{RuleMatch, rows};
 pub(crate) use socket::serve;
 
 use crate::datapath;
@@ -29,7 +29,7 @@ use crate::datapath;
 pub enum ExplainError {
     /// The kernel could not be asked.
     #[error(transparent)]
-    Kernel(#[from] datapath::ExplainError),
+    Kernel(#[from] datapath::ExplainerError),
     /// The tables could not be read.
     #[error(transparent)]
     Tables(#[from] datapath::OpenError),
@@ -69,23 +69,23 @@ pub enum ExplainError {
     #[error("{protocol} needs a destination port; name it with --port")]
     NoPort {
         /// Which.
-        protocol: Protocol,
+        protocol: IpProtocol,
     },
     /// A port makes no sense.
     #[error("{protocol} has no ports; leave --port out")]
     HasNoPorts {
         /// Which.
-        protocol: Protocol,
+        protocol: IpProtocol,
     },
     /// A type makes no sense.
     #[error("{protocol} over {family} has no types; leave --type out, or use {instead}")]
     HasNoTypes {
         /// Which.
-        protocol: Protocol,
+        protocol: IpProtocol,
         /// `IPv4` or `IPv6`.
         family: &'static str,
         /// The protocol that has.
-        instead: Protocol,
+        instead: IpProtocol,
     },
     /// A file cannot be read.
     #[error("`{}` cannot be read", path.display())]

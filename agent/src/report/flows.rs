@@ -13,12 +13,12 @@ use xdp_plan::installed::PodLabel;
 
 use crate::{
     datapath::{FlowEntry, FlowTable, OpenError, Pinned},
-    report::explain::Protocol,
+    report::explain::IpProtocol,
 };
 
 /// Which flows are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct FlowFilter {
     /// Those of a pod: its name, with or without its namespace.
     pub pod: Option<String>,
     /// Flows with this remote address.
@@ -28,9 +28,9 @@ pub struct Filter {
 /// What `xdp-agent flows` shows; this is also its JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Flows {
+pub struct FlowList {
     /// By table, pod and remote.
-    pub flows: Vec<Flow>,
+    pub flows: Vec<ListedFlow>,
     /// How many of each table were left out by the filter.
     pub left_out: BTreeMap<&'static str, u64>,
 }
@@ -38,7 +38,7 @@ pub struct Flows {
 /// A flow, in the direction towards the pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Flow {
+pub struct ListedFlow {
     /// `established`: answered; `unreplied`: not answered yet; `stack`: the stack's.
     pub table: &'static str,
     /// The pod, as `namespace/name`; empty if no target pod has the address.
@@ -57,10 +57,10 @@ pub struct Flow {
 }
 
 /// Reads the flows of a pin directory.
-pub fn collect(pin_dir: &Path, filter: &Filter) -> Result<Flows, OpenError> {
+pub fn collect(pin_dir: &Path, filter: &FlowFilter) -> Result<FlowList, OpenError> {
     let pinned = Pinned::open(pin_dir)?;
     let pods = Pods::new(pinned.pod_labels()?.into_values());
-    let mut shown = Flows::default();
+    let mut shown = FlowList::default();
     for table in FlowTable::ALL {
         for batch in pinned.flows(table)? {
             shown.add(table, &batch?, (&pods, filter));
@@ -84,8 +84,8 @@ impl Pods {
     }
 }
 
-impl Flows {
-    fn add(&mut self, table: FlowTable, entries: &[FlowEntry], (pods, filter): (&Pods, &Filter)) {
+impl FlowList {
+    fn add(&mut self, table: FlowTable, entries: &[FlowEntry], (pods, filter): (&Pods, &FlowFilter)) {
         for entry in entries {
             let flow = flow(table, entry, pods);
             if filter.fits(&flow) {
@@ -122,8 +122,8 @@ impl Flows {
     }
 }
 
-impl Filter {
-    fn fits(&self, flow: &Flow) -> bool {
+impl FlowFilter {
+    fn fits(&self, flow: &ListedFlow) -> bool {
         let own = |name: &String| {
             let whole = flow.pod == *name;
             whole || flow.pod.split_once('/').is_some_and(|(_, own)| own == name)
@@ -135,7 +135,7 @@ impl Filter {
     }
 }
 
-impl Flow {
+impl ListedFlow {
     fn line(&self) -> String {
         let Self {
             table,
@@ -161,11 +161,11 @@ fn end(address: IpAddr, port: Option<u16>) -> String {
     }
 }
 
-fn flow(table: FlowTable, FlowEntry { key, .. }: &FlowEntry, pods: &Pods) -> Flow {
+fn flow(table: FlowTable, FlowEntry { key, .. }: &FlowEntry, pods: &Pods) -> ListedFlow {
     let address = ip(key.pod);
-    let protocol = u8::try_from(key.protocol).map(Protocol).ok();
-    let has_ports = protocol.is_none_or(Protocol::has_ports);
-    Flow {
+    let protocol = u8::try_from(key.protocol).map(IpProtocol).ok();
+    let has_ports = protocol.is_none_or(IpProtocol::has_ports);
+    ListedFlow {
         table: table.name(),
         pod: pods.0.get(&address).cloned().unwrap_or_default(),
         address,
@@ -219,12 +219,12 @@ mod tests {
         Pods::new([label].into_iter())
     }
 
-    fn shown(filter: &Filter) -> Flows {
+    fn shown(filter: &FlowFilter) -> FlowList {
         let entries = [
             entry(Address::v4([192, 0, 2, 1]), 6, 80),
             entry(Address::v6([0x20; 16]), 58, 0),
         ];
-        let mut flows = Flows::default();
+        let mut flows = FlowList::default();
         flows.add(FlowTable::Established, &entries, (&pods(), filter));
         flows.flows.sort();
         flows
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn flows_are_listed_with_pod_and_ports_and_echo_has_none() {
-        let flows = shown(&Filter::default()).flows;
+        let flows = shown(&FlowFilter::default()).flows;
         assert_eq!(
             (flows[0].pod.as_str(), flows[0].protocol.as_str(), flows[0].port),
             ("games/server-0", "ICMPv6", None)
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_filter_leaves_out_by_pod_and_peer_and_counts_what_it_leaves_out() {
         let by = |pod: Option<&str>, remote: Option<&str>| {
-            let flows = shown(&Filter {
+            let flows = shown(&FlowFilter {
                 pod: pod.map(str::to_owned),
                 remote: remote.map(|remote| remote.parse().unwrap()),
             });
@@ -261,9 +261,9 @@ mod tests {
 
     #[test]
     fn the_sum_says_how_many_there_are_beside_those_shown() {
-        let filter = Filter {
+        let filter = FlowFilter {
             remote: Some(IpAddr::from([192, 0, 2, 1])),
-            ..Filter::default()
+            ..FlowFilter::default()
         };
         let table = shown(&filter).table();
         assert!(
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_json_has_the_documented_names() {
-        let json: serde_json::Value = serde_json::from_str(&shown(&Filter::default()).json()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&shown(&FlowFilter::default()).json()).unwrap();
         assert_eq!(json["flows"][1]["remotePort"], 40000);
         assert_eq!(json["flows"][1]["pod"], "games/server-0");
         assert!(json["flows"][0].get("port").is_none() && json["leftOut"].is_object());

@@ -24,17 +24,17 @@ use crate::node::nic::NicProblem;
 /// Everything `xdp-agent status` shows; this is also its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Status {
+pub struct NodeStatus {
     /// Where the agent's pins are.
     pub pin_dir: String,
     /// The process.
-    pub agent: Agent,
+    pub agent: AgentStatus,
     /// NICs with our program, or that should have it.
-    pub nics: Vec<Nic>,
+    pub nics: Vec<NicStatus>,
     /// Target pods.
-    pub pods: Vec<Pod>,
+    pub pods: Vec<PodStatus>,
     /// Rules with their counters.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RuleStatus>,
     /// Packets no rule was asked about, by reason; only what happened.
     pub unparsed: BTreeMap<&'static str, u64>,
     /// Packets that a Redirect rule passed, by reason; only what happened.
@@ -46,16 +46,16 @@ pub struct Status {
     /// What happened to flows and their packets, by name; only what happened.
     pub flow_events: BTreeMap<&'static str, u64>,
     /// How full the tables are.
-    pub tables: Vec<Usage>,
+    pub tables: Vec<TableUsage>,
     /// Packets the kernel gave up on, by NIC and XDP action.
-    pub exceptions: Vec<Exception>,
+    pub exceptions: Vec<XdpException>,
     /// What the agent could not do, other than on a NIC above.
     pub problems: Vec<Problem>,
 }
 
 /// The agent's process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Agent {
+pub struct AgentStatus {
     /// Whether one works in the pin directory.
     pub running: bool,
 }
@@ -77,7 +77,7 @@ pub enum Mode {
 /// A NIC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Nic {
+pub struct NicStatus {
     /// Its name; empty if it is gone.
     pub name: String,
     /// Its index; 0 if it is gone.
@@ -105,7 +105,7 @@ pub struct Nic {
 /// A target pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Pod {
+pub struct PodStatus {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -135,12 +135,12 @@ pub struct Pod {
     /// How often its rules were exchanged.
     pub generation: u32,
     /// Redirected packets that did not arrive.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<RedirectFailure>,
 }
 
 /// Redirected packets that did not arrive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub struct RedirectFailure {
     /// `redirect` (refused in the driver's call) or `flush` (lost with the bulk queue).
     pub stage: &'static str,
     /// Name of the errno; empty if the kernel gave none (ring full, or longer than the pod's MTU).
@@ -152,7 +152,7 @@ pub struct Failure {
 /// A rule and what became of its packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Rule {
+pub struct RuleStatus {
     /// Its number in metadata and tables.
     pub id: u32,
     /// Namespace of its policy.
@@ -162,33 +162,33 @@ pub struct Rule {
     /// Its name.
     pub rule: String,
     /// Handed to the pod's device.
-    pub redirected: Counted,
+    pub redirected: PacketCount,
     /// Passed, because the rule says so.
-    pub passed: Counted,
+    pub passed: PacketCount,
     /// Dropped, because the rule says so.
-    pub dropped: Counted,
+    pub dropped: PacketCount,
     /// Rejected: the sender was told, as far as it could be.
-    pub rejected: Counted,
+    pub rejected: PacketCount,
     /// Dropped, because the rule's rate limit was exceeded.
-    pub limited: Counted,
+    pub limited: PacketCount,
     /// Audit: passed, would have been acted upon.
-    pub audited: Counted,
+    pub audited: PacketCount,
     /// Passed, although the rule says Redirect.
-    pub fell_back: Counted,
+    pub fell_back: PacketCount,
     /// Seen by the reader in the pod.
-    pub delivered: Counted,
+    pub delivered: PacketCount,
 }
 
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counted {
+pub struct PacketCount {
     /// Packets.
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
 }
 
-impl From<Count> for Counted {
+impl From<Count> for PacketCount {
     fn from(Count { packets, bytes }: Count) -> Self {
         Self { packets, bytes }
     }
@@ -209,7 +209,7 @@ pub struct FlowUsage {
 
 /// How full a table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Usage {
+pub struct TableUsage {
     /// Its name.
     pub table: &'static str,
     /// Elements in use.
@@ -220,7 +220,7 @@ pub struct Usage {
 
 /// Packets the kernel gave up on after our program had returned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Exception {
+pub struct XdpException {
     /// Name of the NIC, or its index if it is gone.
     pub nic: String,
     /// What the program had said.
@@ -229,7 +229,7 @@ pub struct Exception {
     pub packets: u64,
 }
 
-impl Status {
+impl NodeStatus {
     /// For machines.
     #[expect(
         clippy::missing_panics_doc,

@@ -15,7 +15,7 @@ use xdp_plan::{
 };
 
 /// A file's content, or why it cannot be read.
-pub(super) type Text = io::Result<String>;
+pub(super) type FileText = io::Result<String>;
 
 /// All files by name.
 #[derive(Debug, Default)]
@@ -40,11 +40,11 @@ impl Files {
     }
 
     /// Takes over a reading of some files.
-    pub(super) fn update(&mut self, mut texts: BTreeMap<String, Text>) {
+    pub(super) fn update(&mut self, mut texts: BTreeMap<String, FileText>) {
         for name in texts.keys() {
             self.files.entry(name.clone()).or_default();
         }
-        let mut work: Vec<(&String, &mut File, Text)> = Vec::new();
+        let mut work: Vec<(&String, &mut File, FileText)> = Vec::new();
         for (name, file) in &mut self.files {
             work.extend(texts.remove(name).map(|text| (name, file, text)));
         }
@@ -97,7 +97,7 @@ fn in_parallel<T: Send>(mut work: Vec<T>, one: impl Fn(T) + Sync) {
 }
 
 impl File {
-    fn take_over(&mut self, name: &str, text: Text) {
+    fn take_over(&mut self, name: &str, text: FileText) {
         match text {
             Ok(text) if self.text == Some(Fingerprint::new(&text)) && self.problems.is_empty() => {}
             // An editor empties a file before it writes it; whoever wants its objects gone removes the file.

@@ -26,7 +26,7 @@ use crate::{
     report::serve::{
         Probes, {self},
     },
-    uninstall::{Report, uninstall},
+    uninstall::{UninstallReport, uninstall},
 };
 
 /// Between two looks: an agent that ends, or starts after all, is noticed by then.
@@ -54,7 +54,7 @@ pub(crate) fn wait(pin_dir: &Path, listen: Option<SocketAddr>) -> anyhow::Result
     }
 }
 
-fn describe(result: &Result<Report, OpenError>) -> String {
+fn describe(result: &Result<UninstallReport, OpenError>) -> String {
     match result {
         Ok(report) => report.to_string(),
         Err(OpenError::NotInstalled { .. }) => "nothing is left".to_owned(),
@@ -63,7 +63,7 @@ fn describe(result: &Result<Report, OpenError>) -> String {
 }
 
 /// Nothing remains where nothing was installed.
-fn what_remains(result: &Result<Report, OpenError>) -> Vec<String> {
+fn what_remains(result: &Result<UninstallReport, OpenError>) -> Vec<String> {
     match result {
         Ok(report) => report.remains(),
         Err(OpenError::NotInstalled { .. }) => Vec::new(),
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    fn ready(result: &Result<Report, OpenError>) -> Result<(), String> {
+    fn ready(result: &Result<UninstallReport, OpenError>) -> Result<(), String> {
         let remains = Remains::default();
         remains.set(what_remains(result));
         remains.ready()
@@ -140,14 +140,14 @@ mod tests {
 
     #[test]
     fn where_nothing_is_left_it_is_ready_also_if_nothing_was_there() {
-        assert_eq!(ready(&Ok(Report::default())), Ok(()));
+        assert_eq!(ready(&Ok(UninstallReport::default())), Ok(()));
         let path = PathBuf::from("/sys/fs/bpf/x");
         assert_eq!(ready(&Err(OpenError::NotInstalled { path })), Ok(()));
     }
 
     #[test]
     fn what_is_left_is_named_pins_as_well_as_pods() {
-        let mut report = Report::default();
+        let mut report = UninstallReport::default();
         let pin = PathBuf::from("/sys/fs/bpf/x/abi-1");
         report.removed.failures.push((pin, "device busy".to_owned()));
         report.left.push("GRO of `eth0`".to_owned());

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use xdp_agent::{
-    datapath::{Datapath, ExplainError, Explainer, OpenError, Pinned},
-    report::explain::{Limit, Packet, Protocol},
+    datapath::{Datapath, Explainer, ExplainerError, OpenError, Pinned},
+    report::explain::{IpProtocol, ProbePacket, RuleLimit},
 };
 use xdp_core::{
     events::Fallback,
@@ -31,15 +31,15 @@ fn installed(bpffs: &Bpffs) -> Datapath {
     datapath
 }
 
-fn packet(from: &str, to: &str, protocol: Protocol, port: Option<u16>) -> Packet {
+fn packet(from: &str, to: &str, protocol: IpProtocol, port: Option<u16>) -> ProbePacket {
     let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
-    Packet {
+    ProbePacket {
         from: ip(from),
         to: ip(to),
         protocol,
         source_port: port.map(|_| 40000),
         port,
-        message: (protocol == Protocol::ICMP).then_some((8, 0)),
+        message: (protocol == IpProtocol::ICMP).then_some((8, 0)),
     }
 }
 
@@ -53,37 +53,37 @@ fn the_kernel_tells_verdict_and_rule_and_counts_nothing() {
     let labels = pinned.rule_labels();
     let cases = [
         (
-            packet("192.0.2.1", "10.0.0.5", Protocol::TCP, Some(25)),
+            packet("192.0.2.1", "10.0.0.5", IpProtocol::TCP, Some(25)),
             Kind::Reject,
             "reject",
         ),
         (
-            packet("192.0.2.1", "10.0.0.5", Protocol::UDP, Some(53)),
+            packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(53)),
             Kind::Pass,
             "limited",
         ),
         (
-            packet("198.51.100.9", "10.0.0.5", Protocol::SCTP, Some(1)),
+            packet("198.51.100.9", "10.0.0.5", IpProtocol::SCTP, Some(1)),
             Kind::Drop,
             "drop",
         ),
         (
-            packet("192.0.2.1", "10.0.0.5", Protocol::UDP, Some(7777)),
+            packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(7777)),
             Kind::Redirect,
             "redirect",
         ),
         (
-            packet("192.0.2.1", "10.0.0.5", Protocol::ICMP, None),
+            packet("192.0.2.1", "10.0.0.5", IpProtocol::ICMP, None),
             Kind::Drop,
             "ping",
         ),
         (
-            packet("192.0.2.1", "10.0.0.5", Protocol::TCP, Some(80)),
+            packet("192.0.2.1", "10.0.0.5", IpProtocol::TCP, Some(80)),
             Kind::NoMatch,
             "",
         ),
         (
-            packet("192.0.2.1", "10.0.0.6", Protocol::TCP, Some(25)),
+            packet("192.0.2.1", "10.0.0.6", IpProtocol::TCP, Some(25)),
             Kind::NotConsidered,
             "",
         ),
@@ -112,19 +112,19 @@ fn a_limit_is_told_as_it_was_written() {
     let datapath = installed(&bpffs);
     let explainer = Explainer::open(datapath.pinned()).unwrap();
     let told = explainer
-        .ask(&packet("192.0.2.1", "10.0.0.5", Protocol::UDP, Some(53)).frame())
+        .ask(&packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(53)).frame())
         .unwrap();
     let record = datapath
         .pinned()
         .live()
         .action(told.action.unwrap() as u16)
         .unwrap();
-    let limit = Limit {
+    let limit = RuleLimit {
         packets_per_second: 100,
         burst: 10,
         per_source: true,
     };
-    assert_eq!(Limit::of(record), Some(limit));
+    assert_eq!(RuleLimit::of(record), Some(limit));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_fallback_is_told_with_its_reason() {
     let bpffs = Bpffs::new();
     let datapath = installed(&bpffs);
     let explainer = Explainer::open(datapath.pinned()).unwrap();
-    let mut frame = packet("192.0.2.1", "10.0.0.5", Protocol::UDP, Some(7777)).frame();
+    let mut frame = packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(7777)).frame();
     frame[0] |= 1;
     let told = explainer.ask(&frame).unwrap();
     assert_eq!(
@@ -150,7 +150,7 @@ fn where_tables_are_missing_none_are_made() {
     std::fs::remove_file(&missing).unwrap();
     let error = Explainer::open(&pinned).err().unwrap();
     assert!(
-        matches!(error, ExplainError::Load(OpenError::NotInstalled { .. })),
+        matches!(error, ExplainerError::Load(OpenError::NotInstalled { .. })),
         "{error:?}"
     );
     assert!(!missing.exists());

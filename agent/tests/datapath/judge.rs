@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xdp_agent::datapath::{Datapath, Outcome, Ran, Settings};
+use xdp_agent::datapath::{Datapath, Outcome, Settings, TestRunResult};
 use xdp_core::{
     events::{Fallback, FlowEvent},
     flows::{Direction, DrainScope, FlowPacket, drains, track_inbound},
@@ -84,7 +84,7 @@ impl Judge {
         // No table gets so full that the kernel evicts.
         let everything = self
             .datapath
-            .settle_flows(&Owners::default(), &BTreeSet::new(), false);
+            .purge_flows(&Owners::default(), &BTreeSet::new(), false);
         everything.unwrap();
         self.known = Known::default();
     }
@@ -144,7 +144,11 @@ impl Judge {
 }
 
 /// What becomes of a packet when flows have been asked, what happens to them, and the packet.
-fn executed(frame: &[u8], decision: &Decision<'_>, known: &Known) -> (Verdict, Option<FlowEvent>, Ran) {
+fn executed(
+    frame: &[u8],
+    decision: &Decision<'_>,
+    known: &Known,
+) -> (Verdict, Option<FlowEvent>, TestRunResult) {
     let (verdict, slot) = (decision.verdict(), decision.trace.slot);
     let packet = || {
         let view = decision.key().unwrap().view();
@@ -170,7 +174,7 @@ fn executed(frame: &[u8], decision: &Decision<'_>, known: &Known) -> (Verdict, O
     match delivered {
         Some((event, (mac, tags))) => {
             let packet = for_pod(mac, tags, frame);
-            let ran = Ran {
+            let ran = TestRunResult {
                 packet,
                 ..plain(XDP_REDIRECT, frame)
             };
@@ -200,18 +204,18 @@ fn packets(mut counters: RuleCounters) -> [u64; FIELDS] {
     .map(|field| field.of(&mut counters).packets)
 }
 
-fn expected(verdict: &Verdict, frame: &[u8]) -> Ran {
+fn expected(verdict: &Verdict, frame: &[u8]) -> TestRunResult {
     match verdict {
-        Verdict::Redirect(redirect) => Ran {
+        Verdict::Redirect(redirect) => TestRunResult {
             action: XDP_REDIRECT,
             metadata: redirect.metadata.to_bytes().to_vec(),
             packet: redirected(redirect, frame),
         },
-        Verdict::Peer(redirect) => Ran {
+        Verdict::Peer(redirect) => TestRunResult {
             metadata: for_peer(redirect).to_bytes().to_vec(),
             ..plain(XDP_PASS, frame)
         },
-        Verdict::Reject { offender, .. } => Ran {
+        Verdict::Reject { offender, .. } => TestRunResult {
             packet: answer(frame, offender),
             ..plain(XDP_TX, frame)
         },
@@ -223,8 +227,8 @@ fn expected(verdict: &Verdict, frame: &[u8]) -> Ran {
 }
 
 /// Untouched.
-fn plain(action: u32, frame: &[u8]) -> Ran {
-    Ran {
+fn plain(action: u32, frame: &[u8]) -> TestRunResult {
+    TestRunResult {
         action,
         metadata: Vec::new(),
         packet: frame.to_vec(),

@@ -4,29 +4,29 @@
 mod adopt;
 mod attach;
 mod bpffs;
-mod carry;
 mod converge;
 mod entries;
 mod explain;
 mod flips;
+mod flows;
 mod generic;
 mod hooks;
 mod judge;
 mod known;
 mod labels;
 mod limits;
-mod listed;
 mod load;
+mod migrate;
 mod node;
-mod older;
 mod oracle;
 mod peer;
 mod random;
 mod reject;
-mod remove;
 mod reply_path;
 mod scrape;
 mod sizes;
+mod uninstall;
+mod upgrade;
 mod verdict;
 #[path = "../../../ebpf/core/tests/flows/wire.rs"]
 #[expect(dead_code, reason = "shared with the core's own tests, which use more of it")]

@@ -14,7 +14,7 @@ use std::{
     fs,
 };
 
-use xdp_agent::datapath::{Classified, Datapath, FlowTable, Ran, Skb};
+use xdp_agent::datapath::{ClassifierRun, Datapath, FlowTable, TestRunResult, TestSkb};
 use xdp_core::{
     events::{Fallback, FlowEvent},
     tables::REPLY_PATH_MARK,
@@ -50,7 +50,7 @@ const CONNECTIONS: [[Protocol; 3]; 2] = [
 ];
 const DATAGRAMS: [Protocol; 2] = [Protocol::Udp, Protocol::Echo];
 
-/// Plain packets of both families, and such with more headers.
+/// Raw packets of both families, and such with more headers.
 fn shapes() -> impl Iterator<Item = fn(Protocol) -> Wire> {
     let shapes: [fn(Protocol) -> Wire; 4] = [
         |protocol| Wire::new(false, protocol),
@@ -117,7 +117,7 @@ impl Node {
     fn forget(&mut self) {
         let forgotten = self
             .datapath
-            .settle_flows(&Owners::default(), &BTreeSet::new(), false);
+            .purge_flows(&Owners::default(), &BTreeSet::new(), false);
         forgotten.unwrap();
         assert_eq!(self.entries(), [0, 0, 0]);
     }
@@ -140,11 +140,11 @@ impl Node {
         (done, noted)
     }
 
-    fn xdp(&self, frame: &[u8]) -> (Ran, Vec<&'static str>) {
+    fn xdp(&self, frame: &[u8]) -> (TestRunResult, Vec<&'static str>) {
         self.noted(|| self.datapath.test_run(frame).unwrap())
     }
 
-    fn hook(&self, hook: Hook, skb: Skb<'_>) -> (Classified, Vec<&'static str>) {
+    fn hook(&self, hook: Hook, skb: TestSkb<'_>) -> (ClassifierRun, Vec<&'static str>) {
         self.noted(|| {
             self.world
                 .host
@@ -152,11 +152,11 @@ impl Node {
         })
     }
 
-    fn at_pod<'f>(&self, frame: &'f [u8]) -> Skb<'f> {
-        Skb {
+    fn at_pod<'f>(&self, frame: &'f [u8]) -> TestSkb<'f> {
+        TestSkb {
             frame,
             ifindex: self.host,
-            ..Skb::default()
+            ..TestSkb::default()
         }
     }
 
@@ -175,7 +175,7 @@ impl Node {
     }
 
     #[track_caller]
-    fn sends(&self, skb: Skb<'_>, past: bool, expected: &[&str]) {
+    fn sends(&self, skb: TestSkb<'_>, past: bool, expected: &[&str]) {
         let (classified, noted) = self.hook(Hook::PodOut, skb);
         let way = if past {
             (TCX_REDIRECT, REPLY_PATH_MARK)

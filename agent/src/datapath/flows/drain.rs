@@ -16,7 +16,7 @@ use crate::datapath::{
     kernel::{pins::Pins, sys},
     pinned::Pinned,
     tables::{
-        Tables, {self},
+        PinnedTables, {self},
     },
 };
 
@@ -28,11 +28,11 @@ const LONGEST: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Hands over what flows there are; returns when none is left, or those that are left are quiet.
-pub(in crate::datapath) fn hand_over(pins: &Pins) -> Result<(), OpenError> {
+pub(in crate::datapath) fn drain(pins: &Pins) -> Result<(), OpenError> {
     if tables::check_shapes(pins)? < tables::MAPS {
         return Ok(());
     }
-    let pinned = Pinned::new(pins.clone(), Tables::open(pins)?);
+    let pinned = Pinned::new(pins.clone(), PinnedTables::open(pins)?);
     let mut left = flows(&pinned)?;
     if left == 0 {
         return Ok(());

@@ -18,11 +18,11 @@ use xdp_core::tables::FlowKey;
 use crate::datapath::{
     Datapath,
     error::OpenError,
-    flows::{Bytes, FlowTable, unreadable},
+    flows::{FlowTable, RawFlow, unreadable},
     kernel::{
         pins::Pins,
         sys::{
-            Batch, Update, {self},
+            BatchCursor, Update, {self},
         },
     },
     tables, upgrade,
@@ -78,13 +78,13 @@ struct Old {
     seen: HashSet<u64>,
 }
 
-/// Tables that are replaced, until [`Datapath::end_carry`].
-pub(in crate::datapath) struct Carry {
+/// Tables that are replaced, until [`Datapath::finish_migration`].
+pub(in crate::datapath) struct Migration {
     old: Vec<Old>,
     hasher: RandomState,
 }
 
-impl Carry {
+impl Migration {
     /// What is kept, if anything is.
     pub(in crate::datapath) fn open(pins: &Pins) -> Result<Option<Self>, OpenError> {
         let list = |error| OpenError::pin("list", &pins.aside(), error);
@@ -132,24 +132,24 @@ fn is_understood(map: &OwnedFd) -> bool {
 impl Datapath {
     /// Whether there are flows in tables that are replaced.
     pub const fn carries(&self) -> bool {
-        self.carry.is_some()
+        self.migration.is_some()
     }
 
     /// Does to the tables what was done to those that they replace since the last time. How many flows came over.
-    pub fn carry_flows(&mut self) -> Result<u64, OpenError> {
-        let Some(mut carry) = self.carry.take() else {
+    pub fn migrate_flows(&mut self) -> Result<u64, OpenError> {
+        let Some(mut migration) = self.migration.take() else {
             return Ok(0);
         };
-        let copied = self.copy_all(&mut carry);
-        self.carry = Some(carry);
+        let copied = self.copy_all(&mut migration);
+        self.migration = Some(migration);
         copied
     }
 
-    fn copy_all(&mut self, carry: &mut Carry) -> Result<u64, OpenError> {
+    fn copy_all(&mut self, migration: &mut Migration) -> Result<u64, OpenError> {
         let mut copied = 0;
-        for index in 0..carry.old.len() {
-            let (table, came, went) = self.copy(carry, index)?;
-            if carry.old[index].other {
+        for index in 0..migration.old.len() {
+            let (table, came, went) = self.copy(migration, index)?;
+            if migration.old[index].other {
                 // Or there could be more here than has ever come.
                 self.count_removed(table, went.wrapping_sub(came))?;
             }
@@ -158,17 +158,17 @@ impl Datapath {
         Ok(copied)
     }
 
-    fn copy(&self, carry: &mut Carry, index: usize) -> Result<(FlowTable, u64, u64), OpenError> {
-        let Old { table, map, seen, .. } = &carry.old[index];
+    fn copy(&self, migration: &mut Migration, index: usize) -> Result<(FlowTable, u64, u64), OpenError> {
+        let Old { table, map, seen, .. } = &migration.old[index];
         let table = *table;
         let failed = |error| unreadable(table, error);
         let new = table.open(&self.pinned.pins)?;
         let (mut came, mut now) = (0, HashSet::new());
-        let mut at = Batch::default();
+        let mut at = BatchCursor::default();
         while let Some(batch) = sys::batch(map.as_fd(), &mut at).map_err(failed)? {
             for (key, value) in batch {
-                let (key, value): Bytes = (key, value);
-                let hash = carry.hash(&key);
+                let (key, value): RawFlow = (key, value);
+                let hash = migration.hash(&key);
                 now.insert(hash);
                 if !seen.contains(&hash) {
                     let added = sys::update(&new, (&key, &value), Update::Add);
@@ -177,14 +177,15 @@ impl Datapath {
             }
         }
         let gone: HashSet<u64> = seen.difference(&now).copied().collect();
-        let went = remove(&new, |key| gone.contains(&carry.hash(key)), gone.is_empty()).map_err(failed)?;
-        carry.old[index].seen = now;
+        let went =
+            remove(&new, |key| gone.contains(&migration.hash(key)), gone.is_empty()).map_err(failed)?;
+        migration.old[index].seen = now;
         Ok((table, came, went))
     }
 
     /// Lets go of the tables that were replaced: no program of ours uses them any more.
-    pub fn end_carry(&mut self) -> Result<(), OpenError> {
-        if self.carry.take().is_some() {
+    pub fn finish_migration(&mut self) -> Result<(), OpenError> {
+        if self.migration.take().is_some() {
             upgrade::remove_all(&self.pinned.pins.aside())?;
         }
         Ok(())
@@ -193,12 +194,12 @@ impl Datapath {
 
 /// Takes out of a table what is `gone`. How many elements that were.
 fn remove(map: &OwnedFd, gone: impl Fn(&[u8]) -> bool, nothing: bool) -> io::Result<u64> {
-    let (mut removed, mut at) = (0, Batch::default());
+    let (mut removed, mut at) = (0, BatchCursor::default());
     if nothing {
         return Ok(0);
     }
     while let Some(batch) = sys::batch(map.as_fd(), &mut at)? {
-        let keys = batch.into_iter().map(|(key, value): Bytes| (key, value));
+        let keys = batch.into_iter().map(|(key, value): RawFlow| (key, value));
         for (key, _) in keys.filter(|(key, _)| gone(key)) {
             removed += u64::from(sys::delete(map, &key)?);
         }

@@ -9,7 +9,7 @@ use crate::datapath::{
         Attached, Place, {self},
     },
     kernel::sys::{
-        LinkKind, XdpMode, {self},
+        AttachMode, LinkKind, {self},
     },
 };
 
@@ -17,15 +17,15 @@ impl Datapath {
     /// Attaches to a NIC of the host, or adopts what is attached. A foreign program is never touched: the kernel
     /// refuses with `EBUSY` or `EEXIST`.
     pub fn attach_nic(&self, ifindex: u32) -> Result<Attached, AttachError> {
-        self.attach_xdp(ifindex, XdpMode::Driver)
+        self.attach_xdp(ifindex, AttachMode::Driver)
     }
 
     /// The same for a NIC whose driver has no XDP. A program that is attached keeps its mode.
     pub fn attach_generic(&self, ifindex: u32) -> Result<Attached, AttachError> {
-        self.attach_xdp(ifindex, XdpMode::Generic)
+        self.attach_xdp(ifindex, AttachMode::Generic)
     }
 
-    fn attach_xdp(&self, ifindex: u32, mode: XdpMode) -> Result<Attached, AttachError> {
+    fn attach_xdp(&self, ifindex: u32, mode: AttachMode) -> Result<Attached, AttachError> {
         let place = Place {
             pin: &self.pinned.pins.link(Hook::Nic, ifindex),
             kind: LinkKind::Xdp { ifindex },

@@ -15,17 +15,17 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::datapath::{
     error::OpenError,
-    kernel::{pins::Pins, plain::Plain, sys},
+    kernel::{pins::Pins, plain::PlainOldData, sys},
 };
 
 /// The elements of one map.
-pub(in crate::datapath) struct Region<T> {
+pub(in crate::datapath) struct MmapArray<T> {
     memory: MmapRaw,
     len: u32,
     elements: PhantomData<T>,
 }
 
-impl<T> Region<T> {
+impl<T> MmapArray<T> {
     /// The kernel keeps elements eight bytes apart, or a multiple of that (`array_map_alloc`, `kernel/bpf/arraymap.c`).
     const STRIDE: usize = size_of::<T>().next_multiple_of(8);
     const ALIGNED: () = assert!(align_of::<T>() <= 8);
@@ -59,7 +59,7 @@ impl<T> Region<T> {
     }
 }
 
-impl<T: Plain> Region<T> {
+impl<T: PlainOldData> MmapArray<T> {
     /// An element. Who looks while an agent works in another process, and has not been led here by a word, may see
     /// one that is being written: numbers that make no sense, never anything worse.
     pub(in crate::datapath) fn get(&self, index: u32) -> Option<&T> {
@@ -78,7 +78,7 @@ impl<T: Plain> Region<T> {
     }
 }
 
-impl Region<AtomicU64> {
+impl MmapArray<AtomicU64> {
     /// A word, and with it all that was written before it was stored.
     pub(in crate::datapath) fn load(&self, index: u32) -> Option<u64> {
         Some(self.word(index)?.load(Ordering::Acquire))

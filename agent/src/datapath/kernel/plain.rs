@@ -9,19 +9,19 @@ use xdp_core::tables::{
 /// A value of the shared tables, for aya. A wrapper, because neither aya's trait nor the types are ours to join.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(in crate::datapath) struct Raw<T>(pub(in crate::datapath) T);
+pub(in crate::datapath) struct Plain<T>(pub(in crate::datapath) T);
 
 /// # Safety
 /// `repr(C)`, no padding, every bit pattern valid.
-pub(in crate::datapath) unsafe trait Plain: Copy + 'static {}
+pub(in crate::datapath) unsafe trait PlainOldData: Copy + 'static {}
 
-// SAFETY: the wrapper is transparent, `Plain` is what aya asks for.
-unsafe impl<T: Plain> aya::Pod for Raw<T> {}
+// SAFETY: the wrapper is transparent, `PlainOldData` is what aya asks for.
+unsafe impl<T: PlainOldData> aya::Pod for Plain<T> {}
 
 macro_rules! plain {
     ($($name:ty),+) => { $(
         // SAFETY: integers only, and xdp-core asserts the sizes that leave no room for padding.
-        unsafe impl Plain for $name {}
+        unsafe impl PlainOldData for $name {}
     )+ };
 }
 

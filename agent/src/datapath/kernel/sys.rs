@@ -20,8 +20,8 @@ mod attr;
 mod elements;
 mod info;
 
-use attr::{LinkCreate, LinkDetach, LinkUpdate, Object, ProgramById, TracepointOpen};
-pub(in crate::datapath) use elements::{Batch, Update, batch, delete, update};
+use attr::{LinkCreate, LinkDetach, LinkUpdate, PinnedObject, ProgramById, TracepointOpen};
+pub(in crate::datapath) use elements::{BatchCursor, Update, batch, delete, update};
 pub use info::ProgramStats;
 pub(in crate::datapath) use info::{
     LinkKind, ProgramInfo, accounted, link_info, map_id, map_shape, program_info,
@@ -50,7 +50,7 @@ const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// Where an XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::datapath) enum XdpMode {
+pub(in crate::datapath) enum AttachMode {
     /// In the driver, before there is an skb.
     Driver,
     /// In the stack, on an skb.
@@ -61,15 +61,15 @@ pub(in crate::datapath) enum XdpMode {
 pub(in crate::datapath) fn link_create_xdp(
     program: BorrowedFd<'_>,
     ifindex: u32,
-    mode: XdpMode,
+    mode: AttachMode,
 ) -> io::Result<OwnedFd> {
     let attr = LinkCreate {
         program: program.as_raw_fd() as u32,
         target: ifindex,
         attach_type: BPF_XDP,
         flags: match mode {
-            XdpMode::Driver => XDP_FLAGS_DRV_MODE,
-            XdpMode::Generic => XDP_FLAGS_SKB_MODE,
+            AttachMode::Driver => XDP_FLAGS_DRV_MODE,
+            AttachMode::Generic => XDP_FLAGS_SKB_MODE,
         },
         ..LinkCreate::default()
     };
@@ -161,7 +161,7 @@ pub(in crate::datapath) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
 /// Gives an object a name in a bpffs.
 pub(in crate::datapath) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let attr = Object {
+    let attr = PinnedObject {
         path: path.as_ptr() as u64,
         fd: object.as_raw_fd() as u32,
         flags: 0,
@@ -172,9 +172,9 @@ pub(in crate::datapath) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Resul
 /// Opens what is pinned at a path, whatever it is.
 pub(in crate::datapath) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let attr = Object {
+    let attr = PinnedObject {
         path: path.as_ptr() as u64,
-        ..Object::default()
+        ..PinnedObject::default()
     };
     bpf_fd(BPF_OBJ_GET, &attr)
 }

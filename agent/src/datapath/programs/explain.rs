@@ -10,14 +10,14 @@ use crate::datapath::{
     kernel::sys::ProgramStats,
     pinned::Pinned,
     programs::{
-        scratch::Beside,
+        scratch::ScratchInstance,
         test_run::{TestRunError, refused, run},
     },
 };
 
 /// The kernel could not be asked.
 #[derive(Debug, thiserror::Error)]
-pub enum ExplainError {
+pub enum ExplainerError {
     /// The program could not be loaded over the tables.
     #[error(transparent)]
     Load(#[from] OpenError),
@@ -30,22 +30,22 @@ pub enum ExplainError {
 }
 
 /// The program, over the tables in force.
-pub struct Explainer(Beside);
+pub struct Explainer(ScratchInstance);
 
 impl Explainer {
     /// Loads it over tables that an agent has made.
-    pub fn open(pinned: &Pinned) -> Result<Self, ExplainError> {
-        Ok(Self(Beside::open(pinned, EXPLAIN)?))
+    pub fn open(pinned: &Pinned) -> Result<Self, ExplainerError> {
+        Ok(Self(ScratchInstance::open(pinned, EXPLAIN)?))
     }
 
     /// Asks about a frame.
-    pub fn ask(&self, frame: &[u8]) -> Result<Explained, ExplainError> {
+    pub fn ask(&self, frame: &[u8]) -> Result<Explained, ExplainerError> {
         let ran = run(self.0.program()?, frame)?;
-        Explained::read(&ran.packet).ok_or(ExplainError::Silent)
+        Explained::read(&ran.packet).ok_or(ExplainerError::Silent)
     }
 
     /// What the verifier thinks of it.
-    pub fn stats(&self) -> Result<ProgramStats, ExplainError> {
+    pub fn stats(&self) -> Result<ProgramStats, ExplainerError> {
         let info = self.0.program()?.info().map_err(refused)?;
         Ok(ProgramStats {
             name: EXPLAIN,

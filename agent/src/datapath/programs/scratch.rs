@@ -8,12 +8,12 @@ use xdp_core::tables::DEFAULT_FLOWS;
 use crate::datapath::{error::OpenError, pinned::Pinned, programs, programs::test_run::TestRunError, tables};
 
 /// The program.
-pub(in crate::datapath) struct Beside {
+pub(in crate::datapath) struct ScratchInstance {
     ebpf: Ebpf,
     name: &'static str,
 }
 
-impl Beside {
+impl ScratchInstance {
     pub(in crate::datapath) fn open(pinned: &Pinned, name: &'static str) -> Result<Self, OpenError> {
         let pins = &pinned.pins;
         // Loading would make those that are missing.

@@ -7,7 +7,7 @@ use xdp_core::tables::programs::NIC;
 use xdp_plan::hook::Hook;
 
 use crate::datapath::{
-    Datapath, error::OpenError, kernel::sys::ProgramStats, pinned::Pinned, programs::scratch::Beside,
+    Datapath, error::OpenError, kernel::sys::ProgramStats, pinned::Pinned, programs::scratch::ScratchInstance,
 };
 
 /// Room for the packet to grow, and for its metadata.
@@ -24,7 +24,7 @@ mod sk_buff {
 
 /// What the NIC's program made of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ran {
+pub struct TestRunResult {
     /// The XDP action.
     pub action: u32,
     /// The metadata in front of the packet.
@@ -35,7 +35,7 @@ pub struct Ran {
 
 /// A packet as classifiers get it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skb<'f> {
+pub struct TestSkb<'f> {
     /// From the Ethernet header on.
     pub frame: &'f [u8],
     /// Number of the interface, in the calling thread's namespace.
@@ -46,7 +46,7 @@ pub struct Skb<'f> {
 
 /// What a classifier made of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Classified {
+pub struct ClassifierRun {
     /// The verdict: -1 is `TCX_NEXT`, 7 `TCX_REDIRECT`.
     pub verdict: i32,
     /// The packet's mark.
@@ -55,7 +55,7 @@ pub struct Classified {
 
 /// What came of many runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repeated {
+pub struct RepeatedRun {
     /// The XDP action of the last one.
     pub action: u32,
     /// Mean time of one, as the kernel measured it.
@@ -75,12 +75,12 @@ pub enum TestRunError {
 
 impl Datapath {
     /// Runs the NIC's program on a frame, without a NIC. Redirects are decided, not carried out; counters count.
-    pub fn test_run(&self, frame: &[u8]) -> Result<Ran, TestRunError> {
+    pub fn test_run(&self, frame: &[u8]) -> Result<TestRunResult, TestRunError> {
         run(self.programs.xdp().ok_or(TestRunError::Missing)?, frame)
     }
 
     /// Runs a program of the reply path on a packet that is at an interface. Redirects are decided, not carried out.
-    pub fn test_run_hook(&self, hook: Hook, skb: Skb<'_>) -> Result<Classified, TestRunError> {
+    pub fn test_run_hook(&self, hook: Hook, skb: TestSkb<'_>) -> Result<ClassifierRun, TestRunError> {
         classify(self.programs.hook(hook).ok_or(TestRunError::Missing)?, skb)
     }
 
@@ -91,23 +91,23 @@ impl Datapath {
 }
 
 /// The NIC's program once more, over the same tables: for tests that run it while the agent works.
-pub struct Runner(Beside);
+pub struct Runner(ScratchInstance);
 
 impl Runner {
     /// Loads it.
     pub fn open(pinned: &Pinned) -> Result<Self, OpenError> {
-        Ok(Self(Beside::open(pinned, NIC)?))
+        Ok(Self(ScratchInstance::open(pinned, NIC)?))
     }
 
     /// Runs it many times on one frame, which keeps what a run makes of it: for verdicts that change nothing.
-    pub fn repeat(&self, frame: &[u8], times: u32) -> Result<Repeated, TestRunError> {
+    pub fn repeat(&self, frame: &[u8], times: u32) -> Result<RepeatedRun, TestRunError> {
         let options = TestRunOptions {
             data_in: Some(frame),
             repeat: times,
             ..TestRunOptions::default()
         };
         let result = self.0.program()?.test_run(options).map_err(refused)?;
-        Ok(Repeated {
+        Ok(RepeatedRun {
             action: result.return_value,
             each: result.duration,
         })
@@ -119,7 +119,7 @@ pub(in crate::datapath) fn refused(error: ProgramError) -> TestRunError {
 }
 
 /// Runs a program once.
-pub(in crate::datapath) fn run(program: &Xdp, frame: &[u8]) -> Result<Ran, TestRunError> {
+pub(in crate::datapath) fn run(program: &Xdp, frame: &[u8]) -> Result<TestRunResult, TestRunError> {
     let mut context_in = [0; CONTEXT];
     context_in[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
     let mut context_out = [0; CONTEXT];
@@ -136,7 +136,7 @@ pub(in crate::datapath) fn run(program: &Xdp, frame: &[u8]) -> Result<Ran, TestR
     // Offsets from `data_meta`, where the output begins.
     let data = u32::from_ne_bytes([context_out[0], context_out[1], context_out[2], context_out[3]]);
     let packet = out.split_off((data as usize).min(out.len()));
-    Ok(Ran {
+    Ok(TestRunResult {
         action: result.return_value,
         metadata: out,
         packet,
@@ -144,7 +144,7 @@ pub(in crate::datapath) fn run(program: &Xdp, frame: &[u8]) -> Result<Ran, TestR
 }
 
 /// Runs a classifier once.
-fn classify(program: &SchedClassifier, skb: Skb<'_>) -> Result<Classified, TestRunError> {
+fn classify(program: &SchedClassifier, skb: TestSkb<'_>) -> Result<ClassifierRun, TestRunError> {
     let mut context_in = [0; sk_buff::SIZE];
     for (at, value) in [(sk_buff::MARK, skb.mark), (sk_buff::IFINDEX, skb.ifindex)] {
         context_in[at..at + 4].copy_from_slice(&value.to_ne_bytes());
@@ -158,7 +158,7 @@ fn classify(program: &SchedClassifier, skb: Skb<'_>) -> Result<Classified, TestR
     };
     let result = program.test_run(options).map_err(refused)?;
     let mark = [0, 1, 2, 3].map(|byte| context_out[sk_buff::MARK + byte]);
-    Ok(Classified {
+    Ok(ClassifierRun {
         verdict: result.return_value as i32,
         mark: u32::from_ne_bytes(mark),
     })

@@ -10,7 +10,7 @@ use crate::datapath::{
     Datapath,
     error::{ApplyError, OpenError},
     kernel::{
-        plain::{Plain, Raw},
+        plain::{Plain, PlainOldData},
         sys,
     },
     tables::labels::{empty, pod_label, problem_label, to_text},
@@ -67,7 +67,7 @@ impl Datapath {
             Change::ClearRuleLabel { rule } => self.set_rule_label(*rule, &empty()),
             Change::SetPodLabel { slot, label, fresh } => {
                 if *fresh {
-                    self.forget_failures(*slot, label.identity.ifindex)?;
+                    self.delete_failures(*slot, label.identity.ifindex)?;
                 }
                 self.set_pod_label(*slot, &pod_label(label)?)
             }
@@ -102,10 +102,10 @@ impl Datapath {
                 .map_err(ApplyError::memory(maps::INDEX, *position)),
             Change::SetAddress { address, slot } => tables
                 .pods
-                .insert(Raw(*address), slot, 0)
+                .insert(Plain(*address), slot, 0)
                 .map_err(ApplyError::table(maps::PODS)),
             Change::ClearAddress { address } => {
-                gone(tables.pods.remove(&Raw(*address))).map_err(ApplyError::table(maps::PODS))
+                gone(tables.pods.remove(&Plain(*address))).map_err(ApplyError::table(maps::PODS))
             }
             Change::Fence => sys::fence().map_err(ApplyError::Fence),
         }
@@ -119,10 +119,10 @@ impl Datapath {
                 .get(index as usize)
                 .and_then(problem_label)
                 .unwrap_or(empty());
-            let Raw(present) = table.get(&index, 0).map_err(OpenError::table(maps::PROBLEMS))?;
+            let Plain(present) = table.get(&index, 0).map_err(OpenError::table(maps::PROBLEMS))?;
             if present != label {
                 table
-                    .set(index, Raw(label), 0)
+                    .set(index, Plain(label), 0)
                     .map_err(OpenError::table(maps::PROBLEMS))?;
             }
         }
@@ -140,7 +140,8 @@ impl Datapath {
             .collect::<Result<Vec<_>, _>>()
             .map_err(&failed)?;
         for key in keys {
-            let labelled = |slot| matches!(tables.pod_labels.get(&slot, 0), Ok(Raw(label)) if label.len != 0);
+            let labelled =
+                |slot| matches!(tables.pod_labels.get(&slot, 0), Ok(Plain(label)) if label.len != 0);
             let gone_pod = match key.0.kind {
                 FailureKey::REDIRECT_ERR => !labelled(key.0.subject),
                 FailureKey::DEVMAP_XMIT => !live.contains(&key.0.subject),
@@ -163,18 +164,18 @@ impl Datapath {
     fn set_pod_label(&mut self, slot: u32, label: &Label) -> Result<(), ApplyError> {
         let table = &mut self.pinned.tables.pod_labels;
         table
-            .set(slot, Raw(*label), 0)
+            .set(slot, Plain(*label), 0)
             .map_err(ApplyError::table(maps::POD_LABELS))
     }
 
     fn reset_counters(&mut self, rule: u32) -> Result<(), ApplyError> {
-        let zero = zeroes(Raw(RuleCounters::default()))?;
+        let zero = zeroes(Plain(RuleCounters::default()))?;
         let tables = &mut self.pinned.tables;
         tables
             .counters
             .set(rule, zero, 0)
             .map_err(ApplyError::table(maps::RULE_COUNTERS))?;
-        let zero = zeroes(Raw(Count::default()))?;
+        let zero = zeroes(Plain(Count::default()))?;
         tables
             .delivered
             .set(rule, zero, 0)
@@ -185,7 +186,7 @@ impl Datapath {
             .map_err(ApplyError::table(maps::RULE_LIMITS))
     }
 
-    fn forget_failures(&mut self, slot: u32, ifindex: u32) -> Result<(), ApplyError> {
+    fn delete_failures(&mut self, slot: u32, ifindex: u32) -> Result<(), ApplyError> {
         let table = &mut self.pinned.tables.failures;
         let failed = ApplyError::table(maps::FAILURES);
         let keys = table.keys().collect::<Result<Vec<_>, _>>().map_err(&failed)?;
@@ -221,7 +222,7 @@ fn slot_of(change: &Change) -> Option<u32> {
     }
 }
 
-fn zeroes<T: Plain>(zero: Raw<T>) -> Result<PerCpuValues<Raw<T>>, ApplyError> {
+fn zeroes<T: PlainOldData>(zero: Plain<T>) -> Result<PerCpuValues<Plain<T>>, ApplyError> {
     let io = |(_, error)| ApplyError::Cpus(error);
     let cpus = aya::util::nr_cpus().map_err(io)?;
     PerCpuValues::try_from(vec![zero; cpus]).map_err(ApplyError::Cpus)

@@ -13,8 +13,8 @@ use xdp_core::{
 
 use crate::datapath::{
     error::OpenError,
-    kernel::{pins::Pins, plain::Raw, sys},
-    tables::Tables,
+    kernel::{pins::Pins, plain::Plain, sys},
+    tables::PinnedTables,
 };
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -43,11 +43,11 @@ impl Default for Settings {
 /// Writes the configuration, unless it is there already.
 pub(in crate::datapath) fn write(
     pins: &Pins,
-    tables: &mut Tables,
+    tables: &mut PinnedTables,
     settings: Settings,
 ) -> Result<(), OpenError> {
     let failed = OpenError::table(maps::CONFIG);
-    let Raw(present) = tables.config.get(&0, 0).map_err(&failed)?;
+    let Plain(present) = tables.config.get(&0, 0).map_err(&failed)?;
     let mut config = Config {
         abi: ABI_VERSION,
         devices_map_id: devices_map_id(pins)?,
@@ -60,7 +60,7 @@ pub(in crate::datapath) fn write(
     if present == config {
         return Ok(());
     }
-    tables.config.set(0, Raw(config), 0).map_err(&failed)
+    tables.config.set(0, Plain(config), 0).map_err(&failed)
 }
 
 /// Not zero. Made once: with another one, every source would begin anew with a whole burst.

@@ -16,7 +16,7 @@ use xdp_plan::{
 
 use crate::datapath::{
     error::ApplyError,
-    kernel::{mmap_array::Region, plain::Raw},
+    kernel::{mmap_array::MmapArray, plain::Plain},
 };
 
 /// A text, if it fits.
@@ -93,7 +93,7 @@ fn halve(text: &mut String) {
 /// Reads the labels `0..len`; what is no label any more is left out.
 pub(in crate::datapath) fn read_labels<T: DeserializeOwned>(
     len: u32,
-    get: impl Fn(u32) -> Result<Raw<Label>, MapError>,
+    get: impl Fn(u32) -> Result<Plain<Label>, MapError>,
 ) -> Result<BTreeMap<u32, T>, MapError> {
     let mut labels = BTreeMap::new();
     for index in 0..len {
@@ -107,7 +107,7 @@ pub(in crate::datapath) fn read_labels<T: DeserializeOwned>(
 /// Labels of rules, as last read. There may be tens of thousands, and hardly ever another one: a text is parsed when it
 /// differs from the one that was there before.
 #[derive(Default)]
-pub(in crate::datapath) struct Known(Mutex<Labels>);
+pub(in crate::datapath) struct RuleLabelCache(Mutex<Labels>);
 
 #[derive(Default)]
 struct Labels {
@@ -118,9 +118,9 @@ struct Labels {
     parsed: BTreeSet<u32>,
 }
 
-impl Known {
+impl RuleLabelCache {
     /// Reads all; what is no label any more is left out.
-    pub(in crate::datapath) fn read(&self, texts: &Region<RuleText>) -> RuleLabels {
+    pub(in crate::datapath) fn read(&self, texts: &MmapArray<RuleText>) -> RuleLabels {
         let mut known = self.lock();
         known.texts.resize_with(texts.len() as usize, Box::default);
         for index in 0..texts.len() {

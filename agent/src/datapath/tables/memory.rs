@@ -10,34 +10,34 @@ use xdp_plan::change::Content;
 
 use crate::datapath::{
     error::OpenError,
-    kernel::{mmap_array::Region, pins::Pins},
+    kernel::{mmap_array::MmapArray, pins::Pins},
 };
 
 /// Words, blocks, and labels of rules.
-pub(in crate::datapath) struct Memory {
-    pub(in crate::datapath) index: Region<AtomicU64>,
-    pub(in crate::datapath) words: Region<AtomicU64>,
-    pub(super) pods: Region<PodBlock>,
-    pub(super) sources_v4: Region<SourcesV4>,
-    pub(super) sources_v6: Region<SourcesV6>,
-    pub(super) classes: Region<Class>,
-    pub(super) ports: Region<Ports>,
-    pub(super) actions: Region<ActionRecord>,
-    pub(in crate::datapath) rule_labels: Region<RuleText>,
+pub(in crate::datapath) struct MappedTables {
+    pub(in crate::datapath) index: MmapArray<AtomicU64>,
+    pub(in crate::datapath) words: MmapArray<AtomicU64>,
+    pub(super) pods: MmapArray<PodBlock>,
+    pub(super) sources_v4: MmapArray<SourcesV4>,
+    pub(super) sources_v6: MmapArray<SourcesV6>,
+    pub(super) classes: MmapArray<Class>,
+    pub(super) ports: MmapArray<Ports>,
+    pub(super) actions: MmapArray<ActionRecord>,
+    pub(in crate::datapath) rule_labels: MmapArray<RuleText>,
 }
 
-impl Memory {
+impl MappedTables {
     pub(super) fn open(pins: &Pins) -> Result<Self, OpenError> {
         Ok(Self {
-            index: Region::open(pins, maps::INDEX, INDEX)?,
-            words: Region::open(pins, maps::SLOTS, MAX_SLOTS)?,
-            pods: Region::open(pins, maps::POD_BLOCKS, MAX_POD_BLOCKS)?,
-            sources_v4: Region::open(pins, maps::SOURCES_V4, MAX_SOURCES_V4)?,
-            sources_v6: Region::open(pins, maps::SOURCES_V6, MAX_SOURCES_V6)?,
-            classes: Region::open(pins, maps::CLASSES, MAX_CLASSES)?,
-            ports: Region::open(pins, maps::PORT_BLOCKS, MAX_PORT_BLOCKS)?,
-            actions: Region::open(pins, maps::ACTIONS, MAX_ACTIONS)?,
-            rule_labels: Region::open(pins, maps::RULE_LABELS, MAX_RULES)?,
+            index: MmapArray::open(pins, maps::INDEX, INDEX)?,
+            words: MmapArray::open(pins, maps::SLOTS, MAX_SLOTS)?,
+            pods: MmapArray::open(pins, maps::POD_BLOCKS, MAX_POD_BLOCKS)?,
+            sources_v4: MmapArray::open(pins, maps::SOURCES_V4, MAX_SOURCES_V4)?,
+            sources_v6: MmapArray::open(pins, maps::SOURCES_V6, MAX_SOURCES_V6)?,
+            classes: MmapArray::open(pins, maps::CLASSES, MAX_CLASSES)?,
+            ports: MmapArray::open(pins, maps::PORT_BLOCKS, MAX_PORT_BLOCKS)?,
+            actions: MmapArray::open(pins, maps::ACTIONS, MAX_ACTIONS)?,
+            rule_labels: MmapArray::open(pins, maps::RULE_LABELS, MAX_RULES)?,
         })
     }
 

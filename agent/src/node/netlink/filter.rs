@@ -15,7 +15,7 @@ const TC_H_MIN_EGRESS: u16 = 0xfff3;
 
 /// A filter, as far as it is known who made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filter {
+pub struct TcFilter {
     /// Filters run in the order of it.
     pub priority: u16,
     /// Its number among those of one priority.
@@ -23,7 +23,7 @@ pub struct Filter {
 }
 
 /// The filters on one side of an interface of the calling thread's namespace; none if there is no such qdisc.
-pub fn clsact_filters(ifindex: u32, egress: bool) -> Result<Vec<Filter>, NetlinkError> {
+pub fn clsact_filters(ifindex: u32, egress: bool) -> Result<Vec<TcFilter>, NetlinkError> {
     let request = "RTM_GETTFILTER";
     let mut message = TcMessage::default();
     message.header.index = ifindex as i32;
@@ -32,17 +32,17 @@ pub fn clsact_filters(ifindex: u32, egress: bool) -> Result<Vec<Filter>, Netlink
         minor: if egress { TC_H_MIN_EGRESS } else { TC_H_MIN_INGRESS },
     };
     let replies = Client::route()?.dump(request, &RouteNetlinkMessage::GetTrafficFilter(message))?;
-    let filters: Result<Vec<Filter>, DecodeError> = replies.iter().map(|reply| decode(reply)).collect();
+    let filters: Result<Vec<TcFilter>, DecodeError> = replies.iter().map(|reply| decode(reply)).collect();
     filters.map_err(|source| NetlinkError::Malformed { request, source })
 }
 
 /// `struct tcmsg`; the attributes are not needed.
-fn decode(message: &[u8]) -> Result<Filter, DecodeError> {
+fn decode(message: &[u8]) -> Result<TcFilter, DecodeError> {
     let word = |at: usize| {
         let bytes = message.get(at..at + 4).ok_or("a filter's header is cut short");
         parse_u32(bytes.map_err(DecodeError::from)?)
     };
-    Ok(Filter {
+    Ok(TcFilter {
         handle: word(8)?,
         priority: (word(16)? >> 16) as u16,
     })
@@ -58,7 +58,7 @@ mod tests {
         message[8..12].copy_from_slice(&0x7865_u32.to_ne_bytes());
         message.extend([0; 4]);
         message.extend(0x7864_0003_u32.to_ne_bytes());
-        let filter = Filter {
+        let filter = TcFilter {
             priority: 0x7864,
             handle: 0x7865,
         };

@@ -8,14 +8,14 @@ use xdp_core::{
     verdict::Kind,
 };
 
-use crate::report::explain::{packet::Packet, rules::Row};
+use crate::report::explain::{packet::ProbePacket, rules::RuleMatch};
 
 /// What becomes of a packet, and why; this is also its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Explanation {
     /// The packet.
-    pub packet: Packet,
+    pub packet: ProbePacket,
     /// `namespace/name` of the pod it is for, if it is for one.
     pub pod: Option<String>,
     /// What becomes of it: the name of a [`Kind`].
@@ -23,13 +23,13 @@ pub struct Answer {
     /// Why something else than the rule says.
     pub reason: Option<&'static str>,
     /// The rule that decided.
-    pub rule: Option<Decided>,
+    pub rule: Option<DecidingRule>,
     /// Whether that rule only counts.
     pub audit: bool,
     /// The rule's limit, which has not been consulted.
-    pub limit: Option<Limit>,
+    pub limit: Option<RuleLimit>,
     /// The rules before that one, or all rules if none decided; absent: they are not known.
-    pub before: Option<Vec<Row>>,
+    pub before: Option<Vec<RuleMatch>>,
     /// What a reader has to know about the above.
     pub notes: Vec<String>,
 }
@@ -37,7 +37,7 @@ pub struct Answer {
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Decided {
+pub struct DecidingRule {
     /// Its number in metadata and tables.
     pub id: u32,
     /// Namespace of its policy.
@@ -51,7 +51,7 @@ pub struct Decided {
 /// A rate limit, as the tables have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Limit {
+pub struct RuleLimit {
     /// Rate.
     pub packets_per_second: u64,
     /// Packets that may come at once.
@@ -60,7 +60,7 @@ pub struct Limit {
     pub per_source: bool,
 }
 
-impl Limit {
+impl RuleLimit {
     /// Of an action, if it has one.
     pub fn of(record: &ActionRecord) -> Option<Self> {
         const NANOSECONDS: u64 = 1_000_000_000;
@@ -98,9 +98,9 @@ pub(super) const fn in_words(kind: Kind) -> &'static str {
 }
 
 /// For people.
-pub(super) struct Told<'a>(pub(super) &'a Answer, pub(super) Kind);
+pub(super) struct ExplanationText<'a>(pub(super) &'a Explanation, pub(super) Kind);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for ExplanationText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(answer, kind) = self;
         writeln!(f, "{}", answer.packet)?;
@@ -113,7 +113,7 @@ impl fmt::Display for Told<'_> {
             writeln!(f, "pod:    {pod}")?;
         }
         if let Some(rule) = &answer.rule {
-            let Decided {
+            let DecidingRule {
                 id,
                 namespace,
                 policy,
@@ -123,7 +123,7 @@ impl fmt::Display for Told<'_> {
         }
         if let Some(limit) = &answer.limit {
             let per = if limit.per_source { "source" } else { "rule" };
-            let Limit {
+            let RuleLimit {
                 packets_per_second,
                 burst,
                 ..
@@ -136,7 +136,7 @@ impl fmt::Display for Told<'_> {
         if let Some(before) = answer.before.as_ref().filter(|before| !before.is_empty()) {
             writeln!(f, "before:")?;
             for row in before {
-                let Row {
+                let RuleMatch {
                     namespace,
                     policy,
                     rule,

@@ -28,16 +28,16 @@ use crate::{
     datapath::{Explainer, Pinned},
     report::explain::{
         ExplainError,
-        answer::{Answer, Decided, Limit, Told},
+        answer::{DecidingRule, Explanation, ExplanationText, RuleLimit},
         destination,
-        packet::{Details, Packet},
-        rules::{Row, rows},
+        packet::{Details, ProbePacket},
+        rules::{RuleMatch, rows},
         socket,
     },
 };
 
 /// The answer, as text.
-pub(crate) fn ask(args: &args::Explain) -> Result<String, ExplainError> {
+pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
     let pinned = Pinned::open(&args.pins.pin_dir)?;
     let pods = pinned.pod_labels()?;
     let labels: Vec<PodLabel> = pods.values().cloned().collect();
@@ -48,7 +48,7 @@ pub(crate) fn ask(args: &args::Explain) -> Result<String, ExplainError> {
         kind: args.kind,
         code: args.code,
     };
-    let packet = Packet::new((args.from, to), args.protocol, details)?;
+    let packet = ProbePacket::new((args.from, to), args.protocol, details)?;
     let explained = Explainer::open(&pinned)?.ask(&packet.frame())?;
     let mut answer = decided(&pinned, &pods, packet, &explained);
     // Without a slot no rule was asked.
@@ -59,17 +59,22 @@ pub(crate) fn ask(args: &args::Explain) -> Result<String, ExplainError> {
         }
     }
     Ok(match args.output {
-        args::Output::Table => Told(&answer, explained.kind).to_string(),
+        args::Output::Table => ExplanationText(&answer, explained.kind).to_string(),
         args::Output::Json => json(&answer),
     })
 }
 
-fn json(answer: &Answer) -> String {
+fn json(answer: &Explanation) -> String {
     serde_json::to_string_pretty(answer).expect("strings, numbers and maps with text keys")
 }
 
 /// What the kernel says.
-fn decided(pinned: &Pinned, pods: &BTreeMap<u32, PodLabel>, packet: Packet, explained: &Explained) -> Answer {
+fn decided(
+    pinned: &Pinned,
+    pods: &BTreeMap<u32, PodLabel>,
+    packet: ProbePacket,
+    explained: &Explained,
+) -> Explanation {
     let number = explained.action.and_then(|number| u16::try_from(number).ok());
     let record = number.and_then(|number| pinned.live().action(number));
     let labels = explained.rule.map(|_| pinned.rule_labels()).unwrap_or_default();
@@ -77,7 +82,7 @@ fn decided(pinned: &Pinned, pods: &BTreeMap<u32, PodLabel>, packet: Packet, expl
         let label = labels.get(&id);
         label.map_or_else(
             || nameless(id),
-            |label| Decided {
+            |label| DecidingRule {
                 id,
                 namespace: label.namespace.clone(),
                 policy: label.policy.clone(),
@@ -86,22 +91,22 @@ fn decided(pinned: &Pinned, pods: &BTreeMap<u32, PodLabel>, packet: Packet, expl
         )
     });
     let pod = explained.slot.and_then(|slot| pods.get(&slot));
-    Answer {
+    Explanation {
         packet,
         pod: pod.map(destination::full_name),
         verdict: format!("{:?}", explained.kind),
         reason: explained.reason.and_then(reason),
         rule,
         audit: explained.kind == Kind::Audit,
-        limit: record.and_then(Limit::of),
+        limit: record.and_then(RuleLimit::of),
         before: None,
         notes: Vec::new(),
     }
 }
 
 /// An agent has taken the number back this very moment.
-fn nameless(id: u32) -> Decided {
-    Decided {
+fn nameless(id: u32) -> DecidingRule {
+    DecidingRule {
         id,
         namespace: String::new(),
         policy: String::new(),
@@ -118,7 +123,10 @@ fn reason(code: u32) -> Option<&'static str> {
 }
 
 /// All rules that the packet meets; the inner `Err`: why they are not known.
-fn known(args: &args::Explain, packet: &Packet) -> Result<Result<Vec<Row>, String>, ExplainError> {
+fn known(
+    args: &args::ExplainArgs,
+    packet: &ProbePacket,
+) -> Result<Result<Vec<RuleMatch>, String>, ExplainError> {
     if !args.manifests.is_empty() {
         return from_files(&args.manifests, packet).map(Ok);
     }
@@ -132,8 +140,8 @@ fn known(args: &args::Explain, packet: &Packet) -> Result<Result<Vec<Row>, Strin
 }
 
 /// Those before the one that decided.
-fn before(rows: Vec<Row>, answer: &mut Answer) -> Vec<Row> {
-    let is_decider = |row: &Row| {
+fn before(rows: Vec<RuleMatch>, answer: &mut Explanation) -> Vec<RuleMatch> {
+    let is_decider = |row: &RuleMatch| {
         let decider = answer.rule.as_ref();
         decider.is_some_and(|rule| {
             (&rule.namespace, &rule.policy, &rule.rule) == (&row.namespace, &row.policy, &row.rule)
@@ -151,7 +159,7 @@ fn before(rows: Vec<Row>, answer: &mut Answer) -> Vec<Row> {
 }
 
 /// As an agent that follows the folders would see it.
-fn from_files(folders: &[PathBuf], packet: &Packet) -> Result<Vec<Row>, ExplainError> {
+fn from_files(folders: &[PathBuf], packet: &ProbePacket) -> Result<Vec<RuleMatch>, ExplainError> {
     let mut policies: Vec<Arc<Policy>> = Vec::new();
     let mut pods: Vec<Arc<Pod>> = Vec::new();
     for (path, text) in texts(folders)? {

@@ -21,9 +21,9 @@ const NAMES: [(u8, &str); 5] = [
 
 /// An IP protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Protocol(pub u8);
+pub struct IpProtocol(pub u8);
 
-impl Protocol {
+impl IpProtocol {
     /// 1.
     pub const ICMP: Self = Self(1);
     /// 6.
@@ -41,7 +41,7 @@ impl Protocol {
     }
 }
 
-impl fmt::Display for Protocol {
+impl fmt::Display for IpProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMES.iter().find(|(number, _)| *number == self.0) {
             Some((_, name)) => f.write_str(name),
@@ -50,7 +50,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-impl FromStr for Protocol {
+impl FromStr for IpProtocol {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -65,13 +65,13 @@ impl FromStr for Protocol {
 /// A packet, as far as rules look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Packet {
+pub struct ProbePacket {
     /// Source address.
     pub from: IpAddr,
     /// Destination address, of the same family.
     pub to: IpAddr,
     /// Protocol number.
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
     /// Source port, of protocols with ports.
     pub source_port: Option<u16>,
     /// Destination port, of protocols with ports.
@@ -89,11 +89,11 @@ pub(crate) struct Details {
     pub(crate) code: u8,
 }
 
-impl Packet {
+impl ProbePacket {
     /// A packet that can exist.
     pub(crate) fn new(
         (from, to): (IpAddr, IpAddr),
-        protocol: Protocol,
+        protocol: IpProtocol,
         details: Details,
     ) -> Result<Self, ExplainError> {
         let (from, to) = (from.to_canonical(), to.to_canonical());
@@ -143,25 +143,25 @@ impl Packet {
             ports.into_iter().flat_map(u16::to_be_bytes)
         };
         match (self.protocol, self.message) {
-            (Protocol::TCP, _) => {
+            (IpProtocol::TCP, _) => {
                 let mut header: Vec<u8> = ports().chain([0; 8]).collect();
                 // Twenty bytes; SYN; a window.
                 header.extend([5 << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
                 header
             }
-            (Protocol::UDP, _) => ports().chain([0, 8, 0, 0]).collect(),
-            (Protocol::SCTP, _) => ports().chain([0; 8]).collect(),
+            (IpProtocol::UDP, _) => ports().chain([0, 8, 0, 0]).collect(),
+            (IpProtocol::SCTP, _) => ports().chain([0; 8]).collect(),
             (_, Some((kind, code))) => vec![kind, code, 0, 0, 0, 1, 0, 1],
             (_, None) => vec![0; 8],
         }
     }
 }
 
-fn message(v4: bool, protocol: Protocol, details: Details) -> Result<Option<(u8, u8)>, ExplainError> {
+fn message(v4: bool, protocol: IpProtocol, details: Details) -> Result<Option<(u8, u8)>, ExplainError> {
     let (own, echo, family) = if v4 {
-        (Protocol::ICMP, 8, "IPv4")
+        (IpProtocol::ICMP, 8, "IPv4")
     } else {
-        (Protocol::ICMPV6, 128, "IPv6")
+        (IpProtocol::ICMPV6, 128, "IPv6")
     };
     if protocol == own {
         return Ok(Some((details.kind.unwrap_or(echo), details.code)));
@@ -183,7 +183,7 @@ fn v6(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: Protocol, payload: usize) -> Vec<u8> {
+fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: IpProtocol, payload: usize) -> Vec<u8> {
     let mut header = vec![0x45, 0];
     header.extend((20 + payload as u16).to_be_bytes());
     // Don't fragment; TTL 64; the checksum is nobody's business in a packet that is never sent.
@@ -193,7 +193,7 @@ fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: Protocol, payload: usize) -> Vec
     header
 }
 
-fn ipv6(from: Ipv6Addr, to: Ipv6Addr, protocol: Protocol, payload: usize) -> Vec<u8> {
+fn ipv6(from: Ipv6Addr, to: Ipv6Addr, protocol: IpProtocol, payload: usize) -> Vec<u8> {
     let mut header = vec![0x60, 0, 0, 0];
     header.extend((payload as u16).to_be_bytes());
     header.extend([protocol.0, 64]);
@@ -202,7 +202,7 @@ fn ipv6(from: Ipv6Addr, to: Ipv6Addr, protocol: Protocol, payload: usize) -> Vec
     header
 }
 
-impl fmt::Display for Packet {
+impl fmt::Display for ProbePacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             from, to, protocol, ..

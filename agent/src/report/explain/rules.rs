@@ -14,12 +14,12 @@ use xdp_plan::{
     targets::{Target, Targets},
 };
 
-use crate::report::explain::packet::Packet;
+use crate::report::explain::packet::ProbePacket;
 
 /// A rule and a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct RuleMatch {
     /// Namespace of the policy.
     pub namespace: String,
     /// The policy.
@@ -32,9 +32,9 @@ pub struct Row {
 
 /// The policies in force, for those who ask. Exchanged as a whole after each round.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<Arc<Vec<Target>>>);
+pub(crate) struct ProgrammedRules(Mutex<Arc<Vec<Target>>>);
 
-impl Known {
+impl ProgrammedRules {
     /// Takes over a round's targets; policies that have one of the problems are not in force.
     pub(crate) fn update(&self, targets: &Targets, refused: &[Problem]) {
         let refused: BTreeSet<&str> = refused.iter().map(|problem| problem.object.as_str()).collect();
@@ -50,7 +50,7 @@ impl Known {
     }
 
     /// The rules that a packet meets; `None`: its destination is nobody's here.
-    pub(crate) fn rows(&self, packet: &Packet) -> Option<Vec<Row>> {
+    pub(crate) fn rows(&self, packet: &ProbePacket) -> Option<Vec<RuleMatch>> {
         let targets = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let target = targets
             .iter()
@@ -60,7 +60,7 @@ impl Known {
 }
 
 /// All rules of the policies, which are in order, and what the packet lacks for each.
-pub fn rows(policies: &[Arc<Policy>], pod: &Pod, packet: &Packet) -> Vec<Row> {
+pub fn rows(policies: &[Arc<Policy>], pod: &Pod, packet: &ProbePacket) -> Vec<RuleMatch> {
     let policies: Vec<&Policy> = policies.iter().map(AsRef::as_ref).collect();
     let query = ExplainQuery {
         source: packet.from,
@@ -70,7 +70,7 @@ pub fn rows(policies: &[Arc<Policy>], pod: &Pod, packet: &Packet) -> Vec<Row> {
     };
     let rules = explain(&policies, &pod.ports, &query).into_iter();
     rules
-        .map(|ExplainedRule { rule, mismatch }| Row {
+        .map(|ExplainedRule { rule, mismatch }| RuleMatch {
             namespace: rule.namespace,
             policy: rule.policy,
             rule: rule.rule,
@@ -79,7 +79,7 @@ pub fn rows(policies: &[Arc<Policy>], pod: &Pod, packet: &Packet) -> Vec<Row> {
         .collect()
 }
 
-fn transport(packet: &Packet) -> TransportFields {
+fn transport(packet: &ProbePacket) -> TransportFields {
     match (packet.port, packet.message) {
         (Some(port), _) => TransportFields::Port(port),
         (None, Some((kind, code))) => TransportFields::Icmp(kind, code),

@@ -26,8 +26,8 @@ use nix::{
 use tracing::warn;
 
 use crate::report::explain::{
-    packet::Packet,
-    rules::{Known, Row},
+    packet::ProbePacket,
+    rules::{ProgrammedRules, RuleMatch},
 };
 
 /// Both sides are programs on one machine.
@@ -38,7 +38,7 @@ const LONGEST_QUESTION: u64 = 4096;
 const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// Answers until the process ends. Without it, only `explain` knows less.
-pub(crate) fn serve(pin_dir: &Path, known: Arc<Known>) {
+pub(crate) fn serve(pin_dir: &Path, known: Arc<ProgrammedRules>) {
     let listener = match address(pin_dir).and_then(|address| UnixListener::bind_addr(&address)) {
         Ok(listener) => listener,
         Err(error) => return warn!(%error, "`xdp-agent explain` will not know the rules"),
@@ -55,7 +55,7 @@ pub(crate) fn serve(pin_dir: &Path, known: Arc<Known>) {
 }
 
 /// Asks the running agent; the inner `None`: the destination is nobody's there.
-pub(super) fn rows(pin_dir: &Path, packet: &Packet) -> io::Result<Option<Vec<Row>>> {
+pub(super) fn rows(pin_dir: &Path, packet: &ProbePacket) -> io::Result<Option<Vec<RuleMatch>>> {
     let mut stream = UnixStream::connect_addr(&address(pin_dir)?)?;
     check(&stream)?;
     let mut question = serde_json::to_vec(packet)?;
@@ -66,11 +66,11 @@ pub(super) fn rows(pin_dir: &Path, packet: &Packet) -> io::Result<Option<Vec<Row
     ))?)
 }
 
-fn answer(mut stream: UnixStream, known: &Known) -> io::Result<()> {
+fn answer(mut stream: UnixStream, known: &ProgrammedRules) -> io::Result<()> {
     check(&stream)?;
     let mut question = String::new();
     BufReader::new((&stream).take(LONGEST_QUESTION)).read_line(&mut question)?;
-    let packet: Packet = serde_json::from_str(&question)?;
+    let packet: ProbePacket = serde_json::from_str(&question)?;
     stream.write_all(&serde_json::to_vec(&known.rows(&packet))?)
 }
 

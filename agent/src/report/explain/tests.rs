@@ -12,10 +12,10 @@ use xdp_plan::{
 };
 
 use crate::report::explain::{
-    ExplainError, Row,
-    answer::{Answer, Decided, Limit, Told},
+    ExplainError, RuleMatch,
+    answer::{DecidingRule, Explanation, ExplanationText, RuleLimit},
     destination,
-    packet::{Details, Packet, Protocol},
+    packet::{Details, IpProtocol, ProbePacket},
 };
 
 const PLAIN: Details = Details {
@@ -29,8 +29,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn packet(from: &str, to: &str, protocol: &str, details: Details) -> Result<Packet, ExplainError> {
-    Packet::new((ip(from), ip(to)), protocol.parse().unwrap(), details)
+fn packet(from: &str, to: &str, protocol: &str, details: Details) -> Result<ProbePacket, ExplainError> {
+    ProbePacket::new((ip(from), ip(to)), protocol.parse().unwrap(), details)
 }
 
 fn port(port: u16) -> Details {
@@ -126,8 +126,8 @@ fn a_packet_that_cannot_exist_is_refused_with_what_helps() {
         let error = result.unwrap_err().to_string();
         assert!(error.contains(remedy), "{error}");
     }
-    assert!("carrier-pigeon".parse::<Protocol>().is_err());
-    assert!("256".parse::<Protocol>().is_err());
+    assert!("carrier-pigeon".parse::<IpProtocol>().is_err());
+    assert!("256".parse::<IpProtocol>().is_err());
 }
 
 #[test]
@@ -150,24 +150,24 @@ fn a_pod_is_found_by_its_name_and_needs_its_namespace_only_when_that_is_not_clea
 
 #[test]
 fn an_answer_for_people_names_the_rule_and_why_not_the_others() {
-    let answer = Answer {
+    let answer = Explanation {
         packet: packet("192.0.2.1", "10.0.0.5", "UDP", port(7777)).unwrap(),
         pod: Some("games/a".to_owned()),
         verdict: "FallBack".to_owned(),
         reason: Some("NotReady"),
-        rule: Some(Decided {
+        rule: Some(DecidingRule {
             id: 3,
             namespace: "games".to_owned(),
             policy: "players".to_owned(),
             rule: "udp".to_owned(),
         }),
         audit: false,
-        limit: Some(Limit {
+        limit: Some(RuleLimit {
             packets_per_second: 100,
             burst: 10,
             per_source: true,
         }),
-        before: Some(vec![Row {
+        before: Some(vec![RuleMatch {
             namespace: "games".to_owned(),
             policy: "players".to_owned(),
             rule: "tcp".to_owned(),
@@ -175,7 +175,7 @@ fn an_answer_for_people_names_the_rule_and_why_not_the_others() {
         }]),
         notes: vec!["so it is".to_owned()],
     };
-    let text = Told(&answer, Kind::FallBack).to_string();
+    let text = ExplanationText(&answer, Kind::FallBack).to_string();
     let expected = "UDP from 192.0.2.1 port 40000 to 10.0.0.5 port 7777
 passes to the stack, although the rule says Redirect: NotReady
 pod:    games/a

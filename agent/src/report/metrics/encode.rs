@@ -10,8 +10,8 @@ use prometheus_client::{
 };
 
 use crate::report::{
-    metrics::{Metrics, kernel::Kernel},
-    status::Status,
+    metrics::{Metrics, kernel::KernelCollector},
+    status::NodeStatus,
 };
 
 /// How a scrape is written.
@@ -47,12 +47,12 @@ impl Format {
     clippy::missing_panics_doc,
     reason = "it cannot: writing to a string does not fail"
 )]
-pub fn encode(metrics: &Metrics, status: Option<Status>, format: Format) -> String {
+pub fn encode(metrics: &Metrics, status: Option<NodeStatus>, format: Format) -> String {
     let mut registry = Registry::with_prefix("xdp_agent");
     metrics.register(&mut registry);
     if let Some(mut status) = status {
         metrics.never_less(&mut status.flows);
-        registry.register_collector(Box::new(Kernel(status)));
+        registry.register_collector(Box::new(KernelCollector(status)));
     }
     let mut text = String::new();
     text::encode(&mut text, &registry).expect("a string takes everything");
@@ -102,17 +102,17 @@ impl Metrics {
                 (labels, *generation)
             })
             .collect();
-        registry.register_collector(Box::new(Process { policies }));
+        registry.register_collector(Box::new(ProcessCollector { policies }));
     }
 }
 
 /// What has changing labels, or is constant.
 #[derive(Debug)]
-struct Process {
+struct ProcessCollector {
     policies: Vec<([(&'static str, String); 2], i64)>,
 }
 
-impl Collector for Process {
+impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = encoder.encode_descriptor(
             "policy_generation",

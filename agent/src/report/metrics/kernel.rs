@@ -18,15 +18,15 @@ use xdp_plan::facts::Readiness;
 
 use crate::{
     datapath::FlowTable,
-    report::status::{Counted, FlowUsage, Mode, Nic, Pod, Rule, Status},
+    report::status::{FlowUsage, Mode, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus},
 };
 
 /// What was read for one scrape.
 #[derive(Debug)]
-pub(super) struct Kernel(pub(super) Status);
+pub(super) struct KernelCollector(pub(super) NodeStatus);
 
 /// What may become of a rule's packet, and where it is counted.
-type Action = (&'static str, fn(&Rule) -> Counted);
+type Action = (&'static str, fn(&RuleStatus) -> PacketCount);
 
 const ACTIONS: [Action; 8] = [
     ("redirected", |rule| rule.redirected),
@@ -42,7 +42,7 @@ const ACTIONS: [Action; 8] = [
 /// Names and values of a series' labels.
 type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
-impl Collector for Kernel {
+impl Collector for KernelCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.rules(&mut encoder)?;
         self.events(&mut encoder)?;
@@ -53,9 +53,9 @@ impl Collector for Kernel {
     }
 }
 
-impl Kernel {
+impl KernelCollector {
     fn rules(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut sums: BTreeMap<Labels<'_, 4>, Counted> = BTreeMap::new();
+        let mut sums: BTreeMap<Labels<'_, 4>, PacketCount> = BTreeMap::new();
         for rule in &self.0.rules {
             for (action, counted) in ACTIONS {
                 let labels = [
@@ -202,7 +202,7 @@ impl Kernel {
     }
 }
 
-fn nic_info(nic: &Nic) -> Labels<'_, 4> {
+fn nic_info(nic: &NicStatus) -> Labels<'_, 4> {
     [
         ("nic", &nic.name),
         ("driver", &nic.driver),
@@ -211,7 +211,7 @@ fn nic_info(nic: &Nic) -> Labels<'_, 4> {
     ]
 }
 
-fn is_ready(pod: &Pod) -> bool {
+fn is_ready(pod: &PodStatus) -> bool {
     let is_ready = [&pod.readiness, &pod.reply_path].map(|readiness| *readiness == Readiness::Ready);
     pod.programmed && !pod.draining && is_ready == [true, true]
 }

@@ -12,19 +12,22 @@ use crate::{
     node::nic::NicProblem,
     report::{
         metrics::{Format, Metrics, encode},
-        status::{Agent, Counted, Exception, Failure, FlowUsage, Mode, Nic, Pod, Rule, Status, Usage},
+        status::{
+            AgentStatus, FlowUsage, Mode, NicStatus, NodeStatus, PacketCount, PodStatus, RedirectFailure,
+            RuleStatus, TableUsage, XdpException,
+        },
     },
 };
 
-fn counted(packets: u64) -> Counted {
-    Counted {
+fn counted(packets: u64) -> PacketCount {
+    PacketCount {
         packets,
         bytes: 100 * packets,
     }
 }
 
-fn rule(name: &str, dropped: u64) -> Rule {
-    Rule {
+fn rule(name: &str, dropped: u64) -> RuleStatus {
+    RuleStatus {
         id: 7,
         namespace: "games".to_owned(),
         policy: "players".to_owned(),
@@ -40,8 +43,8 @@ fn rule(name: &str, dropped: u64) -> Rule {
     }
 }
 
-fn pod(name: &str, readiness: Readiness, failures: Vec<Failure>) -> Pod {
-    Pod {
+fn pod(name: &str, readiness: Readiness, failures: Vec<RedirectFailure>) -> PodStatus {
+    PodStatus {
         namespace: "games".to_owned(),
         pod: name.to_owned(),
         uid: String::new(),
@@ -60,21 +63,21 @@ fn pod(name: &str, readiness: Readiness, failures: Vec<Failure>) -> Pod {
     }
 }
 
-fn failure(errno: &str, packets: u64) -> Failure {
-    Failure {
+fn failure(errno: &str, packets: u64) -> RedirectFailure {
+    RedirectFailure {
         stage: "flush",
         errno: errno.to_owned(),
         packets,
     }
 }
 
-fn nic() -> Nic {
+fn nic() -> NicStatus {
     let problem = NicProblem {
         reason: "Busy".to_owned(),
         message: String::new(),
         remedy: String::new(),
     };
-    Nic {
+    NicStatus {
         name: "eth1".to_owned(),
         ifindex: 3,
         driver: "mlx5_core".to_owned(),
@@ -105,15 +108,15 @@ fn flows(table: &'static str, evicted: u64) -> FlowUsage {
     }
 }
 
-fn status() -> Status {
-    let exception = Exception {
+fn status() -> NodeStatus {
+    let exception = XdpException {
         nic: "eth1".to_owned(),
         action: "Aborted".to_owned(),
         packets: 5,
     };
-    Status {
+    NodeStatus {
         pin_dir: String::new(),
-        agent: Agent { running: true },
+        agent: AgentStatus { running: true },
         nics: vec![nic()],
         pods: vec![
             pod("a", Readiness::Ready, vec![failure("ENXIO", 2), failure("", 3)]),
@@ -125,7 +128,7 @@ fn status() -> Status {
         events: BTreeMap::from([("RejectLimited", 8)]),
         flows: vec![flows("established", 9), flows("unreplied", 0), flows("stack", 2)],
         flow_events: BTreeMap::from([("Hit", 7)]),
-        tables: vec![Usage {
+        tables: vec![TableUsage {
             table: "classes",
             used: 12,
             capacity: 100,
@@ -135,7 +138,7 @@ fn status() -> Status {
     }
 }
 
-fn text(status: Status) -> String {
+fn text(status: NodeStatus) -> String {
     encode(&Metrics::default(), Some(status), Format::Classic)
 }
 
@@ -219,7 +222,7 @@ fn a_pod_without_a_reply_path_takes_no_redirects_and_one_that_drains_is_neither(
     );
     lost.reply_path = not_ready();
     drains.draining = true;
-    let text = text(Status {
+    let text = text(NodeStatus {
         pods: vec![lost, drains, pod("c", Readiness::Ready, Vec::new())],
         ..status()
     });
@@ -233,7 +236,7 @@ fn evictions_never_go_back_although_flows_come_while_they_are_counted() {
     let metrics = Metrics::default();
     let shown = |evicted| {
         let flows = vec![flows("established", evicted)];
-        let status = Status { flows, ..status() };
+        let status = NodeStatus { flows, ..status() };
         encode(&metrics, Some(status), Format::Classic)
     };
     has(

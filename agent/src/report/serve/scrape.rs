@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::report::{
     metrics::{Format, Metrics, encode},
-    status::{Status, StatusError},
+    status::{NodeStatus, StatusError},
 };
 
 /// Scrapes that may be under way at once, one of them reading. There is one Prometheus, maybe two.
@@ -19,14 +19,14 @@ const MOST: usize = 4;
 /// Prometheus gives up after ten seconds by default: what there is, is there before.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Collect = dyn Fn() -> Result<Status, StatusError> + Send + Sync;
+type Collect = dyn Fn() -> Result<NodeStatus, StatusError> + Send + Sync;
 
 /// The kernel could not be read for a scrape.
 #[derive(Debug, thiserror::Error)]
 enum ScrapeError {
     /// It said why.
     #[error(transparent)]
-    Status(#[from] StatusError),
+    NodeStatus(#[from] StatusError),
     /// It did not answer, or another scrape still waits for it.
     #[error("the kernel was not read within {} seconds", PATIENCE.as_secs())]
     Slow,
@@ -46,7 +46,7 @@ pub(super) struct Scrape {
 
 impl Scrape {
     pub(super) fn new(
-        collect: impl Fn() -> Result<Status, StatusError> + Send + Sync + 'static,
+        collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync + 'static,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Scrape {
     }
 
     /// The turn goes with the reader: while one hangs, no second one starts.
-    async fn read(&self) -> Result<Status, ScrapeError> {
+    async fn read(&self) -> Result<NodeStatus, ScrapeError> {
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let collect = Arc::clone(&self.collect);
         let reader = spawn_blocking(move || {

@@ -12,7 +12,7 @@ use crate::{
     report::{
         metrics::Metrics,
         serve::{Health, ServeError, Server, Site, http, scrape::Scrape, serve, start},
-        status::{Agent, Status, StatusError},
+        status::{AgentStatus, NodeStatus, StatusError},
     },
 };
 
@@ -35,10 +35,10 @@ fn get(server: &Server, path: &str) -> String {
     ask(server, &format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n"))
 }
 
-fn empty() -> Status {
-    Status {
+fn empty() -> NodeStatus {
+    NodeStatus {
         pin_dir: String::new(),
-        agent: Agent { running: true },
+        agent: AgentStatus { running: true },
         nics: Vec::new(),
         pods: Vec::new(),
         rules: Vec::new(),
@@ -54,7 +54,7 @@ fn empty() -> Status {
 }
 
 /// A server whose kernel is read by `collect`.
-fn reading(collect: impl Fn() -> Result<Status, StatusError> + Send + Sync + 'static) -> Server {
+fn reading(collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync + 'static) -> Server {
     let metrics = Arc::new(Metrics::default());
     let scrape = Scrape::new(collect, metrics).patience(Duration::from_millis(200));
     let site = Site {

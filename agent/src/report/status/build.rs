@@ -21,21 +21,21 @@ use crate::{
         nic::NicProblem,
     },
     report::status::{
-        Agent, Exception, Failure, Mode, Nic, Pod, Rule, Status,
-        collect::{Interface, Snapshot},
+        AgentStatus, Mode, NicStatus, NodeStatus, PodStatus, RedirectFailure, RuleStatus, XdpException,
+        collect::{HostInterface, KernelSnapshot},
         usage,
     },
 };
 
-pub(super) fn status(snapshot: &Snapshot) -> Status {
+pub(super) fn status(snapshot: &KernelSnapshot) -> NodeStatus {
     let nics = nics(snapshot);
     let problems = snapshot.problems.iter().filter(|problem| {
         let nic = nic_name(problem);
         !nics.iter().any(|shown| nic == Some(&shown.name))
     });
-    Status {
+    NodeStatus {
         pin_dir: snapshot.pin_dir.clone(),
-        agent: Agent {
+        agent: AgentStatus {
             running: snapshot.running,
         },
         pods: pods(snapshot),
@@ -65,7 +65,7 @@ pub(super) fn status(snapshot: &Snapshot) -> Status {
 }
 
 /// NICs that carry our program, and those the agent names in a problem.
-fn nics(snapshot: &Snapshot) -> Vec<Nic> {
+fn nics(snapshot: &KernelSnapshot) -> Vec<NicStatus> {
     let troubled: BTreeSet<&str> = snapshot.problems.iter().filter_map(nic_name).collect();
     let shown = snapshot.links.iter().filter(|interface| {
         let link = &interface.link;
@@ -74,7 +74,7 @@ fn nics(snapshot: &Snapshot) -> Vec<Nic> {
     shown.map(|interface| nic(snapshot, interface)).collect()
 }
 
-fn nic(snapshot: &Snapshot, interface: &Interface) -> Nic {
+fn nic(snapshot: &KernelSnapshot, interface: &HostInterface) -> NicStatus {
     let link = &interface.link;
     let ours = snapshot
         .programs
@@ -85,7 +85,7 @@ fn nic(snapshot: &Snapshot, interface: &Interface) -> Nic {
         .problems
         .iter()
         .filter(|problem| nic_name(problem) == Some(&link.name));
-    Nic {
+    NicStatus {
         name: link.name.clone(),
         ifindex: link.ifindex,
         driver: interface.driver.name.clone(),
@@ -123,8 +123,8 @@ fn nic_problem(problem: &Problem) -> NicProblem {
     }
 }
 
-fn pods(snapshot: &Snapshot) -> Vec<Pod> {
-    let mut pods: Vec<Pod> = snapshot
+fn pods(snapshot: &KernelSnapshot) -> Vec<PodStatus> {
+    let mut pods: Vec<PodStatus> = snapshot
         .installed
         .pods
         .iter()
@@ -134,13 +134,13 @@ fn pods(snapshot: &Snapshot) -> Vec<Pod> {
     pods
 }
 
-fn pod(snapshot: &Snapshot, slot: u32, label: &PodLabel) -> Pod {
+fn pod(snapshot: &KernelSnapshot, slot: u32, label: &PodLabel) -> PodStatus {
     let installed = &snapshot.installed;
     let identity = &label.identity;
     let word = installed.words.get(&slot).copied().unwrap_or(SlotWord::EMPTY);
     let addresses = addresses(installed, slot);
     let alive = installed.devices.get(&slot) == Some(&identity.ifindex);
-    Pod {
+    PodStatus {
         namespace: identity.namespace.clone(),
         pod: identity.pod.clone(),
         uid: identity.uid.clone(),
@@ -169,14 +169,14 @@ fn ip(address: Address) -> IpAddr {
     Ipv6Addr::from(address.octets()).to_canonical()
 }
 
-fn failures(snapshot: &Snapshot, slot: u32, ifindex: u32) -> Vec<Failure> {
+fn failures(snapshot: &KernelSnapshot, slot: u32, ifindex: u32) -> Vec<RedirectFailure> {
     let failure = |(key, packets): (&FailureKey, &u64)| {
         let stage = match (key.kind, key.subject) {
             (FailureKey::REDIRECT_ERR, subject) if subject == slot => "redirect",
             (FailureKey::DEVMAP_XMIT, subject) if subject == ifindex => "flush",
             _ => return None,
         };
-        Some(Failure {
+        Some(RedirectFailure {
             stage,
             errno: errno(key.code),
             packets: *packets,
@@ -194,10 +194,10 @@ fn errno(code: u32) -> String {
     }
 }
 
-fn rules(snapshot: &Snapshot) -> Vec<Rule> {
+fn rules(snapshot: &KernelSnapshot) -> Vec<RuleStatus> {
     let rule = |(id, label): (&u32, &std::sync::Arc<xdp_plan::installed::RuleLabel>)| {
         let (counters, delivered) = snapshot.counters.get(id).copied().unwrap_or_default();
-        Rule {
+        RuleStatus {
             id: *id,
             namespace: label.namespace.clone(),
             policy: label.policy.clone(),
@@ -225,13 +225,13 @@ fn events<const N: usize>(
     counted.collect()
 }
 
-fn exceptions(snapshot: &Snapshot) -> Vec<Exception> {
+fn exceptions(snapshot: &KernelSnapshot) -> Vec<XdpException> {
     let exceptions = snapshot
         .failures
         .iter()
         .filter(|(key, _)| key.kind == FailureKey::EXCEPTION);
     exceptions
-        .map(|(key, packets)| Exception {
+        .map(|(key, packets)| XdpException {
             nic: interface_name(snapshot, key.subject),
             action: action(key.code),
             packets: *packets,
@@ -239,7 +239,7 @@ fn exceptions(snapshot: &Snapshot) -> Vec<Exception> {
         .collect()
 }
 
-fn interface_name(snapshot: &Snapshot, ifindex: u32) -> String {
+fn interface_name(snapshot: &KernelSnapshot, ifindex: u32) -> String {
     let found = snapshot
         .links
         .iter()

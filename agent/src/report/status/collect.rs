@@ -16,7 +16,7 @@ use crate::{
         },
         netlink::{HostLink, NetlinkError, host_links},
     },
-    report::status::{Status, build},
+    report::status::{NodeStatus, build},
 };
 
 /// The status could not be read.
@@ -32,7 +32,7 @@ pub enum StatusError {
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Snapshot {
+pub(super) struct KernelSnapshot {
     pub(super) pin_dir: String,
     pub(super) running: bool,
     pub(super) installed: Installed,
@@ -46,14 +46,14 @@ pub(super) struct Snapshot {
     pub(super) peers: BTreeSet<u32>,
     /// NICs with the program of the reply path.
     pub(super) ways: BTreeSet<u32>,
-    pub(super) links: Vec<Interface>,
+    pub(super) links: Vec<HostInterface>,
     /// Elements and capacity of each table of flows, and how many the agent took out.
-    pub(super) flows: BTreeMap<FlowTable, Held>,
+    pub(super) flows: BTreeMap<FlowTable, FlowTableState>,
 }
 
 /// How many elements are in a table of flows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct FlowTableState {
     pub(super) used: u64,
     pub(super) capacity: u64,
     pub(super) removed: u64,
@@ -61,7 +61,7 @@ pub(super) struct Held {
 
 /// An interface of the host.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Interface {
+pub(super) struct HostInterface {
     pub(super) link: HostLink,
     pub(super) driver: Driver,
     /// Tag of the program that is attached.
@@ -69,11 +69,11 @@ pub(super) struct Interface {
 }
 
 /// Reads the status of a pin directory.
-pub fn collect(pin_dir: &Path) -> Result<Status, StatusError> {
+pub fn collect(pin_dir: &Path) -> Result<NodeStatus, StatusError> {
     Ok(build::status(&snapshot(pin_dir)?))
 }
 
-fn snapshot(pin_dir: &Path) -> Result<Snapshot, StatusError> {
+fn snapshot(pin_dir: &Path) -> Result<KernelSnapshot, StatusError> {
     let pinned = Pinned::open(pin_dir)?;
     let installed = pinned.installed()?;
     let mut counters = BTreeMap::new();
@@ -83,7 +83,7 @@ fn snapshot(pin_dir: &Path) -> Result<Snapshot, StatusError> {
     let links = host_links()?;
     // Before the elements are counted: what comes meanwhile is not taken for evicted.
     let events = pinned.events()?;
-    Ok(Snapshot {
+    Ok(KernelSnapshot {
         pin_dir: pin_dir.display().to_string(),
         running: pinned.agent_running()?,
         installed,
@@ -99,9 +99,9 @@ fn snapshot(pin_dir: &Path) -> Result<Snapshot, StatusError> {
     })
 }
 
-fn flows(pinned: &Pinned) -> Result<BTreeMap<FlowTable, Held>, OpenError> {
+fn flows(pinned: &Pinned) -> Result<BTreeMap<FlowTable, FlowTableState>, OpenError> {
     let held = |table| {
-        let held = Held {
+        let held = FlowTableState {
             removed: pinned.flows_removed(table)?,
             used: pinned.flow_count(table)?,
             capacity: u64::from(pinned.flow_capacity(table)?),
@@ -111,8 +111,8 @@ fn flows(pinned: &Pinned) -> Result<BTreeMap<FlowTable, Held>, OpenError> {
     FlowTable::ALL.into_iter().map(held).collect()
 }
 
-fn describe(pinned: &Pinned, link: HostLink) -> Interface {
-    Interface {
+fn describe(pinned: &Pinned, link: HostLink) -> HostInterface {
+    HostInterface {
         driver: ethtool::driver(&link.name).unwrap_or_default(),
         tag: link.xdp.program_id.and_then(|id| pinned.program_tag(id)),
         link,

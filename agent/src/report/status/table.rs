@@ -3,11 +3,13 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use xdp_plan::facts::Readiness;
 
-use crate::report::status::{Counted, FlowUsage, Mode, Nic, Pod, Rule, Status, Usage};
+use crate::report::status::{
+    FlowUsage, Mode, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus, TableUsage,
+};
 
 const WIDTH: u16 = 100;
 
-pub(super) fn render(status: &Status) -> String {
+pub(super) fn render(status: &NodeStatus) -> String {
     let running = if status.agent.running {
         "running"
     } else {
@@ -67,7 +69,7 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn nics(nics: &[Nic]) -> Table {
+fn nics(nics: &[NicStatus]) -> Table {
     let mut table = table(&[
         "NIC", "DRIVER", "BUS", "MTU", "MODE", "PROGRAM", "TAG", "PEER", "WAY BACK",
     ]);
@@ -101,7 +103,7 @@ fn mode(mode: Mode) -> &'static str {
     }
 }
 
-fn pods(pods: &[Pod]) -> Table {
+fn pods(pods: &[PodStatus]) -> Table {
     let mut table = table(&["POD", "INTERFACE", "ADDRESSES", "IN FORCE", "REDIRECT"]);
     for pod in pods {
         let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
@@ -124,7 +126,7 @@ fn pods(pods: &[Pod]) -> Table {
 }
 
 /// A counter's heading, and where to find it.
-type Column = (&'static str, fn(&Rule) -> Counted);
+type Column = (&'static str, fn(&RuleStatus) -> PacketCount);
 
 const COLUMNS: [Column; 8] = [
     ("REDIRECTED", |rule| rule.redirected),
@@ -138,7 +140,7 @@ const COLUMNS: [Column; 8] = [
 ];
 
 /// Counters that are zero for every rule are left out.
-fn rules(rules: &[Rule]) -> Table {
+fn rules(rules: &[RuleStatus]) -> Table {
     let used = |column: &&Column| rules.iter().any(|rule| column.1(rule).packets > 0);
     let columns: Vec<&Column> = COLUMNS.iter().filter(used).collect();
     let mut header = vec!["ID", "POLICY", "RULE"];
@@ -159,7 +161,7 @@ fn rules(rules: &[Rule]) -> Table {
     table
 }
 
-fn failures(pods: &[Pod]) -> Table {
+fn failures(pods: &[PodStatus]) -> Table {
     let mut table = table(&["POD", "STAGE", "ERRNO", "PACKETS"]);
     for pod in pods {
         for failure in &pod.failures {
@@ -203,7 +205,7 @@ fn counted(counts: &std::collections::BTreeMap<&'static str, u64>) -> Table {
 }
 
 /// Those of which anything is in use.
-fn tables(usage: &[Usage]) -> Table {
+fn tables(usage: &[TableUsage]) -> Table {
     let mut table = table(&["TABLE", "USED", "OF"]);
     for usage in usage.iter().filter(|usage| usage.used > 0) {
         let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
@@ -212,7 +214,7 @@ fn tables(usage: &[Usage]) -> Table {
     table
 }
 
-fn exceptions(status: &Status) -> Table {
+fn exceptions(status: &NodeStatus) -> Table {
     let mut table = table(&["NIC", "ACTION", "PACKETS"]);
     for exception in &status.exceptions {
         table.add_row([&exception.nic, &exception.action, &exception.packets.to_string()]);
@@ -220,7 +222,7 @@ fn exceptions(status: &Status) -> Table {
     table
 }
 
-fn problems(status: &Status) -> Table {
+fn problems(status: &NodeStatus) -> Table {
     let mut table = table(&["OBJECT", "REASON", "WHAT", "REMEDY"]);
     for nic in &status.nics {
         for problem in &nic.problems {

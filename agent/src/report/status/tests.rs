@@ -13,9 +13,9 @@ use crate::{
     datapath::{FlowTable, NicProgram},
     node::netlink::{HostLink, XdpMode, XdpState},
     report::status::{
-        Mode, Status,
+        Mode, NodeStatus,
         build::status,
-        collect::{Held, Interface, Snapshot},
+        collect::{FlowTableState, HostInterface, KernelSnapshot},
     },
 };
 
@@ -49,8 +49,8 @@ fn pod(readiness: Readiness) -> PodLabel {
     }
 }
 
-fn snapshot() -> Snapshot {
-    let mut snapshot = Snapshot::default();
+fn snapshot() -> KernelSnapshot {
+    let mut snapshot = KernelSnapshot::default();
     let installed = &mut snapshot.installed;
     let word = IndexWord::new(V4, SLOT, false);
     installed.index.insert(index_position(V4), word);
@@ -81,9 +81,9 @@ fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> Mode {
         },
         ..HostLink::default()
     };
-    let interface = Interface {
+    let interface = HostInterface {
         link,
-        ..Interface::default()
+        ..HostInterface::default()
     };
     let program = |program_id| NicProgram {
         program_id,
@@ -91,11 +91,11 @@ fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> Mode {
     };
     let programs = ours.map(|id| (NIC, program(id))).into_iter().collect();
     let problem = xdp_plan::report::Problem::new("NIC eth1", "Busy", "busy", "free it");
-    let snapshot = Snapshot {
+    let snapshot = KernelSnapshot {
         links: vec![interface],
         programs,
         problems: vec![problem],
-        ..Snapshot::default()
+        ..KernelSnapshot::default()
     };
     status(&snapshot).nics[0].mode
 }
@@ -111,7 +111,7 @@ fn the_mode_is_what_the_kernel_shows_and_whose_program_it_is() {
 
 #[test]
 fn a_pod_is_programmed_exactly_while_address_rules_and_device_are_there() {
-    type Break = fn(&mut Snapshot);
+    type Break = fn(&mut KernelSnapshot);
     let breaks: [Break; 4] = [
         |snapshot| snapshot.installed.index.clear(),
         |snapshot| snapshot.installed.words.clear(),
@@ -236,7 +236,7 @@ fn the_table_says_why_a_pod_takes_no_redirects_within_a_hundred_columns() {
 
 #[test]
 fn the_json_has_the_documented_names() {
-    let status: Status = status(&snapshot());
+    let status: NodeStatus = status(&snapshot());
     let json: serde_json::Value = serde_json::from_str(&status.json()).unwrap();
     for pointer in [
         "/pinDir",
@@ -256,8 +256,8 @@ fn the_json_has_the_documented_names() {
     assert_eq!(json["rules"][0]["fellBack"]["bytes"], 0);
 }
 
-fn held(used: u64, removed: u64) -> Held {
-    Held {
+fn held(used: u64, removed: u64) -> FlowTableState {
+    FlowTableState {
         used,
         capacity: 1024,
         removed,
@@ -265,7 +265,7 @@ fn held(used: u64, removed: u64) -> Held {
 }
 
 /// Evicted from the tables of our flows, and from the other one.
-fn evicted(events: &[(FlowEvent, u64)], held: [Held; 3]) -> (u64, u64) {
+fn evicted(events: &[(FlowEvent, u64)], held: [FlowTableState; 3]) -> (u64, u64) {
     let mut snapshot = snapshot();
     let events = events
         .iter()

@@ -8,11 +8,11 @@ use xdp_plan::{compile::Limit, installed::Installed};
 
 use crate::{
     datapath::FlowTable,
-    report::status::{FlowUsage, Usage, collect::Snapshot},
+    report::status::{FlowUsage, TableUsage, collect::KernelSnapshot},
 };
 
 /// The kernel does not tell what it evicts: it is what has come, was not taken out, and is not there.
-pub(super) fn flows(snapshot: &Snapshot) -> Vec<FlowUsage> {
+pub(super) fn flows(snapshot: &KernelSnapshot) -> Vec<FlowUsage> {
     let held = |table| snapshot.flows.get(&table).copied().unwrap_or_default();
     let count = |event: FlowEvent| {
         snapshot
@@ -49,9 +49,9 @@ fn evicted(came: u64, others: [u64; 3]) -> u64 {
 }
 
 /// Where policies may use half of a table, because the other half is for what is to replace it, that half is the whole.
-pub(super) fn tables(installed: &Installed) -> Vec<Usage> {
+pub(super) fn tables(installed: &Installed) -> Vec<TableUsage> {
     let blocks = &installed.blocks;
-    let usage = |table, used, capacity| Usage {
+    let usage = |table, used, capacity| TableUsage {
         table,
         used: used as u64,
         capacity: capacity as u64,

@@ -1,10 +1,10 @@
 //! How flows begin, settle and end.
 
-use xdp_agent::datapath::Skb;
+use xdp_agent::datapath::TestSkb;
 use xdp_core::tables::REPLY_PATH_MARK;
 use xdp_plan::hook::Hook;
 
-use super::{CONNECTIONS, Classified, DATAGRAMS, Node, REDIRECT, TCX_NEXT, shapes};
+use super::{CONNECTIONS, ClassifierRun, DATAGRAMS, Node, REDIRECT, TCX_NEXT, shapes};
 use crate::wire::{Protocol, RST, Wire};
 
 const ABORT: u8 = 6;
@@ -145,11 +145,11 @@ fn the_mark_of_the_reply_path_is_taken_off_at_the_nic_and_other_marks_are_not() 
     let node = Node::new(&[REDIRECT]);
     let frame = Wire::new(false, Protocol::Udp).back().frame();
     for (mark, after, noted) in [(REPLY_PATH_MARK, 0, Vec::new()), (5, 5, vec!["StackFlowNoted"])] {
-        let skb = Skb {
+        let skb = TestSkb {
             mark,
             ..node.at_pod(&frame)
         };
-        let expected = Classified {
+        let expected = ClassifierRun {
             verdict: TCX_NEXT,
             mark: after,
         };

@@ -37,7 +37,7 @@ pub(in crate::datapath) fn is_attached(ifindex: u32, hook: Hook) -> io::Result<b
     let egress = direction(hook) == Direction::Egress;
     let filters = netlink::clsact_filters(ifindex, egress).map_err(io::Error::other)?;
     let handle = u32::from(handle(hook));
-    Ok(filters.contains(&netlink::Filter {
+    Ok(filters.contains(&netlink::TcFilter {
         priority: PRIORITY,
         handle,
     }))

@@ -20,7 +20,7 @@ attributes!(
     LinkDetach,
     TracepointOpen,
     ProgramById,
-    Object,
+    PinnedObject,
     Info,
     RawLinkInfo,
     RawProgramInfo,
@@ -77,7 +77,7 @@ pub(super) struct ProgramById {
 /// `BPF_OBJ_PIN`, `BPF_OBJ_GET`.
 #[derive(Default)]
 #[repr(C)]
-pub(super) struct Object {
+pub(super) struct PinnedObject {
     pub(super) path: u64,
     pub(super) fd: u32,
     pub(super) flags: u32,
@@ -164,7 +164,7 @@ const _: () = {
     assert!(size_of::<LinkDetach>() == 4);
     assert!(size_of::<TracepointOpen>() == 16);
     assert!(size_of::<ProgramById>() == 12);
-    assert!(size_of::<Object>() == 16);
+    assert!(size_of::<PinnedObject>() == 16);
     assert!(size_of::<Info>() == 16);
     assert!(size_of::<RawLinkInfo>() == 56);
     assert!(size_of::<RawProgramInfo>() == 64);

@@ -20,13 +20,13 @@ const LARGEST_BATCH: usize = 1 << 20;
 
 /// Where a reading of a hash has got to.
 #[derive(Debug)]
-pub(in crate::datapath) struct Batch {
+pub(in crate::datapath) struct BatchCursor {
     place: Option<u32>,
     room: usize,
     ended: bool,
 }
 
-impl Default for Batch {
+impl Default for BatchCursor {
     fn default() -> Self {
         Self {
             place: None,
@@ -42,7 +42,7 @@ pub(in crate::datapath) type Elements<const K: usize, const V: usize> = Vec<([u8
 /// The next elements (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6); `None` at the end.
 pub(in crate::datapath) fn batch<const K: usize, const V: usize>(
     map: BorrowedFd<'_>,
-    at: &mut Batch,
+    at: &mut BatchCursor,
 ) -> io::Result<Option<Elements<K, V>>> {
     while !at.ended {
         let mut keys = vec![[0_u8; K]; at.room];

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use serde_json::Value;
-use xdp_agent::report::flows::{Filter, collect};
+use xdp_agent::report::flows::{FlowFilter, collect};
 use xdp_core::tables::MIN_FLOWS;
 
 use crate::{
@@ -21,9 +21,9 @@ fn flows_are_listed_by_pod_without_an_agent() {
     flows.add(40001, POD, first);
     flows.add(40002, OTHER, second);
     Table::open(&maps(&bpffs), "UNREPLIED").add(40003, POD, first);
-    let filter = Filter {
+    let filter = FlowFilter {
         pod: Some("games/server-0".to_owned()),
-        ..Filter::default()
+        ..FlowFilter::default()
     };
     let found = collect(&bpffs.pin_dir(), &filter).unwrap();
     let found: Vec<_> = found
@@ -32,7 +32,7 @@ fn flows_are_listed_by_pod_without_an_agent() {
         .map(|flow| (flow.table, flow.remote_port))
         .collect();
     assert_eq!(found, [("established", 40001), ("unreplied", 40003)]);
-    let all = collect(&bpffs.pin_dir(), &Filter::default()).unwrap();
+    let all = collect(&bpffs.pin_dir(), &FlowFilter::default()).unwrap();
     assert!(
         all.table()
             .ends_with("established 2 of 2, unreplied 1 of 1, stack 0 of 0")

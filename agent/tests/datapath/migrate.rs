@@ -42,7 +42,7 @@ fn an_agent_with_the_same_capacity_goes_on_with_the_tables() {
     drop(open(&bpffs, MIN_FLOWS));
     Table::open(&maps(&bpffs), "ESTABLISHED").add(7, POD, 0);
     let datapath = open(&bpffs, MIN_FLOWS);
-    assert!(!datapath.carries());
+    assert!(!datapath.migrating());
     assert_eq!(
         held(&datapath, FlowTable::Established),
         BTreeMap::from([(7, Some(0))])
@@ -65,12 +65,12 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
         table.add(2, POD, 0);
     }
     let mut datapath = open(&bpffs, DEFAULT_FLOWS);
-    assert!(datapath.carries());
+    assert!(datapath.migrating());
     let ports = |datapath: &Datapath, table| held(datapath, table).into_keys().collect::<Vec<_>>();
     for (table, _) in &old {
         assert!(ports(&datapath, *table).is_empty());
     }
-    assert_eq!(datapath.carry_flows().unwrap(), 6);
+    assert_eq!(datapath.migrate_flows().unwrap(), 6);
     for (table, old) in &mut old {
         assert_eq!(ports(&datapath, *table), [1, 2]);
         old.remove(1, POD);
@@ -78,7 +78,7 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
     }
     // The new ones have deleted one that the old ones still have: it does not come back.
     Table::open(&maps(&bpffs), "ESTABLISHED").remove(2, POD);
-    assert_eq!(datapath.carry_flows().unwrap(), 3);
+    assert_eq!(datapath.migrate_flows().unwrap(), 3);
     assert_eq!(ports(&datapath, FlowTable::Established), [3]);
     assert_eq!(ports(&datapath, FlowTable::Unreplied), [2, 3]);
     assert_eq!(ports(&datapath, FlowTable::Stack), [2, 3]);
@@ -87,10 +87,10 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
         datapath.pinned().flows_removed(FlowTable::Established).unwrap(),
         0
     );
-    datapath.end_carry().unwrap();
-    assert!(!datapath.carries());
+    datapath.finish_migration().unwrap();
+    assert!(!datapath.migrating());
     drop(datapath);
-    assert!(!open(&bpffs, DEFAULT_FLOWS).carries());
+    assert!(!open(&bpffs, DEFAULT_FLOWS).migrating());
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn an_agent_killed_while_flows_come_over_leaves_what_the_next_one_can_complete()
     Table::open(&maps(&bpffs), "ESTABLISHED").add(2, POD, 0);
     // With another capacity once more.
     let mut datapath = open(&bpffs, 3 * MIN_FLOWS);
-    assert_eq!(datapath.carry_flows().unwrap(), 2);
+    assert_eq!(datapath.migrate_flows().unwrap(), 2);
     assert_eq!(held(&datapath, FlowTable::Established).len(), 2);
-    datapath.end_carry().unwrap();
+    datapath.finish_migration().unwrap();
 }
 
 #[test]
@@ -119,12 +119,12 @@ fn flows_come_over_from_another_layout_to_the_slots_that_their_pods_have_now() {
     fs::rename(bpffs.pinned(), &then).unwrap();
     let mut datapath = open(&bpffs, MIN_FLOWS);
     assert!(!then.exists());
-    assert_eq!(datapath.carry_flows().unwrap(), 3);
+    assert_eq!(datapath.migrate_flows().unwrap(), 3);
     let counted = datapath.pinned().flows_removed(FlowTable::Established).unwrap();
     assert_eq!(counted.wrapping_add(3), 0);
     let (first, second) = two_pods(&mut datapath);
     let owners = Owners::new(&datapath.installed().unwrap());
-    datapath.settle_flows(&owners, &BTreeSet::new(), true).unwrap();
+    datapath.purge_flows(&owners, &BTreeSet::new(), true).unwrap();
     let expected = BTreeMap::from([(1, Some(first)), (2, Some(second))]);
     assert_eq!(held(&datapath, FlowTable::Established), expected);
 }
@@ -142,7 +142,7 @@ fn flows_of_addresses_that_lead_elsewhere_or_nowhere_are_taken_out_and_counted()
         table.add(4, [10, 0, 0, 99], first);
     }
     let owners = Owners::new(&datapath.installed().unwrap());
-    let removed = datapath.settle_flows(&owners, &BTreeSet::new(), false).unwrap();
+    let removed = datapath.purge_flows(&owners, &BTreeSet::new(), false).unwrap();
     // A flow of the stack does not say of which slot it is.
     assert_eq!(removed, 2 + 2 + 1);
     for table in [FlowTable::Established, FlowTable::Unreplied] {
@@ -156,7 +156,7 @@ fn flows_of_addresses_that_lead_elsewhere_or_nowhere_are_taken_out_and_counted()
     assert_eq!(datapath.pinned().flows_removed(FlowTable::Stack).unwrap(), 1);
 
     let lost = BTreeSet::from([Address::v4(OTHER)]);
-    assert_eq!(datapath.settle_flows(&owners, &lost, false).unwrap(), 1 + 1 + 2);
+    assert_eq!(datapath.purge_flows(&owners, &lost, false).unwrap(), 1 + 1 + 2);
 }
 
 #[test]
