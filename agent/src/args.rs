@@ -14,36 +14,38 @@ use crate::{datapath::REJECTS_PER_SECOND, report::explain::IpProtocol};
 #[derive(Debug, Parser)]
 #[command(name = "xdp-agent", version, about)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the agent can do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Put the policies of a cluster, or of a folder, in force and keep them so.
+    /// Program the policies of a cluster or of a directory, and follow their changes.
     ///
-    /// Ends on SIGTERM or SIGINT and leaves everything in force: programs and tables are pinned, and the next run
+    /// Ends on SIGTERM or SIGINT and leaves everything programmed: programs and tables are pinned, and the next run
     /// adopts them.
     Run(RunArgs),
-    /// Show what is in force, read from the kernel. Needs no running agent.
+    /// Show what is programmed on this node, read from the kernel. Needs no running agent.
     Status(StatusArgs),
-    /// Tell what becomes of a packet, by which rule, and why not by the rules before it. No packet is sent.
+    /// Explain what happens to a packet, which rule decides, and why earlier rules do not match. Sends no packet.
     ///
-    /// The kernel is asked: the program that reads the tables in force is run, and counts nothing. Rate limits are not
-    /// consulted.
+    /// The decision is the kernel's: the agent runs a program there that reads the same tables as the program on the
+    /// NICs, and counts nothing. Rate limits are not evaluated.
     Explain(ExplainArgs),
-    /// List the flows whose packets go past the stack both ways, read from the kernel. Needs no running agent.
+    /// List the tracked flows, read from the kernel. Needs no running agent.
+    ///
+    /// Packets of established and unreplied flows bypass the stack in both directions; flows in the table `stack` do not.
     Flows(FlowsArgs),
-    /// Remove everything the agent has put into the kernel.
+    /// Detach all programs, restore the pods' interfaces, and remove all tables and pins.
     Uninstall(UninstallArgs),
 }
 
-/// Where the agent keeps its pins.
+/// The pin directory, for all subcommands.
 #[derive(Clone, Debug, Args)]
 pub struct PinsArgs {
-    /// Folder on a bpffs for programs and tables.
+    /// Directory on a bpffs where programs and tables are pinned.
     #[arg(
         long,
         value_name = "DIR",
@@ -56,59 +58,59 @@ pub struct PinsArgs {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Where policies and pods come from.
+    /// Source of policies and pods.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// NICs that get the program.
+    /// NICs to which the program is attached.
     #[command(flatten)]
     pub nics: NicArgs,
-    /// Attach in generic mode to NICs whose driver has no XDP. Packets redirected with delivery `Redirect` lose their
-    /// metadata there.
+    /// Attach in generic mode to NICs whose driver does not support XDP. There, packets redirected with delivery
+    /// `Redirect` lose their metadata.
     #[arg(long)]
     pub allow_generic: bool,
-    /// Answers to rejected packets that this node sends per second; the others are dropped without one.
+    /// Answers to rejected packets (TCP RST, ICMP) that this node sends per second at most. Above the limit, rejected
+    /// packets are dropped without an answer.
     #[arg(long, value_name = "N", default_value_t = REJECTS_PER_SECOND)]
     pub rejects_per_second: u32,
-    /// Flows that each of three tables can hold: those whose replies go past the stack, those that no reply has come for
-    /// yet, and those that are the stack's. Each takes some 370 bytes of the kernel's memory, used or not; flows beyond
-    /// push out those that were silent longest, which then go on in the stack.
+    /// Capacity of each of the three flow tables: established, unreplied, and stack. Each flow takes about 370 bytes of
+    /// kernel memory, used or not. A full table evicts the flows that were idle for longest; they continue in the stack.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOWS,
           value_parser = clap::value_parser!(u32).range(i64::from(MIN_FLOWS)..=i64::from(MAX_FLOWS)))]
     pub flows: u32,
-    /// Address and port for /healthz, /readyz and /metrics. Absent: no HTTP.
+    /// Address and port for /healthz, /readyz and /metrics. By default, there is no HTTP server.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Where the pins are.
+    /// Pin directory.
     #[command(flatten)]
     pub pins: PinsArgs,
-    /// How log lines look. What is logged is set by the environment variable `RUST_LOG` (default `info`).
+    /// Format of log lines. The environment variable `RUST_LOG` sets the log level (default `info`).
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
-/// Where policies and pods come from: exactly one of them.
+/// Source of policies and pods: exactly one.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct SourceArgs {
-    /// Folder with XdpPolicy and Pod objects (*.yaml, *.yml, *.json), followed as it changes.
+    /// Directory with XdpPolicy and Pod objects (*.yaml, *.yml, *.json). The agent follows its changes.
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
-    /// This node's name in its cluster. The API server is found as every pod finds it, or by KUBECONFIG.
+    /// Name of this node in its cluster. The API server is that of the pod's service account, or of KUBECONFIG.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
 }
 
-/// NICs that get the program: all that any of these fits.
+/// Selectors of NICs: the program is attached to every NIC that matches at least one.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = true)]
 pub struct NicArgs {
-    /// By name; `*` and `?` are wildcards. May be repeated.
+    /// Select NICs by name; `*` and `?` are wildcards. Can be repeated.
     #[arg(long = "nic", value_name = "GLOB")]
     pub names: Vec<String>,
-    /// By driver, as `ethtool -i` names it. May be repeated.
+    /// Select NICs by driver, as `ethtool -i` shows it. Can be repeated.
     #[arg(long = "nic-driver", value_name = "DRIVER")]
     pub drivers: Vec<String>,
-    /// By bus address, as `ethtool -i` names it: 0000:3b:00.0. May be repeated.
+    /// Select NICs by bus address, as `ethtool -i` shows it, such as 0000:3b:00.0. Can be repeated.
     #[arg(long = "nic-pci", value_name = "ADDR")]
     pub pci: Vec<String>,
 }
@@ -116,13 +118,14 @@ pub struct NicArgs {
 /// Arguments of `uninstall`.
 #[derive(Debug, Args)]
 pub struct UninstallArgs {
-    /// Where the pins are.
+    /// Pin directory.
     #[command(flatten)]
     pub pins: PinsArgs,
-    /// Wait for an agent that still works there, try again what fails, and stay until SIGTERM or SIGINT.
+    /// Wait until a running agent ends, retry failed removals, and do not exit before SIGTERM or SIGINT.
     #[arg(long)]
     pub wait: bool,
-    /// With --wait: address and port for /healthz and /readyz, which is ready when nothing is left. Absent: no HTTP.
+    /// With --wait: address and port for /healthz, and for /readyz, which succeeds when everything is removed. By
+    /// default, there is no HTTP server.
     #[arg(long, value_name = "ADDR:PORT", requires = "wait")]
     pub listen: Option<SocketAddr>,
 }
@@ -130,10 +133,10 @@ pub struct UninstallArgs {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Where the pins are.
+    /// Pin directory.
     #[command(flatten)]
     pub pins: PinsArgs,
-    /// As tables for people, or as JSON.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
@@ -141,16 +144,16 @@ pub struct StatusArgs {
 /// Arguments of `flows`.
 #[derive(Debug, Args)]
 pub struct FlowsArgs {
-    /// Only those of one pod.
+    /// Show only the flows of this pod.
     #[arg(long, value_name = "POD|NAMESPACE/POD")]
     pub pod: Option<String>,
-    /// Only those with one remote address.
+    /// Show only the flows with this remote address.
     #[arg(long, value_name = "IP")]
     pub remote: Option<IpAddr>,
-    /// Where the pins are.
+    /// Pin directory.
     #[command(flatten)]
     pub pins: PinsArgs,
-    /// As tables for people, or as JSON.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
@@ -161,49 +164,49 @@ pub struct ExplainArgs {
     /// Source address.
     #[arg(long, value_name = "IP")]
     pub from: IpAddr,
-    /// Destination: an address, or a target pod of this node.
+    /// Destination: an address, or the name of a target pod on this node.
     #[arg(long, value_name = "POD|NAMESPACE/POD|IP")]
     pub to: String,
-    /// TCP, UDP, SCTP, ICMP, ICMPv6, or a protocol's number.
+    /// Protocol: TCP, UDP, SCTP, ICMP, ICMPv6, or a number.
     #[arg(long, value_name = "PROTOCOL")]
     pub protocol: IpProtocol,
-    /// Destination port, of TCP, UDP and SCTP.
+    /// Destination port, for TCP, UDP and SCTP.
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
-    /// Source port.
+    /// Source port, for TCP, UDP and SCTP.
     #[arg(long, value_name = "N", default_value_t = 40000)]
     pub source_port: u16,
-    /// Type, of ICMP and `ICMPv6`. Absent: echo request.
+    /// Message type, for ICMP and ICMPv6. The default is an echo request.
     #[arg(long = "type", value_name = "N")]
     pub kind: Option<u8>,
-    /// Code, of ICMP and `ICMPv6`.
+    /// Message code, for ICMP and ICMPv6.
     #[arg(long, value_name = "N", requires = "kind", default_value_t = 0)]
     pub code: u8,
-    /// Where the pins are.
+    /// Pin directory.
     #[command(flatten)]
     pub pins: PinsArgs,
-    /// Read the rules from these folders instead of asking the running agent.
+    /// Read the rules from these directories instead of from the running agent.
     #[arg(long, value_name = "DIR", num_args = 1..)]
     pub manifests: Vec<PathBuf>,
-    /// For people, or as JSON.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
 
-/// How `status` and `explain` print.
+/// Output format of `status`, `flows` and `explain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Tables.
+    /// Text for people.
     Table,
     /// One JSON object.
     Json,
 }
 
-/// How `run` logs.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One line of text each.
+    /// One line of text per message.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }

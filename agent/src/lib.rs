@@ -8,19 +8,14 @@ pub mod report;
 pub mod source;
 pub mod uninstall;
 
-use std::{
-    error::Error,
-    io::{
-        Write as _, {self},
-    },
-};
+use std::error::Error;
 
 use anyhow::Context as _;
 pub use args::{Cli, Command};
 use node::system;
-use report::{explain, flows, status};
+use report::{explain, flows, output, status};
 
-/// Carries out a command line.
+/// Executes a command line.
 pub fn execute(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run(args) => {
@@ -36,16 +31,14 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
 
 fn status(args: &args::StatusArgs) -> anyhow::Result<()> {
     let status = status::collect(&args.pins.pin_dir).map_err(with_cause)?;
-    let text = match args.output {
+    print(&match args.output {
         args::Output::Table => status.table(),
-        args::Output::Json => status.json(),
-    };
-    writeln!(io::stdout(), "{text}").context("the status cannot be printed")
+        args::Output::Json => output::json(&status),
+    })
 }
 
 fn explain(args: &args::ExplainArgs) -> anyhow::Result<()> {
-    let text = explain::ask(args).map_err(with_cause)?;
-    writeln!(io::stdout(), "{text}").context("the answer cannot be printed")
+    print(&explain::ask(args).map_err(with_cause)?)
 }
 
 fn flows(args: &args::FlowsArgs) -> anyhow::Result<()> {
@@ -54,22 +47,21 @@ fn flows(args: &args::FlowsArgs) -> anyhow::Result<()> {
         remote: args.remote,
     };
     let flows = flows::collect(&args.pins.pin_dir, &filter).map_err(with_cause)?;
-    let text = match args.output {
+    print(&match args.output {
         args::Output::Table => flows.table(),
-        args::Output::Json => flows.json(),
-    };
-    writeln!(io::stdout(), "{text}").context("the flows cannot be printed")
+        args::Output::Json => output::json(&flows),
+    })
 }
 
 fn uninstall(args: &args::UninstallArgs) -> anyhow::Result<()> {
-    // Half of it would work without, and leave the other half.
+    // Without the capabilities, only a part would be removed.
     system::check_permissions()?;
     let pin_dir = &args.pins.pin_dir;
     if args.wait {
         return uninstall::wait(pin_dir, args.listen);
     }
     let report = uninstall::uninstall(pin_dir)?;
-    writeln!(io::stdout(), "{report}").context("the report cannot be printed")?;
+    print(&report.to_string())?;
     anyhow::ensure!(
         report.remains().is_empty(),
         "not everything could be removed, see above"
@@ -77,7 +69,11 @@ fn uninstall(args: &args::UninstallArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without permission the answers take many shapes, not all of which say so.
+fn print(text: &str) -> anyhow::Result<()> {
+    output::print(text).context("cannot write to standard output")
+}
+
+/// Adds the missing capabilities to an error: without them, errors vary, and not all of them say why.
 fn with_cause(error: impl Error + Send + Sync + 'static) -> anyhow::Error {
     let error = anyhow::Error::new(error);
     match system::check_permissions() {
@@ -88,7 +84,7 @@ fn with_cause(error: impl Error + Send + Sync + 'static) -> anyhow::Error {
 
 fn log(format: args::LogFormat) {
     use tracing_subscriber::{EnvFilter, fmt};
-    // The client of the API server tells of every attempt that fails; the agent does so once, as a problem.
+    // `kube_client` logs every failed attempt; the agent reports a failure once, as a problem.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));
     let lines = fmt()
         .with_env_filter(filter)

@@ -1,4 +1,4 @@
-//! What the kernel says about the node: links, addresses, NICs, network namespaces, features.
+//! Facts about the node, read from the kernel: links, addresses, NICs, network namespaces, features.
 
 pub mod ethtool;
 pub mod netlink;

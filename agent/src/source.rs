@@ -1,4 +1,4 @@
-//! Where policies and pods come from: a folder of manifests, or a cluster; both are followed as they change.
+//! Sources of policies and pods: a directory of manifests, or a cluster. Both follow changes.
 
 pub(crate) mod cluster;
 mod state;
@@ -21,68 +21,68 @@ use xdp_plan::{pod::Pod, policy::Policy, report::Problem};
 use self::state::Files;
 pub(crate) use self::wanted::{Objects, Source};
 
-/// The folder cannot be followed.
+/// The directory cannot be followed.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    /// It cannot be read.
-    #[error("manifests folder `{path}` cannot be read: create it, or name another with --manifests")]
-    Folder {
-        /// The folder.
+    /// The directory cannot be read.
+    #[error("cannot read the manifests directory `{path}`; create it, or choose another with --manifests")]
+    Directory {
+        /// The directory.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// The kernel does not follow it.
-    #[error("manifests folder `{path}` cannot be followed (inotify; see fs.inotify.max_user_watches)")]
+    /// inotify cannot watch the directory.
+    #[error("cannot watch the manifests directory `{path}`; check fs.inotify.max_user_watches")]
     Watch {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: notify::Error,
     },
 }
 
-/// A folder of YAML and JSON files.
+/// A directory of YAML and JSON files.
 #[derive(Debug)]
 pub struct Manifests {
-    folder: PathBuf,
+    directory: PathBuf,
     files: Files,
-    /// The files as they were last seen, by name.
+    /// The last seen stamps of the files, by name.
     seen: BTreeMap<String, FileStamp>,
     changed: Arc<Mutex<Changed>>,
     _watcher: RecommendedWatcher,
 }
 
 impl Manifests {
-    /// Follows `folder`: sends `event` whenever something in it changes. Nothing is read yet.
+    /// Watches `directory` and sends `event` whenever something in it changes. Reads nothing yet.
     pub fn follow<E: Clone + Send + 'static>(
-        folder: &Path,
+        directory: &Path,
         sender: Sender<E>,
         event: E,
     ) -> Result<Self, SourceError> {
         let error = |source| SourceError::Watch {
-            path: folder.to_owned(),
+            path: directory.to_owned(),
             source,
         };
-        list(folder)?;
+        list(directory)?;
         let changed = Arc::<Mutex<Changed>>::default();
-        let noted = Arc::clone(&changed);
-        // A receiver that is gone means that the agent is stopping.
+        let recorded = Arc::clone(&changed);
+        // Sending fails only while the agent stops.
         let mut watcher = notify::recommended_watcher(move |change: notify::Result<notify::Event>| {
             if change.as_ref().is_ok_and(|change| change.kind.is_access()) {
                 return;
             }
-            lock(&noted).note(change);
+            lock(&recorded).record(change);
             let _ = sender.send(event.clone());
         })
         .map_err(error)?;
         watcher
-            .watch(folder, RecursiveMode::NonRecursive)
+            .watch(directory, RecursiveMode::NonRecursive)
             .map_err(error)?;
         Ok(Self {
-            folder: folder.to_owned(),
+            directory: directory.to_owned(),
             files: Files::default(),
             seen: BTreeMap::new(),
             changed,
@@ -90,17 +90,19 @@ impl Manifests {
         })
     }
 
-    /// Reads what has changed; with `all`, everything. Of a file with errors, the objects that it no longer gives stay
-    /// as they last were. A folder that cannot be read changes nothing, and is a problem.
+    /// Reads the changed files, or all files if `all`. Returns the problems.
+    ///
+    /// Objects that a file no longer contains because of an error keep their last state. A directory that cannot be read
+    /// changes nothing.
     pub fn reload(&mut self, all: bool) -> Vec<Problem> {
         let Changed { names, mut lost } = std::mem::take(&mut *lock(&self.changed));
         lost |= all;
-        let files = match list(&self.folder) {
+        let files = match list(&self.directory) {
             Ok(files) => files,
             Err(error) => {
-                // What changed meanwhile is not known.
+                // The changed names are unknown now.
                 lock(&self.changed).lost = true;
-                return vec![unreadable(&self.folder, error)];
+                return vec![unreadable(&self.directory, error)];
             }
         };
         let mut seen = BTreeMap::new();
@@ -110,7 +112,7 @@ impl Manifests {
             let same = now.is_some() && self.seen.get(&name) == now.as_ref();
             if lost || !same || names.contains(&name) {
                 match fs::read_to_string(&path) {
-                    // Gone between the listing and the reading: as if it had never been listed.
+                    // Deleted after the listing.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     text => drop(texts.insert(name.clone(), text)),
                 }
@@ -123,22 +125,22 @@ impl Manifests {
         self.files.problems()
     }
 
-    /// Policies and pods as last read.
+    /// Returns the policies and pods as last read.
     pub fn objects(&self) -> (Vec<Arc<Policy>>, Vec<Arc<Pod>>) {
         self.files.objects()
     }
 }
 
-/// What the kernel has told of since the last reading.
+/// The changes that inotify has reported since the last read.
 #[derive(Debug, Default)]
 struct Changed {
     names: BTreeSet<String>,
-    /// Not everything was told.
+    /// Whether reports were lost.
     lost: bool,
 }
 
 impl Changed {
-    fn note(&mut self, change: notify::Result<notify::Event>) {
+    fn record(&mut self, change: notify::Result<notify::Event>) {
         match change {
             Ok(change) if !change.need_rescan() => {
                 self.names.extend(change.paths.iter().map(|path| file_name(path)));
@@ -152,8 +154,8 @@ fn lock(changed: &Mutex<Changed>) -> MutexGuard<'_, Changed> {
     changed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How a file looks from outside. The folder's events do not name a file that is a link and now leads elsewhere, as all
-/// do in a volume of a `ConfigMap`.
+/// Identifies a version of a file. The events of a directory do not name a symbolic link whose target changes, and all
+/// files in a `ConfigMap` volume are such links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FileStamp {
     file: (u64, u64),
@@ -173,29 +175,29 @@ impl FileStamp {
     }
 }
 
-fn unreadable(folder: &Path, error: SourceError) -> Problem {
+fn unreadable(directory: &Path, error: SourceError) -> Problem {
     Problem::new(
-        format!("folder {}", folder.display()),
+        format!("directory {}", directory.display()),
         "ManifestsUnreadable",
-        format!("{:#}; the last state stays in force", anyhow::Error::new(error)),
-        "make the folder readable again",
+        format!("{:#}; the last state stays programmed", anyhow::Error::new(error)),
+        "make the directory readable again",
     )
 }
 
-/// Names and paths of the manifest files.
-fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, SourceError> {
-    let error = |source| SourceError::Folder {
-        path: folder.to_owned(),
+/// Lists the manifest files with their names.
+fn list(directory: &Path) -> Result<Vec<(String, PathBuf)>, SourceError> {
+    let error = |source| SourceError::Directory {
+        path: directory.to_owned(),
         source,
     };
-    let files = files(folder).map_err(error)?.into_iter();
+    let files = files(directory).map_err(error)?.into_iter();
     Ok(files.map(|path| (file_name(&path), path)).collect())
 }
 
-/// The manifest files of a folder, in order.
-pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// Lists the paths of the manifest files in a directory, in order.
+pub(crate) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let manifest = path
             .extension()

@@ -1,4 +1,4 @@
-//! `xdp-agent uninstall`: the node as it was before.
+//! `xdp-agent uninstall`: restores the node to the state before the agent.
 
 use std::{collections::BTreeSet, fmt, path::Path};
 
@@ -16,19 +16,19 @@ mod wait;
 
 pub(crate) use wait::wait;
 
-/// What was done.
+/// What was removed, and what remains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UninstallReport {
     /// Pins and programs.
     pub removed: Uninstalled,
-    /// Pods' interfaces whose GRO is off again.
+    /// Pods' interfaces whose GRO was switched off again.
     pub gro_restored: Vec<String>,
-    /// What stays in a pod, and why.
+    /// What could not be restored in a pod, and why.
     pub left: Vec<String>,
 }
 
 impl UninstallReport {
-    /// All that is still there of what should be gone, in words.
+    /// Lists what could not be removed or restored, one message each.
     pub fn remains(&self) -> Vec<String> {
         let pins = self.removed.failures.iter();
         let pins = pins.map(|(path, error)| format!("not removed: `{}`: {error}", path.display()));
@@ -37,8 +37,8 @@ impl UninstallReport {
     }
 }
 
-/// Frees the NICs, restores the pods, removes all pins. What does not work is reported, the rest goes on; what is to
-/// be done about a pod stays pinned, so that another try can do it.
+/// Detaches all programs, restores the pods, and removes all pins. Failures are reported and do not stop the rest. The
+/// records about pods that were not restored stay pinned for the next attempt.
 pub fn uninstall(pin_dir: &Path) -> Result<UninstallReport, OpenError> {
     let uninstall = Uninstall::begin(pin_dir)?;
     let mut report = UninstallReport::default();
@@ -56,7 +56,7 @@ pub fn uninstall(pin_dir: &Path) -> Result<UninstallReport, OpenError> {
 }
 
 impl UninstallReport {
-    /// The pods with which it did not work, by the host's interface index.
+    /// Restores the pods. Returns those that failed, by host-side interface index.
     fn restore_all(&mut self, pairs: &[Pair], clsact: &BTreeSet<u32>, gro: &BTreeSet<u32>) -> BTreeSet<u32> {
         let mut namespaces = Namespaces::default();
         let mut unrestored = BTreeSet::new();
@@ -112,7 +112,7 @@ impl fmt::Display for UninstallReport {
         } = &self.removed;
         writeln!(
             f,
-            "removed: program of {} NICs, readers of {} pods, {} other pins; GRO off again on {} interfaces",
+            "removed: programs of {} NICs, readers of {} pods, {} other pins; switched GRO off on {} interfaces",
             nics.len(),
             readers.len(),
             pins.len(),

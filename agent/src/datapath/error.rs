@@ -1,4 +1,4 @@
-//! What can go wrong at the door to the kernel.
+//! Errors of the data path.
 
 use std::{
     io,
@@ -10,47 +10,47 @@ use aya::maps::MapError;
 /// The data path could not be loaded, adopted or read.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Not on a bpffs.
+    /// The pin directory is not on a bpffs.
     #[error("`{path}` is not on a bpf file system; mount one with `mount -t bpf bpf /sys/fs/bpf`")]
     NotBpffs {
         /// The pin directory.
         path: PathBuf,
     },
-    /// The caller may not do this.
+    /// The process lacks capabilities.
     #[error(
-        "no permission for {what}; run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN"
+        "no permission to {what}; run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN"
     )]
     Permission {
-        /// For what.
+        /// The operation.
         what: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// Another agent holds the directory.
-    #[error(
-        "another agent works in `{path}`; stop it, or give this one a pin directory of its own with --pin-dir"
-    )]
+    /// Another agent holds the lock of the directory.
+    #[error("another agent works in `{path}`; stop it, or choose another pin directory with --pin-dir")]
     Running {
         /// The pin directory.
         path: PathBuf,
     },
-    /// Nothing is installed there.
-    #[error("nothing is installed in `{path}`; start `xdp-agent run`, or name its directory with --pin-dir")]
+    /// No agent has installed anything there.
+    #[error(
+        "nothing is installed in `{path}`; start `xdp-agent run`, or name its pin directory with --pin-dir"
+    )]
     NotInstalled {
         /// The pin directory.
         path: PathBuf,
     },
-    /// Something that is not the map it should be.
+    /// A pin is not the expected map.
     #[error(
         "`{path}` {found}, but {expected} is expected; run `xdp-agent uninstall`, then start the agent again"
     )]
     Shape {
         /// The pin.
         path: PathBuf,
-        /// What it is.
+        /// What was found.
         found: String,
-        /// What it should be.
+        /// What was expected.
         expected: String,
     },
     /// A file operation below the pin directory failed.
@@ -60,19 +60,19 @@ pub enum OpenError {
         what: &'static str,
         /// The path.
         path: PathBuf,
-        /// The kernel's answer.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// The embedded object or one of its maps was refused.
+    /// The kernel refused the embedded object or one of its maps.
     #[error("the kernel refused the maps of the data path (Linux 5.18 or newer is needed)")]
     Object(#[source] Box<aya::EbpfError>),
-    /// A program is missing in the embedded object, or the kernel refused it.
+    /// The kernel refused a program.
     #[error("the kernel refused the program `{program}` (Linux 5.18 or newer is needed)")]
     Program {
         /// Its name.
         program: &'static str,
-        /// The verifier's or aya's answer.
+        /// The verifier's or aya's error.
         #[source]
         source: Box<aya::programs::ProgramError>,
     },
@@ -87,16 +87,16 @@ pub enum OpenError {
     Table {
         /// The map.
         map: &'static str,
-        /// aya's answer.
+        /// aya's error.
         #[source]
         source: Box<MapError>,
     },
-    /// A table of flows could not be read or written.
-    #[error("cannot access the table `{map}`")]
+    /// A flow table could not be read or written.
+    #[error("cannot access the flow table `{map}`")]
     Flows {
         /// The map.
         map: &'static str,
-        /// The kernel's answer.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -105,7 +105,7 @@ pub enum OpenError {
     Tracepoint {
         /// Its name.
         tracepoint: &'static str,
-        /// The kernel's answer.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -115,7 +115,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// A failed file operation; a refused permission is named as such.
+    /// Wraps the error of a file operation. A missing permission becomes [`OpenError::Permission`].
     pub(super) fn pin(what: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.raw_os_error() {
@@ -139,17 +139,17 @@ impl OpenError {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step} on interface {ifindex}")]
 pub struct AttachError {
-    /// What was tried.
+    /// The step that failed.
     pub step: AttachStep,
     /// The interface, by its index in its namespace.
     pub ifindex: u32,
-    /// The kernel's answer.
+    /// The kernel's error.
     #[source]
     pub source: io::Error,
 }
 
 impl AttachError {
-    /// The kernel's errno, 0 if it gave none.
+    /// Returns the kernel's errno, or 0 if there is none.
     pub fn errno(&self) -> i32 {
         self.source.raw_os_error().unwrap_or(0)
     }
@@ -163,24 +163,24 @@ impl AttachError {
     }
 }
 
-/// Where an attachment failed.
+/// The step at which an attachment failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachStep {
-    /// Loading it: the kernel's verifier says no.
+    /// Loading the program: the verifier refused it.
     Load,
-    /// Looking at an earlier attachment.
+    /// Inspecting an earlier attachment.
     Inspect,
     /// Entering the pod's network namespace.
     Enter,
-    /// Creating the link: the driver or the kernel says no.
+    /// Creating the link: the driver or the kernel refused it.
     Create,
-    /// Exchanging the program.
+    /// Replacing the program.
     Update,
     /// Pinning the link.
     Pin,
-    /// The link is not what was asked for.
+    /// Verifying the link: it is not what was requested.
     Verify,
-    /// Taking the program off.
+    /// Detaching the program.
     Detach,
 }
 
@@ -191,7 +191,7 @@ impl std::fmt::Display for AttachStep {
             Self::Inspect => "inspect the earlier attachment",
             Self::Enter => "enter the network namespace",
             Self::Create => "attach the program",
-            Self::Update => "exchange the program",
+            Self::Update => "replace the program",
             Self::Pin => "pin the attachment",
             Self::Verify => "verify the attachment",
             Self::Detach => "detach the program",
@@ -207,38 +207,38 @@ pub enum ApplyError {
     Table {
         /// The map.
         map: &'static str,
-        /// aya's answer.
+        /// aya's error.
         #[source]
         source: Box<MapError>,
     },
     /// The device is gone, or the devmap refuses it.
-    #[error("cannot enter interface {ifindex} in the devmap")]
+    #[error("cannot write interface {ifindex} to the devmap")]
     Device {
-        /// The host's end.
+        /// The host-side interface.
         ifindex: u32,
-        /// aya's answer.
+        /// aya's error.
         #[source]
         source: Box<aya::maps::xdp::XdpMapError>,
     },
     /// A label does not fit its table.
-    #[error("label of {bytes} bytes, the limit is {limit}")]
+    #[error("a label of {bytes} bytes exceeds the limit of {limit} bytes")]
     LabelTooLong {
         /// Its length.
         bytes: usize,
-        /// The most there can be.
+        /// The limit.
         limit: usize,
     },
     /// The CPUs could not be counted.
     #[error("cannot count the CPUs")]
     Cpus(#[source] io::Error),
-    /// There is no such element.
+    /// An element of a mapped table could not be written.
     #[error("cannot write element {index} of `{map}`")]
     Memory {
         /// The map.
         map: &'static str,
         /// The element.
         index: u32,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },

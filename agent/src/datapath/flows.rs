@@ -1,4 +1,4 @@
-//! The tables of flows whose packets go past the stack both ways: read, and rid of what belongs to nobody any more.
+//! The flow tables: lists entries and purges stale ones.
 
 pub(in crate::datapath) mod drain;
 pub(in crate::datapath) mod migrate;
@@ -29,30 +29,30 @@ use crate::datapath::{
     },
 };
 
-/// One of the tables.
+/// One of the flow tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlowTable {
-    /// Flows that their pods have answered.
+    /// Flows whose pod has replied.
     Established,
-    /// Flows that their pods have not answered yet.
+    /// Flows whose pod has not replied yet.
     Unreplied,
-    /// Datagrams that are the stack's.
+    /// Flows that the stack handles.
     Stack,
 }
 
-/// An element of a table.
+/// An element of a flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowEntry {
     /// The flow.
     pub key: FlowKey,
-    /// The pod's slot when it began. Flows of the stack have none.
+    /// The pod's slot when the flow began. Flows of the stack have none.
     pub slot: Option<u32>,
 }
 
 /// Key and value as the kernel holds them.
 pub(super) type RawFlow = ([u8; size_of::<FlowKey>()], [u8; 8]);
 
-/// How many elements the agent has taken out, in places of [`maps::EVENTS`] that no program writes.
+/// Codes of [`maps::EVENTS`] under which the agent counts the elements that it deletes. No program writes them.
 const REMOVED: [(u32, [FlowTable; 2]); 2] = [
     (60, [FlowTable::Established, FlowTable::Unreplied]),
     (61, [FlowTable::Stack, FlowTable::Stack]),
@@ -67,10 +67,10 @@ const _: () = {
 };
 
 impl FlowTable {
-    /// All of them.
+    /// All tables.
     pub const ALL: [Self; 3] = [Self::Established, Self::Unreplied, Self::Stack];
 
-    /// The name users see.
+    /// Returns the name that users see.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Established => "established",
@@ -87,7 +87,7 @@ impl FlowTable {
         }
     }
 
-    /// Where it is counted what the agent has taken out.
+    /// Returns the event code under which deletions by the agent are counted.
     const fn removed(self) -> u32 {
         match self {
             Self::Established | Self::Unreplied => REMOVED[0].0,
@@ -101,7 +101,7 @@ impl FlowTable {
     }
 }
 
-/// An opened table: its elements, some thousand at a time.
+/// Iterates over the elements of a flow table in batches of some thousands.
 pub struct FlowBatches {
     table: FlowTable,
     map: OwnedFd,
@@ -132,7 +132,7 @@ pub(super) fn unreadable(table: FlowTable, source: io::Error) -> OpenError {
 }
 
 impl Pinned {
-    /// Everything in a table; what changes meanwhile may be there or not.
+    /// Reads all elements of a table. An element that changes meanwhile may be missing or present.
     pub fn flows(&self, table: FlowTable) -> Result<FlowBatches, OpenError> {
         Ok(FlowBatches {
             table,
@@ -141,28 +141,28 @@ impl Pinned {
         })
     }
 
-    /// How many elements are in a table.
+    /// Counts the elements of a table.
     pub fn flow_count(&self, table: FlowTable) -> Result<u64, OpenError> {
         self.flows(table)?
             .try_fold(0, |sum, batch| Ok(sum + batch?.len() as u64))
     }
 
-    /// How many elements a table can hold.
+    /// Returns how many elements a table can hold.
     pub fn flow_capacity(&self, table: FlowTable) -> Result<u32, OpenError> {
         let shape = sys::map_shape(table.open(&self.pins)?);
         let (_, _, capacity) = shape.map_err(|error| unreadable(table, error))?;
         Ok(capacity)
     }
 
-    /// How many elements the agent has taken out: of both tables of our flows together.
+    /// Returns how many elements the agent has deleted. `Established` and `Unreplied` share one counter.
     pub fn flows_removed(&self, table: FlowTable) -> Result<u64, OpenError> {
         self.event(table.removed()).map(|count| count.packets)
     }
 }
 
 impl Datapath {
-    /// Takes out what belongs to nobody any more, or, with `moved`, to a slot with another number; `lost` are addresses
-    /// that had another owner before. How many elements were taken out.
+    /// Deletes stale elements and returns how many. `lost` are addresses that had another owner before. With `moved`,
+    /// elements of pods whose slot has changed are updated to the new slot.
     pub fn purge_flows(
         &mut self,
         owners: &Owners,
@@ -171,9 +171,9 @@ impl Datapath {
     ) -> Result<u64, OpenError> {
         let mut removed = 0;
         for table in FlowTable::ALL {
-            let ours = self.purge(table, owners, lost, moved)?;
-            self.count_removed(table, ours)?;
-            removed += ours;
+            let deleted = self.purge(table, owners, lost, moved)?;
+            self.count_removed(table, deleted)?;
+            removed += deleted;
         }
         Ok(removed)
     }
@@ -208,14 +208,14 @@ impl Datapath {
         Ok(removed)
     }
 
-    /// A flow that was seen a moment ago is found without its table.
-    fn forget_recent(&mut self, key: &FlowKey, config: &Config) -> Result<(), OpenError> {
+    /// Clears the cache slot of a flow, through which programs find it without its table.
+    fn clear_recent(&mut self, key: &FlowKey, config: &Config) -> Result<(), OpenError> {
         let place = cache_index(hash(key, config.seed), config.recent_mask);
         let set = self.pinned.tables.recent.set(place, 0, 0);
         set.map_err(OpenError::table(maps::RECENT))
     }
 
-    /// The agent alone writes this place.
+    /// Counts deletions by the agent, the only writer of these counters.
     pub(super) fn count_removed(&mut self, table: FlowTable, more: u64) -> Result<(), OpenError> {
         if more == 0 {
             return Ok(());
@@ -232,7 +232,7 @@ impl Datapath {
     }
 }
 
-/// From the kernel's bytes.
+/// Converts an element from the kernel's bytes.
 fn entry(table: FlowTable, (key, value): &RawFlow) -> FlowEntry {
     let half = |at: usize| u64::from_ne_bytes(array(key, at));
     let port = |at: usize| u16::from_ne_bytes(array(key, at));
@@ -256,7 +256,7 @@ fn entry(table: FlowTable, (key, value): &RawFlow) -> FlowEntry {
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let bytes = bytes.get(at..at + N).and_then(|bytes| bytes.try_into().ok());
-    bytes.expect("places are within the key")
+    bytes.expect("offsets are within the key")
 }
 
 fn slot_bytes(slot: u32) -> [u8; 8] {
@@ -265,8 +265,8 @@ fn slot_bytes(slot: u32) -> [u8; 8] {
     bytes
 }
 
-/// What a program counts under a code, over all CPUs.
 impl Pinned {
+    /// Returns what is counted under an event code, over all CPUs.
     pub(super) fn event(&self, code: u32) -> Result<Count, OpenError> {
         let values = self.tables.events.get(&code, 0);
         values
@@ -274,7 +274,7 @@ impl Pinned {
             .map_err(OpenError::table(maps::EVENTS))
     }
 
-    /// Packets of drained flows so far.
+    /// Returns how many packets of draining flows were redirected so far.
     pub fn drained(&self) -> Result<u64, OpenError> {
         self.event(FlowEvent::Drained.code()).map(|count| count.packets)
     }

@@ -1,4 +1,4 @@
-//! What the data path needs of the kernel: system calls, pins, the lock, mapped arrays.
+//! Access to the kernel: system calls, pins, the lock, mapped arrays.
 
 pub(in crate::datapath) mod lock;
 pub(in crate::datapath) mod mmap_array;

@@ -1,16 +1,14 @@
-//! The embedded object: loaded beside whatever is attached, over the pinned maps.
+//! Loads the embedded object over the pinned maps. What is attached stays as it is.
 
 mod embedded;
 pub(in crate::datapath) mod explain;
 pub(in crate::datapath) mod loaded;
-pub(in crate::datapath) mod scratch;
 pub(in crate::datapath) mod test_run;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     io,
-    os::fd::{AsFd, BorrowedFd},
 };
 
 use aya::{
@@ -23,7 +21,7 @@ use xdp_plan::hook::Hook;
 use crate::datapath::{
     error::OpenError,
     kernel::{pins::Pins, sys::ProgramStats},
-    programs::loaded::Loaded,
+    programs::loaded::{LoadedProgram, load},
     tables,
 };
 
@@ -42,14 +40,14 @@ const NAMES: [&str; 9] = [
 /// The loaded programs.
 pub(super) struct Programs {
     ebpf: Ebpf,
-    loaded: BTreeMap<Hook, Loaded>,
-    /// Those of the reply path that the kernel refuses, and why: everything else works without them.
+    loaded: BTreeMap<Hook, LoadedProgram>,
+    /// Programs of the reply path that the kernel refused, with the error. Everything else works without them.
     refused: BTreeMap<Hook, String>,
     /// Ids of the pinned maps.
     maps: BTreeSet<u32>,
 }
 
-/// Classifiers that everything else needs.
+/// Classifiers without which the agent does not start.
 const NEEDED: [Hook; 2] = [Hook::PodReader, Hook::NicPeer];
 
 impl Programs {
@@ -80,23 +78,23 @@ impl Programs {
     }
 
     /// Loads a raw tracepoint program.
-    pub(super) fn tracepoint(&mut self, name: &'static str) -> Result<Loaded, OpenError> {
+    pub(super) fn tracepoint(&mut self, name: &'static str) -> Result<LoadedProgram, OpenError> {
         load::<RawTracePoint>(&mut self.ebpf, &self.maps, name, RawTracePoint::load)
     }
 
-    /// Returns the program of a hook, or why it could not be loaded.
-    pub(super) fn loaded(&self, hook: Hook) -> io::Result<&Loaded> {
+    /// Returns the program of a hook, or the error with which the kernel refused it.
+    pub(super) fn loaded(&self, hook: Hook) -> io::Result<&LoadedProgram> {
         let refused = || self.refused.get(&hook).cloned().unwrap_or_default();
         let loaded = self.loaded.get(&hook);
         loaded.ok_or_else(|| io::Error::other(refused()))
     }
 
-    /// Returns aya's view of a classifier, for the attachment by netlink.
+    /// Returns aya's handle of a classifier, for the attachment by netlink.
     pub(super) fn aya_classifier(&mut self, hook: Hook) -> Option<&mut SchedClassifier> {
         self.ebpf.program_mut(hook.program())?.try_into().ok()
     }
 
-    /// The verifier's numbers of all programs.
+    /// Returns the verifier's statistics of all programs.
     pub(super) fn stats(&self) -> Result<Vec<ProgramStats>, ProgramError> {
         let stats = |name: &'static str| {
             let info = self.ebpf.program(name).ok_or(ProgramError::NotLoaded)?.info()?;
@@ -108,18 +106,18 @@ impl Programs {
         NAMES.into_iter().map(stats).collect()
     }
 
-    /// Returns aya's view of a classifier, for test runs.
+    /// Returns aya's handle of a classifier, for test runs.
     pub(super) fn hook(&self, hook: Hook) -> Option<&SchedClassifier> {
         self.ebpf.program(hook.program())?.try_into().ok()
     }
 
-    /// aya's view of the NIC's program, for test runs.
+    /// Returns aya's handle of the program on NICs, for test runs.
     pub(super) fn xdp(&self) -> Option<&Xdp> {
         self.ebpf.program(programs::NIC)?.try_into().ok()
     }
 }
 
-/// An error and all its causes in one line.
+/// Joins an error and all its causes in one line.
 fn chain(error: &dyn Error) -> String {
     match error.source() {
         None => error.to_string(),
@@ -127,8 +125,7 @@ fn chain(error: &dyn Error) -> String {
     }
 }
 
-/// The object, over the pinned maps; those that are not pinned yet are made.
-/// `flows`: how many each of the tables of flows can hold.
+/// Opens the object over the pinned maps and creates those that are absent. `flows` is the capacity of each flow table.
 pub(super) fn object(pins: &Pins, flows: u32) -> Result<Ebpf, OpenError> {
     let mut loader = EbpfLoader::new();
     for name in tables::names() {
@@ -140,58 +137,17 @@ pub(super) fn object(pins: &Pins, flows: u32) -> Result<Ebpf, OpenError> {
     loader.load(embedded::OBJECT).map_err(object_error)
 }
 
-pub(super) fn load<'a, P>(
-    ebpf: &'a mut Ebpf,
-    maps: &BTreeSet<u32>,
-    name: &'static str,
-    load: impl Fn(&mut P) -> Result<(), ProgramError>,
-) -> Result<Loaded, OpenError>
-where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
-    P: 'a,
-    P: HasFd,
-{
-    let refused = |source| OpenError::Program {
-        program: name,
-        source: Box::new(source),
-    };
-    let program = ebpf
-        .program_mut(name)
-        .ok_or(OpenError::MissingProgram { program: name })?;
-    let program: &mut P = program.try_into().map_err(refused)?;
-    load(program).map_err(refused)?;
-    let fd = program.program_fd().map_err(refused)?;
-    Loaded::new(fd, maps).map_err(|source| refused(ProgramError::IOError(source)))
-}
-
-/// aya's program types have their `fd` in common only by name.
-pub(super) trait HasFd {
-    fn program_fd(&self) -> Result<BorrowedFd<'_>, ProgramError>;
-}
-
-macro_rules! has_fd {
-    ($($name:ty),+) => { $(
-        impl HasFd for $name {
-            fn program_fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
-                Ok(self.fd()?.as_fd())
-            }
-        }
-    )+ };
-}
-
-has_fd!(Xdp, SchedClassifier, RawTracePoint);
-
 fn object_error(error: EbpfError) -> OpenError {
     match permission(&error) {
         Some(errno) => OpenError::Permission {
-            what: "bpf(2)".to_owned(),
+            what: "call bpf(2)".to_owned(),
             source: io::Error::from_raw_os_error(errno),
         },
         None => OpenError::Object(Box::new(error)),
     }
 }
 
-/// `EPERM` anywhere among the causes.
+/// Returns `EPERM` if it is among the causes.
 fn permission(error: &EbpfError) -> Option<i32> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {

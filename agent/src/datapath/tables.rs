@@ -1,4 +1,4 @@
-//! The pinned maps, typed.
+//! The pinned maps, with their types.
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, xdp::DevMap};
 use xdp_core::{
@@ -24,7 +24,7 @@ pub(super) use shapes::{MAPS, check_shapes, ids, memory, names, sized};
 
 pub(super) use self::memory::MappedTables;
 
-/// All maps of the data path that the agent reads or writes, opened from their pins.
+/// The maps of the data path that the agent reads or writes, opened from their pins.
 pub(super) struct PinnedTables {
     pub(super) memory: MappedTables,
     pub(super) pods: HashMap<MapData, Plain<Address>, u32>,
@@ -66,7 +66,7 @@ fn open<T: TryFrom<Map, Error = MapError>>(pins: &Pins, name: &'static str) -> R
         .map_err(OpenError::table(name))
 }
 
-/// What the kernel holds, as the program sees it.
+/// Reads what the kernel holds, as the program does.
 impl verdict::RuleTables for PinnedTables {
     fn index(&self, position: u32) -> Option<IndexWord> {
         self.memory.index.load(position).map(IndexWord)

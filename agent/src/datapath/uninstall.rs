@@ -1,4 +1,4 @@
-//! Everything off and away. Works without a running agent and on a directory that is partly broken.
+//! Detaches all programs and removes all pins. Works without a running agent and on a partly broken directory.
 
 use std::{
     collections::BTreeSet,
@@ -19,9 +19,9 @@ use crate::datapath::{
 /// What was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uninstalled {
-    /// NICs that were freed, by interface index.
+    /// NICs whose program was detached, by interface index.
     pub nics: Vec<u32>,
-    /// Pods' readers that were removed, by the host's interface index.
+    /// Pods whose reader was removed, by host-side interface index.
     pub readers: Vec<u32>,
     /// Other pins: tracepoints and maps.
     pub pins: Vec<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Uninstalled {
     pub failures: Vec<(PathBuf, String)>,
 }
 
-/// The way out, in steps, because the pods have to be restored in between. Refuses while an agent works there.
+/// Uninstalls in two steps; the caller restores the pods in between. Fails while an agent holds the directory.
 pub struct Uninstall {
     pins: Pins,
     done: Uninstalled,
@@ -37,7 +37,7 @@ pub struct Uninstall {
 }
 
 impl Uninstall {
-    /// Takes the directory and frees the NICs: when this returns, nothing is taken from them any more.
+    /// Locks the directory and detaches the NICs: when this returns, no program handles their packets.
     pub fn begin(pin_dir: &Path) -> Result<Self, OpenError> {
         if !pin_dir.exists() {
             return Err(OpenError::NotInstalled {
@@ -56,7 +56,7 @@ impl Uninstall {
         done.detach_classifier(&pins, Hook::NicPeer)?;
         sys::fence().map_err(OpenError::Fence)?;
         if let Err(error) = drain::drain(&pins) {
-            tracing::warn!(%error, "flows could not be handed over to the stack");
+            tracing::warn!(%error, "cannot drain the flows");
         }
         for hook in Hook::REPLY_PATH.into_iter().rev() {
             done.detach_classifier(&pins, hook)?;
@@ -68,18 +68,19 @@ impl Uninstall {
         })
     }
 
-    /// Pods whose reader is a clsact filter, by the host's interface index; see [`crate::datapath::detach_clsact`].
+    /// Lists the pods whose reader is a clsact filter, by host-side interface index. See
+    /// [`crate::datapath::detach_clsact`].
     pub fn clsact_readers(&self) -> Result<Vec<u32>, OpenError> {
         list(self.pins.filters(Hook::PodReader), &self.pins)
     }
 
-    /// Pods whose GRO was off before the agent switched it on, by the host's interface index.
+    /// Lists the pods whose GRO was off before the agent switched it on, by host-side interface index.
     pub fn gro_switched(&self) -> Result<Vec<u32>, OpenError> {
         list(self.pins.gros(), &self.pins)
     }
 
-    /// Removes the readers, the tracepoints, the maps and the directories. Of the pods in `unrestored`, by the host's
-    /// interface index, it keeps what the next try has to know.
+    /// Removes the readers, the tracepoints, the maps and the directories. Keeps the records about the pods in
+    /// `unrestored`, by host-side interface index, for the next attempt.
     pub fn finish(mut self, unrestored: &BTreeSet<u32>) -> Result<Uninstalled, OpenError> {
         let pins = unrestored.iter().flat_map(|ifindex| {
             [
@@ -115,12 +116,12 @@ impl Uninstalled {
         let found = classifier::pinned(pins, hook);
         for ifindex in found.map_err(|error| OpenError::pin("list", &pins.abi(), error))? {
             let detached = classifier::detach(pins, hook, ifindex).map(drop);
-            self.note(&pins.link(hook, ifindex), detached);
+            self.record(&pins.link(hook, ifindex), detached);
         }
         Ok(())
     }
 
-    /// Detaches a link for good. What is no link is removed like any pin.
+    /// Detaches a link. A pin that is not a link is only removed.
     fn detach(&mut self, pin: &Path) -> bool {
         match link::detach(pin) {
             Ok(was_there) => was_there,
@@ -129,10 +130,10 @@ impl Uninstalled {
     }
 
     fn remove(&mut self, pin: &Path) -> bool {
-        self.note(pin, fs::remove_file(pin))
+        self.record(pin, fs::remove_file(pin))
     }
 
-    /// Removes what is left below a directory, and the directory, except what is kept.
+    /// Removes a directory and everything below it, except what is in `kept`.
     fn remove_tree(&mut self, directory: &Path, kept: &BTreeSet<PathBuf>) {
         let Ok(entries) = fs::read_dir(directory) else {
             return;
@@ -151,14 +152,15 @@ impl Uninstalled {
         self.remove_directory(directory, kept);
     }
 
-    /// A directory with something of somebody else's in it stays, and is told; one with something kept just stays.
+    /// Removes a directory, unless it contains something in `kept`. A directory with foreign files stays, and is
+    /// reported.
     fn remove_directory(&mut self, directory: &Path, kept: &BTreeSet<PathBuf>) {
         if !kept.iter().any(|path| path.starts_with(directory)) {
-            self.note(directory, fs::remove_dir(directory));
+            self.record(directory, fs::remove_dir(directory));
         }
     }
 
-    fn note(&mut self, path: &Path, result: io::Result<()>) -> bool {
+    fn record(&mut self, path: &Path, result: io::Result<()>) -> bool {
         match result {
             Ok(()) => true,
             Err(error) => {

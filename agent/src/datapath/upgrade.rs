@@ -1,8 +1,8 @@
-//! What agents with another layout of the tables have left in the pin directory.
+//! Upgrades and downgrades: adopts what agents with another layout of the tables have left in the pin directory.
 //!
-//! Their programs and ours cannot share tables, so ours are made anew, empty, beside theirs. The attachments are taken
-//! over as they are: moving a pin changes nothing in the kernel. The old program goes on over the old tables, which it
-//! holds without their pins, until this agent has filled its own and exchanges the program in the link.
+//! Programs of two layouts cannot share tables, so this agent creates empty tables of its own. It adopts the attachments
+//! as they are: moving a pin changes nothing in the kernel. The old program runs over the old tables, which it holds
+//! without their pins, until this agent has filled its own tables and replaces the program in the link.
 
 use std::{fs, io, path::Path};
 
@@ -12,33 +12,33 @@ use crate::datapath::{
     kernel::pins::{Pins, TRACEPOINT},
 };
 
-/// Moves attachments and notes below this version's directory, and removes the rest.
+/// Moves attachments and records below this version's directory, and removes the rest.
 pub(super) fn adopt(pins: &Pins) -> Result<(), OpenError> {
     let list = |error| OpenError::pin("list", pins.root(), error);
     for other in pins.others().map_err(list)? {
         pins.create()?;
-        tracing::info!(from = %other.abi().display(), "attachments of another version taken over");
+        tracing::info!(from = %other.abi().display(), "adopting the attachments of another version");
         move_all(&other.gro_notes(), &pins.gro_notes(), |_| true)?;
         move_all(&other.links(), &pins.links(), |name| {
             !name.starts_with(TRACEPOINT)
         })?;
         migrate::move_tables(&other, pins)?;
-        // What is left does nothing but take room, and is tried again by the next agent.
+        // What is left only occupies memory; the next agent retries.
         if let Err(error) = remove(&other) {
-            tracing::warn!(%error, "pins of another version stay");
+            tracing::warn!(%error, "cannot remove the pins of another version");
         }
     }
     Ok(())
 }
 
 fn remove(other: &Pins) -> Result<(), OpenError> {
-    for directory in [other.links(), other.maps(), other.gro_notes(), other.aside()] {
+    for directory in [other.links(), other.maps(), other.gro_notes(), other.parked()] {
         remove_all(&directory)?;
     }
     removed(&other.abi(), fs::remove_dir(other.abi()))
 }
 
-/// What is there under the same name already is this version's, and newer.
+/// Moves the wanted pins. One that exists under its name in `to` is this version's and stays.
 fn move_all(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), OpenError> {
     for (name, path) in entries(from)? {
         let target = to.join(&name);

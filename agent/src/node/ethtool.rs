@@ -1,4 +1,4 @@
-//! The ethtool requests the agent needs, by interface name in the calling thread's network namespace.
+//! The ethtool requests that the agent needs, by interface name in the calling thread's network namespace.
 #![expect(unsafe_code, reason = "SIOCETHTOOL takes pointers that no safe wrapper knows")]
 
 use std::{
@@ -14,16 +14,16 @@ const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_SGRO: u32 = 0x2c;
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
-/// A request that failed.
+/// An ethtool request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EthtoolError {
-    /// No interface can have this name.
+    /// The name is not a valid interface name.
     #[error("`{name}` is not an interface name")]
     Name {
         /// The name.
         name: String,
     },
-    /// The kernel refused.
+    /// The kernel refused the request.
     #[error("`{request}` on interface `{name}` failed")]
     Refused {
         /// The request.
@@ -34,7 +34,7 @@ pub enum EthtoolError {
         #[source]
         source: io::Error,
     },
-    /// The kernel reported success and changed nothing.
+    /// The kernel reported success but changed nothing.
     #[error("`{request}` on interface `{name}` had no effect; the driver fixes this setting")]
     Ignored {
         /// The request.
@@ -45,7 +45,7 @@ pub enum EthtoolError {
 }
 
 impl EthtoolError {
-    /// The kernel's errno, if it is one of the kernel's answers.
+    /// Returns the kernel's errno, if the kernel refused the request.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Name { .. } | Self::Ignored { .. } => None,
@@ -54,16 +54,16 @@ impl EthtoolError {
     }
 }
 
-/// Who drives an interface.
+/// The driver of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Driver {
-    /// Driver name, `mlx5_core`.
+    /// Driver name, for example `mlx5_core`.
     pub name: String,
-    /// Bus address, `0000:3b:00.0`; empty for virtual interfaces.
+    /// Bus address, for example `0000:3b:00.0`; empty for virtual interfaces.
     pub bus: String,
 }
 
-/// Driver and bus address of an interface.
+/// Returns driver and bus address of an interface.
 pub fn driver(name: &str) -> Result<Driver, EthtoolError> {
     let mut info = DrvInfo {
         cmd: ETHTOOL_GDRVINFO,
@@ -86,7 +86,7 @@ pub fn gro(name: &str) -> Result<bool, EthtoolError> {
     Ok(value.data != 0)
 }
 
-/// Switch generic receive offload on or off. Read it back: a driver may refuse without an error.
+/// Switches generic receive offload on or off. Read it back afterwards: a driver can refuse without an error.
 pub fn set_gro(name: &str, on: bool) -> Result<(), EthtoolError> {
     request(
         "ETHTOOL_SGRO",
@@ -135,7 +135,7 @@ struct DrvInfo {
 
 const _: () = assert!(size_of::<DrvInfo>() == 196);
 
-/// A structure that begins with its command, of the size the kernel has for that command.
+/// A structure that begins with its command and has the size that the kernel expects for that command.
 trait Command {}
 impl Command for Value {}
 impl Command for DrvInfo {}
@@ -153,7 +153,7 @@ fn request<T: Command>(request: &'static str, name: &str, command: &mut T) -> Re
             ifru_data: std::ptr::from_mut(command).cast(),
         },
     };
-    // SAFETY: `interface` is a whole `struct ifreq` whose data points at a `Command`, which outlives the call and has
+    // SAFETY: `interface` is a whole `struct ifreq` whose data points to a `Command`, which outlives the call and has
     // the size that its command makes the kernel read and write.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut interface) };
     if result == 0 {

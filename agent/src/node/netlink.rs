@@ -1,6 +1,6 @@
-//! What the kernel says about interfaces, by netlink alone: no sysfs, no path convention of any CNI.
+//! Reads interfaces by netlink alone: no sysfs, no path convention of any CNI.
 //!
-//! Everything here speaks for the network namespace of the calling thread. Needs Linux 5.0
+//! All functions refer to the network namespace of the calling thread. They need Linux 5.0
 //! (`NETLINK_GET_STRICT_CHK`, `IFA_TARGET_NETNSID`) and, for [`Monitor`], `CAP_NET_BROADCAST`.
 
 use std::io;
@@ -19,10 +19,10 @@ pub use filter::{TcFilter, clsact_filters};
 pub use link::{HostLink, XdpMode, XdpState, host_links};
 pub use monitor::Monitor;
 
-/// A question the kernel did not answer.
+/// A netlink request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
-    /// The socket itself failed.
+    /// A socket operation failed.
     #[error("netlink socket: `{step}` failed")]
     Socket {
         /// System call or option.
@@ -31,36 +31,36 @@ pub enum NetlinkError {
         #[source]
         source: io::Error,
     },
-    /// The kernel answered with an error.
+    /// The kernel returned an error.
     #[error("the kernel refused `{request}`")]
     Refused {
-        /// What was asked.
+        /// The request.
         request: &'static str,
         /// Its errno.
         #[source]
         source: io::Error,
     },
-    /// The answer does not follow the protocol.
-    #[error("the kernel's answer to `{request}` cannot be read")]
+    /// The reply does not follow the protocol.
+    #[error("cannot decode the kernel's reply to `{request}`")]
     Malformed {
-        /// What was asked.
+        /// The request.
         request: &'static str,
-        /// Where reading stopped.
+        /// The decoding error.
         #[source]
         source: DecodeError,
     },
     /// The kernel's list changed under every attempt to read it.
     #[error("`{request}` changed while it was read, {attempts} times in a row")]
     Unstable {
-        /// What was asked.
+        /// The request.
         request: &'static str,
-        /// How often.
+        /// Number of attempts.
         attempts: u32,
     },
 }
 
 impl NetlinkError {
-    /// The kernel's errno, if it is one of the kernel's answers.
+    /// Returns the kernel's errno, if the kernel or a socket operation returned one.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Socket { source, .. } | Self::Refused { source, .. } => source.raw_os_error(),

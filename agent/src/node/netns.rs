@@ -1,4 +1,4 @@
-//! Other network namespaces: found by the id under which the kernel knows them here, entered on a thread of its own.
+//! Finds network namespaces by the id that they have in this one, and runs code inside them on separate threads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,10 +23,10 @@ use crate::node::netlink::{NetlinkError, client::Client};
 
 mod scan;
 
-/// A namespace that was not found or not entered.
+/// A namespace was not found, or could not be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
-    /// Neither a process nor a mount leads to it.
+    /// No process and no mount leads to the namespace.
     #[error(
         "no process and no mount leads to the network namespace with id {id}; run the agent in the host's pid \
          namespace, with CAP_SYS_PTRACE and the host's /run mounted"
@@ -35,8 +35,8 @@ pub enum NetnsError {
         /// The id.
         id: i32,
     },
-    /// The kernel did not say which namespace it is.
-    #[error("the network namespace with id {id} cannot be looked up")]
+    /// The kernel did not report the namespace of the id.
+    #[error("cannot look up the network namespace with id {id}")]
     Lookup {
         /// The id.
         id: i32,
@@ -45,7 +45,7 @@ pub enum NetnsError {
         source: NetlinkError,
     },
     /// `setns` failed.
-    #[error("the network namespace cannot be entered; it takes CAP_SYS_ADMIN")]
+    #[error("cannot enter the network namespace; CAP_SYS_ADMIN is needed")]
     Enter {
         /// Cause.
         #[source]
@@ -53,21 +53,21 @@ pub enum NetnsError {
     },
 }
 
-/// A network namespace. Holding one keeps the namespace alive with all its interfaces: drop it soon.
+/// An open network namespace. It keeps the namespace alive with all its interfaces: drop it soon.
 #[derive(Debug)]
 pub struct Netns {
     file: File,
 }
 
 impl Netns {
-    /// Open the namespace that has this id in the calling thread's namespace.
+    /// Opens the namespace that has this id in the calling thread's namespace.
     pub fn find(id: i32) -> Result<Self, NetnsError> {
         Namespaces::default().find(id)
     }
 
-    /// Open a path such as `/proc/PID/ns/net`. That it is a network namespace shows when it is used.
+    /// Opens a path such as `/proc/PID/ns/net`. Whether it is a network namespace is checked on first use.
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Paths come from other mount namespaces: whatever is there, opening it must not block.
+        // Paths come from other mount namespaces and can lead to any file: opening must not block.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
@@ -75,7 +75,7 @@ impl Netns {
         Ok(Self { file })
     }
 
-    /// Do `work` inside, on a thread that is gone afterwards. The caller's own namespace stays what it is.
+    /// Runs `work` inside the namespace, on a thread that ends afterwards. The namespace of the caller does not change.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
@@ -89,7 +89,7 @@ impl Netns {
         })
     }
 
-    /// The id under which the namespace of `client` knows this one, if any.
+    /// Returns the id that this namespace has in the namespace of `client`, if any.
     fn id(&self, client: &mut Client) -> Result<Option<i32>, NetlinkError> {
         let request = "RTM_GETNSID";
         let mut message = NsidMessage::default();
@@ -112,14 +112,14 @@ impl AsFd for Netns {
     }
 }
 
-/// Where namespaces were seen last, so that not every look-up walks through all processes. Holds none of them.
+/// Caches paths of namespaces, so that not every look-up reads all of `/proc`. Keeps no namespace open.
 #[derive(Debug, Default)]
 pub struct Namespaces {
     seen: BTreeMap<i32, PathBuf>,
 }
 
 impl Namespaces {
-    /// Open the namespace that has this id in the calling thread's namespace.
+    /// Opens the namespace that has this id in the calling thread's namespace.
     pub fn find(&mut self, id: i32) -> Result<Netns, NetnsError> {
         let failed = |source| NetnsError::Lookup { id, source };
         let mut client = Client::route().map_err(failed)?;
@@ -131,7 +131,7 @@ impl Namespaces {
         self.scan(&mut client, id).ok_or(NetnsError::NotFound { id })
     }
 
-    /// Look at every namespace once. One that cannot be opened or asked about is not ours to find.
+    /// Looks at every namespace once. One that cannot be opened or identified is skipped.
     fn scan(&mut self, client: &mut Client, wanted: i32) -> Option<Netns> {
         self.seen.clear();
         let mut known = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! What the agent needs of the machine before it touches anything.
+//! Checks capabilities, the pin directory and kernel features before the agent changes anything.
 
 use std::{
     fs, io,
@@ -12,29 +12,29 @@ use nix::{
 
 use crate::node::netlink::host_links;
 
-/// A machine on which the agent cannot work.
+/// The agent cannot work on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
     /// Capabilities are missing.
     #[error("no permission: {} missing; {}", missing.join(", "), self.remedy())]
     NoPermission {
-        /// Their names.
+        /// Names of the missing capabilities.
         missing: Vec<&'static str>,
     },
     /// The pin directory is not on a bpffs.
     #[error("no bpf file system at `{}`; {}", path.display(), self.remedy())]
     NoBpffs {
-        /// The nearest existing directory.
+        /// The nearest existing ancestor directory.
         path: PathBuf,
     },
-    /// The kernel cannot do what the data path rests on.
+    /// The kernel lacks features that the data path needs.
     #[error("kernel too old: it has no {}; {}", names(missing), self.remedy())]
     KernelTooOld {
-        /// What it cannot do.
+        /// The missing features.
         missing: Vec<Feature>,
     },
-    /// A file that every Linux has could not be read.
-    #[error("`{}` cannot be read", path.display())]
+    /// A file in `/proc` could not be read.
+    #[error("cannot read `{}`", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum SystemError {
 }
 
 impl SystemError {
-    /// What to do about it.
+    /// Returns what to do about the problem.
     pub fn remedy(&self) -> String {
         match self {
             Self::NoPermission { .. } => {
@@ -65,9 +65,9 @@ impl SystemError {
     }
 }
 
-/// Capabilities and their bits (include/uapi/linux/capability.h): what for is said beside each.
+/// The needed capabilities and their bits (include/uapi/linux/capability.h), each with its purpose.
 const CAPABILITIES: [(u32, &str); 5] = [
-    // Hearing of changes in pods (`NETLINK_LISTEN_ALL_NSID`).
+    // Receiving events from pods (`NETLINK_LISTEN_ALL_NSID`).
     (11, "CAP_NET_BROADCAST"),
     // Attaching, devmap entries, GRO.
     (12, "CAP_NET_ADMIN"),
@@ -79,7 +79,7 @@ const CAPABILITIES: [(u32, &str); 5] = [
     (39, "CAP_BPF"),
 ];
 
-/// Check that the calling thread may do what the agent does.
+/// Checks that the calling thread has the capabilities that the agent needs.
 pub fn check_permissions() -> Result<(), SystemError> {
     let path = PathBuf::from("/proc/thread-self/status");
     let status = match fs::read_to_string(&path) {
@@ -104,7 +104,7 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Check that the pin directory is, or will be, on a bpffs.
+/// Checks that the pin directory is, or will be, on a bpffs.
 pub fn check_bpffs(pin_dir: &Path) -> Result<(), SystemError> {
     let existing = pin_dir
         .ancestors()
@@ -123,25 +123,25 @@ pub fn check_bpffs(pin_dir: &Path) -> Result<(), SystemError> {
     })
 }
 
-/// What the data path takes from the kernel. Probe for it; version numbers lie (RHEL's 5.14).
+/// A kernel feature that the data path needs. It has to be probed: version numbers are not reliable (RHEL's 5.14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feature {
     /// XDP programs attached by `bpf_link`.
     XdpLink,
-    /// `BPF_MAP_TYPE_DEVMAP_HASH` that XDP programs may look into.
+    /// `BPF_MAP_TYPE_DEVMAP_HASH` that XDP programs can look up.
     DevmapLookup,
     /// Raw tracepoint programs by `bpf_link`.
     RawTracepointLink,
     /// Type information of the kernel, `/sys/kernel/btf/vmlinux`.
     KernelBtf,
-    /// Dumps of other namespaces by id.
+    /// Netlink dumps of other namespaces by id.
     TargetNetns,
-    /// veth that takes redirected packets by GRO.
+    /// veth that accepts redirected packets when GRO is on.
     VethGro,
 }
 
 impl Feature {
-    /// In words.
+    /// Returns the name for messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::XdpLink => "XDP bpf_link",
@@ -153,7 +153,7 @@ impl Feature {
         }
     }
 
-    /// First Linux version that has it.
+    /// Returns the first Linux version that has the feature.
     pub fn since(self) -> (u32, u32) {
         match self {
             Self::TargetNetns => (5, 0),
@@ -166,7 +166,7 @@ impl Feature {
     }
 }
 
-/// Probe for what needs no BPF system call.
+/// Probes the features that need no BPF system call.
 pub fn probe_basics() -> Vec<(Feature, bool)> {
     vec![
         (Feature::TargetNetns, host_links().is_ok()),
@@ -174,18 +174,18 @@ pub fn probe_basics() -> Vec<(Feature, bool)> {
     ]
 }
 
-/// What `uname -r` shows; empty if procfs does not say.
+/// Returns the kernel release, as `uname -r` does; empty if procfs is not available.
 pub fn kernel_release() -> String {
     line("/proc/sys/kernel/osrelease")
 }
 
-/// What the kernel calls this boot of the machine; empty if it does not say.
+/// Returns the id of this boot; empty if procfs is not available.
 pub fn boot_id() -> String {
     line("/proc/sys/kernel/random/boot_id")
 }
 
-/// Whether connection tracking of this network namespace takes up connections it has not seen begin; `None` where
-/// there is none, or it does not say.
+/// Returns whether connection tracking of this network namespace picks up connections whose beginning it has not seen
+/// (`nf_conntrack_tcp_loose`). `None` without connection tracking.
 pub fn picks_up_connections() -> Option<bool> {
     let loose = line("/proc/sys/net/netfilter/nf_conntrack_tcp_loose");
     (!loose.is_empty()).then(|| loose != "0")
@@ -196,13 +196,13 @@ fn line(path: &str) -> String {
     text.trim().to_owned()
 }
 
-/// Bytes in a page of memory, on which MTU limits depend.
+/// Returns the size of a memory page in bytes. MTU limits depend on it.
 pub fn page_size() -> u32 {
     let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
     size.and_then(|size| u32::try_from(size).ok()).unwrap_or(4096)
 }
 
-/// Judge what probing found.
+/// Checks the result of probing.
 pub fn check_features(probed: &[(Feature, bool)]) -> Result<(), SystemError> {
     let missing: Vec<_> = probed
         .iter()
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_directory_outside_bpffs_is_refused_with_the_command_that_helps() {
+    fn a_pin_directory_outside_bpffs_is_refused_with_the_mount_command() {
         let error = check_bpffs(Path::new("/proc/self/not/there")).expect_err("procfs is no bpffs");
         assert!(
             matches!(&error, SystemError::NoBpffs { path } if path == Path::new("/proc/self")),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_is_told_what_it_lacks_and_from_when() {
+    fn the_error_for_an_old_kernel_names_missing_features_and_the_needed_version() {
         let probed = [
             (Feature::XdpLink, false),
             (Feature::KernelBtf, true),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_the_basics_and_lets_root_work() {
+    fn this_machine_has_the_basic_features_and_root_has_the_capabilities() {
         check_features(&probe_basics()).unwrap();
         check_permissions().unwrap();
         assert!(page_size().is_power_of_two() && page_size() >= 4096);

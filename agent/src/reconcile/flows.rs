@@ -96,12 +96,12 @@ impl Flows {
     /// After the tables lead to other pods: takes out what belongs to nobody any more.
     pub(super) fn settle(&mut self, datapath: &mut Datapath, installed: &Installed) -> Option<Problem> {
         let owners = Owners::new(installed);
-        let carries = datapath.migrating();
-        if !carries && self.owners.as_ref() == Some(&owners) {
+        let migrating = datapath.migrating();
+        if !migrating && self.owners.as_ref() == Some(&owners) {
             return None;
         }
         let lost = self.owners.as_ref().map(|before| owners.lost_since(before));
-        match datapath.purge_flows(&owners, &lost.unwrap_or_default(), carries) {
+        match datapath.purge_flows(&owners, &lost.unwrap_or_default(), migrating) {
             Ok(removed) => {
                 if removed > 0 {
                     info!(removed, "flows of pods that are gone forgotten");

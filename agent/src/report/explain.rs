@@ -1,8 +1,7 @@
-//! `xdp-agent explain`: what becomes of a packet, by which rule, and why not by the rules before it.
+//! `xdp-agent explain`: what happens to a packet, which rule decides, and why earlier rules do not match.
 //!
-//! The verdict is the kernel's: the program that reads the tables in force is asked about a frame. Rules are not in the
-//! tables any more once they are compiled, so those before the one that decided come from the running agent, or from the
-//! files that it reads.
+//! The verdict is the kernel's: a program that reads the pinned tables decides about a frame. Compiled tables do not hold
+//! the rules, so the earlier rules come from the running agent, or from manifest files.
 
 mod answer;
 mod ask;
@@ -24,88 +23,88 @@ pub(crate) use socket::serve;
 
 use crate::datapath;
 
-/// No answer.
+/// A packet could not be explained.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// The kernel could not be asked.
+    /// The kernel could not be queried.
     #[error(transparent)]
     Kernel(#[from] datapath::ExplainerError),
     /// The tables could not be read.
     #[error(transparent)]
     Tables(#[from] datapath::OpenError),
-    /// No such pod.
+    /// There is no such pod.
     #[error("no pod `{name}` has rules on this node{}", known_pods(known))]
     UnknownPod {
-        /// As written.
+        /// The name as given.
         name: String,
-        /// Those there are.
+        /// The pods with rules on this node.
         known: Vec<String>,
     },
-    /// More than one.
-    #[error("several pods are called `{name}`: name one as {}", pods.join(" or "))]
+    /// Several pods have this name.
+    #[error("several pods have the name `{name}`; use --to with {}", pods.join(" or "))]
     AmbiguousPod {
-        /// As written.
+        /// The name as given.
         name: String,
-        /// With their namespaces.
+        /// The pods, with their namespaces.
         pods: Vec<String>,
     },
-    /// The pod has no address to which the source could send.
-    #[error("the pod {pod} has no {family} address; use a source of the other family with --from")]
+    /// The pod has no address of the source's family.
+    #[error("the pod {pod} has no {family} address; use --from with a source of the other family")]
     NoAddress {
         /// The pod.
         pod: String,
         /// `IPv4` or `IPv6`.
         family: &'static str,
     },
-    /// IPv4 to IPv6.
-    #[error("{from} and {to} are not of one family; give two IPv4 or two IPv6 addresses")]
+    /// The addresses are of different families.
+    #[error("{from} and {to} are of different families; use two IPv4 or two IPv6 addresses")]
     Families {
         /// Source.
         from: IpAddr,
         /// Destination.
         to: IpAddr,
     },
-    /// A port is needed.
-    #[error("{protocol} needs a destination port; name it with --port")]
+    /// The destination port is missing.
+    #[error("{protocol} needs a destination port; set it with --port")]
     NoPort {
-        /// Which.
+        /// The protocol.
         protocol: IpProtocol,
     },
-    /// A port makes no sense.
-    #[error("{protocol} has no ports; leave --port out")]
+    /// The protocol has no ports.
+    #[error("{protocol} has no ports; remove --port")]
     HasNoPorts {
-        /// Which.
+        /// The protocol.
         protocol: IpProtocol,
     },
-    /// A type makes no sense.
-    #[error("{protocol} over {family} has no types; leave --type out, or use {instead}")]
+    /// The protocol has no message types.
+    #[error("{protocol} over {family} has no message types; remove --type, or use {instead}")]
     HasNoTypes {
-        /// Which.
+        /// The protocol.
         protocol: IpProtocol,
         /// `IPv4` or `IPv6`.
         family: &'static str,
-        /// The protocol that has.
+        /// The protocol that has message types.
         instead: IpProtocol,
     },
-    /// A file cannot be read.
-    #[error("`{}` cannot be read", path.display())]
+    /// A manifest file or directory could not be read.
+    #[error("cannot read `{}`", path.display())]
     Manifests {
-        /// File or folder.
+        /// File or directory.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
 }
 
 fn known_pods(known: &[String]) -> String {
-    /// More than these are no help.
+    /// The most names to list.
     const SHOWN: usize = 10;
     match known {
-        [] => "; no policy in force selects a pod here".to_owned(),
-        _ if known.len() <= SHOWN => format!("; these have: {}", known.join(", ")),
+        [] => "; no programmed policy selects a pod here".to_owned(),
+        _ if known.len() <= SHOWN => format!("; pods with rules: {}", known.join(", ")),
         _ => format!(
-            "; {} have, among them {}",
+            "; {} pods have rules, among them {}",
             known.len(),
             known.get(..SHOWN).unwrap_or_default().join(", ")
         ),

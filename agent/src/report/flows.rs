@@ -1,4 +1,4 @@
-//! The flows whose packets go past the stack both ways, read from the kernel: works while the agent is stopped.
+//! `xdp-agent flows`: lists the flow tables, read from the kernel. Needs no running agent.
 
 use std::{
     collections::BTreeMap,
@@ -16,22 +16,22 @@ use crate::{
     report::explain::IpProtocol,
 };
 
-/// Which flows are listed.
+/// Selects the flows to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowFilter {
-    /// Those of a pod: its name, with or without its namespace.
+    /// Only flows of this pod: its name, with or without its namespace.
     pub pod: Option<String>,
-    /// Flows with this remote address.
+    /// Only flows with this remote address.
     pub remote: Option<IpAddr>,
 }
 
-/// What `xdp-agent flows` shows; this is also its JSON.
+/// The output of `xdp-agent flows`, and its JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FlowList {
-    /// By table, pod and remote.
+    /// Sorted by table, pod and remote.
     pub flows: Vec<ListedFlow>,
-    /// How many of each table were left out by the filter.
+    /// Number of flows of each table that the filter left out.
     pub left_out: BTreeMap<&'static str, u64>,
 }
 
@@ -39,20 +39,20 @@ pub struct FlowList {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ListedFlow {
-    /// `established`: answered; `unreplied`: not answered yet; `stack`: the stack's.
+    /// `established`, `unreplied` (the pod has not replied yet), or `stack` (the stack handles the flow).
     pub table: &'static str,
-    /// The pod, as `namespace/name`; empty if no target pod has the address.
+    /// `namespace/name` of the pod; empty if no target pod has the address.
     pub pod: String,
-    /// Its address.
+    /// The pod's address.
     pub address: IpAddr,
     /// Name or number of the protocol.
     pub protocol: String,
     /// The pod's port; absent for ICMP echo.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Who talks to the pod.
+    /// The remote address.
     pub remote: IpAddr,
-    /// The remote's port, or the identifier of its echo requests.
+    /// The remote port, or the identifier of echo requests.
     pub remote_port: u16,
 }
 
@@ -70,7 +70,7 @@ pub fn collect(pin_dir: &Path, filter: &FlowFilter) -> Result<FlowList, OpenErro
     Ok(shown)
 }
 
-/// Names of pods by address.
+/// Pod names by address.
 struct Pods(BTreeMap<IpAddr, String>);
 
 impl Pods {
@@ -96,22 +96,13 @@ impl FlowList {
         }
     }
 
-    /// For machines.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "it cannot: strings, numbers and maps with text keys"
-    )]
-    pub fn json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("strings, numbers and maps with text keys")
-    }
-
-    /// For people: a flow a line, and a sum.
+    /// Renders one line per flow, and the totals.
     pub fn table(&self) -> String {
         let mut text = String::new();
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for flow in &self.flows {
             *counts.entry(flow.table).or_default() += 1;
-            writeln!(text, "{}", flow.line()).expect("a string takes everything");
+            writeln!(text, "{}", flow.line()).expect("writing to a string does not fail");
         }
         let count = |table: FlowTable| {
             let (shown, left_out) = (counts.get(table.name()), self.left_out.get(table.name()));
@@ -124,11 +115,11 @@ impl FlowList {
 
 impl FlowFilter {
     fn fits(&self, flow: &ListedFlow) -> bool {
-        let own = |name: &String| {
-            let whole = flow.pod == *name;
-            whole || flow.pod.split_once('/').is_some_and(|(_, own)| own == name)
+        let is_of = |name: &String| {
+            let matches = |(_, pod): (&str, &str)| pod == name;
+            flow.pod == *name || flow.pod.split_once('/').is_some_and(matches)
         };
-        self.pod.as_ref().is_none_or(own)
+        self.pod.as_ref().is_none_or(is_of)
             && self
                 .remote
                 .is_none_or(|remote| remote.to_canonical() == flow.remote)
@@ -145,15 +136,15 @@ impl ListedFlow {
             remote_port,
             ..
         } = self;
-        let remote = end(*remote, Some(*remote_port));
-        let own = end(self.address, self.port);
+        let remote = endpoint(*remote, Some(*remote_port));
+        let local = endpoint(self.address, self.port);
         let pod = if pod.is_empty() { "-" } else { pod };
-        format!("{table:<11}  {protocol:<6}  {remote:<28}  {own:<28}  {pod}")
+        format!("{table:<11}  {protocol:<6}  {remote:<28}  {local:<28}  {pod}")
     }
 }
 
-/// `10.0.0.1:80`, `[2001:db8::1]:80`.
-fn end(address: IpAddr, port: Option<u16>) -> String {
+/// Formats an endpoint: `10.0.0.1:80`, `[2001:db8::1]:80`.
+fn endpoint(address: IpAddr, port: Option<u16>) -> String {
     match (address, port) {
         (_, None) => address.to_string(),
         (IpAddr::V4(address), Some(port)) => format!("{address}:{port}"),
@@ -186,6 +177,7 @@ mod tests {
     use xdp_plan::{facts::Readiness, installed::SlotIdentity};
 
     use super::*;
+    use crate::report::output;
 
     fn entry(remote: Address, protocol: u32, pod_port: u16) -> FlowEntry {
         FlowEntry {
@@ -244,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_leaves_out_by_pod_and_peer_and_counts_what_it_leaves_out() {
+    fn a_filter_selects_by_pod_and_remote_and_counts_what_it_leaves_out() {
         let by = |pod: Option<&str>, remote: Option<&str>| {
             let flows = shown(&FlowFilter {
                 pod: pod.map(str::to_owned),
@@ -260,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_says_how_many_there_are_beside_those_shown() {
+    fn the_totals_include_flows_that_are_not_shown() {
         let filter = FlowFilter {
             remote: Some(IpAddr::from([192, 0, 2, 1])),
             ..FlowFilter::default()
@@ -278,7 +270,8 @@ mod tests {
 
     #[test]
     fn the_json_has_the_documented_names() {
-        let json: serde_json::Value = serde_json::from_str(&shown(&FlowFilter::default()).json()).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&output::json(&shown(&FlowFilter::default()))).unwrap();
         assert_eq!(json["flows"][1]["remotePort"], 40000);
         assert_eq!(json["flows"][1]["pod"], "games/server-0");
         assert!(json["flows"][0].get("port").is_none() && json["leftOut"].is_object());

@@ -1,4 +1,4 @@
-//! What `/metrics` shows: what the loop counts, and what the kernel holds at that moment.
+//! Metrics: what the reconcile loop counts, and what the kernel holds at the moment of a scrape.
 
 use std::{
     collections::BTreeMap,
@@ -18,22 +18,21 @@ mod tests;
 
 pub use encode::{Format, encode};
 
-/// Upper bounds in seconds, of rounds as well as of delays: a round takes milliseconds, a tenth of a second under
-/// load, and what waits for a person or a server takes longer than any bound.
+/// Upper bounds in seconds, for reconciles and for delays. A reconcile takes milliseconds, a tenth of a second under load.
 const BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// Each rule belongs to one policy: more policies than rules cannot be in force.
+/// Each rule belongs to one policy: more policies than rules cannot be programmed.
 const MAX_POLICIES: usize = MAX_RULES as usize;
 
-/// One label whose values are known beforehand.
+/// The label `result` with its value.
 type Result = [(&'static str, &'static str); 1];
 
 const SUCCESS: Result = [("result", "success")];
 const ERROR: Result = [("result", "error")];
 
-/// What the loop counts. Every method takes well under a microsecond or one short lock.
+/// What the reconcile loop counts. Every method takes well under a microsecond or one short lock.
 #[derive(Debug)]
 pub struct Metrics {
     reconciles: Family<Result, Counter>,
@@ -42,9 +41,9 @@ pub struct Metrics {
     status_writes: Family<Result, Counter>,
     scrape_errors: Counter,
     problems: Gauge,
-    /// Generation by namespace and name; the list is exchanged as a whole, so that what is gone is not shown.
+    /// Generation by namespace and name. Always replaced as a whole, so that deleted policies disappear.
     policies: Mutex<BTreeMap<(String, String), i64>>,
-    /// The most that was ever shown by table.
+    /// Highest number that was shown for each table.
     evicted: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -60,7 +59,7 @@ impl Default for Metrics {
             policies: Mutex::default(),
             evicted: Mutex::default(),
         };
-        // A counter that appears with its first event hides that event from `increase()`.
+        // `increase()` does not see the first event of a new series, so the series exist from the start.
         for result in [SUCCESS, ERROR] {
             drop(metrics.reconciles.get_or_create(&result));
         }
@@ -79,18 +78,18 @@ impl Metrics {
         self.reconcile_duration.observe(took.as_secs_f64());
     }
 
-    /// A change of an object has come into force; `delay` since the event that brought it.
+    /// Records that a change of an object is programmed, `delay` after its event.
     pub fn enforced(&self, delay: Duration) {
         self.enforcement_delay.observe(delay.as_secs_f64());
     }
 
-    /// The status of this node was sent to the API server.
+    /// Records a write of this node's status to the API server.
     pub fn status_written(&self, success: bool) {
         let result = if success { SUCCESS } else { ERROR };
         self.status_writes.get_or_create(&result).inc();
     }
 
-    /// The policies that are programmed for pods of this node: namespace, name and programmed generation.
+    /// Replaces the list of policies that are programmed for pods of this node: namespace, name and generation.
     pub fn policies(&self, policies: Vec<(String, String, i64)>) {
         let policies = policies
             .into_iter()
@@ -100,13 +99,13 @@ impl Metrics {
         *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = policies;
     }
 
-    /// How many problems the last reconcile left.
+    /// Records the number of problems after a reconcile.
     pub fn problems(&self, count: usize) {
         self.problems.set(count as i64);
     }
 
-    /// What flows were evicted is found by counting what is left, while others come and go: a counter must not go back.
-    fn never_less(&self, flows: &mut [FlowUsage]) {
+    /// Makes evictions monotonic, as a counter must be: they are computed from what is present while flows come and go.
+    fn make_monotonic(&self, flows: &mut [FlowUsage]) {
         let mut most = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
         for usage in flows {
             let most = most.entry(usage.table).or_default();
@@ -115,7 +114,7 @@ impl Metrics {
         }
     }
 
-    /// The kernel could not be read for a scrape.
+    /// Records a scrape for which the kernel could not be read.
     pub(crate) fn scrape_failed(&self) {
         self.scrape_errors.inc();
     }

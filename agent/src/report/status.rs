@@ -1,4 +1,4 @@
-//! What is in force on this node, read from the kernel: works while the agent is stopped.
+//! `xdp-agent status`: what is programmed on this node, read from the kernel. Needs no running agent.
 
 use serde::Serialize;
 use xdp_core::tables::Count;
@@ -21,56 +21,56 @@ pub use collect::{StatusError, collect};
 
 use crate::node::nic::NicProblem;
 
-/// Everything `xdp-agent status` shows; this is also its JSON.
+/// The output of `xdp-agent status`, and its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
-    /// Where the agent's pins are.
+    /// The pin directory.
     pub pin_dir: String,
-    /// The process.
+    /// The agent process.
     pub agent: AgentStatus,
-    /// NICs with our program, or that should have it.
+    /// NICs to which the program is attached, or which have a problem.
     pub nics: Vec<NicStatus>,
     /// Target pods.
     pub pods: Vec<PodStatus>,
     /// Rules with their counters.
     pub rules: Vec<RuleStatus>,
-    /// Packets no rule was asked about, by reason; only what happened.
+    /// Packets that passed without rule evaluation, by reason. Zero counts are left out.
     pub unparsed: BTreeMap<&'static str, u64>,
-    /// Packets that a Redirect rule passed, by reason; only what happened.
+    /// Packets that a Redirect rule passed to the stack, by reason. Zero counts are left out.
     pub fallbacks: BTreeMap<&'static str, u64>,
-    /// What else happened to rejected and limited packets, by name; only what happened.
+    /// Events of rejected and limited packets, by name. Zero counts are left out.
     pub events: BTreeMap<&'static str, u64>,
-    /// The tables of flows whose packets go past the stack both ways.
+    /// The flow tables.
     pub flows: Vec<FlowUsage>,
-    /// What happened to flows and their packets, by name; only what happened.
+    /// Events of flows and their packets, by name. Zero counts are left out.
     pub flow_events: BTreeMap<&'static str, u64>,
-    /// How full the tables are.
+    /// The other tables.
     pub tables: Vec<TableUsage>,
-    /// Packets the kernel gave up on, by NIC and XDP action.
+    /// Packets that the kernel discarded after the program had returned, by NIC and XDP action.
     pub exceptions: Vec<XdpException>,
-    /// What the agent could not do, other than on a NIC above.
+    /// Problems, except those of the NICs above.
     pub problems: Vec<Problem>,
 }
 
-/// The agent's process.
+/// The agent process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AgentStatus {
-    /// Whether one works in the pin directory.
+    /// Whether an agent uses the pin directory.
     pub running: bool,
 }
 
-/// What XDP really does on a NIC.
+/// The XDP mode of a NIC, read from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Our program, in the driver.
+    /// The agent's program, in the driver.
     Native,
-    /// Our program, but not in the driver: packets redirected with delivery `Redirect` lose their metadata.
+    /// The agent's program, but not in the driver: packets redirected with delivery `Redirect` lose their metadata.
     Generic,
     /// No program.
     None,
-    /// Somebody else's program.
+    /// A foreign program.
     Foreign,
 }
 
@@ -78,9 +78,9 @@ pub enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NicStatus {
-    /// Its name; empty if it is gone.
+    /// Its name.
     pub name: String,
-    /// Its index; 0 if it is gone.
+    /// Its interface index.
     pub ifindex: u32,
     /// Its driver.
     pub driver: String,
@@ -88,7 +88,7 @@ pub struct NicStatus {
     pub bus: String,
     /// Its MTU.
     pub mtu: u32,
-    /// What is attached.
+    /// The XDP mode.
     pub mode: Mode,
     /// Kernel id of the attached program, 0 if there is none.
     pub program_id: u32,
@@ -98,7 +98,7 @@ pub struct NicStatus {
     pub peer: bool,
     /// Whether the program of the reply path is attached.
     pub reply_path: bool,
-    /// What is in the way.
+    /// Its problems.
     pub problems: Vec<NicProblem>,
 }
 
@@ -112,48 +112,48 @@ pub struct PodStatus {
     pub pod: String,
     /// Its uid, empty if it has none.
     pub uid: String,
-    /// Its index in the tables.
+    /// Its slot in the tables.
     pub slot: u32,
-    /// The host's end of its pair.
+    /// Index of its host-side interface.
     pub ifindex: u32,
-    /// Name of that.
+    /// Name of its host-side interface.
     pub interface: String,
-    /// Link-layer address of the pod's end.
+    /// Link-layer address of the interface in the pod.
     pub mac: String,
-    /// Addresses that lead to it, as the tables have them.
+    /// Addresses that lead to the pod, as in the tables.
     pub addresses: Vec<IpAddr>,
-    /// Whether it takes redirects.
+    /// Whether the pod can take redirected packets.
     pub readiness: Readiness,
-    /// Why it cannot be delivered to behind the NIC's stack entry, if it cannot.
+    /// Why packets cannot be delivered with delivery `Peer`, if so.
     pub peer: Option<NotReady>,
-    /// Whether its replies go past the stack, as they must if packets to it are to be redirected.
+    /// Whether the reply path works. Without it, no packet is redirected to the pod.
     pub reply_path: Readiness,
-    /// Nothing redirects to it any more; flows that were taken go on until they are quiet.
+    /// Whether the pod is draining: no rule redirects to it any more, and existing flows continue until they are idle.
     pub draining: bool,
-    /// Whether packets meet its rules: its addresses lead to a slot with rules and a living device.
+    /// Whether its rules apply: its addresses lead to a slot with rules and an existing device.
     pub programmed: bool,
-    /// How often its rules were exchanged.
+    /// Number of times that its rules were replaced.
     pub generation: u32,
-    /// Redirected packets that did not arrive.
+    /// Redirected packets that did not arrive at the pod.
     pub failures: Vec<RedirectFailure>,
 }
 
-/// Redirected packets that did not arrive.
+/// Redirected packets that did not arrive at the pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RedirectFailure {
-    /// `redirect` (refused in the driver's call) or `flush` (lost with the bulk queue).
+    /// `redirect` (refused by the driver's call) or `flush` (lost when the bulk queue was sent).
     pub stage: &'static str,
-    /// Name of the errno; empty if the kernel gave none (ring full, or longer than the pod's MTU).
+    /// Name of the errno; empty if the kernel reported none (ring full, or longer than the pod's MTU).
     pub errno: String,
-    /// How many.
+    /// Number of packets.
     pub packets: u64,
 }
 
-/// A rule and what became of its packets.
+/// A rule and its counters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleStatus {
-    /// Its number in metadata and tables.
+    /// Its id in metadata and tables.
     pub id: u32,
     /// Namespace of its policy.
     pub namespace: String,
@@ -161,19 +161,19 @@ pub struct RuleStatus {
     pub policy: String,
     /// Its name.
     pub rule: String,
-    /// Handed to the pod's device.
+    /// Redirected to the pod's device.
     pub redirected: PacketCount,
     /// Passed, because the rule says so.
     pub passed: PacketCount,
     /// Dropped, because the rule says so.
     pub dropped: PacketCount,
-    /// Rejected: the sender was told, as far as it could be.
+    /// Rejected; the sender got an answer, if one could be sent.
     pub rejected: PacketCount,
     /// Dropped, because the rule's rate limit was exceeded.
     pub limited: PacketCount,
-    /// Audit: passed, would have been acted upon.
+    /// Passed because of `enforcement: Audit`.
     pub audited: PacketCount,
-    /// Passed, although the rule says Redirect.
+    /// Passed to the stack, although the rule says Redirect.
     pub fell_back: PacketCount,
     /// Seen by the reader in the pod.
     pub delivered: PacketCount,
@@ -194,20 +194,20 @@ impl From<Count> for PacketCount {
     }
 }
 
-/// A table of flows.
+/// The usage of a flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct FlowUsage {
-    /// `established`: answered; `unreplied`: not answered yet; `stack`: the stack's.
+    /// `established`, `unreplied` or `stack`.
     pub table: &'static str,
     /// Flows in it.
     pub used: u64,
-    /// Flows that it can hold.
+    /// Its capacity.
     pub capacity: u64,
-    /// Flows that others have pushed out; those of `unreplied` are counted with those of `established`.
+    /// Evicted flows. Those of `unreplied` are counted with those of `established`.
     pub evicted: u64,
 }
 
-/// How full a table is.
+/// The usage of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TableUsage {
     /// Its name.
@@ -218,28 +218,19 @@ pub struct TableUsage {
     pub capacity: u64,
 }
 
-/// Packets the kernel gave up on after our program had returned.
+/// Packets that the kernel discarded after the program had returned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct XdpException {
     /// Name of the NIC, or its index if it is gone.
     pub nic: String,
-    /// What the program had said.
+    /// The XDP action that the program had returned.
     pub action: String,
-    /// How many.
+    /// Number of packets.
     pub packets: u64,
 }
 
 impl NodeStatus {
-    /// For machines.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "it cannot: strings, numbers and maps with text keys"
-    )]
-    pub fn json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("strings, numbers and maps with text keys")
-    }
-
-    /// For people, at most 100 columns wide where names allow.
+    /// Renders the status as tables, at most 100 columns wide unless names are longer.
     pub fn table(&self) -> String {
         table::render(self)
     }

@@ -1,4 +1,4 @@
-//! What the files said, and what of it still counts.
+//! The content of the manifest files, and the objects that result from it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use xdp_plan::{
     report::Problem,
 };
 
-/// A file's content, or why it cannot be read.
+/// The content of a file, or the error with which reading failed.
 pub(super) type FileText = io::Result<String>;
 
 /// All files by name.
@@ -23,23 +23,23 @@ pub(super) struct Files {
     files: BTreeMap<String, File>,
 }
 
-/// The texts are not kept, only what stands for them.
+/// A file. Stores a fingerprint of the text, not the text.
 #[derive(Debug, Default)]
 struct File {
     text: Option<Fingerprint>,
     reading: Manifest,
-    /// Of the reading, and those of earlier ones that it does not give any more because it has errors.
+    /// The objects of the last reading, and those of earlier ones that are missing from it because of errors.
     objects: Vec<ManifestObject>,
     problems: Vec<Problem>,
 }
 
 impl Files {
-    /// Forgets the files of which `stays` does not say that they are there.
+    /// Removes the files for which `stays` returns false.
     pub(super) fn retain(&mut self, stays: impl Fn(&str) -> bool) {
         self.files.retain(|name, _| stays(name));
     }
 
-    /// Takes over a reading of some files.
+    /// Updates files with new content.
     pub(super) fn update(&mut self, mut texts: BTreeMap<String, FileText>) {
         for name in texts.keys() {
             self.files.entry(name.clone()).or_default();
@@ -48,10 +48,10 @@ impl Files {
         for (name, file) in &mut self.files {
             work.extend(texts.remove(name).map(|text| (name, file, text)));
         }
-        in_parallel(work, |(name, file, text)| file.take_over(name, text));
+        in_parallel(work, |(name, file, text)| file.update(name, text));
     }
 
-    /// What is wrong with the files as they are now.
+    /// Returns the problems of all files.
     pub(super) fn problems(&self) -> Vec<Problem> {
         self.files
             .values()
@@ -60,7 +60,7 @@ impl Files {
             .collect()
     }
 
-    /// Everything that counts, in order of file names.
+    /// Returns the current objects, in order of file names.
     pub(super) fn objects(&self) -> (Vec<Arc<Policy>>, Vec<Arc<Pod>>) {
         let (mut policies, mut pods) = (Vec::new(), Vec::new());
         for object in self.files.values().flat_map(|file| &file.objects) {
@@ -73,17 +73,17 @@ impl Files {
     }
 }
 
-/// Fewer pieces are not worth a thread.
-const ALONE: usize = 8;
+/// Fewer files are parsed on one thread.
+const SEQUENTIAL: usize = 8;
 /// More threads would keep the CPUs from packets.
-const MOST_THREADS: usize = 4;
+const MAX_THREADS: usize = 4;
 
-/// Files come one at a time, or, at start and when all is exchanged, all at once.
+/// Processes files on several threads: at start, and when everything is replaced, there are many at once.
 fn in_parallel<T: Send>(mut work: Vec<T>, one: impl Fn(T) + Sync) {
     let threads = thread::available_parallelism()
         .map_or(1, usize::from)
-        .min(MOST_THREADS);
-    if work.len() <= ALONE || threads == 1 {
+        .min(MAX_THREADS);
+    if work.len() <= SEQUENTIAL || threads == 1 {
         return work.into_iter().for_each(one);
     }
     let each = work.len().div_ceil(threads);
@@ -97,10 +97,10 @@ fn in_parallel<T: Send>(mut work: Vec<T>, one: impl Fn(T) + Sync) {
 }
 
 impl File {
-    fn take_over(&mut self, name: &str, text: FileText) {
+    fn update(&mut self, name: &str, text: FileText) {
         match text {
             Ok(text) if self.text == Some(Fingerprint::new(&text)) && self.problems.is_empty() => {}
-            // An editor empties a file before it writes it; whoever wants its objects gone removes the file.
+            // Ignore empty files: editors truncate a file before they write it.
             Ok(text) if text.trim().is_empty() && !self.objects.is_empty() => {
                 self.problems = vec![empty(name)];
             }
@@ -131,7 +131,7 @@ fn unreadable(name: &str, error: &io::Error) -> Problem {
     Problem::new(
         name,
         "ManifestUnreadable",
-        format!("{name}: {error}; its last state stays in force"),
+        format!("{name}: {error}; its last state stays programmed"),
         "make the file readable UTF-8 text, or remove it",
     )
 }
@@ -140,7 +140,7 @@ fn empty(name: &str) -> Problem {
     Problem::new(
         name,
         "ManifestEmpty",
-        format!("{name} is empty; its last state stays in force"),
+        format!("{name} is empty; its last state stays programmed"),
         "remove the file to remove its objects",
     )
 }
@@ -185,16 +185,12 @@ status: {podIP: 10.0.0.2}
             "pods.yaml",
             GOOD.split("---").next().expect("two documents"),
         )]));
-        assert_eq!(
-            pods(&files),
-            ["Pod games/a"],
-            "a file without errors says all there is"
-        );
+        assert_eq!(pods(&files), ["Pod games/a"], "a file without errors is complete");
         assert_eq!(files.problems(), []);
     }
 
     #[test]
-    fn a_removed_file_takes_its_objects_with_it_and_no_others() {
+    fn removing_a_file_removes_its_objects_and_no_others() {
         let mut files = Files::default();
         let (first, second) = GOOD.split_once("---").expect("two documents");
         files.update(folder([("a.yaml", first), ("b.yaml", second)]));
@@ -203,7 +199,7 @@ status: {podIP: 10.0.0.2}
     }
 
     #[test]
-    fn a_file_that_is_emptied_keeps_its_objects_until_it_is_removed() {
+    fn an_emptied_file_keeps_its_objects_until_it_is_removed() {
         let mut files = Files::default();
         files.update(folder([("pods.yaml", GOOD)]));
         files.update(folder([("pods.yaml", "\n")]));

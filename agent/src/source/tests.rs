@@ -1,4 +1,4 @@
-//! A folder as it changes, with and without the kernel naming the file.
+//! Follows a directory, with and without events that name the changed file.
 
 use std::{
     fs,
@@ -9,14 +9,14 @@ use std::{
 
 use crate::source::Manifests;
 
-/// A folder of its own, removed at the end.
-struct Folder(PathBuf);
+/// A temporary directory, removed at the end.
+struct TempDirectory(PathBuf);
 
-impl Folder {
+impl TempDirectory {
     fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("xdp-agent-{name}-{}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
+        let directory = std::env::temp_dir().join(format!("xdp-agent-{name}-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        Self(directory)
     }
 
     fn write(&self, path: &str, ip: &str) {
@@ -27,15 +27,15 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-fn follow(folder: &Path) -> Manifests {
+fn follow(directory: &Path) -> Manifests {
     let (sender, _) = mpsc::channel();
-    Manifests::follow(folder, sender, ()).unwrap()
+    Manifests::follow(directory, sender, ()).unwrap()
 }
 
 fn address(manifests: &mut Manifests, all: bool) -> Option<String> {
@@ -45,29 +45,29 @@ fn address(manifests: &mut Manifests, all: bool) -> Option<String> {
 }
 
 #[test]
-fn a_file_that_is_a_link_is_read_again_when_it_leads_elsewhere_though_nothing_names_it() {
-    let folder = Folder::new("links");
-    folder.write("..1/pod.yaml", "10.0.0.1");
-    folder.write("..2/pod.yaml", "10.0.0.2");
+fn a_symbolic_link_is_read_again_when_its_target_changes_although_no_event_names_it() {
+    let directory = TempDirectory::new("links");
+    directory.write("..1/pod.yaml", "10.0.0.1");
+    directory.write("..2/pod.yaml", "10.0.0.2");
     // As in a volume of a ConfigMap.
-    symlink("..1", folder.0.join("..data")).unwrap();
-    symlink("..data/pod.yaml", folder.0.join("pod.yaml")).unwrap();
-    let mut manifests = follow(&folder.0);
+    symlink("..1", directory.0.join("..data")).unwrap();
+    symlink("..data/pod.yaml", directory.0.join("pod.yaml")).unwrap();
+    let mut manifests = follow(&directory.0);
     assert_eq!(address(&mut manifests, false).as_deref(), Some("10.0.0.1"));
-    symlink("..2", folder.0.join("..new")).unwrap();
-    fs::rename(folder.0.join("..new"), folder.0.join("..data")).unwrap();
+    symlink("..2", directory.0.join("..new")).unwrap();
+    fs::rename(directory.0.join("..new"), directory.0.join("..data")).unwrap();
     assert_eq!(address(&mut manifests, false).as_deref(), Some("10.0.0.2"));
 }
 
 #[test]
-fn a_file_is_read_again_when_it_looks_different_whether_the_kernel_has_told_of_it_yet_or_not() {
-    let folder = Folder::new("files");
-    let mut manifests = follow(&folder.0);
+fn a_changed_file_is_read_again_whether_its_event_has_arrived_or_not() {
+    let directory = TempDirectory::new("files");
+    let mut manifests = follow(&directory.0);
     assert_eq!(address(&mut manifests, false), None);
     for (ip, all) in [("10.0.0.1", false), ("10.0.0.22", false), ("10.0.0.3", true)] {
-        folder.write("pod.yaml", ip);
+        directory.write("pod.yaml", ip);
         assert_eq!(address(&mut manifests, all).as_deref(), Some(ip));
     }
-    fs::remove_file(folder.0.join("pod.yaml")).unwrap();
+    fs::remove_file(directory.0.join("pod.yaml")).unwrap();
     assert_eq!(address(&mut manifests, false), None);
 }

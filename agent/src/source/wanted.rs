@@ -1,4 +1,4 @@
-//! What the loop asks of its source, whichever it is.
+//! The interface of all sources to the reconcile loop.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,29 +12,28 @@ use xdp_plan::{
 
 use crate::source::{Manifests, cluster::Cluster};
 
-/// Where policies and pods come from.
+/// A source of policies and pods.
 pub(crate) enum Source {
-    /// A folder.
+    /// A directory of manifests.
     Manifests(Manifests),
     /// A cluster.
     Cluster(Box<Cluster>),
 }
 
-/// What is wanted of this node.
+/// The objects that this node has to program.
 pub(crate) struct Objects {
-    /// Policies to be put in force.
+    /// Policies to program.
     pub(crate) policies: Vec<Arc<Policy>>,
-    /// Pods they may select.
+    /// Pods that policies can select.
     pub(crate) pods: Vec<Arc<Pod>>,
-    /// Policies that apply here, in force or not.
+    /// Policies that apply to this node, programmed or not.
     pub(crate) node_policies: Vec<NodePolicy>,
-    /// Policies that cannot be put in force.
+    /// Problems of policies that cannot be programmed.
     pub(crate) problems: Vec<Problem>,
 }
 
 impl Source {
-    /// Takes over what has changed. Returns what is wrong with it, and since when it has been waiting.
-    /// `all`: look also at what no event was about.
+    /// Reads what has changed, or everything if `all`. Returns the problems, and the time of the oldest change.
     pub(crate) fn reload(&mut self, all: bool) -> (Vec<Problem>, Option<Instant>) {
         match self {
             Self::Manifests(manifests) => (manifests.reload(all), None),
@@ -42,7 +41,7 @@ impl Source {
         }
     }
 
-    /// What is wanted; `None`: not known yet, so nothing in force may be touched.
+    /// Returns the objects, or `None` while they are unknown: then nothing that is programmed may change.
     pub(crate) fn objects(&mut self) -> Option<Objects> {
         match self {
             Self::Manifests(manifests) => {
@@ -60,7 +59,7 @@ impl Source {
         }
     }
 
-    /// Says what the node is like now, to whom it may concern.
+    /// Publishes the status of this node, if the source is a cluster.
     pub(crate) fn publish(&self, status: XdpNodeStateStatus) {
         match self {
             Self::Manifests(_) => {}

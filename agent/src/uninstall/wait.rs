@@ -1,9 +1,7 @@
-//! `uninstall --wait`: a pod that cleans its node, and says by its readiness that it has.
+//! `uninstall --wait`: uninstalls the node, and reports by its readiness that everything is removed.
 
 use std::{
-    io::{
-        Write as _, {self},
-    },
+    io,
     net::SocketAddr,
     os::fd::AsFd as _,
     path::Path,
@@ -23,32 +21,35 @@ use nix::{
 
 use crate::{
     datapath::OpenError,
-    report::serve::{
-        Probes, {self},
+    report::{
+        output,
+        serve::{
+            Probes, {self},
+        },
     },
     uninstall::{UninstallReport, uninstall},
 };
 
-/// Between two looks: an agent that ends, or starts after all, is noticed by then.
+/// Time between two attempts. An agent that ends, or that starts again, is noticed in the next one.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Removes everything, again and again if need be, until SIGTERM or SIGINT.
+/// Removes everything, and repeats that until SIGTERM or SIGINT.
 pub(crate) fn wait(pin_dir: &Path, listen: Option<SocketAddr>) -> anyhow::Result<()> {
-    let stop = Stop::new().context("signals cannot be awaited")?;
+    let stop = ShutdownSignal::new().context("cannot wait for signals")?;
     let remains = Arc::new(Remains::default());
     if let Some(listen) = listen {
         serve::probes(listen, Arc::clone(&remains) as Arc<dyn Probes>)?;
     }
-    let mut told = String::new();
+    let mut reported = String::new();
     loop {
         let result = uninstall(pin_dir);
         let text = describe(&result);
-        if text != told {
-            writeln!(io::stdout(), "{}", text.trim_end()).context("the report cannot be printed")?;
-            told = text;
+        if text != reported {
+            output::print(text.trim_end()).context("cannot write to standard output")?;
+            reported = text;
         }
         remains.set(what_remains(&result));
-        if stop.within(PAUSE).context("signals cannot be awaited")? {
+        if stop.within(PAUSE).context("cannot wait for signals")? {
             return Ok(());
         }
     }
@@ -57,12 +58,12 @@ pub(crate) fn wait(pin_dir: &Path, listen: Option<SocketAddr>) -> anyhow::Result
 fn describe(result: &Result<UninstallReport, OpenError>) -> String {
     match result {
         Ok(report) => report.to_string(),
-        Err(OpenError::NotInstalled { .. }) => "nothing is left".to_owned(),
+        Err(OpenError::NotInstalled { .. }) => "nothing left to remove".to_owned(),
         Err(_) => what_remains(result).join("\n"),
     }
 }
 
-/// Nothing remains where nothing was installed.
+/// Lists what could not be removed. Where nothing is installed, nothing remains.
 fn what_remains(result: &Result<UninstallReport, OpenError>) -> Vec<String> {
     match result {
         Ok(report) => report.remains(),
@@ -74,7 +75,7 @@ fn what_remains(result: &Result<UninstallReport, OpenError>) -> Vec<String> {
     }
 }
 
-/// For the probes: what the last try left. `None`: none is over yet.
+/// What the last attempt could not remove, for the probes. `None` until the first attempt has ended.
 #[derive(Debug, Default)]
 struct Remains(Mutex<Option<Vec<String>>>);
 
@@ -94,23 +95,23 @@ impl Probes for Remains {
         match remains.as_deref() {
             Some([]) => Ok(()),
             Some(remains) => Err(remains.join("\n")),
-            None => Err("the first try is under way".to_owned()),
+            None => Err("the first attempt is in progress".to_owned()),
         }
     }
 }
 
-/// SIGTERM and SIGINT, as something to wait for.
-struct Stop(SignalFd);
+/// Waits for SIGTERM and SIGINT.
+struct ShutdownSignal(SignalFd);
 
-impl Stop {
-    /// Blocks both for this thread and those it starts from now on.
+impl ShutdownSignal {
+    /// Blocks both signals for this thread and for the threads that it starts from now on.
     fn new() -> io::Result<Self> {
         let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
         signals.thread_block()?;
         Ok(Self(SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?))
     }
 
-    /// Whether one comes within this time.
+    /// Returns whether a signal arrives within this time.
     fn within(&self, time: Duration) -> io::Result<bool> {
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout) {
@@ -134,19 +135,19 @@ mod tests {
     }
 
     #[test]
-    fn who_has_not_tried_yet_is_not_ready() {
+    fn before_the_first_attempt_has_ended_it_is_not_ready() {
         assert!(Remains::default().ready().is_err());
     }
 
     #[test]
-    fn where_nothing_is_left_it_is_ready_also_if_nothing_was_there() {
+    fn it_is_ready_when_nothing_is_left_or_nothing_was_installed() {
         assert_eq!(ready(&Ok(UninstallReport::default())), Ok(()));
         let path = PathBuf::from("/sys/fs/bpf/x");
         assert_eq!(ready(&Err(OpenError::NotInstalled { path })), Ok(()));
     }
 
     #[test]
-    fn what_is_left_is_named_pins_as_well_as_pods() {
+    fn remaining_pins_and_pods_are_named() {
         let mut report = UninstallReport::default();
         let pin = PathBuf::from("/sys/fs/bpf/x/abi-1");
         report.removed.failures.push((pin, "device busy".to_owned()));
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn another_agent_at_work_is_something_left() {
+    fn a_running_agent_is_reported_as_not_removed() {
         let path = PathBuf::from("/sys/fs/bpf/x");
         let text = ready(&Err(OpenError::Running { path })).unwrap_err();
         assert!(text.contains("another agent works in `/sys/fs/bpf/x`"), "{text}");

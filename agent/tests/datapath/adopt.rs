@@ -1,4 +1,4 @@
-//! A restart adopts what is pinned.
+//! A restarted agent adopts what is pinned.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,17 +16,16 @@ use xdp_plan::{
 
 use crate::{bpffs::Bpffs, judge::apply};
 
-/// `lo`: any device will do where packets are not carried out.
+/// `lo`: any device, because no packet is redirected.
 const LOOPBACK: u32 = 1;
 const V4: u32 = u32::from_be_bytes([10, 0, 0, 5]);
 const CLASS: u32 = 11;
 const ACTION: u16 = 13;
 
 #[test]
-fn what_was_applied_is_read_back_by_a_later_agent() {
+fn applied_changes_are_read_back_by_a_later_agent() {
     let bpffs = Bpffs::new();
-    let changes = round(3, 7);
-    apply(&mut Datapath::open(&bpffs.pin_dir()).unwrap(), &changes);
+    apply(&mut Datapath::open(&bpffs.pin_dir()).unwrap(), &changes(3, 7));
     let installed = Datapath::open(&bpffs.pin_dir()).unwrap().installed().unwrap();
     assert_eq!(
         installed.index,
@@ -46,7 +45,7 @@ fn what_was_applied_is_read_back_by_a_later_agent() {
 }
 
 #[test]
-fn a_change_that_fails_ends_its_slots_turn_only() {
+fn after_a_failure_only_the_changes_of_its_slot_are_skipped() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let changes = [
@@ -78,7 +77,7 @@ fn a_change_that_fails_ends_its_slots_turn_only() {
 }
 
 #[test]
-fn removing_what_is_not_there_is_done_already() {
+fn removing_an_absent_element_succeeds() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     apply(
@@ -91,10 +90,10 @@ fn removing_what_is_not_there_is_done_already() {
 }
 
 #[test]
-fn a_rule_id_that_is_given_again_counts_from_zero() {
+fn the_counters_of_a_reused_rule_id_start_from_zero() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    apply(&mut datapath, &round(3, 7));
+    apply(&mut datapath, &changes(3, 7));
     datapath.test_run(&frame()).unwrap();
     assert_eq!(datapath.pinned().rule_counters(9).unwrap().dropped.packets, 1);
     apply(
@@ -108,7 +107,7 @@ fn a_rule_id_that_is_given_again_counts_from_zero() {
 }
 
 #[test]
-fn the_seed_is_made_once_and_the_rate_of_answers_is_the_last_agents() {
+fn the_seed_is_kept_and_the_reject_rate_is_the_last_agents() {
     let bpffs = Bpffs::new();
     let config = |rejects_per_second| {
         let settings = Settings {
@@ -125,7 +124,7 @@ fn the_seed_is_made_once_and_the_rate_of_answers_is_the_last_agents() {
 }
 
 #[test]
-fn problems_are_kept_for_status_even_when_they_are_long() {
+fn problems_are_stored_for_status_even_if_they_are_long() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let short = Problem::new("XdpPolicy games/players", "Limit", "too many rules", "use fewer");
@@ -142,7 +141,7 @@ fn problems_are_kept_for_status_even_when_they_are_long() {
     assert!(datapath.pinned().problems().unwrap().is_empty());
 }
 
-fn round(slot: u32, index: u32) -> Vec<Change> {
+fn changes(slot: u32, index: u32) -> Vec<Change> {
     vec![
         Change::SetRuleLabel {
             rule: 9,

@@ -1,4 +1,4 @@
-//! A bpffs of a test's own: whatever is pinned there goes when it is dropped.
+//! A bpffs for one test. Its pins are gone when it is dropped.
 
 use std::{
     env, fs,
@@ -36,7 +36,7 @@ impl Bpffs {
         self.mountpoint.join("xdp-operator")
     }
 
-    /// What is pinned by this version's layout of the tables.
+    /// The directory of the pins of this layout.
     pub(crate) fn pinned(&self) -> PathBuf {
         self.pin_dir().join(format!("abi-{ABI_VERSION}"))
     }

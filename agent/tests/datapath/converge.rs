@@ -6,7 +6,7 @@ use xdp_plan::{compile::Desired, diff::diff, installed::Installed, programmed::P
 use crate::{
     bpffs::Bpffs,
     judge::apply,
-    node::{desired, pod, policy, settle},
+    node::{desired, pod, policy, program},
 };
 
 #[test]
@@ -17,7 +17,7 @@ fn from_every_prefix_of_a_round_the_next_rounds_reach_the_goal() {
     let mut length = 0;
     loop {
         let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-        settle(&mut datapath, &before);
+        program(&mut datapath, &before);
         let changes = diff(&after, &datapath.installed().unwrap());
         if length > changes.len() {
             break;
@@ -26,7 +26,7 @@ fn from_every_prefix_of_a_round_the_next_rounds_reach_the_goal() {
         drop(datapath);
 
         let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-        settle(&mut datapath, &after);
+        program(&mut datapath, &after);
         assert_reached(&datapath.installed().unwrap(), &after, length);
         prefixes += 1;
         length += 1;
@@ -37,7 +37,7 @@ fn from_every_prefix_of_a_round_the_next_rounds_reach_the_goal() {
 #[test]
 fn an_agent_that_finds_what_it_wants_writes_nothing() {
     let bpffs = Bpffs::new();
-    settle(&mut Datapath::open(&bpffs.pin_dir()).unwrap(), &before());
+    program(&mut Datapath::open(&bpffs.pin_dir()).unwrap(), &before());
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let changes = diff(&before(), &datapath.installed().unwrap());
     assert!(changes.is_empty(), "{changes:?}");

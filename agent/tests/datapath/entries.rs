@@ -1,4 +1,4 @@
-//! Entries of the tables of flows, as the programs write them, and two pods to which they lead.
+//! Entries of the flow tables, as the programs write them, and two pods for them.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -9,7 +9,7 @@ use xdp_plan::owners::Owners;
 
 use crate::{
     bpffs::Bpffs,
-    node::{desired, pod, policy, settle},
+    node::{desired, pod, policy, program},
 };
 
 pub(crate) const POD: [u8; 4] = [10, 0, 0, 5];
@@ -17,7 +17,7 @@ pub(crate) const OTHER: [u8; 4] = [10, 0, 0, 6];
 
 type Raw = HashMap<MapData, [u8; 40], [u8; 8]>;
 
-/// A table of flows as the programs fill it.
+/// A flow table, written as the programs write it.
 pub(crate) struct Table(Raw);
 
 impl Table {
@@ -60,7 +60,7 @@ pub(crate) fn open(bpffs: &Bpffs, flows: u32) -> Datapath {
     Datapath::open_with(&bpffs.pin_dir(), settings).unwrap()
 }
 
-/// Remote ports in a table, with the slots that they are of.
+/// Returns the remote ports in a table with their slots.
 pub(crate) fn held(datapath: &Datapath, table: FlowTable) -> BTreeMap<u16, Option<u32>> {
     let batches = datapath.pinned().flows(table).unwrap();
     let entries = batches.flat_map(Result::unwrap);
@@ -69,7 +69,7 @@ pub(crate) fn held(datapath: &Datapath, table: FlowTable) -> BTreeMap<u16, Optio
         .collect()
 }
 
-/// Two pods behind one device, in force. Their slots.
+/// Programs two pods behind one device. Returns their slots.
 pub(crate) fn two_pods(datapath: &mut Datapath) -> (u32, u32) {
     let rule = "{name: all, action: Redirect}";
     let yaml = pod("server-0", &["10.0.0.5"])
@@ -77,9 +77,9 @@ pub(crate) fn two_pods(datapath: &mut Datapath) -> (u32, u32) {
         + &policy("players", "server-0", &[rule])
         + &policy("others", "server-1", &[rule]);
     let mut desired = desired(&yaml);
-    // Two pods are not behind one device.
+    // The pods need different link-layer addresses.
     desired.pods[1].identity.mac = [4; 6];
-    settle(datapath, &desired);
+    program(datapath, &desired);
     let owners = Owners::new(&datapath.installed().unwrap());
     let slot = |pod| owners.slot(Address::v4(pod)).unwrap();
     (slot(POD), slot(OTHER))

@@ -13,7 +13,7 @@ use xdp_core::{
 
 use crate::{
     bpffs::Bpffs,
-    node::{desired, pod, policy, settle},
+    node::{desired, pod, policy, program},
 };
 
 const RULES: [&str; 5] = [
@@ -27,7 +27,7 @@ const RULES: [&str; 5] = [
 fn installed(bpffs: &Bpffs) -> Datapath {
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let objects = [pod("a", &["10.0.0.5"]), policy("p", "a", &RULES)].concat();
-    settle(&mut datapath, &desired(&objects));
+    program(&mut datapath, &desired(&objects));
     datapath
 }
 

@@ -19,7 +19,7 @@ use xdp_plan::{
 use crate::{
     bpffs::Bpffs,
     judge::apply,
-    node::{desired, pod, policy, settle, udp},
+    node::{desired, pod, policy, program, udp},
 };
 
 const FLIPS: usize = 1_000;
@@ -111,7 +111,7 @@ fn of_ten_million_packets_during_a_thousand_flips_none_meets_a_mixture() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let policies = policies();
-    settle(&mut datapath, &policies[0]);
+    program(&mut datapath, &policies[0]);
     let seen = run(&mut datapath, |datapath, flip| {
         let next = &policies[(flip + 1) % 2];
         let changes = diff(next, &datapath.installed().unwrap());
@@ -128,14 +128,14 @@ fn an_update_in_place_is_caught() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let policies = policies();
-    settle(&mut datapath, &policies[0]);
+    program(&mut datapath, &policies[0]);
     let [(index, old), (_, new)] = policies.each_ref().map(|policy| {
-        settle(&mut datapath, policy);
+        program(&mut datapath, policy);
         let blocks = datapath.installed().unwrap().blocks;
         let (index, block) = blocks.sources_v4.iter().next().unwrap();
         (index, *block)
     });
-    settle(&mut datapath, &policies[0]);
+    program(&mut datapath, &policies[0]);
     let index = datapath
         .installed()
         .unwrap()

@@ -39,7 +39,7 @@ fn flows_are_listed_by_pod_without_an_agent() {
     );
 }
 
-/// What the command prints.
+/// Returns the output of the command.
 fn printed(pin_dir: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xdp-agent"));
     let output = command.arg("flows").arg("--pin-dir").arg(pin_dir).args(arguments);
@@ -53,7 +53,7 @@ fn printed(pin_dir: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn the_command_lists_what_its_filters_leave_for_people_and_machines() {
+fn the_command_lists_the_selected_flows_as_text_and_as_json() {
     let bpffs = Bpffs::new();
     let mut datapath = open(&bpffs, MIN_FLOWS);
     let (first, second) = two_pods(&mut datapath);

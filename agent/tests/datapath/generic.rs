@@ -1,4 +1,4 @@
-//! Generic mode, where the driver has no XDP.
+//! Generic mode on an interface whose driver does not support XDP.
 
 use xdp_agent::{
     datapath::{Attached, Datapath},
@@ -9,7 +9,7 @@ use xdp_plan::hook::Hook;
 use crate::{bpffs::Bpffs, world::World};
 
 #[test]
-fn a_bridge_takes_the_program_in_generic_mode_and_keeps_it() {
+fn a_program_in_generic_mode_on_a_bridge_keeps_its_mode() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     world.host.ip("link add bridge0 type bridge");
     let bridge = || {
@@ -21,7 +21,7 @@ fn a_bridge_takes_the_program_in_generic_mode_and_keeps_it() {
     let attached = world.host.run(|| datapath.attach_generic(ifindex)).unwrap();
     assert_eq!(attached, Attached::Created);
     assert_eq!(bridge().xdp.mode, XdpMode::Generic);
-    // Who asks for the driver later adopts what is there, and its mode with it.
+    // A later attachment in driver mode adopts the program, and its mode.
     let attached = world.host.run(|| datapath.attach_nic(ifindex)).unwrap();
     assert_eq!(attached, Attached::Adopted);
     assert_eq!(bridge().xdp.mode, XdpMode::Generic);

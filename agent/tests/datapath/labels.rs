@@ -1,4 +1,4 @@
-//! Labels of rules: the kernel's texts, parsed once and shared with who compares them.
+//! Labels of rules are parsed once, and equal labels share one `Arc`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ fn read(datapath: &Datapath) -> Arc<RuleLabel> {
 }
 
 #[test]
-fn labels_are_read_again_only_when_they_change_and_never_stay_when_they_go() {
+fn labels_are_parsed_again_only_when_they_change_and_deleted_ones_disappear() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     for name in ["one", "two", "two"] {
@@ -44,7 +44,7 @@ fn labels_are_read_again_only_when_they_change_and_never_stay_when_they_go() {
 }
 
 #[test]
-fn what_was_written_is_read_as_the_label_it_was() {
+fn a_written_label_is_read_as_the_same_arc() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let (one, two) = (named("one"), named("two"));
@@ -55,7 +55,7 @@ fn what_was_written_is_read_as_the_label_it_was() {
 }
 
 #[test]
-fn an_agent_that_starts_shares_labels_once_it_is_told_of_them_and_no_others() {
+fn after_a_start_only_the_labels_to_share_are_shared() {
     let bpffs = Bpffs::new();
     set(&mut Datapath::open(&bpffs.pin_dir()).unwrap(), &named("one"));
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
@@ -66,7 +66,7 @@ fn an_agent_that_starts_shares_labels_once_it_is_told_of_them_and_no_others() {
 }
 
 #[test]
-fn what_somebody_else_wrote_is_what_is_read() {
+fn labels_written_by_another_process_are_read() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     set(&mut datapath, &named("one"));

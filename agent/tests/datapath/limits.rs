@@ -14,7 +14,7 @@ use xdp_core::{
 use crate::{
     bpffs::Bpffs,
     judge::XDP_DROP,
-    node::{desired, pod, policy, settle, udp},
+    node::{desired, pod, policy, program, udp},
 };
 
 const POD: [u8; 4] = [10, 0, 0, 5];
@@ -24,7 +24,7 @@ fn limited(bpffs: &Bpffs, limit: &str) -> Datapath {
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let rule = format!("{{name: limited, action: Pass, rateLimit: {limit}}}");
     let objects = [pod("a", &["10.0.0.5"]), policy("limit", "a", &[&rule])].concat();
-    settle(&mut datapath, &desired(&objects));
+    program(&mut datapath, &desired(&objects));
     datapath
 }
 
@@ -204,7 +204,7 @@ fn a_new_limit_does_not_inherit_the_debts_of_an_old_one() {
     }
     let rule = "{name: limited, action: Pass, rateLimit: {packetsPerSecond: 1000, burst: 10}}";
     let objects = [pod("a", &["10.0.0.5"]), policy("limit", "a", &[rule])].concat();
-    settle(&mut datapath, &desired(&objects));
+    program(&mut datapath, &desired(&objects));
     let before = counters(&datapath).passed.packets;
     datapath.test_run(&udp(SENDER, POD)).unwrap();
     assert_eq!(counters(&datapath).passed.packets, before + 1);

@@ -1,4 +1,4 @@
-//! Loading, and what is in the way of it.
+//! Loads the programs, and reports what prevents it.
 
 use std::{collections::BTreeSet, fs};
 
@@ -82,7 +82,7 @@ fn a_second_agent_on_the_same_directory_is_refused() {
 }
 
 #[test]
-fn where_nothing_is_installed_there_is_nothing_to_read() {
+fn a_directory_without_pins_is_reported_as_not_installed() {
     let bpffs = Bpffs::new();
     let error = Pinned::open(&bpffs.pin_dir()).err().unwrap();
     assert!(matches!(error, OpenError::NotInstalled { .. }), "{error:?}");

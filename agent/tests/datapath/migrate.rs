@@ -1,4 +1,4 @@
-//! The tables of flows: read, rid of what is nobody's, and carried over to tables of another size or layout.
+//! Reads and purges the flow tables, and migrates flows to tables of another size or layout.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[test]
-fn tables_have_the_capacity_that_is_wanted_and_are_read_whole() {
+fn tables_have_the_wanted_capacity_and_are_read_completely() {
     let bpffs = Bpffs::new();
     let datapath = open(&bpffs, 50_000);
     let mut flows = Table::open(&maps(&bpffs), "ESTABLISHED");
@@ -37,7 +37,7 @@ fn tables_have_the_capacity_that_is_wanted_and_are_read_whole() {
 }
 
 #[test]
-fn an_agent_with_the_same_capacity_goes_on_with_the_tables() {
+fn an_agent_with_the_same_capacity_adopts_the_tables() {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
     Table::open(&maps(&bpffs), "ESTABLISHED").add(7, POD, 0);
@@ -50,7 +50,7 @@ fn an_agent_with_the_same_capacity_goes_on_with_the_tables() {
 }
 
 #[test]
-fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile() {
+fn flows_are_migrated_to_tables_of_another_capacity_with_all_later_changes() {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
     let names = [
@@ -58,7 +58,7 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
         (FlowTable::Unreplied, "UNREPLIED"),
         (FlowTable::Stack, "STACK"),
     ];
-    // What the old programs go on with.
+    // The tables that the old programs use.
     let mut old = names.map(|(table, name)| (table, Table::open(&maps(&bpffs), name)));
     for (_, table) in &mut old {
         table.add(1, POD, 0);
@@ -76,13 +76,13 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
         old.remove(1, POD);
         old.add(3, POD, 0);
     }
-    // The new ones have deleted one that the old ones still have: it does not come back.
+    // A flow that the new programs deleted is not added again, although the old table still has it.
     Table::open(&maps(&bpffs), "ESTABLISHED").remove(2, POD);
     assert_eq!(datapath.migrate_flows().unwrap(), 3);
     assert_eq!(ports(&datapath, FlowTable::Established), [3]);
     assert_eq!(ports(&datapath, FlowTable::Unreplied), [2, 3]);
     assert_eq!(ports(&datapath, FlowTable::Stack), [2, 3]);
-    // The old programs have counted them where the new ones do.
+    // The old programs used the same event counters.
     assert_eq!(
         datapath.pinned().flows_removed(FlowTable::Established).unwrap(),
         0
@@ -94,7 +94,7 @@ fn flows_come_over_to_tables_of_another_capacity_with_all_that_happens_meanwhile
 }
 
 #[test]
-fn an_agent_killed_while_flows_come_over_leaves_what_the_next_one_can_complete() {
+fn a_migration_that_was_interrupted_is_completed_by_the_next_agent() {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
     Table::open(&maps(&bpffs), "ESTABLISHED").add(1, POD, 0);
@@ -108,7 +108,7 @@ fn an_agent_killed_while_flows_come_over_leaves_what_the_next_one_can_complete()
 }
 
 #[test]
-fn flows_come_over_from_another_layout_to_the_slots_that_their_pods_have_now() {
+fn flows_of_another_layout_are_migrated_to_the_present_slots_of_their_pods() {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
     let mut flows = Table::open(&maps(&bpffs), "ESTABLISHED");
@@ -130,7 +130,7 @@ fn flows_come_over_from_another_layout_to_the_slots_that_their_pods_have_now() {
 }
 
 #[test]
-fn flows_of_addresses_that_lead_elsewhere_or_nowhere_are_taken_out_and_counted() {
+fn flows_of_addresses_with_another_or_no_owner_are_deleted_and_counted() {
     let bpffs = Bpffs::new();
     let mut datapath = open(&bpffs, MIN_FLOWS);
     let (first, second) = two_pods(&mut datapath);

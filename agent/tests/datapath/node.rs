@@ -1,4 +1,4 @@
-//! What policies and pods, as users write them, mean on a node whose pods are all behind one device.
+//! Compiles policies and pods from YAML for a node whose pods are all behind one device.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use xdp_plan::{
 
 use crate::judge::apply;
 
-/// `lo`: a device that is always there. A test run redirects nothing.
+/// `lo`: a device that always exists. A test run redirects nothing.
 pub(crate) const DEVICE: u32 = 1;
 
-/// More rounds than ever needed: one for what is new, one for what had to wait for a removal.
-const ROUNDS: usize = 4;
+/// More attempts than ever needed: one for new elements, one for those that wait for a removal.
+const ATTEMPTS: usize = 4;
 
 pub(crate) fn desired(yaml: &str) -> Desired {
     let (objects, errors) = parse("test.yaml", yaml);
@@ -45,16 +45,19 @@ pub(crate) fn desired(yaml: &str) -> Desired {
     desired
 }
 
-/// Rounds until nothing is left to do.
-pub(crate) fn settle(datapath: &mut Datapath, desired: &Desired) {
-    for _ in 0..ROUNDS {
+/// Applies changes until none is left.
+pub(crate) fn program(datapath: &mut Datapath, desired: &Desired) {
+    for _ in 0..ATTEMPTS {
         let changes = diff(desired, &datapath.installed().unwrap());
         if changes.is_empty() {
             return;
         }
         apply(datapath, &changes);
     }
-    panic!("still to do: {:?}", diff(desired, &datapath.installed().unwrap()));
+    panic!(
+        "changes left: {:?}",
+        diff(desired, &datapath.installed().unwrap())
+    );
 }
 
 /// A pod `games/NAME`.

@@ -9,7 +9,7 @@ use xdp_core::events::Event;
 use crate::{
     bpffs::Bpffs,
     judge::{XDP_DROP, XDP_TX},
-    node::{desired, pod, policy, settle, udp},
+    node::{desired, pod, policy, program, udp},
 };
 
 const SENDER: [u8; 4] = [192, 0, 2, 1];
@@ -23,7 +23,7 @@ fn rejecting(bpffs: &Bpffs, rejects_per_second: u32) -> Datapath {
     let mut datapath = Datapath::open_with(&bpffs.pin_dir(), settings).unwrap();
     let rules = policy("refuse", "a", &["{name: all, action: Reject}"]);
     let objects = [pod("a", &["10.0.0.5"]), rules].concat();
-    settle(&mut datapath, &desired(&objects));
+    program(&mut datapath, &desired(&objects));
     datapath
 }
 

@@ -25,7 +25,7 @@ use crate::{
     attach::ifindex,
     bpffs::Bpffs,
     judge::{XDP_PASS, XDP_REDIRECT},
-    node::{desired, pod, policy, settle},
+    node::{desired, pod, policy, program},
     wire::{ACK, Protocol, SYN, Wire},
     world::World,
 };
@@ -110,7 +110,7 @@ impl Node {
     }
 
     fn install(&mut self, desired: &Desired) {
-        settle(&mut self.datapath, desired);
+        program(&mut self.datapath, desired);
     }
 
     /// Forgets all flows.

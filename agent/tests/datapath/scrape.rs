@@ -1,4 +1,4 @@
-//! What a scrape costs with as many rules as a node can have.
+//! A scrape with thousands of rules.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,7 +18,7 @@ const RULES: u32 = 4000;
 const SERIES: usize = 16 * RULES as usize;
 
 #[test]
-fn a_scrape_shows_four_thousand_rules_whole() {
+fn a_scrape_shows_all_of_four_thousand_rules() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let label = |rule: u32| RuleLabel {

@@ -1,4 +1,4 @@
-//! What does not depend on how busy the machine is: sizes and instructions.
+//! Sizes and instruction counts, which do not depend on the load of the machine.
 
 use std::time::Instant;
 
@@ -14,14 +14,14 @@ use xdp_plan::{
 
 use crate::{bpffs::Bpffs, judge::apply, node::DEVICE};
 
-/// Far below the verifier's limit of a million: a kernel with a more thorough verifier still takes the program.
-const MOST_INSTRUCTIONS: u32 = 50_000;
+/// Far below the verifier's limit of a million: a kernel with a stricter verifier still accepts the programs.
+const MAX_INSTRUCTIONS: u32 = 50_000;
 /// Compiled, without counters and labels.
-const MOST_BYTES_PER_RULE: usize = 256;
+const MAX_BYTES_PER_RULE: usize = 256;
 const PODS: usize = 110;
 const RULES: usize = 100;
 
-/// Tells how long each step took.
+/// Prints the duration of each step.
 struct Clock(Instant);
 
 impl Default for Clock {
@@ -38,7 +38,7 @@ impl Clock {
 }
 
 #[test]
-fn the_verifier_walks_through_few_instructions_of_every_program() {
+fn the_verifier_processes_few_instructions_of_every_program() {
     let bpffs = Bpffs::new();
     let started = Instant::now();
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
@@ -48,7 +48,7 @@ fn the_verifier_walks_through_few_instructions_of_every_program() {
     for program in programs {
         println!("{program:?}");
         assert!(
-            program.verified_instructions.unwrap() <= MOST_INSTRUCTIONS,
+            program.verified_instructions.unwrap() <= MAX_INSTRUCTIONS,
             "{program:?}"
         );
     }
@@ -57,7 +57,7 @@ fn the_verifier_walks_through_few_instructions_of_every_program() {
 }
 
 #[test]
-fn eleven_thousand_rules_fit_and_take_little_room_each() {
+fn eleven_thousand_rules_fit_and_are_small() {
     let bpffs = Bpffs::new();
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let (policies, pods) = workload::node(PODS, RULES);
@@ -81,5 +81,5 @@ fn eleven_thousand_rules_fit_and_take_little_room_each() {
     let bytes: usize = desired.pods.iter().map(|pod| pod.rules.bytes()).sum();
     println!("{} bytes per rule", bytes / (PODS * RULES));
     assert!(desired.pods.iter().all(|pod| pod.readiness == Readiness::Ready));
-    assert!(bytes <= MOST_BYTES_PER_RULE * PODS * RULES, "{bytes}");
+    assert!(bytes <= MAX_BYTES_PER_RULE * PODS * RULES, "{bytes}");
 }

@@ -1,4 +1,4 @@
-//! Uninstalling, and the status while the agent is stopped.
+//! Uninstalls, and shows the status while the agent is stopped.
 
 use std::{collections::BTreeSet, fs};
 
@@ -10,7 +10,7 @@ use xdp_agent::{
         netns::{Namespaces, Netns},
         readiness,
     },
-    report::status,
+    report::{output, status},
     uninstall::uninstall,
 };
 use xdp_plan::report::Problem;
@@ -21,7 +21,7 @@ use crate::{
     world::World,
 };
 
-/// A node with a NIC (the pair's host end stands in), a reader and GRO switched on; the agent is stopped.
+/// Installs a program on a NIC (the host-side veth), a reader, and GRO in the pod, and stops the agent.
 fn installed(world: &World, bpffs: &Bpffs) {
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let host = host0(world);
@@ -47,7 +47,7 @@ fn installed(world: &World, bpffs: &Bpffs) {
 }
 
 #[test]
-fn uninstalling_frees_the_nic_restores_the_pod_and_leaves_no_pin() {
+fn uninstalling_detaches_the_nic_restores_the_pod_and_leaves_no_pin() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     installed(&world, &bpffs);
     let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
@@ -70,7 +70,7 @@ fn uninstalling_frees_the_nic_restores_the_pod_and_leaves_no_pin() {
 }
 
 #[test]
-fn uninstalling_copes_with_a_broken_directory_and_leaves_what_is_not_ours() {
+fn uninstalling_a_broken_directory_leaves_foreign_files() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     installed(&world, &bpffs);
     fs::remove_file(bpffs.pinned().join("maps/SLOTS")).unwrap();
@@ -83,7 +83,7 @@ fn uninstalling_copes_with_a_broken_directory_and_leaves_what_is_not_ours() {
 }
 
 #[test]
-fn what_has_to_be_done_about_a_pod_stays_pinned_until_it_is_done() {
+fn records_about_a_pod_stay_pinned_until_it_is_restored() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     installed(&world, &bpffs);
     let failed = BTreeSet::from([host0(&world)]);
@@ -109,11 +109,11 @@ fn a_running_agent_is_not_uninstalled() {
 }
 
 #[test]
-fn the_status_of_a_stopped_agent_comes_from_the_kernel() {
+fn the_status_of_a_stopped_agent_is_read_from_the_kernel() {
     let (world, bpffs) = (World::new(), Bpffs::new());
     installed(&world, &bpffs);
     let status = world.host.run(|| status::collect(&bpffs.pin_dir())).unwrap();
-    println!("{}\n{}", status.table(), status.json());
+    println!("{}\n{}", status.table(), output::json(&status));
     assert!(!status.agent.running);
     let nic = &status.nics[0];
     assert_eq!(

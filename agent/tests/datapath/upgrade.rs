@@ -1,4 +1,4 @@
-//! An agent whose tables have another layout than those it finds.
+//! An agent finds pins of another layout.
 
 use std::fs;
 
@@ -14,8 +14,8 @@ use crate::{
     world::World,
 };
 
-/// A NIC and a reader, attached by an agent of another layout. The NIC's program.
-fn older(world: &World, bpffs: &Bpffs) -> u32 {
+/// Attaches a NIC and a reader as an agent of another layout. Returns the program id on the NIC.
+fn other_layout(world: &World, bpffs: &Bpffs) -> u32 {
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let (host, pod) = (host0(world), world.pair().pod);
     let netns = Netns::open(&world.pod.path()).unwrap();
@@ -34,9 +34,9 @@ fn older(world: &World, bpffs: &Bpffs) -> u32 {
 }
 
 #[test]
-fn the_program_of_before_stays_until_it_is_exchanged() {
+fn the_old_program_stays_attached_until_it_is_replaced() {
     let (world, bpffs) = (World::new(), Bpffs::new());
-    let before = older(&world, &bpffs);
+    let before = other_layout(&world, &bpffs);
     let host = host0(&world);
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     assert_eq!(xdp(&world).program_id, Some(before));
@@ -51,9 +51,9 @@ fn the_program_of_before_stays_until_it_is_exchanged() {
 }
 
 #[test]
-fn uninstalling_frees_what_another_layout_has_attached() {
+fn uninstalling_detaches_the_programs_of_another_layout() {
     let (world, bpffs) = (World::new(), Bpffs::new());
-    older(&world, &bpffs);
+    other_layout(&world, &bpffs);
     let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
     assert!(report.remains().is_empty(), "{report}");
     assert_eq!(xdp(&world).mode, XdpMode::None);

@@ -98,9 +98,10 @@ impl<'a> Btf<'a> {
         let (members, _) = structure.members.as_chunks::<12>();
         members.iter().find_map(|member| {
             let (name, id, place) = (word(member, 0)?, word(member, 4)?, word(member, 8)?);
-            let (offset, bitfield) = match structure.has_bitfields {
-                true => (place & 0xff_ffff, place >> 24),
-                false => (place, 0),
+            let (offset, bitfield) = if structure.has_bitfields {
+                (place & 0xff_ffff, place >> 24)
+            } else {
+                (place, 0)
             };
             if self.is_named(name, field) {
                 return (bitfield == 0).then_some(offset);

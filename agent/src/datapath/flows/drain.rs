@@ -1,7 +1,8 @@
-//! Before the programs of the reply path go: their flows become the stack's, one packet each.
+//! Drains the flow tables before the programs of the reply path are detached: the stack takes over each flow with its
+//! next packet.
 //!
-//! Nothing redirects any more. Without a block behind a pod's word, the program that sees what the stack delivers lets go
-//! of the flow of any packet; replies leave past the stack until then.
+//! At this point no program redirects. While a pod's word has no block, the program that sees what the stack delivers
+//! deletes the flow of each packet. Until then, the replies of that flow bypass the stack.
 
 use std::{
     thread,
@@ -20,14 +21,14 @@ use crate::datapath::{
     },
 };
 
-/// Flows from which nothing comes within this time are quiet, and are left.
+/// Draining ends when no flow was deleted for this long: the remaining flows are quiet.
 const QUIET: Duration = Duration::from_secs(1);
-/// Somebody waits for the end.
+/// Limits how long `uninstall` waits.
 const LONGEST: Duration = Duration::from_secs(10);
-/// The kernel tells nobody when an element goes.
-const LOOK: Duration = Duration::from_millis(100);
+/// Poll interval: the kernel does not report deleted elements.
+const POLL: Duration = Duration::from_millis(100);
 
-/// Hands over what flows there are; returns when none is left, or those that are left are quiet.
+/// Drains all flows. Returns when none is left, or when those that are left are quiet.
 pub(in crate::datapath) fn drain(pins: &Pins) -> Result<(), OpenError> {
     if tables::check_shapes(pins)? < tables::MAPS {
         return Ok(());
@@ -39,13 +40,13 @@ pub(in crate::datapath) fn drain(pins: &Pins) -> Result<(), OpenError> {
     }
     for slot in 0..MAX_SLOTS {
         let words = &pinned.tables.memory.words;
-        let emptied = words.store(slot, SlotWord::EMPTY.0);
-        emptied.map_err(|error| OpenError::pin("write", &pins.map(maps::SLOTS), error))?;
+        let stored = words.store(slot, SlotWord::EMPTY.0);
+        stored.map_err(|error| OpenError::pin("write", &pins.map(maps::SLOTS), error))?;
     }
     sys::fence().map_err(OpenError::Fence)?;
     let (begin, mut last) = (Instant::now(), Instant::now());
     while left > 0 && last.elapsed() < QUIET && begin.elapsed() < LONGEST {
-        thread::sleep(LOOK);
+        thread::sleep(POLL);
         let now = flows(&pinned)?;
         if now != left {
             (left, last) = (now, Instant::now());

@@ -1,8 +1,8 @@
-//! Flows of tables that others replace: of another capacity, or of another layout with the same keys and values.
+//! Migrates flows to tables of another capacity, or from another layout with the same keys and values.
 //!
-//! The old programs go on with the old tables until they are exchanged, so the tables are kept, and read several times: before
-//! the first program is exchanged, and after the last one. What has changed between two readings is what the old
-//! programs did, and is done to the new tables as well.
+//! The old programs use the old tables until they are replaced. So the old tables stay pinned and are read several times:
+//! before the first program is replaced, and after the last one. What changed between two reads is what the old programs
+//! did; it is repeated on the new tables.
 
 use std::{
     collections::HashSet,
@@ -28,11 +28,11 @@ use crate::datapath::{
     tables, upgrade,
 };
 
-/// Names of directories with tables of this layout, and of others.
+/// Prefixes of the directories with tables of this layout, and of other layouts.
 const SAME: &str = "same-";
 const OTHER: &str = "other-";
 
-/// Moves the tables away, unless they have the capacity that is wanted.
+/// Parks the flow tables, unless they have the wanted capacity.
 pub(in crate::datapath) fn park(pins: &Pins, flows: u32) -> Result<(), OpenError> {
     let mut differs = false;
     for (name, wanted) in tables::sized(flows) {
@@ -46,12 +46,16 @@ pub(in crate::datapath) fn park(pins: &Pins, flows: u32) -> Result<(), OpenError
     if differs { move_tables(pins, pins) } else { Ok(()) }
 }
 
-/// Moves the tables of flows from one layout's directory to where they are read from; those of tags are worth nothing.
+/// Parks the flow tables of one layout's directory, for [`Migration::open`].
 pub(in crate::datapath) fn move_tables(from: &Pins, to: &Pins) -> Result<(), OpenError> {
-    let list = |error| OpenError::pin("list", &to.aside(), error);
+    let list = |error| OpenError::pin("list", &to.parked(), error);
     let prefix = if from.abi() == to.abi() { SAME } else { OTHER };
-    let number = to.asides(prefix).map_err(list)?.last().map_or(0, |last| last + 1);
-    let directory = to.aside().join(format!("{prefix}{number}"));
+    let number = to
+        .parked_numbers(prefix)
+        .map_err(list)?
+        .last()
+        .map_or(0, |last| last + 1);
+    let directory = to.parked().join(format!("{prefix}{number}"));
     let mut moved = false;
     for (name, _) in tables::sized(0) {
         let path = from.map(from.map_name(name));
@@ -63,35 +67,37 @@ pub(in crate::datapath) fn move_tables(from: &Pins, to: &Pins) -> Result<(), Ope
         }
     }
     if moved {
-        tracing::info!(from = %from.abi().display(), "flows are carried over to new tables");
+        tracing::info!(from = %from.abi().display(), "migrating flows to new tables");
     }
     Ok(())
 }
 
-/// A table that is replaced.
-struct Old {
+/// A table that is being replaced.
+struct OldTable {
     table: FlowTable,
     map: OwnedFd,
-    /// Its programs count elsewhere.
-    other: bool,
-    /// Hashes of the keys that the last reading found.
+    /// Whether the table has another layout. Its programs then have event counters of their own.
+    other_layout: bool,
+    /// Hashes of the keys that the last read found.
     seen: HashSet<u64>,
 }
 
-/// Tables that are replaced, until [`Datapath::finish_migration`].
+/// The tables that are being replaced, until [`Datapath::finish_migration`].
+///
+/// Keys are kept as hashes, in a `HashSet`: a table can hold four million keys of 40 bytes. The order does not matter.
 pub(in crate::datapath) struct Migration {
-    old: Vec<Old>,
+    old: Vec<OldTable>,
     hasher: RandomState,
 }
 
 impl Migration {
-    /// What is kept, if anything is.
+    /// Opens the parked tables. Returns `None` if there are none.
     pub(in crate::datapath) fn open(pins: &Pins) -> Result<Option<Self>, OpenError> {
-        let list = |error| OpenError::pin("list", &pins.aside(), error);
+        let list = |error| OpenError::pin("list", &pins.parked(), error);
         let mut old = Vec::new();
         for prefix in [SAME, OTHER] {
-            for number in pins.asides(prefix).map_err(list)? {
-                let directory = pins.aside().join(format!("{prefix}{number}"));
+            for number in pins.parked_numbers(prefix).map_err(list)? {
+                let directory = pins.parked().join(format!("{prefix}{number}"));
                 old.extend(tables_in(&directory, prefix == OTHER)?);
             }
         }
@@ -104,18 +110,21 @@ impl Migration {
     }
 }
 
-fn tables_in(directory: &Path, other: bool) -> Result<Vec<Old>, OpenError> {
+fn tables_in(directory: &Path, other_layout: bool) -> Result<Vec<OldTable>, OpenError> {
     let mut found = Vec::new();
     for table in FlowTable::ALL {
         let path = directory.join(table.map());
         match sys::open_pin(&path) {
-            Ok(map) if is_understood(&map) => found.push(Old {
+            Ok(map) if is_compatible(&map) => found.push(OldTable {
                 table,
                 map,
-                other,
+                other_layout,
                 seen: HashSet::new(),
             }),
-            Ok(_) => tracing::warn!(table = table.name(), "flows of another layout go on in the stack"),
+            Ok(_) => tracing::warn!(
+                table = table.name(),
+                "cannot migrate the flows of another layout, they continue in the stack"
+            ),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(OpenError::pin("open", &path, error)),
         }
@@ -123,19 +132,19 @@ fn tables_in(directory: &Path, other: bool) -> Result<Vec<Old>, OpenError> {
     Ok(found)
 }
 
-/// Keys and values are as large as ours.
-fn is_understood(map: &OwnedFd) -> bool {
+/// Whether keys and values have the sizes of this layout.
+fn is_compatible(map: &OwnedFd) -> bool {
     let key = size_of::<FlowKey>() as u32;
     sys::map_shape(map).is_ok_and(|(found, value, _)| (found, value) == (key, 8))
 }
 
 impl Datapath {
-    /// Whether there are flows in tables that are replaced.
-    pub const fn carries(&self) -> bool {
+    /// Whether a migration is in progress.
+    pub const fn migrating(&self) -> bool {
         self.migration.is_some()
     }
 
-    /// Does to the tables what was done to those that they replace since the last time. How many flows came over.
+    /// Repeats on the tables what changed in the old tables since the last call. Returns how many flows were added.
     pub fn migrate_flows(&mut self) -> Result<u64, OpenError> {
         let Some(mut migration) = self.migration.take() else {
             return Ok(0);
@@ -148,57 +157,57 @@ impl Datapath {
     fn copy_all(&mut self, migration: &mut Migration) -> Result<u64, OpenError> {
         let mut copied = 0;
         for index in 0..migration.old.len() {
-            let (table, came, went) = self.copy(migration, index)?;
-            if migration.old[index].other {
-                // Or there could be more here than has ever come.
-                self.count_removed(table, went.wrapping_sub(came))?;
+            let (table, added, removed) = self.copy(migration, index)?;
+            if migration.old[index].other_layout {
+                // Migrated flows were never counted as opened here: without this, more would be present than opened.
+                self.count_removed(table, removed.wrapping_sub(added))?;
             }
-            copied += came;
+            copied += added;
         }
         Ok(copied)
     }
 
     fn copy(&self, migration: &mut Migration, index: usize) -> Result<(FlowTable, u64, u64), OpenError> {
-        let Old { table, map, seen, .. } = &migration.old[index];
+        let OldTable { table, map, seen, .. } = &migration.old[index];
         let table = *table;
         let failed = |error| unreadable(table, error);
         let new = table.open(&self.pinned.pins)?;
-        let (mut came, mut now) = (0, HashSet::new());
-        let mut at = BatchCursor::default();
-        while let Some(batch) = sys::batch(map.as_fd(), &mut at).map_err(failed)? {
+        let (mut added, mut now) = (0, HashSet::new());
+        let mut cursor = BatchCursor::default();
+        while let Some(batch) = sys::batch(map.as_fd(), &mut cursor).map_err(failed)? {
             for (key, value) in batch {
                 let (key, value): RawFlow = (key, value);
                 let hash = migration.hash(&key);
                 now.insert(hash);
                 if !seen.contains(&hash) {
-                    let added = sys::update(&new, (&key, &value), Update::Add);
-                    came += u64::from(added.map_err(failed)?);
+                    let is_new = sys::update(&new, (&key, &value), Update::Add);
+                    added += u64::from(is_new.map_err(failed)?);
                 }
             }
         }
         let gone: HashSet<u64> = seen.difference(&now).copied().collect();
-        let went =
-            remove(&new, |key| gone.contains(&migration.hash(key)), gone.is_empty()).map_err(failed)?;
+        let removed = if gone.is_empty() {
+            0
+        } else {
+            remove(&new, |key| gone.contains(&migration.hash(key))).map_err(failed)?
+        };
         migration.old[index].seen = now;
-        Ok((table, came, went))
+        Ok((table, added, removed))
     }
 
-    /// Lets go of the tables that were replaced: no program of ours uses them any more.
+    /// Removes the old tables. No attached program may use them any more.
     pub fn finish_migration(&mut self) -> Result<(), OpenError> {
         if self.migration.take().is_some() {
-            upgrade::remove_all(&self.pinned.pins.aside())?;
+            upgrade::remove_all(&self.pinned.pins.parked())?;
         }
         Ok(())
     }
 }
 
-/// Takes out of a table what is `gone`. How many elements that were.
-fn remove(map: &OwnedFd, gone: impl Fn(&[u8]) -> bool, nothing: bool) -> io::Result<u64> {
-    let (mut removed, mut at) = (0, BatchCursor::default());
-    if nothing {
-        return Ok(0);
-    }
-    while let Some(batch) = sys::batch(map.as_fd(), &mut at)? {
+/// Deletes the elements whose key is `gone`. Returns how many.
+fn remove(map: &OwnedFd, gone: impl Fn(&[u8]) -> bool) -> io::Result<u64> {
+    let (mut removed, mut cursor) = (0, BatchCursor::default());
+    while let Some(batch) = sys::batch(map.as_fd(), &mut cursor)? {
         let keys = batch.into_iter().map(|(key, value): RawFlow| (key, value));
         for (key, _) in keys.filter(|(key, _)| gone(key)) {
             removed += u64::from(sys::delete(map, &key)?);

@@ -19,7 +19,7 @@ use crate::{
                 Direction, LinkKind, {self},
             },
         },
-        programs::loaded::Loaded,
+        programs::loaded::LoadedProgram,
     },
     node::netns::Netns,
 };
@@ -90,7 +90,7 @@ impl Datapath {
         })
     }
 
-    fn loaded(&self, spot: &Spot<'_>) -> Result<&Loaded, AttachError> {
+    fn loaded(&self, spot: &Spot<'_>) -> Result<&LoadedProgram, AttachError> {
         let loaded = self.programs.loaded(spot.hook);
         loaded.map_err(AttachError::at(AttachStep::Load, spot.ifindex))
     }

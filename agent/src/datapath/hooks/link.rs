@@ -11,7 +11,7 @@ use crate::datapath::{
     kernel::sys::{
         LinkKind, {self},
     },
-    programs::loaded::Loaded,
+    programs::loaded::LoadedProgram,
 };
 
 /// What an attachment did.
@@ -36,7 +36,7 @@ pub(in crate::datapath) struct Place<'a> {
 /// Makes `program` the one behind the pinned link; `create` is called when there is no living link.
 pub(in crate::datapath) fn attach(
     place: &Place<'_>,
-    program: &Loaded,
+    program: &LoadedProgram,
     create: impl FnOnce() -> Result<OwnedFd, AttachError>,
 ) -> Result<Attached, AttachError> {
     let inspect = AttachError::at(AttachStep::Inspect, place.ifindex);
@@ -58,7 +58,7 @@ fn exchange(
     place: &Place<'_>,
     link: &OwnedFd,
     present: u32,
-    program: &Loaded,
+    program: &LoadedProgram,
 ) -> Result<Attached, AttachError> {
     let inspect = AttachError::at(AttachStep::Inspect, place.ifindex);
     let present = sys::program_by_id(present).map_err(&inspect)?;
@@ -71,7 +71,7 @@ fn exchange(
     Ok(Attached::Updated)
 }
 
-fn verify(place: &Place<'_>, link: &OwnedFd, program: &Loaded) -> Result<(), AttachError> {
+fn verify(place: &Place<'_>, link: &OwnedFd, program: &LoadedProgram) -> Result<(), AttachError> {
     let failed = AttachError::at(AttachStep::Verify, place.ifindex);
     let info = sys::link_info(link).map_err(&failed)?;
     if info.kind == place.kind && info.program_id == program.info.id {

@@ -8,7 +8,7 @@ use crate::datapath::{
     error::OpenError,
     hooks::link,
     kernel::{pins::Pins, sys},
-    programs::{Programs, loaded::Loaded},
+    programs::{Programs, loaded::LoadedProgram},
 };
 
 /// Program and kernel tracepoint. `xdp_redirect_map_err` is not among them: it never fires, and Linux 6.18 has it no
@@ -28,7 +28,7 @@ pub(in crate::datapath) fn attach(pins: &Pins, programs: &mut Programs) -> Resul
     Ok(())
 }
 
-fn attach_one(pins: &Pins, program: &Loaded, tracepoint: &'static str) -> Result<(), OpenError> {
+fn attach_one(pins: &Pins, program: &LoadedProgram, tracepoint: &'static str) -> Result<(), OpenError> {
     let pin = pins.tracepoint(tracepoint);
     let failed = |source| OpenError::Tracepoint { tracepoint, source };
     if let Some(link) = link::open(&pin).map_err(failed)? {

@@ -1,4 +1,4 @@
-//! One agent at a time.
+//! The lock that keeps two agents from writing the same pin directory.
 
 use std::{fs::File, path::Path, thread, time::Duration};
 
@@ -6,13 +6,13 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::datapath::error::OpenError;
 
-/// The right to change what is pinned below a directory. Ends with the process, however that ends.
+/// The right to change what is pinned below a directory. The kernel releases it when the process ends.
 pub(in crate::datapath) struct Lock {
     _file: Flock<File>,
 }
 
 impl Lock {
-    /// Takes the directory. `status` looks in for moments, which a busy machine stretches: hence two seconds of tries.
+    /// Locks the directory. `status` holds the lock briefly: retries for 2 s before it gives up.
     pub(in crate::datapath) fn take(directory: &Path) -> Result<Self, OpenError> {
         let mut tries = 0;
         loop {
@@ -29,7 +29,7 @@ impl Lock {
         }
     }
 
-    /// Whether somebody has it.
+    /// Whether an agent holds the lock.
     pub(in crate::datapath) fn is_taken(directory: &Path) -> Result<bool, OpenError> {
         Ok(lock(directory, FlockArg::LockSharedNonblock)?.is_none())
     }

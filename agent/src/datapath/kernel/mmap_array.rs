@@ -1,8 +1,8 @@
-//! The memory of an array map, mapped into this process.
+//! Array maps whose memory is mapped into this process.
 //!
-//! An update by system call copies bytes (`copy_map_value`, `include/linux/bpf.h`), and nothing promises that a program
-//! running meanwhile sees eight of them at once: through a mapping, a word is set by one store. And thousands of blocks
-//! are written without a system call for each.
+//! An update by system call copies bytes (`copy_map_value`, `include/linux/bpf.h`), and the kernel does not promise that
+//! a running program sees eight of them at once. Through a mapping, one store sets a word, and thousands of blocks are
+//! written without a system call for each.
 #![expect(unsafe_code, reason = "memory shared with programs in the kernel")]
 
 use std::{
@@ -18,7 +18,7 @@ use crate::datapath::{
     kernel::{pins::Pins, plain::PlainOldData, sys},
 };
 
-/// The elements of one map.
+/// The mapped elements of one array map.
 pub(in crate::datapath) struct MmapArray<T> {
     memory: MmapRaw,
     len: u32,
@@ -44,7 +44,7 @@ impl<T> MmapArray<T> {
         })
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     pub(in crate::datapath) const fn len(&self) -> u32 {
         self.len
     }
@@ -60,16 +60,16 @@ impl<T> MmapArray<T> {
 }
 
 impl<T: PlainOldData> MmapArray<T> {
-    /// An element. Who looks while an agent works in another process, and has not been led here by a word, may see
-    /// one that is being written: numbers that make no sense, never anything worse.
+    /// Returns an element. A reader that did not follow a word to it may see an element that the agent is writing:
+    /// its numbers can be inconsistent, but they are always valid.
     pub(in crate::datapath) fn get(&self, index: u32) -> Option<&T> {
         // SAFETY: the element is inside the mapping, which lives as long as `self`, and aligned: a mapping begins at a
-        // page, and the stride is a multiple of eight. Every bit pattern is a valid value. This process changes it
-        // only through `&mut self`.
+        // page, and the stride is a multiple of eight. Every bit pattern is a valid value. This process writes it only
+        // through `&mut self`.
         self.at(index).map(|element| unsafe { &*element })
     }
 
-    /// Writes an element that no word leads to: a program may see any part of it first.
+    /// Writes an element. No word may lead to it yet: a program can see the bytes in any order.
     pub(in crate::datapath) fn set(&mut self, index: u32, value: &T) -> io::Result<()> {
         let element = self.at(index).ok_or(io::ErrorKind::NotFound)?;
         // SAFETY: as above; `&mut self` is the only way to the element in this process.
@@ -79,12 +79,12 @@ impl<T: PlainOldData> MmapArray<T> {
 }
 
 impl MmapArray<AtomicU64> {
-    /// A word, and with it all that was written before it was stored.
+    /// Loads a word. What was written before the word was stored is visible after this call.
     pub(in crate::datapath) fn load(&self, index: u32) -> Option<u64> {
         Some(self.word(index)?.load(Ordering::Acquire))
     }
 
-    /// Stores a word: whoever sees it sees the blocks that were written before, too.
+    /// Stores a word. A reader that sees it also sees the blocks that were written before.
     pub(in crate::datapath) fn store(&self, index: u32, word: u64) -> io::Result<()> {
         let place = self.word(index).ok_or(io::ErrorKind::NotFound)?;
         place.store(word, Ordering::Release);
@@ -92,8 +92,8 @@ impl MmapArray<AtomicU64> {
     }
 
     fn word(&self, index: u32) -> Option<&AtomicU64> {
-        // SAFETY: inside the mapping and aligned, as above; everybody in user space accesses words atomically, and
-        // programs read each in one load.
+        // SAFETY: inside the mapping and aligned, as above; every process accesses words atomically, and programs read
+        // each in one load.
         self.at(index).map(|word| unsafe { &*word })
     }
 }

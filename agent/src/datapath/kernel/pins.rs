@@ -36,7 +36,7 @@ impl Pins {
         }
     }
 
-    /// The same directory, as agents with other layouts have left it.
+    /// Lists the other versions of the layout that agents have left in this directory.
     pub(in crate::datapath) fn others(&self) -> io::Result<Vec<Self>> {
         let versions = numbered(&self.root, ABI)?.into_iter();
         let others = versions.filter(|abi| *abi != self.abi).map(|abi| Self {
@@ -85,8 +85,8 @@ impl Pins {
         self.links().join(format!("{}{ifindex}", filter_prefix(hook)))
     }
 
-    /// Tables that another capacity or layout replaces, as long as their flows are carried over.
-    pub(in crate::datapath) fn aside(&self) -> PathBuf {
+    /// Directory of flow tables of another capacity or layout while their flows are migrated.
+    pub(in crate::datapath) fn parked(&self) -> PathBuf {
         self.abi().join("aside")
     }
 
@@ -94,7 +94,7 @@ impl Pins {
         self.links().join(format!("{TRACEPOINT}{name}"))
     }
 
-    /// A directory entry says: GRO was off before the agent switched it on. (bpffs holds no files.)
+    /// Directory that records that GRO was off before the agent switched it on. (A bpffs holds no files.)
     pub(in crate::datapath) fn gro(&self, host_ifindex: u32) -> PathBuf {
         self.gro_notes().join(host_ifindex.to_string())
     }
@@ -117,16 +117,16 @@ impl Pins {
         numbered(&self.links(), &filter_prefix(hook))
     }
 
-    /// Numbers of directories in [`Pins::aside`] whose names begin so.
-    pub(in crate::datapath) fn asides(&self, prefix: &str) -> io::Result<Vec<u32>> {
-        numbered(&self.aside(), prefix)
+    /// Lists the numbers of the directories in [`Pins::parked`] whose names begin with `prefix`.
+    pub(in crate::datapath) fn parked_numbers(&self, prefix: &str) -> io::Result<Vec<u32>> {
+        numbered(&self.parked(), prefix)
     }
 
     pub(in crate::datapath) fn links(&self) -> PathBuf {
         self.abi().join("links")
     }
 
-    /// Makes the directories, for root only.
+    /// Creates the directories, accessible to root only.
     pub(in crate::datapath) fn create(&self) -> Result<(), OpenError> {
         self.check_bpffs()?;
         for path in [self.maps(), self.links(), self.gro_notes()] {
@@ -139,7 +139,7 @@ impl Pins {
         self.check_bpffs()
     }
 
-    /// The directory, or the nearest one above that exists, must be on a bpffs.
+    /// Checks that the directory, or its nearest existing ancestor, is on a bpffs.
     fn check_bpffs(&self) -> Result<(), OpenError> {
         let nearest = self.root.ancestors().find(|path| path.exists());
         let path = nearest.unwrap_or(Path::new("/"));
@@ -171,7 +171,7 @@ fn filter_prefix(hook: Hook) -> String {
     }
 }
 
-/// Numbers behind `prefix` in a directory's names, in order; none if there is no directory.
+/// Lists the numbers that follow `prefix` in the names of a directory, in order. An absent directory has none.
 fn numbered(directory: &Path, prefix: &str) -> io::Result<Vec<u32>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,

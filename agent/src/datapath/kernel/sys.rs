@@ -1,7 +1,7 @@
-//! The few bpf(2) commands that aya lacks, or that it answers with a fallback where only the errno will do.
+//! The bpf(2) commands that aya lacks, or for which aya falls back where the agent needs the errno.
 //!
-//! `BPF_LINK_CREATE` for XDP is the important one: aya turns to netlink when the kernel says `EINVAL`, which mlx5 says
-//! for a wrong MTU or LRO, and an attachment by netlink can neither be pinned nor exchanged by link update.
+//! `BPF_LINK_CREATE` for XDP is the important one: aya falls back to netlink on `EINVAL`, which mlx5 returns for a wrong
+//! MTU or LRO, and an attachment by netlink can neither be pinned nor replaced by link update.
 #![expect(unsafe_code, reason = "raw bpf(2) and membarrier(2) calls")]
 
 use std::{
@@ -57,7 +57,8 @@ pub(in crate::datapath) enum AttachMode {
     Generic,
 }
 
-/// Attaches an XDP program to an interface of the calling thread's network namespace, in this mode or not at all.
+/// Attaches an XDP program in this mode to an interface of the calling thread's network namespace. There is no fallback
+/// to another mode.
 pub(in crate::datapath) fn link_create_xdp(
     program: BorrowedFd<'_>,
     ifindex: u32,
@@ -76,17 +77,17 @@ pub(in crate::datapath) fn link_create_xdp(
     bpf_fd(BPF_LINK_CREATE, &attr)
 }
 
-/// Which packets of an interface a classifier sees.
+/// The packets of an interface that a classifier sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::datapath) enum Direction {
-    /// Those that enter the stack.
+    /// Packets that enter the stack.
     Ingress,
-    /// Those that leave it.
+    /// Packets that leave the stack.
     Egress,
 }
 
 impl Direction {
-    /// The kernel's number of it for tcx.
+    /// Returns the attach type for tcx.
     pub(in crate::datapath) const fn tcx(self) -> u32 {
         match self {
             Self::Ingress => BPF_TCX_INGRESS,
@@ -95,8 +96,8 @@ impl Direction {
     }
 }
 
-/// Attaches a classifier behind or, if it comes `first`, before the others there (Linux 6.6), in the calling thread's
-/// network namespace.
+/// Attaches a classifier by tcx (Linux 6.6) in the calling thread's network namespace: before the other programs if
+/// `first`, otherwise after them.
 pub(in crate::datapath) fn link_create_tcx(
     program: BorrowedFd<'_>,
     ifindex: u32,
@@ -113,7 +114,7 @@ pub(in crate::datapath) fn link_create_tcx(
     bpf_fd(BPF_LINK_CREATE, &attr)
 }
 
-/// Exchanges the program behind a link, provided that `old` is still the one.
+/// Replaces the program of a link, if the link still holds `old`.
 pub(in crate::datapath) fn link_update(
     link: BorrowedFd<'_>,
     new: BorrowedFd<'_>,
@@ -128,7 +129,7 @@ pub(in crate::datapath) fn link_update(
     bpf(BPF_LINK_UPDATE, &attr).map(drop)
 }
 
-/// Detaches a link whoever else holds it.
+/// Detaches a link, even if other processes or pins hold it.
 pub(in crate::datapath) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let attr = LinkDetach {
         link: link.as_raw_fd() as u32,
@@ -136,7 +137,7 @@ pub(in crate::datapath) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     bpf(BPF_LINK_DETACH, &attr).map(drop)
 }
 
-/// Attaches a raw tracepoint program; the result is a link (Linux 5.8).
+/// Attaches a raw tracepoint program and returns its link (Linux 5.8).
 pub(in crate::datapath) fn raw_tracepoint_open(program: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     let name = CString::new(name)?;
     let attr = TracepointOpen {
@@ -147,7 +148,7 @@ pub(in crate::datapath) fn raw_tracepoint_open(program: BorrowedFd<'_>, name: &s
     bpf_fd(BPF_RAW_TRACEPOINT_OPEN, &attr)
 }
 
-/// The program with this kernel id.
+/// Opens the program with this kernel id.
 pub(in crate::datapath) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     bpf_fd(
         BPF_PROG_GET_FD_BY_ID,
@@ -158,7 +159,7 @@ pub(in crate::datapath) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     )
 }
 
-/// Gives an object a name in a bpffs.
+/// Pins an object in a bpffs.
 pub(in crate::datapath) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let attr = PinnedObject {
@@ -169,7 +170,7 @@ pub(in crate::datapath) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Resul
     bpf(BPF_OBJ_PIN, &attr).map(drop)
 }
 
-/// Opens what is pinned at a path, whatever it is.
+/// Opens the object that is pinned at a path, of any type.
 pub(in crate::datapath) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let attr = PinnedObject {
@@ -179,13 +180,13 @@ pub(in crate::datapath) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     bpf_fd(BPF_OBJ_GET, &attr)
 }
 
-/// Waits until every program that was running has returned.
+/// Waits until every program that is running has returned.
 ///
 /// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` (kernel/sched/membarrier.c), and XDP and tc programs run inside
-/// RCU read-side sections. Kernels booted with `nohz_full` refuse it (`EINVAL`); no program runs as long as the wait
-/// there.
+/// RCU read-side sections. Kernels booted with `nohz_full` refuse it (`EINVAL`); there, the call sleeps longer than any
+/// program runs.
 pub(in crate::datapath) fn fence() -> io::Result<()> {
-    // SAFETY: the call takes two integers and touches no memory of ours.
+    // SAFETY: the call takes two integers and accesses no memory of this process.
     if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) } == 0 {
         return Ok(());
     }
@@ -198,7 +199,7 @@ pub(in crate::datapath) fn fence() -> io::Result<()> {
     }
 }
 
-/// `SO_NETNS_COOKIE` of the calling thread's network namespace (Linux 5.14).
+/// Returns the `SO_NETNS_COOKIE` of the calling thread's network namespace (Linux 5.14).
 pub(in crate::datapath) fn netns_cookie() -> io::Result<u64> {
     let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
     let mut cookie = 0_u64;
@@ -220,10 +221,10 @@ pub(in crate::datapath) fn netns_cookie() -> io::Result<u64> {
     }
 }
 
-/// Commands whose result is a new file descriptor.
+/// Runs a command that returns a new file descriptor.
 fn bpf_fd<T: attr::Attribute>(command: libc::c_long, attribute: &T) -> io::Result<OwnedFd> {
     let fd = bpf(command, attribute)?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    // SAFETY: the kernel has just made this descriptor for this call; nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
@@ -231,7 +232,7 @@ fn bpf<T: attr::Attribute>(command: libc::c_long, attribute: &T) -> io::Result<l
     call(command, std::ptr::from_ref(attribute))
 }
 
-/// The same for commands that write their answer into the attributes.
+/// Runs a command that writes its result into the attributes.
 fn bpf_answered<T: attr::Attribute>(command: libc::c_long, attribute: &mut T) -> io::Result<libc::c_long> {
     call(command, std::ptr::from_mut(attribute))
 }
@@ -248,7 +249,7 @@ fn call<T: attr::Attribute>(command: libc::c_long, attribute: *const T) -> io::R
     }
 }
 
-/// Fills `buffer` with what the kernel says about an object.
+/// Fills `buffer` with the kernel's information about an object.
 fn object_info<T: attr::Attribute>(object: impl AsFd, buffer: &mut T) -> io::Result<()> {
     let attr = attr::Info {
         fd: object.as_fd().as_raw_fd() as u32,

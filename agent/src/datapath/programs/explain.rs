@@ -1,7 +1,7 @@
-//! What the program on the NICs would make of a packet, asked of the kernel without a packet.
+//! Asks the kernel how the program on the NICs would decide about a packet, without sending one.
 //!
-//! A program beside it reads the same tables through the same code, and tells instead of acting. It is loaded for the
-//! question, is never attached, and counts nothing.
+//! A companion program reads the same tables through the same code, and reports the decision instead of acting on it. It
+//! is loaded for the query, is never attached, and counts nothing.
 
 use xdp_core::{explain::Explained, tables::programs::EXPLAIN};
 
@@ -9,42 +9,41 @@ use crate::datapath::{
     error::OpenError,
     kernel::sys::ProgramStats,
     pinned::Pinned,
-    programs::{
-        scratch::ScratchInstance,
-        test_run::{TestRunError, refused, run},
-    },
+    programs::test_run::{TestRunError, refused, run, scratch::ScratchInstance},
 };
 
-/// The kernel could not be asked.
+/// The kernel could not be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainerError {
     /// The program could not be loaded over the tables.
     #[error(transparent)]
     Load(#[from] OpenError),
-    /// It could not be run.
+    /// The program could not be run.
     #[error(transparent)]
     Run(#[from] TestRunError),
-    /// It did not answer.
-    #[error("the program `xdp_explain` gave no answer; this agent and the tables are of different versions")]
+    /// The program returned no decision.
+    #[error(
+        "the program `xdp_explain` returned no decision; the versions of this agent and of the tables differ"
+    )]
     Silent,
 }
 
-/// The program, over the tables in force.
+/// The companion program, loaded over the pinned tables.
 pub struct Explainer(ScratchInstance);
 
 impl Explainer {
-    /// Loads it over tables that an agent has made.
+    /// Loads the program over tables that an agent has created.
     pub fn open(pinned: &Pinned) -> Result<Self, ExplainerError> {
         Ok(Self(ScratchInstance::open(pinned, EXPLAIN)?))
     }
 
-    /// Asks about a frame.
+    /// Returns the decision about a frame.
     pub fn ask(&self, frame: &[u8]) -> Result<Explained, ExplainerError> {
         let ran = run(self.0.program()?, frame)?;
         Explained::read(&ran.packet).ok_or(ExplainerError::Silent)
     }
 
-    /// What the verifier thinks of it.
+    /// Returns the verifier's statistics of the program.
     pub fn stats(&self) -> Result<ProgramStats, ExplainerError> {
         let info = self.0.program()?.info().map_err(refused)?;
         Ok(ProgramStats {

@@ -1,4 +1,4 @@
-//! A loaded program.
+//! One loaded program, and how it is loaded.
 
 use std::{
     collections::BTreeSet,
@@ -6,20 +6,28 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use crate::datapath::kernel::sys::{
-    ProgramInfo, {self},
+use aya::{
+    Ebpf,
+    programs::{ProgramError, RawTracePoint, SchedClassifier, Xdp},
 };
 
-/// One loaded program.
-pub(in crate::datapath) struct Loaded {
+use crate::datapath::{
+    error::OpenError,
+    kernel::sys::{
+        ProgramInfo, {self},
+    },
+};
+
+/// A loaded program.
+pub(in crate::datapath) struct LoadedProgram {
     fd: OwnedFd,
     pub(in crate::datapath) info: ProgramInfo,
-    /// Those of its maps that are pinned; each load makes new ones of the others, which hold nothing.
+    /// Ids of its pinned maps. Each load creates the other maps again; they hold no state.
     pinned: Vec<u32>,
 }
 
-impl Loaded {
-    pub(super) fn new(fd: BorrowedFd<'_>, pinned: &BTreeSet<u32>) -> io::Result<Self> {
+impl LoadedProgram {
+    fn new(fd: BorrowedFd<'_>, pinned: &BTreeSet<u32>) -> io::Result<Self> {
         let info = sys::program_info(fd)?;
         let maps = info.map_ids.iter().filter(|id| pinned.contains(id));
         Ok(Self {
@@ -29,7 +37,7 @@ impl Loaded {
         })
     }
 
-    /// Whether `present` is a load of the same instructions over the same tables.
+    /// Returns whether `present` has the same instructions over the same tables.
     pub(in crate::datapath) fn is(&self, present: &ProgramInfo) -> bool {
         present.tag == self.info.tag
             && present.map_ids.len() == self.info.map_ids.len()
@@ -40,3 +48,45 @@ impl Loaded {
         self.fd.as_fd()
     }
 }
+
+/// Loads a program of the object. `maps` are the ids of the pinned maps.
+pub(in crate::datapath) fn load<'a, P>(
+    ebpf: &'a mut Ebpf,
+    maps: &BTreeSet<u32>,
+    name: &'static str,
+    load: impl Fn(&mut P) -> Result<(), ProgramError>,
+) -> Result<LoadedProgram, OpenError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    P: 'a,
+    P: HasFd,
+{
+    let refused = |source| OpenError::Program {
+        program: name,
+        source: Box::new(source),
+    };
+    let program = ebpf
+        .program_mut(name)
+        .ok_or(OpenError::MissingProgram { program: name })?;
+    let program: &mut P = program.try_into().map_err(refused)?;
+    load(program).map_err(refused)?;
+    let fd = program.program_fd().map_err(refused)?;
+    LoadedProgram::new(fd, maps).map_err(|source| refused(ProgramError::IOError(source)))
+}
+
+/// The file descriptor of a loaded program. aya has no common trait for it.
+pub(in crate::datapath) trait HasFd {
+    fn program_fd(&self) -> Result<BorrowedFd<'_>, ProgramError>;
+}
+
+macro_rules! has_fd {
+    ($($name:ty),+) => { $(
+        impl HasFd for $name {
+            fn program_fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
+                Ok(self.fd()?.as_fd())
+            }
+        }
+    )+ };
+}
+
+has_fd!(Xdp, SchedClassifier, RawTracePoint);

@@ -1,4 +1,6 @@
-//! The programs under `BPF_PROG_TEST_RUN`, and what the verifier thinks of them: for `explain`, tests and benchmarks.
+//! Runs programs with `BPF_PROG_TEST_RUN`, for `explain`, tests and benchmarks.
+
+pub(in crate::datapath) mod scratch;
 
 use std::time::Duration;
 
@@ -7,22 +9,23 @@ use xdp_core::tables::programs::NIC;
 use xdp_plan::hook::Hook;
 
 use crate::datapath::{
-    Datapath, error::OpenError, kernel::sys::ProgramStats, pinned::Pinned, programs::scratch::ScratchInstance,
+    Datapath, error::OpenError, kernel::sys::ProgramStats, pinned::Pinned,
+    programs::test_run::scratch::ScratchInstance,
 };
 
-/// Room for the packet to grow, and for its metadata.
+/// Space for the packet to grow, and for its metadata.
 const SLACK: usize = 512;
 /// `struct xdp_md`: six fields of four bytes, of which `data`, `data_end` and `data_meta` come first.
 const CONTEXT: usize = 24;
 
-/// `struct __sk_buff`, and where its fields are.
+/// `struct __sk_buff` and the offsets of its fields.
 mod sk_buff {
     pub(super) const SIZE: usize = 192;
     pub(super) const MARK: usize = 8;
     pub(super) const IFINDEX: usize = 40;
 }
 
-/// What the NIC's program made of a packet.
+/// The result of a run of the program on NICs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestRunResult {
     /// The XDP action.
@@ -33,18 +36,18 @@ pub struct TestRunResult {
     pub packet: Vec<u8>,
 }
 
-/// A packet as classifiers get it.
+/// A packet as classifiers receive it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TestSkb<'f> {
-    /// From the Ethernet header on.
+    /// The frame, from the Ethernet header on.
     pub frame: &'f [u8],
-    /// Number of the interface, in the calling thread's namespace.
+    /// Index of the interface, in the calling thread's namespace.
     pub ifindex: u32,
-    /// Its mark.
+    /// The packet's mark.
     pub mark: u32,
 }
 
-/// What a classifier made of a packet.
+/// The result of a run of a classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassifierRun {
     /// The verdict: -1 is `TCX_NEXT`, 7 `TCX_REDIRECT`.
@@ -53,12 +56,12 @@ pub struct ClassifierRun {
     pub mark: u32,
 }
 
-/// What came of many runs.
+/// The result of many runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RepeatedRun {
-    /// The XDP action of the last one.
+    /// The XDP action of the last run.
     pub action: u32,
-    /// Mean time of one, as the kernel measured it.
+    /// Mean time of one run, as the kernel measured it.
     pub each: Duration,
 }
 
@@ -66,7 +69,7 @@ pub struct RepeatedRun {
 #[derive(Debug, thiserror::Error)]
 pub enum TestRunError {
     /// The kernel refused the run.
-    #[error("the kernel refused the test run (packets of 14 bytes to a page can be run)")]
+    #[error("the kernel refused the test run (packets from 14 bytes to one page are possible)")]
     Refused(#[source] Box<ProgramError>),
     /// The embedded object lacks the program.
     #[error("the embedded object lacks the program")]
@@ -74,32 +77,33 @@ pub enum TestRunError {
 }
 
 impl Datapath {
-    /// Runs the NIC's program on a frame, without a NIC. Redirects are decided, not carried out; counters count.
+    /// Runs the program on NICs on a frame, without a NIC. Redirects are decided but not executed; counters count.
     pub fn test_run(&self, frame: &[u8]) -> Result<TestRunResult, TestRunError> {
         run(self.programs.xdp().ok_or(TestRunError::Missing)?, frame)
     }
 
-    /// Runs a program of the reply path on a packet that is at an interface. Redirects are decided, not carried out.
+    /// Runs a program of the reply path on a packet at an interface. Redirects are decided but not executed.
     pub fn test_run_hook(&self, hook: Hook, skb: TestSkb<'_>) -> Result<ClassifierRun, TestRunError> {
         classify(self.programs.hook(hook).ok_or(TestRunError::Missing)?, skb)
     }
 
-    /// The verifier's numbers of all programs.
+    /// Returns the verifier's statistics of all programs.
     pub fn program_stats(&self) -> Result<Vec<ProgramStats>, TestRunError> {
         self.programs.stats().map_err(refused)
     }
 }
 
-/// The NIC's program once more, over the same tables: for tests that run it while the agent works.
+/// A scratch instance of the program on NICs, for tests that run it while the agent works.
 pub struct Runner(ScratchInstance);
 
 impl Runner {
-    /// Loads it.
+    /// Loads the program.
     pub fn open(pinned: &Pinned) -> Result<Self, OpenError> {
         Ok(Self(ScratchInstance::open(pinned, NIC)?))
     }
 
-    /// Runs it many times on one frame, which keeps what a run makes of it: for verdicts that change nothing.
+    /// Runs the program many times on one frame. Changes of the frame persist between runs: use verdicts that change
+    /// nothing.
     pub fn repeat(&self, frame: &[u8], times: u32) -> Result<RepeatedRun, TestRunError> {
         let options = TestRunOptions {
             data_in: Some(frame),

@@ -1,4 +1,4 @@
-//! Changes, carried out.
+//! Applies changes to the tables.
 
 use std::collections::BTreeSet;
 
@@ -19,22 +19,23 @@ use crate::datapath::{
 /// Interface 0 empties an element (`__dev_map_update_elem`, `kernel/bpf/devmap.c`).
 const NO_DEVICE: u32 = 0;
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Done.
+    /// The change was applied.
     Applied,
-    /// Left out, because an earlier change of its slot failed.
+    /// The change was skipped, because an earlier change of its slot failed.
     Skipped {
         /// The slot.
         slot: u32,
     },
-    /// Not done.
+    /// The change failed.
     Failed(ApplyError),
 }
 
 impl Datapath {
-    /// Carries out changes in their order; one outcome per change. A failure ends its slot's turn, the others go on.
+    /// Applies changes in their order and returns one outcome per change. After a failure, the other changes of that
+    /// slot are skipped.
     pub fn apply(&mut self, changes: &[Change]) -> Vec<Outcome> {
         let mut failed = BTreeSet::new();
         let mut outcomes = Vec::with_capacity(changes.len());
@@ -105,13 +106,13 @@ impl Datapath {
                 .insert(Plain(*address), slot, 0)
                 .map_err(ApplyError::table(maps::PODS)),
             Change::ClearAddress { address } => {
-                gone(tables.pods.remove(&Plain(*address))).map_err(ApplyError::table(maps::PODS))
+                ignore_absent(tables.pods.remove(&Plain(*address))).map_err(ApplyError::table(maps::PODS))
             }
             Change::Fence => sys::fence().map_err(ApplyError::Fence),
         }
     }
 
-    /// Replaces what `status` shows as problems, where it differs. What exceeds the table is left out.
+    /// Writes the problems that `status` shows, where they differ. Those that do not fit into the table are left out.
     pub fn set_problems(&mut self, problems: &[Problem]) -> Result<(), OpenError> {
         let table = &mut self.pinned.tables.problems;
         for index in 0..MAX_PROBLEMS {
@@ -129,8 +130,8 @@ impl Datapath {
         Ok(())
     }
 
-    /// Forgets the failures of pods that are gone; `live` are the host's ends of all pairs. Indexes are not used again
-    /// for long, so that their failures would fill the table in the end.
+    /// Deletes the failures of pods that are gone. `live` are the host-side interfaces of all pairs. Interface indexes
+    /// are not reused for a long time, so stale failures would fill the table.
     pub fn prune_failures(&mut self, live: &BTreeSet<u32>) -> Result<(), OpenError> {
         let tables = &mut self.pinned.tables;
         let failed = OpenError::table(maps::FAILURES);
@@ -148,7 +149,7 @@ impl Datapath {
                 _ => false,
             };
             if gone_pod {
-                gone(tables.failures.remove(&key)).map_err(&failed)?;
+                ignore_absent(tables.failures.remove(&key)).map_err(&failed)?;
             }
         }
         Ok(())
@@ -186,6 +187,7 @@ impl Datapath {
             .map_err(ApplyError::table(maps::RULE_LIMITS))
     }
 
+    /// Deletes the failures of a slot that gets a new pod.
     fn delete_failures(&mut self, slot: u32, ifindex: u32) -> Result<(), ApplyError> {
         let table = &mut self.pinned.tables.failures;
         let failed = ApplyError::table(maps::FAILURES);
@@ -197,14 +199,14 @@ impl Datapath {
                 _ => continue,
             };
             if key.0.subject == about {
-                gone(table.remove(&key)).map_err(&failed)?;
+                ignore_absent(table.remove(&key)).map_err(&failed)?;
             }
         }
         Ok(())
     }
 }
 
-/// The slot whose turn ends when the change fails.
+/// Returns the slot whose later changes are skipped when the change fails.
 fn slot_of(change: &Change) -> Option<u32> {
     match change {
         Change::SetPodLabel { slot, .. }
@@ -228,8 +230,8 @@ fn zeroes<T: PlainOldData>(zero: Plain<T>) -> Result<PerCpuValues<Plain<T>>, App
     PerCpuValues::try_from(vec![zero; cpus]).map_err(ApplyError::Cpus)
 }
 
-/// Removing what is not there is done already.
-fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+/// Treats the removal of an absent element as a success.
+fn ignore_absent(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),

@@ -1,4 +1,4 @@
-//! What the programs must know about the running kernel and the administrator's wishes.
+//! The configuration of the programs: settings of the administrator, and offsets in the running kernel.
 
 use std::{
     fs,
@@ -19,15 +19,15 @@ use crate::datapath::{
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Answers to rejected packets that a node sends in a second, unless the administrator says otherwise.
+/// Default number of answers to rejected packets that a node sends per second.
 pub const REJECTS_PER_SECOND: u32 = 1000;
 
-/// The administrator's wishes.
+/// Settings of the administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Answers to rejected packets per second on this node; zero: none.
+    /// Answers to rejected packets per second on this node; zero disables them.
     pub rejects_per_second: u32,
-    /// Flows that each of the tables of flows can hold.
+    /// Capacity of each flow table.
     pub flows: u32,
 }
 
@@ -40,7 +40,7 @@ impl Default for Settings {
     }
 }
 
-/// Writes the configuration, unless it is there already.
+/// Writes the configuration, if it differs from the present one.
 pub(in crate::datapath) fn write(
     pins: &Pins,
     tables: &mut PinnedTables,
@@ -63,7 +63,8 @@ pub(in crate::datapath) fn write(
     tables.config.set(0, Plain(config), 0).map_err(&failed)
 }
 
-/// Not zero. Made once: with another one, every source would begin anew with a whole burst.
+/// Returns a random number other than zero. The seed is kept across restarts: a new seed would grant every source a
+/// full burst again.
 fn random() -> u64 {
     // The hasher's keys are the system's random numbers.
     RandomState::new().build_hasher().finish().max(1)

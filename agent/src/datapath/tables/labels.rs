@@ -1,4 +1,4 @@
-//! Labels: short JSON texts that travel with slots, rules and problems.
+//! Labels: short JSON texts that name slots, rules and problems.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::datapath::{
     kernel::{mmap_array::MmapArray, plain::Plain},
 };
 
-/// A text, if it fits.
+/// Serializes a label. Fails if it does not fit.
 pub(in crate::datapath) fn to_text<const BYTES: usize>(
     content: &impl Serialize,
 ) -> Result<Text<BYTES>, ApplyError> {
@@ -37,7 +37,7 @@ pub(in crate::datapath) fn to_text<const BYTES: usize>(
     Ok(text)
 }
 
-/// No label.
+/// Returns the empty label, which stands for no label.
 pub(in crate::datapath) const fn empty<const BYTES: usize>() -> Text<BYTES> {
     Text {
         len: 0,
@@ -45,7 +45,7 @@ pub(in crate::datapath) const fn empty<const BYTES: usize>() -> Text<BYTES> {
     }
 }
 
-/// A pod's label; a message that is too long is cut, names and addresses never are.
+/// Serializes a pod's label. Messages that are too long are cut; names and addresses are never cut.
 pub(in crate::datapath) fn pod_label(content: &PodLabel) -> Result<Label, ApplyError> {
     let mut content = content.clone();
     loop {
@@ -62,7 +62,7 @@ pub(in crate::datapath) fn pod_label(content: &PodLabel) -> Result<Label, ApplyE
     }
 }
 
-/// A problem's label; texts that are too long are cut, the longest first.
+/// Serializes a problem's label. Texts that are too long are cut, the longest first.
 pub(in crate::datapath) fn problem_label(problem: &Problem) -> Option<Label> {
     let mut problem = problem.clone();
     loop {
@@ -90,7 +90,7 @@ fn halve(text: &mut String) {
     }
 }
 
-/// Reads the labels `0..len`; what is no label any more is left out.
+/// Reads the labels `0..len`. Elements without a valid label are left out.
 pub(in crate::datapath) fn read_labels<T: DeserializeOwned>(
     len: u32,
     get: impl Fn(u32) -> Result<Plain<Label>, MapError>,
@@ -104,47 +104,47 @@ pub(in crate::datapath) fn read_labels<T: DeserializeOwned>(
     Ok(labels)
 }
 
-/// Labels of rules, as last read. There may be tens of thousands, and hardly ever another one: a text is parsed when it
-/// differs from the one that was there before.
+/// Caches the labels of rules. There can be tens of thousands, and they rarely change: a text is parsed only when it
+/// differs from the one that was read before.
 #[derive(Default)]
 pub(in crate::datapath) struct RuleLabelCache(Mutex<Labels>);
 
 #[derive(Default)]
 struct Labels {
-    /// By id; empty: none.
+    /// Texts by rule id; empty for no label.
     texts: Vec<Box<[u8]>>,
     by_id: RuleLabels,
-    /// Ids whose labels were made here, so that nobody else holds the same.
+    /// Ids whose labels were parsed here, so that no other `Arc` of them exists yet.
     parsed: BTreeSet<u32>,
 }
 
 impl RuleLabelCache {
-    /// Reads all; what is no label any more is left out.
+    /// Reads all labels. Elements without a valid label are left out.
     pub(in crate::datapath) fn read(&self, texts: &MmapArray<RuleText>) -> RuleLabels {
-        let mut known = self.lock();
-        known.texts.resize_with(texts.len() as usize, Box::default);
+        let mut cache = self.lock();
+        cache.texts.resize_with(texts.len() as usize, Box::default);
         for index in 0..texts.len() {
             let text = texts.get(index).and_then(used).unwrap_or_default();
-            if *known.texts[index as usize] != *text {
-                known.parse(index, text.into());
+            if *cache.texts[index as usize] != *text {
+                cache.parse(index, text.into());
             }
         }
-        Arc::clone(&known.by_id)
+        Arc::clone(&cache.by_id)
     }
 
-    /// Takes over what was written.
+    /// Stores a label that the agent has written.
     pub(in crate::datapath) fn learn(&self, index: u32, text: &RuleText, label: &Arc<RuleLabel>) {
-        let mut known = self.lock();
+        let mut cache = self.lock();
         let (place, text) = (index as usize, used(text).unwrap_or_default());
-        if known.texts.len() <= place {
-            known.texts.resize_with(place + 1, Box::default);
+        if cache.texts.len() <= place {
+            cache.texts.resize_with(place + 1, Box::default);
         }
-        known.texts[place] = text.into();
-        known.parsed.remove(&index);
-        Arc::make_mut(&mut known.by_id).insert(index, Arc::clone(label));
+        cache.texts[place] = text.into();
+        cache.parsed.remove(&index);
+        Arc::make_mut(&mut cache.by_id).insert(index, Arc::clone(label));
     }
 
-    /// Shares with `wanted` what is equal.
+    /// Replaces labels by the equal `Arc`s in `wanted`.
     pub(in crate::datapath) fn share(&self, wanted: &BTreeSet<Arc<RuleLabel>>) {
         let Labels {
             by_id: labels,

@@ -1,4 +1,4 @@
-//! The maps that are mapped into this process.
+//! The tables that are mapped into this process.
 
 use std::{io, sync::atomic::AtomicU64};
 
@@ -13,7 +13,7 @@ use crate::datapath::{
     kernel::{mmap_array::MmapArray, pins::Pins},
 };
 
-/// Words, blocks, and labels of rules.
+/// The mapped tables: words, blocks, and labels of rules.
 pub(in crate::datapath) struct MappedTables {
     pub(in crate::datapath) index: MmapArray<AtomicU64>,
     pub(in crate::datapath) words: MmapArray<AtomicU64>,
@@ -41,7 +41,7 @@ impl MappedTables {
         })
     }
 
-    /// Fills a block that no word leads to.
+    /// Writes a block. No word may lead to it yet.
     pub(in crate::datapath) fn write(&mut self, index: u32, content: &Content) -> io::Result<()> {
         match content {
             Content::Pod(pod) => self.pods.set(index, pod),

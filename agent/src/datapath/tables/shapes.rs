@@ -1,4 +1,4 @@
-//! What the pinned maps must look like to be ours.
+//! The shapes of the pinned maps: types, sizes and capacities.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::datapath::{
     kernel::{pins::Pins, sys},
 };
 
-/// How many maps there are.
+/// The number of maps.
 pub(in crate::datapath) const MAPS: usize = 25;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,10 +98,10 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::FRAGMENTS, lru::<FragmentKey, u64>(MAX_FRAGMENTS)),
 ];
 
-/// As many as the administrator wants.
+/// Stands for a capacity that the administrator sets.
 const ANY: u32 = 0;
 
-/// The tables of flows, and how many entries they have when each is to hold so many flows.
+/// Returns the flow tables with their capacities, for `flows` flows in each.
 pub(in crate::datapath) fn sized(flows: u32) -> [(&'static str, u32); 4] {
     [
         (maps::ESTABLISHED, flows),
@@ -111,12 +111,12 @@ pub(in crate::datapath) fn sized(flows: u32) -> [(&'static str, u32); 4] {
     ]
 }
 
-/// Names of all maps.
+/// Returns the names of all maps.
 pub(in crate::datapath) fn names() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().map(|(name, _)| *name)
 }
 
-/// Every map that is pinned is what it should be. How many there are.
+/// Checks the shape of every pinned map. Returns how many are pinned.
 pub(in crate::datapath) fn check_shapes(pins: &Pins) -> Result<usize, OpenError> {
     let mut found = 0;
     for (name, expected) in SHAPES {
@@ -155,7 +155,7 @@ fn check_shape(path: &Path, expected: Shape) -> Result<(), OpenError> {
     }
 }
 
-/// Kernel ids of all maps.
+/// Returns the kernel ids of all maps.
 pub(in crate::datapath) fn ids(pins: &Pins) -> Result<BTreeSet<u32>, OpenError> {
     let id = |name| {
         let path = pins.map(name);
@@ -165,7 +165,7 @@ pub(in crate::datapath) fn ids(pins: &Pins) -> Result<BTreeSet<u32>, OpenError> 
     names().map(id).collect()
 }
 
-/// What the kernel accounts for each map, in bytes.
+/// Returns the bytes of memory that the kernel accounts for each map.
 pub(in crate::datapath) fn memory(pins: &Pins) -> Result<BTreeMap<&'static str, u64>, OpenError> {
     let bytes = |name| {
         let path = pins.map(name);

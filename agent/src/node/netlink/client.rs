@@ -1,4 +1,4 @@
-//! Request and reply over one blocking socket.
+//! Sends requests and receives replies over one blocking socket.
 
 use std::io;
 
@@ -10,8 +10,8 @@ use netlink_sys::{Socket, SocketAddr, protocols};
 
 use crate::node::netlink::NetlinkError;
 
-/// A dump that raced with a change is asked for again; more often than this means that something floods the kernel
-/// with changes, and the next event brings us back anyway.
+/// Attempts to read a dump that races with changes. After that many, something floods the kernel with changes, and the
+/// next event triggers another read.
 const DUMP_ATTEMPTS: u32 = 10;
 
 /// One socket of one netlink protocol, bound to the namespace of the thread that opened it.
@@ -20,11 +20,11 @@ pub(crate) struct Client {
     sequence: u32,
 }
 
-/// Payloads of one answer, message headers removed.
+/// The payloads of one reply, without message headers.
 type Replies = Vec<Vec<u8>>;
 
 impl Client {
-    /// A socket for interfaces and addresses that takes filters at their word.
+    /// Opens a socket for interfaces and addresses, with strict checking of filters.
     pub(crate) fn route() -> Result<Self, NetlinkError> {
         let client = Self::open(protocols::NETLINK_ROUTE)?;
         client
@@ -34,7 +34,7 @@ impl Client {
         Ok(client)
     }
 
-    /// A socket for generic netlink families.
+    /// Opens a socket for generic netlink families.
     pub(crate) fn generic() -> Result<Self, NetlinkError> {
         Self::open(protocols::NETLINK_GENERIC)
     }
@@ -48,7 +48,7 @@ impl Client {
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// Ask for one object.
+    /// Requests one object.
     pub(crate) fn get<M>(&mut self, request: &'static str, message: M) -> Result<Vec<u8>, NetlinkError>
     where
         M: NetlinkSerializable + Into<NetlinkPayload<M>>,
@@ -62,7 +62,7 @@ impl Client {
         replies.into_iter().next().ok_or_else(empty)
     }
 
-    /// Ask for a whole list, as it was at one moment.
+    /// Requests a consistent list of all objects.
     pub(crate) fn dump<M>(&mut self, request: &'static str, message: &M) -> Result<Replies, NetlinkError>
     where
         M: NetlinkSerializable + Into<NetlinkPayload<M>> + Clone,
@@ -96,7 +96,7 @@ impl Client {
         Ok(())
     }
 
-    /// All messages of the answer, and whether the kernel says that they do not fit together.
+    /// Receives all messages of the reply, and whether the kernel marked it as inconsistent.
     fn receive(&self, request: &'static str) -> Result<(Replies, bool), NetlinkError> {
         let mut replies = Replies::new();
         let mut interrupted = false;
@@ -123,7 +123,7 @@ impl Client {
     }
 }
 
-/// `NLMSG_ERROR` and `NLMSG_DONE` both begin with an errno, zero if all went well.
+/// Ends a reply. `NLMSG_ERROR` and `NLMSG_DONE` both begin with an errno, zero for success.
 fn done(
     request: &'static str,
     payload: &[u8],

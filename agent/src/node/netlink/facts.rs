@@ -1,4 +1,4 @@
-//! Pairs that reach into other namespaces, found from this one.
+//! Finds veth pairs and netkit pairs that reach from this namespace into another one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,16 +25,16 @@ const HEADER_LEN: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 
-/// What one namespace holds.
+/// The interfaces and addresses of one namespace.
 #[derive(Default)]
 struct Contents {
     links: BTreeMap<u32, HostLink>,
     addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
 }
 
-/// Learn all pairs that reach from the calling thread's namespace into another one, without entering any.
+/// Finds all pairs that reach from the calling thread's namespace into another one, without entering it.
 ///
-/// A namespace that dies meanwhile, or has no id yet, is left out: an event follows.
+/// A namespace that is deleted meanwhile, or has no id yet, is left out: an event follows.
 pub fn facts() -> Result<NodeFacts, NetlinkError> {
     let client = &mut Client::route()?;
     let host = links(client, None)?;
@@ -88,7 +88,8 @@ fn addresses(client: &mut Client, id: i32) -> Result<BTreeMap<u32, BTreeSet<IpAd
     Ok(addresses)
 }
 
-/// The interface and its address: `IFA_LOCAL`, since `IFA_ADDRESS` is the other side's where there is one.
+/// Decodes the interface and its address. `IFA_LOCAL` takes precedence: on a point-to-point interface, `IFA_ADDRESS` is
+/// the peer's address.
 fn decode(message: &[u8]) -> Result<(u32, Option<IpAddr>), DecodeError> {
     let header = AddressHeader::parse(message)?;
     let (mut address, mut local) = (None, None);
@@ -104,7 +105,7 @@ fn decode(message: &[u8]) -> Result<(u32, Option<IpAddr>), DecodeError> {
     Ok((header.index, local.or(address)))
 }
 
-/// Two interfaces are a pair when each names the other: the id of a namespace that died may name a new one already.
+/// Matches interfaces to pairs. Both have to name each other: the id of a deleted namespace can already name a new one.
 fn pairs(host: Vec<HostLink>, namespaces: &BTreeMap<i32, Contents>) -> Vec<Pair> {
     let other_end = |link: &HostLink| {
         let netns_id = link.link_netns?;
@@ -148,7 +149,7 @@ fn end(link: HostLink) -> Link {
 mod tests {
     use super::*;
 
-    /// An interface and the one it names, in the namespace with this id.
+    /// Makes an interface whose peer is `link` in the namespace with this id.
     fn link(ifindex: u32, link: u32, netns_id: i32) -> HostLink {
         let kind = "netkit".to_owned();
         HostLink {
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn two_interfaces_that_name_each_other_are_a_pair_of_whatever_kind() {
+    fn two_interfaces_that_name_each_other_are_a_pair_of_any_kind() {
         let pairs = found(link(7, 2, 4), 4, link(2, 7, 0));
         assert_eq!((pairs[0].netns_id, pairs[0].host.kind.as_str()), (4, "netkit"));
     }
@@ -195,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_without_an_id_or_gone_by_now_has_no_pairs() {
+    fn a_namespace_without_an_id_or_a_deleted_one_has_no_pairs() {
         assert!(found(link(7, 2, -1), 4, link(2, 7, 0)).is_empty());
         assert!(found(link(7, 2, 5), 4, link(2, 7, 0)).is_empty());
     }
 
     #[test]
-    fn the_own_address_counts_not_the_other_sides_and_other_families_do_not() {
+    fn the_local_address_counts_and_the_peers_address_and_other_families_do_not() {
         let message = |family: u8, attributes: &[u8]| [&[family, 32, 0, 0, 9, 0, 0, 0], attributes].concat();
         let ptp = [8, 0, 1, 0, 169, 254, 1, 1, 8, 0, 2, 0, 10, 1, 0, 5];
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Filters of the clsact qdisc.
+//! Lists filters of the clsact qdisc.
 
 use netlink_packet_core::{DecodeError, parse_u32};
 use netlink_packet_route::{
@@ -13,16 +13,17 @@ const TC_H_CLSACT: u16 = 0xffff;
 const TC_H_MIN_INGRESS: u16 = 0xfff2;
 const TC_H_MIN_EGRESS: u16 = 0xfff3;
 
-/// A filter, as far as it is known who made it.
+/// The priority and the handle of a tc filter, which identify the agent's filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcFilter {
-    /// Filters run in the order of it.
+    /// Filters run in ascending order of priority.
     pub priority: u16,
-    /// Its number among those of one priority.
+    /// The number of the filter within its priority.
     pub handle: u32,
 }
 
-/// The filters on one side of an interface of the calling thread's namespace; none if there is no such qdisc.
+/// Lists the filters in one direction of an interface in the calling thread's namespace. Without the qdisc, the list is
+/// empty.
 pub fn clsact_filters(ifindex: u32, egress: bool) -> Result<Vec<TcFilter>, NetlinkError> {
     let request = "RTM_GETTFILTER";
     let mut message = TcMessage::default();
@@ -36,7 +37,7 @@ pub fn clsact_filters(ifindex: u32, egress: bool) -> Result<Vec<TcFilter>, Netli
     filters.map_err(|source| NetlinkError::Malformed { request, source })
 }
 
-/// `struct tcmsg`; the attributes are not needed.
+/// Decodes `struct tcmsg`. The attributes are not needed.
 fn decode(message: &[u8]) -> Result<TcFilter, DecodeError> {
     let word = |at: usize| {
         let bytes = message.get(at..at + 4).ok_or("a filter's header is cut short");

@@ -1,4 +1,4 @@
-//! The generic netlink family `netdev` (Linux 6.3 and later): which XDP operations a device offers right now.
+//! The generic netlink family `netdev` (Linux 6.3 and later): the XDP features that a device has at the moment.
 
 use netlink_packet_core::{
     DecodeError, Emitable, NlasIterator, ParseableParametrized, emit_u16, emit_u32, parse_u64,
@@ -15,12 +15,12 @@ use crate::node::netlink::{NetlinkError, client::Client};
 
 /// The device runs XDP programs natively.
 pub const BASIC: u64 = 1;
-/// It implements `XDP_REDIRECT`.
+/// The device implements `XDP_REDIRECT`.
 pub const REDIRECT: u64 = 2;
-/// It takes redirected packets (`ndo_xdp_xmit`).
+/// The device accepts redirected packets (`ndo_xdp_xmit`).
 pub const NDO_XMIT: u64 = 4;
 
-/// Names of the bits of `xdp-features`, as `Documentation/netlink/specs/netdev.yaml` has them (Linux 6.18).
+/// Names of the bits of `xdp-features`, from `Documentation/netlink/specs/netdev.yaml` (Linux 6.18).
 const FEATURES: [&str; 7] = [
     "basic",
     "redirect",
@@ -31,7 +31,7 @@ const FEATURES: [&str; 7] = [
     "ndo-xmit-sg",
 ];
 
-/// The names of `xdp-features` that are set; those of kernels yet to come are left out.
+/// Returns the names of the `xdp-features` that are set. Unknown features of newer kernels are left out.
 pub fn feature_names(features: u64) -> Vec<String> {
     let set = |bit: usize| features >> bit & 1 == 1;
     let names = FEATURES.iter().enumerate().filter(|(bit, _)| set(*bit));
@@ -48,12 +48,12 @@ const HEADER_LEN: usize = 4;
 pub struct Netdev {
     client: Client,
     family: u16,
-    /// Multicast group that announces changed features.
+    /// Multicast group for events about changed features.
     pub(crate) mgmt: Option<u32>,
 }
 
 impl Netdev {
-    /// Look the family up; `None` on kernels that have none.
+    /// Looks up the family. Returns `None` on kernels without it.
     pub fn open() -> Result<Option<Self>, NetlinkError> {
         let request = "CTRL_CMD_GETFAMILY netdev";
         let mut client = Client::generic()?;
@@ -85,7 +85,7 @@ impl Netdev {
         }))
     }
 
-    /// `xdp-features` of an interface of the namespace in which the family was opened.
+    /// Returns the `xdp-features` of an interface in the namespace in which the family was opened.
     pub fn xdp_features(&mut self, ifindex: u32) -> Result<u64, NetlinkError> {
         let request = "NETDEV_CMD_DEV_GET";
         let mut message = GenlMessage::from_payload(DevGet { ifindex });
@@ -95,7 +95,7 @@ impl Netdev {
     }
 }
 
-/// `xdp-features` of an interface; `None` on kernels that cannot say.
+/// Returns the `xdp-features` of an interface, or `None` on kernels without the family.
 pub fn xdp_features(ifindex: u32) -> Result<Option<u64>, NetlinkError> {
     Netdev::open()?
         .map(|mut netdev| netdev.xdp_features(ifindex))
@@ -126,7 +126,7 @@ fn features(reply: &[u8]) -> Result<u64, DecodeError> {
     Err(DecodeError::from("no xdp-features"))
 }
 
-/// The one request of the family that the agent sends.
+/// The only request of the family that the agent sends.
 #[derive(Clone, Debug)]
 struct DevGet {
     ifindex: u32,
@@ -152,7 +152,7 @@ impl Emitable for DevGet {
     }
 
     fn emit(&self, buffer: &mut [u8]) {
-        let attribute = "the caller allots `buffer_len` bytes";
+        let attribute = "the caller allocates `buffer_len` bytes";
         emit_u16(&mut buffer[..2], 8).expect(attribute);
         emit_u16(&mut buffer[2..4], NETDEV_A_DEV_IFINDEX).expect(attribute);
         emit_u32(&mut buffer[4..8], self.ifindex).expect(attribute);

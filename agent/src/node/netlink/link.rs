@@ -1,5 +1,5 @@
-//! Interfaces: the few attributes the agent needs. Attributes it does not need are not decoded, so that a newer
-//! kernel's additions cannot hide an interface.
+//! Lists interfaces. Only the attributes that the agent needs are decoded, so that additions of a newer kernel cannot
+//! hide an interface.
 
 use netlink_packet_core::{DecodeError, NlasIterator, parse_i32, parse_string, parse_u8, parse_u32};
 use netlink_packet_route::{
@@ -35,31 +35,31 @@ pub struct HostLink {
     pub name: String,
     /// `IFLA_INFO_KIND`: `veth`, `bridge`, …; empty for hardware.
     pub kind: String,
-    /// Administratively up.
+    /// Whether the interface is administratively up.
     pub up: bool,
     /// `IFF_LOOPBACK`.
     pub loopback: bool,
     /// Maximum transmission unit in bytes.
     pub mtu: u32,
-    /// Link-layer address, zero if it has none of six bytes.
+    /// Link-layer address; zero if it does not have six bytes.
     pub mac: [u8; 6],
-    /// The bridge or bond it belongs to.
+    /// Index of the bridge or bond that the interface belongs to.
     pub master: Option<u32>,
-    /// `IFLA_LINK`: the interface it sits on, or its other end.
+    /// `IFLA_LINK`: the lower interface, or the peer of a pair.
     pub link: Option<u32>,
-    /// `IFLA_LINK_NETNSID`: the namespace in which [`HostLink::link`] lives, if it is another one. The kernel says -1
-    /// for one it gives no id.
+    /// `IFLA_LINK_NETNSID`: id of the namespace of [`HostLink::link`], if it is another one. The kernel reports -1 for a
+    /// namespace without an id.
     pub link_netns: Option<i32>,
-    /// What XDP program is attached.
+    /// The attached XDP program.
     pub xdp: XdpState,
 }
 
 /// `IFLA_XDP`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct XdpState {
-    /// Where it runs.
+    /// The mode in which it runs.
     pub mode: XdpMode,
-    /// Its id; with several programs at once (`Multi`) one of them, the driver's before the others.
+    /// Its id. With several programs (`Multi`), the id of one of them, the driver's first.
     pub program_id: Option<u32>,
 }
 
@@ -71,20 +71,20 @@ pub enum XdpMode {
     None,
     /// In the driver.
     Native,
-    /// In the stack, after the skb is made.
+    /// In the stack, after the skb was allocated.
     Generic,
     /// In the device.
     Offload,
-    /// More than one of them.
+    /// More than one program, in different modes.
     Multi,
 }
 
-/// The interfaces of the calling thread's namespace, by interface index.
+/// Lists the interfaces of the calling thread's namespace, by interface index.
 pub fn host_links() -> Result<Vec<HostLink>, NetlinkError> {
     links(&mut Client::route()?, None)
 }
 
-/// The interfaces of a namespace known by its id, or of our own.
+/// Lists the interfaces of the namespace with this id, or of the calling thread's namespace.
 pub(super) fn links(client: &mut Client, netns_id: Option<i32>) -> Result<Vec<HostLink>, NetlinkError> {
     let request = "RTM_GETLINK";
     let mut message = LinkMessage::default();
@@ -140,7 +140,7 @@ fn decode_xdp(nested: &[u8]) -> Result<XdpState, DecodeError> {
         let value = attribute.value();
         match attribute.kind() {
             IFLA_XDP_ATTACHED => xdp.mode = mode(parse_u8(value)?),
-            // Ascending order puts the driver's id before those of the other modes.
+            // The ids come in ascending order of the attribute, the driver's first.
             IFLA_XDP_PROG_ID..=IFLA_XDP_HW_PROG_ID if xdp.program_id.is_none() => {
                 xdp.program_id = Some(parse_u32(value)?);
             }
@@ -176,7 +176,7 @@ mod tests {
     fn unknown_and_odd_attributes_do_not_hide_an_interface() {
         let mut message = [0; HEADER_LEN].to_vec();
         message[4..8].copy_from_slice(&7u32.to_ne_bytes());
-        message.extend(attribute(999, b"whatever"));
+        message.extend(attribute(999, b"unknown"));
         message.extend(attribute(IFLA_ADDRESS, &[1, 2, 3, 4, 5, 6, 7, 8]));
         message.extend(attribute(IFLA_IFNAME, b"ib0\0"));
         let link = decode(&message).unwrap();

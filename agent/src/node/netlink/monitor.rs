@@ -1,4 +1,4 @@
-//! Being told when something changed, here or in any namespace that has an id here.
+//! Reports changes in this namespace and in every namespace that has an id here.
 
 use std::{
     io,
@@ -25,23 +25,23 @@ const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 const RTNLGRP_NSID: u32 = 28;
 
-/// A burst is over when nothing came for this long …
+/// A burst ends when no event came for this long …
 const QUIET: Duration = Duration::from_millis(10);
 /// … and is reported after this long even if it goes on.
 const LONGEST_BURST: Duration = Duration::from_millis(100);
 
-/// A thread that follows the kernel's announcements until it is dropped.
+/// A thread that follows the kernel's events until it is dropped.
 ///
-/// What changed is not reported: the reader of the report asks for everything anyway, and announcements can be lost
-/// (`ENOBUFS`, which counts as a change).
+/// It does not report what changed: the callback reads everything anyway, and events can be lost (`ENOBUFS`, which counts
+/// as a change).
 pub struct Monitor {
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Monitor {
-    /// Call `changed` after every burst of changes of links, addresses, namespace ids or XDP features. Changes after
-    /// this returns are not missed. Needs `CAP_NET_BROADCAST`.
+    /// Starts the thread. It calls `changed` after every burst of changes of links, addresses, namespace ids or XDP
+    /// features. No change after this function returns is missed. Needs `CAP_NET_BROADCAST`.
     pub fn start(changed: impl FnMut() + Send + 'static) -> Result<Self, NetlinkError> {
         let mut sockets = vec![subscribe_route()?];
         sockets.extend(subscribe_netdev()?);
@@ -64,9 +64,9 @@ impl Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        let told = self.stop.write(1).is_ok();
-        if let Some(thread) = self.thread.take().filter(|_| told) {
-            // A panic of the callback was reported by the panic hook already.
+        let signalled = self.stop.write(1).is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| signalled) {
+            // The panic hook has already reported a panic of the callback.
             let _ = thread.join();
         }
     }
@@ -91,7 +91,7 @@ fn subscribe_route() -> Result<Socket, NetlinkError> {
     Ok(socket)
 }
 
-/// Kernels without the family (before 6.3) announce no features either.
+/// Subscribes to changes of XDP features. Kernels before 6.3 have no such events.
 fn subscribe_netdev() -> Result<Option<Socket>, NetlinkError> {
     let Some(group) = Netdev::open()?.and_then(|netdev| netdev.mgmt) else {
         return Ok(None);
@@ -159,13 +159,13 @@ fn wait(sockets: &[Socket], stop: &EventFd, timeout: PollTimeout) -> Wake {
             Ok(_) if fds.last().and_then(PollFd::any) == Some(true) => return Wake::Stop,
             Ok(_) => return Wake::Changed,
             Err(Errno::EINTR) => {}
-            // Only a full process table of descriptors or memory: without its monitor the agent must not go on.
+            // Only out of memory or file descriptors. The agent must not continue without its monitor.
             Err(error) => panic!("poll failed: {error}"),
         }
     }
 }
 
-/// Take everything off the queue; what it was does not matter.
+/// Empties the queue. The content of the events does not matter.
 fn drain(socket: &Socket) {
     loop {
         match nix::sys::socket::recv(

@@ -1,4 +1,4 @@
-//! Every path by which a network namespace can be reached: processes first, then mounts, in whatever mount namespace.
+//! Lists the paths that lead to network namespaces: of processes first, then of mounts in all mount namespaces.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Inode of a namespace and a path to it. The same inode may come several times.
+/// Returns inodes of namespaces with a path to each. An inode can occur several times.
 pub(super) fn candidates() -> impl Iterator<Item = (u64, PathBuf)> {
     let processes = processes();
     let by_process: Vec<_> = processes
@@ -25,7 +25,7 @@ pub(super) fn candidates() -> impl Iterator<Item = (u64, PathBuf)> {
     )
 }
 
-/// Our own process first: its mounts need no detour.
+/// Lists the processes, this one first: its mounts are the most direct paths.
 fn processes() -> Vec<PathBuf> {
     let others = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
         let entry = entry.ok()?;
@@ -41,7 +41,7 @@ fn processes() -> Vec<PathBuf> {
         .collect()
 }
 
-/// One process for each mount namespace.
+/// Selects one process for each mount namespace.
 fn mount_namespaces(processes: &[PathBuf]) -> Vec<PathBuf> {
     let mut known = BTreeSet::new();
     let is_new = |process: &&PathBuf| {
@@ -51,7 +51,7 @@ fn mount_namespaces(processes: &[PathBuf]) -> Vec<PathBuf> {
     processes.iter().filter(is_new).cloned().collect()
 }
 
-/// The namespaces mounted somewhere in the mount namespace of a process.
+/// Lists the network namespaces that are mounted in the mount namespace of a process.
 fn mounts(process: &Path) -> Vec<(u64, PathBuf)> {
     let mountinfo = fs::read(process.join("mountinfo")).unwrap_or_default();
     let root = process.join("root");
@@ -65,7 +65,7 @@ fn mounts(process: &Path) -> Vec<(u64, PathBuf)> {
         .collect()
 }
 
-/// Inode and mount point, if this line of `mountinfo` (proc(5)) is a network namespace's.
+/// Parses inode and mount point of a network namespace from a line of `mountinfo` (proc(5)). Other mounts give `None`.
 fn netns_mount(line: &[u8]) -> Option<(u64, PathBuf)> {
     let mut fields = line.split(|byte| *byte == b' ');
     let root = fields.nth(3)?;
@@ -74,7 +74,7 @@ fn netns_mount(line: &[u8]) -> Option<(u64, PathBuf)> {
     Some((inode, PathBuf::from(OsString::from_vec(unescape(mount_point)))))
 }
 
-/// `net:[4026531840]`.
+/// Parses a link such as `net:[4026531840]`.
 fn inode(link: &Path) -> Option<u64> {
     link.to_str()?
         .strip_prefix("net:[")?
@@ -83,7 +83,7 @@ fn inode(link: &Path) -> Option<u64> {
         .ok()
 }
 
-/// `mountinfo` writes blanks and backslashes as three octal digits.
+/// Decodes the octal escapes of `mountinfo`, which stand for blanks and backslashes.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     let mut plain = Vec::with_capacity(field.len());

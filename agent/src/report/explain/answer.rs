@@ -1,4 +1,4 @@
-//! What is told.
+//! The explanation of a packet, as text and as JSON.
 
 use std::fmt;
 
@@ -10,35 +10,35 @@ use xdp_core::{
 
 use crate::report::explain::{packet::ProbePacket, rules::RuleMatch};
 
-/// What becomes of a packet, and why; this is also its JSON.
+/// What happens to a packet, and why. Also the JSON of `xdp-agent explain`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The packet.
     pub packet: ProbePacket,
-    /// `namespace/name` of the pod it is for, if it is for one.
+    /// `namespace/name` of the destination pod, if there is one.
     pub pod: Option<String>,
-    /// What becomes of it: the name of a [`Kind`].
+    /// The verdict: the name of a [`Kind`].
     pub verdict: String,
-    /// Why something else than the rule says.
+    /// The reason of a fallback or another event.
     pub reason: Option<&'static str>,
     /// The rule that decided.
     pub rule: Option<DecidingRule>,
-    /// Whether that rule only counts.
+    /// Whether the policy has `enforcement: Audit`.
     pub audit: bool,
-    /// The rule's limit, which has not been consulted.
+    /// The rate limit of the rule. It is not evaluated.
     pub limit: Option<RuleLimit>,
-    /// The rules before that one, or all rules if none decided; absent: they are not known.
+    /// The rules before the one that decided, or all rules if none decided. Absent if they are unknown.
     pub before: Option<Vec<RuleMatch>>,
-    /// What a reader has to know about the above.
+    /// Notes about the explanation.
     pub notes: Vec<String>,
 }
 
-/// A rule.
+/// The rule that decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DecidingRule {
-    /// Its number in metadata and tables.
+    /// Its id in metadata and tables.
     pub id: u32,
     /// Namespace of its policy.
     pub namespace: String,
@@ -48,20 +48,20 @@ pub struct DecidingRule {
     pub rule: String,
 }
 
-/// A rate limit, as the tables have it.
+/// A rate limit, as in the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleLimit {
-    /// Rate.
+    /// The rate.
     pub packets_per_second: u64,
-    /// Packets that may come at once.
+    /// The burst size in packets.
     pub burst: u64,
-    /// Each source has its own.
+    /// Whether each source has a limit of its own.
     pub per_source: bool,
 }
 
 impl RuleLimit {
-    /// Of an action, if it has one.
+    /// Returns the limit of an action, if it has one.
     pub fn of(record: &ActionRecord) -> Option<Self> {
         const NANOSECONDS: u64 = 1_000_000_000;
         let per_source = record.flags & ActionRecord::LIMIT_SOURCE != 0;
@@ -76,35 +76,33 @@ impl RuleLimit {
     }
 }
 
-/// In words.
-pub(super) const fn in_words(kind: Kind) -> &'static str {
+/// Describes a verdict for people.
+pub(super) const fn describe(kind: Kind) -> &'static str {
     match kind {
         Kind::Unparsed => "passes to the stack: it cannot be parsed",
-        Kind::NotConsidered => {
-            "passes to the stack: no rules are in force for its destination, or it is control traffic"
-        }
+        Kind::NotConsidered => "passes to the stack: its destination has no rules, or it is control traffic",
         Kind::NoMatch => "passes to the stack: no rule matches",
         Kind::Pass => "passes to the stack, as the rule says",
-        Kind::Audit => "passes to the stack: the policy only audits",
+        Kind::Audit => "passes to the stack: the policy has enforcement Audit",
         Kind::Drop => "is dropped",
         Kind::Redirect => "is redirected into the pod",
-        Kind::Peer => "is handed to the pod behind the NIC's stack entry (delivery Peer)",
+        Kind::Peer => "is redirected into the pod at the tc ingress of the NIC (delivery Peer)",
         Kind::FallBack => "passes to the stack, although the rule says Redirect",
-        Kind::Reject => "is rejected: dropped, and its sender is told",
-        Kind::RejectedSilently => "is rejected: dropped, and its sender is not told",
+        Kind::Reject => "is rejected: dropped, and the sender gets an answer",
+        Kind::RejectedSilently => "is rejected: dropped, and the sender gets no answer",
         Kind::Limited => "is dropped: the rule's rate limit is exceeded",
         Kind::Drained => "is delivered to the pod: no rule redirects it, but it belongs to a tracked flow",
     }
 }
 
-/// For people.
+/// Renders an explanation for people.
 pub(super) struct ExplanationText<'a>(pub(super) &'a Explanation, pub(super) Kind);
 
 impl fmt::Display for ExplanationText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(answer, kind) = self;
         writeln!(f, "{}", answer.packet)?;
-        write!(f, "{}", in_words(*kind))?;
+        write!(f, "{}", describe(*kind))?;
         match answer.reason {
             Some(reason) => writeln!(f, ": {reason}")?,
             None => writeln!(f)?,
@@ -130,11 +128,11 @@ impl fmt::Display for ExplanationText<'_> {
             } = limit;
             writeln!(
                 f,
-                "limit:  {packets_per_second} packets/s per {per}, burst {burst}; not consulted"
+                "limit:  {packets_per_second} packets/s per {per}, burst {burst}; not evaluated"
             )?;
         }
         if let Some(before) = answer.before.as_ref().filter(|before| !before.is_empty()) {
-            writeln!(f, "before:")?;
+            writeln!(f, "earlier rules:")?;
             for row in before {
                 let RuleMatch {
                     namespace,

@@ -1,4 +1,4 @@
-//! From the command line to the answer.
+//! Runs `xdp-agent explain`: from the command line to the explanation.
 
 use std::{
     collections::BTreeMap,
@@ -26,17 +26,20 @@ use xdp_plan::{
 use crate::{
     args,
     datapath::{Explainer, Pinned},
-    report::explain::{
-        ExplainError,
-        answer::{DecidingRule, Explanation, ExplanationText, RuleLimit},
-        destination,
-        packet::{Details, ProbePacket},
-        rules::{RuleMatch, rows},
-        socket,
+    report::{
+        explain::{
+            ExplainError,
+            answer::{DecidingRule, Explanation, ExplanationText, RuleLimit},
+            destination,
+            packet::{Details, ProbePacket},
+            rules::{RuleMatch, rows},
+            socket,
+        },
+        output,
     },
 };
 
-/// The answer, as text.
+/// Explains the packet of a command line. Returns the output.
 pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
     let pinned = Pinned::open(&args.pins.pin_dir)?;
     let pods = pinned.pod_labels()?;
@@ -51,7 +54,7 @@ pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
     let packet = ProbePacket::new((args.from, to), args.protocol, details)?;
     let explained = Explainer::open(&pinned)?.ask(&packet.frame())?;
     let mut answer = decided(&pinned, &pods, packet, &explained);
-    // Without a slot no rule was asked.
+    // Without a slot, no rule was evaluated.
     if explained.slot.is_some() {
         match known(args, &packet)? {
             Ok(rows) => answer.before = Some(before(rows, &mut answer)),
@@ -60,15 +63,11 @@ pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
     }
     Ok(match args.output {
         args::Output::Table => ExplanationText(&answer, explained.kind).to_string(),
-        args::Output::Json => json(&answer),
+        args::Output::Json => output::json(&answer),
     })
 }
 
-fn json(answer: &Explanation) -> String {
-    serde_json::to_string_pretty(answer).expect("strings, numbers and maps with text keys")
-}
-
-/// What the kernel says.
+/// Converts the decision of the kernel.
 fn decided(
     pinned: &Pinned,
     pods: &BTreeMap<u32, PodLabel>,
@@ -104,7 +103,7 @@ fn decided(
     }
 }
 
-/// An agent has taken the number back this very moment.
+/// Makes a rule without a name: the agent has just released the rule id.
 fn nameless(id: u32) -> DecidingRule {
     DecidingRule {
         id,
@@ -122,7 +121,7 @@ fn reason(code: u32) -> Option<&'static str> {
     all.find(|(of, _)| *of == code).map(|(_, name)| name)
 }
 
-/// All rules that the packet meets; the inner `Err`: why they are not known.
+/// Returns all rules for the packet's destination. The inner `Err` says why they are unknown.
 fn known(
     args: &args::ExplainArgs,
     packet: &ProbePacket,
@@ -133,13 +132,13 @@ fn known(
     Ok(match socket::rows(&args.pins.pin_dir, packet) {
         Ok(rows) => Ok(rows.unwrap_or_default()),
         Err(error) => Err(format!(
-            "the rules before it are not known, because no agent answers ({error}); \
-             start it, or name the folder of its policies and pods with --manifests"
+            "the earlier rules are unknown, because no agent answers ({error}); \
+             start it, or give the directory of its policies and pods with --manifests"
         )),
     })
 }
 
-/// Those before the one that decided.
+/// Selects the rules before the one that decided.
 fn before(rows: Vec<RuleMatch>, answer: &mut Explanation) -> Vec<RuleMatch> {
     let is_decider = |row: &RuleMatch| {
         let decider = answer.rule.as_ref();
@@ -150,19 +149,19 @@ fn before(rows: Vec<RuleMatch>, answer: &mut Explanation) -> Vec<RuleMatch> {
     let decider = rows.iter().position(is_decider);
     let first = rows.iter().position(|row| row.mismatch.is_none());
     if decider != first {
-        let note = "the agent's rules say otherwise than the kernel; a change is under way, or could not be made: see \
-                    `xdp-agent status`";
+        let note = "the rules of the agent and the tables in the kernel differ: a change is in progress, or has failed; \
+                    see `xdp-agent status`";
         answer.notes.push(note.to_owned());
     }
     let count = decider.unwrap_or(rows.len());
     rows.into_iter().take(count).collect()
 }
 
-/// As an agent that follows the folders would see it.
-fn from_files(folders: &[PathBuf], packet: &ProbePacket) -> Result<Vec<RuleMatch>, ExplainError> {
+/// Reads the rules from manifest directories, as an agent that follows them would.
+fn from_files(directories: &[PathBuf], packet: &ProbePacket) -> Result<Vec<RuleMatch>, ExplainError> {
     let mut policies: Vec<Arc<Policy>> = Vec::new();
     let mut pods: Vec<Arc<Pod>> = Vec::new();
-    for (path, text) in texts(folders)? {
+    for (path, text) in texts(directories)? {
         let (objects, _) = manifests::parse(&path.display().to_string(), &text);
         for object in objects {
             match object {
@@ -180,14 +179,14 @@ fn from_files(folders: &[PathBuf], packet: &ProbePacket) -> Result<Vec<RuleMatch
     Ok(rows(&policies, &pod, packet))
 }
 
-fn texts(folders: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, ExplainError> {
+fn texts(directories: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, ExplainError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| ExplainError::Manifests { path, source }
     };
     let mut texts = Vec::new();
-    for folder in folders {
-        let files = crate::source::files(folder).map_err(failed(folder))?;
+    for directory in directories {
+        let files = crate::source::files(directory).map_err(failed(directory))?;
         for path in files {
             let text = fs::read_to_string(&path).map_err(failed(&path))?;
             texts.push((path, text));

@@ -1,4 +1,4 @@
-//! Whom `--to` means.
+//! Resolves the destination of `--to`.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -6,7 +6,7 @@ use xdp_plan::installed::PodLabel;
 
 use crate::report::explain::ExplainError;
 
-/// An address as it is, or that of a target pod, of the source's family.
+/// Returns the address itself, or the address of the source's family of the target pod with this name.
 pub(super) fn resolve(to: &str, from: IpAddr, pods: &[PodLabel]) -> Result<IpAddr, ExplainError> {
     if let Ok(address) = to.parse() {
         return Ok(address);
@@ -42,7 +42,7 @@ fn unknown(name: &str, pods: &[PodLabel]) -> ExplainError {
     }
 }
 
-/// A pod may have several interfaces.
+/// Selects an address. A pod can have several interfaces.
 fn address(pods: &[&PodLabel], from: IpAddr) -> Result<IpAddr, ExplainError> {
     let v4 = from.to_canonical().is_ipv4();
     let mut addresses = pods.iter().flat_map(|pod| &pod.addresses);

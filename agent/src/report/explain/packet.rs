@@ -1,4 +1,4 @@
-//! The packet that is asked about.
+//! The packet to explain.
 
 use std::{
     fmt,
@@ -35,7 +35,7 @@ impl IpProtocol {
     /// 132.
     pub const SCTP: Self = Self(132);
 
-    /// Whether it has ports that rules can name.
+    /// Whether the protocol has ports that rules can name.
     pub fn has_ports(self) -> bool {
         matches!(self, Self::TCP | Self::UDP | Self::SCTP)
     }
@@ -58,11 +58,11 @@ impl FromStr for IpProtocol {
         let number = named.map(|(number, _)| *number).or_else(|| text.parse().ok());
         number
             .map(Self)
-            .ok_or_else(|| "name TCP, UDP, SCTP, ICMP or ICMPv6, or give a number up to 255".to_owned())
+            .ok_or_else(|| "use TCP, UDP, SCTP, ICMP or ICMPv6, or a number up to 255".to_owned())
     }
 }
 
-/// A packet, as far as rules look at it.
+/// A packet: the fields that rules can match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProbePacket {
@@ -80,7 +80,7 @@ pub struct ProbePacket {
     pub message: Option<(u8, u8)>,
 }
 
-/// What the command line says about ports and types.
+/// Ports and message type from the command line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Details {
     pub(crate) source_port: u16,
@@ -90,7 +90,7 @@ pub(crate) struct Details {
 }
 
 impl ProbePacket {
-    /// A packet that can exist.
+    /// Makes a packet. Fails if the fields contradict each other.
     pub(crate) fn new(
         (from, to): (IpAddr, IpAddr),
         protocol: IpProtocol,
@@ -117,9 +117,9 @@ impl ProbePacket {
         })
     }
 
-    /// The packet in an Ethernet frame.
+    /// Returns the packet in an Ethernet frame.
     pub fn frame(&self) -> Vec<u8> {
-        /// Locally administered addresses of single stations.
+        /// Locally administered unicast addresses.
         const STATIONS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
         let payload = self.payload();
         let mut frame = STATIONS.to_vec();
@@ -145,7 +145,7 @@ impl ProbePacket {
         match (self.protocol, self.message) {
             (IpProtocol::TCP, _) => {
                 let mut header: Vec<u8> = ports().chain([0; 8]).collect();
-                // Twenty bytes; SYN; a window.
+                // Header length 20 bytes, SYN, window.
                 header.extend([5 << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
                 header
             }
@@ -186,7 +186,7 @@ fn v6(address: IpAddr) -> Ipv6Addr {
 fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: IpProtocol, payload: usize) -> Vec<u8> {
     let mut header = vec![0x45, 0];
     header.extend((20 + payload as u16).to_be_bytes());
-    // Don't fragment; TTL 64; the checksum is nobody's business in a packet that is never sent.
+    // Don't fragment; TTL 64; no checksum, because the packet is never sent.
     header.extend([0, 0, 0x40, 0, 64, protocol.0, 0, 0]);
     header.extend(from.octets());
     header.extend(to.octets());

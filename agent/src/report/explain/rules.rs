@@ -1,4 +1,4 @@
-//! The rules that a packet meets, as written: what the tables do not say any more.
+//! Matches a packet with the rules as written. The compiled tables do not hold them.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use xdp_plan::{
 
 use crate::report::explain::packet::ProbePacket;
 
-/// A rule and a packet.
+/// A rule, and whether a packet matches it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleMatch {
@@ -26,16 +26,16 @@ pub struct RuleMatch {
     pub policy: String,
     /// The rule.
     pub rule: String,
-    /// What does not fit, in one word; absent: the rule matches.
+    /// The field that does not match; absent if the rule matches.
     pub mismatch: Option<String>,
 }
 
-/// The policies in force, for those who ask. Exchanged as a whole after each round.
+/// The programmed policies, for queries of `xdp-agent explain`. Replaced as a whole after each reconcile.
 #[derive(Debug, Default)]
 pub(crate) struct ProgrammedRules(Mutex<Arc<Vec<Target>>>);
 
 impl ProgrammedRules {
-    /// Takes over a round's targets; policies that have one of the problems are not in force.
+    /// Replaces the targets after a reconcile. Policies with one of the problems are not programmed, and are left out.
     pub(crate) fn update(&self, targets: &Targets, refused: &[Problem]) {
         let refused: BTreeSet<&str> = refused.iter().map(|problem| problem.object.as_str()).collect();
         let programmed = |target: &Target| {
@@ -49,7 +49,7 @@ impl ProgrammedRules {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 
-    /// The rules that a packet meets; `None`: its destination is nobody's here.
+    /// Matches a packet with the rules of its destination. Returns `None` if the destination is no target pod.
     pub(crate) fn rows(&self, packet: &ProbePacket) -> Option<Vec<RuleMatch>> {
         let targets = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let target = targets
@@ -59,7 +59,7 @@ impl ProgrammedRules {
     }
 }
 
-/// All rules of the policies, which are in order, and what the packet lacks for each.
+/// Matches a packet with all rules of the policies, in order.
 pub fn rows(policies: &[Arc<Policy>], pod: &Pod, packet: &ProbePacket) -> Vec<RuleMatch> {
     let policies: Vec<&Policy> = policies.iter().map(AsRef::as_ref).collect();
     let query = ExplainQuery {

@@ -1,6 +1,7 @@
-//! How a second process on the node learns what the agent knows: a Unix socket with an abstract name, because the agent's
-//! file system is read-only and a bpffs holds no files. It belongs to the network namespace, which is the host's, and both
-//! sides make sure that the other one is root.
+//! The socket over which `xdp-agent explain` queries the running agent.
+//!
+//! It is a Unix socket with an abstract name, because the agent's file system is read-only and a bpffs holds no sockets.
+//! The name belongs to the host's network namespace. Both sides check that the other one runs as root.
 
 use std::{
     io::{
@@ -30,47 +31,49 @@ use crate::report::explain::{
     rules::{ProgrammedRules, RuleMatch},
 };
 
-/// Both sides are programs on one machine.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A question is some hundred bytes.
-const LONGEST_QUESTION: u64 = 4096;
-/// An answer has a line for each rule of a pod.
-const LONGEST_ANSWER: u64 = 64 << 20;
+/// Both sides run on one machine.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// A request has some hundred bytes.
+const MAX_REQUEST: u64 = 4096;
+/// A response has an entry for each rule of a pod.
+const MAX_RESPONSE: u64 = 64 << 20;
 
-/// Answers until the process ends. Without it, only `explain` knows less.
+/// Starts to serve requests. If that fails, only `explain` lacks the earlier rules.
 pub(crate) fn serve(pin_dir: &Path, known: Arc<ProgrammedRules>) {
     let listener = match address(pin_dir).and_then(|address| UnixListener::bind_addr(&address)) {
         Ok(listener) => listener,
-        Err(error) => return warn!(%error, "`xdp-agent explain` will not know the rules"),
+        Err(error) => {
+            return warn!(%error, "cannot serve `xdp-agent explain`, it will not show earlier rules");
+        }
     };
     let accept = move || {
         for stream in listener.incoming().flatten() {
-            // Who goes away in mid-sentence asks again.
+            // Ignore clients that disconnect.
             let _ = answer(stream, &known);
         }
     };
     if let Err(error) = thread::Builder::new().name("explain".to_owned()).spawn(accept) {
-        warn!(%error, "`xdp-agent explain` will not know the rules");
+        warn!(%error, "cannot serve `xdp-agent explain`, it will not show earlier rules");
     }
 }
 
-/// Asks the running agent; the inner `None`: the destination is nobody's there.
+/// Queries the running agent. Returns `None` if the destination is no target pod.
 pub(super) fn rows(pin_dir: &Path, packet: &ProbePacket) -> io::Result<Option<Vec<RuleMatch>>> {
     let mut stream = UnixStream::connect_addr(&address(pin_dir)?)?;
     check(&stream)?;
-    let mut question = serde_json::to_vec(packet)?;
-    question.push(b'\n');
-    stream.write_all(&question)?;
+    let mut request = serde_json::to_vec(packet)?;
+    request.push(b'\n');
+    stream.write_all(&request)?;
     Ok(serde_json::from_reader(BufReader::new(
-        stream.take(LONGEST_ANSWER),
+        stream.take(MAX_RESPONSE),
     ))?)
 }
 
 fn answer(mut stream: UnixStream, known: &ProgrammedRules) -> io::Result<()> {
     check(&stream)?;
-    let mut question = String::new();
-    BufReader::new((&stream).take(LONGEST_QUESTION)).read_line(&mut question)?;
-    let packet: ProbePacket = serde_json::from_str(&question)?;
+    let mut request = String::new();
+    BufReader::new((&stream).take(MAX_REQUEST)).read_line(&mut request)?;
+    let packet: ProbePacket = serde_json::from_str(&request)?;
     stream.write_all(&serde_json::to_vec(&known.rows(&packet))?)
 }
 
@@ -80,17 +83,17 @@ fn address(pin_dir: &Path) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(name)
 }
 
-/// Anybody can take an abstract name, and ask.
+/// Checks that the other side runs as this user: any process can bind or connect to an abstract name.
 fn check(stream: &UnixStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let other = getsockopt(stream, PeerCredentials)?;
     if other.uid() == getuid().as_raw() {
         Ok(())
     } else {
         Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("the other side runs as user {}", other.uid()),
+            format!("the other side runs as uid {}", other.uid()),
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! Questions, frames and words.
+//! Command lines, frames and texts.
 
 use std::net::IpAddr;
 
@@ -59,7 +59,7 @@ fn label(namespace: &str, name: &str, addresses: &[&str]) -> PodLabel {
 }
 
 #[test]
-fn a_frame_says_what_was_asked() {
+fn a_frame_has_the_fields_of_the_packet() {
     for (from, to) in [("192.0.2.1", "10.0.0.5"), ("2001:db8::1", "fd00::5")] {
         for protocol in ["TCP", "udp", "SCTP"] {
             let packet = packet(from, to, protocol, port(7777)).unwrap();
@@ -81,7 +81,7 @@ fn a_frame_says_what_was_asked() {
 }
 
 #[test]
-fn icmp_asks_for_an_echo_unless_told_otherwise() {
+fn icmp_is_an_echo_request_by_default() {
     let echo = packet("192.0.2.1", "10.0.0.5", "ICMP", PLAIN).unwrap();
     assert_eq!(echo.message, Some((8, 0)));
     let echo = packet("2001:db8::1", "fd00::5", "ICMPv6", PLAIN).unwrap();
@@ -98,17 +98,14 @@ fn icmp_asks_for_an_echo_unless_told_otherwise() {
 }
 
 #[test]
-fn a_packet_that_cannot_exist_is_refused_with_what_helps() {
+fn a_contradictory_packet_is_refused_with_the_remedy() {
     let cases = [
         (
             packet("192.0.2.1", "fd00::5", "TCP", port(80)),
             "two IPv4 or two IPv6",
         ),
         (packet("192.0.2.1", "10.0.0.5", "TCP", PLAIN), "--port"),
-        (
-            packet("192.0.2.1", "10.0.0.5", "ICMP", port(80)),
-            "leave --port out",
-        ),
+        (packet("192.0.2.1", "10.0.0.5", "ICMP", port(80)), "remove --port"),
         (
             packet(
                 "192.0.2.1",
@@ -131,7 +128,7 @@ fn a_packet_that_cannot_exist_is_refused_with_what_helps() {
 }
 
 #[test]
-fn a_pod_is_found_by_its_name_and_needs_its_namespace_only_when_that_is_not_clear() {
+fn a_pod_is_found_by_its_name_and_an_ambiguous_name_needs_the_namespace() {
     let pods = [
         label("games", "a", &["10.0.0.5", "fd00::5"]),
         label("games", "b", &["10.0.0.6"]),
@@ -149,7 +146,7 @@ fn a_pod_is_found_by_its_name_and_needs_its_namespace_only_when_that_is_not_clea
 }
 
 #[test]
-fn an_answer_for_people_names_the_rule_and_why_not_the_others() {
+fn the_text_names_the_rule_and_the_mismatch_of_earlier_rules() {
     let answer = Explanation {
         packet: packet("192.0.2.1", "10.0.0.5", "UDP", port(7777)).unwrap(),
         pod: Some("games/a".to_owned()),
@@ -180,8 +177,8 @@ fn an_answer_for_people_names_the_rule_and_why_not_the_others() {
 passes to the stack, although the rule says Redirect: NotReady
 pod:    games/a
 rule:   udp of XdpPolicy games/players (id 3)
-limit:  100 packets/s per source, burst 10; not consulted
-before:
+limit:  100 packets/s per source, burst 10; not evaluated
+earlier rules:
   protocol  games/players tcp
 note:   so it is
 ";

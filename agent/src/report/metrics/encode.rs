@@ -1,4 +1,4 @@
-//! From counters and a status to the text that Prometheus reads.
+//! Encodes metrics as text for Prometheus.
 
 use std::{fmt, sync::PoisonError};
 
@@ -14,17 +14,17 @@ use crate::report::{
     status::NodeStatus,
 };
 
-/// How a scrape is written.
+/// The format of a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `OpenMetrics` 1.0.
     OpenMetrics,
-    /// The Prometheus text format 0.0.4, which every tool reads.
+    /// The Prometheus text format 0.0.4.
     Classic,
 }
 
 impl Format {
-    /// What a client with this `Accept` header gets.
+    /// Selects the format for a client with this `Accept` header.
     pub fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") {
             Self::OpenMetrics
@@ -33,7 +33,7 @@ impl Format {
         }
     }
 
-    /// Its media type.
+    /// Returns the media type.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -42,7 +42,7 @@ impl Format {
     }
 }
 
-/// All metrics as text. Without a status, what comes from the kernel is left out.
+/// Encodes all metrics. Without a status, the metrics of the kernel are left out.
 #[expect(
     clippy::missing_panics_doc,
     reason = "it cannot: writing to a string does not fail"
@@ -51,11 +51,11 @@ pub fn encode(metrics: &Metrics, status: Option<NodeStatus>, format: Format) -> 
     let mut registry = Registry::with_prefix("xdp_agent");
     metrics.register(&mut registry);
     if let Some(mut status) = status {
-        metrics.never_less(&mut status.flows);
+        metrics.make_monotonic(&mut status.flows);
         registry.register_collector(Box::new(KernelCollector(status)));
     }
     let mut text = String::new();
-    text::encode(&mut text, &registry).expect("a string takes everything");
+    text::encode(&mut text, &registry).expect("writing to a string does not fail");
     match format {
         Format::OpenMetrics => text,
         Format::Classic => classic(&text),
@@ -65,18 +65,18 @@ pub fn encode(metrics: &Metrics, status: Option<NodeStatus>, format: Format) -> 
 impl Metrics {
     fn register(&self, registry: &mut Registry) {
         registry.register(
-            "rounds",
+            "reconciles",
             "Reconciles of the agent, by result",
             self.reconciles.clone(),
         );
         registry.register(
             "reconcile_duration_seconds",
-            "Time that a round of the agent's loop took",
+            "Duration of a reconcile",
             self.reconcile_duration.clone(),
         );
         registry.register(
             "enforcement_delay_seconds",
-            "Time from the event that brought a change of an object to the change being in force",
+            "Time from the event of a changed object until the change is programmed",
             self.enforcement_delay.clone(),
         );
         registry.register(
@@ -86,12 +86,12 @@ impl Metrics {
         );
         registry.register(
             "scrape_errors",
-            "Scrapes that lack what comes from the kernel, because it could not be read",
+            "Scrapes without the metrics of the kernel, because it could not be read",
             self.scrape_errors.clone(),
         );
         registry.register(
             "problems",
-            "Problems that the last round left, as `xdp-agent status` lists them",
+            "Problems after the last reconcile, as `xdp-agent status` lists them",
             self.problems.clone(),
         );
         let policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +106,7 @@ impl Metrics {
     }
 }
 
-/// What has changing labels, or is constant.
+/// Metrics with changing labels, and constant ones.
 #[derive(Debug)]
 struct ProcessCollector {
     policies: Vec<([(&'static str, String); 2], i64)>,
@@ -127,7 +127,7 @@ impl Collector for ProcessCollector {
         encoder
             .encode_descriptor(
                 "build_info",
-                "Always 1; the labels say what runs.",
+                "Always 1; the labels describe the running agent.",
                 None,
                 MetricType::Gauge,
             )?
@@ -136,7 +136,7 @@ impl Collector for ProcessCollector {
     }
 }
 
-/// `OpenMetrics` names a counter without its `_total`, the classic format names the series.
+/// Converts to the classic format. `OpenMetrics` names a counter without `_total`, the classic format names the series.
 fn classic(open: &str) -> String {
     let mut text = String::with_capacity(open.len() + 1024);
     let mut help: Option<&str> = None;

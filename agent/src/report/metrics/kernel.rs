@@ -1,7 +1,7 @@
-//! What the kernel holds, as metrics.
+//! Metrics that are read from the kernel.
 //!
-//! Everything is summed by its labels first: two slots may carry one pod's name for a moment, and a series must be
-//! there once.
+//! Values are summed by their labels first: two slots can have the name of one pod for a moment, and a series must be
+//! unique.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,14 +21,14 @@ use crate::{
     report::status::{FlowUsage, Mode, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus},
 };
 
-/// What was read for one scrape.
+/// The metrics of one scrape.
 #[derive(Debug)]
 pub(super) struct KernelCollector(pub(super) NodeStatus);
 
-/// What may become of a rule's packet, and where it is counted.
-type Action = (&'static str, fn(&RuleStatus) -> PacketCount);
+/// The name of an action, and how to read its counter.
+type ActionCounter = (&'static str, fn(&RuleStatus) -> PacketCount);
 
-const ACTIONS: [Action; 8] = [
+const ACTIONS: [ActionCounter; 8] = [
     ("redirected", |rule| rule.redirected),
     ("passed", |rule| rule.passed),
     ("dropped", |rule| rule.dropped),
@@ -70,14 +70,14 @@ impl KernelCollector {
             }
         }
         let packets = sums.iter().map(|(labels, sum)| (*labels, sum.packets));
-        let help = "Packets that a rule decided, by what became of them.";
+        let help = "Packets that a rule decided, by action.";
         counters(encoder, "rule_packets", help, packets)?;
         let bytes = sums.iter().map(|(labels, sum)| (*labels, sum.bytes));
-        let help = "Bytes of the packets that a rule decided, by what became of them.";
+        let help = "Bytes of the packets that a rule decided, by action.";
         counters(encoder, "rule_bytes", help, bytes)
     }
 
-    /// Every reason is there from the start: `increase()` does not see the first event of a new series.
+    /// Encodes all reasons from the start: `increase()` does not see the first event of a new series.
     fn events(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let series = |counted: &BTreeMap<&'static str, u64>, reason| {
             let packets = counted.get(reason).copied().unwrap_or(0);
@@ -87,11 +87,10 @@ impl KernelCollector {
         let help = "Packets that a Redirect rule passed to the stack, by reason.";
         counters(encoder, "fallback_packets", help, fallbacks)?;
         let unparsed = Unparsed::ALL.map(|reason| series(&self.0.unparsed, reason.name()));
-        let help = "Packets passed to the stack without asking a rule, by reason.";
+        let help = "Packets passed to the stack without rule evaluation, by reason.";
         counters(encoder, "unparsed_packets", help, unparsed)?;
         let events = Event::ALL.map(|event| series(&self.0.events, event.name()));
-        let help =
-            "Rejected packets that got no answer, and sources without a limit of their own, by reason.";
+        let help = "Rejected packets without an answer, and sources without a limit of their own, by reason.";
         counters(encoder, "events", help, events)
     }
 
@@ -100,13 +99,8 @@ impl KernelCollector {
         let used = tables
             .iter()
             .map(|usage| ([("table", usage.table)], usage.used as i64));
-        gauges(
-            encoder,
-            "table_used",
-            "Elements of the kernel's tables in use.",
-            used,
-        )?;
-        let help = "Elements of the kernel's tables that policies may use.";
+        gauges(encoder, "table_used", "Elements in use, by table.", used)?;
+        let help = "Elements that policies can use, by table.";
         let capacity = tables
             .iter()
             .map(|usage| ([("table", usage.table)], usage.capacity as i64));
@@ -120,22 +114,22 @@ impl KernelCollector {
                 .iter()
                 .map(move |usage| ([("table", usage.table)], value(usage) as i64))
         };
-        let help =
-            "Flows whose packets go past the stack both ways, and those that are the stack's, by table.";
+        let help = "Tracked flows, by table.";
         gauges(encoder, "flows", help, gauge(|usage| usage.used))?;
-        let help = "Flows that each table can hold.";
+        let help = "Capacity of each flow table.";
         gauges(encoder, "flow_capacity", help, gauge(|usage| usage.capacity))?;
         let evicted = tables
             .iter()
             .filter(|usage| usage.table != FlowTable::Unreplied.name());
         let evicted = evicted.map(|usage| ([("table", usage.table)], usage.evicted));
-        let help = "Flows that others pushed out of a table; those of young are counted with those of flows.";
+        let help =
+            "Flows evicted from a full table; those of unreplied are counted with those of established.";
         counters(encoder, "flow_evictions", help, evicted)?;
         let events = FlowEvent::ALL.map(|event| {
             let packets = self.0.flow_events.get(event.name()).copied().unwrap_or(0);
             ([("event", event.name())], packets)
         });
-        let help = "What happened to flows and their packets.";
+        let help = "Events of flows and their packets.";
         counters(encoder, "flow_events", help, events)
     }
 
@@ -147,7 +141,7 @@ impl KernelCollector {
                     ("namespace", pod.namespace.as_str()),
                     ("pod", &pod.pod),
                     ("stage", failure.stage),
-                    ("errno", named(&failure.errno)),
+                    ("errno", errno_label(&failure.errno)),
                 ];
                 *failures.entry(labels).or_default() += failure.packets;
             }
@@ -155,23 +149,25 @@ impl KernelCollector {
         let help = "Redirected packets that did not arrive, by pod, stage and errno.";
         counters(encoder, "redirect_failures", help, failures)?;
         let ready = self.0.pods.iter().filter(|pod| is_ready(pod)).count();
-        let drains = self.0.pods.iter().filter(|pod| pod.draining).count();
-        let not_ready = self.0.pods.len() - ready - drains;
-        let states = [("ready", ready), ("not_ready", not_ready), ("draining", drains)];
+        let draining = self.0.pods.iter().filter(|pod| pod.draining).count();
+        let not_ready = self.0.pods.len() - ready - draining;
+        let states = [("ready", ready), ("not_ready", not_ready), ("draining", draining)];
         let series = states.map(|(state, pods)| ([("state", state)], pods as i64));
         gauges(
             encoder,
             "pods",
-            "Target pods, by whether they take redirects.",
+            "Target pods, by whether they can take redirected packets.",
             series,
         )
     }
 
     fn nics(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let infos: BTreeSet<Labels<'_, 4>> = self.0.nics.iter().map(nic_info).collect();
-        let help = "Always 1; the labels say which NIC carries what: native, generic, none or foreign.";
+        let help =
+            "Always 1; the labels describe the NIC, and its XDP mode: native, generic, none or foreign.";
         gauges(encoder, "nic_info", help, infos.into_iter().map(|info| (info, 1)))?;
-        let help = "Always 1; a NIC that cannot carry the program natively, and why.";
+        let help =
+            "Always 1; the labels name the NIC, and the reason why it does not run the program natively.";
         let problems = self.nic_problems().into_iter().map(|problem| (problem, 1));
         gauges(encoder, "nic_problem", help, problems)?;
         let mut exceptions: BTreeMap<[(&str, String); 2], u64> = BTreeMap::new();
@@ -180,7 +176,7 @@ impl KernelCollector {
             let labels = [("nic", exception.nic.clone()), ("action", action)];
             *exceptions.entry(labels).or_default() += exception.packets;
         }
-        let help = "Packets that the kernel gave up on after the program had returned, by XDP action.";
+        let help = "Packets that the kernel discarded after the program had returned, by XDP action.";
         let mut family = encoder.encode_descriptor("exceptions", help, None, MetricType::Counter)?;
         for (labels, packets) in &exceptions {
             counter(family.encode_family(labels)?, *packets)?;
@@ -188,7 +184,7 @@ impl KernelCollector {
         Ok(())
     }
 
-    /// Of the NICs there are, and of those that are gone.
+    /// Collects the problems of present and absent NICs.
     fn nic_problems(&self) -> BTreeSet<Labels<'_, 2>> {
         let present = self.0.nics.iter().flat_map(|nic| {
             let reasons = nic.problems.iter();
@@ -225,8 +221,8 @@ fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// A label without a value is as good as no label.
-fn named(errno: &str) -> &str {
+/// Replaces an empty label value: Prometheus treats it as an absent label.
+fn errno_label(errno: &str) -> &str {
     if errno.is_empty() { "none" } else { errno }
 }
 

@@ -182,7 +182,7 @@ fn every_series_carries_the_documented_name_and_labels() {
 }
 
 #[test]
-fn what_the_loop_counted_is_shown_without_a_status_too() {
+fn the_loops_metrics_are_shown_without_a_status() {
     let metrics = Metrics::default();
     metrics.reconciled(true, Duration::from_millis(3));
     metrics.enforced(Duration::from_secs(40));
@@ -215,15 +215,15 @@ fn what_the_loop_counted_is_shown_without_a_status_too() {
 }
 
 #[test]
-fn a_pod_without_a_reply_path_takes_no_redirects_and_one_that_drains_is_neither() {
-    let (mut lost, mut drains) = (
+fn a_pod_without_a_reply_path_is_not_ready_and_a_draining_pod_is_neither() {
+    let (mut lost, mut draining) = (
         pod("a", Readiness::Ready, Vec::new()),
         pod("b", Readiness::Ready, Vec::new()),
     );
     lost.reply_path = not_ready();
-    drains.draining = true;
+    draining.draining = true;
     let text = text(NodeStatus {
-        pods: vec![lost, drains, pod("c", Readiness::Ready, Vec::new())],
+        pods: vec![lost, draining, pod("c", Readiness::Ready, Vec::new())],
         ..status()
     });
     for state in ["ready", "not_ready", "draining"] {
@@ -232,7 +232,7 @@ fn a_pod_without_a_reply_path_takes_no_redirects_and_one_that_drains_is_neither(
 }
 
 #[test]
-fn evictions_never_go_back_although_flows_come_while_they_are_counted() {
+fn evictions_never_decrease_although_flows_are_added_while_they_are_counted() {
     let metrics = Metrics::default();
     let shown = |evicted| {
         let flows = vec![flows("established", evicted)];
@@ -254,7 +254,7 @@ fn evictions_never_go_back_although_flows_come_while_they_are_counted() {
 }
 
 #[test]
-fn a_policy_that_is_gone_is_not_shown_any_more() {
+fn a_deleted_policy_is_not_shown() {
     let metrics = Metrics::default();
     let policy = |name: &str, generation| ("games".to_owned(), name.to_owned(), generation);
     metrics.policies(vec![policy("old", 1), policy("players", 3)]);
@@ -268,7 +268,7 @@ fn a_policy_that_is_gone_is_not_shown_any_more() {
 }
 
 #[test]
-fn no_series_is_there_twice_though_two_slots_and_two_rule_numbers_carry_one_name() {
+fn series_are_unique_although_two_slots_and_two_rule_ids_share_a_name() {
     let mut status = status();
     status.rules.push(rule("scanners", 1));
     status.pods.push(pod("a", not_ready(), vec![failure("ENXIO", 5)]));
@@ -292,7 +292,7 @@ fn no_series_is_there_twice_though_two_slots_and_two_rule_numbers_carry_one_name
 }
 
 #[test]
-fn events_are_there_before_the_first_one_happens() {
+fn series_of_events_exist_before_the_first_event() {
     let text = text(status());
     for reason in xdp_core::events::Unparsed::ALL {
         let series = format!(
@@ -318,7 +318,7 @@ fn names_are_escaped() {
 fn each_format_describes_counters_in_its_own_way() {
     let metrics = Metrics::default();
     let open = encode(&metrics, Some(status()), Format::OpenMetrics);
-    has(&open, "# TYPE xdp_agent_rounds counter");
+    has(&open, "# TYPE xdp_agent_reconciles counter");
     assert!(open.ends_with("# EOF\n"), "{open}");
     let classic = encode(&metrics, Some(status()), Format::Classic);
     has(&classic, "# TYPE xdp_agent_reconciles_total counter");
@@ -342,7 +342,7 @@ fn every_family_has_help_before_its_type() {
 }
 
 #[test]
-fn a_prometheus_gets_openmetrics_and_everybody_else_the_classic_format() {
+fn prometheus_gets_openmetrics_and_other_clients_the_classic_format() {
     let prometheus =
         "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
     assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);

@@ -1,4 +1,4 @@
-//! From what was read to what is shown; pure.
+//! Computes the status from a snapshot of the kernel, without IO.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,12 +64,12 @@ pub(super) fn status(snapshot: &KernelSnapshot) -> NodeStatus {
     }
 }
 
-/// NICs that carry our program, and those the agent names in a problem.
+/// Selects the NICs with the agent's program, and those with a problem.
 fn nics(snapshot: &KernelSnapshot) -> Vec<NicStatus> {
-    let troubled: BTreeSet<&str> = snapshot.problems.iter().filter_map(nic_name).collect();
+    let with_problem: BTreeSet<&str> = snapshot.problems.iter().filter_map(nic_name).collect();
     let shown = snapshot.links.iter().filter(|interface| {
         let link = &interface.link;
-        snapshot.programs.contains_key(&link.ifindex) || troubled.contains(link.name.as_str())
+        snapshot.programs.contains_key(&link.ifindex) || with_problem.contains(link.name.as_str())
     });
     shown.map(|interface| nic(snapshot, interface)).collect()
 }
@@ -95,12 +95,12 @@ fn nic(snapshot: &KernelSnapshot, interface: &HostInterface) -> NicStatus {
         program_id: link.xdp.program_id.unwrap_or(0),
         program_tag: interface.tag.map(|tag| format!("{tag:016x}")).unwrap_or_default(),
         peer: snapshot.peers.contains(&link.ifindex),
-        reply_path: snapshot.ways.contains(&link.ifindex),
+        reply_path: snapshot.reply_paths.contains(&link.ifindex),
         problems: problems.map(nic_problem).collect(),
     }
 }
 
-/// What an interface's program is, when `ours` is the one that our link on it holds.
+/// Returns the XDP mode of an interface. `ours` is the id of the program in the agent's link.
 pub(crate) fn mode(xdp: XdpState, ours: Option<u32>) -> Mode {
     match (xdp.mode, xdp.program_id) {
         (XdpMode::None, _) => Mode::None,
@@ -110,7 +110,7 @@ pub(crate) fn mode(xdp: XdpState, ours: Option<u32>) -> Mode {
     }
 }
 
-/// The NIC that a problem is about.
+/// Returns the name of the NIC that a problem is about.
 pub(crate) fn nic_name(problem: &Problem) -> Option<&str> {
     problem.object.strip_prefix("NIC ")
 }
@@ -185,7 +185,7 @@ fn failures(snapshot: &KernelSnapshot, slot: u32, ifindex: u32) -> Vec<RedirectF
     snapshot.failures.iter().filter_map(failure).collect()
 }
 
-/// `ENXIO` and the like; empty for 0, where the kernel gave none.
+/// Returns the name of an errno, such as `ENXIO`. Empty for 0, for which the kernel reports no errno.
 fn errno(code: u32) -> String {
     match (code, Errno::from_raw(code as i32)) {
         (0, _) => String::new(),
@@ -247,7 +247,7 @@ fn interface_name(snapshot: &KernelSnapshot, ifindex: u32) -> String {
     found.map_or_else(|| ifindex.to_string(), |interface| interface.link.name.clone())
 }
 
-/// `enum xdp_action`.
+/// Returns the name of a value of `enum xdp_action`.
 fn action(code: u32) -> String {
     match code {
         0 => "Aborted".to_owned(),

@@ -1,4 +1,4 @@
-//! Reads everything at once.
+//! Reads a snapshot of the kernel.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ pub enum StatusError {
     Netlink(#[from] NetlinkError),
 }
 
-/// What was read.
+/// What the kernel holds at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KernelSnapshot {
     pub(super) pin_dir: String,
@@ -40,18 +40,18 @@ pub(super) struct KernelSnapshot {
     pub(super) events: BTreeMap<u32, Count>,
     pub(super) failures: BTreeMap<FailureKey, u64>,
     pub(super) problems: Vec<Problem>,
-    /// Our pinned links on NICs.
+    /// Programs in the agent's links on NICs, by interface index.
     pub(super) programs: BTreeMap<u32, NicProgram>,
     /// NICs with the program for delivery `Peer`.
     pub(super) peers: BTreeSet<u32>,
     /// NICs with the program of the reply path.
-    pub(super) ways: BTreeSet<u32>,
+    pub(super) reply_paths: BTreeSet<u32>,
     pub(super) links: Vec<HostInterface>,
-    /// Elements and capacity of each table of flows, and how many the agent took out.
+    /// The state of each flow table.
     pub(super) flows: BTreeMap<FlowTable, FlowTableState>,
 }
 
-/// How many elements are in a table of flows.
+/// Elements and capacity of a flow table, and how many elements the agent has deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FlowTableState {
     pub(super) used: u64,
@@ -81,7 +81,7 @@ fn snapshot(pin_dir: &Path) -> Result<KernelSnapshot, StatusError> {
         counters.insert(*rule, (pinned.rule_counters(*rule)?, pinned.delivered(*rule)?));
     }
     let links = host_links()?;
-    // Before the elements are counted: what comes meanwhile is not taken for evicted.
+    // Read before the elements are counted, so that new flows are not taken for evicted ones.
     let events = pinned.events()?;
     Ok(KernelSnapshot {
         pin_dir: pin_dir.display().to_string(),
@@ -93,7 +93,7 @@ fn snapshot(pin_dir: &Path) -> Result<KernelSnapshot, StatusError> {
         problems: pinned.problems()?,
         programs: pinned.nics()?,
         peers: pinned.hooks(Hook::NicPeer)?,
-        ways: pinned.hooks(Hook::NicOut)?,
+        reply_paths: pinned.hooks(Hook::NicOut)?,
         flows: flows(&pinned)?,
         links: links.into_iter().map(|link| describe(&pinned, link)).collect(),
     })

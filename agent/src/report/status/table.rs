@@ -19,25 +19,25 @@ pub(super) fn render(status: &NodeStatus) -> String {
     sections.push(section("NICs", &nics(&status.nics)));
     sections.push(section("Pods", &pods(&status.pods)));
     sections.push(section("Rules (packets)", &rules(&status.rules)));
-    sections.extend(optional("Redirected, but lost", &failures(&status.pods)));
+    sections.extend(optional("Lost after redirect", &failures(&status.pods)));
     sections.extend(optional(
-        "Passed without asking a rule",
+        "Passed without rule evaluation",
         &counted(&status.unparsed),
     ));
     sections.extend(optional(
-        "Passed instead of redirected",
+        "Fallbacks: passed instead of redirected",
         &counted(&status.fallbacks),
     ));
     sections.extend(optional(
-        "Around rejected and limited packets",
+        "Events of rejected and limited packets",
         &counted(&status.events),
     ));
-    sections.extend(optional("Flows past the stack", &flows(&status.flows)));
+    sections.extend(optional("Flow tables", &flows(&status.flows)));
+    sections.extend(optional("Flow events", &counted(&status.flow_events)));
     sections.extend(optional(
-        "Around flows and their replies",
-        &counted(&status.flow_events),
+        "XDP exceptions: discarded by the kernel",
+        &exceptions(status),
     ));
-    sections.extend(optional("Given up by the kernel", &exceptions(status)));
     sections.extend(optional("Tables", &tables(&status.tables)));
     sections.extend(optional("Problems", &problems(status)));
     sections.join("\n\n") + "\n"
@@ -71,7 +71,15 @@ fn table(header: &[&str]) -> Table {
 
 fn nics(nics: &[NicStatus]) -> Table {
     let mut table = table(&[
-        "NIC", "DRIVER", "BUS", "MTU", "MODE", "PROGRAM", "TAG", "PEER", "WAY BACK",
+        "NIC",
+        "DRIVER",
+        "BUS",
+        "MTU",
+        "MODE",
+        "PROGRAM",
+        "TAG",
+        "PEER",
+        "REPLY PATH",
     ]);
     for nic in nics {
         let program = if nic.program_id == 0 {
@@ -104,11 +112,11 @@ fn mode(mode: Mode) -> &'static str {
 }
 
 fn pods(pods: &[PodStatus]) -> Table {
-    let mut table = table(&["POD", "INTERFACE", "ADDRESSES", "IN FORCE", "REDIRECT"]);
+    let mut table = table(&["POD", "INTERFACE", "ADDRESSES", "PROGRAMMED", "REDIRECT"]);
     for pod in pods {
         let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
         let readiness = match (&pod.readiness, &pod.reply_path) {
-            _ if pod.draining => "Draining: flows that were taken go on".to_owned(),
+            _ if pod.draining => "Draining: existing flows continue until they are idle".to_owned(),
             (Readiness::Ready, Readiness::Ready) => "Ready".to_owned(),
             (Readiness::NotReady { reason, message }, _) | (_, Readiness::NotReady { reason, message }) => {
                 format!("{reason:?}: {message}")
@@ -125,7 +133,7 @@ fn pods(pods: &[PodStatus]) -> Table {
     table
 }
 
-/// A counter's heading, and where to find it.
+/// The header of a counter, and how to read it.
 type Column = (&'static str, fn(&RuleStatus) -> PacketCount);
 
 const COLUMNS: [Column; 8] = [
@@ -136,10 +144,10 @@ const COLUMNS: [Column; 8] = [
     ("REJECTED", |rule| rule.rejected),
     ("LIMITED", |rule| rule.limited),
     ("AUDITED", |rule| rule.audited),
-    ("FELL BACK", |rule| rule.fell_back),
+    ("FALLBACK", |rule| rule.fell_back),
 ];
 
-/// Counters that are zero for every rule are left out.
+/// Builds the table of rules. Counters that are zero for every rule are left out.
 fn rules(rules: &[RuleStatus]) -> Table {
     let used = |column: &&Column| rules.iter().any(|rule| column.1(rule).packets > 0);
     let columns: Vec<&Column> = COLUMNS.iter().filter(used).collect();
@@ -181,9 +189,9 @@ fn failures(pods: &[PodStatus]) -> Table {
     table
 }
 
-/// Where anything was ever in them.
+/// Builds the table of flow tables. Those that were never used are left out.
 fn flows(usage: &[FlowUsage]) -> Table {
-    let mut table = table(&["TABLE", "FLOWS", "OF", "EVICTED"]);
+    let mut table = table(&["TABLE", "FLOWS", "CAPACITY", "EVICTED"]);
     for usage in usage.iter().filter(|usage| usage.used > 0 || usage.evicted > 0) {
         let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
         table.add_row([
@@ -204,9 +212,9 @@ fn counted(counts: &std::collections::BTreeMap<&'static str, u64>) -> Table {
     table
 }
 
-/// Those of which anything is in use.
+/// Builds the table of the other tables. Unused ones are left out.
 fn tables(usage: &[TableUsage]) -> Table {
-    let mut table = table(&["TABLE", "USED", "OF"]);
+    let mut table = table(&["TABLE", "USED", "CAPACITY"]);
     for usage in usage.iter().filter(|usage| usage.used > 0) {
         let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
         table.add_row([Cell::new(usage.table), number(usage.used), number(usage.capacity)]);
@@ -223,7 +231,7 @@ fn exceptions(status: &NodeStatus) -> Table {
 }
 
 fn problems(status: &NodeStatus) -> Table {
-    let mut table = table(&["OBJECT", "REASON", "WHAT", "REMEDY"]);
+    let mut table = table(&["OBJECT", "REASON", "MESSAGE", "REMEDY"]);
     for nic in &status.nics {
         for problem in &nic.problems {
             let object = format!("NIC {}", nic.name);

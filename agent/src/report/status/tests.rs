@@ -12,10 +12,13 @@ use xdp_plan::{
 use crate::{
     datapath::{FlowTable, NicProgram},
     node::netlink::{HostLink, XdpMode, XdpState},
-    report::status::{
-        Mode, NodeStatus,
-        build::status,
-        collect::{FlowTableState, HostInterface, KernelSnapshot},
+    report::{
+        output::json,
+        status::{
+            Mode, NodeStatus,
+            build::status,
+            collect::{FlowTableState, HostInterface, KernelSnapshot},
+        },
     },
 };
 
@@ -101,7 +104,7 @@ fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> Mode {
 }
 
 #[test]
-fn the_mode_is_what_the_kernel_shows_and_whose_program_it_is() {
+fn the_mode_tells_the_agents_program_from_a_foreign_one() {
     assert_eq!(nic(XdpMode::Native, 7, Some(7)), Mode::Native);
     assert_eq!(nic(XdpMode::Generic, 7, Some(7)), Mode::Generic);
     assert_eq!(nic(XdpMode::None, 0, None), Mode::None);
@@ -110,7 +113,7 @@ fn the_mode_is_what_the_kernel_shows_and_whose_program_it_is() {
 }
 
 #[test]
-fn a_pod_is_programmed_exactly_while_address_rules_and_device_are_there() {
+fn a_pod_is_programmed_exactly_while_address_rules_and_device_exist() {
     type Break = fn(&mut KernelSnapshot);
     let breaks: [Break; 4] = [
         |snapshot| snapshot.installed.index.clear(),
@@ -180,7 +183,7 @@ fn events_are_shown_by_name_once_they_happen() {
 }
 
 #[test]
-fn addresses_in_the_hash_are_shown_beside_those_in_the_index() {
+fn addresses_in_the_hash_are_shown_with_those_in_the_index() {
     let mut snapshot = snapshot();
     let v6 = Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
     snapshot.installed.addresses.insert(v6, SLOT);
@@ -193,7 +196,7 @@ fn addresses_in_the_hash_are_shown_beside_those_in_the_index() {
 }
 
 #[test]
-fn tables_in_use_are_shown_with_what_policies_may_use_of_them() {
+fn tables_in_use_are_shown_with_the_capacity_for_policies() {
     let mut snapshot = snapshot();
     snapshot.installed.blocks.pods.insert(1, PodBlock::default());
     let status = status(&snapshot);
@@ -221,7 +224,7 @@ fn the_table_leaves_out_counters_that_are_zero_everywhere() {
 }
 
 #[test]
-fn the_table_says_why_a_pod_takes_no_redirects_within_a_hundred_columns() {
+fn the_table_says_why_a_pod_is_not_ready_within_a_hundred_columns() {
     let mut snapshot = snapshot();
     let message = "GRO is on, but the host's end does not show NDO_XMIT; ".repeat(4);
     let readiness = Readiness::NotReady {
@@ -237,7 +240,7 @@ fn the_table_says_why_a_pod_takes_no_redirects_within_a_hundred_columns() {
 #[test]
 fn the_json_has_the_documented_names() {
     let status: NodeStatus = status(&snapshot());
-    let json: serde_json::Value = serde_json::from_str(&status.json()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json(&status)).unwrap();
     for pointer in [
         "/pinDir",
         "/agent/running",
@@ -264,7 +267,7 @@ fn held(used: u64, removed: u64) -> FlowTableState {
     }
 }
 
-/// Evicted from the tables of our flows, and from the other one.
+/// Returns the evictions of the tables of tracked flows, and of the stack's table.
 fn evicted(events: &[(FlowEvent, u64)], held: [FlowTableState; 3]) -> (u64, u64) {
     let mut snapshot = snapshot();
     let events = events
@@ -278,7 +281,7 @@ fn evicted(events: &[(FlowEvent, u64)], held: [FlowTableState; 3]) -> (u64, u64)
 }
 
 #[test]
-fn evicted_is_what_came_was_not_taken_out_and_is_not_there() {
+fn evicted_flows_are_those_added_not_deleted_and_absent() {
     let events = [
         (FlowEvent::Opened, 100),
         (FlowEvent::Established, 50),
@@ -292,7 +295,7 @@ fn evicted_is_what_came_was_not_taken_out_and_is_not_there() {
 }
 
 #[test]
-fn flows_that_came_while_the_tables_were_read_are_not_a_number_without_end() {
+fn flows_added_while_the_tables_were_read_do_not_underflow() {
     let found = evicted(
         &[(FlowEvent::Opened, 100)],
         [held(103, 0), held(0, 0), held(1, 0)],
@@ -301,17 +304,17 @@ fn flows_that_came_while_the_tables_were_read_are_not_a_number_without_end() {
 }
 
 #[test]
-fn flows_carried_over_from_other_tables_count_as_come() {
-    let carried = 0_u64.wrapping_sub(30);
+fn migrated_flows_count_as_added() {
+    let migrated = 0_u64.wrapping_sub(30);
     let found = evicted(
         &[(FlowEvent::Opened, 5)],
-        [held(25, carried), held(8, 0), held(0, 0)],
+        [held(25, migrated), held(8, 0), held(0, 0)],
     );
     assert_eq!(found.0, 2);
 }
 
 #[test]
-fn the_table_says_why_replies_would_go_astray_and_that_flows_go_on() {
+fn the_table_shows_a_missing_reply_path_and_draining_pods() {
     let mut snapshot = snapshot();
     let lost = Readiness::NotReady {
         reason: NotReady::NoReplyPath,
@@ -329,5 +332,5 @@ fn the_table_says_why_replies_would_go_astray_and_that_flows_go_on() {
         ..label
     };
     snapshot.installed.pods.insert(SLOT, label);
-    assert!(status(&snapshot).table().contains("Drains"));
+    assert!(status(&snapshot).table().contains("Draining"));
 }

@@ -1,4 +1,4 @@
-//! How full the tables are.
+//! Computes the usage of the tables.
 
 use xdp_core::{
     events::FlowEvent,
@@ -11,7 +11,8 @@ use crate::{
     report::status::{FlowUsage, TableUsage, collect::KernelSnapshot},
 };
 
-/// The kernel does not tell what it evicts: it is what has come, was not taken out, and is not there.
+/// Computes the usage of the flow tables. The kernel does not count evictions: evicted is what was added, was not
+/// deleted, and is absent.
 pub(super) fn flows(snapshot: &KernelSnapshot) -> Vec<FlowUsage> {
     let held = |table| snapshot.flows.get(&table).copied().unwrap_or_default();
     let count = |event: FlowEvent| {
@@ -20,13 +21,13 @@ pub(super) fn flows(snapshot: &KernelSnapshot) -> Vec<FlowUsage> {
             .get(&event.code())
             .map_or(0, |count| count.packets)
     };
-    let ours = [held(FlowTable::Established), held(FlowTable::Unreplied)];
-    let came = count(FlowEvent::Opened) + count(FlowEvent::Restored);
-    let went = count(FlowEvent::ReclaimedByStack) + count(FlowEvent::Deleted);
-    let there = ours.iter().map(|held| held.used).sum();
-    let of_ours = evicted(came, [went, ours[0].removed, there]);
-    let theirs = held(FlowTable::Stack);
-    let of_theirs = evicted(count(FlowEvent::StackFlowNoted), [0, theirs.removed, theirs.used]);
+    let tracked = [held(FlowTable::Established), held(FlowTable::Unreplied)];
+    let added = count(FlowEvent::Opened) + count(FlowEvent::Restored);
+    let deleted = count(FlowEvent::ReclaimedByStack) + count(FlowEvent::Deleted);
+    let present = tracked.iter().map(|held| held.used).sum();
+    let evicted_tracked = evicted(added, [deleted, tracked[0].removed, present]);
+    let stack = held(FlowTable::Stack);
+    let evicted_stack = evicted(count(FlowEvent::StackFlowNoted), [0, stack.removed, stack.used]);
     let usage = |(table, evicted): (FlowTable, u64)| FlowUsage {
         table: table.name(),
         used: held(table).used,
@@ -34,21 +35,22 @@ pub(super) fn flows(snapshot: &KernelSnapshot) -> Vec<FlowUsage> {
         evicted,
     };
     let tables = [
-        (FlowTable::Established, of_ours),
+        (FlowTable::Established, evicted_tracked),
         (FlowTable::Unreplied, 0),
-        (FlowTable::Stack, of_theirs),
+        (FlowTable::Stack, evicted_stack),
     ];
     tables.map(usage).to_vec()
 }
 
-/// What is not accounted for. Counts that were read one after the other may not fit; those of what was carried over from
-/// other tables count downwards, and wrap.
-fn evicted(came: u64, others: [u64; 3]) -> u64 {
-    let left = others.into_iter().fold(came, u64::wrapping_sub);
+/// Returns what is not accounted for. Counts are not read at one moment, so the difference can be negative; then it is
+/// zero. Counts of migrated flows are negative, and wrap.
+fn evicted(added: u64, others: [u64; 3]) -> u64 {
+    let left = others.into_iter().fold(added, u64::wrapping_sub);
     if left > u64::MAX / 2 { 0 } else { left }
 }
 
-/// Where policies may use half of a table, because the other half is for what is to replace it, that half is the whole.
+/// Computes the usage of the other tables. Policies can use only half of some tables, because the other half is for
+/// replacements: their capacity is that half.
 pub(super) fn tables(installed: &Installed) -> Vec<TableUsage> {
     let blocks = &installed.blocks;
     let usage = |table, used, capacity| TableUsage {

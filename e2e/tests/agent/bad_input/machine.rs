@@ -169,9 +169,9 @@ fn a_manifests_folder_that_vanishes_changes_nothing() {
         .unwrap();
     told(
         &agent,
-        "folder",
+        "directory",
         "ManifestsUnreadable",
-        &["the last state stays in force"],
+        &["the last state stays programmed"],
     );
     programmed(&fixture, &pod, 42);
 }

@@ -1,4 +1,4 @@
-//! Elements of hashes, as bytes: thousands at once where they are read.
+//! Elements of hash maps as bytes: reads in batches, updates, deletes.
 
 use std::{
     io,
@@ -13,24 +13,24 @@ use crate::datapath::kernel::sys::{
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
-/// Elements of a first batch: one holds all of a hash's chains that fit, and no less than one chain.
+/// Elements of the first batch. A batch holds whole buckets of the hash, at least one.
 const BATCH: usize = 4096;
-/// Longer than any chain of a hash with a random seed.
+/// More elements than any bucket of a hash with a random seed holds.
 const LARGEST_BATCH: usize = 1 << 20;
 
-/// Where a reading of a hash has got to.
+/// The position of a batched read of a hash.
 #[derive(Debug)]
 pub(in crate::datapath) struct BatchCursor {
-    place: Option<u32>,
-    room: usize,
+    position: Option<u32>,
+    capacity: usize,
     ended: bool,
 }
 
 impl Default for BatchCursor {
     fn default() -> Self {
         Self {
-            place: None,
-            room: BATCH,
+            position: None,
+            capacity: BATCH,
             ended: false,
         }
     }
@@ -39,37 +39,37 @@ impl Default for BatchCursor {
 /// Keys and values as bytes.
 pub(in crate::datapath) type Elements<const K: usize, const V: usize> = Vec<([u8; K], [u8; V])>;
 
-/// The next elements (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6); `None` at the end.
+/// Reads the next elements (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6). Returns `None` at the end.
 pub(in crate::datapath) fn batch<const K: usize, const V: usize>(
     map: BorrowedFd<'_>,
-    at: &mut BatchCursor,
+    cursor: &mut BatchCursor,
 ) -> io::Result<Option<Elements<K, V>>> {
-    while !at.ended {
-        let mut keys = vec![[0_u8; K]; at.room];
-        let mut values = vec![[0_u8; V]; at.room];
-        let (mut from, mut next) = (at.place.unwrap_or(0), 0_u32);
+    while !cursor.ended {
+        let mut keys = vec![[0_u8; K]; cursor.capacity];
+        let mut values = vec![[0_u8; V]; cursor.capacity];
+        let (mut from, mut next) = (cursor.position.unwrap_or(0), 0_u32);
         let mut attribute = LookupBatch {
-            from: at.place.map_or(0, |_| &raw mut from as u64),
+            from: cursor.position.map_or(0, |_| &raw mut from as u64),
             next: &raw mut next as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
-            count: at.room as u32,
+            count: cursor.capacity as u32,
             map: map.as_raw_fd() as u32,
             ..LookupBatch::default()
         };
         match bpf_answered(BPF_MAP_LOOKUP_BATCH, &mut attribute) {
-            Ok(_) => at.place = Some(next),
+            Ok(_) => cursor.position = Some(next),
             Err(error) => match error.raw_os_error() {
-                Some(libc::ENOENT) => at.ended = true,
-                // A chain is longer than the room.
-                Some(libc::ENOSPC) if at.room < LARGEST_BATCH => {
-                    at.room *= 2;
+                Some(libc::ENOENT) => cursor.ended = true,
+                // The next bucket does not fit.
+                Some(libc::ENOSPC) if cursor.capacity < LARGEST_BATCH => {
+                    cursor.capacity *= 2;
                     continue;
                 }
                 _ => return Err(error),
             },
         }
-        let count = (attribute.count as usize).min(at.room);
+        let count = (attribute.count as usize).min(cursor.capacity);
         let found = keys.into_iter().zip(values).take(count);
         return Ok(Some(found.collect()));
     }
@@ -79,13 +79,13 @@ pub(in crate::datapath) fn batch<const K: usize, const V: usize>(
 /// Whether an element may replace another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::datapath) enum Update {
-    /// It is added.
+    /// Adds an element whose key is absent.
     Add = 1,
-    /// It replaces one that is there.
+    /// Replaces an element whose key is present.
     Replace = 2,
 }
 
-/// Adds or replaces an element. Whether that could be done.
+/// Adds or replaces an element. Returns whether it did.
 pub(in crate::datapath) fn update<const K: usize, const V: usize>(
     map: impl AsFd,
     (key, value): (&[u8; K], &[u8; V]),
@@ -101,7 +101,7 @@ pub(in crate::datapath) fn update<const K: usize, const V: usize>(
     done(bpf(BPF_MAP_UPDATE_ELEM, &attribute), refused)
 }
 
-/// Takes an element out. Whether it was there.
+/// Deletes an element. Returns whether it was present.
 pub(in crate::datapath) fn delete<const K: usize>(map: impl AsFd, key: &[u8; K]) -> io::Result<bool> {
     done(bpf(BPF_MAP_DELETE_ELEM, &element(map.as_fd(), key)), libc::ENOENT)
 }

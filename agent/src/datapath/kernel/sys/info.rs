@@ -1,4 +1,4 @@
-//! What the kernel says about links, programs and maps.
+//! The kernel's information about links, programs and maps.
 
 use std::{
     fs, io,
@@ -13,15 +13,16 @@ use crate::datapath::kernel::sys::{
 const BPF_LINK_TYPE_RAW_TRACEPOINT: u32 = 1;
 const BPF_LINK_TYPE_XDP: u32 = 6;
 const BPF_LINK_TYPE_TCX: u32 = 11;
-/// Far more than our programs use.
+/// Far more than the agent's programs use.
 const MAX_MAP_IDS: usize = 64;
 
-/// What kind of link it is, and what it is attached to.
+/// The type of a link, and what it is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::datapath) enum LinkKind {
-    /// XDP; interface index 0 once the interface is gone.
+    /// XDP. The interface index is 0 once the interface is gone.
     Xdp { ifindex: u32 },
-    /// Classifier, see [`crate::datapath::kernel::sys::Direction::tcx`]; interface index 0 once the interface is gone.
+    /// Classifier, see [`crate::datapath::kernel::sys::Direction::tcx`]. The interface index is 0 once the interface
+    /// is gone.
     Tcx { ifindex: u32, attach_type: u32 },
     /// Raw tracepoint.
     RawTracepoint,
@@ -36,21 +37,21 @@ pub(in crate::datapath) struct LinkInfo {
     pub(in crate::datapath) program_id: u32,
 }
 
-/// The verifier's numbers of a program.
+/// The verifier's statistics of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProgramStats {
     /// Its name in the object.
     pub name: &'static str,
-    /// Instructions the verifier walked through, Linux 5.16.
+    /// Instructions that the verifier processed (Linux 5.16).
     pub verified_instructions: Option<u32>,
 }
 
-/// A program. Two loads of one program differ in their id only.
+/// A program. Two loads of one program differ only in their id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::datapath) struct ProgramInfo {
     pub(in crate::datapath) id: u32,
     pub(in crate::datapath) tag: u64,
-    /// Sorted. The tag does not cover them, and a program over other maps is another program.
+    /// Sorted. The tag does not cover the maps, and a program over other maps is another program.
     pub(in crate::datapath) map_ids: Vec<u32>,
 }
 
@@ -95,14 +96,14 @@ pub(in crate::datapath) fn map_id(map: impl AsFd) -> io::Result<u32> {
     Ok(raw.id)
 }
 
-/// Sizes of a map's keys and values in bytes, and how many of them it holds.
+/// Returns the sizes of a map's keys and values in bytes, and its capacity.
 pub(in crate::datapath) fn map_shape(map: impl AsFd) -> io::Result<(u32, u32, u32)> {
     let mut raw = RawMapInfo::default();
     object_info(map, &mut raw)?;
     Ok((raw.key_size, raw.value_size, raw.max_entries))
 }
 
-/// Bytes of memory that the kernel accounts for a map.
+/// Returns the bytes of memory that the kernel accounts for a map.
 pub(in crate::datapath) fn accounted(map: impl AsFd) -> io::Result<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd()))?;
     let bytes = info

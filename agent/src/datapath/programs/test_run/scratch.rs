@@ -1,4 +1,4 @@
-//! A program that is loaded over the tables in force, beside those that are attached, to be asked by test runs.
+//! Scratch instances: programs that are loaded over the pinned tables for `BPF_PROG_TEST_RUN`, and never attached.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use xdp_core::tables::DEFAULT_FLOWS;
 
 use crate::datapath::{error::OpenError, pinned::Pinned, programs, programs::test_run::TestRunError, tables};
 
-/// The program.
+/// A loaded program that is not attached.
 pub(in crate::datapath) struct ScratchInstance {
     ebpf: Ebpf,
     name: &'static str,
@@ -16,14 +16,14 @@ pub(in crate::datapath) struct ScratchInstance {
 impl ScratchInstance {
     pub(in crate::datapath) fn open(pinned: &Pinned, name: &'static str) -> Result<Self, OpenError> {
         let pins = &pinned.pins;
-        // Loading would make those that are missing.
+        // Loading would create the maps that are absent.
         if tables::check_shapes(pins)? < tables::MAPS {
             return Err(OpenError::NotInstalled {
                 path: pins.root().to_owned(),
             });
         }
         let mut ebpf = programs::object(pins, DEFAULT_FLOWS)?;
-        programs::load::<Xdp>(&mut ebpf, &BTreeSet::new(), name, Xdp::load)?;
+        programs::loaded::load::<Xdp>(&mut ebpf, &BTreeSet::new(), name, Xdp::load)?;
         Ok(Self { ebpf, name })
     }
 
