@@ -1,4 +1,4 @@
-//! A bad object stops nobody else.
+//! A bad object does not affect any other object.
 
 use std::path::Path;
 
@@ -6,10 +6,11 @@ use anyhow::ensure;
 use serde_json::json;
 use xdp_e2e::installed::{API, Installed, PodSpec, condition};
 
-use crate::world::{PLAYERS, deliver};
+use crate::fixture::{PLAYERS, deliver};
 
-/// 600 ports side by side with others: each is an interval, and so is what lies before it. There may be 1024.
-fn too_much() -> Vec<String> {
+/// Returns rules with 600 separate ports. Each port is an interval, and so is the gap before it: more than
+/// the 1024 intervals that are allowed.
+fn too_many_ports() -> Vec<String> {
     let port = |number: u32| format!("{{protocol: UDP, port: {}}}", 2 * number);
     let rule = |number: u32| {
         let ports: Vec<String> = (60 * number..60 * (number + 1)).map(port).collect();
@@ -22,13 +23,13 @@ fn too_much() -> Vec<String> {
 }
 
 #[test]
-fn a_policy_that_does_not_fit_is_refused_whole_and_the_others_of_its_pods_work() {
+fn a_policy_beyond_the_limits_is_refused_as_a_whole_and_other_policies_of_its_pods_work() {
     let installed = Installed::shared();
     let _turn = Installed::together();
     let space = installed.space("too-much").unwrap();
     let pod = space.pod(&PodSpec::new("server", "game", 1)).unwrap();
     let spec = "podSelector: {}\npriority: 1";
-    let rules = too_much();
+    let rules = too_many_ports();
     let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
     space.policy_with("much", spec, &rules).unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
@@ -41,21 +42,21 @@ fn a_policy_that_does_not_fit_is_refused_whole_and_the_others_of_its_pods_work()
     assert_eq!(deliver(installed, &pod, 20).with_mark("UDP", 42), 20);
 }
 
-/// As after an upgrade that made the definition stricter than what is stored.
+/// Stored objects can be malformed after an upgrade that makes the definition stricter.
 #[test]
-fn an_object_that_cannot_be_read_stops_neither_running_agents_nor_new_ones() {
+fn a_malformed_object_stops_neither_running_nor_new_agents() {
     let installed = Installed::shared();
     let _turn = installed.alone();
     let space = installed.space("unreadable").unwrap();
     let pod = space.pod(&PodSpec::new("server", "game", 2)).unwrap();
-    let relaxed = Relaxed::new(installed);
+    let relaxed = RelaxedSchema::new(installed);
     let malformed = json!({
         "apiVersion": "xdp-operator.io/v1alpha1",
         "kind": "XdpPolicy",
         "metadata": {"name": "aaa-malformed"},
         "spec": {"podSelector": 7, "ingress": "all of them"},
     });
-    // The API server takes a moment to know the definition.
+    // The API server takes a moment to load the definition.
     let stored = installed.until("the malformed object is stored", || {
         space.apply(&malformed.to_string())
     });
@@ -71,7 +72,7 @@ fn an_object_that_cannot_be_read_stops_neither_running_agents_nor_new_ones() {
     space.until_programmed("game", 1).unwrap();
     assert_eq!(deliver(installed, &pod, 20).with_mark("UDP", 43), 20);
     let refused = space
-        .until_policy("aaa-malformed", "it is refused", |policy| {
+        .until_policy("aaa-malformed", "it is not accepted", |policy| {
             condition(policy, "Accepted").is_some_and(|condition| condition["status"] == "False")
         })
         .unwrap();
@@ -87,10 +88,10 @@ fn an_object_that_cannot_be_read_stops_neither_running_agents_nor_new_ones() {
     strict.unwrap();
 }
 
-/// The definition of policies with a spec that may be anything; as it was when dropped.
-struct Relaxed<'a>(&'a Installed);
+/// Makes the definition accept any `spec`, and restores it when dropped.
+struct RelaxedSchema<'a>(&'a Installed);
 
-impl<'a> Relaxed<'a> {
+impl<'a> RelaxedSchema<'a> {
     fn new(installed: &'a Installed) -> Self {
         let anything = json!([{
             "op": "replace",
@@ -112,12 +113,12 @@ impl<'a> Relaxed<'a> {
     }
 }
 
-impl Drop for Relaxed<'_> {
+impl Drop for RelaxedSchema<'_> {
     fn drop(&mut self) {
         let own = Path::new(env!("CARGO_MANIFEST_DIR"));
         let file = own.join("../charts/xdp-operator/crds/xdppolicies.yaml");
         let file = file.to_str().unwrap();
-        // Otherwise the tests of validation fail.
+        // The tests of validation need it.
         let _ = self.0.try_kubectl(&["replace", "-f", file]);
     }
 }

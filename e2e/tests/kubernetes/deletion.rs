@@ -1,16 +1,16 @@
-//! What is deleted leaves nothing of itself.
+//! Deleted objects leave nothing behind.
 
 use anyhow::ensure;
 use serde_json::{Value, json};
 use xdp_e2e::installed::{Installed, PodSpec, Space};
 use xdp_kubernetes::Node;
 
-use crate::world::{PLAYERS, deliver};
+use crate::fixture::{PLAYERS, deliver};
 
-/// Waits until neither a node's metrics nor its state know the policy.
+/// Waits until neither the node's metrics nor its state contain the policy.
 #[track_caller]
-fn expect_forgotten(installed: &Installed, namespace: &str, node: &Node) {
-    let state = installed.until_node_state("the policy is forgotten", node, |state| {
+fn expect_removed(installed: &Installed, namespace: &str, node: &Node) {
+    let state = installed.until_node_state("the policy is removed", node, |state| {
         let policies = state["status"]["policies"].as_array();
         policies
             .into_iter()
@@ -18,7 +18,7 @@ fn expect_forgotten(installed: &Installed, namespace: &str, node: &Node) {
             .all(|policy| policy["namespace"] != namespace)
     });
     state.unwrap();
-    let metrics = installed.until("the metrics have forgotten it", || {
+    let metrics = installed.until("the metrics of the policy are removed", || {
         let metrics = installed.agent_metrics(node)?;
         let label = format!("namespace=\"{namespace}\"");
         let found: Vec<&str> = metrics
@@ -47,14 +47,14 @@ fn a_deleted_policy_is_gone_from_nodes_and_metrics_and_packets_pass() {
     two_pods(&space);
     space.kubectl(&["delete", "xdppolicy", "game"]).unwrap();
     for (node, name) in installed.nodes().iter().zip(["ptp", "bridge"]) {
-        expect_forgotten(installed, &space.name, node);
+        expect_removed(installed, &space.name, node);
         let pod = space.wait_pod(name).unwrap();
         assert_eq!(deliver(installed, &pod, 20).with_mark("UDP", 0), 20);
     }
 }
 
 #[test]
-fn a_deleted_namespace_takes_its_policies_and_pods_with_it_and_waits_for_nobody() {
+fn a_deleted_namespace_removes_its_policies_and_pods_without_delay() {
     let installed = Installed::shared();
     let _turn = Installed::together();
     let space = installed.space("deleted-namespace").unwrap();
@@ -63,13 +63,13 @@ fn a_deleted_namespace_takes_its_policies_and_pods_with_it_and_waits_for_nobody(
         .kubectl(&["delete", "namespace", &space.name, "--timeout=120s"])
         .unwrap();
     for node in installed.nodes() {
-        expect_forgotten(installed, &space.name, node);
+        expect_removed(installed, &space.name, node);
     }
 }
 
-/// An administrator deletes a node that still runs, by mistake: its kubelet and its agent go on.
+/// Deletes the object of a node that still runs: its kubelet and its agent continue.
 #[test]
-fn without_its_node_object_a_node_has_no_state_and_goes_on_and_reports_again_when_it_is_back() {
+fn without_its_node_object_a_node_has_no_state_enforces_and_reports_again_when_it_is_back() {
     let installed = Installed::shared();
     let _turn = installed.alone();
     let space = installed.space("deleted-node").unwrap();
@@ -77,15 +77,15 @@ fn without_its_node_object_a_node_has_no_state_and_goes_on_and_reports_again_whe
     let (node, pod) = (installed.node(2), space.wait_pod("bridge").unwrap());
     let path = "/api/v1/nodes/node2";
     let old = installed.api(path).unwrap();
-    let back = Back(installed, again(&old).to_string());
+    let back = RestoreNode(installed, node_object(&old).to_string());
     installed.kubectl(&["delete", "node", "node2"]).unwrap();
     let state = "/apis/xdp-operator.io/v1alpha1/xdpnodestates/node2";
     let gone = installed.until("its XdpNodeState is gone", || {
         let found = installed.find(state)?;
-        ensure!(found.is_none(), "it is there: {:#}", found.unwrap_or_default());
+        ensure!(found.is_none(), "it exists: {:#}", found.unwrap_or_default());
         Ok(())
     });
-    // Its pods go, too, 40 seconds later: the node is back before.
+    // Its pods are deleted 40 seconds later; the node is back before that.
     let enforced = deliver(installed, &pod, 50).with_mark("UDP", 42);
     drop(back);
     gone.unwrap();
@@ -103,10 +103,10 @@ fn without_its_node_object_a_node_has_no_state_and_goes_on_and_reports_again_whe
     space.until_programmed("game", 2).unwrap();
 }
 
-/// Makes the node's object again, whatever becomes of the test: later tests need it.
-struct Back<'a>(&'a Installed, String);
+/// Creates the node's object again when dropped, because later tests need it.
+struct RestoreNode<'a>(&'a Installed, String);
 
-impl Drop for Back<'_> {
+impl Drop for RestoreNode<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.0.apply(&self.1) {
             println!("{error:#}");
@@ -114,8 +114,8 @@ impl Drop for Back<'_> {
     }
 }
 
-/// What a kubelet needs to find of its node.
-fn again(node: &Value) -> Value {
+/// Returns the parts of a node's object that its kubelet requires.
+fn node_object(node: &Value) -> Value {
     let (metadata, spec) = (&node["metadata"], &node["spec"]);
     json!({
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-//! What breaks, is replaced or goes away, while somebody sends: nothing is lost, and the status stays true.
+//! Failures, upgrades and removals under traffic: no packet is lost, and the status stays correct.
 
 mod killed;
 mod leader;
@@ -20,7 +20,7 @@ use xdp_e2e::installed::{Installed, Pod, PodSpec, Space, is_ready};
 use xdp_kubernetes::Node;
 
 use self::traffic::{Traffic, under_traffic};
-use crate::world::{PLAYERS, Rule};
+use crate::fixture::{PLAYERS, Rule};
 
 /// A pod on each node, and a policy that gives all their datagrams a mark.
 struct Game<'a> {
@@ -46,13 +46,14 @@ impl<'a> Game<'a> {
         }
     }
 
-    /// Somebody sends to both pods all the time. Afterwards everything has arrived once, the fast way, and was counted.
-    fn play<T>(&self, during: impl FnOnce(&Traffic<'_>) -> T) -> T {
-        self.play_with(&self.pods, during)
+    /// Runs `during` while traffic goes to both pods. Afterwards every datagram must have arrived once, with
+    /// its mark, and must have been counted by the rule.
+    fn with_traffic<T>(&self, during: impl FnOnce(&Traffic<'_>) -> T) -> T {
+        self.with_traffic_to(&self.pods, during)
     }
 
-    /// The same with those of the pods that stay.
-    fn play_with<T>(&self, pods: &[Pod<'_>], during: impl FnOnce(&Traffic<'_>) -> T) -> T {
+    /// Runs `during` while traffic goes to these pods, which must exist until the end.
+    fn with_traffic_to<T>(&self, pods: &[Pod<'_>], during: impl FnOnce(&Traffic<'_>) -> T) -> T {
         let (result, traffic) = under_traffic(self.installed.client(), pods, during);
         for pod in pods {
             let (sent, counts) = (traffic.sent_to(pod), pod.counts().unwrap());
@@ -73,10 +74,10 @@ impl<'a> Game<'a> {
     }
 }
 
-/// Shows what operator and agents have logged when a test fails.
-struct Evidence<'a>(&'a Installed);
+/// Prints the logs of operator and agents when a test fails.
+struct LogsOnFailure<'a>(&'a Installed);
 
-impl Drop for Evidence<'_> {
+impl Drop for LogsOnFailure<'_> {
     fn drop(&mut self) {
         const LINES: usize = 25;
         if !std::thread::panicking() {
@@ -92,7 +93,7 @@ impl Drop for Evidence<'_> {
     }
 }
 
-/// Of all containers of operator and agents, also of those that ended.
+/// Returns the log files of all containers of operator and agents, also of those that ended.
 fn logs(folder: &Path) -> Vec<PathBuf> {
     let entries = |folder: &Path| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -108,7 +109,7 @@ fn logs(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The program on each node's NIC.
+/// Returns the id of the program on each node's NIC.
 fn programs(installed: &Installed) -> Vec<u64> {
     let of = |node: &Node| installed.programs(node).unwrap().get("eth0").copied();
     let nodes = installed.nodes().iter();
@@ -117,19 +118,19 @@ fn programs(installed: &Installed) -> Vec<u64> {
         .collect()
 }
 
-/// Name, uid and restarts of a pod of ours.
+/// Name, uid and restarts of a pod of the operator or an agent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Life {
+struct PodInstance {
     name: String,
     uid: String,
     restarts: u64,
 }
 
-impl Life {
+impl PodInstance {
     fn all(pods: &[Value]) -> Vec<Self> {
-        let mut lives: Vec<Self> = pods.iter().map(Self::of).collect();
-        lives.sort();
-        lives
+        let mut instances: Vec<Self> = pods.iter().map(Self::of).collect();
+        instances.sort();
+        instances
     }
 
     fn of(pod: &Value) -> Self {
@@ -144,29 +145,30 @@ impl Life {
     }
 }
 
-/// All pods of a component.
-fn lives(installed: &Installed, component: &str) -> Vec<Life> {
-    Life::all(&installed.components(component).unwrap())
+/// Returns all pods of a component.
+fn instances(installed: &Installed, component: &str) -> Vec<PodInstance> {
+    PodInstance::all(&installed.components(component).unwrap())
 }
 
-/// Waits until there are two pods of a component, all ready, and as wanted.
-fn until_lives(installed: &Installed, component: &str, wanted: impl Fn(&[Life]) -> bool) -> Vec<Life> {
-    let until = installed.until(
-        format!("two pods of {component} are ready, and as wanted"),
-        || {
-            let pods = installed.components(component)?;
-            let lives = Life::all(&pods);
-            ensure!(
-                pods.len() == 2 && pods.iter().all(is_ready) && wanted(&lives),
-                "there are {lives:?}"
-            );
-            Ok(lives)
-        },
-    );
+/// Waits until a component has two ready pods that match `wanted`.
+fn until_ready(
+    installed: &Installed,
+    component: &str,
+    wanted: impl Fn(&[PodInstance]) -> bool,
+) -> Vec<PodInstance> {
+    let until = installed.until(format!("two pods of {component} are ready, and match"), || {
+        let pods = installed.components(component)?;
+        let instances = PodInstance::all(&pods);
+        ensure!(
+            pods.len() == 2 && pods.iter().all(is_ready) && wanted(&instances),
+            "there are {instances:?}"
+        );
+        Ok(instances)
+    });
     until.unwrap()
 }
 
-/// Whether all are other pods than before.
-fn all_new(before: &[Life], now: &[Life]) -> bool {
+/// Returns whether none of the pods existed before.
+fn all_replaced(before: &[PodInstance], now: &[PodInstance]) -> bool {
     now.iter().all(|new| before.iter().all(|old| old.uid != new.uid))
 }

@@ -1,14 +1,15 @@
-//! What a new user does first.
+//! The first steps of a new user.
 
 use std::net::SocketAddr;
 
 use xdp_e2e::installed::{Installed, PodSpec, condition};
 
-use crate::world::{PLAYERS, Rule, client, deliver_to};
+use crate::fixture::{PLAYERS, Rule, client, deliver_to};
 
-/// Both ways of connecting pods, both families: what the client sent is what the rule, the reader and the pod counted.
+/// For both network plugins and both address families, the rule, the reader and the pod count what the client
+/// sent.
 #[test]
-fn a_client_reaches_pods_on_both_nodes_the_fast_way_and_all_counts_agree() {
+fn a_clients_datagrams_are_redirected_to_pods_on_both_nodes_and_all_counts_agree() {
     const PACKETS: u64 = 500;
     let installed = Installed::shared();
     let _turn = Installed::together();
@@ -41,7 +42,7 @@ fn a_client_reaches_pods_on_both_nodes_the_fast_way_and_all_counts_agree() {
     }
 }
 
-/// `examples/game.yaml`, to which the README leads, as it is.
+/// Applies `examples/game.yaml`, which the README links, unchanged.
 #[test]
 fn the_readmes_example_marks_the_datagrams_of_a_client_on_both_nodes() {
     let installed = Installed::shared();

@@ -1,4 +1,4 @@
-//! The words of a policy that mean something only together with a cluster's objects, or with its network.
+//! Fields of a policy that depend on other objects of the cluster, or on its network.
 
 use std::{
     io::ErrorKind,
@@ -8,7 +8,7 @@ use std::{
 
 use xdp_e2e::installed::{Installed, PodSpec};
 
-use crate::world::{PLAYERS, Rule, deliver};
+use crate::fixture::{PLAYERS, Rule, deliver};
 
 const ATTEMPTS: u64 = 3;
 
@@ -27,7 +27,7 @@ fn a_port_by_its_containers_name_is_rejected_and_refused_at_once() {
         let connect = || TcpStream::connect_timeout(&pod.http(), Duration::from_secs(20));
         let refused = installed.client().run(connect).unwrap().unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        // Without an answer, the second attempt to connect would come now.
+        // Without a response, TCP would retry only after a second.
         assert!(start.elapsed() < Duration::from_secs(1));
     }
     let rule = |name| Rule {

@@ -1,21 +1,21 @@
-//! The product on a real Kubernetes: installed by Helm, told what to do by `kubectl`.
+//! Tests of the product on a real Kubernetes: installed by Helm, configured by `kubectl`.
 //!
-//! One cluster for all of it. A test that disturbs nobody begins with [`Installed::together`](xdp_e2e::installed), one
-//! that does with `alone`.
+//! All tests share one cluster. A test that does not disturb others starts with
+//! [`Installed::together`](xdp_e2e::installed), one that does with `alone`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bad_objects;
 mod deletion;
 mod disruption;
-mod held_back;
+mod fixture;
 mod install;
 mod language;
 mod nics;
 mod observability;
 mod order;
+mod outdated;
 mod peers;
 mod privileges;
 mod reply_path;
 mod services;
 mod validation;
-mod world;

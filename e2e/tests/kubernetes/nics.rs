@@ -1,4 +1,5 @@
-//! A NIC that cannot carry the program: named in every status, left as it is, and taken as soon as it can.
+//! A NIC that refuses the program: reported in every status, not changed, and used as soon as it accepts the
+//! program.
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -9,7 +10,7 @@ use xdp_e2e::installed::{Installed, PodSpec, Space, condition};
 use xdp_kubernetes::Node;
 use xdp_lab::Namespace;
 
-use crate::world::{PLAYERS, deliver};
+use crate::fixture::{PLAYERS, deliver};
 
 /// A second NIC of the second node, which the chart's `eth*` selects as soon as it is plugged in.
 struct SecondNic<'a> {
@@ -21,7 +22,7 @@ const SPARE: &str = "spare0";
 const NIC: &str = "eth1";
 
 impl<'a> SecondNic<'a> {
-    /// Not selected yet.
+    /// Creates the NIC under a name that is not selected yet.
     fn new(installed: &'a Installed, wire: &str) -> Self {
         let node = installed.node(2);
         let wire = installed.lab().namespace(wire).unwrap();
@@ -40,7 +41,7 @@ impl<'a> SecondNic<'a> {
         self.node.exec_ok(&rename).unwrap();
     }
 
-    /// Kernel id of the program on it.
+    /// Returns the id of the program on the NIC.
     fn program(&self) -> Option<u64> {
         let shown = self
             .node
@@ -50,25 +51,25 @@ impl<'a> SecondNic<'a> {
     }
 }
 
-/// Unplugs it, and waits until the node's state says so.
+/// Removes the NIC, and waits until the node's state does not contain it.
 fn unplug(installed: &Installed, second: SecondNic<'_>) {
     drop(second);
-    let forgotten = installed.until_node_state(&format!("{NIC} is gone"), installed.node(2), |state| {
+    let gone = installed.until_node_state(&format!("{NIC} is gone"), installed.node(2), |state| {
         nic(state).is_none()
     });
-    forgotten.unwrap();
+    gone.unwrap();
 }
 
 impl Drop for SecondNic<'_> {
     fn drop(&mut self) {
         for name in [SPARE, NIC] {
-            // It has one of these names.
+            // It has one of these names, so one deletion fails.
             let _ = self.node.namespace.delete_interface(name);
         }
     }
 }
 
-/// A policy in force on both nodes.
+/// Creates a policy and waits until it is programmed on both nodes.
 fn policy<'a>(installed: &'a Installed, name: &str) -> Space<'a> {
     let space = installed.space(name).unwrap();
     let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
@@ -83,7 +84,7 @@ fn nic(state: &Value) -> Option<&Value> {
     nics.iter().find(|nic| nic["name"] == NIC)
 }
 
-/// Node state, policy and event tell the same problem; returns the NIC's state.
+/// Expects the same problem in node state, policy and event, and returns the state of the NIC.
 fn refused(installed: &Installed, space: &Space<'_>, reason: &str) -> Value {
     let node = installed.node(2);
     let state = installed
@@ -112,7 +113,7 @@ fn refused(installed: &Installed, space: &Space<'_>, reason: &str) -> Value {
     found
 }
 
-/// It carries our program, and the policy is in force again.
+/// Waits until the agent's program is attached to the NIC and the policy is programmed again.
 fn recovered(installed: &Installed, space: &Space<'_>, nic_of: &SecondNic<'_>) {
     let state = installed
         .until_node_state(&format!("{NIC} is native"), installed.node(2), |state| {
@@ -124,7 +125,7 @@ fn recovered(installed: &Installed, space: &Space<'_>, nic_of: &SecondNic<'_>) {
 }
 
 #[test]
-fn an_mtu_too_large_is_told_with_the_node_and_the_remedy_and_over_when_it_is_lowered() {
+fn an_mtu_too_large_is_reported_with_node_and_remedy_until_it_is_lowered() {
     let installed = Installed::shared();
     let _turn = installed.alone();
     let space = policy(installed, "nic-mtu");
@@ -136,7 +137,7 @@ fn an_mtu_too_large_is_told_with_the_node_and_the_remedy_and_over_when_it_is_low
     assert_eq!(second.program(), None, "never generic");
     let remedy = state["problems"][0]["remedy"].as_str().unwrap();
     assert!(remedy.contains(&format!("ip link set dev {NIC} mtu")), "{remedy}");
-    // The other NIC works on.
+    // The other NIC still works.
     let pod = space.wait_pod("bridge").unwrap();
     assert_eq!(deliver(installed, &pod, 20).with_mark("UDP", 42), 20);
 
@@ -146,7 +147,7 @@ fn an_mtu_too_large_is_told_with_the_node_and_the_remedy_and_over_when_it_is_low
 }
 
 #[test]
-fn a_foreign_program_is_told_and_left_alone_and_ours_is_attached_when_it_goes() {
+fn a_foreign_program_is_reported_and_kept_and_the_agents_is_attached_when_it_is_gone() {
     let installed = Installed::shared();
     let _turn = installed.alone();
     let space = policy(installed, "nic-foreign");
@@ -158,7 +159,7 @@ fn a_foreign_program_is_told_and_left_alone_and_ours_is_attached_when_it_goes() 
         (&state["mode"], state["programId"].as_u64()),
         (&json!("Foreign"), Some(id))
     );
-    // Neither a second look nor another agent changes it.
+    // Neither another reconcile nor another agent changes this.
     installed.replace_agent(installed.node(2)).unwrap();
     refused(installed, &space, "ForeignProgram");
     assert_eq!(second.program(), Some(id));
@@ -168,7 +169,7 @@ fn a_foreign_program_is_told_and_left_alone_and_ours_is_attached_when_it_goes() 
     unplug(installed, second);
 }
 
-/// Somebody else's program, attached as long as this lives, and its id.
+/// Attaches a foreign program, and returns its owner and its id. It is detached when the owner is dropped.
 fn attach_foreign(namespace: &Namespace, nic: &str) -> (Ebpf, u64) {
     let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-e2e-ebpf"));
     let mut ebpf = EbpfLoader::new().load(object).unwrap();

@@ -1,8 +1,8 @@
-//! What monitoring and people see.
+//! Metrics, and the columns of `kubectl get`.
 
 use xdp_e2e::installed::{Installed, PodSpec};
 
-use crate::world::{PLAYERS, deliver};
+use crate::fixture::{PLAYERS, deliver};
 
 #[test]
 fn the_metrics_of_agents_and_operators_follow_prometheus_conventions() {
@@ -29,10 +29,10 @@ fn the_metrics_of_agents_and_operators_follow_prometheus_conventions() {
         assert_eq!(installed.promlint(&operator).unwrap(), "");
         leaders += operator.sum("xdp_operator_leader", &[]);
     }
-    assert!((leaders - 1.0).abs() < f64::EPSILON, "{leaders} lead");
+    assert!((leaders - 1.0).abs() < f64::EPSILON, "{leaders} operators lead");
 }
 
-/// The words of a table's line, by the words of its first.
+/// Returns the cells of a table's row with the names of their columns.
 fn columns(table: &str, line: &str) -> Vec<(String, String)> {
     let head = table.lines().find(|head| head.contains("NAME")).unwrap();
     let found = table.lines().find(|candidate| candidate.contains(line)).unwrap();
@@ -65,7 +65,7 @@ fn expect(columns: &[(String, String)], expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn kubectl_get_shows_at_a_glance_what_is_programmed() {
+fn kubectl_get_shows_what_is_programmed() {
     let installed = Installed::shared();
     let _turn = Installed::together();
     let space = installed.space("columns").unwrap();

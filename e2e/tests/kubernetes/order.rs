@@ -1,8 +1,8 @@
-//! Which rule decides, and what becomes of the packet.
+//! Which policy decides about a packet.
 
 use xdp_e2e::installed::{Installed, Pod, PodSpec, Space};
 
-use crate::world::{Rule, client, deliver, send};
+use crate::fixture::{Rule, client, deliver, send};
 
 const LATE: &str = "{name: all, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 9}";
 
@@ -35,7 +35,7 @@ fn the_policy_with_the_smaller_priority_decides_and_an_audited_one_only_counts()
         .unwrap();
     space.until_programmed("late", 1).unwrap();
 
-    // Decided, counted, and passed.
+    // Audited: counted, and passed.
     early(&space, 100, "Audit", &pod, installed);
     assert_eq!(deliver(installed, &pod, PACKETS).with_mark("UDP", 0), PACKETS);
     banned.expect(&pod, &[("audited", PACKETS)]);
@@ -47,7 +47,7 @@ fn the_policy_with_the_smaller_priority_decides_and_an_audited_one_only_counts()
     all.expect(&pod, &[]);
     assert_eq!(pod.counts().unwrap().of_stream(dropped), 0);
 
-    // Behind the other, it has nothing to say.
+    // After the other policy, its rule is not evaluated.
     early(&space, 1000, "Enforce", &pod, installed);
     assert_eq!(deliver(installed, &pod, PACKETS).with_mark("UDP", 9), PACKETS);
     all.expect(&pod, &[("redirected", PACKETS), ("delivered", PACKETS)]);

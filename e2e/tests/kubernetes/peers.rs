@@ -1,4 +1,4 @@
-//! Peers by selector: they follow pods, wherever those are and whatever becomes of them.
+//! Peers by selector follow pods on all nodes.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,10 @@ use anyhow::ensure;
 use serde_json::Value;
 use xdp_e2e::installed::{API, Installed, Pod, PodSpec, Space};
 
-use crate::world::PLAYERS;
+use crate::fixture::PLAYERS;
 
-/// From a change of a pod to packets that meet it. A second, on a machine with nothing else to do.
+/// Time from a change of a pod to the first packet that is handled accordingly. It takes a second on an idle
+/// machine.
 const SECONDS: Duration = Duration::from_secs(30);
 
 const BANNED: &str = "{name: banned, action: Drop, from: [{namespaceSelector: {matchLabels: {team: red}}, \
@@ -16,14 +17,14 @@ const BANNED: &str = "{name: banned, action: Drop, from: [{namespaceSelector: {m
 const FRIENDS: &str = "{name: friends, action: Redirect, mark: 7, ports: [{protocol: UDP}], \
                        from: [{podSelector: {matchLabels: {role: friend}}}]}";
 
-/// Where the target is, and what arrives there.
+/// A pod that a policy selects, and that counts what arrives.
 struct Target<'a> {
     installed: &'a Installed,
     pod: Pod<'a>,
 }
 
 impl Target<'_> {
-    /// The mark that datagrams of a pod arrive with; `None`: they do not arrive.
+    /// Returns the mark with which datagrams of a client arrive, or `None` if they do not arrive.
     fn mark_of(&self, client: &Pod<'_>) -> anyhow::Result<Option<u32>> {
         const PACKETS: u64 = 20;
         let before = self.pod.counts()?;
@@ -32,21 +33,22 @@ impl Target<'_> {
         let arrived = after.of_stream(stream);
         ensure!(
             arrived == 0 || arrived == PACKETS,
-            "{arrived} of {PACKETS} arrived: in between"
+            "only {arrived} of {PACKETS} arrived"
         );
         let from_client = after.flows.iter().filter(|(flow, _)| flow.source == client.v4());
         let mut more = from_client.filter(|(flow, seen)| Some(*seen) != before.flows.get(*flow));
         Ok(more.next().map(|(flow, _)| flow.mark))
     }
 
-    /// Waits until they arrive with this mark, or not at all: within seconds.
+    /// Waits until a client's datagrams arrive with this mark, or do not arrive; fails if that takes too
+    /// long.
     #[track_caller]
     fn expect(&self, client: &Pod<'_>, mark: Option<u32>) {
         let start = Instant::now();
         let what = format!("datagrams of {} arrive with the mark {mark:?}", client.name);
         let found = self.installed.until(what, || {
             let found = self.mark_of(client)?;
-            ensure!(found == mark, "they do with {found:?}");
+            ensure!(found == mark, "they arrive with {found:?}");
             Ok(())
         });
         found.unwrap();
@@ -55,7 +57,7 @@ impl Target<'_> {
     }
 }
 
-/// All addresses in the peer sets of a namespace.
+/// Returns all addresses in the peer sets of a namespace.
 fn addresses(installed: &Installed, space: &Space<'_>) -> anyhow::Result<Vec<String>> {
     let sets = installed.list(&format!("{API}/namespaces/{}/xdppeersets", space.name))?;
     let addresses = sets
@@ -84,10 +86,10 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
     space.until_programmed("game", 1).unwrap();
     assert_eq!(addresses(installed, &space).unwrap(), Vec::<String>::new());
 
-    // It appears.
+    // The client is created.
     let client = others.pod(&PodSpec::new("client", "other", 2)).unwrap();
     target.expect(&client, Some(0));
-    // It changes its label, and back; a friend in another namespace is none.
+    // Its label changes. Rules without namespaceSelector do not select pods of another namespace.
     others.kubectl(&["label", "pod", "client", "role=flood"]).unwrap();
     target.expect(&client, None);
     let mut expected: Vec<String> = client.addresses.iter().map(ToString::to_string).collect();
@@ -107,12 +109,12 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
         .kubectl(&["label", "--overwrite", "pod", "client", "role=flood"])
         .unwrap();
     target.expect(&client, None);
-    // Its namespace changes its label.
+    // The label of its namespace changes.
     installed
         .kubectl(&["label", "namespace", &others.name, "team-"])
         .unwrap();
     target.expect(&client, Some(0));
-    // It disappears, and its address is nobody's.
+    // The client is deleted, and its address with it.
     installed
         .kubectl(&["label", "namespace", &others.name, "team=red"])
         .unwrap();

@@ -1,4 +1,4 @@
-//! The agent has what it needs, and no more.
+//! The privileges of agent and operator.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use xdp_e2e::installed::Installed;
 use xdp_kubernetes::Node;
 use xdp_lab::Finished;
 
-/// What the chart lists, by the kernel's numbers (`linux/capability.h`).
+/// The chart's capabilities, with the kernel's numbers (`linux/capability.h`).
 const CAPABILITIES: [(&str, u32); 6] = [
     ("NET_BROADCAST", 11),
     ("NET_ADMIN", 12),
@@ -17,7 +17,7 @@ const CAPABILITIES: [(&str, u32); 6] = [
     ("BPF", 39),
 ];
 
-/// A line of a process' status.
+/// Returns a field of a process's status.
 fn status(node: &Node, pid: u32, field: &str) -> String {
     let text = node.exec_ok(&["cat", &format!("/proc/{pid}/status")]).unwrap();
     let line = text
@@ -72,7 +72,7 @@ fn neither_the_agent_nor_the_operator_can_write_to_its_root_file_system() {
     }) {
         let root = format!("/proc/{pid}/root/file");
         let finished = node.exec(&["touch", &root]).unwrap();
-        // Somebody may have asked an agent something (`xdp-agent flows`) in a process that has ended.
+        // The process may be a command such as `xdp-agent flows` that has exited.
         let ended = finished.stderr.contains("No such file or directory");
         assert!(
             ended || finished.stderr.contains("Read-only file system"),
@@ -83,7 +83,7 @@ fn neither_the_agent_nor_the_operator_can_write_to_its_root_file_system() {
 }
 
 #[test]
-fn the_operator_is_nobody_and_has_no_capabilities() {
+fn the_operator_runs_as_an_unprivileged_user_without_capabilities() {
     let installed = Installed::shared();
     let _turn = Installed::together();
     let mut seen = 0;
@@ -100,7 +100,7 @@ fn the_operator_is_nobody_and_has_no_capabilities() {
     assert_eq!(seen, 2, "two replicas");
 }
 
-/// `kubectl` with the token of a node's agent and nothing else.
+/// Runs `kubectl` with the token of a node's agent as its only credential.
 fn as_agent(installed: &Installed, node: &Node, arguments: &[&str]) -> Finished {
     let pid = installed.agent_pid(node).unwrap();
     let secrets = format!("/proc/{pid}/root/var/run/secrets/kubernetes.io/serviceaccount/token");

@@ -1,7 +1,7 @@
-//! Services of covered pods, and what covered pods open themselves, beside kube-proxy.
+//! Services of selected pods, and connections that selected pods open, together with kube-proxy.
 
-mod held;
-mod ways;
+mod connections;
+mod paths;
 
 use std::{net::SocketAddr, thread};
 
@@ -11,32 +11,32 @@ use xdp_kubernetes::{ClusterOptions, Node, Proxy};
 use xdp_lab::HttpServer;
 
 use self::{
-    held::Held,
-    ways::{Protocol, Ways, echo, mark, service},
+    connections::OpenConnection,
+    paths::{Paths, Protocol, echo, mark, service},
 };
 
 const TCP: &str = "{name: web, ports: [{protocol: TCP, port: 8080}], action: Redirect, mark: 43}";
 const UDP: &str = "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
 const ANY: &str = "{name: any, action: Redirect, mark: 44}";
-/// As a resolver asks: each from another port.
+/// Queries as a resolver sends them: each from another port.
 const QUERIES: u64 = 100;
 
-/// A pod on each node, each behind a service of its own, and the ways to it, which all work.
-fn behind_services<'a>(installed: &'a Installed, space: &Space<'a>, protocol: Protocol) -> [Ways<'a>; 2] {
+/// Creates a pod on each node, each behind its own service, and expects that all paths to them work.
+fn behind_services<'a>(installed: &'a Installed, space: &Space<'a>, protocol: Protocol) -> [Paths<'a>; 2] {
     let pods = [PodSpec::new("ptp", "ptp", 1), PodSpec::new("bridge", "bridge", 2)];
     let [ptp, bridge] = space.pods(&pods).unwrap().try_into().unwrap();
     let both = [[&ptp, &bridge], [&bridge, &ptp]];
-    let ways = both.map(|pods| Ways::new(installed, space, pods, protocol));
-    for ways in &ways {
-        ways.expect([Some(0); 5]);
+    let paths = both.map(|pods| Paths::new(installed, space, pods, protocol));
+    for paths in &paths {
+        paths.expect([Some(0); 5]);
     }
-    ways
+    paths
 }
 
-/// Only what reaches the pod's node with the pod's address meets the program: not what that node itself translates.
-/// The client's way to every ClusterIP is the first node.
-fn fast(ways: &Ways<'_>, found: Option<u32>) -> [Option<u32>; 5] {
-    let by_cluster_ip = if ways.pod.node.name == "node1" {
+/// Returns the expected marks. The program only sees packets that arrive with the pod's address, not those
+/// that the pod's own node translates. The client reaches every ClusterIP through the first node.
+fn expected_marks(paths: &Paths<'_>, found: Option<u32>) -> [Option<u32>; 5] {
+    let by_cluster_ip = if paths.pod.node.name == "node1" {
         Some(0)
     } else {
         found
@@ -44,8 +44,8 @@ fn fast(ways: &Ways<'_>, found: Option<u32>) -> [Option<u32>; 5] {
     [found, by_cluster_ip, Some(0), found, found]
 }
 
-/// A rule takes what it is for by every way on which it meets the program, and all ways go on working.
-fn all_ways_work_under_a_rule(installed: &Installed, name: &str, protocol: Protocol) {
+/// Expects that a rule applies on every path through the program, and that all paths still work.
+fn all_paths_work_under_a_rule(installed: &Installed, name: &str, protocol: Protocol) {
     let space = installed.space(name).unwrap();
     let all = behind_services(installed, &space, protocol);
     let (rule, mark) = match protocol {
@@ -55,8 +55,8 @@ fn all_ways_work_under_a_rule(installed: &Installed, name: &str, protocol: Proto
     let before = invalid(installed);
     space.policy_with("game", "podSelector: {}", &[rule]).unwrap();
     space.until_programmed("game", 2).unwrap();
-    for ways in &all {
-        ways.expect(fast(ways, Some(mark)));
+    for paths in &all {
+        paths.expect(expected_marks(paths, Some(mark)));
     }
     assert_eq!(
         invalid(installed),
@@ -66,21 +66,21 @@ fn all_ways_work_under_a_rule(installed: &Installed, name: &str, protocol: Proto
 }
 
 #[test]
-fn udp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_answers_come_back() {
+fn udp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_replies_arrive() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    all_ways_work_under_a_rule(installed, "services-udp", Protocol::Udp);
+    all_paths_work_under_a_rule(installed, "services-udp", Protocol::Udp);
 }
 
 #[test]
-fn tcp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_answers_come_back() {
+fn tcp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_replies_arrive() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    all_ways_work_under_a_rule(installed, "services-tcp", Protocol::Tcp);
+    all_paths_work_under_a_rule(installed, "services-tcp", Protocol::Tcp);
 }
 
-/// Packets that kube-proxy's rule for INVALID ones has dropped on all nodes, whoever's they were: it is for tests that run
-/// alone. There is none in nftables mode.
+/// Returns how many packets kube-proxy's rule for state INVALID has dropped on all nodes. It counts packets
+/// of all tests, so only tests that run alone may use it. There is no such rule in nftables mode.
 pub(crate) fn invalid(installed: &Installed) -> u64 {
     let of = |node: &Node| {
         let rules = node
@@ -93,25 +93,25 @@ pub(crate) fn invalid(installed: &Installed) -> u64 {
     installed.nodes().iter().map(of).sum()
 }
 
-/// What a pod opens itself: to a server outside, to a pod of the other node, and to that pod's service.
-struct Own<'a> {
+/// A pod that opens connections to an external server, to a pod of the other node, and to that pod's service.
+struct PodClient<'a> {
     pod: Pod<'a>,
     outside: [SocketAddr; 2],
     direct: [SocketAddr; 2],
     service: [SocketAddr; 2],
 }
 
-impl Own<'_> {
-    /// Whether each gets an answer: UDP and TCP outside, directly, by ClusterIP.
+impl PodClient<'_> {
+    /// Returns whether each request gets a response: UDP and TCP outside, directly, by ClusterIP.
     fn answers(&self) -> [bool; 6] {
         let [outside, direct, service] = [self.outside, self.direct, self.service];
         thread::scope(|scope| {
-            let asked = [outside, direct, service].map(|[udp, tcp]| {
+            let requests = [outside, direct, service].map(|[udp, tcp]| {
                 let udp = scope.spawn(move || self.pod.ask_udp(udp).unwrap().is_some());
                 let tcp = scope.spawn(move || self.pod.ask_http(tcp).unwrap().is_some());
                 [udp, tcp]
             });
-            let [a, b, c] = asked.map(|both| both.map(|asked| asked.join().unwrap()));
+            let [a, b, c] = requests.map(|both| both.map(|requests| requests.join().unwrap()));
             [a[0], a[1], b[0], b[1], c[0], c[1]]
         })
     }
@@ -119,7 +119,7 @@ impl Own<'_> {
     #[track_caller]
     fn expect(&self, installed: &Installed, expected: [bool; 6]) {
         let what = format!(
-            "{} gets answers: UDP, TCP outside, directly, by ClusterIP",
+            "{} gets responses: UDP, TCP outside, directly, by ClusterIP",
             self.pod.name
         );
         let found = installed.until(what, || {
@@ -131,8 +131,8 @@ impl Own<'_> {
     }
 }
 
-/// Pods with label `app: game` on both nodes, and for each a backend on the other one.
-fn opening<'a>(installed: &'a Installed, space: &Space<'a>, outside: [SocketAddr; 2]) -> Vec<Own<'a>> {
+/// Creates pods with the label `app: game` on both nodes, and for each a backend on the other node.
+fn opening<'a>(installed: &'a Installed, space: &Space<'a>, outside: [SocketAddr; 2]) -> Vec<PodClient<'a>> {
     let specs = [
         PodSpec::new("ptp", "game", 1),
         PodSpec::new("bridge", "game", 2),
@@ -142,7 +142,7 @@ fn opening<'a>(installed: &'a Installed, space: &Space<'a>, outside: [SocketAddr
     let [ptp, bridge, backend2, backend1] = space.pods(&specs).unwrap().try_into().unwrap();
     let own = [(ptp, backend2), (bridge, backend1)].map(|(pod, backend)| {
         let (address, _) = service(installed, space, &backend.name);
-        Own {
+        PodClient {
             pod,
             outside,
             direct: [backend.udp(), backend.http()],
@@ -152,8 +152,8 @@ fn opening<'a>(installed: &'a Installed, space: &Space<'a>, outside: [SocketAddr
     own.into()
 }
 
-/// Answers match a rule for everything, too, and yet are the stack's: a service's have to be translated back.
-fn what_a_pod_opens_itself_works(installed: &Installed, name: &str) {
+/// A rule for everything also matches replies, but these must take the stack: those of a service need NAT.
+fn connections_that_a_pod_opens_work(installed: &Installed, name: &str) {
     let space = installed.space(name).unwrap();
     let address = installed.client_addresses().v4;
     let web = HttpServer::start(installed.client(), SocketAddr::from((address, 0))).unwrap();
@@ -163,13 +163,13 @@ fn what_a_pod_opens_itself_works(installed: &Installed, name: &str) {
         own.expect(installed, [true; 6]);
     }
     let selected = "podSelector: {matchLabels: {app: game}}";
-    let rounds = [
+    let policies = [
         (selected, &[UDP, TCP][..], 2, 0),
         (selected, &[ANY], 2, 0),
-        // On both sides.
+        // Clients and backends are selected.
         ("podSelector: {}", &[ANY], 4, 44),
     ];
-    for (selector, rules, pods, seen) in rounds {
+    for (selector, rules, pods, seen) in policies {
         let before = invalid(installed);
         space.policy_with("game", selector, rules).unwrap();
         space.until_programmed("game", pods).unwrap();
@@ -178,7 +178,11 @@ fn what_a_pod_opens_itself_works(installed: &Installed, name: &str) {
             let answered = own.pod.ask_udp_often(own.service[0], QUERIES).unwrap();
             assert_eq!(answered, QUERIES, "{} under {rules:?}", own.pod.name);
             let answer = own.pod.ask_udp(own.service[0]).unwrap();
-            assert_eq!(mark(answer.as_ref()), Some(seen), "what the backend sees");
+            assert_eq!(
+                mark(answer.as_ref()),
+                Some(seen),
+                "the mark that the backend sees"
+            );
         }
         assert_eq!(
             invalid(installed),
@@ -189,30 +193,36 @@ fn what_a_pod_opens_itself_works(installed: &Installed, name: &str) {
 }
 
 #[test]
-fn what_a_pod_opens_itself_works_under_rules_with_ports_and_under_one_for_everything() {
+fn connections_that_a_pod_opens_work_under_rules_with_ports_and_under_a_rule_for_everything() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    what_a_pod_opens_itself_works(installed, "services-own");
+    connections_that_a_pod_opens_work(installed, "services-own");
 }
 
-/// Before there is a policy, under it and after its end; and those that are opened under it, after its end.
-fn connections_go_on(installed: &Installed, name: &str) {
+/// Connections opened before a policy continue while it exists and after it is deleted; those opened while it
+/// exists continue after it is deleted.
+fn connections_continue(installed: &Installed, name: &str) {
     let space = installed.space(name).unwrap();
-    let ways = behind_services(installed, &space, Protocol::Tcp);
-    let open = || -> Vec<Held> { ways.iter().flat_map(|ways| held::open(installed, ways)).collect() };
+    let paths = behind_services(installed, &space, Protocol::Tcp);
+    let open = || -> Vec<OpenConnection> {
+        paths
+            .iter()
+            .flat_map(|paths| connections::open(installed, paths))
+            .collect()
+    };
     let before = invalid(installed);
     let mut all = open();
-    held::go_on(installed, &all);
+    connections::expect_progress(installed, &all);
     space.policy_with("game", "podSelector: {}", &[ANY]).unwrap();
     space.until_programmed("game", 2).unwrap();
-    held::go_on(installed, &all);
+    connections::expect_progress(installed, &all);
     all.extend(open());
-    held::go_on(installed, &all);
+    connections::expect_progress(installed, &all);
     space.kubectl(&["delete", "xp", "game"]).unwrap();
-    for ways in &ways {
-        ways.expect([Some(0); 5]);
+    for paths in &paths {
+        paths.expect([Some(0); 5]);
     }
-    held::go_on(installed, &all);
+    connections::expect_progress(installed, &all);
     assert_eq!(
         invalid(installed),
         before,
@@ -221,15 +231,15 @@ fn connections_go_on(installed: &Installed, name: &str) {
 }
 
 #[test]
-fn connections_held_together_by_all_ways_go_on_when_a_policy_comes_and_when_it_goes() {
+fn open_connections_on_all_paths_continue_when_a_policy_is_created_and_deleted() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    connections_go_on(installed, "services-held");
+    connections_continue(installed, "services-held");
 }
 
-/// Another cluster: kube-proxy's successor, and the plugins hide the pods' addresses.
+/// Starts another cluster with kube-proxy in nftables mode and plugins that masquerade the pods.
 #[test]
-fn all_of_it_works_beside_kube_proxy_in_nftables_mode_and_behind_masquerade() {
+fn all_of_it_works_with_kube_proxy_in_nftables_mode_and_with_masquerade() {
     let options = ClusterOptions {
         proxy: Proxy::Nftables,
         masquerade: true,
@@ -239,9 +249,9 @@ fn all_of_it_works_beside_kube_proxy_in_nftables_mode_and_behind_masquerade() {
     let installed = Installed::start_with(options).unwrap();
     thread::scope(|scope| {
         let installed = &installed;
-        scope.spawn(|| all_ways_work_under_a_rule(installed, "services-udp", Protocol::Udp));
-        scope.spawn(|| all_ways_work_under_a_rule(installed, "services-tcp", Protocol::Tcp));
-        scope.spawn(|| what_a_pod_opens_itself_works(installed, "services-own"));
-        scope.spawn(|| connections_go_on(installed, "services-held"));
+        scope.spawn(|| all_paths_work_under_a_rule(installed, "services-udp", Protocol::Udp));
+        scope.spawn(|| all_paths_work_under_a_rule(installed, "services-tcp", Protocol::Tcp));
+        scope.spawn(|| connections_that_a_pod_opens_work(installed, "services-own"));
+        scope.spawn(|| connections_continue(installed, "services-held"));
     });
 }

@@ -1,4 +1,4 @@
-//! The tables of objects that the API server refuses and accepts, sent to a real one.
+//! The API server accepts and refuses the objects of the tables of `xdp-crds`.
 
 use serde_json::Value;
 use xdp_e2e::installed::{API, Installed, Space};
@@ -9,20 +9,20 @@ fn table(text: &str) -> Vec<Value> {
     table
 }
 
-/// As `kubectl create` does, which wants fields checked strictly; nothing is stored.
+/// Creates an object as `kubectl create` does, with strict validation of fields, as a dry run.
 fn create(installed: &Installed, space: &Space<'_>, object: &Value) -> (u16, Value) {
     let plural = match object["kind"].as_str().unwrap() {
         "XdpPolicy" => format!("namespaces/{}/xdppolicies", space.name),
         "XdpPeerSet" => format!("namespaces/{}/xdppeersets", space.name),
         "XdpNodeState" => "xdpnodestates".to_owned(),
-        other => panic!("a kind that there is not: {other}"),
+        other => panic!("unknown kind: {other}"),
     };
     let path = format!("{API}/{plural}?dryRun=All&fieldValidation=Strict");
     installed.post(&path, object).unwrap()
 }
 
 #[test]
-fn every_bad_object_is_refused_with_the_message_that_says_what_to_write() {
+fn every_bad_object_is_refused_with_a_message_that_names_the_remedy() {
     let installed = Installed::shared();
     let _turn = Installed::together();
     let space = installed.space("refused").unwrap();

@@ -1,4 +1,4 @@
-//! The operator that leads ends, or hangs.
+//! The leading operator is killed, or hangs.
 
 use std::time::{Duration, Instant};
 
@@ -6,24 +6,24 @@ use serde_json::Value;
 use xdp_e2e::installed::{Installed, NAMESPACE, PodSpec};
 use xdp_kubernetes::Node;
 
-use super::{Evidence, until_lives};
-use crate::world::PLAYERS;
+use super::{LogsOnFailure, until_ready};
+use crate::fixture::PLAYERS;
 
-/// How long a leader may be silent, and how long another takes to look again.
+/// Duration of the lease, and the interval at which other operators check it.
 const LEASE: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_millis(2_400);
-/// For a round, and a machine that is busy with something else.
+/// For a reconcile on a busy machine.
 const SLACK: Duration = Duration::from_secs(15);
 
-/// What hangs is a process that is stopped: it comes to itself when another leads, and must end.
+/// Stops the leader's process. When it continues, another operator leads, and it must exit.
 #[test]
 fn when_the_leader_hangs_the_other_takes_over_within_the_lease_and_the_first_one_ends() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    let _evidence = Evidence(installed);
+    let _logs = LogsOnFailure(installed);
     let space = installed.space("hanging").unwrap();
     space.pod(&PodSpec::new("pod", "game", 1)).unwrap();
-    let operators = until_lives(installed, "operator", |_| true);
+    let operators = until_ready(installed, "operator", |_| true);
     let leader = holder(installed);
     let (node, pid) = process_of(installed, &leader);
     let frozen = installed.freeze(node, pid).unwrap();
@@ -31,27 +31,27 @@ fn when_the_leader_hangs_the_other_takes_over_within_the_lease_and_the_first_one
     space.policy("game", "game", &[PLAYERS]).unwrap();
     space.until_programmed("game", 1).unwrap();
     let took = since.elapsed();
-    println!("another led after at most {took:?}");
+    println!("another operator led after at most {took:?}");
     assert!(took < LEASE + RETRY + SLACK, "{took:?}");
     let next = holder(installed);
     assert_ne!(next, leader);
     drop(frozen);
-    let now = until_lives(installed, "operator", |now| {
+    let now = until_ready(installed, "operator", |now| {
         restarts_of(now, &leader) > restarts_of(&operators, &leader)
     });
     assert_eq!(restarts_of(&now, &next), restarts_of(&operators, &next));
     assert_eq!(holder(installed), next);
 }
 
-/// Its container starts anew under the same name, or the other one is faster: nobody needs to know who it is.
+/// The restarted container has the same name, so either operator may become the leader.
 #[test]
 fn when_the_leader_is_killed_policies_get_their_status_within_the_lease() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    let _evidence = Evidence(installed);
+    let _logs = LogsOnFailure(installed);
     let space = installed.space("headless").unwrap();
     space.pod(&PodSpec::new("pod", "game", 2)).unwrap();
-    let operators = until_lives(installed, "operator", |_| true);
+    let operators = until_ready(installed, "operator", |_| true);
     let leader = holder(installed);
     let (node, pid) = process_of(installed, &leader);
     node.exec_ok(&["kill", "-KILL", &pid.to_string()]).unwrap();
@@ -60,19 +60,19 @@ fn when_the_leader_is_killed_policies_get_their_status_within_the_lease() {
     space.until_programmed("game", 1).unwrap();
     let took = since.elapsed();
     println!(
-        "somebody led after at most {took:?}: {leader}, then {}",
+        "an operator led after at most {took:?}: {leader}, then {}",
         holder(installed)
     );
     assert!(took < LEASE + RETRY + SLACK, "{took:?}");
-    until_lives(installed, "operator", |now| {
+    until_ready(installed, "operator", |now| {
         restarts_of(now, &leader) > restarts_of(&operators, &leader)
     });
 }
 
-/// Whom the Lease names; somebody who is there.
+/// Waits until the Lease names a pod that exists, and returns its name.
 fn holder(installed: &Installed) -> String {
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/xdp-operator");
-    let holder = installed.until("somebody leads", || {
+    let holder = installed.until("an existing operator holds the Lease", || {
         let lease = installed.api(&path)?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
         let operators = installed.components("operator")?;
@@ -99,7 +99,7 @@ fn process_of<'a>(installed: &'a Installed, pod: &str) -> (&'a Node, u32) {
     (node, pid)
 }
 
-fn restarts_of(lives: &[super::Life], name: &str) -> u64 {
-    let life = lives.iter().find(|life| life.name == name);
-    life.map_or(0, |life| life.restarts)
+fn restarts_of(instances: &[super::PodInstance], name: &str) -> u64 {
+    let instance = instances.iter().find(|instance| instance.name == name);
+    instance.map_or(0, |instance| instance.restarts)
 }

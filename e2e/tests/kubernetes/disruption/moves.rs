@@ -1,4 +1,4 @@
-//! Pods come, move and go.
+//! Pods are created, moved and deleted.
 
 use std::net::IpAddr;
 
@@ -8,21 +8,21 @@ use xdp_e2e::installed::{Installed, Pod, condition};
 use xdp_kubernetes::Node;
 use xdp_lab::UdpSender;
 
-use super::{Evidence, Game};
-use crate::world::deliver;
+use super::{Game, LogsOnFailure};
+use crate::fixture::deliver;
 
 const PODS: usize = 20;
 const HERD: u32 = 9;
 const HERDED: &str = "{name: herded, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 9}";
 
 #[test]
-fn pods_that_move_to_another_node_take_their_policy_along() {
+fn pods_that_move_to_another_node_keep_their_policy() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    let _evidence = Evidence(installed);
+    let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "moving");
     game.space.policy("herd", "herd", &[HERDED]).unwrap();
-    game.play(|_| {
+    game.with_traffic(|_| {
         for node in [1, 2, 1] {
             game.space.deployment("herd", Some(node), 2).unwrap();
             let there = installed.node(node);
@@ -34,7 +34,7 @@ fn pods_that_move_to_another_node_take_their_policy_along() {
             enforced_only_on(&game, there);
             let status = game
                 .space
-                .until_policy("herd", "is in force there, and only there", |policy| {
+                .until_policy("herd", "is programmed there, and only there", |policy| {
                     is_programmed(policy)
                         && policy["status"]["nodes"] == json!({"selected": 1, "programmed": 1})
                         && policy["status"]["pods"] == json!({"selected": 2, "programmed": 2})
@@ -48,17 +48,17 @@ fn pods_that_move_to_another_node_take_their_policy_along() {
     });
 }
 
-/// And the addresses of those that went are no different from any others.
+/// New pods reuse the addresses of deleted ones and must not be matched by the old policy.
 #[test]
-fn twenty_pods_come_and_go_without_a_trace_and_their_addresses_are_free_of_the_policy() {
+fn twenty_pods_come_and_go_and_neither_resources_nor_rules_for_their_addresses_are_left() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    let _evidence = Evidence(installed);
+    let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "scaling");
     game.space.policy("herd", "herd", &[HERDED]).unwrap();
-    game.space.policy("all", "nobody", &[HERDED]).unwrap();
-    game.play(|_| {
-        let before = held(installed, 1);
+    game.space.policy("all", "no-pods", &[HERDED]).unwrap();
+    game.with_traffic(|_| {
+        let before = open_resources(installed, 1);
         rewind_addresses(installed);
         game.space.deployment("herd", None, PODS as u32).unwrap();
         let pods = game.space.pods_of("herd", PODS).unwrap();
@@ -70,14 +70,14 @@ fn twenty_pods_come_and_go_without_a_trace_and_their_addresses_are_free_of_the_p
         game.space
             .kubectl(&["scale", "deployment", "herd", "--replicas=0"])
             .unwrap();
-        // At once: whatever there is of the old ones must not meet the new ones.
+        // Without waiting for agents: rules of the old pods must not apply to the new ones.
         until_free(installed, &pods);
         rewind_addresses(installed);
         game.space.deployment("plain", None, PODS as u32 / 2).unwrap();
         let plain = game.space.pods_of("plain", PODS / 2).unwrap();
         let old: Vec<IpAddr> = pods.iter().map(Pod::v4).collect();
         let reused = plain.iter().filter(|pod| old.contains(&pod.v4())).count();
-        println!("{reused} of {} addresses are used again", plain.len());
+        println!("{reused} of {} addresses are reused", plain.len());
         assert!(reused > PODS / 4, "{plain:?}");
         for pod in &plain {
             let counts = deliver(installed, pod, 20);
@@ -86,23 +86,24 @@ fn twenty_pods_come_and_go_without_a_trace_and_their_addresses_are_free_of_the_p
 
         let policy = game.space.until_programmed("herd", 0).unwrap();
         assert_eq!(policy["status"]["pods"]["selected"], 0);
-        // A round that is under way has files open, too.
+        // A running reconcile also has files open.
         let as_before = installed.until("pins and files are as before", || {
-            let now = held(installed, 1);
+            let now = open_resources(installed, 1);
             ensure!(now == before, "{now:?}, not {before:?}");
             Ok(())
         });
         as_before.unwrap();
     });
     game.space.kubectl(&["delete", "pod", "ptp", "bridge"]).unwrap();
-    held(installed, 0);
+    open_resources(installed, 0);
 }
 
-/// By what the nodes themselves say: until they have, the policy's status is that of the pods before, and looks the same.
+/// Waits for the states of the nodes: until these are updated, the policy's status still describes the
+/// previous pods and looks the same.
 fn enforced_only_on(game: &Game<'_>, there: &Node) {
     for node in game.installed.nodes() {
         let pods = if node.name == there.name { 2 } else { 0 };
-        let what = format!("herd has {pods} pods");
+        let what = format!("the policy herd has {pods} pods");
         let moved = game.installed.until_node_state(&what, node, |state| {
             let policies = state["status"]["policies"].as_array().into_iter().flatten();
             let mut herds =
@@ -120,7 +121,7 @@ fn is_programmed(policy: &Value) -> bool {
     condition(policy, "Programmed").is_some_and(|programmed| programmed["status"] == "True")
 }
 
-/// Sends to all in turn, then looks.
+/// Sends to all pods in turn, then compares their counts.
 fn each_gets_its_own(installed: &Installed, pods: &[Pod<'_>]) {
     let mut senders: Vec<UdpSender> = pods
         .iter()
@@ -141,7 +142,7 @@ fn each_gets_its_own(installed: &Installed, pods: &[Pod<'_>]) {
     }
 }
 
-/// Waits until the network plugins have taken the pods' addresses back, and the routes to them, which go later.
+/// Waits until the network plugins have released the pods' addresses and removed the routes to them.
 fn until_free(installed: &Installed, pods: &[Pod<'_>]) {
     let free = installed.until("the addresses are free", || {
         for node in installed.nodes() {
@@ -159,11 +160,13 @@ fn until_free(installed: &Installed, pods: &[Pod<'_>]) {
     free.unwrap();
 }
 
-/// The network plugins' allocator gives the lowest free address next: those that become free are used again at once.
+/// Makes the allocator of the network plugins start at the lowest address, so that released addresses are
+/// reused at once.
 ///
-/// Sooner than any cluster does: a bridge's node still knows the old pods' link addresses, and the announcement of a new one
-/// (`arp_notify`) is lost while the bridge does not forward for its port yet. So these are forgotten; that others come back
-/// while it looks once more (traffic goes on) is what `ip` calls a failure.
+/// This is sooner than in a real cluster: a node with a bridge still has neighbour entries of the old pods,
+/// and a new pod's gratuitous ARP (`arp_notify`) is lost while the bridge does not forward for its port yet.
+/// So the neighbour entries are flushed. `ip` fails if entries come back during the flush, which the traffic
+/// causes.
 fn rewind_addresses(installed: &Installed) {
     for node in installed.nodes() {
         node.exec_ok(&[
@@ -175,31 +178,37 @@ fn rewind_addresses(installed: &Installed) {
     }
 }
 
-/// Pins, and files the agent has open (without connections, which come and go), on each node, once agents know of so many
-/// target pods on each and no more, and are not in the middle of a round, which opens files.
-fn held(installed: &Installed, pods: u64) -> Vec<(Vec<String>, usize)> {
+/// Returns, for each node, the pins and the number of files that the agent has open, without sockets. Waits
+/// until the agents have exactly `pods` target pods and no reconcile is running, because a reconcile opens
+/// files.
+fn open_resources(installed: &Installed, pods: u64) -> Vec<(Vec<String>, usize)> {
     let nodes = installed.nodes().iter();
-    nodes.map(|node| held_on(installed, node, pods)).collect()
+    nodes
+        .map(|node| open_resources_on(installed, node, pods))
+        .collect()
 }
 
-fn held_on(installed: &Installed, node: &Node, pods: u64) -> (Vec<String>, usize) {
+fn open_resources_on(installed: &Installed, node: &Node, pods: u64) -> (Vec<String>, usize) {
     let mut last = None;
-    let settled = installed.until(format!("{} settles with {pods} target pods", node.name), || {
-        let known = installed.agent_metrics(node)?.sum("xdp_agent_pods", &[]) as u64;
-        let pins = installed.pins(node)?;
-        let readers = pins.iter().filter(|pin| pin.contains("/reader-")).count();
-        ensure!(
-            (known, readers) == (pods, pods as usize),
-            "{known}, and {readers} readers"
-        );
-        let pid = installed.agent_pid(node)?;
-        // Who closes one of them meanwhile makes `ls` fail.
-        let files = node.exec(&["ls", "-l", &format!("/proc/{pid}/fd")])?.stdout;
-        let files = files.lines().filter(|file| !file.contains("socket:")).count();
-        let now = (pins, files);
-        let before = last.replace(now.clone());
-        ensure!(before.as_ref() == Some(&now), "{now:?}, and {before:?} before");
-        Ok(now)
-    });
-    settled.unwrap()
+    let stable = installed.until(
+        format!("{} has {pods} target pods and no running reconcile", node.name),
+        || {
+            let known = installed.agent_metrics(node)?.sum("xdp_agent_pods", &[]) as u64;
+            let pins = installed.pins(node)?;
+            let readers = pins.iter().filter(|pin| pin.contains("/reader-")).count();
+            ensure!(
+                (known, readers) == (pods, pods as usize),
+                "{known}, and {readers} readers"
+            );
+            let pid = installed.agent_pid(node)?;
+            // `ls` fails if the agent closes a file while it lists them.
+            let files = node.exec(&["ls", "-l", &format!("/proc/{pid}/fd")])?.stdout;
+            let files = files.lines().filter(|file| !file.contains("socket:")).count();
+            let now = (pins, files);
+            let before = last.replace(now.clone());
+            ensure!(before.as_ref() == Some(&now), "{now:?}, and {before:?} before");
+            Ok(now)
+        },
+    );
+    stable.unwrap()
 }

@@ -1,22 +1,22 @@
-//! A node loses power, and comes back.
+//! A node loses power and comes back.
 
 use std::time::Instant;
 
 use xdp_e2e::installed::{Installed, condition};
 use xdp_kubernetes::Node;
 
-use super::{Evidence, Game, outage::until_marked, until_lives};
+use super::{Game, LogsOnFailure, outage::until_marked, until_ready};
 
-/// Its bpffs is new, its pods have other addresses.
+/// After the boot its bpffs is empty and its pods have other addresses.
 #[test]
-fn a_dead_node_is_named_disturbs_no_other_and_enforces_again_when_it_is_back() {
+fn a_dead_node_is_reported_affects_no_other_and_enforces_again_when_it_is_back() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    let _evidence = Evidence(installed);
+    let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "dead");
     let node = installed.node(2);
-    let _powered = Powered(node);
-    game.play_with(&game.pods[..1], |traffic| {
+    let _power_on = PowerOnAtEnd(node);
+    game.with_traffic_to(&game.pods[..1], |traffic| {
         node.kill().unwrap();
         let since = Instant::now();
         let truth = game.space.until_policy("game", "names the dead node", |policy| {
@@ -30,25 +30,25 @@ fn a_dead_node_is_named_disturbs_no_other_and_enforces_again_when_it_is_back() {
             condition(&truth.unwrap(), "Programmed").unwrap(),
             since.elapsed()
         );
-        traffic.more(500);
+        traffic.send_more(500);
         node.start().unwrap();
         let since = Instant::now();
         installed.wait_ready().unwrap();
-        // Before its agent is, the report from before its death still counts.
-        until_lives(installed, "agent", |_| true);
+        // Until its agent is ready, the status still uses the report from before the failure.
+        until_ready(installed, "agent", |_| true);
         game.space.until_programmed("game", 2).unwrap();
-        println!("in force again after {:?}", since.elapsed());
-        traffic.more(500);
+        println!("programmed again after {:?}", since.elapsed());
+        traffic.send_more(500);
     });
     let pod = game.space.wait_pod("bridge").unwrap();
     until_marked(installed, &pod);
     game.space.until_programmed("game", 2).unwrap();
 }
 
-/// Later tests need the node, whatever becomes of this one.
-struct Powered<'a>(&'a Node);
+/// Starts the node when dropped, because later tests need it.
+struct PowerOnAtEnd<'a>(&'a Node);
 
-impl Drop for Powered<'_> {
+impl Drop for PowerOnAtEnd<'_> {
     fn drop(&mut self) {
         if !self.0.runs() {
             let _ = self.0.start();

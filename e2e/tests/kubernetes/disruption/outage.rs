@@ -1,4 +1,4 @@
-//! Nobody hears from the API server.
+//! The API server is unavailable.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,20 +9,20 @@ use anyhow::{Context as _, ensure};
 use xdp_e2e::installed::{Installed, Pod, PodSpec, http_get};
 use xdp_kubernetes::Node;
 
-use super::{Evidence, Game, MARK, programs, traffic::Traffic, until_lives};
-use crate::world::deliver;
+use super::{Game, LogsOnFailure, MARK, programs, traffic::Traffic, until_ready};
+use crate::fixture::deliver;
 
 const AWAY: Duration = Duration::from_mins(1);
-/// In which a policy is in force, once the API server is back: agents look again every 8 s, plus as much at random. The
-/// rest is for a machine that is busy with something else (2 to 12 s were seen).
+/// Time until a policy is programmed once the API server is back. Agents retry every 8 to 16 s; the rest is
+/// for a busy machine (2 to 12 s were measured).
 const SOON: Duration = Duration::from_mins(1);
 
-/// Meanwhile an agent is killed, a container is, and a pod with its network; and a policy came right before.
+/// During the outage an agent, a container and a pod sandbox are killed; a policy is created right before it.
 #[test]
 fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows_soon_after() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    let _evidence = Evidence(installed);
+    let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "outage");
     let more = [
         PodSpec::new("victim", "victim", 2),
@@ -30,15 +30,15 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
     ];
     let more = game.space.pods(&more).unwrap();
     let [victim, late] = &more[..] else {
-        panic!("two were made")
+        panic!("two pods were created")
     };
     game.space.policy("victim", "victim", &[&rule(MARK)]).unwrap();
     game.space.until_programmed("victim", 1).unwrap();
-    let agents = until_lives(installed, "agent", |_| true);
-    let operators = until_lives(installed, "operator", |_| true);
+    let agents = until_ready(installed, "agent", |_| true);
+    let operators = until_ready(installed, "operator", |_| true);
     let before = programs(installed);
 
-    game.play(|traffic| {
+    game.with_traffic(|traffic| {
         game.space.policy("late", "late", &[&rule(7)]).unwrap();
         installed.stop_apiserver().unwrap();
         let gone = Instant::now();
@@ -46,9 +46,9 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
         kill_container(installed, late);
         kill_sandbox(victim);
         while gone.elapsed() < AWAY {
-            traffic.more(500);
+            traffic.send_more(500);
         }
-        // Nobody has touched what was in force.
+        // The attached programs are unchanged.
         assert_eq!(programs(installed), before);
         installed.start_apiserver().unwrap();
 
@@ -56,34 +56,34 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
         game.space.policy("late", "late", &[&rule(8)]).unwrap();
         until_programmed(installed, &game, late);
         let took = back.elapsed();
-        println!("a policy is in force {took:?} after the API server was back");
+        println!("a policy is programmed {took:?} after the API server was back");
         assert!(took < SOON, "{took:?}");
         assert_eq!(deliver(installed, late, 100).with_mark("UDP", 8), 100);
-        // Not before Kubernetes itself hears from the nodes again: its node controller looks again after up to a minute
-        // (client-go's reflector), and calls them unreachable until then.
+        // The node controller marks nodes as unreachable until its own watch works again, after up to a
+        // minute (client-go's reflector).
         installed.wait_ready().unwrap();
         game.space.until_programmed("late", 1).unwrap();
-        println!("and its status says so {:?} after", back.elapsed());
+        println!("and its status says so after {:?}", back.elapsed());
 
         let victim = moved(installed, &game, victim);
         until_marked(installed, &victim);
         game.space.until_programmed("victim", 1).unwrap();
-        traffic.more(500);
+        traffic.send_more(500);
     });
     installed.wait_ready().unwrap();
     assert_eq!(programs(installed), before);
-    // Only what the test has killed was started again; the operator that led ends only if the other one leads now.
-    let now = until_lives(installed, "agent", |_| true);
-    let restarts = |of: &[super::Life]| of.iter().map(|life| life.restarts).sum::<u64>();
+    // Only killed containers were restarted. The former leader exits only if the other operator leads now.
+    let now = until_ready(installed, "agent", |_| true);
+    let restarts = |of: &[super::PodInstance]| of.iter().map(|instance| instance.restarts).sum::<u64>();
     assert_eq!(restarts(&now), restarts(&agents) + 1, "{agents:?}, then {now:?}");
-    let now = until_lives(installed, "operator", |_| true);
+    let now = until_ready(installed, "operator", |_| true);
     assert!(
         restarts(&now) <= restarts(&operators) + 1,
         "{operators:?}, then {now:?}"
     );
 }
 
-/// The pod's node reports the newest version of the policy that bears the pod's name.
+/// Waits until the pod's node reports the newest version of the policy with the pod's name.
 fn until_programmed(installed: &Installed, game: &Game<'_>, pod: &Pod<'_>) {
     let policy = installed.api(&game.space.policy_path(&pod.name)).unwrap();
     let wanted = &policy["metadata"];
@@ -98,13 +98,13 @@ fn until_programmed(installed: &Installed, game: &Game<'_>, pod: &Pod<'_>) {
     until.unwrap();
 }
 
-/// All packets to the pod take the fast way. Before its agent has looked again, what is said of the policy is about the pod
-/// as it was, so that is no sign.
+/// Waits until all packets to the pod carry their mark. The policy's status is no sign of this: until the
+/// agent has reconciled, it describes the previous pod.
 pub(super) fn until_marked(installed: &Installed, pod: &Pod<'_>) {
     let until = installed.until(format!("packets to {} carry their mark", pod.name), || {
         let marked = pod.counts()?.with_mark("UDP", MARK);
         let marked = deliver(installed, pod, 100).with_mark("UDP", MARK) - marked;
-        ensure!(marked == 100, "{marked} of 100 do");
+        ensure!(marked == 100, "{marked} of 100 carry it");
         Ok(())
     });
     until.unwrap();
@@ -114,25 +114,25 @@ fn rule(mark: u32) -> String {
     format!("{{name: players, ports: [{{protocol: UDP, port: 7777}}], action: Redirect, mark: {mark}}}")
 }
 
-/// The agent that comes instead knows no objects: it lets everything as it is, lives, and is not ready.
+/// Kills an agent. The new one has no objects: it changes nothing, is live, and is not ready.
 fn kill_agent(installed: &Installed, traffic: &Traffic<'_>) {
     let node = installed.node(1);
     let old = installed.agent_pid(node).unwrap();
     node.exec_ok(&["kill", "-KILL", &old.to_string()]).unwrap();
     let server = SocketAddr::from((node.addresses.v4, 9465));
     let ready = || http_get(installed.control(), server, "/readyz").map(|reply| reply.status);
-    let another = installed.until("another agent lives, without knowing any objects", || {
+    let another = installed.until("another agent is live, without any objects", || {
         ensure!(installed.agent_pid(node)? != old);
         let live = http_get(installed.control(), server, "/healthz")?;
         ensure!(live.status == 200, "{}", live.body);
         Ok(())
     });
     another.unwrap();
-    traffic.more(500);
+    traffic.send_more(500);
     assert_eq!(ready().unwrap(), 503);
 }
 
-/// The kubelet starts it again, in the same network namespace.
+/// Kills the pod's container. The kubelet restarts it in the same network namespace.
 fn kill_container(installed: &Installed, pod: &Pod<'_>) {
     let netns = netns_of(pod.node, pod.v4());
     let pids = pod.node.exec_ok(&["ip", "netns", "pids", &netns]).unwrap();
@@ -156,14 +156,14 @@ fn kill_container(installed: &Installed, pod: &Pod<'_>) {
     deliver(installed, pod, 100);
 }
 
-/// The kubelet makes another one, with another address.
+/// Kills the pod's sandbox. The kubelet creates another one with another address.
 fn kill_sandbox(pod: &Pod<'_>) {
     let netns = netns_of(pod.node, pod.v4());
     let kill = format!("ip netns pids {netns} | xargs kill -KILL");
     pod.node.exec_ok(&["bash", "-c", &kill]).unwrap();
 }
 
-/// The network namespace that has an address, by its name on the node.
+/// Returns the name of the network namespace on the node that has an address.
 fn netns_of(node: &Node, address: IpAddr) -> String {
     let script = format!(
         "for name in $(ls /run/netns); do \
@@ -176,7 +176,7 @@ fn netns_of(node: &Node, address: IpAddr) -> String {
         .to_owned()
 }
 
-/// The pod with its new address.
+/// Waits until the pod has another address, and returns the pod.
 fn moved<'a>(installed: &Installed, game: &Game<'a>, old: &Pod<'_>) -> Pod<'a> {
     let moved = installed.until(format!("{} has another address", old.name), || {
         let pod = game.space.wait_pod(&old.name)?;

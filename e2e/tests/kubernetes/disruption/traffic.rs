@@ -1,7 +1,7 @@
-//! Traffic that goes on while something happens, at the pace of its receivers.
+//! Traffic in the background of a test, at the rate of its receivers.
 //!
-//! Never more is under way than the rings on the way (256 in a veth) and the pods' sockets hold: what does not arrive was
-//! lost by what the test does, not by a busy machine.
+//! There are never more datagrams in flight than the rings on the path (256 in a veth) and the pods' sockets
+//! hold. So a missing datagram was lost because of the test, not because of a busy machine.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -17,17 +17,17 @@ use std::{
 use xdp_e2e::installed::{Pod, http_get};
 use xdp_lab::{Namespace, UdpSender, wait_until};
 
-/// Between two datagrams of a flow.
-const PACE: Duration = Duration::from_millis(1);
-/// Sent before the sender asks what has arrived.
+/// Interval between two datagrams of a flow.
+const INTERVAL: Duration = Duration::from_millis(1);
+/// Datagrams that are sent before the sender queries how many arrived.
 const BATCH: u64 = 50;
-/// What has not arrived after this time never will.
+/// A datagram that has not arrived after this time is lost.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(3);
-/// For a machine that is busy with something else.
+/// For a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Datagrams to all addresses of some pods, each address a flow.
+/// Datagrams to all addresses of some pods, one flow for each address.
 pub(crate) struct Traffic<'a> {
     flows: Vec<Flow<'a>>,
     began: Instant,
@@ -38,13 +38,13 @@ struct Flow<'a> {
     pod: &'a Pod<'a>,
     to: SocketAddr,
     stream: u32,
-    /// Sent, and arrived or given up.
-    settled: AtomicU64,
-    /// Batches that did not arrive whole: when they were sent, how many were missing.
+    /// Datagrams that were sent, and have arrived or are lost.
+    completed: AtomicU64,
+    /// Incomplete batches: when they were sent, and how many datagrams are missing.
     gaps: Mutex<Vec<(Duration, u64)>>,
 }
 
-/// Sends to all pods all the time, while `during` runs; everything has arrived afterwards, once.
+/// Sends to all pods while `during` runs. Afterwards every datagram must have arrived exactly once.
 pub(crate) fn under_traffic<'a, T>(
     from: &Namespace,
     pods: &'a [Pod<'a>],
@@ -69,7 +69,7 @@ pub(crate) fn under_traffic<'a, T>(
             let traffic = &traffic;
             scope.spawn(move || traffic.send(flow, sender));
         }
-        traffic.more(BATCH);
+        traffic.send_more(BATCH);
         during(&traffic)
     });
     traffic.expect_all_arrived();
@@ -82,13 +82,13 @@ fn flow<'a>(from: &Namespace, pod: &'a Pod<'a>, to: SocketAddr) -> (Flow<'a>, Ud
         pod,
         to,
         stream: sender.stream(),
-        settled: AtomicU64::new(0),
+        completed: AtomicU64::new(0),
         gaps: Mutex::default(),
     };
     (flow, sender)
 }
 
-/// Ends the senders, also when the test panics.
+/// Stops the senders when dropped, also when the test panics.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -98,23 +98,23 @@ impl Drop for End<'_> {
 }
 
 impl Traffic<'_> {
-    /// Waits until every flow has sent so many more, and they have arrived or are lost.
-    pub(crate) fn more(&self, packets: u64) {
-        let settled = |flow: &Flow<'_>| flow.settled.load(Ordering::Relaxed);
-        let goals: Vec<u64> = self.flows.iter().map(|flow| settled(flow) + packets).collect();
-        wait_until("the traffic goes on", PATIENCE, || {
+    /// Waits until every flow has sent `packets` more, and they have arrived or are lost.
+    pub(crate) fn send_more(&self, packets: u64) {
+        let completed = |flow: &Flow<'_>| flow.completed.load(Ordering::Relaxed);
+        let goals: Vec<u64> = self.flows.iter().map(|flow| completed(flow) + packets).collect();
+        wait_until("the traffic continues", PATIENCE, || {
             self.flows
                 .iter()
                 .zip(&goals)
-                .all(|(flow, goal)| settled(flow) >= *goal)
+                .all(|(flow, goal)| completed(flow) >= *goal)
         })
         .unwrap();
     }
 
-    /// How many were sent to a pod.
+    /// Returns how many datagrams were sent to a pod.
     pub(crate) fn sent_to(&self, pod: &Pod<'_>) -> u64 {
         let flows = self.flows.iter().filter(|flow| flow.pod.name == pod.name);
-        flows.map(|flow| flow.settled.load(Ordering::Relaxed)).sum()
+        flows.map(|flow| flow.completed.load(Ordering::Relaxed)).sum()
     }
 
     fn send(&self, flow: &Flow<'_>, mut sender: UdpSender) {
@@ -123,7 +123,7 @@ impl Traffic<'_> {
             let at = self.began.elapsed();
             for _ in 0..BATCH {
                 sender.send_one().unwrap();
-                thread::sleep(PACE);
+                thread::sleep(INTERVAL);
             }
             let missing = flow.missing(sender.sent() - lost);
             if missing > 0 {
@@ -131,7 +131,7 @@ impl Traffic<'_> {
                 let mut gaps = flow.gaps.lock().unwrap_or_else(PoisonError::into_inner);
                 gaps.push((at, missing));
             }
-            flow.settled.store(sender.sent(), Ordering::Relaxed);
+            flow.completed.store(sender.sent(), Ordering::Relaxed);
         }
     }
 
@@ -139,13 +139,13 @@ impl Traffic<'_> {
         let mut total = 0;
         for flow in &self.flows {
             let counts = flow.pod.counts().unwrap();
-            let sent = flow.settled.load(Ordering::Relaxed);
+            let sent = flow.completed.load(Ordering::Relaxed);
             let (distinct, duplicates) = counts.streams.get(&flow.stream).copied().unwrap_or_default();
             let gaps = flow.gaps.lock().unwrap_or_else(PoisonError::into_inner);
             assert_eq!(
                 (sent - distinct, duplicates, counts.overflowed),
                 (0, 0, 0),
-                "(lost, duplicates, overflowed) of {sent} sent to {}, {}; batches that lacked some: {gaps:?}; {counts:?}",
+                "(lost, duplicates, overflowed) of {sent} sent to {}, {}; incomplete batches: {gaps:?}; {counts:?}",
                 flow.pod.name,
                 flow.to
             );
@@ -156,50 +156,50 @@ impl Traffic<'_> {
 }
 
 impl Flow<'_> {
-    /// How many of so many have not arrived when they should have. A pod that does not answer on a busy machine says nothing
-    /// about that, and is asked again.
+    /// Returns how many of `sent` datagrams are lost. A pod that does not respond is queried again, because
+    /// on a busy machine this does not mean that datagrams are lost.
     fn missing(&self, sent: u64) -> u64 {
         let start = Instant::now();
-        let mut first_answer = None;
+        let mut first_response = None;
         loop {
             if let Ok(counts) = self.pod.counts() {
                 let arrived = counts.of_stream(self.stream);
                 if arrived >= sent {
                     return 0;
                 }
-                let since = first_answer.get_or_insert_with(Instant::now);
+                let since = first_response.get_or_insert_with(Instant::now);
                 if since.elapsed() > LOST_AFTER {
                     return sent - arrived;
                 }
             }
-            assert!(start.elapsed() < PATIENCE, "{} does not answer", self.pod.name);
+            assert!(start.elapsed() < PATIENCE, "{} does not respond", self.pod.name);
             thread::sleep(POLL);
         }
     }
 }
 
-/// An HTTP answer that goes on: one line after the other, each with its number.
-pub(crate) struct Exchange {
+/// An endless HTTP response of numbered lines.
+pub(crate) struct LineStream {
     over: Arc<AtomicBool>,
     reader: Option<JoinHandle<(u64, Duration)>>,
 }
 
-impl Exchange {
-    pub(crate) fn begin(from: &Namespace, server: SocketAddr) -> Self {
-        // It answers at all.
+impl LineStream {
+    pub(crate) fn start(from: &Namespace, server: SocketAddr) -> Self {
         assert_eq!(http_get(from, server, "/healthz").unwrap().status, 200);
         let mut stream = from.run(|| TcpStream::connect(server)).unwrap().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"GET /lines HTTP/1.0\r\n\r\n").unwrap();
         let over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&over);
+        let stop = Arc::clone(&over);
         Self {
             over,
-            reader: Some(thread::spawn(move || read(stream, &told))),
+            reader: Some(thread::spawn(move || read(stream, &stop))),
         }
     }
 
-    /// How many lines came, and the longest time that none did. All were the next one, and the answer had not ended.
+    /// Returns how many lines arrived, and the longest gap between two. No line was missing, and the response
+    /// had not ended.
     pub(crate) fn end(mut self) -> (u64, Duration) {
         self.over.store(true, Ordering::Relaxed);
         let reader = self.reader.take();
@@ -207,7 +207,7 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for LineStream {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
     }
@@ -216,10 +216,10 @@ impl Drop for Exchange {
 fn read(stream: TcpStream, over: &AtomicBool) -> (u64, Duration) {
     let mut lines = BufReader::new(stream).lines();
     let head = lines.by_ref().map(Result::unwrap).find(String::is_empty);
-    assert!(head.is_some(), "an answer begins with its head");
+    assert!(head.is_some(), "a response starts with its head");
     let (mut next, mut longest, mut last) = (0, Duration::ZERO, Instant::now());
     while !over.load(Ordering::Relaxed) {
-        let line = lines.next().expect("the answer goes on").unwrap();
+        let line = lines.next().expect("the response continues").unwrap();
         assert_eq!(line, next.to_string());
         next += 1;
         longest = longest.max(last.elapsed());

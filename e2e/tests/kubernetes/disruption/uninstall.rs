@@ -1,4 +1,4 @@
-//! The beginning and the end, on a cluster of their own.
+//! Install in parts and uninstall, on a separate cluster.
 
 use std::{
     fs::{self, File},
@@ -13,15 +13,16 @@ use serde_json::Value;
 use xdp_e2e::installed::{API, Installed, NAMESPACE, Pod, PodSpec, RELEASE, Space, condition};
 use xdp_kubernetes::{Node, PATIENCE};
 
-use super::{Evidence, MARK, programs, traffic::under_traffic};
-use crate::world::{PLAYERS, deliver};
+use super::{LogsOnFailure, MARK, programs, traffic::under_traffic};
+use crate::fixture::{PLAYERS, deliver};
 
-/// Agents first, then the definitions, then a policy, then the operator. Then away with it, and once more.
+/// Installs agents first, then the definitions, a policy and the operator; uninstalls all of it, and installs
+/// it again.
 #[test]
 fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another_install_works() {
     let _turn = Installed::together();
     let installed = Installed::bare().unwrap();
-    let _evidence = Evidence(&installed);
+    let _logs = LogsOnFailure(&installed);
     let space = installed.space("order").unwrap();
     let pods = space
         .pods(&[PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)])
@@ -42,8 +43,8 @@ fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another
     space.until_programmed("game", 2).unwrap();
 
     uninstall_under_traffic(&installed, &pods);
-    nothing_is_left(&installed);
-    let policy = space.until_policy("game", "stays, and is not in force", |policy| {
+    expect_nothing_left(&installed);
+    let policy = space.until_policy("game", "stays, and is not programmed", |policy| {
         condition(policy, "Programmed").is_some_and(|programmed| programmed["status"] == "False")
     });
     println!("{:#}", policy.unwrap()["status"]);
@@ -57,7 +58,7 @@ fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another
     }
 }
 
-/// Nothing is lost; when it is over, all of it takes the stack's way.
+/// No datagram is lost; after the uninstall, all datagrams take the stack.
 fn uninstall_under_traffic(installed: &Installed, pods: &[Pod<'_>]) {
     let ((), traffic) = under_traffic(installed.client(), pods, |traffic| {
         let helm = [
@@ -74,12 +75,12 @@ fn uninstall_under_traffic(installed: &Installed, pods: &[Pod<'_>]) {
             .with_context(|| installed.describe(NAMESPACE))
             .unwrap();
         let marked: Vec<u64> = pods.iter().map(with_mark).collect();
-        traffic.more(100);
+        traffic.send_more(100);
         assert_eq!(pods.iter().map(with_mark).collect::<Vec<_>>(), marked);
     });
     let sent: u64 = pods.iter().map(|pod| traffic.sent_to(pod)).sum();
     println!(
-        "{} of {sent} came the fast way",
+        "{} of {sent} datagrams were redirected",
         pods.iter().map(with_mark).sum::<u64>()
     );
 }
@@ -88,7 +89,7 @@ fn with_mark(pod: &Pod<'_>) -> u64 {
     pod.counts().unwrap().with_mark("UDP", MARK)
 }
 
-/// They live, wait, and attach nothing yet.
+/// The agents are live, wait for the definitions, and attach nothing yet.
 fn agents_come_before_the_definitions(installed: &Installed) {
     installed
         .install(&["--skip-crds", "--set=crds.apply=false", "--wait=hookOnly"])
@@ -105,7 +106,7 @@ fn agents_come_before_the_definitions(installed: &Installed) {
         .unwrap();
     let gone = installed.until("no operator runs", || {
         let pods = installed.components("operator")?.len();
-        ensure!(pods == 0, "{pods} do");
+        ensure!(pods == 0, "{pods} pods exist");
         Ok(())
     });
     gone.unwrap();
@@ -116,7 +117,7 @@ fn agents_come_before_the_definitions(installed: &Installed) {
                 let metrics = installed.agent_metrics(node)?;
                 ensure!(
                     metrics.sum("xdp_agent_reconciles_total", &[]) > 0.0,
-                    "it has made no round"
+                    "it has not reconciled yet"
                 );
                 Ok(())
             },
@@ -149,7 +150,7 @@ fn agents_enforce_before_the_operator_comes(installed: &Installed, space: &Space
         .unwrap();
     for (node, pod) in installed.nodes().iter().zip(pods) {
         installed
-            .until_node_state("the policy is in force", node, |state| {
+            .until_node_state("the policy is programmed", node, |state| {
                 let game = &state["status"]["policies"][0];
                 game["programmed"] == true && game["pods"]["programmed"] == 1
             })
@@ -161,20 +162,24 @@ fn agents_enforce_before_the_operator_comes(installed: &Installed, space: &Space
     assert_eq!(policy["status"], Value::Null);
 }
 
-/// Of ours, but the Lease: nobody deletes it, and who held it may have lost the right to give it back before it ended.
-fn nothing_is_left(installed: &Installed) {
+/// Expects that nothing of the product is left, except the Lease: nothing deletes it, and its holder may have
+/// lost the permission to release it before it exited.
+fn expect_nothing_left(installed: &Installed) {
     for node in installed.nodes() {
         assert_eq!(installed.programs(node).unwrap().len(), 0, "{}", node.name);
         assert_eq!(installed.pins(node).unwrap(), [] as [String; 0], "{}", node.name);
-        // Who looks while the operator's own pods are taken down finds half of them.
-        let bare = installed.until(format!("pods and processes of {} are bare", node.name), || {
-            let readers = readers(node)?;
-            ensure!(readers == 0, "{readers} readers are left");
-            let processes = node.exec(&["pgrep", "--list-name", "^xdp-"])?.stdout;
-            ensure!(processes.is_empty(), "{processes}");
-            Ok(())
-        });
-        bare.unwrap();
+        // The operator's own pods may be terminating.
+        let removed = installed.until(
+            format!("nothing is left in pods and processes of {}", node.name),
+            || {
+                let readers = readers(node)?;
+                ensure!(readers == 0, "{readers} readers are left");
+                let processes = node.exec(&["pgrep", "--list-name", "^xdp-"])?.stdout;
+                ensure!(processes.is_empty(), "{processes}");
+                Ok(())
+            },
+        );
+        removed.unwrap();
     }
     for kind in ["xdpnodestates", "xdppeersets"] {
         assert_eq!(
@@ -199,8 +204,8 @@ fn nothing_is_left(installed: &Installed) {
         &format!("/api/v1/namespaces/{NAMESPACE}/secrets"),
         &format!("/api/v1/namespaces/{NAMESPACE}/pods"),
     ] {
-        // What is deleted takes a moment.
-        let gone = installed.until(format!("nothing of ours is left of {path}"), || {
+        // Deletion takes a moment.
+        let gone = installed.until(format!("nothing of the product is left of {path}"), || {
             let left = names(installed, path)?;
             ensure!(left.is_empty(), "{left:?}");
             Ok(())
@@ -209,17 +214,17 @@ fn nothing_is_left(installed: &Installed) {
     }
 }
 
-/// Objects of ours.
+/// Returns the names of the product's objects.
 fn names(installed: &Installed, path: &str) -> anyhow::Result<Vec<String>> {
     let objects = installed.list(path)?;
     let names = objects
         .iter()
         .filter_map(|object| object["metadata"]["name"].as_str());
-    let ours = |name: &&str| name.contains("xdp") || path.starts_with(API);
-    Ok(names.filter(ours).map(str::to_owned).collect())
+    let of_product = |name: &&str| name.contains("xdp") || path.starts_with(API);
+    Ok(names.filter(of_product).map(str::to_owned).collect())
 }
 
-/// How many programs are attached to the interfaces of a node's pods.
+/// Returns how many programs are attached to the interfaces of a node's pods.
 fn readers(node: &Node) -> anyhow::Result<usize> {
     let folder = format!("/proc/{}/root/run/netns", node.init()?);
     let namespaces = fs::read_dir(folder)?;

@@ -3,47 +3,47 @@
 use serde_json::Value;
 use xdp_e2e::installed::Installed;
 
-use super::{Evidence, Game, all_new, lives, programs, traffic::Exchange, until_lives};
+use super::{Game, LogsOnFailure, all_replaced, instances, programs, traffic::LineStream, until_ready};
 
 const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/xdppolicies.xdp-operator.io";
 
-/// All pods of agents and operator are replaced, and the CRD was that of an older version.
+/// Starts with an older CRD and replaces all pods of agents and operator.
 #[test]
-fn an_upgrade_costs_no_packet_resets_no_nic_and_brings_the_definitions_up_to_date() {
+fn an_upgrade_loses_no_packet_resets_no_nic_and_updates_the_definitions() {
     let installed = Installed::shared();
     let _turn = installed.alone();
-    let _evidence = Evidence(installed);
+    let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "upgrade");
     let newest = definition(installed);
     make_older(installed);
-    let (agents, operators) = (lives(installed, "agent"), lives(installed, "operator"));
+    let (agents, operators) = (instances(installed, "agent"), instances(installed, "operator"));
     let before = programs(installed);
-    let (lines, pause) = game.play(|traffic| {
-        let exchange = Exchange::begin(installed.client(), game.pods[0].http());
+    let (lines, pause) = game.with_traffic(|traffic| {
+        let stream = LineStream::start(installed.client(), game.pods[0].http());
         installed
             .upgrade(&[
                 "--set-string=agent.podAnnotations.version=2",
                 "--set-string=operator.podAnnotations.version=2",
             ])
             .unwrap();
-        until_lives(installed, "agent", |now| all_new(&agents, now));
-        until_lives(installed, "operator", |now| all_new(&operators, now));
-        // The same program: the new agents have adopted what the old ones left.
+        until_ready(installed, "agent", |now| all_replaced(&agents, now));
+        until_ready(installed, "operator", |now| all_replaced(&operators, now));
+        // The new agents adopted the programs of the old ones.
         assert_eq!(programs(installed), before);
         assert_eq!(definition(installed), newest);
-        // The new ones are at work.
+        // The new agents and operators work.
         let late = "{name: late, ports: [{protocol: TCP, port: 9}], action: Drop}";
         game.space.policy("late", "game", &[late]).unwrap();
         game.space.until_programmed("late", 2).unwrap();
         game.space.until_programmed("game", 2).unwrap();
-        traffic.more(500);
-        exchange.end()
+        traffic.send_more(500);
+        stream.end()
     });
     println!("{lines} lines of one HTTP answer, at most {pause:?} apart");
     assert!(lines > 0);
 }
 
-/// What users see of it.
+/// Returns the parts of the definition that users see.
 fn definition(installed: &Installed) -> [Value; 2] {
     let mut definition = installed.api(CRD).unwrap();
     let version = &mut definition["spec"]["versions"][0];
@@ -53,7 +53,7 @@ fn definition(installed: &Installed) -> [Value; 2] {
     ]
 }
 
-/// The definition without a column and without a field.
+/// Removes a column and a field from the definition.
 fn make_older(installed: &Installed) {
     let newest = definition(installed);
     let version = "/spec/versions/0";

@@ -1,5 +1,5 @@
-//! The rules that the lab's tests of the reply path run under are kube-proxy's and the network plugins' own: taken from
-//! this cluster, with addresses replaced by names. `XDP_E2E_WRITE_RULES=1` writes them anew.
+//! Compares the rules that the lab's tests of the reply path use with those of kube-proxy and the network
+//! plugins on this cluster, with placeholders for addresses. `XDP_E2E_WRITE_RULES=1` writes them again.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,13 +9,14 @@ use xdp_kubernetes::{Cluster, ClusterOptions, Proxy};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Of kube-proxy; `e2e/kubernetes/go.mod` says so.
+/// Version of kube-proxy, as in `e2e/kubernetes/go.mod`.
 const VERSION: &str = "1.36.3";
 
-/// One pod behind two services with node ports, one of which keeps the source; and a service whose backend is outside.
+/// One pod behind two services with node ports, one of which keeps the source address; and a service with an
+/// external backend.
 const OBJECTS: &str = include_str!("services.yaml");
 
-/// Of the first node, its pod and the backend, by family.
+/// Addresses of the first node, its pod and the backend, by family.
 struct Addresses {
     node: [String; 2],
     pod: [String; 2],
@@ -36,7 +37,7 @@ fn addresses(cluster: &Cluster) -> Addresses {
     let objects = OBJECTS
         .replace("BACKEND_V4", &backend[0])
         .replace("BACKEND_V6", &backend[1]);
-    // A pod is refused until its namespace has this.
+    // Pods are refused until their namespace has this account.
     let account = || cluster.get(&["serviceaccount", "default"]);
     cluster
         .wait_for("the default account exists", PATIENCE, account)
@@ -55,14 +56,15 @@ fn addresses(cluster: &Cluster) -> Addresses {
     }
 }
 
-/// What the first node says when each port of each service leads to what is behind it; `led` is what shows that.
-fn saved(cluster: &Cluster, command: &[&str], led: impl Fn(&str, &str) -> String) -> String {
+/// Returns the rules of the first node once each port of each service has its backend. `target` returns the
+/// text that shows this.
+fn saved(cluster: &Cluster, command: &[&str], target: impl Fn(&str, &str) -> String) -> String {
     let saved = cluster.wait_for("the rules lead to the pod and to the backend", PATIENCE, || {
         let saved = cluster.node(1).exec_ok(command)?;
         for service in ["web", "web-translated", "backend"] {
             for protocol in ["tcp", "udp"] {
-                let led = led(service, protocol);
-                ensure!(saved.contains(&led), "no `{led}` in:\n{saved}");
+                let target = target(service, protocol);
+                ensure!(saved.contains(&target), "no `{target}` in:\n{saved}");
             }
         }
         let missing = [
@@ -76,7 +78,8 @@ fn saved(cluster: &Cluster, command: &[&str], led: impl Fn(&str, &str) -> String
     saved.unwrap()
 }
 
-/// Addresses by name, without what differs from one run to the next: counts, times, ids of containers.
+/// Replaces addresses by placeholders, and removes everything that differs between runs: counts, times,
+/// container ids.
 fn template(saved: &str, addresses: &Addresses) -> String {
     let mut text = saved.to_owned();
     for family in 0..2 {
@@ -110,7 +113,7 @@ fn without_counts(line: &str) -> String {
     }
 }
 
-/// The order of rules for different services is not always the same.
+/// Sorts lines, because the order of rules for different services varies.
 fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     lines.sort_unstable();
@@ -130,7 +133,7 @@ fn expect(name: &str, command: &[&str], found: &str) {
 }
 
 #[test]
-fn the_labs_rules_are_those_of_kube_proxy_in_iptables_mode_and_of_plugins_that_masquerade() {
+fn the_labs_rules_equal_those_of_kube_proxy_in_iptables_mode_and_of_masquerading_plugins() {
     let _turn = Installed::together();
     let cluster = cluster(Proxy::Iptables);
     let addresses = addresses(&cluster);
@@ -144,7 +147,7 @@ fn the_labs_rules_are_those_of_kube_proxy_in_iptables_mode_and_of_plugins_that_m
 }
 
 #[test]
-fn the_labs_rules_are_those_of_kube_proxy_in_nftables_mode() {
+fn the_labs_rules_equal_those_of_kube_proxy_in_nftables_mode() {
     let _turn = Installed::together();
     let cluster = cluster(Proxy::Nftables);
     let addresses = addresses(&cluster);

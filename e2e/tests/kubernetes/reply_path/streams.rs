@@ -1,4 +1,4 @@
-//! Streams in both directions at once, from outside and from node to node.
+//! Bidirectional streams, from outside and from node to node.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -14,15 +14,16 @@ use xdp_e2e::installed::{Installed, NAMESPACE, Pod, PodSpec};
 use crate::services::invalid;
 
 const ANY: &str = "{name: any, action: Redirect, mark: 44}";
-/// Where its servers listen.
+/// Port of the iperf3 servers.
 const IPERF: u16 = 5201;
-/// `XDP_E2E_STREAM_SECONDS` makes it longer.
+/// Duration; `XDP_E2E_STREAM_SECONDS` overrides it.
 const SECONDS: u64 = 8;
-/// Of each stream in each direction. The cluster's wires are rings of 256 packets that two cores empty: streams that
-/// take all they get lose one packet in twenty there, with or without a policy, and TCP then waits for its own timers,
-/// for a second and longer. What a stream waits for below their rate is ours.
+/// Rate of each stream in each direction. The cluster's wires are rings of 256 packets that two cores empty.
+/// Unlimited streams lose one packet in twenty there, with or without a policy, and TCP then waits for its
+/// timers for a second and longer. At this rate, only the product can stall a stream.
 const RATE: &str = "50M";
-/// Half seconds without a byte, one after the other: more than a busy machine lets a process wait.
+/// Consecutive half seconds without a byte that count as a stall: longer than a busy machine delays a
+/// process.
 const STALL: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -31,7 +32,7 @@ fn seconds() -> u64 {
     given.and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
 }
 
-/// What iperf3 says, from its start: `(client's, server's)` bytes by half seconds.
+/// Parses the report of iperf3: bytes in each half second, sent by the client and by the server.
 fn intervals(report: &str) -> Vec<[f64; 2]> {
     let report: Value = serde_json::from_str(report).unwrap();
     let intervals = report["intervals"].as_array().expect("it was measured");
@@ -42,7 +43,7 @@ fn intervals(report: &str) -> Vec<[f64; 2]> {
         .collect()
 }
 
-/// Mean and least in each direction, for people.
+/// Formats the mean and the lowest rate in each direction.
 fn summary(halves: &[[f64; 2]]) -> String {
     let direction = |index: usize| {
         let rates = halves.iter().map(|half| half[index] * 16.0 / 1e9);
@@ -53,7 +54,7 @@ fn summary(halves: &[[f64; 2]]) -> String {
     format!("in {}; out {}", direction(0), direction(1))
 }
 
-/// The longest time in either direction that nothing came in, in half seconds.
+/// Returns the longest time without a byte in either direction, in half seconds.
 fn longest_silence(halves: &[[f64; 2]]) -> usize {
     let direction = |index: usize| {
         let moves = halves.split(|half| half[index] > 0.0);
@@ -62,7 +63,7 @@ fn longest_silence(halves: &[[f64; 2]]) -> usize {
     direction(0).max(direction(1))
 }
 
-/// A server in the pod that ends after one client.
+/// Starts a server in the pod that exits after one client.
 fn serve(pod: &Pod<'_>) {
     pod.exec_ok(&["iperf3", "-s", "-1", "-D"]).unwrap();
 }
@@ -117,7 +118,7 @@ fn streams_in_both_directions_at_once_never_stall() {
         ];
         for (stream, server) in streams.into_iter().zip(servers) {
             let intervals = intervals(&stream.join().unwrap());
-            // The first and the last are not whole.
+            // The first and the last interval are incomplete.
             let whole = &intervals[1..intervals.len() - 1];
             assert!(whole.len() as u64 >= 2 * seconds() - 3, "{intervals:?}");
             assert!(
@@ -137,7 +138,7 @@ fn streams_in_both_directions_at_once_never_stall() {
     );
 }
 
-/// A connection that the server says something on all the time.
+/// Opens a connection on which the server sends lines continuously.
 fn connect(installed: &Installed, pod: &Pod<'_>) -> TcpStream {
     let connect = || TcpStream::connect_timeout(&pod.http(), PATIENCE);
     let mut stream = installed.client().run(connect).unwrap().unwrap();
@@ -148,13 +149,13 @@ fn connect(installed: &Installed, pod: &Pod<'_>) -> TcpStream {
     stream
 }
 
-/// How many tracked connections of the pod's node have this one's port.
+/// Returns how many conntrack entries of the pod's node have the connection's port.
 fn tracked(pod: &Pod<'_>, stream: &TcpStream) -> usize {
     let own = stream.local_addr().unwrap();
     pod.node.namespace.tracked_of(own.ip(), own.port()).unwrap()
 }
 
-/// The tables that `xdp-agent flows` on the pod's node lists this one in.
+/// Returns the tables in which `xdp-agent flows` on the pod's node lists the connection.
 fn listed(installed: &Installed, pod: &Pod<'_>, stream: &TcpStream) -> Vec<String> {
     let agent = installed.agent_pod(pod.node).unwrap();
     let agent = agent["metadata"]["name"].as_str().unwrap();
@@ -169,7 +170,7 @@ fn listed(installed: &Installed, pod: &Pod<'_>, stream: &TcpStream) -> Vec<Strin
 }
 
 #[test]
-fn connections_that_are_ours_are_not_tracked_by_the_node_but_listed_by_the_agent() {
+fn connections_on_the_reply_path_are_not_in_conntrack_but_listed_by_the_agent() {
     let installed = Installed::shared();
     let _turn = Installed::together();
     let space = installed.space("tracked").unwrap();

@@ -1,12 +1,12 @@
-//! What a policy's status says while something is not as it should be, or nothing is to be done.
+//! The status of policies that are outdated on a node, select some nodes only, or select no pods.
 
 use serde_json::json;
 use xdp_e2e::installed::{Installed, PodSpec, condition};
 
-use crate::world::{PLAYERS, Rule, deliver};
+use crate::fixture::{PLAYERS, Rule, deliver};
 
 #[test]
-fn while_an_agent_is_held_back_a_changed_policy_is_not_programmed_there_and_then_it_is() {
+fn while_an_agent_is_frozen_a_changed_policy_is_not_programmed_there_and_then_it_is() {
     let installed = Installed::shared();
     let _turn = installed.alone();
     let space = installed.space("held-back").unwrap();
@@ -20,10 +20,14 @@ fn while_an_agent_is_held_back_a_changed_policy_is_not_programmed_there_and_then
         .policy("game", "game", &[&PLAYERS.replace("42", "43")])
         .unwrap();
     let policy = space
-        .until_policy("game", "one node has the change, the other not", |policy| {
-            policy["status"]["nodes"] == json!({"selected": 2, "programmed": 1})
-                && condition(policy, "Programmed").unwrap()["observedGeneration"] == 2
-        })
+        .until_policy(
+            "game",
+            "one node has the change, the other one does not",
+            |policy| {
+                policy["status"]["nodes"] == json!({"selected": 2, "programmed": 1})
+                    && condition(policy, "Programmed").unwrap()["observedGeneration"] == 2
+            },
+        )
         .unwrap();
     assert_eq!(policy["status"]["pods"], json!({"selected": 2, "programmed": 1}));
     let programmed = condition(&policy, "Programmed").unwrap();
@@ -36,7 +40,7 @@ fn while_an_agent_is_held_back_a_changed_policy_is_not_programmed_there_and_then
         message.contains("node2") && !message.contains("node1"),
         "{message}"
     );
-    // What the status says is what packets meet.
+    // Packets are handled as the status says.
     assert_eq!(deliver(installed, &pods[0], 50).with_mark("UDP", 43), 50);
     assert_eq!(deliver(installed, &pods[1], 50).with_mark("UDP", 42), 50);
 
@@ -78,14 +82,14 @@ fn a_policy_applies_on_the_nodes_it_selects_and_its_status_counts_those() {
 }
 
 #[test]
-fn a_policy_without_pods_is_programmed_and_says_that_there_is_nothing_to_do() {
+fn a_policy_without_pods_is_programmed_with_the_reason_no_pods() {
     let installed = Installed::shared();
     let _turn = Installed::together();
     let space = installed.space("no-pods").unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     let policy = space.until_programmed("game", 0).unwrap();
     assert_eq!(condition(&policy, "Programmed").unwrap()["reason"], "NoPods");
-    // A pod makes it something to do.
+    // It applies to a pod that is created later.
     space.pod(&PodSpec::new("late", "game", 2)).unwrap();
     let policy = space.until_programmed("game", 1).unwrap();
     assert_eq!(condition(&policy, "Programmed").unwrap()["reason"], "Programmed");

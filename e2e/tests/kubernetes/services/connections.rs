@@ -1,4 +1,4 @@
-//! Connections that are held open, on which the pod says something all the time.
+//! Open connections on which the pod sends lines continuously.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -14,22 +14,22 @@ use std::{
 use anyhow::ensure;
 use xdp_e2e::installed::Installed;
 
-use super::ways::Ways;
+use super::paths::Paths;
 
-/// The pod says something every 20 ms; who is silent for so long has stalled.
+/// A connection has stalled after this time without a line; the pod sends one every 20 ms.
 const STALLED: Duration = Duration::from_secs(20);
-/// So many lines more show that it goes on.
+/// Number of further lines that show progress.
 const MORE: u64 = 20;
 
-/// One connection, read all the time.
-pub(super) struct Held {
+/// One connection, which a thread reads.
+pub(super) struct OpenConnection {
     to: SocketAddr,
     stream: TcpStream,
     lines: Arc<AtomicU64>,
     reader: thread::JoinHandle<()>,
 }
 
-impl Held {
+impl OpenConnection {
     fn open(installed: &Installed, to: SocketAddr) -> Self {
         let connect = || TcpStream::connect_timeout(&to, STALLED);
         let opened = installed.until(format!("{to} answers"), || {
@@ -37,7 +37,7 @@ impl Held {
         });
         let mut stream = opened.unwrap();
         stream.set_read_timeout(Some(STALLED)).unwrap();
-        // Version 1.0: lines as they are, not in chunks.
+        // Version 1.0: the response is not chunked.
         write!(stream, "GET /lines HTTP/1.0\r\n\r\n").unwrap();
         let (reading, lines) = (stream.try_clone().unwrap(), Arc::default());
         let counted = Arc::clone(&lines);
@@ -55,7 +55,7 @@ impl Held {
     }
 }
 
-/// Until the connection ends, stalls, or loses a line.
+/// Counts lines until the connection ends, stalls, or loses a line.
 fn read(stream: TcpStream, counted: &AtomicU64) {
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
     for (number, line) in lines.skip_while(|line| !line.is_empty()).skip(1).enumerate() {
@@ -66,40 +66,40 @@ fn read(stream: TcpStream, counted: &AtomicU64) {
     }
 }
 
-impl Drop for Held {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
-        // It may have ended.
+        // The peer may have closed it.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
-/// One by each way from outside, and one by IPv6.
-pub(super) fn open(installed: &Installed, ways: &Ways<'_>) -> Vec<Held> {
-    let six = SocketAddr::new(ways.pod.v6(), ways.pod.http().port());
-    let all = ways.to.into_iter().chain([six]);
-    all.map(|to| Held::open(installed, to)).collect()
+/// Opens one connection on each path from outside, and one with IPv6.
+pub(super) fn open(installed: &Installed, paths: &Paths<'_>) -> Vec<OpenConnection> {
+    let six = SocketAddr::new(paths.pod.v6(), paths.pod.http().port());
+    let all = paths.to.into_iter().chain([six]);
+    all.map(|to| OpenConnection::open(installed, to)).collect()
 }
 
-/// Waits until each has said more; none has stalled, ended or lost anything.
+/// Waits until each connection has received more lines; none may have stalled, ended or lost a line.
 #[track_caller]
-pub(super) fn go_on(installed: &Installed, all: &[Held]) {
-    let wanted: Vec<u64> = all.iter().map(|held| held.lines() + MORE).collect();
-    let went_on = installed.until("all connections say more", || {
-        for (held, wanted) in all.iter().zip(&wanted) {
+pub(super) fn expect_progress(installed: &Installed, all: &[OpenConnection]) {
+    let expected: Vec<u64> = all.iter().map(|connection| connection.lines() + MORE).collect();
+    let progress = installed.until("all connections receive more lines", || {
+        for (connection, expected) in all.iter().zip(&expected) {
             ensure!(
-                held.lines() >= *wanted,
-                "{} has said {} lines",
-                held.to,
-                held.lines()
+                connection.lines() >= *expected,
+                "{} has received {} lines",
+                connection.to,
+                connection.lines()
             );
         }
         Ok(())
     });
     let ended: Vec<SocketAddr> = all
         .iter()
-        .filter(|held| held.reader.is_finished())
-        .map(|held| held.to)
+        .filter(|connection| connection.reader.is_finished())
+        .map(|connection| connection.to)
         .collect();
-    assert_eq!(ended, [], "these have ended");
-    went_on.unwrap();
+    assert_eq!(ended, [], "these connections have ended");
+    progress.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Ways from outside to a pod.
+//! Paths from outside to a pod.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -12,19 +12,19 @@ use xdp_e2e::installed::{Installed, Pod, Space, http_get_within};
 use xdp_kubernetes::Node;
 use xdp_lab::Namespace;
 
-/// What does not answer within this time does not answer.
+/// A request without a response within this time has failed.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What is asked.
+/// The protocol of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Protocol {
     Udp,
     Tcp,
 }
 
-/// A pod, and how a client outside reaches it: directly, by ClusterIP (through the first node), by the NodePort of the
-/// pod's own node, by that of the other one; and how a pod of the other node does, by ClusterIP.
-pub(super) struct Ways<'a> {
+/// A pod, and the paths to it. From outside: directly, by ClusterIP (through the first node), by the NodePort
+/// of the pod's own node, by that of the other node. From a pod of the other node: by ClusterIP.
+pub(super) struct Paths<'a> {
     pub(super) pod: Pod<'a>,
     /// On the other node.
     inside: Pod<'a>,
@@ -33,7 +33,7 @@ pub(super) struct Ways<'a> {
     pub(super) to: [SocketAddr; 4],
 }
 
-impl<'a> Ways<'a> {
+impl<'a> Paths<'a> {
     pub(super) fn new(
         installed: &'a Installed,
         space: &Space<'a>,
@@ -61,12 +61,12 @@ impl<'a> Ways<'a> {
         }
     }
 
-    /// The mark that the pod saw, by each way; `None`: no answer.
+    /// Returns the mark that the pod saw on each path, or `None` if there was no response.
     fn marks(&self) -> [Option<u32>; 5] {
         thread::scope(|scope| {
-            let asked = self.to.map(|to| scope.spawn(move || mark(self.ask(to).as_ref())));
+            let requests = self.to.map(|to| scope.spawn(move || mark(self.ask(to).as_ref())));
             let inside = mark(self.ask_from_inside().as_ref());
-            let [direct, cluster_ip, own, other] = asked.map(|asked| asked.join().unwrap());
+            let [direct, cluster_ip, own, other] = requests.map(|requests| requests.join().unwrap());
             [direct, cluster_ip, own, other, inside]
         })
     }
@@ -103,7 +103,7 @@ impl<'a> Ways<'a> {
     }
 }
 
-/// `hello from POD to CLIENT, mark 42`
+/// Parses the mark of a response such as `hello from POD to CLIENT, mark 42`.
 pub(super) fn mark(answer: Option<&String>) -> Option<u32> {
     let (_, mark) = answer?.trim().rsplit_once(' ')?;
     mark.parse().ok()
@@ -112,7 +112,7 @@ pub(super) fn mark(answer: Option<&String>) -> Option<u32> {
 fn ask_udp(from: &Namespace, to: SocketAddr) -> Option<String> {
     let socket = from.run(|| UdpSocket::bind("0.0.0.0:0")).ok()?.ok()?;
     socket.set_read_timeout(Some(TIMEOUT)).ok()?;
-    // Answers from elsewhere are none.
+    // Ignores responses from other addresses.
     from.run(|| socket.connect(to)).ok()?.ok()?;
     socket.send(b"hello").ok()?;
     let mut answer = [0; 1500];
@@ -120,21 +120,22 @@ fn ask_udp(from: &Namespace, to: SocketAddr) -> Option<String> {
     Some(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
-/// Answers every datagram, until the cluster goes; returns where.
+/// Starts an echo server that runs until the end of the process, and returns its address.
 pub(super) fn echo(namespace: &Namespace, address: IpAddr) -> SocketAddr {
     let socket = namespace.run(|| UdpSocket::bind((address, 0))).unwrap().unwrap();
     let own = socket.local_addr().unwrap();
     thread::spawn(move || {
         let mut datagram = [0; 1500];
         while let Ok((length, from)) = socket.recv_from(&mut datagram) {
-            // Who asked may be gone.
+            // The client may be gone.
             let _ = socket.send_to(&datagram[..length], from);
         }
     });
     own
 }
 
-/// A service for the pods with this `app`: its ClusterIP, and its `NodePorts` for UDP and for TCP.
+/// Creates a service for the pods with this `app`, and returns its ClusterIP and its `NodePorts` for UDP and
+/// TCP.
 pub(super) fn service(installed: &Installed, space: &Space<'_>, app: &str) -> (IpAddr, [u16; 2]) {
     let port =
         |name: &str, protocol: &str, port: u16| json!({"name": name, "protocol": protocol, "port": port});

@@ -1,4 +1,4 @@
-//! What most tests need.
+//! Helpers that most tests use.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,15 +10,15 @@ use xdp_lab::{Namespace, UdpSender};
 pub(crate) const PLAYERS: &str =
     "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
 
-/// Slow enough for receivers with small buffers, on a machine that is busy with something else.
+/// Datagrams per second, slow enough for receivers with small buffers on a busy machine.
 const PER_SECOND: u32 = 2000;
 
-/// Sends so many datagrams to a pod, waits until they have arrived, and returns all it has counted.
+/// Sends `packets` datagrams to a pod, waits until they have arrived, and returns all counts of the pod.
 pub(crate) fn deliver(installed: &Installed, pod: &Pod<'_>, packets: u64) -> Counts {
     deliver_to(installed, installed.client(), pod, pod.udp(), packets)
 }
 
-/// The same from another namespace, to any address that is the pod's.
+/// Sends `packets` datagrams from a namespace to one of the pod's addresses, and waits as [`deliver`] does.
 pub(crate) fn deliver_to(
     installed: &Installed,
     from: &Namespace,
@@ -31,20 +31,20 @@ pub(crate) fn deliver_to(
     let arrived = installed.until(format!("{packets} datagrams arrive at {}", pod.name), || {
         let counts = pod.counts()?;
         let arrived = counts.of_stream(sender.stream());
-        ensure!(arrived == packets, "{arrived} have: {counts:?}");
+        ensure!(arrived == packets, "{arrived} arrived: {counts:?}");
         Ok(counts)
     });
     arrived.unwrap()
 }
 
-/// Sends so many datagrams that shall not arrive.
+/// Sends `packets` datagrams that must not arrive, and returns their stream.
 pub(crate) fn send(from: &Namespace, to: SocketAddr, packets: u64) -> u32 {
     let mut sender = UdpSender::new(from, to).unwrap();
     sender.send_paced(packets, PER_SECOND).unwrap();
     sender.stream()
 }
 
-/// Packets of a rule, by what became of them, on the pod's node.
+/// A rule of a policy, whose packets the agents count.
 pub(crate) struct Rule<'a> {
     pub(crate) installed: &'a Installed,
     pub(crate) space: &'a Space<'a>,
@@ -53,7 +53,7 @@ pub(crate) struct Rule<'a> {
 }
 
 impl Rule<'_> {
-    /// What it has counted on the pod's node, by what became of the packets, in the order asked for: of one moment.
+    /// Returns the packets that the pod's node has counted for each of these actions, all from one scrape.
     pub(crate) fn packets<const N: usize>(
         &self,
         pod: &Pod<'_>,
@@ -65,7 +65,7 @@ impl Rule<'_> {
         Ok(actions.map(|action| counted(action).unwrap_or(0)))
     }
 
-    /// Waits until the rule has counted exactly these, and nothing else, on the pod's node.
+    /// Waits until the pod's node has counted exactly `expected` for the rule.
     #[track_caller]
     pub(crate) fn expect(&self, pod: &Pod<'_>, expected: &[(&str, u64)]) {
         let actions = [
@@ -82,17 +82,17 @@ impl Rule<'_> {
             let found = expected.iter().find(|(name, _)| *name == action);
             found.map_or(0, |(_, packets)| *packets)
         });
-        let what = format!("{} on {} has counted {expected:?}", self.name, pod.node.name);
+        let what = format!("{} on {} counted {expected:?}", self.name, pod.node.name);
         let counted = self.installed.until(what, || {
             let counted = self.packets(pod, actions)?;
-            ensure!(counted == wanted, "it has counted {counted:?} of {actions:?}");
+            ensure!(counted == wanted, "it counted {counted:?} of {actions:?}");
             Ok(())
         });
         counted.unwrap();
     }
 }
 
-/// The client's address of the same family.
+/// Returns the client's address of the same family.
 pub(crate) fn client(installed: &Installed, pod: IpAddr) -> IpAddr {
     let addresses = installed.client_addresses();
     match pod {
