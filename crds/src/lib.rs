@@ -23,7 +23,7 @@ pub use definition::{crds, to_yaml};
 /// A port's number or name.
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use selector::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
-pub use status::{Ratio, Trouble};
+pub use status::Ratio;
 pub use xdp_node_state::{
     NicMode, NicReplyPath, NicState, NodeSummary, PodState, PolicyState, XdpNodeState, XdpNodeStateSpec,
     XdpNodeStateStatus,

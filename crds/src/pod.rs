@@ -40,6 +40,11 @@ impl Pod {
     pub const fn owns_addresses(&self) -> bool {
         !self.host_network && !self.finished
     }
+
+    /// Returns whether packets can be sent to the pod, and to it alone: it has addresses, and they are its own.
+    pub const fn is_addressable(&self) -> bool {
+        self.owns_addresses() && !self.addresses.is_empty()
+    }
 }
 
 /// `Pod games/server-0`, as problems name it.

@@ -1,23 +1,23 @@
-//! What the agent could not do, for a person.
+//! What the agent cannot do, for a person.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One thing that is not as the user wants it. Everything else goes on.
+/// Something that prevents what the user wants. It affects nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// What it is about: `XdpPolicy games/players`, `Pod games/server-0`, `NIC eth1`, `policy.yaml:12`.
+    /// The object concerned: `XdpPolicy games/players`, `Pod games/server-0`, `NIC eth1`, `policy.yaml:12`.
     pub object: String,
-    /// A constant in CamelCase, for machines.
+    /// The reason, as a constant in CamelCase.
     pub reason: String,
     /// What is wrong, with the values that matter.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub remedy: String,
 }
 
 impl Problem {
-    /// A problem from its parts.
+    /// Creates a problem from its parts.
     pub fn new(
         object: impl Into<String>,
         reason: impl Into<String>,
@@ -31,4 +31,22 @@ impl Problem {
             remedy: remedy.into(),
         }
     }
+
+    /// Creates a problem of the NIC called `name`.
+    pub fn of_nic(
+        name: &str,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::new(format!("{NIC}{name}"), reason, message, remedy)
+    }
+
+    /// Returns the name of the NIC concerned; `None` if the problem is of another object.
+    pub fn nic(&self) -> Option<&str> {
+        self.object.strip_prefix(NIC)
+    }
 }
+
+/// Start of `object` in the problems of a NIC.
+const NIC: &str = "NIC ";

@@ -12,15 +12,3 @@ pub struct Ratio {
     /// On how many of them it is in force.
     pub programmed: u32,
 }
-
-/// Something that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Trouble {
-    /// A constant in CamelCase, for machines.
-    pub reason: String,
-    /// What is wrong, with the values that matter.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: String,
-}

@@ -4,11 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    limits,
-    report::Problem,
-    status::{Ratio, Trouble},
-};
+use crate::{limits, report::Problem, status::Ratio};
 
 mod summary;
 
@@ -112,7 +108,7 @@ pub struct NicState {
     /// What is in the way.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
-    pub problems: Vec<Trouble>,
+    pub problems: Vec<Problem>,
 }
 
 /// Whether the reply path of redirected packets' replies is in force on a NIC.
@@ -127,18 +123,30 @@ pub enum NicReplyPath {
     NotNeeded,
 }
 
-/// What XDP really does on a NIC.
+/// The mode in which XDP runs on a NIC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NicMode {
-    /// Our program, in the driver.
+    /// The agent's program, in the driver.
     Native,
-    /// Our program, but not in the driver.
+    /// The agent's program, outside the driver: packets redirected with delivery `Redirect` lose their metadata.
     Generic,
     /// No program.
     #[default]
     None,
-    /// Somebody else's program.
+    /// A program that the agent does not own.
     Foreign,
+}
+
+impl NicMode {
+    /// Returns the name of the mode, as in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "Native",
+            Self::Generic => "Generic",
+            Self::None => "None",
+            Self::Foreign => "Foreign",
+        }
+    }
 }
 
 /// A policy on this node.

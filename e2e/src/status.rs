@@ -33,7 +33,7 @@ impl Status {
         self.0["agent"]["running"] == true
     }
 
-    /// What is attached to a NIC: `native`, `none`, `foreign`.
+    /// Mode of a NIC: `Native`, `Generic`, `None`, `Foreign`.
     pub fn nic_mode(&self, nic: &str) -> Option<&str> {
         self.find("nics", "name", nic)?["mode"].as_str()
     }

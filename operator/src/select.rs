@@ -2,23 +2,15 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use xdp_crds::{
-    pod::Pod,
-    policy::{PodSource, Policy},
-};
+use xdp_crds::policy::{PodSource, Policy};
 
 use crate::world::{Name, World};
-
-/// Whether packets can be for it or from it alone: its addresses are its own, and it is not over.
-pub fn counts(pod: &Pod) -> bool {
-    !pod.addresses.is_empty() && pod.owns_addresses()
-}
 
 /// How many pods a policy selects on each node where it applies. Nodes without selected pods are not listed.
 pub fn targets<'a>(world: &'a World, policy: &Policy) -> BTreeMap<&'a str, u32> {
     let mut found = BTreeMap::new();
     for (_, pod) in world.pods.within(&policy.namespace, "") {
-        if counts(pod) && policy.selector.matches(&pod.labels) {
+        if pod.is_addressable() && policy.selector.matches(&pod.labels) {
             *found.entry(pod.node.as_str()).or_default() += 1;
         }
     }
@@ -40,7 +32,7 @@ pub fn addresses(world: &World, namespace: &str, peer: &PodSource) -> Vec<IpAddr
         });
     let mut found: Vec<_> = meant
         .flat_map(|(name, _)| world.pods.within(&name.name, ""))
-        .filter(|(_, pod)| counts(pod) && peer.pods.matches(&pod.labels))
+        .filter(|(_, pod)| pod.is_addressable() && peer.pods.matches(&pod.labels))
         .flat_map(|(_, pod)| pod.addresses.iter().copied())
         .collect();
     found.sort_unstable();

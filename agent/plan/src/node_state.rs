@@ -73,8 +73,7 @@ pub fn node_state(reconciled: &Reconciled<'_>) -> XdpNodeStateStatus {
 
 /// Returns whether the policy selects the pod, and the pod runs and has addresses of its own.
 pub fn selects(policy: &Policy, pod: &Pod) -> bool {
-    let has_addresses = pod.owns_addresses() && !pod.addresses.is_empty();
-    has_addresses && policy.namespace == pod.namespace && policy.selector.matches(&pod.labels)
+    pod.is_addressable() && policy.namespace == pod.namespace && policy.selector.matches(&pod.labels)
 }
 
 fn sorted(mut policies: Vec<PolicyState>) -> Vec<PolicyState> {

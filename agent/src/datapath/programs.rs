@@ -7,7 +7,6 @@ pub(in crate::datapath) mod test_run;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     io,
 };
 
@@ -15,6 +14,7 @@ use aya::{
     Ebpf, EbpfError, EbpfLoader,
     programs::{ProgramError, RawTracePoint, SchedClassifier, Xdp},
 };
+use xdp_client::error_chain;
 use xdp_core::tables::programs;
 use xdp_plan::hook::Hook;
 
@@ -66,7 +66,7 @@ impl Programs {
         for hook in Hook::REPLY_PATH {
             match load(hook) {
                 Ok(program) => drop(loaded.insert(hook, program)),
-                Err(error) => drop(refused.insert(hook, chain(&error))),
+                Err(error) => drop(refused.insert(hook, error_chain(&error))),
             }
         }
         Ok(Self {
@@ -114,14 +114,6 @@ impl Programs {
     /// Returns aya's handle of the program on NICs, for test runs.
     pub(super) fn xdp(&self) -> Option<&Xdp> {
         self.ebpf.program(programs::NIC)?.try_into().ok()
-    }
-}
-
-/// Joins an error and all its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    match error.source() {
-        None => error.to_string(),
-        Some(cause) => format!("{error}: {}", chain(cause)),
     }
 }
 

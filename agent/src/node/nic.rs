@@ -3,8 +3,6 @@
 //! The reason for a refused attach goes to the kernel log, not to the caller (mlx5 5.15 to 7.1 use `netdev_warn`), so
 //! what can be known before is checked before, and an errno is read together with the facts.
 
-use serde::{Deserialize, Serialize};
-
 use crate::node::{
     ethtool::{
         Driver, {self},
@@ -21,17 +19,6 @@ pub use problem::{
     REPLY_PATH_NEEDS, attach_problem, generic_mode, linear_mtu_limit, no_reply_path, peer_refused, reason,
 };
 pub use select::{NicSelector, Selection, select};
-
-/// Something a person has to know about a NIC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NicProblem {
-    /// One of the constants in [`reason`].
-    pub reason: String,
-    /// What is the matter.
-    pub message: String,
-    /// What to do.
-    pub remedy: String,
-}
 
 /// What is known about an interface that may get the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

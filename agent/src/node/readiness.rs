@@ -3,9 +3,8 @@
 //! The order is the kernel's (drivers/net/veth.c): GRO switched on while the pod's interface is down gives no
 //! `NDO_XMIT`, not even once the interface comes up; only switching GRO off and on again does.
 
-use std::error::Error;
-
 use nix::net::if_::if_nametoindex;
+use xdp_client::error_chain;
 use xdp_plan::facts::{Link, NotReady, Pair, Readiness};
 
 use crate::node::{
@@ -87,7 +86,7 @@ fn steps(pair: &Pair, namespaces: &mut Namespaces, prepared: &mut Prepared) -> R
 
 fn find(pair: &Pair, namespaces: &mut Namespaces) -> Result<Netns, Obstacle> {
     let found = namespaces.find(pair.netns_id);
-    found.map_err(|error| (NotReady::NetnsUnreachable, words(&error)))
+    found.map_err(|error| (NotReady::NetnsUnreachable, error_chain(&error)))
 }
 
 fn check_kind(host: &Link, kinds: &[&str]) -> Result<(), Obstacle> {
@@ -121,8 +120,8 @@ fn in_pod<T: Send>(
 ) -> Result<T, Obstacle> {
     let name = pod.name.as_str();
     let done = netns.run(|| (if_nametoindex(name).ok() == Some(pod.ifindex)).then(|| step(name)));
-    match done.map_err(|error| (NotReady::NetnsUnreachable, words(&error)))? {
-        Some(done) => done.map_err(|error| (NotReady::GroRefused, words(&error))),
+    match done.map_err(|error| (NotReady::NetnsUnreachable, error_chain(&error)))? {
+        Some(done) => done.map_err(|error| (NotReady::GroRefused, error_chain(&error))),
         None => Err((
             NotReady::NetnsUnreachable,
             format!("interface `{name}` of the pod was replaced meanwhile"),
@@ -148,7 +147,8 @@ fn switch_gro_on(name: &str) -> Result<bool, EthtoolError> {
 
 /// Kernels before 6.3 have no flag; there GRO being on, which was read back, is all the evidence there is.
 fn takes_redirects(host: &Link) -> Result<bool, Obstacle> {
-    let features = genl::xdp_features(host.ifindex).map_err(|error| (NotReady::NoNdoXmit, words(&error)))?;
+    let features =
+        genl::xdp_features(host.ifindex).map_err(|error| (NotReady::NoNdoXmit, error_chain(&error)))?;
     Ok(features.is_none_or(|features| features & NDO_XMIT != 0))
 }
 
@@ -159,17 +159,6 @@ fn no_ndo_xmit(host: &Link) -> Obstacle {
         host.name
     );
     (NotReady::NoNdoXmit, message)
-}
-
-/// An error with its causes, in one line.
-fn words(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tracing::info;
+use xdp_client::error_chain;
 use xdp_plan::{
     drain::{Draining, Drains, Moment, draining},
     facts::NodeFacts,
@@ -15,10 +16,7 @@ use xdp_plan::{
     targets::Targets,
 };
 
-use crate::{
-    datapath::{Datapath, FlowTable, OpenError},
-    reconcile::problems::chain,
-};
+use crate::datapath::{Datapath, FlowTable, OpenError};
 
 /// How long a count of flows holds: to count tens of thousands takes longer than a round without it. Shorter than the
 /// time between two looks at everything, so that each of these counts anew.
@@ -146,7 +144,7 @@ pub(super) fn finish_migration(datapath: &mut Datapath) -> Option<Problem> {
 
 fn unreadable(error: OpenError) -> Problem {
     let remedy = "the agent tries again by itself; flows that are lost go on in the stack";
-    Problem::new("flows", "FlowsUnreadable", chain(error), remedy)
+    Problem::new("flows", "FlowsUnreadable", error_chain(&error), remedy)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod ways;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::info;
+use xdp_client::error_chain;
 use xdp_crds::NicState;
 use xdp_plan::{hook::Hook, report::Problem};
 
@@ -20,13 +21,9 @@ use crate::{
     datapath::{Attached, Datapath, NicProgram},
     node::{
         netlink::{HostLink, XdpMode, host_links},
-        nic::{
-            NicFacts, NicProblem, NicSelector, attach_problem, generic_mode, nic_facts, preflight, reason,
-            select,
-        },
+        nic::{NicFacts, NicSelector, attach_problem, generic_mode, nic_facts, preflight, reason, select},
         system,
     },
-    reconcile::problems::chain,
 };
 
 /// The NICs after a round.
@@ -76,18 +73,13 @@ fn try_attach(
 ) -> Result<Nics, Problem> {
     let facts = host_links()
         .and_then(|links| nic_facts(&links))
-        .map_err(|error| unreadable(chain(error)))?;
+        .map_err(|error| unreadable(error_chain(&error)))?;
     let selection = select(&facts, selector);
     let before = ours(datapath)?;
     let ids: Vec<u32> = before.values().map(|program| program.program_id).collect();
-    let mut failures: Vec<Problem> = selection
-        .problems
-        .into_iter()
-        .map(|problem| named("NICs", problem))
-        .collect();
+    let mut failures = selection.problems;
     let (mut attached, mut ways) = (BTreeSet::new(), Vec::new());
     for nic in &selection.nics {
-        let object = format!("NIC {}", nic.link.name);
         if peer && !before.contains_key(&nic.link.ifindex) {
             failures.extend(peers::attach_one(datapath, nic.link.ifindex, &nic.link.name));
         }
@@ -102,11 +94,11 @@ fn try_attach(
         }
         match attach_one(datapath, nic, &ids, selector.allow_generic) {
             Ok(()) => drop(attached.insert(nic.link.ifindex)),
-            Err(found) => failures.extend(found.into_iter().map(|problem| named(&object, problem))),
+            Err(found) => failures.extend(found),
         }
     }
     failures.extend(ways.iter().cloned());
-    let links = host_links().map_err(|error| unreadable(chain(error)))?;
+    let links = host_links().map_err(|error| unreadable(error_chain(&error)))?;
     let ours = ours(datapath)?;
     failures.extend(not_native(&links, &ours, &attached, selector.allow_generic));
     let notes = generic(&links, &ours);
@@ -149,7 +141,7 @@ pub(super) fn release(datapath: &Datapath, selector: &NicSelector) -> Result<(),
                 return Err(Problem::new(
                     format!("NIC {ifindex}"),
                     "DetachFailed",
-                    chain(error),
+                    error_chain(&error),
                     remedy,
                 ));
             }
@@ -163,7 +155,7 @@ fn attach_one(
     nic: &NicFacts,
     ours: &[u32],
     allow_generic: bool,
-) -> Result<(), Vec<NicProblem>> {
+) -> Result<(), Vec<Problem>> {
     let page_size = system::page_size();
     let problems = preflight(nic, ours, page_size);
     let only_generic = allow_generic
@@ -200,8 +192,7 @@ fn generic(links: &[HostLink], ours: &BTreeMap<u32, NicProgram>) -> Vec<Problem>
     let generic = links
         .iter()
         .filter(|link| ours.contains_key(&link.ifindex) && link.xdp.mode == XdpMode::Generic);
-    let note = |link: &HostLink| named(&format!("NIC {}", link.name), generic_mode(&link.name));
-    generic.map(note).collect()
+    generic.map(|link| generic_mode(&link.name)).collect()
 }
 
 /// The kernel's own word on what was attached, over another way than the one that attached it.
@@ -226,18 +217,18 @@ fn not_native(
             link.xdp
         );
         let remedy = "another program took the interface; remove it with `ip link set DEV xdp off`";
-        Problem::new(format!("NIC {}", link.name), "NotNative", message, remedy)
+        Problem::of_nic(&link.name, "NotNative", message, remedy)
     };
     links.iter().filter(lies).map(problem).collect()
 }
 
 fn ours(datapath: &Datapath) -> Result<BTreeMap<u32, NicProgram>, Problem> {
-    datapath
-        .pinned()
-        .nics()
-        .map_err(|error| Problem::new("NICs", "PinsUnreadable", chain(error), "check the pin directory"))
-}
-
-fn named(object: &str, problem: NicProblem) -> Problem {
-    Problem::new(object, problem.reason, problem.message, problem.remedy)
+    datapath.pinned().nics().map_err(|error| {
+        Problem::new(
+            "NICs",
+            "PinsUnreadable",
+            error_chain(&error),
+            "check the pin directory",
+        )
+    })
 }

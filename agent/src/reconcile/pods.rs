@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{info, warn};
+use xdp_client::error_chain;
 use xdp_plan::{
     facts::{Deliveries, NotReady, Readiness},
     hook::Hook,
@@ -19,7 +20,6 @@ use crate::{
             Prepared, {self},
         },
     },
-    reconcile::problems::chain,
 };
 
 /// What was asked of an interface, and what came of it.
@@ -69,10 +69,10 @@ pub(super) fn prepare<'a>(
 /// Forgets what belonged to interfaces that are gone.
 pub(super) fn prune(datapath: &mut Datapath, live: &BTreeSet<u32>) {
     if let Err(error) = datapath.prune_readers(live) {
-        warn!(error = %chain(error), "pins of readers that are gone could not be removed");
+        warn!(error = %error_chain(&error), "pins of readers that are gone could not be removed");
     }
     if let Err(error) = datapath.prune_failures(live) {
-        warn!(error = %chain(error), "failures of pods that are gone could not be forgotten");
+        warn!(error = %error_chain(&error), "failures of pods that are gone could not be forgotten");
     }
 }
 
@@ -126,7 +126,7 @@ fn attach_hooks(datapath: &mut Datapath, Target { pod, pair, .. }: &Target) -> R
             Ok((kind, _)) => info!(%pod, ?hook, ?kind, "program of the reply path attached"),
             Err(error) => {
                 let (program, name) = (hook.program(), &pair.host.name);
-                let problem = nic::no_reply_path(name, program, &chain(error));
+                let problem = nic::no_reply_path(name, program, &error_chain(&error));
                 return Err(no_reply_path(&problem.message));
             }
         }
@@ -147,7 +147,7 @@ pub(super) fn release_hooks(datapath: &mut Datapath, needed: &BTreeSet<u32>) {
         let pins = datapath.pinned().hook_pins(hook).unwrap_or_default();
         for ifindex in pins.difference(needed) {
             if let Err(error) = datapath.detach_hook(hook, *ifindex) {
-                warn!(ifindex, ?hook, error = %chain(error), "a program of the reply path stays, and does nothing");
+                warn!(ifindex, ?hook, error = %error_chain(&error), "a program of the reply path stays, and does nothing");
             }
         }
     }
@@ -178,7 +178,7 @@ fn not_ready(reason: NotReady, message: String) -> Prepared {
 fn remember_gro(datapath: &mut Datapath, Target { pod, pair, .. }: &Target) {
     info!(%pod, interface = %pair.pod.name, "GRO switched on");
     if let Err(error) = datapath.remember_gro(pair.host.ifindex) {
-        warn!(%pod, error = %chain(error), "uninstalling will not switch GRO off again");
+        warn!(%pod, error = %error_chain(&error), "uninstalling will not switch GRO off again");
     }
 }
 
@@ -201,7 +201,7 @@ fn attach_reader(
         }
         Err(error) => Err(Readiness::NotReady {
             reason: NotReady::ReaderRefused,
-            message: format!("{}; marks would be lost; see the kernel log", chain(error)),
+            message: format!("{}; marks would be lost; see the kernel log", error_chain(&error)),
         }),
     }
 }

@@ -29,8 +29,3 @@ impl Told {
         changed
     }
 }
-
-/// An error and all its causes in one line.
-pub(super) fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
-    format!("{:#}", anyhow::Error::new(error))
-}

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tracing::{Span, field::Empty, info, info_span, warn};
+use xdp_client::error_chain;
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
     compile::Compiler,
@@ -26,7 +27,7 @@ use crate::{
         nics::{
             NicNeeds, Nics, ReplyPath, {self},
         },
-        problems::{Told, chain},
+        problems::Told,
         tables::{Tables, Tools, program},
     },
     report::{explain::ProgrammedRules, metrics::Metrics, serve::Health},
@@ -231,7 +232,7 @@ impl Agent {
             info!(problems = list.len(), milliseconds, "round done");
         }
         if let Err(error) = self.datapath.set_problems(&list) {
-            warn!(error = %chain(error), "problems could not be written for `status`");
+            warn!(error = %error_chain(&error), "problems could not be written for `status`");
         }
     }
 

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use install::{install, read};
 use prepare::{Needs, prepare};
+use xdp_client::error_chain;
 use xdp_plan::{
     compile::{Compiler, Desired},
     diff::Differ,
@@ -25,7 +26,6 @@ use crate::{
         interfaces::Interfaces,
         nics::{NicNeeds, ReplyPath},
         pods,
-        problems::chain,
         unready::{loose, unready},
     },
     source::Objects,
@@ -72,7 +72,7 @@ pub(super) fn program(tools: Tools<'_>, objects: &Objects) -> Tables {
             let problem = Problem::new(
                 "interfaces",
                 "NetlinkFailed",
-                chain(error),
+                error_chain(&error),
                 "the agent asks again by itself; what is in force stays so",
             );
             Tables {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use xdp_core::tables::Count;
+use xdp_crds::NicMode;
 use xdp_plan::{
     facts::{NotReady, Readiness},
     report::Problem,
@@ -16,10 +17,8 @@ mod usage;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-pub(crate) use build::{mode, nic_name};
+pub(crate) use build::mode;
 pub use collect::{StatusError, collect};
-
-use crate::node::nic::NicProblem;
 
 /// The output of `xdp-agent status`, and its JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,20 +59,6 @@ pub struct AgentStatus {
     pub running: bool,
 }
 
-/// The XDP mode of a NIC, read from the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The agent's program, in the driver.
-    Native,
-    /// The agent's program, but not in the driver: packets redirected with delivery `Redirect` lose their metadata.
-    Generic,
-    /// No program.
-    None,
-    /// A foreign program.
-    Foreign,
-}
-
 /// A NIC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,7 +74,7 @@ pub struct NicStatus {
     /// Its MTU.
     pub mtu: u32,
     /// The XDP mode.
-    pub mode: Mode,
+    pub mode: NicMode,
     /// Kernel id of the attached program, 0 if there is none.
     pub program_id: u32,
     /// The kernel's tag of the attached program, empty if there is none.
@@ -99,7 +84,7 @@ pub struct NicStatus {
     /// Whether the program of the reply path is attached.
     pub reply_path: bool,
     /// Its problems.
-    pub problems: Vec<NicProblem>,
+    pub problems: Vec<Problem>,
 }
 
 /// A target pod.

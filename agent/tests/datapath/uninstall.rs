@@ -13,6 +13,7 @@ use xdp_agent::{
     report::{output, status},
     uninstall::uninstall,
 };
+use xdp_crds::NicMode;
 use xdp_plan::report::Problem;
 
 use crate::{
@@ -118,11 +119,11 @@ fn the_status_of_a_stopped_agent_is_read_from_the_kernel() {
     let nic = &status.nics[0];
     assert_eq!(
         (nic.name.as_str(), nic.driver.as_str(), nic.mode),
-        ("host0", "veth", status::Mode::Native)
+        ("host0", "veth", NicMode::Native)
     );
     assert_eq!(nic.problems[0].reason, "Mtu");
     assert_eq!(status.problems.len(), 1);
-    for part in ["agent stopped", "host0", "native", &nic.program_tag, "use fewer"] {
+    for part in ["agent stopped", "host0", "Native", &nic.program_tag, "use fewer"] {
         assert!(status.table().contains(part), "{part}");
     }
     assert!(status.table().lines().all(|line| line.chars().count() <= 100));

@@ -76,34 +76,22 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// Those that occur, the worst first.
 fn modes(modes: impl Iterator<Item = NicMode>) -> String {
     let found: Vec<NicMode> = modes.collect();
-    let worst_first = [
-        (NicMode::Foreign, "Foreign"),
-        (NicMode::None, "None"),
-        (NicMode::Generic, "Generic"),
-        (NicMode::Native, "Native"),
-    ];
-    let names = worst_first.into_iter().filter(|(mode, _)| found.contains(mode));
-    names.map(|(_, name)| name).collect::<Vec<_>>().join(",")
+    let worst_first = [NicMode::Foreign, NicMode::None, NicMode::Generic, NicMode::Native];
+    let names = worst_first.into_iter().filter(|mode| found.contains(mode));
+    names.map(NicMode::name).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NicState, PodState, PolicyState, Trouble};
+    use crate::{NicState, PodState, PolicyState, report::Problem};
 
     fn nic(name: &str, mode: NicMode, problems: usize) -> NicState {
         NicState {
             name: name.into(),
             driver: "mlx5_core".into(),
             mode,
-            problems: vec![
-                Trouble {
-                    reason: "MtuTooLarge".into(),
-                    message: String::new(),
-                    remedy: String::new(),
-                };
-                problems
-            ],
+            problems: vec![Problem::of_nic(name, "MtuTooLarge", "", ""); problems],
             ..NicState::default()
         }
     }

@@ -265,7 +265,7 @@ fn is_right(ran: &sys::ProgramRun, workload: &Workload, flow: &TestFlow) -> bool
 /// The program that the agent attached to its NIC, by the kernel's id.
 fn find_program(agent: &Agent<'_>) -> Result<ProgramFd> {
     let status = agent.wait_for("the program is on the NIC", |status| {
-        status.nic_mode("nic0") == Some("native")
+        status.nic_mode("nic0") == Some("Native")
     });
     let id = status
         .program_id("nic0")

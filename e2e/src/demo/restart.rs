@@ -167,7 +167,7 @@ impl Flow {
         self.reach(killed + EACH)?;
         let stopped = agent.status().context("no status without an agent")?;
         ensure!(!stopped.running(), "the status says that the killed agent runs");
-        let attached = stopped.nic_mode(nic) == Some("native");
+        let attached = stopped.nic_mode(nic) == Some("Native");
         agent.start()?;
         let started = self.sent.load(Relaxed);
         agent.wait_for("the agent is back", |status| {

@@ -59,7 +59,7 @@ impl Setup {
     pub(super) fn ready(&self, agent: &Agent<'_>) -> Vec<String> {
         let status = agent.wait_for("NIC and pods are in force", |status| {
             status.running()
-                && status.nic_mode(&self.nic.name) == Some("native")
+                && status.nic_mode(&self.nic.name) == Some("Native")
                 && ["game-0", "web-0"].iter().all(|pod| status.ready(pod))
         });
         let nic = &status.json()["nics"][0];

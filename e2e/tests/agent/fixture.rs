@@ -73,7 +73,7 @@ impl Fixture {
         let mut agent = Agent::new(&self.lab, &self.manifests);
         agent.start().unwrap();
         agent.wait_for("all is in force", |status| {
-            status.nic_mode("nic0") == Some("native") && pods.iter().all(|pod| status.ready(pod))
+            status.nic_mode("nic0") == Some("Native") && pods.iter().all(|pod| status.ready(pod))
         });
         agent
     }
@@ -83,7 +83,7 @@ impl Fixture {
         let mut agent = Agent::new(&self.lab, &self.manifests);
         agent.start().unwrap();
         agent.wait_for("all is in force", |status| {
-            status.nic_mode("nic0") == Some("native") && pods.iter().all(|pod| status.programmed(pod))
+            status.nic_mode("nic0") == Some("Native") && pods.iter().all(|pod| status.programmed(pod))
         });
         agent
     }

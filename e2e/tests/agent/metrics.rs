@@ -29,7 +29,7 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
     let mut agent = Agent::new(&fixture.lab, &fixture.manifests).listens();
     agent.start().unwrap();
     agent.wait_for("the pod is ready", |status| {
-        status.ready("server") && status.nic_mode("nic0") == Some("native")
+        status.ready("server") && status.nic_mode("nic0") == Some("Native")
     });
 
     let received = fixture.deliver(&pod, at(pod.v4(), 7777), SENT);
@@ -160,7 +160,7 @@ fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
     let uninstall = agent.uninstall_and_wait().unwrap();
     wait_for_readyz(&agent, 503, "another agent works in");
     assert_eq!(agent.get("/healthz").unwrap().status, 200);
-    assert_eq!(agent.look().nic_mode("nic0"), Some("native"));
+    assert_eq!(agent.look().nic_mode("nic0"), Some("Native"));
 
     agent.stop().unwrap();
     wait_for_readyz(&agent, 200, "ok");

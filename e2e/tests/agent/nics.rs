@@ -98,10 +98,10 @@ fn a_nic_without_native_xdp_is_refused_and_the_others_work() {
     fixture.pod("bridged", "web", Style::Bridge, 6);
     let agent = start(&fixture, &["nic0", "br0"]);
     let status = nic_problem(&agent, "br0", "NoNativeXdp", &["bridge", "native XDP"]);
-    assert_eq!(status.nic_mode("br0"), Some("none"), "never generic");
+    assert_eq!(status.nic_mode("br0"), Some("None"), "never generic");
     assert_eq!(xdp(&fixture, "br0"), None);
     agent.wait_for("nic0 is attached", |status| {
-        status.nic_mode("nic0") == Some("native")
+        status.nic_mode("nic0") == Some("Native")
     });
     marks(&fixture, &pod, 42);
 }
@@ -114,7 +114,7 @@ fn an_mtu_too_large_for_xdp_is_refused_and_the_nic_taken_once_it_is_lowered() {
     fixture.lab.node().set_mtu("nic0", 9000).unwrap();
     let agent = start(&fixture, &["nic0"]);
     let status = nic_problem(&agent, "nic0", "MtuTooLarge", &["9000", "nic0"]);
-    assert_eq!(status.nic_mode("nic0"), Some("none"));
+    assert_eq!(status.nic_mode("nic0"), Some("None"));
     assert_eq!(xdp(&fixture, "nic0"), None, "never generic");
     let remedy = &status.problem("NIC nic0", "MtuTooLarge").unwrap()["remedy"];
     assert!(
@@ -125,7 +125,7 @@ fn an_mtu_too_large_for_xdp_is_refused_and_the_nic_taken_once_it_is_lowered() {
     fixture.client.set_mtu(&fixture.nic.wire, 1500).unwrap();
     fixture.lab.node().set_mtu("nic0", 1500).unwrap();
     agent.wait_for("it is attached", |status| {
-        status.nic_mode("nic0") == Some("native")
+        status.nic_mode("nic0") == Some("Native")
     });
     marks(&fixture, &pod, 42);
 }
@@ -137,7 +137,7 @@ fn a_nic_that_is_deleted_and_made_again_is_attached_again() {
     let nic = fixture.lab.nic(NicSpec::new("nic1", &second)).unwrap();
     let agent = fixture.start(&["server"]);
     agent.wait_for("nic1 is attached", |status| {
-        status.nic_mode("nic1") == Some("native")
+        status.nic_mode("nic1") == Some("Native")
     });
     fixture.lab.node().delete_interface("nic1").unwrap();
     agent.wait_for("nic1 is gone", |status| status.nic_mode("nic1").is_none());
@@ -145,7 +145,7 @@ fn a_nic_that_is_deleted_and_made_again_is_attached_again() {
     let again = add_veth(&fixture, "nic1");
     assert_ne!(again, nic.ifindex);
     let status = agent.wait_for("nic1 is attached again", |status| {
-        status.nic_mode("nic1") == Some("native")
+        status.nic_mode("nic1") == Some("Native")
     });
     assert_eq!(xdp(&fixture, "nic1").map(|(_, id)| id), status.program_id("nic1"));
     assert_eq!(status.json()["nics"].as_array().unwrap().len(), 2);
@@ -176,7 +176,7 @@ fn a_nic_that_is_not_selected_is_left_alone_and_one_that_is_not_any_more_is_free
     fixture.lab.nic(NicSpec::new("other0", &second)).unwrap();
     let mut agent = fixture.start(&["server"]);
     agent.wait_for("both are attached", |status| {
-        status.nic_mode("nic1") == Some("native")
+        status.nic_mode("nic1") == Some("Native")
     });
     assert_eq!(xdp(&fixture, "other0"), None);
     agent.stop().unwrap();

@@ -233,7 +233,7 @@ fn another_version_of_the_program_is_exchanged_without_loss() {
     let status = agent.wait_for("the agent's program is back", |status| {
         status.program_id("nic1").is_some_and(|id| id != other)
     });
-    assert_eq!(status.nic_mode("nic1"), Some("native"));
+    assert_eq!(status.nic_mode("nic1"), Some("Native"));
     println!("{own:?}, then {other}, then {:?}", status.program_id("nic1"));
     // Those on their way came by the other.
     players.more(100);

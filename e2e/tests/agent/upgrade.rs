@@ -52,7 +52,7 @@ fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
     let status = agent.wait_for("the new program is on the NIC", |status| {
         status.running() && status.ready("server") && status.program_id("nic0").is_some_and(|id| id != old)
     });
-    assert_eq!(status.nic_mode("nic0"), Some("native"));
+    assert_eq!(status.nic_mode("nic0"), Some("Native"));
     traffic.more(flow, 2_000);
     let sent = traffic.end(flow);
     let received = inbox.received();

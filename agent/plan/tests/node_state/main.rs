@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use fixture::{Node, not_ready, pod, policy, problem};
 use rstest::rstest;
-use xdp_crds::{NicMode, Ratio, Trouble, conditions::node};
+use xdp_crds::{NicMode, Ratio, conditions::node};
 use xdp_plan::{
     facts::{NotReady, Readiness},
     node_state::{API_SERVER, MAX_LISTED},
     pod::Pod,
     policy::{Delivery, PortSet, RuleAction},
+    report::Problem,
 };
 
 #[test]
@@ -57,11 +58,12 @@ fn no_pod_is_programmed_unless_every_selected_nic_is_native(
 fn the_message_names_the_problem_of_the_nic() {
     let mut node = Node::default();
     node.nics[0].mode = NicMode::None;
-    node.nics[0].problems = vec![Trouble {
-        reason: "MtuTooLarge".into(),
-        message: "MTU 9000 is too large".into(),
-        remedy: "lower it".into(),
-    }];
+    node.nics[0].problems = vec![Problem::of_nic(
+        "eth0",
+        "MtuTooLarge",
+        "MTU 9000 is too large",
+        "lower it",
+    )];
     let message = node.policy_state().1;
     assert!(
         message.starts_with("NIC eth0: MtuTooLarge: MTU 9000"),

@@ -1,9 +1,11 @@
 //! What can be known before the attach.
 
+use xdp_plan::report::Problem;
+
 use crate::node::{
     netlink::genl::{BASIC, REDIRECT},
     nic::{
-        NicFacts, NicProblem,
+        NicFacts,
         problem::{
             foreign_program, is_mlx5, linear_mtu_limit, mtu_too_large, no_native_xdp, receive_merging,
             upper_has_program,
@@ -13,7 +15,7 @@ use crate::node::{
 
 /// Everything that will make the attach fail, given the ids of programs that are our own. Empty is no promise: the
 /// driver has the last word, see [`crate::node::nic::attach_problem`].
-pub fn preflight(nic: &NicFacts, own_programs: &[u32], page_size: u32) -> Vec<NicProblem> {
+pub fn preflight(nic: &NicFacts, own_programs: &[u32], page_size: u32) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(id) = nic.link.xdp.program_id {
         if own_programs.contains(&id) {

@@ -1,11 +1,13 @@
 //! The words for what is in the way, and what an errno of the attach means.
 
+use xdp_plan::report::Problem;
+
 use crate::node::{
     netlink::XdpMode,
-    nic::{NicFacts, NicProblem, preflight::merges},
+    nic::{NicFacts, preflight::merges},
 };
 
-/// Reasons of [`NicProblem`]: constants that scripts may rely on.
+/// Reasons of the problems of NICs: constants that scripts may rely on.
 pub mod reason {
     /// An entry of the selection fits no interface.
     pub const NO_SUCH_NIC: &str = "NoSuchNic";
@@ -45,7 +47,7 @@ pub fn linear_mtu_limit(driver: &str, page_size: u32) -> Option<u32> {
 }
 
 /// What a refused native attach means, from its errno and what is known about the NIC.
-pub fn attach_problem(nic: &NicFacts, errno: i32, page_size: u32) -> NicProblem {
+pub fn attach_problem(nic: &NicFacts, errno: i32, page_size: u32) -> Problem {
     let limit = linear_mtu_limit(&nic.driver.name, page_size);
     let attached = nic.link.xdp.program_id;
     match errno {
@@ -66,25 +68,18 @@ pub(super) fn is_mlx5(nic: &NicFacts) -> bool {
     nic.driver.name == "mlx5_core"
 }
 
-fn problem(reason: &str, message: String, remedy: String) -> NicProblem {
-    NicProblem {
-        reason: reason.to_owned(),
-        message,
-        remedy,
-    }
-}
-
-pub(super) fn no_such_nic(what: &str, entry: &str) -> NicProblem {
+pub(super) fn no_such_nic(what: &str, entry: &str) -> Problem {
     let remedy =
         "compare with `ip -details link`; the agent takes the interface as soon as it appears".to_owned();
-    problem(
+    Problem::new(
+        "NICs",
         reason::NO_SUCH_NIC,
         format!("no interface {what} `{entry}`"),
         remedy,
     )
 }
 
-pub(super) fn no_native_xdp(nic: &NicFacts) -> NicProblem {
+pub(super) fn no_native_xdp(nic: &NicFacts) -> Problem {
     let NicFacts { link, driver, .. } = nic;
     let driver = if driver.name.is_empty() {
         "unknown"
@@ -99,55 +94,58 @@ pub(super) fn no_native_xdp(nic: &NicFacts) -> NicProblem {
         "select the physical NIC below a VLAN, bridge or bond, or a NIC whose driver has it; `--allow-generic` (chart value \
          `agent.nics.allowGeneric`) attaches in generic mode, which loses the metadata of redirected packets"
             .to_owned();
-    problem(reason::NO_NATIVE_XDP, message, remedy)
+    Problem::of_nic(&nic.link.name, reason::NO_NATIVE_XDP, message, remedy)
 }
 
 /// What holds as long as a NIC carries the program in generic mode.
-pub fn generic_mode(name: &str) -> NicProblem {
+pub fn generic_mode(name: &str) -> Problem {
     let message = format!(
         "`{name}` carries the program in generic mode: it is slower than no program, and packets redirected with delivery \
          `Redirect` reach their pods without metadata, so without marks and without being counted as delivered"
     );
     let remedy = "use `delivery: Peer`, or a NIC whose driver has native XDP".to_owned();
-    problem(reason::GENERIC_MODE, message, remedy)
+    Problem::of_nic(name, reason::GENERIC_MODE, message, remedy)
 }
 
 /// Why packets for delivery `Peer` pass to the stack.
-pub fn peer_refused(name: &str, error: &str) -> NicProblem {
+pub fn peer_refused(name: &str, error: &str) -> Problem {
     let message = format!("the program for delivery `Peer` cannot be attached to `{name}`: {error}");
     let remedy = "the policies' Redirect rules pass to the stack (NoPeer); see the kernel log".to_owned();
-    problem(reason::PEER_REFUSED, message, remedy)
+    Problem::of_nic(name, reason::PEER_REFUSED, message, remedy)
 }
 
 /// Why replies of packets that would be redirected might go astray, so that none is.
-pub fn no_reply_path(name: &str, program: &str, error: &str) -> NicProblem {
+pub fn no_reply_path(name: &str, program: &str, error: &str) -> Problem {
     let message = format!("`{program}` cannot be attached to `{name}`: {error}");
-    problem(reason::NO_REPLY_PATH, message, REPLY_PATH_NEEDS.to_owned())
+    Problem::of_nic(name, reason::NO_REPLY_PATH, message, REPLY_PATH_NEEDS.to_owned())
 }
 
 /// What to do when a program of the reply path cannot be attached.
 pub const REPLY_PATH_NEEDS: &str = "the policies' Redirect rules pass to the stack (NoReplyPath); run Linux 6.6 or later (tcx), or a \
     kernel with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (modprobe sch_ingress cls_bpf); see the kernel log";
 
-pub(super) fn receive_merging(nic: &NicFacts) -> NicProblem {
+pub(super) fn receive_merging(nic: &NicFacts) -> Problem {
     let name = &nic.link.name;
     let message = format!("`{name}` merges received packets in hardware (LRO or HW-GRO)");
-    problem(
+    Problem::of_nic(
+        name,
         reason::HW_GRO_OR_LRO,
         message,
         format!("ethtool -K {name} lro off rx-gro-hw off"),
     )
 }
 
-pub(super) fn mtu_too_large(nic: &NicFacts, limit: Option<u32>) -> NicProblem {
+pub(super) fn mtu_too_large(nic: &NicFacts, limit: Option<u32>) -> Problem {
     let (name, mtu) = (&nic.link.name, nic.link.mtu);
     match limit {
-        Some(limit) => problem(
+        Some(limit) => Problem::of_nic(
+            name,
             reason::MTU_TOO_LARGE,
             format!("the MTU {mtu} of `{name}` is above {limit}, the limit with XDP"),
             format!("ip link set dev {name} mtu {limit}"),
         ),
-        None => problem(
+        None => Problem::of_nic(
+            name,
             reason::MTU_TOO_LARGE,
             format!("the MTU {mtu} of `{name}`, or of its other end, is above the limit with XDP"),
             format!("lower it, for example: ip link set dev {name} mtu 1500"),
@@ -155,7 +153,7 @@ pub(super) fn mtu_too_large(nic: &NicFacts, limit: Option<u32>) -> NicProblem {
     }
 }
 
-pub(super) fn foreign_program(nic: &NicFacts, id: Option<u32>) -> NicProblem {
+pub(super) fn foreign_program(nic: &NicFacts, id: Option<u32>) -> Problem {
     let name = &nic.link.name;
     let mode = match nic.link.xdp.mode {
         XdpMode::Generic => "generic ",
@@ -167,49 +165,52 @@ pub(super) fn foreign_program(nic: &NicFacts, id: Option<u32>) -> NicProblem {
     let remedy = format!(
         "see whose it is with `bpftool net show dev {name}`, and stop its owner, or leave this NIC out of the selection"
     );
-    problem(reason::FOREIGN_PROGRAM, message, remedy)
+    Problem::of_nic(name, reason::FOREIGN_PROGRAM, message, remedy)
 }
 
-pub(super) fn upper_has_program(nic: &NicFacts, upper: &str, id: Option<u32>) -> NicProblem {
+pub(super) fn upper_has_program(nic: &NicFacts, upper: &str, id: Option<u32>) -> Problem {
     let name = &nic.link.name;
     let id = id.map(|id| format!(" with id {id}")).unwrap_or_default();
     let message = format!("the interface {upper} of which `{name}` is a part has an XDP program{id}");
     let remedy =
         "detach that program, or select the upper interface instead if its driver has native XDP".to_owned();
-    problem(reason::UPPER_HAS_PROGRAM, message, remedy)
+    Problem::of_nic(name, reason::UPPER_HAS_PROGRAM, message, remedy)
 }
 
-fn queues_in_use(nic: &NicFacts) -> NicProblem {
+fn queues_in_use(nic: &NicFacts) -> Problem {
     let name = &nic.link.name;
     let message =
         format!("the receive queues of `{name}` are used by TCP header-data split or a memory provider");
-    problem(
+    Problem::of_nic(
+        name,
         reason::RECEIVE_QUEUES_IN_USE,
         message,
         format!("ethtool -G {name} tcp-data-split off"),
     )
 }
 
-fn device_gone(nic: &NicFacts) -> NicProblem {
+fn device_gone(nic: &NicFacts) -> Problem {
     let remedy = "none: the program is attached again when the interface returns".to_owned();
-    problem(
+    Problem::of_nic(
+        &nic.link.name,
         reason::DEVICE_GONE,
         format!("`{}` vanished", nic.link.name),
         remedy,
     )
 }
 
-fn no_permission(nic: &NicFacts) -> NicProblem {
+fn no_permission(nic: &NicFacts) -> Problem {
     let message = format!("the kernel does not let the agent attach to `{}`", nic.link.name);
     let remedy = "run it as root with CAP_NET_ADMIN and CAP_BPF in the host's user namespace".to_owned();
-    problem(reason::NO_PERMISSION, message, remedy)
+    Problem::of_nic(&nic.link.name, reason::NO_PERMISSION, message, remedy)
 }
 
-fn attach_refused(nic: &NicFacts, errno: i32) -> NicProblem {
+fn attach_refused(nic: &NicFacts, errno: i32) -> Problem {
     let name = &nic.link.name;
     let error = std::io::Error::from_raw_os_error(errno);
     let message = format!("the driver of `{name}` refused the program: {error}");
-    problem(
+    Problem::of_nic(
+        name,
         reason::ATTACH_REFUSED,
         message,
         format!("the driver logs why: dmesg | grep {name}"),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::node::nic::{NicFacts, NicProblem, problem};
+use xdp_plan::report::Problem;
+
+use crate::node::nic::{NicFacts, problem};
 
 /// Which NICs the administrator wants; an interface is taken when any of the entries fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub struct Selection {
     /// In the order of the interfaces given.
     pub nics: Vec<NicFacts>,
     /// One `NoSuchNic` for each entry without an interface.
-    pub problems: Vec<NicProblem>,
+    pub problems: Vec<Problem>,
 }
 
 /// Choose. The loopback interface is never one.

@@ -1,18 +1,13 @@
 //! The program for delivery `Peer`: on NICs that carry ours, while a policy in force uses it.
 
 use tracing::{info, warn};
+use xdp_client::error_chain;
 use xdp_plan::{hook::Hook, report::Problem};
 
 use crate::{
     datapath::{Attached, Datapath},
     node::nic::peer_refused,
-    reconcile::{
-        nics::{
-            beside::{attach_beside_ours, superfluous},
-            named,
-        },
-        problems::chain,
-    },
+    reconcile::nics::beside::{attach_beside_ours, superfluous},
 };
 
 /// Attaches it where it is missing, before rules refer to it, and says where that cannot be.
@@ -27,7 +22,7 @@ pub(in crate::reconcile) fn release_peers(datapath: &mut Datapath, wanted: bool)
         match datapath.detach_hook(Hook::NicPeer, nic) {
             Ok(_) => info!(nic, "program for delivery Peer taken off"),
             Err(error) => {
-                warn!(nic, error = %chain(error), "program for delivery Peer stays, and does nothing");
+                warn!(nic, error = %error_chain(&error), "program for delivery Peer stays, and does nothing");
             }
         }
     }
@@ -40,6 +35,6 @@ pub(super) fn attach_one(datapath: &mut Datapath, ifindex: u32, name: &str) -> O
             info!(nic = %name, ?kind, "program for delivery Peer attached");
             None
         }
-        Err(error) => Some(named(&format!("NIC {name}"), peer_refused(name, &chain(error)))),
+        Err(error) => Some(peer_refused(name, &error_chain(&error))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xdp_crds::{NicMode, NicReplyPath, NicState, Trouble};
+use xdp_crds::{NicReplyPath, NicState};
 use xdp_plan::{hook::Hook, report::Problem};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         netlink::{HostLink, genl},
         nic::{NicFacts, reason},
     },
-    report::status::{Mode, mode, nic_name},
+    report::status::mode,
 };
 
 /// `facts` say what an attach does not change, `links` everything else. Shown are `selected` NICs and `ours`.
@@ -37,7 +37,7 @@ pub(super) fn states(
             driver: facts.map(|nic| nic.driver.name.clone()).unwrap_or_default(),
             pci_address: facts.map(|nic| nic.driver.bus.clone()).unwrap_or_default(),
             mtu: link.mtu,
-            mode: nic_mode(mode(link.xdp, program)),
+            mode: mode(link.xdp, program),
             program_id: link.xdp.program_id,
             program_tag: tag.map(|tag| format!("{tag:016x}")),
             features: facts
@@ -45,24 +45,14 @@ pub(super) fn states(
                 .map(genl::feature_names)
                 .unwrap_or_default(),
             reply_path: reply_path(ways.contains(&link.ifindex), &link.name, problems),
-            problems: troubles(&link.name, problems),
+            problems: own(&link.name, problems).cloned().collect(),
         }
     };
     links.iter().filter(shown).map(state).collect()
 }
 
-fn nic_mode(mode: Mode) -> NicMode {
-    match mode {
-        Mode::Native => NicMode::Native,
-        Mode::Generic => NicMode::Generic,
-        Mode::None => NicMode::None,
-        Mode::Foreign => NicMode::Foreign,
-    }
-}
-
 fn reply_path(attached: bool, name: &str, problems: &[Problem]) -> NicReplyPath {
-    let mut own = problems.iter().filter(|problem| nic_name(problem) == Some(name));
-    if own.any(|problem| problem.reason == reason::NO_REPLY_PATH) {
+    if own(name, problems).any(|problem| problem.reason == reason::NO_REPLY_PATH) {
         NicReplyPath::Missing
     } else if attached {
         NicReplyPath::Attached
@@ -71,12 +61,6 @@ fn reply_path(attached: bool, name: &str, problems: &[Problem]) -> NicReplyPath 
     }
 }
 
-fn troubles(name: &str, problems: &[Problem]) -> Vec<Trouble> {
-    let own = problems.iter().filter(|problem| nic_name(problem) == Some(name));
-    let trouble = |problem: &Problem| Trouble {
-        reason: problem.reason.clone(),
-        message: problem.message.clone(),
-        remedy: problem.remedy.clone(),
-    };
-    own.map(trouble).collect()
+fn own<'a>(name: &'a str, problems: &'a [Problem]) -> impl Iterator<Item = &'a Problem> {
+    problems.iter().filter(move |problem| problem.nic() == Some(name))
 }

@@ -1,18 +1,13 @@
 //! The program of the reply path on NICs: wherever ours is, while anything redirects.
 
 use tracing::{info, warn};
+use xdp_client::error_chain;
 use xdp_plan::{hook::Hook, report::Problem};
 
 use crate::{
     datapath::{Attached, Datapath},
     node::nic::no_reply_path,
-    reconcile::{
-        nics::{
-            beside::{attach_beside_ours, superfluous},
-            named,
-        },
-        problems::chain,
-    },
+    reconcile::nics::beside::{attach_beside_ours, superfluous},
 };
 
 /// Whether NICs are to have it.
@@ -38,7 +33,7 @@ pub(in crate::reconcile) fn release_ways(datapath: &mut Datapath, wanted: bool) 
         match datapath.detach_hook(Hook::NicOut, nic) {
             Ok(_) => info!(nic, "program of the reply path taken off"),
             Err(error) => {
-                warn!(nic, error = %chain(error), "program of the reply path stays, and does nothing");
+                warn!(nic, error = %error_chain(&error), "program of the reply path stays, and does nothing");
             }
         }
     }
@@ -51,9 +46,6 @@ pub(super) fn attach_one(datapath: &mut Datapath, ifindex: u32, name: &str) -> O
             info!(nic = %name, ?kind, "program of the reply path attached");
             None
         }
-        Err(error) => {
-            let problem = no_reply_path(name, Hook::NicOut.program(), &chain(error));
-            Some(named(&format!("NIC {name}"), problem))
-        }
+        Err(error) => Some(no_reply_path(name, Hook::NicOut.program(), &error_chain(&error))),
     }
 }

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use tracing::debug;
+use xdp_client::error_chain;
 use xdp_plan::{
     change::Change, compile::Desired, diff::Differ, installed::Installed, node_state::TABLES, report::Problem,
 };
 
-use crate::{
-    datapath::{Datapath, OpenError, Outcome},
-    reconcile::problems::chain,
-};
+use crate::datapath::{Datapath, OpenError, Outcome};
 
 /// Numbers that a round frees can be handed out by the next: renaming all rules of a full node takes five passes.
 const PASSES: usize = 16;
@@ -74,7 +72,7 @@ const fn ended(
 pub(super) fn read(reading: Result<Installed, OpenError>) -> Result<Arc<Installed>, Problem> {
     reading.map(Arc::new).map_err(|error| {
         let remedy = "`xdp-agent uninstall` and a new start make the tables anew";
-        Problem::new(TABLES, "TablesUnreadable", chain(error), remedy)
+        Problem::new(TABLES, "TablesUnreadable", error_chain(&error), remedy)
     })
 }
 
@@ -86,7 +84,7 @@ fn failure((change, outcome): (&Change, Outcome)) -> Option<Problem> {
     Some(Problem::new(
         TABLES,
         "ChangeFailed",
-        format!("{change:?}: {}", chain(error)),
+        format!("{change:?}: {}", error_chain(&error)),
         remedy,
     ))
 }

@@ -14,11 +14,12 @@ use prometheus_client::{
     metrics::MetricType,
 };
 use xdp_core::events::{Event, Fallback, FlowEvent, Unparsed};
+use xdp_crds::NicMode;
 use xdp_plan::facts::Readiness;
 
 use crate::{
     datapath::FlowTable,
-    report::status::{FlowUsage, Mode, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus},
+    report::status::{FlowUsage, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus},
 };
 
 /// The metrics of one scrape.
@@ -212,12 +213,12 @@ fn is_ready(pod: &PodStatus) -> bool {
     pod.programmed && !pod.draining && is_ready == [true, true]
 }
 
-fn mode_name(mode: Mode) -> &'static str {
+fn mode_name(mode: NicMode) -> &'static str {
     match mode {
-        Mode::Native => "native",
-        Mode::Generic => "generic",
-        Mode::None => "none",
-        Mode::Foreign => "foreign",
+        NicMode::Native => "native",
+        NicMode::Generic => "generic",
+        NicMode::None => "none",
+        NicMode::Foreign => "foreign",
     }
 }
 

@@ -3,19 +3,17 @@ use std::{
     time::Duration,
 };
 
+use xdp_crds::NicMode;
 use xdp_plan::{
     facts::{NotReady, Readiness},
     report::Problem,
 };
 
-use crate::{
-    node::nic::NicProblem,
-    report::{
-        metrics::{Format, Metrics, encode},
-        status::{
-            AgentStatus, FlowUsage, Mode, NicStatus, NodeStatus, PacketCount, PodStatus, RedirectFailure,
-            RuleStatus, TableUsage, XdpException,
-        },
+use crate::report::{
+    metrics::{Format, Metrics, encode},
+    status::{
+        AgentStatus, FlowUsage, NicStatus, NodeStatus, PacketCount, PodStatus, RedirectFailure, RuleStatus,
+        TableUsage, XdpException,
     },
 };
 
@@ -72,18 +70,14 @@ fn failure(errno: &str, packets: u64) -> RedirectFailure {
 }
 
 fn nic() -> NicStatus {
-    let problem = NicProblem {
-        reason: "Busy".to_owned(),
-        message: String::new(),
-        remedy: String::new(),
-    };
+    let problem = Problem::of_nic("eth1", "Busy", "", "");
     NicStatus {
         name: "eth1".to_owned(),
         ifindex: 3,
         driver: "mlx5_core".to_owned(),
         bus: "0000:3b:00.0".to_owned(),
         mtu: 1500,
-        mode: Mode::Foreign,
+        mode: NicMode::Foreign,
         program_id: 9,
         program_tag: String::new(),
         peer: false,

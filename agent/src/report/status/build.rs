@@ -10,18 +10,16 @@ use xdp_core::{
     events::{Event, Fallback, FlowEvent, Unparsed},
     tables::{Address, Count, FailureKey, SlotWord},
 };
+use xdp_crds::NicMode;
 use xdp_plan::{
     installed::{Installed, PodLabel},
     report::Problem,
 };
 
 use crate::{
-    node::{
-        netlink::{XdpMode, XdpState},
-        nic::NicProblem,
-    },
+    node::netlink::{XdpMode, XdpState},
     report::status::{
-        AgentStatus, Mode, NicStatus, NodeStatus, PodStatus, RedirectFailure, RuleStatus, XdpException,
+        AgentStatus, NicStatus, NodeStatus, PodStatus, RedirectFailure, RuleStatus, XdpException,
         collect::{HostInterface, KernelSnapshot},
         usage,
     },
@@ -30,7 +28,7 @@ use crate::{
 pub(super) fn status(snapshot: &KernelSnapshot) -> NodeStatus {
     let nics = nics(snapshot);
     let problems = snapshot.problems.iter().filter(|problem| {
-        let nic = nic_name(problem);
+        let nic = problem.nic();
         !nics.iter().any(|shown| nic == Some(&shown.name))
     });
     NodeStatus {
@@ -66,7 +64,7 @@ pub(super) fn status(snapshot: &KernelSnapshot) -> NodeStatus {
 
 /// Selects the NICs with the agent's program, and those with a problem.
 fn nics(snapshot: &KernelSnapshot) -> Vec<NicStatus> {
-    let with_problem: BTreeSet<&str> = snapshot.problems.iter().filter_map(nic_name).collect();
+    let with_problem: BTreeSet<&str> = snapshot.problems.iter().filter_map(Problem::nic).collect();
     let shown = snapshot.links.iter().filter(|interface| {
         let link = &interface.link;
         snapshot.programs.contains_key(&link.ifindex) || with_problem.contains(link.name.as_str())
@@ -84,7 +82,7 @@ fn nic(snapshot: &KernelSnapshot, interface: &HostInterface) -> NicStatus {
     let problems = snapshot
         .problems
         .iter()
-        .filter(|problem| nic_name(problem) == Some(&link.name));
+        .filter(|problem| problem.nic() == Some(&link.name));
     NicStatus {
         name: link.name.clone(),
         ifindex: link.ifindex,
@@ -96,30 +94,17 @@ fn nic(snapshot: &KernelSnapshot, interface: &HostInterface) -> NicStatus {
         program_tag: interface.tag.map(|tag| format!("{tag:016x}")).unwrap_or_default(),
         peer: snapshot.peers.contains(&link.ifindex),
         reply_path: snapshot.reply_paths.contains(&link.ifindex),
-        problems: problems.map(nic_problem).collect(),
+        problems: problems.cloned().collect(),
     }
 }
 
 /// Returns the XDP mode of an interface. `ours` is the id of the program in the agent's link.
-pub(crate) fn mode(xdp: XdpState, ours: Option<u32>) -> Mode {
+pub(crate) fn mode(xdp: XdpState, ours: Option<u32>) -> NicMode {
     match (xdp.mode, xdp.program_id) {
-        (XdpMode::None, _) => Mode::None,
-        (XdpMode::Native, id) if id == ours => Mode::Native,
-        (XdpMode::Generic, id) if id == ours => Mode::Generic,
-        _ => Mode::Foreign,
-    }
-}
-
-/// Returns the name of the NIC that a problem is about.
-pub(crate) fn nic_name(problem: &Problem) -> Option<&str> {
-    problem.object.strip_prefix("NIC ")
-}
-
-fn nic_problem(problem: &Problem) -> NicProblem {
-    NicProblem {
-        reason: problem.reason.clone(),
-        message: problem.message.clone(),
-        remedy: problem.remedy.clone(),
+        (XdpMode::None, _) => NicMode::None,
+        (XdpMode::Native, id) if id == ours => NicMode::Native,
+        (XdpMode::Generic, id) if id == ours => NicMode::Generic,
+        _ => NicMode::Foreign,
     }
 }
 

@@ -4,7 +4,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use xdp_plan::facts::Readiness;
 
 use crate::report::status::{
-    FlowUsage, Mode, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus, TableUsage,
+    FlowUsage, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus, TableUsage,
 };
 
 const WIDTH: u16 = 100;
@@ -92,7 +92,7 @@ fn nics(nics: &[NicStatus]) -> Table {
             &nic.driver,
             &nic.bus,
             &nic.mtu.to_string(),
-            mode(nic.mode),
+            nic.mode.name(),
             &program,
             nic.program_tag.as_str(),
             if nic.peer { "yes" } else { "" },
@@ -100,15 +100,6 @@ fn nics(nics: &[NicStatus]) -> Table {
         ]);
     }
     table
-}
-
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Native => "native",
-        Mode::Generic => "generic",
-        Mode::None => "none",
-        Mode::Foreign => "foreign",
-    }
 }
 
 fn pods(pods: &[PodStatus]) -> Table {

@@ -4,6 +4,7 @@ use xdp_core::{
     events::{Event, Fallback, FlowEvent, Unparsed},
     tables::{Address, Count, FailureKey, IndexWord, PodBlock, RuleCounters, SlotWord, index_position},
 };
+use xdp_crds::NicMode;
 use xdp_plan::{
     facts::{NotReady, Readiness},
     installed::{PodLabel, RuleLabel, SlotIdentity},
@@ -15,7 +16,7 @@ use crate::{
     report::{
         output::json,
         status::{
-            Mode, NodeStatus,
+            NodeStatus,
             build::status,
             collect::{FlowTableState, HostInterface, KernelSnapshot},
         },
@@ -74,7 +75,7 @@ fn snapshot() -> KernelSnapshot {
     snapshot
 }
 
-fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> Mode {
+fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> NicMode {
     let link = HostLink {
         ifindex: NIC,
         name: "eth1".to_owned(),
@@ -105,11 +106,11 @@ fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> Mode {
 
 #[test]
 fn the_mode_tells_the_agents_program_from_a_foreign_one() {
-    assert_eq!(nic(XdpMode::Native, 7, Some(7)), Mode::Native);
-    assert_eq!(nic(XdpMode::Generic, 7, Some(7)), Mode::Generic);
-    assert_eq!(nic(XdpMode::None, 0, None), Mode::None);
-    assert_eq!(nic(XdpMode::Native, 7, None), Mode::Foreign);
-    assert_eq!(nic(XdpMode::Native, 8, Some(7)), Mode::Foreign);
+    assert_eq!(nic(XdpMode::Native, 7, Some(7)), NicMode::Native);
+    assert_eq!(nic(XdpMode::Generic, 7, Some(7)), NicMode::Generic);
+    assert_eq!(nic(XdpMode::None, 0, None), NicMode::None);
+    assert_eq!(nic(XdpMode::Native, 7, None), NicMode::Foreign);
+    assert_eq!(nic(XdpMode::Native, 8, Some(7)), NicMode::Foreign);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What can be wrong between the agent and the API server.
 
 use kube::runtime::watcher;
+use xdp_client::error_chain;
 use xdp_plan::report::Problem;
 
 use crate::source::cluster::cache::about;
@@ -22,7 +23,7 @@ impl From<&kube::Error> for Trouble {
             },
             other => Self {
                 code: 0,
-                message: causes(other),
+                message: error_chain(other),
             },
         }
     }
@@ -108,18 +109,4 @@ pub(super) fn absent_node(node: &str, was_there: bool) -> Problem {
         format!("there is no Node `{node}`; until then {meanwhile}"),
         "check --node-name; a kubelet that starts registers its node again",
     )
-}
-
-/// An error and what caused it, without the address of this end, which is another one every time.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }

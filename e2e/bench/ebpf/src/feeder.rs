@@ -13,7 +13,7 @@ use aya_ebpf::{
 
 use crate::{
     packet,
-    shared::{FrameBytes, FLOWS, FeederPlan, FeederProgress, SETS},
+    shared::{FLOWS, FeederPlan, FeederProgress, FrameBytes, SETS},
 };
 
 #[map]

@@ -141,7 +141,7 @@ fn a_nic_that_does_not_exist_is_a_problem_until_it_appears() {
     let mut agent = Agent::new(&fixture.lab, &fixture.manifests).nics(&["nic*", "late0"]);
     agent.start().unwrap();
     agent.wait_for("the rest is in force", |status| {
-        status.nic_mode("nic0") == Some("native") && status.ready("server")
+        status.nic_mode("nic0") == Some("Native") && status.ready("server")
     });
     told(&agent, "NICs", "NoSuchNic", &["late0"]);
     programmed(&fixture, &pod, 42);
@@ -149,7 +149,7 @@ fn a_nic_that_does_not_exist_is_a_problem_until_it_appears() {
     let late = fixture.lab.namespace("late").unwrap();
     fixture.lab.nic(NicSpec::new("late0", &late)).unwrap();
     agent.wait_for("it is attached", |status| {
-        status.nic_mode("late0") == Some("native") && status.problem("NICs", "NoSuchNic").is_none()
+        status.nic_mode("late0") == Some("Native") && status.problem("NICs", "NoSuchNic").is_none()
     });
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();

@@ -41,7 +41,7 @@ fn a_foreign_program_stays(mode: XdpMode) {
         "ForeignProgram",
         &["nic0", &foreign.id.to_string()],
     );
-    assert_eq!(status.nic_mode("nic0"), Some("foreign"));
+    assert_eq!(status.nic_mode("nic0"), Some("Foreign"));
     assert_eq!(status.program_id("nic0"), Some(foreign.id));
     // Neither a second look nor a new start nor the end changes it.
     agent.stop().unwrap();
@@ -52,7 +52,7 @@ fn a_foreign_program_stays(mode: XdpMode) {
 
     drop(foreign);
     agent.wait_for("ours is attached by itself", |status| {
-        status.nic_mode("nic0") == Some("native") && status.problem("NIC nic0", "ForeignProgram").is_none()
+        status.nic_mode("nic0") == Some("Native") && status.problem("NIC nic0", "ForeignProgram").is_none()
     });
     marks(&fixture, &pod, 42);
 }

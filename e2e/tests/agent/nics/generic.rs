@@ -60,7 +60,7 @@ fn a_nic_without_native_xdp_delivers_to_peers_and_refuses_where_the_administrato
         .log_to("generic.log");
     agent.start().unwrap();
     agent.wait_for("it is attached, and delivers", |status| {
-        status.nic_mode("brn") == Some("generic")
+        status.nic_mode("brn") == Some("Generic")
             && status.programmed("server")
             && status.json()["nics"][0]["peer"] == true
     });

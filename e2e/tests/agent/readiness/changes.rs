@@ -155,5 +155,5 @@ fn a_policy_that_is_removed_leaves_packets_alone() {
     agent.wait_for("its counters are gone", |status| {
         status.json()["rules"] == serde_json::json!([])
     });
-    assert_eq!(status.nic_mode("nic0"), Some("native"));
+    assert_eq!(status.nic_mode("nic0"), Some("Native"));
 }

@@ -20,7 +20,7 @@ const PER_SECOND: u64 = 1000;
 fn start(mut agent: Agent<'_>) -> Agent<'_> {
     agent.start().unwrap();
     agent.wait_for("the rule is in force", |status| {
-        status.nic_mode("nic0") == Some("native") && status.programmed("server")
+        status.nic_mode("nic0") == Some("Native") && status.programmed("server")
     });
     agent
 }

@@ -128,7 +128,7 @@ fn replies_leave_by_the_nic_that_the_routes_name_wherever_the_requests_came_in()
         for (side, address) in place.sides.iter().zip(addresses) {
             second.add_client_address(address).unwrap();
             agent.wait_for("it has taken the NIC", |status| {
-                status.nic_mode("nic1") == Some("native")
+                status.nic_mode("nic1") == Some("Native")
             });
             let before = place.node().counters("nic1").unwrap().tx_packets;
             let mut connection = place.connect(at(address, 0), side.web());

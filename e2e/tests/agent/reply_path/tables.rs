@@ -46,7 +46,7 @@ fn small(place: &Place) -> Agent<'_> {
     agent = agent.arguments(&["--flows", &CAPACITY.to_string()]);
     agent.start().unwrap();
     agent.wait_for("all is in force", |status| {
-        status.nic_mode("nic0") == Some("native") && status.ready("server")
+        status.nic_mode("nic0") == Some("Native") && status.ready("server")
     });
     agent
 }

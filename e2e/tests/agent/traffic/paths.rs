@@ -14,7 +14,7 @@ fn packets_of_two_nics_reach_the_same_pod() {
     fixture.policy("players", &[PLAYERS]);
     let agent = fixture.start(&["server"]);
     agent.wait_for("both NICs are attached", |status| {
-        status.nic_mode("nic1") == Some("native")
+        status.nic_mode("nic1") == Some("Native")
     });
 
     let to = at(pod.v4(), 7777);
