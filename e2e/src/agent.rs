@@ -1,4 +1,4 @@
-//! The agent's process, and its other commands.
+//! The agent's process and its subcommands.
 
 use std::{
     env, fs,
@@ -13,13 +13,13 @@ use xdp_lab::{Finished, Lab, Process, Signal};
 
 use crate::{
     Manifests, Status,
-    installed::{Reply, http_get},
+    installed::{HttpReply, http_get},
 };
 
-/// Nobody waits that long for a command that works.
+/// The limit for a subcommand.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// For probes and metrics: every lab's node has ports of its own.
+/// The address of probes and metrics. Every lab's node is a network namespace with its own ports.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9465);
 
 /// `xdp-agent` on a lab's node.
@@ -36,7 +36,7 @@ pub struct Agent<'a> {
 }
 
 impl<'a> Agent<'a> {
-    /// An agent that is not started yet. It takes all NICs called `nic*`.
+    /// Describes an agent for all NICs named `nic*`, not started yet.
     pub fn new(lab: &'a Lab, manifests: &Manifests) -> Self {
         let log = lab.dir().join("agent.log");
         Self {
@@ -52,35 +52,35 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// Other NICs.
+    /// Sets the NICs.
     #[must_use]
     pub fn nics(mut self, globs: &[&str]) -> Self {
         self.nics = globs.iter().map(|&glob| glob.to_owned()).collect();
         self
     }
 
-    /// Another folder of manifests.
+    /// Sets the folder of manifests.
     #[must_use]
     pub fn manifests(self, folder: &Path) -> Self {
         let manifests = folder.to_owned();
         Self { manifests, ..self }
     }
 
-    /// Another pin directory.
+    /// Sets the pin directory.
     #[must_use]
     pub fn pin_dir(self, pin_dir: &Path) -> Self {
         let pin_dir = pin_dir.to_owned();
         Self { pin_dir, ..self }
     }
 
-    /// Run by another program, such as `setpriv`: its command line, to which the agent's is appended.
+    /// Runs the agent by another program, such as `setpriv`. The agent's command line is appended to `command`.
     #[must_use]
     pub fn under(mut self, command: &[&str]) -> Self {
         self.under = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
-    /// With probes and metrics; see [`Agent::get`].
+    /// Serves probes and metrics; see [`Agent::get`].
     #[must_use]
     pub fn listens(self) -> Self {
         Self {
@@ -89,23 +89,23 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// With more arguments of `run`.
+    /// Adds arguments of `run`.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         self
     }
 
-    /// Another file for the log: two agents of one lab.
+    /// Sets the file of the log, for a second agent in one lab.
     #[must_use]
     pub fn log_to(mut self, name: &str) -> Self {
         self.log = self.lab.dir().join(name);
         self
     }
 
-    /// Starts `run`, and returns at once. Its log is appended to what an earlier one has written.
+    /// Starts `run`, and returns immediately. Its log is appended to the log of an earlier start.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        ensure!(self.process.is_none(), "the agent runs already");
+        ensure!(self.process.is_none(), "the agent is already running");
         let log = self.open_log()?;
         let mut command = self.command("run");
         command
@@ -124,22 +124,22 @@ impl<'a> Agent<'a> {
         Ok(())
     }
 
-    /// SIGKILL.
+    /// Kills the agent by SIGKILL.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.process.take().context("the agent does not run")?.kill()?;
+        self.process.take().context("the agent is not running")?.kill()?;
         Ok(())
     }
 
-    /// SIGTERM, and waits until it has ended by itself.
+    /// Sends SIGTERM, and waits until the agent has exited.
     pub fn stop(&mut self) -> anyhow::Result<()> {
-        let process = self.process.take().context("the agent does not run")?;
+        let process = self.process.take().context("the agent is not running")?;
         process.signal(Signal::SIGTERM)?;
         let status = process.wait(PATIENCE)?;
         ensure!(status.success(), "the agent ended with {status}: {}", self.log());
         Ok(())
     }
 
-    /// Whether it has ended, and with which words.
+    /// Returns the exit status and the log, if the agent has exited.
     pub fn ended(&self) -> anyhow::Result<Option<String>> {
         let ended = self
             .process
@@ -149,7 +149,7 @@ impl<'a> Agent<'a> {
         Ok(ended.map(|status| format!("{status}: {}", self.log())))
     }
 
-    /// Any command line, with the pin directory in the environment.
+    /// Runs any command line of the agent, with the pin directory in the environment.
     pub fn call(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
         let mut command = Command::new(binary());
         command
@@ -161,35 +161,35 @@ impl<'a> Agent<'a> {
         Ok(self.lab.node().spawn(command)?.finish(PATIENCE)?)
     }
 
-    /// All it has logged so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// `status -o json`, which needs no running agent. `None`: it cannot say yet.
+    /// Runs `status -o json`, which does not need a running agent. Returns `None` if it fails.
     pub fn status(&self) -> Option<Status> {
         let mut command = self.command("status");
         command.args(["-o", "json"]);
         Status::parse(&self.output(command).ok()?)
     }
 
-    /// The same, as soon as it can say: who looks while something is made or removed may meet half of it.
+    /// Waits until `status -o json` succeeds: it may fail while the agent creates or removes pins.
     #[track_caller]
     pub fn look(&self) -> Status {
-        self.wait_for("it can say", |_| true)
+        self.wait_for("the status can be read", |_| true)
     }
 
-    /// `status` for people.
+    /// Runs `status`, and returns its table.
     pub fn status_table(&self) -> anyhow::Result<String> {
         self.output(self.command("status"))
     }
 
-    /// `uninstall`.
+    /// Runs `uninstall`.
     pub fn uninstall(&self) -> anyhow::Result<String> {
         self.output(self.command("uninstall"))
     }
 
-    /// `uninstall --wait` with probes, which [`Agent::get`] finds when no agent listens. Its report is in the log.
+    /// Starts `uninstall --wait` with probes for [`Agent::get`]. Its report is in the log.
     pub fn uninstall_and_wait(&self) -> anyhow::Result<Process> {
         let mut command = self.command("uninstall");
         command.args(["--wait", "--listen", &LISTEN.to_string()]);
@@ -197,8 +197,8 @@ impl<'a> Agent<'a> {
         Ok(self.lab.node().spawn(command)?)
     }
 
-    /// What HTTP says on the node.
-    pub fn get(&self, path: &str) -> anyhow::Result<Reply> {
+    /// Sends a GET request to the agent on the node.
+    pub fn get(&self, path: &str) -> anyhow::Result<HttpReply> {
         http_get(self.lab.node(), LISTEN, path)
     }
 
@@ -206,8 +206,7 @@ impl<'a> Agent<'a> {
     ///
     /// # Panics
     ///
-    /// When it is not within 90 seconds, which is longer than the agent's longest pause: with `what`, the last status and
-    /// the log.
+    /// After 90 seconds, which is longer than the agent's longest backoff: with `what`, the last status and the log.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
         let deadline = std::time::Instant::now() + Duration::from_secs(90);
@@ -218,11 +217,11 @@ impl<'a> Agent<'a> {
                 Some(status) if wanted(&status) => return status,
                 status if std::time::Instant::now() > deadline => {
                     panic!(
-                        "waited in vain until {what}\nstatus: {status:#?}\nlog:\n{}",
+                        "timed out waiting until {what}\nstatus: {status:#?}\nlog:\n{}",
                         self.log()
                     )
                 }
-                // Every look is a process.
+                // Each status is a process.
                 _ => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_millis(100));
@@ -231,14 +230,14 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// Waits until `run` has ended by itself, and returns its exit code and all it has logged.
+    /// Waits until `run` exits by itself, and returns its exit code and the log.
     pub fn wait_for_end(&mut self) -> anyhow::Result<(Option<i32>, String)> {
         let process = self.process.take().context("the agent was not started")?;
         let status = process.wait(PATIENCE)?;
         Ok((status.code(), self.log()))
     }
 
-    /// How a user would call it: with `nsenter`, to explore a lab that stays.
+    /// Returns the command line for a user's shell, with `nsenter`.
     pub fn command_line(&self, command: &str) -> String {
         format!(
             "nsenter --net={} {} {command} --pin-dir {}",
@@ -283,15 +282,15 @@ impl<'a> Agent<'a> {
     }
 }
 
-/// The agent's binary: beside this one, where Cargo puts both (tests are one folder further down).
+/// Finds the agent's binary next to this one, where Cargo puts both (tests are one folder further down).
 fn binary() -> PathBuf {
     let own = env::current_exe().unwrap_or_default();
-    let beside = |folder: &Path| folder.join("xdp-agent");
+    let sibling = |folder: &Path| folder.join("xdp-agent");
     let found = own
         .ancestors()
         .skip(1)
         .take(2)
-        .map(beside)
+        .map(sibling)
         .find(|path| path.exists());
     found.unwrap_or_else(|| PathBuf::from("xdp-agent"))
 }

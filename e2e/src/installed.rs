@@ -1,7 +1,7 @@
-//! The product as its users meet it: installed by Helm on a [`Cluster`], with workloads as wanted.
+//! The operator and the agents, installed by Helm on a [`Cluster`], with workloads.
 //!
-//! One is shared by all tests of a process, because starting it takes longer than most tests. Those that disturb nobody
-//! run together, those that disturb run alone.
+//! All tests of a process share one cluster, because starting it takes longer than most tests. Tests that do not disturb
+//! others run in parallel, tests that do run alone.
 
 mod agents;
 mod api;
@@ -22,23 +22,23 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use serde_json::Value;
+use xdp_kubernetes::{Cluster, ClusterOptions, PATIENCE, checked};
 use xdp_lab::Process;
 
 pub use self::{
     agents::{Frozen, is_ready},
     counts::{Counts, Flow, Seen},
-    http::{Reply, http_get, http_get_within, http_patch, http_post},
+    http::{HttpReply, http_get, http_get_within, http_patch, http_post},
     metrics::{Metrics, Sample},
     pods::{Pod, PodSpec},
     space::{Space, condition, policy},
 };
-use xdp_kubernetes::{Cluster, ClusterOptions, PATIENCE, checked};
 
 /// The namespace of operator and agents.
 pub const NAMESPACE: &str = "xdp-system";
-/// The release's name.
+/// The name of the Helm release.
 pub const RELEASE: &str = "xdp-operator";
-/// The API group and version, as paths have it.
+/// The API group and version as a path.
 pub const API: &str = "/apis/xdp-operator.io/v1alpha1";
 
 /// A cluster with the chart installed.
@@ -48,12 +48,12 @@ pub struct Installed {
     proxy: Mutex<Option<Process>>,
 }
 
-/// Whose turn it is, on all clusters of this process: they share the machine.
+/// Serializes tests that disturb others, on all clusters of this process: they share the machine.
 static TURNS: RwLock<()> = RwLock::new(());
 
-/// A test's turn beside others that disturb nobody; alone, if it disturbs.
+/// Held by a test that may run in parallel with others.
 pub type Together<'a> = RwLockReadGuard<'a, ()>;
-/// A test's turn while no other runs.
+/// Held by a test that runs alone.
 pub type Alone<'a> = RwLockWriteGuard<'a, ()>;
 
 impl Deref for Installed {
@@ -65,7 +65,7 @@ impl Deref for Installed {
 }
 
 impl Installed {
-    /// A cluster with both images loaded, on which nothing is installed yet.
+    /// Starts a cluster with both images loaded and without the chart.
     pub fn bare() -> anyhow::Result<Self> {
         Self::bare_with(ClusterOptions::default())
     }
@@ -84,19 +84,19 @@ impl Installed {
         Ok(installed)
     }
 
-    /// A cluster with the chart installed: `eth*` are the NICs.
+    /// Starts a cluster with the chart installed, whose NICs are `eth*`.
     pub fn start() -> anyhow::Result<Self> {
         Self::start_with(ClusterOptions::default())
     }
 
-    /// The same on another cluster.
+    /// Starts a cluster with these options and the chart installed.
     pub fn start_with(options: ClusterOptions) -> anyhow::Result<Self> {
         let installed = Self::bare_with(options)?;
         installed.install(&[])?;
         Ok(installed)
     }
 
-    /// The one of this process: started by who asks first, gone with the process.
+    /// Returns the shared cluster of this process. The first call starts it; it is removed with the process.
     ///
     /// # Panics
     /// If it does not start.
@@ -109,12 +109,12 @@ impl Installed {
         }
     }
 
-    /// `helm install`, with further arguments, until all of it is ready.
+    /// Runs `helm install` with further arguments, and waits until everything is ready.
     pub fn install(&self, arguments: &[&str]) -> anyhow::Result<String> {
         self.with_chart(&["install", "--create-namespace"], arguments)
     }
 
-    /// `helm upgrade`, with further arguments, until all of it is ready.
+    /// Runs `helm upgrade` with further arguments, and waits until everything is ready.
     pub fn upgrade(&self, arguments: &[&str]) -> anyhow::Result<String> {
         self.with_chart(&["upgrade"], arguments)
     }
@@ -132,13 +132,13 @@ impl Installed {
             .map_err(|error| anyhow!("{error:#}\n{}", self.describe(NAMESPACE)))
     }
 
-    /// The turn of a test that disturbs no other, or has a cluster of its own.
+    /// Waits until a test may run that does not disturb others, or has a cluster of its own.
     pub fn together() -> Together<'static> {
         TURNS.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The turn of a test that would disturb others, or be disturbed: when it has begun, none of them runs, and what they
-    /// have left behind is gone.
+    /// Waits until a test may run that would disturb others or be disturbed: no other test runs, and the namespaces of earlier
+    /// tests are deleted.
     pub fn alone(&self) -> Alone<'static> {
         let turn = TURNS.write().unwrap_or_else(PoisonError::into_inner);
         let gone = self.until("the namespaces of earlier tests are gone", || {
@@ -146,22 +146,22 @@ impl Installed {
             let mut ends = namespaces
                 .iter()
                 .map(|namespace| &namespace["metadata"]["deletionTimestamp"]);
-            ensure!(ends.all(Value::is_null), "some are there");
+            ensure!(ends.all(Value::is_null), "some are still terminating");
             Ok(())
         });
         if let Err(error) = gone {
-            // The test may do well beside it, and says why if not.
+            // The test may still succeed; otherwise its own error is more useful.
             println!("{error:#}");
         }
         turn
     }
 
-    /// A namespace for a test, deleted when dropped.
+    /// Creates a namespace for a test. It is deleted on drop.
     pub fn space(&self, name: &str) -> anyhow::Result<Space<'_>> {
         Space::new(self, name)
     }
 
-    /// Look until it is so, and return what was found; when time is up, the error says why it last was not.
+    /// Retries until `attempt` succeeds, and returns its result. After the timeout, returns its last error.
     pub fn until<T>(
         &self,
         what: impl Display,
@@ -170,7 +170,7 @@ impl Installed {
         self.wait_for(&what.to_string(), PATIENCE, attempt)
     }
 
-    /// Look at an object until it is as wanted; when time is up, the error shows its status.
+    /// Reads an object until it is as wanted. After the timeout, the error shows its status.
     pub fn until_object(
         &self,
         what: impl Display,
@@ -189,7 +189,7 @@ impl Installed {
         })
     }
 
-    /// What `kubectl` shows of a namespace's pods and events: for errors.
+    /// Lists a namespace's pods and events by `kubectl`, for errors.
     pub fn describe(&self, namespace: &str) -> String {
         let show = |arguments: &[&str]| {
             let arguments = [&["-n", namespace], arguments].concat();
@@ -211,7 +211,7 @@ fn repository() -> &'static Path {
     own.parent().unwrap_or(own)
 }
 
-/// An archive of `images/build`, which writes into the target directory that this test was built in.
+/// Finds an image that `images/build` has written into the target directory of this test.
 fn image(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let file = format!("images/{name}.tar");
@@ -219,5 +219,5 @@ fn image(name: &str) -> anyhow::Result<PathBuf> {
         .ancestors()
         .map(|folder| folder.join(&file))
         .find(|path| path.exists());
-    found.with_context(|| format!("{file} is not built; run as root: make e2e"))
+    found.with_context(|| format!("{file} is absent; build it as root: make e2e"))
 }

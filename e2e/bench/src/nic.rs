@@ -11,7 +11,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use aya::programs::ProgramFd;
-use xdp_lab::Lab;
+use xdp_lab::{Lab, bpf::AttachPoint};
 
 use self::generator::Generator;
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     instruments::Instruments,
     report::{Section, number, spread},
     stats::{Samples, interleave},
-    sys::{self, BenchHook},
+    sys,
     testbed::{Receivers, Testbed},
     workload::Workload,
 };
@@ -112,12 +112,12 @@ fn measure(testbed: &Testbed<'_>, instruments: &Instruments, nic: &str, seconds:
         (
             "an XDP program in the pod consumes the packets",
             "swallow",
-            BenchHook::Xdp,
+            AttachPoint::Xdp,
         ),
         (
             "an ordinary pod: GRO, skb, a tc program consumes the packets",
             "sink",
-            BenchHook::TcxIngress,
+            AttachPoint::TcxIngress,
         ),
     ] {
         let _receivers = Receivers::attach(instruments, program, hook, &testbed.pods[..1])?;
@@ -180,7 +180,7 @@ fn rate(
     let program = one.program.try_clone()?;
     let _link: OwnedFd = testbed
         .node
-        .run(|| sys::attach(&program, index, BenchHook::Xdp))?
+        .run(|| sys::attach(&program, index, AttachPoint::Xdp))?
         .context("the NIC takes no program natively, or carries one")?;
     std::thread::sleep(Duration::from_millis(200));
     let counted = || -> Result<u64> {

@@ -18,11 +18,13 @@ use aya::programs::{ProgramFd, loaded_programs};
 pub use flows::{FLOWS, FlowMapKey};
 pub use receivers::Receivers;
 use xdp_e2e::{Agent, Manifests};
-use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
+use xdp_lab::{
+    Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style,
+    bpf::{self},
+};
 
 use crate::{
     instruments::PodDevice,
-    sys,
     workload::{ExpectedVerdict, FrameSpec, TestFlow, Workload, WorkloadPod, frame, policies},
 };
 
@@ -203,8 +205,8 @@ impl<'a> Testbed<'a> {
     }
 
     /// What the product makes of a flow.
-    pub fn verdict(&self, workload: &Workload, flow: &TestFlow) -> Result<sys::ProgramRun> {
-        Ok(sys::run_once(&self.program, &self.frame(workload, flow))?)
+    pub fn verdict(&self, workload: &Workload, flow: &TestFlow) -> Result<bpf::TestRun> {
+        Ok(bpf::run_once(&self.program, &self.frame(workload, flow))?)
     }
 
     /// The flow's frame. If it is redirected, it expects its rule's mark.
@@ -230,10 +232,10 @@ impl<'a> Testbed<'a> {
         program: &ProgramFd,
         workload: &Workload,
         flows: &[TestFlow],
-    ) -> Result<Vec<(TestFlow, sys::ProgramRun)>> {
+    ) -> Result<Vec<(TestFlow, bpf::TestRun)>> {
         let mut wrong = Vec::new();
         for flow in flows {
-            let ran = sys::run_once(program, &self.frame(workload, flow))?;
+            let ran = bpf::run_once(program, &self.frame(workload, flow))?;
             if !is_right(&ran, workload, flow) {
                 wrong.push((*flow, ran));
             }
@@ -242,7 +244,7 @@ impl<'a> Testbed<'a> {
     }
 }
 
-fn is_right(ran: &sys::ProgramRun, workload: &Workload, flow: &TestFlow) -> bool {
+fn is_right(ran: &bpf::TestRun, workload: &Workload, flow: &TestFlow) -> bool {
     let mark = || {
         ran.metadata
             .get(8..12)

@@ -15,8 +15,7 @@ use aya::{
     programs::{Program, ProgramError},
 };
 use aya_obj::{Object, ProgramSection, generated::bpf_insn};
-
-use crate::sys::{self, ProgramKind};
+use xdp_lab::bpf::{self, ProgramType};
 
 /// The product's own object, as the agent embeds it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf"));
@@ -100,13 +99,14 @@ fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
     let mut found = BTreeMap::new();
     for (name, program) in &object.programs {
         let kind = match program.section {
-            ProgramSection::Xdp { .. } => ProgramKind::Xdp,
-            ProgramSection::SchedClassifier => ProgramKind::Classifier,
-            ProgramSection::RawTracePoint => ProgramKind::RawTracepoint,
+            ProgramSection::Xdp { .. } => ProgramType::Xdp,
+            ProgramSection::SchedClassifier => ProgramType::SchedCls,
+            ProgramSection::RawTracePoint => ProgramType::RawTracepoint,
             ref other => anyhow::bail!("`{name}` is of a kind that is not known here: {other:?}"),
         };
         let function = &object.functions[&program.function_key()];
-        let log = sys::verifier_log(kind, &function.instructions, &program.license)
+        let instructions: Vec<u64> = function.instructions.iter().map(encode).collect();
+        let log = bpf::verifier_log(kind, &instructions, &program.license)
             .with_context(|| format!("`{name}` with the verifier's log"))?;
         let depth = depths(&log)
             .and_then(|depths| deepest(&function.instructions, &depths))
@@ -115,6 +115,14 @@ fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
     }
     ensure!(!found.is_empty(), "no program in the object");
     Ok(found)
+}
+
+/// `struct bpf_insn` as one little-endian word.
+fn encode(instruction: &bpf_insn) -> u64 {
+    let registers = u64::from(instruction.dst_reg()) | u64::from(instruction.src_reg()) << 4;
+    let off = u64::from(instruction.off.cast_unsigned());
+    let imm = u64::from(instruction.imm.cast_unsigned());
+    u64::from(instruction.code) | registers << 8 | off << 16 | imm << 32
 }
 
 fn raw(fd: &impl std::os::fd::AsFd) -> RawFd {

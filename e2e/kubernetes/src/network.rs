@@ -32,7 +32,7 @@ impl Network {
         let plug = |name: &str, addresses: Addresses| -> anyhow::Result<Namespace> {
             let namespace = lab.namespace(name)?;
             fabric.wire(name, &namespace, "eth0")?;
-            fabric.take_answers(name)?;
+            fabric.receive_xdp_tx(name)?;
             fabric.add_port(BRIDGE, name)?;
             namespace.add_address("eth0", addresses.v4.into(), 24)?;
             namespace.add_address("eth0", addresses.v6.into(), 64)?;

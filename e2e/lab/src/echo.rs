@@ -1,12 +1,12 @@
-//! Servers that answer as long as they are asked, and clients that hold on: what a connection survives.
+//! Echo servers and clients that keep connections open, to see what a connection survives.
 
 mod client;
 mod server;
 
-pub use client::{Connection, UdpClient, UdpReply};
+pub use client::{EchoConnection, UdpClient, UdpReply};
 pub use server::{EchoServer, Ending};
 
-/// What a datagram begins with: how many bytes the reply shall have.
+/// Length of the field at the start of a request datagram: the wanted length of the reply.
 const WANTED: usize = 4;
-/// What every answer begins with: who the server saw asking, padded with zeroes.
+/// Length of the field at the start of every answer: the client's address as the server sees it, padded with zeroes.
 const SEEN: usize = 48;

@@ -1,48 +1,46 @@
-//! What can go wrong in a lab.
+//! The lab's errors.
 
 use std::{io, path::PathBuf, time::Duration};
 
-/// Why the lab could not do what it was asked to.
+/// An error of the lab.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
-    /// The lab's own directory, mounts or lock.
+    /// The lab's directory, mounts or lock failed.
     #[error(
-        "the lab cannot {action} `{path}`; it takes root, and a /run on which file systems can be mounted"
+        "the lab cannot {action} `{path}`; run as root, with a /run on which file systems can be mounted"
     )]
     Home {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
         /// Cause.
         #[source]
         source: io::Error,
     },
-    /// The process that cleans up after this one.
-    #[error("the guard that cleans up after this process cannot be started")]
+    /// The guard process cannot be started.
+    #[error("cannot start the guard process, which removes the lab when this process dies")]
     Guard {
         /// Cause.
         #[source]
         source: io::Error,
     },
-    /// A second namespace of the same name.
+    /// The name is in use.
     #[error("the lab has a namespace `{namespace}` already; choose another name")]
     Duplicate {
         /// The name.
         namespace: String,
     },
-    /// A name that cannot be a file's.
+    /// The name is not a file name.
     #[error("`{namespace}` cannot be a namespace's name; use letters, digits and dashes")]
     Name {
         /// The name.
         namespace: String,
     },
-    /// A namespace that was not made or entered.
-    #[error(
-        "the lab cannot {action} the namespace `{namespace}`; is the lab (or the pod) it belonged to gone?"
-    )]
+    /// A namespace cannot be created or entered.
+    #[error("the lab cannot {action} the namespace `{namespace}`; was its lab or its pod removed?")]
     Namespace {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The namespace.
         namespace: String,
@@ -51,25 +49,25 @@ pub enum LabError {
         source: io::Error,
     },
     /// The kernel refused a netlink request.
-    #[error("the kernel refused in namespace `{namespace}`: {request}")]
+    #[error("the kernel refused to {request} in namespace `{namespace}`")]
     Netlink {
         /// The namespace.
         namespace: String,
-        /// What was asked for.
+        /// The request.
         request: String,
         /// Cause.
         #[source]
         source: io::Error,
     },
-    /// The kernel's answer was not understood.
-    #[error("the kernel's answer in namespace `{namespace}` cannot be read: {request}")]
+    /// The kernel's answer cannot be parsed.
+    #[error("cannot parse the kernel's answer in namespace `{namespace}`: {request}")]
     Malformed {
         /// The namespace.
         namespace: String,
-        /// What was asked for.
+        /// The request.
         request: String,
     },
-    /// A kernel setting.
+    /// A sysctl cannot be set.
     #[error("`{key}` in namespace `{namespace}` cannot be set to {value}")]
     Sysctl {
         /// The namespace.
@@ -82,34 +80,34 @@ pub enum LabError {
         #[source]
         source: io::Error,
     },
-    /// An offload of an interface.
+    /// An offload of an interface cannot be read or set.
     #[error("{request} of `{interface}` in namespace `{namespace}` failed")]
     Ethtool {
         /// The namespace.
         namespace: String,
         /// The interface.
         interface: String,
-        /// What was asked for.
+        /// The request.
         request: &'static str,
         /// Cause.
         #[source]
         source: io::Error,
     },
-    /// A socket of a traffic helper.
+    /// A socket in a namespace failed.
     #[error("the socket in namespace `{namespace}` cannot {action}")]
     Socket {
         /// The namespace.
         namespace: String,
-        /// What was tried.
+        /// The action that failed.
         action: String,
         /// Cause.
         #[source]
         source: io::Error,
     },
-    /// A process of the lab.
+    /// A process cannot be started, signalled or waited for.
     #[error("the lab cannot {action} `{program}`")]
     Process {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
         /// The program.
         program: String,
@@ -117,20 +115,20 @@ pub enum LabError {
         #[source]
         source: io::Error,
     },
-    /// An answer that is none.
-    #[error("{peer} did not answer as a pod's HTTP server does: `{answer}`")]
+    /// An HTTP answer is not that of an [`HttpServer`](crate::HttpServer).
+    #[error("{peer} is not the lab's HTTP server: it answered `{answer}`")]
     Answer {
-        /// Who was asked.
+        /// The server.
         peer: String,
-        /// What came back.
+        /// The answer.
         answer: String,
     },
-    /// A condition that did not come true.
-    #[error("{what}: still not so after {waited:?}")]
+    /// A condition did not become true in time.
+    #[error("timed out after {waited:?} waiting until {what}")]
     Timeout {
         /// The condition.
         what: String,
-        /// How long was waited.
+        /// The time spent waiting.
         waited: Duration,
     },
 }

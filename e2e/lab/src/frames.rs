@@ -1,14 +1,14 @@
-//! Frames with arbitrary bytes, in and out of an interface.
+//! Packet sockets: frames with arbitrary bytes, in and out of an interface.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
 use crate::{LabError, Namespace, sys, wait_until};
 
-/// Longer than any frame of a lab.
-const FRAME: usize = 65536;
+/// Longer than any frame.
+const FRAME_LEN: usize = 65536;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A packet socket of one interface. Nothing of the stack's is between it and the wire.
+/// A packet socket on one interface, below the stack.
 #[derive(Debug)]
 pub struct RawSocket {
     socket: OwnedFd,
@@ -16,12 +16,12 @@ pub struct RawSocket {
 }
 
 impl RawSocket {
-    /// To send frames out of an interface.
+    /// Opens a socket that sends frames out of an interface.
     pub fn sender(namespace: &Namespace, interface: &str) -> Result<Self, LabError> {
         Self::open(namespace, interface, false)
     }
 
-    /// To see what arrives at an interface, beginning now.
+    /// Opens a socket that receives every frame that arrives at an interface from now on.
     pub fn receiver(namespace: &Namespace, interface: &str) -> Result<Self, LabError> {
         Self::open(namespace, interface, true)
     }
@@ -37,32 +37,32 @@ impl RawSocket {
         })
     }
 
-    /// Send these bytes, beginning with the destination MAC. A wire that has no room for them gets them once it has.
+    /// Sends a frame, beginning with the destination MAC. Retries while the interface's queue is full.
     pub fn send(&self, frame: &[u8]) -> Result<(), LabError> {
         let mut sent = Ok(());
-        // The kernel has dropped the frame, and says so (`net_xmit_errno`).
+        // The kernel has dropped the frame (`net_xmit_errno`).
         let is_full = |error: &io::Error| error.raw_os_error() == Some(libc::ENOBUFS);
-        wait_until("the wire takes a frame", PATIENCE, || {
+        wait_until("the queue takes a frame", PATIENCE, || {
             sent = sys::send_frame(&self.socket, frame);
             !sent.as_ref().is_err_and(is_full)
         })?;
         sent.map_err(self.namespace.socket_failed("send a frame"))
     }
 
-    /// The next frame that arrives and that `wanted` accepts, as it was on the wire.
+    /// Returns the next arriving frame that `wanted` accepts, as it was on the wire.
     pub fn receive(&self, timeout: Duration, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, LabError> {
         let mut frames = self.receive_until(timeout, wanted)?;
         Ok(frames.pop().unwrap_or_default())
     }
 
-    /// All that arrives up to the frame that `wanted` accepts, which is the last one: when frames cannot overtake each
-    /// other, what is not among these will not come any more.
+    /// Returns all arriving frames up to and including the one that `wanted` accepts. Where frames cannot overtake each other,
+    /// a frame that is not among them is lost.
     pub fn receive_until(
         &self,
         timeout: Duration,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<Vec<Vec<u8>>, LabError> {
-        let mut buffer = vec![0; FRAME];
+        let mut buffer = vec![0; FRAME_LEN];
         let mut frames = Vec::new();
         wait_until("the wanted frame arrives", timeout, || {
             loop {
@@ -75,7 +75,7 @@ impl RawSocket {
                         }
                     }
                     Ok(None) => {}
-                    // Nothing is there yet; an interface that went down says so once and is waited for as well.
+                    // No frame yet, or the error that an interface that goes down reports once.
                     Err(_) => return false,
                 }
             }

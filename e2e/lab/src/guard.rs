@@ -1,7 +1,7 @@
-//! A process that outlives this one by a moment and removes the lab: after a panic that aborts, Ctrl-C or SIGKILL.
+//! A process that outlives this one and removes the lab: after a panic that aborts, Ctrl-C or SIGKILL.
 //!
-//! It is a bare fork: between fork and exit it only makes system calls, because another thread of this process may hold
-//! any lock at the time of the fork.
+//! It is a fork without exec: until it exits it only makes system calls, because another thread may hold any lock at the
+//! time of the fork.
 #![expect(
     unsafe_code,
     reason = "fork, and system calls that have no safe wrapper usable after it"
@@ -23,23 +23,23 @@ use nix::{
 
 use crate::reap::{Reaper, pidfd_open};
 
-/// What the guard is called in process lists.
-pub(crate) const NAME: &std::ffi::CStr = c"xdp-lab-guard";
+/// The guard's name in process lists.
+pub(crate) const NAME: &CStr = c"xdp-lab-guard";
 
-/// The guard of one lab, while it watches.
+/// The guard of one lab.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pid: Pid,
 }
 
-/// What the guard removes: processes, what the lab's own script ends, a mount, the directory it is on, and the lock.
+/// What the guard removes: processes, whatever the lab's script removes, the mount, its directory, and the lock.
 pub(crate) struct Remains {
     pub(crate) processes: Reaper,
-    /// Run by a shell if it is there by then.
+    /// A shell script, which may be absent.
     pub(crate) script: CString,
     pub(crate) mount: CString,
     pub(crate) lock: CString,
-    /// Kept open by the guard, so that nobody else sweeps the lab meanwhile.
+    /// The guard keeps the lock, so that no other process sweeps the lab meanwhile.
     pub(crate) lock_file: RawFd,
 }
 
@@ -53,22 +53,23 @@ impl Guard {
         }
     }
 
-    /// The lab is removed already: the guard has nothing left to do.
+    /// Ends the guard of a lab that is already removed.
     pub(crate) fn dismiss(&self) {
-        // It can only be gone if somebody killed it; it stays a zombie until waited for, so the id is still its own.
+        // A killed guard stays a zombie until it is waited for, so the id still belongs to it.
         let _ = kill(self.pid, Signal::SIGKILL);
         let _ = waitpid(self.pid, None);
     }
 }
 
 fn watch(parent: RawFd, remains: &mut Remains) -> ! {
-    // SAFETY: system calls on own descriptors and on strings that live as long as this process; `_exit` never returns.
+    // SAFETY: system calls on the process's own descriptors and on strings that live as long as the process; `_exit`
+    // never returns.
     unsafe {
         // Ctrl-C goes to the foreground process group.
         libc::setsid();
         libc::chdir(c"/".as_ptr());
         libc::prctl(libc::PR_SET_NAME, NAME.as_ptr());
-        // Hold nothing of the parent's open: a pipe's reader would wait for the guard.
+        // Close the parent's descriptors: a reader of a pipe would wait for the guard.
         libc::dup2(remains.lock_file, 1);
         libc::dup2(parent, 0);
         libc::close_range(2, libc::c_uint::MAX, 0);
@@ -87,7 +88,7 @@ fn watch(parent: RawFd, remains: &mut Remains) -> ! {
     }
 }
 
-/// Run a script, unless there is none.
+/// Runs a script, if it exists.
 ///
 /// # Safety
 /// Only for a process without other threads.

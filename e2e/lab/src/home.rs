@@ -1,8 +1,8 @@
-//! The lab's directory: one tmpfs that holds all its mounts, so that one unmount takes everything away.
+//! The lab's directory: one tmpfs with all its mounts, so that one unmount removes everything.
 //!
-//! `/run/xdp-lab/PID-N` is the tmpfs, with `ns/NAME` (namespaces) and `bpf` (a bpffs of the lab's own: its pins go with
-//! the mount, and `ip netns exec`, which mounts /sys anew, cannot hide it). `/run/xdp-lab/PID-N.lock` is locked while the
-//! lab lives; the kernel lets go of the lock however the process ends.
+//! `/run/xdp-lab/PID-N` is the tmpfs. It has `ns/NAME` (namespaces) and `bpf`, a bpffs of the lab's own: its pins are
+//! removed with the mount, and `ip netns exec`, which mounts another /sys, cannot hide it. `/run/xdp-lab/PID-N.lock` is
+//! locked while the lab lives; the kernel releases the lock when the process ends.
 
 use std::{
     collections::BTreeSet,
@@ -76,7 +76,7 @@ impl Home {
         mount_fs("bpf", &self.dir.join("bpf"))
     }
 
-    /// Have a shell run this when the lab has ended, whoever ends it, after its processes are gone.
+    /// Sets a shell script that runs when the lab ends, after its processes are gone.
     pub(crate) fn at_end(&self, script: &str) -> Result<(), LabError> {
         let path = end_script(&self.dir);
         fs::write(&path, script).map_err(failed("write", &path))
@@ -88,9 +88,9 @@ impl Home {
     }
 }
 
-/// Remove what labs of processes that are gone left behind; returns how many there were.
+/// Removes the remains of labs whose process has ended. Returns how many there were.
 ///
-/// Only needed where the guard was killed as well.
+/// Only needed if the guard was killed as well.
 pub(crate) fn sweep() -> usize {
     let Ok(entries) = fs::read_dir(ROOT) else { return 0 };
     let ids: BTreeSet<String> = entries
@@ -100,11 +100,11 @@ pub(crate) fn sweep() -> usize {
         })
         .collect();
     let dead = ids.into_iter().filter_map(|id| {
-        // Listed, and gone since.
+        // Removed since it was listed.
         if !Path::new(ROOT).join(&id).exists() && !lock_path(&id).exists() {
             return None;
         }
-        // Made again where it is missing: the lock goes last, so what has none is dead.
+        // The lock is removed last, so a lab without one is dead. This creates it again.
         let file = File::create(lock_path(&id)).ok()?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()?;
         Some((id, lock))
@@ -112,7 +112,7 @@ pub(crate) fn sweep() -> usize {
     dead.map(|(id, _lock)| clear(&id)).count()
 }
 
-/// The lock goes last: what has none is dead.
+/// The lock is removed last: a lab without one is dead.
 fn clear(id: &str) {
     let dir = Path::new(ROOT).join(id);
     Reaper::new(id).kill_all();
@@ -125,7 +125,7 @@ fn clear(id: &str) {
     let _ = fs::remove_file(lock_path(id));
 }
 
-/// A name that no living lab has. Another process may have our id in its pid namespace, so the lock decides.
+/// Claims a name that no living lab has. The lock decides: in another pid namespace a process may have the same id.
 fn claim() -> Result<(String, Flock<File>), LabError> {
     loop {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +135,7 @@ fn claim() -> Result<(String, Flock<File>), LabError> {
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
             continue;
         };
-        // A sweep may have held and removed it between the two calls; and a dead lab may have had this name.
+        // A sweep may have removed the file between the two calls, and a dead lab may have had this name.
         let linked = lock.metadata().is_ok_and(|file| file.nlink() > 0);
         if linked && !Path::new(ROOT).join(&id).exists() {
             return Ok((id, lock));

@@ -1,4 +1,4 @@
-//! Interfaces of a namespace: what they are and what they counted.
+//! Interfaces of a namespace and their counters.
 
 use std::{
     net::IpAddr,
@@ -20,7 +20,7 @@ use crate::{
     wait_until,
 };
 
-/// An interface as the kernel shows it.
+/// An interface, as read from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Its index in its namespace.
@@ -33,13 +33,13 @@ pub struct Interface {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
-    /// Operationally up: it has a carrier, and what it sends is no longer dropped.
+    /// Operationally up: it has a carrier, and no longer drops what it sends.
     pub running: bool,
-    /// What it counted.
+    /// Its counters.
     pub counters: Counters,
 }
 
-/// `rtnl_link_stats64`, the part that tests look at.
+/// The part of `rtnl_link_stats64` that tests use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets received.
@@ -65,18 +65,18 @@ pub(crate) struct End<'a> {
     pub(crate) mac: [u8; 6],
 }
 
-/// Until a carrier is seen, on a machine that is busy with something else.
+/// The limit until link watch sees a carrier, on a busy machine.
 const CARRIER: Duration = Duration::from_secs(20);
-/// What every interface starts with.
+/// The MTU of every new interface.
 pub(crate) const MTU: u32 = 1500;
 
 impl Namespace {
-    /// The interface of this name, if there is one.
+    /// Returns the interface of this name, if it exists.
     pub fn find_interface(&self, name: &str) -> Result<Option<Interface>, LabError> {
         Ok(Netlink::open(self)?.link(name)?.map(interface))
     }
 
-    /// The interface of this name.
+    /// Returns the interface of this name.
     pub fn interface(&self, name: &str) -> Result<Interface, LabError> {
         self.find_interface(name)?.ok_or_else(|| LabError::Netlink {
             namespace: self.name().to_owned(),
@@ -85,34 +85,34 @@ impl Namespace {
         })
     }
 
-    /// What the interface counted.
+    /// Returns the counters of an interface.
     pub fn counters(&self, name: &str) -> Result<Counters, LabError> {
         Ok(self.interface(name)?.counters)
     }
 
-    /// Set an interface up or down.
+    /// Sets an interface up or down.
     pub fn set_up(&self, name: &str, up: bool) -> Result<(), LabError> {
         let index = self.interface(name)?.index;
         let state = if up { "up" } else { "down" };
         Netlink::open(self)?.set_link(&format!("set `{name}` {state}"), link_up(index, up))
     }
 
-    /// Change an interface's MTU.
+    /// Changes an interface's MTU.
     pub fn set_mtu(&self, name: &str, mtu: u32) -> Result<(), LabError> {
         let index = self.interface(name)?.index;
         let message = link_change(index, vec![LinkAttribute::Mtu(mtu)]);
         Netlink::open(self)?.set_link(&format!("set the MTU of `{name}` to {mtu}"), message)
     }
 
-    /// Remove an interface; the other end of a veth pair goes with it.
+    /// Deletes an interface. The kernel deletes the other end of a veth pair with it.
     pub fn delete_interface(&self, name: &str) -> Result<(), LabError> {
         let index = self.interface(name)?.index;
         let message = RouteNetlinkMessage::DelLink(link_change(index, Vec::new()));
         Netlink::open(self)?.request(&format!("delete `{name}`"), message, 0)
     }
 
-    /// Wire an interface of this namespace to one of another: a veth pair, both ends up. What is sent has complete
-    /// checksums, as from a real wire; otherwise a redirect would make corrupt packets of them.
+    /// Creates a veth pair between this namespace and another, both ends up. Sent packets have complete checksums, as from a
+    /// real wire; without them redirected packets would be corrupt.
     pub fn wire(&self, name: &str, other: &Namespace, other_name: &str) -> Result<(), LabError> {
         let [here, there] = [(self, name), (other, other_name)].map(|(namespace, name)| End {
             namespace,
@@ -124,30 +124,30 @@ impl Namespace {
         other.set_tx_checksum_offload(other_name, false)
     }
 
-    /// Make a bridge that is up.
+    /// Creates a bridge that is up.
     pub fn add_bridge(&self, name: &str) -> Result<(), LabError> {
         add_bridge(self, name, unique_mac())
     }
 
-    /// Make an interface a port of a bridge.
+    /// Makes an interface a port of a bridge.
     pub fn add_port(&self, bridge: &str, port: &str) -> Result<(), LabError> {
         enslave(self, port, bridge)
     }
 
-    /// Add an address to an interface.
+    /// Adds an address to an interface.
     pub fn add_address(&self, name: &str, ip: IpAddr, prefix: u8) -> Result<(), LabError> {
         let index = self.interface(name)?.index;
         Netlink::open(self)?.set_address(index, ip, prefix)
     }
 }
 
-/// Make a veth pair, both ends up and able to send: until link watch has seen the carrier, the end that was set up first
-/// drops what it is given (`noop_qdisc`), and tells nobody.
+/// Creates a veth pair, both ends up and able to send. Until link watch has seen the carrier, the end that was set up first
+/// silently drops packets (`noop_qdisc`).
 pub(crate) fn add_veth(here: &End<'_>, there: &End<'_>) -> Result<(), LabError> {
     let netns = there.namespace.open()?;
-    let mut peer = ends_link(there);
+    let mut peer = link_of(there);
     peer.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
-    let mut message = ends_link(here);
+    let mut message = link_of(here);
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
@@ -164,9 +164,9 @@ pub(crate) fn add_veth(here: &End<'_>, there: &End<'_>) -> Result<(), LabError> 
     Ok(())
 }
 
-/// Make a bridge that is up. Without snooping it floods multicast, so neighbour discovery needs no querier.
+/// Creates a bridge that is up. Without snooping it floods multicast, so neighbour discovery needs no querier.
 pub(crate) fn add_bridge(namespace: &Namespace, name: &str, mac: [u8; 6]) -> Result<(), LabError> {
-    let mut message = ends_link(&End { namespace, name, mac });
+    let mut message = link_of(&End { namespace, name, mac });
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Bridge),
         LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::MulticastSnooping(false)])),
@@ -175,7 +175,7 @@ pub(crate) fn add_bridge(namespace: &Namespace, name: &str, mac: [u8; 6]) -> Res
     namespace.set_up(name, true)
 }
 
-/// Make `port` a port of `bridge`.
+/// Makes `port` a port of `bridge`.
 pub(crate) fn enslave(namespace: &Namespace, port: &str, bridge: &str) -> Result<(), LabError> {
     let bridge_index = namespace.interface(bridge)?.index;
     let message = link_change(
@@ -185,20 +185,20 @@ pub(crate) fn enslave(namespace: &Namespace, port: &str, bridge: &str) -> Result
     Netlink::open(namespace)?.set_link(&format!("make `{port}` a port of `{bridge}`"), message)
 }
 
-/// Indexes are unique over all labs of the machine: raw tracepoints tell an index without its namespace, so tests that
-/// run side by side would count each other's packets.
+/// Indexes are unique over all labs of the machine: raw tracepoints report an index without its namespace, so parallel
+/// tests would count each other's packets.
 fn unique_index() -> u32 {
     static INDEXES: AtomicU32 = AtomicU32::new(1);
     (std::process::id() & 0x7fff) << 16 | INDEXES.fetch_add(1, Ordering::Relaxed) & 0xffff
 }
 
-/// For interfaces whose MAC address nobody has to know.
+/// A MAC address for interfaces whose address is not specified.
 fn unique_mac() -> [u8; 6] {
     let [a, b, c, d] = unique_index().to_be_bytes();
     [2, 1, a, b, c, d]
 }
 
-fn ends_link(end: &End<'_>) -> LinkMessage {
+fn link_of(end: &End<'_>) -> LinkMessage {
     link_change(
         unique_index(),
         vec![

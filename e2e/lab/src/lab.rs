@@ -1,4 +1,4 @@
-//! The lab itself: what exists, and the end of it.
+//! The lab: a node with its namespaces, and their removal.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,15 +17,15 @@ use crate::{
     },
 };
 
-/// A node with its namespaces, on this kernel. Dropping it removes all of it; so does the end of this process, however
-/// it comes.
+/// A node with its namespaces, on the running kernel. Everything is removed when the lab is dropped or this process ends,
+/// for whatever reason.
 #[derive(Debug)]
 pub struct Lab {
     core: Arc<Core>,
     node: Namespace,
 }
 
-/// What namespaces and pods share with their lab.
+/// State that namespaces and pods share with their lab.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) home: Home,
@@ -33,21 +33,21 @@ pub(crate) struct Core {
     pub(crate) topology: Mutex<Topology>,
 }
 
-/// What has to be told about each other: every client reaches every pod.
+/// NICs and pods. Every client gets a route to every pod.
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
     pub(crate) nics: Vec<Nic>,
-    /// Addresses of pods that are there now.
+    /// Addresses of the pods that exist now.
     pub(crate) pod_addresses: Vec<std::net::IpAddr>,
-    /// How many pods there ever were: names and MACs are made of it.
+    /// The number of pods created so far, for names and MACs.
     pub(crate) pods: u8,
     pub(crate) has_bridge: bool,
 }
 
 impl Lab {
-    /// A lab with an empty node: a namespace that forwards.
+    /// Creates a lab with an empty node: a namespace that forwards.
     ///
-    /// The first lab of a process removes what dead ones left.
+    /// The first lab of a process removes the remains of dead labs.
     pub fn new() -> Result<Self, LabError> {
         static SWEPT: LazyLock<usize> = LazyLock::new(Lab::sweep);
         LazyLock::force(&SWEPT);
@@ -67,48 +67,48 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Remove what labs of processes that are gone left behind; returns how many there were.
+    /// Removes the remains of labs whose process has ended. Returns how many there were.
     pub fn sweep() -> usize {
         home::sweep()
     }
 
-    /// The node: NICs and the hosts' ends of pods are in here.
+    /// Returns the node, which has the NICs and the host-side veths of pods.
     pub fn node(&self) -> &Namespace {
         &self.node
     }
 
-    /// One more namespace, such as a client.
+    /// Creates a namespace, such as a client.
     pub fn namespace(&self, name: &str) -> Result<Namespace, LabError> {
         Namespace::create(&self.core, name)
     }
 
-    /// A NIC of the node, wired to a client.
+    /// Creates a NIC of the node, wired to a client.
     pub fn nic(&self, spec: NicSpec) -> Result<Nic, LabError> {
         Nic::create(&self.core, &self.node, spec)
     }
 
-    /// A pod on the node; every client gets a route to it.
+    /// Creates a pod on the node. Every client gets a route to it.
     pub fn pod(&self, spec: &PodSpec) -> Result<Pod, LabError> {
         Pod::create(&self.core, &self.node, spec)
     }
 
-    /// Have a shell run this at the end, after the lab's processes are gone and before its directory is: for what is
-    /// neither a process nor below [`dir`](Self::dir), such as cgroups. It runs however the lab ends.
+    /// Sets a shell script that runs when the lab ends, for whatever reason: after its processes are gone, and before its
+    /// directory is removed. It removes things outside [`dir`](Self::dir), such as cgroups.
     pub fn at_end(&self, script: &str) -> Result<(), LabError> {
         self.core.home.at_end(script)
     }
 
-    /// What tells this lab from all others of the machine.
+    /// Returns the lab's id, unique on the machine.
     pub fn id(&self) -> &str {
         &self.core.home.id
     }
 
-    /// A directory on a bpffs of the lab's own, not made yet. What is pinned below goes with the lab.
+    /// Returns the path of a directory, not created yet, on the lab's own bpffs. Its pins are removed with the lab.
     pub fn pin_dir(&self) -> PathBuf {
         self.dir().join("bpf/xdp-operator")
     }
 
-    /// A directory for files of the test, such as manifests. It goes with the lab.
+    /// Returns a directory for files of the test, such as manifests. It is removed with the lab.
     pub fn dir(&self) -> &Path {
         &self.core.home.dir
     }
@@ -124,7 +124,7 @@ impl Core {
     fn end(&self) {
         process::end(&self.children);
         self.home.remove();
-        // NICs know their namespaces, and those know the lab: without this it would hold itself.
+        // NICs reference namespaces, and those reference this value: break the cycle.
         let _nics = std::mem::take(&mut self.topology().nics);
     }
 

@@ -1,8 +1,8 @@
-//! Network namespaces as clients, a node and its pods, on the kernel that runs the test.
+//! Network namespaces as clients, a node and its pods, on the running kernel.
 //!
-//! A lab is made of kernel objects only: namespaces held by mounts below `/run/xdp-lab`, veth pairs as wires, NICs and
-//! pod interfaces. Nothing of the process that makes it changes, so tests may run in parallel threads. Everything goes
-//! when the lab is dropped or its process ends, by whatever signal.
+//! A lab consists of kernel objects only: namespaces, which mounts below `/run/xdp-lab` keep alive, and veth pairs, which
+//! serve as wires, NICs and pod interfaces. It does not change the process that creates it, so tests may run in parallel
+//! threads. Everything is removed when the lab is dropped or its process ends, whatever the signal.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
@@ -35,7 +35,7 @@
 //! # }
 //! ```
 
-mod bpf;
+pub mod bpf;
 mod echo;
 mod error;
 mod ethtool;
@@ -56,12 +56,13 @@ mod tcx;
 mod tracking;
 mod udp;
 mod wait;
+mod worker;
 mod xdp;
 
-pub use echo::{Connection, EchoServer, Ending, UdpClient, UdpReply};
+pub use echo::{EchoConnection, EchoServer, Ending, UdpClient, UdpReply};
 pub use error::LabError;
 pub use frames::RawSocket;
-pub use http::{Answer, HttpServer, http_get};
+pub use http::{HttpReply, HttpRequest, HttpServer, SeenConnection, http_get};
 pub use interface::{Counters, Interface};
 pub use lab::Lab;
 pub use namespace::Namespace;
@@ -70,6 +71,6 @@ pub use nic::{Nic, NicSpec};
 pub use nix::sys::signal::Signal;
 pub use pod::{Pod, PodSpec, Style};
 pub use process::{Finished, Process};
-pub use tcx::{Crowd, Direction};
-pub use udp::{Received, Stream, UdpReceiver, UdpSender};
+pub use tcx::{Direction, TcxCrowd};
+pub use udp::{Datagrams, UdpReceiver, UdpSender, UdpStream};
 pub use wait::wait_until;

@@ -1,4 +1,4 @@
-//! Network namespaces, held by bind mounts so that others find them too.
+//! Network namespaces. Bind mounts keep them alive, and other processes can find them there.
 
 use std::{
     fs::{
@@ -18,8 +18,8 @@ use nix::{
 
 use crate::{LabError, lab::Core, process::Process};
 
-/// Applies to every interface made later. Duplicate address detection would delay each address by a second or two, and
-/// reverse path filters would drop what tests send on purpose.
+/// Settings for all interfaces created later. Duplicate address detection would delay each address by a second or two, and
+/// reverse path filters would drop packets that tests send on purpose.
 const QUIET: [(&str, &str); 8] = [
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),
@@ -31,7 +31,7 @@ const QUIET: [(&str, &str); 8] = [
     ("net/ipv6/conf/default/accept_ra", "0"),
 ];
 
-/// A network namespace of the lab. It lives until the lab ends (or its pod is removed), however many handles there are.
+/// A handle of a network namespace, which lives until the lab ends or its pod is removed.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     name: String,
@@ -40,14 +40,14 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Make it; `lo` is up.
+    /// Creates the namespace, with `lo` up.
     pub(crate) fn create(core: &Arc<Core>, name: &str) -> Result<Self, LabError> {
         let namespace = Self::named(core, name)?;
         namespace.make()?;
         Ok(namespace)
     }
 
-    /// A name for one that is yet to be made.
+    /// Returns a handle of a namespace that does not exist yet.
     pub(crate) fn named(core: &Arc<Core>, name: &str) -> Result<Self, LabError> {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(LabError::Name {
@@ -69,7 +69,7 @@ impl Namespace {
         self.set_up("lo", true)
     }
 
-    /// A fresh thread leaves for a new namespace and mounts its file; the mount alone keeps the namespace.
+    /// A new thread enters a new namespace and mounts its file. The mount keeps the namespace alive.
     fn hold(&self) -> Result<(), LabError> {
         File::create_new(&self.path).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => LabError::Duplicate {
@@ -86,22 +86,22 @@ impl Namespace {
         on_thread(make).map_err(|errno| self.failed("create", errno.into()))
     }
 
-    /// What the lab calls it.
+    /// Returns its name in the lab.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A file to enter it by (`setns`, `nsenter --net=`).
+    /// Returns the file for `setns` and `nsenter --net=`.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// An open descriptor. It keeps the namespace alive with all its interfaces: drop it before the lab.
+    /// Opens a descriptor. It keeps the namespace and its interfaces alive: drop it before the lab.
     pub fn open(&self) -> Result<File, LabError> {
         File::open(&self.path).map_err(|source| self.failed("open", source))
     }
 
-    /// Do `work` inside, on a thread that is gone afterwards. A panic there is one here.
+    /// Runs `work` on a new thread inside the namespace, and waits for it. A panic propagates.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LabError> {
         let file = self.open()?;
         let inside = move || {
@@ -112,15 +112,15 @@ impl Namespace {
         on_thread(inside).map_err(|errno: nix::Error| self.failed("enter", errno.into()))
     }
 
-    /// Start a program inside. It is killed with the lab.
+    /// Starts a program inside. It is killed with the lab.
     pub fn spawn(&self, command: Command) -> Result<Process, LabError> {
         Process::spawn(command, self.open()?, &self.core.home.id, &self.core.children)
     }
 
-    /// Write a kernel setting of this namespace; `key` is a path below `/proc/sys`.
+    /// Writes a sysctl of this namespace; `key` is a path below `/proc/sys`.
     pub fn set_sysctl(&self, key: &str, value: &str) -> Result<(), LabError> {
         let path = Path::new("/proc/sys").join(key);
-        // The files below /proc/sys/net are those of the namespace of the thread that opens them.
+        // Files below /proc/sys/net belong to the namespace of the thread that opens them.
         self.run(|| fs::write(path, value))?
             .map_err(|source| LabError::Sysctl {
                 namespace: self.name.clone(),
@@ -130,13 +130,13 @@ impl Namespace {
             })
     }
 
-    /// Let go of it. Sockets inside keep it alive until they are closed.
+    /// Unmounts the namespace. Open sockets keep it alive until they are closed.
     pub(crate) fn release(&self) -> Result<(), LabError> {
         umount2(&self.path, MntFlags::MNT_DETACH).map_err(|errno| self.failed("remove", errno.into()))?;
         fs::remove_file(&self.path).map_err(|source| self.failed("remove", source))
     }
 
-    /// An error about a socket inside.
+    /// Returns a function that makes an error about a socket inside.
     pub(crate) fn socket_failed(&self, action: impl Into<String>) -> impl FnOnce(io::Error) -> LabError {
         let (namespace, action) = (self.name.clone(), action.into());
         move |source| LabError::Socket {

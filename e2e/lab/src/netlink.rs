@@ -1,4 +1,4 @@
-//! Requests to the kernel's route netlink, one acknowledged at a time.
+//! Requests to the kernel's route netlink, one at a time, each acknowledged.
 
 use std::{io, net::IpAddr};
 
@@ -17,26 +17,26 @@ use netlink_sys::{Socket, SocketAddr, protocols};
 
 use crate::{LabError, Namespace};
 
-/// Added, and an error if it exists.
+/// Adds an object; fails if it exists.
 pub(crate) const ADD: u16 = NLM_F_CREATE | NLM_F_EXCL;
-/// Added, or made what it shall be.
+/// Adds an object or replaces it.
 pub(crate) const SET: u16 = NLM_F_CREATE | NLM_F_REPLACE;
 
-/// A socket of a namespace, used from anywhere.
+/// A netlink socket of a namespace. Any thread may use it.
 pub(crate) struct Netlink {
     socket: Socket,
     namespace: String,
     sequence: u32,
 }
 
-/// One way to somewhere.
+/// A route.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
-    /// `None` is everywhere.
+    /// `None` is the default route.
     pub(crate) to: Option<IpAddr>,
     pub(crate) via: Option<IpAddr>,
     pub(crate) ifindex: u32,
-    /// Ways to the same place by several NICs: the lowest is used.
+    /// The kernel prefers the lowest of routes to one destination.
     pub(crate) metric: u32,
     pub(crate) is_v6: bool,
 }
@@ -52,13 +52,13 @@ impl Netlink {
         Ok(Self {
             socket: namespace
                 .run(open)?
-                .map_err(namespace.socket_failed("speak netlink"))?,
+                .map_err(namespace.socket_failed("open netlink"))?,
             namespace: namespace.name().to_owned(),
             sequence: 0,
         })
     }
 
-    /// Ask for a change; `what` names it in errors.
+    /// Requests a change; `what` names it in errors.
     pub(crate) fn request(
         &mut self,
         what: &str,
@@ -71,7 +71,7 @@ impl Netlink {
             source,
         };
         let bytes =
-            Self::exchange(&self.socket, &mut self.sequence, message, flags | NLM_F_ACK).map_err(refused)?;
+            Self::send(&self.socket, &mut self.sequence, message, flags | NLM_F_ACK).map_err(refused)?;
         let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes);
         match reply.map(|reply| reply.payload) {
             Ok(NetlinkPayload::Error(error)) => match error.code {
@@ -82,7 +82,7 @@ impl Netlink {
         }
     }
 
-    /// The interface of this name, if there is one.
+    /// Returns the interface of this name, if it exists.
     pub(crate) fn link(&mut self, name: &str) -> Result<Option<LinkMessage>, LabError> {
         let what = format!("look up the interface `{name}`");
         let mut message = LinkMessage::default();
@@ -93,7 +93,7 @@ impl Netlink {
             request: what.clone(),
             source,
         };
-        let bytes = Self::exchange(&self.socket, &mut self.sequence, message, 0).map_err(failed)?;
+        let bytes = Self::send(&self.socket, &mut self.sequence, message, 0).map_err(failed)?;
         let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes);
         match reply.map(|reply| reply.payload) {
             Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))) => Ok(Some(link)),
@@ -107,7 +107,7 @@ impl Netlink {
         }
     }
 
-    fn exchange(
+    fn send(
         socket: &Socket,
         sequence: &mut u32,
         message: RouteNetlinkMessage,
@@ -160,7 +160,7 @@ impl Netlink {
         self.request(&format!("remove the route {route:?}"), message, 0)
     }
 
-    /// A neighbour that is never asked for.
+    /// Adds a permanent neighbour, which the kernel never resolves.
     pub(crate) fn set_neighbour(&mut self, ifindex: u32, ip: IpAddr, mac: [u8; 6]) -> Result<(), LabError> {
         let mut message = NeighbourMessage::default();
         message.header.family = family(ip);
@@ -205,7 +205,7 @@ impl Route {
     }
 }
 
-/// A change of one interface.
+/// A message that changes one interface.
 pub(crate) fn link_change(ifindex: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
@@ -213,7 +213,7 @@ pub(crate) fn link_change(ifindex: u32, attributes: Vec<LinkAttribute>) -> LinkM
     message
 }
 
-/// Set the interface up or down.
+/// A message that sets an interface up or down.
 pub(crate) fn link_up(ifindex: u32, up: bool) -> LinkMessage {
     let mut message = link_change(ifindex, Vec::new());
     message.header.change_mask = LinkFlags::Up;

@@ -1,4 +1,4 @@
-//! NICs: a veth pair whose one end is the node's NIC and whose other end, the wire, is a client's.
+//! NICs: a veth pair between the node (the NIC) and a client (the wire).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,16 +11,16 @@ use crate::{
     netlink::{Netlink, Route, full_prefix},
 };
 
-/// What a NIC shall be.
+/// The description of a NIC to be created.
 #[derive(Clone, Debug)]
 pub struct NicSpec {
     /// Its name on the node.
     pub name: String,
-    /// Whose wire it is on.
+    /// The client at the other end.
     pub client: Namespace,
-    /// The network between the two: the node has its first address, the client its second. `10.1.N.0/24` if not given.
+    /// The network between the two: the node has its first address, the client its second. Default: `10.1.N.0/24`.
     pub v4: Option<Ipv4Net>,
-    /// The same for IPv6; `fd01:N::/64` if not given.
+    /// The IPv6 network between the two. Default: `fd01:N::/64`.
     pub v6: Option<Ipv6Net>,
 }
 
@@ -31,7 +31,7 @@ pub struct Nic {
     pub name: String,
     /// Its index on the node.
     pub ifindex: u32,
-    /// Its MAC address: clients send here.
+    /// Its MAC address, to which clients send.
     pub mac: [u8; 6],
     /// The client.
     pub client: Namespace,
@@ -52,7 +52,7 @@ pub struct Nic {
 }
 
 impl NicSpec {
-    /// With networks of its own.
+    /// Describes a NIC with the default networks.
     pub fn new(name: &str, client: &Namespace) -> Self {
         Self {
             name: name.to_owned(),
@@ -97,19 +97,19 @@ impl Nic {
     }
 
     fn wire_up(&self, v4_len: u8, v6_len: u8) -> Result<(), LabError> {
-        let ours = End {
+        let nic = End {
             namespace: &self.node,
             name: &self.name,
             mac: self.mac,
         };
-        let theirs = End {
+        let wire = End {
             namespace: &self.client,
             name: &self.wire,
             mac: self.client_mac,
         };
-        add_veth(&ours, &theirs)?;
-        // A veth leaves checksums to "hardware" that does not exist: packets that leave the stack's path (a redirect)
-        // would be dropped as corrupt. What comes from a real wire has complete checksums.
+        add_veth(&nic, &wire)?;
+        // With the offload a veth sends incomplete checksums, and redirected packets would be dropped as corrupt. Packets from
+        // a real wire have complete checksums.
         self.client.set_tx_checksum_offload(&self.wire, false)?;
         for (ip, length) in [(self.v4, v4_len), (self.v6, v6_len)] {
             self.node.add_address(&self.name, ip, length)?;
@@ -120,7 +120,7 @@ impl Nic {
         Ok(())
     }
 
-    /// One more address of the client, to which the node answers over this NIC.
+    /// Adds an address to the client, and a route to it over this NIC to the node.
     pub fn add_client_address(&self, ip: IpAddr) -> Result<(), LabError> {
         self.client.add_address(&self.wire, ip, full_prefix(ip))?;
         let via = if ip.is_ipv4() {
@@ -137,12 +137,12 @@ impl Nic {
         })
     }
 
-    /// From now on the client gets what a program on the NIC sends back (`XDP_TX`).
-    pub fn take_answers(&self) -> Result<(), LabError> {
-        self.client.take_answers(&self.wire)
+    /// Makes the client receive the frames that a program on the NIC sends back (`XDP_TX`).
+    pub fn receive_xdp_tx(&self) -> Result<(), LabError> {
+        self.client.receive_xdp_tx(&self.wire)
     }
 
-    /// Tell the client where the pod is.
+    /// Adds the client's route to a pod.
     pub(crate) fn add_pod(&self, address: IpAddr) -> Result<(), LabError> {
         let route = self.route_to(address)?;
         Netlink::open(&self.client)?.set_route(route)
@@ -153,7 +153,7 @@ impl Nic {
         Netlink::open(&self.client)?.remove_route(route)
     }
 
-    /// A client with several wires uses the first.
+    /// A client with several NICs prefers the first.
     fn route_to(&self, address: IpAddr) -> Result<Route, LabError> {
         Ok(Route {
             to: Some(address),
@@ -165,7 +165,7 @@ impl Nic {
     }
 }
 
-/// The n-th address of the network.
+/// Returns the n-th address of the network.
 pub(crate) fn host(network: IpNet, number: u8) -> IpAddr {
     match network.network() {
         IpAddr::V4(first) => IpAddr::V4((u32::from(first) + u32::from(number)).into()),

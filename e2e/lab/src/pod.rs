@@ -1,4 +1,4 @@
-//! Pods: a namespace with an `eth0` whose other end is on the node, wired as the usual network plugins do.
+//! Pods: a namespace with an `eth0` whose other end is on the node, connected as common network plugins do.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -17,36 +17,36 @@ const BRIDGE: &str = "br0";
 const BRIDGE_MAC: [u8; 6] = [2, 0, 0, 2, 0, 1];
 const ETH0: &str = "eth0";
 
-/// How the host's end is connected.
+/// How the host-side veth is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// A route per address points at the host's end (Calico, Cilium, AWS).
+    /// A route per address to the host-side veth (Calico, Cilium, AWS).
     Ptp,
-    /// The host's end is a port of `br0`, which has the gateway's address; no route per pod (Flannel, kind).
+    /// The host-side veth is a port of `br0`, which has the gateway's address; no route per pod (Flannel, kind).
     Bridge,
 }
 
-/// What a pod shall be.
+/// The description of a pod to be created.
 #[derive(Clone, Debug)]
 pub struct PodSpec {
-    /// Its namespace's name.
+    /// The name of its namespace.
     pub name: String,
     /// How it is connected.
     pub style: Style,
-    /// Its address; of a bridge pod's network, the gateway has the first.
+    /// Its IPv4 address. In the network of a bridge pod, the gateway has the first address.
     pub v4: Option<Ipv4Net>,
     /// Its IPv6 address.
     pub v6: Option<Ipv6Net>,
 }
 
-/// A pod that is there.
+/// A pod.
 #[derive(Debug)]
 pub struct Pod {
     /// Its namespace; its interface is `eth0`.
     pub ns: Namespace,
-    /// The host's end on the node.
+    /// The host-side veth.
     pub host_interface: String,
-    /// Its index on the node.
+    /// The index of the host-side veth.
     pub host_ifindex: u32,
     /// Index of `eth0` in the pod.
     pub ifindex: u32,
@@ -57,12 +57,12 @@ pub struct Pod {
     node: Namespace,
     core: Arc<Core>,
     number: u8,
-    /// How many pairs it had: each has MACs of its own.
+    /// The number of veth pairs so far: each has its own MACs.
     pairs: u8,
 }
 
 impl PodSpec {
-    /// A pod without addresses.
+    /// Describes a pod without addresses.
     pub fn new(name: &str, style: Style) -> Self {
         Self {
             name: name.to_owned(),
@@ -72,13 +72,13 @@ impl PodSpec {
         }
     }
 
-    /// With this address.
+    /// Sets the IPv4 address.
     #[must_use]
     pub fn v4(self, v4: Ipv4Net) -> Self {
         Self { v4: Some(v4), ..self }
     }
 
-    /// With this IPv6 address.
+    /// Sets the IPv6 address.
     #[must_use]
     pub fn v6(self, v6: Ipv6Net) -> Self {
         Self { v6: Some(v6), ..self }
@@ -119,32 +119,32 @@ impl Pod {
         Ok(pod)
     }
 
-    /// Its addresses.
+    /// Returns its addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().map(IpNet::addr)
     }
 
-    /// Its IPv4 address.
+    /// Returns its IPv4 address.
     ///
     /// # Panics
-    /// If it was made without one.
+    /// If it has none.
     pub fn v4(&self) -> IpAddr {
         self.addresses()
             .find(IpAddr::is_ipv4)
             .expect("a pod with an IPv4 address")
     }
 
-    /// Its IPv6 address.
+    /// Returns its IPv6 address.
     ///
     /// # Panics
-    /// If it was made without one.
+    /// If it has none.
     pub fn v6(&self) -> IpAddr {
         self.addresses()
             .find(IpAddr::is_ipv6)
             .expect("a pod with an IPv6 address")
     }
 
-    /// Make the veth pair (again) and give `eth0` the pod's addresses. Interface indexes and MACs are new ones.
+    /// Creates the veth pair, possibly again, and adds the pod's addresses to `eth0`. Interface indexes and MACs are new.
     pub fn make_veth(&mut self) -> Result<(), LabError> {
         self.pairs += 1;
         let host = End {
@@ -168,13 +168,13 @@ impl Pod {
         self.configure()
     }
 
-    /// Remove the veth pair. Addresses, routes and whatever is attached go with it; the namespace stays.
+    /// Deletes the veth pair with its addresses, routes and attached programs. The namespace stays.
     pub fn delete_veth(&self) -> Result<(), LabError> {
         self.withdraw()?;
         self.node.delete_interface(&self.host_interface)
     }
 
-    /// Take the pod away.
+    /// Removes the pod.
     pub fn remove(self) -> Result<(), LabError> {
         if self.node.find_interface(&self.host_interface)?.is_some() {
             self.delete_veth()?;
@@ -182,7 +182,7 @@ impl Pod {
         self.ns.release()
     }
 
-    /// Give the pod other addresses.
+    /// Replaces the pod's addresses.
     pub fn set_addresses(&mut self, addresses: &[IpNet]) -> Result<(), LabError> {
         self.withdraw()?;
         let mut pod = Netlink::open(&self.ns)?;
@@ -198,34 +198,34 @@ impl Pod {
         self.configure()
     }
 
-    /// Set `eth0` up or down. Addresses and routes that the kernel forgets with "down" are back after "up".
+    /// Sets `eth0` up or down. "Up" adds the addresses and routes again that the kernel removed on "down".
     pub fn set_up(&self, up: bool) -> Result<(), LabError> {
         self.ns.set_up(ETH0, up)?;
         if up { self.configure() } else { Ok(()) }
     }
 
-    /// Set the host's end up or down.
+    /// Sets the host-side veth up or down.
     pub fn set_host_up(&self, up: bool) -> Result<(), LabError> {
         self.node.set_up(&self.host_interface, up)?;
         if up { self.configure() } else { Ok(()) }
     }
 
-    /// Change the MTU of `eth0`.
+    /// Changes the MTU of `eth0`.
     pub fn set_mtu(&self, mtu: u32) -> Result<(), LabError> {
         self.ns.set_mtu(ETH0, mtu)
     }
 
-    /// Change the MTU of the host's end.
+    /// Changes the MTU of the host-side veth.
     pub fn set_host_mtu(&self, mtu: u32) -> Result<(), LabError> {
         self.node.set_mtu(&self.host_interface, mtu)
     }
 
-    /// Whether GRO of `eth0` is on.
+    /// Returns whether GRO of `eth0` is on.
     pub fn gro(&self) -> Result<bool, LabError> {
         self.ns.gro(ETH0)
     }
 
-    /// Switch GRO of `eth0`.
+    /// Switches GRO of `eth0` on or off.
     pub fn set_gro(&self, on: bool) -> Result<(), LabError> {
         self.ns.set_gro(ETH0, on)
     }

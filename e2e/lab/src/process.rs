@@ -1,4 +1,4 @@
-//! Processes inside a lab's namespaces. None survives the lab.
+//! Processes inside the lab's namespaces. None outlives the lab.
 #![expect(unsafe_code, reason = "work between fork and exec")]
 
 use std::{
@@ -29,14 +29,15 @@ use crate::{LabError, reap::MARK, wait_until};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A child dies with the *thread* that started it (`PR_SET_PDEATHSIG`), so one thread that never ends starts them all.
+/// The kernel kills a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`), so one thread that never ends
+/// starts all children.
 static STARTER: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
     let (sender, jobs) = channel::<Job>();
     thread::spawn(move || jobs.into_iter().for_each(|job| job()));
     Mutex::new(sender)
 });
 
-/// A process in a namespace of the lab. It is killed with the lab, also when the test that made the lab is killed.
+/// A process in a namespace of the lab. It is killed with the lab, even if the test process is killed.
 #[derive(Debug)]
 pub struct Process {
     child: Arc<Mutex<Child>>,
@@ -49,10 +50,10 @@ pub struct Process {
     pub stderr: Option<ChildStderr>,
 }
 
-/// What a process that ended left.
+/// The result of a process that has ended.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
     /// Standard output, if piped and not taken.
     pub stdout: String,
@@ -60,7 +61,7 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Children by lab, so that the lab can end them.
+/// The children of a lab, which ends them.
 pub(crate) type Children = Mutex<Vec<Arc<Mutex<Child>>>>;
 
 impl Process {
@@ -102,19 +103,19 @@ impl Process {
         })
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         lock(&self.child).id()
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status, if it has ended.
     pub fn try_wait(&self) -> Result<Option<ExitStatus>, LabError> {
         lock(&self.child)
             .try_wait()
             .map_err(|source| self.failed("wait for", source))
     }
 
-    /// Wait until it ends by itself.
+    /// Waits until it ends by itself.
     pub fn wait(&self, timeout: Duration) -> Result<ExitStatus, LabError> {
         let mut status = Ok(None);
         wait_until(&format!("`{}` ends", self.program), timeout, || {
@@ -124,17 +125,17 @@ impl Process {
         status?.ok_or_else(|| self.failed("wait for", io::ErrorKind::Interrupted.into()))
     }
 
-    /// Send a signal, unless it has ended already.
+    /// Sends a signal, unless the process has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
         let mut child = lock(&self.child);
         if let Ok(Some(_)) = child.try_wait() {
             return Ok(());
         }
-        // Not waited for yet: the id is still its own.
+        // Not waited for yet: the id still belongs to it.
         kill(Pid::from_raw(child.id() as i32), signal).map_err(|errno| self.failed("signal", errno.into()))
     }
 
-    /// Kill it and wait until it is gone.
+    /// Kills it and waits until it is gone.
     pub fn kill(&self) -> Result<ExitStatus, LabError> {
         let mut child = lock(&self.child);
         child
@@ -143,7 +144,7 @@ impl Process {
             .map_err(|source| self.failed("kill", source))
     }
 
-    /// Wait until it ends by itself, and read what it wrote; it is killed when time is up.
+    /// Waits until it ends by itself, and reads its output. Kills it after the timeout.
     pub fn finish(mut self, timeout: Duration) -> Result<Finished, LabError> {
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         thread::scope(|scope| {
@@ -170,7 +171,7 @@ impl Process {
     }
 }
 
-/// End every child and what it started.
+/// Kills all children.
 pub(crate) fn end(children: &Children) {
     for child in lock(children).drain(..) {
         let mut child = lock(&child);
@@ -195,13 +196,13 @@ fn start(mut command: Command) -> io::Result<Child> {
 fn read(stream: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut stream) = stream {
-        // What was read until an error is still worth showing.
+        // Output before an error is still useful.
         let _ = stream.read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A thread that panicked while it held the lock left the data whole: nothing here is changed in two steps.
+/// Locks a mutex, poisoned or not: every change here is a single step, so a panic cannot leave half of it.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

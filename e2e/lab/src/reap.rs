@@ -1,6 +1,6 @@
-//! Ends the processes of a lab, whoever their parents are by now.
+//! Kills the processes of a lab, whatever their parents are.
 //!
-//! Used after a fork too, where nothing may be allocated: all memory is there beforehand, and the rest is system calls.
+//! Also used after a fork, where allocation is not allowed: all memory is allocated before, the rest is system calls.
 #![expect(
     unsafe_code,
     reason = "system calls that have no safe wrapper usable after a fork"
@@ -14,19 +14,19 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
 };
 
-/// Environment variable by which a lab recognises its processes and their descendants.
+/// Environment variable that marks a lab's processes and their descendants.
 pub(crate) const MARK: &str = "XDP_LAB";
 
-/// A process may start another while we look, but only so often.
-const ROUNDS: u32 = 10;
+/// Passes over all processes: a process may start another during a pass.
+const PASSES: u32 = 10;
 
 /// `struct linux_dirent64`: inode and offset, 8 bytes each, length of the record, type, name.
 const RECORD_LEN: usize = 16;
 const RECORD_NAME: usize = 19;
 
-/// Finds and kills processes that carry the lab's mark.
+/// Finds and kills processes with the lab's mark.
 pub(crate) struct Reaper {
-    /// As it stands in an environment.
+    /// `NAME=VALUE`, as in an environment.
     mark: Vec<u8>,
     directory: Vec<u8>,
     environment: Vec<u8>,
@@ -41,16 +41,16 @@ impl Reaper {
         }
     }
 
-    /// Until there is none.
+    /// Kills until no process is left.
     pub(crate) fn kill_all(&mut self) {
-        for _ in 0..ROUNDS {
+        for _ in 0..PASSES {
             if self.kill_once().unwrap_or(0) == 0 {
                 return;
             }
         }
     }
 
-    /// Go through all processes once; how many carried the mark.
+    /// Passes over all processes once, and returns how many it killed.
     fn kill_once(&mut self) -> io::Result<u32> {
         let proc = open(c"/proc", libc::O_DIRECTORY)?;
         let mut killed = 0;
@@ -74,22 +74,22 @@ impl Reaper {
         }
     }
 
-    /// Kill this process if it carries the mark.
+    /// Kills this process if it has the mark.
     fn kill(&mut self, pid: u32) -> bool {
-        // The descriptor is one process's for good: what still carries the mark after it was opened is the right one.
+        // The descriptor refers to one process forever: a process that has the mark after it was opened is the right one.
         let Ok(process) = pidfd_open(pid) else {
             return false;
         };
-        pid != std::process::id() && self.carries(pid).unwrap_or(false) && pidfd_kill(&process).is_ok()
+        pid != std::process::id() && self.has_mark(pid).unwrap_or(false) && pidfd_kill(&process).is_ok()
     }
 
-    fn carries(&mut self, pid: u32) -> io::Result<bool> {
+    fn has_mark(&mut self, pid: u32) -> io::Result<bool> {
         let mut path = [0; 32];
         write!(&mut path[..31], "/proc/{pid}/environ")?;
         let path = CStr::from_bytes_until_nul(&path).map_err(|_| io::ErrorKind::InvalidInput)?;
         let file = open(path, 0)?;
         let mut len = 0;
-        // The kernel gives a page at a time.
+        // The kernel returns a page at a time.
         loop {
             match read(&file, &mut self.environment[len..])? {
                 0 => break,
@@ -101,21 +101,21 @@ impl Reaper {
     }
 }
 
-/// The number that a directory entry's name is.
+/// Parses the name of a directory entry as a number.
 fn number(name: &[u8]) -> Option<u32> {
     let name = CStr::from_bytes_until_nul(name).ok()?;
     name.to_str().ok()?.parse().ok()
 }
 
-/// A descriptor of exactly this process, readable when it is gone (Linux 5.3).
+/// Opens a descriptor of exactly this process, readable when it has ended (Linux 5.3).
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the kernel just made this descriptor for us.
+    // SAFETY: the kernel has just returned this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Kill exactly the process behind the descriptor, and wait until it is gone.
+/// Kills exactly the process of the descriptor, and waits until it is gone.
 fn pidfd_kill(process: &OwnedFd) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     let fd = process.as_raw_fd();
@@ -134,7 +134,7 @@ fn pidfd_kill(process: &OwnedFd) -> io::Result<()> {
 fn open(path: &CStr, flags: c_int) -> io::Result<OwnedFd> {
     // SAFETY: the path ends with a nul byte.
     let fd = check(unsafe { libc::open(path.as_ptr(), flags | libc::O_RDONLY | libc::O_CLOEXEC) }.into())?;
-    // SAFETY: the kernel just made this descriptor for us.
+    // SAFETY: the kernel has just returned this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 

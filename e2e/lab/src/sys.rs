@@ -8,19 +8,19 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
-/// `SO_RCVMARK` (Linux 5.19, include/uapi/asm-generic/socket.h): each datagram comes with its skb's mark.
+/// `SO_RCVMARK` (Linux 5.19, include/uapi/asm-generic/socket.h): each datagram carries its skb's mark.
 pub(crate) const SO_RCVMARK: libc::c_int = 75;
 
-/// One datagram and what came along with it.
+/// One received datagram's metadata.
 pub(crate) struct Datagram {
     pub(crate) len: usize,
     pub(crate) source: Option<IpAddr>,
     pub(crate) mark: u32,
-    /// Datagrams that the socket has dropped so far because it was full.
+    /// Datagrams that the socket has dropped so far because its buffer was full.
     pub(crate) overflowed: u32,
 }
 
-/// Set a socket option of level `SOL_SOCKET`.
+/// Sets a socket option of level `SOL_SOCKET`.
 pub(crate) fn set_option(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     set_option_of(socket, libc::SOL_SOCKET, option, value)
 }
@@ -44,9 +44,33 @@ fn set_option_of(
     check(result as isize).map(drop)
 }
 
-/// Receive one datagram with its control messages.
+/// Receives one datagram with its control messages.
 pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Datagram> {
-    let mut control = [0_u64; 16];
+    let (mut mark, mut overflowed) = (0, 0);
+    // SAFETY: both control messages carry a u32.
+    let read = |data: *const u8| unsafe { data.cast::<u32>().read_unaligned() };
+    let (len, address) = receive_message(socket, buffer, 0, |kind, data| match kind {
+        (libc::SOL_SOCKET, libc::SO_MARK) => mark = read(data),
+        (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => overflowed = read(data),
+        _ => {}
+    })?;
+    Ok(Datagram {
+        len,
+        source: ip(&address),
+        mark,
+        overflowed,
+    })
+}
+
+/// Calls recvmsg(2), and `control` with level, type and data of each control message. Returns the length and the
+/// sender's address.
+fn receive_message(
+    socket: &impl AsRawFd,
+    buffer: &mut [u8],
+    flags: libc::c_int,
+    mut control: impl FnMut((libc::c_int, libc::c_int), *const u8),
+) -> io::Result<(usize, libc::sockaddr_storage)> {
+    let mut space = [0_u64; 16];
     let mut iov = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -57,35 +81,27 @@ pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Da
     message.msg_namelen = size_of_val(&address) as libc::socklen_t;
     message.msg_iov = &raw mut iov;
     message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control);
-    // SAFETY: every pointer in `message` is to a live local of the length given beside it.
-    let len = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) })?;
-    let mut datagram = Datagram {
-        len,
-        source: ip(&address),
-        mark: 0,
-        overflowed: 0,
-    };
-    // SAFETY: the kernel wrote `message`; the CMSG macros stay inside `control`, and both messages carry a u32.
+    message.msg_control = space.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&space);
+    // SAFETY: every pointer in `message` is to a live local of the length given with it.
+    let len = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) })?;
+    // SAFETY: the kernel wrote `message`; the CMSG macros stay inside `space`.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while !header.is_null() {
-            let value = || libc::CMSG_DATA(header).cast::<u32>().read_unaligned();
-            match ((*header).cmsg_level, (*header).cmsg_type) {
-                (libc::SOL_SOCKET, libc::SO_MARK) => datagram.mark = value(),
-                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => datagram.overflowed = value(),
-                _ => {}
-            }
+            control(
+                ((*header).cmsg_level, (*header).cmsg_type),
+                libc::CMSG_DATA(header),
+            );
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
-    Ok(datagram)
+    Ok((len, address))
 }
 
 fn ip(address: &libc::sockaddr_storage) -> Option<IpAddr> {
     let address = &raw const *address;
-    // SAFETY: the family says which of the structs, all smaller than the storage, the kernel wrote.
+    // SAFETY: the family says which struct the kernel wrote; all are smaller than the storage.
     unsafe {
         match i32::from((*address).ss_family) {
             libc::AF_INET => {
@@ -101,26 +117,26 @@ fn ip(address: &libc::sockaddr_storage) -> Option<IpAddr> {
     }
 }
 
-/// Undo a connection's `connect`: the peer gets a reset.
+/// Disconnects a TCP socket: the other end gets a reset.
 pub(crate) fn disconnect(socket: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: all-zero is a valid value, whose family is AF_UNSPEC.
-    let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
-    let length = size_of_val(&nowhere) as libc::socklen_t;
-    // SAFETY: pointer and length are those of `nowhere`.
-    check(unsafe { libc::connect(socket.as_raw_fd(), &raw const nowhere, length) } as isize).map(drop)
+    let unspecified: libc::sockaddr = unsafe { std::mem::zeroed() };
+    let length = size_of_val(&unspecified) as libc::socklen_t;
+    // SAFETY: pointer and length are those of `unspecified`.
+    check(unsafe { libc::connect(socket.as_raw_fd(), &raw const unspecified, length) } as isize).map(drop)
 }
 
-/// A packet socket of one interface; with `receives` it gets every frame that arrives there.
+/// Opens a packet socket on one interface. With `receives` it gets every frame that arrives there.
 pub(crate) fn packet_socket(ifindex: u32, receives: bool) -> io::Result<OwnedFd> {
-    // Bound before it may receive: otherwise frames of other interfaces come first.
+    // No protocol before bind: otherwise it receives frames of other interfaces first.
     // SAFETY: no pointers.
     let fd =
         check(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) } as isize)?;
-    // SAFETY: the kernel just made this descriptor for us.
+    // SAFETY: the kernel has just returned this descriptor.
     let socket = unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) };
     set_option_of(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
     if receives {
-        // Who waits for a frame may be late, and must not lose it to those that came before.
+        // A test may read late; earlier frames must not make the kernel drop the one it waits for.
         set_option_of(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 32 << 20)?;
     }
     let protocol = if receives { libc::ETH_P_ALL as u16 } else { 0 };
@@ -141,63 +157,47 @@ pub(crate) fn packet_socket(ifindex: u32, receives: bool) -> io::Result<OwnedFd>
     Ok(socket)
 }
 
-/// Send one frame.
+/// Sends one frame.
 pub(crate) fn send_frame(socket: &OwnedFd, frame: &[u8]) -> io::Result<()> {
     // SAFETY: pointer and length are those of `frame`.
     check(unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
 }
 
-/// Take the next frame that came in; frames that go out pass by here too and are left out. The kernel has taken the outer
-/// VLAN tag off and tells it apart: it is put back.
+/// Receives the next incoming frame as it was on the wire. Returns `None` for an outgoing one, which a packet socket sees
+/// too. The kernel reports the outer VLAN tag separately; this inserts it again.
 pub(crate) fn receive_frame(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
-    let mut control = [0_u64; 16];
-    let mut iov = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
-    // SAFETY: all-zero is a valid value of these C structs.
-    let (mut address, mut message): (libc::sockaddr_ll, libc::msghdr) = unsafe { std::mem::zeroed() };
-    message.msg_name = (&raw mut address).cast();
-    message.msg_namelen = size_of_val(&address) as libc::socklen_t;
-    message.msg_iov = &raw mut iov;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control);
-    // SAFETY: every pointer in `message` is to a live local of the length given beside it.
-    let len = check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })?;
-    let mut frame = buffer[..len].to_vec();
-    // SAFETY: the kernel wrote `message`; the CMSG macros stay inside `control`, and the message carries this struct.
-    unsafe {
-        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
-        while !header.is_null() {
-            if ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
-                let about = libc::CMSG_DATA(header)
-                    .cast::<libc::tpacket_auxdata>()
-                    .read_unaligned();
-                put_tag_back(&mut frame, &about);
-            }
-            header = libc::CMSG_NXTHDR(&raw const message, header);
+    let mut auxiliary = None;
+    let (len, address) = receive_message(socket, buffer, libc::MSG_DONTWAIT, |kind, data| {
+        if kind == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+            // SAFETY: the control message carries this struct.
+            auxiliary = Some(unsafe { data.cast::<libc::tpacket_auxdata>().read_unaligned() });
         }
+    })?;
+    let mut frame = buffer[..len].to_vec();
+    if let Some(auxiliary) = auxiliary {
+        insert_vlan_tag(&mut frame, &auxiliary);
     }
+    // SAFETY: a packet socket's addresses are `sockaddr_ll`, which is smaller than the storage.
+    let address = unsafe { &*(&raw const address).cast::<libc::sockaddr_ll>() };
     Ok((address.sll_pkttype != libc::PACKET_OUTGOING).then_some(frame))
 }
 
-fn put_tag_back(frame: &mut Vec<u8>, about: &libc::tpacket_auxdata) {
+fn insert_vlan_tag(frame: &mut Vec<u8>, auxiliary: &libc::tpacket_auxdata) {
     const MACS: usize = 12;
-    if about.tp_status & libc::TP_STATUS_VLAN_VALID != 0 && frame.len() >= MACS {
-        let [t0, t1] = about.tp_vlan_tpid.to_be_bytes();
-        let [v0, v1] = about.tp_vlan_tci.to_be_bytes();
+    if auxiliary.tp_status & libc::TP_STATUS_VLAN_VALID != 0 && frame.len() >= MACS {
+        let [t0, t1] = auxiliary.tp_vlan_tpid.to_be_bytes();
+        let [v0, v1] = auxiliary.tp_vlan_tci.to_be_bytes();
         frame.splice(MACS..MACS, [t0, t1, v0, v1]);
     }
 }
 
-/// `SIOCETHTOOL` with a `struct ethtool_value`; returns the value the kernel wrote.
+/// Calls `SIOCETHTOOL` with a `struct ethtool_value`, and returns the value that the kernel wrote.
 pub(crate) fn ethtool(socket: &impl AsRawFd, interface: &str, command: u32, value: u32) -> io::Result<u32> {
     let mut value = [command, value];
     // SAFETY: all-zero is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    let room = request.ifr_name.len() - 1;
-    for (to, from) in request.ifr_name[..room].iter_mut().zip(interface.bytes()) {
+    let name_len = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..name_len].iter_mut().zip(interface.bytes()) {
         *to = from as libc::c_char;
     }
     request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();

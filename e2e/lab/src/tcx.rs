@@ -1,52 +1,53 @@
-//! Classifiers of others on interfaces.
+//! tcx programs of other owners on an interface.
 
 use std::{io, os::fd::OwnedFd};
 
 use crate::{
     LabError, Namespace,
     bpf::{
-        Pass, {self},
+        AttachPoint, ProgramType, {self},
     },
 };
 
-/// Where classifiers run.
+/// Where tcx programs run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// What comes in.
+    /// On received packets.
     Ingress,
-    /// What goes out.
+    /// On packets to be sent.
     Egress,
 }
 
-/// Others' classifiers, which are there as long as this lives.
+/// As many tcx programs as an interface takes. They stay attached while this value lives.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct TcxCrowd {
     _links: Vec<OwnedFd>,
 }
 
 impl Namespace {
-    /// Fills an interface with classifiers that do nothing, until it refuses the next one (`ERANGE`).
-    pub fn crowd(&self, interface: &str, direction: Direction) -> Result<Crowd, LabError> {
+    /// Fills an interface with tcx programs that do nothing, until the kernel refuses the next one (`ERANGE`).
+    pub fn crowd(&self, interface: &str, direction: Direction) -> Result<TcxCrowd, LabError> {
         let index = self.interface(interface)?.index;
-        let attach_type = match direction {
-            Direction::Ingress => 46,
-            Direction::Egress => 47,
+        let to = match direction {
+            Direction::Ingress => AttachPoint::TcxIngress,
+            Direction::Egress => AttachPoint::TcxEgress,
         };
-        let fill = || fill(index, attach_type);
-        let links = self.run(fill)?.map_err(|source| LabError::Netlink {
-            namespace: self.name().to_owned(),
-            request: format!("fill `{interface}` with classifiers"),
-            source,
-        })?;
-        Ok(Crowd { _links: links })
+        let links = self
+            .run(|| fill(index, to))?
+            .map_err(|source| LabError::Netlink {
+                namespace: self.name().to_owned(),
+                request: format!("fill `{interface}` with tcx programs"),
+                source,
+            })?;
+        Ok(TcxCrowd { _links: links })
     }
 }
 
-/// One program is taken only once, so each of them is another.
-fn fill(ifindex: u32, attach_type: u32) -> io::Result<Vec<OwnedFd>> {
+/// The kernel attaches a program only once per hook, so each link gets a program of its own.
+fn fill(ifindex: u32, to: AttachPoint) -> io::Result<Vec<OwnedFd>> {
     let mut links = Vec::new();
     loop {
-        match bpf::link_tcx(&bpf::load(Pass::Classifier)?, ifindex, attach_type) {
+        match bpf::link_create(bpf::load_pass(ProgramType::SchedCls)?, ifindex, to, 0) {
             Ok(link) => links.push(link),
             Err(error) if error.raw_os_error() == Some(libc::ERANGE) => return Ok(links),
             Err(error) => return Err(error),

@@ -1,19 +1,19 @@
-//! What the kernel's connection tracking and forwarding of a namespace know.
+//! The connection tracking and forwarding counters of a namespace.
 
 use std::{fs, net::IpAddr};
 
 use crate::{LabError, Namespace};
 
 impl Namespace {
-    /// The connections that are tracked here, a line each as `/proc/net/nf_conntrack` shows them.
+    /// Returns the tracked connections, one line each, in the format of `/proc/net/nf_conntrack`.
     pub fn tracked(&self) -> Result<Vec<String>, LabError> {
         let text = self.proc_net("nf_conntrack")?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// How many tracked connections have this address and port, at either end and in either direction.
+    /// Returns how many tracked connections have this address and port, at either end and in either direction.
     pub fn tracked_of(&self, ip: IpAddr, port: u16) -> Result<usize, LabError> {
-        // As the kernel writes it: IPv6 in full.
+        // The kernel writes IPv6 addresses in full.
         let address = match ip {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => v6.segments().map(|part| format!("{part:04x}")).join(":"),
@@ -30,7 +30,7 @@ impl Namespace {
             .count())
     }
 
-    /// Packets that the stack has forwarded, IPv4 and IPv6.
+    /// Returns how many packets the stack has forwarded, IPv4 and IPv6.
     pub fn forwarded(&self) -> Result<u64, LabError> {
         let v4 = self.proc_net("snmp")?;
         let mut ip = v4.lines().filter_map(|line| line.strip_prefix("Ip: "));
@@ -47,7 +47,7 @@ impl Namespace {
         Ok(count(v4) + count(v6.flatten()))
     }
 
-    /// A file of `/proc/net`, which is that of the thread that reads it.
+    /// Reads a file of `/proc/net`, which belongs to the namespace of the reading thread.
     fn proc_net(&self, name: &str) -> Result<String, LabError> {
         let path = format!("/proc/thread-self/net/{name}");
         self.run(|| fs::read_to_string(&path))?

@@ -1,14 +1,14 @@
-//! Numbered datagrams, counted where they arrive: loss, duplicates and reordering show, and so do marks.
+//! Numbered datagrams, counted by their receiver: loss, duplicates, reordering and marks are visible.
 
 mod receiver;
 mod sender;
 mod stream;
 
-pub use receiver::{Received, UdpReceiver};
+pub use receiver::{Datagrams, UdpReceiver};
 pub use sender::UdpSender;
-pub use stream::Stream;
+pub use stream::UdpStream;
 
-/// Begins every numbered datagram.
+/// The first bytes of every numbered datagram.
 const MAGIC: [u8; 4] = *b"xlab";
 
 /// Magic, stream and number.

@@ -1,4 +1,4 @@
-//! Waiting on conditions.
+//! Waiting for conditions.
 
 use std::{
     io, thread,
@@ -7,10 +7,10 @@ use std::{
 
 use crate::LabError;
 
-/// Short beside everything the kernel does asynchronously (removing a namespace takes some 30 ms).
+/// Short compared with what the kernel does asynchronously (removing a namespace takes some 30 ms).
 const INTERVAL: Duration = Duration::from_millis(3);
 
-/// Wait until `condition` holds; it is looked at once more when time is up.
+/// Waits until `condition` holds. Checks it once more after the timeout.
 pub fn wait_until(
     what: &str,
     timeout: Duration,
@@ -32,11 +32,11 @@ pub fn wait_until(
     }
 }
 
-/// For a process that is started on a machine that is busy with something else.
+/// The limit until a starting process executes its program, on a busy machine.
 const IN_USE: Duration = Duration::from_secs(20);
 
-/// Bind, again and again while the address is in use: a process that is being started holds copies of all sockets until
-/// it executes its program, so an address is not free right after its socket was closed.
+/// Binds, and retries while the address is in use: a starting process holds copies of all sockets until it executes its
+/// program, so an address may not be free right after its socket was closed.
 pub(crate) fn bound<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! What a veth needs to be as good a wire as a real one.
+//! What a veth pair needs to receive frames that an XDP program sends back.
 
 use std::os::fd::AsRawFd;
 
@@ -7,20 +7,18 @@ use netlink_packet_route::link::{LinkAttribute, LinkXdp};
 use crate::{
     LabError, Namespace,
     bpf::{
-        Pass, {self},
+        ProgramType, XDP_FLAGS_DRV_MODE, {self},
     },
     netlink::{Netlink, link_change},
 };
 
-/// As in `include/uapi/linux/if_link.h`.
-const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
-
 impl Namespace {
-    /// From now on this end of a veth pair gets what a program at the other end sends back (`XDP_TX`). The driver wakes
-    /// the receiver of such frames only if that has a program too (`veth_xdp_flush` in drivers/net/veth.c, Linux 6.18);
-    /// this one passes everything.
-    pub fn take_answers(&self, interface: &str) -> Result<(), LabError> {
-        let program = bpf::load(Pass::Xdp).map_err(|source| LabError::Netlink {
+    /// Makes this end of a veth pair receive the frames that a program at the other end sends back (`XDP_TX`).
+    ///
+    /// The driver wakes the receiver of such frames only if it has a program too (`veth_xdp_flush` in
+    /// drivers/net/veth.c, Linux 6.18). This attaches one that passes every packet.
+    pub fn receive_xdp_tx(&self, interface: &str) -> Result<(), LabError> {
+        let program = bpf::load_pass(ProgramType::Xdp).map_err(|source| LabError::Netlink {
             namespace: self.name().to_owned(),
             request: "load an XDP program".to_owned(),
             source,

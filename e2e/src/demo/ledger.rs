@@ -1,59 +1,51 @@
-//! The same packets as four parties counted them.
+//! The table of packets: how many the client, the NIC's program, the reader and the pod counted.
 
 use std::collections::BTreeMap;
 
 use comfy_table::{Cell, CellAlignment, Table, TableComponent, presets};
 
-use crate::Status;
+use crate::{FIELDS, Status};
 
-/// How a rule can decide: fields of the status.
-const FIELDS: [&str; 7] = [
-    "redirected",
-    "passed",
-    "dropped",
-    "rejected",
-    "limited",
-    "audited",
-    "fellBack",
-];
+/// The field that counts deliveries, not decisions.
+const DELIVERED: &str = "delivered";
 
 pub(super) const NOTES: &[&str] = &[
     "",
-    "client  datagrams its socket sent; TCP: segments its kernel sent (OutSegs + RetransSegs)",
-    "NIC     the rule's counter in the XDP program, by `xdp-agent status -o json`",
-    "reader  packets whose metadata the program on the pod's eth0 made a mark of",
-    "pod     datagrams its socket received; TCP: segments its kernel received (InSegs)",
-    "mark    SO_RCVMARK of every datagram; TCP: SO_MARK of every accepted connection",
-    "✓       the rule decided about each packet sent, and as wanted; each arrived once, or none",
-    "        if dropped, rejected or above the limit; the reader saw each redirected one and no",
-    "        other; all marks are as wanted",
+    "CLIENT  datagrams that the client sent; TCP: segments (OutSegs + RetransSegs)",
+    "NIC     the rule's counters in the XDP program (`xdp-agent status -o json`)",
+    "READER  packets that the tc program on the pod's eth0 received by redirect",
+    "POD     datagrams that the pod's socket received; TCP: segments (InSegs)",
+    "MARK    the marks of the datagrams (SO_RCVMARK); TCP: of the accepted connections (SO_MARK)",
+    "✓       The rule counted each packet once, with the expected action. Packets that were dropped,",
+    "        rejected or above the limit did not arrive; each other packet arrived once. The reader",
+    "        saw exactly the redirected packets. All marks are as expected.",
 ];
 
-/// What is to become of a row's packets.
+/// The expected result of a row's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    /// The rule that decides.
+pub(super) struct Expected {
+    /// The rule that matches.
     pub(super) rule: &'static str,
-    /// The field that counts it.
+    /// The field of the status that counts the decision.
     pub(super) field: &'static str,
-    /// What the pod's sockets see.
+    /// The mark that the pod's sockets see.
     pub(super) mark: u32,
-    /// Whether there are more than the rule's limit lets through.
+    /// Whether the packets exceed the rule's rate limit.
     pub(super) limited: bool,
 }
 
-/// What a rule counted, by field.
+/// A rule's counters, by field.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
     decided: BTreeMap<&'static str, u64>,
     delivered: u64,
 }
 
-/// One line of the table.
+/// One row of the table.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    pub(super) who: String,
-    pub(super) wanted: Wanted,
+    pub(super) packets: String,
+    pub(super) expected: Expected,
     pub(super) sent: u64,
     pub(super) counted: Counted,
     pub(super) received: u64,
@@ -63,14 +55,31 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Ledger(Vec<Row>);
 
+impl Expected {
+    pub(super) const fn new(rule: &'static str, field: &'static str, mark: u32) -> Self {
+        Self {
+            rule,
+            field,
+            mark,
+            limited: false,
+        }
+    }
+
+    pub(super) const fn limited(self) -> Self {
+        Self {
+            limited: true,
+            ..self
+        }
+    }
+}
+
 impl Counted {
     pub(super) fn of(status: &Status, rule: &str) -> Self {
         Self {
-            decided: FIELDS
-                .iter()
-                .map(|field| (*field, status.packets(rule, field)))
+            decided: decisions()
+                .map(|field| (field, status.packets(rule, field)))
                 .collect(),
-            delivered: status.packets(rule, "delivered"),
+            delivered: status.packets(rule, DELIVERED),
         }
     }
 
@@ -99,9 +108,8 @@ impl Counted {
     }
 
     fn describe(&self) -> String {
-        let counted = FIELDS.map(|field| (field, self.packets(field)));
-        let used: Vec<String> = counted
-            .into_iter()
+        let used: Vec<String> = decisions()
+            .map(|field| (field, self.packets(field)))
             .filter(|(_, packets)| *packets > 0)
             .map(|(field, packets)| format!("{packets:>5} {field}"))
             .collect();
@@ -113,19 +121,24 @@ impl Counted {
     }
 }
 
+/// The fields that count decisions.
+fn decisions() -> impl Iterator<Item = &'static str> {
+    FIELDS.into_iter().filter(|field| *field != DELIVERED)
+}
+
 impl Row {
     pub(super) fn agrees(&self) -> bool {
-        let decided = self.counted.packets(self.wanted.field);
+        let decided = self.counted.packets(self.expected.field);
         let limited = self.counted.limited();
-        let redirected = self.wanted.field == "redirected";
-        let dropped = matches!(self.wanted.field, "dropped" | "rejected");
+        let redirected = self.expected.field == "redirected";
+        let dropped = matches!(self.expected.field, "dropped" | "rejected");
         self.sent > 0
             && decided + limited == self.sent
             && self.counted.decided.values().sum::<u64>() == self.sent
-            && (limited > 0) == self.wanted.limited
+            && (limited > 0) == self.expected.limited
             && self.counted.delivered == if redirected { decided } else { 0 }
             && self.received == if dropped { 0 } else { decided }
-            && self.marks.keys().all(|mark| *mark == self.wanted.mark)
+            && self.marks.keys().all(|mark| *mark == self.expected.mark)
             && self.marks.is_empty() == dropped
     }
 
@@ -152,12 +165,12 @@ impl Row {
     fn cells(&self) -> Vec<Cell> {
         let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         let delivered = match self.counted.delivered {
-            0 if self.wanted.field != "redirected" => "–".to_owned(),
+            0 if self.expected.field != "redirected" => "–".to_owned(),
             packets => packets.to_string(),
         };
         vec![
-            Cell::new(&self.who),
-            Cell::new(self.wanted.rule),
+            Cell::new(&self.packets),
+            Cell::new(self.expected.rule),
             number(self.sent.to_string()),
             Cell::new(self.counted.describe()),
             number(delivered),

@@ -1,4 +1,4 @@
-//! The agent is killed while packets flow, and started again.
+//! Kills the agent during traffic, and starts it again.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use xdp_lab::{Received, Stream, UdpReceiver, UdpSender, wait_until};
+use xdp_lab::{Datagrams, UdpReceiver, UdpSender, UdpStream, wait_until};
 
 use super::{
     clients::{
@@ -21,25 +21,25 @@ use crate::Agent;
 const RULE: &str = "players";
 const MARK: u32 = 42;
 
-/// So many at least before the kill, while no agent runs, and after the restart.
+/// The least number of packets before the kill, while no agent runs, and after the restart.
 const EACH: u64 = 20_000;
-/// And so many in all.
+/// The least number of packets in total.
 const TOTAL: u64 = 100_000;
 
-/// A client that sends until told to stop.
+/// A client that sends until `stop` is set.
 #[derive(Default)]
-struct Flow {
+struct Sending {
     sent: AtomicU64,
     stop: AtomicBool,
 }
 
-/// Stops the flow however its user ends.
-struct Stop<'a>(&'a Flow);
+/// Stops the client on drop, so also after an error.
+struct Stop<'a>(&'a Sending);
 
-/// How many had been sent when something happened.
+/// How many packets the client had sent at each step.
 struct Moments {
     killed: u64,
-    /// The program, while no agent ran.
+    /// Whether the program was attached while no agent ran.
     attached: bool,
     started: u64,
     ready: u64,
@@ -53,8 +53,8 @@ pub(super) fn show(
 ) -> anyhow::Result<bool> {
     let mut sender = clients::sender(setup, None, receiver.address())?;
     receiver.reset();
-    let before = agent.status().context("the agent gives no status")?;
-    let flow = Flow::default();
+    let before = agent.status().context("cannot read the status")?;
+    let flow = Sending::default();
     let moments = thread::scope(|scope| {
         let client = scope.spawn(|| flow.run(&mut sender));
         let moments = {
@@ -66,9 +66,9 @@ pub(super) fn show(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         moments
     })?;
-    // In vain is an answer too.
+    // The outcome reports missing datagrams.
     let _ = receiver.wait_for(sender.sent(), PATIENCE);
-    let after = agent.status().context("the agent gives no status")?;
+    let after = agent.status().context("cannot read the status")?;
     let result = Outcome {
         moments,
         sent: sender.sent(),
@@ -87,8 +87,8 @@ struct Outcome {
     moments: Moments,
     sent: u64,
     redirected: u64,
-    stream: Stream,
-    received: Received,
+    stream: UdpStream,
+    received: Datagrams,
     programs: [Option<u64>; 2],
 }
 
@@ -122,11 +122,11 @@ impl Outcome {
         let (lost, duplicates) = (self.stream.lost(sent), self.stream.duplicates);
         let arrived = self.received.packets;
         page.lines(&[
-            format!("  client  {sent:>7} sent, {without} of them while no agent ran"),
+            format!("  client  {sent:>7} sent, {without} of them while no agent was running"),
             format!("{redirected} NIC     {:>7} redirected", self.redirected),
             format!("{received} pod     {arrived:>7} received: {lost} lost, {duplicates} duplicates"),
             format!("{marked} mark    {:>7} arrived with mark {MARK}", self.marked()),
-            format!("{adopted} program {before:>7} before, {after} after: the agent adopts what is attached"),
+            format!("{adopted} program {before:>7} before, {after} after: the new agent adopts the attached program"),
         ]);
     }
 }
@@ -140,18 +140,21 @@ impl Moments {
         };
         page.lines(&[
             format!(
-                "packet {:>7}  kill -9; status: agent stopped, the program {program}",
+                "packet {:>7}  kill -9; the agent is stopped, the program {program}",
                 self.killed
             ),
-            format!("packet {:>7}  the agent is started again", self.started),
-            format!("packet {:>7}  it runs, all pods are ready", self.ready),
+            format!("packet {:>7}  the agent starts again", self.started),
+            format!(
+                "packet {:>7}  the agent is running, all pods are ready",
+                self.ready
+            ),
             format!("packet {sent:>7}  the client stops"),
             String::new(),
         ]);
     }
 }
 
-impl Flow {
+impl Sending {
     fn run(&self, sender: &mut UdpSender) -> anyhow::Result<()> {
         while !self.stop.load(Relaxed) {
             clients::send(sender, clients::BURST)?;
@@ -165,12 +168,14 @@ impl Flow {
         agent.kill()?;
         let killed = self.sent.load(Relaxed);
         self.reach(killed + EACH)?;
-        let stopped = agent.status().context("no status without an agent")?;
-        ensure!(!stopped.running(), "the status says that the killed agent runs");
+        let stopped = agent
+            .status()
+            .context("cannot read the status without an agent")?;
+        ensure!(!stopped.running(), "the status shows the killed agent as running");
         let attached = stopped.nic_mode(nic) == Some("Native");
         agent.start()?;
         let started = self.sent.load(Relaxed);
-        agent.wait_for("the agent is back", |status| {
+        agent.wait_for("the agent is running again", |status| {
             status.running() && ["game-0", "web-0"].iter().all(|pod| status.ready(pod))
         });
         let ready = self.sent.load(Relaxed);
@@ -183,7 +188,7 @@ impl Flow {
         })
     }
 
-    /// Waits until so many were sent.
+    /// Waits until the client has sent this many packets.
     fn reach(&self, packets: u64) -> anyhow::Result<()> {
         let sent = || self.sent.load(Relaxed) >= packets;
         wait_until(&format!("{packets} datagrams are sent"), PATIENCE * 6, sent)?;

@@ -1,4 +1,4 @@
-//! One client, one NIC, one pod of each kind of wiring.
+//! The demo's lab: one client, one NIC, and one pod of each style.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,28 +7,28 @@ use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
 
 use crate::{Agent, Manifests};
 
-/// As in `policies.yaml`.
+/// A source in `policies.yaml`.
 pub(super) const BANNED: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 66));
 pub(super) const MONITOR: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77));
 
 pub(super) struct Setup {
     pub(super) client: Namespace,
     pub(super) nic: Nic,
-    /// Reached by a host route.
+    /// Reached by a route on the host.
     pub(super) game: Pod,
     /// A port of a bridge.
     pub(super) web: Pod,
     pub(super) manifests: Manifests,
-    /// Last: the others know it.
+    /// The last field: the others are dropped before it.
     pub(super) lab: Lab,
 }
 
 impl Setup {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let lab = Lab::new().context("the lab cannot be built (is this root?)")?;
+        let lab = Lab::new().context("cannot create the lab (run as root)")?;
         let client = lab.namespace("client")?;
         let nic = lab.nic(NicSpec::new("nic0", &client))?;
-        nic.take_answers()?;
+        nic.receive_xdp_tx()?;
         for address in [BANNED, MONITOR] {
             nic.add_client_address(address)?;
         }
@@ -48,16 +48,16 @@ impl Setup {
         })
     }
 
-    /// The folder that the agent follows.
+    /// Writes the manifests that the agent watches.
     pub(super) fn apply(&self, policies: &str) -> anyhow::Result<()> {
         self.manifests.write("policies.yaml", policies)?;
         self.manifests.write_pod("game-0", "game", &self.game)?;
         self.manifests.write_pod("web-0", "web", &self.web)
     }
 
-    /// Waits until all is in force, and says what that is.
+    /// Waits until the NIC and the pods are programmed, and describes them.
     pub(super) fn ready(&self, agent: &Agent<'_>) -> Vec<String> {
-        let status = agent.wait_for("NIC and pods are in force", |status| {
+        let status = agent.wait_for("the program is attached and the pods are ready", |status| {
             status.running()
                 && status.nic_mode(&self.nic.name) == Some("Native")
                 && ["game-0", "web-0"].iter().all(|pod| status.ready(pod))
@@ -73,7 +73,7 @@ impl Setup {
         for name in ["game-0", "web-0"] {
             let pod = status.pod(name).cloned().unwrap_or_default();
             lines.push(format!(
-                "pod games/{name}: {}, rules in force, redirects into {} (index {})",
+                "pod games/{name}: {}, rules programmed, packets are redirected to {} (index {})",
                 pod["readiness"]["state"].as_str().unwrap_or_default(),
                 pod["interface"].as_str().unwrap_or_default(),
                 pod["ifindex"]
@@ -82,7 +82,7 @@ impl Setup {
         lines
     }
 
-    /// Ports of the policies.
+    /// The sockets that the policies name.
     pub(super) fn players(&self) -> [SocketAddr; 2] {
         [self.game.v4(), self.game.v6()].map(|ip| SocketAddr::new(ip, 7777))
     }

@@ -1,4 +1,4 @@
-//! What each client does, one after the other, and what all sides counted meanwhile.
+//! Sends traffic of each client, one after the other, and records what each side counted.
 
 use std::{
     collections::BTreeMap,
@@ -12,58 +12,22 @@ use super::{
     clients::{
         PATIENCE, Servers, {self},
     },
-    ledger::{Counted, Ledger, Row, Wanted},
+    ledger::{Counted, Expected, Ledger, Row},
     page::Page,
     segments::Segments,
     setup::{BANNED, MONITOR, Setup},
 };
 use crate::Agent;
 
-const PLAYERS: Wanted = Wanted {
-    rule: "players",
-    field: "redirected",
-    mark: 42,
-    limited: false,
-};
-const DROPPED: Wanted = Wanted {
-    rule: "banned",
-    field: "dropped",
-    mark: 0,
-    limited: false,
-};
-const PASSED: Wanted = Wanted {
-    rule: "monitor",
-    field: "passed",
-    mark: 0,
-    limited: false,
-};
-const AUDITED: Wanted = Wanted {
-    rule: "no-voice",
-    field: "audited",
-    mark: 0,
-    limited: false,
-};
-const HTTP: Wanted = Wanted {
-    rule: "http",
-    field: "redirected",
-    mark: 7,
-    limited: false,
-};
+const PLAYERS: Expected = Expected::new("players", "redirected", 42);
+const DROPPED: Expected = Expected::new("banned", "dropped", 0);
+const PASSED: Expected = Expected::new("monitor", "passed", 0);
+const AUDITED: Expected = Expected::new("no-voice", "audited", 0);
+const LIMITED: Expected = Expected::new("queries", "redirected", 0).limited();
+const HTTP: Expected = Expected::new("http", "redirected", 7);
+const REJECTED: Expected = Expected::new("admin", "rejected", 0);
 
-const LIMITED: Wanted = Wanted {
-    rule: "queries",
-    field: "redirected",
-    mark: 0,
-    limited: true,
-};
-const REFUSED: Wanted = Wanted {
-    rule: "admin",
-    field: "rejected",
-    mark: 0,
-    limited: false,
-};
-
-/// Requests of one address family.
+/// Requests per address family.
 const REQUESTS: usize = 3;
 
 struct Client<'a> {
@@ -71,12 +35,12 @@ struct Client<'a> {
     agent: &'a Agent<'a>,
 }
 
-/// Datagrams of one source to one port.
-struct Datagrams<'a> {
+/// Datagrams from one source to one port.
+struct UdpTraffic<'a> {
     from: Option<IpAddr>,
     to: &'a UdpReceiver,
     packets: u64,
-    wanted: Wanted,
+    expected: Expected,
 }
 
 pub(super) fn run(
@@ -96,14 +60,14 @@ pub(super) fn run(
         (None, &servers.voice, 300, AUDITED),
         (None, &servers.queries, 2000, LIMITED),
     ];
-    for (from, to, packets, wanted) in rows {
+    for (from, to, packets, expected) in rows {
         ledger.add(client.datagrams(
             page,
-            &Datagrams {
+            &UdpTraffic {
                 from,
                 to,
                 packets,
-                wanted,
+                expected,
             },
         )?);
     }
@@ -115,21 +79,21 @@ pub(super) fn run(
 }
 
 impl Client<'_> {
-    fn datagrams(&self, page: &Page, what: &Datagrams<'_>) -> anyhow::Result<Row> {
+    fn datagrams(&self, page: &Page, what: &UdpTraffic<'_>) -> anyhow::Result<Row> {
         let to = what.to.address();
         what.to.reset();
-        let before = self.counted(what.wanted.rule)?;
+        let before = self.counted(what.expected.rule)?;
         let mut sender = clients::sender(self.setup, what.from, to)?;
         let source = sender.source().filter(|_| what.from.is_none()).or(what.from);
         let source = source.map_or_else(|| "?".to_owned(), |ip| ip.to_string());
         clients::send(&mut sender, what.packets)?;
-        let row = settle(|| {
+        let row = until_agreed(|| {
             let received = what.to.received();
             Ok(Row {
-                who: format!("UDP {source} → :{}", to.port()),
-                wanted: what.wanted,
+                packets: format!("UDP {source} → :{}", to.port()),
+                expected: what.expected,
                 sent: sender.sent(),
-                counted: self.counted(what.wanted.rule)?.since(&before),
+                counted: self.counted(what.expected.rule)?.since(&before),
                 received: received.packets,
                 marks: received.marks,
             })
@@ -160,10 +124,10 @@ impl Client<'_> {
             ));
             source = peer.parse::<SocketAddr>()?.ip().to_string();
         }
-        settle(|| {
+        until_agreed(|| {
             Ok(Row {
-                who: format!("TCP {source} → :{}", server.address().port()),
-                wanted: HTTP,
+                packets: format!("TCP {source} → :{}", server.address().port()),
+                expected: HTTP,
                 sent: Segments::of(client)?.sent - before.0.sent,
                 counted: self.counted(HTTP.rule)?.since(&before.1),
                 received: Segments::of(pod)?.received - before.2.received,
@@ -172,26 +136,26 @@ impl Client<'_> {
         })
     }
 
-    /// Somebody would serve it.
+    /// Requests to a port with a server, whose connections the policy rejects.
     fn refusals(&self, page: &Page) -> anyhow::Result<Row> {
         let to = self.setup.admin();
         let _server = HttpServer::start(&self.setup.web.ns, to)?;
         let (client, pod) = (&self.setup.client, &self.setup.web.ns);
         let before = (
             Segments::of(client)?,
-            self.counted(REFUSED.rule)?,
+            self.counted(REJECTED.rule)?,
             Segments::of(pod)?,
         );
         for _ in 0..REQUESTS {
             let url = format!("http://{to}/");
             page.line(&format!("curl {url:<22} {}", clients::refused(self.setup, &url)?));
         }
-        settle(|| {
+        until_agreed(|| {
             Ok(Row {
-                who: format!("TCP {} → :{}", self.setup.nic.client_v4, to.port()),
-                wanted: REFUSED,
+                packets: format!("TCP {} → :{}", self.setup.nic.client_v4, to.port()),
+                expected: REJECTED,
                 sent: Segments::of(client)?.sent - before.0.sent,
-                counted: self.counted(REFUSED.rule)?.since(&before.1),
+                counted: self.counted(REJECTED.rule)?.since(&before.1),
                 received: Segments::of(pod)?.received - before.2.received,
                 marks: BTreeMap::new(),
             })
@@ -199,18 +163,18 @@ impl Client<'_> {
     }
 
     fn counted(&self, rule: &str) -> anyhow::Result<Counted> {
-        let status = self.agent.status().context("the agent gives no status")?;
+        let status = self.agent.status().context("cannot read the status")?;
         Ok(Counted::of(&status, rule))
     }
 }
 
-/// Packets are on their way for a moment: looks until the row agrees. One that never does is shown as it is.
-fn settle(mut look: impl FnMut() -> anyhow::Result<Row>) -> anyhow::Result<Row> {
-    let mut row = look();
-    // In vain is an answer too.
+/// Reads the counters until they agree: packets may still be in flight. Returns the last row in any case.
+fn until_agreed(mut read: impl FnMut() -> anyhow::Result<Row>) -> anyhow::Result<Row> {
+    let mut row = read();
+    // The table marks a row that does not agree.
     let _ = wait_until("all sides agree", PATIENCE, || {
         if !row.as_ref().is_ok_and(Row::agrees) {
-            row = look();
+            row = read();
         }
         row.as_ref().map_or(true, Row::agrees)
     });
@@ -219,21 +183,21 @@ fn settle(mut look: impl FnMut() -> anyhow::Result<Row>) -> anyhow::Result<Row> 
 
 fn outcome(row: &Row) -> String {
     let mark = |(mark, packets): (&u32, &u64)| match mark {
-        0 => format!("{packets} arrive without a mark"),
-        mark => format!("{packets} arrive with mark {mark}"),
+        0 => format!("{packets} arrived without a mark"),
+        mark => format!("{packets} arrived with mark {mark}"),
     };
     let marks: Vec<String> = row.marks.iter().map(mark).collect();
     match (row.received, row.counted.limited()) {
-        (0, _) => "none arrives".to_owned(),
+        (0, _) => "none arrived".to_owned(),
         (_, 0) => marks.join(", "),
-        (received, limited) => format!("{received} arrive, {limited} exceed the limit"),
+        (received, limited) => format!("{received} arrived, {limited} exceeded the limit"),
     }
 }
 
 fn marks(server: &HttpServer) -> BTreeMap<u32, u64> {
     let mut marks = BTreeMap::new();
-    for answer in server.answers() {
-        *marks.entry(answer.mark).or_default() += 1;
+    for connection in server.served() {
+        *marks.entry(connection.mark).or_default() += 1;
     }
     marks
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use xdp_kubernetes::Node;
 
 use super::{Installed, NAMESPACE};
-use xdp_kubernetes::Node;
 
 /// A process of a node that was stopped; it goes on when this is dropped.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use xdp_kubernetes::Node;
 
 use super::{API, Installed, http_get, http_post};
-use xdp_kubernetes::Node;
 
 /// In the control plane's namespace, where nothing else listens there.
 const PORT: u16 = 8001;

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use xdp_kubernetes::Node;
 
 use super::Installed;
-use xdp_kubernetes::Node;
 
 impl Installed {
     /// The XDP programs on a node's own interfaces, by name: their kernel ids.

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use xdp_kubernetes::Node;
 
 use super::{Installed, http_get};
-use xdp_kubernetes::Node;
 
 const AGENT: u16 = 9465;
 const OPERATOR: u16 = 8080;

@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use serde_json::{Value, json};
+use xdp_kubernetes::{Node, checked};
 use xdp_lab::Finished;
 
 use super::{Counts, Installed, Space, agents::is_ready, http_get};
-use xdp_kubernetes::{Node, checked};
 
 const IMAGE: &str = "e2e.local/workload:1";
 const HTTP: u16 = 8080;

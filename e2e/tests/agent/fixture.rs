@@ -10,7 +10,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use xdp_core::tables::ABI_VERSION;
 use xdp_e2e::{Agent, FIELDS, Manifests, Status};
 use xdp_lab::{
-    Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Received, Style, UdpReceiver, UdpSender, wait_until,
+    Datagrams, Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style, UdpReceiver, UdpSender, wait_until,
 };
 
 /// Nobody waits that long for what works.
@@ -95,14 +95,14 @@ impl Fixture {
 
     /// Sends so many datagrams to the pod and returns what arrived when all have.
     #[track_caller]
-    pub(crate) fn deliver(&self, pod: &Pod, to: SocketAddr, packets: u64) -> Received {
+    pub(crate) fn deliver(&self, pod: &Pod, to: SocketAddr, packets: u64) -> Datagrams {
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         self.deliver_to(&inbox, to, packets)
     }
 
     /// The same to a receiver that has got nothing so far.
     #[track_caller]
-    pub(crate) fn deliver_to(&self, inbox: &UdpReceiver, to: SocketAddr, packets: u64) -> Received {
+    pub(crate) fn deliver_to(&self, inbox: &UdpReceiver, to: SocketAddr, packets: u64) -> Datagrams {
         let mut sender = UdpSender::new(&self.client, to).unwrap();
         all_arrive(&mut sender, inbox, packets, UNDER_WAY);
         inbox.received()
@@ -201,7 +201,7 @@ pub(crate) fn expect_only(agent: &Agent<'_>, rule: &str, expected: &[(&str, u64)
 
 /// How many datagrams came with this mark, and that none came with another.
 #[track_caller]
-pub(crate) fn only_mark(received: &Received, mark: u32, packets: u64) {
+pub(crate) fn only_mark(received: &Datagrams, mark: u32, packets: u64) {
     let marks: Vec<(u32, u64)> = received
         .marks
         .iter()

@@ -31,7 +31,7 @@ fn fixture(rules: &[&str]) -> (Fixture, Pod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", rules);
-    fixture.nic.take_answers().unwrap();
+    fixture.nic.receive_xdp_tx().unwrap();
     (fixture, pod)
 }
 
@@ -70,7 +70,7 @@ fn a_tcp_clients_connection_is_refused_at_once() {
         });
         println!("{ip}: refused after {fastest:?}");
         assert!(fastest < AT_ONCE, "{fastest:?}");
-        assert_eq!(server.answers(), []);
+        assert_eq!(server.served(), []);
     }
     only_rejects(&agent, "web", 2 * ATTEMPTS);
 }

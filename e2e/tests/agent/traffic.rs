@@ -7,7 +7,7 @@ mod tcp;
 
 use std::net::IpAddr;
 
-use xdp_lab::{Received, Style, UdpReceiver, UdpSender};
+use xdp_lab::{Datagrams, Style, UdpReceiver, UdpSender};
 
 use crate::fixture::{Fixture, PLAYERS, UNDER_WAY, all_arrive, at, expect_counts, only_mark};
 
@@ -34,7 +34,7 @@ fn redirected_udp_carries_its_mark_into_a_pod_on_a_bridge() {
 
 /// A rule for the client's address, whatever else there is; sends 200 datagrams, which an empty ring holds, and waits
 /// for `expected` to be counted.
-fn under_rule(spec: &str, rule: &str, expected: [u64; 6]) -> Received {
+fn under_rule(spec: &str, rule: &str, expected: [u64; 6]) -> Datagrams {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy_with("players", spec, &[rule]);

@@ -84,7 +84,7 @@ fn a_bulk_of_frames_over_the_pods_mtu_is_lost_whole() {
     let long = frame(NIC_MAC, 1000);
     fixture
         .node
-        .run(|| crate::bpf::live_frames(program, &long, 16))
+        .run(|| xdp_lab::bpf::run_live(program, &long, 16, 0))
         .unwrap();
     let events = wait::until("the flush was reported", || {
         let events = tracer.events_to(fixture.host);

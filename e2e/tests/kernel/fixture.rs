@@ -13,10 +13,11 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use xdp_lab::bpf::{
+    AttachPoint, XDP_FLAGS_DRV_MODE, {self},
+};
+
 use crate::{
-    bpf::{
-        BPF_TCX_INGRESS, BPF_XDP, XDP_FLAGS_DRV_MODE, {self},
-    },
     namespace::{
         Namespace, {self},
     },
@@ -117,14 +118,15 @@ impl Fixture {
 
     pub(crate) fn try_attach_xdp(&self, flags: u32) -> io::Result<OwnedFd> {
         let (program, nic) = (self.programs.xdp(), self.nic);
-        self.node.run(|| bpf::link_create(program, nic, BPF_XDP, flags))
+        self.node
+            .run(|| bpf::link_create(program, nic, AttachPoint::Xdp, flags))
     }
 
     pub(crate) fn attach_reader_in_pod(&mut self) {
         let (program, eth0) = (self.programs.reader(), self.eth0);
         let link = self
             .pod
-            .run(|| bpf::link_create(program, eth0, BPF_TCX_INGRESS, 0));
+            .run(|| bpf::link_create(program, eth0, AttachPoint::TcxIngress, 0));
         self.links.push(link.unwrap());
     }
 
@@ -132,7 +134,7 @@ impl Fixture {
         let (program, nic) = (self.programs.reader(), self.nic);
         let link = self
             .node
-            .run(|| bpf::link_create(program, nic, BPF_TCX_INGRESS, 0));
+            .run(|| bpf::link_create(program, nic, AttachPoint::TcxIngress, 0));
         self.links.push(link.unwrap());
     }
 

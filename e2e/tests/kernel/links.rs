@@ -9,10 +9,11 @@ use std::{
     time::Instant,
 };
 
+use xdp_lab::bpf::{
+    XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
+};
+
 use crate::{
-    bpf::{
-        XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
-    },
     fixture::{Fixture, SLOT, pass, redirect},
     programs::Programs,
     wait,
@@ -85,7 +86,8 @@ fn a_pinned_link_survives_its_process() {
     let pin = pins.path("link");
     fixture
         .node
-        .run(|| bpf::attach_and_die(fixture.programs.xdp(), fixture.nic, Some(&pin)));
+        .run(|| bpf::attach_in_child(fixture.programs.xdp(), fixture.nic, Some(&pin)))
+        .unwrap();
     fixture.send(1);
     fixture.programs.seen_after(1);
     assert!(is_native(&fixture));
@@ -103,7 +105,8 @@ fn a_link_that_is_not_pinned_ends_with_its_process() {
     let fixture = Fixture::new();
     fixture
         .node
-        .run(|| bpf::attach_and_die(fixture.programs.xdp(), fixture.nic, None));
+        .run(|| bpf::attach_in_child(fixture.programs.xdp(), fixture.nic, None))
+        .unwrap();
     wait::until_eq(false, || is_native(&fixture));
 }
 

@@ -3,7 +3,7 @@
 
 mod adjust;
 mod adjusted;
-mod bpf;
+mod btf;
 mod devmap;
 mod failures;
 mod features;

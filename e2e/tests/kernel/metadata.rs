@@ -1,9 +1,10 @@
 //! Metadata on its way from the XDP program to the skb.
 
+use xdp_lab::bpf::{
+    XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
+};
+
 use crate::{
-    bpf::{
-        XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
-    },
     fixture::{Fixture, NIC_MAC, POD_MAC, pass, redirect},
     shared::Plan,
     wait,
@@ -145,7 +146,7 @@ fn merged(plan: Plan) -> (u32, u32) {
     let program = fixture.programs.xdp();
     fixture
         .node
-        .run(|| bpf::live_frames(program, &frame, COPIES))
+        .run(|| bpf::run_live(program, &frame, COPIES, 0))
         .unwrap();
 
     let mut records = Vec::new();

@@ -12,9 +12,9 @@ use aya::{
     maps::{Array, MapData, RingBuf, xdp::DevMap},
     programs::{RawTracePoint, SchedClassifier, Xdp},
 };
-use btf_rs::{Btf, Type};
 
 use crate::{
+    btf,
     shared::{Event, Plan, Record, Seen},
     wait,
 };
@@ -156,7 +156,8 @@ impl Tracer {
 }
 
 fn load() -> Ebpf {
-    let offset = ifindex_offset();
+    // Rust has no CO-RE relocations: the loader sets the offset.
+    let offset = btf::member_offset("net_device", "ifindex");
     EbpfLoader::new()
         .override_global("IFINDEX_OFFSET", &offset, true)
         .override_global("OWN_INDEXES", &crate::fixture::own_indexes(), true)
@@ -180,21 +181,6 @@ fn drain<T: Copy>(ring: &mut RingBuf<MapData>) -> Vec<T> {
         all.push(unsafe { item.as_ptr().cast::<T>().read_unaligned() });
     }
     all
-}
-
-/// Rust has no CO-RE: the offset of `ifindex` in `struct net_device` is looked up here.
-fn ifindex_offset() -> u32 {
-    let btf = Btf::from_file("/sys/kernel/btf/vmlinux").unwrap();
-    let devices = btf.resolve_types_by_name("net_device").unwrap();
-    let Some(Type::Struct(device)) = devices.into_iter().find(|found| matches!(found, Type::Struct(_)))
-    else {
-        panic!("no `struct net_device` in the kernel's BTF");
-    };
-    let member = device
-        .members
-        .iter()
-        .find(|member| btf.resolve_name(*member).is_ok_and(|name| name == "ifindex"));
-    member.unwrap().bit_offset() / 8
 }
 
 /// The errno behind an aya error.

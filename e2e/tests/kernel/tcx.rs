@@ -1,9 +1,10 @@
 //! The reader's link: made inside the pod's namespace, held outside of it.
 
+use xdp_lab::bpf::{
+    AttachPoint, {self},
+};
+
 use crate::{
-    bpf::{
-        BPF_TCX_INGRESS, {self},
-    },
     fixture::{Fixture, redirect},
     programs::Programs,
     wait,
@@ -15,7 +16,7 @@ fn a_tcx_link_is_made_from_inside_the_pods_namespace_only() {
     let program = fixture.programs.reader();
     let refused = fixture
         .node
-        .run(|| bpf::link_create(program, fixture.eth0, BPF_TCX_INGRESS, 0))
+        .run(|| bpf::link_create(program, fixture.eth0, AttachPoint::TcxIngress, 0))
         .unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::ENODEV));
 }
@@ -41,7 +42,7 @@ fn two_readers_both_see_a_packet_and_closing_ones_last_handle_detaches_it() {
     let (program, eth0) = (other.reader(), fixture.eth0);
     let link = fixture
         .pod
-        .run(|| bpf::link_create(program, eth0, BPF_TCX_INGRESS, 0));
+        .run(|| bpf::link_create(program, eth0, AttachPoint::TcxIngress, 0));
     fixture.links.push(link.unwrap());
     fixture.send(1);
     wait::until_eq((1, 1), || (fixture.programs.read(), other.read()));

@@ -1,9 +1,10 @@
 //! What becomes of a packet for each answer of the program.
 
+use xdp_lab::bpf::{
+    AttachPoint, XDP_FLAGS_DRV_MODE, {self},
+};
+
 use crate::{
-    bpf::{
-        BPF_XDP, XDP_FLAGS_DRV_MODE, {self},
-    },
     fixture::{Fixture, NIC_MAC, POD_MAC, XDP_ABORTED, XDP_TX, pass, redirect},
     programs::{Programs, Tracer},
     shared::{Event, Plan},
@@ -33,7 +34,7 @@ fn xdp_tx_sends_the_packet_back_with_its_changes() {
     let (program, g0) = (switch.xdp(), fixture.g0);
     let _link = fixture
         .client
-        .run(|| bpf::link_create(program, g0, BPF_XDP, XDP_FLAGS_DRV_MODE))
+        .run(|| bpf::link_create(program, g0, AttachPoint::Xdp, XDP_FLAGS_DRV_MODE))
         .unwrap();
     fixture.send(1);
     let back = wait::until("the packet came back", || fixture.wire.receive());

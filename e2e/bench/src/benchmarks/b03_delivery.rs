@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use xdp_lab::bpf::AttachPoint;
 
 use super::live::{LiveResult, Variant, contest};
 use crate::{
     instruments::{FrameSet, Instruments},
     report::{Plot, Section, Series, number, ratio, spread},
     suite::Suite,
-    sys::BenchHook,
     testbed::{Receivers, Testbed},
     workload::{FlowClass, Workload},
 };
@@ -38,13 +38,13 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             "xdp",
             "an XDP program in the pod consumes the packets",
             "swallow",
-            BenchHook::Xdp,
+            AttachPoint::Xdp,
         ),
         (
             "skb",
             "ordinary pods: GRO, skb, a tc program consumes the packets",
             "sink",
-            BenchHook::TcxIngress,
+            AttachPoint::TcxIngress,
         ),
     ];
     let (mut lost, mut expecting, mut right) = (0, 0, 0);
@@ -176,7 +176,7 @@ fn gro_off(
     section: &mut Section,
 ) -> Result<()> {
     let pod = &testbed.pods[0];
-    let _receivers = Receivers::attach(instruments, "sink", BenchHook::TcxIngress, &testbed.pods[..1])?;
+    let _receivers = Receivers::attach(instruments, "sink", AttachPoint::TcxIngress, &testbed.pods[..1])?;
     let product = testbed.product()?;
     let nic = testbed.nic.ifindex;
     pod.set_gro(false)?;

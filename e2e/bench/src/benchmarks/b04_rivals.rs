@@ -1,6 +1,7 @@
 //! End to end into an ordinary pod: product beside what the kernel offers, same injector, same receiver.
 
 use anyhow::Result;
+use xdp_lab::bpf::AttachPoint;
 
 use super::{
     b03_delivery::ready,
@@ -11,7 +12,6 @@ use crate::{
     instruments::{FrameSet, Instruments},
     report::{Section, number, ratio, spread},
     suite::Suite,
-    sys::BenchHook,
     testbed::{Receivers, Testbed},
     workload::{FlowClass, Workload},
 };
@@ -38,7 +38,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         .unwrap_or_default();
     let frames = testbed.frames(&workload, &flows)?;
     instruments.set_frames(PEER, &frames)?;
-    let _receivers = Receivers::attach(&instruments, "sink", BenchHook::TcxIngress, &testbed.pods[..2])?;
+    let _receivers = Receivers::attach(&instruments, "sink", AttachPoint::TcxIngress, &testbed.pods[..2])?;
     let variants = variants(testbed, &instruments, packets)?;
     let found = contest(testbed, &mut instruments, &variants, passes)?;
     Ok(section(&found, aa))

@@ -1,6 +1,7 @@
 //! Under attack: 99 of 100 packets are denied.
 
 use anyhow::{Context as _, Result};
+use xdp_lab::bpf::AttachPoint;
 
 use super::{
     b03_delivery::ready,
@@ -12,7 +13,6 @@ use crate::{
     report::{Section, number, ratio, spread},
     shared::FrameBytes,
     suite::Suite,
-    sys::BenchHook,
     testbed::{Receivers, Testbed},
     workload::{FlowClass, Workload},
 };
@@ -31,7 +31,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let workload = Workload::new(&testbed.v4(110), 100, epoch);
     let mut instruments = ready(testbed, &workload)?;
     instruments.set_frames(ATTACK, &attack(testbed, &workload)?)?;
-    let _receivers = Receivers::attach(&instruments, "sink", BenchHook::TcxIngress, &testbed.pods)?;
+    let _receivers = Receivers::attach(&instruments, "sink", AttachPoint::TcxIngress, &testbed.pods)?;
     let variants = variants(testbed, &instruments, packets)?;
     let found = contest(testbed, &mut instruments, &variants, passes)?;
     Ok(section(&found, aa))

@@ -1,6 +1,7 @@
 //! Changed manifest → first packet with the new verdict, the injector running.
 
 use anyhow::Result;
+use xdp_lab::bpf::AttachPoint;
 
 use super::{
     b06_compile::change_one,
@@ -10,7 +11,6 @@ use crate::{
     instruments::Instruments,
     report::{Section, number},
     suite::Suite,
-    sys::BenchHook,
     testbed::Receivers,
     workload::Workload,
 };
@@ -25,7 +25,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     testbed.install(&workload)?;
     let testbed = &*testbed;
     let mut instruments = Instruments::load(false)?;
-    let _receivers = Receivers::attach(&instruments, "watch", BenchHook::TcxIngress, &testbed.pods[..1])?;
+    let _receivers = Receivers::attach(&instruments, "watch", AttachPoint::TcxIngress, &testbed.pods[..1])?;
     let frame = testbed.frame(&workload, &workload.probe(0));
     let course = Course {
         pods: 1,

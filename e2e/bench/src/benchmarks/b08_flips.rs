@@ -6,6 +6,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
+use xdp_lab::bpf::AttachPoint;
 
 use super::flips::{self, Course, under_packets};
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
     report::Section,
     shared::FrameBytes,
     suite::Suite,
-    sys::BenchHook,
     tables::{Overwriter, Snapshot},
     testbed::{Receivers, Testbed, name},
     workload::{ExpectedVerdict, SOURCE_PORT, TestFlow, UDP, Workload, bits},
@@ -149,7 +149,7 @@ fn torn(testbed: &mut Testbed<'_>, workload: &Workload, pins: &Path) -> Result<T
 fn watch(testbed: &Testbed<'_>) -> Result<(Instruments, Receivers)> {
     let instruments = Instruments::load(false)?;
     let pods = &testbed.pods[..PODS as usize];
-    let receivers = Receivers::attach(&instruments, "watch", BenchHook::TcxIngress, pods)?;
+    let receivers = Receivers::attach(&instruments, "watch", AttachPoint::TcxIngress, pods)?;
     Ok((instruments, receivers))
 }
 

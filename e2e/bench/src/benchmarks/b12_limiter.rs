@@ -3,6 +3,7 @@
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
+use xdp_lab::bpf::{self, AttachPoint};
 
 use crate::{
     instruments::{FrameSet, Instruments},
@@ -10,7 +11,7 @@ use crate::{
     shared::FeederProgress,
     stats::{Samples, interleave},
     suite::Suite,
-    sys::{self, BenchHook},
+    sys,
     testbed::{Receivers, Testbed, name},
     workload::{ExpectedVerdict, SOURCE_PORT, TestFlow, UDP, Workload, bits},
 };
@@ -78,7 +79,7 @@ fn accuracy(
     let _receivers = Receivers::attach(
         instruments,
         "swallow",
-        BenchHook::Xdp,
+        AttachPoint::Xdp,
         &testbed.pods[..RATES.len()],
     )?;
     let mut rows = Vec::new();
@@ -136,7 +137,7 @@ fn offer(
     let inject = |cpu| {
         node.run(|| {
             sys::pin_to(cpu)?;
-            sys::run_live(&feeder, &[0; 64], packets, nic)
+            bpf::run_live(&feeder, &[0; 64], packets, nic)
         })
     };
     thread::scope(|scope| {

@@ -6,7 +6,7 @@ mod iperf;
 use anyhow::{Context as _, Result, ensure};
 use xdp_lab::{Namespace, Pod};
 
-use self::echo::{Echo, Transport};
+use self::echo::Transport;
 use crate::{
     benchmarks::filter::Filter,
     report::{Section, number, ratio, spread},
@@ -59,7 +59,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let pods = [&testbed.pods[110], &testbed.pods[111], &testbed.pods[112]];
     let echoes = pods
         .iter()
-        .map(|pod| Echo::start(pod))
+        .map(|pod| echo::serve(pod))
         .collect::<Result<Vec<_>>>()?;
     let servers = pods
         .iter()

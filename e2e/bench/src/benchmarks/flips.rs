@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use xdp_lab::bpf::{self};
 
 use crate::{
     instruments::{CPU, FrameSet, Instruments},
@@ -134,7 +135,7 @@ pub(super) fn under_packets(
         node.run(|| {
             sys::pin_to(CPU)?;
             while !stop.load(Ordering::Relaxed) {
-                sys::run_live(&feeder, &[0; 64], BURST, nic)?;
+                bpf::run_live(&feeder, &[0; 64], BURST, nic)?;
                 packets.0.fetch_add(u64::from(BURST), Ordering::Relaxed);
             }
             std::io::Result::Ok(())

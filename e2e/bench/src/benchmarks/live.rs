@@ -4,12 +4,13 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
 use aya::programs::ProgramFd;
+use xdp_lab::bpf::AttachPoint;
 
 use super::filter::Filter;
 use crate::{
     instruments::{FrameSet, Instruments, LiveTrial},
     stats::{Samples, interleave},
-    sys::{self, BenchHook},
+    sys,
     testbed::Testbed,
 };
 
@@ -127,7 +128,7 @@ fn trial(testbed: &Testbed<'_>, instruments: &mut Instruments, variant: &Variant
         Some(
             testbed
                 .node
-                .run(|| sys::attach(&program, index, BenchHook::TcxIngress))??,
+                .run(|| sys::attach(&program, index, AttachPoint::TcxIngress))??,
         )
     } else {
         None

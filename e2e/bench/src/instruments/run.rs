@@ -4,7 +4,11 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
-use xdp_lab::{Namespace, wait_until};
+use xdp_lab::{
+    Namespace,
+    bpf::{self},
+    wait_until,
+};
 
 use super::{CPU, Instruments, each_cpu};
 use crate::{
@@ -54,14 +58,14 @@ impl Instruments {
     pub fn fed_many(&mut self, program: &ProgramFd, set: FrameSet, sets: u32, repeat: u32) -> Result<f64> {
         self.prepare_many(program, set, sets, u64::MAX)?;
         let feeder = self.program("feed")?;
-        on_cpu(CPU, || sys::run_repeated(&feeder, &[0; FRAME], repeat))?
+        on_cpu(CPU, || bpf::run_repeated(&feeder, &[0; FRAME], repeat))?
             .map(f64::from)
             .context("the kernel refuses to run the feeder")
     }
 
     /// Nanoseconds per packet of the bare program, the same packet over and over.
     pub fn bare(&self, program: &ProgramFd, frame: &[u8], repeat: u32) -> Result<f64> {
-        on_cpu(CPU, || sys::run_repeated(program, frame, repeat))?
+        on_cpu(CPU, || bpf::run_repeated(program, frame, repeat))?
             .map(f64::from)
             .context("the kernel refuses to run the program")
     }
@@ -79,7 +83,7 @@ impl Instruments {
         let (feeder, before) = (self.program("feed")?, self.received()?);
         node.run(|| {
             sys::pin_to(CPU)?;
-            sys::run_live(&feeder, &[0; FRAME], packets, ifindex)
+            bpf::run_live(&feeder, &[0; FRAME], packets, ifindex)
         })?
         .context("the kernel refuses live frames")?;
         let progress = self.progress()?;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
+use xdp_lab::bpf::{self};
 
 use crate::{
     instruments::{FrameSet, Instruments},
@@ -40,7 +41,7 @@ impl Generator {
             let _ = client.run(|| {
                 sys::pin_to(0)?;
                 while !over.load(Ordering::Relaxed) {
-                    sys::run_live(&feeder, &[0; 64], 100_000, index)?;
+                    bpf::run_live(&feeder, &[0; 64], 100_000, index)?;
                 }
                 std::io::Result::Ok(())
             });

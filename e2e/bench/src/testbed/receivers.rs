@@ -3,12 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
-use xdp_lab::Pod;
+use xdp_lab::{Pod, bpf::AttachPoint};
 
-use crate::{
-    instruments::Instruments,
-    sys::{self, BenchHook},
-};
+use crate::{instruments::Instruments, sys};
 
 /// Attached as long as it lives.
 pub struct Receivers {
@@ -17,7 +14,7 @@ pub struct Receivers {
 
 impl Receivers {
     /// The same program on the interface of each pod.
-    pub fn attach(instruments: &Instruments, program: &str, hook: BenchHook, pods: &[Pod]) -> Result<Self> {
+    pub fn attach(instruments: &Instruments, program: &str, hook: AttachPoint, pods: &[Pod]) -> Result<Self> {
         let fd = instruments.program(program)?;
         let attach = |pod: &Pod| {
             let index = pod.ifindex;

@@ -19,38 +19,40 @@ use nix::sys::{
 use super::{SEEN, WANTED};
 use crate::{LabError, Namespace, sys, wait::bound};
 
-/// Written at once; the answer is awaited before the next.
+/// Bytes in flight: the client reads them back before it writes more.
 const CHUNK: usize = 32 << 10;
 
-/// A connection that is held open.
+/// A TCP connection to an [`EchoServer`](super::EchoServer).
 #[derive(Debug)]
-pub struct Connection {
+pub struct EchoConnection {
     stream: TcpStream,
     seen: SocketAddr,
-    said: u8,
+    /// The last byte that was sent; each chunk has another.
+    last: u8,
 }
 
-/// Asks by datagrams, all from one port.
+/// Sends request datagrams from one port.
 #[derive(Debug)]
 pub struct UdpClient {
     socket: UdpSocket,
-    asked: u32,
+    requests: u32,
+    buffer: Vec<u8>,
 }
 
-/// What came back.
+/// A reply datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpReply {
-    /// Where it came from.
+    /// Its source.
     pub from: SocketAddr,
-    /// Who the server saw asking.
+    /// The client's address as the server saw it.
     pub seen: SocketAddr,
-    /// How long it is, without what the server adds.
+    /// Its length, without the number that the server appends.
     pub length: usize,
 }
 
-impl Connection {
-    /// Connect from an address, of which the port may be 0, and read who the server sees. `timeout` is that of every
-    /// single step from now on.
+impl EchoConnection {
+    /// Connects from an address, whose port may be 0, and reads the address that the server sees. `timeout` holds for each
+    /// later read and write too.
     pub fn open(
         namespace: &Namespace,
         from: SocketAddr,
@@ -64,74 +66,71 @@ impl Connection {
             Ok(Self {
                 stream,
                 seen: parse(&text)?,
-                said: 0,
+                last: 0,
             })
         })
     }
 
-    /// Who the server sees.
+    /// Returns the client's address as the server sees it.
     pub fn seen(&self) -> SocketAddr {
         self.seen
     }
 
-    /// This end.
+    /// Returns the local address.
     pub fn local(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
     }
 
-    /// Wait so long for every single step from now on.
+    /// Sets the timeout of each read and write.
     pub fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.stream.set_write_timeout(Some(timeout))?;
         self.stream.set_read_timeout(Some(timeout))
     }
 
-    /// Say so many bytes, and hear them again.
-    pub fn talk(&mut self, bytes: usize) -> io::Result<()> {
+    /// Sends this many bytes, and reads them back.
+    pub fn round_trip(&mut self, bytes: usize) -> io::Result<()> {
         let mut rest = bytes;
         while rest > 0 {
             let length = rest.min(CHUNK);
-            self.said = self.said.wrapping_add(1);
-            self.stream.write_all(&vec![self.said; length])?;
-            let mut heard = vec![0; length];
-            self.stream.read_exact(&mut heard)?;
-            if heard.iter().any(|byte| *byte != self.said) {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "other bytes came back",
-                ));
+            self.last = self.last.wrapping_add(1);
+            self.stream.write_all(&vec![self.last; length])?;
+            let mut echo = vec![0; length];
+            self.stream.read_exact(&mut echo)?;
+            if echo.iter().any(|byte| *byte != self.last) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the echo differs"));
             }
             rest -= length;
         }
         Ok(())
     }
 
-    /// Hear what the server says unasked.
-    pub fn hear(&mut self, bytes: usize) -> io::Result<()> {
-        let mut heard = vec![0; bytes];
-        self.stream.read_exact(&mut heard)
+    /// Receives bytes that the server sent by [`push`](super::EchoServer::push).
+    pub fn receive(&mut self, bytes: usize) -> io::Result<()> {
+        let mut echo = vec![0; bytes];
+        self.stream.read_exact(&mut echo)
     }
 
-    /// Say no more, and hear what is left until the server says no more either.
+    /// Shuts down the sending direction, and reads until the server closes.
     pub fn finish(&mut self) -> io::Result<Vec<u8>> {
         self.stream.shutdown(Shutdown::Write)?;
-        self.rest()
+        self.read_to_end()
     }
 
-    /// Hear all until the server says no more.
-    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
+    /// Reads until the server closes.
+    pub fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest)?;
         Ok(rest)
     }
 
-    /// End it by a reset. Closing would not do at once: a child that is just being started may hold the socket, too.
+    /// Resets the connection. Closing it would not be enough: a child process that is just starting may hold the socket too.
     pub fn reset(self) -> io::Result<()> {
         sys::disconnect(&self.stream)
     }
 }
 
 impl UdpClient {
-    /// Bind to an address, of which the port may be 0.
+    /// Binds to an address, whose port may be 0.
     pub fn bind(namespace: &Namespace, from: SocketAddr, timeout: Duration) -> Result<Self, LabError> {
         let socket = namespace
             .run(|| bound(|| UdpSocket::bind(from)))?
@@ -139,35 +138,38 @@ impl UdpClient {
         socket
             .set_read_timeout(Some(timeout))
             .map_err(namespace.socket_failed("set a timeout"))?;
-        Ok(Self { socket, asked: 0 })
+        Ok(Self {
+            socket,
+            requests: 0,
+            buffer: vec![0; 1 << 16],
+        })
     }
 
-    /// This end.
+    /// Returns the local address.
     pub fn local(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// The socket itself.
+    /// Returns the socket.
     pub fn socket(&self) -> &UdpSocket {
         &self.socket
     }
 
-    /// Send a request of so many bytes, and wait for the reply to it, which shall have so many. It may come from
-    /// anywhere.
-    pub fn ask(&mut self, to: SocketAddr, request: usize, reply: usize) -> io::Result<UdpReply> {
-        self.asked += 1;
-        let number = self.asked.to_be_bytes();
+    /// Sends a request of `request` bytes, and waits for the reply to it, which has `reply` bytes. The reply may come from
+    /// any address.
+    pub fn request(&mut self, to: SocketAddr, request: usize, reply: usize) -> io::Result<UdpReply> {
+        self.requests += 1;
+        let number = self.requests.to_be_bytes();
         let mut datagram = vec![0; request.max(2 * WANTED)];
         datagram[..WANTED].copy_from_slice(&(reply as u32).to_be_bytes());
         datagram[WANTED..2 * WANTED].copy_from_slice(&number);
         self.socket.send_to(&datagram, to)?;
-        let mut buffer = vec![0; 1 << 16];
         loop {
-            let (length, from) = self.socket.recv_from(&mut buffer)?;
-            let Some((text, of)) = buffer[..length].split_last_chunk::<WANTED>() else {
+            let (length, from) = self.socket.recv_from(&mut self.buffer)?;
+            let Some((text, of)) = self.buffer[..length].split_last_chunk::<WANTED>() else {
                 continue;
             };
-            // One that came too late for an earlier request.
+            // A late reply to an earlier request.
             if *of != number {
                 continue;
             }
@@ -181,7 +183,7 @@ impl UdpClient {
     }
 }
 
-/// The standard library connects from an address of the kernel's choice only.
+/// The standard library cannot connect from a given address.
 fn connected(from: SocketAddr, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let family = if to.is_ipv4() {
         AddressFamily::Inet
@@ -191,7 +193,7 @@ fn connected(from: SocketAddr, to: SocketAddr, timeout: Duration) -> io::Result<
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     let limit = TimeVal::new(timeout.as_secs() as i64, timeout.subsec_micros().into());
-    // Honoured by connect(2).
+    // connect(2) honours it.
     setsockopt(&socket, sockopt::SendTimeout, &limit)?;
     setsockopt(&socket, sockopt::ReceiveTimeout, &limit)?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(from))?;

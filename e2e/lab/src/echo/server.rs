@@ -1,191 +1,167 @@
-//! One thread for connections, one for datagrams, and one for every connection.
+//! One thread accepts connections, one answers datagrams, and each connection has its own.
 
 use std::{
     io::{
         Read, Write, {self},
     },
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{
-        JoinHandle, {self},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use nix::sys::{
-    socket::{setsockopt, sockopt},
-    time::TimeVal,
+use super::{SEEN, WANTED};
+use crate::{
+    LabError, Namespace,
+    process::lock,
+    wait::bound,
+    worker::{
+        Stop, TICK, Workers, {self},
+    },
 };
 
-use super::{SEEN, WANTED};
-use crate::{LabError, Namespace, process::lock, wait::bound};
+/// Largest payload of a UDP datagram over IPv4.
+const MAX_DATAGRAM: u32 = 65_507;
+/// Limit for one write, to a client that does not read.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a thread waits until it asks whether it shall go on.
-const TURN: Duration = Duration::from_millis(50);
-/// Of an answer, in bytes: what a datagram takes.
-const LONGEST: u32 = 65_507;
-/// A client that takes nothing for so long never will.
-const STUCK: Duration = Duration::from_secs(20);
-
-/// Answers TCP and UDP at one address and port until dropped, with what it got. It keeps the namespace alive: drop it
+/// Echoes over TCP and answers over UDP at one address and port until it is dropped. It keeps the namespace alive: drop it
 /// before the lab.
 #[derive(Debug)]
 pub struct EchoServer {
     address: SocketAddr,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    _workers: Workers,
 }
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The client has said all; it got all of it back, and `bye`.
+    /// The client has closed; it got all its bytes back, and `bye`.
     Closed,
-    /// The client, or something on the way, has reset it.
+    /// The client, or a device on the path, has reset it.
     Reset,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    stop: AtomicBool,
     accepted: Mutex<Vec<TcpStream>>,
     endings: Mutex<Vec<Ending>>,
 }
 
 impl EchoServer {
-    /// Listen at this address.
+    /// Listens at this address.
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self, LabError> {
         let bind = || {
-            let listener = bound(|| TcpListener::bind(address))?;
-            // Honoured by accept(2).
-            let turn = TimeVal::new(0, TURN.as_micros() as i64);
-            setsockopt(&listener, sockopt::ReceiveTimeout, &turn)?;
+            let listener = worker::listen(address)?;
             let datagrams = bound(|| UdpSocket::bind(address))?;
-            datagrams.set_read_timeout(Some(TURN))?;
+            datagrams.set_read_timeout(Some(TICK))?;
             Ok((listener, datagrams))
         };
         let (listener, datagrams) = namespace
             .run(bind)?
             .map_err(namespace.socket_failed(format!("answer at {address}")))?;
         let shared = Arc::new(Shared::default());
-        let [ours, theirs] = [Arc::clone(&shared), Arc::clone(&shared)];
-        let threads = vec![
-            thread::spawn(move || accept(&listener, &ours)),
-            thread::spawn(move || answer(&datagrams, &theirs)),
-        ];
+        let accepting = Arc::clone(&shared);
+        let mut workers = Workers::default();
+        workers.spawn(move |stop| accept(&listener, stop, &accepting));
+        workers.spawn(move |stop| answer(&datagrams, stop));
         Ok(Self {
             address,
             shared,
-            threads,
+            _workers: workers,
         })
     }
 
-    /// Where it answers.
+    /// Returns the address it listens at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How connections ended so far.
+    /// Returns how connections ended so far.
     pub fn endings(&self) -> Vec<Ending> {
         lock(&self.shared.endings).clone()
     }
 
-    /// Say something unasked on the connection with this client, as it is known to the server.
+    /// Sends bytes to a client without a request. The address is the client's as the server sees it.
     pub fn push(&self, client: SocketAddr, bytes: usize) -> io::Result<()> {
         self.connection(client)?.write_all(&vec![b'p'; bytes])
     }
 
-    /// Say no more on the connection with this client, which is closed when the client has said all, too.
+    /// Shuts down the sending direction to a client. The connection closes when the client shuts down its own.
     pub fn finish(&self, client: SocketAddr) -> io::Result<()> {
         self.connection(client)?.shutdown(Shutdown::Write)
     }
 
     fn connection(&self, client: SocketAddr) -> io::Result<TcpStream> {
         let accepted = lock(&self.shared.accepted);
-        let is_its = |stream: &&TcpStream| stream.peer_addr().is_ok_and(|peer| peer == client);
-        let stream = accepted.iter().find(is_its);
+        let is_clients = |stream: &&TcpStream| stream.peer_addr().is_ok_and(|peer| peer == client);
+        let stream = accepted.iter().find(is_clients);
         stream.ok_or(io::ErrorKind::NotConnected)?.try_clone()
     }
 }
 
-impl Drop for EchoServer {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            // It has nothing to say.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn goes_on(error: &io::Error) -> bool {
+fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
     )
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    let mut threads = Vec::new();
-    while !shared.stop.load(Ordering::Relaxed) {
+fn accept(listener: &TcpListener, stop: &Stop, shared: &Arc<Shared>) {
+    let mut connections = Workers::default();
+    while !stop.is_set() {
         let Ok((stream, peer)) = listener.accept() else {
             continue;
         };
         let Ok(kept) = stream.try_clone() else { continue };
         lock(&shared.accepted).push(kept);
-        let theirs = Arc::clone(shared);
-        threads.push(thread::spawn(move || serve(stream, peer, &theirs)));
-    }
-    for thread in threads {
-        let _ = thread.join();
+        let shared = Arc::clone(shared);
+        connections.spawn(move |stop| serve(stream, peer, stop, &shared));
     }
 }
 
-fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) {
-    let ending = match echo(&mut stream, peer, shared) {
+fn serve(mut stream: TcpStream, peer: SocketAddr, stop: &Stop, shared: &Shared) {
+    let ending = match echo(&mut stream, peer, stop) {
         Ok(()) => Ending::Closed,
         Err(_) => Ending::Reset,
     };
     lock(&shared.accepted).retain(|kept| kept.peer_addr().is_ok_and(|other| other != peer));
-    if !shared.stop.load(Ordering::Relaxed) {
+    if !stop.is_set() {
         lock(&shared.endings).push(ending);
     }
 }
 
-fn echo(stream: &mut TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()> {
-    stream.set_read_timeout(Some(TURN))?;
-    stream.set_write_timeout(Some(STUCK))?;
+fn echo(stream: &mut TcpStream, peer: SocketAddr, stop: &Stop) -> io::Result<()> {
+    stream.set_read_timeout(Some(TICK))?;
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     stream.write_all(&seen(peer))?;
     let mut buffer = vec![0; 1 << 16];
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !stop.is_set() {
         match stream.read(&mut buffer) {
             Ok(0) => {
-                // It may have been said by `finish` that this is all.
+                // This fails after `finish`, which is correct.
                 let _ = stream.write_all(b"bye");
                 break;
             }
             Ok(length) => stream.write_all(&buffer[..length])?,
-            Err(error) if goes_on(&error) => {}
+            Err(error) if is_timeout(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-fn answer(datagrams: &UdpSocket, shared: &Shared) {
+fn answer(datagrams: &UdpSocket, stop: &Stop) {
     let mut request = vec![0; 1 << 16];
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !stop.is_set() {
         let Ok((length, from)) = datagrams.recv_from(&mut request) else {
             continue;
         };
         let wanted = request
             .first_chunk::<WANTED>()
             .map_or(0, |wanted| u32::from_be_bytes(*wanted));
-        if wanted > LONGEST {
-            // Another protocol's words.
+        if wanted > MAX_DATAGRAM {
+            // Not a request of `UdpClient`.
             continue;
         }
         let mut reply = vec![0; (wanted as usize).max(SEEN)];
@@ -194,12 +170,12 @@ fn answer(datagrams: &UdpSocket, shared: &Shared) {
             // The number of the request.
             reply.extend_from_slice(&request[WANTED..2 * WANTED]);
         }
-        // Who asked may be gone.
+        // The client may have closed its socket.
         let _ = datagrams.send_to(&reply, from);
     }
 }
 
-/// A v4 peer of a v6 socket is a v4 peer.
+/// Formats the client's address. An IPv4-mapped address becomes an IPv4 address.
 fn seen(peer: SocketAddr) -> [u8; SEEN] {
     let peer = match peer {
         SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => SocketAddr::from((

@@ -1,4 +1,4 @@
-//! Addresses, routes and neighbours of a pod, on its side, the node's and the clients'.
+//! Addresses, routes and neighbours of a pod: in the pod, on the node and in the clients.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,12 +11,13 @@ use crate::{
     nic::host,
 };
 
-/// Gateways of point-to-point pods. Nobody has them: the pod knows their MAC, that of the host's end.
+/// Gateways of point-to-point pods. No interface has these addresses: the pod has a static neighbour entry with the MAC of
+/// the host-side veth.
 const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 const GATEWAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 impl Pod {
-    /// Every step may be done already.
+    /// Idempotent.
     pub(super) fn configure(&self) -> Result<(), LabError> {
         for net in &self.addresses {
             let ip = net.addr();
@@ -70,7 +71,7 @@ impl Pod {
         })
     }
 
-    /// Clients forget the way.
+    /// Removes the clients' routes.
     pub(super) fn withdraw(&self) -> Result<(), LabError> {
         let mut topology = self.core.topology();
         for ip in self.addresses() {

@@ -4,17 +4,12 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{
-        JoinHandle, {self},
-    },
+    sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
-use super::{Stream, decode};
+use super::{UdpStream, decode};
 use crate::{
     LabError, Namespace,
     process::lock,
@@ -23,127 +18,110 @@ use crate::{
     },
     wait::bound,
     wait_until,
+    worker::{Stop, TICK, Workers},
 };
 
-/// How long the end of a receiver may take.
-const TICK: Duration = Duration::from_millis(20);
-
-/// Room for a burst that a busy machine does not read at once.
-const BUFFER: libc::c_int = 32 << 20;
+/// Holds a burst that a busy machine does not read at once.
+const RECEIVE_BUFFER: libc::c_int = 32 << 20;
 
 /// Counts datagrams at an address. It keeps the namespace alive: drop it before the lab.
 #[derive(Debug)]
 pub struct UdpReceiver {
     address: SocketAddr,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    received: Arc<Mutex<Datagrams>>,
+    _worker: Workers,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    received: Mutex<Received>,
-    stop: AtomicBool,
-}
-
-/// What arrived so far.
+/// The datagrams that arrived so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Received {
-    /// Datagrams.
+pub struct Datagrams {
+    /// The number of datagrams.
     pub packets: u64,
     /// Bytes of UDP payload.
     pub bytes: u64,
-    /// Datagrams by the mark of the skb that brought them (0: none).
+    /// Datagrams by the mark of their skb (0: none).
     pub marks: BTreeMap<u32, u64>,
     /// Datagrams by source.
     pub sources: BTreeMap<IpAddr, u64>,
-    /// Numbered ones by [`UdpSender::stream`](crate::UdpSender::stream).
-    pub streams: BTreeMap<u32, Stream>,
-    /// Datagrams without a number: somebody else's.
+    /// Numbered datagrams by [`UdpSender::stream`](crate::UdpSender::stream).
+    pub streams: BTreeMap<u32, UdpStream>,
+    /// Datagrams without a number, which no [`UdpSender`](crate::UdpSender) sent.
     pub foreign: u64,
-    /// Datagrams that arrived and were lost in the receiver's own buffer.
+    /// Datagrams that the kernel dropped because the receiver's buffer was full.
     pub overflowed: u32,
 }
 
 impl UdpReceiver {
-    /// Receive at this address from now on; port 0 is any.
+    /// Starts to receive at this address. With port 0 the kernel chooses the port.
     pub fn bind(namespace: &Namespace, address: SocketAddr) -> Result<Self, LabError> {
         let open = || {
             let socket = bound(|| UdpSocket::bind(address))?;
             socket.set_read_timeout(Some(TICK))?;
             sys::set_option(&socket, sys::SO_RCVMARK, 1)?;
             sys::set_option(&socket, libc::SO_RXQ_OVFL, 1)?;
-            sys::set_option(&socket, libc::SO_RCVBUFFORCE, BUFFER)?;
+            sys::set_option(&socket, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER)?;
             Ok((socket.local_addr()?, socket))
         };
         let (address, socket) = namespace
             .run(open)?
             .map_err(namespace.socket_failed(format!("receive at {address}")))?;
-        let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
-        let thread = thread::spawn(move || count(&socket, &theirs));
+        let received = Arc::new(Mutex::default());
+        let counted = Arc::clone(&received);
+        let mut worker = Workers::default();
+        worker.spawn(move |stop| count(&socket, stop, &counted));
         Ok(Self {
             address,
-            shared,
-            thread: Some(thread),
+            received,
+            _worker: worker,
         })
     }
 
-    /// Where to send to.
+    /// Returns the address it receives at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What arrived so far.
-    pub fn received(&self) -> Received {
-        lock(&self.shared.received).clone()
+    /// Returns what arrived so far.
+    pub fn received(&self) -> Datagrams {
+        lock(&self.received).clone()
     }
 
-    /// What arrived so far of one sender.
-    pub fn stream(&self, stream: u32) -> Stream {
-        lock(&self.shared.received)
+    /// Returns what arrived so far from one sender.
+    pub fn stream(&self, stream: u32) -> UdpStream {
+        lock(&self.received)
             .streams
             .get(&stream)
             .cloned()
             .unwrap_or_default()
     }
 
-    /// Forget what arrived so far.
+    /// Resets all counters.
     pub fn reset(&self) {
-        *lock(&self.shared.received) = Received::default();
+        *lock(&self.received) = Datagrams::default();
     }
 
-    /// Wait until at least this many datagrams arrived.
-    pub fn wait_for(&self, packets: u64, timeout: Duration) -> Result<Received, LabError> {
+    /// Waits until at least this many datagrams arrived.
+    pub fn wait_for(&self, packets: u64, timeout: Duration) -> Result<Datagrams, LabError> {
         let what = format!("{packets} datagrams arrive at {}", self.address);
-        wait_until(&what, timeout, || lock(&self.shared.received).packets >= packets)?;
+        wait_until(&what, timeout, || lock(&self.received).packets >= packets)?;
         Ok(self.received())
     }
 }
 
-impl Drop for UdpReceiver {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to say.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn count(socket: &UdpSocket, shared: &Shared) {
+fn count(socket: &UdpSocket, stop: &Stop, received: &Mutex<Datagrams>) {
     let mut buffer = vec![0; 65536];
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !stop.is_set() {
         match sys::receive(socket, &mut buffer) {
-            Ok(datagram) => lock(&shared.received).add(&datagram, &buffer[..datagram.len]),
+            Ok(datagram) => lock(received).add(&datagram, &buffer[..datagram.len]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // An error of the network, such as an address that is gone: datagrams may arrive again later.
+            // A network error, such as a removed address: datagrams may arrive again later.
             Err(_) => thread::sleep(TICK),
         }
     }
 }
 
-impl Received {
+impl Datagrams {
     fn add(&mut self, datagram: &Datagram, payload: &[u8]) {
         self.packets += 1;
         self.bytes += payload.len() as u64;

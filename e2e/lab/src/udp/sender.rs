@@ -1,4 +1,4 @@
-//! The sending side.
+//! The sender.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -10,9 +10,9 @@ use std::{
 use super::{HEADER, encode};
 use crate::{LabError, Namespace, sys, wait::bound};
 
-/// A veth with XDP has a ring of 256.
+/// A veth with XDP has a ring of 256 packets; a burst must not fill it.
 const BURST: u32 = 64;
-const BREATH: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1);
 
 static STREAMS: AtomicU32 = AtomicU32::new(0);
 
@@ -28,12 +28,12 @@ pub struct UdpSender {
 }
 
 impl UdpSender {
-    /// From the address and port the kernel chooses.
+    /// Sends from an address and port that the kernel chooses.
     pub fn new(namespace: &Namespace, to: SocketAddr) -> Result<Self, LabError> {
         Self::from(namespace, any(to), to)
     }
 
-    /// From this address and port; port 0 is any.
+    /// Sends from this address and port. With port 0 the kernel chooses the port.
     pub fn from(namespace: &Namespace, from: SocketAddr, to: SocketAddr) -> Result<Self, LabError> {
         let socket = namespace
             .run(|| bound(|| UdpSocket::bind(from)))?
@@ -48,36 +48,36 @@ impl UdpSender {
         })
     }
 
-    /// With this many bytes of UDP payload, 16 at least.
+    /// Sets the bytes of UDP payload, 16 at least.
     #[must_use]
     pub fn payload(mut self, bytes: usize) -> Self {
         self.datagram = vec![0; bytes.max(HEADER)];
         self
     }
 
-    /// With this mark on what the sender itself sends (it does not leave the namespace).
+    /// Sets the mark of sent packets. A mark does not leave the namespace.
     pub fn mark(self, mark: u32) -> Result<Self, LabError> {
         sys::set_option(&self.socket, libc::SO_MARK, mark as libc::c_int)
-            .map_err(self.namespace.socket_failed("set its mark"))?;
+            .map_err(self.namespace.socket_failed("set the mark"))?;
         Ok(self)
     }
 
-    /// By which the receiver tells senders apart.
+    /// Returns the number by which the receiver distinguishes senders.
     pub fn stream(&self) -> u32 {
         self.stream
     }
 
-    /// How many were sent so far; their numbers begin with 0.
+    /// Returns how many datagrams were sent so far. Their numbers begin with 0.
     pub fn sent(&self) -> u64 {
         self.next
     }
 
-    /// The port it sends from.
+    /// Returns the source port.
     pub fn port(&self) -> u16 {
         self.socket.local_addr().map_or(0, |address| address.port())
     }
 
-    /// The address it sends from, as the kernel would choose it now.
+    /// Returns the source address that the kernel would choose now.
     pub fn source(&self) -> Option<IpAddr> {
         let probe = self.namespace.run(|| {
             let socket = UdpSocket::bind(any(self.to))?;
@@ -87,7 +87,7 @@ impl UdpSender {
         Some(probe.ok()?.ok()?.ip())
     }
 
-    /// Send the next one.
+    /// Sends the next datagram.
     pub fn send_one(&mut self) -> Result<(), LabError> {
         encode(self.stream, self.next, &mut self.datagram);
         self.socket
@@ -97,21 +97,21 @@ impl UdpSender {
         Ok(())
     }
 
-    /// Send this many as fast as it goes, in bursts that leave receivers room to follow.
+    /// Sends `count` datagrams fast, in bursts that receivers can follow.
     pub fn send(&mut self, count: u64) -> Result<(), LabError> {
         self.send_paced(count, 20_000)
     }
 
-    /// Send this many at a rate. What is late is caught up in bursts that rings on the way have room for.
+    /// Sends `count` datagrams at a rate. Late ones are sent in bursts that fit into the rings on the path.
     pub fn send_paced(&mut self, count: u64, per_second: u32) -> Result<(), LabError> {
         let start = Instant::now();
         let mut burst = 0;
         for number in 0..count {
             let due = Duration::from_secs(1) * (number as u32) / per_second.max(1);
             let early = due.saturating_sub(start.elapsed());
-            let pause = if burst == BURST { BREATH } else { Duration::ZERO };
+            let pause = if burst == BURST { PAUSE } else { Duration::ZERO };
             burst += 1;
-            if early.max(pause) >= BREATH {
+            if early.max(pause) >= PAUSE {
                 thread::sleep(early.max(pause));
                 burst = 0;
             }
@@ -121,7 +121,7 @@ impl UdpSender {
     }
 }
 
-/// Any address and port of the same family.
+/// The unspecified address of the same family.
 fn any(to: SocketAddr) -> SocketAddr {
     let ip = match to {
         SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),

@@ -1,11 +1,11 @@
-//! Which numbers of one sender arrived.
+//! Records which datagrams of one sender arrived.
 
 use std::ops::Range;
 
-/// What arrived of one [`UdpSender`](crate::UdpSender)'s datagrams.
+/// The datagrams of one [`UdpSender`](crate::UdpSender) that arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stream {
-    /// Different datagrams.
+pub struct UdpStream {
+    /// Datagrams, duplicates not counted.
     pub distinct: u64,
     /// Datagrams that had arrived before.
     pub duplicates: u64,
@@ -16,7 +16,7 @@ pub struct Stream {
     highest: Option<u64>,
 }
 
-impl Stream {
+impl UdpStream {
     pub(super) fn arrived(&mut self, number: u64) {
         let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
         if word >= self.seen.len() {
@@ -32,13 +32,13 @@ impl Stream {
         self.highest = self.highest.max(Some(number));
     }
 
-    /// Whether this number arrived.
+    /// Returns whether this number arrived.
     pub fn has(&self, number: u64) -> bool {
         let word = self.seen.get((number / 64) as usize);
         word.is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 
-    /// Numbers below `sent` that did not arrive, as ranges.
+    /// Returns the numbers below `sent` that did not arrive, as ranges.
     pub fn missing(&self, sent: u64) -> Vec<Range<u64>> {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         for number in (0..sent).filter(|number| !self.has(*number)) {
@@ -50,7 +50,7 @@ impl Stream {
         ranges
     }
 
-    /// How many of `sent` did not arrive.
+    /// Returns how many of `sent` datagrams did not arrive.
     pub fn lost(&self, sent: u64) -> u64 {
         self.missing(sent)
             .iter()
@@ -63,8 +63,8 @@ impl Stream {
 mod tests {
     use super::*;
 
-    fn stream(numbers: &[u64]) -> Stream {
-        let mut stream = Stream::default();
+    fn stream(numbers: &[u64]) -> UdpStream {
+        let mut stream = UdpStream::default();
         for number in numbers {
             stream.arrived(*number);
         }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_what_was_lost() {
+    fn gaps_count_as_lost() {
         let stream = stream(&[0, 1, 4, 130]);
         assert_eq!(stream.missing(132), [2..4, 5..130, 131..132]);
         assert_eq!(stream.lost(132), 128);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_later_one_is_reordered_and_not_lost() {
+    fn a_datagram_after_a_later_one_is_reordered_and_not_lost() {
         let stream = stream(&[0, 2, 1, 3]);
         assert_eq!((stream.reordered, stream.lost(4)), (1, 0));
     }

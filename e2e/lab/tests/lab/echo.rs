@@ -5,14 +5,14 @@ use std::{
     process::Command,
 };
 
-use xdp_lab::{Connection, EchoServer, Ending, Nic, UdpClient, wait_until};
+use xdp_lab::{EchoConnection, EchoServer, Ending, Nic, UdpClient, wait_until};
 
 use crate::fixture::{SOON, fixture};
 
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-fn connect(nic: &Nic, server: &EchoServer) -> Connection {
-    let connection = Connection::open(&nic.client, ANY, server.address(), SOON).unwrap();
+fn connect(nic: &Nic, server: &EchoServer) -> EchoConnection {
+    let connection = EchoConnection::open(&nic.client, ANY, server.address(), SOON).unwrap();
     connection.unwrap()
 }
 
@@ -24,13 +24,13 @@ fn a_connection_is_held_and_ends_by_either_side_and_in_either_way() {
     let mut closed = connect(nic, &server);
     let local = closed.local().unwrap();
     assert_eq!(closed.seen(), local);
-    closed.talk(100_000).unwrap();
+    closed.round_trip(100_000).unwrap();
     server.push(local, 1_000).unwrap();
-    closed.hear(1_000).unwrap();
+    closed.receive(1_000).unwrap();
     assert_eq!(closed.finish().unwrap(), b"bye");
     let mut finished = connect(nic, &server);
     server.finish(finished.local().unwrap()).unwrap();
-    assert_eq!(finished.rest().unwrap(), b"");
+    assert_eq!(finished.read_to_end().unwrap(), b"");
     finished.finish().unwrap();
     let two = || server.endings().len() == 2;
     wait_until("both have ended", SOON, two).unwrap();
@@ -46,7 +46,7 @@ fn datagrams_are_answered_by_as_many_bytes_as_they_ask_for() {
     let server = EchoServer::start(&fixture.bridge.ns, SocketAddr::new(fixture.bridge.v4(), 80)).unwrap();
     let mut client = UdpClient::bind(&fixture.nics[1].client, ANY, SOON).unwrap();
     for (request, reply) in [(8, 48), (5_000, 100), (100, 5_000)] {
-        let answer = client.ask(server.address(), request, reply).unwrap();
+        let answer = client.request(server.address(), request, reply).unwrap();
         assert_eq!((answer.from, answer.length), (server.address(), reply));
         assert_eq!(answer.seen.ip(), fixture.nics[1].client_v4);
     }

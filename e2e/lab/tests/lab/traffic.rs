@@ -35,7 +35,7 @@ fn pods_answer_over_tcp() {
                 fixture.nics[1].client_v6
             };
             assert_eq!((answer.peer.ip(), answer.mark), (client, 0));
-            assert_eq!(server.answers(), [answer]);
+            assert_eq!(server.served(), [answer]);
         }
     }
 }

@@ -55,7 +55,7 @@ fn is_refused(client: &Namespace, to: SocketAddr) {
 fn connections_are_refused_while_no_agent_runs_and_after_it_is_back() {
     const EACH: u64 = 20;
     let fixture = Fixture::new();
-    fixture.nic.take_answers().unwrap();
+    fixture.nic.receive_xdp_tx().unwrap();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let rules = [
         "{name: web, ports: [{protocol: TCP, port: 80}], action: Reject}",

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
-use xdp_lab::{Connection, Ending, Style, wait_until};
+use xdp_lab::{EchoConnection, Ending, Style, wait_until};
 
 use super::{
     place::{Place, udp},
@@ -35,7 +35,7 @@ fn closed_ports_refuse() {
         for side in &place.sides {
             place.is_fast("refused", || {
                 let to = at(side.pod, WEB + 1);
-                let refused = Connection::open(&place.fixture.client, side.any(0), to, PATIENCE).unwrap();
+                let refused = EchoConnection::open(&place.fixture.client, side.any(0), to, PATIENCE).unwrap();
                 assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused, "{to}");
                 let client = udp(&place.fixture.client, side.any(0));
                 client.socket().connect(to).unwrap();
@@ -67,11 +67,11 @@ fn either_side_ends_a_connection_first_and_the_other_may_go_on_talking() {
         for (side, web) in place.sides.iter().zip(&place.web) {
             place.is_fast("closed by either side", || {
                 let mut client_first = place.connect(side.any(0), side.web());
-                client_first.talk(10_000).unwrap();
+                client_first.round_trip(10_000).unwrap();
                 assert_eq!(client_first.finish().unwrap(), b"bye");
                 let mut server_first = place.connect(side.any(0), side.web());
                 web.finish(server_first.local().unwrap()).unwrap();
-                assert_eq!(server_first.rest().unwrap(), b"");
+                assert_eq!(server_first.read_to_end().unwrap(), b"");
                 assert_eq!(server_first.finish().unwrap(), b"");
                 wait_until("both have ended", PATIENCE, || web.endings().len() == 2).unwrap();
                 assert_eq!(web.endings(), [Ending::Closed; 2]);
@@ -86,7 +86,7 @@ fn either_side_resets_a_connection() {
         for (side, web) in place.sides.iter().zip(&place.web) {
             place.is_fast("reset by either side", || {
                 let mut connection = place.connect(side.any(0), side.web());
-                connection.talk(10_000).unwrap();
+                connection.round_trip(10_000).unwrap();
                 connection.reset().unwrap();
                 wait_until("the server hears it", PATIENCE, || !web.endings().is_empty()).unwrap();
                 assert_eq!(web.endings(), [Ending::Reset]);

@@ -1,6 +1,6 @@
 //! What a pod's flows are, all at once: from outside directly and by node ports, to the outside and by ClusterIP.
 
-use xdp_lab::{Connection, Style};
+use xdp_lab::{EchoConnection, Style};
 
 use super::{
     place::{ANY, FEW, Place, asked, open, udp},
@@ -25,12 +25,12 @@ fn expect_from_pod(place: &Place, side: &Side, seen: std::net::IpAddr) {
 }
 
 /// From outside with the pod's address: TCP and UDP.
-fn direct(place: &Place, side: &Side, by: By) -> Connection {
+fn direct(place: &Place, side: &Side, by: By) -> EchoConnection {
     let mut held = None;
     let did = place.stack_did(|| {
         let mut connection = place.connect(side.any(0), side.web());
         assert_eq!(connection.seen().ip(), side.client);
-        connection.talk(SOME).unwrap();
+        connection.round_trip(SOME).unwrap();
         let reply = place.ask(side.any(0), side.web());
         assert_eq!(reply.seen.ip(), side.client);
         held = Some(connection);
@@ -48,11 +48,11 @@ fn direct(place: &Place, side: &Side, by: By) -> Connection {
 }
 
 /// By the node's own address: of two services one translates the client's.
-fn by_node_ports(place: &Place, side: &Side) -> Vec<Connection> {
+fn by_node_ports(place: &Place, side: &Side) -> Vec<EchoConnection> {
     let ports = side.node_ports().into_iter().zip([true, false]);
     let held = ports.map(|(to, keeps)| {
         let mut connection = place.connect(side.any(0), to);
-        connection.talk(SOME).unwrap();
+        connection.round_trip(SOME).unwrap();
         assert_eq!(connection.seen().ip() == side.client, keeps, "{to}");
         let reply = place.ask(side.any(0), to);
         assert_eq!(reply.seen.ip() == side.client, keeps, "{to}");
@@ -62,11 +62,11 @@ fn by_node_ports(place: &Place, side: &Side) -> Vec<Connection> {
 }
 
 /// What the pod opens: to the outside, and to a ClusterIP.
-fn by_the_pod(place: &Place, side: &Side) -> Vec<Connection> {
+fn by_the_pod(place: &Place, side: &Side) -> Vec<EchoConnection> {
     let held = [side.outside(), side.cluster_ip()].map(|to| {
         let mut connection = open(&place.pod.ns, side.any(0), to);
         expect_from_pod(place, side, connection.seen().ip());
-        connection.talk(SOME).unwrap();
+        connection.round_trip(SOME).unwrap();
         let mut client = udp(&place.pod.ns, side.any(0));
         for _ in 0..3 {
             expect_from_pod(place, side, asked(&mut client, to, 60, 300).seen.ip());
@@ -85,12 +85,12 @@ fn everything_works(place: &Place, by: By) {
             held.extend(by_node_ports(place, side));
             held.extend(by_the_pod(place, side));
             // All are held open; and again in another order.
-            let did = place.stack_did(|| fast.talk(SOME).unwrap());
+            let did = place.stack_did(|| fast.round_trip(SOME).unwrap());
             assert_eq!(did.forwarded < FEW, by == By::Us, "{did:?}");
             for connection in held.iter_mut().rev() {
-                connection.talk(SOME).unwrap();
+                connection.round_trip(SOME).unwrap();
             }
-            fast.talk(SOME).unwrap();
+            fast.round_trip(SOME).unwrap();
             held.push(fast);
         }
     });

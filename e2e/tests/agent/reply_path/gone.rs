@@ -19,7 +19,7 @@ fn the_next_pod_is_served(app: &str, by_us: bool) {
     let agent = fixture.start(&["server"]);
     for side in &sides {
         let mut connection = open(&fixture.client, side.any(PORT), side.web());
-        connection.talk(SOME).unwrap();
+        connection.round_trip(SOME).unwrap();
         connection.reset().unwrap();
     }
     drop(web);
@@ -34,7 +34,7 @@ fn the_next_pod_is_served(app: &str, by_us: bool) {
     for side in &sides {
         let mut connection = open(&fixture.client, side.any(PORT), side.web());
         let before = fixture.lab.node().forwarded().unwrap();
-        connection.talk(SOME).unwrap();
+        connection.round_trip(SOME).unwrap();
         let forwarded = fixture.lab.node().forwarded().unwrap() - before;
         assert_eq!(forwarded == 0, by_us, "{forwarded} by the stack");
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use xdp_lab::{Connection, Style, UdpClient};
+use xdp_lab::{EchoConnection, Style, UdpClient};
 
 use super::{
     place::{ANY, Place, asked, open, udp},
@@ -19,9 +19,9 @@ const PLACES: [(Style, bool); 2] = [(Style::Ptp, true), (Style::Bridge, false)];
 /// datagrams.
 struct Held {
     side: Side,
-    client_first: Connection,
-    pod_first: Connection,
-    own: Connection,
+    client_first: EchoConnection,
+    pod_first: EchoConnection,
+    own: EchoConnection,
     datagrams: UdpClient,
 }
 
@@ -40,9 +40,9 @@ impl Held {
 
     fn go_on(&mut self, place: &Place, bytes: usize) {
         place.pod_says(&mut self.pod_first, self.side.client, bytes);
-        self.client_first.talk(bytes).unwrap();
-        self.pod_first.talk(bytes).unwrap();
-        self.own.talk(bytes).unwrap();
+        self.client_first.round_trip(bytes).unwrap();
+        self.pod_first.round_trip(bytes).unwrap();
+        self.own.round_trip(bytes).unwrap();
         self.ask(self.side.web());
     }
 
@@ -65,7 +65,7 @@ fn what_was_open_before_the_policy_goes_on_and_what_is_opened_later_is_fast() {
             for held in &mut held {
                 held.go_on(&place, SOME);
                 let mut new = place.connect(held.side.any(0), held.side.web());
-                place.is_fast_beside_others("opened under the policy", || new.talk(SOME).unwrap());
+                place.is_fast_beside_others("opened under the policy", || new.round_trip(SOME).unwrap());
                 held.go_on(&place, SOME);
             }
         });
@@ -91,7 +91,7 @@ fn what_is_open_when_the_policy_goes_goes_on() {
             // What comes now is the stack's.
             let side = place.sides[0];
             let mut new = place.connect(side.any(0), side.web());
-            assert!(place.stack_did(|| new.talk(SOME).unwrap()).forwarded > 0);
+            assert!(place.stack_did(|| new.round_trip(SOME).unwrap()).forwarded > 0);
         });
         assert_eq!(did.invalid, 0);
     }
@@ -109,7 +109,9 @@ fn of_two_policies_one_goes_and_nothing_changes_for_what_the_other_takes() {
         policies == 1 && status.ready("server")
     });
     for held in &mut held {
-        place.is_fast_beside_others("by the other policy", || held.client_first.talk(SOME).unwrap());
+        place.is_fast_beside_others("by the other policy", || {
+            held.client_first.round_trip(SOME).unwrap()
+        });
         held.go_on(&place, SOME);
     }
 }
@@ -121,7 +123,7 @@ fn a_rule_that_drops_wins_over_flows_that_are_known() {
     let agent = place.start();
     let side = place.sides[0];
     let mut held = place.connect(side.any(0), side.web());
-    held.talk(SOME).unwrap();
+    held.round_trip(SOME).unwrap();
     let drop = "{name: none, ports: [{protocol: TCP, port: 80}], action: Drop}";
     place.fixture.policy("all", &[drop]);
     agent.wait_for("the rule is in force", |status| {
@@ -130,6 +132,6 @@ fn a_rule_that_drops_wins_over_flows_that_are_known() {
         status.programmed("server") && rules.is_some_and(named)
     });
     held.set_timeout(super::place::SOON).unwrap();
-    held.talk(SOME).unwrap_err();
+    held.round_trip(SOME).unwrap_err();
     assert!(agent.look().packets("none", "dropped") > 0);
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use xdp_e2e::Agent;
-use xdp_lab::{Connection, EchoServer, Namespace, Pod, Style, UdpClient, UdpReply};
+use xdp_lab::{EchoConnection, EchoServer, Namespace, Pod, Style, UdpClient, UdpReply};
 
 use super::{
     rules::{
@@ -78,19 +78,19 @@ impl Place {
 
     /// A connection from outside.
     #[track_caller]
-    pub(super) fn connect(&self, from: SocketAddr, to: SocketAddr) -> Connection {
+    pub(super) fn connect(&self, from: SocketAddr, to: SocketAddr) -> EchoConnection {
         open(&self.fixture.client, from, to)
     }
 
     /// The pod says something unasked on a connection with this client.
     #[track_caller]
-    pub(super) fn pod_says(&self, connection: &mut Connection, client: IpAddr, bytes: usize) {
+    pub(super) fn pod_says(&self, connection: &mut EchoConnection, client: IpAddr, bytes: usize) {
         let web = &self.web[usize::from(client.is_ipv6())];
         let client = at(client, connection.local().unwrap().port());
         // More than fits into the sockets' buffers.
         thread::scope(|scope| {
             let said = scope.spawn(|| web.push(client, bytes));
-            let heard = connection.hear(bytes);
+            let heard = connection.receive(bytes);
             assert!(heard.is_ok(), "{heard:?}");
             said.join().unwrap().unwrap();
         });
@@ -142,8 +142,8 @@ pub(super) struct Did {
 }
 
 #[track_caller]
-pub(super) fn open(namespace: &Namespace, from: SocketAddr, to: SocketAddr) -> Connection {
-    let connection = Connection::open(namespace, from, to, PATIENCE).unwrap();
+pub(super) fn open(namespace: &Namespace, from: SocketAddr, to: SocketAddr) -> EchoConnection {
+    let connection = EchoConnection::open(namespace, from, to, PATIENCE).unwrap();
     connection.unwrap_or_else(|error| panic!("{from} to {to}: {error}"))
 }
 
@@ -154,7 +154,7 @@ pub(super) fn udp(namespace: &Namespace, from: SocketAddr) -> UdpClient {
 /// The reply comes from where it was asked.
 #[track_caller]
 pub(super) fn asked(client: &mut UdpClient, to: SocketAddr, request: usize, reply: usize) -> UdpReply {
-    let answer = client.ask(to, request, reply);
+    let answer = client.request(to, request, reply);
     let answer =
         answer.unwrap_or_else(|error| panic!("{to} does not answer {request} by {reply} bytes: {error}"));
     assert_eq!(answer.from, to, "{request} by {reply} bytes");

@@ -1,7 +1,7 @@
 //! Interfaces that refuse a program of the reply path: nothing is redirected, and nothing breaks.
 
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{Crowd, Direction, Style};
+use xdp_lab::{Direction, Style, TcxCrowd};
 
 use super::place::Place;
 use crate::fixture::counts;
@@ -17,7 +17,7 @@ fn passes(place: &Place, agent: &Agent<'_>) {
     let before = counts(&agent.look(), "any");
     let did = place.stack_did(|| {
         for side in &place.sides {
-            place.connect(side.any(0), side.web()).talk(SOME).unwrap();
+            place.connect(side.any(0), side.web()).round_trip(SOME).unwrap();
             place.ask(side.any(0), side.web());
         }
     });
@@ -31,7 +31,7 @@ fn passes(place: &Place, agent: &Agent<'_>) {
 }
 
 /// `object`: whose problem it is.
-fn nothing_breaks(place: &Place, crowd: Crowd, object: &str, interface: &str) {
+fn nothing_breaks(place: &Place, crowd: TcxCrowd, object: &str, interface: &str) {
     place.take_all();
     let agent = place.fixture.enforce(&["server"]);
     let status = agent.wait_for("the reply path is refused", |status| {
@@ -51,11 +51,11 @@ fn nothing_breaks(place: &Place, crowd: Crowd, object: &str, interface: &str) {
         status.ready("server") && status.problem(object, "NoReplyPath").is_none()
     });
     for connection in &mut held {
-        connection.talk(SOME).unwrap();
+        connection.round_trip(SOME).unwrap();
     }
     for side in &place.sides {
         place.is_fast_beside_others("opened since", || {
-            place.connect(side.any(0), side.web()).talk(SOME).unwrap();
+            place.connect(side.any(0), side.web()).round_trip(SOME).unwrap();
         });
     }
 }

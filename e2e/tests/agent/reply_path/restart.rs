@@ -7,7 +7,7 @@ use std::{
 
 use xdp_core::tables::ABI_VERSION;
 use xdp_e2e::Agent;
-use xdp_lab::{Connection, Style, UdpClient, wait_until};
+use xdp_lab::{EchoConnection, Style, UdpClient, wait_until};
 
 use super::{
     place::{Place, asked, open, udp},
@@ -28,7 +28,7 @@ struct Talk {
 /// Of one family.
 struct Held {
     side: Side,
-    connections: Vec<Connection>,
+    connections: Vec<EchoConnection>,
     datagrams: [UdpClient; 2],
 }
 
@@ -48,7 +48,7 @@ impl Held {
     /// Whatever does not work panics.
     fn round(&mut self) {
         for (index, connection) in self.connections.iter_mut().enumerate() {
-            let talked = connection.talk(SOME);
+            let talked = connection.round_trip(SOME);
             assert!(talked.is_ok(), "connection {index}: {talked:?}");
         }
         let [from_outside, own] = &mut self.datagrams;
@@ -120,7 +120,7 @@ fn nobody_notices_that_the_agent_is_killed_and_stopped_and_comes_back() {
         });
         let side = place.sides[0];
         let mut connection = place.connect(side.any(0), side.web());
-        place.is_fast_beside_others("after it came back", || connection.talk(SOME).unwrap());
+        place.is_fast_beside_others("after it came back", || connection.round_trip(SOME).unwrap());
     }
 }
 
@@ -143,7 +143,7 @@ fn nobody_notices_that_an_agent_with_another_layout_takes_over() {
         assert!(!older.exists());
         let side = place.sides[0];
         let mut connection = place.connect(side.any(0), side.web());
-        place.is_fast_beside_others("after it took over", || connection.talk(SOME).unwrap());
+        place.is_fast_beside_others("after it took over", || connection.round_trip(SOME).unwrap());
     }
 }
 

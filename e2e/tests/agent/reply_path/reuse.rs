@@ -28,7 +28,7 @@ fn connections(place: &Place, side: &Side) {
     for (port, ways) in (PORT..).zip(one_after_the_other) {
         for to in ways {
             let mut connection = place.connect(side.any(port), to);
-            connection.talk(SOME).unwrap();
+            connection.round_trip(SOME).unwrap();
             assert_eq!(connection.seen().ip(), side.client);
             assert_eq!(connection.finish().unwrap(), b"bye", "{to}");
         }
@@ -70,7 +70,7 @@ fn one_port_is_used_a_hundred_times_for_connections_that_end_by_a_reset() {
     place.is_fast("one port again and again", || {
         for _ in 0..100 {
             let mut connection = place.connect(side.any(PORT), side.web());
-            connection.talk(2_000).unwrap();
+            connection.round_trip(2_000).unwrap();
             connection.reset().unwrap();
         }
     });
@@ -84,12 +84,12 @@ fn a_port_with_a_direct_connection_loses_it_to_one_by_node_port_from_the_same_po
     let _agent = place.start();
     let side = place.sides[0];
     let mut first = place.connect(side.any(PORT), side.web());
-    first.talk(SOME).unwrap();
+    first.round_trip(SOME).unwrap();
     let mut second = place.connect(side.any(PORT), side.node_ports()[0]);
-    second.talk(SOME).unwrap();
+    second.round_trip(SOME).unwrap();
     assert_eq!(second.seen().port(), PORT);
-    first.talk(SOME).unwrap_err();
-    second.talk(SOME).unwrap();
+    first.round_trip(SOME).unwrap_err();
+    second.round_trip(SOME).unwrap();
 }
 
 #[test]
@@ -99,6 +99,6 @@ fn the_stack_alone_gives_the_second_of_two_connections_from_one_port_another_por
     let mut first = place.connect(side.any(PORT), side.web());
     let mut second = place.connect(side.any(PORT), side.node_ports()[0]);
     assert_ne!(second.seen().port(), PORT);
-    first.talk(SOME).unwrap();
-    second.talk(SOME).unwrap();
+    first.round_trip(SOME).unwrap();
+    second.round_trip(SOME).unwrap();
 }

@@ -31,7 +31,7 @@ fn a_reply_to_a_neighbour_that_is_forgotten_waits_until_it_is_found() {
                 run(place.node(), &["ip", "neigh", "flush", "dev", "nic0"], "");
                 place.pod_says(&mut connection, side.client, SOME);
             });
-            connection.talk(SOME).unwrap();
+            connection.round_trip(SOME).unwrap();
         }
     });
 }
@@ -71,7 +71,7 @@ fn clients_behind_a_gateway_are_answered() {
             let mut connection = open(&far, side.any(0), side.web());
             assert_eq!(connection.seen().ip(), address);
             place.is_fast("behind a gateway", || {
-                connection.talk(SOME).unwrap();
+                connection.round_trip(SOME).unwrap();
                 place.pod_says(&mut connection, address, SOME);
             });
         }
@@ -133,7 +133,7 @@ fn replies_leave_by_the_nic_that_the_routes_name_wherever_the_requests_came_in()
             let before = place.node().counters("nic1").unwrap().tx_packets;
             let mut connection = place.connect(at(address, 0), side.web());
             place.is_fast("in by one NIC and out by another", || {
-                connection.talk(SOME).unwrap();
+                connection.round_trip(SOME).unwrap();
                 place.pod_says(&mut connection, address, SOME);
             });
             assert!(place.node().counters("nic1").unwrap().tx_packets > before + 10);

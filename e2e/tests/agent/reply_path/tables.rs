@@ -8,7 +8,7 @@ use aya::{
 };
 use xdp_core::tables::{Address, FlowKey};
 use xdp_e2e::Agent;
-use xdp_lab::{Connection, RawSocket, Style};
+use xdp_lab::{EchoConnection, RawSocket, Style};
 
 use super::{
     place::{Place, SOON, asked, udp},
@@ -75,23 +75,23 @@ fn forget(place: &Place) {
     }
 }
 
-fn idle(place: &Place, side: &Side) -> Vec<Connection> {
+fn idle(place: &Place, side: &Side) -> Vec<EchoConnection> {
     let connect = |_| {
         let mut connection = place.connect(side.any(0), side.web());
-        connection.talk(100).unwrap();
+        connection.round_trip(100).unwrap();
         connection
     };
     (0..IDLE).map(connect).collect()
 }
 
 #[track_caller]
-fn all_are_fast(place: &Place, held: &mut [Connection]) {
+fn all_are_fast(place: &Place, held: &mut [EchoConnection]) {
     place.is_fast("idle connections", || talk(held));
 }
 
-fn talk(held: &mut [Connection]) {
+fn talk(held: &mut [EchoConnection]) {
     for (index, connection) in held.iter_mut().enumerate() {
-        let talked = connection.talk(100);
+        let talked = connection.round_trip(100);
         assert!(talked.is_ok(), "connection {index}: {talked:?}");
     }
 }
@@ -161,9 +161,9 @@ fn a_connection_that_is_forgotten_goes_on_by_the_stack_when_the_client_speaks_fi
         let _agent = small(&place);
         for side in &place.sides {
             let mut held = place.connect(side.any(0), side.web());
-            held.talk(SOME).unwrap();
+            held.round_trip(SOME).unwrap();
             forget(&place);
-            let did = place.stack_did(|| held.talk(SOME).unwrap());
+            let did = place.stack_did(|| held.round_trip(SOME).unwrap());
             assert!(did.forwarded > 0 && did.invalid == 0, "{did:?}");
         }
     }
@@ -177,14 +177,14 @@ fn a_connection_that_is_forgotten_is_lost_behind_masquerade_when_the_pod_speaks_
         let _agent = small(&place);
         for (side, web) in place.sides.iter().zip(&place.web) {
             let mut held = place.connect(side.any(0), side.web());
-            held.talk(SOME).unwrap();
+            held.round_trip(SOME).unwrap();
             held.set_timeout(if masquerade { SOON } else { PATIENCE })
                 .unwrap();
             // The client's last acknowledgement may be delayed (`TCP_DELACK_MAX`, 200 ms): it would speak first.
             std::thread::sleep(std::time::Duration::from_millis(300));
             forget(&place);
             web.push(held.local().unwrap(), SOME).unwrap();
-            assert_eq!(held.hear(SOME).is_err(), masquerade, "{style:?}");
+            assert_eq!(held.receive(SOME).is_err(), masquerade, "{style:?}");
         }
     }
 }

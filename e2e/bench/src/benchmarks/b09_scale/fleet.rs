@@ -17,12 +17,14 @@ use aya::{
 };
 use serde_json::{Value, json};
 use xdp_kubernetes::{Cluster, PATIENCE, checked};
-use xdp_lab::{Namespace, Process};
+use xdp_lab::{
+    Namespace, Process,
+    bpf::{self},
+};
 
 use super::server::{Server, tail};
 use crate::{
     stats::Samples,
-    sys,
     workload::{ExpectedVerdict, FrameSpec, SOURCE_PORT, TestFlow, UDP, bits, frame},
 };
 
@@ -144,7 +146,7 @@ impl<'a> Fleet<'a> {
         let (lab, name) = (self.cluster.lab(), format!("n{number}"));
         let (fabric, namespace) = (lab.node(), lab.namespace(&name)?);
         fabric.wire(&name, &namespace, "eth0")?;
-        fabric.take_answers(&name)?;
+        fabric.receive_xdp_tx(&name)?;
         fabric.add_port("br0", &name)?;
         let own = self.cluster.client_addresses().v4.octets();
         let address = Ipv4Addr::new(own[0], own[1], own[2], 20 + number as u8);
@@ -227,7 +229,7 @@ impl Node {
             pod: IpAddr::V4(self.address),
             mark: None,
         };
-        Ok(sys::run_once(program, &frame(&flow, spec))?.action == XDP_DROP)
+        Ok(bpf::run_once(program, &frame(&flow, spec))?.action == XDP_DROP)
     }
 }
 

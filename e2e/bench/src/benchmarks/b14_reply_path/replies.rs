@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use xdp_lab::{Nic, Pod};
+use xdp_lab::{Nic, Pod, bpf::AttachPoint};
 
 use crate::{
     benchmarks::filter::Filter,
@@ -15,7 +15,7 @@ use crate::{
     report::{Section, number, ratio, spread},
     stats::{Samples, aa_spread, interleave},
     suite::Suite,
-    sys::{self, BenchHook},
+    sys,
     testbed::{FlowMapKey, Testbed},
     workload::{UDP, Workload},
 };
@@ -127,7 +127,7 @@ fn count_at_client(instruments: &Instruments, nic: &Nic) -> Result<OwnedFd> {
     let index = nic.client.interface(&nic.wire)?.index;
     Ok(nic
         .client
-        .run(|| sys::attach(&program, index, BenchHook::TcxIngress))??)
+        .run(|| sys::attach(&program, index, AttachPoint::TcxIngress))??)
 }
 
 /// Nanoseconds for each packet that arrived.
