@@ -1,7 +1,7 @@
-//! The demo: a policy, real clients, real pods, and what each of them counted.
+//! The demo: policies, clients and pods in a lab, and the packets that each of them counted.
 //!
-//! Nothing that it prints is known beforehand: numbers come from the clients, from the kernel (by `xdp-agent status`)
-//! and from the pods, and what should be equal is compared.
+//! All printed numbers are measured: by the clients, by the kernel (read by `xdp-agent status`) and by the pods. The demo
+//! compares those that have to be equal.
 
 mod clients;
 mod end;
@@ -18,10 +18,10 @@ use std::process::ExitCode;
 use self::{ledger::Ledger, page::Page, setup::Setup};
 use crate::Agent;
 
-/// As users write it; the demo's agent reads these very words.
+/// The manifests that the demo prints and its agent reads.
 const POLICIES: &str = include_str!("demo/policies.yaml");
 
-/// All of it; `keep` leaves everything running until Ctrl-C. Fails when counts disagree.
+/// Runs the demo. With `keep` everything stays until Ctrl-C. Fails if counts disagree.
 pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
     let page = Page::new();
     let setup = Setup::new()?;
@@ -32,32 +32,32 @@ pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
     let mut agent = Agent::new(&setup.lab, &setup.manifests);
     setup.apply(POLICIES)?;
     agent.start()?;
-    page.heading("The agent starts");
+    page.heading("The agent is running");
     page.lines(&setup.ready(&agent));
 
     let servers = clients::Servers::start(&setup)?;
-    page.heading("What the clients do");
+    page.heading("Traffic");
     let mut ledger = Ledger::default();
     traffic::run(&page, &setup, &agent, &servers, &mut ledger)?;
-    page.heading("The same packets, counted on all sides");
+    page.heading("Packets, counted at each hop");
     page.text(&ledger.table());
     page.lines(ledger::NOTES);
 
-    page.heading("kill -9 in mid-traffic");
+    page.heading("kill -9 during traffic");
     let undisturbed = restart::show(&page, &setup, &mut agent, &servers.players[0])?;
     page.heading("xdp-agent status");
     page.text(agent.status_table()?.trim_end());
     let agree = ledger.agrees() && undisturbed;
     if keep {
-        page.verdict(agree, "All counts agree, nothing was lost.");
-        page.heading("Everything stays up");
+        page.verdict(agree, "All counts agree. No packet was lost.");
+        page.heading("Explore");
         end::explore(&page, &setup, &agent);
     }
     page.heading("xdp-agent uninstall");
     let clean = end::uninstall(&page, &setup, &mut agent, &servers)?;
     page.verdict(
         agree && clean,
-        "All counts agree, nothing was lost, nothing is left.",
+        "All counts agree. No packet was lost. The uninstall left nothing behind.",
     );
     Ok(if agree && clean {
         ExitCode::SUCCESS

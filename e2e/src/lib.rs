@@ -1,4 +1,4 @@
-//! Tests across processes, and the demo: the agent as its users run it, on a lab's node.
+//! Helpers of the end-to-end tests, and the demo: the agent's process on a lab's node, and a cluster with the chart.
 
 mod agent;
 pub mod demo;

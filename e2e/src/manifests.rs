@@ -1,4 +1,4 @@
-//! A folder of manifests, as users write them.
+//! A folder of manifests for an agent.
 
 use std::{
     fs,
@@ -9,25 +9,25 @@ use std::{
 use anyhow::Context as _;
 use xdp_lab::{Lab, Pod};
 
-/// The folder an agent follows.
+/// The folder that an agent watches.
 pub struct Manifests {
     folder: PathBuf,
 }
 
 impl Manifests {
-    /// An empty folder in the lab.
+    /// Creates an empty folder in the lab.
     pub fn new(lab: &Lab) -> anyhow::Result<Self> {
         let folder = lab.dir().join("manifests");
         fs::create_dir(&folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
         Ok(Self { folder })
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Writes a file, in one step as editors and `kubectl` do.
+    /// Writes a file atomically.
     pub fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let (hidden, path) = (self.folder.join(format!(".{name}")), self.folder.join(name));
         fs::write(&hidden, text)?;
@@ -39,12 +39,12 @@ impl Manifests {
         fs::remove_file(self.folder.join(name)).with_context(|| format!("cannot remove `{name}`"))
     }
 
-    /// Writes a pod's object to a file of its own: namespace `games`, label `app: APP`, the addresses it has.
+    /// Writes a pod's object to a file: namespace `games`, label `app: APP`, and the pod's addresses.
     pub fn write_pod(&self, name: &str, app: &str, pod: &Pod) -> anyhow::Result<()> {
         self.write(&format!("{name}.yaml"), &pod_object(name, app, pod.addresses()))
     }
 
-    /// The same with a spec: `{containers: […]}`.
+    /// Writes a pod's object with a spec, such as `{containers: […]}`.
     pub fn write_pod_with(&self, name: &str, app: &str, pod: &Pod, spec: &str) -> anyhow::Result<()> {
         let object = pod_object(name, app, pod.addresses());
         self.write(&format!("{name}.yaml"), &format!("{object}spec: {spec}\n"))

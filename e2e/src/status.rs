@@ -1,8 +1,8 @@
-//! `xdp-agent status -o json`, read as any other program would.
+//! Parses `xdp-agent status -o json`.
 
 use serde_json::Value;
 
-/// What a rule counts.
+/// A rule's counters, as fields of the status: the decisions, and `delivered`.
 pub const FIELDS: [&str; 8] = [
     "redirected",
     "delivered",
@@ -14,7 +14,7 @@ pub const FIELDS: [&str; 8] = [
     "fellBack",
 ];
 
-/// One status.
+/// The output of one call.
 #[derive(Clone, Debug)]
 pub struct Status(Value);
 
@@ -23,37 +23,37 @@ impl Status {
         serde_json::from_str(text).ok().map(Self)
     }
 
-    /// All of it.
+    /// Returns the whole JSON.
     pub fn json(&self) -> &Value {
         &self.0
     }
 
-    /// Whether an agent runs.
+    /// Returns whether an agent runs.
     pub fn running(&self) -> bool {
         self.0["agent"]["running"] == true
     }
 
-    /// Mode of a NIC: `Native`, `Generic`, `None`, `Foreign`.
+    /// Returns what is attached to a NIC: `Native`, `None`, `Foreign`.
     pub fn nic_mode(&self, nic: &str) -> Option<&str> {
         self.find("nics", "name", nic)?["mode"].as_str()
     }
 
-    /// Kernel id of the program on a NIC.
+    /// Returns the kernel id of the program on a NIC.
     pub fn program_id(&self, nic: &str) -> Option<u64> {
         self.find("nics", "name", nic)?["programId"].as_u64()
     }
 
-    /// A pod.
+    /// Returns a pod's entry.
     pub fn pod(&self, name: &str) -> Option<&Value> {
         self.find("pods", "pod", name)
     }
 
-    /// Whether a pod's rules are in force.
+    /// Returns whether a pod's rules are programmed.
     pub fn programmed(&self, pod: &str) -> bool {
         self.pod(pod).is_some_and(|pod| pod["programmed"] == true)
     }
 
-    /// Whether a pod takes redirects, and its replies go the same way.
+    /// Returns whether a pod receives redirected packets and its replies use the reply path.
     pub fn ready(&self, pod: &str) -> bool {
         let ready = |pod: &Value| {
             ["readiness", "replyPath"]
@@ -63,36 +63,36 @@ impl Status {
         self.programmed(pod) && self.pod(pod).is_some_and(ready) && !self.draining(pod)
     }
 
-    /// Whether a pod has no rules any more, and flows that were taken go on.
+    /// Returns whether a pod has no rules any more, and its tracked flows continue.
     pub fn draining(&self, pod: &str) -> bool {
         self.pod(pod).is_some_and(|pod| pod["draining"] == true)
     }
 
-    /// How many flows are in a table: `flows`, `unreplied`, `stack`.
+    /// Returns how many flows are in a table: `established`, `unreplied`, `stack`.
     pub fn flows(&self, table: &str) -> u64 {
         let table = self.find("flows", "table", table);
         table.and_then(|table| table["used"].as_u64()).unwrap_or(0)
     }
 
-    /// Packets that a rule counted in one of [`FIELDS`].
+    /// Returns the packets that a rule has counted in one of [`FIELDS`].
     pub fn packets(&self, rule: &str, field: &str) -> u64 {
         self.find("rules", "rule", rule)
             .and_then(|rule| rule[field]["packets"].as_u64())
             .unwrap_or(0)
     }
 
-    /// What a rule has counted, in the order of [`FIELDS`].
+    /// Returns all counters of a rule, in the order of [`FIELDS`].
     pub fn counts(&self, rule: &str) -> [u64; FIELDS.len()] {
         FIELDS.map(|field| self.packets(rule, field))
     }
 
-    /// How often something happened that is counted apart from rules; the list is `unparsed`, `fallbacks`,
-    /// `events` or `flowEvents`.
+    /// Returns a counter that does not belong to a rule, by its reason. The list is `unparsed`, `fallbacks`, `events` or
+    /// `flowEvents`.
     pub fn happened(&self, list: &str, reason: &str) -> u64 {
         self.0[list][reason].as_u64().unwrap_or(0)
     }
 
-    /// Packets of a rule that failed for any pod, by stage and errno name.
+    /// Returns the packets whose redirect to a pod failed, by stage and errno name.
     pub fn failures(&self, pod: &str) -> Vec<(String, String, u64)> {
         let failures = self.pod(pod).and_then(|pod| pod["failures"].as_array());
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -106,7 +106,7 @@ impl Status {
         failures.into_iter().flatten().map(failure).collect()
     }
 
-    /// The problem with this reason, of an object whose name contains `object`.
+    /// Returns the problem with this reason of an object whose name contains `object`.
     pub fn problem(&self, object: &str, reason: &str) -> Option<&Value> {
         let own = self.0["problems"].as_array().into_iter().flatten();
         let nics = self.0["nics"].as_array().into_iter().flatten();

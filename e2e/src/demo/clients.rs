@@ -1,4 +1,4 @@
-//! The programs at both ends: datagrams in bursts that a small machine can follow, `curl`, and what serves them.
+//! Clients and servers: datagrams in bursts that a small machine can receive, and `curl`.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,14 +11,14 @@ use xdp_lab::{Finished, HttpServer, UdpReceiver, UdpSender};
 
 use super::setup::Setup;
 
-/// What nobody waits for.
+/// The limit for each step.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Packets sent in one go: a veth's ring has room for 256.
+/// Packets per burst. A veth's ring holds 256.
 pub(super) const BURST: u64 = 50;
 const PER_SECOND: u32 = 20_000;
 
-/// The pods' sockets.
+/// The servers in the pods.
 pub(super) struct Servers {
     pub(super) players: [UdpReceiver; 2],
     pub(super) voice: UdpReceiver,
@@ -43,7 +43,7 @@ impl Servers {
     }
 }
 
-/// Sends at the pace, burst by burst. What a busy machine delays is sent later, not all at once.
+/// Sends paced bursts. Bursts that a busy machine delays are sent later, not all at once.
 pub(super) fn send(sender: &mut UdpSender, packets: u64) -> anyhow::Result<()> {
     for first in (0..packets).step_by(BURST as usize) {
         sender.send_paced(BURST.min(packets - first), PER_SECOND)?;
@@ -58,7 +58,7 @@ pub(super) fn sender(setup: &Setup, from: Option<IpAddr>, to: SocketAddr) -> any
     })
 }
 
-/// A request with the real thing; returns the status code and the body.
+/// Requests a URL by `curl`. Returns the status code and the body.
 pub(super) fn curl(setup: &Setup, url: &str) -> anyhow::Result<(String, String)> {
     let finished = run_curl(setup, &["--show-error", "--write-out", "\\n%{http_code}", url])?;
     ensure!(
@@ -71,11 +71,11 @@ pub(super) fn curl(setup: &Setup, url: &str) -> anyhow::Result<(String, String)>
         .stdout
         .trim()
         .rsplit_once('\n')
-        .context("curl told no status code")?;
+        .context("curl printed no status code")?;
     Ok((code.to_owned(), body.trim().to_owned()))
 }
 
-/// A request that nobody takes; returns why, and after what time.
+/// Requests a URL that has to be refused. Returns the error and the time until it came.
 pub(super) fn refused(setup: &Setup, url: &str) -> anyhow::Result<String> {
     let start = Instant::now();
     let finished = run_curl(setup, &["--verbose", url])?;
@@ -85,13 +85,13 @@ pub(super) fn refused(setup: &Setup, url: &str) -> anyhow::Result<String> {
         "curl {url}: {}",
         finished.stdout.trim()
     );
-    let why = "Connection refused";
+    let error = "Connection refused";
     ensure!(
-        finished.stderr.contains(why),
+        finished.stderr.contains(error),
         "curl {url}: {}",
         finished.stderr.trim()
     );
-    Ok(format!("{why}, within {took} ms"))
+    Ok(format!("{error}, after {took} ms"))
 }
 
 fn run_curl(setup: &Setup, arguments: &[&str]) -> anyhow::Result<Finished> {

@@ -1,4 +1,4 @@
-//! What is left: everything (`KEEP=1`), or nothing.
+//! The end of the demo: the lab stays (`KEEP=1`), or the agent is uninstalled.
 
 use std::{
     process::{Command, Stdio},
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::Agent;
 
-/// Datagrams that show that nobody decides about them any more.
+/// Datagrams that show that no policy applies any more.
 const PROBES: u64 = 100;
 
-/// How to look around; returns never. Ctrl-C ends the process, and the lab goes with it.
+/// Prints commands to explore the lab, and waits for Ctrl-C, which ends the process and removes the lab.
 pub(super) fn explore(page: &Page, setup: &Setup, agent: &Agent<'_>) -> ! {
     let enter = |path: &std::path::Path| format!("nsenter --net={}", path.display());
     let (client, node) = (enter(setup.client.path()), enter(setup.lab.node().path()));
@@ -28,22 +28,22 @@ pub(super) fn explore(page: &Page, setup: &Setup, agent: &Agent<'_>) -> ! {
     let [http, http_v6] = setup.http();
     let manifests = setup.manifests.folder().display();
     page.text(&format!(
-        "From another terminal; what you edit in {manifests} is followed.
+        "Run these in another terminal. The agent watches the manifests in {manifests}.
 
-the status, read from the kernel
+Status, read from the kernel:
   {status}
-requests; the answer is the client's address and the mark of the accepted connection
+HTTP requests. The answer is the client's address and the mark of the accepted connection:
   {client} curl --noproxy '*' http://{http}/ http://{http_v6}/
-a datagram; the pod sees it, the stack behind {nic} never does
+A datagram. tcpdump in the pod sees it; tcpdump on {nic} does not, because XDP redirects it:
   {game} tcpdump -ni eth0 udp port {port}
   {node} tcpdump -ni {nic} udp port {port}
   {client} bash -c 'echo hello > /dev/udp/{ip}/{port}'
-the program on {nic}
+The program on {nic}:
   {node} ip -details link show {nic}
-the agent's log
+The agent's log:
   less {log}
 
-Ctrl-C here removes all of it.",
+Press Ctrl-C here to remove everything.",
         status = agent.command_line("status"),
         port = udp.port(),
         ip = udp.ip(),
@@ -55,7 +55,7 @@ Ctrl-C here removes all of it.",
     }
 }
 
-/// Stops the agent, removes everything, and looks for what is left, with other eyes than the agent's.
+/// Stops and uninstalls the agent, and checks by other means than the agent's that nothing is left.
 pub(super) fn uninstall(
     page: &Page,
     setup: &Setup,
@@ -71,13 +71,13 @@ pub(super) fn uninstall(
     let checks = [
         (
             pins,
-            format!("no pins: {} is gone", setup.lab.pin_dir().display()),
+            format!("no pins: {} is removed", setup.lab.pin_dir().display()),
         ),
         (nic, format!("no program on {} (`ip link show`)", setup.nic.name)),
-        (gro, "GRO of the pods is off again, as before".to_owned()),
+        (gro, "GRO in the pods is off again, as before".to_owned()),
         (
             arrived == PROBES,
-            format!("{BANNED} is no longer banned: {arrived} of {PROBES} datagrams arrive without a mark"),
+            format!("{BANNED} is no longer blocked: {arrived} of {PROBES} datagrams arrived without a mark"),
         ),
     ];
     for (good, what) in &checks {
@@ -86,13 +86,13 @@ pub(super) fn uninstall(
     Ok(checks.iter().all(|(good, _)| *good))
 }
 
-/// How many of the banned client's datagrams now arrive as the stack delivers them.
+/// Returns how many datagrams of the banned client arrive by the stack, that is without a mark.
 fn unmarked(setup: &Setup, servers: &Servers) -> anyhow::Result<u64> {
     let receiver = &servers.players[0];
     receiver.reset();
     let mut sender = clients::sender(setup, Some(BANNED), receiver.address())?;
     clients::send(&mut sender, PROBES)?;
-    // In vain is an answer too.
+    // The caller reports missing datagrams.
     let _ = receiver.wait_for(PROBES, PATIENCE);
     Ok(receiver.received().marks.get(&0).copied().unwrap_or(0))
 }

@@ -1,11 +1,11 @@
-//! How it looks: headings, indents, and colours where there is a terminal.
+//! Output: headings, indentation, and colours on a terminal.
 
 use std::{
     env,
     io::{IsTerminal as _, Write as _, stdout},
 };
 
-/// Columns.
+/// The width of headings, in columns.
 const WIDTH: usize = 92;
 
 const BOLD: &str = "1";
@@ -14,7 +14,7 @@ const RED: &str = "31";
 const GREEN: &str = "32";
 const BLUE: &str = "34";
 
-/// Where the demo prints.
+/// Standard output.
 pub(super) struct Page {
     colours: bool,
 }
@@ -50,7 +50,7 @@ impl Page {
         text.lines().for_each(|line| self.line(line));
     }
 
-    /// Comments stand back.
+    /// Prints YAML, with comments dimmed.
     pub(super) fn yaml(&self, text: &str) {
         for line in text.lines() {
             if line.starts_with('#') || line == "---" {
@@ -63,15 +63,15 @@ impl Page {
         }
     }
 
-    /// The last line.
+    /// Prints the last lines.
     pub(super) fn verdict(&self, good: bool, text: &str) {
         let text = if good {
             self.paint(GREEN, &format!("✓ {text}"))
         } else {
-            self.paint(RED, "✗ Not everything is as it should be: see the rows marked ✗.")
+            self.paint(RED, "✗ Some results are not as expected: see the lines marked ✗.")
         };
         print(&format!(
-            "\n{text}\n  Not verified on hardware: the NIC was a veth in native mode."
+            "\n{text}\n  Not verified on hardware: a veth with native XDP took the place of the NIC."
         ));
     }
 
@@ -84,7 +84,7 @@ impl Page {
     }
 }
 
-/// A reader that went away (`| head`) must not end the demo before it has cleaned up.
+/// Ignores a closed pipe (`| head`): the demo has to clean up.
 fn print(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }

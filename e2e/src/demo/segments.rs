@@ -1,11 +1,11 @@
-//! How many TCP segments a namespace's own stack sent and received.
+//! The number of TCP segments that a namespace's stack has sent and received.
 
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Context as _;
 use xdp_lab::Namespace;
 
-/// Counted by the kernel since the namespace exists.
+/// The kernel's counters since the namespace was created.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segments {
     pub(super) sent: u64,
@@ -14,19 +14,19 @@ pub(super) struct Segments {
 
 impl Segments {
     pub(super) fn of(namespace: &Namespace) -> anyhow::Result<Self> {
-        // `/proc/net` would be the main thread's.
+        // `/proc/net` belongs to the main thread's namespace.
         let text = namespace.run(|| fs::read_to_string("/proc/thread-self/net/snmp"))??;
         let counters = tcp(&text).context("no TCP counters in /proc/net/snmp")?;
         let value = |name: &str| counters.get(name).copied().context("a TCP counter is missing");
         Ok(Self {
-            // What is sent again is counted apart.
+            // OutSegs does not include retransmissions.
             sent: value("OutSegs")? + value("RetransSegs")?,
             received: value("InSegs")?,
         })
     }
 }
 
-/// Two lines, names and values.
+/// Parses two lines: names and values.
 fn tcp(text: &str) -> Option<BTreeMap<&str, u64>> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
     let (names, values) = (lines.next()?, lines.next()?);

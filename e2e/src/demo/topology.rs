@@ -1,4 +1,4 @@
-//! The picture, with the names and addresses that the kernel tells.
+//! Draws the topology, with names and addresses read from the kernel.
 
 use xdp_lab::Pod;
 
@@ -7,10 +7,10 @@ use super::{
     setup::{BANNED, MONITOR, Setup},
 };
 
-/// Columns of client, node and pods; wires run between them.
+/// The widths of client, node and pods. Wires connect them.
 const COLUMNS: [usize; 3] = [15, 34, 19];
 
-/// A row, and whether a wire runs on its left and on its right of the node.
+/// A row, and whether a wire connects the node on its left and on its right.
 type Row = ([String; 3], [bool; 2]);
 
 pub(super) fn show(page: &Page, setup: &Setup) -> anyhow::Result<()> {
@@ -22,7 +22,7 @@ pub(super) fn show(page: &Page, setup: &Setup) -> anyhow::Result<()> {
     }
     page.line(&border('└', '┘', ["", "", ""]));
     page.line(&format!(
-        "{} is a veth of MTU {} at {}, wired to {}; it stands for an mlx5 NIC.",
+        "{} is a veth with MTU {} and MAC {}, connected to {}. It takes the place of an mlx5 NIC.",
         nic.name,
         nic.mtu,
         mac(nic.mac),

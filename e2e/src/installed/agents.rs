@@ -6,7 +6,7 @@ use xdp_kubernetes::Node;
 
 use super::{Installed, NAMESPACE};
 
-/// A process of a node that was stopped; it goes on when this is dropped.
+/// A stopped process of a node. It continues on drop.
 #[derive(Debug)]
 pub struct Frozen<'a> {
     node: &'a Node,
@@ -14,14 +14,14 @@ pub struct Frozen<'a> {
 }
 
 impl Installed {
-    /// The pods of a component (`agent`, `operator`), as objects.
+    /// Returns the pod objects of a component (`agent`, `operator`).
     pub fn components(&self, component: &str) -> anyhow::Result<Vec<Value>> {
         self.list(&format!(
             "/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app.kubernetes.io/component%3D{component}"
         ))
     }
 
-    /// The pod of a node's agent, as an object.
+    /// Returns the pod object of a node's agent.
     pub fn agent_pod(&self, node: &Node) -> anyhow::Result<Value> {
         let mut pods = self.components("agent")?.into_iter();
         let own = pods.find(|pod| {
@@ -30,26 +30,25 @@ impl Installed {
         own.with_context(|| format!("{} has no agent", node.name))
     }
 
-    /// The process id of a node's agent, as the node counts.
+    /// Returns the process id of a node's agent in the node's pid namespace.
     pub fn agent_pid(&self, node: &Node) -> anyhow::Result<u32> {
-        // What somebody asks it (`xdp-agent flows`) is another process for a moment.
+        // `xdp-agent flows` and other subcommands are short-lived processes of the same name.
         self.until(format!("{} has one agent", node.name), || pid(node, "xdp-agent"))
     }
 
-    /// Stop a node's agent (SIGSTOP): it neither acts nor reports until what is returned is dropped. Its liveness probe
-    /// would have it killed after a minute.
+    /// Stops a node's agent (SIGSTOP) until the result is dropped. After a minute its liveness probe would have it killed.
     pub fn freeze_agent<'a>(&self, node: &'a Node) -> anyhow::Result<Frozen<'a>> {
         self.freeze(node, self.agent_pid(node)?)
     }
 
-    /// Stop any process of a node until what is returned is dropped.
+    /// Stops a process of a node until the result is dropped.
     pub fn freeze<'a>(&self, node: &'a Node, pid: u32) -> anyhow::Result<Frozen<'a>> {
         node.exec_ok(&["kill", "-STOP", &pid.to_string()])?;
         Ok(Frozen { node, pid })
     }
 
-    /// Delete the pod of a node's agent, and wait until another one is ready. Unlike a killed container's, its start is
-    /// not put off.
+    /// Deletes the pod of a node's agent, and waits until another one is ready. The kubelet delays the start of a killed
+    /// container, but not that of a new pod.
     pub fn replace_agent(&self, node: &Node) -> anyhow::Result<()> {
         let old = self.agent_pod(node)?["metadata"]["name"].clone();
         let name = old.as_str().context("a pod without a name")?;
@@ -69,7 +68,7 @@ impl Drop for Frozen<'_> {
     }
 }
 
-/// Whether a pod's object says so.
+/// Returns whether a pod object has the condition `Ready`.
 pub fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     conditions
@@ -78,12 +77,15 @@ pub fn is_ready(pod: &Value) -> bool {
         .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
-/// Of the one process with this name, stopped or not.
+/// Finds the one process with this name, stopped or not.
 fn pid(node: &Node, name: &str) -> anyhow::Result<u32> {
     let found = node.exec_ok(&["pgrep", "--exact", name])?;
     let mut pids = found.split_whitespace();
     match (pids.next(), pids.next()) {
         (Some(pid), None) => Ok(pid.parse()?),
-        _ => anyhow::bail!("not one process of {} is called {name}: {found:?}", node.name),
+        _ => anyhow::bail!(
+            "{} does not have exactly one process {name}: {found:?}",
+            node.name
+        ),
     }
 }

@@ -1,4 +1,4 @@
-//! Reading from the API server without a process for every look: through one `kubectl proxy`.
+//! Requests to the API server through one `kubectl proxy`, instead of one `kubectl` process each.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -12,7 +12,7 @@ use xdp_kubernetes::Node;
 
 use super::{API, Installed, http_get, http_post};
 
-/// In the control plane's namespace, where nothing else listens there.
+/// A free port in the control plane's network namespace.
 const PORT: u16 = 8001;
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
 
@@ -30,13 +30,13 @@ impl Installed {
         Ok(())
     }
 
-    /// GET from the API server, as the administrator.
+    /// Reads an object from the API server, as the administrator.
     pub fn api(&self, path: &str) -> anyhow::Result<Value> {
         let found = self.find(path)?;
         found.with_context(|| format!("{path}: not found"))
     }
 
-    /// The same, of what may not exist.
+    /// Reads an object that may not exist.
     pub fn find(&self, path: &str) -> anyhow::Result<Option<Value>> {
         let reply = http_get(self.control(), SERVER, path)?;
         if reply.status == 404 {
@@ -47,13 +47,13 @@ impl Installed {
         Ok(Some(value))
     }
 
-    /// POST to the API server, as the administrator; returns the status code and the answer.
+    /// Posts an object to the API server, as the administrator. Returns the status code and the answer.
     pub fn post(&self, path: &str, object: &Value) -> anyhow::Result<(u16, Value)> {
         let reply = http_post(self.control(), SERVER, path, &object.to_string())?;
         Ok((reply.status, serde_json::from_str(&reply.body)?))
     }
 
-    /// The items of a list.
+    /// Reads the items of a list.
     pub fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
         let mut list = self.api(path)?;
         match list["items"].take() {
@@ -62,12 +62,12 @@ impl Installed {
         }
     }
 
-    /// A node's `XdpNodeState`.
+    /// Reads a node's `XdpNodeState`.
     pub fn node_state(&self, node: &Node) -> anyhow::Result<Value> {
         self.api(&node_state_path(node))
     }
 
-    /// Look at a node's `XdpNodeState` until it is as wanted.
+    /// Reads a node's `XdpNodeState` until it is as wanted.
     pub fn until_node_state(
         &self,
         what: &str,
@@ -78,28 +78,28 @@ impl Installed {
         self.until_object(format!("{}: {what}", node.name), &path, wanted)
     }
 
-    /// Events about an object, by its name; a cluster's own objects have theirs in the namespace `default`.
+    /// Lists the events of an object by its name. Events of cluster-scoped objects are in the namespace `default`.
     pub fn events(&self, namespace: &str, about: &str) -> anyhow::Result<Vec<Value>> {
         let mut events = self.list(&format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events"))?;
         events.retain(|event| event["regarding"]["name"] == about);
         Ok(events)
     }
 
-    /// Wait for an event about an object.
+    /// Waits for an event of an object.
     pub fn until_event(&self, namespace: &str, about: &str, reason: &str) -> anyhow::Result<Value> {
-        self.until(format!("an event {reason} about {about}"), || {
+        self.until(format!("an event {reason} of {about}"), || {
             let events = self.events(namespace, about)?;
             let found = events.iter().find(|event| event["reason"] == reason).cloned();
             let shown: Vec<String> = events
                 .iter()
                 .map(|event| format!("{}: {}", event["reason"], event["note"]))
                 .collect();
-            found.with_context(|| format!("there are {shown:#?}"))
+            found.with_context(|| format!("its events are {shown:#?}"))
         })
     }
 }
 
-/// Where a node's state is.
+/// The API path of a node's state.
 fn node_state_path(node: &Node) -> String {
     format!("{API}/xdpnodestates/{}", node.name)
 }

@@ -1,32 +1,32 @@
-//! What has arrived at a workload, as it tells itself.
+//! The packets that a workload reports to have received.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::Value;
 
-/// Everything that has arrived at a pod.
+/// All packets that have arrived at a pod.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// By protocol, source and mark.
     pub flows: BTreeMap<Flow, Seen>,
-    /// Different datagrams by the sender's stream, and how many arrived twice.
+    /// Distinct datagrams and duplicates by the sender's stream.
     pub streams: BTreeMap<u32, (u64, u64)>,
-    /// Datagrams that arrived and found no room in the socket.
+    /// Datagrams that the kernel dropped because the socket's buffer was full.
     pub overflowed: u64,
 }
 
-/// What packets are counted by.
+/// The key by which packets are counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flow {
     /// `UDP`: datagrams; `TCP`: HTTP requests.
     pub protocol: String,
-    /// Where from.
+    /// The source address.
     pub source: IpAddr,
-    /// The mark they arrived with; 0: none.
+    /// Their mark; 0: none.
     pub mark: u32,
 }
 
-/// How many arrived.
+/// The packets of a flow that arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Datagrams or requests.
@@ -36,7 +36,7 @@ pub struct Seen {
 }
 
 impl Counts {
-    /// The answer to GET /counts.
+    /// Parses the answer to GET /counts.
     pub(super) fn parse(json: &Value) -> Option<Self> {
         let mut counts = Self {
             overflowed: json["overflowed"].as_u64()?,
@@ -61,23 +61,23 @@ impl Counts {
         Some(counts)
     }
 
-    /// How many of a protocol arrived with a mark, from anywhere.
+    /// Returns how many packets of a protocol arrived with a mark, from any source.
     pub fn with_mark(&self, protocol: &str, mark: u32) -> u64 {
         self.count(|flow| flow.protocol == protocol && flow.mark == mark)
     }
 
-    /// How many arrived from there.
+    /// Returns how many packets of a protocol arrived from a source.
     pub fn from(&self, protocol: &str, source: IpAddr) -> u64 {
         self.count(|flow| flow.protocol == protocol && flow.source == source)
     }
 
-    /// How many flows of this kind brought.
+    /// Returns the sum over all flows that `of` selects.
     pub fn count(&self, of: impl Fn(&Flow) -> bool) -> u64 {
         let flows = self.flows.iter().filter(|(flow, _)| of(flow));
         flows.map(|(_, seen)| seen.count).sum()
     }
 
-    /// Different datagrams of a sender.
+    /// Returns how many distinct datagrams of a sender arrived.
     pub fn of_stream(&self, stream: u32) -> u64 {
         self.streams.get(&stream).map_or(0, |(distinct, _)| *distinct)
     }

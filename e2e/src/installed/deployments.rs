@@ -1,4 +1,4 @@
-//! Workloads that Kubernetes makes: Deployments.
+//! Deployments of workloads.
 
 use std::thread;
 
@@ -11,7 +11,7 @@ use super::{
 };
 
 impl<'a> Space<'a> {
-    /// A Deployment of pods that count, with label `app: NAME`; on a node (counted from 1), or wherever there is room.
+    /// Creates a Deployment of counting pods with label `app: NAME`, on a node (counted from 1) or on any.
     pub fn deployment(&self, name: &str, node: Option<usize>, replicas: u32) -> anyhow::Result<()> {
         let labels = json!({"app": name});
         let mut spec = pod_spec(None, &[]);
@@ -32,7 +32,7 @@ impl<'a> Space<'a> {
         Ok(())
     }
 
-    /// Look until an app has exactly so many pods, all of which serve.
+    /// Waits until an app has exactly `count` pods and all of them serve.
     pub fn pods_of(&self, app: &str, count: usize) -> anyhow::Result<Vec<Pod<'a>>> {
         let path = format!("/api/v1/namespaces/{}/pods?labelSelector=app%3D{app}", self.name);
         self.installed
@@ -47,12 +47,14 @@ impl<'a> Space<'a> {
     }
 }
 
-/// Asks all at once: those that do not answer yet share the time that it takes to find out.
+/// Queries all pods in parallel, so that the timeouts of pods that do not answer yet overlap.
 fn all_serve(pods: &[Pod<'_>]) -> anyhow::Result<()> {
     thread::scope(|scope| {
-        let asked: Vec<_> = pods.iter().map(|pod| scope.spawn(|| pod.counts())).collect();
-        for answer in asked {
-            answer.join().map_err(|_| anyhow!("asking a pod panicked"))??;
+        let queries: Vec<_> = pods.iter().map(|pod| scope.spawn(|| pod.counts())).collect();
+        for query in queries {
+            query
+                .join()
+                .map_err(|_| anyhow!("the query of a pod panicked"))??;
         }
         Ok(())
     })

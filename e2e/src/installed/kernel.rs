@@ -1,4 +1,4 @@
-//! What a node's kernel holds, whoever put it there.
+//! XDP programs, pins and processes on a node.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -9,7 +9,7 @@ use xdp_kubernetes::Node;
 use super::Installed;
 
 impl Installed {
-    /// The XDP programs on a node's own interfaces, by name: their kernel ids.
+    /// Returns the kernel ids of the XDP programs on a node's interfaces, by interface name.
     pub fn programs(&self, node: &Node) -> anyhow::Result<BTreeMap<String, u64>> {
         let shown = node.exec_ok(&["ip", "-json", "-details", "link", "show"])?;
         let links: Vec<Value> = serde_json::from_str(&shown)?;
@@ -20,8 +20,7 @@ impl Installed {
         Ok(programs.collect())
     }
 
-    /// Everything below a node's `/sys/fs/bpf` that the kernel has not put there itself (`maps.debug`, `progs.debug`),
-    /// sorted.
+    /// Lists everything below a node's `/sys/fs/bpf`, except the kernel's own `maps.debug` and `progs.debug`, sorted.
     pub fn pins(&self, node: &Node) -> anyhow::Result<Vec<String>> {
         let found = node.exec_ok(&["find", "/sys/fs/bpf", "-mindepth", "1"])?;
         let mut pins: Vec<String> = found
@@ -37,7 +36,7 @@ impl Installed {
         Ok(pins)
     }
 
-    /// The process of a container of ours whose environment has this line, as its node counts.
+    /// Returns the id, in the node's pid namespace, of the process of a program whose environment has this line.
     pub fn pid_with(&self, node: &Node, program: &str, line: &str) -> anyhow::Result<u32> {
         let script = format!(
             "for pid in $(pgrep --exact {program}); do grep --quiet --null-data --line-regexp '{line}' \

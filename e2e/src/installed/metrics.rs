@@ -1,4 +1,4 @@
-//! Prometheus' text format, read as Prometheus reads it.
+//! Parses Prometheus' text format.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -14,12 +14,12 @@ const OPERATOR: u16 = 8080;
 /// One scrape.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// As it was.
+    /// The scraped text.
     pub text: String,
     samples: Vec<Sample>,
 }
 
-/// One line of it.
+/// One sample of a scrape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Name of the series.
@@ -31,18 +31,18 @@ pub struct Sample {
 }
 
 impl Installed {
-    /// What a node's agent shows now.
+    /// Scrapes a node's agent.
     pub fn agent_metrics(&self, node: &Node) -> anyhow::Result<Metrics> {
         self.scrape(SocketAddr::from((node.addresses.v4, AGENT)))
     }
 
-    /// What an operator's pod shows now; `pod` is its object.
+    /// Scrapes an operator's pod, given its object.
     pub fn operator_metrics(&self, pod: &Value) -> anyhow::Result<Metrics> {
         let address = pod["status"]["podIP"].as_str().context("no address yet")?;
         self.scrape(SocketAddr::new(address.parse()?, OPERATOR))
     }
 
-    /// Where a scrape breaks Prometheus' conventions: nothing, if it does not.
+    /// Returns the violations of Prometheus' conventions in a scrape; empty if there are none.
     pub fn promlint(&self, metrics: &Metrics) -> anyhow::Result<String> {
         let finished = self.run("promlint", &[], Some(&metrics.text))?;
         Ok(finished.stdout + &finished.stderr)
@@ -61,7 +61,7 @@ impl Installed {
 }
 
 impl Metrics {
-    /// Reads what was scraped.
+    /// Parses a scrape.
     pub fn parse(text: String) -> anyhow::Result<Self> {
         let lines = text
             .lines()
@@ -72,7 +72,7 @@ impl Metrics {
         Ok(Self { text, samples })
     }
 
-    /// All samples of this name that carry these labels, and perhaps others.
+    /// Returns all samples of this name that have these labels, and possibly others.
     pub fn find<'a>(
         &'a self,
         name: &'a str,
@@ -83,13 +83,13 @@ impl Metrics {
             .filter(move |sample| sample.name == name && labels.iter().all(|label| sample.has(label)))
     }
 
-    /// Their sum; 0 if there are none.
+    /// Returns the sum of all samples of this name that have these labels.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.find(name, labels).map(|sample| sample.value).sum()
     }
 
-    /// Packets that a policy's rule has counted, by what became of them: `redirected`, `passed`, `dropped`, `rejected`,
-    /// `limited`, `audited`, `fell_back`, `delivered`. `None`: an agent shows no such rule.
+    /// Returns how many packets a policy's rule has counted for an action: `redirected`, `passed`, `dropped`, `rejected`,
+    /// `limited`, `audited`, `fell_back`, `delivered`. `None` if the scrape has no such rule.
     pub fn rule_packets(&self, namespace: &str, (policy, rule): (&str, &str), action: &str) -> Option<u64> {
         let labels = [
             ("namespace", namespace),
@@ -129,7 +129,7 @@ fn sample(line: &str) -> Option<Sample> {
     })
 }
 
-/// Up to the closing quote, and what follows it.
+/// Parses a quoted value up to the closing quote. Returns the value and the text after it.
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();

@@ -1,4 +1,4 @@
-//! Workloads: pods that count what reaches them.
+//! Workloads: pods that count the packets they receive.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ const IMAGE: &str = "e2e.local/workload:1";
 const HTTP: u16 = 8080;
 const UDP: u16 = 7777;
 
-/// A pod that shall be.
+/// The description of a pod to be created.
 #[derive(Clone, Debug)]
 pub struct PodSpec {
     name: String,
@@ -26,21 +26,21 @@ pub struct PodSpec {
     arguments: Vec<String>,
 }
 
-/// A pod of a [`Space`]. It goes with it.
+/// A pod of a [`Space`], deleted with it.
 #[derive(Clone)]
 pub struct Pod<'a> {
     /// Its name.
     pub name: String,
-    /// Where it runs.
+    /// The node it runs on.
     pub node: &'a Node,
     /// Its addresses, IPv4 first.
     pub addresses: Vec<IpAddr>,
-    /// In which namespace.
+    /// Its namespace.
     pub namespace: String,
 }
 
 impl PodSpec {
-    /// A pod that counts, with label `app: APP`, on a node (counted from 1).
+    /// Describes a counting pod with label `app: APP` on a node (counted from 1).
     pub fn new(name: &str, app: &str, node: usize) -> Self {
         Self {
             name: name.to_owned(),
@@ -50,14 +50,14 @@ impl PodSpec {
         }
     }
 
-    /// One more label.
+    /// Adds a label.
     #[must_use]
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// As JSON, which is YAML.
+    /// Returns the manifest as JSON.
     pub fn manifest(&self) -> Value {
         json!({
             "apiVersion": "v1",
@@ -68,7 +68,7 @@ impl PodSpec {
     }
 }
 
-/// A pod's spec, also for templates; without a node the scheduler chooses.
+/// Returns a pod's spec, also for templates. Without a node the scheduler chooses one.
 pub(super) fn pod_spec(node: Option<&str>, arguments: &[String]) -> Value {
     json!({
         "nodeName": node,
@@ -87,20 +87,20 @@ pub(super) fn pod_spec(node: Option<&str>, arguments: &[String]) -> Value {
 }
 
 impl<'a> Space<'a> {
-    /// Pods that run, and whose sockets are open.
+    /// Creates pods, and waits until they serve.
     pub fn pods(&self, specs: &[PodSpec]) -> anyhow::Result<Vec<Pod<'a>>> {
         let items: Vec<Value> = specs.iter().map(PodSpec::manifest).collect();
         self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
         specs.iter().map(|spec| self.wait_pod(&spec.name)).collect()
     }
 
-    /// One pod.
+    /// Creates a pod, and waits until it serves.
     pub fn pod(&self, spec: &PodSpec) -> anyhow::Result<Pod<'a>> {
         let mut pods = self.pods(std::slice::from_ref(spec))?;
-        pods.pop().context("one was made")
+        pods.pop().context("the pod was created")
     }
 
-    /// A pod that somebody made: wait until it serves.
+    /// Waits until an existing pod serves.
     pub fn wait_pod(&self, name: &str) -> anyhow::Result<Pod<'a>> {
         let path = format!("/api/v1/namespaces/{}/pods/{name}", self.name);
         let what = format!("the pod {}/{name} serves", self.name);
@@ -115,9 +115,9 @@ impl<'a> Space<'a> {
     }
 }
 
-/// What its object says.
+/// Reads a pod's object.
 pub(super) fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Result<Pod<'a>> {
-    let text = |value: &Value| value.as_str().map(str::to_owned).context("not a text");
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("not a string");
     let node = text(&object["spec"]["nodeName"])?;
     let node = installed.nodes().iter().find(|own| own.name == node);
     let addresses = object["status"]["podIPs"].as_array().into_iter().flatten();
@@ -128,7 +128,7 @@ pub(super) fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Resul
     Ok(Pod {
         name: text(&object["metadata"]["name"])?,
         namespace: text(&object["metadata"]["namespace"])?,
-        node: node.context("on no node of the cluster")?,
+        node: node.context("its node is not in the cluster")?,
         addresses,
     })
 }
@@ -145,7 +145,7 @@ impl fmt::Debug for Pod<'_> {
 }
 
 impl Pod<'_> {
-    /// Its IPv4 address.
+    /// Returns its IPv4 address.
     ///
     /// # Panics
     /// If it has none.
@@ -154,7 +154,7 @@ impl Pod<'_> {
         *found.expect("pods have both addresses")
     }
 
-    /// Its IPv6 address.
+    /// Returns its IPv6 address.
     ///
     /// # Panics
     /// If it has none.
@@ -163,31 +163,32 @@ impl Pod<'_> {
         *found.expect("pods have both addresses")
     }
 
-    /// Where it takes datagrams.
+    /// Returns the address that receives datagrams.
     pub fn udp(&self) -> SocketAddr {
         SocketAddr::new(self.v4(), UDP)
     }
 
-    /// Where it serves HTTP.
+    /// Returns the address that serves HTTP.
     pub fn http(&self) -> SocketAddr {
         SocketAddr::new(self.v4(), HTTP)
     }
 
-    /// What has arrived so far. Asked from its node, so that no NIC sees it.
+    /// Returns what has arrived so far. Queries it from its node, so that the query does not pass a NIC.
     pub fn counts(&self) -> anyhow::Result<Counts> {
         let reply = http_get(&self.node.namespace, self.http(), "/counts")?;
         ensure!(reply.status == 200, "{}: {}", self.name, reply.status);
         Counts::parse(&serde_json::from_str(&reply.body)?).context("not an answer to GET /counts")
     }
 
-    /// Run any program of the machine in the pod's network namespace, whatever its exit status; `workload` is there.
+    /// Runs a program of the machine, such as `workload`, in the pod's network namespace, and returns its result whatever its
+    /// exit status.
     pub fn exec(&self, command: &[&str]) -> anyhow::Result<Finished> {
         let address = format!(" {}/", self.v4());
         let inside = ["bash", "-c", ENTER, "enter", &address];
         self.node.exec(&[&inside, command].concat())
     }
 
-    /// The same, for what must succeed: its standard output.
+    /// Runs a program in the pod's network namespace that has to succeed, and returns its standard output.
     pub fn exec_ok(&self, command: &[&str]) -> anyhow::Result<String> {
         checked(
             &format!("{}: {}", self.name, command.join(" ")),
@@ -195,18 +196,18 @@ impl Pod<'_> {
         )
     }
 
-    /// Send numbered datagrams to an address, and return their stream (see [`Counts::of_stream`]).
+    /// Sends numbered datagrams to an address, and returns their stream (see [`Counts::of_stream`]).
     pub fn send_udp(&self, to: SocketAddr, packets: u64) -> anyhow::Result<u32> {
         let [to, packets] = [to.to_string(), packets.to_string()];
-        let said = self.exec_ok(&["workload", "udp", &to, &packets, "2000"])?;
-        let said: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
-        said["stream"]
+        let output = self.exec_ok(&["workload", "udp", &to, &packets, "2000"])?;
+        let report: Value = serde_json::from_str(&output).with_context(|| output.clone())?;
+        report["stream"]
             .as_u64()
             .map(|stream| stream as u32)
             .context("no stream")
     }
 
-    /// Send a datagram and return the answer, if there is one.
+    /// Sends a datagram and returns the answer, if there is one.
     pub fn ask_udp(&self, to: SocketAddr) -> anyhow::Result<Option<String>> {
         let script = format!(
             "exec 3<>/dev/udp/{}/{} && echo hello >&3 && timeout 3 head -n 1 <&3",
@@ -217,7 +218,7 @@ impl Pod<'_> {
         Ok(Some(answer).filter(|answer| !answer.is_empty()))
     }
 
-    /// Send so many datagrams one after the other, each from a socket of its own, as resolvers do; how many were answered.
+    /// Sends datagrams one after the other, each from a socket of its own, as resolvers do. Returns how many were answered.
     pub fn ask_udp_often(&self, to: SocketAddr, times: u64) -> anyhow::Result<u64> {
         let script = format!(
             "for one in $(seq {times}); do \
@@ -229,14 +230,14 @@ impl Pod<'_> {
         Ok(self.exec_ok(&["bash", "-c", &script])?.trim().parse()?)
     }
 
-    /// GET `http://TO/` and return the answer, if there is one within seconds.
+    /// Requests `http://TO/` and returns the answer, if there is one within seconds.
     pub fn ask_http(&self, to: SocketAddr) -> anyhow::Result<Option<String>> {
         let answer = self.exec(&["workload", "get", &format!("http://{to}/")])?;
         Ok(Some(answer.stdout).filter(|stdout| answer.status.success() && !stdout.is_empty()))
     }
 }
 
-/// Finds the process of the pod by its address. Loopback addresses are nobody's here.
+/// Finds the process of the pod by its address, which is not a loopback address.
 const ENTER: &str = r#"
 address=$1; shift
 for pid in $(pgrep --exact workload); do

@@ -1,4 +1,4 @@
-//! A namespace of a test's own, with its policies.
+//! A Kubernetes namespace for one test, with its policies.
 
 use anyhow::anyhow;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use xdp_lab::Finished;
 
 use super::{API, Installed};
 
-/// A namespace of a test's own. Dropping it deletes it, and waits for nothing.
+/// A Kubernetes namespace for one test. Drop deletes it without waiting.
 #[derive(Debug)]
 pub struct Space<'a> {
     /// Its name.
@@ -17,33 +17,33 @@ pub struct Space<'a> {
 impl<'a> Space<'a> {
     pub(super) fn new(installed: &'a Installed, name: &str) -> anyhow::Result<Self> {
         installed.kubectl(&["create", "namespace", name])?;
-        // From here on an error deletes it.
+        // From here on an error drops, and so deletes, the namespace.
         let space = Self {
             name: name.to_owned(),
             installed,
         };
         let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
-        installed.until("pods can be made", || installed.api(&account))?;
+        installed.until("pods can be created", || installed.api(&account))?;
         Ok(space)
     }
 
-    /// `kubectl apply` in it.
+    /// Runs `kubectl apply` in the namespace.
     pub fn apply(&self, manifest: &str) -> anyhow::Result<String> {
         xdp_kubernetes::checked("kubectl apply", self.try_apply(manifest)?)
     }
 
-    /// `kubectl apply` in it, whatever comes of it.
+    /// Runs `kubectl apply` in the namespace, and returns its result whatever its exit status.
     pub fn try_apply(&self, manifest: &str) -> anyhow::Result<Finished> {
         self.installed.try_apply_in(&self.name, manifest)
     }
 
-    /// `kubectl` in it.
+    /// Runs `kubectl` in the namespace.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         self.installed
             .kubectl(&[&["-n", self.name.as_str()], arguments].concat())
     }
 
-    /// Apply a policy for the pods with label `app: APP`; each rule is one line of YAML.
+    /// Applies a policy for the pods with label `app: APP`; each rule is one line of YAML.
     pub fn policy(&self, name: &str, app: &str, rules: &[&str]) -> anyhow::Result<()> {
         self.policy_with(
             name,
@@ -52,18 +52,18 @@ impl<'a> Space<'a> {
         )
     }
 
-    /// The same with other fields of the spec, each on a line of its own.
+    /// Applies a policy with other fields of the spec, each on a line of its own.
     pub fn policy_with(&self, name: &str, spec: &str, rules: &[&str]) -> anyhow::Result<()> {
         self.apply(&policy(name, spec, rules))?;
         Ok(())
     }
 
-    /// Where a policy of this namespace is.
+    /// Returns the API path of a policy of this namespace.
     pub fn policy_path(&self, name: &str) -> String {
         format!("{API}/namespaces/{}/xdppolicies/{name}", self.name)
     }
 
-    /// Look at a policy until it is as wanted.
+    /// Reads a policy until it is as wanted.
     pub fn until_policy(
         &self,
         name: &str,
@@ -77,7 +77,7 @@ impl<'a> Space<'a> {
             .map_err(|error| anyhow!("{error:#}\n{}", self.installed.states()))
     }
 
-    /// Wait until what was last written of a policy is in force for this many pods, everywhere.
+    /// Waits until the latest generation of a policy is programmed for this many pods.
     pub fn until_programmed(&self, name: &str, pods: u64) -> anyhow::Result<Value> {
         self.until_policy(name, &format!("is programmed for {pods} pods"), |policy| {
             condition(policy, "Programmed").is_some_and(|condition| {
@@ -87,7 +87,7 @@ impl<'a> Space<'a> {
         })
     }
 
-    /// Wait until it is said of what was last written of a policy that it is not in force, for this reason.
+    /// Waits until the latest generation of a policy has the condition `Programmed` false for this reason.
     pub fn until_not_programmed(&self, name: &str, reason: &str) -> anyhow::Result<Value> {
         self.until_policy(name, &format!("is not programmed: {reason}"), |policy| {
             condition(policy, "Programmed").is_some_and(|condition| {
@@ -101,7 +101,7 @@ impl<'a> Space<'a> {
 
 impl Drop for Space<'_> {
     fn drop(&mut self) {
-        // It goes with the cluster at the latest.
+        // The cluster's removal deletes it too.
         let _ = self
             .installed
             .try_kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
@@ -109,12 +109,12 @@ impl Drop for Space<'_> {
 }
 
 impl Installed {
-    /// `kubectl apply` in a namespace, whatever comes of it.
+    /// Runs `kubectl apply` in a namespace, and returns its result whatever its exit status.
     pub fn try_apply_in(&self, namespace: &str, manifest: &str) -> anyhow::Result<Finished> {
         self.run("kubectl", &["apply", "-n", namespace, "-f", "-"], Some(manifest))
     }
 
-    /// All node states, for errors.
+    /// Lists all node states, for errors.
     fn states(&self) -> String {
         let states = self.list(&format!("{API}/xdpnodestates")).unwrap_or_default();
         let shown = states
@@ -124,13 +124,13 @@ impl Installed {
     }
 }
 
-/// An object's condition of this type.
+/// Returns an object's condition of this type.
 pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     let conditions = object["status"]["conditions"].as_array()?;
     conditions.iter().find(|condition| condition["type"] == kind)
 }
 
-/// A policy's manifest; each rule is one line of YAML.
+/// Returns a policy's manifest. Each rule is one line of YAML.
 pub fn policy(name: &str, spec: &str, rules: &[&str]) -> String {
     let spec = spec.replace('\n', "\n  ");
     let rules = [&[""], rules].concat().join("\n  - ");
