@@ -1,4 +1,4 @@
-//! Pods to which nothing redirects any more.
+//! Pods that drain: no rule redirects to them any more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,7 +48,7 @@ fn label(name: &str, ifindex: u32) -> PodLabel {
     }
 }
 
-/// A pod at [`SLOT`] whose block has these flags.
+/// The tables of one pod at [`SLOT`] whose block has these flags.
 fn installed(flags: u16) -> Installed {
     let mut installed = Installed::default();
     installed.pods.insert(SLOT, label("server-0", VETH));
@@ -66,7 +66,7 @@ fn found(flags: u16, facts: &NodeFacts) -> Vec<Draining> {
 }
 
 #[test]
-fn a_pod_with_a_reply_path_drains_when_nothing_redirects_to_it_any_more() {
+fn a_pod_with_a_reply_path_drains_when_no_rule_redirects_to_it() {
     for flags in [PodBlock::REPLY_PATH, PodBlock::DRAIN | PodBlock::NO_PEER] {
         let found = found(flags, &facts());
         assert_eq!((found.len(), found[0].slot), (1, SLOT));
@@ -91,18 +91,18 @@ fn a_pod_does_not_drain_while_a_rule_redirects_to_it() {
 }
 
 #[test]
-fn a_pod_whose_interface_is_gone_or_was_made_anew_does_not_drain() {
+fn a_pod_whose_interface_is_absent_or_was_recreated_does_not_drain() {
     let gone = NodeFacts {
         pairs: vec![pair(13, vec![ip(5)])],
     };
     assert!(found(PodBlock::REPLY_PATH, &gone).is_empty());
-    let mut anew = facts();
-    anew.pairs[0].pod.mac = [4; 6];
-    assert!(found(PodBlock::REPLY_PATH, &anew).is_empty());
+    let mut recreated = facts();
+    recreated.pairs[0].pod.mac = [4; 6];
+    assert!(found(PodBlock::REPLY_PATH, &recreated).is_empty());
 }
 
 #[test]
-fn addresses_that_another_pod_carries_do_not_drain() {
+fn addresses_of_another_pod_do_not_drain() {
     let mut facts = facts();
     facts.pairs[1].addresses.push(ip(6));
     assert_eq!(found(PodBlock::REPLY_PATH, &facts)[0].target.addresses, [ip(5)]);
@@ -126,7 +126,7 @@ fn lost(reason: NotReady) -> Readiness {
 }
 
 #[test]
-fn a_draining_pod_is_desired_without_rules_as_long_as_it_can_take_its_packets() {
+fn a_draining_pod_is_desired_without_rules_while_it_is_ready() {
     let pods = found(PodBlock::REPLY_PATH, &facts());
     let desired = |deliveries| {
         let mut desired = Desired::default();
@@ -144,7 +144,7 @@ fn a_draining_pod_is_desired_without_rules_as_long_as_it_can_take_its_packets() 
 }
 
 #[test]
-fn a_pod_that_has_other_rules_keeps_them_and_drains() {
+fn a_draining_pod_with_other_rules_keeps_them() {
     let pods = found(PodBlock::REPLY_PATH, &facts());
     let deliveries = able(Readiness::Ready, Readiness::Ready);
     let mut desired = Desired::default();
@@ -168,7 +168,7 @@ fn moment(seconds: u64, packets: u64, flows: u64) -> Moment {
 }
 
 #[test]
-fn a_drain_ends_when_no_packet_has_come_for_a_minute() {
+fn a_drain_ends_after_a_minute_without_packets() {
     let mut drains = Drains::default();
     let pods = found(PodBlock::REPLY_PATH, &facts());
     let mut goes_on = |seconds, packets| {
@@ -181,7 +181,7 @@ fn a_drain_ends_when_no_packet_has_come_for_a_minute() {
     assert!(goes_on(100 + minute, 6));
     assert!(goes_on(100 + 2 * minute - 1, 6));
     assert!(!goes_on(100 + 2 * minute, 6));
-    // A round in which its removal failed.
+    // The removal failed before this reconcile.
     assert!(!goes_on(101 + 2 * minute, 6));
 }
 
@@ -194,11 +194,11 @@ fn a_drain_ends_at_once_when_no_flow_is_left() {
 }
 
 #[test]
-fn a_pod_that_drains_again_later_gets_its_minute_again() {
+fn a_pod_that_drains_again_gets_a_new_minute() {
     let mut drains = Drains::default();
     let pods = found(PodBlock::REPLY_PATH, &facts());
     assert_eq!(drains.update(pods.clone(), &moment(0, 0, 1)).len(), 1);
-    // It has a policy again.
+    // A policy redirects to the pod again.
     drains.update(Vec::new(), &moment(10, 0, 1));
     assert_eq!(drains.update(pods, &moment(70, 0, 1)).len(), 1);
 }
@@ -213,7 +213,7 @@ fn owned(slot: u32, pod: &str) -> Owners {
 }
 
 #[test]
-fn an_entry_is_stale_when_its_address_leads_nowhere_or_elsewhere() {
+fn an_entry_is_stale_when_its_address_has_no_slot_or_another_one() {
     let own = Address::v4([10, 0, 0, 5]);
     let none = BTreeSet::new();
     let owners = owned(SLOT, "server-0");
@@ -225,7 +225,7 @@ fn an_entry_is_stale_when_its_address_leads_nowhere_or_elsewhere() {
 }
 
 #[test]
-fn an_address_is_lost_when_it_leads_to_another_pod_or_to_none() {
+fn an_address_is_lost_when_another_pod_or_none_owns_it() {
     let before = owned(SLOT, "server-0");
     let lost = |now: &Owners| now.lost_since(&before).len();
     assert_eq!(lost(&before.clone()), 0);

@@ -1,4 +1,4 @@
-//! Why rules did not match: as the oracle sees it, and in one word.
+//! Explaining mismatches: the result agrees with the oracle.
 
 use std::net::IpAddr;
 
@@ -34,10 +34,10 @@ fn transport(packet: &PacketFields) -> TransportFields {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
-    fn every_rule_before_the_one_that_decided_has_a_reason_and_that_one_has_none(
+    fn every_rule_before_the_deciding_one_has_a_mismatch_and_that_one_has_none(
         policies in objects::policies(),
         pod in objects::pod("a", ips()),
         packets in prop::collection::vec(packets::packet(ips()), 16),
@@ -53,7 +53,8 @@ proptest! {
         for packet in packets {
             let Some(fields) = packet.fields() else { continue };
             let interface = OracleInterface { ready: true, mtu: 1500 };
-            let OracleDecision::Decided { policy, rule, .. } = decide(&policies, &pod, interface, &packet) else {
+            let decision = decide(&policies, &pod, interface, &packet);
+            let OracleDecision::Decided { policy, rule, .. } = decision else {
                 continue;
             };
             let decided = RuleLabel { namespace: objects::NAMESPACE.into(), policy, rule };
@@ -94,7 +95,7 @@ spec:
 #[case::fragment([192, 0, 2, 1], 17, TransportFields::LaterFragment, "source fragment fragment -")]
 #[case::path_mtu([192, 0, 2, 1], 1, TransportFields::Icmp(3, 4), "source type protocol path-mtu")]
 #[case::other([192, 0, 2, 1], 47, TransportFields::Other, "source protocol protocol -")]
-fn each_reason_has_its_word(
+fn each_mismatch_has_a_word(
     #[case] source: [u8; 4],
     #[case] protocol: u8,
     #[case] transport: TransportFields,
@@ -112,9 +113,9 @@ fn each_reason_has_its_word(
         decided: None,
     };
     let lines = explain(&[&**policy], &[].into(), &query);
-    let told: Vec<&str> = lines
+    let found: Vec<&str> = lines
         .iter()
         .map(|line| line.mismatch.map_or("-", Mismatch::as_str))
         .collect();
-    assert_eq!(told.join(" "), words);
+    assert_eq!(found.join(" "), words);
 }

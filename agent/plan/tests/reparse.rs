@@ -1,5 +1,5 @@
-//! A file that is read again: what did not change in it is not parsed again, and what is said of it is as
-//! true as before.
+//! Parsing the new text of a file: unchanged documents keep their objects, and errors have their current
+//! lines.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn pods(reading: &Manifest) -> Vec<&Arc<Pod>> {
 }
 
 #[test]
-fn a_document_with_the_same_text_is_the_same_object_wherever_it_stands() {
+fn a_document_with_the_same_text_is_the_same_object_at_any_position() {
     let (a, b) = (document("a", "10.0.0.1"), document("b", "10.0.0.2"));
     let before = Manifest::new(FILE, &text(&[a.clone(), b.clone()]));
     let after = before.reparse(FILE, &text(&[b, document("c", "10.0.0.3"), a]));
@@ -48,7 +48,7 @@ fn a_document_with_the_same_text_is_the_same_object_wherever_it_stands() {
 }
 
 #[test]
-fn a_document_with_another_text_is_another_object_and_the_old_one_is_forgotten() {
+fn a_document_with_a_new_text_is_a_new_object_and_the_old_one_is_dropped() {
     let before = Manifest::new(FILE, &document("a", "10.0.0.1"));
     let changed = document("a", "10.0.0.2");
     let after = before.reparse(FILE, &changed);
@@ -57,7 +57,7 @@ fn a_document_with_another_text_is_another_object_and_the_old_one_is_forgotten()
 }
 
 #[test]
-fn an_error_is_told_with_the_line_it_is_on_now() {
+fn an_error_has_its_current_line() {
     let good = document("a", "10.0.0.1");
     let bad = document("b", "10.0.0.x");
     let before = Manifest::new(FILE, &text(&[good.clone(), bad.clone()]));

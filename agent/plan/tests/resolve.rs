@@ -1,4 +1,4 @@
-//! Which version of a policy is in force while another is not complete.
+//! Resolving policies: which version is programmed while the newest one is incomplete.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use xdp_plan::{
     resolve::{NodePolicy, PeerSlice, PolicyVersion, ResolvedPolicies, SourceResolver, without_cluster},
 };
 
-/// A policy with one rule per list of peers.
+/// A policy with one rule per list of sources.
 fn policy(generation: i64, peers: &[Value]) -> Policy {
     with_nodes(generation, peers, &json!({}))
 }
@@ -92,7 +92,7 @@ impl Node {
     }
 }
 
-/// The sources of every rule in force.
+/// The sources of every resolved rule.
 fn sources(resolved: &ResolvedPolicies) -> Vec<Vec<String>> {
     let rules = resolved.policies.iter().flat_map(|policy| &policy.rules);
     rules
@@ -102,7 +102,7 @@ fn sources(resolved: &ResolvedPolicies) -> Vec<Vec<String>> {
                 .iter()
                 .map(|source| match source {
                     Source::Block(block) => block.cidr.to_string(),
-                    Source::Pods(pods) => panic!("{pods:?} is still a selector"),
+                    Source::Pods(pods) => panic!("{pods:?} is not resolved"),
                 })
                 .collect(),
         })
@@ -137,7 +137,7 @@ fn selectors_become_the_addresses_of_all_their_slices_and_blocks_stay() {
 }
 
 #[test]
-fn neighbouring_addresses_share_an_entry_and_nothing_else_gets_in() {
+fn adjacent_addresses_are_aggregated_and_no_other_address_is_added() {
     let all: Vec<String> = (0..=6).map(|last| format!("10.0.0.{last}")).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let resolved = Node::default().sees(
@@ -151,7 +151,7 @@ fn neighbouring_addresses_share_an_entry_and_nothing_else_gets_in() {
 }
 
 #[test]
-fn a_peer_without_addresses_is_known_and_is_not_any_source() {
+fn a_source_without_addresses_is_resolved_and_matches_nothing() {
     let resolved = Node::default().sees(
         [version(policy(1, &[json!([pods("proxy")])]))],
         &[slice("proxy", 0, 1, &[])],
@@ -161,7 +161,7 @@ fn a_peer_without_addresses_is_known_and_is_not_any_source() {
 }
 
 #[test]
-fn a_policy_waits_for_slice_zero_and_for_all_that_it_counts() {
+fn a_policy_waits_for_slice_zero_and_for_all_slices_that_it_counts() {
     let policy = || version(policy(1, &[json!([pods("proxy")])]));
     let waits = |slices: &[PeerSlice]| {
         let resolved = Node::default().sees([policy()], slices);
@@ -181,7 +181,7 @@ fn a_policy_waits_for_slice_zero_and_for_all_that_it_counts() {
 }
 
 #[test]
-fn a_slice_that_is_not_counted_any_more_does_not_count() {
+fn a_slice_beyond_the_count_is_ignored() {
     let slices = [
         slice("proxy", 0, 1, &["10.0.0.1"]),
         slice("proxy", 1, 2, &["10.0.0.9"]),
@@ -191,7 +191,7 @@ fn a_slice_that_is_not_counted_any_more_does_not_count() {
 }
 
 #[test]
-fn while_the_newest_version_waits_the_last_complete_one_stays_and_follows_its_peers() {
+fn while_the_newest_version_waits_the_last_complete_one_stays_and_is_updated() {
     let mut node = Node::default();
     let first = || version(policy(1, &[json!([pods("proxy")])]));
     let second = || version(policy(2, &[json!([pods("cache")])]));
@@ -206,7 +206,7 @@ fn while_the_newest_version_waits_the_last_complete_one_stays_and_follows_its_pe
     assert_eq!(
         sources(&waiting),
         [vec!["10.0.0.2/32"]],
-        "the old peer's set is gone already"
+        "the slices of the old source are deleted already"
     );
 
     let done = node.sees([second()], &[slice("cache", 0, 1, &["10.0.0.3"])]);
@@ -224,7 +224,10 @@ fn while_the_newest_version_is_refused_the_last_one_stays() {
     let kept = node.sees([refused(2)], &[]);
     assert_eq!(sources(&kept), [vec!["192.0.2.0/24"]]);
     assert_eq!(reason(&kept), Some(node::INVALID_SPEC));
-    assert!(kept.node_policies[0].policy.is_some(), "its pods are known");
+    assert!(
+        kept.node_policies[0].policy.is_some(),
+        "the last version still selects pods"
+    );
 
     let nothing = Node::default().sees([refused(2)], &[]);
     assert_eq!(nothing.policies, []);
@@ -232,7 +235,7 @@ fn while_the_newest_version_is_refused_the_last_one_stays() {
 }
 
 #[test]
-fn a_policy_that_is_deleted_or_made_again_leaves_nothing_behind() {
+fn a_policy_that_is_deleted_or_recreated_has_no_previous_version() {
     let mut node = Node::default();
     let first = || version(policy(1, &[json!([])]));
     node.sees([first()], &[]);
@@ -252,7 +255,7 @@ fn a_policy_that_is_deleted_or_made_again_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_policy_for_other_nodes_is_none_here_whatever_was_before() {
+fn a_policy_for_other_nodes_does_not_apply_whatever_version_was_complete() {
     let mut node = Node::default();
     let zone = |zone: &str| json!({"matchLabels": {"zone": zone}});
     let here = node.sees([version(with_nodes(1, &[json!([])], &zone("a")))], &[]);
@@ -270,13 +273,13 @@ fn a_policy_for_other_nodes_is_none_here_whatever_was_before() {
     assert_eq!(
         node.sees([moved], &[]),
         ResolvedPolicies::default(),
-        "it need not be complete for that"
+        "a version for other nodes need not be complete"
     );
     assert_eq!(node.sees([refused(3)], &[]).policies, []);
 }
 
 #[test]
-fn policies_from_files_that_need_a_cluster_are_left_out_with_a_problem() {
+fn policies_from_files_that_need_a_cluster_are_dropped_with_a_problem() {
     let plain = policy(0, &[json!([])]);
     let selecting = policy(0, &[json!([]), json!([pods("proxy")])]);
     let placed = with_nodes(0, &[], &json!({"matchLabels": {"zone": "a"}}));
@@ -286,7 +289,7 @@ fn policies_from_files_that_need_a_cluster_are_left_out_with_a_problem() {
     assert_eq!(reasons, [node::PEERS_PENDING, "NodeSelectorWithoutNode"]);
 }
 
-/// What may happen to a policy with one selector peer.
+/// An event of a policy with one pod selector.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Write(bool),
@@ -305,8 +308,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: in force is the newest version that was valid and complete since
-    /// the policy was made, and nothing is said to be wrong exactly when that is the newest.
+    /// After any sequence of events, the newest version that was valid and complete since the policy was
+    /// created is programmed. There is no obstacle exactly when it is the newest version of all.
     #[test]
     fn programmed_is_the_newest_version_that_was_complete(steps in prop::collection::vec(step(), 1..30)) {
         let mut node = Node::default();
@@ -327,7 +330,10 @@ proptest! {
             }
             let slices: Vec<PeerSlice> = complete.then(|| slice("proxy", 0, 1, &[])).into_iter().collect();
             let resolved = node.sees(object.iter().map(|(version, _)| version.clone()), &slices);
-            let ready = object.as_ref().filter(|(version, selector)| version.content.is_ok() && (complete || !selector));
+            let is_ready = |version: &PolicyVersion, selector: bool| {
+                version.content.is_ok() && (complete || !selector)
+            };
+            let ready = object.as_ref().filter(|(version, selector)| is_ready(version, *selector));
             if let Some((ready, _)) = ready {
                 expected = Some(ready.generation);
             }

@@ -1,5 +1,4 @@
-//! Packets at the edges: just before, at and just behind every bound that policies write and that compiled
-//! rules have.
+//! Packets at the edges: just before, at and just after every bound in policies and in compiled rules.
 
 use std::{
     collections::BTreeSet,
@@ -13,14 +12,14 @@ use xdp_crds::{IntOrString, XdpPolicy};
 use super::packets::PacketSpec;
 use crate::compile::Compiled;
 
-/// Addresses and ports next to a bound, and the first and last ones there are.
+/// Addresses and ports at a bound, and the first and the last of each.
 #[derive(Clone, Debug)]
 pub struct Edges {
     /// IPv4 sources.
     pub v4: BTreeSet<u32>,
     /// IPv6 sources.
     pub v6: BTreeSet<u128>,
-    /// Ports, and types and codes.
+    /// Ports, and types and codes of ICMP.
     pub ports: BTreeSet<u16>,
 }
 
@@ -35,11 +34,11 @@ impl Default for Edges {
 }
 
 impl Edges {
-    /// Of policies, and of what they were compiled to.
+    /// Collects the edges of policies and of the rules compiled from them.
     ///
     /// # Panics
     ///
-    /// With a policy that is not valid.
+    /// Panics if a policy is invalid.
     pub fn of(policies: &[XdpPolicy], compiled: &Compiled) -> Self {
         let mut edges = Self::default();
         let rules = policies.iter().flat_map(|policy| &policy.spec.ingress);
@@ -103,7 +102,7 @@ impl Edges {
         self.ports.extend([bound.saturating_sub(1), bound]);
     }
 
-    /// The sources for a destination of this family.
+    /// Returns the sources of an address family.
     pub fn sources(&self, v6: bool) -> Vec<IpAddr> {
         if v6 {
             self.v6.iter().map(|ip| Ipv6Addr::from(*ip).into()).collect()
@@ -112,7 +111,7 @@ impl Edges {
         }
     }
 
-    /// Every source with every protocol and port.
+    /// Builds a packet for every source, protocol and port.
     pub fn packets(&self, destination: IpAddr) -> impl Iterator<Item = PacketSpec> + '_ {
         let sources = self.sources(destination.is_ipv6());
         sources.into_iter().flat_map(move |source| {

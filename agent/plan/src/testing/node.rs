@@ -1,4 +1,4 @@
-//! A node's facts and its plan, for tests that go from policies to tables.
+//! Facts of a node and its desired tables, for tests that go from policies to tables.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -13,7 +13,7 @@ use crate::{
     targets::targets,
 };
 
-/// Longest IP packet that a [`pair`] takes.
+/// MTU of a [`pair`].
 pub const MTU: u32 = 1500;
 
 fn link(ifindex: u32, mtu: u32) -> Link {
@@ -27,7 +27,7 @@ fn link(ifindex: u32, mtu: u32) -> Link {
     }
 }
 
-/// A pod's pair: its host's end has the number `ifindex`.
+/// Builds a pod's veth pair. The host's end has this `ifindex`.
 pub fn pair(ifindex: u32, addresses: Vec<IpAddr>) -> Pair {
     Pair {
         host: link(ifindex, 9000),
@@ -53,23 +53,22 @@ fn deliveries(ready: bool) -> Deliveries {
     }
 }
 
-/// What the policies mean for the pods, without any problem.
+/// Compiles policies for pods, with a new compiler.
 ///
 /// # Panics
 ///
-/// When there is a problem.
+/// Panics if there is a problem.
 pub fn plan(policies: &[XdpPolicy], pods: &[k8s::Pod], pairs: Vec<Pair>, ready: bool) -> Desired {
     let desired = plan_with(&mut Compiler::default(), policies, pods, pairs, ready);
     assert_eq!(desired.problems, Vec::new());
     desired
 }
 
-/// What the policies mean for the pods, with the problems of too many or too large ones, by a compiler that
-/// may know some of them.
+/// Compiles policies for pods. The result has the problems of policies over a limit.
 ///
 /// # Panics
 ///
-/// When there is another problem.
+/// Panics if there is another problem.
 pub fn plan_with(
     compiler: &mut Compiler,
     policies: &[XdpPolicy],

@@ -1,4 +1,4 @@
-//! Policies and pods as users write them.
+//! Generates policies and pods as users write them.
 
 mod ports;
 
@@ -15,10 +15,10 @@ use xdp_crds::{
     LabelSelectorRequirement, LimitPer, Peer, RateLimit, RuleAction, XdpPolicy, XdpPolicySpec,
 };
 
-/// Namespace of all objects made here.
+/// Namespace of all generated objects.
 pub const NAMESPACE: &str = "games";
 
-/// Networks, and parts of them that an `except` may name.
+/// Networks, each with parts for `except`.
 const BLOCKS: [(&str, &[&str]); 11] = [
     (
         "0.0.0.0/0",
@@ -58,11 +58,11 @@ const V6_SOURCES: [&str; 8] = [
     "::ffff:10.1.2.3",
 ];
 
-/// A source, near the edges of the networks above.
+/// Generates a source address near the bounds of the networks.
 ///
 /// # Panics
 ///
-/// Never: all texts are addresses.
+/// Never panics: all texts are addresses.
 pub fn source(v6: bool) -> impl Strategy<Value = IpAddr> {
     let known = if v6 {
         V6_SOURCES.to_vec()
@@ -72,7 +72,7 @@ pub fn source(v6: bool) -> impl Strategy<Value = IpAddr> {
     select(known).prop_map(|text| text.parse().expect("an address"))
 }
 
-/// Up to three policies with up to four rules each.
+/// Generates up to three policies with up to four rules each.
 pub fn policies() -> impl Strategy<Value = Vec<XdpPolicy>> {
     vec(policy(), 0..=3).prop_map(|mut policies| {
         for (policy, name) in policies.iter_mut().zip(["b", "a", "c"]) {
@@ -185,7 +185,7 @@ fn peer() -> impl Strategy<Value = Peer> {
     })
 }
 
-/// A pod with these addresses.
+/// Generates a pod with these addresses.
 pub fn pod(name: &'static str, addresses: Vec<IpAddr>) -> impl Strategy<Value = k8s::Pod> {
     let app = option::of(select(vec!["game", "web"]));
     (app, containers()).prop_map(move |(app, containers)| k8s::Pod {

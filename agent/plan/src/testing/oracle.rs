@@ -1,5 +1,4 @@
-//! The semantics of `XdpPolicy`, read plainly from the API types, one sentence of the documentation after the
-//! other.
+//! Decides about packets by the documented semantics of `XdpPolicy`, from the API types.
 
 mod matching;
 
@@ -13,28 +12,29 @@ use xdp_crds::{Delivery, Enforcement, RuleAction, XdpPolicy};
 use super::packets::{PacketFields, PacketSpec};
 use crate::installed::RuleLabels;
 
-/// What must become of a packet.
+/// The expected decision about a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OracleDecision {
-    /// Passed; no rule decided.
+    /// The packet passes; no rule decided.
     Untouched,
     /// A rule decided.
     Decided {
-        /// Name of its policy.
+        /// Name of the rule's policy.
         policy: String,
-        /// Its name.
+        /// Name of the rule.
         rule: String,
-        /// What becomes of the packet.
+        /// The outcome for the packet.
         outcome: OracleOutcome,
     },
 }
 
 impl OracleDecision {
-    /// The core's verdict in these words.
+    /// Converts a verdict of the core.
     ///
     /// # Panics
     ///
-    /// When the rule that decided has no label, or with a verdict that limits made: the oracle knows none.
+    /// Panics if the rule has no label, and for the verdict of a rate limit, which the oracle does not
+    /// implement.
     pub fn of(verdict: Verdict, rules: &RuleLabels) -> Self {
         let (rule, outcome) = match verdict {
             Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::NoMatch => return Self::Untouched,
@@ -63,42 +63,42 @@ impl OracleDecision {
     }
 }
 
-/// What a rule does with a packet.
+/// The outcome of a rule for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OracleOutcome {
-    /// Into the pod by XDP, with a mark.
+    /// Redirected into the pod by XDP, with a mark.
     Redirect(Option<u32>),
-    /// Into the pod behind the NIC's stack entry, with a mark.
+    /// Redirected into the pod by the NIC's tc ingress program, with a mark.
     Peer(Option<u32>),
-    /// To the stack: the pod cannot take this packet.
+    /// Passed to the stack: the pod cannot take the packet.
     FallBack,
-    /// To the stack.
+    /// Passed to the stack.
     Pass,
-    /// Nowhere.
+    /// Dropped.
     Drop,
-    /// Nowhere, and the sender is told where that is allowed.
+    /// Dropped, and the sender gets an answer where one is allowed.
     Reject,
-    /// Counted, and to the stack.
+    /// Counted, and passed to the stack.
     Audit,
 }
 
-/// What the oracle must know about the pod's interface.
+/// The state of the pod's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OracleInterface {
-    /// Whether it can be delivered to, in both ways.
+    /// Whether both deliveries are ready.
     pub ready: bool,
-    /// Longest IP packet it takes.
+    /// MTU of the interface.
     pub mtu: usize,
 }
 
-/// Decides about packets, on a node where one pod is the only one and no limit is reached.
+/// Decides about packets on a node with one pod. It does not implement rate limits.
 pub struct Oracle<'a> {
     addresses: Vec<IpAddr>,
-    /// The pod's rules, in order, with their policies.
+    /// The pod's rules in order, with their policies.
     rules: Vec<(&'a XdpPolicy, Matcher<'a>)>,
 }
 
-/// [`Oracle::decide`] for once.
+/// Decides about one packet, like [`Oracle::decide`].
 pub fn decide(
     policies: &[XdpPolicy],
     pod: &Pod,
@@ -109,11 +109,11 @@ pub fn decide(
 }
 
 impl<'a> Oracle<'a> {
-    /// For a pod.
+    /// Builds the oracle of a pod.
     ///
     /// # Panics
     ///
-    /// With a policy that is not valid.
+    /// Panics if a policy is invalid.
     pub fn new(policies: &'a [XdpPolicy], pod: &'a Pod) -> Self {
         let addresses = pod
             .status
@@ -139,7 +139,7 @@ impl<'a> Oracle<'a> {
         }
     }
 
-    /// What must become of a packet.
+    /// Decides about a packet.
     pub fn decide(&self, interface: OracleInterface, packet: &PacketSpec) -> OracleDecision {
         let Some(packet) = packet.fields() else {
             return OracleDecision::Untouched;
@@ -188,7 +188,7 @@ fn outcome(
     }
 }
 
-/// Neighbour discovery and DHCP.
+/// Returns whether a packet is neighbour discovery or DHCP.
 fn is_never_considered(packet: &PacketFields) -> bool {
     let v4 = packet.destination.is_ipv4();
     let discovery = !v4 && packet.icmp.is_some_and(|(kind, _)| (133..=137).contains(&kind));

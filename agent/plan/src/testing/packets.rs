@@ -1,4 +1,4 @@
-//! Packets, described first and written down afterwards: what they mean is known without parsing.
+//! Packets that are built from a description, so that their fields are known without parsing.
 
 mod random;
 
@@ -6,49 +6,49 @@ use std::net::IpAddr;
 
 pub use random::packet;
 
-/// A frame, described.
+/// The description of a frame.
 #[derive(Clone, Debug)]
 pub struct PacketSpec {
-    /// VLAN tags, up to three.
+    /// Number of VLAN tags, up to three.
     pub tags: usize,
-    /// Sent to a multicast link-layer address.
+    /// Whether the destination MAC is a multicast address.
     pub group_mac: bool,
-    /// Not IP at all, but ARP.
+    /// Whether the frame is ARP instead of IP.
     pub arp: bool,
     /// Source, of the same family as the destination.
     pub source: IpAddr,
     /// Destination.
     pub destination: IpAddr,
-    /// IPv4: 32-bit words of options, up to ten.
+    /// Number of 32-bit words of IPv4 options, up to ten.
     pub options: usize,
-    /// IPv6: extension headers, by number and additional words.
+    /// IPv6 extension headers: protocol number and additional words.
     pub extensions: Vec<(u8, u8)>,
-    /// Whole, or which fragment.
+    /// Whether the packet is a fragment, and which one.
     pub fragment: Fragment,
     /// IP protocol number.
     pub protocol: u8,
-    /// The first bytes of the transport header, or of a later fragment.
+    /// First bytes of the transport header, or of a later fragment.
     pub head: [u8; 4],
-    /// Bytes behind them.
+    /// Number of bytes after `head`.
     pub payload: usize,
-    /// Bytes behind the IP packet.
+    /// Number of bytes after the IP packet.
     pub padding: usize,
-    /// The frame ends here, if it is longer.
+    /// Length to which the frame is truncated.
     pub cut: Option<usize>,
 }
 
-/// Which part of an IP packet.
+/// A part of an IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragment {
-    /// All of it.
+    /// The whole packet.
     Whole,
-    /// The one with the transport header.
+    /// The first fragment, with the transport header.
     First,
-    /// One without.
+    /// A later fragment, without the transport header.
     Later,
 }
 
-/// What a packet that can be parsed says.
+/// The fields of a packet that can be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketFields {
     /// Source.
@@ -63,14 +63,14 @@ pub struct PacketFields {
     pub icmp: Option<(u8, u8)>,
     /// Length of the IP packet.
     pub ip_len: usize,
-    /// Sent to a multicast link-layer address.
+    /// Whether the destination MAC is a multicast address.
     pub group_mac: bool,
-    /// Not the whole packet.
+    /// Whether the packet is a fragment.
     pub fragment: bool,
 }
 
 impl PacketSpec {
-    /// A packet without anything special. `port` is the destination's, or type and code of ICMP.
+    /// Describes a packet without options. `port` is the destination port, or type and code of ICMP.
     pub const fn plain(source: IpAddr, destination: IpAddr, protocol: u8, port: u16) -> Self {
         let [high, low] = port.to_be_bytes();
         let is_icmp = matches!(protocol, 1 | 58);
@@ -95,7 +95,7 @@ impl PacketSpec {
         }
     }
 
-    /// The frame.
+    /// Builds the frame.
     pub fn bytes(&self) -> Vec<u8> {
         let mut frame = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
         frame[0] |= u8::from(self.group_mac);
@@ -115,7 +115,7 @@ impl PacketSpec {
         frame
     }
 
-    /// What it says; `None` if it cannot be parsed.
+    /// Returns the fields, or `None` if the frame cannot be parsed.
     pub fn fields(&self) -> Option<PacketFields> {
         let mapped = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
         let ip_len = self.ip().len();

@@ -1,6 +1,8 @@
-//! Many rules, as busy nodes have them: a quarter as many networks as rules, from /16 to single addresses and
-//! one that is everything; half of the ports single, a third short ranges, the rest long ones; three times as
-//! much TCP as UDP.
+//! Generates many rules, as on a busy node.
+//!
+//! There are a quarter as many networks as rules, from /16 to single addresses, and one for all addresses.
+//! Half of the ports are single, a third are short ranges, the others long ones. TCP is three times as
+//! frequent as UDP.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,7 +14,7 @@ use xdp_crds::{
 
 use super::objects::NAMESPACE;
 
-/// Most rules that a policy takes.
+/// Most rules of a policy.
 const RULES: usize = 100;
 
 /// A generator of pseudo-random numbers: each seed gives one sequence.
@@ -20,7 +22,7 @@ const RULES: usize = 100;
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// The sequence of a seed.
+    /// Starts the sequence of a seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -34,13 +36,13 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// The next one, below `end`.
+    /// Returns the next number modulo `end`.
     pub const fn below(&mut self, end: u32) -> u32 {
         (self.next() % end as u64) as u32
     }
 }
 
-/// A policy of this name for the pods with the label `app=<app>`, without rules.
+/// Builds a policy without rules that selects the pods with the label `app=<app>`.
 pub fn policy(name: &str, app: &str) -> XdpPolicy {
     XdpPolicy {
         metadata: ObjectMeta {
@@ -63,7 +65,7 @@ pub fn policy(name: &str, app: &str) -> XdpPolicy {
     }
 }
 
-/// A pod with the label `app=<app>`.
+/// Builds a pod with the label `app=<app>`.
 pub fn pod(name: &str, app: &str, address: IpAddr) -> k8s::Pod {
     k8s::Pod {
         metadata: ObjectMeta {
@@ -83,7 +85,7 @@ pub fn pod(name: &str, app: &str, address: IpAddr) -> k8s::Pod {
     }
 }
 
-/// A rule without peers and ports.
+/// Builds a rule without sources and ports.
 pub const fn rule(name: String, action: RuleAction) -> IngressRule {
     IngressRule {
         name,
@@ -95,7 +97,7 @@ pub const fn rule(name: String, action: RuleAction) -> IngressRule {
     }
 }
 
-/// A network as a peer.
+/// Builds a source from a network.
 pub fn peer(cidr: String) -> Peer {
     Peer {
         ip_block: Some(IpBlock {
@@ -106,7 +108,7 @@ pub fn peer(cidr: String) -> Peer {
     }
 }
 
-/// A port, or a range of them.
+/// Builds a port, or a range of ports.
 pub const fn port(protocol: Protocol, first: u16, last: u16) -> Port {
     Port {
         protocol,
@@ -117,12 +119,12 @@ pub const fn port(protocol: Protocol, first: u16, last: u16) -> Port {
     }
 }
 
-/// The address of the pod with this number.
+/// Returns the address of the pod with this number.
 pub fn address(index: usize) -> IpAddr {
     Ipv4Addr::from(0x0a2a_0000 + index as u32).into()
 }
 
-/// `pods` pods, each with `rules` rules of its own.
+/// Generates `pods` pods, each with `rules` rules of its own.
 pub fn node(pods: usize, rules: usize) -> (Vec<XdpPolicy>, Vec<k8s::Pod>) {
     let mut numbers = SplitMix64::new(25_000);
     let mut policies = Vec::new();
@@ -135,7 +137,7 @@ pub fn node(pods: usize, rules: usize) -> (Vec<XdpPolicy>, Vec<k8s::Pod>) {
     (policies, list)
 }
 
-/// As many policies as `rules` rules take.
+/// Generates as many policies as `rules` rules need.
 pub fn policies_of(app: &str, rules: usize, numbers: &mut SplitMix64) -> Vec<XdpPolicy> {
     let nets: Vec<String> = (0..(rules / 4).max(1)).map(|index| net(index, numbers)).collect();
     let mut policies = Vec::new();

@@ -1,4 +1,4 @@
-//! Documents that are none of ours, or broken.
+//! Documents of other kinds, and invalid YAML.
 
 use xdp_plan::manifests::parse;
 
@@ -13,7 +13,7 @@ fn other_kinds_are_refused_by_name() {
 }
 
 #[test]
-fn yaml_that_is_none_is_refused_with_its_line() {
+fn invalid_yaml_is_refused_with_its_line() {
     let error = error("apiVersion: v1\nkind: [Pod\nmetadata: {name: web}\n");
     assert_eq!(error.reason, "BadYaml");
     assert!((5..=9).contains(&error.line), "{error}");
@@ -41,7 +41,7 @@ fn a_pod_with_a_bad_address_is_refused() {
 }
 
 #[test]
-fn empty_documents_are_nothing() {
+fn empty_documents_are_skipped() {
     for text in ["", "---\n", "# nothing\n---\n# at all\n...\n", "null\n"] {
         assert_eq!(parse("p.yaml", text), (Vec::new(), Vec::new()), "{text:?}");
     }

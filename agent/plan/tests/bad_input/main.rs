@@ -1,4 +1,4 @@
-//! Every bad input gets an answer that names object, field, value and remedy, and takes nothing else along.
+//! Every invalid input is refused with object, field, value and remedy, and does not affect other documents.
 
 mod documents;
 
@@ -20,7 +20,7 @@ fn with_spec(spec: &str) -> String {
     )
 }
 
-/// The error for a document between two good ones.
+/// The error of a document between two valid ones.
 fn error(document: &str) -> ManifestError {
     let (objects, mut errors) = parse("p.yaml", &format!("{POD}---\n{document}---\n{POD}"));
     assert_eq!((objects.len(), errors.len()), (2, 1), "{errors:?}");
@@ -237,7 +237,7 @@ fn numbers_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_mark_that_nothing_carries_is_refused() {
+fn a_mark_without_redirect_is_refused() {
     let message = "`spec.ingress[0].mark` is `1`: only redirected packets carry a mark";
     check(
         &with_rule("{name: a, action: Drop, mark: 1}"),

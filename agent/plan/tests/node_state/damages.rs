@@ -91,7 +91,7 @@ const DAMAGES: [Damage; 14] = [
         });
     }),
     ("all tables are empty", |installed| {
-        *installed = Installed::default()
+        *installed = Installed::default();
     }),
 ];
 

@@ -1,4 +1,4 @@
-//! What the compiler remembers.
+//! The compiler's cache.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,7 +28,7 @@ fn one_each(port: u16) -> (Vec<Policy>, Vec<Pod>) {
 }
 
 #[test]
-fn what_did_not_change_is_not_compiled_again() {
+fn unchanged_policies_are_not_compiled_again() {
     let mut compiler = Compiler::default();
     let (policies, pods) = one_each(80);
     let first = rules(&mut compiler, &policies, &pods);
@@ -40,7 +40,7 @@ fn what_did_not_change_is_not_compiled_again() {
 }
 
 #[test]
-fn what_is_not_used_is_forgotten() {
+fn unused_results_are_dropped() {
     let mut compiler = Compiler::default();
     let (policies, pods) = one_each(80);
     let first = rules(&mut compiler, &policies, &pods).swap_remove(0);
@@ -50,7 +50,7 @@ fn what_is_not_used_is_forgotten() {
 }
 
 #[test]
-fn pods_share_what_was_compiled_unless_they_name_ports_differently() {
+fn pods_share_compiled_rules_unless_their_named_ports_differ() {
     let port = PortMatch {
         protocol: Protocol::Tcp,
         ports: PortSet::Named("http".into()),

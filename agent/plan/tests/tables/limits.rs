@@ -1,4 +1,4 @@
-//! What exceeds a limit refuses its policy, by the limit's name, and nothing else.
+//! A policy over a limit is refused with the limit's name. No other policy is.
 
 use rstest::rstest;
 use xdp_core::tables::MAX_RULES;
@@ -17,7 +17,7 @@ const PROTOCOLS: [Protocol; 5] = [
     Protocol::Icmpv6,
 ];
 
-/// Rules with a port each; they apply to the sources whose number has a bit set.
+/// Rules with one port each, for the sources whose number has the rule's bit set.
 fn by_bit(bits: u32, port: impl Fn(u32) -> (Protocol, u16)) -> Vec<Rule> {
     let apply = |bit: u32| {
         let from = listed(
@@ -29,6 +29,11 @@ fn by_bit(bits: u32, port: impl Fn(u32) -> (Protocol, u16)) -> Vec<Rule> {
         rule(&format!("bit-{bit}"), from, vec![single(protocol, port)])
     };
     (0..bits).map(apply).collect()
+}
+
+fn too_many_rules() -> Vec<Rule> {
+    let names = (0..=MAX_RULES).map(|number| format!("r{number}"));
+    names.map(|name| rule(&name, Sources::Any, vec![])).collect()
 }
 
 fn too_many_classes() -> Vec<Rule> {
@@ -63,7 +68,7 @@ fn one(from: Sources) -> Vec<Rule> {
     vec![rule("r", from, Vec::new())]
 }
 
-/// The one in the middle is refused, the others are in force.
+/// Asserts that the policy in the middle is refused and that the others are programmed.
 fn assert_refused(desired: &Desired, limit: Limit) {
     let [problem] = &desired.problems[..] else {
         panic!("{:?}", desired.problems)
@@ -89,7 +94,7 @@ fn assert_refused(desired: &Desired, limit: Limit) {
 #[case(Limit::PortBlocks, by_bit(15, |bit| (Protocol::Tcp, 1000 + 2 * bit as u16)))]
 #[case(Limit::Classes, too_many_classes())]
 #[case(Limit::Overlaps, too_many_overlaps())]
-#[case(Limit::Rules, (0..=MAX_RULES).map(|number| rule(&format!("r{number}"), Sources::Any, vec![])).collect())]
+#[case(Limit::Rules, too_many_rules())]
 fn a_pod_that_exceeds_a_limit_has_one_policy_refused(#[case] limit: Limit, #[case] rules: Vec<Rule>) {
     let small = |name| {
         policy(
@@ -115,7 +120,7 @@ fn just_below_a_limit_everything_is_programmed() {
     assert_eq!(for_one_pod(&policies).problems, []);
 }
 
-/// `count` rules that all decide about something, for a pod of their own.
+/// `count` rules that each need a record, for one pod.
 fn deciding(namespace: &str, count: u16) -> Policy {
     let rules = (0..count).map(|port| {
         rule(
@@ -128,7 +133,7 @@ fn deciding(namespace: &str, count: u16) -> Policy {
 }
 
 #[test]
-fn a_node_has_records_for_half_of_what_action_numbers_can_name() {
+fn a_node_has_records_for_half_of_the_action_numbers() {
     let mut policies: Vec<Policy> = (0..32)
         .map(|index| deciding(&format!("n{index:02}"), 1_000))
         .collect();
@@ -152,7 +157,7 @@ fn a_node_has_records_for_half_of_what_action_numbers_can_name() {
 }
 
 #[test]
-fn several_policies_that_do_not_fit_are_refused_each_for_itself() {
+fn each_of_several_policies_over_a_limit_is_refused() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let policies = names.map(|name| {
         policy(
@@ -171,7 +176,7 @@ fn several_policies_that_do_not_fit_are_refused_each_for_itself() {
 }
 
 #[test]
-fn every_limit_has_its_words() {
+fn every_limit_has_name_value_and_remedy() {
     for limit in Limit::ALL {
         assert!(limit.name().starts_with("MAX_") && limit.value() > 0);
         assert!(!limit.counts().is_empty() && !limit.remedy().is_empty());

@@ -1,4 +1,4 @@
-//! From policies to tables to verdicts: the oracle agrees, and every step on the way is safe.
+//! From policies to tables to verdicts: the tables agree with the oracle, and every single change is safe.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod compiler;

@@ -1,4 +1,4 @@
-//! Nodes with some pods, as they are desired; and tables that no agent of ours would have left behind.
+//! Generators of desired tables and of corrupt tables.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ pub(crate) fn ips(index: u8) -> Vec<IpAddr> {
     vec![v4(index).into(), v6.parse().unwrap()]
 }
 
-/// Two of them belong at one place of the index.
+/// The first two addresses have the same position in the index.
 fn v4(index: u8) -> std::net::Ipv4Addr {
     let first = u32::from_be_bytes([192, 0, 2, 1]);
     let twin = (first + 1..=u32::MAX).find(|ip| index_position(*ip) == index_position(first));
@@ -41,7 +41,8 @@ pub(crate) fn address(ip: IpAddr) -> Address {
     }
 }
 
-/// A node with up to four pods; some come, go, move to another device, swap addresses.
+/// A node with up to four pods. From one node to the next, pods appear, disappear, move to another device or
+/// swap addresses.
 pub(crate) fn node() -> impl Strategy<Value = Desired> {
     let pod = |name, index| objects::pod(name, ips(index));
     let places = (any::<bool>(), 0..4_u32, prop::collection::vec(any::<bool>(), 4));
@@ -70,14 +71,14 @@ pub(crate) fn node() -> impl Strategy<Value = Desired> {
         })
 }
 
-/// A kernel that holds exactly this.
+/// The tables after one reconcile on an empty kernel.
 pub(crate) fn installed(desired: &Desired) -> TableModel {
     let mut model = TableModel::default();
     model.apply(&diff(desired, &Installed::default()));
     model
 }
 
-/// Tables after somebody else wrote to them.
+/// Tables that another program has changed.
 pub(crate) fn corrupt() -> impl Strategy<Value = TableModel> {
     let number = || prop_oneof![4 => 0..6_u32, 1 => Just(u32::MAX - 1)];
     let word = (any::<u32>(), number()).prop_map(|(generation, block)| SlotWord::new(generation, block));
@@ -102,7 +103,7 @@ pub(crate) fn corrupt() -> impl Strategy<Value = TableModel> {
                 mut installed,
                 mut memory,
                 ..
-            } = self::installed(&node);
+            } = installed(&node);
             installed.pods.retain(|slot, _| keep & 1 << slot != 0);
             std::sync::Arc::make_mut(&mut installed.rules).retain(|rule, _| keep & 1 << (rule % 8) != 0);
             installed.addresses.extend(addresses);
@@ -116,7 +117,7 @@ pub(crate) fn corrupt() -> impl Strategy<Value = TableModel> {
         })
 }
 
-/// Breaks a block: references to itself, to nothing, to blocks of another level.
+/// Breaks a block: references to the block itself, to absent blocks, or to blocks of another level.
 fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
     match kind {
         0 => {
@@ -152,7 +153,7 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
             memory.classes.insert(index, class);
         }
         _ => {
-            // The same content twice.
+            // A duplicate.
             if let Some(record) = memory.actions.get(index).copied() {
                 memory.actions.insert(index + 1, record);
             }
@@ -160,8 +161,8 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
     }
 }
 
-/// Whether `model` is what programs need: nothing more is to be done, and every pod is in force.
-pub(crate) fn assert_settled(model: &TableModel, desired: &Desired) {
+/// Asserts that every pod is programmed and that no change is left.
+pub(crate) fn assert_converged(model: &TableModel, desired: &Desired) {
     let programmed = xdp_plan::programmed::Programmed::new(&model.installed);
     for pod in &desired.pods {
         assert!(programmed.holds(pod), "{pod:#?} in {:#?}", model.installed);
@@ -175,7 +176,7 @@ pub(crate) fn assert_settled(model: &TableModel, desired: &Desired) {
     assert_eq!(model.installed.rules.len(), desired.rules.len());
 }
 
-/// As programs look an address up.
+/// Looks an address up like the programs do.
 fn found(model: &TableModel, destination: &Address) -> Option<u32> {
     if destination.is_v4() {
         let v4 = destination.low as u32;

@@ -1,4 +1,4 @@
-//! Rounds converge, wherever they begin.
+//! Reconciles converge from every state.
 
 use std::sync::Arc;
 
@@ -11,24 +11,26 @@ use xdp_plan::{
     testing::model::TableModel,
 };
 
-use crate::nodes::{assert_settled, corrupt, node};
+use crate::nodes::{assert_converged, corrupt, node};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1500) })]
 
     #[test]
-    fn a_round_leads_to_what_is_desired_and_the_next_has_nothing_to_do(nodes in prop::collection::vec(node(), 1..5)) {
+    fn one_reconcile_reaches_the_desired_state_and_the_next_has_no_changes(
+        nodes in prop::collection::vec(node(), 1..5),
+    ) {
         let mut model = TableModel::default();
         for desired in &nodes {
             model.apply(&diff(desired, &model.installed));
-            assert_settled(&model, desired);
+            assert_converged(&model, desired);
         }
         model.apply(&diff(&Desired::default(), &model.installed));
         prop_assert_eq!(model.installed, Installed::default());
     }
 
     #[test]
-    fn who_remembers_finds_what_who_does_not_would(
+    fn a_differ_with_memory_finds_the_same_changes_as_one_without(
         nodes in prop::collection::vec(node(), 1..4),
         turns in prop::collection::vec((0..4_usize, any::<bool>()), 1..8),
         broken in corrupt(),
@@ -54,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn corrupt_tables_are_put_right(mut model in corrupt(), desired in node()) {
+    fn corrupt_tables_are_repaired(mut model in corrupt(), desired in node()) {
         for _ in 0..2 {
             let changes = diff(&desired, &model.installed);
             if changes.is_empty() {
@@ -62,6 +64,6 @@ proptest! {
             }
             model.apply(&changes);
         }
-        assert_settled(&model, &desired);
+        assert_converged(&model, &desired);
     }
 }

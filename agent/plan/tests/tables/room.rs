@@ -1,4 +1,4 @@
-//! When what is in force leaves little room for what is to come.
+//! Changes that need several passes, because installed blocks leave little room for new ones.
 
 use xdp_plan::{
     compile::Desired,
@@ -8,11 +8,11 @@ use xdp_plan::{
 };
 
 use crate::{
-    nodes::assert_settled,
+    nodes::assert_converged,
     sets::{desired, pod, policy, rule, single},
 };
 
-/// Pods with rules of their own, which all decide about something.
+/// Pods with rules of their own that each need a record.
 fn node(pods: u8, rules: u16, names: &str) -> Desired {
     let policies = (0..pods).map(|index| {
         let rules = (0..rules).map(|port| {
@@ -31,13 +31,13 @@ fn node(pods: u8, rules: u16, names: &str) -> Desired {
     desired(&policies, &pods)
 }
 
-/// How many rounds it takes.
-fn settle(model: &mut TableModel, desired: &Desired) -> usize {
-    for round in 0..30 {
+/// Applies changes until none is left, and returns the number of passes.
+fn converge(model: &mut TableModel, desired: &Desired) -> usize {
+    for pass in 0..30 {
         let changes = diff(desired, &model.installed);
         if changes.is_empty() {
-            assert_settled(model, desired);
-            return round;
+            assert_converged(model, desired);
+            return pass;
         }
         model.apply(&changes);
     }
@@ -47,16 +47,16 @@ fn settle(model: &mut TableModel, desired: &Desired) -> usize {
 #[test]
 fn all_rules_of_a_busy_node_may_be_renamed() {
     let mut model = TableModel::default();
-    assert_eq!(settle(&mut model, &node(30, 800, "before")), 1);
-    let rounds = settle(&mut model, &node(30, 800, "after"));
-    println!("{rounds} rounds");
-    assert!(rounds > 1);
+    assert_eq!(converge(&mut model, &node(30, 800, "before")), 1);
+    let passes = converge(&mut model, &node(30, 800, "after"));
+    println!("{passes} passes");
+    assert!(passes > 1);
 }
 
 #[test]
-fn pods_whose_next_rules_have_no_room_beside_their_old_ones_give_those_up() {
+fn pods_lose_their_old_rules_first_when_old_and_new_ones_do_not_fit_together() {
     let mut model = TableModel::default();
-    settle(&mut model, &node(32, 1_000, "before"));
-    let rounds = settle(&mut model, &node(32, 1_000, "after"));
-    println!("{rounds} rounds");
+    converge(&mut model, &node(32, 1_000, "before"));
+    let passes = converge(&mut model, &node(32, 1_000, "after"));
+    println!("{passes} passes");
 }

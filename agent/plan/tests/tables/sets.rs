@@ -43,7 +43,7 @@ pub(crate) fn listed(nets: impl IntoIterator<Item = IpNet>) -> Sources {
     Sources::Listed(nets.into_iter().map(block).collect())
 }
 
-/// Addresses that do not touch each other.
+/// Addresses that are not adjacent.
 pub(crate) fn scattered(count: u32) -> Sources {
     listed((0..count).map(|number| v4(2 * number + 1)))
 }
@@ -79,7 +79,7 @@ pub(crate) fn desired(policies: &[Policy], pods: &[Pod]) -> Desired {
     Compiler::default().compile(&targets_of(policies, pods), &BTreeMap::new())
 }
 
-/// What one pod in the policies' namespace gets.
+/// The desired tables of one pod in the policies' namespace.
 pub(crate) fn for_one_pod(policies: &[Policy]) -> Desired {
     desired(policies, &[pod("n", [10, 0, 0, 1].into())])
 }

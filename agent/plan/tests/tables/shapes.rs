@@ -1,4 +1,4 @@
-//! Trees of one, two and three levels, and what peers of many addresses become.
+//! Trees of one, two and three levels, and sources with many addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -26,7 +26,7 @@ fn is_dropped(model: &TableModel, source: u32, port: u16) -> bool {
     }
 }
 
-/// Depth of the tree of IPv4 sources, by how often a search has to look.
+/// Number of blocks in the tree of IPv4 sources.
 fn blocks_v4(desired: &Desired) -> usize {
     desired.pods[0].rules.sources_v4.len()
 }
@@ -99,7 +99,7 @@ fn two_thousand_networks_in_one_policy_are_programmed() {
 }
 
 #[test]
-fn many_rules_with_the_same_thousands_of_addresses_cost_them_once() {
+fn many_rules_with_the_same_thousands_of_addresses_share_their_blocks() {
     let rules = (0..250).map(|index| {
         let ports = vec![single(Protocol::Tcp, 2 * index)];
         rule(&format!("r{index}"), scattered(4_096), ports)
@@ -112,7 +112,7 @@ fn many_rules_with_the_same_thousands_of_addresses_cost_them_once() {
 }
 
 #[test]
-fn neighbours_are_one_interval_and_everything_is_no_block_at_all() {
+fn adjacent_networks_are_one_interval_and_all_addresses_need_no_block() {
     let halves = ["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"].map(|net| net.parse().unwrap());
     let desired = for_one_pod(&[policy("n", "p", vec![rule("r", listed(halves), vec![])])]);
     let compiled = &desired.pods[0].rules;

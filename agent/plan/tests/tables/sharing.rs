@@ -1,4 +1,4 @@
-//! What is equal is there once, and what stays equal is not written again.
+//! Equal blocks are stored once, and unchanged blocks are not written again.
 
 use xdp_core::tables::{ActionRecord, Class, PodBlock, Ports, SourcesV4, SourcesV6};
 use xdp_plan::{
@@ -15,7 +15,7 @@ use xdp_plan::{
 };
 
 use crate::{
-    nodes::{assert_settled, installed},
+    nodes::{assert_converged, installed},
     sets::{desired, listed, pod, policy, rule, single},
 };
 
@@ -25,7 +25,7 @@ fn node(pods: usize, rules: usize) -> Desired {
     plan(&policies, &pods, pairs.collect(), true)
 }
 
-/// Bytes of all blocks in force.
+/// Size of all blocks that are in use.
 fn bytes(blocks: &Blocks) -> usize {
     size_of::<PodBlock>() * blocks.pods.len()
         + size_of::<SourcesV4>() * blocks.sources_v4.len()
@@ -44,7 +44,7 @@ fn writes(changes: &[Change]) -> usize {
 fn a_hundred_and_ten_pods_with_250_rules_each_fit() {
     let desired = node(110, 250);
     let model = installed(&desired);
-    assert_settled(&model, &desired);
+    assert_converged(&model, &desired);
     let blocks = &model.installed.blocks;
     println!(
         "{} bytes per rule: {} sources, {} classes, {} ports, {} actions",
@@ -87,7 +87,7 @@ fn pods_with_equal_policies_and_interfaces_share_all_blocks() {
 }
 
 #[test]
-fn the_same_rules_said_differently_write_nothing() {
+fn equivalent_rules_write_nothing() {
     let before = for_two_pods(&[web(&["10.0.0.0/8", "11.0.0.0/8"], 80)]);
     let model = installed(&before);
     let mut again = web(&["11.0.0.0/9", "10.0.0.0/8", "11.128.0.0/9"], 80);
@@ -98,23 +98,24 @@ fn the_same_rules_said_differently_write_nothing() {
 }
 
 #[test]
-fn a_change_writes_what_it_changes_and_keeps_the_rest() {
+fn a_changed_rule_writes_only_the_blocks_that_change() {
     let mut model = installed(&for_two_pods(&[web(&["10.0.0.0/8"], 80)]));
     let after = for_two_pods(&[web(&["10.0.0.0/8"], 81)]);
     let changes = diff(&after, &model.installed);
-    // Ports, class, sources, and the block of both pods: not the record, nor the class of all other sources.
+    // Written: ports, class, sources, and the block of both pods. Not written: the record, and the class of
+    // all other sources.
     assert_eq!(writes(&changes), 1 + 1 + 1 + 1, "{changes:?}");
     model.apply(&changes);
-    assert_settled(&model, &after);
+    assert_converged(&model, &after);
 }
 
 #[test]
-fn what_was_replaced_is_used_again_after_the_fence() {
+fn replaced_blocks_are_reused_after_the_fence() {
     let mut model = TableModel::default();
-    for round in 0..50 {
-        let desired = for_two_pods(&[web(&["10.0.0.0/8"], round)]);
+    for port in 0..50 {
+        let desired = for_two_pods(&[web(&["10.0.0.0/8"], port)]);
         model.apply(&diff(&desired, &model.installed));
-        assert_settled(&model, &desired);
+        assert_converged(&model, &desired);
     }
     let memory = &model.memory;
     assert!(memory.pods.len() <= 4 && memory.ports.len() <= 2 && memory.classes.len() <= 3);

@@ -1,5 +1,5 @@
-//! How long it takes: printed, never judged. `cargo test --release -p xdp-plan --test tables -- --ignored
-//! --nocapture`.
+//! Measures durations. They are printed, not asserted. `cargo test --release -p xdp-plan --test tables --
+//! --ignored --nocapture`.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ fn node(pods: usize, rules: usize, port: i32) -> Targets {
     targets_of(&policies, &pods)
 }
 
-/// The time this thread ran, which is what counts on a machine that others use.
+/// The CPU time of this thread, which other load on the machine does not change.
 fn on_cpu() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     let nanoseconds = text.split_whitespace().next().unwrap().parse().unwrap();
@@ -84,7 +84,7 @@ fn busy_nodes() {
         let changes = timed("diff, one pod changed", || diff(&after, &model.installed));
         println!("{} changes", changes.len());
         timed("read back", || Blocks::read(&model.installed.words, &model));
-        timed("all in force", || {
+        timed("all programmed", || {
             let programmed = Programmed::new(&model.installed);
             assert!(before.pods.iter().all(|pod| programmed.holds(pod)));
         });

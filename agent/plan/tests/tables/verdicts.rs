@@ -16,7 +16,7 @@ use crate::nodes::{installed, ips};
 const RANDOM: usize = 400_000;
 const AT_EDGES: usize = 800_000;
 
-/// One installation: policies, their pod, and what decides about its packets.
+/// Policies, a pod, and packets.
 #[derive(Debug)]
 struct Case {
     policies: Vec<xdp_crds::XdpPolicy>,
@@ -53,7 +53,7 @@ impl Case {
         )
     }
 
-    /// How many of the packets a rule decided about.
+    /// Compares tables and oracle. Returns the number of packets, and of packets that a rule decided about.
     fn check<'p>(
         &self,
         model: &TableModel,

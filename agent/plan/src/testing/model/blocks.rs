@@ -10,7 +10,7 @@ use crate::{
     installed::{Blocks, Installed},
 };
 
-/// Whether there is a block at the index to which `content` would be written.
+/// Returns whether a block is at the index to which `content` would be written.
 pub(super) fn contains(blocks: &Blocks, index: u32, content: &Content) -> bool {
     match content {
         Content::Pod(_) => blocks.pods.contains(index),

@@ -1,4 +1,4 @@
-//! Which change is allowed in which state.
+//! Checks whether a change is allowed in the current state, and applies it.
 
 use std::{collections::BTreeMap, sync::Arc};
 

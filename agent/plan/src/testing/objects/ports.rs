@@ -1,4 +1,4 @@
-//! Ports of rules and of containers.
+//! Generates ports of rules and of containers.
 
 use k8s_openapi::api::core::v1 as k8s;
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -27,7 +27,7 @@ pub(super) fn port() -> impl Strategy<Value = Port> {
         end_port: port.and_then(|port| more.map(|more| (port + more).min(65535))),
         ..any_of(protocol)
     });
-    let names = (with_ports, select(vec!["http", "game", "nobody"])).prop_map(|(protocol, name)| Port {
+    let names = (with_ports, select(vec!["http", "game", "unknown"])).prop_map(|(protocol, name)| Port {
         port: Some(IntOrString::String(name.into())),
         ..any_of(protocol)
     });
@@ -44,7 +44,7 @@ const fn any_of(protocol: Protocol) -> Port {
     }
 }
 
-/// Named ports; where a name is there twice, the first one counts.
+/// Containers with named ports. Of several ports with one name, the first one is used.
 pub(super) fn containers() -> impl Strategy<Value = Vec<k8s::Container>> {
     let port = |name: &str, protocol: Option<&str>, number| k8s::ContainerPort {
         name: Some(name.into()),

@@ -1,4 +1,4 @@
-//! Whether a policy selects a pod, and whether a rule matches a packet.
+//! Matches policies with pods, and rules with packets.
 
 use std::net::IpAddr;
 
@@ -32,11 +32,11 @@ fn matches_labels(selector: &LabelSelector, pod: &Pod) -> bool {
     labels && expressions
 }
 
-/// A rule, for one pod.
+/// Matches a rule of one pod with packets.
 pub(super) struct Matcher<'a> {
     pub(super) rule: &'a IngressRule,
     pod: &'a Pod,
-    /// Networks of its peers, each with its exceptions.
+    /// Networks of the rule's sources, each with its exceptions.
     from: Vec<(Net, Vec<Net>)>,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Matcher<'a> {
         from && ports
     }
 
-    /// ICMP is a protocol of IPv4, and `ICMPv6` one of IPv6.
+    /// Matches protocol, port and type. ICMP matches in IPv4 only, and `ICMPv6` in IPv6 only.
     fn matches_port(&self, port: &Port, packet: &PacketFields) -> bool {
         let v4 = packet.destination.is_ipv4();
         let has_protocol = match port.protocol {
@@ -94,7 +94,7 @@ impl<'a> Matcher<'a> {
         })
     }
 
-    /// The pod's own port of this name; the first, if there are several.
+    /// Returns the pod's port of this name, or the first one of several.
     fn named(&self, name: &str, protocol: Protocol) -> Option<i32> {
         let protocol = match protocol {
             Protocol::Tcp => "TCP",
@@ -127,7 +127,7 @@ fn is_path_mtu(packet: &PacketFields) -> bool {
     }
 }
 
-/// A network: which family, which bits, how many of them count.
+/// A network: address family, bits and prefix length.
 struct Net {
     v4: bool,
     bits: u128,
@@ -151,7 +151,7 @@ impl Net {
     }
 }
 
-/// An address's bits, from the left.
+/// Returns the family and the bits of an address, left-aligned.
 fn aligned(ip: IpAddr) -> (bool, u128) {
     match ip {
         IpAddr::V4(ip) => (true, u128::from(u32::from(ip)) << 96),

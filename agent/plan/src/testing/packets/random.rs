@@ -1,4 +1,4 @@
-//! Random packets.
+//! Generates random packets.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use proptest::{prelude::*, sample::select};
 
 use super::{super::objects::source, Fragment, PacketSpec};
 
-/// Packets to one of the destinations, or past them; with all the edges.
+/// Generates packets to one of the destinations or to other addresses, valid and invalid.
 pub fn packet(destinations: Vec<IpAddr>) -> impl Strategy<Value = PacketSpec> {
     let elsewhere = [
         IpAddr::from([192, 0, 2, 200]),
@@ -47,7 +47,8 @@ fn rare() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.04)
 }
 
-/// Words of options, extension headers, fragment. With a fragment header there is room for five others.
+/// Generates words of options, extension headers, and the fragment. The parser accepts six extension headers,
+/// the fragment header included.
 fn shape() -> impl Strategy<Value = (usize, Vec<(u8, u8)>, Fragment)> {
     let fragment =
         prop_oneof![4 => Just(Fragment::Whole), 1 => Just(Fragment::First), 1 => Just(Fragment::Later)];
