@@ -1,10 +1,11 @@
 //! The rules that the API server checks itself, in CEL, and what it answers when one is broken.
 //!
-//! Same judgement as [`crate::policy`], which the agent applies again: files know no API server. The API server
-//! estimates what a rule costs at worst, from the bounds in [`crate::limits`], and refuses a definition whose rules
-//! could cost too much. So a network is parsed as seldom as possible, and messages are constant: a text made of a value
-//! counts as if it had no end. The CIDR library needs Kubernetes 1.31, and there `==` of two networks counts as if their
-//! texts had no end, too; looking for one in a list of one is the same question, and counts as one step.
+//! Same judgement as [`crate::policy`], which the agent applies again: files know no API server. The API
+//! server estimates what a rule costs at worst, from the bounds in [`crate::limits`], and refuses a
+//! definition whose rules could cost too much. So a network is parsed as seldom as possible, and messages are
+//! constant: a text made of a value counts as if it had no end. The CIDR library needs Kubernetes 1.31, and
+//! there `==` of two networks counts as if their texts had no end, too; looking for one in a list of one is
+//! the same question, and counts as one step.
 
 use serde_json::{Value, json};
 
@@ -25,8 +26,8 @@ pub(crate) fn network() -> Value {
     ])
 }
 
-/// A network without some of its parts. `containsCIDR` would say the same, but in Kubernetes 1.31 it is true only for
-/// parts that begin where the network does.
+/// A network without some of its parts. `containsCIDR` would say the same, but in Kubernetes 1.31 it is true
+/// only for parts that begin where the network does.
 pub(crate) fn ip_block() -> Value {
     json!([{
         "rule": "!has(self.except) || !isCIDR(self.cidr) || [cidr(self.cidr)].all(c, self.except.all(e, \
@@ -116,8 +117,8 @@ pub(crate) fn ingress_rule() -> Value {
     }])
 }
 
-/// All rules of a policy. That `ingress` is a map by name refuses the same, but does not say what to do; the reason
-/// `FieldValueDuplicate` would leave the message out.
+/// All rules of a policy. That `ingress` is a map by name refuses the same, but does not say what to do; the
+/// reason `FieldValueDuplicate` would leave the message out.
 pub(crate) fn policy_spec() -> Value {
     json!([{
         "rule": "!has(self.ingress) || self.ingress.all(r, self.ingress.exists_one(s, s.name == r.name))",

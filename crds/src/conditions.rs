@@ -1,13 +1,14 @@
-//! The words of statuses: types and reasons of conditions, and why a policy is not programmed on a node.
+//! Types and reasons of conditions, and reasons of a policy on a node.
 //!
-//! Scripts may rely on them. Each has its meaning beside it, in one table, from which the API reference is made too.
+//! Scripts may rely on them. Each has its meaning in one table, from which the API reference is generated.
 
 /// Type: the policy is valid and can be used as written.
 pub const ACCEPTED: &str = "Accepted";
-/// Type: the policy is in force, read back from the kernel, on every selected node, for every selected pod.
+/// Type: the policy is programmed, and read back from the kernel, on every selected node, for every selected
+/// pod.
 pub const PROGRAMMED: &str = "Programmed";
 
-/// A word and what it means.
+/// A reason and its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word {
     /// The constant.
@@ -27,7 +28,7 @@ macro_rules! words {
     };
 }
 
-/// Reasons of the condition `Accepted` (its status in brackets).
+/// Reasons of the condition `Accepted`.
 pub mod accepted {
     use super::Word;
 
@@ -35,43 +36,43 @@ pub mod accepted {
         /// All of them.
         ALL:
         ACCEPTED = "Accepted", "True: the policy is valid.";
-        INVALID_SPEC = "InvalidSpec", "False: something in the spec is not valid; the message names the field and what to write instead.";
+        INVALID_SPEC = "InvalidSpec", "False: a field of the spec is not valid; the message names the field and what to write instead.";
     }
 }
 
-/// Reasons of the condition `Programmed` of a policy, beside those that nodes give (see [`node`]).
+/// Reasons of the condition `Programmed` of a policy, in addition to those of nodes (see [`node`]).
 pub mod programmed {
     use super::Word;
 
     words! {
         /// All of them.
         ALL:
-        PROGRAMMED = "Programmed", "True: in force on every selected node, for every selected pod.";
+        PROGRAMMED = "Programmed", "True: programmed on every selected node, for every selected pod.";
         NO_PODS = "NoPods", "True: no running pod is selected, so there is nothing to do.";
         NOT_ACCEPTED = "NotAccepted", "False: the policy is not valid; see the condition Accepted.";
-        NO_NODE_STATE = "NoNodeState", "False: a node runs selected pods and its agent has not reported at all: is the agent running there?";
-        NODE_UNREACHABLE = "NodeUnreachable", "False: Kubernetes hears nothing from a node that runs selected pods (its condition Ready is Unknown), so what its agent reported last may be no longer true.";
-        OUTDATED = "Outdated", "False: a node has not yet reported this version of the policy, or not yet all of its selected pods.";
+        NO_NODE_STATE = "NoNodeState", "False: a node runs selected pods, and no agent has reported from it; is the agent running there?";
+        NODE_UNREACHABLE = "NodeUnreachable", "False: a node that runs selected pods is unreachable (its condition Ready is Unknown); its last report may be stale.";
+        OUTDATED = "Outdated", "False: a node has not reported this version of the policy yet, or not for all of its selected pods.";
     }
 }
 
-/// Why a policy is, or is not, programmed on a node: reasons of `XdpNodeState.status.policies`, written by agents. The
-/// operator passes them on as reasons of the condition `Programmed`.
+/// Reasons of a policy on a node, in `XdpNodeState.status.policies`, written by agents. The operator uses
+/// them as reasons of the condition `Programmed` too.
 pub mod node {
     use super::Word;
 
     words! {
         /// All of them, the worst first.
         ALL:
-        INVALID_SPEC = "InvalidSpec", "The agent refuses the policy: something in the spec is not valid.";
-        LIMIT_EXCEEDED = "LimitExceeded", "The agent refuses the policy: with the other policies of its node it needs more of something than there is room for; the message names the limit and what counts towards it.";
-        NIC_PROBLEM = "NicProblem", "A selected NIC does not carry the program natively; the node's `status.nics` say why.";
-        NO_NIC = "NoNic", "The administrator's selection fits no NIC of the node, so no packet meets the policy there.";
-        KERNEL_REFUSED = "KernelRefused", "The kernel refused a change that the policy needs; the agent tries again.";
-        POD_NOT_READY = "PodNotReady", "A selected pod cannot take what the policy asks, so its packets go to the stack; the node's `status.pods` say why.";
-        PEERS_PENDING = "PeersPending", "The addresses of a selector peer are not known yet; until then the version before stays in force.";
+        INVALID_SPEC = "InvalidSpec", "The agent refuses the policy: a field of the spec is not valid.";
+        LIMIT_EXCEEDED = "LimitExceeded", "The agent refuses the policy: with the other policies of the node it exceeds a limit; the message names the limit and what counts towards it.";
+        NIC_PROBLEM = "NicProblem", "A selected NIC does not run the program natively; the node's `status.nics` has the reason.";
+        NO_NIC = "NoNic", "The administrator's selection matches no NIC of the node, so no packet meets the policy there.";
+        KERNEL_REFUSED = "KernelRefused", "The kernel refused a change that the policy needs; the agent retries.";
+        POD_NOT_READY = "PodNotReady", "A selected pod cannot take redirected packets as the policy asks, so they pass to the stack; the node's `status.pods` has the reason.";
+        PEERS_PENDING = "PeersPending", "The addresses of a source that selects pods are not known yet; until then the previous version stays programmed.";
         PENDING = "Pending", "Not yet in the kernel's tables.";
-        PROGRAMMED = "Programmed", "In force as written, read back from the kernel.";
+        PROGRAMMED = "Programmed", "Programmed as written, and read back from the kernel.";
     }
 }
 

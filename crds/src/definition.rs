@@ -7,7 +7,8 @@ use kube::CustomResourceExt;
 
 use crate::{XdpNodeState, XdpPeerSet, XdpPolicy};
 
-/// The definitions of all kinds, as they are applied: complete, and accepted by the API server without a warning.
+/// The definitions of all kinds, as they are applied: complete, and accepted by the API server without a
+/// warning.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut definitions = vec![XdpPolicy::crd(), XdpNodeState::crd(), XdpPeerSet::crd()];
     definitions.iter_mut().for_each(tidy::definition);

@@ -1,8 +1,8 @@
 //! The API of xdp-operator: its types, and what they mean once validated ([`policy`], [`pod`]).
 //!
-//! What users write, and nothing that does not work yet: an unknown field is an error. Numbers are wider than what
-//! is valid, as in Kubernetes' own types, so that a bad one reaches the validation and gets an answer that says what
-//! is allowed.
+//! What users write, and nothing that does not work yet: an unknown field is an error. Numbers are wider than
+//! what is valid, as in Kubernetes' own types, so that a bad one reaches the validation and gets an answer
+//! that says what is allowed.
 #![forbid(unsafe_code)]
 
 mod cel;

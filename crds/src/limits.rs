@@ -1,10 +1,11 @@
 //! The most there may be of anything in one object.
 //!
-//! The API server needs them: without a bound it takes a list to be as long as a request can be, and refuses the
-//! definition because its rules could cost too much. Rules, peers and excepts multiply: that an except lies inside its
-//! cidr is estimated at 80 units, and [`RULES`] × [`PEERS`] × [`EXCEPTS`] times that is four fifths of the 10 million
-//! units that a rule may cost (measured with Kubernetes 1.31 and 1.36; the rest is for versions that estimate otherwise).
-//! What a node really has room for are other limits, which the agent knows; the status says when one is exceeded.
+//! The API server needs them: without a bound it takes a list to be as long as a request can be, and refuses
+//! the definition because its rules could cost too much. Rules, peers and excepts multiply: that an except
+//! lies inside its cidr is estimated at 80 units, and [`RULES`] × [`PEERS`] × [`EXCEPTS`] times that is four
+//! fifths of the 10 million units that a rule may cost (measured with Kubernetes 1.31 and 1.36; the rest is
+//! for versions that estimate otherwise). What a node really has room for are other limits, which the agent
+//! knows; the status says when one is exceeded.
 
 /// Rules in a policy.
 pub const RULES: usize = 100;

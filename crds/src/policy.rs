@@ -42,7 +42,8 @@ pub struct Policy {
     pub generation: i64,
     /// 0 (first) to [`MAX_PRIORITY`].
     pub priority: u16,
-    /// `metadata.creationTimestamp`; policies from files have none and count as older than all that have one.
+    /// `metadata.creationTimestamp`; policies from files have none and count as older than all that have
+    /// one.
     pub created: Option<Time>,
     /// Which pods of the namespace.
     pub selector: Selector,
@@ -181,7 +182,8 @@ impl Rule {
 }
 
 impl PodSource {
-    /// Returns whether a policy in `policy_namespace` means a pod with `labels` in a namespace with this name and labels.
+    /// Returns whether a policy in `policy_namespace` means a pod with `labels` in a namespace with this name
+    /// and labels.
     pub fn selects(
         &self,
         policy_namespace: &str,

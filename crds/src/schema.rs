@@ -41,8 +41,8 @@ pub(crate) fn addresses(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A number or a name: limits on numbers bind only numbers, those on texts only texts. No rule in CEL looks at the name,
-/// because API servers before Kubernetes 1.34 take it to be as long as a request can be.
+/// A number or a name: limits on numbers bind only numbers, those on texts only texts. No rule in CEL looks
+/// at the name, because API servers before Kubernetes 1.34 take it to be as long as a request can be.
 pub(crate) fn port(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,

@@ -1,4 +1,4 @@
-//! Kubernetes' label selector, strict: an unknown field is an error here, as everywhere in this API.
+//! Kubernetes' label selector, with an error for an unknown field, as everywhere in this API.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{cel, limits, schema};
 
-/// Selects objects by their labels. All conditions must hold; none at all (`{}`) selects everything.
+/// Selects objects by their labels. All conditions must be true; without any (`{}`) it selects all objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = cel::label_selector()))]
 pub struct LabelSelector {
-    /// Labels an object must carry with exactly these values; at most 32.
+    /// Labels that an object must have, with exactly these values; at most 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub match_labels: BTreeMap<String, String>,
-    /// Conditions on labels, which must all hold; at most 32.
+    /// Conditions on labels, which must all be true; at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = limits::EXPRESSIONS), extend("x-kubernetes-list-type" = "atomic"))]
     pub match_expressions: Vec<LabelSelectorRequirement>,
@@ -30,8 +30,8 @@ pub struct LabelSelectorRequirement {
     /// Key of the label, as `app` or `example.com/role`.
     #[schemars(schema_with = "schema::label_key")]
     pub key: String,
-    /// How the label relates to `values`. `In`: it exists, with one of them. `NotIn`: it does not exist, or has none
-    /// of them. `Exists`, `DoesNotExist`: whatever its value.
+    /// Relation of the label to `values`. `In`: it exists, with one of them. `NotIn`: it does not exist, or
+    /// has another value. `Exists`, `DoesNotExist`: with any value.
     pub operator: LabelSelectorOperator,
     /// 1 to 64 values for `In` and `NotIn`; none for `Exists` and `DoesNotExist`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -39,7 +39,7 @@ pub struct LabelSelectorRequirement {
     pub values: Vec<String>,
 }
 
-/// How a label relates to a requirement's values.
+/// Relation of a label to a requirement's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LabelSelectorOperator {
     /// The label exists, with one of the values.

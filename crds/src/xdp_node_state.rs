@@ -10,8 +10,8 @@ mod summary;
 
 pub use summary::NodeSummary;
 
-/// What is really in force on a node: its NICs, and the policies that select pods of it. Written by the node's agent
-/// alone, and only when something changed. It has the node's name and goes with the node.
+/// What is really in force on a node: its NICs, and the policies that select pods of it. Written by the
+/// node's agent alone, and only when something changed. It has the node's name and goes with the node.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "xdp-operator.io",
@@ -46,8 +46,8 @@ pub struct XdpNodeStateStatus {
     pub agent_version: String,
     /// Version of the node's kernel, as `uname -r` shows it.
     pub kernel_version: String,
-    /// Boot of the node in which this was found, as `/proc/sys/kernel/random/boot_id` shows it: what was in force ends
-    /// with it.
+    /// Boot of the node in which this was found, as `/proc/sys/kernel/random/boot_id` shows it: what was in
+    /// force ends with it.
     #[serde(default)]
     pub boot_id: String,
     /// The rest in a line.
@@ -86,9 +86,9 @@ pub struct NicState {
     /// Its MTU in bytes.
     #[serde(default)]
     pub mtu: u32,
-    /// What XDP really does on the NIC. `Native`: our program, in the driver. `Generic`: our program, but not in the
-    /// driver: slower, and packets lose their metadata unless the policy says `delivery: Peer`. `None`: no program. `Foreign`:
-    /// somebody else's program.
+    /// What XDP really does on the NIC. `Native`: our program, in the driver. `Generic`: our program, but
+    /// not in the driver: slower, and packets lose their metadata unless the policy says `delivery:
+    /// Peer`. `None`: no program. `Foreign`: somebody else's program.
     pub mode: NicMode,
     /// Kernel id of the attached program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,9 +100,9 @@ pub struct NicState {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub features: Vec<String>,
-    /// Whether the program is attached that sees what leaves the node here, without which no packet is redirected: replies
-    /// could take the wrong way. `Attached`: it is. `Missing`: it cannot be; the problems say which feature the kernel lacks.
-    /// `NotNeeded`: no policy on the node redirects.
+    /// Whether the program is attached that sees what leaves the node here, without which no packet is
+    /// redirected: replies could take the wrong way. `Attached`: it is. `Missing`: it cannot be; the
+    /// problems say which feature the kernel lacks. `NotNeeded`: no policy on the node redirects.
     #[serde(default)]
     pub reply_path: NicReplyPath,
     /// What is in the way.

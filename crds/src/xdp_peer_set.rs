@@ -1,4 +1,4 @@
-//! [`XdpPeerSet`]: the addresses behind a selector peer.
+//! [`XdpPeerSet`]: the addresses behind a source that selects pods.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{cel, schema, selector::LabelSelector};
 
-/// A slice of the addresses of the pods that one peer of a policy selects. Written by the operator for the agents, so
-/// that no agent needs to watch the pods of other nodes. Goes with its policy.
+/// A slice of the addresses of the pods that one source of a policy selects. The operator writes it for the
+/// agents, so that no agent watches the pods of other nodes. It is deleted with its policy.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "xdp-operator.io",
@@ -20,14 +20,14 @@ use crate::{cel, schema, selector::LabelSelector};
     category = "xdp",
     namespaced,
     derive = "PartialEq",
-    doc = "XdpPeerSet holds a slice of the addresses of the pods that one peer of an XdpPolicy selects. Written by \
+    doc = "XdpPeerSet has a slice of the addresses of the pods that one source of an XdpPolicy selects. Written by \
            the operator for the agents; nothing for users to write.",
-    printcolumn = r#"{"name": "Policy", "type": "string", "jsonPath": ".spec.policy", "description": "The policy whose peer it is"}"#,
+    printcolumn = r#"{"name": "Policy", "type": "string", "jsonPath": ".spec.policy", "description": "The policy of the source"}"#,
     printcolumn = r#"{"name": "Slice", "type": "integer", "jsonPath": ".spec.slice", "description": "Number of this slice, from 0"}"#,
-    printcolumn = r#"{"name": "Slices", "type": "integer", "jsonPath": ".spec.slices", "description": "How many slices the peer has"}"#,
+    printcolumn = r#"{"name": "Slices", "type": "integer", "jsonPath": ".spec.slices", "description": "Number of slices of the source"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name": "Pods", "type": "string", "jsonPath": ".spec.peer.podSelector", "description": "Which pods", "priority": 1}"#,
-    printcolumn = r#"{"name": "Namespaces", "type": "string", "jsonPath": ".spec.peer.namespaceSelector", "description": "In which namespaces; empty: the policy's own", "priority": 1}"#
+    printcolumn = r#"{"name": "Pods", "type": "string", "jsonPath": ".spec.peer.podSelector", "description": "Pod selector", "priority": 1}"#,
+    printcolumn = r#"{"name": "Namespaces", "type": "string", "jsonPath": ".spec.peer.namespaceSelector", "description": "Namespace selector; empty: the policy's own namespace", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = cel::peer_set_spec()))]
@@ -35,27 +35,28 @@ pub struct XdpPeerSetSpec {
     /// Name of the policy, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
     pub policy: String,
-    /// The selectors as the policy has them.
+    /// The selectors, as in the policy.
     pub peer: PeerSelector,
     /// Number of this slice, from 0.
     pub slice: u32,
-    /// How many slices there are: slice 0 says it for all, the others only that there are more than their own number.
+    /// Number of slices. Only the value in slice 0 counts; in other slices it is larger than their own
+    /// number.
     pub slices: u32,
-    /// Addresses of pods, without repetition; at most 1,000.
+    /// Addresses of pods, each once; at most 1,000.
     #[serde(default)]
     #[schemars(schema_with = "schema::addresses")]
     pub addresses: Vec<IpAddr>,
 }
 
-/// A peer of a policy that selects pods.
+/// A source of a policy that selects pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = cel::peer_selector()))]
 pub struct PeerSelector {
-    /// Namespaces; absent: the policy's own.
+    /// Namespaces. Absent: the policy's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
-    /// Pods in them; absent or `{}`: all.
+    /// Pods in them. Absent or `{}`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
 }

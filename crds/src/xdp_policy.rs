@@ -1,4 +1,4 @@
-//! [`XdpPolicy`]: what happens to packets for a set of pods before the kernel's network stack sees them.
+//! [`XdpPolicy`]: rules for packets to a set of pods, applied before the kernel's network stack sees the packets.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -11,16 +11,19 @@ mod rule;
 
 pub use rule::{IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, RuleAction};
 
-/// What happens to packets that arrive on a node's NICs for the selected pods, before the network stack sees them.
+/// Rules for packets that arrive on a node's NICs for the selected pods, applied before the node's network
+/// stack sees them.
 ///
-/// A pod's rules are those of all policies that select it, ordered by `priority`, then creation time, then name;
-/// inside a policy in the order written. The first rule that matches decides. A packet that no rule matches passes to
-/// the stack, as if there were no policy. A pod can have any number of policies; how much a node has room for in all is
-/// in the agent's documentation, and a policy that does not fit says so in its status (`LimitExceeded`).
+/// A pod's rules are those of all policies that select it, ordered by `priority`, then creation time, then
+/// name; inside a policy in the order written. The first rule that matches decides. A packet that no rule
+/// matches passes to the stack, as if there were no policy. A pod can have any number of policies. The limits
+/// of a node are in the agent's documentation; a policy that exceeds one has the reason `LimitExceeded` in
+/// its status.
 ///
-/// Never considered, and so always passed: ARP, IPv6 neighbour discovery, DHCP, and what cannot be parsed. ICMP
-/// "fragmentation needed" and ICMPv6 "packet too big" are matched only by rules that name their protocol, so that
-/// no catch-all Drop breaks path MTU discovery. Pods with `hostNetwork` are never targets.
+/// Some packets meet no rule and always pass: ARP, IPv6 neighbour discovery, DHCP, and packets that cannot be
+/// parsed. ICMP "fragmentation needed" and ICMPv6 "packet too big" are matched only by rules that name their
+/// protocol, so that a catch-all Drop does not break path MTU discovery. Pods with `hostNetwork` are never
+/// targets.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "xdp-operator.io",
@@ -32,49 +35,53 @@ pub use rule::{IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, 
     category = "xdp",
     status = "XdpPolicyStatus",
     derive = "PartialEq",
-    doc = "XdpPolicy says what happens to packets that arrive on the nodes' NICs for a set of pods, before the nodes' \
-           network stack sees them: redirected straight into the pod, passed to the stack, dropped, or rejected.",
+    doc = "XdpPolicy has rules for packets that arrive on the nodes' NICs for a set of pods. They apply before the node's \
+           network stack sees a packet: it is redirected straight into the pod, passed to the stack, dropped, or rejected.",
     printcolumn = r#"{"name": "Pods", "type": "integer", "jsonPath": ".status.pods.selected", "description": "Pods that the policy selects"}"#,
     printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.selected", "description": "Nodes that run them"}"#,
-    printcolumn = r#"{"name": "Ready", "type": "integer", "jsonPath": ".status.nodes.programmed", "description": "Nodes on which the policy is in force, read back from the kernel"}"#,
-    printcolumn = r#"{"name": "Enforcement", "type": "string", "jsonPath": ".spec.enforcement", "description": "Whether rules act, or only count"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "integer", "jsonPath": ".status.nodes.programmed", "description": "Nodes on which the policy is programmed, read back from the kernel"}"#,
+    printcolumn = r#"{"name": "Enforcement", "type": "string", "jsonPath": ".spec.enforcement", "description": "Whether rules act or only count"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status", "description": "Whether the policy is valid"}"#,
-    printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status", "description": "Whether it is in force everywhere"}"#,
+    printcolumn = r#"{"name": "Programmed", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].status", "description": "Whether it is programmed on every selected node"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name": "Priority", "type": "integer", "jsonPath": ".spec.priority", "description": "Policies with a smaller number come first", "priority": 1}"#,
-    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].reason", "description": "Why it is in force, or why not", "priority": 1}"#,
-    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].message", "description": "The same for a person", "priority": 1}"#
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].reason", "description": "Reason of the condition Programmed", "priority": 1}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Programmed\")].message", "description": "Message of the condition Programmed", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = cel::policy_spec()))]
 pub struct XdpPolicySpec {
-    /// Which pods of the policy's namespace are targets. `{}` selects all of them. Pods with `hostNetwork` never are.
+    /// Target pods in the policy's namespace. `{}` selects all of them. Pods with `hostNetwork` are never
+    /// targets.
     pub pod_selector: LabelSelector,
-    /// On which nodes the policy applies, by the nodes' labels. Absent or `{}`: on all.
+    /// Nodes on which the policy applies, by their labels. Absent or `{}`: all nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<LabelSelector>,
-    /// Orders the policies that select the same pod: the one with the smaller number comes first. 0 to 1000, 500 by
-    /// default. Among equals the older one comes first, then the one whose name sorts first.
+    /// Order of the policies that select a pod: the one with the smaller number comes first. 0 to 1000, 500
+    /// by default. Of policies with equal numbers, the older one comes first, then the one whose name
+    /// sorts first.
     #[serde(default = "default_priority")]
     #[schemars(range(min = 0, max = 1000))]
     pub priority: i32,
-    /// Whether rules act on packets. `Enforce` (the default): they do. `Audit`: they count what they would have done,
-    /// and the packet passes to the node's network stack.
+    /// Whether rules act on packets. `Enforce` (the default): they do. `Audit`: they only count, and the
+    /// packet passes to the node's network stack.
     #[serde(default)]
     pub enforcement: Enforcement,
-    /// How redirected packets reach the pod. `Redirect` (the default): by XDP alone, before the kernel makes a packet
-    /// buffer of them; the fastest way for datagrams and short flows. `Peer`: the kernel makes the buffer and merges
-    /// segments first, then the packet is moved straight into the pod, past the rest of the node's network stack; the
-    /// better way for bulk TCP, and the only one on NICs without native XDP, if the administrator allowed those. Rules,
-    /// marks and counters are the same for both.
+    /// How redirected packets reach the pod. `Redirect` (the default): by XDP alone, before the kernel
+    /// allocates a socket buffer; the fastest way for datagrams and short flows. `Peer`: the kernel
+    /// allocates the socket buffer and merges segments, then moves the packet straight into the pod,
+    /// past the rest of the node's network stack; the better way for bulk TCP, and the only one on NICs
+    /// without native XDP, if the administrator allows those. Rules, marks and counters are equal for
+    /// both.
     #[serde(default)]
     pub delivery: Delivery,
-    /// Rules for packets to the selected pods, in order: the first that matches decides. A packet that none matches
-    /// passes to the node's network stack, as if there were no policy. At most 100; more go into further policies.
+    /// Rules for packets to the selected pods, in order: the first rule that matches decides. A packet that
+    /// no rule matches passes to the node's network stack, as if there were no policy. At most 100; use
+    /// more policies for more rules.
     ///
-    /// Limits beyond that are those of a node, for all policies of its pods together. A policy that a node has no room
-    /// for is refused there whole (`LimitExceeded`; the message names the limit and what counts towards it), the others
-    /// keep working.
+    /// A node has further limits, for all policies of its pods together. A node refuses a policy that
+    /// exceeds one of them as a whole (`LimitExceeded`; the message names the limit and what counts
+    /// towards it); the other policies are not affected.
     #[serde(default)]
     #[schemars(
         length(max = limits::RULES),
@@ -93,7 +100,7 @@ pub enum Enforcement {
     /// Rules act.
     #[default]
     Enforce,
-    /// Rules count what they would have done, and pass the packet.
+    /// Rules only count, and the packet passes.
     Audit,
 }
 
@@ -103,16 +110,17 @@ pub enum Delivery {
     /// By XDP alone.
     #[default]
     Redirect,
-    /// By the NIC's tc hook, after the kernel has made packet buffers and merged segments.
+    /// By the NIC's tc hook, after the kernel has allocated the socket buffer and merged segments.
     Peer,
 }
 
-/// What is in force of a policy, summed up over all nodes. Per-node details are in the `XdpNodeState`s.
+/// Summary of what is programmed of the policy on all nodes. The details of each node are in its
+/// `XdpNodeState`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct XdpPolicyStatus {
-    /// `Accepted`: the policy is valid. `Programmed`: it is in force, read back from the kernel, on every selected
-    /// node, for every selected pod. The API reference lists their reasons.
+    /// `Accepted`: the policy is valid. `Programmed`: it is programmed, and read back from the kernel, on
+    /// every selected node, for every selected pod. The API reference lists the reasons.
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

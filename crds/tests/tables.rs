@@ -1,5 +1,6 @@
-//! The tables of objects that the API server refuses and accepts (`refused.yaml`, `accepted.yaml`) fit the agent's own
-//! validation and the definitions, and so do the policies of the examples. That they fit the API server, tests on a cluster show.
+//! The tables of objects that the API server refuses and accepts (`refused.yaml`, `accepted.yaml`) fit the
+//! agent's own validation and the definitions, and so do the policies of the examples. That they fit the API
+//! server, tests on a cluster show.
 
 use std::collections::BTreeSet;
 

@@ -30,8 +30,8 @@ impl Selector {
         self.conditions.iter().all(|condition| condition.holds(labels))
     }
 
-    /// A label and the only value of it that is selected, if there is such a condition: what objects can be sorted by
-    /// before they are asked one by one.
+    /// A label and the only value of it that is selected, if there is such a condition: what objects can be
+    /// sorted by before they are asked one by one.
     pub fn required(&self) -> Option<(&str, &str)> {
         self.conditions.iter().find_map(|condition| match condition {
             Condition::In(key, values) if values.len() == 1 => Some((key.as_str(), values.first()?.as_str())),

@@ -18,7 +18,8 @@ pub struct NodeSummary {
     /// Drivers of the NICs, as `mlx5_core`.
     #[serde(default)]
     pub drivers: String,
-    /// What XDP really does on the NICs, the worst first: `Native` if it does so on all, otherwise as `Foreign,Native`.
+    /// What XDP really does on the NICs, the worst first: `Native` if it does so on all, otherwise as
+    /// `Foreign,Native`.
     #[serde(default)]
     pub mode: String,
     /// How many policies select pods of the node.
