@@ -5,7 +5,7 @@
 //! definition whose rules could cost too much. So a network is parsed as seldom as possible, and messages are
 //! constant: a text made of a value counts as if it had no end. The CIDR library needs Kubernetes 1.31, and
 //! there `==` of two networks counts as if their texts had no end, too; looking for one in a list of one is
-//! the same question, and counts as one step.
+//! an equal question, and counts as one step.
 
 use serde_json::{Value, json};
 

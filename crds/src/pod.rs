@@ -41,7 +41,8 @@ impl Pod {
         !self.host_network && !self.finished
     }
 
-    /// Returns whether packets can be sent to the pod, and to it alone: it has addresses, and they are its own.
+    /// Returns whether packets can be sent to the pod, and to it alone: it has addresses, and they are its
+    /// own.
     pub const fn is_addressable(&self) -> bool {
         self.owns_addresses() && !self.addresses.is_empty()
     }

@@ -1,14 +1,14 @@
-//! What statuses are made of.
+//! Types that several statuses use.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How many there are, and how many of them are done.
+/// Number of selected objects, and number of these that are programmed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ratio {
-    /// How many there are that the policy selects.
+    /// Number of objects that the policy selects.
     pub selected: u32,
-    /// On how many of them it is in force.
+    /// Number of these on which the policy is programmed.
     pub programmed: u32,
 }

@@ -1,4 +1,4 @@
-//! [`XdpNodeState`]: what is really in force on a node.
+//! [`XdpNodeState`]: what is programmed on a node, read back from the kernel.
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -10,8 +10,9 @@ mod summary;
 
 pub use summary::NodeSummary;
 
-/// What is really in force on a node: its NICs, and the policies that select pods of it. Written by the
-/// node's agent alone, and only when something changed. It has the node's name and goes with the node.
+/// What is programmed on a node, read back from the kernel: its NICs, and the policies that select pods of
+/// it. Only the node's agent writes it, and only when something changed. It has the node's name, and is
+/// deleted with the node.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "xdp-operator.io",
@@ -22,14 +23,14 @@ pub use summary::NodeSummary;
     category = "xdp",
     status = "XdpNodeStateStatus",
     derive = "PartialEq",
-    doc = "XdpNodeState says what is really in force on a node: its NICs, and the policies that select pods of it. \
-           Written by the node's agent alone, and only when something changed. It has the node's name and goes with \
-           the node; nothing for users to write.",
-    printcolumn = r#"{"name": "NICs", "type": "string", "jsonPath": ".status.summary.nics", "description": "The NICs that the administrator selected"}"#,
-    printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".status.summary.mode", "description": "What XDP really does on them"}"#,
+    doc = "XdpNodeState shows what is programmed on a node, read back from the kernel: its NICs, and the policies that \
+           select pods of it. Only the node's agent writes it, and only when something changed. It has the node's name \
+           and is deleted with the node. Users do not write it.",
+    printcolumn = r#"{"name": "NICs", "type": "string", "jsonPath": ".status.summary.nics", "description": "NICs that the administrator selected"}"#,
+    printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".status.summary.mode", "description": "Actual mode of XDP on them"}"#,
     printcolumn = r#"{"name": "Policies", "type": "integer", "jsonPath": ".status.summary.policies", "description": "Policies that select pods of the node"}"#,
-    printcolumn = r#"{"name": "Programmed", "type": "integer", "jsonPath": ".status.summary.programmed", "description": "Those of them that are in force as written"}"#,
-    printcolumn = r#"{"name": "Problems", "type": "integer", "jsonPath": ".status.summary.problems", "description": "Problems of NICs, pods and everything else"}"#,
+    printcolumn = r#"{"name": "Programmed", "type": "integer", "jsonPath": ".status.summary.programmed", "description": "Policies of these that are programmed as written"}"#,
+    printcolumn = r#"{"name": "Problems", "type": "integer", "jsonPath": ".status.summary.problems", "description": "Problems of NICs, pods and other objects"}"#,
     printcolumn = r#"{"name": "Agent", "type": "string", "jsonPath": ".status.agentVersion", "description": "Version of the agent"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name": "Kernel", "type": "string", "jsonPath": ".status.kernelVersion", "description": "Version of the node's kernel", "priority": 1}"#,
@@ -38,7 +39,7 @@ pub use summary::NodeSummary;
 #[serde(rename_all = "camelCase")]
 pub struct XdpNodeStateSpec {}
 
-/// What the agent found, and read back from the kernel.
+/// State of the node, as the agent read it back from the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct XdpNodeStateStatus {
@@ -46,14 +47,14 @@ pub struct XdpNodeStateStatus {
     pub agent_version: String,
     /// Version of the node's kernel, as `uname -r` shows it.
     pub kernel_version: String,
-    /// Boot of the node in which this was found, as `/proc/sys/kernel/random/boot_id` shows it: what was in
-    /// force ends with it.
+    /// Boot of the node, as `/proc/sys/kernel/random/boot_id` shows it. What is programmed ends with the
+    /// boot.
     #[serde(default)]
     pub boot_id: String,
-    /// The rest in a line.
+    /// Summary of the other fields, for `kubectl get`.
     #[serde(default)]
     pub summary: NodeSummary,
-    /// The NICs that the administrator selected, and those that carry the program.
+    /// NICs that the administrator selected, and NICs that run the program.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub nics: Vec<NicState>,
@@ -77,18 +78,18 @@ pub struct XdpNodeStateStatus {
 pub struct NicState {
     /// Name of the interface, as `eth0`.
     pub name: String,
-    /// Its driver, as `mlx5_core`.
+    /// Driver, as `mlx5_core`.
     #[serde(default)]
     pub driver: String,
-    /// Its bus address, as `0000:3b:00.0`; empty if it has none.
+    /// Bus address, as `0000:3b:00.0`; empty if it has none.
     #[serde(default)]
     pub pci_address: String,
-    /// Its MTU in bytes.
+    /// MTU in bytes.
     #[serde(default)]
     pub mtu: u32,
-    /// What XDP really does on the NIC. `Native`: our program, in the driver. `Generic`: our program, but
-    /// not in the driver: slower, and packets lose their metadata unless the policy says `delivery:
-    /// Peer`. `None`: no program. `Foreign`: somebody else's program.
+    /// Actual mode of XDP on the NIC. `Native`: the agent's program, in the driver. `Generic`: the agent's
+    /// program, but not in the driver: slower, and packets lose their metadata unless the policy says
+    /// `delivery: Peer`. `None`: no program. `Foreign`: a program that the agent does not own.
     pub mode: NicMode,
     /// Kernel id of the attached program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,22 +97,22 @@ pub struct NicState {
     /// The kernel's tag of the attached program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program_tag: Option<String>,
-    /// What the driver says it can do with XDP (`xdp-features` of the netdev netlink family).
+    /// XDP features that the driver reports (`xdp-features` of the netdev netlink family).
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub features: Vec<String>,
-    /// Whether the program is attached that sees what leaves the node here, without which no packet is
-    /// redirected: replies could take the wrong way. `Attached`: it is. `Missing`: it cannot be; the
-    /// problems say which feature the kernel lacks. `NotNeeded`: no policy on the node redirects.
+    /// State of the reply path's program on this NIC. Without it no packet is redirected, because replies
+    /// could leave the wrong way. `Attached`: it is attached. `Missing`: it cannot be attached; the
+    /// problems name the feature that the kernel lacks. `NotNeeded`: no policy on the node redirects.
     #[serde(default)]
     pub reply_path: NicReplyPath,
-    /// What is in the way.
+    /// Problems of the NIC.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub problems: Vec<Problem>,
 }
 
-/// Whether the reply path of redirected packets' replies is in force on a NIC.
+/// State of the reply path's program on a NIC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NicReplyPath {
     /// The program is attached.
@@ -128,7 +129,8 @@ pub enum NicReplyPath {
 pub enum NicMode {
     /// The agent's program, in the driver.
     Native,
-    /// The agent's program, outside the driver: packets redirected with delivery `Redirect` lose their metadata.
+    /// The agent's program, outside the driver: packets redirected with delivery `Redirect` lose their
+    /// metadata.
     Generic,
     /// No program.
     #[default]
@@ -157,15 +159,16 @@ pub struct PolicyState {
     pub namespace: String,
     /// Name of the policy.
     pub name: String,
-    /// Uid of the policy: one that was deleted and made again is another.
+    /// Uid of the policy. A policy that was deleted and created again has another one.
     pub uid: String,
-    /// `metadata.generation` of the policy that is in force here, or was refused.
+    /// `metadata.generation` of the policy that is programmed here, or was refused.
     pub observed_generation: i64,
-    /// Whether it is in force as written, for all its pods here, on all selected NICs.
+    /// Whether it is programmed as written, for all its pods here, on all selected NICs.
     pub programmed: bool,
-    /// Why not, as a constant in CamelCase; `Programmed` if it is. The API reference lists them.
+    /// The reason, as a constant in CamelCase; `Programmed` if it is programmed. The API reference lists the
+    /// reasons.
     pub reason: String,
-    /// Why not, for a person.
+    /// Explanation of the reason, for people.
     #[serde(default)]
     pub message: String,
     /// Pods of this node that the policy selects.
@@ -180,8 +183,8 @@ pub struct PodState {
     pub namespace: String,
     /// Name of the pod.
     pub name: String,
-    /// Why its packets do not go as the policies say, as a constant in CamelCase.
+    /// Why the pod does not take packets as the policies say, as a constant in CamelCase.
     pub reason: String,
-    /// The same for a person.
+    /// Explanation of the reason, for people.
     pub message: String,
 }

@@ -1,14 +1,14 @@
-//! The state of a node in a line.
+//! Summary of a node's state.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{NicMode, XdpNodeStateStatus};
 
-/// Most names in a list; the others are counted.
+/// Maximum of names in a list; further ones are only counted.
 const NAMES: usize = 4;
 
-/// The state of a node in a line, for `kubectl get`.
+/// Summary of a node's state, for `kubectl get`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSummary {
@@ -18,23 +18,23 @@ pub struct NodeSummary {
     /// Drivers of the NICs, as `mlx5_core`.
     #[serde(default)]
     pub drivers: String,
-    /// What XDP really does on the NICs, the worst first: `Native` if it does so on all, otherwise as
+    /// Actual modes of XDP on the NICs, the worst first: `Native` if all NICs have it, otherwise as
     /// `Foreign,Native`.
     #[serde(default)]
     pub mode: String,
-    /// How many policies select pods of the node.
+    /// Number of policies that select pods of the node.
     #[serde(default)]
     pub policies: u32,
-    /// How many of them are in force as written.
+    /// Number of these policies that are programmed as written.
     #[serde(default)]
     pub programmed: u32,
-    /// How many problems NICs have, pods, and everything else.
+    /// Number of problems of NICs, pods and other objects.
     #[serde(default)]
     pub problems: u32,
 }
 
 impl XdpNodeStateStatus {
-    /// The same with the summary that fits the rest.
+    /// Returns the status with a summary of its other fields.
     #[must_use]
     pub fn with_summary(mut self) -> Self {
         self.summary = NodeSummary::of(&self);
@@ -58,7 +58,7 @@ impl NodeSummary {
     }
 }
 
-/// `a,b,c,d,+2`, each once.
+/// Returns the names as `a,b,c,d,+2`, each once.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut shown: Vec<&str> = Vec::new();
     let mut others = 0;
@@ -74,7 +74,7 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     shown.collect::<Vec<_>>().join(",")
 }
 
-/// Those that occur, the worst first.
+/// Returns the modes that occur, the worst first.
 fn modes(modes: impl Iterator<Item = NicMode>) -> String {
     let found: Vec<NicMode> = modes.collect();
     let worst_first = [NicMode::Foreign, NicMode::None, NicMode::Generic, NicMode::Native];
