@@ -1,5 +1,5 @@
-// The Kubernetes that the end-to-end tests run on, every component pinned.
-module xdp-operator.io/e2e/cluster
+// Pins every component of the Kubernetes that the end-to-end tests run on.
+module xdp-operator.io/e2e/kubernetes
 
 go 1.26.8
 
@@ -304,7 +304,7 @@ require (
 	tags.cncf.io/container-device-interface/specs-go v1.1.0 // indirect
 )
 
-// Programs that cannot be imported: `go build PATH` makes them of the versions in this file.
+// Programs that cannot be imported: `go build PATH` builds them with the versions in this file.
 tool (
 	github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
 	github.com/containernetworking/plugins/plugins/ipam/host-local
@@ -314,7 +314,7 @@ tool (
 	github.com/opencontainers/runc
 )
 
-// Kubernetes names its own parts by v0.0.0, which exists only where its sources lie.
+// Kubernetes requires its own modules as v0.0.0, which exists only in its source tree.
 replace (
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3

@@ -22,12 +22,12 @@ func scheduler() int         { return cli.Run(schedulerapp.NewSchedulerCommand()
 func kubelet() int           { return cli.Run(kubeletapp.NewKubeletCommand(context.Background())) }
 
 func kubectl() int {
-	// Its verbosity is needed before its flags are parsed, to log the look for plugins.
+	// kubectl needs its verbosity before it parses its flags, to log the search for plugins.
 	if _, err := logs.GlogSetter(kubectlcmd.GetLogVerbosity(os.Args)); err != nil {
 		return status("kubectl", err)
 	}
 	if err := cli.RunNoErrOutput(kubectlcmd.NewDefaultKubectlCommand()); err != nil {
-		// Prints it as users know it, and exits.
+		// Prints the error as kubectl does, and exits.
 		kubectlutil.CheckErr(err)
 	}
 	return 0

@@ -1,6 +1,6 @@
-// kube is every program of the cluster that can be imported, in one binary: what they share is compiled and linked once.
+// kube contains all programs of the cluster that can be imported: shared packages are compiled and linked once.
 //
-// Which one it is comes from the name it is called by, or else from its first argument.
+// The name of the binary, or otherwise its first argument, selects the program.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// Runs until it is done and returns the exit status; os.Args are those of the program itself.
+// Each function runs a program with os.Args as its arguments, and returns the exit status.
 var programs = map[string]func() int{
 	"containerd":              containerd,
 	"ctr":                     ctr,
@@ -38,7 +38,7 @@ func main() {
 	os.Exit(run())
 }
 
-// The exit status that goes with an error, which it prints.
+// status prints an error, if any, and returns the exit status.
 func status(program string, err error) int {
 	if err == nil {
 		return 0

@@ -10,7 +10,7 @@ import (
 	helmcmd "helm.sh/helm/v4/pkg/cmd"
 	helmkube "helm.sh/helm/v4/pkg/kube"
 
-	// Snapshotters, the CRI and all else that containerd is made of.
+	// Registers snapshotters, the CRI and all other plugins of containerd.
 	_ "github.com/containerd/containerd/v2/cmd/containerd/builtins"
 )
 
@@ -23,7 +23,7 @@ func etcd() int {
 }
 
 func helm() int {
-	// As the program of its own sets it: the owner of the fields that a release applies.
+	// As helm's own main function sets it: the owner of the fields that a release applies.
 	helmkube.ManagedFieldsManager = "helm"
 	command, err := helmcmd.NewRootCmd(os.Stdout, os.Args[1:], helmcmd.SetupLogging)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	lint "github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
-// The exit status of `promtool check metrics` where it has found something.
+// Exit status of `promtool check metrics` if it finds problems.
 const foundProblems = 3
 
-// promlint reads metrics in Prometheus' text format from standard input and prints where they break its conventions.
+// promlint reads metrics in Prometheus' text format from standard input and prints violations of its conventions.
 func promlint() int {
 	problems, err := lint.New(os.Stdin).Lint()
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	mediaLayer    = "application/vnd.oci.image.layer.v1.tar"
 )
 
-// Image is what goes into an image.
+// Image describes the content and configuration of an image.
 type Image struct {
 	Name       string
 	User       string
@@ -59,7 +59,7 @@ func (image *Image) Add(source, target string) error {
 	if err != nil {
 		return err
 	}
-	// What may be executed may be so by everybody, whatever the umask was when it was built.
+	// Executable files are executable for all users, independent of the umask of the build.
 	mode := int64(0o644)
 	if info.Mode()&0o111 != 0 {
 		mode = 0o755
@@ -104,7 +104,7 @@ func (image *Image) Layout() ([]byte, error) {
 	return out.end()
 }
 
-// The manifest as the index lists it, with the name by which importers call the image.
+// Returns the manifest's entry in the index, with the image's name for importers.
 func (image *Image) entry(manifest []byte) descriptor {
 	entry := describe(mediaManifest, manifest)
 	entry.Platform = &platform{runtime.GOARCH, "linux"}
@@ -140,7 +140,7 @@ func (image *Image) layer() ([]byte, error) {
 	return out.end()
 }
 
-// archive is a tar in memory; the first error is kept for its end.
+// archive is a tar in memory. It keeps the first error until it is closed.
 type archive struct {
 	buffer bytes.Buffer
 	writer *tar.Writer
@@ -148,7 +148,7 @@ type archive struct {
 	err    error
 }
 
-// Times are all the same, so that the same files give the same image.
+// All times are equal, so that equal files give equal images.
 var epoch = time.Unix(0, 0)
 
 func (out *archive) folders(folder string) {

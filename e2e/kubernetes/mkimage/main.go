@@ -49,7 +49,7 @@ func run(image Image, out string, files []string) error {
 	if err != nil {
 		return err
 	}
-	// Whole or not at all: nobody imports half an image.
+	// Renames the finished file, so that an incomplete image is never imported.
 	if err := os.WriteFile(out+".new", bytes, 0o644); err != nil {
 		return err
 	}

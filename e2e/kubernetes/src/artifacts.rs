@@ -1,4 +1,4 @@
-//! What `e2e/kubernetes/build` has built.
+//! The programs and images that `e2e/kubernetes/build` has built.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ pub(super) struct Artifacts {
 }
 
 impl Artifacts {
-    /// Of the sources as they are. They are never built from here: that takes minutes.
+    /// Finds the build of the current sources. It never builds, because that takes minutes.
     pub(super) fn find() -> anyhow::Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("build");
         let output = Command::new(&script)
@@ -24,7 +24,7 @@ impl Artifacts {
         let bin = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         ensure!(
             bin.join("complete").exists(),
-            "the cluster's programs are not built; run as root: make kube"
+            "the programs of the cluster are not built; run as root: make kube"
         );
         Ok(Self { bin })
     }

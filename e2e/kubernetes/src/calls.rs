@@ -1,4 +1,4 @@
-//! kubectl and helm, as the administrator calls them.
+//! Calls of kubectl and helm as the administrator.
 
 use std::{
     io::Write as _,
@@ -13,48 +13,48 @@ use xdp_lab::Finished;
 
 use super::{Cluster, checked};
 
-/// More than anything here waits for by itself.
+/// Time limit of a command, longer than any timeout of the command itself.
 const LONGEST: Duration = Duration::from_mins(10);
 
 impl Cluster {
-    /// What must succeed: its standard output.
+    /// Runs kubectl, which must succeed, and returns its standard output.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         checked(&call("kubectl", arguments), self.try_kubectl(arguments)?)
     }
 
-    /// Whatever its exit status.
+    /// Runs kubectl, with any exit status.
     pub fn try_kubectl(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
         self.run("kubectl", arguments, None)
     }
 
-    /// `kubectl get … -o json`.
+    /// Runs `kubectl get … -o json`, and returns the object.
     pub fn get(&self, arguments: &[&str]) -> anyhow::Result<Value> {
         let arguments = [&["get", "-o", "json"], arguments].concat();
         let text = self.kubectl(&arguments)?;
         serde_json::from_str(&text).with_context(|| call("kubectl", &arguments))
     }
 
-    /// `kubectl apply` of this YAML (or JSON).
+    /// Runs `kubectl apply` with this YAML or JSON.
     pub fn apply(&self, manifest: &str) -> anyhow::Result<String> {
         checked("kubectl apply", self.try_apply(manifest)?)
     }
 
-    /// `kubectl apply`, whatever its exit status.
+    /// Runs `kubectl apply` with this YAML or JSON, with any exit status.
     pub fn try_apply(&self, manifest: &str) -> anyhow::Result<Finished> {
         self.run("kubectl", &["apply", "-f", "-"], Some(manifest))
     }
 
-    /// What must succeed: its standard output.
+    /// Runs helm, which must succeed, and returns its standard output.
     pub fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
         checked(&call("helm", arguments), self.try_helm(arguments)?)
     }
 
-    /// Whatever its exit status.
+    /// Runs helm, with any exit status.
     pub fn try_helm(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
         self.run("helm", arguments, None)
     }
 
-    /// What a server answers to the client outside, asked by curl.
+    /// Runs curl at the client outside, and returns the response.
     pub fn curl(&self, url: &str) -> anyhow::Result<String> {
         let mut command = Command::new("curl");
         command
@@ -74,8 +74,8 @@ impl Cluster {
         checked(&format!("curl {url}"), finished)
     }
 
-    /// Any program, where the API server can be reached, with the administrator's KUBECONFIG; for what runs on while a
-    /// test goes on, such as `kubectl port-forward`.
+    /// Returns a command that runs a program with the administrator's KUBECONFIG in the namespace of the
+    /// control plane, for programs that run in the background of a test, such as `kubectl port-forward`.
     pub fn admin(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command
@@ -96,7 +96,7 @@ impl Cluster {
         command
     }
 
-    /// Run `kubectl` or `helm` with this on its standard input, whatever its exit status.
+    /// Runs `kubectl` or `helm` with this standard input, with any exit status.
     pub fn run(&self, program: &str, arguments: &[&str], input: Option<&str>) -> anyhow::Result<Finished> {
         let mut command = self.admin(program);
         command
@@ -110,7 +110,7 @@ impl Cluster {
             .stderr(Stdio::piped());
         let mut process = self.control().spawn(command)?;
         if let (Some(input), Some(mut stdin)) = (input, process.stdin.take()) {
-            // If it does not read, its status says why.
+            // If the program does not read, its exit status says why.
             let _ = stdin.write_all(input.as_bytes());
         }
         Ok(process.finish(LONGEST)?)

@@ -1,4 +1,4 @@
-//! A cgroup for each node, below the caller's own: whatever limits the caller limits the pods.
+//! A cgroup for each node below the caller's own, so that limits of the caller also apply to the pods.
 
 use std::{
     fs,
@@ -8,10 +8,10 @@ use std::{
 use anyhow::Context as _;
 use xdp_lab::Lab;
 
-/// All that the kubelet may want of cgroup v2.
+/// Controllers of cgroup v2 that the kubelet uses.
 const CONTROLLERS: [&str; 6] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb"];
 
-/// Removes the cgroups that `FILE` lists. Processes that were just killed may be in there for another moment.
+/// Removes the cgroups that `$CGROUPS` lists. Killed processes may remain in them for a moment.
 const END: &str = r#"
 for try in $(seq 200); do
     left=
@@ -25,17 +25,17 @@ for try in $(seq 200); do
 done
 "#;
 
-/// A mounted hierarchy and where in it the caller is.
+/// A mounted hierarchy, and the caller's place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Hierarchy {
-    /// Its folder's name below `/sys/fs/cgroup`.
+    /// Name of its folder below `/sys/fs/cgroup`.
     name: String,
-    /// What it is mounted with; `unified` is version 2.
+    /// Mount options; `unified` is version 2.
     options: String,
     own: PathBuf,
 }
 
-/// Where the cluster's cgroups are.
+/// The cgroups of the cluster.
 #[derive(Debug)]
 pub(super) struct Cgroups {
     hierarchies: Vec<Hierarchy>,
@@ -43,7 +43,7 @@ pub(super) struct Cgroups {
 }
 
 impl Cgroups {
-    /// Nothing is made yet; what will be is listed, for [`remove`](Self::remove).
+    /// Writes the list of cgroups for [`remove`](Self::remove), and creates none yet.
     pub(super) fn new(lab: &Lab) -> anyhow::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
@@ -63,27 +63,27 @@ impl Cgroups {
         Ok(cgroups)
     }
 
-    /// Shell commands that remove them all.
+    /// Returns shell commands that remove all cgroups.
     pub(super) fn remove(lab: &Lab) -> String {
         format!("CGROUPS='{}'\n{END}", list(lab).display())
     }
 
-    /// 1 also for both at once.
+    /// Returns the version: 1 also if both are mounted.
     pub(super) fn version(&self) -> u8 {
         if self.is_v2() { 2 } else { 1 }
     }
 
-    /// Make a node's, empty; returns the lines that `node.sh` reads.
+    /// Creates empty cgroups for a node, and returns the lines that `node.sh` reads.
     pub(super) fn make(&self, node: &str) -> anyhow::Result<String> {
         let mut lines = Vec::new();
         for (hierarchy, root) in self.hierarchies.iter().zip(self.roots()) {
             let folder = root.join(node);
-            // A node that was killed leaves its pods' behind, and the kubelet would wait for each of them.
+            // A killed node leaves the cgroups of its pods, and the kubelet would wait for each of them.
             remove_children(&folder);
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
             if self.is_v2() {
                 for above in [root.parent().unwrap_or(&root), &root] {
-                    hand_out(above);
+                    enable_controllers(above);
                 }
             } else if hierarchy.options.split(',').any(|option| option == "cpuset") {
                 for folder in [&root, &folder] {
@@ -107,7 +107,8 @@ impl Cgroups {
     }
 
     fn roots(&self) -> impl Iterator<Item = PathBuf> {
-        // Version 2 gives nothing to groups below one that has processes, such as the caller's.
+        // In version 2, a cgroup with processes, such as the caller's, cannot enable controllers for its
+        // children.
         let v2 = self.is_v2();
         self.hierarchies.iter().map(move |hierarchy| {
             let own = if v2 {
@@ -124,7 +125,7 @@ fn list(lab: &Lab) -> PathBuf {
     lab.dir().join("cgroups")
 }
 
-/// What `/proc/self/mountinfo` and `/proc/self/cgroup` say together.
+/// Combines `/proc/self/mountinfo` and `/proc/self/cgroup`.
 fn hierarchies(mounts: &str, own: &str) -> Vec<Hierarchy> {
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
@@ -156,7 +157,7 @@ fn hierarchies(mounts: &str, own: &str) -> Vec<Hierarchy> {
     mounts.lines().filter_map(mount).collect()
 }
 
-/// A version 1 mount's controllers, in the kernel's order; `none,name=systemd` has none.
+/// Returns the controllers of a version 1 mount in the kernel's order; `none,name=systemd` has none.
 fn own_options(super_options: &str) -> String {
     let known = ["rw", "ro", "xattr", "clone_children", "noprefix"];
     let controllers: Vec<&str> = super_options
@@ -169,7 +170,7 @@ fn own_options(super_options: &str) -> String {
     }
 }
 
-/// Empty until somebody writes, and processes cannot join before.
+/// Copies the cpuset of the parent. It is empty at first, and processes cannot join an empty one.
 fn inherit_cpuset(folder: &Path) -> anyhow::Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let above = folder.parent().unwrap_or(folder).join(file);
@@ -179,14 +180,14 @@ fn inherit_cpuset(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whatever this machine has; the kubelet says what it misses.
-fn hand_out(folder: &Path) {
+/// Enables the controllers that the machine has; the kubelet reports missing ones.
+fn enable_controllers(folder: &Path) {
     for controller in CONTROLLERS {
         let _ = fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
     }
 }
 
-/// Those that still have processes stay.
+/// Removes all child cgroups without processes.
 fn remove_children(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
@@ -201,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_1_beside_version_2() {
+    fn version_1_and_version_2_are_both_found() {
         let mounts = "30 29 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
                       31 29 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
                       32 29 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\

@@ -1,4 +1,4 @@
-//! The files that a node's programs read.
+//! Configuration files of a node's programs.
 
 use std::{fs, path::Path};
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::options::{self, Addresses, ClusterOptions, Cni, PODS_V4, PODS_V6};
 
-/// Where a node sees the cluster's files (`node.sh`).
+/// Path of the cluster's files on a node (`node.sh`).
 pub(super) const STATE: &str = "/run/cluster/state";
 
-/// Write them all below `etc`, as they shall be below the node's `/etc`.
+/// Writes all files below `etc`; the node has copies of them below `/etc`.
 pub(super) fn write(etc: &Path, options: ClusterOptions, number: u8, name: &str) -> anyhow::Result<()> {
     let file = |path: &str, content: String| -> anyhow::Result<()> {
         let path = etc.join(path);
@@ -25,7 +25,7 @@ pub(super) fn write(etc: &Path, options: ClusterOptions, number: u8, name: &str)
         format!("127.0.0.1 localhost\n::1 localhost\n{v4} {name}\n{v6} {name}\n"),
     )?;
     file("machine-id", format!("{:032x}\n", 0xe2e_0000 + u32::from(number)))?;
-    // Nobody answers for names here; the machine's own resolver would be asked for cluster.local.
+    // There is no DNS; programs would query the machine's own resolver for cluster.local.
     file("resolv.conf", String::new())?;
     file("containerd/config.toml", CONTAINERD.to_owned())?;
     file("cni/net.d/10-e2e.conflist", cni(options, number).to_string())?;
@@ -33,8 +33,9 @@ pub(super) fn write(etc: &Path, options: ClusterOptions, number: u8, name: &str)
     file("kubernetes/proxy.json", proxy(options, name).to_string())
 }
 
-/// `restrict_oom_score_adj`: lowering it takes `CAP_SYS_RESOURCE`, which root may be without in a container, and no pod would
-/// start. The pause image would be pulled unless it is named; the loopback plugin is not needed.
+/// `restrict_oom_score_adj`: lowering a score requires `CAP_SYS_RESOURCE`, which root lacks in many
+/// containers, and no pod would start. The pause image would be pulled unless it is named; the loopback
+/// plugin is not needed.
 const CONTAINERD: &str = "\
 version = 3
 [plugins.'io.containerd.cri.v1.images']
@@ -66,7 +67,7 @@ fn cni(options: ClusterOptions, number: u8) -> Value {
         "ipMasq": options.masquerade,
         "ipam": {
             "type": "host-local",
-            // As new as the node's other state after a restart: its pods' addresses are free again.
+            // Empty after a restart of the node: the addresses of its pods are free again.
             "dataDir": "/run/cni",
             "ranges": ranges,
             "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
@@ -100,17 +101,17 @@ fn kubelet(address: std::net::Ipv4Addr, name: &str) -> Value {
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": false,
         "failSwapOn": false,
-        // Lower, and more files, than a root without CAP_SYS_RESOURCE may.
+        // A root without CAP_SYS_RESOURCE may not use the defaults of these two.
         "oomScoreAdj": 0,
         "maxOpenFiles": 16384,
-        // The nodes share the machine's memory and disks with whatever else it does.
+        // The nodes share the machine's memory and disks with other programs.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "nodeStatusUpdateFrequency": "2s",
         "nodeLeaseDurationSeconds": 10,
         "syncFrequency": "10s",
         "maxPods": 60,
-        // Lets accepted sockets take over the mark of the packet that opened the connection.
+        // Makes accepted sockets inherit the mark of the packet that opened the connection.
         "allowedUnsafeSysctls": ["net.ipv4.tcp_fwmark_accept"],
     })
 }
@@ -127,7 +128,7 @@ fn proxy(options: ClusterOptions, name: &str) -> Value {
         "hostnameOverride": name,
         "mode": options.proxy.name(),
         "oomScoreAdj": 0,
-        // The table's size is the machine's, and cannot be set from another network namespace.
+        // The size of the conntrack table can only be set in the machine's own network namespace.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     })
 }

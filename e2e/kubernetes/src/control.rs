@@ -19,7 +19,7 @@ use super::{
 const ETCD: &str = "http://127.0.0.1:2379";
 pub(super) const APISERVER: &str = "kube-apiserver";
 
-/// Its processes, by name.
+/// The control plane and its processes, by name.
 #[derive(Debug)]
 pub(super) struct Control {
     namespace: Namespace,
@@ -59,7 +59,7 @@ impl Control {
                 &format!("--listen-peer-urls={peer}"),
                 &format!("--initial-advertise-peer-urls={peer}"),
                 &format!("--initial-cluster=default={peer}"),
-                // It lives in memory anyway.
+                // Its data is in memory.
                 "--unsafe-no-fsync",
                 "--log-level=warn",
             ],
@@ -83,12 +83,12 @@ impl Control {
                 "--allow-privileged=true",
                 &format!("--service-cluster-ip-range={SERVICES_V4},{SERVICES_V6}"),
                 "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-                "--service-account-key-file=pki/service-accounts.key",
+                "--service-account-key-file=pki/service-accounts.pub",
                 "--service-account-signing-key-file=pki/service-accounts.key",
                 "--kubelet-client-certificate=pki/apiserver-kubelet.crt",
                 "--kubelet-client-key=pki/apiserver-kubelet.key",
                 "--kubelet-certificate-authority=pki/ca.crt",
-                // Nobody answers for the nodes' names.
+                // There is no DNS for the nodes' names.
                 "--kubelet-preferred-address-types=InternalIP",
                 "--requestheader-client-ca-file=pki/front-ca.crt",
                 "--requestheader-allowed-names=front-proxy",
@@ -97,7 +97,8 @@ impl Control {
                 "--requestheader-extra-headers-prefix=X-Remote-Extra-",
                 "--proxy-client-cert-file=pki/front.crt",
                 "--proxy-client-key-file=pki/front.key",
-                // Nobody translates services' addresses in this namespace: webhooks are called at their pods.
+                // There is no kube-proxy in this namespace: webhooks are called at the addresses of their
+                // pods.
                 "--enable-aggregator-routing=true",
             ],
         )
@@ -115,9 +116,9 @@ impl Control {
                 "--root-ca-file=pki/ca.crt",
                 "--cluster-signing-cert-file=pki/ca.crt",
                 "--cluster-signing-key-file=pki/ca.key",
-                // The nodes' ranges are in their files already.
+                // The node objects already have pod ranges.
                 "--controllers=*,-nodeipam,-node-route-controller",
-                // A dead node is noticed after seconds, and a busy machine's is not taken for dead.
+                // Detects a dead node after seconds, but not a slow node on a busy machine.
                 "--node-monitor-period=1s",
                 "--node-monitor-grace-period=20s",
             ],
@@ -132,19 +133,21 @@ impl Control {
         )
     }
 
-    /// SIGKILL, and gone.
+    /// Kills a process with SIGKILL, and waits until it has exited.
     pub(super) fn kill(&self, name: &str) -> anyhow::Result<()> {
         let process = lock(&self.processes).remove(name);
-        process.with_context(|| format!("{name} does not run"))?.kill()?;
+        process
+            .with_context(|| format!("{name} is not running"))?
+            .kill()?;
         Ok(())
     }
 
-    /// An error if one of them has ended by itself.
+    /// Returns an error if a process has exited by itself.
     pub(super) fn alive(&self) -> anyhow::Result<()> {
         for (name, process) in lock(&self.processes).iter() {
             if let Some(status) = process.try_wait()? {
                 bail!(
-                    "{name} ended with {status}; its log: {}",
+                    "{name} exited with {status}; its log: {}",
                     self.log(name).display()
                 );
             }

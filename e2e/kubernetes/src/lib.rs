@@ -1,18 +1,20 @@
-//! A real Kubernetes in a lab's namespaces: two nodes, each with a NIC of its own, a control plane, and a client outside.
+//! A real Kubernetes in a lab's namespaces: two nodes, each with a NIC of its own, a control plane, and a
+//! client outside.
 //!
 //! ```text
 //! fabric     br0 ── control | client | node1 | node2                  one bridge, no address
 //! control    eth0  172.30.0.1    fd30:30::1      etcd, kube-apiserver (:6443), controller manager, scheduler
-//! client     eth0  172.30.0.200  fd30:30::c8     whoever wants something of the pods
+//! client     eth0  172.30.0.200  fd30:30::c8     clients of the pods
 //! node1      eth0  172.30.0.11   fd30:30::b      pods 10.244.1.0/24, fd30:244:0:1::/64, point-to-point
 //! node2      eth0  172.30.0.12   fd30:30::c      pods 10.244.2.0/24, fd30:244:0:2::/64, on a bridge
 //! ```
 //!
-//! Everything is routed; nothing masquerades unless asked to. `eth0` stands for the node's card: a veth, in native mode.
-//! A cluster goes with its lab: when it is dropped, and when its process ends, by whatever signal. Its programs are
-//! built by `e2e/kubernetes/build`, never from here.
+//! Everything is routed, without masquerading unless an option enables it. `eth0` replaces the node's NIC: a
+//! veth, in native mode. A cluster is removed with its lab: when it is dropped, and when its process ends, by
+//! any signal. `e2e/kubernetes/build` builds the programs; this crate never does.
 
 mod artifacts;
+pub mod background;
 mod calls;
 mod cgroups;
 mod config;
@@ -23,7 +25,6 @@ mod network;
 mod node;
 mod options;
 mod pki;
-pub mod standing;
 mod wait;
 
 use std::{
@@ -43,10 +44,10 @@ pub use self::{
     options::{Addresses, ClusterOptions, Cni, Proxy},
 };
 
-/// For what takes seconds, on a machine that is busy with something else.
+/// Time limit for operations that take seconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A cluster that runs.
+/// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
     control: Control,
@@ -56,20 +57,20 @@ pub struct Cluster {
     state: PathBuf,
     logs: PathBuf,
     bin: PathBuf,
-    /// Last: everything above is in it.
+    /// Dropped last, because it contains everything above.
     lab: Lab,
 }
 
 impl Cluster {
-    /// Start one, and wait until its nodes take pods.
+    /// Starts a cluster, and waits until its nodes accept pods.
     pub fn start(options: ClusterOptions) -> anyhow::Result<Self> {
         Self::start_with(options, |_| {})
     }
 
-    /// The same, telling what is done.
+    /// Starts a cluster as [`start`](Self::start) does, and reports each step that is done.
     pub fn start_with(options: ClusterOptions, mut progress: impl FnMut(&str)) -> anyhow::Result<Self> {
         let cluster = Self::prepare(options)?;
-        progress("namespaces, wires and certificates are made");
+        progress("created namespaces, wires and certificates");
         cluster.boot(progress).with_context(|| {
             let logs = cluster.logs.display();
             format!("the cluster did not start; its logs: {logs}")
@@ -79,7 +80,7 @@ impl Cluster {
 
     fn prepare(options: ClusterOptions) -> anyhow::Result<Self> {
         let artifacts = Artifacts::find()?;
-        let lab = Lab::new().context("the lab cannot be built (is this root?)")?;
+        let lab = Lab::new().context("cannot create the lab (requires root)")?;
         let cgroups = Arc::new(Cgroups::new(&lab)?);
         lab.at_end(&(Cgroups::remove(&lab) + &limits::restore(lab.dir())))?;
         let state = lab.dir().join("cluster");
@@ -115,9 +116,9 @@ impl Cluster {
     fn boot(&self, mut progress: impl FnMut(&str)) -> anyhow::Result<()> {
         self.control.start_storage()?;
         self.start_apiserver()?;
-        progress("the API server answers");
+        progress("the API server responds");
         if self.nodes.is_empty() {
-            // Nobody would report for the nodes that somebody makes up.
+            // Tests create the node objects; there is no kubelet, so node controllers are not wanted.
             return Ok(());
         }
         self.control.start_controllers()?;
@@ -126,7 +127,7 @@ impl Cluster {
             node.start()?;
         }
         self.wait_ready()?;
-        // Pods cannot be made before.
+        // Pods cannot be created before.
         self.wait_for("the namespace default has its service account", PATIENCE, || {
             self.kubectl(&["get", "serviceaccount", "default"])
         })?;
@@ -134,7 +135,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The kubelets find their nodes there, with the ranges that their network plugins have.
+    /// Creates the node objects before the kubelets start, with the pod ranges of the network plugins.
     fn register_nodes(&self) -> anyhow::Result<()> {
         let items: Vec<_> = self
             .nodes
@@ -150,74 +151,76 @@ impl Cluster {
             })
             .collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-        self.wait_for("the nodes' objects are made", PATIENCE, || {
+        self.wait_for("the node objects are created", PATIENCE, || {
             self.apply(&list.to_string())
         })?;
         Ok(())
     }
 
-    /// The file by which the administrator reaches it: from [`control`](Self::control), and wherever the fabric is.
+    /// Returns the administrator's kubeconfig. It works in [`control`](Self::control) and wherever the fabric
+    /// is connected.
     pub fn kubeconfig(&self) -> PathBuf {
         self.state.join("admin.conf")
     }
 
-    /// The folder with `kubectl`, `helm`, `ctr`, `promlint`, `mkimage`, `workload`.
+    /// Returns the folder with `kubectl`, `helm`, `ctr`, `promlint`, `mkimage`, `workload`.
     pub fn bin(&self) -> &Path {
         &self.bin
     }
 
-    /// What its processes and pods have logged. It stays when the cluster goes.
+    /// Returns the folder with the logs of processes and pods. It remains when the cluster is removed.
     pub fn logs(&self) -> &Path {
         &self.logs
     }
 
-    /// Whoever wants something of the pods, from outside. Their addresses are routed, and services' by the first node.
+    /// Returns the namespace of the client outside. It has routes to all pods, and to services through the
+    /// first node.
     pub fn client(&self) -> &Namespace {
         &self.network.client
     }
 
-    /// The client's addresses.
+    /// Returns the client's addresses.
     pub fn client_addresses(&self) -> Addresses {
         self.options.client()
     }
 
-    /// Where the API server is; it reaches pods, too.
+    /// Returns the namespace of the control plane. It also has routes to all pods.
     pub fn control(&self) -> &Namespace {
         &self.network.control
     }
 
-    /// A node, counted from 1.
+    /// Returns a node; numbers start with 1.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If there are fewer nodes.
     pub fn node(&self, number: usize) -> &Node {
         &self.nodes[number - 1]
     }
 
-    /// All nodes.
+    /// Returns all nodes.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The lab it is in, for more namespaces and files.
+    /// Returns the lab of the cluster, for more namespaces and files.
     pub fn lab(&self) -> &Lab {
         &self.lab
     }
 
-    /// Make an image known to all nodes: a tar of an OCI layout, as `mkimage` writes it.
+    /// Imports an image on all nodes: a tar of an OCI layout, as `mkimage` writes it.
     pub fn load_image(&self, tar: &Path) -> anyhow::Result<()> {
         self.nodes.iter().try_for_each(|node| node.load_image(tar))
     }
 
-    /// Kill the API server. Everything else goes on.
+    /// Kills the API server. Everything else continues.
     pub fn stop_apiserver(&self) -> anyhow::Result<()> {
         self.control.kill(control::APISERVER)
     }
 
-    /// Start the API server again, and wait until it answers.
+    /// Starts the API server again, and waits until it responds.
     pub fn start_apiserver(&self) -> anyhow::Result<()> {
         self.control.start_apiserver()?;
-        self.wait_for("the API server answers", PATIENCE, || {
+        self.wait_for("the API server responds", PATIENCE, || {
             self.control.alive()?;
             self.kubectl(&["get", "--raw", "/readyz"])
         })?;
@@ -225,7 +228,7 @@ impl Cluster {
     }
 }
 
-/// What a command that must succeed wrote to its standard output.
+/// Returns the standard output of a finished command, or an error if it failed.
 pub fn checked(what: &str, finished: Finished) -> anyhow::Result<String> {
     let Finished {
         status,
@@ -237,6 +240,6 @@ pub fn checked(what: &str, finished: Finished) -> anyhow::Result<String> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing here is changed in two steps.
+    // Every change is a single step, so a panic leaves a consistent value.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

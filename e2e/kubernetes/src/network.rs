@@ -1,4 +1,4 @@
-//! Who is wired to whom: one bridge, the fabric, and on it the control plane, a client and the nodes.
+//! The network: one bridge, the fabric, that connects the control plane, a client and the nodes.
 
 use std::{
     io::Write as _,
@@ -26,7 +26,8 @@ impl Network {
     pub(super) fn make(lab: &Lab, options: ClusterOptions) -> anyhow::Result<Self> {
         let fabric = lab.node();
         fabric.add_bridge(BRIDGE)?;
-        // Only where the kernel has it; switched frames would go through the filters of this namespace.
+        // Bridged frames must not traverse the filters of this namespace. Some kernels do not have these
+        // settings.
         let _ = fabric.set_sysctl("net/bridge/bridge-nf-call-iptables", "0");
         let _ = fabric.set_sysctl("net/bridge/bridge-nf-call-ip6tables", "0");
         let plug = |name: &str, addresses: Addresses| -> anyhow::Result<Namespace> {
@@ -49,7 +50,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Everybody reaches every pod by its node, and the client reaches services by the first node.
+    /// Adds routes to every pod through its node, and from the client to services through the first node.
     fn route(&self, options: ClusterOptions) -> anyhow::Result<()> {
         for namespace in [&self.control, &self.client] {
             ip(namespace, &to_pods(options, None))?;
@@ -57,8 +58,8 @@ impl Network {
         let Addresses { v4, v6 } = options.node(1);
         let services = format!("route add {SERVICES_V4} via {v4}\nroute add {SERVICES_V6} via {v6}\n");
         ip(&self.client, &services)?;
-        // What comes before a service is known there, the node sends on to its default gateway, and advises the client
-        // to go there itself: the client would do so for minutes.
+        // Until a service is programmed, the node forwards its packets to the default gateway and sends ICMP
+        // redirects, which the client would follow for minutes.
         for setting in [
             "ipv4/conf/all",
             "ipv4/conf/eth0",
@@ -71,7 +72,8 @@ impl Network {
         for (number, node) in (1..).zip(&self.nodes) {
             node.set_sysctl("net/ipv4/ip_forward", "1")?;
             node.set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
-            // Nothing forwards there, but the translation of a service's address takes place after routing.
+            // The gateway forwards nothing, but kube-proxy translates the address of a service only after
+            // routing.
             let Addresses { v4, v6 } = options.control();
             let default = format!("route add default via {v4}\nroute add ::/0 via {v6}\n");
             ip(node, &(to_pods(options, Some(number)) + &default))?;
@@ -79,7 +81,7 @@ impl Network {
         Ok(())
     }
 
-    /// Wire the machine itself to the fabric.
+    /// Connects the machine itself to the fabric.
     pub(super) fn join(lab: &Lab, name: &str, address: Addresses) -> anyhow::Result<()> {
         let fabric = lab.node();
         let port = "machine";
@@ -114,7 +116,7 @@ fn to_pods(options: ClusterOptions, without: Option<u8>) -> String {
     routes.collect::<Vec<_>>().concat()
 }
 
-/// Commands of ip(8), one a line.
+/// Runs commands of ip(8), one per line.
 fn ip(namespace: &Namespace, commands: &str) -> anyhow::Result<()> {
     let mut command = Command::new("ip");
     command

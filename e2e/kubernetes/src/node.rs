@@ -39,18 +39,18 @@ pub struct Node {
     running: Mutex<Option<Running>>,
 }
 
-/// What a started node consists of.
+/// The processes of a started node.
 #[derive(Debug)]
 struct Running {
-    /// Takes everything with it.
+    /// Kills all other processes of the node when it ends.
     process: Process,
     /// The first process in the node's own pid namespace.
     init: u32,
-    /// When it was started, as the API writes times.
+    /// Time of the start, in the format of the API.
     since: String,
 }
 
-/// What all nodes have in common.
+/// Values that all nodes share.
 pub(super) struct Shared<'a> {
     pub(super) options: ClusterOptions,
     pub(super) artifacts: &'a Artifacts,
@@ -91,11 +91,11 @@ impl Node {
         })
     }
 
-    /// Power it on. It returns at once; [`Cluster::wait_ready`](super::Cluster::wait_ready) tells when it takes pods.
-    /// What was on its disk is still there; `/run`, the bpffs and processes are not, as after a boot.
+    /// Starts the node, without waiting: [`Cluster::wait_ready`](super::Cluster::wait_ready) waits until it
+    /// accepts pods. As after a boot, its disk is unchanged, and `/run`, the bpffs and the processes are new.
     pub fn start(&self) -> anyhow::Result<()> {
         let mut running = lock(&self.running);
-        ensure!(running.is_none(), "{} runs already", self.name);
+        ensure!(running.is_none(), "{} is already running", self.name);
         let since = now()?;
         fs::write(self.folder.join("cgroups"), self.cgroups.make(&self.name)?)?;
         let log = OpenOptions::new()
@@ -122,7 +122,7 @@ impl Node {
             .stderr(log);
         let process = self.namespace.spawn(command)?;
         let mut init = None;
-        wait_until(&format!("{} has a first process", self.name), PATIENCE, || {
+        wait_until(&format!("{} has its first process", self.name), PATIENCE, || {
             init = first_child(process.id());
             init.is_some() || matches!(process.try_wait(), Ok(Some(_)))
         })?;
@@ -132,44 +132,44 @@ impl Node {
         Ok(())
     }
 
-    /// Cut its power: everything on it ends at once, without a word to anybody.
+    /// Kills all processes of the node at once, as a power failure does.
     pub fn kill(&self) -> anyhow::Result<()> {
         let running = lock(&self.running).take();
-        let running = running.with_context(|| format!("{} does not run", self.name))?;
+        let running = running.with_context(|| format!("{} is not running", self.name))?;
         running.process.kill()?;
         Ok(wait_until(&format!("{} is gone", self.name), PATIENCE, || {
             ended(running.init)
         })?)
     }
 
-    /// Whether it was started and has not ended by itself.
+    /// Returns whether the node was started and has not exited by itself.
     pub fn runs(&self) -> bool {
         lock(&self.running)
             .as_ref()
             .is_some_and(|running| matches!(running.process.try_wait(), Ok(None)))
     }
 
-    /// Run a command inside all its namespaces, whatever its exit status; [`checked`] wants success. `ctr`, `iptables`,
-    /// `ip`, `bpftool` and whatever the machine has are there.
+    /// Runs a command in all namespaces of the node, with any exit status. `ctr` and all programs of the
+    /// machine are available.
     pub fn exec(&self, command: &[&str]) -> anyhow::Result<Finished> {
         self.enter(command, Stdio::null())
     }
 
-    /// Like [`exec`](Self::exec), for what must succeed: its standard output.
+    /// Runs a command as [`exec`](Self::exec) does, which must succeed, and returns its standard output.
     pub fn exec_ok(&self, command: &[&str]) -> anyhow::Result<String> {
         checked(&command.join(" "), self.exec(command)?)
     }
 
-    /// The process id, on the machine, of its first process: for `nsenter -t PID -a`.
+    /// Returns the process id of its first process, as the machine sees it: for `nsenter -t PID -a`.
     pub fn init(&self) -> anyhow::Result<u32> {
         let running = lock(&self.running);
         Ok(running
             .as_ref()
-            .with_context(|| format!("{} does not run", self.name))?
+            .with_context(|| format!("{} is not running", self.name))?
             .init)
     }
 
-    /// When it was started, as the API writes times; `None` if it does not run.
+    /// Returns the time of the start in the format of the API, or `None` if the node is not running.
     pub(super) fn since(&self) -> Option<String> {
         Some(lock(&self.running).as_ref()?.since.clone())
     }
@@ -201,7 +201,7 @@ fn now() -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// On a node.
+/// Returns the `PATH` on a node.
 fn path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
     format!("/run/cluster/bin:{own}:/usr/sbin:/sbin")
@@ -212,7 +212,7 @@ fn first_child(pid: u32) -> Option<u32> {
     children.split_whitespace().next()?.parse().ok()
 }
 
-/// A zombie has ended: who adopted it may take its time.
+/// Returns whether a process has exited. A zombie has, even if its parent has not waited for it yet.
 fn ended(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.is_empty() || status.contains("\nState:\tZ")

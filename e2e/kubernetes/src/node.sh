@@ -1,17 +1,17 @@
 #!/bin/bash
-# The first process of a node: makes what it sees look like a machine of its own, and runs what runs on a node.
+# The first process of a node: sets up mounts and settings like those of a separate machine, and runs a node's programs.
 #
-# Started in the node's network namespace and in mount, pid, uts and ipc namespaces of its own. When it is killed, the
-# kernel ends all its processes, containers too, and unmounts everything it has mounted.
+# Runs in the node's network namespace and in new mount, pid, uts and ipc namespaces. When it is killed, the kernel kills
+# all its processes, including containers, and removes all its mounts.
 #
-#   node.sh NODE_DIR     NODE_DIR holds what the library wrote: `environment`, `cgroups`, `etc/`
+#   node.sh NODE_DIR     NODE_DIR has the files of the library: `environment`, `cgroups`, `etc/`
 set -euo pipefail
 here=$1
 # NAME, NODE_IPS, LAB_DIR, BIN, LOGS, CGROUP_VERSION
 . "$here/environment"
 
 if [ "${2:-}" != inside ]; then
-    # A line: where it is mounted, with which options, the node's folder in it.
+    # Each line: mount point, mount options, the node's folder.
     while read -r _ _ folder; do echo 0 >"$folder/cgroup.procs"; done <"$here/cgroups"
     exec unshare --cgroup "$BASH" "$0" "$here" inside
 fi
@@ -19,7 +19,7 @@ fi
 hostname "$NAME"
 mount --make-rprivate /
 
-# --- /run is new with each start, as after a boot. What was mounted below it goes: namespaces of other labs, which this
+# --- /run is new after each start, as after a boot. Unmounts everything below it: namespaces of other labs, which this
 # node would otherwise keep alive.
 mount -t tmpfs -o mode=755 tmpfs "$here/run"
 mkdir -p "$here"/run/{lock,netns,cluster/bin,cluster/state,cluster/logs}
@@ -27,7 +27,7 @@ mount --bind "$BIN" "$here/run/cluster/bin"
 mount --bind "$LAB_DIR/cluster" "$here/run/cluster/state"
 mount --bind "$LOGS" "$here/run/cluster/logs"
 mount --rbind "$here/run" /mnt
-# Another run on this machine may take its own away meanwhile.
+# Another lab on this machine may remove its own mounts at the same time.
 awk '$5 ~ "^/run(/|$)" {print $5}' /proc/self/mountinfo | tac | while read -r at; do
     umount -l "$at" || ! mountpoint -q "$at"
 done
@@ -35,7 +35,7 @@ mount --rbind /mnt /run
 umount -R -l /mnt
 BIN=/run/cluster/bin here=/run/cluster/state/$NAME LOGS=/run/cluster/logs
 
-# --- the rest of the file system. /var stays over restarts, as a disk does.
+# --- The rest of the file system. /var persists over restarts, like a disk.
 mkdir -p "$here"/{var,opt/cni,etc.upper,etc.work}
 mkdir -p "$here"/var/{lib/{kubelet,containerd,cni,kube-proxy},log/{pods,containers},tmp}
 mkdir -p "$LOGS/$NAME-pods"
@@ -47,7 +47,7 @@ ln -sfn /run /var/run
 cp -r "$here/etc/." /etc/
 ln -sfn "$BIN/cni" /opt/cni/bin
 
-# --- kernel interfaces, as seen from these namespaces
+# --- Kernel interfaces as seen from these namespaces.
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t bpf bpf /sys/fs/bpf
@@ -62,7 +62,7 @@ if [ "$CGROUP_VERSION" = 1 ]; then
     done <"$here/cgroups"
 else
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
-    # Only groups without processes of their own hand out controllers.
+    # Only cgroups without processes can enable controllers for their children.
     mkdir -p /sys/fs/cgroup/init
     echo 0 >/sys/fs/cgroup/init/cgroup.procs
     for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
@@ -70,11 +70,11 @@ else
     done
 fi
 
-# --- The network knows no pods from before, as after a boot.
+# --- Removes network state of earlier pods, as after a boot.
 ip link delete cni0 2>/dev/null || true
 ip neigh flush all || true
 
-# --- The kubelet sets these for the whole machine unless they are set. It reads them here, and leaves them alone.
+# --- The kubelet changes these machine-wide settings unless they have these values. It reads these files instead.
 while read -r key value; do
     mkdir -p "/run/cluster/sysctl/${key%/*}"
     echo "$value" >"/run/cluster/sysctl/$key"
@@ -88,7 +88,7 @@ kernel/keys/root_maxkeys 1000000
 kernel/keys/root_maxbytes 25000000
 END
 
-# Mounts made by pods show on the node and the other way round, and nothing gets out.
+# Mounts propagate between pods and the node, and not to the machine.
 mount --make-rshared /
 ulimit -n "$(ulimit -H -n)"
 
@@ -105,5 +105,5 @@ done
 run kubelet --config /etc/kubernetes/kubelet.json --kubeconfig "$here/../$NAME.conf" \
     --hostname-override "$NAME" --node-ip "$NODE_IPS" --root-dir /var/lib/kubelet
 run kube-proxy --config /etc/kubernetes/proxy.json
-# Also takes in the orphans, as the first process of its pid namespace.
-while [ -n "$(jobs -pr)" ]; do wait -n || echo "a process of $NAME ended with $?"; done
+# As the first process of its pid namespace, it also reaps orphans.
+while [ -n "$(jobs -pr)" ]; do wait -n || echo "a process of $NAME exited with $?"; done

@@ -1,40 +1,40 @@
-//! What a cluster shall be, and the addresses that follow from it.
+//! Options of a cluster, and its addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a cluster shall be.
+/// Options of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterOptions {
-    /// How many nodes. Without any there is an API server and its storage, and nothing else.
+    /// Number of nodes. With 0, only the API server and etcd run.
     pub nodes: u8,
     /// kube-proxy's mode.
     pub proxy: Proxy,
-    /// Whether the network plugins hide the pods' addresses behind the node's from everybody outside.
+    /// Whether the network plugins masquerade packets from pods.
     pub masquerade: bool,
-    /// Third octet of the network between nodes, clients and control plane: `172.30.N.0/24`. Only the one cluster that
-    /// the machine itself takes part in ([`standing`](super::standing)) has to care.
+    /// Third octet of the network of nodes, client and control plane: `172.30.N.0/24`. It only matters for
+    /// the cluster that the machine itself is connected to ([`background`](super::background)).
     pub network: u8,
 }
 
 /// kube-proxy's mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proxy {
-    /// The default of most clusters; drops what conntrack calls invalid.
+    /// iptables mode, the default of most clusters; drops packets in conntrack state INVALID.
     Iptables,
-    /// Its successor.
+    /// nftables mode.
     Nftables,
 }
 
-/// How a node's pods are connected.
+/// Network plugin of a node's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cni {
-    /// A route per pod.
+    /// Point-to-point, with a route for each pod.
     Ptp,
     /// One bridge, `cni0`.
     Bridge,
 }
 
-/// An address of each family.
+/// One address of each family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// IPv4.
@@ -54,7 +54,6 @@ impl Default for ClusterOptions {
     }
 }
 
-/// First two octets of the pods' addresses and of the services'.
 pub(super) const SERVICES_V4: &str = "10.96.0.0/16";
 pub(super) const SERVICES_V6: &str = "fd30:96::/112";
 pub(super) const PODS_V4: &str = "10.244.0.0/16";
@@ -69,7 +68,7 @@ impl ClusterOptions {
         self.host(CONTROL)
     }
 
-    /// The machine itself, where it takes part.
+    /// Returns the addresses of the machine itself, if it is connected.
     pub(super) fn machine(self) -> Addresses {
         self.host(MACHINE)
     }
@@ -78,7 +77,7 @@ impl ClusterOptions {
         self.host(CLIENT)
     }
 
-    /// Nodes are counted from 1.
+    /// Returns the addresses of a node; numbers start with 1.
     pub(super) fn node(self, number: u8) -> Addresses {
         self.host(10 + number)
     }
@@ -97,13 +96,13 @@ impl ClusterOptions {
 }
 
 impl Addresses {
-    /// Both.
+    /// Returns both addresses.
     pub fn both(self) -> [IpAddr; 2] {
         [self.v4.into(), self.v6.into()]
     }
 }
 
-/// The pods' ranges of a node.
+/// Returns the pod ranges of a node.
 pub(super) fn pods(number: u8) -> [String; 2] {
     [
         format!("10.244.{number}.0/24"),
@@ -111,13 +110,13 @@ pub(super) fn pods(number: u8) -> [String; 2] {
     ]
 }
 
-/// Node 1 is point-to-point, node 2 a bridge, and so on.
+/// Returns the plugin of a node: odd nodes use ptp, even ones bridge.
 pub(super) fn cni(number: u8) -> Cni {
     if number % 2 == 1 { Cni::Ptp } else { Cni::Bridge }
 }
 
 impl Cni {
-    /// The plugin's name.
+    /// Returns the name of the plugin.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ptp => "ptp",

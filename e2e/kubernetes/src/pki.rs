@@ -1,193 +1,205 @@
-//! Certificates, made by openssl(1): a machine that can build this has it.
+//! Certificates, keys and kubeconfigs of a cluster.
 
 use std::{
     fs,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use serde_json::json;
 
 use super::options::ClusterOptions;
 
-/// As long as no cluster lives.
-const DAYS: &str = "30";
-const KEY: [&str; 5] = [
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:prime256v1",
-    "-nodes",
-];
+/// First address of the service range: the service `kubernetes`.
+const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
-/// All that anybody here needs, and the kubeconfigs that go with it.
+/// Organisation, if any, and common name of a certificate. Kubernetes takes them for group and user.
+#[derive(Clone, Debug)]
+struct Subject {
+    organisation: Option<&'static str>,
+    name: String,
+}
+
+fn subject(organisation: impl Into<Option<&'static str>>, name: &str) -> Subject {
+    Subject {
+        organisation: organisation.into(),
+        name: name.to_owned(),
+    }
+}
+
+/// Writes all certificates and keys to `state/pki`, and the kubeconfigs to `state`.
 pub(super) fn make(state: &Path, options: ClusterOptions) -> anyhow::Result<()> {
-    let pki = Pki::new(&state.join("pki"))?;
-    let server = options.server();
-    let mut names: Vec<String> = ["", ".default", ".default.svc", ".default.svc.cluster.local"]
-        .map(|suffix| format!("DNS:kubernetes{suffix}"))
-        .to_vec();
-    names.extend([options.control().v4.to_string(), "10.96.0.1".to_owned()].map(|ip| format!("IP:{ip}")));
-    pki.issue("ca", "apiserver", "/CN=kube-apiserver", &names)?;
-    pki.issue("front-ca", "front", "/CN=front-proxy", &[])?;
-    pki.issue(
-        "ca",
-        "apiserver-kubelet",
-        "/O=system:masters/CN=kube-apiserver-kubelet-client",
-        &[],
-    )?;
+    let folder = state.join("pki");
+    fs::create_dir_all(&folder)?;
+    write_service_account_keys(&folder)?;
+    let cluster = Authority::new(&folder, "ca")?;
+    // The front proxy may act on behalf of users, so it has an authority of its own.
+    Authority::new(&folder, "front-ca")?.issue("front", subject(None, "front-proxy"), &[])?;
+    let names = api_server_names(options)?;
+    cluster.issue("apiserver", subject(None, "kube-apiserver"), &names)?;
+    let client = subject("system:masters", "kube-apiserver-kubelet-client");
+    cluster.issue("apiserver-kubelet", client, &[])?;
     let mut users = vec![
-        ("admin".to_owned(), "/O=system:masters/CN=admin".to_owned()),
+        ("admin".to_owned(), subject("system:masters", "admin")),
         (
             "manager".to_owned(),
-            "/CN=system:kube-controller-manager".to_owned(),
+            subject(None, "system:kube-controller-manager"),
         ),
-        ("scheduler".to_owned(), "/CN=system:kube-scheduler".to_owned()),
-        ("proxy".to_owned(), "/CN=system:kube-proxy".to_owned()),
+        ("scheduler".to_owned(), subject(None, "system:kube-scheduler")),
+        ("proxy".to_owned(), subject(None, "system:kube-proxy")),
     ];
     for number in 1..=options.nodes {
         let (name, address) = (format!("node{number}"), options.node(number).v4);
-        let subject = format!("/O=system:nodes/CN=system:node:{name}");
-        let names = [format!("IP:{address}"), format!("DNS:{name}")];
-        pki.issue("ca", &format!("{name}-serving"), &subject, &names)?;
-        users.push((name, subject));
+        let user = subject("system:nodes", &format!("system:node:{name}"));
+        let names = [SanType::IpAddress(address.into()), dns(&name)?];
+        cluster.issue(&format!("{name}-serving"), user.clone(), &names)?;
+        users.push((name, user));
     }
-    for (name, subject) in users {
-        pki.issue("ca", &name, &subject, &[])?;
-        fs::write(
-            state.join(format!("{name}.conf")),
-            pki.kubeconfig(&name, &server)?,
-        )?;
+    for (name, user) in users {
+        let config = cluster.kubeconfig(&name, user, &options.server())?;
+        fs::write(state.join(format!("{name}.conf")), config)?;
     }
     Ok(())
 }
 
-/// A folder of keys and certificates.
-struct Pki {
-    folder: PathBuf,
+fn api_server_names(options: ClusterOptions) -> anyhow::Result<Vec<SanType>> {
+    let suffixes = ["", ".default", ".default.svc", ".default.svc.cluster.local"];
+    let mut names: Vec<SanType> = suffixes
+        .iter()
+        .map(|suffix| dns(&format!("kubernetes{suffix}")))
+        .collect::<anyhow::Result<_>>()?;
+    let addresses = [options.control().v4, API_SERVICE];
+    names.extend(addresses.map(|address| SanType::IpAddress(IpAddr::V4(address))));
+    Ok(names)
 }
 
-impl Pki {
-    /// With the cluster's authority, that of the front proxy (who may speak for users), and the key of service accounts.
-    fn new(folder: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let pki = Self {
+fn dns(name: &str) -> anyhow::Result<SanType> {
+    Ok(SanType::DnsName(name.try_into()?))
+}
+
+/// Writes the key that signs the tokens of service accounts. The API server does not find the public key in a
+/// PKCS #8 file of an elliptic curve, so it has a file of its own.
+fn write_service_account_keys(folder: &Path) -> anyhow::Result<()> {
+    let key = KeyPair::generate()?;
+    fs::write(folder.join("service-accounts.key"), key.serialize_pem())?;
+    Ok(fs::write(
+        folder.join("service-accounts.pub"),
+        key.public_key_pem(),
+    )?)
+}
+
+/// A certificate authority. Its certificates are valid beyond the life of any cluster.
+struct Authority {
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+impl Authority {
+    /// Creates an authority, and writes `NAME.key` and `NAME.crt`.
+    fn new(folder: &Path, name: &str) -> anyhow::Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = parameters.self_signed(&key)?.pem();
+        fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
+        fs::write(folder.join(format!("{name}.crt")), &certificate)?;
+        Ok(Self {
             folder: folder.to_owned(),
-        };
-        for name in ["ca", "front-ca"] {
-            let subject = format!("/CN={name}");
-            let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
-            let mut arguments = vec!["req", "-x509", "-days", DAYS, "-subj", &subject];
-            arguments.extend(KEY);
-            arguments.extend(["-keyout", &key, "-out", &certificate]);
-            pki.openssl(&arguments)?;
-        }
-        pki.openssl(&["genrsa", "-out", "service-accounts.key", "2048"])?;
-        Ok(pki)
+            issuer: Issuer::new(parameters, key),
+            certificate,
+        })
     }
 
-    /// A key and a certificate, `NAME.key` and `NAME.crt`. `names` as OpenSSL writes them: `IP:…` and `DNS:…`.
-    fn issue(&self, authority: &str, name: &str, subject: &str, names: &[String]) -> anyhow::Result<()> {
-        let file = |suffix: &str| format!("{name}.{suffix}");
-        let mut extensions = vec!["extendedKeyUsage=serverAuth,clientAuth".to_owned()];
-        if !names.is_empty() {
-            extensions.push(format!("subjectAltName={}", names.join(",")));
+    /// Issues a certificate for clients and servers. Writes `NAME.key` and `NAME.crt`, and returns both
+    /// texts.
+    fn issue(&self, file: &str, subject: Subject, names: &[SanType]) -> anyhow::Result<[String; 2]> {
+        let key = KeyPair::generate()?;
+        let mut parameters = CertificateParams::default();
+        if let Some(organisation) = subject.organisation {
+            parameters
+                .distinguished_name
+                .push(DnType::OrganizationName, organisation);
         }
-        fs::write(self.folder.join(file("ext")), extensions.join("\n"))?;
-        let (key, request, certificate, extensions) = (file("key"), file("csr"), file("crt"), file("ext"));
-        let mut arguments = vec!["req", "-subj", subject];
-        arguments.extend(KEY);
-        arguments.extend(["-keyout", &key, "-out", &request]);
-        self.openssl(&arguments)?;
-        let (ca, ca_key) = (format!("{authority}.crt"), format!("{authority}.key"));
-        self.openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            &request,
-            "-CA",
-            &ca,
-            "-CAkey",
-            &ca_key,
-            "-CAcreateserial",
-            "-days",
-            DAYS,
-            "-extfile",
-            &extensions,
-            "-out",
-            &certificate,
-        ])
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, subject.name);
+        parameters.subject_alt_names = names.to_vec();
+        parameters.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let certificate = parameters
+            .signed_by(&key, &self.issuer)
+            .with_context(|| format!("cannot issue the certificate `{file}`"))?;
+        let texts = [key.serialize_pem(), certificate.pem()];
+        for (suffix, text) in ["key", "crt"].into_iter().zip(&texts) {
+            fs::write(self.folder.join(format!("{file}.{suffix}")), text)?;
+        }
+        Ok(texts)
     }
 
-    /// A kubeconfig for somebody to whom a certificate was issued.
-    fn kubeconfig(&self, name: &str, server: &str) -> anyhow::Result<String> {
-        let read = |file: String| -> anyhow::Result<String> {
-            let path = self.folder.join(file);
-            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            Ok(base64(&bytes))
-        };
+    /// Issues a certificate for a user, and returns a kubeconfig that contains it.
+    fn kubeconfig(&self, name: &str, user: Subject, server: &str) -> anyhow::Result<String> {
+        let [key, certificate] = self.issue(name, user, &[])?;
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "e2e", "cluster": {
                 "server": server,
-                "certificate-authority-data": read("ca.crt".to_owned())?,
+                "certificate-authority-data": BASE64_STANDARD.encode(&self.certificate),
             }}],
             "users": [{"name": name, "user": {
-                "client-certificate-data": read(format!("{name}.crt"))?,
-                "client-key-data": read(format!("{name}.key"))?,
+                "client-certificate-data": BASE64_STANDARD.encode(certificate),
+                "client-key-data": BASE64_STANDARD.encode(key),
             }}],
             "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": name}}],
             "current-context": "e2e",
         });
         Ok(config.to_string())
     }
-
-    fn openssl(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        let output = Command::new("openssl")
-            .args(arguments)
-            .current_dir(&self.folder)
-            .output()
-            .context("cannot run openssl")?;
-        ensure!(
-            output.status.success(),
-            "openssl {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(())
-    }
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |group: &[u8]| -> [char; 4] {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        std::array::from_fn(|digit| {
-            if digit <= group.len() {
-                char::from(DIGITS[(bits >> (18 - 6 * digit) & 63) as usize])
-            } else {
-                '='
-            }
-        })
-    };
-    bytes.chunks(3).flat_map(group).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use super::*;
 
-    /// RFC 4648, section 10.
     #[test]
-    fn the_vectors_of_the_rfc() {
-        let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
-        assert_eq!(
-            texts,
-            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]
-        );
+    fn every_user_and_server_has_a_key_and_a_certificate() {
+        let state = std::env::temp_dir().join(format!("xdp-pki-{}", std::process::id()));
+        make(&state, ClusterOptions::default()).unwrap();
+        for name in [
+            "ca",
+            "front-ca",
+            "front",
+            "apiserver",
+            "apiserver-kubelet",
+            "node2-serving",
+        ] {
+            for (suffix, label) in [("key", "PRIVATE KEY"), ("crt", "CERTIFICATE")] {
+                let text = fs::read_to_string(state.join(format!("pki/{name}.{suffix}"))).unwrap();
+                assert!(
+                    text.starts_with(&format!("-----BEGIN {label}-----")),
+                    "{name}: {text}"
+                );
+            }
+        }
+        for name in ["admin", "manager", "scheduler", "proxy", "node1", "node2"] {
+            let config = fs::read_to_string(state.join(format!("{name}.conf"))).unwrap();
+            let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+            let key = config["users"][0]["user"]["client-key-data"].as_str().unwrap();
+            let key = BASE64_STANDARD.decode(key).unwrap();
+            let file = fs::read(state.join(format!("pki/{name}.key"))).unwrap();
+            assert_eq!(key, file, "{name}");
+        }
+        fs::remove_dir_all(&state).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for what a cluster does in its own time.
+//! Waits for conditions of a cluster.
 
 use std::{
     thread,
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Cluster, PATIENCE};
 
 impl Cluster {
-    /// Wait until all nodes that run are Ready, by what they have said since they were started.
+    /// Waits until all running nodes are Ready, by a heartbeat from after their start.
     pub fn wait_ready(&self) -> anyhow::Result<()> {
         let running = || self.nodes.iter().filter(|node| node.runs());
         self.wait_for("all nodes are Ready", PATIENCE, || {
@@ -22,10 +22,10 @@ impl Cluster {
             let nodes = self.get(&["nodes"])?;
             for node in running() {
                 let heartbeat = heartbeat(&nodes, &node.name);
-                // Until it is missed, a dead node is Ready.
+                // A dead node stays Ready until the node controller notices.
                 anyhow::ensure!(
                     node.since().is_none_or(|since| since.as_str() <= heartbeat),
-                    "{} has last been heard of at {heartbeat}",
+                    "the last heartbeat of {} was at {heartbeat}",
                     node.name
                 );
             }
@@ -33,9 +33,10 @@ impl Cluster {
         })
     }
 
-    /// Try until it succeeds, and return what it returned; when time is up, the error says why it last did not.
+    /// Repeats `attempt` until it succeeds, and returns its value. On timeout, returns the error of the last
+    /// attempt.
     ///
-    /// Every try is a process or more, so there is a pause in between.
+    /// Attempts usually start processes, so there is a pause between two of them.
     pub fn wait_for<T>(
         &self,
         what: &str,
@@ -48,9 +49,7 @@ impl Cluster {
                 Ok(value) => return Ok(value),
                 Err(error) if start.elapsed() >= timeout => {
                     let logs = self.logs.display();
-                    return Err(
-                        error.context(format!("{what}: still not so after {timeout:?}; logs: {logs}"))
-                    );
+                    return Err(error.context(format!("{what}: not reached after {timeout:?}; logs: {logs}")));
                 }
                 Err(_) => thread::sleep(Duration::from_millis(100)),
             }
@@ -58,7 +57,7 @@ impl Cluster {
     }
 }
 
-/// When a node last said how it is.
+/// Returns the time of a node's last heartbeat.
 fn heartbeat<'a>(nodes: &'a Value, name: &str) -> &'a str {
     let items = nodes["items"].as_array().into_iter().flatten();
     let mut conditions = items

@@ -1,4 +1,5 @@
-//! The cluster itself: it comes up, its pods can be reached every way that tests use, and nothing is left of it.
+//! Tests of the cluster itself: it starts, its pods are reachable on all paths that tests use, and it leaves
+//! nothing behind.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::{
@@ -19,10 +20,10 @@ use serde_json::Value;
 use xdp_kubernetes::{Cluster, ClusterOptions, PATIENCE};
 use xdp_lab::{UdpSender, wait_until};
 
-/// For datagrams that were sent.
+/// Time limit for the arrival of sent datagrams.
 const LAST_ONES: Duration = Duration::from_secs(5);
-/// Set for the process that runs [`doomed`].
-const DOOMED: &str = "XDP_CLUSTER_TEST_DOOMED";
+/// Set for the process that runs [`process_to_kill`].
+const KILLED: &str = "XDP_CLUSTER_TEST_PROCESS_TO_KILL";
 
 const WEB: &str = r#"
 apiVersion: apps/v1
@@ -53,12 +54,12 @@ metadata: {name: web}
 spec: {ipFamilyPolicy: RequireDualStack, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
-/// One of the pods.
+/// A pod of the DaemonSet.
 #[derive(Debug)]
 struct Pod {
     name: String,
     node: String,
-    /// IPv4, then IPv6.
+    /// URLs with its IPv4 and its IPv6 address.
     urls: Vec<String>,
     v4: std::net::IpAddr,
 }
@@ -84,16 +85,16 @@ fn pods_of_both_nodes_are_reached_from_outside_and_from_each_other() {
     let service = cluster.get(&["service", "web"]).unwrap();
     for address in service["spec"]["clusterIPs"].as_array().unwrap() {
         let url = url(address.as_str().unwrap(), 80);
-        let answer = cluster.wait_for("the service answers", PATIENCE, || cluster.curl(&url));
+        let answer = cluster.wait_for("the service responds", PATIENCE, || cluster.curl(&url));
         assert!(answer.unwrap().contains("hello from web-"));
     }
-    counted(&cluster, &pods[0]);
-    counted(&cluster, &pods[1]);
-    comes_back(&cluster);
-    an_api_server_that_is_gone_comes_back(&cluster);
+    datagrams_are_counted(&cluster, &pods[0]);
+    datagrams_are_counted(&cluster, &pods[1]);
+    a_node_restarts(&cluster);
+    the_api_server_restarts(&cluster);
 
     let traces = Traces::of(&cluster);
-    assert!(traces.there());
+    assert!(traces.exist());
     drop(cluster);
     traces.wait_gone("nothing is left");
 }
@@ -105,7 +106,7 @@ fn reached_from_outside(cluster: &Cluster, pod: &Pod) {
         .iter()
         .zip([client.v4.to_string(), client.v6.to_string()])
     {
-        let answer = cluster.wait_for("the pod answers", PATIENCE, || cluster.curl(url));
+        let answer = cluster.wait_for("the pod responds", PATIENCE, || cluster.curl(url));
         assert_eq!(
             answer.unwrap(),
             format!("hello from {} to {client}, mark 0\n", pod.name)
@@ -113,13 +114,13 @@ fn reached_from_outside(cluster: &Cluster, pod: &Pod) {
     }
 }
 
-/// The lab's sender and the pod's receiver speak of the same datagrams. A busy machine may lose some: what is lost never
-/// comes, so every try is a stream of its own.
-fn counted(cluster: &Cluster, pod: &Pod) {
+/// Expects that the pod counts the datagrams of the lab's sender. A busy machine may lose some, so every
+/// attempt uses a new stream.
+fn datagrams_are_counted(cluster: &Cluster, pod: &Pod) {
     let tried = cluster.wait_for("all datagrams are counted", PATIENCE, || {
         let mut sender = UdpSender::new(cluster.client(), SocketAddr::new(pod.v4, 7777))?;
         sender.send_paced(500, 500)?;
-        cluster.wait_for("the last ones have arrived", LAST_ONES, || {
+        cluster.wait_for("the last datagrams have arrived", LAST_ONES, || {
             all_arrived(cluster, pod, sender.stream())
         })
     });
@@ -135,8 +136,8 @@ fn all_arrived(cluster: &Cluster, pod: &Pod, stream: u32) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// As after a power failure.
-fn comes_back(cluster: &Cluster) {
+/// Kills a node as a power failure does, and starts it again.
+fn a_node_restarts(cluster: &Cluster) {
     let node = cluster.node(2);
     let first = node.init().unwrap();
     node.kill().unwrap();
@@ -149,7 +150,7 @@ fn comes_back(cluster: &Cluster) {
     node.start().unwrap();
     cluster.wait_ready().unwrap();
     cluster
-        .wait_for("node2's pod is back, and was started again", PATIENCE, || {
+        .wait_for("the pod of node2 has restarted", PATIENCE, || {
             let pods = cluster.get(&["pods", "-l", "app=web", "--field-selector=spec.nodeName=node2"])?;
             let status = &pods["items"][0]["status"]["containerStatuses"][0];
             let again = status["restartCount"].as_u64() >= Some(1);
@@ -161,7 +162,7 @@ fn comes_back(cluster: &Cluster) {
     reached_from_outside(cluster, &pods[1]);
 }
 
-fn an_api_server_that_is_gone_comes_back(cluster: &Cluster) {
+fn the_api_server_restarts(cluster: &Cluster) {
     cluster.stop_apiserver().unwrap();
     assert!(
         cluster
@@ -170,7 +171,7 @@ fn an_api_server_that_is_gone_comes_back(cluster: &Cluster) {
     );
     cluster.start_apiserver().unwrap();
     cluster
-        .wait_for("the API server answers", PATIENCE, || {
+        .wait_for("the API server responds", PATIENCE, || {
             cluster.kubectl(&["get", "nodes"])
         })
         .unwrap();
@@ -179,8 +180,8 @@ fn an_api_server_that_is_gone_comes_back(cluster: &Cluster) {
 #[test]
 fn nothing_is_left_when_its_process_is_killed() {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "doomed", "--ignored", "--nocapture"])
-        .env(DOOMED, "1")
+        .args(["--exact", "process_to_kill", "--ignored", "--nocapture"])
+        .env(KILLED, "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -188,20 +189,20 @@ fn nothing_is_left_when_its_process_is_killed() {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines
         .map(Result::unwrap)
-        .find(|line| line.starts_with("doomed "))
-        .expect("a cluster that is up");
+        .find(|line| line.starts_with("cluster "))
+        .expect("a running cluster");
     let traces = Traces::parse(&line);
-    assert!(traces.there());
+    assert!(traces.exist());
     kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
     child.wait().unwrap();
-    traces.wait_gone("its guard has removed it");
+    traces.wait_gone("the guard has removed it");
 }
 
-/// Not a test: the process that is killed.
+/// Body of the process that [`nothing_is_left_when_its_process_is_killed`] kills.
 #[test]
 #[ignore = "runs until it is killed; another test starts it"]
-fn doomed() {
-    if std::env::var_os(DOOMED).is_none() {
+fn process_to_kill() {
+    if std::env::var_os(KILLED).is_none() {
         return;
     }
     let cluster = Cluster::start(ClusterOptions {
@@ -211,14 +212,14 @@ fn doomed() {
     .unwrap();
     web(&cluster).unwrap();
     println!("\n{}", Traces::of(&cluster).line());
-    // Ends with the test that started it, at the latest.
+    // Exits at the latest when the test that started it exits.
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-/// One pod on each node, in the nodes' order.
+/// Creates one pod on each node, and returns them in the order of the nodes.
 fn web(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     cluster.apply(WEB)?;
-    // A call of kubectl that takes ten minutes is ended, and would not say why.
+    // Calls of kubectl are killed after ten minutes, without an error of kubectl.
     cluster.kubectl(&["rollout", "status", "daemonset/web", "--timeout=9m"])?;
     let list = cluster.get(&["pods", "-l", "app=web"])?;
     let items = list["items"].as_array().context("pods")?;
@@ -248,12 +249,12 @@ fn exec(cluster: &Cluster, pod: &Pod, arguments: &[&str]) -> anyhow::Result<Stri
     cluster.kubectl(&command)
 }
 
-/// What a cluster is made of, as the machine sees it.
+/// Everything that a cluster creates on the machine.
 #[derive(Debug)]
 struct Traces {
     dir: PathBuf,
     id: String,
-    /// The nodes' namespaces, as `/proc/PID/ns` names them.
+    /// Namespaces of the nodes, with their names in `/proc/PID/ns`.
     namespaces: Vec<String>,
 }
 
@@ -272,7 +273,7 @@ impl Traces {
 
     fn line(&self) -> String {
         format!(
-            "doomed {} {} {}",
+            "cluster {} {} {}",
             self.dir.display(),
             self.id,
             self.namespaces.join(" ")
@@ -288,7 +289,7 @@ impl Traces {
         }
     }
 
-    fn there(&self) -> bool {
+    fn exist(&self) -> bool {
         self.dir.exists() && !self.processes().is_empty() && !self.cgroups().is_empty()
     }
 
@@ -315,7 +316,7 @@ impl Traces {
         processes.chain(cgroups).chain(mounts).chain(folder).collect()
     }
 
-    /// Everybody in one of its namespaces. Who has ended may still be waited for, by whoever adopted it.
+    /// Returns all processes in one of its namespaces, except zombies.
     fn processes(&self) -> Vec<u32> {
         let pids = fs::read_dir("/proc").unwrap().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -331,8 +332,9 @@ impl Traces {
         .collect()
     }
 
-    /// Whether a process is another lab's: numbers of namespaces are given out again at once, also to the cluster of the
-    /// other test. It is in that lab's cgroup, or its command line or environment names that lab's folder.
+    /// Returns whether a process belongs to another lab. The kernel reuses numbers of namespaces at once,
+    /// also for the cluster of the other test. Such a process is in the other lab's cgroup, or its command
+    /// line or environment names that lab.
     fn is_foreign(&self, pid: u32) -> bool {
         let texts = ["cgroup", "cmdline", "environ"].map(|file| {
             let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();

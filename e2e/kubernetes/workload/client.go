@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Slow enough for any receiver to follow.
+// Slow enough for any receiver.
 const defaultPerSecond = 5000
 
 func get(url string) error {
@@ -48,12 +48,12 @@ func send(arguments []string) error {
 		return err
 	}
 	defer socket.Close()
-	// Others' streams are numbered from 0 on.
+	// The lab's senders number their streams from 0.
 	stream := rand.Uint32() | 1<<31
 	refused, start := 0, time.Now()
 	for number := range count {
 		time.Sleep(time.Until(start.Add(time.Duration(number) * time.Second / time.Duration(perSecond))))
-		// An error is that of an earlier datagram (port unreachable) or of a route that is gone: the next may get there.
+		// The error is from an earlier datagram (port unreachable) or a missing route: the next datagram may arrive.
 		if _, err := socket.Write(encode(stream, number)); err != nil {
 			refused++
 		}

@@ -8,34 +8,34 @@ import (
 	"sync"
 )
 
-// flow is what packets are counted by.
+// flow is the key of the packet counts.
 type flow struct {
 	Protocol string `json:"protocol"`
 	Source   string `json:"source"`
 	Mark     uint32 `json:"mark"`
 }
 
-// flowCount is one line of the answer to GET /counts: datagrams, or HTTP requests.
+// flowCount is one entry of the response to GET /counts: datagrams, or HTTP requests.
 type flowCount struct {
 	flow
 	Count uint64 `json:"count"`
 	Bytes uint64 `json:"bytes"`
 }
 
-// stream is what arrived of one sender's numbered datagrams.
+// stream counts the numbered datagrams of one sender.
 type stream struct {
 	Stream     uint32 `json:"stream"`
 	Distinct   uint64 `json:"distinct"`
 	Duplicates uint64 `json:"duplicates"`
 	Reordered  uint64 `json:"reordered"`
-	// One more than the highest number: what is missing below it was lost, or is still on its way.
+	// One more than the highest number: missing lower numbers are lost or still in flight.
 	End     uint64 `json:"end"`
 	Missing uint64 `json:"missing"`
 
 	seen []uint64
 }
 
-// counts is everything that has arrived.
+// counts contains all counts of the workload.
 type counts struct {
 	mutex      sync.Mutex
 	flows      map[flow]*flowCount
@@ -59,7 +59,7 @@ func (counts *counts) add(key flow, bytes int) {
 	line.Bytes += uint64(bytes)
 }
 
-// addNumbered counts a datagram once more, in its stream; it returns whether it has one.
+// addNumbered also counts a numbered datagram in its stream, and returns whether it is numbered.
 func (counts *counts) addNumbered(datagram []byte, overflowed uint32) bool {
 	counts.mutex.Lock()
 	defer counts.mutex.Unlock()
@@ -103,7 +103,7 @@ func (counts *counts) reset() {
 	counts.flows, counts.streams, counts.foreign = nil, nil, 0
 }
 
-// MarshalJSON gives lists, sorted: easier to read, and to compare.
+// MarshalJSON returns sorted lists, which are easy to read and to compare.
 func (counts *counts) MarshalJSON() ([]byte, error) {
 	counts.mutex.Lock()
 	defer counts.mutex.Unlock()

@@ -2,8 +2,8 @@ package main
 
 import "encoding/binary"
 
-// Numbered datagrams begin with a magic, the sender's stream and the number in it: those of the lab's UdpSender
-// (e2e/lab/src/udp.rs).
+// Numbered datagrams start with a magic, the sender's stream and the number in the stream, as the lab's UdpSender writes
+// them (e2e/lab/src/udp.rs).
 const magic = "xlab"
 
 const headerLen = 16

@@ -1,9 +1,9 @@
-// workload is what the test pods run: it counts what reaches it, with the marks that came along, and can be a client.
+// workload runs in the test pods: it counts packets and requests with their marks, and can be a client.
 //
 //	workload serve           UDP on :7777, HTTP on :8080 (both for IPv4 and IPv6); GET /counts
-//	workload get URL         one HTTP request; prints the answer
+//	workload get URL         one HTTP request; prints the response
 //	workload udp ADDR COUNT  numbered datagrams; prints how many, and their stream
-//	workload pause           nothing, until it is told to stop
+//	workload pause           waits for SIGTERM
 package main
 
 import (
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// The first process of a pod gets only those signals it asks for.
+// The first process of a pod only receives signals that it handles.
 func stopped() <-chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

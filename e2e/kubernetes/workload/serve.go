@@ -21,9 +21,9 @@ import (
 const (
 	udpPort  = 7777
 	httpPort = 8080
-	// Room for a burst that a busy machine does not read at once.
+	// Large enough for a burst on a busy machine.
 	receiveBuffer = 8 << 20
-	// The most that GET /bytes/N sends.
+	// Maximum of GET /bytes/N.
 	mostBytes = 1 << 30
 )
 
@@ -45,7 +45,7 @@ func serve() error {
 	server := http.Server{
 		Addr:    fmt.Sprint(":", httpPort),
 		Handler: pages(pod, &counts),
-		// A connection has the mark of its first packet, where net.ipv4.tcp_fwmark_accept is 1.
+		// A connection has the mark of its first packet if net.ipv4.tcp_fwmark_accept is 1.
 		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
 			return context.WithValue(ctx, markKey{}, acceptedMark(connection))
 		},
@@ -62,7 +62,7 @@ func serve() error {
 	}
 }
 
-// prepare asks the kernel to tell each datagram's mark (SO_RCVMARK, Linux 5.19) and what the socket had no room for.
+// prepare enables the mark of each datagram (SO_RCVMARK, Linux 5.19) and the count of overflowed ones.
 func prepare(socket *net.UDPConn) error {
 	raw, err := socket.SyscallConn()
 	if err != nil {
@@ -73,13 +73,13 @@ func prepare(socket *net.UDPConn) error {
 		failed = errors.Join(
 			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVMARK, 1),
 			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1))
-		// More than the machine's limit takes a privilege that pods do not have.
+		// Exceeding the machine's limit requires a privilege that pods do not have.
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	})
 	return errors.Join(err, failed)
 }
 
-// receive counts numbered datagrams, and answers the others.
+// receive counts numbered datagrams, and responds to all others.
 func receive(socket *net.UDPConn, pod string, counts *counts) error {
 	buffer, control := make([]byte, 65536), make([]byte, 256)
 	for {
@@ -88,10 +88,10 @@ func receive(socket *net.UDPConn, pod string, counts *counts) error {
 			return err
 		}
 		if err != nil {
-			// Of the network, such as an earlier answer that was refused.
+			// A network error, such as an earlier response that was refused.
 			continue
 		}
-		mark, overflowed := told(control[:controlLength])
+		mark, overflowed := readControl(control[:controlLength])
 		counts.add(flow{"UDP", from.Addr().Unmap().String(), mark}, length)
 		if !counts.addNumbered(buffer[:length], overflowed) {
 			_, _ = socket.WriteToUDPAddrPort([]byte(hello(pod, from.String(), mark)), from)
@@ -99,8 +99,8 @@ func receive(socket *net.UDPConn, pod string, counts *counts) error {
 	}
 }
 
-// told reads the control messages of one datagram.
-func told(control []byte) (mark, overflowed uint32) {
+// readControl reads the control messages of one datagram.
+func readControl(control []byte) (mark, overflowed uint32) {
 	messages, err := syscall.ParseSocketControlMessage(control)
 	if err != nil {
 		return 0, 0
@@ -168,7 +168,7 @@ func pages(pod string, counts *counts) http.Handler {
 			}
 		}
 	})
-	// Keeps a connection busy: one line after the other, until the client has enough.
+	// Sends one line after the other until the client closes the connection.
 	pages.HandleFunc("GET /lines", func(answer http.ResponseWriter, request *http.Request) {
 		counted(request)
 		for number := 0; request.Context().Err() == nil; number++ {
@@ -186,7 +186,7 @@ func hello(pod, client string, mark uint32) string {
 	return fmt.Sprintf("hello from %s to %s, mark %d\n", pod, address(client), mark)
 }
 
-// address is the client's, without its port.
+// address returns the client's address without its port.
 func address(client string) string {
 	parsed, err := netip.ParseAddrPort(client)
 	if err != nil {

@@ -1,18 +1,18 @@
-//! `make cluster` and `make cluster-down`, and images for its nodes.
+//! Starts and removes the cluster of `make cluster`, and imports images on its nodes.
 
 use std::process::ExitCode;
 
-use xdp_kubernetes::standing;
+use xdp_kubernetes::background;
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["up"] => standing::up(),
-        ["down"] => standing::down(),
-        ["load", tar] => standing::load(tar.as_ref()),
-        // `up` starts it, and it stays.
-        ["hold"] => standing::hold(),
+        ["up"] => background::up(),
+        ["down"] => background::down(),
+        ["load", tar] => background::load(tar.as_ref()),
+        // Run by `up`, in the background.
+        ["hold"] => background::hold(),
         _ => {
             eprintln!("usage: cluster up | down | load IMAGE.tar");
             Ok(ExitCode::from(2))

@@ -1,7 +1,7 @@
-//! The one cluster of `make cluster`, which stays up until `make cluster-down`.
+//! The cluster of `make cluster`, which runs until `make cluster-down`.
 //!
-//! A process in the background holds it, and is all that has to end. The machine itself is wired to the fabric, so that
-//! the user's own kubectl reaches the API server; nothing else of the machine changes.
+//! A background process owns it, and removes it when it exits. The machine itself is connected to the fabric,
+//! so that the user's own kubectl reaches the API server; nothing else on the machine changes.
 
 use std::{
     fs::{self, File},
@@ -23,18 +23,19 @@ use xdp_lab::{Lab, wait_until};
 
 use super::{Cluster, ClusterOptions, PATIENCE, network::Network};
 
-/// Everything about it that has a fixed place. The holder keeps `lock` locked; the kernel lets go of it in any case.
+/// Folder for the files of the cluster. The owner holds a lock on `lock`, which the kernel releases when the
+/// owner exits.
 const FOLDER: &str = "/run/xdp-cluster";
-/// The machine's own end of the wire to the fabric.
+/// Interface that connects the machine to the fabric.
 const INTERFACE: &str = "xdp-cluster";
-/// What the holder says when all is done.
+/// Printed by the owner when the cluster is up.
 const READY: &str = "ready";
 
-/// Bring it up, and leave it running.
+/// Starts the cluster in the background.
 pub fn up() -> anyhow::Result<ExitCode> {
-    if holder().is_some() {
-        println!("A cluster is up already (make cluster-down ends it):\n");
-        print!("{}", fs::read_to_string(file("words")).unwrap_or_default());
+    if owner().is_some() {
+        println!("A cluster is already running (`make cluster-down` removes it):\n");
+        print!("{}", fs::read_to_string(file("instructions")).unwrap_or_default());
         return Ok(ExitCode::FAILURE);
     }
     fs::create_dir_all(FOLDER)?;
@@ -46,38 +47,38 @@ pub fn up() -> anyhow::Result<ExitCode> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(errors);
-    // A group of its own, so that Ctrl-C in the user's shell does not reach it.
-    let mut holder = command.process_group(0).spawn()?;
-    let stdout = holder.stdout.take().context("its standard output is piped")?;
+    // A process group of its own, so that Ctrl-C in the user's shell does not reach it.
+    let mut owner = command.process_group(0).spawn()?;
+    let stdout = owner.stdout.take().context("its standard output is piped")?;
     for line in BufReader::new(stdout).lines() {
         let line = line?;
         if line == READY {
-            print!("\n{}", fs::read_to_string(file("words"))?);
+            print!("\n{}", fs::read_to_string(file("instructions"))?);
             return Ok(ExitCode::SUCCESS);
         }
         println!("{line}");
     }
-    let status = holder.wait()?;
+    let status = owner.wait()?;
     let errors = fs::read_to_string(file("errors")).unwrap_or_default();
-    bail!("the cluster did not come up ({status}):\n{errors}")
+    bail!("the cluster did not start ({status}):\n{errors}")
 }
 
-/// Remove it, whatever is left of it.
+/// Removes the cluster, or what is left of it.
 pub fn down() -> anyhow::Result<ExitCode> {
-    if let Some(pid) = holder() {
+    if let Some(pid) = owner() {
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
-        wait_until("the cluster is gone", PATIENCE, || holder().is_none())?;
-        println!("The cluster is gone.");
+        wait_until("the cluster is gone", PATIENCE, || owner().is_none())?;
+        println!("The cluster is removed.");
     } else {
-        println!("No cluster is up.");
+        println!("No cluster is running.");
     }
-    // Those whose guards were killed as well.
+    // Removes labs whose guards were killed as well.
     let swept = Lab::sweep();
     if swept > 0 {
-        println!("Removed what {swept} killed ones had left.");
+        println!("Removed the remains of {swept} killed labs.");
     }
     if let Ok(logs) = fs::read_to_string(file("logs")) {
-        // They may have been removed by hand.
+        // The user may have removed them.
         let _ = fs::remove_dir_all(logs);
     }
     match fs::remove_dir_all(FOLDER) {
@@ -86,26 +87,25 @@ pub fn down() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Make an image known to its nodes.
+/// Imports an image on all nodes.
 pub fn load(tar: &Path) -> anyhow::Result<ExitCode> {
-    ensure!(holder().is_some(), "no cluster is up; make cluster");
+    ensure!(
+        owner().is_some(),
+        "no cluster is running; run as root: make cluster"
+    );
     for init in fs::read_to_string(file("nodes"))?.lines() {
         let image = File::open(tar).with_context(|| format!("cannot open {}", tar.display()))?;
         let import = ["/run/cluster/bin/ctr", "-n", "k8s.io", "images", "import", "-"];
         let mut command = Command::new("nsenter");
         command.args(["-t", init, "-a", "--"]).args(import).stdin(image);
-        ensure!(
-            command.status()?.success(),
-            "{} cannot be imported",
-            tar.display()
-        );
+        ensure!(command.status()?.success(), "cannot import {}", tar.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Be the process that it lives in.
+/// Owns the cluster until a signal arrives: the body of the background process.
 pub fn hold() -> anyhow::Result<ExitCode> {
-    // Before any thread is started: they inherit it.
+    // Threads inherit the mask, so it is set before any thread starts.
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         signals.add(signal);
@@ -129,14 +129,14 @@ pub fn hold() -> anyhow::Result<ExitCode> {
         .collect();
     fs::write(file("logs"), cluster.logs().as_os_str().as_encoded_bytes())?;
     fs::write(file("nodes"), inits?.join("\n"))?;
-    fs::write(file("words"), words(&cluster))?;
+    fs::write(file("instructions"), instructions(&cluster))?;
     println!("{READY}");
     signals.wait()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The holder's process id, while there is one.
-fn holder() -> Option<i32> {
+/// Returns the process id of the owner, if there is one.
+fn owner() -> Option<i32> {
     let lock = File::open(file("lock")).ok()?;
     Flock::lock(lock, FlockArg::LockExclusiveNonblock).err()?;
     fs::read_to_string(file("lock")).ok()?.trim().parse().ok()
@@ -149,35 +149,35 @@ fn claim() -> anyhow::Result<Flock<File>> {
         .write(true)
         .open(file("lock"))?;
     let Ok(mut lock) = Flock::lock(lock, FlockArg::LockExclusiveNonblock) else {
-        bail!("another cluster is just coming up");
+        bail!("another cluster is starting");
     };
     lock.set_len(0)?;
     write!(lock, "{}", std::process::id())?;
     Ok(lock)
 }
 
-/// A network that the machine does not know of.
+/// Finds a network that no route of the machine covers.
 fn free_network() -> anyhow::Result<u8> {
     let output = Command::new("ip")
         .args(["-4", "-o", "route", "show", "table", "all"])
         .output()?;
-    ensure!(output.status.success(), "cannot list the machine's routes");
+    ensure!(output.status.success(), "cannot list the routes of the machine");
     let routes = String::from_utf8_lossy(&output.stdout);
     (0..=u8::MAX)
-        .find(|number| !taken(&routes, *number))
+        .find(|number| !is_covered(&routes, *number))
         .context("all of 172.30.0.0/16 is in use on this machine")
 }
 
-/// Whether a route other than the default leads into `172.30.N.0/24`.
-fn taken(routes: &str, number: u8) -> bool {
-    let ours = u32::from(Ipv4Addr::new(172, 30, number, 0));
+/// Returns whether a route other than the default covers `172.30.N.0/24`.
+fn is_covered(routes: &str, number: u8) -> bool {
+    let network = u32::from(Ipv4Addr::new(172, 30, number, 0));
     let covers = |destination: &str| {
         let (address, length) = destination.split_once('/').unwrap_or((destination, "32"));
         let (Ok(address), Ok(length)) = (address.parse::<Ipv4Addr>(), length.parse::<u32>()) else {
             return false;
         };
         let mask = u32::MAX.checked_shl(32 - length.min(24)).unwrap_or_default();
-        u32::from(address) & mask == ours & mask
+        u32::from(address) & mask == network & mask
     };
     routes
         .lines()
@@ -185,28 +185,28 @@ fn taken(routes: &str, number: u8) -> bool {
         .any(covers)
 }
 
-fn words(cluster: &Cluster) -> String {
+fn instructions(cluster: &Cluster) -> String {
     let bin = cluster.bin().display();
     let client = cluster.client().path().display();
     let node = cluster.node(1);
     format!(
         "\
-The cluster is up. To use it from this shell, as root:
+The cluster is running. To use it from this shell, as root:
 
   export KUBECONFIG={kubeconfig} PATH={bin}:$PATH
   kubectl get nodes -o wide
 
-A client outside ({client_v4}, {client_v6}) reaches pods at their addresses, and services:
+An external client ({client_v4}, {client_v6}) reaches pods and services:
 
   nsenter --net={client} curl http://POD:8080/
 
-An image (the tar of an OCI layout) on all nodes, and a shell on one of them:
+To import an image (a tar of an OCI layout) on all nodes, and to open a shell on one of them:
 
   {own} load IMAGE.tar
   nsenter -t {init} -a bash
 
 Logs: {logs}
-make cluster-down removes it.
+`make cluster-down` removes the cluster.
 ",
         kubeconfig = file("kubeconfig").display(),
         client_v4 = cluster.client_addresses().v4,
