@@ -1,4 +1,4 @@
-//! What an object was made from, as Cargo wrote it down.
+//! The inputs of an object, from the dep-info file that Cargo writes.
 
 use std::{
     collections::BTreeSet,
@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// The sources that `dep_info` names, the manifests above them and the lock file.
+/// Returns the sources that `dep_info` names, the manifests above them and the lock file.
 ///
-/// Watching directories instead would run the build script after every change to a test or a document in them.
+/// Not whole directories: a change of a test or a document in them would run the build script.
 pub(crate) fn of(dep_info: &Path, root: &Path) -> Result<BTreeSet<PathBuf>> {
     let text =
         fs::read_to_string(dep_info).with_context(|| format!("cannot read `{}`", dep_info.display()))?;
@@ -26,7 +26,7 @@ pub(crate) fn of(dep_info: &Path, root: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(inputs)
 }
 
-/// The right side of `object: source source…`, in which a space within a path is escaped by a backslash.
+/// Parses the right side of `object: source source…`. A backslash escapes a space in a path.
 fn sources(dep_info: &str) -> Vec<PathBuf> {
     let line = dep_info.lines().next().unwrap_or_default();
     let Some((_, names)) = line.split_once(": ") else {

@@ -28,9 +28,8 @@ use toolchain::Toolchain;
 const TARGET: &str = "bpfel-unknown-none";
 const FLAG_SEPARATOR: &str = "\x1f";
 
-/// What the eBPF object needs whatever profile and machine the outer build is for: one codegen unit and full
-/// optimisation, because stacks grow past the 512 bytes the verifier allows otherwise, and no overflow checks,
-/// because there is nobody to panic to.
+/// Profile of the eBPF object, independent of the outer build's: one codegen unit and full optimisation, because
+/// otherwise stacks exceed the verifier's 512 bytes, and no overflow checks, because a program cannot panic.
 const PROFILE: [(&str, &str); 7] = [
     ("CODEGEN_UNITS", "1"),
     ("DEBUG", "2"),
@@ -41,8 +40,8 @@ const PROFILE: [(&str, &str); 7] = [
     ("STRIP", "none"),
 ];
 
-/// Settings of the user that hold for the inner Cargo too. Everything else that the outer Cargo and rustup put into
-/// a build script's environment describes the outer build.
+/// Settings of the user that the inner Cargo keeps. Everything else that the outer Cargo and rustup put into a build
+/// script's environment describes the outer build.
 const KEPT: [&str; 6] = [
     "CARGO_HOME",
     "CARGO_HTTP_",
@@ -63,21 +62,21 @@ const CLEARED: [&str; 6] = [
 /// Builds `package` of this workspace for the eBPF target and leaves its object in `OUT_DIR` under the package's
 /// name.
 ///
-/// Only for build scripts. The object is always built in the release profile. Nothing is built again, and the
-/// calling script is not run again, while the sources, the manifests, the lock file and the linker stay the same.
+/// Only for build scripts. The object is always built in the release profile. Neither the build nor the
+/// calling script runs again while sources, manifests, lock file and linker are unchanged.
 pub fn build(package: &str) -> Result<()> {
     build_with(package, &[])
 }
 
-/// The same with features of the package, by which the object's name goes on: `xdp-ebpf-FEATURE`.
+/// Builds `package` with `features`, which become part of the object's name: `xdp-ebpf-FEATURE`.
 pub fn build_with(package: &str, features: &[&str]) -> Result<()> {
     let name = [&[package], features].concat().join("-");
     let root = workspace_root();
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("`OUT_DIR` is not set: not a build script")?);
     let linker = toolchain::find_linker(&root)?;
     let toolchain = Toolchain::find()?;
-    // Not the outer target directory: the outer Cargo holds its lock while it waits for this script. Objects of the same
-    // name have one each.
+    // Not the outer target directory: the outer Cargo holds its lock while it waits for this script. One per set of
+    // features, because their objects have equal names.
     let target_dir = target_dir(&out_dir).join([&["ebpf"], features].concat().join("-"));
 
     let output = cargo(&toolchain, &linker, package, &target_dir)?
@@ -112,7 +111,7 @@ fn cargo(toolchain: &Toolchain, linker: &Path, package: &str, target_dir: &Path)
         OsString::from(format!("--cfg=bpf_target_arch=\"{arch}\"")),
         OsString::from("-Cdebuginfo=2"),
         OsString::from("-Clink-arg=--btf"),
-        // With compare-and-exchange: Linux 5.12.
+        // Atomic instructions, of Linux 5.12.
         OsString::from("-Ctarget-cpu=v3"),
         linker_flag,
     ]

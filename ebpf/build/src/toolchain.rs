@@ -8,12 +8,12 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// The version and the LLVM that `tools/setup` installs the linker with. The linker reads bitcode of that LLVM and
+/// Version and LLVM of the linker that `tools/setup` installs. The linker reads bitcode of that LLVM and
 /// of older ones.
 const LINKER_VERSION: &str = "0.13.0";
 const LINKER_LLVM: u32 = 22;
 
-/// The newest compiler features that the eBPF crates rest on.
+/// Oldest compiler with the features that the eBPF crates use.
 const MINIMUM_RUSTC: (u32, u32) = (1, 95);
 
 /// A compiler that can build `core` for the eBPF target, and its Cargo.
@@ -23,7 +23,7 @@ pub(crate) struct Toolchain {
 }
 
 impl Toolchain {
-    /// Prefers rustup's nightly, takes Debian's `rustc-web` where that lacks the sources or is too new for the linker.
+    /// Prefers rustup's nightly; uses Debian's `rustc-web` if nightly lacks the sources or is too new for the linker.
     pub(crate) fn find() -> Result<Self> {
         let mut refused = Vec::new();
         for (name, bin) in [
@@ -68,16 +68,16 @@ impl Toolchain {
     }
 }
 
-/// Judges the output of `rustc -vV`.
+/// Checks the output of `rustc -vV`.
 fn suits(version: &str) -> Result<(), String> {
-    let release = field(version, "release: ").ok_or("rustc does not tell its version")?;
+    let release = field(version, "release: ").ok_or("rustc does not print its version")?;
     if numbers(release) < MINIMUM_RUSTC {
         return Err(format!(
             "rustc {release} is older than {}.{}",
             MINIMUM_RUSTC.0, MINIMUM_RUSTC.1
         ));
     }
-    let llvm = field(version, "LLVM version: ").ok_or("rustc does not tell its LLVM version")?;
+    let llvm = field(version, "LLVM version: ").ok_or("rustc does not print its LLVM version")?;
     if numbers(llvm).0 > LINKER_LLVM {
         return Err(format!(
             "rustc {release} writes bitcode of LLVM {llvm}, the linker reads up to {LINKER_LLVM}"
@@ -95,7 +95,7 @@ fn numbers(version: &str) -> (u32, u32) {
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-/// The toolchain's own binaries: rustup's proxies would choose by the directory's overrides.
+/// Returns the toolchain's own binaries, because rustup's proxies depend on overrides of the directory.
 fn rustup_nightly() -> Option<PathBuf> {
     let rustc = stdout(
         Command::new("rustup")
@@ -106,7 +106,7 @@ fn rustup_nightly() -> Option<PathBuf> {
     Path::new(rustc.trim()).parent().map(Path::to_owned)
 }
 
-/// The linker of the workspace's own tools directory, or else the one in `PATH`.
+/// Returns the linker in the workspace's `.tools`, or else the one in `PATH`.
 pub(crate) fn find_linker(root: &Path) -> Result<PathBuf> {
     let tools = root.join(".tools/bin");
     let path = env::var_os("PATH").unwrap_or_default();
