@@ -24,19 +24,21 @@ pub struct Cli {
 pub enum Command {
     /// Program the policies of a cluster or of a directory, and follow their changes.
     ///
-    /// Ends on SIGTERM or SIGINT and leaves everything programmed: programs and tables are pinned, and the next run
-    /// adopts them.
+    /// Ends on SIGTERM or SIGINT and leaves everything programmed: programs and tables are pinned, and the
+    /// next run adopts them.
     Run(RunArgs),
     /// Show what is programmed on this node, read from the kernel. Needs no running agent.
     Status(StatusArgs),
-    /// Explain what happens to a packet, which rule decides, and why earlier rules do not match. Sends no packet.
+    /// Explain what happens to a packet, which rule decides, and why earlier rules do not match. Sends no
+    /// packet.
     ///
-    /// The decision is the kernel's: the agent runs a program there that reads the same tables as the program on the
-    /// NICs, and counts nothing. Rate limits are not evaluated.
+    /// The decision is the kernel's: the agent runs a program there that reads the same tables as the program
+    /// on the NICs, and counts nothing. Rate limits are not evaluated.
     Explain(ExplainArgs),
     /// List the tracked flows, read from the kernel. Needs no running agent.
     ///
-    /// Packets of established and unreplied flows bypass the stack in both directions; flows in the table `stack` do not.
+    /// Packets of established and unreplied flows bypass the stack in both directions; flows in the table
+    /// `stack` do not.
     Flows(FlowsArgs),
     /// Detach all programs, restore the pods' interfaces, and remove all tables and pins.
     Uninstall(UninstallArgs),
@@ -64,16 +66,17 @@ pub struct RunArgs {
     /// NICs to which the program is attached.
     #[command(flatten)]
     pub nics: NicArgs,
-    /// Attach in generic mode to NICs whose driver does not support XDP. There, packets redirected with delivery
-    /// `Redirect` lose their metadata.
+    /// Attach in generic mode to NICs whose driver does not support XDP. There, packets redirected with
+    /// delivery `Redirect` lose their metadata.
     #[arg(long)]
     pub allow_generic: bool,
-    /// Answers to rejected packets (TCP RST, ICMP) that this node sends per second at most. Above the limit, rejected
-    /// packets are dropped without an answer.
+    /// Answers to rejected packets (TCP RST, ICMP) that this node sends per second at most. Above the limit,
+    /// rejected packets are dropped without an answer.
     #[arg(long, value_name = "N", default_value_t = REJECTS_PER_SECOND)]
     pub rejects_per_second: u32,
-    /// Capacity of each of the three flow tables: established, unreplied, and stack. Each flow takes about 370 bytes of
-    /// kernel memory, used or not. A full table evicts the flows that were idle for longest; they continue in the stack.
+    /// Capacity of each of the three flow tables: established, unreplied, and stack. Each flow takes about
+    /// 370 bytes of kernel memory, used or not. A full table evicts the flows that were idle for
+    /// longest; they continue in the stack.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOWS,
           value_parser = clap::value_parser!(u32).range(i64::from(MIN_FLOWS)..=i64::from(MAX_FLOWS)))]
     pub flows: u32,
@@ -95,7 +98,8 @@ pub struct SourceArgs {
     /// Directory with XdpPolicy and Pod objects (*.yaml, *.yml, *.json). The agent follows its changes.
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
-    /// Name of this node in its cluster. The API server is that of the pod's service account, or of KUBECONFIG.
+    /// Name of this node in its cluster. The API server is that of the pod's service account, or of
+    /// KUBECONFIG.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
 }
@@ -124,8 +128,8 @@ pub struct UninstallArgs {
     /// Wait until a running agent ends, retry failed removals, and do not exit before SIGTERM or SIGINT.
     #[arg(long)]
     pub wait: bool,
-    /// With --wait: address and port for /healthz, and for /readyz, which succeeds when everything is removed. By
-    /// default, there is no HTTP server.
+    /// With --wait: address and port for /healthz, and for /readyz, which succeeds when everything is
+    /// removed. By default, there is no HTTP server.
     #[arg(long, value_name = "ADDR:PORT", requires = "wait")]
     pub listen: Option<SocketAddr>,
 }

@@ -6,6 +6,8 @@ pub mod node;
 mod reconcile;
 pub mod report;
 pub mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod uninstall;
 
 use std::error::Error;

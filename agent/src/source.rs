@@ -92,8 +92,8 @@ impl Manifests {
 
     /// Reads the changed files, or all files if `all`. Returns the problems.
     ///
-    /// Objects that a file no longer contains because of an error keep their last state. A directory that cannot be read
-    /// changes nothing.
+    /// Objects that a file no longer contains because of an error keep their last state. A directory that
+    /// cannot be read changes nothing.
     pub fn reload(&mut self, all: bool) -> Vec<Problem> {
         let Changed { names, mut lost } = std::mem::take(&mut *lock(&self.changed));
         lost |= all;
@@ -154,8 +154,8 @@ fn lock(changed: &Mutex<Changed>) -> MutexGuard<'_, Changed> {
     changed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Identifies a version of a file. The events of a directory do not name a symbolic link whose target changes, and all
-/// files in a `ConfigMap` volume are such links.
+/// Identifies a version of a file. The events of a directory do not name a symbolic link whose target
+/// changes, and all files in a `ConfigMap` volume are such links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FileStamp {
     file: (u64, u64),

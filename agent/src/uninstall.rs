@@ -37,8 +37,8 @@ impl UninstallReport {
     }
 }
 
-/// Detaches all programs, restores the pods, and removes all pins. Failures are reported and do not stop the rest. The
-/// records about pods that were not restored stay pinned for the next attempt.
+/// Detaches all programs, restores the pods, and removes all pins. Failures are reported and do not stop the
+/// rest. The records about pods that were not restored stay pinned for the next attempt.
 pub fn uninstall(pin_dir: &Path) -> Result<UninstallReport, OpenError> {
     let uninstall = Uninstall::begin(pin_dir)?;
     let mut report = UninstallReport::default();

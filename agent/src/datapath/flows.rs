@@ -52,7 +52,8 @@ pub struct FlowEntry {
 /// Key and value as the kernel holds them.
 pub(super) type RawFlow = ([u8; size_of::<FlowKey>()], [u8; 8]);
 
-/// Codes of [`maps::EVENTS`] under which the agent counts the elements that it deletes. No program writes them.
+/// Codes of [`maps::EVENTS`] under which the agent counts the elements that it deletes. No program writes
+/// them.
 const REMOVED: [(u32, [FlowTable; 2]); 2] = [
     (60, [FlowTable::Established, FlowTable::Unreplied]),
     (61, [FlowTable::Stack, FlowTable::Stack]),
@@ -161,8 +162,8 @@ impl Pinned {
 }
 
 impl Datapath {
-    /// Deletes stale elements and returns how many. `lost` are addresses that had another owner before. With `moved`,
-    /// elements of pods whose slot has changed are updated to the new slot.
+    /// Deletes stale elements and returns how many. `lost` are addresses that had another owner before. With
+    /// `moved`, elements of pods whose slot has changed are updated to the new slot.
     pub fn purge_flows(
         &mut self,
         owners: &Owners,

@@ -41,7 +41,8 @@ const NAMES: [&str; 9] = [
 pub(super) struct Programs {
     ebpf: Ebpf,
     loaded: BTreeMap<Hook, LoadedProgram>,
-    /// Programs of the reply path that the kernel refused, with the error. Everything else works without them.
+    /// Programs of the reply path that the kernel refused, with the error. Everything else works without
+    /// them.
     refused: BTreeMap<Hook, String>,
     /// Ids of the pinned maps.
     maps: BTreeSet<u32>,
@@ -117,7 +118,8 @@ impl Programs {
     }
 }
 
-/// Opens the object over the pinned maps and creates those that are absent. `flows` is the capacity of each flow table.
+/// Opens the object over the pinned maps and creates those that are absent. `flows` is the capacity of each
+/// flow table.
 pub(super) fn object(pins: &Pins, flows: u32) -> Result<Ebpf, OpenError> {
     let mut loader = EbpfLoader::new();
     for name in tables::names() {

@@ -1,4 +1,5 @@
-//! Detaches all programs and removes all pins. Works without a running agent and on a partly broken directory.
+//! Detaches all programs and removes all pins. Works without a running agent and on a partly broken
+//! directory.
 
 use std::{
     collections::BTreeSet,
@@ -29,7 +30,8 @@ pub struct Uninstalled {
     pub failures: Vec<(PathBuf, String)>,
 }
 
-/// Uninstalls in two steps; the caller restores the pods in between. Fails while an agent holds the directory.
+/// Uninstalls in two steps; the caller restores the pods in between. Fails while an agent holds the
+/// directory.
 pub struct Uninstall {
     pins: Pins,
     done: Uninstalled,
@@ -79,8 +81,8 @@ impl Uninstall {
         list(self.pins.gros(), &self.pins)
     }
 
-    /// Removes the readers, the tracepoints, the maps and the directories. Keeps the records about the pods in
-    /// `unrestored`, by host-side interface index, for the next attempt.
+    /// Removes the readers, the tracepoints, the maps and the directories. Keeps the records about the pods
+    /// in `unrestored`, by host-side interface index, for the next attempt.
     pub fn finish(mut self, unrestored: &BTreeSet<u32>) -> Result<Uninstalled, OpenError> {
         let pins = unrestored.iter().flat_map(|ifindex| {
             [
@@ -152,8 +154,8 @@ impl Uninstalled {
         self.remove_directory(directory, kept);
     }
 
-    /// Removes a directory, unless it contains something in `kept`. A directory with foreign files stays, and is
-    /// reported.
+    /// Removes a directory, unless it contains something in `kept`. A directory with foreign files stays, and
+    /// is reported.
     fn remove_directory(&mut self, directory: &Path, kept: &BTreeSet<PathBuf>) {
         if !kept.iter().any(|path| path.starts_with(directory)) {
             self.record(directory, fs::remove_dir(directory));

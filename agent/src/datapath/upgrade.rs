@@ -1,8 +1,10 @@
-//! Upgrades and downgrades: adopts what agents with another layout of the tables have left in the pin directory.
+//! Upgrades and downgrades: adopts what agents with another layout of the tables have left in the pin
+//! directory.
 //!
-//! Programs of two layouts cannot share tables, so this agent creates empty tables of its own. It adopts the attachments
-//! as they are: moving a pin changes nothing in the kernel. The old program runs over the old tables, which it holds
-//! without their pins, until this agent has filled its own tables and replaces the program in the link.
+//! Programs of two layouts cannot share tables, so this agent creates empty tables of its own. It adopts the
+//! attachments as they are: moving a pin changes nothing in the kernel. The old program runs over the old
+//! tables, which it holds without their pins, until this agent has filled its own tables and replaces the
+//! program in the link.
 
 use std::{fs, io, path::Path};
 

@@ -153,8 +153,8 @@ fn request<T: Command>(request: &'static str, name: &str, command: &mut T) -> Re
             ifru_data: std::ptr::from_mut(command).cast(),
         },
     };
-    // SAFETY: `interface` is a whole `struct ifreq` whose data points to a `Command`, which outlives the call and has
-    // the size that its command makes the kernel read and write.
+    // SAFETY: `interface` is a whole `struct ifreq` whose data points to a `Command`, which outlives the call
+    // and has the size that its command makes the kernel read and write.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut interface) };
     if result == 0 {
         Ok(())

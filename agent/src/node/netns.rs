@@ -1,4 +1,5 @@
-//! Finds network namespaces by the id that they have in this one, and runs code inside them on separate threads.
+//! Finds network namespaces by the id that they have in this one, and runs code inside them on separate
+//! threads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,7 +76,8 @@ impl Netns {
         Ok(Self { file })
     }
 
-    /// Runs `work` inside the namespace, on a thread that ends afterwards. The namespace of the caller does not change.
+    /// Runs `work` inside the namespace, on a thread that ends afterwards. The namespace of the caller does
+    /// not change.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {

@@ -123,7 +123,8 @@ pub fn check_bpffs(pin_dir: &Path) -> Result<(), SystemError> {
     })
 }
 
-/// A kernel feature that the data path needs. It has to be probed: version numbers are not reliable (RHEL's 5.14).
+/// A kernel feature that the data path needs. It has to be probed: version numbers are not reliable (RHEL's
+/// 5.14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feature {
     /// XDP programs attached by `bpf_link`.
@@ -184,11 +185,11 @@ pub fn boot_id() -> String {
     line("/proc/sys/kernel/random/boot_id")
 }
 
-/// Returns whether connection tracking of this network namespace picks up connections whose beginning it has not seen
-/// (`nf_conntrack_tcp_loose`). `None` without connection tracking.
+/// Returns whether connection tracking of this network namespace picks up connections whose beginning it has
+/// not seen (`nf_conntrack_tcp_loose`). `None` without connection tracking.
 pub fn picks_up_connections() -> Option<bool> {
-    let loose = line("/proc/sys/net/netfilter/nf_conntrack_tcp_loose");
-    (!loose.is_empty()).then(|| loose != "0")
+    let setting = line("/proc/sys/net/netfilter/nf_conntrack_tcp_loose");
+    (!setting.is_empty()).then(|| setting != "0")
 }
 
 fn line(path: &str) -> String {

@@ -1,7 +1,7 @@
 //! `xdp-agent explain`: what happens to a packet, which rule decides, and why earlier rules do not match.
 //!
-//! The verdict is the kernel's: a program that reads the pinned tables decides about a frame. Compiled tables do not hold
-//! the rules, so the earlier rules come from the running agent, or from manifest files.
+//! The verdict is the kernel's: a program that reads the pinned tables decides about a frame. Compiled tables
+//! do not hold the rules, so the earlier rules come from the running agent, or from manifest files.
 
 mod answer;
 mod ask;

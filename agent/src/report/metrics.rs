@@ -18,7 +18,8 @@ mod tests;
 
 pub use encode::{Format, encode};
 
-/// Upper bounds in seconds, for reconciles and for delays. A reconcile takes milliseconds, a tenth of a second under load.
+/// Upper bounds in seconds, for reconciles and for delays. A reconcile takes milliseconds, a tenth of a
+/// second under load.
 const BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
@@ -89,7 +90,8 @@ impl Metrics {
         self.status_writes.get_or_create(&result).inc();
     }
 
-    /// Replaces the list of policies that are programmed for pods of this node: namespace, name and generation.
+    /// Replaces the list of policies that are programmed for pods of this node: namespace, name and
+    /// generation.
     pub fn policies(&self, policies: Vec<(String, String, i64)>) {
         let policies = policies
             .into_iter()
@@ -104,7 +106,8 @@ impl Metrics {
         self.problems.set(count as i64);
     }
 
-    /// Makes evictions monotonic, as a counter must be: they are computed from what is present while flows come and go.
+    /// Makes evictions monotonic, as a counter must be: they are computed from what is present while flows
+    /// come and go.
     fn make_monotonic(&self, flows: &mut [FlowUsage]) {
         let mut most = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
         for usage in flows {

@@ -9,7 +9,8 @@ use serde::Serialize;
 /// Serializes the output of a subcommand as JSON.
 ///
 /// # Panics
-/// If the type serializes maps with keys that are not text, or can fail to serialize. No output of the agent does.
+/// If the type serializes maps with keys that are not text, or can fail to serialize. No output of the agent
+/// does.
 pub fn json(output: &impl Serialize) -> String {
     serde_json::to_string_pretty(output)
         .expect("the output is made of strings, numbers and maps with text keys")

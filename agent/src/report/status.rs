@@ -113,7 +113,8 @@ pub struct PodStatus {
     pub peer: Option<NotReady>,
     /// Whether the reply path works. Without it, no packet is redirected to the pod.
     pub reply_path: Readiness,
-    /// Whether the pod is draining: no rule redirects to it any more, and existing flows continue until they are idle.
+    /// Whether the pod is draining: no rule redirects to it any more, and existing flows continue until they
+    /// are idle.
     pub draining: bool,
     /// Whether its rules apply: its addresses lead to a slot with rules and an existing device.
     pub programmed: bool,

@@ -28,7 +28,8 @@ pub(super) struct Files {
 struct File {
     text: Option<Fingerprint>,
     reading: Manifest,
-    /// The objects of the last reading, and those of earlier ones that are missing from it because of errors.
+    /// The objects of the last reading, and those of earlier ones that are missing from it because of
+    /// errors.
     objects: Vec<ManifestObject>,
     problems: Vec<Problem>,
 }

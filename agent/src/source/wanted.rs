@@ -33,7 +33,8 @@ pub(crate) struct Objects {
 }
 
 impl Source {
-    /// Reads what has changed, or everything if `all`. Returns the problems, and the time of the oldest change.
+    /// Reads what has changed, or everything if `all`. Returns the problems, and the time of the oldest
+    /// change.
     pub(crate) fn reload(&mut self, all: bool) -> (Vec<Problem>, Option<Instant>) {
         match self {
             Self::Manifests(manifests) => (manifests.reload(all), None),

@@ -8,25 +8,26 @@ use xdp_agent::{
         netlink::{XdpMode, XdpState, host_links},
         netns::Netns,
     },
+    testing::HostAndPod,
 };
 use xdp_core::tables::ABI_VERSION;
 use xdp_plan::{hook::Hook, installed::Means};
 
-use crate::{bpffs::Bpffs, world::World};
+use crate::bpffs::Bpffs;
 
 #[test]
 fn a_nic_gets_the_program_in_the_driver_and_keeps_it_without_the_agent() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let nic = host0(&world);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     assert_eq!(
-        world.host.run(|| datapath.attach_nic(nic)).unwrap(),
+        fixture.host.run(|| datapath.attach_nic(nic)).unwrap(),
         Attached::Created
     );
     let program = datapath.pinned().nic(nic).unwrap().unwrap();
     drop(datapath);
     assert_eq!(
-        xdp(&world),
+        xdp(&fixture),
         XdpState {
             mode: XdpMode::Native,
             program_id: Some(program.program_id)
@@ -35,78 +36,78 @@ fn a_nic_gets_the_program_in_the_driver_and_keeps_it_without_the_agent() {
 
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     assert_eq!(
-        world.host.run(|| datapath.attach_nic(nic)).unwrap(),
+        fixture.host.run(|| datapath.attach_nic(nic)).unwrap(),
         Attached::Adopted
     );
-    assert_eq!(xdp(&world).program_id, Some(program.program_id));
+    assert_eq!(xdp(&fixture).program_id, Some(program.program_id));
     assert!(datapath.detach_hook(Hook::Nic, nic).unwrap());
-    assert_eq!(xdp(&world).mode, XdpMode::None);
+    assert_eq!(xdp(&fixture).mode, XdpMode::None);
     assert!(!datapath.detach_hook(Hook::Nic, nic).unwrap());
 }
 
 #[test]
 fn a_program_over_other_maps_is_exchanged_although_its_tag_is_the_same() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let nic = host0(&world);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
     let (old, new) = (bpffs.pin_dir(), bpffs.pin_dir().with_file_name("new"));
     let datapath = Datapath::open(&old).unwrap();
-    world.host.run(|| datapath.attach_nic(nic)).unwrap();
+    fixture.host.run(|| datapath.attach_nic(nic)).unwrap();
     let before = datapath.pinned().nic(nic).unwrap().unwrap();
     let datapath = Datapath::open(&new).unwrap();
     let link = format!("abi-{ABI_VERSION}/links/nic-{nic}");
     fs::rename(old.join(&link), new.join(&link)).unwrap();
 
     assert_eq!(
-        world.host.run(|| datapath.attach_nic(nic)).unwrap(),
+        fixture.host.run(|| datapath.attach_nic(nic)).unwrap(),
         Attached::Updated
     );
     let after = datapath.pinned().nic(nic).unwrap().unwrap();
     assert_eq!(after.program_tag, before.program_tag);
     assert_ne!(after.program_id, before.program_id);
-    assert_eq!(xdp(&world).program_id, Some(after.program_id));
+    assert_eq!(xdp(&fixture).program_id, Some(after.program_id));
 }
 
 #[test]
 fn the_pin_of_a_device_that_is_gone_gives_way() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let nic = host0(&world);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    world.host.run(|| datapath.attach_nic(nic)).unwrap();
-    world.host.ip("link del host0");
+    fixture.host.run(|| datapath.attach_nic(nic)).unwrap();
+    fixture.host.ip("link del host0");
     assert_eq!(datapath.pinned().nic(nic).unwrap(), None);
-    world
+    fixture
         .host
         .ip(&format!("link add host0 index {nic} type veth peer name host1"));
     assert_eq!(
-        world.host.run(|| datapath.attach_nic(nic)).unwrap(),
+        fixture.host.run(|| datapath.attach_nic(nic)).unwrap(),
         Attached::Created
     );
-    assert_eq!(xdp(&world).mode, XdpMode::Native);
+    assert_eq!(xdp(&fixture).mode, XdpMode::Native);
 }
 
 #[test]
 fn a_foreign_program_is_named_by_errno_and_not_touched() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let nic = host0(&world);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
     let foreign = Datapath::open(&bpffs.pin_dir().with_file_name("foreign")).unwrap();
-    world.host.run(|| foreign.attach_nic(nic)).unwrap();
-    let before = xdp(&world);
+    fixture.host.run(|| foreign.attach_nic(nic)).unwrap();
+    let before = xdp(&fixture);
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    let error = world.host.run(|| datapath.attach_nic(nic)).unwrap_err();
+    let error = fixture.host.run(|| datapath.attach_nic(nic)).unwrap_err();
     assert_eq!(error.errno(), libc::EBUSY, "{error:?}");
-    assert_eq!(xdp(&world), before);
+    assert_eq!(xdp(&fixture), before);
     assert_eq!(datapath.pinned().nic(nic).unwrap(), None);
 }
 
 #[test]
 fn where_there_is_no_native_xdp_nothing_is_attached() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    world.host.ip("link add bridge0 type bridge");
-    let bridge = ifindex(&world, "bridge0");
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    fixture.host.ip("link add bridge0 type bridge");
+    let bridge = ifindex(&fixture, "bridge0");
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    let error = world.host.run(|| datapath.attach_nic(bridge)).unwrap_err();
+    let error = fixture.host.run(|| datapath.attach_nic(bridge)).unwrap_err();
     assert_eq!(error.errno(), libc::EOPNOTSUPP, "{error:?}");
-    let modes = world.host.run(|| {
+    let modes = fixture.host.run(|| {
         host_links()
             .unwrap()
             .into_iter()
@@ -118,9 +119,9 @@ fn where_there_is_no_native_xdp_nothing_is_attached() {
 
 #[test]
 fn a_reader_outlives_the_agent_and_its_pin_goes_after_its_pod() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let (host, pod) = (host0(&world), world.pair().pod);
-    let netns = Netns::open(&world.pod.path()).unwrap();
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let (host, pod) = (host0(&fixture), fixture.pair().pod);
+    let netns = Netns::open(&fixture.pod.path()).unwrap();
     let end = PodEnd {
         netns: &netns,
         ifindex: pod.ifindex,
@@ -150,9 +151,9 @@ fn a_reader_outlives_the_agent_and_its_pin_goes_after_its_pod() {
 
 #[test]
 fn without_tcx_the_reader_is_a_clsact_filter_attached_once() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let (host, pod) = (host0(&world), world.pair().pod);
-    let netns = Netns::open(&world.pod.path()).unwrap();
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let (host, pod) = (host0(&fixture), fixture.pair().pod);
+    let netns = Netns::open(&fixture.pod.path()).unwrap();
     let end = PodEnd {
         netns: &netns,
         ifindex: pod.ifindex,
@@ -174,16 +175,16 @@ fn without_tcx_the_reader_is_a_clsact_filter_attached_once() {
     assert!(!xdp_agent::datapath::detach_clsact(end).unwrap());
 }
 
-pub(crate) fn host0(world: &World) -> u32 {
-    ifindex(world, "host0")
+pub(crate) fn host0(fixture: &HostAndPod) -> u32 {
+    ifindex(fixture, "host0")
 }
 
-pub(crate) fn ifindex(world: &World, name: &str) -> u32 {
-    let links = world.host.run(|| host_links().unwrap());
+pub(crate) fn ifindex(fixture: &HostAndPod, name: &str) -> u32 {
+    let links = fixture.host.run(|| host_links().unwrap());
     links.iter().find(|link| link.name == name).unwrap().ifindex
 }
 
-pub(crate) fn xdp(world: &World) -> XdpState {
-    let links = world.host.run(|| host_links().unwrap());
+pub(crate) fn xdp(fixture: &HostAndPod) -> XdpState {
+    let links = fixture.host.run(|| host_links().unwrap());
     links.iter().find(|link| link.name == "host0").unwrap().xdp
 }

@@ -1,4 +1,5 @@
-//! An agent that is killed between any two changes leaves a state from which the next one gets where it should be.
+//! An agent that is killed between any two changes leaves a state from which the next one gets where it
+//! should be.
 
 use xdp_agent::datapath::Datapath;
 use xdp_plan::{compile::Desired, diff::diff, installed::Installed, programmed::Programmed};

@@ -28,8 +28,8 @@ const PACKETS: u64 = 10_000_000;
 const BATCH: u32 = 20_000;
 const RUNNERS: usize = 2;
 
-/// The old rule for it is `old-middle`, the new one `new-high`: the bounds of the one with the rules of the other give
-/// another rule.
+/// The old rule for it is `old-middle`, the new one `new-high`: the bounds of the one with the rules of the
+/// other give another rule.
 const SOURCE: [u8; 4] = [10, 0, 0, 200];
 const POD: [u8; 4] = [10, 9, 0, 5];
 const OLD: [&str; 3] = [

@@ -32,8 +32,8 @@ fn counters(datapath: &Datapath) -> RuleCounters {
     datapath.pinned().rule_counters(0).unwrap()
 }
 
-/// A limit under a flood. Packets per second times time is what is due; when exactly the program looked at its clock is not
-/// known, so there is a least and a most.
+/// A limit under a flood. Packets per second times time is what is due; when exactly the program looked at
+/// its clock is not known, so there is a least and a most.
 struct Flood {
     /// Besides the burst.
     passed: f64,
@@ -58,11 +58,12 @@ struct Seen {
     ran: Duration,
 }
 
-/// The burst is a second's: what a longer pause would bring is lost. A little may be left from before the pause.
+/// The burst is a second's: what a longer pause would bring is lost. A little may be left from before the
+/// pause.
 const SAVED: Duration = Duration::from_millis(900);
 
-/// So many threads flood in such calls. One call for many packets is faster, but the kernel waits for grace periods before
-/// and after it.
+/// So many threads flood in such calls. One call for many packets is faster, but the kernel waits for grace
+/// periods before and after it.
 fn flood(rate: u32, threads: usize, (calls, each): (u32, u32)) -> Flood {
     let bpffs = Bpffs::new();
     // What a second of pauses would lose is saved up.
@@ -152,8 +153,8 @@ fn a_million_packets_a_second_are_told_from_more() {
             passed, most, ran, ..
         } = flood(1_000_000, threads, (1, 20_000_000));
         assert!(passed <= most * 1.01, "{passed} of {most}");
-        // Threads start late and are interrupted: how long that takes says nothing about the limit. What came due in an
-        // interruption right before the end could not be spent.
+        // Threads start late and are interrupted: how long that takes says nothing about the limit. What came
+        // due in an interruption right before the end could not be spent.
         assert!(passed >= ran * 0.98 - 50_000.0, "{passed} of {ran}");
     }
 }

@@ -19,6 +19,7 @@ mod load;
 mod migrate;
 mod node;
 mod oracle;
+mod output;
 mod peer;
 mod random;
 mod reject;
@@ -31,9 +32,3 @@ mod verdict;
 #[path = "../../../ebpf/core/tests/flows/wire.rs"]
 #[expect(dead_code, reason = "shared with the core's own tests, which use more of it")]
 mod wire;
-#[path = "../kernel/world.rs"]
-#[expect(
-    dead_code,
-    reason = "shared with the other kernel tests, which use more of it"
-)]
-mod world;

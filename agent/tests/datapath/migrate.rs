@@ -5,7 +5,10 @@ use std::{
     fs,
 };
 
-use xdp_agent::datapath::{Datapath, FlowTable, Uninstall};
+use xdp_agent::{
+    datapath::{Datapath, FlowTable, Uninstall},
+    testing::HostAndPod,
+};
 use xdp_core::tables::{Address, DEFAULT_FLOWS, MIN_FLOWS};
 use xdp_plan::{hook::Hook, owners::Owners};
 
@@ -13,7 +16,6 @@ use crate::{
     attach::host0,
     bpffs::Bpffs,
     entries::{OTHER, POD, Table, held, maps, open, two_pods},
-    world::World,
 };
 
 #[test]
@@ -160,21 +162,21 @@ fn flows_of_addresses_with_another_or_no_owner_are_deleted_and_counted() {
 }
 
 #[test]
-fn uninstalling_waits_for_flows_that_are_handed_over_and_not_for_silent_ones() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let host = host0(&world);
+fn uninstalling_drains_active_flows_and_does_not_wait_for_idle_ones() {
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let host = host0(&fixture);
     let mut datapath = open(&bpffs, MIN_FLOWS);
     let (first, _) = two_pods(&mut datapath);
-    world
+    fixture
         .host
         .run(|| datapath.attach_hook(Hook::PodIn, host, "host0"))
         .unwrap();
     drop(datapath);
     Table::open(&maps(&bpffs), "ESTABLISHED").add(1, POD, first);
     let started = std::time::Instant::now();
-    let uninstall = world.host.run(|| Uninstall::begin(&bpffs.pin_dir())).unwrap();
+    let uninstall = fixture.host.run(|| Uninstall::begin(&bpffs.pin_dir())).unwrap();
     let took = started.elapsed();
-    // It would wait ten seconds for flows that are being handed over.
+    // Draining active flows can take up to ten seconds.
     assert!((1..10).contains(&took.as_secs()), "{took:?}");
     let done = uninstall.finish(&BTreeSet::new()).unwrap();
     assert!(done.failures.is_empty(), "{:?}", done.failures);

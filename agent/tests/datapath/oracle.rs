@@ -1,4 +1,5 @@
-//! From a policy as users write it to the loaded program: oracle, core on the host and kernel agree on every packet.
+//! From a policy as users write it to the loaded program: oracle, core on the host and kernel agree on every
+//! packet.
 
 use std::{collections::BTreeMap, net::IpAddr};
 

@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 
 use xdp_agent::{
     datapath::{Attached, Datapath},
+    testing::HostAndPod,
     uninstall::uninstall,
 };
 use xdp_plan::{hook::Hook, installed::Means};
 
-use crate::{attach::host0, bpffs::Bpffs, world::World};
+use crate::{attach::host0, bpffs::Bpffs};
 
 #[test]
 fn a_nic_gets_the_program_once_and_keeps_it_without_the_agent() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let nic = host0(&world);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
     let attach = || {
         let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-        world
+        fixture
             .host
             .run(|| datapath.attach_hook(Hook::NicPeer, nic, "host0"))
             .unwrap()
@@ -30,13 +31,13 @@ fn a_nic_gets_the_program_once_and_keeps_it_without_the_agent() {
         BTreeSet::from([nic])
     );
     assert!(
-        world
+        fixture
             .host
             .run(|| datapath.detach_hook(Hook::NicPeer, nic))
             .unwrap()
     );
     assert!(
-        !world
+        !fixture
             .host
             .run(|| datapath.detach_hook(Hook::NicPeer, nic))
             .unwrap()
@@ -46,11 +47,11 @@ fn a_nic_gets_the_program_once_and_keeps_it_without_the_agent() {
 
 #[test]
 fn without_tcx_it_is_a_clsact_filter_attached_once() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let nic = host0(&world);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
     let attach = || {
         let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-        world
+        fixture
             .host
             .run(|| datapath.attach_hook_clsact(Hook::NicPeer, nic, "host0"))
             .unwrap()
@@ -58,10 +59,10 @@ fn without_tcx_it_is_a_clsact_filter_attached_once() {
     assert_eq!(attach(), Attached::Created);
     assert_eq!(attach(), Attached::Adopted);
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    let peers = world.host.run(|| datapath.pinned().hooks(Hook::NicPeer));
+    let peers = fixture.host.run(|| datapath.pinned().hooks(Hook::NicPeer));
     assert_eq!(peers.unwrap(), BTreeSet::from([nic]));
     assert!(
-        world
+        fixture
             .host
             .run(|| datapath.detach_hook(Hook::NicPeer, nic))
             .unwrap()
@@ -73,20 +74,20 @@ fn without_tcx_it_is_a_clsact_filter_attached_once() {
 
 #[test]
 fn a_nic_that_is_gone_has_it_no_more() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let nic = host0(&world);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    world
+    fixture
         .host
         .run(|| datapath.attach_hook(Hook::NicPeer, nic, "host0"))
         .unwrap();
-    world.host.ip("link del host0");
+    fixture.host.ip("link del host0");
     assert!(datapath.pinned().hooks(Hook::NicPeer).unwrap().is_empty());
     assert_eq!(
         datapath.pinned().hook_pins(Hook::NicPeer).unwrap(),
         BTreeSet::from([nic])
     );
-    world
+    fixture
         .host
         .run(|| datapath.detach_hook(Hook::NicPeer, nic))
         .unwrap();
@@ -95,23 +96,23 @@ fn a_nic_that_is_gone_has_it_no_more() {
 
 #[test]
 fn uninstalling_takes_it_off() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    let nic = host0(&world);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    world
+    fixture
         .host
         .run(|| datapath.attach_hook(Hook::NicPeer, nic, "host0"))
         .unwrap();
-    world
+    fixture
         .host
         .run(|| datapath.attach_hook_clsact(Hook::NicPeer, nic, "host0"))
         .unwrap();
     drop(datapath);
-    let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    let report = fixture.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
     assert!(report.remains().is_empty(), "{report}");
     assert!(!bpffs.pin_dir().exists());
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    let attached = world
+    let attached = fixture
         .host
         .run(|| datapath.attach_hook(Hook::NicPeer, nic, "host0"))
         .unwrap();

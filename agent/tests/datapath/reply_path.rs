@@ -1,4 +1,5 @@
-//! The programs of the reply path and the NIC's, over the same tables: what becomes of packets, and what is noted.
+//! The programs of the reply path and the NIC's, over the same tables: what becomes of packets, and what is
+//! noted.
 
 mod attached;
 mod begin;
@@ -14,7 +15,10 @@ use std::{
     fs,
 };
 
-use xdp_agent::datapath::{ClassifierRun, Datapath, FlowTable, TestRunResult, TestSkb};
+use xdp_agent::{
+    datapath::{ClassifierRun, Datapath, FlowTable, TestRunResult, TestSkb},
+    testing::HostAndPod,
+};
 use xdp_core::{
     events::{Fallback, FlowEvent},
     tables::REPLY_PATH_MARK,
@@ -27,7 +31,6 @@ use crate::{
     judge::{XDP_PASS, XDP_REDIRECT},
     node::{desired, pod, policy, program},
     wire::{ACK, Protocol, SYN, Wire},
-    world::World,
 };
 
 const TCX_NEXT: i32 = -1;
@@ -69,7 +72,7 @@ fn wanted(rules: &[&str]) -> Desired {
 /// A node with that pod and a NIC.
 struct Node {
     datapath: Datapath,
-    world: World,
+    fixture: HostAndPod,
     host: u32,
     _bpffs: Bpffs,
 }
@@ -80,7 +83,7 @@ impl Node {
     }
 
     fn with(desired: &Desired) -> Self {
-        let (world, bpffs) = (World::new(), Bpffs::new());
+        let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
         for arguments in [
             "link add nic0 type veth peer name wire0",
             "link set nic0 addrgenmode none",
@@ -92,16 +95,16 @@ impl Node {
             "route add 10.0.0.2/32 dev host0",
             "route add 2001:db8::2/128 dev host0",
         ] {
-            world.host.ip(arguments);
+            fixture.host.ip(arguments);
         }
-        world.host.run(|| {
+        fixture.host.run(|| {
             fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
             fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
         });
-        let host = ifindex(&world, "host0");
+        let host = ifindex(&fixture, "host0");
         let mut node = Self {
             datapath: Datapath::open(&bpffs.pin_dir()).unwrap(),
-            world,
+            fixture,
             host,
             _bpffs: bpffs,
         };
@@ -146,7 +149,7 @@ impl Node {
 
     fn hook(&self, hook: Hook, skb: TestSkb<'_>) -> (ClassifierRun, Vec<&'static str>) {
         self.noted(|| {
-            self.world
+            self.fixture
                 .host
                 .run(|| self.datapath.test_run_hook(hook, skb).unwrap())
         })

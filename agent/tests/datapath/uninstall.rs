@@ -11,6 +11,7 @@ use xdp_agent::{
         readiness,
     },
     report::{output, status},
+    testing::HostAndPod,
     uninstall::uninstall,
 };
 use xdp_crds::NicMode;
@@ -19,16 +20,15 @@ use xdp_plan::report::Problem;
 use crate::{
     attach::{host0, xdp},
     bpffs::Bpffs,
-    world::World,
 };
 
 /// Installs a program on a NIC (the host-side veth), a reader, and GRO in the pod, and stops the agent.
-fn installed(world: &World, bpffs: &Bpffs) {
+fn installed(fixture: &HostAndPod, bpffs: &Bpffs) {
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    let host = host0(world);
-    let pair = world.pair();
-    world.host.run(|| datapath.attach_nic(host)).unwrap();
-    let prepared = world
+    let host = host0(fixture);
+    let pair = fixture.pair();
+    fixture.host.run(|| datapath.attach_nic(host)).unwrap();
+    let prepared = fixture
         .host
         .run(|| readiness::prepare(&pair, &mut Namespaces::default()));
     assert!(prepared.gro_was_off);
@@ -49,21 +49,21 @@ fn installed(world: &World, bpffs: &Bpffs) {
 
 #[test]
 fn uninstalling_detaches_the_nic_restores_the_pod_and_leaves_no_pin() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    installed(&world, &bpffs);
-    let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    installed(&fixture, &bpffs);
+    let report = fixture.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
     assert!(
         report.left.is_empty() && report.removed.failures.is_empty(),
         "{report}"
     );
-    assert_eq!(report.removed.nics, [host0(&world)]);
+    assert_eq!(report.removed.nics, [host0(&fixture)]);
     assert_eq!(report.gro_restored.len(), 1);
-    assert_eq!(xdp(&world).mode, XdpMode::None);
-    assert!(!world.pod.run(|| ethtool::gro("eth0")).unwrap());
-    let netns = Netns::open(&world.pod.path()).unwrap();
+    assert_eq!(xdp(&fixture).mode, XdpMode::None);
+    assert!(!fixture.pod.run(|| ethtool::gro("eth0")).unwrap());
+    let netns = Netns::open(&fixture.pod.path()).unwrap();
     let end = PodEnd {
         netns: &netns,
-        ifindex: world.pair().pod.ifindex,
+        ifindex: fixture.pair().pod.ifindex,
         name: "eth0",
     };
     assert!(!xdp_agent::datapath::detach_clsact(end).unwrap());
@@ -72,32 +72,32 @@ fn uninstalling_detaches_the_nic_restores_the_pod_and_leaves_no_pin() {
 
 #[test]
 fn uninstalling_a_broken_directory_leaves_foreign_files() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    installed(&world, &bpffs);
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    installed(&fixture, &bpffs);
     fs::remove_file(bpffs.pinned().join("maps/SLOTS")).unwrap();
     let foreign = bpffs.pin_dir().join("foreign");
     fs::create_dir(&foreign).unwrap();
-    let report = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
-    assert_eq!(xdp(&world).mode, XdpMode::None);
+    let report = fixture.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    assert_eq!(xdp(&fixture).mode, XdpMode::None);
     assert!(foreign.exists() && !bpffs.pinned().exists());
     assert_eq!(report.removed.failures.len(), 1, "{report}");
 }
 
 #[test]
 fn records_about_a_pod_stay_pinned_until_it_is_restored() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    installed(&world, &bpffs);
-    let failed = BTreeSet::from([host0(&world)]);
-    let first = world
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    installed(&fixture, &bpffs);
+    let failed = BTreeSet::from([host0(&fixture)]);
+    let first = fixture
         .host
         .run(|| Uninstall::begin(&bpffs.pin_dir()).unwrap().finish(&failed));
     assert_eq!(first.unwrap().failures, []);
-    assert!(world.pod.run(|| ethtool::gro("eth0")).unwrap());
+    assert!(fixture.pod.run(|| ethtool::gro("eth0")).unwrap());
     assert!(!bpffs.pinned().join("maps").exists());
 
-    let second = world.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    let second = fixture.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
     assert_eq!((second.gro_restored.len(), second.remains()), (1, Vec::new()));
-    assert!(!world.pod.run(|| ethtool::gro("eth0")).unwrap());
+    assert!(!fixture.pod.run(|| ethtool::gro("eth0")).unwrap());
     assert!(!bpffs.pin_dir().exists());
 }
 
@@ -111,9 +111,9 @@ fn a_running_agent_is_not_uninstalled() {
 
 #[test]
 fn the_status_of_a_stopped_agent_is_read_from_the_kernel() {
-    let (world, bpffs) = (World::new(), Bpffs::new());
-    installed(&world, &bpffs);
-    let status = world.host.run(|| status::collect(&bpffs.pin_dir())).unwrap();
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    installed(&fixture, &bpffs);
+    let status = fixture.host.run(|| status::collect(&bpffs.pin_dir())).unwrap();
     println!("{}\n{}", status.table(), output::json(&status));
     assert!(!status.agent.running);
     let nic = &status.nics[0];

@@ -47,8 +47,8 @@ fn host_and_kernel_agree_on_a_packet_cut_at_every_length() {
     println!("{} verdicts without a difference", judge.verdicts);
 }
 
-/// Blocks at random that lead to each other; one pod in eight has lost its device. Every address is in the hash, and every
-/// other one in the index as well.
+/// Blocks at random that lead to each other; one pod in eight has lost its device. Every address is in the
+/// hash, and every other one in the index as well.
 fn installation(random: &mut Random) -> Vec<Change> {
     let mut changes = Vec::new();
     for index in 0..BLOCKS as u32 {

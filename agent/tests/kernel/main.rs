@@ -1,4 +1,4 @@
-//! What the agent's netlink, ethtool and namespace code sees and does on the running kernel, as root.
+//! The agent's netlink, ethtool and namespace code on the running kernel, as root.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod btf;
@@ -6,5 +6,4 @@ mod facts;
 mod namespaces;
 mod nics;
 mod readiness;
-mod world;
 mod xdp;

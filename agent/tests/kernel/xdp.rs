@@ -1,4 +1,4 @@
-//! Somebody else's XDP program: two instructions, attached by netlink as `ip link` would.
+//! A foreign XDP program of two instructions, attached by netlink as `ip link` does.
 #![expect(
     unsafe_code,
     reason = "bpf(2) has no safe wrapper outside the crate under test"
@@ -16,13 +16,13 @@ use nix::net::if_::if_nametoindex;
 
 /// `XDP_FLAGS_*`.
 #[derive(Clone, Copy)]
-pub(crate) enum Mode {
+pub(crate) enum ForeignMode {
     Generic = 2,
     Native = 4,
 }
 
-/// Attach a program that passes everything, in the calling thread's namespace. Returns its id.
-pub(crate) fn attach(name: &str, mode: Mode) -> u32 {
+/// Attaches a program that passes everything, in the calling thread's namespace. Returns its id.
+pub(crate) fn attach(name: &str, mode: ForeignMode) -> u32 {
     let program = load();
     let mut message = LinkMessage::default();
     message.header.index = if_nametoindex(name).unwrap();
@@ -68,8 +68,8 @@ fn load() -> OwnedFd {
         license: c"GPL".as_ptr() as u64,
         rest: [0; 4],
     };
-    // SAFETY: the kernel reads `size_of::<ProgLoad>()` bytes of attributes, and the instructions and the license they
-    // point at, all alive during the call.
+    // SAFETY: the kernel reads `size_of::<ProgLoad>()` bytes of attributes, and the instructions and the
+    // license they point at, all alive during the call.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -79,7 +79,7 @@ fn load() -> OwnedFd {
         )
     };
     assert!(fd >= 0, "bpf: {}", std::io::Error::last_os_error());
-    // SAFETY: the kernel has just made this descriptor for us alone.
+    // SAFETY: the kernel has just made this descriptor; nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
 

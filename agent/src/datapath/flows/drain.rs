@@ -1,8 +1,8 @@
-//! Drains the flow tables before the programs of the reply path are detached: the stack takes over each flow with its
-//! next packet.
+//! Drains the flow tables before the programs of the reply path are detached: the stack takes over each flow
+//! with its next packet.
 //!
-//! At this point no program redirects. While a pod's word has no block, the program that sees what the stack delivers
-//! deletes the flow of each packet. Until then, the replies of that flow bypass the stack.
+//! At this point no program redirects. While a pod's word has no block, the program that sees what the stack
+//! delivers deletes the flow of each packet. Until then, the replies of that flow bypass the stack.
 
 use std::{
     thread,

@@ -1,8 +1,8 @@
 //! Migrates flows to tables of another capacity, or from another layout with the same keys and values.
 //!
-//! The old programs use the old tables until they are replaced. So the old tables stay pinned and are read several times:
-//! before the first program is replaced, and after the last one. What changed between two reads is what the old programs
-//! did; it is repeated on the new tables.
+//! The old programs use the old tables until they are replaced. So the old tables stay pinned and are read
+//! several times: before the first program is replaced, and after the last one. What changed between two
+//! reads is what the old programs did; it is repeated on the new tables.
 
 use std::{
     collections::HashSet,
@@ -84,7 +84,8 @@ struct OldTable {
 
 /// The tables that are being replaced, until [`Datapath::finish_migration`].
 ///
-/// Keys are kept as hashes, in a `HashSet`: a table can hold four million keys of 40 bytes. The order does not matter.
+/// Keys are kept as hashes, in a `HashSet`: a table can hold four million keys of 40 bytes. The order does
+/// not matter.
 pub(in crate::datapath) struct Migration {
     old: Vec<OldTable>,
     hasher: RandomState,
@@ -144,7 +145,8 @@ impl Datapath {
         self.migration.is_some()
     }
 
-    /// Repeats on the tables what changed in the old tables since the last call. Returns how many flows were added.
+    /// Repeats on the tables what changed in the old tables since the last call. Returns how many flows were
+    /// added.
     pub fn migrate_flows(&mut self) -> Result<u64, OpenError> {
         let Some(mut migration) = self.migration.take() else {
             return Ok(0);
@@ -159,7 +161,8 @@ impl Datapath {
         for index in 0..migration.old.len() {
             let (table, added, removed) = self.copy(migration, index)?;
             if migration.old[index].other_layout {
-                // Migrated flows were never counted as opened here: without this, more would be present than opened.
+                // Migrated flows were never counted as opened here: without this, more would be present than
+                // opened.
                 self.count_removed(table, removed.wrapping_sub(added))?;
             }
             copied += added;

@@ -1,8 +1,8 @@
 //! Array maps whose memory is mapped into this process.
 //!
-//! An update by system call copies bytes (`copy_map_value`, `include/linux/bpf.h`), and the kernel does not promise that
-//! a running program sees eight of them at once. Through a mapping, one store sets a word, and thousands of blocks are
-//! written without a system call for each.
+//! An update by system call copies bytes (`copy_map_value`, `include/linux/bpf.h`), and the kernel does not
+//! promise that a running program sees eight of them at once. Through a mapping, one store sets a word, and
+//! thousands of blocks are written without a system call for each.
 #![expect(unsafe_code, reason = "memory shared with programs in the kernel")]
 
 use std::{
@@ -26,7 +26,8 @@ pub(in crate::datapath) struct MmapArray<T> {
 }
 
 impl<T> MmapArray<T> {
-    /// The kernel keeps elements eight bytes apart, or a multiple of that (`array_map_alloc`, `kernel/bpf/arraymap.c`).
+    /// The kernel keeps elements eight bytes apart, or a multiple of that (`array_map_alloc`,
+    /// `kernel/bpf/arraymap.c`).
     const STRIDE: usize = size_of::<T>().next_multiple_of(8);
     const ALIGNED: () = assert!(align_of::<T>() <= 8);
 
@@ -53,19 +54,20 @@ impl<T> MmapArray<T> {
         if index >= self.len {
             return None;
         }
-        // SAFETY: the mapping holds `len` elements, each at a multiple of the stride, and `index` is one of them.
+        // SAFETY: the mapping holds `len` elements, each at a multiple of the stride, and `index` is one of
+        // them.
         let element = unsafe { self.memory.as_mut_ptr().add(index as usize * Self::STRIDE) };
         Some(element.cast())
     }
 }
 
 impl<T: PlainOldData> MmapArray<T> {
-    /// Returns an element. A reader that did not follow a word to it may see an element that the agent is writing:
-    /// its numbers can be inconsistent, but they are always valid.
+    /// Returns an element. A reader that did not follow a word to it may see an element that the agent is
+    /// writing: its numbers can be inconsistent, but they are always valid.
     pub(in crate::datapath) fn get(&self, index: u32) -> Option<&T> {
-        // SAFETY: the element is inside the mapping, which lives as long as `self`, and aligned: a mapping begins at a
-        // page, and the stride is a multiple of eight. Every bit pattern is a valid value. This process writes it only
-        // through `&mut self`.
+        // SAFETY: the element is inside the mapping, which lives as long as `self`, and aligned: a mapping
+        // begins at a page, and the stride is a multiple of eight. Every bit pattern is a valid
+        // value. This process writes it only through `&mut self`.
         self.at(index).map(|element| unsafe { &*element })
     }
 
@@ -92,8 +94,8 @@ impl MmapArray<AtomicU64> {
     }
 
     fn word(&self, index: u32) -> Option<&AtomicU64> {
-        // SAFETY: inside the mapping and aligned, as above; every process accesses words atomically, and programs read
-        // each in one load.
+        // SAFETY: inside the mapping and aligned, as above; every process accesses words atomically, and
+        // programs read each in one load.
         self.at(index).map(|word| unsafe { &*word })
     }
 }

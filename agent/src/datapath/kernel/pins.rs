@@ -1,5 +1,5 @@
-//! The pin directory: `DIR/abi-N/maps/<MAP>`, `DIR/abi-N/links/<LINK>`, `DIR/abi-N/gro/<host ifindex>`, where N is the
-//! version of the tables' layout.
+//! The pin directory: `DIR/abi-N/maps/<MAP>`, `DIR/abi-N/links/<LINK>`, `DIR/abi-N/gro/<host ifindex>`, where
+//! N is the version of the tables' layout.
 
 use std::{
     fs::{
@@ -171,7 +171,8 @@ fn filter_prefix(hook: Hook) -> String {
     }
 }
 
-/// Lists the numbers that follow `prefix` in the names of a directory, in order. An absent directory has none.
+/// Lists the numbers that follow `prefix` in the names of a directory, in order. An absent directory has
+/// none.
 fn numbered(directory: &Path, prefix: &str) -> io::Result<Vec<u32>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,

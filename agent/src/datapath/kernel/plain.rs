@@ -6,12 +6,13 @@ use xdp_core::tables::{
     RuleText, SourcesV4, SourcesV6,
 };
 
-/// A value of the shared tables, for aya. The wrapper exists because both aya's trait and the types are foreign here.
+/// A value of the shared tables, for aya. The wrapper exists because both aya's trait and the types are
+/// foreign here.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(in crate::datapath) struct Plain<T>(pub(in crate::datapath) T);
 
-/// Types that programs and the agent can exchange as bytes.
+/// Types that programs and the agent share as bytes.
 ///
 /// # Safety
 /// `repr(C)`, no padding, every bit pattern valid.

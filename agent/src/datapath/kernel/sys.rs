@@ -1,7 +1,7 @@
 //! The bpf(2) commands that aya lacks, or for which aya falls back where the agent needs the errno.
 //!
-//! `BPF_LINK_CREATE` for XDP is the important one: aya falls back to netlink on `EINVAL`, which mlx5 returns for a wrong
-//! MTU or LRO, and an attachment by netlink can neither be pinned nor replaced by link update.
+//! `BPF_LINK_CREATE` for XDP is the important one: aya falls back to netlink on `EINVAL`, which mlx5 returns
+//! for a wrong MTU or LRO, and an attachment by netlink can neither be pinned nor replaced by link update.
 #![expect(unsafe_code, reason = "raw bpf(2) and membarrier(2) calls")]
 
 use std::{
@@ -57,8 +57,8 @@ pub(in crate::datapath) enum AttachMode {
     Generic,
 }
 
-/// Attaches an XDP program in this mode to an interface of the calling thread's network namespace. There is no fallback
-/// to another mode.
+/// Attaches an XDP program in this mode to an interface of the calling thread's network namespace. There is
+/// no fallback to another mode.
 pub(in crate::datapath) fn link_create_xdp(
     program: BorrowedFd<'_>,
     ifindex: u32,
@@ -96,8 +96,8 @@ impl Direction {
     }
 }
 
-/// Attaches a classifier by tcx (Linux 6.6) in the calling thread's network namespace: before the other programs if
-/// `first`, otherwise after them.
+/// Attaches a classifier by tcx (Linux 6.6) in the calling thread's network namespace: before the other
+/// programs if `first`, otherwise after them.
 pub(in crate::datapath) fn link_create_tcx(
     program: BorrowedFd<'_>,
     ifindex: u32,
@@ -182,9 +182,9 @@ pub(in crate::datapath) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
 
 /// Waits until every program that is running has returned.
 ///
-/// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` (kernel/sched/membarrier.c), and XDP and tc programs run inside
-/// RCU read-side sections. Kernels booted with `nohz_full` refuse it (`EINVAL`); there, the call sleeps longer than any
-/// program runs.
+/// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` (kernel/sched/membarrier.c), and XDP and tc programs run
+/// inside RCU read-side sections. Kernels booted with `nohz_full` refuse it (`EINVAL`); there, the call
+/// sleeps longer than any program runs.
 pub(in crate::datapath) fn fence() -> io::Result<()> {
     // SAFETY: the call takes two integers and accesses no memory of this process.
     if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) } == 0 {
@@ -238,9 +238,9 @@ fn bpf_answered<T: attr::Attribute>(command: libc::c_long, attribute: &mut T) ->
 }
 
 fn call<T: attr::Attribute>(command: libc::c_long, attribute: *const T) -> io::Result<libc::c_long> {
-    // SAFETY: `Attribute` types have the layout that the kernel expects for their command, without padding, and the
-    // callers above hold one, for writing where the command writes; the pointers inside are valid during the call,
-    // because their callers hold what they point at.
+    // SAFETY: `Attribute` types have the layout that the kernel expects for their command, without padding,
+    // and the callers above hold one, for writing where the command writes; the pointers inside are valid
+    // during the call, because their callers hold what they point at.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attribute, size_of::<T>()) };
     if result < 0 {
         Err(io::Error::last_os_error())

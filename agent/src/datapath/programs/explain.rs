@@ -1,7 +1,7 @@
 //! Asks the kernel how the program on the NICs would decide about a packet, without sending one.
 //!
-//! A companion program reads the same tables through the same code, and reports the decision instead of acting on it. It
-//! is loaded for the query, is never attached, and counts nothing.
+//! A companion program reads the same tables through the same code, and reports the decision instead of
+//! acting on it. It is loaded for the query, is never attached, and counts nothing.
 
 use xdp_core::{explain::Explained, tables::programs::EXPLAIN};
 

@@ -77,7 +77,8 @@ pub enum TestRunError {
 }
 
 impl Datapath {
-    /// Runs the program on NICs on a frame, without a NIC. Redirects are decided but not executed; counters count.
+    /// Runs the program on NICs on a frame, without a NIC. Redirects are decided but not executed; counters
+    /// count.
     pub fn test_run(&self, frame: &[u8]) -> Result<TestRunResult, TestRunError> {
         run(self.programs.xdp().ok_or(TestRunError::Missing)?, frame)
     }
@@ -102,8 +103,8 @@ impl Runner {
         Ok(Self(ScratchInstance::open(pinned, NIC)?))
     }
 
-    /// Runs the program many times on one frame. Changes of the frame persist between runs: use verdicts that change
-    /// nothing.
+    /// Runs the program many times on one frame. Changes of the frame persist between runs: use verdicts that
+    /// change nothing.
     pub fn repeat(&self, frame: &[u8], times: u32) -> Result<RepeatedRun, TestRunError> {
         let options = TestRunOptions {
             data_in: Some(frame),

@@ -34,8 +34,8 @@ pub enum Outcome {
 }
 
 impl Datapath {
-    /// Applies changes in their order and returns one outcome per change. After a failure, the other changes of that
-    /// slot are skipped.
+    /// Applies changes in their order and returns one outcome per change. After a failure, the other changes
+    /// of that slot are skipped.
     pub fn apply(&mut self, changes: &[Change]) -> Vec<Outcome> {
         let mut failed = BTreeSet::new();
         let mut outcomes = Vec::with_capacity(changes.len());
@@ -112,7 +112,8 @@ impl Datapath {
         }
     }
 
-    /// Writes the problems that `status` shows, where they differ. Those that do not fit into the table are left out.
+    /// Writes the problems that `status` shows, where they differ. Those that do not fit into the table are
+    /// left out.
     pub fn set_problems(&mut self, problems: &[Problem]) -> Result<(), OpenError> {
         let table = &mut self.pinned.tables.problems;
         for index in 0..MAX_PROBLEMS {
@@ -130,8 +131,8 @@ impl Datapath {
         Ok(())
     }
 
-    /// Deletes the failures of pods that are gone. `live` are the host-side interfaces of all pairs. Interface indexes
-    /// are not reused for a long time, so stale failures would fill the table.
+    /// Deletes the failures of pods that are gone. `live` are the host-side interfaces of all pairs.
+    /// Interface indexes are not reused for a long time, so stale failures would fill the table.
     pub fn prune_failures(&mut self, live: &BTreeSet<u32>) -> Result<(), OpenError> {
         let tables = &mut self.pinned.tables;
         let failed = OpenError::table(maps::FAILURES);

@@ -63,14 +63,15 @@ pub(in crate::datapath) fn write(
     tables.config.set(0, Plain(config), 0).map_err(&failed)
 }
 
-/// Returns a random number other than zero. The seed is kept across restarts: a new seed would grant every source a
-/// full burst again.
+/// Returns a random number other than zero. The seed is kept across restarts: a new seed would grant every
+/// source a full burst again.
 fn random() -> u64 {
     // The hasher's keys are the system's random numbers.
     RandomState::new().build_hasher().finish().max(1)
 }
 
-/// Sets the offsets of the kernel's fields that the programs read. Those that the kernel does not describe stay zero.
+/// Sets the offsets of the kernel's fields that the programs read. Those that the kernel does not describe
+/// stay zero.
 fn set_offsets(config: &mut Config) {
     let btf = match fs::read(KERNEL_BTF) {
         Ok(btf) => btf,

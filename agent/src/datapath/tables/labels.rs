@@ -104,8 +104,8 @@ pub(in crate::datapath) fn read_labels<T: DeserializeOwned>(
     Ok(labels)
 }
 
-/// Caches the labels of rules. There can be tens of thousands, and they rarely change: a text is parsed only when it
-/// differs from the one that was read before.
+/// Caches the labels of rules. There can be tens of thousands, and they rarely change: a text is parsed only
+/// when it differs from the one that was read before.
 #[derive(Default)]
 pub(in crate::datapath) struct RuleLabelCache(Mutex<Labels>);
 

@@ -10,8 +10,8 @@ use netlink_sys::{Socket, SocketAddr, protocols};
 
 use crate::node::netlink::NetlinkError;
 
-/// Attempts to read a dump that races with changes. After that many, something floods the kernel with changes, and the
-/// next event triggers another read.
+/// Attempts to read a dump that races with changes. After that many, something floods the kernel with
+/// changes, and the next event triggers another read.
 const DUMP_ATTEMPTS: u32 = 10;
 
 /// One socket of one netlink protocol, bound to the namespace of the thread that opened it.

@@ -58,7 +58,8 @@ pub fn facts() -> Result<NodeFacts, NetlinkError> {
     })
 }
 
-/// `rtnl_get_net_ns_capable` (net/core/rtnetlink.c, Linux 5.0 and later) answers EINVAL for an id without a namespace.
+/// `rtnl_get_net_ns_capable` (net/core/rtnetlink.c, Linux 5.0 and later) answers EINVAL for an id without a
+/// namespace.
 fn vanished(error: &NetlinkError) -> bool {
     matches!(error, NetlinkError::Refused { .. }) && error.errno() == Some(libc::EINVAL)
 }
@@ -88,8 +89,8 @@ fn addresses(client: &mut Client, id: i32) -> Result<BTreeMap<u32, BTreeSet<IpAd
     Ok(addresses)
 }
 
-/// Decodes the interface and its address. `IFA_LOCAL` takes precedence: on a point-to-point interface, `IFA_ADDRESS` is
-/// the peer's address.
+/// Decodes the interface and its address. `IFA_LOCAL` takes precedence: on a point-to-point interface,
+/// `IFA_ADDRESS` is the peer's address.
 fn decode(message: &[u8]) -> Result<(u32, Option<IpAddr>), DecodeError> {
     let header = AddressHeader::parse(message)?;
     let (mut address, mut local) = (None, None);
@@ -105,7 +106,8 @@ fn decode(message: &[u8]) -> Result<(u32, Option<IpAddr>), DecodeError> {
     Ok((header.index, local.or(address)))
 }
 
-/// Matches interfaces to pairs. Both have to name each other: the id of a deleted namespace can already name a new one.
+/// Matches interfaces to pairs. Both have to name each other: the id of a deleted namespace can already name
+/// a new one.
 fn pairs(host: Vec<HostLink>, namespaces: &BTreeMap<i32, Contents>) -> Vec<Pair> {
     let other_end = |link: &HostLink| {
         let netns_id = link.link_netns?;

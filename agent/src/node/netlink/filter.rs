@@ -22,8 +22,8 @@ pub struct TcFilter {
     pub handle: u32,
 }
 
-/// Lists the filters in one direction of an interface in the calling thread's namespace. Without the qdisc, the list is
-/// empty.
+/// Lists the filters in one direction of an interface in the calling thread's namespace. Without the qdisc,
+/// the list is empty.
 pub fn clsact_filters(ifindex: u32, egress: bool) -> Result<Vec<TcFilter>, NetlinkError> {
     let request = "RTM_GETTFILTER";
     let mut message = TcMessage::default();

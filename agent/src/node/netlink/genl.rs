@@ -1,4 +1,5 @@
-//! The generic netlink family `netdev` (Linux 6.3 and later): the XDP features that a device has at the moment.
+//! The generic netlink family `netdev` (Linux 6.3 and later): the XDP features that a device has at the
+//! moment.
 
 use netlink_packet_core::{
     DecodeError, Emitable, NlasIterator, ParseableParametrized, emit_u16, emit_u32, parse_u64,

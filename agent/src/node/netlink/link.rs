@@ -1,5 +1,5 @@
-//! Lists interfaces. Only the attributes that the agent needs are decoded, so that additions of a newer kernel cannot
-//! hide an interface.
+//! Lists interfaces. Only the attributes that the agent needs are decoded, so that additions of a newer
+//! kernel cannot hide an interface.
 
 use netlink_packet_core::{DecodeError, NlasIterator, parse_i32, parse_string, parse_u8, parse_u32};
 use netlink_packet_route::{
@@ -47,8 +47,8 @@ pub struct HostLink {
     pub master: Option<u32>,
     /// `IFLA_LINK`: the lower interface, or the peer of a pair.
     pub link: Option<u32>,
-    /// `IFLA_LINK_NETNSID`: id of the namespace of [`HostLink::link`], if it is another one. The kernel reports -1 for a
-    /// namespace without an id.
+    /// `IFLA_LINK_NETNSID`: id of the namespace of [`HostLink::link`], if it is another one. The kernel
+    /// reports -1 for a namespace without an id.
     pub link_netns: Option<i32>,
     /// The attached XDP program.
     pub xdp: XdpState,

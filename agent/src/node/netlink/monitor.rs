@@ -32,16 +32,16 @@ const LONGEST_BURST: Duration = Duration::from_millis(100);
 
 /// A thread that follows the kernel's events until it is dropped.
 ///
-/// It does not report what changed: the callback reads everything anyway, and events can be lost (`ENOBUFS`, which counts
-/// as a change).
+/// It does not report what changed: the callback reads everything anyway, and events can be lost (`ENOBUFS`,
+/// which counts as a change).
 pub struct Monitor {
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Monitor {
-    /// Starts the thread. It calls `changed` after every burst of changes of links, addresses, namespace ids or XDP
-    /// features. No change after this function returns is missed. Needs `CAP_NET_BROADCAST`.
+    /// Starts the thread. It calls `changed` after every burst of changes of links, addresses, namespace ids
+    /// or XDP features. No change after this function returns is missed. Needs `CAP_NET_BROADCAST`.
     pub fn start(changed: impl FnMut() + Send + 'static) -> Result<Self, NetlinkError> {
         let mut sockets = vec![subscribe_route()?];
         sockets.extend(subscribe_netdev()?);

@@ -1,4 +1,5 @@
-//! Lists the paths that lead to network namespaces: of processes first, then of mounts in all mount namespaces.
+//! Lists the paths that lead to network namespaces: of processes first, then of mounts in all mount
+//! namespaces.
 
 use std::{
     collections::BTreeSet,
@@ -65,7 +66,8 @@ fn mounts(process: &Path) -> Vec<(u64, PathBuf)> {
         .collect()
 }
 
-/// Parses inode and mount point of a network namespace from a line of `mountinfo` (proc(5)). Other mounts give `None`.
+/// Parses inode and mount point of a network namespace from a line of `mountinfo` (proc(5)). Other mounts
+/// give `None`.
 fn netns_mount(line: &[u8]) -> Option<(u64, PathBuf)> {
     let mut fields = line.split(|byte| *byte == b' ');
     let root = fields.nth(3)?;

@@ -35,7 +35,8 @@ pub struct RuleMatch {
 pub(crate) struct ProgrammedRules(Mutex<Arc<Vec<Target>>>);
 
 impl ProgrammedRules {
-    /// Replaces the targets after a reconcile. Policies with one of the problems are not programmed, and are left out.
+    /// Replaces the targets after a reconcile. Policies with one of the problems are not programmed, and are
+    /// left out.
     pub(crate) fn update(&self, targets: &Targets, refused: &[Problem]) {
         let refused: BTreeSet<&str> = refused.iter().map(|problem| problem.object.as_str()).collect();
         let programmed = |target: &Target| {
@@ -49,7 +50,8 @@ impl ProgrammedRules {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 
-    /// Matches a packet with the rules of its destination. Returns `None` if the destination is no target pod.
+    /// Matches a packet with the rules of its destination. Returns `None` if the destination is no target
+    /// pod.
     pub(crate) fn rows(&self, packet: &ProbePacket) -> Option<Vec<RuleMatch>> {
         let targets = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let target = targets

@@ -1,7 +1,8 @@
 //! The socket over which `xdp-agent explain` queries the running agent.
 //!
-//! It is a Unix socket with an abstract name, because the agent's file system is read-only and a bpffs holds no sockets.
-//! The name belongs to the host's network namespace. Both sides check that the other one runs as root.
+//! It is a Unix socket with an abstract name, because the agent's file system is read-only and a bpffs holds
+//! no sockets. The name belongs to the host's network namespace. Both sides check that the other one runs as
+//! root.
 
 use std::{
     io::{

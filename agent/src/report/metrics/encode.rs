@@ -136,7 +136,8 @@ impl Collector for ProcessCollector {
     }
 }
 
-/// Converts to the classic format. `OpenMetrics` names a counter without `_total`, the classic format names the series.
+/// Converts to the classic format. `OpenMetrics` names a counter without `_total`, the classic format names
+/// the series.
 fn classic(open: &str) -> String {
     let mut text = String::with_capacity(open.len() + 1024);
     let mut help: Option<&str> = None;

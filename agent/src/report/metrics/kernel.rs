@@ -1,7 +1,7 @@
 //! Metrics that are read from the kernel.
 //!
-//! Values are summed by their labels first: two slots can have the name of one pod for a moment, and a series must be
-//! unique.
+//! Values are summed by their labels first: two slots can have the name of one pod for a moment, and a series
+//! must be unique.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -11,8 +11,8 @@ use crate::{
     report::status::{FlowUsage, TableUsage, collect::KernelSnapshot},
 };
 
-/// Computes the usage of the flow tables. The kernel does not count evictions: evicted is what was added, was not
-/// deleted, and is absent.
+/// Computes the usage of the flow tables. The kernel does not count evictions: evicted is what was added, was
+/// not deleted, and is absent.
 pub(super) fn flows(snapshot: &KernelSnapshot) -> Vec<FlowUsage> {
     let held = |table| snapshot.flows.get(&table).copied().unwrap_or_default();
     let count = |event: FlowEvent| {
@@ -42,15 +42,15 @@ pub(super) fn flows(snapshot: &KernelSnapshot) -> Vec<FlowUsage> {
     tables.map(usage).to_vec()
 }
 
-/// Returns what is not accounted for. Counts are not read at one moment, so the difference can be negative; then it is
-/// zero. Counts of migrated flows are negative, and wrap.
+/// Returns what is not accounted for. Counts are not read at one moment, so the difference can be negative;
+/// then it is zero. Counts of migrated flows are negative, and wrap.
 fn evicted(added: u64, others: [u64; 3]) -> u64 {
     let left = others.into_iter().fold(added, u64::wrapping_sub);
     if left > u64::MAX / 2 { 0 } else { left }
 }
 
-/// Computes the usage of the other tables. Policies can use only half of some tables, because the other half is for
-/// replacements: their capacity is that half.
+/// Computes the usage of the other tables. Policies can use only half of some tables, because the other half
+/// is for replacements: their capacity is that half.
 pub(super) fn tables(installed: &Installed) -> Vec<TableUsage> {
     let blocks = &installed.blocks;
     let usage = |table, used, capacity| TableUsage {

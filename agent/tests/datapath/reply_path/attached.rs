@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 
+use xdp_agent::testing::eventually;
 use xdp_core::events::FlowEvent;
 use xdp_plan::hook::Hook;
 
@@ -9,7 +10,6 @@ use super::{Node, REDIRECT};
 use crate::{
     attach::ifindex,
     wire::{Protocol, Wire},
-    world::eventually,
 };
 
 const REMOTE: &str = "10.0.0.9:40000";
@@ -18,22 +18,22 @@ const SOURCE: usize = 14 + 12;
 impl Node {
     /// Neighbours that are known, and the pod's way to the remote host.
     fn connect(&self) {
-        let pair = self.world.pair();
+        let pair = self.fixture.pair();
         let [host, pod] = [pair.host.mac, pair.pod.mac].map(|mac| {
             let octets = mac.map(|octet| format!("{octet:02x}"));
             octets.join(":")
         });
-        self.world.pod.ip("addr add 10.0.0.2/32 dev eth0");
+        self.fixture.pod.ip("addr add 10.0.0.2/32 dev eth0");
         for address in ["10.0.0.9", "10.0.0.1"] {
-            self.world.pod.ip(&format!("route add {address}/32 dev eth0"));
+            self.fixture.pod.ip(&format!("route add {address}/32 dev eth0"));
             let neighbour = format!("neigh add {address} lladdr {host} dev eth0 nud permanent");
-            self.world.pod.ip(&neighbour);
+            self.fixture.pod.ip(&neighbour);
         }
         for neighbour in [
             format!("neigh add 10.0.0.2 lladdr {pod} dev host0 nud permanent"),
             "neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev nic0 nud permanent".to_owned(),
         ] {
-            self.world.host.ip(&neighbour);
+            self.fixture.host.ip(&neighbour);
         }
     }
 
@@ -47,14 +47,16 @@ impl Node {
 fn replies_leave_and_what_the_stack_delivers_is_its_own(clsact: bool) {
     let mut node = Node::new(&[REDIRECT]);
     node.connect();
-    let nic = ifindex(&node.world, "nic0");
+    let nic = ifindex(&node.fixture, "nic0");
     for (hook, ifindex, name) in [
         (Hook::NicOut, nic, "nic0"),
         (Hook::PodIn, node.host, "host0"),
         (Hook::PodOut, node.host, "host0"),
     ] {
-        let Node { world, datapath, .. } = &mut node;
-        world.host.run(|| {
+        let Node {
+            fixture, datapath, ..
+        } = &mut node;
+        fixture.host.run(|| {
             if clsact {
                 datapath.attach_hook_clsact(hook, ifindex, name).map(drop)
             } else {
@@ -64,7 +66,7 @@ fn replies_leave_and_what_the_stack_delivers_is_its_own(clsact: bool) {
         });
     }
     let from_pod = |port| {
-        node.world
+        node.fixture
             .pod
             .run(|| UdpSocket::bind(("10.0.0.2", port)).unwrap())
     };
@@ -89,7 +91,10 @@ fn replies_leave_and_what_the_stack_delivers_is_its_own(clsact: bool) {
     let mut from_host = Wire::new(false, Protocol::Udp).frame();
     from_host[SOURCE + 3] = 1;
     assert_eq!(node.xdp(&from_host).1, ["Opened"]);
-    let host = node.world.host.run(|| UdpSocket::bind("10.0.0.1:40000").unwrap());
+    let host = node
+        .fixture
+        .host
+        .run(|| UdpSocket::bind("10.0.0.1:40000").unwrap());
     host.send_to(b"request", "10.0.0.2:80").unwrap();
     eventually("the stack takes over what it delivers", || {
         node.count(FlowEvent::ReclaimedByStack) == 1

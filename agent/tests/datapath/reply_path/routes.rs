@@ -32,7 +32,7 @@ fn a_neighbour_that_is_known_and_one_that_is_not_are_both_reached() {
     }
     for address in ["10.0.0.9", "2001:db8::9"] {
         let neighbour = format!("neigh add {address} lladdr 02:00:00:00:00:09 dev nic0 nud permanent");
-        node.world.host.ip(&neighbour);
+        node.fixture.host.ip(&neighbour);
     }
     for reply in &replies {
         node.pod_sends(reply, true, &["ReplyForwarded"]);
@@ -43,7 +43,7 @@ fn a_neighbour_that_is_known_and_one_that_is_not_are_both_reached() {
 fn without_a_route_the_stack_has_the_reply() {
     let node = Node::new(&[REDIRECT]);
     let replies = replies(&node);
-    node.world.host.ip("link set nic0 down");
+    node.fixture.host.ip("link set nic0 down");
     for reply in replies {
         node.pod_sends(&reply, false, &["ReplyNoRoute"]);
     }
@@ -54,7 +54,7 @@ fn where_the_node_does_not_forward_the_stack_has_the_reply() {
     let node = Node::new(&[REDIRECT]);
     let [v4, _] = replies(&node);
     let setting = "/proc/sys/net/ipv4/ip_forward";
-    node.world.host.run(|| std::fs::write(setting, "0").unwrap());
+    node.fixture.host.run(|| std::fs::write(setting, "0").unwrap());
     node.pod_sends(&v4, false, &["ReplyNoRoute"]);
 }
 
@@ -62,7 +62,7 @@ fn where_the_node_does_not_forward_the_stack_has_the_reply() {
 fn what_is_too_long_for_the_nic_is_the_stacks_whether_the_neighbour_is_known_or_not() {
     let node = Node::new(&[REDIRECT]);
     let replies = replies(&node);
-    node.world.host.ip("link set nic0 mtu 1400");
+    node.fixture.host.ip("link set nic0 mtu 1400");
     let check = |node: &Node| {
         for reply in &replies {
             node.sends(node.at_pod(&long(reply, 1400)), true, &["ReplyForwarded"]);
@@ -72,7 +72,7 @@ fn what_is_too_long_for_the_nic_is_the_stacks_whether_the_neighbour_is_known_or_
     check(&node);
     for address in ["10.0.0.9", "2001:db8::9"] {
         let neighbour = format!("neigh add {address} lladdr 02:00:00:00:00:09 dev nic0 nud permanent");
-        node.world.host.ip(&neighbour);
+        node.fixture.host.ip(&neighbour);
     }
     check(&node);
 }

@@ -3,8 +3,8 @@
 /// Types that bpf(2) reads or fills.
 ///
 /// # Safety
-/// The layout is the kernel's for the command the type is used with, there is no padding, and every bit pattern is a
-/// valid value.
+/// The layout is the kernel's for the command the type is used with, there is no padding, and every bit
+/// pattern is a valid value.
 pub(super) unsafe trait Attribute {}
 
 macro_rules! attributes {

@@ -21,8 +21,8 @@ const MAX_MAP_IDS: usize = 64;
 pub(in crate::datapath) enum LinkKind {
     /// XDP. The interface index is 0 once the interface is gone.
     Xdp { ifindex: u32 },
-    /// Classifier, see [`crate::datapath::kernel::sys::Direction::tcx`]. The interface index is 0 once the interface
-    /// is gone.
+    /// Classifier, see [`crate::datapath::kernel::sys::Direction::tcx`]. The interface index is 0 once the
+    /// interface is gone.
     Tcx { ifindex: u32, attach_type: u32 },
     /// Raw tracepoint.
     RawTracepoint,

@@ -1,4 +1,5 @@
-//! Scratch instances: programs that are loaded over the pinned tables for `BPF_PROG_TEST_RUN`, and never attached.
+//! Scratch instances: programs that are loaded over the pinned tables for `BPF_PROG_TEST_RUN`, and never
+//! attached.
 
 use std::collections::BTreeSet;
 
