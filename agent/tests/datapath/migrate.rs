@@ -5,11 +5,12 @@ use std::{
     fs,
 };
 
+use rstest::rstest;
 use xdp_agent::{
     datapath::{Datapath, FlowTable, Uninstall},
     testing::HostAndPod,
 };
-use xdp_core::tables::{Address, DEFAULT_FLOWS, MIN_FLOWS};
+use xdp_core::tables::{ABI_VERSION, Address, DEFAULT_FLOWS, MIN_FLOWS};
 use xdp_plan::{hook::Hook, owners::Owners};
 
 use crate::{
@@ -109,15 +110,24 @@ fn a_migration_that_was_interrupted_is_completed_by_the_next_agent() {
     datapath.finish_migration().unwrap();
 }
 
-#[test]
-fn flows_of_another_layout_are_migrated_to_the_present_slots_of_their_pods() {
+/// An older version of the layout, with its names of the flow tables, and a later one.
+#[rstest]
+#[case::older(1, [("ESTABLISHED", "FLOWS"), ("UNREPLIED", "YOUNG"), ("STACK", "THEIRS")])]
+#[case::later(ABI_VERSION + 1, [("ESTABLISHED", "ESTABLISHED"), ("UNREPLIED", "UNREPLIED"), ("STACK", "STACK")])]
+fn flows_of_another_layout_are_migrated_to_the_present_slots_of_their_pods(
+    #[case] version: u32,
+    #[case] names: [(&str, &str); 3],
+) {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));
     let mut flows = Table::open(&maps(&bpffs), "ESTABLISHED");
     flows.add(1, POD, 900);
     flows.add(2, OTHER, 901);
     flows.add(3, [10, 0, 0, 99], 902);
-    let then = bpffs.pin_dir().join("abi-1");
+    for (now, then) in names {
+        fs::rename(maps(&bpffs).join(now), maps(&bpffs).join(then)).unwrap();
+    }
+    let then = bpffs.pin_dir().join(format!("abi-{version}"));
     fs::rename(bpffs.pinned(), &then).unwrap();
     let mut datapath = open(&bpffs, MIN_FLOWS);
     assert!(!then.exists());
