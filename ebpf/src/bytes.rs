@@ -1,7 +1,7 @@
-//! Loads and stores of packet bytes, as few as there can be.
+//! Loads and stores of packet bytes, in as few instructions as possible.
 //!
-//! The compiler takes packet bytes for unaligned, and would move them one at a time. The architectures that have native
-//! XDP take words at any address, and so does the verifier.
+//! The compiler assumes that packet bytes are unaligned, and moves them one at a time. The architectures with native XDP, and
+//! the verifier, allow words at any address.
 #![expect(unsafe_code, reason = "packet bytes are reached by address")]
 
 use core::arch::asm;
@@ -30,7 +30,7 @@ macro_rules! load {
     };
 }
 
-/// The same from the array to the address.
+/// Copies a word at `$offset`, if `$has`, from the array to the address.
 macro_rules! store {
     ($at:ident, $bytes:ident, $has:expr, $offset:expr, $word:literal, $type:ty) => {
         if $has && let Some(chunk) = $bytes.get($offset..).and_then(|rest| rest.first_chunk()) {
@@ -52,7 +52,7 @@ macro_rules! store {
 ///
 /// # Safety
 ///
-/// They are the packet's, and the verifier has seen that they are.
+/// The bytes are inside the packet, and the program compared the address with the packet's end.
 #[inline(always)]
 pub(crate) unsafe fn load<const N: usize>(at: usize) -> [u8; N] {
     let mut bytes = [0; N];
@@ -69,7 +69,7 @@ pub(crate) unsafe fn load<const N: usize>(at: usize) -> [u8; N] {
 ///
 /// # Safety
 ///
-/// As above.
+/// As for [`load`].
 #[inline(always)]
 pub(crate) unsafe fn store<const N: usize>(at: usize, bytes: [u8; N]) {
     store!(at, bytes, N >= 8, 0, "u64", u64);

@@ -1,4 +1,4 @@
-//! Per-CPU counters: plain additions, nobody else writes them.
+//! Per-CPU counters: plain additions, because no other CPU writes them.
 #![expect(unsafe_code, reason = "counters are updated in place")]
 
 use aya_ebpf::maps::PerCpuArray;
@@ -9,7 +9,7 @@ use xdp_core::{
 
 use crate::tables::{DELIVERED, EVENTS, RULE_COUNTERS};
 
-/// Counts a packet where its outcome says.
+/// Counts a packet by its outcome.
 #[inline(always)]
 pub(crate) fn count(rule: Option<u32>, outcome: VerdictCode, bytes: u64) {
     if let (Some(rule), Some(field)) = (rule, outcome.kind.field())
@@ -23,13 +23,13 @@ pub(crate) fn count(rule: Option<u32>, outcome: VerdictCode, bytes: u64) {
     }
 }
 
-/// Counts something that happened.
+/// Counts an event.
 #[inline(always)]
 pub(crate) fn event(code: u32, bytes: u64) {
     add_to(&EVENTS, code, 1, bytes);
 }
 
-/// Counts what the reader saw.
+/// Counts packets that the reader saw.
 #[inline(always)]
 pub(crate) fn delivered(rule: u32, packets: u64, bytes: u64) {
     add_to(&DELIVERED, rule, packets, bytes);

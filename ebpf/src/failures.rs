@@ -1,5 +1,5 @@
-//! What the kernel only tells its tracepoints. The arguments are those of `include/trace/events/xdp.h`, unchanged from
-//! Linux 5.6 to 7.1.
+//! Counts failures that the kernel reports only to tracepoints. The arguments are those of `include/trace/events/xdp.h`,
+//! unchanged from Linux 5.6 to 7.1.
 #![expect(
     unsafe_code,
     reason = "kernel memory is read, and the counters are shared by all CPUs"
@@ -12,7 +12,7 @@ use xdp_core::tables::{Config, FailureKey};
 
 use crate::tables::{FAILURES, config};
 
-/// `(dev, prog, target, err, map_type, map_id, index)`. Redirects through other maps are not ours.
+/// `(dev, prog, target, err, map_type, map_id, index)`. Redirects through other maps do not count.
 #[inline(always)]
 pub(crate) fn redirect_err(ctx: &RawTracePointContext) {
     let (err, map_id, index) = (ctx.arg::<i32>(3), ctx.arg::<u32>(5), ctx.arg::<u32>(6));
@@ -62,7 +62,7 @@ pub(crate) fn exception(ctx: &RawTracePointContext) {
     }
 }
 
-/// `ifindex` of a `struct net_device` of the node's own namespace: a pod may have interfaces of the same numbers.
+/// Returns the index of a `struct net_device` in the node's own network namespace. Other namespaces use the same indexes.
 #[inline(always)]
 fn ifindex(device: usize) -> Option<u32> {
     let config = config()?;
@@ -82,7 +82,7 @@ fn is_in_own_namespace(device: usize, config: &Config) -> bool {
     cookie == Some(config.netns_cookie)
 }
 
-/// A member of a structure of the kernel's.
+/// Reads a member of a kernel structure.
 #[inline(always)]
 fn read<T>(base: usize, offset: u32) -> Option<T> {
     let at = core::ptr::with_exposed_provenance::<T>(base + offset as usize);
@@ -103,8 +103,8 @@ fn add_to_existing(key: &FailureKey, packets: u64) -> bool {
     let Some(value) = FAILURES.get_ptr_mut(key) else {
         return false;
     };
-    // SAFETY: values of the map are eight aligned bytes, and all programs add to them atomically. By hand, because
-    // Rust's atomics have no addition on targets without compare-and-swap.
+    // SAFETY: values of the map are eight aligned bytes, and all programs add to them atomically. In assembly,
+    // because Rust's atomics have no addition on targets without compare-and-swap.
     unsafe {
         asm!("lock *(u64 *)({value} + 0) += {packets}", value = in(reg) value, packets = in(reg) packets);
     };

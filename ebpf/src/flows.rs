@@ -1,4 +1,4 @@
-//! The tables of flows, which programs fill.
+//! The maps of flows, which the programs fill.
 #![expect(unsafe_code, reason = "map values are shared with other CPUs")]
 
 use core::arch::asm;
@@ -20,70 +20,72 @@ use crate::{
     tables::{ESTABLISHED, FRAGMENTS, RECENT, STACK, UNREPLIED, config},
 };
 
-/// Whose packet a program looks at.
+/// The context in which a program runs: each has memory of its own.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Context {
-    /// A NIC's: programs of one CPU do not interrupt each other there.
+    /// On a NIC, in softirq: programs of one CPU do not interrupt each other.
     Nic = 0,
-    /// A process's, which may be interrupted by the others.
+    /// In a process (`BPF_PROG_TEST_RUN`), which programs on NICs may interrupt.
     Process = 1,
 }
 
-/// The packet that a CPU looks at, by [`Context`].
+/// The key of the packet that this CPU handles, by [`Context`].
 #[map]
-static KEY: PerCpuArray<PacketKey> = PerCpuArray::with_max_entries(2, 0);
+static PACKET_KEY: PerCpuArray<PacketKey> = PerCpuArray::with_max_entries(2, 0);
 
-/// Where a packet's key is kept.
+/// Returns the memory for a packet's key.
 #[inline(always)]
-pub(crate) fn room(asker: Context) -> Option<&'static mut Scratch> {
-    let room: *mut Scratch = KEY.get_ptr_mut(asker as u32)?.cast();
+pub(crate) fn scratch(context: Context) -> Option<&'static mut Scratch> {
+    let scratch: *mut Scratch = PACKET_KEY.get_ptr_mut(context as u32)?.cast();
     // SAFETY: the element belongs to this CPU and to one program at a time, and lives as long as the map.
-    Some(unsafe { &mut *room })
+    Some(unsafe { &mut *scratch })
 }
 
-/// The key that was left for a NIC's packet.
+/// Returns the key of a NIC's packet.
 #[inline(always)]
 pub(crate) fn key() -> Option<&'static PacketKey> {
-    // SAFETY: as above; maps begin as zeroes, which are a key.
-    KEY.get_ptr(Context::Nic as u32).map(|key| unsafe { &*key })
+    // SAFETY: as above. Maps are initially zero, which is a valid key.
+    PACKET_KEY
+        .get_ptr(Context::Nic as u32)
+        .map(|key| unsafe { &*key })
 }
 
-/// The subject of the packet that a CPU looks at. Programs of one CPU do not interrupt each other.
+/// The flow of the packet that this CPU handles. Programs of one CPU do not interrupt each other.
 #[map]
-static SUBJECT: PerCpuArray<FlowPacket> = PerCpuArray::with_max_entries(1, 0);
+static FLOW_PACKET: PerCpuArray<FlowPacket> = PerCpuArray::with_max_entries(1, 0);
 
-/// The same subject, in a map: that leaves room on the stack, and the verifier does not follow what comes after once for every
-/// shape of packet.
+/// Stores a flow packet in a map. That saves stack, and the verifier follows the rest of the program only once, not for each
+/// kind of packet.
 #[inline(always)]
-pub(crate) fn settled(subject: FlowPacket) -> Option<&'static FlowPacket> {
-    let mut at = SUBJECT.get_ptr_mut(0)?;
+pub(crate) fn store(packet: FlowPacket) -> Option<&'static FlowPacket> {
+    let mut at = FLOW_PACKET.get_ptr_mut(0)?;
     // SAFETY: the element belongs to this CPU, and lives as long as the map.
-    unsafe { at.write(subject) };
-    // SAFETY: a move to itself. Without further options, the compiler must believe that the value was changed.
+    unsafe { at.write(packet) };
+    // SAFETY: a move to itself. The compiler must assume that the value was changed.
     unsafe { asm!("{0} = {0}", inout(reg) at) };
     // SAFETY: as above; it was just written.
     Some(unsafe { &*at })
 }
 
-/// What was settled last on this CPU.
+/// Returns what this CPU stored last.
 #[inline(always)]
-pub(crate) fn found() -> Option<&'static FlowPacket> {
-    // SAFETY: as above: only [`settled`] writes there.
-    SUBJECT.get_ptr(0).map(|at| unsafe { &*at })
+pub(crate) fn stored() -> Option<&'static FlowPacket> {
+    // SAFETY: as above: only [`store`] writes there.
+    FLOW_PACKET.get_ptr(0).map(|at| unsafe { &*at })
 }
 
-/// An epoch has so many ticks of the kernel's clock, as a power of two: 4 s to 41 s. Reading that clock is one load.
+/// Ticks of the kernel's clock (jiffies) in an epoch, as a power of two: 4 s to 41 s. Reading that clock is one load.
 const EPOCH_SHIFT: u32 = 12;
 
-/// The maps, while a packet is looked at.
+/// The maps of flows, for one packet.
 pub(crate) struct FlowMaps {
     config: &'static Config,
     bytes: u64,
 }
 
 impl FlowMaps {
-    /// For a packet of so many bytes.
+    /// Returns the maps for a packet of this length: events count its bytes.
     #[inline(always)]
     pub(crate) fn new(bytes: u64) -> Option<Self> {
         let config = config()?;
@@ -104,29 +106,29 @@ impl FlowStore for FlowMaps {
 
     #[inline(always)]
     fn epoch(&self) -> u64 {
-        // SAFETY: without arguments.
+        // SAFETY: the helper has no arguments.
         unsafe { bpf_jiffies64() >> EPOCH_SHIFT }
     }
 
     #[inline(always)]
-    fn recent(&self, place: u32) -> u64 {
-        RECENT.get_ptr(place).map_or(0, |word| {
+    fn recent(&self, index: u32) -> u64 {
+        RECENT.get_ptr(index).map_or(0, |word| {
             // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
             unsafe { word.read_volatile() }
         })
     }
 
     #[inline(always)]
-    fn set_recent(&self, place: u32, word: u64) {
-        if let Some(element) = RECENT.get_ptr_mut(place) {
+    fn set_recent(&self, index: u32, word: u64) {
+        if let Some(element) = RECENT.get_ptr_mut(index) {
             // SAFETY: as above, and written at once.
             unsafe { element.write_volatile(word) };
         }
     }
 
     #[inline(always)]
-    fn slot(&self, table: FlowMap, key: &FlowKey) -> Option<u32> {
-        match table {
+    fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32> {
+        match map {
             FlowMap::Established => slot(&ESTABLISHED, key),
             FlowMap::Unreplied => slot(&UNREPLIED, key),
             FlowMap::Stack => STACK.get_ptr(key).map(|_| 0),
@@ -134,9 +136,9 @@ impl FlowStore for FlowMaps {
     }
 
     #[inline(always)]
-    fn insert(&self, table: FlowMap, key: &FlowKey, slot: u32) -> bool {
+    fn insert(&self, map: FlowMap, key: &FlowKey, slot: u32) -> bool {
         let flow = FlowValue { slot, reserved: 0 };
-        match table {
+        match map {
             FlowMap::Established => ESTABLISHED.insert(key, flow, 0),
             FlowMap::Unreplied => UNREPLIED.insert(key, flow, 0),
             FlowMap::Stack => STACK.insert(key, 0, 0),
@@ -145,8 +147,8 @@ impl FlowStore for FlowMaps {
     }
 
     #[inline(always)]
-    fn delete(&self, table: FlowMap, key: &FlowKey) -> bool {
-        match table {
+    fn delete(&self, map: FlowMap, key: &FlowKey) -> bool {
+        match map {
             FlowMap::Established => ESTABLISHED.remove(key),
             FlowMap::Unreplied => UNREPLIED.remove(key),
             FlowMap::Stack => STACK.remove(key),
@@ -163,20 +165,20 @@ impl FlowStore for FlowMaps {
 #[inline(always)]
 fn slot(map: &LruHashMap<FlowKey, FlowValue>, key: &FlowKey) -> Option<u32> {
     let flow = map.get_ptr(key)?;
-    // SAFETY: the pointer is to a live or recycled element, never to freed memory. With one that is recycled meanwhile, the
-    // slot of another flow is noted for this one, which only lists show.
+    // SAFETY: the pointer is to a live or recycled element, never to freed memory. If the element is recycled meanwhile, this
+    // flow gets the slot of another flow, which only lists of flows show.
     Some(unsafe { (*flow).slot })
 }
 
-/// Remembers a packet in fragments.
+/// Records a fragmented packet.
 #[inline(always)]
-pub(crate) fn note_fragments(key: &FragmentKey) {
-    // Without room, the fragments but the first take the way through the stack.
+pub(crate) fn record_fragments(key: &FragmentKey) {
+    // If that fails, the later fragments take the stack.
     let _ = FRAGMENTS.insert(key, 0, 0);
 }
 
-/// Whether its first fragment was noted.
+/// Whether the first fragment of the packet was recorded.
 #[inline(always)]
-pub(crate) fn knows_fragments(key: &FragmentKey) -> bool {
+pub(crate) fn has_fragments(key: &FragmentKey) -> bool {
     FRAGMENTS.get_ptr(key).is_some()
 }

@@ -1,4 +1,4 @@
-//! The state of rate limits, which all CPUs change.
+//! The maps of rate limits, which all CPUs change.
 #![expect(unsafe_code, reason = "cells are changed atomically, by address")]
 
 use core::arch::asm;
@@ -13,11 +13,11 @@ use xdp_core::{
 };
 
 use crate::{
-    frame::forget,
+    opaque::opaque,
     tables::{RULE_LIMITS, SOURCE_LIMITS, config},
 };
 
-/// Eight aligned bytes of a map's value.
+/// A cell in a map: eight aligned bytes.
 pub(crate) struct Shared(*mut u64);
 
 impl LimitCell for Shared {
@@ -30,7 +30,7 @@ impl LimitCell for Shared {
     #[inline(always)]
     fn exchange(&self, old: u64, new: u64) -> u64 {
         let seen;
-        // SAFETY: as above, and all programs change the value only in this way. By hand, because Rust has no
+        // SAFETY: as above, and all programs change the value only in this way. In assembly, because Rust has no
         // compare-and-swap for this target. The instruction is of Linux 5.12.
         unsafe {
             asm!(
@@ -45,7 +45,7 @@ impl LimitCell for Shared {
     }
 }
 
-/// An element of [`SOURCE_LIMITS`].
+/// A set in [`SOURCE_LIMITS`].
 pub(crate) struct Sources(*mut LimitSet);
 
 impl LimitSetCells for Sources {
@@ -59,12 +59,12 @@ impl LimitSetCells for Sources {
 
     #[inline(always)]
     fn until(&self, way: usize) -> Shared {
-        // SAFETY: the same.
+        // SAFETY: as above.
         Shared(unsafe { (&raw mut (*self.0).until).cast::<u64>().add(way % WAYS) })
     }
 }
 
-/// The maps, the clock and the configuration.
+/// The maps of limits, and the clock.
 pub(crate) struct LimitMaps;
 
 impl Limits for LimitMaps {
@@ -73,7 +73,7 @@ impl Limits for LimitMaps {
 
     #[inline(always)]
     fn now(&self) -> u64 {
-        // SAFETY: without arguments.
+        // SAFETY: the helper has no arguments.
         unsafe { bpf_ktime_get_ns() }
     }
 
@@ -99,7 +99,7 @@ impl Limits for LimitMaps {
 
     #[inline(always)]
     fn opaque(&self, way: usize, unknown: u64) -> usize {
-        forget(way as u64, unknown) as usize
+        opaque(way as u64, unknown) as usize
     }
 
     #[inline(always)]
@@ -112,8 +112,8 @@ impl Limits for LimitMaps {
             ..
         } = *limit.record;
         let Address { high, low } = limit.source;
-        let whose = u64::from(flags) << 32 | u64::from(rule);
-        Admission::from_code(admits(whose, interval, window, high, low))
+        let rule_and_flags = u64::from(flags) << 32 | u64::from(rule);
+        Admission::from_code(admits(rule_and_flags, interval, window, high, low))
     }
 
     #[inline(always)]
@@ -122,13 +122,13 @@ impl Limits for LimitMaps {
     }
 }
 
-/// A function that the verifier looks at once, whatever led to it: it is global, and its arguments can be any numbers.
+/// Checks a rule's limit. A global function, which the verifier checks once, for any arguments.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn admits(whose: u64, interval: u64, window: u64, high: u64, low: u64) -> u32 {
+extern "C" fn admits(rule_and_flags: u64, interval: u64, window: u64, high: u64, low: u64) -> u32 {
     let record = ActionRecord {
-        rule: whose as u32,
-        flags: (whose >> 32) as u8,
+        rule: rule_and_flags as u32,
+        flags: (rule_and_flags >> 32) as u8,
         interval,
         window,
         ..ActionRecord::default()
@@ -140,7 +140,7 @@ extern "C" fn admits(whose: u64, interval: u64, window: u64, high: u64, low: u64
     limits::admits(&limit, &LimitMaps) as u32
 }
 
-/// The same.
+/// Checks the limit of answers. Also a global function.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn answers() -> u32 {

@@ -1,7 +1,8 @@
 //! The eBPF programs of the data path: adapters between the kernel and [`xdp_core`], which decides.
 //!
-//! Fail-open is visible on this page: every verdict but those that a rule asks for ends in `XDP_PASS`, the classifiers never
-//! drop a packet, and the tracepoint programs only count.
+//! Fail-open is visible in this file. [`act`] is the only place where a verdict becomes an XDP action, and the only verdicts
+//! that drop a packet are those of a rule's Drop, Reject or limit. The tc programs never drop a packet, and the tracepoint
+//! programs only count.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -11,13 +12,16 @@ mod counters;
 mod failures;
 mod flows;
 mod frame;
-mod inward;
+mod inbound;
 mod limits;
-mod outward;
+mod nic;
+mod opaque;
+mod packet;
 mod peer;
 mod reader;
 mod redirect;
 mod reject;
+mod reply;
 mod skb;
 mod stack;
 mod tables;
@@ -32,109 +36,161 @@ use xdp_core::{
     explain::Explained,
     limits::enforce,
     parse::Bytes,
-    verdict::{Kind, examine},
+    verdict::{Kind, VerdictCode, examine},
 };
 
-use crate::flows::Context;
+use crate::{flows::Context, frame::Frame, limits::LimitMaps, nic::NicPacket, tables::RuleMaps};
 
-/// On a NIC: decides about every frame before the kernel allocates an skb for it.
+/// On a NIC: decides about each frame before the kernel allocates an skb for it.
 #[xdp]
 fn xdp_nic(ctx: XdpContext) -> u32 {
-    let Some(room) = flows::room(Context::Nic) else {
+    let Some(scratch) = flows::scratch(Context::Nic) else {
         return XDP_PASS;
     };
-    let frame = frame::Frame::new(&ctx);
+    let frame = Frame::new(&ctx);
     let bytes = frame.length() as u64;
-    let mut decision = examine(&frame, &tables::RuleMaps, room);
-    frame::forget_outcome(&ctx, &mut decision.outcome);
-    let enforced = enforce(&decision, &limits::LimitMaps);
+    let mut decision = examine(&frame, &RuleMaps, scratch);
+    frame::opaque_verdict(&ctx, &mut decision.outcome);
+    let enforced = enforce(&decision, &LimitMaps);
     if enforced.table_full {
         counters::event(Event::SourceLimitTableFull.code(), bytes);
     }
-    let outcome = enforced.outcome;
-    if inward::carry(&ctx, &decision, outcome) {
-        return XDP_REDIRECT;
-    }
-    let outcome = match outcome.kind {
-        Kind::Redirect => redirect::execute(&ctx, &decision, outcome),
-        Kind::Peer => redirect::mark_for_peer(&ctx, &decision, outcome),
-        Kind::Reject => reject::execute(&ctx, &decision),
-        _ => outcome,
+    let packet = NicPacket {
+        ctx: &ctx,
+        decision: &decision,
+        limited: enforced.outcome,
     };
+    let verdict = inbound::drain(&ctx, &decision, enforced.outcome);
+    let (outcome, action) = act(verdict, &packet);
     counters::count(decision.rule(), outcome, bytes);
-    action(outcome.kind)
+    action
 }
 
-/// Never attached: tells what [`xdp_nic`] would make of a packet. It counts nothing and uses no limit up.
+/// Never attached: returns the verdict of [`xdp_nic`] on a packet. It counts nothing, and uses up no limit.
 #[xdp]
 fn xdp_explain(ctx: XdpContext) -> u32 {
-    let Some(room) = flows::room(Context::Process) else {
+    let Some(scratch) = flows::scratch(Context::Process) else {
         return XDP_ABORTED;
     };
-    let decision = examine(&frame::Frame::new(&ctx), &tables::RuleMaps, room).predicted(&tables::RuleMaps);
+    let decision = examine(&Frame::new(&ctx), &RuleMaps, scratch).predicted(&RuleMaps);
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
-        Some(()) => action(decision.outcome.kind),
+        Some(()) => act(decision.outcome, &Predicted).1,
         None => XDP_ABORTED,
     }
 }
 
+/// Executes a verdict. Returns the outcome, by which the packet is counted, and the XDP action.
+///
+/// The match is exhaustive, so a new verdict does not compile before it has an action.
 #[inline(always)]
-fn action(kind: Kind) -> u32 {
-    match kind {
-        Kind::Redirect | Kind::Drained => XDP_REDIRECT,
-        Kind::Reject => XDP_TX,
-        Kind::Drop | Kind::RejectedSilently | Kind::Limited => XDP_DROP,
-        Kind::Unparsed
-        | Kind::NotConsidered
-        | Kind::NoMatch
-        | Kind::Pass
-        | Kind::Audit
-        | Kind::Peer
-        | Kind::FallBack => XDP_PASS,
+fn act(verdict: VerdictCode, packet: &impl Execute) -> (VerdictCode, u32) {
+    match verdict.kind {
+        Kind::Redirect => match packet.redirect(verdict) {
+            Ok(outcome) => (outcome, XDP_REDIRECT),
+            Err(fallback) => (fallback, XDP_PASS),
+        },
+        Kind::Drained => match packet.drain(verdict) {
+            Ok(outcome) => (outcome, XDP_REDIRECT),
+            Err(undrained) => (undrained, XDP_PASS),
+        },
+        Kind::Peer => match packet.peer(verdict) {
+            Ok(outcome) | Err(outcome) => (outcome, XDP_PASS),
+        },
+        Kind::Reject => match packet.reject(verdict) {
+            Ok(outcome) => (outcome, XDP_TX),
+            Err(silent) => (silent, XDP_DROP),
+        },
+        Kind::Drop | Kind::RejectedSilently | Kind::Limited => (verdict, XDP_DROP),
+        Kind::Unparsed | Kind::NotConsidered | Kind::NoMatch | Kind::Pass | Kind::Audit | Kind::FallBack => {
+            (verdict, XDP_PASS)
+        }
     }
 }
 
-/// On a NIC's ingress: delivers what [`xdp_nic`] marked for it.
+/// The outcome of an execution; as `Err` if it failed.
+type Executed = Result<VerdictCode, VerdictCode>;
+
+/// Executes the verdicts that change a packet. After a failure the packet is unchanged, except by [`Execute::reject`].
+trait Execute {
+    /// Redirects the packet to its pod.
+    fn redirect(&self, verdict: VerdictCode) -> Executed;
+
+    /// Marks the packet for the NIC's tc ingress program, which delivers it.
+    fn peer(&self, verdict: VerdictCode) -> Executed;
+
+    /// Redirects the packet to its pod without metadata: no rule says so, but the flow is tracked.
+    fn drain(&self, verdict: VerdictCode) -> Executed;
+
+    /// Turns the packet into an answer to its sender.
+    fn reject(&self, verdict: VerdictCode) -> Executed;
+}
+
+/// Executes nothing, and fails never.
+struct Predicted;
+
+impl Execute for Predicted {
+    #[inline(always)]
+    fn redirect(&self, verdict: VerdictCode) -> Executed {
+        Ok(verdict)
+    }
+
+    #[inline(always)]
+    fn peer(&self, verdict: VerdictCode) -> Executed {
+        Ok(verdict)
+    }
+
+    #[inline(always)]
+    fn drain(&self, verdict: VerdictCode) -> Executed {
+        Ok(verdict)
+    }
+
+    #[inline(always)]
+    fn reject(&self, verdict: VerdictCode) -> Executed {
+        Ok(verdict)
+    }
+}
+
+/// On a NIC's ingress: delivers the packets that [`xdp_nic`] marked.
 #[classifier]
 fn nic_peer(ctx: TcContext) -> i32 {
     peer::deliver(&ctx)
 }
 
-/// On a pod's eth0: hands the metadata to sockets.
+/// On a pod's eth0: copies the metadata's mark to the skb.
 #[classifier]
 fn pod_reader(ctx: TcContext) -> i32 {
     reader::read(&ctx);
     reader::NEXT
 }
 
-/// On the host's end of a pod's pair, ingress: sends the pod's replies out past the stack.
+/// On the ingress of a pod's host-side interface: sends replies of tracked flows past the stack.
 #[classifier]
 fn pod_out(ctx: TcContext) -> i32 {
-    outward::send(&ctx)
+    reply::send(&ctx)
 }
 
-/// On the host's end of a pod's pair, egress: sees what the stack delivers to the pod.
+/// On the egress of a pod's host-side interface: ends tracked flows that the stack delivers packets of.
 #[classifier]
 fn pod_in(ctx: TcContext) -> i32 {
     stack::delivered(&ctx);
     reader::NEXT
 }
 
-/// On a NIC's egress: notes whose replies are the stack's.
+/// On a NIC's egress: records the flows that pods open through the stack.
 #[classifier]
 fn nic_out(ctx: TcContext) -> i32 {
-    stack::departed(&ctx);
+    stack::sent(&ctx);
     reader::NEXT
 }
 
-/// Counts redirects that failed in the driver's call, by slot and errno.
+/// Counts redirects that failed in the driver's receive loop, by slot and errno.
 #[raw_tracepoint(tracepoint = "xdp_redirect_err")]
 fn redirect_err(ctx: RawTracePointContext) -> i32 {
     failures::redirect_err(&ctx);
     0
 }
 
-/// Counts packets that were lost between a redirect and the pod's ring, by the target's ifindex and errno.
+/// Counts packets that were dropped between a redirect and the pod's ring, by the target's ifindex and errno.
 #[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
 fn devmap_xmit(ctx: RawTracePointContext) -> i32 {
     failures::devmap_xmit(&ctx);
@@ -150,7 +206,7 @@ fn exception(ctx: RawTracePointContext) -> i32 {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
-    // Never linked: the verifier would refuse the loop. Panics must be unreachable in the optimised programs.
+    // Never linked: the verifier refuses the loop. Panics must be unreachable in the optimised programs.
     loop {}
 }
 

@@ -1,21 +1,28 @@
-//! Delivery behind the NIC's stack entry: of packets that the program in front of it marked for a pod.
+//! Delivery `Peer`: the NIC's tc ingress program delivers the packets that the XDP program marked with metadata.
 
 use aya_ebpf::programs::TcContext;
 use xdp_core::metadata::Metadata;
 
-use crate::{frame, reader::NEXT};
+use crate::{
+    packet,
+    reader::NEXT,
+    skb::{clear_tag, is_tagged_twice, redirect_peer},
+};
 
-/// Into the pod, or on into the stack if anything is missing.
+/// Delivers a packet into its pod. If that is not possible, the packet passes to the stack.
 ///
-/// The kernel takes one VLAN tag off a packet before this program runs, or the NIC has: the pod gets it without. With a
-/// second tag, taking the first one off would move the packet away from its metadata (before Linux 6.19).
+/// Before this program, the kernel or the NIC removes one VLAN tag: the pod gets the packet without it. If there is a second
+/// tag, removing the first one would separate the packet from its metadata (before Linux 6.19).
+///
+/// Packet sockets share the bytes of a packet. The kernel copies such a packet before it is written to, and before Linux 6.19
+/// the copy has no metadata. Then the packet passes, too.
 #[inline(always)]
 pub(crate) fn deliver(ctx: &TcContext) -> i32 {
-    let Some((device, metadata)) = frame::metadata(ctx).and_then(Metadata::take_peer) else {
+    let Some((device, metadata)) = packet::read_metadata(ctx).and_then(Metadata::take_peer) else {
         return NEXT;
     };
-    if frame::is_tagged_twice(ctx) || frame::write_metadata(ctx, &metadata).is_none() || !frame::untag(ctx) {
+    if is_tagged_twice(ctx) || packet::write_metadata(ctx, &metadata).is_none() || !clear_tag(ctx) {
         return NEXT;
     }
-    frame::redirect_peer(device)
+    redirect_peer(device)
 }

@@ -1,21 +1,21 @@
-//! On the pod's eth0: from metadata to `skb->mark`.
+//! The reader on a pod's eth0: copies the mark from the metadata to `skb->mark`.
 
 use aya_ebpf::programs::TcContext;
 
-use crate::{counters, frame};
+use crate::{counters, packet, skb};
 
-/// `TCX_NEXT`, and `TC_ACT_UNSPEC` for clsact: whatever else is attached has its say.
+/// `TCX_NEXT`, which clsact reads as `TC_ACT_UNSPEC`: the next program, if any, decides.
 pub(crate) const NEXT: i32 = -1;
 
-/// A packet without metadata was not classified and is left alone.
+/// Leaves a packet without metadata unchanged: it was not classified.
 #[inline(always)]
 pub(crate) fn read(ctx: &TcContext) {
-    let Some(metadata) = frame::metadata(ctx) else {
+    let Some(metadata) = packet::read_metadata(ctx) else {
         return;
     };
     if let Some(mark) = metadata.mark() {
         ctx.skb.set_mark(mark);
     }
-    let (packets, bytes) = frame::size(ctx);
+    let (packets, bytes) = skb::size(ctx);
     counters::delivered(metadata.rule(), packets, bytes);
 }

@@ -1,92 +1,66 @@
-//! Carries out a redirect, or leaves the packet as it was.
+//! Executes redirects. A packet that passes after a failure is the packet that arrived.
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use xdp_core::{
     events::Fallback,
     parse::{Bytes, TAG},
-    verdict::{Decision, Kind, VerdictCode},
+    verdict::Redirect,
 };
 
 use crate::{
     frame::{
         Frame, {self},
     },
-    inward,
     tables::DEVICES,
 };
 
 const DESTINATION_MAC: usize = 0;
 const SOURCE_MAC: usize = 6;
 
-/// A packet that is passed must be the packet that arrived. So what cannot be undone comes last: the devmap is asked
-/// first (it only notes the target; returning something else than `XDP_REDIRECT` forgets it), so that a pod that is gone
-/// begins no flows; then its flow is asked for, or begun, then metadata is put in front, which can be taken back, then the
-/// header is edited.
+/// Sets the target of `XDP_REDIRECT`. That fails if the pod's device is gone. If the program returns another action after
+/// all, the kernel ignores the target.
 #[inline(always)]
-pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>, outcome: VerdictCode) -> VerdictCode {
-    let Some(redirect) = decision.redirect() else {
-        return fall_back(Fallback::NoDevice);
-    };
-    if DEVICES.redirect(redirect.slot, u64::from(XDP_PASS)).is_err() {
-        return fall_back(Fallback::NoDevice);
-    }
-    let outcome = inward::confirm(ctx, decision, outcome);
-    if outcome.kind == Kind::FallBack {
-        return outcome;
-    }
-    if frame::push_metadata(ctx, &redirect.metadata).is_none() {
-        return fall_back(Fallback::NoMetadata);
-    }
-    if edit_header(ctx, redirect.mac, redirect.tags).is_none() {
+pub(crate) fn set_target(slot: u32) -> Result<(), Fallback> {
+    let set = DEVICES.redirect(slot, u64::from(XDP_PASS));
+    set.map(|_| ()).map_err(|_| Fallback::NoDevice)
+}
+
+/// Writes metadata and header for the pod. First the metadata, which can be removed again, then the header.
+#[inline(always)]
+pub(crate) fn write(ctx: &XdpContext, redirect: &Redirect) -> Result<(), Fallback> {
+    frame::push_metadata(ctx, &redirect.metadata).ok_or(Fallback::NoMetadata)?;
+    if write_header(ctx, redirect.mac, redirect.tags).is_none() {
         frame::drop_metadata(ctx);
-        return fall_back(Fallback::NoUntag);
+        return Err(Fallback::NoUntag);
     }
-    outcome
+    Ok(())
 }
 
-/// Marks a packet for [`crate::peer::deliver`], which the kernel runs behind the NIC's stack entry.
+/// Returns the host-side interface of the pod that the NIC's tc ingress program delivers to. Fails if it is gone, or if that
+/// program could not deliver the packet.
 #[inline(always)]
-pub(crate) fn mark_for_peer(ctx: &XdpContext, decision: &Decision<'_>, outcome: VerdictCode) -> VerdictCode {
-    let Some(redirect) = decision.redirect() else {
-        return fall_back(Fallback::NoDevice);
-    };
-    let Some(device) = DEVICES.get_ifindex(redirect.slot) else {
-        return fall_back(Fallback::NoDevice);
-    };
+pub(crate) fn peer_device(redirect: &Redirect) -> Result<u32, Fallback> {
+    let device = DEVICES.get_ifindex(redirect.slot).ok_or(Fallback::NoDevice)?;
     if redirect.tags > 1 {
-        return fall_back(Fallback::NoUntag);
+        return Err(Fallback::NoUntag);
     }
-    let outcome = inward::confirm(ctx, decision, outcome);
-    if outcome.kind == Kind::FallBack {
-        return outcome;
-    }
-    match frame::push_metadata(ctx, &redirect.metadata.for_peer(device)) {
-        Some(()) => outcome,
-        None => fall_back(Fallback::NoMetadata),
-    }
+    Ok(device)
 }
 
+/// Marks a packet for [`crate::peer::deliver`].
 #[inline(always)]
-fn fall_back(reason: Fallback) -> VerdictCode {
-    VerdictCode::because(Kind::FallBack, reason.code())
+pub(crate) fn mark_for_peer(ctx: &XdpContext, redirect: &Redirect, device: u32) -> Result<(), Fallback> {
+    frame::push_metadata(ctx, &redirect.metadata.for_peer(device)).ok_or(Fallback::NoMetadata)
 }
 
-/// Hands a packet to its pod that no rule redirects, without metadata. `None`, and nothing changed, if that fails.
+/// Writes the Ethernet header for the pod: the pod's MAC address, and no VLAN tags. Only the removal of tags can fail, before
+/// anything is changed: `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header is left.
 #[inline(always)]
-pub(crate) fn carry(ctx: &XdpContext, decision: &Decision<'_>) -> Option<()> {
-    let (mac, tags) = decision.target()?;
-    DEVICES.redirect(decision.trace.slot, u64::from(XDP_PASS)).ok()?;
-    edit_header(ctx, mac, tags)
-}
-
-/// Takes the VLAN tags off and writes the pod's address. Only the first step can fail, and then nothing changed:
-/// `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header is left for the others.
-#[inline(always)]
-fn edit_header(ctx: &XdpContext, mac: [u8; 6], tags: u32) -> Option<()> {
+pub(crate) fn write_header(ctx: &XdpContext, mac: [u8; 6], tags: u32) -> Option<()> {
     if tags != 0 {
-        // Read before the metadata moves over it.
+        // Before the metadata moves over it.
         let source = Frame::new(ctx).read::<6>(SOURCE_MAC)?;
-        frame::pull(ctx, TAG as i32 * tags as i32)?;
+        frame::adjust_head(ctx, TAG as i32 * tags as i32)?;
         frame::write(ctx, SOURCE_MAC, source)?;
     }
     frame::write(ctx, DESTINATION_MAC, mac)

@@ -2,24 +2,20 @@
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use xdp_core::{
-    events::Event,
-    reject::{self, Offender},
-    verdict::{Decision, Kind, VerdictCode},
+    reject::{
+        Offender, {self},
+    },
+    verdict::Decision,
 };
 
 use crate::frame::Frame;
 
-/// What is left of a packet after a failure is dropped: its rule says that it goes nowhere.
+/// Turns the packet into its answer. Returns whether that succeeded: if not, the packet can only be dropped.
 #[inline(always)]
-pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> VerdictCode {
-    if decision
+pub(crate) fn execute(ctx: &XdpContext, decision: &Decision<'_>) -> bool {
+    decision
         .offender()
         .is_some_and(|offender| turn_around(ctx, offender))
-    {
-        decision.outcome
-    } else {
-        VerdictCode::because(Kind::RejectedSilently, Event::RejectFailed.code())
-    }
 }
 
 #[inline(always)]
@@ -28,8 +24,8 @@ fn turn_around(ctx: &XdpContext, offender: Offender) -> bool {
     turn(ctx.ctx, tags, upper, ip_len, answer) != 0
 }
 
-/// A function of its own, with a stack of its own: few packets need it. The verifier looks at it once: it is global, and its
-/// arguments can be any numbers.
+/// A function with a stack of its own, because few packets need it. A global function, which the verifier checks once, for any
+/// arguments.
 #[expect(
     unsafe_code,
     reason = "a function is global by its name and its calling convention"

@@ -1,22 +1,27 @@
-//! The bytes of packets that the kernel has made an skb of.
-#![expect(unsafe_code, reason = "packet bytes are reached by address")]
+//! Packets of tc programs: the kernel has made an skb of them.
+#![expect(
+    unsafe_code,
+    reason = "helpers take the context, which has its members by address"
+)]
 
-use core::{arch::asm, mem::MaybeUninit};
-
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes, programs::TcContext};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_redirect_peer, bpf_skb_vlan_pop},
+    programs::TcContext,
+};
 use xdp_core::{
     flows::{Direction, FlowPacket, PackedHeaders, PackedView, TransportView},
     parse::{Bytes, Packet},
 };
 
 use crate::{
-    bytes,
-    flows::{found, settled},
-    frame::{MAX_OFFSET, forget, one_value},
+    flows::{store, stored},
+    opaque::{barrier, opaque},
+    packet,
 };
 
-/// A packet, from the Ethernet header on. Only its head lies at an address; the rest is copied out by the kernel, which
-/// headers hardly ever need.
+/// A packet, from the Ethernet header on. Only its head is at an address; a helper copies the rest, which headers rarely
+/// reach.
 pub(crate) struct Skb<'c> {
     ctx: &'c TcContext,
 }
@@ -38,31 +43,14 @@ impl<'c> Skb<'c> {
         unsafe { (*self.raw()).mark }
     }
 
-    /// Whether a VLAN tag was taken off it.
+    /// Whether the kernel or the NIC removed a VLAN tag.
     #[inline(always)]
     pub(crate) fn had_tag(&self) -> bool {
         // SAFETY: the context is the program's own.
         unsafe { (*self.raw()).vlan_present != 0 }
     }
 
-    /// Has the kernel copy bytes, wherever they are.
-    #[inline(always)]
-    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut copy = MaybeUninit::<[u8; N]>::uninit();
-        // SAFETY: the context is the program's own, and there is room for `N` bytes.
-        let failed = unsafe {
-            bpf_skb_load_bytes(
-                self.raw().cast(),
-                offset as u32,
-                copy.as_mut_ptr().cast(),
-                N as u32,
-            )
-        };
-        // SAFETY: then all of them were written.
-        (failed == 0).then(|| unsafe { copy.assume_init() })
-    }
-
-    /// Whether it will leave as several packets.
+    /// Whether the packet will be segmented (GSO).
     #[inline(always)]
     pub(crate) fn is_segmented(&self) -> bool {
         // SAFETY: the context is the program's own.
@@ -78,67 +66,93 @@ impl Bytes for Skb<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // What is compared must be what is added: the compiler would rather compare what it was computed of.
-        let offset = one_value(offset);
-        if offset > MAX_OFFSET {
-            return None;
-        }
-        let at = one_value(self.ctx.data() + offset);
-        if at + N <= self.ctx.data_end() {
-            // SAFETY: `at..at + N` lies between the start and the end of the packet's head.
-            return Some(unsafe { bytes::load(at) });
-        }
-        self.copy(offset)
+        packet::read(self.ctx, offset)
     }
 
     #[inline(always)]
     fn fetch<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if offset > MAX_OFFSET {
-            return None;
-        }
-        self.copy(offset)
+        packet::copy(self.ctx, offset)
     }
 
     #[inline(always)]
     fn opaque(&self, value: u32) -> u32 {
         // SAFETY: the context is the program's own.
         let unknown = unsafe { (*self.raw()).priority };
-        forget(u64::from(value), u64::from(unknown)) as u32
+        opaque(u64::from(value), u64::from(unknown)) as u32
     }
 
     #[inline(always)]
     fn barrier<T>(&self, value: &mut T) {
-        // SAFETY: a move to itself. Without further options, the compiler must believe that the value was changed.
-        unsafe { asm!("{0} = {0}", inout(reg) core::ptr::from_mut(value) => _) };
+        barrier(value);
     }
 }
 
-/// The subject of a packet that was parsed.
+/// Returns the flow of a parsed packet, and the packet's role there.
 #[inline(always)]
-pub(crate) fn subject(skb: &Skb<'_>, packet: &Packet, way: Direction) -> Option<&'static FlowPacket> {
-    let place = PackedView::of(skb, packet);
-    let rest = u64::from(place.ip_len) << 32 | u64::from(way == Direction::FromPod);
-    find_subject(skb.raw(), place.headers.0, place.upper, rest);
-    found()
+pub(crate) fn flow_packet(
+    skb: &Skb<'_>,
+    packet: &Packet,
+    direction: Direction,
+) -> Option<&'static FlowPacket> {
+    let packed = PackedView::of(skb, packet);
+    let rest = u64::from(packed.ip_len) << 32 | u64::from(direction == Direction::FromPod);
+    find_flow_packet(skb.raw(), packed.headers.0, packed.upper, rest);
+    stored()
 }
 
-/// Leaves it in the map. A function that the verifier looks at once: it is global, and its arguments can be any numbers.
+/// Stores the flow packet in its map. A global function, which the verifier checks once, for any arguments.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_subject(ctx: *mut __sk_buff, shape: u32, upper: u32, rest: u64) -> u32 {
+extern "C" fn find_flow_packet(ctx: *mut __sk_buff, headers: u32, upper: u32, rest: u64) -> u32 {
     let ctx = TcContext::new(ctx);
     let skb = Skb::new(&ctx);
-    let place = PackedView {
-        headers: PackedHeaders(shape),
+    let packed = PackedView {
+        headers: PackedHeaders(headers),
         upper,
         ip_len: (rest >> 32) as u32,
     };
-    let way = if rest as u32 == 0 {
+    let direction = if rest as u32 == 0 {
         Direction::ToPod
     } else {
         Direction::FromPod
     };
-    let subject = TransportView::at(&skb, place)
-        .map_or(FlowPacket::NONE, |segment| FlowPacket::of(&skb, &segment, way));
-    u32::from(settled(subject).is_some())
+    let packet = TransportView::at(&skb, packed)
+        .map_or(FlowPacket::NONE, |view| FlowPacket::of(&skb, &view, direction));
+    u32::from(store(packet).is_some())
+}
+
+const VLAN: u16 = 0x8100;
+const SERVICE_VLAN: u16 = 0x88a8;
+
+/// Whether the packet has a VLAN tag besides the one that was removed.
+#[inline(always)]
+pub(crate) fn is_tagged_twice(ctx: &TcContext) -> bool {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the program's own.
+    let protocol = unsafe { (*skb).protocol } as u16;
+    matches!(u16::from_be(protocol), VLAN | SERVICE_VLAN)
+}
+
+/// Clears the VLAN tag that was removed from the packet, if there was one. Returns whether that succeeded.
+#[inline(always)]
+pub(crate) fn clear_tag(ctx: &TcContext) -> bool {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the program's own.
+    unsafe { (*skb).vlan_present == 0 || bpf_skb_vlan_pop(skb) == 0 }
+}
+
+/// Redirects the packet to the other end of a veth pair.
+#[inline(always)]
+pub(crate) fn redirect_peer(device: u32) -> i32 {
+    // SAFETY: only numbers are passed.
+    (unsafe { bpf_redirect_peer(device, 0) }) as i32
+}
+
+/// Returns the number of packets and bytes in one skb: GRO may have merged several packets.
+#[inline(always)]
+pub(crate) fn size(ctx: &TcContext) -> (u64, u64) {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the program's own.
+    let (segments, bytes) = unsafe { ((*skb).gso_segs, (*skb).len) };
+    (u64::from(segments.max(1)), u64::from(bytes))
 }

@@ -1,4 +1,4 @@
-//! What the stack does with flows.
+//! Observes what the stack does with flows.
 
 use aya_ebpf::programs::TcContext;
 use xdp_core::{
@@ -11,31 +11,31 @@ use xdp_core::{
 
 use crate::{
     counters,
-    flows::{FlowMaps, settled},
+    flows::{FlowMaps, store},
     skb::Skb,
     tables,
 };
 
-/// It delivers a packet to a pod.
+/// The stack delivers a packet to a pod.
 #[inline(always)]
 pub(crate) fn delivered(ctx: &TcContext) {
     let skb = Skb::new(ctx);
     if let Ok(packet) = parse::parse(&skb) {
-        count(&skb, &packet, Direction::ToPod, |subject, kernel| {
-            flows::stack_delivered(subject, || is_leaving(&subject.key.pod), kernel)
+        count(&skb, &packet, Direction::ToPod, |packet, maps| {
+            flows::stack_delivered(packet, || is_draining(&packet.key.pod), maps)
         });
     }
 }
 
-/// Whether the stack is to be given the flows of the pod with this address.
+/// Whether the tracked flows of the pod with this address move to the stack.
 #[inline(always)]
-fn is_leaving(address: &Address) -> bool {
+fn is_draining(address: &Address) -> bool {
     verdict::pod(address, &tables::RuleMaps).is_none_or(|pod| pod.flags & PodBlock::DRAIN != 0)
 }
 
-/// It sends a packet out by a NIC, or is past: the mark says so, and is nobody else's business.
+/// A packet leaves the node by a NIC. The mark shows that it bypassed the stack; the mark is cleared.
 #[inline(always)]
-pub(crate) fn departed(ctx: &TcContext) {
+pub(crate) fn sent(ctx: &TcContext) {
     let skb = Skb::new(ctx);
     if skb.mark() == REPLY_PATH_MARK {
         ctx.set_mark(0);
@@ -45,32 +45,29 @@ pub(crate) fn departed(ctx: &TcContext) {
         && packet.protocol == UDP
         && verdict::pod(&packet.source, &tables::RuleMaps).is_some()
     {
-        count(
-            &skb,
-            &packet,
-            Direction::FromPod,
-            |subject, kernel| match subject.role {
-                PacketRole::Datagram => flows::stack_sent(subject, kernel),
-                _ => None,
-            },
-        );
+        count(&skb, &packet, Direction::FromPod, |packet, maps| {
+            (packet.role == PacketRole::Datagram)
+                .then(|| flows::stack_sent(packet, maps))
+                .flatten()
+        });
     }
 }
 
 const UDP: u8 = 17;
 
+/// Updates the maps of flows, and counts the event.
 #[inline(always)]
 fn count(
     skb: &Skb<'_>,
     packet: &Packet,
-    way: Direction,
-    happens: impl FnOnce(&FlowPacket, &FlowMaps) -> Option<FlowEvent>,
+    direction: Direction,
+    update: impl FnOnce(&FlowPacket, &FlowMaps) -> Option<FlowEvent>,
 ) {
     let bytes = skb.length() as u64;
-    let segment = TransportView::of(skb, packet);
-    let subject = settled(FlowPacket::of(skb, &segment, way));
-    if let (Some(subject), Some(kernel)) = (subject, FlowMaps::new(bytes))
-        && let Some(event) = happens(subject, &kernel)
+    let view = TransportView::of(skb, packet);
+    let packet = store(FlowPacket::of(skb, &view, direction));
+    if let (Some(packet), Some(maps)) = (packet, FlowMaps::new(bytes))
+        && let Some(event) = update(packet, &maps)
     {
         counters::event(event.code(), bytes);
     }

@@ -1,8 +1,8 @@
 //! The maps, under the names of [`xdp_core::tables::maps`], pinned by name.
 //!
-//! Those that the agent writes most can be mapped into it: an update by system call copies bytes, a store through the
-//! mapping is one store. Their blocks are not written while a slot's word leads to them, so programs read them plainly;
-//! the words that lead there are read once, as eight aligned bytes.
+//! The agent maps the tables that it writes most into its memory (`BPF_F_MMAPABLE`): an update is a store, not a system call.
+//! A block is not written while a slot's word leads to it, so the programs read blocks plainly. They read each word once, as
+//! eight aligned bytes.
 #![expect(unsafe_code, reason = "map values are shared with user space and other CPUs")]
 
 use core::{arch::asm, hint::assert_unchecked};
@@ -56,7 +56,8 @@ pub(crate) static RULE_LIMITS: Array<u64> = Array::pinned(MAX_RULES + 1, 0);
 #[map]
 pub(crate) static SOURCE_LIMITS: Array<LimitSet> = Array::pinned(LIMIT_SETS, 0);
 
-/// For XDP programs only: the kernel lets no others near a devmap that they use (`bpf_check_tail_call`, since Linux 5.17).
+/// For XDP programs only: the kernel refuses other programs that use the same devmap (`bpf_check_tail_call`, since Linux
+/// 5.17).
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::pinned(MAX_SLOTS, 0);
 
@@ -99,13 +100,13 @@ static POD_LABELS: Array<Label> = Array::pinned(MAX_SLOTS, 0);
 #[map]
 static PROBLEMS: Array<Label> = Array::pinned(MAX_PROBLEMS, 0);
 
-/// What programs must know about the machine.
+/// Returns what the programs need to know about the node.
 #[inline(always)]
 pub(crate) fn config() -> Option<&'static Config> {
     CONFIG.get(0)
 }
 
-/// The tables that the agent fills.
+/// The maps of rules, which the agent fills.
 pub(crate) struct RuleMaps;
 
 impl RuleTables for RuleMaps {

@@ -1,4 +1,4 @@
-//! Sends a pod's packets out past the stack.
+//! Sends the replies of a pod past the stack.
 #![expect(unsafe_code, reason = "helpers fill structures in")]
 
 use core::{
@@ -23,31 +23,31 @@ use xdp_core::{
 
 use crate::{
     counters,
-    flows::{FlowMaps, knows_fragments, note_fragments},
+    flows::{FlowMaps, has_fragments, record_fragments},
     reader::NEXT,
     skb::{
         Skb, {self},
     },
 };
 
-/// Past the stack, or on into it.
+/// Redirects a reply to its NIC, or passes the packet on to the stack.
 #[inline(always)]
 pub(crate) fn send(ctx: &TcContext) -> i32 {
     let skb = Skb::new(ctx);
     let Ok(packet) = parse::parse(&skb) else {
         return NEXT;
     };
-    // The NIC's network is the untagged one; a pod that tags talks to another.
+    // The NIC's network is the untagged one: a tagged packet is for another network.
     if packet.tags != 0 || skb.had_tag() {
         return NEXT;
     }
-    let segment = TransportView::of(&skb, &packet);
-    let Some(subject) = skb::subject(&skb, &packet, Direction::FromPod) else {
+    let view = TransportView::of(&skb, &packet);
+    let Some(flow_packet) = skb::flow_packet(&skb, &packet, Direction::FromPod) else {
         return NEXT;
     };
     let bytes = skb.length() as u64;
-    match decide(&skb, &packet, subject, bytes) {
-        ReplyDecision::Forward(event) => leave(&skb, &segment, &subject.key, event, bytes),
+    match decide(&skb, &packet, flow_packet, bytes) {
+        ReplyDecision::Forward(event) => forward(&skb, &view, &flow_packet.key, event, bytes),
         ReplyDecision::Stack(event) => {
             counters::event(event.code(), bytes);
             NEXT
@@ -56,36 +56,36 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn decide(skb: &Skb<'_>, packet: &Packet, subject: &FlowPacket, bytes: u64) -> ReplyDecision {
+fn decide(skb: &Skb<'_>, packet: &Packet, flow_packet: &FlowPacket, bytes: u64) -> ReplyDecision {
     let miss = ReplyDecision::Stack(FlowEvent::ReplyMiss);
-    let Some(kernel) = FlowMaps::new(bytes) else {
+    let Some(maps) = FlowMaps::new(bytes) else {
         return miss;
     };
     if !packet.fragment {
-        return flows::track_reply(subject, &kernel);
+        return flows::track_reply(flow_packet, &maps);
     }
     let Some(fragments) = flows::fragment_key(skb, packet) else {
         return miss;
     };
     if packet.is_later_fragment() {
-        return if knows_fragments(&fragments) {
+        return if has_fragments(&fragments) {
             ReplyDecision::Forward(FlowEvent::ReplyFragment)
         } else {
             miss
         };
     }
-    let decided = flows::track_reply(subject, &kernel);
+    let decided = flows::track_reply(flow_packet, &maps);
     if matches!(decided, ReplyDecision::Forward(_)) {
-        note_fragments(&fragments);
+        record_fragments(&fragments);
     }
     decided
 }
 
-/// By the interface and the next hop that the routing tables name for a packet from here. The kernel resolves the
-/// neighbour; packets that are too long are the stack's, which answers them.
+/// Redirects the packet to the interface and next hop of its route. The kernel resolves the neighbour. Packets that are too
+/// long pass to the stack, which answers them.
 #[inline(always)]
-fn leave(skb: &Skb<'_>, segment: &TransportView, key: &FlowKey, event: FlowEvent, bytes: u64) -> i32 {
-    match route(skb, segment, key) {
+fn forward(skb: &Skb<'_>, view: &TransportView, key: &FlowKey, event: FlowEvent, bytes: u64) -> i32 {
+    match route(skb, view, key) {
         Ok((device, hop)) => {
             counters::event(event.code(), bytes);
             redirect(skb, device, hop)
@@ -101,25 +101,25 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
 #[inline(always)]
-fn route(skb: &Skb<'_>, segment: &TransportView, key: &FlowKey) -> Result<(u32, NextHop), FlowEvent> {
-    let mut room = MaybeUninit::uninit();
-    let fib = blank(&mut room);
-    ask(fib, skb, segment, key);
-    // SAFETY: the context is the program's own, and the structure as long as said.
+fn route(skb: &Skb<'_>, view: &TransportView, key: &FlowKey) -> Result<(u32, NextHop), FlowEvent> {
+    let mut memory = MaybeUninit::uninit();
+    let fib = zeroed_fib(&mut memory);
+    fill(fib, skb, view, key);
+    // SAFETY: the context is the program's own, and the length is that of the structure.
     let answer = unsafe { bpf_fib_lookup(skb.raw().cast(), fib, size_of::<FibLookup>() as i32, 0) };
-    let compared = match answer as u32 {
+    let mtu_checked = match answer as u32 {
         BPF_FIB_LKUP_RET_SUCCESS => !skb.is_segmented(),
         BPF_FIB_LKUP_RET_NO_NEIGH => false,
         BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(FlowEvent::ReplyTooLong),
         _ => return Err(FlowEvent::ReplyNoRoute),
     };
-    if !compared && is_too_long(skb, fib.ifindex) {
+    if !mtu_checked && is_too_long(skb, fib.ifindex) {
         return Err(FlowEvent::ReplyTooLong);
     }
-    // SAFETY: all zero is a value of the structure, and all members of the unions are plain bytes.
+    // SAFETY: all zero is a valid value of the structure, and all members of the unions are plain bytes.
     let mut hop: NextHop = unsafe { zeroed() };
     hop.nh_family = u32::from(fib.family);
-    // SAFETY: the same.
+    // SAFETY: as above.
     unsafe { hop.__bindgen_anon_1.ipv6_nh = fib.__bindgen_anon_4.ipv6_dst };
     Ok((fib.ifindex, hop))
 }
@@ -128,40 +128,40 @@ fn route(skb: &Skb<'_>, segment: &TransportView, key: &FlowKey) -> Result<(u32, 
 #[repr(C, align(8))]
 struct Fib(FibLookup);
 
-/// All zero, written as words: the compiler would call a function that writes bytes.
+/// Zeroes the parameters word by word: the compiler would otherwise call `memset`.
 #[inline(always)]
-fn blank(room: &mut MaybeUninit<Fib>) -> &mut FibLookup {
-    let mut words = room.as_mut_ptr().cast::<u64>();
+fn zeroed_fib(memory: &mut MaybeUninit<Fib>) -> &mut FibLookup {
+    let mut words = memory.as_mut_ptr().cast::<u64>();
     for word in 0..size_of::<Fib>() / size_of::<u64>() {
-        // SAFETY: inside the structure, which is aligned as words are.
+        // SAFETY: inside the structure, which has the alignment of words.
         unsafe { words.add(word).write_volatile(0) };
     }
-    // SAFETY: a move to itself. Without further options, the compiler must believe that the words were changed.
+    // SAFETY: a move to itself. The compiler must assume that the words were changed.
     unsafe { asm!("{0} = {0}", inout(reg) words) };
-    // SAFETY: all of it was written, and all zero is a value of it.
+    // SAFETY: all of it was written, and all zero is a valid value.
     unsafe { &mut (*words.cast::<Fib>()).0 }
 }
 
 #[inline(always)]
-fn ask(fib: &mut FibLookup, skb: &Skb<'_>, segment: &TransportView, key: &FlowKey) {
-    fib.l4_protocol = segment.protocol as u8;
+fn fill(fib: &mut FibLookup, skb: &Skb<'_>, view: &TransportView, key: &FlowKey) {
+    fib.l4_protocol = view.protocol as u8;
     fib.sport = key.pod_port.to_be();
     fib.dport = key.remote_port.to_be();
     // SAFETY: the context is the program's own.
     fib.ifindex = unsafe { (*skb.raw()).ifindex };
-    if segment.source.is_v4() {
+    if view.source.is_v4() {
         fib.family = AF_INET;
-        fib.__bindgen_anon_3.ipv4_src = (segment.source.low as u32).to_be();
-        fib.__bindgen_anon_4.ipv4_dst = (segment.destination.low as u32).to_be();
+        fib.__bindgen_anon_3.ipv4_src = (view.source.low as u32).to_be();
+        fib.__bindgen_anon_4.ipv4_dst = (view.destination.low as u32).to_be();
     } else {
         fib.family = AF_INET6;
-        fib.__bindgen_anon_3.ipv6_src = segment.source.words();
-        fib.__bindgen_anon_4.ipv6_dst = segment.destination.words();
+        fib.__bindgen_anon_3.ipv6_src = view.source.words();
+        fib.__bindgen_anon_4.ipv6_dst = view.destination.words();
     }
 }
 
-/// The routing tables were asked with no length: then they compare that of the packet itself, if the neighbour is known and
-/// it is not a bundle of segments (`is_skb_forwardable`).
+/// Whether the packet is longer than the MTU. `bpf_fib_lookup` without a length compares that of the skb itself, but only if
+/// the neighbour is known and the skb will not be segmented (`is_skb_forwardable`).
 #[inline(always)]
 fn is_too_long(skb: &Skb<'_>, device: u32) -> bool {
     let flags = if skb.is_segmented() { BPF_MTU_CHK_SEGS } else { 0 };
@@ -172,7 +172,7 @@ fn is_too_long(skb: &Skb<'_>, device: u32) -> bool {
 
 #[inline(always)]
 fn redirect(skb: &Skb<'_>, device: u32, mut hop: NextHop) -> i32 {
-    // SAFETY: the context is the program's own, and the structure as long as said.
+    // SAFETY: the context is the program's own, and the length is that of the structure.
     unsafe {
         (*skb.raw()).mark = REPLY_PATH_MARK;
         bpf_redirect_neigh(device, &raw mut hop, size_of::<NextHop>() as i32, 0) as i32

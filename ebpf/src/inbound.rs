@@ -1,0 +1,130 @@
+//! Looks up the flows of packets to pods. Nothing here changes a packet.
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use xdp_core::{
+    events::{Fallback, FlowEvent},
+    flows::{
+        Direction, DrainScope, FlowPacket, TransportView, {self},
+    },
+    key::PacketKey,
+    parse::Bytes,
+    verdict::{Decision, Kind, VerdictCode},
+};
+
+use crate::{
+    flows::{FlowMaps, key, store},
+    frame::Frame,
+};
+
+/// Look-up of a packet that a rule redirects; the others are those of [`DrainScope`].
+const REDIRECTED: u32 = 3;
+/// The packet belongs to no tracked flow in the scope.
+const UNTRACKED: u32 = 0;
+
+/// Looks up the flow of a packet that a rule redirects. Returns the code of a [`FlowEvent`], or of the [`Fallback`].
+#[inline(always)]
+pub(crate) fn track(ctx: &XdpContext, decision: &Decision<'_>) -> Result<u32, u32> {
+    if is_recent(decision) {
+        return Ok(FlowEvent::Hit.code());
+    }
+    let code = look_up(ctx, decision, REDIRECTED);
+    if code >= FlowEvent::Hit.code() {
+        Ok(code)
+    } else {
+        Err(code)
+    }
+}
+
+/// Whether the cache shows that the packet belongs to a tracked flow. That is so for most packets, and needs no call.
+#[inline(always)]
+fn is_recent(decision: &Decision<'_>) -> bool {
+    let flow = decision.key().and_then(PacketKey::flow);
+    // The look-up counts no events, so the number of bytes does not matter.
+    let maps = FlowMaps::new(0);
+    matches!((flow, maps), (Some(flow), Some(maps)) if flows::is_recent(flow, &maps))
+}
+
+/// Looks up the flow of a packet that no rule redirects. The verdict becomes [`Kind::Drained`] if the flow is tracked.
+#[inline(always)]
+pub(crate) fn drain(ctx: &XdpContext, decision: &Decision<'_>, verdict: VerdictCode) -> VerdictCode {
+    let scope = decision.drain_scope(verdict.kind);
+    if scope == DrainScope::Nothing {
+        return verdict;
+    }
+    match look_up(ctx, decision, scope as u32) {
+        UNTRACKED => verdict,
+        code => VerdictCode::because(Kind::Drained, code),
+    }
+}
+
+#[inline(always)]
+fn look_up(ctx: &XdpContext, decision: &Decision<'_>, scope: u32) -> u32 {
+    let slot = decision.trace.slot;
+    if decision.key().is_some_and(PacketKey::is_icmp) {
+        look_up_icmp(ctx.ctx, scope, slot)
+    } else {
+        look_up_ports(ctx.ctx, scope, slot)
+    }
+}
+
+/// Looks up flows of TCP, UDP and SCTP. A global function, which the verifier checks once, for any arguments. The packet's key
+/// is in its map.
+#[expect(
+    unsafe_code,
+    reason = "a function is global by its name and its calling convention"
+)]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn look_up_ports(ctx: *mut xdp_md, scope: u32, slot: u32) -> u32 {
+    look_up_as(ctx, scope, slot, |frame, view, direction| {
+        FlowPacket::of_ports(frame, view, direction)
+    })
+}
+
+/// Looks up flows of ICMP, and of the packets that ICMP errors quote. Also a global function.
+#[expect(
+    unsafe_code,
+    reason = "a function is global by its name and its calling convention"
+)]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn look_up_icmp(ctx: *mut xdp_md, scope: u32, slot: u32) -> u32 {
+    look_up_as(ctx, scope, slot, |frame, view, direction| {
+        FlowPacket::of_icmp(frame, view, direction)
+    })
+}
+
+#[inline(always)]
+fn look_up_as(
+    ctx: *mut xdp_md,
+    scope: u32,
+    slot: u32,
+    flow_packet: impl FnOnce(&Frame<'_>, &TransportView, Direction) -> FlowPacket,
+) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let frame = Frame::new(&ctx);
+    let failed = if scope == REDIRECTED {
+        Fallback::NoReplyPath.code()
+    } else {
+        UNTRACKED
+    };
+    let Some(key) = key() else {
+        return failed;
+    };
+    let packet = store(flow_packet(&frame, &key.view(), Direction::ToPod));
+    let (Some(packet), Some(maps)) = (packet, FlowMaps::new(frame.length() as u64)) else {
+        return failed;
+    };
+    if scope == REDIRECTED {
+        return match flows::track_inbound(packet, slot, &maps) {
+            Ok(event) => event.code(),
+            Err(reason) => reason.code(),
+        };
+    }
+    let scope = if scope == DrainScope::Established as u32 {
+        DrainScope::Established
+    } else {
+        DrainScope::IcmpErrors
+    };
+    flows::drains(packet, scope, slot, &maps).map_or(UNTRACKED, FlowEvent::code)
+}
