@@ -8,9 +8,10 @@ use xdp_core::{
     flows::{Direction, DrainScope, FlowPacket, drains, track_inbound},
     key::Scratch,
     metadata::Metadata,
-    parse::{Bytes, ETHERNET, TAG},
-    reject::{Edit, Offender, turn},
+    parse::{ETHERNET, TAG},
+    reject::{Offender, turn},
     tables::{DEFAULT_FLOWS, RuleCounters},
+    testing::FrameBuffer,
     verdict::{Decision, Field, Redirect, Verdict, examine},
 };
 use xdp_plan::{
@@ -253,36 +254,7 @@ fn for_pod(mac: [u8; 6], tags: u32, frame: &[u8]) -> Vec<u8> {
 
 /// What the core makes of the packet on the host.
 fn answer(frame: &[u8], offender: &Offender) -> Vec<u8> {
-    let mut answer = Owned(frame.to_vec());
+    let mut answer = FrameBuffer::new(frame);
     turn(&mut answer, offender).unwrap();
-    answer.0
-}
-
-struct Owned(Vec<u8>);
-
-impl Bytes for Owned {
-    fn length(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.0.as_slice().read(offset)
-    }
-}
-
-impl Edit for Owned {
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        self.0.get_mut(offset..offset + N)?.copy_from_slice(&bytes);
-        Some(())
-    }
-
-    fn grow(&mut self, bytes: usize) -> Option<()> {
-        self.0.splice(0..0, vec![0; bytes]);
-        Some(())
-    }
-
-    fn truncate(&mut self, length: usize) -> Option<()> {
-        self.0.truncate(length);
-        Some(())
-    }
+    answer.bytes
 }

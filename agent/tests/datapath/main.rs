@@ -29,6 +29,3 @@ mod sizes;
 mod uninstall;
 mod upgrade;
 mod verdict;
-#[path = "../../../ebpf/core/tests/flows/wire.rs"]
-#[expect(dead_code, reason = "shared with the core's own tests, which use more of it")]
-mod wire;

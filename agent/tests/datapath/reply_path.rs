@@ -22,6 +22,7 @@ use xdp_agent::{
 use xdp_core::{
     events::{Fallback, FlowEvent},
     tables::REPLY_PATH_MARK,
+    testing::wire::{ACK, SYN, WirePacket, WireProtocol},
 };
 use xdp_plan::{compile::Desired, hook::Hook, owners::Owners};
 
@@ -30,7 +31,6 @@ use crate::{
     bpffs::Bpffs,
     judge::{XDP_PASS, XDP_REDIRECT},
     node::{desired, pod, policy, program},
-    wire::{ACK, Protocol, SYN, Wire},
 };
 
 const TCX_NEXT: i32 = -1;
@@ -43,23 +43,27 @@ const INIT_ACK: u8 = 2;
 const DATA: u8 = 0;
 
 /// What opens a connection, what the pod answers, and what follows.
-const CONNECTIONS: [[Protocol; 3]; 2] = [
-    [Protocol::Tcp(SYN), Protocol::Tcp(SYN | ACK), Protocol::Tcp(ACK)],
+const CONNECTIONS: [[WireProtocol; 3]; 2] = [
     [
-        Protocol::Sctp(INIT),
-        Protocol::Sctp(INIT_ACK),
-        Protocol::Sctp(DATA),
+        WireProtocol::Tcp(SYN),
+        WireProtocol::Tcp(SYN | ACK),
+        WireProtocol::Tcp(ACK),
+    ],
+    [
+        WireProtocol::Sctp(INIT),
+        WireProtocol::Sctp(INIT_ACK),
+        WireProtocol::Sctp(DATA),
     ],
 ];
-const DATAGRAMS: [Protocol; 2] = [Protocol::Udp, Protocol::Echo];
+const DATAGRAMS: [WireProtocol; 2] = [WireProtocol::Udp, WireProtocol::Echo];
 
 /// Raw packets of both families, and such with more headers.
-fn shapes() -> impl Iterator<Item = fn(Protocol) -> Wire> {
-    let shapes: [fn(Protocol) -> Wire; 4] = [
-        |protocol| Wire::new(false, protocol),
-        |protocol| Wire::new(true, protocol),
-        |protocol| Wire::new(false, protocol).longer_by(2),
-        |protocol| Wire::new(true, protocol).longer_by(3),
+fn shapes() -> impl Iterator<Item = fn(WireProtocol) -> WirePacket> {
+    let shapes: [fn(WireProtocol) -> WirePacket; 4] = [
+        |protocol| WirePacket::new(false, protocol),
+        |protocol| WirePacket::new(true, protocol),
+        |protocol| WirePacket::new(false, protocol).longer_by(2),
+        |protocol| WirePacket::new(true, protocol).longer_by(3),
     ];
     shapes.into_iter()
 }
@@ -165,7 +169,7 @@ impl Node {
 
     /// A packet to the pod arrives, and its rule redirects it, or what is noted says why not.
     #[track_caller]
-    fn arrives(&self, wire: &Wire, redirected: bool, expected: &[&str]) {
+    fn arrives(&self, wire: &WirePacket, redirected: bool, expected: &[&str]) {
         let (ran, noted) = self.xdp(&wire.frame());
         let action = if redirected { XDP_REDIRECT } else { XDP_PASS };
         assert_eq!((ran.action, noted.as_slice()), (action, expected), "{wire:?}");
@@ -173,7 +177,7 @@ impl Node {
 
     /// The pod sends a packet, and it leaves past the stack or not.
     #[track_caller]
-    fn pod_sends(&self, wire: &Wire, past: bool, expected: &[&str]) {
+    fn pod_sends(&self, wire: &WirePacket, past: bool, expected: &[&str]) {
         self.sends(self.at_pod(&wire.frame()), past, expected);
     }
 
@@ -191,7 +195,7 @@ impl Node {
 
     /// The stack delivers a packet to the pod.
     #[track_caller]
-    fn stack_delivers(&self, wire: &Wire, expected: &[&str]) {
+    fn stack_delivers(&self, wire: &WirePacket, expected: &[&str]) {
         let (classified, noted) = self.hook(Hook::PodIn, self.at_pod(&wire.frame()));
         assert_eq!(
             (classified.verdict, noted.as_slice()),
@@ -202,7 +206,7 @@ impl Node {
 
     /// The stack sends a packet out by the NIC.
     #[track_caller]
-    fn stack_sends(&self, wire: &Wire, expected: &[&str]) {
+    fn stack_sends(&self, wire: &WirePacket, expected: &[&str]) {
         let (classified, noted) = self.hook(Hook::NicOut, self.at_pod(&wire.frame()));
         assert_eq!(
             (classified.verdict, noted.as_slice()),
@@ -218,10 +222,10 @@ impl Node {
 
     /// A connection that the pod has accepted.
     #[track_caller]
-    fn establish(&self, wire: fn(Protocol) -> Wire, [opens, answers, follows]: [Protocol; 3]) {
+    fn establish(&self, wire: fn(WireProtocol) -> WirePacket, [opens, answers, follows]: [WireProtocol; 3]) {
         self.arrives(&wire(opens), true, &["Opened"]);
-        self.pod_sends(&wire(answers).back(), true, &["ReplyForwarded"]);
+        self.pod_sends(&wire(answers).reply(), true, &["ReplyForwarded"]);
         self.arrives(&wire(follows), true, &["Hit"]);
-        self.pod_sends(&wire(follows).back(), true, &["Established", "ReplyForwarded"]);
+        self.pod_sends(&wire(follows).reply(), true, &["Established", "ReplyForwarded"]);
     }
 }

@@ -19,6 +19,9 @@
     reason = "the verifier loses the bounds of packets at a call, so the packet path is one function"
 )]
 
+#[cfg(feature = "testing")]
+extern crate std;
+
 pub mod btf;
 pub mod events;
 pub mod explain;
@@ -29,4 +32,6 @@ pub mod metadata;
 pub mod parse;
 pub mod reject;
 pub mod tables;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod verdict;

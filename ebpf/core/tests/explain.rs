@@ -1,23 +1,15 @@
 //! What the explaining program leaves in a packet, and who reads it.
 
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/model.rs"]
-mod model;
-#[path = "common/shape.rs"]
-mod shape;
-
-use model::{Model, SLOT};
-use shape::{POD, POD_V6, Shape};
 use xdp_core::{
     events::{Fallback, Unparsed},
     explain::{Explained, LEN},
     key::Scratch,
     tables::{Action, ActionRecord, PodBlock},
+    testing::{POD, POD_V6, PacketShape, PodModel, SLOT},
     verdict::{Kind, examine},
 };
 
-fn explained(model: &Model, frame: &[u8]) -> Option<Explained> {
+fn explained(model: &PodModel, frame: &[u8]) -> Option<Explained> {
     let mut packet = frame.to_vec();
     packet.resize(packet.len().max(LEN), 0);
     packet[..LEN].copy_from_slice(&Explained::bytes(&examine(frame, model, &mut Scratch::uninit())));
@@ -31,8 +23,8 @@ fn a_reader_gets_back_what_was_decided_and_how() {
         action: Action::Redirect as u8,
         ..ActionRecord::default()
     };
-    let mut model = Model::new(POD, POD_V6).with_rule(record);
-    let frame = Shape::udp(0xc633_6407, false).frame();
+    let mut model = PodModel::new(POD, POD_V6).with_rule(record);
+    let frame = PacketShape::udp(0xc633_6407, false).frame();
     let redirected = Explained {
         kind: Kind::Redirect,
         rule: Some(7),
@@ -53,8 +45,8 @@ fn a_reader_gets_back_what_was_decided_and_how() {
 
 #[test]
 fn what_was_not_reached_is_not_told() {
-    let model = Model::new(POD, POD_V6);
-    let frame = Shape::udp(0xc633_6407, false).frame();
+    let model = PodModel::new(POD, POD_V6);
+    let frame = PacketShape::udp(0xc633_6407, false).frame();
     let no_match = explained(&model, &frame).map(|it| (it.kind, it.rule, it.slot, it.class, it.action));
     assert_eq!(
         no_match,
@@ -73,7 +65,7 @@ fn what_was_not_reached_is_not_told() {
 
 #[test]
 fn a_packet_in_which_nothing_was_left_is_not_read() {
-    let frame = Shape::udp(0xc633_6407, false).frame();
+    let frame = PacketShape::udp(0xc633_6407, false).frame();
     assert_eq!(Explained::read(&frame), None);
     assert_eq!(Explained::read(&frame[..LEN - 1]), None);
 }

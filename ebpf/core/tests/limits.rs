@@ -1,26 +1,18 @@
 //! Rate limits, with a clock that stands until it is moved and other CPUs that step in where it hurts.
 #![expect(clippy::unwrap_used, reason = "state of the tests' own making")]
 
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/model.rs"]
-mod model;
-#[path = "common/shape.rs"]
-mod shape;
-
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
-use model::Model;
 use rstest::rstest;
-use shape::{POD, POD_V6, Shape};
 use xdp_core::{
     events::Event,
     key::Scratch,
     limits::{ANSWERS, Admission, Enforced, LimitCell, LimitSetCells, Limits, admits, answers, enforce},
     tables::{Action, ActionRecord, Address, LIMIT_SETS, MAX_RULES, PodBlock, WAYS},
+    testing::{POD, POD_V6, PacketShape, PodModel},
     verdict::{Decision, Kind, PacketLimit, VerdictCode, examine},
 };
 
@@ -362,10 +354,10 @@ fn a_node_that_may_not_answer_does_not() {
     assert!(!answers(&&state));
 }
 
-fn enforced(state: &State, record: ActionRecord, change: fn(&mut Model)) -> Enforced {
-    let mut model = Model::new(POD, POD_V6).with_rule(record);
+fn enforced(state: &State, record: ActionRecord, change: fn(&mut PodModel)) -> Enforced {
+    let mut model = PodModel::new(POD, POD_V6).with_rule(record);
     change(&mut model);
-    let frame = Shape::udp(0xc633_6407, false).frame();
+    let frame = PacketShape::udp(0xc633_6407, false).frame();
     let mut room = Scratch::uninit();
     let decision: Decision<'_> = examine(frame.as_slice(), &model, &mut room);
     enforce(&decision, &state)
@@ -375,7 +367,7 @@ fn enforced(state: &State, record: ActionRecord, change: fn(&mut Model)) -> Enfo
 fn what_exceeds_a_limit_is_dropped_whatever_it_was_to_become() {
     let state = State::at(SECOND);
     for (action, change, kind) in [
-        (Action::Pass, (|_| {}) as fn(&mut Model), Kind::Pass),
+        (Action::Pass, (|_| {}) as fn(&mut PodModel), Kind::Pass),
         (Action::Redirect, |_| {}, Kind::Redirect),
         (
             Action::Redirect,

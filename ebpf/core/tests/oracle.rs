@@ -1,20 +1,9 @@
 //! Millions of verdicts against the oracle.
 
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/model.rs"]
-mod model;
-#[path = "common/shape.rs"]
-mod shape;
-#[path = "common/world.rs"]
-mod world;
-
 use fastrand::Rng;
-use model::Model;
-use shape::Shape;
-use world::{Told, World};
 use xdp_core::{
     tables::{SOURCES, SourceRef},
+    testing::{PacketShape, PodModel, RuleFixture, VerdictSummary},
     verdict::decide,
 };
 
@@ -33,15 +22,15 @@ const DEPTHS: [(usize, usize); 9] = [
     (300, 7),
 ];
 
-fn agree(world: &World, model: &Model, shape: &Shape) {
-    let told = Told::from(decide(shape.frame().as_slice(), model));
+fn agree(world: &RuleFixture, model: &PodModel, shape: &PacketShape) {
+    let told = VerdictSummary::from(decide(shape.frame().as_slice(), model));
     assert_eq!(told, world.verdict(&shape.facts()), "{shape:?}\nin {world:?}");
 }
 
 #[test]
 fn depths_have_one_two_and_three_levels() {
     let levels = |(bounds, width): (usize, usize)| {
-        let mut model = World::random(bounds, &mut Rng::with_seed(SEED)).model(width);
+        let mut model = RuleFixture::random(bounds, &mut Rng::with_seed(SEED)).model(width);
         let mut levels = 0;
         while let Err(block) = model.pod.sources_v4.get() {
             model.pod.sources_v4 = model.sources_v4[block as usize].targets[0];
@@ -59,11 +48,11 @@ fn five_million_verdicts_agree() {
     let mut rng = Rng::with_seed(SEED);
     for number in 0..WORLDS {
         let (bounds, width) = DEPTHS[number % DEPTHS.len()];
-        let world = World::random(bounds, &mut rng);
+        let world = RuleFixture::random(bounds, &mut rng);
         let model = world.model(width);
         let edges = [world.source_edges(false), world.source_edges(true)];
         for _ in 0..PACKETS {
-            let mut shape = Shape::random(0, rng.u16(..), &mut rng);
+            let mut shape = PacketShape::random(0, rng.u16(..), &mut rng);
             shape.source = if rng.bool() {
                 rng.choice(edges[usize::from(shape.v6)].iter().copied())
                     .unwrap_or(0)
@@ -90,11 +79,11 @@ fn five_million_verdicts_agree() {
 fn every_edge_of_every_interval_agrees() {
     let mut rng = Rng::with_seed(SEED);
     for (bounds, width) in DEPTHS {
-        let world = World::random(bounds, &mut rng);
+        let world = RuleFixture::random(bounds, &mut rng);
         let model = world.model(width);
         for v6 in [false, true] {
             for source in world.source_edges(v6) {
-                let shape = Shape::udp(source, v6);
+                let shape = PacketShape::udp(source, v6);
                 agree(&world, &model, &shape);
                 every_port(&world, &model, &shape);
             }
@@ -103,9 +92,9 @@ fn every_edge_of_every_interval_agrees() {
 }
 
 /// Both sides of every bound of every protocol, and both ends.
-fn every_port(world: &World, model: &Model, shape: &Shape) {
+fn every_port(world: &RuleFixture, model: &PodModel, shape: &PacketShape) {
     for protocol in [6, 17, 132, 1, 58] {
-        let mut shape = Shape {
+        let mut shape = PacketShape {
             protocol,
             ..shape.clone()
         };
@@ -125,7 +114,7 @@ fn every_port(world: &World, model: &Model, shape: &Shape) {
 #[test]
 fn blocks_of_any_content_lead_only_where_they_say() {
     let mut rng = Rng::with_seed(SEED);
-    let world = World::random(64, &mut rng);
+    let world = RuleFixture::random(64, &mut rng);
     let mut model = world.model(64);
     for _ in 0..20_000 {
         for word in 0..SOURCES {
@@ -137,7 +126,7 @@ fn blocks_of_any_content_lead_only_where_they_say() {
             ports.bounds.fill_with(|| rng.u16(..));
             ports.targets.fill_with(|| rng.u16(..));
         }
-        let shape = Shape::random(rng.u128(..), rng.u16(..), &mut rng);
+        let shape = PacketShape::random(rng.u128(..), rng.u16(..), &mut rng);
         // It need not make sense, but it ends.
         let _ = decide(shape.frame().as_slice(), &model);
     }

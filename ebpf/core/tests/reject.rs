@@ -1,25 +1,16 @@
 //! Answers to rejected packets, read by another library and held against the standards.
 #![expect(clippy::unwrap_used, reason = "packets of the tests' own making")]
 
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/model.rs"]
-mod model;
-#[path = "common/shape.rs"]
-mod shape;
-
 use etherparse::{
     Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, NetHeaders, PacketBuilder, PacketHeaders, TcpHeader,
     TransportHeader, VlanId, icmpv4::DestUnreachableHeader, icmpv6::DestUnreachableCode,
 };
-use model::Model;
 use rstest::rstest;
-use shape::{POD, POD_V6, Shape};
 use xdp_core::{
     events::Event,
-    parse::Bytes,
-    reject::{Edit, turn},
+    reject::turn,
     tables::{Action, ActionRecord},
+    testing::{FrameBuffer, POD, POD_V6, PacketShape, PodModel},
     verdict::{Verdict, decide},
 };
 
@@ -28,48 +19,13 @@ const CLIENT_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
 const NIC_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-/// A frame with as much room in front of it as drivers leave.
-struct Buffer {
-    bytes: Vec<u8>,
-    room: usize,
-}
-
-impl Bytes for Buffer {
-    fn length(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.bytes.as_slice().read(offset)
-    }
-}
-
-impl Edit for Buffer {
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        self.bytes.get_mut(offset..offset + N)?.copy_from_slice(&bytes);
-        Some(())
-    }
-
-    fn grow(&mut self, bytes: usize) -> Option<()> {
-        self.room = self.room.checked_sub(bytes)?;
-        // Whatever was there before.
-        self.bytes.splice(..0, vec![0xee; bytes]);
-        Some(())
-    }
-
-    fn truncate(&mut self, length: usize) -> Option<()> {
-        self.bytes.truncate(length);
-        Some(())
-    }
-}
-
 fn verdict(frame: &[u8]) -> Verdict {
     let record = ActionRecord {
         rule: 7,
         action: Action::Reject as u8,
         ..ActionRecord::default()
     };
-    decide(frame, &Model::new(POD, POD_V6).with_rule(record))
+    decide(frame, &PodModel::new(POD, POD_V6).with_rule(record))
 }
 
 /// What goes back.
@@ -77,10 +33,7 @@ fn answer(frame: &[u8]) -> Vec<u8> {
     let Verdict::Reject { rule: 7, offender } = verdict(frame) else {
         panic!("{:?}", verdict(frame));
     };
-    let mut buffer = Buffer {
-        bytes: frame.to_vec(),
-        room: 256,
-    };
+    let mut buffer = FrameBuffer::new(frame);
     turn(&mut buffer, &offender).unwrap();
     buffer.bytes
 }
@@ -305,13 +258,13 @@ fn ipv6_is_answered_with_its_headers_and_eight_bytes(
 
 #[test]
 fn without_room_in_front_there_is_no_answer() {
-    let frame = Shape::udp(0xc633_6407, false).frame();
+    let frame = PacketShape::udp(0xc633_6407, false).frame();
     let Verdict::Reject { offender, .. } = verdict(&frame) else {
         unreachable!()
     };
-    let mut buffer = Buffer {
+    let mut buffer = FrameBuffer {
         bytes: frame,
-        room: 27,
+        headroom: 27,
     };
     assert_eq!(turn(&mut buffer, &offender), None);
 }
@@ -321,13 +274,13 @@ const SILENT: Verdict = Verdict::RejectedSilently {
     reason: Event::RejectSilent,
 };
 
-fn silent(v6: bool, change: impl FnOnce(&mut Shape)) -> bool {
+fn silent(v6: bool, change: impl FnOnce(&mut PacketShape)) -> bool {
     let source = if v6 {
         u128::from_be_bytes(CLIENT_V6)
     } else {
         0xc633_6407
     };
-    let mut shape = Shape::udp(source, v6);
+    let mut shape = PacketShape::udp(source, v6);
     change(&mut shape);
     verdict(&shape.frame()) == SILENT
 }
@@ -336,7 +289,7 @@ fn silent(v6: bool, change: impl FnOnce(&mut Shape)) -> bool {
 fn a_reset_is_not_answered() {
     for v6 in [false, true] {
         for flags in 0..=255 {
-            let tcp = |shape: &mut Shape| (shape.protocol, shape.tcp_flags) = (6, flags);
+            let tcp = |shape: &mut PacketShape| (shape.protocol, shape.tcp_flags) = (6, flags);
             assert_eq!(silent(v6, tcp), flags & 4 != 0, "{flags:#x}");
         }
     }
@@ -387,7 +340,7 @@ fn sources_that_are_no_host_are_not_answered() {
         ([223, 255, 255, 255], false),
         ([240, 0, 0, 1], false),
     ] {
-        let from = |shape: &mut Shape| shape.source = u128::from(u32::from_be_bytes(source));
+        let from = |shape: &mut PacketShape| shape.source = u128::from(u32::from_be_bytes(source));
         assert_eq!(silent(false, from), is_silent, "{source:?}");
     }
     for (source, is_silent) in [

@@ -1,14 +1,5 @@
 //! Verdicts, against a plain reading of the documentation of the tables.
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/model.rs"]
-mod model;
-#[path = "common/shape.rs"]
-mod shape;
-
-use model::{Model, SLOT};
 use rstest::rstest;
-use shape::{POD, POD_V6, Shape};
 use xdp_core::{
     events::{Event, Fallback},
     key::Scratch,
@@ -17,12 +8,13 @@ use xdp_core::{
         Action, ActionRecord, Address, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters,
         SlotWord, SourceRef, index_position,
     },
+    testing::{POD, POD_V6, PacketShape, PodModel, SLOT},
     verdict::{Field, Kind, Redirect, Verdict, decide, examine},
 };
 
 const SOURCE: u128 = 0xc633_6407;
 const SOURCE_V6: u128 = 0x2001_0db8_0000_0000_0000_0000_0000_0007;
-const NONE: fn() -> Model = || Model::new(POD, POD_V6);
+const NONE: fn() -> PodModel = || PodModel::new(POD, POD_V6);
 
 fn all(action: Action) -> ActionRecord {
     ActionRecord {
@@ -32,11 +24,11 @@ fn all(action: Action) -> ActionRecord {
     }
 }
 
-fn udp() -> Shape {
-    Shape::udp(SOURCE, false)
+fn udp() -> PacketShape {
+    PacketShape::udp(SOURCE, false)
 }
 
-fn verdict(record: ActionRecord, shape: &Shape) -> Verdict {
+fn verdict(record: ActionRecord, shape: &PacketShape) -> Verdict {
     decide(shape.frame().as_slice(), &NONE().with_rule(record))
 }
 
@@ -65,12 +57,12 @@ fn whatever_is_missing_passes() {
     let whole = NONE().with_rule(all(Action::Drop));
     let frame = udp().frame();
     assert_eq!(decide(frame.as_slice(), &whole), DROP);
-    let without = |change: fn(&mut Model)| {
+    let without = |change: fn(&mut PodModel)| {
         let mut model = whole.clone();
         change(&mut model);
         decide(frame.as_slice(), &model)
     };
-    let missing: [fn(&mut Model); 10] = [
+    let missing: [fn(&mut PodModel); 10] = [
         |model| model.alive = false,
         |model| model.word = SlotWord::EMPTY,
         |model| model.word = SlotWord::new(1, 4),
@@ -155,7 +147,7 @@ fn an_address_whose_place_is_taken_is_in_the_hash() {
 fn ipv6_destinations_are_in_the_hash_only() {
     let mut model = NONE().with_rule(all(Action::Drop));
     model.index.clear();
-    let frame = Shape::udp(SOURCE_V6, true).frame();
+    let frame = PacketShape::udp(SOURCE_V6, true).frame();
     assert_eq!(decide(frame.as_slice(), &model), DROP);
 }
 
@@ -185,10 +177,10 @@ fn a_tree_that_is_too_deep_or_runs_in_circles_passes() {
 fn neighbour_discovery_and_dhcp_are_never_considered() {
     let drop_all = |v6, protocol, l4| {
         let source = if v6 { SOURCE_V6 } else { SOURCE };
-        let shape = Shape {
+        let shape = PacketShape {
             protocol,
             l4,
-            ..Shape::udp(source, v6)
+            ..PacketShape::udp(source, v6)
         };
         verdict(all(Action::Drop), &shape)
     };
@@ -208,7 +200,7 @@ fn neighbour_discovery_and_dhcp_are_never_considered() {
 #[test]
 fn what_stands_against_a_redirect_is_named_in_order() {
     let fall_back = |reason| Verdict::FallBack { rule: 7, reason };
-    let mut shape = Shape {
+    let mut shape = PacketShape {
         group_mac: true,
         first_fragment: true,
         long: true,
@@ -252,7 +244,7 @@ fn audit_comes_before_everything_else() {
             flags: ActionRecord::AUDIT | ActionRecord::LIMIT_RULE,
             ..all(action)
         };
-        let shape = Shape {
+        let shape = PacketShape {
             group_mac: true,
             ..udp()
         };
@@ -321,7 +313,7 @@ fn codes_are_distinct_and_names_are_those_of_the_variants() {
 #[test]
 fn no_truncated_packet_is_dropped_that_was_not_before() {
     let model = NONE().with_rule(all(Action::Drop));
-    for shape in [udp(), Shape::udp(SOURCE_V6, true)] {
+    for shape in [udp(), PacketShape::udp(SOURCE_V6, true)] {
         let frame = shape.frame();
         for len in 0..frame.len() {
             assert!(

@@ -3,14 +3,14 @@
 use std::net::UdpSocket;
 
 use xdp_agent::testing::eventually;
-use xdp_core::events::FlowEvent;
+use xdp_core::{
+    events::FlowEvent,
+    testing::wire::{WirePacket, WireProtocol},
+};
 use xdp_plan::hook::Hook;
 
 use super::{Node, REDIRECT};
-use crate::{
-    attach::ifindex,
-    wire::{Protocol, Wire},
-};
+use crate::attach::ifindex;
 
 const REMOTE: &str = "10.0.0.9:40000";
 const SOURCE: usize = 14 + 12;
@@ -71,7 +71,7 @@ fn replies_leave_and_what_the_stack_delivers_is_its_own(clsact: bool) {
             .run(|| UdpSocket::bind(("10.0.0.2", port)).unwrap())
     };
     let web = from_pod(80);
-    node.arrives(&Wire::new(false, Protocol::Udp), true, &["Opened"]);
+    node.arrives(&WirePacket::new(false, WireProtocol::Udp), true, &["Opened"]);
     for replies in 1..=2 {
         web.send_to(b"reply", REMOTE).unwrap();
         eventually("a reply leaves past the stack", || {
@@ -88,7 +88,7 @@ fn replies_leave_and_what_the_stack_delivers_is_its_own(clsact: bool) {
     });
     assert_eq!(node.count(FlowEvent::ReplyMiss), 1);
 
-    let mut from_host = Wire::new(false, Protocol::Udp).frame();
+    let mut from_host = WirePacket::new(false, WireProtocol::Udp).frame();
     from_host[SOURCE + 3] = 1;
     assert_eq!(node.xdp(&from_host).1, ["Opened"]);
     let host = node

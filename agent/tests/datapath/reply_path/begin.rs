@@ -1,11 +1,13 @@
 //! How flows begin, settle and end.
 
 use xdp_agent::datapath::TestSkb;
-use xdp_core::tables::REPLY_PATH_MARK;
+use xdp_core::{
+    tables::REPLY_PATH_MARK,
+    testing::wire::{RST, WirePacket, WireProtocol},
+};
 use xdp_plan::hook::Hook;
 
 use super::{CONNECTIONS, ClassifierRun, DATAGRAMS, Node, REDIRECT, TCX_NEXT, shapes};
-use crate::wire::{Protocol, RST, Wire};
 
 const ABORT: u8 = 6;
 
@@ -16,7 +18,7 @@ fn a_connection_that_nobody_opened_here_is_the_stacks_both_ways() {
         for [_, answers, follows] in CONNECTIONS {
             for protocol in [answers, follows] {
                 node.arrives(&wire(protocol), false, &["StackFlow"]);
-                node.pod_sends(&wire(protocol).back(), false, &["ReplyMiss"]);
+                node.pod_sends(&wire(protocol).reply(), false, &["ReplyMiss"]);
             }
         }
     }
@@ -31,15 +33,15 @@ fn a_connection_goes_past_the_stack_from_its_first_packet_and_is_young_until_the
             node.forget();
             node.arrives(&wire(opens), true, &["Opened"]);
             node.arrives(&wire(opens), true, &["Hit"]);
-            node.pod_sends(&wire(answers).back(), true, &["ReplyForwarded"]);
+            node.pod_sends(&wire(answers).reply(), true, &["ReplyForwarded"]);
             node.arrives(&wire(follows), true, &["Hit"]);
             assert_eq!(node.entries(), [0, 1, 0]);
-            node.pod_sends(&wire(follows).back(), true, &["Established", "ReplyForwarded"]);
+            node.pod_sends(&wire(follows).reply(), true, &["Established", "ReplyForwarded"]);
             assert_eq!(node.entries(), [1, 0, 0]);
-            node.pod_sends(&wire(follows).back(), true, &["ReplyForwarded"]);
+            node.pod_sends(&wire(follows).reply(), true, &["ReplyForwarded"]);
             node.arrives(&wire(follows), true, &["Hit"]);
             node.arrives(&wire(follows).with_port(41_000), false, &["StackFlow"]);
-            node.pod_sends(&wire(follows).with_port(41_000).back(), false, &["ReplyMiss"]);
+            node.pod_sends(&wire(follows).with_port(41_000).reply(), false, &["ReplyMiss"]);
         }
     }
 }
@@ -52,9 +54,9 @@ fn a_datagram_and_an_echo_request_begin_flows_that_their_first_reply_settles() {
             node.forget();
             node.arrives(&wire(protocol), true, &["Opened"]);
             assert_eq!(node.entries(), [0, 1, 0]);
-            node.pod_sends(&wire(protocol).back(), true, &["Established", "ReplyForwarded"]);
+            node.pod_sends(&wire(protocol).reply(), true, &["Established", "ReplyForwarded"]);
             assert_eq!(node.entries(), [1, 0, 0]);
-            node.pod_sends(&wire(protocol).back(), true, &["ReplyForwarded"]);
+            node.pod_sends(&wire(protocol).reply(), true, &["ReplyForwarded"]);
             node.arrives(&wire(protocol), true, &["Hit"]);
         }
     }
@@ -63,11 +65,11 @@ fn a_datagram_and_an_echo_request_begin_flows_that_their_first_reply_settles() {
 #[test]
 fn what_refuses_a_connection_leaves_past_the_stack_and_settles_nothing() {
     let node = Node::new(&[REDIRECT]);
-    let refusals = [Protocol::Tcp(RST), Protocol::Sctp(ABORT)];
+    let refusals = [WireProtocol::Tcp(RST), WireProtocol::Sctp(ABORT)];
     for wire in shapes().take(2) {
         for ([opens, ..], refuses) in CONNECTIONS.into_iter().zip(refusals) {
             node.arrives(&wire(opens), true, &["Opened"]);
-            node.pod_sends(&wire(refuses).back(), true, &["ReplyForwarded"]);
+            node.pod_sends(&wire(refuses).reply(), true, &["ReplyForwarded"]);
         }
     }
     assert_eq!(node.entries(), [0, 4, 0]);
@@ -79,13 +81,13 @@ fn what_the_pod_opens_is_the_stacks_even_with_the_ports_of_a_flow_of_ours() {
     for wire in shapes() {
         for [opens, answers, follows] in CONNECTIONS {
             node.forget();
-            node.pod_sends(&wire(opens).back(), false, &["ReplyMiss"]);
+            node.pod_sends(&wire(opens).reply(), false, &["ReplyMiss"]);
             node.arrives(&wire(answers), false, &["StackFlow"]);
             node.establish(wire, [opens, answers, follows]);
-            node.pod_sends(&wire(opens).back(), false, &["Deleted"]);
+            node.pod_sends(&wire(opens).reply(), false, &["Deleted"]);
             assert_eq!(node.entries(), [0, 0, 0]);
             node.arrives(&wire(answers), false, &["StackFlow"]);
-            node.pod_sends(&wire(follows).back(), false, &["ReplyMiss"]);
+            node.pod_sends(&wire(follows).reply(), false, &["ReplyMiss"]);
         }
     }
 }
@@ -95,10 +97,10 @@ fn answers_to_datagrams_that_left_through_the_stack_are_the_stacks() {
     let mut node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         node.forget();
-        let datagram = wire(Protocol::Udp);
-        node.pod_sends(&datagram.back(), false, &["ReplyMiss"]);
-        node.stack_sends(&datagram.back(), &["StackFlowNoted"]);
-        node.stack_sends(&datagram.back(), &[]);
+        let datagram = wire(WireProtocol::Udp);
+        node.pod_sends(&datagram.reply(), false, &["ReplyMiss"]);
+        node.stack_sends(&datagram.reply(), &["StackFlowNoted"]);
+        node.stack_sends(&datagram.reply(), &[]);
         assert_eq!(node.entries(), [0, 0, 1]);
         node.arrives(&datagram, false, &["StackFlow"]);
         node.arrives(&datagram.with_port(41_000), true, &["Opened"]);
@@ -108,10 +110,10 @@ fn answers_to_datagrams_that_left_through_the_stack_are_the_stacks() {
 #[test]
 fn a_datagram_that_leaves_through_the_stack_takes_its_flow_from_us() {
     let node = Node::new(&[REDIRECT]);
-    let datagram = Wire::new(false, Protocol::Udp);
+    let datagram = WirePacket::new(false, WireProtocol::Udp);
     node.arrives(&datagram, true, &["Opened"]);
-    node.pod_sends(&datagram.back(), true, &["Established", "ReplyForwarded"]);
-    node.stack_sends(&datagram.back(), &["StackFlowNoted"]);
+    node.pod_sends(&datagram.reply(), true, &["Established", "ReplyForwarded"]);
+    node.stack_sends(&datagram.reply(), &["StackFlowNoted"]);
     assert_eq!(node.entries(), [0, 0, 1]);
     node.arrives(&datagram, false, &["StackFlow"]);
 }
@@ -127,7 +129,7 @@ fn an_opening_packet_or_a_datagram_that_the_stack_delivers_gives_the_flow_to_it_
             node.arrives(&wire(follows), true, &["Hit"]);
             node.stack_delivers(&wire(opens), &["ReclaimedByStack"]);
             node.arrives(&wire(follows), false, &["StackFlow"]);
-            node.pod_sends(&wire(follows).back(), false, &["ReplyMiss"]);
+            node.pod_sends(&wire(follows).reply(), false, &["ReplyMiss"]);
             node.stack_delivers(&wire(opens), &[]);
         }
         for protocol in DATAGRAMS {
@@ -135,7 +137,7 @@ fn an_opening_packet_or_a_datagram_that_the_stack_delivers_gives_the_flow_to_it_
             node.arrives(&wire(protocol), true, &["Opened"]);
             node.stack_delivers(&wire(protocol), &["ReclaimedByStack"]);
             assert_eq!(node.entries(), [0, 0, 0]);
-            node.pod_sends(&wire(protocol).back(), false, &["ReplyMiss"]);
+            node.pod_sends(&wire(protocol).reply(), false, &["ReplyMiss"]);
         }
     }
 }
@@ -143,7 +145,7 @@ fn an_opening_packet_or_a_datagram_that_the_stack_delivers_gives_the_flow_to_it_
 #[test]
 fn the_mark_of_the_reply_path_is_taken_off_at_the_nic_and_other_marks_are_not() {
     let node = Node::new(&[REDIRECT]);
-    let frame = Wire::new(false, Protocol::Udp).back().frame();
+    let frame = WirePacket::new(false, WireProtocol::Udp).reply().frame();
     for (mark, after, noted) in [(REPLY_PATH_MARK, 0, Vec::new()), (5, 5, vec!["StackFlowNoted"])] {
         let skb = TestSkb {
             mark,
@@ -161,9 +163,9 @@ fn the_mark_of_the_reply_path_is_taken_off_at_the_nic_and_other_marks_are_not() 
 fn protocols_whose_replies_cannot_be_told_go_through_the_stack() {
     let node = Node::new(&[REDIRECT]);
     for wire in shapes() {
-        for protocol in [Protocol::Other(47), Protocol::Other(50)] {
+        for protocol in [WireProtocol::Other(47), WireProtocol::Other(50)] {
             node.arrives(&wire(protocol), false, &["UntrackedProtocol"]);
-            node.pod_sends(&wire(protocol).back(), false, &["ReplyMiss"]);
+            node.pod_sends(&wire(protocol).reply(), false, &["ReplyMiss"]);
         }
     }
 }

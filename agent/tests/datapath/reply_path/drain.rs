@@ -1,15 +1,13 @@
 //! Pods to which nothing redirects any more.
 
+use xdp_core::testing::wire::{WirePacket, WireProtocol};
 use xdp_plan::{
     compile::Desired,
     facts::{NotReady, Readiness},
 };
 
 use super::{CONNECTIONS, DATAGRAMS, Node, REDIRECT, shapes, wanted};
-use crate::{
-    judge::XDP_REDIRECT,
-    wire::{Protocol, Wire},
-};
+use crate::judge::XDP_REDIRECT;
 
 /// Decides about none of these packets.
 const OTHERS: &str = "{name: others, ports: [{protocol: UDP, port: 9}], action: Drop}";
@@ -35,7 +33,7 @@ fn flows_that_the_pod_has_answered_go_on_without_metadata_and_nothing_else_does(
             let (ran, noted) = node.xdp(&wire(follows).frame());
             assert_eq!((ran.action, noted), (XDP_REDIRECT, vec!["Drained"]));
             assert!(ran.metadata.is_empty());
-            node.pod_sends(&wire(follows).back(), true, &["ReplyForwarded"]);
+            node.pod_sends(&wire(follows).reply(), true, &["ReplyForwarded"]);
             // Not answered, and not begun.
             node.arrives(&wire(follows).with_port(41_000), false, &[]);
             node.arrives(&wire(opens).with_port(42_000), false, &[]);
@@ -52,15 +50,15 @@ fn datagrams_go_on_and_new_ones_do_not() {
         node.forget();
         for protocol in DATAGRAMS {
             node.arrives(&wire(protocol), true, &["Opened"]);
-            node.pod_sends(&wire(protocol).back(), true, &["Established", "ReplyForwarded"]);
+            node.pod_sends(&wire(protocol).reply(), true, &["Established", "ReplyForwarded"]);
         }
         drains(&mut node);
         for protocol in DATAGRAMS {
             node.arrives(&wire(protocol), true, &["Drained"]);
-            node.pod_sends(&wire(protocol).back(), true, &["ReplyForwarded"]);
+            node.pod_sends(&wire(protocol).reply(), true, &["ReplyForwarded"]);
             node.arrives(&wire(protocol).with_port(41_000), false, &[]);
         }
-        let error = wire(Protocol::Udp).error_about(&wire(Protocol::Udp).back().frame());
+        let error = wire(WireProtocol::Udp).error_about(&wire(WireProtocol::Udp).reply().frame());
         node.arrives(&error, true, &["ErrorIn"]);
     }
 }
@@ -68,7 +66,7 @@ fn datagrams_go_on_and_new_ones_do_not() {
 #[test]
 fn an_entry_that_no_packet_touches_stays_and_carries_nothing() {
     let mut node = Node::new(&[REDIRECT]);
-    let wire: fn(Protocol) -> Wire = |protocol| Wire::new(false, protocol);
+    let wire: fn(WireProtocol) -> WirePacket = |protocol| WirePacket::new(false, protocol);
     node.establish(wire, CONNECTIONS[0]);
     drains(&mut node);
     node.arrives(&wire(CONNECTIONS[0][2]).with_port(41_000), false, &[]);
@@ -90,7 +88,7 @@ fn any_packet_that_the_stack_delivers_takes_the_flow_from_a_pod_that_drains() {
             node.stack_delivers(&follows, &["Deleted"]);
             assert_eq!(node.entries(), [0, 0, 0]);
             node.arrives(&follows, false, &[]);
-            node.pod_sends(&follows.back(), false, &["ReplyMiss"]);
+            node.pod_sends(&follows.reply(), false, &["ReplyMiss"]);
         }
     }
 }
@@ -98,7 +96,7 @@ fn any_packet_that_the_stack_delivers_takes_the_flow_from_a_pod_that_drains() {
 #[test]
 fn without_its_flag_a_pod_whose_rules_say_nothing_gets_nothing_past_the_stack() {
     let mut node = Node::new(&[REDIRECT]);
-    let wire: fn(Protocol) -> Wire = |protocol| Wire::new(true, protocol);
+    let wire: fn(WireProtocol) -> WirePacket = |protocol| WirePacket::new(true, protocol);
     node.establish(wire, CONNECTIONS[0]);
     node.install(&wanted(&[OTHERS]));
     node.arrives(&wire(CONNECTIONS[0][2]), false, &[]);
@@ -107,13 +105,13 @@ fn without_its_flag_a_pod_whose_rules_say_nothing_gets_nothing_past_the_stack() 
 #[test]
 fn a_pod_that_is_gone_from_the_tables_gives_its_flows_to_the_stack_with_any_packet() {
     let mut node = Node::new(&[REDIRECT]);
-    let wire: fn(Protocol) -> Wire = |protocol| Wire::new(true, protocol);
+    let wire: fn(WireProtocol) -> WirePacket = |protocol| WirePacket::new(true, protocol);
     node.establish(wire, CONNECTIONS[0]);
     node.install(&Desired::default());
     let follows = wire(CONNECTIONS[0][2]);
     node.arrives(&follows, false, &[]);
     node.stack_delivers(&follows, &["Deleted"]);
-    node.pod_sends(&follows.back(), false, &["ReplyMiss"]);
+    node.pod_sends(&follows.reply(), false, &["ReplyMiss"]);
 }
 
 #[test]
@@ -127,8 +125,8 @@ fn a_pod_without_a_reply_path_gets_nothing_past_the_stack_and_begins_nothing() {
     node.install(&desired);
     for wire in shapes() {
         for protocol in [
-            Protocol::Udp,
-            Protocol::Echo,
+            WireProtocol::Udp,
+            WireProtocol::Echo,
             CONNECTIONS[0][0],
             CONNECTIONS[1][0],
         ] {

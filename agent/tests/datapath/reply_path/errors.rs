@@ -1,10 +1,11 @@
 //! ICMP errors about flows, to the pod and from it.
 
+use xdp_core::testing::wire::{WirePacket, WireProtocol};
+
 use super::{CONNECTIONS, DATAGRAMS, Node, POD, REDIRECT, shapes};
 use crate::{
     judge::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
     node::{desired, pod, policy},
-    wire::{Protocol, Wire},
 };
 
 /// Nothing is said about ICMP.
@@ -16,8 +17,8 @@ const PORTS: [&str; 3] = [
 const LINK_HEADER: usize = 14;
 
 /// To the pod, about what it sent.
-fn error_to_pod(wire: fn(Protocol) -> Wire, protocol: Protocol) -> Wire {
-    let sent = wire(protocol).back();
+fn error_to_pod(wire: fn(WireProtocol) -> WirePacket, protocol: WireProtocol) -> WirePacket {
+    let sent = wire(protocol).reply();
     wire(protocol).error_about(&sent.frame())
 }
 
@@ -35,7 +36,7 @@ fn an_error_about_a_flow_of_ours_reaches_the_pod_past_the_stack_though_no_rule_s
             assert!(ran.metadata.is_empty());
             assert_eq!(ran.packet[12..], error.frame()[12..]);
             let other = wire(connection[2]).with_port(41_000);
-            node.arrives(&other.error_about(&other.back().frame()), false, &[]);
+            node.arrives(&other.error_about(&other.reply().frame()), false, &[]);
         }
     }
 }
@@ -47,9 +48,9 @@ fn an_error_of_another_kind_about_a_flow_of_ours_does_so_too() {
     for (v6, kind) in kinds {
         node.forget();
         let wire = if v6 {
-            |protocol| Wire::new(true, protocol)
+            |protocol| WirePacket::new(true, protocol)
         } else {
-            |protocol| Wire::new(false, protocol)
+            |protocol| WirePacket::new(false, protocol)
         };
         node.establish(wire, CONNECTIONS[0]);
         let mut frame = error_to_pod(wire, CONNECTIONS[0][2]).frame();
@@ -65,8 +66,8 @@ fn an_error_about_a_flow_that_the_pod_has_not_answered_yet_reaches_it() {
     let mut node = Node::new(&PORTS);
     for wire in shapes() {
         node.forget();
-        node.arrives(&wire(Protocol::Udp), true, &["Opened"]);
-        node.arrives(&error_to_pod(wire, Protocol::Udp), true, &["ErrorIn"]);
+        node.arrives(&wire(WireProtocol::Udp), true, &["Opened"]);
+        node.arrives(&error_to_pod(wire, WireProtocol::Udp), true, &["ErrorIn"]);
         assert_eq!(node.entries(), [0, 1, 0]);
     }
 }
@@ -78,7 +79,7 @@ fn a_rule_that_drops_errors_drops_those_about_flows_of_ours() {
         REDIRECT,
     ];
     let node = Node::new(&rules);
-    let wire: fn(Protocol) -> Wire = |protocol| Wire::new(false, protocol);
+    let wire: fn(WireProtocol) -> WirePacket = |protocol| WirePacket::new(false, protocol);
     node.establish(wire, CONNECTIONS[0]);
     let (ran, noted) = node.xdp(&error_to_pod(wire, CONNECTIONS[0][2]).frame());
     assert_eq!((ran.action, noted), (XDP_DROP, vec![]));
@@ -105,13 +106,13 @@ fn an_error_from_the_pod_about_a_flow_of_ours_leaves_past_the_stack_and_settles_
     for wire in shapes() {
         node.forget();
         for protocol in [
-            Protocol::Udp,
-            Protocol::Echo,
+            WireProtocol::Udp,
+            WireProtocol::Echo,
             CONNECTIONS[0][0],
             CONNECTIONS[1][0],
         ] {
             let refused = wire(protocol);
-            let error = refused.back().error_about(&refused.frame());
+            let error = refused.reply().error_about(&refused.frame());
             node.pod_sends(&error, false, &["ReplyMiss"]);
             node.arrives(&refused, true, &["Opened"]);
             node.pod_sends(&error, true, &["ReplyIcmpError"]);
@@ -130,12 +131,12 @@ fn an_error_that_quotes_another_pods_packet_is_the_stacks() {
     // Two pods are not behind one device.
     desired.pods[1].identity.mac = [4; 6];
     let node = Node::with(&desired);
-    let opens = Wire::new(false, CONNECTIONS[0][0]);
+    let opens = WirePacket::new(false, CONNECTIONS[0][0]);
     let mut to_other = opens.frame();
     to_other[LINK_HEADER + 19] = 3;
     assert_eq!(node.xdp(&to_other).1, ["Opened"]);
     let quoted_source = LINK_HEADER + 20 + 8 + 12;
-    let mut error = opens.error_about(&opens.back().frame()).frame();
+    let mut error = opens.error_about(&opens.reply().frame()).frame();
     error[quoted_source + 3] = 3;
     let (ran, noted) = node.xdp(&error);
     assert_eq!((ran.action, noted), (XDP_PASS, vec!["StackFlow"]));

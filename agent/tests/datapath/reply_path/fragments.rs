@@ -1,7 +1,8 @@
 //! Packets in fragments.
 
+use xdp_core::testing::wire::{WirePacket, WireProtocol};
+
 use super::{DATAGRAMS, Node, REDIRECT, shapes};
-use crate::wire::{Protocol, Wire};
 
 const IDENTIFICATION: usize = 14 + 4;
 
@@ -10,7 +11,7 @@ fn fragments_to_the_pod_take_the_way_through_the_stack_all_of_them() {
     let mut node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         node.forget();
-        let datagram = wire(Protocol::Udp);
+        let datagram = wire(WireProtocol::Udp);
         node.arrives(&datagram, true, &["Opened"]);
         node.arrives(&datagram.clone().first_fragment(), false, &["Fragment"]);
         node.arrives(&datagram.later_fragment(), false, &["Fragment"]);
@@ -22,8 +23,8 @@ fn fragments_of_a_reply_leave_past_the_stack_after_the_first_one_and_those_of_ot
     for v6 in [false, true] {
         for protocol in DATAGRAMS {
             let node = Node::new(&[REDIRECT]);
-            let request = Wire::new(v6, protocol);
-            let reply = request.back();
+            let request = WirePacket::new(v6, protocol);
+            let reply = request.reply();
             node.pod_sends(&reply.clone().first_fragment(), false, &["ReplyMiss"]);
             node.pod_sends(&reply.clone().later_fragment(), false, &["ReplyMiss"]);
             node.arrives(&request, true, &["Opened"]);
@@ -41,9 +42,9 @@ fn fragments_of_a_reply_leave_past_the_stack_after_the_first_one_and_those_of_ot
 #[test]
 fn a_later_fragment_of_another_packet_is_the_stacks() {
     let node = Node::new(&[REDIRECT]);
-    let request = Wire::new(false, Protocol::Udp);
+    let request = WirePacket::new(false, WireProtocol::Udp);
     node.arrives(&request, true, &["Opened"]);
-    let reply = request.back();
+    let reply = request.reply();
     node.pod_sends(
         &reply.clone().first_fragment(),
         true,
@@ -57,7 +58,7 @@ fn a_later_fragment_of_another_packet_is_the_stacks() {
 #[test]
 fn fragments_behind_other_extension_headers_are_the_stacks() {
     let node = Node::new(&[REDIRECT]);
-    let request = Wire::new(true, Protocol::Udp).longer_by(1);
+    let request = WirePacket::new(true, WireProtocol::Udp).longer_by(1);
     node.arrives(&request, true, &["Opened"]);
-    node.pod_sends(&request.back().first_fragment(), false, &["ReplyMiss"]);
+    node.pod_sends(&request.reply().first_fragment(), false, &["ReplyMiss"]);
 }

@@ -1,12 +1,11 @@
 //! Flows of delivery `Peer`.
 
-use xdp_core::metadata::Metadata;
+use xdp_core::{metadata::Metadata, testing::wire::WirePacket};
 
 use super::{CONNECTIONS, DATAGRAMS, Node, POD, REDIRECT, shapes};
 use crate::{
     judge::XDP_PASS,
     node::{DEVICE, desired, pod, policy},
-    wire::Wire,
 };
 
 fn node() -> Node {
@@ -17,7 +16,7 @@ fn node() -> Node {
 
 /// It goes on to the NIC's stack entry, marked for the pod or not.
 #[track_caller]
-fn arrives(node: &Node, wire: &Wire, marked: bool, expected: &[&str]) {
+fn arrives(node: &Node, wire: &WirePacket, marked: bool, expected: &[&str]) {
     let (ran, noted) = node.xdp(&wire.frame());
     assert_eq!((ran.action, noted.as_slice()), (XDP_PASS, expected), "{wire:?}");
     assert_eq!(ran.packet, wire.frame());
@@ -34,9 +33,9 @@ fn a_connection_that_begins_behind_the_nics_stack_entry_is_ours_like_any_other()
             node.forget();
             arrives(&node, &wire(follows), false, &["StackFlow"]);
             arrives(&node, &wire(opens), true, &["Opened"]);
-            node.pod_sends(&wire(answers).back(), true, &["ReplyForwarded"]);
+            node.pod_sends(&wire(answers).reply(), true, &["ReplyForwarded"]);
             arrives(&node, &wire(follows), true, &["Hit"]);
-            node.pod_sends(&wire(follows).back(), true, &["Established", "ReplyForwarded"]);
+            node.pod_sends(&wire(follows).reply(), true, &["Established", "ReplyForwarded"]);
             assert_eq!(node.entries(), [1, 0, 0]);
             // Redirected packets do not pass there: this one came another way.
             node.stack_delivers(&wire(opens), &["ReclaimedByStack"]);
@@ -52,7 +51,7 @@ fn a_datagram_that_is_answered_from_behind_the_nics_stack_entry_settles_its_flow
         for protocol in DATAGRAMS {
             node.forget();
             arrives(&node, &wire(protocol), true, &["Opened"]);
-            node.pod_sends(&wire(protocol).back(), true, &["Established", "ReplyForwarded"]);
+            node.pod_sends(&wire(protocol).reply(), true, &["Established", "ReplyForwarded"]);
         }
     }
 }

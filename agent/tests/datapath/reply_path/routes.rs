@@ -1,20 +1,21 @@
 //! Where replies leave, and when they cannot.
 
+use xdp_core::testing::wire::WirePacket;
+
 use super::{CONNECTIONS, Node, REDIRECT};
-use crate::wire::Wire;
 
 const LINK_HEADER: usize = 14;
 
 /// The pod's packets of a flow that is established.
-fn replies(node: &Node) -> [Wire; 2] {
-    let [v4, v6] = [false, true].map(|v6| Wire::new(v6, CONNECTIONS[0][2]).back());
-    node.establish(|protocol| Wire::new(false, protocol), CONNECTIONS[0]);
-    node.establish(|protocol| Wire::new(true, protocol), CONNECTIONS[0]);
+fn replies(node: &Node) -> [WirePacket; 2] {
+    let [v4, v6] = [false, true].map(|v6| WirePacket::new(v6, CONNECTIONS[0][2]).reply());
+    node.establish(|protocol| WirePacket::new(false, protocol), CONNECTIONS[0]);
+    node.establish(|protocol| WirePacket::new(true, protocol), CONNECTIONS[0]);
     [v4, v6]
 }
 
 /// As long an IP packet.
-fn long(wire: &Wire, ip_len: usize) -> Vec<u8> {
+fn long(wire: &WirePacket, ip_len: usize) -> Vec<u8> {
     let mut frame = wire.frame();
     let is_v6 = frame[LINK_HEADER] >> 4 == 6;
     let (at, length) = if is_v6 { (4, ip_len - 40) } else { (2, ip_len) };

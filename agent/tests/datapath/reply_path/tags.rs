@@ -12,9 +12,9 @@ fn tagged_packets_belong_to_the_flow_of_their_addresses_and_reach_the_pod_withou
             for tags in [1, 2] {
                 node.forget();
                 node.arrives(&wire(opens).tagged(tags), true, &["Opened"]);
-                node.pod_sends(&wire(answers).back(), true, &["ReplyForwarded"]);
+                node.pod_sends(&wire(answers).reply(), true, &["ReplyForwarded"]);
                 node.arrives(&wire(follows), true, &["Hit"]);
-                node.pod_sends(&wire(follows).back(), true, &["Established", "ReplyForwarded"]);
+                node.pod_sends(&wire(follows).reply(), true, &["Established", "ReplyForwarded"]);
                 let tagged = wire(follows).tagged(tags).frame();
                 let (ran, noted) = node.xdp(&tagged);
                 assert_eq!(noted, ["Hit"]);
@@ -30,7 +30,7 @@ fn what_a_pod_tags_is_for_another_network_than_the_nics() {
     for wire in shapes() {
         node.forget();
         node.establish(wire, CONNECTIONS[0]);
-        let follows = wire(CONNECTIONS[0][2]).back();
+        let follows = wire(CONNECTIONS[0][2]).reply();
         node.pod_sends(&follows.clone().tagged(1), false, &[]);
         node.pod_sends(&follows, true, &["ReplyForwarded"]);
     }

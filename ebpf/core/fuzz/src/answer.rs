@@ -1,44 +1,15 @@
-//! What must be true of every answer.
+//! Checks of answers to rejected packets.
 
 use xdp_core::{
-    parse::Bytes,
-    reject::{Edit, Offender, turn},
+    reject::{Offender, turn},
+    testing::FrameBuffer,
 };
-
-struct Buffer(Vec<u8>);
-
-impl Bytes for Buffer {
-    fn length(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.0.as_slice().read(offset)
-    }
-}
-
-impl Edit for Buffer {
-    fn write<const N: usize>(&mut self, offset: usize, bytes: [u8; N]) -> Option<()> {
-        self.0.get_mut(offset..offset + N)?.copy_from_slice(&bytes);
-        Some(())
-    }
-
-    fn grow(&mut self, bytes: usize) -> Option<()> {
-        self.0.splice(..0, vec![0xee; bytes]);
-        Some(())
-    }
-
-    fn truncate(&mut self, length: usize) -> Option<()> {
-        self.0.truncate(length);
-        Some(())
-    }
-}
 
 /// Checks the answer to `frame`, whose IP header is behind `tags` tags.
 pub(crate) fn check(frame: &[u8], v6: bool, tags: usize, offender: &Offender) {
-    let mut buffer = Buffer(frame.to_vec());
+    let mut buffer = FrameBuffer::new(frame);
     assert!(turn(&mut buffer, offender).is_some());
-    let answer = buffer.0;
+    let answer = buffer.bytes;
     let ip = 14 + 4 * tags;
     assert_eq!((&answer[..6], &answer[6..12]), (&frame[6..12], &frame[..6]));
     assert_eq!(answer[12..ip], frame[12..ip]);
@@ -49,12 +20,12 @@ pub(crate) fn check(frame: &[u8], v6: bool, tags: usize, offender: &Offender) {
         (pair(frame, 1), pair(frame, 0))
     );
     let packet = &answer[ip..];
-    let told = u16::from_be_bytes(if v6 {
+    let length_field = u16::from_be_bytes(if v6 {
         [packet[4], packet[5]]
     } else {
         [packet[2], packet[3]]
     });
-    assert_eq!(usize::from(told) + if v6 { 40 } else { 0 }, packet.len());
+    assert_eq!(usize::from(length_field) + if v6 { 40 } else { 0 }, packet.len());
     let protocol = packet[if v6 { 6 } else { 9 }];
     let upper = &packet[header..];
     let pseudo = [

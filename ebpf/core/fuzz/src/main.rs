@@ -5,33 +5,26 @@
 #![no_main]
 
 mod answer;
-#[path = "../../tests/common/facts.rs"]
-mod facts;
-#[path = "../../tests/common/model.rs"]
-mod model;
 mod naive;
-#[path = "../../tests/common/shape.rs"]
-mod shape;
-#[path = "../../tests/common/world.rs"]
-mod world;
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use model::Model;
-use world::{Told, World};
-use xdp_core::verdict::{Verdict, decide};
+use xdp_core::{
+    testing::{POD, POD_V6, PodModel, RuleFixture, VerdictSummary},
+    verdict::{Verdict, decide},
+};
 
 /// Bounds of sources, and how many go into a block.
 const DEPTHS: [(usize, usize); 4] = [(1, 64), (64, 64), (200, 15), (300, 7)];
 
-static RULES: LazyLock<Vec<(World, Model)>> = LazyLock::new(|| {
+static RULES: LazyLock<Vec<(RuleFixture, PodModel)>> = LazyLock::new(|| {
     (0..32)
         .map(|seed| {
             let (bounds, width) = DEPTHS[seed as usize % DEPTHS.len()];
-            let world = World::random(bounds, &mut fastrand::Rng::with_seed(seed));
-            let model = world.model(width);
-            (world, model)
+            let fixture = RuleFixture::random(bounds, &mut fastrand::Rng::with_seed(seed));
+            let model = fixture.model(width);
+            (fixture, model)
         })
         .collect()
 });
@@ -40,12 +33,8 @@ static RULES: LazyLock<Vec<(World, Model)>> = LazyLock::new(|| {
 fn aim(frame: &mut [u8], tags: usize) {
     let ip = 14 + 4 * tags;
     let is_v6 = frame.get(ip - 2..ip) == Some(&[0x86, 0xdd]);
-    let pod = shape::POD_V6.octets();
-    let (at, address): (usize, &[u8]) = if is_v6 {
-        (ip + 24, &pod)
-    } else {
-        (ip + 16, &shape::POD)
-    };
+    let pod = POD_V6.octets();
+    let (at, address): (usize, &[u8]) = if is_v6 { (ip + 24, &pod) } else { (ip + 16, &POD) };
     if let Some(destination) = frame.get_mut(at..at + address.len()) {
         destination.copy_from_slice(address);
     }
@@ -54,9 +43,9 @@ fn aim(frame: &mut [u8], tags: usize) {
 fn is_to_the_pod(frame: &[u8], v6: bool, tags: usize) -> bool {
     let ip = 14 + 4 * tags;
     if v6 {
-        frame[ip + 24..ip + 40] == shape::POD_V6.octets()
+        frame[ip + 24..ip + 40] == POD_V6.octets()
     } else {
-        frame[ip + 16..ip + 20] == shape::POD
+        frame[ip + 16..ip + 20] == POD
     }
 }
 
@@ -66,14 +55,14 @@ fuzz_target!(|input: &[u8]| {
     if aimed % 4 != 3 {
         aim(&mut frame, usize::from(aimed % 4));
     }
-    let (world, model) = &RULES[usize::from(*rules) % RULES.len()];
+    let (fixture, model) = &RULES[usize::from(*rules) % RULES.len()];
     let verdict = decide(frame.as_slice(), model);
     let expected = match naive::parse(&frame) {
-        Err(reason) => Told::Unparsed(reason),
-        Ok(facts) if !is_to_the_pod(&frame, facts.v6, facts.tags) => Told::NotConsidered,
-        Ok(facts) => world.verdict(&facts),
+        Err(reason) => VerdictSummary::Unparsed(reason),
+        Ok(facts) if !is_to_the_pod(&frame, facts.v6, facts.tags) => VerdictSummary::NotConsidered,
+        Ok(facts) => fixture.verdict(&facts),
     };
-    assert_eq!(Told::from(verdict), expected);
+    assert_eq!(VerdictSummary::from(verdict), expected);
     if let (Verdict::Reject { offender, .. }, Ok(facts)) = (verdict, naive::parse(&frame)) {
         answer::check(&frame, facts.v6, facts.tags, &offender);
     }

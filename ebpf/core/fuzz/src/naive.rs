@@ -1,10 +1,8 @@
 //! A second parser, written as one reads the standards: slices, no care for speed.
 
-use xdp_core::events::Unparsed;
+use xdp_core::{events::Unparsed, testing::PacketFacts};
 
-use crate::facts::Facts;
-
-type Parsed = Result<Facts, Unparsed>;
+type Parsed = Result<PacketFacts, Unparsed>;
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
@@ -31,7 +29,7 @@ pub(crate) fn parse(frame: &[u8]) -> Parsed {
         0x86dd => v6(&rest[2..]),
         _ => Err(Unparsed::NotIp),
     }?;
-    Ok(Facts {
+    Ok(PacketFacts {
         tags,
         group_mac: frame[0] & 1 == 1,
         ..facts
@@ -50,7 +48,7 @@ fn v4(packet: &[u8]) -> Parsed {
     let packet = packet.get(..ip_len).ok_or(Unparsed::Truncated)?;
     let source = u32::from_be_bytes([packet[12], packet[13], packet[14], packet[15]]);
     let offset = u16_at(packet, 6) % 0x2000;
-    let facts = Facts {
+    let facts = PacketFacts {
         v6: false,
         source: source.into(),
         tags: 0,
@@ -81,7 +79,7 @@ fn v6(packet: &[u8]) -> Parsed {
     if address(8) >> 32 == 0xffff || address(24) >> 32 == 0xffff {
         return Err(Unparsed::V4MappedInV6);
     }
-    let mut facts = Facts {
+    let mut facts = PacketFacts {
         v6: true,
         source: address(8),
         tags: 0,
@@ -122,7 +120,7 @@ fn v6(packet: &[u8]) -> Parsed {
     Ok(facts)
 }
 
-fn upper(mut facts: Facts, rest: &[u8]) -> Parsed {
+fn upper(mut facts: PacketFacts, rest: &[u8]) -> Parsed {
     if !facts.has_ports() && facts.icmp().is_none() {
         return Ok(facts);
     }

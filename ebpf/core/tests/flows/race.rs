@@ -4,25 +4,21 @@ use rstest::rstest;
 use xdp_core::{
     events::{Fallback, FlowEvent},
     flows::{FlowMap, ReplyDecision, is_recent, track_inbound, track_reply},
+    testing::wire::{ACK, SYN, WirePacket, WireProtocol},
 };
 
-use crate::{
-    SLOT, from_pod,
-    memory::Memory,
-    to_pod,
-    wire::{ACK, Protocol, SYN, Wire},
-};
+use crate::{SLOT, from_pod, memory::Memory, to_pod};
 
 fn opened(v6: bool) -> Memory {
     let memory = Memory::default();
-    let syn = Wire::new(v6, Protocol::Tcp(SYN));
+    let syn = WirePacket::new(v6, WireProtocol::Tcp(SYN));
     assert_eq!(track_inbound(&to_pod(&syn), SLOT, &memory), Ok(FlowEvent::Opened));
     memory
 }
 
 #[rstest]
 fn a_flow_that_moves_between_two_look_ups_is_found(#[values(false, true)] v6: bool) {
-    let ack = Wire::new(v6, Protocol::Tcp(ACK));
+    let ack = WirePacket::new(v6, WireProtocol::Tcp(ACK));
     let memory = opened(v6);
     memory.moving.set(true);
     assert_eq!(track_inbound(&to_pod(&ack), SLOT, &memory), Ok(FlowEvent::Hit));
@@ -38,7 +34,7 @@ fn a_flow_that_moves_between_two_look_ups_is_found(#[values(false, true)] v6: bo
 
 #[rstest]
 fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
-    let ack = to_pod(&Wire::new(v6, Protocol::Tcp(ACK)));
+    let ack = to_pod(&WirePacket::new(v6, WireProtocol::Tcp(ACK)));
     let strange = Memory::default();
     assert!(!is_recent(&ack.key, &strange));
     assert_eq!(track_inbound(&ack, SLOT, &strange), Err(Fallback::StackFlow));

@@ -3,13 +3,10 @@
 use xdp_core::{
     events::Fallback,
     flows::{Direction, ReplyDecision, stack_delivered, stack_sent, track_inbound, track_reply},
+    testing::wire::{ACK, RST, SYN, WirePacket, WireProtocol},
 };
 
-use super::{
-    SLOT,
-    memory::Memory,
-    wire::{ACK, Protocol, RST, SYN, Wire},
-};
+use super::{SLOT, memory::Memory};
 
 /// Something that happens to a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,19 +60,19 @@ fn datagrams_are_ours(history: &[Step]) -> bool {
     ours
 }
 
-fn tcp(step: Step, port: u16) -> Wire {
+fn tcp(step: Step, port: u16) -> WirePacket {
     let flags = match step {
         Step::Arrives(true) | Step::Delivered(true) | Step::Sent(true) => SYN,
         Step::Refused => RST | ACK,
         _ => ACK,
     };
-    Wire::new(false, Protocol::Tcp(flags)).with_port(port)
+    WirePacket::new(false, WireProtocol::Tcp(flags)).with_port(port)
 }
 
 /// Carries a step out; whether its packet took the way past the stack, if it has one.
-fn carry_out(step: Step, wire: &Wire, is_udp: bool, flows: &Memory) -> Option<bool> {
-    let to_pod = wire.subject(Direction::ToPod);
-    let from_pod = wire.back().subject(Direction::FromPod);
+fn carry_out(step: Step, wire: &WirePacket, is_udp: bool, flows: &Memory) -> Option<bool> {
+    let to_pod = wire.flow_packet(Direction::ToPod);
+    let from_pod = wire.reply().flow_packet(Direction::FromPod);
     match step {
         Step::Arrives(_) => {
             let taken = track_inbound(&to_pod, SLOT, flows);
@@ -115,7 +112,7 @@ fn the_last_opening_packet_says_whose_a_flow_is() {
             let step = rng.choice(STEPS).unwrap();
             let port = 1000 + flow as u16;
             let wire = if is_udp {
-                Wire::new(true, Protocol::Udp).with_port(port)
+                WirePacket::new(true, WireProtocol::Udp).with_port(port)
             } else {
                 tcp(step, port)
             };

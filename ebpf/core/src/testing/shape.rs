@@ -1,35 +1,46 @@
-//! A packet, described first and written down afterwards: so nothing is parsed to know what must become of it.
-#![allow(dead_code, reason = "each test uses a part")]
+//! Packets to the pod from a description of their properties: a test need not parse a packet to know its verdict.
 
-use xdp_core::tables::Address;
+use std::{vec, vec::Vec};
 
-use super::facts::Facts;
+use super::facts::PacketFacts;
+use crate::tables::Address;
 
-pub(crate) const POD: [u8; 4] = [10, 0, 0, 2];
-pub(crate) const POD_V6: Address = Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+/// The pod's IPv4 address.
+pub const POD: [u8; 4] = [10, 0, 0, 2];
+/// The pod's IPv6 address.
+pub const POD_V6: Address = Address::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
 
-/// A packet to the pod.
+/// The description of a packet to the pod.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent properties of a packet")]
-pub(crate) struct Shape {
-    pub(crate) v6: bool,
-    /// Of which an IPv4 packet uses the last four bytes.
-    pub(crate) source: u128,
-    pub(crate) tags: usize,
-    pub(crate) group_mac: bool,
-    pub(crate) protocol: u8,
-    /// Ports; or type and code and two bytes.
-    pub(crate) l4: (u16, u16),
-    pub(crate) tcp_flags: u8,
-    pub(crate) first_fragment: bool,
-    pub(crate) later_fragment: bool,
+pub struct PacketShape {
+    /// Whether the packet is IPv6.
+    pub v6: bool,
+    /// Source address. IPv4 uses the last four bytes.
+    pub source: u128,
+    /// Number of VLAN tags.
+    pub tags: usize,
+    /// Whether the destination MAC address is a multicast one.
+    pub group_mac: bool,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Ports; for ICMP type and code, and two more bytes.
+    pub l4: (u16, u16),
+    /// TCP flags.
+    pub tcp_flags: u8,
+    /// Whether this is a first fragment.
+    pub first_fragment: bool,
+    /// Whether this is a later fragment.
+    pub later_fragment: bool,
     /// 32-bit words of IPv4 options, or IPv6 extension headers of eight bytes.
-    pub(crate) extra: usize,
-    pub(crate) long: bool,
+    pub extra: usize,
+    /// Whether the packet is longer than the pod's MTU.
+    pub long: bool,
 }
 
-impl Shape {
-    pub(crate) fn udp(source: u128, v6: bool) -> Self {
+impl PacketShape {
+    /// Returns a UDP packet.
+    pub fn udp(source: u128, v6: bool) -> Self {
         Self {
             v6,
             source,
@@ -45,7 +56,8 @@ impl Shape {
         }
     }
 
-    pub(crate) fn random(source: u128, port: u16, rng: &mut fastrand::Rng) -> Self {
+    /// Returns a random packet.
+    pub fn random(source: u128, port: u16, rng: &mut fastrand::Rng) -> Self {
         const PROTOCOLS: [u8; 12] = [6, 6, 6, 17, 17, 17, 132, 1, 58, 47, 255, 59];
         let v6 = rng.bool();
         Self {
@@ -63,12 +75,14 @@ impl Shape {
         }
     }
 
-    pub(crate) fn is_fragment(&self) -> bool {
+    /// Whether this is an IP fragment.
+    pub fn is_fragment(&self) -> bool {
         self.first_fragment || self.later_fragment
     }
 
-    pub(crate) fn facts(&self) -> Facts {
-        Facts {
+    /// Returns the properties that a verdict depends on.
+    pub fn facts(&self) -> PacketFacts {
+        PacketFacts {
             v6: self.v6,
             source: self.source,
             tags: self.tags,
@@ -82,7 +96,8 @@ impl Shape {
         }
     }
 
-    pub(crate) fn ip_len(&self) -> usize {
+    /// Returns the length of the IP packet.
+    pub fn ip_len(&self) -> usize {
         let payload = if self.long { 1481 } else { 20 };
         if self.v6 {
             40 + 8 * self.chain().len().saturating_sub(1) + payload
@@ -91,7 +106,7 @@ impl Shape {
         }
     }
 
-    /// The protocols of an IPv6 packet's headers.
+    /// Returns the protocols of the headers of an IPv6 packet.
     fn chain(&self) -> Vec<u8> {
         let mut chain = vec![60; self.extra.min(5)];
         if self.is_fragment() {
@@ -101,8 +116,8 @@ impl Shape {
         chain
     }
 
-    /// Written down.
-    pub(crate) fn frame(&self) -> Vec<u8> {
+    /// Returns the frame.
+    pub fn frame(&self) -> Vec<u8> {
         let mut frame = vec![
             if self.group_mac { 1 } else { 2 },
             0,

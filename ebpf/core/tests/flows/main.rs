@@ -1,49 +1,44 @@
 //! Whose packets are: the owner rule, and the packets that show it.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
-#[path = "flows/memory.rs"]
 mod memory;
-#[path = "flows/race.rs"]
 mod race;
-#[path = "flows/rule.rs"]
 mod rule;
-#[path = "flows/wire.rs"]
-mod wire;
 
 use memory::Memory;
 use rstest::rstest;
-use wire::{ACK, Protocol, RST, SYN, Wire};
 use xdp_core::{
     events::{Fallback, FlowEvent},
     flows::{
         Direction, DrainScope, FlowMap, FlowPacket, PacketRole, ReplyDecision, drains, stack_delivered,
         stack_sent, track_inbound, track_reply,
     },
+    testing::wire::{ACK, RST, SYN, WirePacket, WireProtocol},
 };
 
 const SLOT: u32 = 7;
 
-fn to_pod(wire: &Wire) -> FlowPacket {
-    wire.subject(Direction::ToPod)
+fn to_pod(wire: &WirePacket) -> FlowPacket {
+    wire.flow_packet(Direction::ToPod)
 }
 
-fn from_pod(wire: &Wire) -> FlowPacket {
-    wire.back().subject(Direction::FromPod)
+fn from_pod(wire: &WirePacket) -> FlowPacket {
+    wire.reply().flow_packet(Direction::FromPod)
 }
 
-fn role(wire: &Wire, way: Direction) -> PacketRole {
-    wire.subject(way).role
+fn role(wire: &WirePacket, way: Direction) -> PacketRole {
+    wire.flow_packet(way).role
 }
 
 #[rstest]
 fn both_ways_of_a_flow_have_one_key(#[values(false, true)] v6: bool, #[values(0, 2)] tags: usize) {
     for protocol in [
-        Protocol::Tcp(ACK),
-        Protocol::Udp,
-        Protocol::Sctp(0),
-        Protocol::Echo,
+        WireProtocol::Tcp(ACK),
+        WireProtocol::Udp,
+        WireProtocol::Sctp(0),
+        WireProtocol::Echo,
     ] {
-        let wire = Wire::new(v6, protocol).tagged(tags);
+        let wire = WirePacket::new(v6, protocol).tagged(tags);
         assert_eq!(to_pod(&wire).key, from_pod(&wire).key, "{protocol:?}");
         assert_eq!(to_pod(&wire).key.remote, wire.remote(), "{protocol:?}");
     }
@@ -51,13 +46,13 @@ fn both_ways_of_a_flow_have_one_key(#[values(false, true)] v6: bool, #[values(0,
 
 #[rstest]
 fn only_what_opens_opens(#[values(false, true)] v6: bool) {
-    let tcp = |flags| role(&Wire::new(v6, Protocol::Tcp(flags)), Direction::ToPod);
+    let tcp = |flags| role(&WirePacket::new(v6, WireProtocol::Tcp(flags)), Direction::ToPod);
     assert_eq!(tcp(SYN), PacketRole::New);
     assert_eq!(tcp(ACK), PacketRole::Data);
     for unsettled in [SYN | ACK, RST, RST | ACK, SYN | RST] {
         assert_eq!(tcp(unsettled), PacketRole::Inconclusive, "{unsettled:#x}");
     }
-    let sctp = |chunk| role(&Wire::new(v6, Protocol::Sctp(chunk)), Direction::ToPod);
+    let sctp = |chunk| role(&WirePacket::new(v6, WireProtocol::Sctp(chunk)), Direction::ToPod);
     let roles = [0, 1, 2, 6, 10].map(sctp);
     assert_eq!(
         roles,
@@ -70,27 +65,27 @@ fn only_what_opens_opens(#[values(false, true)] v6: bool) {
         ]
     );
     assert_eq!(
-        role(&Wire::new(v6, Protocol::Udp), Direction::ToPod),
+        role(&WirePacket::new(v6, WireProtocol::Udp), Direction::ToPod),
         PacketRole::Datagram
     );
     assert_eq!(
-        role(&Wire::new(v6, Protocol::Other(47)), Direction::ToPod),
+        role(&WirePacket::new(v6, WireProtocol::Other(47)), Direction::ToPod),
         PacketRole::Untracked
     );
 }
 
 #[rstest]
 fn an_echo_belongs_to_whom_it_was_asked_by(#[values(false, true)] v6: bool) {
-    let request = Wire::new(v6, Protocol::Echo);
+    let request = WirePacket::new(v6, WireProtocol::Echo);
     assert_eq!(role(&request, Direction::ToPod), PacketRole::Datagram);
-    assert_eq!(role(&request.back(), Direction::FromPod), PacketRole::Datagram);
+    assert_eq!(role(&request.reply(), Direction::FromPod), PacketRole::Datagram);
     assert_eq!(
         role(&request, Direction::FromPod),
         PacketRole::Untracked,
         "the pod's own request"
     );
     assert_eq!(
-        role(&request.back(), Direction::ToPod),
+        role(&request.reply(), Direction::ToPod),
         PacketRole::Untracked,
         "the answer to it"
     );
@@ -101,7 +96,7 @@ fn extension_headers_and_options_are_looked_through(
     #[values(false, true)] v6: bool,
     #[values(0, 3)] extra: usize,
 ) {
-    let plain = Wire::new(v6, Protocol::Tcp(SYN));
+    let plain = WirePacket::new(v6, WireProtocol::Tcp(SYN));
     assert_eq!(to_pod(&plain.clone().longer_by(extra)), to_pod(&plain));
 }
 
@@ -109,20 +104,26 @@ fn extension_headers_and_options_are_looked_through(
 fn an_error_belongs_to_the_flow_it_quotes(
     #[values(false, true)] v6: bool,
     #[values(0, 2)] extra: usize,
-    #[values(Protocol::Tcp(ACK), Protocol::Udp, Protocol::Sctp(0), Protocol::Echo)] protocol: Protocol,
+    #[values(
+        WireProtocol::Tcp(ACK),
+        WireProtocol::Udp,
+        WireProtocol::Sctp(0),
+        WireProtocol::Echo
+    )]
+    protocol: WireProtocol,
 ) {
-    let wire = Wire::new(v6, protocol);
+    let wire = WirePacket::new(v6, protocol);
     let about = wire.clone().longer_by(extra);
-    let quoted = about.back().frame();
-    let inward = wire.error_about(&quoted).subject(Direction::ToPod);
+    let quoted = about.reply().frame();
+    let inward = wire.error_about(&quoted).flow_packet(Direction::ToPod);
     assert_eq!(
         (inward.role, inward.key),
         (PacketRole::Related, to_pod(&wire).key)
     );
     let outward = wire
-        .back()
+        .reply()
         .error_about(&about.frame())
-        .subject(Direction::FromPod);
+        .flow_packet(Direction::FromPod);
     assert_eq!(
         (outward.role, outward.key),
         (PacketRole::Related, to_pod(&wire).key)
@@ -131,11 +132,11 @@ fn an_error_belongs_to_the_flow_it_quotes(
 
 #[rstest]
 fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] v6: bool) {
-    let wire = Wire::new(v6, Protocol::Tcp(ACK));
+    let wire = WirePacket::new(v6, WireProtocol::Tcp(ACK));
     let none = |quoted: &[u8]| {
-        wire.error_about(quoted).subject(Direction::ToPod).key == xdp_core::tables::FlowKey::default()
+        wire.error_about(quoted).flow_packet(Direction::ToPod).key == xdp_core::tables::FlowKey::default()
     };
-    let quoted = wire.back().frame();
+    let quoted = wire.reply().frame();
     assert!(!none(&quoted));
     let header = if v6 { 54 } else { 34 };
     for length in 14..header + 8 {
@@ -146,14 +147,14 @@ fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] 
         "eight bytes of TCP are what an error has to quote"
     );
     assert!(none(&wire.frame()), "a packet to the pod, not from it");
-    assert!(none(&wire.back().later_fragment().frame()));
-    assert!(!none(&wire.back().first_fragment().frame()));
+    assert!(none(&wire.reply().later_fragment().frame()));
+    assert!(!none(&wire.reply().first_fragment().frame()));
 }
 
 #[test]
 fn a_connection_is_ours_from_its_opening_packet_on() {
     let flows = Memory::default();
-    let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&Wire::new(false, Protocol::Tcp(flags))));
+    let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&WirePacket::new(false, WireProtocol::Tcp(flags))));
     assert_eq!(track_inbound(&ack, SLOT, &flows), Err(Fallback::StackFlow));
     assert_eq!(track_inbound(&syn, SLOT, &flows), Ok(FlowEvent::Opened));
     assert_eq!(track_inbound(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
@@ -164,9 +165,9 @@ fn a_connection_is_ours_from_its_opening_packet_on() {
 
 #[test]
 fn it_is_established_when_the_pod_has_accepted_it_and_not_before() {
-    let out = |flags| from_pod(&Wire::new(false, Protocol::Tcp(flags)));
+    let out = |flags| from_pod(&WirePacket::new(false, WireProtocol::Tcp(flags)));
     let flows = Memory::default();
-    let syn = to_pod(&Wire::new(false, Protocol::Tcp(SYN)));
+    let syn = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
     track_inbound(&syn, SLOT, &flows).unwrap();
     for refusal in [SYN | ACK, RST, RST | ACK] {
         assert_eq!(
@@ -190,9 +191,9 @@ fn it_is_established_when_the_pod_has_accepted_it_and_not_before() {
 fn a_flood_of_opening_packets_that_are_answered_moves_nothing() {
     let flows = Memory::default();
     for port in 1..1000 {
-        let wire = Wire::new(true, Protocol::Tcp(SYN)).with_port(port);
+        let wire = WirePacket::new(true, WireProtocol::Tcp(SYN)).with_port(port);
         track_inbound(&to_pod(&wire), SLOT, &flows).unwrap();
-        let answer = Wire::new(true, Protocol::Tcp(SYN | ACK)).with_port(port);
+        let answer = WirePacket::new(true, WireProtocol::Tcp(SYN | ACK)).with_port(port);
         assert_eq!(
             track_reply(&from_pod(&answer), &flows),
             ReplyDecision::Forward(FlowEvent::ReplyForwarded)
@@ -203,18 +204,24 @@ fn a_flood_of_opening_packets_that_are_answered_moves_nothing() {
 
 #[rstest]
 fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
-    #[values(Protocol::Tcp(SYN), Protocol::Udp, Protocol::Sctp(1), Protocol::Echo)] protocol: Protocol,
+    #[values(
+        WireProtocol::Tcp(SYN),
+        WireProtocol::Udp,
+        WireProtocol::Sctp(1),
+        WireProtocol::Echo
+    )]
+    protocol: WireProtocol,
     #[values(false, true)] answered: bool,
 ) {
     let flows = Memory::default();
-    let opening = Wire::new(false, protocol);
+    let opening = WirePacket::new(false, protocol);
     track_inbound(&to_pod(&opening), SLOT, &flows).unwrap();
     let following = match protocol {
-        Protocol::Tcp(_) => Protocol::Tcp(ACK),
-        Protocol::Sctp(_) => Protocol::Sctp(0),
+        WireProtocol::Tcp(_) => WireProtocol::Tcp(ACK),
+        WireProtocol::Sctp(_) => WireProtocol::Sctp(0),
         other => other,
     };
-    let following = Wire::new(false, following);
+    let following = WirePacket::new(false, following);
     if answered {
         track_reply(&from_pod(&following), &flows);
     }
@@ -229,7 +236,7 @@ fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
 #[test]
 fn the_stack_is_given_flows_as_they_go_on_only_when_a_pod_leaves() {
     let flows = Memory::default();
-    let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&Wire::new(false, Protocol::Tcp(flags))));
+    let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&WirePacket::new(false, WireProtocol::Tcp(flags))));
     track_inbound(&syn, SLOT, &flows).unwrap();
     assert_eq!(stack_delivered(&ack, || false, &flows), None);
     assert_eq!(track_inbound(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
@@ -240,7 +247,7 @@ fn the_stack_is_given_flows_as_they_go_on_only_when_a_pod_leaves() {
 #[test]
 fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
     let flows = Memory::default();
-    let syn = Wire::new(false, Protocol::Tcp(SYN));
+    let syn = WirePacket::new(false, WireProtocol::Tcp(SYN));
     track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
     assert_eq!(
         track_reply(&from_pod(&syn), &flows),
@@ -250,14 +257,14 @@ fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
         track_reply(&from_pod(&syn), &flows),
         ReplyDecision::Stack(FlowEvent::ReplyMiss)
     );
-    let answer = to_pod(&Wire::new(false, Protocol::Tcp(SYN | ACK)));
+    let answer = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN | ACK)));
     assert_eq!(track_inbound(&answer, SLOT, &flows), Err(Fallback::StackFlow));
 }
 
 #[test]
 fn what_answers_a_pods_datagram_is_the_stacks_even_if_it_was_ours_by_mistake() {
     let flows = Memory::default();
-    let udp = Wire::new(true, Protocol::Udp);
+    let udp = WirePacket::new(true, WireProtocol::Udp);
     // The answer was faster than the note about what it answers.
     assert_eq!(track_inbound(&to_pod(&udp), SLOT, &flows), Ok(FlowEvent::Opened));
     assert_eq!(
@@ -276,7 +283,7 @@ fn what_answers_a_pods_datagram_is_the_stacks_even_if_it_was_ours_by_mistake() {
 fn without_room_for_an_entry_a_flow_is_the_stacks() {
     let flows = Memory::default();
     flows.full.set(true);
-    let syn = to_pod(&Wire::new(false, Protocol::Tcp(SYN)));
+    let syn = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
     assert_eq!(track_inbound(&syn, SLOT, &flows), Err(Fallback::StackFlow));
     assert_eq!(flows.noted(FlowEvent::InsertFailed), 1);
 }
@@ -287,9 +294,14 @@ fn errors_about_flows_of_ours_are_delivered_whatever_rules_say(
     #[values(false, true)] answered: bool,
 ) {
     let flows = Memory::default();
-    let udp = Wire::new(v6, Protocol::Udp);
-    let error = udp.error_about(&udp.back().frame()).subject(Direction::ToPod);
-    let refusal = udp.back().error_about(&udp.frame()).subject(Direction::FromPod);
+    let udp = WirePacket::new(v6, WireProtocol::Udp);
+    let error = udp
+        .error_about(&udp.reply().frame())
+        .flow_packet(Direction::ToPod);
+    let refusal = udp
+        .reply()
+        .error_about(&udp.frame())
+        .flow_packet(Direction::FromPod);
     assert_eq!(track_inbound(&error, SLOT, &flows), Err(Fallback::StackFlow));
     assert_eq!(drains(&error, DrainScope::IcmpErrors, SLOT, &flows), None);
     assert_eq!(
@@ -316,7 +328,7 @@ fn errors_about_flows_of_ours_are_delivered_whatever_rules_say(
 #[test]
 fn a_pod_without_policies_keeps_the_flows_that_it_has_answered() {
     let flows = Memory::default();
-    let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
+    let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
     let drained = || drains(&to_pod(&ack), DrainScope::Established, SLOT, &flows);
     assert_eq!(drained(), None);
@@ -330,17 +342,17 @@ fn a_pod_without_policies_keeps_the_flows_that_it_has_answered() {
 fn protocols_without_a_reply_path_are_the_stacks() {
     let flows = Memory::default();
     for wire in [
-        Wire::new(false, Protocol::Other(47)),
-        Wire::new(true, Protocol::Other(50)),
+        WirePacket::new(false, WireProtocol::Other(47)),
+        WirePacket::new(true, WireProtocol::Other(50)),
     ] {
         assert_eq!(
             track_inbound(&to_pod(&wire), SLOT, &flows),
             Err(Fallback::UntrackedProtocol)
         );
     }
-    let reply = Wire::new(false, Protocol::Echo).back();
+    let reply = WirePacket::new(false, WireProtocol::Echo).reply();
     assert_eq!(
-        track_inbound(&reply.subject(Direction::ToPod), SLOT, &flows),
+        track_inbound(&reply.flow_packet(Direction::ToPod), SLOT, &flows),
         Err(Fallback::UntrackedProtocol)
     );
 }
@@ -348,7 +360,7 @@ fn protocols_without_a_reply_path_are_the_stacks() {
 #[test]
 fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
     let flows = Memory::default();
-    let udp = Wire::new(false, Protocol::Udp);
+    let udp = WirePacket::new(false, WireProtocol::Udp);
     track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
     track_reply(&from_pod(&udp), &flows);
     flows.looked_up.set(0);
@@ -366,7 +378,7 @@ fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
 #[test]
 fn a_flow_that_is_evicted_while_it_is_in_use_is_put_back() {
     let flows = Memory::default();
-    let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
+    let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
     track_reply(&from_pod(&ack), &flows);
     flows.evict();
@@ -385,7 +397,7 @@ fn a_flow_that_is_evicted_while_it_is_in_use_is_put_back() {
 #[test]
 fn a_flow_that_was_deleted_is_not_put_back() {
     let flows = Memory::default();
-    let [syn, ack] = [SYN, ACK].map(|flags| Wire::new(false, Protocol::Tcp(flags)));
+    let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
     track_reply(&from_pod(&ack), &flows);
     flows.epoch.set(flows.epoch.get() + 1);

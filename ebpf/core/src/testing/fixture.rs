@@ -1,48 +1,47 @@
-//! Rules as flat lists of intervals: the oracle reads the lists, the tables are trees over them.
-#![allow(dead_code, reason = "each test uses a part")]
+//! Random rules of one pod as flat lists of bounds: the oracle reads the lists, and the tables are trees over them.
 
-use xdp_core::{
+use std::{vec, vec::Vec};
+
+use super::{
+    facts::PacketFacts,
+    model::PodModel,
+    shape::{POD, POD_V6},
+};
+use crate::{
     events::{Event, Fallback, Unparsed},
     reject::RejectWith,
     tables::{Action, ActionRecord, Class, PORTS, PodBlock},
     verdict::Verdict,
 };
 
-use super::{
-    facts::Facts,
-    model::Model,
-    shape::{POD, POD_V6},
-};
+/// Sorted bounds, and the value from each bound on. The first bound is zero.
+pub type FlatBounds<K, V> = Vec<(K, V)>;
 
-/// What holds from each bound on. Sorted, beginning with zero.
-pub(crate) type Flat<K, V> = Vec<(K, V)>;
-
-/// What applies to one class of sources.
+/// The rules for one class of sources.
 #[derive(Clone, Debug)]
-pub(crate) struct Columns {
-    /// TCP, UDP, SCTP, ICMP, `ICMPv6`.
-    pub(crate) ports: [Flat<u16, u16>; 5],
-    pub(crate) portless: u16,
+pub struct ClassColumns {
+    /// Action numbers for TCP, UDP, SCTP, ICMP and `ICMPv6`.
+    pub ports: [FlatBounds<u16, u16>; 5],
+    /// Action number for packets without ports.
+    pub portless: u16,
 }
 
-/// One pod's rules.
+/// The rules of one pod.
 #[derive(Clone, Debug)]
-pub(crate) struct World {
-    pub(crate) v4: Flat<u32, u32>,
-    pub(crate) v6: Flat<u128, u32>,
-    pub(crate) classes: Vec<Columns>,
-    pub(crate) actions: Vec<ActionRecord>,
-    pub(crate) flags: u16,
+pub struct RuleFixture {
+    /// Classes of IPv4 sources.
+    pub v4: FlatBounds<u32, u32>,
+    /// Classes of IPv6 sources.
+    pub v6: FlatBounds<u128, u32>,
+    /// The classes.
+    pub classes: Vec<ClassColumns>,
+    /// The rules.
+    pub actions: Vec<ActionRecord>,
+    /// Flags of the pod's block.
+    pub flags: u16,
 }
 
-/// How deep the trees are: bounds to a block, and how many there are of them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Depth {
-    pub(crate) bounds: usize,
-    pub(crate) width: usize,
-}
-
-/// Values that searches go wrong at.
+/// Values at the edges of integer types.
 const EDGES: [u128; 10] = [
     1,
     0x7fff,
@@ -56,13 +55,13 @@ const EDGES: [u128; 10] = [
     u128::MAX,
 ];
 
-/// Bounds up to `max`.
+/// Returns random bounds up to `max`.
 fn bounds(count: usize, max: u128, rng: &mut fastrand::Rng) -> Vec<u128> {
     let mut bounds = vec![0];
     while bounds.len() < count {
         bounds.push(match rng.u8(..4) {
             0 => rng.choice(EDGES).unwrap_or(0) & max,
-            // A neighbour: an interval of one.
+            // Next to another bound: an interval of one value.
             1 => rng.choice(bounds.iter().copied()).unwrap_or(0).wrapping_add(1) & max,
             _ => rng.u128(..) & max,
         });
@@ -72,7 +71,12 @@ fn bounds(count: usize, max: u128, rng: &mut fastrand::Rng) -> Vec<u128> {
     bounds
 }
 
-pub(crate) fn holds<K: PartialOrd, V: Copy>(flat: &[(K, V)], key: &K) -> V {
+/// Returns the value for a key.
+///
+/// # Panics
+///
+/// If the first bound is larger than the key.
+pub fn look_up<K: PartialOrd, V: Copy>(flat: &[(K, V)], key: &K) -> V {
     flat.iter()
         .rev()
         .find(|(bound, _)| bound <= key)
@@ -80,13 +84,14 @@ pub(crate) fn holds<K: PartialOrd, V: Copy>(flat: &[(K, V)], key: &K) -> V {
         .1
 }
 
-impl World {
-    pub(crate) fn random(sources: usize, rng: &mut fastrand::Rng) -> Self {
+impl RuleFixture {
+    /// Returns random rules, with this many bounds of sources.
+    pub fn random(sources: usize, rng: &mut fastrand::Rng) -> Self {
         let actions: Vec<_> = (0..12).map(|rule| record(rule, rng)).collect();
         let action = |rng: &mut fastrand::Rng| rng.u16(..=12);
         let classes: Vec<_> = (0..rng.u32(1..6))
-            .map(|_| Columns {
-                ports: std::array::from_fn(|_| {
+            .map(|_| ClassColumns {
+                ports: core::array::from_fn(|_| {
                     let count = rng.choice([1, 1, 2, 5, 32, 33, 90]).unwrap_or(1);
                     let bounds = bounds(count, 0xffff, rng);
                     bounds
@@ -117,9 +122,9 @@ impl World {
         }
     }
 
-    /// As tables, `width` bounds of sources to a block.
-    pub(crate) fn model(&self, width: usize) -> Model {
-        let mut model = Model::new(POD, POD_V6);
+    /// Returns the tables, with `width` bounds of sources in a block.
+    pub fn model(&self, width: usize) -> PodModel {
+        let mut model = PodModel::new(POD, POD_V6);
         model.pod.flags = self.flags;
         model.pod.sources_v4 = model.add_sources_v4(&self.v4, width);
         model.pod.sources_v6 = model.add_sources_v6(&self.v6, width);
@@ -148,8 +153,8 @@ impl World {
         model
     }
 
-    /// Keys on both sides of every bound of sources, and both ends.
-    pub(crate) fn source_edges(&self, v6: bool) -> Vec<u128> {
+    /// Returns the sources on both sides of every bound, and the first and last address.
+    pub fn source_edges(&self, v6: bool) -> Vec<u128> {
         let (bounds, max): (Vec<u128>, u128) = if v6 {
             (self.v6.iter().map(|(bound, _)| *bound).collect(), u128::MAX)
         } else {
@@ -164,17 +169,17 @@ impl World {
         around.chain([0, max]).collect()
     }
 
-    fn columns(&self, facts: &Facts) -> &Columns {
+    fn columns(&self, facts: &PacketFacts) -> &ClassColumns {
         let class = if facts.v6 {
-            holds(&self.v6, &facts.source)
+            look_up(&self.v6, &facts.source)
         } else {
-            holds(&self.v4, &(facts.source as u32))
+            look_up(&self.v4, &(facts.source as u32))
         };
         &self.classes[class as usize]
     }
 
-    /// The ports that are asked about the packet.
-    pub(crate) fn ports(&self, facts: &Facts) -> Option<&Flat<u16, u16>> {
+    /// Returns the bounds of ports that apply to a packet.
+    pub fn ports(&self, facts: &PacketFacts) -> Option<&FlatBounds<u16, u16>> {
         let column = match facts.protocol {
             _ if facts.later_fragment => None,
             6 => Some(0),
@@ -187,13 +192,13 @@ impl World {
         Some(&self.columns(facts).ports[column])
     }
 
-    /// What must become of the packet, by name; with its rule, and the reason's code.
-    pub(crate) fn verdict(&self, facts: &Facts) -> Told {
+    /// Returns the expected verdict.
+    pub fn verdict(&self, facts: &PacketFacts) -> VerdictSummary {
         if facts.v6 && facts.source >> 32 == 0xffff {
-            return Told::Unparsed(Unparsed::V4MappedInV6);
+            return VerdictSummary::Unparsed(Unparsed::V4MappedInV6);
         }
         if facts.is_control() {
-            return Told::NotConsidered;
+            return VerdictSummary::NotConsidered;
         }
         let key = if facts.icmp().is_some() {
             facts.l4.0
@@ -201,34 +206,34 @@ impl World {
             facts.l4.1
         };
         let number = match self.ports(facts) {
-            Some(flat) => holds(flat, &key),
+            Some(flat) => look_up(flat, &key),
             None => self.columns(facts).portless,
         };
         if number == 0 {
-            return Told::NoMatch;
+            return VerdictSummary::NoMatch;
         }
         self.act(&self.actions[usize::from(number) - 1], facts)
     }
 
-    fn act(&self, record: &ActionRecord, facts: &Facts) -> Told {
+    fn act(&self, record: &ActionRecord, facts: &PacketFacts) -> VerdictSummary {
         let rule = record.rule;
         if record.flags & ActionRecord::AUDIT != 0 {
-            return Told::Audit(rule);
+            return VerdictSummary::Audit(rule);
         }
         match record.action {
-            2 => Told::Drop(rule),
+            2 => VerdictSummary::Drop(rule),
             3 => self.redirect(record, facts),
             4 => match answer(facts) {
-                Some(answer) => Told::Reject(rule, answer),
-                None => Told::RejectedSilently(rule, Event::RejectSilent),
+                Some(answer) => VerdictSummary::Reject(rule, answer),
+                None => VerdictSummary::RejectedSilently(rule, Event::RejectSilent),
             },
-            _ => Told::Pass(rule),
+            _ => VerdictSummary::Pass(rule),
         }
     }
 
-    fn redirect(&self, record: &ActionRecord, facts: &Facts) -> Told {
+    fn redirect(&self, record: &ActionRecord, facts: &PacketFacts) -> VerdictSummary {
         let peer = record.flags & ActionRecord::PEER != 0;
-        let obstacles = [
+        let fallbacks = [
             (peer && self.flags & PodBlock::NO_PEER != 0, Fallback::NoPeer),
             (!peer && self.flags & PodBlock::NOT_READY != 0, Fallback::NotReady),
             (self.flags & PodBlock::REPLY_PATH == 0, Fallback::NoReplyPath),
@@ -236,32 +241,44 @@ impl World {
             (facts.fragment, Fallback::Fragment),
             (facts.ip_len > 1500, Fallback::TooLong),
         ];
-        if let Some((_, reason)) = obstacles.into_iter().find(|(stands, _)| *stands) {
-            return Told::FallBack(record.rule, reason);
+        if let Some((_, reason)) = fallbacks.into_iter().find(|(applies, _)| *applies) {
+            return VerdictSummary::FallBack(record.rule, reason);
         }
         let mark = (record.flags & ActionRecord::MARK != 0).then_some(record.mark);
-        Told::Redirect(record.rule, mark, peer, facts.tags as u32)
+        VerdictSummary::Redirect(record.rule, mark, peer, facts.tags as u32)
     }
 }
 
-/// A verdict, as far as the oracle tells it.
+/// A verdict, as far as the oracle knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum VerdictSummary {
+    /// See [`Verdict::Unparsed`].
     Unparsed(Unparsed),
+    /// See [`Verdict::NotConsidered`].
     NotConsidered,
+    /// See [`Verdict::NoMatch`].
     NoMatch,
+    /// See [`Verdict::Pass`], with the rule.
     Pass(u32),
+    /// See [`Verdict::Audit`], with the rule.
     Audit(u32),
+    /// See [`Verdict::Drop`], with the rule.
     Drop(u32),
+    /// [`Verdict::Redirect`] or [`Verdict::Peer`]: rule, mark, whether it is the latter, and VLAN tags.
     Redirect(u32, Option<u32>, bool, u32),
+    /// See [`Verdict::FallBack`], with the rule.
     FallBack(u32, Fallback),
+    /// See [`Verdict::Reject`], with the rule.
     Reject(u32, RejectWith),
+    /// See [`Verdict::RejectedSilently`], with the rule.
     RejectedSilently(u32, Event),
+    /// See [`Verdict::Limited`], with the rule.
     Limited(u32),
+    /// See [`Verdict::Drained`].
     Drained,
 }
 
-impl From<Verdict> for Told {
+impl From<Verdict> for VerdictSummary {
     fn from(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Unparsed(reason) => Self::Unparsed(reason),
@@ -281,8 +298,8 @@ impl From<Verdict> for Told {
     }
 }
 
-/// How a rejected packet is answered.
-fn answer(facts: &Facts) -> Option<RejectWith> {
+/// Returns how a rejected packet is answered.
+fn answer(facts: &PacketFacts) -> Option<RejectWith> {
     let is_group = if facts.v6 {
         facts.source >> 120 == 0xff || facts.source <= 1
     } else {
@@ -327,7 +344,7 @@ fn record(rule: u32, rng: &mut fastrand::Rng) -> ActionRecord {
     }
 }
 
-/// Bounds to a block: for two levels, or for three once there are enough.
+/// Returns a number of bounds in a block for a tree of two levels, or of three levels if there are enough bounds.
 fn bounds_to_a_block(bounds: usize) -> usize {
     if bounds.is_multiple_of(2) {
         PORTS.min(bounds.max(4).div_ceil(2))

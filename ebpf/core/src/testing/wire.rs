@@ -1,27 +1,35 @@
-//! Packets of one flow, written down byte by byte.
+//! Packets of one flow, byte by byte.
 
-use xdp_core::{
+use std::{vec, vec::Vec};
+
+use crate::{
     flows::{Direction, FlowPacket, TransportView},
     parse::parse,
     tables::Address,
 };
 
-pub(crate) const ACK: u8 = 0x10;
-pub(crate) const RST: u8 = 4;
-pub(crate) const SYN: u8 = 2;
+/// TCP flag.
+pub const ACK: u8 = 0x10;
+/// TCP flag.
+pub const RST: u8 = 4;
+/// TCP flag.
+pub const SYN: u8 = 2;
 
 const REMOTE: u8 = 9;
 const POD: u8 = 2;
 
+/// The transport header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// With these flags.
+pub enum WireProtocol {
+    /// TCP with these flags.
     Tcp(u8),
+    /// UDP.
     Udp,
-    /// With this chunk.
+    /// SCTP with this chunk type.
     Sctp(u8),
-    /// A request, or turned back a reply.
+    /// ICMP echo: a request to the pod, a reply from the pod.
     Echo,
+    /// Another protocol.
     Other(u8),
 }
 
@@ -33,25 +41,26 @@ enum Part {
     Later,
 }
 
-/// A packet.
+/// A packet of a flow to the pod.
 #[derive(Clone, Debug)]
-pub(crate) struct Wire {
+pub struct WirePacket {
     v6: bool,
-    protocol: Protocol,
+    protocol: WireProtocol,
     tags: usize,
-    /// 32-bit words of options, or extension headers.
+    /// 32-bit words of IPv4 options, or IPv6 extension headers.
     extra: usize,
     part: Part,
     port: u16,
-    /// From the pod.
-    back: bool,
-    /// In place of what the protocol has.
+    /// Whether the packet is from the pod.
+    reply: bool,
+    /// An ICMP error in place of the transport header.
     error: Option<Vec<u8>>,
 }
 
-impl Wire {
-    /// To the pod.
-    pub(crate) fn new(v6: bool, protocol: Protocol) -> Self {
+impl WirePacket {
+    /// Returns a packet to the pod.
+    #[must_use]
+    pub fn new(v6: bool, protocol: WireProtocol) -> Self {
         Self {
             v6,
             protocol,
@@ -59,41 +68,56 @@ impl Wire {
             extra: 0,
             part: Part::Whole,
             port: 40_000,
-            back: false,
+            reply: false,
             error: None,
         }
     }
 
-    pub(crate) fn tagged(self, tags: usize) -> Self {
+    /// Adds VLAN tags.
+    #[must_use]
+    pub fn tagged(self, tags: usize) -> Self {
         Self { tags, ..self }
     }
 
-    pub(crate) fn longer_by(self, extra: usize) -> Self {
+    /// Adds IPv4 options or IPv6 extension headers.
+    #[must_use]
+    pub fn longer_by(self, extra: usize) -> Self {
         Self { extra, ..self }
     }
 
-    pub(crate) fn with_port(self, port: u16) -> Self {
+    /// Sets the remote port.
+    #[must_use]
+    pub fn with_port(self, port: u16) -> Self {
         Self { port, ..self }
     }
 
-    /// The same the other way.
-    pub(crate) fn back(&self) -> Self {
-        let back = !self.back;
-        Self { back, ..self.clone() }
+    /// Returns the packet of the opposite direction.
+    #[must_use]
+    pub fn reply(&self) -> Self {
+        let reply = !self.reply;
+        Self {
+            reply,
+            ..self.clone()
+        }
     }
 
-    pub(crate) fn first_fragment(self) -> Self {
+    /// Makes this a first fragment.
+    #[must_use]
+    pub fn first_fragment(self) -> Self {
         let part = Part::First;
         Self { part, ..self }
     }
 
-    pub(crate) fn later_fragment(self) -> Self {
+    /// Makes this a later fragment.
+    #[must_use]
+    pub fn later_fragment(self) -> Self {
         let part = Part::Later;
         Self { part, ..self }
     }
 
-    /// "Unreachable", the same way as this packet, about that frame.
-    pub(crate) fn error_about(&self, frame: &[u8]) -> Self {
+    /// Returns an ICMP error "unreachable" in the direction of this packet, which quotes `frame`.
+    #[must_use]
+    pub fn error_about(&self, frame: &[u8]) -> Self {
         let quoted = frame.get(14..).unwrap_or_default();
         let kind = if self.v6 { 1 } else { 3 };
         let error = [&[kind, 0, 0, 0, 0, 0, 0, 0], quoted].concat();
@@ -103,7 +127,8 @@ impl Wire {
         }
     }
 
-    pub(crate) fn remote(&self) -> Address {
+    /// Returns the address of the pod's peer.
+    pub fn remote(&self) -> Address {
         self.address(REMOTE)
     }
 
@@ -115,24 +140,29 @@ impl Wire {
         }
     }
 
-    /// As it is seen.
-    pub(crate) fn subject(&self, way: Direction) -> FlowPacket {
+    /// Returns the packet's flow and role.
+    ///
+    /// # Panics
+    ///
+    /// If the packet cannot be parsed.
+    pub fn flow_packet(&self, direction: Direction) -> FlowPacket {
         let frame = self.frame();
         let packet = parse(frame.as_slice()).unwrap();
         FlowPacket::of(
             frame.as_slice(),
             &TransportView::of(frame.as_slice(), &packet),
-            way,
+            direction,
         )
     }
 
-    pub(crate) fn frame(&self) -> Vec<u8> {
+    /// Returns the frame.
+    pub fn frame(&self) -> Vec<u8> {
         let mut frame = vec![2; 12];
         for _ in 0..self.tags {
             frame.extend([0x81, 0, 0, 1]);
         }
         let (protocol, payload) = self.upper();
-        let (from, to) = if self.back { (POD, REMOTE) } else { (REMOTE, POD) };
+        let (from, to) = if self.reply { (POD, REMOTE) } else { (REMOTE, POD) };
         let addresses = [from, to].map(|host| self.address(host).octets());
         if self.v6 {
             let mut chain = vec![60; self.extra];
@@ -174,27 +204,27 @@ impl Wire {
         if let Some(error) = &self.error {
             return (if self.v6 { 58 } else { 1 }, error.clone());
         }
-        let (source, destination) = if self.back {
+        let (source, destination) = if self.reply {
             (80, self.port)
         } else {
             (self.port, 80)
         };
         let mut payload = [source.to_be_bytes(), destination.to_be_bytes()].concat();
         let protocol = match self.protocol {
-            Protocol::Tcp(flags) => {
+            WireProtocol::Tcp(flags) => {
                 payload.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 1, 0, 0, 0, 0, 0]);
                 6
             }
-            Protocol::Udp => {
+            WireProtocol::Udp => {
                 payload.extend([0, 8, 0, 0]);
                 17
             }
-            Protocol::Sctp(chunk) => {
+            WireProtocol::Sctp(chunk) => {
                 payload.extend([0, 0, 0, 1, 0, 0, 0, 0, chunk, 0, 0, 4]);
                 132
             }
-            Protocol::Echo => {
-                let kind = match (self.v6, self.back) {
+            WireProtocol::Echo => {
+                let kind = match (self.v6, self.reply) {
                     (false, false) => 8,
                     (false, true) => 0,
                     (true, false) => 128,
@@ -204,7 +234,7 @@ impl Wire {
                 payload = vec![kind, 0, 0, 0, i0, i1, 0, 1];
                 if self.v6 { 58 } else { 1 }
             }
-            Protocol::Other(protocol) => {
+            WireProtocol::Other(protocol) => {
                 payload.resize(16, 0);
                 protocol
             }

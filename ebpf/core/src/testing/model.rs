@@ -1,9 +1,8 @@
-//! The tables in memory, and the trees in them: built in the plainest way, not as the agent's compiler does.
-#![allow(dead_code, reason = "each test uses a part")]
+//! The tables of one pod in memory. The trees are built in the simplest way, not as the agent's compiler does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, vec, vec::Vec};
 
-use xdp_core::{
+use crate::{
     tables::{
         ActionRecord, Address, Class, IndexWord, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCES,
         SlotWord, SourceRef, SourcesV4, SourcesV6, index_position,
@@ -11,28 +10,39 @@ use xdp_core::{
     verdict::RuleTables,
 };
 
-pub(crate) const SLOT: u32 = 5;
+/// The pod's slot.
+pub const SLOT: u32 = 5;
 
-/// One pod at [`SLOT`], under all addresses that lead there.
+/// The tables of one pod at [`SLOT`].
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Model {
-    pub(crate) index: BTreeMap<u32, IndexWord>,
-    pub(crate) hash: BTreeMap<Address, u32>,
-    pub(crate) word: SlotWord,
-    pub(crate) alive: bool,
-    pub(crate) pod: PodBlock,
-    pub(crate) sources_v4: Vec<SourcesV4>,
-    pub(crate) sources_v6: Vec<SourcesV6>,
-    pub(crate) classes: Vec<Class>,
-    pub(crate) ports: Vec<Ports>,
-    pub(crate) actions: BTreeMap<u16, ActionRecord>,
+pub struct PodModel {
+    /// [`crate::tables::maps::INDEX`].
+    pub index: BTreeMap<u32, IndexWord>,
+    /// [`crate::tables::maps::PODS`].
+    pub hash: BTreeMap<Address, u32>,
+    /// The slot's word.
+    pub word: SlotWord,
+    /// Whether the pod has a device.
+    pub alive: bool,
+    /// The pod's block.
+    pub pod: PodBlock,
+    /// [`crate::tables::maps::SOURCES_V4`].
+    pub sources_v4: Vec<SourcesV4>,
+    /// [`crate::tables::maps::SOURCES_V6`].
+    pub sources_v6: Vec<SourcesV6>,
+    /// [`crate::tables::maps::CLASSES`].
+    pub classes: Vec<Class>,
+    /// [`crate::tables::maps::PORT_BLOCKS`].
+    pub ports: Vec<Ports>,
+    /// [`crate::tables::maps::ACTIONS`].
+    pub actions: BTreeMap<u16, ActionRecord>,
 }
 
 const POD_BLOCK: u32 = 3;
 
-impl Model {
-    /// A pod with an IPv4 and an IPv6 address, and no rules.
-    pub(crate) fn new(v4: [u8; 4], v6: Address) -> Self {
+impl PodModel {
+    /// Returns the tables of a pod with an IPv4 and an IPv6 address, and no rules.
+    pub fn new(v4: [u8; 4], v6: Address) -> Self {
         let v4 = u32::from_be_bytes(v4);
         Self {
             index: BTreeMap::from([(index_position(v4), IndexWord::new(v4, SLOT, false))]),
@@ -51,8 +61,9 @@ impl Model {
         }
     }
 
-    /// The same with one rule for all packets.
-    pub(crate) fn with_rule(mut self, record: ActionRecord) -> Self {
+    /// Adds one rule for all packets.
+    #[must_use]
+    pub fn with_rule(mut self, record: ActionRecord) -> Self {
         self.actions.insert(1, record);
         let all = PortRef::new(PortTarget::Action(1));
         self.classes[0] = Class {
@@ -67,8 +78,8 @@ impl Model {
         self
     }
 
-    /// A tree over bounds that are sorted and begin with zero, `width` to a block.
-    pub(crate) fn add_sources_v4(&mut self, bounds: &[(u32, u32)], width: usize) -> SourceRef {
+    /// Builds a tree of IPv4 sources with `width` bounds in a block. The bounds are sorted, and the first is zero.
+    pub fn add_sources_v4(&mut self, bounds: &[(u32, u32)], width: usize) -> SourceRef {
         let leaves = bounds
             .iter()
             .map(|(bound, class)| (*bound, SourceRef::class(*class)));
@@ -80,8 +91,8 @@ impl Model {
         })
     }
 
-    /// The same for IPv6.
-    pub(crate) fn add_sources_v6(&mut self, bounds: &[(u128, u32)], width: usize) -> SourceRef {
+    /// Builds a tree of IPv6 sources with `width` bounds in a block.
+    pub fn add_sources_v6(&mut self, bounds: &[(u128, u32)], width: usize) -> SourceRef {
         let leaves = bounds
             .iter()
             .map(|(bound, class)| (Address::v6(bound.to_be_bytes()), SourceRef::class(*class)));
@@ -93,8 +104,8 @@ impl Model {
         })
     }
 
-    /// One to three levels of ports, `width` bounds to a block.
-    pub(crate) fn add_ports(&mut self, bounds: &[(u16, u16)], width: usize) -> PortRef {
+    /// Builds a tree of ports with `width` bounds in a block, in one to three levels.
+    pub fn add_ports(&mut self, bounds: &[(u16, u16)], width: usize) -> PortRef {
         if let [(0, action)] = bounds {
             return PortRef::new(PortTarget::Action(*action));
         }
@@ -121,7 +132,7 @@ impl Model {
     }
 }
 
-/// Blocks over blocks until one is left.
+/// Builds levels of blocks until one block is left.
 fn tree<K: Copy>(
     mut nodes: Vec<(K, SourceRef)>,
     width: usize,
@@ -137,16 +148,16 @@ fn tree<K: Copy>(
     nodes[0].1
 }
 
-/// What is not used repeats the last bound with its value.
+/// Repeats the last bound and its target in unused elements.
 fn padded<K: Copy, V: Copy, const N: usize>(chunk: &[(K, V)]) -> ([K; N], [V; N]) {
     let at = |index: usize| chunk[index.min(chunk.len() - 1)];
     (
-        std::array::from_fn(|index| at(index).0),
-        std::array::from_fn(|index| at(index).1),
+        core::array::from_fn(|index| at(index).0),
+        core::array::from_fn(|index| at(index).1),
     )
 }
 
-impl RuleTables for Model {
+impl RuleTables for PodModel {
     fn index(&self, position: u32) -> Option<IndexWord> {
         Some(self.index.get(&position).copied().unwrap_or(IndexWord::EMPTY))
     }

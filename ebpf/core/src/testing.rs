@@ -1,0 +1,14 @@
+//! For tests: packets, the tables of one pod in memory, random rules, and an oracle that reads them in the simplest way.
+
+mod buffer;
+mod facts;
+mod fixture;
+mod model;
+mod shape;
+pub mod wire;
+
+pub use buffer::FrameBuffer;
+pub use facts::PacketFacts;
+pub use fixture::{ClassColumns, FlatBounds, RuleFixture, VerdictSummary, look_up};
+pub use model::{PodModel, SLOT};
+pub use shape::{POD, POD_V6, PacketShape};

@@ -1,0 +1,48 @@
+//! The properties of a packet that a verdict depends on.
+
+/// The properties of a packet to the pod.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a packet")]
+pub struct PacketFacts {
+    /// Whether the packet is IPv6.
+    pub v6: bool,
+    /// Source address. IPv4 uses the last four bytes.
+    pub source: u128,
+    /// Number of VLAN tags.
+    pub tags: usize,
+    /// Whether the destination MAC address is a multicast or broadcast one.
+    pub group_mac: bool,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Ports; for ICMP type and code, and two more bytes.
+    pub l4: (u16, u16),
+    /// TCP flags. `None` if the TCP header is malformed.
+    pub tcp_flags: Option<u8>,
+    /// Whether this is an IP fragment.
+    pub fragment: bool,
+    /// Whether this is a fragment other than the first.
+    pub later_fragment: bool,
+    /// Length of the IP packet.
+    pub ip_len: usize,
+}
+
+impl PacketFacts {
+    /// Whether the packet has ports.
+    pub fn has_ports(&self) -> bool {
+        [6, 17, 132].contains(&self.protocol) && !self.later_fragment
+    }
+
+    /// Returns type and code of an ICMP message.
+    pub fn icmp(&self) -> Option<[u8; 2]> {
+        let own = if self.v6 { 58 } else { 1 };
+        (self.protocol == own && !self.later_fragment).then(|| self.l4.0.to_be_bytes())
+    }
+
+    /// Whether the packet is control traffic, which no rule matches.
+    pub fn is_control(&self) -> bool {
+        let dhcp = if self.v6 { [546, 547] } else { [67, 68] };
+        let is_dhcp = self.protocol == 17 && self.has_ports();
+        (is_dhcp && dhcp.contains(&self.l4.0) && dhcp.contains(&self.l4.1))
+            || (self.v6 && self.icmp().is_some_and(|[kind, _]| (133..=137).contains(&kind)))
+    }
+}
