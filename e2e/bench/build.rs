@@ -1,4 +1,5 @@
-//! Builds the rivals' eBPF object, and the product's: as it is, whose load is timed, and without what it knows of flows.
+//! Builds the rivals' eBPF object, and the product's: as it is, whose load is timed, and without what it
+//! knows of flows.
 
 fn main() -> anyhow::Result<()> {
     xdp_ebpf_build::build("xdp-bench-ebpf")?;

@@ -24,15 +24,15 @@ use anyhow::Result;
 
 use crate::{report::Section, suite::Suite};
 
-/// One of them.
+/// A benchmark.
 pub struct Benchmark {
-    /// `B2`.
+    /// Its id, such as `B2`.
     pub id: &'static str,
-    /// What it measures.
+    /// Subject of the measurement.
     pub title: &'static str,
-    /// How long it takes, about.
+    /// Approximate duration in seconds.
     pub seconds: f64,
-    /// Measures.
+    /// Runs the measurement.
     pub run: fn(&mut Suite<'_>) -> Result<Section>,
 }
 
@@ -50,7 +50,7 @@ const fn one(
     }
 }
 
-/// All, in their order.
+/// All benchmarks, in their order.
 pub const ALL: &[Benchmark] = &[
     one(
         "B0",

@@ -1,4 +1,4 @@
-//! Commands of the system, in a namespace.
+//! Runs system commands in a namespace.
 
 use std::{
     io::Write as _,
@@ -9,12 +9,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use xdp_lab::Namespace;
 
-/// Words separated by spaces; returns what it prints, fails with what it says.
+/// Runs a command line of words separated by spaces, and returns its standard output.
 pub fn run(namespace: &Namespace, line: &str) -> Result<String> {
     feed(namespace, line, "")
 }
 
-/// The same with a standard input.
+/// Runs a command line with this standard input, and returns its standard output.
 pub fn feed(namespace: &Namespace, line: &str, input: &str) -> Result<String> {
     let mut words = line.split(' ');
     let mut command = Command::new(words.next().unwrap_or_default());
@@ -34,7 +34,7 @@ pub fn feed(namespace: &Namespace, line: &str, input: &str) -> Result<String> {
     Ok(finished.stdout)
 }
 
-/// Whether a program is installed.
+/// Returns whether a program is installed.
 pub fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

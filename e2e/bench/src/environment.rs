@@ -1,35 +1,35 @@
-//! Where a benchmark ran: without it no number means anything.
+//! The machine on which a benchmark ran.
 
 use std::{fs, process::Command};
 
 use serde::{Deserialize, Serialize};
 
-/// What the machine says about itself.
+/// Properties of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
-    /// Of the kernel.
+    /// Kernel release.
     pub kernel: String,
     /// Model and number of CPUs.
     pub cpu: String,
-    /// Whose virtual machine it is, if the CPU tells.
+    /// Whether it is a virtual machine, if the CPU reports it.
     pub virtual_machine: bool,
-    /// What the kernel does against the CPU's weaknesses, where it does something.
+    /// Active mitigations of CPU vulnerabilities.
     pub mitigations: Vec<String>,
-    /// Where times come from.
+    /// Clock source.
     pub clock: String,
-    /// Whether programs are compiled, and hardened.
+    /// Settings of the BPF JIT compiler.
     pub jit: String,
-    /// Share of the CPU time that the hypervisor took meanwhile, in percent.
+    /// Share of CPU time that the hypervisor took during the run, in percent.
     pub steal: f64,
-    /// How far a program was from itself, in percent; four of five passes were closer.
+    /// A/A spread: difference of a program from itself, 80th percentile, in percent.
     pub aa_spread: f64,
-    /// When, in UTC.
+    /// Time of the run, in UTC.
     pub when: String,
-    /// Fewer trials than the protocol asks for.
+    /// Whether it was a quick run, with fewer trials.
     pub quick: bool,
 }
 
-/// Time of all CPUs, and stolen time, in ticks.
+/// Time of all CPUs and stolen time, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ticks {
     all: f64,
@@ -37,7 +37,7 @@ pub struct Ticks {
 }
 
 impl Environment {
-    /// Of this machine, now.
+    /// Reads the properties of this machine.
     pub fn read() -> Self {
         let info = read("/proc/cpuinfo");
         let field = |name: &str| {
@@ -65,7 +65,7 @@ impl Environment {
         }
     }
 
-    /// One line each.
+    /// Formats the properties, one per line.
     pub fn lines(&self) -> Vec<String> {
         let hypervisor = if self.virtual_machine {
             ", virtual machine"
@@ -82,7 +82,7 @@ impl Environment {
 }
 
 impl Ticks {
-    /// So far.
+    /// Reads the current values.
     pub fn now() -> Self {
         Self::parse(&read("/proc/stat"))
     }
@@ -102,7 +102,7 @@ impl Ticks {
         }
     }
 
-    /// Percent of the time since then that was stolen.
+    /// Returns the percentage of time since `then` that was stolen.
     pub fn steal_since(&self, then: &Self) -> f64 {
         100.0 * (self.stolen - then.stolen) / (self.all - then.all).max(1.0)
     }

@@ -23,7 +23,7 @@ use crate::shared::{FLOWS, FeederPlan, FeederProgress, FrameBytes, LinearRule, R
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-bench-ebpf"));
 
-/// The CPU that packets are made on.
+/// The CPU that injects packets.
 pub const CPU: usize = 1;
 
 // SAFETY: integers only, and the asserted size leaves no room for padding.
@@ -37,7 +37,7 @@ unsafe impl aya::Pod for RivalPod {}
 // SAFETY: as above.
 unsafe impl aya::Pod for LinearRule {}
 
-/// One instance, with maps of its own.
+/// One instance of the programs with its own maps.
 pub struct Instruments {
     ebpf: Ebpf,
     plan: Array<MapData, FeederPlan>,
@@ -52,7 +52,7 @@ pub struct Instruments {
 impl Instruments {
     /// Loads all programs whose names do not begin with `m_`, or with `micro` only those.
     pub fn load(micro: bool) -> Result<Self> {
-        let mut ebpf = Ebpf::load(OBJECT).context("the suite's eBPF object")?;
+        let mut ebpf = Ebpf::load(OBJECT).context("cannot load the suite's eBPF object")?;
         for (name, program) in ebpf.programs_mut() {
             if name.starts_with("m_") != micro && name != "drop_all" && name != "feed" {
                 continue;
@@ -77,7 +77,7 @@ impl Instruments {
         })
     }
 
-    /// One of its programs.
+    /// Returns one of its programs.
     pub fn program(&self, name: &str) -> Result<ProgramFd> {
         let fd = match self.ebpf.program(name) {
             Some(Program::Xdp(program)) => program.fd(),
@@ -87,7 +87,7 @@ impl Instruments {
         Ok(fd?.try_clone()?)
     }
 
-    /// Where packets for a key go: by redirect to the host's end, by `bpf_redirect_peer` through it into the pod.
+    /// Sets the device of a key, for redirects and for `bpf_redirect_peer`.
     pub fn add_device(&mut self, node: &Namespace, key: u8, ifindex: u32) -> Result<()> {
         let (devices, indexes) = (&mut self.devices, &mut self.indexes);
         // The kernel looks the interface up in the caller's network namespace.
@@ -96,7 +96,7 @@ impl Instruments {
         Ok(())
     }
 
-    /// The frames of a set; they are repeated until it is full.
+    /// Sets the frames of a set, repeated until it is full.
     pub fn set_frames(&mut self, set: FrameSet, frames: &[FrameBytes]) -> Result<()> {
         for (index, frame) in frames.iter().cycle().take(FLOWS as usize).enumerate() {
             self.frames.set(set.0 * FLOWS + index as u32, frame, 0)?;
@@ -104,7 +104,7 @@ impl Instruments {
         Ok(())
     }
 
-    /// More frames than a set has, in as many sets as that takes.
+    /// Sets frames in as many sets as they need.
     pub fn set_many_frames(&mut self, first: FrameSet, frames: &[FrameBytes]) -> Result<()> {
         for (set, frames) in (first.0..).zip(frames.chunks(FLOWS as usize)) {
             self.set_frames(FrameSet(set), frames)?;
@@ -112,7 +112,7 @@ impl Instruments {
         Ok(())
     }
 
-    /// What receivers counted, over all CPUs.
+    /// Returns the sum of the receivers' counts over all CPUs.
     pub fn received(&self) -> Result<ReceivedPackets> {
         let mut sum = ReceivedPackets::default();
         for one in self.received.get(&0, 0)?.iter() {
@@ -124,7 +124,7 @@ impl Instruments {
         Ok(sum)
     }
 
-    /// When a mark was first seen, and how often so far. Marks are told apart by their last twelve bits.
+    /// Returns when a mark first arrived, and how often it did. Only the last twelve bits of a mark count.
     pub fn mark_seen(&self, mark: u32) -> Result<(u64, u64)> {
         let first: Array<_, u64> = self.ebpf.map("FIRST").context("no map `FIRST`")?.try_into()?;
         let counts: PerCpuArray<_, u64> = self.ebpf.map("MARKS").context("no map `MARKS`")?.try_into()?;
@@ -132,7 +132,7 @@ impl Instruments {
         Ok((first.get(&(mark & 4095), 0)?, count))
     }
 
-    /// Fills the maps of the micro benchmarks up to so many entries, which are the random numbers' range from now on.
+    /// Fills the maps of the micro benchmarks up to `to` entries, and draws random keys from these.
     pub fn fill_micro(&mut self, from: u32, to: u32) -> Result<()> {
         for key in from..to {
             self.map::<HashMap<_, u32, u64>>("M_HASH4")?.insert(key, 1, 0)?;

@@ -1,7 +1,7 @@
-//! What a packet and a change cost, beside what users would have otherwise.
+//! Benchmarks: the cost of a packet and of a change, compared with the alternatives.
 //!
-//! Times are ratios inside one interleaved run, on one machine: contestants take turns, differences below twice what a
-//! program differs from itself are none, and packets count where they arrive.
+//! Results are ratios within one interleaved run on one machine: contestants take turns, differences below
+//! twice the A/A spread are not reported, and packets are counted at the receiver.
 
 #![expect(
     clippy::cast_precision_loss,

@@ -1,8 +1,7 @@
-//! The part for a machine with a real NIC: what it is set to, and how many packets each program takes there.
+//! The benchmark for a machine with a real NIC: its settings, and the packet rate of each program.
 //!
-//! The NIC moves into the lab's node for the run (the kernel gives a physical one back when the lab ends). One link
-//! carries one program after the other, so that no channels are reset in between. The agent works beside it, on a NIC of
-//! the lab: its program is the same and reads the same tables.
+//! The NIC moves into the lab's node for the run; the kernel moves a physical NIC back when the lab ends. The
+//! agent runs on a NIC of the lab; its program is attached to the real NIC as well and reads the same tables.
 
 mod generator;
 mod settings;
@@ -25,12 +24,12 @@ use crate::{
     workload::Workload,
 };
 
-/// What the user asked for.
+/// Options of the benchmark.
 #[derive(Clone, Debug)]
 pub struct NicBenchOptions {
     /// The NIC, or `lab`.
     pub nic: String,
-    /// Of each program in each pass.
+    /// Duration of each program in each pass, in seconds.
     pub seconds: f64,
 }
 
@@ -38,18 +37,18 @@ const PASSES: usize = 3;
 const LAB: &str = "nic1";
 const PODS: u8 = 113;
 
-/// One program, and where its packets are counted.
+/// A program, and where its packets are counted.
 struct Contestant {
     name: &'static str,
     program: ProgramFd,
     in_pod: bool,
 }
 
-/// All of it.
+/// Runs the benchmark, and prints the results.
 pub fn run(options: &NicBenchOptions) -> Result<()> {
     let is_lab = options.nic == "lab";
     println!(
-        "Measures what arrives on {} for about {:.0} seconds. Not verified on hardware: nobody has reported a run on a real NIC yet.",
+        "Measures what arrives on {} for about {:.0} seconds. Not verified on hardware: no run on a real NIC has been reported yet.",
         if is_lab { "a lab's veth pair" } else { &options.nic },
         10.0 + options.seconds * 2.0 * 4.0 * PASSES as f64
     );
@@ -85,16 +84,16 @@ pub fn run(options: &NicBenchOptions) -> Result<()> {
     Ok(())
 }
 
-/// The NIC comes into the node's namespace, up.
+/// Moves the NIC into the node's namespace, and sets it up.
 fn take<'a>(testbed: &Testbed<'_>, nic: &'a str) -> Result<&'a str> {
     let path = testbed.node.path().display().to_string();
     let inner = format!("ip link set dev {nic} netns {path}");
     let moved = std::process::Command::new("sh").args(["-c", &inner]).status()?;
     if !moved.success() {
-        bail!("cannot take `{nic}`: {inner}");
+        bail!("cannot move `{nic}` into the namespace: {inner}");
     }
     command::run(&testbed.node, &format!("ip link set dev {nic} up"))
-        .with_context(|| format!("`{nic}` does not come up"))?;
+        .with_context(|| format!("cannot set `{nic}` up"))?;
     Ok(nic)
 }
 
@@ -151,12 +150,12 @@ fn measure(testbed: &Testbed<'_>, instruments: &Instruments, nic: &str, seconds:
             &[
                 "program",
                 "million packets/s, counted at the receiver",
-                "against the redirect",
+                "relative to the redirect",
             ],
             rows.collect(),
         );
     }
-    section.note("The drop counts where it drops, the others in the pod. Whether the sender or the program was the limit, its own counters say: compare with what it sent.");
+    section.note("The drop counts on the NIC, the others in the pod. Compare the rates with the counters of the sender, to see whether the sender or the program was the limit.");
     section.note("not verified on hardware");
     Ok(section)
 }
@@ -169,7 +168,7 @@ fn contestant(name: &'static str, program: ProgramFd, in_pod: bool) -> Contestan
     }
 }
 
-/// Packets per second while the program is on the NIC.
+/// Returns the packets per second while the program is attached to the NIC.
 fn rate(
     testbed: &Testbed<'_>,
     instruments: &Instruments,
@@ -181,7 +180,7 @@ fn rate(
     let _link: OwnedFd = testbed
         .node
         .run(|| sys::attach(&program, index, AttachPoint::Xdp))?
-        .context("the NIC takes no program natively, or carries one")?;
+        .context("the NIC refuses a program in native mode, or already has one")?;
     std::thread::sleep(Duration::from_millis(200));
     let counted = || -> Result<u64> {
         let received = instruments.received()?;

@@ -1,11 +1,11 @@
-//! The agent's process, as the kernel sees it.
+//! Process ids, memory and CPU time of processes.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
 use xdp_lab::Lab;
 
-/// Its id: the process whose command line names the lab's pin directory.
+/// Returns the id of the agent: the process whose command line names the lab's pin directory.
 pub fn agent(lab: &Lab) -> Result<u32> {
     let pins = lab.pin_dir().display().to_string();
     let ids = fs::read_dir("/proc")?
@@ -18,10 +18,10 @@ pub fn agent(lab: &Lab) -> Result<u32> {
             return Ok(id);
         }
     }
-    anyhow::bail!("no process of an agent with the pins `{pins}`")
+    anyhow::bail!("no agent runs with the pin directory `{pins}`")
 }
 
-/// A field of its status in kB, such as `VmRSS`.
+/// Returns a field of a process's status in kB, such as `VmRSS`.
 pub fn kilobytes(id: u32, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find(|line| line.starts_with(field));
@@ -29,10 +29,11 @@ pub fn kilobytes(id: u32, field: &str) -> Result<f64> {
     value.with_context(|| format!("no `{field}` of process {id}"))
 }
 
-/// CPU time it has used, in seconds.
+/// Returns the CPU time that a process has used, in seconds.
 pub fn cpu_seconds(id: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name before may hold spaces; user and system time are the 14th and 15th field, in ticks of 10 ms.
+    // The name may contain spaces, so fields are counted after it. User and system time are the 14th and 15th
+    // field, in ticks of 10 ms.
     let rest = stat.rsplit_once(") ").context("no process name in its stat")?.1;
     let ticks: f64 = rest
         .split(' ')

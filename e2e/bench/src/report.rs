@@ -1,4 +1,4 @@
-//! What a benchmark found, and how it is shown.
+//! Results of benchmarks, and their presentation.
 
 mod page;
 mod plot;
@@ -17,79 +17,79 @@ use crate::{
     stats::{Samples, differs},
 };
 
-/// One benchmark's results.
+/// Results of one benchmark.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Section {
-    /// `B2`.
+    /// Id of the benchmark, such as `B2`.
     pub id: String,
-    /// What was measured.
+    /// Title of the benchmark.
     pub title: String,
-    /// Why it was not.
+    /// Reason, if the benchmark was skipped.
     pub skipped: Option<String>,
-    /// What must be known to read the numbers.
+    /// Notes that explain the numbers.
     pub notes: Vec<String>,
-    /// For people.
+    /// Tables for the page.
     pub tables: Vec<ReportTable>,
-    /// For people.
+    /// Plots for the page.
     pub plots: Vec<Plot>,
-    /// For targets.
+    /// Values for the targets, by name.
     pub facts: BTreeMap<String, f64>,
-    /// Every trial.
+    /// All trials.
     pub samples: Vec<Trials>,
-    /// How long it took, in seconds.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// Where it ran.
+    /// The machine on which it ran.
     pub environment: Environment,
 }
 
-/// Rows under a heading.
+/// A table with a title.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ReportTable {
-    /// What it shows.
+    /// Title of the table.
     pub title: String,
     /// Names of the columns.
     pub columns: Vec<String>,
-    /// As many cells each.
+    /// Rows, with one cell for each column.
     pub rows: Vec<Vec<String>>,
 }
 
-/// Lines over a logarithmic axis, or bars where there is nothing to go along.
+/// Lines over a logarithmic axis, or bars.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Plot {
     /// Name of the file.
     pub name: String,
-    /// What it shows.
+    /// Title of the plot.
     pub title: String,
-    /// What runs to the right; empty: bars.
+    /// Label of the horizontal axis; empty for bars.
     pub x: String,
-    /// What is measured.
+    /// Label of the vertical axis.
     pub y: String,
-    /// What is compared.
+    /// Lines or bars.
     pub series: Vec<Series>,
 }
 
 /// One line, or one bar with a single point.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Series {
-    /// What it is.
+    /// Label.
     pub name: String,
-    /// Where it goes.
+    /// Points of the line.
     pub points: Vec<(f64, f64)>,
 }
 
-/// The trials of one contestant.
+/// All trials of one contestant.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Trials {
-    /// Which.
+    /// Label of the contestant.
     pub name: String,
-    /// Of what.
+    /// Unit of the values.
     pub unit: String,
-    /// In their order.
+    /// Values in the order of the trials.
     pub values: Vec<f64>,
 }
 
 impl Section {
-    /// An empty one.
+    /// Returns an empty section.
     pub fn new(id: &str, title: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -98,7 +98,7 @@ impl Section {
         }
     }
 
-    /// One that could not run.
+    /// Returns a section of a skipped benchmark.
     pub fn skip(id: &str, title: &str, reason: &str) -> Self {
         Self {
             skipped: Some(reason.to_owned()),
@@ -106,29 +106,29 @@ impl Section {
         }
     }
 
-    /// Which benchmark, and when.
+    /// Returns the id and the time of the run.
     fn run(&self) -> String {
         format!("{}, {}", self.id, self.environment.when)
     }
 
-    /// A sentence for the reader.
+    /// Adds a note.
     pub fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 
-    /// A number for the targets. What is not a number was not measured.
+    /// Adds a value for the targets, unless it is not finite, which means not measured.
     pub fn fact(&mut self, name: impl Into<String>, value: f64) {
         if value.is_finite() {
             self.facts.insert(name.into(), value);
         }
     }
 
-    /// Keeps the trials.
+    /// Adds all trials of a contestant.
     pub fn add_trials(&mut self, name: impl Into<String>, unit: &str, samples: &Samples) {
         self.samples.push(Trials {
             name: name.into(),
             unit: unit.to_owned(),
-            // JSON has no others.
+            // JSON has finite numbers only.
             values: samples
                 .0
                 .iter()
@@ -138,7 +138,7 @@ impl Section {
         });
     }
 
-    /// One bar for each.
+    /// Adds a plot with bars.
     pub fn bars(&mut self, name: &str, title: &str, unit: &str, bars: impl Iterator<Item = (String, f64)>) {
         self.plots.push(Plot {
             name: name.to_owned(),
@@ -154,7 +154,7 @@ impl Section {
         });
     }
 
-    /// One table more.
+    /// Adds a table.
     pub fn table(&mut self, title: &str, columns: &[&str], rows: Vec<Vec<String>>) {
         self.tables.push(ReportTable {
             title: title.to_owned(),
@@ -164,7 +164,7 @@ impl Section {
     }
 }
 
-/// `min / median / max`.
+/// Formats `min / median / max`.
 pub fn spread(samples: &Samples) -> String {
     if !samples.median().is_finite() {
         return "–".to_owned();
@@ -173,7 +173,7 @@ pub fn spread(samples: &Samples) -> String {
     format!("{min} / {median} / {max}")
 }
 
-/// As many digits as mean something.
+/// Formats a number with its significant digits.
 pub fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100_000.0 => grouped(value.round() as i64),
@@ -184,7 +184,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// A ratio, or that there is no difference.
+/// Formats a ratio, or states that there is no difference.
 pub fn ratio(value: f64, aa_spread: f64) -> String {
     if (value - 1.0).abs() < f64::EPSILON {
         "1".to_owned()
@@ -212,13 +212,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_as_many_digits_as_mean_something() {
+    fn numbers_have_their_significant_digits() {
         let shown = [0.0123, 0.5, 12.34, 123.4, 12_345.6, 1_234_567.0].map(number);
         assert_eq!(shown, ["0.0123", "0.50", "12.3", "123", "12346", "1,234,567"]);
     }
 
     #[test]
-    fn a_ratio_below_twice_the_spread_is_called_none() {
+    fn a_ratio_below_twice_the_spread_is_no_difference() {
         assert_eq!(ratio(1.05, 0.03), "no difference (1.05×)");
         assert_eq!(ratio(1.5, 0.03), "1.50×");
     }

@@ -1,26 +1,26 @@
-//! Trials, and what may be said about them.
+//! Statistics of trials.
 
-/// What the trials of one contestant gave, in their order.
+/// Results of the trials of one contestant, in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Samples(pub Vec<f64>);
 
 impl Samples {
-    /// The smallest; not a number without trials.
+    /// Returns the minimum; NaN without trials.
     pub fn min(&self) -> f64 {
         self.quantile(0.0)
     }
 
-    /// The middle one, or the mean of the two in the middle.
+    /// Returns the median; NaN without trials.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    /// The largest.
+    /// Returns the maximum; NaN without trials.
     pub fn max(&self) -> f64 {
         self.quantile(1.0)
     }
 
-    /// With linear interpolation between neighbours.
+    /// Returns a quantile, with linear interpolation; NaN without trials.
     pub fn quantile(&self, at: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -32,7 +32,7 @@ impl Samples {
         sorted[low] + (sorted[high] - sorted[low]) * (position - low as f64)
     }
 
-    /// Round by pass: what this one took with another's time.
+    /// Combines the values of each pass with those of another contestant.
     #[must_use]
     pub fn with(&self, other: &Self, combine: impl Fn(f64, f64) -> f64) -> Self {
         Self(
@@ -44,25 +44,26 @@ impl Samples {
         )
     }
 
-    /// Round by pass: how many times the other's.
+    /// Returns the ratio to another contestant in each pass.
     #[must_use]
     pub fn ratio(&self, other: &Self) -> Self {
         self.with(other, |own, other| own / other)
     }
 }
 
-/// How far two equal contestants were apart: four of five passes were closer.
+/// Returns the 80th percentile of the differences of two equal contestants.
 pub fn aa_spread(one: &Samples, same: &Samples) -> f64 {
     let apart = one.with(same, |one, same| (one / same - 1.0).abs());
     apart.quantile(0.8)
 }
 
-/// Whether a ratio is one that equal contestants could not have had: differences below twice their spread are none.
+/// Returns whether a ratio differs from 1 by at least twice the spread of equal contestants.
 pub fn differs(ratio: f64, aa_spread: f64) -> bool {
     (ratio - 1.0).abs() >= 2.0 * aa_spread
 }
 
-/// Runs everybody once a pass, each pass in another order, so that what disturbs the machine disturbs all.
+/// Runs every contestant once per pass, each pass in another order, so that disturbances of the machine
+/// affect all.
 pub fn interleave<C, E>(
     passes: usize,
     contestants: &[C],
@@ -71,8 +72,8 @@ pub fn interleave<C, E>(
     let mut samples = vec![Samples::default(); contestants.len()];
     for pass in 0..passes {
         for turn in 0..contestants.len() {
-            let who = (turn + pass) % contestants.len();
-            samples[who].0.push(trial(&contestants[who])?);
+            let contestant = (turn + pass) % contestants.len();
+            samples[contestant].0.push(trial(&contestants[contestant])?);
         }
     }
     Ok(samples)
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_lies_between_the_two_in_the_middle() {
+    fn the_median_of_an_even_number_is_a_mean() {
         let samples = Samples(vec![4.0, 1.0, 3.0, 2.0]);
         assert_eq!(
             Samples(vec![samples.min(), samples.median(), samples.max()]),
@@ -93,13 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_taken_within_a_round() {
+    fn ratios_are_computed_within_a_pass() {
         let (slow, fast) = (Samples(vec![20.0, 60.0]), Samples(vec![10.0, 30.0]));
         assert_eq!(slow.ratio(&fast), Samples(vec![2.0, 2.0]));
     }
 
     #[test]
-    fn what_equal_contestants_differ_by_is_no_difference() {
+    fn a_difference_of_equal_contestants_is_no_difference() {
         let (one, same) = (Samples(vec![30.0, 31.0, 30.0]), Samples(vec![30.0, 30.0, 31.0]));
         let spread = aa_spread(&one, &same);
         assert!(spread > 0.03 && spread < 0.034, "{spread}");
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_round_lets_everybody_run_once_and_begins_with_another() {
+    fn every_pass_runs_each_contestant_once_and_starts_with_another() {
         let mut order = Vec::new();
         let samples = interleave(2, &["a", "b"], |name| {
             order.push(*name);

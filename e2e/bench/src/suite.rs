@@ -1,4 +1,4 @@
-//! Which benchmarks there are, and what they share.
+//! Runs benchmarks, and holds what they share.
 
 use std::{
     fs,
@@ -16,35 +16,35 @@ use crate::{
     testbed::{PODS, Testbed},
 };
 
-/// What the user asked for.
+/// Options of a run.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
-    /// Only these; empty: all.
+    /// Ids of the benchmarks to run; empty for all.
     pub only: Vec<String>,
-    /// Fewer trials, fewer sizes.
+    /// Whether to run fewer trials and sizes.
     pub quick: bool,
-    /// Of the soak.
+    /// Duration of the soak.
     pub minutes: f64,
-    /// Where results go.
+    /// Directory of the results.
     pub out: PathBuf,
 }
 
-/// What benchmarks share: one node with many pods takes seconds to make.
+/// Shared state of the benchmarks. They share one node, because creating its pods takes seconds.
 pub struct Suite<'a> {
-    /// What was asked for.
+    /// Options of the run.
     pub options: BenchOptions,
     /// A/A spread of fed programs, from B0.
     pub aa: f64,
-    /// The same of live packets.
+    /// A/A spread of live packets, from B0.
     pub live_aa: f64,
-    /// Tells the marks of one workload from those of the others.
+    /// Distinguishes the marks of workloads.
     pub epoch: u32,
     lab: &'a Lab,
     testbed: Option<Testbed<'a>>,
 }
 
 impl<'a> Suite<'a> {
-    /// Nothing has run yet.
+    /// Creates the state before any benchmark.
     pub const fn new(lab: &'a Lab, options: BenchOptions) -> Self {
         Self {
             options,
@@ -56,48 +56,48 @@ impl<'a> Suite<'a> {
         }
     }
 
-    /// The node, made when it is first asked for.
+    /// Returns the node, and creates it on first use.
     pub fn testbed(&mut self) -> Result<&mut Testbed<'a>> {
         if self.testbed.is_none() {
             self.testbed = Some(Testbed::new(self.lab, PODS)?);
         }
-        self.testbed.as_mut().context("a testbed was just made")
+        self.testbed.as_mut().context("the testbed exists")
     }
 
-    /// Where everything is.
+    /// Returns the lab.
     pub const fn lab(&self) -> &'a Lab {
         self.lab
     }
 
-    /// What the agent has pinned.
+    /// Returns the agent's pin directory.
     pub fn pin_dir(&self) -> PathBuf {
         self.lab.pin_dir()
     }
 
-    /// How often everybody takes a turn.
+    /// Returns the number of passes.
     pub const fn passes(&self) -> usize {
         if self.options.quick { 5 } else { 9 }
     }
 
-    /// As many of something, or fewer in a quick run.
+    /// Returns `count`, or less in a quick run.
     pub const fn scaled(&self, count: u32) -> u32 {
         if self.options.quick { count / 4 } else { count }
     }
 
-    /// A number for the next workload.
+    /// Returns a new epoch for the next workload.
     pub const fn next_epoch(&mut self) -> u32 {
         self.epoch += 1;
         self.epoch
     }
 }
 
-/// Runs what was asked for; prints, and writes JSON and the page.
+/// Runs the chosen benchmarks, prints their results, and writes JSON and the page.
 pub fn run(options: BenchOptions) -> Result<()> {
     let chosen: Vec<&Benchmark> = benchmarks::ALL
         .iter()
         .filter(|one| wanted(&options, one))
         .collect();
-    println!("{}", announcement(&chosen, &options));
+    println!("{}", start_message(&chosen, &options));
     let lab = Lab::new()?;
     let mut suite = Suite::new(&lab, options);
     let mut sections = Vec::new();
@@ -114,12 +114,12 @@ pub fn run(options: BenchOptions) -> Result<()> {
     Ok(())
 }
 
-/// B0 tells the A/A spread that all others need.
+/// B0 always runs, because all others need its A/A spread.
 fn wanted(options: &BenchOptions, one: &Benchmark) -> bool {
     options.only.is_empty() || one.id == "B0" || options.only.iter().any(|id| id == one.id)
 }
 
-fn announcement(chosen: &[&Benchmark], options: &BenchOptions) -> String {
+fn start_message(chosen: &[&Benchmark], options: &BenchOptions) -> String {
     let ids: Vec<&str> = chosen.iter().map(|one| one.id).collect();
     let mut seconds: f64 = chosen.iter().map(|one| one.seconds).sum();
     if chosen.iter().any(|one| one.id == "B13") {
@@ -134,7 +134,7 @@ fn announcement(chosen: &[&Benchmark], options: &BenchOptions) -> String {
     )
 }
 
-/// One that fails is reported as skipped, with the reason; the others go on.
+/// Runs one benchmark. If it fails, it is reported as skipped with the reason, and the others still run.
 fn measure(one: &Benchmark, suite: &mut Suite<'_>) -> Section {
     let (start, ticks) = (Instant::now(), Ticks::now());
     eprintln!("{} {} …", one.id, one.title);
@@ -161,7 +161,8 @@ fn save(out: &Path, section: &Section) -> Result<()> {
         .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// Writes the page and its plots from the stored results of all benchmarks: running one again leaves the others.
+/// Writes the page and its plots from the stored results of all benchmarks: running one again leaves the
+/// others.
 pub fn write_page(out: &Path) -> Result<()> {
     let mut sections = Vec::new();
     for one in benchmarks::ALL {

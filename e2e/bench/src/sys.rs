@@ -13,7 +13,8 @@ use nix::{
 };
 use xdp_lab::bpf::{self, AttachPoint, XDP_FLAGS_DRV_MODE};
 
-/// Attaches in the calling thread's network namespace, XDP in native mode, for as long as the descriptor is open.
+/// Attaches in the calling thread's network namespace, XDP in native mode, for as long as the descriptor is
+/// open.
 pub fn attach(program: impl AsFd, ifindex: u32, to: AttachPoint) -> io::Result<OwnedFd> {
     let flags = match to {
         AttachPoint::Xdp => XDP_FLAGS_DRV_MODE,
@@ -22,7 +23,7 @@ pub fn attach(program: impl AsFd, ifindex: u32, to: AttachPoint) -> io::Result<O
     bpf::link_create(program, ifindex, to, flags)
 }
 
-/// Sends the same datagram to so many addresses in turn, so often in all, 64 with each call.
+/// Sends `total` datagrams to the addresses in turn, 64 with each system call.
 pub fn send_in_turn(
     socket: &UdpSocket,
     to: &[SocketAddrV4],
@@ -51,7 +52,7 @@ pub fn send_in_turn(
     while sent < total {
         let index = sent % messages.len();
         let count = BATCH.min(messages.len() - index).min(total - sent);
-        // SAFETY: so many messages follow, and what they point to lives in this function.
+        // SAFETY: at least `count` messages follow, and everything they point to lives in this function.
         let done = unsafe {
             libc::sendmmsg(
                 socket.as_raw_fd(),
@@ -76,14 +77,14 @@ fn sockaddr(to: SocketAddrV4) -> libc::sockaddr_in {
     }
 }
 
-/// The calling thread stays on this CPU.
+/// Pins the calling thread to this CPU.
 pub fn pin_to(cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
+/// Returns `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`, in nanoseconds.
 pub fn now() -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,

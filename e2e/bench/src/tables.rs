@@ -15,24 +15,24 @@ use aya::maps::MapInfo;
 use self::mapping::Mapping;
 pub use self::torn::{Overwriter, Snapshot};
 
-/// One map.
+/// A pinned map.
 #[derive(Clone, Debug)]
 pub struct PinnedMap {
     /// Its name.
     pub name: String,
-    /// The kernel's number of it.
+    /// Id of the map.
     pub id: u32,
     /// Bytes of one element, with the kernel's padding.
     pub element: usize,
-    /// Elements there may be.
+    /// Maximum number of elements.
     pub room: usize,
-    /// Elements that are not all zero; `None`: the map cannot be mapped.
+    /// Number of elements that are not all zero; `None` if the map is not mmapable.
     pub used: Option<usize>,
-    /// FrameBytes that the kernel accounts for it.
+    /// Bytes that the kernel accounts for the map.
     pub memory: f64,
 }
 
-/// All that are pinned below a directory.
+/// Reads all maps that are pinned below a directory.
 pub fn read(pin_dir: &Path) -> Result<Vec<PinnedMap>> {
     let mut tables = Vec::new();
     for path in maps(pin_dir)? {
@@ -79,5 +79,5 @@ fn memlock(fd: i32) -> Result<f64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
     let line = info.lines().find_map(|line| line.strip_prefix("memlock:"));
     line.and_then(|value| value.trim().parse().ok())
-        .context("no `memlock` of a map")
+        .context("the fdinfo of a map has no `memlock`")
 }

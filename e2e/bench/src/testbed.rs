@@ -1,7 +1,7 @@
 //! A node with two NICs and many pods, and the product on one of the NICs.
 //!
-//! The agent knows `nic0` only. What arrives on `nic1` is what users have without it; both NICs have the same MAC
-//! address, so the same frames go to either.
+//! The agent only uses `nic0`; `nic1` is the NIC without the product. Both NICs have one MAC address, so a
+//! frame can be sent to either NIC.
 
 mod flows;
 mod receivers;
@@ -28,26 +28,26 @@ use crate::{
     workload::{ExpectedVerdict, FrameSpec, TestFlow, Workload, WorkloadPod, frame, policies},
 };
 
-/// How many pods a node usually has at most, two for comparison, and one that no policy ever selects.
+/// The usual maximum of pods per node, plus two for comparison and one that no policy selects.
 pub const PODS: u8 = 113;
-/// Nobody waits that long for what works.
+/// Time limit for the agent.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 
-/// All of it. The product's program is in force as long as it lives.
+/// The node with its NICs, pods and agent, which are removed when it is dropped.
 pub struct Testbed<'a> {
     /// The node.
     pub node: Namespace,
-    /// With the product's program.
+    /// The NIC with the product's program.
     pub nic: Nic,
-    /// Without.
+    /// The NIC without the product.
     pub plain_nic: Nic,
-    /// The pods; the last byte of their addresses is their place plus one.
+    /// The pods; the last byte of their addresses is their index plus one.
     pub pods: Vec<Pod>,
-    /// The folder that the agent follows.
+    /// The folder that the agent watches.
     pub manifests: Manifests,
     /// The agent.
     pub agent: Agent<'a>,
@@ -57,7 +57,7 @@ pub struct Testbed<'a> {
 }
 
 impl<'a> Testbed<'a> {
-    /// With so many pods, all of them known to the agent, and no policy.
+    /// Creates a node with this many pods, all of them in the manifests, and no policy.
     pub fn new(lab: &'a Lab, pods: u8) -> Result<Self> {
         let node = lab.node().clone();
         let nic = lab.nic(NicSpec::new("nic0", &lab.namespace("client")?))?;
@@ -90,22 +90,22 @@ impl<'a> Testbed<'a> {
         })
     }
 
-    /// The product's XDP program.
+    /// Returns the product's XDP program.
     pub fn product(&self) -> Result<ProgramFd> {
         Ok(self.program.try_clone()?)
     }
 
-    /// IPv4 addresses of the first pods.
+    /// Returns the IPv4 addresses of the first pods.
     pub fn v4(&self, pods: usize) -> Vec<IpAddr> {
         self.pods.iter().take(pods).map(Pod::v4).collect()
     }
 
-    /// IPv6 addresses of the first pods.
+    /// Returns the IPv6 addresses of the first pods.
     pub fn v6(&self, pods: usize) -> Vec<IpAddr> {
         self.pods.iter().take(pods).map(Pod::v6).collect()
     }
 
-    /// The first pods without rules: who is addressed by flows that a benchmark makes itself.
+    /// Returns a workload of the first pods without rules, for benchmarks that write policies themselves.
     pub fn targets(&self, pods: usize, epoch: u32) -> Workload {
         let target = |address| WorkloadPod {
             address,
@@ -118,7 +118,7 @@ impl<'a> Testbed<'a> {
         }
     }
 
-    /// What rivals must know of the pods.
+    /// Returns the devices of all pods, for the rivals.
     pub fn pod_devices(&self) -> Vec<PodDevice> {
         (1..)
             .zip(&self.pods)
@@ -133,19 +133,20 @@ impl<'a> Testbed<'a> {
             .write(&file(&app), &policies(workload, target, &app))
     }
 
-    /// Ends the agent, removes all it has left, and starts it anew with these policies in the folder.
+    /// Stops the agent, uninstalls it, starts it again with these policies, and waits until they are
+    /// programmed.
     pub fn reinstall(&mut self, workload: &Workload) -> Result<()> {
         self.reinstall_with(|testbed| testbed.write_all(workload))?;
         self.wait_for(workload)
     }
 
-    /// The same with whatever is written into the folder.
+    /// Stops the agent, uninstalls it, and starts it again after `write` has written manifests.
     pub fn reinstall_with(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.agent.stop()?;
         self.reinstall_after_stop(write)
     }
 
-    /// The same for an agent that has been ended already.
+    /// Uninstalls a stopped agent, and starts it again after `write` has written manifests.
     pub fn reinstall_after_stop(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.agent.uninstall()?;
         write(self)?;
@@ -154,7 +155,8 @@ impl<'a> Testbed<'a> {
         Ok(())
     }
 
-    /// Writes the policies of a workload and waits until each pod's last rule decides; how long that took.
+    /// Writes the policies of a workload, and waits until each pod's last rule applies. Returns the time that
+    /// took.
     pub fn install(&mut self, workload: &Workload) -> Result<Duration> {
         let start = Instant::now();
         self.write_all(workload)?;
@@ -162,7 +164,7 @@ impl<'a> Testbed<'a> {
         Ok(start.elapsed())
     }
 
-    /// Pods that had rules and have none now lose theirs.
+    /// Writes the policies of a workload, and removes those of all other pods.
     fn write_all(&mut self, workload: &Workload) -> Result<()> {
         let apps: BTreeSet<String> = (0..workload.targets.len())
             .map(|target| app(workload, target))
@@ -182,13 +184,13 @@ impl<'a> Testbed<'a> {
             .try_for_each(|target| self.wait_until_right(workload, &workload.probe(target)))
     }
 
-    /// Until the product's verdict on a flow is the one that it must meet.
+    /// Waits until the product's verdict on a flow is the expected one.
     pub fn wait_until_right(&self, workload: &Workload, flow: &TestFlow) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !self.is_right(workload, flow)? {
             ensure!(
                 Instant::now() < deadline,
-                "the rules of pod {} are not in force: {:?}; the agent says:\n{}",
+                "the rules of pod {} are not programmed: {:?}; log of the agent:\n{}",
                 flow.target,
                 self.verdict(workload, flow)?,
                 tail(&self.agent.log())
@@ -198,18 +200,18 @@ impl<'a> Testbed<'a> {
         Ok(())
     }
 
-    /// Whether the product's verdict on a flow is the oracle's.
+    /// Returns whether the product's verdict on a flow is the expected one.
     pub fn is_right(&self, workload: &Workload, flow: &TestFlow) -> Result<bool> {
         let ran = self.verdict(workload, flow)?;
         Ok(is_right(&ran, workload, flow))
     }
 
-    /// What the product makes of a flow.
+    /// Runs the product's program on a flow.
     pub fn verdict(&self, workload: &Workload, flow: &TestFlow) -> Result<bpf::TestRun> {
         Ok(bpf::run_once(&self.program, &self.frame(workload, flow))?)
     }
 
-    /// The flow's frame. If it is redirected, it expects its rule's mark.
+    /// Returns the flow's frame. If the flow is redirected, the frame contains the expected mark.
     pub fn frame(&self, workload: &Workload, flow: &TestFlow) -> crate::shared::FrameBytes {
         let mark = match flow.verdict {
             ExpectedVerdict::Redirect(number) => Some(workload.mark(number)),
@@ -226,7 +228,7 @@ impl<'a> Testbed<'a> {
         )
     }
 
-    /// The flows that a program judges otherwise than the oracle, with what it did.
+    /// Returns the flows on which a program's verdict is wrong, with its result.
     pub fn wrong(
         &self,
         program: &ProgramFd,
@@ -264,9 +266,9 @@ fn is_right(ran: &bpf::TestRun, workload: &Workload, flow: &TestFlow) -> bool {
     }
 }
 
-/// The program that the agent attached to its NIC, by the kernel's id.
+/// Returns the program that the agent attached to its NIC.
 fn find_program(agent: &Agent<'_>) -> Result<ProgramFd> {
-    let status = agent.wait_for("the program is on the NIC", |status| {
+    let status = agent.wait_for("the program is attached to the NIC", |status| {
         status.nic_mode("nic0") == Some("Native")
     });
     let id = status
@@ -281,7 +283,7 @@ fn find_program(agent: &Agent<'_>) -> Result<ProgramFd> {
     anyhow::bail!("program {id} is not loaded")
 }
 
-/// What a workload's pod is called: its address ends with its number.
+/// Returns the name of a workload's pod: its address ends with its number.
 fn app(workload: &Workload, target: usize) -> String {
     let number = match workload.targets[target].address {
         IpAddr::V4(v4) => v4.octets()[3],
@@ -294,7 +296,7 @@ fn file(app: &str) -> String {
     format!("policy-{app}.yaml")
 }
 
-/// What a pod is called; numbers begin with 1.
+/// Returns the name of a pod; numbers start with 1.
 pub fn name(number: u8) -> String {
     format!("p{number}")
 }

@@ -1,4 +1,4 @@
-//! What the verifier and the compiler make of the product's programs: numbers without noise.
+//! Results of the verifier and the JIT compiler for the product's programs: numbers without noise.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -17,31 +17,31 @@ use aya::{
 use aya_obj::{Object, ProgramSection, generated::bpf_insn};
 use xdp_lab::bpf::{self, ProgramType};
 
-/// The product's own object, as the agent embeds it.
+/// The product's eBPF object, as the agent embeds it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf"));
 
-/// One program.
+/// A loaded program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedProgram {
     /// Its name in the object.
     pub name: String,
-    /// Instructions after the kernel's own rewriting.
+    /// Instructions after the kernel's rewriting.
     pub instructions: u32,
     /// Bytes of machine code.
     pub machine_code: u32,
     /// Instructions that the verifier walked through.
     pub verified: u32,
-    /// Bytes of stack: of the functions that call each other, where they take most.
+    /// Bytes of stack of the deepest call chain.
     pub stack: u32,
-    /// How long the kernel took to verify and to compile it.
+    /// Time that the kernel took to verify and compile it.
     pub took: Duration,
 }
 
-/// Loads all programs once, over maps that are made and pinned in an empty folder on a bpffs.
+/// Loads all programs once, with new maps that are pinned in an empty folder on a bpffs.
 pub fn load_programs(pins: &Path) -> Result<Vec<VerifiedProgram>> {
     fs::create_dir_all(pins).with_context(|| format!("cannot create `{}`", pins.display()))?;
     let mut ebpf = EbpfLoader::new().default_map_pin_directory(pins).load(OBJECT)?;
-    // Those that the agent does not share are not pinned by themselves.
+    // aya only pins maps that are declared as pinned.
     for (name, map) in ebpf.maps() {
         let pin = pins.join(name);
         if !pin.exists() {
@@ -76,8 +76,8 @@ fn load(program: &mut Program) -> Result<(), ProgramError> {
     }
 }
 
-/// Bytes of stack by program, told by nothing but the verifier's log, which aya keeps only of what is refused. The maps
-/// must be pinned below the folder.
+/// Returns the bytes of stack by program. Only the verifier's log contains them, and aya keeps the log only
+/// for refused programs. The maps must be pinned below the folder.
 fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
     let mut object = Object::parse(OBJECT)?;
     let maps: Vec<_> = std::mem::take(&mut object.maps).into_iter().collect();
@@ -102,7 +102,7 @@ fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
             ProgramSection::Xdp { .. } => ProgramType::Xdp,
             ProgramSection::SchedClassifier => ProgramType::SchedCls,
             ProgramSection::RawTracePoint => ProgramType::RawTracepoint,
-            ref other => anyhow::bail!("`{name}` is of a kind that is not known here: {other:?}"),
+            ref other => anyhow::bail!("`{name}` has an unsupported type: {other:?}"),
         };
         let function = &object.functions[&program.function_key()];
         let instructions: Vec<u64> = function.instructions.iter().map(encode).collect();
@@ -129,19 +129,20 @@ fn raw(fd: &impl std::os::fd::AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }
 
-/// The line `stack depth 336+0+88` of the log: the main function, and the others in the order of their code.
+/// Parses the line `stack depth 336+0+88` of the log: the main function, then the others in the order of
+/// their code.
 fn depths(log: &str) -> Option<Vec<u32>> {
     let line = log.lines().find_map(|line| line.strip_prefix("stack depth "))?;
     let depths = line.split_whitespace().next()?.split('+');
     depths.map(|depth| depth.parse().ok()).collect()
 }
 
-/// Kernels make frames larger than they need to be, older ones by most: they pass up to this.
+/// Kernels round up the size of a frame; older ones round to this.
 const FRAME: u32 = 32;
 /// `BPF_JMP | BPF_CALL`, of a function of the program's own: `BPF_PSEUDO_CALL`.
 const CALL: (u8, u8) = (0x85, 1);
 
-/// What the deepest chain of calls takes; `None` if there are not as many functions as frames.
+/// Returns the stack of the deepest call chain, or `None` if the numbers of functions and frames differ.
 fn deepest(instructions: &[bpf_insn], frames: &[u32]) -> Option<u32> {
     let calls: Vec<(usize, usize)> = (0..).zip(instructions).filter_map(target).collect();
     let starts: BTreeSet<usize> = calls.iter().map(|call| call.1).chain([0]).collect();
@@ -154,14 +155,14 @@ fn deepest(instructions: &[bpf_insn], frames: &[u32]) -> Option<u32> {
     (starts.len() == frames.len()).then(|| chain(0, &calls, frames))
 }
 
-/// Where an instruction is, and which function it calls.
+/// Returns the position of a call, and of its callee.
 fn target((at, instruction): (usize, &bpf_insn)) -> Option<(usize, usize)> {
     let is_call = (instruction.code, instruction.src_reg()) == CALL;
     let callee = (at + 1).checked_add_signed(instruction.imm as isize)?;
     is_call.then_some((at, callee))
 }
 
-/// From this function on. The verifier knows no recursion.
+/// Returns the stack of the deepest call chain from this function. The verifier allows no recursion.
 fn chain(function: usize, calls: &[(usize, usize)], frames: &[u32]) -> u32 {
     let callees = calls.iter().filter(|(caller, _)| *caller == function);
     let below = callees.map(|(_, callee)| chain(*callee, calls, frames)).max();

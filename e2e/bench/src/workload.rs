@@ -1,8 +1,9 @@
-//! Random rules and flows of the shape that real policies have, and what each flow must meet.
+//! Random rules and flows with the shape of real policies, and the expected verdict of each flow.
 //!
-//! Pods × ordered rules; a quarter as many networks as rules (/16 to /32, for IPv6 /48 to /128, and one for everybody);
-//! ports half exact, a third ranges of up to 2,000, the rest wide; TCP to UDP 3:1; three of four rules redirect, the
-//! others drop. The last rule of a pod names a port that no other rule has, so that only the last one matches there.
+//! Pods × ordered rules; a quarter as many networks as rules (/16 to /32, for IPv6 /48 to /128, and one for
+//! all sources); half of the ports exact, a third ranges of up to 2,000, the rest wider; TCP to UDP 3:1;
+//! three of four rules redirect, the others drop. The last rule of a pod has a port that no other rule has,
+//! so only the last rule matches there.
 
 mod flows;
 mod frames;
@@ -16,53 +17,53 @@ pub use frames::{FrameSpec, SOURCE_PORT, frame};
 pub use manifests::policies;
 pub use prefixes::{Classes, port_prefixes};
 
-/// TCP's number.
+/// Protocol number of TCP.
 pub const TCP: u8 = 6;
-/// UDP's number.
+/// Protocol number of UDP.
 pub const UDP: u8 = 17;
-/// The lowest port that rules but the last name.
+/// The lowest port of all rules but the last.
 const LOWEST: u16 = 1024;
 /// The port of the last rule.
 const LAST_PORT: u16 = 9;
-/// A port that no rule names.
+/// A port without a rule.
 const NO_PORT: u16 = 10;
-/// Length of `::ffff:0:0/96`: IPv4 is kept mapped.
+/// Prefix length of IPv4-mapped addresses, `::ffff:0:0/96`.
 const MAPPED: u8 = 96;
 
-/// Addresses with this many first bits; IPv4 in its mapped form.
+/// A network; IPv4 in its mapped form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
     /// The first address.
     pub first: u128,
-    /// How many bits are fixed, of 128.
+    /// Prefix length, of 128 bits.
     pub length: u8,
 }
 
 /// One rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkloadRule {
-    /// Its number, from 1 on, over all pods: its mark tells it.
+    /// Its number over all pods, from 1; part of its mark.
     pub number: u32,
-    /// Where packets come from.
+    /// Source of the packets.
     pub source: Network,
-    /// IP protocol; 0: the rule matches every packet.
+    /// IP protocol; 0 if the rule matches every packet.
     pub protocol: u8,
     /// First port.
     pub low: u16,
     /// Last port.
     pub high: u16,
-    /// Redirect; otherwise drop.
+    /// Whether the rule redirects; otherwise it drops.
     pub redirect: bool,
 }
 
-/// A pod and its rules in order.
+/// A pod and its ordered rules.
 #[derive(Clone, Debug)]
 pub struct WorkloadPod {
     /// Its address.
     pub address: IpAddr,
-    /// First match decides.
+    /// Rules; the first match decides.
     pub rules: Vec<WorkloadRule>,
-    /// The policy's delivery is `Peer`, not `Redirect`.
+    /// Whether the policy's delivery is `Peer` instead of `Redirect`.
     pub peer: bool,
 }
 
@@ -71,22 +72,22 @@ pub struct WorkloadPod {
 pub struct Workload {
     /// The pods.
     pub targets: Vec<WorkloadPod>,
-    /// Tells this workload's marks from another's.
+    /// Distinguishes this workload's marks from those of others.
     pub epoch: u32,
 }
 
 impl Network {
-    /// Whether an address lies inside.
+    /// Returns whether the network contains an address.
     pub const fn contains(&self, address: u128) -> bool {
         address & mask(self.length) == self.first
     }
 
-    /// Whether all of another lies inside.
+    /// Returns whether the network contains another network.
     pub const fn covers(&self, other: &Self) -> bool {
         self.length <= other.length && self.contains(other.first)
     }
 
-    /// As users write it.
+    /// Formats the network as in a policy.
     pub fn text(&self) -> String {
         match address(self.first) {
             IpAddr::V4(first) => format!("{first}/{}", self.length - MAPPED),
@@ -96,7 +97,7 @@ impl Network {
 }
 
 impl WorkloadRule {
-    /// Whether it matches a packet.
+    /// Returns whether the rule matches a packet.
     pub const fn matches(&self, source: u128, protocol: u8, port: u16) -> bool {
         self.protocol == 0
             || self.protocol == protocol
@@ -107,7 +108,7 @@ impl WorkloadRule {
 }
 
 impl Workload {
-    /// As many rules for each of these pods.
+    /// Draws `rules` random rules for each of these pods.
     pub fn new(pods: &[IpAddr], rules: usize, epoch: u32) -> Self {
         let mut random = fastrand::Rng::with_seed(rules as u64 ^ pods.len() as u64);
         let mut number = 0;
@@ -122,7 +123,7 @@ impl Workload {
         Self { targets, epoch }
     }
 
-    /// With pods that have one rule for every packet behind those: the product without classification.
+    /// Adds pods with one rule for every packet, which need no classification.
     #[must_use]
     pub fn with_plain(mut self, pods: &[IpAddr]) -> Self {
         let mut number = self.rules() as u32;
@@ -141,7 +142,7 @@ impl Workload {
         self
     }
 
-    /// The same rules for some of the pods only: flows go to no other.
+    /// Returns a copy in which only some pods have rules, so that flows only go to these.
     #[must_use]
     pub fn only(&self, targets: std::ops::Range<usize>) -> Self {
         let silent = |(index, target): (usize, &WorkloadPod)| WorkloadPod {
@@ -159,18 +160,18 @@ impl Workload {
         }
     }
 
-    /// How many rules there are.
+    /// Returns the number of rules.
     pub fn rules(&self) -> usize {
         self.targets.iter().map(|target| target.rules.len()).sum()
     }
 
-    /// The mark of a rule.
+    /// Returns the mark of a rule.
     pub const fn mark(&self, number: u32) -> u32 {
         self.epoch << 16 | number
     }
 }
 
-/// The 128-bit form.
+/// Converts an address to 128 bits.
 pub fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
@@ -178,7 +179,7 @@ pub fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// Back from it.
+/// Converts 128 bits to an address.
 pub fn address(bits: u128) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(bits)).to_canonical()
 }
@@ -195,7 +196,7 @@ fn draw_rules(random: &mut fastrand::Rng, v4: bool, count: usize, number: &mut u
     let mut networks: Vec<Network> = (1..(count / 4).max(1))
         .map(|_| draw_network(random, v4))
         .collect();
-    networks.push(everybody(v4));
+    networks.push(all_sources(v4));
     (0..count)
         .map(|index| {
             *number += 1;
@@ -218,7 +219,7 @@ fn draw_rules(random: &mut fastrand::Rng, v4: bool, count: usize, number: &mut u
 const fn last_rule(number: u32, v4: bool) -> WorkloadRule {
     WorkloadRule {
         number,
-        source: everybody(v4),
+        source: all_sources(v4),
         protocol: UDP,
         low: LAST_PORT,
         high: LAST_PORT,
@@ -226,7 +227,7 @@ const fn last_rule(number: u32, v4: bool) -> WorkloadRule {
     }
 }
 
-const fn everybody(v4: bool) -> Network {
+const fn all_sources(v4: bool) -> Network {
     if v4 {
         Network {
             first: 0xffff_0000_0000,
@@ -237,7 +238,7 @@ const fn everybody(v4: bool) -> Network {
     }
 }
 
-/// Out of `32.0.0.0/3` or `2000::/3`: nobody's own addresses, and none that the stack refuses.
+/// Draws a network from `32.0.0.0/3` or `2000::/3`: no local addresses, and none that the stack refuses.
 fn draw_network(random: &mut fastrand::Rng, v4: bool) -> Network {
     let (first, length) = if v4 {
         let address = Ipv4Addr::from(random.u32(0x2000_0000..0x4000_0000));
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_workload_has_the_promised_shape_and_is_the_same_every_time() {
+    fn a_workload_has_the_documented_shape_and_is_deterministic() {
         let pods = [IpAddr::from([10, 2, 0, 1]), IpAddr::from([10, 2, 0, 2])];
         let workload = Workload::new(&pods, 100, 1);
         assert_eq!(workload.rules(), 200);
@@ -278,8 +279,8 @@ mod tests {
 
     #[test]
     fn networks_are_written_in_their_own_family() {
-        assert_eq!(everybody(true).text(), "0.0.0.0/0");
-        assert_eq!(everybody(false).text(), "::/0");
-        assert!(everybody(true).contains(bits(IpAddr::from([1, 2, 3, 4]))));
+        assert_eq!(all_sources(true).text(), "0.0.0.0/0");
+        assert_eq!(all_sources(false).text(), "::/0");
+        assert!(all_sources(true).contains(bits(IpAddr::from([1, 2, 3, 4]))));
     }
 }

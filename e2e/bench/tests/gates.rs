@@ -1,8 +1,8 @@
-//! What a program and the tables cost, in numbers that no busy machine changes: those of the loaded object, by the kernel.
+//! Bounds for programs and tables, with the kernel's numbers for the loaded object, which do not depend on
+//! the machine's load.
 //!
-//! A bound is what there is now and a tenth, so that growth is somebody's decision: who needs more raises it here, and
-//! says why.
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+//! A bound is the current value plus a tenth. A change that needs more raises it here, with the reason.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails the test")]
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -12,18 +12,18 @@ use xdp_bench::{
 };
 use xdp_lab::Lab;
 
-/// The most that a program may take.
+/// Upper bounds of a program.
 struct Bound {
     name: &'static str,
-    /// After the kernel's rewriting, which inlines look-ups: a newer kernel may inline more.
+    /// Instructions after the kernel's rewriting, which inlines lookups: a newer kernel may inline more.
     instructions: u32,
     verified: u32,
-    /// In frames of the size that the oldest kernels make of them.
+    /// Stack, with the frame size of the oldest kernels.
     stack: u32,
 }
 
-// `xdp_nic` and `pod_out` verify more than others: parsing, rules, flows, errors of ICMP that quote flows, limits and
-// answers are pieces that the verifier looks at once each.
+// `xdp_nic` and `pod_out` have more verified instructions than others: parsing, rules, flows, ICMP errors
+// with quoted flows, limits and rejections are global functions that the verifier checks once each.
 const BOUNDS: [Bound; 10] = [
     bound("xdp_nic", 8630, 25_780, 387),
     bound("xdp_explain", 2215, 8750, 176),
@@ -37,13 +37,14 @@ const BOUNDS: [Bound; 10] = [
     bound("exception", 106, 108, 71),
 ];
 
-/// The verifier's own, of one chain of calls.
+/// The verifier's limit for one call chain.
 const MOST_STACK: u32 = 512;
-/// Machine code differs between kernels (what they inline) and CPUs (mitigations: a return thunk here, a fence there),
-/// so this is no measure of small changes: as much as ten bytes for every instruction, where five are usual.
+/// Maximum of machine code per instruction; five bytes are usual. Machine code depends on what the kernel
+/// inlines and on the mitigations of the CPU (return thunks, fences), so this bound does not detect small
+/// changes.
 const BYTES_FOR_AN_INSTRUCTION: u32 = 10;
-/// All maps together, in MB, by the kernel's accounts, with room for as many flows as there is without being told, on two CPUs:
-/// some are for each CPU, see below.
+/// Memory of all maps in MB, as the kernel accounts it, with the default number of flows, on two CPUs: some
+/// maps are per CPU, see below.
 const MEGABYTES: f64 = 76.0;
 
 const fn bound(name: &'static str, instructions: u32, verified: u32, stack: u32) -> Bound {
@@ -64,7 +65,7 @@ fn programs() -> &'static BTreeMap<String, VerifiedProgram> {
     })
 }
 
-/// Every program against its bound of one kind.
+/// Compares every program with one kind of bound.
 fn check(what: &str, value: impl Fn(&VerifiedProgram) -> u32, most: impl Fn(&Bound) -> u32, why: &str) {
     for bound in &BOUNDS {
         let (found, most) = (value(&programs()[bound.name]), most(bound));
@@ -86,12 +87,12 @@ fn every_program_of_the_object_has_bounds() {
 }
 
 #[test]
-fn the_verifier_walks_through_few_instructions() {
+fn the_verifier_processes_few_instructions() {
     check(
         "instructions verified",
         |one| one.verified,
         |bound| bound.verified,
-        "loading takes longer, and kernels whose verifier is more thorough come closer to their limit of a million",
+        "loading takes longer, and other kernels' verifiers come closer to their limit of a million",
     );
 }
 
@@ -101,7 +102,7 @@ fn programs_stay_short() {
         "instructions",
         |one| one.instructions,
         |bound| bound.instructions,
-        "every packet pays for instructions on its way, and all of them for the space in the instruction cache",
+        "every packet executes instructions, and all of them use the instruction cache",
     );
 }
 
@@ -111,12 +112,12 @@ fn stacks_stay_shallow() {
         "bytes of stack",
         |one| one.stack,
         |bound| bound.stack.min(MOST_STACK),
-        "the verifier takes 512 bytes for a chain of calls, and other kernels spill more registers than this one",
+        "the verifier allows 512 bytes for a call chain, and other kernels spill more registers than this one",
     );
 }
 
 #[test]
-fn machine_code_is_of_the_size_that_its_instructions_suggest() {
+fn machine_code_has_the_size_that_its_instructions_suggest() {
     for one in programs().values() {
         let most = one.instructions * BYTES_FOR_AN_INSTRUCTION;
         println!("{}: {} bytes of machine code", one.name, one.machine_code);
@@ -136,12 +137,12 @@ fn machine_code_is_of_the_size_that_its_instructions_suggest() {
 }
 
 #[test]
-fn maps_take_the_memory_that_was_decided_on() {
+fn maps_stay_within_their_memory_bound() {
     let lab = Lab::new().unwrap();
     load_programs(&lab.pin_dir().join("abi/maps")).unwrap();
     let maps = tables::read(&lab.pin_dir()).unwrap();
     assert!(maps.len() > 10, "{maps:?}");
-    // Those for each CPU are rules' counters, most of all.
+    // Per-CPU maps are mainly the counters of rules.
     let cpus = f64::from(u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap());
     let each = maps
         .iter()

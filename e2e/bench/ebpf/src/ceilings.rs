@@ -1,4 +1,4 @@
-//! The least that can be done: what nobody can be faster than.
+//! The smallest possible programs: upper limits of the speed.
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -12,13 +12,13 @@ use crate::packet;
 
 /// `TCX_NEXT`
 pub(crate) const NEXT: i32 = -1;
-/// Where the last byte of an IPv4 destination is.
+/// Offset of the last byte of an IPv4 destination.
 const LAST_BYTE: usize = 33;
 
-/// The only device is at 0; those of all pods at the last byte of their address.
+/// Key 0 has the device of the single-pod programs; other keys are the last byte of a pod's address.
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(1024, 0);
-/// The same, for `bpf_redirect_peer`.
+/// Interface indexes for `bpf_redirect_peer`, with the keys of [`DEVICES`].
 #[map]
 static INDEXES: Array<u32> = Array::with_max_entries(256, 0);
 
@@ -27,7 +27,7 @@ fn drop_all(_: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// The same again, for the comparison of a program with itself.
+/// A second copy, to compare a program with itself.
 #[xdp]
 fn drop_again(_: XdpContext) -> u32 {
     XDP_DROP
@@ -38,13 +38,13 @@ fn pass_all(_: XdpContext) -> u32 {
     XDP_PASS
 }
 
-/// One call of a helper, and its answer.
+/// One call of a helper; returns its result.
 #[xdp]
 fn redirect_one(_: XdpContext) -> u32 {
     DEVICES.redirect(0, 0).unwrap_or_else(|fallback| fallback)
 }
 
-/// The same for several pods: with one byte of the packet as the key.
+/// Redirects to several pods: one byte of the packet is the key.
 #[xdp]
 fn redirect_many(ctx: XdpContext) -> u32 {
     match packet::read::<u8>(ctx.data(), ctx.data_end(), LAST_BYTE) {
@@ -55,7 +55,7 @@ fn redirect_many(ctx: XdpContext) -> u32 {
     }
 }
 
-/// On a NIC's ingress: straight into the pod.
+/// Redirects from a NIC's ingress directly into the pod.
 #[classifier]
 fn hop(ctx: TcContext) -> i32 {
     let Some(key) = packet::read::<u8>(ctx.data(), ctx.data_end(), LAST_BYTE) else {

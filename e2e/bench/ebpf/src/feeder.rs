@@ -1,7 +1,8 @@
-//! Feeds a program with flows: writes the next frame over the packet and goes on into the program under test.
+//! Feeds a program with flows: writes the next frame over the packet, then tail-calls the program under test.
 //!
-//! `BPF_PROG_TEST_RUN` repeats one packet, which caches and branch predictors soon know by heart, and what the program
-//! did to it (a new MAC address, metadata) stays. Here every run begins with a fresh packet of another flow.
+//! `BPF_PROG_TEST_RUN` repeats one packet: caches and branch predictors adapt to it, and changes by the
+//! program (a new MAC address, metadata) persist. With the feeder, every run starts with an unchanged packet
+//! of another flow.
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_ABORTED,

@@ -1,4 +1,4 @@
-//! Small programs beside which the product is measured, and those that feed it and count what arrives.
+//! Programs that the product is compared with, that feed it, and that count arriving packets.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -13,7 +13,7 @@ mod rivals;
 #[expect(
     dead_code,
     unreachable_pub,
-    reason = "the suite uses the rest, and its tools do"
+    reason = "the suite uses the rest"
 )]
 mod shared;
 
@@ -23,7 +23,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     loop {}
 }
 
-/// Some helpers are only for programs under the GPL.
+/// Some helpers require a GPL-compatible license.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 4] = *b"GPL\0";

@@ -1,4 +1,4 @@
-//! One operation, sixteen times a run: what maps and helpers cost.
+//! The cost of maps and helpers: each run executes one operation sixteen times.
 
 use core::arch::asm;
 
@@ -12,12 +12,12 @@ use aya_ebpf::{
 
 use crate::ceilings::DEVICES;
 
-/// Operations of one run: the kernel tells whole nanoseconds.
+/// Operations of one run; there are several because the kernel reports whole nanoseconds.
 const TIMES: u32 = 16;
 /// Entries of every map.
 const ENTRIES: u32 = 1 << 17;
 
-/// How many entries are filled, and the state of the random numbers.
+/// Number of entries in use, and state of the random numbers.
 #[map]
 static DRAW: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 #[map]
@@ -33,7 +33,7 @@ static M_LRU: LruHashMap<[u32; 4], u64> = LruHashMap::with_max_entries(2 * ENTRI
 #[map]
 static M_LPM: LpmTrie<[u8; 4], u64> = LpmTrie::with_max_entries(2 * ENTRIES, 0);
 
-/// Sixteen random keys, one after the other, through `work`.
+/// Calls `work` with sixteen random keys.
 #[inline(always)]
 fn each(mut work: impl FnMut(u32) -> u64) -> u32 {
     let Some(draw) = DRAW.get_ptr_mut(0) else {
@@ -49,7 +49,7 @@ fn each(mut work: impl FnMut(u32) -> u64) -> u32 {
         let key = (((state >> 32) * entries) >> 32) as u32;
         sum = sum.wrapping_add(work(key));
     }
-    // What is computed must be used, or the compiler leaves it out.
+    // Uses the result, so that the compiler does not remove the operations.
     draw[1] = state ^ u64::from(sum == 1);
     XDP_DROP
 }
@@ -111,7 +111,8 @@ fn m_counter(_: XdpContext) -> u32 {
 fn m_atomic(_: XdpContext) -> u32 {
     each(|key| {
         if let Some(count) = M_ARRAY.get_ptr_mut(key) {
-            // SAFETY: array elements are aligned and live as long as the map. (The compiler has no atomics for this target.)
+            // SAFETY: array elements are aligned and live as long as the map. (The compiler has no atomics
+            // for this target.)
             unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) count, in(reg) 1_u64) };
         }
         u64::from(key)

@@ -1,4 +1,4 @@
-//! Bytes of a packet by address, each access behind a comparison with the packet's end.
+//! Access to the bytes of a packet, with a bounds check for each.
 
 use aya_ebpf::{helpers::bpf_xdp_adjust_meta, programs::XdpContext};
 

@@ -1,4 +1,4 @@
-//! Count in the pods what arrives there, and check that it carries what it should.
+//! Count packets in pods, and check their metadata and marks.
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, xdp_action::XDP_DROP},
@@ -16,14 +16,14 @@ use crate::{
 
 #[map]
 static RECEIVED: PerCpuArray<ReceivedPackets> = PerCpuArray::with_max_entries(1, 0);
-/// When the first packet with a mark came, by mark modulo the length; 0: none yet.
+/// Arrival time of the first packet with a mark, by mark modulo the length; 0: none yet.
 #[map]
 static FIRST: Array<u64> = Array::with_max_entries(4096, 0);
 /// Packets with a mark, by mark modulo the length.
 #[map]
 static MARKS: PerCpuArray<u64> = PerCpuArray::with_max_entries(4096, 0);
 
-/// On a pod's interface: takes packets as `AF_XDP` or another XDP program would.
+/// On a pod's interface: consumes packets as `AF_XDP` or another XDP program would.
 #[xdp]
 fn swallow(ctx: XdpContext) -> u32 {
     let (data, end, metadata) = (ctx.data(), ctx.data_end(), ctx.metadata());
@@ -39,7 +39,7 @@ fn swallow(ctx: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// On a NIC: the barest drop of which one can tell how often it ran.
+/// On a NIC: the smallest program that drops packets and counts them.
 #[xdp]
 fn count_drop(_: XdpContext) -> u32 {
     if let Some(received) = RECEIVED.get_ptr_mut(0) {
@@ -49,7 +49,7 @@ fn count_drop(_: XdpContext) -> u32 {
     XDP_DROP
 }
 
-/// On a pod's interface, behind the product's reader.
+/// On a pod's interface, after the product's reader.
 #[classifier]
 fn sink(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
@@ -75,7 +75,7 @@ fn sink(ctx: TcContext) -> i32 {
     TC_ACT_SHOT
 }
 
-/// The same for the moment at which a mark is first seen.
+/// Counts packets by mark, and records when each mark first arrives.
 #[classifier]
 fn watch(ctx: TcContext) -> i32 {
     // SAFETY: the context is the program's own.
@@ -95,7 +95,7 @@ fn watch(ctx: TcContext) -> i32 {
     TC_ACT_SHOT
 }
 
-/// The stack must find the pod, or it forwards nothing.
+/// ARP must reach the stack, or the node does not forward to the pod.
 #[inline(always)]
 fn is_arp(data: usize, end: usize) -> bool {
     packet::read::<u16>(data, end, 12) == Some(u16::to_be(0x0806))
@@ -108,7 +108,7 @@ fn expected(data: usize, end: usize) -> Option<u32> {
     ([a, b] == EXPECTS).then_some(u32::from_be_bytes(mark))
 }
 
-/// The mark in the metadata; magic, version and the flag that there is a mark come first.
+/// Returns the mark in the metadata, after magic, version and the flag that a mark is present.
 #[inline(always)]
 fn mark_of(metadata: usize, data: usize) -> Option<u32> {
     let words: [u32; 3] = packet::read(metadata, data, 0)?;

@@ -1,4 +1,4 @@
-//! Whole programs of other designs: the same parsing, counting, metadata and redirect around another classifier.
+//! Programs with other classifiers, and with the product's parsing, counting, metadata and redirect.
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
@@ -78,7 +78,7 @@ fn finish(ctx: &XdpContext, pod: &RivalPod, verdict: u32, length: u64) -> u32 {
     XDP_REDIRECT
 }
 
-/// A list per pod, walked until a rule matches.
+/// Walks a list of rules per pod until one matches.
 #[xdp]
 fn linear(ctx: XdpContext) -> u32 {
     let Some(packet) = parse(&ctx) else {
@@ -111,8 +111,8 @@ fn walk(rules: &LinearRules, count: u32, packet: &Packet) -> u32 {
     0
 }
 
-/// The common design: an LPM trie from the source to its class, a second one from class, protocol and port to the
-/// verdict.
+/// The common design: one LPM trie maps the source to a class, a second one maps class, protocol and port to
+/// the verdict.
 #[xdp]
 fn two_lpm(ctx: XdpContext) -> u32 {
     let Some(packet) = parse(&ctx) else {

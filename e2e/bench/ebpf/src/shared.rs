@@ -1,63 +1,63 @@
-//! What the suite and its eBPF programs tell each other. The suite includes this file.
+//! Types that the suite and its eBPF programs share. The suite includes this file.
 
 /// Length of every frame that is fed.
 pub const FRAME: usize = 64;
-/// Frames of one set: as many flows, so that neither caches nor branch predictors learn one packet by heart.
+/// Frames of one set, each of another flow, so that caches and branch predictors do not adapt to one packet.
 pub const FLOWS: u32 = 4096;
-/// Sets that are kept side by side.
+/// Number of sets in the map.
 pub const SETS: u32 = 32;
-/// The most rules that the linear rival walks through for one pod.
+/// Maximum of rules of the linear rival for one pod.
 pub const LINEAR: usize = 256;
 /// Length of the metadata that the rivals write, as long as the product's.
 pub const METADATA: usize = 16;
-/// First two bytes of the product's metadata, and of the rivals'.
+/// First two bytes of the metadata of the product and the rivals.
 pub const MAGIC: u16 = 0x5844;
-/// First bytes of the source MAC address of a frame that carries the mark that its receiver should see, in the other
-/// four bytes.
+/// First bytes of the source MAC address of a frame with an expected mark; the mark is in the other four
+/// bytes.
 pub const EXPECTS: [u8; 2] = [0x02, 0xbe];
 
 /// The bytes of a frame.
 pub type FrameBytes = [u8; FRAME];
 
-/// What the feeder shall do.
+/// Instructions for the feeder.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct FeederPlan {
     /// First frame of the set.
     pub base: u32,
-    /// How many frames there are, less one: a power of two less one.
+    /// Number of frames minus one: a power of two minus one.
     pub mask: u32,
     /// Packets of the whole trial, on one CPU.
     pub total: u64,
 }
 
-/// How far the feeder got, on one CPU. Times are of `bpf_ktime_get_ns`.
+/// Progress of the feeder on one CPU. Times are of `bpf_ktime_get_ns`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct FeederProgress {
     /// Packets so far.
     pub count: u64,
-    /// When the first one came.
+    /// Time of the first packet.
     pub first: u64,
-    /// When the last one of the plan came.
+    /// Time of the last packet of the plan.
     pub last: u64,
 }
 
-/// What receivers in pods counted, on one CPU.
+/// Counts of the receivers in pods, on one CPU.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct ReceivedPackets {
     /// All packets.
     pub packets: u64,
-    /// Those that expect a mark.
+    /// Packets with an expected mark.
     pub expecting: u64,
-    /// Those whose metadata and skb mark were the expected ones.
+    /// Packets with the expected metadata and skb mark.
     pub right: u64,
-    /// Those whose skb mark was another one.
+    /// Packets with another skb mark.
     pub wrong: u64,
 }
 
-/// A pod as the rivals know it.
+/// A pod in the rivals' table.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct RivalPod {
@@ -94,15 +94,16 @@ pub struct LinearRule {
 /// All rules of a pod.
 pub type LinearRules = [LinearRule; LINEAR];
 
-/// Key of the two-LPM rival's first trie, behind the prefix length: policy and source address, both big endian.
+/// Key of the two-LPM rival's first trie, behind the prefix length: policy and source address, both big
+/// endian.
 pub type SourceKey = [u8; 8];
 /// Key of its second trie: policy and class (both big endian), protocol, zero, port (big endian).
 pub type PortKey = [u8; 12];
 
-/// Set in a verdict: redirect, otherwise drop.
+/// Flag of a verdict: redirect if set, otherwise drop.
 pub const REDIRECT: u32 = 1 << 31;
 
-/// What a rival's rule says: 0 is "no match".
+/// Packs the verdict of a rival's rule; 0 means that no rule matches.
 pub const fn verdict(redirect: bool, number: u32) -> u32 {
     if redirect { REDIRECT | number } else { number }
 }

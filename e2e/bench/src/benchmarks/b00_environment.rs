@@ -1,4 +1,4 @@
-//! What the machine can tell apart: a program against itself, under test run and live.
+//! The resolution of the measurement: a program compared with itself, in test runs and live.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::{
     suite::Suite,
 };
 
-/// Runs of one trial: whole nanoseconds are told, and 16 of them take as long as a scheduler's tick.
+/// Runs of one trial. The kernel reports whole nanoseconds per run.
 const REPEAT: u32 = 500_000;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {

@@ -1,4 +1,4 @@
-//! What maps and helpers cost: sixteen operations a run, with random keys.
+//! The cost of maps and helpers: sixteen operations per run, with random keys.
 
 use anyhow::Result;
 
@@ -13,7 +13,7 @@ const SIZES: [u32; 4] = [1, 100, 10_000, 100_000];
 /// Operations of one run.
 const TIMES: f64 = 16.0;
 const REPEAT: u32 = 30_000;
-/// Whose cost depends on how many entries there are.
+/// Maps, whose cost depends on the number of entries.
 const MAPS: [(&str, &str); 6] = [
     ("m_array", "array"),
     ("m_percpu", "per-CPU array"),
@@ -57,7 +57,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         &["map", "1", "100", "10,000", "100,000"],
         rows,
     );
-    // Few enough to stay in the nearest cache.
+    // Few enough to stay in the L1 cache.
     instruments.fill_micro(100, 100)?;
     let helpers = net(&instruments, &HELPERS, passes, repeat, 0, &mut section)?;
     let rows = HELPERS

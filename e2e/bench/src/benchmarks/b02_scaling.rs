@@ -1,4 +1,4 @@
-//! The classifier as rules grow, beside a walked list and two LPM tries, on the same flows.
+//! The classifier as the number of rules grows, compared with a list and two LPM tries on the same flows.
 
 use anyhow::{Result, ensure};
 use aya::programs::ProgramFd;
@@ -24,12 +24,12 @@ const SIZES: [(usize, usize); 7] = [
 ];
 const QUICK: [(usize, usize); 3] = [(110, 4), (110, 100), (100, 250)];
 const REPEAT: u32 = 200_000;
-/// Flows of a class that are evaluated by the oracle before any is timed.
+/// Flows of a class whose verdicts are compared with the oracle before programs are timed.
 const CHECKED: usize = 1024;
-/// Packets to one pod in a row.
+/// Consecutive packets to one pod.
 const TRAIN: usize = 16;
 
-/// Who runs with which flows.
+/// A program and its flows.
 struct Contestant {
     name: String,
     program: ProgramFd,
@@ -50,7 +50,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-/// What a size gave: by contestant, net of the feeder, with the floor among them.
+/// Results for one number of rules: by contestant, net of the feeder.
 struct Size {
     rules: usize,
     v4: bool,
@@ -120,7 +120,8 @@ fn one_size(
     })
 }
 
-/// Everybody who judges all flows as the oracle does; nobody else is timed.
+/// Returns all contestants. Fails if the verdict of one differs from the oracle's, so only correct programs
+/// are timed.
 fn line_up(
     testbed: &Testbed<'_>,
     instruments: &mut Instruments,
@@ -153,16 +154,16 @@ fn line_up(
             programs.push(("linear", instruments.program("linear")?));
             programs.push(("two LPM tries", instruments.program("two_lpm")?));
         }
-        for (who, program) in programs {
+        for (owner, program) in programs {
             let wrong = testbed.wrong(&program, workload, &flows[..CHECKED])?;
             ensure!(
                 wrong.is_empty(),
-                "`{who}` judges {} of {CHECKED} flows ({name}, {pods} pods of {} rules) otherwise than the list; the first: {:?}",
+                "the verdict of `{owner}` on {} of {CHECKED} flows ({name}, {pods} pods of {} rules) differs from the list's; the first: {:?}",
                 wrong.len(),
                 workload.targets[0].rules.len(),
                 wrong.first()
             );
-            all.push(contestant(&format!("{who}: {name}"), program, set));
+            all.push(contestant(&format!("{owner}: {name}"), program, set));
         }
     }
     Ok(all)
@@ -262,12 +263,17 @@ fn facts(section: &mut Section, sizes: &[Size]) {
 }
 
 fn plot(sizes: &[Size], class: &str, name: &str) -> Plot {
-    let line = |who: &str| Series {
-        name: who.to_owned(),
+    let line = |owner: &str| Series {
+        name: owner.to_owned(),
         points: sizes
             .iter()
             .filter(|size| size.v4)
-            .filter_map(|size| Some((size.rules as f64, size.get(&format!("{who}: {class}"))?.median())))
+            .filter_map(|size| {
+                Some((
+                    size.rules as f64,
+                    size.get(&format!("{owner}: {class}"))?.median(),
+                ))
+            })
             .collect(),
     };
     let floor = Series {

@@ -1,4 +1,4 @@
-//! LiveTrial packets into real pods: what arrives, with which metadata, and at what cost beside the barest redirect.
+//! Live packets into real pods: arrivals, metadata, and the cost compared with the smallest redirect.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{
 const PODS: usize = 110;
 const RULES: usize = 100;
 const PACKETS: u32 = 200_000;
-/// Flows to one pod; to all, 16 packets to each in a row; of which all are dropped.
+/// Flows to one pod; to all pods, 16 consecutive packets to each; and flows that are all dropped.
 const ONE: FrameSet = FrameSet(0);
 const MANY: FrameSet = FrameSet(1);
 const DENIED: FrameSet = FrameSet(2);
@@ -66,7 +66,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-/// The workload in force, and all contestants with it.
+/// Installs a workload, and loads all variants with its rules.
 pub(super) fn ready(testbed: &mut Testbed<'_>, workload: &Workload) -> Result<Instruments> {
     testbed.install(workload)?;
     let mut instruments = Instruments::load(false)?;
@@ -74,7 +74,7 @@ pub(super) fn ready(testbed: &mut Testbed<'_>, workload: &Workload) -> Result<In
     Ok(instruments)
 }
 
-/// Frames, devices and the rivals' tables.
+/// Sets frames, devices and the rivals' tables.
 fn prepare(testbed: &Testbed<'_>, instruments: &mut Instruments, workload: &Workload) -> Result<()> {
     instruments.fill(workload, &testbed.pod_devices())?;
     instruments.add_device(&testbed.node, 0, testbed.pods[0].host_ifindex)?;
@@ -126,7 +126,7 @@ fn show(section: &mut Section, short: &str, long: &str, found: &[LiveResult], aa
     for one in found {
         let pods = one.name.split_once(", ").map(|(_, pods)| pods);
         let ceiling = pods.and_then(|pods| by_name(&format!("two-instruction redirect, {pods}")));
-        // Packets per second, so the ceiling's time over the own.
+        // A ratio of packets per second is the inverse ratio of times.
         let speed = ceiling.map(|ceiling| ceiling.delivered.ratio(&one.delivered).median());
         if let (Some(speed), Some(("xdp-operator", pods))) = (speed, one.name.split_once(", ")) {
             let name = if pods == "one pod" { "one" } else { "many" };
@@ -168,7 +168,8 @@ fn show(section: &mut Section, short: &str, long: &str, found: &[LiveResult], aa
     });
 }
 
-/// A pod whose GRO somebody switches off gets no redirected packet. It must be noticed, and repaired or told.
+/// Disables GRO in a pod, which then receives no redirected packets. The agent must enable it again or report
+/// it.
 fn gro_off(
     testbed: &Testbed<'_>,
     instruments: &mut Instruments,

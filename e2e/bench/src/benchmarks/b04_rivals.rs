@@ -1,4 +1,5 @@
-//! End to end into an ordinary pod: product beside what the kernel offers, same injector, same receiver.
+//! End to end into an ordinary pod: the product compared with the kernel's paths, with the same injector and
+//! receiver.
 
 use anyhow::Result;
 use xdp_lab::bpf::AttachPoint;
@@ -17,7 +18,7 @@ use crate::{
 };
 
 const ONE: FrameSet = FrameSet(0);
-/// To the pod with `delivery: Peer`.
+/// Flows to the pod with `delivery: Peer`.
 const PEER: FrameSet = FrameSet(3);
 const PACKETS: u32 = 150_000;
 
@@ -119,8 +120,7 @@ fn section(found: &[LiveResult], aa: f64) -> Section {
     let nft = number(section.facts.get("forward.nft").copied().unwrap_or(f64::NAN));
     section.note(format!("iptables is the nf_tables variant; no rule matches, and connections are not tracked. An nft set is the kernel's fastest lookup for ranges in two fields: {nft}× the time of xdp-operator."));
     section.note("xdp-filter and the ingress-node-firewall are skipped, because their object files are not part of this repository.");
-    section.note(
-        "LiveTrial frames enter the stack after the driver, so no row includes the cost of a NIC driver.",
-    );
+    section
+        .note("Live frames enter the stack after the driver, so no row includes the cost of a NIC driver.");
     section
 }

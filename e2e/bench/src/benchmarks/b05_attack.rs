@@ -37,15 +37,15 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section(&found, aa))
 }
 
-/// Of a hundred frames, the last is one that a rule redirects.
+/// Returns frames of which one in a hundred is redirected by a rule, and the others are dropped.
 fn attack(testbed: &Testbed<'_>, workload: &Workload) -> Result<Vec<FrameBytes>> {
     let denied = workload
         .flows(FlowClass::Drop, 4096, 16, false)
         .context("no flows to drop")?;
-    let honest = workload
+    let allowed = workload
         .flows(FlowClass::Allow, 4096, 1, false)
         .context("no flows to redirect")?;
-    let mixed = denied.iter().zip(&honest).enumerate();
+    let mixed = denied.iter().zip(&allowed).enumerate();
     Ok(mixed
         .map(|(index, (bad, good))| testbed.frame(workload, if index % 100 == 99 { good } else { bad }))
         .collect())

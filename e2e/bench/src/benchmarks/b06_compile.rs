@@ -18,7 +18,7 @@ use crate::{
 const SIZES: [(usize, usize); 4] = [(1, 1), (100, 10), (100, 100), (100, 250)];
 const CHANGES: u32 = 100;
 const TIMES: usize = 5;
-/// The last is the target's.
+/// The target applies to the last one.
 const RATES: [(&str, Duration); 2] = [
     ("each immediately after the last", Duration::ZERO),
     ("each 100 ms after the last", Duration::from_millis(100)),
@@ -33,9 +33,9 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             let epoch = suite.next_epoch();
             let testbed = suite.testbed()?;
             let workload = Workload::new(&testbed.v4(pods), rules, epoch);
-            let before = busy(testbed);
+            let before = reconcile_time(testbed);
             wall.0.push(testbed.install(&workload)?.as_secs_f64() * 1e3);
-            reconciles.0.push(busy(testbed) - before);
+            reconciles.0.push(reconcile_time(testbed) - before);
         }
         section.add_trials(format!("{pods}×{rules} replaced"), "ms", &wall);
         section.add_trials(
@@ -88,7 +88,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-/// The next change comes so long after the one before is in force.
+/// Measures single changes. Each starts `apart` after the previous one is programmed.
 fn single_changes(
     testbed: &mut Testbed<'_>,
     mut workload: Workload,
@@ -103,7 +103,7 @@ fn single_changes(
         let start = Instant::now();
         testbed.write(&workload, target)?;
         while !testbed.is_right(&workload, &flow)? {
-            ensure!(start.elapsed().as_secs() < 20, "a changed rule is not in force");
+            ensure!(start.elapsed().as_secs() < 20, "a changed rule is not programmed");
             thread::sleep(Duration::from_micros(50));
         }
         took.0.push(start.elapsed().as_secs_f64() * 1e3);
@@ -112,15 +112,15 @@ fn single_changes(
     Ok(took)
 }
 
-/// The pod's last rule gets another mark.
+/// Changes the mark of a pod's last rule.
 pub(super) fn change_one(workload: &mut Workload, target: usize, number: u32) {
     if let Some(rule) = workload.targets[target].rules.last_mut() {
         rule.number = number;
     }
 }
 
-/// How long the agent's reconciles took so far, in milliseconds, by its own metrics.
-fn busy(testbed: &Testbed<'_>) -> f64 {
+/// Returns the time of all reconciles so far in milliseconds, from the agent's metrics.
+fn reconcile_time(testbed: &Testbed<'_>) -> f64 {
     let metrics = testbed
         .agent
         .get("/metrics")

@@ -1,11 +1,11 @@
-//! Changed manifest → first packet with the new verdict, the injector running.
+//! Time from a changed manifest to the first packet with the new verdict, under traffic.
 
 use anyhow::Result;
 use xdp_lab::bpf::AttachPoint;
 
 use super::{
     b06_compile::change_one,
-    flips::{self, Course},
+    flips::{self, ChangePlan},
 };
 use crate::{
     instruments::Instruments,
@@ -27,12 +27,12 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let mut instruments = Instruments::load(false)?;
     let _receivers = Receivers::attach(&instruments, "watch", AttachPoint::TcxIngress, &testbed.pods[..1])?;
     let frame = testbed.frame(&workload, &workload.probe(0));
-    let course = Course {
+    let plan = ChangePlan {
         pods: 1,
         batches: changes,
         packets: 0,
     };
-    let found = flips::run(testbed, &mut instruments, &[frame], &course, |_, mark| {
+    let found = flips::run(testbed, &mut instruments, &[frame], &plan, |_, mark| {
         change_one(&mut workload, 0, mark);
         testbed.write(&workload, 0)
     })?;

@@ -1,14 +1,14 @@
-//! Many changes under many packets: every packet meets the old rules or the new ones, never some of each.
+//! Many changes under traffic: the old or the new rules apply to every packet, never a mix of both.
 //!
-//! The agent's tables change by one store for each pod. Beside it, an updater that overwrites what packets are decided
-//! by, as a test of the test: it must be caught.
+//! The agent switches the tables of each pod with one store. As a test of the test, a torn updater overwrites
+//! the tables in place, and the benchmark must detect it.
 
 use std::{path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
 use xdp_lab::bpf::AttachPoint;
 
-use super::flips::{self, Course, under_packets};
+use super::flips::{self, ChangePlan, under_packets};
 use crate::{
     instruments::Instruments,
     report::Section,
@@ -19,24 +19,24 @@ use crate::{
     workload::{ExpectedVerdict, SOURCE_PORT, TestFlow, UDP, Workload, bits},
 };
 
-/// Changed together: one batch of the agent's, and a flip for each.
+/// Pods whose rules change together, in one reconcile.
 const PODS: u32 = 10;
 const FLIPS: u32 = 1000;
 const PACKETS: u64 = 10_000_000;
-/// Enough to catch a torn updater.
+/// Enough to detect a torn updater.
 const TORN_PACKETS: u64 = 1_000_000;
-/// The mark of rules that no packet should meet.
+/// Mark of rules that must match no packet.
 const NEVER: u32 = 4095;
 
-/// The source whose packets are watched: the bounds of the old networks with the rules of the new ones, and the other way
-/// batch, lead to a rule that should never be met.
+/// Source of the packets. The bounds of the old networks with the rules of the new ones, and vice versa, lead
+/// to a rule that must match no packet.
 const SOURCE: [u8; 4] = [10, 0, 0, 200];
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (epoch, pins) = (suite.next_epoch(), suite.pin_dir());
     let testbed = suite.testbed()?;
     let workload = testbed.targets(PODS as usize, epoch);
-    // Gives the pods policies, whose files are written from here from now on.
+    // Creates the policies of the pods, whose files this benchmark replaces.
     testbed.install(&Workload::new(&testbed.v4(PODS as usize), 1, epoch))?;
     let found = atomic(testbed, &workload)?;
     let torn = torn(testbed, &workload, &pins)?;
@@ -47,9 +47,9 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     section.fact("flips.packets", found.sent as f64);
     section.fact("flips.torn", torn.wrong as f64);
     section.add_trials("changed → first packet", "ms", &found.took);
-    let row = |who: &str, changes: usize, sent: u64, wrong: u64, late: &str| {
+    let row = |updater: &str, changes: usize, sent: u64, wrong: u64, late: &str| {
         let cells = [changes.to_string(), sent.to_string(), (sent - wrong).to_string()];
-        let mut row = vec![who.to_owned()];
+        let mut row = vec![updater.to_owned()];
         row.extend(cells);
         row.extend([wrong.to_string(), late.to_owned()]);
         row
@@ -80,25 +80,25 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-fn atomic(testbed: &Testbed<'_>, workload: &Workload) -> Result<flips::Flips> {
-    let course = Course {
+fn atomic(testbed: &Testbed<'_>, workload: &Workload) -> Result<flips::ChangeResult> {
+    let plan = ChangePlan {
         pods: PODS,
         batches: FLIPS / PODS,
         packets: PACKETS * u64::from(PODS) / u64::from(FLIPS),
     };
     let (mut instruments, _receivers) = watch(testbed)?;
-    write_all(testbed, workload, &course, 0)?;
-    wait(testbed, workload, &course, 0)?;
+    write_all(testbed, workload, &plan, 0)?;
+    wait(testbed, workload, &plan, 0)?;
     flips::run(
         testbed,
         &mut instruments,
         &frames(testbed, workload),
-        &course,
+        &plan,
         |pod, mark| write(testbed, workload, pod, mark, is_new(mark)),
     )
 }
 
-/// What became of packets while tables were overwritten.
+/// Results of the torn updater.
 struct Torn {
     changes: usize,
     sent: u64,
@@ -106,16 +106,16 @@ struct Torn {
 }
 
 fn torn(testbed: &mut Testbed<'_>, workload: &Workload, pins: &Path) -> Result<Torn> {
-    let course = Course {
+    let plan = ChangePlan {
         pods: PODS,
         batches: 1,
         packets: 0,
     };
     let mut states = Vec::new();
     for batch in 0..=1 {
-        // A new agent each time, so that both states lie in the same elements.
-        testbed.reinstall_with(|testbed| write_all(testbed, workload, &course, batch))?;
-        wait(testbed, workload, &course, batch)?;
+        // Starts a new agent for each state, so that both states use the same elements.
+        testbed.reinstall_with(|testbed| write_all(testbed, workload, &plan, batch))?;
+        wait(testbed, workload, &plan, batch)?;
         states.push(Snapshot::read(pins)?);
     }
     let overwriter = Overwriter::new(pins, &states[0], &states[1])?;
@@ -127,7 +127,7 @@ fn torn(testbed: &mut Testbed<'_>, workload: &Workload, pins: &Path) -> Result<T
         while changes < FLIPS as usize || packets.so_far() < TORN_PACKETS {
             changes += 1;
             overwriter.overwrite(changes % 2);
-            // As long as some packets take.
+            // Lets some packets pass between two updates.
             std::thread::sleep(Duration::from_micros(20));
         }
         Ok(())
@@ -141,7 +141,7 @@ fn torn(testbed: &mut Testbed<'_>, workload: &Workload, pins: &Path) -> Result<T
     let wrong = sent.saturating_sub(known);
     ensure!(
         wrong > 0,
-        "an updater that is torn on purpose was not caught among {sent} packets: the benchmark proves nothing"
+        "the torn updater was not detected with {sent} packets: the benchmark proves nothing"
     );
     Ok(Torn { changes, sent, wrong })
 }
@@ -157,15 +157,15 @@ const fn is_new(mark: u32) -> bool {
     (mark - 1) / PODS % 2 == 1
 }
 
-fn write_all(testbed: &Testbed<'_>, workload: &Workload, course: &Course, batch: u32) -> Result<()> {
+fn write_all(testbed: &Testbed<'_>, workload: &Workload, plan: &ChangePlan, batch: u32) -> Result<()> {
     (0..PODS).try_for_each(|pod| {
-        let mark = course.mark(batch, pod);
+        let mark = plan.mark(batch, pod);
         write(testbed, workload, pod, mark, is_new(mark))
     })
 }
 
-fn wait(testbed: &Testbed<'_>, workload: &Workload, course: &Course, batch: u32) -> Result<()> {
-    (0..PODS).try_for_each(|pod| testbed.wait_until_right(workload, &flow(pod, course.mark(batch, pod))))
+fn wait(testbed: &Testbed<'_>, workload: &Workload, plan: &ChangePlan, batch: u32) -> Result<()> {
+    (0..PODS).try_for_each(|pod| testbed.wait_until_right(workload, &flow(pod, plan.mark(batch, pod))))
 }
 
 fn frames(testbed: &Testbed<'_>, workload: &Workload) -> Vec<FrameBytes> {
@@ -185,7 +185,7 @@ fn flow(pod: u32, mark: u32) -> TestFlow {
     }
 }
 
-/// Three rules, of which the middle one decides, or others, of which the last one does.
+/// Writes one of two lists of three rules: in the old one, the first rule matches, in the new one, the last.
 fn write(testbed: &Testbed<'_>, workload: &Workload, pod: u32, mark: u32, new: bool) -> Result<()> {
     let app = name(pod as u8 + 1);
     let (mark, never) = (workload.mark(mark), workload.mark(NEVER));

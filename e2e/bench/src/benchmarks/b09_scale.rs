@@ -1,5 +1,5 @@
-//! Many nodes: real agents and the real operator at a real API server. Only the nodes are made up, each a network
-//! namespace with a NIC and a pod.
+//! Many nodes: real agents and the real operator with a real API server. The nodes have no kubelet: each is a
+//! network namespace with a NIC and a pod.
 
 mod fleet;
 mod server;
@@ -18,13 +18,13 @@ use crate::{
     suite::Suite,
 };
 
-/// How many nodes, one after the other.
+/// Numbers of nodes.
 const SIZES: [usize; 2] = [10, 100];
-/// Changes for all nodes.
+/// Changes that affect all nodes.
 const CHANGES: u16 = 8;
-/// Changes of each kind that are about one node only.
+/// Changes of each kind that affect one node only.
 const OF_ONE: u16 = 3;
-/// Ports of rules, so that every change is told from the others.
+/// Port of the first rule; every change has another port.
 const FIRST_PORT: u16 = 1000;
 
 /// Rows of both tables.
@@ -42,10 +42,10 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let server = Server::new(&cluster)?;
     let mut fleet = Fleet::new(&cluster)?;
     let (mut section, mut rows) = (Section::new("", ""), Rows::default());
-    // A quick run leaves the many out.
+    // A quick run only measures the smaller number.
     for nodes in SIZES.into_iter().take(if suite.options.quick { 1 } else { 2 }) {
         fleet.grow(&server, nodes, FIRST_PORT)?;
-        server.settle()?;
+        server.wait_idle()?;
         for_all(&mut section, &mut rows, nodes, &server, &fleet)?;
         for (what, fact, policy) in [
             ("a pod of another node", "cluster.reads.pod", false),
@@ -54,7 +54,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             let (before, bytes) = (server.cost()?, fleet.received()?);
             for change in 0..OF_ONE {
                 change_first(&server, policy, nodes as u16 + change)?;
-                server.settle()?;
+                server.wait_idle()?;
             }
             let reads = server.cost()?.since(&before);
             let each = f64::from(OF_ONE);
@@ -77,7 +77,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-/// A rule that is changed for the pods of all nodes.
+/// Measures changes of a rule for the pods of all nodes.
 fn for_all(
     section: &mut Section,
     rows: &mut Rows,
@@ -92,7 +92,7 @@ fn for_all(
         let took = fleet.change(server, FIRST_PORT + change)?;
         last.0.push(took.max());
         all.0.extend(took.0);
-        server.settle()?;
+        server.wait_idle()?;
     }
     let (cost, each) = (server.cost()?.since(&before), f64::from(CHANGES));
     let used = 1e3 * (process::cpu_seconds(operator)? - cpu) / each;

@@ -1,4 +1,4 @@
-//! What rules take: bytes in the kernel, and the agent's memory and time.
+//! The cost of rules: bytes in the kernel, and the agent's memory and CPU time.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     workload::Workload,
 };
 
-/// Maps whose elements packets are classified by.
+/// Maps of the classifier.
 const CLASSIFIER: [&str; 6] = [
     "POD_BLOCKS",
     "SOURCES_V4",
@@ -22,7 +22,7 @@ const CLASSIFIER: [&str; 6] = [
     "PORT_BLOCKS",
     "ACTIONS",
 ];
-/// How long the agent's CPU time is watched.
+/// Duration of each measurement of the agent's CPU time.
 const WATCHED: Duration = Duration::from_secs(5);
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
@@ -106,7 +106,7 @@ fn agent(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     let testbed = suite.testbed()?;
     let mut workload = Workload::new(&testbed.v4(110), 228, epoch);
     testbed.install(&workload)?;
-    // What the change has left to do is not idleness.
+    // Waits until the work of the change is done.
     std::thread::sleep(WATCHED);
     let idle = cpu_share(id, || std::thread::sleep(WATCHED))?;
     let mut failed = Ok(());

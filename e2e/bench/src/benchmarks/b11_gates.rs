@@ -1,4 +1,4 @@
-//! Numbers without noise: what the verifier and the compiler made of the programs.
+//! Numbers without noise: results of the verifier and the JIT compiler for the programs.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-/// Programs that use one of its maps; each name once.
+/// Returns the programs that use one of these maps; each name once.
 fn of_the_product(own: &BTreeSet<u32>) -> Vec<ProgramInfo> {
     let maps = |info: &ProgramInfo| info.map_ids().ok().flatten().unwrap_or_default();
     let mut names = BTreeSet::new();
@@ -73,7 +73,7 @@ fn of_the_product(own: &BTreeSet<u32>) -> Vec<ProgramInfo> {
         .collect()
 }
 
-/// All programs of the same object, several times, each time over maps of their own.
+/// Loads all programs of the object several times, each time with new maps.
 fn loads(suite: &Suite<'_>) -> Result<Vec<VerifiedProgram>> {
     let mut all = Vec::new();
     for time in 0..TIMES {

@@ -1,4 +1,4 @@
-//! Rate limits: how many packets pass in a second, and what asking costs.
+//! Rate limits: packets that pass per second, and the cost of a limit.
 
 use std::thread;
 
@@ -18,10 +18,10 @@ use crate::{
 
 /// Packets per second, each on a pod of its own.
 const RATES: [u32; 3] = [10_000, 100_000, 1_000_000];
-/// Packets that are offered on each CPU.
+/// Packets offered on each CPU.
 const PACKETS: u32 = 4_000_000;
 const PORT: u16 = 4000;
-/// Pods whose rule has no limit, one that is never reached, and the same for each source.
+/// First of three pods whose rules have no limit, a limit that is never reached, and such a limit per source.
 const FREE: usize = 3;
 const REPEAT: u32 = 200_000;
 
@@ -29,11 +29,11 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (passes, packets, repeat) = (suite.passes(), suite.scaled(PACKETS), suite.scaled(REPEAT));
     let (epoch, aa) = (suite.next_epoch(), suite.aa);
     let testbed = suite.testbed()?;
-    let nobody = Workload {
+    let empty = Workload {
         targets: Vec::new(),
         epoch,
     };
-    testbed.install(&nobody)?;
+    testbed.install(&empty)?;
     let limits = RATES
         .iter()
         .map(|rate| format!(", rateLimit: {{packetsPerSecond: {rate}, burst: {}}}", rate / 10));
@@ -49,13 +49,13 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             .write(&file(pod), &policy(&name(pod as u8 + 1), &limit))?;
     }
     let flows: Vec<Vec<TestFlow>> = (0..FREE + 3).map(flows).collect();
-    let world = testbed.targets(FREE + 3, epoch);
+    let targets = testbed.targets(FREE + 3, epoch);
     for flows in &flows {
-        wait(testbed, &world, &flows[0])?;
+        wait(testbed, &targets, &flows[0])?;
     }
     let mut instruments = Instruments::load(false)?;
     for (set, flows) in (0..).zip(&flows) {
-        let frames = testbed.frames(&world, flows)?;
+        let frames = testbed.frames(&targets, flows)?;
         instruments.set_frames(FrameSet(set), &frames)?;
     }
     let mut section = Section::new("", "");
@@ -122,7 +122,7 @@ fn accuracy(
     Ok(())
 }
 
-/// From the first to the last packet of all CPUs: how many, and how many seconds.
+/// Offers packets on one or two CPUs. Returns how many, and the seconds from the first to the last.
 fn offer(
     testbed: &Testbed<'_>,
     instruments: &mut Instruments,
@@ -130,7 +130,7 @@ fn offer(
     packets: u32,
     cpus: usize,
 ) -> Result<(u64, f64)> {
-    // The bucket fills up again.
+    // Lets the bucket fill up again.
     thread::sleep(std::time::Duration::from_millis(150));
     instruments.prepare(&testbed.product()?, set, u64::from(packets))?;
     let (feeder, node, nic) = (instruments.program("feed")?, &testbed.node, testbed.nic.ifindex);
@@ -202,7 +202,7 @@ fn policy(app: &str, limit: &str) -> String {
     )
 }
 
-/// From 4,096 sources.
+/// Returns flows from 4,096 sources.
 fn flows(target: usize) -> Vec<TestFlow> {
     (0..4096_u32)
         .map(|source| TestFlow {
@@ -216,13 +216,13 @@ fn flows(target: usize) -> Vec<TestFlow> {
         .collect()
 }
 
-fn wait(testbed: &Testbed<'_>, world: &Workload, flow: &TestFlow) -> Result<()> {
+fn wait(testbed: &Testbed<'_>, targets: &Workload, flow: &TestFlow) -> Result<()> {
     xdp_lab::wait_until(
-        "the limits are in force",
+        "the limits are programmed",
         std::time::Duration::from_secs(20),
         || {
             testbed
-                .verdict(world, flow)
+                .verdict(targets, flow)
                 .is_ok_and(|ran| !ran.metadata.is_empty())
         },
     )

@@ -1,4 +1,4 @@
-//! Random changes for a while, with packets in between: nothing is lost, and nothing grows.
+//! Random changes for some time, with packets in between: no packet may be lost, and memory must not grow.
 
 use std::time::{Duration, Instant};
 
@@ -18,25 +18,25 @@ use crate::{
 
 const PACKETS: u32 = 50_000;
 
-/// What came of it.
+/// Results.
 #[derive(Default)]
 struct Soak {
     changes: u64,
     sent: u64,
     lost: u64,
-    /// Resident memory of the agent's, in MB, after every ten changes.
+    /// Resident memory of the agent in MB, after every ten changes.
     memory: Vec<f64>,
 }
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (lab, time) = (suite.lab(), Duration::from_secs_f64(60.0 * suite.options.minutes));
-    let (first, aside) = (suite.next_epoch(), suite.next_epoch());
+    let (first, second) = (suite.next_epoch(), suite.next_epoch());
     let pins = suite.pin_dir();
     let testbed = suite.testbed()?;
     let workload = Workload::new(&testbed.v4(110), 100, first);
     let others = [
-        Workload::new(&testbed.v4(110), 99, aside),
-        Workload::new(&testbed.v4(110), 37, aside),
+        Workload::new(&testbed.v4(110), 99, second),
+        Workload::new(&testbed.v4(110), 37, second),
     ];
     let mut instruments = ready(testbed, &workload)?;
     let _receivers = Receivers::attach(&instruments, "sink", AttachPoint::TcxIngress, &testbed.pods)?;
@@ -61,7 +61,7 @@ fn soak(
     let mut soak = Soak::default();
     while start.elapsed() < time {
         for _ in 0..10 {
-            // The first pod keeps its rules: packets go there.
+            // The first pod keeps its rules, because packets go there.
             let target = random.usize(1..110);
             testbed.write(&others[random.usize(..others.len())], target)?;
             soak.changes += 1;
@@ -81,7 +81,7 @@ fn soak(
 }
 
 fn section(soak: &Soak, time: Duration, used: usize) -> Section {
-    let settled = soak
+    let half_time = soak
         .memory
         .get(soak.memory.len() / 2)
         .copied()
@@ -89,7 +89,7 @@ fn section(soak: &Soak, time: Duration, used: usize) -> Section {
     let end = soak.memory.last().copied().unwrap_or_default();
     let mut section = Section::new("", "");
     section.fact("soak.lost", soak.lost as f64);
-    section.fact("soak.growth", end - settled);
+    section.fact("soak.growth", end - half_time);
     section.table(
         "rules of random pods replaced, 50,000 packets after every ten changes",
         &[
@@ -106,7 +106,7 @@ fn section(soak: &Soak, time: Duration, used: usize) -> Section {
             soak.changes.to_string(),
             soak.sent.to_string(),
             soak.lost.to_string(),
-            number(settled),
+            number(half_time),
             number(end),
             used.to_string(),
         ]],

@@ -1,4 +1,4 @@
-//! What it costs to know flows, and what it saves that their replies go past the stack.
+//! The cost of tracking flows, and the gain of replies that bypass the stack.
 
 mod replies;
 mod tables;

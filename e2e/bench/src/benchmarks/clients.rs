@@ -1,4 +1,4 @@
-//! Real clients through the node: iperf3, and requests that are answered.
+//! Real clients through the node: iperf3, and requests to an echo server.
 
 mod echo;
 mod iperf;
@@ -16,30 +16,30 @@ use crate::{
     workload::Workload,
 };
 
-/// Rules as a cluster's node has them.
+/// Suffix for the rules of a cluster's node.
 const CLUSTER: &str = ", kube-proxy and masquerade";
-/// Packets that may go through the stack beside those of a trial.
+/// Packets of other traffic that may take the stack during a trial.
 const FEW: u64 = 100;
 /// Requests of one trial.
 const REQUESTS: u32 = 1500;
 
-/// A client's variant to a pod.
+/// A path from a client to a pod.
 struct Variant<'a> {
     name: String,
     from: &'a Namespace,
     pod: &'a Pod,
     filter: Filter,
-    /// The variant without xdp-operator, behind the same rules.
+    /// Index of the variant without the product, with the same rules.
     without: usize,
 }
 
-/// Their places among the variants.
+/// Indexes of some variants.
 mod index {
     pub(super) const UNSELECTED: usize = 1;
     pub(super) const REDIRECT: usize = 2;
-    /// The same behind the rules of a cluster.
+    /// First variant with the rules of a cluster.
     pub(super) const CLUSTER: usize = 4;
-    /// The last one: as `CLUSTER + REDIRECT`.
+    /// The last one: a copy of `CLUSTER + REDIRECT`.
     pub(super) const AGAIN: usize = 12;
 }
 
@@ -86,7 +86,8 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     Ok(section)
 }
 
-/// What receivers counted. Packets that we deliver must not be the stack's in either direction.
+/// Returns the throughput that receivers counted. The stack must not forward packets of selected pods in
+/// either direction.
 fn throughput(testbed: &Testbed<'_>, variants: &[Variant<'_>], passes: usize) -> Result<Vec<Samples>> {
     interleave(passes, variants, |variant| {
         with(testbed, variant.filter, || {
@@ -105,7 +106,7 @@ fn throughput(testbed: &Testbed<'_>, variants: &[Variant<'_>], passes: usize) ->
     })
 }
 
-/// Median and 99th percentile of each trial.
+/// Returns the median and the 99th percentile of each trial.
 fn latencies(
     testbed: &Testbed<'_>,
     variants: &[Variant<'_>],
@@ -114,11 +115,11 @@ fn latencies(
 ) -> Result<(Vec<Samples>, Vec<Samples>)> {
     let mut slow: Vec<Samples> = variants.iter().map(|_| Samples::default()).collect();
     let numbered: Vec<(usize, &Variant<'_>)> = variants.iter().enumerate().collect();
-    let p50 = interleave(passes, &numbered, |(who, variant)| {
+    let p50 = interleave(passes, &numbered, |(number, variant)| {
         let took = with(testbed, variant.filter, || {
             echo::request(variant.from, variant.pod, transport, requests)
         })?;
-        slow[*who].0.push(took.quantile(0.99));
+        slow[*number].0.push(took.quantile(0.99));
         Ok::<_, anyhow::Error>(took.median())
     })?;
     Ok((p50, slow))

@@ -1,4 +1,4 @@
-//! What a node's netfilter holds while others are measured.
+//! Netfilter rules of the node during a trial.
 
 use std::{fmt::Write as _, net::IpAddr};
 
@@ -6,18 +6,19 @@ use anyhow::{Result, ensure};
 
 use crate::{command, testbed::Testbed};
 
-/// What the node's netfilter holds during a trial. No rule matches a packet of the trial, but for the drops.
+/// Netfilter rules of the node during a trial. Except for the drops, no rule matches a packet of the trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
-    /// Nothing.
+    /// No rules.
     Empty,
-    /// So many iptables rules on the way of forwarded packets.
+    /// This many iptables rules for forwarded packets.
     Iptables(usize),
-    /// Rules as kube-proxy has them for forwarded packets, behind so many that do not match. Connections are tracked.
+    /// kube-proxy's rules for forwarded packets, after this many rules that do not match. Connections are
+    /// tracked.
     KubeProxy(usize),
-    /// All rules of a real kube-proxy, and those of a network plugin that masquerades what pods send out.
+    /// All rules of a real kube-proxy, and those of a network plugin that masquerades packets from pods.
     Cluster,
-    /// An nft set of so many source ranges with ports.
+    /// An nft set of this many source ranges with ports.
     NftSet(usize),
     /// One iptables rule that drops everything as early as iptables can.
     RawDrop,
@@ -71,10 +72,11 @@ const KUBE_FORWARD: &str = "\
 COMMIT
 ";
 
-/// As the tests of the reply path have them.
+/// The rules of the tests of the reply path.
 const CLUSTER: &str = include_str!("../../../tests/agent/reply_path/rules/iptables.v4");
 
-/// Every pod has its own rule to masquerade it. The accounts that rules name are left out: they need a module.
+/// Returns the rules, with a masquerade rule for every pod. Removes the nfacct matches, because they need a
+/// kernel module.
 fn cluster(testbed: &Testbed<'_>) -> String {
     let pods = |line: &'static str| testbed.pods.iter().map(move |pod| named(line, pod.v4()));
     let mut text = String::new();
@@ -103,7 +105,7 @@ fn named(line: &str, pod: IpAddr) -> String {
     .replace("{backend}", "10.2.0.1")
 }
 
-/// As a firewall or a service proxy leaves them: one source and one port each.
+/// Returns rules as of a firewall or a service proxy: each has one source and one port.
 fn iptables(rules: usize) -> String {
     let mut text = "*filter\n:FORWARD ACCEPT [0:0]\n".to_owned();
     for number in 0..rules {

@@ -1,4 +1,5 @@
-//! Rules that change while packets come: when the first packet meets the new rule, and whether any meets neither.
+//! Rule changes under traffic: when the new rule first matches a packet, and whether neither rule matches
+//! one.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,35 +20,35 @@ use crate::{
 
 /// Packets of one call of the injector.
 const BURST: u32 = 100_000;
-/// Marks are told apart by so many bits; the last one is nobody's.
+/// Marks are distinguished by twelve bits; the last value is not used.
 const MARKS: u32 = 4095;
-/// Nobody waits that long for a change, or for packets.
+/// Time limit for a change, or for packets.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Who changes, how often, and under how many packets.
-pub(super) struct Course {
-    /// As many pods as there are frames, all of them changed in every batch.
+/// The pods that change, how often, and under how many packets.
+pub(super) struct ChangePlan {
+    /// Number of pods, one for each frame; each batch changes all of them.
     pub(super) pods: u32,
     /// How often.
     pub(super) batches: u32,
-    /// At least so many packets for each batch.
+    /// Minimum of packets for each batch.
     pub(super) packets: u64,
 }
 
-/// What came out.
-pub(super) struct Flips {
-    /// From the manifest's new name to the first packet by the new rule, in milliseconds.
+/// Results of the changes.
+pub(super) struct ChangeResult {
+    /// Times from the rename of the manifest to the first packet with the new rule's mark, in milliseconds.
     pub(super) took: Samples,
     /// Packets that were sent.
     pub(super) sent: u64,
-    /// Those that arrived with the mark of a rule that was there.
+    /// Packets that arrived with the mark of a programmed rule.
     pub(super) known: u64,
-    /// Those that met an old rule after one of them had met the new one.
+    /// Packets with an old rule's mark after the first one with the new mark.
     pub(super) late: u64,
 }
 
-impl Course {
-    /// The mark of a pod's rule in a batch; before the first one, it is batch 0.
+impl ChangePlan {
+    /// Returns the mark of a pod's rule in a batch; batch 0 is the state before the first change.
     pub(super) const fn mark(&self, batch: u32, pod: u32) -> u32 {
         batch * self.pods + pod + 1
     }
@@ -57,40 +58,40 @@ impl Course {
     }
 }
 
-/// So many batches, the injector running all the time. `change` gives a pod the rule with a mark; the marks of batch 0
-/// are in force already, and pods have the `watch` program.
+/// Changes rules in batches while packets are injected. `change` gives a pod the rule with a mark. The rules
+/// of batch 0 must be programmed, and the pods must have the `watch` program.
 pub(super) fn run(
     testbed: &Testbed<'_>,
     instruments: &mut Instruments,
     frames: &[FrameBytes],
-    course: &Course,
+    plan: &ChangePlan,
     mut change: impl FnMut(u32, u32) -> Result<()>,
-) -> Result<Flips> {
-    ensure!(course.marks() < MARKS, "marks are told apart by twelve bits");
+) -> Result<ChangeResult> {
+    ensure!(plan.marks() < MARKS, "marks have twelve bits");
     let (mut took, mut late) = (Samples::default(), Vec::new());
     let sent = under_packets(testbed, instruments, frames, |instruments, packets| {
-        for batch in 1..=course.batches {
-            packets.wait_for(u64::from(batch - 1) * course.packets)?;
+        for batch in 1..=plan.batches {
+            packets.wait_for(u64::from(batch - 1) * plan.packets)?;
             let start = sys::now();
-            for pod in 0..course.pods {
-                change(pod, course.mark(batch, pod))?;
+            for pod in 0..plan.pods {
+                change(pod, plan.mark(batch, pod))?;
             }
-            for pod in 0..course.pods {
-                let first = first_seen(instruments, course.mark(batch, pod))?;
+            for pod in 0..plan.pods {
+                let first = first_seen(instruments, plan.mark(batch, pod))?;
                 took.0.push(first.saturating_sub(start) as f64 / 1e6);
-                let old = course.mark(batch - 1, pod);
+                let old = plan.mark(batch - 1, pod);
                 late.push((old, instruments.mark_seen(old)?.1));
             }
         }
-        packets.wait_for(u64::from(course.batches) * course.packets)
+        packets.wait_for(u64::from(plan.batches) * plan.packets)
     })?;
-    let mut found = Flips {
+    let mut found = ChangeResult {
         took,
         sent,
         known: 0,
         late: 0,
     };
-    for mark in 1..=course.marks() {
+    for mark in 1..=plan.marks() {
         found.known += instruments.mark_seen(mark)?.1;
     }
     for (old, then) in late {
@@ -99,27 +100,27 @@ pub(super) fn run(
     Ok(found)
 }
 
-/// How many packets there were.
+/// The number of packets so far.
 pub(super) struct Packets(AtomicU64);
 
 impl Packets {
-    /// Those of whole bursts.
+    /// Returns the packets of complete bursts.
     pub(super) fn so_far(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Until there were so many.
+    /// Waits until there were this many packets.
     pub(super) fn wait_for(&self, packets: u64) -> Result<()> {
         let start = Instant::now();
         while self.so_far() < packets {
-            ensure!(start.elapsed() < PATIENCE, "the injector stands still");
+            ensure!(start.elapsed() < PATIENCE, "the injector makes no progress");
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 }
 
-/// Packets through the product, these frames in turn, while something else is done; how many there were.
+/// Injects these frames in turn while `work` runs. Returns the number of packets.
 pub(super) fn under_packets(
     testbed: &Testbed<'_>,
     instruments: &mut Instruments,
@@ -151,7 +152,7 @@ pub(super) fn under_packets(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         done
     })?;
-    // What is left in the ring is taken at once.
+    // Receivers empty the rings within this time.
     thread::sleep(Duration::from_millis(20));
     Ok(packets.0.into_inner())
 }
@@ -160,7 +161,7 @@ fn first_seen(instruments: &Instruments, mark: u32) -> Result<u64> {
     let start = Instant::now();
     loop {
         match instruments.mark_seen(mark)?.0 {
-            0 => ensure!(start.elapsed() < PATIENCE, "no packet met rule {mark}"),
+            0 => ensure!(start.elapsed() < PATIENCE, "no packet has the mark {mark}"),
             first => return Ok(first),
         }
         thread::sleep(Duration::from_micros(100));
@@ -173,15 +174,15 @@ mod tests {
 
     #[test]
     fn no_two_rules_of_a_course_have_the_same_mark() {
-        let course = Course {
+        let plan = ChangePlan {
             pods: 3,
             batches: 2,
             packets: 0,
         };
         let marks: Vec<u32> = (0..=2)
             .flat_map(|batch| (0..3).map(move |pod| (batch, pod)))
-            .map(|(batch, pod)| course.mark(batch, pod))
+            .map(|(batch, pod)| plan.mark(batch, pod))
             .collect();
-        assert_eq!(marks, (1..=course.marks()).collect::<Vec<_>>());
+        assert_eq!(marks, (1..=plan.marks()).collect::<Vec<_>>());
     }
 }

@@ -1,4 +1,4 @@
-//! LiveTrial trials: who gets packets on which NIC, with what in the node's netfilter.
+//! Live trials: packets on one of the NICs, with netfilter rules in the node.
 
 use std::os::fd::OwnedFd;
 
@@ -14,25 +14,25 @@ use crate::{
     testbed::Testbed,
 };
 
-/// One contestant.
+/// A variant that is measured.
 pub(super) struct Variant {
     pub(super) name: String,
     pub(super) program: ProgramFd,
-    /// The NIC without the product.
+    /// Whether it uses the NIC without the product.
     pub(super) plain: bool,
     pub(super) set: FrameSet,
     pub(super) packets: u32,
     pub(super) filter: Filter,
-    /// tc `bpf_redirect_peer` on the NIC.
+    /// Whether the NIC has the tc program with `bpf_redirect_peer`.
     pub(super) hop: bool,
 }
 
-/// What its trials gave.
+/// Results of a variant.
 pub(super) struct LiveResult {
     pub(super) name: String,
     /// Nanoseconds per packet sent.
     pub(super) sent: Samples,
-    /// Nanoseconds per packet that arrived; not a number where none does.
+    /// Nanoseconds per packet that arrived; NaN if none does.
     pub(super) delivered: Samples,
     /// Sums of all trials.
     pub(super) total: Total,
@@ -48,7 +48,7 @@ pub(super) struct Total {
 }
 
 impl Variant {
-    /// On the product's NIC, with nothing in the variant.
+    /// On the product's NIC, without netfilter rules.
     pub(super) fn new(name: &str, program: ProgramFd, set: FrameSet, packets: u32) -> Self {
         Self {
             name: name.to_owned(),
@@ -61,7 +61,7 @@ impl Variant {
         }
     }
 
-    /// On the other NIC.
+    /// Uses the NIC without the product, with these rules.
     pub(super) fn plain(self, filter: Filter) -> Self {
         Self {
             plain: true,
@@ -78,7 +78,7 @@ impl Variant {
     }
 }
 
-/// All in turns. One more pass first, which counts for nothing: neighbours, pages and caches.
+/// Measures all variants in turn, after one pass that warms up neighbour entries, pages and caches.
 pub(super) fn contest(
     testbed: &Testbed<'_>,
     instruments: &mut Instruments,
@@ -90,8 +90,8 @@ pub(super) fn contest(
     }
     let mut lives: Vec<Vec<LiveTrial>> = variants.iter().map(|_| Vec::new()).collect();
     let numbered: Vec<usize> = (0..variants.len()).collect();
-    interleave(passes, &numbered, |&who| {
-        lives[who].push(trial(testbed, instruments, &variants[who])?);
+    interleave(passes, &numbered, |&number| {
+        lives[number].push(trial(testbed, instruments, &variants[number])?);
         Ok::<_, anyhow::Error>(0.0)
     })?;
     Ok(variants

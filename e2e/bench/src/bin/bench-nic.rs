@@ -3,11 +3,11 @@
 use clap::Parser;
 use xdp_bench::nic::{NicBenchOptions, run};
 
-/// Measures on a NIC what somebody else sends.
+/// Measures packets that an external sender sends to a NIC.
 #[derive(Debug, Parser)]
 #[command(name = "bench-nic")]
 struct Args {
-    /// The NIC, which belongs to the benchmark while it runs; `lab` makes a veth pair and sends by itself.
+    /// The NIC, which the benchmark uses exclusively; `lab` creates a veth pair and sends by itself.
     #[arg(long, env = "NIC")]
     nic: String,
     /// How long each program is measured in each pass.
@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     anyhow::ensure!(
         !args.nic.is_empty(),
-        "which NIC? make bench-nic NIC=enp1s0f0np0, or NIC=lab to try it without one"
+        "no NIC is given; run make bench-nic NIC=enp1s0f0np0, or NIC=lab to try it without one"
     );
     run(&NicBenchOptions {
         nic: args.nic,

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Parser;
 use xdp_bench::suite::{BenchOptions, run, write_page};
 
-/// Measures the product beside what users would have otherwise.
+/// Measures the product, compared with the alternatives.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Args {
-    /// Only these benchmarks: B2,B4.
+    /// Run only these benchmarks, such as B2,B4.
     #[arg(
         long,
         env = "ONLY",
@@ -18,10 +18,10 @@ struct Args {
         hide_default_value = true
     )]
     only: Vec<String>,
-    /// Fewer trials and sizes; results go to target/benchmarks. Any value but 0 and nothing.
+    /// Run fewer trials and sizes, and write to target/benchmarks. Any value except 0 enables it.
     #[arg(long, env = "QUICK", default_value = "", hide_default_value = true)]
     quick: String,
-    /// How long the soak (B13) lasts.
+    /// Duration of the soak (B13) in minutes.
     #[arg(long, env = "MINUTES", default_value = "0.5")]
     minutes: String,
     /// Directory of the results.
@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
     run(BenchOptions {
         only: args.only.into_iter().filter(|id| !id.is_empty()).collect(),
         quick,
-        // `make` passes an empty one on.
+        // `make` may pass an empty value.
         minutes: args.minutes.parse().unwrap_or(0.5),
         out,
     })

@@ -1,4 +1,4 @@
-//! The rivals get the same rules.
+//! Fills the rivals' maps with the rules of a workload.
 
 use anyhow::{Context as _, Result};
 use aya::maps::{
@@ -12,7 +12,7 @@ use crate::{
     workload::{Classes, TCP, UDP, Workload, WorkloadPod, WorkloadRule, port_prefixes},
 };
 
-/// What a rival must know of a pod.
+/// Device of a pod, for the rivals.
 #[derive(Clone, Copy, Debug)]
 pub struct PodDevice {
     /// Its key in the devmap.

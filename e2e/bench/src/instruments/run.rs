@@ -1,4 +1,4 @@
-//! Trials of a program, fed with a set of flows.
+//! Trials of a program with a set of flows.
 
 use std::thread;
 
@@ -16,45 +16,46 @@ use crate::{
     sys,
 };
 
-/// Which flows.
+/// Number of a set of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameSet(pub u32);
 
 /// One live trial.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveTrial {
-    /// Packets that the program saw.
+    /// Packets that the program processed.
     pub sent: u64,
-    /// Nanoseconds from the first to the last of them.
+    /// Nanoseconds from the first to the last packet.
     pub elapsed: u64,
-    /// What the receivers counted meanwhile.
+    /// Counts of the receivers during the trial.
     pub received: ReceivedPackets,
 }
 
 impl LiveTrial {
-    /// Nanoseconds for each packet sent.
+    /// Returns the nanoseconds per packet sent.
     pub fn per_packet(&self) -> f64 {
         self.elapsed as f64 / (self.sent.max(2) - 1) as f64
     }
 
-    /// Nanoseconds for each packet that arrived.
+    /// Returns the nanoseconds per packet that arrived.
     pub fn per_delivered(&self) -> f64 {
         self.per_packet() * self.sent as f64 / self.received.packets as f64
     }
 
-    /// Packets that did not arrive.
+    /// Returns the number of packets that did not arrive.
     pub const fn lost(&self) -> u64 {
         self.sent.saturating_sub(self.received.packets)
     }
 }
 
 impl Instruments {
-    /// Nanoseconds per packet with the feeder's own, under `BPF_PROG_TEST_RUN`.
+    /// Returns the nanoseconds per packet under `BPF_PROG_TEST_RUN`, feeder included.
     pub fn fed(&mut self, program: &ProgramFd, set: FrameSet, repeat: u32) -> Result<f64> {
         self.fed_many(program, set, 1, repeat)
     }
 
-    /// The same with this set and those behind it, a power of two in all.
+    /// Returns the nanoseconds per packet as [`fed`](Self::fed) does, with `sets` consecutive sets, a power
+    /// of two.
     pub fn fed_many(&mut self, program: &ProgramFd, set: FrameSet, sets: u32, repeat: u32) -> Result<f64> {
         self.prepare_many(program, set, sets, u64::MAX)?;
         let feeder = self.program("feed")?;
@@ -63,14 +64,15 @@ impl Instruments {
             .context("the kernel refuses to run the feeder")
     }
 
-    /// Nanoseconds per packet of the bare program, the same packet over and over.
+    /// Returns the nanoseconds per packet of the program alone, with one packet.
     pub fn bare(&self, program: &ProgramFd, frame: &[u8], repeat: u32) -> Result<f64> {
         on_cpu(CPU, || bpf::run_repeated(program, frame, repeat))?
             .map(f64::from)
             .context("the kernel refuses to run the program")
     }
 
-    /// Packets as from a driver of this interface; waits until all have arrived, or no more come.
+    /// Injects packets as a driver of this interface would, and waits until all have arrived or no more
+    /// arrive.
     pub fn live(
         &mut self,
         node: &Namespace,
@@ -100,11 +102,11 @@ impl Instruments {
         Ok(LiveTrial {
             sent: progress.count,
             elapsed: progress.last - progress.first,
-            received: self.settled(&before, progress.count)?,
+            received: self.wait_received(&before, progress.count)?,
         })
     }
 
-    /// The feeder begins anew with this plan.
+    /// Resets the feeder, with a new plan.
     pub fn prepare(&mut self, program: &ProgramFd, set: FrameSet, total: u64) -> Result<()> {
         self.prepare_many(program, set, 1, total)
     }
@@ -122,15 +124,16 @@ impl Instruments {
             .context("the kernel refuses the program under test behind the feeder")
     }
 
-    /// How far the feeder is, on each CPU.
+    /// Returns the feeder's progress on each CPU.
     pub fn progress(&self) -> Result<Vec<FeederProgress>> {
         Ok(self.progress.get(&0, 0)?.to_vec())
     }
 
-    /// What receivers have counted since then, as soon as it is all that was sent, or no more comes.
-    pub(crate) fn settled(&self, before: &ReceivedPackets, sent: u64) -> Result<ReceivedPackets> {
+    /// Waits until receivers have counted all packets sent since `before`, or no more arrive. Returns the
+    /// difference.
+    pub(crate) fn wait_received(&self, before: &ReceivedPackets, sent: u64) -> Result<ReceivedPackets> {
         let mut last = self.since(before)?;
-        // Receivers run on the sender's CPU; what is left in rings is taken at once. In vain is an answer too.
+        // Receivers empty the rings within moments. A timeout is a valid result: the packets are lost.
         let mut same = 0;
         let _ = wait_until(
             "all packets have arrived",
@@ -156,7 +159,7 @@ impl Instruments {
     }
 }
 
-/// Work on a thread that stays on one CPU.
+/// Runs work on a thread that is pinned to one CPU.
 pub(crate) fn on_cpu<T: Send>(cpu: usize, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
     let pinned = || {
         sys::pin_to(cpu)?;

@@ -1,4 +1,4 @@
-//! Sends to the lab's veth pair, so that the rest can be tried without a NIC.
+//! Sends to the lab's veth pair, to try the benchmark without a NIC.
 
 use std::{
     sync::{
@@ -18,14 +18,15 @@ use crate::{
     workload::Workload,
 };
 
-/// Until it is dropped.
+/// A sender that runs until it is dropped.
 pub(super) struct Generator {
     done: Arc<AtomicBool>,
     sender: Option<JoinHandle<()>>,
 }
 
 impl Generator {
-    /// One flow to the first pod, from the client's end of the wire: the kernel redirects injected frames out of it.
+    /// Sends one flow to the first pod, from the client's end of the wire: the kernel redirects injected
+    /// frames to it.
     pub(super) fn start(testbed: &Testbed<'_>, workload: &Workload) -> Result<Self> {
         let mut instruments = Instruments::load(false)?;
         let (client, wire) = (testbed.plain_nic.client.clone(), &testbed.plain_nic.wire);
@@ -37,7 +38,7 @@ impl Generator {
         let over = Arc::clone(&done);
         let sender = thread::spawn(move || {
             let _keep = instruments;
-            // Errors end it; the measurement shows no packets then.
+            // An error ends the sender; then the measurement shows no packets.
             let _ = client.run(|| {
                 sys::pin_to(0)?;
                 while !over.load(Ordering::Relaxed) {
@@ -57,7 +58,7 @@ impl Drop for Generator {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
         if let Some(sender) = self.sender.take() {
-            // One that panicked has said so.
+            // A thread that panicked has printed its message.
             let _ = sender.join();
         }
     }

@@ -1,4 +1,4 @@
-//! How a NIC is set: rings, queues, interrupts, offloads.
+//! Settings of a NIC: rings, queues, interrupts, offloads.
 
 use std::{fs, process::Command};
 
@@ -6,7 +6,7 @@ use xdp_lab::Namespace;
 
 use crate::command;
 
-/// What matters for XDP, of `ethtool -k`.
+/// Offloads that matter for XDP, as `ethtool -k` names them.
 const OFFLOADS: [&str; 6] = [
     "generic-receive-offload",
     "large-receive-offload",
@@ -16,7 +16,7 @@ const OFFLOADS: [&str; 6] = [
     "rx-gro-hw",
 ];
 
-/// Of a NIC that is still the host's.
+/// Returns the settings of a NIC of the host.
 pub(super) fn of(nic: &str) -> String {
     let ask = |flag: &str| -> String {
         let output = Command::new("ethtool").args([flag, nic]).output();
@@ -28,7 +28,7 @@ pub(super) fn of(nic: &str) -> String {
     text(nic, ask)
 }
 
-/// Of one inside a namespace.
+/// Returns the settings of a NIC inside a namespace.
 pub(super) fn inside(node: &Namespace, nic: &str) -> String {
     let ask = |flag: &str| command::run(node, &format!("ethtool {flag} {nic}")).unwrap_or_default();
     text(nic, ask)
@@ -50,7 +50,7 @@ fn text(nic: &str, ask: impl Fn(&str) -> String) -> String {
     )
 }
 
-/// All lines but the heading in one.
+/// Joins all lines that have a value.
 fn joined(text: &str) -> String {
     let lines: Vec<String> = text
         .lines()
@@ -62,13 +62,13 @@ fn joined(text: &str) -> String {
 
 fn or_none(text: String) -> String {
     if text.is_empty() {
-        "the driver tells none".to_owned()
+        "not reported by the driver".to_owned()
     } else {
         text
     }
 }
 
-/// Which CPUs take the NIC's interrupts.
+/// Returns the CPUs that handle the NIC's interrupts.
 fn interrupts(nic: &str, table: &str) -> Vec<String> {
     let of_nic = |line: &&str| {
         line.split_whitespace()
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drivers_table_becomes_one_line_without_what_it_does_not_have() {
+    fn a_drivers_table_becomes_one_line_without_missing_values() {
         let rings =
             "Ring parameters for eth0:\nPre-set maximums:\nRX:\t\t8192\nRX Mini:\tn/a\n\nTX:\t\t8192\n";
         assert_eq!(

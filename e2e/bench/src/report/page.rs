@@ -1,11 +1,12 @@
-//! The page: everything on one, plots beside their tables.
-#![expect(clippy::format_push_string, reason = "a page is put together once")]
+//! The page with all results.
+#![expect(clippy::format_push_string, reason = "the page is built once")]
 
 use std::fmt::Write as _;
 
 use super::{Section, evaluate, targets::targets_table};
 
-/// Returns the page. `explained` is the text of `missed.md`, which explains missed targets under headings such as `## T7`.
+/// Returns the page. `explained` is the text of `missed.md`, which explains missed targets under headings
+/// such as `## T7`.
 pub fn page(sections: &[Section], explained: &str) -> String {
     let mut text = INTRODUCTION.to_owned();
     if let Some(first) = sections.first() {
@@ -67,18 +68,19 @@ fn chapter(section: &Section) -> String {
 
 const INTRODUCTION: &str = "# Benchmarks
 
-What a packet and a change cost, beside what you would have otherwise. `make bench` writes this page; `make bench
-ONLY=B2,B4` measures some of it again and leaves the rest. It needs root and no NIC, and works in network namespaces of
-its own.
+These benchmarks measure the cost of a packet and of a change, compared with the alternatives. `make bench`
+writes this page; `make bench ONLY=B2,B4` repeats some benchmarks and keeps the other results. It needs root
+and no NIC, and runs in network namespaces of its own.
 
-**Read ratios, not times.** A time is what a ratio meant on the machine below. Contestants take turns within one run, each
-pass in another order, and a ratio is taken within a pass; shown are minimum / median / maximum of the passes. A
-difference below twice what a program differs from itself (the A/A spread) is called none. Packets are counted where they
-arrive, and a program is timed only after its verdicts on the same flows have agreed with a list walked by the suite.
-What one benchmark shows is of one run; each says when that was, and each target which run decides it.
+**Read ratios, not times.** Times are only valid for the machine below. The contestants of a benchmark take
+turns in passes, each pass in another order, and a ratio is computed within a pass; tables show minimum /
+median / maximum of all passes. A difference below twice the A/A spread, which is the difference of a
+program from itself, counts as no difference. Packets are counted at the receiver. A program is timed only
+after its verdicts on the same flows agree with a list of rules in the suite. The results of one benchmark
+are from one run; the page states the time of each run, and the run that decides each target.
 
-**Not verified on hardware.** Packets come from the kernel's own injector (`BPF_F_TEST_XDP_LIVE_FRAMES`) or through veth
-pairs; no number here is a NIC's. `make bench-nic NIC=…` measures on a machine that has one.
+**Not verified on hardware.** Packets come from the kernel's injector (`BPF_F_TEST_XDP_LIVE_FRAMES`) or
+through veth pairs; no number here is from a NIC. `make bench-nic NIC=…` measures on a machine that has one.
 ";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Plots as SVG, drawn by hand: a few lines and bars need no library.
+//! Plots as SVG: a few lines and bars need no library.
 
 use std::fmt::Write as _;
 
@@ -10,15 +10,15 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 190.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
-/// Width of a letter, at most on average.
+/// Upper bound of the average width of a letter.
 const LETTER: f64 = 6.4;
-/// Of a bar and the space below it.
+/// Height of a bar and the space below it.
 const BAR: f64 = 26.0;
 const COLOURS: [&str; 8] = [
     "#0b6e4f", "#c8553d", "#3d5a80", "#e0a030", "#7b4b94", "#4a4a4a", "#2aa5a0", "#b03060",
 ];
 
-/// The drawing.
+/// Draws a plot.
 pub fn svg(plot: &Plot) -> String {
     let body = if plot.x.is_empty() {
         bars(plot)
@@ -89,7 +89,8 @@ fn lines(plot: &Plot) -> String {
         let (x, y) = (WIDTH - RIGHT + 12.0, TOP + 8.0 + 18.0 * index as f64);
         let _ = writeln!(
             body,
-            "<rect x=\"{x}\" y=\"{}\" width=\"10\" height=\"10\" fill=\"{colour}\"/><text x=\"{}\" y=\"{y}\">{}</text>",
+            "<rect x=\"{x}\" y=\"{}\" width=\"10\" height=\"10\" fill=\"{colour}\"/>\
+             <text x=\"{}\" y=\"{y}\">{}</text>",
             y - 9.0,
             x + 16.0,
             escaped(&series.name)
@@ -98,7 +99,7 @@ fn lines(plot: &Plot) -> String {
     body
 }
 
-/// Logarithmic to the right, linear from zero upwards.
+/// Scale of the axes: horizontally logarithmic, vertically linear from zero.
 struct Scale {
     least: f64,
     most: f64,
@@ -133,7 +134,8 @@ impl Scale {
         let (end, floor) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         let mut body = format!(
             "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n\
-             <text x=\"16\" y=\"{:.1}\" transform=\"rotate(-90 16 {:.1})\" text-anchor=\"middle\">{}</text>\n",
+             <text x=\"16\" y=\"{:.1}\" transform=\"rotate(-90 16 {:.1})\" \
+             text-anchor=\"middle\">{}</text>\n",
             f64::midpoint(LEFT, end),
             HEIGHT - 10.0,
             escaped(&plot.x),
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_carry_their_numbers() {
+    fn bars_are_labelled_with_their_values() {
         let drawn = svg(&plot(""));
         assert!(
             drawn.contains(">80.0 ns<") && drawn.contains(">200 ns<"),

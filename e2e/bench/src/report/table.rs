@@ -1,12 +1,12 @@
 //! Tables for terminals and for the page.
-#![expect(clippy::format_push_string, reason = "a table is put together once")]
+#![expect(clippy::format_push_string, reason = "a table is built once")]
 
 use comfy_table::{ContentArrangement, TableComponent, presets::UTF8_HORIZONTAL_ONLY};
 
 use super::{ReportTable, Section};
 
 impl ReportTable {
-    /// For a terminal.
+    /// Formats the table for a terminal.
     pub fn text(&self) -> String {
         let mut table = comfy_table::Table::new();
         table
@@ -21,7 +21,7 @@ impl ReportTable {
         format!("{}\n{table}", self.title)
     }
 
-    /// For the page.
+    /// Formats the table as Markdown.
     pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = format!("|{}\n", "---|".repeat(self.columns.len()));
@@ -31,7 +31,7 @@ impl ReportTable {
 }
 
 impl Section {
-    /// For a terminal.
+    /// Formats the section for a terminal.
     pub fn text(&self) -> String {
         let mut text = format!("\n{}  {}  ({:.0} s)\n", self.id, self.title, self.seconds);
         if let Some(reason) = &self.skipped {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_reads_the_same_in_a_terminal_and_on_the_page() {
+    fn a_table_has_the_same_cells_in_a_terminal_and_on_the_page() {
         let mut section = Section::new("B0", "the floor");
         section.table(
             "floor",
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_skipped_says_why() {
+    fn a_skipped_benchmark_shows_the_reason() {
         let text = Section::skip("B9", "scale-out", "no fake API server").text();
         assert!(text.contains("SKIP: no fake API server"), "{text}");
     }

@@ -1,19 +1,19 @@
-//! What was promised, and what was measured.
+//! Targets, and whether the results meet them.
 
 use std::collections::BTreeMap;
 
 use super::{ReportTable, Section, number};
 
-/// A promise with the facts that decide it.
+/// A target, and the values that decide it.
 struct Target {
     id: &'static str,
     metric: &'static str,
     parts: &'static [Part],
-    /// Why there may be no number.
+    /// Reason if there is no value.
     unless: &'static str,
 }
 
-/// One fact and its bound.
+/// A value and its bound.
 struct Part {
     fact: &'static str,
     bound: Bound,
@@ -31,19 +31,19 @@ use Bound::{AtLeast, AtMost};
 /// A target's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetResult {
-    /// `T1`.
+    /// Id of the target, such as `T1`.
     pub id: &'static str,
-    /// What was promised about.
+    /// The metric.
     pub metric: &'static str,
-    /// The promise.
+    /// The bounds.
     pub target: String,
-    /// What came out.
+    /// The measured values.
     pub measured: String,
-    /// `met`, `missed`, or why there is no number.
+    /// `met`, `missed`, or the reason why there is no value.
     pub verdict: String,
-    /// Measured, and not kept.
+    /// Whether it was measured and is not met.
     pub missed: bool,
-    /// Which benchmark measured it, and when: parts of a page may be older than others.
+    /// Ids and times of the benchmarks that measured it.
     pub run: String,
 }
 
@@ -228,10 +228,10 @@ const TARGETS: [Target; 24] = [
     },
 ];
 
-/// What was measured, and by whom.
+/// Measured values with their sections, by name.
 type Facts<'a> = BTreeMap<&'a str, (f64, &'a Section)>;
 
-/// All rows.
+/// Compares the results with all targets.
 pub fn evaluate(sections: &[Section]) -> Vec<TargetResult> {
     let facts: Facts<'_> = sections
         .iter()
@@ -243,7 +243,7 @@ pub fn evaluate(sections: &[Section]) -> Vec<TargetResult> {
     TARGETS.iter().map(|target| target.evaluate(&facts)).collect()
 }
 
-/// As a table.
+/// Formats results as a table.
 pub fn targets_table(rows: &[TargetResult]) -> ReportTable {
     ReportTable {
         title: "Targets".to_owned(),
@@ -277,7 +277,7 @@ impl Target {
             Some((value, _)) => format!("{}{}", number(*value), part.unit),
             None => "–".to_owned(),
         });
-        let kept = self
+        let met = self
             .parts
             .iter()
             .zip(&found)
@@ -286,7 +286,7 @@ impl Target {
         let quick = found.iter().flatten().any(|(_, by)| by.environment.quick);
         let mut runs: Vec<String> = found.iter().flatten().map(|(_, by)| by.run()).collect();
         runs.dedup();
-        let verdict = match (complete, kept) {
+        let verdict = match (complete, met) {
             (false, _) if !self.unless.is_empty() => self.unless,
             (false, _) => "not measured in this run",
             (true, true) => "met",
@@ -299,7 +299,7 @@ impl Target {
             target: join(bounds),
             measured: join(measured),
             verdict: format!("{verdict}{}", if complete && quick { " (quick run)" } else { "" }),
-            missed: complete && !kept,
+            missed: complete && !met,
             run: runs.join("; "),
         }
     }
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_run_promises_nothing() {
+    fn a_quick_run_is_marked_as_such() {
         assert_eq!(
             evaluated("T2", &[("flatness", 1.3)], true).verdict,
             "met (quick run)"
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_number_is_not_measured() {
+    fn a_value_that_is_not_a_number_is_not_measured() {
         let row = row("T2", &[("flatness", f64::NAN)]);
         assert_eq!(
             (row.verdict.as_str(), row.missed),
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_says_which_run_it_is_of() {
+    fn every_row_names_its_run() {
         let mut section = Section::new("B2", "");
         "2026-01-02 03:04".clone_into(&mut section.environment.when);
         section.fact("flatness", 1.0);

@@ -12,19 +12,19 @@ use aya::maps::MapInfo;
 /// `BPF_F_MMAPABLE`
 const MMAPABLE: u32 = 1 << 10;
 
-/// Mapped as long as it lives.
+/// A map that is mapped into memory until it is dropped.
 #[derive(Debug)]
 pub(super) struct Mapping {
     start: *mut u8,
     length: usize,
     /// Bytes of one element, with the kernel's padding.
     pub(super) element: usize,
-    /// Elements there may be.
+    /// Maximum number of elements.
     pub(super) room: usize,
 }
 
 impl Mapping {
-    /// Of a pinned map; `None`: it cannot be mapped.
+    /// Maps a pinned map; returns `None` if it is not mmapable.
     pub(super) fn open(path: &Path, writable: bool) -> Result<Option<Self>> {
         let info = MapInfo::from_pin(path).with_context(|| format!("`{}`", path.display()))?;
         if info.map_flags() & MMAPABLE == 0 {
@@ -66,30 +66,30 @@ impl Mapping {
         }))
     }
 
-    /// All elements as they are now.
+    /// Returns a copy of all elements.
     pub(super) fn copy(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.element * self.room];
-        // SAFETY: the mapping is at least that long and stays until it is dropped. The agent may write meanwhile: an
-        // element may be half new.
+        // SAFETY: the mapping is at least that long and stays until it is dropped. The agent may write at
+        // the same time, so an element may be torn.
         unsafe { std::ptr::copy_nonoverlapping(self.start, bytes.as_mut_ptr(), bytes.len()) };
         bytes
     }
 
-    /// Overwrites what is at an offset.
+    /// Overwrites bytes at an offset.
     ///
     /// # Panics
-    /// If that is not inside.
+    /// If the bytes are not inside the map.
     pub(super) fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.length, "outside of the map");
-        // SAFETY: inside the mapping, which is writable where this is called; programs read it at the same time, as
-        // they do of every map.
+        // SAFETY: inside the mapping, which is writable where this is called; programs read it at the same
+        // time, as they do of every map.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.add(offset), bytes.len()) };
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping made above, which nobody uses any more.
+        // SAFETY: unmaps the mapping of `open`, which has no other references.
         unsafe { libc::munmap(self.start.cast(), self.length) };
     }
 }

@@ -1,4 +1,4 @@
-//! Tables overwritten while packets are decided by them: what must never be done.
+//! Overwrites tables while programs use them, which the agent must never do.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{mapping::Mapping, maps};
 
-/// What decides about packets, all of it mapped.
+/// Mmapable maps that decide about packets.
 const DECIDE: [&str; 6] = [
     "POD_BLOCKS",
     "SOURCES_V4",
@@ -16,11 +16,11 @@ const DECIDE: [&str; 6] = [
     "SLOTS",
 ];
 
-/// What tables hold at one moment.
+/// Copies of the tables at one time.
 #[derive(Debug)]
 pub struct Snapshot(BTreeMap<&'static str, Vec<u8>>);
 
-/// Elements that two states have not in common.
+/// Elements that differ between two states.
 #[derive(Debug)]
 pub struct Overwriter {
     maps: Vec<Mapping>,
@@ -35,7 +35,7 @@ struct Difference {
 }
 
 impl Snapshot {
-    /// Of the maps that are pinned below a directory.
+    /// Copies the maps that are pinned below a directory.
     pub fn read(pin_dir: &Path) -> Result<Self> {
         let maps = open(pin_dir, false)?;
         let copies = DECIDE.into_iter().zip(maps.iter().map(Mapping::copy));
@@ -44,7 +44,7 @@ impl Snapshot {
 }
 
 impl Overwriter {
-    /// From one state to the other and back.
+    /// Computes the differences of two states.
     pub fn new(pin_dir: &Path, one: &Snapshot, other: &Snapshot) -> Result<Self> {
         let maps = open(pin_dir, true)?;
         let mut differences = Vec::new();
@@ -66,8 +66,8 @@ impl Overwriter {
         Ok(Self { maps, differences })
     }
 
-    /// The first or the second state: one half of every element (of sources: the bounds), then the other (what follows
-    /// from them).
+    /// Writes the first or the second state: first one half of every element (for sources, the bounds), then
+    /// the other half.
     pub fn overwrite(&self, state: usize) {
         for one in &self.differences {
             let bytes = &one.states[state];

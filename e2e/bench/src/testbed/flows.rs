@@ -1,4 +1,4 @@
-//! Flows that their pods have answered: packets that are fed have no pod that does.
+//! Adds flows to the product's flow table, because no pod replies to fed packets.
 
 use std::net::IpAddr;
 
@@ -12,10 +12,10 @@ use crate::{
     workload::{TestFlow, Workload, address},
 };
 
-/// Twice the largest set of flows: the kernel evicts from such a table before it is quite full.
+/// Twice the largest set of flows, because the kernel evicts entries of an LRU map before it is full.
 pub const FLOWS: &str = "131072";
 
-/// As the kernel keeps it.
+/// A key of the flow table.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct FlowMapKey(FlowKey);
@@ -24,7 +24,7 @@ pub struct FlowMapKey(FlowKey);
 unsafe impl aya::Pod for FlowMapKey {}
 
 impl FlowMapKey {
-    /// From an address and port to a pod's.
+    /// Creates the key of a flow between a remote address and a pod.
     pub fn new((remote, remote_port): (IpAddr, u16), (pod, pod_port): (IpAddr, u16), protocol: u8) -> Self {
         Self(FlowKey {
             remote: mapped(remote),
@@ -43,31 +43,31 @@ impl FlowMapKey {
 }
 
 impl Testbed<'_> {
-    /// The flows' frames, as [`frame`](Self::frame) makes them. From now on the product takes the flows for known ones.
+    /// Returns the flows' frames, as [`frame`](Self::frame) does, and adds the flows to the flow table.
     pub fn frames(&self, workload: &Workload, flows: &[TestFlow]) -> Result<Vec<FrameBytes>> {
         let status = self.agent.status().context("the agent has no status")?;
         let slots: Vec<Option<u64>> = (0..workload.targets.len())
             .map(|target| status.pod(&app(workload, target))?["slot"].as_u64())
             .collect();
-        let mut known = self.known()?;
+        let mut established = self.established_flows()?;
         for flow in flows {
             // A pod without rules has no slot.
             if let Some(slot) = slots[flow.target] {
-                known.insert(FlowMapKey::of(workload, flow), slot, 0)?;
+                established.insert(FlowMapKey::of(workload, flow), slot, 0)?;
             }
         }
         Ok(flows.iter().map(|flow| self.frame(workload, flow)).collect())
     }
 
-    /// How many of them the product has forgotten.
-    pub fn forgotten(&self, workload: &Workload, flows: &[TestFlow]) -> Result<usize> {
-        let known = self.known()?;
-        let is_gone = |flow: &&TestFlow| known.get(&FlowMapKey::of(workload, flow), 0).is_err();
+    /// Returns how many of the flows are no longer tracked.
+    pub fn count_untracked(&self, workload: &Workload, flows: &[TestFlow]) -> Result<usize> {
+        let established = self.established_flows()?;
+        let is_gone = |flow: &&TestFlow| established.get(&FlowMapKey::of(workload, flow), 0).is_err();
         Ok(flows.iter().filter(is_gone).count())
     }
 
-    /// The product's table of them.
-    pub fn known(&self) -> Result<HashMap<MapData, FlowMapKey, u64>> {
+    /// Opens the product's table of established flows.
+    pub fn established_flows(&self) -> Result<HashMap<MapData, FlowMapKey, u64>> {
         let folder = self.pins.join(format!("abi-{ABI_VERSION}/maps"));
         let table = MapData::from_pin(folder.join(maps::ESTABLISHED))?;
         Ok(HashMap::try_from(Map::LruHashMap(table))?)

@@ -7,13 +7,13 @@ use xdp_lab::{Pod, bpf::AttachPoint};
 
 use crate::{instruments::Instruments, sys};
 
-/// Attached as long as it lives.
+/// Programs in pods that stay attached until it is dropped.
 pub struct Receivers {
     _links: Vec<OwnedFd>,
 }
 
 impl Receivers {
-    /// The same program on the interface of each pod.
+    /// Attaches a program to the interface of each pod.
     pub fn attach(instruments: &Instruments, program: &str, hook: AttachPoint, pods: &[Pod]) -> Result<Self> {
         let fd = instruments.program(program)?;
         let attach = |pod: &Pod| {

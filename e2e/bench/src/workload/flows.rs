@@ -1,8 +1,8 @@
-//! Flows that meet the rule one wants them to meet.
+//! Flows with a wanted verdict.
 
 use super::{LAST_PORT, LOWEST, NO_PORT, Network, SOURCE_PORT, UDP, Workload, WorkloadRule, mask};
 
-/// What must become of a packet.
+/// Expected verdict of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedVerdict {
     /// No rule matches.
@@ -13,7 +13,7 @@ pub enum ExpectedVerdict {
     Redirect(u32),
 }
 
-/// Which flows are wanted.
+/// Kind of wanted flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowClass {
     /// A rule redirects them.
@@ -26,25 +26,25 @@ pub enum FlowClass {
     Miss,
 }
 
-/// Packets from one source to one port of a pod.
+/// A flow from one source to one port of a pod.
 #[derive(Clone, Copy, Debug)]
 pub struct TestFlow {
-    /// Which of the workload's pods.
+    /// Index of the workload's pod.
     pub target: usize,
-    /// Where it comes from.
+    /// Source address.
     pub source: u128,
-    /// From which port: no rule asks, but flows that are alike otherwise are two.
+    /// Source port. Rules do not use it, but it distinguishes flows.
     pub from_port: u16,
     /// IP protocol.
     pub protocol: u8,
     /// Destination port.
     pub port: u16,
-    /// What must become of it.
+    /// Expected verdict.
     pub verdict: ExpectedVerdict,
 }
 
 impl Workload {
-    /// The verdict by walking the list: the oracle of every check.
+    /// Returns the verdict by walking the list of rules: the oracle of all checks.
     pub fn verdict(&self, target: usize, source: u128, protocol: u8, port: u16) -> ExpectedVerdict {
         let rules = &self.targets[target].rules;
         match rules.iter().find(|rule| rule.matches(source, protocol, port)) {
@@ -54,8 +54,8 @@ impl Workload {
         }
     }
 
-    /// So many random flows of a class, to the pods in turn, as many packets at a time to each as `train` says. `None`:
-    /// there are none, or too few to be found.
+    /// Returns `count` random flows of a class, to the pods in turn, `train` consecutive ones to each.
+    /// Returns `None` if there are none, or too few to find.
     pub fn flows(
         &self,
         class: FlowClass,
@@ -67,7 +67,7 @@ impl Workload {
         (0..count)
             .map(|index| {
                 let target = index / train % self.targets.len();
-                // A pod may have no rule of the class: another one stands in.
+                // If a pod has no rule of the class, another pod replaces it.
                 let flow = (0..self.targets.len()).find_map(|further| {
                     self.draw(
                         &mut random,
@@ -82,7 +82,7 @@ impl Workload {
             .collect()
     }
 
-    /// One flow to a pod that a rule redirects.
+    /// Returns a flow to the port of the pod's last rule.
     pub fn probe(&self, target: usize) -> TestFlow {
         let (protocol, port) = (UDP, LAST_PORT);
         let source = if self.targets[target].address.is_ipv4() {
@@ -132,7 +132,7 @@ impl Workload {
         rule: &WorkloadRule,
     ) -> TestFlow {
         let source = draw_source(random, rule.source);
-        // Of a protocol whose replies find their way, where the rule takes any.
+        // For rules with any protocol, uses one with tracked replies.
         let of_rule = if rule.protocol == 0 { UDP } else { rule.protocol };
         let (protocol, port) = match class {
             FlowClass::Last => (UDP, LAST_PORT),
@@ -150,14 +150,14 @@ impl Workload {
     }
 }
 
-/// An address of the network that a host on the internet may have.
+/// Draws an address of the network that an internet host may have.
 fn draw_source(random: &mut fastrand::Rng, network: Network) -> u128 {
     let host = random.u128(..) & !mask(network.length);
     let address = network.first | host;
     match network.length {
         // Everybody: stay within what the networks are drawn from.
         0 => 0x2 << 124 | address >> 4,
-        super::MAPPED if network == super::everybody(true) => 0xffff_2000_0000 | address & 0x1fff_ffff,
+        super::MAPPED if network == super::all_sources(true) => 0xffff_2000_0000 | address & 0x1fff_ffff,
         _ => address,
     }
 }

@@ -6,21 +6,21 @@ use super::{TCP, TestFlow, address};
 use crate::shared::{EXPECTS, FRAME, FrameBytes};
 
 const ETHERNET: usize = 14;
-/// Of flows that need no other.
+/// Source port of flows that need no other one.
 pub const SOURCE_PORT: u16 = 40_000;
 
-/// What a frame carries beside its flow.
+/// Properties of a frame in addition to its flow.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameSpec {
-    /// The NIC's MAC address: whom the frame is for.
+    /// Destination MAC address: the NIC's.
     pub to: [u8; 6],
     /// The pod's address.
     pub pod: IpAddr,
-    /// The mark that the receiver should see; it travels in the source MAC address.
+    /// Mark that the receiver should see; the source MAC address contains it.
     pub mark: Option<u32>,
 }
 
-/// A frame of 64 bytes with a valid IP header.
+/// Returns a frame of 64 bytes with a valid IP header.
 pub fn frame(flow: &TestFlow, spec: FrameSpec) -> FrameBytes {
     let mut frame = [0; FRAME];
     frame[..6].copy_from_slice(&spec.to);

@@ -1,13 +1,13 @@
-//! Rules as users write them.
+//! Policies as manifests.
 
 use std::fmt::Write as _;
 
 use super::{TCP, Workload, WorkloadRule};
 
-/// The most rules that one policy takes.
+/// Maximum of rules in one policy.
 const RULES_OF_A_POLICY: usize = 100;
 
-/// The policies of one pod, selected by its label `app: APP`, in one file.
+/// Returns a manifest with the policies of one pod, selected by its label `app: APP`.
 pub fn policies(workload: &Workload, target: usize, app: &str) -> String {
     let mut text = String::new();
     for (part, rules) in workload.targets[target]

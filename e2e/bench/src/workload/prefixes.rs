@@ -1,22 +1,23 @@
-//! The same rules for tries: every source has the class of its longest network, every class a trie of ports.
+//! Converts rules for tries: a source has the class of its longest network, and each class has a trie of
+//! ports.
 
 use std::collections::BTreeSet;
 
 use super::{Network, WorkloadRule};
 
-/// Networks of a pod; the class of one is its place, from 1 on.
+/// Networks of a pod; the class of a network is its index plus one.
 pub struct Classes(pub Vec<Network>);
 
 impl Classes {
-    /// All that the rules name.
+    /// Returns all networks of the rules.
     pub fn of(rules: &[WorkloadRule]) -> Self {
         let networks: BTreeSet<Network> = rules.iter().map(|rule| rule.source).collect();
         Self(networks.into_iter().collect())
     }
 }
 
-/// Prefixes of ports (value, length) of one class and protocol, and the rule that decides for each. Networks are nested
-/// or apart, so to a class apply the rules whose network covers its own.
+/// Returns the port prefixes (value, length) of one class and protocol, with the rule that decides for each.
+/// Networks are nested or disjoint, so the rules of a class are those whose network covers its own.
 pub fn port_prefixes<'a>(
     rules: &'a [WorkloadRule],
     class: &Network,
@@ -41,7 +42,7 @@ pub fn port_prefixes<'a>(
     prefixes
 }
 
-/// A range without its end, as prefixes.
+/// Splits a half-open range into prefixes.
 fn split(mut from: u32, to: u32, mut each: impl FnMut(u16, u8)) {
     while from < to {
         let aligned = if from == 0 {

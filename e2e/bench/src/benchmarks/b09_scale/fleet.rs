@@ -1,4 +1,4 @@
-//! Nodes that are made up, and the agents on them.
+//! Nodes without kubelets, and the agents on them.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ use crate::{
 const POLICIES: &str = "/apis/xdp-operator.io/v1alpha1/namespaces/default/xdppolicies";
 const XDP_DROP: u32 = 1;
 
-/// All nodes, and the operator.
+/// All nodes and the operator.
 pub(super) struct Fleet<'a> {
     cluster: &'a Cluster,
     nodes: Vec<Node>,
@@ -47,7 +47,7 @@ struct Node {
 }
 
 impl<'a> Fleet<'a> {
-    /// The operator, and no node yet.
+    /// Starts the operator, without nodes.
     pub(super) fn new(cluster: &'a Cluster) -> Result<Self> {
         let call = |arguments: &[&str]| {
             let mut command = operator(cluster)?;
@@ -74,19 +74,21 @@ impl<'a> Fleet<'a> {
         })
     }
 
-    /// The operator's process.
+    /// Returns the operator's process id.
     pub(super) fn operator(&self) -> u32 {
         self.operator.id()
     }
 
-    /// More nodes, until there are so many, with agents in whose kernels the policy is in force.
+    /// Adds nodes with agents until there are `nodes`, and waits until the policy is programmed on all of
+    /// them.
     pub(super) fn grow(&mut self, server: &Server<'_>, nodes: usize, port: u16) -> Result<()> {
         let new = self.nodes.len()..nodes;
         let objects: Vec<Value> = new.clone().flat_map(objects).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.cluster.apply(&list.to_string())?;
         for number in new {
-            let status = json!({"status": {"phase": "Running", "podIPs": [{"ip": pod_address(number)}], "podIP": pod_address(number)}});
+            let ip = pod_address(number);
+            let status = json!({"status": {"phase": "Running", "podIPs": [{"ip": ip}], "podIP": ip}});
             server.patch(
                 &format!("/api/v1/namespaces/default/pods/n{number}/status"),
                 &status,
@@ -99,7 +101,8 @@ impl<'a> Fleet<'a> {
         self.wait_for(port, Instant::now()).map(drop)
     }
 
-    /// One rule changed for all pods: from the request to each node's program deciding by it, in milliseconds.
+    /// Changes one rule for all pods. Returns the time from the request until it applies on each node, in
+    /// milliseconds.
     pub(super) fn change(&self, server: &Server<'_>, port: u16) -> Result<Samples> {
         let start = Instant::now();
         thread::scope(|scope| {
@@ -112,7 +115,7 @@ impl<'a> Fleet<'a> {
         })
     }
 
-    /// FrameBytes that the last node's NIC has received.
+    /// Returns the bytes that the last node's NIC has received.
     pub(super) fn received(&self) -> Result<u64> {
         let last = self.nodes.last().context("there is no node")?;
         Ok(last.namespace.counters("eth0")?.rx_bytes)
@@ -133,10 +136,10 @@ impl<'a> Fleet<'a> {
             missing = still;
             ensure!(
                 start.elapsed() < PATIENCE,
-                "not in force on nodes {missing:?}; the first one's agent says:\n{}",
+                "not programmed on nodes {missing:?}; log of the first one's agent:\n{}",
                 tail(&self.log(missing[0]))?
             );
-            // A look takes microseconds, and the agents need the CPUs.
+            // A check takes microseconds, but the agents need the CPUs.
             thread::sleep(Duration::from_millis(1));
         }
         Ok(took)
@@ -165,7 +168,7 @@ impl<'a> Fleet<'a> {
     }
 
     fn agent(&self, name: &str, number: usize) -> Result<Command> {
-        let mut command = Command::new(beside("xdp-agent")?);
+        let mut command = Command::new(sibling("xdp-agent")?);
         command
             .args(["run", "--nic", "eth0", "--node-name", name, "--pin-dir"])
             .arg(self.pins(number)?)
@@ -185,7 +188,7 @@ impl<'a> Fleet<'a> {
         self.cluster.logs().join(format!("n{number}.log"))
     }
 
-    /// Each new agent's program, by the maps that it has pinned.
+    /// Finds the program of each new agent by the maps that it pinned.
     fn find_programs(&mut self) -> Result<()> {
         let start = Instant::now();
         loop {
@@ -204,7 +207,7 @@ impl<'a> Fleet<'a> {
             };
             ensure!(
                 start.elapsed() < PATIENCE,
-                "node {missing} has no program; its agent says:\n{}",
+                "node {missing} has no program; log of its agent:\n{}",
                 tail(&self.log(missing))?
             );
             thread::sleep(Duration::from_millis(300));
@@ -213,7 +216,7 @@ impl<'a> Fleet<'a> {
 }
 
 impl Node {
-    /// Whether the program on its NIC drops what comes to this port of its pod.
+    /// Returns whether the program on its NIC drops packets to this port of its pod.
     fn drops(&self, port: u16) -> Result<bool> {
         let program = self.program.as_ref().context("no program")?;
         let flow = TestFlow {
@@ -233,7 +236,7 @@ impl Node {
     }
 }
 
-/// A change that is about the first node only: of its pod, or of a policy that selects that pod.
+/// Changes the first node's pod, or a policy that selects only this pod.
 pub(super) fn change_first(server: &Server<'_>, policy: bool, number: u16) -> Result<()> {
     if policy {
         server.patch(&format!("{POLICIES}/first"), &rules(number))
@@ -244,7 +247,7 @@ pub(super) fn change_first(server: &Server<'_>, policy: bool, number: u16) -> Re
 }
 
 fn operator(cluster: &Cluster) -> Result<Command> {
-    let mut command = Command::new(beside("xdp-operator")?);
+    let mut command = Command::new(sibling("xdp-operator")?);
     command
         .env("KUBECONFIG", cluster.kubeconfig())
         .stdin(Stdio::null())
@@ -253,8 +256,8 @@ fn operator(cluster: &Cluster) -> Result<Command> {
     Ok(command)
 }
 
-/// Where Cargo puts all of them.
-fn beside(name: &str) -> Result<PathBuf> {
+/// Returns the path of another binary of the workspace: Cargo builds all of them into one folder.
+fn sibling(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.parent().unwrap_or(Path::new("/")).join(name);
     ensure!(
@@ -269,7 +272,7 @@ fn pod_address(number: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 200, 0, number as u8 + 1)
 }
 
-/// A node, and its pod.
+/// Returns the objects of a node and its pod.
 fn objects(number: usize) -> [Value; 2] {
     let name = format!("n{number}");
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
@@ -302,7 +305,7 @@ fn rules(port: u16) -> Value {
     json!({"spec": {"ingress": [{"name": "r", "ports": ports, "action": "Drop"}]}})
 }
 
-/// Programs for NICs, by the map of slots that they use.
+/// Returns the programs for NICs, by the ids of their maps.
 fn programs() -> Result<BTreeMap<u32, ProgramFd>> {
     let mut programs = BTreeMap::new();
     for info in loaded_programs().filter_map(Result::ok) {
@@ -316,7 +319,7 @@ fn programs() -> Result<BTreeMap<u32, ProgramFd>> {
     Ok(programs)
 }
 
-/// The kernel's number of it, once it is pinned.
+/// Returns the id of the map `SLOTS`, once it is pinned.
 fn slots(pins: &Path) -> Option<u32> {
     let abi = fs::read_dir(pins).ok()?.flatten().next()?.path();
     Some(MapInfo::from_pin(abi.join("maps/SLOTS")).ok()?.id())

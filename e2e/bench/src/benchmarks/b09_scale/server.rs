@@ -1,4 +1,4 @@
-//! The API server: what is written, and what it counts of it.
+//! The API server: writes to it, and its own counts.
 
 use std::{
     collections::BTreeMap,
@@ -14,30 +14,31 @@ use xdp_e2e::installed::{Metrics, http_get, http_patch};
 use xdp_kubernetes::{Cluster, PATIENCE};
 use xdp_lab::Process;
 
-/// In the control plane's namespace, where nothing else listens there.
+/// Port of the proxy in the control plane's namespace, which is free there.
 const PORT: u16 = 8001;
 const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
-/// What agents and operator read and write.
+/// Kinds that agents and operator read and write.
 const KINDS: [&str; 5] = ["nodes", "pods", "xdpnodestates", "xdppeersets", "xdppolicies"];
-/// A node's state is written at most once a second: whoever has been silent for longer has nothing to say.
+/// Time without requests after which all writes are done: agents write a node's state at most once per
+/// second.
 const SILENCE: Duration = Duration::from_millis(1200);
 
-/// By way of `kubectl proxy`, as the administrator.
+/// Access to the API server through `kubectl proxy`, as the administrator.
 pub(super) struct Server<'a> {
     cluster: &'a Cluster,
     _proxy: Process,
 }
 
-/// What the API server has counted since it was started.
+/// Counts of the API server since its start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Cost {
     /// Objects sent to watchers, by kind.
     events: BTreeMap<&'static str, f64>,
-    /// Writes that it was asked for, by kind.
+    /// Write requests, by kind.
     writes: BTreeMap<&'static str, f64>,
-    /// Requests but watches.
+    /// Requests, except watches.
     pub(super) requests: f64,
-    /// FrameBytes sent to watchers.
+    /// Bytes sent to watchers.
     pub(super) bytes: f64,
 }
 
@@ -70,13 +71,13 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// So far.
+    /// Returns the current counts.
     pub(super) fn cost(&self) -> Result<Cost> {
         Ok(Cost::read(&Metrics::parse(self.get("/metrics")?)?))
     }
 
-    /// Waits until nobody asks for anything any more. Watchers get bookmarks all the time.
-    pub(super) fn settle(&self) -> Result<()> {
+    /// Waits until there are no more requests. Bookmarks to watchers continue.
+    pub(super) fn wait_idle(&self) -> Result<()> {
         let start = Instant::now();
         let mut last = self.cost()?.requests;
         loop {
@@ -85,10 +86,7 @@ impl<'a> Server<'a> {
             if (now - last).abs() < 0.5 {
                 return Ok(());
             }
-            ensure!(
-                start.elapsed() < PATIENCE,
-                "there is no end of reading and writing"
-            );
+            ensure!(start.elapsed() < PATIENCE, "the API server still gets requests");
             last = now;
         }
     }
@@ -140,9 +138,9 @@ impl Cost {
         self.events.values().sum()
     }
 
-    /// Objects that each of the nodes reads that a change is not about. What is written is read by the operator, and by
-    /// the node that it is about; all else by the others. The API server counts bookmarks as well, a few for hundreds of
-    /// watches: whole objects are what is left of a kind.
+    /// Returns the objects that each unaffected node reads. The operator and the affected node read each
+    /// written object; all other reads are of unaffected nodes. The API server also counts bookmarks, a few
+    /// for hundreds of watches, so the number of each kind is rounded to whole objects.
     pub(super) fn reads_of_others(&self, nodes: usize) -> f64 {
         let others = self.events.iter().map(|(kind, sent)| {
             let written = self.writes.get(kind).copied().unwrap_or(0.0);
@@ -152,7 +150,7 @@ impl Cost {
     }
 }
 
-/// For messages.
+/// Returns the last lines of a log.
 pub(super) fn tail(path: &std::path::Path) -> Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("`{}`", path.display()))?;
     let lines: Vec<&str> = text.lines().collect();
@@ -164,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_all_nodes_read_is_told_from_what_one_reads() {
+    fn reads_of_all_nodes_are_distinguished_from_reads_of_one() {
         let text = "apiserver_watch_events_total{resource=\"pods\"} 2\n\
                     apiserver_watch_events_total{resource=\"xdppolicies\"} 22\n\
                     apiserver_request_total{resource=\"pods\",verb=\"PATCH\"} 1\n\

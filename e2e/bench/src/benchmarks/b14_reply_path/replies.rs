@@ -1,4 +1,4 @@
-//! A pod sends small datagrams to thousands of clients from one CPU: by the stack, and past it.
+//! A pod sends small datagrams to thousands of clients from one CPU: through the stack, and bypassing it.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket},
@@ -23,7 +23,7 @@ use crate::{
 const CLIENTS: u16 = 4096;
 const FIRST: u16 = 20_000;
 const PORT: u16 = 9000;
-/// As long as a query for a name.
+/// As long as a DNS query.
 const DATAGRAM: [u8; 18] = [7; 18];
 const PACKETS: u32 = 200_000;
 
@@ -44,7 +44,7 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     let workload = Workload::new(&addresses[..110], 100, epoch).with_plain(&addresses[110..]);
     testbed.install(&workload)?;
     let testbed = &*testbed;
-    know(testbed, &testbed.pods[110])?;
+    track_clients(testbed, &testbed.pods[110])?;
     let instruments = Instruments::load(false)?;
     let _counting = [&testbed.nic, &testbed.plain_nic]
         .map(|nic| count_at_client(&instruments, nic))
@@ -52,7 +52,7 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let variants = variants(testbed);
     let trial = |variant: &Variant<'_>| trial(testbed, &instruments, variant, packets as usize);
-    // Neighbours, pages, caches and tracked connections.
+    // Warms up neighbour entries, pages, caches and conntrack.
     for variant in &variants {
         trial(variant)?;
     }
@@ -82,7 +82,7 @@ fn show(section: &mut Section, variants: &[Variant<'_>], found: &[Samples], leas
     let aa = aa_spread(&found[2], &found[4]).max(least);
     let mut rows = Vec::new();
     for (index, (variant, samples)) in variants.iter().zip(found).enumerate() {
-        // Ours, with as many rules.
+        // The variant of the product with as many rules.
         let times = samples.ratio(&found[2 + index % 2]).median();
         section.add_trials(format!("replies: {}", variant.name), "ns per packet", samples);
         rows.push(vec![variant.name.to_owned(), spread(samples), ratio(times, aa)]);
@@ -107,21 +107,24 @@ fn show(section: &mut Section, variants: &[Variant<'_>], found: &[Samples], leas
     section.note(format!("Replies: one thread in the pod sends 64 datagrams per call; a tc program at the client counts and drops them. The node tracks connections and has kube-proxy's three rules for forwarded packets, after 0 or 100 rules that do not match; there is no NAT. The stack must have forwarded all packets of its own rows, and none of the rows of xdp-operator. A/A spread of xdp-operator: {} %.", number(100.0 * aa)));
 }
 
-/// Its replies to all these clients are product.
-fn know(testbed: &Testbed<'_>, pod: &Pod) -> Result<()> {
-    let status = testbed.agent.wait_for("the pod's rules are in force", |status| {
-        status.ready(pod.ns.name())
-    });
+/// Tracks flows of all clients, so that the pod's replies to them bypass the stack.
+fn track_clients(testbed: &Testbed<'_>, pod: &Pod) -> Result<()> {
+    let status = testbed
+        .agent
+        .wait_for("the pod's rules are programmed", |status| {
+            status.ready(pod.ns.name())
+        });
     let slot = status.pod(pod.ns.name()).and_then(|pod| pod["slot"].as_u64());
-    let mut known = testbed.known()?;
+    let mut established = testbed.established_flows()?;
     for port in FIRST..FIRST + CLIENTS {
         let key = FlowMapKey::new((testbed.nic.client_v4, port), (pod.v4(), PORT), UDP);
-        known.insert(key, slot.unwrap_or_default(), 0)?;
+        established.insert(key, slot.unwrap_or_default(), 0)?;
     }
     Ok(())
 }
 
-/// Behind the driver: an XDP program there would cost more than the node's share, a veth pair copies every packet for one.
+/// Counts packets at the client with tc. With an XDP program the veth would copy every packet, which costs
+/// more than the node's part.
 fn count_at_client(instruments: &Instruments, nic: &Nic) -> Result<OwnedFd> {
     let program = instruments.program("sink")?;
     let index = nic.client.interface(&nic.wire)?.index;
@@ -130,7 +133,7 @@ fn count_at_client(instruments: &Instruments, nic: &Nic) -> Result<OwnedFd> {
         .run(|| sys::attach(&program, index, AttachPoint::TcxIngress))??)
 }
 
-/// Nanoseconds for each packet that arrived.
+/// Returns the nanoseconds per packet that arrived.
 fn trial(
     testbed: &Testbed<'_>,
     instruments: &Instruments,
@@ -145,7 +148,7 @@ fn trial(
     let (before, forwarded) = (instruments.received()?, testbed.node.forwarded()?);
     let socket = variant.pod.ns.run(|| UdpSocket::bind((own, PORT)))??;
     let took = on_cpu(CPU, || send(&socket, client, packets))?;
-    let arrived = instruments.settled(&before, packets as u64)?.packets as usize;
+    let arrived = instruments.wait_received(&before, packets as u64)?.packets as usize;
     let forwarded = (testbed.node.forwarded()? - forwarded) as usize;
     filter.remove(testbed)?;
     let name = variant.name;
@@ -153,12 +156,15 @@ fn trial(
         arrived * 100 >= packets * 99,
         "`{name}`: {arrived} of {packets} arrived"
     );
-    let is_its = if variant.product {
+    let is_expected = if variant.product {
         forwarded * 100 < packets
     } else {
         forwarded >= arrived
     };
-    ensure!(is_its, "`{name}`: the stack forwarded {forwarded} of {packets}");
+    ensure!(
+        is_expected,
+        "`{name}`: the stack forwarded {forwarded} of {packets}"
+    );
     Ok(took? / arrived as f64)
 }
 

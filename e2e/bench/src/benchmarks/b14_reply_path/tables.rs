@@ -1,4 +1,4 @@
-//! The product, and the same program that remembers no flows, with the same tables of rules.
+//! The product compared with a build of its program without flow tables, with the same rules.
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -18,7 +18,7 @@ use crate::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf-without-flows"));
 const REPEAT: u32 = 400_000;
-/// Sets of 4,096 flows that come in turn, and where they are.
+/// First set and number of sets of 4,096 flows that are fed in turn.
 const SIZES: [(FrameSet, u32); 2] = [(FrameSet(8), 1), (FrameSet(16), 16)];
 const PODS: usize = 110;
 const RULES: usize = 100;
@@ -46,7 +46,7 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
             instruments.fed_many(program, set, sets, repeat)
         })?;
         check(testbed)?;
-        // Net of the feeder, which walks through as many frames.
+        // Net of the feeder with as many frames.
         let net = |index: usize| found[index].with(&found[0], |own, floor| own - floor);
         rows.extend(show(section, &[net(1), net(2), net(3)], sets * 4096, least));
     }
@@ -61,7 +61,7 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
-/// Feeds every flow of these sets once; what is returned tells whether all are still known.
+/// Feeds every flow of these sets once. Returns a check that all flows are still tracked.
 fn prepare<'w>(
     testbed: &Testbed<'_>,
     instruments: &mut Instruments,
@@ -85,8 +85,11 @@ fn prepare<'w>(
         );
     }
     Ok(move |testbed: &Testbed<'_>| {
-        let forgotten = testbed.forgotten(workload, &flows)?;
-        ensure!(forgotten == 0, "{forgotten} of {count} flows were forgotten");
+        let untracked = testbed.count_untracked(workload, &flows)?;
+        ensure!(
+            untracked == 0,
+            "{untracked} of {count} flows are no longer tracked"
+        );
         Ok(())
     })
 }

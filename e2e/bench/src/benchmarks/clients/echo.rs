@@ -20,21 +20,22 @@ const NUMBER: usize = 4;
 /// The limit for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Which protocol.
+/// The protocol of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     Tcp,
     Udp,
 }
 
-/// Starts the server in a pod. Servers run on one CPU and clients on the other: otherwise the scheduler's choice would be
-/// half of the measured time.
+/// Starts the server in a pod. Servers run on one CPU and clients on the other: otherwise the scheduler's
+/// choice would be half of the measured time.
 pub(super) fn serve(pod: &Pod) -> Result<EchoServer> {
     let at = SocketAddr::new(pod.v4(), PORT);
     Ok(on_cpu(0, || EchoServer::start(&pod.ns, at))??)
 }
 
-/// Returns the microseconds from each request to its answer. Each request waits for the answer to the one before.
+/// Returns the microseconds from each request to its answer. Each request waits for the answer to the one
+/// before.
 pub(super) fn request(from: &Namespace, pod: &Pod, transport: Transport, requests: u32) -> Result<Samples> {
     let to = SocketAddr::new(pod.v4(), PORT);
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
@@ -55,14 +56,14 @@ fn timed(requests: u32, once: impl FnMut() -> std::io::Result<()> + Send) -> Res
 }
 
 fn run(requests: u32, mut once: impl FnMut() -> std::io::Result<()>) -> Result<Samples> {
-    // Neighbours, routes and windows.
+    // Warms up neighbour entries, routes and windows.
     for _ in 0..20 {
         once()?;
     }
     let mut took = Samples::default();
     for _ in 0..requests {
         let start = Instant::now();
-        once().context("no answer")?;
+        once().context("no response")?;
         took.0.push(start.elapsed().as_secs_f64() * 1e6);
     }
     Ok(took)

@@ -1,4 +1,4 @@
-//! iperf3, which everybody knows.
+//! Throughput with iperf3.
 
 use std::{
     process::{Command, Stdio},
@@ -15,7 +15,7 @@ const PORT: u16 = 5201;
 /// Bytes of one trial: half a second at 2 Gbit/s.
 const BYTES: &str = "128M";
 
-/// A server in the pod; it ends with the lab, or when it is killed.
+/// Starts a server in the pod. It runs until it is dropped.
 pub(super) fn serve(pod: &Pod) -> Result<Server> {
     ensure!(command::is_there("iperf3"), "iperf3 is not installed");
     let mut server = Command::new("iperf3");
@@ -34,34 +34,34 @@ pub(super) fn serve(pod: &Pod) -> Result<Server> {
     Ok(Server(process))
 }
 
-/// Killed when it is dropped.
+/// A server that is killed when it is dropped.
 pub(super) struct Server(Process);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The lab kills it otherwise.
+        // If this fails, the lab kills it.
         let _ = self.0.kill();
     }
 }
 
-/// What the receiver counted.
+/// Returns the throughput that the receiver counted, in Gbit/s.
 pub(super) fn gigabits(from: &Namespace, pod: &Pod) -> Result<f64> {
-    let mut told = Err(anyhow::anyhow!("iperf3 was never run"));
+    let mut result = Err(anyhow::anyhow!("iperf3 was never run"));
     // A server that has just ended a test is busy for a moment.
     for _ in 0..20 {
-        told = once(from, pod);
-        if told.is_ok() {
+        result = once(from, pod);
+        if result.is_ok() {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    told
+    result
 }
 
 fn once(from: &Namespace, pod: &Pod) -> Result<f64> {
     let line = format!("iperf3 -c {} -p {PORT} -n {BYTES} -J", pod.v4());
     let json: Value = serde_json::from_str(&command::run(from, &line)?)?;
     let bits = json["end"]["sum_received"]["bits_per_second"].as_f64();
-    let why = || format!("iperf3 tells no throughput: {}", json["error"]);
+    let why = || format!("iperf3 reports no throughput: {}", json["error"]);
     Ok(bits.with_context(why)? / 1e9)
 }
