@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use xdp_agent::{Cli, execute};
 
+#[expect(clippy::print_stderr, reason = "the error of a command line")]
 fn main() -> ExitCode {
     match execute(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

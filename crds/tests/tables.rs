@@ -106,6 +106,6 @@ fn collect(value: &Value, messages: &mut BTreeSet<String>) {
             }
             fields.values().for_each(|field| collect(field, messages));
         }
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

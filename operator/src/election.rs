@@ -127,7 +127,7 @@ impl Standing {
     pub fn deadline(&self, now: Instant) -> Instant {
         match self {
             Self::Leader(renewed) => (*renewed + RENEW).min(now + RENEW / 2),
-            _ => now + RENEW / 2,
+            Self::Follower | Self::Suspended | Self::Deposed(_) => now + RENEW / 2,
         }
     }
 }

@@ -130,7 +130,7 @@ fn converted<K, T>(event: &Event<K>, convert: fn(&K) -> Item<T>) -> Event<Item<T
 
 /// Once per outage: it is tried again until it succeeds, and that is said too.
 fn explain(kind: &str, error: &watcher::Error) {
-    use watcher::Error::{InitialListFailed, WatchStartFailed};
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(source) | WatchStartFailed(source) if is_status(source, 404) => {
             warn!(
@@ -141,7 +141,9 @@ fn explain(kind: &str, error: &watcher::Error) {
         InitialListFailed(source) | WatchStartFailed(source) if is_status(source, 403) => {
             warn!(kind, error = %source, "not allowed to watch; trying again until the role is there");
         }
-        error => warn!(kind, %error, "watch failed; trying again"),
+        InitialListFailed(_) | WatchStartFailed(_) | WatchError(_) | WatchFailed(_) | NoResourceVersion => {
+            warn!(kind, %error, "watch failed; trying again")
+        }
     }
 }
 

@@ -101,9 +101,11 @@ impl Netns {
         let reply = client.get(request, RouteNetlinkMessage::GetNsId(message))?;
         let reply =
             NsidMessage::parse(&reply[..]).map_err(|source| NetlinkError::Malformed { request, source })?;
-        Ok(reply.attributes.iter().find_map(|attribute| match attribute {
-            NsidAttribute::Id(id) => Some(*id).filter(|id| *id >= 0),
-            _ => None,
+        Ok(reply.attributes.iter().find_map(|attribute| {
+            let NsidAttribute::Id(id) = attribute else {
+                return None;
+            };
+            Some(*id).filter(|id| *id >= 0)
         }))
     }
 }

@@ -169,7 +169,7 @@ fn executed(
     }
     let event = match decision.drain_scope(decision.outcome.kind) {
         DrainScope::Nothing => None,
-        scope => drains(&packet(), scope, slot, known),
+        scope @ (DrainScope::IcmpErrors | DrainScope::Established) => drains(&packet(), scope, slot, known),
     };
     let delivered = event.and_then(|event| Some((event, decision.target()?)));
     match delivered {
@@ -223,7 +223,13 @@ fn expected(verdict: &Verdict, frame: &[u8]) -> TestRunResult {
         Verdict::Drop { .. } | Verdict::RejectedSilently { .. } | Verdict::Limited { .. } => {
             plain(XDP_DROP, frame)
         }
-        _ => plain(XDP_PASS, frame),
+        Verdict::Unparsed(_)
+        | Verdict::NotConsidered
+        | Verdict::NoMatch
+        | Verdict::Pass { .. }
+        | Verdict::Audit { .. }
+        | Verdict::FallBack { .. }
+        | Verdict::Drained => plain(XDP_PASS, frame),
     }
 }
 

@@ -1,4 +1,5 @@
 //! The programs and the pinned tables on the running kernel, as root.
+#![expect(clippy::print_stdout, reason = "helpers print what they measured")]
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod adopt;

@@ -35,7 +35,7 @@ impl Selector {
     pub fn required(&self) -> Option<(&str, &str)> {
         self.conditions.iter().find_map(|condition| match condition {
             Condition::In(key, values) if values.len() == 1 => Some((key.as_str(), values.first()?.as_str())),
-            _ => None,
+            Condition::In(..) | Condition::NotIn(..) | Condition::Exists(_) | Condition::Absent(_) => None,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Results are ratios within one interleaved run on one machine: contestants take turns, differences below
 //! twice the A/A spread are not reported, and packets are counted at the receiver.
 
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a command-line tool")]
 #![expect(
     clippy::cast_precision_loss,
     reason = "counts and nanoseconds are far below 2^52"

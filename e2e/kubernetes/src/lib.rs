@@ -12,6 +12,7 @@
 //! Everything is routed, without masquerading unless an option enables it. `eth0` replaces the node's NIC: a
 //! veth, in native mode. A cluster is removed with its lab: when it is dropped, and when its process ends, by
 //! any signal. `e2e/kubernetes/build` builds the programs; this crate never does.
+#![expect(clippy::print_stdout, reason = "`make cluster` prints its progress")]
 
 mod artifacts;
 pub mod background;

@@ -209,6 +209,10 @@ fn link_of(end: &End<'_>) -> LinkMessage {
     )
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the other attributes are not needed"
+)]
 fn interface(link: LinkMessage) -> Interface {
     let mut interface = Interface {
         index: link.header.index,

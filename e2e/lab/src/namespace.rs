@@ -71,11 +71,12 @@ impl Namespace {
 
     /// A new thread enters a new namespace and mounts its file. The mount keeps the namespace alive.
     fn hold(&self) -> Result<(), LabError> {
-        File::create_new(&self.path).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => LabError::Duplicate {
-                namespace: self.name.clone(),
-            },
-            _ => self.failed("create", source),
+        File::create_new(&self.path).map_err(|source| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                let namespace = self.name.clone();
+                return LabError::Duplicate { namespace };
+            }
+            self.failed("create", source)
         })?;
         let nothing: Option<&str> = None;
         let make = || {

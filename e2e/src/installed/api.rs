@@ -56,10 +56,10 @@ impl Installed {
     /// Reads the items of a list.
     pub fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
         let mut list = self.api(path)?;
-        match list["items"].take() {
-            Value::Array(items) => Ok(items),
-            _ => anyhow::bail!("{path} is not a list: {list}"),
-        }
+        let Value::Array(items) = list["items"].take() else {
+            anyhow::bail!("{path} is not a list: {list}");
+        };
+        Ok(items)
     }
 
     /// Reads a node's `XdpNodeState`.

@@ -1,4 +1,5 @@
 //! What users are promised, shown by the agent's real process on a lab.
+#![expect(clippy::print_stdout, reason = "helpers print what they measured")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bad_input;

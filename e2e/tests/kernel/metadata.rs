@@ -150,7 +150,7 @@ fn merged(plan: Plan) -> (u32, u32) {
         .unwrap();
 
     let mut records = Vec::new();
-    crate::wait::until("all packets arrived", || {
+    wait::until("all packets arrived", || {
         records.extend(fixture.programs.records_so_far());
         (packets(&records) == COPIES).then_some(())
     });

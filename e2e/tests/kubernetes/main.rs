@@ -2,6 +2,7 @@
 //!
 //! All tests share one cluster. A test that does not disturb others starts with
 //! [`Installed::together`](xdp_e2e::installed), one that does with `alone`.
+#![expect(clippy::print_stdout, reason = "helpers print what they measured")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bad_objects;

@@ -97,6 +97,7 @@ pub fn build_with(package: &str, features: &[&str]) -> Result<()> {
     let object = release.join(package);
     fs::copy(&object, out_dir.join(name))
         .with_context(|| format!("cannot copy `{}` to `{}`", object.display(), out_dir.display()))?;
+    #[expect(clippy::print_stdout, reason = "instructions for Cargo")]
     for input in inputs::of(&release.join(format!("{package}.d")), &root)? {
         println!("cargo::rerun-if-changed={}", input.display());
     }

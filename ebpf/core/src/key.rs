@@ -52,7 +52,7 @@ impl PacketKey {
         };
         let (remote_port, pod_port) = match kind {
             UpperKind::Icmp => (0, word >> 16),
-            _ => (word >> 16, word),
+            UpperKind::Ports | UpperKind::Other | UpperKind::LaterFragment => (word >> 16, word),
         };
         Self {
             flow: FlowKey {

@@ -61,7 +61,7 @@ impl Candidate {
                         holder: holder.clone(),
                     };
                 }
-                _ => {}
+                Standing::Follower | Standing::Leader(_) | Standing::Suspended => {}
             }
             let pause = RETRY.mul_f32(1.0 + fastrand::f32() / 5.0);
             let next = standing.deadline(Instant::now()).min(Instant::now() + pause);

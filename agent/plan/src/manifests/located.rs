@@ -55,10 +55,7 @@ impl Document {
             };
             value = next;
         }
-        match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
     }
 }
 

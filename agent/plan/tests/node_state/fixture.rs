@@ -47,7 +47,7 @@ pub(crate) fn pod(last: u8) -> Pod {
 
 /// A node with two pods and without problems.
 pub(crate) struct Node {
-    pub(crate) node_policy: NodePolicy,
+    pub(crate) policy: NodePolicy,
     pub(crate) pods: Vec<Arc<Pod>>,
     pub(crate) with_interface: Vec<u8>,
     pub(crate) readiness: Readiness,
@@ -74,7 +74,7 @@ impl Node {
             ..NicState::default()
         };
         Self {
-            node_policy: NodePolicy {
+            policy: NodePolicy {
                 namespace: policy.namespace.clone(),
                 name: policy.name.clone(),
                 uid: policy.uid.clone(),
@@ -102,7 +102,7 @@ impl Node {
             pairs: pairs.collect(),
         };
         let policies: Vec<Policy> = self
-            .node_policy
+            .policy
             .policy
             .iter()
             .map(|policy| (**policy).clone())
@@ -135,7 +135,7 @@ impl Node {
             differ: &Differ::default(),
         };
         node_state(&Reconciled {
-            node_policies: std::slice::from_ref(&self.node_policy),
+            node_policies: std::slice::from_ref(&self.policy),
             pods: &self.pods,
             tables: self.read_error.clone().map_or(Ok(tables), Err),
             nics: &self.nics,

@@ -170,7 +170,7 @@ fn a_policy_over_a_limit_is_refused_and_its_pods_have_no_problem() {
 #[case(node::PEERS_PENDING)]
 fn a_newer_version_that_cannot_be_programmed_is_reported(#[case] expected: &str) {
     let mut node = Node::default();
-    node.node_policy.obstacle = Some(problem("XdpPolicy games/players", expected));
+    node.policy.obstacle = Some(problem("XdpPolicy games/players", expected));
     let (reason, message, programmed) = node.policy_state();
     assert_eq!(
         (reason.as_str(), message.as_str(), programmed),
@@ -186,7 +186,7 @@ fn the_worst_of_several_reasons_is_reported() {
     };
     node.nics[0].mode = NicMode::None;
     assert_eq!(node.policy_state().0, node::NIC_PROBLEM);
-    node.node_policy.obstacle = Some(problem("XdpPolicy games/players", node::INVALID_SPEC));
+    node.policy.obstacle = Some(problem("XdpPolicy games/players", node::INVALID_SPEC));
     assert_eq!(node.policy_state().0, node::INVALID_SPEC);
 }
 

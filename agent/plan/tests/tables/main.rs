@@ -1,4 +1,5 @@
 //! From policies to tables to verdicts: the tables agree with the oracle, and every single change is safe.
+#![expect(clippy::print_stdout, reason = "helpers print what they measured")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod compiler;

@@ -19,11 +19,10 @@ const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 fn is_dropped(model: &TableModel, source: u32, port: u16) -> bool {
     let packet = PacketSpec::plain(Ipv4Addr::from(source).into(), POD, 6, port);
-    match decide(packet.bytes().as_slice(), model) {
-        Verdict::Drop { .. } => true,
-        Verdict::NoMatch => false,
-        other => panic!("{other:?}"),
-    }
+    let verdict = decide(packet.bytes().as_slice(), model);
+    let is_dropped = matches!(verdict, Verdict::Drop { .. });
+    assert!(is_dropped || verdict == Verdict::NoMatch, "{verdict:?}");
+    is_dropped
 }
 
 /// Number of blocks in the tree of IPv4 sources.

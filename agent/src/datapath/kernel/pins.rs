@@ -165,10 +165,10 @@ const fn prefix(hook: Hook) -> &'static str {
 }
 
 fn filter_prefix(hook: Hook) -> String {
-    match hook {
-        Hook::PodReader => "clsact-".to_owned(),
-        other => format!("{}clsact-", prefix(other)),
+    if hook == Hook::PodReader {
+        return "clsact-".to_owned();
     }
+    format!("{}clsact-", prefix(hook))
 }
 
 /// Lists the numbers that follow `prefix` in the names of a directory, in order. An absent directory has

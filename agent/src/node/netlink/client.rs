@@ -30,7 +30,7 @@ impl Client {
         client
             .socket
             .set_netlink_get_strict_chk(true)
-            .map_err(socket("NETLINK_GET_STRICT_CHK"))?;
+            .map_err(socket_error("NETLINK_GET_STRICT_CHK"))?;
         Ok(client)
     }
 
@@ -40,11 +40,11 @@ impl Client {
     }
 
     fn open(protocol: isize) -> Result<Self, NetlinkError> {
-        let mut socket = Socket::new(protocol).map_err(self::socket("socket"))?;
-        socket.bind_auto().map_err(self::socket("bind"))?;
+        let mut socket = Socket::new(protocol).map_err(socket_error("socket"))?;
+        socket.bind_auto().map_err(socket_error("bind"))?;
         socket
             .connect(&SocketAddr::new(0, 0))
-            .map_err(self::socket("connect"))?;
+            .map_err(socket_error("connect"))?;
         Ok(Self { socket, sequence: 0 })
     }
 
@@ -92,7 +92,7 @@ impl Client {
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map_err(socket("send"))?;
+        self.socket.send(&bytes, 0).map_err(socket_error("send"))?;
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl Client {
         let mut replies = Replies::new();
         let mut interrupted = false;
         loop {
-            let (bytes, _) = self.socket.recv_from_full().map_err(socket("recv"))?;
+            let (bytes, _) = self.socket.recv_from_full().map_err(socket_error("recv"))?;
             for message in Messages(&bytes) {
                 let message = message.map_err(|source| NetlinkError::Malformed { request, source })?;
                 if message.sequence_number() != self.sequence {
@@ -162,6 +162,6 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-fn socket(step: &'static str) -> impl Fn(io::Error) -> NetlinkError {
+fn socket_error(step: &'static str) -> impl Fn(io::Error) -> NetlinkError {
     move |source| NetlinkError::Socket { step, source }
 }

@@ -71,9 +71,11 @@ impl Netdev {
             .map_err(|source| NetlinkError::Malformed { request, source })?
             .payload
             .nlas;
-        let family = attributes.iter().find_map(|attribute| match attribute {
-            GenlCtrlAttrs::FamilyId(id) => Some(*id),
-            _ => None,
+        let family = attributes.iter().find_map(|attribute| {
+            let GenlCtrlAttrs::FamilyId(id) = attribute else {
+                return None;
+            };
+            Some(*id)
         });
         let missing = || NetlinkError::Malformed {
             request,
@@ -104,9 +106,11 @@ pub fn xdp_features(ifindex: u32) -> Result<Option<u64>, NetlinkError> {
 }
 
 fn group(attributes: &[GenlCtrlAttrs], wanted: &str) -> Option<u32> {
-    let groups = attributes.iter().find_map(|attribute| match attribute {
-        GenlCtrlAttrs::McastGroups(groups) => Some(groups),
-        _ => None,
+    let groups = attributes.iter().find_map(|attribute| {
+        let GenlCtrlAttrs::McastGroups(groups) = attribute else {
+            return None;
+        };
+        Some(groups)
     })?;
     let group = groups
         .iter()

@@ -16,15 +16,15 @@ pub(super) struct Trouble {
 
 impl From<&kube::Error> for Trouble {
     fn from(error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => Self {
-                code: status.code,
-                message: status.message.clone(),
-            },
-            other => Self {
+        let kube::Error::Api(status) = error else {
+            return Self {
                 code: 0,
-                message: error_chain(other),
-            },
+                message: error_chain(error),
+            };
+        };
+        Self {
+            code: status.code,
+            message: status.message.clone(),
         }
     }
 }

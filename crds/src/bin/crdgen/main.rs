@@ -2,6 +2,7 @@
 //!
 //! `crdgen` writes, `crdgen --check` fails if what is there differs.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "a command-line tool")]
 
 use std::{
     collections::BTreeMap,

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use xdp_kubernetes::background;
 
+#[expect(clippy::print_stderr, reason = "the usage of a command line")]
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -4,7 +4,7 @@ use std::{
     io::{
         Read, Write, {self},
     },
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -177,14 +177,7 @@ fn answer(datagrams: &UdpSocket, stop: &Stop) {
 
 /// Formats the client's address. An IPv4-mapped address becomes an IPv4 address.
 fn seen(peer: SocketAddr) -> [u8; SEEN] {
-    let peer = match peer {
-        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => SocketAddr::from((
-            v6.ip().to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED),
-            v6.port(),
-        )),
-        peer => peer,
-    };
-    let text = peer.to_string();
+    let text = SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string();
     let mut seen = [0; SEEN];
     seen[..text.len()].copy_from_slice(text.as_bytes());
     seen

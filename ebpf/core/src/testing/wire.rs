@@ -196,7 +196,7 @@ impl WirePacket {
     const fn part_v6(&self) -> [u8; 2] {
         match self.part {
             Part::Later => [0, 8],
-            _ => [0, 1],
+            Part::Whole | Part::First => [0, 1],
         }
     }
 

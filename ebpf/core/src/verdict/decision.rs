@@ -123,7 +123,16 @@ impl<'t> Decision<'t> {
                 (Some(key), Some(pod)) => super::drain_scope(key, pod),
                 _ => DrainScope::Nothing,
             },
-            _ => DrainScope::Nothing,
+            Kind::Unparsed
+            | Kind::NotConsidered
+            | Kind::Drop
+            | Kind::Redirect
+            | Kind::Peer
+            | Kind::FallBack
+            | Kind::Reject
+            | Kind::RejectedSilently
+            | Kind::Limited
+            | Kind::Drained => DrainScope::Nothing,
         }
     }
 

@@ -210,7 +210,16 @@ impl Verdict {
             Self::Unparsed(reason) => Some(reason.code()),
             Self::FallBack { reason, .. } => Some(reason.code()),
             Self::RejectedSilently { reason, .. } => Some(reason.code()),
-            _ => None,
+            Self::NotConsidered
+            | Self::NoMatch
+            | Self::Pass { .. }
+            | Self::Audit { .. }
+            | Self::Drop { .. }
+            | Self::Redirect(_)
+            | Self::Peer(_)
+            | Self::Reject { .. }
+            | Self::Limited { .. }
+            | Self::Drained => None,
         }
     }
 }

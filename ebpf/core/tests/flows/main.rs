@@ -219,7 +219,7 @@ fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
     let following = match protocol {
         WireProtocol::Tcp(_) => WireProtocol::Tcp(ACK),
         WireProtocol::Sctp(_) => WireProtocol::Sctp(0),
-        other => other,
+        WireProtocol::Udp | WireProtocol::Echo | WireProtocol::Other(_) => protocol,
     };
     let following = WirePacket::new(false, following);
     if answered {

@@ -101,7 +101,14 @@ impl TableModel {
                 self.installed.pods.remove(slot).expect("a label");
                 self.retired_slots.insert(*slot);
             }
-            other => panic!("{other:?} removes nothing"),
+            Change::SetRuleLabel { .. }
+            | Change::SetPodLabel { .. }
+            | Change::SetDevice { .. }
+            | Change::Write { .. }
+            | Change::SetWord { .. }
+            | Change::SetIndex { .. }
+            | Change::SetAddress { .. }
+            | Change::Fence => panic!("{change:?} removes nothing"),
         }
     }
 
