@@ -95,7 +95,7 @@ impl Compiler {
     /// Compiles targets. `deliveries` are by the host's ifindex; a target that is missing there counts as
     /// [`crate::facts::NotReady::NotPrepared`].
     pub fn compile(&mut self, targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Desired {
-        self.get_to_know(targets);
+        self.index_known_rules(targets);
         let mut accepted = accept::accept(targets, self);
         self.compiled = std::mem::take(&mut accepted.compiled);
         let rules = self.rules(std::mem::take(&mut accepted.counted));
@@ -130,7 +130,7 @@ impl Compiler {
     }
 
     /// Gives every policy the number it had, or a new one if it is another than before.
-    fn get_to_know(&mut self, targets: &Targets) {
+    fn index_known_rules(&mut self, targets: &Targets) {
         let mut before = std::mem::take(&mut self.policies);
         for policy in &targets.policies {
             let name = (policy.namespace.clone(), policy.name.clone());

@@ -1,4 +1,4 @@
-//! What the kernel says about the node: learned by the agent's netlink module, used by [`crate::compile`].
+//! Facts about the node: read by the agent's netlink module, used by [`crate::targets`].
 
 use std::net::IpAddr;
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 /// The state of one node, from one set of dumps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeFacts {
-    /// Pairs that reach from the host's network namespace into another one.
+    /// Pairs with one end in the host's network namespace and one in another.
     pub pairs: Vec<Pair>,
 }
 
-/// An interface of the host whose other end lives in another network namespace.
+/// An interface of the host whose other end is in another network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// The host's end.
     pub host: Link,
     /// The other end.
     pub pod: Link,
-    /// The namespace id (`IFLA_LINK_NETNSID`) by which the host knows the pod's namespace.
+    /// The pod's network namespace, by its id in the host's namespace (`IFLA_LINK_NETNSID`).
     pub netns_id: i32,
     /// Addresses of the pod's end, link-local ones included.
     pub addresses: Vec<IpAddr>,
@@ -31,9 +31,9 @@ pub struct Link {
     pub ifindex: u32,
     /// Interface name in its namespace.
     pub name: String,
-    /// `IFLA_INFO_KIND`: `veth`, `netkit`, …; empty if the kernel gives none.
+    /// `IFLA_INFO_KIND`, such as `veth` or `netkit`. Empty: the kernel reports none.
     pub kind: String,
-    /// Administratively up.
+    /// Whether the interface is administratively up.
     pub up: bool,
     /// Maximum transmission unit in bytes.
     pub mtu: u32,
@@ -41,24 +41,24 @@ pub struct Link {
     pub mac: [u8; 6],
 }
 
-/// Whether a pod can take redirected packets, as found out by the agent, in this order: interface up, GRO on,
-/// `NDO_XMIT` shown by the host's end, reader attached.
+/// Whether a pod can take redirected packets. The agent checks in this order: interface up, GRO on,
+/// `NDO_XMIT` in the features of the host's end, reader attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state")]
 pub enum Readiness {
-    /// Every step is done and was read back.
+    /// Every step is done and read back.
     Ready,
     /// A step is missing; the pod's Redirect rules pass.
     NotReady {
-        /// Which.
+        /// The missing step.
         reason: NotReady,
-        /// For a person, with what to do about it.
+        /// What is wrong, and the remedy.
         message: String,
     },
 }
 
 impl Readiness {
-    /// Why not, if it is not.
+    /// Returns reason and message, unless the pod is ready.
     pub const fn obstacle(&self) -> Option<NotReady> {
         match self {
             Self::Ready => None,
@@ -67,21 +67,21 @@ impl Readiness {
     }
 }
 
-/// What was found out about a pod's interface, for each way to deliver to it.
+/// Readiness of a pod's interface, by delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deliveries {
     /// For `delivery: Redirect`.
     pub redirect: Readiness,
     /// For `delivery: Peer`.
     pub peer: Readiness,
-    /// Whether replies of flows that are taken find the reply path: all programs that see to it are attached.
+    /// For replies: all programs of the reply path are attached.
     pub reply_path: Readiness,
 }
 
-/// Why a pod cannot take redirected packets.
+/// The reason why a pod cannot take redirected packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NotReady {
-    /// None of the pod's rules redirects this way, so nothing was asked of its interface.
+    /// No rule of the pod redirects with this delivery, so the agent did not prepare the interface.
     NotPrepared,
     /// The pod's interface is not a veth (netkit has no `ndo_xdp_xmit`).
     NotVeth,
@@ -93,10 +93,10 @@ pub enum NotReady {
     GroRefused,
     /// GRO is on, but the host's end does not show `NDO_XMIT`.
     NoNdoXmit,
-    /// The reader could not be attached: marks would be lost.
+    /// The reader could not be attached. Without it, marks are lost.
     ReaderRefused,
-    /// The program behind the NIC's stack entry could not be attached: nobody would deliver.
+    /// The tc ingress program on the NIC could not be attached.
     PeerRefused,
-    /// A program that sees to the replies could not be attached: connections would break.
+    /// A program of the reply path could not be attached. Without it, connections break.
     NoReplyPath,
 }

@@ -1,4 +1,4 @@
-//! Limits: which pods and policies fit, decided the same way every time.
+//! Applies the limits: accepts pods and policies, and refuses those over a limit, deterministically.
 
 mod search;
 
@@ -23,17 +23,17 @@ use crate::{
     targets::{Target, Targets},
 };
 
-/// What fits.
+/// The accepted targets and policies.
 #[derive(Default)]
 pub(super) struct Accepted<'a> {
     /// Targets, in order.
     pub(super) targets: Vec<&'a Target>,
-    /// Their rules, if any policy is left for them.
+    /// Rules of the targets. `None`: no policy of the target is accepted.
     pub(super) rules_of: Vec<Option<Arc<Compiled>>>,
     /// Rules with counters, by policy.
     pub(super) counted: Vec<Labels>,
     pub(super) problems: Vec<Problem>,
-    /// All that was compiled on the way.
+    /// All compiled rules, including those of the search.
     pub(super) compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
 }
 
@@ -78,7 +78,7 @@ impl<'a> Accepted<'a> {
         }
     }
 
-    /// As many policies as fit; those that come earlier go first.
+    /// Accepts as many policies as fit, in order.
     fn take_policies(&mut self, used: Vec<&Arc<Known>>, compiler: &Compiler) {
         let mut kept = Vec::new();
         let mut rules = 0;
@@ -97,7 +97,7 @@ impl<'a> Accepted<'a> {
         self.counted = kept.iter().map(|known| Arc::clone(&known.labels)).collect();
     }
 
-    /// The counters of a policy stay while its pods come and go, and show zero before the first one comes.
+    /// Keeps the counters of a policy without pods: they exist before the first pod and after the last one.
     fn keep_counters(&mut self, known: &Known) {
         let counted: usize = self.counted.iter().map(|labels| labels.len()).sum();
         if counted + known.labels.len() <= Limit::Rules.value() {

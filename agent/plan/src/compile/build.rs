@@ -1,4 +1,4 @@
-//! One pod's rules, from policies to blocks.
+//! Compiles one pod's policies to blocks.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::policy::Protocol;
 
-/// Compiles policies, in order. `named` are the ports that the pod gives a name.
+/// Compiles policies, in order. `named` are the pod's named ports.
 pub(super) fn build(
     policies: &[&Arc<Known>],
     named: &BTreeMap<(String, Protocol), u16>,
@@ -36,7 +36,7 @@ pub(super) fn build(
     })
 }
 
-/// The classes of sets of sources.
+/// Builds the class of each set of sources.
 fn classes(
     flat: &Flat,
     sets: &[&[u32]],
@@ -59,7 +59,7 @@ fn classes(
     sets.iter().map(class).collect()
 }
 
-/// Neighbours of one class as one.
+/// Merges adjacent intervals of one class.
 fn merged(parts: Vec<(u128, u32)>, classes: &[u32]) -> Vec<(u128, u32)> {
     let class = |(lower, set): (u128, u32)| (lower, classes[set as usize]);
     let mut bounds: Vec<_> = parts.into_iter().map(class).collect();

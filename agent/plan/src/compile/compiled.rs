@@ -1,4 +1,4 @@
-//! A pod's rules, compiled, before they meet the kernel's numbers.
+//! The compiled rules of a pod, without the kernel's numbers.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use xdp_core::tables::{ActionRecord, Class, Ports, SourceRef, SourcesV4, Sources
 
 use crate::installed::RuleLabel;
 
-/// Blocks like the kernel's that refer to each other by their positions here. Equal blocks are there once, and every
-/// block stands behind those that it refers to.
+/// Blocks like the kernel's that refer to each other by position. Equal blocks are stored once, and every
+/// block comes after the blocks that it refers to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
-    /// Rules that decide about some packet. Action number `n` is the rule at `n - 1`.
+    /// Rules that can decide about a packet. Action number `n` is the rule at `n - 1`.
     pub rules: Vec<Arc<RuleLabel>>,
-    /// What these rules say; `rule` is zero.
+    /// Records of these rules, with `rule` zero.
     pub actions: Vec<ActionRecord>,
     /// Blocks whose values are action numbers.
     pub leaves: Vec<Ports>,
@@ -20,20 +20,20 @@ pub struct Compiled {
     pub tops: Vec<Ports>,
     /// Blocks whose values are positions in `tops`.
     pub roots: Vec<Ports>,
-    /// References to the above.
+    /// Classes. They refer to actions, leaves, tops and roots.
     pub classes: Vec<Class>,
-    /// References to `classes` and to each other.
+    /// Blocks of IPv4 sources. They refer to `classes` and to each other.
     pub sources_v4: Vec<SourcesV4>,
-    /// References to `classes` and to each other.
+    /// Blocks of IPv6 sources. They refer to `classes` and to each other.
     pub sources_v6: Vec<SourcesV6>,
-    /// Where IPv4 sources are looked up.
+    /// The root of the tree of IPv4 sources.
     pub root_v4: SourceRef,
-    /// Where IPv6 sources are looked up.
+    /// The root of the tree of IPv6 sources.
     pub root_v6: SourceRef,
 }
 
 impl Compiled {
-    /// Bytes that all blocks take in the kernel.
+    /// Returns the size of all blocks in the kernel, in bytes.
     pub const fn bytes(&self) -> usize {
         size_of::<ActionRecord>() * self.actions.len()
             + size_of::<Ports>() * self.port_blocks()
@@ -42,7 +42,7 @@ impl Compiled {
             + size_of::<SourcesV6>() * self.sources_v6.len()
     }
 
-    /// Blocks of ports, on all levels.
+    /// Returns the number of blocks of ports on all levels.
     pub const fn port_blocks(&self) -> usize {
         self.leaves.len() + self.tops.len() + self.roots.len()
     }

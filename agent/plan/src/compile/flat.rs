@@ -1,4 +1,4 @@
-//! A pod's rules in one list.
+//! Joins the rules of a pod's policies in one list.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,10 +17,10 @@ use crate::{
     policy::{PortMatch, PortSet, Protocol, Sources},
 };
 
-/// Rules, in order, of which the first that matches decides.
+/// Rules in order. The first rule that matches decides.
 pub(super) struct Flat {
     pub(super) rules: Vec<FlatRule>,
-    /// What [`FlatRule::sources`] refers to: rules with the same sources share them.
+    /// Sources by the number in [`FlatRule::sources`]. Rules with equal sources share them.
     pub(super) sources: Vec<Set>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct FlatRule {
     pub(super) label: Arc<RuleLabel>,
     pub(super) record: ActionRecord,
     pub(super) sources: u32,
-    /// `None`: any protocol and port. Otherwise columns and ports, as the tables have them.
+    /// Columns and ports of the tables. `None`: any protocol and port.
     pub(super) ports: Option<Vec<Span>>,
 }
 
@@ -52,7 +52,7 @@ pub(super) const PATH_MTU_V4: (u16, u16) = (3 << 8 | 4, 3 << 8 | 4);
 pub(super) const PATH_MTU_V6: (u16, u16) = (2 << 8, 2 << 8 | 0xff);
 
 impl Flat {
-    /// `named` are the ports that the pod gives a name.
+    /// Joins the rules. `named` are the pod's named ports.
     pub(super) fn new(policies: &[&Arc<Known>], named: &BTreeMap<(String, Protocol), u16>) -> Self {
         let mut groups = Groups::default();
         let mut rules = Vec::new();
@@ -75,7 +75,7 @@ impl Flat {
     }
 }
 
-/// A name that the pod does not have matches nothing.
+/// Converts ports to columns. A name that the pod does not have matches nothing.
 fn span(port: &PortMatch, named: &BTreeMap<(String, Protocol), u16>) -> Option<Span> {
     let (first, last) = match &port.ports {
         PortSet::Any => (0, u16::MAX),
@@ -109,14 +109,14 @@ const fn column(protocol: Protocol) -> usize {
     }
 }
 
-/// Sources that occurred, found by what is quick to compare.
+/// The sources so far, indexed by traits that are fast to compare.
 #[derive(Default)]
 struct Groups<'a> {
     sets: Vec<Set>,
     found: BTreeMap<Traits, Vec<(&'a Sources, u32)>>,
 }
 
-/// How many peers, the first network and the last one.
+/// Number of sources, the first network, and the last one.
 type Traits = (usize, Option<IpNet>, Option<IpNet>);
 
 impl<'a> Groups<'a> {

@@ -1,4 +1,4 @@
-//! Policies, told apart by a number.
+//! Identifies the content of policies by numbers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,18 +10,18 @@ use crate::{
     policy::{Policy, PortSet, Protocol},
 };
 
-/// Those of a policy's rules, in order.
+/// Labels of a policy's rules, in order.
 pub(super) type Labels = Arc<[Arc<RuleLabel>]>;
 
-/// A policy's content, which never changes.
+/// The content of a policy, which never changes.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// No other content has it.
+    /// Number of the content. It is unique.
     pub(super) number: u64,
     pub(super) policy: Arc<Policy>,
-    /// The same ones as before, as long as the rules keep their names.
+    /// Labels of the rules. They are reused while the rules keep their names.
     pub(super) labels: Labels,
-    /// Names of ports in its rules.
+    /// Named ports in the rules.
     names: BTreeSet<(String, Protocol)>,
 }
 
@@ -58,12 +58,12 @@ impl Known {
         }
     }
 
-    /// Whether it is this policy's content.
+    /// Returns whether this is the content of `policy`.
     pub(super) fn is(&self, policy: &Arc<Policy>) -> bool {
         Arc::ptr_eq(&self.policy, policy) || self.policy == *policy
     }
 
-    /// What a pod gives the names of ports.
+    /// Returns the numbers of the named ports in a pod.
     pub(super) fn ports<'a>(
         &'a self,
         named: &'a BTreeMap<(String, Protocol), u16>,

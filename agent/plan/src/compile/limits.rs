@@ -1,4 +1,5 @@
-//! How much fits, and how that is said. What exceeds a limit refuses a policy, never the node.
+//! The limits, and the problems of policies over a limit. A policy over a limit is refused; the others are
+//! programmed.
 
 use xdp_core::tables::{
     PORT_LEVELS, PORTS, SOURCE_LEVELS, SOURCES, {self},
@@ -8,13 +9,13 @@ use crate::{policy::Policy, report::Problem};
 
 /// A limit of the compiled rules.
 ///
-/// Those of a node are half of the arrays' elements: the other half is for what is to replace them. Pods with the same
-/// policies count once.
+/// A limit per node is half of the array's elements; the other half is for the blocks that replace them. Pods
+/// with the same policies count once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limit {
     /// Rules on a node.
     Rules,
-    /// Rules that decide about some packet, on a node.
+    /// Rules on a node that can decide about a packet.
     Actions,
     /// Blocks of IPv4 sources on a node.
     SourcesV4,
@@ -24,15 +25,15 @@ pub enum Limit {
     Classes,
     /// Blocks of ports on a node.
     PortBlocks,
-    /// Intervals of sources of one family for a pod.
+    /// Intervals of sources of one family, for one pod.
     Sources,
     /// Intervals of ports for one class and protocol.
     PortIntervals,
-    /// Work to compile a pod's rules.
+    /// Steps to compile a pod's rules.
     Overlaps,
 }
 
-/// What would have been too much.
+/// An exceeded limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Excess {
     pub(super) limit: Limit,
@@ -40,7 +41,7 @@ pub(super) struct Excess {
 }
 
 impl Limit {
-    /// All of them.
+    /// All limits.
     pub const ALL: [Self; 9] = [
         Self::Rules,
         Self::Actions,
@@ -53,7 +54,7 @@ impl Limit {
         Self::Overlaps,
     ];
 
-    /// The name users see, as a problem's reason.
+    /// Returns the name, which is the reason of a problem.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rules => "MAX_RULES",
@@ -68,7 +69,7 @@ impl Limit {
         }
     }
 
-    /// How many are allowed.
+    /// Returns the largest allowed number.
     pub const fn value(self) -> usize {
         match self {
             Self::Rules => tables::MAX_RULES as usize,
@@ -83,7 +84,7 @@ impl Limit {
         }
     }
 
-    /// What counts.
+    /// Returns what the limit counts.
     pub const fn counts(self) -> &'static str {
         match self {
             Self::Rules => "rules per node",
@@ -110,7 +111,7 @@ impl Limit {
         }
     }
 
-    /// What helps.
+    /// Returns the remedy.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Rules | Self::Actions => "use fewer rules, or select pods on fewer nodes",
@@ -126,7 +127,7 @@ impl Limit {
         }
     }
 
-    /// Nothing, or that it is too much.
+    /// Checks a number against the limit.
     pub(super) const fn check(self, found: usize) -> Result<(), Excess> {
         if found > self.value() {
             return Err(Excess { limit: self, found });
@@ -136,7 +137,7 @@ impl Limit {
 }
 
 impl Excess {
-    /// `pod` is the first one that has too much, where it is a pod's limit.
+    /// Converts to a problem of `policy`. `pod`: the first pod over the limit, for a limit per pod.
     pub(super) fn problem(self, policy: &Policy, pod: Option<&str>) -> Problem {
         let Self { limit, found } = self;
         let whose = pod.map_or_else(|| "the node".to_owned(), str::to_owned);

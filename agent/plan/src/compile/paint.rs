@@ -1,4 +1,5 @@
-//! What becomes of packets from one set of sources: the rules paint their ports, each only where none before it has.
+//! Decides about packets from one set of sources. Each rule paints its ports, except those that an earlier
+//! rule has painted.
 
 use std::sync::Arc;
 
@@ -7,28 +8,28 @@ use xdp_core::tables::{ActionRecord, NO_MATCH};
 use super::flat::{COLUMNS, Flat, FlatRule, ICMP, ICMPV6, PATH_MTU_V4, PATH_MTU_V6, Span};
 use crate::installed::RuleLabel;
 
-/// From which port on which action number holds; neighbours differ.
+/// First port and action number of each interval. Adjacent intervals differ.
 pub(super) type Line = Vec<(u16, u16)>;
 
-/// The lines of a class.
+/// The columns of a class.
 pub(super) struct Painted {
     pub(super) columns: [Line; COLUMNS],
     pub(super) portless: u16,
 }
 
-/// Paints one class after the other, and numbers the rules as they get to decide.
+/// Paints one class after another, and numbers the rules in the order in which they first decide.
 pub(super) struct Painter<'a> {
     rules: &'a [FlatRule],
-    /// Places of the rules' ports in the columns.
+    /// Intervals of the rules' ports in the columns.
     places: Vec<Vec<Place>>,
     columns: [Column; COLUMNS],
-    /// Action numbers by rule; zero: none yet.
+    /// Action numbers by rule. Zero: the rule has no number yet.
     numbers: Vec<u16>,
     pub(super) labels: Vec<Arc<RuleLabel>>,
     pub(super) actions: Vec<ActionRecord>,
 }
 
-/// Intervals of a column: from one bound to another.
+/// A range of intervals of a column, by their indexes.
 #[derive(Clone, Copy)]
 struct Place {
     column: usize,
@@ -36,14 +37,14 @@ struct Place {
     to: u32,
 }
 
-/// Ports between the bounds of all rules.
+/// A column, cut into intervals at the bounds of all rules.
 #[derive(Default)]
 struct Column {
     /// First ports of the intervals.
     bounds: Vec<u16>,
-    /// Who painted them.
+    /// The rules that painted the intervals.
     owner: Vec<u16>,
-    /// The next one that is not painted, or a way to it.
+    /// Links towards the next unpainted interval, as in a union-find forest.
     next: Vec<u32>,
 }
 
@@ -61,7 +62,7 @@ impl<'a> Painter<'a> {
         }
     }
 
-    /// The class in which `rules` apply, in order.
+    /// Paints the class of `rules`, which are in order.
     pub(super) fn paint(&mut self, rules: &[u32]) -> Painted {
         let mut left: usize = self.columns.iter_mut().map(Column::clear).sum();
         let mut portless = NO_MATCH;
@@ -82,7 +83,7 @@ impl<'a> Painter<'a> {
         }
     }
 
-    /// How many intervals got their owner.
+    /// Number of painted intervals.
     fn paint_place(&mut self, rule: usize, place: Place) -> usize {
         let mut painted = 0;
         let mut at = self.columns[place.column].free(place.from);
@@ -117,7 +118,7 @@ impl Column {
         self.bounds.len()
     }
 
-    /// The first interval from `at` on that is not painted, or the end. What was walked along is shortened.
+    /// Returns the first unpainted interval from `at` on, or the end. Shortens the links on the path.
     fn free(&mut self, at: u32) -> u32 {
         let mut end = at;
         while self.next[end as usize] != end {
@@ -141,7 +142,7 @@ impl Column {
         line
     }
 
-    /// The interval that begins at `port`, or the end for what lies beyond all ports.
+    /// Returns the interval that starts at `port`, or the end for a bound after the last port.
     fn place(&self, port: u32) -> u32 {
         self.bounds.partition_point(|bound| u32::from(*bound) < port) as u32
     }
@@ -177,8 +178,8 @@ fn places(rule: &FlatRule, columns: &[Column; COLUMNS]) -> Vec<Place> {
     }
 }
 
-/// What a rule without `ports` matches: all but the messages without which paths lose large packets. Those are matched
-/// only by rules that name their protocol.
+/// Returns what a rule without `ports` matches: all packets except path MTU messages. Only rules that name
+/// their protocol match those.
 fn everything() -> impl Iterator<Item = Span> {
     let all = (0..ICMP).map(|column| (column, 0, u16::MAX));
     let around = |column, (first, last): (u16, u16)| [(column, 0, first - 1), (column, last + 1, u16::MAX)];

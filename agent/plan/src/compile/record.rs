@@ -1,4 +1,4 @@
-//! What a rule says, as programs read it.
+//! Converts rules to the records that the programs read.
 
 use xdp_core::tables::{Action, ActionRecord, TICK_SHIFT};
 
@@ -6,7 +6,7 @@ use crate::policy::{Delivery, Enforcement, LimitPer, PacketRateLimit, Policy, Ru
 
 const TICKS_PER_SECOND: u64 = 1_000_000_000 << TICK_SHIFT;
 
-/// The record of a rule, with `rule` zero. A policy that only audits consults no limit.
+/// Builds the record of a rule, with `rule` zero. A policy in Audit has no rate limits.
 pub(super) fn record(policy: &Policy, rule: &Rule) -> ActionRecord {
     let enforced = policy.enforcement == Enforcement::Enforce;
     let limit = rule.rate_limit.filter(|_| enforced);
@@ -32,8 +32,8 @@ fn is_per(limit: Option<PacketRateLimit>, per: LimitPer) -> bool {
     limit.is_some_and(|limit| limit.per == per)
 }
 
-/// Ticks per packet, rounded to the nearest: at the highest rate there are 2,560, so no rate is off by more than one
-/// part in 5,000.
+/// Returns ticks per packet, rounded to the nearest. The highest rate has 2,560 ticks, so the error is below
+/// one part in 5,000.
 fn interval(packets_per_second: u32) -> u64 {
     let rate = u64::from(packets_per_second.max(1));
     (TICKS_PER_SECOND + rate / 2) / rate

@@ -1,10 +1,10 @@
-//! Sources as sets of addresses.
+//! Converts sources to sets of addresses.
 
 use ipnet::IpNet;
 
 use crate::policy::{Block, Source, Sources};
 
-/// First and last address of an interval; IPv4 addresses are numbers below 2³².
+/// First and last address of an interval. IPv4 addresses are numbers below 2³².
 pub(super) type Interval = (u128, u128);
 
 /// The largest IPv4 address.
@@ -12,7 +12,7 @@ pub(super) const LAST_V4: u128 = u32::MAX as u128;
 /// The largest IPv6 address.
 pub(super) const LAST_V6: u128 = u128::MAX;
 
-/// A set of addresses of each family: sorted, and neither overlapping nor touching.
+/// A set of addresses for each family. Intervals are sorted, and neither overlap nor touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Set {
     pub(super) v4: Vec<Interval>,
@@ -47,7 +47,8 @@ impl Set {
     }
 }
 
-/// Pods among the sources have become blocks before; any that are left match nothing.
+/// Returns the blocks among the sources. Pod selectors are resolved to blocks before; any that remain match
+/// nothing.
 pub(super) fn blocks(sources: &[Source]) -> impl Iterator<Item = &Block> {
     sources.iter().filter_map(|source| match source {
         Source::Block(block) => Some(block),
@@ -65,7 +66,7 @@ fn interval(net: &IpNet) -> Interval {
     }
 }
 
-/// What is left of an interval. The holes are sorted, lie in it, and may overlap.
+/// Subtracts holes from an interval. The holes are sorted, are inside the interval, and may overlap.
 fn leave_out((mut first, last): Interval, holes: &[Interval], rest: &mut Vec<Interval>) {
     for &(hole, end) in holes {
         if hole > first {

@@ -1,4 +1,4 @@
-//! Which sources the same rules apply to.
+//! Cuts all addresses into intervals to which the same rules apply.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +7,17 @@ use super::{
     sources::Interval,
 };
 
-/// Sets of sources that apply together, each with a number.
+/// Sets of sources that contain the same addresses, each with a number.
 #[derive(Default)]
 pub(super) struct Sets {
     numbers: BTreeMap<Vec<u32>, u32>,
-    /// Sizes of all sets that occurred, over and over.
+    /// Sum of the sizes of all sets, repetitions included.
     work: usize,
 }
 
 impl Sets {
-    /// Cuts all addresses up to `last` at the bounds of `lists`: from which address on which set applies. The first one
-    /// is zero, the others rise.
+    /// Cuts all addresses up to `last` at the bounds of `lists`. Returns the first address of each interval
+    /// and the number of its set, in ascending order, starting at zero.
     pub(super) fn sweep<'a>(
         &mut self,
         lists: impl Iterator<Item = &'a [Interval]>,
@@ -42,7 +42,7 @@ impl Sets {
         }
     }
 
-    /// All sets, by their numbers.
+    /// Lists all sets by number.
     pub(super) fn list(&self) -> Vec<&[u32]> {
         let mut list = vec![&[][..]; self.numbers.len()];
         for (set, number) in &self.numbers {
@@ -62,7 +62,8 @@ impl Sets {
     }
 }
 
-/// Where a list begins or ceases to apply: its intervals do not touch, so the two alternate.
+/// A bound at which a list starts or stops to apply. The intervals of a list are not adjacent, so the two
+/// alternate.
 fn toggles<'a>(lists: impl Iterator<Item = &'a [Interval]>, last: u128) -> Vec<(u128, u32)> {
     let mut toggles = Vec::new();
     for (number, list) in lists.enumerate() {

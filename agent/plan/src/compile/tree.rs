@@ -1,4 +1,4 @@
-//! Blocks from sorted bounds.
+//! Builds trees of blocks from sorted bounds.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// The class that looks like this.
+    /// Adds a class, unless an equal one exists.
     pub(super) fn class(&mut self, painted: &Painted) -> Result<u32, Excess> {
         let [tcp, udp, sctp, icmp, icmpv6] = &painted.columns;
         let class = Class {
@@ -63,7 +63,7 @@ impl Builder {
         Ok(PortRef::new(PortTarget::Root(root)))
     }
 
-    /// The tree of IPv4 sources: from which address on which class holds.
+    /// Builds the tree of IPv4 sources from the first address and the class of each interval.
     pub(super) fn sources_v4(&mut self, bounds: &[(u128, u32)]) -> Result<(), Excess> {
         let block = |chunk: &[(u128, SourceRef)]| SourcesV4 {
             bounds: padded(chunk, |(bound, _)| *bound as u32),
@@ -73,7 +73,7 @@ impl Builder {
         Limit::SourcesV4.check(self.compiled.sources_v4.len())
     }
 
-    /// The tree of IPv6 sources.
+    /// Builds the tree of IPv6 sources from the first address and the class of each interval.
     pub(super) fn sources_v6(&mut self, bounds: &[(u128, u32)]) -> Result<(), Excess> {
         let block = |chunk: &[(u128, SourceRef)]| SourcesV6 {
             bounds: padded(chunk, |(bound, _)| Address::v6(bound.to_be_bytes())),
@@ -84,13 +84,13 @@ impl Builder {
     }
 }
 
-/// A level of blocks: from which port on which of them holds.
+/// A level of blocks: the first port and the position of each block.
 fn above(line: &[(u16, u16)], known: &mut BTreeMap<Ports, u16>, list: &mut Vec<Ports>) -> Vec<(u16, u16)> {
     let block = |chunk: &[(u16, u16)]| (chunk[0].0, intern(&ports(chunk), known, list));
     line.chunks(PORTS).map(block).collect()
 }
 
-/// The position of a block, which is new or was there.
+/// Returns the position of a block. Adds the block if no equal one exists.
 fn intern(block: &Ports, known: &mut BTreeMap<Ports, u16>, list: &mut Vec<Ports>) -> u16 {
     *known.entry(*block).or_insert_with(|| {
         list.push(*block);
@@ -105,12 +105,12 @@ fn ports(chunk: &[(u16, u16)]) -> Ports {
     }
 }
 
-/// What is not used repeats the last bound with its value.
+/// Pads a block by repeating the last bound and its value.
 fn padded<T, U, const N: usize>(chunk: &[T], get: impl Fn(&T) -> U) -> [U; N] {
     std::array::from_fn(|index| get(&chunk[index.min(chunk.len() - 1)]))
 }
 
-/// Level by level, from the classes up. A bound that would be alone in its block is not given one.
+/// Builds the tree level by level, starting with the classes. A single bound needs no block.
 fn tree<B>(
     bounds: &[(u128, u32)],
     block: impl Fn(&[(u128, SourceRef)]) -> B,

@@ -1,4 +1,4 @@
-//! The way from addresses to slots: which are in the index, which in the hash.
+//! Assigns addresses to the index or to the hash.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,24 @@ use xdp_core::tables::{Address, IndexWord, index_position};
 
 use crate::{change::Change, installed::Installed};
 
-/// Where addresses should lead.
+/// Desired slots of addresses.
 pub(super) type Wanted = BTreeMap<Address, u32>;
 
-/// Steps that are to be taken in this order.
+/// Changes to apply in this order.
 #[derive(Default)]
 pub(super) struct Steps {
     pub(super) additions: Vec<Change>,
-    /// Out of the hash.
+    /// Removals from the hash.
     pub(super) removals: Vec<Change>,
-    /// Whether additions replaced anything that a running program may have read.
+    /// Whether an addition replaces an element that a running program may have read.
     pub(super) replaced: bool,
 }
 
-/// At each place of the index is the address that is there already, if it is still wanted, or else the lowest that
-/// belongs there. All others are in the hash, with those of IPv6.
+/// Each position of the index keeps its address while that is desired; otherwise it gets the lowest address
+/// with this position. All other IPv4 addresses, and those of IPv6, are in the hash.
 ///
-/// Additions to the hash come first, then the index, then removals from the hash, so that an address is always found in
-/// one of them.
+/// Additions to the hash come first, then changes to the index, then removals from the hash, so that programs
+/// always find an address in one of them.
 pub(super) fn changes(wanted: &Wanted, installed: &Installed) -> Steps {
     let (index, hash) = arrange(wanted, installed);
     let mut steps = Steps::default();
@@ -36,8 +36,9 @@ pub(super) fn changes(wanted: &Wanted, installed: &Installed) -> Steps {
         match installed.addresses.get(address) {
             None => steps.additions.push(step),
             Some(before) if before == slot => {}
-            // A replaced element of a kernel hash is used again by the next replacement, while a program may still hold
-            // it (kernel/bpf/hashtab.c, preallocated maps): it would read another pod's slot.
+            // The kernel reuses a replaced element of a hash for the next replacement, while a program may
+            // still hold it (kernel/bpf/hashtab.c, preallocated maps). Without a fence, the program reads
+            // another pod's slot.
             Some(_) => moved.extend([step, Change::Fence]),
         }
     }
@@ -47,7 +48,7 @@ pub(super) fn changes(wanted: &Wanted, installed: &Installed) -> Steps {
     steps
 }
 
-/// The words of the index, and what is in the hash.
+/// Desired words of the index and elements of the hash.
 fn arrange(wanted: &Wanted, installed: &Installed) -> (BTreeMap<u32, IndexWord>, Wanted) {
     let mut places = BTreeMap::<u32, Vec<(u32, u32)>>::new();
     let mut hash = Wanted::new();
@@ -91,7 +92,8 @@ impl Steps {
         }
     }
 
-    /// Whoever has read the index before an address came there still looks for it in the hash.
+    /// Returns the removals from the hash. A program that read the index before an address moved there still
+    /// looks the address up in the hash.
     fn remove(&mut self, wanted: &Wanted, hash: &Wanted, installed: &Installed) {
         let lost = |address: &&Address| !hash.contains_key(address);
         let lost: Vec<Address> = installed.addresses.keys().filter(lost).copied().collect();

@@ -1,4 +1,5 @@
-//! Compiled rules get the kernel's numbers, from the actions up: a block is known by what it refers to.
+//! Assigns the kernel's numbers to compiled rules, from the actions up. A block's content includes its
+//! references.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +15,7 @@ use crate::{
     installed::Blocks,
 };
 
-/// Where sources of either family are looked up.
+/// Roots of the trees of IPv4 and IPv6 sources.
 type Roots = (SourceRef, SourceRef);
 
 pub(super) struct Linker<'a> {
@@ -24,7 +25,7 @@ pub(super) struct Linker<'a> {
     sources_v4: Store<'a, SourcesV4>,
     sources_v6: Store<'a, SourcesV6>,
     pods: Store<'a, PodBlock>,
-    /// What was linked before. `None`: there was no room.
+    /// Linked rules. `None`: there was no room for them.
     linked: BTreeMap<*const Compiled, Option<Roots>>,
 }
 
@@ -42,7 +43,8 @@ impl<'a> Linker<'a> {
         }
     }
 
-    /// The index of the pod's block. `ids` are those of the rules. `None`: there is no room at the moment.
+    /// Returns the index of the pod's block. `ids` are the ids of the rules. `None`: there is no room at the
+    /// moment.
     pub(super) fn link(&mut self, head: PodBlock, rules: &Arc<Compiled>, ids: &[u32]) -> Option<u32> {
         let before = self.now();
         let key = Arc::as_ptr(rules);
@@ -64,7 +66,7 @@ impl<'a> Linker<'a> {
         index
     }
 
-    /// Everything that has to be written; what a block refers to comes before it.
+    /// Returns all blocks to write. A block comes after the blocks that it refers to.
     pub(super) fn writes(self) -> impl Iterator<Item = Change> {
         let actions = writes(self.actions, Content::Action);
         let ports = writes(self.ports, |block| Content::Ports(Box::new(block)));
@@ -183,7 +185,7 @@ fn relink(at: SourceRef, classes: &[u32], blocks: &[u32]) -> SourceRef {
     }
 }
 
-/// The kernel's numbers by a [`Compiled`]'s.
+/// The kernel's numbers by the positions in a [`Compiled`].
 #[derive(Default)]
 struct LinkedPorts {
     actions: Vec<u16>,

@@ -1,4 +1,4 @@
-//! Slots: which are taken, which stay, which are next.
+//! Allocates slots.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub(super) struct Slots<'a> {
 
 impl<'a> Slots<'a> {
     pub(super) fn new(installed: &'a Installed) -> Self {
-        // Where a label is there twice, the first one counts.
+        // Of two slots with one label, the first one is used.
         let usable = installed.pods.iter().filter(|(slot, _)| **slot < MAX_SLOTS);
         Self {
             known: usable
@@ -24,7 +24,7 @@ impl<'a> Slots<'a> {
         }
     }
 
-    /// The slot of a pod: the one it has, or a free one. `None` if there is none.
+    /// Returns the slot of a pod: its installed slot, or a free one. `None`: no slot is free.
     pub(super) fn find(&mut self, identity: &'a SlotIdentity) -> Option<u32> {
         if let Some(slot) = self.known.get(identity) {
             return Some(*slot);
@@ -36,7 +36,7 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// Slots that anything stands in or leads to.
+/// Returns the slots that any table refers to.
 fn used(installed: &Installed) -> BTreeSet<u32> {
     let words = installed.words.iter();
     let words = words

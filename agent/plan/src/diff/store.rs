@@ -1,4 +1,4 @@
-//! Blocks of one kind: what is there is found by its content, what is not gets a free index.
+//! Allocates blocks of one kind: an installed block is found by content, a new block gets a free index.
 
 use std::{
     cell::OnceCell,
@@ -9,18 +9,18 @@ use std::{
 use crate::installed::Pool;
 
 pub(super) struct Store<'a, T> {
-    /// In use: never written to.
+    /// Installed blocks. They are never written to.
     installed: &'a Pool<T>,
-    /// Hashes of the installed blocks with their indexes, sorted. Made when they are needed first.
+    /// Hashes of the installed blocks with their indexes, sorted. Computed on first use.
     hashes: OnceCell<Vec<(u64, u32)>>,
     added: BTreeMap<T, u32>,
     writes: Vec<(u32, T)>,
-    /// All indexes below are in use, or written by this plan.
+    /// All indexes below this one are in use, or are written by this diff.
     next: u32,
     end: u32,
 }
 
-/// A moment to which a [`Store`] can be taken back.
+/// A state to which a [`Store`] can be reset.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
     writes: usize,
@@ -28,7 +28,7 @@ pub(super) struct Moment {
 }
 
 impl<'a, T: Copy + Ord + Hash> Store<'a, T> {
-    /// Indexes from `first` on and below `end` may be given to blocks.
+    /// Creates a store that allocates the indexes from `first` to `end`, exclusive.
     pub(super) const fn new(installed: &'a Pool<T>, first: u32, end: u32) -> Self {
         Self {
             installed,
@@ -40,7 +40,7 @@ impl<'a, T: Copy + Ord + Hash> Store<'a, T> {
         }
     }
 
-    /// Where the block is, or will be. `None`: no index is free.
+    /// Returns the index of a block, and allocates one if needed. `None`: no index is free.
     pub(super) fn place(&mut self, block: T) -> Option<u32> {
         if let Some(index) = self.find(&block) {
             return Some(index);
@@ -60,7 +60,7 @@ impl<'a, T: Copy + Ord + Hash> Store<'a, T> {
         }
     }
 
-    /// Forgets what was placed since.
+    /// Drops the blocks that were allocated since.
     pub(super) fn back_to(&mut self, moment: Moment) {
         for (_, block) in self.writes.drain(moment.writes..) {
             self.added.remove(&block);
@@ -68,7 +68,7 @@ impl<'a, T: Copy + Ord + Hash> Store<'a, T> {
         self.next = moment.next;
     }
 
-    /// What has to be written, in the order in which it was placed.
+    /// Returns the blocks to write, in the order of their allocation.
     pub(super) fn into_writes(self) -> Vec<(u32, T)> {
         self.writes
     }

@@ -1,4 +1,4 @@
-//! Blocks that were found to be like compiled rules.
+//! Remembers which installed blocks equal which compiled rules.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,27 +6,27 @@ use xdp_core::tables::PodBlock;
 
 use crate::compile::Compiled;
 
-/// Compiled rules, and the blocks of sources at which the kernel holds them.
+/// Compiled rules, and the roots at which the kernel has them.
 #[derive(Debug, Default)]
 pub(crate) struct Trees(BTreeMap<Key, Tree>);
 
-/// The place of the rules in memory, and of the blocks in the kernel.
+/// Address of the rules in memory, and roots of the blocks in the kernel.
 type Key = (usize, u32, u32);
 
 #[derive(Debug)]
 struct Tree {
-    /// Nobody else gets its place in memory.
+    /// Keeps the rules allocated, so that their address stays unique.
     rules: Arc<Compiled>,
     ids: Arc<[u32]>,
 }
 
 impl Trees {
-    /// Whether what the block leads to is exactly these rules, under whatever ids.
+    /// Returns whether the block's trees equal these rules, with any ids.
     pub(crate) fn have(&self, block: &PodBlock, rules: &Arc<Compiled>) -> bool {
         self.get(block, rules).is_some()
     }
 
-    /// Whether what the block leads to is exactly these rules under these ids.
+    /// Returns whether the block's trees equal these rules with these ids.
     pub(super) fn have_with(&self, block: &PodBlock, rules: &Arc<Compiled>, ids: &[u32]) -> bool {
         self.get(block, rules).is_some_and(|tree| *tree.ids == *ids)
     }
@@ -53,7 +53,7 @@ pub(super) fn key(block: &PodBlock, rules: &Arc<Compiled>) -> Key {
     (address(rules), block.sources_v4.0, block.sources_v6.0)
 }
 
-/// Where something is in memory.
+/// Returns the address of a value in memory.
 pub(super) fn address<T>(shared: &Arc<T>) -> usize {
     Arc::as_ptr(shared).addr()
 }

@@ -1,4 +1,4 @@
-//! What slots lead to.
+//! The blocks that slots refer to.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +12,27 @@ use xdp_core::{
 
 use super::Pool;
 
-/// All blocks that some words lead to, by kind and index. Everything else in the kernel's arrays is free.
+/// All blocks that words refer to, directly or indirectly, by kind and index. All other elements of the
+/// kernel's arrays are free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocks {
-    /// Of pods.
+    /// Blocks of pods.
     pub pods: Pool<PodBlock>,
-    /// Of IPv4 sources.
+    /// Blocks of IPv4 sources.
     pub sources_v4: Pool<SourcesV4>,
-    /// Of IPv6 sources.
+    /// Blocks of IPv6 sources.
     pub sources_v6: Pool<SourcesV6>,
-    /// Of classes.
+    /// Classes.
     pub classes: Pool<Class>,
-    /// Of ports, both levels.
+    /// Blocks of ports, of all levels.
     pub ports: Pool<Ports>,
     /// Records of actions, by number.
     pub actions: Pool<ActionRecord>,
 }
 
 impl Blocks {
-    /// Follows all words. References that lead nowhere, or deeper than programs look, are left out.
+    /// Follows all words. References to absent blocks, and references deeper than the programs follow, are
+    /// skipped.
     pub fn read(words: &BTreeMap<u32, SlotWord>, tables: &impl RuleTables) -> Self {
         let mut blocks = Self::default();
         for index in words.values().filter_map(|word| word.block()) {
@@ -43,7 +45,7 @@ impl Blocks {
         blocks
     }
 
-    /// Whether no index has one block here and another one there.
+    /// Returns whether no index has different blocks in `self` and `other`.
     pub fn agree_with(&self, other: &Self) -> bool {
         self.pods.agrees_with(&other.pods)
             && self.sources_v4.agrees_with(&other.sources_v4)
@@ -100,7 +102,8 @@ impl Blocks {
     }
 }
 
-/// Level by level: what is found on several ways is found first on the shortest, which reaches farthest.
+/// Follows references level by level. A block with several paths is found on the shortest one first, which
+/// leaves the most levels below it.
 fn follow<T>(
     roots: Vec<SourceRef>,
     get: impl Fn(u32) -> Option<T>,
@@ -131,7 +134,7 @@ struct PortReader<'a, T> {
     tables: &'a T,
     ports: &'a mut Pool<Ports>,
     actions: &'a mut Pool<ActionRecord>,
-    /// What was followed as a leaf, and as one above: in a broken table a block may be several.
+    /// Blocks that were followed as leaf, top or root. In corrupt tables, a block can be several of these.
     leaves: Pool<()>,
     tops: Pool<()>,
     roots: Pool<()>,

@@ -2,27 +2,27 @@
 
 use std::fmt;
 
-/// Blocks by their index in the kernel's array. Looking one up takes a step, whatever there is.
+/// Blocks by their index in the kernel's array. A look-up takes constant time.
 #[derive(Clone)]
 pub struct Pool<T> {
-    /// By index: position in `blocks` + 1, or zero.
+    /// Position in `blocks` plus one, by index. Zero: no block.
     places: Vec<u32>,
     blocks: Vec<(u32, T)>,
 }
 
 impl<T> Pool<T> {
-    /// The block at `index`.
+    /// Returns the block at `index`.
     pub fn get(&self, index: u32) -> Option<&T> {
         let place = self.places.get(index as usize)?.checked_sub(1)?;
         self.blocks.get(place as usize).map(|(_, block)| block)
     }
 
-    /// Whether there is a block at `index`.
+    /// Returns whether a block is at `index`.
     pub fn contains(&self, index: u32) -> bool {
         self.get(index).is_some()
     }
 
-    /// Puts a block at `index`, in place of what is there.
+    /// Inserts a block at `index`, or replaces it.
     pub fn insert(&mut self, index: u32, block: T) {
         let at = index as usize;
         if at >= self.places.len() {
@@ -36,7 +36,7 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Keeps the blocks of which `keep` says so.
+    /// Retains the blocks for which `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(u32, &T) -> bool) {
         let blocks = std::mem::take(&mut self.blocks);
         *self = blocks
@@ -45,24 +45,24 @@ impl<T> Pool<T> {
             .collect();
     }
 
-    /// All blocks, in no particular order.
+    /// Iterates over all blocks, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.blocks.iter().map(|(index, block)| (*index, block))
     }
 
-    /// How many there are.
+    /// Returns the number of blocks.
     pub const fn len(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether the pool has no block.
     pub const fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 }
 
 impl<T: PartialEq> Pool<T> {
-    /// Whether no index has one block here and another one there.
+    /// Returns whether no index has different blocks in `self` and `other`.
     pub fn agrees_with(&self, other: &Self) -> bool {
         let mut both = self
             .iter()
@@ -90,7 +90,7 @@ impl<T> FromIterator<(u32, T)> for Pool<T> {
     }
 }
 
-/// The same blocks at the same indexes.
+/// Two pools are equal if they have equal blocks at the same indexes.
 impl<T: PartialEq> PartialEq for Pool<T> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.iter().all(|(index, block)| other.get(index) == Some(block))

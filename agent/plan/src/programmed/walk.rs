@@ -1,11 +1,11 @@
-//! The kernel's blocks and compiled ones, side by side.
+//! Compares installed blocks with compiled ones.
 
 use xdp_core::tables::{ActionRecord, NO_MATCH, PodBlock, PortRef, PortTarget, Ports, SOURCES, SourceRef};
 
 use crate::{compile::Compiled, installed::Blocks};
 
-/// Whether what the pod's block leads to is exactly `compiled`. `is_rule` says whether an installed rule id stands for the
-/// rule at a position.
+/// Returns whether the pod's block matches `compiled`. `is_rule` returns whether an installed rule id belongs
+/// to the rule at a position.
 pub(crate) fn holds(
     blocks: &Blocks,
     pod: &PodBlock,
@@ -40,7 +40,7 @@ struct Walk<'a, F> {
     sources_v6: Seen,
 }
 
-/// Which installed block was last found to be like the one at a position.
+/// The installed block that was last found equal, by position of the compiled one.
 struct Seen(Vec<u32>);
 
 impl Seen {

@@ -1,4 +1,4 @@
-//! The search for what does not fit.
+//! Searches for the policies that do not fit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,17 +17,17 @@ use crate::{report::Problem, targets::Target};
 /// Rules by target.
 type RulesOf = Vec<Option<Arc<Compiled>>>;
 
-/// Compiles what targets would have with some of their policies.
+/// Compiles the rules of targets with a subset of their policies.
 pub(super) struct Search<'a> {
     targets: &'a [&'a Target],
-    /// The policies that select them, in order.
+    /// Policies of each target, in order.
     policies: Vec<Vec<&'a Arc<Known>>>,
     compiler: &'a Compiler,
-    /// What this search needed, whether or not it was known from the last one.
+    /// All rules that this search used, whether cached or compiled.
     pub(super) compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
 }
 
-/// Why a list of policies does not fit, and the pod that has too much, if it is a pod.
+/// The exceeded limit of a list of policies, and the pod that exceeds it, for a limit per pod.
 struct Misfit {
     excess: Excess,
     pod: Option<String>,
@@ -47,9 +47,9 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Takes the policies that do not fit out of `kept`, and compiles the rest.
+    /// Removes the policies that do not fit from `kept`, and compiles the rest.
     ///
-    /// More policies never need less room, so the first one that is too much is found by halving.
+    /// More policies never need less room, so a binary search finds the first one that does not fit.
     pub(super) fn narrow(&mut self, kept: &mut Vec<&'a Arc<Known>>, problems: &mut Vec<Problem>) -> RulesOf {
         let mut fitting = 0;
         loop {
@@ -107,7 +107,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// What all pods need together. Pods with the same rules share them.
+/// Checks the limits of the node. Pods with the same rules share their blocks.
 fn check<'a>(all: impl Iterator<Item = &'a Arc<Compiled>>) -> Result<(), Excess> {
     let distinct: BTreeMap<*const Compiled, &Arc<Compiled>> =
         all.map(|compiled| (Arc::as_ptr(compiled), compiled)).collect();
@@ -116,7 +116,7 @@ fn check<'a>(all: impl Iterator<Item = &'a Arc<Compiled>>) -> Result<(), Excess>
     Limit::SourcesV6.check(sum(|compiled| compiled.sources_v6.len()))?;
     Limit::Classes.check(sum(|compiled| compiled.classes.len()))?;
     Limit::PortBlocks.check(sum(Compiled::port_blocks))?;
-    // Without counting those of policies that several of them have only once.
+    // This sum counts a rule once per pod, so it is too high if pods share policies. It is fast to compute.
     if Limit::Actions.check(sum(|compiled| compiled.rules.len())).is_ok() {
         return Ok(());
     }
