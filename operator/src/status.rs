@@ -145,7 +145,7 @@ fn programmed(verdicts: Vec<Verdict<'_>>, nodes: Ratio, pods: Ratio) -> Finding 
             true,
             programmed::PROGRAMMED.to_owned(),
             format!(
-                "in force for {} on {}",
+                "programmed for {} on {}",
                 words::count(pods.selected, "pod"),
                 words::count(nodes.selected, "node")
             ),

@@ -43,6 +43,19 @@ pub struct Suite<'a> {
     testbed: Option<Testbed<'a>>,
 }
 
+/// Parameters of a benchmark with live packets.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveParameters {
+    /// Number of passes.
+    pub passes: usize,
+    /// Packets of one trial.
+    pub packets: u32,
+    /// Epoch of the workload.
+    pub epoch: u32,
+    /// A/A spread of live packets.
+    pub aa: f64,
+}
+
 impl<'a> Suite<'a> {
     /// Creates the state before any benchmark.
     pub const fn new(lab: &'a Lab, options: BenchOptions) -> Self {
@@ -82,6 +95,16 @@ impl<'a> Suite<'a> {
     /// Returns `count`, or less in a quick run.
     pub const fn scaled(&self, count: u32) -> u32 {
         if self.options.quick { count / 4 } else { count }
+    }
+
+    /// Returns the parameters of a benchmark with live packets, `packets` in each trial of a full run.
+    pub const fn live_parameters(&mut self, packets: u32) -> LiveParameters {
+        LiveParameters {
+            passes: self.passes(),
+            packets: self.scaled(packets),
+            epoch: self.next_epoch(),
+            aa: self.live_aa,
+        }
     }
 
     /// Returns a new epoch for the next workload.

@@ -18,10 +18,7 @@ use aya::programs::{ProgramFd, loaded_programs};
 pub use flows::{FLOWS, FlowMapKey};
 pub use receivers::Receivers;
 use xdp_e2e::{Agent, Manifests};
-use xdp_lab::{
-    Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style,
-    bpf::{self},
-};
+use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style, bpf};
 
 use crate::{
     instruments::PodDevice,
@@ -30,6 +27,8 @@ use crate::{
 
 /// The usual maximum of pods per node, plus two for comparison and one that no policy selects.
 pub const PODS: u8 = 113;
+/// The usual maximum of pods per node.
+const FULL_NODE: usize = 110;
 /// Time limit for the agent.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -116,6 +115,11 @@ impl<'a> Testbed<'a> {
             targets: self.v4(pods).into_iter().map(target).collect(),
             epoch,
         }
+    }
+
+    /// Returns the workload of a full node: 110 pods with 100 rules each.
+    pub fn full_workload(&self, epoch: u32) -> Workload {
+        Workload::new(&self.v4(FULL_NODE), 100, epoch)
     }
 
     /// Returns the devices of all pods, for the rivals.

@@ -84,7 +84,7 @@ fn kubectl_get_shows_what_is_programmed() {
         ("PROGRAMMED", "True"),
         ("PRIORITY", "500"),
         ("REASON", "Programmed"),
-        ("MESSAGE", "in force for 2 pods on 2 nodes"),
+        ("MESSAGE", "programmed for 2 pods on 2 nodes"),
     ];
     expect(&columns(&policies, "game "), &expected);
 

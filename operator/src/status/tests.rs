@@ -77,7 +77,7 @@ fn a_policy_is_programmed_when_every_selected_node_says_so() {
     );
     assert_eq!(
         programmed(&status),
-        ("True", "Programmed", "in force for 2 pods on 2 nodes")
+        ("True", "Programmed", "programmed for 2 pods on 2 nodes")
     );
     let all = Ratio {
         selected: 2,

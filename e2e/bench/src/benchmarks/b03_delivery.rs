@@ -9,13 +9,12 @@ use super::live::{LiveResult, Variant, contest};
 use crate::{
     instruments::{FrameSet, Instruments},
     report::{Plot, Section, Series, number, ratio, spread},
-    suite::Suite,
+    suite::{LiveParameters, Suite},
     testbed::{Receivers, Testbed},
     workload::{FlowClass, Workload},
 };
 
 const PODS: usize = 110;
-const RULES: usize = 100;
 const PACKETS: u32 = 200_000;
 /// Flows to one pod; to all pods, 16 consecutive packets to each; and flows that are all dropped.
 const ONE: FrameSet = FrameSet(0);
@@ -23,15 +22,15 @@ const MANY: FrameSet = FrameSet(1);
 const DENIED: FrameSet = FrameSet(2);
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (passes, packets, epoch, aa) = (
-        suite.passes(),
-        suite.scaled(PACKETS),
-        suite.next_epoch(),
-        suite.live_aa,
-    );
+    let LiveParameters {
+        passes,
+        packets,
+        epoch,
+        aa,
+    } = suite.live_parameters(PACKETS);
     let testbed = suite.testbed()?;
     let mut section = Section::new("", "");
-    let workload = Workload::new(&testbed.v4(PODS), RULES, epoch);
+    let workload = testbed.full_workload(epoch);
     let mut instruments = ready(testbed, &workload)?;
     let receivers = [
         (

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     instruments::{FrameSet, Instruments},
     report::{Section, number, ratio, spread},
-    suite::Suite,
+    suite::{LiveParameters, Suite},
     testbed::{Receivers, Testbed},
-    workload::{FlowClass, Workload},
+    workload::FlowClass,
 };
 
 const ONE: FrameSet = FrameSet(0);
@@ -23,14 +23,14 @@ const PEER: FrameSet = FrameSet(3);
 const PACKETS: u32 = 150_000;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (passes, packets, epoch, aa) = (
-        suite.passes(),
-        suite.scaled(PACKETS),
-        suite.next_epoch(),
-        suite.live_aa,
-    );
+    let LiveParameters {
+        passes,
+        packets,
+        epoch,
+        aa,
+    } = suite.live_parameters(PACKETS);
     let testbed = suite.testbed()?;
-    let mut workload = Workload::new(&testbed.v4(110), 100, epoch);
+    let mut workload = testbed.full_workload(epoch);
     workload.targets[1].peer = true;
     let mut instruments = ready(testbed, &workload)?;
     let flows = workload

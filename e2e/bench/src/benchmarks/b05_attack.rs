@@ -12,7 +12,7 @@ use crate::{
     instruments::{FrameSet, Instruments},
     report::{Section, number, ratio, spread},
     shared::FrameBytes,
-    suite::Suite,
+    suite::{LiveParameters, Suite},
     testbed::{Receivers, Testbed},
     workload::{FlowClass, Workload},
 };
@@ -21,14 +21,14 @@ const ATTACK: FrameSet = FrameSet(4);
 const PACKETS: u32 = 300_000;
 
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
-    let (passes, packets, epoch, aa) = (
-        suite.passes(),
-        suite.scaled(PACKETS),
-        suite.next_epoch(),
-        suite.live_aa,
-    );
+    let LiveParameters {
+        passes,
+        packets,
+        epoch,
+        aa,
+    } = suite.live_parameters(PACKETS);
     let testbed = suite.testbed()?;
-    let workload = Workload::new(&testbed.v4(110), 100, epoch);
+    let workload = testbed.full_workload(epoch);
     let mut instruments = ready(testbed, &workload)?;
     instruments.set_frames(ATTACK, &attack(testbed, &workload)?)?;
     let _receivers = Receivers::attach(&instruments, "sink", AttachPoint::TcxIngress, &testbed.pods)?;

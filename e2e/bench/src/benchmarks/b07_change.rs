@@ -12,7 +12,6 @@ use crate::{
     report::{Section, number},
     suite::Suite,
     testbed::Receivers,
-    workload::Workload,
 };
 
 const CHANGES: u32 = 100;
@@ -20,7 +19,7 @@ const CHANGES: u32 = 100;
 pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (changes, epoch) = (suite.scaled(CHANGES), suite.next_epoch());
     let testbed = suite.testbed()?;
-    let mut workload = Workload::new(&testbed.v4(110), 100, epoch);
+    let mut workload = testbed.full_workload(epoch);
     change_one(&mut workload, 0, 1);
     testbed.install(&workload)?;
     let testbed = &*testbed;

@@ -33,7 +33,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let (first, second) = (suite.next_epoch(), suite.next_epoch());
     let pins = suite.pin_dir();
     let testbed = suite.testbed()?;
-    let workload = Workload::new(&testbed.v4(110), 100, first);
+    let workload = testbed.full_workload(first);
     let others = [
         Workload::new(&testbed.v4(110), 99, second),
         Workload::new(&testbed.v4(110), 37, second),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use xdp_lab::bpf::{self};
+use xdp_lab::bpf;
 
 use crate::{
     instruments::{CPU, FrameSet, Instruments},

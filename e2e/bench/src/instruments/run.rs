@@ -4,11 +4,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
-use xdp_lab::{
-    Namespace,
-    bpf::{self},
-    wait_until,
-};
+use xdp_lab::{Namespace, bpf, wait_until};
 
 use super::{CPU, Instruments, each_cpu};
 use crate::{

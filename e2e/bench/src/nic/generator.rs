@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Result;
-use xdp_lab::bpf::{self};
+use xdp_lab::bpf;
 
 use crate::{
     instruments::{FrameSet, Instruments},

@@ -17,10 +17,7 @@ use aya::{
 };
 use serde_json::{Value, json};
 use xdp_kubernetes::{Cluster, PATIENCE, checked};
-use xdp_lab::{
-    Namespace, Process,
-    bpf::{self},
-};
+use xdp_lab::{Namespace, Process, bpf};
 
 use super::server::{Server, tail};
 use crate::{

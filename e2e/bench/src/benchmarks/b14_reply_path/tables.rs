@@ -20,8 +20,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xd
 const REPEAT: u32 = 400_000;
 /// First set and number of sets of 4,096 flows that are fed in turn.
 const SIZES: [(FrameSet, u32); 2] = [(FrameSet(8), 1), (FrameSet(16), 16)];
-const PODS: usize = 110;
-const RULES: usize = 100;
 const NAMES: [&str; 3] = ["without flow tables", "xdp-operator", "xdp-operator, again"];
 
 pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
@@ -29,7 +27,7 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     let least = suite.aa;
     let pins = suite.pin_dir().join(format!("abi-{ABI_VERSION}/maps"));
     let testbed = suite.testbed()?;
-    let workload = Workload::new(&testbed.v4(PODS), RULES, epoch);
+    let workload = testbed.full_workload(epoch);
     testbed.install(&workload)?;
     let mut ebpf = EbpfLoader::new().default_map_pin_directory(&pins).load(OBJECT)?;
     let mut instruments = Instruments::load(false)?;
