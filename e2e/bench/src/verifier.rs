@@ -114,7 +114,7 @@ fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
             ref other => anyhow::bail!("`{name}` has an unsupported type: {other:?}"),
         };
         let function = &object.functions[&program.function_key()];
-        let instructions: Vec<u64> = function.instructions.iter().map(encode).collect();
+        let instructions: Vec<u64> = function.instructions.iter().copied().map(encode).collect();
         let log = bpf::verifier_log(kind, &instructions, &program.license)
             .with_context(|| format!("`{name}` with the verifier's log"))?;
         let depth = depths(&log)
@@ -126,8 +126,8 @@ fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
     Ok(found)
 }
 
-/// `struct bpf_insn` as one little-endian word.
-fn encode(instruction: &bpf_insn) -> u64 {
+/// Encodes `struct bpf_insn` as one little-endian word.
+fn encode(instruction: bpf_insn) -> u64 {
     let registers = u64::from(instruction.dst_reg()) | u64::from(instruction.src_reg()) << 4;
     let off = u64::from(instruction.off.cast_unsigned());
     let imm = u64::from(instruction.imm.cast_unsigned());

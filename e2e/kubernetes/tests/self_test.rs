@@ -54,7 +54,7 @@ metadata: {name: web}
 spec: {ipFamilyPolicy: RequireDualStack, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 "#;
 
-/// A pod of the DaemonSet.
+/// A pod of the daemon set.
 #[derive(Debug)]
 struct Pod {
     name: String,
