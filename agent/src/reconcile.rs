@@ -41,7 +41,7 @@ use crate::{
     datapath::{Datapath, Settings},
     node::{netlink::Monitor, nic::NicSelector, system},
     report::{explain, serve},
-    source::{Manifests, Source, cluster::Cluster},
+    source::{ManifestSource, ObjectSource, cluster::Cluster},
 };
 
 /// What wakes the loop.
@@ -103,10 +103,14 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn source(args: &args::SourceArgs, listeners: &Listeners, sender: &Sender<Event>) -> anyhow::Result<Source> {
+fn source(
+    args: &args::SourceArgs,
+    listeners: &Listeners,
+    sender: &Sender<Event>,
+) -> anyhow::Result<ObjectSource> {
     if let Some(folder) = &args.manifests {
-        let manifests = Manifests::follow(folder, sender.clone(), Event::Objects)?;
-        return Ok(Source::Manifests(manifests));
+        let manifests = ManifestSource::follow(folder, sender.clone(), Event::Objects)?;
+        return Ok(ObjectSource::Manifests(manifests));
     }
     let node = args
         .node_name
@@ -118,7 +122,7 @@ fn source(args: &args::SourceArgs, listeners: &Listeners, sender: &Sender<Event>
         let _ = sender.send(Event::Objects);
     };
     let cluster = Cluster::follow(node, Arc::clone(&listeners.metrics), woken)?;
-    Ok(Source::Cluster(Box::new(cluster)))
+    Ok(ObjectSource::Cluster(Box::new(cluster)))
 }
 
 fn open(pin_dir: &Path, settings: Settings) -> anyhow::Result<Datapath> {

@@ -19,7 +19,7 @@ use thiserror::Error;
 use xdp_plan::{pod::Pod, policy::Policy, report::Problem};
 
 use self::state::Files;
-pub(crate) use self::wanted::{Objects, Source};
+pub(crate) use self::wanted::{ObjectSource, Objects};
 
 /// The directory cannot be followed.
 #[derive(Debug, Error)]
@@ -46,7 +46,7 @@ pub enum SourceError {
 
 /// A directory of YAML and JSON files.
 #[derive(Debug)]
-pub struct Manifests {
+pub struct ManifestSource {
     directory: PathBuf,
     files: Files,
     /// The last seen stamps of the files, by name.
@@ -55,7 +55,7 @@ pub struct Manifests {
     _watcher: RecommendedWatcher,
 }
 
-impl Manifests {
+impl ManifestSource {
     /// Watches `directory` and sends `event` whenever something in it changes. Reads nothing yet.
     pub fn follow<E: Clone + Send + 'static>(
         directory: &Path,

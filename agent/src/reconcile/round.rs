@@ -31,7 +31,7 @@ use crate::{
         tables::{Tables, Tools, program},
     },
     report::{explain::ProgrammedRules, metrics::Metrics, serve::Health},
-    source::{Objects, Source},
+    source::{ObjectSource, Objects},
 };
 
 /// How a round ended.
@@ -64,7 +64,7 @@ pub(super) struct Listeners {
 /// What the loop keeps between rounds.
 pub(super) struct Agent {
     datapath: Datapath,
-    source: Source,
+    source: ObjectSource,
     selector: NicSelector,
     namespaces: Namespaces,
     compiler: Compiler,
@@ -86,7 +86,7 @@ pub(super) struct Agent {
 impl Agent {
     pub(super) fn new(
         datapath: Datapath,
-        source: Source,
+        source: ObjectSource,
         selector: NicSelector,
         listeners: Listeners,
     ) -> Self {

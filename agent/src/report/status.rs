@@ -31,7 +31,7 @@ pub struct NodeStatus {
     /// NICs to which the program is attached, or which have a problem.
     pub nics: Vec<NicStatus>,
     /// Target pods.
-    pub pods: Vec<PodStatus>,
+    pub pods: Vec<TargetPodStatus>,
     /// Rules with their counters.
     pub rules: Vec<RuleStatus>,
     /// Packets that passed without rule evaluation, by reason. Zero counts are left out.
@@ -90,7 +90,7 @@ pub struct NicStatus {
 /// A target pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PodStatus {
+pub struct TargetPodStatus {
     /// Its namespace.
     pub namespace: String,
     /// Its name.

@@ -7,7 +7,7 @@ use std::{
     sync::mpsc,
 };
 
-use crate::source::Manifests;
+use crate::source::ManifestSource;
 
 /// A temporary directory, removed at the end.
 struct TempDirectory(PathBuf);
@@ -33,12 +33,12 @@ impl Drop for TempDirectory {
     }
 }
 
-fn follow(directory: &Path) -> Manifests {
+fn follow(directory: &Path) -> ManifestSource {
     let (sender, _) = mpsc::channel();
-    Manifests::follow(directory, sender, ()).unwrap()
+    ManifestSource::follow(directory, sender, ()).unwrap()
 }
 
-fn address(manifests: &mut Manifests, all: bool) -> Option<String> {
+fn address(manifests: &mut ManifestSource, all: bool) -> Option<String> {
     assert_eq!(manifests.reload(all), []);
     let (_, pods) = manifests.objects();
     pods.first().map(|pod| pod.addresses[0].to_string())

@@ -10,12 +10,12 @@ use xdp_plan::{
     resolve::{NodePolicy, without_cluster},
 };
 
-use crate::source::{Manifests, cluster::Cluster};
+use crate::source::{ManifestSource, cluster::Cluster};
 
 /// A source of policies and pods.
-pub(crate) enum Source {
+pub(crate) enum ObjectSource {
     /// A directory of manifests.
-    Manifests(Manifests),
+    Manifests(ManifestSource),
     /// A cluster.
     Cluster(Box<Cluster>),
 }
@@ -32,7 +32,7 @@ pub(crate) struct Objects {
     pub(crate) problems: Vec<Problem>,
 }
 
-impl Source {
+impl ObjectSource {
     /// Reads what has changed, or everything if `all`. Returns the problems, and the time of the oldest
     /// change.
     pub(crate) fn reload(&mut self, all: bool) -> (Vec<Problem>, Option<Instant>) {

@@ -19,7 +19,7 @@ use xdp_plan::facts::Readiness;
 
 use crate::{
     datapath::FlowTable,
-    report::status::{FlowUsage, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus},
+    report::status::{FlowUsage, NicStatus, NodeStatus, PacketCount, RuleStatus, TargetPodStatus},
 };
 
 /// The metrics of one scrape.
@@ -208,7 +208,7 @@ fn nic_info(nic: &NicStatus) -> Labels<'_, 4> {
     ]
 }
 
-fn is_ready(pod: &PodStatus) -> bool {
+fn is_ready(pod: &TargetPodStatus) -> bool {
     let is_ready = [&pod.readiness, &pod.reply_path].map(|readiness| *readiness == Readiness::Ready);
     pod.programmed && !pod.draining && is_ready == [true, true]
 }

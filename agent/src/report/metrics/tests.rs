@@ -12,8 +12,8 @@ use xdp_plan::{
 use crate::report::{
     metrics::{Format, Metrics, encode},
     status::{
-        AgentStatus, FlowUsage, NicStatus, NodeStatus, PacketCount, PodStatus, RedirectFailure, RuleStatus,
-        TableUsage, XdpException,
+        AgentStatus, FlowUsage, NicStatus, NodeStatus, PacketCount, RedirectFailure, RuleStatus, TableUsage,
+        TargetPodStatus, XdpException,
     },
 };
 
@@ -41,8 +41,8 @@ fn rule(name: &str, dropped: u64) -> RuleStatus {
     }
 }
 
-fn pod(name: &str, readiness: Readiness, failures: Vec<RedirectFailure>) -> PodStatus {
-    PodStatus {
+fn pod(name: &str, readiness: Readiness, failures: Vec<RedirectFailure>) -> TargetPodStatus {
+    TargetPodStatus {
         namespace: "games".to_owned(),
         pod: name.to_owned(),
         uid: String::new(),

@@ -19,7 +19,7 @@ use xdp_plan::{
 use crate::{
     node::netlink::{XdpMode, XdpState},
     report::status::{
-        AgentStatus, NicStatus, NodeStatus, PodStatus, RedirectFailure, RuleStatus, XdpException,
+        AgentStatus, NicStatus, NodeStatus, RedirectFailure, RuleStatus, TargetPodStatus, XdpException,
         collect::{HostInterface, KernelSnapshot},
         usage,
     },
@@ -74,11 +74,11 @@ fn nics(snapshot: &KernelSnapshot) -> Vec<NicStatus> {
 
 fn nic(snapshot: &KernelSnapshot, interface: &HostInterface) -> NicStatus {
     let link = &interface.link;
-    let ours = snapshot
+    let own = snapshot
         .programs
         .get(&link.ifindex)
         .map(|program| program.program_id);
-    let mode = mode(link.xdp, ours);
+    let mode = mode(link.xdp, own);
     let problems = snapshot
         .problems
         .iter()
@@ -98,18 +98,18 @@ fn nic(snapshot: &KernelSnapshot, interface: &HostInterface) -> NicStatus {
     }
 }
 
-/// Returns the XDP mode of an interface. `ours` is the id of the program in the agent's link.
-pub(crate) fn mode(xdp: XdpState, ours: Option<u32>) -> NicMode {
+/// Returns the XDP mode of an interface. `own` is the id of the program in the agent's link.
+pub(crate) fn mode(xdp: XdpState, own: Option<u32>) -> NicMode {
     match (xdp.mode, xdp.program_id) {
         (XdpMode::None, _) => NicMode::None,
-        (XdpMode::Native, id) if id == ours => NicMode::Native,
-        (XdpMode::Generic, id) if id == ours => NicMode::Generic,
+        (XdpMode::Native, id) if id == own => NicMode::Native,
+        (XdpMode::Generic, id) if id == own => NicMode::Generic,
         _ => NicMode::Foreign,
     }
 }
 
-fn pods(snapshot: &KernelSnapshot) -> Vec<PodStatus> {
-    let mut pods: Vec<PodStatus> = snapshot
+fn pods(snapshot: &KernelSnapshot) -> Vec<TargetPodStatus> {
+    let mut pods: Vec<TargetPodStatus> = snapshot
         .installed
         .pods
         .iter()
@@ -119,13 +119,13 @@ fn pods(snapshot: &KernelSnapshot) -> Vec<PodStatus> {
     pods
 }
 
-fn pod(snapshot: &KernelSnapshot, slot: u32, label: &PodLabel) -> PodStatus {
+fn pod(snapshot: &KernelSnapshot, slot: u32, label: &PodLabel) -> TargetPodStatus {
     let installed = &snapshot.installed;
     let identity = &label.identity;
     let word = installed.words.get(&slot).copied().unwrap_or(SlotWord::EMPTY);
     let addresses = addresses(installed, slot);
     let alive = installed.devices.get(&slot) == Some(&identity.ifindex);
-    PodStatus {
+    TargetPodStatus {
         namespace: identity.namespace.clone(),
         pod: identity.pod.clone(),
         uid: identity.uid.clone(),

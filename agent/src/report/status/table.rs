@@ -4,7 +4,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use xdp_plan::facts::Readiness;
 
 use crate::report::status::{
-    FlowUsage, NicStatus, NodeStatus, PacketCount, PodStatus, RuleStatus, TableUsage,
+    FlowUsage, NicStatus, NodeStatus, PacketCount, RuleStatus, TableUsage, TargetPodStatus,
 };
 
 const WIDTH: u16 = 100;
@@ -102,7 +102,7 @@ fn nics(nics: &[NicStatus]) -> Table {
     table
 }
 
-fn pods(pods: &[PodStatus]) -> Table {
+fn pods(pods: &[TargetPodStatus]) -> Table {
     let mut table = table(&["POD", "INTERFACE", "ADDRESSES", "PROGRAMMED", "REDIRECT"]);
     for pod in pods {
         let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
@@ -160,7 +160,7 @@ fn rules(rules: &[RuleStatus]) -> Table {
     table
 }
 
-fn failures(pods: &[PodStatus]) -> Table {
+fn failures(pods: &[TargetPodStatus]) -> Table {
     let mut table = table(&["POD", "STAGE", "ERRNO", "PACKETS"]);
     for pod in pods {
         for failure in &pod.failures {

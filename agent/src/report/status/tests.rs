@@ -75,7 +75,7 @@ fn snapshot() -> KernelSnapshot {
     snapshot
 }
 
-fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> NicMode {
+fn nic(mode: XdpMode, attached: u32, own: Option<u32>) -> NicMode {
     let link = HostLink {
         ifindex: NIC,
         name: "eth1".to_owned(),
@@ -93,7 +93,7 @@ fn nic(mode: XdpMode, attached: u32, ours: Option<u32>) -> NicMode {
         program_id,
         program_tag: 1,
     };
-    let programs = ours.map(|id| (NIC, program(id))).into_iter().collect();
+    let programs = own.map(|id| (NIC, program(id))).into_iter().collect();
     let problem = xdp_plan::report::Problem::new("NIC eth1", "Busy", "busy", "free it");
     let snapshot = KernelSnapshot {
         links: vec![interface],
