@@ -73,7 +73,8 @@ impl<'a> Agent<'a> {
         Self { pin_dir, ..self }
     }
 
-    /// Runs the agent by another program, such as `setpriv`. The agent's command line is appended to `command`.
+    /// Runs the agent by another program, such as `setpriv`. The agent's command line is appended to
+    /// `command`.
     #[must_use]
     pub fn under(mut self, command: &[&str]) -> Self {
         self.under = command.iter().map(|&word| word.to_owned()).collect();
@@ -206,7 +207,8 @@ impl<'a> Agent<'a> {
     ///
     /// # Panics
     ///
-    /// After 90 seconds, which is longer than the agent's longest backoff: with `what`, the last status and the log.
+    /// After 90 seconds, which is longer than the agent's longest backoff: with `what`, the last status and
+    /// the log.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
         let deadline = std::time::Instant::now() + Duration::from_secs(90);

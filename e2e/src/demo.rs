@@ -1,7 +1,7 @@
 //! The demo: policies, clients and pods in a lab, and the packets that each of them counted.
 //!
-//! All printed numbers are measured: by the clients, by the kernel (read by `xdp-agent status`) and by the pods. The demo
-//! compares those that have to be equal.
+//! All printed numbers are measured: by the clients, by the kernel (read by `xdp-agent status`) and by the
+//! pods. The demo compares those that have to be equal.
 
 mod clients;
 mod end;

@@ -1,7 +1,7 @@
 //! The operator and the agents, installed by Helm on a [`Cluster`], with workloads.
 //!
-//! All tests of a process share one cluster, because starting it takes longer than most tests. Tests that do not disturb
-//! others run in parallel, tests that do run alone.
+//! All tests of a process share one cluster, because starting it takes longer than most tests. Tests that do
+//! not disturb others run in parallel, tests that do run alone.
 
 mod agents;
 mod api;
@@ -137,8 +137,8 @@ impl Installed {
         TURNS.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a test may run that would disturb others or be disturbed: no other test runs, and the namespaces of earlier
-    /// tests are deleted.
+    /// Waits until a test may run that would disturb others or be disturbed: no other test runs, and the
+    /// namespaces of earlier tests are deleted.
     pub fn alone(&self) -> Alone<'static> {
         let turn = TURNS.write().unwrap_or_else(PoisonError::into_inner);
         let gone = self.until("the namespaces of earlier tests are gone", || {

@@ -1,4 +1,5 @@
-//! Helpers of the end-to-end tests, and the demo: the agent's process on a lab's node, and a cluster with the chart.
+//! Helpers of the end-to-end tests, and the demo: the agent's process on a lab's node, and a cluster with the
+//! chart.
 #![expect(clippy::print_stdout, reason = "a helper prints what a test waits for")]
 
 mod agent;

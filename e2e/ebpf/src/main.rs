@@ -1,4 +1,4 @@
-//! Programs that do what a test tells them and report what the kernel did about it.
+//! Programs that execute a test's plan, and report the kernel's results.
 #![no_std]
 #![no_main]
 #![expect(
@@ -28,25 +28,25 @@ static SEEN: Array<Seen> = Array::with_max_entries(1, 0);
 static DEVICES: DevMap = DevMap::with_max_entries(8, 0);
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
-/// Frames of the test that the reader saw, whether or not they found room in `RECORDS`.
+/// Frames of the test that the reader saw, including those that did not fit into `RECORDS`.
 #[map]
 static READ: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 
-/// Byte offset of `ifindex` in `struct net_device`; the loader knows it from the kernel's BTF.
+/// Byte offset of `ifindex` in `struct net_device`. The loader reads it from the kernel's BTF.
 #[unsafe(no_mangle)]
 static IFINDEX_OFFSET: u32 = 0;
 
-/// Upper half of the indexes of the tests' own interfaces: tracepoints report those of the whole machine, and its
-/// traffic would fill the ring. Set by the loader.
+/// Upper half of the indexes of the tests' own interfaces: tracepoints report those of the whole machine, and
+/// its traffic would fill the ring. Set by the loader.
 #[unsafe(no_mangle)]
 static OWN_INDEXES: u32 = 0;
 
 /// `TCX_NEXT`
 const NEXT: i32 = -1;
 
-/// Carries out the plan.
+/// Executes the plan.
 #[xdp]
 fn act(ctx: XdpContext) -> u32 {
     if source(ctx.data(), ctx.data_end()) != Some(CLIENT) {
@@ -56,11 +56,11 @@ fn act(ctx: XdpContext) -> u32 {
         return XDP_PASS;
     };
     // SAFETY: the pointer is to the map's value; frames of one queue are handled one after the other.
-    carry_out(&ctx, plan, unsafe { &mut *seen })
+    execute(&ctx, plan, unsafe { &mut *seen })
 }
 
 #[inline(always)]
-fn carry_out(ctx: &XdpContext, plan: &Plan, seen: &mut Seen) -> u32 {
+fn execute(ctx: &XdpContext, plan: &Plan, seen: &mut Seen) -> u32 {
     seen.frames += 1;
     seen.device = DEVICES.get(plan.slot).map_or(0, |device| device.if_index);
     seen.action = if plan.action == XDP_REDIRECT {

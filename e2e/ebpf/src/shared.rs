@@ -1,16 +1,16 @@
-//! What the tests and their eBPF programs tell each other. The tests include this file.
+//! Types that the tests and their eBPF programs share. The tests include this file.
 
-/// Source address of every frame that a test sends; the programs leave all others alone.
+/// Source address of every frame that a test sends; the programs pass all others.
 pub(crate) const CLIENT: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
-/// How many bytes of a packet the reader reports.
+/// The number of bytes of a packet that the reader reports.
 pub(crate) const CAPTURE: usize = 256;
 
 /// What the XDP program does with a frame, in the order of the fields.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Plan {
-    /// What is returned; for `XDP_REDIRECT` the devmap is asked first, and its answer is returned.
+    /// The action to return. For `XDP_REDIRECT`, the result of the redirect is returned.
     pub(crate) action: u32,
     /// Key in the devmap.
     pub(crate) slot: u32,
@@ -38,17 +38,17 @@ pub(crate) struct Plan {
 pub(crate) struct Seen {
     /// Frames so far.
     pub(crate) frames: u64,
-    /// Answer of `bpf_xdp_adjust_meta`.
+    /// Result of `bpf_xdp_adjust_meta`.
     pub(crate) meta: i64,
-    /// Answer of `bpf_xdp_adjust_head`.
+    /// Result of `bpf_xdp_adjust_head`.
     pub(crate) head: i64,
-    /// Answer of `bpf_xdp_adjust_tail`.
+    /// Result of `bpf_xdp_adjust_tail`.
     pub(crate) tail: i64,
     /// Length of the frame after the adjustments.
     pub(crate) length: u32,
     /// Length of the metadata after the adjustments.
     pub(crate) metadata: u32,
-    /// What was returned.
+    /// The returned action.
     pub(crate) action: u32,
     /// Interface that the program itself finds in the devmap; 0 if none.
     pub(crate) device: u32,
@@ -68,19 +68,19 @@ pub(crate) struct Record {
     pub(crate) kind: u32,
     /// `gso_segs`: how many packets GRO merged; 0 or 1 for a single one.
     pub(crate) segments: u32,
-    /// 1 if the skb carries a VLAN tag out of band.
+    /// 1 if the skb has a VLAN tag out of band.
     pub(crate) vlan_present: u32,
     /// The tag's control information.
     pub(crate) vlan_tci: u32,
     /// `skb->protocol`, big endian.
     pub(crate) protocol: u32,
-    /// The first eight bytes of the metadata, if there are as many.
+    /// The first eight bytes of the metadata, or 0 if it is shorter.
     pub(crate) value: u64,
     /// The packet from its Ethernet header on.
     pub(crate) bytes: [u8; CAPTURE],
 }
 
-/// What a tracepoint reported.
+/// An event of a tracepoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Event {
@@ -100,7 +100,7 @@ pub(crate) struct Event {
     pub(crate) sent: i32,
     /// Frames of a bulk that were lost.
     pub(crate) drops: i32,
-    /// The program's answer: `xdp_exception` only.
+    /// The returned action: `xdp_exception` only.
     pub(crate) action: u32,
 }
 

@@ -1,7 +1,7 @@
 //! The calls of bpf(2) that labs, tests and benchmarks make (`include/uapi/linux/bpf.h`).
 //!
-//! aya hides the errno, the mode or the numbers of these. The agent's own calls are not used: a test with a part of the
-//! agent in it would prove nothing about the kernel.
+//! aya hides the errno, the mode or the numbers of these. The agent's own calls are not used: a test with a
+//! part of the agent in it would prove nothing about the kernel.
 #![expect(unsafe_code, reason = "system calls that no library makes in this way")]
 
 use std::{
@@ -76,7 +76,8 @@ pub struct TestRun {
     pub packet: Vec<u8>,
 }
 
-/// Creates a link in the calling thread's network namespace. The program stays attached while the link is open.
+/// Creates a link in the calling thread's network namespace. The program stays attached while the link is
+/// open.
 pub fn link_create(program: impl AsFd, ifindex: u32, to: AttachPoint, flags: u32) -> io::Result<OwnedFd> {
     let mut attr = Attr::default();
     attr[..4].copy_from_slice(&[raw(&program), ifindex, to as u32, flags]);
@@ -98,7 +99,8 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     bpf(BPF_OBJ_GET, &mut attr).map(owned)
 }
 
-/// Attaches an XDP program in native mode from a child process, which pins the link if there is a path, and exits.
+/// Attaches an XDP program in native mode from a child process, which pins the link if there is a path, and
+/// exits.
 pub fn attach_in_child(program: impl AsFd, ifindex: u32, pin: Option<&Path>) -> io::Result<()> {
     let mut create = Attr::default();
     create[..4].copy_from_slice(&[
@@ -186,7 +188,8 @@ pub fn run_once(program: impl AsFd, frame: &[u8]) -> io::Result<TestRun> {
     })
 }
 
-/// Runs an XDP program `repeat` times on the same packet, and returns the nanoseconds per run that the kernel measured.
+/// Runs an XDP program `repeat` times on the same packet, and returns the nanoseconds per run that the kernel
+/// measured.
 pub fn run_repeated(program: impl AsFd, frame: &[u8], repeat: u32) -> io::Result<u32> {
     let context = xdp_md(frame, 0);
     let mut attr = test_run(&program, frame, &context, repeat);
@@ -194,8 +197,8 @@ pub fn run_repeated(program: impl AsFd, frame: &[u8], repeat: u32) -> io::Result
     Ok(attr[9])
 }
 
-/// Injects copies of a packet as if the driver of `ifindex` had received them, in batches as NAPI does. The kernel
-/// carries out the action that the program returns. 0 is no interface in particular.
+/// Injects copies of a packet as if the driver of `ifindex` had received them, in batches as NAPI does. The
+/// kernel carries out the action that the program returns. 0 is no interface in particular.
 pub fn run_live(program: impl AsFd, frame: &[u8], copies: u32, ifindex: u32) -> io::Result<()> {
     let context = xdp_md(frame, ifindex);
     let mut attr = test_run(&program, frame, &context, copies);

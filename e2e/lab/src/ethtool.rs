@@ -16,8 +16,8 @@ impl Namespace {
             .map(|value| value != 0)
     }
 
-    /// Switches GRO on or off. The other end of a veth pair gets `ndo_xdp_xmit` only if GRO is switched on while this end is
-    /// up.
+    /// Switches GRO on or off. The other end of a veth pair gets `ndo_xdp_xmit` only if GRO is switched on
+    /// while this end is up.
     pub fn set_gro(&self, interface: &str, on: bool) -> Result<(), LabError> {
         self.ethtool(interface, "ETHTOOL_SGRO", ETHTOOL_SGRO, on.into())
             .map(drop)

@@ -55,8 +55,8 @@ impl RawSocket {
         Ok(frames.pop().unwrap_or_default())
     }
 
-    /// Returns all arriving frames up to and including the one that `wanted` accepts. Where frames cannot overtake each other,
-    /// a frame that is not among them is lost.
+    /// Returns all arriving frames up to and including the one that `wanted` accepts. Where frames cannot
+    /// overtake each other, a frame that is not among them is lost.
     pub fn receive_until(
         &self,
         timeout: Duration,

@@ -1,7 +1,7 @@
 //! A process that outlives this one and removes the lab: after a panic that aborts, Ctrl-C or SIGKILL.
 //!
-//! It is a fork without exec: until it exits it only makes system calls, because another thread may hold any lock at the
-//! time of the fork.
+//! It is a fork without exec: until it exits it only makes system calls, because another thread may hold any
+//! lock at the time of the fork.
 #![expect(
     unsafe_code,
     reason = "fork, and system calls that have no safe wrapper usable after it"
@@ -32,7 +32,8 @@ pub(crate) struct Guard {
     pid: Pid,
 }
 
-/// What the guard removes: processes, whatever the lab's script removes, the mount, its directory, and the lock.
+/// What the guard removes: processes, whatever the lab's script removes, the mount, its directory, and the
+/// lock.
 pub(crate) struct Remains {
     pub(crate) processes: Reaper,
     /// A shell script, which may be absent.
@@ -62,8 +63,8 @@ impl Guard {
 }
 
 fn watch(parent: RawFd, remains: &mut Remains) -> ! {
-    // SAFETY: system calls on the process's own descriptors and on strings that live as long as the process; `_exit`
-    // never returns.
+    // SAFETY: system calls on the process's own descriptors and on strings that live as long as the process;
+    // `_exit` never returns.
     unsafe {
         // Ctrl-C goes to the foreground process group.
         libc::setsid();

@@ -1,8 +1,9 @@
 //! The lab's directory: one tmpfs with all its mounts, so that one unmount removes everything.
 //!
-//! `/run/xdp-lab/PID-N` is the tmpfs. It has `ns/NAME` (namespaces) and `bpf`, a bpffs of the lab's own: its pins are
-//! removed with the mount, and `ip netns exec`, which mounts another /sys, cannot hide it. `/run/xdp-lab/PID-N.lock` is
-//! locked while the lab lives; the kernel releases the lock when the process ends.
+//! `/run/xdp-lab/PID-N` is the tmpfs. It has `ns/NAME` (namespaces) and `bpf`, a bpffs of the lab's own: its
+//! pins are removed with the mount, and `ip netns exec`, which mounts another /sys, cannot hide it.
+//! `/run/xdp-lab/PID-N.lock` is locked while the lab lives; the kernel releases the lock when the process
+//! ends.
 
 use std::{
     collections::BTreeSet,
@@ -125,7 +126,8 @@ fn clear(id: &str) {
     let _ = fs::remove_file(lock_path(id));
 }
 
-/// Claims a name that no living lab has. The lock decides: in another pid namespace a process may have the same id.
+/// Claims a name that no living lab has. The lock decides: in another pid namespace a process may have the
+/// same id.
 fn claim() -> Result<(String, Flock<File>), LabError> {
     loop {
         let number = LABS.fetch_add(1, Ordering::Relaxed);

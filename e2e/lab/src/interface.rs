@@ -111,8 +111,8 @@ impl Namespace {
         Netlink::open(self)?.request(&format!("delete `{name}`"), message, 0)
     }
 
-    /// Creates a veth pair between this namespace and another, both ends up. Sent packets have complete checksums, as from a
-    /// real wire; without them redirected packets would be corrupt.
+    /// Creates a veth pair between this namespace and another, both ends up. Sent packets have complete
+    /// checksums, as from a real wire; without them redirected packets would be corrupt.
     pub fn wire(&self, name: &str, other: &Namespace, other_name: &str) -> Result<(), LabError> {
         let [here, there] = [(self, name), (other, other_name)].map(|(namespace, name)| End {
             namespace,
@@ -141,8 +141,8 @@ impl Namespace {
     }
 }
 
-/// Creates a veth pair, both ends up and able to send. Until link watch has seen the carrier, the end that was set up first
-/// silently drops packets (`noop_qdisc`).
+/// Creates a veth pair, both ends up and able to send. Until link watch has seen the carrier, the end that
+/// was set up first silently drops packets (`noop_qdisc`).
 pub(crate) fn add_veth(here: &End<'_>, there: &End<'_>) -> Result<(), LabError> {
     let netns = there.namespace.open()?;
     let mut peer = link_of(there);
@@ -164,7 +164,8 @@ pub(crate) fn add_veth(here: &End<'_>, there: &End<'_>) -> Result<(), LabError> 
     Ok(())
 }
 
-/// Creates a bridge that is up. Without snooping it floods multicast, so neighbour discovery needs no querier.
+/// Creates a bridge that is up. Without snooping it floods multicast, so neighbour discovery needs no
+/// querier.
 pub(crate) fn add_bridge(namespace: &Namespace, name: &str, mac: [u8; 6]) -> Result<(), LabError> {
     let mut message = link_of(&End { namespace, name, mac });
     message.attributes.push(LinkAttribute::LinkInfo(vec![
@@ -185,8 +186,8 @@ pub(crate) fn enslave(namespace: &Namespace, port: &str, bridge: &str) -> Result
     Netlink::open(namespace)?.set_link(&format!("make `{port}` a port of `{bridge}`"), message)
 }
 
-/// Indexes are unique over all labs of the machine: raw tracepoints report an index without its namespace, so parallel
-/// tests would count each other's packets.
+/// Indexes are unique over all labs of the machine: raw tracepoints report an index without its namespace, so
+/// parallel tests would count each other's packets.
 fn unique_index() -> u32 {
     static INDEXES: AtomicU32 = AtomicU32::new(1);
     (std::process::id() & 0x7fff) << 16 | INDEXES.fetch_add(1, Ordering::Relaxed) & 0xffff

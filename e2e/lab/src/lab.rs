@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// A node with its namespaces, on the running kernel. Everything is removed when the lab is dropped or this process ends,
-/// for whatever reason.
+/// A node with its namespaces, on the running kernel. Everything is removed when the lab is dropped or this
+/// process ends, for whatever reason.
 #[derive(Debug)]
 pub struct Lab {
     core: Arc<Core>,
@@ -92,8 +92,8 @@ impl Lab {
         Pod::create(&self.core, &self.node, spec)
     }
 
-    /// Sets a shell script that runs when the lab ends, for whatever reason: after its processes are gone, and before its
-    /// directory is removed. It removes things outside [`dir`](Self::dir), such as cgroups.
+    /// Sets a shell script that runs when the lab ends, for whatever reason: after its processes are gone,
+    /// and before its directory is removed. It removes things outside [`dir`](Self::dir), such as cgroups.
     pub fn at_end(&self, script: &str) -> Result<(), LabError> {
         self.core.home.at_end(script)
     }
@@ -103,7 +103,8 @@ impl Lab {
         &self.core.home.id
     }
 
-    /// Returns the path of a directory, not created yet, on the lab's own bpffs. Its pins are removed with the lab.
+    /// Returns the path of a directory, not created yet, on the lab's own bpffs. Its pins are removed with
+    /// the lab.
     pub fn pin_dir(&self) -> PathBuf {
         self.dir().join("bpf/xdp-operator")
     }

@@ -1,8 +1,9 @@
 //! Network namespaces as clients, a node and its pods, on the running kernel.
 //!
-//! A lab consists of kernel objects only: namespaces, which mounts below `/run/xdp-lab` keep alive, and veth pairs, which
-//! serve as wires, NICs and pod interfaces. It does not change the process that creates it, so tests may run in parallel
-//! threads. Everything is removed when the lab is dropped or its process ends, whatever the signal.
+//! A lab consists of kernel objects only: namespaces, which mounts below `/run/xdp-lab` keep alive, and veth
+//! pairs, which serve as wires, NICs and pod interfaces. It does not change the process that creates it, so
+//! tests may run in parallel threads. Everything is removed when the lab is dropped or its process ends,
+//! whatever the signal.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;

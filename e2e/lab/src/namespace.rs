@@ -18,8 +18,8 @@ use nix::{
 
 use crate::{LabError, lab::Core, process::Process};
 
-/// Settings for all interfaces created later. Duplicate address detection would delay each address by a second or two, and
-/// reverse path filters would drop packets that tests send on purpose.
+/// Settings for all interfaces created later. Duplicate address detection would delay each address by a
+/// second or two, and reverse path filters would drop packets that tests send on purpose.
 const QUIET: [(&str, &str); 8] = [
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),

@@ -18,7 +18,8 @@ pub struct NicSpec {
     pub name: String,
     /// The client at the other end.
     pub client: Namespace,
-    /// The network between the two: the node has its first address, the client its second. Default: `10.1.N.0/24`.
+    /// The network between the two: the node has its first address, the client its second. Default:
+    /// `10.1.N.0/24`.
     pub v4: Option<Ipv4Net>,
     /// The IPv6 network between the two. Default: `fd01:N::/64`.
     pub v6: Option<Ipv6Net>,
@@ -108,8 +109,8 @@ impl Nic {
             mac: self.client_mac,
         };
         add_veth(&nic, &wire)?;
-        // With the offload a veth sends incomplete checksums, and redirected packets would be dropped as corrupt. Packets from
-        // a real wire have complete checksums.
+        // With the offload a veth sends incomplete checksums, and redirected packets would be dropped as
+        // corrupt. Packets from a real wire have complete checksums.
         self.client.set_tx_checksum_offload(&self.wire, false)?;
         for (ip, length) in [(self.v4, v4_len), (self.v6, v6_len)] {
             self.node.add_address(&self.name, ip, length)?;

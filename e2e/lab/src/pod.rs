@@ -22,7 +22,8 @@ const ETH0: &str = "eth0";
 pub enum Style {
     /// A route per address to the host-side veth (Calico, Cilium, AWS).
     Ptp,
-    /// The host-side veth is a port of `br0`, which has the gateway's address; no route per pod (Flannel, kind).
+    /// The host-side veth is a port of `br0`, which has the gateway's address; no route per pod (Flannel,
+    /// kind).
     Bridge,
 }
 
@@ -144,7 +145,8 @@ impl Pod {
             .expect("a pod with an IPv6 address")
     }
 
-    /// Creates the veth pair, possibly again, and adds the pod's addresses to `eth0`. Interface indexes and MACs are new.
+    /// Creates the veth pair, possibly again, and adds the pod's addresses to `eth0`. Interface indexes and
+    /// MACs are new.
     pub fn make_veth(&mut self) -> Result<(), LabError> {
         self.pairs += 1;
         let host = End {

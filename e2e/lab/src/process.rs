@@ -29,8 +29,8 @@ use crate::{LabError, reap::MARK, wait_until};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The kernel kills a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`), so one thread that never ends
-/// starts all children.
+/// The kernel kills a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`), so one thread that
+/// never ends starts all children.
 static STARTER: LazyLock<Mutex<Sender<Job>>> = LazyLock::new(|| {
     let (sender, jobs) = channel::<Job>();
     thread::spawn(move || jobs.into_iter().for_each(|job| job()));

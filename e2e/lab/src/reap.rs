@@ -1,6 +1,7 @@
 //! Kills the processes of a lab, whatever their parents are.
 //!
-//! Also used after a fork, where allocation is not allowed: all memory is allocated before, the rest is system calls.
+//! Also used after a fork, where allocation is not allowed: all memory is allocated before, the rest is
+//! system calls.
 #![expect(
     unsafe_code,
     reason = "system calls that have no safe wrapper usable after a fork"
@@ -76,7 +77,8 @@ impl Reaper {
 
     /// Kills this process if it has the mark.
     fn kill(&mut self, pid: u32) -> bool {
-        // The descriptor refers to one process forever: a process that has the mark after it was opened is the right one.
+        // The descriptor refers to one process forever: a process that has the mark after it was opened is
+        // the right one.
         let Ok(process) = pidfd_open(pid) else {
             return false;
         };

@@ -62,8 +62,8 @@ pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Da
     })
 }
 
-/// Calls recvmsg(2), and `control` with level, type and data of each control message. Returns the length and the
-/// sender's address.
+/// Calls recvmsg(2), and `control` with level, type and data of each control message. Returns the length and
+/// the sender's address.
 fn receive_message(
     socket: &impl AsRawFd,
     buffer: &mut [u8],
@@ -163,8 +163,8 @@ pub(crate) fn send_frame(socket: &OwnedFd, frame: &[u8]) -> io::Result<()> {
     check(unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
 }
 
-/// Receives the next incoming frame as it was on the wire. Returns `None` for an outgoing one, which a packet socket sees
-/// too. The kernel reports the outer VLAN tag separately; this inserts it again.
+/// Receives the next incoming frame as it was on the wire. Returns `None` for an outgoing one, which a packet
+/// socket sees too. The kernel reports the outer VLAN tag separately; this inserts it again.
 pub(crate) fn receive_frame(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
     let mut auxiliary = None;
     let (len, address) = receive_message(socket, buffer, libc::MSG_DONTWAIT, |kind, data| {

@@ -25,7 +25,8 @@ pub struct TcxCrowd {
 }
 
 impl Namespace {
-    /// Fills an interface with tcx programs that do nothing, until the kernel refuses the next one (`ERANGE`).
+    /// Fills an interface with tcx programs that do nothing, until the kernel refuses the next one
+    /// (`ERANGE`).
     pub fn crowd(&self, interface: &str, direction: Direction) -> Result<TcxCrowd, LabError> {
         let index = self.interface(interface)?.index;
         let to = match direction {

@@ -11,7 +11,8 @@ impl Namespace {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// Returns how many tracked connections have this address and port, at either end and in either direction.
+    /// Returns how many tracked connections have this address and port, at either end and in either
+    /// direction.
     pub fn tracked_of(&self, ip: IpAddr, port: u16) -> Result<usize, LabError> {
         // The kernel writes IPv6 addresses in full.
         let address = match ip {

@@ -35,8 +35,8 @@ pub fn wait_until(
 /// The limit until a starting process executes its program, on a busy machine.
 const IN_USE: Duration = Duration::from_secs(20);
 
-/// Binds, and retries while the address is in use: a starting process holds copies of all sockets until it executes its
-/// program, so an address may not be free right after its socket was closed.
+/// Binds, and retries while the address is in use: a starting process holds copies of all sockets until it
+/// executes its program, so an address may not be free right after its socket was closed.
 pub(crate) fn bound<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let start = Instant::now();
     loop {

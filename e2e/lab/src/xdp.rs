@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl Namespace {
-    /// Makes this end of a veth pair receive the frames that a program at the other end sends back (`XDP_TX`).
+    /// Makes this end of a veth pair receive the frames that a program at the other end sends back
+    /// (`XDP_TX`).
     ///
     /// The driver wakes the receiver of such frames only if it has a program too (`veth_xdp_flush` in
     /// drivers/net/veth.c, Linux 6.18). This attaches one that passes every packet.

@@ -36,7 +36,8 @@ impl Installed {
         self.until(format!("{} has one agent", node.name), || pid(node, "xdp-agent"))
     }
 
-    /// Stops a node's agent (SIGSTOP) until the result is dropped. After a minute its liveness probe would have it killed.
+    /// Stops a node's agent (SIGSTOP) until the result is dropped. After a minute its liveness probe would
+    /// have it killed.
     pub fn freeze_agent<'a>(&self, node: &'a Node) -> anyhow::Result<Frozen<'a>> {
         self.freeze(node, self.agent_pid(node)?)
     }
@@ -47,8 +48,8 @@ impl Installed {
         Ok(Frozen { node, pid })
     }
 
-    /// Deletes the pod of a node's agent, and waits until another one is ready. The kubelet delays the start of a killed
-    /// container, but not that of a new pod.
+    /// Deletes the pod of a node's agent, and waits until another one is ready. The kubelet delays the start
+    /// of a killed container, but not that of a new pod.
     pub fn replace_agent(&self, node: &Node) -> anyhow::Result<()> {
         let old = self.agent_pod(node)?["metadata"]["name"].clone();
         let name = old.as_str().context("a pod without a name")?;

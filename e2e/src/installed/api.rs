@@ -78,7 +78,8 @@ impl Installed {
         self.until_object(format!("{}: {what}", node.name), &path, wanted)
     }
 
-    /// Lists the events of an object by its name. Events of cluster-scoped objects are in the namespace `default`.
+    /// Lists the events of an object by its name. Events of cluster-scoped objects are in the namespace
+    /// `default`.
     pub fn events(&self, namespace: &str, about: &str) -> anyhow::Result<Vec<Value>> {
         let mut events = self.list(&format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events"))?;
         events.retain(|event| event["regarding"]["name"] == about);

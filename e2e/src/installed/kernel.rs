@@ -20,7 +20,8 @@ impl Installed {
         Ok(programs.collect())
     }
 
-    /// Lists everything below a node's `/sys/fs/bpf`, except the kernel's own `maps.debug` and `progs.debug`, sorted.
+    /// Lists everything below a node's `/sys/fs/bpf`, except the kernel's own `maps.debug` and `progs.debug`,
+    /// sorted.
     pub fn pins(&self, node: &Node) -> anyhow::Result<Vec<String>> {
         let found = node.exec_ok(&["find", "/sys/fs/bpf", "-mindepth", "1"])?;
         let mut pins: Vec<String> = found
@@ -36,7 +37,8 @@ impl Installed {
         Ok(pins)
     }
 
-    /// Returns the id, in the node's pid namespace, of the process of a program whose environment has this line.
+    /// Returns the id, in the node's pid namespace, of the process of a program whose environment has this
+    /// line.
     pub fn pid_with(&self, node: &Node, program: &str, line: &str) -> anyhow::Result<u32> {
         let script = format!(
             "for pid in $(pgrep --exact {program}); do grep --quiet --null-data --line-regexp '{line}' \

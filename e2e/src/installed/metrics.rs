@@ -88,8 +88,8 @@ impl Metrics {
         self.find(name, labels).map(|sample| sample.value).sum()
     }
 
-    /// Returns how many packets a policy's rule has counted for an action: `redirected`, `passed`, `dropped`, `rejected`,
-    /// `limited`, `audited`, `fell_back`, `delivered`. `None` if the scrape has no such rule.
+    /// Returns how many packets a policy's rule has counted for an action: `redirected`, `passed`, `dropped`,
+    /// `rejected`, `limited`, `audited`, `fell_back`, `delivered`. `None` if the scrape has no such rule.
     pub fn rule_packets(&self, namespace: &str, (policy, rule): (&str, &str), action: &str) -> Option<u64> {
         let labels = [
             ("namespace", namespace),

@@ -180,8 +180,8 @@ impl Pod<'_> {
         Counts::parse(&serde_json::from_str(&reply.body)?).context("not an answer to GET /counts")
     }
 
-    /// Runs a program of the machine, such as `workload`, in the pod's network namespace, and returns its result whatever its
-    /// exit status.
+    /// Runs a program of the machine, such as `workload`, in the pod's network namespace, and returns its
+    /// result whatever its exit status.
     pub fn exec(&self, command: &[&str]) -> anyhow::Result<Finished> {
         let address = format!(" {}/", self.v4());
         let inside = ["bash", "-c", ENTER, "enter", &address];
@@ -218,7 +218,8 @@ impl Pod<'_> {
         Ok(Some(answer).filter(|answer| !answer.is_empty()))
     }
 
-    /// Sends datagrams one after the other, each from a socket of its own, as resolvers do. Returns how many were answered.
+    /// Sends datagrams one after the other, each from a socket of its own, as resolvers do. Returns how many
+    /// were answered.
     pub fn ask_udp_often(&self, to: SocketAddr, times: u64) -> anyhow::Result<u64> {
         let script = format!(
             "for one in $(seq {times}); do \

@@ -1,4 +1,4 @@
-//! What users get wrong: named with object, field, value and remedy, while all else stays in force.
+//! Invalid input: reported with object, field, value and remedy, while everything else stays programmed.
 
 mod machine;
 mod room;
@@ -17,9 +17,9 @@ fn fixture() -> (Fixture, Pod) {
     (fixture, pod)
 }
 
-/// Waits for the problem and checks that status and log have all these words, and a remedy.
+/// Waits for the problem, and checks that status and log contain all these words and a remedy.
 #[track_caller]
-fn told(agent: &Agent<'_>, object: &str, reason: &str, words: &[&str]) {
+fn is_reported(agent: &Agent<'_>, object: &str, reason: &str, words: &[&str]) {
     let status = agent.wait_for(&format!("{reason} of {object} is shown"), |status| {
         status.problem(object, reason).is_some()
     });
@@ -35,7 +35,7 @@ fn told(agent: &Agent<'_>, object: &str, reason: &str, words: &[&str]) {
     }
 }
 
-/// The policy as it was given last is in force.
+/// Checks that the policy with this mark is programmed.
 #[track_caller]
 fn programmed(fixture: &Fixture, pod: &Pod, mark: u32) {
     only_mark(&fixture.deliver(pod, at(pod.v4(), 7777), 20), mark, 20);
@@ -51,7 +51,7 @@ fn rule(fields: &str) -> String {
     )
 }
 
-/// The last good policy marks 42, what is wrong would mark 13, and the mended one marks 43.
+/// The valid policy marks 42, the invalid one would mark 13, and the corrected one marks 43.
 #[track_caller]
 fn is_refused_and_changes_nothing(text: &str, object: &str, reason: &str, words: &[&str]) {
     let (fixture, pod) = fixture();
@@ -60,18 +60,18 @@ fn is_refused_and_changes_nothing(text: &str, object: &str, reason: &str, words:
     programmed(&fixture, &pod, 42);
 
     fixture.manifests.write("policy-players.yaml", text).unwrap();
-    told(&agent, object, reason, words);
+    is_reported(&agent, object, reason, words);
     programmed(&fixture, &pod, 42);
 
-    // The rest goes on.
+    // Other policies are still programmed.
     let selector = "podSelector: {matchLabels: {app: other}}";
     fixture.policy_with("others", selector, &["{name: others, action: Redirect, mark: 7}"]);
-    agent.wait_for("the other policy is in force", |status| status.ready("other"));
+    agent.wait_for("the other policy is programmed", |status| status.ready("other"));
     programmed(&fixture, &other, 7);
     programmed(&fixture, &pod, 42);
 
     fixture.policy("players", &[&PLAYERS.replace("42", "43")]);
-    agent.wait_for("the problem is gone", |status| {
+    agent.wait_for("the problem is resolved", |status| {
         status.problem(object, reason).is_none()
     });
     programmed(&fixture, &pod, 43);
@@ -133,7 +133,7 @@ fn two_rules_of_the_same_name() {
 }
 
 #[test]
-fn a_rate_limit_of_what_is_dropped() {
+fn a_rate_limit_of_a_drop_rule() {
     let limited = "{name: players, action: Drop, rateLimit: {packetsPerSecond: 10}}";
     let words = [FILE, "spec.ingress[0].rateLimit", "Drop"];
     is_refused_and_changes_nothing(
@@ -159,14 +159,14 @@ fn a_port_name_that_no_container_can_have() {
 }
 
 #[test]
-fn a_type_of_a_protocol_without_types() {
+fn an_icmp_type_of_another_protocol() {
     let text = rule("ports: [{protocol: TCP, type: 8}]");
     let words = [FILE, "spec.ingress[0].ports[0].type", "TCP"];
     is_refused_and_changes_nothing(&text, PLAYERS_POLICY, "TypeWithoutTypes", &words);
 }
 
 #[test]
-fn text_that_is_no_yaml() {
+fn text_that_is_not_yaml() {
     let text = policy("players", GAME, &["{name: players, action: [Drop}"]);
     is_refused_and_changes_nothing(&text, "policy-players.yaml", "BadYaml", &["policy-players.yaml:"]);
 }
@@ -187,12 +187,12 @@ metadata: {namespace: games, name: pending, uid: a, labels: {app: game}}
 ";
     fixture.manifests.write("pending.yaml", text).unwrap();
     let agent = fixture.start(&["server"]);
-    told(&agent, "Pod games/pending", "NoAddress", &[]);
+    is_reported(&agent, "Pod games/pending", "NoAddress", &[]);
     programmed(&fixture, &pod, 42);
 }
 
 #[test]
-fn a_pod_whose_address_no_interface_has() {
+fn a_pod_whose_address_has_no_interface() {
     let (fixture, pod) = fixture();
     let text = "apiVersion: v1
 kind: Pod
@@ -201,12 +201,12 @@ status: {podIP: 10.9.9.9}
 ";
     fixture.manifests.write("elsewhere.yaml", text).unwrap();
     let agent = fixture.start(&["server"]);
-    told(&agent, "Pod games/elsewhere", "NoInterface", &["10.9.9.9"]);
+    is_reported(&agent, "Pod games/elsewhere", "NoInterface", &["10.9.9.9"]);
     programmed(&fixture, &pod, 42);
 }
 
 #[test]
-fn an_agent_that_starts_with_a_broken_file_has_all_others_programmed() {
+fn an_agent_that_starts_with_an_invalid_file_programs_all_others() {
     let (fixture, pod) = fixture();
     fixture
         .manifests
@@ -216,7 +216,7 @@ fn an_agent_that_starts_with_a_broken_file_has_all_others_programmed() {
         )
         .unwrap();
     let agent = fixture.start(&["server"]);
-    told(
+    is_reported(
         &agent,
         "XdpPolicy games/broken",
         "UnknownField",

@@ -1,4 +1,4 @@
-//! Random choices that can be made again: `XDP_E2E_SEED` repeats a run.
+//! Random choices. `XDP_E2E_SEED` repeats a run.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
 pub(crate) struct Chance(u64);
 
 impl Chance {
-    /// Prints its seed.
+    /// Takes the seed from the environment or the clock, and prints it.
     pub(crate) fn new() -> Self {
         let given = env::var("XDP_E2E_SEED").ok().and_then(|seed| seed.parse().ok());
         let now = || {
@@ -21,7 +21,7 @@ impl Chance {
         Self(seed)
     }
 
-    /// Less than `limit` (`SplitMix64`).
+    /// Returns a number below `limit` (`SplitMix64`).
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -30,7 +30,7 @@ impl Chance {
         (z ^ (z >> 31)) % limit
     }
 
-    /// Takes one out.
+    /// Removes and returns a random item.
     pub(crate) fn take<T>(&mut self, from: &mut Vec<T>) -> T {
         let index = self.below(from.len() as u64) as usize;
         from.swap_remove(index)

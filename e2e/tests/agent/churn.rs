@@ -1,4 +1,5 @@
-//! A hundred pods come, change their address and go, in random order, while somebody sends to all of them.
+//! A hundred pods are created, readdressed and deleted in random order, while the client sends to all of
+//! them.
 
 use std::{fs, sync::Arc, time::Instant};
 
@@ -18,28 +19,28 @@ mod remains;
 use self::remains::remains;
 
 const PODS: usize = 100;
-/// At most so many at once, of fewer addresses than there are pods: addresses are used again and again.
+/// The limit of pods at a time, and fewer addresses than pods: addresses are reused.
 const ALIVE: usize = 40;
 const ADDRESSES: u8 = 60;
-/// What happens before the test looks at the status again.
+/// The number of changes between two checks of the status.
 const BATCH: u64 = 8;
 /// Marks by app; the last has no policy.
 const APPS: [(&str, u32); 3] = [("a", 1), ("b", 2), ("plain", 0)];
 const PLAIN: usize = 2;
 
-/// A pod that is there, and who sends to it.
+/// A live pod, and the flows to it.
 struct Live {
     name: String,
     app: usize,
     number: u8,
     pod: Pod,
     receiver: Arc<UdpReceiver>,
-    /// All that ever sent to it: nothing else may arrive.
+    /// All flows that were ever sent to it: no other may arrive.
     flows: Vec<u32>,
     active: bool,
-    /// Its object has said a new address before it had it. Meanwhile nobody's rules were about the old one, and packets to
-    /// it only passed.
-    announced: bool,
+    /// Its object got a new address before its interface did. Meanwhile no rules matched the old address, and
+    /// packets to it passed.
+    object_moved_first: bool,
 }
 
 struct Churn<'a> {
@@ -52,7 +53,7 @@ struct Churn<'a> {
     moved: usize,
     sent: u64,
     steps: usize,
-    /// Flows that sent on while their address was on its way, and those addresses.
+    /// Flows that continue while their address moves, and those addresses.
     blind: Vec<u32>,
     leaving: Vec<u8>,
 }
@@ -78,13 +79,13 @@ impl<'a> Churn<'a> {
         self.created == PODS && self.live.is_empty()
     }
 
-    /// Some changes at once; then everything is as the objects say, and everybody is sent to.
+    /// Makes several changes, waits until the status matches the objects, and sends to all changed pods.
     fn step(&mut self, agent: &Agent<'_>) {
         let mut changed = Vec::new();
         for _ in 0..=self.chance.below(BATCH) {
             let room = !self.free.is_empty();
             let create = room && self.created < PODS && self.live.len() < ALIVE;
-            // More go than come only when all have come.
+            // Keep half of the pods alive until all were created.
             let delete = self.live.len() > if self.created == PODS { 0 } else { ALIVE / 2 };
             match self.chance.below(5) {
                 2 if room && !self.live.is_empty() => changed.push(self.readdress()),
@@ -93,7 +94,7 @@ impl<'a> Churn<'a> {
                 _ => {}
             }
         }
-        agent.wait_for("the status is what the objects say", |status| self.holds(status));
+        agent.wait_for("the status matches the objects", |status| self.holds(status));
         for flow in self.blind.drain(..) {
             self.traffic.end(flow);
         }
@@ -110,7 +111,7 @@ impl<'a> Churn<'a> {
         let name = format!("pod-{}", self.created);
         self.created += 1;
         let spec = PodSpec::new(&name, Style::Ptp).v4(Ipv4Net::new_assert([10, 2, 0, number].into(), 32));
-        // In a cluster, either may be known first.
+        // In a cluster, the agent may see the object or the interface first.
         let early = self.chance.below(2) == 0;
         if early {
             object(self.fixture, &name, APPS[app].0, number);
@@ -130,7 +131,7 @@ impl<'a> Churn<'a> {
             receiver,
             flows: Vec::new(),
             active: false,
-            announced: false,
+            object_moved_first: false,
         });
         name
     }
@@ -142,7 +143,7 @@ impl<'a> Churn<'a> {
         live.number = number;
         let net: IpNet = Ipv4Net::new_assert([10, 2, 0, number].into(), 32).into();
         if self.chance.below(2) == 0 {
-            live.announced = true;
+            live.object_moved_first = true;
             object(self.fixture, &live.name, APPS[live.app].0, number);
             live.pod.set_addresses(&[net]).unwrap();
         } else {
@@ -158,7 +159,7 @@ impl<'a> Churn<'a> {
     fn delete(&mut self) {
         let mut live = self.chance.take(&mut self.live);
         self.cut_off(&mut live);
-        live.judge();
+        live.check();
         let file = format!("{}.yaml", live.name);
         let object_first = self.chance.below(2) == 0;
         if object_first {
@@ -171,7 +172,7 @@ impl<'a> Churn<'a> {
     }
 
     fn send_to(&mut self, name: &str) {
-        // It may have gone again, or have changed twice.
+        // It may be deleted already, or changed twice.
         let found = self
             .live
             .iter_mut()
@@ -184,7 +185,8 @@ impl<'a> Churn<'a> {
         live.active = true;
     }
 
-    /// What was sent until now has arrived. The sender does not know of the change and sends on.
+    /// Checks that everything sent so far has arrived. The sender continues, because it does not know of the
+    /// change.
     fn cut_off(&mut self, live: &mut Live) {
         self.leaving.push(live.number);
         if !std::mem::take(&mut live.active) {
@@ -208,17 +210,17 @@ impl<'a> Churn<'a> {
 }
 
 impl Live {
-    /// Nothing came that was for somebody else, and nothing that met somebody else's policy.
-    fn judge(&self) {
+    /// Checks that no packet for another pod arrived, and none with another policy's mark.
+    fn check(&self) {
         let received = self.receiver.received();
-        let strangers: Vec<_> = received
+        let misdelivered: Vec<_> = received
             .streams
             .keys()
             .filter(|flow| !self.flows.contains(flow))
             .collect();
-        assert!(strangers.is_empty(), "{}: {strangers:?}", self.name);
+        assert!(misdelivered.is_empty(), "{}: {misdelivered:?}", self.name);
         let mark = APPS[self.app].1;
-        let is_other = |seen: u32| seen != mark && !(seen == 0 && self.announced);
+        let is_other = |seen: u32| seen != mark && !(seen == 0 && self.object_moved_first);
         let others: Vec<_> = received
             .marks
             .iter()
@@ -234,7 +236,7 @@ impl Live {
     }
 }
 
-/// The agent's process id: the one whose command line names the lab's folder.
+/// Finds the agent's process by the lab's folder in its command line.
 fn process(fixture: &Fixture) -> u32 {
     let manifests = fixture.manifests.folder().as_os_str().as_encoded_bytes();
     let processes = fs::read_dir("/proc").unwrap();
@@ -246,7 +248,7 @@ fn process(fixture: &Fixture) -> u32 {
     ids.find(is_agent).unwrap()
 }
 
-/// What the agent's process holds: resident memory in KiB, open descriptors.
+/// The resources of the agent's process: resident memory in KiB, open descriptors.
 fn held(fixture: &Fixture) -> (u64, usize) {
     let id = process(fixture);
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
@@ -256,7 +258,7 @@ fn held(fixture: &Fixture) -> (u64, usize) {
 }
 
 #[test]
-fn a_hundred_pods_come_and_go_and_nobody_gets_or_misses_anything() {
+fn a_hundred_pods_come_and_go_and_each_packet_reaches_exactly_its_pod() {
     let fixture = Fixture::new();
     for (app, mark) in &APPS[..PLAIN] {
         let rule = format!("{{name: {app}, action: Redirect, mark: {mark}}}");
@@ -284,7 +286,7 @@ fn a_hundred_pods_come_and_go_and_nobody_gets_or_misses_anything() {
         churn.sent,
         began.elapsed()
     );
-    // The last packets met the last pods: one more round looks after what they left.
+    // The last packets reached the last pods: one more reconcile purges their entries.
     fixture.manifests.write("nothing.yaml", "").unwrap();
     let gone = wait_until("nothing remains", PATIENCE, || remains(&fixture).is_empty());
     assert!(gone.is_ok(), "{:?}", remains(&fixture));
@@ -292,7 +294,7 @@ fn a_hundred_pods_come_and_go_and_nobody_gets_or_misses_anything() {
     let status = agent.wait_for("no pod and no problem is left", |status| {
         none(status, "pods") && none(status, "problems")
     });
-    // The policies are there still, with a rule each.
+    // The policies still exist, with a rule each.
     let rules = status.json()["rules"].as_array().map(Vec::len);
     assert_eq!(rules, Some(PLAIN), "{status:?}");
     let closed = wait_until("descriptors are closed", PATIENCE, || {

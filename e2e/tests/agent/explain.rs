@@ -1,4 +1,4 @@
-//! `explain` says what a packet will meet, and then one does.
+//! `explain` predicts what happens to a packet, and a real packet confirms it.
 
 mod cases;
 
@@ -26,7 +26,7 @@ fn fixture() -> (Fixture, Pod) {
     (fixture, pod)
 }
 
-/// Another command line of the agent, and its JSON.
+/// Runs `explain`, and returns its JSON.
 fn explain(agent: &Agent<'_>, arguments: &str) -> Value {
     let line = format!("explain {arguments} -o json");
     let finished = agent.call(&line.split(' ').collect::<Vec<_>>()).unwrap();
@@ -44,12 +44,12 @@ fn refused(agent: &Agent<'_>, arguments: &str) -> String {
     finished.stderr
 }
 
-/// All that rules and events have counted.
+/// All counters of rules and events.
 fn counted(status: &Status) -> [&Value; 4] {
     ["rules", "unparsed", "fallbacks", "events"].map(|list| &status.json()[list])
 }
 
-/// Sends the packet and another one behind it; what each rule has counted meanwhile.
+/// Sends the packet and another one after it. Returns what each rule has counted meanwhile.
 fn send(fixture: &Fixture, agent: &Agent<'_>, packet: &[u8], end: &[u8]) -> Vec<(String, &'static str)> {
     let wire = RawSocket::sender(&fixture.client, &fixture.nic.wire).unwrap();
     let before = agent.look();
@@ -73,7 +73,7 @@ fn send(fixture: &Fixture, agent: &Agent<'_>, packet: &[u8], end: &[u8]) -> Vec<
 }
 
 #[test]
-fn a_packet_meets_what_explain_has_said_which_has_changed_nothing() {
+fn explain_predicts_the_verdict_on_a_packet_and_changes_no_counter() {
     let (fixture, pod) = fixture();
     let agent = fixture.start(&["server"]);
     let nic = &fixture.nic;
@@ -105,7 +105,7 @@ fn a_packet_meets_what_explain_has_said_which_has_changed_nothing() {
 }
 
 #[test]
-fn the_rules_before_the_one_that_decides_are_told_with_what_the_packet_lacks() {
+fn explain_lists_the_rules_before_the_deciding_one_with_the_mismatch() {
     let (fixture, pod) = fixture();
     let agent = fixture.start(&["server"]);
     let from = fixture.nic.client_v4;
@@ -155,14 +155,14 @@ fn the_rules_before_the_one_that_decides_are_told_with_what_the_packet_lacks() {
 }
 
 #[test]
-fn a_question_that_has_no_answer_is_met_by_what_to_ask_instead() {
+fn a_bad_question_is_answered_by_what_to_ask_instead() {
     let (fixture, _pod) = fixture();
     let agent = fixture.start(&["server"]);
     let from = format!("--from {}", fixture.nic.client_v4);
     for (arguments, words) in [
         (
-            format!("{from} --to nobody --protocol UDP --port 1"),
-            ["`nobody`", "games/server"],
+            format!("{from} --to absent --protocol UDP --port 1"),
+            ["`absent`", "games/server"],
         ),
         (
             format!("{from} --to fd02::5 --protocol UDP --port 1"),
@@ -181,9 +181,9 @@ fn a_question_that_has_no_answer_is_met_by_what_to_ask_instead() {
             ["has no types", "ICMP"],
         ),
     ] {
-        let said = refused(&agent, &arguments);
+        let message = refused(&agent, &arguments);
         for word in words {
-            assert!(said.contains(word), "{arguments}: {said}");
+            assert!(message.contains(word), "{arguments}: {message}");
         }
     }
 }
@@ -213,10 +213,10 @@ fn without_an_agent_the_kernel_still_answers_and_the_rules_are_read_from_files()
 }
 
 #[test]
-fn where_no_agent_ever_ran_explain_says_so() {
+fn explain_reports_that_no_agent_ever_ran() {
     let fixture = Fixture::new();
     let agent = Agent::new(&fixture.lab, &fixture.manifests);
-    let said = refused(&agent, "--from 10.1.0.2 --to 10.2.0.5 --protocol UDP --port 1");
+    let message = refused(&agent, "--from 10.1.0.2 --to 10.2.0.5 --protocol UDP --port 1");
     let pin_dir = fixture.lab.pin_dir().display().to_string();
-    assert!(said.contains(&pin_dir) && said.contains("run"), "{said}");
+    assert!(message.contains(&pin_dir) && message.contains("run"), "{message}");
 }

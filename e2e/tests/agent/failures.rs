@@ -1,4 +1,4 @@
-//! Redirects that fail show at their pod, by stage and errno; also while no agent runs.
+//! Failed redirects appear in the pod's status by stage and errno, also while no agent runs.
 
 use std::net::SocketAddr;
 
@@ -35,7 +35,7 @@ fn expect(agent: &Agent<'_>, stage: &str, errno: &str) {
     );
 }
 
-/// The agent would notice and let the packets pass: it is away while `damage` is done.
+/// The agent would notice the damage and let the packets pass, so it does not run meanwhile.
 fn shows(damage: impl Fn(&Fixture, &Pod), payload: usize, stage: &str, errno: &str) {
     let (fixture, pod) = server();
     let mut agent = fixture.start(&["server"]);
@@ -56,7 +56,7 @@ fn packets_to_a_pod_whose_eth0_is_down_show_as_enxio_at_the_flush() {
 }
 
 #[test]
-fn packets_to_a_pod_whose_host_end_is_down_show_as_enetdown_at_the_redirect() {
+fn packets_to_a_pod_whose_host_veth_is_down_show_as_enetdown_at_the_redirect() {
     shows(
         |_, pod| pod.set_host_up(false).unwrap(),
         32,
@@ -66,7 +66,7 @@ fn packets_to_a_pod_whose_host_end_is_down_show_as_enetdown_at_the_redirect() {
 }
 
 #[test]
-fn packets_over_the_mtu_of_the_host_end_show_as_emsgsize_at_the_redirect() {
+fn packets_over_the_mtu_of_the_host_veth_show_as_emsgsize_at_the_redirect() {
     shows(
         |_, pod| pod.set_host_mtu(576).unwrap(),
         1000,
@@ -75,7 +75,7 @@ fn packets_over_the_mtu_of_the_host_end_show_as_emsgsize_at_the_redirect() {
     );
 }
 
-/// As with a full ring, the kernel gives no errno.
+/// As with a full ring, the kernel reports no errno.
 #[test]
 fn packets_over_the_mtu_of_eth0_show_without_errno_at_the_flush() {
     shows(|_, pod| pod.set_mtu(576).unwrap(), 1000, "flush", "");

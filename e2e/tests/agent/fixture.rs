@@ -1,4 +1,4 @@
-//! The smallest lab for a test: one client on one NIC, pods as wanted, and a folder of manifests.
+//! The smallest lab for a test: one client on one NIC, pods, and a folder of manifests.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,7 +13,7 @@ use xdp_lab::{
     Datagrams, Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style, UdpReceiver, UdpSender, wait_until,
 };
 
-/// Nobody waits that long for what works.
+/// The limit for anything that succeeds.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Fixture {
@@ -37,91 +37,92 @@ impl Fixture {
         }
     }
 
-    /// A pod with label `app: APP` and both addresses; `number` is theirs.
+    /// Creates a pod with label `app: APP` and both addresses, which end in `number`.
     pub(crate) fn pod(&self, name: &str, app: &str, style: Style, number: u8) -> Pod {
         let pod = self.lab.pod(&spec(name, style, number)).unwrap();
         self.manifests.write_pod(name, app, &pod).unwrap();
         pod
     }
 
-    /// The same with ports that have names: `[{name: http, containerPort: 80}]`.
+    /// Creates a pod with named ports: `[{name: http, containerPort: 80}]`.
     pub(crate) fn pod_with_ports(&self, name: &str, app: &str, number: u8, ports: &str) -> Pod {
         let pod = self.lab.pod(&spec(name, Style::Ptp, number)).unwrap();
         self.set_ports(name, app, &pod, ports);
         pod
     }
 
-    /// Writes the pod's object anew.
+    /// Rewrites the pod's object with other named ports.
     pub(crate) fn set_ports(&self, name: &str, app: &str, pod: &Pod, ports: &str) {
         let spec = format!("{{containers: [{{name: server, ports: {ports}}}]}}");
         self.manifests.write_pod_with(name, app, pod, &spec).unwrap();
     }
 
-    /// Each rule is one line of YAML. It selects the pods with label `app: game`.
+    /// Writes a policy for the pods with label `app: game`. Each rule is one line of YAML.
     pub(crate) fn policy(&self, name: &str, rules: &[&str]) {
         self.policy_with(name, "podSelector: {matchLabels: {app: game}}", rules);
     }
 
-    /// With other fields of the spec, each on a line of its own.
+    /// Writes a policy with other fields of the spec, each on a line of its own.
     pub(crate) fn policy_with(&self, name: &str, spec: &str, rules: &[&str]) {
         let file = format!("policy-{name}.yaml");
         self.manifests.write(&file, &policy(name, spec, rules)).unwrap();
     }
 
-    /// The agent, running, with the NIC attached and all these pods ready.
+    /// Starts an agent, and waits until the NIC is attached and all these pods are ready.
     pub(crate) fn start(&self, pods: &[&str]) -> Agent<'_> {
         let mut agent = Agent::new(&self.lab, &self.manifests);
         agent.start().unwrap();
-        agent.wait_for("all is in force", |status| {
+        agent.wait_for("the NIC is attached and the pods are programmed", |status| {
             status.nic_mode("nic0") == Some("Native") && pods.iter().all(|pod| status.ready(pod))
         });
         agent
     }
 
-    /// The agent, running, with the NIC attached and the rules of these pods in force, which take no redirects.
+    /// Starts an agent, and waits until the NIC is attached and the rules of these pods are programmed. The
+    /// pods need not be ready for redirects.
     pub(crate) fn enforce(&self, pods: &[&str]) -> Agent<'_> {
         let mut agent = Agent::new(&self.lab, &self.manifests);
         agent.start().unwrap();
-        agent.wait_for("all is in force", |status| {
+        agent.wait_for("the NIC is attached and the pods are programmed", |status| {
             status.nic_mode("nic0") == Some("Native") && pods.iter().all(|pod| status.programmed(pod))
         });
         agent
     }
 
-    /// Pins of the agent's version of the tables.
+    /// The directory of the pins of the agent's table layout.
     pub(crate) fn pins(&self) -> PathBuf {
         self.lab.pin_dir().join(format!("abi-{ABI_VERSION}"))
     }
 
-    /// Sends so many datagrams to the pod and returns what arrived when all have.
+    /// Sends datagrams to the pod, waits until all have arrived, and returns them.
     #[track_caller]
     pub(crate) fn deliver(&self, pod: &Pod, to: SocketAddr, packets: u64) -> Datagrams {
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         self.deliver_to(&inbox, to, packets)
     }
 
-    /// The same to a receiver that has got nothing so far.
+    /// Sends datagrams to a receiver that has received nothing so far, and waits until all have arrived.
     #[track_caller]
     pub(crate) fn deliver_to(&self, inbox: &UdpReceiver, to: SocketAddr, packets: u64) -> Datagrams {
         let mut sender = UdpSender::new(&self.client, to).unwrap();
-        all_arrive(&mut sender, inbox, packets, UNDER_WAY);
+        all_arrive(&mut sender, inbox, packets, IN_FLIGHT);
         inbox.received()
     }
 }
 
-/// Of small datagrams under way: a quarter of what the rings hold.
-pub(crate) const UNDER_WAY: u64 = 64;
+/// Small datagrams in flight: a quarter of what the rings hold.
+pub(crate) const IN_FLIGHT: u64 = 64;
 
-/// Sends until so many were sent, and waits until they have arrived: never more at once than the rings and sockets on the
-/// way hold, however long a busy machine lets them lie; the first one alone, as the neighbour may not be known yet, and few
-/// have room to wait for that.
+/// Sends until `packets` were sent, and waits until they have arrived. Never more are in flight than the
+/// rings and sockets on the path hold, so a busy machine drops none. The first is sent alone: while the
+/// neighbour is resolved, the kernel queues only a few packets.
 #[track_caller]
 pub(crate) fn all_arrive(sender: &mut UdpSender, inbox: &UdpReceiver, packets: u64, at_once: u64) {
     while sender.sent() < packets {
         let more = if sender.sent() == 0 { 1 } else { at_once };
         sender.send(more.min(packets - sender.sent())).unwrap();
         let arrived = || inbox.stream(sender.stream()).distinct == sender.sent();
-        let all = wait_until("what was sent arrives", PATIENCE, arrived);
+        let all = wait_until("all sent datagrams arrive", PATIENCE, arrived);
         all.unwrap_or_else(|error| panic!("{error}: {:?}", inbox.received()));
     }
 }
@@ -163,7 +164,7 @@ spec:
 pub(crate) const PLAYERS: &str =
     "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
 
-/// All fields of a rule's counters.
+/// A rule's counters, except `rejected` and `limited`.
 pub(crate) fn counts(status: &Status, rule: &str) -> [u64; 6] {
     [
         "redirected",
@@ -199,7 +200,7 @@ pub(crate) fn expect_only(agent: &Agent<'_>, rule: &str, expected: &[(&str, u64)
     agent.wait_for(&what, |status| status.counts(rule) == wanted)
 }
 
-/// How many datagrams came with this mark, and that none came with another.
+/// Checks that this many datagrams arrived with this mark, and none with another.
 #[track_caller]
 pub(crate) fn only_mark(received: &Datagrams, mark: u32, packets: u64) {
     let marks: Vec<(u32, u64)> = received

@@ -1,7 +1,7 @@
-//! Traffic that goes on while something happens, at the pace of its receivers.
+//! Background traffic at the pace of its receivers.
 //!
-//! Never more is under way than the rings on the way (256 in a veth) hold: what does not arrive was lost by what the
-//! test does, not by a busy machine.
+//! Never more is in flight than the rings on the path (256 in a veth) hold: a missing datagram was lost by
+//! what the test does, not by a busy machine.
 
 use std::{
     sync::{
@@ -16,25 +16,25 @@ use std::{
 
 use xdp_lab::{UdpReceiver, UdpSender};
 
-/// Datagrams under way.
+/// Datagrams in flight.
 const WINDOW: u64 = 64;
-/// What has not arrived after this time never will.
+/// A datagram that has not arrived after this time is lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_micros(50);
 
 type Order = Box<dyn FnOnce(&mut Vec<Flow>) + Send>;
 
-/// From one sender to one pod.
+/// Datagrams from one sender to one pod.
 pub(crate) struct Flow {
     sender: UdpSender,
     pub(crate) receiver: Arc<UdpReceiver>,
     /// Sent and not arrived in time.
     lost: u64,
-    /// Sends on without asking what arrives: the pod may be away.
+    /// Continues without waiting for arrivals: the pod may be absent.
     blind: bool,
 }
 
-/// Sends in the background to all flows in turn.
+/// Sends all flows in turn, in the background.
 pub(crate) struct Traffic {
     orders: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
@@ -54,7 +54,7 @@ impl Flow {
         self.sender.stream()
     }
 
-    fn under_way(&self) -> u64 {
+    fn in_flight(&self) -> u64 {
         let arrived = self.receiver.stream(self.id()).distinct;
         self.sender.sent().saturating_sub(arrived + self.lost)
     }
@@ -75,12 +75,12 @@ impl Traffic {
         id
     }
 
-    /// How many of a flow were sent. All of them have arrived or are lost.
+    /// Returns how many datagrams of a flow were sent. All of them have arrived or are lost.
     pub(crate) fn sent(&self, id: u32) -> u64 {
         self.with(move |flows| find(flows, id).sender.sent())
     }
 
-    /// Waits until so many more were sent.
+    /// Waits until this many more datagrams were sent.
     pub(crate) fn more(&self, id: u32, packets: u64) {
         let goal = self.sent(id) + packets;
         while self.sent(id) < goal {
@@ -88,7 +88,8 @@ impl Traffic {
         }
     }
 
-    /// From now on the pod may be away; what was sent before has arrived or is lost. Returns how many those are.
+    /// From now on the pod may be absent. Returns how many datagrams were sent before; all of them have
+    /// arrived or are lost.
     pub(crate) fn blind(&self, id: u32) -> u64 {
         self.with(move |flows| {
             let flow = flows.iter_mut().find(|flow| flow.id() == id);
@@ -98,7 +99,7 @@ impl Traffic {
         })
     }
 
-    /// Stops sending. Returns how many were sent.
+    /// Stops a flow. Returns how many datagrams were sent.
     pub(crate) fn end(&self, id: u32) -> u64 {
         self.with(move |flows| {
             let sent = find(flows, id).sender.sent();
@@ -107,7 +108,7 @@ impl Traffic {
         })
     }
 
-    /// Between two bursts, when nothing is under way.
+    /// Runs `work` between two bursts, when nothing is in flight.
     fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Vec<Flow>) -> T + Send + 'static) -> T {
         let (sender, answer) = channel();
         let order = Box::new(move |flows: &mut Vec<Flow>| drop(sender.send(work(flows))));
@@ -120,7 +121,7 @@ impl Drop for Traffic {
     fn drop(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
-            // A panic there has shown itself.
+            // A panicked thread has printed its message.
             let _ = thread.join();
         }
     }
@@ -159,16 +160,16 @@ fn burst(flows: &mut [Flow]) {
             }
         }
         for flow in group.iter_mut().filter(|flow| !flow.blind) {
-            settle(flow);
+            wait_for_arrival(flow);
         }
     }
 }
 
-fn settle(flow: &mut Flow) {
+fn wait_for_arrival(flow: &mut Flow) {
     let start = Instant::now();
-    while flow.under_way() > 0 {
+    while flow.in_flight() > 0 {
         if start.elapsed() > LOST_AFTER {
-            flow.lost += flow.under_way();
+            flow.lost += flow.in_flight();
         }
         thread::sleep(POLL);
     }

@@ -1,4 +1,4 @@
-//! Frames that no ordinary socket sends, and answers to them, read byte by byte.
+//! Frames that sockets do not send, and the answers to them, parsed byte by byte.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -10,7 +10,7 @@ use xdp_lab::{Nic, Pod, RawSocket};
 
 use crate::fixture::Fixture;
 
-/// Offset of what follows the addresses of the link layer.
+/// The length of both MAC addresses.
 const MACS: usize = 12;
 
 /// The beginning of an IP packet.
@@ -22,14 +22,14 @@ pub(crate) fn ip(from: IpAddr, to: IpAddr) -> PacketBuilderStep<IpHeaders> {
     }
 }
 
-/// A whole UDP packet.
+/// A complete UDP packet.
 pub(crate) fn udp(from: IpAddr, to: IpAddr, port: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = Vec::new();
     ip(from, to).udp(4000, port).write(&mut packet, payload).unwrap();
     packet
 }
 
-/// A whole packet of any protocol.
+/// A complete packet of any protocol.
 pub(crate) fn any(from: IpAddr, to: IpAddr, protocol: u8, upper: &[u8]) -> Vec<u8> {
     let mut packet = Vec::new();
     ip(from, to)
@@ -38,7 +38,7 @@ pub(crate) fn any(from: IpAddr, to: IpAddr, protocol: u8, upper: &[u8]) -> Vec<u
     packet
 }
 
-/// A message of ICMP with this type and code, or of `ICMPv6`, and a right checksum.
+/// An ICMP or `ICMPv6` message with this type and code, and a correct checksum.
 pub(crate) fn icmp(from: IpAddr, to: IpAddr, kind: u8, code: u8) -> Vec<u8> {
     let mut upper = vec![kind, code, 0, 0, 0, 77, 0, 1];
     let protocol = if from.is_ipv4() { 1 } else { 58 };
@@ -51,7 +51,7 @@ pub(crate) fn icmp(from: IpAddr, to: IpAddr, kind: u8, code: u8) -> Vec<u8> {
     any(from, to, protocol, &upper)
 }
 
-/// The packet as the client sends it, behind VLAN tags.
+/// The frame that the client sends, with VLAN tags.
 pub(crate) fn on_wire(nic: &Nic, tags: &[u16], packet: &[u8]) -> Vec<u8> {
     let mut frame = [nic.mac, nic.client_mac].concat();
     for tag in tags {
@@ -67,7 +67,7 @@ fn ethertype(packet: &[u8]) -> [u8; 2] {
     if packet[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] }
 }
 
-/// An IP packet that came back, with right checksums.
+/// An IP packet that came back, with correct checksums.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) tags: Vec<u16>,
@@ -79,10 +79,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Reads a frame that the client got. `None`: nothing that `pod` answers.
+    /// Parses a frame that the client received. Returns `None` if it is not an answer of `pod`.
     ///
     /// # Panics
-    /// When something about the answer is not as it has to be.
+    /// If the answer is malformed.
     pub(crate) fn read(nic: &Nic, pod: IpAddr, frame: &[u8]) -> Option<Self> {
         let (mut at, mut tags) = (MACS, Vec::new());
         while frame[at..at + 2] == [0x81, 0] {
@@ -120,7 +120,7 @@ impl Answer {
         })
     }
 
-    /// The bytes at an offset behind the IP header.
+    /// The bytes at an offset after the IP header.
     pub(crate) fn at<const N: usize>(&self, offset: usize) -> [u8; N] {
         self.upper[offset..offset + N].try_into().unwrap()
     }
@@ -156,7 +156,7 @@ fn pseudo(from: IpAddr, to: IpAddr, protocol: u8, length: usize) -> Vec<u8> {
     header
 }
 
-/// The Internet checksum before it is inverted; all ones over what carries a right one.
+/// The Internet checksum before it is inverted. All ones for data that includes a correct checksum.
 fn sum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let mut sum: u32 = words
@@ -168,10 +168,10 @@ fn sum(parts: &[&[u8]]) -> u16 {
     sum as u16
 }
 
-/// Long enough to say that nothing comes.
+/// Long enough to conclude that no answer comes.
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
-/// Whether the pod answers an echo request within this time.
+/// Returns whether the pod answers an echo request within this time.
 pub(crate) fn pings(fixture: &Fixture, pod: &Pod, is_v6: bool, sequence: u16, within: Duration) -> bool {
     let nic = &fixture.nic;
     let mut packet = Vec::new();

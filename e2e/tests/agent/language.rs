@@ -1,4 +1,4 @@
-//! The words of a policy beside those that `traffic` uses: names of ports, types of ICMP, SCTP, and many rules.
+//! Fields of a policy that `traffic` does not use: named ports, ICMP types, SCTP; and large policies.
 
 mod icmp;
 mod named_ports;

@@ -1,4 +1,4 @@
-//! Rate limits, counted at the receiver: what a rule promises arrives, what exceeds it does not.
+//! Rate limits, measured at the receiver: packets within the limit arrive, packets above it do not.
 
 mod crowd;
 mod restart;
@@ -16,7 +16,7 @@ use crate::fixture::{Fixture, PATIENCE, at, expect_only};
 
 const RATE: u64 = 2000;
 const BURST: u64 = 1000;
-/// A flood comes in bursts of so many from each sender: few beside the 256 that rings on the way hold.
+/// The burst of each sender in a flood: few compared with the 256 packets that the rings on the path hold.
 pub(crate) const AT_ONCE: u64 = 20;
 const FROM: [&str; 2] = ["198.51.100.7", "198.51.100.8"];
 
@@ -43,7 +43,8 @@ fn sources(fixture: &Fixture) -> [IpAddr; 2] {
     sources
 }
 
-/// Datagrams to a port that no rule names. When one arrives, the NIC and the pod have taken what was sent before it.
+/// Datagrams to a port without a rule. When one arrives, the NIC and the pod have processed everything sent
+/// before it.
 pub(crate) struct Marker {
     sender: UdpSender,
     inbox: UdpReceiver,
@@ -64,15 +65,15 @@ impl Marker {
     }
 }
 
-/// Sends so many from each sender at this pace, or slower when the machine is: nothing is lost on the way to the limit.
-/// Returns when each burst was sent.
+/// Sends datagrams from each sender at this rate, or slower on a busy machine, so that none is lost before
+/// the limit. Returns the time of each burst.
 pub(crate) fn flood(
     marker: &mut Marker,
     senders: &mut [UdpSender],
     packets: u64,
     per_second: u32,
 ) -> Vec<Instant> {
-    // From now on, nothing waits for a MAC address.
+    // From now on, no packet waits for neighbour resolution.
     marker.pass();
     let mut sent_at = Vec::new();
     for _ in 0..packets / AT_ONCE {
@@ -88,9 +89,9 @@ pub(crate) fn flood(
     sent_at
 }
 
-/// What a limit lets through of bursts of so many: a pause earns no more than the limit's burst.
+/// Returns how many packets of these bursts a limit allows: a pause adds at most the limit's burst.
 pub(crate) fn due(sent_at: &[Instant], each: u64, rate: u64, burst: u64) -> u64 {
-    // Of its parts, a nanosecond brings `rate`.
+    // The parts of a packet; a nanosecond adds `rate` parts.
     const PACKET: u64 = 1_000_000_000;
     let (mut saved, mut through, mut last) = (burst * PACKET, 0, sent_at[0]);
     for now in sent_at {
@@ -104,7 +105,7 @@ pub(crate) fn due(sent_at: &[Instant], each: u64, rate: u64, burst: u64) -> u64 
     through
 }
 
-/// Checks this to the fiftieth part, and to one burst: a busy machine may judge it later than it was sent.
+/// Checks within 2% and one burst: a busy machine may process a packet later than it was sent.
 #[track_caller]
 pub(crate) fn is_within(received: u64, due: u64) {
     println!("{received} received, {due} are due");
@@ -119,9 +120,9 @@ fn is_due(received: u64, sent_at: &[Instant]) {
     is_within(received, due(sent_at, AT_ONCE, RATE, BURST));
 }
 
-/// Waits until the rule has counted all that was sent, and everything it let through has arrived.
+/// Waits until the rule has counted all sent packets, and all allowed packets have arrived.
 #[track_caller]
-fn settle(agent: &Agent<'_>, inbox: &UdpReceiver, sent: u64, through: &str) -> u64 {
+fn wait_until_counted(agent: &Agent<'_>, inbox: &UdpReceiver, sent: u64, through: &str) -> u64 {
     let status = agent.wait_for("every packet is accounted for", |status| {
         status.counts("players").iter().sum::<u64>() - status.packets("players", "delivered") == sent
             && inbox.received().packets == status.packets("players", through)
@@ -137,7 +138,7 @@ fn a_rule_lets_its_rate_and_one_burst_through(action: &str, through: &str) {
     const SENT: u64 = 12_000;
     let (fixture, pod) = fixture(action, "Rule");
     let agent = fixture.start(if action == "Redirect" { &["server"] } else { &[] });
-    agent.wait_for("the rule is in force", |status| status.programmed("server"));
+    agent.wait_for("the rule is programmed", |status| status.programmed("server"));
     for (ip, sent) in pod.addresses().zip([SENT, 2 * SENT]) {
         let before = agent.look().packets("players", through);
         let inbox = UdpReceiver::bind(&pod.ns, at(ip, 7777)).unwrap();
@@ -150,7 +151,7 @@ fn a_rule_lets_its_rate_and_one_burst_through(action: &str, through: &str) {
                 && inbox.received().packets == through - before
         });
         is_due(inbox.received().packets, &sent_at);
-        // The next one begins with a whole burst.
+        // The next flood begins with a full burst.
         thread::sleep(Duration::from_secs(1) * BURST as u32 / RATE as u32);
     }
 }
@@ -172,7 +173,7 @@ fn nothing_is_lost_below_the_limit() {
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let mut sender = UdpSender::new(&fixture.client, to).unwrap();
-    // What a pause keeps back is never more than rings on the way and the limit's burst hold.
+    // A pause delays at most as many packets as the rings on the path and the limit's burst hold.
     while sender.sent() < 4 * RATE {
         sender.send_paced(100, RATE as u32 * 9 / 10).unwrap();
         inbox.wait_for(sender.sent(), PATIENCE).unwrap();
@@ -185,7 +186,7 @@ fn nothing_is_lost_below_the_limit() {
     );
 }
 
-/// Both sources send at once; returns how many of each arrived, and when each burst was sent.
+/// Sends from both sources at the same time. Returns how many of each arrived, and the time of each burst.
 fn two_sources(per: &str, packets: u64) -> ([u64; 2], Vec<Instant>) {
     let (fixture, pod) = fixture("Redirect", per);
     let sources = sources(&fixture);
@@ -195,14 +196,14 @@ fn two_sources(per: &str, packets: u64) -> ([u64; 2], Vec<Instant>) {
     let mut senders = sources.map(|source| UdpSender::from(&fixture.client, at(source, 0), to).unwrap());
     let mut marker = Marker::new(&fixture, &pod, pod.v4());
     let sent_at = flood(&mut marker, &mut senders, packets, 5000);
-    settle(&agent, &inbox, 2 * packets, "redirected");
+    wait_until_counted(&agent, &inbox, 2 * packets, "redirected");
     let received = inbox.received();
     let of = |source: IpAddr| received.sources.get(&source).copied().unwrap_or(0);
     (sources.map(of), sent_at)
 }
 
 #[test]
-fn of_two_sources_each_gets_its_own_limit() {
+fn each_of_two_sources_has_its_own_limit() {
     let (received, sent_at) = two_sources("Source", 10_000);
     for received in received {
         is_due(received, &sent_at);

@@ -1,4 +1,4 @@
-//! What users are promised, shown by the agent's real process on a lab.
+//! Tests of the agent's process on a lab: what users are promised.
 #![expect(clippy::print_stdout, reason = "helpers print what they measured")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

@@ -1,4 +1,4 @@
-//! `/metrics`, the probes, and the way out.
+//! `/metrics`, the probes, and `uninstall --wait`.
 
 use std::fs;
 
@@ -37,7 +37,7 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
         let mut sender = xdp_lab::UdpSender::new(&fixture.client, at(pod.v4(), port)).unwrap();
         sender.send(SENT / 3).unwrap();
     }
-    // The packets that are dropped reach nobody who could be waited for.
+    // Dropped packets reach no receiver, so wait for the counter.
     expect_counts(&agent, "scanners", [0, 0, 0, SENT / 3, 0, 0]);
     let status = agent.wait_for("the limited ones are counted", |status| {
         status.counts("slow").iter().sum::<u64>() == SENT / 3
@@ -70,7 +70,7 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
     }
 }
 
-/// And there is no trouble.
+/// Checks the gauges, and that no error is counted.
 fn one_nic_and_one_pod_are_programmed(metrics: &Metrics) {
     let one = |name: &str, labels: &[(&str, &str)]| {
         assert!(
@@ -113,7 +113,7 @@ fn one_nic_and_one_pod_are_programmed(metrics: &Metrics) {
 }
 
 #[test]
-fn an_agent_whose_port_is_taken_says_so_and_what_to_do() {
+fn an_agent_whose_port_is_in_use_exits_with_a_remedy() {
     let fixture = Fixture::new();
     let mut first = Agent::new(&fixture.lab, &fixture.manifests).listens();
     first.start().unwrap();
@@ -150,7 +150,7 @@ fn end(process: &Process) {
 }
 
 #[test]
-fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
+fn uninstall_wait_waits_for_the_agent_removes_everything_and_becomes_ready() {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", &[PLAYERS]);
@@ -177,7 +177,7 @@ fn uninstall_stay_waits_for_the_agent_removes_everything_and_is_ready_then() {
 }
 
 #[test]
-fn uninstall_stay_names_what_is_not_its_own_and_is_ready_when_that_is_gone() {
+fn uninstall_wait_names_foreign_files_and_becomes_ready_when_they_are_removed() {
     let fixture = Fixture::new();
     let mut agent = fixture.start(&[]);
     agent.stop().unwrap();
@@ -194,7 +194,7 @@ fn uninstall_stay_names_what_is_not_its_own_and_is_ready_when_that_is_gone() {
 }
 
 #[test]
-fn uninstall_stay_is_ready_where_nothing_was_installed() {
+fn uninstall_wait_is_ready_if_nothing_is_installed() {
     let fixture = Fixture::new();
     let agent = Agent::new(&fixture.lab, &fixture.manifests);
     let uninstall = agent.uninstall_and_wait().unwrap();

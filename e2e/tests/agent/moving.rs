@@ -1,4 +1,4 @@
-//! Addresses that come and go while somebody sends to them, so that whatever goes astray shows.
+//! Helpers for addresses that move while the client sends to them, so that misdelivered packets show.
 
 use std::{process::Command, time::Duration};
 
@@ -7,13 +7,13 @@ use xdp_lab::{Namespace, Pod};
 
 use crate::fixture::Fixture;
 
-/// A socket that is bound to any address gets whatever comes into the pod, whosoever it was for.
-pub(crate) fn takes_everything(pod: &Namespace) {
+/// Makes a pod's unbound sockets receive packets for the addresses of all pods.
+pub(crate) fn accept_all_addresses(pod: &Namespace) {
     ip(pod, "route add local 10.2.0.0/16 dev lo");
 }
 
-/// The client sends to every pod's address, there or not.
-pub(crate) fn keeps_the_way(fixture: &Fixture) {
+/// Adds a client route to the addresses of all pods, present or absent.
+pub(crate) fn route_all_addresses(fixture: &Fixture) {
     let route = format!("route add 10.2.0.0/16 via {}", fixture.nic.v4);
     ip(&fixture.client, &route);
 }
@@ -29,7 +29,7 @@ fn ip(namespace: &Namespace, arguments: &str) {
     assert!(finished.status.success(), "ip {arguments}: {}", finished.stderr);
 }
 
-/// Writes a pod's object, whatever the kernel has.
+/// Writes a pod's object, independent of its interface.
 pub(crate) fn object(fixture: &Fixture, name: &str, app: &str, number: u8) {
     let text = format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{namespace: games, name: {name}, uid: uid-of-{name}, labels: {{app: \
@@ -38,7 +38,7 @@ pub(crate) fn object(fixture: &Fixture, name: &str, app: &str, number: u8) {
     fixture.manifests.write(&format!("{name}.yaml"), &text).unwrap();
 }
 
-/// Whether this address, and no other, leads to the pod, ready, at its own interface.
+/// Returns whether the pod is ready at its interface with this address and no other.
 pub(crate) fn leads(status: &Status, name: &str, pod: &Pod, address: &str) -> bool {
     status.ready(name)
         && status.pod(name).is_some_and(|shown| {

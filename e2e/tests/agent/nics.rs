@@ -1,4 +1,4 @@
-//! NICs: native or not at all, never at somebody else's cost, and as they were when the agent is uninstalled.
+//! NICs: native mode or none, foreign programs stay, and uninstalling restores the NIC.
 
 mod end;
 mod foreign;
@@ -19,7 +19,7 @@ fn fixture() -> (Fixture, Pod) {
     (fixture, pod)
 }
 
-/// An agent for these NICs, with the pod's rules in force.
+/// Starts an agent for these NICs, and waits until the pod is ready.
 fn start<'a>(fixture: &'a Fixture, nics: &[&str]) -> Agent<'a> {
     let mut agent = Agent::new(&fixture.lab, &fixture.manifests).nics(nics);
     agent.start().unwrap();
@@ -27,7 +27,7 @@ fn start<'a>(fixture: &'a Fixture, nics: &[&str]) -> Agent<'a> {
     agent
 }
 
-/// What `ip link` shows of an interface of the node.
+/// Returns what `ip link` shows about an interface of the node.
 fn link(fixture: &Fixture, name: &str) -> Value {
     let mut command = Command::new("ip");
     command.args(["-json", "-details", "link", "show", "dev", name]);
@@ -52,7 +52,7 @@ pub(crate) fn xdp(fixture: &Fixture, name: &str) -> Option<(u64, u64)> {
     Some((xdp["mode"].as_u64()?, xdp["prog"]["id"].as_u64()?))
 }
 
-/// The problem of a NIC; all of it is filled in, and the log says the same.
+/// Waits for a NIC's problem, and checks that it is complete and in the log.
 #[track_caller]
 fn nic_problem(agent: &Agent<'_>, nic: &str, reason: &str, words: &[&str]) -> Status {
     let status = agent.wait_for(&format!("{reason} of {nic} is shown"), |status| {
@@ -64,8 +64,8 @@ fn nic_problem(agent: &Agent<'_>, nic: &str, reason: &str, words: &[&str]) -> St
     let log = agent.log();
     for word in words {
         assert!(message.contains(word), "`{word}` is missing: {message}");
-        let told = |line: &str| line.contains(reason) && line.contains(nic) && line.contains(word);
-        assert!(log.lines().any(told), "`{word}` is missing in the log:\n{log}");
+        let in_log = |line: &str| line.contains(reason) && line.contains(nic) && line.contains(word);
+        assert!(log.lines().any(in_log), "`{word}` is missing in the log:\n{log}");
     }
     status
 }
@@ -76,7 +76,7 @@ fn marks(fixture: &Fixture, pod: &Pod, mark: u32) {
 }
 
 #[test]
-fn native_is_what_the_status_says_and_what_the_kernel_shows() {
+fn status_and_kernel_show_native_mode() {
     let (fixture, _pod) = fixture();
     let agent = fixture.start(&["server"]);
     let status = agent.look();
@@ -93,7 +93,7 @@ fn native_is_what_the_status_says_and_what_the_kernel_shows() {
 }
 
 #[test]
-fn a_nic_without_native_xdp_is_refused_and_the_others_work() {
+fn a_nic_without_native_xdp_is_refused_and_the_others_are_attached() {
     let (fixture, pod) = fixture();
     fixture.pod("bridged", "web", Style::Bridge, 6);
     let agent = start(&fixture, &["nic0", "br0"]);
@@ -106,9 +106,9 @@ fn a_nic_without_native_xdp_is_refused_and_the_others_work() {
     marks(&fixture, &pod, 42);
 }
 
-/// veth allows what fits one page, for the frames of its other end.
+/// A veth with XDP limits the other end's MTU to one page.
 #[test]
-fn an_mtu_too_large_for_xdp_is_refused_and_the_nic_taken_once_it_is_lowered() {
+fn a_nic_with_too_large_an_mtu_is_refused_and_attached_once_the_mtu_is_lowered() {
     let (fixture, pod) = fixture();
     fixture.client.set_mtu(&fixture.nic.wire, 9000).unwrap();
     fixture.lab.node().set_mtu("nic0", 9000).unwrap();
@@ -131,7 +131,7 @@ fn an_mtu_too_large_for_xdp_is_refused_and_the_nic_taken_once_it_is_lowered() {
 }
 
 #[test]
-fn a_nic_that_is_deleted_and_made_again_is_attached_again() {
+fn a_nic_that_is_deleted_and_created_again_is_attached_again() {
     let (fixture, _pod) = fixture();
     let second = fixture.lab.namespace("second").unwrap();
     let nic = fixture.lab.nic(NicSpec::new("nic1", &second)).unwrap();
@@ -169,7 +169,7 @@ fn add_veth(fixture: &Fixture, name: &str) -> u32 {
 }
 
 #[test]
-fn a_nic_that_is_not_selected_is_left_alone_and_one_that_is_not_any_more_is_freed() {
+fn an_unselected_nic_is_not_attached_and_a_deselected_nic_is_detached() {
     let (fixture, pod) = fixture();
     let second = fixture.lab.namespace("second").unwrap();
     fixture.lab.nic(NicSpec::new("nic1", &second)).unwrap();
@@ -181,7 +181,7 @@ fn a_nic_that_is_not_selected_is_left_alone_and_one_that_is_not_any_more_is_free
     assert_eq!(xdp(&fixture, "other0"), None);
     agent.stop().unwrap();
     let agent = start(&fixture, &["nic0"]);
-    agent.wait_for("nic1 is free", |status| status.nic_mode("nic1").is_none());
+    agent.wait_for("nic1 is detached", |status| status.nic_mode("nic1").is_none());
     assert_eq!(xdp(&fixture, "nic1"), None);
     marks(&fixture, &pod, 42);
 }

@@ -1,4 +1,4 @@
-//! Delivery Peer: through the NIC's stack entry, which merges packets, and from there into the pod.
+//! `delivery: Peer`: from tc ingress on the NIC, after GRO, into the pod.
 
 use std::{
     io::{Read as _, Write as _},
@@ -23,7 +23,7 @@ fn fixture(style: Style) -> (Fixture, Pod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", style, 5);
     fixture.policy_with("bulk", SPEC, &[RULE]);
-    // As on every real NIC; a veth begins without.
+    // GRO is on by default on real NICs, but not on a veth.
     fixture.lab.node().set_gro("nic0", true).unwrap();
     (fixture, pod)
 }
@@ -51,7 +51,7 @@ fn datagrams_arrive_with_their_mark(style: Style) {
 }
 
 #[test]
-fn datagrams_arrive_with_their_mark_in_a_pod_with_a_route_of_its_own() {
+fn datagrams_arrive_with_their_mark_in_a_pod_with_a_host_route() {
     datagrams_arrive_with_their_mark(Style::Ptp);
 }
 
@@ -80,14 +80,14 @@ fn a_bulk_connection_arrives_merged_whole_and_with_its_mark() {
             stream.read_to_end(&mut all).unwrap();
             (all, getsockopt(&stream, sockopt::Mark).unwrap())
         });
-        // It has no room for all of it.
+        // Stop before the socket's buffer is full.
         let merged = thread::spawn(move || tap.receive(PATIENCE, |frame| frame.len() >= MERGED));
         let connect = || TcpStream::connect_timeout(&to, PATIENCE);
         let mut client = fixture.client.run(connect).unwrap().unwrap();
         client.write_all(&sent).unwrap();
         drop(client);
         let (received, mark) = server.join().unwrap();
-        assert!(received == sent, "what arrived differs");
+        assert!(received == sent, "the received bytes differ");
         assert_eq!(mark, 42);
         println!("{ip}: merged to {} bytes", merged.join().unwrap().unwrap().len());
     }
@@ -95,7 +95,7 @@ fn a_bulk_connection_arrives_merged_whole_and_with_its_mark() {
 }
 
 #[test]
-fn iperf3_runs_through_it() {
+fn iperf3_transfers_over_delivery_peer() {
     let (fixture, pod) = fixture(Style::Ptp);
     let agent = start(&fixture);
     let ip = pod.v4().to_string();
@@ -113,7 +113,7 @@ fn iperf3_runs_through_it() {
         let client = spawn(&fixture.client, &["--client", &ip, "--bytes", "20M", "--json"]);
         let output = client.finish(PATIENCE).unwrap().stdout;
         report = serde_json::from_str(&output).unwrap();
-        // With `--json`, iperf3 3.12 ends well although it was refused.
+        // With `--json`, iperf3 3.12 exits with 0 although the connection was refused.
         report.get("error").is_none()
     })
     .unwrap();
@@ -156,7 +156,7 @@ fn a_tagged_datagram_arrives_without_its_tag_and_with_its_mark() {
 }
 
 #[test]
-fn what_is_too_long_for_the_pod_passes_to_the_stack() {
+fn packets_over_the_pods_mtu_pass_to_the_stack() {
     let (fixture, pod) = fixture(Style::Ptp);
     pod.set_host_mtu(1300).unwrap();
     pod.set_mtu(1300).unwrap();
@@ -164,8 +164,8 @@ fn what_is_too_long_for_the_pod_passes_to_the_stack() {
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let mut long = UdpSender::new(&fixture.client, to).unwrap().payload(1400);
-    wait_until("the stack has told what fits", PATIENCE, || {
-        // An error is the stack's answer to the one before.
+    wait_until("the stack has reported the path MTU", PATIENCE, || {
+        // An error is the stack's answer to the datagram before.
         let _ = long.send_one();
         inbox.received().packets > 0
     })
@@ -175,9 +175,10 @@ fn what_is_too_long_for_the_pod_passes_to_the_stack() {
     assert!(status.happened("fallbacks", "TooLong") > 0, "{status:#?}");
 }
 
-/// The program that delivers is gone while no agent looks: the packets that are marked for it are the stack's.
+/// While no agent runs, the delivering program is detached: the stack delivers the packets that are marked
+/// for it.
 #[test]
-fn nothing_is_lost_when_somebody_detaches_the_program_that_delivers() {
+fn nothing_is_lost_when_the_delivering_program_is_detached() {
     let (fixture, pod) = fixture(Style::Ptp);
     let mut agent = start(&fixture);
     let to = at(pod.v4(), 7777);

@@ -1,4 +1,4 @@
-//! Pods that cannot take redirects for a while, and pods and policies that change.
+//! Pods that are temporarily not ready for redirects, and pods and policies that change.
 
 mod changes;
 
@@ -16,7 +16,8 @@ fn fixture(style: Style) -> (Fixture, Pod) {
     (fixture, pod)
 }
 
-/// Waits until the pod's state has this reason, and is a problem with the interface's name and a remedy.
+/// Waits until the pod is not ready for this reason, and until a problem with the interface's name and a
+/// remedy exists.
 #[track_caller]
 fn not_ready(agent: &Agent<'_>, reason: &str, interface: &str) -> Status {
     let status = agent.wait_for(&format!("the pod is not ready: {reason}"), |status| {
@@ -57,7 +58,7 @@ fn falls_back_while_down(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod) {
 }
 
 #[test]
-fn while_the_pods_interface_is_down_its_rules_fall_back_and_the_status_says_so() {
+fn rules_fall_back_while_the_pods_interface_is_down() {
     let (fixture, pod) = fixture(Style::Ptp);
     let agent = fixture.start(&["server"]);
     pod.set_up(false).unwrap();
@@ -68,7 +69,7 @@ fn while_the_pods_interface_is_down_its_rules_fall_back_and_the_status_says_so()
 }
 
 #[test]
-fn while_the_hosts_end_is_down_its_rules_fall_back_and_the_status_says_so() {
+fn rules_fall_back_while_the_host_side_veth_is_down() {
     let (fixture, pod) = fixture(Style::Bridge);
     let agent = fixture.start(&["server"]);
     pod.set_host_up(false).unwrap();
@@ -79,7 +80,7 @@ fn while_the_hosts_end_is_down_its_rules_fall_back_and_the_status_says_so() {
 }
 
 #[test]
-fn a_drop_rule_holds_while_the_pod_cannot_take_redirects() {
+fn a_drop_rule_applies_while_the_pod_is_not_ready() {
     let (fixture, pod) = fixture(Style::Ptp);
     fixture.policy("players", &[PLAYERS, "{name: rest, action: Drop}"]);
     let agent = fixture.start(&["server"]);
@@ -94,9 +95,10 @@ fn a_drop_rule_holds_while_the_pod_cannot_take_redirects() {
     });
 }
 
-/// Until the agent has switched it on again, redirected packets are lost; the reader and the tracepoints say how many.
+/// Until the agent has switched GRO on again, redirected packets are lost. The reader and the tracepoints
+/// count them.
 #[test]
-fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
+fn gro_that_is_switched_off_is_switched_on_again_and_every_loss_is_counted() {
     let (fixture, pod) = fixture(Style::Ptp);
     let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
@@ -104,7 +106,7 @@ fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
     let mut sender = UdpSender::new(&fixture.client, to).unwrap();
     for _ in 0..5 {
         pod.set_gro(false).unwrap();
-        // An empty ring holds them all, however late a busy machine looks at it.
+        // An empty ring holds all of them, even on a busy machine.
         sender.send_paced(200, 4000).unwrap();
         xdp_lab::wait_until("GRO is on again", PATIENCE, || pod.gro().unwrap()).unwrap();
     }
@@ -127,7 +129,7 @@ fn gro_that_the_pod_switches_off_is_on_again_at_once_and_no_loss_is_silent() {
     only_mark(&inbox.wait_for(100, PATIENCE).unwrap(), 42, 100);
 }
 
-/// Detaches what is attached by this pin, as an administrator can; the pin stays.
+/// Detaches a pinned link, as an administrator can; the pin stays.
 fn detach(fixture: &Fixture, pin: &str) {
     let mut command = Command::new("bpftool");
     let path = fixture.pins().join("links").join(pin);
@@ -143,7 +145,7 @@ fn detach(fixture: &Fixture, pin: &str) {
 }
 
 #[test]
-fn what_somebody_detached_is_attached_again_by_the_next_round() {
+fn a_detached_program_is_attached_again_by_the_next_reconcile() {
     let (fixture, pod) = fixture(Style::Ptp);
     let mut agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
@@ -152,7 +154,7 @@ fn what_somebody_detached_is_attached_again_by_the_next_round() {
         format!("reader-{}", pod.host_ifindex),
         format!("nic-{}", fixture.nic.ifindex),
     ] {
-        // A running agent may be faster than the look at what is missing.
+        // A running agent may attach it before the test checks.
         agent.stop().unwrap();
         detach(&fixture, &pin);
         only_mark(&fixture.deliver(&pod, to, 20), 0, 20);

@@ -1,4 +1,4 @@
-//! Reject, as clients meet it: they are told at once, instead of waiting for nobody.
+//! `action: Reject`: clients get an immediate error instead of a timeout.
 
 mod answers;
 mod limit;
@@ -18,10 +18,10 @@ use xdp_lab::{HttpServer, Pod, Style, http_get};
 
 use crate::fixture::{Fixture, PATIENCE, at, expect_only};
 
-/// Nobody notices it; the next attempt of a client without an answer comes after a second.
+/// Too short to notice. A client without an answer retries after a second.
 const AT_ONCE: Duration = Duration::from_millis(100);
 const BEFORE_THE_NEXT_ATTEMPT: Duration = Duration::from_secs(1);
-/// Some may meet a machine that is busy with something else: the fastest tells.
+/// Some attempts may be slow on a busy machine: the fastest counts.
 const ATTEMPTS: u64 = 5;
 
 const WEB: &str =
@@ -44,7 +44,8 @@ fn fastest(attempt: impl Fn() -> Duration) -> Duration {
     (0..ATTEMPTS).map(|_| attempt()).min().unwrap()
 }
 
-/// Waits until the rule has rejected this many at least, and done nothing else: a client that was paused asks again.
+/// Waits until the rule has rejected at least this many and counted nothing else. A delayed client may have
+/// retried.
 #[track_caller]
 pub(crate) fn only_rejects(agent: &Agent<'_>, rule: &str, packets: u64) {
     let what = format!("`{rule}` has rejected {packets} and done nothing else");
@@ -59,7 +60,7 @@ fn a_tcp_clients_connection_is_refused_at_once() {
     let (fixture, pod) = fixture(&[WEB]);
     let agent = fixture.enforce(&["server"]);
     for ip in pod.addresses() {
-        // Somebody would take the connection.
+        // A server listens at the rejected port.
         let server = HttpServer::start(&pod.ns, at(ip, 80)).unwrap();
         let fastest = fastest(|| {
             let start = Instant::now();
@@ -75,7 +76,7 @@ fn a_tcp_clients_connection_is_refused_at_once() {
     only_rejects(&agent, "web", 2 * ATTEMPTS);
 }
 
-/// How long curl takes to say that it was refused.
+/// Returns the time until curl reports that it was refused.
 fn refused_curl(fixture: &Fixture, to: SocketAddr) -> Duration {
     let mut command = Command::new("curl");
     command.args([
@@ -97,7 +98,7 @@ fn refused_curl(fixture: &Fixture, to: SocketAddr) -> Duration {
 }
 
 #[test]
-fn curl_cannot_connect_to_a_rejected_port_and_says_so_at_once() {
+fn curl_fails_at_once_at_a_rejected_port() {
     let (fixture, pod) = fixture(&[WEB]);
     let _agent = fixture.enforce(&["server"]);
     for ip in pod.addresses() {
@@ -106,26 +107,26 @@ fn curl_cannot_connect_to_a_rejected_port_and_says_so_at_once() {
     }
 }
 
-/// What a client that has connected its socket gets instead of an answer.
+/// Returns the error that a connected UDP socket gets.
 fn udp_error(fixture: &Fixture, to: SocketAddr) -> io::Error {
     let any: IpAddr = match to {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let talk = || {
+    let request = || {
         let socket = UdpSocket::bind(at(any, 0))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.connect(to)?;
-        socket.send(b"anybody there?")?;
+        socket.send(b"request")?;
         socket.recv(&mut [0; 16])
     };
-    fixture.client.run(talk).unwrap().unwrap_err()
+    fixture.client.run(request).unwrap().unwrap_err()
 }
 
-/// Linux turns type 3 code 13 into EHOSTUNREACH (`icmp_err_convert` in net/ipv4/icmp.c), and type 1 code 1 of `ICMPv6`
-/// into EACCES (`tab_unreach` in net/ipv6/icmp.c).
+/// Linux turns type 3 code 13 into EHOSTUNREACH (`icmp_err_convert` in net/ipv4/icmp.c), and type 1 code 1 of
+/// `ICMPv6` into EACCES (`tab_unreach` in net/ipv6/icmp.c).
 #[test]
-fn a_udp_client_is_told_that_it_is_prohibited() {
+fn a_udp_client_gets_an_administratively_prohibited_error() {
     let (fixture, pod) = fixture(&[WEB]);
     let agent = fixture.enforce(&["server"]);
     for (ip, errno) in [(pod.v4(), libc::EHOSTUNREACH), (pod.v6(), libc::EACCES)] {
@@ -141,7 +142,7 @@ fn a_udp_client_is_told_that_it_is_prohibited() {
 }
 
 #[test]
-fn what_the_rule_does_not_name_is_answered_by_the_pod() {
+fn the_pod_answers_at_other_ports() {
     let (fixture, pod) = fixture(&[WEB]);
     let agent = fixture.enforce(&["server"]);
     for ip in pod.addresses() {
@@ -157,7 +158,7 @@ fn what_the_rule_does_not_name_is_answered_by_the_pod() {
 }
 
 #[test]
-fn an_audited_reject_refuses_nobody_and_is_counted_as_audited() {
+fn an_audited_reject_refuses_no_client_and_is_counted_as_audited() {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let spec = "podSelector: {matchLabels: {app: game}}\nenforcement: Audit";
@@ -165,14 +166,14 @@ fn an_audited_reject_refuses_nobody_and_is_counted_as_audited() {
     let agent = fixture.enforce(&["server"]);
     let server = HttpServer::start(&pod.ns, at(pod.v4(), 80)).unwrap();
     http_get(&fixture.client, server.address(), PATIENCE).unwrap();
-    agent.wait_for("the whole conversation was audited", |status| {
+    agent.wait_for("all packets of the connection were audited", |status| {
         let audited = status.packets("web", "audited");
         audited >= 4 && status.counts("web").iter().sum::<u64>() == audited
     });
 }
 
 #[test]
-fn a_connection_that_stands_is_reset_when_a_rule_rejects_it() {
+fn an_established_connection_is_reset_when_a_rule_rejects_it() {
     let (fixture, pod) = fixture(&[&WEB.replace("Reject", "Pass")]);
     let agent = fixture.enforce(&["server"]);
     let to = at(pod.v4(), 80);
@@ -186,7 +187,7 @@ fn a_connection_that_stands_is_reset_when_a_rule_rejects_it() {
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reset = None;
     xdp_lab::wait_until("the new rule decides", PATIENCE, || {
-        // Until then it arrives, and nobody answers.
+        // Until then the bytes arrive without an answer.
         reset = client.write_all(b"x").err();
         reset.is_some()
     })

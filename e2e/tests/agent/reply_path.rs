@@ -1,5 +1,6 @@
-//! Replies: every flow of a pod under a policy works as without one, whoever opened it and whoever translates it, under
-//! the rules of a real kube-proxy; and those that are ours never meet the stack.
+//! The reply path: under the rules of a real kube-proxy, every flow of a pod with a policy works as without
+//! one, independent of who opens and who translates it; and tracked flows bypass the stack in both
+//! directions.
 
 mod ends;
 mod everything;

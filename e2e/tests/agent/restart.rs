@@ -1,4 +1,4 @@
-//! The agent ends, in every way, and comes back: packets do not notice.
+//! The agent is killed, stopped and started again without loss of packets.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +32,7 @@ const ENOUGH: u64 = 100_000;
 
 static OTHER: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-e2e-ebpf"));
 
-/// Somebody sends to a pod whose policy marks it, all the time.
+/// A client that sends all the time to a pod whose policy sets a mark.
 struct Players {
     traffic: Traffic,
     flow: u32,
@@ -64,7 +64,8 @@ impl Players {
         .unwrap();
     }
 
-    /// Ends the traffic: everything has arrived, once. Returns how many, and by mark.
+    /// Ends the traffic, and checks that everything has arrived once. Returns the number of packets, and the
+    /// numbers by mark.
     fn end(&self) -> (u64, BTreeMap<u32, u64>) {
         let sent = self.traffic.end(self.flow);
         let received = self.receiver.received();
@@ -93,17 +94,17 @@ fn mark(fixture: &Fixture, mark: u32) {
     fixture.policy("players", &[&rule]);
 }
 
-/// What a restart must not change: program on the NIC, and slot and generation of the pod.
+/// Values that a restart must not change: the program on the NIC, and slot and generation of the pod.
 fn identity(status: &Status) -> [Option<u64>; 3] {
     let pod = status.pod("server");
     let field = |name: &str| pod.and_then(|pod| pod[name].as_u64());
     [status.program_id("nic0"), field("slot"), field("generation")]
 }
 
-/// Waits until a round that began after now is done: it has told of a broken file.
-fn a_round_is_done(fixture: &Fixture, agent: &Agent<'_>) -> Status {
+/// Waits until a reconcile that begins from now on is complete: it reports an invalid file.
+fn wait_for_reconcile(fixture: &Fixture, agent: &Agent<'_>) -> Status {
     fixture.manifests.write("probe.yaml", "kind: [").unwrap();
-    let told = |status: &Status| {
+    let reported = |status: &Status| {
         let problems = status.json()["problems"].as_array();
         problems.is_some_and(|problems| {
             problems
@@ -112,10 +113,10 @@ fn a_round_is_done(fixture: &Fixture, agent: &Agent<'_>) -> Status {
         })
     };
     agent.wait_for("the agent runs and has read the folder", |status| {
-        status.running() && told(status)
+        status.running() && reported(status)
     });
     fixture.manifests.remove("probe.yaml").unwrap();
-    agent.wait_for("the agent has read the folder again", |status| !told(status))
+    agent.wait_for("the agent has read the folder again", |status| !reported(status))
 }
 
 fn nothing_is_lost(end: impl Fn(&mut Agent<'_>)) {
@@ -129,7 +130,7 @@ fn nothing_is_lost(end: impl Fn(&mut Agent<'_>)) {
         assert!(!agent.look().running());
         players.more(15_000);
         agent.start().unwrap();
-        assert_eq!(identity(&a_round_is_done(&fixture, &agent)), before);
+        assert_eq!(identity(&wait_for_reconcile(&fixture, &agent)), before);
     }
     players.more(ENOUGH.saturating_sub(players.traffic.sent(players.flow)));
     let (sent, marks) = players.end();
@@ -179,9 +180,9 @@ fn kills_in_the_middle_of_changes_leave_every_packet_one_of_the_two_marks() {
     agent.kill().unwrap();
     let began = Instant::now();
     agent.start().unwrap();
-    a_round_is_done(&fixture, &agent);
-    // Some kills come before the round is done, some after it, however busy the machine is.
-    let settles = (2 * began.elapsed().as_millis() as u64).min(1_000);
+    wait_for_reconcile(&fixture, &agent);
+    // Some kills come before the reconcile is complete, some after it, however busy the machine is.
+    let longest = (2 * began.elapsed().as_millis() as u64).min(1_000);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -194,8 +195,8 @@ fn kills_in_the_middle_of_changes_leave_every_packet_one_of_the_two_marks() {
             }
         });
         for _ in 0..KILLS {
-            // The moment is the test.
-            thread::sleep(Duration::from_millis(chance.below(settles)));
+            // The time of the kill is random.
+            thread::sleep(Duration::from_millis(chance.below(longest)));
             agent.kill().unwrap();
             agent.start().unwrap();
         }
@@ -205,16 +206,16 @@ fn kills_in_the_middle_of_changes_leave_every_packet_one_of_the_two_marks() {
     players.see(43);
     let before = players.receiver.received().marks;
     println!("{KILLS} kills, {before:?}");
-    a_round_is_done(&fixture, &agent);
+    wait_for_reconcile(&fixture, &agent);
     players.more(1_000);
     let (sent, marks) = players.end();
     assert!(marks.keys().all(|mark| (41..=43).contains(mark)), "{marks:?}");
     assert_eq!(marks.values().sum::<u64>(), sent);
 }
 
-/// What stands for another version is a program of the tests of kernel facts. It passes what comes from this client.
+/// A program of the kernel tests takes the place of another version. It passes all packets of this client.
 #[test]
-fn another_version_of_the_program_is_exchanged_without_loss() {
+fn another_version_of_the_program_is_replaced_without_loss() {
     let (fixture, pod) = server();
     let client = fixture.lab.namespace("other-client").unwrap();
     let nic = fixture.lab.nic(NicSpec::new("nic1", &client)).unwrap();
@@ -225,17 +226,17 @@ fn another_version_of_the_program_is_exchanged_without_loss() {
     agent.kill().unwrap();
 
     let pin = fixture.pins().join(format!("links/nic-{}", nic.ifindex));
-    let other = exchange(&pin);
+    let other = replace_program(&pin);
     assert_eq!(agent.look().program_id("nic1"), Some(other));
     players.see(0);
 
     agent.start().unwrap();
-    let status = agent.wait_for("the agent's program is back", |status| {
+    let status = agent.wait_for("the agent's program is attached again", |status| {
         status.program_id("nic1").is_some_and(|id| id != other)
     });
     assert_eq!(status.nic_mode("nic1"), Some("Native"));
     println!("{own:?}, then {other}, then {:?}", status.program_id("nic1"));
-    // Those on their way came by the other.
+    // Packets in flight were processed by the other program.
     players.more(100);
     let unmarked = players.receiver.received().marks[&0];
     players.more(1_000);
@@ -244,14 +245,14 @@ fn another_version_of_the_program_is_exchanged_without_loss() {
     assert_eq!(marks.keys().collect::<Vec<_>>(), [&0, &42]);
 }
 
-/// Returns the id of the program that is attached now.
-fn exchange(pin: &Path) -> u64 {
+/// Replaces the link's program, and returns the id of the new one.
+fn replace_program(pin: &Path) -> u64 {
     let mut ebpf = Ebpf::load(OTHER).unwrap();
     let program: &mut Xdp = ebpf.program_mut("act").unwrap().try_into().unwrap();
     program.load().unwrap();
     let link = FdLink::from(PinnedLink::from_pin(pin).unwrap());
     let link = program.attach_to_link(XdpLink::try_from(link).unwrap()).unwrap();
-    // Dropping it only closes it: the pin keeps it.
+    // Drop only closes it: the pin keeps the link.
     drop(program.take_link(link).unwrap());
     program.info().unwrap().id().into()
 }

@@ -1,4 +1,4 @@
-//! Addresses change hands: nothing of the old pod's policy meets the new one.
+//! Reused addresses: the old pod's policy does not apply to the new pod.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
@@ -9,19 +9,19 @@ use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
 use crate::{
     fixture::{Fixture, PATIENCE, at, only_mark},
     flow::{Flow, Traffic},
-    moving::{keeps_the_way, leads, object, takes_everything},
+    moving::{accept_all_addresses, leads, object, route_all_addresses},
 };
 
 const REDIRECT: &str = "{name: redirect, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
 const DROP: &str = "{name: drop, ports: [{protocol: UDP, port: 9999}], action: Drop}";
 
-/// What of 50 datagrams each to the ports that are redirected and dropped arrives, by mark.
+/// Sends 50 datagrams to each of the two ports. Returns what arrived, by mark.
 fn both_ports(fixture: &Fixture, pod: &Pod) -> [BTreeMap<u32, u64>; 2] {
     [7777, 9999].map(|port| {
         let to = at(pod.v4(), port);
         let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
         UdpSender::new(&fixture.client, to).unwrap().send(50).unwrap();
-        // What follows in the same queue tells when all the others are through.
+        // A later packet in the same queue shows that all earlier ones are processed.
         let last = at(pod.v4(), 1);
         let through = UdpReceiver::bind(&pod.ns, last).unwrap();
         UdpSender::new(&fixture.client, last).unwrap().send(1).unwrap();
@@ -41,8 +41,8 @@ fn untouched(fixture: &Fixture, pod: &Pod) {
     }
 }
 
-/// `leave` takes the old pod's interface away; what it returns stays until the end.
-fn the_successor_is_only_passed_to<T>(leave: impl FnOnce(Pod) -> T) {
+/// `leave` removes the old pod's interface. Its result is kept until the end.
+fn packets_to_the_new_pod_pass<T>(leave: impl FnOnce(Pod) -> T) {
     let fixture = Fixture::new();
     let old = fixture.pod("old", "game", Style::Ptp, 5);
     fixture.policy("players", &[REDIRECT, DROP]);
@@ -61,28 +61,28 @@ fn the_successor_is_only_passed_to<T>(leave: impl FnOnce(Pod) -> T) {
 
     fixture.manifests.remove("old.yaml").unwrap();
     agent.start().unwrap();
-    agent.wait_for("the old pod is forgotten", |status| {
+    agent.wait_for("the old pod is gone", |status| {
         status.running() && status.pod("old").is_none()
     });
     untouched(&fixture, &new);
 }
 
 #[test]
-fn without_an_agent_the_successor_of_a_dead_pod_is_only_passed_to() {
-    the_successor_is_only_passed_to(|old| old.remove().unwrap());
+fn without_an_agent_packets_to_a_deleted_pods_address_pass_to_the_new_pod() {
+    packets_to_the_new_pod_pass(|old| old.remove().unwrap());
 }
 
 #[test]
-fn without_an_agent_the_successor_of_a_pod_that_lost_its_interface_is_only_passed_to() {
-    the_successor_is_only_passed_to(|old| {
+fn without_an_agent_packets_to_the_address_of_a_pod_without_interface_pass_to_the_new_pod() {
+    packets_to_the_new_pod_pass(|old| {
         old.delete_veth().unwrap();
         old
     });
 }
 
-/// The old pod's object is still there when the agent is back, as in a cluster that has not noticed yet.
+/// The old pod's object still exists when the agent starts again, as in a cluster that has not noticed yet.
 #[test]
-fn the_object_of_a_dead_pod_takes_nothing_from_its_successor_once_it_is_gone() {
+fn a_late_deleted_object_of_a_dead_pod_does_not_affect_the_new_pod() {
     let fixture = Fixture::new();
     let old = fixture.pod("old", "game", Style::Ptp, 5);
     fixture.policy("players", &[REDIRECT, DROP]);
@@ -91,13 +91,13 @@ fn the_object_of_a_dead_pod_takes_nothing_from_its_successor_once_it_is_gone() {
     old.remove().unwrap();
     let new = fixture.pod("new", "other", Style::Ptp, 5);
     agent.start().unwrap();
-    agent.wait_for("the agent is back", Status::running);
+    agent.wait_for("the agent runs again", Status::running);
     fixture.manifests.remove("old.yaml").unwrap();
-    agent.wait_for("the old pod is forgotten", |status| status.pod("old").is_none());
+    agent.wait_for("the old pod is gone", |status| status.pod("old").is_none());
     untouched(&fixture, &new);
 }
 
-/// Two pods with a policy each: marks 1 and 2. The client sends on to addresses that are on their way.
+/// Creates two pods with a policy each: marks 1 and 2. The client also sends to addresses that are moving.
 fn two(fixture: &Fixture) -> [Pod; 2] {
     let pods = [("a", 5, 1), ("b", 6, 2)].map(|(name, number, mark)| {
         let pod = fixture.pod(name, name, Style::Ptp, number);
@@ -107,10 +107,10 @@ fn two(fixture: &Fixture) -> [Pod; 2] {
             &format!("podSelector: {{matchLabels: {{app: {name}}}}}"),
             &[&rule],
         );
-        takes_everything(&pod.ns);
+        accept_all_addresses(&pod.ns);
         pod
     });
-    keeps_the_way(fixture);
+    route_all_addresses(fixture);
     pods
 }
 
@@ -128,7 +128,7 @@ fn net(number: u8) -> IpNet {
     Ipv4Net::new_assert([10, 2, 0, number].into(), 32).into()
 }
 
-/// Once the status shows the address at its new pod, no packet meets the old pod or its policy.
+/// Once the status shows the address at its new pod, no packet reaches the old pod or its policy.
 fn an_address_moves(steps: [fn(&Fixture, &mut [Pod; 2]); 2]) {
     let fixture = Fixture::new();
     let mut pods = two(&fixture);
@@ -155,7 +155,7 @@ fn an_address_moves(steps: [fn(&Fixture, &mut [Pod; 2]); 2]) {
 
     let after = begin(&at_b);
     traffic.more(after, 100);
-    // What was sent before is through as well: it went the same way.
+    // Earlier packets are processed as well: they took the same path.
     let first = traffic.end(after);
     assert_eq!(at_b.stream(after).lost(first), 0);
     for receiver in [&at_a, &at_b] {

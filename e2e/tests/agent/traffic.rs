@@ -1,4 +1,4 @@
-//! Real packets through the data path: what arrives, with which mark, and who counted it.
+//! Real packets through the data path: what arrives, with which mark, and which counter counts it.
 
 mod matching;
 mod paths;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use xdp_lab::{Datagrams, Style, UdpReceiver, UdpSender};
 
-use crate::fixture::{Fixture, PLAYERS, UNDER_WAY, all_arrive, at, expect_counts, only_mark};
+use crate::fixture::{Fixture, IN_FLIGHT, PLAYERS, all_arrive, at, expect_counts, only_mark};
 
 fn redirected_udp_carries_its_mark(style: Style) {
     let fixture = Fixture::new();
@@ -23,7 +23,7 @@ fn redirected_udp_carries_its_mark(style: Style) {
 }
 
 #[test]
-fn redirected_udp_carries_its_mark_into_a_pod_with_a_route_of_its_own() {
+fn redirected_udp_carries_its_mark_into_a_pod_with_a_host_route() {
     redirected_udp_carries_its_mark(Style::Ptp);
 }
 
@@ -32,19 +32,19 @@ fn redirected_udp_carries_its_mark_into_a_pod_on_a_bridge() {
     redirected_udp_carries_its_mark(Style::Bridge);
 }
 
-/// A rule for the client's address, whatever else there is; sends 200 datagrams, which an empty ring holds, and waits
-/// for `expected` to be counted.
+/// Programs a rule, sends 200 datagrams, which an empty ring holds, and waits until the rule's counters are
+/// `expected`.
 fn under_rule(spec: &str, rule: &str, expected: [u64; 6]) -> Datagrams {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy_with("players", spec, &[rule]);
     let agent = fixture.start(&[]);
-    agent.wait_for("the rule is in force", |status| status.programmed("server"));
+    agent.wait_for("the rule is programmed", |status| status.programmed("server"));
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     let mut sender = UdpSender::new(&fixture.client, to).unwrap();
     if expected[3] == 0 {
-        all_arrive(&mut sender, &inbox, 200, UNDER_WAY);
+        all_arrive(&mut sender, &inbox, 200, IN_FLIGHT);
     } else {
         sender.send(200).unwrap();
     }
@@ -81,13 +81,13 @@ fn an_audited_redirect_arrives_by_the_stack() {
 }
 
 #[test]
-fn what_no_rule_matches_is_untouched_and_counted_nowhere() {
+fn packets_without_a_matching_rule_are_untouched_and_not_counted() {
     let rule = "{name: rule, ports: [{protocol: UDP, port: 7778}], action: Drop}";
     only_mark(&under_rule(GAME, rule, [0; 6]), 0, 200);
 }
 
 #[test]
-fn an_excepted_source_is_not_matched_and_its_neighbours_are() {
+fn an_excepted_source_does_not_match_and_its_neighbours_do() {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let sources: [IpAddr; 3] = ["198.51.100.7", "198.51.100.8", "198.51.101.7"].map(|ip| ip.parse().unwrap());
@@ -103,7 +103,7 @@ fn an_excepted_source_is_not_matched_and_its_neighbours_are() {
     for (source, mark) in sources.into_iter().zip([42, 0, 0]) {
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         let mut sender = UdpSender::from(&fixture.client, at(source, 0), to).unwrap();
-        all_arrive(&mut sender, &inbox, 100, UNDER_WAY);
+        all_arrive(&mut sender, &inbox, 100, IN_FLIGHT);
         let received = inbox.received();
         only_mark(&received, mark, 100);
         assert_eq!(received.sources.get(&source), Some(&100));

@@ -1,4 +1,4 @@
-//! An agent whose tables have another layout takes over: packets do not notice, and nothing of the old is left.
+//! An agent with another table layout takes over without loss, and removes everything of the old layout.
 
 use std::{fs, path::Path};
 
@@ -11,8 +11,8 @@ use crate::{
     nics::xdp,
 };
 
-/// Makes what is installed that of an agent with an older layout: its place says which one it is.
-fn is_older(fixture: &Fixture) {
+/// Renames the pins to those of an older layout: the directory's name says which layout the tables have.
+fn make_older(fixture: &Fixture) {
     let old = fixture.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
     fs::rename(fixture.pins(), old).unwrap();
 }
@@ -34,7 +34,7 @@ fn fixture() -> (Fixture, Pod) {
 }
 
 #[test]
-fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
+fn a_new_layout_takes_over_while_packets_keep_their_mark() {
     let (fixture, pod) = fixture();
     let mut agent = fixture.start(&["server"]);
     let links = names(&fixture.pins().join("links"));
@@ -45,7 +45,7 @@ fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
     let flow = traffic.add(Flow::new(UdpSender::new(&fixture.client, to).unwrap(), &inbox));
     traffic.more(flow, 2_000);
     agent.stop().unwrap();
-    is_older(&fixture);
+    make_older(&fixture);
     traffic.more(flow, 2_000);
 
     agent.start().unwrap();
@@ -68,13 +68,13 @@ fn a_new_layout_takes_over_while_packets_go_on_with_their_mark() {
         agent.log()
     );
     assert_eq!(names(&fixture.pins().join("links")), links);
-    // All tables are new, and so is what they count.
+    // All tables are new, so the counters restart.
     let counted = agent.look().counts("players");
     assert!((2_000..sent).contains(&counted[0]), "{counted:?}");
     assert!(gone(old), "program {old} is still loaded");
 }
 
-/// The kernel frees a program some time after the last one has let go of it.
+/// The kernel frees a program some time after its last reference is released.
 fn gone(program: u64) -> bool {
     let loaded = || {
         let mut command = std::process::Command::new("bpftool");
@@ -87,21 +87,21 @@ fn gone(program: u64) -> bool {
 }
 
 #[test]
-fn uninstall_removes_what_agents_with_other_layouts_have_left() {
+fn uninstall_removes_other_layouts() {
     let (fixture, pod) = fixture();
     let mut agent = fixture.start(&["server"]);
     assert!(pod.gro().unwrap());
     agent.stop().unwrap();
-    is_older(&fixture);
-    let said = agent.uninstall().unwrap();
-    assert!(!fixture.lab.pin_dir().exists(), "{said}");
+    make_older(&fixture);
+    let report = agent.uninstall().unwrap();
+    assert!(!fixture.lab.pin_dir().exists(), "{report}");
     assert_eq!(xdp(&fixture, "nic0"), None);
     assert!(!pod.gro().unwrap());
     assert_eq!(fixture.deliver(&pod, at(pod.v4(), 7777), 50).packets, 50);
 }
 
 #[test]
-fn an_older_layout_beside_the_own_one_is_removed_and_takes_nothing_along() {
+fn an_older_layout_next_to_the_current_one_is_removed_without_effect_on_it() {
     let (fixture, pod) = fixture();
     let mut agent = fixture.start(&["server"]);
     agent.stop().unwrap();
@@ -109,7 +109,7 @@ fn an_older_layout_beside_the_own_one_is_removed_and_takes_nothing_along() {
     for folder in ["maps", "links", "gro"] {
         fs::create_dir_all(older.join(folder)).unwrap();
     }
-    // A pin of the same name that leads to something else.
+    // A pin with the same name of another object.
     fs::rename(fixture.pins().join("maps/PROBLEMS"), older.join("maps/PROBLEMS")).unwrap();
     agent.start().unwrap();
     let gone = xdp_lab::wait_until("the older one is gone", PATIENCE, || !older.exists());

@@ -1,7 +1,7 @@
-//! `bpf_xdp_adjust_{meta,head,tail}`: what they accept, what they refuse and how, and what arrives afterwards.
+//! `bpf_xdp_adjust_{meta,head,tail}`: accepted and refused arguments, and the packet that arrives afterwards.
 //!
-//! The room in front of a packet is `XDP_PACKET_HEADROOM` (256) bytes, on veth as on mlx5; `struct xdp_frame` (40 bytes
-//! on 6.18) lies at its start and is out of reach.
+//! The headroom of a packet is `XDP_PACKET_HEADROOM` (256) bytes, on veth as on mlx5. `struct xdp_frame` (40
+//! bytes on 6.18) is at its start and not available.
 
 use crate::{
     adjusted::{ROOMY, resized},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 const VALUE: u64 = 0xaabb_ccdd_eeff_0011;
-/// More than the product will ever use, and what kernels before 6.5 have as their limit.
+/// The limit of kernels before 6.5, and more than the agent uses.
 const PORTABLE_LIMIT: i32 = 32;
 const HEADROOM: i32 = 256;
 
@@ -22,13 +22,13 @@ fn adjust_meta_takes_multiples_of_four_only() {
     let mut fixture = Fixture::passing(pass());
     for meta in [-1, -2, -3, -5, -7, -30] {
         assert_eq!(
-            ask(&mut fixture, Plan { meta, ..pass() }).meta,
+            run(&mut fixture, Plan { meta, ..pass() }).meta,
             errno(libc::EACCES),
             "{meta}"
         );
     }
     for meta in (4..=PORTABLE_LIMIT).step_by(4) {
-        let seen = ask(
+        let seen = run(
             &mut fixture,
             Plan {
                 meta: -meta,
@@ -42,7 +42,7 @@ fn adjust_meta_takes_multiples_of_four_only() {
 #[test]
 fn adjust_meta_never_reaches_into_the_packet() {
     let mut fixture = Fixture::passing(pass());
-    let seen = ask(&mut fixture, Plan { meta: 4, ..pass() });
+    let seen = run(&mut fixture, Plan { meta: 4, ..pass() });
     assert_eq!((seen.meta, seen.metadata), (errno(libc::EINVAL), 0));
 }
 
@@ -51,7 +51,7 @@ fn adjust_meta_has_one_limit_up_to_which_everything_is_delivered() {
     let mut fixture = Fixture::redirecting(redirect());
     let mut limit = 0;
     for meta in (4..=HEADROOM + 4).step_by(4) {
-        let seen = ask(
+        let seen = run(
             &mut fixture,
             Plan {
                 meta: -meta,
@@ -70,7 +70,7 @@ fn adjust_meta_has_one_limit_up_to_which_everything_is_delivered() {
             assert_eq!(record.metadata, meta as u32);
             limit = meta;
         } else {
-            // Up to 6.4 the length itself is refused, later the frame structure in the way.
+            // Up to 6.4 the kernel refuses the length itself, later the overlap with the frame structure.
             assert!(
                 [errno(libc::EACCES), errno(libc::EINVAL)].contains(&seen.meta),
                 "{meta}: {}",
@@ -108,13 +108,13 @@ fn adjust_head_moves_metadata_along_in_both_directions() {
 }
 
 #[test]
-fn adjust_head_fails_without_room_and_changes_nothing() {
+fn adjust_head_fails_without_headroom_and_changes_nothing() {
     let mut fixture = Fixture::passing(pass());
     for (head, why) in [
         (-HEADROOM, "the frame structure would be overwritten"),
-        (51, "less than an Ethernet header would be left of 64 bytes"),
+        (51, "less than an Ethernet header would remain of 64 bytes"),
     ] {
-        let seen = ask(
+        let seen = run(
             &mut fixture,
             Plan {
                 meta: -8,
@@ -129,16 +129,16 @@ fn adjust_head_fails_without_room_and_changes_nothing() {
         assert_eq!((record.metadata, record.value), (8, VALUE));
         assert_eq!(record.bytes[..64], frame(NIC_MAC, 64));
     }
-    assert_eq!(ask(&mut fixture, Plan { head: 50, ..pass() }).head, 0);
+    assert_eq!(run(&mut fixture, Plan { head: 50, ..pass() }).head, 0);
 }
 
 #[test]
-fn metadata_takes_room_from_adjust_head() {
+fn metadata_reduces_the_headroom_for_adjust_head() {
     let mut fixture = Fixture::passing(pass());
-    let room = (0..=HEADROOM)
+    let headroom = (0..=HEADROOM)
         .rev()
         .find(|head| {
-            ask(
+            run(
                 &mut fixture,
                 Plan {
                     head: -head,
@@ -149,20 +149,20 @@ fn metadata_takes_room_from_adjust_head() {
                 == 0
         })
         .unwrap();
-    let seen = ask(
+    let seen = run(
         &mut fixture,
         Plan {
             meta: -8,
-            head: -(room - 8),
+            head: -(headroom - 8),
             ..pass()
         },
     );
     assert_eq!((seen.meta, seen.head), (0, 0));
-    let seen = ask(
+    let seen = run(
         &mut fixture,
         Plan {
             meta: -8,
-            head: -(room - 7),
+            head: -(headroom - 7),
             ..pass()
         },
     );
@@ -183,25 +183,25 @@ fn adjust_tail_shrinks_and_grows_with_zeroes() {
 }
 
 #[test]
-fn adjust_tail_refuses_less_than_a_header_and_more_than_there_is_room() {
+fn adjust_tail_refuses_less_than_a_header_and_more_than_the_tailroom() {
     let mut fixture = Fixture::passing(pass());
     for tail in [-51, 1 << 16] {
-        let seen = ask(&mut fixture, Plan { tail, ..pass() });
+        let seen = run(&mut fixture, Plan { tail, ..pass() });
         assert_eq!((seen.tail, seen.length), (errno(libc::EINVAL), 64), "{tail}");
         assert_eq!(fixture.programs.record().bytes[..64], frame(NIC_MAC, 64));
     }
-    assert_eq!(ask(&mut fixture, Plan { tail: -50, ..pass() }).tail, 0);
+    assert_eq!(run(&mut fixture, Plan { tail: -50, ..pass() }).tail, 0);
 }
 
-/// Sends one frame of 64 bytes through the plan.
-fn ask(fixture: &mut Fixture, plan: Plan) -> Seen {
+/// Sends one frame of 64 bytes, and returns what the program saw with this plan.
+fn run(fixture: &mut Fixture, plan: Plan) -> Seen {
     let frames = fixture.programs.seen().frames;
     fixture.programs.plan(plan);
     fixture.send(1);
     fixture.programs.seen_after(frames + 1)
 }
 
-/// What a program sees that moved the start of the first frame of 64 bytes and passed it.
+/// What the program sees after it moved the start of the first frame of 64 bytes and passed it.
 fn moved(head: i32) -> Seen {
     Seen {
         frames: 1,

@@ -1,4 +1,4 @@
-//! Packets that were moved at both ends arrive as they were left.
+//! Packets that were adjusted at both ends arrive unchanged.
 
 use crate::{
     fixture::{Fixture, NIC_MAC, POD_MAC, pass, redirect},
@@ -9,8 +9,8 @@ use crate::{
 };
 
 const VALUE: u64 = 0x0102_0304_0506_0708;
-/// A veth rounds its buffers up to cache lines, so that behind a frame of 66 bytes there is room for 62 more; mlx5 has a
-/// page for every packet.
+/// A veth aligns its buffers to cache lines, so a frame of 66 bytes has 62 bytes of tailroom. mlx5 has a page
+/// for every packet.
 pub(crate) const ROOMY: usize = 66;
 
 #[test]
@@ -46,14 +46,14 @@ fn a_packet_adjusted_by_head_meta_and_tail_can_be_redirected() {
     }
 }
 
-/// The packet that arrives is the one the adjustments describe, byte by byte, with its metadata.
+/// Checks that the packet arrives as adjusted, byte by byte, with its metadata.
 fn assert_adjusted(fixture: &mut Fixture, head: i32, tail: i32, header: [u8; 14]) {
     let record = fixture.programs.record();
     let mut expected = frame(NIC_MAC, ROOMY);
     if head > 0 {
         expected.drain(..head as usize);
     } else {
-        // What lies in the new bytes in front is the rest of the metadata and what was there before: not asserted.
+        // The new bytes in front contain the rest of the metadata and earlier content: not asserted.
         expected.splice(..0, vec![0; -head as usize]);
     }
     expected = resized(expected, tail);
@@ -70,7 +70,7 @@ fn assert_adjusted(fixture: &mut Fixture, head: i32, tail: i32, header: [u8; 14]
     );
 }
 
-/// Cut, or filled up with zeroes.
+/// Truncates, or appends zeroes.
 pub(crate) fn resized(mut bytes: Vec<u8>, by: i32) -> Vec<u8> {
     bytes.resize(bytes.len().checked_add_signed(by as isize).unwrap(), 0);
     bytes

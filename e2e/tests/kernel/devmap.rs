@@ -1,4 +1,4 @@
-//! The devmap: whose interface an entry is, how long it lasts, what its absence does.
+//! The devmap: the namespace of its entries, their lifetime, and redirects to a missing entry.
 
 use crate::{
     fixture::{Fixture, NIC_MAC, SLOT, XDP_ABORTED, XDP_PASS, XDP_REDIRECT, redirect},
@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn a_program_can_look_its_devmap_up() {
+fn a_program_can_look_up_its_devmap() {
     let mut fixture = Fixture::redirecting(redirect());
     fixture.send(1);
     assert_eq!(fixture.programs.seen_after(1).device, fixture.host);
@@ -64,7 +64,7 @@ fn an_entry_stays_while_its_device_is_down() {
 }
 
 #[test]
-fn a_missing_key_answers_with_the_flags_and_leaves_the_packet_to_the_stack() {
+fn a_missing_key_returns_the_flags_as_action() {
     let mut fixture = Fixture::passing(redirect());
     fixture.programs.plan(Plan {
         header: [0; 14],
@@ -97,14 +97,14 @@ fn a_missing_key_without_flags_aborts_the_packet() {
 }
 
 #[test]
-fn a_present_key_answers_redirect() {
+fn a_present_key_returns_redirect() {
     let fixture = Fixture::redirecting(redirect());
     fixture.send(1);
     assert_eq!(fixture.programs.seen_after(1).action, XDP_REDIRECT);
 }
 
 #[test]
-fn a_map_is_filled_from_the_devices_own_namespace_only() {
+fn an_entry_can_be_set_only_from_the_devices_namespace() {
     let mut fixture = Fixture::new();
     let host = fixture.host;
     let refused = fixture

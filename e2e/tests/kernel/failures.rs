@@ -1,7 +1,7 @@
-//! Redirects that fail: where each failure shows, and where it does not.
+//! Failed redirects: where each failure is visible, and where it is not.
 //!
-//! Stage one is `xdp_do_redirect`, in the driver's receive loop: the driver hears of it. Stage two is the flush of the
-//! bulk queue: the driver has long counted the packet as redirected.
+//! Stage one is `xdp_do_redirect`, in the driver's receive loop: the driver gets the error. Stage two is the
+//! flush of the bulk queue, after the driver has counted the packet as redirected.
 
 use crate::{
     fixture::{Fixture, NIC_MAC, SLOT, redirect},
@@ -11,7 +11,7 @@ use crate::{
     wire::frame,
 };
 
-/// What the NIC's driver counted: packets redirected, packets lost.
+/// Returns the counters of the NIC's driver: packets redirected, packets lost.
 fn driver(fixture: &Fixture) -> (u64, u64) {
     let counter = |name: &str| fixture.node.driver_counter("n0", &format!("rx_queue_0_{name}"));
     (counter("xdp_redirect"), counter("drops"))
@@ -29,21 +29,21 @@ fn a_delivered_packet_shows_as_sent() {
 }
 
 #[test]
-fn without_gro_in_the_pod_a_redirect_fails_with_eopnotsupp_in_the_drivers_sight() {
+fn without_gro_in_the_pod_a_redirect_fails_with_eopnotsupp_visible_to_the_driver() {
     let mut fixture = Fixture::redirecting(redirect());
     fixture.pod.command("ethtool -K p0 gro off");
     fails_at_once(&mut fixture, 64, libc::EOPNOTSUPP);
 }
 
 #[test]
-fn with_the_host_veth_down_a_redirect_fails_with_enetdown_in_the_drivers_sight() {
+fn with_the_host_veth_down_a_redirect_fails_with_enetdown_visible_to_the_driver() {
     let mut fixture = Fixture::redirecting(redirect());
     fixture.node.command("ip link set h0 down");
     fails_at_once(&mut fixture, 64, libc::ENETDOWN);
 }
 
 #[test]
-fn a_frame_over_the_host_veths_mtu_fails_with_emsgsize_in_the_drivers_sight() {
+fn a_frame_over_the_host_veths_mtu_fails_with_emsgsize_visible_to_the_driver() {
     let mut fixture = Fixture::redirecting(redirect());
     fixture.node.command("ip link set h0 mtu 576");
     fails_at_once(&mut fixture, 1000, libc::EMSGSIZE);
@@ -105,13 +105,13 @@ fn a_full_ring_loses_packets_at_the_flush_without_an_errno() {
     let mut tracer = Tracer::start();
     let mut fixture = Fixture::redirecting(redirect());
     fixture.stop_polling_in_pod();
-    // The poll for this packet is the last for a long time.
+    // The poll for this packet is the last one for a minute.
     fixture.send(1);
     fixture.programs.record();
 
     for sent in (BURST..=RING + TOO_MANY).step_by(BURST) {
         fixture.send(BURST);
-        // The NIC's own ring must not be the one that overflows.
+        // The NIC's own ring must not overflow.
         fixture.programs.seen_after(1 + sent as u64);
     }
     let all = (1 + RING + TOO_MANY) as u64;
@@ -122,7 +122,7 @@ fn a_full_ring_loses_packets_at_the_flush_without_an_errno() {
         assert_eq!(sum(|event| event.err), 0);
         (sum(|event| event.sent + event.drops) == all).then_some(sum(|event| event.drops))
     });
-    // The ring gives places free in batches, so that one or some fewer than its size may be there.
+    // The ring frees slots in batches, so a few less than its size may be available.
     assert!(
         (TOO_MANY as u64..TOO_MANY as u64 + 32).contains(&drops),
         "{drops}"
@@ -131,7 +131,7 @@ fn a_full_ring_loses_packets_at_the_flush_without_an_errno() {
     assert_eq!(xmit_errors(&fixture), drops);
 }
 
-/// What the target's driver counted.
+/// Returns the counter of the target's driver.
 fn xmit_errors(fixture: &Fixture) -> u64 {
     fixture.node.driver_counter("h0", "tx_queue_0_xdp_xmit_errors")
 }
@@ -151,7 +151,7 @@ fn fails_at_once(fixture: &mut Fixture, length: usize, errno: i32) {
         slot: SLOT,
         ..Event::default()
     };
-    // The driver under the test, veth, reports no exception for a failed redirect; mlx5 does.
+    // veth reports no exception for a failed redirect; mlx5 does.
     assert_eq!(failed, [expected]);
     assert_ne!(map, 0);
     wait::until_eq((redirected, lost + 1), || driver(fixture));
@@ -159,7 +159,8 @@ fn fails_at_once(fixture: &mut Fixture, length: usize, errno: i32) {
     assert_eq!(fixture.programs.records_so_far().len(), 0);
 }
 
-/// Stage two: only `xdp_devmap_xmit` and the target's own counters tell; the driver counts a successful redirect.
+/// Stage two: only `xdp_devmap_xmit` and the target's counters show it; the driver counts a successful
+/// redirect.
 fn fails_at_the_flush(fixture: &mut Fixture, length: usize, err: i32) {
     let (redirected, lost) = driver(fixture);
     let mut tracer = Tracer::start();

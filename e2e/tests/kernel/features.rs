@@ -1,12 +1,12 @@
-//! When a host veth can be the target of a redirect: the `NDO_XMIT` bit of its `xdp-features` (Linux 6.3) against what
-//! really arrives.
+//! When a host-side veth can be the target of a redirect: the `NDO_XMIT` bit of its `xdp-features` (Linux
+//! 6.3), compared with real delivery.
 
 use crate::fixture::{Fixture, redirect};
 
 #[test]
 fn gro_switched_on_while_eth0_is_up_makes_the_host_veth_a_target() {
     let mut fixture = prepared();
-    assert!(!is_target(&fixture), "a new veth is none");
+    assert!(!is_target(&fixture), "a new veth is not a target");
     fixture.pod.command("ethtool -K p0 gro on");
     assert!(is_target(&fixture));
     assert_delivered(&mut fixture);
@@ -15,7 +15,7 @@ fn gro_switched_on_while_eth0_is_up_makes_the_host_veth_a_target() {
 }
 
 #[test]
-fn gro_switched_on_while_eth0_is_down_has_no_effect_until_it_is_switched_again() {
+fn gro_switched_on_while_eth0_is_down_has_no_effect_until_it_is_switched_on_again() {
     let mut fixture = prepared();
     fixture.pod.command("ip link set p0 down");
     fixture.pod.command("ethtool -K p0 gro on");
@@ -64,7 +64,7 @@ fn assert_delivered(fixture: &mut Fixture) {
     fixture.programs.record();
 }
 
-/// `NDO_XMIT` of the host veth, as the netdev family tells it.
+/// Returns the `NDO_XMIT` bit of the host-side veth, read by the netdev netlink family.
 fn is_target(fixture: &Fixture) -> bool {
     let features = fixture.node.run(|| crate::genl::xdp_features(fixture.host));
     features & crate::genl::NDO_XMIT != 0

@@ -4,7 +4,7 @@
 //! wire: g0 ── nic: n0 │ node │ host veth: h0 ── pod: p0
 //! ```
 //!
-//! `n0` stands for the NIC: native XDP runs in veth's receive path on what comes from `g0`.
+//! `n0` takes the place of the NIC: native XDP runs in veth's receive path on frames from `g0`.
 
 use std::{
     fs, io,
@@ -41,19 +41,19 @@ pub(crate) struct Fixture {
     pub(crate) client: Namespace,
     pub(crate) node: Namespace,
     pub(crate) pod: Namespace,
-    /// Interfaces have numbers that no other interface of the machine has: tracepoints report nothing else.
+    /// Interface indexes, unique on the machine: tracepoints report an index without its namespace.
     pub(crate) g0: u32,
     pub(crate) nic: u32,
     pub(crate) host: u32,
     pub(crate) eth0: u32,
     pub(crate) wire: Wire,
     pub(crate) programs: Programs,
-    /// Attachments that last as long as the fixture.
+    /// Links that stay open as long as the fixture.
     pub(crate) links: Vec<OwnedFd>,
 }
 
 impl Fixture {
-    /// All interfaces are up, the pod can take redirects, and no program is attached.
+    /// All interfaces are up, the pod can be the target of redirects, and no program is attached.
     pub(crate) fn new() -> Self {
         let fixture = Self::without_gro();
         fixture.pod.command("ethtool -K p0 gro on");
@@ -143,7 +143,7 @@ impl Fixture {
         self.node.run(|| devices.set(SLOT, host, None, 0)).unwrap();
     }
 
-    /// From the end of the pod's next poll on, packets stay in its ring for a minute.
+    /// After the pod's next poll, packets stay in its ring for a minute.
     pub(crate) fn stop_polling_in_pod(&self) {
         self.pod.run(|| {
             namespace::with_sysfs(|sysfs| {
@@ -161,7 +161,7 @@ impl Fixture {
     }
 }
 
-/// Redirects to the pod with its address as the destination.
+/// A plan that redirects to the pod with its MAC address as the destination.
 pub(crate) fn redirect() -> Plan {
     Plan {
         action: XDP_REDIRECT,
@@ -183,13 +183,13 @@ fn mac(bytes: [u8; 6]) -> String {
     bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// Interface numbers are per network namespace; these differ between the tests of one process and between processes.
+/// Interface indexes are per network namespace; these are unique over tests and processes.
 fn unique_ifindex() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     (own_indexes() << 16) + NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The upper half of all of them.
+/// The upper half of all indexes of this process.
 pub(crate) fn own_indexes() -> u32 {
     process::id() & 0x7fff
 }

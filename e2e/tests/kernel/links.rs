@@ -1,4 +1,4 @@
-//! XDP links: who may attach, what keeps them, how a program is exchanged.
+//! XDP links: attaching, lifetime, and replacement of the program.
 
 use std::{
     env, fs,
@@ -29,7 +29,7 @@ fn a_second_link_on_the_same_nic_is_refused_with_ebusy() {
 }
 
 #[test]
-fn generic_mode_beside_native_mode_is_refused_with_eexist() {
+fn generic_mode_next_to_native_mode_is_refused_with_eexist() {
     let fixture = Fixture::passing(pass());
     let refused = fixture.try_attach_xdp(XDP_FLAGS_SKB_MODE).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EEXIST));
@@ -70,11 +70,11 @@ fn a_program_attached_by_netlink_is_not_replaced_by_a_link() {
 #[test]
 fn an_interface_without_native_xdp_refuses_driver_mode_and_takes_generic_mode() {
     let mut fixture = Fixture::new();
-    // Like VLAN devices and bridges, the loopback device has no `ndo_bpf`. It is the first of every namespace.
+    // Like VLAN devices and bridges, the loopback device has no `ndo_bpf`. Its index is 1 in every namespace.
     fixture.nic = 1;
     let refused = fixture.try_attach_xdp(XDP_FLAGS_DRV_MODE).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EOPNOTSUPP));
-    // Without a mode the kernel falls back to generic by itself and says nothing.
+    // Without a mode flag the kernel falls back to generic mode without an error.
     fixture.try_attach_xdp(0).unwrap();
 }
 
@@ -92,7 +92,7 @@ fn a_pinned_link_survives_its_process() {
     fixture.programs.seen_after(1);
     assert!(is_native(&fixture));
 
-    // Whoever opens the pin afterwards owns the link like the one that made it.
+    // A process that opens the pin holds the link like its creator.
     let link = bpf::open_pin(&pin).unwrap();
     fs::remove_file(&pin).unwrap();
     assert!(is_native(&fixture));
@@ -111,8 +111,8 @@ fn a_link_that_is_not_pinned_ends_with_its_process() {
 }
 
 #[test]
-fn link_update_exchanges_the_program_without_a_lost_packet() {
-    const EXCHANGES: usize = 100;
+fn link_update_replaces_the_program_without_packet_loss() {
+    const REPLACEMENTS: usize = 100;
     const BURST: usize = 32;
     let fixture = Fixture::redirecting(redirect());
     let mut other = Programs::load();
@@ -126,26 +126,26 @@ fn link_update_exchanges_the_program_without_a_lost_packet() {
             while !done.load(Ordering::Relaxed) {
                 fixture.send(BURST);
                 let sent = sent.fetch_add(BURST as u32, Ordering::Relaxed) + BURST as u32;
-                // The NIC's ring must not overflow; a packet lost in the exchange would be waited for in vain.
+                // The NIC's ring must not overflow; only a packet that the replacement loses may be missing.
                 wait::until_eq(u64::from(sent), || fixture.programs.read());
             }
         });
         let (mut old, mut new) = (fixture.programs.xdp(), other.xdp());
         let both = || fixture.programs.seen().frames > 0 && other.seen().frames > 0;
-        let (start, mut exchanges) = (Instant::now(), 0);
+        let (start, mut replacements) = (Instant::now(), 0);
         // Traffic may only just begin.
         let ended = loop {
-            if exchanges >= EXCHANGES && (both() || start.elapsed() > wait::PATIENCE) {
+            if replacements >= REPLACEMENTS && (both() || start.elapsed() > wait::PATIENCE) {
                 break Ok(());
             }
             if let Err(error) = bpf::link_update(&fixture.links[0], new, old) {
                 break Err(error);
             }
             (old, new) = (new, old);
-            exchanges += 1;
+            replacements += 1;
             thread::yield_now();
         };
-        // Whatever happened, the sender must end.
+        // The sender must end in any case.
         done.store(true, Ordering::Relaxed);
         ended.unwrap();
     });
@@ -171,7 +171,7 @@ fn link_update_refuses_when_another_program_is_attached_than_expected() {
 }
 
 #[test]
-fn a_link_outlives_its_nic_but_is_dead() {
+fn a_link_whose_nic_is_deleted_cannot_be_updated() {
     let fixture = Fixture::passing(pass());
     fixture.node.command("ip link del n0");
     let program = fixture.programs.xdp();
@@ -183,14 +183,14 @@ fn is_native(fixture: &Fixture) -> bool {
     fixture.node.command("ip link show n0").contains(" xdp ")
 }
 
-/// A bpffs of its own.
+/// A new bpffs.
 struct Pins(PathBuf);
 
 impl Pins {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let directory = env::temp_dir().join(format!("xdp-facts-{}-{number}", process::id()));
+        let directory = env::temp_dir().join(format!("xdp-kernel-tests-{}-{number}", process::id()));
         fs::create_dir(&directory).unwrap();
         let pins = Self(directory);
         pins.mount("mount -t bpf none");

@@ -1,4 +1,4 @@
-//! Kernel behaviour that the product rests on: one test for each, on the running kernel, with real packets.
+//! Kernel behaviour that the agent depends on: one test for each, on the running kernel, with real packets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod adjust;

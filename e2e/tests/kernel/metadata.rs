@@ -1,4 +1,4 @@
-//! Metadata on its way from the XDP program to the skb.
+//! Metadata from the XDP program to the skb.
 
 use xdp_lab::bpf::{
     XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, {self},
@@ -72,14 +72,14 @@ fn generic_mode_delivers_redirected_packets_without_their_metadata() {
         assert_eq!(record.metadata, 0);
         assert_eq!(record.bytes[..64], frame(POD_MAC, 64));
     }
-    // The program was told that all is well.
+    // The program got no error.
     assert_eq!(
         (fixture.programs.seen().meta, fixture.programs.seen().metadata),
         (0, 8)
     );
 
     drop(generic);
-    // A process that is being started holds a copy of the handle for a moment.
+    // A starting process holds a copy of the descriptor until it executes its program.
     let link = wait::until("the NIC is free", || {
         fixture.try_attach_xdp(XDP_FLAGS_DRV_MODE).ok()
     });
@@ -137,8 +137,8 @@ fn redirect_udp() -> Plan {
     Plan { header, ..redirect() }
 }
 
-/// Skbs that reach the pod, and the packets in them, when the NIC receives a batch of one flow at once. Live frames,
-/// because a veth hands its packets on one by one.
+/// Returns the number of skbs that reach the pod, and of packets in them, when the NIC receives a batch of
+/// one flow. Uses live frames, because a veth processes its packets one by one.
 fn merged(plan: Plan) -> (u32, u32) {
     let mut fixture = Fixture::redirecting(plan);
     fixture.pod.command("ethtool -K p0 rx-udp-gro-forwarding on");

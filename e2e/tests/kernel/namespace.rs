@@ -1,4 +1,4 @@
-//! Network namespaces that live as long as a test holds them: nothing is left behind, however the test ends.
+//! Network namespaces that are removed when the test ends, for whatever reason.
 
 use std::{
     ffi::CStr,
@@ -16,7 +16,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// A network namespace without a name; IPv6 is off in it, so that it carries the frames of the test only.
+/// An unnamed network namespace. IPv6 is off, so it has no frames except the test's.
 pub(crate) struct Namespace(OwnedFd);
 
 impl Namespace {
@@ -30,7 +30,7 @@ impl Namespace {
         Self(File::open("/proc/thread-self/ns/net").unwrap().into())
     }
 
-    /// Runs a closure on a thread of its own inside the namespace.
+    /// Runs a closure on a new thread inside the namespace.
     pub(crate) fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
@@ -42,7 +42,7 @@ impl Namespace {
         }
     }
 
-    /// Runs a command inside the namespace; its output, or else its errors.
+    /// Runs a command inside the namespace. Returns its output, or its error output if it fails.
     pub(crate) fn try_command(&self, line: &str) -> Result<String, String> {
         let mut words = line.split_whitespace();
         let mut command = Command::new(words.next().unwrap());
@@ -59,12 +59,12 @@ impl Namespace {
             .unwrap_or_else(|error| panic!("`{line}`: {error}"))
     }
 
-    /// For commands that take a namespace by path.
+    /// Returns the path of the namespace, for commands.
     pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", process::id(), self.0.as_raw_fd())
     }
 
-    /// `ethtool -S`
+    /// Returns a counter of `ethtool -S`.
     pub(crate) fn driver_counter(&self, interface: &str, counter: &str) -> u64 {
         let all = self.command(&format!("ethtool -S {interface}"));
         let value = all
@@ -76,7 +76,7 @@ impl Namespace {
             .unwrap()
     }
 
-    /// `tx_dropped` of `ip -s link`
+    /// Returns `tx_dropped` of `ip -s link`.
     pub(crate) fn tx_dropped(&self, interface: &str) -> u64 {
         let json = self.command(&format!("ip -s -j link show {interface}"));
         let links: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -84,8 +84,8 @@ impl Namespace {
     }
 }
 
-/// Shows the sysfs of the calling thread's network namespace to a closure. Afterwards the thread is of no other use: it
-/// has a mount namespace of its own.
+/// Mounts the sysfs of the calling thread's network namespace, and calls a closure with it. The thread keeps
+/// its own mount namespace, so it must not be used for anything else.
 #[expect(unsafe_code, reason = "mount(2), with constant strings")]
 pub(crate) fn with_sysfs(inside: impl FnOnce(&Path)) {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();

@@ -1,4 +1,4 @@
-//! The facts' eBPF object, loaded once for each test.
+//! The tests' eBPF object, loaded once for each test.
 #![expect(unsafe_code, reason = "promises to aya about the layout of the shared types")]
 
 use std::{
@@ -26,7 +26,7 @@ unsafe impl aya::Pod for Plan {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Seen {}
 
-/// One instance of the programs, with maps of its own.
+/// One instance of the programs, with its own maps.
 pub(crate) struct Programs {
     ebpf: Ebpf,
     plan: Array<MapData, Plan>,
@@ -74,19 +74,19 @@ impl Programs {
         self.seen.get(&0, 0).unwrap()
     }
 
-    /// What the XDP program found at frame number `frames`.
+    /// Waits until the XDP program has seen this many frames, and returns what it found at the last one.
     pub(crate) fn seen_after(&self, frames: u64) -> Seen {
         wait::until("the XDP program saw the frames", || {
             Some(self.seen()).filter(|seen| seen.frames >= frames)
         })
     }
 
-    /// How many skbs the reader saw.
+    /// Returns how many skbs the reader has seen.
     pub(crate) fn read(&self) -> u64 {
         self.read.get(&0, 0).unwrap()
     }
 
-    /// The next `count` skbs that the reader sees.
+    /// Waits for the next `count` skbs that the reader sees.
     pub(crate) fn records(&mut self, count: usize) -> Vec<Record> {
         let mut records = Vec::new();
         wait::until("the reader saw the packets", || {
@@ -106,9 +106,9 @@ impl Programs {
     }
 }
 
-/// Listens to the tracepoints of XDP, of the whole machine.
+/// Records the XDP tracepoints of the whole machine.
 pub(crate) struct Tracer {
-    // Detaches when it goes.
+    // Detaches on drop.
     _ebpf: Ebpf,
     events: RingBuf<MapData>,
     kept: Vec<Event>,
@@ -133,12 +133,12 @@ impl Tracer {
         }
     }
 
-    /// What was reported so far about frames from an interface.
+    /// Returns the events so far about frames from an interface.
     pub(crate) fn events(&mut self, from: u32) -> Vec<Event> {
         self.kept(|event| event.from == from)
     }
 
-    /// What was reported so far about frames to an interface.
+    /// Returns the events so far about frames to an interface.
     pub(crate) fn events_to(&mut self, to: u32) -> Vec<Event> {
         self.kept(|event| event.to == to)
     }
@@ -177,13 +177,14 @@ fn drain<T: Copy>(ring: &mut RingBuf<MapData>) -> Vec<T> {
     let mut all = Vec::new();
     while let Some(item) = ring.next() {
         assert_eq!(item.len(), size_of::<T>());
-        // SAFETY: the programs put values of this type into the ring; the shared types accept every bit pattern.
+        // SAFETY: the programs write values of this type into the ring; the shared types accept every bit
+        // pattern.
         all.push(unsafe { item.as_ptr().cast::<T>().read_unaligned() });
     }
     all
 }
 
-/// The errno behind an aya error.
+/// Returns the errno in the causes of an aya error.
 pub(crate) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut cause = Some(error);
     while let Some(error) = cause {

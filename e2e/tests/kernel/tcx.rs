@@ -1,4 +1,4 @@
-//! The reader's link: made inside the pod's namespace, held outside of it.
+//! The reader's link: created inside the pod's namespace, held outside of it.
 
 use xdp_lab::bpf::{
     AttachPoint, {self},
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn a_tcx_link_is_made_from_inside_the_pods_namespace_only() {
+fn a_tcx_link_can_be_created_only_inside_the_pods_namespace() {
     let fixture = Fixture::new();
     let program = fixture.programs.reader();
     let refused = fixture
@@ -22,7 +22,7 @@ fn a_tcx_link_is_made_from_inside_the_pods_namespace_only() {
 }
 
 #[test]
-fn a_tcx_link_made_in_the_pods_namespace_is_exchanged_from_the_host() {
+fn a_tcx_link_created_in_the_pods_namespace_can_be_updated_from_the_host() {
     let mut fixture = Fixture::redirecting(redirect());
     fixture.send(1);
     fixture.programs.record();
@@ -50,7 +50,7 @@ fn two_readers_both_see_a_packet_and_closing_ones_last_handle_detaches_it() {
     let link_of_other = fixture.links.pop().unwrap();
     fixture.links.pop();
     fixture.links.push(link_of_other);
-    // The other test's thread may be starting a process, which holds a copy of the handle for a moment.
+    // A process that another test starts may hold a copy of the descriptor until it executes its program.
     wait::until("the closed one sees nothing more", || {
         let (closed, open) = (fixture.programs.read(), other.read());
         fixture.send(1);
@@ -60,7 +60,7 @@ fn two_readers_both_see_a_packet_and_closing_ones_last_handle_detaches_it() {
 }
 
 #[test]
-fn a_tcx_link_dies_with_the_pod() {
+fn a_tcx_link_cannot_be_updated_after_the_pod_is_gone() {
     let Fixture {
         pod,
         node,
@@ -76,7 +76,7 @@ fn a_tcx_link_dies_with_the_pod() {
             .err()?
             .raw_os_error()
     };
-    // The first updates may still find the namespace, and then the program is no longer the one expected.
+    // The first updates may still find the namespace; then the program is no longer the expected one.
     wait::until_eq(Some(libc::ENOLINK), errno);
     assert!(node.try_command("ip link show h0").is_err());
 }

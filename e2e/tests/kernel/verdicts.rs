@@ -1,4 +1,4 @@
-//! What becomes of a packet for each answer of the program.
+//! The effect of each action that the program returns.
 
 use xdp_lab::bpf::{
     AttachPoint, XDP_FLAGS_DRV_MODE, {self},
@@ -28,7 +28,8 @@ fn xdp_tx_sends_the_packet_back_with_its_changes() {
         header: answer,
         ..pass()
     });
-    // Stands for the switch. `veth_xdp_flush` wakes the other end of the veth only if it has a program.
+    // Takes the place of the switch. `veth_xdp_flush` wakes the other end of the veth only if it has a
+    // program.
     let mut switch = Programs::load();
     switch.plan(pass());
     let (program, g0) = (switch.xdp(), fixture.g0);
@@ -100,7 +101,7 @@ fn a_vlan_tag_is_in_band_for_xdp_and_out_of_band_for_the_pods_tcx() {
         ..redirect()
     });
     fixture.wire.send(&tagged(&frame(NIC_MAC, 64), VLAN));
-    // The program saw four bytes more than what the pod sees.
+    // The program saw four bytes more than the pod.
     assert_eq!(fixture.programs.seen_after(1).length, 68);
     let record = fixture.programs.record();
     assert_eq!(
@@ -111,7 +112,7 @@ fn a_vlan_tag_is_in_band_for_xdp_and_out_of_band_for_the_pods_tcx() {
     assert_eq!((record.metadata, record.value), (8, 42));
 }
 
-/// A packet that passes afterwards is the first to arrive: those before it went nowhere.
+/// Checks that no earlier packet arrives: a packet that passes afterwards is the first one.
 fn assert_nothing_but_a_later_packet_arrives(fixture: &mut Fixture) {
     fixture.programs.plan(pass());
     fixture.send(1);

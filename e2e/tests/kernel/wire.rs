@@ -1,4 +1,4 @@
-//! Raw frames on an interface.
+//! Packet sockets: raw frames on an interface.
 #![expect(
     unsafe_code,
     reason = "packet sockets are addressed by a structure that libc only declares"
@@ -11,7 +11,7 @@ use std::{
 
 use crate::shared::CLIENT;
 
-/// IEEE's type for experiments: no protocol of the kernel takes such frames.
+/// IEEE's EtherType for experiments: no protocol of the kernel receives such frames.
 pub(crate) const EXPERIMENT: [u8; 2] = [0x88, 0xb5];
 
 /// A packet socket on one interface.
@@ -20,20 +20,20 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// In the calling thread's network namespace.
+    /// Opens a socket in the calling thread's network namespace.
     pub(crate) fn open(ifindex: u32) -> Self {
         let protocol = (libc::ETH_P_ALL as u16).to_be();
         // SAFETY: plain system call; the result is checked below.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         assert!(fd >= 0, "socket: {}", io::Error::last_os_error());
-        // SAFETY: the kernel has just made this descriptor for us.
+        // SAFETY: the kernel has just returned this descriptor.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: all zeroes is a valid address.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
         address.sll_protocol = protocol;
         address.sll_ifindex = ifindex as i32;
-        // SAFETY: the address is of the size that is told.
+        // SAFETY: the length is that of the address.
         let bound = unsafe {
             libc::bind(
                 fd,
@@ -46,19 +46,19 @@ impl Wire {
     }
 
     pub(crate) fn send(&self, frame: &[u8]) {
-        // SAFETY: the buffer is as long as told.
+        // SAFETY: the length is that of the buffer.
         let sent = unsafe { libc::send(self.socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
         assert_eq!(sent, frame.len() as isize, "send: {}", io::Error::last_os_error());
     }
 
-    /// The next frame that arrived here; frames that left from here are skipped.
+    /// Returns the next incoming frame; outgoing frames are skipped.
     pub(crate) fn receive(&self) -> Option<Vec<u8>> {
         loop {
             let mut buffer = vec![0; 4096];
             // SAFETY: all zeroes is a valid address.
             let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
             let mut length = size_of::<libc::sockaddr_ll>() as u32;
-            // SAFETY: buffer and address are as long as told.
+            // SAFETY: the lengths are those of buffer and address.
             let received = unsafe {
                 libc::recvfrom(
                     self.socket.as_raw_fd(),
@@ -78,7 +78,7 @@ impl Wire {
     }
 }
 
-/// A frame of `length` bytes whose payload tells the position of each byte.
+/// A frame of `length` bytes whose payload bytes are their positions.
 pub(crate) fn frame(destination: [u8; 6], length: usize) -> Vec<u8> {
     let mut frame = header(destination).to_vec();
     frame.extend((frame.len()..length).map(|at| at as u8));
@@ -94,14 +94,14 @@ pub(crate) fn header(destination: [u8; 6]) -> [u8; 14] {
     header
 }
 
-/// The same frame with an 802.1Q tag.
+/// Inserts an 802.1Q tag into a frame.
 pub(crate) fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
     let tag = [0x81, 0x00, (vlan >> 8) as u8, vlan as u8];
     [&frame[..12], &tag, &frame[12..]].concat()
 }
 
-/// An IPv4 UDP packet with a payload of `length` bytes, an even number. Its checksums are whole, as a real NIC delivers
-/// them: GRO leaves UDP packets without one alone.
+/// An IPv4 UDP packet with a payload of `length` bytes, an even number. Its checksums are complete, as a real
+/// NIC delivers them: GRO does not merge UDP packets without one.
 pub(crate) fn udp(destination: [u8; 6], length: u16) -> Vec<u8> {
     const ADDRESSES: [u8; 8] = [10, 0, 0, 1, 10, 0, 0, 2];
     let udp_length = (8 + length).to_be_bytes();

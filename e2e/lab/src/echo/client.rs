@@ -51,8 +51,8 @@ pub struct UdpReply {
 }
 
 impl EchoConnection {
-    /// Connects from an address, whose port may be 0, and reads the address that the server sees. `timeout` holds for each
-    /// later read and write too.
+    /// Connects from an address, whose port may be 0, and reads the address that the server sees. `timeout`
+    /// holds for each later read and write too.
     pub fn open(
         namespace: &Namespace,
         from: SocketAddr,
@@ -88,7 +88,7 @@ impl EchoConnection {
     }
 
     /// Sends this many bytes, and reads them back.
-    pub fn round_trip(&mut self, bytes: usize) -> io::Result<()> {
+    pub fn echo(&mut self, bytes: usize) -> io::Result<()> {
         let mut rest = bytes;
         while rest > 0 {
             let length = rest.min(CHUNK);
@@ -123,7 +123,8 @@ impl EchoConnection {
         Ok(rest)
     }
 
-    /// Resets the connection. Closing it would not be enough: a child process that is just starting may hold the socket too.
+    /// Resets the connection. Closing it would not be enough: a child process that is just starting may hold
+    /// the socket too.
     pub fn reset(self) -> io::Result<()> {
         sys::disconnect(&self.stream)
     }
@@ -155,8 +156,8 @@ impl UdpClient {
         &self.socket
     }
 
-    /// Sends a request of `request` bytes, and waits for the reply to it, which has `reply` bytes. The reply may come from
-    /// any address.
+    /// Sends a request of `request` bytes, and waits for the reply to it, which has `reply` bytes. The reply
+    /// may come from any address.
     pub fn request(&mut self, to: SocketAddr, request: usize, reply: usize) -> io::Result<UdpReply> {
         self.requests += 1;
         let number = self.requests.to_be_bytes();

@@ -24,8 +24,8 @@ const MAX_DATAGRAM: u32 = 65_507;
 /// Limit for one write, to a client that does not read.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Echoes over TCP and answers over UDP at one address and port until it is dropped. It keeps the namespace alive: drop it
-/// before the lab.
+/// Echoes over TCP and answers over UDP at one address and port until it is dropped. It keeps the namespace
+/// alive: drop it before the lab.
 #[derive(Debug)]
 pub struct EchoServer {
     address: SocketAddr,
@@ -87,7 +87,8 @@ impl EchoServer {
         self.connection(client)?.write_all(&vec![b'p'; bytes])
     }
 
-    /// Shuts down the sending direction to a client. The connection closes when the client shuts down its own.
+    /// Shuts down the sending direction to a client. The connection closes when the client shuts down its
+    /// own.
     pub fn finish(&self, client: SocketAddr) -> io::Result<()> {
         self.connection(client)?.shutdown(Shutdown::Write)
     }

@@ -11,8 +11,8 @@ use crate::{
     nic::host,
 };
 
-/// Gateways of point-to-point pods. No interface has these addresses: the pod has a static neighbour entry with the MAC of
-/// the host-side veth.
+/// Gateways of point-to-point pods. No interface has these addresses: the pod has a static neighbour entry
+/// with the MAC of the host-side veth.
 const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 const GATEWAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 

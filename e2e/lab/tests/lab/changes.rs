@@ -1,4 +1,4 @@
-//! Pods change under the eyes of whoever watches.
+//! Interfaces, pods and processes of a lab.
 
 use std::{
     io::Read,
@@ -28,7 +28,7 @@ fn everything_starts_with_an_mtu_of_1500() {
 }
 
 #[test]
-fn interfaces_are_what_their_handles_say() {
+fn handles_match_the_interfaces() {
     let fixture = fixture();
     let nic = fixture.lab.node().interface("nic0").unwrap();
     assert_eq!(
@@ -44,7 +44,7 @@ fn interfaces_are_what_their_handles_say() {
 }
 
 #[test]
-fn a_pair_made_again_has_the_same_addresses_and_another_mac() {
+fn a_recreated_veth_pair_has_the_same_addresses_and_another_mac() {
     let mut fixture = fixture();
     let client = fixture.nics[0].client.clone();
     for pod in [&mut fixture.ptp, &mut fixture.bridge] {
@@ -79,7 +79,7 @@ fn a_pod_is_reached_at_its_new_addresses_only() {
 }
 
 #[test]
-fn eth0_comes_back_with_all_it_had() {
+fn eth0_has_its_addresses_and_routes_again_after_down_and_up() {
     let fixture = fixture();
     let client = &fixture.nics[0].client;
     for pod in [&fixture.ptp, &fixture.bridge] {
@@ -126,14 +126,14 @@ fn pods_of_one_lab_do_not_disturb_the_addresses_of_another() {
 }
 
 #[test]
-fn a_panic_inside_a_namespace_is_one_outside() {
+fn a_panic_inside_a_namespace_propagates() {
     let lab = Lab::new().unwrap();
     let panic = std::panic::catch_unwind(|| lab.node().run(|| panic!("inside")));
     assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"inside"));
 }
 
 #[test]
-fn entering_a_namespace_leaves_the_caller_where_it_is() {
+fn running_in_a_namespace_does_not_move_the_caller() {
     let own = || std::fs::read_link("/proc/thread-self/ns/net").unwrap();
     let before = own();
     let lab = Lab::new().unwrap();
@@ -143,7 +143,7 @@ fn entering_a_namespace_leaves_the_caller_where_it_is() {
 }
 
 #[test]
-fn programs_run_inside_and_can_be_talked_to() {
+fn programs_run_inside_and_their_output_is_readable() {
     let lab = Lab::new().unwrap();
     let inside = lab
         .node()
@@ -156,7 +156,7 @@ fn programs_run_inside_and_can_be_talked_to() {
     assert_eq!(finished.stdout.trim(), inside.to_str().unwrap());
 }
 
-/// The thread that asks for a program may end before it.
+/// The thread that starts a program may end before it.
 #[test]
 fn a_program_outlives_the_thread_that_started_it() {
     let lab = Lab::new().unwrap();

@@ -1,4 +1,4 @@
-//! Servers that answer as long as they are asked, and what the node knows of it.
+//! Echo servers, and the node's counters about their flows.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -17,14 +17,14 @@ fn connect(nic: &Nic, server: &EchoServer) -> EchoConnection {
 }
 
 #[test]
-fn a_connection_is_held_and_ends_by_either_side_and_in_either_way() {
+fn a_connection_is_closed_or_reset_by_either_side() {
     let fixture = fixture();
     let nic = &fixture.nics[0];
     let server = EchoServer::start(&fixture.ptp.ns, SocketAddr::new(fixture.ptp.v4(), 80)).unwrap();
     let mut closed = connect(nic, &server);
     let local = closed.local().unwrap();
     assert_eq!(closed.seen(), local);
-    closed.round_trip(100_000).unwrap();
+    closed.echo(100_000).unwrap();
     server.push(local, 1_000).unwrap();
     closed.receive(1_000).unwrap();
     assert_eq!(closed.finish().unwrap(), b"bye");
@@ -41,7 +41,7 @@ fn a_connection_is_held_and_ends_by_either_side_and_in_either_way() {
 }
 
 #[test]
-fn datagrams_are_answered_by_as_many_bytes_as_they_ask_for() {
+fn replies_have_the_requested_length() {
     let fixture = fixture();
     let server = EchoServer::start(&fixture.bridge.ns, SocketAddr::new(fixture.bridge.v4(), 80)).unwrap();
     let mut client = UdpClient::bind(&fixture.nics[1].client, ANY, SOON).unwrap();
@@ -53,7 +53,7 @@ fn datagrams_are_answered_by_as_many_bytes_as_they_ask_for() {
 }
 
 #[test]
-fn the_node_tells_what_it_forwards_and_tracks() {
+fn the_node_counts_what_it_forwards_and_tracks() {
     let fixture = fixture();
     let node = fixture.lab.node();
     let mut rule = Command::new("iptables");

@@ -1,4 +1,4 @@
-//! What most tests begin with.
+//! The lab that most tests use.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,7 +7,7 @@ use std::{
 
 use xdp_lab::{Lab, Namespace, Nic, Pod, PodSpec, Style, UdpReceiver, UdpSender};
 
-/// Also for the kernel's work queue that takes namespaces apart, one for the whole machine.
+/// Long enough for the machine's one work queue that destroys namespaces.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Two NICs with a client each, a point-to-point pod and a bridge pod.
@@ -39,8 +39,8 @@ pub(crate) fn fixture() -> Fixture {
     }
 }
 
-/// A datagram gets from the client to the address in the pod. The first ones may meet an interface that is just coming
-/// up, or be refused while there is no route, so it is sent until one arrives.
+/// Returns whether a datagram gets from the client to the address in the pod. The first ones may be lost
+/// while an interface comes up, or be refused while the route is missing, so this sends until one arrives.
 pub(crate) fn reaches(client: &Namespace, pod: &Namespace, ip: IpAddr) -> bool {
     let receiver = UdpReceiver::bind(pod, SocketAddr::new(ip, 0)).unwrap();
     let Ok(mut sender) = UdpSender::new(client, receiver.address()) else {

@@ -1,4 +1,4 @@
-//! Nothing is left in the kernel, however a lab ends.
+//! Nothing is left in the kernel after a lab, however it ends.
 
 use std::{
     fs,
@@ -50,9 +50,9 @@ fn the_script_at_the_end_finds_the_directory_and_no_processes() {
     );
     lab.at_end(&script).unwrap();
     drop(lab);
-    let said = fs::read_to_string(&answer).unwrap();
+    let output = fs::read_to_string(&answer).unwrap();
     fs::remove_file(&answer).unwrap();
-    assert_eq!(said, "directory\n");
+    assert_eq!(output, "directory\n");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_sweep_removes_what_a_killed_guard_could_not() {
     a_sweep_removes_what_was_left(|_| {});
 }
 
-/// Whoever removed the lock was stopped there.
+/// A process that removes a lab may die right after it has removed the lock.
 #[test]
 fn a_sweep_removes_labs_that_have_lost_their_lock() {
     a_sweep_removes_what_was_left(|traces| {
@@ -125,7 +125,7 @@ fn a_lab_that_ended_holds_nothing_open() {
             .filter(|path| path.to_str().unwrap().starts_with(lock.to_str().unwrap()))
             .count()
     };
-    // A sweep by another test of this process has it open for a moment.
+    // A sweep by another test of this process opens it for a short time.
     wait_until("it is held once", SOON, || held() == 1).unwrap();
     drop(fixture);
     wait_until("nothing holds it", SOON, || held() == 0).unwrap();
@@ -141,7 +141,7 @@ fn a_sweep_leaves_living_labs_alone() {
 }
 
 #[test]
-fn labs_of_one_process_end_each_for_itself() {
+fn labs_of_one_process_end_independently() {
     let (one, other) = (fixture(), fixture());
     let (gone, there) = (Traces::make(&one), Traces::make(&other));
     drop(one);
@@ -153,14 +153,14 @@ fn nothing_is_left_after(signal: Signal) {
     let mut doomed = Doomed::start();
     let witness = Witness::of(&doomed.traces);
     assert!(doomed.traces.all_there());
-    // It has left the group before it has its name.
+    // The guard leaves the process group before it sets its name.
     doomed.guard();
     doomed.end_group(signal);
     witness.wait(&doomed.traces);
     assert_eq!(doomed.guards(), []);
 }
 
-/// A process of its own with a lab.
+/// Another process with a lab.
 struct Doomed {
     child: Child,
     _stdout: BufReader<ChildStdout>,
@@ -207,13 +207,13 @@ impl Doomed {
         children.collect()
     }
 
-    /// The one guard it has, once it has its name.
+    /// Waits until the guard has set its name, and returns its id.
     fn guard(&self) -> u32 {
         wait_until("it has one guard", SOON, || self.guards().len() == 1).unwrap();
         self.guards()[0]
     }
 
-    /// As a terminal does: Ctrl-C goes to everybody who has not left the group.
+    /// Signals the process group, as a terminal does on Ctrl-C.
     fn end_group(&mut self, signal: Signal) {
         killpg(Pid::from_raw(self.child.id() as i32), signal).unwrap();
         self.child.wait().unwrap();
@@ -227,7 +227,7 @@ impl Doomed {
 
 impl Drop for Doomed {
     fn drop(&mut self) {
-        // It is waited for, so that the id is still its own.
+        // Not waited for yet, so the id still belongs to it.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! What a lab leaves traces of, and a witness of what cannot be seen from outside.
+//! Traces of a lab, and a witness of the destruction of its namespaces.
 
 use std::{
     fs,
@@ -16,12 +16,12 @@ use crate::fixture::{Fixture, SOON};
 pub(crate) struct Traces {
     pub(crate) dir: PathBuf,
     pub(crate) node: PathBuf,
-    /// A process that the lab started, and one that that one started.
+    /// A process that the lab started, and a child of it.
     pub(crate) processes: Vec<u32>,
 }
 
 impl Traces {
-    /// Have a bit of everything: namespaces, mounts, pins (a directory stands for them), processes.
+    /// Creates one of each kind: namespaces, mounts, pins (a directory takes their place), processes.
     pub(crate) fn make(fixture: &Fixture) -> Self {
         fs::create_dir(fixture.lab.pin_dir()).unwrap();
         let mut shell = Command::new("sh");
@@ -59,8 +59,8 @@ impl Traces {
     }
 }
 
-/// An interface in another lab whose other end is in the node: it goes when the kernel destroys the node's namespace,
-/// and no earlier.
+/// An interface in another lab whose other end is in the node: the kernel deletes it when it destroys the
+/// node's namespace, and not earlier.
 pub(crate) struct Witness {
     lab: Lab,
 }
@@ -95,7 +95,7 @@ impl Witness {
     }
 }
 
-/// A zombie is not: somebody else has to wait for it.
+/// Returns whether a process is alive. A zombie is not: its parent has to wait for it.
 fn alive(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.contains("\nState:") && !status.contains("\nState:\tZ")

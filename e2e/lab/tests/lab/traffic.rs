@@ -1,4 +1,4 @@
-//! Packets get from clients to pods and are counted there.
+//! Traffic from clients to pods, and its counters.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -43,7 +43,7 @@ fn pods_answer_over_tcp() {
 #[test]
 fn ten_thousand_datagrams_arrive_once() {
     let fixture = fixture();
-    // Neighbours' queues are short, and the first datagrams wait there.
+    // Resolve the neighbour first: its queue of waiting packets is short.
     assert!(reaches(
         &fixture.nics[0].client,
         &fixture.ptp.ns,
@@ -86,7 +86,7 @@ fn the_receiver_reads_the_mark_of_each_datagram() {
 }
 
 #[test]
-fn paced_datagrams_take_their_time() {
+fn paced_datagrams_keep_the_rate() {
     let fixture = fixture();
     let receiver = UdpReceiver::bind(&fixture.ptp.ns, "127.0.0.1:0".parse().unwrap()).unwrap();
     let mut sender = UdpSender::new(&fixture.ptp.ns, receiver.address()).unwrap();
@@ -101,7 +101,7 @@ fn paced_datagrams_take_their_time() {
 }
 
 #[test]
-fn packets_come_from_other_addresses_of_a_client_and_go_back_there() {
+fn additional_client_addresses_send_and_receive() {
     let fixture = fixture();
     let (client, pod) = (&fixture.nics[1].client, &fixture.ptp);
     for source in ["192.0.2.7", "2001:db8::7"] {
@@ -127,7 +127,7 @@ fn raw_frames_arrive_byte_for_byte_and_are_counted() {
     let receiver = RawSocket::receiver(fixture.lab.node(), &nic.name).unwrap();
     let sender = RawSocket::sender(&nic.client, &nic.wire).unwrap();
     let before = fixture.lab.node().counters(&nic.name).unwrap();
-    // An Ethernet type nobody has.
+    // IEEE's EtherType for experiments.
     let mut frame = [nic.mac, nic.client_mac].concat();
     frame.extend([0x88, 0xb5]);
     frame.extend(0..=99);
@@ -142,7 +142,7 @@ fn raw_frames_arrive_byte_for_byte_and_are_counted() {
 }
 
 #[test]
-fn a_wire_that_has_no_room_gets_every_frame_later() {
+fn frames_to_a_full_queue_are_sent_later() {
     let fixture = fixture();
     let nic = &fixture.nics[0];
     let mut slow = Command::new("tc");
@@ -156,10 +156,10 @@ fn a_wire_that_has_no_room_gets_every_frame_later() {
     for number in 0..100_u8 {
         sender.send(&[&head[..], &[number; 100]].concat()).unwrap();
     }
-    let ours = |frame: &[u8]| frame.starts_with(&head);
-    let last = |frame: &[u8]| ours(frame) && frame[14] == 99;
+    let is_sent = |frame: &[u8]| frame.starts_with(&head);
+    let last = |frame: &[u8]| is_sent(frame) && frame[14] == 99;
     let arrived = receiver.receive_until(SOON, last).unwrap();
-    let arrived = arrived.iter().filter(|frame| ours(frame));
+    let arrived = arrived.iter().filter(|frame| is_sent(frame));
     assert!(arrived.map(|frame| frame[14]).eq(0..100));
 }
 
@@ -177,7 +177,8 @@ fn clients_send_complete_checksums() {
             frame.len() > 40 && frame[36..38] == 7777_u16.to_be_bytes()
         })
         .unwrap();
-    // Pseudo header: addresses, protocol and length; then the datagram with its checksum: the sum must be all ones.
+    // Pseudo header: addresses, protocol and length; then the datagram with its checksum: the sum must be all
+    // ones.
     let udp = &frame[34..];
     let mut summed = frame[26..34].to_vec();
     summed.extend([0, 17]);

@@ -1,14 +1,14 @@
-//! Machines and command lines with which the agent cannot work.
+//! Machines and command lines with which the agent cannot run.
 
 use xdp_e2e::Agent;
 use xdp_lab::{NicSpec, Style, UdpReceiver, UdpSender};
 
-use super::{fixture, programmed, told};
+use super::{fixture, is_reported, programmed};
 use crate::fixture::{Fixture, PATIENCE, PLAYERS, at, only_mark};
 
-/// Starts it, waits for its end and checks its last words.
+/// Starts the agent, waits until it exits with code 1, and checks its log.
 #[track_caller]
-fn ends(mut agent: Agent<'_>, words: &[&str]) {
+fn exits(mut agent: Agent<'_>, words: &[&str]) {
     agent.start().unwrap();
     let (code, log) = agent.wait_for_end().unwrap();
     assert_eq!(code, Some(1), "{log}");
@@ -18,11 +18,11 @@ fn ends(mut agent: Agent<'_>, words: &[&str]) {
 }
 
 #[test]
-fn a_missing_manifests_folder_ends_the_agent_with_what_to_do() {
+fn the_agent_exits_with_a_remedy_if_the_manifests_folder_is_missing() {
     let fixture = Fixture::new();
     let missing = fixture.lab.dir().join("missing");
     let agent = Agent::new(&fixture.lab, &fixture.manifests).manifests(&missing);
-    ends(
+    exits(
         agent,
         &[
             &missing.display().to_string(),
@@ -34,10 +34,10 @@ fn a_missing_manifests_folder_ends_the_agent_with_what_to_do() {
 }
 
 #[test]
-fn missing_capabilities_end_the_agent_by_name() {
+fn the_agent_exits_and_names_missing_capabilities() {
     let fixture = Fixture::new();
     let agent = Agent::new(&fixture.lab, &fixture.manifests).under(&["setpriv", "--bounding-set=-all"]);
-    ends(
+    exits(
         agent,
         &[
             "no permission",
@@ -50,25 +50,25 @@ fn missing_capabilities_end_the_agent_by_name() {
     let agent = Agent::new(&fixture.lab, &fixture.manifests)
         .log_to("second.log")
         .under(&["setpriv", "--bounding-set=-perfmon"]);
-    ends(agent, &["no permission: CAP_PERFMON missing"]);
+    exits(agent, &["no permission: CAP_PERFMON missing"]);
 }
 
 #[test]
-fn a_pin_directory_that_is_not_on_a_bpffs_ends_the_agent_with_the_command_that_helps() {
+fn the_agent_exits_with_a_remedy_if_the_pin_directory_is_not_on_a_bpffs() {
     let fixture = Fixture::new();
     let plain = fixture.lab.dir().join("plain");
     let agent = Agent::new(&fixture.lab, &fixture.manifests).pin_dir(&plain);
-    ends(agent, &["no bpf file system", "mount -t bpf bpf /sys/fs/bpf"]);
+    exits(agent, &["no bpf file system", "mount -t bpf bpf /sys/fs/bpf"]);
     assert!(!plain.exists());
 }
 
 #[test]
-fn a_second_agent_ends_and_leaves_the_first_alone() {
+fn a_second_agent_exits_and_does_not_disturb_the_first() {
     let (fixture, pod) = fixture();
     let agent = fixture.start(&["server"]);
     let id = agent.look().program_id("nic0");
     let second = Agent::new(&fixture.lab, &fixture.manifests).log_to("second.log");
-    ends(second, &["another agent works in", "--pin-dir"]);
+    exits(second, &["another agent works in", "--pin-dir"]);
     assert_eq!(agent.ended().unwrap(), None);
     assert_eq!(agent.look().program_id("nic0"), id);
     programmed(&fixture, &pod, 42);
@@ -108,12 +108,13 @@ fn a_bad_command_line_is_explained() {
 }
 
 #[test]
-fn status_and_uninstall_without_permission_say_so_and_remove_nothing() {
+fn status_and_uninstall_without_permission_fail_and_remove_nothing() {
     let (fixture, pod) = fixture();
     let mut agent = fixture.start(&["server"]);
     agent.stop().unwrap();
-    let powerless = Agent::new(&fixture.lab, &fixture.manifests).under(&["setpriv", "--bounding-set=-all"]);
-    for refused in [powerless.status_table(), powerless.uninstall()] {
+    let unprivileged =
+        Agent::new(&fixture.lab, &fixture.manifests).under(&["setpriv", "--bounding-set=-all"]);
+    for refused in [unprivileged.status_table(), unprivileged.uninstall()] {
         let refused = refused.unwrap_err().to_string();
         assert!(
             refused.contains("permission") && refused.contains("root"),
@@ -124,7 +125,7 @@ fn status_and_uninstall_without_permission_say_so_and_remove_nothing() {
 }
 
 #[test]
-fn status_and_uninstall_say_so_when_nothing_is_installed() {
+fn status_and_uninstall_report_that_nothing_is_installed() {
     let fixture = Fixture::new();
     let agent = Agent::new(&fixture.lab, &fixture.manifests);
     for command in ["status", "uninstall"] {
@@ -140,10 +141,10 @@ fn a_nic_that_does_not_exist_is_a_problem_until_it_appears() {
     let (fixture, pod) = fixture();
     let mut agent = Agent::new(&fixture.lab, &fixture.manifests).nics(&["nic*", "late0"]);
     agent.start().unwrap();
-    agent.wait_for("the rest is in force", |status| {
+    agent.wait_for("the other NIC and the pod are programmed", |status| {
         status.nic_mode("nic0") == Some("Native") && status.ready("server")
     });
-    told(&agent, "NICs", "NoSuchNic", &["late0"]);
+    is_reported(&agent, "NICs", "NoSuchNic", &["late0"]);
     programmed(&fixture, &pod, 42);
 
     let late = fixture.lab.namespace("late").unwrap();
@@ -167,7 +168,7 @@ fn a_manifests_folder_that_vanishes_changes_nothing() {
         .lab
         .pod(&crate::fixture::spec("wakes-the-agent", Style::Ptp, 7))
         .unwrap();
-    told(
+    is_reported(
         &agent,
         "directory",
         "ManifestsUnreadable",

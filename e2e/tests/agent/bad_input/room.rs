@@ -1,10 +1,10 @@
-//! More than there is room for.
+//! Policies that exceed the capacity of the tables.
 
-use super::{GAME, fixture, programmed, told};
+use super::{GAME, fixture, is_reported, programmed};
 use crate::fixture::{at, only_mark};
 
-/// Ports of which each is an interval of its own, and so is what lies before it: with one more, there are more intervals
-/// than a class has room for.
+/// Each port is an interval of its own, and so are the ports before it: one more port exceeds the intervals
+/// of a class.
 const PORTS: std::ops::Range<u16> = 5_000..5_511;
 
 fn many_ports() -> Vec<String> {
@@ -21,7 +21,7 @@ fn many_ports() -> Vec<String> {
 }
 
 #[test]
-fn policies_that_are_too_much_together_the_later_is_refused_whole() {
+fn of_policies_that_exceed_the_capacity_together_the_later_is_refused_completely() {
     let (fixture, pod) = fixture();
     let many = many_ports();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -32,12 +32,12 @@ fn policies_that_are_too_much_together_the_later_is_refused_whole() {
         "between the bounds of all port ranges",
         "games/server",
     ];
-    told(&agent, "XdpPolicy games/many", "MAX_PORT_INTERVALS", &words);
+    is_reported(&agent, "XdpPolicy games/many", "MAX_PORT_INTERVALS", &words);
     programmed(&fixture, &pod, 42);
     only_mark(&fixture.deliver(&pod, at(pod.v4(), 2 * PORTS.start), 20), 0, 20);
 
     fixture.manifests.remove("policy-players.yaml").unwrap();
-    agent.wait_for("there is room", |status| {
+    agent.wait_for("the policy fits", |status| {
         status
             .problem("XdpPolicy games/many", "MAX_PORT_INTERVALS")
             .is_none()

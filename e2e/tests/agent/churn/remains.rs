@@ -1,4 +1,4 @@
-//! What pods leave in the kernel.
+//! Entries of pods in the kernel's tables.
 
 use std::{fs, net::Ipv4Addr};
 
@@ -7,7 +7,7 @@ use xdp_core::tables::{IndexWord, SlotWord};
 
 use crate::fixture::Fixture;
 
-/// Everything below the pin directory that belongs to a pod.
+/// Lists everything below the pin directory that belongs to a pod.
 pub(super) fn remains(fixture: &Fixture) -> Vec<String> {
     let pins = fixture.pins();
     let links = fs::read_dir(pins.join("links")).unwrap();

@@ -1,4 +1,4 @@
-//! Rules, and packets that meet each of them or just miss it.
+//! Rules, and packets that match each of them or just miss it.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,8 @@ use crate::frames::{any, icmp, ip, udp};
 
 const BANNED: &str = "198.51.100.66";
 
-/// The last rule of the first policy is for the test: its packet tells that those before it are through.
+/// The last rule of the first policy is for the test: its packet shows that the earlier packets are
+/// processed.
 pub(super) const RULES: [&str; 7] = [
     "{name: banned, from: [{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.128/25]}}], action: Drop}",
     "{name: closed, ports: [{protocol: TCP, port: 22}], action: Reject}",
@@ -20,12 +21,12 @@ pub(super) const RULES: [&str; 7] = [
 ];
 pub(super) const TRIAL: &str = "{name: no-web, ports: [{protocol: TCP, port: 80}], action: Drop}";
 
-/// A packet, as the command line and the wire have it, and what is to become of it.
+/// A packet, as arguments and as a frame, and the expected verdict.
 pub(super) struct Case {
     pub(super) arguments: String,
     pub(super) packet: Vec<u8>,
     pub(super) verdict: &'static str,
-    /// The rule that decides, and where it counts.
+    /// The deciding rule, and the counter that it increments.
     pub(super) counted: Option<(&'static str, &'static str)>,
 }
 

@@ -1,4 +1,4 @@
-//! Types and codes of ICMP, and what no catch-all reaches.
+//! ICMP types and codes, and the messages that a catch-all rule does not match.
 
 use std::net::IpAddr;
 
@@ -33,7 +33,7 @@ fn pings_pass_where_all_other_types_are_dropped() {
     let agent = fixture.enforce(&["server"]);
     assert!(pings(&fixture, &pod, false, 1, PATIENCE));
     assert!(pings(&fixture, &pod, true, 2, PATIENCE));
-    // Timestamp and information requests, errors, and what has no name.
+    // Timestamp and information requests, errors, and unassigned types.
     send(
         &fixture,
         (fixture.nic.client_v4, pod.v4()),
@@ -49,7 +49,7 @@ fn pings_pass_where_all_other_types_are_dropped() {
 }
 
 #[test]
-fn a_code_is_one_of_its_types_and_no_other() {
+fn a_code_matches_only_with_its_type() {
     let (fixture, pod) = fixture(&[
         "{name: code, ports: [{protocol: ICMP, type: 3, code: 13}, {protocol: ICMPv6, type: 1, code: 1}], action: Drop}",
         "{name: type, ports: [{protocol: ICMP, type: 3}, {protocol: ICMPv6, type: 1}], action: Drop}",
@@ -71,7 +71,7 @@ fn a_code_is_one_of_its_types_and_no_other() {
 
 /// Path MTU discovery, and neighbour discovery.
 #[test]
-fn a_rule_for_everything_leaves_alone_what_a_network_cannot_do_without() {
+fn a_catch_all_rule_does_not_match_path_mtu_and_neighbour_discovery() {
     let (fixture, pod) = fixture(&["{name: all, action: Drop}"]);
     let agent = fixture.enforce(&["server"]);
     send(&fixture, (fixture.nic.client_v4, pod.v4()), &[(3, 4), (3, 3)]);

@@ -16,20 +16,20 @@ fn each_pod_of_a_policy_has_its_own_number_for_a_name() {
     let ports = [7001, 7002].map(|number| format!("[{}]", named("game", "UDP", number)));
     let first = fixture.pod_with_ports("first", "game", 5, &ports[0]);
     let second = fixture.pod_with_ports("second", "game", 6, &ports[1]);
-    let nameless = fixture.pod_with_ports(
-        "nameless",
+    let unnamed = fixture.pod_with_ports(
+        "unnamed",
         "game",
         7,
         &format!("[{}]", named("other", "UDP", 7001)),
     );
     fixture.policy("players", &[GAME]);
-    let agent = fixture.start(&["first", "second", "nameless"]);
+    let agent = fixture.start(&["first", "second", "unnamed"]);
     for (pod, port, mark) in [
         (&first, 7001, 42),
         (&first, 7002, 0),
         (&second, 7001, 0),
         (&second, 7002, 42),
-        (&nameless, 7001, 0),
+        (&unnamed, 7001, 0),
     ] {
         for ip in pod.addresses() {
             only_mark(&fixture.deliver(pod, at(ip, port), 20), mark, 20);
@@ -65,7 +65,7 @@ fn a_name_belongs_to_a_protocol() {
 }
 
 #[test]
-fn a_pods_other_number_for_a_name_is_followed() {
+fn a_changed_port_number_of_a_pod_is_programmed() {
     let fixture = Fixture::new();
     let pod = fixture.pod_with_ports("server", "game", 5, &format!("[{}]", named("game", "UDP", 7001)));
     fixture.policy("players", &[GAME]);
@@ -79,7 +79,9 @@ fn a_pods_other_number_for_a_name_is_followed() {
         &pod,
         &format!("[{}]", named("game", "UDP", 7002)),
     );
-    agent.wait_for("other rules are in force", |status| generation(status) > before);
+    agent.wait_for("the new rules are programmed", |status| {
+        generation(status) > before
+    });
     only_mark(&fixture.deliver(&pod, at(pod.v4(), 7001), 20), 0, 20);
     only_mark(&fixture.deliver(&pod, at(pod.v4(), 7002), 20), 42, 20);
 }

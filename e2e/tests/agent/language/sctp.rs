@@ -1,4 +1,4 @@
-//! SCTP, as frames: a kernel without it forwards it all the same.
+//! SCTP, as frames: a kernel without SCTP forwards it too.
 
 use std::net::IpAddr;
 

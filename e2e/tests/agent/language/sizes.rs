@@ -1,4 +1,4 @@
-//! Much of everything: the first and the last match, what lies beside them does not.
+//! Large policies: the first and the last item match, their neighbours do not.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,7 +19,7 @@ fn no_problem(agent: &Agent<'_>) {
     });
 }
 
-/// Which mark a datagram from this address arrives with.
+/// Returns the mark with which datagrams from this address arrive.
 fn mark_of(fixture: &Fixture, pod: &Pod, from: IpAddr, port: u16) -> u32 {
     fixture.nic.add_client_address(from).unwrap();
     let to = at(if from.is_ipv4() { pod.v4() } else { pod.v6() }, port);
@@ -32,14 +32,14 @@ fn mark_of(fixture: &Fixture, pod: &Pod, from: IpAddr, port: u16) -> u32 {
 }
 
 #[test]
-fn of_three_policies_with_250_rules_each_decides_in_its_turn() {
+fn three_policies_with_250_rules_decide_in_order_of_priority() {
     let (fixture, pod) = fixture();
     let rule = |number: u16, mark: u16| {
         format!(
             "{{name: r{number}, ports: [{{protocol: UDP, port: {number}}}], action: Redirect, mark: {mark}}}"
         )
     };
-    // The second decides about what the first has left, and so on: they overlap by ten ports.
+    // Consecutive ranges overlap by ten ports: the earlier policy decides there.
     let ranges = [
         ("c", 10, 1000..=1083),
         ("a", 20, 1074..=1166),
@@ -72,7 +72,7 @@ fn of_three_policies_with_250_rules_each_decides_in_its_turn() {
     }
 }
 
-/// Rules of 64 peers each, as many as the API takes.
+/// Rules of 64 sources each, the API's maximum.
 fn rules_of(peers: &[String], mark: u32) -> Vec<String> {
     let rule = |(number, peers): (usize, &[String])| {
         let from: Vec<String> = peers
@@ -141,7 +141,7 @@ fn a_list_of_4096_addresses_matches_its_first_and_last_and_not_their_neighbours(
 }
 
 #[test]
-fn a_network_without_its_parts_holds_what_is_left_up_to_every_edge() {
+fn a_network_with_excepts_matches_exactly_the_rest() {
     let (fixture, pod) = fixture();
     let peer =
         "{ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.0/30, 198.51.100.64/26, 198.51.100.255/32]}}";

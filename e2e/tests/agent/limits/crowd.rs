@@ -1,4 +1,4 @@
-//! More sources than there is room for.
+//! More sources than the table of limits holds.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use crate::{
     frames::{on_wire, udp},
 };
 
-/// Several times as many as have a limit of their own, which are 65,536.
+/// Several times the capacity of the table, 65,536.
 const FLOOD: u32 = 200_000;
 const BURST: u64 = 100;
 
-/// Where the source address is in a frame without tags.
+/// The source address in a frame without tags.
 const SOURCE: std::ops::Range<usize> = 26..30;
 
 #[test]
-fn a_flood_of_sources_takes_nothing_from_an_honest_one_and_is_told() {
+fn a_flood_of_sources_does_not_reduce_the_limit_of_another_source_and_is_counted() {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let rule = format!(
@@ -28,17 +28,17 @@ fn a_flood_of_sources_takes_nothing_from_an_honest_one_and_is_told() {
     let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
-    let mut honest = UdpSender::new(&fixture.client, to).unwrap();
+    let mut client = UdpSender::new(&fixture.client, to).unwrap();
     let start = Instant::now();
-    honest.send(BURST / 2).unwrap();
+    client.send(BURST / 2).unwrap();
     inbox.wait_for(BURST / 2, PATIENCE).unwrap();
 
     let nic = &fixture.nic;
     let wire = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
-    let mut frame = on_wire(nic, &[], &udp(nic.client_v4, pod.v4(), 7777, b"who am I?"));
+    let mut frame = on_wire(nic, &[], &udp(nic.client_v4, pod.v4(), 7777, b"flood"));
     let began = Instant::now();
     for number in 0..FLOOD {
-        // The pod's kernel drops them for their checksums; what matters comes before.
+        // The pod's kernel drops them because of their checksums, after the program has counted them.
         frame[SOURCE].copy_from_slice(&(0x0b00_0000 + number).to_be_bytes());
         wire.send(&frame).unwrap();
     }
@@ -47,25 +47,25 @@ fn a_flood_of_sources_takes_nothing_from_an_honest_one_and_is_told() {
         let [redirected, _, _, _, _, limited, ..] = status.counts("players");
         redirected + limited == BURST / 2 + u64::from(FLOOD)
     });
-    let crowded = status.happened("events", "SourceLimitTableFull");
+    let unlimited = status.happened("events", "SourceLimitTableFull");
     println!(
-        "{crowded} of them without a limit of their own; {:?}",
+        "{unlimited} of them without a limit of their own; {:?}",
         status.counts("players")
     );
-    assert!(crowded > 0);
+    assert!(unlimited > 0);
 
-    // It has used half of its burst: the other half is still its own, and no more than that.
-    honest.send(2 * BURST).unwrap();
-    agent.wait_for("the honest one is judged", |status| {
+    // The client has used half of its burst: it still has exactly the other half.
+    client.send(2 * BURST).unwrap();
+    agent.wait_for("the client's packets are counted", |status| {
         let [redirected, _, _, _, _, limited, ..] = status.counts("players");
         redirected + limited == BURST / 2 + u64::from(FLOOD) + 2 * BURST
     });
-    let arrived = || inbox.stream(honest.stream()).distinct;
-    xdp_lab::wait_until("its other half arrives", PATIENCE, || arrived() >= BURST).unwrap();
+    let arrived = || inbox.stream(client.stream()).distinct;
+    xdp_lab::wait_until("the other half arrives", PATIENCE, || arrived() >= BURST).unwrap();
     let earned = start.elapsed().as_secs() + 1;
     assert!(
         start.elapsed() < Duration::from_mins(1),
-        "too slow to say anything"
+        "the machine is too slow for this test"
     );
     assert!((BURST..=BURST + earned).contains(&arrived()), "{}", arrived());
 }

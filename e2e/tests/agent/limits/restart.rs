@@ -1,4 +1,4 @@
-//! Limits, and answers to what is rejected, are the kernel's: they go on while no agent runs.
+//! The kernel enforces limits and answers rejected packets, also while no agent runs.
 
 use std::{
     io::ErrorKind,
@@ -8,7 +8,7 @@ use std::{
 
 use xdp_lab::{Namespace, Style, UdpReceiver, UdpSender};
 
-use super::{Marker, RATE, fixture, flood, is_due, settle};
+use super::{Marker, RATE, fixture, flood, is_due, wait_until_counted};
 use crate::{
     fixture::{Fixture, PATIENCE, at, expect_only},
     reject::only_rejects,
@@ -17,7 +17,7 @@ use crate::{
 const KILLS: usize = 3;
 
 #[test]
-fn kills_and_restarts_forgive_nothing_and_lose_nothing() {
+fn a_limit_stays_exact_over_kills_and_restarts() {
     const SENT: u64 = 30_000;
     let (fixture, pod) = fixture("Redirect", "Source");
     let mut agent = fixture.start(&["server"]);
@@ -28,9 +28,9 @@ fn kills_and_restarts_forgive_nothing_and_lose_nothing() {
     let sent_at = thread::scope(|scope| {
         let flood = scope.spawn(|| flood(&mut marker, &mut senders, SENT, 3 * RATE as u32));
         for kill in 1..=KILLS as u64 {
-            let enough = kill * SENT / 8;
+            let goal = kill * SENT / 8;
             xdp_lab::wait_until("packets arrive", PATIENCE, || {
-                inbox.received().packets >= enough / 3
+                inbox.received().packets >= goal / 3
             })
             .unwrap();
             agent.kill().unwrap();
@@ -41,7 +41,7 @@ fn kills_and_restarts_forgive_nothing_and_lose_nothing() {
         }
         flood.join().unwrap()
     });
-    settle(&agent, &inbox, SENT, "redirected");
+    wait_until_counted(&agent, &inbox, SENT, "redirected");
     is_due(inbox.received().packets, &sent_at);
 }
 

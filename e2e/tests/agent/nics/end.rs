@@ -1,4 +1,4 @@
-//! What stays when the agent ends, and what goes when it is uninstalled.
+//! What stays when the agent stops, and what an uninstall removes.
 
 use std::process::{Command, Stdio};
 
@@ -57,7 +57,7 @@ fn uninstalling_leaves_nothing_behind_and_gro_off_where_it_was_off() {
     uninstalling_leaves_nothing_behind(false);
 }
 
-/// What `bpftool net` shows for the pod's interface.
+/// Returns what `bpftool net` shows for the pod's interface.
 fn programs_in(pod: &Pod) -> String {
     let mut command = Command::new("bpftool");
     command.args(["net", "show", "dev", "eth0"]);

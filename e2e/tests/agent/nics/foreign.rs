@@ -1,4 +1,4 @@
-//! Somebody else's programs.
+//! Foreign XDP programs.
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -10,7 +10,7 @@ use xdp_lab::NicSpec;
 use super::{NATIVE, fixture, marks, nic_problem, start, xdp};
 use crate::fixture::Fixture;
 
-/// Somebody else's program, on the NIC as long as this lives.
+/// A foreign program, attached to the NIC while this value lives.
 struct Foreign {
     _ebpf: Ebpf,
     id: u64,
@@ -43,7 +43,7 @@ fn a_foreign_program_stays(mode: XdpMode) {
     );
     assert_eq!(status.nic_mode("nic0"), Some("Foreign"));
     assert_eq!(status.program_id("nic0"), Some(foreign.id));
-    // Neither a second look nor a new start nor the end changes it.
+    // A later reconcile, a restart and a stop do not change it.
     agent.stop().unwrap();
     agent.start().unwrap();
     agent.wait_for("the second one runs", Status::running);
@@ -51,24 +51,24 @@ fn a_foreign_program_stays(mode: XdpMode) {
     assert_eq!(xdp(&fixture, "nic0"), shown);
 
     drop(foreign);
-    agent.wait_for("ours is attached by itself", |status| {
+    agent.wait_for("the agent's program is attached", |status| {
         status.nic_mode("nic0") == Some("Native") && status.problem("NIC nic0", "ForeignProgram").is_none()
     });
     marks(&fixture, &pod, 42);
 }
 
 #[test]
-fn a_foreign_native_program_stays_and_when_it_goes_ours_is_attached_by_itself() {
+fn a_foreign_native_program_stays_and_the_agents_is_attached_when_it_is_detached() {
     a_foreign_program_stays(XdpMode::Driver);
 }
 
 #[test]
-fn a_foreign_generic_program_stays_and_when_it_goes_ours_is_attached_by_itself() {
+fn a_foreign_generic_program_stays_and_the_agents_is_attached_when_it_is_detached() {
     a_foreign_program_stays(XdpMode::Skb);
 }
 
 #[test]
-fn uninstalling_leaves_a_foreign_program_alone() {
+fn uninstalling_keeps_a_foreign_program() {
     let (fixture, _pod) = fixture();
     let second = fixture.lab.namespace("second").unwrap();
     fixture.lab.nic(NicSpec::new("nic1", &second)).unwrap();

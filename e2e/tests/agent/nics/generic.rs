@@ -1,4 +1,4 @@
-//! Generic mode: only where the administrator allows it, and it says so.
+//! Generic mode: only where the administrator allows it, and reported as a problem.
 
 use std::{net::TcpStream, process::Command};
 

@@ -1,4 +1,4 @@
-//! Pods and policies come, change and go under traffic.
+//! Pods and policies that change under traffic.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[test]
-fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_packet() {
+fn a_veth_pair_that_is_recreated_under_traffic_gets_marks_again_and_no_packet_is_misdelivered() {
     let (fixture, mut pod) = fixture(Style::Ptp);
     let other = fixture.pod("other", "game", Style::Ptp, 6);
     let agent = fixture.start(&["server", "other"]);
@@ -31,7 +31,7 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
         scope.spawn(|| {
             let mut sender = UdpSender::new(&fixture.client, to).unwrap();
             while !stop.load(Ordering::Relaxed) {
-                // While the pod has no pair there is no way to it.
+                // Fails while the pod has no veth pair.
                 let _ = sender.send_one();
                 thread::sleep(std::time::Duration::from_micros(200));
             }
@@ -43,7 +43,7 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
         pod.make_veth().unwrap();
         agent.wait_for("the pod is ready again", |status| status.ready("server"));
         inbox.reset();
-        // Some from before may not have been read yet.
+        // Earlier datagrams may still be unread.
         let marked = || inbox.received().marks.get(&42).copied().unwrap_or(0);
         xdp_lab::wait_until("marks are back", PATIENCE, || marked() >= 100).unwrap();
     });
@@ -52,7 +52,7 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
     for field in ["ifindex", "mac"] {
         assert_ne!(before[field], after[field], "{field}");
     }
-    // When a last one is through, so are all before it.
+    // A last datagram shows that all earlier ones are processed.
     let mut last = UdpSender::new(&fixture.client, to).unwrap();
     last.send_one().unwrap();
     xdp_lab::wait_until("the last one arrives", PATIENCE, || {
@@ -63,7 +63,7 @@ fn a_pair_that_is_made_again_under_traffic_gets_marks_again_and_no_other_pod_a_p
     only_mark(&fixture.deliver_to(&inbox, to, 100), 42, 100);
 }
 
-/// A thread that sends must end when the test fails, or the failure is never seen.
+/// Stops the sending thread if the test fails; otherwise the test would never end.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -73,31 +73,31 @@ impl Drop for Stop<'_> {
 }
 
 #[test]
-fn a_pod_that_changes_its_address_takes_its_rules_along() {
+fn the_rules_of_a_pod_move_to_its_new_address() {
     let (fixture, mut pod) = fixture(Style::Ptp);
     let agent = fixture.start(&["server"]);
     only_mark(&fixture.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
     let new = Ipv4Net::new_assert([10, 2, 9, 9].into(), 32);
     pod.set_addresses(&[IpNet::from(new)]).unwrap();
     fixture.manifests.write_pod("server", "game", &pod).unwrap();
-    agent.wait_for("the new address alone leads to it", |status| {
+    agent.wait_for("only the new address belongs to it", |status| {
         status
             .pod("server")
             .is_some_and(|pod| pod["addresses"] == serde_json::json!(["10.2.9.9"]))
     });
     only_mark(&fixture.deliver(&pod, at(pod.v4(), 7777), 50), 42, 50);
 
-    // Who has the old address now is no target.
-    let heir = fixture
+    // The pod that has the old address now is not selected.
+    let successor = fixture
         .lab
-        .pod(&crate::fixture::spec("heir", Style::Ptp, 5))
+        .pod(&crate::fixture::spec("successor", Style::Ptp, 5))
         .unwrap();
-    only_mark(&fixture.deliver(&heir, at(heir.v4(), 7777), 50), 0, 50);
+    only_mark(&fixture.deliver(&successor, at(successor.v4(), 7777), 50), 0, 50);
     expect_counts(&agent, "players", [100, 100, 0, 0, 0, 0]);
 }
 
 #[test]
-fn a_pod_meets_rules_exactly_while_its_manifest_is_there_and_selected() {
+fn rules_apply_to_a_pod_exactly_while_its_manifest_exists_and_is_selected() {
     let (fixture, pod) = fixture(Style::Bridge);
     let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
@@ -144,7 +144,7 @@ fn a_policy_changes_under_traffic_without_a_lost_packet() {
 }
 
 #[test]
-fn a_policy_that_is_removed_leaves_packets_alone() {
+fn a_removed_policy_does_not_affect_packets() {
     let (fixture, pod) = fixture(Style::Ptp);
     let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);

@@ -1,4 +1,4 @@
-//! What comes back, byte by byte: from whom, to whom, about what, with right checksums and in its VLAN.
+//! The answers to rejected packets, byte by byte: addresses, quoted packet, checksums and VLAN.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// The client at the wire.
+/// A client of one family, with raw sockets.
 struct Client<'a> {
     fixture: &'a Fixture,
     addresses: (IpAddr, IpAddr),
@@ -26,7 +26,7 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// One of each family.
+    /// Returns a client of each family.
     fn both(fixture: &'a Fixture, pod: &Pod) -> [Self; 2] {
         let nic = &fixture.nic;
         [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())].map(|addresses| Self {
@@ -37,8 +37,8 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// The answer to a packet in this VLAN, which is checked as far as every answer is alike.
-    fn ask(&self, tags: &[u16], packet: &[u8]) -> Answer {
+    /// Sends a packet in this VLAN, and returns the answer after the checks that all answers share.
+    fn request(&self, tags: &[u16], packet: &[u8]) -> Answer {
         let nic = &self.fixture.nic;
         let (client, pod) = self.addresses;
         self.out.send(&on_wire(nic, tags, packet)).unwrap();
@@ -53,7 +53,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// A segment without ports that matter.
+/// A TCP segment.
 fn segment((from, to): (IpAddr, IpAddr), flags: u8, acknowledged: u32, data: &[u8]) -> Vec<u8> {
     let mut step = ip(from, to).tcp(4000, 80, SEQUENCE, 1000);
     if flags & SYN != 0 {
@@ -81,32 +81,32 @@ fn is_reset(answer: &Answer, flags: u8, sequence: u32, acknowledged: u32) {
 }
 
 #[test]
-fn a_segment_is_answered_by_the_reset_that_fits_it() {
+fn a_segment_is_answered_by_the_matching_reset() {
     let (fixture, pod) = fixture(&[ALL]);
     let agent = fixture.enforce(&["server"]);
-    let mut asked = 0;
+    let mut requests = 0;
     for client in Client::both(&fixture, &pod) {
         for tags in TAGS {
-            let syn = client.ask(tags, &segment(client.addresses, SYN, 0, b""));
+            let syn = client.request(tags, &segment(client.addresses, SYN, 0, b""));
             is_reset(&syn, RST | ACK, 0, SEQUENCE.wrapping_add(1));
-            let opening = client.ask(tags, &segment(client.addresses, SYN, 0, b"fast open"));
+            let opening = client.request(tags, &segment(client.addresses, SYN, 0, b"fast open"));
             is_reset(&opening, RST | ACK, 0, SEQUENCE.wrapping_add(10));
-            let data = client.ask(tags, &segment(client.addresses, ACK, 0x0102_0304, b"hello"));
+            let data = client.request(tags, &segment(client.addresses, ACK, 0x0102_0304, b"hello"));
             is_reset(&data, RST, 0x0102_0304, 0);
-            asked += 3;
+            requests += 3;
         }
     }
-    expect_only(&agent, "all", &[("rejected", asked)]);
+    expect_only(&agent, "all", &[("rejected", requests)]);
 }
 
 /// RFC 1812, 5.2.7.1 and RFC 4443, 3.1.
 #[test]
-fn all_else_is_answered_by_administratively_prohibited_with_the_offender_quoted() {
-    /// More than is quoted.
+fn other_packets_are_answered_by_administratively_prohibited_with_the_packet_quoted() {
+    /// Longer than the quoted part.
     const SCTP: [u8; 20] = [15, 160, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8, 1, 0, 0, 8, 0, 0, 0, 0];
     let (fixture, pod) = fixture(&[ALL]);
     let agent = fixture.enforce(&["server"]);
-    let mut asked = 0;
+    let mut requests = 0;
     for client in Client::both(&fixture, &pod) {
         let (from, to) = client.addresses;
         let (protocol, unreachable, header, echo) = match from {
@@ -122,7 +122,7 @@ fn all_else_is_answered_by_administratively_prohibited_with_the_offender_quoted(
         ];
         for tags in TAGS {
             for packet in &packets {
-                let answer = client.ask(tags, packet);
+                let answer = client.request(tags, packet);
                 assert_eq!(answer.protocol, protocol);
                 assert_eq!(
                     answer.at::<8>(0),
@@ -138,9 +138,9 @@ fn all_else_is_answered_by_administratively_prohibited_with_the_offender_quoted(
                     ]
                 );
                 assert_eq!(answer.upper[8..], packet[..header + 8], "the offending headers");
-                asked += 1;
+                requests += 1;
             }
         }
     }
-    expect_only(&agent, "all", &[("rejected", asked)]);
+    expect_only(&agent, "all", &[("rejected", requests)]);
 }

@@ -1,4 +1,4 @@
-//! A node answers so many packets a second: a flood of what is rejected makes no flood of answers.
+//! The limit of answers per second: a flood of rejected packets causes no flood of answers.
 
 use std::{fs, time::Instant};
 
@@ -14,18 +14,18 @@ use crate::{
     metrics::scrape,
 };
 
-/// As the agent's documentation says.
+/// The documented default.
 const PER_SECOND: u64 = 1000;
 
 fn start(mut agent: Agent<'_>) -> Agent<'_> {
     agent.start().unwrap();
-    agent.wait_for("the rule is in force", |status| {
+    agent.wait_for("the rule is programmed", |status| {
         status.nic_mode("nic0") == Some("Native") && status.programmed("server")
     });
     agent
 }
 
-/// ICMP errors of type 3 that the namespace's kernel has received.
+/// Returns how many ICMP errors of type 3 the namespace has received.
 fn unreachables(namespace: &Namespace) -> u64 {
     let read = || fs::read_to_string("/proc/thread-self/net/snmp");
     let text = namespace.run(read).unwrap().unwrap();
@@ -36,7 +36,7 @@ fn unreachables(namespace: &Namespace) -> u64 {
     value.parse().unwrap()
 }
 
-/// Sends so many datagrams that are rejected; returns how many answers were sent, and when each burst was.
+/// Sends datagrams that are rejected. Returns how many answers were sent, and the time of each burst.
 fn flood(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64, Vec<Instant>) {
     let sender = UdpSender::new(&fixture.client, at(pod.v4(), 80)).unwrap();
     let mut marker = Marker::new(fixture, pod, pod.v4());
@@ -44,7 +44,7 @@ fn flood(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64,
     let status = expect_only(agent, "web", &[("rejected", packets)]);
     let unanswered = status.happened("events", "RejectLimited");
     let answers = packets - unanswered;
-    // Answers are on their way for a moment, and the wire drops what a busy client does not take.
+    // Answers may still be in flight, and the wire drops answers that a busy client does not read.
     let arrived = wait_until("answers arrive", PATIENCE, || {
         answers.saturating_sub(unreachables(&fixture.client)) * 20 <= answers
     });
@@ -57,19 +57,19 @@ fn flood(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64,
 }
 
 #[test]
-fn answers_keep_to_a_thousand_a_second_and_the_others_are_counted() {
+fn at_most_a_thousand_answers_per_second_are_sent_and_the_others_are_counted() {
     const SENT: u64 = 8000;
     let (fixture, pod) = fixture(&[WEB]);
     let agent = start(Agent::new(&fixture.lab, &fixture.manifests).listens());
     let (answers, sent_at) = flood(&fixture, &agent, &pod, SENT);
     is_within(answers, due(&sent_at, AT_ONCE, PER_SECOND, PER_SECOND));
     let metrics = scrape(&agent);
-    let told = metrics.sum("xdp_agent_events_total", &[("reason", "RejectLimited")]);
-    assert_eq!(told as u64, SENT - answers, "{}", metrics.text);
+    let limited = metrics.sum("xdp_agent_events_total", &[("reason", "RejectLimited")]);
+    assert_eq!(limited as u64, SENT - answers, "{}", metrics.text);
 }
 
 #[test]
-fn the_administrator_sets_how_many_answers_there_are() {
+fn the_administrator_sets_the_limit_of_answers() {
     let (fixture, pod) = fixture(&[WEB]);
     let agent = Agent::new(&fixture.lab, &fixture.manifests).arguments(&["--rejects-per-second", "100"]);
     let agent = start(agent);
@@ -78,7 +78,7 @@ fn the_administrator_sets_how_many_answers_there_are() {
 }
 
 #[test]
-fn without_answers_a_reject_is_a_drop() {
+fn a_limit_of_zero_turns_reject_into_drop() {
     let (fixture, pod) = fixture(&[WEB]);
     let agent = Agent::new(&fixture.lab, &fixture.manifests).arguments(&["--rejects-per-second", "0"]);
     let agent = start(agent);

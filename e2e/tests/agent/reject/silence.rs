@@ -1,4 +1,4 @@
-//! What is never answered, lest answers answer each other, or hit somebody who asked for nothing.
+//! Packets that are never answered, to avoid loops of answers and answers to spoofed sources.
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ fn fragment(from: IpAddr, to: IpAddr, field: u16) -> Vec<u8> {
     match from {
         IpAddr::V4(_) => {
             packet[6..8].copy_from_slice(&field.to_be_bytes());
-            // The program has no use for the checksum.
+            // The program does not check the checksum.
             packet[10..12].fill(0);
         }
         IpAddr::V6(_) => {
@@ -41,7 +41,7 @@ fn fragment(from: IpAddr, to: IpAddr, field: u16) -> Vec<u8> {
 
 const MORE: u16 = 0x2000;
 
-/// What the client sends, and not one of these is answered.
+/// Frames of the client that must not be answered.
 fn frames(fixture: &Fixture, from: IpAddr, to: IpAddr) -> Vec<(String, Vec<u8>)> {
     let nic = &fixture.nic;
     let mut frames = Vec::new();
@@ -90,7 +90,7 @@ fn resets_icmp_errors_fragments_and_groups_get_no_answer_and_are_counted() {
     let mut silent = 0;
     for (from, to) in [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())] {
         for (what, frame) in frames(&fixture, from, to) {
-            // Answers keep their order: after that to the second frame, there will be none to the first one.
+            // Answers keep their order: after the answer to the second frame, none to the first follows.
             let wire = RawSocket::receiver(&fixture.client, &nic.wire).unwrap();
             out.send(&frame).unwrap();
             out.send(&on_wire(nic, &[], &udp(from, to, 81, b"the end")))

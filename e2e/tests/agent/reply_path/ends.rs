@@ -1,4 +1,4 @@
-//! Connections begin and end in every way.
+//! How connections begin and end.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -18,7 +18,7 @@ use crate::{
     frames::pings,
 };
 
-/// Both styles, one of them behind masquerade.
+/// Both styles, one of them with masquerade.
 const PLACES: [(Style, bool); 2] = [(Style::Ptp, true), (Style::Bridge, false)];
 
 fn under_a_policy(test: impl Fn(&Place)) {
@@ -62,12 +62,12 @@ fn pings_are_answered() {
 }
 
 #[test]
-fn either_side_ends_a_connection_first_and_the_other_may_go_on_talking() {
+fn either_side_closes_a_connection_first_and_the_other_may_still_send() {
     under_a_policy(|place| {
         for (side, web) in place.sides.iter().zip(&place.web) {
             place.is_fast("closed by either side", || {
                 let mut client_first = place.connect(side.any(0), side.web());
-                client_first.round_trip(10_000).unwrap();
+                client_first.echo(10_000).unwrap();
                 assert_eq!(client_first.finish().unwrap(), b"bye");
                 let mut server_first = place.connect(side.any(0), side.web());
                 web.finish(server_first.local().unwrap()).unwrap();
@@ -86,14 +86,17 @@ fn either_side_resets_a_connection() {
         for (side, web) in place.sides.iter().zip(&place.web) {
             place.is_fast("reset by either side", || {
                 let mut connection = place.connect(side.any(0), side.web());
-                connection.round_trip(10_000).unwrap();
+                connection.echo(10_000).unwrap();
                 connection.reset().unwrap();
-                wait_until("the server hears it", PATIENCE, || !web.endings().is_empty()).unwrap();
+                wait_until("the server gets the reset", PATIENCE, || {
+                    !web.endings().is_empty()
+                })
+                .unwrap();
                 assert_eq!(web.endings(), [Ending::Reset]);
-                let rude = at(side.pod, WEB + 2);
-                let listener = place.pod.ns.run(|| TcpListener::bind(rude)).unwrap().unwrap();
+                let to = at(side.pod, WEB + 2);
+                let listener = place.pod.ns.run(|| TcpListener::bind(to)).unwrap().unwrap();
                 let server = thread::spawn(move || resets(&listener));
-                let connect = || TcpStream::connect_timeout(&rude, PATIENCE);
+                let connect = || TcpStream::connect_timeout(&to, PATIENCE);
                 let mut stream = place.fixture.client.run(connect).unwrap().unwrap();
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
                 stream.write_all(b"hello").unwrap();
@@ -126,22 +129,22 @@ fn ten_thousand_short_connections_are_all_answered() {
     let server = thread::spawn(move || {
         let served = (0..CONNECTIONS).map(|_| {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut said = [0; 4];
-            stream.read_exact(&mut said).unwrap();
-            stream.write_all(&said).unwrap();
-            u64::from(u32::from_be_bytes(said))
+            let mut bytes = [0; 4];
+            stream.read_exact(&mut bytes).unwrap();
+            stream.write_all(&bytes).unwrap();
+            u64::from(u32::from_be_bytes(bytes))
         });
         served.sum::<u64>()
     });
     place.is_fast("ten thousand", || {
-        let ask = || {
+        let connect_all = || {
             (0..CONNECTIONS as u32)
                 .map(|number| short(to, number))
                 .sum::<u64>()
         };
-        let heard = place.fixture.client.run(ask).unwrap();
+        let answered = place.fixture.client.run(connect_all).unwrap();
         let all = (CONNECTIONS * (CONNECTIONS - 1) / 2) as u64;
-        assert_eq!((heard, server.join().unwrap()), (all, all));
+        assert_eq!((answered, server.join().unwrap()), (all, all));
     });
     assert_eq!(place.node().tracked_of(side.pod, WEB + 3).unwrap(), 0);
 }
@@ -150,7 +153,7 @@ fn short(to: SocketAddr, number: u32) -> u64 {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&number.to_be_bytes()).unwrap();
-    let mut heard = [0; 4];
-    stream.read_exact(&mut heard).unwrap();
-    u64::from(u32::from_be_bytes(heard))
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).unwrap();
+    u64::from(u32::from_be_bytes(answer))
 }

@@ -1,4 +1,4 @@
-//! Pods go, and others get their addresses.
+//! Pods are deleted, and other pods get their addresses.
 
 use xdp_lab::{EchoServer, Style};
 
@@ -9,7 +9,7 @@ const PORT: u16 = 40_003;
 const SOME: usize = 50_000;
 
 /// The next pod with the address serves the same client from the same port.
-fn the_next_pod_is_served(app: &str, by_us: bool) {
+fn the_next_pod_is_served(app: &str, fast: bool) {
     let place = Place::new(Style::Ptp, true);
     place.take_all();
     let sides = place.sides;
@@ -19,7 +19,7 @@ fn the_next_pod_is_served(app: &str, by_us: bool) {
     let agent = fixture.start(&["server"]);
     for side in &sides {
         let mut connection = open(&fixture.client, side.any(PORT), side.web());
-        connection.round_trip(SOME).unwrap();
+        connection.echo(SOME).unwrap();
         connection.reset().unwrap();
     }
     drop(web);
@@ -28,24 +28,24 @@ fn the_next_pod_is_served(app: &str, by_us: bool) {
     let next = fixture.lab.pod(&spec("next", Style::Ptp, 5)).unwrap();
     fixture.manifests.write_pod("next", app, &next).unwrap();
     let _web = sides.map(|side| EchoServer::start(&next.ns, side.web()).unwrap());
-    agent.wait_for("the old pod is forgotten", |status| {
-        status.pod("server").is_none() && status.ready("next") == by_us
+    agent.wait_for("the old pod is gone", |status| {
+        status.pod("server").is_none() && status.ready("next") == fast
     });
     for side in &sides {
         let mut connection = open(&fixture.client, side.any(PORT), side.web());
         let before = fixture.lab.node().forwarded().unwrap();
-        connection.round_trip(SOME).unwrap();
+        connection.echo(SOME).unwrap();
         let forwarded = fixture.lab.node().forwarded().unwrap() - before;
-        assert_eq!(forwarded == 0, by_us, "{forwarded} by the stack");
+        assert_eq!(forwarded == 0, fast, "{forwarded} by the stack");
     }
 }
 
 #[test]
-fn a_pod_without_a_policy_that_gets_a_dead_ones_address_is_served_by_the_stack() {
+fn a_pod_without_a_policy_that_reuses_an_address_is_served_by_the_stack() {
     the_next_pod_is_served("other", false);
 }
 
 #[test]
-fn a_pod_with_a_policy_that_gets_a_dead_ones_address_is_served_by_us() {
+fn a_pod_with_a_policy_that_reuses_an_address_is_served_by_the_fast_path() {
     the_next_pod_is_served("game", true);
 }

@@ -1,4 +1,4 @@
-//! A node with kube-proxy's rules, a pod with a server, a client outside that is a server, too.
+//! A node with kube-proxy's rules, a pod with a server, and a client outside that is also a server.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,16 +17,16 @@ use super::{
 };
 use crate::fixture::{Fixture, PATIENCE, at};
 
-/// What does not answer within this time does not answer.
+/// The limit until an answer counts as missing.
 pub(super) const SOON: Duration = Duration::from_millis(700);
-/// Everything, whatever the port: answers to what the pod opened itself match it, too.
+/// Matches everything, so also answers to connections that the pod opened.
 pub(super) const ANY: &str = "{name: any, action: Redirect, mark: 42}";
 
-/// Packets that are none beside those of a test that moves many.
+/// Stray packets, few compared with the packets of a test.
 pub(super) const FEW: u64 = 40;
 
 pub(super) struct Place {
-    /// Servers, by family: the pod's and those outside.
+    /// The pod's servers, by family.
     pub(super) web: [EchoServer; 2],
     _outside: [EchoServer; 2],
     pub(super) pod: Pod,
@@ -61,12 +61,12 @@ impl Place {
         }
     }
 
-    /// The policy that takes everything.
+    /// Writes the policy that redirects everything.
     pub(super) fn take_all(&self) {
         self.fixture.policy("all", &[ANY]);
     }
 
-    /// An agent, with the policy that takes everything in force.
+    /// Starts an agent, with the policy that redirects everything programmed.
     pub(super) fn start(&self) -> Agent<'_> {
         self.take_all();
         self.fixture.start(&["server"])
@@ -76,33 +76,33 @@ impl Place {
         self.fixture.lab.node()
     }
 
-    /// A connection from outside.
+    /// Opens a connection from outside.
     #[track_caller]
     pub(super) fn connect(&self, from: SocketAddr, to: SocketAddr) -> EchoConnection {
         open(&self.fixture.client, from, to)
     }
 
-    /// The pod says something unasked on a connection with this client.
+    /// Sends bytes from the pod to this client, without a request.
     #[track_caller]
-    pub(super) fn pod_says(&self, connection: &mut EchoConnection, client: IpAddr, bytes: usize) {
+    pub(super) fn pod_sends(&self, connection: &mut EchoConnection, client: IpAddr, bytes: usize) {
         let web = &self.web[usize::from(client.is_ipv6())];
         let client = at(client, connection.local().unwrap().port());
-        // More than fits into the sockets' buffers.
+        // More than the sockets' buffers hold.
         thread::scope(|scope| {
-            let said = scope.spawn(|| web.push(client, bytes));
-            let heard = connection.receive(bytes);
-            assert!(heard.is_ok(), "{heard:?}");
-            said.join().unwrap().unwrap();
+            let sender = scope.spawn(|| web.push(client, bytes));
+            let received = connection.receive(bytes);
+            assert!(received.is_ok(), "{received:?}");
+            sender.join().unwrap().unwrap();
         });
     }
 
-    /// Asks from outside, once.
+    /// Sends one request datagram from outside.
     #[track_caller]
-    pub(super) fn ask(&self, from: SocketAddr, to: SocketAddr) -> UdpReply {
-        asked(&mut udp(&self.fixture.client, from), to, 100, 100)
+    pub(super) fn request(&self, from: SocketAddr, to: SocketAddr) -> UdpReply {
+        request(&mut udp(&self.fixture.client, from), to, 100, 100)
     }
 
-    /// What the stack has forwarded and dropped as INVALID while this was done.
+    /// Runs `work`, and returns how many packets the stack has forwarded and dropped as INVALID meanwhile.
     pub(super) fn stack_did(&self, work: impl FnOnce()) -> Did {
         let before = self.counts();
         work();
@@ -120,21 +120,22 @@ impl Place {
         }
     }
 
-    /// Many packets go without the stack. Connections that are the stack's may say something late.
+    /// Checks that the packets bypass the stack, except a few late packets of connections that the stack
+    /// handles.
     #[track_caller]
-    pub(super) fn is_fast_beside_others(&self, what: &str, work: impl FnOnce()) {
+    pub(super) fn is_fast_except_late_packets(&self, what: &str, work: impl FnOnce()) {
         let did = self.stack_did(work);
         assert!(did.forwarded < FEW && did.invalid == 0, "{what}: {did:?}");
     }
 
-    /// This is done without the stack.
+    /// Checks that all packets bypass the stack.
     #[track_caller]
     pub(super) fn is_fast(&self, what: &str, work: impl FnOnce()) {
         assert_eq!(self.stack_did(work), Did::default(), "{what}");
     }
 }
 
-/// What the stack did.
+/// Packets that the stack has processed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Did {
     pub(super) forwarded: u64,
@@ -151,9 +152,9 @@ pub(super) fn udp(namespace: &Namespace, from: SocketAddr) -> UdpClient {
     UdpClient::bind(namespace, from, PATIENCE).unwrap()
 }
 
-/// The reply comes from where it was asked.
+/// Sends a request datagram, and checks source and length of the reply.
 #[track_caller]
-pub(super) fn asked(client: &mut UdpClient, to: SocketAddr, request: usize, reply: usize) -> UdpReply {
+pub(super) fn request(client: &mut UdpClient, to: SocketAddr, request: usize, reply: usize) -> UdpReply {
     let answer = client.request(to, request, reply);
     let answer =
         answer.unwrap_or_else(|error| panic!("{to} does not answer {request} by {reply} bytes: {error}"));

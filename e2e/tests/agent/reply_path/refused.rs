@@ -1,4 +1,4 @@
-//! Interfaces that refuse a program of the reply path: nothing is redirected, and nothing breaks.
+//! Interfaces that refuse a program of the reply path: no packet is redirected, and all flows work.
 
 use xdp_e2e::{Agent, Status};
 use xdp_lab::{Direction, Style, TcxCrowd};
@@ -12,13 +12,13 @@ fn reason(status: &Status) -> Option<&str> {
     status.pod("server")?["replyPath"]["reason"].as_str()
 }
 
-/// Connections and datagrams go through the stack, counted as what they are.
+/// Checks that connections and datagrams go through the stack, and are counted as fallbacks.
 fn passes(place: &Place, agent: &Agent<'_>) {
     let before = counts(&agent.look(), "any");
     let did = place.stack_did(|| {
         for side in &place.sides {
-            place.connect(side.any(0), side.web()).round_trip(SOME).unwrap();
-            place.ask(side.any(0), side.web());
+            place.connect(side.any(0), side.web()).echo(SOME).unwrap();
+            place.request(side.any(0), side.web());
         }
     });
     assert!(did.forwarded > 8 && did.invalid == 0, "{did:?}");
@@ -30,7 +30,7 @@ fn passes(place: &Place, agent: &Agent<'_>) {
     assert!(status.json()["fallbacks"]["NoReplyPath"].as_u64() >= Some(8));
 }
 
-/// `object`: whose problem it is.
+/// `object` is the object of the problem.
 fn nothing_breaks(place: &Place, crowd: TcxCrowd, object: &str, interface: &str) {
     place.take_all();
     let agent = place.fixture.enforce(&["server"]);
@@ -47,21 +47,21 @@ fn nothing_breaks(place: &Place, crowd: TcxCrowd, object: &str, interface: &str)
 
     let mut held = place.sides.map(|side| place.connect(side.any(0), side.web()));
     drop(crowd);
-    agent.wait_for("the reply path is there", |status| {
+    agent.wait_for("the reply path is ready", |status| {
         status.ready("server") && status.problem(object, "NoReplyPath").is_none()
     });
     for connection in &mut held {
-        connection.round_trip(SOME).unwrap();
+        connection.echo(SOME).unwrap();
     }
     for side in &place.sides {
-        place.is_fast_beside_others("opened since", || {
-            place.connect(side.any(0), side.web()).round_trip(SOME).unwrap();
+        place.is_fast_except_late_packets("opened since", || {
+            place.connect(side.any(0), side.web()).echo(SOME).unwrap();
         });
     }
 }
 
 #[test]
-fn where_a_pods_interface_refuses_its_rules_pass_and_the_status_says_why_until_it_does_not() {
+fn packets_pass_with_a_problem_while_a_pods_interface_refuses_the_reply_path() {
     for direction in [Direction::Ingress, Direction::Egress] {
         let place = Place::new(Style::Ptp, true);
         let interface = &place.pod.host_interface;
@@ -71,7 +71,7 @@ fn where_a_pods_interface_refuses_its_rules_pass_and_the_status_says_why_until_i
 }
 
 #[test]
-fn where_the_nic_refuses_the_rules_of_all_pods_pass_and_the_status_says_why_until_it_does_not() {
+fn packets_of_all_pods_pass_with_a_problem_while_the_nic_refuses_the_reply_path() {
     let place = Place::new(Style::Bridge, false);
     let crowd = place.node().crowd("nic0", Direction::Egress).unwrap();
     nothing_breaks(&place, crowd, "NIC nic0", "nic0");

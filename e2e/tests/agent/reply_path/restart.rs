@@ -1,4 +1,4 @@
-//! The agent ends in every way, and comes back, or does not: what is held open notices nothing.
+//! Open connections and datagrams continue when the agent is killed, stopped, upgraded or uninstalled.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,22 +10,22 @@ use xdp_e2e::Agent;
 use xdp_lab::{EchoConnection, Style, UdpClient, wait_until};
 
 use super::{
-    place::{Place, asked, open, udp},
+    place::{Place, open, request, udp},
     side::Side,
 };
 use crate::fixture::PATIENCE;
 
 const PLACES: [(Style, bool); 2] = [(Style::Ptp, true), (Style::Bridge, false)];
-/// Bytes of one round.
+/// Bytes per connection and iteration.
 const SOME: usize = 40_000;
 
-/// Connections and datagrams of all kinds that go on all the time.
+/// A thread that uses connections and datagrams of all kinds without pause.
 struct Talk {
     stop: AtomicBool,
-    rounds: AtomicU64,
+    iterations: AtomicU64,
 }
 
-/// Of one family.
+/// The flows of one family.
 struct Held {
     side: Side,
     connections: Vec<EchoConnection>,
@@ -45,32 +45,32 @@ impl Held {
         }
     }
 
-    /// Whatever does not work panics.
-    fn round(&mut self) {
+    /// Uses all flows once, and panics if one fails.
+    fn exercise(&mut self) {
         for (index, connection) in self.connections.iter_mut().enumerate() {
-            let talked = connection.round_trip(SOME);
-            assert!(talked.is_ok(), "connection {index}: {talked:?}");
+            let result = connection.echo(SOME);
+            assert!(result.is_ok(), "connection {index}: {result:?}");
         }
         let [from_outside, own] = &mut self.datagrams;
-        asked(from_outside, self.side.web(), 100, 300);
-        asked(own, self.side.cluster_ip(), 100, 300);
+        request(from_outside, self.side.web(), 100, 300);
+        request(own, self.side.cluster_ip(), 100, 300);
     }
 }
 
 impl Talk {
-    /// Waits until so many more rounds are done.
-    fn more(&self, rounds: u64) {
-        let goal = self.rounds.load(Ordering::Relaxed) + rounds;
-        let done = || self.rounds.load(Ordering::Relaxed) >= goal;
-        wait_until("they go on talking", PATIENCE, done).unwrap();
+    /// Waits until this many more iterations are done.
+    fn more(&self, iterations: u64) {
+        let goal = self.iterations.load(Ordering::Relaxed) + iterations;
+        let done = || self.iterations.load(Ordering::Relaxed) >= goal;
+        wait_until("the flows continue", PATIENCE, done).unwrap();
     }
 }
 
-/// Does something while all are talking; none of them notices.
-fn nobody_notices(place: &Place, work: impl FnOnce(&Talk)) {
+/// Runs `work` while all flows are in use, and checks that none of them fails.
+fn flows_continue(place: &Place, work: impl FnOnce(&Talk)) {
     let talk = Talk {
         stop: AtomicBool::new(false),
-        rounds: AtomicU64::new(0),
+        iterations: AtomicU64::new(0),
     };
     let did = place.stack_did(|| {
         thread::scope(|scope| {
@@ -78,11 +78,11 @@ fn nobody_notices(place: &Place, work: impl FnOnce(&Talk)) {
             let talk = &talk;
             scope.spawn(move || {
                 while !talk.stop.load(Ordering::Relaxed) {
-                    held.iter_mut().for_each(Held::round);
-                    talk.rounds.fetch_add(1, Ordering::Relaxed);
+                    held.iter_mut().for_each(Held::exercise);
+                    talk.iterations.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            // A panic would leave the other thread talking.
+            // Stops the other thread also after a panic.
             let stop = Stop(talk);
             talk.more(2);
             work(talk);
@@ -103,16 +103,18 @@ impl Drop for Stop<'_> {
 fn comes_back(agent: &mut Agent<'_>, talk: &Talk) {
     talk.more(3);
     agent.start().unwrap();
-    agent.wait_for("it is back", |status| status.running() && status.ready("server"));
+    agent.wait_for("it runs again", |status| {
+        status.running() && status.ready("server")
+    });
     talk.more(3);
 }
 
 #[test]
-fn nobody_notices_that_the_agent_is_killed_and_stopped_and_comes_back() {
+fn open_flows_continue_when_the_agent_is_killed_and_stopped_and_restarted() {
     for (style, masquerade) in PLACES {
         let place = Place::new(style, masquerade);
         let mut agent = place.start();
-        nobody_notices(&place, |talk| {
+        flows_continue(&place, |talk| {
             agent.kill().unwrap();
             comes_back(&mut agent, talk);
             agent.stop().unwrap();
@@ -120,13 +122,13 @@ fn nobody_notices_that_the_agent_is_killed_and_stopped_and_comes_back() {
         });
         let side = place.sides[0];
         let mut connection = place.connect(side.any(0), side.web());
-        place.is_fast_beside_others("after it came back", || connection.round_trip(SOME).unwrap());
+        place.is_fast_except_late_packets("after it came back", || connection.echo(SOME).unwrap());
     }
 }
 
-/// Its place says which layout the tables have.
+/// The directory's name says which layout the tables have.
 #[test]
-fn nobody_notices_that_an_agent_with_another_layout_takes_over() {
+fn open_flows_continue_when_an_agent_with_another_layout_takes_over() {
     for (style, masquerade) in PLACES {
         let place = Place::new(style, masquerade);
         let mut agent = place.start();
@@ -135,7 +137,7 @@ fn nobody_notices_that_an_agent_with_another_layout_takes_over() {
             .lab
             .pin_dir()
             .join(format!("abi-{}", ABI_VERSION - 1));
-        nobody_notices(&place, |talk| {
+        flows_continue(&place, |talk| {
             agent.stop().unwrap();
             std::fs::rename(place.fixture.pins(), &older).unwrap();
             comes_back(&mut agent, talk);
@@ -143,16 +145,16 @@ fn nobody_notices_that_an_agent_with_another_layout_takes_over() {
         assert!(!older.exists());
         let side = place.sides[0];
         let mut connection = place.connect(side.any(0), side.web());
-        place.is_fast_beside_others("after it took over", || connection.round_trip(SOME).unwrap());
+        place.is_fast_except_late_packets("after it took over", || connection.echo(SOME).unwrap());
     }
 }
 
 #[test]
-fn nobody_notices_that_it_is_uninstalled() {
+fn open_flows_continue_when_the_agent_is_uninstalled() {
     for (style, masquerade) in PLACES {
         let place = Place::new(style, masquerade);
         let mut agent = place.start();
-        nobody_notices(&place, |talk| {
+        flows_continue(&place, |talk| {
             agent.stop().unwrap();
             agent.uninstall().unwrap();
             talk.more(5);

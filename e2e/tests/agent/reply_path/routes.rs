@@ -1,4 +1,4 @@
-//! Ways out of the node: other interfaces, gateways, neighbours that nobody has asked for yet, and smaller packets.
+//! Routes of replies: other interfaces, gateways, unresolved neighbours, and smaller MTUs.
 
 use std::net::IpAddr;
 
@@ -23,20 +23,20 @@ fn under_a_policy(test: impl Fn(&Place, &Agent<'_>)) {
 }
 
 #[test]
-fn a_reply_to_a_neighbour_that_is_forgotten_waits_until_it_is_found() {
+fn a_reply_to_a_flushed_neighbour_waits_for_its_resolution() {
     under_a_policy(|place, _| {
         for side in &place.sides {
             let mut connection = place.connect(side.any(0), side.web());
-            place.is_fast("after the neighbours are forgotten", || {
+            place.is_fast("after the neighbours are flushed", || {
                 run(place.node(), &["ip", "neigh", "flush", "dev", "nic0"], "");
-                place.pod_says(&mut connection, side.client, SOME);
+                place.pod_sends(&mut connection, side.client, SOME);
             });
-            connection.round_trip(SOME).unwrap();
+            connection.echo(SOME).unwrap();
         }
     });
 }
 
-/// A network behind the client, whose router it is: its hosts are `far`.
+/// Creates a network behind the client, which is its router, with the host `far`.
 fn far(place: &Place, mtu: u32) -> (Namespace, [IpAddr; 2]) {
     let far = place.fixture.lab.namespace("far").unwrap();
     let client = &place.fixture.client;
@@ -71,21 +71,22 @@ fn clients_behind_a_gateway_are_answered() {
             let mut connection = open(&far, side.any(0), side.web());
             assert_eq!(connection.seen().ip(), address);
             place.is_fast("behind a gateway", || {
-                connection.round_trip(SOME).unwrap();
-                place.pod_says(&mut connection, address, SOME);
+                connection.echo(SOME).unwrap();
+                place.pod_sends(&mut connection, address, SOME);
             });
         }
     });
 }
 
-/// A router on the way tells the pod by ICMP what fits: lost, that would be a black hole.
+/// A router on the path reports its MTU to the pod by ICMP. If that message were lost, the path would be a
+/// black hole.
 #[test]
-fn a_network_on_the_way_with_a_smaller_mtu_gets_smaller_packets() {
+fn a_path_with_a_smaller_mtu_gets_smaller_packets() {
     under_a_policy(|place, _| {
         let (far, addresses) = far(place, 1300);
         for (side, address) in place.sides.iter().zip(addresses) {
             let mut connection = open(&far, side.any(0), side.web());
-            place.pod_says(&mut connection, address, SOME);
+            place.pod_sends(&mut connection, address, SOME);
             let to = run(&place.pod.ns, &["ip", "route", "get", &address.to_string()], "");
             assert!(to.contains("mtu 1300"), "{to}");
         }
@@ -99,7 +100,7 @@ fn the_stack_alone_gets_smaller_packets_through_a_network_with_a_smaller_mtu() {
     let (far, addresses) = far(&place, 1300);
     for (side, address) in place.sides.iter().zip(addresses) {
         let mut connection = open(&far, side.any(0), side.web());
-        place.pod_says(&mut connection, address, SOME);
+        place.pod_sends(&mut connection, address, SOME);
     }
 }
 
@@ -109,10 +110,10 @@ fn a_nic_with_a_smaller_mtu_than_the_pods_gets_smaller_packets() {
         place.node().set_mtu("nic0", 1400).unwrap();
         for side in &place.sides {
             let mut connection = place.connect(side.any(0), side.web());
-            place.pod_says(&mut connection, side.client, SOME);
-            // Those that fit go on by us.
+            place.pod_sends(&mut connection, side.client, SOME);
+            // Packets that fit still bypass the stack.
             place.is_fast("packets that fit", || {
-                place.pod_says(&mut connection, side.client, SOME);
+                place.pod_sends(&mut connection, side.client, SOME);
             });
         }
         assert_eq!(super::rules::invalid(place.node()), 0);
@@ -120,21 +121,21 @@ fn a_nic_with_a_smaller_mtu_than_the_pods_gets_smaller_packets() {
 }
 
 #[test]
-fn replies_leave_by_the_nic_that_the_routes_name_wherever_the_requests_came_in() {
+fn replies_leave_by_the_nic_of_the_route_independent_of_the_ingress_nic() {
     under_a_policy(|place, agent| {
         let client = &place.fixture.client;
         let second = place.fixture.lab.nic(NicSpec::new("nic1", client)).unwrap();
         let addresses: [IpAddr; 2] = ["10.9.9.9", "fd09::9"].map(|ip| ip.parse().unwrap());
         for (side, address) in place.sides.iter().zip(addresses) {
             second.add_client_address(address).unwrap();
-            agent.wait_for("it has taken the NIC", |status| {
+            agent.wait_for("the NIC is attached", |status| {
                 status.nic_mode("nic1") == Some("Native")
             });
             let before = place.node().counters("nic1").unwrap().tx_packets;
             let mut connection = place.connect(at(address, 0), side.web());
             place.is_fast("in by one NIC and out by another", || {
-                connection.round_trip(SOME).unwrap();
-                place.pod_says(&mut connection, address, SOME);
+                connection.echo(SOME).unwrap();
+                place.pod_sends(&mut connection, address, SOME);
             });
             assert!(place.node().counters("nic1").unwrap().tx_packets > before + 10);
         }

@@ -1,5 +1,5 @@
-//! The rules of a real kube-proxy and of network plugins that masquerade (`rules/`; the test of the cluster that is called
-//! `the_labs_rules_are_those_of…` keeps them true), with a lab's addresses, on a lab's node.
+//! The rules of a real kube-proxy and of network plugins that masquerade (`rules/`), with a lab's addresses,
+//! on a lab's node. A test in `tests/kubernetes/reply_path/rules.rs` compares them with those of a cluster.
 
 use std::{
     io::{
@@ -29,10 +29,10 @@ const NFTABLES: [&str; 2] = [
     include_str!("rules/nftables.v4"),
     include_str!("rules/nftables.v6"),
 ];
-/// Rules of the plugins are told by their chain.
+/// The chain of the plugins' rules.
 const PLUGIN: &str = "CNI-POD";
 
-/// Put all in force.
+/// Applies all rules.
 pub(super) fn apply(node: &Namespace, proxy: Proxy, masquerade: bool, style: Style, sides: &[Side; 2]) {
     node.run(|| {
         for name in ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"] {
@@ -60,7 +60,8 @@ pub(super) fn apply(node: &Namespace, proxy: Proxy, masquerade: bool, style: Sty
     }
 }
 
-/// Packets that kube-proxy's rule for INVALID ones has dropped; in nftables mode there is no such rule.
+/// Returns how many packets kube-proxy's rule for INVALID packets has dropped. In nftables mode there is no
+/// such rule.
 pub(super) fn invalid(node: &Namespace) -> u64 {
     let count = |program: &str| {
         let rules = run(node, &[program, "-w", "-nvxL"], "");
@@ -88,7 +89,7 @@ fn named(text: &str, style: Style, side: &Side) -> String {
         .replace("{backend}", &side.client.to_string())
 }
 
-/// Runs a program with this input, and returns what it says.
+/// Runs a program with this input, and returns its output.
 pub(super) fn run(namespace: &Namespace, words: &[&str], input: &str) -> String {
     let mut command = Command::new(words[0]);
     command
@@ -105,7 +106,7 @@ pub(super) fn run(namespace: &Namespace, words: &[&str], input: &str) -> String 
     finished.stdout
 }
 
-/// kube-proxy's rules count by objects that it makes itself (`NFNL_MSG_ACCT_NEW`).
+/// Creates an accounting object, as kube-proxy does for its rules (`NFNL_MSG_ACCT_NEW`).
 fn add_account(name: &str) -> io::Result<()> {
     /// `NFNL_SUBSYS_ACCT << 8 | NFNL_MSG_ACCT_NEW`
     const NEW: u16 = 7 << 8;

@@ -1,17 +1,17 @@
-//! One family's addresses of everybody.
+//! The addresses of one family: pod, client and node.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::fixture::at;
 
-/// Where the pod's server answers.
+/// The port of the pod's server.
 pub(super) const WEB: u16 = 80;
-/// Node ports of services before it: the first leaves the client's address alone, the second translates it.
+/// Node ports of its services: the first keeps the client's address, the second translates it.
 pub(super) const NODE_PORTS: [u16; 2] = [30080, 30081];
-/// Where the backend of the ClusterIP answers, which is outside.
+/// The port of the ClusterIP's backend, which is outside.
 const BACKEND: u16 = 5353;
 
-/// One family's.
+/// The addresses of one family.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Side {
     pub(super) pod: IpAddr,
@@ -33,7 +33,7 @@ impl Side {
         NODE_PORTS.map(|port| at(self.node, port))
     }
 
-    /// The server outside, which is the service's backend, too.
+    /// The server outside, which is also the service's backend.
     pub(super) fn outside(&self) -> SocketAddr {
         at(self.client, BACKEND)
     }
@@ -47,7 +47,7 @@ impl Side {
         }
     }
 
-    /// Any address of this family.
+    /// The unspecified address of this family.
     pub(super) fn any(&self, port: u16) -> SocketAddr {
         if self.is_v4() {
             at(Ipv4Addr::UNSPECIFIED.into(), port)

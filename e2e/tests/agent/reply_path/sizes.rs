@@ -1,8 +1,8 @@
-//! Datagrams in fragments, either way or both.
+//! Fragmented datagrams in either direction or both.
 
 use xdp_lab::Style;
 
-use super::place::{Place, asked, udp};
+use super::place::{Place, request as request_datagram, udp};
 
 fn all_sizes(style: Style, masquerade: bool, policy: bool) {
     let place = Place::new(style, masquerade);
@@ -17,11 +17,11 @@ fn all_sizes(style: Style, masquerade: bool, policy: bool) {
         ] {
             let mut client = udp(&place.fixture.client, side.any(0));
             for _ in 0..3 {
-                let reply = asked(&mut client, side.web(), request, reply);
+                let reply = request_datagram(&mut client, side.web(), request, reply);
                 assert_eq!(reply.seen.ip(), side.client, "{request}");
             }
         }
-        // One socket, all in turn.
+        // All sizes in turn from one socket.
         let mut client = udp(&place.fixture.client, side.any(0));
         for (request, reply) in [
             (100, 100),
@@ -30,13 +30,13 @@ fn all_sizes(style: Style, masquerade: bool, policy: bool) {
             (5_000, 5_000),
             (100, 5_000),
         ] {
-            asked(&mut client, side.web(), request, reply);
+            request_datagram(&mut client, side.web(), request, reply);
         }
     }
 }
 
 #[test]
-fn the_stack_alone_carries_datagrams_of_all_sizes() {
+fn the_stack_alone_forwards_datagrams_of_all_sizes() {
     all_sizes(Style::Ptp, true, false);
 }
 
@@ -50,7 +50,7 @@ fn datagrams_of_all_sizes_are_answered_under_a_policy_behind_masquerade() {
     all_sizes(Style::Bridge, true, true);
 }
 
-/// What a large answer of a name server is.
+/// Like the large answers of a name server.
 #[test]
 fn small_requests_with_large_replies_never_meet_the_stack() {
     let place = Place::new(Style::Ptp, true);

@@ -1,4 +1,4 @@
-//! What is in the tables, what is pushed out of them, and what that costs.
+//! The flow tables: entries, eviction, and the effect of missing entries.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use xdp_e2e::Agent;
 use xdp_lab::{EchoConnection, RawSocket, Style};
 
 use super::{
-    place::{Place, SOON, asked, udp},
+    place::{Place, SOON, request, udp},
     side::{Side, WEB},
 };
 use crate::{
@@ -19,18 +19,18 @@ use crate::{
     frames::{ip, on_wire},
 };
 
-/// The smallest that the agent takes.
+/// The smallest capacity that the agent accepts.
 const CAPACITY: usize = 1_024;
 const IDLE: usize = 100;
 const SOME: usize = 20_000;
 
-/// As the kernel keeps it.
+/// The key in the kernel's map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 struct Key(FlowKey);
 
 #[expect(unsafe_code, reason = "plain bytes")]
-// SAFETY: every field of it is a number, and there is no padding.
+// SAFETY: all fields are numbers, and there is no padding.
 unsafe impl Plain for Key {}
 
 fn address(ip: IpAddr) -> Address {
@@ -45,7 +45,7 @@ fn small(place: &Place) -> Agent<'_> {
     let mut agent = Agent::new(&place.fixture.lab, &place.fixture.manifests);
     agent = agent.arguments(&["--flows", &CAPACITY.to_string()]);
     agent.start().unwrap();
-    agent.wait_for("all is in force", |status| {
+    agent.wait_for("the NIC is attached and the pod is ready", |status| {
         status.nic_mode("nic0") == Some("Native") && status.ready("server")
     });
     agent
@@ -56,13 +56,13 @@ fn table(place: &Place, name: &str) -> HashMap<MapData, Key, u64> {
     HashMap::try_from(Map::LruHashMap(MapData::from_pin(&pin).unwrap())).unwrap()
 }
 
-/// As if everything had been pushed out.
-fn forget(place: &Place) {
+/// Removes all entries, as if they were evicted.
+fn evict_all(place: &Place) {
     for name in ["ESTABLISHED", "UNREPLIED"] {
         let mut table = table(place, name);
         let keys: Vec<Key> = table.keys().map(Result::unwrap).collect();
         for key in keys {
-            // It may have gone by itself.
+            // The kernel may have removed it.
             let _ = table.remove(&key);
         }
     }
@@ -78,7 +78,7 @@ fn forget(place: &Place) {
 fn idle(place: &Place, side: &Side) -> Vec<EchoConnection> {
     let connect = |_| {
         let mut connection = place.connect(side.any(0), side.web());
-        connection.round_trip(100).unwrap();
+        connection.echo(100).unwrap();
         connection
     };
     (0..IDLE).map(connect).collect()
@@ -86,19 +86,19 @@ fn idle(place: &Place, side: &Side) -> Vec<EchoConnection> {
 
 #[track_caller]
 fn all_are_fast(place: &Place, held: &mut [EchoConnection]) {
-    place.is_fast("idle connections", || talk(held));
+    place.is_fast("idle connections", || exercise(held));
 }
 
-fn talk(held: &mut [EchoConnection]) {
+fn exercise(held: &mut [EchoConnection]) {
     for (index, connection) in held.iter_mut().enumerate() {
-        let talked = connection.round_trip(100);
-        assert!(talked.is_ok(), "connection {index}: {talked:?}");
+        let result = connection.echo(100);
+        assert!(result.is_ok(), "connection {index}: {result:?}");
     }
 }
 
-/// From ports that nobody uses; the client refuses every answer.
+/// Sends SYNs from unused ports. The client refuses every answer.
 fn flood_of_openings(place: &Place, side: &Side) {
-    // An answer that is lost in a ring would be repeated by the stack, for a flow that is no longer ours.
+    // The stack would retransmit an answer that was lost in a ring, for a flow that is no longer tracked.
     place
         .pod
         .ns
@@ -120,7 +120,7 @@ fn flood_of_openings(place: &Place, side: &Side) {
 }
 
 #[test]
-fn a_flood_of_openings_pushes_no_connection_out() {
+fn a_flood_of_syns_evicts_no_connection() {
     let place = Place::new(Style::Ptp, true);
     let agent = small(&place);
     for side in &place.sides {
@@ -135,17 +135,14 @@ fn a_flood_of_openings_pushes_no_connection_out() {
 }
 
 #[test]
-fn what_a_pod_asks_by_datagrams_pushes_no_connection_out() {
+fn request_datagrams_of_a_pod_evict_no_connection() {
     let place = Place::new(Style::Ptp, false);
     let agent = small(&place);
     let side = &place.sides[0];
     let mut held = idle(&place, side);
     for number in 0..4 * CAPACITY {
         let client = udp(&place.pod.ns, side.any(10_000 + number as u16));
-        client
-            .socket()
-            .send_to(b"what is the address?", side.outside())
-            .unwrap();
+        client.socket().send_to(b"query", side.outside()).unwrap();
     }
     agent.wait_for("all of it was seen", |status| {
         // A ring may lose some.
@@ -155,34 +152,36 @@ fn what_a_pod_asks_by_datagrams_pushes_no_connection_out() {
 }
 
 #[test]
-fn a_connection_that_is_forgotten_goes_on_by_the_stack_when_the_client_speaks_first() {
+fn an_evicted_connection_continues_in_the_stack_when_the_client_sends_first() {
     for (style, masquerade) in [(Style::Ptp, true), (Style::Bridge, false)] {
         let place = Place::new(style, masquerade);
         let _agent = small(&place);
         for side in &place.sides {
             let mut held = place.connect(side.any(0), side.web());
-            held.round_trip(SOME).unwrap();
-            forget(&place);
-            let did = place.stack_did(|| held.round_trip(SOME).unwrap());
+            held.echo(SOME).unwrap();
+            evict_all(&place);
+            let did = place.stack_did(|| held.echo(SOME).unwrap());
             assert!(did.forwarded > 0 && did.invalid == 0, "{did:?}");
         }
     }
 }
 
-/// The pod's word is the first that the host hears of the connection, so it believes that the pod opens one.
+/// The pod's packet is the first of the connection that the stack sees, so conntrack takes the pod for the
+/// opener.
 #[test]
-fn a_connection_that_is_forgotten_is_lost_behind_masquerade_when_the_pod_speaks_first() {
+fn an_evicted_connection_is_lost_behind_masquerade_when_the_pod_sends_first() {
     for (style, masquerade) in [(Style::Ptp, true), (Style::Bridge, false)] {
         let place = Place::new(style, masquerade);
         let _agent = small(&place);
         for (side, web) in place.sides.iter().zip(&place.web) {
             let mut held = place.connect(side.any(0), side.web());
-            held.round_trip(SOME).unwrap();
+            held.echo(SOME).unwrap();
             held.set_timeout(if masquerade { SOON } else { PATIENCE })
                 .unwrap();
-            // The client's last acknowledgement may be delayed (`TCP_DELACK_MAX`, 200 ms): it would speak first.
+            // The client's last acknowledgement may be delayed (`TCP_DELACK_MAX`, 200 ms): it would be the
+            // first packet.
             std::thread::sleep(std::time::Duration::from_millis(300));
-            forget(&place);
+            evict_all(&place);
             web.push(held.local().unwrap(), SOME).unwrap();
             assert_eq!(held.receive(SOME).is_err(), masquerade, "{style:?}");
         }
@@ -190,20 +189,20 @@ fn a_connection_that_is_forgotten_is_lost_behind_masquerade_when_the_pod_speaks_
 }
 
 #[test]
-fn datagrams_that_are_forgotten_are_answered_when_the_client_speaks() {
+fn datagrams_of_an_evicted_flow_are_answered_when_the_client_sends() {
     let place = Place::new(Style::Ptp, true);
     let _agent = small(&place);
     for side in &place.sides {
         let mut client = udp(&place.fixture.client, side.any(0));
-        asked(&mut client, side.web(), 100, 100);
-        forget(&place);
-        asked(&mut client, side.web(), 100, 100);
+        request(&mut client, side.web(), 100, 100);
+        evict_all(&place);
+        request(&mut client, side.web(), 100, 100);
     }
 }
 
-/// Answers of the backend look like a flow that we believe to be ours, because it began before the first of us.
+/// Answers of the backend match a tracked flow that began before the pod's query.
 #[test]
-fn a_name_server_is_heard_even_where_its_answers_are_taken_for_a_flow_of_ours() {
+fn a_name_servers_answers_arrive_even_if_they_match_a_tracked_flow() {
     const PORT: u16 = 40_007;
     for masquerade in [false, true] {
         let place = Place::new(Style::Bridge, masquerade);
@@ -220,7 +219,7 @@ fn a_name_server_is_heard_even_where_its_answers_are_taken_for_a_flow_of_ours() 
             table(&place, "ESTABLISHED").insert(Key(key), slot, 0).unwrap();
             let mut client = udp(&place.pod.ns, side.any(PORT));
             for _ in 0..4 {
-                asked(&mut client, side.cluster_ip(), 60, 300);
+                request(&mut client, side.cluster_ip(), 60, 300);
             }
         }
     }

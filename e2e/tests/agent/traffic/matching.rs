@@ -1,4 +1,4 @@
-//! Which rule it is that decides.
+//! Which rule decides.
 
 use xdp_lab::{Pod, Style};
 
@@ -11,7 +11,7 @@ fn fixture() -> (Fixture, Pod) {
 }
 
 #[test]
-fn a_range_of_ports_holds_its_edges_and_nothing_beyond() {
+fn a_range_of_ports_includes_its_edges_and_nothing_beyond() {
     let (fixture, pod) = fixture();
     let ranges = [
         "{name: low, ports: [{protocol: UDP, port: 7000, endPort: 7010}], action: Redirect, mark: 1}",
@@ -52,7 +52,7 @@ fn of_two_policies_the_one_with_the_lower_priority_number_decides_first() {
     let before = agent.wait_for("the pod is known", |status| status.ready("server"));
     let generation = |status: &xdp_e2e::Status| status.pod("server").unwrap()["generation"].as_u64();
     fixture.policy_with("a", &with(300), &[first]);
-    agent.wait_for("the other order is in force", |status| {
+    agent.wait_for("the other order is programmed", |status| {
         generation(status) > generation(&before)
     });
     only_mark(&fixture.deliver(&pod, to, 50), 1, 50);
@@ -94,7 +94,7 @@ fn a_pod_that_no_policy_selects_and_the_node_itself_are_untouched() {
 }
 
 #[test]
-fn each_pod_meets_its_own_rules() {
+fn each_pod_has_its_own_rules() {
     let (fixture, pod) = fixture();
     let bridged = fixture.pod("second", "second", Style::Bridge, 6);
     fixture.policy("players", &[PLAYERS]);

@@ -3,7 +3,7 @@
 use xdp_e2e::Status;
 use xdp_lab::{NicSpec, Style, UdpReceiver, UdpSender};
 
-use crate::fixture::{Fixture, PATIENCE, PLAYERS, UNDER_WAY, all_arrive, at, expect_counts, only_mark};
+use crate::fixture::{Fixture, IN_FLIGHT, PATIENCE, PLAYERS, all_arrive, at, expect_counts, only_mark};
 
 #[test]
 fn packets_of_two_nics_reach_the_same_pod() {
@@ -21,7 +21,7 @@ fn packets_of_two_nics_reach_the_same_pod() {
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
     for client in [&fixture.client, &second] {
         let mut sender = UdpSender::new(client, to).unwrap();
-        all_arrive(&mut sender, &inbox, 300, UNDER_WAY);
+        all_arrive(&mut sender, &inbox, 300, IN_FLIGHT);
     }
     let received = inbox.received();
     only_mark(&received, 42, 600);
@@ -48,8 +48,8 @@ fn fragments_go_to_the_stack_and_arrive_whole_without_a_mark() {
         };
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         let mut sender = UdpSender::new(&fixture.client, to).unwrap().payload(4000);
-        // Of three fragments each, which fill a page each.
-        all_arrive(&mut sender, &inbox, 50, UNDER_WAY / 8);
+        // Three fragments each, of a page each.
+        all_arrive(&mut sender, &inbox, 50, IN_FLIGHT / 8);
         let received = inbox.received();
         assert_eq!(received.bytes, 50 * 4000);
         only_mark(&received, 0, 50);
@@ -61,7 +61,7 @@ fn fragments_go_to_the_stack_and_arrive_whole_without_a_mark() {
 }
 
 #[test]
-fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
+fn a_frame_over_the_pods_mtu_goes_to_the_stack_which_sends_an_icmp_error() {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     pod.set_mtu(1400).unwrap();
@@ -76,9 +76,9 @@ fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
         let before = too_long(&agent.look());
         sender.send_one().unwrap();
         agent.wait_for("it fell back", |status| too_long(status) == before + 1);
-        // The client knows now, and sends fragments.
+        // The client knows the path MTU now, and sends fragments.
         xdp_lab::wait_until("a fragmented datagram arrives", PATIENCE, || {
-            // An error is the stack's answer to the one before.
+            // An error is the stack's answer to the datagram before.
             let _ = sender.send_one();
             inbox.received().packets > 0
         })
@@ -92,12 +92,12 @@ fn a_frame_longer_than_the_pods_mtu_goes_to_the_stack_which_tells_the_client() {
 }
 
 #[test]
-fn a_pods_mtu_that_changes_is_followed() {
+fn a_changed_mtu_of_a_pod_is_programmed() {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", &[PLAYERS]);
     let agent = fixture.start(&["server"]);
-    // Of the first address, the client has learned what fits, and sends fragments from then on.
+    // For the first address the client has learned the path MTU, and sends fragments from then on.
     for (ip, mtu, counter) in [(pod.v4(), 1300, "fellBack"), (pod.v6(), 1500, "redirected")] {
         pod.set_host_mtu(mtu).unwrap();
         pod.set_mtu(mtu).unwrap();

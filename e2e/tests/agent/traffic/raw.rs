@@ -1,4 +1,4 @@
-//! Frames that no ordinary socket sends.
+//! Frames that sockets do not send.
 
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
 use xdp_lab::{Pod, RawSocket, Style, UdpReceiver};
@@ -81,17 +81,14 @@ fn a_tagged_frame_is_redirected_without_its_tags_and_with_its_mark() {
 }
 
 #[test]
-fn a_frame_to_a_group_address_is_left_to_the_stack() {
+fn a_frame_to_a_group_address_passes_to_the_stack() {
     let (fixture, pod) = fixture();
     fixture.policy("players", &[PLAYERS]);
     let agent = fixture.start(&["server"]);
     let nic = &fixture.nic;
     let wire = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     let ethernet = PacketBuilder::ethernet2(nic.client_mac, [0xff; 6]);
-    let frame = udp(
-        ethernet.ipv4(v4(nic.client_v4), v4(pod.v4()), 64),
-        b"to all of you",
-    );
+    let frame = udp(ethernet.ipv4(v4(nic.client_v4), v4(pod.v4()), 64), b"broadcast");
     let tap = RawSocket::receiver(fixture.lab.node(), "nic0").unwrap();
     wire.send(&frame).unwrap();
     tap.receive(PATIENCE, |seen| seen == frame).unwrap();
@@ -100,11 +97,11 @@ fn a_frame_to_a_group_address_is_left_to_the_stack() {
 }
 
 #[test]
-fn what_cannot_be_parsed_passes_as_it_is_and_is_counted_by_reason() {
+fn unparsable_frames_pass_unchanged_and_are_counted_by_reason() {
     let (fixture, pod) = fixture();
     fixture.policy("players", &["{name: all, action: Drop}"]);
     let agent = fixture.start(&[]);
-    agent.wait_for("the rule is in force", |status| status.programmed("server"));
+    agent.wait_for("the rule is programmed", |status| status.programmed("server"));
     let nic = &fixture.nic;
     let (from, to) = (v4(nic.client_v4), v4(pod.v4()));
     let ethernet = || PacketBuilder::ethernet2(nic.client_mac, nic.mac);
@@ -152,7 +149,7 @@ fn what_cannot_be_parsed_passes_as_it_is_and_is_counted_by_reason() {
 }
 
 #[test]
-fn an_echo_request_meets_the_rule_that_names_it_and_no_rule_for_udp() {
+fn an_echo_request_matches_a_rule_for_icmp_and_no_rule_for_udp() {
     let (fixture, pod) = fixture();
     let rules = [
         "{name: udp, ports: [{protocol: UDP}], action: Drop}",
@@ -160,7 +157,7 @@ fn an_echo_request_meets_the_rule_that_names_it_and_no_rule_for_udp() {
     ];
     fixture.policy("players", &rules);
     let agent = fixture.start(&[]);
-    agent.wait_for("the rules are in force", |status| status.programmed("server"));
+    agent.wait_for("the rules are programmed", |status| status.programmed("server"));
     assert!(!pings(&fixture, &pod, false, 1, SILENCE));
     expect_counts(&agent, "echo", [0, 0, 0, 1, 0, 0]);
     assert!(

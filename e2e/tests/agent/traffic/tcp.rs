@@ -1,4 +1,4 @@
-//! Connections: they arrive, are answered, and carry their mark.
+//! TCP connections: they are accepted, answered, and have their mark.
 
 use std::{
     io::{Read as _, Write as _},
@@ -32,7 +32,7 @@ fn an_accepted_connection_shows_the_mark(style: Style) {
 }
 
 #[test]
-fn an_accepted_connection_shows_the_mark_in_a_pod_with_a_route_of_its_own() {
+fn an_accepted_connection_shows_the_mark_in_a_pod_with_a_host_route() {
     an_accepted_connection_shows_the_mark(Style::Ptp);
 }
 
@@ -41,7 +41,7 @@ fn an_accepted_connection_shows_the_mark_in_a_pod_on_a_bridge() {
     an_accepted_connection_shows_the_mark(Style::Bridge);
 }
 
-/// The mark that the server answers with.
+/// Requests `/` by curl, and returns the mark in the answer.
 fn curl(client: &Namespace, server: SocketAddr) -> String {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--globoff", "--max-time", "20"]);
@@ -59,7 +59,7 @@ fn a_dropped_connection_attempt_gets_no_answer_at_all() {
     let drop = "{name: web, ports: [{protocol: TCP, port: 80}], action: Drop}";
     fixture.policy("web", &[drop]);
     let agent = fixture.start(&[]);
-    agent.wait_for("the rule is in force", |status| status.programmed("server"));
+    agent.wait_for("the rule is programmed", |status| status.programmed("server"));
     let to = at(pod.v4(), 80);
     let server = HttpServer::start(&pod.ns, to).unwrap();
     let refused = http_get(&fixture.client, to, std::time::Duration::from_millis(500)).unwrap_err();
@@ -84,7 +84,7 @@ fn a_megabyte_goes_both_ways_unharmed(style: Style) {
             .client
             .run(|| TcpStream::connect_timeout(&to, PATIENCE))
             .unwrap();
-        assert!(talk(stream.unwrap(), &sent) == sent, "what came back differs");
+        assert!(send_and_read(stream.unwrap(), &sent) == sent, "the echo differs");
         server.join().unwrap();
     }
     agent.wait_for("all that was redirected arrived", |status| {
@@ -94,7 +94,7 @@ fn a_megabyte_goes_both_ways_unharmed(style: Style) {
 }
 
 #[test]
-fn a_megabyte_goes_both_ways_unharmed_in_a_pod_with_a_route_of_its_own() {
+fn a_megabyte_goes_both_ways_unharmed_in_a_pod_with_a_host_route() {
     a_megabyte_goes_both_ways_unharmed(Style::Ptp);
 }
 
@@ -103,7 +103,7 @@ fn a_megabyte_goes_both_ways_unharmed_in_a_pod_on_a_bridge() {
     a_megabyte_goes_both_ways_unharmed(Style::Bridge);
 }
 
-/// Sends all back once the other side has said all.
+/// Sends all bytes back once the client has shut down its sending direction.
 fn echo(listener: &TcpListener) {
     listener.set_nonblocking(true).unwrap();
     let mut accepted = None;
@@ -120,7 +120,7 @@ fn echo(listener: &TcpListener) {
     stream.write_all(&all).unwrap();
 }
 
-fn talk(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
+fn send_and_read(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(bytes).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();

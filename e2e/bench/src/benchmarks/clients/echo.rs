@@ -42,7 +42,7 @@ pub(super) fn request(from: &Namespace, pod: &Pod, transport: Transport, request
     match transport {
         Transport::Tcp => {
             let mut connection = EchoConnection::open(from, any, to, PATIENCE)?.context("connect")?;
-            timed(requests, || connection.round_trip(SIZE))
+            timed(requests, || connection.echo(SIZE))
         }
         Transport::Udp => {
             let mut client = UdpClient::bind(from, any, PATIENCE)?;
