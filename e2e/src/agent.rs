@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use xdp_lab::{Finished, Lab, Process, Signal};
 
 use crate::{
-    Manifests, Status,
+    ManifestFolder, Status,
     installed::{HttpReply, http_get},
 };
 
@@ -37,7 +37,7 @@ pub struct Agent<'a> {
 
 impl<'a> Agent<'a> {
     /// Describes an agent for all NICs named `nic*`, not started yet.
-    pub fn new(lab: &'a Lab, manifests: &Manifests) -> Self {
+    pub fn new(lab: &'a Lab, manifests: &ManifestFolder) -> Self {
         let log = lab.dir().join("agent.log");
         Self {
             lab,

@@ -29,7 +29,7 @@ pub use self::{
     agents::{Frozen, is_ready},
     counts::{Counts, Flow, Seen},
     http::{HttpReply, http_get, http_get_within, http_patch, http_post},
-    metrics::{Metrics, Sample},
+    metrics::{Sample, Scrape},
     pods::{Pod, PodSpec},
     space::{Space, condition, policy},
 };

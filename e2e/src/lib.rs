@@ -9,5 +9,5 @@ mod manifests;
 mod status;
 
 pub use agent::Agent;
-pub use manifests::Manifests;
+pub use manifests::ManifestFolder;
 pub use status::{FIELDS, Status};

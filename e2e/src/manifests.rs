@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use xdp_lab::{Lab, Pod};
 
 /// The folder that an agent watches.
-pub struct Manifests {
+pub struct ManifestFolder {
     folder: PathBuf,
 }
 
-impl Manifests {
+impl ManifestFolder {
     /// Creates an empty folder in the lab.
     pub fn new(lab: &Lab) -> anyhow::Result<Self> {
         let folder = lab.dir().join("manifests");

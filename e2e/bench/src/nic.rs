@@ -10,7 +10,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use aya::programs::ProgramFd;
-use xdp_lab::{Lab, bpf::AttachPoint};
+use xdp_lab::{Lab, bpf::BpfAttachType};
 
 use self::generator::Generator;
 use crate::{
@@ -111,12 +111,12 @@ fn measure(testbed: &Testbed<'_>, instruments: &Instruments, nic: &str, seconds:
         (
             "an XDP program in the pod consumes the packets",
             "swallow",
-            AttachPoint::Xdp,
+            BpfAttachType::Xdp,
         ),
         (
             "an ordinary pod: GRO, skb, a tc program consumes the packets",
             "sink",
-            AttachPoint::TcxIngress,
+            BpfAttachType::TcxIngress,
         ),
     ] {
         let _receivers = Receivers::attach(instruments, program, hook, &testbed.pods[..1])?;
@@ -179,7 +179,7 @@ fn rate(
     let program = one.program.try_clone()?;
     let _link: OwnedFd = testbed
         .node
-        .run(|| sys::attach(&program, index, AttachPoint::Xdp))?
+        .run(|| sys::attach(&program, index, BpfAttachType::Xdp))?
         .context("the NIC refuses a program in native mode, or already has one")?;
     std::thread::sleep(Duration::from_millis(200));
     let counted = || -> Result<u64> {

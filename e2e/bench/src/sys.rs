@@ -11,14 +11,14 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use xdp_lab::bpf::{self, AttachPoint, XDP_FLAGS_DRV_MODE};
+use xdp_lab::bpf::{self, BpfAttachType, XDP_FLAGS_DRV_MODE};
 
 /// Attaches in the calling thread's network namespace, XDP in native mode, for as long as the descriptor is
 /// open.
-pub fn attach(program: impl AsFd, ifindex: u32, to: AttachPoint) -> io::Result<OwnedFd> {
+pub fn attach(program: impl AsFd, ifindex: u32, to: BpfAttachType) -> io::Result<OwnedFd> {
     let flags = match to {
-        AttachPoint::Xdp => XDP_FLAGS_DRV_MODE,
-        AttachPoint::TcxIngress | AttachPoint::TcxEgress => 0,
+        BpfAttachType::Xdp => XDP_FLAGS_DRV_MODE,
+        BpfAttachType::TcxIngress | BpfAttachType::TcxEgress => 0,
     };
     bpf::link_create(program, ifindex, to, flags)
 }

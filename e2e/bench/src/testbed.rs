@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::{ProgramFd, loaded_programs};
 pub use flows::{FLOWS, FlowMapKey};
 pub use receivers::Receivers;
-use xdp_e2e::{Agent, Manifests};
+use xdp_e2e::{Agent, ManifestFolder};
 use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style, bpf};
 
 use crate::{
@@ -47,7 +47,7 @@ pub struct Testbed<'a> {
     /// The pods; the last byte of their addresses is their index plus one.
     pub pods: Vec<Pod>,
     /// The folder that the agent watches.
-    pub manifests: Manifests,
+    pub manifests: ManifestFolder,
     /// The agent.
     pub agent: Agent<'a>,
     program: ProgramFd,
@@ -62,7 +62,7 @@ impl<'a> Testbed<'a> {
         let nic = lab.nic(NicSpec::new("nic0", &lab.namespace("client")?))?;
         let plain_nic = lab.nic(NicSpec::new("nic1", &lab.namespace("other-client")?))?;
         crate::command::run(&node, &format!("ip link set nic1 address {}", text(nic.mac)))?;
-        let manifests = Manifests::new(lab)?;
+        let manifests = ManifestFolder::new(lab)?;
         let pods = (1..=pods)
             .map(|number| {
                 let pod = lab.pod(&spec(number))?;

@@ -44,7 +44,7 @@ type XdpMd = [u32; 6];
 /// Where a link attaches a program: `enum bpf_attach_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum AttachPoint {
+pub enum BpfAttachType {
     /// `BPF_XDP`
     Xdp = 37,
     /// `BPF_TCX_INGRESS`
@@ -78,7 +78,7 @@ pub struct TestRun {
 
 /// Creates a link in the calling thread's network namespace. The program stays attached while the link is
 /// open.
-pub fn link_create(program: impl AsFd, ifindex: u32, to: AttachPoint, flags: u32) -> io::Result<OwnedFd> {
+pub fn link_create(program: impl AsFd, ifindex: u32, to: BpfAttachType, flags: u32) -> io::Result<OwnedFd> {
     let mut attr = Attr::default();
     attr[..4].copy_from_slice(&[raw(&program), ifindex, to as u32, flags]);
     bpf(BPF_LINK_CREATE, &mut attr).map(owned)
@@ -106,7 +106,7 @@ pub fn attach_in_child(program: impl AsFd, ifindex: u32, pin: Option<&Path>) -> 
     create[..4].copy_from_slice(&[
         raw(&program),
         ifindex,
-        AttachPoint::Xdp as u32,
+        BpfAttachType::Xdp as u32,
         XDP_FLAGS_DRV_MODE,
     ]);
     let path = pin.map(c_path).transpose()?;
@@ -156,7 +156,7 @@ pub fn verifier_log(kind: ProgramType, instructions: &[u64], license: &CStr) -> 
     attr[8..10].copy_from_slice(&pointer(log.as_mut_ptr()));
     if kind == ProgramType::Xdp {
         // A devmap only takes programs of its own expected attach type.
-        attr[17] = AttachPoint::Xdp as u32;
+        attr[17] = BpfAttachType::Xdp as u32;
     }
     let loaded = bpf(BPF_PROG_LOAD, &mut attr).map(owned);
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(LOG_LEN);

@@ -22,7 +22,7 @@ use crate::{
 
 /// An interface, as read from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
+pub struct LabInterface {
     /// Its index in its namespace.
     pub index: u32,
     /// Its name.
@@ -72,12 +72,12 @@ pub(crate) const MTU: u32 = 1500;
 
 impl Namespace {
     /// Returns the interface of this name, if it exists.
-    pub fn find_interface(&self, name: &str) -> Result<Option<Interface>, LabError> {
+    pub fn find_interface(&self, name: &str) -> Result<Option<LabInterface>, LabError> {
         Ok(Netlink::open(self)?.link(name)?.map(interface))
     }
 
     /// Returns the interface of this name.
-    pub fn interface(&self, name: &str) -> Result<Interface, LabError> {
+    pub fn interface(&self, name: &str) -> Result<LabInterface, LabError> {
         self.find_interface(name)?.ok_or_else(|| LabError::Netlink {
             namespace: self.name().to_owned(),
             request: format!("look up the interface `{name}`"),
@@ -214,8 +214,8 @@ fn link_of(end: &End<'_>) -> LinkMessage {
     clippy::wildcard_enum_match_arm,
     reason = "the other attributes are not needed"
 )]
-fn interface(link: LinkMessage) -> Interface {
-    let mut interface = Interface {
+fn interface(link: LinkMessage) -> LabInterface {
+    let mut interface = LabInterface {
         index: link.header.index,
         name: String::new(),
         mac: [0; 6],

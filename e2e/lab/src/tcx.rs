@@ -5,13 +5,13 @@ use std::{io, os::fd::OwnedFd};
 use crate::{
     LabError, Namespace,
     bpf::{
-        AttachPoint, ProgramType, {self},
+        BpfAttachType, ProgramType, {self},
     },
 };
 
 /// Where tcx programs run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum TcxDirection {
     /// On received packets.
     Ingress,
     /// On packets to be sent.
@@ -27,11 +27,11 @@ pub struct TcxCrowd {
 impl Namespace {
     /// Fills an interface with tcx programs that do nothing, until the kernel refuses the next one
     /// (`ERANGE`).
-    pub fn crowd(&self, interface: &str, direction: Direction) -> Result<TcxCrowd, LabError> {
+    pub fn crowd(&self, interface: &str, direction: TcxDirection) -> Result<TcxCrowd, LabError> {
         let index = self.interface(interface)?.index;
         let to = match direction {
-            Direction::Ingress => AttachPoint::TcxIngress,
-            Direction::Egress => AttachPoint::TcxEgress,
+            TcxDirection::Ingress => BpfAttachType::TcxIngress,
+            TcxDirection::Egress => BpfAttachType::TcxEgress,
         };
         let links = self
             .run(|| fill(index, to))?
@@ -45,7 +45,7 @@ impl Namespace {
 }
 
 /// The kernel attaches a program only once per hook, so each link gets a program of its own.
-fn fill(ifindex: u32, to: AttachPoint) -> io::Result<Vec<OwnedFd>> {
+fn fill(ifindex: u32, to: BpfAttachType) -> io::Result<Vec<OwnedFd>> {
     let mut links = Vec::new();
     loop {
         match bpf::link_create(bpf::load_pass(ProgramType::SchedCls)?, ifindex, to, 0) {

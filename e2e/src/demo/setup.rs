@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::Context as _;
 use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
 
-use crate::{Agent, Manifests};
+use crate::{Agent, ManifestFolder};
 
 /// A source in `policies.yaml`.
 pub(super) const BANNED: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 66));
@@ -18,7 +18,7 @@ pub(super) struct Setup {
     pub(super) game: Pod,
     /// A port of a bridge.
     pub(super) web: Pod,
-    pub(super) manifests: Manifests,
+    pub(super) manifests: ManifestFolder,
     /// The last field: the others are dropped before it.
     pub(super) lab: Lab,
 }
@@ -41,7 +41,7 @@ impl Setup {
         Ok(Self {
             game: lab.pod(&game)?,
             web: lab.pod(&web)?,
-            manifests: Manifests::new(&lab)?,
+            manifests: ManifestFolder::new(&lab)?,
             client,
             nic,
             lab,

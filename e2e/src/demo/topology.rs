@@ -22,12 +22,13 @@ pub(super) fn show(page: &Page, setup: &Setup) -> anyhow::Result<()> {
     }
     page.line(&border('└', '┘', ["", "", ""]));
     page.line(&format!(
-        "{} is a veth with MTU {} and MAC {}, connected to {}. It takes the place of an mlx5 NIC.",
+        "{} is a veth with MTU {} and MAC {}, connected to {}.",
         nic.name,
         nic.mtu,
         mac(nic.mac),
         wire.name
     ));
+    page.line("It takes the place of an mlx5 NIC.");
     Ok(())
 }
 

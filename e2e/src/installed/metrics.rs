@@ -13,7 +13,7 @@ const OPERATOR: u16 = 8080;
 
 /// One scrape.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct Scrape {
     /// The scraped text.
     pub text: String,
     samples: Vec<Sample>,
@@ -32,23 +32,23 @@ pub struct Sample {
 
 impl Installed {
     /// Scrapes a node's agent.
-    pub fn agent_metrics(&self, node: &Node) -> anyhow::Result<Metrics> {
+    pub fn agent_metrics(&self, node: &Node) -> anyhow::Result<Scrape> {
         self.scrape(SocketAddr::from((node.addresses.v4, AGENT)))
     }
 
     /// Scrapes an operator's pod, given its object.
-    pub fn operator_metrics(&self, pod: &Value) -> anyhow::Result<Metrics> {
+    pub fn operator_metrics(&self, pod: &Value) -> anyhow::Result<Scrape> {
         let address = pod["status"]["podIP"].as_str().context("no address yet")?;
         self.scrape(SocketAddr::new(address.parse()?, OPERATOR))
     }
 
     /// Returns the violations of Prometheus' conventions in a scrape; empty if there are none.
-    pub fn promlint(&self, metrics: &Metrics) -> anyhow::Result<String> {
+    pub fn promlint(&self, metrics: &Scrape) -> anyhow::Result<String> {
         let finished = self.run("promlint", &[], Some(&metrics.text))?;
         Ok(finished.stdout + &finished.stderr)
     }
 
-    fn scrape(&self, server: SocketAddr) -> anyhow::Result<Metrics> {
+    fn scrape(&self, server: SocketAddr) -> anyhow::Result<Scrape> {
         let reply = http_get(self.control(), server, "/metrics")?;
         ensure!(
             reply.status == 200,
@@ -56,11 +56,11 @@ impl Installed {
             reply.status,
             reply.body
         );
-        Metrics::parse(reply.body)
+        Scrape::parse(reply.body)
     }
 }
 
-impl Metrics {
+impl Scrape {
     /// Parses a scrape.
     pub fn parse(text: String) -> anyhow::Result<Self> {
         let lines = text
@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn samples_are_found_by_name_and_labels() {
         let text = "# HELP a b\n# TYPE a counter\na{x=\"1\",y=\"q\\\"}\"} 3\na{x=\"2\"} 4 1700\nb 0.5\n";
-        let metrics = Metrics::parse(text.to_owned()).unwrap();
+        let metrics = Scrape::parse(text.to_owned()).unwrap();
         assert!((metrics.sum("a", &[]) - 7.0).abs() < f64::EPSILON);
         assert!((metrics.sum("a", &[("x", "1"), ("y", "q\"}")]) - 3.0).abs() < f64::EPSILON);
         assert!((metrics.sum("b", &[]) - 0.5).abs() < f64::EPSILON);
         assert_eq!(metrics.find("a", &[("z", "1")]).count(), 0);
-        assert!(Metrics::parse("a{x=\"1} 3".to_owned()).is_err());
+        assert!(Scrape::parse("a{x=\"1} 3".to_owned()).is_err());
     }
 }

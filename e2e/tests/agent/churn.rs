@@ -11,7 +11,7 @@ use crate::{
     chance::Chance,
     fixture::{Fixture, PATIENCE, at},
     flow::{Flow, Traffic},
-    moving::{keeps_the_way, leads, object, takes_everything},
+    moving::{accept_all_addresses, leads, object, route_all_addresses},
 };
 
 mod remains;
@@ -120,7 +120,7 @@ impl<'a> Churn<'a> {
         if !early {
             object(self.fixture, &name, APPS[app].0, number);
         }
-        takes_everything(&pod.ns);
+        accept_all_addresses(&pod.ns);
         let any = at(std::net::Ipv4Addr::UNSPECIFIED.into(), 7777);
         let receiver = Arc::new(UdpReceiver::bind(&pod.ns, any).unwrap());
         self.live.push(Live {
@@ -268,7 +268,7 @@ fn a_hundred_pods_come_and_go_and_each_packet_reaches_exactly_its_pod() {
             &[&rule],
         );
     }
-    keeps_the_way(&fixture);
+    route_all_addresses(&fixture);
     let agent = fixture.start(&[]);
     let before = held(&fixture);
     let began = Instant::now();

@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use xdp_core::tables::ABI_VERSION;
-use xdp_e2e::{Agent, FIELDS, Manifests, Status};
+use xdp_e2e::{Agent, FIELDS, ManifestFolder, Status};
 use xdp_lab::{
     Datagrams, Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style, UdpReceiver, UdpSender, wait_until,
 };
@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Fixture {
     pub(crate) nic: Nic,
     pub(crate) client: Namespace,
-    pub(crate) manifests: Manifests,
+    pub(crate) manifests: ManifestFolder,
     pub(crate) lab: Lab,
 }
 
@@ -28,7 +28,7 @@ impl Fixture {
         let lab = Lab::new().unwrap();
         let client = lab.namespace("client").unwrap();
         let nic = lab.nic(NicSpec::new("nic0", &client)).unwrap();
-        let manifests = Manifests::new(&lab).unwrap();
+        let manifests = ManifestFolder::new(&lab).unwrap();
         Self {
             nic,
             client,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use xdp_e2e::{Agent, installed::Metrics};
+use xdp_e2e::{Agent, installed::Scrape};
 use xdp_lab::{Process, Signal, Style, wait_until};
 
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
 
 const SENT: u64 = 300;
 
-pub(crate) fn scrape(agent: &Agent<'_>) -> Metrics {
+pub(crate) fn scrape(agent: &Agent<'_>) -> Scrape {
     let reply = agent.get("/metrics").unwrap();
     assert_eq!(reply.status, 200, "{}", reply.body);
-    Metrics::parse(reply.body).unwrap()
+    Scrape::parse(reply.body).unwrap()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn the_counters_at_metrics_are_what_client_and_pod_counted() {
 }
 
 /// Checks the gauges, and that no error is counted.
-fn one_nic_and_one_pod_are_programmed(metrics: &Metrics) {
+fn one_nic_and_one_pod_are_programmed(metrics: &Scrape) {
     let one = |name: &str, labels: &[(&str, &str)]| {
         assert!(
             (metrics.sum(name, labels) - 1.0).abs() < f64::EPSILON,

@@ -14,7 +14,7 @@ use std::{
 };
 
 use xdp_lab::bpf::{
-    AttachPoint, XDP_FLAGS_DRV_MODE, {self},
+    BpfAttachType, XDP_FLAGS_DRV_MODE, {self},
 };
 
 use crate::{
@@ -119,14 +119,14 @@ impl Fixture {
     pub(crate) fn try_attach_xdp(&self, flags: u32) -> io::Result<OwnedFd> {
         let (program, nic) = (self.programs.xdp(), self.nic);
         self.node
-            .run(|| bpf::link_create(program, nic, AttachPoint::Xdp, flags))
+            .run(|| bpf::link_create(program, nic, BpfAttachType::Xdp, flags))
     }
 
     pub(crate) fn attach_reader_in_pod(&mut self) {
         let (program, eth0) = (self.programs.reader(), self.eth0);
         let link = self
             .pod
-            .run(|| bpf::link_create(program, eth0, AttachPoint::TcxIngress, 0));
+            .run(|| bpf::link_create(program, eth0, BpfAttachType::TcxIngress, 0));
         self.links.push(link.unwrap());
     }
 
@@ -134,7 +134,7 @@ impl Fixture {
         let (program, nic) = (self.programs.reader(), self.nic);
         let link = self
             .node
-            .run(|| bpf::link_create(program, nic, AttachPoint::TcxIngress, 0));
+            .run(|| bpf::link_create(program, nic, BpfAttachType::TcxIngress, 0));
         self.links.push(link.unwrap());
     }
 

@@ -1,7 +1,7 @@
 //! The reader's link: created inside the pod's namespace, held outside of it.
 
 use xdp_lab::bpf::{
-    AttachPoint, {self},
+    BpfAttachType, {self},
 };
 
 use crate::{
@@ -16,7 +16,7 @@ fn a_tcx_link_can_be_created_only_inside_the_pods_namespace() {
     let program = fixture.programs.reader();
     let refused = fixture
         .node
-        .run(|| bpf::link_create(program, fixture.eth0, AttachPoint::TcxIngress, 0))
+        .run(|| bpf::link_create(program, fixture.eth0, BpfAttachType::TcxIngress, 0))
         .unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::ENODEV));
 }
@@ -42,7 +42,7 @@ fn two_readers_both_see_a_packet_and_closing_ones_last_handle_detaches_it() {
     let (program, eth0) = (other.reader(), fixture.eth0);
     let link = fixture
         .pod
-        .run(|| bpf::link_create(program, eth0, AttachPoint::TcxIngress, 0));
+        .run(|| bpf::link_create(program, eth0, BpfAttachType::TcxIngress, 0));
     fixture.links.push(link.unwrap());
     fixture.send(1);
     wait::until_eq((1, 1), || (fixture.programs.read(), other.read()));

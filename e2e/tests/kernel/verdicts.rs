@@ -1,7 +1,7 @@
 //! The effect of each action that the program returns.
 
 use xdp_lab::bpf::{
-    AttachPoint, XDP_FLAGS_DRV_MODE, {self},
+    BpfAttachType, XDP_FLAGS_DRV_MODE, {self},
 };
 
 use crate::{
@@ -35,7 +35,7 @@ fn xdp_tx_sends_the_packet_back_with_its_changes() {
     let (program, g0) = (switch.xdp(), fixture.g0);
     let _link = fixture
         .client
-        .run(|| bpf::link_create(program, g0, AttachPoint::Xdp, XDP_FLAGS_DRV_MODE))
+        .run(|| bpf::link_create(program, g0, BpfAttachType::Xdp, XDP_FLAGS_DRV_MODE))
         .unwrap();
     fixture.send(1);
     let back = wait::until("the packet came back", || fixture.wire.receive());

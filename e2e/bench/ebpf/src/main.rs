@@ -10,11 +10,7 @@ mod micro;
 mod packet;
 mod receivers;
 mod rivals;
-#[expect(
-    dead_code,
-    unreachable_pub,
-    reason = "the suite uses the rest"
-)]
+#[expect(dead_code, unreachable_pub, reason = "the suite uses the rest")]
 mod shared;
 
 #[panic_handler]

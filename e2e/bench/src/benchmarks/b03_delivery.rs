@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use xdp_lab::bpf::AttachPoint;
+use xdp_lab::bpf::BpfAttachType;
 
 use super::live::{LiveResult, Variant, contest};
 use crate::{
@@ -37,13 +37,13 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
             "xdp",
             "an XDP program in the pod consumes the packets",
             "swallow",
-            AttachPoint::Xdp,
+            BpfAttachType::Xdp,
         ),
         (
             "skb",
             "ordinary pods: GRO, skb, a tc program consumes the packets",
             "sink",
-            AttachPoint::TcxIngress,
+            BpfAttachType::TcxIngress,
         ),
     ];
     let (mut lost, mut expecting, mut right) = (0, 0, 0);
@@ -176,7 +176,7 @@ fn gro_off(
     section: &mut Section,
 ) -> Result<()> {
     let pod = &testbed.pods[0];
-    let _receivers = Receivers::attach(instruments, "sink", AttachPoint::TcxIngress, &testbed.pods[..1])?;
+    let _receivers = Receivers::attach(instruments, "sink", BpfAttachType::TcxIngress, &testbed.pods[..1])?;
     let product = testbed.product()?;
     let nic = testbed.nic.ifindex;
     pod.set_gro(false)?;

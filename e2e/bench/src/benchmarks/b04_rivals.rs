@@ -2,7 +2,7 @@
 //! receiver.
 
 use anyhow::Result;
-use xdp_lab::bpf::AttachPoint;
+use xdp_lab::bpf::BpfAttachType;
 
 use super::{
     b03_delivery::ready,
@@ -39,7 +39,12 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         .unwrap_or_default();
     let frames = testbed.frames(&workload, &flows)?;
     instruments.set_frames(PEER, &frames)?;
-    let _receivers = Receivers::attach(&instruments, "sink", AttachPoint::TcxIngress, &testbed.pods[..2])?;
+    let _receivers = Receivers::attach(
+        &instruments,
+        "sink",
+        BpfAttachType::TcxIngress,
+        &testbed.pods[..2],
+    )?;
     let variants = variants(testbed, &instruments, packets)?;
     let found = contest(testbed, &mut instruments, &variants, passes)?;
     Ok(section(&found, aa))

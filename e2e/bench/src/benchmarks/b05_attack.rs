@@ -1,7 +1,7 @@
 //! Under attack: 99 of 100 packets are denied.
 
 use anyhow::{Context as _, Result};
-use xdp_lab::bpf::AttachPoint;
+use xdp_lab::bpf::BpfAttachType;
 
 use super::{
     b03_delivery::ready,
@@ -31,7 +31,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let workload = testbed.full_workload(epoch);
     let mut instruments = ready(testbed, &workload)?;
     instruments.set_frames(ATTACK, &attack(testbed, &workload)?)?;
-    let _receivers = Receivers::attach(&instruments, "sink", AttachPoint::TcxIngress, &testbed.pods)?;
+    let _receivers = Receivers::attach(&instruments, "sink", BpfAttachType::TcxIngress, &testbed.pods)?;
     let variants = variants(testbed, &instruments, packets)?;
     let found = contest(testbed, &mut instruments, &variants, passes)?;
     Ok(section(&found, aa))

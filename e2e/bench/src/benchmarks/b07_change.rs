@@ -1,7 +1,7 @@
 //! Time from a changed manifest to the first packet with the new verdict, under traffic.
 
 use anyhow::Result;
-use xdp_lab::bpf::AttachPoint;
+use xdp_lab::bpf::BpfAttachType;
 
 use super::{
     b06_compile::change_one,
@@ -24,7 +24,12 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     testbed.install(&workload)?;
     let testbed = &*testbed;
     let mut instruments = Instruments::load(false)?;
-    let _receivers = Receivers::attach(&instruments, "watch", AttachPoint::TcxIngress, &testbed.pods[..1])?;
+    let _receivers = Receivers::attach(
+        &instruments,
+        "watch",
+        BpfAttachType::TcxIngress,
+        &testbed.pods[..1],
+    )?;
     let frame = testbed.frame(&workload, &workload.probe(0));
     let plan = ChangePlan {
         pods: 1,

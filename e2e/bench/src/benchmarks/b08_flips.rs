@@ -6,7 +6,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Result, ensure};
-use xdp_lab::bpf::AttachPoint;
+use xdp_lab::bpf::BpfAttachType;
 
 use super::flips::{self, ChangePlan, under_packets};
 use crate::{
@@ -149,7 +149,7 @@ fn torn(testbed: &mut Testbed<'_>, workload: &Workload, pins: &Path) -> Result<T
 fn watch(testbed: &Testbed<'_>) -> Result<(Instruments, Receivers)> {
     let instruments = Instruments::load(false)?;
     let pods = &testbed.pods[..PODS as usize];
-    let receivers = Receivers::attach(&instruments, "watch", AttachPoint::TcxIngress, pods)?;
+    let receivers = Receivers::attach(&instruments, "watch", BpfAttachType::TcxIngress, pods)?;
     Ok((instruments, receivers))
 }
 

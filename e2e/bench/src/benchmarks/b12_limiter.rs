@@ -3,7 +3,7 @@
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use xdp_lab::bpf::{self, AttachPoint};
+use xdp_lab::bpf::{self, BpfAttachType};
 
 use crate::{
     instruments::{FrameSet, Instruments},
@@ -79,7 +79,7 @@ fn accuracy(
     let _receivers = Receivers::attach(
         instruments,
         "swallow",
-        AttachPoint::Xdp,
+        BpfAttachType::Xdp,
         &testbed.pods[..RATES.len()],
     )?;
     let mut rows = Vec::new();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use xdp_lab::bpf::AttachPoint;
+use xdp_lab::bpf::BpfAttachType;
 
 use super::b03_delivery::ready;
 use crate::{
@@ -39,7 +39,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         Workload::new(&testbed.v4(110), 37, second),
     ];
     let mut instruments = ready(testbed, &workload)?;
-    let _receivers = Receivers::attach(&instruments, "sink", AttachPoint::TcxIngress, &testbed.pods)?;
+    let _receivers = Receivers::attach(&instruments, "sink", BpfAttachType::TcxIngress, &testbed.pods)?;
     let soak = soak(testbed, &mut instruments, &others, process::agent(lab)?, time)?;
     testbed.install(&workload)?;
     let used: usize = tables::read(&pins)?

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
 use aya::programs::ProgramFd;
-use xdp_lab::bpf::AttachPoint;
+use xdp_lab::bpf::BpfAttachType;
 
 use super::filter::Filter;
 use crate::{
@@ -128,7 +128,7 @@ fn trial(testbed: &Testbed<'_>, instruments: &mut Instruments, variant: &Variant
         Some(
             testbed
                 .node
-                .run(|| sys::attach(&program, index, AttachPoint::TcxIngress))??,
+                .run(|| sys::attach(&program, index, BpfAttachType::TcxIngress))??,
         )
     } else {
         None

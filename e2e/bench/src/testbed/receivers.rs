@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
-use xdp_lab::{Pod, bpf::AttachPoint};
+use xdp_lab::{Pod, bpf::BpfAttachType};
 
 use crate::{instruments::Instruments, sys};
 
@@ -14,7 +14,12 @@ pub struct Receivers {
 
 impl Receivers {
     /// Attaches a program to the interface of each pod.
-    pub fn attach(instruments: &Instruments, program: &str, hook: AttachPoint, pods: &[Pod]) -> Result<Self> {
+    pub fn attach(
+        instruments: &Instruments,
+        program: &str,
+        hook: BpfAttachType,
+        pods: &[Pod],
+    ) -> Result<Self> {
         let fd = instruments.program(program)?;
         let attach = |pod: &Pod| {
             let index = pod.ifindex;

@@ -1,7 +1,7 @@
 //! Interfaces that refuse a program of the reply path: no packet is redirected, and all flows work.
 
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{Direction, Style, TcxCrowd};
+use xdp_lab::{Style, TcxCrowd, TcxDirection};
 
 use super::place::Place;
 use crate::fixture::counts;
@@ -62,7 +62,7 @@ fn nothing_breaks(place: &Place, crowd: TcxCrowd, object: &str, interface: &str)
 
 #[test]
 fn packets_pass_with_a_problem_while_a_pods_interface_refuses_the_reply_path() {
-    for direction in [Direction::Ingress, Direction::Egress] {
+    for direction in [TcxDirection::Ingress, TcxDirection::Egress] {
         let place = Place::new(Style::Ptp, true);
         let interface = &place.pod.host_interface;
         let crowd = place.node().crowd(interface, direction).unwrap();
@@ -73,6 +73,6 @@ fn packets_pass_with_a_problem_while_a_pods_interface_refuses_the_reply_path() {
 #[test]
 fn packets_of_all_pods_pass_with_a_problem_while_the_nic_refuses_the_reply_path() {
     let place = Place::new(Style::Bridge, false);
-    let crowd = place.node().crowd("nic0", Direction::Egress).unwrap();
+    let crowd = place.node().crowd("nic0", TcxDirection::Egress).unwrap();
     nothing_breaks(&place, crowd, "NIC nic0", "nic0");
 }

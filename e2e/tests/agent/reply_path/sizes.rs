@@ -59,7 +59,7 @@ fn small_requests_with_large_replies_never_meet_the_stack() {
         let mut client = udp(&place.fixture.client, side.any(0));
         place.is_fast("replies in fragments", || {
             for _ in 0..5 {
-                asked(&mut client, side.web(), 60, 5_000);
+                request_datagram(&mut client, side.web(), 60, 5_000);
             }
         });
     }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use xdp_e2e::installed::{Metrics, http_get, http_patch};
+use xdp_e2e::installed::{Scrape, http_get, http_patch};
 use xdp_kubernetes::{Cluster, PATIENCE};
 use xdp_lab::Process;
 
@@ -73,7 +73,7 @@ impl<'a> Server<'a> {
 
     /// Returns the current counts.
     pub(super) fn cost(&self) -> Result<Cost> {
-        Ok(Cost::read(&Metrics::parse(self.get("/metrics")?)?))
+        Ok(Cost::read(&Scrape::parse(self.get("/metrics")?)?))
     }
 
     /// Waits until there are no more requests. Bookmarks to watchers continue.
@@ -93,7 +93,7 @@ impl<'a> Server<'a> {
 }
 
 impl Cost {
-    fn read(metrics: &Metrics) -> Self {
+    fn read(metrics: &Scrape) -> Self {
         let mut cost = Self::default();
         for kind in KINDS {
             let labels = [("resource", kind)];
@@ -168,7 +168,7 @@ mod tests {
                     apiserver_request_total{resource=\"pods\",verb=\"PATCH\"} 1\n\
                     apiserver_request_total{resource=\"xdppolicies\",verb=\"APPLY\"} 2\n\
                     apiserver_request_total{resource=\"pods\",verb=\"WATCH\"} 9\n";
-        let cost = Cost::read(&Metrics::parse(text.to_owned()).unwrap());
+        let cost = Cost::read(&Scrape::parse(text.to_owned()).unwrap());
         assert!((cost.requests - 3.0).abs() < 1e-9);
         // Ten agents and the operator read both writes of the policy, the operator and one agent the pod.
         assert!((cost.reads_of_others(10) - 2.0).abs() < 1e-9, "{cost:?}");

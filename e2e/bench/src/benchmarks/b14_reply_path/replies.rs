@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use xdp_lab::{Nic, Pod, bpf::AttachPoint};
+use xdp_lab::{Nic, Pod, bpf::BpfAttachType};
 
 use crate::{
     benchmarks::filter::Filter,
@@ -130,7 +130,7 @@ fn count_at_client(instruments: &Instruments, nic: &Nic) -> Result<OwnedFd> {
     let index = nic.client.interface(&nic.wire)?.index;
     Ok(nic
         .client
-        .run(|| sys::attach(&program, index, AttachPoint::TcxIngress))??)
+        .run(|| sys::attach(&program, index, BpfAttachType::TcxIngress))??)
 }
 
 /// Returns the nanoseconds per packet that arrived.
