@@ -166,7 +166,7 @@ fn a_bad_question_is_answered_by_what_to_ask_instead() {
         ),
         (
             format!("{from} --to fd02::5 --protocol UDP --port 1"),
-            ["family", "fd02::5"],
+            ["different families", "fd02::5"],
         ),
         (
             format!("{from} --to server --protocol UDP"),
@@ -178,7 +178,7 @@ fn a_bad_question_is_answered_by_what_to_ask_instead() {
         ),
         (
             format!("{from} --to server --protocol ICMPv6 --type 1"),
-            ["has no types", "ICMP"],
+            ["has no message types", "ICMP"],
         ),
     ] {
         let message = refused(&agent, &arguments);

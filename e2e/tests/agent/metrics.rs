@@ -169,7 +169,7 @@ fn uninstall_wait_waits_for_the_agent_removes_everything_and_becomes_ready() {
     assert_eq!(xdp(&fixture, "nic0"), None);
     assert_eq!(fixture.deliver(&pod, at(pod.v4(), 7777), SENT).packets, SENT);
     assert!(
-        agent.log().contains("removed: program of 1 NICs"),
+        agent.log().contains("removed: programs of 1 NICs"),
         "{}",
         agent.log()
     );
