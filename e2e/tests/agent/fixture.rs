@@ -1,6 +1,7 @@
 //! The smallest lab for a test: one client on one NIC, pods, and a folder of manifests.
 
 use std::{
+    fs,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -92,6 +93,22 @@ impl Fixture {
     /// The directory of the pins of the agent's table layout.
     pub(crate) fn pins(&self) -> PathBuf {
         self.lab.pin_dir().join(format!("abi-{ABI_VERSION}"))
+    }
+
+    /// Renames the pins to those of the previous layout, whose directory and flow tables have other names.
+    /// Returns the directory.
+    pub(crate) fn make_pins_older(&self) -> PathBuf {
+        let older = self.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
+        fs::rename(self.pins(), &older).unwrap();
+        let maps = older.join("maps");
+        for (name, old) in [
+            ("ESTABLISHED", "FLOWS"),
+            ("UNREPLIED", "YOUNG"),
+            ("STACK", "THEIRS"),
+        ] {
+            fs::rename(maps.join(name), maps.join(old)).unwrap();
+        }
+        older
     }
 
     /// Sends datagrams to the pod, waits until all have arrived, and returns them.

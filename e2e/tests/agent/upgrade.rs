@@ -11,12 +11,6 @@ use crate::{
     nics::xdp,
 };
 
-/// Renames the pins to those of an older layout: the directory's name says which layout the tables have.
-fn make_older(fixture: &Fixture) {
-    let old = fixture.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
-    fs::rename(fixture.pins(), old).unwrap();
-}
-
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<String> = entries
@@ -45,7 +39,7 @@ fn a_new_layout_takes_over_while_packets_keep_their_mark() {
     let flow = traffic.add(Flow::new(UdpSender::new(&fixture.client, to).unwrap(), &inbox));
     traffic.more(flow, 2_000);
     agent.stop().unwrap();
-    make_older(&fixture);
+    fixture.make_pins_older();
     traffic.more(flow, 2_000);
 
     agent.start().unwrap();
@@ -92,7 +86,7 @@ fn uninstall_removes_other_layouts() {
     let mut agent = fixture.start(&["server"]);
     assert!(pod.gro().unwrap());
     agent.stop().unwrap();
-    make_older(&fixture);
+    fixture.make_pins_older();
     let report = agent.uninstall().unwrap();
     assert!(!fixture.lab.pin_dir().exists(), "{report}");
     assert_eq!(xdp(&fixture, "nic0"), None);

@@ -5,7 +5,6 @@ use std::{
     thread,
 };
 
-use xdp_core::tables::ABI_VERSION;
 use xdp_e2e::Agent;
 use xdp_lab::{EchoConnection, Style, UdpClient, wait_until};
 
@@ -126,23 +125,18 @@ fn open_flows_continue_when_the_agent_is_killed_and_stopped_and_restarted() {
     }
 }
 
-/// The directory's name says which layout the tables have.
 #[test]
 fn open_flows_continue_when_an_agent_with_another_layout_takes_over() {
     for (style, masquerade) in PLACES {
         let place = Place::new(style, masquerade);
         let mut agent = place.start();
-        let older = place
-            .fixture
-            .lab
-            .pin_dir()
-            .join(format!("abi-{}", ABI_VERSION - 1));
+        let mut older = None;
         flows_continue(&place, |talk| {
             agent.stop().unwrap();
-            std::fs::rename(place.fixture.pins(), &older).unwrap();
+            older = Some(place.fixture.make_pins_older());
             comes_back(&mut agent, talk);
         });
-        assert!(!older.exists());
+        assert!(!older.unwrap().exists());
         let side = place.sides[0];
         let mut connection = place.connect(side.any(0), side.web());
         place.is_fast_except_late_packets("after it took over", || connection.echo(SOME).unwrap());
