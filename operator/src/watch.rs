@@ -142,7 +142,7 @@ fn explain(kind: &str, error: &watcher::Error) {
             warn!(kind, error = %source, "not allowed to watch; trying again until the role is there");
         }
         InitialListFailed(_) | WatchStartFailed(_) | WatchError(_) | WatchFailed(_) | NoResourceVersion => {
-            warn!(kind, %error, "watch failed; trying again")
+            warn!(kind, %error, "watch failed; trying again");
         }
     }
 }

@@ -168,7 +168,7 @@ fn changes_in_the_pod_and_on_the_host_are_reported() {
             fixture.pod.ip("addr add 2001:db8::5/128 dev eth0 nodad");
         }),
         ("address gone", &|| {
-            fixture.pod.ip("addr del 10.1.0.5/32 dev eth0")
+            fixture.pod.ip("addr del 10.1.0.5/32 dev eth0");
         }),
         ("host's link", &|| fixture.host.ip("link set host0 mtu 1400")),
         ("link down", &|| fixture.pod.ip("link set eth0 down")),

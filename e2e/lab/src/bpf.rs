@@ -38,7 +38,7 @@ const NAPI_POLL_WEIGHT: u32 = 64;
 
 /// `union bpf_attr`: large enough for every command here; unset fields stay zero.
 type Attr = [u32; 32];
-/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+/// `struct xdp_md`: `data`, `data_end`, `data_meta`, `ingress_ifindex`, `rx_queue_index`, `egress_ifindex`.
 type XdpMd = [u32; 6];
 
 /// Where a link attaches a program: `enum bpf_attach_type`.

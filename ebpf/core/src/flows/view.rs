@@ -23,13 +23,13 @@ impl PackedView {
     /// Packs the view of a parsed packet.
     #[inline(always)]
     pub fn of<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Self {
-        let mut packed = Self {
+        let mut view = Self {
             headers: PackedHeaders(bytes.opaque(PackedHeaders::new(packet.tags, transport(packet)).0)),
             upper: bytes.opaque(packet.upper_offset),
             ip_len: bytes.opaque(packet.ip_len),
         };
-        bytes.barrier(&mut packed);
-        packed
+        bytes.barrier(&mut view);
+        view
     }
 }
 

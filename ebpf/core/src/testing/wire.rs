@@ -147,7 +147,7 @@ impl WirePacket {
     /// If the packet cannot be parsed.
     pub fn flow_packet(&self, direction: Direction) -> FlowPacket {
         let frame = self.frame();
-        let packet = parse(frame.as_slice()).unwrap();
+        let packet = parse(frame.as_slice()).expect("a packet that can be parsed");
         FlowPacket::of(
             frame.as_slice(),
             &TransportView::of(frame.as_slice(), &packet),

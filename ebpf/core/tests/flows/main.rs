@@ -1,5 +1,4 @@
 //! Whose packets are: the owner rule, and the packets that show it.
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod memory;
 mod race;
