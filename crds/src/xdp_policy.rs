@@ -1,4 +1,4 @@
-//! [`XdpPolicy`]: rules for packets to a set of pods, applied before the kernel's network stack sees the packets.
+//! [`XdpPolicy`]: rules for packets to a set of pods, applied before the kernel's network stack.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -36,7 +36,8 @@ pub use rule::{IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, 
     status = "XdpPolicyStatus",
     derive = "PartialEq",
     doc = "XdpPolicy has rules for packets that arrive on the nodes' NICs for a set of pods. They apply before the node's \
-           network stack sees a packet: it is redirected straight into the pod, passed to the stack, dropped, or rejected.",
+           network stack sees a packet: it is redirected straight into the pod, passed to the stack, dropped, or \
+           rejected.",
     printcolumn = r#"{"name": "Pods", "type": "integer", "jsonPath": ".status.pods.selected", "description": "Pods that the policy selects"}"#,
     printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.selected", "description": "Nodes that run them"}"#,
     printcolumn = r#"{"name": "Ready", "type": "integer", "jsonPath": ".status.nodes.programmed", "description": "Nodes on which the policy is programmed, read back from the kernel"}"#,

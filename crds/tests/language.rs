@@ -138,7 +138,9 @@ fn pod(spec: &Value) -> Pod {
 #[test]
 fn a_port_name_belongs_to_a_protocol_and_the_first_container_that_has_it() {
     let pod = pod(&json!({"containers": [
-        {"name": "a", "ports": [{"name": "dns", "containerPort": 53}, {"name": "dns", "containerPort": 5353, "protocol": "UDP"}]},
+        {"name": "a", "ports": [
+            {"name": "dns", "containerPort": 53}, {"name": "dns", "containerPort": 5353, "protocol": "UDP"},
+        ]},
         {"name": "b", "ports": [{"name": "dns", "containerPort": 54}, {"containerPort": 80}]},
     ]}));
     let expected = [

@@ -1,7 +1,7 @@
 //! Builds eBPF programs from a build script.
 //!
-//! Cargo has no stable way for one package to depend on the binary of another that is built for another target, so
-//! the package that embeds an eBPF object calls [`build`] from its `build.rs`:
+//! Cargo has no stable way for one package to depend on the binary of another that is built for another
+//! target, so the package that embeds an eBPF object calls [`build`] from its `build.rs`:
 //!
 //! ```no_run
 //! fn main() -> anyhow::Result<()> {
@@ -28,8 +28,9 @@ use toolchain::Toolchain;
 const TARGET: &str = "bpfel-unknown-none";
 const FLAG_SEPARATOR: &str = "\x1f";
 
-/// Profile of the eBPF object, independent of the outer build's: one codegen unit and full optimisation, because
-/// otherwise stacks exceed the verifier's 512 bytes, and no overflow checks, because a program cannot panic.
+/// Profile of the eBPF object, independent of the outer build's: one codegen unit and full optimisation,
+/// because otherwise stacks exceed the verifier's 512 bytes, and no overflow checks, because a program cannot
+/// panic.
 const PROFILE: [(&str, &str); 7] = [
     ("CODEGEN_UNITS", "1"),
     ("DEBUG", "2"),
@@ -40,8 +41,8 @@ const PROFILE: [(&str, &str); 7] = [
     ("STRIP", "none"),
 ];
 
-/// Settings of the user that the inner Cargo keeps. Everything else that the outer Cargo and rustup put into a build
-/// script's environment describes the outer build.
+/// Settings of the user that the inner Cargo keeps. Everything else that the outer Cargo and rustup put into
+/// a build script's environment describes the outer build.
 const KEPT: [&str; 6] = [
     "CARGO_HOME",
     "CARGO_HTTP_",
@@ -59,8 +60,8 @@ const CLEARED: [&str; 6] = [
     "LD_LIBRARY_PATH",
 ];
 
-/// Builds `package` of this workspace for the eBPF target and leaves its object in `OUT_DIR` under the package's
-/// name.
+/// Builds `package` of this workspace for the eBPF target and leaves its object in `OUT_DIR` under the
+/// package's name.
 ///
 /// Only for build scripts. The object is always built in the release profile. Neither the build nor the
 /// calling script runs again while sources, manifests, lock file and linker are unchanged.
@@ -75,8 +76,8 @@ pub fn build_with(package: &str, features: &[&str]) -> Result<()> {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("`OUT_DIR` is not set: not a build script")?);
     let linker = toolchain::find_linker(&root)?;
     let toolchain = Toolchain::find()?;
-    // Not the outer target directory: the outer Cargo holds its lock while it waits for this script. One per set of
-    // features, because their objects have equal names.
+    // Not the outer target directory: the outer Cargo holds its lock while it waits for this script. One per
+    // set of features, because their objects have equal names.
     let target_dir = target_dir(&out_dir).join([&["ebpf"], features].concat().join("-"));
 
     let output = cargo(&toolchain, &linker, package, &target_dir)?
@@ -138,7 +139,8 @@ fn cargo(toolchain: &Toolchain, linker: &Path, package: &str, target_dir: &Path)
         .arg("--target-dir")
         .arg(target_dir)
         .env("RUSTC", &toolchain.rustc)
-        // The crates of Debian's compiler are of a stable release; `build-std` and the BPF intrinsics are not.
+        // The crates of Debian's compiler are of a stable release; `build-std` and the BPF intrinsics are
+        // not.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .envs(PROFILE.map(|(key, value)| (format!("CARGO_PROFILE_RELEASE_{key}"), value)));
@@ -159,7 +161,8 @@ fn workspace_root() -> PathBuf {
         .to_owned()
 }
 
-/// The target directory of the outer build, whose layout below differs with `--target` and between Cargo versions.
+/// The target directory of the outer build, whose layout below differs with `--target` and between Cargo
+/// versions.
 fn target_dir(out_dir: &Path) -> PathBuf {
     let tagged = out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
     tagged.unwrap_or(out_dir).to_owned()

@@ -23,7 +23,8 @@ pub(crate) struct Toolchain {
 }
 
 impl Toolchain {
-    /// Prefers rustup's nightly; uses Debian's `rustc-web` if nightly lacks the sources or is too new for the linker.
+    /// Prefers rustup's nightly; uses Debian's `rustc-web` if nightly lacks the sources or is too new for the
+    /// linker.
     pub(crate) fn find() -> Result<Self> {
         let mut refused = Vec::new();
         for (name, bin) in [
