@@ -30,7 +30,7 @@ pub use self::{
     counts::{Counts, Flow, Seen},
     http::{HttpReply, http_get, http_get_within, http_patch, http_post},
     metrics::{Sample, Scrape},
-    pods::{Pod, PodSpec},
+    pods::{ClusterPod, ClusterPodSpec},
     space::{Space, condition, policy},
 };
 
@@ -43,7 +43,7 @@ pub const API: &str = "/apis/xdp-operator.io/v1alpha1";
 
 /// A cluster with the chart installed.
 #[derive(Debug)]
-pub struct Installed {
+pub struct Installation {
     cluster: Cluster,
     proxy: Mutex<Option<Process>>,
 }
@@ -56,7 +56,7 @@ pub type Together<'a> = RwLockReadGuard<'a, ()>;
 /// Held by a test that runs alone.
 pub type Alone<'a> = RwLockWriteGuard<'a, ()>;
 
-impl Deref for Installed {
+impl Deref for Installation {
     type Target = Cluster;
 
     fn deref(&self) -> &Cluster {
@@ -64,7 +64,7 @@ impl Deref for Installed {
     }
 }
 
-impl Installed {
+impl Installation {
     /// Starts a cluster with both images loaded and without the chart.
     pub fn bare() -> anyhow::Result<Self> {
         Self::bare_with(ClusterOptions::default())
@@ -101,7 +101,7 @@ impl Installed {
     /// # Panics
     /// If it does not start.
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Result<Installed, String>> = OnceLock::new();
+        static SHARED: OnceLock<Result<Installation, String>> = OnceLock::new();
         let started = SHARED.get_or_init(|| Self::start().map_err(|error| format!("{error:?}")));
         match started {
             Ok(installed) => installed,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use xdp_lab::{Lab, Pod};
+use xdp_lab::{Lab, LabPod};
 
 /// The folder that an agent watches.
 pub struct ManifestFolder {
@@ -40,12 +40,12 @@ impl ManifestFolder {
     }
 
     /// Writes a pod's object to a file: namespace `games`, label `app: APP`, and the pod's addresses.
-    pub fn write_pod(&self, name: &str, app: &str, pod: &Pod) -> anyhow::Result<()> {
+    pub fn write_pod(&self, name: &str, app: &str, pod: &LabPod) -> anyhow::Result<()> {
         self.write(&format!("{name}.yaml"), &pod_object(name, app, pod.addresses()))
     }
 
     /// Writes a pod's object with a spec, such as `{containers: […]}`.
-    pub fn write_pod_with(&self, name: &str, app: &str, pod: &Pod, spec: &str) -> anyhow::Result<()> {
+    pub fn write_pod_with(&self, name: &str, app: &str, pod: &LabPod, spec: &str) -> anyhow::Result<()> {
         let object = pod_object(name, app, pod.addresses());
         self.write(&format!("{name}.yaml"), &format!("{object}spec: {spec}\n"))
     }

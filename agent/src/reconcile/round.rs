@@ -30,7 +30,7 @@ use crate::{
         problems::Told,
         tables::{Tables, Tools, program},
     },
-    report::{explain::ProgrammedRules, metrics::Metrics, serve::Health},
+    report::{explain::ProgrammedRules, metrics::AgentMetrics, serve::Health},
     source::{ObjectSource, Objects},
 };
 
@@ -56,7 +56,7 @@ pub(super) enum Look {
 #[derive(Clone, Default)]
 pub(super) struct Listeners {
     pub(super) health: Arc<Health>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<AgentMetrics>,
     /// What `explain` is told.
     pub(super) known: Arc<ProgrammedRules>,
 }

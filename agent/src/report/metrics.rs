@@ -35,7 +35,7 @@ const ERROR: Result = [("result", "error")];
 
 /// What the reconcile loop counts. Every method takes well under a microsecond or one short lock.
 #[derive(Debug)]
-pub struct Metrics {
+pub struct AgentMetrics {
     reconciles: Family<Result, Counter>,
     reconcile_duration: Histogram,
     enforcement_delay: Histogram,
@@ -48,7 +48,7 @@ pub struct Metrics {
     evicted: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-impl Default for Metrics {
+impl Default for AgentMetrics {
     fn default() -> Self {
         let metrics = Self {
             reconciles: Family::default(),
@@ -71,7 +71,7 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl AgentMetrics {
     /// Records a finished reconcile. `success`: everything that can be programmed is.
     pub fn reconciled(&self, success: bool, took: Duration) {
         let result = if success { SUCCESS } else { ERROR };

@@ -22,7 +22,7 @@ pub use health::Health;
 use http::Site;
 use scrape::Scrape;
 
-use crate::report::{metrics::Metrics, status};
+use crate::report::{metrics::AgentMetrics, status};
 
 /// HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +64,13 @@ impl Server {
     }
 }
 
-/// Serves probes and metrics of an agent that works in `pin_dir`. To be called after signals are blocked: the thread
-/// must not take them.
+/// Serves probes and metrics of an agent that works in `pin_dir`. To be called after signals are blocked: the
+/// thread must not take them.
 pub fn start(
     listen: SocketAddr,
     pin_dir: PathBuf,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AgentMetrics>,
 ) -> Result<Server, ServeError> {
     let scrape = Scrape::new(move || status::collect(&pin_dir), metrics);
     serve(

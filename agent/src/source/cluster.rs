@@ -5,8 +5,9 @@
 //!                                                                 writer ◀── cache ◀── status
 //! ```
 //!
-//! One thread with a runtime of its own does all waiting for the network; the loop only ever takes the cache's lock. What
-//! a list gave stays until the next whole list: while the API server is away, everything stays as it was.
+//! One thread with a runtime of its own does all waiting for the network; the loop only ever takes the
+//! cache's lock. What a list gave stays until the next whole list: while the API server is away, everything
+//! stays as it was.
 
 mod cache;
 mod listed;
@@ -36,7 +37,7 @@ use xdp_plan::{
 };
 
 use self::cache::Cache;
-use crate::{report::metrics::Metrics, source::Objects};
+use crate::{report::metrics::AgentMetrics, source::Objects};
 
 /// What the threads share.
 struct Shared {
@@ -46,7 +47,7 @@ struct Shared {
     poke: Notify,
     /// Wakes the loop.
     wake: Box<dyn Fn() + Send + Sync>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AgentMetrics>,
 }
 
 /// A cluster, followed.
@@ -56,11 +57,11 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Connects as the pod's service account, or as `KUBECONFIG` says, and calls `wake` whenever something has changed.
-    /// An API server that does not answer is no error.
+    /// Connects as the pod's service account, or as `KUBECONFIG` says, and calls `wake` whenever something
+    /// has changed. An API server that does not answer is no error.
     pub(crate) fn follow(
         node: &str,
-        metrics: Arc<Metrics>,
+        metrics: Arc<AgentMetrics>,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
@@ -84,7 +85,8 @@ impl Cluster {
         Ok(Self { shared, resolver })
     }
 
-    /// What is wrong with the connection and with objects, and when the oldest change came that the loop has not seen.
+    /// What is wrong with the connection and with objects, and when the oldest change came that the loop has
+    /// not seen.
     pub(crate) fn reload(&mut self) -> (Vec<Problem>, Option<Instant>) {
         let mut cache = self.shared.cache();
         let since = cache.take_changed();

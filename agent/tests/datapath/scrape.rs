@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use xdp_agent::{
     datapath::{Datapath, Outcome},
     report::{
-        metrics::{Format, Metrics, encode},
+        metrics::{AgentMetrics, Format, encode},
         status,
     },
 };
@@ -38,7 +38,7 @@ fn a_scrape_shows_all_of_four_thousand_rules() {
     let started = Instant::now();
     let status = status::collect(&bpffs.pin_dir()).unwrap();
     let read = started.elapsed();
-    let text = encode(&Metrics::default(), Some(status), Format::Classic);
+    let text = encode(&AgentMetrics::default(), Some(status), Format::Classic);
     println!(
         "read in {read:?}, written in {:?}, {} bytes",
         started.elapsed().saturating_sub(read),

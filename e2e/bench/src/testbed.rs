@@ -18,7 +18,7 @@ use aya::programs::{ProgramFd, loaded_programs};
 pub use flows::{FLOWS, FlowMapKey};
 pub use receivers::Receivers;
 use xdp_e2e::{Agent, ManifestFolder};
-use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style, bpf};
+use xdp_lab::{Lab, LabPod, LabPodSpec, Namespace, Nic, NicSpec, Style, bpf};
 
 use crate::{
     instruments::PodDevice,
@@ -45,7 +45,7 @@ pub struct Testbed<'a> {
     /// The NIC without the product.
     pub plain_nic: Nic,
     /// The pods; the last byte of their addresses is their index plus one.
-    pub pods: Vec<Pod>,
+    pub pods: Vec<LabPod>,
     /// The folder that the agent watches.
     pub manifests: ManifestFolder,
     /// The agent.
@@ -69,7 +69,7 @@ impl<'a> Testbed<'a> {
                 manifests.write_pod(&name(number), &name(number), &pod)?;
                 Ok(pod)
             })
-            .collect::<Result<Vec<Pod>>>()?;
+            .collect::<Result<Vec<LabPod>>>()?;
         let mut agent = Agent::new(lab, &manifests)
             .nics(&["nic0"])
             .listens()
@@ -96,12 +96,12 @@ impl<'a> Testbed<'a> {
 
     /// Returns the IPv4 addresses of the first pods.
     pub fn v4(&self, pods: usize) -> Vec<IpAddr> {
-        self.pods.iter().take(pods).map(Pod::v4).collect()
+        self.pods.iter().take(pods).map(LabPod::v4).collect()
     }
 
     /// Returns the IPv6 addresses of the first pods.
     pub fn v6(&self, pods: usize) -> Vec<IpAddr> {
-        self.pods.iter().take(pods).map(Pod::v6).collect()
+        self.pods.iter().take(pods).map(LabPod::v6).collect()
     }
 
     /// Returns a workload of the first pods without rules, for benchmarks that write policies themselves.
@@ -305,9 +305,9 @@ pub fn name(number: u8) -> String {
     format!("p{number}")
 }
 
-fn spec(number: u8) -> PodSpec {
+fn spec(number: u8) -> LabPodSpec {
     let (v4, v6) = (format!("10.2.0.{number}/32"), format!("fd02::{number:x}/128"));
-    let spec = PodSpec::new(&name(number), Style::Ptp);
+    let spec = LabPodSpec::new(&name(number), Style::Ptp);
     match (v4.parse(), v6.parse()) {
         (Ok(v4), Ok(v6)) => spec.v4(v4).v6(v6),
         _ => spec,

@@ -11,7 +11,7 @@ use crate::{
         Home, {self},
     },
     nic::{Nic, NicSpec},
-    pod::{Pod, PodSpec},
+    pod::{LabPod, LabPodSpec},
     process::{
         Children, lock, {self},
     },
@@ -88,8 +88,8 @@ impl Lab {
     }
 
     /// Creates a pod on the node. Every client gets a route to it.
-    pub fn pod(&self, spec: &PodSpec) -> Result<Pod, LabError> {
-        Pod::create(&self.core, &self.node, spec)
+    pub fn pod(&self, spec: &LabPodSpec) -> Result<LabPod, LabError> {
+        LabPod::create(&self.core, &self.node, spec)
     }
 
     /// Sets a shell script that runs when the lab ends, for whatever reason: after its processes are gone,

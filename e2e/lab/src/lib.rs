@@ -70,7 +70,7 @@ pub use namespace::Namespace;
 pub use nic::{Nic, NicSpec};
 /// Signals for [`Process::signal`].
 pub use nix::sys::signal::Signal;
-pub use pod::{Pod, PodSpec, Style};
+pub use pod::{LabPod, LabPodSpec, Style};
 pub use process::{Finished, Process};
 pub use tcx::{TcxCrowd, TcxDirection};
 pub use udp::{Datagrams, UdpReceiver, UdpSender, UdpStream};

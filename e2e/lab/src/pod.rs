@@ -29,7 +29,7 @@ pub enum Style {
 
 /// The description of a pod to be created.
 #[derive(Clone, Debug)]
-pub struct PodSpec {
+pub struct LabPodSpec {
     /// The name of its namespace.
     pub name: String,
     /// How it is connected.
@@ -42,7 +42,7 @@ pub struct PodSpec {
 
 /// A pod.
 #[derive(Debug)]
-pub struct Pod {
+pub struct LabPod {
     /// Its namespace; its interface is `eth0`.
     pub ns: Namespace,
     /// The host-side veth.
@@ -62,7 +62,7 @@ pub struct Pod {
     pairs: u8,
 }
 
-impl PodSpec {
+impl LabPodSpec {
     /// Describes a pod without addresses.
     pub fn new(name: &str, style: Style) -> Self {
         Self {
@@ -91,8 +91,8 @@ impl PodSpec {
     }
 }
 
-impl Pod {
-    pub(crate) fn create(core: &Arc<Core>, node: &Namespace, spec: &PodSpec) -> Result<Self, LabError> {
+impl LabPod {
+    pub(crate) fn create(core: &Arc<Core>, node: &Namespace, spec: &LabPodSpec) -> Result<Self, LabError> {
         let ns = Namespace::create(core, &spec.name)?;
         let number = {
             let mut topology = core.topology();

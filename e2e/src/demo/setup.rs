@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
-use xdp_lab::{Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style};
+use xdp_lab::{Lab, LabPod, LabPodSpec, Namespace, Nic, NicSpec, Style};
 
 use crate::{Agent, ManifestFolder};
 
@@ -15,9 +15,9 @@ pub(super) struct Setup {
     pub(super) client: Namespace,
     pub(super) nic: Nic,
     /// Reached by a route on the host.
-    pub(super) game: Pod,
+    pub(super) game: LabPod,
     /// A port of a bridge.
-    pub(super) web: Pod,
+    pub(super) web: LabPod,
     pub(super) manifests: ManifestFolder,
     /// The last field: the others are dropped before it.
     pub(super) lab: Lab,
@@ -32,10 +32,10 @@ impl Setup {
         for address in [BANNED, MONITOR] {
             nic.add_client_address(address)?;
         }
-        let game = PodSpec::new("game-0", Style::Ptp)
+        let game = LabPodSpec::new("game-0", Style::Ptp)
             .v4("10.2.0.5/32".parse()?)
             .v6("fd02::5/128".parse()?);
-        let web = PodSpec::new("web-0", Style::Bridge)
+        let web = LabPodSpec::new("web-0", Style::Bridge)
             .v4("10.3.0.5/24".parse()?)
             .v6("fd03::5/64".parse()?);
         Ok(Self {

@@ -1,6 +1,6 @@
 //! Draws the topology, with names and addresses read from the kernel.
 
-use xdp_lab::Pod;
+use xdp_lab::LabPod;
 
 use super::{
     page::Page,
@@ -34,12 +34,13 @@ pub(super) fn show(page: &Page, setup: &Setup) -> anyhow::Result<()> {
 
 fn rows(setup: &Setup) -> [Row; 9] {
     let Setup { nic, game, web, .. } = setup;
-    let v4 = |pod: &Pod| format!("      {}", pod.v4());
-    let v6 = |pod: &Pod| format!("      {}", pod.v6());
+    let v4 = |pod: &LabPod| format!("      {}", pod.v4());
+    let v6 = |pod: &LabPod| format!("      {}", pod.v6());
     let row = |client: &dyn ToString, node: &str, pod: String| {
         ([client.to_string(), node.to_owned(), pod], [false; 2])
     };
-    let host = |how: &str, pod: &Pod| format!("{:<15}{:>19}", how, format!("route ▶ {}", pod.host_interface));
+    let host =
+        |how: &str, pod: &LabPod| format!("{:<15}{:>19}", how, format!("route ▶ {}", pod.host_interface));
     let first = [
         nic.wire.clone(),
         host(&format!("{} ◀ XDP", nic.name), game),
@@ -59,7 +60,7 @@ fn rows(setup: &Setup) -> [Row; 9] {
     ]
 }
 
-fn eth0(pod: &Pod) -> String {
+fn eth0(pod: &LabPod) -> String {
     format!("eth0  games/{}", pod.ns.name())
 }
 

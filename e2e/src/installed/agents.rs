@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use xdp_kubernetes::Node;
 
-use super::{Installed, NAMESPACE};
+use super::{Installation, NAMESPACE};
 
 /// A stopped process of a node. It continues on drop.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Frozen<'a> {
     pid: u32,
 }
 
-impl Installed {
+impl Installation {
     /// Returns the pod objects of a component (`agent`, `operator`).
     pub fn components(&self, component: &str) -> anyhow::Result<Vec<Value>> {
         self.list(&format!(

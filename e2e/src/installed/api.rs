@@ -10,13 +10,13 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use xdp_kubernetes::Node;
 
-use super::{API, Installed, http_get, http_post};
+use super::{API, Installation, http_get, http_post};
 
 /// A free port in the control plane's network namespace.
 const PORT: u16 = 8001;
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
 
-impl Installed {
+impl Installation {
     pub(super) fn start_proxy(&self) -> anyhow::Result<()> {
         let mut command = self.admin("kubectl");
         command

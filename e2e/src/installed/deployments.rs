@@ -6,7 +6,7 @@ use anyhow::{anyhow, ensure};
 use serde_json::json;
 
 use super::{
-    Pod, Space,
+    ClusterPod, Space,
     pods::{pod, pod_spec},
 };
 
@@ -33,7 +33,7 @@ impl<'a> Space<'a> {
     }
 
     /// Waits until an app has exactly `count` pods and all of them serve.
-    pub fn pods_of(&self, app: &str, count: usize) -> anyhow::Result<Vec<Pod<'a>>> {
+    pub fn pods_of(&self, app: &str, count: usize) -> anyhow::Result<Vec<ClusterPod<'a>>> {
         let path = format!("/api/v1/namespaces/{}/pods?labelSelector=app%3D{app}", self.name);
         self.installed
             .until(format!("{app} has {count} pods that serve"), || {
@@ -48,7 +48,7 @@ impl<'a> Space<'a> {
 }
 
 /// Queries all pods in parallel, so that the timeouts of pods that do not answer yet overlap.
-fn all_serve(pods: &[Pod<'_>]) -> anyhow::Result<()> {
+fn all_serve(pods: &[ClusterPod<'_>]) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let queries: Vec<_> = pods.iter().map(|pod| scope.spawn(|| pod.counts())).collect();
         for query in queries {

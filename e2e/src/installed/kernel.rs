@@ -6,9 +6,9 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use xdp_kubernetes::Node;
 
-use super::Installed;
+use super::Installation;
 
-impl Installed {
+impl Installation {
     /// Returns the kernel ids of the XDP programs on a node's interfaces, by interface name.
     pub fn programs(&self, node: &Node) -> anyhow::Result<BTreeMap<String, u64>> {
         let shown = node.exec_ok(&["ip", "-json", "-details", "link", "show"])?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use xdp_kubernetes::Node;
 
-use super::{Installed, http_get};
+use super::{Installation, http_get};
 
 const AGENT: u16 = 9465;
 const OPERATOR: u16 = 8080;
@@ -30,7 +30,7 @@ pub struct Sample {
     pub value: f64,
 }
 
-impl Installed {
+impl Installation {
     /// Scrapes a node's agent.
     pub fn agent_metrics(&self, node: &Node) -> anyhow::Result<Scrape> {
         self.scrape(SocketAddr::from((node.addresses.v4, AGENT)))

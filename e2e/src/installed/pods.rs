@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use xdp_kubernetes::{Node, checked};
 use xdp_lab::Finished;
 
-use super::{Counts, Installed, Space, agents::is_ready, http_get};
+use super::{Counts, Installation, Space, agents::is_ready, http_get};
 
 const IMAGE: &str = "e2e.local/workload:1";
 const HTTP: u16 = 8080;
@@ -19,7 +19,7 @@ const UDP: u16 = 7777;
 
 /// The description of a pod to be created.
 #[derive(Clone, Debug)]
-pub struct PodSpec {
+pub struct ClusterPodSpec {
     name: String,
     labels: BTreeMap<String, String>,
     node: usize,
@@ -28,7 +28,7 @@ pub struct PodSpec {
 
 /// A pod of a [`Space`], deleted with it.
 #[derive(Clone)]
-pub struct Pod<'a> {
+pub struct ClusterPod<'a> {
     /// Its name.
     pub name: String,
     /// The node it runs on.
@@ -39,7 +39,7 @@ pub struct Pod<'a> {
     pub namespace: String,
 }
 
-impl PodSpec {
+impl ClusterPodSpec {
     /// Describes a counting pod with label `app: APP` on a node (counted from 1).
     pub fn new(name: &str, app: &str, node: usize) -> Self {
         Self {
@@ -88,20 +88,20 @@ pub(super) fn pod_spec(node: Option<&str>, arguments: &[String]) -> Value {
 
 impl<'a> Space<'a> {
     /// Creates pods, and waits until they serve.
-    pub fn pods(&self, specs: &[PodSpec]) -> anyhow::Result<Vec<Pod<'a>>> {
-        let items: Vec<Value> = specs.iter().map(PodSpec::manifest).collect();
+    pub fn pods(&self, specs: &[ClusterPodSpec]) -> anyhow::Result<Vec<ClusterPod<'a>>> {
+        let items: Vec<Value> = specs.iter().map(ClusterPodSpec::manifest).collect();
         self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
         specs.iter().map(|spec| self.wait_pod(&spec.name)).collect()
     }
 
     /// Creates a pod, and waits until it serves.
-    pub fn pod(&self, spec: &PodSpec) -> anyhow::Result<Pod<'a>> {
+    pub fn pod(&self, spec: &ClusterPodSpec) -> anyhow::Result<ClusterPod<'a>> {
         let mut pods = self.pods(std::slice::from_ref(spec))?;
         pods.pop().context("the pod was created")
     }
 
     /// Waits until an existing pod serves.
-    pub fn wait_pod(&self, name: &str) -> anyhow::Result<Pod<'a>> {
+    pub fn wait_pod(&self, name: &str) -> anyhow::Result<ClusterPod<'a>> {
         let path = format!("/api/v1/namespaces/{}/pods/{name}", self.name);
         let what = format!("the pod {}/{name} serves", self.name);
         let found = self.installed.until(what, || {
@@ -116,7 +116,7 @@ impl<'a> Space<'a> {
 }
 
 /// Reads a pod's object.
-pub(super) fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Result<Pod<'a>> {
+pub(super) fn pod<'a>(installed: &'a Installation, object: &Value) -> anyhow::Result<ClusterPod<'a>> {
     let text = |value: &Value| value.as_str().map(str::to_owned).context("not a string");
     let node = text(&object["spec"]["nodeName"])?;
     let node = installed.nodes().iter().find(|own| own.name == node);
@@ -125,7 +125,7 @@ pub(super) fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Resul
         .map(|entry| Ok(text(&entry["ip"])?.parse()?))
         .collect::<anyhow::Result<Vec<IpAddr>>>()?;
     ensure!(!addresses.is_empty(), "no address yet");
-    Ok(Pod {
+    Ok(ClusterPod {
         name: text(&object["metadata"]["name"])?,
         namespace: text(&object["metadata"]["namespace"])?,
         node: node.context("its node is not in the cluster")?,
@@ -133,7 +133,7 @@ pub(super) fn pod<'a>(installed: &'a Installed, object: &Value) -> anyhow::Resul
     })
 }
 
-impl fmt::Debug for Pod<'_> {
+impl fmt::Debug for ClusterPod<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { namespace, name, .. } = self;
         write!(
@@ -144,7 +144,7 @@ impl fmt::Debug for Pod<'_> {
     }
 }
 
-impl Pod<'_> {
+impl ClusterPod<'_> {
     /// Returns its IPv4 address.
     ///
     /// # Panics

@@ -4,18 +4,18 @@ use anyhow::anyhow;
 use serde_json::Value;
 use xdp_lab::Finished;
 
-use super::{API, Installed};
+use super::{API, Installation};
 
 /// A Kubernetes namespace for one test. Drop deletes it without waiting.
 #[derive(Debug)]
 pub struct Space<'a> {
     /// Its name.
     pub name: String,
-    pub(super) installed: &'a Installed,
+    pub(super) installed: &'a Installation,
 }
 
 impl<'a> Space<'a> {
-    pub(super) fn new(installed: &'a Installed, name: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(installed: &'a Installation, name: &str) -> anyhow::Result<Self> {
         installed.kubectl(&["create", "namespace", name])?;
         // From here on an error drops, and so deletes, the namespace.
         let space = Self {
@@ -108,7 +108,7 @@ impl Drop for Space<'_> {
     }
 }
 
-impl Installed {
+impl Installation {
     /// Runs `kubectl apply` in a namespace, and returns its result whatever its exit status.
     pub fn try_apply_in(&self, namespace: &str, manifest: &str) -> anyhow::Result<Finished> {
         self.run("kubectl", &["apply", "-n", namespace, "-f", "-"], Some(manifest))

@@ -4,13 +4,13 @@ mod machine;
 mod room;
 
 use xdp_e2e::Agent;
-use xdp_lab::{Pod, Style};
+use xdp_lab::{LabPod, Style};
 
 use crate::fixture::{Fixture, PLAYERS, at, only_mark, policy};
 
 const GAME: &str = "podSelector: {matchLabels: {app: game}}";
 
-fn fixture() -> (Fixture, Pod) {
+fn fixture() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", &[PLAYERS]);
@@ -37,7 +37,7 @@ fn is_reported(agent: &Agent<'_>, object: &str, reason: &str, words: &[&str]) {
 
 /// Checks that the policy with this mark is programmed.
 #[track_caller]
-fn programmed(fixture: &Fixture, pod: &Pod, mark: u32) {
+fn programmed(fixture: &Fixture, pod: &LabPod, mark: u32) {
     only_mark(&fixture.deliver(pod, at(pod.v4(), 7777), 20), mark, 20);
 }
 

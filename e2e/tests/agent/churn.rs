@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Instant};
 
 use ipnet::{IpNet, Ipv4Net};
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{Pod, PodSpec, Style, UdpReceiver, UdpSender, wait_until};
+use xdp_lab::{LabPod, LabPodSpec, Style, UdpReceiver, UdpSender, wait_until};
 
 use crate::{
     chance::Chance,
@@ -33,7 +33,7 @@ struct Live {
     name: String,
     app: usize,
     number: u8,
-    pod: Pod,
+    pod: LabPod,
     receiver: Arc<UdpReceiver>,
     /// All flows that were ever sent to it: no other may arrive.
     flows: Vec<u32>,
@@ -110,7 +110,7 @@ impl<'a> Churn<'a> {
         let number = self.chance.take(&mut self.free);
         let name = format!("pod-{}", self.created);
         self.created += 1;
-        let spec = PodSpec::new(&name, Style::Ptp).v4(Ipv4Net::new_assert([10, 2, 0, number].into(), 32));
+        let spec = LabPodSpec::new(&name, Style::Ptp).v4(Ipv4Net::new_assert([10, 2, 0, number].into(), 32));
         // In a cluster, the agent may see the object or the interface first.
         let early = self.chance.below(2) == 0;
         if early {

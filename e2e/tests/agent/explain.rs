@@ -4,7 +4,7 @@ mod cases;
 
 use serde_json::Value;
 use xdp_e2e::{Agent, FIELDS, Status};
-use xdp_lab::{Pod, RawSocket};
+use xdp_lab::{LabPod, RawSocket};
 
 use self::cases::{RULES, TRIAL, cases};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     frames::{on_wire, udp},
 };
 
-fn fixture() -> (Fixture, Pod) {
+fn fixture() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod_with_ports(
         "server",

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use xdp_e2e::Agent;
-use xdp_lab::{Pod, Style, UdpSender};
+use xdp_lab::{LabPod, Style, UdpSender};
 
 use crate::fixture::{Fixture, PLAYERS, at};
 
 const SENT: u64 = 100;
 
-fn server() -> (Fixture, Pod) {
+fn server() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", &[PLAYERS]);
@@ -36,7 +36,7 @@ fn expect(agent: &Agent<'_>, stage: &str, errno: &str) {
 }
 
 /// The agent would notice the damage and let the packets pass, so it does not run meanwhile.
-fn shows(damage: impl Fn(&Fixture, &Pod), payload: usize, stage: &str, errno: &str) {
+fn shows(damage: impl Fn(&Fixture, &LabPod), payload: usize, stage: &str, errno: &str) {
     let (fixture, pod) = server();
     let mut agent = fixture.start(&["server"]);
     agent.kill().unwrap();

@@ -11,7 +11,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use xdp_core::tables::ABI_VERSION;
 use xdp_e2e::{Agent, FIELDS, ManifestFolder, Status};
 use xdp_lab::{
-    Datagrams, Lab, Namespace, Nic, NicSpec, Pod, PodSpec, Style, UdpReceiver, UdpSender, wait_until,
+    Datagrams, Lab, LabPod, LabPodSpec, Namespace, Nic, NicSpec, Style, UdpReceiver, UdpSender, wait_until,
 };
 
 /// The limit for anything that succeeds.
@@ -39,21 +39,21 @@ impl Fixture {
     }
 
     /// Creates a pod with label `app: APP` and both addresses, which end in `number`.
-    pub(crate) fn pod(&self, name: &str, app: &str, style: Style, number: u8) -> Pod {
+    pub(crate) fn pod(&self, name: &str, app: &str, style: Style, number: u8) -> LabPod {
         let pod = self.lab.pod(&spec(name, style, number)).unwrap();
         self.manifests.write_pod(name, app, &pod).unwrap();
         pod
     }
 
     /// Creates a pod with named ports: `[{name: http, containerPort: 80}]`.
-    pub(crate) fn pod_with_ports(&self, name: &str, app: &str, number: u8, ports: &str) -> Pod {
+    pub(crate) fn pod_with_ports(&self, name: &str, app: &str, number: u8, ports: &str) -> LabPod {
         let pod = self.lab.pod(&spec(name, Style::Ptp, number)).unwrap();
         self.set_ports(name, app, &pod, ports);
         pod
     }
 
     /// Rewrites the pod's object with other named ports.
-    pub(crate) fn set_ports(&self, name: &str, app: &str, pod: &Pod, ports: &str) {
+    pub(crate) fn set_ports(&self, name: &str, app: &str, pod: &LabPod, ports: &str) {
         let spec = format!("{{containers: [{{name: server, ports: {ports}}}]}}");
         self.manifests.write_pod_with(name, app, pod, &spec).unwrap();
     }
@@ -113,7 +113,7 @@ impl Fixture {
 
     /// Sends datagrams to the pod, waits until all have arrived, and returns them.
     #[track_caller]
-    pub(crate) fn deliver(&self, pod: &Pod, to: SocketAddr, packets: u64) -> Datagrams {
+    pub(crate) fn deliver(&self, pod: &LabPod, to: SocketAddr, packets: u64) -> Datagrams {
         let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();
         self.deliver_to(&inbox, to, packets)
     }
@@ -144,8 +144,8 @@ pub(crate) fn all_arrive(sender: &mut UdpSender, inbox: &UdpReceiver, packets: u
     }
 }
 
-pub(crate) fn spec(name: &str, style: Style, number: u8) -> PodSpec {
-    let spec = PodSpec::new(name, style);
+pub(crate) fn spec(name: &str, style: Style, number: u8) -> LabPodSpec {
+    let spec = LabPodSpec::new(name, style);
     match style {
         Style::Ptp => spec
             .v4(Ipv4Net::new_assert([10, 2, 0, number].into(), 32))

@@ -6,7 +6,7 @@ use std::{
 };
 
 use etherparse::{IpHeaders, IpNumber, PacketBuilder, PacketBuilderStep};
-use xdp_lab::{Nic, Pod, RawSocket};
+use xdp_lab::{LabPod, Nic, RawSocket};
 
 use crate::fixture::Fixture;
 
@@ -172,7 +172,7 @@ fn sum(parts: &[&[u8]]) -> u16 {
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// Returns whether the pod answers an echo request within this time.
-pub(crate) fn pings(fixture: &Fixture, pod: &Pod, is_v6: bool, sequence: u16, within: Duration) -> bool {
+pub(crate) fn pings(fixture: &Fixture, pod: &LabPod, is_v6: bool, sequence: u16, within: Duration) -> bool {
     let nic = &fixture.nic;
     let mut packet = Vec::new();
     if is_v6 {

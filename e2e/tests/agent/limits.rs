@@ -10,7 +10,7 @@ use std::{
 };
 
 use xdp_e2e::Agent;
-use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
+use xdp_lab::{LabPod, Style, UdpReceiver, UdpSender};
 
 use crate::fixture::{Fixture, PATIENCE, at, expect_only};
 
@@ -21,7 +21,7 @@ pub(crate) const AT_ONCE: u64 = 20;
 const FROM: [&str; 2] = ["198.51.100.7", "198.51.100.8"];
 
 /// A pod whose rule for port 7777 is limited.
-fn fixture(action: &str, per: &str) -> (Fixture, Pod) {
+fn fixture(action: &str, per: &str) -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     let limit = format!("{{packetsPerSecond: {RATE}, burst: {BURST}, per: {per}}}");
@@ -51,7 +51,7 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    pub(crate) fn new(fixture: &Fixture, pod: &Pod, ip: IpAddr) -> Self {
+    pub(crate) fn new(fixture: &Fixture, pod: &LabPod, ip: IpAddr) -> Self {
         let to = at(ip, 9999);
         Self {
             sender: UdpSender::new(&fixture.client, to).unwrap(),

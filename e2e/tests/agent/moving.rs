@@ -3,7 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use xdp_e2e::Status;
-use xdp_lab::{Namespace, Pod};
+use xdp_lab::{LabPod, Namespace};
 
 use crate::fixture::Fixture;
 
@@ -39,7 +39,7 @@ pub(crate) fn object(fixture: &Fixture, name: &str, app: &str, number: u8) {
 }
 
 /// Returns whether the pod is ready at its interface with this address and no other.
-pub(crate) fn leads(status: &Status, name: &str, pod: &Pod, address: &str) -> bool {
+pub(crate) fn leads(status: &Status, name: &str, pod: &LabPod, address: &str) -> bool {
     status.ready(name)
         && status.pod(name).is_some_and(|shown| {
             shown["interface"] == pod.host_interface.as_str()

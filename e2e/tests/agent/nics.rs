@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{NicSpec, Pod, Style};
+use xdp_lab::{LabPod, NicSpec, Style};
 
 use crate::fixture::{Fixture, PATIENCE, PLAYERS, at, only_mark};
 
-fn fixture() -> (Fixture, Pod) {
+fn fixture() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", &[PLAYERS]);
@@ -71,7 +71,7 @@ fn nic_problem(agent: &Agent<'_>, nic: &str, reason: &str, words: &[&str]) -> St
 }
 
 #[track_caller]
-fn marks(fixture: &Fixture, pod: &Pod, mark: u32) {
+fn marks(fixture: &Fixture, pod: &LabPod, mark: u32) {
     only_mark(&fixture.deliver(pod, at(pod.v4(), 7777), 20), mark, 20);
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use nix::sys::socket::{getsockopt, sockopt};
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{HttpServer, Pod, RawSocket, Style, UdpReceiver, UdpSender, http_get, wait_until};
+use xdp_lab::{HttpServer, LabPod, RawSocket, Style, UdpReceiver, UdpSender, http_get, wait_until};
 
 use crate::{
     fixture::{Fixture, PATIENCE, at, expect_only, only_mark},
@@ -19,7 +19,7 @@ use crate::{
 const SPEC: &str = "podSelector: {matchLabels: {app: game}}\ndelivery: Peer";
 const RULE: &str = "{name: bulk, action: Redirect, mark: 42}";
 
-fn fixture(style: Style) -> (Fixture, Pod) {
+fn fixture(style: Style) -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", style, 5);
     fixture.policy_with("bulk", SPEC, &[RULE]);

@@ -5,11 +5,11 @@ mod changes;
 use std::process::Command;
 
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
+use xdp_lab::{LabPod, Style, UdpReceiver, UdpSender};
 
 use crate::fixture::{Fixture, PATIENCE, PLAYERS, at, counts, only_mark};
 
-fn fixture(style: Style) -> (Fixture, Pod) {
+fn fixture(style: Style) -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", style, 5);
     fixture.policy("players", &[PLAYERS]);
@@ -37,7 +37,7 @@ fn not_ready(agent: &Agent<'_>, reason: &str, interface: &str) -> Status {
 }
 
 #[track_caller]
-fn ready_again(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod) {
+fn ready_again(fixture: &Fixture, agent: &Agent<'_>, pod: &LabPod) {
     agent.wait_for("the pod is ready again", |status| {
         status.ready("server") && status.problem("Pod games/server", "LinkDown").is_none()
     });
@@ -46,7 +46,7 @@ fn ready_again(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod) {
 }
 
 #[track_caller]
-fn falls_back_while_down(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod) {
+fn falls_back_while_down(fixture: &Fixture, agent: &Agent<'_>, pod: &LabPod) {
     let to = at(pod.v4(), 7777);
     let before = counts(&agent.look(), "players");
     UdpSender::new(&fixture.client, to).unwrap().send(50).unwrap();

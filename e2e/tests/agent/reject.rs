@@ -14,7 +14,7 @@ use std::{
 };
 
 use xdp_e2e::Agent;
-use xdp_lab::{HttpServer, Pod, Style, http_get};
+use xdp_lab::{HttpServer, LabPod, Style, http_get};
 
 use crate::fixture::{Fixture, PATIENCE, at, expect_only};
 
@@ -27,7 +27,7 @@ const ATTEMPTS: u64 = 5;
 const WEB: &str =
     "{name: web, ports: [{protocol: TCP, port: 80}, {protocol: UDP, port: 80}], action: Reject}";
 
-fn fixture(rules: &[&str]) -> (Fixture, Pod) {
+fn fixture(rules: &[&str]) -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", rules);

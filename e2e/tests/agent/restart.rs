@@ -20,7 +20,7 @@ use aya::{
     },
 };
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{Namespace, NicSpec, Pod, Style, UdpReceiver, UdpSender, wait_until};
+use xdp_lab::{LabPod, Namespace, NicSpec, Style, UdpReceiver, UdpSender, wait_until};
 
 use crate::{
     chance::Chance,
@@ -40,7 +40,7 @@ struct Players {
 }
 
 impl Players {
-    fn begin(client: &Namespace, pod: &Pod) -> Self {
+    fn begin(client: &Namespace, pod: &LabPod) -> Self {
         let to = at(pod.v4(), 7777);
         let receiver = Arc::new(UdpReceiver::bind(&pod.ns, to).unwrap());
         let sender = UdpSender::new(client, to).unwrap();
@@ -81,7 +81,7 @@ impl Players {
     }
 }
 
-fn server() -> (Fixture, Pod) {
+fn server() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     mark(&fixture, 42);

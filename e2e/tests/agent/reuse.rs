@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net};
 use xdp_e2e::Status;
-use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
+use xdp_lab::{LabPod, Style, UdpReceiver, UdpSender};
 
 use crate::{
     fixture::{Fixture, PATIENCE, at, only_mark},
@@ -16,7 +16,7 @@ const REDIRECT: &str = "{name: redirect, ports: [{protocol: UDP, port: 7777}], a
 const DROP: &str = "{name: drop, ports: [{protocol: UDP, port: 9999}], action: Drop}";
 
 /// Sends 50 datagrams to each of the two ports. Returns what arrived, by mark.
-fn both_ports(fixture: &Fixture, pod: &Pod) -> [BTreeMap<u32, u64>; 2] {
+fn both_ports(fixture: &Fixture, pod: &LabPod) -> [BTreeMap<u32, u64>; 2] {
     [7777, 9999].map(|port| {
         let to = at(pod.v4(), port);
         let receiver = UdpReceiver::bind(&pod.ns, to).unwrap();
@@ -33,7 +33,7 @@ fn both_ports(fixture: &Fixture, pod: &Pod) -> [BTreeMap<u32, u64>; 2] {
     })
 }
 
-fn untouched(fixture: &Fixture, pod: &Pod) {
+fn untouched(fixture: &Fixture, pod: &LabPod) {
     let all = BTreeMap::from([(0, 50)]);
     for port in [7777, 9999] {
         let received = fixture.deliver(pod, at(pod.v4(), port), 50);
@@ -42,7 +42,7 @@ fn untouched(fixture: &Fixture, pod: &Pod) {
 }
 
 /// `leave` removes the old pod's interface. Its result is kept until the end.
-fn packets_to_the_new_pod_pass<T>(leave: impl FnOnce(Pod) -> T) {
+fn packets_to_the_new_pod_pass<T>(leave: impl FnOnce(LabPod) -> T) {
     let fixture = Fixture::new();
     let old = fixture.pod("old", "game", Style::Ptp, 5);
     fixture.policy("players", &[REDIRECT, DROP]);
@@ -98,7 +98,7 @@ fn a_late_deleted_object_of_a_dead_pod_does_not_affect_the_new_pod() {
 }
 
 /// Creates two pods with a policy each: marks 1 and 2. The client also sends to addresses that are moving.
-fn two(fixture: &Fixture) -> [Pod; 2] {
+fn two(fixture: &Fixture) -> [LabPod; 2] {
     let pods = [("a", 5, 1), ("b", 6, 2)].map(|(name, number, mark)| {
         let pod = fixture.pod(name, name, Style::Ptp, number);
         let rule = format!("{{name: {name}, action: Redirect, mark: {mark}}}");
@@ -114,12 +114,12 @@ fn two(fixture: &Fixture) -> [Pod; 2] {
     pods
 }
 
-fn move_in_manifests(fixture: &Fixture, _: &mut [Pod; 2]) {
+fn move_in_manifests(fixture: &Fixture, _: &mut [LabPod; 2]) {
     object(fixture, "a", "a", 7);
     object(fixture, "b", "b", 5);
 }
 
-fn move_in_kernel(_: &Fixture, [a, b]: &mut [Pod; 2]) {
+fn move_in_kernel(_: &Fixture, [a, b]: &mut [LabPod; 2]) {
     a.set_addresses(&[net(7)]).unwrap();
     b.set_addresses(&[net(5)]).unwrap();
 }
@@ -129,7 +129,7 @@ fn net(number: u8) -> IpNet {
 }
 
 /// Once the status shows the address at its new pod, no packet reaches the old pod or its policy.
-fn an_address_moves(steps: [fn(&Fixture, &mut [Pod; 2]); 2]) {
+fn an_address_moves(steps: [fn(&Fixture, &mut [LabPod; 2]); 2]) {
     let fixture = Fixture::new();
     let mut pods = two(&fixture);
     let agent = fixture.start(&["a", "b"]);

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use xdp_core::tables::ABI_VERSION;
-use xdp_lab::{Pod, Style, UdpSender};
+use xdp_lab::{LabPod, Style, UdpSender};
 
 use crate::{
     fixture::{Fixture, PATIENCE, PLAYERS, at},
@@ -20,7 +20,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn fixture() -> (Fixture, Pod) {
+fn fixture() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", &[PLAYERS]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 use serde_json::json;
-use xdp_e2e::installed::{API, Installed, PodSpec, condition};
+use xdp_e2e::installed::{API, ClusterPodSpec, Installation, condition};
 
 use crate::fixture::{PLAYERS, deliver};
 
@@ -24,10 +24,10 @@ fn too_many_ports() -> Vec<String> {
 
 #[test]
 fn a_policy_beyond_the_limits_is_refused_as_a_whole_and_other_policies_of_its_pods_work() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("too-much").unwrap();
-    let pod = space.pod(&PodSpec::new("server", "game", 1)).unwrap();
+    let pod = space.pod(&ClusterPodSpec::new("server", "game", 1)).unwrap();
     let spec = "podSelector: {}\npriority: 1";
     let rules = too_many_ports();
     let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
@@ -45,10 +45,10 @@ fn a_policy_beyond_the_limits_is_refused_as_a_whole_and_other_policies_of_its_po
 /// Stored objects can be malformed after an upgrade that makes the definition stricter.
 #[test]
 fn a_malformed_object_stops_neither_running_nor_new_agents() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let space = installed.space("unreadable").unwrap();
-    let pod = space.pod(&PodSpec::new("server", "game", 2)).unwrap();
+    let pod = space.pod(&ClusterPodSpec::new("server", "game", 2)).unwrap();
     let relaxed = RelaxedSchema::new(installed);
     let malformed = json!({
         "apiVersion": "xdp-operator.io/v1alpha1",
@@ -89,10 +89,10 @@ fn a_malformed_object_stops_neither_running_nor_new_agents() {
 }
 
 /// Makes the definition accept any `spec`, and restores it when dropped.
-struct RelaxedSchema<'a>(&'a Installed);
+struct RelaxedSchema<'a>(&'a Installation);
 
 impl<'a> RelaxedSchema<'a> {
-    fn new(installed: &'a Installed) -> Self {
+    fn new(installed: &'a Installation) -> Self {
         let anything = json!([{
             "op": "replace",
             "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",

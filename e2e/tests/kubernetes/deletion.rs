@@ -2,14 +2,14 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use xdp_e2e::installed::{Installed, PodSpec, Space};
+use xdp_e2e::installed::{ClusterPodSpec, Installation, Space};
 use xdp_kubernetes::Node;
 
 use crate::fixture::{PLAYERS, deliver};
 
 /// Waits until neither the node's metrics nor its state contain the policy.
 #[track_caller]
-fn expect_removed(installed: &Installed, namespace: &str, node: &Node) {
+fn expect_removed(installed: &Installation, namespace: &str, node: &Node) {
     let state = installed.until_node_state("the policy is removed", node, |state| {
         let policies = state["status"]["policies"].as_array();
         policies
@@ -33,7 +33,10 @@ fn expect_removed(installed: &Installed, namespace: &str, node: &Node) {
 }
 
 fn two_pods(space: &Space<'_>) {
-    let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let pods = [
+        ClusterPodSpec::new("ptp", "game", 1),
+        ClusterPodSpec::new("bridge", "game", 2),
+    ];
     space.pods(&pods).unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     space.until_programmed("game", 2).unwrap();
@@ -41,8 +44,8 @@ fn two_pods(space: &Space<'_>) {
 
 #[test]
 fn a_deleted_policy_is_gone_from_nodes_and_metrics_and_packets_pass() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("deleted-policy").unwrap();
     two_pods(&space);
     space.kubectl(&["delete", "xdppolicy", "game"]).unwrap();
@@ -55,8 +58,8 @@ fn a_deleted_policy_is_gone_from_nodes_and_metrics_and_packets_pass() {
 
 #[test]
 fn a_deleted_namespace_removes_its_policies_and_pods_without_delay() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("deleted-namespace").unwrap();
     two_pods(&space);
     installed
@@ -70,7 +73,7 @@ fn a_deleted_namespace_removes_its_policies_and_pods_without_delay() {
 /// Deletes the object of a node that still runs: its kubelet and its agent continue.
 #[test]
 fn without_its_node_object_a_node_has_no_state_enforces_and_reports_again_when_it_is_back() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let space = installed.space("deleted-node").unwrap();
     two_pods(&space);
@@ -104,7 +107,7 @@ fn without_its_node_object_a_node_has_no_state_enforces_and_reports_again_when_i
 }
 
 /// Creates the node's object again when dropped, because later tests need it.
-struct RestoreNode<'a>(&'a Installed, String);
+struct RestoreNode<'a>(&'a Installation, String);
 
 impl Drop for RestoreNode<'_> {
     fn drop(&mut self) {

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::ensure;
 use serde_json::Value;
-use xdp_e2e::installed::{Installed, Pod, PodSpec, Space, is_ready};
+use xdp_e2e::installed::{ClusterPod, ClusterPodSpec, Installation, Space, is_ready};
 use xdp_kubernetes::Node;
 
 use self::traffic::{Traffic, under_traffic};
@@ -24,18 +24,21 @@ use crate::fixture::{PLAYERS, Rule};
 
 /// A pod on each node, and a policy that gives all their datagrams a mark.
 struct Game<'a> {
-    installed: &'a Installed,
+    installed: &'a Installation,
     space: Space<'a>,
-    pods: Vec<Pod<'a>>,
+    pods: Vec<ClusterPod<'a>>,
 }
 
 const MARK: u32 = 42;
 
 impl<'a> Game<'a> {
-    fn new(installed: &'a Installed, name: &str) -> Self {
+    fn new(installed: &'a Installation, name: &str) -> Self {
         let space = installed.space(name).unwrap();
         let pods = space
-            .pods(&[PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)])
+            .pods(&[
+                ClusterPodSpec::new("ptp", "game", 1),
+                ClusterPodSpec::new("bridge", "game", 2),
+            ])
             .unwrap();
         space.policy("game", "game", &[PLAYERS]).unwrap();
         space.until_programmed("game", 2).unwrap();
@@ -53,7 +56,7 @@ impl<'a> Game<'a> {
     }
 
     /// Runs `during` while traffic goes to these pods, which must exist until the end.
-    fn with_traffic_to<T>(&self, pods: &[Pod<'_>], during: impl FnOnce(&Traffic<'_>) -> T) -> T {
+    fn with_traffic_to<T>(&self, pods: &[ClusterPod<'_>], during: impl FnOnce(&Traffic<'_>) -> T) -> T {
         let (result, traffic) = under_traffic(self.installed.client(), pods, during);
         for pod in pods {
             let (sent, counts) = (traffic.sent_to(pod), pod.counts().unwrap());
@@ -75,7 +78,7 @@ impl<'a> Game<'a> {
 }
 
 /// Prints the logs of operator and agents when a test fails.
-struct LogsOnFailure<'a>(&'a Installed);
+struct LogsOnFailure<'a>(&'a Installation);
 
 impl Drop for LogsOnFailure<'_> {
     fn drop(&mut self) {
@@ -110,7 +113,7 @@ fn logs(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the id of the program on each node's NIC.
-fn programs(installed: &Installed) -> Vec<u64> {
+fn programs(installed: &Installation) -> Vec<u64> {
     let of = |node: &Node| installed.programs(node).unwrap().get("eth0").copied();
     let nodes = installed.nodes().iter();
     nodes
@@ -146,13 +149,13 @@ impl PodInstance {
 }
 
 /// Returns all pods of a component.
-fn instances(installed: &Installed, component: &str) -> Vec<PodInstance> {
+fn instances(installed: &Installation, component: &str) -> Vec<PodInstance> {
     PodInstance::all(&installed.components(component).unwrap())
 }
 
 /// Waits until a component has two ready pods that match `wanted`.
 fn until_ready(
-    installed: &Installed,
+    installed: &Installation,
     component: &str,
     wanted: impl Fn(&[PodInstance]) -> bool,
 ) -> Vec<PodInstance> {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::ensure;
-use xdp_e2e::installed::{Counts, Installed, Pod, Space};
+use xdp_e2e::installed::{ClusterPod, Counts, Installation, Space};
 use xdp_lab::{Namespace, UdpSender};
 
 /// Redirects UDP to port 7777 with mark 42.
@@ -14,15 +14,15 @@ pub(crate) const PLAYERS: &str =
 const PER_SECOND: u32 = 2000;
 
 /// Sends `packets` datagrams to a pod, waits until they have arrived, and returns all counts of the pod.
-pub(crate) fn deliver(installed: &Installed, pod: &Pod<'_>, packets: u64) -> Counts {
+pub(crate) fn deliver(installed: &Installation, pod: &ClusterPod<'_>, packets: u64) -> Counts {
     deliver_to(installed, installed.client(), pod, pod.udp(), packets)
 }
 
 /// Sends `packets` datagrams from a namespace to one of the pod's addresses, and waits as [`deliver`] does.
 pub(crate) fn deliver_to(
-    installed: &Installed,
+    installed: &Installation,
     from: &Namespace,
-    pod: &Pod<'_>,
+    pod: &ClusterPod<'_>,
     to: SocketAddr,
     packets: u64,
 ) -> Counts {
@@ -46,7 +46,7 @@ pub(crate) fn send(from: &Namespace, to: SocketAddr, packets: u64) -> u32 {
 
 /// A rule of a policy, whose packets the agents count.
 pub(crate) struct Rule<'a> {
-    pub(crate) installed: &'a Installed,
+    pub(crate) installed: &'a Installation,
     pub(crate) space: &'a Space<'a>,
     pub(crate) policy: &'a str,
     pub(crate) name: &'a str,
@@ -56,7 +56,7 @@ impl Rule<'_> {
     /// Returns the packets that the pod's node has counted for each of these actions, all from one scrape.
     pub(crate) fn packets<const N: usize>(
         &self,
-        pod: &Pod<'_>,
+        pod: &ClusterPod<'_>,
         actions: [&str; N],
     ) -> anyhow::Result<[u64; N]> {
         let rule = (self.policy, self.name);
@@ -67,7 +67,7 @@ impl Rule<'_> {
 
     /// Waits until the pod's node has counted exactly `expected` for the rule.
     #[track_caller]
-    pub(crate) fn expect(&self, pod: &Pod<'_>, expected: &[(&str, u64)]) {
+    pub(crate) fn expect(&self, pod: &ClusterPod<'_>, expected: &[(&str, u64)]) {
         let actions = [
             "redirected",
             "passed",
@@ -93,7 +93,7 @@ impl Rule<'_> {
 }
 
 /// Returns the client's address of the same family.
-pub(crate) fn client(installed: &Installed, pod: IpAddr) -> IpAddr {
+pub(crate) fn client(installed: &Installation, pod: IpAddr) -> IpAddr {
     let addresses = installed.client_addresses();
     match pod {
         IpAddr::V4(_) => addresses.v4.into(),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use xdp_e2e::installed::{Installed, PodSpec, condition};
+use xdp_e2e::installed::{ClusterPodSpec, Installation, condition};
 
 use crate::fixture::{PLAYERS, Rule, client, deliver_to};
 
@@ -11,11 +11,14 @@ use crate::fixture::{PLAYERS, Rule, client, deliver_to};
 #[test]
 fn a_clients_datagrams_are_redirected_to_pods_on_both_nodes_and_all_counts_agree() {
     const PACKETS: u64 = 500;
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("first").unwrap();
     let pods = space
-        .pods(&[PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)])
+        .pods(&[
+            ClusterPodSpec::new("ptp", "game", 1),
+            ClusterPodSpec::new("bridge", "game", 2),
+        ])
         .unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     let policy = space.until_programmed("game", 2).unwrap();
@@ -45,8 +48,8 @@ fn a_clients_datagrams_are_redirected_to_pods_on_both_nodes_and_all_counts_agree
 /// Applies `examples/game.yaml`, which the README links, unchanged.
 #[test]
 fn the_readmes_example_marks_the_datagrams_of_a_client_on_both_nodes() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("games").unwrap();
     space.apply(include_str!("../../../examples/game.yaml")).unwrap();
     space

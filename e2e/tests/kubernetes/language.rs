@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xdp_e2e::installed::{Installed, PodSpec};
+use xdp_e2e::installed::{ClusterPodSpec, Installation};
 
 use crate::fixture::{PLAYERS, Rule, deliver};
 
@@ -15,10 +15,10 @@ const ATTEMPTS: u64 = 3;
 /// `http` is the name of a container's port in each of these pods.
 #[test]
 fn a_port_by_its_containers_name_is_rejected_and_refused_at_once() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("language").unwrap();
-    let pod = space.pod(&PodSpec::new("server", "game", 1)).unwrap();
+    let pod = space.pod(&ClusterPodSpec::new("server", "game", 1)).unwrap();
     let rejecting = "{name: no-http, ports: [{protocol: TCP, port: http}], action: Reject}";
     space.policy("game", "game", &[rejecting, PLAYERS]).unwrap();
     space.until_programmed("game", 1).unwrap();

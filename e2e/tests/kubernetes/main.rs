@@ -1,7 +1,7 @@
 //! Tests of the product on a real Kubernetes: installed by Helm, configured by `kubectl`.
 //!
 //! All tests share one cluster. A test that does not disturb others starts with
-//! [`Installed::together`](xdp_e2e::installed), one that does with `alone`.
+//! [`Installation::together`](xdp_e2e::installed), one that does with `alone`.
 #![expect(clippy::print_stdout, reason = "helpers print what they measured")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

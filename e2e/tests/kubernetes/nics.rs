@@ -6,7 +6,7 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 use serde_json::{Value, json};
-use xdp_e2e::installed::{Installed, PodSpec, Space, condition};
+use xdp_e2e::installed::{ClusterPodSpec, Installation, Space, condition};
 use xdp_kubernetes::Node;
 use xdp_lab::Namespace;
 
@@ -23,7 +23,7 @@ const NIC: &str = "eth1";
 
 impl<'a> SecondNic<'a> {
     /// Creates the NIC under a name that is not selected yet.
-    fn new(installed: &'a Installed, wire: &str) -> Self {
+    fn new(installed: &'a Installation, wire: &str) -> Self {
         let node = installed.node(2);
         let wire = installed.lab().namespace(wire).unwrap();
         node.namespace.wire(SPARE, &wire, "eth0").unwrap();
@@ -52,7 +52,7 @@ impl<'a> SecondNic<'a> {
 }
 
 /// Removes the NIC, and waits until the node's state does not contain it.
-fn unplug(installed: &Installed, second: SecondNic<'_>) {
+fn unplug(installed: &Installation, second: SecondNic<'_>) {
     drop(second);
     let gone = installed.until_node_state(&format!("{NIC} is gone"), installed.node(2), |state| {
         nic(state).is_none()
@@ -70,9 +70,12 @@ impl Drop for SecondNic<'_> {
 }
 
 /// Creates a policy and waits until it is programmed on both nodes.
-fn policy<'a>(installed: &'a Installed, name: &str) -> Space<'a> {
+fn policy<'a>(installed: &'a Installation, name: &str) -> Space<'a> {
     let space = installed.space(name).unwrap();
-    let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let pods = [
+        ClusterPodSpec::new("ptp", "game", 1),
+        ClusterPodSpec::new("bridge", "game", 2),
+    ];
     space.pods(&pods).unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     space.until_programmed("game", 2).unwrap();
@@ -85,7 +88,7 @@ fn nic(state: &Value) -> Option<&Value> {
 }
 
 /// Expects the same problem in node state, policy and event, and returns the state of the NIC.
-fn refused(installed: &Installed, space: &Space<'_>, reason: &str) -> Value {
+fn refused(installed: &Installation, space: &Space<'_>, reason: &str) -> Value {
     let node = installed.node(2);
     let state = installed
         .until_node_state(&format!("{NIC} has the problem {reason}"), node, |state| {
@@ -114,7 +117,7 @@ fn refused(installed: &Installed, space: &Space<'_>, reason: &str) -> Value {
 }
 
 /// Waits until the agent's program is attached to the NIC and the policy is programmed again.
-fn recovered(installed: &Installed, space: &Space<'_>, nic_of: &SecondNic<'_>) {
+fn recovered(installed: &Installation, space: &Space<'_>, nic_of: &SecondNic<'_>) {
     let state = installed
         .until_node_state(&format!("{NIC} is native"), installed.node(2), |state| {
             nic(state).is_some_and(|nic| nic["mode"] == "Native" && nic["problems"] == json!([]))
@@ -126,7 +129,7 @@ fn recovered(installed: &Installed, space: &Space<'_>, nic_of: &SecondNic<'_>) {
 
 #[test]
 fn an_mtu_too_large_is_reported_with_node_and_remedy_until_it_is_lowered() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let space = policy(installed, "nic-mtu");
     let second = SecondNic::new(installed, "wire-mtu");
@@ -148,7 +151,7 @@ fn an_mtu_too_large_is_reported_with_node_and_remedy_until_it_is_lowered() {
 
 #[test]
 fn a_foreign_program_is_reported_and_kept_and_the_agents_is_attached_when_it_is_gone() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let space = policy(installed, "nic-foreign");
     let second = SecondNic::new(installed, "wire-foreign");

@@ -1,15 +1,15 @@
 //! Metrics, and the columns of `kubectl get`.
 
-use xdp_e2e::installed::{Installed, PodSpec};
+use xdp_e2e::installed::{ClusterPodSpec, Installation};
 
 use crate::fixture::{PLAYERS, deliver};
 
 #[test]
 fn the_metrics_of_agents_and_operators_follow_prometheus_conventions() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("metrics").unwrap();
-    let pod = space.pod(&PodSpec::new("server", "game", 2)).unwrap();
+    let pod = space.pod(&ClusterPodSpec::new("server", "game", 2)).unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     space.until_programmed("game", 1).unwrap();
     deliver(installed, &pod, 10);
@@ -66,10 +66,13 @@ fn expect(columns: &[(String, String)], expected: &[(&str, &str)]) {
 
 #[test]
 fn kubectl_get_shows_what_is_programmed() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("columns").unwrap();
-    let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let pods = [
+        ClusterPodSpec::new("ptp", "game", 1),
+        ClusterPodSpec::new("bridge", "game", 2),
+    ];
     space.pods(&pods).unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     space.until_programmed("game", 2).unwrap();

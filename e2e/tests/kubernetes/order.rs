@@ -1,12 +1,18 @@
 //! Which policy decides about a packet.
 
-use xdp_e2e::installed::{Installed, Pod, PodSpec, Space};
+use xdp_e2e::installed::{ClusterPod, ClusterPodSpec, Installation, Space};
 
 use crate::fixture::{Rule, client, deliver, send};
 
 const LATE: &str = "{name: all, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 9}";
 
-fn early(space: &Space<'_>, priority: u32, enforcement: &str, pod: &Pod<'_>, installed: &Installed) {
+fn early(
+    space: &Space<'_>,
+    priority: u32,
+    enforcement: &str,
+    pod: &ClusterPod<'_>,
+    installed: &Installation,
+) {
     let from = client(installed, pod.v4());
     let spec = format!(
         "podSelector: {{matchLabels: {{app: game}}}}\npriority: {priority}\nenforcement: {enforcement}"
@@ -19,10 +25,10 @@ fn early(space: &Space<'_>, priority: u32, enforcement: &str, pod: &Pod<'_>, ins
 #[test]
 fn the_policy_with_the_smaller_priority_decides_and_an_audited_one_only_counts() {
     const PACKETS: u64 = 50;
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("order").unwrap();
-    let pod = space.pod(&PodSpec::new("server", "game", 2)).unwrap();
+    let pod = space.pod(&ClusterPodSpec::new("server", "game", 2)).unwrap();
     let rule = |policy, name| Rule {
         installed,
         space: &space,

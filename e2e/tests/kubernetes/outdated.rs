@@ -1,16 +1,19 @@
 //! The status of policies that are outdated on a node, select some nodes only, or select no pods.
 
 use serde_json::json;
-use xdp_e2e::installed::{Installed, PodSpec, condition};
+use xdp_e2e::installed::{ClusterPodSpec, Installation, condition};
 
 use crate::fixture::{PLAYERS, Rule, deliver};
 
 #[test]
 fn while_an_agent_is_frozen_a_changed_policy_is_not_programmed_there_and_then_it_is() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let space = installed.space("held-back").unwrap();
-    let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let pods = [
+        ClusterPodSpec::new("ptp", "game", 1),
+        ClusterPodSpec::new("bridge", "game", 2),
+    ];
     let pods = space.pods(&pods).unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     space.until_programmed("game", 2).unwrap();
@@ -57,10 +60,13 @@ fn while_an_agent_is_frozen_a_changed_policy_is_not_programmed_there_and_then_it
 
 #[test]
 fn a_policy_applies_on_the_nodes_it_selects_and_its_status_counts_those() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("some-nodes").unwrap();
-    let pods = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let pods = [
+        ClusterPodSpec::new("ptp", "game", 1),
+        ClusterPodSpec::new("bridge", "game", 2),
+    ];
     let pods = space.pods(&pods).unwrap();
     let spec = "podSelector: {}\nnodeSelector: {matchLabels: {e2e.local/cni: ptp}}";
     space.policy_with("game", spec, &[PLAYERS]).unwrap();
@@ -83,14 +89,14 @@ fn a_policy_applies_on_the_nodes_it_selects_and_its_status_counts_those() {
 
 #[test]
 fn a_policy_without_pods_is_programmed_with_the_reason_no_pods() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("no-pods").unwrap();
     space.policy("game", "game", &[PLAYERS]).unwrap();
     let policy = space.until_programmed("game", 0).unwrap();
     assert_eq!(condition(&policy, "Programmed").unwrap()["reason"], "NoPods");
     // It applies to a pod that is created later.
-    space.pod(&PodSpec::new("late", "game", 2)).unwrap();
+    space.pod(&ClusterPodSpec::new("late", "game", 2)).unwrap();
     let policy = space.until_programmed("game", 1).unwrap();
     assert_eq!(condition(&policy, "Programmed").unwrap()["reason"], "Programmed");
 }

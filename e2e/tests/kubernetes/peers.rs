@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde_json::Value;
-use xdp_e2e::installed::{API, Installed, Pod, PodSpec, Space};
+use xdp_e2e::installed::{API, ClusterPod, ClusterPodSpec, Installation, Space};
 
 use crate::fixture::PLAYERS;
 
@@ -19,13 +19,13 @@ const FRIENDS: &str = "{name: friends, action: Redirect, mark: 7, ports: [{proto
 
 /// A pod that a policy selects, and that counts what arrives.
 struct Target<'a> {
-    installed: &'a Installed,
-    pod: Pod<'a>,
+    installed: &'a Installation,
+    pod: ClusterPod<'a>,
 }
 
 impl Target<'_> {
     /// Returns the mark with which datagrams of a client arrive, or `None` if they do not arrive.
-    fn mark_of(&self, client: &Pod<'_>) -> anyhow::Result<Option<u32>> {
+    fn mark_of(&self, client: &ClusterPod<'_>) -> anyhow::Result<Option<u32>> {
         const PACKETS: u64 = 20;
         let before = self.pod.counts()?;
         let stream = client.send_udp(self.pod.udp(), PACKETS)?;
@@ -43,7 +43,7 @@ impl Target<'_> {
     /// Waits until a client's datagrams arrive with this mark, or do not arrive; fails if that takes too
     /// long.
     #[track_caller]
-    fn expect(&self, client: &Pod<'_>, mark: Option<u32>) {
+    fn expect(&self, client: &ClusterPod<'_>, mark: Option<u32>) {
         let start = Instant::now();
         let what = format!("datagrams of {} arrive with the mark {mark:?}", client.name);
         let found = self.installed.until(what, || {
@@ -58,7 +58,7 @@ impl Target<'_> {
 }
 
 /// Returns all addresses in the peer sets of a namespace.
-fn addresses(installed: &Installed, space: &Space<'_>) -> anyhow::Result<Vec<String>> {
+fn addresses(installed: &Installation, space: &Space<'_>) -> anyhow::Result<Vec<String>> {
     let sets = installed.list(&format!("{API}/namespaces/{}/xdppeersets", space.name))?;
     let addresses = sets
         .iter()
@@ -71,8 +71,8 @@ fn addresses(installed: &Installed, space: &Space<'_>) -> anyhow::Result<Vec<Str
 
 #[test]
 fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let (space, others) = (
         installed.space("peers").unwrap(),
         installed.space("peers-others").unwrap(),
@@ -80,14 +80,14 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
     installed
         .kubectl(&["label", "namespace", &others.name, "team=red"])
         .unwrap();
-    let pod = space.pod(&PodSpec::new("target", "game", 1)).unwrap();
+    let pod = space.pod(&ClusterPodSpec::new("target", "game", 1)).unwrap();
     let target = Target { installed, pod };
     space.policy("game", "game", &[BANNED, FRIENDS]).unwrap();
     space.until_programmed("game", 1).unwrap();
     assert_eq!(addresses(installed, &space).unwrap(), Vec::<String>::new());
 
     // The client is created.
-    let client = others.pod(&PodSpec::new("client", "other", 2)).unwrap();
+    let client = others.pod(&ClusterPodSpec::new("client", "other", 2)).unwrap();
     target.expect(&client, Some(0));
     // Its label changes. Rules without namespaceSelector do not select pods of another namespace.
     others.kubectl(&["label", "pod", "client", "role=flood"]).unwrap();
@@ -130,12 +130,12 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
 
 #[test]
 fn a_pod_selector_alone_means_pods_of_the_policys_namespace_and_sets_go_with_their_policy() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("peers-own").unwrap();
     let pods = [
-        PodSpec::new("target", "game", 2),
-        PodSpec::new("friend", "other", 1).label("role", "friend"),
+        ClusterPodSpec::new("target", "game", 2),
+        ClusterPodSpec::new("friend", "other", 1).label("role", "friend"),
     ];
     let [pod, friend] = space.pods(&pods).unwrap().try_into().unwrap();
     let target = Target { installed, pod };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use xdp_e2e::installed::Installed;
+use xdp_e2e::installed::Installation;
 use xdp_kubernetes::Node;
 use xdp_lab::Finished;
 
@@ -28,8 +28,8 @@ fn status(node: &Node, pid: u32, field: &str) -> String {
 
 #[test]
 fn the_agents_process_has_exactly_the_capabilities_that_the_chart_lists() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let node = installed.node(1);
     let pid = installed.agent_pid(node).unwrap();
     let expected: u64 = CAPABILITIES.iter().map(|(_, bit)| 1 << bit).sum();
@@ -59,8 +59,8 @@ fn the_agents_process_has_exactly_the_capabilities_that_the_chart_lists() {
 
 #[test]
 fn neither_the_agent_nor_the_operator_can_write_to_its_root_file_system() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     for (node, pid) in installed.nodes().iter().flat_map(|node| {
         let found = node.exec(&["pgrep", "xdp-"]).unwrap().stdout;
         let pids: Vec<u32> = found
@@ -84,8 +84,8 @@ fn neither_the_agent_nor_the_operator_can_write_to_its_root_file_system() {
 
 #[test]
 fn the_operator_runs_as_an_unprivileged_user_without_capabilities() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let mut seen = 0;
     for node in installed.nodes() {
         let pids = node.exec(&["pgrep", "--exact", "xdp-operator"]).unwrap().stdout;
@@ -101,7 +101,7 @@ fn the_operator_runs_as_an_unprivileged_user_without_capabilities() {
 }
 
 /// Runs `kubectl` with the token of a node's agent as its only credential.
-fn as_agent(installed: &Installed, node: &Node, arguments: &[&str]) -> Finished {
+fn as_agent(installed: &Installation, node: &Node, arguments: &[&str]) -> Finished {
     let pid = installed.agent_pid(node).unwrap();
     let secrets = format!("/proc/{pid}/root/var/run/secrets/kubernetes.io/serviceaccount/token");
     let token = node.exec_ok(&["cat", &secrets]).unwrap();
@@ -115,15 +115,15 @@ fn as_agent(installed: &Installed, node: &Node, arguments: &[&str]) -> Finished 
     installed.try_kubectl(&call).unwrap()
 }
 
-fn patch(installed: &Installed, of: &Node, state: &Node, what: &[&str]) -> Finished {
+fn patch(installed: &Installation, of: &Node, state: &Node, what: &[&str]) -> Finished {
     let call = ["patch", "xdpnodestate", &state.name, "--type=merge"];
     as_agent(installed, of, &[&call, what].concat())
 }
 
 #[test]
 fn an_agent_can_write_the_state_of_its_own_node_and_of_no_other() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let (own, other) = (installed.node(1), installed.node(2));
     let note = ["-p", r#"{"metadata":{"annotations":{"e2e":"written"}}}"#];
     let lie = ["--subresource=status", "-p", r#"{"status":{"nics":[]}}"#];
@@ -142,8 +142,8 @@ fn an_agent_can_write_the_state_of_its_own_node_and_of_no_other() {
 
 #[test]
 fn an_agent_can_neither_change_policies_nor_read_secrets() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     for action in [
         ["create", "xdppolicies.xdp-operator.io"],
         ["delete", "xdppolicies.xdp-operator.io"],

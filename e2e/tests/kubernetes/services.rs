@@ -6,7 +6,7 @@ mod paths;
 use std::{net::SocketAddr, thread};
 
 use anyhow::ensure;
-use xdp_e2e::installed::{Installed, Pod, PodSpec, Space};
+use xdp_e2e::installed::{ClusterPod, ClusterPodSpec, Installation, Space};
 use xdp_kubernetes::{ClusterOptions, Node, Proxy};
 use xdp_lab::HttpServer;
 
@@ -22,8 +22,11 @@ const ANY: &str = "{name: any, action: Redirect, mark: 44}";
 const QUERIES: u64 = 100;
 
 /// Creates a pod on each node, each behind its own service, and expects that all paths to them work.
-fn behind_services<'a>(installed: &'a Installed, space: &Space<'a>, protocol: Protocol) -> [Paths<'a>; 2] {
-    let pods = [PodSpec::new("ptp", "ptp", 1), PodSpec::new("bridge", "bridge", 2)];
+fn behind_services<'a>(installed: &'a Installation, space: &Space<'a>, protocol: Protocol) -> [Paths<'a>; 2] {
+    let pods = [
+        ClusterPodSpec::new("ptp", "ptp", 1),
+        ClusterPodSpec::new("bridge", "bridge", 2),
+    ];
     let [ptp, bridge] = space.pods(&pods).unwrap().try_into().unwrap();
     let both = [[&ptp, &bridge], [&bridge, &ptp]];
     let paths = both.map(|pods| Paths::new(installed, space, pods, protocol));
@@ -45,7 +48,7 @@ fn expected_marks(paths: &Paths<'_>, found: Option<u32>) -> [Option<u32>; 5] {
 }
 
 /// Expects that a rule applies on every path through the program, and that all paths still work.
-fn all_paths_work_under_a_rule(installed: &Installed, name: &str, protocol: Protocol) {
+fn all_paths_work_under_a_rule(installed: &Installation, name: &str, protocol: Protocol) {
     let space = installed.space(name).unwrap();
     let all = behind_services(installed, &space, protocol);
     let (rule, mark) = match protocol {
@@ -67,21 +70,21 @@ fn all_paths_work_under_a_rule(installed: &Installed, name: &str, protocol: Prot
 
 #[test]
 fn udp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_replies_arrive() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     all_paths_work_under_a_rule(installed, "services-udp", Protocol::Udp);
 }
 
 #[test]
 fn tcp_is_redirected_directly_by_cluster_ip_and_by_node_port_and_its_replies_arrive() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     all_paths_work_under_a_rule(installed, "services-tcp", Protocol::Tcp);
 }
 
 /// Returns how many packets kube-proxy's rule for state INVALID has dropped on all nodes. It counts packets
 /// of all tests, so only tests that run alone may use it. There is no such rule in nftables mode.
-pub(crate) fn invalid(installed: &Installed) -> u64 {
+pub(crate) fn invalid(installed: &Installation) -> u64 {
     let of = |node: &Node| {
         let rules = node
             .exec_ok(&["iptables", "-w", "-t", "filter", "-nvxL"])
@@ -95,7 +98,7 @@ pub(crate) fn invalid(installed: &Installed) -> u64 {
 
 /// A pod that opens connections to an external server, to a pod of the other node, and to that pod's service.
 struct PodClient<'a> {
-    pod: Pod<'a>,
+    pod: ClusterPod<'a>,
     outside: [SocketAddr; 2],
     direct: [SocketAddr; 2],
     service: [SocketAddr; 2],
@@ -117,7 +120,7 @@ impl PodClient<'_> {
     }
 
     #[track_caller]
-    fn expect(&self, installed: &Installed, expected: [bool; 6]) {
+    fn expect(&self, installed: &Installation, expected: [bool; 6]) {
         let what = format!(
             "{} gets responses: UDP, TCP outside, directly, by ClusterIP",
             self.pod.name
@@ -132,12 +135,16 @@ impl PodClient<'_> {
 }
 
 /// Creates pods with the label `app: game` on both nodes, and for each a backend on the other node.
-fn opening<'a>(installed: &'a Installed, space: &Space<'a>, outside: [SocketAddr; 2]) -> Vec<PodClient<'a>> {
+fn opening<'a>(
+    installed: &'a Installation,
+    space: &Space<'a>,
+    outside: [SocketAddr; 2],
+) -> Vec<PodClient<'a>> {
     let specs = [
-        PodSpec::new("ptp", "game", 1),
-        PodSpec::new("bridge", "game", 2),
-        PodSpec::new("backend2", "backend2", 2),
-        PodSpec::new("backend1", "backend1", 1),
+        ClusterPodSpec::new("ptp", "game", 1),
+        ClusterPodSpec::new("bridge", "game", 2),
+        ClusterPodSpec::new("backend2", "backend2", 2),
+        ClusterPodSpec::new("backend1", "backend1", 1),
     ];
     let [ptp, bridge, backend2, backend1] = space.pods(&specs).unwrap().try_into().unwrap();
     let own = [(ptp, backend2), (bridge, backend1)].map(|(pod, backend)| {
@@ -153,7 +160,7 @@ fn opening<'a>(installed: &'a Installed, space: &Space<'a>, outside: [SocketAddr
 }
 
 /// A rule for everything also matches replies, but these must take the stack: those of a service need NAT.
-fn connections_that_a_pod_opens_work(installed: &Installed, name: &str) {
+fn connections_that_a_pod_opens_work(installed: &Installation, name: &str) {
     let space = installed.space(name).unwrap();
     let address = installed.client_addresses().v4;
     let web = HttpServer::start(installed.client(), SocketAddr::from((address, 0))).unwrap();
@@ -194,14 +201,14 @@ fn connections_that_a_pod_opens_work(installed: &Installed, name: &str) {
 
 #[test]
 fn connections_that_a_pod_opens_work_under_rules_with_ports_and_under_a_rule_for_everything() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     connections_that_a_pod_opens_work(installed, "services-own");
 }
 
 /// Connections opened before a policy continue while it exists and after it is deleted; those opened while it
 /// exists continue after it is deleted.
-fn connections_continue(installed: &Installed, name: &str) {
+fn connections_continue(installed: &Installation, name: &str) {
     let space = installed.space(name).unwrap();
     let paths = behind_services(installed, &space, Protocol::Tcp);
     let open = || -> Vec<OpenConnection> {
@@ -232,7 +239,7 @@ fn connections_continue(installed: &Installed, name: &str) {
 
 #[test]
 fn open_connections_on_all_paths_continue_when_a_policy_is_created_and_deleted() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     connections_continue(installed, "services-held");
 }
@@ -245,8 +252,8 @@ fn all_of_it_works_with_kube_proxy_in_nftables_mode_and_with_masquerade() {
         masquerade: true,
         ..ClusterOptions::default()
     };
-    let _turn = Installed::together();
-    let installed = Installed::start_with(options).unwrap();
+    let _turn = Installation::together();
+    let installed = Installation::start_with(options).unwrap();
     thread::scope(|scope| {
         let installed = &installed;
         scope.spawn(|| all_paths_work_under_a_rule(installed, "services-udp", Protocol::Udp));

@@ -1,7 +1,7 @@
 //! The API server accepts and refuses the objects of the tables of `xdp-crds`.
 
 use serde_json::Value;
-use xdp_e2e::installed::{API, Installed, Space};
+use xdp_e2e::installed::{API, Installation, Space};
 
 fn table(text: &str) -> Vec<Value> {
     let table: Vec<Value> = serde_saphyr::from_str(text).unwrap();
@@ -10,7 +10,7 @@ fn table(text: &str) -> Vec<Value> {
 }
 
 /// Creates an object as `kubectl create` does, with strict validation of fields, as a dry run.
-fn create(installed: &Installed, space: &Space<'_>, object: &Value) -> (u16, Value) {
+fn create(installed: &Installation, space: &Space<'_>, object: &Value) -> (u16, Value) {
     let plural = match object["kind"].as_str().unwrap() {
         "XdpPolicy" => format!("namespaces/{}/xdppolicies", space.name),
         "XdpPeerSet" => format!("namespaces/{}/xdppeersets", space.name),
@@ -23,8 +23,8 @@ fn create(installed: &Installed, space: &Space<'_>, object: &Value) -> (u16, Val
 
 #[test]
 fn every_bad_object_is_refused_with_a_message_that_names_the_remedy() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("refused").unwrap();
     let mut wrong = Vec::new();
     for entry in table(include_str!("../../../crds/tests/refused.yaml")) {
@@ -40,8 +40,8 @@ fn every_bad_object_is_refused_with_a_message_that_names_the_remedy() {
 
 #[test]
 fn every_good_object_is_accepted() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("accepted").unwrap();
     let mut wrong = Vec::new();
     for entry in table(include_str!("../../../crds/tests/accepted.yaml")) {
@@ -55,8 +55,8 @@ fn every_good_object_is_accepted() {
 
 #[test]
 fn kubectl_shows_the_message() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("refused-by-kubectl").unwrap();
     let rule = "{name: a, action: Drop, from: [{ipBlock: {cidr: 198.51.100.7/24}}]}";
     let finished = space

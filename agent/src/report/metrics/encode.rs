@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 
 use crate::report::{
-    metrics::{Metrics, kernel::KernelCollector},
+    metrics::{AgentMetrics, kernel::KernelCollector},
     status::NodeStatus,
 };
 
@@ -47,7 +47,7 @@ impl Format {
     clippy::missing_panics_doc,
     reason = "it cannot: writing to a string does not fail"
 )]
-pub fn encode(metrics: &Metrics, status: Option<NodeStatus>, format: Format) -> String {
+pub fn encode(metrics: &AgentMetrics, status: Option<NodeStatus>, format: Format) -> String {
     let mut registry = Registry::with_prefix("xdp_agent");
     metrics.register(&mut registry);
     if let Some(mut status) = status {
@@ -62,7 +62,7 @@ pub fn encode(metrics: &Metrics, status: Option<NodeStatus>, format: Format) -> 
     }
 }
 
-impl Metrics {
+impl AgentMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register(
             "reconciles",

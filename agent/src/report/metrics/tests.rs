@@ -10,7 +10,7 @@ use xdp_plan::{
 };
 
 use crate::report::{
-    metrics::{Format, Metrics, encode},
+    metrics::{AgentMetrics, Format, encode},
     status::{
         AgentStatus, FlowUsage, NicStatus, NodeStatus, PacketCount, RedirectFailure, RuleStatus, TableUsage,
         TargetPodStatus, XdpException,
@@ -133,7 +133,7 @@ fn status() -> NodeStatus {
 }
 
 fn text(status: NodeStatus) -> String {
-    encode(&Metrics::default(), Some(status), Format::Classic)
+    encode(&AgentMetrics::default(), Some(status), Format::Classic)
 }
 
 #[track_caller]
@@ -177,7 +177,7 @@ fn every_series_carries_the_documented_name_and_labels() {
 
 #[test]
 fn the_loops_metrics_are_shown_without_a_status() {
-    let metrics = Metrics::default();
+    let metrics = AgentMetrics::default();
     metrics.reconciled(true, Duration::from_millis(3));
     metrics.enforced(Duration::from_secs(40));
     metrics.status_written(false);
@@ -227,7 +227,7 @@ fn a_pod_without_a_reply_path_is_not_ready_and_a_draining_pod_is_neither() {
 
 #[test]
 fn evictions_never_decrease_although_flows_are_added_while_they_are_counted() {
-    let metrics = Metrics::default();
+    let metrics = AgentMetrics::default();
     let shown = |evicted| {
         let flows = vec![flows("established", evicted)];
         let status = NodeStatus { flows, ..status() };
@@ -249,7 +249,7 @@ fn evictions_never_decrease_although_flows_are_added_while_they_are_counted() {
 
 #[test]
 fn a_deleted_policy_is_not_shown() {
-    let metrics = Metrics::default();
+    let metrics = AgentMetrics::default();
     let policy = |name: &str, generation| ("games".to_owned(), name.to_owned(), generation);
     metrics.policies(vec![policy("old", 1), policy("players", 3)]);
     metrics.policies(vec![policy("players", 4)]);
@@ -310,7 +310,7 @@ fn names_are_escaped() {
 
 #[test]
 fn each_format_describes_counters_in_its_own_way() {
-    let metrics = Metrics::default();
+    let metrics = AgentMetrics::default();
     let open = encode(&metrics, Some(status()), Format::OpenMetrics);
     has(&open, "# TYPE xdp_agent_reconciles counter");
     assert!(open.ends_with("# EOF\n"), "{open}");

@@ -10,7 +10,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::report::{
-    metrics::{Format, Metrics, encode},
+    metrics::{AgentMetrics, Format, encode},
     status::{NodeStatus, StatusError},
 };
 
@@ -38,7 +38,7 @@ enum ScrapeError {
 /// Answers scrapes.
 pub(super) struct Scrape {
     collect: Arc<Collect>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AgentMetrics>,
     places: Semaphore,
     turn: Arc<Semaphore>,
     patience: Duration,
@@ -47,7 +47,7 @@ pub(super) struct Scrape {
 impl Scrape {
     pub(super) fn new(
         collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync + 'static,
-        metrics: Arc<Metrics>,
+        metrics: Arc<AgentMetrics>,
     ) -> Self {
         Self {
             collect: Arc::new(collect),
@@ -63,7 +63,8 @@ impl Scrape {
         Self { patience, ..self }
     }
 
-    /// The metrics; what the kernel does not tell in time is left out and counted. `None`: too many ask at once.
+    /// The metrics; what the kernel does not tell in time is left out and counted. `None`: too many ask at
+    /// once.
     pub(super) async fn text(&self, format: Format) -> Option<String> {
         let _place = self.places.try_acquire().ok()?;
         let read = timeout(self.patience, self.read()).await;

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     datapath::OpenError,
     report::{
-        metrics::Metrics,
+        metrics::AgentMetrics,
         serve::{Health, ServeError, Server, Site, http, scrape::Scrape, serve, start},
         status::{AgentStatus, NodeStatus, StatusError},
     },
@@ -55,7 +55,7 @@ fn empty() -> NodeStatus {
 
 /// A server whose kernel is read by `collect`.
 fn reading(collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync + 'static) -> Server {
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(AgentMetrics::default());
     let scrape = Scrape::new(collect, metrics).patience(Duration::from_millis(200));
     let site = Site {
         probes: Arc::new(Health::default()),
@@ -68,7 +68,13 @@ fn reading(collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync +
 fn the_probes_answer_with_the_reason_in_the_body() {
     let health = Arc::new(Health::default());
     let nowhere = PathBuf::from("/nonexistent");
-    let server = start(ANY, nowhere, Arc::clone(&health), Arc::new(Metrics::default())).unwrap();
+    let server = start(
+        ANY,
+        nowhere,
+        Arc::clone(&health),
+        Arc::new(AgentMetrics::default()),
+    )
+    .unwrap();
     let answer = get(&server, "/readyz");
     assert!(
         answer.starts_with("HTTP/1.1 503 ") && answer.contains("no round with known policies"),
@@ -138,7 +144,7 @@ fn a_kernel_that_hangs_delays_a_scrape_hides_nothing_else_and_is_not_asked_twice
 fn more_scrapes_than_four_at_once_are_sent_away() {
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(AgentMetrics::default());
     let collect = move || {
         let _ = held.lock().unwrap().recv();
         Ok(empty())
@@ -211,7 +217,7 @@ fn a_port_that_is_taken_is_named_with_a_remedy() {
     let taken = TcpListener::bind(ANY).unwrap();
     let address = taken.local_addr().unwrap();
     let health = Arc::new(Health::default());
-    let result = start(address, PathBuf::new(), health, Arc::new(Metrics::default()));
+    let result = start(address, PathBuf::new(), health, Arc::new(AgentMetrics::default()));
     let error = result.unwrap_err();
     assert!(matches!(error, ServeError::Listen { .. }), "{error:?}");
     let text = error.to_string();

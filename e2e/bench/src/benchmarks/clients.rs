@@ -4,7 +4,7 @@ mod echo;
 mod iperf;
 
 use anyhow::{Context as _, Result, ensure};
-use xdp_lab::{Namespace, Pod};
+use xdp_lab::{LabPod, Namespace};
 
 use self::echo::Transport;
 use crate::{
@@ -27,7 +27,7 @@ const REQUESTS: u32 = 1500;
 struct Variant<'a> {
     name: String,
     from: &'a Namespace,
-    pod: &'a Pod,
+    pod: &'a LabPod,
     filter: Filter,
     /// Index of the variant without the product, with the same rules.
     without: usize,

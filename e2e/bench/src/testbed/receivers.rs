@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
-use xdp_lab::{Pod, bpf::BpfAttachType};
+use xdp_lab::{LabPod, bpf::BpfAttachType};
 
 use crate::{instruments::Instruments, sys};
 
@@ -18,10 +18,10 @@ impl Receivers {
         instruments: &Instruments,
         program: &str,
         hook: BpfAttachType,
-        pods: &[Pod],
+        pods: &[LabPod],
     ) -> Result<Self> {
         let fd = instruments.program(program)?;
-        let attach = |pod: &Pod| {
+        let attach = |pod: &LabPod| {
             let index = pod.ifindex;
             pod.ns
                 .run(|| sys::attach(&fd, index, hook))?

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::{BRIDGE, ETH0, Pod, Style};
+use super::{BRIDGE, ETH0, LabPod, Style};
 use crate::{
     LabError,
     netlink::{Netlink, Route, full_prefix},
@@ -16,7 +16,7 @@ use crate::{
 const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 const GATEWAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
-impl Pod {
+impl LabPod {
     /// Idempotent.
     pub(super) fn configure(&self) -> Result<(), LabError> {
         for net in &self.addresses {

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use xdp_lab::{Lab, PodSpec, Signal, Style, wait_until};
+use xdp_lab::{Lab, LabPodSpec, Signal, Style, wait_until};
 
 use crate::fixture::{SOON, fixture, reaches};
 
@@ -112,7 +112,7 @@ fn a_name_is_free_again_after_its_pod_is_gone() {
     let host_interface = fixture.ptp.host_interface.clone();
     fixture.ptp.remove().unwrap();
     assert_eq!(fixture.lab.node().find_interface(&host_interface).unwrap(), None);
-    let spec = PodSpec::new("ptp", Style::Ptp).v4("10.8.0.2/24".parse().unwrap());
+    let spec = LabPodSpec::new("ptp", Style::Ptp).v4("10.8.0.2/24".parse().unwrap());
     let pod = fixture.lab.pod(&spec).unwrap();
     assert!(reaches(&fixture.nics[0].client, &pod.ns, pod.v4()));
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xdp_lab::{Lab, Namespace, Nic, Pod, PodSpec, Style, UdpReceiver, UdpSender};
+use xdp_lab::{Lab, LabPod, LabPodSpec, Namespace, Nic, Style, UdpReceiver, UdpSender};
 
 /// Long enough for the machine's one work queue that destroys namespaces.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -13,8 +13,8 @@ pub(crate) const SOON: Duration = Duration::from_mins(1);
 /// Two NICs with a client each, a point-to-point pod and a bridge pod.
 pub(crate) struct Fixture {
     pub(crate) nics: Vec<Nic>,
-    pub(crate) ptp: Pod,
-    pub(crate) bridge: Pod,
+    pub(crate) ptp: LabPod,
+    pub(crate) bridge: LabPod,
     pub(crate) lab: Lab,
 }
 
@@ -25,10 +25,10 @@ pub(crate) fn fixture() -> Fixture {
         lab.nic(xdp_lab::NicSpec::new(&format!("nic{number}"), &client))
             .unwrap()
     });
-    let ptp = PodSpec::new("ptp", Style::Ptp)
+    let ptp = LabPodSpec::new("ptp", Style::Ptp)
         .v4("10.8.0.2/24".parse().unwrap())
         .v6("fd08::2/64".parse().unwrap());
-    let bridge = PodSpec::new("bridge", Style::Bridge)
+    let bridge = LabPodSpec::new("bridge", Style::Bridge)
         .v4("10.9.0.2/24".parse().unwrap())
         .v6("fd09::2/64".parse().unwrap());
     Fixture {

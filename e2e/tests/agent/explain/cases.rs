@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use xdp_lab::{Nic, Pod};
+use xdp_lab::{LabPod, Nic};
 
 use crate::frames::{any, icmp, ip, udp};
 
@@ -40,7 +40,7 @@ fn syn(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
     packet
 }
 
-pub(super) fn cases(nic: &Nic, pod: &Pod) -> Vec<Case> {
+pub(super) fn cases(nic: &Nic, pod: &LabPod) -> Vec<Case> {
     let (v4, v6, banned) = (nic.client_v4, nic.client_v6, BANNED.parse().unwrap());
     let not_banned: IpAddr = "198.51.100.130".parse().unwrap();
     let to = |from: IpAddr| if from.is_ipv4() { pod.v4() } else { pod.v6() };

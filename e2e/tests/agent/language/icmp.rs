@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use xdp_lab::{Pod, RawSocket, Style};
+use xdp_lab::{LabPod, RawSocket, Style};
 
 use crate::{
     fixture::{Fixture, PATIENCE, expect_only},
     frames::{SILENCE, icmp, on_wire, pings},
 };
 
-fn fixture(rules: &[&str]) -> (Fixture, Pod) {
+fn fixture(rules: &[&str]) -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", rules);

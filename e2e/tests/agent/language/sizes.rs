@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use xdp_e2e::Agent;
-use xdp_lab::{Pod, Style, UdpReceiver, UdpSender};
+use xdp_lab::{LabPod, Style, UdpReceiver, UdpSender};
 
 use crate::fixture::{Fixture, PATIENCE, at, only_mark};
 
-fn fixture() -> (Fixture, Pod) {
+fn fixture() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     (fixture, pod)
@@ -20,7 +20,7 @@ fn no_problem(agent: &Agent<'_>) {
 }
 
 /// Returns the mark with which datagrams from this address arrive.
-fn mark_of(fixture: &Fixture, pod: &Pod, from: IpAddr, port: u16) -> u32 {
+fn mark_of(fixture: &Fixture, pod: &LabPod, from: IpAddr, port: u16) -> u32 {
     fixture.nic.add_client_address(from).unwrap();
     let to = at(if from.is_ipv4() { pod.v4() } else { pod.v6() }, port);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use xdp_lab::Pod;
+use xdp_lab::LabPod;
 
 use super::{NATIVE, fixture, marks, xdp};
 use crate::fixture::{PATIENCE, expect_counts};
@@ -58,7 +58,7 @@ fn uninstalling_leaves_nothing_behind_and_gro_off_where_it_was_off() {
 }
 
 /// Returns what `bpftool net` shows for the pod's interface.
-fn programs_in(pod: &Pod) -> String {
+fn programs_in(pod: &LabPod) -> String {
     let mut command = Command::new("bpftool");
     command.args(["net", "show", "dev", "eth0"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

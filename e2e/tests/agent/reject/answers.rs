@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use xdp_lab::{Pod, RawSocket};
+use xdp_lab::{LabPod, RawSocket};
 
 use super::fixture;
 use crate::{
@@ -27,7 +27,7 @@ struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Returns a client of each family.
-    fn both(fixture: &'a Fixture, pod: &Pod) -> [Self; 2] {
+    fn both(fixture: &'a Fixture, pod: &LabPod) -> [Self; 2] {
         let nic = &fixture.nic;
         [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())].map(|addresses| Self {
             fixture,

@@ -3,7 +3,7 @@
 use std::{fs, time::Instant};
 
 use xdp_e2e::Agent;
-use xdp_lab::{Namespace, Pod, UdpSender, wait_until};
+use xdp_lab::{LabPod, Namespace, UdpSender, wait_until};
 
 use super::{WEB, fixture};
 use crate::{
@@ -37,7 +37,7 @@ fn unreachables(namespace: &Namespace) -> u64 {
 }
 
 /// Sends datagrams that are rejected. Returns how many answers were sent, and the time of each burst.
-fn flood(fixture: &Fixture, agent: &Agent<'_>, pod: &Pod, packets: u64) -> (u64, Vec<Instant>) {
+fn flood(fixture: &Fixture, agent: &Agent<'_>, pod: &LabPod, packets: u64) -> (u64, Vec<Instant>) {
     let sender = UdpSender::new(&fixture.client, at(pod.v4(), 80)).unwrap();
     let mut marker = Marker::new(fixture, pod, pod.v4());
     let sent_at = limits::flood(&mut marker, &mut [sender], packets, 4000);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use xdp_e2e::Agent;
-use xdp_lab::{EchoConnection, EchoServer, Namespace, Pod, Style, UdpClient, UdpReply};
+use xdp_lab::{EchoConnection, EchoServer, LabPod, Namespace, Style, UdpClient, UdpReply};
 
 use super::{
     rules::{
@@ -29,7 +29,7 @@ pub(super) struct Place {
     /// The pod's servers, by family.
     pub(super) web: [EchoServer; 2],
     _outside: [EchoServer; 2],
-    pub(super) pod: Pod,
+    pub(super) pod: LabPod,
     pub(super) fixture: Fixture,
     pub(super) sides: [Side; 2],
     pub(super) masquerade: bool,

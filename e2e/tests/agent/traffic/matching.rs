@@ -1,10 +1,10 @@
 //! Which rule decides.
 
-use xdp_lab::{Pod, Style};
+use xdp_lab::{LabPod, Style};
 
 use crate::fixture::{Fixture, PLAYERS, at, expect_counts, only_mark};
 
-fn fixture() -> (Fixture, Pod) {
+fn fixture() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     (fixture, pod)

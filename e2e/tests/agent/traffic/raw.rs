@@ -1,14 +1,14 @@
 //! Frames that sockets do not send.
 
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
-use xdp_lab::{Pod, RawSocket, Style, UdpReceiver};
+use xdp_lab::{LabPod, RawSocket, Style, UdpReceiver};
 
 use crate::{
     fixture::{Fixture, PATIENCE, PLAYERS, at, expect_counts, only_mark},
     frames::{SILENCE, pings},
 };
 
-fn fixture() -> (Fixture, Pod) {
+fn fixture() -> (Fixture, LabPod) {
     let fixture = Fixture::new();
     let pod = fixture.pod("server", "game", Style::Ptp, 5);
     (fixture, pod)

@@ -1,13 +1,13 @@
 //! Agents are killed.
 
-use xdp_e2e::installed::Installed;
+use xdp_e2e::installed::Installation;
 
 use super::{Game, LogsOnFailure, all_replaced, instances, programs, until_ready};
 
 /// On both nodes: first the process, then the pod with its process.
 #[test]
 fn agents_that_are_killed_cost_no_packet() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "killed");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use xdp_e2e::installed::{Installed, NAMESPACE, PodSpec};
+use xdp_e2e::installed::{ClusterPodSpec, Installation, NAMESPACE};
 use xdp_kubernetes::Node;
 
 use super::{LogsOnFailure, until_ready};
@@ -18,11 +18,11 @@ const SLACK: Duration = Duration::from_secs(15);
 /// Stops the leader's process. When it continues, another operator leads, and it must exit.
 #[test]
 fn when_the_leader_hangs_the_other_takes_over_within_the_lease_and_the_first_one_ends() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let _logs = LogsOnFailure(installed);
     let space = installed.space("hanging").unwrap();
-    space.pod(&PodSpec::new("pod", "game", 1)).unwrap();
+    space.pod(&ClusterPodSpec::new("pod", "game", 1)).unwrap();
     let operators = until_ready(installed, "operator", |_| true);
     let leader = holder(installed);
     let (node, pid) = process_of(installed, &leader);
@@ -46,11 +46,11 @@ fn when_the_leader_hangs_the_other_takes_over_within_the_lease_and_the_first_one
 /// The restarted container has the same name, so either operator may become the leader.
 #[test]
 fn when_the_leader_is_killed_policies_get_their_status_within_the_lease() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let _logs = LogsOnFailure(installed);
     let space = installed.space("headless").unwrap();
-    space.pod(&PodSpec::new("pod", "game", 2)).unwrap();
+    space.pod(&ClusterPodSpec::new("pod", "game", 2)).unwrap();
     let operators = until_ready(installed, "operator", |_| true);
     let leader = holder(installed);
     let (node, pid) = process_of(installed, &leader);
@@ -70,7 +70,7 @@ fn when_the_leader_is_killed_policies_get_their_status_within_the_lease() {
 }
 
 /// Waits until the Lease names a pod that exists, and returns its name.
-fn holder(installed: &Installed) -> String {
+fn holder(installed: &Installation) -> String {
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/xdp-operator");
     let holder = installed.until("an existing operator holds the Lease", || {
         let lease = installed.api(&path)?;
@@ -83,7 +83,7 @@ fn holder(installed: &Installed) -> String {
     holder.unwrap()
 }
 
-fn process_of<'a>(installed: &'a Installed, pod: &str) -> (&'a Node, u32) {
+fn process_of<'a>(installed: &'a Installation, pod: &str) -> (&'a Node, u32) {
     let pods = installed.components("operator").unwrap();
     let object: &Value = pods
         .iter()

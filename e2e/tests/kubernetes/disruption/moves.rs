@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use xdp_e2e::installed::{Installed, Pod, condition};
+use xdp_e2e::installed::{ClusterPod, Installation, condition};
 use xdp_kubernetes::Node;
 use xdp_lab::UdpSender;
 
@@ -17,7 +17,7 @@ const HERDED: &str = "{name: herded, ports: [{protocol: UDP, port: 7777}], actio
 
 #[test]
 fn pods_that_move_to_another_node_keep_their_policy() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "moving");
@@ -51,7 +51,7 @@ fn pods_that_move_to_another_node_keep_their_policy() {
 /// New pods reuse the addresses of deleted ones and must not be matched by the old policy.
 #[test]
 fn twenty_pods_come_and_go_and_neither_resources_nor_rules_for_their_addresses_are_left() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "scaling");
@@ -75,7 +75,7 @@ fn twenty_pods_come_and_go_and_neither_resources_nor_rules_for_their_addresses_a
         rewind_addresses(installed);
         game.space.deployment("plain", None, PODS as u32 / 2).unwrap();
         let plain = game.space.pods_of("plain", PODS / 2).unwrap();
-        let old: Vec<IpAddr> = pods.iter().map(Pod::v4).collect();
+        let old: Vec<IpAddr> = pods.iter().map(ClusterPod::v4).collect();
         let reused = plain.iter().filter(|pod| old.contains(&pod.v4())).count();
         println!("{reused} of {} addresses are reused", plain.len());
         assert!(reused > PODS / 4, "{plain:?}");
@@ -122,7 +122,7 @@ fn is_programmed(policy: &Value) -> bool {
 }
 
 /// Sends to all pods in turn, then compares their counts.
-fn each_gets_its_own(installed: &Installed, pods: &[Pod<'_>]) {
+fn each_gets_its_own(installed: &Installation, pods: &[ClusterPod<'_>]) {
     let mut senders: Vec<UdpSender> = pods
         .iter()
         .map(|pod| UdpSender::new(installed.client(), pod.udp()).unwrap())
@@ -143,7 +143,7 @@ fn each_gets_its_own(installed: &Installed, pods: &[Pod<'_>]) {
 }
 
 /// Waits until the network plugins have released the pods' addresses and removed the routes to them.
-fn until_free(installed: &Installed, pods: &[Pod<'_>]) {
+fn until_free(installed: &Installation, pods: &[ClusterPod<'_>]) {
     let free = installed.until("the addresses are free", || {
         for node in installed.nodes() {
             let taken = node.exec_ok(&["bash", "-c", "ls /run/cni/e2e; ip route show"])?;
@@ -167,7 +167,7 @@ fn until_free(installed: &Installed, pods: &[Pod<'_>]) {
 /// and a new pod's gratuitous ARP (`arp_notify`) is lost while the bridge does not forward for its port yet.
 /// So the neighbour entries are flushed. `ip` fails if entries come back during the flush, which the traffic
 /// causes.
-fn rewind_addresses(installed: &Installed) {
+fn rewind_addresses(installed: &Installation) {
     for node in installed.nodes() {
         node.exec_ok(&[
             "bash",
@@ -181,14 +181,14 @@ fn rewind_addresses(installed: &Installed) {
 /// Returns, for each node, the pins and the number of files that the agent has open, without sockets. Waits
 /// until the agents have exactly `pods` target pods and no reconcile is running, because a reconcile opens
 /// files.
-fn open_resources(installed: &Installed, pods: u64) -> Vec<(Vec<String>, usize)> {
+fn open_resources(installed: &Installation, pods: u64) -> Vec<(Vec<String>, usize)> {
     let nodes = installed.nodes().iter();
     nodes
         .map(|node| open_resources_on(installed, node, pods))
         .collect()
 }
 
-fn open_resources_on(installed: &Installed, node: &Node, pods: u64) -> (Vec<String>, usize) {
+fn open_resources_on(installed: &Installation, node: &Node, pods: u64) -> (Vec<String>, usize) {
     let mut last = None;
     let stable = installed.until(
         format!("{} has {pods} target pods and no running reconcile", node.name),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use xdp_e2e::installed::{Installed, condition};
+use xdp_e2e::installed::{Installation, condition};
 use xdp_kubernetes::Node;
 
 use super::{Game, LogsOnFailure, outage::until_marked, until_ready};
@@ -10,7 +10,7 @@ use super::{Game, LogsOnFailure, outage::until_marked, until_ready};
 /// After the boot its bpffs is empty and its pods have other addresses.
 #[test]
 fn a_dead_node_is_reported_affects_no_other_and_enforces_again_when_it_is_back() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "dead");

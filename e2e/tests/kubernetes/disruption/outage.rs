@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use xdp_e2e::installed::{Installed, Pod, PodSpec, http_get};
+use xdp_e2e::installed::{ClusterPod, ClusterPodSpec, Installation, http_get};
 use xdp_kubernetes::Node;
 
 use super::{Game, LogsOnFailure, MARK, programs, traffic::Traffic, until_ready};
@@ -20,13 +20,13 @@ const SOON: Duration = Duration::from_mins(1);
 /// During the outage an agent, a container and a pod sandbox are killed; a policy is created right before it.
 #[test]
 fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows_soon_after() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "outage");
     let more = [
-        PodSpec::new("victim", "victim", 2),
-        PodSpec::new("late", "late", 1),
+        ClusterPodSpec::new("victim", "victim", 2),
+        ClusterPodSpec::new("late", "late", 1),
     ];
     let more = game.space.pods(&more).unwrap();
     let [victim, late] = &more[..] else {
@@ -84,7 +84,7 @@ fn a_minute_without_api_server_costs_no_packet_and_what_happened_meanwhile_shows
 }
 
 /// Waits until the pod's node reports the newest version of the policy with the pod's name.
-fn until_programmed(installed: &Installed, game: &Game<'_>, pod: &Pod<'_>) {
+fn until_programmed(installed: &Installation, game: &Game<'_>, pod: &ClusterPod<'_>) {
     let policy = installed.api(&game.space.policy_path(&pod.name)).unwrap();
     let wanted = &policy["metadata"];
     let until = installed.until_node_state("reports the policy", pod.node, |state| {
@@ -100,7 +100,7 @@ fn until_programmed(installed: &Installed, game: &Game<'_>, pod: &Pod<'_>) {
 
 /// Waits until all packets to the pod carry their mark. The policy's status is no sign of this: until the
 /// agent has reconciled, it describes the previous pod.
-pub(super) fn until_marked(installed: &Installed, pod: &Pod<'_>) {
+pub(super) fn until_marked(installed: &Installation, pod: &ClusterPod<'_>) {
     let until = installed.until(format!("packets to {} carry their mark", pod.name), || {
         let marked = pod.counts()?.with_mark("UDP", MARK);
         let marked = deliver(installed, pod, 100).with_mark("UDP", MARK) - marked;
@@ -115,7 +115,7 @@ fn rule(mark: u32) -> String {
 }
 
 /// Kills an agent. The new one has no objects: it changes nothing, is live, and is not ready.
-fn kill_agent(installed: &Installed, traffic: &Traffic<'_>) {
+fn kill_agent(installed: &Installation, traffic: &Traffic<'_>) {
     let node = installed.node(1);
     let old = installed.agent_pid(node).unwrap();
     node.exec_ok(&["kill", "-KILL", &old.to_string()]).unwrap();
@@ -133,7 +133,7 @@ fn kill_agent(installed: &Installed, traffic: &Traffic<'_>) {
 }
 
 /// Kills the pod's container. The kubelet restarts it in the same network namespace.
-fn kill_container(installed: &Installed, pod: &Pod<'_>) {
+fn kill_container(installed: &Installation, pod: &ClusterPod<'_>) {
     let netns = netns_of(pod.node, pod.v4());
     let pids = pod.node.exec_ok(&["ip", "netns", "pids", &netns]).unwrap();
     let script = format!(
@@ -157,7 +157,7 @@ fn kill_container(installed: &Installed, pod: &Pod<'_>) {
 }
 
 /// Kills the pod's sandbox. The kubelet creates another one with another address.
-fn kill_sandbox(pod: &Pod<'_>) {
+fn kill_sandbox(pod: &ClusterPod<'_>) {
     let netns = netns_of(pod.node, pod.v4());
     let kill = format!("ip netns pids {netns} | xargs kill -KILL");
     pod.node.exec_ok(&["bash", "-c", &kill]).unwrap();
@@ -177,7 +177,7 @@ fn netns_of(node: &Node, address: IpAddr) -> String {
 }
 
 /// Waits until the pod has another address, and returns the pod.
-fn moved<'a>(installed: &Installed, game: &Game<'a>, old: &Pod<'_>) -> Pod<'a> {
+fn moved<'a>(installed: &Installation, game: &Game<'a>, old: &ClusterPod<'_>) -> ClusterPod<'a> {
     let moved = installed.until(format!("{} has another address", old.name), || {
         let pod = game.space.wait_pod(&old.name)?;
         ensure!(pod.v4() != old.v4(), "it has {}", pod.v4());

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xdp_e2e::installed::{Pod, http_get};
+use xdp_e2e::installed::{ClusterPod, http_get};
 use xdp_lab::{Namespace, UdpSender, wait_until};
 
 /// Interval between two datagrams of a flow.
@@ -35,7 +35,7 @@ pub(crate) struct Traffic<'a> {
 }
 
 struct Flow<'a> {
-    pod: &'a Pod<'a>,
+    pod: &'a ClusterPod<'a>,
     to: SocketAddr,
     stream: u32,
     /// Datagrams that were sent, and have arrived or are lost.
@@ -47,7 +47,7 @@ struct Flow<'a> {
 /// Sends to all pods while `during` runs. Afterwards every datagram must have arrived exactly once.
 pub(crate) fn under_traffic<'a, T>(
     from: &Namespace,
-    pods: &'a [Pod<'a>],
+    pods: &'a [ClusterPod<'a>],
     during: impl FnOnce(&Traffic<'a>) -> T,
 ) -> (T, Traffic<'a>) {
     let all = pods.iter().flat_map(|pod| {
@@ -76,7 +76,7 @@ pub(crate) fn under_traffic<'a, T>(
     (result, traffic)
 }
 
-fn flow<'a>(from: &Namespace, pod: &'a Pod<'a>, to: SocketAddr) -> (Flow<'a>, UdpSender) {
+fn flow<'a>(from: &Namespace, pod: &'a ClusterPod<'a>, to: SocketAddr) -> (Flow<'a>, UdpSender) {
     let sender = UdpSender::new(from, to).unwrap();
     let flow = Flow {
         pod,
@@ -112,7 +112,7 @@ impl Traffic<'_> {
     }
 
     /// Returns how many datagrams were sent to a pod.
-    pub(crate) fn sent_to(&self, pod: &Pod<'_>) -> u64 {
+    pub(crate) fn sent_to(&self, pod: &ClusterPod<'_>) -> u64 {
         let flows = self.flows.iter().filter(|flow| flow.pod.name == pod.name);
         flows.map(|flow| flow.completed.load(Ordering::Relaxed)).sum()
     }

@@ -10,7 +10,9 @@ use anyhow::{Context as _, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
-use xdp_e2e::installed::{API, Installed, NAMESPACE, Pod, PodSpec, RELEASE, Space, condition};
+use xdp_e2e::installed::{
+    API, ClusterPod, ClusterPodSpec, Installation, NAMESPACE, RELEASE, Space, condition,
+};
 use xdp_kubernetes::{Node, PATIENCE};
 
 use super::{LogsOnFailure, MARK, programs, traffic::under_traffic};
@@ -20,12 +22,15 @@ use crate::fixture::{PLAYERS, deliver};
 /// it again.
 #[test]
 fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another_install_works() {
-    let _turn = Installed::together();
-    let installed = Installed::bare().unwrap();
+    let _turn = Installation::together();
+    let installed = Installation::bare().unwrap();
     let _logs = LogsOnFailure(&installed);
     let space = installed.space("order").unwrap();
     let pods = space
-        .pods(&[PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)])
+        .pods(&[
+            ClusterPodSpec::new("ptp", "game", 1),
+            ClusterPodSpec::new("bridge", "game", 2),
+        ])
         .unwrap();
 
     agents_come_before_the_definitions(&installed);
@@ -59,7 +64,7 @@ fn parts_come_in_any_order_an_uninstall_under_traffic_leaves_nothing_and_another
 }
 
 /// No datagram is lost; after the uninstall, all datagrams take the stack.
-fn uninstall_under_traffic(installed: &Installed, pods: &[Pod<'_>]) {
+fn uninstall_under_traffic(installed: &Installation, pods: &[ClusterPod<'_>]) {
     let ((), traffic) = under_traffic(installed.client(), pods, |traffic| {
         let helm = [
             "uninstall",
@@ -85,12 +90,12 @@ fn uninstall_under_traffic(installed: &Installed, pods: &[Pod<'_>]) {
     );
 }
 
-fn with_mark(pod: &Pod<'_>) -> u64 {
+fn with_mark(pod: &ClusterPod<'_>) -> u64 {
     pod.counts().unwrap().with_mark("UDP", MARK)
 }
 
 /// The agents are live, wait for the definitions, and attach nothing yet.
-fn agents_come_before_the_definitions(installed: &Installed) {
+fn agents_come_before_the_definitions(installed: &Installation) {
     installed
         .install(&["--skip-crds", "--set=crds.apply=false", "--wait=hookOnly"])
         .unwrap();
@@ -141,7 +146,11 @@ fn agents_come_before_the_definitions(installed: &Installed) {
 }
 
 /// The nodes' states say so; the policy's own status is the operator's to write.
-fn agents_enforce_before_the_operator_comes(installed: &Installed, space: &Space<'_>, pods: &[Pod<'_>]) {
+fn agents_enforce_before_the_operator_comes(
+    installed: &Installation,
+    space: &Space<'_>,
+    pods: &[ClusterPod<'_>],
+) {
     // The API server accepts it as soon as it serves the kind.
     installed
         .until("a policy can be made", || {
@@ -164,7 +173,7 @@ fn agents_enforce_before_the_operator_comes(installed: &Installed, space: &Space
 
 /// Expects that nothing of the product is left, except the Lease: nothing deletes it, and its holder may have
 /// lost the permission to release it before it exited.
-fn expect_nothing_left(installed: &Installed) {
+fn expect_nothing_left(installed: &Installation) {
     for node in installed.nodes() {
         assert_eq!(installed.programs(node).unwrap().len(), 0, "{}", node.name);
         assert_eq!(installed.pins(node).unwrap(), [] as [String; 0], "{}", node.name);
@@ -215,7 +224,7 @@ fn expect_nothing_left(installed: &Installed) {
 }
 
 /// Returns the names of the product's objects.
-fn names(installed: &Installed, path: &str) -> anyhow::Result<Vec<String>> {
+fn names(installed: &Installation, path: &str) -> anyhow::Result<Vec<String>> {
     let objects = installed.list(path)?;
     let names = objects
         .iter()

@@ -1,7 +1,7 @@
 //! `helm upgrade`.
 
 use serde_json::Value;
-use xdp_e2e::installed::Installed;
+use xdp_e2e::installed::Installation;
 
 use super::{Game, LogsOnFailure, all_replaced, instances, programs, traffic::LineStream, until_ready};
 
@@ -10,7 +10,7 @@ const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/xdppo
 /// Starts with an older CRD and replaces all pods of agents and operator.
 #[test]
 fn an_upgrade_loses_no_packet_resets_no_nic_and_updates_the_definitions() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let _logs = LogsOnFailure(installed);
     let game = Game::new(installed, "upgrade");
@@ -44,7 +44,7 @@ fn an_upgrade_loses_no_packet_resets_no_nic_and_updates_the_definitions() {
 }
 
 /// Returns the parts of the definition that users see.
-fn definition(installed: &Installed) -> [Value; 2] {
+fn definition(installed: &Installation) -> [Value; 2] {
     let mut definition = installed.api(CRD).unwrap();
     let version = &mut definition["spec"]["versions"][0];
     [
@@ -54,7 +54,7 @@ fn definition(installed: &Installed) -> [Value; 2] {
 }
 
 /// Removes a column and a field from the definition.
-fn make_older(installed: &Installed) {
+fn make_older(installed: &Installation) {
     let newest = definition(installed);
     let version = "/spec/versions/0";
     let patch = format!(

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use xdp_e2e::installed::Installed;
+use xdp_e2e::installed::Installation;
 use xdp_kubernetes::{Cluster, ClusterOptions, Proxy};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -134,7 +134,7 @@ fn expect(name: &str, command: &[&str], found: &str) {
 
 #[test]
 fn the_labs_rules_equal_those_of_kube_proxy_in_iptables_mode_and_of_masquerading_plugins() {
-    let _turn = Installed::together();
+    let _turn = Installation::together();
     let cluster = cluster(Proxy::Iptables);
     let addresses = addresses(&cluster);
     for (family, command) in ["iptables-save", "ip6tables-save"].into_iter().enumerate() {
@@ -148,7 +148,7 @@ fn the_labs_rules_equal_those_of_kube_proxy_in_iptables_mode_and_of_masquerading
 
 #[test]
 fn the_labs_rules_equal_those_of_kube_proxy_in_nftables_mode() {
-    let _turn = Installed::together();
+    let _turn = Installation::together();
     let cluster = cluster(Proxy::Nftables);
     let addresses = addresses(&cluster);
     for (family, table) in ["ip", "ip6"].into_iter().enumerate() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use xdp_e2e::installed::{Installed, NAMESPACE, Pod, PodSpec};
+use xdp_e2e::installed::{ClusterPod, ClusterPodSpec, Installation, NAMESPACE};
 
 use crate::services::invalid;
 
@@ -64,17 +64,17 @@ fn longest_silence(halves: &[[f64; 2]]) -> usize {
 }
 
 /// Starts a server in the pod that exits after one client.
-fn serve(pod: &Pod<'_>) {
+fn serve(pod: &ClusterPod<'_>) {
     pod.exec_ok(&["iperf3", "-s", "-1", "-D"]).unwrap();
 }
 
-fn arguments(to: &Pod<'_>) -> Vec<String> {
+fn arguments(to: &ClusterPod<'_>) -> Vec<String> {
     let (to, seconds) = (to.v4(), seconds());
     let line = format!("iperf3 -c {to} --bidir -b {RATE} -l 16K -i 0.5 -t {seconds} -J");
     line.split(' ').map(str::to_owned).collect()
 }
 
-fn from_outside(installed: &Installed, to: &Pod<'_>) -> String {
+fn from_outside(installed: &Installation, to: &ClusterPod<'_>) -> String {
     let words = arguments(to);
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdout(Stdio::piped());
@@ -85,7 +85,7 @@ fn from_outside(installed: &Installed, to: &Pod<'_>) -> String {
         .stdout
 }
 
-fn from_pod(from: &Pod<'_>, to: &Pod<'_>) -> String {
+fn from_pod(from: &ClusterPod<'_>, to: &ClusterPod<'_>) -> String {
     let words = arguments(to);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     from.exec_ok(&words).unwrap()
@@ -93,14 +93,14 @@ fn from_pod(from: &Pod<'_>, to: &Pod<'_>) -> String {
 
 #[test]
 fn streams_in_both_directions_at_once_never_stall() {
-    let installed = Installed::shared();
+    let installed = Installation::shared();
     let _turn = installed.alone();
     let space = installed.space("streams").unwrap();
     let specs = [
-        PodSpec::new("ptp", "game", 1),
-        PodSpec::new("bridge", "game", 2),
-        PodSpec::new("ptp-too", "game", 1),
-        PodSpec::new("bridge-too", "game", 2),
+        ClusterPodSpec::new("ptp", "game", 1),
+        ClusterPodSpec::new("bridge", "game", 2),
+        ClusterPodSpec::new("ptp-too", "game", 1),
+        ClusterPodSpec::new("bridge-too", "game", 2),
     ];
     let [ptp, bridge, ptp_too, bridge_too] = space.pods(&specs).unwrap().try_into().unwrap();
     space.policy("game", "game", &[ANY]).unwrap();
@@ -139,7 +139,7 @@ fn streams_in_both_directions_at_once_never_stall() {
 }
 
 /// Opens a connection on which the server sends lines continuously.
-fn connect(installed: &Installed, pod: &Pod<'_>) -> TcpStream {
+fn connect(installed: &Installation, pod: &ClusterPod<'_>) -> TcpStream {
     let connect = || TcpStream::connect_timeout(&pod.http(), PATIENCE);
     let mut stream = installed.client().run(connect).unwrap().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -150,13 +150,13 @@ fn connect(installed: &Installed, pod: &Pod<'_>) -> TcpStream {
 }
 
 /// Returns how many conntrack entries of the pod's node have the connection's port.
-fn tracked(pod: &Pod<'_>, stream: &TcpStream) -> usize {
+fn tracked(pod: &ClusterPod<'_>, stream: &TcpStream) -> usize {
     let own = stream.local_addr().unwrap();
     pod.node.namespace.tracked_of(own.ip(), own.port()).unwrap()
 }
 
 /// Returns the tables in which `xdp-agent flows` on the pod's node lists the connection.
-fn listed(installed: &Installed, pod: &Pod<'_>, stream: &TcpStream) -> Vec<String> {
+fn listed(installed: &Installation, pod: &ClusterPod<'_>, stream: &TcpStream) -> Vec<String> {
     let agent = installed.agent_pod(pod.node).unwrap();
     let agent = agent["metadata"]["name"].as_str().unwrap();
     let name = format!("{}/{}", pod.namespace, pod.name);
@@ -171,10 +171,13 @@ fn listed(installed: &Installed, pod: &Pod<'_>, stream: &TcpStream) -> Vec<Strin
 
 #[test]
 fn connections_on_the_reply_path_are_not_in_conntrack_but_listed_by_the_agent() {
-    let installed = Installed::shared();
-    let _turn = Installed::together();
+    let installed = Installation::shared();
+    let _turn = Installation::together();
     let space = installed.space("tracked").unwrap();
-    let specs = [PodSpec::new("ptp", "game", 1), PodSpec::new("bridge", "game", 2)];
+    let specs = [
+        ClusterPodSpec::new("ptp", "game", 1),
+        ClusterPodSpec::new("bridge", "game", 2),
+    ];
     let pods = space.pods(&specs).unwrap();
     for pod in &pods {
         let stream = connect(installed, pod);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use xdp_e2e::installed::Installed;
+use xdp_e2e::installed::Installation;
 
 use super::paths::Paths;
 
@@ -30,7 +30,7 @@ pub(super) struct OpenConnection {
 }
 
 impl OpenConnection {
-    fn open(installed: &Installed, to: SocketAddr) -> Self {
+    fn open(installed: &Installation, to: SocketAddr) -> Self {
         let connect = || TcpStream::connect_timeout(&to, STALLED);
         let opened = installed.until(format!("{to} answers"), || {
             Ok(installed.client().run(connect)??)
@@ -74,7 +74,7 @@ impl Drop for OpenConnection {
 }
 
 /// Opens one connection on each path from outside, and one with IPv6.
-pub(super) fn open(installed: &Installed, paths: &Paths<'_>) -> Vec<OpenConnection> {
+pub(super) fn open(installed: &Installation, paths: &Paths<'_>) -> Vec<OpenConnection> {
     let six = SocketAddr::new(paths.pod.v6(), paths.pod.http().port());
     let all = paths.to.into_iter().chain([six]);
     all.map(|to| OpenConnection::open(installed, to)).collect()
@@ -82,7 +82,7 @@ pub(super) fn open(installed: &Installed, paths: &Paths<'_>) -> Vec<OpenConnecti
 
 /// Waits until each connection has received more lines; none may have stalled, ended or lost a line.
 #[track_caller]
-pub(super) fn expect_progress(installed: &Installed, all: &[OpenConnection]) {
+pub(super) fn expect_progress(installed: &Installation, all: &[OpenConnection]) {
     let expected: Vec<u64> = all.iter().map(|connection| connection.lines() + MORE).collect();
     let progress = installed.until("all connections receive more lines", || {
         for (connection, expected) in all.iter().zip(&expected) {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use serde_json::json;
-use xdp_e2e::installed::{Installed, Pod, Space, http_get_within};
+use xdp_e2e::installed::{ClusterPod, Installation, Space, http_get_within};
 use xdp_kubernetes::Node;
 use xdp_lab::Namespace;
 
@@ -25,19 +25,19 @@ pub(super) enum Protocol {
 /// A pod, and the paths to it. From outside: directly, by ClusterIP (through the first node), by the NodePort
 /// of the pod's own node, by that of the other node. From a pod of the other node: by ClusterIP.
 pub(super) struct Paths<'a> {
-    pub(super) pod: Pod<'a>,
+    pub(super) pod: ClusterPod<'a>,
     /// On the other node.
-    inside: Pod<'a>,
-    installed: &'a Installed,
+    inside: ClusterPod<'a>,
+    installed: &'a Installation,
     protocol: Protocol,
     pub(super) to: [SocketAddr; 4],
 }
 
 impl<'a> Paths<'a> {
     pub(super) fn new(
-        installed: &'a Installed,
+        installed: &'a Installation,
         space: &Space<'a>,
-        [pod, inside]: [&Pod<'a>; 2],
+        [pod, inside]: [&ClusterPod<'a>; 2],
         protocol: Protocol,
     ) -> Self {
         let (cluster_ip, node_ports) = service(installed, space, &pod.name);
@@ -136,7 +136,7 @@ pub(super) fn echo(namespace: &Namespace, address: IpAddr) -> SocketAddr {
 
 /// Creates a service for the pods with this `app`, and returns its ClusterIP and its `NodePorts` for UDP and
 /// TCP.
-pub(super) fn service(installed: &Installed, space: &Space<'_>, app: &str) -> (IpAddr, [u16; 2]) {
+pub(super) fn service(installed: &Installation, space: &Space<'_>, app: &str) -> (IpAddr, [u16; 2]) {
     let port =
         |name: &str, protocol: &str, port: u16| json!({"name": name, "protocol": protocol, "port": port});
     let service = json!({

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use xdp_lab::{Nic, Pod, bpf::BpfAttachType};
+use xdp_lab::{LabPod, Nic, bpf::BpfAttachType};
 
 use crate::{
     benchmarks::filter::Filter,
@@ -29,7 +29,7 @@ const PACKETS: u32 = 200_000;
 
 struct Variant<'a> {
     name: &'static str,
-    pod: &'a Pod,
+    pod: &'a LabPod,
     nic: &'a Nic,
     /// More rules for forwarded packets.
     rules: usize,
@@ -108,7 +108,7 @@ fn show(section: &mut Section, variants: &[Variant<'_>], found: &[Samples], leas
 }
 
 /// Tracks flows of all clients, so that the pod's replies to them bypass the stack.
-fn track_clients(testbed: &Testbed<'_>, pod: &Pod) -> Result<()> {
+fn track_clients(testbed: &Testbed<'_>, pod: &LabPod) -> Result<()> {
     let status = testbed
         .agent
         .wait_for("the pod's rules are programmed", |status| {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use xdp_lab::{EchoConnection, EchoServer, Namespace, Pod, UdpClient};
+use xdp_lab::{EchoConnection, EchoServer, LabPod, Namespace, UdpClient};
 
 use crate::{
     instruments::{CPU, on_cpu},
@@ -29,14 +29,19 @@ pub(super) enum Transport {
 
 /// Starts the server in a pod. Servers run on one CPU and clients on the other: otherwise the scheduler's
 /// choice would be half of the measured time.
-pub(super) fn serve(pod: &Pod) -> Result<EchoServer> {
+pub(super) fn serve(pod: &LabPod) -> Result<EchoServer> {
     let at = SocketAddr::new(pod.v4(), PORT);
     Ok(on_cpu(0, || EchoServer::start(&pod.ns, at))??)
 }
 
 /// Returns the microseconds from each request to its answer. Each request waits for the answer to the one
 /// before.
-pub(super) fn request(from: &Namespace, pod: &Pod, transport: Transport, requests: u32) -> Result<Samples> {
+pub(super) fn request(
+    from: &Namespace,
+    pod: &LabPod,
+    transport: Transport,
+    requests: u32,
+) -> Result<Samples> {
     let to = SocketAddr::new(pod.v4(), PORT);
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     match transport {

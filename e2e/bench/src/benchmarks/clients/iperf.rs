@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use xdp_lab::{Namespace, Pod, Process, wait_until};
+use xdp_lab::{LabPod, Namespace, Process, wait_until};
 
 use crate::command;
 
@@ -16,7 +16,7 @@ const PORT: u16 = 5201;
 const BYTES: &str = "128M";
 
 /// Starts a server in the pod. It runs until it is dropped.
-pub(super) fn serve(pod: &Pod) -> Result<Server> {
+pub(super) fn serve(pod: &LabPod) -> Result<Server> {
     ensure!(command::is_there("iperf3"), "iperf3 is not installed");
     let mut server = Command::new("iperf3");
     server
@@ -45,7 +45,7 @@ impl Drop for Server {
 }
 
 /// Returns the throughput that the receiver counted, in Gbit/s.
-pub(super) fn gigabits(from: &Namespace, pod: &Pod) -> Result<f64> {
+pub(super) fn gigabits(from: &Namespace, pod: &LabPod) -> Result<f64> {
     let mut result = Err(anyhow::anyhow!("iperf3 was never run"));
     // A server that has just ended a test is busy for a moment.
     for _ in 0..20 {
@@ -58,7 +58,7 @@ pub(super) fn gigabits(from: &Namespace, pod: &Pod) -> Result<f64> {
     result
 }
 
-fn once(from: &Namespace, pod: &Pod) -> Result<f64> {
+fn once(from: &Namespace, pod: &LabPod) -> Result<f64> {
     let line = format!("iperf3 -c {} -p {PORT} -n {BYTES} -J", pod.v4());
     let json: Value = serde_json::from_str(&command::run(from, &line)?)?;
     let bits = json["end"]["sum_received"]["bits_per_second"].as_f64();
