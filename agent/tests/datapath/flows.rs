@@ -100,7 +100,8 @@ fn the_command_lists_the_selected_flows_as_text_and_as_json() {
     let of_first = json(&["--pod", "games/server-0", "--remote", "192.0.2.1"]);
     let expected = serde_json::json!({
         "flows": [{
-            "table": "established", "pod": "games/server-0", "address": "10.0.0.5", "protocol": "TCP", "port": 80,
+            "table": "established", "pod": "games/server-0", "address": "10.0.0.5",
+            "protocol": "TCP", "port": 80,
             "remote": "192.0.2.1", "remotePort": 40001,
         }],
         "leftOut": {"established": 1, "unreplied": 1},

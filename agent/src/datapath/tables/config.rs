@@ -76,7 +76,8 @@ fn set_offsets(config: &mut Config) {
     let btf = match fs::read(KERNEL_BTF) {
         Ok(btf) => btf,
         Err(error) => {
-            return tracing::warn!(%error, path = KERNEL_BTF, "no kernel BTF, failed redirects are not counted");
+            tracing::warn!(%error, path = KERNEL_BTF, "no kernel BTF, failed redirects are not counted");
+            return;
         }
     };
     config.net_device_ifindex = field_offset(&btf, "net_device", "ifindex").unwrap_or(0);
