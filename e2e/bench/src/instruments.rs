@@ -1,5 +1,4 @@
 //! The suite's own programs: feeder, ceilings, rivals and receivers.
-#![expect(unsafe_code, reason = "promises to aya about the layout of the shared types")]
 
 mod fill;
 mod run;
@@ -19,23 +18,12 @@ pub(crate) use run::on_cpu;
 pub use run::{FrameSet, LiveTrial};
 use xdp_lab::Namespace;
 
-use crate::shared::{FLOWS, FeederPlan, FeederProgress, FrameBytes, LinearRule, ReceivedPackets, RivalPod};
+use crate::shared::{FLOWS, FeederPlan, FeederProgress, FrameBytes, ReceivedPackets};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-bench-ebpf"));
 
 /// The CPU that injects packets.
 pub const CPU: usize = 1;
-
-// SAFETY: integers only, and the asserted size leaves no room for padding.
-unsafe impl aya::Pod for FeederPlan {}
-// SAFETY: as above.
-unsafe impl aya::Pod for FeederProgress {}
-// SAFETY: as above.
-unsafe impl aya::Pod for ReceivedPackets {}
-// SAFETY: as above.
-unsafe impl aya::Pod for RivalPod {}
-// SAFETY: as above.
-unsafe impl aya::Pod for LinearRule {}
 
 /// One instance of the programs with its own maps.
 pub struct Instruments {

@@ -16,8 +16,6 @@ pub mod instruments;
 pub mod nic;
 pub mod process;
 pub mod report;
-#[path = "../ebpf/src/shared.rs"]
-pub mod shared;
 pub mod stats;
 pub mod suite;
 pub mod sys;
@@ -25,3 +23,5 @@ pub mod tables;
 pub mod testbed;
 pub mod verifier;
 pub mod workload;
+
+pub use xdp_bench_ebpf as shared;

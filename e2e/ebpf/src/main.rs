@@ -6,8 +6,6 @@
     reason = "packet bytes and map values are reached by address, kernel memory through a helper"
 )]
 
-mod shared;
-
 use aya_ebpf::{
     bindings::xdp_action::{XDP_PASS, XDP_REDIRECT},
     helpers::{
@@ -18,12 +16,12 @@ use aya_ebpf::{
     maps::{Array, DevMap, RingBuf},
     programs::{RawTracePointContext, TcContext, XdpContext},
 };
-use shared::{CAPTURE, CLIENT, Event, Plan, Record, Seen};
+use xdp_e2e_ebpf::{CAPTURE, CLIENT, ProbePlan, ProbeResult, SkbRecord, TraceEvent};
 
 #[map]
-static PLAN: Array<Plan> = Array::with_max_entries(1, 0);
+static PLAN: Array<ProbePlan> = Array::with_max_entries(1, 0);
 #[map]
-static SEEN: Array<Seen> = Array::with_max_entries(1, 0);
+static SEEN: Array<ProbeResult> = Array::with_max_entries(1, 0);
 #[map]
 static DEVICES: DevMap = DevMap::with_max_entries(8, 0);
 #[map]
@@ -60,7 +58,7 @@ fn act(ctx: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn execute(ctx: &XdpContext, plan: &Plan, seen: &mut Seen) -> u32 {
+fn execute(ctx: &XdpContext, plan: &ProbePlan, seen: &mut ProbeResult) -> u32 {
     seen.frames += 1;
     seen.device = DEVICES.get(plan.slot).map_or(0, |device| device.if_index);
     seen.action = if plan.action == XDP_REDIRECT {
@@ -96,7 +94,7 @@ fn execute(ctx: &XdpContext, plan: &Plan, seen: &mut Seen) -> u32 {
 }
 
 #[inline(always)]
-fn write_metadata(ctx: &XdpContext, plan: &Plan, number: u64) {
+fn write_metadata(ctx: &XdpContext, plan: &ProbePlan, number: u64) {
     let at = ctx.metadata();
     if at + size_of::<u64>() > ctx.data() {
         return;
@@ -111,7 +109,7 @@ fn write_metadata(ctx: &XdpContext, plan: &Plan, number: u64) {
 }
 
 #[inline(always)]
-fn write_header(ctx: &XdpContext, plan: &Plan) {
+fn write_header(ctx: &XdpContext, plan: &ProbePlan) {
     let at = ctx.data();
     if plan.header == [0; 14] || at + plan.header.len() > ctx.data_end() {
         return;
@@ -139,7 +137,7 @@ fn reader(ctx: TcContext) -> i32 {
         // SAFETY: the pointer is to the map's value, and one CPU at a time handles an interface's only queue.
         unsafe { *count += 1 };
     }
-    if let Some(mut entry) = RECORDS.reserve::<Record>(0) {
+    if let Some(mut entry) = RECORDS.reserve::<SkbRecord>(0) {
         // SAFETY: the entry is as large as a record, whose fields accept every bit pattern.
         unsafe { report(&ctx, entry.as_mut_ptr()) };
         entry.submit(0);
@@ -148,7 +146,7 @@ fn reader(ctx: TcContext) -> i32 {
 }
 
 #[inline(always)]
-unsafe fn report(ctx: &TcContext, record: *mut Record) {
+unsafe fn report(ctx: &TcContext, record: *mut SkbRecord) {
     let skb = ctx.skb.skb;
     // SAFETY: the context is the program's own, the record is the caller's promise.
     unsafe {
@@ -182,13 +180,13 @@ unsafe fn report(ctx: &TcContext, record: *mut Record) {
 /// `(dev, prog, target, err, map_type, map_id, index)`
 #[raw_tracepoint(tracepoint = "xdp_redirect_err")]
 fn redirect_err(ctx: RawTracePointContext) -> i32 {
-    let event = Event {
-        kind: Event::REDIRECT_ERR,
+    let event = TraceEvent {
+        kind: TraceEvent::REDIRECT_ERR,
         from: ifindex(ctx.arg(0)),
         err: ctx.arg(3),
         map: ctx.arg(5),
         slot: ctx.arg(6),
-        ..Event::default()
+        ..TraceEvent::default()
     };
     emit(event)
 }
@@ -196,14 +194,14 @@ fn redirect_err(ctx: RawTracePointContext) -> i32 {
 /// `(from_dev, to_dev, sent, drops, err)`
 #[raw_tracepoint(tracepoint = "xdp_devmap_xmit")]
 fn devmap_xmit(ctx: RawTracePointContext) -> i32 {
-    let event = Event {
-        kind: Event::DEVMAP_XMIT,
+    let event = TraceEvent {
+        kind: TraceEvent::DEVMAP_XMIT,
         from: ifindex(ctx.arg(0)),
         to: ifindex(ctx.arg(1)),
         sent: ctx.arg(2),
         drops: ctx.arg(3),
         err: ctx.arg(4),
-        ..Event::default()
+        ..TraceEvent::default()
     };
     emit(event)
 }
@@ -211,23 +209,23 @@ fn devmap_xmit(ctx: RawTracePointContext) -> i32 {
 /// `(dev, prog, act)`
 #[raw_tracepoint(tracepoint = "xdp_exception")]
 fn exception(ctx: RawTracePointContext) -> i32 {
-    let event = Event {
-        kind: Event::EXCEPTION,
+    let event = TraceEvent {
+        kind: TraceEvent::EXCEPTION,
         from: ifindex(ctx.arg(0)),
         action: ctx.arg(2),
-        ..Event::default()
+        ..TraceEvent::default()
     };
     emit(event)
 }
 
 #[inline(always)]
-fn emit(event: Event) -> i32 {
+fn emit(event: TraceEvent) -> i32 {
     // SAFETY: the loader writes the value before the program exists.
     let own = unsafe { core::ptr::read_volatile(&raw const OWN_INDEXES) };
     if event.from >> 16 != own && event.to >> 16 != own {
         return 0;
     }
-    if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
+    if let Some(mut entry) = EVENTS.reserve::<TraceEvent>(0) {
         entry.write(event);
         entry.submit(0);
     }

@@ -6,7 +6,7 @@
 use crate::{
     adjusted::{ROOMY, resized},
     fixture::{Fixture, NIC_MAC, POD_MAC, XDP_PASS, pass, redirect},
-    shared::{Plan, Seen},
+    shared::{ProbePlan, ProbeResult},
     wire::{
         frame, {self},
     },
@@ -22,7 +22,7 @@ fn adjust_meta_takes_multiples_of_four_only() {
     let mut fixture = Fixture::passing(pass());
     for meta in [-1, -2, -3, -5, -7, -30] {
         assert_eq!(
-            run(&mut fixture, Plan { meta, ..pass() }).meta,
+            run(&mut fixture, ProbePlan { meta, ..pass() }).meta,
             errno(libc::EACCES),
             "{meta}"
         );
@@ -30,7 +30,7 @@ fn adjust_meta_takes_multiples_of_four_only() {
     for meta in (4..=PORTABLE_LIMIT).step_by(4) {
         let seen = run(
             &mut fixture,
-            Plan {
+            ProbePlan {
                 meta: -meta,
                 ..pass()
             },
@@ -42,7 +42,7 @@ fn adjust_meta_takes_multiples_of_four_only() {
 #[test]
 fn adjust_meta_never_reaches_into_the_packet() {
     let mut fixture = Fixture::passing(pass());
-    let seen = run(&mut fixture, Plan { meta: 4, ..pass() });
+    let seen = run(&mut fixture, ProbePlan { meta: 4, ..pass() });
     assert_eq!((seen.meta, seen.metadata), (errno(libc::EINVAL), 0));
 }
 
@@ -53,7 +53,7 @@ fn adjust_meta_has_one_limit_up_to_which_everything_is_delivered() {
     for meta in (4..=HEADROOM + 4).step_by(4) {
         let seen = run(
             &mut fixture,
-            Plan {
+            ProbePlan {
                 meta: -meta,
                 value: VALUE,
                 ..redirect()
@@ -86,7 +86,7 @@ fn adjust_meta_has_one_limit_up_to_which_everything_is_delivered() {
 #[test]
 fn adjust_head_moves_metadata_along_in_both_directions() {
     for head in [-20, 4, 20] {
-        let plan = Plan {
+        let plan = ProbePlan {
             meta: -8,
             value: VALUE,
             head,
@@ -99,7 +99,7 @@ fn adjust_head_moves_metadata_along_in_both_directions() {
         assert_eq!((record.metadata, record.value), (8, VALUE), "head {head}");
         assert_eq!(
             fixture.programs.seen(),
-            Seen {
+            ProbeResult {
                 metadata: 8,
                 ..moved(head)
             }
@@ -116,7 +116,7 @@ fn adjust_head_fails_without_headroom_and_changes_nothing() {
     ] {
         let seen = run(
             &mut fixture,
-            Plan {
+            ProbePlan {
                 meta: -8,
                 value: VALUE,
                 head,
@@ -129,7 +129,7 @@ fn adjust_head_fails_without_headroom_and_changes_nothing() {
         assert_eq!((record.metadata, record.value), (8, VALUE));
         assert_eq!(record.bytes[..64], frame(NIC_MAC, 64));
     }
-    assert_eq!(run(&mut fixture, Plan { head: 50, ..pass() }).head, 0);
+    assert_eq!(run(&mut fixture, ProbePlan { head: 50, ..pass() }).head, 0);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn metadata_reduces_the_headroom_for_adjust_head() {
         .find(|head| {
             run(
                 &mut fixture,
-                Plan {
+                ProbePlan {
                     head: -head,
                     ..pass()
                 },
@@ -151,7 +151,7 @@ fn metadata_reduces_the_headroom_for_adjust_head() {
         .unwrap();
     let seen = run(
         &mut fixture,
-        Plan {
+        ProbePlan {
             meta: -8,
             head: -(headroom - 8),
             ..pass()
@@ -160,7 +160,7 @@ fn metadata_reduces_the_headroom_for_adjust_head() {
     assert_eq!((seen.meta, seen.head), (0, 0));
     let seen = run(
         &mut fixture,
-        Plan {
+        ProbePlan {
             meta: -8,
             head: -(headroom - 7),
             ..pass()
@@ -172,7 +172,7 @@ fn metadata_reduces_the_headroom_for_adjust_head() {
 #[test]
 fn adjust_tail_shrinks_and_grows_with_zeroes() {
     for tail in [-10, 30] {
-        let mut fixture = Fixture::passing(Plan { tail, ..pass() });
+        let mut fixture = Fixture::passing(ProbePlan { tail, ..pass() });
         fixture.wire.send(&frame(NIC_MAC, ROOMY));
         let record = fixture.programs.record();
         let expected = resized(frame(NIC_MAC, ROOMY), tail);
@@ -186,15 +186,15 @@ fn adjust_tail_shrinks_and_grows_with_zeroes() {
 fn adjust_tail_refuses_less_than_a_header_and_more_than_the_tailroom() {
     let mut fixture = Fixture::passing(pass());
     for tail in [-51, 1 << 16] {
-        let seen = run(&mut fixture, Plan { tail, ..pass() });
+        let seen = run(&mut fixture, ProbePlan { tail, ..pass() });
         assert_eq!((seen.tail, seen.length), (errno(libc::EINVAL), 64), "{tail}");
         assert_eq!(fixture.programs.record().bytes[..64], frame(NIC_MAC, 64));
     }
-    assert_eq!(run(&mut fixture, Plan { tail: -50, ..pass() }).tail, 0);
+    assert_eq!(run(&mut fixture, ProbePlan { tail: -50, ..pass() }).tail, 0);
 }
 
 /// Sends one frame of 64 bytes, and returns what the program saw with this plan.
-fn run(fixture: &mut Fixture, plan: Plan) -> Seen {
+fn run(fixture: &mut Fixture, plan: ProbePlan) -> ProbeResult {
     let frames = fixture.programs.seen().frames;
     fixture.programs.plan(plan);
     fixture.send(1);
@@ -202,12 +202,12 @@ fn run(fixture: &mut Fixture, plan: Plan) -> Seen {
 }
 
 /// What the program sees after it moved the start of the first frame of 64 bytes and passed it.
-fn moved(head: i32) -> Seen {
-    Seen {
+fn moved(head: i32) -> ProbeResult {
+    ProbeResult {
         frames: 1,
         length: 64_u32.checked_add_signed(-head).unwrap(),
         action: XDP_PASS,
-        ..Seen::default()
+        ..ProbeResult::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     fixture::{Fixture, NIC_MAC, POD_MAC, pass, redirect},
-    shared::Plan,
+    shared::ProbePlan,
     wire::{
         frame, {self},
     },
@@ -17,7 +17,7 @@ pub(crate) const ROOMY: usize = 66;
 fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
     for (head, tail) in [(-20, 30), (20, -10)] {
         let header = wire::header(NIC_MAC);
-        let mut fixture = Fixture::passing(Plan {
+        let mut fixture = Fixture::passing(ProbePlan {
             meta: -16,
             value: VALUE,
             head,
@@ -34,7 +34,7 @@ fn a_packet_adjusted_by_head_meta_and_tail_can_pass() {
 fn a_packet_adjusted_by_head_meta_and_tail_can_be_redirected() {
     for (head, tail) in [(-20, 30), (20, -10)] {
         let header = wire::header(POD_MAC);
-        let mut fixture = Fixture::redirecting(Plan {
+        let mut fixture = Fixture::redirecting(ProbePlan {
             meta: -16,
             value: VALUE,
             head,

@@ -3,7 +3,7 @@
 use crate::{
     fixture::{Fixture, NIC_MAC, SLOT, XDP_ABORTED, XDP_PASS, XDP_REDIRECT, redirect},
     programs::{Tracer, errno},
-    shared::{Event, Plan},
+    shared::{ProbePlan, TraceEvent},
     wait,
     wire::frame,
 };
@@ -66,7 +66,7 @@ fn an_entry_stays_while_its_device_is_down() {
 #[test]
 fn a_missing_key_returns_the_flags_as_action() {
     let mut fixture = Fixture::passing(redirect());
-    fixture.programs.plan(Plan {
+    fixture.programs.plan(ProbePlan {
         header: [0; 14],
         ..redirect()
     });
@@ -80,18 +80,18 @@ fn a_missing_key_returns_the_flags_as_action() {
 #[test]
 fn a_missing_key_without_flags_aborts_the_packet() {
     let mut fixture = Fixture::passing(redirect());
-    fixture.programs.plan(Plan {
+    fixture.programs.plan(ProbePlan {
         redirect_flags: 0,
         ..redirect()
     });
     let mut tracer = Tracer::start();
     fixture.send(1);
     assert_eq!(fixture.programs.seen_after(1).action, XDP_ABORTED);
-    let expected = Event {
-        kind: Event::EXCEPTION,
+    let expected = TraceEvent {
+        kind: TraceEvent::EXCEPTION,
         from: fixture.nic,
         action: XDP_ABORTED,
-        ..Event::default()
+        ..TraceEvent::default()
     };
     assert_eq!(tracer.events_after(fixture.nic, 1), [expected]);
 }

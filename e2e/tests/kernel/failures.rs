@@ -6,7 +6,7 @@
 use crate::{
     fixture::{Fixture, NIC_MAC, SLOT, redirect},
     programs::Tracer,
-    shared::Event,
+    shared::TraceEvent,
     wait,
     wire::frame,
 };
@@ -118,7 +118,7 @@ fn a_full_ring_loses_packets_at_the_flush_without_an_errno() {
     wait::until_eq((all, 0), || driver(&fixture));
     let drops = wait::until("all flushes were reported", || {
         let events = tracer.events(fixture.nic);
-        let sum = |count: fn(&Event) -> i32| events.iter().map(count).sum::<i32>() as u64;
+        let sum = |count: fn(&TraceEvent) -> i32| events.iter().map(count).sum::<i32>() as u64;
         assert_eq!(sum(|event| event.err), 0);
         (sum(|event| event.sent + event.drops) == all).then_some(sum(|event| event.drops))
     });
@@ -143,13 +143,13 @@ fn fails_at_once(fixture: &mut Fixture, length: usize, errno: i32) {
     fixture.wire.send(&frame(NIC_MAC, length));
     let failed = tracer.events_after(fixture.nic, 1);
     let map = failed[0].map;
-    let expected = Event {
-        kind: Event::REDIRECT_ERR,
+    let expected = TraceEvent {
+        kind: TraceEvent::REDIRECT_ERR,
         from: fixture.nic,
         err: -errno,
         map,
         slot: SLOT,
-        ..Event::default()
+        ..TraceEvent::default()
     };
     // veth reports no exception for a failed redirect; mlx5 does.
     assert_eq!(failed, [expected]);
@@ -171,14 +171,14 @@ fn fails_at_the_flush(fixture: &mut Fixture, length: usize, err: i32) {
     assert_eq!(fixture.programs.records_so_far().len(), 0);
 }
 
-fn flushed(fixture: &Fixture, sent: i32, drops: i32, err: i32) -> Event {
-    Event {
-        kind: Event::DEVMAP_XMIT,
+fn flushed(fixture: &Fixture, sent: i32, drops: i32, err: i32) -> TraceEvent {
+    TraceEvent {
+        kind: TraceEvent::DEVMAP_XMIT,
         from: fixture.nic,
         to: fixture.host,
         sent,
         drops,
         err,
-        ..Event::default()
+        ..TraceEvent::default()
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         Namespace, {self},
     },
     programs::Programs,
-    shared::Plan,
+    shared::ProbePlan,
     wire::{
         Wire, {self},
     },
@@ -93,7 +93,7 @@ impl Fixture {
     }
 
     /// XDP on the NIC in driver mode, the reader on the pod's eth0, and the pod in the devmap.
-    pub(crate) fn redirecting(plan: Plan) -> Self {
+    pub(crate) fn redirecting(plan: ProbePlan) -> Self {
         let mut fixture = Self::new();
         fixture.add_pod_to_devmap();
         fixture.attach_xdp();
@@ -103,7 +103,7 @@ impl Fixture {
     }
 
     /// XDP on the NIC in driver mode, and the reader on the same interface.
-    pub(crate) fn passing(plan: Plan) -> Self {
+    pub(crate) fn passing(plan: ProbePlan) -> Self {
         let mut fixture = Self::new();
         fixture.attach_xdp();
         fixture.attach_reader_on_nic();
@@ -162,20 +162,20 @@ impl Fixture {
 }
 
 /// A plan that redirects to the pod with its MAC address as the destination.
-pub(crate) fn redirect() -> Plan {
-    Plan {
+pub(crate) fn redirect() -> ProbePlan {
+    ProbePlan {
         action: XDP_REDIRECT,
         slot: SLOT,
         redirect_flags: u64::from(XDP_PASS),
         header: wire::header(POD_MAC),
-        ..Plan::default()
+        ..ProbePlan::default()
     }
 }
 
-pub(crate) fn pass() -> Plan {
-    Plan {
+pub(crate) fn pass() -> ProbePlan {
+    ProbePlan {
         action: XDP_PASS,
-        ..Plan::default()
+        ..ProbePlan::default()
     }
 }
 

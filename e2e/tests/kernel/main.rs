@@ -13,9 +13,9 @@ mod links;
 mod metadata;
 mod namespace;
 mod programs;
-#[path = "../../ebpf/src/shared.rs"]
-mod shared;
 mod tcx;
 mod verdicts;
 mod wait;
 mod wire;
+
+use xdp_e2e_ebpf as shared;

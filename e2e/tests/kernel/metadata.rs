@@ -6,7 +6,7 @@ use xdp_lab::bpf::{
 
 use crate::{
     fixture::{Fixture, NIC_MAC, POD_MAC, pass, redirect},
-    shared::Plan,
+    shared::ProbePlan,
     wait,
     wire::{
         frame, {self},
@@ -17,7 +17,7 @@ const VALUE: u64 = 0x1122_3344_5566_7788;
 
 #[test]
 fn metadata_written_before_pass_is_in_the_skb_on_the_nic() {
-    let mut fixture = Fixture::passing(Plan {
+    let mut fixture = Fixture::passing(ProbePlan {
         meta: -8,
         value: VALUE,
         ..pass()
@@ -37,7 +37,7 @@ fn a_passed_packet_without_adjust_meta_has_no_metadata() {
 
 #[test]
 fn metadata_written_before_redirect_is_in_the_pods_skb() {
-    let mut fixture = Fixture::redirecting(Plan {
+    let mut fixture = Fixture::redirecting(ProbePlan {
         meta: -16,
         value: VALUE,
         ..redirect()
@@ -61,7 +61,7 @@ fn generic_mode_delivers_redirected_packets_without_their_metadata() {
     let mut fixture = Fixture::new();
     fixture.add_pod_to_devmap();
     fixture.attach_reader_in_pod();
-    fixture.programs.plan(Plan {
+    fixture.programs.plan(ProbePlan {
         meta: -8,
         value: VALUE,
         ..redirect()
@@ -92,7 +92,7 @@ fn generic_mode_delivers_redirected_packets_without_their_metadata() {
 fn generic_mode_keeps_metadata_of_passed_packets() {
     let mut fixture = Fixture::new();
     fixture.attach_reader_on_nic();
-    fixture.programs.plan(Plan {
+    fixture.programs.plan(ProbePlan {
         meta: -8,
         value: VALUE,
         ..pass()
@@ -105,7 +105,7 @@ fn generic_mode_keeps_metadata_of_passed_packets() {
 
 #[test]
 fn gro_merges_packets_with_equal_metadata() {
-    let (skbs, segments) = merged(Plan {
+    let (skbs, segments) = merged(ProbePlan {
         meta: -8,
         value: VALUE,
         ..redirect_udp()
@@ -120,7 +120,7 @@ fn gro_merges_packets_without_metadata() {
 
 #[test]
 fn gro_does_not_merge_packets_with_different_metadata() {
-    let (skbs, segments) = merged(Plan {
+    let (skbs, segments) = merged(ProbePlan {
         meta: -8,
         value: VALUE,
         numbered: 1,
@@ -131,15 +131,15 @@ fn gro_does_not_merge_packets_with_different_metadata() {
 
 const COPIES: u32 = 16;
 
-fn redirect_udp() -> Plan {
+fn redirect_udp() -> ProbePlan {
     let mut header = wire::header(POD_MAC);
     header[12..].copy_from_slice(&[0x08, 0x00]);
-    Plan { header, ..redirect() }
+    ProbePlan { header, ..redirect() }
 }
 
 /// Returns the number of skbs that reach the pod, and of packets in them, when the NIC receives a batch of
 /// one flow. Uses live frames, because a veth processes its packets one by one.
-fn merged(plan: Plan) -> (u32, u32) {
+fn merged(plan: ProbePlan) -> (u32, u32) {
     let mut fixture = Fixture::redirecting(plan);
     fixture.pod.command("ethtool -K p0 rx-udp-gro-forwarding on");
     let frame = wire::udp(NIC_MAC, 200);
@@ -162,6 +162,6 @@ fn merged(plan: Plan) -> (u32, u32) {
     (records.len() as u32, packets(&records))
 }
 
-fn packets(records: &[crate::shared::Record]) -> u32 {
+fn packets(records: &[crate::shared::SkbRecord]) -> u32 {
     records.iter().map(|record| record.segments.max(1)).sum()
 }

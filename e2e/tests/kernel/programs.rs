@@ -1,5 +1,5 @@
 //! The tests' eBPF object, loaded once for each test.
-#![expect(unsafe_code, reason = "promises to aya about the layout of the shared types")]
+#![expect(unsafe_code, reason = "items of a ring buffer are read by address")]
 
 use std::{
     io,
@@ -15,22 +15,17 @@ use aya::{
 
 use crate::{
     btf,
-    shared::{Event, Plan, Record, Seen},
+    shared::{ProbePlan, ProbeResult, SkbRecord, TraceEvent},
     wait,
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-e2e-ebpf"));
 
-// SAFETY: integers only, and the asserted size leaves no room for padding.
-unsafe impl aya::Pod for Plan {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Seen {}
-
 /// One instance of the programs, with its own maps.
 pub(crate) struct Programs {
     ebpf: Ebpf,
-    plan: Array<MapData, Plan>,
-    seen: Array<MapData, Seen>,
+    plan: Array<MapData, ProbePlan>,
+    seen: Array<MapData, ProbeResult>,
     pub(crate) devices: DevMap<MapData>,
     records: RingBuf<MapData>,
     read: Array<MapData, u64>,
@@ -66,16 +61,16 @@ impl Programs {
         xdp(&mut self.ebpf).pin(path).unwrap();
     }
 
-    pub(crate) fn plan(&mut self, plan: Plan) {
+    pub(crate) fn plan(&mut self, plan: ProbePlan) {
         self.plan.set(0, plan, 0).unwrap();
     }
 
-    pub(crate) fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> ProbeResult {
         self.seen.get(&0, 0).unwrap()
     }
 
     /// Waits until the XDP program has seen this many frames, and returns what it found at the last one.
-    pub(crate) fn seen_after(&self, frames: u64) -> Seen {
+    pub(crate) fn seen_after(&self, frames: u64) -> ProbeResult {
         wait::until("the XDP program saw the frames", || {
             Some(self.seen()).filter(|seen| seen.frames >= frames)
         })
@@ -87,7 +82,7 @@ impl Programs {
     }
 
     /// Waits for the next `count` skbs that the reader sees.
-    pub(crate) fn records(&mut self, count: usize) -> Vec<Record> {
+    pub(crate) fn records(&mut self, count: usize) -> Vec<SkbRecord> {
         let mut records = Vec::new();
         wait::until("the reader saw the packets", || {
             records.extend(self.records_so_far());
@@ -97,11 +92,11 @@ impl Programs {
         records
     }
 
-    pub(crate) fn record(&mut self) -> Record {
+    pub(crate) fn record(&mut self) -> SkbRecord {
         self.records(1).remove(0)
     }
 
-    pub(crate) fn records_so_far(&mut self) -> Vec<Record> {
+    pub(crate) fn records_so_far(&mut self) -> Vec<SkbRecord> {
         drain(&mut self.records)
     }
 }
@@ -111,7 +106,7 @@ pub(crate) struct Tracer {
     // Detaches on drop.
     _ebpf: Ebpf,
     events: RingBuf<MapData>,
-    kept: Vec<Event>,
+    kept: Vec<TraceEvent>,
 }
 
 impl Tracer {
@@ -134,21 +129,21 @@ impl Tracer {
     }
 
     /// Returns the events so far about frames from an interface.
-    pub(crate) fn events(&mut self, from: u32) -> Vec<Event> {
+    pub(crate) fn events(&mut self, from: u32) -> Vec<TraceEvent> {
         self.kept(|event| event.from == from)
     }
 
     /// Returns the events so far about frames to an interface.
-    pub(crate) fn events_to(&mut self, to: u32) -> Vec<Event> {
+    pub(crate) fn events_to(&mut self, to: u32) -> Vec<TraceEvent> {
         self.kept(|event| event.to == to)
     }
 
-    fn kept(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
-        self.kept.extend(drain::<Event>(&mut self.events));
+    fn kept(&mut self, wanted: impl Fn(&TraceEvent) -> bool) -> Vec<TraceEvent> {
+        self.kept.extend(drain::<TraceEvent>(&mut self.events));
         self.kept.iter().copied().filter(wanted).collect()
     }
 
-    pub(crate) fn events_after(&mut self, from: u32, count: usize) -> Vec<Event> {
+    pub(crate) fn events_after(&mut self, from: u32, count: usize) -> Vec<TraceEvent> {
         wait::until("the tracepoints fired", || {
             Some(self.events(from)).filter(|events| events.len() >= count)
         })

@@ -7,7 +7,7 @@ use xdp_lab::bpf::{
 use crate::{
     fixture::{Fixture, NIC_MAC, POD_MAC, XDP_ABORTED, XDP_TX, pass, redirect},
     programs::{Programs, Tracer},
-    shared::{Event, Plan},
+    shared::{ProbePlan, TraceEvent},
     wait,
     wire::{
         frame, tagged, {self},
@@ -22,7 +22,7 @@ const UNKNOWN_ACTION: u32 = 77;
 #[test]
 fn xdp_tx_sends_the_packet_back_with_its_changes() {
     let answer = wire::header([2, 0, 0, 0, 0, 0x99]);
-    let mut fixture = Fixture::passing(Plan {
+    let mut fixture = Fixture::passing(ProbePlan {
         action: XDP_TX,
         tail: -4,
         header: answer,
@@ -47,13 +47,13 @@ fn xdp_tx_sends_the_packet_back_with_its_changes() {
 fn aborted_and_unknown_actions_are_reported_as_exceptions_and_dropped() {
     for action in [XDP_ABORTED, UNKNOWN_ACTION] {
         let mut tracer = Tracer::start();
-        let mut fixture = Fixture::passing(Plan { action, ..pass() });
+        let mut fixture = Fixture::passing(ProbePlan { action, ..pass() });
         fixture.send(2);
-        let expected = Event {
-            kind: Event::EXCEPTION,
+        let expected = TraceEvent {
+            kind: TraceEvent::EXCEPTION,
             from: fixture.nic,
             action,
-            ..Event::default()
+            ..TraceEvent::default()
         };
         assert_eq!(tracer.events_after(fixture.nic, 2), [expected; 2]);
         assert_nothing_but_a_later_packet_arrives(&mut fixture);
@@ -63,7 +63,7 @@ fn aborted_and_unknown_actions_are_reported_as_exceptions_and_dropped() {
 #[test]
 fn a_drop_is_no_exception() {
     let mut tracer = Tracer::start();
-    let mut fixture = Fixture::passing(Plan {
+    let mut fixture = Fixture::passing(ProbePlan {
         action: XDP_DROP,
         ..pass()
     });
@@ -75,7 +75,7 @@ fn a_drop_is_no_exception() {
 
 #[test]
 fn a_redirected_packet_with_a_foreign_destination_address_is_for_another_host() {
-    let mut fixture = Fixture::redirecting(Plan {
+    let mut fixture = Fixture::redirecting(ProbePlan {
         header: [0; 14],
         ..redirect()
     });
@@ -94,7 +94,7 @@ fn a_redirected_packet_with_a_foreign_destination_address_is_for_another_host() 
 #[test]
 fn a_vlan_tag_is_in_band_for_xdp_and_out_of_band_for_the_pods_tcx() {
     const VLAN: u16 = 100;
-    let mut fixture = Fixture::redirecting(Plan {
+    let mut fixture = Fixture::redirecting(ProbePlan {
         meta: -8,
         value: 42,
         header: [0; 14],

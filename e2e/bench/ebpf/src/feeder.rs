@@ -11,11 +11,9 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, ProgramArray},
     programs::XdpContext,
 };
+use xdp_bench_ebpf::{FLOWS, FeederPlan, FeederProgress, FrameBytes, SETS};
 
-use crate::{
-    packet,
-    shared::{FLOWS, FeederPlan, FeederProgress, FrameBytes, SETS},
-};
+use crate::packet;
 
 #[map]
 static PLAN: Array<FeederPlan> = Array::with_max_entries(1, 0);

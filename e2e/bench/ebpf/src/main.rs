@@ -10,8 +10,6 @@ mod micro;
 mod packet;
 mod receivers;
 mod rivals;
-#[expect(dead_code, unreachable_pub, reason = "the suite uses the rest")]
-mod shared;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {

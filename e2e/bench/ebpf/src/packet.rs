@@ -1,8 +1,7 @@
 //! Access to the bytes of a packet, with a bounds check for each.
 
 use aya_ebpf::{helpers::bpf_xdp_adjust_meta, programs::XdpContext};
-
-use crate::shared::{MAGIC, METADATA};
+use xdp_bench_ebpf::{MAGIC, METADATA};
 
 /// Reads at a constant offset from `start`.
 #[inline(always)]

@@ -7,12 +7,9 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
     programs::{TcContext, XdpContext},
 };
+use xdp_bench_ebpf::{EXPECTS, MAGIC, ReceivedPackets};
 
-use crate::{
-    ceilings::NEXT,
-    packet,
-    shared::{EXPECTS, MAGIC, ReceivedPackets},
-};
+use crate::{ceilings::NEXT, packet};
 
 #[map]
 static RECEIVED: PerCpuArray<ReceivedPackets> = PerCpuArray::with_max_entries(1, 0);

@@ -6,12 +6,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
     programs::XdpContext,
 };
+use xdp_bench_ebpf::{LinearRules, PortKey, REDIRECT, RivalPod, SourceKey};
 
-use crate::{
-    ceilings::DEVICES,
-    packet,
-    shared::{LinearRules, PortKey, REDIRECT, RivalPod, SourceKey},
-};
+use crate::{ceilings::DEVICES, packet};
 
 #[map]
 static PODS: HashMap<u32, RivalPod> = HashMap::with_max_entries(4096, 0);

@@ -1,4 +1,5 @@
 //! Fills the rivals' maps with the rules of a workload.
+#![expect(unsafe_code, reason = "a promise to aya about the layout of a type")]
 
 use anyhow::{Context as _, Result};
 use aya::maps::{

@@ -1,4 +1,5 @@
-//! Types that the suite and its eBPF programs share. The suite includes this file.
+//! The types and constants that the suite and its eBPF programs share.
+#![no_std]
 
 /// Length of every frame that is fed.
 pub const FRAME: usize = 64;
@@ -116,3 +117,22 @@ const _: () = {
     assert!(size_of::<LinearRule>() == 20);
     assert!(FLOWS.is_power_of_two());
 };
+
+/// Promises to aya for user space, which must be made where the types are.
+#[cfg(feature = "user")]
+mod user {
+    #![expect(unsafe_code, reason = "promises to aya about the layout of the types")]
+
+    use super::{FeederPlan, FeederProgress, LinearRule, ReceivedPackets, RivalPod};
+
+    // SAFETY: integers only, and the asserted size leaves no room for padding.
+    unsafe impl aya::Pod for FeederPlan {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FeederProgress {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for LinearRule {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ReceivedPackets {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RivalPod {}
+}
