@@ -1,7 +1,7 @@
 //! Loads and stores of packet bytes, in as few instructions as possible.
 //!
-//! The compiler assumes that packet bytes are unaligned, and moves them one at a time. The architectures with native XDP, and
-//! the verifier, allow words at any address.
+//! The compiler assumes that packet bytes are unaligned, and moves them one at a time. The architectures with
+//! native XDP, and the verifier, allow words at any address.
 #![expect(unsafe_code, reason = "packet bytes are reached by address")]
 
 use core::arch::asm;

@@ -1,5 +1,5 @@
-//! Counts failures that the kernel reports only to tracepoints. The arguments are those of `include/trace/events/xdp.h`,
-//! unchanged from Linux 5.6 to 7.1.
+//! Counts failures that the kernel reports only to tracepoints. The arguments are those of
+//! `include/trace/events/xdp.h`, unchanged from Linux 5.6 to 7.1.
 #![expect(
     unsafe_code,
     reason = "kernel memory is read, and the counters are shared by all CPUs"
@@ -62,7 +62,8 @@ pub(crate) fn exception(ctx: &RawTracePointContext) {
     }
 }
 
-/// Returns the index of a `struct net_device` in the node's own network namespace. Other namespaces use the same indexes.
+/// Returns the index of a `struct net_device` in the node's own network namespace. Other namespaces use the
+/// same indexes.
 #[inline(always)]
 fn ifindex(device: usize) -> Option<u32> {
     let config = config()?;
@@ -103,8 +104,8 @@ fn add_to_existing(key: &FailureKey, packets: u64) -> bool {
     let Some(value) = FAILURES.get_ptr_mut(key) else {
         return false;
     };
-    // SAFETY: values of the map are eight aligned bytes, and all programs add to them atomically. In assembly,
-    // because Rust's atomics have no addition on targets without compare-and-swap.
+    // SAFETY: values of the map are eight aligned bytes, and all programs add to them atomically. In
+    // assembly, because Rust's atomics have no addition on targets without compare-and-swap.
     unsafe {
         asm!("lock *(u64 *)({value} + 0) += {packets}", value = in(reg) value, packets = in(reg) packets);
     };

@@ -55,8 +55,8 @@ pub(crate) fn key() -> Option<&'static PacketKey> {
 #[map]
 static FLOW_PACKET: PerCpuArray<FlowPacket> = PerCpuArray::with_max_entries(1, 0);
 
-/// Stores a flow packet in a map. That saves stack, and the verifier follows the rest of the program only once, not for each
-/// kind of packet.
+/// Stores a flow packet in a map. That saves stack, and the verifier follows the rest of the program only
+/// once, not for each kind of packet.
 #[inline(always)]
 pub(crate) fn store(packet: FlowPacket) -> Option<&'static FlowPacket> {
     let mut at = FLOW_PACKET.get_ptr_mut(0)?;
@@ -75,7 +75,8 @@ pub(crate) fn stored() -> Option<&'static FlowPacket> {
     FLOW_PACKET.get_ptr(0).map(|at| unsafe { &*at })
 }
 
-/// Ticks of the kernel's clock (jiffies) in an epoch, as a power of two: 4 s to 41 s. Reading that clock is one load.
+/// Ticks of the kernel's clock (jiffies) in an epoch, as a power of two: 4 s to 41 s. Reading that clock is
+/// one load.
 const EPOCH_SHIFT: u32 = 12;
 
 /// The maps of flows, for one packet.
@@ -165,8 +166,8 @@ impl FlowStore for FlowMaps {
 #[inline(always)]
 fn slot(map: &LruHashMap<FlowKey, FlowValue>, key: &FlowKey) -> Option<u32> {
     let flow = map.get_ptr(key)?;
-    // SAFETY: the pointer is to a live or recycled element, never to freed memory. If the element is recycled meanwhile, this
-    // flow gets the slot of another flow, which only lists of flows show.
+    // SAFETY: the pointer is to a live or recycled element, never to freed memory. If the element is recycled
+    // meanwhile, this flow gets the slot of another flow, which only lists of flows show.
     Some(unsafe { (*flow).slot })
 }
 

@@ -111,8 +111,8 @@ pub(crate) fn drop_metadata(ctx: &XdpContext) {
     unsafe { bpf_xdp_adjust_meta(ctx.ctx, LEN as i32) };
 }
 
-/// Removes bytes from the front, or adds bytes if the number is negative. Metadata moves along. `None`, and nothing is
-/// changed, if the kernel refuses.
+/// Removes bytes from the front, or adds bytes if the number is negative. Metadata moves along. `None`, and
+/// nothing is changed, if the kernel refuses.
 #[inline(always)]
 pub(crate) fn adjust_head(ctx: &XdpContext, bytes: i32) -> Option<()> {
     // SAFETY: the context is the program's own.

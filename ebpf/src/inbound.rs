@@ -21,7 +21,8 @@ const REDIRECTED: u32 = 3;
 /// The packet belongs to no tracked flow in the scope.
 const UNTRACKED: u32 = 0;
 
-/// Looks up the flow of a packet that a rule redirects. Returns the code of a [`FlowEvent`], or of the [`Fallback`].
+/// Looks up the flow of a packet that a rule redirects. Returns the code of a [`FlowEvent`], or of the
+/// [`Fallback`].
 #[inline(always)]
 pub(crate) fn track(ctx: &XdpContext, decision: &Decision<'_>) -> Result<u32, u32> {
     if is_recent(decision) {
@@ -35,7 +36,8 @@ pub(crate) fn track(ctx: &XdpContext, decision: &Decision<'_>) -> Result<u32, u3
     }
 }
 
-/// Whether the cache shows that the packet belongs to a tracked flow. That is so for most packets, and needs no call.
+/// Whether the cache shows that the packet belongs to a tracked flow. That is so for most packets, and needs
+/// no call.
 #[inline(always)]
 fn is_recent(decision: &Decision<'_>) -> bool {
     let flow = decision.key().and_then(PacketKey::flow);
@@ -44,7 +46,8 @@ fn is_recent(decision: &Decision<'_>) -> bool {
     matches!((flow, maps), (Some(flow), Some(maps)) if flows::is_recent(flow, &maps))
 }
 
-/// Looks up the flow of a packet that no rule redirects. The verdict becomes [`Kind::Drained`] if the flow is tracked.
+/// Looks up the flow of a packet that no rule redirects. The verdict becomes [`Kind::Drained`] if the flow is
+/// tracked.
 #[inline(always)]
 pub(crate) fn drain(ctx: &XdpContext, decision: &Decision<'_>, verdict: VerdictCode) -> VerdictCode {
     let scope = decision.drain_scope(verdict.kind);
@@ -67,8 +70,8 @@ fn look_up(ctx: &XdpContext, decision: &Decision<'_>, scope: u32) -> u32 {
     }
 }
 
-/// Looks up flows of TCP, UDP and SCTP. A global function, which the verifier checks once, for any arguments. The packet's key
-/// is in its map.
+/// Looks up flows of TCP, UDP and SCTP. A global function, which the verifier checks once, for any arguments.
+/// The packet's key is in its map.
 #[expect(
     unsafe_code,
     reason = "a function is global by its name and its calling convention"

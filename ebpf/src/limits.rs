@@ -28,10 +28,10 @@ impl LimitCell for Shared {
     }
 
     #[inline(always)]
-    fn exchange(&self, old: u64, new: u64) -> u64 {
+    fn compare_and_swap(&self, old: u64, new: u64) -> u64 {
         let seen;
-        // SAFETY: as above, and all programs change the value only in this way. In assembly, because Rust has no
-        // compare-and-swap for this target. The instruction is of Linux 5.12.
+        // SAFETY: as above, and all programs change the value only in this way. In assembly, because Rust has
+        // no compare-and-swap for this target. The instruction is of Linux 5.12.
         unsafe {
             asm!(
                 "r0 = cmpxchg_64({cell} + 0, r0, {new})",

@@ -1,8 +1,8 @@
 //! The eBPF programs of the data path: adapters between the kernel and [`xdp_core`], which decides.
 //!
-//! Fail-open is visible in this file. [`act`] is the only place where a verdict becomes an XDP action, and the only verdicts
-//! that drop a packet are those of a rule's Drop, Reject or limit. The tc programs never drop a packet, and the tracepoint
-//! programs only count.
+//! Fail-open is visible in this file. [`act`] is the only place where a verdict becomes an XDP action, and
+//! the only verdicts that drop a packet are those of a rule's Drop, Reject or limit. The tc programs never
+//! drop a packet, and the tracepoint programs only count.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -110,7 +110,8 @@ fn act(verdict: VerdictCode, packet: &impl Execute) -> (VerdictCode, u32) {
 /// The outcome of an execution; as `Err` if it failed.
 type Executed = Result<VerdictCode, VerdictCode>;
 
-/// Executes the verdicts that change a packet. After a failure the packet is unchanged, except by [`Execute::reject`].
+/// Executes the verdicts that change a packet. After a failure the packet is unchanged, except by
+/// [`Execute::reject`].
 trait Execute {
     /// Redirects the packet to its pod.
     fn redirect(&self, verdict: VerdictCode) -> Executed;

@@ -17,8 +17,8 @@ pub(crate) struct NicPacket<'a> {
 }
 
 impl Execute for NicPacket<'_> {
-    /// Checks the device before the flow, so that a pod that is gone opens no flows. Writes to the packet last, because that
-    /// cannot be reverted.
+    /// Checks the device before the flow, so that a pod that is gone opens no flows. Writes to the packet
+    /// last, because that cannot be reverted.
     #[inline(always)]
     fn redirect(&self, _: VerdictCode) -> Executed {
         let redirect = self.decision.redirect().ok_or(fall_back(Fallback::NoDevice))?;
@@ -37,7 +37,8 @@ impl Execute for NicPacket<'_> {
         Ok(VerdictCode::because(Kind::Peer, event))
     }
 
-    /// Counts the packet by the verdict that it had before the look-up of its flow, and the flow's event as the reason.
+    /// Counts the packet by the verdict that it had before the look-up of its flow, and the flow's event as
+    /// the reason.
     #[inline(always)]
     fn drain(&self, verdict: VerdictCode) -> Executed {
         let (mac, tags) = self.decision.target().ok_or(self.limited)?;

@@ -3,23 +3,25 @@
 
 use core::arch::asm;
 
-/// Returns `value` unchanged. The verifier knows nothing about it afterwards, if it knows nothing about `unknown`.
+/// Returns `value` unchanged. The verifier knows nothing about it afterwards, if it knows nothing about
+/// `unknown`.
 #[inline(always)]
 pub(crate) fn opaque(mut value: u64, unknown: u64) -> u64 {
-    // SAFETY: two exclusive-ors that cancel each other, which the verifier does not see. Volatile, so that it happens here,
-    // and not after the loop that it is for.
+    // SAFETY: two exclusive-ors that cancel each other, which the verifier does not see. Volatile, so that it
+    // happens here, and not after the loop that it is for.
     unsafe {
         asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) unknown, options(nomem, nostack));
     }
     value
 }
 
-/// Returns `value` unchanged. The compiler keeps it in one register from here on. It would otherwise compute an address a
-/// second time, and the verifier would see another pointer, without the range that a comparison gave to the first.
+/// Returns `value` unchanged. The compiler keeps it in one register from here on. It would otherwise compute
+/// an address a second time, and the verifier would see another pointer, without the range that a comparison
+/// gave to the first.
 #[inline(always)]
 pub(crate) fn same_value(mut value: usize) -> usize {
-    // SAFETY: a move to itself. (An empty template would give two source lines to one instruction, which the kernel
-    // refuses.)
+    // SAFETY: a move to itself. (An empty template would give two source lines to one instruction, which the
+    // kernel refuses.)
     unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
     value
 }

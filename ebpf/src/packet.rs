@@ -1,7 +1,8 @@
 //! The only file that follows pointers into packets.
 //!
-//! The verifier knows the range of a packet pointer only after a comparison with the packet's end, and only for the value
-//! that was compared. Each access in this file is one such comparison, and the access behind it.
+//! The verifier knows the range of a packet pointer only after a comparison with the packet's end, and only
+//! for the value that was compared. Each access in this file is one such comparison, and the access behind
+//! it.
 #![expect(unsafe_code, reason = "packet bytes are reached by address")]
 
 use core::mem::MaybeUninit;
@@ -17,8 +18,8 @@ use crate::{bytes, opaque::same_value};
 /// Parsing reaches no larger offset. The verifier refuses packet pointers whose offset has no bound.
 const MAX_OFFSET: usize = 0x7fff;
 
-/// Where a packet is: the metadata, then the packet. A program reads the addresses again for each access: after some helpers
-/// the verifier no longer knows them, and otherwise it would track more than is useful.
+/// Where a packet is: the metadata, then the packet. A program reads the addresses again for each access:
+/// after some helpers the verifier no longer knows them, and otherwise it would track more than is useful.
 pub(crate) trait Window {
     /// Returns the address of the metadata.
     fn data_meta(&self) -> usize;

@@ -17,8 +17,8 @@ use crate::{
 const DESTINATION_MAC: usize = 0;
 const SOURCE_MAC: usize = 6;
 
-/// Sets the target of `XDP_REDIRECT`. That fails if the pod's device is gone. If the program returns another action after
-/// all, the kernel ignores the target.
+/// Sets the target of `XDP_REDIRECT`. That fails if the pod's device is gone. If the program returns another
+/// action after all, the kernel ignores the target.
 #[inline(always)]
 pub(crate) fn set_target(slot: u32) -> Result<(), Fallback> {
     let set = DEVICES.redirect(slot, u64::from(XDP_PASS));
@@ -36,8 +36,8 @@ pub(crate) fn write(ctx: &XdpContext, redirect: &Redirect) -> Result<(), Fallbac
     Ok(())
 }
 
-/// Returns the host-side interface of the pod that the NIC's tc ingress program delivers to. Fails if it is gone, or if that
-/// program could not deliver the packet.
+/// Returns the host-side interface of the pod that the NIC's tc ingress program delivers to. Fails if it is
+/// gone, or if that program could not deliver the packet.
 #[inline(always)]
 pub(crate) fn peer_device(redirect: &Redirect) -> Result<u32, Fallback> {
     let device = DEVICES.get_ifindex(redirect.slot).ok_or(Fallback::NoDevice)?;
@@ -53,8 +53,9 @@ pub(crate) fn mark_for_peer(ctx: &XdpContext, redirect: &Redirect, device: u32) 
     frame::push_metadata(ctx, &redirect.metadata.for_peer(device)).ok_or(Fallback::NoMetadata)
 }
 
-/// Writes the Ethernet header for the pod: the pod's MAC address, and no VLAN tags. Only the removal of tags can fail, before
-/// anything is changed: `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header is left.
+/// Writes the Ethernet header for the pod: the pod's MAC address, and no VLAN tags. Only the removal of tags
+/// can fail, before anything is changed: `bpf_xdp_adjust_head` itself guarantees that a whole Ethernet header
+/// is left.
 #[inline(always)]
 pub(crate) fn write_header(ctx: &XdpContext, mac: [u8; 6], tags: u32) -> Option<()> {
     if tags != 0 {

@@ -24,8 +24,8 @@ fn turn_around(ctx: &XdpContext, offender: Offender) -> bool {
     turn(ctx.ctx, tags, upper, ip_len, answer) != 0
 }
 
-/// A function with a stack of its own, because few packets need it. A global function, which the verifier checks once, for any
-/// arguments.
+/// A function with a stack of its own, because few packets need it. A global function, which the verifier
+/// checks once, for any arguments.
 #[expect(
     unsafe_code,
     reason = "a function is global by its name and its calling convention"

@@ -81,8 +81,8 @@ fn decide(skb: &Skb<'_>, packet: &Packet, flow_packet: &FlowPacket, bytes: u64) 
     decided
 }
 
-/// Redirects the packet to the interface and next hop of its route. The kernel resolves the neighbour. Packets that are too
-/// long pass to the stack, which answers them.
+/// Redirects the packet to the interface and next hop of its route. The kernel resolves the neighbour.
+/// Packets that are too long pass to the stack, which answers them.
 #[inline(always)]
 fn forward(skb: &Skb<'_>, view: &TransportView, key: &FlowKey, event: FlowEvent, bytes: u64) -> i32 {
     match route(skb, view, key) {
@@ -160,8 +160,8 @@ fn fill(fib: &mut FibLookup, skb: &Skb<'_>, view: &TransportView, key: &FlowKey)
     }
 }
 
-/// Whether the packet is longer than the MTU. `bpf_fib_lookup` without a length compares that of the skb itself, but only if
-/// the neighbour is known and the skb will not be segmented (`is_skb_forwardable`).
+/// Whether the packet is longer than the MTU. `bpf_fib_lookup` without a length compares that of the skb
+/// itself, but only if the neighbour is known and the skb will not be segmented (`is_skb_forwardable`).
 #[inline(always)]
 fn is_too_long(skb: &Skb<'_>, device: u32) -> bool {
     let flags = if skb.is_segmented() { BPF_MTU_CHK_SEGS } else { 0 };

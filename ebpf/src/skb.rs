@@ -20,8 +20,8 @@ use crate::{
     packet,
 };
 
-/// A packet, from the Ethernet header on. Only its head is at an address; a helper copies the rest, which headers rarely
-/// reach.
+/// A packet, from the Ethernet header on. Only its head is at an address; a helper copies the rest, which
+/// headers rarely reach.
 pub(crate) struct Skb<'c> {
     ctx: &'c TcContext,
 }

@@ -1,8 +1,8 @@
 //! The maps, under the names of [`xdp_core::tables::maps`], pinned by name.
 //!
-//! The agent maps the tables that it writes most into its memory (`BPF_F_MMAPABLE`): an update is a store, not a system call.
-//! A block is not written while a slot's word leads to it, so the programs read blocks plainly. They read each word once, as
-//! eight aligned bytes.
+//! The agent maps the tables that it writes most into its memory (`BPF_F_MMAPABLE`): an update is a store,
+//! not a system call. A block is not written while a slot's word leads to it, so the programs read blocks
+//! plainly. They read each word once, as eight aligned bytes.
 #![expect(unsafe_code, reason = "map values are shared with user space and other CPUs")]
 
 use core::{arch::asm, hint::assert_unchecked};
@@ -56,8 +56,8 @@ pub(crate) static RULE_LIMITS: Array<u64> = Array::pinned(MAX_RULES + 1, 0);
 #[map]
 pub(crate) static SOURCE_LIMITS: Array<LimitSet> = Array::pinned(LIMIT_SETS, 0);
 
-/// For XDP programs only: the kernel refuses other programs that use the same devmap (`bpf_check_tail_call`, since Linux
-/// 5.17).
+/// For XDP programs only: the kernel refuses other programs that use the same devmap (`bpf_check_tail_call`,
+/// since Linux 5.17).
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::pinned(MAX_SLOTS, 0);
 
@@ -113,16 +113,17 @@ impl RuleTables for RuleMaps {
     #[inline(always)]
     fn index(&self, position: u32) -> Option<IndexWord> {
         let word = INDEX.get_ptr(position)?;
-        // SAFETY: array elements live as long as the map. The agent changes the word while programs run, so it is read
-        // exactly once, as eight aligned bytes.
+        // SAFETY: array elements live as long as the map. The agent changes the word while programs run, so
+        // it is read exactly once, as eight aligned bytes.
         Some(IndexWord(unsafe { word.read_volatile() }))
     }
 
     #[inline(always)]
     fn slot(&self, destination: &Address) -> Option<u32> {
         let slot = PODS.get_ptr(destination)?;
-        // SAFETY: the pointer is to a live or recycled element of the map, never to freed memory, and four aligned
-        // bytes are read at once. The agent waits for running programs before it lets an element be recycled.
+        // SAFETY: the pointer is to a live or recycled element of the map, never to freed memory, and four
+        // aligned bytes are read at once. The agent waits for running programs before it lets an
+        // element be recycled.
         Some(unsafe { slot.read_volatile() })
     }
 
@@ -170,8 +171,8 @@ impl RuleTables for RuleMaps {
 
     #[inline(always)]
     fn opaque(&self, mut value: u64) -> u64 {
-        // SAFETY: a move to itself. (An empty template would give two source lines to one instruction, which the kernel
-        // refuses.)
+        // SAFETY: a move to itself. (An empty template would give two source lines to one instruction, which
+        // the kernel refuses.)
         unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
         value
     }

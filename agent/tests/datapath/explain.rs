@@ -1,4 +1,4 @@
-//! What becomes of a packet, told without a packet.
+//! `explain` on the loaded program.
 
 use std::net::IpAddr;
 
@@ -89,13 +89,13 @@ fn the_kernel_tells_verdict_and_rule_and_counts_nothing() {
         ),
     ];
     for (packet, kind, rule) in cases {
-        let told = explainer.ask(&packet.frame()).unwrap();
-        let name = told
+        let answer = explainer.ask(&packet.frame()).unwrap();
+        let name = answer
             .rule
             .map(|rule| labels[&rule].rule.as_str())
             .unwrap_or_default();
-        assert_eq!((told.kind, name), (kind, rule), "{packet}");
-        assert_eq!(told.slot.is_some(), kind != Kind::NotConsidered, "{packet}");
+        assert_eq!((answer.kind, name), (kind, rule), "{packet}");
+        assert_eq!(answer.slot.is_some(), kind != Kind::NotConsidered, "{packet}");
     }
     for rule in labels.keys() {
         assert_eq!(
@@ -107,17 +107,17 @@ fn the_kernel_tells_verdict_and_rule_and_counts_nothing() {
 }
 
 #[test]
-fn a_limit_is_told_as_it_was_written() {
+fn a_limit_is_shown_as_it_was_written() {
     let bpffs = Bpffs::new();
     let datapath = installed(&bpffs);
     let explainer = Explainer::open(datapath.pinned()).unwrap();
-    let told = explainer
+    let answer = explainer
         .ask(&packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(53)).frame())
         .unwrap();
     let record = datapath
         .pinned()
         .live()
-        .action(told.action.unwrap() as u16)
+        .action(answer.action.unwrap() as u16)
         .unwrap();
     let limit = RuleLimit {
         packets_per_second: 100,
@@ -128,15 +128,15 @@ fn a_limit_is_told_as_it_was_written() {
 }
 
 #[test]
-fn a_fallback_is_told_with_its_reason() {
+fn a_fallback_is_shown_with_its_reason() {
     let bpffs = Bpffs::new();
     let datapath = installed(&bpffs);
     let explainer = Explainer::open(datapath.pinned()).unwrap();
     let mut frame = packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(7777)).frame();
     frame[0] |= 1;
-    let told = explainer.ask(&frame).unwrap();
+    let answer = explainer.ask(&frame).unwrap();
     assert_eq!(
-        (told.kind, told.reason),
+        (answer.kind, answer.reason),
         (Kind::FallBack, Some(Fallback::NotUnicast.code()))
     );
 }

@@ -1,4 +1,5 @@
-//! One frame, judged by the core on the host and by the loaded program: they must not differ in a byte.
+//! Runs each frame through the core on the host and through the loaded program: the results must be equal to
+//! the byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,7 @@ pub(crate) const XDP_REDIRECT: u32 = 4;
 
 /// The kernel's shortest test packet: an Ethernet header.
 pub(crate) const SHORTEST: usize = ETHERNET;
-/// No answer is left out.
+/// No limit of answers.
 const UNLIMITED: Settings = Settings {
     rejects_per_second: u32::MAX,
     flows: DEFAULT_FLOWS,
@@ -39,7 +40,7 @@ const UNLIMITED: Settings = Settings {
 /// Fields of [`RuleCounters`].
 const FIELDS: usize = 7;
 
-/// Tables in the kernel, read by the host through its own eyes.
+/// Tables in the kernel, and the host that reads them.
 pub(crate) struct Judge {
     datapath: Datapath,
     installed: Installed,
@@ -67,7 +68,7 @@ impl Judge {
         }
     }
 
-    /// Other tables, as the agent would install them. All counters begin anew.
+    /// Installs other tables, as the agent does. All counters start at zero.
     pub(crate) fn install(&mut self, desired: &Desired) {
         for step in [&Desired::default(), desired] {
             let changes = diff(step, &self.installed);
@@ -95,7 +96,7 @@ impl Judge {
         &self.installed.rules
     }
 
-    /// The verdict that host and kernel agree on, before rate limits and before flows.
+    /// Returns the verdict of host and kernel, before rate limits and flows.
     pub(crate) fn verdict(&mut self, frame: &[u8]) -> Verdict {
         let live = self.datapath.pinned().live();
         let mut scratch = Scratch::uninit();
@@ -144,7 +145,7 @@ impl Judge {
     }
 }
 
-/// What becomes of a packet when flows have been asked, what happens to them, and the packet.
+/// Returns the verdict after the look-up of the flow, the flow's event, and the expected run.
 fn executed(
     frame: &[u8],
     decision: &Decision<'_>,
@@ -233,7 +234,7 @@ fn expected(verdict: &Verdict, frame: &[u8]) -> TestRunResult {
     }
 }
 
-/// Untouched.
+/// Returns the run of a packet that is not changed.
 fn plain(action: u32, frame: &[u8]) -> TestRunResult {
     TestRunResult {
         action,
@@ -246,7 +247,7 @@ fn for_peer(redirect: &Redirect) -> Metadata {
     redirect.metadata.for_peer(DEVICE)
 }
 
-/// For the pod's MAC, without tags.
+/// Returns the frame with the pod's MAC address, without tags.
 fn redirected(redirect: &Redirect, frame: &[u8]) -> Vec<u8> {
     for_pod(redirect.mac, redirect.tags, frame)
 }
@@ -258,7 +259,7 @@ fn for_pod(mac: [u8; 6], tags: u32, frame: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// What the core makes of the packet on the host.
+/// Returns the answer that the core makes on the host.
 fn answer(frame: &[u8], offender: &Offender) -> Vec<u8> {
     let mut answer = FrameBuffer::new(frame);
     turn(&mut answer, offender).unwrap();

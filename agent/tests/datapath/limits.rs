@@ -62,7 +62,7 @@ struct Seen {
 /// pause.
 const SAVED: Duration = Duration::from_millis(900);
 
-/// So many threads flood in such calls. One call for many packets is faster, but the kernel waits for grace
+/// Threads that flood in such calls. One call for many packets is faster, but the kernel waits for grace
 /// periods before and after it.
 fn flood(rate: u32, threads: usize, (calls, each): (u32, u32)) -> Flood {
     let bpffs = Bpffs::new();
@@ -147,7 +147,7 @@ fn a_limit_is_kept_within_a_hundredth_on_one_and_on_two_cpus() {
 
 /// As above, but for what happens before the first packet and after the last one.
 #[test]
-fn a_million_packets_a_second_are_told_from_more() {
+fn a_limit_of_a_million_packets_per_second_is_exact() {
     for threads in [1, 2] {
         let Flood {
             passed, most, ran, ..

@@ -72,7 +72,7 @@ fn a_connection_is_reset_and_a_datagram_prohibited() {
     assert_eq!(icmp.icmp_type(), Icmpv4Type::DestinationUnreachable(prohibited));
     assert_eq!(icmp.checksum(), icmp.icmp_type().calc_checksum(icmp.payload()));
     assert_eq!(&icmp.payload()[..28], &frame[14..42]);
-    // Sent back to whom it came from.
+    // Sent back to the sender.
     assert_eq!(
         (&ran.packet[..6], &ran.packet[6..12]),
         (&frame[6..12], &frame[..6])

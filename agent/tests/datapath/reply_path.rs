@@ -215,7 +215,7 @@ impl Node {
         );
     }
 
-    /// Entries of the tables: flows, young, theirs.
+    /// Entries of the tables: established, unreplied, stack.
     fn entries(&self) -> [u64; 3] {
         FlowTable::ALL.map(|table| self.datapath.pinned().flow_count(table).unwrap())
     }

@@ -10,6 +10,10 @@
 //! ```
 //!
 //! and embeds the result with `aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf"))`.
+//!
+//! The target machine has no rustup: so Debian's stable compiler, which comes with its sources, builds the
+//! programs with nightly features (`RUSTC_BOOTSTRAP`). Where rustup's nightly has its sources, that compiler
+//! is preferred.
 
 mod inputs;
 mod toolchain;

@@ -1,6 +1,7 @@
 //! Reads field offsets from the kernel's type information (BTF).
 //!
-//! Rust has no CO-RE relocations: the agent looks the offsets up and writes them into [`Config`](crate::tables::Config).
+//! Rust has no CO-RE relocations: the agent looks the offsets up and writes them into
+//! [`Config`](crate::tables::Config).
 
 const MAGIC: u16 = 0xeb9f;
 /// Anonymous structures inside anonymous structures. The kernel has two levels.
@@ -22,8 +23,9 @@ const DECL_TAG: u8 = 17;
 const TYPE_TAG: u8 = 18;
 const ENUM64: u8 = 19;
 
-/// Returns the offset in bytes of `field` in `struct structure`, or `None` if there is no such field, if it is a
-/// bitfield, or if `btf` is malformed. Fields of anonymous structures and unions belong to the structure around them.
+/// Returns the offset in bytes of `field` in `struct structure`, or `None` if there is no such field, if it
+/// is a bitfield, or if `btf` is malformed. Fields of anonymous structures and unions belong to the structure
+/// around them.
 ///
 /// `btf` is in the byte order of this machine, as in `/sys/kernel/btf/vmlinux`.
 pub fn field_offset(btf: &[u8], structure: &str, field: &str) -> Option<u32> {

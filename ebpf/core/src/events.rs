@@ -74,17 +74,19 @@ counted! {
         NoMetadata = 20,
         /// The VLAN tags cannot be removed.
         NoUntag = 21,
-        /// An IP fragment. Later fragments may match another rule, and `nf_defrag` discards the whole packet if it
-        /// misses the first fragment. So all fragments take the same path.
+        /// An IP fragment. Later fragments may match another rule, and `nf_defrag` discards the whole packet
+        /// if it misses the first fragment. So all fragments take the same path.
         Fragment = 22,
-        /// The pod cannot take packets from the NIC's tc ingress program ([`crate::tables::PodBlock::NO_PEER`]).
+        /// The pod cannot take packets from the NIC's tc ingress program
+        /// ([`crate::tables::PodBlock::NO_PEER`]).
         NoPeer = 23,
         /// The programs of the pod's reply path are not attached ([`crate::tables::PodBlock::REPLY_PATH`]).
         NoReplyPath = 24,
-        /// The kernel stack tracks this connection (`ESTABLISHED` in conntrack, or opened by the pod): bypassing the
-        /// stack would break it.
+        /// The kernel stack tracks this connection (`ESTABLISHED` in conntrack, or opened by the pod):
+        /// bypassing the stack would break it.
         StackFlow = 25,
-        /// A protocol without flows (`UNTRACKED`): its replies look like packets that the pod sends on its own.
+        /// A protocol without flows (`UNTRACKED`): its replies look like packets that the pod sends on its
+        /// own.
         UntrackedProtocol = 26,
     }
 }
@@ -98,8 +100,8 @@ counted! {
         RejectSilent = 33,
         /// A rejected packet is not answered: the driver leaves no headroom for the answer.
         RejectFailed = 34,
-        /// All entries for the source in [`crate::tables::maps::SOURCE_LIMITS`] are in use. The rule's own limit
-        /// applies to the packet.
+        /// All entries for the source in [`crate::tables::maps::SOURCE_LIMITS`] are in use. The rule's own
+        /// limit applies to the packet.
         SourceLimitTableFull = 40,
     }
 }
@@ -126,17 +128,19 @@ counted! {
         ReplyFragment = 51,
         /// The stack delivered a packet that opens a tracked flow: the stack tracks the flow from now on.
         ReclaimedByStack = 52,
-        /// A pod opened a flow of datagrams through the stack: packets in the other direction take the stack, too.
+        /// A pod opened a flow of datagrams through the stack: packets in the other direction take the stack,
+        /// too.
         StackFlowNoted = 53,
-        /// A reply is longer than the MTU of its route: it passes to the stack, which fragments or answers it.
+        /// A reply is longer than the MTU of its route: it passes to the stack, which fragments or answers
+        /// it.
         ReplyTooLong = 54,
-        /// A reply has no route past the stack: it passes to the stack. Strict connection tracking may drop it there
-        /// (`INVALID`).
+        /// A reply has no route past the stack: it passes to the stack. Strict connection tracking may drop
+        /// it there (`INVALID`).
         ReplyNoRoute = 55,
         /// A pod's packet belongs to no tracked flow: it passes to the stack.
         ReplyMiss = 56,
-        /// A tracked flow was deleted: the pod opened a connection with the same addresses and ports, or the flow moved
-        /// to the stack.
+        /// A tracked flow was deleted: the pod opened a connection with the same addresses and ports, or the
+        /// flow moved to the stack.
         Deleted = 57,
         /// A new flow could not be inserted, because the table is full: the stack tracks the flow.
         InsertFailed = 58,

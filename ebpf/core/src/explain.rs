@@ -1,5 +1,5 @@
-//! The answer of [`crate::tables::programs::EXPLAIN`]: seven words that overwrite the packet's first bytes, in host byte
-//! order.
+//! The answer of [`crate::tables::programs::EXPLAIN`]: seven words that overwrite the packet's first bytes,
+//! in host byte order.
 //!
 //! | word | |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! Flow tracking: decides which connections bypass the stack in both directions.
 //!
-//! The rule: replies leave a pod by the path on which the last opening packet reached it. A stack that tracks connections
-//! or translates addresses must see both directions of a flow, or neither of them. So only the tables of this module
-//! decide: neither port numbers nor the entries of conntrack do.
+//! The rule: replies leave a pod by the path on which the last opening packet reached it. A stack that tracks
+//! connections or translates addresses must see both directions of a flow, or neither of them. So only the
+//! tables of this module decide: neither port numbers nor the entries of conntrack do.
 //!
 //! ```text
 //!                    to the pod                                             from the pod
@@ -10,11 +10,11 @@
 //!               └────────▶ stack ─▶ stack_delivered ─┘      └──────▶ stack ─▶ stack_sent ─┘
 //! ```
 //!
-//! [`track_inbound`] takes the opening packet of a flow and inserts the flow into [`FlowMap::Unreplied`]. The pod's reply
-//! moves it to [`FlowMap::Established`] ([`track_reply`]). The flow ends when the stack delivers an opening packet
-//! ([`stack_delivered`]), or when the pod sends one. Datagrams have no opening packet: the sender of the first datagram
-//! opens the flow. If that is the pod, through the stack, [`stack_sent`] inserts the flow into [`FlowMap::Stack`], with the
-//! addresses after the stack's translation (NAT).
+//! [`track_inbound`] takes the opening packet of a flow and inserts the flow into [`FlowMap::Unreplied`]. The
+//! pod's reply moves it to [`FlowMap::Established`] ([`track_reply`]). The flow ends when the stack delivers
+//! an opening packet ([`stack_delivered`]), or when the pod sends one. Datagrams have no opening packet: the
+//! sender of the first datagram opens the flow. If that is the pod, through the stack, [`stack_sent`] inserts
+//! the flow into [`FlowMap::Stack`], with the addresses after the stack's translation (NAT).
 
 mod cache;
 mod direction;
@@ -46,8 +46,8 @@ pub enum FlowMap {
     Stack,
 }
 
-/// Access to the tables of flows. Other CPUs change them at the same time, the kernel evicts entries, and insertions can
-/// fail.
+/// Access to the tables of flows. Other CPUs change them at the same time, the kernel evicts entries, and
+/// insertions can fail.
 pub trait FlowStore {
     /// Returns [`crate::tables::Config::seed`].
     fn seed(&self) -> u64;
@@ -78,8 +78,8 @@ pub trait FlowStore {
     fn count(&self, event: FlowEvent);
 }
 
-/// Stops tracking a flow. Returns whether it was tracked. Looks up first: a deletion takes a lock, and most packets have
-/// nothing to delete.
+/// Stops tracking a flow. Returns whether it was tracked. Looks up first: a deletion takes a lock, and most
+/// packets have nothing to delete.
 #[inline(always)]
 fn untrack(key: &FlowKey, flows: &impl FlowStore) -> bool {
     let mut found = false;
@@ -88,6 +88,7 @@ fn untrack(key: &FlowKey, flows: &impl FlowStore) -> bool {
             found |= flows.delete(map, key);
         }
     }
-    // Last, and always: another CPU that saw the entry before its deletion may have just written the cache slot.
+    // Last, and always: another CPU that saw the entry before its deletion may have just written the cache
+    // slot.
     cache::CacheSlot::of(key, flows).clear(flows) | found
 }

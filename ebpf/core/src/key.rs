@@ -8,8 +8,8 @@ use crate::{
     tables::{Address, FlowKey},
 };
 
-/// A packet as plain numbers. In the kernel it is in a map: then the verifier does not track its values, and does not follow
-/// the rest of the program once for each kind of packet.
+/// A packet as plain numbers. In the kernel it is in a map: then the verifier does not track its values, and
+/// does not follow the rest of the program once for each kind of packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct PacketKey {

@@ -1,7 +1,7 @@
 //! The logic of the data path, without IO and without `std`.
 //!
-//! The eBPF programs, the agent's `explain`, the tests and the fuzzer compile this crate, so the decision about a packet is
-//! written once. Modules use only modules to their left, or above them:
+//! The eBPF programs, the agent's `explain`, the tests and the fuzzer compile this crate, so the decision
+//! about a packet is written once. Modules use only modules to their left, or above them:
 //!
 //! ```text
 //!  tables ─┐
@@ -9,9 +9,10 @@
 //!  metadata ───────────────────────────────────────┘      └▶ explain
 //! ```
 //!
-//! [`tables`], [`events`] and [`metadata`] are the contract with user space. [`parse`] reads a packet, [`flows`] tracks
-//! connections, [`key`] is what rules match, [`reject`] makes answers, and [`verdict`] decides. [`limits`] applies rate
-//! limits to a verdict, and [`explain`] encodes it for the agent. [`btf`] is for the agent only.
+//! [`tables`], [`events`] and [`metadata`] are the contract with user space. [`parse`] reads a packet,
+//! [`flows`] tracks connections, [`key`] is what rules match, [`reject`] makes answers, and [`verdict`]
+//! decides. [`limits`] applies rate limits to a verdict, and [`explain`] encodes it for the agent. [`btf`] is
+//! for the agent only.
 #![no_std]
 #![forbid(unsafe_code)]
 #![expect(

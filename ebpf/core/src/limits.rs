@@ -1,7 +1,7 @@
 //! Rate limits: of rules, of sources, and of the node's answers to rejected packets.
 //!
-//! The module of [`crate::tables::LimitSet`] describes the algorithm and its units. All state is in cells that programs on
-//! other CPUs change at the same time, so each change is a compare-and-exchange.
+//! The module of [`crate::tables::LimitSet`] describes the algorithm and its units. All state is in cells
+//! that programs on other CPUs change at the same time, so each change is a compare-and-swap.
 
 mod hash;
 mod rate;
@@ -19,7 +19,7 @@ pub trait LimitCell {
     fn get(&self) -> u64;
 
     /// Stores `new` if the current value is `old`. Returns the value from before.
-    fn exchange(&self, old: u64, new: u64) -> u64;
+    fn compare_and_swap(&self, old: u64, new: u64) -> u64;
 }
 
 /// Access to a [`crate::tables::LimitSet`].
@@ -56,8 +56,8 @@ pub trait Limits {
     /// Looks up an element of [`crate::tables::maps::SOURCE_LIMITS`].
     fn set(&self, index: u32) -> Option<Self::LimitSetCells>;
 
-    /// Returns `way` unchanged. In the kernel it makes the value opaque to the verifier, with the help of a number that the
-    /// verifier does not know: so it follows the rest of the program only once.
+    /// Returns `way` unchanged. In the kernel it makes the value opaque to the verifier, with the help of a
+    /// number that the verifier does not know: so it follows the rest of the program only once.
     #[inline(always)]
     fn opaque(&self, way: usize, unknown: u64) -> usize {
         let _ = unknown;
@@ -204,8 +204,8 @@ fn cell<L: Limits>(limit: &PacketLimit<'_>, now: u64, limits: &L) -> (Option<L::
 
 /// Returns the owner's way, or claims a free one. `None` if other owners use all ways.
 ///
-/// Two CPUs that see the same source for the first time agree on one way, or use two until one of them is free again: a
-/// source may get one burst more than its limit, and never less than its limit.
+/// Two CPUs that see the same source for the first time agree on one way, or use two until one of them is
+/// free again: a source may get one burst more than its limit, and never less than its limit.
 #[inline(always)]
 fn way(set: &impl LimitSetCells, owner: u64, now: u64) -> Option<usize> {
     for way in 0..WAYS {
@@ -217,7 +217,7 @@ fn way(set: &impl LimitSetCells, owner: u64, now: u64) -> Option<usize> {
         let cell = set.owner(way);
         let previous = cell.get();
         if previous == 0 || is_past(set.until(way).get(), now) {
-            let seen = cell.exchange(previous, owner);
+            let seen = cell.compare_and_swap(previous, owner);
             if seen == previous || seen == owner {
                 return Some(way);
             }

@@ -1,7 +1,7 @@
 //! Metadata v1: sixteen bytes in front of a redirected packet, for any consumer in the pod.
 //!
-//! A tc program on the pod's interface reads them between `data_meta` and `data`. Host byte order; every field at its
-//! natural alignment:
+//! A tc program on the pod's interface reads them between `data_meta` and `data`. Host byte order; every
+//! field at its natural alignment:
 //!
 //! | offset | size | field |
 //! |---|---|---|
@@ -12,9 +12,9 @@
 //! | 8 | 4 | mark, meaningful with [`Metadata::MARK`] |
 //! | 12 | 4 | RX hash of the NIC, meaningful with [`Metadata::RX_HASH`] |
 //!
-//! All fields are constant per flow, so that GRO still merges the flow's packets (GRO compares metadata byte by byte).
-//! A later version may be longer (at most 32 bytes) and begins with the same four bytes. No metadata means "not
-//! classified", never "trusted".
+//! All fields are constant per flow, so that GRO still merges the flow's packets (GRO compares metadata byte
+//! by byte). A later version may be longer (at most 32 bytes) and begins with the same four bytes. No
+//! metadata means "not classified", never "trusted".
 
 /// First two bytes of every version.
 pub const MAGIC: u16 = 0x5844;
@@ -37,8 +37,9 @@ impl Metadata {
     pub const MARK: u8 = 1;
     /// Flag: the RX hash is meaningful.
     pub const RX_HASH: u8 = 2;
-    /// Flag: the metadata is for the NIC's tc ingress program. The index of the pod's host-side interface is in place of the
-    /// RX hash. A pod sees this flag only if that program is detached, and the packet went through the stack.
+    /// Flag: the metadata is for the NIC's tc ingress program. The index of the pod's host-side interface is
+    /// in place of the RX hash. A pod sees this flag only if that program is detached, and the packet
+    /// went through the stack.
     pub const PEER: u8 = 4;
 
     /// Returns the metadata of a rule.
@@ -157,7 +158,8 @@ impl Metadata {
         bytes
     }
 
-    /// Decodes the bytes between `data_meta` and `data`. `None` if they do not begin with metadata of this version.
+    /// Decodes the bytes between `data_meta` and `data`. `None` if they do not begin with metadata of this
+    /// version.
     #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let (head, _) = bytes.split_first_chunk::<LEN>()?;

@@ -1,7 +1,8 @@
 //! Parses packets: from bytes to the few fields that a verdict depends on.
 //!
-//! Parsing is total: every sequence of bytes is a [`Packet`], or has a reason why it is none. Headers are read only as far
-//! as the verdict needs them, and never beyond the end of the IP packet: padding must not decide anything.
+//! Parsing is total: every sequence of bytes is a [`Packet`], or has a reason why it is none. Headers are
+//! read only as far as the verdict needs them, and never beyond the end of the IP packet: padding must not
+//! decide anything.
 
 mod ipv4;
 pub(crate) mod ipv6;
@@ -21,21 +22,22 @@ pub trait Bytes {
     /// Reads `N` bytes, or none if the packet is too short.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// Reads bytes of headers that few packets have. In the kernel this is slower, and costs the verifier less.
+    /// Reads bytes of headers that few packets have. In the kernel this is slower, and costs the verifier
+    /// less.
     #[inline(always)]
     fn fetch<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.read(offset)
     }
 
-    /// Returns `value` unchanged. In the kernel it makes the value opaque to the verifier, which otherwise follows the rest
-    /// of the program once for each kind of packet.
+    /// Returns `value` unchanged. In the kernel it makes the value opaque to the verifier, which otherwise
+    /// follows the rest of the program once for each kind of packet.
     #[inline(always)]
     fn opaque(&self, value: u32) -> u32 {
         value
     }
 
-    /// Leaves `value` unchanged. In the kernel it is a barrier for the compiler, which otherwise duplicates the rest of the
-    /// program for each kind of packet.
+    /// Leaves `value` unchanged. In the kernel it is a barrier for the compiler, which otherwise duplicates
+    /// the rest of the program for each kind of packet.
     #[inline(always)]
     fn barrier<T>(&self, value: &mut T) {
         let _ = value;

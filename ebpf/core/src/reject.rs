@@ -1,9 +1,10 @@
 //! Answers to rejected packets: the packet itself is turned into its answer.
 //!
-//! TCP is answered by a reset (RFC 9293, 3.10.7.1), other protocols by ICMP "communication administratively prohibited"
-//! (RFC 1812, 5.2.7.1; RFC 4443, 3.1) which quotes the packet up to the first eight bytes behind its IP headers.
-//! RFC 1122, 3.2.2 and RFC 4443, 2.4 say which packets must not be answered. The source of the answer is the packet's
-//! destination. The answer leaves by the NIC on which the packet arrived, with the same VLAN tags.
+//! TCP is answered by a reset (RFC 9293, 3.10.7.1), other protocols by ICMP "communication administratively
+//! prohibited" (RFC 1812, 5.2.7.1; RFC 4443, 3.1) which quotes the packet up to the first eight bytes behind
+//! its IP headers. RFC 1122, 3.2.2 and RFC 4443, 2.4 say which packets must not be answered. The source of
+//! the answer is the packet's destination. The answer leaves by the NIC on which the packet arrived, with the
+//! same VLAN tags.
 
 mod checksum;
 mod icmp;

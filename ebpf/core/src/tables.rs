@@ -1,11 +1,11 @@
 //! The layout of everything the programs and the agent share through pinned maps.
 //!
-//! Integers are in host byte order: the tables never leave the machine. No type has padding; the sizes are asserted
-//! at the end of the file, because a padded type would hand uninitialised bytes to the kernel.
+//! Integers are in host byte order: the tables never leave the machine. No type has padding; the sizes are
+//! asserted at the end of the file, because a padded type would hand uninitialised bytes to the kernel.
 //!
 //! How a packet finds its rules: destination → [`maps::INDEX`] (or [`maps::PODS`]) → slot → [`maps::SLOTS`] →
-//! [`SlotWord`] → [`maps::POD_BLOCKS`] → [`PodBlock`]; the submodule for blocks describes the rest. A live block is never
-//! overwritten: the agent writes a free block, then the slot's word.
+//! [`SlotWord`] → [`maps::POD_BLOCKS`] → [`PodBlock`]; the submodule for blocks describes the rest. A live
+//! block is never overwritten: the agent writes a free block, then the slot's word.
 
 mod address;
 mod blocks;
@@ -32,7 +32,8 @@ pub const ABI_VERSION: u32 = 5;
 pub mod maps {
     /// Array: [`super::index_position`] → [`super::IndexWord`] as `u64`.
     pub const INDEX: &str = "INDEX";
-    /// Hash: [`super::Address`] → slot (`u32`): IPv6 addresses, and IPv4 addresses whose index element is in use.
+    /// Hash: [`super::Address`] → slot (`u32`): IPv6 addresses, and IPv4 addresses whose index element is in
+    /// use.
     pub const PODS: &str = "PODS";
     /// Array: slot → [`super::SlotWord`] as `u64`.
     pub const SLOTS: &str = "SLOTS";
@@ -48,32 +49,36 @@ pub mod maps {
     pub const PORT_BLOCKS: &str = "PORT_BLOCKS";
     /// Array: action number → [`super::ActionRecord`].
     pub const ACTIONS: &str = "ACTIONS";
-    /// Array: rule id → time in ticks (`u64`), written by programs. The last element limits answers to rejected packets.
+    /// Array: rule id → time in ticks (`u64`), written by programs. The last element limits answers to
+    /// rejected packets.
     pub const RULE_LIMITS: &str = "RULE_LIMITS";
     /// Array of [`super::LimitSet`], written by programs.
     pub const SOURCE_LIMITS: &str = "SOURCE_LIMITS";
-    /// Devmap: slot → the pod's host-side interface. The kernel deletes an entry with its device. Without the entry, the
-    /// pod's packets pass.
+    /// Devmap: slot → the pod's host-side interface. The kernel deletes an entry with its device. Without the
+    /// entry, the pod's packets pass.
     pub const DEVICES: &str = "DEVICES";
     /// Per-CPU array: rule id → [`super::RuleCounters`].
     pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
     /// Per-CPU array: rule id → [`super::Count`] of packets that the reader saw in a pod.
     pub const DELIVERED: &str = "DELIVERED";
-    /// Per-CPU array: code of [`crate::events::Unparsed`], [`crate::events::Fallback`], [`crate::events::Event`] or
-    /// [`crate::events::FlowEvent`] → [`super::Count`]; see [`super::EVENTS`].
+    /// Per-CPU array: code of [`crate::events::Unparsed`], [`crate::events::Fallback`],
+    /// [`crate::events::Event`] or [`crate::events::FlowEvent`] → [`super::Count`]; see
+    /// [`super::EVENTS`].
     pub const EVENTS: &str = "EVENTS";
     /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that the pod has replied to.
     pub const ESTABLISHED: &str = "ESTABLISHED";
-    /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that the pod has not replied to yet. A separate table, so
-    /// that a flood of opening packets evicts no established flows.
+    /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that the pod has not replied to yet. A
+    /// separate table, so that a flood of opening packets evicts no established flows.
     pub const UNREPLIED: &str = "UNREPLIED";
-    /// LRU hash: [`super::FlowKey`] → 0 (`u64`): flows of datagrams that a pod opened through the stack, which therefore
-    /// takes the packets to the pod, too. A separate table, so that these flows evict no established flows.
+    /// LRU hash: [`super::FlowKey`] → 0 (`u64`): flows of datagrams that a pod opened through the stack,
+    /// which therefore takes the packets to the pod, too. A separate table, so that these flows evict no
+    /// established flows.
     pub const STACK: &str = "STACK";
     /// LRU hash: [`super::FragmentKey`] → 0 (`u64`): fragmented packets of pods that bypass the stack.
     pub const FRAGMENTS: &str = "FRAGMENTS";
-    /// Array: hash of a [`super::FlowKey`] → tag (`u64`) of the last flow there. For most packets it replaces a look-up in
-    /// [`ESTABLISHED`]. Its length is a power of two, see [`super::recent_len`] and [`super::Config::recent_mask`].
+    /// Array: hash of a [`super::FlowKey`] → tag (`u64`) of the last flow there. For most packets it replaces
+    /// a look-up in [`ESTABLISHED`]. Its length is a power of two, see [`super::recent_len`] and
+    /// [`super::Config::recent_mask`].
     pub const RECENT: &str = "RECENT";
     /// Hash: [`super::FailureKey`] → packets (`u64`).
     pub const FAILURES: &str = "FAILURES";
@@ -113,8 +118,8 @@ pub mod programs {
 
 /// Slots, and so target pods, on one node.
 pub const MAX_SLOTS: u32 = 1024;
-/// Pod blocks: twice the slots, so that the agent can write a new block for every slot while the old one is in use. The
-/// capacities of the other blocks leave half of them free for the same reason.
+/// Pod blocks: twice the slots, so that the agent can write a new block for every slot while the old one is
+/// in use. The capacities of the other blocks leave half of them free for the same reason.
 pub const MAX_POD_BLOCKS: u32 = 2 * MAX_SLOTS;
 /// Elements of [`maps::INDEX`]; a power of two.
 pub const INDEX: u32 = 1 << 14;
@@ -168,7 +173,8 @@ impl Action {
     }
 }
 
-/// What the programs need to know about the node. Offsets are in bytes, from the BTF of the running kernel; zero: unknown.
+/// What the programs need to know about the node. Offsets are in bytes, from the BTF of the running kernel;
+/// zero: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Config {
@@ -184,11 +190,11 @@ pub struct Config {
     pub net_cookie: u32,
     /// Answers to rejected packets per second on this node; zero: none.
     pub rejects_per_second: u32,
-    /// `SO_NETNS_COOKIE` of the agent's network namespace: other namespaces use the same interface indexes. Zero: unknown;
-    /// the programs count all namespaces.
+    /// `SO_NETNS_COOKIE` of the agent's network namespace: other namespaces use the same interface indexes.
+    /// Zero: unknown; the programs count all namespaces.
     pub netns_cookie: u64,
-    /// Random, so that an attacker cannot choose sources that share a [`LimitSet`], or flows that share an element of
-    /// [`maps::RECENT`].
+    /// Random, so that an attacker cannot choose sources that share a [`LimitSet`], or flows that share an
+    /// element of [`maps::RECENT`].
     pub seed: u64,
     /// Number of elements of [`maps::RECENT`], minus one.
     pub recent_mask: u32,

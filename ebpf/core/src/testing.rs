@@ -1,4 +1,5 @@
-//! For tests: packets, the tables of one pod in memory, random rules, and an oracle that reads them in the simplest way.
+//! For tests: packets, the tables of one pod in memory, random rules, and an oracle that reads them in the
+//! simplest way.
 
 mod buffer;
 mod facts;

@@ -1,8 +1,8 @@
 //! The verdict on a packet, and the counters it belongs to.
 //!
-//! [`decide`] is total and fails open: whatever is absent (address, slot, device, block, match), the packet passes. A packet
-//! is dropped only because a rule that says so matched it. Rate limits apply afterwards, in [`crate::limits::enforce`]: so
-//! `explain` and the tests can decide without using up a limit.
+//! [`decide`] is total and fails open: whatever is absent (address, slot, device, block, match), the packet
+//! passes. A packet is dropped only because a rule that says so matched it. Rate limits apply afterwards, in
+//! [`crate::limits::enforce`]: so `explain` and the tests can decide without using up a limit.
 
 mod classify;
 mod control;
@@ -40,7 +40,8 @@ pub trait RuleTables {
     /// Looks up an element of [`crate::tables::maps::SLOTS`].
     fn word(&self, slot: u32) -> Option<SlotWord>;
 
-    /// Whether [`crate::tables::maps::DEVICES`] has an entry for the slot. If a pod's device is gone, its packets pass.
+    /// Whether [`crate::tables::maps::DEVICES`] has an entry for the slot. If a pod's device is gone, its
+    /// packets pass.
     fn alive(&self, slot: u32) -> bool;
 
     /// Looks up an element of [`crate::tables::maps::POD_BLOCKS`].
@@ -61,15 +62,16 @@ pub trait RuleTables {
     /// Looks up an element of [`crate::tables::maps::ACTIONS`].
     fn action(&self, number: u16) -> Option<&ActionRecord>;
 
-    /// Returns `value` unchanged, and opaque to the compiler, which otherwise turns arithmetic into branches. The verifier
-    /// follows each branch.
+    /// Returns `value` unchanged, and opaque to the compiler, which otherwise turns arithmetic into branches.
+    /// The verifier follows each branch.
     #[inline(always)]
     fn opaque(&self, value: u64) -> u64 {
         value
     }
 
-    /// Adds `a.0 & a.1` and `b.0 & b.1`. The masks `a.1` and `b.1` have no bit in common, so the sum equals the union. The
-    /// verifier of Linux before 6.10 knows no bounds of a union (`adjust_scalar_min_max_vals`), but those of a sum.
+    /// Adds `a.0 & a.1` and `b.0 & b.1`. The masks `a.1` and `b.1` have no bit in common, so the sum equals
+    /// the union. The verifier of Linux before 6.10 knows no bounds of a union
+    /// (`adjust_scalar_min_max_vals`), but those of a sum.
     #[inline(always)]
     fn join(&self, a: (u64, u64), b: (u64, u64)) -> u64 {
         (a.0 & a.1) + (b.0 & b.1)
@@ -83,8 +85,8 @@ pub fn decide<B: Bytes + ?Sized>(bytes: &B, tables: &impl RuleTables) -> Verdict
     examine(bytes, tables, &mut scratch).predicted(tables).verdict()
 }
 
-/// Decides about a frame, and returns how. Whether the target pod of a redirect still has its device turns out when the
-/// redirect is executed, or in [`Decision::predicted`].
+/// Decides about a frame, and returns how. Whether the target pod of a redirect still has its device turns
+/// out when the redirect is executed, or in [`Decision::predicted`].
 #[inline(always)]
 pub fn examine<'t, B: Bytes + ?Sized, T: RuleTables>(
     bytes: &B,
@@ -190,7 +192,7 @@ fn act(key: &PacketKey, pod: &PodBlock, record: &ActionRecord, answer: Option<Re
     }
 }
 
-/// Whether the packet may be dropped, answered or limited without a look-up of the pod's device on the way.
+/// Whether the verdict depends on the pod's device, although its execution does not look it up.
 #[inline(always)]
 fn needs_device(kind: Kind, record: &ActionRecord) -> bool {
     let acts = matches!(kind, Kind::Drop | Kind::Reject | Kind::RejectedSilently);

@@ -1,4 +1,4 @@
-//! What the explaining program leaves in a packet, and who reads it.
+//! The encoding of the answer of `xdp_explain`.
 
 use xdp_core::{
     events::{Fallback, Unparsed},
@@ -44,7 +44,7 @@ fn a_reader_gets_back_what_was_decided_and_how() {
 }
 
 #[test]
-fn what_was_not_reached_is_not_told() {
+fn steps_that_were_not_reached_are_absent() {
     let model = PodModel::new(POD, POD_V6);
     let frame = PacketShape::udp(0xc633_6407, false).frame();
     let no_match = explained(&model, &frame).map(|it| (it.kind, it.rule, it.slot, it.class, it.action));

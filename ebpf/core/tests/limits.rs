@@ -24,7 +24,7 @@ struct State {
     rules: Vec<AtomicU64>,
     sets: Vec<[AtomicU64; 2 * WAYS]>,
     rejects: u32,
-    /// Called once, before the next exchange.
+    /// Called once, before the next compare-and-swap.
     intruder: fn(&State),
     intrusions: AtomicU64,
 }
@@ -71,7 +71,7 @@ impl LimitCell for At<'_> {
         self.cell.load(Ordering::Relaxed)
     }
 
-    fn exchange(&self, old: u64, new: u64) -> u64 {
+    fn compare_and_swap(&self, old: u64, new: u64) -> u64 {
         if self.state.intrusions.load(Ordering::Relaxed) > 0 {
             self.state.intrusions.fetch_sub(1, Ordering::Relaxed);
             (self.state.intruder)(self.state);
@@ -179,7 +179,7 @@ fn a_burst_passes_at_once_and_then_one_per_interval(
         state.wait(SECOND / 1000);
         assert_eq!(granted(&state, &limit, 2), 1);
     }
-    // Whoever was silent for long has one burst to his credit, not more.
+    // After a long silence, a source has one burst, not more.
     state.wait(3600 * SECOND);
     assert_eq!(granted(&state, &limit, 100), 5);
 }
@@ -293,7 +293,7 @@ fn sources_without_a_place_share_their_rules_limit_and_say_so() {
     let [own, others @ ..] = &state.sets[set][..WAYS] else {
         unreachable!()
     };
-    // Strangers in all ways but one, who need theirs for a second.
+    // Other sources use all ways but one for a second.
     let later = (3 * SECOND) << 8;
     for (way, other) in (1..).zip(others) {
         other.store(99, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Millions of verdicts against the oracle.
+//! Millions of verdicts, compared with the oracle.
 
 use fastrand::Rng;
 use xdp_core::{
@@ -22,9 +22,13 @@ const DEPTHS: [(usize, usize); 9] = [
     (300, 7),
 ];
 
-fn agree(world: &RuleFixture, model: &PodModel, shape: &PacketShape) {
-    let told = VerdictSummary::from(decide(shape.frame().as_slice(), model));
-    assert_eq!(told, world.verdict(&shape.facts()), "{shape:?}\nin {world:?}");
+fn agree(fixture: &RuleFixture, model: &PodModel, shape: &PacketShape) {
+    let verdict = VerdictSummary::from(decide(shape.frame().as_slice(), model));
+    assert_eq!(
+        verdict,
+        fixture.verdict(&shape.facts()),
+        "{shape:?}\nin {fixture:?}"
+    );
 }
 
 #[test]
@@ -43,14 +47,14 @@ fn depths_have_one_two_and_three_levels() {
 
 #[test]
 fn five_million_verdicts_agree() {
-    const WORLDS: usize = 500;
+    const FIXTURES: usize = 500;
     const PACKETS: usize = 10_000;
     let mut rng = Rng::with_seed(SEED);
-    for number in 0..WORLDS {
+    for number in 0..FIXTURES {
         let (bounds, width) = DEPTHS[number % DEPTHS.len()];
-        let world = RuleFixture::random(bounds, &mut rng);
-        let model = world.model(width);
-        let edges = [world.source_edges(false), world.source_edges(true)];
+        let fixture = RuleFixture::random(bounds, &mut rng);
+        let model = fixture.model(width);
+        let edges = [fixture.source_edges(false), fixture.source_edges(true)];
         for _ in 0..PACKETS {
             let mut shape = PacketShape::random(0, rng.u16(..), &mut rng);
             shape.source = if rng.bool() {
@@ -59,7 +63,7 @@ fn five_million_verdicts_agree() {
             } else {
                 rng.u128(..) >> if shape.v6 { 0 } else { 96 }
             };
-            if let Some(flat) = world.ports(&shape.facts())
+            if let Some(flat) = fixture.ports(&shape.facts())
                 && rng.bool()
             {
                 let (bound, _) = flat[rng.usize(..flat.len())];
@@ -70,7 +74,7 @@ fn five_million_verdicts_agree() {
                     (shape.l4.0, port)
                 };
             }
-            agree(&world, &model, &shape);
+            agree(&fixture, &model, &shape);
         }
     }
 }
@@ -79,26 +83,26 @@ fn five_million_verdicts_agree() {
 fn every_edge_of_every_interval_agrees() {
     let mut rng = Rng::with_seed(SEED);
     for (bounds, width) in DEPTHS {
-        let world = RuleFixture::random(bounds, &mut rng);
-        let model = world.model(width);
+        let fixture = RuleFixture::random(bounds, &mut rng);
+        let model = fixture.model(width);
         for v6 in [false, true] {
-            for source in world.source_edges(v6) {
+            for source in fixture.source_edges(v6) {
                 let shape = PacketShape::udp(source, v6);
-                agree(&world, &model, &shape);
-                every_port(&world, &model, &shape);
+                agree(&fixture, &model, &shape);
+                every_port(&fixture, &model, &shape);
             }
         }
     }
 }
 
 /// Both sides of every bound of every protocol, and both ends.
-fn every_port(world: &RuleFixture, model: &PodModel, shape: &PacketShape) {
+fn every_port(fixture: &RuleFixture, model: &PodModel, shape: &PacketShape) {
     for protocol in [6, 17, 132, 1, 58] {
         let mut shape = PacketShape {
             protocol,
             ..shape.clone()
         };
-        let Some(flat) = world.ports(&shape.facts()) else {
+        let Some(flat) = fixture.ports(&shape.facts()) else {
             continue;
         };
         let around = flat
@@ -106,7 +110,7 @@ fn every_port(world: &RuleFixture, model: &PodModel, shape: &PacketShape) {
             .flat_map(|(bound, _)| [bound.saturating_sub(1), *bound, bound.saturating_add(1)]);
         for port in around.chain([0, u16::MAX]) {
             shape.l4 = (port, port);
-            agree(world, model, &shape);
+            agree(fixture, model, &shape);
         }
     }
 }
@@ -114,8 +118,8 @@ fn every_port(world: &RuleFixture, model: &PodModel, shape: &PacketShape) {
 #[test]
 fn blocks_of_any_content_lead_only_where_they_say() {
     let mut rng = Rng::with_seed(SEED);
-    let world = RuleFixture::random(64, &mut rng);
-    let mut model = world.model(64);
+    let fixture = RuleFixture::random(64, &mut rng);
+    let mut model = fixture.model(64);
     for _ in 0..20_000 {
         for word in 0..SOURCES {
             model.sources_v4[0].bounds[word] = rng.u32(..);

@@ -146,7 +146,11 @@ fn every_part_of_a_packet_is_a_fragment_and_a_whole_packet_is_none() {
 #[case(0, false, UDP_PORTS)]
 #[case(1, true, TransportHeader::LaterFragment)]
 #[case(0x1fff, false, TransportHeader::LaterFragment)]
-fn ipv6_fragments_are_told_apart(#[case] offset: u16, #[case] more: bool, #[case] expected: TransportHeader) {
+fn first_and_later_ipv6_fragments_differ(
+    #[case] offset: u16,
+    #[case] more: bool,
+    #[case] expected: TransportHeader,
+) {
     let header = Ipv6FragmentHeader::new(IpNumber(17), IpFragOffset::try_new(offset).unwrap(), more, 9);
     let frame = v6(44, &[header.to_bytes().as_slice(), &UDP].concat());
     assert_eq!(transport(&frame), expected);

@@ -28,7 +28,7 @@ fn verdict(frame: &[u8]) -> Verdict {
     decide(frame, &PodModel::new(POD, POD_V6).with_rule(record))
 }
 
-/// What goes back.
+/// Returns the answer.
 fn answer(frame: &[u8]) -> Vec<u8> {
     let Verdict::Reject { rule: 7, offender } = verdict(frame) else {
         panic!("{:?}", verdict(frame));
@@ -38,7 +38,7 @@ fn answer(frame: &[u8]) -> Vec<u8> {
     buffer.bytes
 }
 
-/// The answer, if everything about it is right that is the same for all.
+/// Checks what all answers have in common, and returns the headers.
 fn checked(answer: &[u8]) -> PacketHeaders<'_> {
     let headers = PacketHeaders::from_ethernet_slice(answer).unwrap();
     let link = headers.link.clone().unwrap().ethernet2().unwrap();
@@ -76,7 +76,7 @@ fn reset(answer: &[u8]) -> TcpHeader {
     tcp
 }
 
-/// What an ICMP error quotes.
+/// Returns what an ICMP error quotes.
 fn quoted(answer: &[u8]) -> Vec<u8> {
     let headers = checked(answer);
     let payload = headers.payload.slice().to_vec();
@@ -136,7 +136,8 @@ fn segment(v6: bool, tags: usize, change: impl FnOnce(&mut TcpHeader), data: &[u
     frame
 }
 
-/// RFC 9293, 3.10.7.1: "If the ACK bit is off, sequence number zero is used, <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>".
+/// RFC 9293, 3.10.7.1: "If the ACK bit is off, sequence number zero is used,
+/// <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>".
 #[rstest]
 fn a_segment_without_ack_is_acknowledged_by_the_reset(
     #[values(false, true)] v6: bool,
@@ -303,7 +304,8 @@ fn icmp_errors_are_not_answered_and_questions_are() {
             shape.l4.0 = u16::from(kind) << 8;
         })
     };
-    // RFC 1122, 3.2.2: unreachable, source quench, redirect, time exceeded, parameter problem; and what nobody knows.
+    // RFC 1122, 3.2.2: unreachable, source quench, redirect, time exceeded, parameter problem; and unknown
+    // types.
     for kind in [3, 4, 5, 11, 12, 1, 2, 19, 255] {
         assert!(icmp(false, kind), "{kind}");
     }

@@ -134,7 +134,7 @@ fn an_address_whose_place_is_taken_is_in_the_hash() {
     model.hash.insert(Address::v4(POD), SLOT);
     model.index.insert(index_position(pod), place(true));
     assert_eq!(decide(frame.as_slice(), &model), DROP);
-    // Without the flag nobody looks there.
+    // Without the flag, the hash is not looked up.
     model.index.insert(index_position(pod), place(false));
     assert_eq!(decide(frame.as_slice(), &model), Verdict::NotConsidered);
     model

@@ -1,4 +1,4 @@
-//! How flows begin, settle and end.
+//! How flows open, become established, and end.
 
 use xdp_agent::datapath::TestSkb;
 use xdp_core::{
@@ -12,7 +12,7 @@ use super::{CONNECTIONS, ClassifierRun, DATAGRAMS, Node, REDIRECT, TCX_NEXT, sha
 const ABORT: u8 = 6;
 
 #[test]
-fn a_connection_that_nobody_opened_here_is_the_stacks_both_ways() {
+fn a_connection_without_an_opening_packet_is_the_stacks_both_ways() {
     let node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         for [_, answers, follows] in CONNECTIONS {
@@ -26,7 +26,7 @@ fn a_connection_that_nobody_opened_here_is_the_stacks_both_ways() {
 }
 
 #[test]
-fn a_connection_goes_past_the_stack_from_its_first_packet_and_is_young_until_the_pod_goes_on_with_it() {
+fn a_connection_goes_past_the_stack_from_its_first_packet_and_is_unreplied_until_the_pod_accepts_it() {
     let mut node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         for [opens, answers, follows] in CONNECTIONS {
@@ -47,7 +47,7 @@ fn a_connection_goes_past_the_stack_from_its_first_packet_and_is_young_until_the
 }
 
 #[test]
-fn a_datagram_and_an_echo_request_begin_flows_that_their_first_reply_settles() {
+fn a_datagram_and_an_echo_request_open_flows_that_their_first_reply_establishes() {
     let mut node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         for protocol in DATAGRAMS {
@@ -63,7 +63,7 @@ fn a_datagram_and_an_echo_request_begin_flows_that_their_first_reply_settles() {
 }
 
 #[test]
-fn what_refuses_a_connection_leaves_past_the_stack_and_settles_nothing() {
+fn what_refuses_a_connection_leaves_past_the_stack_and_establishes_nothing() {
     let node = Node::new(&[REDIRECT]);
     let refusals = [WireProtocol::Tcp(RST), WireProtocol::Sctp(ABORT)];
     for wire in shapes().take(2) {
@@ -76,7 +76,7 @@ fn what_refuses_a_connection_leaves_past_the_stack_and_settles_nothing() {
 }
 
 #[test]
-fn what_the_pod_opens_is_the_stacks_even_with_the_ports_of_a_flow_of_ours() {
+fn what_the_pod_opens_is_the_stacks_even_with_the_ports_of_a_tracked_flow() {
     let mut node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         for [opens, answers, follows] in CONNECTIONS {
@@ -160,7 +160,7 @@ fn the_mark_of_the_reply_path_is_taken_off_at_the_nic_and_other_marks_are_not() 
 }
 
 #[test]
-fn protocols_whose_replies_cannot_be_told_go_through_the_stack() {
+fn untracked_protocols_go_through_the_stack() {
     let node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         for protocol in [WireProtocol::Other(47), WireProtocol::Other(50)] {

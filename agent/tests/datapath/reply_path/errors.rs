@@ -23,7 +23,7 @@ fn error_to_pod(wire: fn(WireProtocol) -> WirePacket, protocol: WireProtocol) ->
 }
 
 #[test]
-fn an_error_about_a_flow_of_ours_reaches_the_pod_past_the_stack_though_no_rule_says_so() {
+fn an_error_about_a_tracked_flow_reaches_the_pod_past_the_stack_though_no_rule_says_so() {
     let mut node = Node::new(&PORTS);
     for wire in shapes() {
         node.forget();
@@ -42,7 +42,7 @@ fn an_error_about_a_flow_of_ours_reaches_the_pod_past_the_stack_though_no_rule_s
 }
 
 #[test]
-fn an_error_of_another_kind_about_a_flow_of_ours_does_so_too() {
+fn an_error_of_another_kind_about_a_tracked_flow_does_so_too() {
     let kinds = [(false, [3, 4]), (false, [11, 0]), (true, [2, 0]), (true, [3, 0])];
     let mut node = Node::new(&PORTS);
     for (v6, kind) in kinds {
@@ -73,7 +73,7 @@ fn an_error_about_a_flow_that_the_pod_has_not_answered_yet_reaches_it() {
 }
 
 #[test]
-fn a_rule_that_drops_errors_drops_those_about_flows_of_ours() {
+fn a_rule_that_drops_errors_drops_those_about_tracked_flows() {
     let rules = [
         "{name: no-errors, ports: [{protocol: ICMP}], action: Drop}",
         REDIRECT,
@@ -86,7 +86,7 @@ fn a_rule_that_drops_errors_drops_those_about_flows_of_ours() {
 }
 
 #[test]
-fn a_rule_that_redirects_errors_redirects_those_about_flows_of_ours_alone() {
+fn a_rule_that_redirects_errors_redirects_those_about_tracked_flows_only() {
     let mut node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         node.forget();
@@ -101,7 +101,7 @@ fn a_rule_that_redirects_errors_redirects_those_about_flows_of_ours_alone() {
 }
 
 #[test]
-fn an_error_from_the_pod_about_a_flow_of_ours_leaves_past_the_stack_and_settles_nothing() {
+fn an_error_from_the_pod_about_a_tracked_flow_leaves_past_the_stack_and_establishes_nothing() {
     let mut node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         node.forget();

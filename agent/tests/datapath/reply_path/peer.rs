@@ -45,7 +45,7 @@ fn a_connection_that_begins_behind_the_nics_stack_entry_is_ours_like_any_other()
 }
 
 #[test]
-fn a_datagram_that_is_answered_from_behind_the_nics_stack_entry_settles_its_flow() {
+fn a_reply_to_a_datagram_with_delivery_peer_establishes_its_flow() {
     let mut node = node();
     for wire in shapes() {
         for protocol in DATAGRAMS {

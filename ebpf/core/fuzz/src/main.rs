@@ -1,7 +1,8 @@
-//! Parse, classify and reject: nothing panics, everything has a verdict, and it is the one that a naive reading of packet
-//! and rules comes to.
+//! Parse, classify and reject: nothing panics, everything has a verdict, and it is the one that a naive
+//! reading of packet and rules comes to.
 //!
-//! The first byte of an input chooses the rules, the second one whether the packet goes to the pod, the rest is the packet.
+//! The first byte of an input chooses the rules, the second one whether the packet goes to the pod, the rest
+//! is the packet.
 #![no_main]
 
 mod answer;
@@ -29,7 +30,8 @@ static RULES: LazyLock<Vec<(RuleFixture, PodModel)>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Writes the pod's address where a packet behind `tags` tags has its destination: random bytes would never hit it.
+/// Writes the pod's address where a packet behind `tags` tags has its destination: random bytes would never
+/// hit it.
 fn aim(frame: &mut [u8], tags: usize) {
     let ip = 14 + 4 * tags;
     let is_v6 = frame.get(ip - 2..ip) == Some(&[0x86, 0xdd]);

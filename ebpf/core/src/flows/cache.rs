@@ -1,4 +1,5 @@
-//! The cache [`crate::tables::maps::RECENT`]: for most packets one array look-up replaces those in the hash tables.
+//! The cache [`crate::tables::maps::RECENT`]: for most packets one array look-up replaces those in the hash
+//! tables.
 //!
 //! Each element is the tag of the flow that used it last:
 //!
@@ -8,15 +9,16 @@
 //! | 1 | always set: an unused element is zero |
 //! | 0 | set: the flow is in [`FlowMap::Established`]; clear: it is in [`FlowMap::Unreplied`] |
 //!
-//! A tag is valid for one epoch. So each flow in use is looked up in its table once per epoch, which keeps the LRU from
-//! evicting it, and a race with a deletion has no lasting effect. A tag of the previous epoch without an entry in the table
-//! shows a flow that was evicted while it was in use: it is inserted again.
+//! A tag is valid for one epoch. So each flow in use is looked up in its table once per epoch, which keeps
+//! the LRU from evicting it, and a race with a deletion has no lasting effect. A tag of the previous epoch
+//! without an entry in the table shows a flow that was evicted while it was in use: it is inserted again.
 
 use super::{FlowMap, FlowStore};
 use crate::{events::FlowEvent, tables::FlowKey};
 
-/// Returns a keyed hash of a flow. Without the seed, an attacker cannot choose flows that share a cache slot. Two flows with
-/// the same hash harm only each other: packets of the second take the path of the first, which its rule allows.
+/// Returns a keyed hash of a flow. Without the seed, an attacker cannot choose flows that share a cache slot.
+/// Two flows with the same hash harm only each other: packets of the second take the path of the first, which
+/// its rule allows.
 ///
 /// The words are mixed in parallel, not one after the other: each packet computes this hash.
 #[inline(always)]

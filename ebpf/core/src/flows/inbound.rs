@@ -16,7 +16,8 @@ pub fn is_recent(key: &FlowKey, flows: &impl FlowStore) -> bool {
     CacheSlot::of(key, flows).is_recent(flows)
 }
 
-/// Looks up the flow of a packet that a rule redirects, and inserts a new flow. Fails if the flow is the stack's.
+/// Looks up the flow of a packet that a rule redirects, and inserts a new flow. Fails if the flow is the
+/// stack's.
 #[inline(always)]
 pub fn track_inbound(packet: &FlowPacket, slot: u32, flows: &impl FlowStore) -> Result<FlowEvent, Fallback> {
     let key = &packet.key;
@@ -61,8 +62,8 @@ pub fn track_inbound(packet: &FlowPacket, slot: u32, flows: &impl FlowStore) -> 
 pub enum DrainScope {
     /// None.
     Nothing = 0,
-    /// ICMP errors about tracked flows. The stack may drop them as `INVALID`, and without "packet too big" a connection
-    /// stalls.
+    /// ICMP errors about tracked flows. The stack may drop them as `INVALID`, and without "packet too big" a
+    /// connection stalls.
     IcmpErrors = 1,
     /// ICMP errors, and packets of established flows: [`crate::tables::PodBlock::DRAIN`].
     Established = 2,

@@ -16,13 +16,15 @@ use crate::{
 pub enum PacketRole {
     /// Opens a connection (conntrack's `NEW`): TCP SYN without ACK, SCTP INIT.
     New = 1,
-    /// A datagram, which may or may not open a flow: UDP; ICMP echo requests to a pod and echo replies from a pod.
+    /// A datagram, which may or may not open a flow: UDP; ICMP echo requests to a pod and echo replies from a
+    /// pod.
     Datagram = 2,
-    /// A later packet of a connection that both ends accepted (`ESTABLISHED`): all other TCP and SCTP packets.
+    /// A later packet of a connection that both ends accepted (`ESTABLISHED`): all other TCP and SCTP
+    /// packets.
     Data = 3,
-    /// A later packet that does not prove that the pod accepted the connection: TCP with SYN or RST, SCTP INIT ACK or
-    /// ABORT. So a flood of opening packets moves no flow to [`super::FlowMap::Established`], whether the pod answers or
-    /// refuses them.
+    /// A later packet that does not prove that the pod accepted the connection: TCP with SYN or RST, SCTP
+    /// INIT ACK or ABORT. So a flood of opening packets moves no flow to [`super::FlowMap::Established`],
+    /// whether the pod answers or refuses them.
     Inconclusive = 4,
     /// An ICMP error (`RELATED`): its flow is that of the packet which it quotes.
     Related = 5,

@@ -1,5 +1,5 @@
-//! The packet that an ICMP error quotes: an IP packet of the opposite direction, cut off somewhere after the first eight
-//! bytes of its transport header (RFC 792, RFC 4443).
+//! The packet that an ICMP error quotes: an IP packet of the opposite direction, cut off somewhere after the
+//! first eight bytes of its transport header (RFC 792, RFC 4443).
 
 use super::{
     direction::{Direction, echo_ports, flow_key, ports},
@@ -15,8 +15,8 @@ const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const OFFSET_MASK: u16 = 0x1fff;
 
-/// Returns the flow of the quoted packet. `None` if that is a fragment without ports, has an untracked protocol, or was not
-/// sent by, or to, the pod.
+/// Returns the flow of the quoted packet. `None` if that is a fragment without ports, has an untracked
+/// protocol, or was not sent by, or to, the pod.
 #[inline(always)]
 pub(super) fn flow<B: Bytes + ?Sized>(
     ip: &IpBytes<'_, B>,

@@ -20,7 +20,8 @@ pub enum ReplyDecision {
     Stack(FlowEvent),
 }
 
-/// Looks up the flow of a packet from a pod, and updates the tables. Of fragments, only first ones have a flow.
+/// Looks up the flow of a packet from a pod, and updates the tables. Of fragments, only first ones have a
+/// flow.
 #[inline(always)]
 pub fn track_reply(packet: &FlowPacket, flows: &impl FlowStore) -> ReplyDecision {
     let key = &packet.key;
@@ -69,7 +70,8 @@ const IPV6_NEXT_HEADER: usize = 6;
 const IPV6_HEADER: usize = 40;
 const FRAGMENT: u8 = 44;
 
-/// Returns what all fragments of a packet have in common. `None` if the fragment header is not the first extension header.
+/// Returns what all fragments of a packet have in common. `None` if the fragment header is not the first
+/// extension header.
 #[inline(always)]
 pub fn fragment_key<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Option<FragmentKey> {
     let start = packet.ip_offset();

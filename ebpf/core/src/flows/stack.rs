@@ -23,8 +23,8 @@ pub fn stack_delivered(
     untrack(&packet.key, flows).then_some(event)
 }
 
-/// Updates the tables for a pod's datagram that left the node through the stack, with these addresses: packets in the other
-/// direction are the stack's.
+/// Updates the tables for a pod's datagram that left the node through the stack, with these addresses:
+/// packets in the other direction are the stack's.
 #[inline(always)]
 pub fn stack_sent(packet: &FlowPacket, flows: &impl FlowStore) -> Option<FlowEvent> {
     let key = &packet.key;

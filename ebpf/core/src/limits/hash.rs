@@ -1,4 +1,5 @@
-//! A keyed hash: without the seed, an attacker cannot choose sources that share a set with the sources of others.
+//! A keyed hash: without the seed, an attacker cannot choose sources that share a set with the sources of
+//! others.
 
 use crate::tables::Address;
 
@@ -70,8 +71,8 @@ mod tests {
 
     #[test]
     fn it_is_siphash() {
-        // `DefaultHasher::new` has the keys 0 and 0; a seed whose second key is 0 as well does not exist, so the state is
-        // set by hand.
+        // `DefaultHasher::new` has the keys 0 and 0; a seed whose second key is 0 as well does not exist, so
+        // the state is set by hand.
         let mut state = State::new(0, 0);
         state.absorb(1);
         state.absorb(2);

@@ -2,11 +2,12 @@
 
 use super::LimitCell;
 
-/// After this many failed attempts the packet is admitted. Each failed attempt is a packet that another CPU admitted in its
-/// place.
+/// After this many failed attempts the packet is admitted. Each failed attempt is a packet that another CPU
+/// admitted in its place.
 const ATTEMPTS: u32 = 8;
 
-/// The most ticks by which the clocks of two CPUs, or the reads of the clock and of the cell, may differ: 17 seconds.
+/// The most ticks by which the clocks of two CPUs, or the reads of the clock and of the cell, may differ: 17
+/// seconds.
 const SLACK: u64 = 1 << 42;
 
 /// A rate and its burst, in ticks.
@@ -30,7 +31,7 @@ impl Rate {
             if ahead > self.window {
                 return false;
             }
-            let seen = cell.exchange(until, now.wrapping_add(ahead));
+            let seen = cell.compare_and_swap(until, now.wrapping_add(ahead));
             if seen == until {
                 return true;
             }
@@ -39,8 +40,8 @@ impl Rate {
         true
     }
 
-    /// Returns how far the admitted packets reach into the future. Zero for a cell that was never used, and for a value that
-    /// this rate cannot have reached: it is of another rate, which the rule had before.
+    /// Returns how far the admitted packets reach into the future. Zero for a cell that was never used, and
+    /// for a value that this rate cannot have reached: it is of another rate, which the rule had before.
     #[inline(always)]
     fn ahead(&self, until: u64, now: u64) -> u64 {
         let ahead = until.wrapping_sub(now);

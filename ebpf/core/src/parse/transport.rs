@@ -35,7 +35,8 @@ pub enum TransportHeader {
     LaterFragment,
 }
 
-/// A [`TransportHeader`] as numbers: compiled code for enums whose variants share bytes is too complex for the verifier.
+/// A [`TransportHeader`] as numbers: compiled code for enums whose variants share bytes is too complex for
+/// the verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Upper {
     pub(super) kind: UpperKind,
@@ -72,8 +73,8 @@ impl Upper {
     }
 }
 
-/// Reads only four bytes. A first fragment may cut a TCP header short. If that were an error, such packets would bypass a
-/// rule that drops them, and the stack would reassemble them.
+/// Reads only four bytes. A first fragment may cut a TCP header short. If that were an error, such packets
+/// would bypass a rule that drops them, and the stack would reassemble them.
 #[inline(always)]
 pub(super) fn parse<B: Bytes + ?Sized>(
     ip: &IpBytes<'_, B>,

@@ -2,8 +2,8 @@
 
 /// An IP address: IPv4 in its IPv4-mapped form (`::ffff:a.b.c.d`), as two host-order halves.
 ///
-/// An IPv6 packet with an IPv4-mapped address on the wire cannot be parsed (the kernel drops it as well: Linux commit
-/// 6af1799aaf3f), so the two families never collide.
+/// An IPv6 packet with an IPv4-mapped address on the wire cannot be parsed (the kernel drops it as well:
+/// Linux commit 6af1799aaf3f), so the two families never collide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct Address {
@@ -70,8 +70,8 @@ impl Address {
     }
 }
 
-/// Returns the index of an IPv4 address in [`super::maps::INDEX`]. Addresses of an aligned /18 network have different
-/// indexes, and consecutive addresses consecutive ones. The first index of a network is a hash.
+/// Returns the index of an IPv4 address in [`super::maps::INDEX`]. Addresses of an aligned /18 network have
+/// different indexes, and consecutive addresses consecutive ones. The first index of a network is a hash.
 #[inline(always)]
 pub const fn index_position(v4: u32) -> u32 {
     v4.wrapping_add((v4 >> 14).wrapping_mul(SCATTER) >> 18) & (super::INDEX - 1)

@@ -1,11 +1,11 @@
-//! Compiled rules. The agent writes a block once. The block is live as long as a slot's word leads to it, and equal blocks
-//! are shared.
+//! Compiled rules. The agent writes a block once. The block is live as long as a slot's word leads to it, and
+//! equal blocks are shared.
 //!
 //! The path of a look-up: [`PodBlock`] → (source address) → [`Class`] → (protocol, port) → action number →
-//! [`ActionRecord`]. Sources are in a tree of blocks, at most [`SOURCE_LEVELS`] deep, and ports in a tree at most
-//! [`PORT_LEVELS`] deep. A block is a list of sorted lower bounds, and a target for each of them. The first bound is the
-//! smallest value that can reach the block. Unused elements repeat the last bound and its target, so a search for any key
-//! ends at the last bound that is not larger than the key.
+//! [`ActionRecord`]. Sources are in a tree of blocks, at most [`SOURCE_LEVELS`] deep, and ports in a tree at
+//! most [`PORT_LEVELS`] deep. A block is a list of sorted lower bounds, and a target for each of them. The
+//! first bound is the smallest value that can reach the block. Unused elements repeat the last bound and its
+//! target, so a search for any key ends at the last bound that is not larger than the key.
 
 use super::Address;
 
@@ -18,8 +18,8 @@ pub const PORT_LEVELS: usize = 3;
 /// The most blocks between a pod and a class: capacity for 64³ bounds.
 pub const SOURCE_LEVELS: usize = 3;
 
-/// The value of a slot: generation in the upper half, index of the [`PodBlock`] + 1 in the lower half. Zero is an empty
-/// slot: all its packets pass.
+/// The value of a slot: generation in the upper half, index of the [`PodBlock`] + 1 in the lower half. Zero
+/// is an empty slot: all its packets pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct SlotWord(pub u64);
@@ -68,8 +68,8 @@ impl PodBlock {
     pub const NO_PEER: u16 = 2;
     /// The programs of the pod's reply path are attached. Without them, redirects pass, counted as fallbacks.
     pub const REPLY_PATH: u16 = 4;
-    /// No policy selects the pod any more. Its established flows are drained: their packets still reach the pod past the
-    /// stack, until the stack sees a packet of the flow.
+    /// No policy selects the pod any more. Its established flows are drained: their packets still reach the
+    /// pod past the stack, until the stack sees a packet of the flow.
     pub const DRAIN: u16 = 8;
 }
 
@@ -205,7 +205,8 @@ pub const NO_MATCH: u16 = 0;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct ActionRecord {
-    /// Index into [`super::maps::RULE_COUNTERS`], [`super::maps::RULE_LABELS`] and [`super::maps::RULE_LIMITS`].
+    /// Index into [`super::maps::RULE_COUNTERS`], [`super::maps::RULE_LABELS`] and
+    /// [`super::maps::RULE_LIMITS`].
     pub rule: u32,
     /// The mark, with [`ActionRecord::MARK`].
     pub mark: u32,
@@ -215,7 +216,8 @@ pub struct ActionRecord {
     pub flags: u8,
     /// Always zero.
     pub reserved: [u8; 6],
-    /// Ticks per packet, with [`ActionRecord::LIMIT_RULE`] or [`ActionRecord::LIMIT_SOURCE`]; see the submodule for limits.
+    /// Ticks per packet, with [`ActionRecord::LIMIT_RULE`] or [`ActionRecord::LIMIT_SOURCE`]; see the
+    /// submodule for limits.
     pub interval: u64,
     /// Ticks of a burst: `interval` × burst.
     pub window: u64,

@@ -14,7 +14,8 @@ pub struct Count {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RuleCounters {
-    /// Redirected to the pod's device. That is not delivery yet: see [`super::maps::DELIVERED`] and [`super::maps::FAILURES`].
+    /// Redirected to the pod's device. That is not delivery yet: see [`super::maps::DELIVERED`] and
+    /// [`super::maps::FAILURES`].
     pub redirected: Count,
     /// Passed: the rule's action.
     pub passed: Count,
@@ -34,9 +35,11 @@ pub struct RuleCounters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct FailureKey {
-    /// The tracepoint: [`FailureKey::REDIRECT_ERR`], [`FailureKey::DEVMAP_XMIT`] or [`FailureKey::EXCEPTION`].
+    /// The tracepoint: [`FailureKey::REDIRECT_ERR`], [`FailureKey::DEVMAP_XMIT`] or
+    /// [`FailureKey::EXCEPTION`].
     pub kind: u32,
-    /// `xdp_redirect_err`: slot. `xdp_devmap_xmit`: ifindex of the target. `xdp_exception`: ifindex of the NIC.
+    /// `xdp_redirect_err`: slot. `xdp_devmap_xmit`: ifindex of the target. `xdp_exception`: ifindex of the
+    /// NIC.
     pub subject: u32,
     /// A positive errno, or 0 if the kernel reports none; for `xdp_exception` the XDP action.
     pub code: u32,

@@ -2,8 +2,8 @@
 
 use super::Address;
 
-/// A flow: addresses and ports of its packets to the pod, as on the wire. For ICMP echo, the identifier is in place of the
-/// remote port, and the pod's port is 0.
+/// A flow: addresses and ports of its packets to the pod, as on the wire. For ICMP echo, the identifier is in
+/// place of the remote port, and the pod's port is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct FlowKey {
@@ -48,7 +48,8 @@ pub struct FragmentKey {
     pub protocol: u32,
 }
 
-/// Default capacity of each of [`super::maps::ESTABLISHED`], [`super::maps::UNREPLIED`] and [`super::maps::STACK`].
+/// Default capacity of each of [`super::maps::ESTABLISHED`], [`super::maps::UNREPLIED`] and
+/// [`super::maps::STACK`].
 pub const DEFAULT_FLOWS: u32 = 1 << 16;
 /// Smallest capacity: the kernel reserves entries of an LRU hash for each CPU in batches.
 pub const MIN_FLOWS: u32 = 1 << 10;
@@ -62,6 +63,6 @@ pub const fn recent_len(flows: u32) -> u32 {
     (4 * flows).next_power_of_two()
 }
 
-/// The skb mark of replies that bypass the stack, between the pod's host-side interface and the NIC. The program on the
-/// NIC recognises them by it, and clears it.
+/// The skb mark of replies that bypass the stack, between the pod's host-side interface and the NIC. The
+/// program on the NIC recognises them by it, and clears it.
 pub const REPLY_PATH_MARK: u32 = 0x5844_5742;

@@ -1,4 +1,5 @@
-//! Random rules of one pod as flat lists of bounds: the oracle reads the lists, and the tables are trees over them.
+//! Random rules of one pod as flat lists of bounds: the oracle reads the lists, and the tables are trees over
+//! them.
 
 use std::{vec, vec::Vec};
 
@@ -344,7 +345,8 @@ fn record(rule: u32, rng: &mut fastrand::Rng) -> ActionRecord {
     }
 }
 
-/// Returns a number of bounds in a block for a tree of two levels, or of three levels if there are enough bounds.
+/// Returns a number of bounds in a block for a tree of two levels, or of three levels if there are enough
+/// bounds.
 fn bounds_to_a_block(bounds: usize) -> usize {
     if bounds.is_multiple_of(2) {
         PORTS.min(bounds.max(4).div_ceil(2))

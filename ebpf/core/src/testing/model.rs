@@ -1,4 +1,5 @@
-//! The tables of one pod in memory. The trees are built in the simplest way, not as the agent's compiler does.
+//! The tables of one pod in memory. The trees are built in the simplest way, not as the agent's compiler
+//! does.
 
 use std::{collections::BTreeMap, vec, vec::Vec};
 
@@ -78,7 +79,8 @@ impl PodModel {
         self
     }
 
-    /// Builds a tree of IPv4 sources with `width` bounds in a block. The bounds are sorted, and the first is zero.
+    /// Builds a tree of IPv4 sources with `width` bounds in a block. The bounds are sorted, and the first is
+    /// zero.
     pub fn add_sources_v4(&mut self, bounds: &[(u32, u32)], width: usize) -> SourceRef {
         let leaves = bounds
             .iter()

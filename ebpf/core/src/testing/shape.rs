@@ -1,4 +1,5 @@
-//! Packets to the pod from a description of their properties: a test need not parse a packet to know its verdict.
+//! Packets to the pod from a description of their properties: a test need not parse a packet to know its
+//! verdict.
 
 use std::{vec, vec::Vec};
 

@@ -1,7 +1,8 @@
-//! Classifies a packet: from source, protocol and port to an action number, in a fixed number of steps without branches.
+//! Classifies a packet: from source, protocol and port to an action number, in a fixed number of steps
+//! without branches.
 //!
-//! Every search is a binary search over sorted bounds, whose number is a power of two. It ends at the last bound that is
-//! not larger than the key. Whatever a block holds, no index is out of bounds.
+//! Every search is a binary search over sorted bounds, whose number is a power of two. It ends at the last
+//! bound that is not larger than the key. Whatever a block holds, no index is out of bounds.
 
 use super::RuleTables;
 use crate::{
@@ -88,12 +89,13 @@ fn search_ports(block: &Ports, port: u32, tables: &impl RuleTables) -> u16 {
     block.targets[found]
 }
 
-/// Returns the index of the last of `N` bounds that is not larger than the key, or zero. `is_reached` returns 1 if the bound
-/// at an index is not larger than the key, and 0 otherwise.
+/// Returns the index of the last of `N` bounds that is not larger than the key, or zero. `is_reached` returns
+/// 1 if the bound at an index is not larger than the key, and 0 otherwise.
 ///
-/// Each step depends on the one before, so steps are short: offsets are in bytes of elements of type `T`, and the result of
-/// a comparison is shifted to its bit. (A mask of -1 or 0 would be as short, but the verifier of Linux 6.18 and later
-/// follows both cases of it.) The masks do not change the result: they prove that no index is out of bounds.
+/// Each step depends on the one before, so steps are short: offsets are in bytes of elements of type `T`, and
+/// the result of a comparison is shifted to its bit. (A mask of -1 or 0 would be as short, but the verifier
+/// of Linux 6.18 and later follows both cases of it.) The masks do not change the result: they prove that no
+/// index is out of bounds.
 #[inline(always)]
 fn search<const N: usize, T>(tables: &impl RuleTables, is_reached: impl Fn(usize) -> u64) -> usize {
     let scale = size_of::<T>().ilog2();

@@ -1,5 +1,5 @@
-//! Control traffic that a network depends on: no rule matches it. (Path MTU messages, which match only rules that name
-//! their protocol, are handled by the compiler of the tables.)
+//! Control traffic that a network depends on: no rule matches it. (Path MTU messages, which match only rules
+//! that name their protocol, are handled by the compiler of the tables.)
 
 use crate::parse::{Packet, UpperKind, protocol};
 

@@ -10,8 +10,8 @@ use crate::{
     tables::{ActionRecord, Address, PodBlock},
 };
 
-/// A [`Verdict`] without its details, as numbers: compiled code for enums whose variants share bytes is too complex for the
-/// verifier.
+/// A [`Verdict`] without its details, as numbers: compiled code for enums whose variants share bytes is too
+/// complex for the verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct VerdictCode {
@@ -115,7 +115,8 @@ impl<'t> Decision<'t> {
         self.key
     }
 
-    /// Returns which packets with a verdict of this kind reach the pod past the stack although no rule redirects them.
+    /// Returns which packets with a verdict of this kind reach the pod past the stack although no rule
+    /// redirects them.
     #[inline(always)]
     pub fn drain_scope(&self, kind: Kind) -> DrainScope {
         match kind {
@@ -218,8 +219,8 @@ impl<'t> Decision<'t> {
 }
 
 impl Kind {
-    /// Returns the field of the rule's counters that a packet belongs to. A drained packet is counted by the verdict that it
-    /// had before.
+    /// Returns the field of the rule's counters that a packet belongs to. A drained packet is counted by the
+    /// verdict that it had before.
     #[inline(always)]
     pub const fn field(self) -> Option<Field> {
         match self {

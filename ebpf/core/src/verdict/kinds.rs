@@ -33,8 +33,8 @@ pub enum Verdict {
     },
     /// `XDP_REDIRECT` to the pod's host-side interface. If that fails, the packet falls back.
     Redirect(Redirect),
-    /// Pass, with metadata for the NIC's tc ingress program, which delivers to the pod with `bpf_redirect_peer`. If that
-    /// fails, the packet falls back.
+    /// Pass, with metadata for the NIC's tc ingress program, which delivers to the pod with
+    /// `bpf_redirect_peer`. If that fails, the packet falls back.
     Peer(Redirect),
     /// Pass: the rule's action is Redirect, but this packet cannot be redirected.
     FallBack {
@@ -62,8 +62,9 @@ pub enum Verdict {
         /// The rule that matches.
         rule: u32,
     },
-    /// Delivered past the stack without metadata: no rule redirects the packet, but it belongs to a tracked flow
-    /// ([`crate::flows::drains`]). Only the program on the NIC looks that up; [`super::decide`] never returns this.
+    /// Delivered past the stack without metadata: no rule redirects the packet, but it belongs to a tracked
+    /// flow ([`crate::flows::drains`]). Only the program on the NIC looks that up; [`super::decide`]
+    /// never returns this.
     Drained,
 }
 

@@ -1,4 +1,4 @@
-//! Whose packets are: the owner rule, and the packets that show it.
+//! Flow tracking: which packets belong to tracked flows, and when flows begin and end.
 
 mod memory;
 mod race;
@@ -44,7 +44,7 @@ fn both_ways_of_a_flow_have_one_key(#[values(false, true)] v6: bool, #[values(0,
 }
 
 #[rstest]
-fn only_what_opens_opens(#[values(false, true)] v6: bool) {
+fn roles_follow_from_the_transport_header(#[values(false, true)] v6: bool) {
     let tcp = |flags| role(&WirePacket::new(v6, WireProtocol::Tcp(flags)), Direction::ToPod);
     assert_eq!(tcp(SYN), PacketRole::New);
     assert_eq!(tcp(ACK), PacketRole::Data);
@@ -74,7 +74,7 @@ fn only_what_opens_opens(#[values(false, true)] v6: bool) {
 }
 
 #[rstest]
-fn an_echo_belongs_to_whom_it_was_asked_by(#[values(false, true)] v6: bool) {
+fn an_echo_belongs_to_the_flow_of_its_request(#[values(false, true)] v6: bool) {
     let request = WirePacket::new(v6, WireProtocol::Echo);
     assert_eq!(role(&request, Direction::ToPod), PacketRole::Datagram);
     assert_eq!(role(&request.reply(), Direction::FromPod), PacketRole::Datagram);
@@ -151,7 +151,7 @@ fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] 
 }
 
 #[test]
-fn a_connection_is_ours_from_its_opening_packet_on() {
+fn a_connection_is_tracked_from_its_opening_packet_on() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&WirePacket::new(false, WireProtocol::Tcp(flags))));
     assert_eq!(track_inbound(&ack, SLOT, &flows), Err(Fallback::StackFlow));
@@ -163,7 +163,7 @@ fn a_connection_is_ours_from_its_opening_packet_on() {
 }
 
 #[test]
-fn it_is_established_when_the_pod_has_accepted_it_and_not_before() {
+fn a_connection_is_established_when_the_pod_has_accepted_it_and_not_before() {
     let out = |flags| from_pod(&WirePacket::new(false, WireProtocol::Tcp(flags)));
     let flows = Memory::default();
     let syn = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
@@ -183,11 +183,11 @@ fn it_is_established_when_the_pod_has_accepted_it_and_not_before() {
     }
     assert_eq!(flows.table(FlowMap::Established), [(syn.key, SLOT)]);
     assert_eq!(flows.table(FlowMap::Unreplied), []);
-    assert_eq!(flows.noted(FlowEvent::Established), 1);
+    assert_eq!(flows.counted(FlowEvent::Established), 1);
 }
 
 #[test]
-fn a_flood_of_opening_packets_that_are_answered_moves_nothing() {
+fn a_flood_of_opening_packets_that_are_answered_establishes_nothing() {
     let flows = Memory::default();
     for port in 1..1000 {
         let wire = WirePacket::new(true, WireProtocol::Tcp(SYN)).with_port(port);
@@ -202,7 +202,7 @@ fn a_flood_of_opening_packets_that_are_answered_moves_nothing() {
 }
 
 #[rstest]
-fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
+fn the_stack_reclaims_a_flow_when_it_delivers_an_opening_packet(
     #[values(
         WireProtocol::Tcp(SYN),
         WireProtocol::Udp,
@@ -233,7 +233,7 @@ fn the_stack_takes_a_flow_over_by_delivering_an_opening_packet(
 }
 
 #[test]
-fn the_stack_is_given_flows_as_they_go_on_only_when_a_pod_leaves() {
+fn established_flows_move_to_the_stack_only_when_the_pod_is_drained() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&WirePacket::new(false, WireProtocol::Tcp(flags))));
     track_inbound(&syn, SLOT, &flows).unwrap();
@@ -261,10 +261,10 @@ fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
 }
 
 #[test]
-fn what_answers_a_pods_datagram_is_the_stacks_even_if_it_was_ours_by_mistake() {
+fn the_stack_keeps_a_flow_that_a_pod_opened_even_if_it_was_tracked_by_mistake() {
     let flows = Memory::default();
     let udp = WirePacket::new(true, WireProtocol::Udp);
-    // The answer was faster than the note about what it answers.
+    // The answer arrives before the program on the NIC has recorded the flow.
     assert_eq!(track_inbound(&to_pod(&udp), SLOT, &flows), Ok(FlowEvent::Opened));
     assert_eq!(
         stack_sent(&from_pod(&udp), &flows),
@@ -279,16 +279,16 @@ fn what_answers_a_pods_datagram_is_the_stacks_even_if_it_was_ours_by_mistake() {
 }
 
 #[test]
-fn without_room_for_an_entry_a_flow_is_the_stacks() {
+fn a_flow_that_cannot_be_inserted_is_the_stacks() {
     let flows = Memory::default();
     flows.full.set(true);
     let syn = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
     assert_eq!(track_inbound(&syn, SLOT, &flows), Err(Fallback::StackFlow));
-    assert_eq!(flows.noted(FlowEvent::InsertFailed), 1);
+    assert_eq!(flows.counted(FlowEvent::InsertFailed), 1);
 }
 
 #[rstest]
-fn errors_about_flows_of_ours_are_delivered_whatever_rules_say(
+fn icmp_errors_about_tracked_flows_are_delivered_whatever_rules_say(
     #[values(false, true)] v6: bool,
     #[values(false, true)] answered: bool,
 ) {
@@ -325,7 +325,7 @@ fn errors_about_flows_of_ours_are_delivered_whatever_rules_say(
 }
 
 #[test]
-fn a_pod_without_policies_keeps_the_flows_that_it_has_answered() {
+fn a_pod_without_policies_keeps_its_established_flows() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
@@ -375,7 +375,7 @@ fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
 }
 
 #[test]
-fn a_flow_that_is_evicted_while_it_is_in_use_is_put_back() {
+fn a_flow_that_is_evicted_while_it_is_in_use_is_restored() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
@@ -384,7 +384,7 @@ fn a_flow_that_is_evicted_while_it_is_in_use_is_put_back() {
     flows.epoch.set(flows.epoch.get() + 1);
     assert_eq!(track_inbound(&to_pod(&ack), SLOT, &flows), Ok(FlowEvent::Hit));
     assert_eq!(flows.table(FlowMap::Established), [(to_pod(&syn).key, SLOT)]);
-    assert_eq!(flows.noted(FlowEvent::Restored), 1);
+    assert_eq!(flows.counted(FlowEvent::Restored), 1);
     flows.evict();
     flows.epoch.set(flows.epoch.get() + 2);
     assert_eq!(
@@ -394,7 +394,7 @@ fn a_flow_that_is_evicted_while_it_is_in_use_is_put_back() {
 }
 
 #[test]
-fn a_flow_that_was_deleted_is_not_put_back() {
+fn a_flow_that_was_deleted_is_not_restored() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();

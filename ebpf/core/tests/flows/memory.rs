@@ -11,8 +11,8 @@ use xdp_core::{
     tables::FlowKey,
 };
 
-/// Few: flows have to share them.
-const PLACES: u32 = 4;
+/// Elements of the cache: so few that flows share them.
+const CACHE_LEN: u32 = 4;
 
 pub(crate) struct Memory {
     tables: RefCell<BTreeMap<(FlowMap, FlowKey), u32>>,
@@ -21,7 +21,7 @@ pub(crate) struct Memory {
     pub(crate) epoch: Cell<u64>,
     pub(crate) full: Cell<bool>,
     pub(crate) looked_up: Cell<u32>,
-    /// Whether a pod's answer on another CPU moves young flows, just before they are asked for.
+    /// Whether a pod's reply on another CPU moves unreplied flows just before a look-up.
     pub(crate) moving: Cell<bool>,
 }
 
@@ -29,7 +29,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             tables: RefCell::default(),
-            recent: RefCell::new(vec![0; PLACES as usize]),
+            recent: RefCell::new(vec![0; CACHE_LEN as usize]),
             events: RefCell::default(),
             epoch: Cell::new(1000),
             full: Cell::new(false),
@@ -46,16 +46,16 @@ impl Memory {
         of_table.map(|((_, key), slot)| (*key, *slot)).collect()
     }
 
-    pub(crate) fn noted(&self, event: FlowEvent) -> usize {
+    pub(crate) fn counted(&self, event: FlowEvent) -> usize {
         self.events
             .borrow()
             .iter()
-            .filter(|noted| **noted == event)
+            .filter(|counted| **counted == event)
             .count()
     }
 
-    /// The pods have answered all young flows.
-    pub(crate) fn promote(&self) {
+    /// Moves all flows to the established ones, as the replies of their pods do.
+    pub(crate) fn establish_all(&self) {
         for (key, slot) in self.table(FlowMap::Unreplied) {
             let mut tables = self.tables.borrow_mut();
             tables.remove(&(FlowMap::Unreplied, key));
@@ -63,7 +63,7 @@ impl Memory {
         }
     }
 
-    /// All entries are gone, as if for others.
+    /// Evicts all entries, as an LRU table does for other flows.
     pub(crate) fn evict(&self) {
         self.tables.borrow_mut().clear();
     }
@@ -75,25 +75,25 @@ impl FlowStore for Memory {
     }
 
     fn recent_mask(&self) -> u32 {
-        PLACES - 1
+        CACHE_LEN - 1
     }
 
     fn epoch(&self) -> u64 {
         self.epoch.get()
     }
 
-    fn recent(&self, place: u32) -> u64 {
-        self.recent.borrow()[place as usize]
+    fn recent(&self, index: u32) -> u64 {
+        self.recent.borrow()[index as usize]
     }
 
-    fn set_recent(&self, place: u32, word: u64) {
-        self.recent.borrow_mut()[place as usize] = word;
+    fn set_recent(&self, index: u32, word: u64) {
+        self.recent.borrow_mut()[index as usize] = word;
     }
 
     fn slot(&self, table: FlowMap, key: &FlowKey) -> Option<u32> {
         self.looked_up.set(self.looked_up.get() + 1);
         if table == FlowMap::Unreplied && self.moving.get() {
-            self.promote();
+            self.establish_all();
         }
         self.tables.borrow().get(&(table, *key)).copied()
     }

@@ -29,7 +29,7 @@ fn a_flow_that_moves_between_two_look_ups_is_found(#[values(false, true)] v6: bo
     let sent = ReplyDecision::Forward(FlowEvent::ReplyForwarded);
     assert_eq!(track_reply(&from_pod(&ack), &memory), sent);
     // It was the other CPU's packet that moved it.
-    assert_eq!(memory.noted(FlowEvent::Established), 0);
+    assert_eq!(memory.counted(FlowEvent::Established), 0);
 }
 
 #[rstest]
@@ -48,7 +48,7 @@ fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
         assert_eq!(memory.looked_up.get(), 0);
         memory.epoch.set(memory.epoch.get() + 1);
         assert!(!is_recent(&ack.key, &memory));
-        memory.promote();
+        memory.establish_all();
     }
     assert_eq!(memory.table(FlowMap::Established).len(), 1);
 }

@@ -1,4 +1,4 @@
-//! The owner rule, told as it is: of all that happened to a flow, the last thing that opened it says whose it is.
+//! The rule that decides which path a flow takes, as a model: the last opening packet of a flow decides.
 
 use xdp_core::{
     events::Fallback,
@@ -34,8 +34,8 @@ const STEPS: [Step; 8] = [
     Step::Time,
 ];
 
-/// Whether a connection is ours after all this.
-fn connection_is_ours(history: &[Step]) -> bool {
+/// Whether a connection is tracked after all this.
+fn connection_is_tracked(history: &[Step]) -> bool {
     let opening = history.iter().rev().find(|step| {
         matches!(
             step,
@@ -45,19 +45,20 @@ fn connection_is_ours(history: &[Step]) -> bool {
     opening == Some(&Step::Arrives(true))
 }
 
-/// Whether datagrams are, of which each may be the first: those of a pod that went through the stack are theirs for good.
-fn datagrams_are_ours(history: &[Step]) -> bool {
-    let mut ours = false;
-    let mut theirs = false;
+/// Whether a flow of datagrams is tracked. Each datagram may be the first. If the pod sent one through the
+/// stack, the flow is the stack's from then on.
+fn datagrams_are_tracked(history: &[Step]) -> bool {
+    let mut tracked = false;
+    let mut of_stack = false;
     for step in history {
         match step {
-            Step::Arrives(_) => ours = !theirs,
-            Step::Delivered(_) => ours = false,
-            Step::Sent(_) if !ours => theirs = true,
+            Step::Arrives(_) => tracked = !of_stack,
+            Step::Delivered(_) => tracked = false,
+            Step::Sent(_) if !tracked => of_stack = true,
             Step::Sent(_) | Step::Refused | Step::Time => {}
         }
     }
-    ours
+    tracked
 }
 
 fn tcp(step: Step, port: u16) -> WirePacket {
@@ -99,7 +100,7 @@ fn carry_out(step: Step, wire: &WirePacket, is_udp: bool, flows: &Memory) -> Opt
 }
 
 #[test]
-fn the_last_opening_packet_says_whose_a_flow_is() {
+fn the_last_opening_packet_decides_the_path_of_a_flow() {
     let mut rng = fastrand::Rng::with_seed(6);
     let mut past_the_stack = 0;
     for _ in 0..2000 {
@@ -118,16 +119,16 @@ fn the_last_opening_packet_says_whose_a_flow_is() {
             };
             let before = histories[flow].clone();
             histories[flow].push(step);
-            let ours = if is_udp {
-                datagrams_are_ours
+            let tracked = if is_udp {
+                datagrams_are_tracked
             } else {
-                connection_is_ours
+                connection_is_tracked
             };
-            // What is sent goes by what was; what arrives may make the flow ours.
+            // A packet from the pod follows the state before it. A packet to the pod may open the flow.
             let expected = match step {
                 Step::Sent(true) if !is_udp => false,
-                Step::Sent(_) | Step::Refused => ours(&before),
-                Step::Arrives(_) | Step::Delivered(_) | Step::Time => ours(&histories[flow]),
+                Step::Sent(_) | Step::Refused => tracked(&before),
+                Step::Arrives(_) | Step::Delivered(_) | Step::Time => tracked(&histories[flow]),
             };
             if let Some(past) = carry_out(step, &wire, is_udp, &flows) {
                 assert_eq!(past, expected, "{step:?} after {before:?}, udp: {is_udp}");
