@@ -94,9 +94,9 @@ pub(crate) fn flow_packet(
     packet: &Packet,
     direction: Direction,
 ) -> Option<&'static FlowPacket> {
-    let packed = PackedView::of(skb, packet);
-    let rest = u64::from(packed.ip_len) << 32 | u64::from(direction == Direction::FromPod);
-    find_flow_packet(skb.raw(), packed.headers.0, packed.upper, rest);
+    let view = PackedView::of(skb, packet);
+    let rest = u64::from(view.ip_len) << 32 | u64::from(direction == Direction::FromPod);
+    find_flow_packet(skb.raw(), view.headers.0, view.upper, rest);
     stored()
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn flow_packet(
 extern "C" fn find_flow_packet(ctx: *mut __sk_buff, headers: u32, upper: u32, rest: u64) -> u32 {
     let ctx = TcContext::new(ctx);
     let skb = Skb::new(&ctx);
-    let packed = PackedView {
+    let view = PackedView {
         headers: PackedHeaders(headers),
         upper,
         ip_len: (rest >> 32) as u32,
@@ -116,7 +116,7 @@ extern "C" fn find_flow_packet(ctx: *mut __sk_buff, headers: u32, upper: u32, re
     } else {
         Direction::FromPod
     };
-    let packet = TransportView::at(&skb, packed)
+    let packet = TransportView::at(&skb, view)
         .map_or(FlowPacket::NONE, |view| FlowPacket::of(&skb, &view, direction));
     u32::from(store(packet).is_some())
 }
