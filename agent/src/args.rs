@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use xdp_client::process::LogFormat;
 use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
 
 use crate::{datapath::REJECTS_PER_SECOND, report::explain::IpProtocol};
@@ -203,14 +204,5 @@ pub enum Output {
     /// Text for people.
     Table,
     /// One JSON object.
-    Json,
-}
-
-/// Format of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One line of text per message.
-    Text,
-    /// One JSON object per line.
     Json,
 }

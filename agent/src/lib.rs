@@ -21,7 +21,7 @@ use report::{explain, flows, output, status};
 pub fn execute(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run(args) => {
-            log(args.log_format);
+            args.log_format.init();
             reconcile::run(&args)
         }
         Command::Status(args) => status(&args),
@@ -81,19 +81,5 @@ fn with_cause(error: impl Error + Send + Sync + 'static) -> anyhow::Error {
     match system::check_permissions() {
         Ok(()) => error,
         Err(missing) => error.context(missing),
-    }
-}
-
-fn log(format: args::LogFormat) {
-    use tracing_subscriber::{EnvFilter, fmt};
-    // `kube_client` logs every failed attempt; the agent reports a failure once, as a problem.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));
-    let lines = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    match format {
-        args::LogFormat::Text => lines.init(),
-        args::LogFormat::Json => lines.json().init(),
     }
 }

@@ -4,14 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use xdp_agent::{Cli, execute};
+use xdp_client::process;
 
 #[expect(clippy::print_stderr, reason = "the error of a command line")]
 fn main() -> ExitCode {
-    match execute(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xdp-agent: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    process::exit_code(execute(Cli::parse()))
 }

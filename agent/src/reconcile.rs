@@ -75,8 +75,8 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let listeners = Listeners::default();
     if let Some(listen) = args.listen {
         let Listeners { health, metrics, .. } = listeners.clone();
-        let server = serve::start(listen, pin_dir.clone(), health, metrics)?;
-        info!(address = %server.address(), "probes and metrics are served");
+        let address = serve::start(listen, pin_dir.clone(), health, metrics)?;
+        info!(%address, "probes and metrics are served");
     }
     let source = source(&args.source, &listeners, &sender)?;
     // A receiver that is gone means that the loop has ended.

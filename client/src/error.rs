@@ -17,6 +17,11 @@ pub fn error_chain(error: &dyn Error) -> String {
     text
 }
 
+/// Returns whether the API server answered with this HTTP status.
+pub fn is_status(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fmt, io};
@@ -58,6 +63,13 @@ mod tests {
     fn a_cause_that_the_message_repeats_is_left_out() {
         let repeated = "cannot connect: connection refused";
         assert_eq!(error_chain(&outer(repeated)), repeated);
+    }
+
+    #[test]
+    fn the_http_status_is_that_of_the_answer() {
+        let answer = kube::core::Status::failure("gone", "NotFound").with_code(404);
+        let error = kube::Error::Api(Box::new(answer));
+        assert!(is_status(&error, 404) && !is_status(&error, 403));
     }
 
     #[test]

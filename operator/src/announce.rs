@@ -12,8 +12,7 @@ use std::time::Duration;
 
 pub use nics::Nics;
 pub use policies::Policies;
-
-use crate::world::Name;
+use xdp_client::object::ObjectName;
 
 /// A failure that goes away sooner is not announced: pods come and go.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,7 +25,7 @@ pub struct Note {
     /// Its `apiVersion`.
     pub api_version: &'static str,
     /// The object.
-    pub name: Name,
+    pub name: ObjectName,
     /// Its uid.
     pub uid: String,
     /// Whether somebody should do something.

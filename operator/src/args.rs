@@ -1,16 +1,14 @@
 //! The command line.
 
 use std::{
-    io::{
-        Write as _, {self},
-    },
+    io::{self, Write as _},
     net::SocketAddr,
     time::Duration,
 };
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use clap::{Parser, Subcommand};
+use xdp_client::process::LogFormat;
 
 use crate::{install, run, uninstall};
 
@@ -74,19 +72,10 @@ struct Uninstall {
     timeout: Duration,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object per line.
-    Json,
-}
-
 impl Args {
     /// Does what was asked for.
     pub fn execute(self) -> anyhow::Result<()> {
-        self.log_format.start();
+        self.log_format.init();
         if let Command::Crds = self.command {
             return io::stdout()
                 .write_all(install::yaml().as_bytes())
@@ -122,27 +111,6 @@ impl Command {
                 ))
                 .await
             }
-        }
-    }
-}
-
-impl LogFormat {
-    fn start(self) {
-        let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-        let filter = if asked.contains("kube_client") {
-            asked
-        } else {
-            // It calls every failed request an error; what comes of it is said where it is known.
-            let level = if asked.is_empty() { "info" } else { &asked };
-            format!("{level},kube_client::client::builder=off")
-        };
-        let filter = EnvFilter::builder().parse_lossy(filter);
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(io::stderr);
-        match self {
-            Self::Text => log.init(),
-            Self::Json => log.json().flatten_event(true).init(),
         }
     }
 }

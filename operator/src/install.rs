@@ -5,12 +5,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, ResourceExt as _,
     api::{Patch, PatchParams},
     runtime::{conditions, wait::await_condition},
 };
 use tokio::time;
 use tracing::info;
+use xdp_client::connect;
 
 /// Whose fields the definitions are. Helm 4 applies them as `helm` when it installs a chart, and fails where others own
 /// what differs: on definitions that an earlier installation has left, if this were another name.
@@ -26,7 +27,7 @@ pub fn yaml() -> String {
 
 /// Applies all definitions, and waits until the API server serves them.
 pub async fn apply(timeout: Duration) -> anyhow::Result<()> {
-    let client = Client::try_default().await.context("no way to the API server")?;
+    let client = connect().await?;
     let api: Api<CustomResourceDefinition> = Api::all(client);
     // By force: somebody may have applied them by hand.
     let params = PatchParams::apply(MANAGER).force();

@@ -14,11 +14,10 @@
 pub mod announce;
 pub mod api;
 pub mod args;
+pub mod debounce;
 pub mod election;
-pub mod http;
 pub mod install;
 pub mod metrics;
-pub mod pace;
 pub mod peers;
 pub mod round;
 pub mod run;

@@ -1,18 +1,13 @@
-//! The operator's binary.
+//! The operator's binary: see `xdp-operator --help`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Parser as _;
+use xdp_client::process;
 use xdp_operator::args::Args;
 
 #[expect(clippy::print_stderr, reason = "the error of a command line")]
 fn main() -> ExitCode {
-    match Args::parse().execute() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    process::exit_code(Args::parse().execute())
 }

@@ -2,7 +2,6 @@
 
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use xdp_client::metrics::{Format, RESULTS, encode, result};
 
 use crate::round::Tally;
 
@@ -21,8 +21,6 @@ const BUCKETS: [f64; 12] = [
 
 /// The parts of a round.
 pub const CONTROLLERS: [&str; 3] = ["peers", "status", "events"];
-/// How something went.
-const RESULTS: [&str; 2] = ["success", "error"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reconcile {
@@ -82,8 +80,8 @@ impl Default for Metrics {
 
 impl Metrics {
     /// A part of a round is done.
-    pub fn reconciled(&self, controller: &'static str, took: Duration, failed: bool) {
-        let result = RESULTS[usize::from(failed)];
+    pub fn reconciled(&self, controller: &'static str, took: Duration, success: bool) {
+        let result = result(success);
         self.reconciles
             .get_or_create(&Reconcile { controller, result })
             .inc();
@@ -93,8 +91,8 @@ impl Metrics {
     }
 
     /// A status has been written, or not.
-    pub fn status_written(&self, failed: bool) {
-        let result = RESULTS[usize::from(failed)];
+    pub fn status_written(&self, success: bool) {
+        let result = result(success);
         self.status_writes.get_or_create(&Written { result }).inc();
     }
 
@@ -122,9 +120,9 @@ impl Metrics {
         self.peer_addresses.set(tally.peer_addresses as i64);
     }
 
-    /// As Prometheus reads it (text format 0.0.4).
-    pub fn text(&self) -> String {
-        text::classic(&self.registry)
+    /// Encodes all metrics.
+    pub fn text(&self, format: Format) -> String {
+        encode(&self.registry, format)
     }
 
     fn register(&mut self) {

@@ -13,18 +13,19 @@ use std::{
 
 pub use names::base;
 pub use slices::{LARGEST, reslice};
+use xdp_client::object::ObjectName;
 use xdp_crds::{PeerSelector, XdpPeerSetSpec};
 
 use crate::{
     select,
-    world::{Name, Owner, PeerSet, PolicyObject, World},
+    world::{Owner, PeerSet, PolicyObject, World},
 };
 
 /// A slice as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// Which object.
-    pub name: Name,
+    pub name: ObjectName,
     /// The policy it goes with.
     pub owner: Owner,
     /// What it says.
@@ -37,14 +38,14 @@ pub enum Step {
     /// Make a slice, or change it.
     Write(Box<Slice>),
     /// Remove a slice.
-    Delete(Name),
+    Delete(ObjectName),
 }
 
 /// What is to be done for one peer. Where a step fails, those after it must wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// Namespace, and what the names of the peer's slices begin with.
-    pub peer: Name,
+    pub peer: ObjectName,
     /// In this order.
     pub steps: Vec<Step>,
 }
@@ -82,10 +83,10 @@ pub fn plan(world: &World) -> Plan {
 
 fn for_policy(
     world: &World,
-    name: &Name,
+    name: &ObjectName,
     policy: &PolicyObject,
     plan: &mut Plan,
-    wanted: &mut BTreeSet<Name>,
+    wanted: &mut BTreeSet<ObjectName>,
 ) {
     let owner = Owner {
         name: name.name.clone(),
@@ -112,13 +113,13 @@ fn for_policy(
         if !steps.is_empty() {
             // A slice too many is deleted as the last step here, not as garbage.
             wanted.extend(there.values().map(|(name, _)| (*name).clone()));
-            let peer = Name::new(&name.namespace, base);
+            let peer = ObjectName::new(&name.namespace, base);
             plan.chains.push(Chain { peer, steps });
         }
     }
 }
 
-type Stored<'a> = BTreeMap<u32, (&'a Name, &'a PeerSet)>;
+type Stored<'a> = BTreeMap<u32, (&'a ObjectName, &'a PeerSet)>;
 
 fn stored<'a>(world: &'a World, namespace: &'a str, base: &str) -> Stored<'a> {
     let prefix = format!("{base}-");
@@ -142,7 +143,7 @@ fn held<'a>(there: &Stored<'a>) -> BTreeMap<u32, &'a [IpAddr]> {
 }
 
 fn slices(
-    policy: &Name,
+    policy: &ObjectName,
     owner: &Owner,
     peer: &PeerSelector,
     base: &str,
@@ -152,7 +153,7 @@ fn slices(
     let numbered = (0..).zip(addresses);
     numbered
         .map(|(slice, addresses)| Slice {
-            name: Name::new(&policy.namespace, names::slice(base, slice)),
+            name: ObjectName::new(&policy.namespace, names::slice(base, slice)),
             owner: owner.clone(),
             spec: XdpPeerSetSpec {
                 policy: policy.name.clone(),
@@ -193,11 +194,11 @@ fn is_same(set: &PeerSet, slice: &Slice) -> bool {
 
 /// Slices of policies that are gone go with them, by their owner reference. While a policy is refused, agents keep what
 /// was in force before, and its slices stay.
-fn is_ours_to_delete(world: &World, name: &Name, set: &PeerSet) -> bool {
+fn is_ours_to_delete(world: &World, name: &ObjectName, set: &PeerSet) -> bool {
     let Some(owner) = &set.owner else {
         return true;
     };
-    let policy = world.policies.get(&Name::new(&name.namespace, &owner.name));
+    let policy = world.policies.get(&ObjectName::new(&name.namespace, &owner.name));
     let nobody_reads = world.node_states.is_empty();
     policy.is_some_and(|policy| !policy.deleting && (policy.content.is_ok() || nobody_reads))
 }

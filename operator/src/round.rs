@@ -9,6 +9,10 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use xdp_client::{
+    backoff::{Backoff, RetrySchedule},
+    object::ObjectName,
+};
 use xdp_crds::{
     XdpPolicyStatus,
     conditions::{ACCEPTED, PROGRAMMED},
@@ -19,12 +23,11 @@ use crate::{
         Note, {self},
     },
     api::StatusWrite,
-    pace::Pace,
     peers::{
         Chain, {self},
     },
     select, status,
-    world::{Name, PolicyObject, World},
+    world::{PolicyObject, World},
 };
 
 /// Least time from one write of a policy's status to the next.
@@ -34,9 +37,9 @@ pub const STATUS_APART: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Memory {
     /// When slices of a peer may be written.
-    pub peers: Pace<Name>,
+    pub peers: RetrySchedule<ObjectName>,
     /// When the status of a policy may be written.
-    pub statuses: Pace<Name>,
+    pub statuses: RetrySchedule<ObjectName>,
     policies: announce::Policies,
     nics: announce::Nics,
 }
@@ -68,8 +71,8 @@ pub struct Tally {
 impl Default for Memory {
     fn default() -> Self {
         Self {
-            peers: Pace::new(Duration::ZERO),
-            statuses: Pace::new(STATUS_APART),
+            peers: RetrySchedule::new(Duration::ZERO, Backoff::API),
+            statuses: RetrySchedule::new(STATUS_APART, Backoff::API),
             policies: announce::Policies::default(),
             nics: announce::Nics::default(),
         }
@@ -97,15 +100,15 @@ pub fn work(world: &World, memory: &mut Memory, now: Instant, time: &Time) -> Wo
         .map(|(_, policy)| policy.uid.as_str())
         .collect();
     memory.policies.retain(|uid| uids.contains(uid));
-    memory.peers.tidy(now);
-    memory.statuses.tidy(now);
+    memory.peers.prune(now);
+    memory.statuses.prune(now);
     work
 }
 
 fn for_policy(
     world: &World,
     memory: &mut Memory,
-    (name, policy): (&Name, &PolicyObject),
+    (name, policy): (&ObjectName, &PolicyObject),
     (now, time): (Instant, &Time),
     work: &mut Work,
 ) {

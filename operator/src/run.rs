@@ -11,21 +11,22 @@ use std::{
 use anyhow::Context as _;
 use execute::Executor;
 use futures::FutureExt as _;
-use kube::{Client, Config};
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     time,
 };
 use tracing::{error, info};
+use xdp_client::{
+    connect,
+    health::Health,
+    process::shutdown_signal,
+    serve::{MetricsSource, Server},
+};
 
 use crate::{
+    debounce::Debounce,
     election::{Candidate, Lost},
-    http::{
-        Health, {self},
-    },
     metrics::Metrics,
-    pace::Debounce,
     watch as watches,
     world::{Change, World},
 };
@@ -38,6 +39,9 @@ const IDLE: Duration = Duration::from_secs(15);
 const QUIET: Duration = Duration::from_millis(100);
 /// However many changes come, a round begins after this.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// A reconcile loop that has not run for this long hangs: each wait in it is shorter.
+const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
 /// What `run` needs to know.
 #[derive(Clone, Debug)]
@@ -52,13 +56,10 @@ pub struct Options {
 
 /// Runs until SIGTERM or SIGINT, or until the Lease is lost.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let config = Config::infer()
-        .await
-        .context("no way to the API server; run it in a pod with a service account, or set KUBECONFIG")?;
-    let client = Client::try_from(config).context("the way to the API server cannot be used")?;
-    let health = Arc::new(Health::default());
+    let client = connect().await?;
+    let health = Arc::new(Health::new(LONGEST_SILENCE, "the first lists"));
     let metrics = Arc::new(Metrics::default());
-    let listener = http::listen(options.listen).await?;
+    let server = Server::bind(options.listen)?;
     info!(version = env!("CARGO_PKG_VERSION"), listen = %options.listen, identity = options.identity, "starts");
     let mut candidate = Candidate::new(client.clone(), &options.lease_namespace, &options.identity);
     let (leads, leading) = watch::channel(false);
@@ -75,10 +76,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     };
     let ended = tokio::select! {
         lost = candidate.stand(&leads) => Ended::Lost(lost),
-        () = told_to_end() => Ended::Told,
+        () = shutdown_signal() => Ended::Told,
         () = operator.turn() => Ended::Broken,
         () = watches::all(client, sender) => Ended::Broken,
-        result = http::serve(listener, health, metrics) => return result.context("HTTP is not served any more"),
+        result = server.run(health, Some(metrics_source(metrics))) => {
+            return result.context("the HTTP server failed");
+        }
     };
     // Whatever was being written is abandoned by now: nobody writes while another may lead.
     match ended {
@@ -95,26 +98,17 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
 }
 
+fn metrics_source(metrics: Arc<Metrics>) -> MetricsSource {
+    Box::new(move |format| {
+        let text = metrics.text(format);
+        Box::pin(async { text })
+    })
+}
+
 enum Ended {
     Told,
     Lost(Lost),
     Broken,
-}
-
-async fn told_to_end() {
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signals) => drop(signals.recv().await),
-            Err(error) => {
-                error!(%error, "signals cannot be received");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
-    }
 }
 
 struct Loop {
@@ -168,7 +162,12 @@ impl Loop {
         if changed {
             self.debounce.touch(Instant::now());
         }
-        self.health.missing(self.world.missing());
+        match self.world.missing().as_slice() {
+            [] => self.health.set_ready(),
+            missing => self
+                .health
+                .set_waiting_for(format!("the first lists of {}", missing.join(", "))),
+        }
     }
 
     /// When a round is due: only a leader makes rounds, and only with complete lists.

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use xdp_client::object::ObjectName;
 use xdp_crds::policy::{PodSource, Policy};
 
-use crate::world::{Name, World};
+use crate::world::World;
 
 /// How many pods a policy selects on each node where it applies. Nodes without selected pods are not listed.
 pub fn targets<'a>(world: &'a World, policy: &Policy) -> BTreeMap<&'a str, u32> {
@@ -15,7 +16,7 @@ pub fn targets<'a>(world: &'a World, policy: &Policy) -> BTreeMap<&'a str, u32> 
         }
     }
     found.retain(|node, _| {
-        let node = world.nodes.get(&Name::new("", *node));
+        let node = world.nodes.get(&ObjectName::new("", *node));
         node.is_some_and(|node| policy.node_selector.matches(&node.labels))
     });
     found

@@ -14,15 +14,10 @@ use kube::{
 };
 use tokio::time;
 use tracing::{info, warn};
-use xdp_crds::{XdpNodeState, XdpPeerSet};
+use xdp_client::{apply::answered, connect, object::untyped};
+use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy};
 
-use crate::{
-    MANAGER,
-    api::{
-        answered, is_status, {self},
-    },
-    world,
-};
+use crate::{MANAGER, world};
 
 /// How long the operator may take to see that no agent is left, and to say so in the policies.
 const AFTERMATH: Duration = Duration::from_secs(15);
@@ -31,7 +26,7 @@ const AT_ONCE: usize = 8;
 
 /// Lets all agents remove what is theirs, then deletes what operator and agents have written.
 pub async fn uninstall(namespace: &str, name: &str, timeout: Duration) -> anyhow::Result<()> {
-    let client = Client::try_default().await.context("no way to the API server")?;
+    let client = connect().await?;
     let sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
     let set = sets.get_opt(name).await;
     if let Some(set) = set.with_context(|| format!("DaemonSet {namespace}/{name} could not be read"))? {
@@ -114,13 +109,13 @@ async fn seen_by_the_operator(client: &Client) {
                 .is_none_or(|policy| !plan::claims(&policy))
         })
     };
-    let policies = match answered(api::policies(client).list(&ListParams::default())).await {
+    let policies = match answered(untyped::<XdpPolicy>(client, "").list(&ListParams::default())).await {
         Ok(policies) => policies.items,
         Err(error) => return warn!(%error, "policies could not be listed"),
     };
     for policy in policies {
         let namespace = policy.namespace().unwrap_or_default();
-        let api = api::objects::<xdp_crds::XdpPolicy>(client, &namespace);
+        let api = untyped::<XdpPolicy>(client, &namespace);
         if let Err(error) = await_condition(api, &policy.name_any(), claims).await {
             return warn!(%error, "policies could not be watched");
         }
@@ -132,15 +127,15 @@ where
     K: kube::Resource<DynamicType = ()>,
 {
     let kind = K::kind(&()).into_owned();
-    let listed = match answered(api::objects::<K>(client, "").list(&ListParams::default())).await {
-        Err(api::WriteError::Refused(error)) if is_status(&error, 404) => return Ok(()),
+    let listed = match answered(untyped::<K>(client, "").list(&ListParams::default())).await {
+        Err(error) if error.is_status(404) => return Ok(()),
         listed => listed.with_context(|| format!("objects of kind {kind} could not be listed"))?,
     };
     let deletions = listed.items.into_iter().map(|object| async move {
-        let api = api::objects::<K>(client, &object.namespace().unwrap_or_default());
+        let api = untyped::<K>(client, &object.namespace().unwrap_or_default());
         let name = object.name_any();
         match answered(api.delete(&name, &kube::api::DeleteParams::default())).await {
-            Err(api::WriteError::Refused(error)) if is_status(&error, 404) => Ok(()),
+            Err(error) if error.is_status(404) => Ok(()),
             answer => answer
                 .map(drop)
                 .with_context(|| format!("{name} could not be deleted")),

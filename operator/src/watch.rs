@@ -1,170 +1,117 @@
-//! Watches: what the API server says becomes [`Change`]s.
+//! Watches: events of the API server become [`Change`]s of the store.
 
-use std::time::Duration;
-
-use futures::{Stream, TryStreamExt, future, pin_mut};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use kube::{
-    Api, Client,
-    core::PartialObjectMeta,
-    runtime::{
-        WatchStreamExt,
-        utils::Backoff,
-        watcher::{
-            Config, Event, watcher, {self},
-        },
-    },
-};
+use kube::{Api, Client, core::PartialObjectMeta};
 use tokio::sync::mpsc::Sender;
 use tracing::{info, warn};
+use xdp_client::{
+    is_status,
+    object::{Versioned, untyped},
+    watch::{Event, WatchError, watch},
+};
+use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy};
 
-use crate::{
-    api::{
-        is_status, {self},
-    },
-    pace,
-    world::{
-        Change, Item, {self},
-    },
+use crate::world::{
+    Change, {self},
 };
 
-/// A connection that has died silently is noticed after this long.
-const TIMEOUT_SECONDS: u32 = 60;
+type Events<'a> = futures::stream::LocalBoxStream<'a, Result<Change, WatchError>>;
 
-/// Watches everything for ever. Ends only with the receiver.
+/// Watches all kinds. Returns only if the receiver is dropped.
 pub async fn all(client: Client, changes: Sender<Change>) {
-    let pods: Api<Pod> = Api::all(client.clone());
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
-    // Not their metadata alone: whether anybody hears from them is in their status, which changes once in minutes.
+    // Whole nodes: their status says whether they are reachable. It changes once in minutes.
     let nodes: Api<Node> = Api::all(client.clone());
-    let objects = |api| watcher(api, config());
-    Box::pin(future::join(
-        future::join3(
-            follow("pods", watcher(pods, config()), world::pod, Change::Pod, &changes),
-            follow(
-                "namespaces",
-                watcher(namespaces, config()),
-                world::namespace,
+    let pods: Api<Pod> = Api::all(client.clone());
+    let policies = untyped::<XdpPolicy>(&client, "");
+    let states = untyped::<XdpNodeState>(&client, "");
+    let sets = untyped::<XdpPeerSet>(&client, "");
+    let watches = [
+        (
+            "pods",
+            events(watch(pods, None, |pod| world::pod(&pod)), Change::Pod),
+        ),
+        (
+            "namespaces",
+            events(
+                watch(namespaces, None, |object| world::namespace(&object)),
                 Change::Namespace,
-                &changes,
-            ),
-            follow(
-                "nodes",
-                watcher(nodes, config()),
-                world::node,
-                Change::Node,
-                &changes,
             ),
         ),
-        future::join3(
-            follow(
-                "xdppolicies",
-                objects(api::policies(&client)),
-                world::policy,
+        (
+            "nodes",
+            events(watch(nodes, None, |node| world::node(&node)), Change::Node),
+        ),
+        (
+            "xdppolicies",
+            events(
+                watch(policies, None, |object| world::policy(&object)),
                 Change::Policy,
-                &changes,
-            ),
-            follow(
-                "xdpnodestates",
-                objects(api::node_states(&client)),
-                world::node_state,
-                Change::NodeState,
-                &changes,
-            ),
-            follow(
-                "xdppeersets",
-                objects(api::peer_sets(&client)),
-                world::peer_set,
-                Change::PeerSet,
-                &changes,
             ),
         ),
-    ))
-    .await;
+        (
+            "xdpnodestates",
+            events(
+                watch(states, None, |object| world::node_state(&object)),
+                Change::NodeState,
+            ),
+        ),
+        (
+            "xdppeersets",
+            events(
+                watch(sets, None, |object| world::peer_set(&object)),
+                Change::PeerSet,
+            ),
+        ),
+    ];
+    let follow = watches.map(|(kind, events)| follow(kind, events, &changes));
+    future::join_all(follow).await;
 }
 
-fn config() -> Config {
-    Config::default().timeout(TIMEOUT_SECONDS)
+fn events<'a, T: 'a>(
+    stream: impl Stream<Item = Result<Event<Versioned<T>>, WatchError>> + 'a,
+    change: fn(Event<Versioned<T>>) -> Change,
+) -> Events<'a> {
+    stream.map_ok(change).boxed_local()
 }
 
-/// Follows one kind. `convert` drops all that does not matter, before anything is kept.
-async fn follow<K, T>(
-    kind: &'static str,
-    stream: impl Stream<Item = watcher::Result<Event<K>>>,
-    convert: fn(&K) -> Item<T>,
-    wrap: fn(Event<Item<T>>) -> Change,
-    changes: &Sender<Change>,
-) {
-    let stream = stream.backoff(Jittered::default());
-    pin_mut!(stream);
+/// Forwards the changes of one kind.
+async fn follow(kind: &'static str, mut events: Events<'_>, changes: &Sender<Change>) {
     let mut fails = false;
-    loop {
-        let event = match stream.try_next().await {
-            Ok(Some(event)) => event,
-            Ok(None) => return,
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(change) => {
+                if !change.is_init() && std::mem::take(&mut fails) {
+                    info!(kind, "watch recovered");
+                }
+                if changes.send(change).await.is_err() {
+                    return;
+                }
+            }
             Err(error) => {
                 if !std::mem::replace(&mut fails, true) {
                     explain(kind, &error);
                 }
-                continue;
             }
-        };
-        if !matches!(event, Event::Init) && std::mem::take(&mut fails) {
-            info!(kind, "watch recovered");
-        }
-        if changes.send(wrap(converted(&event, convert))).await.is_err() {
-            return;
         }
     }
 }
 
-fn converted<K, T>(event: &Event<K>, convert: fn(&K) -> Item<T>) -> Event<Item<T>> {
-    match event {
-        Event::Apply(object) => Event::Apply(convert(object)),
-        Event::Delete(object) => Event::Delete(convert(object)),
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(convert(object)),
-        Event::InitDone => Event::InitDone,
-    }
-}
-
-/// Once per outage: it is tried again until it succeeds, and that is said too.
-fn explain(kind: &str, error: &watcher::Error) {
-    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(source) | WatchStartFailed(source) if is_status(source, 404) => {
-            warn!(
-                kind,
-                "the API server does not know this kind yet; waiting for its CRD to be applied"
-            );
-        }
-        InitialListFailed(source) | WatchStartFailed(source) if is_status(source, 403) => {
-            warn!(kind, error = %source, "not allowed to watch; trying again until the role is there");
-        }
-        InitialListFailed(_) | WatchStartFailed(_) | WatchError(_) | WatchFailed(_) | NoResourceVersion => {
-            warn!(kind, %error, "watch failed; trying again");
-        }
-    }
-}
-
-/// Longer waits with every failure, different for every process.
-#[derive(Debug, Default)]
-struct Jittered {
-    failures: u32,
-}
-
-impl Iterator for Jittered {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = pace::backoff(self.failures, fastrand::f32());
-        self.failures = self.failures.saturating_add(1);
-        Some(wait)
-    }
-}
-
-impl Backoff for Jittered {
-    fn reset(&mut self) {
-        self.failures = 0;
+/// Logs the first error of an outage. The watch retries until it succeeds.
+fn explain(kind: &str, error: &WatchError) {
+    use WatchError::{InitialListFailed, WatchStartFailed};
+    let (InitialListFailed(source) | WatchStartFailed(source)) = error else {
+        return warn!(kind, %error, "watch failed; retrying");
+    };
+    if is_status(source, 404) {
+        warn!(
+            kind,
+            "the API server does not serve this kind; waiting for its CRD"
+        );
+    } else if is_status(source, 403) {
+        warn!(kind, error = %source, "not allowed to watch; retrying until the role exists");
+    } else {
+        warn!(kind, %error, "watch failed; retrying");
     }
 }

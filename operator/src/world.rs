@@ -1,73 +1,69 @@
 //! What the operator knows of the cluster: only what its decisions need, kept up to date by watches.
 
-mod cache;
 mod objects;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-pub use cache::Cache;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::watcher::Event;
 pub use objects::{
-    NodeFacts, NodeState, Owner, PeerSet, PolicyObject, Refusal, Unusable, namespace, node, node_state,
-    peer_set, pod, policy,
+    NodeFacts, NodeState, Owner, PeerSet, PolicyObject, Refusal, namespace, node, node_state, peer_set, pod,
+    policy,
+};
+use xdp_client::{
+    Store,
+    object::{ObjectName, Versioned},
+    watch::Event,
 };
 use xdp_crds::pod::Pod;
-
-/// Namespace and name; objects of the cluster have no namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name {
-    /// Namespace, empty for objects of the cluster.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-/// An object as a watch or the answer to a write gives it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Item<T> {
-    /// Which one.
-    pub name: Name,
-    /// `metadata.resourceVersion`: the later of two has the larger number.
-    pub version: u64,
-    /// What matters of it; `None`: it says nothing usable, as if it were not there.
-    pub value: Option<T>,
-}
 
 /// One event of one of the watches.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Of policies.
-    Policy(Event<Item<PolicyObject>>),
+    Policy(Event<Versioned<PolicyObject>>),
     /// Of pods.
-    Pod(Event<Item<Pod>>),
+    Pod(Event<Versioned<Pod>>),
     /// Of namespaces: their labels.
-    Namespace(Event<Item<BTreeMap<String, String>>>),
+    Namespace(Event<Versioned<BTreeMap<String, String>>>),
     /// Of nodes.
-    Node(Event<Item<NodeFacts>>),
+    Node(Event<Versioned<NodeFacts>>),
     /// Of what agents report.
-    NodeState(Event<Item<NodeState>>),
+    NodeState(Event<Versioned<NodeState>>),
     /// Of what the operator itself writes for agents.
-    PeerSet(Event<Item<PeerSet>>),
+    PeerSet(Event<Versioned<PeerSet>>),
+}
+
+impl Change {
+    /// Returns whether the change only says that a new list begins.
+    pub const fn is_init(&self) -> bool {
+        matches!(
+            self,
+            Self::Policy(Event::Init)
+                | Self::Pod(Event::Init)
+                | Self::Namespace(Event::Init)
+                | Self::Node(Event::Init)
+                | Self::NodeState(Event::Init)
+                | Self::PeerSet(Event::Init)
+        )
+    }
 }
 
 /// Everything known.
 #[derive(Debug, Default)]
 pub struct World {
     /// Policies, valid or not.
-    pub policies: Cache<PolicyObject>,
+    pub policies: Store<PolicyObject>,
     /// Pods of all namespaces.
-    pub pods: Cache<Pod>,
+    pub pods: Store<Pod>,
     /// Labels of namespaces.
-    pub namespaces: Cache<BTreeMap<String, String>>,
+    pub namespaces: Store<BTreeMap<String, String>>,
     /// Nodes.
-    pub nodes: Cache<NodeFacts>,
+    pub nodes: Store<NodeFacts>,
     /// What agents report, by the name of the node.
-    pub node_states: Cache<NodeState>,
+    pub node_states: Store<NodeState>,
     /// What has been written for agents.
-    pub peer_sets: Cache<PeerSet>,
+    pub peer_sets: Store<PeerSet>,
 }
 
 /// What can be known of a node from its agent.
@@ -92,7 +88,7 @@ impl<'a> From<Option<&'a NodeState>> for Report<'a> {
 impl World {
     /// What is known of a node from its agent.
     pub fn report(&self, node: &str) -> Report<'_> {
-        let name = Name::new("", node);
+        let name = ObjectName::new("", node);
         let state = self.node_states.get(&name);
         match self.nodes.get(&name) {
             Some(node) if node.unreachable => Report::Unreachable,
@@ -133,34 +129,5 @@ impl World {
         .into_iter()
         .filter_map(|(kind, complete)| (!complete).then_some(kind))
         .collect()
-    }
-}
-
-impl Name {
-    /// A name from its parts.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-
-    /// The name of an object.
-    pub fn of(meta: &ObjectMeta) -> Self {
-        Self::new(
-            meta.namespace.clone().unwrap_or_default(),
-            meta.name.clone().unwrap_or_default(),
-        )
-    }
-}
-
-/// `games/players`, or `node-1` for objects of the cluster.
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            f.write_str(&self.name)
-        } else {
-            write!(f, "{}/{}", self.namespace, self.name)
-        }
     }
 }

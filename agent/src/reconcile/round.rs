@@ -30,7 +30,7 @@ use crate::{
         problems::Told,
         tables::{Tables, Tools, program},
     },
-    report::{explain::ProgrammedRules, metrics::AgentMetrics, serve::Health},
+    report::{explain::ProgrammedRules, metrics::AgentMetrics, serve::AgentHealth},
     source::{ObjectSource, Objects},
 };
 
@@ -55,7 +55,7 @@ pub(super) enum Look {
 /// Who hears of rounds.
 #[derive(Clone, Default)]
 pub(super) struct Listeners {
-    pub(super) health: Arc<Health>,
+    pub(super) health: Arc<AgentHealth>,
     pub(super) metrics: Arc<AgentMetrics>,
     /// What `explain` is told.
     pub(super) known: Arc<ProgrammedRules>,
@@ -132,7 +132,7 @@ impl Agent {
         let Listeners { health, metrics, .. } = &self.listeners;
         metrics.reconciled(settled, started.elapsed());
         metrics.problems(problems.len());
-        health.round_finished(objects.is_some());
+        health.reconciled(objects.is_some());
         if settled {
             Round::Settled
         } else {

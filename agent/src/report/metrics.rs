@@ -7,6 +7,7 @@ use std::{
 };
 
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
+use xdp_client::metrics;
 use xdp_core::tables::MAX_RULES;
 
 use crate::report::status::FlowUsage;
@@ -16,7 +17,7 @@ mod kernel;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{Format, encode};
+pub use encode::encode;
 
 /// Upper bounds in seconds, for reconciles and for delays. A reconcile takes milliseconds, a tenth of a
 /// second under load.
@@ -30,8 +31,8 @@ const MAX_POLICIES: usize = MAX_RULES as usize;
 /// The label `result` with its value.
 type Result = [(&'static str, &'static str); 1];
 
-const SUCCESS: Result = [("result", "success")];
-const ERROR: Result = [("result", "error")];
+const SUCCESS: Result = [("result", metrics::result(true))];
+const ERROR: Result = [("result", metrics::result(false))];
 
 /// What the reconcile loop counts. Every method takes well under a microsecond or one short lock.
 #[derive(Debug)]

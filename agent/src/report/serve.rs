@@ -1,25 +1,22 @@
-//! HTTP for probes and Prometheus: `/healthz`, `/readyz` and `/metrics`, on a thread of its own.
+//! HTTP for probes and Prometheus, on a thread of its own.
 //!
-//! Nothing here is waited for by the loop, and nothing here waits for the loop.
+//! The server and the reconcile loop never wait for each other.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-    sync::Arc,
-    thread,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread};
 
 use tokio::runtime;
+use tracing::error;
+use xdp_client::{
+    health::Probes,
+    serve::{ListenError, MetricsSource, Server},
+};
 
 mod health;
-mod http;
 mod scrape;
 #[cfg(test)]
 mod tests;
 
-pub use health::Health;
-use http::Site;
+pub use health::AgentHealth;
 use scrape::Scrape;
 
 use crate::report::{metrics::AgentMetrics, status};
@@ -27,84 +24,65 @@ use crate::report::{metrics::AgentMetrics, status};
 /// HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The port is taken, or the address is not of this machine.
-    #[error(
-        "cannot listen on `{address}`; free the port, or choose another with --listen (chart value `agent.port`)"
-    )]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// The kernel's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// No thread, or no runtime on it.
+    /// The port is in use, or this machine does not have the address.
+    #[error("{0} (chart value `agent.port`)")]
+    Listen(#[source] ListenError),
+    /// The thread or its runtime cannot be started.
     #[error("cannot start the thread that serves HTTP; raise the limit of threads (pids)")]
     Thread(#[source] io::Error),
 }
 
-/// What the probes ask. An error is the body of the answer.
-pub(crate) trait Probes: Send + Sync + 'static {
-    /// Whether the process should go on.
-    fn live(&self) -> Result<(), String>;
-    /// Whether it has done what it is there for.
-    fn ready(&self) -> Result<(), String>;
-}
-
-/// A server that runs until the process ends.
-#[derive(Debug)]
-pub struct Server {
-    address: SocketAddr,
-}
-
-impl Server {
-    /// Where it listens; names the port if any was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-/// Serves probes and metrics of an agent that works in `pin_dir`. To be called after signals are blocked: the
-/// thread must not take them.
+/// Serves probes and metrics of an agent that uses `pin_dir`, and returns the address. Call it after signals are
+/// blocked: the thread must not receive them.
 pub fn start(
     listen: SocketAddr,
     pin_dir: PathBuf,
-    health: Arc<Health>,
+    health: Arc<AgentHealth>,
     metrics: Arc<AgentMetrics>,
-) -> Result<Server, ServeError> {
+) -> Result<SocketAddr, ServeError> {
     let scrape = Scrape::new(move || status::collect(&pin_dir), metrics);
-    serve(
-        listen,
-        Site {
-            probes: health,
-            scrape: Some(scrape),
-        },
-    )
+    serve(listen, health, Some(scrape))
 }
 
 /// Serves probes only.
-pub(crate) fn probes(listen: SocketAddr, probes: Arc<dyn Probes>) -> Result<Server, ServeError> {
-    serve(listen, Site { probes, scrape: None })
+pub(crate) fn probes(listen: SocketAddr, probes: Arc<dyn Probes>) -> Result<SocketAddr, ServeError> {
+    serve(listen, probes, None)
 }
 
-/// Listens at once, so that what is wrong with the address is known at once.
-fn serve(listen: SocketAddr, site: Site) -> Result<Server, ServeError> {
-    let failed = |source| ServeError::Listen {
-        address: listen,
-        source,
-    };
-    let listener = TcpListener::bind(listen).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+/// Listens before it returns, so that an invalid address is an error of the caller.
+fn serve(
+    listen: SocketAddr,
+    probes: Arc<dyn Probes>,
+    scrape: Option<Scrape>,
+) -> Result<SocketAddr, ServeError> {
+    let server = Server::bind(listen).map_err(ServeError::Listen)?;
+    let address = server.address();
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         // One scrape at a time reads the kernel.
         .max_blocking_threads(1)
         .build()
         .map_err(ServeError::Thread)?;
+    let metrics = scrape.map(Scrape::into_source);
+    let run = move || {
+        let result: Result<(), io::Error> = runtime.block_on(server.run(probes, metrics));
+        if let Err(error) = result {
+            error!(%error, "the HTTP server failed");
+        }
+    };
     thread::Builder::new()
         .name("http".to_owned())
-        .spawn(move || runtime.block_on(http::accept(listener, Arc::new(site))))
+        .spawn(run)
         .map_err(ServeError::Thread)?;
-    Ok(Server { address })
+    Ok(address)
+}
+
+impl Scrape {
+    fn into_source(self) -> MetricsSource {
+        let scrape = Arc::new(self);
+        Box::new(move |format| {
+            let scrape = Arc::clone(&scrape);
+            Box::pin(async move { scrape.text(format).await })
+        })
+    }
 }

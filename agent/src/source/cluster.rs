@@ -1,16 +1,14 @@
-//! Policies and pods from an API server, and the node's status to it.
+//! Reads policies and pods from an API server, and writes the node's state to it.
 //!
 //! ```text
 //! watches: policies, peer sets, pods of this node, this node, its own state ─▶ cache ─▶ the loop
 //!                                                                 writer ◀── cache ◀── status
 //! ```
 //!
-//! One thread with a runtime of its own does all waiting for the network; the loop only ever takes the
-//! cache's lock. What a list gave stays until the next whole list: while the API server is away, everything
-//! stays as it was.
+//! One thread with its own runtime waits for the network; the loop only takes the lock of the cache. Objects stay until
+//! the next complete list: while the API server is unreachable, nothing changes.
 
 mod cache;
-mod listed;
 mod objects;
 mod problems;
 #[cfg(test)]
@@ -26,8 +24,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use kube::{Client, Config};
+use kube::Client;
 use tokio::{runtime, sync::Notify};
+use xdp_client::connect;
 use xdp_crds::{XdpNodeStateStatus, conditions::node::PEERS_PENDING};
 use xdp_plan::{
     node_state::selects,
@@ -39,26 +38,26 @@ use xdp_plan::{
 use self::cache::Cache;
 use crate::{report::metrics::AgentMetrics, source::Objects};
 
-/// What the threads share.
+/// What the loop and the thread of the network share.
 struct Shared {
     node: String,
     cache: Mutex<Cache>,
-    /// Something that the writer looks at has changed.
-    poke: Notify,
+    /// Wakes the writer after a change of its inputs.
+    writer: Notify,
     /// Wakes the loop.
     wake: Box<dyn Fn() + Send + Sync>,
     metrics: Arc<AgentMetrics>,
 }
 
-/// A cluster, followed.
+/// A connection to a cluster.
 pub(crate) struct Cluster {
     shared: Arc<Shared>,
     resolver: SourceResolver,
 }
 
 impl Cluster {
-    /// Connects as the pod's service account, or as `KUBECONFIG` says, and calls `wake` whenever something
-    /// has changed. An API server that does not answer is no error.
+    /// Connects as the pod's service account, or as `KUBECONFIG` says, and calls `wake` after each change. Succeeds even
+    /// if the API server does not answer.
     pub(crate) fn follow(
         node: &str,
         metrics: Arc<AgentMetrics>,
@@ -67,39 +66,38 @@ impl Cluster {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("the runtime cannot be started")?;
+            .context("cannot start the runtime of the API client")?;
         let client = runtime.block_on(connect())?;
         let shared = Arc::new(Shared {
             node: node.to_owned(),
             cache: Mutex::default(),
-            poke: Notify::new(),
+            writer: Notify::new(),
             wake: Box::new(wake),
             metrics,
         });
-        let theirs = Arc::clone(&shared);
+        let of_thread = Arc::clone(&shared);
         thread::Builder::new()
             .name("cluster".to_owned())
-            .spawn(move || runtime.block_on(attend(client, theirs)))
-            .context("thread cannot be started")?;
+            .spawn(move || runtime.block_on(run(client, of_thread)))
+            .context("cannot start the thread of the API client")?;
         let resolver = SourceResolver::default();
         Ok(Self { shared, resolver })
     }
 
-    /// What is wrong with the connection and with objects, and when the oldest change came that the loop has
-    /// not seen.
+    /// Returns the problems with the API server and with objects, and the time of the oldest unread change.
     pub(crate) fn reload(&mut self) -> (Vec<Problem>, Option<Instant>) {
         let mut cache = self.shared.cache();
         let since = cache.take_changed();
         (cache.problems(&self.shared.node, Instant::now()), since)
     }
 
-    /// `None` until everything was listed once.
+    /// Returns the objects. `None` until each kind was listed once.
     pub(crate) fn objects(&mut self) -> Option<Objects> {
         let cache = self.shared.cache();
         let labels = cache.node_labels()?;
         let slices: Vec<_> = cache.slices().cloned().collect();
         let resolved = self.resolver.resolve(cache.policies(), &slices, labels);
-        // A pod that starts gets its address later, and is news then.
+        // A pod that starts gets its address later. That is another change.
         let pods = cache.pods().filter(|pod| !pod.addresses.is_empty());
         let pods: Vec<Arc<Pod>> = pods.cloned().map(Arc::new).collect();
         Some(Objects {
@@ -110,15 +108,15 @@ impl Cluster {
         })
     }
 
-    /// What the node says about itself from now on.
+    /// Sets the status to write.
     pub(crate) fn publish(&self, status: XdpNodeStateStatus) {
         if self.shared.cache().set_status(status) {
-            self.shared.poke.notify_one();
+            self.shared.writer.notify_one();
         }
     }
 }
 
-/// Policies that wait for their peers' addresses, and have pods here.
+/// Returns a problem for each policy that waits for the addresses of its peers, and that selects a pod of this node.
 fn pending(node_policies: &[NodePolicy], pods: &[Arc<Pod>]) -> Vec<Problem> {
     let concerns = |node_policy: &&NodePolicy| {
         let policy = node_policy.policy.as_deref();
@@ -138,23 +136,13 @@ fn pending(node_policies: &[NodePolicy], pods: &[Arc<Pod>]) -> Vec<Problem> {
 }
 
 impl Shared {
-    /// The lock is never held over anything that could panic half-way through a change.
+    /// Ignores poisoning: no change of the cache can panic half-way.
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn connect() -> anyhow::Result<Client> {
-    let config = Config::infer()
-        .await
-        .context("neither a service account nor KUBECONFIG says how to reach the API server")?;
-    Client::try_from(config).context("the client of the API server cannot be made")
-}
-
 /// Runs for as long as the process.
-async fn attend(client: Client, shared: Arc<Shared>) {
-    tokio::join!(
-        watch::everything(&client, &shared),
-        writer::write(&client, &shared)
-    );
+async fn run(client: Client, shared: Arc<Shared>) {
+    tokio::join!(watch::all(&client, &shared), writer::run(&client, &shared));
 }

@@ -18,15 +18,11 @@ use nix::{
         signalfd::{SfdFlags, SignalFd},
     },
 };
+use xdp_client::health::Probes;
 
 use crate::{
     datapath::OpenError,
-    report::{
-        output,
-        serve::{
-            Probes, {self},
-        },
-    },
+    report::{output, serve},
     uninstall::{UninstallReport, uninstall},
 };
 

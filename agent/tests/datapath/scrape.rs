@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Instant};
 use xdp_agent::{
     datapath::{Datapath, Outcome},
     report::{
-        metrics::{AgentMetrics, Format, encode},
+        metrics::{AgentMetrics, encode},
         status,
     },
 };
+use xdp_client::metrics::Format;
 use xdp_plan::{change::Change, installed::RuleLabel};
 
 use crate::bpffs::Bpffs;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use xdp_client::object::ObjectName;
+
 use super::{Note, bounded};
-use crate::world::{Name, World};
+use crate::world::World;
 
 /// What has been announced and is still so.
 #[derive(Debug, Default)]
@@ -59,7 +61,7 @@ fn note(fact: &Fact, text: &str) -> Note {
     Note {
         kind: "Node",
         api_version: "v1",
-        name: Name::new("", &fact.node),
+        name: ObjectName::new("", &fact.node),
         uid: fact.uid.clone(),
         warning: true,
         reason: fact.reason.clone(),

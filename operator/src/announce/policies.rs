@@ -2,16 +2,14 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use xdp_client::object::ObjectName;
 use xdp_crds::{
     API_VERSION, XdpPolicyStatus,
     conditions::{ACCEPTED, PROGRAMMED, programmed},
 };
 
 use super::{Note, PATIENCE, bounded};
-use crate::{
-    status,
-    world::{Name, PolicyObject},
-};
+use crate::{status, world::PolicyObject};
 
 /// What has been announced of each policy, by its uid.
 #[derive(Debug, Default)]
@@ -39,7 +37,7 @@ impl Policies {
     /// fails that may yet pass.
     pub fn look(
         &mut self,
-        name: &Name,
+        name: &ObjectName,
         policy: &PolicyObject,
         now: Instant,
     ) -> (Option<Note>, Option<Instant>) {
@@ -104,7 +102,7 @@ fn news(status: &XdpPolicyStatus) -> Option<News> {
     }
 }
 
-fn note(name: &Name, policy: &PolicyObject, news: &News) -> Option<Note> {
+fn note(name: &ObjectName, policy: &PolicyObject, news: &News) -> Option<Note> {
     let conditions = &policy.status.as_ref()?.conditions;
     let (kind, action) = match news {
         News::Refused { .. } => (ACCEPTED, "Validate"),

@@ -2,11 +2,12 @@ use std::time::Instant;
 
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use serde_json::{Value, json};
+use xdp_client::object::{ObjectName, Versioned};
 use xdp_crds::XdpPolicyStatus;
 
 use super::*;
 use crate::world::{
-    Change, Item, NodeFacts, PolicyObject, World, {self},
+    Change, NodeFacts, PolicyObject, World, {self},
 };
 
 fn policy(accepted: (&str, &str), programmed: (&str, &str), generation: i64) -> PolicyObject {
@@ -68,7 +69,7 @@ impl Reader {
     fn look(&mut self, policy: &PolicyObject) -> Option<(String, bool)> {
         let (note, _) = self
             .policies
-            .look(&Name::new("games", "players"), policy, self.now);
+            .look(&ObjectName::new("games", "players"), policy, self.now);
         note.map(|note| (note.reason, note.warning))
     }
 
@@ -152,7 +153,7 @@ fn a_failure_that_goes_away_soon_is_not_announced_and_the_next_one_waits_anew() 
 #[test]
 fn a_failure_says_when_to_look_again() {
     let mut policies = Policies::default();
-    let (name, now) = (Name::new("games", "players"), Instant::now());
+    let (name, now) = (ObjectName::new("games", "players"), Instant::now());
     policies.look(&name, &programmed(1), now);
     let failing = valid(("False", "NoNodeState"), 1);
     assert_eq!(policies.look(&name, &failing, now), (None, Some(now + PATIENCE)));
@@ -170,8 +171,8 @@ fn a_text_fits_into_an_event_and_ends_at_a_character() {
 
 fn a_world(problems: &Value) -> World {
     let mut world = World::default();
-    let node = Item {
-        name: Name::new("", "node-1"),
+    let node = Versioned {
+        name: ObjectName::new("", "node-1"),
         version: 1,
         value: Some(NodeFacts {
             uid: "node-uid".into(),
@@ -191,8 +192,7 @@ fn a_world(problems: &Value) -> World {
 
 #[test]
 fn a_problem_of_a_nic_is_announced_about_the_node_while_it_lasts_once() {
-    let problem =
-        |message: &str| json!([{"reason": "ForeignProgram", "message": message, "remedy": "detach it"}]);
+    let problem = |message: &str| json!([{"object": "NIC eth0", "reason": "ForeignProgram", "message": message, "remedy": "detach it"}]);
     let mut nics = Nics::default();
     assert_eq!(nics.look(&a_world(&json!([]))), []);
     let notes = nics.look(&a_world(&problem("program 7 is attached")));

@@ -13,8 +13,8 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
+use xdp_client::apply::{RequestError, answered};
 
-use super::{WriteError, answered, is_status};
 use crate::{MANAGER, announce::Note};
 
 /// As many Events are remembered as there can be NICs and policies with problems at once; the API server forgets them
@@ -39,7 +39,7 @@ impl Publisher {
     }
 
     /// Makes an Event, or counts it once more.
-    pub async fn publish(&mut self, note: &Note) -> Result<(), WriteError> {
+    pub async fn publish(&mut self, note: &Note) -> Result<(), RequestError> {
         let namespace = match note.name.namespace.as_str() {
             "" => "default",
             namespace => namespace,
@@ -56,13 +56,13 @@ impl Publisher {
                 ..PatchParams::default()
             };
             match answered(api.patch(&name, &params, &Patch::Merge(series))).await {
-                Err(WriteError::Refused(error)) if is_status(&error, 404) => {}
+                Err(error) if error.is_status(404) => {}
                 answer => return answer.map(drop),
             }
         }
         match answered(api.create(&PostParams::default(), &event)).await {
             // Another process has made it before.
-            Err(WriteError::Refused(error)) if is_status(&error, 409) => {}
+            Err(error) if error.is_status(409) => {}
             answer => drop(answer?),
         }
         if self.counts.len() >= REMEMBERED {

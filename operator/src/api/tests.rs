@@ -1,5 +1,6 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
+use xdp_client::object::ObjectName;
 use xdp_crds::{PeerSelector, XdpPeerSetSpec};
 
 use super::*;
@@ -12,7 +13,7 @@ pub(crate) fn slice_body(slice: &Slice) -> Value {
 
 fn slice(policy: &str) -> Slice {
     Slice {
-        name: Name::new("games", "players-0-0"),
+        name: ObjectName::new("games", "players-0-0"),
         owner: Owner {
             name: policy.into(),
             uid: "u".into(),
@@ -31,7 +32,7 @@ fn note() -> Note {
     Note {
         kind: "XdpPolicy",
         api_version: "v",
-        name: Name::new("games", "players"),
+        name: ObjectName::new("games", "players"),
         uid: "u".into(),
         warning: true,
         reason: "InvalidSpec".into(),
@@ -60,7 +61,7 @@ fn a_name_that_is_no_label_is_not_made_one() {
 #[test]
 fn a_status_is_for_this_policy_and_not_for_its_successor() {
     let write = StatusWrite {
-        name: Name::new("games", "players"),
+        name: ObjectName::new("games", "players"),
         uid: "u".into(),
         status: XdpPolicyStatus::default(),
     };

@@ -10,6 +10,7 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::{sync::watch, time};
 use tracing::{debug, info, warn};
+use xdp_client::backoff::jitter;
 
 use super::{Action, LEASE, Observer, Outcome, RETRY, Record, Standing};
 use crate::MANAGER;
@@ -63,7 +64,7 @@ impl Candidate {
                 }
                 Standing::Follower | Standing::Leader(_) | Standing::Suspended => {}
             }
-            let pause = RETRY.mul_f32(1.0 + fastrand::f32() / 5.0);
+            let pause = RETRY.mul_f32(1.0 + jitter() / 5.0);
             let next = standing.deadline(Instant::now()).min(Instant::now() + pause);
             // A leader whose time is up while it waits must not wait for long.
             time::sleep_until(next.max(started + Duration::from_millis(100)).into()).await;

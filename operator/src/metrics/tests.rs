@@ -3,8 +3,8 @@ use super::*;
 #[test]
 fn every_series_is_described_under_its_own_name() {
     let metrics = Metrics::default();
-    metrics.reconciled("peers", Duration::from_millis(3), true);
-    let text = metrics.text();
+    metrics.reconciled("peers", Duration::from_millis(3), false);
+    let text = metrics.text(Format::Classic);
     for expected in [
         "# HELP xdp_operator_reconciles_total Reconciles, by what was reconciled and how it went.",
         "# TYPE xdp_operator_reconciles_total counter",
@@ -38,14 +38,14 @@ fn who_leads_no_longer_shows_nothing_of_how_things_are() {
     };
     metrics.leads(true);
     metrics.tally(&tally);
-    let shown = metrics.text();
+    let shown = metrics.text(Format::Classic);
     assert!(shown.contains("xdp_operator_leader 1\n") && shown.contains("xdp_operator_peer_addresses 7\n"));
     assert!(
         shown.contains("xdp_operator_policies{accepted=\"true\",programmed=\"true\"} 3\n"),
         "{shown}"
     );
     metrics.leads(false);
-    let shown = metrics.text();
+    let shown = metrics.text(Format::Classic);
     assert!(shown.contains("xdp_operator_leader 0\n") && shown.contains("xdp_operator_peer_addresses 0\n"));
     assert!(
         shown.contains("xdp_operator_policies{accepted=\"true\",programmed=\"true\"} 0\n"),

@@ -3,12 +3,13 @@ use std::net::Ipv4Addr;
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use proptest::{collection::btree_set, prelude::*};
 use serde_json::{Value, json};
+use xdp_client::object::{ObjectName, Versioned};
 
 use super::*;
 use crate::{
     api,
     world::{
-        Change, Item, {self},
+        Change, {self},
     },
 };
 
@@ -183,8 +184,8 @@ fn pod(namespace: &str, name: &str, ip: &str, spec: &Value) -> Change {
 }
 
 fn namespace(name: &str) -> Change {
-    Change::Namespace(Event::Apply(Item {
-        name: Name::new("", name),
+    Change::Namespace(Event::Apply(Versioned {
+        name: ObjectName::new("", name),
         version: 1,
         value: Some([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()),
     }))
@@ -319,8 +320,8 @@ fn slice_0_is_written_after_the_others_and_before_any_is_deleted() {
     assert_eq!(order, [(1, 2), (2, 3), (0, 3)]);
     carry_out(&mut world, &grown);
     for number in 0..2500u32 {
-        let gone = Item {
-            name: Name::new("games", format!("p{number}")),
+        let gone = Versioned {
+            name: ObjectName::new("games", format!("p{number}")),
             version: 1,
             value: None,
         };
@@ -392,8 +393,8 @@ fn without_any_agent_there_are_no_slices() {
     let mut world = a_world([policy("u", &json!([{"podSelector": {}}]))]);
     let first = plan(&world);
     carry_out(&mut world, &first);
-    let state = Item {
-        name: Name::new("", "n"),
+    let state = Versioned {
+        name: ObjectName::new("", "n"),
         version: 1,
         value: None,
     };

@@ -1,12 +1,13 @@
 //! Which peers a policy has.
 
+use xdp_client::object::ObjectName;
 use xdp_crds::{
     Delivery, Enforcement, IngressRule, LabelSelector, Peer, PeerSelector, RuleAction, XdpPolicy,
     XdpPolicySpec,
     policy::{PodSource, Policy, Rule},
 };
 
-use crate::world::{Name, World};
+use crate::world::World;
 
 /// The selector peers of a policy, each once.
 pub(super) fn peers(policy: &Policy) -> Vec<PodSource> {
@@ -21,7 +22,7 @@ pub(super) fn peers(policy: &Policy) -> Vec<PodSource> {
 
 /// The peers of a policy that is refused, as its slices remember them: agents keep its version before in force, whose
 /// peers come and go as before.
-pub(super) fn stored(world: &World, policy: &Name) -> Vec<PodSource> {
+pub(super) fn stored(world: &World, policy: &ObjectName) -> Vec<PodSource> {
     let mut found: Vec<PodSource> = Vec::new();
     for (_, set) in world.peer_sets.within(&policy.namespace, "") {
         let owned = set.owner.as_ref().is_some_and(|owner| owner.name == policy.name);

@@ -1,9 +1,10 @@
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use serde_json::json;
+use xdp_client::object::{ObjectName, Versioned};
 
 use super::*;
 use crate::world::{
-    Change, Item, NodeFacts, {self},
+    Change, NodeFacts, {self},
 };
 
 fn time() -> Time {
@@ -34,9 +35,9 @@ fn pod(index: usize) -> Change {
 fn a_world(policies: usize, pods: usize) -> World {
     let mut world = World::default();
     for index in 0..100 {
-        let name = Name::new("", format!("node-{index}"));
+        let name = ObjectName::new("", format!("node-{index}"));
         let (version, value) = (1, Some(NodeFacts::default()));
-        world.apply(Change::Node(Event::Apply(Item { name, version, value })));
+        world.apply(Change::Node(Event::Apply(Versioned { name, version, value })));
         let state: DynamicObject = serde_json::from_value(json!({
             "metadata": {"name": format!("node-{index}")},
             "status": {"agentVersion": "1", "kernelVersion": "6"},
@@ -45,9 +46,13 @@ fn a_world(policies: usize, pods: usize) -> World {
         world.apply(Change::NodeState(Event::Apply(world::node_state(&state))));
     }
     for index in 0..20 {
-        let name = Name::new("", format!("ns-{index}"));
+        let name = ObjectName::new("", format!("ns-{index}"));
         let (version, value) = (1, Some(BTreeMap::new()));
-        world.apply(Change::Namespace(Event::Apply(Item { name, version, value })));
+        world.apply(Change::Namespace(Event::Apply(Versioned {
+            name,
+            version,
+            value,
+        })));
     }
     for index in 0..pods {
         world.apply(pod(index));
@@ -65,7 +70,7 @@ fn carry_out(world: &mut World, memory: &mut Memory, work: &Work, now: Instant) 
         let mut policy = world.policies.get(&write.name).unwrap().clone();
         policy.status = Some(write.status.clone());
         let (name, version, value) = (write.name.clone(), 2, Some(policy));
-        world.policies.put(Item { name, version, value });
+        world.policies.put(Versioned { name, version, value });
         memory.statuses.succeeded(&write.name, now);
     }
 }
@@ -77,8 +82,8 @@ fn a_status_is_written_once_and_not_twice_within_a_second() {
     assert_eq!(first.statuses.len(), 1);
     carry_out(&mut world, &mut memory, &first, now);
     assert_eq!(work(&world, &mut memory, now, &time()).statuses, []);
-    world.apply(Change::Pod(Event::Delete(Item {
-        name: Name::new("ns-0", "pod-0"),
+    world.apply(Change::Pod(Event::Delete(Versioned {
+        name: ObjectName::new("ns-0", "pod-0"),
         version: 1,
         value: None,
     })));

@@ -6,19 +6,19 @@ use futures::{StreamExt, stream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
 use tracing::{Instrument as _, debug, info, info_span, warn};
+use xdp_client::{apply::RequestError, backoff::jitter, health::Health, object::Versioned};
 
 use crate::{
     announce::Note,
     api::{
-        Publisher, StatusWrite, WriteError, {self},
+        Publisher, StatusWrite, {self},
     },
-    http::Health,
     metrics::Metrics,
     peers::Chain,
     round::{
         Memory, Work, {self},
     },
-    world::{Item, PeerSet, PolicyObject, World},
+    world::{PeerSet, PolicyObject, World},
 };
 
 /// Writes at the same time.
@@ -103,12 +103,12 @@ impl Executor {
                 }
                 Some(error) => {
                     warn!(peer = %chain.peer, steps, %error, "slices not written; trying again");
-                    self.memory.peers.failed(&chain.peer, now, fastrand::f32());
+                    self.memory.peers.failed(&chain.peer, now, jitter());
                     (failed, changed) = (true, true);
                 }
             }
         }
-        self.metrics.reconciled("peers", started.elapsed(), failed);
+        self.metrics.reconciled("peers", started.elapsed(), !failed);
         changed
     }
 
@@ -126,7 +126,7 @@ impl Executor {
             health.beat();
             changed |= self.answered(world, &write, answer, &mut failed);
         }
-        self.metrics.reconciled("status", started.elapsed(), failed);
+        self.metrics.reconciled("status", started.elapsed(), !failed);
         changed
     }
 
@@ -134,7 +134,7 @@ impl Executor {
         &mut self,
         world: &mut World,
         write: &StatusWrite,
-        answer: Result<Item<PolicyObject>, WriteError>,
+        answer: Result<Versioned<PolicyObject>, RequestError>,
         failed: &mut bool,
     ) -> bool {
         let now = Instant::now();
@@ -145,20 +145,20 @@ impl Executor {
                 info!(
                     %policy, nodes.selected, nodes.programmed, pods.selected, pods.programmed, "status written"
                 );
-                self.metrics.status_written(false);
+                self.metrics.status_written(true);
                 self.memory.statuses.succeeded(policy, now);
                 world.policies.put(item)
             }
             // It has been deleted, or made anew: the watch will say so.
-            Err(WriteError::Refused(error)) if api::is_status(&error, 404) || api::is_status(&error, 409) => {
+            Err(error) if error.is_status(404) || error.is_status(409) => {
                 debug!(%policy, %error, "status not written");
-                self.memory.statuses.failed(policy, now, fastrand::f32());
+                self.memory.statuses.failed(policy, now, jitter());
                 true
             }
             Err(error) => {
                 warn!(%policy, %error, "status not written; trying again");
-                self.metrics.status_written(true);
-                self.memory.statuses.failed(policy, now, fastrand::f32());
+                self.metrics.status_written(false);
+                self.memory.statuses.failed(policy, now, jitter());
                 *failed = true;
                 true
             }
@@ -180,12 +180,12 @@ impl Executor {
                 }
             }
         }
-        self.metrics.reconciled("events", started.elapsed(), failed);
+        self.metrics.reconciled("events", started.elapsed(), !failed);
     }
 }
 
 /// Takes the steps of a chain in order, up to the first that fails.
-async fn walk(client: &Client, chain: Chain) -> (Chain, Vec<Item<PeerSet>>, Option<WriteError>) {
+async fn walk(client: &Client, chain: Chain) -> (Chain, Vec<Versioned<PeerSet>>, Option<RequestError>) {
     let mut done = Vec::new();
     for step in &chain.steps {
         match api::take_step(client, step).await {

@@ -10,7 +10,7 @@ use crate::world::{NodeState, PolicyObject, Report};
 /// How things are with a policy on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict<'a> {
-    /// Name of the node.
+    /// ObjectName of the node.
     pub node: &'a str,
     /// Selected pods there for which the policy's newest version is in force.
     pub pods_programmed: u32,

@@ -171,9 +171,9 @@ fn a_node_that_counts_more_pods_than_there_are_does_not_inflate_the_sum() {
 
 #[test]
 fn a_report_that_cannot_be_read_counts_as_none_and_says_why() {
-    let error = crate::world::Unusable {
+    let error = xdp_client::object::FieldError {
         field: "status.nics".into(),
-        error: "invalid type".into(),
+        message: "invalid type".into(),
     };
     let state = NodeState(Err(error));
     let obstacle = verdict(&policy(), "a", 1, Some(&state)).obstacle.unwrap();

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::core::{DynamicObject, PartialObjectMeta};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use xdp_client::object::{FieldError, Versioned, parse_field};
 use xdp_crds::{
     XdpNodeStateStatus, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
     conditions::accepted,
     pod::Pod,
     policy::{Policy, PolicyError},
 };
-
-use super::{Item, Name};
 
 /// A policy, valid or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +51,7 @@ pub struct NodeFacts {
 
 /// What an agent reports, or why that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeState(pub Result<XdpNodeStateStatus, Unusable>);
+pub struct NodeState(pub Result<XdpNodeStateStatus, FieldError>);
 
 impl NodeState {
     /// Whether it was reported before the node was started. Where either side says nothing, nobody knows.
@@ -62,16 +59,6 @@ impl NodeState {
         let reported = self.0.as_ref().map_or("", |state| state.boot_id.as_str());
         !reported.is_empty() && !boot_id.is_empty() && reported != boot_id
     }
-}
-
-/// An object that does not fit its type: which field, and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}`: {error}")]
-pub struct Unusable {
-    /// Path of the field.
-    pub field: String,
-    /// What is wrong there.
-    pub error: String,
 }
 
 /// A slice of addresses as it is stored.
@@ -93,38 +80,34 @@ pub struct Owner {
 }
 
 /// What matters of a policy.
-pub fn policy(object: &DynamicObject) -> Item<PolicyObject> {
+pub fn policy(object: &DynamicObject) -> Versioned<PolicyObject> {
     let meta = &object.metadata;
-    let content = field::<XdpPolicySpec>(&object.data, "spec")
+    let content = parse_field::<XdpPolicySpec>(&object.data, "spec")
         .map_err(Refusal::from)
         .and_then(|spec| {
             let mut typed = XdpPolicy::new("", spec);
             typed.metadata = meta.clone();
             Policy::try_from(&typed).map_err(|error| Refusal::from(&error))
         });
-    item(
-        object,
+    Versioned::new(
+        &object.metadata,
         Some(PolicyObject {
             uid: meta.uid.clone().unwrap_or_default(),
             generation: meta.generation.unwrap_or_default(),
             deleting: meta.deletion_timestamp.is_some(),
             content,
-            status: field(&object.data, "status").ok(),
+            status: parse_field(&object.data, "status").ok(),
         }),
     )
 }
 
 /// What matters of a pod; nothing of one whose addresses cannot be read.
-pub fn pod(object: &k8s::Pod) -> Item<Pod> {
-    Item {
-        name: Name::of(&object.metadata),
-        version: version(object.metadata.resource_version.as_deref()),
-        value: Pod::try_from(object).ok(),
-    }
+pub fn pod(object: &k8s::Pod) -> Versioned<Pod> {
+    Versioned::new(&object.metadata, Pod::try_from(object).ok())
 }
 
 /// What matters of a node.
-pub fn node(object: &k8s::Node) -> Item<NodeFacts> {
+pub fn node(object: &k8s::Node) -> Versioned<NodeFacts> {
     let info = object
         .status
         .as_ref()
@@ -135,35 +118,32 @@ pub fn node(object: &k8s::Node) -> Item<NodeFacts> {
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
     let unreachable = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "Unknown");
-    Item {
-        name: Name::of(&object.metadata),
-        version: version(object.metadata.resource_version.as_deref()),
-        value: Some(NodeFacts {
-            uid: object.metadata.uid.clone().unwrap_or_default(),
-            labels: object.metadata.labels.clone().unwrap_or_default(),
-            unreachable,
-            boot_id,
-        }),
-    }
+    let facts = NodeFacts {
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        labels: object.metadata.labels.clone().unwrap_or_default(),
+        unreachable,
+        boot_id,
+    };
+    Versioned::new(&object.metadata, Some(facts))
 }
 
 /// The labels of a namespace.
-pub fn namespace(object: &PartialObjectMeta<k8s::Namespace>) -> Item<BTreeMap<String, String>> {
-    Item {
-        name: Name::of(&object.metadata),
-        version: version(object.metadata.resource_version.as_deref()),
-        value: Some(object.metadata.labels.clone().unwrap_or_default()),
-    }
+pub fn namespace(object: &PartialObjectMeta<k8s::Namespace>) -> Versioned<BTreeMap<String, String>> {
+    let labels = object.metadata.labels.clone().unwrap_or_default();
+    Versioned::new(&object.metadata, Some(labels))
 }
 
 /// What an agent reports; nothing before its first report.
-pub fn node_state(object: &DynamicObject) -> Item<NodeState> {
+pub fn node_state(object: &DynamicObject) -> Versioned<NodeState> {
     let reported = object.data.get("status").is_some_and(|status| !status.is_null());
-    item(object, reported.then(|| NodeState(field(&object.data, "status"))))
+    Versioned::new(
+        &object.metadata,
+        reported.then(|| NodeState(parse_field(&object.data, "status"))),
+    )
 }
 
 /// What a slice says.
-pub fn peer_set(object: &DynamicObject) -> Item<PeerSet> {
+pub fn peer_set(object: &DynamicObject) -> Versioned<PeerSet> {
     let owners = object.metadata.owner_references.iter().flatten();
     let owner = owners
         .filter(|owner| owner.kind == "XdpPolicy")
@@ -172,50 +152,17 @@ pub fn peer_set(object: &DynamicObject) -> Item<PeerSet> {
             uid: owner.uid.clone(),
         })
         .next();
-    item(
-        object,
+    Versioned::new(
+        &object.metadata,
         Some(PeerSet {
             owner,
-            spec: field(&object.data, "spec").ok(),
+            spec: parse_field(&object.data, "spec").ok(),
         }),
     )
 }
 
-fn item<T>(object: &DynamicObject, value: Option<T>) -> Item<T> {
-    Item {
-        name: Name::of(&object.metadata),
-        version: version(object.metadata.resource_version.as_deref()),
-        value,
-    }
-}
-
-/// Servers promise since Kubernetes 1.35 that these are numbers that grow; before, they were all the same. Where one is
-/// not, nothing counts as later than anything.
-fn version(resource_version: Option<&str>) -> u64 {
-    resource_version
-        .and_then(|version| version.parse().ok())
-        .unwrap_or_default()
-}
-
-fn field<T: DeserializeOwned>(data: &Value, name: &str) -> Result<T, Unusable> {
-    let value = data.get(name).ok_or_else(|| Unusable {
-        field: name.to_owned(),
-        error: "is missing".to_owned(),
-    })?;
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        Unusable {
-            field: match path.as_str() {
-                "." => name.to_owned(),
-                path => format!("{name}.{path}"),
-            },
-            error: error.into_inner().to_string(),
-        }
-    })
-}
-
-impl From<Unusable> for Refusal {
-    fn from(error: Unusable) -> Self {
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Self {
         Self {
             reason: accepted::INVALID_SPEC,
             message: format!("{error}; `kubectl explain xdppolicy.spec` shows what can stand there"),

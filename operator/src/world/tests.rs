@@ -1,23 +1,9 @@
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use serde_json::{Value, json};
+use xdp_client::object::ObjectName;
 use xdp_crds::conditions::accepted;
 
 use super::*;
-
-fn item(name: &str, version: u64, value: i32) -> Item<i32> {
-    Item {
-        name: Name::new("a", name),
-        version,
-        value: Some(value),
-    }
-}
-
-fn held(cache: &Cache<i32>) -> Vec<(&str, i32)> {
-    cache
-        .iter()
-        .map(|(name, value)| (name.name.as_str(), *value))
-        .collect()
-}
 
 fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).unwrap()
@@ -31,68 +17,11 @@ fn read(spec: &Value) -> PolicyObject {
         "status": {"nodes": {"selected": 2, "programmed": 1}},
     }));
     let item = policy(&object);
-    assert_eq!((item.name, item.version), (Name::new("games", "players"), 17));
+    assert_eq!(
+        (item.name, item.version),
+        (ObjectName::new("games", "players"), 17)
+    );
     item.value.unwrap()
-}
-
-#[test]
-fn a_list_counts_only_when_it_is_complete() {
-    let mut cache = Cache::default();
-    assert!(!cache.apply(Event::Init));
-    assert!(!cache.apply(Event::InitApply(item("x", 1, 1))));
-    assert!(cache.is_empty() && !cache.is_complete());
-    assert!(cache.apply(Event::InitDone));
-    assert!(cache.is_complete());
-    assert_eq!(held(&cache), [("x", 1)]);
-}
-
-#[test]
-fn while_it_is_listed_anew_the_old_list_stays_and_what_is_gone_goes_with_it() {
-    let mut cache = Cache::default();
-    for name in ["x", "y"] {
-        cache.apply(Event::Apply(item(name, 1, 1)));
-    }
-    cache.apply(Event::Init);
-    cache.apply(Event::InitApply(item("y", 2, 2)));
-    assert_eq!(held(&cache), [("x", 1), ("y", 1)]);
-    assert!(cache.apply(Event::InitDone));
-    assert_eq!(held(&cache), [("y", 2)]);
-}
-
-#[test]
-fn what_is_listed_anew_without_a_difference_is_no_change() {
-    let mut cache = Cache::default();
-    for expected in [true, false] {
-        cache.apply(Event::Init);
-        cache.apply(Event::InitApply(item("x", 1, 1)));
-        assert_eq!(cache.apply(Event::InitDone), expected);
-    }
-    assert!(!cache.apply(Event::Apply(item("x", 9, 1))));
-    assert!(cache.apply(Event::Delete(item("x", 9, 1))));
-}
-
-#[test]
-fn an_event_older_than_the_answer_to_a_write_changes_nothing() {
-    let mut cache = Cache::default();
-    cache.put(item("x", 10, 2));
-    assert!(!cache.apply(Event::Apply(item("x", 9, 1))));
-    assert_eq!(held(&cache), [("x", 2)]);
-    assert!(cache.apply(Event::Apply(item("x", 11, 3))));
-}
-
-#[test]
-fn within_a_namespace_only_its_objects_are_found() {
-    let mut cache = Cache::default();
-    for namespace in ["a", "a-b", "b"] {
-        let name = Name::new(namespace, "x");
-        cache.put(Item {
-            name,
-            version: 1,
-            value: Some(1),
-        });
-    }
-    assert_eq!(cache.within("a", "").count(), 1);
-    assert_eq!(cache.within("a", "y").count(), 0);
 }
 
 #[test]

@@ -3,50 +3,16 @@
 use std::{fmt, sync::PoisonError};
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, text},
-    metrics::MetricType,
-    registry::Registry,
+    collector::Collector, encoding::DescriptorEncoder, metrics::MetricType, registry::Registry,
 };
+use xdp_client::metrics::Format;
 
 use crate::report::{
     metrics::{AgentMetrics, kernel::KernelCollector},
     status::NodeStatus,
 };
 
-/// The format of a scrape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `OpenMetrics` 1.0.
-    OpenMetrics,
-    /// The Prometheus text format 0.0.4.
-    Classic,
-}
-
-impl Format {
-    /// Selects the format for a client with this `Accept` header.
-    pub fn accepted(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") {
-            Self::OpenMetrics
-        } else {
-            Self::Classic
-        }
-    }
-
-    /// Returns the media type.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
-        }
-    }
-}
-
 /// Encodes all metrics. Without a status, the metrics of the kernel are left out.
-#[expect(
-    clippy::missing_panics_doc,
-    reason = "it cannot: writing to a string does not fail"
-)]
 pub fn encode(metrics: &AgentMetrics, status: Option<NodeStatus>, format: Format) -> String {
     let mut registry = Registry::with_prefix("xdp_agent");
     metrics.register(&mut registry);
@@ -54,12 +20,7 @@ pub fn encode(metrics: &AgentMetrics, status: Option<NodeStatus>, format: Format
         metrics.make_monotonic(&mut status.flows);
         registry.register_collector(Box::new(KernelCollector(status)));
     }
-    let mut text = String::new();
-    text::encode(&mut text, &registry).expect("writing to a string does not fail");
-    match format {
-        Format::OpenMetrics => text,
-        Format::Classic => classic(&text),
-    }
+    xdp_client::metrics::encode(&registry, format)
 }
 
 impl AgentMetrics {
@@ -106,7 +67,7 @@ impl AgentMetrics {
     }
 }
 
-/// Metrics with changing labels, and constant ones.
+/// AgentMetrics with changing labels, and constant ones.
 #[derive(Debug)]
 struct ProcessCollector {
     policies: Vec<([(&'static str, String); 2], i64)>,
@@ -134,26 +95,4 @@ impl Collector for ProcessCollector {
             .encode_family(&labels)?
             .encode_gauge(&1i64)
     }
-}
-
-/// Converts to the classic format. `OpenMetrics` names a counter without `_total`, the classic format names
-/// the series.
-fn classic(open: &str) -> String {
-    let mut text = String::with_capacity(open.len() + 1024);
-    let mut help: Option<&str> = None;
-    for line in open.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            help = Some(rest);
-        } else if let Some(described) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = described.split_once(' ').unwrap_or((described, "unknown"));
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            if let Some((_, help)) = help.take().and_then(|help| help.split_once(' ')) {
-                text.extend(["# HELP ", name, suffix, " ", help, "\n"]);
-            }
-            text.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
-        } else if line != "# EOF" {
-            text.extend([line, "\n"]);
-        }
-    }
-    text
 }

@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use xdp_client::metrics::Format;
 use xdp_crds::NicMode;
 use xdp_plan::{
     facts::{NotReady, Readiness},
@@ -10,7 +11,7 @@ use xdp_plan::{
 };
 
 use crate::report::{
-    metrics::{AgentMetrics, Format, encode},
+    metrics::{AgentMetrics, encode},
     status::{
         AgentStatus, FlowUsage, NicStatus, NodeStatus, PacketCount, RedirectFailure, RuleStatus, TableUsage,
         TargetPodStatus, XdpException,

@@ -1,4 +1,4 @@
-//! One scrape: read the kernel, add what the loop has counted.
+//! One scrape: reads the kernel, and adds what the reconcile loop has counted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,15 +8,14 @@ use tokio::{
     time::timeout,
 };
 use tracing::warn;
+use xdp_client::{error_chain, metrics::Format};
 
 use crate::report::{
-    metrics::{AgentMetrics, Format, encode},
+    metrics::{AgentMetrics, encode},
     status::{NodeStatus, StatusError},
 };
 
-/// Scrapes that may be under way at once, one of them reading. There is one Prometheus, maybe two.
-const MOST: usize = 4;
-/// Prometheus gives up after ten seconds by default: what there is, is there before.
+/// Prometheus gives up after ten seconds by default. The answer leaves before, with what is known by then.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 type Collect = dyn Fn() -> Result<NodeStatus, StatusError> + Send + Sync;
@@ -24,14 +23,14 @@ type Collect = dyn Fn() -> Result<NodeStatus, StatusError> + Send + Sync;
 /// The kernel could not be read for a scrape.
 #[derive(Debug, thiserror::Error)]
 enum ScrapeError {
-    /// It said why.
+    /// Reading failed.
     #[error(transparent)]
-    NodeStatus(#[from] StatusError),
-    /// It did not answer, or another scrape still waits for it.
+    Status(#[from] StatusError),
+    /// Reading took too long, or an earlier scrape still reads.
     #[error("the kernel was not read within {} seconds", PATIENCE.as_secs())]
     Slow,
     /// The reader panicked.
-    #[error("the reader ended")]
+    #[error("the reader ended unexpectedly")]
     Ended(#[from] JoinError),
 }
 
@@ -39,8 +38,7 @@ enum ScrapeError {
 pub(super) struct Scrape {
     collect: Arc<Collect>,
     metrics: Arc<AgentMetrics>,
-    places: Semaphore,
-    turn: Arc<Semaphore>,
+    reader: Arc<Semaphore>,
     patience: Duration,
 }
 
@@ -52,8 +50,7 @@ impl Scrape {
         Self {
             collect: Arc::new(collect),
             metrics,
-            places: Semaphore::new(MOST),
-            turn: Arc::new(Semaphore::new(1)),
+            reader: Arc::new(Semaphore::new(1)),
             patience: PATIENCE,
         }
     }
@@ -63,29 +60,29 @@ impl Scrape {
         Self { patience, ..self }
     }
 
-    /// The metrics; what the kernel does not tell in time is left out and counted. `None`: too many ask at
-    /// once.
-    pub(super) async fn text(&self, format: Format) -> Option<String> {
-        let _place = self.places.try_acquire().ok()?;
+    /// Returns the metrics. Leaves out the metrics of the kernel, and counts an error, if it cannot be read in time.
+    pub(super) async fn text(&self, format: Format) -> String {
         let read = timeout(self.patience, self.read()).await;
         let status = match read.unwrap_or(Err(ScrapeError::Slow)) {
             Ok(status) => Some(status),
             Err(error) => {
-                let error = format!("{:#}", anyhow::Error::new(error));
-                warn!(error, "a scrape lacks what comes from the kernel");
+                warn!(
+                    error = error_chain(&error),
+                    "scrape without the metrics of the kernel"
+                );
                 self.metrics.scrape_failed();
                 None
             }
         };
-        Some(encode(&self.metrics, status, format))
+        encode(&self.metrics, status, format)
     }
 
-    /// The turn goes with the reader: while one hangs, no second one starts.
+    /// The permit moves into the blocking reader: while a reader hangs, no second one starts.
     async fn read(&self) -> Result<NodeStatus, ScrapeError> {
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let permit = Arc::clone(&self.reader).acquire_owned().await;
         let collect = Arc::clone(&self.collect);
         let reader = spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             collect()
         });
         Ok(reader.await??)

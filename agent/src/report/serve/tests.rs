@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
+use xdp_client::serve::CONNECTIONS;
+
 use crate::{
     datapath::OpenError,
     report::{
         metrics::AgentMetrics,
-        serve::{Health, ServeError, Server, Site, http, scrape::Scrape, serve, start},
+        serve::{AgentHealth, ServeError, scrape::Scrape, serve, start},
         status::{AgentStatus, NodeStatus, StatusError},
     },
 };
@@ -21,8 +23,8 @@ const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 const FROM_THE_KERNEL: &str = "xdp_agent_pods{";
 
 /// Sends a request and returns all of the answer.
-fn ask(server: &Server, request: &str) -> String {
-    let mut stream = TcpStream::connect(server.address()).unwrap();
+fn ask(server: &SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(*server).unwrap();
     let timeout = Some(Duration::from_secs(20));
     stream.set_read_timeout(timeout).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -31,7 +33,7 @@ fn ask(server: &Server, request: &str) -> String {
     answer
 }
 
-fn get(server: &Server, path: &str) -> String {
+fn get(server: &SocketAddr, path: &str) -> String {
     ask(server, &format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n"))
 }
 
@@ -54,19 +56,15 @@ fn empty() -> NodeStatus {
 }
 
 /// A server whose kernel is read by `collect`.
-fn reading(collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync + 'static) -> Server {
+fn reading(collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync + 'static) -> SocketAddr {
     let metrics = Arc::new(AgentMetrics::default());
     let scrape = Scrape::new(collect, metrics).patience(Duration::from_millis(200));
-    let site = Site {
-        probes: Arc::new(Health::default()),
-        scrape: Some(scrape),
-    };
-    serve(ANY, site).unwrap()
+    serve(ANY, Arc::new(AgentHealth::default()), Some(scrape)).unwrap()
 }
 
 #[test]
 fn the_probes_answer_with_the_reason_in_the_body() {
-    let health = Arc::new(Health::default());
+    let health = Arc::new(AgentHealth::default());
     let nowhere = PathBuf::from("/nonexistent");
     let server = start(
         ANY,
@@ -77,11 +75,12 @@ fn the_probes_answer_with_the_reason_in_the_body() {
     .unwrap();
     let answer = get(&server, "/readyz");
     assert!(
-        answer.starts_with("HTTP/1.1 503 ") && answer.contains("no round with known policies"),
+        answer.starts_with("HTTP/1.1 503 ")
+            && answer.contains("waiting for the first reconcile with known policies"),
         "{answer}"
     );
     assert!(get(&server, "/healthz").starts_with("HTTP/1.1 200 "));
-    health.round_finished(true);
+    health.reconciled(true);
     let answer = get(&server, "/readyz");
     assert!(
         answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok\n"),
@@ -149,11 +148,8 @@ fn more_scrapes_than_four_at_once_are_sent_away() {
         let _ = held.lock().unwrap().recv();
         Ok(empty())
     };
-    let site = Site {
-        probes: Arc::new(Health::default()),
-        scrape: Some(Scrape::new(collect, metrics).patience(Duration::from_secs(20))),
-    };
-    let server = serve(ANY, site).unwrap();
+    let scrape = Scrape::new(collect, metrics).patience(Duration::from_secs(20));
+    let server = serve(ANY, Arc::new(AgentHealth::default()), Some(scrape)).unwrap();
     let (sender, answers) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..6 {
@@ -206,8 +202,8 @@ fn what_is_not_there_is_not_found_and_nothing_can_be_posted() {
 #[test]
 fn clients_that_say_nothing_hold_up_nobody() {
     let server = reading(|| Ok(empty()));
-    let _silent: Vec<TcpStream> = (1..http::CONNECTIONS)
-        .map(|_| TcpStream::connect(server.address()).unwrap())
+    let _silent: Vec<TcpStream> = (1..CONNECTIONS)
+        .map(|_| TcpStream::connect(server).unwrap())
         .collect();
     assert!(get(&server, "/healthz").starts_with("HTTP/1.1 200 "));
 }
@@ -216,10 +212,10 @@ fn clients_that_say_nothing_hold_up_nobody() {
 fn a_port_that_is_taken_is_named_with_a_remedy() {
     let taken = TcpListener::bind(ANY).unwrap();
     let address = taken.local_addr().unwrap();
-    let health = Arc::new(Health::default());
+    let health = Arc::new(AgentHealth::default());
     let result = start(address, PathBuf::new(), health, Arc::new(AgentMetrics::default()));
     let error = result.unwrap_err();
-    assert!(matches!(error, ServeError::Listen { .. }), "{error:?}");
+    assert!(matches!(error, ServeError::Listen(_)), "{error:?}");
     let text = error.to_string();
     assert!(
         text.contains(&address.to_string()) && text.contains("`agent.port`"),

@@ -1,48 +1,47 @@
-//! What is known of the cluster; pure.
+//! What the agent knows of the cluster, without IO.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+use xdp_client::Store;
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
-    node_state::API_SERVER,
     pod::Pod,
     report::Problem,
     resolve::{PeerSlice, PolicyVersion},
 };
 
 use crate::source::cluster::{
-    listed::Listed,
     objects::{Node, Written},
-    problems::{Trouble, absent_node, not_written, unlisted, watch_problem},
+    problems::{RequestFailure, absent_node, incomplete_lists, watch_problem, write_problem},
 };
 
-/// A watch that failed and has not failed again for so long works: it says nothing when it does.
-const FORGIVEN: Duration = Duration::from_secs(45);
+/// A watch that has not failed for this long works: a watch without events is silent when it recovers.
+const CALM: Duration = Duration::from_secs(45);
 
-/// Everything that was heard, and what is to be said.
+/// The objects of the cluster that the agent needs, and the status to write.
 #[derive(Default)]
 pub(super) struct Cache {
-    pub(super) policies: Listed<PolicyVersion>,
-    pub(super) peer_sets: Listed<Result<PeerSlice, Problem>>,
-    pub(super) pods: Listed<Result<Pod, Problem>>,
-    pub(super) nodes: Listed<Node>,
-    /// The node's own state, as the API server has it.
-    pub(super) written: Listed<Written>,
-    /// Labels of the node as last seen: it may be gone for a while.
+    pub(super) policies: Store<PolicyVersion>,
+    pub(super) peer_sets: Store<Result<PeerSlice, Problem>>,
+    pub(super) pods: Store<Result<Pod, Problem>>,
+    pub(super) nodes: Store<Node>,
+    /// The node's own state, as the API server stores it.
+    pub(super) written: Store<Written>,
+    /// The last known labels of the node: it may be absent for a while.
     labels: Option<BTreeMap<String, String>>,
-    troubles: BTreeMap<&'static str, (Instant, Trouble)>,
-    unwritten: Option<Trouble>,
-    /// When the oldest change came that the loop has not seen; what came before everything was listed is no change.
+    watch_failures: BTreeMap<&'static str, (Instant, RequestFailure)>,
+    write_failure: Option<RequestFailure>,
+    /// Time of the oldest change that the loop has not read. Changes before all lists are complete do not count.
     changed: Option<Instant>,
-    /// To be written.
+    /// The status to write.
     status: Option<XdpNodeStateStatus>,
 }
 
 impl Cache {
-    /// Notes that something the loop must know has changed.
+    /// Records a change that the loop has to read.
     pub(super) fn mark_changed(&mut self, now: Instant) {
         if let Some(node) = self.nodes.values().next() {
             self.labels = Some(node.labels.clone());
@@ -56,38 +55,38 @@ impl Cache {
         self.changed.take()
     }
 
-    /// A watch failed. Returns whether that is news.
-    pub(super) fn failed(&mut self, watched: &'static str, trouble: Trouble, now: Instant) -> bool {
-        let before = self.troubles.get(watched);
-        let news = before.is_none_or(|(_, before)| *before != trouble);
-        self.troubles.insert(watched, (now, trouble));
-        news
+    /// Records a failure of a watch. Returns whether it differs from the last one.
+    pub(super) fn watch_failed(&mut self, kind: &'static str, failure: RequestFailure, now: Instant) -> bool {
+        let before = self.watch_failures.get(kind);
+        let differs = before.is_none_or(|(_, before)| *before != failure);
+        self.watch_failures.insert(kind, (now, failure));
+        differs
     }
 
-    /// A watch works. Returns whether that is news.
-    pub(super) fn works(&mut self, watched: &str) -> bool {
-        self.troubles.remove(watched).is_some()
+    /// Records that a watch works. Returns whether it had failed.
+    pub(super) fn watch_works(&mut self, kind: &str) -> bool {
+        self.watch_failures.remove(kind).is_some()
     }
 
-    /// The outcome of a write. Returns whether it is news.
-    pub(super) fn wrote(&mut self, outcome: Result<(), Trouble>) -> bool {
-        let before = std::mem::replace(&mut self.unwritten, outcome.err());
-        before != self.unwritten
+    /// Records the outcome of a write. Returns whether it differs from the last one.
+    pub(super) fn set_write_outcome(&mut self, outcome: Result<(), RequestFailure>) -> bool {
+        let before = std::mem::replace(&mut self.write_failure, outcome.err());
+        before != self.write_failure
     }
 
-    /// The node's labels, once everything was listed.
+    /// Returns the node's labels once all lists are complete.
     pub(super) fn node_labels(&self) -> Option<&BTreeMap<String, String>> {
         self.labels.as_ref().filter(|_| self.missing().is_empty())
     }
 
     fn missing(&self) -> Vec<&'static str> {
         let lists = [
-            ("XdpPolicies", self.policies.known()),
-            ("XdpPeerSets", self.peer_sets.known()),
-            ("Pods", self.pods.known()),
-            ("the Node", self.nodes.known()),
+            ("XdpPolicies", self.policies.is_complete()),
+            ("XdpPeerSets", self.peer_sets.is_complete()),
+            ("Pods", self.pods.is_complete()),
+            ("the Node", self.nodes.is_complete()),
         ];
-        let missing = lists.into_iter().filter(|(_, known)| !known);
+        let missing = lists.into_iter().filter(|(_, complete)| !complete);
         missing.map(|(name, _)| name).collect()
     }
 
@@ -103,12 +102,12 @@ impl Cache {
         self.pods.values().filter_map(|pod| pod.as_ref().ok())
     }
 
-    /// The node, if there is one.
+    /// Returns the node if it exists.
     pub(super) fn node(&self) -> Option<&Node> {
         self.nodes.values().next()
     }
 
-    /// Returns whether it is another one than before.
+    /// Sets the status to write. Returns whether it has changed.
     pub(super) fn set_status(&mut self, status: XdpNodeStateStatus) -> bool {
         let changed = self.status.as_ref() != Some(&status);
         self.status = Some(status);
@@ -119,41 +118,36 @@ impl Cache {
         self.status.as_ref()
     }
 
-    /// Everything that a person should know.
+    /// Returns all problems with the API server and with objects.
     pub(super) fn problems(&mut self, node: &str, now: Instant) -> Vec<Problem> {
-        self.troubles
-            .retain(|_, (since, _)| now.duration_since(*since) < FORGIVEN);
-        let troubles = self.troubles.iter();
-        let mut problems: Vec<Problem> = troubles
-            .map(|(watched, (_, trouble))| watch_problem(watched, trouble))
+        self.watch_failures
+            .retain(|_, (last, _)| now.duration_since(*last) < CALM);
+        let failures = self.watch_failures.iter();
+        let mut problems: Vec<Problem> = failures
+            .map(|(kind, (_, failure))| watch_problem(kind, failure))
             .collect();
-        problems.extend(self.unwritten.as_ref().map(not_written));
-        problems.extend(self.objects_problems());
+        problems.extend(self.write_failure.as_ref().map(write_problem));
+        problems.extend(self.malformed_objects());
         let missing = self.missing();
         if !missing.is_empty() {
-            problems.push(unlisted(&missing));
+            problems.push(incomplete_lists(&missing));
         } else if self.node().is_none() {
             problems.push(absent_node(node, self.labels.is_some()));
         }
         problems
     }
 
-    /// Malformed objects that may concern pods of this node: every agent of the cluster sees the others too.
-    fn objects_problems(&self) -> impl Iterator<Item = Problem> {
+    /// Returns malformed objects that may concern pods of this node. Each agent watches the objects of all namespaces.
+    fn malformed_objects(&self) -> impl Iterator<Item = Problem> {
         let here: BTreeSet<&str> = self.pods().map(|pod| pod.namespace.as_str()).collect();
-        let policies = self.policies.entries();
-        let policies = policies.filter_map(|(key, seen)| Some((key, seen.content.as_ref().err()?)));
-        let sets = self.peer_sets.entries();
+        let policies = self.policies.iter();
+        let policies = policies.filter_map(|(key, version)| Some((key, version.content.as_ref().err()?)));
+        let sets = self.peer_sets.iter();
         let sets = sets.filter_map(|(key, set)| Some((key, set.as_ref().err()?)));
         let concerning = policies
             .chain(sets)
-            .filter(move |(key, _)| here.contains(key.0.as_str()));
+            .filter(move |(key, _)| here.contains(key.namespace.as_str()));
         let pods = self.pods.values().filter_map(|pod| pod.as_ref().err());
         concerning.map(|(_, problem)| problem).chain(pods).cloned()
     }
-}
-
-/// What a problem of the connection is about.
-pub(super) fn about(what: &str) -> String {
-    format!("{API_SERVER}: {what}")
 }

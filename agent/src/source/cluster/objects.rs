@@ -1,4 +1,4 @@
-//! From API objects to what the agent keeps of them: a malformed one is a problem of its own.
+//! Converts API objects to what the agent needs of them. A malformed object becomes a problem.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1 as k8s;
 use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use xdp_client::object::{ObjectName, parse_field};
 use xdp_crds::{XdpPeerSetSpec, XdpPolicy, XdpPolicySpec};
 use xdp_plan::{
     pod::Pod,
@@ -14,32 +15,25 @@ use xdp_plan::{
     resolve::{PeerSlice, PolicyVersion},
 };
 
-use crate::source::cluster::listed::Key;
-
-/// What counts of the Node object: all else changes every few seconds.
+/// What the agent needs of the Node object. Other fields change every few seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) uid: String,
     pub(super) labels: BTreeMap<String, String>,
 }
 
-/// What counts of the node's own state object.
+/// What the agent needs of its own state object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Written {
-    /// Uids of its owners that are nodes.
+    /// Uids of the owners that are nodes.
     pub(super) owners: Vec<String>,
     pub(super) status: Value,
 }
 
-pub(super) fn key(metadata: &ObjectMeta) -> Key {
-    let namespace = metadata.namespace.clone().unwrap_or_default();
-    (namespace, metadata.name.clone().unwrap_or_default())
-}
-
 pub(super) fn policy(object: DynamicObject) -> PolicyVersion {
     let metadata = object.metadata;
-    let (namespace, name) = key(&metadata);
-    let seen = |content| PolicyVersion {
+    let ObjectName { namespace, name } = ObjectName::of(&metadata);
+    let version = |content| PolicyVersion {
         namespace: namespace.clone(),
         name: name.clone(),
         uid: metadata.uid.clone().unwrap_or_default(),
@@ -48,20 +42,20 @@ pub(super) fn policy(object: DynamicObject) -> PolicyVersion {
     };
     let spec = match spec::<XdpPolicySpec>("XdpPolicy", &metadata, &object.data) {
         Ok(spec) => spec,
-        Err(problem) => return seen(Err(problem)),
+        Err(problem) => return version(Err(problem)),
     };
     let object = XdpPolicy {
         metadata: metadata.clone(),
         spec,
         status: None,
     };
-    seen(Policy::try_from(&object).map_err(|error| Problem::from(&error)))
+    version(Policy::try_from(&object).map_err(|error| Problem::from(&error)))
 }
 
 pub(super) fn peer_slice(object: &DynamicObject) -> Result<PeerSlice, Problem> {
     let spec = spec::<XdpPeerSetSpec>("XdpPeerSet", &object.metadata, &object.data)?;
     Ok(PeerSlice {
-        namespace: key(&object.metadata).0,
+        namespace: ObjectName::of(&object.metadata).namespace,
         spec,
     })
 }
@@ -88,20 +82,12 @@ pub(super) fn written(object: DynamicObject) -> Written {
 }
 
 fn spec<T: DeserializeOwned>(kind: &str, metadata: &ObjectMeta, data: &Value) -> Result<T, Problem> {
-    let spec = data.get("spec").unwrap_or(&Value::Null);
-    serde_path_to_error::deserialize(spec).map_err(|error| {
-        let (namespace, name) = key(metadata);
-        let path = error.path().to_string();
-        let field = if path == "." {
-            "spec".to_owned()
-        } else {
-            format!("spec.{path}")
-        };
+    parse_field(data, "spec").map_err(|error| {
         Problem::new(
-            format!("{kind} {namespace}/{name}"),
+            format!("{kind} {}", ObjectName::of(metadata)),
             "BadValue",
-            format!("`{field}`: {}", error.inner()),
-            "correct the field; if the API server takes it, the agent is older than the CRDs: upgrade it",
+            error.to_string(),
+            "correct the field; if the API server accepts it, the agent is older than the CRDs: upgrade the agent",
         )
     })
 }

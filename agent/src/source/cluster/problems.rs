@@ -1,26 +1,29 @@
-//! What can be wrong between the agent and the API server.
+//! Problems between the agent and the API server.
 
-use kube::runtime::watcher;
-use xdp_client::error_chain;
-use xdp_plan::report::Problem;
+use xdp_client::{apply::RequestError, error_chain, watch::WatchError};
+use xdp_plan::{node_state::API_SERVER, report::Problem};
 
-use crate::source::cluster::cache::about;
-
-/// A request that failed, without what changes from one attempt to the next.
+/// A failed request, without the parts that change from one attempt to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
-    /// The API server's answer, 0 if there was none.
+pub(super) struct RequestFailure {
+    /// The HTTP status of the answer; 0 if there was no answer.
     code: u16,
     message: String,
 }
 
-impl From<&kube::Error> for Trouble {
+impl From<&RequestError> for RequestFailure {
+    fn from(error: &RequestError) -> Self {
+        match error {
+            RequestError::Refused(error) => Self::from(&**error),
+            RequestError::NoAnswer => Self::unanswered(error.to_string()),
+        }
+    }
+}
+
+impl From<&kube::Error> for RequestFailure {
     fn from(error: &kube::Error) -> Self {
         let kube::Error::Api(status) = error else {
-            return Self {
-                code: 0,
-                message: error_chain(error),
-            };
+            return Self::unanswered(error_chain(error));
         };
         Self {
             code: status.code,
@@ -29,22 +32,24 @@ impl From<&kube::Error> for Trouble {
     }
 }
 
-impl Trouble {
-    /// `None`: no trouble, the watch only begins anew (410: what it stood at is too long ago).
-    pub(super) fn of_watch(error: &watcher::Error) -> Option<Self> {
+impl RequestFailure {
+    const fn unanswered(message: String) -> Self {
+        Self { code: 0, message }
+    }
+
+    /// Returns the failure of a watch. `None` if the watch only has to list again: its resource version has expired
+    /// (410).
+    pub(super) fn of_watch(error: &WatchError) -> Option<Self> {
         match error {
-            watcher::Error::InitialListFailed(error)
-            | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => Some(Self::from(error)),
-            watcher::Error::WatchError(status) if status.code == 410 => None,
-            watcher::Error::WatchError(status) => Some(Self {
+            WatchError::InitialListFailed(error)
+            | WatchError::WatchStartFailed(error)
+            | WatchError::WatchFailed(error) => Some(Self::from(error)),
+            WatchError::WatchError(status) if status.code == 410 => None,
+            WatchError::WatchError(status) => Some(Self {
                 code: status.code,
                 message: status.message.clone(),
             }),
-            watcher::Error::NoResourceVersion => Some(Self {
-                code: 0,
-                message: error.to_string(),
-            }),
+            WatchError::NoResourceVersion => Some(Self::unanswered(error.to_string())),
         }
     }
 
@@ -60,53 +65,53 @@ impl Trouble {
 
     const fn remedy(&self) -> &'static str {
         match self.code {
-            401 | 403 => "check the agent's service account and its roles: the chart makes both",
-            404 => "install the chart's CRDs; the agent asks again by itself",
-            _ => {
-                "what is in force stays so, and the agent asks again by itself; check the API server if it stays"
-            }
+            401 | 403 => "check the agent's service account and its roles; the chart creates both",
+            404 => "install the chart's CRDs; the agent retries",
+            _ => "the agent retries, and what is programmed stays; if this persists, check the API server",
         }
     }
 }
 
-pub(super) fn watch_problem(watched: &str, trouble: &Trouble) -> Problem {
-    let message = format!("{watched} cannot be watched: {}", trouble.message);
-    Problem::new(about(watched), trouble.reason(), message, trouble.remedy())
+pub(super) fn watch_problem(kind: &str, failure: &RequestFailure) -> Problem {
+    let message = format!("cannot watch {kind}: {}", failure.message);
+    Problem::new(object(kind), failure.reason(), message, failure.remedy())
 }
 
-pub(super) fn not_written(trouble: &Trouble) -> Problem {
-    let message = format!("the node's state cannot be written: {}", trouble.message);
-    // Words of server-side apply (structured-merge-diff, typed/validate.go).
-    let remedy = if trouble.message.contains("not declared in schema") {
-        "the CRDs are older than the agent: upgrade them with the chart; the agent asks again by itself"
+pub(super) fn write_problem(failure: &RequestFailure) -> Problem {
+    let message = format!("cannot write the node's state: {}", failure.message);
+    // The text is from server-side apply (structured-merge-diff, typed/validate.go).
+    let remedy = if failure.message.contains("not declared in schema") {
+        "the CRDs are older than the agent: upgrade them with the chart; the agent retries"
     } else {
-        trouble.remedy()
+        failure.remedy()
     };
-    Problem::new(about("status"), trouble.reason(), message, remedy)
+    Problem::new(object("status"), failure.reason(), message, remedy)
 }
 
-pub(super) fn unlisted(missing: &[&str]) -> Problem {
-    Problem::new(
-        about("lists"),
-        "WaitingForCluster",
-        format!(
-            "not listed yet: {}; until then nothing in force is touched",
-            missing.join(", ")
-        ),
-        "wait; other problems say what is in the way",
-    )
+pub(super) fn incomplete_lists(missing: &[&str]) -> Problem {
+    let message = format!(
+        "waiting for the first list of {}; until then, what is programmed stays unchanged",
+        missing.join(", ")
+    );
+    let remedy = "wait; if this persists, see the other problems for the cause";
+    Problem::new(object("lists"), "WaitingForCluster", message, remedy)
 }
 
-pub(super) fn absent_node(node: &str, was_there: bool) -> Problem {
-    let meanwhile = if was_there {
-        "its labels as last seen count, and its state is not written"
+pub(super) fn absent_node(node: &str, was_present: bool) -> Problem {
+    let meanwhile = if was_present {
+        "the agent uses the last known labels, and does not write the node's state"
     } else {
-        "nothing in force is touched"
+        "what is programmed stays unchanged"
     };
     Problem::new(
-        about("node"),
+        object("node"),
         "NoSuchNode",
-        format!("there is no Node `{node}`; until then {meanwhile}"),
-        "check --node-name; a kubelet that starts registers its node again",
+        format!("Node `{node}` does not exist; until it does, {meanwhile}"),
+        "check --node-name; a kubelet registers its node when it starts",
     )
+}
+
+/// Returns the object of a problem with the API server.
+fn object(what: &str) -> String {
+    format!("{API_SERVER}: {what}")
 }

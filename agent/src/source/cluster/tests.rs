@@ -1,20 +1,19 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1 as k8s;
-use kube::{
-    core::{DynamicObject, PartialObjectMeta, Status},
-    runtime::watcher::{
-        Event, {self},
-    },
-};
+use kube::core::{DynamicObject, PartialObjectMeta, Status};
 use serde_json::{Value, json};
+use xdp_client::{
+    Store,
+    object::Versioned,
+    watch::{Event, WatchError},
+};
 use xdp_crds::XdpNodeStateStatus;
 
 use crate::source::cluster::{
     cache::Cache,
-    listed::Listed,
     objects,
-    problems::{Trouble, not_written, watch_problem},
+    problems::{RequestFailure, watch_problem, write_problem},
 };
 
 fn dynamic(value: Value) -> DynamicObject {
@@ -42,16 +41,13 @@ fn node(labels: &Value) -> PartialObjectMeta<k8s::Node> {
     serde_json::from_value(json!({"metadata": {"name": "n", "uid": "u", "labels": labels}})).unwrap()
 }
 
-/// One whole list.
-fn list<V: PartialEq>(
-    listed: &mut Listed<V>,
-    items: impl IntoIterator<Item = (crate::source::cluster::listed::Key, V)>,
-) {
-    listed.apply(Event::Init);
-    for item in items {
-        listed.apply(Event::InitApply(item));
+/// Applies one complete list.
+fn list<V: PartialEq>(store: &mut Store<V>, objects: impl IntoIterator<Item = Versioned<V>>) {
+    store.apply(Event::Init);
+    for object in objects {
+        store.apply(Event::InitApply(object));
     }
-    listed.apply(Event::InitDone);
+    store.apply(Event::InitDone);
 }
 
 fn reasons(cache: &mut Cache, now: Instant) -> Vec<String> {
@@ -59,8 +55,8 @@ fn reasons(cache: &mut Cache, now: Instant) -> Vec<String> {
     problems.into_iter().map(|problem| problem.reason).collect()
 }
 
-/// Everything was listed: a node and nothing else.
-fn known() -> Cache {
+/// All lists are complete: there is a node and nothing else.
+fn complete() -> Cache {
     let mut cache = Cache::default();
     list(&mut cache.policies, []);
     list(&mut cache.peer_sets, []);
@@ -68,7 +64,10 @@ fn known() -> Cache {
     let object = node(&json!({"zone": "a"}));
     list(
         &mut cache.nodes,
-        [(objects::key(&object.metadata), objects::node(object))],
+        [Versioned::new(
+            &object.metadata.clone(),
+            Some(objects::node(object)),
+        )],
     );
     cache.mark_changed(Instant::now());
     cache
@@ -95,23 +94,23 @@ fn a_malformed_policy_names_its_field_and_does_not_hide_the_others() {
 }
 
 #[test]
-fn nothing_is_known_before_everything_was_listed() {
+fn the_cache_has_no_objects_until_all_lists_are_complete() {
     let now = Instant::now();
-    let mut cache = known();
+    let mut cache = complete();
     assert!(cache.node_labels().is_some());
     assert_eq!(reasons(&mut cache, now), [] as [&str; 0]);
 
-    cache.pods = Listed::default();
+    cache.pods = Store::default();
     assert_eq!(cache.node_labels(), None);
     assert_eq!(reasons(&mut cache, now), ["WaitingForCluster"]);
 }
 
 #[test]
-fn a_node_that_is_gone_keeps_its_labels_and_one_that_never_was_has_none() {
+fn an_absent_node_keeps_its_labels_and_an_unknown_one_has_none() {
     let now = Instant::now();
-    let mut cache = known();
+    let mut cache = complete();
     let object = node(&json!({"zone": "a"}));
-    let gone = (objects::key(&object.metadata), objects::node(object));
+    let gone = Versioned::new(&object.metadata.clone(), Some(objects::node(object)));
     assert!(cache.nodes.apply(Event::Delete(gone)));
     cache.mark_changed(now);
     assert_eq!(
@@ -131,41 +130,44 @@ fn a_node_that_is_gone_keeps_its_labels_and_one_that_never_was_has_none() {
 
 #[test]
 fn heartbeats_of_the_node_are_no_change() {
-    let mut cache = known();
+    let mut cache = complete();
     let mut object = node(&json!({"zone": "a"}));
     object.metadata.resource_version = Some("77".into());
     object.metadata.annotations = Some([("beat".into(), "1".into())].into());
-    let beat = (objects::key(&object.metadata), objects::node(object));
+    let beat = Versioned::new(&object.metadata.clone(), Some(objects::node(object)));
     assert!(!cache.nodes.apply(Event::Apply(beat)));
 }
 
 #[test]
-fn malformed_objects_concern_nodes_with_pods_in_their_namespace() {
+fn malformed_objects_are_problems_on_nodes_with_pods_in_their_namespace() {
     let now = Instant::now();
-    let mut cache = known();
+    let mut cache = complete();
     let bad = policy("p", &json!({"podSelector": {}, "priority": 1001}));
     list(
         &mut cache.policies,
-        [(objects::key(&bad.metadata), objects::policy(bad))],
+        [Versioned::new(&bad.metadata.clone(), Some(objects::policy(bad)))],
     );
     assert_eq!(reasons(&mut cache, now), [] as [&str; 0]);
     let neighbour = pod("games");
     list(
         &mut cache.pods,
-        [(objects::key(&neighbour.metadata), objects::pod(&neighbour))],
+        [Versioned::new(
+            &neighbour.metadata.clone(),
+            Some(objects::pod(&neighbour)),
+        )],
     );
     assert_eq!(reasons(&mut cache, now), ["BadPriority"]);
 }
 
 #[test]
-fn a_watch_that_fails_is_a_problem_until_it_speaks_or_has_not_failed_again_for_a_while() {
+fn a_failed_watch_is_a_problem_until_an_event_or_a_while_without_a_failure() {
     let start = Instant::now();
-    let trouble = || Trouble::of_watch(&watcher::Error::NoResourceVersion).unwrap();
-    let mut cache = known();
-    assert!(cache.failed("Pods", trouble(), start));
+    let failure = || RequestFailure::of_watch(&WatchError::NoResourceVersion).unwrap();
+    let mut cache = complete();
+    assert!(cache.watch_failed("Pods", failure(), start));
     assert!(
-        !cache.failed("Pods", trouble(), start + Duration::from_secs(40)),
-        "the same is no news"
+        !cache.watch_failed("Pods", failure(), start + Duration::from_secs(40)),
+        "an equal failure is no change"
     );
     assert_eq!(
         reasons(&mut cache, start + Duration::from_mins(1)),
@@ -176,34 +178,34 @@ fn a_watch_that_fails_is_a_problem_until_it_speaks_or_has_not_failed_again_for_a
         [] as [&str; 0]
     );
 
-    cache.failed("Pods", trouble(), start);
-    assert!(cache.works("Pods"));
-    assert!(!cache.works("Pods"));
+    cache.watch_failed("Pods", failure(), start);
+    assert!(cache.watch_works("Pods"));
+    assert!(!cache.watch_works("Pods"));
     assert_eq!(reasons(&mut cache, start), [] as [&str; 0]);
 }
 
 #[test]
-fn refusals_say_what_helps_and_a_watch_that_is_too_old_is_none() {
+fn refusals_have_a_remedy_and_an_expired_watch_is_no_problem() {
     let answer = |code| {
         let status = Status::failure("no", "Because").with_code(code);
-        watcher::Error::WatchError(Box::new(status))
+        WatchError::WatchError(Box::new(status))
     };
-    let problem = |code| watch_problem("Pods", &Trouble::of_watch(&answer(code)).unwrap());
+    let problem = |code| watch_problem("Pods", &RequestFailure::of_watch(&answer(code)).unwrap());
     assert_eq!(
         (problem(403).reason.as_str(), problem(404).reason.as_str()),
         ("Forbidden", "NotFound")
     );
     assert!(problem(404).remedy.contains("CRDs"));
     let old = Status::failure(".status.bootId: field not declared in schema", "").with_code(500);
-    let old = not_written(&Trouble::from(&kube::Error::Api(Box::new(old))));
+    let old = write_problem(&RequestFailure::from(&kube::Error::Api(Box::new(old))));
     assert!(old.remedy.contains("older than the agent"), "{old:?}");
-    assert_eq!(Trouble::of_watch(&answer(410)), None);
+    assert_eq!(RequestFailure::of_watch(&answer(410)), None);
 }
 
 #[test]
-fn the_oldest_change_that_the_loop_has_not_seen_is_the_one_that_counts() {
+fn the_oldest_unread_change_counts() {
     let start = Instant::now();
-    let mut cache = known();
+    let mut cache = complete();
     cache.take_changed();
     cache.mark_changed(start);
     cache.mark_changed(start + Duration::from_secs(1));
@@ -213,12 +215,12 @@ fn the_oldest_change_that_the_loop_has_not_seen_is_the_one_that_counts() {
     let mut cache = Cache::default();
     list(&mut cache.policies, []);
     cache.mark_changed(start);
-    assert_eq!(cache.take_changed(), None, "the loop waits for other lists");
+    assert_eq!(cache.take_changed(), None, "other lists are incomplete");
 }
 
 #[test]
-fn the_same_status_again_is_none_to_write() {
-    let mut cache = known();
+fn an_equal_status_is_not_written_again() {
+    let mut cache = complete();
     assert!(cache.set_status(XdpNodeStateStatus::default()));
     assert!(!cache.set_status(XdpNodeStateStatus::default()));
 }

@@ -1,190 +1,152 @@
-//! The watches, each from its first list to the end of the process.
+//! The watches of the agent: their events go to the cache.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{fmt::Debug, time::Instant};
 
-use backon::ExponentialBuilder;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1 as k8s;
 use kube::{
     Api, Client, Resource,
-    api::ApiResource,
     core::{DynamicObject, PartialObjectMeta},
-    runtime::{
-        WatchStreamExt as _,
-        utils::ResetTimerBackoff,
-        watcher::{
-            Config, Event, ExponentialBackoff, watcher, {self},
-        },
-    },
 };
 use serde::de::DeserializeOwned;
 use tracing::debug;
+use xdp_client::{
+    Store,
+    object::{Versioned, untyped},
+    watch::{Event, WatchError, watch},
+};
 use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy};
 
-use crate::source::cluster::{
-    Shared,
-    cache::Cache,
-    listed::{Key, Listed},
-    objects,
-    problems::Trouble,
-};
+use crate::source::cluster::{Shared, cache::Cache, objects, problems::RequestFailure};
 
-/// First and longest pause before a watch that failed begins again; up to as much again is added at random, so that
-/// thousands of agents do not come back to an API server at once.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
-/// Pauses begin anew after so long without failure: every attempt to list is announced as if it were a success.
-const CALM: Duration = Duration::from_mins(1);
-/// A watch ends and goes on where it stood, so that a connection that died in silence is noticed, in seconds.
-const LONGEST_WATCH: u32 = 120;
-
-/// What is watched, and where it is kept.
+/// A kind of objects, and where they are stored.
 struct Watched<V> {
-    name: &'static str,
-    list: fn(&mut Cache) -> &mut Listed<V>,
-    /// Whether the loop has to know.
+    kind: &'static str,
+    store: fn(&mut Cache) -> &mut Store<V>,
+    /// Whether a change triggers a reconcile.
     wakes: bool,
 }
 
-/// Follows all kinds of objects.
-pub(super) async fn everything(client: &Client, shared: &Shared) {
+/// Watches all kinds. Never returns.
+pub(super) async fn all(client: &Client, shared: &Shared) {
     let own = format!("metadata.name={}", shared.node);
     let here = format!("spec.nodeName={}", shared.node);
     tokio::join!(
         policies(client, shared),
         peer_sets(client, shared),
         pods(client, shared, &here),
-        node(client, shared, &own),
-        state(client, shared, &own),
+        nodes(client, shared, &own),
+        states(client, shared, &own),
     );
 }
 
-fn policies<'a>(client: &Client, shared: &'a Shared) -> impl Future<Output = ()> + use<'a> {
+async fn policies(client: &Client, shared: &Shared) {
     let watched = Watched {
-        name: "XdpPolicies",
-        list: |cache| &mut cache.policies,
-        wakes: true,
-    };
-    let convert = |object: DynamicObject| (objects::key(&object.metadata), objects::policy(object));
-    follow(any::<XdpPolicy>(client), config(), convert, watched, shared)
-}
-
-fn peer_sets<'a>(client: &Client, shared: &'a Shared) -> impl Future<Output = ()> + use<'a> {
-    let watched = Watched {
-        name: "XdpPeerSets",
-        list: |cache| &mut cache.peer_sets,
-        wakes: true,
-    };
-    let convert = |object: DynamicObject| (objects::key(&object.metadata), objects::peer_slice(&object));
-    follow(any::<XdpPeerSet>(client), config(), convert, watched, shared)
-}
-
-fn pods<'a>(client: &Client, shared: &'a Shared, here: &str) -> impl Future<Output = ()> + use<'a> {
-    let watched = Watched {
-        name: "Pods",
-        list: |cache| &mut cache.pods,
-        wakes: true,
-    };
-    let convert = |object: k8s::Pod| (objects::key(&object.metadata), objects::pod(&object));
-    let api = Api::<k8s::Pod>::all(client.clone());
-    follow(api, config().fields(here), convert, watched, shared)
-}
-
-fn node<'a>(client: &Client, shared: &'a Shared, own: &str) -> impl Future<Output = ()> + use<'a> {
-    let watched = Watched {
-        name: "Nodes",
-        list: |cache| &mut cache.nodes,
+        kind: "XdpPolicies",
+        store: |cache| &mut cache.policies,
         wakes: true,
     };
     let convert =
-        |object: PartialObjectMeta<k8s::Node>| (objects::key(&object.metadata), objects::node(object));
-    let api = Api::<PartialObjectMeta<k8s::Node>>::all(client.clone());
-    follow(api, config().fields(own), convert, watched, shared)
+        |object: DynamicObject| Versioned::new(&object.metadata.clone(), Some(objects::policy(object)));
+    follow(untyped::<XdpPolicy>(client, ""), None, convert, watched, shared).await;
 }
 
-fn state<'a>(client: &Client, shared: &'a Shared, own: &str) -> impl Future<Output = ()> + use<'a> {
+async fn peer_sets(client: &Client, shared: &Shared) {
     let watched = Watched {
-        name: "XdpNodeStates",
-        list: |cache| &mut cache.written,
+        kind: "XdpPeerSets",
+        store: |cache| &mut cache.peer_sets,
+        wakes: true,
+    };
+    let convert =
+        |object: DynamicObject| Versioned::new(&object.metadata, Some(objects::peer_slice(&object)));
+    follow(untyped::<XdpPeerSet>(client, ""), None, convert, watched, shared).await;
+}
+
+async fn pods(client: &Client, shared: &Shared, here: &str) {
+    let watched = Watched {
+        kind: "Pods",
+        store: |cache| &mut cache.pods,
+        wakes: true,
+    };
+    let convert = |object: k8s::Pod| Versioned::new(&object.metadata, Some(objects::pod(&object)));
+    let api = Api::<k8s::Pod>::all(client.clone());
+    follow(api, Some(here), convert, watched, shared).await;
+}
+
+async fn nodes(client: &Client, shared: &Shared, own: &str) {
+    let watched = Watched {
+        kind: "Nodes",
+        store: |cache| &mut cache.nodes,
+        wakes: true,
+    };
+    let convert = |object: PartialObjectMeta<k8s::Node>| {
+        Versioned::new(&object.metadata.clone(), Some(objects::node(object)))
+    };
+    let api = Api::<PartialObjectMeta<k8s::Node>>::all(client.clone());
+    follow(api, Some(own), convert, watched, shared).await;
+}
+
+async fn states(client: &Client, shared: &Shared, own: &str) {
+    let watched = Watched {
+        kind: "XdpNodeStates",
+        store: |cache| &mut cache.written,
         wakes: false,
     };
-    let convert = |object: DynamicObject| (objects::key(&object.metadata), objects::written(object));
-    let config = config().fields(own);
-    follow(any::<XdpNodeState>(client), config, convert, watched, shared)
+    let convert =
+        |object: DynamicObject| Versioned::new(&object.metadata.clone(), Some(objects::written(object)));
+    follow(
+        untyped::<XdpNodeState>(client, ""),
+        Some(own),
+        convert,
+        watched,
+        shared,
+    )
+    .await;
 }
 
-/// Objects of a kind, in all namespaces, whatever they look like.
-pub(super) fn any<K: Resource<DynamicType = ()>>(client: &Client) -> Api<DynamicObject> {
-    Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
-}
-
-fn config() -> Config {
-    Config::default().timeout(LONGEST_WATCH)
-}
-
-async fn follow<K, V>(
+async fn follow<K, V: PartialEq>(
     api: Api<K>,
-    config: Config,
-    convert: impl Fn(K) -> (Key, V) + Copy,
+    fields: Option<&str>,
+    convert: impl Fn(K) -> Versioned<V> + Copy,
     watched: Watched<V>,
     shared: &Shared,
 ) where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-    V: PartialEq,
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let pauses = ExponentialBuilder::new()
-        .with_min_delay(PAUSE.0)
-        .with_max_delay(PAUSE.1)
-        .with_jitter()
-        .without_max_times();
-    let pauses = ResetTimerBackoff::new(ExponentialBackoff::from(pauses), CALM);
-    let events = watcher(api, config)
-        .map_ok(|event| each(event, convert))
-        .backoff(pauses);
+    let events = watch(api, fields, convert);
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => heard(&watched, event, shared),
+            Ok(event) => apply(&watched, event, shared),
             Err(error) => failed(&watched, &error, shared),
         }
     }
 }
 
-fn each<K, W>(event: Event<K>, convert: impl Fn(K) -> W) -> Event<W> {
-    match event {
-        Event::Apply(object) => Event::Apply(convert(object)),
-        Event::Delete(object) => Event::Delete(convert(object)),
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(convert(object)),
-        Event::InitDone => Event::InitDone,
-    }
-}
-
-fn heard<V: PartialEq>(watched: &Watched<V>, event: Event<(Key, V)>, shared: &Shared) {
+fn apply<V: PartialEq>(watched: &Watched<V>, event: Event<Versioned<V>>, shared: &Shared) {
+    // The first event of an attempt to list comes before the API server answers.
     let answered = !matches!(event, Event::Init);
     let mut cache = shared.cache();
-    let works = answered && cache.works(watched.name);
-    let changed = (watched.list)(&mut cache).apply(event);
+    let recovered = answered && cache.watch_works(watched.kind);
+    let changed = (watched.store)(&mut cache).apply(event);
     if changed && watched.wakes {
         cache.mark_changed(Instant::now());
     }
     drop(cache);
-    if works || changed && watched.wakes {
+    if recovered || changed && watched.wakes {
         (shared.wake)();
     }
     if changed {
-        shared.poke.notify_one();
+        shared.writer.notify_one();
     }
 }
 
-fn failed<V>(watched: &Watched<V>, error: &watcher::Error, shared: &Shared) {
-    debug!(watched = watched.name, %error, "watch failed, begins again");
-    let Some(trouble) = Trouble::of_watch(error) else {
+fn failed<V>(watched: &Watched<V>, error: &WatchError, shared: &Shared) {
+    debug!(kind = watched.kind, %error, "watch failed; retrying");
+    let Some(failure) = RequestFailure::of_watch(error) else {
         return;
     };
-    if shared.cache().failed(watched.name, trouble, Instant::now()) {
+    if shared.cache().watch_failed(watched.kind, failure, Instant::now()) {
         (shared.wake)();
     }
 }

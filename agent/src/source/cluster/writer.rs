@@ -1,55 +1,56 @@
-//! Writes the node's state: when it differs from what the API server has, at most once a second.
+//! Writes the node's state when it differs from the stored one, at most once per second.
 
 use std::time::Duration;
 
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-    core::DynamicObject,
-};
+use kube::{Api, Client, core::DynamicObject};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tracing::debug;
+use xdp_client::{
+    apply::{RequestError, StatusWriter, apply},
+    backoff::{Backoff, jitter},
+    object::untyped,
+};
 use xdp_crds::{API_VERSION, XdpNodeState, XdpNodeStateStatus};
 
 use crate::source::cluster::{
-    Shared, objects,
-    objects::{Node, Written},
-    problems::Trouble,
-    watch,
-    write::{Sent, Step, next},
+    Shared,
+    objects::{Node, Written, written},
+    problems::RequestFailure,
+    write::{Step, next},
 };
 
 /// The field manager of what the agent applies.
 const MANAGER: &str = "xdp-agent";
-/// Between two writes.
+/// Shortest time between two writes.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// First and longest pause after a write that failed.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Pauses after failed writes.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// Writes for as long as the process runs.
-pub(super) async fn write(client: &Client, shared: &Shared) {
+pub(super) async fn run(client: &Client, shared: &Shared) {
     let mut writer = Writer {
-        api: watch::any::<XdpNodeState>(client),
+        api: untyped::<XdpNodeState>(client, ""),
         shared,
         answered: None,
-        sent: None,
+        statuses: StatusWriter::new(MANAGER),
     };
-    let mut pause = PAUSE.0;
+    let mut failures = 0;
     loop {
-        shared.poke.notified().await;
+        shared.writer.notified().await;
         while let Some(outcome) = writer.write().await {
-            let wait = if outcome.is_ok() { INTERVAL } else { pause };
-            pause = if outcome.is_ok() {
-                PAUSE.0
+            let pause = if outcome.is_ok() {
+                failures = 0;
+                INTERVAL
             } else {
-                (pause * 2).min(PAUSE.1)
+                failures += 1;
+                BACKOFF.delay(failures - 1, jitter())
             };
             shared.metrics.status_written(outcome.is_ok());
-            if shared.cache().wrote(outcome) {
+            if shared.cache().set_write_outcome(outcome) {
                 (shared.wake)();
             }
-            sleep(wait).await;
+            sleep(pause).await;
         }
     }
 }
@@ -57,71 +58,68 @@ pub(super) async fn write(client: &Client, shared: &Shared) {
 struct Writer<'a> {
     api: Api<DynamicObject>,
     shared: &'a Shared,
-    /// What the watch said when the API server last answered, and the answer: it counts until the watch says something
-    /// else.
+    /// What the watch had stored when the API server last answered a write, and the answer. The answer is newer until
+    /// the watch stores something else.
     answered: Option<(Option<Written>, Written)>,
-    sent: Option<Sent>,
+    statuses: StatusWriter<XdpNodeStateStatus>,
+}
+
+/// What the writer reads from the cache.
+struct Inputs {
+    status: Option<XdpNodeStateStatus>,
+    node: Option<Node>,
+    watched: Option<Written>,
 }
 
 impl Writer<'_> {
-    /// Writes what is to be written; `None`: nothing.
-    async fn write(&mut self) -> Option<Result<(), Trouble>> {
-        let (status, node, watched) = self.read()?;
-        let written = match &self.answered {
+    /// Writes what differs. Returns `None` if nothing does.
+    async fn write(&mut self) -> Option<Result<(), RequestFailure>> {
+        let Inputs {
+            status,
+            node,
+            watched,
+        } = self.read()?;
+        let stored = match &self.answered {
             Some((before, answer)) if *before == watched => Some(answer),
             _ => watched.as_ref(),
         };
-        let step = next(status.as_ref(), node.as_ref(), written, self.sent.as_ref());
+        let step = next(status.as_ref(), node.as_ref(), stored, &self.statuses);
         let (status, node) = (status?, node?);
-        debug!(?step, "node state");
+        debug!(?step, "next write of the node's state");
         let answer = match step {
             Step::Nothing => return None,
-            Step::Object => match self.apply(&node).await {
-                Ok(_) => self.apply_status(&status).await,
+            Step::Object => match self.apply_object(&node).await {
+                Ok(_) => self.statuses.write(&self.api, self.object(), status).await,
                 Err(error) => Err(error),
             },
-            Step::Status => self.apply_status(&status).await,
+            Step::Status => self.statuses.write(&self.api, self.object(), status).await,
         };
         Some(match answer {
             Ok(answer) => {
-                let answer = objects::written(answer);
-                self.sent = Some(Sent {
-                    status,
-                    answer: answer.status.clone(),
-                });
-                self.answered = Some((watched, answer));
+                self.answered = Some((watched, written(answer)));
                 Ok(())
             }
-            Err(error) => Err(Trouble::from(&error)),
+            Err(error) => Err(RequestFailure::from(&error)),
         })
     }
 
-    /// What is to be said, by whom, and what the watch last said; `None` before it has said anything.
-    fn read(&self) -> Option<(Option<XdpNodeStateStatus>, Option<Node>, Option<Written>)> {
+    /// Returns `None` until the watch of the node's state is complete.
+    fn read(&self) -> Option<Inputs> {
         let cache = self.shared.cache();
-        cache.written.known().then(|| {
-            let watched = cache.written.values().next();
-            (cache.status().cloned(), cache.node().cloned(), watched.cloned())
+        cache.written.is_complete().then(|| Inputs {
+            status: cache.status().cloned(),
+            node: cache.node().cloned(),
+            watched: cache.written.values().next().cloned(),
         })
     }
 
-    /// The object goes with its node: that is all that holds it.
-    async fn apply(&self, node: &Node) -> kube::Result<DynamicObject> {
+    /// Applies the object with the node as its owner, so that it is deleted with the node.
+    async fn apply_object(&self, node: &Node) -> Result<DynamicObject, RequestError> {
         let owner = json!({"apiVersion": "v1", "kind": "Node", "name": self.shared.node, "uid": node.uid});
         let mut object = self.object();
         object["metadata"]["ownerReferences"] = json!([owner]);
         object["spec"] = json!({});
-        self.api
-            .patch(&self.shared.node, &params(), &Patch::Apply(object))
-            .await
-    }
-
-    async fn apply_status(&self, status: &XdpNodeStateStatus) -> kube::Result<DynamicObject> {
-        let mut object = self.object();
-        object["status"] = json!(status);
-        self.api
-            .patch_status(&self.shared.node, &params(), &Patch::Apply(object))
-            .await
+        apply(&self.api, MANAGER, &self.shared.node, &object).await
     }
 
     fn object(&self) -> Value {
@@ -131,8 +129,4 @@ impl Writer<'_> {
             "metadata": {"name": self.shared.node},
         })
     }
-}
-
-fn params() -> PatchParams {
-    PatchParams::apply(MANAGER).force()
 }
