@@ -116,8 +116,8 @@ extern "C" fn find_flow_packet(ctx: *mut __sk_buff, headers: u32, upper: u32, re
     } else {
         Direction::FromPod
     };
-    let packet = TransportView::at(&skb, view)
-        .map_or(FlowPacket::NONE, |view| FlowPacket::of(&skb, &view, direction));
+    let packet =
+        TransportView::at(&skb, view).map_or(FlowPacket::NONE, |view| FlowPacket::of(&skb, &view, direction));
     u32::from(store(packet).is_some())
 }
 

@@ -1,4 +1,4 @@
-//! The types that the kernel tests and their eBPF programs exchange through maps.
+//! The types in the maps that the kernel tests and their eBPF programs share.
 #![no_std]
 
 /// Source address of every frame that a test sends; the programs pass all others.
