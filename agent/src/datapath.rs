@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use xdp_plan::installed::{Installed, RuleLabel};
 
+use crate::node::netns::Namespaces;
+
 mod error;
 mod flows;
 mod hooks;
@@ -22,6 +24,7 @@ use flows::migrate::Migration;
 pub use flows::{FlowBatches, FlowEntry, FlowTable};
 pub use hooks::{
     link::Attached,
+    read::PodReading,
     reader::{PodEnd, detach_clsact},
 };
 pub use kernel::sys::ProgramStats;
@@ -33,10 +36,7 @@ pub use programs::{
     test_run::{ClassifierRun, RepeatedRun, Runner, TestRunError, TestRunResult, TestSkb},
 };
 use tables::PinnedTables;
-pub use tables::{
-    apply::Outcome,
-    config::{REJECTS_PER_SECOND, Settings},
-};
+pub use tables::config::{REJECTS_PER_SECOND, Settings};
 pub use uninstall::{Uninstall, Uninstalled};
 
 /// The data path of one pin directory, held by one agent.
@@ -44,6 +44,8 @@ pub struct Datapath {
     pinned: Pinned,
     programs: Programs,
     migration: Option<Migration>,
+    namespaces: Namespaces,
+    fence_due: bool,
     _lock: Lock,
 }
 
@@ -72,6 +74,8 @@ impl Datapath {
             pinned: Pinned::new(pins, tables),
             programs,
             migration,
+            namespaces: Namespaces::default(),
+            fence_due: false,
             _lock: lock,
         })
     }
@@ -86,7 +90,7 @@ impl Datapath {
         self.pinned.installed()
     }
 
-    /// Says which labels whoever compares holds: readings from now on share those among them that are equal.
+    /// Makes readings from now on share the labels that are equal to these.
     pub fn share_labels(&self, wanted: &BTreeSet<Arc<RuleLabel>>) {
         self.pinned.rule_labels.share(wanted);
     }

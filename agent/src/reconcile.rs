@@ -1,25 +1,35 @@
-//! The loop: wait for something to change, then make one round.
+//! The loop: wait for something to change, then reconcile.
 //!
 //! ```text
-//! files   ─▶ policies, pods ─┐
-//! cluster ─▶ policies, pods ─┤                                                         cluster ◀─ node's state ◀─┐
-//!                            ├─▶ targets ─▶ (make interfaces ready) ─▶ compile ─▶ diff(installed) ─▶ apply ─▶ read back ─┘
-//! netlink ─▶ facts ──────────┘
+//! files     ─▶ policies, pods ─┐
+//! cluster   ─▶ policies, pods ─┼─▶ targets ─▶ compile ─▶ diff(installed) ─▶ apply ─▶ read back ─▶ status
+//! netlink   ─▶ facts ──────────┘      ▲                        ▲                         │
+//! hooks, GRO ─▶ attachments ──────────┴────────────────────────┴─────────────────────────┘
 //! ```
 //!
-//! What is installed is read back in every round, so a round after a crash is a round like any other. Interfaces are
-//! asked only when the kernel has announced a change of any, when something failed, and every now and then. What fails is
-//! a problem, is shown, and is tried again.
+//! Tables are read back in every reconcile. Interfaces and hooks are read when the kernel reports a change of interfaces,
+//! after a failure, and every 30 seconds. A reconcile after a crash is one like any other. What fails is a problem, is
+//! shown, and is tried again.
+//!
+//! | file | what |
+//! |---|---|
+//! | `kernel` | the kernel as a trait; [`Datapath`] implements it, and a fake in the tests |
+//! | `view` | what was read of interfaces and hooks |
+//! | `converge` | compile → diff → apply, until nothing is left to change |
+//! | `reconciler` | one reconcile, and what is kept until the next |
+//! | `agent` | objects in, reports out |
 
+mod agent;
+mod conntrack;
+mod converge;
 mod flows;
-mod interfaces;
-mod nics;
-mod pods;
-mod problems;
-mod round;
-mod signals;
-mod tables;
-mod unready;
+mod kernel;
+mod problem_log;
+mod reconciler;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+mod view;
 
 use std::{
     path::Path,
@@ -34,12 +44,16 @@ use std::{
 
 use anyhow::Context as _;
 use tracing::info;
+use xdp_plan::nics::NicSelector;
 
-use self::round::{Agent, Listeners, Look, Round};
+use self::{
+    agent::{Agent, Listeners},
+    reconciler::{Outcome, Resync},
+};
 use crate::{
     args,
     datapath::{Datapath, Settings},
-    node::{netlink::Monitor, nic::NicSelector, system},
+    node::{netlink::Monitor, system},
     report::{explain, serve},
     source::{ManifestSource, ObjectSource, cluster::Cluster},
 };
@@ -55,23 +69,23 @@ enum Event {
     Stop,
 }
 
-/// A burst of events makes one round.
+/// A burst of events makes one reconcile.
 const QUIET: Duration = Duration::from_millis(5);
-/// A burst that does not end makes a round all the same.
+/// A burst that does not end makes a reconcile all the same.
 const LONGEST_BURST: Duration = Duration::from_millis(100);
-/// Without any event: look whether the kernel still holds what it should.
+/// Without any event: read whether the kernel still holds what it should.
 const RESYNC: Duration = Duration::from_secs(30);
 /// First and longest pause before what failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
-/// Runs until SIGTERM or SIGINT. Everything stays in force afterwards.
+/// Runs until SIGTERM or SIGINT. Everything stays programmed afterwards.
 pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let pin_dir = &args.pins.pin_dir;
     system::check_permissions()?;
     system::check_features(&system::probe_basics())?;
     system::check_bpffs(pin_dir)?;
     let (sender, events) = mpsc::channel();
-    signals::forward(sender.clone())?;
+    shutdown::shutdown_signal(sender.clone())?;
     let listeners = Listeners::default();
     if let Some(listen) = args.listen {
         let Listeners { health, metrics, .. } = listeners.clone();
@@ -89,7 +103,7 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
         flows: args.flows,
     };
     let datapath = open(pin_dir, settings)?;
-    // Only who holds the directory may answer for it.
+    // Only the agent that holds the directory may answer for it.
     explain::serve(pin_dir, Arc::clone(&listeners.known));
     let args::NicArgs { names, drivers, pci } = args.nics.clone();
     let selector = NicSelector {
@@ -99,7 +113,7 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
         allow_generic: args.allow_generic,
     };
     follow(&mut Agent::new(datapath, source, selector, listeners), &events);
-    info!("stopped; everything stays in force");
+    info!("stopped; everything stays programmed");
     Ok(())
 }
 
@@ -134,21 +148,21 @@ fn open(pin_dir: &Path, settings: Settings) -> anyhow::Result<Datapath> {
 }
 
 fn follow(agent: &mut Agent, events: &Receiver<Event>) {
-    let mut pause = RETRY.0;
-    let mut look = Look::Everywhere;
-    let mut resync = Instant::now() + RESYNC;
+    let mut backoff = RETRY.0;
+    let mut resync = Resync::Full;
+    let mut due = Instant::now() + RESYNC;
     loop {
-        if look == Look::Everywhere {
-            resync = Instant::now() + RESYNC;
+        if resync == Resync::Full {
+            due = Instant::now() + RESYNC;
         }
-        let wait = match agent.round(look) {
-            Round::Settled => {
-                pause = RETRY.0;
-                resync.saturating_duration_since(Instant::now())
+        let wait = match agent.reconcile(resync) {
+            Outcome::Done => {
+                backoff = RETRY.0;
+                due.saturating_duration_since(Instant::now())
             }
-            Round::Incomplete => {
-                let wait = pause;
-                pause = (pause * 2).min(RETRY.1);
+            Outcome::Requeue => {
+                let wait = backoff;
+                backoff = (backoff * 2).min(RETRY.1);
                 wait
             }
         };
@@ -156,20 +170,20 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
         if event == Some(Event::Stop) {
             return;
         }
-        look = look_after(event, Instant::now() >= resync);
+        resync = resync_after(event, Instant::now() >= due);
     }
 }
 
-/// Where to look after what has woken the loop, if anything has. `due`: it is time for a look at everything, however often
+/// What to read after the event that has woken the loop, if any has. `due`: it is time for a full resync, however often
 /// objects change.
-const fn look_after(event: Option<Event>, due: bool) -> Look {
+const fn resync_after(event: Option<Event>, due: bool) -> Resync {
     match event {
-        Some(Event::Objects) if !due => Look::AtObjects,
-        _ => Look::Everywhere,
+        Some(Event::Objects) if !due => Resync::Objects,
+        _ => Resync::Full,
     }
 }
 
-/// Waits for the end of a burst of events, and returns the one that asks for most. `None`: there was none. A stop ends
+/// Waits for the end of a burst of events, and returns the one that needs most. `None`: there was none. A stop ends
 /// the wait at once.
 fn next(events: &Receiver<Event>, wait: Duration) -> Option<Event> {
     let first = match events.recv_timeout(wait) {
@@ -186,36 +200,4 @@ fn next(events: &Receiver<Event>, wait: Duration) -> Option<Event> {
         }
     }
     Some(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn interfaces_are_looked_at_unless_only_objects_have_changed_and_then_every_now_and_then() {
-        assert_eq!(look_after(Some(Event::Objects), false), Look::AtObjects);
-        for (event, due) in [
-            (Some(Event::Objects), true),
-            (Some(Event::Network), false),
-            (None, false),
-        ] {
-            assert_eq!(look_after(event, due), Look::Everywhere, "{event:?} {due}");
-        }
-    }
-
-    #[test]
-    fn a_burst_of_events_wakes_the_loop_once_and_a_stop_is_never_lost_in_it() {
-        let (sender, events) = mpsc::channel();
-        for event in [Event::Objects, Event::Network, Event::Objects] {
-            sender.send(event).unwrap();
-        }
-        assert_eq!(next(&events, Duration::ZERO), Some(Event::Network));
-        assert_eq!(next(&events, Duration::ZERO), None);
-
-        for event in [Event::Network, Event::Stop, Event::Network] {
-            sender.send(event).unwrap();
-        }
-        assert_eq!(next(&events, Duration::ZERO), Some(Event::Stop));
-    }
 }

@@ -1,19 +1,74 @@
-//! What must be done to the kernel's tables, as data.
+//! What must be done to the kernel's tables, and to the programs attached to interfaces, as data.
+
+mod order;
 
 use std::sync::Arc;
 
+pub use order::{ChangeResult, apply_in_order};
 use xdp_core::tables::{
     ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6,
 };
 
-use crate::installed::{PodLabel, RuleLabel};
+use crate::{
+    hook::{AttachPoint, Hook, Interface},
+    installed::{PodLabel, RuleLabel},
+};
 
 /// One step from [`crate::installed::Installed`] to what is desired. The list that `diff` returns is in an order in
-/// which nothing refers to what is not there yet and nothing is removed while something refers to it.
+/// which nothing refers to what is absent, and nothing is removed while something refers to it.
 ///
-/// When a change that names a slot fails, the later ones of that slot are left out; the others go on.
+/// [`apply_in_order`] states what a failure means for the changes after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// Attach the program of a hook, where none is attached.
+    Attach {
+        /// The hook.
+        point: AttachPoint,
+        /// Its interface.
+        interface: Interface,
+        /// How an XDP program may run; classifiers have only one mode.
+        mode: XdpAttach,
+    },
+    /// Replace another version of the program of a hook, without a packet between the two.
+    Replace {
+        /// The hook.
+        point: AttachPoint,
+        /// Its interface.
+        interface: Interface,
+    },
+    /// Detach the program of a hook, and remove its pin. Where the interface is gone, only the pin is left.
+    Detach {
+        /// The hook.
+        point: AttachPoint,
+        /// Its interface, if it still exists.
+        interface: Option<Interface>,
+    },
+    /// Attach a program that passes every packet to a NIC that refused ours: finds out whether the NIC still refuses,
+    /// before anything else is attached for it. [`Change::Replace`] turns it into ours.
+    Probe {
+        /// The NIC.
+        interface: Interface,
+        /// How it may run.
+        mode: XdpAttach,
+    },
+    /// Switch generic receive offload of a pod's interface on, so that the host's end takes redirected packets.
+    SetGro {
+        /// Interface index of the host's end of the pair.
+        host: u32,
+        /// The pod's interface.
+        interface: Interface,
+    },
+    /// Remove the note that GRO of a pod was switched on: the pod is gone.
+    ForgetGro {
+        /// Interface index of the host's end of the pair.
+        host: u32,
+    },
+    /// Copy to the flow tables what has changed in the parked ones.
+    MigrateFlows,
+    /// Remove flows whose address leads nowhere, and give the others the slot of their pod.
+    PurgeFlows,
+    /// Remove the parked flow tables: no program uses them any more.
+    EndMigration,
     /// Give a rule id to a rule. Its counters start at zero.
     SetRuleLabel {
         /// Rule id.
@@ -87,6 +142,58 @@ pub enum Change {
     },
     /// Wait until no running program can still see what was replaced before.
     Fence,
+}
+
+/// How an XDP program may be attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpAttach {
+    /// In the driver, or not at all.
+    #[default]
+    Native,
+    /// In the driver; in generic mode if the driver says that it has no XDP (kernels before 6.3 do not say so earlier).
+    NativeOrGeneric,
+    /// In generic mode.
+    Generic,
+}
+
+impl Change {
+    /// Whether the change concerns the tables of pods and rules.
+    pub const fn is_of_tables(&self) -> bool {
+        match self {
+            Self::SetRuleLabel { .. }
+            | Self::ClearRuleLabel { .. }
+            | Self::SetPodLabel { .. }
+            | Self::ClearPodLabel { .. }
+            | Self::SetDevice { .. }
+            | Self::ClearDevice { .. }
+            | Self::Write { .. }
+            | Self::SetWord { .. }
+            | Self::SetIndex { .. }
+            | Self::SetAddress { .. }
+            | Self::ClearAddress { .. }
+            | Self::Fence => true,
+            Self::Attach { .. }
+            | Self::Replace { .. }
+            | Self::Detach { .. }
+            | Self::Probe { .. }
+            | Self::SetGro { .. }
+            | Self::ForgetGro { .. }
+            | Self::MigrateFlows
+            | Self::PurgeFlows
+            | Self::EndMigration => false,
+        }
+    }
+
+    /// Returns the hook that the change concerns, if it concerns one.
+    pub const fn point(&self) -> Option<AttachPoint> {
+        match self {
+            Self::Attach { point, .. } | Self::Replace { point, .. } | Self::Detach { point, .. } => {
+                Some(*point)
+            }
+            Self::Probe { interface, .. } => Some(AttachPoint::new(Hook::Nic, interface.ifindex)),
+            _ => None,
+        }
+    }
 }
 
 /// A block of some kind.

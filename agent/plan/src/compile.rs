@@ -29,49 +29,15 @@ pub use limits::Limit;
 use xdp_core::tables::Address;
 
 use crate::{
+    desired::{Desired, DesiredAttachments, DesiredPod},
     facts::{Deliveries, NotReady, Readiness},
     installed::{RuleLabel, SlotIdentity},
     policy::Policy,
-    report::Problem,
     targets::{Target, Targets},
 };
 
-/// What should be in the kernel, without the numbers (slots, blocks, rule ids) that [`crate::diff::diff`] hands out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Desired {
-    /// Pods with rules.
-    pub pods: Vec<DesiredPod>,
-    /// Rules with counters: those in use, and as far as there is room those of policies without a target.
-    pub rules: Arc<BTreeSet<Arc<RuleLabel>>>,
-    /// Policies and pods that exceed a limit.
-    pub problems: Vec<Problem>,
-}
-
-/// One pod's interface and its rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DesiredPod {
-    /// Which pod, on which device.
-    pub identity: SlotIdentity,
-    /// Name of the host's end of the pair.
-    pub interface: String,
-    /// Addresses that lead here.
-    pub addresses: Vec<IpAddr>,
-    /// Whether its interface takes redirects.
-    pub readiness: Readiness,
-    /// Whether it can be delivered to behind the NIC's stack entry.
-    pub peer: Readiness,
-    /// Whether the programs that see to its replies are attached.
-    pub reply_path: Readiness,
-    /// Nothing redirects to it any more; flows that were taken go on.
-    pub draining: bool,
-    /// Longest IP packet that both ends of the pair take.
-    pub mtu: u32,
-    /// Its rules.
-    pub rules: Arc<Compiled>,
-}
-
-/// Compiles targets, and remembers what came of them: a list of policies that was compiled in the round before costs no
-/// more than a look at it. What a round does not use is forgotten.
+/// Compiles targets, and remembers what came of them: a list of policies that was compiled in the last reconcile costs no
+/// more than a look at it. What a reconcile does not use is forgotten.
 #[derive(Debug, Default)]
 pub struct Compiler {
     policies: BTreeMap<(String, String), Arc<Known>>,
@@ -106,6 +72,7 @@ impl Compiler {
             pods: pods.collect(),
             rules,
             problems: accepted.problems,
+            attachments: DesiredAttachments::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! From what is installed to what is desired, step by step.
 
 mod addresses;
+mod attachments;
 mod differ;
 mod link;
 mod rules;
@@ -13,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use attachments::AttachmentDiff;
 pub use differ::Differ;
 use differ::Found;
 use link::Linker;
@@ -24,7 +26,8 @@ use xdp_core::tables::{PodBlock, SlotWord};
 
 use crate::{
     change::Change,
-    compile::{Desired, DesiredPod, address},
+    compile::address,
+    desired::{Desired, DesiredPod},
     installed::{Installed, PodLabel},
     programmed::{head, holds, is_head_of},
 };
@@ -35,17 +38,26 @@ use crate::{
 ///
 /// Numbers in use stay: slots and rule ids are found again by their labels, blocks by content, so a restarted agent
 /// writes nothing, and what is equal is there once. What is in use is never written to; where numbers run out because
-/// what is to be removed still holds them, the next round goes on: call this until it returns nothing. Should what is
-/// in force leave no room for what is to replace it, a pod loses its rules first (its packets pass), and gets its new
-/// ones in the next round.
+/// what is to be removed still holds them, the next pass goes on: call this until it returns nothing. Should what is
+/// programmed leave no room for what is to replace it, a pod loses its rules first (its packets pass), and gets its new
+/// ones in the next pass.
 ///
-/// Whatever in `installed` belongs to nobody (words without a label, addresses that lead nowhere) is removed.
+/// Stale entries in `installed` (words without a label, addresses that lead nowhere) are removed.
 pub fn diff(desired: &Desired, installed: &Installed) -> Vec<Change> {
     compare(desired, installed, &Found::default()).0
 }
 
 /// `before`: what was found of the same blocks, and of the same labels.
 fn compare(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Change>, Found) {
+    let (tables, found) = compare_tables(desired, installed, before);
+    let attachments = AttachmentDiff {
+        desired: &desired.attachments,
+        installed: &installed.attachments,
+    };
+    (attachments.around(tables), found)
+}
+
+fn compare_tables(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Change>, Found) {
     let plan = |gives_up| Plan::new(desired, installed, before, gives_up).carry_out(desired);
     let (changes, found, is_complete) = plan(false);
     if changes.is_empty() && !is_complete {

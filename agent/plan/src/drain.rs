@@ -14,7 +14,8 @@ use std::{
 use xdp_core::tables::PodBlock;
 
 use crate::{
-    compile::{Desired, DesiredPod, without_rules},
+    compile::without_rules,
+    desired::{Desired, DesiredPod},
     facts::{Deliveries, NodeFacts, NotReady, Pair, Readiness},
     installed::{Installed, PodLabel, SlotIdentity},
     pod::Pod,
@@ -57,7 +58,7 @@ fn has_reply_path(installed: &Installed, slot: u32) -> bool {
     block.is_some_and(|block| block.flags & (PodBlock::REPLY_PATH | PodBlock::DRAIN) != 0)
 }
 
-/// As what it goes on. `None`: its interface is gone, or its addresses are somebody else's.
+/// As what it goes on. `None`: its interface is gone, or its addresses belong to another pod.
 fn target(label: &PodLabel, targets: &Targets, facts: &NodeFacts) -> Option<Target> {
     let identity = &label.identity;
     let same = |pair: &&Pair| pair.host.ifindex == identity.ifindex && pair.pod.mac == identity.mac;
@@ -131,7 +132,7 @@ pub struct Moment {
     pub flows: BTreeMap<u32, u64>,
 }
 
-/// Since when the flows of each draining pod are quiet. Not pinned: a new agent begins to count anew.
+/// Since when the flows of each draining pod are quiet. Not pinned: a new agent begins to count again.
 #[derive(Debug, Default)]
 pub struct Drains(BTreeMap<SlotIdentity, Quiet>);
 

@@ -31,6 +31,8 @@ pub struct Installed {
     pub pods: BTreeMap<u32, PodLabel>,
     /// Rule ids that carry a label.
     pub rules: RuleLabels,
+    /// Attached programs, and pods' interfaces.
+    pub attachments: Attachments,
 }
 
 impl Installed {
@@ -66,13 +68,13 @@ pub struct PodLabel {
     pub readiness: Readiness,
     /// Why the pod cannot be delivered to behind the NIC's stack entry, if it cannot.
     pub peer: Option<NotReady>,
-    /// Whether the programs that see to its replies are attached, and why not.
+    /// Whether the programs of its reply path are attached, and why not.
     pub reply_path: Readiness,
     /// Nothing redirects to it any more; flows that were taken go on.
     pub draining: bool,
 }
 
-/// A slot belongs to one pod on one device: a pod whose veth is made anew gets a new slot, so that no packet meets
+/// A slot belongs to one pod on one device: a pod whose veth is made again gets a new slot, so that no packet meets
 /// the new device with the old link-layer address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SlotIdentity {

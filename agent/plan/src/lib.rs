@@ -23,8 +23,10 @@
 //! 6. [`node_state::node_state`] computes the node's status from what was read back.
 #![forbid(unsafe_code)]
 
+pub mod attach;
 pub mod change;
 pub mod compile;
+pub mod desired;
 pub mod diff;
 pub mod drain;
 pub mod explain;
@@ -32,6 +34,7 @@ pub mod facts;
 pub mod hook;
 pub mod installed;
 pub mod manifests;
+pub mod nics;
 pub mod node_state;
 pub mod owners;
 pub mod programmed;

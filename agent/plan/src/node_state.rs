@@ -10,7 +10,7 @@ use pods::Pods;
 use xdp_crds::{NicState, PolicyState, XdpNodeStateStatus};
 
 use crate::{
-    compile::Desired, diff::Differ, installed::Installed, pod::Pod, policy::Policy, report::Problem,
+    desired::Desired, diff::Differ, installed::Installed, pod::Pod, policy::Policy, report::Problem,
     resolve::NodePolicy, targets::Targets,
 };
 

@@ -9,7 +9,8 @@ pub(crate) use walk::holds;
 use xdp_core::tables::{Address, PodBlock};
 
 use crate::{
-    compile::{DesiredPod, address},
+    compile::address,
+    desired::DesiredPod,
     diff::{Differ, Trees},
     facts::Readiness,
     installed::{Installed, SlotIdentity},

@@ -8,7 +8,7 @@ use std::{
 
 use xdp_core::tables::{Address, IndexWord, PodBlock, SlotWord, index_position};
 use xdp_plan::{
-    compile::Desired,
+    desired::Desired,
     drain::{Draining, Drains, Moment, QUIET, draining, go_on},
     facts::{Deliveries, NodeFacts, NotReady, Readiness},
     installed::{Installed, PodLabel, SlotIdentity},

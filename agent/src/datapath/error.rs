@@ -6,6 +6,7 @@ use std::{
 };
 
 use aya::maps::MapError;
+use xdp_plan::facts::NotReady;
 
 /// The data path could not be loaded, adopted or read.
 #[derive(Debug, thiserror::Error)]
@@ -245,6 +246,20 @@ pub enum ApplyError {
     /// The grace period could not be awaited.
     #[error("cannot wait for running programs (membarrier)")]
     Fence(#[source] io::Error),
+    /// A program could not be attached or detached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// GRO of a pod could not be switched on.
+    #[error("{message}")]
+    Gro {
+        /// Which step failed.
+        reason: NotReady,
+        /// Why.
+        message: String,
+    },
+    /// Flows or a pin could not be read or written.
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 impl ApplyError {

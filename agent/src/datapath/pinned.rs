@@ -21,7 +21,7 @@ use xdp_plan::{
     change::Change,
     hook::Hook,
     installed::{
-        Blocks, Installed, PodLabel, {self},
+        Attachments, Blocks, Installed, PodLabel, {self},
     },
     report::Problem,
 };
@@ -68,7 +68,7 @@ impl Table {
             Change::SetDevice { .. } | Change::ClearDevice { .. } => Some(Self::Devices),
             Change::SetIndex { .. } => Some(Self::Index),
             Change::SetAddress { .. } | Change::ClearAddress { .. } => Some(Self::Addresses),
-            Change::Write { .. } | Change::SetWord { .. } | Change::Fence => None,
+            _ => None,
         }
     }
 }
@@ -119,7 +119,8 @@ impl Pinned {
         Lock::is_taken(self.pins.root())
     }
 
-    /// What the tables hold. What is torn or makes no sense is as good as not there.
+    /// Reads the tables. What is torn or makes no sense counts as absent. Attachments are read by
+    /// [`crate::datapath::Datapath::attachments`].
     pub fn installed(&self) -> Result<Installed, OpenError> {
         let words = self.words();
         Ok(Installed {
@@ -130,6 +131,7 @@ impl Pinned {
             devices: self.devices()?,
             pods: self.pod_labels()?,
             rules: self.rule_labels(),
+            attachments: Attachments::default(),
         })
     }
 
@@ -144,6 +146,7 @@ impl Pinned {
             devices: before.devices.clone(),
             pods: before.pods.clone(),
             rules: Arc::clone(&before.rules),
+            attachments: before.attachments.clone(),
         };
         let touched: BTreeSet<Table> = changes.iter().filter_map(Table::of).collect();
         for table in touched {

@@ -7,6 +7,8 @@ use std::{
     os::{fd::AsRawFd, unix::net::UnixDatagram},
 };
 
+use xdp_plan::nics::Driver;
+
 // include/uapi/linux/ethtool.h
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GFLAGS: u32 = 0x25;
@@ -52,15 +54,6 @@ impl EthtoolError {
             Self::Refused { source, .. } => source.raw_os_error(),
         }
     }
-}
-
-/// The driver of an interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Driver {
-    /// Driver name, for example `mlx5_core`.
-    pub name: String,
-    /// Bus address, for example `0000:3b:00.0`; empty for virtual interfaces.
-    pub bus: String,
 }
 
 /// Returns driver and bus address of an interface.

@@ -16,7 +16,7 @@ mod monitor;
 
 pub use facts::facts;
 pub use filter::{TcFilter, clsact_filters};
-pub use link::{HostLink, XdpMode, XdpState, host_links};
+pub use link::host_links;
 pub use monitor::Monitor;
 
 /// A netlink request failed.

@@ -1,41 +1,13 @@
-//! Which interfaces get the program, and what is in the way.
-//!
-//! The reason for a refused attach goes to the kernel log, not to the caller (mlx5 5.15 to 7.1 use `netdev_warn`), so
-//! what can be known before is checked before, and an errno is read together with the facts.
+//! Reads the facts about interfaces that may be NICs.
+
+use xdp_plan::nics::{HostLink, NicFacts, XdpState};
 
 use crate::node::{
-    ethtool::{
-        Driver, {self},
-    },
-    netlink::{HostLink, NetlinkError, XdpState, genl},
+    ethtool,
+    netlink::{NetlinkError, genl},
 };
 
-mod preflight;
-mod problem;
-mod select;
-
-pub use preflight::preflight;
-pub use problem::{
-    REPLY_PATH_NEEDS, attach_problem, generic_mode, linear_mtu_limit, no_reply_path, peer_refused, reason,
-};
-pub use select::{NicSelector, Selection, select};
-
-/// What is known about an interface that may get the program.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NicFacts {
-    /// The interface.
-    pub link: HostLink,
-    /// Its driver; empty if it does not say.
-    pub driver: Driver,
-    /// `xdp-features`; `None` on kernels before 6.3.
-    pub features: Option<u64>,
-    /// Large receive offload is on.
-    pub lro: bool,
-    /// The bridge, bond or the like above it that has an XDP program, and that program.
-    pub upper: Option<(String, XdpState)>,
-}
-
-/// Learn about the interfaces of the calling thread's namespace. What a driver does not answer stays empty.
+/// Reads the facts about the interfaces of the calling thread's namespace. What a driver does not answer stays empty.
 pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
     let mut netdev = genl::Netdev::open()?;
     let describe = |link: &HostLink| NicFacts {
@@ -46,6 +18,7 @@ pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
             .and_then(|netdev| netdev.xdp_features(link.ifindex).ok()),
         lro: ethtool::lro(&link.name).unwrap_or_default(),
         upper: upper_program(link, links),
+        program_tag: None,
     };
     Ok(links.iter().map(describe).collect())
 }

@@ -1,4 +1,4 @@
-//! The tables of flows: carried over to others, rid of what belongs to nobody, and drained.
+//! Flows of pods that drain, and flows whose pod is gone.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,6 @@ use std::{
 };
 
 use tracing::info;
-use xdp_client::error_chain;
 use xdp_plan::{
     drain::{Draining, Drains, Moment, draining},
     facts::NodeFacts,
@@ -16,22 +15,22 @@ use xdp_plan::{
     targets::Targets,
 };
 
-use crate::datapath::{Datapath, FlowTable, OpenError};
+use crate::reconcile::kernel::Kernel;
 
-/// How long a count of flows holds: to count tens of thousands takes longer than a round without it. Shorter than the
-/// time between two looks at everything, so that each of these counts anew.
+/// How long a count of flows holds: counting tens of thousands takes longer than a reconcile without it. Shorter than the
+/// time between two full resyncs, so that each of these counts again.
 const COUNTED: Duration = Duration::from_secs(25);
 
-/// What the loop keeps about flows between rounds.
+/// What the loop keeps about flows between reconciles.
 pub(super) struct Flows {
     started: Instant,
     drains: Drains,
     counted: Option<Counted>,
-    /// Whose the addresses were when the tables were last rid of what is nobody's.
+    /// The owners of the addresses when stale flows were last purged.
     owners: Option<Owners>,
 }
 
-/// Flows by slot, when they were last counted. Who had none then may have some by now.
+/// Flows by slot, when they were last counted. A slot that had none then may have some by now.
 struct Counted {
     at: Instant,
     flows: BTreeMap<u32, u64>,
@@ -55,10 +54,10 @@ impl Default for Flows {
 }
 
 impl Flows {
-    /// Pods whose flows go on although nothing redirects to them any more.
-    pub(super) fn draining(
+    /// Returns the pods that no rule redirects to any more, and whose tracked flows go on.
+    pub(super) fn keep_draining(
         &mut self,
-        datapath: &Datapath,
+        kernel: &mut impl Kernel,
         installed: &Installed,
         (targets, facts): (&Targets, &NodeFacts),
     ) -> Vec<Draining> {
@@ -66,85 +65,53 @@ impl Flows {
         if draining.is_empty() {
             return self.drains.update(draining, &Moment::default());
         }
-        match self.moment(datapath, &draining) {
+        match self.moment(kernel, &draining) {
             Ok(moment) => self.drains.update(draining, &moment),
-            // What cannot be read is kept until it can.
+            // A pod whose flows cannot be read drains until they can.
             Err(_) => draining,
         }
     }
 
-    fn moment(&mut self, datapath: &Datapath, draining: &[Draining]) -> Result<Moment, OpenError> {
+    fn moment(&mut self, kernel: &mut impl Kernel, draining: &[Draining]) -> Result<Moment, Problem> {
         let holds = |counted: &Counted| {
             let slots = draining.iter().map(|one| one.slot);
             counted.holds(counted.at.elapsed(), slots)
         };
         let counted = match self.counted.take().filter(holds) {
             Some(counted) => counted,
-            None => count(datapath)?,
+            None => Counted {
+                at: Instant::now(),
+                flows: kernel.count_flows()?,
+            },
         };
         let flows = counted.flows.clone();
         self.counted = Some(counted);
         Ok(Moment {
             now: self.started.elapsed(),
-            packets: datapath.pinned().drained()?,
+            packets: kernel.drained()?,
             flows,
         })
     }
 
-    /// After the tables lead to other pods: takes out what belongs to nobody any more.
-    pub(super) fn settle(&mut self, datapath: &mut Datapath, installed: &Installed) -> Option<Problem> {
+    /// Removes stale flows when addresses lead to other pods than before. While flows are being migrated, their own change
+    /// does that.
+    pub(super) fn purge(&mut self, kernel: &mut impl Kernel, installed: &Installed) -> Option<Problem> {
         let owners = Owners::new(installed);
-        let migrating = datapath.migrating();
-        if !migrating && self.owners.as_ref() == Some(&owners) {
+        if kernel.is_migrating() || self.owners.as_ref() == Some(&owners) {
             return None;
         }
         let lost = self.owners.as_ref().map(|before| owners.lost_since(before));
-        match datapath.purge_flows(&owners, &lost.unwrap_or_default(), migrating) {
+        match kernel.purge_flows(&owners, &lost.unwrap_or_default()) {
             Ok(removed) => {
                 if removed > 0 {
-                    info!(removed, "flows of pods that are gone forgotten");
+                    info!(removed, "removed flows of pods that are gone");
                 }
                 self.owners = Some(owners);
                 None
             }
-            Err(error) => Some(unreadable(error)),
+            Err(problem) => Some(problem),
         }
     }
-}
-
-fn count(datapath: &Datapath) -> Result<Counted, OpenError> {
-    let at = Instant::now();
-    let mut flows = BTreeMap::new();
-    for batch in datapath.pinned().flows(FlowTable::Established)? {
-        for slot in batch?.into_iter().filter_map(|entry| entry.slot) {
-            *flows.entry(slot).or_default() += 1;
-        }
-    }
-    Ok(Counted { at, flows })
-}
-
-/// Before the first program is exchanged, and after the last one: flows of tables that others replace come over.
-pub(super) fn carry(datapath: &mut Datapath) -> Option<Problem> {
-    if !datapath.migrating() {
-        return None;
-    }
-    match datapath.migrate_flows() {
-        Ok(flows) => {
-            info!(flows, "flows carried over to new tables");
-            None
-        }
-        Err(error) => Some(unreadable(error)),
-    }
-}
-
-/// The old tables are let go of once all programs that used them have been exchanged.
-pub(super) fn finish_migration(datapath: &mut Datapath) -> Option<Problem> {
-    datapath.finish_migration().err().map(unreadable)
-}
-
-fn unreadable(error: OpenError) -> Problem {
-    let remedy = "the agent tries again by itself; flows that are lost go on in the stack";
-    Problem::new("flows", "FlowsUnreadable", error_chain(&error), remedy)
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ mod usage;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-pub(crate) use build::mode;
 pub use collect::{StatusError, collect};
 
 /// The output of `xdp-agent status`, and its JSON.

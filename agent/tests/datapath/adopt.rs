@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use xdp_agent::datapath::{Datapath, Outcome, Pinned, Settings};
+use xdp_agent::datapath::{Datapath, Pinned, Settings};
 use xdp_core::tables::{
     Action, ActionRecord, Address, Class, IndexWord, PodBlock, PortRef, PortTarget, SlotWord, SourceRef,
     index_position,
 };
 use xdp_plan::{
-    change::{Change, Content},
+    change::{Change, ChangeResult, Content},
     facts::Readiness,
     installed::{PodLabel, RuleLabel, SlotIdentity},
     report::Problem,
@@ -66,7 +66,11 @@ fn after_a_failure_only_the_changes_of_its_slot_are_skipped() {
     assert!(
         matches!(
             outcomes[..],
-            [Outcome::Failed(_), Outcome::Skipped { slot: 1 }, Outcome::Applied]
+            [
+                ChangeResult::Failed(_),
+                ChangeResult::Skipped,
+                ChangeResult::Applied
+            ]
         ),
         "{outcomes:?}"
     );

@@ -4,16 +4,18 @@ use std::{collections::BTreeSet, fs};
 
 use xdp_agent::{
     datapath::{Attached, Datapath, PodEnd},
-    node::{
-        netlink::{XdpMode, XdpState, host_links},
-        netns::Netns,
-    },
+    node::{netlink::host_links, netns::Netns},
     testing::HostAndPod,
 };
 use xdp_core::tables::ABI_VERSION;
-use xdp_plan::{hook::Hook, installed::Means};
+use xdp_plan::{
+    change::{Change, XdpAttach},
+    hook::{AttachPoint, Hook, Interface},
+    installed::{Means, OtherProgram, Program},
+    nics::{XdpMode, XdpState},
+};
 
-use crate::bpffs::Bpffs;
+use crate::{bpffs::Bpffs, judge::apply};
 
 #[test]
 fn a_nic_gets_the_program_in_the_driver_and_keeps_it_without_the_agent() {
@@ -137,16 +139,26 @@ fn a_reader_outlives_the_agent_and_its_pin_goes_after_its_pod() {
     assert_eq!(attach(), (Means::Tcx, Attached::Adopted));
 
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
-    datapath.remember_gro(host).unwrap();
-    assert!(
-        datapath
-            .prune_readers(&BTreeSet::from([host]))
-            .unwrap()
-            .is_empty()
+    datapath.note_gro(host).unwrap();
+    let point = AttachPoint::new(Hook::PodReader, host);
+    let read = datapath.attachments().unwrap();
+    assert_eq!(read.program(point), Program::Current);
+    assert_eq!(read.gro_notes, BTreeSet::from([host]));
+    fixture.host.ip("link del host0");
+    assert_eq!(datapath.attachments().unwrap().program(point), Program::Stale);
+    apply(
+        &mut datapath,
+        &[
+            Change::Detach {
+                point,
+                interface: None,
+            },
+            Change::ForgetGro { host },
+        ],
     );
-    assert_eq!(datapath.pinned().gro_switched().unwrap(), BTreeSet::from([host]));
-    assert_eq!(datapath.prune_readers(&BTreeSet::new()).unwrap(), [host]);
-    assert!(datapath.pinned().gro_switched().unwrap().is_empty());
+    let read = datapath.attachments().unwrap();
+    assert_eq!(read.program(point), Program::Absent);
+    assert!(read.gro_notes.is_empty() && datapath.pinned().gro_switched().unwrap().is_empty());
 }
 
 #[test]
@@ -187,4 +199,69 @@ pub(crate) fn ifindex(fixture: &HostAndPod, name: &str) -> u32 {
 pub(crate) fn xdp(fixture: &HostAndPod) -> XdpState {
     let links = fixture.host.run(|| host_links().unwrap());
     links.iter().find(|link| link.name == "host0").unwrap().xdp
+}
+
+#[test]
+fn a_probed_nic_passes_everything_and_is_not_shown_as_ours_until_the_program_replaces_the_probe() {
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let nic = host0(&fixture);
+    let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let point = AttachPoint::new(Hook::Nic, nic);
+    let interface = Interface {
+        ifindex: nic,
+        name: "host0".into(),
+        netns_id: None,
+    };
+    let mode = XdpAttach::default();
+    let probe = Change::Probe {
+        interface: interface.clone(),
+        mode,
+    };
+    fixture.host.run(|| apply(&mut datapath, &[probe]));
+    assert_eq!(xdp(&fixture).mode, XdpMode::Native);
+    assert_eq!(datapath.pinned().nic(nic).unwrap(), None);
+    let read = fixture.host.run(|| datapath.read_hook(point));
+    assert_eq!(read.program, Program::Outdated);
+    let replace = Change::Replace { point, interface };
+    fixture.host.run(|| apply(&mut datapath, &[replace]));
+    let read = fixture.host.run(|| datapath.read_hook(point));
+    assert_eq!(
+        (read.program, read.means),
+        (Program::Current, Some(Means::Native))
+    );
+    assert_eq!(read.program_id, xdp(&fixture).program_id);
+    let detach = Change::Detach {
+        point,
+        interface: None,
+    };
+    fixture.host.run(|| apply(&mut datapath, &[detach]));
+    assert_eq!(xdp(&fixture).mode, XdpMode::None);
+}
+
+#[test]
+fn what_else_is_at_a_hook_is_read_in_its_order() {
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let host = host0(&fixture);
+    let open = |name: &str| Datapath::open(&bpffs.pin_dir().with_file_name(name)).unwrap();
+    let mut owners = [open("first"), open("second"), open("third")];
+    let point = AttachPoint::new(Hook::PodOut, host);
+    let attach = |owner: &mut Datapath| {
+        fixture
+            .host
+            .run(|| owner.attach_hook(Hook::PodOut, host, "host0"))
+    };
+    for owner in &mut owners {
+        attach(owner).unwrap();
+    }
+    let states = owners
+        .each_ref()
+        .map(|owner| fixture.host.run(|| owner.read_hook(point)));
+    let id = |index: usize| OtherProgram::Program {
+        id: states[index].program_id.unwrap(),
+    };
+    assert_eq!(
+        (&*states[1].before, &*states[1].after),
+        (&[id(0)][..], &[id(2)][..])
+    );
+    assert_eq!(states[2].before, [id(0), id(1)]);
 }

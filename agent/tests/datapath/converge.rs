@@ -2,7 +2,7 @@
 //! should be.
 
 use xdp_agent::datapath::Datapath;
-use xdp_plan::{compile::Desired, diff::diff, installed::Installed, programmed::Programmed};
+use xdp_plan::{desired::Desired, diff::diff, installed::Installed, programmed::Programmed};
 
 use crate::{
     bpffs::Bpffs,

@@ -12,7 +12,7 @@ use xdp_agent::datapath::{Datapath, Runner};
 use xdp_core::tables::SourcesV4;
 use xdp_plan::{
     change::{Change, Content},
-    compile::Desired,
+    desired::Desired,
     diff::diff,
 };
 

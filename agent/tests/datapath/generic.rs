@@ -2,10 +2,10 @@
 
 use xdp_agent::{
     datapath::{Attached, Datapath},
-    node::netlink::{XdpMode, host_links},
+    node::netlink::host_links,
     testing::HostAndPod,
 };
-use xdp_plan::hook::Hook;
+use xdp_plan::{hook::Hook, nics::XdpMode};
 
 use crate::bpffs::Bpffs;
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xdp_agent::datapath::{Datapath, Outcome, Settings, TestRunResult};
+use xdp_agent::datapath::{Datapath, Settings, TestRunResult};
 use xdp_core::{
     events::{Fallback, FlowEvent},
     flows::{Direction, DrainScope, FlowPacket, drains, track_inbound},
@@ -16,8 +16,8 @@ use xdp_core::{
     verdict::{Decision, Field, Redirect, Verdict, examine},
 };
 use xdp_plan::{
-    change::Change,
-    compile::Desired,
+    change::{Change, ChangeResult},
+    desired::Desired,
     diff::diff,
     installed::{Installed, RuleLabels},
     owners::Owners,
@@ -188,7 +188,10 @@ fn executed(
 
 pub(crate) fn apply(datapath: &mut Datapath, changes: &[Change]) {
     for (change, outcome) in changes.iter().zip(datapath.apply(changes)) {
-        assert!(matches!(outcome, Outcome::Applied), "{change:?}: {outcome:?}");
+        assert!(
+            matches!(outcome, ChangeResult::Applied),
+            "{change:?}: {outcome:?}"
+        );
     }
 }
 

@@ -5,8 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use xdp_agent::datapath::{Datapath, Outcome};
-use xdp_plan::{change::Change, installed::RuleLabel};
+use xdp_agent::datapath::Datapath;
+use xdp_plan::{
+    change::{Change, ChangeResult},
+    installed::RuleLabel,
+};
 
 use crate::bpffs::Bpffs;
 
@@ -23,7 +26,7 @@ fn named(rule: &str) -> Arc<RuleLabel> {
 fn set(datapath: &mut Datapath, label: &Arc<RuleLabel>) {
     let label = Arc::clone(label);
     let outcomes = datapath.apply(&[Change::SetRuleLabel { rule: RULE, label }]);
-    assert!(matches!(outcomes[..], [Outcome::Applied]), "{outcomes:?}");
+    assert!(matches!(outcomes[..], [ChangeResult::Applied]), "{outcomes:?}");
 }
 
 fn read(datapath: &Datapath) -> Arc<RuleLabel> {

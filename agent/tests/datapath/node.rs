@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use xdp_agent::datapath::Datapath;
 use xdp_plan::{
-    compile::{Compiler, Desired},
+    compile::Compiler,
+    desired::Desired,
     diff::diff,
     facts::{Deliveries, NodeFacts, Readiness},
     manifests::{ManifestObject, parse},

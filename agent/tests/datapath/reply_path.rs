@@ -24,7 +24,7 @@ use xdp_core::{
     tables::REPLY_PATH_MARK,
     testing::wire::{ACK, SYN, WirePacket, WireProtocol},
 };
-use xdp_plan::{compile::Desired, hook::Hook, owners::Owners};
+use xdp_plan::{desired::Desired, hook::Hook, owners::Owners};
 
 use crate::{
     attach::ifindex,

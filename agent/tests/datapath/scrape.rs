@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::Instant};
 
 use xdp_agent::{
-    datapath::{Datapath, Outcome},
+    datapath::Datapath,
     report::{
         metrics::{AgentMetrics, encode},
         status,
     },
 };
 use xdp_client::metrics::Format;
-use xdp_plan::{change::Change, installed::RuleLabel};
+use xdp_plan::{
+    change::{Change, ChangeResult},
+    installed::RuleLabel,
+};
 
 use crate::bpffs::Bpffs;
 
@@ -34,7 +37,11 @@ fn a_scrape_shows_all_of_four_thousand_rules() {
         })
         .collect();
     let outcomes = datapath.apply(&changes);
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Applied)));
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, ChangeResult::Applied))
+    );
 
     let started = Instant::now();
     let status = status::collect(&bpffs.pin_dir()).unwrap();

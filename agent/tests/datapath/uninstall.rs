@@ -4,22 +4,18 @@ use std::{collections::BTreeSet, fs};
 
 use xdp_agent::{
     datapath::{Datapath, OpenError, PodEnd, Uninstall},
-    node::{
-        ethtool,
-        netlink::XdpMode,
-        netns::{Namespaces, Netns},
-        readiness,
-    },
+    node::{ethtool, netns::Netns},
     report::{output, status},
     testing::HostAndPod,
     uninstall::uninstall,
 };
 use xdp_crds::NicMode;
-use xdp_plan::report::Problem;
+use xdp_plan::{change::Change, hook::Interface, nics::XdpMode, report::Problem};
 
 use crate::{
     attach::{host0, xdp},
     bpffs::Bpffs,
+    judge::apply,
 };
 
 /// Installs a program on a NIC (the host-side veth), a reader, and GRO in the pod, and stops the agent.
@@ -28,12 +24,15 @@ fn installed(fixture: &HostAndPod, bpffs: &Bpffs) {
     let host = host0(fixture);
     let pair = fixture.pair();
     fixture.host.run(|| datapath.attach_nic(host)).unwrap();
-    let prepared = fixture
-        .host
-        .run(|| readiness::prepare(&pair, &mut Namespaces::default()));
-    assert!(prepared.gro_was_off);
-    datapath.remember_gro(host).unwrap();
-    let netns = prepared.netns.unwrap();
+    let interface = Interface {
+        ifindex: pair.pod.ifindex,
+        name: pair.pod.name.clone(),
+        netns_id: Some(pair.netns_id),
+    };
+    let switch = Change::SetGro { host, interface };
+    fixture.host.run(|| apply(&mut datapath, &[switch]));
+    assert!(datapath.pinned().gro_switched().unwrap().contains(&host));
+    let netns = Netns::open(&fixture.pod.path()).unwrap();
     let end = PodEnd {
         netns: &netns,
         ifindex: pair.pod.ifindex,

@@ -4,10 +4,11 @@ use std::fs;
 
 use xdp_agent::{
     datapath::{Attached, Datapath, PodEnd},
-    node::{netlink::XdpMode, netns::Netns},
+    node::netns::Netns,
     testing::HostAndPod,
     uninstall::uninstall,
 };
+use xdp_plan::nics::XdpMode;
 
 use crate::{
     attach::{host0, xdp},
@@ -26,7 +27,7 @@ fn other_layout(fixture: &HostAndPod, bpffs: &Bpffs) -> u32 {
     };
     fixture.host.run(|| datapath.attach_nic(host)).unwrap();
     datapath.attach_reader(host, end).unwrap();
-    datapath.remember_gro(host).unwrap();
+    datapath.note_gro(host).unwrap();
     drop(datapath);
     let (now, then) = (bpffs.pinned(), bpffs.pin_dir().join("abi-1"));
     fs::rename(now, then).unwrap();

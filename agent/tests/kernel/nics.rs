@@ -1,12 +1,10 @@
 //! The preflight checks on real interfaces.
 
 use xdp_agent::{
-    node::{
-        netlink::{XdpMode, host_links},
-        nic::{NicFacts, nic_facts, preflight, reason},
-    },
+    node::{netlink::host_links, nic::nic_facts},
     testing::HostAndPod,
 };
+use xdp_plan::nics::{NicFacts, XdpMode, preflight, reason};
 
 use crate::xdp::{
     ForeignMode, {self},

@@ -1,21 +1,41 @@
-//! The order in which a veth becomes able to accept redirected packets.
+//! The order in which a veth becomes able to take redirected packets.
 
 use xdp_agent::{
     node::{
         ethtool,
-        netlink::genl::{
-            NDO_XMIT, {self},
-        },
-        netns::Namespaces,
-        readiness::{Prepared, prepare},
+        netlink::genl,
+        netns::{Namespaces, Netns},
+        readiness::{read, switch_gro_on},
     },
     testing::HostAndPod,
 };
-use xdp_plan::facts::{NotReady, Readiness};
+use xdp_plan::{
+    facts::NotReady,
+    hook::Interface,
+    installed::{Gro, PodInterface},
+    nics::NDO_XMIT,
+};
 
-fn prepare_pod(fixture: &HostAndPod) -> Prepared {
+fn interface(fixture: &HostAndPod) -> Interface {
     let pair = fixture.pair();
-    fixture.host.run(|| prepare(&pair, &mut Namespaces::default()))
+    Interface {
+        ifindex: pair.pod.ifindex,
+        name: pair.pod.name,
+        netns_id: Some(pair.netns_id),
+    }
+}
+
+fn switch_on(fixture: &HostAndPod) -> Result<bool, NotReady> {
+    let (host, pod) = (fixture.pair().host.ifindex, interface(fixture));
+    let switched = fixture
+        .host
+        .run(|| switch_gro_on(host, &pod, &mut Namespaces::default()));
+    switched.map_err(|(reason, _)| reason)
+}
+
+fn read_pod(fixture: &HostAndPod) -> (PodInterface, Option<Netns>) {
+    let pair = fixture.pair();
+    fixture.host.run(|| read(&pair, &mut Namespaces::default()))
 }
 
 fn gro(fixture: &HostAndPod) -> bool {
@@ -35,6 +55,7 @@ fn takes_redirects(fixture: &HostAndPod) -> bool {
 fn a_new_veth_has_gro_off_and_accepts_no_redirects() {
     let fixture = HostAndPod::new();
     assert!(!gro(&fixture) && !takes_redirects(&fixture));
+    assert_eq!(read_pod(&fixture).0.gro, Ok(Gro::Off));
 }
 
 #[test]
@@ -42,6 +63,7 @@ fn gro_on_an_interface_that_is_up_makes_its_peer_accept_redirects() {
     let fixture = HostAndPod::new();
     set_gro(&fixture, true);
     assert!(takes_redirects(&fixture));
+    assert_eq!(read_pod(&fixture).0.gro, Ok(Gro::On));
     set_gro(&fixture, false);
     assert!(!takes_redirects(&fixture));
 }
@@ -53,6 +75,7 @@ fn gro_on_an_interface_that_is_down_is_not_enough_even_once_it_is_up() {
     assert!(!takes_redirects(&fixture));
     fixture.pod.ip("link set eth0 up");
     assert!(!takes_redirects(&fixture));
+    assert_eq!(read_pod(&fixture).0.gro, Ok(Gro::Ineffective));
 }
 
 #[test]
@@ -62,25 +85,16 @@ fn an_interface_set_down_still_shows_ndo_xmit() {
     fixture.pod.ip("link set eth0 down");
     assert!(
         takes_redirects(&fixture),
-        "so readiness also checks the link state"
+        "hence readiness depends on the link state, too"
     );
-    assert!(matches!(
-        prepare_pod(&fixture).readiness,
-        Readiness::NotReady {
-            reason: NotReady::LinkDown,
-            ..
-        }
-    ));
 }
 
 #[test]
-fn a_new_pod_is_prepared_once() {
+fn gro_of_a_new_pod_is_switched_on_once() {
     let fixture = HostAndPod::new();
-    let first = prepare_pod(&fixture);
-    assert_eq!((first.readiness, first.gro_was_off), (Readiness::Ready, true));
+    assert_eq!(switch_on(&fixture), Ok(true));
     assert!(gro(&fixture) && takes_redirects(&fixture));
-    let second = prepare_pod(&fixture);
-    assert_eq!((second.readiness, second.gro_was_off), (Readiness::Ready, false));
+    assert_eq!(switch_on(&fixture), Ok(false));
 }
 
 #[test]
@@ -88,37 +102,20 @@ fn gro_that_was_switched_on_too_early_is_switched_off_and_on() {
     let fixture = HostAndPod::with_pod_down();
     set_gro(&fixture, true);
     fixture.pod.ip("link set eth0 up");
-    let prepared = prepare_pod(&fixture);
-    assert_eq!(
-        (prepared.readiness, prepared.gro_was_off),
-        (Readiness::Ready, false)
-    );
+    assert_eq!(switch_on(&fixture), Ok(false));
     assert!(gro(&fixture) && takes_redirects(&fixture));
 }
 
 #[test]
-fn gro_of_an_interface_that_is_down_is_not_touched() {
-    let fixture = HostAndPod::with_pod_down();
-    let prepared = prepare_pod(&fixture);
-    assert!(matches!(
-        prepared.readiness,
-        Readiness::NotReady {
-            reason: NotReady::LinkDown,
-            ..
-        }
-    ));
-    assert!(!gro(&fixture) && prepared.netns.is_none());
-}
-
-#[test]
-fn the_prepared_namespace_is_the_pods() {
+fn reading_switches_nothing_on_and_returns_the_pods_namespace() {
     let fixture = HostAndPod::new();
-    let netns = prepare_pod(&fixture).netns.unwrap();
+    let netns = read_pod(&fixture).1.unwrap();
     assert!(
         netns
             .run(|| nix::net::if_::if_nametoindex("eth0").is_ok())
             .unwrap()
     );
+    assert!(!gro(&fixture));
 }
 
 #[test]
@@ -126,13 +123,18 @@ fn an_interface_that_was_replaced_meanwhile_is_not_touched() {
     let fixture = HostAndPod::new();
     let mut pair = fixture.pair();
     pair.pod.ifindex += 1;
-    let prepared = fixture.host.run(|| prepare(&pair, &mut Namespaces::default()));
-    assert!(matches!(
-        prepared.readiness,
-        Readiness::NotReady {
-            reason: NotReady::NetnsUnreachable,
-            ..
-        }
-    ));
+    let (interface, netns) = fixture.host.run(|| read(&pair, &mut Namespaces::default()));
+    assert!(interface.unreachable.is_some() && netns.is_none());
+    let pod = Interface {
+        ifindex: pair.pod.ifindex,
+        ..self::interface(&fixture)
+    };
+    let switched = fixture
+        .host
+        .run(|| switch_gro_on(pair.host.ifindex, &pod, &mut Namespaces::default()));
+    assert_eq!(
+        switched.map_err(|(reason, _)| reason),
+        Err(NotReady::NetnsUnreachable)
+    );
     assert!(!gro(&fixture));
 }

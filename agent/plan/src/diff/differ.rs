@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{rules::Settled, trees::Trees};
 use crate::{
     change::Change,
-    compile::Desired,
+    desired::Desired,
     installed::{Installed, RuleLabel},
 };
 

@@ -10,7 +10,8 @@ use xdp_core::tables::MAX_RULES;
 use super::trees::address;
 use crate::{
     change::Change,
-    compile::{Compiled, Desired},
+    compile::Compiled,
+    desired::Desired,
     installed::{Installed, RuleLabel},
 };
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
 };
 
@@ -108,6 +109,17 @@ pub enum OtherProgram {
         /// Handle within the priority.
         handle: u32,
     },
+}
+
+impl fmt::Display for OtherProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program { id } => write!(f, "the program with id {id}"),
+            Self::Filter { priority, handle } => {
+                write!(f, "the filter with priority {priority} and handle {handle:#x}")
+            }
+        }
+    }
 }
 
 /// A pod's end of its pair, as read in the pod's network namespace.

@@ -6,7 +6,7 @@ use xdp_crds::{PodState, conditions::node};
 
 use super::{MAX_LISTED, Reconciled, TABLES, TableState, selects, short};
 use crate::{
-    compile::DesiredPod,
+    desired::DesiredPod,
     facts::{NotReady, Readiness},
     pod::Pod,
     policy::{Delivery, Policy},

@@ -1,5 +1,6 @@
 //! A model of the kernel's tables in memory. It panics on every change that is out of order.
 
+mod attachments;
 mod blocks;
 mod steps;
 
@@ -12,6 +13,7 @@ use xdp_core::{
 
 use crate::{
     change::Change,
+    hook::AttachPoint,
     installed::{Blocks, Installed},
 };
 
@@ -32,6 +34,8 @@ pub struct TableModel {
     unfenced: bool,
     /// An element of the hash was replaced after the last fence.
     unfenced_moves: bool,
+    /// NICs with a program that passes everything, see [`Change::Probe`].
+    probes: BTreeSet<AttachPoint>,
     /// The slot of each address, after every change.
     history: Vec<BTreeMap<Address, u32>>,
 }
@@ -67,6 +71,17 @@ impl TableModel {
                 assert!(self.history.iter().all(stays), "{address:?} was lost in between");
             }
         }
+        self.history.clear();
+        self.read_back();
+    }
+
+    /// Applies one change, and reads the tables back.
+    ///
+    /// # Panics
+    ///
+    /// When the change is out of order.
+    pub fn apply_one(&mut self, change: &Change) {
+        self.step(change);
         self.history.clear();
         self.read_back();
     }

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1 as k8s;
 use xdp_crds::XdpPolicy;
 
 use crate::{
-    compile::{Compiler, Desired},
+    compile::Compiler,
+    desired::Desired,
     facts::{Deliveries, Link, NodeFacts, NotReady, Pair, Readiness},
     pod::Pod,
     policy::Policy,

@@ -8,7 +8,8 @@ use std::{
 
 use xdp_crds::{NicMode, NicState, XdpNodeStateStatus, conditions::node};
 use xdp_plan::{
-    compile::{Desired, compile},
+    compile::compile,
+    desired::Desired,
     diff::{Differ, diff},
     facts::{Deliveries, NodeFacts, NotReady, Readiness},
     installed::Installed,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A node with pods that have these [`ips`].
-fn node(pods: &[u8]) -> xdp_plan::compile::Desired {
+fn node(pods: &[u8]) -> xdp_plan::desired::Desired {
     let policies =
         ["m", "n", "o"].map(|namespace| policy(namespace, "p", vec![rule("r", Sources::Any, vec![])]));
     let pods = pods

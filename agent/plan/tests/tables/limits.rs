@@ -3,7 +3,8 @@
 use rstest::rstest;
 use xdp_core::tables::MAX_RULES;
 use xdp_plan::{
-    compile::{Desired, Limit},
+    compile::Limit,
+    desired::Desired,
     policy::{Policy, Protocol, Rule, Sources},
 };
 

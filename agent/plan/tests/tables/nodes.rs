@@ -8,7 +8,7 @@ use xdp_core::{
     verdict::RuleTables,
 };
 use xdp_plan::{
-    compile::Desired,
+    desired::Desired,
     diff::diff,
     installed::{Blocks, Installed},
     testing::{

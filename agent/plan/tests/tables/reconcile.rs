@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use xdp_plan::{
-    compile::Desired,
+    desired::Desired,
     diff::{Differ, diff},
     installed::Installed,
     programmed::Programmed,

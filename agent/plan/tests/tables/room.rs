@@ -1,7 +1,7 @@
 //! Changes that need several passes, because installed blocks leave little room for new ones.
 
 use xdp_plan::{
-    compile::Desired,
+    desired::Desired,
     diff::diff,
     policy::{Protocol, Sources},
     testing::model::TableModel,

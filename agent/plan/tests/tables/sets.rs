@@ -9,7 +9,8 @@ use std::{
 use ipnet::IpNet;
 pub(crate) use xdp_plan::testing::fixture::policy;
 use xdp_plan::{
-    compile::{Compiler, Desired},
+    compile::Compiler,
+    desired::Desired,
     facts::NodeFacts,
     pod::Pod,
     policy::{Block, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Source, Sources},

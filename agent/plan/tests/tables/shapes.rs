@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use rstest::rstest;
 use xdp_core::verdict::{Verdict, decide};
 use xdp_plan::{
-    compile::Desired,
+    desired::Desired,
     policy::{Protocol, Sources},
     testing::{edges::Edges, model::TableModel, packets::PacketSpec},
 };

@@ -3,7 +3,7 @@
 use xdp_core::tables::{ActionRecord, Class, PodBlock, Ports, SourcesV4, SourcesV6};
 use xdp_plan::{
     change::Change,
-    compile::Desired,
+    desired::Desired,
     diff::diff,
     installed::Blocks,
     policy::{Policy, Protocol},

@@ -7,7 +7,8 @@ use std::{
 };
 
 use xdp_plan::{
-    compile::{Compiler, Desired},
+    compile::Compiler,
+    desired::Desired,
     diff::diff,
     installed::{Blocks, Installed},
     policy::Protocol,

@@ -152,7 +152,7 @@ pub(in crate::datapath) fn attached(pins: &Pins, hook: Hook) -> io::Result<BTree
     Ok(pinned(pins, hook)?.into_iter().filter(is_there).collect())
 }
 
-/// Takes it off an interface of the calling thread's namespace. Whether it was there.
+/// Detaches a classifier from an interface of the calling thread's namespace. Returns whether it was there.
 pub(in crate::datapath) fn detach(pins: &Pins, hook: Hook, ifindex: u32) -> io::Result<bool> {
     let link = link::detach(&pins.link(hook, ifindex))?;
     let pin = pins.filter(hook, ifindex);

@@ -1,4 +1,4 @@
-//! A pinned link: adopted, updated, or made anew.
+//! A pinned link: adopted, updated, or created.
 
 use std::{
     fs, io,
@@ -19,7 +19,7 @@ use crate::datapath::{
 pub enum Attached {
     /// The attached program is ours already; nothing was touched.
     Adopted,
-    /// Another version of our program was attached; it was exchanged.
+    /// Another version of our program was attached; it was replaced.
     Updated,
     /// A new attachment.
     Created,
@@ -43,7 +43,7 @@ pub(in crate::datapath) fn attach(
     if let Some(link) = open(place.pin).map_err(&inspect)? {
         let info = sys::link_info(&link).map_err(&inspect)?;
         if info.kind == place.kind {
-            return exchange(place, &link, info.program_id, program);
+            return replace(place, &link, info.program_id, program);
         }
         // The interface is gone, and the link with it.
         fs::remove_file(place.pin).map_err(&inspect)?;
@@ -54,7 +54,7 @@ pub(in crate::datapath) fn attach(
     Ok(Attached::Created)
 }
 
-fn exchange(
+fn replace(
     place: &Place<'_>,
     link: &OwnedFd,
     present: u32,
@@ -89,7 +89,7 @@ pub(in crate::datapath) fn open(pin: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Takes a pinned link off, whoever else holds it. Whether there was one.
+/// Detaches a pinned link, even if other processes hold it. Returns whether there was one.
 pub(in crate::datapath) fn detach(pin: &Path) -> io::Result<bool> {
     let Some(link) = open(pin)? else { return Ok(false) };
     match sys::link_detach(link.as_fd()) {

@@ -1,6 +1,6 @@
 //! The reader on a pod's interface.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{fs, io};
 
 use xdp_plan::{hook::Hook, installed::Means};
 
@@ -56,36 +56,8 @@ impl Datapath {
         }
     }
 
-    /// Removes the pins of readers whose pods are gone. Their interfaces took the attachments along.
-    pub fn prune_readers(&mut self, live: &BTreeSet<u32>) -> Result<Vec<u32>, OpenError> {
-        let pins = &self.pinned.pins;
-        let list =
-            |found: io::Result<Vec<u32>>| found.map_err(|error| OpenError::pin("list", &pins.abi(), error));
-        let mut pruned = BTreeSet::new();
-        let readers = list(pins.links_of(Hook::PodReader))?
-            .into_iter()
-            .map(|ifindex| (ifindex, pins.link(Hook::PodReader, ifindex)));
-        let clsacts = list(pins.filters(Hook::PodReader))?
-            .into_iter()
-            .map(|ifindex| (ifindex, pins.filter(Hook::PodReader, ifindex)));
-        for (ifindex, pin) in readers
-            .chain(clsacts)
-            .filter(|(ifindex, _)| !live.contains(ifindex))
-        {
-            fs::remove_file(&pin).map_err(|error| OpenError::pin("remove", &pin, error))?;
-            pruned.insert(ifindex);
-        }
-        for ifindex in list(pins.gros())?
-            .into_iter()
-            .filter(|ifindex| !live.contains(ifindex))
-        {
-            forget(&pins.gro(ifindex))?;
-        }
-        Ok(pruned.into_iter().collect())
-    }
-
     /// Notes that GRO was off before the agent switched it on, so that `uninstall` can switch it off again.
-    pub fn remember_gro(&mut self, host_ifindex: u32) -> Result<(), OpenError> {
+    pub fn note_gro(&mut self, host_ifindex: u32) -> Result<(), OpenError> {
         let path = self.pinned.pins.gro(host_ifindex);
         match fs::create_dir(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -96,12 +68,7 @@ impl Datapath {
     }
 }
 
-/// Removes a note of [`Datapath::remember_gro`].
-pub(in crate::datapath) fn forget(path: &Path) -> Result<(), OpenError> {
-    fs::remove_dir(path).map_err(|error| OpenError::pin("remove", path, error))
-}
-
-/// Takes a clsact reader off a pod's interface. Whether there was one.
+/// Detaches a clsact reader from a pod's interface. Returns whether there was one.
 pub fn detach_clsact(pod: PodEnd<'_>) -> Result<bool, AttachError> {
     let refused = |error| AttachError::at(AttachStep::Enter, pod.ifindex)(io::Error::other(error));
     let detach = || clsact::detach(pod.name, Hook::PodReader);

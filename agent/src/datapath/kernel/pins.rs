@@ -17,6 +17,7 @@ use xdp_plan::hook::Hook;
 use crate::datapath::error::OpenError;
 
 pub(in crate::datapath) const TRACEPOINT: &str = "tp-";
+const PROBE: &str = "probe-";
 const ABI: &str = "abi-";
 /// The first version of the layout with today's names of the flow tables.
 const RENAMED_FLOWS: u32 = 5;
@@ -78,6 +79,17 @@ impl Pins {
     /// Returns the pin of the link at a hook.
     pub(in crate::datapath) fn link(&self, hook: Hook, ifindex: u32) -> PathBuf {
         self.links().join(format!("{}{ifindex}", prefix(hook)))
+    }
+
+    /// Returns the pin of the link of a program that passes everything, on a NIC that is being probed. It has a name of
+    /// its own: `status` shows a NIC as attached when it finds [`Pins::link`].
+    pub(in crate::datapath) fn probe(&self, ifindex: u32) -> PathBuf {
+        self.links().join(format!("{PROBE}{ifindex}"))
+    }
+
+    /// Lists the NICs with a pinned probe.
+    pub(in crate::datapath) fn probes(&self) -> io::Result<Vec<u32>> {
+        numbered(&self.links(), PROBE)
     }
 
     /// Returns the pin of the program behind a clsact filter: the filter itself cannot be pinned.

@@ -19,18 +19,22 @@ use std::{
 mod attr;
 mod elements;
 mod info;
+mod programs;
 
 use attr::{LinkCreate, LinkDetach, LinkUpdate, PinnedObject, ProgramById, TracepointOpen};
 pub(in crate::datapath) use elements::{BatchCursor, Update, batch, delete, update};
 pub use info::ProgramStats;
 pub(in crate::datapath) use info::{
-    LinkKind, ProgramInfo, accounted, link_info, map_id, map_shape, program_info,
+    LinkInfo, LinkKind, ProgramInfo, accounted, link_info, map_id, map_shape, program_info,
 };
+pub(in crate::datapath) use programs::{load_pass, tcx_programs};
 
+const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;

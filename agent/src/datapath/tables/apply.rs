@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use aya::maps::{MapError, PerCpuValues};
 use xdp_core::tables::{Count, FailureKey, Label, MAX_PROBLEMS, RuleCounters, RuleText, maps};
-use xdp_plan::{change::Change, report::Problem};
+use xdp_plan::{
+    change::{Change, ChangeResult, apply_in_order},
+    report::Problem,
+};
 
 use crate::datapath::{
     Datapath,
@@ -19,40 +22,26 @@ use crate::datapath::{
 /// Interface 0 empties an element (`__dev_map_update_elem`, `kernel/bpf/devmap.c`).
 const NO_DEVICE: u32 = 0;
 
-/// The outcome of a change.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The change was applied.
-    Applied,
-    /// The change was skipped, because an earlier change of its slot failed.
-    Skipped {
-        /// The slot.
-        slot: u32,
-    },
-    /// The change failed.
-    Failed(ApplyError),
-}
-
 impl Datapath {
-    /// Applies changes in their order and returns one outcome per change. After a failure, the other changes
-    /// of that slot are skipped.
-    pub fn apply(&mut self, changes: &[Change]) -> Vec<Outcome> {
-        let mut failed = BTreeSet::new();
-        let mut outcomes = Vec::with_capacity(changes.len());
-        for change in changes {
-            let slot = slot_of(change);
-            outcomes.push(match slot.filter(|slot| failed.contains(slot)) {
-                Some(slot) => Outcome::Skipped { slot },
-                None => match self.apply_one(change) {
-                    Ok(()) => Outcome::Applied,
-                    Err(error) => {
-                        failed.extend(slot);
-                        Outcome::Failed(error)
-                    }
-                },
-            });
+    /// Applies changes in their order, see [`apply_in_order`].
+    pub fn apply(&mut self, changes: &[Change]) -> Vec<ChangeResult<ApplyError>> {
+        apply_in_order(changes, |change| {
+            if change.is_of_tables() {
+                self.fence_first()?;
+                self.apply_one(change)
+            } else {
+                self.apply_attachment(change)
+            }
+        })
+    }
+
+    /// A fence that failed is due before anything that it protects is used again.
+    fn fence_first(&mut self) -> Result<(), ApplyError> {
+        if self.fence_due {
+            sys::fence().map_err(ApplyError::Fence)?;
+            self.fence_due = false;
         }
-        outcomes
+        Ok(())
     }
 
     fn apply_one(&mut self, change: &Change) -> Result<(), ApplyError> {
@@ -108,7 +97,11 @@ impl Datapath {
             Change::ClearAddress { address } => {
                 ignore_absent(tables.pods.remove(&Plain(*address))).map_err(ApplyError::table(maps::PODS))
             }
-            Change::Fence => sys::fence().map_err(ApplyError::Fence),
+            Change::Fence => {
+                self.fence_due = true;
+                self.fence_first()
+            }
+            _ => Ok(()),
         }
     }
 
@@ -204,24 +197,6 @@ impl Datapath {
             }
         }
         Ok(())
-    }
-}
-
-/// Returns the slot whose later changes are skipped when the change fails.
-fn slot_of(change: &Change) -> Option<u32> {
-    match change {
-        Change::SetPodLabel { slot, .. }
-        | Change::ClearPodLabel { slot }
-        | Change::SetDevice { slot, .. }
-        | Change::ClearDevice { slot }
-        | Change::SetWord { slot, .. }
-        | Change::SetAddress { slot, .. } => Some(*slot),
-        Change::SetRuleLabel { .. }
-        | Change::ClearRuleLabel { .. }
-        | Change::ClearAddress { .. }
-        | Change::SetIndex { .. }
-        | Change::Write { .. }
-        | Change::Fence => None,
     }
 }
 

@@ -10,13 +10,12 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeader, AddressMessage},
 };
-use xdp_plan::facts::{Link, NodeFacts, Pair};
-
-use crate::node::netlink::{
-    NetlinkError,
-    client::Client,
-    link::{HostLink, links},
+use xdp_plan::{
+    facts::{Link, NodeFacts, Pair},
+    nics::HostLink,
 };
+
+use crate::node::netlink::{NetlinkError, client::Client, link::links};
 
 /// `struct ifaddrmsg`.
 const HEADER_LEN: usize = 8;

@@ -6,6 +6,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkHeader, LinkMessage},
 };
+use xdp_plan::nics::{HostLink, XdpMode, XdpState};
 
 use crate::node::netlink::{NetlinkError, client::Client};
 
@@ -25,59 +26,6 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_XDP_HW_PROG_ID: u16 = 7;
-
-/// An interface as `RTM_GETLINK` describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostLink {
-    /// Interface index.
-    pub ifindex: u32,
-    /// Interface name.
-    pub name: String,
-    /// `IFLA_INFO_KIND`: `veth`, `bridge`, …; empty for hardware.
-    pub kind: String,
-    /// Whether the interface is administratively up.
-    pub up: bool,
-    /// `IFF_LOOPBACK`.
-    pub loopback: bool,
-    /// Maximum transmission unit in bytes.
-    pub mtu: u32,
-    /// Link-layer address; zero if it does not have six bytes.
-    pub mac: [u8; 6],
-    /// Index of the bridge or bond that the interface belongs to.
-    pub master: Option<u32>,
-    /// `IFLA_LINK`: the lower interface, or the peer of a pair.
-    pub link: Option<u32>,
-    /// `IFLA_LINK_NETNSID`: id of the namespace of [`HostLink::link`], if it is another one. The kernel
-    /// reports -1 for a namespace without an id.
-    pub link_netns: Option<i32>,
-    /// The attached XDP program.
-    pub xdp: XdpState,
-}
-
-/// `IFLA_XDP`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct XdpState {
-    /// The mode in which it runs.
-    pub mode: XdpMode,
-    /// Its id. With several programs (`Multi`), the id of one of them, the driver's first.
-    pub program_id: Option<u32>,
-}
-
-/// `IFLA_XDP_ATTACHED`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum XdpMode {
-    /// No program.
-    #[default]
-    None,
-    /// In the driver.
-    Native,
-    /// In the stack, after the skb was allocated.
-    Generic,
-    /// In the device.
-    Offload,
-    /// More than one program, in different modes.
-    Multi,
-}
 
 /// Lists the interfaces of the calling thread's namespace, by interface index.
 pub fn host_links() -> Result<Vec<HostLink>, NetlinkError> {

@@ -10,19 +10,16 @@ use xdp_core::{
     events::{Event, Fallback, FlowEvent, Unparsed},
     tables::{Address, Count, FailureKey, SlotWord},
 };
-use xdp_crds::NicMode;
 use xdp_plan::{
     installed::{Installed, PodLabel},
+    nics::mode,
     report::Problem,
 };
 
-use crate::{
-    node::netlink::{XdpMode, XdpState},
-    report::status::{
-        AgentStatus, NicStatus, NodeStatus, RedirectFailure, RuleStatus, TargetPodStatus, XdpException,
-        collect::{HostInterface, KernelSnapshot},
-        usage,
-    },
+use crate::report::status::{
+    AgentStatus, NicStatus, NodeStatus, RedirectFailure, RuleStatus, TargetPodStatus, XdpException,
+    collect::{HostInterface, KernelSnapshot},
+    usage,
 };
 
 pub(super) fn status(snapshot: &KernelSnapshot) -> NodeStatus {
@@ -95,16 +92,6 @@ fn nic(snapshot: &KernelSnapshot, interface: &HostInterface) -> NicStatus {
         peer: snapshot.peers.contains(&link.ifindex),
         reply_path: snapshot.reply_paths.contains(&link.ifindex),
         problems: problems.cloned().collect(),
-    }
-}
-
-/// Returns the XDP mode of an interface. `own` is the id of the program in the agent's link.
-pub(crate) fn mode(xdp: XdpState, own: Option<u32>) -> NicMode {
-    match (xdp.mode, xdp.program_id) {
-        (XdpMode::None, _) => NicMode::None,
-        (XdpMode::Native, id) if id == own => NicMode::Native,
-        (XdpMode::Generic, id) if id == own => NicMode::Generic,
-        _ => NicMode::Foreign,
     }
 }
 

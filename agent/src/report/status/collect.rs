@@ -6,15 +6,18 @@ use std::{
 };
 
 use xdp_core::tables::{Count, FailureKey, RuleCounters};
-use xdp_plan::{hook::Hook, installed::Installed, report::Problem};
+use xdp_plan::{
+    hook::Hook,
+    installed::Installed,
+    nics::{Driver, HostLink},
+    report::Problem,
+};
 
 use crate::{
     datapath::{FlowTable, NicProgram, OpenError, Pinned},
     node::{
-        ethtool::{
-            Driver, {self},
-        },
-        netlink::{HostLink, NetlinkError, host_links},
+        ethtool,
+        netlink::{NetlinkError, host_links},
     },
     report::status::{NodeStatus, build},
 };

@@ -8,11 +8,11 @@ use xdp_crds::NicMode;
 use xdp_plan::{
     facts::{NotReady, Readiness},
     installed::{PodLabel, RuleLabel, SlotIdentity},
+    nics::{HostLink, XdpMode, XdpState},
 };
 
 use crate::{
     datapath::{FlowTable, NicProgram},
-    node::netlink::{HostLink, XdpMode, XdpState},
     report::{
         output::json,
         status::{

@@ -2,7 +2,7 @@
 
 use xdp_core::testing::wire::{WirePacket, WireProtocol};
 use xdp_plan::{
-    compile::Desired,
+    desired::Desired,
     facts::{NotReady, Readiness},
 };
 

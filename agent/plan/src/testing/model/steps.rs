@@ -56,6 +56,15 @@ impl TableModel {
                 self.unfenced = false;
                 self.unfenced_moves = false;
             }
+            Change::Attach { .. }
+            | Change::Replace { .. }
+            | Change::Detach { .. }
+            | Change::Probe { .. }
+            | Change::SetGro { .. }
+            | Change::ForgetGro { .. }
+            | Change::MigrateFlows
+            | Change::PurgeFlows
+            | Change::EndMigration => self.attach(change),
             Change::ClearRuleLabel { .. }
             | Change::ClearAddress { .. }
             | Change::ClearDevice { .. }
@@ -108,7 +117,16 @@ impl TableModel {
             | Change::SetWord { .. }
             | Change::SetIndex { .. }
             | Change::SetAddress { .. }
-            | Change::Fence => panic!("{change:?} removes nothing"),
+            | Change::Fence
+            | Change::Attach { .. }
+            | Change::Replace { .. }
+            | Change::Detach { .. }
+            | Change::Probe { .. }
+            | Change::SetGro { .. }
+            | Change::ForgetGro { .. }
+            | Change::MigrateFlows
+            | Change::PurgeFlows
+            | Change::EndMigration => panic!("{change:?} removes no entry"),
         }
     }
 

@@ -36,11 +36,21 @@ const fn side(hook: Hook) -> TcAttachType {
 pub(in crate::datapath) fn is_attached(ifindex: u32, hook: Hook) -> io::Result<bool> {
     let egress = direction(hook) == Direction::Egress;
     let filters = netlink::clsact_filters(ifindex, egress).map_err(io::Error::other)?;
-    let handle = u32::from(handle(hook));
-    Ok(filters.contains(&netlink::TcFilter {
+    Ok(filters.contains(&filter(hook)))
+}
+
+/// Returns our filter at a hook.
+pub(in crate::datapath) const fn filter(hook: Hook) -> netlink::TcFilter {
+    netlink::TcFilter {
         priority: PRIORITY,
-        handle,
-    }))
+        handle: handle(hook) as u32,
+    }
+}
+
+/// Whether a filter is ours, of whichever hook.
+pub(in crate::datapath) fn is_ours(filter: &netlink::TcFilter) -> bool {
+    let handles = u32::from(PRIORITY)..=u32::from(PRIORITY) + 1;
+    filter.priority == PRIORITY && handles.contains(&filter.handle)
 }
 
 /// Attaches to an interface of the calling thread's namespace; replaces an earlier version of ours.
@@ -74,7 +84,7 @@ pub(in crate::datapath) fn attach(
     Ok(())
 }
 
-/// Takes our filter off an interface of the calling thread's namespace. Whether there was one.
+/// Removes our filter from an interface of the calling thread's namespace. Returns whether there was one.
 pub(in crate::datapath) fn detach(interface: &str, hook: Hook) -> io::Result<bool> {
     match qdisc_detach_program(interface, side(hook), hook.program()).map_err(io_error) {
         Ok(()) => Ok(true),

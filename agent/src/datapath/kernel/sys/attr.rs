@@ -20,6 +20,8 @@ attributes!(
     LinkDetach,
     TracepointOpen,
     ProgramById,
+    ProgramQuery,
+    ProgramLoad,
     PinnedObject,
     Info,
     RawLinkInfo,
@@ -72,6 +74,36 @@ pub(super) struct ProgramById {
     pub(super) id: u32,
     pub(super) next: u32,
     pub(super) flags: u32,
+}
+
+/// `BPF_PROG_QUERY`.
+#[derive(Default)]
+#[repr(C)]
+pub(super) struct ProgramQuery {
+    pub(super) target: u32,
+    pub(super) attach_type: u32,
+    pub(super) query_flags: u32,
+    pub(super) attach_flags: u32,
+    pub(super) ids: u64,
+    pub(super) count: u32,
+    pub(super) reserved: u32,
+    pub(super) rest: [u64; 4],
+}
+
+/// `BPF_PROG_LOAD` up to the attach type.
+#[derive(Default)]
+#[repr(C)]
+pub(super) struct ProgramLoad {
+    pub(super) kind: u32,
+    pub(super) instruction_count: u32,
+    pub(super) instructions: u64,
+    pub(super) license: u64,
+    pub(super) log: [u64; 2],
+    pub(super) kernel_version: u32,
+    pub(super) flags: u32,
+    pub(super) name: [u64; 2],
+    pub(super) ifindex: u32,
+    pub(super) expected_attach_type: u32,
 }
 
 /// `BPF_OBJ_PIN`, `BPF_OBJ_GET`.

@@ -1,20 +1,16 @@
 //! What can be known before the attach.
 
-use xdp_plan::report::Problem;
-
-use crate::node::{
-    netlink::genl::{BASIC, REDIRECT},
-    nic::{
-        NicFacts,
-        problem::{
-            foreign_program, is_mlx5, linear_mtu_limit, mtu_too_large, no_native_xdp, receive_merging,
-            upper_has_program,
-        },
+use super::{
+    BASIC, NicFacts, REDIRECT,
+    problem::{
+        foreign_program, is_mlx5, linear_mtu_limit, mtu_too_large, no_native_xdp, receive_merging,
+        upper_has_program,
     },
 };
+use crate::report::Problem;
 
 /// Everything that will make the attach fail, given the ids of programs that are our own. Empty is no promise: the
-/// driver has the last word, see [`crate::node::nic::attach_problem`].
+/// driver has the last word, see [`super::attach_problem`].
 pub fn preflight(nic: &NicFacts, own_programs: &[u32], page_size: u32) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(id) = nic.link.xdp.program_id {
@@ -47,10 +43,9 @@ pub(super) fn merges(nic: &NicFacts) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::reason, *};
-    use crate::node::{
-        ethtool::Driver,
-        netlink::{HostLink, XdpMode, XdpState},
+    use super::{
+        super::{Driver, HostLink, XdpMode, XdpState, reason},
+        *,
     };
 
     fn mlx5() -> NicFacts {
@@ -138,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn several_obstacles_are_all_told() {
+    fn several_obstacles_are_all_reported() {
         let mut nic = NicFacts { lro: true, ..mlx5() };
         nic.link.mtu = 9000;
         nic.upper = Some((

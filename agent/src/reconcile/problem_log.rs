@@ -1,16 +1,16 @@
-//! What is wrong, told once.
+//! Logs every problem once: when it appears, and when it is gone.
 
 use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 use xdp_plan::report::Problem;
 
-/// The problems the log was told about.
+/// The problems that are in the log and not solved.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeSet<Problem>);
+pub(super) struct ProblemLog(BTreeSet<Problem>);
 
-impl Told {
-    /// Logs what is new and what is gone. Returns whether there was either.
+impl ProblemLog {
+    /// Logs new problems and those that are gone. Returns whether there are any of either.
     pub(super) fn update(&mut self, now: BTreeSet<Problem>) -> bool {
         for problem in now.difference(&self.0) {
             let Problem {

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use xdp_plan::report::Problem;
-
-use crate::node::nic::{NicFacts, problem};
+use super::{NicFacts, problem};
+use crate::report::Problem;
 
 /// Which NICs the administrator wants; an interface is taken when any of the entries fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,8 +76,10 @@ fn matches(glob: &[u8], name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::reason, *};
-    use crate::node::{ethtool::Driver, netlink::HostLink};
+    use super::{
+        super::{Driver, HostLink, reason},
+        *,
+    };
 
     fn nic(ifindex: u32, name: &str, driver: &str, bus: &str) -> NicFacts {
         NicFacts {
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn drivers_and_bus_addresses_choose_too_and_nobody_is_chosen_twice() {
+    fn drivers_and_bus_addresses_choose_too_and_no_interface_is_chosen_twice() {
         let selector = NicSelector {
             globs: vec!["ens1f0".to_owned()],
             drivers: vec!["mlx5_core".to_owned()],

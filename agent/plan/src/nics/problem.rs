@@ -1,11 +1,7 @@
 //! The words for what is in the way, and what an errno of the attach means.
 
-use xdp_plan::report::Problem;
-
-use crate::node::{
-    netlink::XdpMode,
-    nic::{NicFacts, preflight::merges},
-};
+use super::{NicFacts, XdpMode, preflight::merges};
+use crate::report::Problem;
 
 /// Reasons of the problems of NICs: constants that scripts may rely on.
 pub mod reason {
@@ -23,7 +19,7 @@ pub mod reason {
     pub const HW_GRO_OR_LRO: &str = "HwGroOrLro";
     /// The MTU is above what the driver allows with XDP.
     pub const MTU_TOO_LARGE: &str = "MtuTooLarge";
-    /// Somebody else's program is attached; it is never touched.
+    /// A program of another owner is attached; the agent never touches it.
     pub const FOREIGN_PROGRAM: &str = "ForeignProgram";
     /// The bond or bridge above has a program.
     pub const UPPER_HAS_PROGRAM: &str = "UpperHasProgram";
@@ -124,6 +120,16 @@ pub fn no_reply_path(name: &str, program: &str, error: &str) -> Problem {
 pub const REPLY_PATH_NEEDS: &str = "the policies' Redirect rules pass to the stack (NoReplyPath); run Linux 6.6 or later (tcx), or a \
     kernel with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (modprobe sch_ingress cls_bpf); see the kernel log";
 
+/// What netlink shows on a NIC to which the agent has attached its program.
+pub fn not_native(nic: &NicFacts) -> Problem {
+    let message = format!(
+        "the kernel shows {:?} instead of the agent's program in native mode",
+        nic.link.xdp
+    );
+    let remedy = "another program took the interface; remove it with `ip link set DEV xdp off`";
+    Problem::of_nic(&nic.link.name, "NotNative", message, remedy)
+}
+
 pub(super) fn receive_merging(nic: &NicFacts) -> Problem {
     let name = &nic.link.name;
     let message = format!("`{name}` merges received packets in hardware (LRO or HW-GRO)");
@@ -161,7 +167,8 @@ pub(super) fn foreign_program(nic: &NicFacts, id: Option<u32>) -> Problem {
         XdpMode::None | XdpMode::Native | XdpMode::Multi => "",
     };
     let id = id.map(|id| format!(" with id {id}")).unwrap_or_default();
-    let message = format!("`{name}` has an XDP program{id} of somebody else in {mode}use; it is left alone");
+    let message =
+        format!("`{name}` has an XDP program{id} of another owner in {mode}use; the agent leaves it alone");
     let remedy = format!(
         "see whose it is with `bpftool net show dev {name}`, and stop its owner, or leave this NIC out of the selection"
     );
@@ -220,10 +227,7 @@ fn attach_refused(nic: &NicFacts, errno: i32) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::{
-        ethtool::Driver,
-        netlink::{HostLink, XdpState},
-    };
+    use crate::nics::{Driver, HostLink, XdpState};
 
     fn nic(driver: &str, mtu: u32, program_id: Option<u32>) -> NicFacts {
         let mode = if program_id.is_some() {

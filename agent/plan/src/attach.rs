@@ -1,0 +1,120 @@
+//! Decides which programs should be attached where, and what each pod is ready for.
+//!
+//! Pure: from policies' targets, the facts about interfaces, what is attached, and what the kernel refused in this
+//! reconcile. A NIC or a pod that cannot have everything that it needs gets nothing for the part that it cannot have.
+
+mod foreign;
+mod nics;
+mod pods;
+mod readiness;
+mod refused;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::{
+    foreign::FOREIGN_PROGRAM_FIRST,
+    readiness::pod_problems,
+    refused::{Refusal, Refused, RefusedStep, retries},
+};
+use self::{nics::Nics, pods::Pods};
+use crate::{
+    desired::DesiredAttachments,
+    drain::Draining,
+    facts::{Deliveries, Pair},
+    hook::Interface,
+    installed::Attachments,
+    nics::{NicFacts, NicSelector},
+    report::Problem,
+    targets::{Target, Targets},
+};
+
+/// What the decision is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// What policies want of this node.
+    pub targets: &'a Targets,
+    /// Pods whose tracked flows go on.
+    pub draining: &'a [Draining],
+    /// All pairs of the node.
+    pub pairs: &'a [Pair],
+    /// All interfaces that may be NICs; `None`: they could not be read, and are left as they are.
+    pub nics: Option<&'a [NicFacts]>,
+    /// Which of them the administrator selects.
+    pub selector: &'a NicSelector,
+    /// Size of a page of memory: limits the MTU of some drivers.
+    pub page_size: u32,
+    /// What is attached.
+    pub installed: &'a Attachments,
+    /// What the kernel refused in this reconcile.
+    pub refused: &'a Refused,
+    /// Detach the program from NICs that are not selected (any more), or may not run it in generic mode (any more). Only
+    /// at the start of the agent: a NIC that is renamed under a running agent keeps its program.
+    pub release: bool,
+}
+
+/// The decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// What should be attached.
+    pub attachments: DesiredAttachments,
+    /// What the targets are ready for once that is attached, by the index of the host's end.
+    pub deliveries: BTreeMap<u32, Deliveries>,
+    /// Names of the selected NICs; `None`: they could not be read.
+    pub selected: Option<BTreeSet<String>>,
+    /// Problems that a later try may solve.
+    pub failures: Vec<Problem>,
+    /// Problems that persist until a person changes something.
+    pub notes: Vec<Problem>,
+    /// Whether any pod relies on the reply path.
+    pub needs_reply_path: bool,
+}
+
+/// Decides what should be attached.
+pub fn decide(situation: &Situation<'_>) -> Decision {
+    let wants = |wants: fn(&Target) -> bool| situation.targets.targets.iter().any(wants);
+    let needs_peer = wants(|target| target.wants_peer);
+    let needs_reply_path =
+        wants(|target| target.wants_redirect) || needs_peer || !situation.draining.is_empty();
+
+    let mut nics = Nics::new(situation);
+    let reply_path = nics.reply_path(needs_reply_path);
+    let peer = nics.peer(needs_peer);
+    let mut pods = Pods::new(situation, reply_path, peer);
+    pods.decide();
+
+    let mut attachments = DesiredAttachments {
+        hooks: nics.hooks,
+        gro: pods.gro,
+        pods: situation.pairs.iter().map(pod_end).collect(),
+    };
+    attachments.hooks.extend(pods.hooks);
+    let mut failures = nics.failures;
+    failures.extend(refused::not_detached(situation));
+    let mut notes = nics.notes;
+    notes.extend(foreign::first_in_reply_path(situation));
+    Decision {
+        attachments,
+        deliveries: pods.deliveries,
+        selected: nics.selected,
+        failures,
+        notes,
+        needs_reply_path,
+    }
+}
+
+fn pod_end(pair: &Pair) -> (u32, Interface) {
+    let interface = Interface {
+        ifindex: pair.pod.ifindex,
+        name: pair.pod.name.clone(),
+        netns_id: Some(pair.netns_id),
+    };
+    (pair.host.ifindex, interface)
+}
+
+/// The targets that something is delivered to, draining ones included: the interfaces to be read.
+pub fn delivered<'a>(targets: &'a Targets, draining: &'a [Draining]) -> impl Iterator<Item = &'a Target> {
+    let targets = targets.targets.iter();
+    targets
+        .chain(draining.iter().map(|draining| &draining.target))
+        .filter(|target| target.wants_redirect || target.wants_peer)
+}

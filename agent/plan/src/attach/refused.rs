@@ -1,0 +1,111 @@
+//! What the kernel refused in a reconcile.
+
+use std::collections::BTreeMap;
+
+use super::Situation;
+use crate::{
+    change::Change,
+    facts::NotReady,
+    hook::{AttachPoint, Hook},
+    report::Problem,
+};
+
+/// What the kernel refused, and what is not tried again in the same reconcile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// By hook.
+    pub hooks: BTreeMap<AttachPoint, Refusal>,
+    /// GRO of pods, by the index of the host's end: the reason and the message.
+    pub gro: BTreeMap<u32, (NotReady, String)>,
+}
+
+/// Why a program was not attached or detached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was refused.
+    pub step: RefusedStep,
+    /// The error with its causes.
+    pub error: String,
+    /// The kernel's errno; 0 if it gave none.
+    pub errno: i32,
+}
+
+/// What was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedStep {
+    /// Attaching or replacing the program.
+    Attach,
+    /// Detaching it.
+    Detach,
+}
+
+impl Refused {
+    /// Returns why a program could not be attached or replaced.
+    pub(super) fn attach(&self, hook: Hook, ifindex: u32) -> Option<&Refusal> {
+        let refusal = self.hooks.get(&AttachPoint::new(hook, ifindex))?;
+        (refusal.step == RefusedStep::Attach).then_some(refusal)
+    }
+
+    /// Whether anything is refused.
+    pub fn is_empty(&self) -> bool {
+        self.hooks.is_empty() && self.gro.is_empty()
+    }
+
+    /// Whether a change concerns what was refused.
+    pub fn concerns(&self, change: &Change) -> bool {
+        match change {
+            Change::SetGro { host, .. } => self.gro.contains_key(host),
+            other => other.point().is_some_and(|point| self.hooks.contains_key(&point)),
+        }
+    }
+
+    /// Forgets what a change concerns.
+    pub fn forget(&mut self, change: &Change) {
+        match change {
+            Change::SetGro { host, .. } => drop(self.gro.remove(host)),
+            other => drop(other.point().and_then(|point| self.hooks.remove(&point))),
+        }
+    }
+}
+
+/// Selects from `changes` those that were refused by the last reconcile. They are tried alone, before anything is
+/// attached that is of use only with them; a NIC is tried with [`Change::Probe`].
+pub fn retries(changes: Vec<Change>, refused: &Refused) -> Vec<Change> {
+    let retry = |change: Change| match change {
+        Change::Attach {
+            point,
+            interface,
+            mode,
+        } if point.hook == Hook::Nic => Change::Probe { interface, mode },
+        other => other,
+    };
+    let again = changes.into_iter().filter(|change| refused.concerns(change));
+    again.map(retry).collect()
+}
+
+/// Programs that could not be detached.
+pub(super) fn not_detached(situation: &Situation<'_>) -> Vec<Problem> {
+    let name = |ifindex: u32| {
+        let mut nics = situation.nics.unwrap_or_default().iter();
+        nics.find(|nic| nic.link.ifindex == ifindex)
+            .map(|nic| nic.link.name.as_str())
+    };
+    let problem = |(point, refusal): (&AttachPoint, &Refusal)| {
+        let message = format!("`{}` cannot be detached: {}", point.hook.program(), refusal.error);
+        let remedy = "the agent tries again by itself; run `xdp-agent uninstall` to remove everything";
+        match name(point.ifindex) {
+            Some(name) if point.hook.is_of_nic() => Problem::of_nic(name, "DetachFailed", message, remedy),
+            _ => Problem::new(
+                format!("interface {}", point.ifindex),
+                "DetachFailed",
+                message,
+                remedy,
+            ),
+        }
+    };
+    let hooks = situation.refused.hooks.iter();
+    hooks
+        .filter(|(_, refusal)| refusal.step == RefusedStep::Detach)
+        .map(problem)
+        .collect()
+}

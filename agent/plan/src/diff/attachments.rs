@@ -1,0 +1,121 @@
+//! The changes of attached programs. Together with the tables they are ordered like this:
+//!
+//! 1. detach the program from NICs that should not have it;
+//! 2. copy parked flows, before the first program that uses the parked tables is replaced;
+//! 3. switch GRO on, attach readers, the reply path and the program for delivery `Peer`, in the order of [`Hook`];
+//! 4. change the tables, which refer to all of these;
+//! 5. attach the program to NICs: its first packet finds the rest in place;
+//! 6. when there is nothing of that to do, nothing refers to the other programs: detach them, in the reverse order;
+//! 7. when all programs are replaced, copy parked flows for the last time, and remove the parked tables.
+
+use crate::{
+    change::Change,
+    desired::{DesiredAttachments, DesiredProgram},
+    hook::{AttachPoint, Hook},
+    installed::{Attachments, Gro, Program},
+};
+
+/// The difference of the attached programs.
+#[derive(Clone, Copy)]
+pub(super) struct AttachmentDiff<'a> {
+    pub(super) desired: &'a DesiredAttachments,
+    pub(super) installed: &'a Attachments,
+}
+
+impl AttachmentDiff<'_> {
+    /// Puts the changes of the tables between those that the tables rely on and those that rely on the tables.
+    pub(super) fn around(self, tables: Vec<Change>) -> Vec<Change> {
+        let mut changes = self.detach(|hook| hook == Hook::Nic);
+        let (companions, nics) = (
+            self.attach(|hook| hook != Hook::Nic),
+            self.attach(|hook| hook == Hook::Nic),
+        );
+        let replaces = |changes: &[Change]| {
+            changes
+                .iter()
+                .any(|change| matches!(change, Change::Replace { .. }))
+        };
+        if self.installed.migrating && (replaces(&companions) || replaces(&nics)) {
+            changes.push(Change::MigrateFlows);
+        }
+        changes.extend(self.gro());
+        changes.extend(companions);
+        changes.extend(tables);
+        if self.installed.migrating && replaces(&nics) {
+            // The parked tables name slots of another reading.
+            changes.push(Change::PurgeFlows);
+        }
+        changes.extend(nics);
+        if changes.is_empty() {
+            changes = self.remove();
+        }
+        if changes.is_empty() && self.installed.migrating {
+            changes = vec![Change::MigrateFlows, Change::PurgeFlows, Change::EndMigration];
+        }
+        changes
+    }
+
+    fn gro(self) -> impl Iterator<Item = Change> {
+        let lacks = move |host: &&u32| {
+            let read = self
+                .installed
+                .pods
+                .get(host)
+                .and_then(|pod| pod.gro.as_ref().ok());
+            read.is_some_and(|gro| *gro != Gro::On)
+        };
+        let set = move |host: &u32| {
+            let interface = self.desired.pods.get(host)?.clone();
+            Some(Change::SetGro {
+                host: *host,
+                interface,
+            })
+        };
+        self.desired.gro.iter().filter(lacks).filter_map(set)
+    }
+
+    /// Attaches or replaces programs at some hooks.
+    fn attach(self, of: impl Fn(Hook) -> bool) -> Vec<Change> {
+        let wanted = self.desired.hooks.iter().filter(|(point, _)| of(point.hook));
+        let change = |(point, program): (&AttachPoint, &DesiredProgram)| {
+            let DesiredProgram::Attached { interface, mode } = program.clone() else {
+                return None;
+            };
+            let (point, mode) = (*point, mode);
+            match self.installed.program(point) {
+                Program::Current => None,
+                Program::Outdated => Some(Change::Replace { point, interface }),
+                Program::Absent | Program::Stale => Some(Change::Attach {
+                    point,
+                    interface,
+                    mode,
+                }),
+            }
+        };
+        wanted.filter_map(change).collect()
+    }
+
+    /// Detaches programs at some hooks, the last attached first.
+    fn detach(self, of: impl Fn(Hook) -> bool) -> Vec<Change> {
+        let installed = self.installed.hooks.iter().rev();
+        let gone = installed.filter(|(point, state)| {
+            of(point.hook) && state.program != Program::Absent && !self.desired.hooks.contains_key(point)
+        });
+        let detach = |point: &AttachPoint| Change::Detach {
+            point: *point,
+            interface: match point.hook {
+                Hook::PodReader => self.desired.pods.get(&point.ifindex).cloned(),
+                _ => None,
+            },
+        };
+        gone.map(|(point, _)| detach(point)).collect()
+    }
+
+    fn remove(self) -> Vec<Change> {
+        let mut changes = self.detach(|hook| hook != Hook::Nic);
+        let stale = self.installed.gro_notes.iter();
+        let stale = stale.filter(|host| !self.desired.pods.contains_key(host));
+        changes.extend(stale.map(|host| Change::ForgetGro { host: *host }));
+        changes
+    }
+}

@@ -1,0 +1,98 @@
+//! Which NICs get the program, and what is in the way.
+//!
+//! The reason for a refused attach goes to the kernel's log, not to the caller (mlx5 5.15 to 7.1 use `netdev_warn`), so
+//! what can be known before is checked before, and an errno is read together with the facts.
+
+mod features;
+mod preflight;
+mod problem;
+mod select;
+mod state;
+
+pub use features::{BASIC, NDO_XMIT, REDIRECT, feature_names};
+pub use preflight::preflight;
+pub use problem::{
+    REPLY_PATH_NEEDS, attach_problem, generic_mode, linear_mtu_limit, no_reply_path, not_native,
+    peer_refused, reason,
+};
+pub use select::{NicSelector, Selection, select};
+pub use state::{mode, states};
+
+/// An interface as `RTM_GETLINK` describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostLink {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Interface name.
+    pub name: String,
+    /// `IFLA_INFO_KIND`: `veth`, `bridge`, …; empty for hardware.
+    pub kind: String,
+    /// Whether the interface is administratively up.
+    pub up: bool,
+    /// `IFF_LOOPBACK`.
+    pub loopback: bool,
+    /// Maximum transmission unit in bytes.
+    pub mtu: u32,
+    /// Link-layer address; zero if it does not have six bytes.
+    pub mac: [u8; 6],
+    /// Index of the bridge or bond that the interface belongs to.
+    pub master: Option<u32>,
+    /// `IFLA_LINK`: the lower interface, or the peer of a pair.
+    pub link: Option<u32>,
+    /// `IFLA_LINK_NETNSID`: id of the namespace of [`HostLink::link`], if it is another one. The kernel
+    /// reports -1 for a namespace without an id.
+    pub link_netns: Option<i32>,
+    /// The attached XDP program.
+    pub xdp: XdpState,
+}
+
+/// `IFLA_XDP`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct XdpState {
+    /// The mode in which it runs.
+    pub mode: XdpMode,
+    /// Its id. With several programs (`Multi`), the id of one of them, the driver's first.
+    pub program_id: Option<u32>,
+}
+
+/// `IFLA_XDP_ATTACHED`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpMode {
+    /// No program.
+    #[default]
+    None,
+    /// In the driver.
+    Native,
+    /// In the stack, after the skb was allocated.
+    Generic,
+    /// In the device.
+    Offload,
+    /// More than one program, in different modes.
+    Multi,
+}
+
+/// The driver of an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Driver {
+    /// Driver name, for example `mlx5_core`.
+    pub name: String,
+    /// Bus address, for example `0000:3b:00.0`; empty for virtual interfaces.
+    pub bus: String,
+}
+
+/// What is known about an interface that may be a NIC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NicFacts {
+    /// The interface.
+    pub link: HostLink,
+    /// Its driver; empty if it does not say.
+    pub driver: Driver,
+    /// `xdp-features`; `None` on kernels before 6.3.
+    pub features: Option<u64>,
+    /// Large receive offload is on.
+    pub lro: bool,
+    /// The bridge, bond or the like above it that has an XDP program, and that program.
+    pub upper: Option<(String, XdpState)>,
+    /// The kernel's tag of the XDP program that is attached.
+    pub program_tag: Option<u64>,
+}

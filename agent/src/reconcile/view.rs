@@ -1,0 +1,91 @@
+//! What was read of interfaces and hooks.
+
+use std::sync::Arc;
+
+use xdp_plan::{
+    attach::delivered,
+    change::Change,
+    drain::Draining,
+    facts::{NodeFacts, Pair},
+    hook::{AttachPoint, Hook},
+    installed::Attachments,
+    nics::NicFacts,
+    report::Problem,
+    targets::Targets,
+};
+
+use crate::reconcile::kernel::Kernel;
+
+/// One reading, brought up to date after each change of the agent.
+pub(super) struct View {
+    pub(super) facts: Arc<NodeFacts>,
+    pub(super) nics: Result<Vec<NicFacts>, Problem>,
+    pub(super) attachments: Attachments,
+}
+
+impl View {
+    pub(super) fn read(kernel: &mut impl Kernel) -> Result<Self, Problem> {
+        Ok(Self {
+            facts: Arc::new(kernel.facts()?),
+            nics: kernel.nics(),
+            attachments: kernel.attachments()?,
+        })
+    }
+
+    /// Reads the interfaces of pods that something is delivered to, as far as they were not read before.
+    pub(super) fn read_pods(&mut self, kernel: &mut impl Kernel, targets: &Targets, draining: &[Draining]) {
+        for target in delivered(targets, draining) {
+            if !self.attachments.pods.contains_key(&target.pair.host.ifindex) {
+                self.read_pod(kernel, &target.pair);
+            }
+        }
+    }
+
+    /// Reads again what changes were about, whether they failed or not.
+    pub(super) fn update(&mut self, kernel: &mut impl Kernel, changes: &[Change]) {
+        let mut nics = false;
+        for change in changes {
+            match change {
+                Change::SetGro { host, .. } => self.read_pod_of(kernel, *host),
+                Change::ForgetGro { host } => drop(self.attachments.gro_notes.remove(host)),
+                other => {
+                    if let Some(point) = other.point() {
+                        self.read_hook(kernel, point);
+                        nics |= point.hook.is_of_nic();
+                    }
+                }
+            }
+        }
+        if nics {
+            self.nics = kernel.nics();
+        }
+        self.attachments.migrating = kernel.is_migrating();
+    }
+
+    fn read_hook(&mut self, kernel: &mut impl Kernel, point: AttachPoint) {
+        if point.hook == Hook::PodReader && self.pair(point.ifindex).is_some() {
+            self.read_pod_of(kernel, point.ifindex);
+            return;
+        }
+        let state = kernel.hook(point);
+        self.attachments.hooks.insert(point, Arc::new(state));
+    }
+
+    fn read_pod_of(&mut self, kernel: &mut impl Kernel, host: u32) {
+        if let Some(pair) = self.pair(host).cloned() {
+            self.read_pod(kernel, &pair);
+        }
+    }
+
+    fn read_pod(&mut self, kernel: &mut impl Kernel, pair: &Pair) {
+        let host = pair.host.ifindex;
+        let reading = kernel.pod(pair);
+        let point = AttachPoint::new(Hook::PodReader, host);
+        self.attachments.hooks.insert(point, Arc::new(reading.reader));
+        self.attachments.pods.insert(host, Arc::new(reading.interface));
+    }
+
+    fn pair(&self, host: u32) -> Option<&Pair> {
+        self.facts.pairs.iter().find(|pair| pair.host.ifindex == host)
+    }
+}
