@@ -6,7 +6,6 @@ use clap::Parser as _;
 use xdp_agent::{Cli, execute};
 use xdp_client::process;
 
-#[expect(clippy::print_stderr, reason = "the error of a command line")]
 fn main() -> ExitCode {
     process::exit_code(execute(Cli::parse()))
 }

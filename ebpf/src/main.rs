@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod bytes;
 mod counters;

@@ -45,10 +45,6 @@ impl Instruments {
             if name.starts_with("m_") != micro && name != "drop_all" && name != "feed" {
                 continue;
             }
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "the object has no programs of other types"
-            )]
             match program {
                 Program::Xdp(program) => program.load(),
                 Program::SchedClassifier(program) => program.load(),

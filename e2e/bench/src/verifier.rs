@@ -67,10 +67,6 @@ pub fn load_programs(pins: &Path) -> Result<Vec<VerifiedProgram>> {
     Ok(all)
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the object has no programs of other types"
-)]
 fn load(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::Xdp(program) => program.load(),
@@ -103,10 +99,6 @@ fn stacks(pins: &Path) -> Result<BTreeMap<String, u32>> {
     let mut found = BTreeMap::new();
     #[expect(clippy::iter_over_hash_type, reason = "the result is sorted")]
     for (name, program) in &object.programs {
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the object has no programs of other types"
-        )]
         let kind = match program.section {
             ProgramSection::Xdp { .. } => ProgramType::Xdp,
             ProgramSection::SchedClassifier => ProgramType::SchedCls,

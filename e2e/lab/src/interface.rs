@@ -210,10 +210,6 @@ fn link_of(end: &End<'_>) -> LinkMessage {
     )
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the other attributes are not needed"
-)]
 fn interface(link: LinkMessage) -> LabInterface {
     let mut interface = LabInterface {
         index: link.header.index,

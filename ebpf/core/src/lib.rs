@@ -15,6 +15,7 @@
 //! for the agent only.
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm)]
 #![expect(
     clippy::inline_always,
     reason = "the verifier loses the bounds of packets at a call, so the packet path is one function"
