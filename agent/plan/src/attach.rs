@@ -1,7 +1,8 @@
 //! Decides which programs should be attached where, and what each pod is ready for.
 //!
-//! Pure: from policies' targets, the facts about interfaces, what is attached, and what the kernel refused in this
-//! reconcile. A NIC or a pod that cannot have everything that it needs gets nothing for the part that it cannot have.
+//! Pure: from policies' targets, the facts about interfaces, what is attached, and what the kernel refused in
+//! this reconcile. A NIC or a pod that cannot have everything that it needs gets nothing for the part that it
+//! cannot have.
 
 mod foreign;
 mod nics;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use self::{
     foreign::FOREIGN_PROGRAM_FIRST,
     readiness::pod_problems,
-    refused::{Refusal, Refused, RefusedStep, retries},
+    refused::{HookRefusal, Refused, RefusedStep, retries},
 };
 use self::{nics::Nics, pods::Pods};
 use crate::{
@@ -28,36 +29,36 @@ use crate::{
     targets::{Target, Targets},
 };
 
-/// What the decision is made from.
+/// The input of the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// What policies want of this node.
+    /// The targets of all policies.
     pub targets: &'a Targets,
-    /// Pods whose tracked flows go on.
+    /// Pods that drain.
     pub draining: &'a [Draining],
     /// All pairs of the node.
     pub pairs: &'a [Pair],
     /// All interfaces that may be NICs; `None`: they could not be read, and are left as they are.
     pub nics: Option<&'a [NicFacts]>,
-    /// Which of them the administrator selects.
+    /// The administrator's selection.
     pub selector: &'a NicSelector,
     /// Size of a page of memory: limits the MTU of some drivers.
     pub page_size: u32,
-    /// What is attached.
+    /// The attached programs.
     pub installed: &'a Attachments,
-    /// What the kernel refused in this reconcile.
+    /// Changes that the kernel refused in this reconcile.
     pub refused: &'a Refused,
-    /// Detach the program from NICs that are not selected (any more), or may not run it in generic mode (any more). Only
-    /// at the start of the agent: a NIC that is renamed under a running agent keeps its program.
+    /// Detach the program from NICs that are not selected (any more), or may not run it in generic mode (any
+    /// more). Only at the start of the agent: a NIC that is renamed under a running agent keeps its program.
     pub release: bool,
 }
 
 /// The decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Decision {
-    /// What should be attached.
+pub struct AttachmentDecision {
+    /// The desired attachments.
     pub attachments: DesiredAttachments,
-    /// What the targets are ready for once that is attached, by the index of the host's end.
+    /// Readiness of the targets once the programs are attached, by the index of the host's end.
     pub deliveries: BTreeMap<u32, Deliveries>,
     /// Names of the selected NICs; `None`: they could not be read.
     pub selected: Option<BTreeSet<String>>,
@@ -70,7 +71,7 @@ pub struct Decision {
 }
 
 /// Decides what should be attached.
-pub fn decide(situation: &Situation<'_>) -> Decision {
+pub fn decide(situation: &Situation<'_>) -> AttachmentDecision {
     let wants = |wants: fn(&Target) -> bool| situation.targets.targets.iter().any(wants);
     let needs_peer = wants(|target| target.wants_peer);
     let needs_reply_path =
@@ -92,7 +93,7 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     failures.extend(refused::not_detached(situation));
     let mut notes = nics.notes;
     notes.extend(foreign::first_in_reply_path(situation));
-    Decision {
+    AttachmentDecision {
         attachments,
         deliveries: pods.deliveries,
         selected: nics.selected,

@@ -1,4 +1,4 @@
-//! What must be done to the kernel's tables, and to the programs attached to interfaces, as data.
+//! Changes to the kernel's tables, and to the programs attached to interfaces, as data.
 
 mod order;
 
@@ -14,8 +14,8 @@ use crate::{
     installed::{PodLabel, RuleLabel},
 };
 
-/// One step from [`crate::installed::Installed`] to what is desired. The list that `diff` returns is in an order in
-/// which nothing refers to what is absent, and nothing is removed while something refers to it.
+/// One step from [`crate::installed::Installed`] to what is desired. The list that `diff` returns is in an
+/// order in which nothing refers to what is absent, and nothing is removed while something refers to it.
 ///
 /// [`apply_in_order`] states what a failure means for the changes after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Change {
         point: AttachPoint,
         /// Its interface.
         interface: Interface,
-        /// How an XDP program may run; classifiers have only one mode.
+        /// Allowed modes of an XDP program. Classifiers have one mode only.
         mode: XdpAttach,
     },
     /// Replace another version of the program of a hook, without a packet between the two.
@@ -43,15 +43,17 @@ pub enum Change {
         /// Its interface, if it still exists.
         interface: Option<Interface>,
     },
-    /// Attach a program that passes every packet to a NIC that refused ours: finds out whether the NIC still refuses,
-    /// before anything else is attached for it. [`Change::Replace`] turns it into ours.
+    /// Attach a program that passes every packet to a NIC that refused the agent's program. It shows whether
+    /// the NIC still refuses, before anything else is attached for the NIC. [`Change::Replace`] replaces it
+    /// by the agent's program.
     Probe {
         /// The NIC.
         interface: Interface,
-        /// How it may run.
+        /// Allowed modes of the program.
         mode: XdpAttach,
     },
-    /// Switch generic receive offload of a pod's interface on, so that the host's end takes redirected packets.
+    /// Switch generic receive offload of a pod's interface on, so that the host's end takes redirected
+    /// packets.
     SetGro {
         /// Interface index of the host's end of the pair.
         host: u32,
@@ -69,95 +71,96 @@ pub enum Change {
     PurgeFlows,
     /// Remove the parked flow tables: no program uses them any more.
     EndMigration,
-    /// Give a rule id to a rule. Its counters start at zero.
+    /// Assign a rule id to a rule. Its counters start at zero.
     SetRuleLabel {
         /// Rule id.
         rule: u32,
         /// The rule.
         label: Arc<RuleLabel>,
     },
-    /// Take a rule id back.
+    /// Clear a rule id.
     ClearRuleLabel {
         /// Rule id.
         rule: u32,
     },
-    /// Give a slot to a pod, or renew what is said about it.
+    /// Assign a slot to a pod, or update its label.
     SetPodLabel {
         /// Slot.
         slot: u32,
         /// The pod.
         label: PodLabel,
-        /// The slot was free before: failures counted for an earlier pod are forgotten.
+        /// Whether the slot was free before: its failure counters are reset.
         fresh: bool,
     },
-    /// Take a slot back.
+    /// Clear the label of a slot.
     ClearPodLabel {
         /// Slot.
         slot: u32,
     },
-    /// Enter the host's end of a pod's pair in the devmap.
+    /// Add the host's end of a pod's pair to the devmap.
     SetDevice {
         /// Slot.
         slot: u32,
         /// Interface index in the host's namespace.
         ifindex: u32,
     },
-    /// Take a device out of the devmap.
+    /// Remove a device from the devmap.
     ClearDevice {
         /// Slot.
         slot: u32,
     },
-    /// Fill a block that no word leads to. What it refers to was there before, or was written before.
+    /// Write a block that no word refers to. The blocks that it refers to are written before it.
     Write {
         /// Index in the array of its kind.
         index: u32,
-        /// What to write, and so where.
+        /// The content, which also selects the array.
         content: Content,
     },
-    /// Point a slot at a block, or at nothing: the one atomic step.
+    /// Point a slot at a block, or at none, atomically.
     SetWord {
         /// Slot.
         slot: u32,
         /// Generation and block.
         word: SlotWord,
     },
-    /// Replace a place of the index, in one atomic step.
+    /// Replace a position of the index, atomically.
     SetIndex {
-        /// Which place.
+        /// Position.
         position: u32,
-        /// What is there from now on.
+        /// The new word.
         word: IndexWord,
     },
-    /// Lead an address to a slot, through the hash.
+    /// Set the slot of an address in the hash.
     SetAddress {
         /// Destination address.
         address: Address,
         /// Slot.
         slot: u32,
     },
-    /// Take an address out of the hash.
+    /// Remove an address from the hash.
     ClearAddress {
         /// Destination address.
         address: Address,
     },
-    /// Wait until no running program can still see what was replaced before.
+    /// Wait until no running program can use replaced or removed entries any more.
     Fence,
 }
 
-/// How an XDP program may be attached.
+/// Allowed modes of an XDP program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum XdpAttach {
     /// In the driver, or not at all.
     #[default]
     Native,
-    /// In the driver; in generic mode if the driver says that it has no XDP (kernels before 6.3 do not say so earlier).
+    /// In the driver; in generic mode if the driver says that it has no XDP (kernels before 6.3 do not say so
+    /// earlier).
     NativeOrGeneric,
     /// In generic mode.
     Generic,
 }
 
 impl Change {
-    /// Whether the change concerns the tables of pods and rules.
+    /// Returns whether the change concerns the tables of pods and rules.
     pub const fn is_of_tables(&self) -> bool {
         match self {
             Self::SetRuleLabel { .. }
@@ -196,7 +199,7 @@ impl Change {
     }
 }
 
-/// A block of some kind.
+/// The content of a block, by kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// An element of [`xdp_core::tables::maps::POD_BLOCKS`].

@@ -1,8 +1,9 @@
-//! From targets to what should be in the kernel.
+//! Compiles targets to the desired tables.
 //!
-//! A pod's rules become trees of intervals. The bounds of all networks cut the sources into intervals, in each of which
-//! the same rules apply; for each such set of rules the bounds of all ports cut the ports, and the first rule that
-//! matches decides. What does not differ is merged, so that cost and size depend on what rules say, not on how.
+//! A pod's rules become trees of intervals. The bounds of all networks cut the sources into intervals; in
+//! each interval, the same rules apply. For each such set of rules, the bounds of all ports cut the ports,
+//! and the first rule that matches decides. Equal intervals are merged, so that cost and size depend on the
+//! meaning of the rules, not on their form.
 
 mod accept;
 mod build;
@@ -36,29 +37,29 @@ use crate::{
     targets::{Target, Targets},
 };
 
-/// Compiles targets, and remembers what came of them: a list of policies that was compiled in the last reconcile costs no
-/// more than a look at it. What a reconcile does not use is forgotten.
+/// Compiles targets, and caches the results: a list of policies that the last reconcile compiled costs only a
+/// look-up. Results that a reconcile does not use are dropped.
 #[derive(Debug, Default)]
 pub struct Compiler {
     policies: BTreeMap<(String, String), Arc<Known>>,
-    /// Handed out to contents of policies, one after the other.
+    /// The last number of a policy's content.
     numbers: u64,
     compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
-    /// Whose rules had counters, and these.
+    /// Labels of the policies with counters, and the set of all their labels.
     counted: (Vec<Labels>, Arc<BTreeSet<Arc<RuleLabel>>>),
 }
 
-/// All that the rules of a pod depend on.
+/// Everything that the compiled rules of a pod depend on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     /// Numbers of the policies, in order.
     policies: Vec<u64>,
-    /// What the pod gives the names of ports in these policies.
+    /// The pod's numbers for the named ports in these policies.
     ports: Vec<Option<u16>>,
 }
 
 impl Compiler {
-    /// Compiles targets. `deliveries` are by the host's ifindex; a target that is missing there counts as
+    /// Compiles targets. `deliveries` are by the host's ifindex. A target without deliveries is
     /// [`crate::facts::NotReady::NotPrepared`].
     pub fn compile(&mut self, targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Desired {
         self.index_known_rules(targets);
@@ -76,7 +77,7 @@ impl Compiler {
         }
     }
 
-    /// Most changes leave the names of all rules as they are.
+    /// Returns the set of labels. It is reused while the labels do not change, which is the common case.
     fn rules(&mut self, counted: Vec<Labels>) -> Arc<BTreeSet<Arc<RuleLabel>>> {
         let (before, rules) = &mut self.counted;
         let same = before.len() == counted.len()
@@ -96,7 +97,7 @@ impl Compiler {
             .get(&(policy.namespace.clone(), policy.name.clone()))
     }
 
-    /// Gives every policy the number it had, or a new one if it is another than before.
+    /// Assigns a number to the content of every policy. Unchanged contents keep their numbers.
     fn index_known_rules(&mut self, targets: &Targets) {
         let mut before = std::mem::take(&mut self.policies);
         for policy in &targets.policies {
@@ -113,7 +114,7 @@ impl Compiler {
     }
 }
 
-/// [`Compiler::compile`] for once.
+/// Compiles targets once, like [`Compiler::compile`].
 pub fn compile(targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Desired {
     Compiler::default().compile(targets, deliveries)
 }
@@ -150,7 +151,7 @@ fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliver
 fn not_prepared() -> Deliveries {
     let not_prepared = Readiness::NotReady {
         reason: NotReady::NotPrepared,
-        message: "no rule of this pod redirects, so its interface is left as it is".into(),
+        message: "no rule of this pod redirects, so its interface is not prepared".into(),
     };
     Deliveries {
         redirect: not_prepared.clone(),
@@ -159,13 +160,13 @@ fn not_prepared() -> Deliveries {
     }
 }
 
-/// A pod that is no target any more, without rules.
+/// Builds the desired tables of a draining pod, without rules.
 pub(crate) fn without_rules(target: &Target, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
     let rules = build::build(&[], &BTreeMap::new()).expect("nothing exceeds no limit");
     pod(target, Arc::new(rules), deliveries)
 }
 
-/// An address as the tables hold it.
+/// Converts an address to the form of the tables.
 pub const fn address(ip: IpAddr) -> Address {
     match ip {
         IpAddr::V4(ip) => Address::v4(ip.octets()),

@@ -1,4 +1,4 @@
-//! What should be in the kernel: tables and attached programs.
+//! The desired state of the kernel: tables and attached programs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,8 @@ use crate::{
     report::Problem,
 };
 
-/// What should be in the kernel, without the numbers (slots, blocks, rule ids) that [`crate::diff::diff`] assigns.
+/// The desired state of the kernel, without the numbers (slots, blocks, rule ids) that [`crate::diff::diff`]
+/// assigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Pods with rules.
@@ -35,44 +36,45 @@ pub struct DesiredAttachments {
     pub hooks: BTreeMap<AttachPoint, DesiredProgram>,
     /// Pods whose GRO should be on, by the index of the host's end of the pair.
     pub gro: BTreeSet<u32>,
-    /// The pods' ends of all pairs that exist, by the index of the host's end: what is noted of others is stale.
+    /// The pods' ends of all pairs that exist, by the index of the host's end: what is noted of others is
+    /// stale.
     pub pods: BTreeMap<u32, Interface>,
 }
 
-/// What a hook should hold.
+/// The desired program of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DesiredProgram {
     /// This version of the program.
     Attached {
         /// The interface of the hook.
         interface: Interface,
-        /// How an XDP program may run.
+        /// Allowed modes of an XDP program.
         mode: XdpAttach,
     },
-    /// What it holds now: an interface that is down for a moment keeps its programs, and what the kernel refused is not
-    /// tried again in this reconcile.
+    /// The installed program stays. This is for an interface that is down for a moment, and for a change that
+    /// the kernel refused in this reconcile.
     Unchanged,
 }
 
 /// One pod's interface and its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredPod {
-    /// Which pod, on which device.
+    /// Pod and device.
     pub identity: SlotIdentity,
     /// Name of the host's end of the pair.
     pub interface: String,
-    /// Addresses that lead here.
+    /// The pod's addresses.
     pub addresses: Vec<IpAddr>,
-    /// Whether its interface takes redirects.
+    /// Readiness for delivery `Redirect`.
     pub readiness: Readiness,
-    /// Whether it can be delivered to behind the NIC's stack entry.
+    /// Readiness for delivery `Peer`.
     pub peer: Readiness,
     /// Whether the programs of the reply path are attached.
     pub reply_path: Readiness,
-    /// No rule redirects to it any more; tracked flows go on.
+    /// Whether the pod drains: no rule redirects to it any more, but its tracked flows continue.
     pub draining: bool,
-    /// Longest IP packet that both ends of the pair take.
+    /// The smaller MTU of both ends of the pair.
     pub mtu: u32,
-    /// Its rules.
+    /// The compiled rules.
     pub rules: Arc<Compiled>,
 }

@@ -1,4 +1,4 @@
-//! From what is installed to what is desired, step by step.
+//! Compares desired and installed state, and returns the changes in a safe order.
 
 mod addresses;
 mod attachments;
@@ -32,22 +32,25 @@ use crate::{
     programmed::{head, holds, is_head_of},
 };
 
-/// The changes that lead from `installed` to `desired`, in an order that is safe at every step: additions first,
-/// removals last, then [`Change::Fence`] if anything was removed or replaced; an address that moves from one pod to
-/// another within the hash, or from the hash to the index, has a fence of its own. Empty when nothing is to be done.
+/// Returns the changes that lead from `installed` to `desired`.
 ///
-/// Numbers in use stay: slots and rule ids are found again by their labels, blocks by content, so a restarted agent
-/// writes nothing, and what is equal is there once. What is in use is never written to; where numbers run out because
-/// what is to be removed still holds them, the next pass goes on: call this until it returns nothing. Should what is
-/// programmed leave no room for what is to replace it, a pod loses its rules first (its packets pass), and gets its new
-/// ones in the next pass.
+/// The order is safe at every step: additions first, removals last, then [`Change::Fence`] if anything was
+/// removed or replaced. An address that moves from one pod to another within the hash, or from the hash to
+/// the index, has a fence of its own. The list is empty when both states are equal.
 ///
-/// Stale entries in `installed` (words without a label, addresses that lead nowhere) are removed.
+/// Installed numbers stay: slots and rule ids are found by their labels, blocks by content. So a restarted
+/// agent writes nothing, and equal blocks are stored once. Blocks in use are never written to.
+///
+/// Numbers can run out while blocks that are to be removed still hold them. The next pass then continues:
+/// call this until it returns nothing. If installed and new blocks do not fit together, a pod loses its rules
+/// in one pass (its packets pass to the stack), and gets its new rules in the next.
+///
+/// Stale entries of `installed` are removed: words without a label, and addresses without a slot.
 pub fn diff(desired: &Desired, installed: &Installed) -> Vec<Change> {
     compare(desired, installed, &Found::default()).0
 }
 
-/// `before`: what was found of the same blocks, and of the same labels.
+/// Compares all. `before`: results of an earlier comparison with the same blocks and labels.
 fn compare(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Change>, Found) {
     let (tables, found) = compare_tables(desired, installed, before);
     let attachments = AttachmentDiff {
@@ -58,45 +61,45 @@ fn compare(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Cha
 }
 
 fn compare_tables(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Change>, Found) {
-    let plan = |gives_up| Plan::new(desired, installed, before, gives_up).carry_out(desired);
-    let (changes, found, is_complete) = plan(false);
+    let diff = |gives_up| TableDiff::new(desired, installed, before, gives_up).run(desired);
+    let (changes, found, is_complete) = diff(false);
     if changes.is_empty() && !is_complete {
-        let (changes, found, _) = plan(true);
+        let (changes, found, _) = diff(true);
         return (changes, found);
     }
     (changes, found)
 }
 
-struct Plan<'a> {
+struct TableDiff<'a> {
     installed: &'a Installed,
     before: &'a Found,
     slots: Slots<'a>,
     rules: Rules<'a>,
     linker: Linker<'a>,
-    /// Pods that do not get their rules give up what they have.
+    /// Whether pods that do not get their new rules lose their old ones.
     gives_up: bool,
     labels: Vec<Change>,
     devices: Vec<Change>,
     words: Vec<Change>,
-    /// Slots that stay or become used.
+    /// Slots that stay in use or come into use.
     placed: BTreeSet<u32>,
-    /// Where addresses should lead.
+    /// Desired slots of addresses.
     wanted: addresses::Wanted,
-    /// Which compiled rules are what some sources lead to.
+    /// Whether compiled rules equal installed trees, by the rules' and the trees' keys.
     unchanged: BTreeMap<(usize, u32, u32), bool>,
     trees: Trees,
     replaced: bool,
-    /// Some pods have their old rules, or none.
+    /// Whether all pods get their desired rules.
     is_complete: bool,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> TableDiff<'a> {
     fn new(desired: &'a Desired, installed: &'a Installed, before: &'a Found, gives_up: bool) -> Self {
         Self {
             installed,
             before,
             slots: Slots::new(installed),
-            rules: Rules::new(desired, installed, before.settled.as_ref()),
+            rules: Rules::new(desired, installed, before.rule_ids.as_ref()),
             linker: Linker::new(&installed.blocks),
             gives_up,
             labels: Vec::new(),
@@ -111,14 +114,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn carry_out(mut self, desired: &'a Desired) -> (Vec<Change>, Found, bool) {
+    fn run(mut self, desired: &'a Desired) -> (Vec<Change>, Found, bool) {
         for pod in &desired.pods {
             self.place(pod);
         }
         self.rules.number_others();
         let found = Found {
             trees: std::mem::take(&mut self.trees),
-            settled: self.rules.settled(),
+            rule_ids: self.rules.rule_ids(),
         };
         let is_complete = self.is_complete;
         (self.finish(), found, is_complete)
@@ -168,7 +171,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether the slot has the pod's rules afterwards.
+    /// Points the slot at the pod's rules. Returns false when there is no room for them.
     fn point_at_rules(&mut self, slot: u32, pod: &DesiredPod) -> bool {
         let Some(ids) = self.rules.ids(&pod.rules) else {
             return false;

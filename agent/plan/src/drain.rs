@@ -1,8 +1,8 @@
-//! Pods to which nothing redirects any more: flows that were taken go on until they are quiet.
+//! Drains pods: no rule redirects to them any more, but their tracked flows continue until they are idle.
 //!
-//! A pod that loses its policies keeps its slot, with [`xdp_core::tables::PodBlock::DRAIN`] and without rules: packets of
-//! flows in the table are still redirected, new ones are not. What is installed says which pods these are, so an agent
-//! that starts goes on where another one ended.
+//! A pod that loses its policies keeps its slot, with [`xdp_core::tables::PodBlock::DRAIN`] and without
+//! rules. Packets of tracked flows are still redirected; new flows are not. The installed tables show which
+//! pods drain, so a drain continues after a restart of the agent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,20 +22,20 @@ use crate::{
     targets::{Target, Targets},
 };
 
-/// Without a packet for this long, the flows count as gone.
+/// Time without a packet after which a drain ends.
 pub const QUIET: Duration = Duration::from_mins(1);
 
-/// A pod whose flows may still go on.
+/// A pod whose tracked flows may continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draining {
-    /// The slot it has.
+    /// The pod's slot.
     pub slot: u32,
-    /// Its interface; the pod has a name, and no more. Wants nothing but what it has.
+    /// The pod's interface. Of the pod, only identity and addresses are set.
     pub target: Target,
 }
 
-/// Pods that are installed with a reply path, of which no target wants one, and whose interface is still there with their
-/// addresses.
+/// Returns the draining pods: their slot has a reply path, no target wants one on their interface, and the
+/// interface still has their addresses.
 pub fn draining(installed: &Installed, targets: &Targets, facts: &NodeFacts) -> Vec<Draining> {
     let wanted = targets.targets.iter();
     let wanted = wanted.filter(|target| target.wants_redirect || target.wants_peer);
@@ -58,7 +58,8 @@ fn has_reply_path(installed: &Installed, slot: u32) -> bool {
     block.is_some_and(|block| block.flags & (PodBlock::REPLY_PATH | PodBlock::DRAIN) != 0)
 }
 
-/// As what it goes on. `None`: its interface is gone, or its addresses belong to another pod.
+/// Returns the target of a draining pod. `None`: its interface is absent, or its addresses belong to another
+/// pod.
 fn target(label: &PodLabel, targets: &Targets, facts: &NodeFacts) -> Option<Target> {
     let identity = &label.identity;
     let same = |pair: &&Pair| pair.host.ifindex == identity.ifindex && pair.pod.mac == identity.mac;
@@ -90,23 +91,23 @@ fn target(label: &PodLabel, targets: &Targets, facts: &NodeFacts) -> Option<Targ
     })
 }
 
-/// Adds the pods that go on to what is desired. One that could not take its packets any more does not go on.
-pub fn go_on(desired: &mut Desired, draining: &[Draining], deliveries: &BTreeMap<u32, Deliveries>) {
+/// Adds the draining pods to the desired tables. The drain of a pod that is not ready any more ends.
+pub fn keep_draining(desired: &mut Desired, draining: &[Draining], deliveries: &BTreeMap<u32, Deliveries>) {
     for Draining { target, .. } in draining {
         let ifindex = target.pair.host.ifindex;
-        let able = deliveries.get(&ifindex);
-        let able =
-            able.filter(|found| found.redirect == Readiness::Ready && found.reply_path == Readiness::Ready);
-        let Some(able) = able else { continue };
+        let ready = deliveries.get(&ifindex);
+        let ready =
+            ready.filter(|found| found.redirect == Readiness::Ready && found.reply_path == Readiness::Ready);
+        let Some(ready) = ready else { continue };
         let mut pods = desired.pods.iter_mut();
         if let Some(pod) = pods.find(|pod| pod.identity.ifindex == ifindex) {
-            // It has rules, none of which redirects.
-            pod.readiness = able.redirect.clone();
-            pod.reply_path = able.reply_path.clone();
+            // The pod has rules, but none of them redirects.
+            pod.readiness = ready.redirect.clone();
+            pod.reply_path = ready.reply_path.clone();
             pod.draining = true;
         } else {
             desired.pods.push(DesiredPod {
-                peer: not_asked(),
+                peer: not_requested(),
                 draining: true,
                 ..without_rules(target, deliveries)
             });
@@ -114,53 +115,55 @@ pub fn go_on(desired: &mut Desired, draining: &[Draining], deliveries: &BTreeMap
     }
 }
 
-fn not_asked() -> Readiness {
+fn not_requested() -> Readiness {
     Readiness::NotReady {
         reason: NotReady::NotPrepared,
-        message: "its rules are gone".into(),
+        message: "no rule redirects to the pod any more".into(),
     }
 }
 
-/// What is known about the flows at one moment.
+/// The state of the flows at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// Since any fixed time.
+    /// Time since a fixed point.
     pub now: Duration,
-    /// Packets of drained flows on this node so far.
+    /// Number of packets of drained flows on this node so far.
     pub packets: u64,
-    /// Flows in the table by slot; none: zero.
+    /// Number of tracked flows by slot. A slot without flows may be absent.
     pub flows: BTreeMap<u32, u64>,
 }
 
-/// Since when the flows of each draining pod are quiet. Not pinned: a new agent begins to count again.
+/// The time since which the flows of each draining pod are idle. It is not pinned: a restarted agent starts
+/// at zero.
 #[derive(Debug, Default)]
-pub struct Drains(BTreeMap<SlotIdentity, Quiet>);
+pub struct Drains(BTreeMap<SlotIdentity, Idle>);
 
 #[derive(Clone, Copy, Debug)]
-struct Quiet {
+struct Idle {
     packets: u64,
     since: Duration,
 }
 
 impl Drains {
-    /// Those that go on. The programs count packets of the whole node, so a pod is quiet when all are.
+    /// Returns the pods that keep draining. The programs count packets per node, so a pod counts as idle only
+    /// when all draining pods are.
     pub fn update(&mut self, draining: Vec<Draining>, moment: &Moment) -> Vec<Draining> {
         let mut known = std::mem::take(&mut self.0);
-        let goes_on = |draining: &Draining| {
-            let begin = Quiet {
+        let keeps_draining = |draining: &Draining| {
+            let begin = Idle {
                 packets: moment.packets,
                 since: moment.now,
             };
             let identity = identity(draining);
             let before = known.remove(&identity);
-            let quiet = before
-                .filter(|quiet| quiet.packets == moment.packets)
+            let idle = before
+                .filter(|idle| idle.packets == moment.packets)
                 .unwrap_or(begin);
-            self.0.insert(identity, quiet);
+            self.0.insert(identity, idle);
             let flows = moment.flows.get(&draining.slot).copied().unwrap_or(0);
-            flows > 0 && moment.now.saturating_sub(quiet.since) < QUIET
+            flows > 0 && moment.now.saturating_sub(idle.since) < QUIET
         };
-        draining.into_iter().filter(goes_on).collect()
+        draining.into_iter().filter(keeps_draining).collect()
     }
 }
 

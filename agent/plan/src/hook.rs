@@ -5,8 +5,8 @@ use xdp_core::tables::programs;
 
 /// A hook of an interface, and with it the program that attaches there.
 ///
-/// The order of the variants is the order in which programs are attached; they are detached in the reverse order. A
-/// program comes after those that it relies on:
+/// The order of the variants is the order in which programs are attached; they are detached in the reverse
+/// order. A program comes after those that it relies on:
 ///
 /// 1. the reader sets the mark of a packet that is delivered, so it is there before anything is delivered;
 /// 2. `pod_out` marks replies for `nic_out`, which clears the mark: NICs come before pods;
@@ -15,7 +15,8 @@ use xdp_core::tables::programs;
 /// 5. the program on the NIC finds everything else in place, the tables included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Hook {
-    /// tc ingress of a pod's interface, in the pod's network namespace: sets marks and counts what is delivered.
+    /// tc ingress of a pod's interface, in the pod's network namespace: sets marks and counts what is
+    /// delivered.
     PodReader,
     /// tc egress of a NIC: notes flows that pods open.
     NicOut,
@@ -72,7 +73,8 @@ impl Hook {
 pub struct AttachPoint {
     /// The hook.
     pub hook: Hook,
-    /// Interface index in the host's network namespace; of [`Hook::PodReader`] the index of the host's end of the pair.
+    /// Interface index in the host's network namespace; of [`Hook::PodReader`] the index of the host's end of
+    /// the pair.
     pub ifindex: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What the kernel holds: read back by the agent's datapath module, never remembered.
+//! The installed state: read back from the kernel by the agent's datapath module.
 
 mod attachments;
 mod blocks;
@@ -14,29 +14,29 @@ use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
 
 use crate::facts::{NotReady, Readiness};
 
-/// One reading of the pinned tables. Only what is in use is listed.
+/// One reading of the kernel. Only entries in use are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installed {
-    /// Places of the index that are not empty.
+    /// Positions of the index that are not empty.
     pub index: BTreeMap<u32, IndexWord>,
-    /// Addresses in the hash, and the slots they lead to.
+    /// Addresses in the hash, with their slots.
     pub addresses: BTreeMap<Address, u32>,
     /// Slots whose word is not empty.
     pub words: BTreeMap<u32, SlotWord>,
-    /// The blocks that these words lead to.
+    /// The blocks that these words refer to.
     pub blocks: Blocks,
     /// Slots whose device exists, with its ifindex.
     pub devices: BTreeMap<u32, u32>,
-    /// Slots that carry a label.
+    /// Labels by slot.
     pub pods: BTreeMap<u32, PodLabel>,
-    /// Rule ids that carry a label.
+    /// Labels by rule id.
     pub rules: RuleLabels,
     /// Attached programs, and pods' interfaces.
     pub attachments: Attachments,
 }
 
 impl Installed {
-    /// Which addresses lead to which slots, by index or hash: what programs find.
+    /// Iterates over addresses and slots, as programs find them in index and hash.
     pub fn leading(&self) -> impl Iterator<Item = (Address, u32)> {
         let in_index = self.index.iter().filter_map(|(position, word)| {
             let v4 = word.address().filter(|v4| index_position(*v4) == *position)?;
@@ -46,7 +46,7 @@ impl Installed {
         in_index.chain(in_hash.filter(|(address, _)| self.is_looked_up(*address)))
     }
 
-    /// Whether programs look for the address in the hash.
+    /// Returns whether programs look the address up in the hash.
     fn is_looked_up(&self, address: Address) -> bool {
         let v4 = address.low as u32;
         let word = self.index.get(&index_position(v4)).copied().unwrap_or_default();
@@ -54,28 +54,28 @@ impl Installed {
     }
 }
 
-/// Whose slot it is, and what `status` says about it.
+/// The pod of a slot, and its state for `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodLabel {
-    /// Which pod, on which device: a slot never changes these while it is in use.
+    /// Pod and device. They never change while the slot is in use.
     #[serde(flatten)]
     pub identity: SlotIdentity,
     /// Name of the host's end of the pair.
     pub interface: String,
-    /// The addresses that lead here.
+    /// The pod's addresses.
     pub addresses: Vec<IpAddr>,
-    /// Whether the pod takes redirects, and why not.
+    /// Whether the pod is ready for delivery `Redirect`.
     pub readiness: Readiness,
-    /// Why the pod cannot be delivered to behind the NIC's stack entry, if it cannot.
+    /// Why the pod is not ready for delivery `Peer`. `None`: it is ready.
     pub peer: Option<NotReady>,
-    /// Whether the programs of its reply path are attached, and why not.
+    /// Whether the programs of the reply path are attached.
     pub reply_path: Readiness,
-    /// Nothing redirects to it any more; flows that were taken go on.
+    /// Whether the pod drains: no rule redirects to it any more, but its tracked flows continue.
     pub draining: bool,
 }
 
-/// A slot belongs to one pod on one device: a pod whose veth is made again gets a new slot, so that no packet meets
-/// the new device with the old link-layer address.
+/// The owner of a slot: one pod on one device. A pod whose veth pair is recreated gets a new slot, so that no
+/// packet reaches the new device with the old MAC address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SlotIdentity {
     /// Namespace of the pod.
@@ -84,16 +84,16 @@ pub struct SlotIdentity {
     pub pod: String,
     /// `metadata.uid` of the pod, empty if it has none.
     pub uid: String,
-    /// The host's end of the pair.
+    /// Interface index of the host's end of the pair.
     pub ifindex: u32,
     /// Link-layer address of the pod's end.
     pub mac: [u8; 6],
 }
 
-/// Labels of rules by id. Readings share what has not changed: most comparisons end at the pointers.
+/// Labels of rules by id. Readings share unchanged labels, so most comparisons compare pointers only.
 pub type RuleLabels = Arc<BTreeMap<u32, Arc<RuleLabel>>>;
 
-/// Whose counters they are.
+/// The rule of a rule id, and so of its counters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RuleLabel {
     /// Namespace of the policy.

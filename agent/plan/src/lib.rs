@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! API   ─▶ resolve ───┐
-//!                     ├─▶ Policy ─┐
-//! files ─▶ manifests ─┘           ├─▶ targets ─▶ compile ─▶ Desired ─▶ diff(Installed) ─▶ [Change]
-//! netlink ─────────────▶ facts ───┘                                        ▲                 │
-//!                                                                          │ read back       ▼
-//!                                                                          └───────────── kernel
+//!                     ├─▶ Policy ─┐            ┌─▶ attach ──┐
+//! files ─▶ manifests ─┘           ├─▶ targets ─┤            ├─▶ Desired ─▶ diff(Installed) ─▶ [Change]
+//! netlink ─▶ facts, nics ─────────┘            └─▶ compile ─┘                  ▲                 │
+//!                                                                              │ read back       ▼
+//!                                                                              └───────────── kernel
 //!
 //! Targets, Desired, Installed, problems ─▶ node_state ─▶ XdpNodeState
 //! ```
@@ -16,10 +16,11 @@
 //! 1. [`manifests::parse`] parses files, or [`resolve::SourceResolver`] resolves the policies of the API
 //!    server;
 //! 2. [`targets::targets`] matches policies, pods and the node's facts;
-//! 3. the agent prepares the interfaces of targets that want a delivery, which gives [`facts::Deliveries`];
-//! 4. [`compile::Compiler::compile`] compiles the targets to [`compile::Desired`];
-//! 5. [`diff::diff`] compares it with [`installed::Installed`]; the agent applies the changes and reads the
-//!    tables back, until no change is left;
+//! 3. [`attach`] decides which programs to attach, and what each target is ready for ([`facts::Deliveries`]);
+//! 4. [`compile::Compiler::compile`] compiles the targets to tables; together these are [`desired::Desired`];
+//! 5. [`diff::diff`] compares it with [`installed::Installed`]; the agent applies the changes
+//!    ([`change::apply_in_order`]) and reads the kernel back, until no change is left. What the kernel
+//!    refuses is excluded, and steps 3 to 5 repeat;
 //! 6. [`node_state::node_state`] computes the node's status from what was read back.
 #![forbid(unsafe_code)]
 

@@ -52,7 +52,7 @@ pub struct ManifestError {
     pub reason: String,
     /// What is wrong, with field and value.
     pub message: String,
-    /// How to mend it.
+    /// How to fix it.
     pub remedy: String,
 }
 

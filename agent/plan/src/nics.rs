@@ -1,7 +1,8 @@
-//! Which NICs get the program, and what is in the way.
+//! Decides which NICs get the program, and reports what prevents it.
 //!
-//! The reason for a refused attach goes to the kernel's log, not to the caller (mlx5 5.15 to 7.1 use `netdev_warn`), so
-//! what can be known before is checked before, and an errno is read together with the facts.
+//! The reason for a refused attach goes to the kernel's log, not to the caller (mlx5 5.15 to 7.1 use
+//! `netdev_warn`), so what can be known before is checked before, and an errno is read together with the
+//! facts.
 
 mod features;
 mod preflight;
@@ -80,7 +81,7 @@ pub struct Driver {
     pub bus: String,
 }
 
-/// What is known about an interface that may be a NIC.
+/// The facts about an interface that may be a NIC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NicFacts {
     /// The interface.

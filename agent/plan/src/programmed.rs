@@ -1,5 +1,5 @@
-//! Whether the kernel holds what is desired for a pod: found by looking at what was read, not by asking [`crate::diff`]
-//! whether it has anything left to do.
+//! Checks whether a pod's desired tables are programmed. It compares them with the installed tables,
+//! independently of [`crate::diff`].
 
 mod walk;
 
@@ -16,7 +16,7 @@ use crate::{
     installed::{Installed, SlotIdentity},
 };
 
-/// A reading of the tables, by pod.
+/// An installed state, indexed by pod.
 pub struct Programmed<'a> {
     installed: &'a Installed,
     slots: BTreeMap<&'a SlotIdentity, u32>,
@@ -25,7 +25,7 @@ pub struct Programmed<'a> {
 }
 
 impl<'a> Programmed<'a> {
-    /// Indexes a reading.
+    /// Indexes an installed state.
     pub fn new(installed: &'a Installed) -> Self {
         let slots = installed
             .pods
@@ -46,15 +46,15 @@ impl<'a> Programmed<'a> {
         }
     }
 
-    /// Takes over which blocks were found to be like which rules when this very reading was compared.
+    /// Uses the results of `differ`, if it compared this state last.
     #[must_use]
-    pub fn knowing(mut self, differ: &'a Differ) -> Self {
+    pub fn with_differ(mut self, differ: &'a Differ) -> Self {
         self.trees = differ.trees_of(self.installed);
         self
     }
 
-    /// Whether packets for the pod meet exactly its rules: its addresses, and no others, lead to its slot, which has its
-    /// device and leads to blocks like its rules, each under its own label.
+    /// Returns whether the pod is programmed: exactly its addresses have its slot, and the slot has its
+    /// device and blocks that match its rules, with the rules' labels.
     pub fn holds(&self, pod: &DesiredPod) -> bool {
         let Some(slot) = self.slots.get(&pod.identity) else {
             return false;
@@ -82,7 +82,7 @@ impl<'a> Programmed<'a> {
     }
 }
 
-/// Whether the block says of the pod's interface what is desired.
+/// Returns whether the block's fields about the pod's interface are the desired ones.
 pub(crate) fn is_head_of(block: &PodBlock, pod: &DesiredPod) -> bool {
     *block
         == PodBlock {
@@ -92,7 +92,7 @@ pub(crate) fn is_head_of(block: &PodBlock, pod: &DesiredPod) -> bool {
         }
 }
 
-/// A block without rules.
+/// Builds a pod's block without rules.
 pub(crate) fn head(pod: &DesiredPod) -> PodBlock {
     let flag = |set: bool, flag| if set { flag } else { 0 };
     PodBlock {

@@ -9,7 +9,7 @@ use std::{
 use xdp_core::tables::{Address, IndexWord, PodBlock, SlotWord, index_position};
 use xdp_plan::{
     desired::Desired,
-    drain::{Draining, Drains, Moment, QUIET, draining, go_on},
+    drain::{Draining, Drains, Moment, QUIET, draining, keep_draining},
     facts::{Deliveries, NodeFacts, NotReady, Readiness},
     installed::{Installed, PodLabel, SlotIdentity},
     owners::Owners,
@@ -130,7 +130,7 @@ fn a_draining_pod_is_desired_without_rules_while_it_is_ready() {
     let pods = found(PodBlock::REPLY_PATH, &facts());
     let desired = |deliveries| {
         let mut desired = Desired::default();
-        go_on(&mut desired, &pods, &deliveries);
+        keep_draining(&mut desired, &pods, &deliveries);
         desired.pods
     };
     let going_on = desired(able(Readiness::Ready, Readiness::Ready));
@@ -148,11 +148,11 @@ fn a_draining_pod_with_other_rules_keeps_them() {
     let pods = found(PodBlock::REPLY_PATH, &facts());
     let deliveries = able(Readiness::Ready, Readiness::Ready);
     let mut desired = Desired::default();
-    go_on(&mut desired, &pods, &deliveries);
+    keep_draining(&mut desired, &pods, &deliveries);
     desired.pods[0].draining = false;
     desired.pods[0].reply_path = lost(NotReady::NotPrepared);
     let rules = std::sync::Arc::clone(&desired.pods[0].rules);
-    go_on(&mut desired, &pods, &deliveries);
+    keep_draining(&mut desired, &pods, &deliveries);
     assert_eq!(desired.pods.len(), 1);
     let pod = &desired.pods[0];
     assert!(pod.draining && std::sync::Arc::ptr_eq(&pod.rules, &rules));

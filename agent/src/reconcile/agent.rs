@@ -1,4 +1,5 @@
-//! The agent around its reconciles: takes objects from the source, reports to log, status, metrics and cluster.
+//! The agent around its reconciles: takes objects from the source, reports to log, status, metrics and
+//! cluster.
 
 use std::{
     collections::BTreeSet,

@@ -4,7 +4,8 @@ use xdp_plan::report::Problem;
 
 use crate::reconcile::kernel::Kernel;
 
-/// Warns when connection tracking drops what it did not see from the beginning: flows that leave the flow tables.
+/// Warns when connection tracking drops what it did not see from the beginning: flows that leave the flow
+/// tables.
 pub(super) fn warn_strict_conntrack(kernel: &impl Kernel, needs_reply_path: bool) -> Option<Problem> {
     (needs_reply_path && kernel.picks_up_connections() == Some(false)).then(|| {
         let message = "nf_conntrack_tcp_loose is 0: a connection that the programs no longer know (its entry was \

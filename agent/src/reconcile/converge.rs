@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, mem, sync::Arc};
 
 use tracing::debug;
 use xdp_plan::{
-    attach::{Decision, Refusal, Refused, RefusedStep, Situation, decide, retries},
+    attach::{AttachmentDecision, HookRefusal, Refused, RefusedStep, Situation, decide, retries},
     change::{Change, ChangeResult},
     desired::Desired,
-    drain::{Draining, go_on},
+    drain::{Draining, keep_draining},
     facts::NotReady,
     hook::{AttachPoint, Hook},
     installed::Installed,
@@ -23,8 +23,8 @@ use crate::reconcile::{
     view::View,
 };
 
-/// Each hook that refuses something takes a pass, and numbers that one pass frees are assigned by the next: renaming all
-/// rules of a full node takes five.
+/// Each hook that refuses something takes a pass, and numbers that one pass frees are assigned by the next:
+/// renaming all rules of a full node takes five.
 const PASSES: usize = 24;
 
 /// What a reconcile works on.
@@ -43,7 +43,7 @@ pub(super) struct Convergence<'a, K> {
 
 /// Where it ends.
 pub(super) struct Converged {
-    pub(super) decision: Decision,
+    pub(super) decision: AttachmentDecision,
     pub(super) desired: Desired,
     /// Read after the last change.
     pub(super) installed: Result<Arc<Installed>, Problem>,
@@ -110,7 +110,8 @@ impl<K: Kernel> Convergence<'_, K> {
         })
     }
 
-    /// What failed in the last reconcile is tried alone, so that nothing else is attached for it if it fails again.
+    /// What failed in the last reconcile is tried alone, so that nothing else is attached for it if it fails
+    /// again.
     fn retry(&mut self, installed: Arc<Installed>) -> Arc<Installed> {
         let before = mem::take(&mut self.kept.refused);
         let (_, desired) = self.desire();
@@ -122,7 +123,7 @@ impl<K: Kernel> Convergence<'_, K> {
         self.with_attachments(Installed::clone(&installed))
     }
 
-    fn desire(&mut self) -> (Decision, Desired) {
+    fn desire(&mut self) -> (AttachmentDecision, Desired) {
         let situation = Situation {
             targets: self.targets,
             draining: self.draining,
@@ -136,7 +137,7 @@ impl<K: Kernel> Convergence<'_, K> {
         };
         let decision = decide(&situation);
         let mut desired = self.kept.compiler.compile(self.targets, &decision.deliveries);
-        go_on(&mut desired, self.draining, &decision.deliveries);
+        keep_draining(&mut desired, self.draining, &decision.deliveries);
         desired.attachments = decision.attachments.clone();
         self.kernel.share_labels(&desired.rules);
         (decision, desired)
@@ -159,7 +160,7 @@ impl<K: Kernel> Convergence<'_, K> {
     /// Returns whether the change is left out from now on.
     fn refuse(&mut self, change: &Change, error: ChangeError) -> bool {
         let Refused { hooks, gro } = &mut self.kept.refused;
-        let refusal = |step| Refusal {
+        let refusal = |step| HookRefusal {
             step,
             error: error.message.clone(),
             errno: error.errno,
@@ -187,7 +188,7 @@ impl<K: Kernel> Convergence<'_, K> {
 
     /// NICs that should not have the program are detached once, when an agent starts.
     pub(super) fn note_released(&mut self) {
-        let detaching = |(point, refusal): (&AttachPoint, &Refusal)| {
+        let detaching = |(point, refusal): (&AttachPoint, &HookRefusal)| {
             point.hook == Hook::Nic && refusal.step == RefusedStep::Detach
         };
         let refused = self.kept.refused.hooks.iter().any(detaching);

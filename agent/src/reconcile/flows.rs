@@ -17,8 +17,8 @@ use xdp_plan::{
 
 use crate::reconcile::kernel::Kernel;
 
-/// How long a count of flows holds: counting tens of thousands takes longer than a reconcile without it. Shorter than the
-/// time between two full resyncs, so that each of these counts again.
+/// How long a count of flows holds: counting tens of thousands takes longer than a reconcile without it.
+/// Shorter than the time between two full resyncs, so that each of these counts again.
 const COUNTED: Duration = Duration::from_secs(25);
 
 /// What the loop keeps about flows between reconciles.
@@ -93,8 +93,8 @@ impl Flows {
         })
     }
 
-    /// Removes stale flows when addresses lead to other pods than before. While flows are being migrated, their own change
-    /// does that.
+    /// Removes stale flows when addresses lead to other pods than before. While flows are being migrated,
+    /// their own change does that.
     pub(super) fn purge(&mut self, kernel: &mut impl Kernel, installed: &Installed) -> Option<Problem> {
         let owners = Owners::new(installed);
         if kernel.is_migrating() || self.owners.as_ref() == Some(&owners) {

@@ -38,7 +38,8 @@ pub(super) trait Kernel {
     fn nics(&mut self) -> Result<Vec<NicFacts>, Problem>;
     /// Returns the size of a page of memory.
     fn page_size(&self) -> u32;
-    /// Whether the node's connection tracking picks up connections whose beginning it did not see; `None`: unknown.
+    /// Whether the node's connection tracking picks up connections whose beginning it did not see; `None`:
+    /// unknown.
     fn picks_up_connections(&self) -> Option<bool>;
 
     /// Reads the tables.
@@ -65,7 +66,8 @@ pub(super) trait Kernel {
     fn count_flows(&mut self) -> Result<BTreeMap<u32, u64>, Problem>;
     /// Returns the number of packets of draining flows so far.
     fn drained(&mut self) -> Result<u64, Problem>;
-    /// Removes the flows of addresses in `lost`, and those that do not belong to their owner. Returns their number.
+    /// Removes the flows of addresses in `lost`, and those that do not belong to their owner. Returns their
+    /// number.
     fn purge_flows(&mut self, owners: &Owners, lost: &BTreeSet<Address>) -> Result<u64, Problem>;
 }
 

@@ -7,7 +7,8 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::reconcile::Event;
 
-/// Blocks both signals for this thread and those it starts from now on, and sends [`Event::Stop`] on the first.
+/// Blocks both signals for this thread and those it starts from now on, and sends [`Event::Stop`] on the
+/// first.
 pub(super) fn shutdown_signal(sender: Sender<Event>) -> anyhow::Result<()> {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     signals

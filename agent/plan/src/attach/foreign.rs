@@ -10,7 +10,8 @@ use crate::{
 /// Reason of a problem: another program runs before the agent's.
 pub const FOREIGN_PROGRAM_FIRST: &str = "ForeignProgramFirst";
 
-/// Lists the hooks of the reply path where another program runs before the agent's, and may hide packets from it.
+/// Lists the hooks of the reply path where another program runs before the agent's, and may hide packets from
+/// it.
 pub(super) fn first_in_reply_path(situation: &Situation<'_>) -> Vec<Problem> {
     let hooks = situation.installed.hooks.iter();
     let second = hooks.filter(|(point, state)| {

@@ -122,7 +122,8 @@ impl<'a> Nics<'a> {
         }
     }
 
-    /// What netlink shows of the NICs that have the program: another source than the link that attached it.
+    /// Checks in netlink that the NICs run the program. Netlink is another source than the link that attached
+    /// it.
     fn judge(&mut self, facts: &[NicFacts]) {
         for nic in facts {
             let point = AttachPoint::new(Hook::Nic, nic.link.ifindex);
@@ -151,8 +152,8 @@ impl<'a> Nics<'a> {
         state.program == Program::Current && (!right_mode || nic.link.xdp.program_id != state.program_id)
     }
 
-    /// Decides about the program that notes flows which pods open. Returns why no pod can rely on it, if none can: a pod
-    /// relies on the reply path of every NIC that has the program.
+    /// Decides about the program that notes flows which pods open. Returns why no pod can rely on it, if none
+    /// can: a pod relies on the reply path of every NIC that has the program.
     pub(super) fn reply_path(&mut self, needed: bool) -> Option<Problem> {
         self.companion(Hook::NicOut, needed, |name, error| {
             no_reply_path(name, Hook::NicOut.program(), error)

@@ -106,7 +106,7 @@ impl<'a> Pods<'a> {
             .unwrap_or(Readiness::Ready)
     }
 
-    /// What both deliveries need of an interface.
+    /// Checks what both deliveries need of an interface.
     fn reachable(&self, pair: &Pair, kinds: &[&str]) -> Result<(), Readiness> {
         check_kind(&pair.host, kinds)?;
         check_up(pair)?;

@@ -7,8 +7,8 @@ use crate::{
     report::Problem,
 };
 
-/// Lists the pods that cannot be delivered to as their rules want: with `transient` those where a later try may help, without
-/// it those where an event of the kernel tells that something has changed.
+/// Lists the pods that cannot be delivered to as their rules want: with `transient` those where a later try
+/// may help, without it those where an event of the kernel tells that something has changed.
 pub fn pod_problems(desired: &Desired, transient: bool) -> Vec<Problem> {
     let deliveries = desired.pods.iter().flat_map(|pod| {
         let deliveries = [&pod.readiness, &pod.peer, &pod.reply_path].into_iter();

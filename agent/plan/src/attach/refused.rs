@@ -1,4 +1,4 @@
-//! What the kernel refused in a reconcile.
+//! Changes that the kernel refused in a reconcile.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,19 @@ use crate::{
     report::Problem,
 };
 
-/// What the kernel refused, and what is not tried again in the same reconcile.
+/// The refused changes, which are not tried again in the same reconcile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
     /// By hook.
-    pub hooks: BTreeMap<AttachPoint, Refusal>,
+    pub hooks: BTreeMap<AttachPoint, HookRefusal>,
     /// GRO of pods, by the index of the host's end: the reason and the message.
     pub gro: BTreeMap<u32, (NotReady, String)>,
 }
 
-/// Why a program was not attached or detached.
+/// A refused change of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What was refused.
+pub struct HookRefusal {
+    /// The kind of the change.
     pub step: RefusedStep,
     /// The error with its causes.
     pub error: String,
@@ -30,7 +30,7 @@ pub struct Refusal {
     pub errno: i32,
 }
 
-/// What was refused.
+/// The kind of a refused change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedStep {
     /// Attaching or replacing the program.
@@ -41,17 +41,17 @@ pub enum RefusedStep {
 
 impl Refused {
     /// Returns why a program could not be attached or replaced.
-    pub(super) fn attach(&self, hook: Hook, ifindex: u32) -> Option<&Refusal> {
+    pub(super) fn attach(&self, hook: Hook, ifindex: u32) -> Option<&HookRefusal> {
         let refusal = self.hooks.get(&AttachPoint::new(hook, ifindex))?;
         (refusal.step == RefusedStep::Attach).then_some(refusal)
     }
 
-    /// Whether anything is refused.
+    /// Returns whether any change is refused.
     pub fn is_empty(&self) -> bool {
         self.hooks.is_empty() && self.gro.is_empty()
     }
 
-    /// Whether a change concerns what was refused.
+    /// Returns whether a change concerns a refused one.
     pub fn concerns(&self, change: &Change) -> bool {
         match change {
             Change::SetGro { host, .. } => self.gro.contains_key(host),
@@ -59,7 +59,7 @@ impl Refused {
         }
     }
 
-    /// Forgets what a change concerns.
+    /// Drops the refusals that a change concerns.
     pub fn forget(&mut self, change: &Change) {
         match change {
             Change::SetGro { host, .. } => drop(self.gro.remove(host)),
@@ -68,8 +68,8 @@ impl Refused {
     }
 }
 
-/// Selects from `changes` those that were refused by the last reconcile. They are tried alone, before anything is
-/// attached that is of use only with them; a NIC is tried with [`Change::Probe`].
+/// Selects from `changes` those that were refused by the last reconcile. They are tried alone, before
+/// anything is attached that is of use only with them; a NIC is tried with [`Change::Probe`].
 pub fn retries(changes: Vec<Change>, refused: &Refused) -> Vec<Change> {
     let retry = |change: Change| match change {
         Change::Attach {
@@ -90,7 +90,7 @@ pub(super) fn not_detached(situation: &Situation<'_>) -> Vec<Problem> {
         nics.find(|nic| nic.link.ifindex == ifindex)
             .map(|nic| nic.link.name.as_str())
     };
-    let problem = |(point, refusal): (&AttachPoint, &Refusal)| {
+    let problem = |(point, refusal): (&AttachPoint, &HookRefusal)| {
         let message = format!("`{}` cannot be detached: {}", point.hook.program(), refusal.error);
         let remedy = "the agent tries again by itself; run `xdp-agent uninstall` to remove everything";
         match name(point.ifindex) {

@@ -18,11 +18,11 @@ pub enum ChangeResult<E> {
     Failed(E),
 }
 
-/// Applies changes in their order with `apply`, and returns one result per change. What may rely on a failed change is left
-/// out; all else goes on:
+/// Applies changes in their order with `apply`, and returns one result per change. What may rely on a failed
+/// change is left out; all else goes on:
 ///
-/// - When something cannot be attached, other changes of the same hook go on, and everything after them is left out. The
-///   caller compares again without what failed.
+/// - When something cannot be attached, other changes of the same hook go on, and everything after them is
+///   left out. The caller compares again without what failed.
 /// - When a change of a slot fails, later ones of that slot are left out.
 /// - When a label or a block cannot be written, no slot gets a block after it.
 /// - What is still in use, because the change that would have ended that failed, is not removed.
@@ -55,7 +55,7 @@ enum Rank {
     Program(Hook),
 }
 
-/// What was not applied so far.
+/// The changes that were not applied so far.
 #[derive(Default)]
 struct Failures {
     /// Where something could not be attached.
@@ -69,7 +69,7 @@ struct Failures {
 }
 
 impl Failures {
-    /// Whether `change` may rely on what was not applied.
+    /// Returns whether `change` may rely on a change that was not applied.
     fn prevent(&self, change: &Change) -> bool {
         let late = self.refused.is_some() && rank(change) != self.refused;
         late || slot(change).is_some_and(|slot| self.slots.contains(&slot))

@@ -2,10 +2,12 @@
 //!
 //! 1. detach the program from NICs that should not have it;
 //! 2. copy parked flows, before the first program that uses the parked tables is replaced;
-//! 3. switch GRO on, attach readers, the reply path and the program for delivery `Peer`, in the order of [`Hook`];
+//! 3. switch GRO on, attach readers, the reply path and the program for delivery `Peer`, in the order of
+//!    [`Hook`];
 //! 4. change the tables, which refer to all of these;
 //! 5. attach the program to NICs: its first packet finds the rest in place;
-//! 6. when there is nothing of that to do, nothing refers to the other programs: detach them, in the reverse order;
+//! 6. when there is nothing of that to do, nothing refers to the other programs: detach them, in the reverse
+//!    order;
 //! 7. when all programs are replaced, copy parked flows for the last time, and remove the parked tables.
 
 use crate::{
@@ -23,7 +25,8 @@ pub(super) struct AttachmentDiff<'a> {
 }
 
 impl AttachmentDiff<'_> {
-    /// Puts the changes of the tables between those that the tables rely on and those that rely on the tables.
+    /// Puts the changes of the tables between those that the tables rely on and those that rely on the
+    /// tables.
     pub(super) fn around(self, tables: Vec<Change>) -> Vec<Change> {
         let mut changes = self.detach(|hook| hook == Hook::Nic);
         let (companions, nics) = (

@@ -1,16 +1,16 @@
-//! Comparing again and again.
+//! Compares repeatedly, with the results of the last comparison.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{rules::Settled, trees::Trees};
+use super::{rules::RuleIds, trees::Trees};
 use crate::{
     change::Change,
     desired::Desired,
     installed::{Installed, RuleLabel},
 };
 
-/// Compares as [`super::diff`] does, and remembers what it found: from one reading to the next, most of the kernel's bytes
-/// and most rules are the same. They are looked at byte by byte; what they mean is not worked out again.
+/// Compares like [`super::diff`], and stores the results. Most blocks and rules do not change between two
+/// readings: equal bytes are not interpreted again.
 #[derive(Debug, Default)]
 pub struct Differ {
     reading: Arc<Installed>,
@@ -18,21 +18,21 @@ pub struct Differ {
     found: Found,
 }
 
-/// What a comparison found.
+/// The results of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) trees: Trees,
-    /// `None`: ids were given or taken back.
-    pub(super) settled: Option<Arc<Settled>>,
+    /// `None`: the comparison assigned or cleared ids.
+    pub(super) rule_ids: Option<Arc<RuleIds>>,
 }
 
 impl Differ {
-    /// The changes that lead from `installed` to `desired`.
+    /// Returns the changes that lead from `installed` to `desired`.
     pub fn diff(&mut self, desired: &Desired, installed: &Arc<Installed>) -> Vec<Change> {
         let same_labels =
             Arc::ptr_eq(&self.wanted, &desired.rules) && Arc::ptr_eq(&self.reading.rules, &installed.rules);
         if !same_labels {
-            self.found.settled = None;
+            self.found.rule_ids = None;
         }
         if !installed.blocks.agree_with(&self.reading.blocks) {
             self.found.trees.clear();
@@ -44,7 +44,7 @@ impl Differ {
         changes
     }
 
-    /// What it found in this very reading.
+    /// Returns the results for this reading, if it is the last one.
     pub(crate) fn trees_of(&self, installed: &Installed) -> Option<&Trees> {
         std::ptr::eq(&raw const *self.reading, installed).then_some(&self.found.trees)
     }

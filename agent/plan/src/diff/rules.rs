@@ -1,4 +1,4 @@
-//! Rule ids: which are taken, which stay, which are next.
+//! Allocates rule ids.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,74 +15,74 @@ use crate::{
     installed::{Installed, RuleLabel},
 };
 
-/// Ids of a plan's rules.
+/// The ids of rules in one diff.
 pub(super) struct Rules<'a> {
     desired: &'a Desired,
     installed: &'a Installed,
-    settled: Option<&'a Arc<Settled>>,
-    /// The ids of compiled rules, as far as they were asked for.
+    rule_ids: Option<&'a Arc<RuleIds>>,
+    /// Ids of compiled rules that were requested so far.
     ids: BTreeMap<*const Compiled, Option<Arc<[u32]>>>,
-    /// Made when it is needed first: hardly ever, where nothing is to be numbered.
+    /// Computed on first use. Most diffs do not need it.
     numbering: Option<Numbering<'a>>,
 }
 
-/// Every rule wanted has an id, and nothing else has one: ids by the places of the labels in memory.
+/// Ids by the addresses of labels in memory. Every desired rule has an id, and no other rule has one.
 #[derive(Debug)]
-pub(super) struct Settled(Vec<(usize, u32)>);
+pub(super) struct RuleIds(Vec<(usize, u32)>);
 
 impl<'a> Rules<'a> {
-    /// `settled`: what was found of the same labels, wanted and installed.
+    /// Starts a diff. `rule_ids`: the result for the same desired and installed labels.
     pub(super) const fn new(
         desired: &'a Desired,
         installed: &'a Installed,
-        settled: Option<&'a Arc<Settled>>,
+        rule_ids: Option<&'a Arc<RuleIds>>,
     ) -> Self {
         Self {
             desired,
             installed,
-            settled,
+            rule_ids,
             ids: BTreeMap::new(),
             numbering: None,
         }
     }
 
-    /// The ids of a pod's rules; `None` as long as there are not enough for all of them.
+    /// Returns the ids of a pod's rules. `None`: there are not enough free ids.
     pub(super) fn ids(&mut self, compiled: &Arc<Compiled>) -> Option<Arc<[u32]>> {
         let key = Arc::as_ptr(compiled);
         if let Some(ids) = self.ids.get(&key) {
             return ids.clone();
         }
-        let settled = self.settled.and_then(|settled| settled.ids(compiled));
-        let ids = settled.or_else(|| self.numbering().ids(compiled));
+        let rule_ids = self.rule_ids.and_then(|rule_ids| rule_ids.ids(compiled));
+        let ids = rule_ids.or_else(|| self.numbering().ids(compiled));
         self.ids.insert(key, ids.clone());
         ids
     }
 
-    /// Gives ids to rules that no pod uses, as long as there are any.
+    /// Assigns ids to rules that no pod uses, while ids are free.
     pub(super) fn number_others(&mut self) {
-        if self.settled.is_none() {
+        if self.rule_ids.is_none() {
             self.numbering().number_others();
         }
     }
 
-    /// Rules that get an id.
+    /// Returns the changes that assign new ids.
     pub(super) fn new_labels(&self) -> Vec<Change> {
         self.numbering
             .as_ref()
             .map_or_else(Vec::new, Numbering::new_labels)
     }
 
-    /// Ids whose rule is gone, or has another one. `all`: no pod keeps rules that it should not have. Otherwise ids that
-    /// any pod uses now stay.
+    /// Returns the ids to clear: their rule is absent, or has another id. Unless `all`, ids that installed
+    /// blocks use stay.
     pub(super) fn stale(&self, all: bool) -> Vec<u32> {
         let numbering = self.numbering.as_ref();
         numbering.map_or_else(Vec::new, |numbering| numbering.stale(all))
     }
 
-    /// For a comparison with the same labels.
-    pub(super) fn settled(&self) -> Option<Arc<Settled>> {
-        if let Some(settled) = self.settled {
-            return Some(Arc::clone(settled));
+    /// Returns the ids for the next comparison with the same labels.
+    pub(super) fn rule_ids(&self) -> Option<Arc<RuleIds>> {
+        if let Some(rule_ids) = self.rule_ids {
+            return Some(Arc::clone(rule_ids));
         }
         let numbering = self.numbering.as_ref()?;
         if !numbering.new.is_empty() || !numbering.stale(true).is_empty() {
@@ -92,7 +92,7 @@ impl<'a> Rules<'a> {
         let ids: Option<Vec<_>> = ids.map(|(label, id)| Some((address(label), (*id)?))).collect();
         let mut ids = ids?;
         ids.sort_unstable();
-        Some(Arc::new(Settled(ids)))
+        Some(Arc::new(RuleIds(ids)))
     }
 
     fn numbering(&mut self) -> &mut Numbering<'a> {
@@ -104,41 +104,43 @@ impl<'a> Rules<'a> {
     }
 }
 
-impl Settled {
-    /// `None`: some labels are none of these, if perhaps equal to them.
+impl RuleIds {
+    /// Returns the ids of compiled rules. `None`: some labels are other objects, although they may be equal.
     fn ids(&self, compiled: &Compiled) -> Option<Arc<[u32]>> {
         let id = |label: &Arc<RuleLabel>| {
-            let found = self.0.binary_search_by_key(&address(label), |(place, _)| *place);
+            let found = self
+                .0
+                .binary_search_by_key(&address(label), |(position, _)| *position);
             found.ok().map(|found| self.0[found].1)
         };
         compiled.rules.iter().map(id).collect()
     }
 }
 
-/// The search for ids.
+/// Finds installed ids, and assigns new ones.
 struct Numbering<'a> {
     installed: &'a Installed,
-    /// The rules wanted, in order, and their ids as far as they have one.
+    /// The desired rules in order, with their ids, if they have one.
     wanted: Vec<(&'a Arc<RuleLabel>, Option<u32>)>,
-    /// Where in `wanted` a label is, by its place in memory: most are found by that.
-    places: Vec<(*const RuleLabel, usize)>,
-    /// Ids that labels or records have.
+    /// Positions in `wanted` by the addresses of labels in memory, which finds most labels.
+    positions: Vec<(*const RuleLabel, usize)>,
+    /// Whether an id is used by a label or a record.
     used: Vec<bool>,
-    /// All ids below are used.
+    /// All ids below this one are used.
     next: usize,
-    /// Ids that were handed out, in order.
+    /// New ids, in order.
     new: Vec<(u32, &'a Arc<RuleLabel>)>,
 }
 
 impl<'a> Numbering<'a> {
     fn new(desired: &'a Desired, installed: &'a Installed) -> Self {
         let rules = desired.rules.iter();
-        let mut places: Vec<_> = rules.clone().map(Arc::as_ptr).zip(0..).collect();
-        places.sort_unstable();
+        let mut positions: Vec<_> = rules.clone().map(Arc::as_ptr).zip(0..).collect();
+        positions.sort_unstable();
         Self {
             installed,
             wanted: matched(rules, installed),
-            places,
+            positions,
             used: used(installed),
             next: 0,
             new: Vec::new(),
@@ -146,26 +148,29 @@ impl<'a> Numbering<'a> {
     }
 
     fn ids(&mut self, compiled: &Compiled) -> Option<Arc<[u32]>> {
-        let places: Option<Vec<usize>> = compiled.rules.iter().map(|label| self.place(label)).collect();
-        let places = places?;
-        let lacking: BTreeSet<usize> = places
+        let positions: Option<Vec<usize>> = compiled.rules.iter().map(|label| self.position(label)).collect();
+        let positions = positions?;
+        let lacking: BTreeSet<usize> = positions
             .iter()
             .copied()
-            .filter(|place| self.wanted[*place].1.is_none())
+            .filter(|position| self.wanted[*position].1.is_none())
             .collect();
         if !self.has_free(lacking.len()) {
             return None;
         }
-        for place in lacking {
-            self.number(place);
+        for position in lacking {
+            self.number(position);
         }
-        places.iter().map(|place| self.wanted[*place].1).collect()
+        positions
+            .iter()
+            .map(|position| self.wanted[*position].1)
+            .collect()
     }
 
     fn number_others(&mut self) {
-        for place in 0..self.wanted.len() {
-            if self.wanted[place].1.is_none() {
-                self.number(place);
+        for position in 0..self.wanted.len() {
+            if self.wanted[position].1.is_none() {
+                self.number(position);
             }
         }
     }
@@ -192,13 +197,13 @@ impl<'a> Numbering<'a> {
         ids.filter(|id| stays.get(*id as usize) != Some(&true)).collect()
     }
 
-    fn place(&self, label: &Arc<RuleLabel>) -> Option<usize> {
+    fn position(&self, label: &Arc<RuleLabel>) -> Option<usize> {
         let pointer = Arc::as_ptr(label);
         match self
-            .places
+            .positions
             .binary_search_by_key(&pointer, |(pointer, _)| *pointer)
         {
-            Ok(found) => Some(self.places[found].1),
+            Ok(found) => Some(self.positions[found].1),
             Err(_) => self.wanted.binary_search_by_key(&label, |(label, _)| *label).ok(),
         }
     }
@@ -208,7 +213,7 @@ impl<'a> Numbering<'a> {
         free.take(count).count() == count
     }
 
-    fn number(&mut self, place: usize) {
+    fn number(&mut self, position: usize) {
         let free = self.used[self.next..].iter().position(|used| !used);
         let Some(id) = free.map(|free| self.next + free) else {
             self.next = self.used.len();
@@ -216,16 +221,16 @@ impl<'a> Numbering<'a> {
         };
         self.used[id] = true;
         self.next = id + 1;
-        let (label, number) = &mut self.wanted[place];
+        let (label, number) = &mut self.wanted[position];
         *number = Some(id as u32);
         self.new.push((id as u32, label));
     }
 }
 
-/// Labels wanted, with the ids that they have.
+/// Matches desired labels with installed ids.
 ///
-/// Ids were handed out in the order of the labels, as a rule, so most are found where the last one was; only what is left
-/// has to be sorted.
+/// Ids are usually in the order of the labels, so most are found right after the previous one. Only the
+/// others are sorted.
 fn matched<'a>(
     wanted: impl Iterator<Item = &'a Arc<RuleLabel>>,
     installed: &'a Installed,
@@ -249,7 +254,7 @@ fn matched<'a>(
         .filter_map(|(label, id)| Some((label, id?)))
         .collect();
     left.sort_unstable();
-    // Where a label is there twice, its first id counts.
+    // Of two ids with one label, the first one is used.
     left.dedup_by_key(|(label, _)| *label);
     for (label, id) in wanted.iter_mut().filter(|(_, id)| id.is_none()) {
         let found = left.binary_search_by_key(label, |(other, _)| *other);
@@ -258,7 +263,7 @@ fn matched<'a>(
     wanted
 }
 
-/// How many labels may have gone between two that stay, for the second to be found without a search.
+/// Number of removed labels between two others up to which the second is found without a search.
 const NEAR: usize = 4;
 
 fn used(installed: &Installed) -> Vec<bool> {

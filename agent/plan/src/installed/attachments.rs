@@ -25,14 +25,14 @@ pub struct Attachments {
 }
 
 impl Attachments {
-    /// Returns what is known of the agent's program at a hook.
+    /// Returns the state of the agent's program at a hook.
     pub fn program(&self, point: AttachPoint) -> Program {
         self.hooks
             .get(&point)
             .map_or(Program::Absent, |state| state.program)
     }
 
-    /// Whether any version of the agent's program runs at a hook.
+    /// Returns whether any version of the agent's program runs at a hook.
     pub fn has(&self, point: AttachPoint) -> bool {
         self.program(point).is_attached()
     }
@@ -45,14 +45,14 @@ impl Attachments {
     }
 }
 
-/// What a hook of an interface holds.
+/// The programs at a hook of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookState {
     /// The agent's program.
     pub program: Program,
     /// Kernel id of the agent's program, if it is attached.
     pub program_id: Option<u32>,
-    /// How it is attached, if it is.
+    /// Means of attachment. `None`: the program is not attached.
     pub means: Option<Means>,
     /// Other programs that run before it, in their order; all other programs if it is not attached.
     pub before: Vec<OtherProgram>,
@@ -81,7 +81,7 @@ impl Program {
     }
 }
 
-/// How a program is attached.
+/// Means of attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
     /// An XDP link, in the driver.
@@ -125,7 +125,7 @@ impl fmt::Display for OtherProgram {
 /// A pod's end of its pair, as read in the pod's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodInterface {
-    /// Why the namespace cannot be entered, if it cannot.
+    /// Why the namespace cannot be entered. `None`: it can.
     pub unreachable: Option<String>,
     /// Generic receive offload; `Err`: why it cannot be read.
     pub gro: Result<Gro, (NotReady, String)>,

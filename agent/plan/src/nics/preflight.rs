@@ -1,4 +1,4 @@
-//! What can be known before the attach.
+//! Checks that can be made before the attach.
 
 use super::{
     BASIC, NicFacts, REDIRECT,
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::report::Problem;
 
-/// Everything that will make the attach fail, given the ids of programs that are our own. Empty is no promise: the
-/// driver has the last word, see [`super::attach_problem`].
+/// Everything that will make the attach fail, given the ids of programs that are our own. Empty is no
+/// promise: the driver has the last word, see [`super::attach_problem`].
 pub fn preflight(nic: &NicFacts, own_programs: &[u32], page_size: u32) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(id) = nic.link.xdp.program_id {

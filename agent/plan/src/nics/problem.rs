@@ -1,4 +1,4 @@
-//! The words for what is in the way, and what an errno of the attach means.
+//! Problems of NICs, and the meaning of an errno of the attach.
 
 use super::{NicFacts, XdpMode, preflight::merges};
 use crate::report::Problem;
@@ -42,7 +42,7 @@ pub fn linear_mtu_limit(driver: &str, page_size: u32) -> Option<u32> {
     (driver == "mlx5_core").then(|| page_size.saturating_sub(HEADROOM_AND_TAIL + 14 + 4 + 4))
 }
 
-/// What a refused native attach means, from its errno and what is known about the NIC.
+/// Explains a refused native attach by its errno and the facts about the NIC.
 pub fn attach_problem(nic: &NicFacts, errno: i32, page_size: u32) -> Problem {
     let limit = linear_mtu_limit(&nic.driver.name, page_size);
     let attached = nic.link.xdp.program_id;
@@ -93,7 +93,7 @@ pub(super) fn no_native_xdp(nic: &NicFacts) -> Problem {
     Problem::of_nic(&nic.link.name, reason::NO_NATIVE_XDP, message, remedy)
 }
 
-/// What holds as long as a NIC carries the program in generic mode.
+/// Returns the problem of a NIC that runs the program in generic mode.
 pub fn generic_mode(name: &str) -> Problem {
     let message = format!(
         "`{name}` carries the program in generic mode: it is slower than no program, and packets redirected with delivery \
@@ -103,24 +103,25 @@ pub fn generic_mode(name: &str) -> Problem {
     Problem::of_nic(name, reason::GENERIC_MODE, message, remedy)
 }
 
-/// Why packets for delivery `Peer` pass to the stack.
+/// Returns the problem of a NIC without the program for delivery `Peer`: its packets pass to the stack.
 pub fn peer_refused(name: &str, error: &str) -> Problem {
     let message = format!("the program for delivery `Peer` cannot be attached to `{name}`: {error}");
     let remedy = "the policies' Redirect rules pass to the stack (NoPeer); see the kernel log".to_owned();
     Problem::of_nic(name, reason::PEER_REFUSED, message, remedy)
 }
 
-/// Why replies of packets that would be redirected might go astray, so that none is.
+/// Returns the problem of a NIC without the program of the reply path: no packet is redirected, because its
+/// replies could bypass the flow tables.
 pub fn no_reply_path(name: &str, program: &str, error: &str) -> Problem {
     let message = format!("`{program}` cannot be attached to `{name}`: {error}");
     Problem::of_nic(name, reason::NO_REPLY_PATH, message, REPLY_PATH_NEEDS.to_owned())
 }
 
-/// What to do when a program of the reply path cannot be attached.
+/// The remedy when a program of the reply path cannot be attached.
 pub const REPLY_PATH_NEEDS: &str = "the policies' Redirect rules pass to the stack (NoReplyPath); run Linux 6.6 or later (tcx), or a \
     kernel with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (modprobe sch_ingress cls_bpf); see the kernel log";
 
-/// What netlink shows on a NIC to which the agent has attached its program.
+/// Compares the XDP state of a NIC in netlink with the program that the agent attached.
 pub fn not_native(nic: &NicFacts) -> Problem {
     let message = format!(
         "the kernel shows {:?} instead of the agent's program in native mode",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{NicFacts, problem};
 use crate::report::Problem;
 
-/// Which NICs the administrator wants; an interface is taken when any of the entries fits.
+/// The administrator's selection of NICs. An interface is selected when any entry matches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NicSelector {
     /// Names, with `*` and `?`.

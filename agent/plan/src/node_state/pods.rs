@@ -101,7 +101,7 @@ impl<'a> Pods<'a> {
 }
 
 fn by_pod<'a>(tables: &TableState<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a DesiredPod, bool)>> {
-    let programmed = Programmed::new(tables.installed).knowing(tables.differ);
+    let programmed = Programmed::new(tables.installed).with_differ(tables.differ);
     let mut pods = BTreeMap::<_, Vec<_>>::new();
     for pod in &tables.desired.pods {
         let key = (pod.identity.namespace.as_str(), pod.identity.pod.as_str());

@@ -46,7 +46,7 @@ proptest! {
                 let changes = differ.diff(desired, &reading);
                 prop_assert_eq!(&changes, &diff(desired, &reading));
                 let looked = Programmed::new(&reading);
-                let knows = Programmed::new(&reading).knowing(&differ);
+                let knows = Programmed::new(&reading).with_differ(&differ);
                 for pod in &desired.pods {
                     prop_assert_eq!(knows.holds(pod), looked.holds(pod));
                 }

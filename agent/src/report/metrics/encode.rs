@@ -67,7 +67,7 @@ impl AgentMetrics {
     }
 }
 
-/// AgentMetrics with changing labels, and constant ones.
+/// Metrics with changing labels, and constant ones.
 #[derive(Debug)]
 struct ProcessCollector {
     policies: Vec<([(&'static str, String); 2], i64)>,
