@@ -42,7 +42,8 @@ pub async fn answered<T>(answer: impl Future<Output = kube::Result<T>>) -> Resul
     }
 }
 
-/// Applies an object as `manager`. Fields that another manager owns are taken over: only this manager should write them.
+/// Applies an object as `manager`. Fields that another manager owns are taken over: only this manager should
+/// write them.
 pub async fn apply(
     api: &Api<DynamicObject>,
     manager: &str,
@@ -80,15 +81,17 @@ impl<T: Serialize + PartialEq> StatusWriter<T> {
         Self { manager, last: None }
     }
 
-    /// Returns whether `status` has to be written over `stored`. It has not if the API server stores it in another form
-    /// (without a field that its schema lacks, for example): a second write would change nothing.
+    /// Returns whether `status` has to be written over `stored`. It has not if the API server stores it in
+    /// another form (without a field that its schema lacks, for example): a second write would change
+    /// nothing.
     pub fn must_write(&self, status: &T, stored: &Value) -> bool {
         let unchanged = |(written, answer): &(T, Value)| written == status && answer == stored;
         let equal = serde_json::to_value(status).is_ok_and(|status| status == *stored);
         !equal && !self.last.as_ref().is_some_and(unchanged)
     }
 
-    /// Writes `status` to `object`, which has the kind and the name. Returns the object as the API server stores it.
+    /// Writes `status` to `object`, which has the kind and the name. Returns the object as the API server
+    /// stores it.
     pub async fn write(
         &mut self,
         api: &Api<DynamicObject>,

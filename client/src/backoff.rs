@@ -21,8 +21,8 @@ impl Backoff {
         Self { first, longest }
     }
 
-    /// Returns the delay after a number of earlier failures. `jitter`, from 0 to 1, adds up to half of the delay: it
-    /// keeps processes that failed together from retrying together.
+    /// Returns the delay after a number of earlier failures. `jitter`, from 0 to 1, adds up to half of the
+    /// delay: it keeps processes that failed together from retrying together.
     pub fn delay(&self, failures: u32, jitter: f32) -> Duration {
         let factor = 2u32.saturating_pow(failures);
         let plain = self.first.saturating_mul(factor).min(self.longest * 2 / 3);

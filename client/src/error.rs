@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// Joins an error and its causes with `: `. Leaves out a cause that the text already contains, because some errors
-/// repeat their cause in their own message.
+/// Joins an error and its causes with `: `. Leaves out a cause that the text already contains, because some
+/// errors repeat their cause in their own message.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

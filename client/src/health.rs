@@ -29,7 +29,8 @@ struct State {
 }
 
 impl Health {
-    /// Creates the health of a loop that runs at least once in `longest_silence`. It is not ready yet, for a reason.
+    /// Creates the health of a loop that runs at least once in `longest_silence`. It is not ready yet, for a
+    /// reason.
     pub fn new(longest_silence: Duration, waiting_for: impl Into<String>) -> Self {
         Self {
             longest_silence,

@@ -53,7 +53,8 @@ pub fn encode(registry: &Registry, format: Format) -> String {
     }
 }
 
-/// Converts to the classic format. `OpenMetrics` names a counter without `_total`, the classic format names the series.
+/// Converts to the classic format. `OpenMetrics` names a counter without `_total`, the classic format names
+/// the series.
 fn classic(open: &str) -> String {
     let mut text = String::with_capacity(open.len() + 1024);
     let mut help: Option<&str> = None;

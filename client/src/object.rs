@@ -54,7 +54,8 @@ pub struct Versioned<T> {
     pub name: ObjectName,
     /// `metadata.resourceVersion`: of two versions, the later one is larger.
     pub version: u64,
-    /// The parts of the object that are needed. `None` if nothing of it is usable, as if the object were absent.
+    /// The parts of the object that are needed. `None` if nothing of it is usable, as if the object were
+    /// absent.
     pub value: Option<T>,
 }
 
@@ -69,8 +70,8 @@ impl<T> Versioned<T> {
     }
 }
 
-/// Since Kubernetes 1.35, API servers promise that versions are growing numbers; they always were. If one is not a
-/// number, no object counts as later than another.
+/// Since Kubernetes 1.35, API servers promise that versions are growing numbers; they always were. If one is
+/// not a number, no object counts as later than another.
 fn version(resource_version: Option<&str>) -> u64 {
     resource_version
         .and_then(|version| version.parse().ok())
@@ -104,8 +105,8 @@ pub fn parse_field<T: DeserializeOwned>(data: &Value, name: &str) -> Result<T, F
     })
 }
 
-/// Returns access to the objects of one kind without their type, so that a malformed object does not hide the others.
-/// An empty namespace means all namespaces.
+/// Returns access to the objects of one kind without their type, so that a malformed object does not hide the
+/// others. An empty namespace means all namespaces.
 pub fn untyped<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str) -> Api<DynamicObject> {
     let kind = ApiResource::erase::<K>(&());
     if namespace.is_empty() {

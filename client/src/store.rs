@@ -6,8 +6,8 @@ use kube::runtime::watcher::Event;
 
 use crate::object::{ObjectName, Versioned};
 
-/// Objects of one kind, ordered by namespace and name. A new list replaces all objects at once when it is complete; a
-/// list that breaks off changes nothing.
+/// Objects of one kind, ordered by namespace and name. A new list replaces all objects at once when it is
+/// complete; a list that breaks off changes nothing.
 #[derive(Debug)]
 pub struct Store<T> {
     objects: BTreeMap<ObjectName, Stored<T>>,
@@ -52,8 +52,8 @@ impl<T: PartialEq> Store<T> {
         }
     }
 
-    /// Stores an object, unless a later version is stored already: the answer to a write may arrive before the events
-    /// of earlier changes. Returns whether the value has changed.
+    /// Stores an object, unless a later version is stored already: the answer to a write may arrive before
+    /// the events of earlier changes. Returns whether the value has changed.
     pub fn put(&mut self, Versioned { name, version, value }: Versioned<T>) -> bool {
         let Some(value) = value else {
             return self.objects.remove(&name).is_some();

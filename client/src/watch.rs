@@ -18,14 +18,14 @@ use crate::{
     object::Versioned,
 };
 
-/// A watch ends after this time and continues where it ended. A connection that was lost without a notice is detected
-/// by then.
+/// A watch ends after this time and continues where it ended. A connection that was lost without a notice is
+/// detected by then.
 const TIMEOUT_SECONDS: u32 = 120;
 /// The backoff starts again after this time without a failure.
 const CALM: Duration = Duration::from_mins(1);
 
-/// Watches the objects of `api` that match `fields`, a field selector. `convert` keeps what is needed of an object,
-/// before anything is stored. After an error, the stream waits with backoff and continues.
+/// Watches the objects of `api` that match `fields`, a field selector. `convert` keeps what is needed of an
+/// object, before anything is stored. After an error, the stream waits with backoff and continues.
 pub fn watch<K, T>(
     api: Api<K>,
     fields: Option<&str>,
@@ -112,13 +112,15 @@ mod tests {
     async fn listed_and_watched_objects_reach_the_store() {
         let (client, mut server) = mock();
         let answers = tokio::spawn(async move {
-            let list = json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "7"},
+            let list = json!({"apiVersion": "v1", "kind": "ConfigMapList",
+                "metadata": {"resourceVersion": "7"},
                 "items": [{"metadata": {"name": "a", "namespace": "n", "resourceVersion": "5"},
                     "data": {"key": "listed"}}]});
             let request = server.answer(200, &list).await;
             assert!(!request.uri.contains("watch="), "{}", request.uri);
             let changed = json!({"type": "MODIFIED", "object": {"apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": "a", "namespace": "n", "resourceVersion": "8"}, "data": {"key": "watched"}}});
+                "metadata": {"name": "a", "namespace": "n", "resourceVersion": "8"},
+                "data": {"key": "watched"}}});
             let request = server.answer(200, &changed).await;
             assert!(request.uri.contains("resourceVersion=7"), "{}", request.uri);
             assert!(request.uri.contains("timeoutSeconds=120"), "{}", request.uri);
@@ -143,8 +145,8 @@ mod tests {
             let refused = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403,
                 "reason": "Forbidden", "message": "no"});
             server.answer(403, &refused).await;
-            let empty = json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "7"},
-                "items": []});
+            let empty = json!({"apiVersion": "v1", "kind": "ConfigMapList",
+                "metadata": {"resourceVersion": "7"}, "items": []});
             server.answer(200, &empty).await;
             server
         });

@@ -1,4 +1,5 @@
-//! Writes to the API server, all by server-side apply or with names that make repetition harmless.
+//! Writes to the API server. All are idempotent: they use server-side apply, or names that identify the
+//! content.
 
 mod bodies;
 mod publish;
@@ -16,47 +17,47 @@ use xdp_crds::{XdpPeerSet, XdpPolicy, XdpPolicyStatus};
 use crate::{
     MANAGER,
     peers::{Slice, Step},
-    world::{
-        PeerSet, PolicyObject, {self},
+    store::{
+        PolicyObject, StoredSlice, {self},
     },
 };
 
-/// A status to be written.
+/// A status to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusWrite {
-    /// The policy.
+    /// The name of the policy.
     pub name: ObjectName,
-    /// Its uid: the status of one policy is not that of its successor.
+    /// The uid of the policy: a later policy with this name must not get the status.
     pub uid: String,
-    /// What to write.
+    /// The status.
     pub status: XdpPolicyStatus,
 }
 
-/// Writes a status, and returns the policy as it is then.
+/// Writes a status. Returns the policy as it is stored then.
 pub async fn write_status(
     client: &Client,
     write: &StatusWrite,
 ) -> Result<Versioned<PolicyObject>, RequestError> {
     let api = untyped::<XdpPolicy>(client, &write.name.namespace);
     let answer = apply_status(&api, MANAGER, &write.name.name, &bodies::status(write)).await?;
-    Ok(world::policy(&answer))
+    Ok(store::policy(&answer))
 }
 
-/// Writes or deletes a slice; returns what is there then.
-pub async fn take_step(client: &Client, step: &Step) -> Result<Versioned<PeerSet>, RequestError> {
+/// Writes or deletes a slice. Returns the slice as it is stored then.
+pub async fn execute_step(client: &Client, step: &Step) -> Result<Versioned<StoredSlice>, RequestError> {
     match step {
         Step::Write(slice) => write_slice(client, slice).await,
         Step::Delete(name) => delete_slice(client, name).await,
     }
 }
 
-async fn write_slice(client: &Client, slice: &Slice) -> Result<Versioned<PeerSet>, RequestError> {
+async fn write_slice(client: &Client, slice: &Slice) -> Result<Versioned<StoredSlice>, RequestError> {
     let api = untyped::<XdpPeerSet>(client, &slice.name.namespace);
     let answer = apply(&api, MANAGER, &slice.name.name, &bodies::slice(slice)).await?;
-    Ok(world::peer_set(&answer))
+    Ok(store::peer_set(&answer))
 }
 
-async fn delete_slice(client: &Client, name: &ObjectName) -> Result<Versioned<PeerSet>, RequestError> {
+async fn delete_slice(client: &Client, name: &ObjectName) -> Result<Versioned<StoredSlice>, RequestError> {
     let api = untyped::<XdpPeerSet>(client, &name.namespace);
     let params = DeleteParams::default();
     match answered(api.delete(&name.name, &params)).await {

@@ -12,49 +12,52 @@ use xdp_client::process::LogFormat;
 
 use crate::{install, run, uninstall};
 
-/// Resolves selector peers of `XdpPolicy` objects, sums up what the nodes report, and says both in the API.
+/// The operator of xdp-operator: resolves selectors in `XdpPolicy` objects to addresses for the agents, and
+/// aggregates the reports of the agents into the status of each policy.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
-    /// How log lines look. What is logged is set by the environment variable `RUST_LOG` (default `info`).
+    /// Format of log lines. The environment variable `RUST_LOG` sets the level (default `info`).
     #[arg(long, global = true, value_enum, default_value_t)]
     log_format: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the operator. Of several, one leads; the others are ready to take over.
+    /// Run the operator. One of several replicas leads; the others stand by.
     ///
-    /// Ends on SIGTERM or SIGINT, and when another has taken the lease over while this one could not renew it.
+    /// Exits on SIGTERM or SIGINT, and if another replica has acquired the lease because this one could not
+    /// renew it.
     Run(Run),
-    /// Print the definitions of all kinds as YAML.
+    /// Print all CustomResourceDefinitions as YAML.
     Crds,
-    /// Apply the definitions of all kinds, and wait until the API server serves them.
+    /// Apply all CustomResourceDefinitions, and wait until the API server serves them.
     ApplyCrds {
-        /// How long to wait, as `30s`, `5m`, `1h`.
+        /// How long to wait: `30s`, `5m`, `1h`.
         #[arg(long, default_value = "1m", value_parser = duration)]
         timeout: Duration,
     },
-    /// Let all agents remove what they have put into the kernels, then delete what operator and agents have written.
+    /// Uninstall all agents from their nodes, then delete the objects that operator and agents have written.
     ///
-    /// Turns the pods of the `DaemonSet` into `xdp-agent uninstall --wait` and waits until every one is ready.
+    /// Changes the command of the `DaemonSet` to `xdp-agent uninstall --wait`, and waits until all pods are
+    /// ready.
     UninstallAgents(Uninstall),
 }
 
 #[derive(Debug, clap::Args)]
 struct Run {
-    /// Where probes and metrics are served: /healthz, /readyz, /metrics.
+    /// Address for probes and metrics: /healthz, /readyz, /metrics.
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
-    /// Namespace of the Lease by which one operator leads.
+    /// Namespace of the Lease for the leader election.
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
     lease_namespace: String,
-    /// Name to lead under; no other operator may have it.
+    /// Identity of this replica in the Lease. It must be unique.
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     identity: String,
-    /// Namespace of the agents. Not used yet: agents speak through the API server alone.
+    /// Namespace of the agents. Unused: the operator and the agents communicate through the API server.
     #[arg(long, value_name = "NAMESPACE", hide = true)]
     agent_namespace: Option<String>,
 }
@@ -64,28 +67,28 @@ struct Uninstall {
     /// Name of the agents' `DaemonSet`.
     #[arg(long, value_name = "NAME")]
     daemonset: String,
-    /// Its namespace.
+    /// Namespace of the `DaemonSet`.
     #[arg(long, value_name = "NAMESPACE")]
     namespace: String,
-    /// How long to wait for the agents, as `30s`, `5m`, `1h`.
+    /// How long to wait for the agents: `30s`, `5m`, `1h`.
     #[arg(long, default_value = "5m", value_parser = duration)]
     timeout: Duration,
 }
 
 impl Args {
-    /// Does what was asked for.
+    /// Executes the command.
     pub fn execute(self) -> anyhow::Result<()> {
         self.log_format.init();
         if let Command::Crds = self.command {
             return io::stdout()
                 .write_all(install::yaml().as_bytes())
-                .context("the definitions could not be printed");
+                .context("cannot write to standard output");
         }
-        // One thread is enough: the work is waiting for the API server.
+        // One thread suffices: most of the time, the operator waits for the API server.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("no runtime; raise the limit of open files")?;
+            .context("cannot start the runtime; raise the limit of open files")?;
         runtime.block_on(self.command.execute())
     }
 }
@@ -115,9 +118,9 @@ impl Command {
     }
 }
 
-/// `90s`, `5m`, `1h`, `1h30m`.
+/// Parses `90s`, `5m`, `1h` or `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let fault = || format!("`{text}` is no duration; write it as 30s, 5m or 1h30m");
+    let fault = || format!("`{text}` is not a duration; write 30s, 5m or 1h30m");
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {

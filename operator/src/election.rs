@@ -1,16 +1,18 @@
-//! Who leads: one of the operators, by a Lease. Only the leader writes; the others keep their caches warm.
+//! Leader election of the operator's replicas, by a Lease. Only the leader writes; the others keep their
+//! stores current.
 //!
-//! As client-go does it: nobody compares clocks of different machines. A follower takes the Lease over when it has not
-//! seen it change for as long as its holder asked for; a leader stops leading when it could not renew for a shorter time.
+//! It works as in client-go, without comparing clocks of different machines. A follower acquires the Lease if
+//! the Lease is free, or has not changed for its duration. A leader that cannot renew the Lease stops leading
+//! after a shorter time.
 //!
 //! ```text
-//! follower ──the Lease is free, or has stood still──▶ leader ──SIGTERM──▶ gives it back, ends
-//!     ▲                                              │    │
-//!     └──────the API server gives no answer──────────┘    └──somebody else holds it──▶ ends
+//! follower ──the Lease is free or expired──▶ leader ──SIGTERM──▶ releases the Lease, exits
+//!     ▲                                     │    │
+//!     └───the API server does not answer────┘    └──another process holds the Lease──▶ exits
 //! ```
 //!
-//! A leader that cannot reach the API server becomes a follower in the same process: nothing is gained by starting it
-//! again and again while the server is away. If it finds the Lease with somebody else afterwards, it ends.
+//! A leader that cannot reach the API server becomes a follower in the same process, because a restart would
+//! not help. If another process holds the Lease afterwards, it exits.
 
 mod lease;
 #[cfg(test)]
@@ -18,116 +20,116 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-pub use lease::{Candidate, Lost};
+pub use lease::{Candidate, LostLeadership};
 
-/// How long a holder may stay silent before others take over.
+/// The duration of the Lease: others acquire it if its holder has not renewed it for this long.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// How long a leader leads without having renewed.
+/// A leader that has not renewed the Lease for this long stops leading.
 pub const RENEW: Duration = Duration::from_secs(10);
-/// From one look at the Lease to the next.
+/// Time between two attempts.
 pub const RETRY: Duration = Duration::from_secs(2);
 
-/// What matters of a Lease.
+/// What the election needs of a Lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    /// Who holds it; empty: nobody.
+pub struct LeaseRecord {
+    /// The holder; empty if the Lease is free.
     pub holder: String,
-    /// How long the holder may stay silent.
+    /// The duration of the Lease.
     pub duration: Duration,
-    /// Anything that changes with each renewal.
+    /// A value that changes with each renewal.
     pub version: String,
 }
 
 /// What to do with a Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// There is none: make it.
+pub enum LeaseAction {
+    /// Create it: the Lease is absent.
     Create,
-    /// Nobody holds it, or its holder is gone: take it.
-    Take,
-    /// It is ours: renew it.
+    /// Acquire it: the Lease is free or expired.
+    Acquire,
+    /// Renew it: this process holds the Lease.
     Renew,
-    /// It is somebody else's.
+    /// Wait: another process holds the Lease.
     Wait,
 }
 
-/// Remembers since when a Lease stands still, by this machine's clock.
+/// Remembers, by this machine's clock, since when a Lease is unchanged.
 #[derive(Debug, Default)]
-pub struct Observer {
-    seen: Option<(Record, Instant)>,
+pub struct LeaseObserver {
+    seen: Option<(LeaseRecord, Instant)>,
 }
 
-impl Observer {
-    /// Decides what `me` does with the Lease as it is now.
-    pub fn decide(&mut self, me: &str, lease: Option<Record>, now: Instant) -> Action {
+impl LeaseObserver {
+    /// Decides what the process `me` does with a Lease.
+    pub fn decide(&mut self, me: &str, lease: Option<LeaseRecord>, now: Instant) -> LeaseAction {
         let Some(lease) = lease else {
             self.seen = None;
-            return Action::Create;
+            return LeaseAction::Create;
         };
         let since = match &self.seen {
             Some((record, since)) if *record == lease => *since,
             _ => now,
         };
         let action = if lease.holder == me {
-            Action::Renew
+            LeaseAction::Renew
         } else if lease.holder.is_empty() || now >= since + lease.duration {
-            Action::Take
+            LeaseAction::Acquire
         } else {
-            Action::Wait
+            LeaseAction::Wait
         };
         self.seen = Some((lease, since));
         action
     }
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The Lease is ours, asked for at this time.
+pub enum Attempt {
+    /// This process holds the Lease. The request was sent at this time.
     Held(Instant),
-    /// Somebody else has it.
+    /// Another process holds the Lease.
     Other(String),
-    /// No answer, or one that leaves it open.
+    /// The API server did not answer, or refused the request.
     Unknown,
 }
 
-/// Where this process stands.
+/// The role of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It has never led.
+pub enum Role {
+    /// The process has never led.
     Follower,
-    /// It leads, having renewed at this time.
+    /// The process leads. It last renewed the Lease at this time.
     Leader(Instant),
-    /// It has led, and could not renew in time.
+    /// The process has led, and could not renew the Lease in time.
     Suspended,
-    /// It has led, and now somebody else does: it must end.
-    Deposed(String),
+    /// The process has led, and another one leads now: it must exit.
+    LostLeadership(String),
 }
 
-impl Standing {
-    /// Where it stands after an attempt.
+impl Role {
+    /// Returns the role after an attempt.
     #[must_use]
-    pub fn after(self, outcome: Outcome, now: Instant) -> Self {
+    pub fn after(self, outcome: Attempt, now: Instant) -> Self {
         match (self, outcome) {
-            (Self::Deposed(holder), _) => Self::Deposed(holder),
-            (_, Outcome::Held(asked)) => Self::Leader(asked),
+            (Self::LostLeadership(holder), _) => Self::LostLeadership(holder),
+            (_, Attempt::Held(asked)) => Self::Leader(asked),
             (Self::Follower, _) => Self::Follower,
-            (_, Outcome::Other(holder)) => Self::Deposed(holder),
-            (Self::Leader(renewed), Outcome::Unknown) if now < renewed + RENEW => Self::Leader(renewed),
-            (_, Outcome::Unknown) => Self::Suspended,
+            (_, Attempt::Other(holder)) => Self::LostLeadership(holder),
+            (Self::Leader(renewed), Attempt::Unknown) if now < renewed + RENEW => Self::Leader(renewed),
+            (_, Attempt::Unknown) => Self::Suspended,
         }
     }
 
-    /// Whether it may write.
+    /// Returns whether the process may write.
     pub fn leads(&self) -> bool {
         matches!(self, Self::Leader(_))
     }
 
-    /// Until when an attempt may take: a leader must know in time that it is none any more.
+    /// Returns the deadline of an attempt. A leader must stop leading in time.
     pub fn deadline(&self, now: Instant) -> Instant {
         match self {
             Self::Leader(renewed) => (*renewed + RENEW).min(now + RENEW / 2),
-            Self::Follower | Self::Suspended | Self::Deposed(_) => now + RENEW / 2,
+            Self::Follower | Self::Suspended | Self::LostLeadership(_) => now + RENEW / 2,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The definitions of the kinds: printed, or applied.
+//! The CustomResourceDefinitions: prints or applies them.
 
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use tokio::time;
 use tracing::info;
 use xdp_client::connect;
 
-/// Whose fields the definitions are. Helm 4 applies them as `helm` when it installs a chart, and fails where others own
-/// what differs: on definitions that an earlier installation has left, if this were another name.
+/// The field manager of the CRDs. Helm 4 applies CRDs as `helm` when it installs a chart, and fails on fields
+/// that differ and that another manager owns. With another name, it would fail on the CRDs of an earlier
+/// installation.
 const MANAGER: &str = "helm";
 
-/// All definitions as YAML documents.
+/// Returns all CRDs as YAML documents.
 pub fn yaml() -> String {
     let documents = xdp_crds::crds();
     documents.iter().fold(String::new(), |all, definition| {
@@ -25,22 +26,22 @@ pub fn yaml() -> String {
     })
 }
 
-/// Applies all definitions, and waits until the API server serves them.
+/// Applies all CRDs, and waits until the API server serves them.
 pub async fn apply(timeout: Duration) -> anyhow::Result<()> {
     let client = connect().await?;
     let api: Api<CustomResourceDefinition> = Api::all(client);
-    // By force: somebody may have applied them by hand.
+    // With force: a user may have applied the CRDs by hand.
     let params = PatchParams::apply(MANAGER).force();
     let all = async {
         for definition in xdp_crds::crds() {
             let name = definition.name_any();
             api.patch(&name, &params, &Patch::Apply(&definition))
                 .await
-                .with_context(|| format!("CustomResourceDefinition `{name}` could not be applied"))?;
+                .with_context(|| format!("cannot apply CustomResourceDefinition `{name}`"))?;
             await_condition(api.clone(), &name, conditions::is_crd_established())
                 .await
-                .with_context(|| format!("CustomResourceDefinition `{name}` could not be watched"))?;
-            info!(name, "definition applied");
+                .with_context(|| format!("cannot watch CustomResourceDefinition `{name}`"))?;
+            info!(name, "applied a CRD");
         }
         Ok(())
     };

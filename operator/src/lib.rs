@@ -1,31 +1,34 @@
-//! The operator: gives the agents the addresses behind selector peers, and users one status per policy.
+//! The operator: resolves selectors of peers to addresses for the agents, and aggregates what the agents
+//! report into one status per policy.
 //!
 //! ```text
-//! watches ─▶ World ─┬─▶ peers    ─▶ [Step]  ─▶ XdpPeerSets
-//!                   ├─▶ status   ─▶ [Write] ─▶ XdpPolicy status
-//!                   └─▶ announce ─▶ [Note]  ─▶ Events
-//!  IO       pure          pure                  IO, by the leader only
+//! watches ─▶ store ─┬─▶ peers  ─▶ [Step]        ─▶ XdpPeerSets
+//!                   ├─▶ status ─▶ [StatusWrite] ─▶ XdpPolicy status
+//!                   └─▶ events ─▶ [EventDraft]  ─▶ Events
+//!  IO       pure         pure                       IO, by the leader only
 //! ```
 //!
-//! One loop, driven by levels: any change makes a round due, a round looks at the whole [`world`] and does what is
-//! missing. Nothing is remembered that could not be read again, except when a write may be tried next.
+//! One level-triggered loop: each change makes a reconcile due, and a reconcile compares the whole [`store`]
+//! with what should exist. The operator remembers nothing that it could not read again, except when it may
+//! retry a write.
 #![forbid(unsafe_code)]
 
-pub mod announce;
 pub mod api;
 pub mod args;
 pub mod debounce;
 pub mod election;
+pub mod events;
 pub mod install;
 pub mod metrics;
 pub mod peers;
-pub mod round;
+pub mod reconcile;
 pub mod run;
 pub mod select;
 pub mod status;
+pub mod store;
 pub mod uninstall;
 pub mod watch;
-pub mod world;
 
-/// Field manager of everything the operator applies, name of its Lease, and what it reports Events as.
+/// The field manager of everything the operator applies, the name of its Lease, and the reporter of its
+/// Events.
 pub const MANAGER: &str = "xdp-operator";

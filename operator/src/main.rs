@@ -1,4 +1,4 @@
-//! The operator's binary: see `xdp-operator --help`.
+//! The operator: see `xdp-operator --help`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What `/metrics` shows. No label has values that users choose.
+//! Metrics. Users cannot choose the value of any label.
 
 #[cfg(test)]
 mod tests;
@@ -12,14 +12,15 @@ use prometheus_client::{
 };
 use xdp_client::metrics::{Format, RESULTS, encode, result};
 
-use crate::round::Tally;
+use crate::reconcile::Snapshot;
 
-/// Upper bounds in seconds: a round without writes takes milliseconds, one with writes waits for the API server.
+/// Upper bounds in seconds. A reconcile without writes takes milliseconds, one with writes waits for the API
+/// server.
 const BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// The parts of a round.
+/// The parts of a reconcile.
 pub const CONTROLLERS: [&str; 3] = ["peers", "status", "events"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,7 +50,7 @@ struct Build {
     version: &'static str,
 }
 
-/// All of them.
+/// All metrics of the operator.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -79,7 +80,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A part of a round is done.
+    /// Records a part of a reconcile.
     pub fn reconciled(&self, controller: &'static str, took: Duration, success: bool) {
         let result = result(success);
         self.reconciles
@@ -90,34 +91,34 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A status has been written, or not.
+    /// Records a write of a status.
     pub fn status_written(&self, success: bool) {
         let result = result(success);
         self.status_writes.get_or_create(&Written { result }).inc();
     }
 
-    /// Whether this process leads. One that does not knows nothing of how things are.
-    pub fn leads(&self, leads: bool) {
+    /// Sets whether this process leads. Without leadership, it has no counts of objects.
+    pub fn set_leader(&self, leads: bool) {
         self.leader.set(leads.into());
         if !leads {
-            self.tally(&Tally::default());
+            self.set_snapshot(&Snapshot::default());
         }
     }
 
-    /// How things are.
-    pub fn tally(&self, tally: &Tally) {
+    /// Sets the counts of objects.
+    pub fn set_snapshot(&self, snapshot: &Snapshot) {
         for accepted in [false, true] {
             for programmed in [false, true] {
-                let count = tally.policies.get(&(accepted, programmed));
+                let count = snapshot.policies.get(&(accepted, programmed));
                 self.policies
                     .get_or_create(&Policies {
-                        accepted: word(accepted),
-                        programmed: word(programmed),
+                        accepted: label(accepted),
+                        programmed: label(programmed),
                     })
                     .set(count.copied().unwrap_or_default());
             }
         }
-        self.peer_addresses.set(tally.peer_addresses as i64);
+        self.peer_addresses.set(snapshot.peer_addresses as i64);
     }
 
     /// Encodes all metrics.
@@ -129,37 +130,41 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "reconciles",
-            "Reconciles, by what was reconciled and how it went",
+            "Reconciles, by controller and result",
             self.reconciles.clone(),
         );
         registry.register(
             "reconcile_duration_seconds",
-            "Time that a reconcile took, with its writes",
+            "Duration of a reconcile, including its writes",
             self.durations.clone(),
         );
         registry.register("leader", "Whether this process leads", self.leader.clone());
         registry.register(
             "policies",
-            "Policies, by the status of their conditions; 0 where this process does not lead",
+            "Policies, by the status of their conditions; 0 if this process does not lead",
             self.policies.clone(),
         );
         registry.register(
             "peer_addresses",
-            "Addresses in all XdpPeerSets; 0 where this process does not lead",
+            "Addresses in all XdpPeerSets; 0 if this process does not lead",
             self.peer_addresses.clone(),
         );
         registry.register(
             "status_writes",
-            "Writes of policies' statuses",
+            "Writes of the statuses of policies, by result",
             self.status_writes.clone(),
         );
         let build = Family::<Build, Gauge>::default();
         let version = env!("CARGO_PKG_VERSION");
         build.get_or_create(&Build { version }).set(1);
-        registry.register("build_info", "Always 1; the label says what runs", build);
+        registry.register(
+            "build_info",
+            "Always 1; the label has the version of the operator",
+            build,
+        );
     }
 
-    /// A counter that appears with its first event hides that event from `increase()`.
+    /// Creates all series: `increase()` does not count the first event of a new series.
     fn prepare(&self) {
         for controller in CONTROLLERS {
             drop(self.durations.get_or_create(&Controller { controller }));
@@ -170,10 +175,10 @@ impl Metrics {
         for result in RESULTS {
             drop(self.status_writes.get_or_create(&Written { result }));
         }
-        self.leads(false);
+        self.set_leader(false);
     }
 }
 
-const fn word(truth: bool) -> &'static str {
+const fn label(truth: bool) -> &'static str {
     if truth { "true" } else { "false" }
 }

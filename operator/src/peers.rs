@@ -1,4 +1,4 @@
-//! The addresses behind selector peers: which slices there should be, and what to do about those there are.
+//! Slices of the addresses that peers with selectors mean: compares the stored slices with the wanted ones.
 
 mod names;
 mod slices;
@@ -18,63 +18,63 @@ use xdp_crds::{PeerSelector, XdpPeerSetSpec};
 
 use crate::{
     select,
-    world::{Owner, PeerSet, PolicyObject, World},
+    store::{ClusterState, PolicyObject, SliceOwner, StoredSlice},
 };
 
-/// A slice as it should be.
+/// A slice to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// Which object.
+    /// The name of the object.
     pub name: ObjectName,
-    /// The policy it goes with.
-    pub owner: Owner,
-    /// What it says.
+    /// The policy that owns the slice.
+    pub owner: SliceOwner,
+    /// The content.
     pub spec: XdpPeerSetSpec,
 }
 
-/// Something to do.
+/// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Make a slice, or change it.
+    /// Creates or updates a slice.
     Write(Box<Slice>),
-    /// Remove a slice.
+    /// Deletes a slice.
     Delete(ObjectName),
 }
 
-/// What is to be done for one peer. Where a step fails, those after it must wait.
+/// The writes for one peer. If a step fails, the later steps must wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// Namespace, and what the names of the peer's slices begin with.
+    /// The namespace, and the prefix of the names of the peer's slices.
     pub peer: ObjectName,
-    /// In this order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// What should be.
+/// All writes of slices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What differs; nothing for peers whose slices are as they should be.
+    /// One chain for each peer whose slices differ.
     pub chains: Vec<Chain>,
-    /// Addresses in all slices.
+    /// The number of addresses in all slices.
     pub addresses: usize,
 }
 
-/// Compares slices with what policies and pods ask for.
+/// Compares the stored slices with those that the policies and pods require.
 ///
-/// While no agent has ever reported, or all have been uninstalled, nobody reads slices, and there are none.
-pub fn plan(world: &World) -> Plan {
+/// Without any agent's report, no agent reads slices, so no slices are required.
+pub fn plan(cluster: &ClusterState) -> Plan {
     let mut plan = Plan::default();
     let mut wanted = BTreeSet::new();
-    if !world.node_states.is_empty() {
-        for (name, policy) in world.policies.iter().filter(|(_, policy)| !policy.deleting) {
-            for_policy(world, name, policy, &mut plan, &mut wanted);
+    if !cluster.node_states.is_empty() {
+        for (name, policy) in cluster.policies.iter().filter(|(_, policy)| !policy.deleting) {
+            for_policy(cluster, name, policy, &mut plan, &mut wanted);
         }
     }
-    let superfluous = world
+    let unneeded = cluster
         .peer_sets
         .iter()
-        .filter(|(name, set)| !wanted.contains(*name) && is_ours_to_delete(world, name, set));
-    plan.chains.extend(superfluous.map(|(name, _)| Chain {
+        .filter(|(name, set)| !wanted.contains(*name) && may_delete(cluster, name, set));
+    plan.chains.extend(unneeded.map(|(name, _)| Chain {
         peer: name.clone(),
         steps: vec![Step::Delete(name.clone())],
     }));
@@ -82,61 +82,61 @@ pub fn plan(world: &World) -> Plan {
 }
 
 fn for_policy(
-    world: &World,
+    cluster: &ClusterState,
     name: &ObjectName,
     policy: &PolicyObject,
     plan: &mut Plan,
     wanted: &mut BTreeSet<ObjectName>,
 ) {
-    let owner = Owner {
+    let owner = SliceOwner {
         name: name.name.clone(),
         uid: policy.uid.clone(),
     };
     let peers = match &policy.content {
         Ok(content) => written::peers(content),
-        Err(_) => written::stored(world, name),
+        Err(_) => written::stored(cluster, name),
     };
     for peer in &peers {
         let base = base(&name.name, &peer.written);
-        let there = stored(world, &name.namespace, &base);
-        let addresses = select::addresses(world, &name.namespace, peer);
+        let present = stored(cluster, &name.namespace, &base);
+        let addresses = select::addresses(cluster, &name.namespace, peer);
         plan.addresses += addresses.len();
         let slices = slices(
             name,
             &owner,
             &peer.written,
             &base,
-            reslice(&held(&there), &addresses),
+            reslice(&addresses_of(&present), &addresses),
         );
         wanted.extend(slices.iter().map(|slice| slice.name.clone()));
-        let steps = steps(&there, slices);
+        let steps = steps(&present, slices);
         if !steps.is_empty() {
-            // A slice too many is deleted as the last step here, not as garbage.
-            wanted.extend(there.values().map(|(name, _)| (*name).clone()));
+            // The last step of the chain deletes surplus slices. They are not garbage.
+            wanted.extend(present.values().map(|(name, _)| (*name).clone()));
             let peer = ObjectName::new(&name.namespace, base);
             plan.chains.push(Chain { peer, steps });
         }
     }
 }
 
-type Stored<'a> = BTreeMap<u32, (&'a ObjectName, &'a PeerSet)>;
+type Stored<'a> = BTreeMap<u32, (&'a ObjectName, &'a StoredSlice)>;
 
-fn stored<'a>(world: &'a World, namespace: &'a str, base: &str) -> Stored<'a> {
+fn stored<'a>(cluster: &'a ClusterState, namespace: &'a str, base: &str) -> Stored<'a> {
     let prefix = format!("{base}-");
-    world
+    cluster
         .peer_sets
         .within(namespace, &prefix)
         .take_while(|(name, _)| name.name.starts_with(&prefix))
         .filter_map(|(name, set)| {
             let number: u32 = name.name[prefix.len()..].parse().ok()?;
-            // `-07` is nobody's slice.
+            // The operator does not write names such as `-07`.
             (name.name == names::slice(base, number)).then_some((number, (name, set)))
         })
         .collect()
 }
 
-fn held<'a>(there: &Stored<'a>) -> BTreeMap<u32, &'a [IpAddr]> {
-    there
+fn addresses_of<'a>(present: &Stored<'a>) -> BTreeMap<u32, &'a [IpAddr]> {
+    present
         .iter()
         .filter_map(|(number, (_, set))| Some((*number, set.spec.as_ref()?.addresses.as_slice())))
         .collect()
@@ -144,7 +144,7 @@ fn held<'a>(there: &Stored<'a>) -> BTreeMap<u32, &'a [IpAddr]> {
 
 fn slices(
     policy: &ObjectName,
-    owner: &Owner,
+    owner: &SliceOwner,
     peer: &PeerSelector,
     base: &str,
     addresses: Vec<Vec<IpAddr>>,
@@ -159,7 +159,7 @@ fn slices(
                 policy: policy.name.clone(),
                 peer: peer.clone(),
                 slice,
-                // Only slice 0 says how many there are: otherwise all would change with their number.
+                // Only slice 0 has the number of slices. Otherwise each slice would change with that number.
                 slices: if slice == 0 { count } else { slice + 1 },
                 addresses,
             },
@@ -167,14 +167,14 @@ fn slices(
         .collect()
 }
 
-/// Slice 0 says how many slices there are. It comes after those it speaks of, and before the deletion of the others:
-/// so every address is always in a slice that counts.
-fn steps(there: &Stored<'_>, slices: Vec<Slice>) -> Vec<Step> {
+/// Orders the writes so that each address is always in a valid slice: slice 0, which has the number of
+/// slices, is written after the others, and before surplus slices are deleted.
+fn steps(present: &Stored<'_>, slices: Vec<Slice>) -> Vec<Step> {
     let count = slices.len() as u32;
     let mut changed: Vec<_> = slices
         .into_iter()
         .filter(|slice| {
-            !there
+            !present
                 .get(&slice.spec.slice)
                 .is_some_and(|(_, set)| is_same(set, slice))
         })
@@ -183,22 +183,25 @@ fn steps(there: &Stored<'_>, slices: Vec<Slice>) -> Vec<Step> {
     if matches!(changed.first(), Some(Step::Write(slice)) if slice.spec.slice == 0) {
         changed.rotate_left(1);
     }
-    let surplus = there.range(count..).rev();
+    let surplus = present.range(count..).rev();
     changed.extend(surplus.map(|(_, (name, _))| Step::Delete((*name).clone())));
     changed
 }
 
-fn is_same(set: &PeerSet, slice: &Slice) -> bool {
+fn is_same(set: &StoredSlice, slice: &Slice) -> bool {
     set.spec.as_ref() == Some(&slice.spec) && set.owner.as_ref() == Some(&slice.owner)
 }
 
-/// Slices of policies that are gone go with them, by their owner reference. While a policy is refused, agents keep what
-/// was in force before, and its slices stay.
-fn is_ours_to_delete(world: &World, name: &ObjectName, set: &PeerSet) -> bool {
+/// Returns whether the operator has to delete an unneeded slice. Garbage collection deletes the slices of a
+/// deleted policy. The slices of a refused policy stay, because agents keep its last valid version
+/// programmed.
+fn may_delete(cluster: &ClusterState, name: &ObjectName, set: &StoredSlice) -> bool {
     let Some(owner) = &set.owner else {
         return true;
     };
-    let policy = world.policies.get(&ObjectName::new(&name.namespace, &owner.name));
-    let nobody_reads = world.node_states.is_empty();
-    policy.is_some_and(|policy| !policy.deleting && (policy.content.is_ok() || nobody_reads))
+    let policy = cluster
+        .policies
+        .get(&ObjectName::new(&name.namespace, &owner.name));
+    let unused = cluster.node_states.is_empty();
+    policy.is_some_and(|policy| !policy.deleting && (policy.content.is_ok() || unused))
 }

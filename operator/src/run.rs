@@ -1,4 +1,4 @@
-//! `xdp-operator run`: the loop.
+//! `xdp-operator run`: the reconcile loop.
 
 mod execute;
 
@@ -25,76 +25,80 @@ use xdp_client::{
 
 use crate::{
     debounce::Debounce,
-    election::{Candidate, Lost},
+    election::{Candidate, LostLeadership},
     metrics::Metrics,
+    store::{ClusterState, StoreEvent},
     watch as watches,
-    world::{Change, World},
 };
 
-/// Changes that wait while a round writes; then the watches wait.
+/// Events that wait while a reconcile writes. When there are more, the watches wait.
 const WAITING: usize = 1024;
-/// Without any change the loop comes round this often.
+/// Without an event, the loop runs this often.
 const IDLE: Duration = Duration::from_secs(15);
-/// A rollout makes its changes within moments: they become one round.
+/// A rollout changes many objects within moments. They become one reconcile.
 const QUIET: Duration = Duration::from_millis(100);
-/// However many changes come, a round begins after this.
+/// A reconcile starts after this time even if changes do not pause.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
-
-/// A reconcile loop that has not run for this long hangs: each wait in it is shorter.
+/// A loop that has not run for this long hangs: each wait in it is shorter.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
-/// What `run` needs to know.
+/// Options of `run`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where probes and metrics are served.
+    /// Address for probes and metrics.
     pub listen: SocketAddr,
-    /// Where the Lease is.
+    /// Namespace of the Lease.
     pub lease_namespace: String,
-    /// Under which name to lead.
+    /// Identity in the Lease.
     pub identity: String,
 }
 
-/// Runs until SIGTERM or SIGINT, or until the Lease is lost.
+/// Runs until SIGTERM or SIGINT, or until another process holds the Lease.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let client = connect().await?;
     let health = Arc::new(Health::new(LONGEST_SILENCE, "the first lists"));
     let metrics = Arc::new(Metrics::default());
     let server = Server::bind(options.listen)?;
-    info!(version = env!("CARGO_PKG_VERSION"), listen = %options.listen, identity = options.identity, "starts");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %options.listen,
+        identity = options.identity,
+        "starting"
+    );
     let mut candidate = Candidate::new(client.clone(), &options.lease_namespace, &options.identity);
     let (leads, leading) = watch::channel(false);
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let mut operator = Loop {
-        world: World::default(),
+    let (sender, events) = mpsc::channel(WAITING);
+    let mut reconciler = ReconcileLoop {
+        cluster: ClusterState::default(),
         debounce: Debounce::new(QUIET, LONGEST_WAIT),
         next: None,
-        changes: receiver,
+        events,
         leading,
         health: Arc::clone(&health),
         executor: Executor::new(client.clone(), Arc::clone(&metrics), &options.identity),
         metrics: Arc::clone(&metrics),
     };
     let ended = tokio::select! {
-        lost = candidate.stand(&leads) => Ended::Lost(lost),
-        () = shutdown_signal() => Ended::Told,
-        () = operator.turn() => Ended::Broken,
-        () = watches::all(client, sender) => Ended::Broken,
+        lost = candidate.campaign(&leads) => Ended::LostLeadership(lost),
+        () = shutdown_signal() => Ended::Shutdown,
+        () = reconciler.run() => Ended::TaskExited,
+        () = watches::all(client, sender) => Ended::TaskExited,
         result = server.run(health, Some(metrics_source(metrics))) => {
             return result.context("the HTTP server failed");
         }
     };
-    // Whatever was being written is abandoned by now: nobody writes while another may lead.
+    // All writes in progress are cancelled by now: this process does not write while another one may lead.
     match ended {
-        Ended::Told => {
+        Ended::Shutdown => {
+            info!("shutting down");
             candidate.release().await;
-            info!("ends");
             Ok(())
         }
-        Ended::Lost(lost) => {
-            error!(holder = lost.holder, "lease lost");
+        Ended::LostLeadership(lost) => {
+            error!(holder = lost.holder, "lost the lease");
             Err(lost.into())
         }
-        Ended::Broken => anyhow::bail!("a part of the loop has ended, which cannot be"),
+        Ended::TaskExited => anyhow::bail!("a background task exited unexpectedly"),
     }
 }
 
@@ -106,63 +110,68 @@ fn metrics_source(metrics: Arc<Metrics>) -> MetricsSource {
 }
 
 enum Ended {
-    Told,
-    Lost(Lost),
-    Broken,
+    Shutdown,
+    LostLeadership(LostLeadership),
+    TaskExited,
 }
 
-struct Loop {
-    world: World,
+struct ReconcileLoop {
+    cluster: ClusterState,
     debounce: Debounce,
+    /// When the next reconcile is due even if nothing changes.
     next: Option<Instant>,
-    changes: mpsc::Receiver<Change>,
+    events: mpsc::Receiver<StoreEvent>,
     leading: watch::Receiver<bool>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     executor: Executor,
 }
 
-impl Loop {
-    /// Turns for ever; ends only with the watches.
-    async fn turn(&mut self) {
+impl ReconcileLoop {
+    /// Runs the loop. Returns only if the watches have ended.
+    async fn run(&mut self) {
         loop {
             self.health.beat();
             let now = Instant::now();
             if self.due().is_some_and(|due| due <= now) {
-                self.round().await;
+                self.reconcile().await;
                 continue;
             }
             let wake = self.due().unwrap_or(now + IDLE).min(now + IDLE);
             tokio::select! {
-                change = self.changes.recv() => match change {
-                    Some(change) => self.take(change),
+                event = self.events.recv() => match event {
+                    Some(event) => self.apply(event),
                     None => return,
                 },
                 changed = self.leading.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let leads = *self.leading.borrow_and_update();
-                    self.metrics.leads(leads);
-                    // What another leader has announced meanwhile is in the statuses.
-                    self.executor.forget();
-                    self.debounce.touch(Instant::now());
+                    self.leadership_changed();
                 }
                 () = time::sleep_until(wake.into()) => {}
             }
         }
     }
 
-    /// Takes a change in, and those that wait behind it.
-    fn take(&mut self, first: Change) {
-        let mut changed = self.world.apply(first);
-        while let Some(Some(change)) = self.changes.recv().now_or_never() {
-            changed |= self.world.apply(change);
+    fn leadership_changed(&mut self) {
+        let leads = *self.leading.borrow_and_update();
+        self.metrics.set_leader(leads);
+        // The stored statuses show the Events that another leader has created meanwhile.
+        self.executor.reset();
+        self.debounce.touch(Instant::now());
+    }
+
+    /// Applies an event, and all events that wait.
+    fn apply(&mut self, first: StoreEvent) {
+        let mut changed = self.cluster.apply(first);
+        while let Some(Some(event)) = self.events.recv().now_or_never() {
+            changed |= self.cluster.apply(event);
         }
         if changed {
             self.debounce.touch(Instant::now());
         }
-        match self.world.missing().as_slice() {
+        match self.cluster.missing().as_slice() {
             [] => self.health.set_ready(),
             missing => self
                 .health
@@ -170,25 +179,25 @@ impl Loop {
         }
     }
 
-    /// When a round is due: only a leader makes rounds, and only with complete lists.
+    /// Returns when a reconcile is due. Only a leader reconciles, and only with complete lists.
     fn due(&self) -> Option<Instant> {
-        if !*self.leading.borrow() || !self.world.is_complete() {
+        if !*self.leading.borrow() || !self.cluster.is_complete() {
             return None;
         }
         [self.debounce.due(), self.next].into_iter().flatten().min()
     }
 
-    async fn round(&mut self) {
+    async fn reconcile(&mut self) {
         self.debounce.reset();
         self.next = None;
         let mut leading = self.leading.clone();
-        let deposed = leading.wait_for(|leads| !leads).map(drop);
+        let lost_leadership = leading.wait_for(|leads| !leads).map(drop);
         tokio::select! {
             biased;
-            () = deposed => {}
-            done = self.executor.round(&mut self.world, &self.health) => {
-                self.next = done.next;
-                if done.changed {
+            () = lost_leadership => {}
+            outcome = self.executor.reconcile(&mut self.cluster, &self.health) => {
+                self.next = outcome.next;
+                if outcome.changed {
                     self.debounce.touch(Instant::now());
                 }
             }

@@ -1,45 +1,45 @@
-//! What a policy's status should say.
+//! The status of a policy, from the policy and the reports of the agents. Without IO.
 
+mod message;
 mod nodes;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-pub use nodes::{Obstacle, Verdict, verdict};
-pub use words::{is_passing, severity};
+pub use message::{is_transient, severity};
+pub use nodes::{NodeVerdict, Obstacle, verdict};
 use xdp_crds::{
     Ratio, XdpPolicyStatus,
     conditions::{ACCEPTED, PROGRAMMED, accepted, programmed},
 };
 
-use crate::world::{PolicyObject, Refusal, Report};
+use crate::store::{AgentReport, PolicyObject, Refusal};
 
-/// Nodes that a message names.
+/// The number of nodes that a message names.
 pub const NAMED_NODES: usize = 5;
 
-/// What there is to be said about a policy, before times.
+/// A condition, before its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Finding {
+struct ConditionValue {
     is_true: bool,
     reason: String,
     message: String,
 }
 
-/// What the status of a policy should say. `targets` counts the selected pods of each selected node; `state` looks up
-/// what a node's agent reports. Where a condition's status stays the same, so does the time of its transition: what is
-/// returned equals the stored status exactly if there is nothing to write.
-pub fn status<'a, R: Into<Report<'a>>>(
+/// Returns the status of a policy. `targets` counts the selected pods of each selected node; `report` returns
+/// the report of a node's agent. A condition whose status does not change keeps its transition time, so that
+/// the result equals the stored status exactly if there is nothing to write.
+pub fn status<'a, R: Into<AgentReport<'a>>>(
     policy: &PolicyObject,
     targets: &BTreeMap<&'a str, u32>,
-    state: impl Fn(&'a str) -> R,
+    report: impl Fn(&'a str) -> R,
     now: &Time,
 ) -> XdpPolicyStatus {
-    let verdicts: Vec<Verdict<'a>> = targets
+    let verdicts: Vec<NodeVerdict<'a>> = targets
         .iter()
-        .map(|(node, pods)| verdict(policy, node, *pods, state(node)))
+        .map(|(node, pods)| verdict(policy, node, *pods, report(node)))
         .collect();
     let nodes = Ratio {
         selected: verdicts.len() as u32,
@@ -52,7 +52,7 @@ pub fn status<'a, R: Into<Report<'a>>>(
         selected: targets.values().sum(),
         programmed: verdicts.iter().map(|verdict| verdict.pods_programmed).sum(),
     };
-    let findings = match &policy.content {
+    let conditions = match &policy.content {
         Ok(_) => [
             (ACCEPTED, valid()),
             (PROGRAMMED, programmed(verdicts, nodes, pods)),
@@ -64,67 +64,73 @@ pub fn status<'a, R: Into<Report<'a>>>(
         .as_ref()
         .map_or(&[][..], |status| &status.conditions);
     XdpPolicyStatus {
-        conditions: findings
+        conditions: conditions
             .into_iter()
-            .map(|(kind, finding)| condition(kind, finding, policy.generation, before, now))
+            .map(|(kind, value)| condition(kind, value, policy.generation, before, now))
             .collect(),
         nodes,
         pods,
     }
 }
 
-/// Whether a stored status says all that it should. Conditions of others do not matter.
+/// Returns whether a stored status is up to date. Ignores conditions of other controllers.
 pub fn is_written(stored: Option<&XdpPolicyStatus>, wanted: &XdpPolicyStatus) -> bool {
     let Some(stored) = stored else { return false };
     let same = |kind: &str| find(&stored.conditions, kind) == find(&wanted.conditions, kind);
     same(ACCEPTED) && same(PROGRAMMED) && (stored.nodes, stored.pods) == (wanted.nodes, wanted.pods)
 }
 
-/// The condition of a type.
+/// Returns the condition of a type.
 pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-fn condition(kind: &str, finding: Finding, generation: i64, before: &[Condition], now: &Time) -> Condition {
-    let status = if finding.is_true { "True" } else { "False" };
+fn condition(
+    kind: &str,
+    value: ConditionValue,
+    generation: i64,
+    before: &[Condition],
+    now: &Time,
+) -> Condition {
+    let status = if value.is_true { "True" } else { "False" };
     let since = find(before, kind)
         .filter(|old| old.status == status)
         .map_or(now, |old| &old.last_transition_time);
     Condition {
         type_: kind.to_owned(),
         status: status.to_owned(),
-        reason: finding.reason,
-        message: finding.message,
+        reason: value.reason,
+        message: value.message,
         observed_generation: Some(generation),
         last_transition_time: since.clone(),
     }
 }
 
-fn valid() -> Finding {
-    Finding {
+fn valid() -> ConditionValue {
+    ConditionValue {
         is_true: true,
         reason: accepted::ACCEPTED.to_owned(),
         message: String::new(),
     }
 }
 
-fn refused(refusal: &Refusal) -> Finding {
-    Finding {
+fn refused(refusal: &Refusal) -> ConditionValue {
+    ConditionValue {
         is_true: false,
         reason: refusal.reason.to_owned(),
-        message: words::bounded(&refusal.message),
+        message: message::bounded(&refusal.message),
     }
 }
 
-fn not_accepted() -> Finding {
-    Finding {
+fn not_accepted() -> ConditionValue {
+    ConditionValue {
         is_true: false,
         reason: programmed::NOT_ACCEPTED.to_owned(),
-        message: "the policy is refused: see the condition Accepted".to_owned(),
+        message: "the policy is refused; see the condition Accepted".to_owned(),
     }
 }
 
-fn programmed(verdicts: Vec<Verdict<'_>>, nodes: Ratio, pods: Ratio) -> Finding {
+fn programmed(verdicts: Vec<NodeVerdict<'_>>, nodes: Ratio, pods: Ratio) -> ConditionValue {
     let mut obstacles: Vec<(&str, Obstacle)> = verdicts
         .into_iter()
         .filter_map(|verdict| Some((verdict.node, verdict.obstacle?)))
@@ -134,24 +140,24 @@ fn programmed(verdicts: Vec<Verdict<'_>>, nodes: Ratio, pods: Ratio) -> Finding 
         Some((_, worst)) => (
             false,
             worst.reason.clone(),
-            words::message(&obstacles, nodes.selected),
+            message::message(&obstacles, nodes.selected),
         ),
         None if nodes.selected == 0 => (
             true,
             programmed::NO_PODS.to_owned(),
-            "no running pod is selected".to_owned(),
+            "the policy selects no running pod".to_owned(),
         ),
         None => (
             true,
             programmed::PROGRAMMED.to_owned(),
             format!(
                 "programmed for {} on {}",
-                words::count(pods.selected, "pod"),
-                words::count(nodes.selected, "node")
+                message::count(pods.selected, "pod"),
+                message::count(nodes.selected, "node")
             ),
         ),
     };
-    Finding {
+    ConditionValue {
         is_true,
         reason,
         message,

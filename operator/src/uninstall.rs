@@ -1,4 +1,5 @@
-//! `xdp-operator uninstall-agents`: nothing of ours stays in a kernel, and nothing that only we have written in the API.
+//! `xdp-operator uninstall-agents`: removes everything from the kernels, and the objects that operator and
+//! agents have written from the API.
 
 mod plan;
 
@@ -17,32 +18,32 @@ use tracing::{info, warn};
 use xdp_client::{apply::answered, connect, object::untyped};
 use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy};
 
-use crate::{MANAGER, world};
+use crate::{MANAGER, store};
 
-/// How long the operator may take to see that no agent is left, and to say so in the policies.
-const AFTERMATH: Duration = Duration::from_secs(15);
-/// Deletions at the same time.
-const AT_ONCE: usize = 8;
+/// How long to wait until the running operator has updated the policies.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(15);
+/// Concurrent deletions.
+const CONCURRENT_DELETIONS: usize = 8;
 
-/// Lets all agents remove what is theirs, then deletes what operator and agents have written.
+/// Requests all agents to uninstall, then deletes what operator and agents have written.
 pub async fn uninstall(namespace: &str, name: &str, timeout: Duration) -> anyhow::Result<()> {
     let client = connect().await?;
     let sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
     let set = sets.get_opt(name).await;
-    if let Some(set) = set.with_context(|| format!("DaemonSet {namespace}/{name} could not be read"))? {
+    if let Some(set) = set.with_context(|| format!("cannot read DaemonSet {namespace}/{name}"))? {
         agents(&client, &sets, &set, timeout).await?;
     } else {
         warn!(
             namespace,
-            name, "there is no such DaemonSet, so there are no agents"
+            name, "the DaemonSet does not exist, so there are no agents"
         );
     }
     delete_all::<XdpNodeState>(&client).await?;
-    if time::timeout(AFTERMATH, seen_by_the_operator(&client))
+    if time::timeout(STATUS_TIMEOUT, statuses_updated(&client))
         .await
         .is_err()
     {
-        warn!("the statuses of policies still say what was; the operator seems not to run");
+        warn!("the statuses of policies are stale; the operator does not seem to run");
     }
     delete_all::<XdpPeerSet>(&client).await?;
     info!("agents uninstalled");
@@ -58,7 +59,7 @@ async fn agents(
     let (name, namespace) = (set.name_any(), set.namespace().unwrap_or_default());
     let patch = plan::patch(set).with_context(|| {
         format!(
-            "DaemonSet {namespace}/{name} has no container `{}`: is it the agents'?",
+            "DaemonSet {namespace}/{name} has no container `{}`; check that it is the DaemonSet of the agents",
             plan::CONTAINER
         )
     })?;
@@ -68,21 +69,21 @@ async fn agents(
     };
     sets.patch(&name, &params, &Patch::Strategic(patch))
         .await
-        .with_context(|| format!("DaemonSet {namespace}/{name} could not be changed"))?;
-    info!(namespace, name, "agents are told to remove what is theirs");
+        .with_context(|| format!("cannot change DaemonSet {namespace}/{name}"))?;
+    info!(namespace, name, "requested agents to uninstall");
     let done = await_condition(sets.clone(), &name, |set: Option<&DaemonSet>| {
         set.is_none_or(plan::is_done)
     });
     if let Ok(result) = time::timeout(timeout, done).await {
-        result.with_context(|| format!("DaemonSet {namespace}/{name} could not be watched"))?;
-        info!(namespace, name, "every agent has");
+        result.with_context(|| format!("cannot watch DaemonSet {namespace}/{name}"))?;
+        info!(namespace, name, "all agents have uninstalled");
         return Ok(());
     }
     let nodes = unfinished(client, sets, &namespace, &name).await;
     let nodes = nodes.unwrap_or_else(|error| format!("unknown ({error})"));
     bail!(
-        "after {} s not every agent of DaemonSet {namespace}/{name} has removed what is its own; nodes that are left: \
-         {nodes}. Look at the pods there, or, if these nodes are gone for good, delete them and try again",
+        "after {} s, not all agents of DaemonSet {namespace}/{name} have uninstalled; remaining nodes: {nodes}. Check the \
+         pods on these nodes. If a node no longer exists, delete its Node object and retry",
         timeout.as_secs()
     )
 }
@@ -100,24 +101,24 @@ async fn unfinished(
     Ok(plan::unfinished(&set, &pods.items))
 }
 
-/// Waits until no policy claims to be in force, and no slice is left.
-async fn seen_by_the_operator(client: &Client) {
+/// Waits until no policy claims to be programmed.
+async fn statuses_updated(client: &Client) {
     let claims = |set: Option<&kube::api::DynamicObject>| {
         set.is_none_or(|object| {
-            world::policy(object)
+            store::policy(object)
                 .value
                 .is_none_or(|policy| !plan::claims(&policy))
         })
     };
     let policies = match answered(untyped::<XdpPolicy>(client, "").list(&ListParams::default())).await {
         Ok(policies) => policies.items,
-        Err(error) => return warn!(%error, "policies could not be listed"),
+        Err(error) => return warn!(%error, "cannot list policies"),
     };
     for policy in policies {
         let namespace = policy.namespace().unwrap_or_default();
         let api = untyped::<XdpPolicy>(client, &namespace);
         if let Err(error) = await_condition(api, &policy.name_any(), claims).await {
-            return warn!(%error, "policies could not be watched");
+            return warn!(%error, "cannot watch policies");
         }
     }
 }
@@ -129,24 +130,22 @@ where
     let kind = K::kind(&()).into_owned();
     let listed = match answered(untyped::<K>(client, "").list(&ListParams::default())).await {
         Err(error) if error.is_status(404) => return Ok(()),
-        listed => listed.with_context(|| format!("objects of kind {kind} could not be listed"))?,
+        listed => listed.with_context(|| format!("cannot list objects of kind {kind}"))?,
     };
     let deletions = listed.items.into_iter().map(|object| async move {
         let api = untyped::<K>(client, &object.namespace().unwrap_or_default());
         let name = object.name_any();
         match answered(api.delete(&name, &kube::api::DeleteParams::default())).await {
             Err(error) if error.is_status(404) => Ok(()),
-            answer => answer
-                .map(drop)
-                .with_context(|| format!("{name} could not be deleted")),
+            answer => answer.map(drop).with_context(|| format!("cannot delete {name}")),
         }
     });
-    let mut results = stream::iter(deletions).buffer_unordered(AT_ONCE);
+    let mut results = stream::iter(deletions).buffer_unordered(CONCURRENT_DELETIONS);
     let mut count = 0u32;
     while let Some(result) = results.next().await {
         result?;
         count += 1;
     }
-    info!(kind, count, "deleted");
+    info!(kind, count, "deleted objects");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Watches: events of the API server become [`Change`]s of the store.
+//! Watches all kinds of objects for the store.
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -12,14 +12,12 @@ use xdp_client::{
 };
 use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy};
 
-use crate::world::{
-    Change, {self},
-};
+use crate::store::{self, StoreEvent};
 
-type Events<'a> = futures::stream::LocalBoxStream<'a, Result<Change, WatchError>>;
+type Events<'a> = futures::stream::LocalBoxStream<'a, Result<StoreEvent, WatchError>>;
 
 /// Watches all kinds. Returns only if the receiver is dropped.
-pub async fn all(client: Client, changes: Sender<Change>) {
+pub async fn all(client: Client, changes: Sender<StoreEvent>) {
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     // Whole nodes: their status says whether they are reachable. It changes once in minutes.
     let nodes: Api<Node> = Api::all(client.clone());
@@ -30,38 +28,38 @@ pub async fn all(client: Client, changes: Sender<Change>) {
     let watches = [
         (
             "pods",
-            events(watch(pods, None, |pod| world::pod(&pod)), Change::Pod),
+            events(watch(pods, None, |pod| store::pod(&pod)), StoreEvent::Pod),
         ),
         (
             "namespaces",
             events(
-                watch(namespaces, None, |object| world::namespace(&object)),
-                Change::Namespace,
+                watch(namespaces, None, |object| store::namespace(&object)),
+                StoreEvent::Namespace,
             ),
         ),
         (
             "nodes",
-            events(watch(nodes, None, |node| world::node(&node)), Change::Node),
+            events(watch(nodes, None, |node| store::node(&node)), StoreEvent::Node),
         ),
         (
             "xdppolicies",
             events(
-                watch(policies, None, |object| world::policy(&object)),
-                Change::Policy,
+                watch(policies, None, |object| store::policy(&object)),
+                StoreEvent::Policy,
             ),
         ),
         (
             "xdpnodestates",
             events(
-                watch(states, None, |object| world::node_state(&object)),
-                Change::NodeState,
+                watch(states, None, |object| store::node_state(&object)),
+                StoreEvent::NodeState,
             ),
         ),
         (
             "xdppeersets",
             events(
-                watch(sets, None, |object| world::peer_set(&object)),
-                Change::PeerSet,
+                watch(sets, None, |object| store::peer_set(&object)),
+                StoreEvent::PeerSet,
             ),
         ),
     ];
@@ -71,13 +69,13 @@ pub async fn all(client: Client, changes: Sender<Change>) {
 
 fn events<'a, T: 'a>(
     stream: impl Stream<Item = Result<Event<Versioned<T>>, WatchError>> + 'a,
-    change: fn(Event<Versioned<T>>) -> Change,
+    change: fn(Event<Versioned<T>>) -> StoreEvent,
 ) -> Events<'a> {
     stream.map_ok(change).boxed_local()
 }
 
 /// Forwards the changes of one kind.
-async fn follow(kind: &'static str, mut events: Events<'_>, changes: &Sender<Change>) {
+async fn follow(kind: &'static str, mut events: Events<'_>, changes: &Sender<StoreEvent>) {
     let mut fails = false;
     while let Some(event) = events.next().await {
         match event {

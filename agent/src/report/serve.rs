@@ -32,8 +32,8 @@ pub enum ServeError {
     Thread(#[source] io::Error),
 }
 
-/// Serves probes and metrics of an agent that uses `pin_dir`, and returns the address. Call it after signals are
-/// blocked: the thread must not receive them.
+/// Serves probes and metrics of an agent that uses `pin_dir`, and returns the address. Call it after signals
+/// are blocked: the thread must not receive them.
 pub fn start(
     listen: SocketAddr,
     pin_dir: PathBuf,

@@ -5,8 +5,8 @@
 //!                                                                 writer ◀── cache ◀── status
 //! ```
 //!
-//! One thread with its own runtime waits for the network; the loop only takes the lock of the cache. Objects stay until
-//! the next complete list: while the API server is unreachable, nothing changes.
+//! One thread with its own runtime waits for the network; the loop only takes the lock of the cache. Objects
+//! stay until the next complete list: while the API server is unreachable, nothing changes.
 
 mod cache;
 mod objects;
@@ -56,8 +56,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Connects as the pod's service account, or as `KUBECONFIG` says, and calls `wake` after each change. Succeeds even
-    /// if the API server does not answer.
+    /// Connects as the pod's service account, or as `KUBECONFIG` says, and calls `wake` after each change.
+    /// Succeeds even if the API server does not answer.
     pub(crate) fn follow(
         node: &str,
         metrics: Arc<AgentMetrics>,
@@ -116,7 +116,8 @@ impl Cluster {
     }
 }
 
-/// Returns a problem for each policy that waits for the addresses of its peers, and that selects a pod of this node.
+/// Returns a problem for each policy that waits for the addresses of its peers, and that selects a pod of
+/// this node.
 fn pending(node_policies: &[NodePolicy], pods: &[Arc<Pod>]) -> Vec<Problem> {
     let concerns = |node_policy: &&NodePolicy| {
         let policy = node_policy.policy.as_deref();

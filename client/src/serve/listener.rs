@@ -30,7 +30,8 @@ pub const CONNECTIONS: usize = 64;
 const REQUEST: Duration = Duration::from_secs(5);
 /// A client that has not read the answer by then is disconnected.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Pause after a connection could not be accepted: without file descriptors, the next attempt would fail at once.
+/// Pause after a connection could not be accepted: without file descriptors, the next attempt would fail at
+/// once.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts a bounded number of connections, each for a bounded time.

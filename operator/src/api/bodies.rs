@@ -1,4 +1,4 @@
-//! What is sent.
+//! Bodies of requests.
 
 use serde_json::{Value, json};
 use xdp_crds::API_VERSION;
@@ -6,7 +6,7 @@ use xdp_crds::API_VERSION;
 use super::StatusWrite;
 use crate::{MANAGER, peers::Slice};
 
-/// Longest value of a label.
+/// The longest value of a label.
 const LONGEST_LABEL: usize = 63;
 
 pub(super) fn status(write: &StatusWrite) -> Value {

@@ -1,4 +1,4 @@
-//! Events.
+//! Creates Events.
 
 use std::{collections::BTreeMap, hash::Hasher};
 
@@ -15,38 +15,39 @@ use kube::{
 use serde_json::json;
 use xdp_client::apply::{RequestError, answered};
 
-use crate::{MANAGER, announce::Note};
+use crate::{MANAGER, events::EventDraft};
 
-/// As many Events are remembered as there can be NICs and policies with problems at once; the API server forgets them
-/// after an hour anyway.
-const REMEMBERED: usize = 10_000;
+/// The number of remembered Events: more than there are NICs and policies with problems. The API server
+/// deletes Events after an hour.
+const MAX_REMEMBERED: usize = 10_000;
 
-/// Makes Events. One with the same content is counted, not made again, also when another process made it.
+/// Creates Events. A repetition increases the count of the existing Event, also if another process created
+/// that.
 pub struct Publisher {
     client: Client,
-    me: String,
+    identity: String,
     counts: BTreeMap<String, i32>,
 }
 
 impl Publisher {
-    /// Reports in the name of a process.
-    pub fn new(client: Client, me: impl Into<String>) -> Self {
+    /// Creates a publisher that reports as `identity`.
+    pub fn new(client: Client, identity: impl Into<String>) -> Self {
         Self {
             client,
-            me: me.into(),
+            identity: identity.into(),
             counts: BTreeMap::new(),
         }
     }
 
-    /// Makes an Event, or counts it once more.
-    pub async fn publish(&mut self, note: &Note) -> Result<(), RequestError> {
-        let namespace = match note.name.namespace.as_str() {
+    /// Creates an Event, or increases the count of an existing one.
+    pub async fn publish(&mut self, draft: &EventDraft) -> Result<(), RequestError> {
+        let namespace = match draft.name.namespace.as_str() {
             "" => "default",
             namespace => namespace,
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let now = Timestamp::now();
-        let event = event(note, namespace, &self.me, now);
+        let event = event(draft, namespace, &self.identity, now);
         let name = event.metadata.name.clone().unwrap_or_default();
         if let Some(count) = self.counts.get_mut(&name) {
             *count += 1;
@@ -61,11 +62,11 @@ impl Publisher {
             }
         }
         match answered(api.create(&PostParams::default(), &event)).await {
-            // Another process has made it before.
+            // Another process has created the Event.
             Err(error) if error.is_status(409) => {}
             answer => drop(answer?),
         }
-        if self.counts.len() >= REMEMBERED {
+        if self.counts.len() >= MAX_REMEMBERED {
             self.counts.clear();
         }
         self.counts.insert(name, 1);
@@ -73,40 +74,41 @@ impl Publisher {
     }
 }
 
-fn event(note: &Note, namespace: &str, me: &str, now: Timestamp) -> Event {
+fn event(draft: &EventDraft, namespace: &str, identity: &str, now: Timestamp) -> Event {
     Event {
         metadata: ObjectMeta {
-            name: Some(name(note)),
+            name: Some(name(draft)),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(now)),
-        action: Some(note.action.to_owned()),
-        reason: Some(note.reason.clone()),
-        note: Some(note.text.clone()),
-        type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+        action: Some(draft.action.to_owned()),
+        reason: Some(draft.reason.clone()),
+        note: Some(draft.message.clone()),
+        type_: Some(if draft.warning { "Warning" } else { "Normal" }.to_owned()),
         regarding: Some(ObjectReference {
-            api_version: Some(note.api_version.to_owned()),
-            kind: Some(note.kind.to_owned()),
-            name: Some(note.name.name.clone()),
-            namespace: Some(note.name.namespace.clone()).filter(|namespace| !namespace.is_empty()),
-            uid: Some(note.uid.clone()),
+            api_version: Some(draft.api_version.to_owned()),
+            kind: Some(draft.kind.to_owned()),
+            name: Some(draft.name.name.clone()),
+            namespace: Some(draft.name.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+            uid: Some(draft.uid.clone()),
             ..ObjectReference::default()
         }),
         reporting_controller: Some(format!("{}/{MANAGER}", xdp_crds::GROUP)),
-        reporting_instance: Some(me.to_owned()),
+        reporting_instance: Some(identity.to_owned()),
         ..Event::default()
     }
 }
 
-/// A name that says what it is about: who makes the same again is told that it exists.
-pub(super) fn name(note: &Note) -> String {
+/// Returns a name that identifies the content, so that the API server refuses a second Event with the
+/// content.
+pub(super) fn name(draft: &EventDraft) -> String {
     let mut hasher = FnvHasher::default();
-    for part in [&note.uid, &note.reason, &note.topic] {
+    for part in [&draft.uid, &draft.reason, &draft.topic] {
         hasher.write(part.as_bytes());
         hasher.write_u8(0);
     }
-    let shown: String = note.name.name.chars().take(200).collect();
+    let shown: String = draft.name.name.chars().take(200).collect();
     let shown = shown.trim_end_matches(['-', '.']);
     format!("{shown}.{:016x}", hasher.finish())
 }

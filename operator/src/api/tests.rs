@@ -4,7 +4,7 @@ use xdp_client::object::ObjectName;
 use xdp_crds::{PeerSelector, XdpPeerSetSpec};
 
 use super::*;
-use crate::{announce::Note, world::Owner};
+use crate::{events::EventDraft, store::SliceOwner};
 
 /// What is sent for a slice.
 pub(crate) fn slice_body(slice: &Slice) -> Value {
@@ -14,7 +14,7 @@ pub(crate) fn slice_body(slice: &Slice) -> Value {
 fn slice(policy: &str) -> Slice {
     Slice {
         name: ObjectName::new("games", "players-0-0"),
-        owner: Owner {
+        owner: SliceOwner {
             name: policy.into(),
             uid: "u".into(),
         },
@@ -28,8 +28,8 @@ fn slice(policy: &str) -> Slice {
     }
 }
 
-fn note() -> Note {
-    Note {
+fn draft() -> EventDraft {
+    EventDraft {
         kind: "XdpPolicy",
         api_version: "v",
         name: ObjectName::new("games", "players"),
@@ -37,13 +37,13 @@ fn note() -> Note {
         warning: true,
         reason: "InvalidSpec".into(),
         action: "Validate",
-        text: "text".into(),
+        message: "text".into(),
         topic: "1".into(),
     }
 }
 
 #[test]
-fn a_slice_goes_with_its_policy_and_can_be_found() {
+fn a_slice_is_owned_by_its_policy_and_labelled() {
     let body = slice_body(&slice("players"));
     let owner = &body["metadata"]["ownerReferences"][0];
     assert_eq!((&owner["uid"], &owner["controller"]), (&json!("u"), &json!(true)));
@@ -53,13 +53,13 @@ fn a_slice_goes_with_its_policy_and_can_be_found() {
 }
 
 #[test]
-fn a_name_that_is_no_label_is_not_made_one() {
+fn a_name_that_is_no_valid_label_is_left_out() {
     let body = slice_body(&slice(&"a".repeat(64)));
     assert!(body["metadata"]["labels"].get("xdp-operator.io/policy").is_none());
 }
 
 #[test]
-fn a_status_is_for_this_policy_and_not_for_its_successor() {
+fn a_status_names_the_uid_of_its_policy() {
     let write = StatusWrite {
         name: ObjectName::new("games", "players"),
         uid: "u".into(),
@@ -74,27 +74,27 @@ fn a_status_is_for_this_policy_and_not_for_its_successor() {
 }
 
 #[test]
-fn the_same_event_has_the_same_name_and_another_has_another() {
-    let same = Note {
-        text: "other words".into(),
-        ..note()
+fn equal_events_have_equal_names_and_others_differ() {
+    let same = EventDraft {
+        message: "other words".into(),
+        ..draft()
     };
-    assert_eq!(publish::name(&note()), publish::name(&same));
+    assert_eq!(publish::name(&draft()), publish::name(&same));
     for other in [
-        Note {
+        EventDraft {
             topic: "2".into(),
-            ..note()
+            ..draft()
         },
-        Note {
+        EventDraft {
             reason: "LimitExceeded".into(),
-            ..note()
+            ..draft()
         },
-        Note {
+        EventDraft {
             uid: "v".into(),
-            ..note()
+            ..draft()
         },
     ] {
-        assert_ne!(publish::name(&note()), publish::name(&other));
+        assert_ne!(publish::name(&draft()), publish::name(&other));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Lease in the API.
+//! The Lease in the API, and the attempts to hold it.
 
 use std::time::{Duration, Instant};
 
@@ -12,66 +12,66 @@ use tokio::{sync::watch, time};
 use tracing::{debug, info, warn};
 use xdp_client::backoff::jitter;
 
-use super::{Action, LEASE, Observer, Outcome, RETRY, Record, Standing};
+use super::{Attempt, LEASE, LeaseAction, LeaseObserver, LeaseRecord, RETRY, Role};
 use crate::MANAGER;
 
-/// The Lease is somebody else's now.
+/// Another process holds the Lease now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{holder}` leads now, this process no longer; it ends, and starts anew as a follower")]
-pub struct Lost {
-    /// Who has it.
+#[error("lost leadership to `{holder}`; restart to follow")]
+pub struct LostLeadership {
+    /// The new holder.
     pub holder: String,
 }
 
-/// Somebody who would lead.
+/// A process that takes part in the election.
 pub struct Candidate {
     leases: Api<Lease>,
     me: String,
-    observer: Observer,
-    /// The Lease as it was last seen.
+    observer: LeaseObserver,
+    /// The last known Lease.
     lease: Option<Lease>,
 }
 
 impl Candidate {
-    /// A candidate under a name that no other process has.
+    /// Creates a candidate with a unique identity.
     pub fn new(client: Client, namespace: &str, me: impl Into<String>) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
             me: me.into(),
-            observer: Observer::default(),
+            observer: LeaseObserver::default(),
             lease: None,
         }
     }
 
-    /// Stands for election until it has lost the Lease. `leads` says at any time whether this process leads.
-    pub async fn stand(&mut self, leads: &watch::Sender<bool>) -> Lost {
-        let mut standing = Standing::Follower;
+    /// Takes part in the election until leadership is lost. Sets `leads` to whether this process leads.
+    pub async fn campaign(&mut self, leads: &watch::Sender<bool>) -> LostLeadership {
+        let mut role = Role::Follower;
         loop {
             let started = Instant::now();
-            let deadline = standing.deadline(started);
+            let deadline = role.deadline(started);
             let outcome = time::timeout_at(deadline.into(), self.attempt()).await;
-            let outcome = outcome.unwrap_or(Outcome::Unknown);
-            let before = standing.leads();
-            standing = standing.after(outcome, Instant::now());
-            leads.send_if_modified(|led| std::mem::replace(led, standing.leads()) != standing.leads());
-            match &standing {
-                Standing::Leader(_) if !before => info!(identity = self.me, "leads"),
-                Standing::Suspended if before => warn!("leads no longer: the lease could not be renewed"),
-                Standing::Deposed(holder) => {
-                    return Lost {
+            let outcome = outcome.unwrap_or(Attempt::Unknown);
+            let before = role.leads();
+            role = role.after(outcome, Instant::now());
+            leads.send_if_modified(|led| std::mem::replace(led, role.leads()) != role.leads());
+            match &role {
+                Role::Leader(_) if !before => info!(identity = self.me, "became leader"),
+                Role::Suspended if before => warn!("stopped leading: cannot renew the lease"),
+                Role::LostLeadership(holder) => {
+                    return LostLeadership {
                         holder: holder.clone(),
                     };
                 }
-                Standing::Follower | Standing::Leader(_) | Standing::Suspended => {}
+                Role::Follower | Role::Leader(_) | Role::Suspended => {}
             }
             let pause = RETRY.mul_f32(1.0 + jitter() / 5.0);
-            let next = standing.deadline(Instant::now()).min(Instant::now() + pause);
-            // A leader whose time is up while it waits must not wait for long.
+            let next = role.deadline(Instant::now()).min(Instant::now() + pause);
+            // The deadline of a leader may be very near, or past.
             time::sleep_until(next.max(started + Duration::from_millis(100)).into()).await;
         }
     }
 
-    /// Gives the Lease back, so that another can take it at once.
+    /// Releases the Lease, so that another process can acquire it at once.
     pub async fn release(&mut self) {
         let Some(lease) = self.lease.clone().filter(|lease| record(lease).holder == self.me) else {
             return;
@@ -87,23 +87,23 @@ impl Candidate {
             ..lease
         };
         match time::timeout(RETRY, self.replace(&lease)).await {
-            Ok(Ok(_)) => info!("lease released"),
-            Ok(Err(error)) => warn!(%error, "lease not released; it expires by itself"),
-            Err(_) => warn!("lease not released in time; it expires by itself"),
+            Ok(Ok(_)) => info!("released the lease"),
+            Ok(Err(error)) => warn!(%error, "cannot release the lease; it will expire"),
+            Err(_) => warn!("cannot release the lease in time; it will expire"),
         }
     }
 
-    async fn attempt(&mut self) -> Outcome {
+    async fn attempt(&mut self) -> Attempt {
         match self.try_once().await {
             Ok(outcome) => outcome,
             Err(error) => {
-                debug!(%error, "the lease could not be read or written");
-                Outcome::Unknown
+                debug!(%error, "cannot read or write the lease");
+                Attempt::Unknown
             }
         }
     }
 
-    async fn try_once(&mut self) -> Result<Outcome, kube::Error> {
+    async fn try_once(&mut self) -> Result<Attempt, kube::Error> {
         self.lease = self.leases.get_opt(MANAGER).await?;
         let seen = self.lease.as_ref().map(record);
         let holder = seen
@@ -113,24 +113,24 @@ impl Candidate {
         let asked = Instant::now();
         let action = self.observer.decide(&self.me, seen, asked);
         let lease = match action {
-            Action::Wait => return Ok(Outcome::Other(holder)),
-            Action::Create => self.leases.create(&params(), &self.taken(None)).await?,
-            Action::Take | Action::Renew => {
-                let lease = self.taken(Some(action));
+            LeaseAction::Wait => return Ok(Attempt::Other(holder)),
+            LeaseAction::Create => self.leases.create(&params(), &self.held(None)).await?,
+            LeaseAction::Acquire | LeaseAction::Renew => {
+                let lease = self.held(Some(action));
                 self.replace(&lease).await?
             }
         };
         self.lease = Some(lease);
-        Ok(Outcome::Held(asked))
+        Ok(Attempt::Held(asked))
     }
 
-    /// With the version that it had: if somebody else has written since, the API server refuses.
+    /// Replaces the Lease with its version: the API server refuses if another process has written it since.
     async fn replace(&self, lease: &Lease) -> Result<Lease, kube::Error> {
         self.leases.replace(MANAGER, &params(), lease).await
     }
 
-    /// The Lease as ours.
-    fn taken(&self, action: Option<Action>) -> Lease {
+    /// Returns the Lease, held by this process.
+    fn held(&self, action: Option<LeaseAction>) -> Lease {
         let now = MicroTime(Timestamp::now());
         let before = self.lease.clone().unwrap_or_default();
         let old = before.spec.unwrap_or_default();
@@ -140,7 +140,7 @@ impl Candidate {
             renew_time: Some(now.clone()),
             ..old
         };
-        if action != Some(Action::Renew) {
+        if action != Some(LeaseAction::Renew) {
             spec.acquire_time = Some(now);
             spec.lease_transitions = Some(spec.lease_transitions.map_or(0, |count| count.saturating_add(1)));
         }
@@ -162,12 +162,12 @@ fn params() -> PostParams {
     }
 }
 
-fn record(lease: &Lease) -> Record {
+fn record(lease: &Lease) -> LeaseRecord {
     let spec = lease.spec.as_ref();
     let seconds = spec
         .and_then(|spec| spec.lease_duration_seconds)
         .unwrap_or_default();
-    Record {
+    LeaseRecord {
         holder: spec
             .and_then(|spec| spec.holder_identity.clone())
             .unwrap_or_default(),

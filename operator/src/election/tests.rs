@@ -1,8 +1,8 @@
 use super::*;
 
-#[expect(clippy::unnecessary_wraps, reason = "a Lease may also be missing")]
-fn record(holder: &str, version: &str) -> Option<Record> {
-    Some(Record {
+#[expect(clippy::unnecessary_wraps, reason = "a Lease may also be absent")]
+fn record(holder: &str, version: &str) -> Option<LeaseRecord> {
+    Some(LeaseRecord {
         holder: holder.into(),
         duration: LEASE,
         version: version.into(),
@@ -10,99 +10,105 @@ fn record(holder: &str, version: &str) -> Option<Record> {
 }
 
 #[test]
-fn a_lease_that_is_not_there_is_made_and_one_that_nobody_holds_is_taken() {
+fn an_absent_lease_is_created_and_a_free_one_is_acquired() {
     let now = Instant::now();
-    let mut observer = Observer::default();
-    assert_eq!(observer.decide("me", None, now), Action::Create);
-    assert_eq!(observer.decide("me", record("", "1"), now), Action::Take);
-    assert_eq!(observer.decide("me", record("me", "2"), now), Action::Renew);
+    let mut observer = LeaseObserver::default();
+    assert_eq!(observer.decide("me", None, now), LeaseAction::Create);
+    assert_eq!(observer.decide("me", record("", "1"), now), LeaseAction::Acquire);
+    assert_eq!(observer.decide("me", record("me", "2"), now), LeaseAction::Renew);
 }
 
 #[test]
-fn a_lease_is_taken_over_when_it_has_stood_still_before_our_own_eyes() {
+fn a_lease_is_acquired_after_this_process_has_seen_it_unchanged_for_its_duration() {
     let start = Instant::now();
-    let mut observer = Observer::default();
-    assert_eq!(observer.decide("me", record("other", "1"), start), Action::Wait);
+    let mut observer = LeaseObserver::default();
+    assert_eq!(
+        observer.decide("me", record("other", "1"), start),
+        LeaseAction::Wait
+    );
     let almost = start + Duration::from_millis(14_999);
-    assert_eq!(observer.decide("me", record("other", "1"), almost), Action::Wait);
+    assert_eq!(
+        observer.decide("me", record("other", "1"), almost),
+        LeaseAction::Wait
+    );
     assert_eq!(
         observer.decide("me", record("other", "1"), start + LEASE),
-        Action::Take
+        LeaseAction::Acquire
     );
 }
 
 #[test]
-fn a_renewal_starts_the_wait_anew() {
+fn a_renewal_restarts_the_wait() {
     let start = Instant::now();
-    let mut observer = Observer::default();
+    let mut observer = LeaseObserver::default();
     for step in 0..10 {
         let now = start + LEASE * step;
         assert_eq!(
             observer.decide("me", record("other", &step.to_string()), now),
-            Action::Wait
+            LeaseAction::Wait
         );
     }
 }
 
 #[test]
-fn a_holder_that_asked_for_a_short_time_gets_a_short_time() {
+fn a_lease_with_a_short_duration_expires_soon() {
     let start = Instant::now();
-    let mut observer = Observer::default();
-    let released = Record {
+    let mut observer = LeaseObserver::default();
+    let released = LeaseRecord {
         duration: Duration::from_secs(1),
         ..record("other", "1").unwrap()
     };
-    assert_eq!(observer.decide("me", Some(released.clone()), start), Action::Wait);
+    assert_eq!(
+        observer.decide("me", Some(released.clone()), start),
+        LeaseAction::Wait
+    );
     let later = start + Duration::from_secs(1);
-    assert_eq!(observer.decide("me", Some(released), later), Action::Take);
+    assert_eq!(observer.decide("me", Some(released), later), LeaseAction::Acquire);
 }
 
 #[test]
-fn a_leader_stops_before_others_may_begin() {
+fn a_leader_stops_before_another_may_start() {
     assert!(RENEW + RETRY < LEASE);
     let start = Instant::now();
-    let leader = Standing::Leader(start);
+    let leader = Role::Leader(start);
     let still = leader
         .clone()
-        .after(Outcome::Unknown, start + Duration::from_millis(9_999));
+        .after(Attempt::Unknown, start + Duration::from_millis(9_999));
     assert!(still.leads());
     assert_eq!(
-        leader.clone().after(Outcome::Unknown, start + RENEW),
-        Standing::Suspended
+        leader.clone().after(Attempt::Unknown, start + RENEW),
+        Role::Suspended
     );
     assert!(leader.deadline(start + Duration::from_secs(9)) <= start + RENEW);
 }
 
 #[test]
-fn a_silent_api_server_suspends_a_leader_and_its_return_reinstates_it() {
+fn a_leader_is_suspended_while_the_api_server_does_not_answer() {
     let start = Instant::now();
-    let suspended = Standing::Leader(start).after(Outcome::Unknown, start + RENEW);
+    let suspended = Role::Leader(start).after(Attempt::Unknown, start + RENEW);
     let later = start + RENEW * 10;
-    let waiting = suspended.after(Outcome::Unknown, later);
-    assert_eq!(waiting, Standing::Suspended);
-    assert_eq!(
-        waiting.after(Outcome::Held(later), later),
-        Standing::Leader(later)
-    );
+    let waiting = suspended.after(Attempt::Unknown, later);
+    assert_eq!(waiting, Role::Suspended);
+    assert_eq!(waiting.after(Attempt::Held(later), later), Role::Leader(later));
 }
 
 #[test]
-fn who_has_led_and_finds_another_in_its_place_ends() {
+fn a_former_leader_that_finds_another_leader_exits() {
     let start = Instant::now();
-    let other = || Outcome::Other("other".into());
-    let deposed = Standing::Deposed("other".into());
-    assert_eq!(Standing::Leader(start).after(other(), start), deposed);
-    assert_eq!(Standing::Suspended.after(other(), start), deposed);
-    assert_eq!(deposed.clone().after(Outcome::Held(start), start), deposed);
-    assert_eq!(Standing::Follower.after(other(), start), Standing::Follower);
+    let other = || Attempt::Other("other".into());
+    let lost = Role::LostLeadership("other".into());
+    assert_eq!(Role::Leader(start).after(other(), start), lost);
+    assert_eq!(Role::Suspended.after(other(), start), lost);
+    assert_eq!(lost.clone().after(Attempt::Held(start), start), lost);
+    assert_eq!(Role::Follower.after(other(), start), Role::Follower);
 }
 
 #[test]
-fn a_renewal_counts_from_when_it_was_asked_for() {
+fn a_renewal_counts_from_its_request() {
     let asked = Instant::now();
     let answered = asked + Duration::from_secs(4);
     assert_eq!(
-        Standing::Follower.after(Outcome::Held(asked), answered),
-        Standing::Leader(asked)
+        Role::Follower.after(Attempt::Held(asked), answered),
+        Role::Leader(asked)
     );
 }

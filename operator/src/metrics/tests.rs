@@ -6,7 +6,7 @@ fn every_series_is_described_under_its_own_name() {
     metrics.reconciled("peers", Duration::from_millis(3), false);
     let text = metrics.text(Format::Classic);
     for expected in [
-        "# HELP xdp_operator_reconciles_total Reconciles, by what was reconciled and how it went.",
+        "# HELP xdp_operator_reconciles_total Reconciles, by controller and result.",
         "# TYPE xdp_operator_reconciles_total counter",
         "xdp_operator_reconciles_total{controller=\"peers\",result=\"error\"} 1",
         "xdp_operator_reconciles_total{controller=\"status\",result=\"success\"} 0",
@@ -30,21 +30,21 @@ fn every_series_is_described_under_its_own_name() {
 }
 
 #[test]
-fn who_leads_no_longer_shows_nothing_of_how_things_are() {
+fn without_leadership_there_are_no_counts_of_objects() {
     let metrics = Metrics::default();
-    let tally = Tally {
+    let snapshot = Snapshot {
         policies: [((true, true), 3)].into(),
         peer_addresses: 7,
     };
-    metrics.leads(true);
-    metrics.tally(&tally);
+    metrics.set_leader(true);
+    metrics.set_snapshot(&snapshot);
     let shown = metrics.text(Format::Classic);
     assert!(shown.contains("xdp_operator_leader 1\n") && shown.contains("xdp_operator_peer_addresses 7\n"));
     assert!(
         shown.contains("xdp_operator_policies{accepted=\"true\",programmed=\"true\"} 3\n"),
         "{shown}"
     );
-    metrics.leads(false);
+    metrics.set_leader(false);
     let shown = metrics.text(Format::Classic);
     assert!(shown.contains("xdp_operator_leader 0\n") && shown.contains("xdp_operator_peer_addresses 0\n"));
     assert!(

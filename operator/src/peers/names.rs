@@ -5,13 +5,13 @@ use std::hash::Hasher;
 use fnv::FnvHasher;
 use xdp_crds::PeerSelector;
 
-/// Longest name of an object.
+/// The longest name of an object.
 const LONGEST: usize = 253;
-/// A dash, a hash, a dash and the number of a slice.
+/// Length of a dash, a hash, a dash and the number of a slice.
 const SUFFIX: usize = 1 + 16 + 1 + 10;
 
-/// What the names of a peer's slices begin with: the same for the same policy and selectors, and for no others of the
-/// namespace. As much of the policy's name as has room is there for people.
+/// Returns the prefix of the names of a peer's slices. It is unique in the namespace for the policy and the
+/// selectors. It starts with the name of the policy, shortened if necessary.
 pub fn base(policy: &str, peer: &PeerSelector) -> String {
     let mut hasher = FnvHasher::default();
     hasher.write(policy.as_bytes());
@@ -24,7 +24,7 @@ pub fn base(policy: &str, peer: &PeerSelector) -> String {
     format!("{shown}-{:016x}", hasher.finish())
 }
 
-/// The name of a slice.
+/// Returns the name of a slice.
 pub(super) fn slice(base: &str, number: u32) -> String {
     format!("{base}-{number}")
 }

@@ -8,8 +8,8 @@ use xdp_client::object::{ObjectName, Versioned};
 use super::*;
 use crate::{
     api,
-    world::{
-        Change, {self},
+    store::{
+        StoreEvent, {self},
     },
 };
 
@@ -43,14 +43,14 @@ fn without_addresses_there_is_one_empty_slice() {
 }
 
 #[test]
-fn a_slice_that_somebody_numbered_absurdly_costs_nothing() {
+fn a_slice_with_an_absurd_number_is_ignored() {
     let held = [address(1)];
     let there = BTreeMap::from([(u32::MAX, held.as_slice())]);
     assert_eq!(reslice(&there, &addresses([1])), [vec![address(1)]]);
 }
 
 #[test]
-fn when_half_of_the_slices_could_be_done_without_the_last_are_emptied_and_the_first_only_grow() {
+fn if_half_of_the_slices_suffice_the_last_are_emptied_and_the_first_only_grow() {
     let full = reslice(&BTreeMap::new(), &addresses(0..4000));
     assert_eq!(full.len(), 4);
     let few = addresses((0..4000).step_by(4));
@@ -122,7 +122,7 @@ proptest! {
 }
 
 #[test]
-fn names_are_valid_and_their_own_whatever_the_policy_is_called() {
+fn names_are_valid_and_unique_for_every_name_of_a_policy() {
     let all = PeerSelector::default();
     let some: PeerSelector =
         serde_json::from_value(json!({"podSelector": {"matchLabels": {"a": "b"}}})).unwrap();
@@ -163,15 +163,15 @@ fn dynamic(value: Value) -> DynamicObject {
     serde_json::from_value(value).unwrap()
 }
 
-fn policy(uid: &str, from: &Value) -> Change {
+fn policy(uid: &str, from: &Value) -> StoreEvent {
     let rule = json!({"name": "r", "action": "Redirect", "from": from});
-    Change::Policy(Event::Apply(world::policy(&dynamic(json!({
+    StoreEvent::Policy(Event::Apply(store::policy(&dynamic(json!({
         "metadata": {"namespace": "games", "name": "players", "uid": uid, "generation": 1},
         "spec": {"podSelector": {}, "ingress": [rule]},
     })))))
 }
 
-fn pod(namespace: &str, name: &str, ip: &str, spec: &Value) -> Change {
+fn pod(namespace: &str, name: &str, ip: &str, spec: &Value) -> StoreEvent {
     let object = json!({
         "metadata": {"namespace": namespace, "name": name, "labels": {"role": "proxy"}},
         "spec": spec, "status": {"phase": "Running", "podIP": ip},
@@ -180,25 +180,25 @@ fn pod(namespace: &str, name: &str, ip: &str, spec: &Value) -> Change {
     if name == "finished" {
         object.status.as_mut().unwrap().phase = Some("Succeeded".into());
     }
-    Change::Pod(Event::Apply(world::pod(&object)))
+    StoreEvent::Pod(Event::Apply(store::pod(&object)))
 }
 
-fn namespace(name: &str) -> Change {
-    Change::Namespace(Event::Apply(Versioned {
+fn namespace(name: &str) -> StoreEvent {
+    StoreEvent::Namespace(Event::Apply(Versioned {
         name: ObjectName::new("", name),
         version: 1,
         value: Some([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()),
     }))
 }
 
-fn reporting_node() -> Change {
+fn reporting_node() -> StoreEvent {
     let object =
         dynamic(json!({"metadata": {"name": "n"}, "status": {"agentVersion": "1", "kernelVersion": "6"}}));
-    Change::NodeState(Event::Apply(world::node_state(&object)))
+    StoreEvent::NodeState(Event::Apply(store::node_state(&object)))
 }
 
-fn a_world(changes: impl IntoIterator<Item = Change>) -> World {
-    let mut world = World::default();
+fn a_cluster(changes: impl IntoIterator<Item = StoreEvent>) -> ClusterState {
+    let mut cluster = ClusterState::default();
     let common = [
         reporting_node(),
         namespace("games"),
@@ -214,20 +214,20 @@ fn a_world(changes: impl IntoIterator<Item = Change>) -> World {
         pod("edge", "finished", "10.0.0.3", &json!({"containers": []})),
     ];
     for change in common.into_iter().chain(changes) {
-        world.apply(change);
+        cluster.apply(change);
     }
-    world
+    cluster
 }
 
-/// Does what a plan says, as the API server would.
-fn carry_out(world: &mut World, plan: &Plan) {
+/// Executes a plan as the API server would.
+fn execute(cluster: &mut ClusterState, plan: &Plan) {
     for step in plan.chains.iter().flat_map(|chain| &chain.steps) {
         match step {
             Step::Write(slice) => {
                 let object = dynamic(api::tests::slice_body(slice));
-                world.peer_sets.put(world::peer_set(&object));
+                cluster.peer_sets.put(store::peer_set(&object));
             }
-            Step::Delete(name) => world.peer_sets.remove(name),
+            Step::Delete(name) => cluster.peer_sets.remove(name),
         }
     }
 }
@@ -248,159 +248,162 @@ fn written(plan: &Plan) -> Vec<(u32, u32, Vec<String>)> {
 
 #[test]
 fn a_pod_selector_alone_means_pods_of_the_policys_namespace() {
-    let world = a_world([policy(
+    let cluster = a_cluster([policy(
         "u",
         &json!([{"podSelector": {"matchLabels": {"role": "proxy"}}}]),
     )]);
-    assert_eq!(written(&plan(&world)), [(0, 1, vec!["10.0.0.1".into()])]);
+    assert_eq!(written(&plan(&cluster)), [(0, 1, vec!["10.0.0.1".into()])]);
 }
 
 #[test]
-fn a_namespace_selector_alone_means_all_pods_of_those_namespaces_that_have_addresses_of_their_own() {
+fn a_namespace_selector_alone_means_all_addressable_pods_of_those_namespaces() {
     let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": "edge"}});
-    let world = a_world([policy("u", &json!([{"namespaceSelector": selector}]))]);
-    assert_eq!(written(&plan(&world)), [(0, 1, vec!["10.0.0.2".into()])]);
-    let world = a_world([policy("u", &json!([{"namespaceSelector": {}}]))]);
+    let cluster = a_cluster([policy("u", &json!([{"namespaceSelector": selector}]))]);
+    assert_eq!(written(&plan(&cluster)), [(0, 1, vec!["10.0.0.2".into()])]);
+    let cluster = a_cluster([policy("u", &json!([{"namespaceSelector": {}}]))]);
     assert_eq!(
-        written(&plan(&world)),
+        written(&plan(&cluster)),
         [(0, 1, vec!["10.0.0.1".into(), "10.0.0.2".into()])]
     );
 }
 
 #[test]
-fn both_selectors_mean_both() {
+fn both_selectors_must_match() {
     let peer = json!([{"namespaceSelector": {}, "podSelector": {"matchLabels": {"role": "none"}}}]);
-    let world = a_world([policy("u", &peer)]);
-    assert_eq!(written(&plan(&world)), [(0, 1, vec![])]);
+    let cluster = a_cluster([policy("u", &peer)]);
+    assert_eq!(written(&plan(&cluster)), [(0, 1, vec![])]);
 }
 
 #[test]
-fn a_policy_without_selector_peers_has_no_slices() {
-    let world = a_world([policy("u", &json!([{"ipBlock": {"cidr": "10.0.0.0/8"}}]))]);
-    assert_eq!(plan(&world), Plan::default());
+fn a_policy_without_selectors_in_peers_has_no_slices() {
+    let cluster = a_cluster([policy("u", &json!([{"ipBlock": {"cidr": "10.0.0.0/8"}}]))]);
+    assert_eq!(plan(&cluster), Plan::default());
 }
 
 #[test]
 fn a_peer_that_is_written_twice_has_one_set_of_slices() {
-    let world = a_world([policy("u", &json!([{"podSelector": {}}, {"podSelector": {}}]))]);
-    assert_eq!(plan(&world).chains.len(), 1);
+    let cluster = a_cluster([policy("u", &json!([{"podSelector": {}}, {"podSelector": {}}]))]);
+    assert_eq!(plan(&cluster).chains.len(), 1);
 }
 
 #[test]
-fn what_is_as_it_should_be_is_left_alone() {
-    let mut world = a_world([policy("u", &json!([{"podSelector": {}}]))]);
-    let first = plan(&world);
-    carry_out(&mut world, &first);
-    assert_eq!(plan(&world).chains, []);
-    world.apply(policy("another", &json!([{"podSelector": {}}])));
+fn slices_that_are_up_to_date_are_not_written() {
+    let mut cluster = a_cluster([policy("u", &json!([{"podSelector": {}}]))]);
+    let first = plan(&cluster);
+    execute(&mut cluster, &first);
+    assert_eq!(plan(&cluster).chains, []);
+    cluster.apply(policy("another", &json!([{"podSelector": {}}])));
     assert_eq!(
-        written(&plan(&world)).len(),
+        written(&plan(&cluster)).len(),
         1,
-        "a policy made anew owns its slices anew"
+        "a policy that is created again owns its slices"
     );
 }
 
 #[test]
 fn slice_0_is_written_after_the_others_and_before_any_is_deleted() {
-    let mut world = a_world([policy("u", &json!([{"podSelector": {}}]))]);
+    let mut cluster = a_cluster([policy("u", &json!([{"podSelector": {}}]))]);
     for number in 0..2500u32 {
         let name = format!("p{number}");
-        world.apply(pod(
+        cluster.apply(pod(
             "games",
             &name,
             &address(number + 256).to_string(),
             &json!({"containers": []}),
         ));
     }
-    let grown = plan(&world);
+    let grown = plan(&cluster);
     let order: Vec<_> = written(&grown)
         .iter()
         .map(|(slice, slices, _)| (*slice, *slices))
         .collect();
     assert_eq!(order, [(1, 2), (2, 3), (0, 3)]);
-    carry_out(&mut world, &grown);
+    execute(&mut cluster, &grown);
     for number in 0..2500u32 {
         let gone = Versioned {
             name: ObjectName::new("games", format!("p{number}")),
             version: 1,
             value: None,
         };
-        world.apply(Change::Pod(Event::Delete(gone)));
+        cluster.apply(StoreEvent::Pod(Event::Delete(gone)));
     }
-    let shrunk = plan(&world);
+    let shrunk = plan(&cluster);
     assert_eq!(written(&shrunk), [(0, 1, vec!["10.0.0.1".into()])]);
     let steps = &shrunk.chains[0].steps;
     assert!(
         matches!(steps[0], Step::Write(_)) && steps.len() == 3,
         "{steps:?}"
     );
-    carry_out(&mut world, &shrunk);
-    assert_eq!((world.peer_sets.len(), plan(&world).chains), (1, vec![]));
+    execute(&mut cluster, &shrunk);
+    assert_eq!((cluster.peer_sets.len(), plan(&cluster).chains), (1, vec![]));
 }
 
 #[test]
-fn a_slice_that_somebody_spoiled_or_cut_loose_is_written_again() {
-    let mut world = a_world([policy("u", &json!([{"podSelector": {}}]))]);
-    let first = plan(&world);
-    carry_out(&mut world, &first);
-    let name = world.peer_sets.iter().next().unwrap().0.clone();
+fn a_slice_with_changed_content_or_owner_is_written_again() {
+    let mut cluster = a_cluster([policy("u", &json!([{"podSelector": {}}]))]);
+    let first = plan(&cluster);
+    execute(&mut cluster, &first);
+    let name = cluster.peer_sets.iter().next().unwrap().0.clone();
     for spoiled in [
         json!({"metadata": {"namespace": name.namespace, "name": name.name}, "spec": {"slice": "zero"}}),
         json!({"metadata": {"namespace": name.namespace, "name": name.name}}),
     ] {
-        world.apply(Change::PeerSet(Event::Apply(world::peer_set(&dynamic(spoiled)))));
-        assert_eq!(written(&plan(&world)).len(), 1);
+        cluster.apply(StoreEvent::PeerSet(Event::Apply(store::peer_set(&dynamic(
+            spoiled,
+        )))));
+        assert_eq!(written(&plan(&cluster)).len(), 1);
     }
 }
 
 #[test]
-fn slices_that_no_peer_asks_for_any_more_are_deleted() {
-    let mut world = a_world([policy("u", &json!([{"podSelector": {}}]))]);
-    let first = plan(&world);
-    carry_out(&mut world, &first);
-    world.apply(policy("u", &json!([{"ipBlock": {"cidr": "10.0.0.0/8"}}])));
-    let plan = plan(&world);
+fn unneeded_slices_are_deleted() {
+    let mut cluster = a_cluster([policy("u", &json!([{"podSelector": {}}]))]);
+    let first = plan(&cluster);
+    execute(&mut cluster, &first);
+    cluster.apply(policy("u", &json!([{"ipBlock": {"cidr": "10.0.0.0/8"}}])));
+    let plan = plan(&cluster);
     assert!(matches!(plan.chains[0].steps[..], [Step::Delete(_)]), "{plan:?}");
 }
 
 #[test]
-fn slices_of_refused_deleted_and_vanished_policies_are_left_to_others() {
-    let mut world = a_world([policy("u", &json!([{"podSelector": {}}]))]);
-    let first = plan(&world);
-    carry_out(&mut world, &first);
-    world.apply(policy("u", &json!([{"podSelector": 7}])));
-    assert_eq!(plan(&world).chains, [], "agents keep the version before");
-    world.apply(pod("games", "new", "10.0.0.9", &json!({"containers": []})));
-    let followed = plan(&world);
+fn slices_of_refused_and_deleted_policies_stay() {
+    let mut cluster = a_cluster([policy("u", &json!([{"podSelector": {}}]))]);
+    let first = plan(&cluster);
+    execute(&mut cluster, &first);
+    cluster.apply(policy("u", &json!([{"podSelector": 7}])));
+    assert_eq!(plan(&cluster).chains, [], "agents keep the last valid version");
+    cluster.apply(pod("games", "new", "10.0.0.9", &json!({"containers": []})));
+    let followed = plan(&cluster);
     assert_eq!(
         written(&followed),
         [(0, 1, vec!["10.0.0.1".into(), "10.0.0.9".into()])],
         "and its pods"
     );
-    carry_out(&mut world, &followed);
+    execute(&mut cluster, &followed);
     let object = dynamic(json!({
-        "metadata": {"namespace": "games", "name": "players", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "metadata": {"namespace": "games", "name": "players", "uid": "u",
+            "deletionTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {"podSelector": {}},
     }));
-    world.apply(Change::Policy(Event::Apply(world::policy(&object))));
-    assert_eq!(plan(&world).chains, [], "on its way out");
-    world.apply(Change::Policy(Event::Delete(world::policy(&object))));
-    assert_eq!(plan(&world).chains, [], "the garbage collector's");
+    cluster.apply(StoreEvent::Policy(Event::Apply(store::policy(&object))));
+    assert_eq!(plan(&cluster).chains, [], "being deleted");
+    cluster.apply(StoreEvent::Policy(Event::Delete(store::policy(&object))));
+    assert_eq!(plan(&cluster).chains, [], "garbage collection deletes them");
 }
 
 #[test]
 fn without_any_agent_there_are_no_slices() {
-    let mut world = a_world([policy("u", &json!([{"podSelector": {}}]))]);
-    let first = plan(&world);
-    carry_out(&mut world, &first);
+    let mut cluster = a_cluster([policy("u", &json!([{"podSelector": {}}]))]);
+    let first = plan(&cluster);
+    execute(&mut cluster, &first);
     let state = Versioned {
         name: ObjectName::new("", "n"),
         version: 1,
         value: None,
     };
-    world.apply(Change::NodeState(Event::Delete(state)));
-    let last = plan(&world);
-    carry_out(&mut world, &last);
-    assert!(world.peer_sets.is_empty());
-    assert_eq!(plan(&world), Plan::default());
+    cluster.apply(StoreEvent::NodeState(Event::Delete(state)));
+    let last = plan(&cluster);
+    execute(&mut cluster, &last);
+    assert!(cluster.peer_sets.is_empty());
+    assert_eq!(plan(&cluster), Plan::default());
 }

@@ -1,4 +1,4 @@
-//! Which peers a policy has.
+//! The peers of a policy.
 
 use xdp_client::object::ObjectName;
 use xdp_crds::{
@@ -7,9 +7,9 @@ use xdp_crds::{
     policy::{PodSource, Policy, Rule},
 };
 
-use crate::world::World;
+use crate::store::ClusterState;
 
-/// The selector peers of a policy, each once.
+/// Returns the peers with selectors of a policy, without duplicates.
 pub(super) fn peers(policy: &Policy) -> Vec<PodSource> {
     let mut found: Vec<PodSource> = Vec::new();
     for peer in policy.rules.iter().flat_map(Rule::pod_sources) {
@@ -20,11 +20,11 @@ pub(super) fn peers(policy: &Policy) -> Vec<PodSource> {
     found
 }
 
-/// The peers of a policy that is refused, as its slices remember them: agents keep its version before in force, whose
-/// peers come and go as before.
-pub(super) fn stored(world: &World, policy: &ObjectName) -> Vec<PodSource> {
+/// Returns the peers of a refused policy, from its slices. Agents keep the last valid version programmed, so
+/// its slices must stay up to date.
+pub(super) fn stored(cluster: &ClusterState, policy: &ObjectName) -> Vec<PodSource> {
     let mut found: Vec<PodSource> = Vec::new();
-    for (_, set) in world.peer_sets.within(&policy.namespace, "") {
+    for (_, set) in cluster.peer_sets.within(&policy.namespace, "") {
         let owned = set.owner.as_ref().is_some_and(|owner| owner.name == policy.name);
         if let Some(spec) = set.spec.as_ref().filter(|_| owned)
             && !found.iter().any(|other| other.written == spec.peer)
@@ -35,7 +35,7 @@ pub(super) fn stored(world: &World, policy: &ObjectName) -> Vec<PodSource> {
     found
 }
 
-/// A peer from its selectors, by the same rules as in a policy.
+/// Validates the selectors of a peer as a part of a policy.
 fn validated(peer: &PeerSelector) -> Option<PodSource> {
     let peer = Peer {
         ip_block: None,

@@ -1,4 +1,4 @@
-//! Does what a round has decided.
+//! Executes what a reconcile has decided.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,100 +9,104 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use xdp_client::{apply::RequestError, backoff::jitter, health::Health, object::Versioned};
 
 use crate::{
-    announce::Note,
-    api::{
-        Publisher, StatusWrite, {self},
-    },
+    api::{self, Publisher, StatusWrite},
+    events::EventDraft,
     metrics::Metrics,
     peers::Chain,
-    round::{
-        Memory, Work, {self},
-    },
-    world::{PeerSet, PolicyObject, World},
+    reconcile::{ReconcileMemory, Work, decide},
+    store::{ClusterState, PolicyObject, StoredSlice},
 };
 
-/// Writes at the same time.
-const AT_ONCE: usize = 8;
+/// Concurrent writes.
+const CONCURRENT_WRITES: usize = 8;
 
 pub(super) struct Executor {
     client: Client,
     metrics: Arc<Metrics>,
-    memory: Memory,
+    memory: ReconcileMemory,
     publisher: Publisher,
 }
 
-/// What a round leaves.
-pub(super) struct Done {
-    /// When the next one is due even if nothing changes.
+/// The outcome of a reconcile.
+pub(super) struct ReconcileOutcome {
+    /// When the next reconcile is due even if nothing changes.
     pub(super) next: Option<Instant>,
-    /// Whether writes have changed what is known.
+    /// Whether the writes have changed the store.
     pub(super) changed: bool,
 }
 
 impl Executor {
-    pub(super) fn new(client: Client, metrics: Arc<Metrics>, me: &str) -> Self {
+    pub(super) fn new(client: Client, metrics: Arc<Metrics>, identity: &str) -> Self {
         Self {
-            publisher: Publisher::new(client.clone(), me),
-            memory: Memory::default(),
+            publisher: Publisher::new(client.clone(), identity),
+            memory: ReconcileMemory::default(),
             client,
             metrics,
         }
     }
 
-    /// Forgets what belongs to the time before a change of leaders.
-    pub(super) fn forget(&mut self) {
-        self.memory = Memory::default();
+    /// Forgets all earlier reconciles, after a change of the leader.
+    pub(super) fn reset(&mut self) {
+        self.memory = ReconcileMemory::default();
     }
 
-    pub(super) async fn round(&mut self, world: &mut World, health: &Health) -> Done {
+    pub(super) async fn reconcile(
+        &mut self,
+        cluster: &mut ClusterState,
+        health: &Health,
+    ) -> ReconcileOutcome {
         let started = Instant::now();
-        // As precise as the API stores it: otherwise what is read back would differ.
+        // In whole seconds, as the API stores times. Otherwise the stored status would differ from the
+        // written one.
         let time = Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default());
-        let work = round::work(world, &mut self.memory, started, &time);
+        let work = decide(cluster, &mut self.memory, started, &time);
         debug!(micros = started.elapsed().as_micros() as u64, "decided");
-        self.metrics.tally(&work.tally);
+        self.metrics.set_snapshot(&work.snapshot);
         let Work {
             chains,
             statuses,
-            notes,
+            events,
             next,
             ..
         } = work;
-        let peers = info_span!("reconcile", controller = "peers", peers = chains.len());
-        let mut changed = self.peers(world, health, chains, started).instrument(peers).await;
-        let status = info_span!("reconcile", controller = "status", policies = statuses.len());
-        changed |= self.statuses(world, health, statuses).instrument(status).await;
-        let events = info_span!("reconcile", controller = "events", events = notes.len());
-        self.notes(notes).instrument(events).await;
-        Done { next, changed }
+        let span = info_span!("reconcile", controller = "peers", peers = chains.len());
+        let mut changed = self
+            .peers(cluster, health, chains, started)
+            .instrument(span)
+            .await;
+        let span = info_span!("reconcile", controller = "status", policies = statuses.len());
+        changed |= self.statuses(cluster, health, statuses).instrument(span).await;
+        let span = info_span!("reconcile", controller = "events", events = events.len());
+        self.events(events).instrument(span).await;
+        ReconcileOutcome { next, changed }
     }
 
     async fn peers(
         &mut self,
-        world: &mut World,
+        cluster: &mut ClusterState,
         health: &Health,
         chains: Vec<Chain>,
         started: Instant,
     ) -> bool {
         let client = self.client.clone();
-        let mut ends = stream::iter(chains)
-            .map(|chain| walk(&client, chain))
-            .buffer_unordered(AT_ONCE);
+        let mut results = stream::iter(chains)
+            .map(|chain| execute_chain(&client, chain))
+            .buffer_unordered(CONCURRENT_WRITES);
         let (mut changed, mut failed) = (false, false);
-        while let Some((chain, done, error)) = ends.next().await {
+        while let Some((chain, slices, error)) = results.next().await {
             health.beat();
-            let steps = done.len();
-            for item in done {
-                changed |= world.peer_sets.put(item);
+            let steps = slices.len();
+            for slice in slices {
+                changed |= cluster.peer_sets.put(slice);
             }
             let now = Instant::now();
             match error {
                 None => {
-                    info!(peer = %chain.peer, steps, "slices written");
+                    info!(peer = %chain.peer, steps, "wrote slices");
                     self.memory.peers.succeeded(&chain.peer, now);
                 }
                 Some(error) => {
-                    warn!(peer = %chain.peer, steps, %error, "slices not written; trying again");
+                    warn!(peer = %chain.peer, steps, %error, "cannot write slices; retrying");
                     self.memory.peers.failed(&chain.peer, now, jitter());
                     (failed, changed) = (true, true);
                 }
@@ -112,7 +116,12 @@ impl Executor {
         changed
     }
 
-    async fn statuses(&mut self, world: &mut World, health: &Health, statuses: Vec<StatusWrite>) -> bool {
+    async fn statuses(
+        &mut self,
+        cluster: &mut ClusterState,
+        health: &Health,
+        statuses: Vec<StatusWrite>,
+    ) -> bool {
         let started = Instant::now();
         let client = self.client.clone();
         let mut answers = stream::iter(statuses)
@@ -120,19 +129,19 @@ impl Executor {
                 let answer = api::write_status(&client, &write).await;
                 (write, answer)
             })
-            .buffer_unordered(AT_ONCE);
+            .buffer_unordered(CONCURRENT_WRITES);
         let (mut changed, mut failed) = (false, false);
         while let Some((write, answer)) = answers.next().await {
             health.beat();
-            changed |= self.answered(world, &write, answer, &mut failed);
+            changed |= self.status_answered(cluster, &write, answer, &mut failed);
         }
         self.metrics.reconciled("status", started.elapsed(), !failed);
         changed
     }
 
-    fn answered(
+    fn status_answered(
         &mut self,
-        world: &mut World,
+        cluster: &mut ClusterState,
         write: &StatusWrite,
         answer: Result<Versioned<PolicyObject>, RequestError>,
         failed: &mut bool,
@@ -140,23 +149,28 @@ impl Executor {
         let now = Instant::now();
         let policy = &write.name;
         match answer {
-            Ok(item) => {
+            Ok(object) => {
                 let (nodes, pods) = (write.status.nodes, write.status.pods);
                 info!(
-                    %policy, nodes.selected, nodes.programmed, pods.selected, pods.programmed, "status written"
+                    %policy,
+                    nodes.selected,
+                    nodes.programmed,
+                    pods.selected,
+                    pods.programmed,
+                    "wrote the status"
                 );
                 self.metrics.status_written(true);
                 self.memory.statuses.succeeded(policy, now);
-                world.policies.put(item)
+                cluster.policies.put(object)
             }
-            // It has been deleted, or made anew: the watch will say so.
+            // The policy was deleted, or deleted and created again. The watch will report it.
             Err(error) if error.is_status(404) || error.is_status(409) => {
-                debug!(%policy, %error, "status not written");
+                debug!(%policy, %error, "cannot write the status");
                 self.memory.statuses.failed(policy, now, jitter());
                 true
             }
             Err(error) => {
-                warn!(%policy, %error, "status not written; trying again");
+                warn!(%policy, %error, "cannot write the status; retrying");
                 self.metrics.status_written(false);
                 self.memory.statuses.failed(policy, now, jitter());
                 *failed = true;
@@ -165,18 +179,22 @@ impl Executor {
         }
     }
 
-    async fn notes(&mut self, notes: Vec<Note>) {
+    async fn events(&mut self, drafts: Vec<EventDraft>) {
         let started = Instant::now();
         let mut failed = false;
-        for note in notes {
-            let Note {
-                kind, name, reason, ..
-            } = &note;
-            match self.publisher.publish(&note).await {
-                Ok(()) => info!(kind, %name, reason, note.text, "event"),
+        for draft in drafts {
+            let EventDraft {
+                kind,
+                name,
+                reason,
+                message,
+                ..
+            } = &draft;
+            match self.publisher.publish(&draft).await {
+                Ok(()) => info!(kind, %name, reason, text = message, "created an event"),
                 Err(error) => {
                     failed = true;
-                    warn!(kind, %name, reason, %error, "event not made");
+                    warn!(kind, %name, reason, %error, "cannot create an event");
                 }
             }
         }
@@ -184,12 +202,15 @@ impl Executor {
     }
 }
 
-/// Takes the steps of a chain in order, up to the first that fails.
-async fn walk(client: &Client, chain: Chain) -> (Chain, Vec<Versioned<PeerSet>>, Option<RequestError>) {
+/// Executes the steps of a chain in order, up to the first that fails.
+async fn execute_chain(
+    client: &Client,
+    chain: Chain,
+) -> (Chain, Vec<Versioned<StoredSlice>>, Option<RequestError>) {
     let mut done = Vec::new();
     for step in &chain.steps {
-        match api::take_step(client, step).await {
-            Ok(item) => done.push(item),
+        match api::execute_step(client, step).await {
+            Ok(slice) => done.push(slice),
             Err(error) => return (chain, done, Some(error)),
         }
     }

@@ -1,29 +1,29 @@
-//! What a node's report says about a policy.
+//! The verdict on a policy from the report of one node.
 
 use xdp_crds::{
     PolicyState,
     conditions::{node, programmed},
 };
 
-use crate::world::{NodeState, PolicyObject, Report};
+use crate::store::{AgentReport, PolicyObject, ReportedState};
 
-/// How things are with a policy on a node.
+/// Whether a policy is programmed on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict<'a> {
+pub struct NodeVerdict<'a> {
     /// ObjectName of the node.
     pub node: &'a str,
-    /// Selected pods there for which the policy's newest version is in force.
+    /// The number of selected pods for which the latest version of the policy is programmed.
     pub pods_programmed: u32,
-    /// Why it is not in force as it should be.
+    /// Why the policy is not programmed.
     pub obstacle: Option<Obstacle>,
 }
 
-/// Why a policy is not in force on a node.
+/// Why a policy is not programmed on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// A constant in CamelCase.
+    /// The reason, as a constant in CamelCase.
     pub reason: String,
-    /// The same for a person.
+    /// The reason for a person.
     pub message: String,
 }
 
@@ -36,39 +36,39 @@ impl Obstacle {
     }
 }
 
-/// How things are with a policy on a node that runs `pods` of its pods.
+/// Returns the verdict on a policy from the report of a node that runs `pods` of its pods.
 pub fn verdict<'a>(
     policy: &PolicyObject,
     node: &'a str,
     pods: u32,
-    state: impl Into<Report<'a>>,
-) -> Verdict<'a> {
-    let report = match state.into() {
-        Report::Unreachable => Err(Obstacle::new(
+    report: impl Into<AgentReport<'a>>,
+) -> NodeVerdict<'a> {
+    let report = match report.into() {
+        AgentReport::Unreachable => Err(Obstacle::new(
             programmed::NODE_UNREACHABLE,
-            "nobody hears from the node, so what its agent reported last may be no longer true",
+            "node is unreachable; its last report may be stale",
         )),
-        Report::FormerBoot => Err(Obstacle::new(
+        AgentReport::FormerBoot => Err(Obstacle::new(
             programmed::OUTDATED,
-            "the node has been started anew since its agent reported",
+            "node has restarted since its last report",
         )),
-        Report::Missing => Err(Obstacle::new(
+        AgentReport::Missing => Err(Obstacle::new(
             programmed::NO_NODE_STATE,
-            "no XdpNodeState: is the agent running there?",
+            "node has no XdpNodeState; check that the agent runs on it",
         )),
-        Report::State(NodeState(Err(error))) => Err(Obstacle::new(
+        AgentReport::State(ReportedState(Err(error))) => Err(Obstacle::new(
             programmed::NO_NODE_STATE,
-            format!("its XdpNodeState cannot be read: {error}"),
+            format!("cannot read the XdpNodeState of the node: {error}"),
         )),
-        Report::State(NodeState(Ok(state))) => current(policy, &state.policies),
+        AgentReport::State(ReportedState(Ok(state))) => current(policy, &state.policies),
     };
     match report {
-        Ok(report) => Verdict {
+        Ok(report) => NodeVerdict {
             node,
             pods_programmed: report.pods.programmed.min(pods),
             obstacle: obstacle(report, pods),
         },
-        Err(obstacle) => Verdict {
+        Err(obstacle) => NodeVerdict {
             node,
             pods_programmed: 0,
             obstacle: Some(obstacle),
@@ -76,18 +76,18 @@ pub fn verdict<'a>(
     }
 }
 
-/// The report about this version of this policy.
+/// Returns the report about this version of the policy.
 fn current<'a>(policy: &PolicyObject, reports: &'a [PolicyState]) -> Result<&'a PolicyState, Obstacle> {
-    // The uid alone identifies it: a policy's name may have been another's before.
+    // Only the uid identifies a policy: an earlier policy may have had the same name.
     let Some(report) = reports.iter().find(|report| report.uid == policy.uid) else {
         return Err(Obstacle::new(
             programmed::OUTDATED,
-            "has not reported the policy yet",
+            "node has not reported the policy yet",
         ));
     };
     if report.observed_generation != policy.generation {
         let message = format!(
-            "reports generation {}, not {}",
+            "node reports generation {} instead of {}",
             report.observed_generation, policy.generation
         );
         return Err(Obstacle::new(programmed::OUTDATED, message));
@@ -105,7 +105,7 @@ fn obstacle(report: &PolicyState, pods: u32) -> Option<Obstacle> {
     }
     let known = report.pods.selected;
     (known < pods).then(|| {
-        let message = format!("reports {known} of {pods} selected pods");
+        let message = format!("node reports {known} of {pods} selected pods");
         Obstacle::new(programmed::OUTDATED, message)
     })
 }

@@ -3,7 +3,7 @@ use serde_json::json;
 use xdp_crds::{PolicyState, XdpNodeStateStatus, conditions::node, policy::Policy};
 
 use super::*;
-use crate::world::{NodeState, Refusal, Report};
+use crate::store::{AgentReport, Refusal, ReportedState};
 
 const UID: &str = "uid";
 const GENERATION: i64 = 4;
@@ -42,8 +42,8 @@ fn failing(reason: &str, message: &str) -> PolicyState {
     }
 }
 
-fn state(report: PolicyState) -> NodeState {
-    NodeState(Ok(XdpNodeStateStatus {
+fn state(report: PolicyState) -> ReportedState {
+    ReportedState(Ok(XdpNodeStateStatus {
         policies: vec![report],
         ..XdpNodeStateStatus::default()
     }))
@@ -55,7 +55,7 @@ fn at(second: i64) -> Time {
 
 /// One pod on each node; nodes without a report are `None`.
 fn sum(policy: &PolicyObject, nodes: &[(&str, Option<PolicyState>)], now: &Time) -> XdpPolicyStatus {
-    let states: BTreeMap<&str, NodeState> = nodes
+    let states: BTreeMap<&str, ReportedState> = nodes
         .iter()
         .filter_map(|(node, report)| Some((*node, state(report.clone()?))))
         .collect();
@@ -69,7 +69,7 @@ fn programmed(status: &XdpPolicyStatus) -> (&str, &str, &str) {
 }
 
 #[test]
-fn a_policy_is_programmed_when_every_selected_node_says_so() {
+fn a_policy_is_programmed_if_every_selected_node_reports_it() {
     let status = sum(
         &policy(),
         &[("a", Some(report(1, 1))), ("b", Some(report(1, 1)))],
@@ -92,24 +92,24 @@ fn a_policy_is_programmed_when_every_selected_node_says_so() {
 }
 
 #[test]
-fn a_policy_without_pods_has_nothing_to_do() {
+fn a_policy_without_pods_is_programmed() {
     let status = sum(&policy(), &[], &at(0));
     assert_eq!(
         programmed(&status),
-        ("True", "NoPods", "no running pod is selected")
+        ("True", "NoPods", "the policy selects no running pod")
     );
     assert_eq!(status.nodes, Ratio::default());
 }
 
 #[test]
-fn a_silent_node_is_no_node_where_all_is_well() {
+fn a_node_without_a_report_is_not_programmed() {
     let status = sum(&policy(), &[("a", Some(report(1, 1))), ("b", None)], &at(0));
     assert_eq!(
         programmed(&status),
         (
             "False",
             "NoNodeState",
-            "1 of 2 nodes: b: NoNodeState: no XdpNodeState: is the agent running there?"
+            "1 of 2 nodes: b: NoNodeState: node has no XdpNodeState; check that the agent runs on it"
         )
     );
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_silent_node_is_no_node_where_all_is_well() {
 }
 
 #[test]
-fn reports_about_another_version_or_a_namesake_are_no_reports() {
+fn reports_about_another_generation_or_uid_do_not_count() {
     let older = PolicyState {
         observed_generation: 3,
         ..report(1, 1)
@@ -137,7 +137,8 @@ fn reports_about_another_version_or_a_namesake_are_no_reports() {
         (
             "False",
             "Outdated",
-            "2 of 2 nodes: a: Outdated: reports generation 3, not 4; b: Outdated: has not reported the policy yet"
+            "2 of 2 nodes: a: Outdated: node reports generation 3 instead of 4; \
+             b: Outdated: node has not reported the policy yet"
         )
     );
     assert_eq!(
@@ -150,7 +151,7 @@ fn reports_about_another_version_or_a_namesake_are_no_reports() {
 }
 
 #[test]
-fn a_node_that_does_not_know_all_its_pods_yet_is_outdated() {
+fn a_node_that_reports_too_few_pods_is_outdated() {
     let policy = policy();
     let one = state(report(1, 1));
     let verdict = verdict(&policy, "a", 3, Some(&one));
@@ -158,49 +159,49 @@ fn a_node_that_does_not_know_all_its_pods_yet_is_outdated() {
     let obstacle = verdict.obstacle.unwrap();
     assert_eq!(
         (obstacle.reason.as_str(), obstacle.message.as_str()),
-        ("Outdated", "reports 1 of 3 selected pods")
+        ("Outdated", "node reports 1 of 3 selected pods")
     );
 }
 
 #[test]
-fn a_node_that_counts_more_pods_than_there_are_does_not_inflate_the_sum() {
+fn a_node_that_reports_too_many_pods_does_not_inflate_the_sum() {
     let five = state(report(5, 5));
     let verdict = verdict(&policy(), "a", 3, Some(&five));
     assert_eq!((verdict.pods_programmed, verdict.obstacle), (3, None));
 }
 
 #[test]
-fn a_report_that_cannot_be_read_counts_as_none_and_says_why() {
+fn an_invalid_report_counts_as_none_and_names_the_field() {
     let error = xdp_client::object::FieldError {
         field: "status.nics".into(),
         message: "invalid type".into(),
     };
-    let state = NodeState(Err(error));
+    let state = ReportedState(Err(error));
     let obstacle = verdict(&policy(), "a", 1, Some(&state)).obstacle.unwrap();
     assert_eq!(obstacle.reason, "NoNodeState");
     assert!(obstacle.message.contains("`status.nics`"), "{}", obstacle.message);
 }
 
 #[test]
-fn what_a_node_reported_counts_for_nothing_while_nobody_hears_from_it() {
+fn the_report_of_an_unreachable_node_does_not_count() {
     let targets = BTreeMap::from([("a", 1), ("b", 1)]);
     let good = state(report(1, 1));
     let report = |node| match node {
-        "a" => Report::State(&good),
-        _ => Report::Unreachable,
+        "a" => AgentReport::State(&good),
+        _ => AgentReport::Unreachable,
     };
     let status = status(&policy(), &targets, report, &at(0));
     let (is_true, reason, message) = programmed(&status);
     assert_eq!((is_true, reason), ("False", "NodeUnreachable"));
     assert!(
-        message.starts_with("1 of 2 nodes: b: NodeUnreachable: nobody hears"),
+        message.starts_with("1 of 2 nodes: b: NodeUnreachable: node is unreachable"),
         "{message}"
     );
     assert_eq!((status.nodes.programmed, status.pods.programmed), (1, 1));
 }
 
 #[test]
-fn a_report_that_contradicts_itself_is_believed_where_it_is_worse() {
+fn of_a_contradictory_report_the_worse_part_counts() {
     let odd = PolicyState {
         programmed: false,
         ..report(1, 1)
@@ -210,7 +211,7 @@ fn a_report_that_contradicts_itself_is_believed_where_it_is_worse() {
 }
 
 #[test]
-fn the_worst_comes_first_and_a_message_names_five_nodes_at_most() {
+fn the_worst_reason_is_first_and_a_message_names_at_most_five_nodes() {
     let nodes = [
         ("a", Some(failing("Pending", "soon"))),
         ("b", None),
@@ -239,7 +240,7 @@ fn the_worst_comes_first_and_a_message_names_five_nodes_at_most() {
 }
 
 #[test]
-fn a_message_stays_short_whatever_agents_write() {
+fn a_message_is_bounded_for_any_report() {
     let long = "ä".repeat(100_000);
     let names: Vec<String> = (0..100).map(|number| format!("node-{number}")).collect();
     let nodes: Vec<_> = names
@@ -277,7 +278,7 @@ fn a_refused_policy_is_neither_accepted_nor_programmed() {
 }
 
 #[test]
-fn the_time_of_a_transition_stays_while_the_status_stays() {
+fn the_transition_time_stays_while_the_status_stays() {
     let mut policy = policy();
     policy.status = Some(sum(&policy, &[("a", None)], &at(10)));
     let still_false = sum(&policy, &[("a", Some(failing("NicProblem", "x")))], &at(20));
@@ -294,7 +295,7 @@ fn the_time_of_a_transition_stays_while_the_status_stays() {
 }
 
 #[test]
-fn what_others_say_in_conditions_of_their_own_does_not_matter() {
+fn conditions_of_other_controllers_are_ignored() {
     let mut stored = sum(&policy(), &[], &at(0));
     let wanted = stored.clone();
     stored.conditions.insert(
@@ -335,8 +336,9 @@ proptest! {
     ) {
         let policy = policy();
         let names: Vec<String> = (0..nodes.len()).map(|n| format!("n{n}")).collect();
-        let targets: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(nodes.iter().map(|n| n.0)).collect();
-        let states: BTreeMap<&str, NodeState> = names.iter().map(String::as_str).zip(&nodes)
+        let counts = nodes.iter().map(|node| node.0);
+        let targets: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(counts).collect();
+        let states: BTreeMap<&str, ReportedState> = names.iter().map(String::as_str).zip(&nodes)
             .filter_map(|(name, (_, report))| Some((name, state(report.clone()?)))).collect();
         let found = status(&policy, &targets, |node| states.get(node), &at(0));
         let good = nodes.iter().filter(|(pods, report)| report.as_ref().is_some_and(|r| {

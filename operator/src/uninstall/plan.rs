@@ -1,19 +1,19 @@
-//! What the agents' `DaemonSet` is turned into, and when it is done.
+//! How the agents' `DaemonSet` changes for an uninstall, and when it is done.
 
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Pod};
 use serde_json::{Value, json};
 use xdp_crds::conditions::PROGRAMMED;
 
-use crate::{status, world::PolicyObject};
+use crate::{status, store::PolicyObject};
 
-/// The agent's container.
+/// The name of the agent's container.
 pub(super) const CONTAINER: &str = "agent";
 
-/// Flags of `run` that `uninstall` knows too.
+/// Flags of `run` that `uninstall` has as well.
 const SHARED: [&str; 2] = ["--listen", "--pin-dir"];
 
-/// A strategic merge patch that makes every pod of the set remove what its agent has put into the kernel; all pods at
-/// once. `None`: there is no agent in it.
+/// Returns a strategic merge patch that makes the agents of all pods uninstall, all at once. `None` if the
+/// set has no agent.
 pub(super) fn patch(set: &DaemonSet) -> Option<Value> {
     let pod = set.spec.as_ref()?.template.spec.as_ref()?;
     let agent = pod
@@ -22,12 +22,15 @@ pub(super) fn patch(set: &DaemonSet) -> Option<Value> {
         .find(|container| container.name == CONTAINER)?;
     let args = args(agent.args.as_deref().unwrap_or_default());
     Some(json!({"spec": {
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0}},
+        "updateStrategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0},
+        },
         "template": {"spec": {"containers": [{"name": CONTAINER, "args": args}]}},
     }}))
 }
 
-/// `run --listen=… --nic=…` becomes `uninstall --wait --listen=…`.
+/// Converts `run --listen=… --nic=…` to `uninstall --wait --listen=…`.
 fn args(run: &[String]) -> Vec<String> {
     let mut args = vec!["uninstall".to_owned(), "--wait".to_owned()];
     let mut run = run.iter();
@@ -45,7 +48,7 @@ fn args(run: &[String]) -> Vec<String> {
     args
 }
 
-/// Whether every pod is of the newest version, and ready.
+/// Returns whether all pods have the latest version and are ready.
 pub(super) fn is_done(set: &DaemonSet) -> bool {
     let Some(status) = &set.status else { return false };
     let wanted = status.desired_number_scheduled;
@@ -55,7 +58,7 @@ pub(super) fn is_done(set: &DaemonSet) -> bool {
         && status.current_number_scheduled >= wanted
 }
 
-/// Selects the pods of a set.
+/// Returns a label selector for the pods of a set.
 pub(super) fn selector(set: &DaemonSet) -> String {
     let labels = set
         .spec
@@ -68,7 +71,8 @@ pub(super) fn selector(set: &DaemonSet) -> String {
         .join(",")
 }
 
-/// The nodes whose pod is not of the newest version, or not ready, and why; those without a pod are only counted.
+/// Returns the nodes whose pod does not have the latest version or is not ready. Nodes without a pod are
+/// counted.
 pub(super) fn unfinished(set: &DaemonSet, pods: &[Pod]) -> String {
     let generation = set.metadata.generation.unwrap_or_default().to_string();
     let done = pods.iter().filter(|pod| is_finished(pod, &generation)).count();
@@ -83,11 +87,11 @@ pub(super) fn unfinished(set: &DaemonSet, pods: &[Pod]) -> String {
         .status
         .as_ref()
         .map_or(0, |status| status.desired_number_scheduled);
-    let silent = usize::try_from(wanted)
+    let without_pod = usize::try_from(wanted)
         .unwrap_or_default()
         .saturating_sub(done + nodes.len());
-    if silent > 0 {
-        nodes.push(format!("{silent} without a pod"));
+    if without_pod > 0 {
+        nodes.push(format!("{without_pod} without a pod"));
     }
     nodes.join(", ")
 }
@@ -110,7 +114,7 @@ fn is_finished(pod: &Pod, generation: &str) -> bool {
     newest && pod.metadata.deletion_timestamp.is_none() && ready.next().is_some()
 }
 
-/// Whether a policy claims to be in force on some node.
+/// Returns whether a policy claims to be programmed on a node.
 pub(super) fn claims(policy: &PolicyObject) -> bool {
     policy.status.as_ref().is_some_and(|status| {
         let programmed = status::find(&status.conditions, PROGRAMMED);
@@ -131,8 +135,8 @@ mod tests {
         let set = set(
             json!({"spec": {"selector": {}, "template": {"spec": {"containers": [
                 {"name": "other", "args": ["run"]},
-                {"name": "agent", "args": ["run", "--listen=[::]:9465", "--nic", "eth*", "--log-format", "json",
-                    "--nic-driver=mlx5_core"]}
+                {"name": "agent", "args": ["run", "--listen=[::]:9465", "--nic", "eth*", "--log-format",
+                    "json", "--nic-driver=mlx5_core"]}
             ]}}}}),
         );
         let patch = patch(&set).unwrap();
@@ -147,18 +151,19 @@ mod tests {
     }
 
     #[test]
-    fn a_set_without_an_agent_is_left_alone() {
+    fn a_set_without_an_agent_is_not_changed() {
         let set =
             set(json!({"spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "a"}]}}}}));
         assert_eq!(patch(&set), None);
     }
 
     #[test]
-    fn it_is_done_when_all_pods_are_new_and_ready() {
+    fn a_set_is_done_when_all_pods_are_updated_and_ready() {
         let done = |generation: i64, updated: i32, ready: i32| {
             is_done(&set(json!({
                 "metadata": {"generation": 2},
-                "status": {"observedGeneration": generation, "desiredNumberScheduled": 3, "numberReady": ready,
+                "status": {"observedGeneration": generation, "desiredNumberScheduled": 3,
+                    "numberReady": ready,
                     "updatedNumberScheduled": updated, "currentNumberScheduled": 3, "numberMisscheduled": 0}
             })))
         };
@@ -167,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_are_left_are_named() {
+    fn remaining_nodes_are_named() {
         let pod = |node: &str, generation: &str, ready: &str| -> Pod {
             serde_json::from_value(json!({
                 "metadata": {"labels": {"pod-template-generation": generation}},

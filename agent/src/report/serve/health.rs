@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use xdp_client::health::{Health, Probes};
 
-/// The loop reconciles at least every 30 seconds. A reconcile that takes longer than this hangs in the kernel.
+/// The loop reconciles at least every 30 seconds. A reconcile that takes longer than this hangs in the
+/// kernel.
 const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 
 /// The health of the agent.
@@ -19,8 +20,8 @@ impl Default for AgentHealth {
 }
 
 impl AgentHealth {
-    /// Records a finished reconcile. `objects_known`: it knew the policies and the pods, so that what is programmed is
-    /// what they want.
+    /// Records a finished reconcile. `objects_known`: it knew the policies and the pods, so that what is
+    /// programmed is what they want.
     pub fn reconciled(&self, objects_known: bool) {
         self.0.beat();
         if objects_known {

@@ -60,7 +60,8 @@ impl Scrape {
         Self { patience, ..self }
     }
 
-    /// Returns the metrics. Leaves out the metrics of the kernel, and counts an error, if it cannot be read in time.
+    /// Returns the metrics. Leaves out the metrics of the kernel, and counts an error, if it cannot be read
+    /// in time.
     pub(super) async fn text(&self, format: Format) -> String {
         let read = timeout(self.patience, self.read()).await;
         let status = match read.unwrap_or(Err(ScrapeError::Slow)) {

@@ -200,7 +200,7 @@ fn what_is_not_there_is_not_found_and_nothing_can_be_posted() {
 }
 
 #[test]
-fn clients_that_say_nothing_hold_up_nobody() {
+fn silent_clients_do_not_block_others() {
     let server = reading(|| Ok(empty()));
     let _silent: Vec<TcpStream> = (1..CONNECTIONS)
         .map(|_| TcpStream::connect(server).unwrap())

@@ -34,7 +34,8 @@ pub(super) struct Cache {
     labels: Option<BTreeMap<String, String>>,
     watch_failures: BTreeMap<&'static str, (Instant, RequestFailure)>,
     write_failure: Option<RequestFailure>,
-    /// Time of the oldest change that the loop has not read. Changes before all lists are complete do not count.
+    /// Time of the oldest change that the loop has not read. Changes before all lists are complete do not
+    /// count.
     changed: Option<Instant>,
     /// The status to write.
     status: Option<XdpNodeStateStatus>,
@@ -137,7 +138,8 @@ impl Cache {
         problems
     }
 
-    /// Returns malformed objects that may concern pods of this node. Each agent watches the objects of all namespaces.
+    /// Returns malformed objects that may concern pods of this node. Each agent watches the objects of all
+    /// namespaces.
     fn malformed_objects(&self) -> impl Iterator<Item = Problem> {
         let here: BTreeSet<&str> = self.pods().map(|pod| pod.namespace.as_str()).collect();
         let policies = self.policies.iter();

@@ -37,8 +37,8 @@ impl RequestFailure {
         Self { code: 0, message }
     }
 
-    /// Returns the failure of a watch. `None` if the watch only has to list again: its resource version has expired
-    /// (410).
+    /// Returns the failure of a watch. `None` if the watch only has to list again: its resource version has
+    /// expired (410).
     pub(super) fn of_watch(error: &WatchError) -> Option<Self> {
         match error {
             WatchError::InitialListFailed(error)

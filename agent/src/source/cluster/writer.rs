@@ -58,8 +58,8 @@ pub(super) async fn run(client: &Client, shared: &Shared) {
 struct Writer<'a> {
     api: Api<DynamicObject>,
     shared: &'a Shared,
-    /// What the watch had stored when the API server last answered a write, and the answer. The answer is newer until
-    /// the watch stores something else.
+    /// What the watch had stored when the API server last answered a write, and the answer. The answer is
+    /// newer until the watch stores something else.
     answered: Option<(Option<Written>, Written)>,
     statuses: StatusWriter<XdpNodeStateStatus>,
 }

@@ -1,4 +1,4 @@
-//! What is to be done now: one look at the world.
+//! One reconcile: compares the store with what should exist, and returns what to write. Without IO.
 
 #[cfg(test)]
 mod tests;
@@ -19,115 +19,111 @@ use xdp_crds::{
 };
 
 use crate::{
-    announce::{
-        Note, {self},
-    },
     api::StatusWrite,
-    peers::{
-        Chain, {self},
-    },
+    events::{EventDraft, NicEvents, PolicyEvents},
+    peers::{self, Chain},
     select, status,
-    world::{PolicyObject, World},
+    store::{ClusterState, PolicyObject},
 };
 
-/// Least time from one write of a policy's status to the next.
-pub const STATUS_APART: Duration = Duration::from_secs(1);
+/// Shortest time between two writes of a policy's status.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is remembered from round to round.
+/// What the operator remembers between reconciles.
 #[derive(Debug)]
-pub struct Memory {
-    /// When slices of a peer may be written.
+pub struct ReconcileMemory {
+    /// When the slices of a peer may be written.
     pub peers: RetrySchedule<ObjectName>,
     /// When the status of a policy may be written.
     pub statuses: RetrySchedule<ObjectName>,
-    policies: announce::Policies,
-    nics: announce::Nics,
+    policy_events: PolicyEvents,
+    nic_events: NicEvents,
 }
 
-/// What is to be done.
+/// What to write.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
-    /// For slices.
+    /// Slices.
     pub chains: Vec<Chain>,
-    /// For statuses.
+    /// Statuses of policies.
     pub statuses: Vec<StatusWrite>,
     /// Events.
-    pub notes: Vec<Note>,
-    /// When the next round is due even if nothing changes.
+    pub events: Vec<EventDraft>,
+    /// When the next reconcile is due even if nothing changes.
     pub next: Option<Instant>,
-    /// How things are.
-    pub tally: Tally,
+    /// Counts for metrics.
+    pub snapshot: Snapshot,
 }
 
-/// How things are, for metrics.
+/// Counts of objects, for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Policies, by the status of their conditions Accepted and Programmed.
+pub struct Snapshot {
+    /// Number of policies, by the status of their conditions Accepted and Programmed.
     pub policies: BTreeMap<(bool, bool), i64>,
-    /// Addresses in all slices.
+    /// Number of addresses in all slices.
     pub peer_addresses: usize,
 }
 
-impl Default for Memory {
+impl Default for ReconcileMemory {
     fn default() -> Self {
         Self {
             peers: RetrySchedule::new(Duration::ZERO, Backoff::API),
-            statuses: RetrySchedule::new(STATUS_APART, Backoff::API),
-            policies: announce::Policies::default(),
-            nics: announce::Nics::default(),
+            statuses: RetrySchedule::new(STATUS_INTERVAL, Backoff::API),
+            policy_events: PolicyEvents::default(),
+            nic_events: NicEvents::default(),
         }
     }
 }
 
-/// Compares the world with what it should be.
-pub fn work(world: &World, memory: &mut Memory, now: Instant, time: &Time) -> Work {
-    let plan = peers::plan(world);
+/// Compares the store with what should exist.
+pub fn decide(cluster: &ClusterState, memory: &mut ReconcileMemory, now: Instant, time: &Time) -> Work {
+    let plan = peers::plan(cluster);
     let mut work = Work::default();
-    work.tally.peer_addresses = plan.addresses;
+    work.snapshot.peer_addresses = plan.addresses;
     for chain in plan.chains {
         match memory.peers.wait(&chain.peer, now) {
-            Some(until) => work.look_again(until),
+            Some(until) => work.reconcile_at(until),
             None => work.chains.push(chain),
         }
     }
-    for (name, policy) in world.policies.iter().filter(|(_, policy)| !policy.deleting) {
-        for_policy(world, memory, (name, policy), (now, time), &mut work);
+    for (name, policy) in cluster.policies.iter().filter(|(_, policy)| !policy.deleting) {
+        for_policy(cluster, memory, (name, policy), (now, time), &mut work);
     }
-    work.notes.extend(memory.nics.look(world));
-    let uids: BTreeSet<_> = world
+    work.events.extend(memory.nic_events.update(cluster));
+    let uids: BTreeSet<_> = cluster
         .policies
         .iter()
         .map(|(_, policy)| policy.uid.as_str())
         .collect();
-    memory.policies.retain(|uid| uids.contains(uid));
+    memory.policy_events.retain(|uid| uids.contains(uid));
     memory.peers.prune(now);
     memory.statuses.prune(now);
     work
 }
 
 fn for_policy(
-    world: &World,
-    memory: &mut Memory,
+    cluster: &ClusterState,
+    memory: &mut ReconcileMemory,
     (name, policy): (&ObjectName, &PolicyObject),
     (now, time): (Instant, &Time),
     work: &mut Work,
 ) {
     let targets = match &policy.content {
-        Ok(content) => select::targets(world, content),
+        Ok(content) => select::targets(cluster, content),
         Err(_) => BTreeMap::new(),
     };
-    let status = status::status(policy, &targets, |node| world.report(node), time);
-    work.tally.count(&status);
-    let (note, later) = memory.policies.look(name, policy, now);
-    work.notes.extend(note);
+    let status = status::status(policy, &targets, |node| cluster.report(node), time);
+    work.snapshot.count(&status);
+    let (event, later) = memory.policy_events.update(name, policy, now);
+    work.events.extend(event);
     if let Some(later) = later {
-        work.look_again(later);
+        work.reconcile_at(later);
     }
     if status::is_written(policy.status.as_ref(), &status) {
         return;
     }
     match memory.statuses.wait(name, now) {
-        Some(until) => work.look_again(until),
+        Some(until) => work.reconcile_at(until),
         None => work.statuses.push(StatusWrite {
             name: name.clone(),
             uid: policy.uid.clone(),
@@ -137,12 +133,12 @@ fn for_policy(
 }
 
 impl Work {
-    fn look_again(&mut self, at: Instant) {
+    fn reconcile_at(&mut self, at: Instant) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 }
 
-impl Tally {
+impl Snapshot {
     fn count(&mut self, status: &XdpPolicyStatus) {
         let is_true = |kind| {
             let found = status::find(&status.conditions, kind);

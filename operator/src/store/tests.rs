@@ -12,7 +12,8 @@ fn object(value: Value) -> DynamicObject {
 fn read(spec: &Value) -> PolicyObject {
     let object = object(json!({
         "apiVersion": "xdp-operator.io/v1alpha1", "kind": "XdpPolicy",
-        "metadata": {"namespace": "games", "name": "players", "uid": "u", "generation": 3, "resourceVersion": "17"},
+        "metadata": {"namespace": "games", "name": "players", "uid": "u", "generation": 3,
+            "resourceVersion": "17"},
         "spec": spec,
         "status": {"nodes": {"selected": 2, "programmed": 1}},
     }));
@@ -25,40 +26,48 @@ fn read(spec: &Value) -> PolicyObject {
 }
 
 #[test]
-fn what_a_node_reported_is_known_until_nobody_hears_from_it() {
-    let mut world = World::default();
+fn a_report_counts_until_the_node_is_unreachable() {
+    let mut cluster = ClusterState::default();
     let state: DynamicObject =
         serde_json::from_value(json!({"metadata": {"name": "a"}, "status": {"agentVersion": "1"}})).unwrap();
-    world.apply(Change::NodeState(Event::Apply(node_state(&state))));
+    cluster.apply(StoreEvent::NodeState(Event::Apply(node_state(&state))));
     let mut heard = |ready: &str| {
         let object = json!({"metadata": {"name": "a"}, "status": {"conditions": [
             {"type": "MemoryPressure", "status": "Unknown"}, {"type": "Ready", "status": ready}]}});
         let object: k8s_openapi::api::core::v1::Node = serde_json::from_value(object).unwrap();
-        world.apply(Change::Node(Event::Apply(node(&object))));
-        !matches!(world.report("a"), Report::Unreachable)
+        cluster.apply(StoreEvent::Node(Event::Apply(node(&object))));
+        !matches!(cluster.report("a"), AgentReport::Unreachable)
     };
     // A node that is not ready for pods may have an agent that works.
     assert!(heard("True") && heard("False") && !heard("Unknown") && heard("True"));
-    assert!(matches!(world.report("a"), Report::State(_)));
-    assert!(matches!(world.report("b"), Report::Missing));
+    assert!(matches!(cluster.report("a"), AgentReport::State(_)));
+    assert!(matches!(cluster.report("b"), AgentReport::Missing));
 }
 
 #[test]
-fn what_a_node_reported_before_it_was_started_anew_does_not_count() {
+fn a_report_from_before_a_restart_does_not_count() {
     let object: k8s_openapi::api::core::v1::Node = serde_json::from_value(json!({"metadata": {"name": "a"},
         "status": {"nodeInfo": {"architecture": "", "bootID": "second", "containerRuntimeVersion": "",
             "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "",
             "operatingSystem": "", "osImage": "", "systemUUID": ""}}}))
     .unwrap();
     for (boot, counts) in [("first", false), ("second", true), ("", true)] {
-        let mut world = World::default();
+        let mut cluster = ClusterState::default();
         let state: DynamicObject = serde_json::from_value(json!({"metadata": {"name": "a"},
             "status": {"agentVersion": "1", "kernelVersion": "6", "bootId": boot}}))
         .unwrap();
-        world.apply(Change::Node(Event::Apply(node(&object))));
-        world.apply(Change::NodeState(Event::Apply(node_state(&state))));
-        assert_eq!(matches!(world.report("a"), Report::State(_)), counts, "{boot}");
-        assert_eq!(matches!(world.report("a"), Report::FormerBoot), !counts, "{boot}");
+        cluster.apply(StoreEvent::Node(Event::Apply(node(&object))));
+        cluster.apply(StoreEvent::NodeState(Event::Apply(node_state(&state))));
+        assert_eq!(
+            matches!(cluster.report("a"), AgentReport::State(_)),
+            counts,
+            "{boot}"
+        );
+        assert_eq!(
+            matches!(cluster.report("a"), AgentReport::FormerBoot),
+            !counts,
+            "{boot}"
+        );
     }
 }
 
@@ -71,7 +80,7 @@ fn a_valid_policy_is_read_with_its_status() {
 }
 
 #[test]
-fn a_policy_that_does_not_fit_its_type_is_refused_with_the_path_of_the_field() {
+fn a_malformed_policy_is_refused_with_the_path_of_the_field() {
     let rule = json!({"name": "a", "action": "Redirect", "ports": [{"protocol": "UDP", "port": true}]});
     let refusal = read(&json!({"podSelector": {}, "ingress": [rule]}))
         .content
@@ -98,7 +107,7 @@ fn a_policy_without_a_spec_is_refused_like_any_other() {
 }
 
 #[test]
-fn a_policy_that_is_not_valid_says_what_to_write_instead() {
+fn an_invalid_policy_is_refused_with_a_remedy() {
     let rule = json!({"name": "a", "action": "Drop", "from": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]});
     let refusal = read(&json!({"podSelector": {}, "ingress": [rule]}))
         .content
@@ -112,14 +121,14 @@ fn a_policy_that_is_not_valid_says_what_to_write_instead() {
 }
 
 #[test]
-fn a_report_that_cannot_be_read_says_where() {
+fn an_invalid_report_names_the_field() {
     let object = object(json!({"metadata": {"name": "n"}, "status": {"agentVersion": 1}}));
-    let NodeState(state) = node_state(&object).value.unwrap();
+    let ReportedState(state) = node_state(&object).value.unwrap();
     assert_eq!(state.unwrap_err().field, "status.agentVersion");
 }
 
 #[test]
-fn before_the_first_report_there_is_none() {
+fn a_state_without_a_status_is_no_report() {
     assert_eq!(
         node_state(&object(json!({"metadata": {"name": "n"}}))).value,
         None
@@ -127,7 +136,7 @@ fn before_the_first_report_there_is_none() {
 }
 
 #[test]
-fn a_pod_is_read_without_what_does_not_matter_and_not_at_all_if_its_address_is_none() {
+fn a_pod_with_an_invalid_address_has_no_value() {
     let read = |ip: &str| {
         let pod_object = serde_json::from_value(json!({
             "metadata": {"namespace": "a", "name": "p"},

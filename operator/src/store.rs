@@ -7,8 +7,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use objects::{
-    NodeFacts, NodeState, Owner, PeerSet, PolicyObject, Refusal, namespace, node, node_state, peer_set, pod,
-    policy,
+    NodeInfo, PolicyObject, Refusal, ReportedState, SliceOwner, StoredSlice, namespace, node, node_state,
+    peer_set, pod, policy,
 };
 use xdp_client::{
     Store,
@@ -17,9 +17,9 @@ use xdp_client::{
 };
 use xdp_crds::pod::Pod;
 
-/// One event of one of the watches.
+/// An event of one of the watches.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum StoreEvent {
     /// Of policies.
     Policy(Event<Versioned<PolicyObject>>),
     /// Of pods.
@@ -27,15 +27,15 @@ pub enum Change {
     /// Of namespaces: their labels.
     Namespace(Event<Versioned<BTreeMap<String, String>>>),
     /// Of nodes.
-    Node(Event<Versioned<NodeFacts>>),
-    /// Of what agents report.
-    NodeState(Event<Versioned<NodeState>>),
-    /// Of what the operator itself writes for agents.
-    PeerSet(Event<Versioned<PeerSet>>),
+    Node(Event<Versioned<NodeInfo>>),
+    /// Of the states that agents report.
+    NodeState(Event<Versioned<ReportedState>>),
+    /// Of the slices that the operator itself writes.
+    PeerSet(Event<Versioned<StoredSlice>>),
 }
 
-impl Change {
-    /// Returns whether the change only says that a new list begins.
+impl StoreEvent {
+    /// Returns whether the event only says that an attempt to list starts.
     pub const fn is_init(&self) -> bool {
         matches!(
             self,
@@ -49,9 +49,9 @@ impl Change {
     }
 }
 
-/// Everything known.
+/// All objects of the cluster that the operator needs.
 #[derive(Debug, Default)]
-pub struct World {
+pub struct ClusterState {
     /// Policies, valid or not.
     pub policies: Store<PolicyObject>,
     /// Pods of all namespaces.
@@ -59,64 +59,64 @@ pub struct World {
     /// Labels of namespaces.
     pub namespaces: Store<BTreeMap<String, String>>,
     /// Nodes.
-    pub nodes: Store<NodeFacts>,
-    /// What agents report, by the name of the node.
-    pub node_states: Store<NodeState>,
-    /// What has been written for agents.
-    pub peer_sets: Store<PeerSet>,
+    pub nodes: Store<NodeInfo>,
+    /// The states that agents report, by the name of the node.
+    pub node_states: Store<ReportedState>,
+    /// The slices of addresses written for agents.
+    pub peer_sets: Store<StoredSlice>,
 }
 
-/// What can be known of a node from its agent.
+/// What an agent reports about its node.
 #[derive(Clone, Copy, Debug)]
-pub enum Report<'a> {
-    /// Nothing: nobody hears from the node, and what was reported may be no longer true.
+pub enum AgentReport<'a> {
+    /// The node is unreachable: its last report may be stale.
     Unreachable,
-    /// Nothing: it has not reported yet.
+    /// The agent has not reported yet.
     Missing,
-    /// Nothing: the node has been started anew since.
+    /// The node has restarted since the last report.
     FormerBoot,
-    /// What it last reported.
-    State(&'a NodeState),
+    /// The last report.
+    State(&'a ReportedState),
 }
 
-impl<'a> From<Option<&'a NodeState>> for Report<'a> {
-    fn from(state: Option<&'a NodeState>) -> Self {
+impl<'a> From<Option<&'a ReportedState>> for AgentReport<'a> {
+    fn from(state: Option<&'a ReportedState>) -> Self {
         state.map_or(Self::Missing, Self::State)
     }
 }
 
-impl World {
-    /// What is known of a node from its agent.
-    pub fn report(&self, node: &str) -> Report<'_> {
+impl ClusterState {
+    /// Returns what the agent of a node reports.
+    pub fn report(&self, node: &str) -> AgentReport<'_> {
         let name = ObjectName::new("", node);
         let state = self.node_states.get(&name);
         match self.nodes.get(&name) {
-            Some(node) if node.unreachable => Report::Unreachable,
+            Some(node) if node.unreachable => AgentReport::Unreachable,
             Some(node) if state.is_some_and(|state| state.is_of_another_boot(&node.boot_id)) => {
-                Report::FormerBoot
+                AgentReport::FormerBoot
             }
             _ => state.into(),
         }
     }
 
-    /// Takes an event in; whether anything is different now.
-    pub fn apply(&mut self, change: Change) -> bool {
-        match change {
-            Change::Policy(event) => self.policies.apply(event),
-            Change::Pod(event) => self.pods.apply(event),
-            Change::Namespace(event) => self.namespaces.apply(event),
-            Change::Node(event) => self.nodes.apply(event),
-            Change::NodeState(event) => self.node_states.apply(event),
-            Change::PeerSet(event) => self.peer_sets.apply(event),
+    /// Applies an event. Returns whether anything has changed.
+    pub fn apply(&mut self, event: StoreEvent) -> bool {
+        match event {
+            StoreEvent::Policy(event) => self.policies.apply(event),
+            StoreEvent::Pod(event) => self.pods.apply(event),
+            StoreEvent::Namespace(event) => self.namespaces.apply(event),
+            StoreEvent::Node(event) => self.nodes.apply(event),
+            StoreEvent::NodeState(event) => self.node_states.apply(event),
+            StoreEvent::PeerSet(event) => self.peer_sets.apply(event),
         }
     }
 
-    /// Whether every list has been complete once. Before that, what is missing may only be unknown.
+    /// Returns whether each kind has been listed completely. Before that, an absent object may exist.
     pub fn is_complete(&self) -> bool {
         self.missing().is_empty()
     }
 
-    /// The lists that have not been complete yet.
+    /// Returns the kinds that have not been listed completely yet.
     pub fn missing(&self) -> Vec<&'static str> {
         [
             ("xdppolicies", self.policies.is_complete()),

@@ -1,25 +1,27 @@
-//! How findings are put.
+//! Messages of conditions.
 
 use xdp_crds::conditions::{node, programmed};
 
 use super::{NAMED_NODES, Obstacle};
 
-/// Longest text about one thing, in characters: what an agent may write, so that the remedy at its end is read too.
+/// The longest part of a message, in characters. An agent may write as much, so that its remedy, at the end,
+/// is shown.
 const LONGEST: usize = 512;
 
-/// What passes by itself within moments if all is well, the worst first.
-const PASSING: [&str; 3] = [node::PEERS_PENDING, node::PENDING, programmed::OUTDATED];
+/// Reasons that pass within moments if all works, the worst first.
+const TRANSIENT: [&str; 3] = [node::PEERS_PENDING, node::PENDING, programmed::OUTDATED];
 
-/// Whether a reason is one that passes by itself.
-pub fn is_passing(reason: &str) -> bool {
-    PASSING.contains(&reason)
+/// Returns whether a reason is transient.
+pub fn is_transient(reason: &str) -> bool {
+    TRANSIENT.contains(&reason)
 }
 
-/// Smaller is worse: what somebody has to do something about, in the order of [`node::ALL`]; then a silent agent or
-/// node; then what passes by itself. A reason that only a newer agent knows is none that passes.
+/// Returns the rank of a reason; the worst has 0. First come reasons that need a person, in the order of
+/// [`node::ALL`]; then an agent without a report or an unreachable node; then transient reasons. An unknown
+/// reason, from a newer agent, is not transient.
 pub fn severity(reason: &str) -> usize {
-    let known = node::ALL.iter().position(|word| word.name == reason);
-    if let Some(position) = PASSING.iter().position(|passing| *passing == reason) {
+    let known = node::ALL.iter().position(|entry| entry.name == reason);
+    if let Some(position) = TRANSIENT.iter().position(|transient| *transient == reason) {
         node::ALL.len() + 2 + position
     } else if [programmed::NO_NODE_STATE, programmed::NODE_UNREACHABLE].contains(&reason) {
         node::ALL.len() + 1
@@ -28,7 +30,7 @@ pub fn severity(reason: &str) -> usize {
     }
 }
 
-/// `2 of 12 nodes: node-3: NicProblem: MTU …; node-7: …`
+/// Writes `2 of 12 nodes: node-3: NicProblem: MTU …; node-7: …`.
 pub(super) fn message(obstacles: &[(&str, Obstacle)], nodes: u32) -> String {
     let named = obstacles.iter().take(NAMED_NODES).map(|(node, obstacle)| {
         if obstacle.message.is_empty() {
@@ -50,13 +52,13 @@ pub(super) fn message(obstacles: &[(&str, Obstacle)], nodes: u32) -> String {
     )
 }
 
-/// `1 node`, `2 nodes`.
+/// Writes `1 node` or `2 nodes`.
 pub(super) fn count(number: u32, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }
 
-/// A text that is not longer than it may be.
+/// Shortens a text to the longest part of a message.
 pub(super) fn bounded(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,4 +1,5 @@
-//! From objects of the API to what matters of them. Nothing here fails: an object that cannot be read says so itself.
+//! Converts objects of the API to what the operator needs of them. An invalid object becomes a value that
+//! says why.
 
 use std::collections::BTreeMap;
 
@@ -19,11 +20,11 @@ pub struct PolicyObject {
     pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// Whether it is on its way out; nothing is written for it any more.
+    /// Whether the policy is being deleted. The operator writes nothing for it then.
     pub deleting: bool,
-    /// What it says, or why it is refused.
+    /// The validated policy, or why it is refused.
     pub content: Result<Policy, Refusal>,
-    /// The status as it is stored, if there is one that can be read.
+    /// The stored status; `None` if it is absent or invalid.
     pub status: Option<XdpPolicyStatus>,
 }
 
@@ -32,54 +33,55 @@ pub struct PolicyObject {
 pub struct Refusal {
     /// One of [`accepted`].
     pub reason: &'static str,
-    /// The field, what is wrong with it, and what to write instead.
+    /// The field, what is wrong with it, and the remedy.
     pub message: String,
 }
 
-/// What matters of a node.
+/// What the operator needs of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeFacts {
+pub struct NodeInfo {
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
-    /// Whether nobody has heard from it for a while: its condition Ready is Unknown.
+    /// Whether the node is unreachable: its condition Ready is Unknown.
     pub unreachable: bool,
-    /// `status.nodeInfo.bootID`, empty if there is none.
+    /// `status.nodeInfo.bootID`; empty if absent.
     pub boot_id: String,
 }
 
-/// What an agent reports, or why that cannot be read.
+/// The state that an agent reports, or why it is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeState(pub Result<XdpNodeStateStatus, FieldError>);
+pub struct ReportedState(pub Result<XdpNodeStateStatus, FieldError>);
 
-impl NodeState {
-    /// Whether it was reported before the node was started. Where either side says nothing, nobody knows.
+impl ReportedState {
+    /// Returns whether the state is from before the last restart of the node. `false` if one of the boot ids
+    /// is absent.
     pub fn is_of_another_boot(&self, boot_id: &str) -> bool {
         let reported = self.0.as_ref().map_or("", |state| state.boot_id.as_str());
         !reported.is_empty() && !boot_id.is_empty() && reported != boot_id
     }
 }
 
-/// A slice of addresses as it is stored.
+/// A stored slice of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerSet {
-    /// The policy that it goes with, unless somebody has cut the tie.
-    pub owner: Option<Owner>,
-    /// What it says, if that can be read.
+pub struct StoredSlice {
+    /// The policy that owns the slice; `None` if a user has removed the reference.
+    pub owner: Option<SliceOwner>,
+    /// The content; `None` if it is invalid.
     pub spec: Option<XdpPeerSetSpec>,
 }
 
-/// The policy that an object goes with.
+/// The policy that owns an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Its name, in the same namespace.
+pub struct SliceOwner {
+    /// The name of the policy, in the namespace of the object.
     pub name: String,
-    /// Its uid.
+    /// The uid of the policy.
     pub uid: String,
 }
 
-/// What matters of a policy.
+/// Converts a policy.
 pub fn policy(object: &DynamicObject) -> Versioned<PolicyObject> {
     let meta = &object.metadata;
     let content = parse_field::<XdpPolicySpec>(&object.data, "spec")
@@ -101,13 +103,13 @@ pub fn policy(object: &DynamicObject) -> Versioned<PolicyObject> {
     )
 }
 
-/// What matters of a pod; nothing of one whose addresses cannot be read.
+/// Converts a pod. A pod with an invalid address has no value.
 pub fn pod(object: &k8s::Pod) -> Versioned<Pod> {
     Versioned::new(&object.metadata, Pod::try_from(object).ok())
 }
 
-/// What matters of a node.
-pub fn node(object: &k8s::Node) -> Versioned<NodeFacts> {
+/// Converts a node.
+pub fn node(object: &k8s::Node) -> Versioned<NodeInfo> {
     let info = object
         .status
         .as_ref()
@@ -118,7 +120,7 @@ pub fn node(object: &k8s::Node) -> Versioned<NodeFacts> {
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
     let unreachable = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "Unknown");
-    let facts = NodeFacts {
+    let facts = NodeInfo {
         uid: object.metadata.uid.clone().unwrap_or_default(),
         labels: object.metadata.labels.clone().unwrap_or_default(),
         unreachable,
@@ -127,34 +129,34 @@ pub fn node(object: &k8s::Node) -> Versioned<NodeFacts> {
     Versioned::new(&object.metadata, Some(facts))
 }
 
-/// The labels of a namespace.
+/// Converts a namespace to its labels.
 pub fn namespace(object: &PartialObjectMeta<k8s::Namespace>) -> Versioned<BTreeMap<String, String>> {
     let labels = object.metadata.labels.clone().unwrap_or_default();
     Versioned::new(&object.metadata, Some(labels))
 }
 
-/// What an agent reports; nothing before its first report.
-pub fn node_state(object: &DynamicObject) -> Versioned<NodeState> {
+/// Converts the state that an agent reports. Before the first report, it has no value.
+pub fn node_state(object: &DynamicObject) -> Versioned<ReportedState> {
     let reported = object.data.get("status").is_some_and(|status| !status.is_null());
     Versioned::new(
         &object.metadata,
-        reported.then(|| NodeState(parse_field(&object.data, "status"))),
+        reported.then(|| ReportedState(parse_field(&object.data, "status"))),
     )
 }
 
-/// What a slice says.
-pub fn peer_set(object: &DynamicObject) -> Versioned<PeerSet> {
+/// Converts a slice.
+pub fn peer_set(object: &DynamicObject) -> Versioned<StoredSlice> {
     let owners = object.metadata.owner_references.iter().flatten();
     let owner = owners
         .filter(|owner| owner.kind == "XdpPolicy")
-        .map(|owner| Owner {
+        .map(|owner| SliceOwner {
             name: owner.name.clone(),
             uid: owner.uid.clone(),
         })
         .next();
     Versioned::new(
         &object.metadata,
-        Some(PeerSet {
+        Some(StoredSlice {
             owner,
             spec: parse_field(&object.data, "spec").ok(),
         }),
@@ -165,7 +167,7 @@ impl From<FieldError> for Refusal {
     fn from(error: FieldError) -> Self {
         Self {
             reason: accepted::INVALID_SPEC,
-            message: format!("{error}; `kubectl explain xdppolicy.spec` shows what can stand there"),
+            message: format!("{error}; `kubectl explain xdppolicy.spec` shows the valid values"),
         }
     }
 }
