@@ -77,12 +77,11 @@ impl Agent {
         self.waiting_since = self.waiting_since.or(since);
         let problems: BTreeSet<Problem> = problems.into_iter().collect();
         let objects = self.source.objects();
-        let (outcome, problems) = match &objects {
-            Some(objects) => self.program(objects, resync, problems, started),
-            None => {
-                self.report_problems(&problems, started.elapsed());
-                (Outcome::Done, problems)
-            }
+        let (outcome, problems) = if let Some(objects) = &objects {
+            self.program(objects, resync, problems, started)
+        } else {
+            self.report_problems(&problems, started.elapsed());
+            (Outcome::Done, problems)
         };
         let Listeners { health, metrics, .. } = &self.listeners;
         metrics.reconciled(outcome == Outcome::Done, started.elapsed());

@@ -54,7 +54,7 @@ impl<K: Kernel> Convergence<'_, K> {
     pub(super) fn run(&mut self, tables: Installed) -> Converged {
         let mut installed = self.with_attachments(tables);
         if !self.kept.refused.is_empty() {
-            installed = self.retry(installed);
+            installed = self.retry(&installed);
         }
         let (mut decision, mut desired) = self.desire();
         for _ in 0..PASSES {
@@ -112,15 +112,15 @@ impl<K: Kernel> Convergence<'_, K> {
 
     /// What failed in the last reconcile is tried alone, so that nothing else is attached for it if it fails
     /// again.
-    fn retry(&mut self, installed: Arc<Installed>) -> Arc<Installed> {
+    fn retry(&mut self, installed: &Arc<Installed>) -> Arc<Installed> {
         let before = mem::take(&mut self.kept.refused);
         let (_, desired) = self.desire();
-        let changes = retries(self.kept.differ.diff(&desired, &installed), &before);
+        let changes = retries(self.kept.differ.diff(&desired, installed), &before);
         for change in &changes {
             self.apply(std::slice::from_ref(change), desired.pods.len());
         }
         self.view.update(self.kernel, &changes);
-        self.with_attachments(Installed::clone(&installed))
+        self.with_attachments(Installed::clone(installed))
     }
 
     fn desire(&mut self) -> (AttachmentDecision, Desired) {

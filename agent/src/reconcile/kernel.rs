@@ -127,13 +127,13 @@ impl Kernel for Datapath {
     }
 
     fn tables(&mut self) -> Result<Installed, Problem> {
-        self.installed().map_err(tables_unreadable)
+        self.installed().map_err(|error| tables_unreadable(&error))
     }
 
     fn tables_after(&mut self, before: &Installed, changes: &[Change]) -> Result<Installed, Problem> {
         self.pinned()
             .installed_after(before, changes)
-            .map_err(tables_unreadable)
+            .map_err(|error| tables_unreadable(&error))
     }
 
     fn attachments(&mut self) -> Result<Attachments, Problem> {
@@ -185,10 +185,10 @@ impl Kernel for Datapath {
         let batches = self
             .pinned()
             .flows(FlowTable::Established)
-            .map_err(flows_unreadable)?;
+            .map_err(|error| flows_unreadable(&error))?;
         for batch in batches {
             for slot in batch
-                .map_err(flows_unreadable)?
+                .map_err(|error| flows_unreadable(&error))?
                 .into_iter()
                 .filter_map(|entry| entry.slot)
             {
@@ -199,22 +199,22 @@ impl Kernel for Datapath {
     }
 
     fn drained(&mut self) -> Result<u64, Problem> {
-        self.pinned().drained().map_err(flows_unreadable)
+        self.pinned().drained().map_err(|error| flows_unreadable(&error))
     }
 
     fn purge_flows(&mut self, owners: &Owners, lost: &BTreeSet<Address>) -> Result<u64, Problem> {
-        Self::purge_flows(self, owners, lost, false).map_err(flows_unreadable)
+        Self::purge_flows(self, owners, lost, false).map_err(|error| flows_unreadable(&error))
     }
 }
 
-fn tables_unreadable(error: OpenError) -> Problem {
+fn tables_unreadable(error: &OpenError) -> Problem {
     let remedy = "run `xdp-agent uninstall` and start the agent again: it makes new tables";
-    Problem::new(TABLES, "TablesUnreadable", error_chain(&error), remedy)
+    Problem::new(TABLES, "TablesUnreadable", error_chain(error), remedy)
 }
 
 /// The problem of flows that cannot be read or written.
-fn flows_unreadable(error: OpenError) -> Problem {
-    unreadable_flows(error_chain(&error))
+fn flows_unreadable(error: &OpenError) -> Problem {
+    unreadable_flows(error_chain(error))
 }
 
 pub(super) fn unreadable_flows(message: String) -> Problem {

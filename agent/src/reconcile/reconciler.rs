@@ -185,7 +185,7 @@ impl<K: Kernel> Reconciler<K> {
         problems.extend(targets.problems.iter().chain(&desired.problems).cloned());
         problems.extend(pod_problems(&desired, false));
         problems.extend(warn_strict_conntrack(&self.kernel, decision.needs_reply_path));
-        let nics = self.nics(view, decision.selected.as_ref(), &problems);
+        let nics = nic_states(view, decision.selected.as_ref(), &problems);
         let status = node_state(&Reconciled {
             node_policies: &objects.node_policies,
             pods: &objects.pods,
@@ -215,19 +215,18 @@ impl<K: Kernel> Reconciler<K> {
             programmed,
         }
     }
+}
 
-    fn nics(
-        &self,
-        view: &View,
-        selected: Option<&BTreeSet<String>>,
-        problems: &BTreeSet<Problem>,
-    ) -> Vec<NicState> {
-        let (Ok(nics), Some(selected)) = (&view.nics, selected) else {
-            return Vec::new();
-        };
-        let problems: Vec<&Problem> = problems.iter().collect();
-        states(nics, &view.attachments, selected, &problems)
-    }
+fn nic_states(
+    view: &View,
+    selected: Option<&BTreeSet<String>>,
+    problems: &BTreeSet<Problem>,
+) -> Vec<NicState> {
+    let (Ok(nics), Some(selected)) = (&view.nics, selected) else {
+        return Vec::new();
+    };
+    let problems: Vec<&Problem> = problems.iter().collect();
+    states(nics, &view.attachments, selected, &problems)
 }
 
 /// The report of a reconcile that could not read what is there.

@@ -62,25 +62,24 @@ impl<'a> Nics<'a> {
         let point = AttachPoint::new(Hook::Nic, nic.link.ifindex);
         let state = installed.hooks.get(&point);
         let attached = state.is_some_and(|state| state.program.is_attached());
-        let problems = match refused.hooks.get(&point) {
-            Some(refusal) => refused
+        let problems = if let Some(refusal) = refused.hooks.get(&point) {
+            refused
                 .attach(Hook::Nic, nic.link.ifindex)
                 .map(|_| attach_problem(nic, refusal.errno, page_size))
                 .into_iter()
-                .collect(),
-            None => {
-                let own = state.and_then(|state| state.program_id);
-                let problems = preflight(nic, own.as_slice(), page_size);
-                let no_native = |problem: &Problem| problem.reason == reason::NO_NATIVE_XDP;
-                let only_generic = !problems.is_empty() && problems.iter().all(no_native);
-                if problems.is_empty() || only_generic && selector.allow_generic {
-                    if !self.is_released(nic, attached) {
-                        self.hooks.insert(point, self.program(nic, only_generic));
-                    }
-                    return;
+                .collect()
+        } else {
+            let own = state.and_then(|state| state.program_id);
+            let problems = preflight(nic, own.as_slice(), page_size);
+            let no_native = |problem: &Problem| problem.reason == reason::NO_NATIVE_XDP;
+            let only_generic = !problems.is_empty() && problems.iter().all(no_native);
+            if problems.is_empty() || only_generic && selector.allow_generic {
+                if !self.is_released(nic, attached) {
+                    self.hooks.insert(point, self.program(nic, only_generic));
                 }
-                problems
+                return;
             }
+            problems
         };
         self.failures.extend(problems);
         if attached {

@@ -119,12 +119,15 @@ impl<'a> Pods<'a> {
 
     /// Without the reader, marks would be lost, by either delivery.
     fn reader(&self, point: AttachPoint, pair: &Pair, deliveries: &mut [&mut Readiness]) -> DesiredProgram {
-        let ready = |readiness: &&mut &mut Readiness| **readiness == &Readiness::Ready;
-        let mut ready: Vec<_> = deliveries.iter_mut().filter(ready).collect();
+        let mut ready: Vec<&mut Readiness> = deliveries
+            .iter_mut()
+            .map(|readiness| &mut **readiness)
+            .filter(|readiness| **readiness == Readiness::Ready)
+            .collect();
         if let Some(refusal) = self.situation.refused.attach(point.hook, point.ifindex) {
             let message = format!("{}; marks would be lost; see the kernel log", refusal.error);
             for readiness in &mut ready {
-                ***readiness = not_ready(NotReady::ReaderRefused, message.clone());
+                **readiness = not_ready(NotReady::ReaderRefused, message.clone());
             }
         }
         if ready.is_empty() || self.situation.refused.hooks.contains_key(&point) {

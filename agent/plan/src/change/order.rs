@@ -57,6 +57,7 @@ enum Rank {
 
 /// The changes that were not applied so far.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each kind of table")]
 struct Failures {
     /// Where something could not be attached.
     refused: Option<Rank>,

@@ -268,7 +268,7 @@ fn filters(ifindex: u32, hook: Hook) -> io::Result<Others> {
     let egress = direction(hook) == sys::Direction::Egress;
     let mut filters = netlink::clsact_filters(ifindex, egress).map_err(io::Error::other)?;
     // The kernel lists a classifier's own header, too, without a handle.
-    filters.retain(|filter| filter.handle != 0 && !clsact::is_ours(filter));
+    filters.retain(|filter| filter.handle != 0 && !clsact::is_ours(*filter));
     let (before, after): (Vec<_>, Vec<_>) = filters
         .into_iter()
         .partition(|filter| (filter.priority, filter.handle) < (own.priority, own.handle));

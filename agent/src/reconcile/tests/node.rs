@@ -1,6 +1,6 @@
 //! A node with two NICs and two pods, and policies for them.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 
 use xdp_crds::{NicState, PolicyState};
 use xdp_plan::{
@@ -140,14 +140,16 @@ pub(super) fn objects(delivery: &str, rules: &[&str]) -> Objects {
          podSelector: {{}}\n  delivery: {delivery}\n  ingress:\n"
     );
     for rule in rules {
-        yaml.push_str(&format!("  - {rule}\n"));
+        writeln!(yaml, "  - {rule}").unwrap();
     }
     for (index, ifindex) in PODS.iter().enumerate() {
         let address = IpAddr::from([10, 0, 0, *ifindex as u8]);
-        yaml.push_str(&format!(
+        write!(
+            yaml,
             "---\napiVersion: v1\nkind: Pod\nmetadata: {{namespace: games, name: pod{index}}}\nstatus: {{podIPs: [{{ip: \
              '{address}'}}, {{ip: 'fd00::{ifindex}'}}]}}\n"
-        ));
+        )
+        .unwrap();
     }
     let (parsed, errors) = parse("test.yaml", &yaml);
     assert!(errors.is_empty(), "{errors:?}");

@@ -48,7 +48,7 @@ pub(in crate::datapath) const fn filter(hook: Hook) -> netlink::TcFilter {
 }
 
 /// Whether a filter is ours, of whichever hook.
-pub(in crate::datapath) fn is_ours(filter: &netlink::TcFilter) -> bool {
+pub(in crate::datapath) fn is_ours(filter: netlink::TcFilter) -> bool {
     let handles = u32::from(PRIORITY)..=u32::from(PRIORITY) + 1;
     filter.priority == PRIORITY && handles.contains(&filter.handle)
 }
