@@ -41,6 +41,8 @@ bench-nic: root setup ## measure on a NIC that another machine sends packets to 
 lint: setup-lint ## check formatting, lints, documentation, words, links and licences
 	tools/check-lints
 	tools/check-docs
+	tools/check-words
+	tools/check-width
 	tools/check-deny
 	tools/check-format
 	cargo clippy --locked $(HOST) --all-targets -- -D warnings

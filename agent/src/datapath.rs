@@ -68,7 +68,7 @@ impl Datapath {
         upgrade::adopt(&pins)?;
         let migration = Migration::open(&pins)?;
         hooks::tracepoint::attach(&pins, &mut programs)?;
-        // An agent killed in mid-round may have replaced what a running program still reads.
+        // An agent that was killed during a reconcile may have replaced what a running program still reads.
         kernel::sys::fence().map_err(OpenError::Fence)?;
         Ok(Self {
             pinned: Pinned::new(pins, tables),

@@ -177,7 +177,7 @@ impl Pinned {
         self.rule_labels.read(&self.tables.memory.rule_labels)
     }
 
-    /// What the programs are told about the machine and the administrator's wishes.
+    /// Configuration of the programs: facts about the machine, and the settings of the administrator.
     pub fn config(&self) -> Result<Config, OpenError> {
         let config = self.tables.config.get(&0, 0);
         config

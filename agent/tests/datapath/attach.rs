@@ -48,7 +48,7 @@ fn a_nic_gets_the_program_in_the_driver_and_keeps_it_without_the_agent() {
 }
 
 #[test]
-fn a_program_over_other_maps_is_exchanged_although_its_tag_is_the_same() {
+fn a_program_over_other_maps_is_replaced_although_its_tag_is_the_same() {
     let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
     let nic = host0(&fixture);
     let (old, new) = (bpffs.pin_dir(), bpffs.pin_dir().with_file_name("new"));

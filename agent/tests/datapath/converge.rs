@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[test]
-fn from_every_prefix_of_a_round_the_next_rounds_reach_the_goal() {
+fn from_every_prefix_of_the_changes_the_next_reconciles_reach_the_goal() {
     let bpffs = Bpffs::new();
     let (before, after) = (before(), after());
     let mut prefixes = 0;
@@ -44,7 +44,7 @@ fn an_agent_that_finds_what_it_wants_writes_nothing() {
     assert!(changes.is_empty(), "{changes:?}");
 }
 
-/// Every pod has exactly its rules, and nobody else has any.
+/// Every pod has exactly its rules, and no other pod has any.
 fn assert_reached(installed: &Installed, goal: &Desired, length: usize) {
     let programmed = Programmed::new(installed);
     for pod in &goal.pods {

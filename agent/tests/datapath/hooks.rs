@@ -36,7 +36,7 @@ fn an_interface_gets_each_program_once_and_keeps_it_without_the_agent() {
 }
 
 #[test]
-fn a_program_over_other_tables_is_exchanged_in_its_place() {
+fn a_program_over_other_tables_is_replaced() {
     let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
     let host = host0(&fixture);
     let (old, new) = (bpffs.pin_dir(), bpffs.pin_dir().with_file_name("new"));
@@ -93,7 +93,7 @@ fn take_qdisc_off(fixture: &HostAndPod) {
 }
 
 #[test]
-fn a_filter_that_somebody_took_off_is_missed_and_attached_again() {
+fn a_filter_that_another_process_detached_is_attached_again() {
     let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
     let host = host0(&fixture);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
@@ -112,7 +112,7 @@ fn a_filter_that_somebody_took_off_is_missed_and_attached_again() {
 }
 
 #[test]
-fn an_interface_that_was_made_anew_gets_it_again() {
+fn an_interface_that_was_created_again_gets_the_program_again() {
     let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
     let host = host0(&fixture);
     let mut datapath = Datapath::open(&bpffs.pin_dir()).unwrap();

@@ -22,7 +22,7 @@ impl Datapath {
         self.attach_xdp(ifindex, AttachMode::Driver)
     }
 
-    /// The same for a NIC whose driver has no XDP. A program that is attached keeps its mode.
+    /// Attaches the program in generic mode to a NIC whose driver has no XDP. A program that is attached keeps its mode.
     pub fn attach_generic(&self, ifindex: u32) -> Result<Attached, AttachError> {
         self.attach_xdp(ifindex, AttachMode::Generic)
     }
