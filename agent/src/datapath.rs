@@ -1,7 +1,7 @@
 //! The door to the kernel's BPF side; the only module that names aya.
 //!
-//! Everything is pinned below one directory of a bpffs, and everything is read back from there: this module remembers
-//! no more than what texts mean. Opening adopts what it finds; only `uninstall` detaches.
+//! Everything is pinned below one directory of a bpffs, and everything is read back from there: this module
+//! remembers no more than what texts mean. Opening adopts what it finds; only `uninstall` detaches.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
@@ -55,8 +55,9 @@ impl Datapath {
         Self::open_with(pin_dir, Settings::default())
     }
 
-    /// Loads the embedded programs over the pinned maps, which are created where they are missing, and attaches the
-    /// tracepoint programs. NICs, readers and the like are attached by the caller, or stay attached as they are.
+    /// Loads the embedded programs over the pinned maps, which are created where they are missing, and
+    /// attaches the tracepoint programs. NICs, readers and the like are attached by the caller, or stay
+    /// attached as they are.
     pub fn open_with(pin_dir: &Path, settings: Settings) -> Result<Self, OpenError> {
         let pins = Pins::new(pin_dir);
         pins.create()?;

@@ -7,9 +7,9 @@
 //! hooks, GRO ─▶ attachments ──────────┴────────────────────────┴─────────────────────────┘
 //! ```
 //!
-//! Tables are read back in every reconcile. Interfaces and hooks are read when the kernel reports a change of interfaces,
-//! after a failure, and every 30 seconds. A reconcile after a crash is one like any other. What fails is a problem, is
-//! shown, and is tried again.
+//! Tables are read back in every reconcile. Interfaces and hooks are read when the kernel reports a change of
+//! interfaces, after a failure, and every 30 seconds. A reconcile after a crash is one like any other. What
+//! fails is a problem, is shown, and is tried again.
 //!
 //! | file | what |
 //! |---|---|
@@ -174,8 +174,8 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
     }
 }
 
-/// What to read after the event that has woken the loop, if any has. `due`: it is time for a full resync, however often
-/// objects change.
+/// What to read after the event that has woken the loop, if any has. `due`: it is time for a full resync,
+/// however often objects change.
 const fn resync_after(event: Option<Event>, due: bool) -> Resync {
     match event {
         Some(Event::Objects) if !due => Resync::Objects,
@@ -183,8 +183,8 @@ const fn resync_after(event: Option<Event>, due: bool) -> Resync {
     }
 }
 
-/// Waits for the end of a burst of events, and returns the one that needs most. `None`: there was none. A stop ends
-/// the wait at once.
+/// Waits for the end of a burst of events, and returns the one that needs most. `None`: there was none. A
+/// stop ends the wait at once.
 fn next(events: &Receiver<Event>, wait: Duration) -> Option<Event> {
     let first = match events.recv_timeout(wait) {
         Ok(event) => event,

@@ -73,8 +73,8 @@ impl Hook {
 pub struct AttachPoint {
     /// The hook.
     pub hook: Hook,
-    /// Interface index in the host's network namespace; of [`Hook::PodReader`] the index of the host's end of
-    /// the pair.
+    /// Interface index in the host's network namespace; of [`Hook::PodReader`] the index of the host's end
+    /// of the pair.
     pub ifindex: u32,
 }
 

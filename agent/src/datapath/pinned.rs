@@ -135,7 +135,8 @@ impl Pinned {
         })
     }
 
-    /// What the tables hold after these changes of what `before` holds: what they did not touch is as it was read.
+    /// What the tables hold after these changes of what `before` holds: what they did not touch is as it was
+    /// read.
     pub fn installed_after(&self, before: &Installed, changes: &[Change]) -> Result<Installed, OpenError> {
         let words = self.words();
         let mut installed = Installed {

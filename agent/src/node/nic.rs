@@ -7,7 +7,8 @@ use crate::node::{
     netlink::{NetlinkError, genl},
 };
 
-/// Reads the facts about the interfaces of the calling thread's namespace. What a driver does not answer stays empty.
+/// Reads the facts about the interfaces of the calling thread's namespace. What a driver does not answer
+/// stays empty.
 pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
     let mut netdev = genl::Netdev::open()?;
     let describe = |link: &HostLink| NicFacts {

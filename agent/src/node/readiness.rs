@@ -23,8 +23,8 @@ use crate::node::{
 /// What is in the way, and its message.
 type Obstacle = (NotReady, String);
 
-/// Reads a pod's interface, and returns its namespace if it can be entered. Holding it keeps the namespace alive: drop it
-/// soon.
+/// Reads a pod's interface, and returns its namespace if it can be entered. Holding it keeps the namespace
+/// alive: drop it soon.
 pub fn read(pair: &Pair, namespaces: &mut Namespaces) -> (PodInterface, Option<Netns>) {
     let interface = |unreachable, gro| PodInterface { unreachable, gro };
     let netns = match find(pair.netns_id, namespaces) {
@@ -46,7 +46,8 @@ fn gro(host: u32, on: bool) -> Result<Gro, Obstacle> {
     })
 }
 
-/// Switches GRO of a pod's interface on, until the host's end takes redirected packets. Returns whether it was off.
+/// Switches GRO of a pod's interface on, until the host's end takes redirected packets. Returns whether it
+/// was off.
 pub fn switch_gro_on(host: u32, pod: &Interface, namespaces: &mut Namespaces) -> Result<bool, Obstacle> {
     let netns = find(pod.netns_id.unwrap_or(-1), namespaces)?;
     let was_off = in_pod(&netns, pod.ifindex, &pod.name, set_on)?;

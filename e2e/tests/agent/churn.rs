@@ -38,8 +38,8 @@ struct Live {
     /// All flows that were ever sent to it: no other may arrive.
     flows: Vec<u32>,
     active: bool,
-    /// Its object got a new address before its interface did. Meanwhile no rules matched the old address, and
-    /// packets to it passed.
+    /// Its object got a new address before its interface did. Meanwhile no rules matched the old address,
+    /// and packets to it passed.
     object_moved_first: bool,
 }
 

@@ -97,7 +97,8 @@ pub(super) fn no_native_xdp(nic: &NicFacts) -> Problem {
 pub fn generic_mode(name: &str) -> Problem {
     let message = format!(
         "`{name}` carries the program in generic mode: it is slower than no program, and packets redirected with delivery \
-         `Redirect` reach their pods without metadata, so without marks and without being counted as delivered"
+         `Redirect` reach their pods without metadata, so without marks and without being counted as \
+         delivered"
     );
     let remedy = "use `delivery: Peer`, or a NIC whose driver has native XDP".to_owned();
     Problem::of_nic(name, reason::GENERIC_MODE, message, remedy)
@@ -119,7 +120,8 @@ pub fn no_reply_path(name: &str, program: &str, error: &str) -> Problem {
 
 /// The remedy when a program of the reply path cannot be attached.
 pub const REPLY_PATH_NEEDS: &str = "the policies' Redirect rules pass to the stack (NoReplyPath); run Linux 6.6 or later (tcx), or a \
-    kernel with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (modprobe sch_ingress cls_bpf); see the kernel log";
+    kernel with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF (modprobe sch_ingress cls_bpf); see \
+    the kernel log";
 
 /// Compares the XDP state of a NIC in netlink with the program that the agent attached.
 pub fn not_native(nic: &NicFacts) -> Problem {

@@ -142,7 +142,8 @@ impl Datapath {
             tracing::info!(interface = interface.name, host_ifindex = host, "switched GRO on");
             // The pod takes redirects without the note, too: only uninstalling misses it.
             if let Err(error) = self.note_gro(host) {
-                tracing::warn!(host_ifindex = host, error = %xdp_client::error_chain(&error), "uninstalling will leave GRO on");
+                let error = xdp_client::error_chain(&error);
+                tracing::warn!(host_ifindex = host, %error, "uninstalling will leave GRO on");
             }
         }
         Ok(())

@@ -38,8 +38,8 @@ impl Datapath {
         self.attach_filter(&spot)
     }
 
-    /// Detaches the program from a hook of the calling thread's namespace, and removes its pin. Returns whether there
-    /// was one.
+    /// Detaches the program from a hook of the calling thread's namespace, and removes its pin. Returns
+    /// whether there was one.
     pub fn detach_hook(&self, hook: Hook, ifindex: u32) -> Result<bool, AttachError> {
         classifier::detach(&self.pinned.pins, hook, ifindex)
             .map_err(AttachError::at(AttachStep::Detach, ifindex))

@@ -1,5 +1,5 @@
-//! A classifier where an interface's packets enter the stack, or leave it: a tcx link, or a clsact filter where the
-//! kernel has no tcx (before Linux 6.6).
+//! A classifier where an interface's packets enter the stack, or leave it: a tcx link, or a clsact filter
+//! where the kernel has no tcx (before Linux 6.6).
 
 use std::{collections::BTreeSet, fs, io, os::fd::OwnedFd, path::PathBuf};
 
@@ -34,8 +34,8 @@ pub(in crate::datapath) const fn direction(hook: Hook) -> Direction {
     }
 }
 
-/// Whether a program has to run before all others at its hook: the one that clears marks and learns what leaves the node
-/// has to see everything. The others leave other programs their turn.
+/// Whether a program has to run before all others at its hook: the one that clears marks and learns what
+/// leaves the node has to see everything. The others leave other programs their turn.
 const fn comes_first(hook: Hook) -> bool {
     matches!(hook, Hook::NicOut)
 }
@@ -95,8 +95,8 @@ impl Datapath {
         loaded.map_err(AttachError::at(AttachStep::Load, spot.ifindex))
     }
 
-    /// The filter lives in the interface's namespace and cannot be pinned; the pinned program says which one was
-    /// attached.
+    /// The filter lives in the interface's namespace and cannot be pinned; the pinned program says which one
+    /// was attached.
     pub(in crate::datapath) fn attach_filter(&mut self, spot: &Spot<'_>) -> Result<Attached, AttachError> {
         let pin = &spot.clsact;
         let at = |step| AttachError::at(step, spot.ifindex);

@@ -1,4 +1,5 @@
-//! The XDP program on a NIC: in the driver, by a pinned link, or, where the administrator allows it, in generic mode.
+//! The XDP program on a NIC: in the driver, by a pinned link, or, where the administrator allows it, in
+//! generic mode.
 
 use std::{fs, io, os::fd::AsFd as _};
 
@@ -16,13 +17,14 @@ use crate::datapath::{
 };
 
 impl Datapath {
-    /// Attaches to a NIC of the host, or adopts what is attached. A foreign program is never touched: the kernel
-    /// refuses with `EBUSY` or `EEXIST`.
+    /// Attaches to a NIC of the host, or adopts what is attached. A foreign program is never touched: the
+    /// kernel refuses with `EBUSY` or `EEXIST`.
     pub fn attach_nic(&self, ifindex: u32) -> Result<Attached, AttachError> {
         self.attach_xdp(ifindex, AttachMode::Driver)
     }
 
-    /// Attaches the program in generic mode to a NIC whose driver has no XDP. A program that is attached keeps its mode.
+    /// Attaches the program in generic mode to a NIC whose driver has no XDP. A program that is attached
+    /// keeps its mode.
     pub fn attach_generic(&self, ifindex: u32) -> Result<Attached, AttachError> {
         self.attach_xdp(ifindex, AttachMode::Generic)
     }
@@ -36,7 +38,8 @@ impl Datapath {
         in_mode(mode, |mode| self.attach_xdp(ifindex, mode))
     }
 
-    /// Attaches a program that passes every packet to a NIC without a program of ours. Attaching ours replaces it.
+    /// Attaches a program that passes every packet to a NIC without a program of ours. Attaching ours
+    /// replaces it.
     pub(in crate::datapath) fn probe_nic(&self, ifindex: u32, mode: XdpAttach) -> Result<(), AttachError> {
         let pass = sys::load_pass().map_err(AttachError::at(AttachStep::Load, ifindex))?;
         let create = AttachError::at(AttachStep::Create, ifindex);

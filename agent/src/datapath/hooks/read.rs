@@ -47,7 +47,8 @@ pub struct PodReading {
 }
 
 impl Datapath {
-    /// Reads all hooks with a pin of this directory. The readers' interfaces are read by [`Datapath::read_pod`].
+    /// Reads all hooks with a pin of this directory. The readers' interfaces are read by
+    /// [`Datapath::read_pod`].
     pub fn attachments(&self) -> Result<Attachments, OpenError> {
         let pins = &self.pinned.pins;
         let list = |error| OpenError::pin("list", &pins.abi(), error);
@@ -190,7 +191,8 @@ impl Datapath {
         })
     }
 
-    /// A filter cannot be pinned: the pinned program names the version, the kernel's list says whether it is there.
+    /// A filter cannot be pinned: the pinned program names the version, the kernel's list says whether it is
+    /// there.
     fn filtered(&self, AttachPoint { hook, ifindex }: AttachPoint, pin: &Path) -> io::Result<HookState> {
         let info = sys::program_info(sys::open_pin(pin)?)?;
         let others = if hook == Hook::PodReader {

@@ -11,8 +11,8 @@ use crate::datapath::{
     programs::{Programs, loaded::LoadedProgram},
 };
 
-/// Program and kernel tracepoint. `xdp_redirect_map_err` is not among them: it never fires, and Linux 6.18 has it no
-/// more.
+/// Program and kernel tracepoint. `xdp_redirect_map_err` is not among them: it never fires, and Linux 6.18
+/// has it no more.
 const TRACEPOINTS: [(&str, &str); 3] = [
     (programs::REDIRECT_ERR, "xdp_redirect_err"),
     (programs::DEVMAP_XMIT, "xdp_devmap_xmit"),

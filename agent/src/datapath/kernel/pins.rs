@@ -81,8 +81,8 @@ impl Pins {
         self.links().join(format!("{}{ifindex}", prefix(hook)))
     }
 
-    /// Returns the pin of the link of a program that passes everything, on a NIC that is being probed. It has a name of
-    /// its own: `status` shows a NIC as attached when it finds [`Pins::link`].
+    /// Returns the pin of the link of a program that passes everything, on a NIC that is being probed. It has
+    /// a name of its own: `status` shows a NIC as attached when it finds [`Pins::link`].
     pub(in crate::datapath) fn probe(&self, ifindex: u32) -> PathBuf {
         self.links().join(format!("{PROBE}{ifindex}"))
     }

@@ -14,8 +14,8 @@ const MAX_PROGRAMS: usize = 64;
 /// `r0 = XDP_PASS; exit`, as the kernel's 64-bit instructions.
 const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
 
-/// Lists the ids of the programs at a tcx hook of an interface of the calling thread's namespace, in the order in which
-/// they run. None on kernels without tcx (before Linux 6.6), and where the interface is gone.
+/// Lists the ids of the programs at a tcx hook of an interface of the calling thread's namespace, in the
+/// order in which they run. None on kernels without tcx (before Linux 6.6), and where the interface is gone.
 pub(in crate::datapath) fn tcx_programs(ifindex: u32, direction: Direction) -> io::Result<Vec<u32>> {
     let mut ids = vec![0_u32; MAX_PROGRAMS];
     let mut attr = ProgramQuery {
