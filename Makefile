@@ -40,6 +40,7 @@ bench-nic: root setup ## measure on a NIC that another machine sends packets to 
 
 lint: setup-lint ## check formatting, lints, documentation, words, links and licences
 	tools/check-lints
+	tools/check-types
 	tools/check-docs
 	tools/check-words
 	tools/check-width

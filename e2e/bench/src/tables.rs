@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::MapInfo;
 
 use self::mapping::Mapping;
-pub use self::torn::{Overwriter, Snapshot};
+pub use self::torn::{Overwriter, TableSnapshot};
 
 /// A pinned map.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use crate::{
     report::Section,
     shared::FrameBytes,
     suite::Suite,
-    tables::{Overwriter, Snapshot},
+    tables::{Overwriter, TableSnapshot},
     testbed::{Receivers, Testbed, name},
     workload::{ExpectedVerdict, SOURCE_PORT, TestFlow, UDP, Workload, bits},
 };
@@ -116,7 +116,7 @@ fn torn(testbed: &mut Testbed<'_>, workload: &Workload, pins: &Path) -> Result<T
         // Starts a new agent for each state, so that both states use the same elements.
         testbed.reinstall_with(|testbed| write_all(testbed, workload, &plan, batch))?;
         wait(testbed, workload, &plan, batch)?;
-        states.push(Snapshot::read(pins)?);
+        states.push(TableSnapshot::read(pins)?);
     }
     let overwriter = Overwriter::new(pins, &states[0], &states[1])?;
     let (mut instruments, receivers) = watch(testbed)?;

@@ -18,7 +18,7 @@ const DECIDE: [&str; 6] = [
 
 /// Copies of the tables at one time.
 #[derive(Debug)]
-pub struct Snapshot(BTreeMap<&'static str, Vec<u8>>);
+pub struct TableSnapshot(BTreeMap<&'static str, Vec<u8>>);
 
 /// Elements that differ between two states.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Difference {
     states: [Vec<u8>; 2],
 }
 
-impl Snapshot {
+impl TableSnapshot {
     /// Copies the maps that are pinned below a directory.
     pub fn read(pin_dir: &Path) -> Result<Self> {
         let maps = open(pin_dir, false)?;
@@ -45,7 +45,7 @@ impl Snapshot {
 
 impl Overwriter {
     /// Computes the differences of two states.
-    pub fn new(pin_dir: &Path, one: &Snapshot, other: &Snapshot) -> Result<Self> {
+    pub fn new(pin_dir: &Path, one: &TableSnapshot, other: &TableSnapshot) -> Result<Self> {
         let maps = open(pin_dir, true)?;
         let mut differences = Vec::new();
         for (map, (name, mapping)) in DECIDE.iter().zip(&maps).enumerate() {
