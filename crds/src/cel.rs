@@ -1,15 +1,15 @@
-//! The rules that the API server checks itself, in CEL, and what it answers when one is broken.
+//! Validation rules in CEL, which the API server evaluates, and their messages.
 //!
-//! Same judgement as [`crate::policy`], which the agent applies again: files know no API server. The API
-//! server estimates what a rule costs at worst, from the bounds in [`crate::limits`], and refuses a
-//! definition whose rules could cost too much. So a network is parsed as seldom as possible, and messages are
-//! constant: a text made of a value counts as if it had no end. The CIDR library needs Kubernetes 1.31, and
-//! there `==` of two networks counts as if their texts had no end, too; looking for one in a list of one is
-//! an equal question, and counts as one step.
+//! The rules are equivalent to the validation in [`crate::policy`]. The agent validates again, because
+//! policies from files do not pass an API server. The API server estimates the highest cost of each rule from
+//! the bounds in [`crate::limits`], and refuses a CRD whose rules could cost too much. So the rules parse a
+//! network as rarely as possible, and the messages are constant: a message with a value counts as unbounded.
+//! The CIDR library needs Kubernetes 1.31. There, `==` of two networks counts as unbounded too, but `in` with
+//! a list of one network counts as one step.
 
 use serde_json::{Value, json};
 
-/// A network in CIDR notation. The CIDR library takes no IPv4-mapped network for one.
+/// A network in CIDR notation. The CIDR library refuses IPv4-mapped networks.
 pub(crate) fn network() -> Value {
     json!([
         {
@@ -26,8 +26,8 @@ pub(crate) fn network() -> Value {
     ])
 }
 
-/// A network without some of its parts. `containsCIDR` would say the same, but in Kubernetes 1.31 it is true
-/// only for parts that begin where the network does.
+/// A network with exceptions. `containsCIDR` cannot be used: in Kubernetes 1.31 it is true only for
+/// exceptions that start with the address of the network.
 pub(crate) fn ip_block() -> Value {
     json!([{
         "rule": "!has(self.except) || !isCIDR(self.cidr) || [cidr(self.cidr)].all(c, self.except.all(e, \
@@ -117,12 +117,12 @@ pub(crate) fn ingress_rule() -> Value {
     }])
 }
 
-/// All rules of a policy. That `ingress` is a map by name refuses the same, but does not say what to do; the
-/// reason `FieldValueDuplicate` would leave the message out.
+/// All rules of a policy. The list type `map` by name refuses duplicates as well, but without a remedy. The
+/// reason `FieldValueDuplicate` would omit the message.
 pub(crate) fn policy_spec() -> Value {
     json!([{
         "rule": "!has(self.ingress) || self.ingress.all(r, self.ingress.exists_one(s, s.name == r.name))",
-        "message": "two rules have the same name: give every rule of the policy a name of its own",
+        "message": "two rules have the same name: give each rule of the policy a unique name",
         "fieldPath": ".ingress",
     }])
 }
@@ -162,7 +162,7 @@ pub(crate) fn address() -> Value {
     }])
 }
 
-/// A peer as an `XdpPeerSet` repeats it.
+/// The peer of an `XdpPeerSet`.
 pub(crate) fn peer_selector() -> Value {
     json!([{
         "rule": "has(self.podSelector) || has(self.namespaceSelector)",
@@ -175,7 +175,7 @@ pub(crate) fn peer_selector() -> Value {
 pub(crate) fn peer_set_spec() -> Value {
     json!([{
         "rule": "self.slice < self.slices",
-        "message": "not among the slices there are: count from 0 to slices - 1",
+        "message": "not less than slices: use a number from 0 to slices - 1",
         "fieldPath": ".slice",
     }])
 }

@@ -1,6 +1,6 @@
 //! Types and reasons of conditions, and reasons of a policy on a node.
 //!
-//! Scripts may rely on them. Each has its meaning in one table, from which the API reference is generated.
+//! They are stable: scripts may rely on them. The API reference is generated from these tables.
 
 /// Type: the policy is valid and can be used as written.
 pub const ACCEPTED: &str = "Accepted";
@@ -10,30 +10,30 @@ pub const PROGRAMMED: &str = "Programmed";
 
 /// A reason and its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Word {
-    /// The constant.
+pub struct Reason {
+    /// The reason.
     pub name: &'static str,
-    /// What it means, for users.
+    /// The meaning, for users.
     pub meaning: &'static str,
 }
 
 macro_rules! words {
-    ($(#[$doc:meta])* $list:ident: $($name:ident = $word:literal, $meaning:literal;)+) => {
+    ($(#[$doc:meta])* $list:ident: $($name:ident = $reason:literal, $meaning:literal;)+) => {
         $(
             #[doc = $meaning]
-            pub const $name: &str = $word;
+            pub const $name: &str = $reason;
         )+
         $(#[$doc])*
-        pub const $list: &[Word] = &[$(Word { name: $word, meaning: $meaning }),+];
+        pub const $list: &[Reason] = &[$(Reason { name: $reason, meaning: $meaning }),+];
     };
 }
 
 /// Reasons of the condition `Accepted`.
 pub mod accepted {
-    use super::Word;
+    use super::Reason;
 
     words! {
-        /// All of them.
+        /// All reasons.
         ALL:
         ACCEPTED = "Accepted", "True: the policy is valid.";
         INVALID_SPEC = "InvalidSpec", "False: a field of the spec is not valid; the message names the field and what to write instead.";
@@ -42,15 +42,15 @@ pub mod accepted {
 
 /// Reasons of the condition `Programmed` of a policy, in addition to those of nodes (see [`node`]).
 pub mod programmed {
-    use super::Word;
+    use super::Reason;
 
     words! {
-        /// All of them.
+        /// All reasons.
         ALL:
         PROGRAMMED = "Programmed", "True: programmed on every selected node, for every selected pod.";
-        NO_PODS = "NoPods", "True: no running pod is selected, so there is nothing to do.";
+        NO_PODS = "NoPods", "True: the policy selects no running pod, so there is nothing to program.";
         NOT_ACCEPTED = "NotAccepted", "False: the policy is not valid; see the condition Accepted.";
-        NO_NODE_STATE = "NoNodeState", "False: a node runs selected pods, and no agent has reported from it; is the agent running there?";
+        NO_NODE_STATE = "NoNodeState", "False: a node runs selected pods, and its agent has not reported; check that the agent runs on it.";
         NODE_UNREACHABLE = "NodeUnreachable", "False: a node that runs selected pods is unreachable (its condition Ready is Unknown); its last report may be stale.";
         OUTDATED = "Outdated", "False: a node has not reported this version of the policy yet, or not for all of its selected pods.";
     }
@@ -59,10 +59,10 @@ pub mod programmed {
 /// Reasons of a policy on a node, in `XdpNodeState.status.policies`, written by agents. The operator uses
 /// them as reasons of the condition `Programmed` too.
 pub mod node {
-    use super::Word;
+    use super::Reason;
 
     words! {
-        /// All of them, the worst first.
+        /// All reasons, the worst first.
         ALL:
         INVALID_SPEC = "InvalidSpec", "The agent refuses the policy: a field of the spec is not valid.";
         LIMIT_EXCEEDED = "LimitExceeded", "The agent refuses the policy: with the other policies of the node it exceeds a limit; the message names the limit and what counts towards it.";
@@ -71,7 +71,7 @@ pub mod node {
         KERNEL_REFUSED = "KernelRefused", "The kernel refused a change that the policy needs; the agent retries.";
         POD_NOT_READY = "PodNotReady", "A selected pod cannot take redirected packets as the policy asks, so they pass to the stack; the node's `status.pods` has the reason.";
         PEERS_PENDING = "PeersPending", "The addresses of a source that selects pods are not known yet; until then the previous version stays programmed.";
-        PENDING = "Pending", "Not yet in the kernel's tables.";
+        PENDING = "Pending", "The policy is not in the kernel's tables yet.";
         PROGRAMMED = "Programmed", "Programmed as written, and read back from the kernel.";
     }
 }
@@ -81,9 +81,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_valid_reasons_of_conditions_and_unique() {
+    fn reasons_are_valid_and_unique() {
         for list in [accepted::ALL, programmed::ALL, node::ALL] {
-            let mut names: Vec<&str> = list.iter().map(|word| word.name).collect();
+            let mut names: Vec<&str> = list.iter().map(|reason| reason.name).collect();
             for name in &names {
                 assert!(
                     name.starts_with(|first: char| first.is_ascii_uppercase())

@@ -1,8 +1,8 @@
-//! The API of xdp-operator: its types, and what they mean once validated ([`policy`], [`pod`]).
+//! The API of xdp-operator: its types, and their validated forms ([`policy`], [`pod`]).
 //!
-//! What users write, and nothing that does not work yet: an unknown field is an error. Numbers are wider than
-//! what is valid, as in Kubernetes' own types, so that a bad one reaches the validation and gets an answer
-//! that says what is allowed.
+//! The types contain only what is implemented; an unknown field is an error. As in the types of Kubernetes,
+//! number types are wider than the valid range, so that the validation can answer an invalid number with that
+//! range.
 #![forbid(unsafe_code)]
 
 mod cel;
@@ -20,7 +20,7 @@ mod xdp_peer_set;
 mod xdp_policy;
 
 pub use definition::{crds, to_yaml};
-/// A port's number or name.
+/// The number or the name of a port.
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use selector::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 pub use status::Ratio;
@@ -38,5 +38,5 @@ pub use xdp_policy::{
 pub const GROUP: &str = "xdp-operator.io";
 /// The version of all types in this crate.
 pub const VERSION: &str = "v1alpha1";
-/// What manifests write as `apiVersion`.
+/// The `apiVersion` of manifests.
 pub const API_VERSION: &str = "xdp-operator.io/v1alpha1";

@@ -1,4 +1,4 @@
-//! Pods, as far as they matter here.
+//! Pods, with the fields that operator and agent need.
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
@@ -7,30 +7,30 @@ use thiserror::Error;
 
 use crate::{Protocol, report::Problem};
 
-/// Namespace of objects that name none.
+/// The namespace of objects without one.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Namespace, `default` if the object names none.
+    /// The namespace; `default` if absent.
     pub namespace: String,
-    /// Name.
+    /// The name.
     pub name: String,
-    /// `metadata.uid`, empty if there is none.
+    /// `metadata.uid`; empty if absent.
     pub uid: String,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
-    /// `status.podIPs` and `status.podIP`, without repetition, in order.
+    /// `status.podIPs` and `status.podIP`, in order, without duplicates.
     pub addresses: Vec<IpAddr>,
     /// Container ports by name and protocol. Of several with the same name the first one counts, as for
     /// Services.
     pub ports: BTreeMap<(String, Protocol), u16>,
-    /// Whether it lives in the host's network namespace: then it is never a target.
+    /// Whether the pod uses the network namespace of its node. Such a pod is never a target.
     pub host_network: bool,
-    /// `spec.nodeName`, empty before it is scheduled.
+    /// `spec.nodeName`; empty before the pod is scheduled.
     pub node: String,
-    /// Whether it has run to its end: its addresses may be another pod's already.
+    /// Whether the pod has finished. Its addresses may belong to another pod.
     pub finished: bool,
 }
 
@@ -48,36 +48,36 @@ impl Pod {
     }
 }
 
-/// `Pod games/server-0`, as problems name it.
+/// Writes `Pod games/server-0`, as in problems.
 impl fmt::Display for Pod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pod {}/{}", self.namespace, self.name)
     }
 }
 
-/// A pod object that says nothing usable.
+/// An invalid pod object.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PodError {
-    /// No `metadata.name`.
+    /// `metadata.name` is missing.
     #[error("Pod in namespace {namespace}: `metadata.name` is missing")]
     NoName {
         /// The namespace.
         namespace: String,
     },
-    /// An address that is none.
+    /// An address is invalid.
     #[error("{object}: `{field}` is `{value}`: not an IP address")]
     BadAddress {
         /// The pod.
         object: String,
-        /// Path of the field.
+        /// The path of the field.
         field: String,
-        /// What stands there.
+        /// The value of the field.
         value: String,
     },
 }
 
 impl PodError {
-    /// What it is about.
+    /// Returns the object, as in problems.
     pub fn object(&self) -> String {
         match self {
             Self::NoName { namespace } => format!("Pod {namespace}/"),
@@ -85,7 +85,7 @@ impl PodError {
         }
     }
 
-    /// Path of the field.
+    /// Returns the path of the field.
     pub fn field(&self) -> &str {
         match self {
             Self::NoName { .. } => "metadata.name",
@@ -93,7 +93,7 @@ impl PodError {
         }
     }
 
-    /// What stands there.
+    /// Returns the value of the field.
     pub fn value(&self) -> &str {
         match self {
             Self::NoName { .. } => "",
@@ -101,7 +101,7 @@ impl PodError {
         }
     }
 
-    /// A constant in CamelCase, for machines.
+    /// Returns the reason, as a constant in CamelCase.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::NoName { .. } => "NoName",
@@ -109,10 +109,10 @@ impl PodError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::NoName { .. } => "give it a name",
+            Self::NoName { .. } => "give the pod a name",
             Self::BadAddress { .. } => "write an address without a prefix length: 192.0.2.7, 2001:db8::7",
         }
     }
@@ -158,7 +158,8 @@ impl TryFrom<&k8s::Pod> for Pod {
     }
 }
 
-/// Those of containers that run as long as the pod does: its containers, then its sidecars.
+/// Returns the named ports of the containers, then of the sidecars. Other init containers end before the pod
+/// runs.
 fn named_ports(spec: &k8s::PodSpec) -> BTreeMap<(String, Protocol), u16> {
     let sidecars = spec.init_containers.iter().flatten();
     let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));

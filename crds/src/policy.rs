@@ -1,4 +1,4 @@
-//! Policies, validated: what is here can be compiled.
+//! Validated policies.
 
 mod convert;
 mod fault;
@@ -18,59 +18,58 @@ pub use selector::Selector;
 use crate::PeerSelector;
 pub use crate::{Delivery, Enforcement, LimitPer, Protocol, RuleAction};
 
-/// Largest `priority`.
+/// The largest `priority`.
 pub const MAX_PRIORITY: u16 = 1000;
-/// Longest name of a rule.
+/// The longest name of a rule.
 pub const MAX_RULE_NAME: usize = 63;
-/// Longest name of a container port.
+/// The longest name of a container port.
 pub const MAX_PORT_NAME: usize = 15;
-/// Largest `packetsPerSecond` of a rate limit.
+/// The largest `packetsPerSecond` of a rate limit.
 pub const MAX_RATE: u32 = 100_000_000;
-/// Largest `burst` of a rate limit.
+/// The largest `burst` of a rate limit.
 pub const MAX_BURST: u32 = 10_000_000;
 
 /// A validated `XdpPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Namespace, `default` if the object names none.
+    /// The namespace; `default` if absent.
     pub namespace: String,
-    /// Name.
+    /// The name.
     pub name: String,
-    /// `metadata.uid`, empty if there is none (files).
+    /// `metadata.uid`; empty if absent, as in files.
     pub uid: String,
-    /// `metadata.generation`, 0 if there is none (files).
+    /// `metadata.generation`; 0 if absent, as in files.
     pub generation: i64,
     /// 0 (first) to [`MAX_PRIORITY`].
     pub priority: u16,
-    /// `metadata.creationTimestamp`; policies from files have none and count as older than all that have
-    /// one.
+    /// `metadata.creationTimestamp`. Policies from files have none, and count as older than those with one.
     pub created: Option<Time>,
-    /// Which pods of the namespace.
+    /// The target pods in the namespace.
     pub selector: Selector,
-    /// On which nodes.
+    /// The nodes on which the policy applies.
     pub node_selector: Selector,
-    /// Whether rules act.
+    /// Whether rules act or only count.
     pub enforcement: Enforcement,
     /// How redirected packets reach the pod.
     pub delivery: Delivery,
-    /// First match decides. Names are unique.
+    /// The rules, with unique names. The first match decides.
     pub rules: Vec<Rule>,
 }
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Name, unique in the policy.
+    /// The name, unique in the policy.
     pub name: String,
-    /// Sources.
+    /// The sources.
     pub from: Sources,
-    /// Protocols and ports; empty means any.
+    /// Protocols and ports. Empty: any.
     pub ports: Vec<PortMatch>,
-    /// What happens.
+    /// The action.
     pub action: RuleAction,
     /// Mark for the metadata.
     pub mark: Option<u32>,
-    /// Excess is dropped; only of rules that redirect or pass.
+    /// The rate limit; only of rules that redirect or pass.
     pub rate_limit: Option<PacketRateLimit>,
 }
 
@@ -81,16 +80,16 @@ pub struct PacketRateLimit {
     pub packets_per_second: u32,
     /// 1 to [`MAX_BURST`].
     pub burst: u32,
-    /// What shares the limit.
+    /// Packets that share the limit.
     pub per: LimitPer,
 }
 
-/// Where packets come from.
+/// The sources of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sources {
-    /// Anywhere.
+    /// Any source.
     Any,
-    /// One of these. An empty list matches nothing.
+    /// One of these sources. An empty list matches nothing.
     Listed(Vec<Source>),
 }
 
@@ -99,68 +98,68 @@ pub enum Sources {
 pub enum Source {
     /// Addresses.
     Block(Block),
-    /// Pods. Matches nothing until the resolver replaces it by the pods' addresses.
+    /// Pods. Matches nothing until a resolver replaces it by the addresses of the pods.
     Pods(PodSource),
 }
 
-/// Pods as a source, with [`NetworkPolicyPeer`]'s meaning.
+/// Pods as a source, with the meaning of [`NetworkPolicyPeer`].
 ///
 /// [`NetworkPolicyPeer`]: k8s_openapi::api::networking::v1::NetworkPolicyPeer
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodSource {
-    /// As written: what an `XdpPeerSet` is found by.
+    /// The selectors as written. They identify an `XdpPeerSet`.
     pub written: PeerSelector,
-    /// Namespaces; `None`: the policy's own.
+    /// The namespaces; `None`: the namespace of the policy.
     pub namespaces: Option<Selector>,
-    /// Pods in them.
+    /// The pods in these namespaces.
     pub pods: Selector,
 }
 
-/// A network without some of its parts. All prefixes are truncated (no host bits) and of one family.
+/// A network with exceptions. All prefixes are of one address family and have no host bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The network.
     pub cidr: IpNet,
-    /// Inside `cidr`.
+    /// The exceptions, inside `cidr`.
     pub except: Vec<IpNet>,
 }
 
-/// A protocol, and which of its ports.
+/// A protocol with its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortMatch {
     /// The protocol.
     pub protocol: Protocol,
-    /// Which ports, or messages of ICMP.
+    /// The ports, or the types of ICMP messages.
     pub ports: PortSet,
 }
 
-/// Which packets of a protocol.
+/// A set of ports or of ICMP messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortSet {
-    /// All, also of protocols without ports.
+    /// All packets, also of protocols without ports.
     Any,
-    /// Destination ports; only with TCP, UDP and SCTP.
+    /// A range of destination ports; only with TCP, UDP and SCTP.
     Range(RangeInclusive<u16>),
-    /// The destination port that the pod gives this name, see [`Pod::ports`]; only with TCP, UDP and SCTP.
+    /// The destination port with this name in the pod (see [`Pod::ports`]); only with TCP, UDP and SCTP.
     ///
     /// [`Pod::ports`]: crate::pod::Pod::ports
     Named(String),
-    /// Messages; only with ICMP and `ICMPv6`.
+    /// ICMP messages; only with ICMP and `ICMPv6`.
     Icmp {
-        /// Type.
+        /// The type.
         kind: u8,
-        /// Code; `None`: any.
+        /// The code; `None`: any.
         code: Option<u8>,
     },
 }
 
 impl Policy {
-    /// What policies are ordered by, on a node and for a pod.
+    /// Returns the key by which policies are ordered, on a node and for a pod.
     pub fn order(&self) -> (u16, Option<&Time>, &str, &str) {
         (self.priority, self.created.as_ref(), &self.name, &self.namespace)
     }
 
-    /// Whether any packet may be redirected because of this policy, whatever its `delivery`.
+    /// Returns whether the policy may redirect a packet, with any `delivery`.
     pub fn redirects(&self) -> bool {
         self.enforcement == Enforcement::Enforce
             && self.rules.iter().any(|rule| rule.action == RuleAction::Redirect)
@@ -190,15 +189,15 @@ impl PodSource {
         (namespace, namespace_labels): (&str, &BTreeMap<String, String>),
         labels: &BTreeMap<String, String>,
     ) -> bool {
-        let here = match &self.namespaces {
+        let in_namespace = match &self.namespaces {
             Some(selector) => selector.matches(namespace_labels),
             None => namespace == policy_namespace,
         };
-        here && self.pods.matches(labels)
+        in_namespace && self.pods.matches(labels)
     }
 }
 
-/// `XdpPolicy games/players`, as problems name it.
+/// Writes `XdpPolicy games/players`, as in problems.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "XdpPolicy {}/{}", self.namespace, self.name)

@@ -1,14 +1,14 @@
-//! Schemas that a derive cannot say.
+//! Schemas that cannot be derived.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::{cel, limits};
 
-/// `[prefix/]name`, as Kubernetes has it.
+/// `[prefix/]name`, as in Kubernetes.
 const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
-/// As Kubernetes has it: empty is a value too.
+/// As in Kubernetes. An empty value is valid.
 const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
-/// Words of letters and digits with a hyphen between them, a letter in one of them at least.
+/// Letters and digits, with single hyphens between them, and at least one letter.
 const PORT_NAME: &str = "^([a-z0-9]+-)*[a-z0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 
 pub(crate) fn network(_: &mut SchemaGenerator) -> Schema {
@@ -41,8 +41,8 @@ pub(crate) fn addresses(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A number or a name: limits on numbers bind only numbers, those on texts only texts. No rule in CEL looks
-/// at the name, because API servers before Kubernetes 1.34 take it to be as long as a request can be.
+/// A number or a name. Limits of numbers apply only to numbers, limits of texts only to texts. No rule in CEL
+/// reads the name, because API servers before Kubernetes 1.34 assume that it is as long as a request can be.
 pub(crate) fn port(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
@@ -82,7 +82,7 @@ pub(crate) fn label_values(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// `metav1.Condition`, in our words and with its own limits.
+/// `metav1.Condition`, with descriptions and limits for this API.
 pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -91,43 +91,43 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
-            "description": "One statement about the policy.",
+            "description": "A condition of the policy.",
             "required": ["lastTransitionTime", "message", "reason", "status", "type"],
             "properties": {
                 "type": {
                     "type": "string",
-                    "description": "What the statement is about: `Accepted` or `Programmed`.",
+                    "description": "Type of the condition: `Accepted` or `Programmed`.",
                     "minLength": 1,
                     "maxLength": 316,
                 },
                 "status": {
                     "type": "string",
-                    "description": "Whether it holds.",
+                    "description": "Status of the condition.",
                     "enum": ["True", "False", "Unknown"],
                 },
                 "reason": {
                     "type": "string",
-                    "description": "Why, as a constant in CamelCase; the API reference lists them.",
+                    "description": "The reason, as a constant in CamelCase. The API reference lists the reasons.",
                     "minLength": 1,
                     "maxLength": 1024,
                     "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
                 },
                 "message": {
                     "type": "string",
-                    "description": "Why, for a person: which nodes, what is in the way, what to do.",
+                    "description": "Explanation of the reason, for people: the nodes, the problem, and the remedy.",
                     "maxLength": 32768,
                 },
                 "observedGeneration": {
                     "type": "integer",
                     "format": "int64",
-                    "description": "The `metadata.generation` of the policy that the statement is about; if it is \
-                                    less than the policy's, the statement is about an older version.",
+                    "description": "The `metadata.generation` of the policy that the condition describes. If it is less than \
+                                    the current one, the condition describes an older version.",
                     "minimum": 0,
                 },
                 "lastTransitionTime": {
                     "type": "string",
                     "format": "date-time",
-                    "description": "When `status` changed last.",
+                    "description": "When `status` last changed.",
                 },
             },
         },

@@ -1,4 +1,4 @@
-//! Kubernetes' label selector, with an error for an unknown field, as everywhere in this API.
+//! The label selector of Kubernetes. As everywhere in this API, an unknown field is an error.
 
 use std::collections::BTreeMap;
 

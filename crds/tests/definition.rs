@@ -1,10 +1,10 @@
-//! The definition that clusters get.
+//! Tests of the CRDs.
 
 use kube::CustomResourceExt;
 use xdp_crds::{API_VERSION, XdpPolicy};
 
 #[test]
-fn the_definition_carries_names_limits_and_defaults() {
+fn the_crd_has_names_limits_and_defaults() {
     let definition = serde_json::to_value(XdpPolicy::crd()).unwrap();
     assert_eq!(definition["spec"]["names"]["shortNames"][0], "xp");
     assert_eq!(definition["spec"]["scope"], "Namespaced");
@@ -33,7 +33,7 @@ fn the_definition_carries_names_limits_and_defaults() {
 }
 
 #[test]
-fn what_is_not_written_has_its_default() {
+fn absent_fields_have_their_defaults() {
     let text = serde_json::json!({
         "apiVersion": API_VERSION, "kind": "XdpPolicy", "metadata": {"name": "a"}, "spec": {"podSelector": {}}
     });
@@ -69,7 +69,7 @@ fn assert_described(path: &str, schema: &serde_json::Value) {
 }
 
 #[test]
-fn every_list_and_text_that_rules_look_at_has_a_bound() {
+fn every_list_and_text_that_rules_read_has_a_bound() {
     let definition = serde_json::to_value(xdp_crds::crds().remove(0)).unwrap();
     let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     assert_bounded("spec", spec);
@@ -108,7 +108,7 @@ fn assert_bounded(path: &str, schema: &serde_json::Value) {
 }
 
 #[test]
-fn the_schema_knows_no_null_and_only_formats_that_the_api_server_knows() {
+fn the_schema_has_no_null_and_only_formats_that_the_api_server_knows() {
     for definition in xdp_crds::crds() {
         let text = serde_json::to_string(&definition).unwrap();
         assert!(

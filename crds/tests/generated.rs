@@ -1,9 +1,9 @@
-//! What is generated is what the types say.
+//! The generated files are up to date.
 
 use std::process::Command;
 
 #[test]
-fn the_files_in_the_repository_are_what_the_types_say() {
+fn the_generated_files_are_up_to_date() {
     let check = Command::new(env!("CARGO_BIN_EXE_crdgen"))
         .arg("--check")
         .output()

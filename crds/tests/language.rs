@@ -1,4 +1,4 @@
-//! What rules mean once validated.
+//! Tests of validation and of its messages.
 
 use k8s_openapi::api::core::v1 as k8s;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn a_port_is_a_number_a_range_or_a_name() {
 }
 
 #[test]
-fn a_message_of_icmp_has_a_type_and_maybe_a_code() {
+fn an_icmp_message_has_a_type_and_optionally_a_code() {
     let written = json!([
         {"protocol": "ICMP"},
         {"protocol": "ICMP", "type": 8},
@@ -72,7 +72,7 @@ fn a_message_of_icmp_has_a_type_and_maybe_a_code() {
 }
 
 #[test]
-fn a_burst_that_is_not_written_is_a_tenth_of_the_rate_and_never_nothing() {
+fn an_absent_burst_is_a_tenth_of_the_rate_and_at_least_one() {
     let of = |rate: u32| limit(&json!({"packetsPerSecond": rate})).unwrap();
     let bursts = [1, 9, 10, 19, 200_000, 100_000_000].map(|rate| of(rate).burst);
     assert_eq!(bursts, [1, 1, 1, 1, 20_000, 10_000_000]);
@@ -80,7 +80,7 @@ fn a_burst_that_is_not_written_is_a_tenth_of_the_rate_and_never_nothing() {
 }
 
 #[test]
-fn a_limit_is_taken_as_written() {
+fn a_limit_keeps_its_values() {
     let written = json!({"packetsPerSecond": 5, "burst": 100, "per": "Source"});
     let expected = PacketRateLimit {
         packets_per_second: 5,
@@ -91,7 +91,7 @@ fn a_limit_is_taken_as_written() {
 }
 
 #[test]
-fn packets_are_redirected_by_xdp_unless_the_policy_says_otherwise() {
+fn the_default_delivery_is_redirect() {
     let delivery = |spec: Value| read(&spec).unwrap().delivery;
     assert_eq!(delivery(json!({"podSelector": {}})), Delivery::Redirect);
     assert_eq!(
@@ -101,7 +101,7 @@ fn packets_are_redirected_by_xdp_unless_the_policy_says_otherwise() {
 }
 
 #[test]
-fn a_refusal_says_what_to_write_instead() {
+fn a_refusal_has_a_remedy() {
     let refused = |rule: Value| {
         let error = read(&json!({"podSelector": {}, "ingress": [rule]})).unwrap_err();
         format!("{}: {}: {}", error.field, error.fault, error.fault.remedy())

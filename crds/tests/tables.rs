@@ -1,6 +1,6 @@
-//! The tables of objects that the API server refuses and accepts (`refused.yaml`, `accepted.yaml`) fit the
-//! agent's own validation and the definitions, and so do the policies of the examples. That they fit the API
-//! server, tests on a cluster show.
+//! The tables of objects that the API server refuses and accepts (`refused.yaml`, `accepted.yaml`) agree with
+//! the validation of the agent and with the CRDs, and so do the policies of the examples. Tests on a cluster
+//! check the tables against the API server.
 
 use std::collections::BTreeSet;
 
@@ -45,14 +45,14 @@ fn is_policy(object: &Value) -> bool {
 }
 
 #[test]
-fn what_the_api_server_refuses_is_refused_by_the_agents_validation_too() {
+fn objects_that_the_api_server_refuses_are_refused_by_the_validation() {
     for entry in refused().iter().filter(|entry| is_policy(&entry.object)) {
         assert!(validate(&entry.object).is_err(), "{}", entry.name);
     }
 }
 
 #[test]
-fn what_the_api_server_accepts_is_accepted_by_the_agents_validation_too() {
+fn objects_that_the_api_server_accepts_are_accepted_by_the_validation() {
     for entry in accepted().iter().filter(|entry| is_policy(&entry.object)) {
         assert_eq!(validate(&entry.object).err(), None, "{}", entry.name);
     }
@@ -74,7 +74,7 @@ fn every_example_has_a_policy_and_its_policies_are_accepted() {
 }
 
 #[test]
-fn every_entry_of_the_tables_has_a_name_of_its_own() {
+fn every_entry_of_the_tables_has_a_unique_name() {
     let names: Vec<String> = (refused().into_iter().map(|entry| entry.name))
         .chain(accepted().into_iter().map(|entry| entry.name))
         .collect();

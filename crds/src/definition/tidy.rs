@@ -1,4 +1,4 @@
-//! From what the derives make to what an API server expects.
+//! Converts derived schemas to what an API server expects.
 
 use std::mem;
 
@@ -18,9 +18,9 @@ pub(super) fn definition(definition: &mut CustomResourceDefinition) {
     }
 }
 
-/// Tidies a schema and all below it.
+/// Converts a schema and all schemas below it.
 fn schema(props: &mut JSONSchemaProps) {
-    // An optional field is left out; `null` is not a value here.
+    // An optional field is absent; `null` is not a value in this API.
     props.nullable = None;
     props.format = props.format.take().map(|format| known_format(&format).to_owned());
     props.description = props.description.take().map(|text| paragraphs(&text));
@@ -46,7 +46,7 @@ fn below(props: &mut JSONSchemaProps) -> impl Iterator<Item = &mut JSONSchemaPro
     properties.chain(items).chain(values)
 }
 
-/// The API server warns of formats it does not know; a minimum says the same as the `u` does.
+/// Returns a format that the API server knows: it warns of others. The minimum replaces the `u` of a format.
 fn known_format(format: &str) -> &str {
     match format {
         "uint8" | "uint16" => "int32",
@@ -55,7 +55,7 @@ fn known_format(format: &str) -> &str {
     }
 }
 
-/// Lines of the source joined; an empty line begins a paragraph.
+/// Joins the lines of the source. An empty line starts a paragraph.
 fn paragraphs(text: &str) -> String {
     let mut paragraphs = Vec::new();
     let mut lines = Vec::new();

@@ -1,32 +1,15 @@
-//! From the API object to the validated policy.
+//! Converts the API object to the validated policy.
 
 use std::collections::BTreeMap;
 
 use super::{
     MAX_PRIORITY, MAX_RULE_NAME, Policy, Rule, Selector, Sources,
-    fault::{Fault, PolicyError},
+    fault::{Fault, FieldFault, PolicyError},
     ports, rate, selector,
     selector::is_word,
     sources,
 };
 use crate::{IngressRule, RuleAction, XdpPolicy, pod::DEFAULT_NAMESPACE};
-
-/// A fault at a field of some policy.
-pub(super) struct Refused {
-    pub(super) field: String,
-    pub(super) value: String,
-    pub(super) fault: Fault,
-}
-
-impl Refused {
-    pub(super) fn new(field: impl Into<String>, value: &impl ToString, fault: Fault) -> Self {
-        Self {
-            field: field.into(),
-            value: value.to_string(),
-            fault,
-        }
-    }
-}
 
 impl TryFrom<&XdpPolicy> for Policy {
     type Error = PolicyError;
@@ -35,25 +18,25 @@ impl TryFrom<&XdpPolicy> for Policy {
         let meta = &object.metadata;
         let namespace = meta.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         let name = meta.name.as_deref().unwrap_or_default();
-        policy(object, namespace, name).map_err(|refused| PolicyError {
+        policy(object, namespace, name).map_err(|fault| PolicyError {
             object: format!("XdpPolicy {namespace}/{name}"),
-            field: refused.field,
-            value: refused.value,
-            fault: refused.fault,
+            field: fault.field,
+            value: fault.value,
+            fault: fault.fault,
         })
     }
 }
 
-fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Refused> {
+fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, FieldFault> {
     if name.is_empty() {
-        return Err(Refused::new("metadata.name", &"", Fault::NoName));
+        return Err(FieldFault::new("metadata.name", &"", Fault::NoName));
     }
     let spec = &object.spec;
     let priority = u16::try_from(spec.priority)
         .ok()
         .filter(|priority| *priority <= MAX_PRIORITY);
     let priority =
-        priority.ok_or_else(|| Refused::new("spec.priority", &spec.priority, Fault::BadPriority))?;
+        priority.ok_or_else(|| FieldFault::new("spec.priority", &spec.priority, Fault::BadPriority))?;
     let rules = spec.ingress.iter().enumerate();
     let rules = rules
         .map(|(index, rule)| convert_rule(&format!("spec.ingress[{index}]"), rule))
@@ -77,7 +60,7 @@ fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Ref
     })
 }
 
-fn convert_rule(path: &str, rule: &IngressRule) -> Result<Rule, Refused> {
+fn convert_rule(path: &str, rule: &IngressRule) -> Result<Rule, FieldFault> {
     check_name(&format!("{path}.name"), &rule.name)?;
     let sources = rule.from.iter().enumerate();
     let sources = sources
@@ -101,34 +84,34 @@ fn convert_rule(path: &str, rule: &IngressRule) -> Result<Rule, Refused> {
     })
 }
 
-fn convert_mark(field: &str, rule: &IngressRule) -> Result<Option<u32>, Refused> {
+fn convert_mark(field: &str, rule: &IngressRule) -> Result<Option<u32>, FieldFault> {
     let Some(mark) = rule.mark else {
         return Ok(None);
     };
     if rule.action != RuleAction::Redirect {
-        return Err(Refused::new(field, &mark, Fault::MarkWithoutRedirect));
+        return Err(FieldFault::new(field, &mark, Fault::MarkWithoutRedirect));
     }
     u32::try_from(mark)
         .map(Some)
-        .map_err(|_| Refused::new(field, &mark, Fault::BadMark))
+        .map_err(|_| FieldFault::new(field, &mark, Fault::BadMark))
 }
 
-fn check_name(field: &str, name: &str) -> Result<(), Refused> {
+fn check_name(field: &str, name: &str) -> Result<(), FieldFault> {
     if name.is_empty() {
-        return Err(Refused::new(field, &name, Fault::NoName));
+        return Err(FieldFault::new(field, &name, Fault::NoName));
     }
     if name.len() > MAX_RULE_NAME || !is_word(name) {
-        return Err(Refused::new(field, &name, Fault::BadRuleName));
+        return Err(FieldFault::new(field, &name, Fault::BadRuleName));
     }
     Ok(())
 }
 
-fn check_names(rules: &[Rule]) -> Result<(), Refused> {
+fn check_names(rules: &[Rule]) -> Result<(), FieldFault> {
     let mut seen = BTreeMap::new();
     for (index, rule) in rules.iter().enumerate() {
         if let Some(first) = seen.insert(&rule.name, index) {
             let field = format!("spec.ingress[{index}].name");
-            return Err(Refused::new(field, &rule.name, Fault::DuplicateRule { first }));
+            return Err(FieldFault::new(field, &rule.name, Fault::DuplicateRule { first }));
         }
     }
     Ok(())

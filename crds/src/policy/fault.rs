@@ -1,22 +1,39 @@
-//! What can be wrong with a policy, and what to do about it.
+//! Faults of policies, with their remedies.
 
 use thiserror::Error;
 
 use super::{MAX_PORT_NAME, MAX_PRIORITY, MAX_RULE_NAME};
 use crate::report::Problem;
 
-/// A policy that is refused, and where.
+/// A refused policy, and the field at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{object}: `{field}` is `{value}`: {fault}")]
 pub struct PolicyError {
-    /// `XdpPolicy games/players`.
+    /// The policy: `XdpPolicy games/players`.
     pub object: String,
-    /// Path of the field: `spec.ingress[0].from[0].ipBlock.cidr`.
+    /// The path of the field: `spec.ingress[0].from[0].ipBlock.cidr`.
     pub field: String,
-    /// What stands there.
+    /// The value of the field.
     pub value: String,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: Fault,
+}
+
+/// A fault at a field, before the policy is known.
+pub(super) struct FieldFault {
+    pub(super) field: String,
+    pub(super) value: String,
+    pub(super) fault: Fault,
+}
+
+impl FieldFault {
+    pub(super) fn new(field: impl Into<String>, value: &impl ToString, fault: Fault) -> Self {
+        Self {
+            field: field.into(),
+            value: value.to_string(),
+            fault,
+        }
+    }
 }
 
 impl From<&PolicyError> for Problem {
@@ -30,136 +47,136 @@ impl From<&PolicyError> for Problem {
     }
 }
 
-/// What is wrong with a field's value.
+/// A fault of a field's value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
     /// `metadata.name` or a rule's name is missing.
     #[error("a name is missing")]
     NoName,
-    /// A rule's name cannot be shown or stored.
+    /// The name of a rule is invalid.
     #[error("not a valid rule name")]
     BadRuleName,
     /// Two rules of a policy have the same name.
     #[error("rule {first} of this policy has the same name")]
     DuplicateRule {
-        /// Index of the earlier one.
+        /// Index of the earlier rule.
         first: usize,
     },
-    /// Out of range.
+    /// The priority is out of range.
     #[error("not in 0 to {MAX_PRIORITY}")]
     BadPriority,
-    /// Out of range.
+    /// The mark is out of range.
     #[error("not in 0 to {}", u32::MAX)]
     BadMark,
-    /// A mark where nothing carries it.
+    /// A mark of a rule that does not redirect.
     #[error("only redirected packets carry a mark")]
     MarkWithoutRedirect,
-    /// A peer that says nothing.
+    /// A peer has neither addresses nor a selector.
     #[error("neither addresses nor a selector")]
     EmptyPeer,
-    /// A peer that says two things.
+    /// A peer has both addresses and a selector.
     #[error("addresses and selectors in one peer")]
     MixedPeer,
-    /// Not an address and a prefix length.
+    /// A network is not an address with a prefix length.
     #[error("not a network in CIDR notation")]
     NotCidr,
-    /// The prefix length does not exist in the family.
+    /// The prefix is longer than an address of the family.
     #[error("the prefix is longer than {longest} bits")]
     PrefixTooLong {
-        /// Length of an address.
+        /// Length of an address in bits.
         longest: u8,
     },
-    /// The address has bits set that the prefix does not cover.
+    /// The address has host bits.
     #[error("bits are set beyond the prefix")]
     HostBits {
-        /// The network that was probably meant.
+        /// The network without host bits.
         network: String,
     },
-    /// IPv4 written as IPv6.
+    /// An IPv4 network is written as IPv6.
     #[error("an IPv4-mapped IPv6 network")]
     MappedV4,
-    /// An `except` of the other family.
+    /// An `except` is of the other address family.
     #[error("not of the same address family as its cidr `{cidr}`")]
     MixedFamilies {
-        /// The peer's network.
+        /// The `cidr` of the peer.
         cidr: String,
     },
-    /// An `except` that is not a part of its `cidr`.
+    /// An `except` is not inside its `cidr`.
     #[error("not inside its cidr `{cidr}`")]
     ExceptOutside {
-        /// The peer's network.
+        /// The `cidr` of the peer.
         cidr: String,
     },
-    /// Out of range.
+    /// The port is out of range.
     #[error("not in 0 to {}", u16::MAX)]
     BadPort,
-    /// A range that ends before it begins.
+    /// A range ends before it starts.
     #[error("less than port `{port}`")]
     EndBeforePort {
-        /// Where the range begins.
+        /// First port of the range.
         port: i32,
     },
-    /// A range that begins nowhere.
+    /// A range has no first port.
     #[error("endPort without port")]
     EndWithoutPort,
-    /// A port for a protocol without ports.
+    /// The protocol has no ports.
     #[error("{protocol} has no ports")]
     PortWithoutPorts {
         /// The protocol.
         protocol: &'static str,
     },
-    /// A name that no container port can have.
+    /// The name of a port is invalid.
     #[error("not the name of a container port")]
     BadPortName,
-    /// A range that begins with a name.
+    /// A range starts with the name of a port.
     #[error("endPort with the name of a port")]
     EndOfName,
-    /// A type or code of ICMP for a protocol with ports.
+    /// The protocol has no types and codes.
     #[error("{protocol} has no types and codes")]
     TypeWithoutTypes {
         /// The protocol.
         protocol: &'static str,
     },
-    /// A code of any type.
+    /// A code has no type.
     #[error("code without type")]
     CodeWithoutType,
-    /// A type or code out of range.
+    /// A type or code is out of range.
     #[error("not in 0 to {}", u8::MAX)]
     BadType,
-    /// A rate limit of packets that go nowhere.
+    /// A rate limit of a rule that neither redirects nor passes packets.
     #[error("only packets that are redirected or passed can be limited")]
     NothingToLimit,
-    /// A rate or burst out of range.
+    /// A rate or a burst is out of range.
     #[error("not in 1 to {largest}")]
     BadRate {
-        /// The largest there is.
+        /// The largest valid value.
         largest: u32,
     },
-    /// `In` or `NotIn` without values.
+    /// `In` or `NotIn` has no values.
     #[error("{operator} without values")]
     NoValues {
         /// The operator.
         operator: &'static str,
     },
-    /// `Exists` or `DoesNotExist` with values.
+    /// `Exists` or `DoesNotExist` has values.
     #[error("{operator} with values")]
-    SuperfluousValues {
+    UnexpectedValues {
         /// The operator.
         operator: &'static str,
     },
-    /// A requirement without a key.
+    /// A requirement has no key.
     #[error("an empty label key")]
     NoKey,
-    /// A key that no label can have.
+    /// The key of a label is invalid.
     #[error("not a label key")]
     BadLabelKey,
-    /// A value that no label can have.
+    /// The value of a label is invalid.
     #[error("not a label value")]
     BadLabelValue,
 }
 
 impl Fault {
-    /// A constant in CamelCase, for machines.
+    /// Returns the reason, as a constant in CamelCase.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::NoName => "NoName",
@@ -188,14 +205,14 @@ impl Fault {
             Self::NothingToLimit => "NothingToLimit",
             Self::BadRate { .. } => "BadRate",
             Self::NoValues { .. } => "NoValues",
-            Self::SuperfluousValues { .. } => "SuperfluousValues",
+            Self::UnexpectedValues { .. } => "UnexpectedValues",
             Self::NoKey => "NoKey",
             Self::BadLabelKey => "BadLabelKey",
             Self::BadLabelValue => "BadLabelValue",
         }
     }
 
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn remedy(&self) -> String {
         match self {
             Self::NoName => "give it a name".into(),
@@ -203,12 +220,12 @@ impl Fault {
                 "use 1 to {MAX_RULE_NAME} letters, digits, `-`, `_` and `.`, beginning and ending with a letter or \
                  digit"
             ),
-            Self::DuplicateRule { .. } => "give every rule of the policy a name of its own".into(),
+            Self::DuplicateRule { .. } => "give each rule of the policy a unique name".into(),
             Self::BadPriority => format!("use a number from 0 (first) to {MAX_PRIORITY} (last)"),
             Self::BadMark => format!("use a number from 0 to {}", u32::MAX),
             Self::MarkWithoutRedirect => "remove the mark, or use `action: Redirect`".into(),
             Self::EmptyPeer => {
-                "add ipBlock, podSelector or namespaceSelector; for any source leave out `from`".into()
+                "add ipBlock, podSelector or namespaceSelector; for any source, leave out `from`".into()
             }
             Self::MixedPeer => "write them as two peers".into(),
             Self::NotCidr => "write an address and a prefix length: 198.51.100.0/24, 2001:db8::/32".into(),
@@ -238,7 +255,7 @@ impl Fault {
             }
             Self::BadRate { largest } => format!("use a number from 1 to {largest}"),
             Self::NoValues { .. } => "add a value, or use Exists or DoesNotExist".into(),
-            Self::SuperfluousValues { .. } => "remove the values, or use In or NotIn".into(),
+            Self::UnexpectedValues { .. } => "remove the values, or use In or NotIn".into(),
             Self::NoKey => "name the label".into(),
             Self::BadLabelKey => {
                 "write `name` or `prefix/name`: a prefix is a DNS name, a name has 1 to 63 letters, \

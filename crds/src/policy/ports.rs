@@ -1,9 +1,12 @@
 //! Protocols and ports.
 
-use super::{MAX_PORT_NAME, PortMatch, PortSet, convert::Refused, fault::Fault};
+use super::{
+    MAX_PORT_NAME, PortMatch, PortSet,
+    fault::{Fault, FieldFault},
+};
 use crate::{IntOrString, Port, Protocol};
 
-pub(super) fn convert(path: &str, port: &Port) -> Result<PortMatch, Refused> {
+pub(super) fn convert(path: &str, port: &Port) -> Result<PortMatch, FieldFault> {
     let ports = match port.protocol {
         Protocol::Tcp => with_ports(path, port, "TCP"),
         Protocol::Udp => with_ports(path, port, "UDP"),
@@ -17,45 +20,45 @@ pub(super) fn convert(path: &str, port: &Port) -> Result<PortMatch, Refused> {
     })
 }
 
-fn with_ports(path: &str, port: &Port, protocol: &'static str) -> Result<PortSet, Refused> {
+fn with_ports(path: &str, port: &Port, protocol: &'static str) -> Result<PortSet, FieldFault> {
     for (name, value) in [("type", port.kind), ("code", port.code)] {
         if let Some(value) = value {
             let fault = Fault::TypeWithoutTypes { protocol };
-            return Err(Refused::new(format!("{path}.{name}"), &value, fault));
+            return Err(FieldFault::new(format!("{path}.{name}"), &value, fault));
         }
     }
     let field = format!("{path}.port");
     let end_field = format!("{path}.endPort");
     match (&port.port, port.end_port) {
         (None, None) => Ok(PortSet::Any),
-        (None, Some(end)) => Err(Refused::new(end_field, &end, Fault::EndWithoutPort)),
+        (None, Some(end)) => Err(FieldFault::new(end_field, &end, Fault::EndWithoutPort)),
         (Some(IntOrString::Int(first)), end) => {
             let first = number(&field, *first)?;
             let last = end.map_or(Ok(first), |end| number(&end_field, end))?;
             if last < first {
                 let port = first.into();
-                return Err(Refused::new(end_field, &last, Fault::EndBeforePort { port }));
+                return Err(FieldFault::new(end_field, &last, Fault::EndBeforePort { port }));
             }
             Ok(PortSet::Range(first..=last))
         }
         (Some(IntOrString::String(name)), _) if !is_port_name(name) => {
-            Err(Refused::new(field, name, Fault::BadPortName))
+            Err(FieldFault::new(field, name, Fault::BadPortName))
         }
-        (Some(IntOrString::String(_)), Some(end)) => Err(Refused::new(end_field, &end, Fault::EndOfName)),
+        (Some(IntOrString::String(_)), Some(end)) => Err(FieldFault::new(end_field, &end, Fault::EndOfName)),
         (Some(IntOrString::String(name)), None) => Ok(PortSet::Named(name.clone())),
     }
 }
 
-fn with_types(path: &str, port: &Port, protocol: &'static str) -> Result<PortSet, Refused> {
+fn with_types(path: &str, port: &Port, protocol: &'static str) -> Result<PortSet, FieldFault> {
     let fault = Fault::PortWithoutPorts { protocol };
     match (&port.port, port.end_port) {
         (Some(IntOrString::Int(port)), _) => {
-            return Err(Refused::new(format!("{path}.port"), port, fault));
+            return Err(FieldFault::new(format!("{path}.port"), port, fault));
         }
         (Some(IntOrString::String(port)), _) => {
-            return Err(Refused::new(format!("{path}.port"), port, fault));
+            return Err(FieldFault::new(format!("{path}.port"), port, fault));
         }
-        (None, Some(end)) => return Err(Refused::new(format!("{path}.endPort"), &end, fault)),
+        (None, Some(end)) => return Err(FieldFault::new(format!("{path}.endPort"), &end, fault)),
         (None, None) => {}
     }
     let code_field = format!("{path}.code");
@@ -65,12 +68,12 @@ fn with_types(path: &str, port: &Port, protocol: &'static str) -> Result<PortSet
             let kind = byte(&format!("{path}.type"), kind)?;
             Ok(PortSet::Icmp { kind, code })
         }
-        (None, Some(code)) => Err(Refused::new(code_field, &code, Fault::CodeWithoutType)),
+        (None, Some(code)) => Err(FieldFault::new(code_field, &code, Fault::CodeWithoutType)),
         (None, None) => Ok(PortSet::Any),
     }
 }
 
-/// As Kubernetes has it for names of container ports.
+/// Returns whether a name is valid for a container port, as in Kubernetes.
 fn is_port_name(name: &str) -> bool {
     let word = |word: &str| {
         !word.is_empty()
@@ -83,10 +86,10 @@ fn is_port_name(name: &str) -> bool {
         && name.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
-fn number(field: &str, value: i32) -> Result<u16, Refused> {
-    u16::try_from(value).map_err(|_| Refused::new(field, &value, Fault::BadPort))
+fn number(field: &str, value: i32) -> Result<u16, FieldFault> {
+    u16::try_from(value).map_err(|_| FieldFault::new(field, &value, Fault::BadPort))
 }
 
-fn byte(field: &str, value: i32) -> Result<u8, Refused> {
-    u8::try_from(value).map_err(|_| Refused::new(field, &value, Fault::BadType))
+fn byte(field: &str, value: i32) -> Result<u8, FieldFault> {
+    u8::try_from(value).map_err(|_| FieldFault::new(field, &value, Fault::BadType))
 }

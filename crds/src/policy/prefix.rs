@@ -4,17 +4,20 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{Block, convert::Refused, fault::Fault};
+use super::{
+    Block,
+    fault::{Fault, FieldFault},
+};
 use crate::IpBlock;
 
-pub(super) fn convert_block(path: &str, block: &IpBlock) -> Result<Block, Refused> {
+pub(super) fn convert_block(path: &str, block: &IpBlock) -> Result<Block, FieldFault> {
     let cidr = parse(&format!("{path}.cidr"), &block.cidr)?;
     let except = block.except.iter().enumerate();
     let except = except
         .map(|(index, text)| {
             let field = format!("{path}.except[{index}]");
             let net = parse(&field, text)?;
-            check_inside(cidr, net).map_err(|fault| Refused::new(field, &text, fault))?;
+            check_inside(cidr, net).map_err(|fault| FieldFault::new(field, &text, fault))?;
             Ok(net)
         })
         .collect::<Result<_, _>>()?;
@@ -32,8 +35,8 @@ fn check_inside(cidr: IpNet, except: IpNet) -> Result<(), Fault> {
     Ok(())
 }
 
-fn parse(field: &str, text: &str) -> Result<IpNet, Refused> {
-    network(text).map_err(|fault| Refused::new(field, &text, fault))
+fn parse(field: &str, text: &str) -> Result<IpNet, FieldFault> {
+    network(text).map_err(|fault| FieldFault::new(field, &text, fault))
 }
 
 fn network(text: &str) -> Result<IpNet, Fault> {
@@ -57,7 +60,7 @@ fn network(text: &str) -> Result<IpNet, Fault> {
     Ok(net)
 }
 
-/// Whether all addresses of the network are IPv4-mapped: no packet carries those.
+/// Returns whether all addresses of the network are IPv4-mapped. Packets do not have such addresses.
 fn is_mapped(net: IpNet) -> bool {
     let mapped = Ipv6Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), 96);
     IpNet::V6(mapped).contains(&net)

@@ -1,9 +1,12 @@
 //! Rate limits.
 
-use super::{MAX_BURST, MAX_RATE, PacketRateLimit, convert::Refused, fault::Fault};
+use super::{
+    MAX_BURST, MAX_RATE, PacketRateLimit,
+    fault::{Fault, FieldFault},
+};
 use crate::{IngressRule, RuleAction};
 
-pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<PacketRateLimit>, Refused> {
+pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<PacketRateLimit>, FieldFault> {
     let Some(limit) = &rule.rate_limit else {
         return Ok(None);
     };
@@ -13,7 +16,7 @@ pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<PacketRat
         RuleAction::Reject => Some("Reject"),
     };
     if let Some(action) = action {
-        return Err(Refused::new(path, &action, Fault::NothingToLimit));
+        return Err(FieldFault::new(path, &action, Fault::NothingToLimit));
     }
     let field = format!("{path}.packetsPerSecond");
     let rate = within(&field, limit.packets_per_second, MAX_RATE)?;
@@ -28,9 +31,9 @@ pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<PacketRat
     }))
 }
 
-fn within(field: &str, value: i64, largest: u32) -> Result<u32, Refused> {
+fn within(field: &str, value: i64, largest: u32) -> Result<u32, FieldFault> {
     let number = u32::try_from(value)
         .ok()
         .filter(|number| (1..=largest).contains(number));
-    number.ok_or_else(|| Refused::new(field, &value, Fault::BadRate { largest }))
+    number.ok_or_else(|| FieldFault::new(field, &value, Fault::BadRate { largest }))
 }

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{convert::Refused, fault::Fault};
+use super::fault::{Fault, FieldFault};
 use crate::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 
-/// Longest name of a label key, and longest value.
+/// The longest name of a label key, and the longest value.
 const MAX_LABEL: usize = 63;
-/// Longest prefix of a label key.
+/// The longest prefix of a label key.
 const MAX_PREFIX: usize = 253;
 
-/// Which pods, by their labels. All conditions must hold; none at all selects every pod.
+/// A label selector. All conditions must be true; without any, it selects all objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     conditions: Vec<Condition>,
@@ -25,13 +25,13 @@ enum Condition {
 }
 
 impl Selector {
-    /// Whether an object with these labels is selected.
+    /// Returns whether the selector selects an object with these labels.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.conditions.iter().all(|condition| condition.holds(labels))
     }
 
-    /// A label and the only value of it that is selected, if there is such a condition: what objects can be
-    /// sorted by before they are asked one by one.
+    /// Returns a label that an object must have, with its only valid value, if there is such a condition.
+    /// Objects can be indexed by it.
     pub fn required(&self) -> Option<(&str, &str)> {
         self.conditions.iter().find_map(|condition| match condition {
             Condition::In(key, values) if values.len() == 1 => Some((key.as_str(), values.first()?.as_str())),
@@ -51,7 +51,7 @@ impl Condition {
     }
 }
 
-pub(super) fn convert(path: &str, selector: &LabelSelector) -> Result<Selector, Refused> {
+pub(super) fn convert(path: &str, selector: &LabelSelector) -> Result<Selector, FieldFault> {
     let labels = selector.match_labels.iter().map(|(key, value)| {
         let field = format!("{path}.matchLabels");
         check_key(field.clone(), key)?;
@@ -65,7 +65,7 @@ pub(super) fn convert(path: &str, selector: &LabelSelector) -> Result<Selector, 
     Ok(Selector { conditions })
 }
 
-fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condition, Refused> {
+fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condition, FieldFault> {
     use LabelSelectorOperator::{DoesNotExist, Exists, In, NotIn};
     let LabelSelectorRequirement {
         key,
@@ -81,11 +81,11 @@ fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condi
     };
     let fault = match (operator, values.is_empty()) {
         (In | NotIn, true) => Some(Fault::NoValues { operator: name }),
-        (Exists | DoesNotExist, false) => Some(Fault::SuperfluousValues { operator: name }),
+        (Exists | DoesNotExist, false) => Some(Fault::UnexpectedValues { operator: name }),
         _ => None,
     };
     if let Some(fault) = fault {
-        return Err(Refused::new(
+        return Err(FieldFault::new(
             format!("{path}.values"),
             &format!("[{}]", values.join(", ")),
             fault,
@@ -103,28 +103,28 @@ fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condi
     })
 }
 
-fn check_key(field: String, key: &str) -> Result<(), Refused> {
+fn check_key(field: String, key: &str) -> Result<(), FieldFault> {
     if key.is_empty() {
-        return Err(Refused::new(field, &key, Fault::NoKey));
+        return Err(FieldFault::new(field, &key, Fault::NoKey));
     }
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
     };
     if !is_word(name) || !prefix.is_none_or(is_dns_name) {
-        return Err(Refused::new(field, &key, Fault::BadLabelKey));
+        return Err(FieldFault::new(field, &key, Fault::BadLabelKey));
     }
     Ok(())
 }
 
-fn check_value(field: String, value: &str) -> Result<(), Refused> {
+fn check_value(field: String, value: &str) -> Result<(), FieldFault> {
     if !value.is_empty() && !is_word(value) {
-        return Err(Refused::new(field, &value, Fault::BadLabelValue));
+        return Err(FieldFault::new(field, &value, Fault::BadLabelValue));
     }
     Ok(())
 }
 
-/// What label values, names of labels and names of rules are made of.
+/// Returns whether a text is a valid label value, name of a label or name of a rule.
 pub(super) fn is_word(text: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let inner = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
@@ -132,7 +132,7 @@ pub(super) fn is_word(text: &str) -> bool {
     bytes.len() <= MAX_LABEL && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner)
 }
 
-/// Lower-case labels, joined by dots.
+/// Returns whether a text consists of lower-case DNS labels with dots between them.
 fn is_dns_name(text: &str) -> bool {
     let edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let label = |label: &str| {

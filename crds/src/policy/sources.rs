@@ -1,18 +1,22 @@
 //! Converts the entries of a rule's `from`.
 
-use super::{PodSource, Source, convert::Refused, fault::Fault, prefix, selector};
+use super::{
+    PodSource, Source,
+    fault::{Fault, FieldFault},
+    prefix, selector,
+};
 
-pub(super) fn convert(path: &str, peer: &crate::Peer) -> Result<Source, Refused> {
+pub(super) fn convert(path: &str, peer: &crate::Peer) -> Result<Source, FieldFault> {
     let selects = peer.namespace_selector.is_some() || peer.pod_selector.is_some();
     match &peer.ip_block {
-        Some(_) if selects => Err(Refused::new(path, &"ipBlock and selectors", Fault::MixedPeer)),
+        Some(_) if selects => Err(FieldFault::new(path, &"ipBlock and selectors", Fault::MixedPeer)),
         Some(block) => prefix::convert_block(&format!("{path}.ipBlock"), block).map(Source::Block),
         None if selects => convert_pods(path, peer).map(Source::Pods),
-        None => Err(Refused::new(path, &"{}", Fault::EmptyPeer)),
+        None => Err(FieldFault::new(path, &"{}", Fault::EmptyPeer)),
     }
 }
 
-fn convert_pods(path: &str, peer: &crate::Peer) -> Result<PodSource, Refused> {
+fn convert_pods(path: &str, peer: &crate::Peer) -> Result<PodSource, FieldFault> {
     let convert = |field: &str, written: &Option<crate::LabelSelector>| {
         let path = format!("{path}.{field}");
         written

@@ -234,8 +234,8 @@ fn the_worst_reason_is_first_and_a_message_names_at_most_five_nodes() {
     let (_, reason, message) = programmed(&status);
     assert_eq!(reason, "NicProblem");
     let order = "6 of 7 nodes: d: NicProblem: MTU 9000 of `eth0` is above 3498; c: PodNotReady: pod x; \
-                 e: NewerReason: only a newer agent knows; b: NoNodeState: no XdpNodeState: is the agent running \
-                 there?; a: Pending: soon; and 1 more";
+                 e: NewerReason: only a newer agent knows; b: NoNodeState: node has no XdpNodeState; \
+                 check that the agent runs on it; a: Pending: soon; and 1 more";
     assert_eq!(message, order);
 }
 

@@ -287,7 +287,7 @@ fn bad_label_selectors_are_refused() {
     let some = format!("`{values}` is `[b]`: Exists with values");
     check(
         &expression("key: a, operator: Exists, values: [b]"),
-        "SuperfluousValues",
+        "UnexpectedValues",
         8,
         &some,
     );

@@ -89,7 +89,7 @@ fn the_probes_answer_with_the_reason_in_the_body() {
 }
 
 #[test]
-fn a_kernel_that_cannot_be_read_hides_nothing_else_and_is_counted() {
+fn without_the_kernel_a_scrape_has_all_other_metrics_and_counts_an_error() {
     let server = reading(|| {
         let path = Path::new("/sys/fs/bpf/x").to_owned();
         Err(StatusError::Tables(OpenError::NotInstalled { path }))
@@ -109,7 +109,7 @@ fn a_kernel_that_cannot_be_read_hides_nothing_else_and_is_counted() {
 }
 
 #[test]
-fn a_kernel_that_hangs_delays_a_scrape_hides_nothing_else_and_is_not_asked_twice() {
+fn while_the_kernel_hangs_a_scrape_has_all_other_metrics_and_no_second_reader_starts() {
     let (release, held) = mpsc::channel::<()>();
     let (started, starts) = mpsc::channel();
     let held = Mutex::new(held);
@@ -140,7 +140,7 @@ fn a_kernel_that_hangs_delays_a_scrape_hides_nothing_else_and_is_not_asked_twice
 }
 
 #[test]
-fn more_scrapes_than_four_at_once_are_sent_away() {
+fn a_fifth_concurrent_scrape_is_refused() {
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let metrics = Arc::new(AgentMetrics::default());
@@ -171,7 +171,7 @@ fn more_scrapes_than_four_at_once_are_sent_away() {
 }
 
 #[test]
-fn prometheus_gets_a_content_type_that_it_accepts() {
+fn a_scrape_has_a_content_type_that_prometheus_accepts() {
     let server = reading(|| Ok(empty()));
     let answer = get(&server, "/metrics");
     assert!(
@@ -189,7 +189,7 @@ fn prometheus_gets_a_content_type_that_it_accepts() {
 }
 
 #[test]
-fn what_is_not_there_is_not_found_and_nothing_can_be_posted() {
+fn unknown_paths_are_not_found_and_posts_are_refused() {
     let server = reading(|| Ok(empty()));
     assert!(get(&server, "/").starts_with("HTTP/1.1 404 "));
     let answer = ask(
@@ -209,7 +209,7 @@ fn silent_clients_do_not_block_others() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_with_a_remedy() {
+fn a_port_in_use_is_named_with_a_remedy() {
     let taken = TcpListener::bind(ANY).unwrap();
     let address = taken.local_addr().unwrap();
     let health = Arc::new(AgentHealth::default());

@@ -1,6 +1,6 @@
-//! Writes what is generated from the API's types: the definitions that clusters get, and the API reference.
+//! Generates the CRDs and the API reference from the types of the API.
 //!
-//! `crdgen` writes, `crdgen --check` fails if what is there differs.
+//! `crdgen` writes the files; `crdgen --check` fails if they differ.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a command-line tool")]
 
@@ -13,7 +13,7 @@ use std::{
 
 mod reference;
 
-/// Says in every file where it comes from.
+/// The command in the header of each generated file.
 const COMMAND: &str = "cargo run -p xdp-crds --bin crdgen";
 
 fn main() -> ExitCode {
@@ -58,7 +58,7 @@ fn write() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What should be there, by path from the root of the repository.
+/// Returns the generated files, by path from the root of the repository.
 fn generated() -> BTreeMap<PathBuf, String> {
     let definitions = xdp_crds::crds();
     let reference = reference::markdown(&definitions, COMMAND);

@@ -1,17 +1,17 @@
-//! The API reference.
+//! Generates the API reference.
 
 use std::fmt::Write as _;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrBool,
 };
-use xdp_crds::conditions::{Word, accepted, node, programmed};
+use xdp_crds::conditions::{Reason, accepted, node, programmed};
 
 mod fields;
 
 use fields::{Field, fields};
 
-/// Selectors occur in many places; they are described once.
+/// Label selectors occur in many places. They are described once.
 const SELECTOR: &str = "[label selector](#label-selectors)";
 
 pub(crate) fn markdown(definitions: &[CustomResourceDefinition], command: &str) -> String {
@@ -160,8 +160,8 @@ fn selectors(text: &mut String, definitions: &[CustomResourceDefinition]) {
     section(
         text,
         "## Label selectors",
-        "Select objects by their labels, as Kubernetes' own do. All conditions must hold; none at all (`{}`) selects \
-         everything.",
+        "Select objects by their labels, as label selectors of Kubernetes do. All conditions must be true; without any \
+         (`{}`), a selector selects all objects.",
     );
     let found = fields(selector);
     table(text, found.iter());
@@ -191,17 +191,17 @@ fn conditions(text: &mut String) {
          read back from the kernel, on every selected node, for every selected pod). Reasons are constants that scripts \
          may rely on; messages are not.",
     );
-    let lists: [(&str, &[Word]); 3] = [
+    let lists: [(&str, &[Reason]); 3] = [
         ("### Reasons of Accepted", accepted::ALL),
         ("### Reasons of Programmed", programmed::ALL),
         ("### Reasons of a policy on a node", node::ALL),
     ];
-    for (heading, words) in lists {
+    for (heading, reasons) in lists {
         section(text, heading, "");
         text.push('\n');
-        let cells = words
+        let cells = reasons
             .iter()
-            .map(|word| [format!("`{}`", word.name), word.meaning.to_owned()]);
+            .map(|reason| [format!("`{}`", reason.name), reason.meaning.to_owned()]);
         rows(text, ["Reason", "Meaning"], cells);
     }
     section(
@@ -212,7 +212,7 @@ fn conditions(text: &mut String) {
     );
 }
 
-/// What a map holds.
+/// Returns the schema of the values of a map.
 fn values(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
     match schema.additional_properties.as_ref()? {
         JSONSchemaPropsOrBool::Schema(values) => Some(values),
@@ -220,7 +220,7 @@ fn values(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
     }
 }
 
-/// `a, b` of what there is.
+/// Joins the present parts: `a, b`.
 fn joined(parts: impl IntoIterator<Item = Option<String>>) -> String {
     let mut text = String::new();
     for part in parts.into_iter().flatten() {

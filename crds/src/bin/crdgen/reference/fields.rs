@@ -1,4 +1,4 @@
-//! The fields of a schema, in a flat list.
+//! Lists the fields of a schema.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 
 use super::{SELECTOR, joined, values};
 
-/// One field, in words.
+/// The description of one field.
 pub(super) struct Field {
     pub(super) path: String,
     pub(super) of: String,
@@ -14,11 +14,11 @@ pub(super) struct Field {
     pub(super) default: String,
     pub(super) limits: String,
     pub(super) description: String,
-    /// Where, and what the API server answers.
+    /// Where a rule applies, and its message.
     pub(super) rules: Vec<(String, String)>,
 }
 
-/// All fields below a schema, a parent before its children.
+/// Returns all fields below a schema, a parent before its children.
 pub(super) fn fields(schema: &JSONSchemaProps) -> Vec<Field> {
     let mut found = Vec::new();
     below("", schema, &mut found);
@@ -80,7 +80,7 @@ fn field(path: &str, schema: &JSONSchemaProps, required: bool) -> Field {
     }
 }
 
-/// What the API server answers when a rule is broken.
+/// Returns the messages of the validation rules.
 pub(super) fn messages(schema: &JSONSchemaProps) -> impl Iterator<Item = String> {
     let rules = schema.x_kubernetes_validations.iter().flatten();
     rules.filter_map(|rule| rule.message.clone())
