@@ -7,7 +7,6 @@ use clap::Parser as _;
 use xdp_client::process;
 use xdp_operator::args::Args;
 
-#[expect(clippy::print_stderr, reason = "the error of a command line")]
 fn main() -> ExitCode {
     process::exit_code(Args::parse().execute())
 }

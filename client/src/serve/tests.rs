@@ -13,7 +13,7 @@ use crate::health::Health;
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Far more than any step takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn start(health: Arc<Health>, metrics: Option<MetricsSource>) -> SocketAddr {
     let server = Server::bind(ANY).unwrap();
@@ -26,10 +26,8 @@ fn health() -> Arc<Health> {
     Arc::new(Health::new(PATIENCE, "pods"))
 }
 
-fn metrics() -> Option<MetricsSource> {
-    Some(Box::new(|format| {
-        Box::pin(async move { format!("{format:?}\n") })
-    }))
+fn metrics() -> MetricsSource {
+    Box::new(|format| Box::pin(async move { format!("{format:?}\n") }))
 }
 
 /// Sends a request and returns the whole answer.
@@ -69,7 +67,7 @@ async fn probes_answer_with_the_reason_in_the_body() {
 
 #[tokio::test]
 async fn the_client_selects_the_format_of_metrics() {
-    let server = start(health(), metrics());
+    let server = start(health(), Some(metrics()));
     let answer = get(server, "/metrics").await;
     assert!(
         answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
@@ -91,7 +89,7 @@ async fn the_client_selects_the_format_of_metrics() {
 
 #[tokio::test]
 async fn unknown_paths_are_not_found_and_only_get_and_head_are_allowed() {
-    let server = start(health(), metrics());
+    let server = start(health(), Some(metrics()));
     assert!(get(server, "/").await.starts_with("HTTP/1.1 404 "));
     let post = "POST /metrics HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\n\r\n";
     assert!(ask(server, post).await.starts_with("HTTP/1.1 405 "));

@@ -11,7 +11,7 @@ use std::{
 
 use crate::shared::CLIENT;
 
-/// IEEE's EtherType for experiments: no protocol of the kernel receives such frames.
+/// IEEE's ethertype for experiments: no protocol of the kernel receives such frames.
 pub(crate) const EXPERIMENT: [u8; 2] = [0x88, 0xb5];
 
 /// A packet socket on one interface.

@@ -10,7 +10,7 @@ use crate::store::{AgentReport, PolicyObject, ReportedState};
 /// Whether a policy is programmed on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeVerdict<'a> {
-    /// ObjectName of the node.
+    /// Name of the node.
     pub node: &'a str,
     /// The number of selected pods for which the latest version of the policy is programmed.
     pub pods_programmed: u32,
