@@ -10,13 +10,13 @@
 //! use std::process::Command;
 //! use std::time::Duration;
 //!
-//! use xdp_lab::{HttpServer, Lab, NicSpec, PodSpec, Style, UdpReceiver, UdpSender, http_get};
+//! use xdp_lab::{HttpServer, Lab, LabPodSpec, NicSpec, Style, UdpReceiver, UdpSender, http_get};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let lab = Lab::new()?;
 //! let client = lab.namespace("client")?;
 //! let nic = lab.nic(NicSpec::new("nic0", &client))?;
-//! let game = PodSpec::new("game", Style::Ptp).v4("10.8.0.2/24".parse()?).v6("fd08::2/64".parse()?);
+//! let game = LabPodSpec::new("game", Style::Ptp).v4("10.8.0.2/24".parse()?).v6("fd08::2/64".parse()?);
 //! let pod = lab.pod(&game)?;
 //! let mut agent = Command::new("xdp-agent");
 //! agent.args(["run", "--nic", &nic.name, "--pin-dir"]).arg(lab.pin_dir());
