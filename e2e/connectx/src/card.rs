@@ -1,0 +1,355 @@
+//! The card: a thread that serves one vfio-user client and is connected to one wire.
+
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::net::UnixListener,
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    sync::{Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout},
+    sys::eventfd::{EfdFlags, EventFd},
+};
+
+use counters::Counters;
+use findings::Finding;
+use profile::Profile;
+use wire::Wire;
+
+mod bits;
+mod commands;
+pub(crate) mod counters;
+mod device;
+pub(crate) mod findings;
+mod layout;
+mod memory;
+mod net;
+pub(crate) mod profile;
+mod queues;
+mod vfio_user;
+mod wire;
+
+/// How long a question to the card's thread can take; it never does unless the thread is gone.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Requests handled before the client's next message.
+const BATCH: usize = 16;
+
+enum Request {
+    Frame(Vec<u8>),
+    Connect(Wire),
+    Link(bool),
+    Fail { opcode: u16, status: u8, times: u32 },
+    ReceiveQueueError(Sender<bool>),
+    FatalError,
+    FirmwareHang,
+    Counters(Sender<Counters>),
+    Findings(Sender<Vec<Finding>>),
+    Remove,
+}
+
+/// The way to a card's thread.
+#[derive(Clone)]
+pub(crate) struct Port {
+    requests: Sender<Request>,
+    wake: Arc<EventFd>,
+}
+
+impl Port {
+    fn post(&self, request: Request) {
+        // A thread that is gone needs nothing.
+        if self.requests.send(request).is_ok() {
+            let _ = self.wake.write(1);
+        }
+    }
+
+    /// A frame arrives from the wire.
+    fn send(&self, frame: Vec<u8>) {
+        self.post(Request::Frame(frame));
+    }
+}
+
+/// A ConnectX card in software.
+///
+/// QEMU connects to its socket (`-device vfio-user-pci`); until then it waits. Dropping it ends its thread and removes
+/// the socket.
+pub struct Card {
+    port: Port,
+    frames: Mutex<Receiver<Vec<u8>>>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    socket: PathBuf,
+}
+
+impl Card {
+    /// Creates a card that waits for the machine at `socket`.
+    pub fn insert(socket: &Path, profile: Profile) -> io::Result<Self> {
+        let _ = std::fs::remove_file(socket);
+        let listener = UnixListener::bind(socket)?;
+        let wake = Arc::new(EventFd::from_flags(
+            EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC,
+        )?);
+        let (requests, inbox) = channel();
+        let (test, frames) = channel();
+        let ended = Arc::new(AtomicBool::new(false));
+        let slot = Slot {
+            listener,
+            client: None,
+            device: device::Device::new(profile),
+            wire: Wire::Test(test),
+            inbox,
+            wake: Arc::clone(&wake),
+            ended: Arc::clone(&ended),
+        };
+        let thread = std::thread::Builder::new()
+            .name("card".into())
+            .spawn(move || slot.run())?;
+        Ok(Self {
+            port: Port { requests, wake },
+            frames: frames.into(),
+            ended,
+            thread: Some(thread),
+            socket: socket.to_owned(),
+        })
+    }
+
+    /// Sends a frame without its checksum (FCS) to the card.
+    pub fn send(&self, frame: Vec<u8>) {
+        self.port.send(frame);
+    }
+
+    /// Returns the next frame that the card sent, or `None` after `timeout`.
+    ///
+    /// There are none when a tap or another card is at the other end of the wire.
+    pub fn receive(&self, timeout: Duration) -> Option<Vec<u8>> {
+        self.frames
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(timeout)
+            .ok()
+    }
+
+    /// Connects the wire to a tap device (without packet information), until the card is dropped.
+    pub fn connect_tap(&self, tap: File) -> io::Result<()> {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+        let flags = OFlag::from_bits_truncate(fcntl(&tap, FcntlArg::F_GETFL)?);
+        fcntl(&tap, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        self.port.post(Request::Connect(Wire::Tap(tap)));
+        Ok(())
+    }
+
+    /// Connects two cards with each other.
+    pub fn cable(one: &Self, other: &Self) {
+        one.port.post(Request::Connect(Wire::Card(other.port.clone())));
+        other.port.post(Request::Connect(Wire::Card(one.port.clone())));
+    }
+
+    /// Plugs the cable in or out.
+    pub fn set_link(&self, up: bool) {
+        self.port.post(Request::Link(up));
+    }
+
+    /// Lets the next `times` commands `opcode` (`MLX5_CMD_OP_*`) fail with `status` (`MLX5_CMD_STAT_*`).
+    pub fn fail(&self, opcode: u16, status: u8, times: u32) {
+        self.port.post(Request::Fail {
+            opcode,
+            status,
+            times,
+        });
+    }
+
+    /// Puts a receive queue that has received frames into error, with an error completion; false if there is none.
+    pub fn receive_queue_error(&self) -> bool {
+        self.ask(Request::ReceiveQueueError).unwrap_or_default()
+    }
+
+    /// Lets the firmware ask for a reset, as it does after a fatal error.
+    pub fn fatal_error(&self) {
+        self.port.post(Request::FatalError);
+    }
+
+    /// Lets the firmware's health counter stand still until the driver resets the card.
+    pub fn firmware_hang(&self) {
+        self.port.post(Request::FirmwareHang);
+    }
+
+    /// Returns what the card has counted since it was inserted.
+    pub fn counters(&self) -> Counters {
+        self.ask(Request::Counters).unwrap_or_default()
+    }
+
+    /// Returns all that the driver did and a card would not accept, or that the model does not know.
+    ///
+    /// Failures that the test asked for are not in it.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.ask(Request::Findings).unwrap_or_default()
+    }
+
+    /// Returns whether the machine has closed its connection.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
+        let (answer, answered) = channel();
+        self.port.post(request(answer));
+        answered.recv_timeout(ANSWER).ok()
+    }
+}
+
+impl Drop for Card {
+    fn drop(&mut self) {
+        self.port.post(Request::Remove);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+/// What the thread owns.
+struct Slot {
+    listener: UnixListener,
+    client: Option<vfio_user::Server>,
+    device: device::Device,
+    wire: Wire,
+    inbox: Receiver<Request>,
+    wake: Arc<EventFd>,
+    ended: Arc<AtomicBool>,
+}
+
+/// What there is to do.
+#[derive(Default)]
+struct Ready {
+    client: bool,
+    wire: bool,
+}
+
+impl Slot {
+    fn run(mut self) {
+        let mut more = false;
+        loop {
+            let Ok(ready) = self.wait(more) else { return };
+            if ready.client {
+                self.serve();
+            }
+            if ready.wire {
+                self.from_tap();
+            }
+            match self.requests() {
+                Some(left) => more = left,
+                None => return,
+            }
+            for frame in std::mem::take(&mut self.device.sent) {
+                self.wire.send(frame);
+            }
+        }
+    }
+
+    fn wait(&self, more: bool) -> nix::Result<Ready> {
+        let client = match &self.client {
+            Some(client) => client.sock.as_fd(),
+            None => self.listener.as_fd(),
+        };
+        let mut sources: Vec<_> = [client, self.wake.as_fd()]
+            .into_iter()
+            .chain(self.wire.source())
+            .map(input)
+            .collect();
+        let timeout = if more {
+            PollTimeout::ZERO
+        } else {
+            PollTimeout::NONE
+        };
+        match nix::poll::poll(&mut sources, timeout) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(Ready::default()),
+            Err(error) => return Err(error),
+        }
+        let ready = |index: usize| {
+            sources
+                .get(index)
+                .is_some_and(|source| source.any() == Some(true))
+        };
+        if ready(1) {
+            let _ = self.wake.read();
+        }
+        Ok(Ready {
+            client: ready(0),
+            wire: ready(2),
+        })
+    }
+
+    /// Handles one message of the client, or accepts it.
+    fn serve(&mut self) {
+        if let Some(client) = &mut self.client {
+            if !matches!(client.step(&mut self.device), Ok(true)) {
+                self.client = None;
+                self.device.unplug();
+                self.ended.store(true, Ordering::Release);
+            }
+        } else if let Ok((socket, _)) = self.listener.accept() {
+            self.device.reset();
+            self.client = Some(vfio_user::Server { sock: socket });
+            self.ended.store(false, Ordering::Release);
+        }
+    }
+
+    fn from_tap(&mut self) {
+        for _ in 0..BATCH {
+            match self.wire.receive() {
+                Ok(Some(frame)) => self.device.rx(&frame),
+                Ok(None) => return,
+                // The device is gone: the cable hangs in the air.
+                Err(_) => {
+                    self.wire = Wire::Test(channel().0);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Handles some requests; returns whether there may be more, or `None` when the card is removed.
+    fn requests(&mut self) -> Option<bool> {
+        for _ in 0..BATCH {
+            let Ok(request) = self.inbox.try_recv() else {
+                return Some(false);
+            };
+            let device = &mut self.device;
+            match request {
+                Request::Frame(frame) => device.rx(&frame),
+                Request::Connect(wire) => self.wire = wire,
+                Request::Link(up) => device.set_link(up),
+                Request::Fail {
+                    opcode,
+                    status,
+                    times,
+                } => drop(device.fail.insert(opcode, (status, times))),
+                Request::ReceiveQueueError(answer) => drop(answer.send(device.receive_queue_error())),
+                Request::FatalError => device.fatal = true,
+                Request::FirmwareHang => device.hang(),
+                Request::Counters(answer) => drop(answer.send(device.counters())),
+                Request::Findings(answer) => drop(answer.send(device.findings())),
+                Request::Remove => return None,
+            }
+        }
+        Some(true)
+    }
+}
+
+fn input(fd: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(fd, PollFlags::POLLIN)
+}
