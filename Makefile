@@ -8,7 +8,7 @@ HOST := --workspace --exclude 'xdp-*ebpf'
 # How long `make test` fuzzes, in seconds.
 FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test e2e bench bench-nic lint images kube setup setup-lint root
+.PHONY: help demo cluster cluster-down test e2e bench bench-nic lint images kube machines setup setup-lint root
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -23,7 +23,7 @@ cluster: root kube ## start a real Kubernetes with two nodes on this machine, an
 cluster-down: root setup ## stop it and remove it
 	@cargo run --quiet --locked -p xdp-kubernetes --bin cluster down
 
-test: root kube images lint ## run all tests and checks, on the running kernel and on a real Kubernetes (FUZZ=30 seconds)
+test: root kube images machines lint ## run all tests and checks, on the running kernel and on a real Kubernetes (FUZZ=30 seconds)
 	cargo test --locked $(HOST)
 	tools/fuzz $(FUZZ)
 
@@ -56,6 +56,9 @@ images: setup ## build both images as OCI archives in target/images, without a c
 
 kube: setup ## build Kubernetes binaries (once, ~7 min)
 	@e2e/kubernetes/build
+
+machines: setup ## fetch QEMU and the kernels that tests boot, into .tools/machines (quick when present; UPDATE=1: newer ones)
+	@cargo run --quiet --locked -p xdp-connectx --bin machines -- $(if $(UPDATE),--update)
 
 setup: ## install what building needs: packages, Go, bpf-linker (once)
 	@tools/setup
