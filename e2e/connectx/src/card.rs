@@ -30,18 +30,30 @@ use profile::Profile;
 use wire::Wire;
 
 mod bits;
+mod checksum;
 mod commands;
+mod completion;
 pub(crate) mod counters;
+mod descriptor;
 mod device;
+mod dma;
 pub(crate) mod findings;
 #[allow(dead_code, reason = "for the modules that are still to come")]
 mod layout;
 mod memory;
-mod net;
+mod mkey;
+mod parse;
 pub(crate) mod profile;
 mod queues;
+mod receive;
+mod rss;
+mod send;
+mod steering;
+mod toeplitz;
 mod vfio_user;
+mod vlan;
 mod wire;
+mod work_queue;
 
 /// How long a question to the card's thread can take; it never does unless the thread is gone.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -312,7 +324,7 @@ impl Slot {
     fn from_tap(&mut self) {
         for _ in 0..BATCH {
             match self.wire.receive() {
-                Ok(Some(frame)) => self.device.rx(&frame),
+                Ok(Some(frame)) => self.device.receive(&frame),
                 Ok(None) => return,
                 // The device is gone: the cable hangs in the air.
                 Err(_) => {
@@ -331,7 +343,7 @@ impl Slot {
             };
             let device = &mut self.device;
             match request {
-                Request::Frame(frame) => device.rx(&frame),
+                Request::Frame(frame) => device.receive(&frame),
                 Request::Connect(wire) => self.wire = wire,
                 Request::Link(up) => device.set_link(up),
                 Request::Fail {

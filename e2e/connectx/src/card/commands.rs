@@ -6,9 +6,12 @@ use crate::card::bits::{Field, get, get_at, set, set_at};
 use crate::card::device::{BAR_SIZE, Device, UAR_FIRST};
 use crate::card::findings::Finding;
 use crate::card::layout;
-use crate::card::net::{Ft, Mkey, Rq, Sq, Tir};
+use crate::card::mkey::MemoryKey;
 use crate::card::queues::{Cq, Eq, Pages};
-use std::collections::{BTreeMap, HashMap};
+use crate::card::receive::ReceiveQueue;
+use crate::card::rss::{Target, Tir};
+use crate::card::send::SendQueue;
+use crate::card::steering::{Destination, FlowCounter, FlowEntry, FlowGroup, FlowTable};
 
 /// The syndrome of a failure that the test asked for.
 const INJECTED: usize = 0xfa11;
@@ -166,23 +169,7 @@ impl Device {
             0x200 => {
                 // CREATE_MKEY
                 let n = self.id("mkey", 0x100);
-                let b = layout::create_mkey_in::MEMORY_KEY_MKEY_ENTRY.bit;
-                let m = |f| get_at(i, b, f);
-                let x = layout::create_mkey_in::KLM_PAS_MTT.byte();
-                let cnt = get(i, layout::create_mkey_in::TRANSLATIONS_OCTWORD_ACTUAL_SIZE) as usize * 16;
-                let mut xlt = i.get(x..).unwrap_or(&[]).to_vec();
-                let need = (m(layout::mkc::TRANSLATIONS_OCTWORD_SIZE) as usize * 16).max(cnt);
-                xlt.resize(need, 0);
-                let mode = m(layout::mkc::ACCESS_MODE_1_0) | m(layout::mkc::ACCESS_MODE_4_2) << 2;
-                self.mkeys.insert(
-                    n,
-                    Mkey {
-                        mode,
-                        start: m(layout::mkc::START_ADDR),
-                        log_page: m(layout::mkc::LOG_PAGE_SIZE) as u32,
-                        xlt,
-                    },
-                );
+                self.mkeys.insert(n, MemoryKey::parse(i));
                 set(o, layout::create_mkey_out::MKEY_INDEX, n as u64);
             }
             0x202 => {
@@ -403,36 +390,24 @@ impl Device {
             0x900 => {
                 let n = self.id("tir", 0x10);
                 let t = Tir::parse(&i[layout::create_tir_in::CTX.byte()..]);
-                if if t.indirect {
-                    !self.rqts.contains_key(&t.rqt)
-                } else {
-                    !self.rqs.contains_key(&t.rqn)
-                } {
+                let known = match t.target {
+                    Target::Table(table) => self.rqts.contains_key(&table),
+                    Target::Queue(queue) => self.rqs.contains_key(&queue),
+                };
+                if !known {
                     return Err(BAD_RES);
                 }
                 self.tirs.insert(n, t);
                 ret24(o, n);
             }
             0x901 => {
-                let c = &i[layout::modify_tir_in::CTX.byte()..];
-                let bm = layout::modify_tir_in::BITMASK.bit;
-                let n = Tir::parse(c);
-                let t = self.tirs.get_mut(&id24).ok_or(BAD_RES)?;
-                if get_at(i, bm, layout::modify_tir_bitmask::HASH) == 1 {
-                    t.hash_fn = n.hash_fn;
-                    t.key = n.key;
-                    t.fields = n.fields;
-                }
-                if get_at(i, bm, layout::modify_tir_bitmask::PACKET_MERGE) == 1 {
-                    t.lro = n.lro;
-                }
+                let context = &i[layout::modify_tir_in::CTX.byte()..];
+                let mask = &i[layout::modify_tir_in::BITMASK.byte()..];
+                self.tirs.get_mut(&id24).ok_or(BAD_RES)?.modify(context, mask);
             }
             0x902 => {
-                if self
-                    .flow_tables
-                    .values()
-                    .any(|f| f.ftes.values().any(|e| e.dests.contains(&(2, id24))))
-                {
+                let tir = Destination::Tir(id24);
+                if self.flow_tables.values().any(|table| table.has_destination(tir)) {
                     return Err(BUSY);
                 }
                 self.tirs.remove(&id24).ok_or(BAD_RES)?;
@@ -440,7 +415,7 @@ impl Device {
             0x904 => {
                 // CREATE_SQ
                 let n = self.id("sq", 0x1000);
-                let s = Sq::parse(&i[layout::create_sq_in::CTX.byte()..]);
+                let s = SendQueue::parse(&i[layout::create_sq_in::CTX.byte()..]).ok_or(BAD_PARAM)?;
                 if !self.cqs.contains_key(&s.cqn) || s.state != 0 {
                     return Err(BAD_RES);
                 }
@@ -465,7 +440,7 @@ impl Device {
             0x908 => {
                 // CREATE_RQ
                 let n = self.id("rq", 0x2000);
-                let r = Rq::parse(&i[layout::create_rq_in::CTX.byte()..]);
+                let r = ReceiveQueue::parse(&i[layout::create_rq_in::CTX.byte()..]).ok_or(BAD_PARAM)?;
                 if !self.cqs.contains_key(&r.cqn) || r.state != 0 {
                     return Err(BAD_RES);
                 }
@@ -477,22 +452,12 @@ impl Device {
                 if get(i, Field::new(0x40, 4)) != r.state {
                     return Err(BAD_STATE);
                 }
-                r.set_state(get(i, Field::new(layout::modify_rq_in::CTX.bit + 8, 4)));
-                let bm = get(i, layout::modify_rq_in::MODIFY_BITMASK);
-                let c = layout::modify_rq_in::CTX.bit;
-                if bm & 2 != 0 {
-                    r.vsd = get_at(i, c, layout::rqc::VSD) == 1;
-                }
-                if bm & 4 != 0 {
-                    r.scatter_fcs = get_at(i, c, layout::rqc::SCATTER_FCS) == 1;
-                }
-                if bm & 8 != 0 {
-                    r.counter = get_at(i, c, layout::rqc::COUNTER_SET_ID) as u32;
-                }
+                let context = &i[layout::modify_rq_in::CTX.byte()..];
+                r.modify(context, get(i, layout::modify_rq_in::MODIFY_BITMASK));
             }
             0x90a => {
                 if self.rqts.values().any(|t| t.contains(&id24))
-                    || self.tirs.values().any(|t| !t.indirect && t.rqn == id24)
+                    || self.tirs.values().any(|t| t.target == Target::Queue(id24))
                 {
                     return Err(BUSY);
                 }
@@ -529,7 +494,7 @@ impl Device {
                 }
             }
             0x918 => {
-                if self.tirs.values().any(|t| t.indirect && t.rqt == id24) {
+                if self.tirs.values().any(|t| t.target == Target::Table(id24)) {
                     return Err(BUSY);
                 }
                 self.rqts.remove(&id24).ok_or(BAD_RES)?;
@@ -547,32 +512,17 @@ impl Device {
                 );
             }
             0x930 => {
-                let c = layout::create_flow_table_in::FLOW_TABLE_CONTEXT.bit;
                 let n = self.id("ft", 1);
-                self.flow_tables.insert(
-                    n,
-                    Ft {
-                        ty: get(i, layout::create_flow_table_in::TABLE_TYPE) as u8,
-                        level: get_at(i, c, layout::flow_table_context::LEVEL) as u8,
-                        miss: Self::miss(i, c),
-                        groups: HashMap::new(),
-                        ftes: BTreeMap::new(),
-                    },
-                );
+                self.flow_tables.insert(n, FlowTable::parse(i));
                 set(o, layout::create_flow_table_out::TABLE_ID, n as u64);
             }
             0x93c => {
                 let t = get(i, layout::modify_flow_table_in::TABLE_ID) as u32;
-                self.flow_tables.get_mut(&t).ok_or(BAD_RES)?.miss =
-                    Self::miss(i, layout::modify_flow_table_in::FLOW_TABLE_CONTEXT.bit);
+                self.flow_tables.get_mut(&t).ok_or(BAD_RES)?.modify(i);
             }
             0x931 => {
                 let t = get(i, layout::destroy_flow_table_in::TABLE_ID) as u32;
-                if self
-                    .flow_tables
-                    .values()
-                    .any(|f| f.miss == Some(t) || f.ftes.values().any(|e| e.dests.contains(&(1, t))))
-                {
+                if self.flow_tables.values().any(|table| table.refers_to(t)) {
                     return Err(BUSY);
                 }
                 self.flow_tables.remove(&t).ok_or(BAD_RES)?;
@@ -580,17 +530,12 @@ impl Device {
             0x933 => {
                 let t = get(i, layout::create_flow_group_in::TABLE_ID) as u32;
                 let n = self.id("fg", 1);
-                let m = layout::create_flow_group_in::MATCH_CRITERIA.byte();
-                let en = get(i, layout::create_flow_group_in::MATCH_CRITERIA_ENABLE) as u8;
-                let (s, e) = (
-                    get(i, layout::create_flow_group_in::START_FLOW_INDEX) as u32,
-                    get(i, layout::create_flow_group_in::END_FLOW_INDEX) as u32,
-                );
+                let group = FlowGroup::parse(i).map_err(|what| self.unsupported(t, what))?;
                 self.flow_tables
                     .get_mut(&t)
                     .ok_or(BAD_RES)?
                     .groups
-                    .insert(n, (s, e, en, i[m..m + 512].to_vec()));
+                    .insert(n, group);
                 set(o, layout::create_flow_group_out::GROUP_ID, n as u64);
             }
             0x934 => {
@@ -603,27 +548,29 @@ impl Device {
             0x936 => {
                 let t = get(i, layout::set_fte_in::TABLE_ID) as u32;
                 let ix = get(i, layout::set_fte_in::FLOW_INDEX) as u32;
-                let f = crate::card::net::Fte::parse(&i[layout::set_fte_in::FLOW_CONTEXT.byte()..]);
-                for (ty, id) in &f.dests {
-                    if match ty {
-                        1 => !self.flow_tables.contains_key(id),
-                        2 => !self.tirs.contains_key(id),
-                        _ => false,
-                    } {
-                        return Err(BAD_RES);
+                let f = FlowEntry::parse(&i[layout::set_fte_in::FLOW_CONTEXT.byte()..])
+                    .map_err(|what| self.unsupported(t, what))?;
+                let level = |table: &u32| self.flow_tables.get(table).map(|table| table.level);
+                for destination in &f.destinations {
+                    match destination {
+                        Destination::Table(table) if level(table).is_none() => return Err(BAD_RES),
+                        // Loops are ruled out by levels.
+                        Destination::Table(table) if level(table) <= level(&t) => return Err(BAD_PARAM),
+                        Destination::Tir(tir) if !self.tirs.contains_key(tir) => return Err(BAD_RES),
+                        Destination::Table(_) | Destination::Tir(_) => {}
                     }
                 }
-                let lv = |id: &u32| self.flow_tables.get(id).map(|f| f.level);
-                if f.dests.iter().any(|(ty, id)| *ty == 1 && lv(id) <= lv(&t)) {
-                    return Err(BAD_PARAM);
-                } // loops are ruled out by levels
                 let ft = self.flow_tables.get_mut(&t).ok_or(BAD_RES)?;
-                if !ft.groups.get(&f.group).is_some_and(|g| (g.0..=g.1).contains(&ix)) {
+                if !ft
+                    .groups
+                    .get(&f.group)
+                    .is_some_and(|g| (g.first..=g.last).contains(&ix))
+                {
                     return Err(BAD_PARAM);
                 }
                 if get(i, Field::new(0x30, 16)) == 1 {
                     // modify: destinations and action only
-                    let old = ft.ftes.get_mut(&ix).ok_or(BAD_RES)?;
+                    let old = ft.entries.get_mut(&ix).ok_or(BAD_RES)?;
                     let me = get(i, layout::set_fte_in::MODIFY_ENABLE_MASK);
                     if me & 1 != 0 {
                         old.action = f.action;
@@ -632,22 +579,22 @@ impl Device {
                         old.tag = f.tag;
                     }
                     if me & 4 != 0 {
-                        old.dests = f.dests;
+                        old.destinations = f.destinations;
                     }
                 } else {
-                    ft.ftes.insert(ix, f);
+                    ft.entries.insert(ix, f);
                 }
             }
             0x938 => {
                 let t = get(i, layout::delete_fte_in::TABLE_ID) as u32;
                 let ix = get(i, layout::delete_fte_in::FLOW_INDEX) as u32;
                 if let Some(f) = self.flow_tables.get_mut(&t) {
-                    f.ftes.remove(&ix);
+                    f.entries.remove(&ix);
                 }
             }
             0x939 => {
                 let n = self.id("flow_counters", 1);
-                self.flow_counters.insert(n, (0, 0));
+                self.flow_counters.insert(n, FlowCounter::default());
                 set(o, layout::alloc_flow_counter_out::FLOW_COUNTER_ID, n as u64);
             }
             0x93a => {}
@@ -657,8 +604,8 @@ impl Device {
         }
         Ok(())
     }
-    fn miss(i: &[u8], c: usize) -> Option<u32> {
-        (get_at(i, c, layout::flow_table_context::TABLE_MISS_ACTION) == 1)
-            .then(|| get_at(i, c, layout::flow_table_context::TABLE_MISS_ID) as u32)
+    fn unsupported(&mut self, number: u32, what: &'static str) -> (u8, usize) {
+        self.findings.queue(number, what);
+        (3, 0xbad)
     }
 }

@@ -6,14 +6,20 @@ use std::{
 
 use crate::card::{
     bits::set,
+    completion::Syndrome,
     counters::{Counters, QueueCounters},
     findings::{Finding, Findings},
     layout,
     memory::GuestMemory,
-    net::{Ft, Mkey, Rq, Sq, Tir},
+    mkey::MemoryKey,
     profile::Profile,
     queues::{Cq, Eq},
+    receive::ReceiveQueue,
+    rss::Tir,
+    send::SendQueue,
+    steering::{FlowCounter, FlowTable},
     vfio_user::Irqs,
+    work_queue::READY,
 };
 
 pub(crate) const BAR_SIZE: usize = 16 << 20;
@@ -42,15 +48,15 @@ pub(crate) struct Device {
     pub(crate) vport_vlan: Vec<u8>,
     pub(crate) cqs: HashMap<u32, Cq>,
     pub(crate) eqs: BTreeMap<u32, Eq>,
-    pub(crate) sqs: HashMap<u32, Sq>,
-    pub(crate) rqs: HashMap<u32, Rq>,
-    pub(crate) tirs: HashMap<u32, Tir>,
-    pub(crate) rqts: HashMap<u32, Vec<u32>>,
-    pub(crate) mkeys: HashMap<u32, Mkey>,
-    pub(crate) flow_tables: HashMap<u32, Ft>,
-    pub(crate) root_tables: HashMap<u8, u32>,
-    pub(crate) queue_counters: HashMap<u32, u32>,
-    pub(crate) flow_counters: HashMap<u32, (u64, u64)>,
+    pub(crate) sqs: BTreeMap<u32, SendQueue>,
+    pub(crate) rqs: BTreeMap<u32, ReceiveQueue>,
+    pub(crate) tirs: BTreeMap<u32, Tir>,
+    pub(crate) rqts: BTreeMap<u32, Vec<u32>>,
+    pub(crate) mkeys: BTreeMap<u32, MemoryKey>,
+    pub(crate) flow_tables: BTreeMap<u32, FlowTable>,
+    pub(crate) root_tables: BTreeMap<u8, u32>,
+    pub(crate) queue_counters: BTreeMap<u32, u32>,
+    pub(crate) flow_counters: BTreeMap<u32, FlowCounter>,
     pub(crate) admin_up: bool,
     pub(crate) phys_up: bool,
     pub(crate) mtu: u16,
@@ -79,15 +85,15 @@ impl Device {
             vport_vlan: vec![],
             cqs: HashMap::new(),
             eqs: BTreeMap::new(),
-            sqs: HashMap::new(),
-            rqs: HashMap::new(),
-            tirs: HashMap::new(),
-            rqts: HashMap::new(),
-            mkeys: HashMap::new(),
-            flow_tables: HashMap::new(),
-            root_tables: HashMap::new(),
-            queue_counters: HashMap::new(),
-            flow_counters: HashMap::new(),
+            sqs: BTreeMap::new(),
+            rqs: BTreeMap::new(),
+            tirs: BTreeMap::new(),
+            rqts: BTreeMap::new(),
+            mkeys: BTreeMap::new(),
+            flow_tables: BTreeMap::new(),
+            root_tables: BTreeMap::new(),
+            queue_counters: BTreeMap::new(),
+            flow_counters: BTreeMap::new(),
             admin_up: false,
             phys_up: true,
             mtu: 1522,
@@ -210,7 +216,7 @@ impl Device {
                 0x40 | 0x48 => self.eq_db(w(0) >> 24, w(0) & 0xffffff, off & 0xfff == 0x40),
                 x if x >= 0x800 && d.len() == 8 && x % 0x100 == 0 => {
                     let sqn = w(4) >> 8;
-                    self.sq_run(sqn);
+                    self.run_send_queue(sqn);
                 }
                 _ => self.findings.push(Finding::UnhandledWrite { offset: off as u64 }),
             }
@@ -251,24 +257,12 @@ impl Device {
     }
     /// Puts a receive queue into error: its next completion says so.
     pub(crate) fn receive_queue_error(&mut self) -> bool {
-        let Some((&n, _)) = self
-            .rqs
-            .iter()
-            .filter(|(_, r)| r.state == 1 && r.frames > 0)
-            .max_by_key(|(n, _)| **n)
-        else {
+        let mut queues = self.rqs.iter_mut().rev();
+        let Some((number, queue)) = queues.find(|(_, queue)| queue.state == READY && queue.frames > 0) else {
             return false;
         };
-        let r = self.rqs.get_mut(&n).unwrap();
-        r.state = 3;
-        let (cqn, ix) = (r.cqn, r.current());
-        let mut c = [0u8; 64];
-        c[2..4].copy_from_slice(&ix.to_be_bytes());
-        c[54] = 0x68;
-        c[55] = 0x04; // vendor syndrome; local protection error
-        c[56..60].copy_from_slice(&n.to_be_bytes());
-        c[60..62].copy_from_slice(&ix.to_be_bytes());
-        self.push_cqe(cqn, c, 0xe);
+        let completion = queue.fail(*number, Syndrome::LocalProtection);
+        self.complete([completion]);
         true
     }
     pub(crate) fn set_link(&mut self, up: bool) {
@@ -297,6 +291,7 @@ impl Device {
                 number: *number,
                 striding: rq.striding(),
                 frames: rq.frames,
+                out_of_buffer: rq.out_of_buffer,
             })
             .collect();
         queues.sort_by_key(|queue| queue.number);

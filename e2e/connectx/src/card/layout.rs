@@ -557,6 +557,7 @@ pub(crate) mod mkc {
     pub(crate) const LOG_PAGE_SIZE: Field = Field::new(474, 6);
     pub(crate) const LR: Field = Field::new(21, 1);
     pub(crate) const LW: Field = Field::new(20, 1);
+    pub(crate) const MKEY_7_0: Field = Field::new(56, 8);
     pub(crate) const START_ADDR: Field = Field::new(128, 64);
     pub(crate) const TRANSLATIONS_OCTWORD_SIZE: Field = Field::new(416, 32);
     pub(crate) const UMR_EN: Field = Field::new(16, 1);
@@ -954,6 +955,7 @@ pub(crate) mod sqc {
 
     pub(crate) const CQN: Field = Field::new(72, 24);
     pub(crate) const MIN_WQE_INLINE_MODE: Field = Field::new(5, 3);
+    pub(crate) const REG_UMR: Field = Field::new(12, 1);
     pub(crate) const STATE: Field = Field::new(8, 4);
     pub(crate) const WQ: Field = Field::new(384, 1536);
 }
@@ -967,6 +969,7 @@ pub(crate) mod tirc {
     pub(crate) const PACKET_MERGE_MASK: Field = Field::new(148, 4);
     pub(crate) const RX_HASH_FIELD_SELECTOR_OUTER: Field = Field::new(640, 32);
     pub(crate) const RX_HASH_FN: Field = Field::new(288, 4);
+    pub(crate) const RX_HASH_SYMMETRIC: Field = Field::new(256, 1);
     pub(crate) const RX_HASH_TOEPLITZ_KEY: Field = Field::new(320, 320);
 }
 
