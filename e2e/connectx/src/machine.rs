@@ -5,13 +5,26 @@
 //! one command there.
 
 mod archive;
+mod cpio;
 mod fetch;
 mod files;
+mod guest;
+mod initramfs;
+mod journal;
 mod kernel;
+mod modules;
+mod process;
+mod qmp;
+mod run_directory;
 mod series;
+mod setup;
 
 pub use archive::ArchiveError;
 pub use fetch::{FetchError, FetchReport, fetch};
 pub use files::{FilesError, MachineFiles};
+pub use guest::{CommandResult, Machine, MachineError, MachineLimits, MachineProgress};
 pub use kernel::{Architecture, Kernel};
+pub use modules::{MODULES, NoModule};
+pub use qmp::{Qmp, QmpError};
 pub use series::{KernelSeries, SeriesError};
+pub use setup::{MachineBuilder, QemuNic};

@@ -157,13 +157,20 @@ pub(super) fn choose<'a>(
 
 /// Returns the packages that a kernel consists of, in addition to the image package.
 ///
-/// From 7.0 on, the image package is empty and depends on `linux-binary-RELEASE` and `linux-modules-RELEASE`.
+/// From 7.0 on, the image package is empty and depends on `linux-binary-RELEASE`, `linux-modules-RELEASE` and
+/// `linux-base-RELEASE`, which has the index of the built-in modules. Before, the last is not needed.
 pub(super) fn parts(depends: &str) -> Vec<&str> {
-    depends
+    let names = depends
         .split([',', '|'])
-        .filter_map(|dependency| dependency.split_whitespace().next())
-        .filter(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"))
-        .collect()
+        .filter_map(|dependency| dependency.split_whitespace().next());
+    let is_part = |name: &&str| {
+        ["linux-base-", "linux-binary-", "linux-modules-"]
+            .iter()
+            .any(|p| name.starts_with(p))
+    };
+    let parts: Vec<_> = names.filter(is_part).collect();
+    let is_split = parts.iter().any(|name| name.starts_with("linux-binary-"));
+    if is_split { parts } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -239,12 +246,10 @@ mod tests {
             linux-modules-7.3.4+deb13-amd64 (= 7.3.4-1~bpo13+1)";
         assert_eq!(
             parts(shell),
-            [
-                "linux-binary-7.3.4+deb13-amd64",
-                "linux-modules-7.3.4+deb13-amd64"
-            ]
+            ["base", "binary", "modules"].map(|part| format!("linux-{part}-7.3.4+deb13-amd64"))
         );
         assert!(parts("kmod, linux-base (>= 4.3~), initramfs-tools").is_empty());
+        assert!(parts("kmod, linux-base-6.18.15+deb13-amd64 (= 6.18.15-1~bpo13+1)").is_empty());
     }
 
     #[test]
