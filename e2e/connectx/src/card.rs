@@ -33,11 +33,14 @@ mod bits;
 mod checksum;
 mod commands;
 mod completion;
+mod configuration;
 pub(crate) mod counters;
 mod descriptor;
 mod device;
 mod dma;
+mod faults;
 pub(crate) mod findings;
+mod interrupts;
 #[allow(dead_code, reason = "for the modules that are still to come")]
 mod layout;
 mod memory;
@@ -46,6 +49,7 @@ mod parse;
 pub(crate) mod profile;
 mod queues;
 mod receive;
+mod registers;
 mod rss;
 mod send;
 mod steering;
@@ -274,7 +278,7 @@ impl Slot {
 
     fn wait(&self, more: bool) -> nix::Result<Ready> {
         let client = match &self.client {
-            Some(client) => client.sock.as_fd(),
+            Some(client) => client.as_fd(),
             None => self.listener.as_fd(),
         };
         let mut sources: Vec<_> = [client, self.wake.as_fd()]
@@ -316,7 +320,7 @@ impl Slot {
             }
         } else if let Ok((socket, _)) = self.listener.accept() {
             self.device.reset();
-            self.client = Some(vfio_user::Server { sock: socket });
+            self.client = Some(vfio_user::Server::new(socket));
             self.ended.store(false, Ordering::Release);
         }
     }
@@ -350,7 +354,7 @@ impl Slot {
                     opcode,
                     status,
                     times,
-                } => drop(device.fail.insert(opcode, (status, times))),
+                } => drop(device.failing.insert(opcode, (status, times))),
                 Request::ReceiveQueueError(answer) => drop(answer.send(device.receive_queue_error())),
                 Request::FatalError => device.fatal = true,
                 Request::FirmwareHang => device.hang(),

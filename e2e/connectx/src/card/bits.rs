@@ -49,16 +49,8 @@ impl Field {
     }
 }
 
-pub(crate) fn get_at(buffer: &[u8], base: usize, field: Field) -> u64 {
-    Field::new(base + field.bit, field.width).get(buffer)
-}
-
 pub(crate) fn set_at(buffer: &mut [u8], base: usize, field: Field, value: u64) {
     Field::new(base + field.bit, field.width).set(buffer, value);
-}
-
-pub(crate) fn get(buffer: &[u8], field: Field) -> u64 {
-    field.get(buffer)
 }
 
 pub(crate) fn set(buffer: &mut [u8], field: Field, value: u64) {

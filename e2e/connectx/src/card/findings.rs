@@ -18,6 +18,8 @@ pub enum Finding {
         modifier: u16,
         /// The status of the answer (`MLX5_CMD_STAT_*`).
         status: u8,
+        /// Why.
+        reason: &'static str,
     },
     /// The driver accessed a port register (`ACCESS_REG`) that the model does not have.
     UnhandledRegister {
@@ -58,10 +60,11 @@ impl fmt::Display for Finding {
                 opcode,
                 modifier,
                 status,
+                reason,
             } => {
                 write!(
                     f,
-                    "command {opcode:#x} (modifier {modifier:#x}) refused with status {status:#x}"
+                    "command {opcode:#x} (modifier {modifier:#x}) refused with status {status:#x}: {reason}"
                 )
             }
             Self::UnhandledRegister { register } => write!(f, "unhandled register {register:#x}"),

@@ -13,6 +13,7 @@ use crate::card::{
     dma::Dma,
     layout::sqc,
     parse::{ETHERNET, parse},
+    profile::Inline,
     receive::SHORTEST,
     vlan,
     work_queue::{ERROR, READY, RESET, WorkQueue},
@@ -155,7 +156,7 @@ impl Device {
     /// Sends the one packet of a work request, segmented if it is large.
     fn send(&mut self, descriptor: &Descriptor, large: bool) -> Result<(), Failure> {
         let ethernet = EthernetSegment::parse(descriptor)?;
-        if self.profile.inline_headers && ethernet.inline.len() < ETHERNET {
+        if self.profile.inline == Inline::Ethernet && ethernet.inline.len() < ETHERNET {
             return Err(Failure::operation(
                 "a work request without the inline header that the card needs",
             ));
