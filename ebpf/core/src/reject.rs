@@ -159,11 +159,16 @@ fn turn_link(frame: &mut impl Edit, offender: &Offender, from: usize) -> Option<
     if from == 0 {
         return Some(());
     }
-    // VLAN tags, and the protocol behind them.
-    for at in [12, 14, 16, 18, 20] {
-        if at < offender.ip() {
-            frame.write(at, frame.read::<2>(from + at)?)?;
-        }
+    // The protocol, then tag by tag: the rest of the tag and the protocol behind it. Decided by the number of
+    // tags, not by an offset: bounds of a multiple of four make the verifier of Linux 6.18 warn ("REG
+    // INVARIANTS VIOLATION", reg_bounds_sanity_check in kernel/bpf/verifier.c).
+    let tags = offender.tags & 3;
+    frame.write(12, frame.read::<2>(from + 12)?)?;
+    if tags > 0 {
+        frame.write(14, frame.read::<TAG>(from + 14)?)?;
+    }
+    if tags > 1 {
+        frame.write(18, frame.read::<TAG>(from + 18)?)?;
     }
     Some(())
 }
