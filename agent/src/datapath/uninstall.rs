@@ -123,12 +123,13 @@ impl Uninstalled {
         Ok(())
     }
 
-    /// Detaches a link. A pin that is not a link is only removed.
+    /// Detaches a link, and removes its pin. A pin that is not a link is only removed. Returns whether the
+    /// link was attached.
     fn detach(&mut self, pin: &Path) -> bool {
-        match link::detach(pin) {
-            Ok(was_there) => was_there,
-            Err(_) => self.remove(pin),
-        }
+        link::detach(pin).unwrap_or_else(|_| {
+            self.remove(pin);
+            false
+        })
     }
 
     fn remove(&mut self, pin: &Path) -> bool {

@@ -13,7 +13,7 @@ use xdp_crds::NicMode;
 use xdp_plan::{change::Change, hook::Interface, nics::XdpMode, report::Problem};
 
 use crate::{
-    attach::{host0, xdp},
+    attach::{host0, ifindex, xdp},
     bpffs::Bpffs,
     judge::apply,
 };
@@ -66,6 +66,31 @@ fn uninstalling_detaches_the_nic_restores_the_pod_and_leaves_no_pin() {
         name: "eth0",
     };
     assert!(!xdp_agent::datapath::detach_clsact(end).unwrap());
+    assert!(!bpffs.pin_dir().exists());
+}
+
+#[test]
+fn uninstalling_counts_the_nics_that_have_the_program_and_not_those_that_are_gone() {
+    let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
+    let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
+    let attach = |name| {
+        let nic = ifindex(&fixture, name);
+        fixture.host.run(|| datapath.attach_nic(nic)).unwrap();
+    };
+    for _ in 0..2 {
+        fixture.host.ip("link add nic1 type veth peer name peer1");
+        attach("nic1");
+        fixture.host.ip("link del nic1");
+    }
+    attach("host0");
+    drop(datapath);
+    let pins = fs::read_dir(bpffs.pinned().join("links")).unwrap().flatten();
+    let nics = pins.filter(|pin| pin.file_name().to_string_lossy().starts_with("nic-"));
+    assert_eq!(nics.count(), 3, "the agent did not see that the NICs are gone");
+
+    let report = fixture.host.run(|| uninstall(&bpffs.pin_dir())).unwrap();
+    assert_eq!(report.removed.nics, [host0(&fixture)]);
+    assert_eq!(report.remains(), Vec::<String>::new());
     assert!(!bpffs.pin_dir().exists());
 }
 

@@ -89,9 +89,11 @@ pub(in crate::datapath) fn open(pin: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Detaches a pinned link, even if other processes hold it. Returns whether there was one.
+/// Detaches a pinned link, even if other processes hold it, and removes its pin. Returns whether it was
+/// attached: the link of an interface that is gone is not.
 pub(in crate::datapath) fn detach(pin: &Path) -> io::Result<bool> {
     let Some(link) = open(pin)? else { return Ok(false) };
+    let was_attached = sys::link_info(&link)?.kind.is_attached();
     match sys::link_detach(link.as_fd()) {
         Ok(()) => {}
         // Raw tracepoints and dead links: the pin was all that held them.
@@ -103,5 +105,5 @@ pub(in crate::datapath) fn detach(pin: &Path) -> io::Result<bool> {
         Err(error) => return Err(error),
     }
     fs::remove_file(pin)?;
-    Ok(true)
+    Ok(was_attached)
 }

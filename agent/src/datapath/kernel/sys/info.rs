@@ -30,6 +30,13 @@ pub(in crate::datapath) enum LinkKind {
     Other,
 }
 
+impl LinkKind {
+    /// Whether it is attached to something that exists.
+    pub(in crate::datapath) const fn is_attached(self) -> bool {
+        !matches!(self, Self::Xdp { ifindex: 0 } | Self::Tcx { ifindex: 0, .. })
+    }
+}
+
 /// A link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::datapath) struct LinkInfo {
