@@ -100,8 +100,8 @@ impl Port {
 
 /// A ConnectX card in software.
 ///
-/// QEMU connects to its socket (`-device vfio-user-pci`); until then it waits. Dropping it ends its thread and removes
-/// the socket.
+/// QEMU connects to its socket (`-device vfio-user-pci`); until then it waits. Dropping it ends its thread and
+/// removes the socket.
 pub struct Card {
     port: Port,
     frames: Mutex<Receiver<Vec<u8>>>,
@@ -188,7 +188,9 @@ impl Card {
         });
     }
 
-    /// Puts a receive queue that has received frames into error, with an error completion; false if there is none.
+    /// Puts a receive queue that has received frames into error, with an error completion.
+    ///
+    /// Returns false if there is none.
     pub fn receive_queue_error(&self) -> bool {
         self.ask(Request::ReceiveQueueError).unwrap_or_default()
     }
@@ -264,7 +266,7 @@ impl Slot {
                 self.serve();
             }
             if ready.wire {
-                self.from_tap();
+                self.receive_from_tap();
             }
             match self.requests() {
                 Some(left) => more = left,
@@ -325,7 +327,7 @@ impl Slot {
         }
     }
 
-    fn from_tap(&mut self) {
+    fn receive_from_tap(&mut self) {
         for _ in 0..BATCH {
             match self.wire.receive() {
                 Ok(Some(frame)) => self.device.receive(&frame),

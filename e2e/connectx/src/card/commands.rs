@@ -64,13 +64,19 @@ impl Device {
             opcode::QUERY_HCA_CAP..=opcode::SET_DRIVER_VERSION => self.adapter_command(opcode, input, output),
             opcode::CREATE_MKEY => self.create_key(input, output),
             opcode::DESTROY_MKEY => self.destroy_key(input),
-            opcode::QUERY_SPECIAL_CONTEXTS => Self::special_contexts(output),
+            opcode::QUERY_SPECIAL_CONTEXTS => {
+                Self::special_contexts(output);
+                Ok(())
+            }
             opcode::CREATE_EQ => self.create_event_queue(input, output),
             opcode::DESTROY_EQ => self.destroy_event_queue(input),
             opcode::CREATE_CQ => self.create_completion_queue(input, output),
             opcode::DESTROY_CQ => self.destroy_completion_queue(input),
             opcode::MODIFY_CQ => self.modify_completion_queue(input),
-            opcode::QUERY_VPORT_STATE => self.query_vport_state(output),
+            opcode::QUERY_VPORT_STATE => {
+                self.query_vport_state(output);
+                Ok(())
+            }
             opcode::MODIFY_VPORT_STATE => Ok(()),
             opcode::QUERY_NIC_VPORT_CONTEXT => self.query_vport_context(input, output),
             opcode::MODIFY_NIC_VPORT_CONTEXT => self.modify_vport_context(input),

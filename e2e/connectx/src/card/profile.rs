@@ -13,9 +13,10 @@ pub enum Inline {
 
 /// A card: what it says about itself.
 ///
-/// Every profile is this project's reading of the driver, not the vendor's data: a card with another firmware or
-/// configuration says other things.
+/// Every profile is this project's reading of the driver, not the vendor's data: a card with another firmware
+/// or configuration says other things.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a capability")]
 pub struct Profile {
     /// The name of the card.
     pub name: &'static str,
@@ -116,7 +117,7 @@ impl Profile {
         Self { mac, ..self }
     }
 
-    /// Returns the profile with HW-GRO and header split announced, or not.
+    /// Returns the profile with HW-GRO and header split, or without.
     #[must_use]
     pub fn with_hardware_gro(self, hardware_gro: bool) -> Self {
         Self { hardware_gro, ..self }
@@ -133,7 +134,8 @@ impl Profile {
 
     /// Returns a virtual function of the card.
     ///
-    /// It has the device id of the family's virtual functions (`mlx5_core_pci_table`) and does not manage the port.
+    /// It has the device id of the family's virtual functions (`mlx5_core_pci_table`), and does not manage
+    /// the port.
     #[must_use]
     pub fn into_virtual_function(self) -> Self {
         let device_id = match self.device_id {

@@ -29,9 +29,8 @@ impl Device {
             .ok_or_else(unknown("no such memory key"))
     }
 
-    pub(super) fn special_contexts(output: &mut [u8]) -> Answer {
+    pub(super) fn special_contexts(output: &mut [u8]) {
         query_special_contexts_out::RESD_LKEY.set(output, RESERVED_KEY);
         query_special_contexts_out::NULL_MKEY.set(output, NULL_KEY);
-        Ok(())
     }
 }

@@ -7,10 +7,10 @@ use crate::card::{
     layout::{cmd_in, manage_pages_in, manage_pages_out, query_pages_out},
 };
 
-/// Modifiers of QUERY_PAGES.
+/// Modifiers of `QUERY_PAGES`.
 const BOOT: u64 = 1;
 const INIT: u64 = 2;
-/// Modifiers of MANAGE_PAGES.
+/// Modifiers of `MANAGE_PAGES`.
 const CANNOT_GIVE: u64 = 0;
 const GIVE: u64 = 1;
 const TAKE: u64 = 2;
@@ -48,7 +48,7 @@ impl Device {
     fn take_pages(&mut self, list: &[u8], count: usize) -> Answer {
         for index in 0..count {
             let page = Field::new(index * 64, 64).get(list);
-            if page == 0 || page % PAGE != 0 {
+            if page == 0 || !page.is_multiple_of(PAGE) {
                 return Err(Status::BadParameter.because("a page that is absent or not aligned"));
             }
             if !self.pages.insert(page) {

@@ -22,7 +22,10 @@ impl Device {
     pub(super) fn flow_command(&mut self, opcode: u16, input: &[u8], output: &mut [u8]) -> Answer {
         match opcode {
             opcode::SET_FLOW_TABLE_ROOT => self.set_root(input),
-            opcode::CREATE_FLOW_TABLE => self.create_table(input, output),
+            opcode::CREATE_FLOW_TABLE => {
+                self.create_table(input, output);
+                Ok(())
+            }
             opcode::MODIFY_FLOW_TABLE => self.modify_table(input),
             opcode::DESTROY_FLOW_TABLE => {
                 self.destroy_flow_table(destroy_flow_table_in::TABLE_ID.get(input) as u32)
@@ -58,11 +61,10 @@ impl Device {
         Ok(())
     }
 
-    fn create_table(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
+    fn create_table(&mut self, input: &[u8], output: &mut [u8]) {
         let number = self.id("ft", FIRST);
         self.flow_tables.insert(number, FlowTable::parse(input));
         create_flow_table_out::TABLE_ID.set(output, u64::from(number));
-        Ok(())
     }
 
     fn modify_table(&mut self, input: &[u8]) -> Answer {

@@ -27,8 +27,11 @@ impl Vport {
         let address = nic_vport_context::PERMANENT_ADDRESS.byte();
         context[address + 2..address + 8].copy_from_slice(&mac);
         nic_vport_context::MTU.set(&mut context, LARGEST_MTU);
-        let [a, b, c, d, e, f] = mac;
-        let guid = u64::from_be_bytes([a, b, c, 0, 0, d, e, f]);
+        let (vendor, rest) = mac.split_at(3);
+        let guid = [vendor, &[0, 0], rest]
+            .concat()
+            .iter()
+            .fold(0, |guid, byte| guid << 8 | u64::from(*byte));
         for field in [
             nic_vport_context::SYSTEM_IMAGE_GUID,
             nic_vport_context::NODE_GUID,
@@ -49,10 +52,9 @@ fn entry_size(list: u64) -> usize {
 }
 
 impl Device {
-    pub(super) fn query_vport_state(&self, output: &mut [u8]) -> Answer {
+    pub(super) fn query_vport_state(&self, output: &mut [u8]) {
         query_vport_state_out::STATE.set(output, u64::from(self.link_up()));
         query_vport_state_out::ADMIN_STATE.set(output, 1);
-        Ok(())
     }
 
     pub(super) fn query_vport_context(&self, input: &[u8], output: &mut [u8]) -> Answer {
