@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use xdp_lab::{Finished, Lab, Process, Signal};
 
 use crate::{
@@ -31,6 +31,7 @@ pub struct Agent<'a> {
     under: Vec<String>,
     listens: bool,
     arguments: Vec<String>,
+    program: PathBuf,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -47,6 +48,7 @@ impl<'a> Agent<'a> {
             under: Vec::new(),
             listens: false,
             arguments: Vec::new(),
+            program: binary(),
             log,
             process: None,
         }
@@ -57,6 +59,13 @@ impl<'a> Agent<'a> {
     pub fn nics(mut self, globs: &[&str]) -> Self {
         self.nics = globs.iter().map(|&glob| glob.to_owned()).collect();
         self
+    }
+
+    /// Sets the agent's binary, instead of the one next to this program.
+    #[must_use]
+    pub fn program(self, program: &Path) -> Self {
+        let program = program.to_owned();
+        Self { program, ..self }
     }
 
     /// Sets the folder of manifests.
@@ -152,7 +161,7 @@ impl<'a> Agent<'a> {
 
     /// Runs any command line of the agent, with the pin directory in the environment.
     pub fn call(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .env("XDP_AGENT_PIN_DIR", &self.pin_dir)
@@ -211,17 +220,30 @@ impl<'a> Agent<'a> {
     /// the log.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
-        let deadline = std::time::Instant::now() + Duration::from_secs(90);
+        match self.wait_within(Duration::from_secs(90), what, wanted) {
+            Ok(status) => status,
+            Err(late) => panic!("{late}\nlog:\n{}", self.log()),
+        }
+    }
+
+    /// Waits until the status is as wanted, and returns it.
+    pub fn wait_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        wanted: impl Fn(&Status) -> bool,
+    ) -> anyhow::Result<Status> {
+        let deadline = std::time::Instant::now() + limit;
         let mut pause = Duration::from_millis(10);
         loop {
             let status = self.status();
             match status {
-                Some(status) if wanted(&status) => return status,
+                Some(status) if wanted(&status) => return Ok(status),
+                None if let Ok(Some(ended)) = self.ended() => {
+                    bail!("the agent ended before {what}: {ended}")
+                }
                 status if std::time::Instant::now() > deadline => {
-                    panic!(
-                        "timed out waiting until {what}\nstatus: {status:#?}\nlog:\n{}",
-                        self.log()
-                    )
+                    bail!("timed out waiting until {what}\nstatus: {status:#?}")
                 }
                 // Each status is a process.
                 _ => {
@@ -244,17 +266,17 @@ impl<'a> Agent<'a> {
         format!(
             "nsenter --net={} {} {command} --pin-dir {}",
             self.lab.node().path().display(),
-            binary().display(),
+            self.program.display(),
             self.pin_dir.display()
         )
     }
 
     fn command(&self, name: &str) -> Command {
         let mut command = match self.under.split_first() {
-            None => Command::new(binary()),
+            None => Command::new(&self.program),
             Some((program, arguments)) => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(binary());
+                command.args(arguments).arg(&self.program);
                 command
             }
         };

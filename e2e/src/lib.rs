@@ -1,7 +1,8 @@
 //! Helpers of the end-to-end tests, and the demo: the agent's process on a lab's node, and a cluster with the
-//! chart.
+//! chart; and the acceptance of a NIC.
 #![expect(clippy::print_stdout, reason = "a helper prints what a test waits for")]
 
+pub mod acceptance;
 mod agent;
 pub mod demo;
 pub mod installed;

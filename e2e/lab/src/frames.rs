@@ -49,6 +49,16 @@ impl RawSocket {
         sent.map_err(self.namespace.socket_failed("send a frame"))
     }
 
+    /// Returns all frames that have arrived so far.
+    pub fn arrived(&self) -> Vec<Vec<u8>> {
+        let mut buffer = vec![0; FRAME_LEN];
+        let mut frames = Vec::new();
+        while let Ok(frame) = sys::receive_frame(&self.socket, &mut buffer) {
+            frames.extend(frame);
+        }
+        frames
+    }
+
     /// Returns the next arriving frame that `wanted` accepts, as it was on the wire.
     pub fn receive(&self, timeout: Duration, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, LabError> {
         let mut frames = self.receive_until(timeout, wanted)?;

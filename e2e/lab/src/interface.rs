@@ -16,7 +16,7 @@ use netlink_packet_route::{
 
 use crate::{
     LabError, Namespace,
-    netlink::{Netlink, link_change, link_up},
+    netlink::{Netlink, Route, link_change, link_up},
     wait_until,
 };
 
@@ -35,6 +35,10 @@ pub struct LabInterface {
     pub up: bool,
     /// Operationally up: it has a carrier, and no longer drops what it sends.
     pub running: bool,
+    /// Whether it has a carrier. A tap has one, and never becomes operationally up.
+    pub carrier: bool,
+    /// How often the carrier came or went.
+    pub carrier_changes: u32,
     /// Its counters.
     pub counters: Counters,
 }
@@ -134,6 +138,25 @@ impl Namespace {
         enslave(self, port, bridge)
     }
 
+    /// Adds a route to one address.
+    pub fn add_route(&self, to: IpAddr, via: IpAddr, interface: &str) -> Result<(), LabError> {
+        let route = Route {
+            to: Some(to),
+            via: Some(via),
+            ifindex: self.interface(interface)?.index,
+            metric: 1,
+            is_v6: to.is_ipv6(),
+        };
+        Netlink::open(self)?.set_route(route)
+    }
+
+    /// Waits until an interface has a carrier.
+    pub fn wait_for_carrier(&self, name: &str, timeout: Duration) -> Result<(), LabError> {
+        wait_until(&format!("`{name}` has a carrier"), timeout, || {
+            self.interface(name).is_ok_and(|found| found.carrier)
+        })
+    }
+
     /// Adds an address to an interface.
     pub fn add_address(&self, name: &str, ip: IpAddr, prefix: u8) -> Result<(), LabError> {
         let index = self.interface(name)?.index;
@@ -218,6 +241,8 @@ fn interface(link: LinkMessage) -> LabInterface {
         mtu: 0,
         up: link.header.flags.contains(LinkFlags::Up),
         running: false,
+        carrier: link.header.flags.contains(LinkFlags::LowerUp),
+        carrier_changes: 0,
         counters: Counters::default(),
     };
     for attribute in link.attributes {
@@ -226,6 +251,7 @@ fn interface(link: LinkMessage) -> LabInterface {
             LinkAttribute::Address(mac) => interface.mac = mac.try_into().unwrap_or_default(),
             LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
             LinkAttribute::OperState(state) => interface.running = state == State::Up,
+            LinkAttribute::CarrierChanges(changes) => interface.carrier_changes = changes,
             LinkAttribute::Stats64(stats) => {
                 interface.counters = Counters {
                     rx_packets: stats.rx_packets,

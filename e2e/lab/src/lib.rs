@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+mod adopt;
 pub mod bpf;
 mod echo;
 mod error;

@@ -43,17 +43,26 @@ pub(crate) struct Route {
 
 impl Netlink {
     pub(crate) fn open(namespace: &Namespace) -> Result<Self, LabError> {
-        let open = || {
-            let mut socket = Socket::new(protocols::NETLINK_ROUTE)?;
-            socket.bind_auto()?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            Ok(socket)
-        };
         Ok(Self {
             socket: namespace
-                .run(open)?
+                .run(connect)?
                 .map_err(namespace.socket_failed("open netlink"))?,
             namespace: namespace.name().to_owned(),
+            sequence: 0,
+        })
+    }
+
+    /// Opens a socket of the calling thread's namespace, which may not belong to a lab.
+    pub(crate) fn open_outside() -> Result<Self, LabError> {
+        let namespace = "outside the lab".to_owned();
+        let socket = connect().map_err(|source| LabError::Socket {
+            namespace: namespace.clone(),
+            action: "open netlink".to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            socket,
+            namespace,
             sequence: 0,
         })
     }
@@ -173,6 +182,13 @@ impl Netlink {
         let message = RouteNetlinkMessage::NewNeighbour(message);
         self.request(&format!("add the neighbour {ip}"), message, SET)
     }
+}
+
+fn connect() -> io::Result<Socket> {
+    let mut socket = Socket::new(protocols::NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
 }
 
 impl Route {

@@ -1,0 +1,150 @@
+//! The checks, in the order in which they run.
+
+mod attach;
+mod tcp;
+mod traffic;
+
+use std::{
+    io::BufReader,
+    os::unix::net::UnixStream,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use xdp_lab::{Lab, Namespace};
+
+use super::{
+    AcceptanceOptions, AcceptanceReport, Check, NotApplicable, Outcome, Peer, PeerConnection,
+    host::{self},
+    protocol::PeerRequest,
+    site::{Site, adopt_nic},
+};
+
+/// A check: a fact, and the function that tries it.
+struct Entry {
+    name: &'static str,
+    run: fn(&Site<'_>) -> anyhow::Result<()>,
+}
+
+/// Lists the checks of all modules.
+fn all() -> Vec<Entry> {
+    [attach::FIRST, traffic::CHECKS, tcp::CHECKS, attach::LAST]
+        .into_iter()
+        .flatten()
+        .map(|(name, run)| Entry { name, run: *run })
+        .collect()
+}
+
+/// Runs the acceptance. Without a connection, the NIC is a veth pair, and the peer has its other end.
+pub fn run(options: &AcceptanceOptions, peer: Option<PeerConnection>) -> anyhow::Result<AcceptanceReport> {
+    let lab = Lab::new()?;
+    if let Some(peer) = peer {
+        let nic = adopt_nic(&lab, options)?.context("a peer needs a NIC")?;
+        return run_at(&lab, options, &nic, peer);
+    }
+    let other = lab.namespace("peer")?;
+    lab.node().wire("nic0", &other, "wire0")?;
+    // The driver hands over frames that a program sends back only to an end with a program.
+    other.receive_xdp_tx("wire0")?;
+    let (here, there) = UnixStream::pair()?;
+    let peer = PeerConnection::new(here.try_clone()?, here);
+    thread::scope(|scope| {
+        scope.spawn(|| serve(&other, there));
+        run_at(&lab, options, "nic0", peer)
+    })
+}
+
+/// The connection ends with the acceptance, whose error is the one that counts.
+fn serve(namespace: &Namespace, stream: UnixStream) {
+    if let Ok(mut to) = stream.try_clone() {
+        let _ = Peer::new(namespace, "wire0").serve(&mut BufReader::new(stream), &mut to);
+    }
+}
+
+fn run_at(
+    lab: &Lab,
+    options: &AcceptanceOptions,
+    nic: &str,
+    peer: PeerConnection,
+) -> anyhow::Result<AcceptanceReport> {
+    let site = Site::new(lab, options, nic, peer)?;
+    let mut report = AcceptanceReport::default();
+    let is_wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.contains(only));
+    for entry in all().iter().filter(|entry| is_wanted(entry.name)) {
+        let check = try_check(&site, entry);
+        let failed = matches!(check.outcome, Outcome::Failed(_));
+        site.peer
+            .done(&PeerRequest::Checked(serde_json::to_value(&check)?))?;
+        report.checks.push(check);
+        if failed {
+            // The next check fails if this does.
+            let _ = site.restore();
+        }
+    }
+    report.subject = subject(&site);
+    report.facts = site.facts.take();
+    site.peer
+        .done(&PeerRequest::Report(serde_json::to_value(&report)?))?;
+    Ok(report)
+}
+
+fn try_check(site: &Site<'_>, entry: &Entry) -> Check {
+    let start = Instant::now();
+    let result = catch_unwind(AssertUnwindSafe(|| (entry.run)(site)));
+    let outcome = match result {
+        Ok(Ok(())) => Outcome::Passed,
+        Ok(Err(error)) => match error.downcast::<NotApplicable>() {
+            Ok(why) => Outcome::NotApplicable(why.0),
+            Err(error) => Outcome::Failed(with_log(site, &format!("{error:#}"))),
+        },
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            Outcome::Failed(text.unwrap_or_else(|| "a panic".to_owned()))
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    Check {
+        name: entry.name.to_owned(),
+        outcome,
+        seconds,
+    }
+}
+
+/// The end of the agent's log explains most failures.
+fn with_log(site: &Site<'_>, error: &str) -> String {
+    const LINES: usize = 15;
+    let log = site.agent().log();
+    let lines: Vec<&str> = log.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    format!("{error}\nthe agent's log:\n{}", last.join("\n"))
+}
+
+fn subject(site: &Site<'_>) -> std::collections::BTreeMap<String, String> {
+    let node = site.lab.node();
+    let about = host::command(node, &format!("ethtool -i {}", site.nic)).unwrap_or_default();
+    let mut about = host::key_values(&about);
+    let mut known = std::collections::BTreeMap::new();
+    let mut add = |key: &str, value: Option<String>| known.extend(value.map(|value| (key.to_owned(), value)));
+    add("kernel", Some(host::kernel()));
+    add("peer's kernel", Some(site.other.kernel.clone()));
+    for key in ["driver", "version", "firmware-version", "bus-info"] {
+        add(key, about.remove(key).filter(|value| !value.is_empty()));
+    }
+    add("nic", Some(site.nic.clone()));
+    if site.is_mlx5() {
+        let flags = host::command(node, &format!("ethtool --show-priv-flags {}", site.nic));
+        let mut flags = host::key_values(&flags.unwrap_or_default());
+        add("rx_striding_rq", flags.remove("rx_striding_rq"));
+    }
+    add(
+        "agent",
+        site.agent()
+            .call(&["--version"])
+            .ok()
+            .map(|finished| finished.stdout.trim().to_owned()),
+    );
+    known
+}

@@ -1,0 +1,285 @@
+//! The place of an acceptance: a node with the NIC, pods with servers, an agent and a peer.
+
+mod counting;
+
+use std::{
+    cell::{Cell, Ref, RefCell, RefMut},
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde_json::Value;
+use xdp_lab::{Lab, LabPod, LabPodSpec, Style};
+
+use super::{
+    AcceptanceOptions, PeerConnection,
+    frames::Flow,
+    host::{self, nic_name},
+    protocol::{PeerDescription, PeerRequest},
+};
+use crate::{Agent, ManifestFolder, Status};
+
+/// The limit for anything that succeeds, on an emulated machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(45);
+
+/// The node's addresses on the wire; those of the peer follow them.
+const NODE: [&str; 2] = ["10.1.0.1", "fd01::1"];
+pub(super) const PEER: [&str; 2] = ["10.1.0.2", "fd01::2"];
+/// The MTU of the wire.
+pub(super) const MTU: u32 = 1500;
+
+/// One port for each action: rules never change, so that their counters do not begin again.
+pub(super) mod ports {
+    pub(crate) const REDIRECT: u16 = 7777;
+    pub(crate) const PASS: u16 = 7778;
+    pub(crate) const DROP: u16 = 7779;
+    pub(crate) const REJECT: u16 = 7780;
+    pub(crate) const LIMIT: u16 = 7781;
+    pub(crate) const WEB: u16 = 80;
+    pub(crate) const ECHO: u16 = 8080;
+}
+
+/// The mark of redirected packets.
+pub(super) const MARK: u32 = 42;
+/// Packets that the limited rule lets through at once.
+pub(super) const LIMIT_BURST: u64 = 50;
+
+const RULES: &str = "
+  - {name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}
+  - {name: passed, ports: [{protocol: UDP, port: 7778}], action: Pass}
+  - {name: dropped, ports: [{protocol: UDP, port: 7779}], action: Drop}
+  - name: rejected
+    ports: [{protocol: UDP, port: 7780}, {protocol: TCP, port: 7780}]
+    action: Reject
+  - name: limited
+    ports: [{protocol: UDP, port: 7781}]
+    action: Redirect
+    mark: 42
+    rateLimit: {packetsPerSecond: 1, burst: 50}
+  - name: web
+    ports: [{protocol: TCP, port: 80}, {protocol: TCP, port: 8080}, {protocol: UDP, port: 8080}]
+    action: Redirect
+    mark: 42
+";
+
+/// The node, its pods, and the peer.
+pub(super) struct Site<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) peer: PeerConnection,
+    pub(super) other: PeerDescription,
+    pub(super) manifests: ManifestFolder,
+    /// A pod with a host route, one on a bridge, and one with delivery `Peer`.
+    pub(super) pods: Pods,
+    pub(super) nic: String,
+    pub(super) driver: String,
+    ifindex: Cell<u32>,
+    agent: RefCell<Agent<'a>>,
+    pub(super) facts: RefCell<BTreeMap<String, Value>>,
+}
+
+/// The pods.
+pub(super) struct Pods {
+    pub(super) ptp: LabPod,
+    pub(super) bridge: LabPod,
+    pub(super) bulk: LabPod,
+}
+
+impl<'a> Site<'a> {
+    pub(super) fn new(
+        lab: &'a Lab,
+        options: &AcceptanceOptions,
+        nic: &str,
+        peer: PeerConnection,
+    ) -> anyhow::Result<Self> {
+        let manifests = ManifestFolder::new(lab)?;
+        let mut agent = Agent::new(lab, &manifests).nics(&[nic]);
+        if let Some(program) = &options.agent {
+            agent = agent.program(program);
+        }
+        let pods = Pods::new(lab, &manifests)?;
+        let about = host::command(lab.node(), &format!("ethtool -i {nic}"))?;
+        let site = Self {
+            lab,
+            other: peer.describe()?,
+            peer,
+            manifests,
+            pods,
+            nic: nic.to_owned(),
+            driver: host::key_values(&about).remove("driver").unwrap_or_default(),
+            ifindex: Cell::new(0),
+            agent: RefCell::new(agent),
+            facts: RefCell::default(),
+        };
+        site.write_policies()?;
+        site.connect().context("cannot connect the NIC with its peer")?;
+        Ok(site)
+    }
+
+    /// Configures the NIC in the node, and the peer's end.
+    pub(super) fn connect(&self) -> anyhow::Result<()> {
+        let node = self.lab.node();
+        node.set_mtu(&self.nic, MTU)?;
+        node.set_up(&self.nic, true)?;
+        for (ip, length) in addresses(NODE) {
+            node.add_address(&self.nic, ip, length)?;
+        }
+        let via = |ip: IpAddr| if ip.is_ipv4() { NODE[0] } else { NODE[1] };
+        let routes = self.pods.all().into_iter().flat_map(LabPod::addresses);
+        let routes = routes.map(|ip| (ip, parse(via(ip)))).collect();
+        let addresses = addresses(PEER).to_vec();
+        self.peer.done(&PeerRequest::SetMtu(MTU))?;
+        self.peer.done(&PeerRequest::Configure { addresses, routes })?;
+        node.wait_for_carrier(&self.nic, PATIENCE)?;
+        self.ifindex.set(node.interface(&self.nic)?.index);
+        Ok(())
+    }
+
+    fn write_policies(&self) -> anyhow::Result<()> {
+        let policy = |name: &str, delivery: &str, rules: &str| {
+            let text = format!(
+                "apiVersion: xdp-operator.io/v1alpha1\nkind: XdpPolicy\nmetadata: {{namespace: games, name: \
+                 {name}}}\nspec:\n  podSelector: {{matchLabels: {{app: {name}}}}}\n  delivery: \
+                 {delivery}\n  ingress:{rules}"
+            );
+            self.manifests.write(&format!("policy-{name}.yaml"), &text)
+        };
+        policy("game", "Redirect", RULES)?;
+        policy("bulk", "Peer", "\n  - {name: bulk, action: Redirect, mark: 42}\n")
+    }
+
+    pub(super) fn agent(&self) -> Ref<'_, Agent<'a>> {
+        self.agent.borrow()
+    }
+
+    pub(super) fn agent_mut(&self) -> RefMut<'_, Agent<'a>> {
+        self.agent.borrow_mut()
+    }
+
+    /// Starts the agent if it does not run, and waits until the NIC is attached and the pods are ready.
+    pub(super) fn ready(&self) -> anyhow::Result<Status> {
+        if !matches!(self.agent().ended(), Ok(None)) {
+            let mut agent = self.agent_mut();
+            // It has ended, or was never started.
+            let _ = agent.stop();
+            agent.start()?;
+        }
+        self.wait_for("the NIC is attached and the pods are ready", |status| {
+            self.is_ready(status)
+        })
+    }
+
+    pub(super) fn is_ready(&self, status: &Status) -> bool {
+        status.running()
+            && status.nic_mode(&self.nic) == Some("Native")
+            && ["ptp", "bridge"].iter().all(|pod| status.ready(pod))
+            && status.programmed("bulk")
+    }
+
+    /// Waits until the status is as wanted.
+    pub(super) fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
+        self.agent().wait_within(PATIENCE, what, wanted)
+    }
+
+    /// Restores what checks may have left behind when they failed.
+    pub(super) fn restore(&self) -> anyhow::Result<()> {
+        self.peer.done(&PeerRequest::SetLink(true))?;
+        if self.lab.node().find_interface(&self.nic)?.is_none() {
+            self.adopt_again()?;
+        }
+        self.connect()
+    }
+
+    /// Moves the NIC into the node again: a driver creates it in the initial namespace.
+    pub(super) fn adopt_again(&self) -> anyhow::Result<()> {
+        xdp_lab::wait_until("the NIC is back", PATIENCE, || {
+            self.lab.node().adopt(&self.nic).is_ok()
+        })?;
+        self.connect()
+    }
+
+    /// The index of the NIC when it was last connected.
+    pub(super) fn ifindex(&self) -> u32 {
+        self.ifindex.get()
+    }
+
+    /// A flow of raw frames to a pod's address.
+    pub(super) fn flow(&self, to: IpAddr, port: u16) -> anyhow::Result<Flow> {
+        Ok(Flow {
+            to_mac: self.lab.node().interface(&self.nic)?.mac,
+            from_mac: self.other.mac,
+            from: peer_of(to),
+            to,
+            port,
+        })
+    }
+
+    /// Notes something measured.
+    pub(super) fn fact(&self, name: &str, value: impl Into<Value>) {
+        self.facts.borrow_mut().insert(name.to_owned(), value.into());
+    }
+
+    pub(super) fn is_mlx5(&self) -> bool {
+        self.driver == "mlx5_core"
+    }
+}
+
+impl Pods {
+    fn new(lab: &Lab, manifests: &ManifestFolder) -> anyhow::Result<Self> {
+        let pod = |name: &str, style, app: &str, third: u8, number: u8| {
+            let (v4, v6) = match style {
+                Style::Ptp => (32, 128),
+                Style::Bridge => (24, 64),
+            };
+            let v4 = Ipv4Net::new_assert([10, third, 0, number].into(), v4);
+            let net = 0xfd00 + u16::from(third);
+            let v6 = Ipv6Net::new_assert([net, 0, 0, 0, 0, 0, 0, number.into()].into(), v6);
+            let pod = lab.pod(&LabPodSpec::new(name, style).v4(v4).v6(v6))?;
+            manifests.write_pod(name, app, &pod)?;
+            anyhow::Ok(pod)
+        };
+        Ok(Self {
+            ptp: pod("ptp", Style::Ptp, "game", 2, 5)?,
+            bridge: pod("bridge", Style::Bridge, "game", 3, 6)?,
+            bulk: pod("bulk", Style::Ptp, "bulk", 2, 7)?,
+        })
+    }
+
+    pub(super) fn all(&self) -> [&LabPod; 3] {
+        [&self.ptp, &self.bridge, &self.bulk]
+    }
+
+    /// The pods whose packets are redirected on the NIC.
+    pub(super) fn redirected(&self) -> [&LabPod; 2] {
+        [&self.ptp, &self.bridge]
+    }
+}
+
+fn addresses(of: [&str; 2]) -> [(IpAddr, u8); 2] {
+    [(parse(of[0]), 24), (parse(of[1]), 64)]
+}
+
+fn parse(address: &str) -> IpAddr {
+    address.parse().expect("a constant address")
+}
+
+/// The peer's address of the same family.
+pub(super) fn peer_of(ip: IpAddr) -> IpAddr {
+    parse(PEER[usize::from(ip.is_ipv6())])
+}
+
+pub(super) fn at(ip: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(ip, port)
+}
+
+/// Finds the NIC and moves it into the node, or makes a veth pair.
+pub(super) fn adopt_nic(lab: &Lab, options: &AcceptanceOptions) -> anyhow::Result<Option<String>> {
+    let Some(selector) = &options.nic else {
+        return Ok(None);
+    };
+    let name = nic_name(selector)?;
+    lab.node().adopt(&name)?;
+    Ok(Some(name))
+}
