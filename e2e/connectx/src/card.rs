@@ -40,6 +40,8 @@ mod device;
 mod dma;
 mod faults;
 pub(crate) mod findings;
+#[cfg(test)]
+mod fixture;
 mod interrupts;
 #[allow(dead_code, reason = "for the modules that are still to come")]
 mod layout;

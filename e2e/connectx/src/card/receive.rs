@@ -231,6 +231,7 @@ impl Device {
             keys: &self.mkeys,
         };
         let filler = queue.filler(&mut dma, number, data.len());
+        self.counters.fillers += u64::from(filler.is_some());
         let result = queue.place(&mut dma, &data);
         let completion = match result {
             Ok(placement) => {
@@ -259,9 +260,6 @@ impl Device {
                 queue.fail(number, syndrome)
             }
         };
-        if filler.is_some() {
-            self.counters.fillers += 1;
-        }
         self.complete(filler.into_iter().chain([completion]));
     }
 

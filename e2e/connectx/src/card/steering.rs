@@ -1,6 +1,6 @@
 //! Flow tables: which receive queues a frame goes to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::card::{
     layout::{
@@ -155,7 +155,9 @@ impl FlowGroup {
 }
 
 impl FlowEntry {
-    /// Parses a flow context (`mlx5_ifc_flow_context_bits`). Returns an error for what the model does not have.
+    /// Parses a flow context (`mlx5_ifc_flow_context_bits`).
+    ///
+    /// Returns an error for what the model does not have.
     pub(crate) fn parse(context: &[u8]) -> Result<Self, &'static str> {
         let action = flow_context::ACTION.get(context);
         if action & !ACTIONS != 0 {
@@ -163,7 +165,7 @@ impl FlowEntry {
         }
         let destinations = flow_context::DESTINATION_LIST_SIZE.get(context) as usize;
         let counters = flow_context::FLOW_COUNTER_LIST_SIZE.get(context) as usize;
-        let list = |index: usize| {
+        let list = |index: usize| -> Result<u32, &'static str> {
             let at = flow_context::DESTINATION.byte() + index * 8;
             let bytes = context
                 .get(at..at + 4)
@@ -207,12 +209,13 @@ fn section(bytes: &[u8]) -> [u8; OUTER] {
 
 /// Walks from the table `root` to TIRs.
 ///
-/// The walk ends because every step goes to a higher level, which the commands ensure.
+/// It goes to every table once at most, whatever the miss tables are.
 pub(crate) fn walk(tables: &BTreeMap<u32, FlowTable>, root: Option<u32>, fields: &[u8; OUTER]) -> Walk {
     let mut walk = Walk::default();
     let mut pending: Vec<u32> = root.into_iter().collect();
+    let mut visited = BTreeSet::new();
     while let Some(number) = pending.pop() {
-        let Some(table) = tables.get(&number) else {
+        let Some(table) = tables.get(&number).filter(|_| visited.insert(number)) else {
             continue;
         };
         let Some(entry) = table.find(fields) else {

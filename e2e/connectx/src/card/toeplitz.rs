@@ -33,8 +33,10 @@ mod tests {
         0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
     ];
 
+    type End = (&'static str, u16);
+
     /// Destination, source, hash over the addresses, hash over addresses and ports.
-    const VECTORS: [((&str, u16), (&str, u16), u32, u32); 8] = [
+    const VECTORS: [(End, End, u32, u32); 8] = [
         (
             ("161.142.100.80", 1766),
             ("66.9.149.187", 2794),

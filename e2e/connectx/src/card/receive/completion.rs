@@ -73,7 +73,7 @@ impl Received<'_> {
 /// Returns the sum over the IP packet, without tags in front and padding behind.
 ///
 /// The driver adds what the sum does not cover (`mlx5e_skb_csum_fixup`,
-/// drivers/net/ethernet/mellanox/mlx5/core/en_rx.c, Linux 6.12).
+/// `drivers/net/ethernet/mellanox/mlx5/core/en_rx.c`, Linux 6.12).
 fn sum(frame: &[u8], headers: &Headers) -> u16 {
     let packet = headers
         .network

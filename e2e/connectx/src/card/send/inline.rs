@@ -17,7 +17,7 @@ const HEADER: usize = ETHERNET + 14;
 const DATA: usize = ETHERNET + 16;
 /// Bit of the inline header's size: a tag to insert is in its place (`MLX5_ETH_WQE_INSERT_VLAN`).
 const INSERT_VLAN: u16 = 1 << 15;
-/// Bit beside [`INSERT_VLAN`]: the tag is a service tag (`MLX5_ETH_WQE_SVLAN`).
+/// Bit in addition to [`INSERT_VLAN`]: the tag is a service tag (`MLX5_ETH_WQE_SVLAN`).
 const SERVICE_TAG: u16 = 1;
 /// Bits of the size of an inline header or segment.
 const SIZE: u32 = 0x3ff;

@@ -9,7 +9,7 @@ const CONGESTION_WINDOW_REDUCED: u8 = 0x80;
 /// Cuts a frame into frames of at most `size` bytes of payload. The checksums of the result are stale.
 ///
 /// Lengths, IPv4 identification, TCP sequence numbers and flags are those that the kernel's own segmentation
-/// gives (net/ipv4/tcp_offload.c, Linux 6.12): FIN and PSH only in the last segment, CWR only in the first.
+/// gives (`net/ipv4/tcp_offload.c`, Linux 6.12): FIN and PSH only in the last segment, CWR only in the first.
 ///
 /// Returns `None` if the frame has no TCP or UDP header, or `size` is 0.
 pub(crate) fn segment(frame: &[u8], headers: &Headers, size: usize) -> Option<Vec<Vec<u8>>> {
