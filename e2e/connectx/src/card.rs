@@ -102,8 +102,8 @@ impl Port {
 
 /// A ConnectX card in software.
 ///
-/// QEMU connects to its socket (`-device vfio-user-pci`); until then it waits. Dropping it ends its thread and
-/// removes the socket.
+/// QEMU connects to its socket (`-device vfio-user-pci`); until then it waits. Dropping it ends its thread
+/// and removes the socket.
 pub struct Card {
     port: Port,
     frames: Mutex<Receiver<Vec<u8>>>,

@@ -1,5 +1,5 @@
-//! Bit fields as the command interface of the card defines them: big endian, bit 0 is the most significant bit
-//! of the first byte.
+//! Bit fields as the command interface of the card defines them: big endian, bit 0 is the most significant
+//! bit of the first byte.
 
 /// A field of a structure: its first bit and its width in bits.
 ///

@@ -18,8 +18,8 @@ pub(crate) struct Pages {
 impl Pages {
     /// Reads a list of page addresses.
     ///
-    /// The list begins at the byte `at`; its pages have 2^(12 + `log_size`) bytes, of which `length` belong to
-    /// the queue from `offset` on.
+    /// The list begins at the byte `at`; its pages have 2^(12 + `log_size`) bytes, of which `length` belong
+    /// to the queue from `offset` on.
     pub(crate) fn parse(input: &[u8], at: usize, log_size: u64, offset: u64, length: u64) -> Self {
         let log_size = 12 + log_size as u32;
         let count = (offset + length).div_ceil(1 << log_size) as usize;
