@@ -6,6 +6,7 @@ mod capabilities;
 mod counters;
 mod keys;
 mod pages;
+mod port_counters;
 mod queue;
 mod queues;
 mod receive;

@@ -13,8 +13,12 @@ pub struct Counters {
     pub received_bytes: u64,
     /// Multicast frames of `received`.
     pub multicast: u64,
+    /// Bytes of `multicast`.
+    pub multicast_bytes: u64,
     /// Broadcast frames of `received`.
     pub broadcast: u64,
+    /// Bytes of `broadcast`.
+    pub broadcast_bytes: u64,
     /// Received frames whose IPv4 header checksum is wrong.
     pub bad_network_checksums: u64,
     /// Received frames whose TCP or UDP checksum is wrong.
@@ -39,8 +43,12 @@ pub struct Counters {
     pub sent_bytes: u64,
     /// Multicast frames of `sent`.
     pub sent_multicast: u64,
+    /// Bytes of `sent_multicast`.
+    pub sent_multicast_bytes: u64,
     /// Broadcast frames of `sent`.
     pub sent_broadcast: u64,
+    /// Bytes of `sent_broadcast`.
+    pub sent_broadcast_bytes: u64,
     /// Frames that the driver sent while the link was down.
     pub sent_link_down: u64,
     /// Work requests that the card could not send.
@@ -75,18 +83,36 @@ pub struct QueueCounters {
 }
 
 impl Counters {
+    /// Returns the frames from the wire for one interface.
+    pub fn unicast(&self) -> u64 {
+        self.received - self.multicast - self.broadcast
+    }
+
+    /// Returns the frames to the wire for one interface.
+    pub fn sent_unicast(&self) -> u64 {
+        self.sent - self.sent_multicast - self.sent_broadcast
+    }
+
     /// Counts a frame from the wire.
     pub(crate) fn receive(&mut self, frame: &[u8]) {
         self.received += 1;
         self.received_bytes += frame.len() as u64;
-        count_group(frame, &mut self.multicast, &mut self.broadcast);
+        match Group::of(frame) {
+            Group::Unicast => {}
+            Group::Multicast => count(frame, &mut self.multicast, &mut self.multicast_bytes),
+            Group::Broadcast => count(frame, &mut self.broadcast, &mut self.broadcast_bytes),
+        }
     }
 
     /// Counts a frame to the wire.
     pub(crate) fn send(&mut self, frame: &[u8]) {
         self.sent += 1;
         self.sent_bytes += frame.len() as u64;
-        count_group(frame, &mut self.sent_multicast, &mut self.sent_broadcast);
+        match Group::of(frame) {
+            Group::Unicast => {}
+            Group::Multicast => count(frame, &mut self.sent_multicast, &mut self.sent_multicast_bytes),
+            Group::Broadcast => count(frame, &mut self.sent_broadcast, &mut self.sent_broadcast_bytes),
+        }
     }
 
     /// Counts wrong checksums.
@@ -96,11 +122,26 @@ impl Counters {
     }
 }
 
-/// Counts a frame by its destination address, if that is not the address of one interface.
-fn count_group(frame: &[u8], multicast: &mut u64, broadcast: &mut u64) {
-    if frame.starts_with(&[0xff; 6]) {
-        *broadcast += 1;
-    } else if frame.first().is_some_and(|first| first & 1 == 1) {
-        *multicast += 1;
+/// The kind of a destination address.
+enum Group {
+    Unicast,
+    Multicast,
+    Broadcast,
+}
+
+impl Group {
+    fn of(frame: &[u8]) -> Self {
+        if frame.starts_with(&[0xff; 6]) {
+            Self::Broadcast
+        } else if frame.first().is_some_and(|first| first & 1 == 1) {
+            Self::Multicast
+        } else {
+            Self::Unicast
+        }
     }
+}
+
+fn count(frame: &[u8], frames: &mut u64, bytes: &mut u64) {
+    *frames += 1;
+    *bytes += frame.len() as u64;
 }

@@ -81,6 +81,8 @@ pub(crate) struct Device {
     pub(crate) admin_up: bool,
     /// Whether the cable is plugged in.
     cable: bool,
+    /// How often the link went down.
+    pub(crate) link_downs: u64,
     /// The longest frame of the port, with its checksum.
     pub(crate) mtu: u16,
     /// Frames that leave the port.
@@ -119,6 +121,7 @@ impl Device {
             flow_counters: BTreeMap::new(),
             admin_up: false,
             cable: true,
+            link_downs: 0,
             mtu: MTU,
             sent: Vec::new(),
             profile,
@@ -205,7 +208,9 @@ impl Device {
     pub(crate) fn link_event(&mut self) {
         let mut data = [0; 28];
         data[PORT_NUMBER] = PORT;
-        let subtype = if self.link_up() { PORT_ACTIVE } else { PORT_DOWN };
+        let up = self.link_up();
+        self.link_downs += u64::from(!up);
+        let subtype = if up { PORT_ACTIVE } else { PORT_DOWN };
         if let Some(queue) = self.event_queue_for(Event::Port) {
             self.push_event(queue, Event::Port, subtype, &data);
         }

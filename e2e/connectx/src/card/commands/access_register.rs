@@ -44,7 +44,8 @@ impl Device {
             PMTU => self.port_mtu(write, data, answer),
             PTYS => self.port_speed(write, answer),
             PAOS => self.port_state(write, data, answer),
-            PFCC | PPCNT | PCMR | HOST_ENDIANNESS => {}
+            PPCNT => self.port_counters(answer),
+            PFCC | PCMR | HOST_ENDIANNESS => {}
             _ => self.findings.push(Finding::UnhandledRegister { register }),
         }
         Ok(())

@@ -47,28 +47,38 @@ impl Device {
     }
 
     fn query_vport_counter(&self, output: &mut [u8]) {
+        use query_vport_counter_out as field;
+
         let counters = &self.counters;
-        let unicast = counters.received - counters.multicast - counters.broadcast;
+        let unicast_bytes = counters.received_bytes - counters.multicast_bytes - counters.broadcast_bytes;
+        let sent_unicast_bytes =
+            counters.sent_bytes - counters.sent_multicast_bytes - counters.sent_broadcast_bytes;
         for (field, frames, bytes) in [
+            (field::RECEIVED_ETH_UNICAST, counters.unicast(), unicast_bytes),
             (
-                query_vport_counter_out::RECEIVED_ETH_UNICAST,
-                unicast,
-                counters.received_bytes,
-            ),
-            (
-                query_vport_counter_out::RECEIVED_ETH_MULTICAST,
+                field::RECEIVED_ETH_MULTICAST,
                 counters.multicast,
-                0,
+                counters.multicast_bytes,
             ),
             (
-                query_vport_counter_out::RECEIVED_ETH_BROADCAST,
+                field::RECEIVED_ETH_BROADCAST,
                 counters.broadcast,
-                0,
+                counters.broadcast_bytes,
             ),
             (
-                query_vport_counter_out::TRANSMITTED_ETH_UNICAST,
-                counters.sent,
-                counters.sent_bytes,
+                field::TRANSMITTED_ETH_UNICAST,
+                counters.sent_unicast(),
+                sent_unicast_bytes,
+            ),
+            (
+                field::TRANSMITTED_ETH_MULTICAST,
+                counters.sent_multicast,
+                counters.sent_multicast_bytes,
+            ),
+            (
+                field::TRANSMITTED_ETH_BROADCAST,
+                counters.sent_broadcast,
+                counters.sent_broadcast_bytes,
             ),
         ] {
             traffic_counter::PACKETS.inside(field).set(output, frames);
