@@ -1,8 +1,8 @@
 //! Virtual machines that run Debian's own kernels under QEMU, without KVM and without installing anything.
 //!
-//! [`MachineFiles`] is the folder with QEMU and the kernels, which `make machines` fills. [`Machine`] boots one of
-//! them with [cards](crate::Card) or QEMU's own network devices, mounts the host's root read-only in it, and runs
-//! one command there.
+//! [`MachineFiles`] is the folder with QEMU and the kernels, which `make machines` fills. [`Machine`] boots
+//! one of them with [cards](crate::Card) or QEMU's own network devices, mounts the host's root read-only in
+//! it, and runs one command there.
 
 mod archive;
 mod cpio;

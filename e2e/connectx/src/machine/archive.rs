@@ -1,5 +1,5 @@
-//! Debian's archive, through a private apt root: apt checks signatures as always, and the host's lists and packages
-//! are neither used nor changed.
+//! Debian's archive, through a private apt root: apt checks signatures as always, and the host's lists and
+//! packages are neither used nor changed.
 
 use std::{
     ffi::OsStr,

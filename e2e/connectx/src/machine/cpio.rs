@@ -78,7 +78,10 @@ impl Cpio {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, process::Command, process::Stdio};
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 

@@ -71,8 +71,8 @@ pub struct FetchReport {
 
 /// Fetches QEMU and the newest kernel of each series, if absent; with `update`, looks for newer ones.
 ///
-/// Does nothing and needs no network if everything is present. A series that the archive does not have is recorded as
-/// skipped. Processes that fetch at the same time wait for each other.
+/// Does nothing and needs no network if everything is present. A series that the archive does not have is
+/// recorded as skipped. Processes that fetch at the same time wait for each other.
 pub fn fetch(
     files: &MachineFiles,
     architecture: Architecture,

@@ -13,7 +13,7 @@ use super::{Architecture, Kernel, KernelSeries};
 /// The folder that `make machines` fills: `.tools/machines` of the project.
 ///
 /// ```text
-/// qemu/                    QEMU and what it needs, busybox, kmod, xz and zstd; qemu/ARCHITECTURE.json: its version
+/// qemu/                    QEMU and what it needs, busybox, kmod, xz, zstd; qemu/ARCHITECTURE.json: its version
 /// kernels/SERIES-ARCH/     vmlinuz, modules/RELEASE/, kernel.json; or SERIES-ARCH.json: why there is none
 /// initramfs/               made at the first boot of a kernel
 /// root-arm64/              the root of arm64 guests

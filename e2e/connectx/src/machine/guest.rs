@@ -195,7 +195,8 @@ impl Machine {
 
     /// Returns the host's end of the port that is `/dev/virtio-ports/peer` in the guest.
     ///
-    /// Bytes that are written before the guest opens the port wait there. The end of the stream is the end of QEMU.
+    /// Bytes that are written before the guest opens the port wait there. The end of the stream is the end of
+    /// QEMU.
     pub fn peer(&self) -> Result<UnixStream, MachineError> {
         self.peer.try_clone().map_err(host("duplicate the port `peer`"))
     }
@@ -276,7 +277,8 @@ impl Machine {
         }
     }
 
-    /// Waits as [`wait`](Self::wait) does, and demands that the command succeeded and the kernel did not warn.
+    /// Waits as [`wait`](Self::wait) does, and demands that the command succeeded and the kernel did not
+    /// warn.
     pub fn wait_for_success(&mut self, limits: MachineLimits) -> Result<(), MachineError> {
         match self.wait(limits)? {
             CommandResult { code: 0, warnings } if warnings.is_empty() => Ok(()),

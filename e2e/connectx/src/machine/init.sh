@@ -6,9 +6,11 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 dmesg -n 7
 
-for module in /modules/*; do
-    insmod "$module" || echo "machine: cannot load ${module##*/}"
-done
+failed=
+while read -r module parameters; do
+    # shellcheck disable=SC2086 # parameters are words
+    insmod "/modules/$module" $parameters || failed="$failed $module"
+done </modules/list
 
 # No udev names the ports here.
 mkdir -p /dev/virtio-ports
@@ -22,6 +24,7 @@ finish() {
     echo "$1" >/dev/virtio-ports/result
     poweroff -f
 }
+[ -z "$failed" ] || finish "failed: cannot load$failed"
 share() { # TAG FOLDER
     mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose "$1" "$2" ||
         finish "failed: cannot mount $1"

@@ -60,10 +60,16 @@ fn build(files: &MachineFiles, kernel: &Kernel, modules: &[&str]) -> Result<Vec<
         archive.link(&format!("bin/{applet}"), "busybox");
     }
     let index = ModuleIndex::read(kernel)?;
-    for (position, file) in index.order(modules)?.into_iter().enumerate() {
-        let module = content(files, &kernel.modules.join(file))?;
-        archive.file(&format!("modules/{position:03}-{}.ko", name(file)), &module);
+    let mut list = String::new();
+    for (file, parameters) in index.order(modules)? {
+        let module = format!("{}.ko", name(file));
+        archive.file(
+            &format!("modules/{module}"),
+            &content(files, &kernel.modules.join(file))?,
+        );
+        list += &format!("{module} {parameters}\n");
     }
+    archive.file("modules/list", list.as_bytes());
     archive.file("init", INIT.as_bytes());
     Ok(archive.finish())
 }

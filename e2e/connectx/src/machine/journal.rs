@@ -13,7 +13,8 @@ use std::{
 /// How many of the last lines an error quotes.
 const QUOTED: usize = 30;
 
-/// Texts by which the kernel reports a fault of its own. Some come without `panic_on_warn` ending the machine.
+/// Texts by which the kernel reports a fault of its own. Some come without `panic_on_warn` ending the
+/// machine.
 const FAULTS: [&str; 18] = [
     "WARNING:",
     "BUG:",

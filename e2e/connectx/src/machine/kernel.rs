@@ -25,7 +25,8 @@ impl Architecture {
         }
     }
 
-    /// Returns Debian's name of the kernel flavour: the full one, because the cloud flavour has neither igb nor 9p.
+    /// Returns Debian's name of the kernel flavour: the full one, because the cloud flavour has neither igb
+    /// nor 9p.
     pub(super) const fn flavour(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",

@@ -8,9 +8,10 @@ use std::{
 
 use super::{FilesError, Kernel, MachineFiles};
 
-/// The modules that every machine loads, by name: its ports and the host's root, the network cards, and what the
-/// agent and the lab use.
-pub const MODULES: [&str; 20] = [
+/// The modules that every machine loads: its ports and the host's root, and what the agent and the lab use.
+///
+/// Parameters follow the name. A module with a question mark is left out where the kernel does not have it.
+pub const MODULES: [&str; 13] = [
     "virtio_pci",
     "virtio_console",
     "9p",
@@ -20,17 +21,11 @@ pub const MODULES: [&str; 20] = [
     "sch_ingress",
     "8021q",
     "bridge",
-    "bonding",
+    "bonding max_bonds=0",
     "tun",
+    // Until 6.12, nf_conntrack needs it, and no dependency says so.
+    "?crc32c_generic",
     "nf_conntrack",
-    "nf_tables",
-    "nft_ct",
-    "virtio_net",
-    "igb",
-    "vmxnet3",
-    "tls",
-    "mlx5_core",
-    "nf_conntrack_netlink",
 ];
 
 /// A module does not exist in a kernel.
@@ -77,13 +72,23 @@ impl ModuleIndex {
         }
     }
 
-    /// Returns the files of modules in the order in which they load, each once, after those that it depends on.
-    pub(super) fn order(&self, wanted: &[&str]) -> Result<Vec<&str>, NoModule> {
-        let mut files = Vec::new();
+    /// Returns the files of modules in the order in which they load, each once, after those that it depends
+    /// on, and each with its parameters.
+    pub(super) fn order<'a>(&'a self, wanted: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>, NoModule> {
+        let (mut files, mut parameters) = (Vec::new(), BTreeMap::new());
         for module in wanted {
-            self.add(&name(module), &mut files)?;
+            let (module, optional) = module
+                .strip_prefix('?')
+                .map_or((*module, false), |module| (module, true));
+            let (module, its_parameters) = module.split_once(' ').unwrap_or((module, ""));
+            let module = name(module);
+            if !optional || self.modules.contains_key(&module) {
+                self.add(&module, &mut files)?;
+                parameters.insert(module, its_parameters);
+            }
         }
-        Ok(files)
+        let with_parameters = |file| (file, parameters.get(&name(file)).copied().unwrap_or_default());
+        Ok(files.into_iter().map(with_parameters).collect())
     }
 
     fn add<'a>(&'a self, module: &str, files: &mut Vec<&'a str>) -> Result<(), NoModule> {
@@ -107,7 +112,8 @@ impl ModuleIndex {
     }
 }
 
-/// Returns the name of a module from its file, as the kernel writes it: `nf_tables` for `net/nf-tables.ko.xz`.
+/// Returns the name of a module from its file, as the kernel writes it: `nf_tables` for
+/// `net/nf-tables.ko.xz`.
 pub(super) fn name(file: &str) -> String {
     let base = file.rsplit('/').next().unwrap_or(file);
     base.split(".ko").next().unwrap_or(base).replace('-', "_")
@@ -137,7 +143,7 @@ mod tests {
     use super::*;
 
     const DEPENDENCIES: &str = "\
-kernel/drivers/net/ethernet/mlx5_core.ko.xz: kernel/net/tls/tls.ko.xz kernel/drivers/mlxfw.ko.xz kernel/net/psample.ko.xz
+drivers/mlx5_core.ko.xz: kernel/net/tls/tls.ko.xz kernel/drivers/mlxfw.ko.xz kernel/net/psample.ko.xz
 kernel/drivers/mlxfw.ko.xz:
 kernel/net/psample.ko.xz:
 kernel/net/tls/tls.ko.xz:
@@ -151,28 +157,39 @@ kernel/crypto/crc32c-intel.ko.zst:
         ModuleIndex::parse("6.12", DEPENDENCIES, "kernel/drivers/virtio/virtio_pci.ko\n")
     }
 
+    fn names(wanted: &[&str]) -> Vec<String> {
+        index()
+            .order(wanted)
+            .unwrap()
+            .into_iter()
+            .map(|(file, _)| name(file))
+            .collect()
+    }
+
     #[test]
     fn a_module_loads_after_those_that_it_depends_on() {
-        let index = index();
-        let names: Vec<_> = index.order(&["bridge"]).unwrap().into_iter().map(name).collect();
-        assert_eq!(names, ["llc", "stp", "bridge"]);
+        assert_eq!(names(&["bridge"]), ["llc", "stp", "bridge"]);
     }
 
     #[test]
     fn a_module_loads_once() {
+        assert_eq!(
+            names(&["psample", "mlx5_core", "tls"]),
+            ["psample", "tls", "mlxfw", "mlx5_core"]
+        );
+    }
+
+    #[test]
+    fn a_module_has_its_parameters_and_no_other_has_them() {
         let index = index();
-        let names: Vec<_> = index
-            .order(&["psample", "mlx5_core", "tls"])
-            .unwrap()
-            .into_iter()
-            .map(name)
-            .collect();
-        assert_eq!(names, ["psample", "tls", "mlxfw", "mlx5_core"]);
+        let files = index.order(&["bridge max=0 debug=1"]).unwrap();
+        let parameters: Vec<_> = files.into_iter().map(|(_, parameters)| parameters).collect();
+        assert_eq!(parameters, ["", "", "max=0 debug=1"]);
     }
 
     #[test]
     fn a_built_in_module_needs_no_file() {
-        assert_eq!(index().order(&["virtio_pci"]), Ok(vec![]));
+        assert!(names(&["virtio_pci"]).is_empty());
     }
 
     #[test]
@@ -182,11 +199,13 @@ kernel/crypto/crc32c-intel.ko.zst:
     }
 
     #[test]
+    fn an_optional_module_may_be_missing() {
+        assert_eq!(names(&["?vmxnet3", "?llc"]), ["llc"]);
+    }
+
+    #[test]
     fn a_dash_in_a_file_name_is_an_underscore_in_the_module_name() {
-        assert_eq!(
-            index().order(&["crc32c_intel"]).unwrap(),
-            ["kernel/crypto/crc32c-intel.ko.zst"]
-        );
-        assert!(index().order(&["crc32c-intel"]).is_ok());
+        assert_eq!(names(&["crc32c_intel"]), names(&["crc32c-intel"]));
+        assert_eq!(names(&["crc32c_intel"]), ["crc32c_intel"]);
     }
 }

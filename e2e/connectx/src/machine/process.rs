@@ -28,8 +28,8 @@ pub(super) struct Process {
 impl Process {
     /// Starts it in a network namespace, or in that of this process.
     ///
-    /// The kernel kills a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`), so the thread that reads
-    /// the console starts it and lives as long as QEMU.
+    /// The kernel kills a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`), so the thread
+    /// that reads the console starts it and lives as long as QEMU.
     pub(super) fn spawn(
         command: Command,
         namespace: Option<File>,

@@ -15,8 +15,8 @@ use super::FilesError;
 const PREFIX: &str = "xdp-machine-";
 const LOCK: &str = "lock";
 
-/// A temporary folder. It is removed on drop; the folders of processes that were killed are removed by the next
-/// process that makes one.
+/// A temporary folder. It is removed on drop; the folders of processes that were killed are removed by the
+/// next process that makes one.
 #[derive(Debug)]
 pub(super) struct RunDirectory {
     path: PathBuf,

@@ -1,6 +1,7 @@
 //! Which package has the kernel that a series asks for.
 //!
-//! Archives drop old versions, so a kernel is resolved by the names that the archive has now, never by version.
+//! Archives drop old versions, so a kernel is resolved by the names that the archive has now, never by
+//! version.
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
@@ -100,7 +101,8 @@ struct ImageName<'a> {
 impl<'a> ImageName<'a> {
     /// Parses `linux-image-6.12.118+deb13-amd64` and `linux-image-6.1.0-57-amd64-unsigned`.
     ///
-    /// Refuses other flavours (`cloud-amd64`, `rt-amd64`), debug symbols and names that only depend on an image.
+    /// Refuses other flavours (`cloud-amd64`, `rt-amd64`), debug symbols and names that only depend on an
+    /// image.
     fn parse(package: &'a str, flavour: &str) -> Option<Self> {
         let name = package.strip_prefix("linux-image-")?;
         let unsigned = name.strip_suffix("-unsigned");

@@ -65,7 +65,7 @@ impl MachineBuilder {
             directory: RunDirectory::new()?,
             memory_mib: 1024,
             processors: 2,
-            modules: MODULES.map(str::to_owned).to_vec(),
+            modules: Vec::new(),
             kernel_arguments: Vec::new(),
             cards: Vec::new(),
             nics: Vec::new(),
@@ -91,7 +91,8 @@ impl MachineBuilder {
         self
     }
 
-    /// Loads further modules, by name, after [`MODULES`].
+    /// Loads further modules in addition to [`MODULES`], written like these, and the drivers of the network
+    /// devices.
     #[must_use]
     pub fn modules(mut self, names: &[&str]) -> Self {
         self.modules.extend(names.iter().map(|&name| name.to_owned()));
@@ -164,10 +165,22 @@ impl MachineBuilder {
     pub fn start(self) -> Result<Machine, MachineError> {
         self.write("command", &self.script())?;
         self.write("folders", &self.visible_folders())?;
-        let names: Vec<&str> = self.modules.iter().map(String::as_str).collect();
-        let initramfs = initramfs(&self.files, &self.kernel, &names)?;
+        let initramfs = initramfs(&self.files, &self.kernel, &self.all_modules())?;
         let qemu = self.qemu(&initramfs);
         Machine::start(self, qemu)
+    }
+
+    fn all_modules(&self) -> Vec<&str> {
+        let mut modules = MODULES.to_vec();
+        modules.extend(self.modules.iter().map(String::as_str));
+        modules.extend(self.nics.iter().map(|nic| match nic.model.as_str() {
+            model if model.starts_with("virtio-net") => "virtio_net",
+            model => model,
+        }));
+        if !self.cards.is_empty() {
+            modules.push("mlx5_core");
+        }
+        modules
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), FilesError> {
@@ -187,7 +200,8 @@ impl MachineBuilder {
         script + &format!("exec {}\n", words.join(" "))
     }
 
-    /// Returns the folders to show, one per line: those that were asked for, and the source tree where it is hidden.
+    /// Returns the folders to show, one per line: those that were asked for, and the source tree where it is
+    /// hidden.
     fn visible_folders(&self) -> String {
         let project = self.files.path().ancestors().nth(2).map(Path::to_owned);
         let hidden = |folder: &&PathBuf| HIDDEN.iter().any(|hidden| folder.starts_with(hidden));
@@ -262,7 +276,12 @@ impl MachineBuilder {
             let path = self.directory.path().join(name);
             format!("socket,id={name},path={}", path.display())
         };
-        let mut arguments = words(["-chardev", &socket("qmp"), "-mon", "chardev=qmp,mode=control"]);
+        let mut arguments = words([
+            "-chardev",
+            &socket("qmp"),
+            "-object",
+            "monitor-qmp,id=monitor,chardev=qmp",
+        ]);
         arguments.extend(words(["-device", "virtio-serial-pci,id=ports,max_ports=8"]));
         for name in PORTS {
             let port = format!("virtserialport,bus=ports.0,chardev={name},name={name}");
