@@ -18,6 +18,8 @@ const BLOCKS: u64 = 3;
 /// Permission bits of a page entry.
 const ENTRY_READ: u64 = 1;
 const ENTRY_WRITE: u64 = 2;
+/// Bits of a page entry that do not belong to the address.
+const ENTRY_FLAGS: u64 = 7;
 
 /// Direction of an access to guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,8 +130,11 @@ impl MemoryKey {
                 if entry & needed == 0 {
                     return Err("a translation that does not permit the access");
                 }
+                if entry & ((1 << self.log_page) - 1) & !ENTRY_FLAGS != 0 {
+                    return Err("a translation that is not aligned to its page");
+                }
                 Ok(Piece {
-                    address: (entry & !7) + inside,
+                    address: (entry & !ENTRY_FLAGS) + inside,
                     length: part,
                 })
             }),
@@ -176,3 +181,6 @@ impl MemoryKey {
         Ok((0..4).fold(0, |value, index| value << 16 | u64::from(word(bytes, index * 2))))
     }
 }
+
+#[cfg(test)]
+mod tests;

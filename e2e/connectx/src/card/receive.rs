@@ -81,9 +81,9 @@ struct Arrival<'f> {
 impl ReceiveQueue {
     /// Parses a receive queue context (`mlx5_ifc_rqc_bits`).
     ///
-    /// Returns `None` for a type of queue that the model does not have.
-    pub(crate) fn parse(context: &[u8]) -> Option<Self> {
-        Some(Self {
+    /// Returns an error for a work queue that the card refuses.
+    pub(crate) fn parse(context: &[u8]) -> Result<Self, &'static str> {
+        Ok(Self {
             state: rqc::STATE.get(context),
             cqn: rqc::CQN.get(context) as u32,
             keeps_vlan: rqc::VSD.get(context) == 1,
@@ -91,7 +91,7 @@ impl ReceiveQueue {
             counter: rqc::COUNTER_SET_ID.get(context) as u32,
             frames: 0,
             out_of_buffer: 0,
-            work: WorkQueue::parse(context.get(rqc::WQ.byte()..)?)?,
+            work: WorkQueue::parse(context.get(rqc::WQ.byte()..).unwrap_or_default())?,
             consumed: 0,
             current: 0,
             stride: 0,

@@ -21,6 +21,9 @@ use crate::card::{
 use descriptor::{Descriptor, Opcode};
 use inline::EthernetSegment;
 
+/// Log of the size of a block of the ring, in bytes.
+const LOG_BLOCK: u32 = 6;
+
 /// A send queue.
 pub(crate) struct SendQueue {
     pub(crate) state: u64,
@@ -61,10 +64,13 @@ impl Failure {
 impl SendQueue {
     /// Parses a send queue context (`mlx5_ifc_sqc_bits`).
     ///
-    /// Returns `None` for a type of queue that the model does not have.
-    pub(crate) fn parse(context: &[u8]) -> Option<Self> {
-        let work = WorkQueue::parse(context.get(sqc::WQ.byte()..)?)?;
-        (work.strides.is_none() && work.log_stride == 6).then(|| Self {
+    /// Returns an error for a work queue that the card refuses.
+    pub(crate) fn parse(context: &[u8]) -> Result<Self, &'static str> {
+        let work = WorkQueue::parse(context.get(sqc::WQ.byte()..).unwrap_or_default())?;
+        if work.strides.is_some() || work.log_stride != LOG_BLOCK {
+            return Err("a send queue that is not a ring of 64-byte blocks");
+        }
+        Ok(Self {
             state: sqc::STATE.get(context),
             cqn: sqc::CQN.get(context) as u32,
             umr: sqc::REG_UMR.get(context) == 1,

@@ -12,6 +12,9 @@ pub(crate) const ERROR: u64 = 3;
 /// Size of a data segment in a descriptor, in bytes.
 pub(crate) const SEGMENT: usize = 16;
 
+/// Size and alignment of a doorbell record, in bytes.
+const DOORBELL: u64 = 8;
+
 const CYCLIC: u64 = 1;
 const LINKED_LIST_STRIDING: u64 = 2;
 
@@ -40,12 +43,12 @@ pub(crate) struct Strides {
 impl WorkQueue {
     /// Parses a work queue context (`mlx5_ifc_wq_bits`).
     ///
-    /// Returns `None` for types that the mlx5 Ethernet driver does not use: linked lists without strides, and
-    /// cyclic queues with strides.
-    pub(crate) fn parse(context: &[u8]) -> Option<Self> {
+    /// Returns an error for a misaligned page or doorbell record, and for types that the mlx5 Ethernet driver does
+    /// not use: linked lists without strides, and cyclic queues with strides.
+    pub(crate) fn parse(context: &[u8]) -> Result<Self, &'static str> {
         let kind = wq::WQ_TYPE.get(context);
         if kind != CYCLIC && kind != LINKED_LIST_STRIDING {
-            return None;
+            return Err("a type of work queue that the model does not have");
         }
         let log_size = wq::LOG_WQ_SZ.get(context) as u32;
         let log_stride = wq::LOG_WQ_STRIDE.get(context) as u32;
@@ -55,15 +58,21 @@ impl WorkQueue {
             count: 1 << log_count,
             log_size: 6 + wq::LOG_WQE_STRIDE_SIZE.get(context) as u32,
         };
-        Some(Self {
-            pages: Pages::parse(
-                context,
-                wq::PAS.byte(),
-                wq::LOG_WQ_PG_SZ.get(context),
-                wq::PAGE_OFFSET.get(context) * 64,
-                1 << (log_size + log_stride),
-            ),
-            doorbell: wq::DBR_ADDR.get(context),
+        let pages = Pages::parse(
+            context,
+            wq::PAS.byte(),
+            wq::LOG_WQ_PG_SZ.get(context),
+            wq::PAGE_OFFSET.get(context) * 64,
+            1 << (log_size + log_stride),
+        );
+        pages.check()?;
+        let doorbell = wq::DBR_ADDR.get(context);
+        if doorbell == 0 || !doorbell.is_multiple_of(DOORBELL) {
+            return Err("a doorbell record that is absent or not aligned");
+        }
+        Ok(Self {
+            pages,
+            doorbell,
             log_size,
             log_stride,
             strides: (kind == LINKED_LIST_STRIDING).then_some(strides),
@@ -76,3 +85,6 @@ impl WorkQueue {
         self.pages.addr((index << self.log_stride) + offset as u64)
     }
 }
+
+#[cfg(test)]
+mod tests;

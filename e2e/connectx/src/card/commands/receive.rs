@@ -42,7 +42,7 @@ impl Device {
 
     fn create_receive_queue(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
         let queue = ReceiveQueue::parse(from(input, create_rq_in::CTX)?)
-            .ok_or(Status::BadParameter.because("a work queue that the model does not have"))?;
+            .map_err(|reason| Status::BadParameter.because(reason))?;
         if !self.cqs.contains_key(&queue.cqn) {
             return Err(Status::BadResource.because("no such completion queue"));
         }

@@ -38,7 +38,7 @@ impl Device {
 
     fn create_send_queue(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
         let queue = SendQueue::parse(from(input, create_sq_in::CTX)?)
-            .ok_or(Status::BadParameter.because("a work queue that the model does not have"))?;
+            .map_err(|reason| Status::BadParameter.because(reason))?;
         if !self.cqs.contains_key(&queue.cqn) {
             return Err(Status::BadResource.because("no such completion queue"));
         }
