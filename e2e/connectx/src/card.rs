@@ -3,30 +3,23 @@
 use std::{
     fs::File,
     io,
-    os::{
-        fd::{AsFd as _, BorrowedFd},
-        unix::net::UnixListener,
-    },
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
-    sync::{Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
 
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout},
-    sys::eventfd::{EfdFlags, EventFd},
-};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use counters::Counters;
 use findings::Finding;
 use profile::Profile;
+use slot::{Port, Request, Slot};
 use wire::Wire;
 
 mod bits;
@@ -54,6 +47,7 @@ mod receive;
 mod registers;
 mod rss;
 mod send;
+mod slot;
 mod steering;
 mod toeplitz;
 mod vfio_user;
@@ -63,43 +57,6 @@ mod work_queue;
 
 /// How long a question to the card's thread can take; it never does unless the thread is gone.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Requests handled before the client's next message.
-const BATCH: usize = 16;
-
-enum Request {
-    Frame(Vec<u8>),
-    Connect(Wire),
-    Link(bool),
-    Fail { opcode: u16, status: u8, times: u32 },
-    ReceiveQueueError(Sender<bool>),
-    FatalError,
-    FirmwareHang,
-    Counters(Sender<Counters>),
-    Findings(Sender<Vec<Finding>>),
-    Remove,
-}
-
-/// The way to a card's thread.
-#[derive(Clone)]
-pub(crate) struct Port {
-    requests: Sender<Request>,
-    wake: Arc<EventFd>,
-}
-
-impl Port {
-    fn post(&self, request: Request) {
-        // A thread that is gone needs nothing.
-        if self.requests.send(request).is_ok() {
-            let _ = self.wake.write(1);
-        }
-    }
-
-    /// A frame arrives from the wire.
-    fn send(&self, frame: Vec<u8>) {
-        self.post(Request::Frame(frame));
-    }
-}
-
 /// A ConnectX card in software.
 ///
 /// QEMU connects to its socket (`-device vfio-user-pci`); until then it waits. Dropping it ends its thread
@@ -239,138 +196,4 @@ impl Drop for Card {
         }
         let _ = std::fs::remove_file(&self.socket);
     }
-}
-
-/// What the thread owns.
-struct Slot {
-    listener: UnixListener,
-    client: Option<vfio_user::Server>,
-    device: device::Device,
-    wire: Wire,
-    inbox: Receiver<Request>,
-    wake: Arc<EventFd>,
-    ended: Arc<AtomicBool>,
-}
-
-/// What there is to do.
-#[derive(Default)]
-struct Ready {
-    client: bool,
-    wire: bool,
-}
-
-impl Slot {
-    fn run(mut self) {
-        let mut more = false;
-        loop {
-            let Ok(ready) = self.wait(more) else { return };
-            if ready.client {
-                self.serve();
-            }
-            if ready.wire {
-                self.receive_from_tap();
-            }
-            match self.requests() {
-                Some(left) => more = left,
-                None => return,
-            }
-            for frame in std::mem::take(&mut self.device.sent) {
-                self.wire.send(frame);
-            }
-        }
-    }
-
-    fn wait(&self, more: bool) -> nix::Result<Ready> {
-        let client = match &self.client {
-            Some(client) => client.as_fd(),
-            None => self.listener.as_fd(),
-        };
-        let mut sources: Vec<_> = [client, self.wake.as_fd()]
-            .into_iter()
-            .chain(self.wire.source())
-            .map(input)
-            .collect();
-        let timeout = if more {
-            PollTimeout::ZERO
-        } else {
-            PollTimeout::NONE
-        };
-        match nix::poll::poll(&mut sources, timeout) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok(Ready::default()),
-            Err(error) => return Err(error),
-        }
-        let ready = |index: usize| {
-            sources
-                .get(index)
-                .is_some_and(|source| source.any() == Some(true))
-        };
-        if ready(1) {
-            let _ = self.wake.read();
-        }
-        Ok(Ready {
-            client: ready(0),
-            wire: ready(2),
-        })
-    }
-
-    /// Handles one message of the client, or accepts it.
-    fn serve(&mut self) {
-        if let Some(client) = &mut self.client {
-            if !matches!(client.step(&mut self.device), Ok(true)) {
-                self.client = None;
-                self.device.unplug();
-                self.ended.store(true, Ordering::Release);
-            }
-        } else if let Ok((socket, _)) = self.listener.accept() {
-            self.device.reset();
-            self.client = Some(vfio_user::Server::new(socket));
-            self.ended.store(false, Ordering::Release);
-        }
-    }
-
-    fn receive_from_tap(&mut self) {
-        for _ in 0..BATCH {
-            match self.wire.receive() {
-                Ok(Some(frame)) => self.device.receive(&frame),
-                Ok(None) => return,
-                // The device is gone: the cable hangs in the air.
-                Err(_) => {
-                    self.wire = Wire::Test(channel().0);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Handles some requests; returns whether there may be more, or `None` when the card is removed.
-    fn requests(&mut self) -> Option<bool> {
-        for _ in 0..BATCH {
-            let Ok(request) = self.inbox.try_recv() else {
-                return Some(false);
-            };
-            let device = &mut self.device;
-            match request {
-                Request::Frame(frame) => device.receive(&frame),
-                Request::Connect(wire) => self.wire = wire,
-                Request::Link(up) => device.set_link(up),
-                Request::Fail {
-                    opcode,
-                    status,
-                    times,
-                } => drop(device.failing.insert(opcode, (status, times))),
-                Request::ReceiveQueueError(answer) => drop(answer.send(device.receive_queue_error())),
-                Request::FatalError => device.fatal = true,
-                Request::FirmwareHang => device.hang(),
-                Request::Counters(answer) => drop(answer.send(device.counters())),
-                Request::Findings(answer) => drop(answer.send(device.findings())),
-                Request::Remove => return None,
-            }
-        }
-        Some(true)
-    }
-}
-
-fn input(fd: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(fd, PollFlags::POLLIN)
 }

@@ -16,7 +16,12 @@ mod steering;
 mod vport;
 
 pub(crate) use self::{resources::Kind, vport::Vport};
-use crate::card::{bits::Field, device::Device, layout::opcode};
+use crate::card::{
+    bits::Field,
+    device::Device,
+    layout::opcode,
+    work_queue::{ERROR, READY, RESET},
+};
 
 /// The status of a refused command (`MLX5_CMD_STAT_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,14 @@ pub(crate) fn from(input: &[u8], field: Field) -> Result<&[u8], Refusal> {
     input
         .get(field.byte()..)
         .ok_or(Status::BadInputLength.because("the input ends too early"))
+}
+
+/// Checks a change of the state of a work queue.
+pub(crate) fn transition(from: u64, to: u64) -> Answer {
+    let allowed = from == to || matches!((from, to), (RESET, READY) | (READY, ERROR) | (_, RESET));
+    allowed
+        .then_some(())
+        .ok_or(Status::BadState.because("the state does not follow from the current one"))
 }
 
 impl Device {

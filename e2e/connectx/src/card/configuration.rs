@@ -13,6 +13,9 @@ const CAPABILITIES: u16 = 0x10;
 const CLASS: u16 = 0x0200;
 /// BAR 0 has 64 bits and is prefetchable. Its size is the size of the region.
 const BAR_0: u32 = 0x0c;
+/// The command register, and its bit for DMA.
+const COMMAND: usize = 0x04;
+const BUS_MASTER: u8 = 1 << 2;
 const INTERRUPT_PIN: u16 = 1 << 8;
 
 /// Where the capabilities are.
@@ -37,7 +40,6 @@ const MSI_X_PENDING: u32 = 0x3000;
 
 /// Returns whether software can write a byte.
 fn is_writable(offset: usize) -> bool {
-    const COMMAND: std::ops::RangeInclusive<usize> = 0x04..=0x05;
     const CACHE_LINE: usize = 0x0c;
     const BAR: std::ops::RangeInclusive<usize> = 0x11..=0x17;
     const INTERRUPT_LINE: usize = 0x3c;
@@ -46,7 +48,7 @@ fn is_writable(offset: usize) -> bool {
     const MSI_X_CONTROL: usize = MSI_X + 3;
 
     matches!(offset, CACHE_LINE | INTERRUPT_LINE | MSI_X_CONTROL)
-        || [COMMAND, BAR, DEVICE_CONTROL, LINK_CONTROL]
+        || [COMMAND..=COMMAND + 1, BAR, DEVICE_CONTROL, LINK_CONTROL]
             .iter()
             .any(|range| range.contains(&offset))
 }
@@ -85,6 +87,11 @@ impl Configuration {
 
     fn set32(&mut self, offset: usize, value: u32) {
         self.0[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    /// Returns whether the driver lets the card access memory.
+    pub(crate) fn is_bus_master(&self) -> bool {
+        self.0[COMMAND] & BUS_MASTER != 0
     }
 
     /// Reads from `offset`; what is behind the end is 0.

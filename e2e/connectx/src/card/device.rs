@@ -16,6 +16,7 @@ use crate::card::{
     profile::Profile,
     queues::{CompletionQueue, Event, EventQueue},
     receive::ReceiveQueue,
+    registers::DISABLED,
     rss::Tir,
     send::SendQueue,
     steering::{FlowCounter, FlowTable},
@@ -188,9 +189,25 @@ impl Device {
             .unwrap_or_else(|| (self.clock.elapsed().as_millis() / HEALTH_MILLISECONDS) as u32 & 0xff_ffff)
     }
 
+    /// The firmware asks for a reset.
+    ///
+    /// The driver of a virtual function cannot reset it: the one of the physical function has just done so.
+    pub(crate) fn fatal_error(&mut self) {
+        self.fatal = true;
+        if self.profile.virtual_function {
+            self.forget_objects();
+            self.interface = DISABLED;
+        }
+    }
+
     /// The firmware hangs until it is reset.
     pub(crate) fn hang(&mut self) {
         self.frozen = Some(self.health());
+    }
+
+    /// Returns whether the driver lets the card access memory, and the machine still has it.
+    pub(crate) fn can_access_memory(&self) -> bool {
+        self.configuration.is_bus_master() && self.memory.is_present()
     }
 
     pub(crate) fn link_up(&self) -> bool {

@@ -52,6 +52,7 @@ impl Fixture {
         let memory = File::from(memory);
         memory.set_len(SIZE).unwrap();
         let mut device = Device::new(profile);
+        device.configuration.write(0x04, &[1 << 2]);
         device.memory.map(START, SIZE, 0, &memory).unwrap();
         (device.admin_up, device.mtu) = (true, 9022);
         device.mkeys.insert(KEY >> 8, physical());

@@ -550,6 +550,7 @@ pub(crate) mod manage_pages_out {
 pub(crate) mod mkc {
     use crate::card::bits::Field;
 
+    pub(crate) const PD: Field = Field::new(104, 24);
     pub(crate) const ACCESS_MODE_1_0: Field = Field::new(22, 2);
     pub(crate) const ACCESS_MODE_4_2: Field = Field::new(3, 3);
     pub(crate) const FREE: Field = Field::new(1, 1);
@@ -959,6 +960,8 @@ pub(crate) mod sqc {
     pub(crate) const REG_UMR: Field = Field::new(12, 1);
     pub(crate) const STATE: Field = Field::new(8, 4);
     pub(crate) const WQ: Field = Field::new(384, 1536);
+    pub(crate) const TIS_NUM_0: Field = Field::new(360, 24);
+    pub(crate) const TIS_LST_SZ: Field = Field::new(256, 16);
 }
 
 pub(crate) mod tirc {
@@ -985,6 +988,8 @@ pub(crate) mod wq {
     use crate::card::bits::Field;
 
     pub(crate) const DBR_ADDR: Field = Field::new(128, 64);
+    pub(crate) const PD: Field = Field::new(72, 24);
+    pub(crate) const UAR_PAGE: Field = Field::new(104, 24);
     pub(crate) const LOG_WQ_PG_SZ: Field = Field::new(275, 5);
     pub(crate) const LOG_WQ_STRIDE: Field = Field::new(268, 4);
     pub(crate) const LOG_WQ_SZ: Field = Field::new(283, 5);

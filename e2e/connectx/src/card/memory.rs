@@ -72,6 +72,8 @@ impl Region {
 #[derive(Default)]
 pub(crate) struct GuestMemory {
     regions: Vec<Region>,
+    /// The most bytes that were mapped at once.
+    most: u64,
     /// Accesses to addresses where there is no memory.
     pub(crate) faults: Vec<Finding>,
 }
@@ -93,6 +95,7 @@ impl GuestMemory {
             .len(usize::try_from(size).map_err(too_large)?)
             .map_raw(file.as_fd().as_raw_fd())?;
         self.regions.push(Region { address, memory });
+        self.most = self.most.max(self.mapped());
         // The first one found is mostly the guest's main memory.
         self.regions
             .sort_by_key(|region| std::cmp::Reverse(region.memory.len()));
@@ -109,6 +112,16 @@ impl GuestMemory {
     /// Removes all memory: the client is gone.
     pub(crate) fn clear(&mut self) {
         self.regions.clear();
+        self.most = 0;
+    }
+
+    fn mapped(&self) -> u64 {
+        self.regions.iter().map(|region| region.memory.len() as u64).sum()
+    }
+
+    /// Returns whether the guest has its memory. A client that ends withdraws it piece by piece.
+    pub(crate) fn is_present(&self) -> bool {
+        self.mapped() > self.most / 2
     }
 
     fn at(&self, address: u64) -> Option<(&Region, usize, usize)> {
@@ -146,7 +159,7 @@ impl GuestMemory {
     }
 
     fn fault(&mut self, address: u64, write: bool) -> bool {
-        if self.faults.len() < MOST_FAULTS {
+        if self.is_present() && self.faults.len() < MOST_FAULTS {
             self.faults.push(Finding::DmaFault { address, write });
         }
         false

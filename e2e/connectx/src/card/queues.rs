@@ -75,6 +75,7 @@ pub(crate) struct EventQueue {
     log_size: u32,
     pub(crate) vector: usize,
     producer: u32,
+    consumer: u32,
     armed: bool,
     /// A bit for each type of event.
     mask: [u64; 4],
@@ -87,6 +88,7 @@ impl EventQueue {
             log_size,
             vector,
             producer: 0,
+            consumer: 0,
             armed: false,
             mask,
         }
@@ -165,6 +167,7 @@ impl Device {
         let Some(queue) = self.eqs.get_mut(&eqn) else {
             return self.findings.queue(eqn, "a doorbell for an unknown event queue");
         };
+        queue.consumer = consumer;
         if !arm {
             return;
         }

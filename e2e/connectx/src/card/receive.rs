@@ -174,6 +174,10 @@ impl Device {
             return;
         }
         self.counters.receive(&frame);
+        if !self.can_access_memory() {
+            self.counters.queue_not_ready += 1;
+            return;
+        }
         let headers = parse(&frame);
         let root = self.root_tables.get(&steering::RECEIVE).copied();
         let walk = steering::walk(&self.flow_tables, root, &headers.fields);

@@ -29,7 +29,7 @@ const PAGE_BITS: u32 = 0xfff;
 /// The state of the interface (`MLX5_NIC_IFC_*`).
 const STATE_SHIFT: u32 = 8;
 const STATE_BITS: u32 = 7;
-const DISABLED: u32 = 1;
+pub(crate) const DISABLED: u32 = 1;
 const SOFTWARE_RESET: u32 = 7;
 /// `INITIALIZING`: done, and the driver can reset the firmware.
 const RESET_SUPPORTED: u32 = 1 << 30;
@@ -99,6 +99,9 @@ impl Device {
     }
 
     fn set_interface(&mut self, state: u32) {
+        if self.interface == DISABLED && self.fatal {
+            self.restart();
+        }
         self.interface = state;
         if state == SOFTWARE_RESET {
             self.restart();
@@ -107,6 +110,9 @@ impl Device {
     }
 
     fn doorbell(&mut self, offset: u64, length: usize, first: u32, second: u32) {
+        if self.interface == DISABLED {
+            return;
+        }
         match offset % UAR_PAGE {
             ARM_COMPLETIONS if length == 8 => self.arm(second & INDEX, first),
             register @ (EVENTS_ARM | EVENTS) => {

@@ -7,7 +7,7 @@ use std::{
     sync::mpsc::Sender,
 };
 
-use crate::card::Port;
+use crate::card::slot::Port;
 
 /// The longest frame that a tap device delivers at once.
 const LONGEST_FRAME: usize = 1 << 16;

@@ -1,9 +1,9 @@
 //! Commands for memory keys.
 
 use crate::card::{
-    commands::{Answer, unknown},
+    commands::{Answer, Kind, unknown},
     device::Device,
-    layout::{create_mkey_in, create_mkey_out, destroy_mkey_in, query_special_contexts_out},
+    layout::{create_mkey_in, create_mkey_out, destroy_mkey_in, mkc, query_special_contexts_out},
     mkey::MemoryKey,
 };
 
@@ -15,6 +15,8 @@ const NULL_KEY: u64 = 0x400;
 impl Device {
     pub(super) fn create_key(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
         super::from(input, create_mkey_in::KLM_PAS_MTT)?;
+        let context = super::from(input, create_mkey_in::MEMORY_KEY_MKEY_ENTRY)?;
+        self.needs(Kind::ProtectionDomain, mkc::PD, context)?;
         let number = self.id("mkey", FIRST_KEY);
         self.mkeys.insert(number, MemoryKey::parse(input));
         create_mkey_out::MKEY_INDEX.set(output, u64::from(number));

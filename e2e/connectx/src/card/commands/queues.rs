@@ -2,7 +2,7 @@
 
 use crate::card::{
     bits::Field,
-    commands::{Answer, Status, unknown},
+    commands::{Answer, Kind, Status, unknown},
     device::Device,
     interrupts::VECTORS,
     layout::{
@@ -19,6 +19,7 @@ const FIRST_COMPLETION_QUEUE: u32 = 0x400;
 impl Device {
     pub(super) fn create_event_queue(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
         let context = super::from(input, create_eq_in::EQ_CONTEXT_ENTRY)?;
+        self.needs(Kind::Uar, eqc::UAR_PAGE, context)?;
         let log_size = eqc::LOG_EQ_SIZE.get(context) as u32;
         let queue = EventQueue::new(
             Pages::parse(
@@ -63,6 +64,7 @@ impl Device {
 
     pub(super) fn create_completion_queue(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
         let context = super::from(input, create_cq_in::CQ_CONTEXT)?;
+        self.needs(Kind::Uar, cqc::UAR_PAGE, context)?;
         let log_size = cqc::LOG_CQ_SIZE.get(context) as u32;
         if cqc::CQE_SZ.get(context) != 0 {
             return Err(Status::BadParameter.because("completions of 128 bytes"));

@@ -2,7 +2,7 @@
 
 use crate::card::{
     bits::Field,
-    commands::{Answer, NOT_MODELLED, Refusal, Status, from, unknown},
+    commands::{Answer, NOT_MODELLED, Refusal, Status, from, transition, unknown},
     device::Device,
     layout::{
         create_rq_in, create_rq_out, create_rqt_in, create_rqt_out, create_tir_in, create_tir_out,
@@ -49,6 +49,9 @@ impl Device {
         if queue.state != RESET {
             return Err(Status::BadState.because("a new receive queue that is not in reset"));
         }
+        if queue.counter != 0 && !self.queue_counters.contains_key(&queue.counter) {
+            return Err(Status::BadResource.because("no such counter set"));
+        }
         let number = self.id("rq", FIRST_QUEUE);
         self.rqs.insert(number, queue);
         create_rq_out::RQN.set(output, u64::from(number));
@@ -64,6 +67,7 @@ impl Device {
         if modify_rq_in::RQ_STATE.get(input) != queue.state {
             return Err(Status::BadState.because("the receive queue is in another state"));
         }
+        transition(queue.state, rqc::STATE.inside(modify_rq_in::CTX).get(input))?;
         queue.modify(
             from(input, modify_rq_in::CTX)?,
             modify_rq_in::MODIFY_BITMASK.get(input),

@@ -20,6 +20,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    fn unknown(self) -> &'static str {
+        match self {
+            Self::ProtectionDomain => "no such protection domain",
+            Self::TransportDomain => "no such transport domain",
+            Self::Uar => "no such UAR page",
+            Self::Tis => "no such TIS",
+        }
+    }
+
     fn numbers(self) -> std::ops::Range<u32> {
         match self {
             Self::Uar => FIRST_UAR..(BAR_SIZE / UAR_PAGE) as u32,
@@ -78,6 +87,11 @@ impl Device {
         let known = self.resources.contains(&(kind, number));
         known
             .then_some(())
-            .ok_or(Status::BadResource.because("the object was not allocated"))
+            .ok_or(Status::BadResource.because(kind.unknown()))
+    }
+
+    /// Checks that an object of which a context has the number is allocated.
+    pub(super) fn needs(&self, kind: Kind, number: Field, context: &[u8]) -> Answer {
+        self.known(kind, number.get(context) as u32)
     }
 }

@@ -1,10 +1,10 @@
 //! Commands for send queues.
 
 use crate::card::{
-    commands::{Answer, NOT_MODELLED, Status, from, unknown},
+    commands::{Answer, Kind, NOT_MODELLED, Status, from, transition, unknown},
     device::Device,
     layout::{
-        create_sq_in, create_sq_out, destroy_sq_in, modify_sq_in, opcode, query_sq_in, query_sq_out, sqc,
+        create_sq_in, create_sq_out, destroy_sq_in, modify_sq_in, opcode, query_sq_in, query_sq_out, sqc, wq,
     },
     send::SendQueue,
     work_queue::RESET,
@@ -37,8 +37,14 @@ impl Device {
     }
 
     fn create_send_queue(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
-        let queue = SendQueue::parse(from(input, create_sq_in::CTX)?)
-            .map_err(|reason| Status::BadParameter.because(reason))?;
+        let context = from(input, create_sq_in::CTX)?;
+        // The queue for the driver's own requests sends nothing and has none.
+        if sqc::TIS_LST_SZ.get(context) != 0 {
+            self.needs(Kind::Tis, sqc::TIS_NUM_0, context)?;
+        }
+        self.needs(Kind::ProtectionDomain, wq::PD.inside(sqc::WQ), context)?;
+        self.needs(Kind::Uar, wq::UAR_PAGE.inside(sqc::WQ), context)?;
+        let queue = SendQueue::parse(context).map_err(|reason| Status::BadParameter.because(reason))?;
         if !self.cqs.contains_key(&queue.cqn) {
             return Err(Status::BadResource.because("no such completion queue"));
         }
@@ -60,7 +66,9 @@ impl Device {
         if modify_sq_in::SQ_STATE.get(input) != queue.state {
             return Err(Status::BadState.because("the send queue is in another state"));
         }
-        queue.set_state(sqc::STATE.inside(modify_sq_in::CTX).get(input));
+        let state = sqc::STATE.inside(modify_sq_in::CTX).get(input);
+        transition(queue.state, state)?;
+        queue.set_state(state);
         Ok(())
     }
 }
