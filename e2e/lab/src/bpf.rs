@@ -91,6 +91,13 @@ pub fn link_update(link: impl AsFd, new: impl AsFd, old: impl AsFd) -> io::Resul
     bpf(BPF_LINK_UPDATE, &mut attr).map(drop)
 }
 
+/// Replaces a link's program, whichever it has.
+pub fn link_replace(link: impl AsFd, new: impl AsFd) -> io::Result<()> {
+    let mut attr = Attr::default();
+    attr[..2].copy_from_slice(&[raw(&link), raw(&new)]);
+    bpf(BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
 /// Opens a pinned object.
 pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
@@ -134,6 +141,17 @@ pub fn attach_in_child(program: impl AsFd, ifindex: u32, pin: Option<&Path>) -> 
     } else {
         Err(io::Error::other("the child process cannot attach the program"))
     }
+}
+
+/// Loads an XDP program that returns `action` for every packet.
+pub fn load_xdp(action: u32, frags: bool) -> io::Result<OwnedFd> {
+    // `r0 = action; exit`
+    let instructions = [u64::from(action) << 32 | 0xb7, 0x95];
+    let mut attr = program(ProgramType::Xdp, &instructions, c"GPL");
+    attr[11] = if frags { BPF_F_XDP_HAS_FRAGS } else { 0 };
+    // A link takes programs of one expected attach type only.
+    attr[17] = BpfAttachType::Xdp as u32;
+    bpf(BPF_PROG_LOAD, &mut attr).map(owned)
 }
 
 /// Loads a program that passes every packet: `r0 = XDP_PASS; exit`, or `r0 = TCX_NEXT; exit`.

@@ -1,6 +1,8 @@
 //! The checks, in the order in which they run.
 
 mod attach;
+mod faults;
+mod life;
 mod tcp;
 mod traffic;
 
@@ -25,16 +27,26 @@ use super::{
 /// A check: a fact, and the function that tries it.
 struct Entry {
     name: &'static str,
-    run: fn(&Site<'_>) -> anyhow::Result<()>,
+    run: Run,
 }
+
+/// Tries a check. An error is a failure, or says that it is not applicable.
+type Run = fn(&Site<'_>) -> anyhow::Result<()>;
 
 /// Lists the checks of all modules.
 fn all() -> Vec<Entry> {
-    [attach::FIRST, traffic::CHECKS, tcp::CHECKS, attach::LAST]
-        .into_iter()
-        .flatten()
-        .map(|(name, run)| Entry { name, run: *run })
-        .collect()
+    [
+        attach::FIRST,
+        traffic::CHECKS,
+        tcp::CHECKS,
+        life::CHECKS,
+        faults::CHECKS,
+        attach::LAST,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(name, run)| Entry { name, run: *run })
+    .collect()
 }
 
 /// Runs the acceptance. Without a connection, the NIC is a veth pair, and the peer has its other end.

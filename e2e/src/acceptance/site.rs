@@ -1,6 +1,8 @@
 //! The place of an acceptance: a node with the NIC, pods with servers, an agent and a peer.
 
 mod counting;
+mod link;
+mod streaming;
 
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
@@ -75,6 +77,7 @@ pub(super) struct Site<'a> {
     pub(super) pods: Pods,
     pub(super) nic: String,
     pub(super) driver: String,
+    mac: [u8; 6],
     ifindex: Cell<u32>,
     agent: RefCell<Agent<'a>>,
     pub(super) facts: RefCell<BTreeMap<String, Value>>,
@@ -109,6 +112,7 @@ impl<'a> Site<'a> {
             pods,
             nic: nic.to_owned(),
             driver: host::key_values(&about).remove("driver").unwrap_or_default(),
+            mac: lab.node().interface(nic)?.mac,
             ifindex: Cell::new(0),
             agent: RefCell::new(agent),
             facts: RefCell::default(),
@@ -181,23 +185,6 @@ impl<'a> Site<'a> {
     /// Waits until the status is as wanted.
     pub(super) fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> anyhow::Result<Status> {
         self.agent().wait_within(PATIENCE, what, wanted)
-    }
-
-    /// Restores what checks may have left behind when they failed.
-    pub(super) fn restore(&self) -> anyhow::Result<()> {
-        self.peer.done(&PeerRequest::SetLink(true))?;
-        if self.lab.node().find_interface(&self.nic)?.is_none() {
-            self.adopt_again()?;
-        }
-        self.connect()
-    }
-
-    /// Moves the NIC into the node again: a driver creates it in the initial namespace.
-    pub(super) fn adopt_again(&self) -> anyhow::Result<()> {
-        xdp_lab::wait_until("the NIC is back", PATIENCE, || {
-            self.lab.node().adopt(&self.nic).is_ok()
-        })?;
-        self.connect()
     }
 
     /// The index of the NIC when it was last connected.

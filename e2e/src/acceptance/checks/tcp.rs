@@ -3,13 +3,14 @@
 use anyhow::ensure;
 use xdp_lab::{EchoConnection, EchoServer, HttpServer};
 
-use super::super::{
-    host::statistics,
-    protocol::PeerRequest,
-    site::{MARK, PATIENCE, Site, at, peer_of, ports},
+use super::{
+    super::{
+        host::statistics,
+        protocol::PeerRequest,
+        site::{MARK, PATIENCE, Site, at, peer_of, ports},
+    },
+    Run,
 };
-
-type Run = fn(&Site<'_>) -> anyhow::Result<()>;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("accepted connections show the mark", accepted),

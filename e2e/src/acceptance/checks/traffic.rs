@@ -5,13 +5,14 @@ use std::time::Instant;
 use anyhow::{bail, ensure};
 use xdp_lab::{LabPod, UdpReceiver};
 
-use super::super::{
-    frames::{Answer, answer},
-    protocol::PeerRequest,
-    site::{LIMIT_BURST, MARK, PATIENCE, Site, at, ports},
+use super::{
+    super::{
+        frames::{Answer, answer},
+        protocol::PeerRequest,
+        site::{LIMIT_BURST, MARK, PATIENCE, Site, at, ports},
+    },
+    Run,
 };
-
-type Run = fn(&Site<'_>) -> anyhow::Result<()>;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     (
@@ -59,6 +60,11 @@ fn arrive(site: &Site<'_>, pod: &LabPod, port: u16, mark: u32) -> anyhow::Result
         all += sent;
     }
     Ok(all)
+}
+
+/// Checks that datagrams are redirected with their mark.
+pub(super) fn arrive_marked(site: &Site<'_>) -> anyhow::Result<()> {
+    arrive(site, &site.pods.ptp, ports::REDIRECT, MARK).map(drop)
 }
 
 fn redirected(site: &Site<'_>, pod: &LabPod) -> anyhow::Result<()> {
