@@ -26,6 +26,8 @@ const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 const BPF_LOG_STATS: u32 = 4;
 
+/// Attach only where no program is attached.
+pub const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1;
 /// Attach in generic mode.
 pub const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 /// Attach in native mode.

@@ -91,6 +91,25 @@ impl Netlink {
         }
     }
 
+    /// Requests a change, and returns the kernel's error with its text, if it refused.
+    pub(crate) fn explained(
+        &mut self,
+        message: RouteNetlinkMessage,
+    ) -> io::Result<Result<(), (io::Error, String)>> {
+        self.socket.set_ext_ack(true)?;
+        // Otherwise the answer has the whole request before the text.
+        self.socket.set_cap_ack(true)?;
+        let bytes = Self::send(&self.socket, &mut self.sequence, message, NLM_F_ACK)?;
+        let errno = bytes.get(ERROR).and_then(|errno| errno.try_into().ok());
+        match errno.map(i32::from_ne_bytes).ok_or(io::ErrorKind::InvalidData)? {
+            0 => Ok(Ok(())),
+            errno => {
+                let error = io::Error::from_raw_os_error(errno.abs());
+                Ok(Err((error, text(bytes.get(TEXTS..).unwrap_or_default()))))
+            }
+        }
+    }
+
     /// Returns the interface of this name, if it exists.
     pub(crate) fn link(&mut self, name: &str) -> Result<Option<LinkMessage>, LabError> {
         let what = format!("look up the interface `{name}`");
@@ -182,6 +201,30 @@ impl Netlink {
         let message = RouteNetlinkMessage::NewNeighbour(message);
         self.request(&format!("add the neighbour {ip}"), message, SET)
     }
+}
+
+/// Where `struct nlmsgerr` has the errno, and where its attributes begin: behind the header, the errno, and the
+/// header of the request.
+const ERROR: std::ops::Range<usize> = 16..20;
+const TEXTS: usize = 36;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// Returns the text among the attributes, or nothing.
+fn text(mut attributes: &[u8]) -> String {
+    while let [a, b, c, d, ..] = *attributes {
+        let (length, kind) = (
+            usize::from(u16::from_ne_bytes([a, b])),
+            u16::from_ne_bytes([c, d]),
+        );
+        let Some(value) = attributes.get(4..length) else {
+            break;
+        };
+        if kind == NLMSGERR_ATTR_MSG {
+            return String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    String::new()
 }
 
 fn connect() -> io::Result<Socket> {

@@ -194,16 +194,37 @@ fn insert_vlan_tag(frame: &mut Vec<u8>, auxiliary: &libc::tpacket_auxdata) {
 /// Calls `SIOCETHTOOL` with a `struct ethtool_value`, and returns the value that the kernel wrote.
 pub(crate) fn ethtool(socket: &impl AsRawFd, interface: &str, command: u32, value: u32) -> io::Result<u32> {
     let mut value = [command, value];
-    // SAFETY: all-zero is a valid value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    let name_len = request.ifr_name.len() - 1;
-    for (to, from) in request.ifr_name[..name_len].iter_mut().zip(interface.bytes()) {
-        *to = from as libc::c_char;
-    }
+    let mut request = interface_request(interface);
     request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
     // SAFETY: `request` is a whole `ifreq` whose data points to a `struct ethtool_value`.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) } as isize)?;
     Ok(value[1])
+}
+
+/// Creates a tap interface in the calling thread's network namespace, or opens one that exists. Without
+/// packet information: a read or write is one frame.
+pub(crate) fn open_tap(name: &str) -> io::Result<std::fs::File> {
+    // include/uapi/linux/if_tun.h
+    nix::ioctl_write_ptr_bad!(set_interface, libc::TUNSETIFF, libc::ifreq);
+    let tap = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
+    let mut request = interface_request(name);
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: `request` is a whole `ifreq`.
+    unsafe { set_interface(tap.as_raw_fd(), &raw const request) }?;
+    Ok(tap)
+}
+
+fn interface_request(name: &str) -> libc::ifreq {
+    // SAFETY: all-zero is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let name_len = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..name_len].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request
 }
 
 pub(crate) fn check(result: isize) -> io::Result<usize> {

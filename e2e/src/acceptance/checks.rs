@@ -3,6 +3,9 @@
 mod attach;
 mod faults;
 mod life;
+mod preflight;
+mod queues;
+mod stacked;
 mod tcp;
 mod traffic;
 
@@ -26,7 +29,7 @@ use super::{
 
 /// A check: a fact, and the function that tries it.
 struct Entry {
-    name: &'static str,
+    name: String,
     run: Run,
 }
 
@@ -34,19 +37,35 @@ struct Entry {
 type Run = fn(&Site<'_>) -> anyhow::Result<()>;
 
 /// Lists the checks of all modules.
-fn all() -> Vec<Entry> {
-    [
-        attach::FIRST,
-        traffic::CHECKS,
-        tcp::CHECKS,
+fn all(site: &Site<'_>) -> Vec<Entry> {
+    let named = |suffix: &'static str| {
+        move |(name, run): &(&str, Run)| Entry {
+            name: format!("{name}{suffix}"),
+            run: *run,
+        }
+    };
+    let once = [attach::FIRST, traffic::CHECKS, tcp::CHECKS, preflight::PER_QUEUE];
+    let mut all: Vec<Entry> = once.into_iter().flatten().map(named("")).collect();
+    if site.is_mlx5() {
+        // The other type of receive queue has other functions in the driver.
+        let again = [
+            queues::CYCLIC,
+            traffic::CHECKS,
+            tcp::CHECKS,
+            preflight::PER_QUEUE,
+            queues::STRIDING,
+        ];
+        all.extend(again.into_iter().flatten().map(named(", cyclic queues")));
+    }
+    let once = [
         life::CHECKS,
+        preflight::CHECKS,
+        stacked::CHECKS,
         faults::CHECKS,
         attach::LAST,
-    ]
-    .into_iter()
-    .flatten()
-    .map(|(name, run)| Entry { name, run: *run })
-    .collect()
+    ];
+    all.extend(once.into_iter().flatten().map(named("")));
+    all
 }
 
 /// Runs the acceptance. Without a connection, the NIC is a veth pair, and the peer has its other end.
@@ -85,7 +104,7 @@ fn run_at(
     let mut report = AcceptanceReport::default();
     let is_wanted =
         |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.contains(only));
-    for entry in all().iter().filter(|entry| is_wanted(entry.name)) {
+    for entry in all(&site).iter().filter(|entry| is_wanted(&entry.name)) {
         let check = try_check(&site, entry);
         let failed = matches!(check.outcome, Outcome::Failed(_));
         site.peer
@@ -119,7 +138,7 @@ fn try_check(site: &Site<'_>, entry: &Entry) -> Check {
     };
     let seconds = start.elapsed().as_secs_f64();
     Check {
-        name: entry.name.to_owned(),
+        name: entry.name.clone(),
         outcome,
         seconds,
     }

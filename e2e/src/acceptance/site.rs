@@ -7,6 +7,7 @@ mod streaming;
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
     collections::BTreeMap,
+    fs,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -14,6 +15,7 @@ use std::{
 use anyhow::Context as _;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde_json::Value;
+use xdp_core::tables::ABI_VERSION;
 use xdp_lab::{Lab, LabPod, LabPodSpec, Style};
 
 use super::{
@@ -127,7 +129,7 @@ impl<'a> Site<'a> {
         let node = self.lab.node();
         node.set_mtu(&self.nic, MTU)?;
         node.set_up(&self.nic, true)?;
-        for (ip, length) in addresses(NODE) {
+        for (ip, length) in node_addresses() {
             node.add_address(&self.nic, ip, length)?;
         }
         let via = |ip: IpAddr| if ip.is_ipv4() { NODE[0] } else { NODE[1] };
@@ -173,6 +175,39 @@ impl<'a> Site<'a> {
         self.wait_for("the NIC is attached and the pods are ready", |status| {
             self.is_ready(status)
         })
+    }
+
+    /// Stops the agent and detaches its program from the NIC, and from nothing else.
+    pub(super) fn detach(&self) -> anyhow::Result<()> {
+        self.agent_mut().stop()?;
+        let links = self.lab.pin_dir().join(format!("abi-{ABI_VERSION}/links"));
+        fs::remove_file(links.join(format!("nic-{}", self.ifindex())))?;
+        // The kernel detaches it once the last reference is gone.
+        xdp_lab::wait_until("the NIC has no program", PATIENCE, || {
+            self.kernel_program().is_none()
+        })?;
+        self.settle()
+    }
+
+    /// Returns what `xdp-agent preflight` says in JSON; `None` if this agent cannot.
+    pub(super) fn preflight(&self) -> anyhow::Result<Option<String>> {
+        let finished = self
+            .agent()
+            .call(&["preflight", "--nic", &self.nic, "-o", "json"])?;
+        Ok((!finished.stderr.contains("unrecognized subcommand")).then_some(finished.stdout))
+    }
+
+    /// Returns the NIC's entry of [`Site::preflight`].
+    pub(super) fn preflight_of_nic(&self) -> anyhow::Result<Option<Value>> {
+        let Some(text) = self.preflight()? else {
+            return Ok(None);
+        };
+        let all: Value = serde_json::from_str(&text)?;
+        let nics = all["nics"].as_array().into_iter().flatten();
+        Ok(nics
+            .into_iter()
+            .find(|nic| nic["name"] == self.nic.as_str())
+            .cloned())
     }
 
     pub(super) fn is_ready(&self, status: &Status) -> bool {
@@ -246,6 +281,11 @@ impl Pods {
 
 fn addresses(of: [&str; 2]) -> [(IpAddr, u8); 2] {
     [(parse(of[0]), 24), (parse(of[1]), 64)]
+}
+
+/// The node's addresses on the wire.
+pub(super) fn node_addresses() -> [(IpAddr, u8); 2] {
+    addresses(NODE)
 }
 
 fn parse(address: &str) -> IpAddr {

@@ -5,6 +5,7 @@ mod adopt;
 mod changes;
 mod echo;
 mod fixture;
+mod refusals;
 mod remains;
 mod traces;
 mod traffic;

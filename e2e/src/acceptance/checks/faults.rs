@@ -25,10 +25,6 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
         rescan,
     ),
     (
-        "the agent attaches again after the card was pulled and inserted",
-        hot_plug,
-    ),
-    (
         "the agent attaches again after a fatal firmware error, and the status never lies",
         fatal,
     ),
@@ -109,15 +105,6 @@ fn needs_card(site: &Site<'_>) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(not_applicable("only a card in software has this fault"))
-}
-
-fn hot_plug(site: &Site<'_>) -> anyhow::Result<()> {
-    needs_card(site)?;
-    again(
-        site,
-        || site.peer.card(CardRequest::Remove),
-        || site.peer.card(CardRequest::Insert),
-    )
 }
 
 fn fatal(site: &Site<'_>) -> anyhow::Result<()> {

@@ -133,7 +133,7 @@ fn stays(site: &Site<'_>, what: &str, change: impl Fn() -> anyhow::Result<()>) -
 }
 
 /// Runs an `ethtool` command; one that the driver does not have is not applicable.
-fn ethtool(site: &Site<'_>, arguments: &str) -> anyhow::Result<()> {
+pub(super) fn ethtool(site: &Site<'_>, arguments: &str) -> anyhow::Result<()> {
     let finished = try_command(site.lab.node(), &format!("ethtool {arguments}"))?;
     if finished.status.success() {
         return Ok(());
