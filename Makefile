@@ -8,7 +8,7 @@ HOST := --workspace --exclude 'xdp-*ebpf'
 # How long `make test` fuzzes, in seconds.
 FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test e2e bench bench-nic lint images kube machines setup setup-lint root
+.PHONY: help demo cluster cluster-down test test-mlx5 acceptance acceptance-peer e2e bench bench-nic lint images kube machines setup setup-lint root
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -26,6 +26,17 @@ cluster-down: root setup ## stop it and remove it
 test: root kube images machines lint ## run all tests and checks, on the running kernel and on a real Kubernetes (FUZZ=30 seconds)
 	cargo test --locked $(HOST)
 	tools/fuzz $(FUZZ)
+
+test-mlx5: root machines ## run the acceptance on the mlx5 driver and others, in virtual machines (KERNELS=all ONLY=redirected)
+	cargo build --locked -p xdp-agent -p xdp-e2e --bins
+	KERNELS=$(KERNELS) ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --nocapture
+
+acceptance: root setup ## test a NIC of this machine with the agent (NIC=NAME PEER=HOST:9470; NIC=lab: a veth pair)
+	cargo build --locked -p xdp-agent -p xdp-e2e --bins
+	@cargo run --quiet --locked -p xdp-e2e --bin acceptance run --nic '$(NIC)' $(if $(PEER),--peer tcp:$(PEER)) --report target/acceptance.json
+
+acceptance-peer: root setup ## be the other end of the wire for `make acceptance` on another machine (INTERFACE=NAME LISTEN=0.0.0.0:9470)
+	@cargo run --quiet --locked -p xdp-e2e --bin acceptance peer --interface '$(INTERFACE)' $(if $(LISTEN),--listen $(LISTEN))
 
 e2e: root kube images ## run the tests on a real Kubernetes alone
 	cargo test --locked -p xdp-e2e --test kubernetes

@@ -203,8 +203,8 @@ impl Netlink {
     }
 }
 
-/// Where `struct nlmsgerr` has the errno, and where its attributes begin: behind the header, the errno, and the
-/// header of the request.
+/// Where `struct nlmsgerr` has the errno, and where its attributes begin: behind the header, the errno, and
+/// the header of the request.
 const ERROR: std::ops::Range<usize> = 16..20;
 const TEXTS: usize = 36;
 const NLMSGERR_ATTR_MSG: u16 = 1;

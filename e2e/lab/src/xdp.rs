@@ -1,5 +1,5 @@
-//! Programs on interfaces: one that a veth pair needs to receive frames that are sent back, and any that a driver
-//! may refuse.
+//! Programs on interfaces: one that a veth pair needs to receive frames that are sent back, and any that a
+//! driver may refuse.
 
 use std::{
     io,
@@ -31,7 +31,8 @@ pub struct XdpRefusal {
 }
 
 impl Namespace {
-    /// Attaches an XDP program in native mode where there is none, without a link: it stays when it is closed.
+    /// Attaches an XDP program in native mode where there is none, without a link: it stays attached when it
+    /// is closed.
     pub fn attach_xdp(
         &self,
         interface: &str,

@@ -77,7 +77,7 @@ pub fn run(options: &AcceptanceOptions, peer: Option<PeerConnection>) -> anyhow:
     }
     let other = lab.namespace("peer")?;
     lab.node().wire("nic0", &other, "wire0")?;
-    // The driver hands over frames that a program sends back only to an end with a program.
+    // The driver passes frames that a program sends back only to an end with a program.
     other.receive_xdp_tx("wire0")?;
     let (here, there) = UnixStream::pair()?;
     let peer = PeerConnection::new(here.try_clone()?, here);

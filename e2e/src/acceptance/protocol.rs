@@ -137,10 +137,6 @@ pub enum CardRequest {
     ReceiveQueueError,
     /// Report a fatal error.
     FatalError,
-    /// Remove the PCI device.
-    Remove,
-    /// Insert it again.
-    Insert,
     /// Read the counters.
     Counters,
 }

@@ -186,7 +186,7 @@ impl<'a> Site<'a> {
         xdp_lab::wait_until("the NIC has no program", PATIENCE, || {
             self.kernel_program().is_none()
         })?;
-        self.settle()
+        self.has_carrier()
     }
 
     /// Returns what `xdp-agent preflight` says in JSON; `None` if this agent cannot.

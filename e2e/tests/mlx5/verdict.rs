@@ -44,18 +44,18 @@ impl Drop for Turn {
 pub(crate) fn mlx5(files: &MachineFiles, kernel: &Kernel) {
     let _turn = Turn::take();
     let profile = Profile::CONNECTX_6_DX;
+    let mac = profile.mac.map(|byte| format!("{byte:02x}")).join(":");
     let lab = Lab::new().unwrap();
     let wire = lab.namespace("wire").unwrap();
     let tap = wire.tap(TAP).unwrap();
     let mut builder = Machine::builder(files, kernel).unwrap();
     let socket = builder.card(SLOT);
-    let card = Card::insert(&socket, profile.clone()).unwrap();
-    card.connect_tap(tap.try_clone().unwrap()).unwrap();
-    let mac = profile.mac.map(|byte| format!("{byte:02x}")).join(":");
+    let card = Card::insert(&socket, profile).unwrap();
+    card.connect_tap(tap).unwrap();
     let log = folder().join(format!("mlx5-{}.log", kernel.release));
     let machine = acceptance(builder, &mac).log(&log).start().unwrap();
     let (stream, progress) = (machine.peer().unwrap(), machine.progress());
-    let mut control = MachineCard::new(machine, card, profile, tap);
+    let mut control = MachineCard { machine, card };
     let report = serve(&stream, &wire, TAP, Some(&mut control), || progress.note());
     let ended = ends(&mut control.machine);
     let output = || control.machine.output().join("\n");
@@ -65,7 +65,7 @@ pub(crate) fn mlx5(files: &MachineFiles, kernel: &Kernel) {
     write(&format!("mlx5-{}", kernel.release), &report);
     accepted(&report);
     assert_eq!(ended, Ok(()));
-    let findings = control.findings();
+    let findings = control.card.findings();
     assert!(findings.is_empty(), "{findings:#?}");
 }
 

@@ -16,7 +16,7 @@ fn attach(site: &Site<'_>) -> anyhow::Result<()> {
     let streamed = site.under_a_stream(|| site.ready().map(drop))?;
     site.note_stream("first attach", &streamed);
     let status = site.ready()?;
-    life::queues(site)?;
+    life::note_queues(site);
     let kernel = site.kernel_program();
     ensure!(
         kernel.is_some_and(|kernel| kernel.mode == 1 && Some(kernel.id) == status.program_id(&site.nic)),
@@ -36,7 +36,7 @@ fn detach(site: &Site<'_>) -> anyhow::Result<()> {
     site.agent_mut().stop()?;
     let streamed = site.under_a_stream(|| {
         site.agent().uninstall()?;
-        site.settle()
+        site.has_carrier()
     })?;
     site.note_stream("last detach", &streamed);
     let shown = command(

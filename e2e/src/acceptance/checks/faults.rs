@@ -121,7 +121,7 @@ fn queue_error(site: &Site<'_>) -> anyhow::Result<()> {
         status.program_id(&site.nic) == before,
         "the program is another one"
     );
-    site.settle()?;
+    site.has_carrier()?;
     arrive_marked(site)
 }
 
@@ -131,7 +131,7 @@ fn fails(site: &Site<'_>, opcode: u16, errno: &str) -> anyhow::Result<()> {
     site.ready()?;
     site.agent_mut().stop()?;
     site.agent().uninstall()?;
-    site.settle()?;
+    site.has_carrier()?;
     site.peer.card(CardRequest::Fail {
         opcode,
         status: LIMIT_EXCEEDED,

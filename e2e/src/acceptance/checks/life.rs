@@ -89,7 +89,7 @@ fn replace(site: &Site<'_>) -> anyhow::Result<()> {
     })
 }
 
-/// Pins with the names of another layout: the agent loads new programs and tables beside them.
+/// Pins with the names of another layout: the agent loads new programs and tables in addition.
 fn upgrade(site: &Site<'_>) -> anyhow::Result<()> {
     let before = site.ready()?.program_id(&site.nic);
     nothing_is_lost(site, true, || {
@@ -116,7 +116,7 @@ fn stays(site: &Site<'_>, what: &str, change: impl Fn() -> anyhow::Result<()>) -
     let before = site.ready()?.program_id(&site.nic);
     let streamed = site.under_a_stream(|| {
         change()?;
-        site.settle()
+        site.has_carrier()
     })?;
     site.note_stream(what, &streamed);
     let status = site.ready()?;
@@ -194,13 +194,13 @@ fn carrier(site: &Site<'_>) -> anyhow::Result<()> {
             "the status shows no program while there is no carrier"
         );
         // The peer has lost its routes and IPv6 addresses.
-        site.settle()?;
+        site.has_carrier()?;
         site.connect()
     })
 }
 
-/// Shows the rings, for a report of somebody's card.
-pub(super) fn queues(site: &Site<'_>) -> anyhow::Result<()> {
+/// Notes the rings and channels.
+pub(super) fn note_queues(site: &Site<'_>) {
     for (name, option) in [("rings", "-g"), ("channels", "-l")] {
         if let Ok(shown) = command(site.lab.node(), &format!("ethtool {option} {}", site.nic)) {
             let current = shown.split("Current").nth(1).unwrap_or_default();
@@ -208,5 +208,4 @@ pub(super) fn queues(site: &Site<'_>) -> anyhow::Result<()> {
             site.fact(name, text);
         }
     }
-    Ok(())
 }

@@ -126,14 +126,12 @@ impl Refusal<'_> {
 fn driver_says(site: &Site<'_>) -> anyhow::Result<Value> {
     let node = site.lab.node();
     let program = bpf::load_xdp(XDP_PASS, false)?;
-    match node.attach_xdp(&site.nic, &program)? {
-        Err(refusal) => Ok(refusal.to_string().into()),
-        Ok(()) => {
-            // It refuses only programs that redirect, or none.
-            let _ = node.detach_xdp(&site.nic)?;
-            Ok(Value::Null)
-        }
-    }
+    let Err(refusal) = node.attach_xdp(&site.nic, &program)? else {
+        // It refuses only programs that redirect, or none.
+        let _ = node.detach_xdp(&site.nic)?;
+        return Ok(Value::Null);
+    };
+    Ok(refusal.to_string().into())
 }
 
 /// Whether a feature is on, as `ethtool -k` shows it.
@@ -175,7 +173,7 @@ fn hw_gro(site: &Site<'_>) -> anyhow::Result<()> {
 fn set_mtu(site: &Site<'_>, mtu: u32) -> anyhow::Result<()> {
     site.peer.done(&PeerRequest::SetMtu(mtu))?;
     site.lab.node().set_mtu(&site.nic, mtu)?;
-    site.settle()
+    site.has_carrier()
 }
 
 fn mtu(site: &Site<'_>) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ fn change(site: &Site<'_>, striding: &str) -> anyhow::Result<()> {
         site,
         &format!("--set-priv-flags {} rx_striding_rq {striding}", site.nic),
     )?;
-    site.settle()?;
+    site.has_carrier()?;
     let status = site.ready()?;
     ensure!(
         status.program_id(&site.nic) == before,

@@ -1,4 +1,4 @@
-//! The NIC as the kernel shows it, and its way back into the node.
+//! The NIC as the kernel shows it, and its return into the node.
 
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,8 @@ impl Site<'_> {
     pub(in crate::acceptance) fn kernel_program(&self) -> Option<KernelProgram> {
         let line = format!("ip -json -details link show dev {}", self.nic);
         let shown = command(self.lab.node(), &line).ok()?;
-        let link: Value = serde_json::from_str(&shown).ok()?;
-        let xdp = &link[0]["xdp"];
+        let parsed: Value = serde_json::from_str(&shown).ok()?;
+        let xdp = &parsed[0]["xdp"];
         Some(KernelProgram {
             mode: xdp["mode"].as_u64()?,
             id: xdp["prog"]["id"].as_u64()?,
@@ -103,7 +103,7 @@ impl Site<'_> {
     }
 
     /// Waits this long for what the driver does after a call.
-    pub(in crate::acceptance) fn settle(&self) -> anyhow::Result<()> {
+    pub(in crate::acceptance) fn has_carrier(&self) -> anyhow::Result<()> {
         self.lab.node().wait_for_carrier(&self.nic, PATIENCE)?;
         // The driver may still be at its queues.
         std::thread::sleep(Duration::from_millis(200));
