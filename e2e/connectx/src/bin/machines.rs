@@ -2,12 +2,12 @@
 //! one.
 //!
 //! ```text
-//! machines                              fetch what is absent: quick if nothing is
-//! machines --update                     look for newer versions
-//! machines --arm64                      QEMU, kernel and guest root for arm64
+//! machines              fetch what is absent: quick if nothing is
+//! machines --update     look for newer versions
+//! machines --arm64      QEMU, kernel and guest root for arm64
 //! machines [--arm64] run SERIES PROGRAM [ARGUMENT...]
-//!                                       boot a kernel (6.12, lts, newest) with a ConnectX-6 Dx without a wire,
-//!                                       run a program of the host in it, and print everything
+//!                       boot a kernel (6.12, lts, newest) with a ConnectX-6 Dx without a wire, run a program
+//!                       of the host in it, and print everything
 //! ```
 
 use std::{

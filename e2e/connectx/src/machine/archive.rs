@@ -145,6 +145,23 @@ impl Archive {
         self.unpack_downloads(into)
     }
 
+    /// Returns the version of a package that the host has installed, of its own architecture.
+    pub(super) fn host_version(&self, package: &str) -> Option<String> {
+        let mut query = Command::new("dpkg-query");
+        query.args([
+            "--show",
+            "--showformat",
+            "${db:Status-Status} ${Version}\n",
+            package,
+        ]);
+        // It fails for a package that was never installed.
+        let installed = self.run(query).ok()?;
+        installed
+            .lines()
+            .find_map(|line| line.strip_prefix("installed "))
+            .map(str::to_owned)
+    }
+
     fn downloads(&self) -> PathBuf {
         self.root.join("cache/archives")
     }
@@ -172,13 +189,13 @@ impl Archive {
         let root = self.root.display();
         // Proxies, time-outs and the like are the host's; its hooks are not, they act on the host.
         let host = self.run(host_apt("apt-config", ["dump"]))?;
-        let mut text: String = host
+        let host = host
             .lines()
-            .filter(|line| line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets"))
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        text.push_str(&format!(
-            r#"Dir "{root}";
+            .filter(|line| line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets"));
+        let host: Vec<_> = host.collect();
+        Ok(format!(
+            r#"{host}
+Dir "{root}";
 Dir::State "{root}";
 Dir::State::lists "{root}/lists";
 Dir::State::status "{root}/status";
@@ -196,9 +213,9 @@ Acquire::Retries "3";
 Acquire::AllowInsecureRepositories "false";
 Acquire::AllowWeakRepositories "false";
 Acquire::AllowDowngradeToInsecureRepositories "false";
-"#
-        ));
-        Ok(text)
+"#,
+            host = host.join("\n")
+        ))
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), ArchiveError> {

@@ -2,32 +2,33 @@
 
 use std::{
     fs::{self, File},
-    io,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::{
     Architecture, ArchiveError, FilesError, Kernel, KernelSeries, MachineFiles, SeriesError,
     archive::{Archive, BACKPORTS},
-    files::write_json,
-    series::{choose, parts},
+    files::{remove, write_json},
+    series::choose,
 };
 
 /// What the host side needs in addition to QEMU.
 const HOST_PACKAGES: [&str; 4] = ["busybox-static", "kmod", "xz-utils", "zstd"];
-/// Modules for which no machine has a device: three quarters of the size.
-const UNUSED_MODULES: [&str; 9] = [
-    "sound",
-    "drivers/gpu",
-    "drivers/media",
-    "drivers/staging",
-    "drivers/iio",
-    "drivers/infiniband",
-    "drivers/net/wireless",
-    "drivers/scsi",
-    "drivers/usb",
+const RUST_LIBRARY: &str = "libstd-rust-web-dev";
+/// The root of a guest that cannot have the host's.
+const GUEST_PACKAGES: [&str; 10] = [
+    "base-files",
+    "busybox-static",
+    "bash",
+    "coreutils",
+    "grep",
+    "sed",
+    "util-linux",
+    "iproute2",
+    "ethtool",
+    "bpftool",
 ];
+const GUEST_SUITE: &str = "trixie";
 
 /// The folder cannot be filled.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +90,8 @@ pub fn fetch(
     let mut not_updated = None;
     if !absent.is_empty() || files.qemu_version(architecture).is_err() {
         let complete = !series.iter().any(|&series| fetch.is_absent(series));
-        match Archive::open(&files.path().join("apt"), architecture) {
-            Ok(archive) => fetch.all(&archive, &absent)?,
+        match fetch.archives() {
+            Ok(archives) => fetch.all(&archives, &absent)?,
             Err(error) if complete && files.qemu_version(architecture).is_ok() => not_updated = Some(error),
             Err(error) => return Err(error.into()),
         }
@@ -119,9 +120,15 @@ fn lock(files: &MachineFiles) -> Result<File, FilesError> {
     locked.map_err(FilesError::file("lock", &path))
 }
 
-struct Fetch<'a> {
-    files: &'a MachineFiles,
-    architecture: Architecture,
+pub(super) struct Fetch<'a> {
+    pub(super) files: &'a MachineFiles,
+    pub(super) architecture: Architecture,
+}
+
+/// The host's packages, and those of a guest of another architecture.
+struct Archives {
+    host: Archive,
+    guest: Option<Archive>,
 }
 
 impl Fetch<'_> {
@@ -132,8 +139,25 @@ impl Fetch<'_> {
         )
     }
 
-    fn all(&self, archive: &Archive, series: &[KernelSeries]) -> Result<(), FetchError> {
-        self.qemu(archive)?;
+    fn archives(&self) -> Result<Archives, ArchiveError> {
+        let folder = |architecture| self.files.path().join(format!("apt-{architecture}"));
+        let open = |architecture| Archive::open(&folder(architecture), architecture);
+        Ok(Archives {
+            host: open(Architecture::Amd64)?,
+            guest: match self.architecture {
+                Architecture::Amd64 => None,
+                Architecture::Arm64 => Some(open(Architecture::Arm64)?),
+            },
+        })
+    }
+
+    fn all(&self, archives: &Archives, series: &[KernelSeries]) -> Result<(), FetchError> {
+        self.qemu(&archives.host)?;
+        if let Some(archive) = &archives.guest {
+            self.guest_root(archive)?;
+            self.rust_library(archive)?;
+        }
+        let archive = archives.guest.as_ref().unwrap_or(&archives.host);
         let images = archive.names("linux-image-")?;
         let choice = |series| choose(series, self.architecture, images.iter().map(String::as_str));
         let newest = choice(KernelSeries::Newest).ok();
@@ -148,6 +172,43 @@ impl Fetch<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Fetches the root of a guest that cannot have the host's. Nothing in it is configured.
+    fn guest_root(&self, archive: &Archive) -> Result<(), FetchError> {
+        let Some(root) = self
+            .files
+            .guest_root(self.architecture)
+            .filter(|root| !root.exists())
+        else {
+            return Ok(());
+        };
+        let new = self.files.path().join("new-root");
+        remove(&new)?;
+        archive.unpack_with_dependencies(GUEST_SUITE, &GUEST_PACKAGES, &new)?;
+        trim(&new)?;
+        for folder in ["proc", "sys", "dev", "run", "tmp", "mnt", "root"] {
+            let folder = new.join(folder);
+            fs::create_dir_all(&folder).map_err(FilesError::file("create", &folder))?;
+        }
+        fs::rename(&new, &root).map_err(FilesError::file("create", &root))?;
+        Ok(())
+    }
+
+    /// Fetches the standard library of the host's Rust, if that is Debian's: `tools/arm64` builds with it.
+    fn rust_library(&self, archive: &Archive) -> Result<(), FetchError> {
+        let Some(version) = archive.host_version(RUST_LIBRARY) else {
+            return Ok(());
+        };
+        let folder = self.files.path().join(format!("rust-{}", self.architecture));
+        let record = folder.join("version.json");
+        if fs::read_to_string(&record).is_ok_and(|present| present.contains(&version)) {
+            return Ok(());
+        }
+        remove(&folder)?;
+        archive.unpack(&[format!("{RUST_LIBRARY}={version}")], &folder)?;
+        write_json(&record, &version)?;
         Ok(())
     }
 
@@ -172,115 +233,16 @@ impl Fetch<'_> {
         packages.push(package);
         let tree = self.files.qemu_tree();
         archive.unpack_with_dependencies(BACKPORTS, &packages, &tree)?;
-        for unused in ["doc", "man", "locale", "info", "lintian"] {
-            remove(&tree.join("usr/share").join(unused))?;
-        }
+        trim(&tree)?;
         write_json(&self.files.qemu_record(self.architecture), &version)?;
         Ok(())
     }
-
-    fn kernel(&self, archive: &Archive, series: KernelSeries, package: &str) -> Result<(), FetchError> {
-        let facts = archive.package(package)?;
-        let release = package
-            .trim_start_matches("linux-image-")
-            .trim_end_matches("-unsigned");
-        let present = self.files.kernel(series, self.architecture);
-        if present.is_ok_and(|kernel| kernel.version == facts.version && kernel.release == release) {
-            return Ok(());
-        }
-        let new = self.files.path().join("new");
-        remove(&new)?;
-        let mut packages = vec![package];
-        packages.extend(parts(&facts.depends));
-        archive.unpack(&packages, &new.join("tree"))?;
-        let kernel = Kernel {
-            series,
-            architecture: self.architecture,
-            release: release.to_owned(),
-            version: facts.version,
-            image: PathBuf::from("vmlinuz"),
-            modules: Path::new("modules").join(release),
-        };
-        self.arrange(&kernel, &new)?;
-        write_json(&new.join("kernel.json"), &kernel)?;
-        let folder = self.files.kernel_folder(series, self.architecture);
-        remove(&self.files.skip_record(series, self.architecture))?;
-        remove(&folder)?;
-        fs::create_dir_all(self.files.path().join("kernels"))
-            .and_then(|()| fs::rename(&new, &folder))
-            .map_err(FilesError::file("create", &folder))?;
-        Ok(())
-    }
-
-    /// Keeps the image and the used modules of an unpacked kernel, and makes the index of the modules.
-    fn arrange(&self, kernel: &Kernel, folder: &Path) -> Result<(), FetchError> {
-        let tree = folder.join("tree");
-        let missing = |what| FetchError::Package {
-            package: format!("linux-image-{}", kernel.release),
-            what,
-        };
-        let release = &kernel.release;
-        let in_tree = |candidates: [String; 3]| {
-            candidates
-                .map(|path| tree.join(path))
-                .into_iter()
-                .find(|p| p.exists())
-        };
-        let modules = in_tree(["lib", "usr/lib", "usr"].map(|lib| format!("{lib}/modules/{release}")))
-            .ok_or_else(|| missing("modules"))?;
-        let image = in_tree([
-            format!("boot/vmlinuz-{release}"),
-            format!("usr/lib/modules/{release}/vmlinuz"),
-            format!("lib/modules/{release}/vmlinuz"),
-        ]);
-        let image = image.ok_or_else(|| missing("vmlinuz"))?;
-        let to = folder.join(&kernel.modules);
-        fs::rename(&image, folder.join(&kernel.image))
-            .and_then(|()| fs::create_dir_all(folder.join("modules")))
-            .and_then(|()| fs::rename(&modules, &to))
-            .map_err(FilesError::file("arrange", folder))?;
-        remove(&tree)?;
-        for unused in UNUSED_MODULES {
-            remove(&to.join("kernel").join(unused))?;
-        }
-        self.depmod(kernel, folder)
-    }
-
-    fn depmod(&self, kernel: &Kernel, folder: &Path) -> Result<(), FetchError> {
-        // depmod looks for lib/modules or usr/lib/modules below its base: both lead to `modules`.
-        let links = ["lib", "usr"].map(|name| folder.join(name));
-        for link in &links {
-            symlink(".", link).map_err(FilesError::file("create", link))?;
-        }
-        let mut command = self.files.program("usr/bin/kmod", "depmod");
-        command.arg("--basedir").arg(folder).arg(&kernel.release);
-        let output = command
-            .output()
-            .map_err(FilesError::file("run", Path::new("depmod")))?;
-        for link in &links {
-            remove(link)?;
-        }
-        let index = folder.join(&kernel.modules).join("modules.dep");
-        if output.status.success() && fs::metadata(index).is_ok_and(|index| index.len() > 0) {
-            return Ok(());
-        }
-        let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(FetchError::Depmod {
-            release: kernel.release.clone(),
-            output,
-        })
-    }
 }
 
-/// Removes a file, a symbolic link or a folder, if it exists.
-fn remove(path: &Path) -> Result<(), FilesError> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(facts) if facts.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FilesError::file("remove", path)(error)),
-        _ => Ok(()),
+/// Removes documentation from an unpacked tree.
+fn trim(tree: &Path) -> Result<(), FilesError> {
+    for unused in ["doc", "man", "locale", "info", "lintian"] {
+        remove(&tree.join("usr/share").join(unused))?;
     }
+    Ok(())
 }

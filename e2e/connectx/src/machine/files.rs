@@ -13,10 +13,11 @@ use super::{Architecture, Kernel, KernelSeries};
 /// The folder that `make machines` fills: `.tools/machines` of the project.
 ///
 /// ```text
-/// qemu/                    QEMU and what it needs, busybox, kmod, xz, zstd; qemu/ARCHITECTURE.json: its version
+/// qemu/                    QEMU and what it needs, busybox, kmod, xz, zstd; ARCHITECTURE.json: its version
 /// kernels/SERIES-ARCH/     vmlinuz, modules/RELEASE/, kernel.json; or SERIES-ARCH.json: why there is none
 /// initramfs/               made at the first boot of a kernel
 /// root-arm64/              the root of arm64 guests
+/// rust-arm64/              Rust's standard library for them
 /// ```
 #[derive(Clone, Debug)]
 pub struct MachineFiles {
@@ -109,20 +110,18 @@ impl MachineFiles {
         read_json(&path)?.ok_or(FilesError::Missing { path })
     }
 
-    /// Returns the root file system of a guest: the host's, or a Debian for another architecture.
-    pub fn guest_root(&self, architecture: Architecture) -> PathBuf {
+    /// Returns the root of a guest that cannot have the host's, because its architecture is another one.
+    pub(super) fn guest_root(&self, architecture: Architecture) -> Option<PathBuf> {
         match architecture {
-            Architecture::Amd64 => PathBuf::from("/"),
-            Architecture::Arm64 => self.root.join("root-arm64"),
+            Architecture::Amd64 => None,
+            Architecture::Arm64 => Some(self.root.join("root-arm64")),
         }
     }
 
     /// Returns a static busybox.
     pub(super) fn busybox(&self, architecture: Architecture) -> PathBuf {
-        match architecture {
-            Architecture::Amd64 => self.qemu_tree().join("usr/bin/busybox"),
-            Architecture::Arm64 => self.guest_root(architecture).join("usr/bin/busybox"),
-        }
+        let tree = self.guest_root(architecture).unwrap_or_else(|| self.qemu_tree());
+        tree.join("usr/bin/busybox")
     }
 
     /// Returns a command that runs a program of the QEMU tree with the libraries of that tree.
@@ -183,4 +182,17 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), File
     let text =
         serde_json::to_string_pretty(value).map_err(|error| FilesError::file("write", path)(error.into()))?;
     fs::write(path, text).map_err(FilesError::file("write", path))
+}
+
+/// Removes a file, a symbolic link or a folder, if it exists.
+pub(super) fn remove(path: &Path) -> Result<(), FilesError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(facts) if facts.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FilesError::file("remove", path)(error)),
+        _ => Ok(()),
+    }
 }

@@ -4,7 +4,6 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-dmesg -n 7
 
 failed=
 while read -r module parameters; do
@@ -29,9 +28,14 @@ share() { # TAG FOLDER
     mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose "$1" "$2" ||
         finish "failed: cannot mount $1"
 }
-share root /guest
 share machine /machine
-mount --bind /guest /original
+share host /original
+# A guest of the host's architecture has the host's root.
+if grep -qs '^root' /sys/bus/virtio/drivers/9pnet_virtio/*/mount_tag; then
+    share root /guest
+else
+    mount --bind /original /guest
+fi
 
 mount -t proc proc /guest/proc
 mount -t sysfs sysfs /guest/sys
@@ -43,7 +47,7 @@ mount -t bpf bpf /guest/sys/fs/bpf
 mount -t cgroup2 cgroup2 /guest/sys/fs/cgroup
 mount -t tracefs tracefs /guest/sys/kernel/tracing
 mount -t debugfs debugfs /guest/sys/kernel/debug
-# Folders of the host that the file systems above hide.
+# Folders of the host that the guest does not have otherwise.
 while read -r folder; do
     mkdir -p "/guest/$folder"
     mount --bind "/original/$folder" "/guest/$folder"

@@ -14,9 +14,9 @@ use super::{
 };
 
 const INIT: &str = include_str!("init.sh");
-const APPLETS: [&str; 14] = [
-    "sh", "mount", "mkdir", "dmesg", "insmod", "grep", "sleep", "ln", "poweroff", "hostname", "ip", "cp",
-    "chroot", "cat",
+const APPLETS: [&str; 13] = [
+    "sh", "mount", "mkdir", "insmod", "grep", "sleep", "ln", "poweroff", "hostname", "ip", "cp", "chroot",
+    "cat",
 ];
 const FOLDERS: [&str; 9] = [
     "bin", "dev", "proc", "sys", "modules", "guest", "machine", "original", "tmp",
@@ -60,16 +60,16 @@ fn build(files: &MachineFiles, kernel: &Kernel, modules: &[&str]) -> Result<Vec<
         archive.link(&format!("bin/{applet}"), "busybox");
     }
     let index = ModuleIndex::read(kernel)?;
-    let mut list = String::new();
+    let mut list = Vec::new();
     for (file, parameters) in index.order(modules)? {
         let module = format!("{}.ko", name(file));
         archive.file(
             &format!("modules/{module}"),
             &content(files, &kernel.modules.join(file))?,
         );
-        list += &format!("{module} {parameters}\n");
+        list.push(format!("{module} {parameters}\n"));
     }
-    archive.file("modules/list", list.as_bytes());
+    archive.file("modules/list", list.concat().as_bytes());
     archive.file("init", INIT.as_bytes());
     Ok(archive.finish())
 }

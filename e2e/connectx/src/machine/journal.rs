@@ -5,7 +5,6 @@ use std::{
     fs::File,
     io::{self, Write},
     path::Path,
-    process::ExitStatus,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -68,7 +67,7 @@ struct State {
     warnings: Vec<String>,
     last_progress: Instant,
     result: Option<String>,
-    ended: Option<Option<ExitStatus>>,
+    ended: bool,
 }
 
 /// Why [`Journal::wait_for_end`] returned.
@@ -95,7 +94,7 @@ impl Journal {
             warnings: Vec::new(),
             last_progress: now,
             result: None,
-            ended: None,
+            ended: false,
         };
         Ok(Self {
             state: Mutex::new(state),
@@ -138,14 +137,15 @@ impl Journal {
         self.progressed(state);
     }
 
-    pub(super) fn ended(&self, status: Option<ExitStatus>) {
+    /// Notes that QEMU has ended.
+    pub(super) fn end(&self) {
         let mut state = self.lock();
-        state.ended = Some(status);
+        state.ended = true;
         self.progressed(state);
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.lock().ended.is_some()
+        self.lock().ended
     }
 
     pub(super) fn reported(&self) -> Option<String> {
@@ -169,7 +169,7 @@ impl Journal {
     pub(super) fn wait_for_end(&self, silence: Duration, total: Duration) -> Waited {
         let mut state = self.lock();
         loop {
-            if state.ended.is_some() {
+            if state.ended {
                 return Waited::Ended;
             }
             let quiet = silence.saturating_sub(state.last_progress.elapsed());
@@ -241,10 +241,10 @@ mod tests {
     #[test]
     fn waiting_ends_by_silence_and_by_the_total() {
         let journal = Journal::new(None).unwrap();
-        let (short, long) = (Duration::from_millis(1), Duration::from_secs(60));
+        let (short, long) = (Duration::from_millis(1), Duration::from_mins(1));
         assert_eq!(journal.wait_for_end(short, long), Waited::Silent);
         assert_eq!(journal.wait_for_end(long, short), Waited::TooLong);
-        journal.ended(None);
+        journal.end();
         assert_eq!(journal.wait_for_end(short, short), Waited::Ended);
     }
 }

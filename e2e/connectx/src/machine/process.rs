@@ -37,20 +37,20 @@ impl Process {
     ) -> io::Result<Self> {
         let (sender, started) = mpsc::channel();
         let its_journal = Arc::clone(journal);
-        let console =
-            thread::Builder::new()
-                .name("console".into())
-                .spawn(move || match start(command, namespace) {
-                    Ok(mut child) => {
-                        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-                        let child = Arc::new(Mutex::new(child));
-                        let _ = sender.send(Ok((Arc::clone(&child), stderr)));
-                        read_lines(stdout, |line| its_journal.line(Origin::Console, line));
-                        let status = child.lock().unwrap_or_else(PoisonError::into_inner).wait();
-                        its_journal.ended(status.ok());
-                    }
-                    Err(error) => drop(sender.send(Err(error))),
-                })?;
+        let console = thread::Builder::new().name("console".into());
+        let console = console.spawn(move || match start(command, namespace) {
+            Ok(mut child) => {
+                let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+                let child = Arc::new(Mutex::new(child));
+                let _ = sender.send(Ok((Arc::clone(&child), stderr)));
+                read_lines(stdout, |line| its_journal.line(Origin::Console, line));
+                if let Ok(status) = child.lock().unwrap_or_else(PoisonError::into_inner).wait() {
+                    its_journal.line(Origin::Qemu, &status.to_string());
+                }
+                its_journal.end();
+            }
+            Err(error) => drop(sender.send(Err(error))),
+        })?;
         let started = started
             .recv()
             .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()));

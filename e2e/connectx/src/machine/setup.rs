@@ -1,55 +1,34 @@
-//! What a machine consists of, and QEMU's command line for it.
+//! What a machine consists of.
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use serde_json::{Value, json};
-
 use super::{
-    Architecture, FilesError, Kernel, MODULES, Machine, MachineError, MachineFiles, initramfs::initramfs,
+    FilesError, Kernel, MODULES, Machine, MachineError, MachineFiles, QemuNic,
+    initramfs::initramfs,
+    qemu::{card_socket, command},
     run_directory::RunDirectory,
 };
 
-/// The names of the virtio-serial ports.
-pub(super) const PORTS: [&str; 3] = ["result", "output", "peer"];
 /// Folders of the guest that are empty file systems of its own.
 const HIDDEN: [&str; 3] = ["/tmp", "/run", "/mnt"];
-/// A warning ends the machine. The limits of the watchdogs are those of an emulated processor on a busy host.
-const KERNEL_ARGUMENTS: &str = "loglevel=5 panic=-1 oops=panic panic_on_warn=1 watchdog_thresh=60 \
-    rcupdate.rcu_cpu_stall_timeout=120 random.trust_cpu=on";
-
-/// A network device of QEMU's own, whose wire is a tap interface.
-#[derive(Clone, Debug)]
-pub struct QemuNic {
-    /// The name for QEMU's monitor.
-    pub id: String,
-    /// QEMU's name of the model: `igb`, `vmxnet3`, `virtio-net-pci`.
-    pub model: String,
-    /// The MAC address, as in `52:54:00:00:00:01`.
-    pub mac: String,
-    /// The tap interface, in the machine's namespace.
-    pub tap: String,
-    /// The number of queue pairs; more than one needs a tap interface with `multi_queue`.
-    pub queues: u32,
-    /// Further properties of the device, as in `ctrl_guest_offloads=off`.
-    pub properties: Vec<String>,
-}
-
 /// A machine that is not started yet.
 #[derive(Debug)]
 pub struct MachineBuilder {
-    files: MachineFiles,
+    pub(super) files: MachineFiles,
     pub(super) kernel: Kernel,
     pub(super) directory: RunDirectory,
-    memory_mib: u32,
-    processors: u32,
+    pub(super) memory_mib: u32,
+    pub(super) processors: u32,
     modules: Vec<String>,
-    kernel_arguments: Vec<String>,
-    cards: Vec<String>,
-    nics: Vec<QemuNic>,
+    pub(super) kernel_arguments: Vec<String>,
+    /// The names of the slots for cards.
+    pub(super) slots: Vec<String>,
+    /// Those that have a card from the start.
+    pub(super) cards: Vec<String>,
+    pub(super) nics: Vec<QemuNic>,
     pub(super) namespace: Option<File>,
     pub(super) log: Option<PathBuf>,
     command: Vec<String>,
@@ -67,6 +46,7 @@ impl MachineBuilder {
             processors: 2,
             modules: Vec::new(),
             kernel_arguments: Vec::new(),
+            slots: Vec::new(),
             cards: Vec::new(),
             nics: Vec::new(),
             namespace: None,
@@ -106,8 +86,16 @@ impl MachineBuilder {
         self
     }
 
+    /// Adds an empty PCIe slot for [`Machine::insert_card`].
+    #[must_use]
+    pub fn slot(mut self, id: &str) -> Self {
+        self.slots.push(id.to_owned());
+        self
+    }
+
     /// Adds a PCIe slot with a card, and returns the socket on which the card must listen before the start.
     pub fn card(&mut self, id: &str) -> PathBuf {
+        self.slots.push(id.to_owned());
         self.cards.push(id.to_owned());
         card_socket(&self.directory, id)
     }
@@ -155,6 +143,8 @@ impl MachineBuilder {
     }
 
     /// Makes a folder of the host visible that is below `/tmp`, `/run` or `/mnt`, which are empty otherwise.
+    ///
+    /// A guest of another architecture has only these folders and the source tree.
     #[must_use]
     pub fn folder(mut self, path: impl Into<PathBuf>) -> Self {
         self.folders.push(path.into());
@@ -164,9 +154,9 @@ impl MachineBuilder {
     /// Starts it. Returns when QEMU runs; the kernel may still be booting.
     pub fn start(self) -> Result<Machine, MachineError> {
         self.write("command", &self.script())?;
-        self.write("folders", &self.visible_folders())?;
+        self.write("folders", &self.visible_folders()?)?;
         let initramfs = initramfs(&self.files, &self.kernel, &self.all_modules())?;
-        let qemu = self.qemu(&initramfs);
+        let qemu = command(&self, &initramfs);
         Machine::start(self, qemu)
     }
 
@@ -177,7 +167,7 @@ impl MachineBuilder {
             model if model.starts_with("virtio-net") => "virtio_net",
             model => model,
         }));
-        if !self.cards.is_empty() {
+        if !self.slots.is_empty() {
             modules.push("mlx5_core");
         }
         modules
@@ -190,166 +180,45 @@ impl MachineBuilder {
 
     fn script(&self) -> String {
         let quoted = |text: &String| format!("'{}'", text.replace('\'', r"'\''"));
-        let mut script =
-            "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\ncd /\n"
-                .to_owned();
-        for (name, value) in &self.environment {
-            script += &format!("export {name}={}\n", quoted(value));
-        }
+        let mut lines = vec![
+            "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root".to_owned(),
+            "cd /".to_owned(),
+        ];
+        let variables = self.environment.iter();
+        lines.extend(variables.map(|(name, value)| format!("export {name}={}", quoted(value))));
         let words: Vec<_> = self.command.iter().map(quoted).collect();
-        script + &format!("exec {}\n", words.join(" "))
+        lines.push(format!("exec {}\n", words.join(" ")));
+        lines.join("\n")
     }
 
-    /// Returns the folders to show, one per line: those that were asked for, and the source tree where it is
-    /// hidden.
-    fn visible_folders(&self) -> String {
-        let project = self.files.path().ancestors().nth(2).map(Path::to_owned);
-        let hidden = |folder: &&PathBuf| HIDDEN.iter().any(|hidden| folder.starts_with(hidden));
-        let folders = project.iter().chain(&self.folders).filter(hidden);
-        folders.map(|folder| format!("{}\n", folder.display())).collect()
-    }
-
-    fn qemu(&self, initramfs: &Path) -> Command {
-        let mut command = self.files.qemu(self.kernel.architecture);
-        let (machine, processor, console) = match self.kernel.architecture {
-            Architecture::Amd64 => ("q35", "max", "ttyS0"),
-            // Without this, pointer authentication takes most of the time.
-            Architecture::Arm64 => ("virt", "max,pauth-impdef=on", "ttyAMA0"),
-        };
-        let memory = format!("{}M", self.memory_mib);
-        let mut line = format!("console={console} {KERNEL_ARGUMENTS}");
-        for argument in &self.kernel_arguments {
-            line = line + " " + argument;
-        }
-        command
-            .args([
-                "-name",
-                "xdp-machine",
-                "-nodefaults",
-                "-display",
-                "none",
-                "-no-reboot",
-                "-accel",
-                "tcg",
-            ])
-            .args([
-                "-M",
-                &format!("{machine},memory-backend=memory"),
-                "-cpu",
-                processor,
-            ])
-            .args(["-smp", &self.processors.to_string(), "-m", &memory])
-            // The card maps the memory that it reads and writes.
-            .args([
-                "-object",
-                &format!("memory-backend-memfd,id=memory,size={memory},share=on"),
-            ])
-            .arg("-kernel")
-            .arg(&self.kernel.image)
-            .arg("-initrd")
-            .arg(initramfs)
-            .args(["-append", &line])
-            .args([
-                "-chardev",
-                "stdio,id=console,signal=off",
-                "-serial",
-                "chardev:console",
-            ])
-            .args(self.share("root", &self.files.guest_root(self.kernel.architecture)))
-            .args(self.share("machine", self.directory.path()))
-            .args(self.ports())
-            .args(self.devices());
-        command
-    }
-
-    fn share(&self, tag: &str, folder: &Path) -> [String; 2] {
-        let path = folder.display().to_string().replace(',', ",,");
-        let options = "security_model=none,readonly=on,multidevs=remap";
-        [
-            "-virtfs".to_owned(),
-            format!("local,id={tag},mount_tag={tag},path={path},{options}"),
-        ]
-    }
-
-    fn ports(&self) -> Vec<String> {
-        let socket = |name: &str| {
-            let path = self.directory.path().join(name);
-            format!("socket,id={name},path={}", path.display())
-        };
-        let mut arguments = words([
-            "-chardev",
-            &socket("qmp"),
-            "-object",
-            "monitor-qmp,id=monitor,chardev=qmp",
-        ]);
-        arguments.extend(words(["-device", "virtio-serial-pci,id=ports,max_ports=8"]));
-        for name in PORTS {
-            let port = format!("virtserialport,bus=ports.0,chardev={name},name={name}");
-            arguments.extend(words(["-chardev", &socket(name), "-device", &port]));
-        }
-        arguments
-    }
-
-    fn devices(&self) -> Vec<String> {
-        let mut arguments = Vec::new();
-        let ids = self.cards.iter().chain(self.nics.iter().map(|nic| &nic.id));
-        for (slot, id) in ids.enumerate() {
-            let slot = slot + 1;
-            let port =
-                format!("pcie-root-port,id=slot-{id},chassis={slot},slot={slot},x-speed=16,x-width=16");
-            arguments.extend(words(["-device", &port]));
-        }
-        for id in &self.cards {
-            let device = card_device(id, &card_socket(&self.directory, id)).to_string();
-            arguments.extend(words(["-device", &device]));
-        }
-        for nic in &self.nics {
-            arguments.extend(nic.arguments());
-        }
-        arguments
-    }
-}
-
-impl QemuNic {
-    fn arguments(&self) -> Vec<String> {
-        let Self {
-            id,
-            model,
-            mac,
-            tap,
-            queues,
-            properties,
-        } = self;
-        let mut netdev = format!("tap,id=wire-{id},ifname={tap},script=no,downscript=no,vhost=off");
-        let mut device = format!("{model},id={id},netdev=wire-{id},mac={mac},bus=slot-{id},romfile=");
-        if *queues > 1 {
-            netdev += &format!(",queues={queues}");
-            if model.starts_with("virtio") {
-                device += &format!(",mq=on,vectors={}", 2 * queues + 2);
+    /// Returns the folders of the host to show, one per line: the source tree, the program's and others,
+    /// where the guest does not have them anyway.
+    fn visible_folders(&self) -> Result<String, FilesError> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+        let program = Path::new(&self.command[0]).parent();
+        let wanted = source
+            .into_iter()
+            .chain(program)
+            .chain(self.folders.iter().map(PathBuf::as_path));
+        let hidden = |folder: &&Path| HIDDEN.iter().any(|hidden| folder.starts_with(hidden));
+        let folders: Vec<&Path> = match self.files.guest_root(self.kernel.architecture) {
+            None => wanted.filter(hidden).collect(),
+            Some(root) => {
+                let folders = source
+                    .into_iter()
+                    .chain(self.folders.iter().map(PathBuf::as_path));
+                let folders: Vec<_> = folders.collect();
+                for folder in &folders {
+                    // The guest cannot create the folder: its root is read-only.
+                    let place = root.join(folder.strip_prefix("/").unwrap_or(folder));
+                    fs::create_dir_all(&place).map_err(FilesError::file("create", &place))?;
+                }
+                folders
             }
-        }
-        for property in properties {
-            device += &format!(",{property}");
-        }
-        words(["-netdev", &netdev, "-device", &device])
+        };
+        Ok(folders
+            .iter()
+            .map(|folder| folder.display().to_string() + "\n")
+            .collect())
     }
-}
-
-/// Returns QEMU's description of a card.
-pub(super) fn card_device(id: &str, socket: &Path) -> Value {
-    json!({
-        "driver": "vfio-user-pci",
-        "id": id,
-        "bus": format!("slot-{id}"),
-        "romfile": "",
-        "socket": { "type": "unix", "path": socket },
-    })
-}
-
-pub(super) fn card_socket(directory: &RunDirectory, id: &str) -> PathBuf {
-    directory.path().join(format!("card-{id}"))
-}
-
-fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
-    words.map(str::to_owned).to_vec()
 }
