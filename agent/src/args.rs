@@ -41,6 +41,11 @@ pub enum Command {
     /// Packets of established and unreplied flows bypass the stack in both directions; flows in the table
     /// `stack` do not.
     Flows(FlowsArgs),
+    /// Check whether the agent would work on this node and its NICs, and say what to change. Attaches
+    /// nothing, and needs no running agent.
+    ///
+    /// Exits with 0 if every selected NIC would get the program in its driver, and with 1 otherwise.
+    Preflight(PreflightArgs),
     /// Detach all programs, restore the pods' interfaces, and remove all tables and pins.
     Uninstall(UninstallArgs),
 }
@@ -118,6 +123,27 @@ pub struct NicArgs {
     /// Select NICs by bus address, as `ethtool -i` shows it, such as 0000:3b:00.0. Can be repeated.
     #[arg(long = "nic-pci", value_name = "ADDR")]
     pub pci: Vec<String>,
+}
+
+/// Arguments of `preflight`.
+#[derive(Debug, Args)]
+pub struct PreflightArgs {
+    /// Check NICs by name; `*` and `?` are wildcards. Can be repeated. Without any selection, all physical
+    /// NICs are checked.
+    #[arg(long = "nic", value_name = "GLOB")]
+    pub names: Vec<String>,
+    /// Check NICs by driver, as `ethtool -i` shows it. Can be repeated.
+    #[arg(long = "nic-driver", value_name = "DRIVER")]
+    pub drivers: Vec<String>,
+    /// Check NICs by bus address, as `ethtool -i` shows it. Can be repeated.
+    #[arg(long = "nic-pci", value_name = "ADDR")]
+    pub pci: Vec<String>,
+    /// Pin directory.
+    #[command(flatten)]
+    pub pins: PinsArgs,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// Arguments of `uninstall`.
@@ -198,7 +224,7 @@ pub struct ExplainArgs {
     pub output: Output,
 }
 
-/// Output format of `status`, `flows` and `explain`.
+/// Output format of `status`, `flows`, `explain` and `preflight`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// Text for people.

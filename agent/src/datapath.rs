@@ -28,6 +28,7 @@ pub use hooks::{
     reader::{PodEnd, detach_clsact},
 };
 pub use kernel::sys::ProgramStats;
+pub(crate) use kernel::sys::has_tcx;
 use kernel::{lock::Lock, pins::Pins};
 pub use pinned::{NicProgram, Pinned};
 use programs::Programs;

@@ -15,7 +15,8 @@ use std::error::Error;
 use anyhow::Context as _;
 pub use args::{Cli, Command};
 use node::system;
-use report::{explain, flows, output, status};
+use report::{explain, flows, output, preflight, status};
+use xdp_plan::nics::NicSelector;
 
 /// Executes a command line.
 pub fn execute(cli: Cli) -> anyhow::Result<()> {
@@ -27,6 +28,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Status(args) => status(&args),
         Command::Explain(args) => explain(&args),
         Command::Flows(args) => flows(&args),
+        Command::Preflight(args) => preflight(&args),
         Command::Uninstall(args) => uninstall(&args),
     }
 }
@@ -53,6 +55,22 @@ fn flows(args: &args::FlowsArgs) -> anyhow::Result<()> {
         args::Output::Table => flows.table(),
         args::Output::Json => output::json(&flows),
     })
+}
+
+fn preflight(args: &args::PreflightArgs) -> anyhow::Result<()> {
+    let selector = NicSelector {
+        globs: args.names.clone(),
+        drivers: args.drivers.clone(),
+        pci: args.pci.clone(),
+        allow_generic: false,
+    };
+    let report = preflight::collect(&selector, &args.pins.pin_dir)?;
+    print(&match args.output {
+        args::Output::Table => report.table(),
+        args::Output::Json => output::json(&report),
+    })?;
+    anyhow::ensure!(report.passed, "not every check passed, see above");
+    Ok(())
 }
 
 fn uninstall(args: &args::UninstallArgs) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Everything that the agent shows: `status`, `explain`, `flows`, metrics and probes.
+//! Everything that the agent shows: `status`, `explain`, `flows`, `preflight`, metrics and probes.
 //!
 //! | to add | change |
 //! |---|---|
@@ -11,5 +11,6 @@ pub mod explain;
 pub mod flows;
 pub mod metrics;
 pub mod output;
+pub mod preflight;
 pub mod serve;
 pub mod status;

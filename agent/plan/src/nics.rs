@@ -4,20 +4,25 @@
 //! `netdev_warn`), so what can be known before is checked before, and an errno is read together with the
 //! facts.
 
+mod errno;
 mod features;
+mod mlx5;
 mod preflight;
 mod problem;
 mod select;
 mod state;
+mod support;
+mod uppers;
 
+pub use errno::{AttachRefusal, attach_problem};
 pub use features::{BASIC, NDO_XMIT, REDIRECT, feature_names};
+pub use mlx5::{ReceiveQueue, Strides, linear_mtu, linear_mtu_limit};
 pub use preflight::preflight;
-pub use problem::{
-    REPLY_PATH_NEEDS, attach_problem, generic_mode, linear_mtu_limit, no_reply_path, not_native,
-    peer_refused, reason,
-};
+pub use problem::{REPLY_PATH_NEEDS, generic_mode, no_reply_path, not_native, peer_refused, reason};
 pub use select::{NicSelector, Selection, select};
 pub use state::{mode, states};
+pub use support::{RuleSupport, Support, rule_support};
+pub use uppers::{Uppers, advice, uppers};
 
 /// An interface as `RTM_GETLINK` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub struct HostLink {
     pub up: bool,
     /// `IFF_LOOPBACK`.
     pub loopback: bool,
+    /// Whether the link has a carrier (`IFF_LOWER_UP`).
+    pub carrier: bool,
     /// Maximum transmission unit in bytes.
     pub mtu: u32,
     /// Link-layer address; zero if it does not have six bytes.
@@ -79,6 +86,8 @@ pub struct Driver {
     pub name: String,
     /// Bus address, for example `0000:3b:00.0`; empty for virtual interfaces.
     pub bus: String,
+    /// Version of the firmware; empty if the driver does not say.
+    pub firmware: String,
 }
 
 /// The facts about an interface that may be a NIC.
@@ -92,6 +101,13 @@ pub struct NicFacts {
     pub features: Option<u64>,
     /// Large receive offload is on.
     pub lro: bool,
+    /// Generic receive offload in hardware is on.
+    pub hw_gro: bool,
+    /// Headers and data of TCP segments are split into different buffers (`ethtool -g`: TCP data split).
+    pub data_split: bool,
+    /// The receive queues are striding (private flag `rx_striding_rq` of mlx5). `None`: the driver has no
+    /// such flag.
+    pub striding: Option<bool>,
     /// The bridge, bond or the like above it that has an XDP program, and that program.
     pub upper: Option<(String, XdpState)>,
     /// The kernel's tag of the XDP program that is attached.

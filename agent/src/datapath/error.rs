@@ -138,15 +138,24 @@ impl OpenError {
 
 /// A program could not be attached to an interface.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step} on interface {ifindex}")]
+#[error("cannot {step} on interface {ifindex}{}", said(kernel_text))]
 pub struct AttachError {
     /// The step that failed.
     pub step: AttachStep,
     /// The interface, by its index in its namespace.
     pub ifindex: u32,
+    /// What the kernel says about it, empty if nothing is known: its extack, or lines of its log.
+    pub kernel_text: String,
     /// The kernel's error.
     #[source]
     pub source: io::Error,
+}
+
+fn said(kernel_text: &str) -> String {
+    if kernel_text.is_empty() {
+        return String::new();
+    }
+    format!(" (the kernel says: {kernel_text})")
 }
 
 impl AttachError {
@@ -159,6 +168,7 @@ impl AttachError {
         move |source| Self {
             step,
             ifindex,
+            kernel_text: String::new(),
             source,
         }
     }

@@ -4,4 +4,5 @@ pub(in crate::datapath) mod lock;
 pub(in crate::datapath) mod mmap_array;
 pub(in crate::datapath) mod pins;
 pub(in crate::datapath) mod plain;
+pub(in crate::datapath) mod refusal;
 pub(in crate::datapath) mod sys;

@@ -9,11 +9,16 @@ use std::{
 
 use xdp_plan::nics::Driver;
 
+mod sets;
+
+pub use sets::{Amount, Channels, Flags, Rings, channels, features, flag, private_flags, rings};
+
 // include/uapi/linux/ethtool.h
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_SGRO: u32 = 0x2c;
+const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 const ETH_FLAG_LRO: u32 = 1 << 15;
 
 /// An ethtool request failed.
@@ -66,6 +71,7 @@ pub fn driver(name: &str) -> Result<Driver, EthtoolError> {
     Ok(Driver {
         name: text(&info.driver),
         bus: text(&info.bus_info),
+        firmware: text(&info.fw_version),
     })
 }
 
@@ -93,12 +99,21 @@ pub fn set_gro(name: &str, on: bool) -> Result<(), EthtoolError> {
 
 /// Whether large receive offload is on.
 pub fn lro(name: &str) -> Result<bool, EthtoolError> {
+    Ok(flags(name)? & ETH_FLAG_LRO != 0)
+}
+
+/// Whether the NIC strips VLAN tags: XDP programs do not see them then.
+pub fn strips_vlan(name: &str) -> Result<bool, EthtoolError> {
+    Ok(flags(name)? & ETH_FLAG_RXVLAN != 0)
+}
+
+fn flags(name: &str) -> Result<u32, EthtoolError> {
     let mut value = Value {
         cmd: ETHTOOL_GFLAGS,
         data: 0,
     };
     request("ETHTOOL_GFLAGS", name, &mut value)?;
-    Ok(value.data & ETH_FLAG_LRO != 0)
+    Ok(value.data)
 }
 
 /// `struct ethtool_value`.
@@ -134,6 +149,16 @@ impl Command for Value {}
 impl Command for DrvInfo {}
 
 fn request<T: Command>(request: &'static str, name: &str, command: &mut T) -> Result<(), EthtoolError> {
+    call(request, name, std::ptr::from_mut(command).cast())
+}
+
+/// Sends a request whose structure consists of words of 32 bits, the first of which is the command. Its end
+/// leaves room for all that the command makes the kernel write.
+fn request_words(request: &'static str, name: &str, words: &mut [u32]) -> Result<(), EthtoolError> {
+    call(request, name, words.as_mut_ptr().cast())
+}
+
+fn call(request: &'static str, name: &str, command: *mut c_char) -> Result<(), EthtoolError> {
     let failed = |source| EthtoolError::Refused {
         request,
         name: name.to_owned(),
@@ -142,12 +167,10 @@ fn request<T: Command>(request: &'static str, name: &str, command: &mut T) -> Re
     let socket = UnixDatagram::unbound().map_err(failed)?;
     let mut interface = libc::ifreq {
         ifr_name: interface_name(name)?,
-        ifr_ifru: libc::__c_anonymous_ifr_ifru {
-            ifru_data: std::ptr::from_mut(command).cast(),
-        },
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: command },
     };
-    // SAFETY: `interface` is a whole `struct ifreq` whose data points to a `Command`, which outlives the call
-    // and has the size that its command makes the kernel read and write.
+    // SAFETY: `interface` is a whole `struct ifreq` whose data points to a structure that outlives the call
+    // and has the size that its command makes the kernel read and write, as both callers ensure.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut interface) };
     if result == 0 {
         Ok(())

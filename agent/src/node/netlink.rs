@@ -8,6 +8,7 @@ use std::io;
 use netlink_packet_core::DecodeError;
 
 pub(crate) mod client;
+pub mod ethnl;
 mod facts;
 mod filter;
 pub mod genl;

@@ -4,22 +4,36 @@ use xdp_plan::nics::{HostLink, NicFacts, XdpState};
 
 use crate::node::{
     ethtool,
-    netlink::{NetlinkError, genl},
+    netlink::{NetlinkError, ethnl, genl},
 };
 
 /// Reads the facts about the interfaces of the calling thread's namespace. What a driver does not answer
 /// stays empty.
 pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
     let mut netdev = genl::Netdev::open()?;
-    let describe = |link: &HostLink| NicFacts {
-        link: link.clone(),
-        driver: ethtool::driver(&link.name).unwrap_or_default(),
-        features: netdev
-            .as_mut()
-            .and_then(|netdev| netdev.xdp_features(link.ifindex).ok()),
-        lro: ethtool::lro(&link.name).unwrap_or_default(),
-        upper: upper_program(link, links),
-        program_tag: None,
+    let mut rings = ethnl::Ethnl::open()?;
+    let describe = |link: &HostLink| {
+        let driver = ethtool::driver(&link.name).unwrap_or_default();
+        // There may be hundreds of virtual interfaces, and none of them has these.
+        let hardware = Some(link).filter(|_| !driver.bus.is_empty());
+        let features = hardware.and_then(|link| ethtool::features(&link.name).ok());
+        let private = hardware.and_then(|link| ethtool::private_flags(&link.name).ok());
+        let on = |flags: Option<&ethtool::Flags>, name| ethtool::flag(flags?, name);
+        NicFacts {
+            link: link.clone(),
+            features: netdev
+                .as_mut()
+                .and_then(|netdev| netdev.xdp_features(link.ifindex).ok()),
+            lro: ethtool::lro(&link.name).unwrap_or_default(),
+            hw_gro: on(features.as_ref(), "rx-gro-hw").unwrap_or_default(),
+            data_split: hardware
+                .zip(rings.as_mut())
+                .is_some_and(|(link, rings)| rings.data_split(link.ifindex).unwrap_or_default()),
+            striding: on(private.as_ref(), "rx_striding_rq"),
+            upper: upper_program(link, links),
+            program_tag: None,
+            driver,
+        }
     };
     Ok(links.iter().map(describe).collect())
 }

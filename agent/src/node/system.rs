@@ -192,6 +192,12 @@ pub fn picks_up_connections() -> Option<bool> {
     (!setting.is_empty()).then(|| setting != "0")
 }
 
+/// Returns whether the kernel compiles BPF programs. `None`: the setting cannot be read.
+pub fn jit() -> Option<bool> {
+    let setting = line("/proc/sys/net/core/bpf_jit_enable");
+    (!setting.is_empty()).then(|| setting != "0")
+}
+
 fn line(path: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.trim().to_owned()

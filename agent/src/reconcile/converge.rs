@@ -163,6 +163,7 @@ impl<K: Kernel> Convergence<'_, K> {
         let refusal = |step| HookRefusal {
             step,
             error: error.message.clone(),
+            kernel_text: error.kernel_text.clone(),
             errno: error.errno,
         };
         match change {

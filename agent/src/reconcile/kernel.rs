@@ -78,6 +78,8 @@ pub(super) struct ChangeError {
     pub(super) message: String,
     /// The kernel's errno; 0 if it gave none.
     pub(super) errno: i32,
+    /// What the kernel says about a refused attach, empty if nothing is known.
+    pub(super) kernel_text: String,
     /// The step that failed, when a pod's GRO was to be switched on.
     pub(super) not_ready: Option<NotReady>,
 }
@@ -89,9 +91,14 @@ impl From<ApplyError> for ChangeError {
             ApplyError::Gro { reason, .. } => (0, Some(*reason)),
             _ => (0, None),
         };
+        let kernel_text = match &error {
+            ApplyError::Attach(error) => error.kernel_text.clone(),
+            _ => String::new(),
+        };
         Self {
             message: error_chain(&error),
             errno,
+            kernel_text,
             not_ready,
         }
     }

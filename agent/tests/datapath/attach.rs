@@ -109,6 +109,10 @@ fn where_there_is_no_native_xdp_nothing_is_attached() {
     let datapath = Datapath::open(&bpffs.pin_dir()).unwrap();
     let error = fixture.host.run(|| datapath.attach_nic(bridge)).unwrap_err();
     assert_eq!(error.errno(), libc::EOPNOTSUPP, "{error:?}");
+    if has_extack() {
+        let said = "Underlying driver does not support XDP in native mode";
+        assert_eq!(error.kernel_text, said);
+    }
     let modes = fixture.host.run(|| {
         host_links()
             .unwrap()
@@ -117,6 +121,12 @@ fn where_there_is_no_native_xdp_nothing_is_attached() {
             .collect::<Vec<_>>()
     });
     assert!(modes.iter().all(|mode| *mode == XdpMode::None), "{modes:?}");
+}
+
+/// The kernel has a tracepoint for refused attachments since Linux 6.8.
+fn has_extack() -> bool {
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap();
+    symbols.contains("__tracepoint_bpf_xdp_link_attach_failed")
 }
 
 #[test]

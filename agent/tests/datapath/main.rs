@@ -22,6 +22,7 @@ mod node;
 mod oracle;
 mod output;
 mod peer;
+mod preflight;
 mod random;
 mod reject;
 mod reply_path;

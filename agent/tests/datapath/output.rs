@@ -25,6 +25,7 @@ fn agent(pin_dir: &Path, arguments: &[&str]) -> Command {
 #[case::status_json(&["status", "--output", "json"])]
 #[case::flows(&["flows"])]
 #[case::explain(&["explain", "--from", "192.0.2.1", "--to", "server-0", "--protocol", "ICMP"])]
+#[case::help(&["status", "--help"])]
 #[case::uninstall(&["uninstall"])]
 fn a_reader_that_closes_the_pipe_is_no_error(#[case] arguments: &[&str]) {
     let bpffs = Bpffs::new();

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Situation;
+use super::{HookRefusal, Situation};
 use crate::{
     change::XdpAttach,
     desired::DesiredProgram,
     hook::{AttachPoint, Hook, Interface},
     installed::{HookState, Program},
     nics::{
-        NicFacts, XdpMode, attach_problem, generic_mode, no_reply_path, not_native, peer_refused, preflight,
-        reason, select,
+        AttachRefusal, NicFacts, XdpMode, attach_problem, generic_mode, no_reply_path, not_native,
+        peer_refused, preflight, reason, select,
     },
     report::Problem,
 };
@@ -62,12 +62,13 @@ impl<'a> Nics<'a> {
         let point = AttachPoint::new(Hook::Nic, nic.link.ifindex);
         let state = installed.hooks.get(&point);
         let attached = state.is_some_and(|state| state.program.is_attached());
-        let problems = if let Some(refusal) = refused.hooks.get(&point) {
-            refused
-                .attach(Hook::Nic, nic.link.ifindex)
-                .map(|_| attach_problem(nic, refusal.errno, page_size))
-                .into_iter()
-                .collect()
+        let problems = if refused.hooks.contains_key(&point) {
+            let refusal = refused.attach(Hook::Nic, nic.link.ifindex).into_iter();
+            let problem = |refusal: &HookRefusal| {
+                let (errno, text) = (refusal.errno, refusal.kernel_text.as_str());
+                attach_problem(nic, AttachRefusal { errno, text }, page_size)
+            };
+            refusal.map(problem).collect()
         } else {
             let own = state.and_then(|state| state.program_id);
             let problems = preflight(nic, own.as_slice(), page_size);

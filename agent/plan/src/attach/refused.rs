@@ -26,6 +26,8 @@ pub struct HookRefusal {
     pub step: RefusedStep,
     /// The error with its causes.
     pub error: String,
+    /// What the kernel says about it, empty if nothing is known: its extack, or lines of its log.
+    pub kernel_text: String,
     /// The kernel's errno; 0 if it gave none.
     pub errno: i32,
 }

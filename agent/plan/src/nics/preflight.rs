@@ -2,9 +2,9 @@
 
 use super::{
     BASIC, NicFacts, REDIRECT,
+    mlx5::{is_mlx5, linear_mtu_limit},
     problem::{
-        foreign_program, is_mlx5, linear_mtu_limit, mtu_too_large, no_native_xdp, receive_merging,
-        upper_has_program,
+        foreign_program, mtu_too_large, no_native_xdp, queues_in_use, receive_merging, upper_has_program,
     },
 };
 use crate::report::Problem;
@@ -30,15 +30,20 @@ pub fn preflight(nic: &NicFacts, own_programs: &[u32], page_size: u32) -> Vec<Pr
     {
         problems.push(no_native_xdp(nic));
     }
-    if let Some(limit) = linear_mtu_limit(&nic.driver.name, page_size).filter(|limit| nic.link.mtu > *limit) {
+    if nic.data_split {
+        problems.push(queues_in_use(nic));
+    }
+    if let Some(limit) = linear_mtu_limit(nic, page_size).filter(|limit| nic.link.mtu > *limit) {
         problems.push(mtu_too_large(nic, Some(limit)));
     }
     problems
 }
 
-/// mlx5 shows no XDP feature at all while LRO or HW-GRO is on (`mlx5e_set_xdp_feature`, Linux 6.3 and later).
+/// mlx5 refuses XDP programs while LRO or HW-GRO is on (`mlx5e_params_validate_xdp`), and shows no XDP
+/// feature then (`mlx5e_set_xdp_feature`, Linux 6.3 and later). Other drivers switch HW-GRO off by themselves, and
+/// vmxnet3 LRO, too.
 pub(super) fn merges(nic: &NicFacts) -> bool {
-    nic.lro || (is_mlx5(nic) && nic.features == Some(0))
+    (nic.lro && nic.driver.name != "vmxnet3") || (is_mlx5(nic) && (nic.hw_gro || nic.features == Some(0)))
 }
 
 #[cfg(test)]
@@ -58,6 +63,7 @@ mod tests {
             driver: Driver {
                 name: "mlx5_core".to_owned(),
                 bus: "0000:3b:00.0".to_owned(),
+                ..Driver::default()
             },
             features: Some(0x2b),
             ..NicFacts::default()
@@ -130,6 +136,34 @@ mod tests {
         assert_eq!(reasons(&with(3499)), [reason::MTU_TOO_LARGE]);
         assert!(preflight(&with(9000), &[], 4096)[0].message.contains("3498"));
         assert!(preflight(&with(9000), &[], 65536).is_empty());
+    }
+
+    #[test]
+    fn hardware_that_merges_or_splits_packets_is_predicted() {
+        let on = |set: fn(&mut NicFacts)| {
+            let mut nic = mlx5();
+            set(&mut nic);
+            nic
+        };
+        assert_eq!(reasons(&on(|nic| nic.hw_gro = true)), [reason::HW_GRO_OR_LRO]);
+        assert_eq!(
+            reasons(&on(|nic| nic.data_split = true)),
+            [reason::RECEIVE_QUEUES_IN_USE]
+        );
+        let other = on(|nic| {
+            nic.hw_gro = true;
+            nic.driver.name = "bnxt_en".to_owned();
+        });
+        assert!(reasons(&other).is_empty());
+    }
+
+    #[test]
+    fn striding_queues_have_a_limit_of_their_own_on_larger_pages() {
+        let mut nic = mlx5();
+        (nic.link.mtu, nic.striding) = (9000, Some(true));
+        assert!(preflight(&nic, &[], 16384)[0].message.contains("7594"));
+        nic.striding = Some(false);
+        assert!(preflight(&nic, &[], 16384).is_empty());
     }
 
     #[test]

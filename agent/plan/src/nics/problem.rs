@@ -1,6 +1,6 @@
-//! Problems of NICs, and the meaning of an errno of the attach.
+//! Problems of NICs.
 
-use super::{NicFacts, XdpMode, preflight::merges};
+use super::{NicFacts, XdpMode};
 use crate::report::Problem;
 
 /// Reasons of the problems of NICs: constants that scripts may rely on.
@@ -25,43 +25,18 @@ pub mod reason {
     pub const UPPER_HAS_PROGRAM: &str = "UpperHasProgram";
     /// TCP header-data split or a memory provider uses the receive queues.
     pub const RECEIVE_QUEUES_IN_USE: &str = "ReceiveQueuesInUse";
+    /// Firmware or driver do not run XDP programs with striding receive queues.
+    pub const STRIDING_RECEIVE_QUEUES: &str = "StridingReceiveQueues";
+    /// The NIC strips VLAN tags, and VLAN interfaces are above it.
+    pub const HIDDEN_VLAN_TAGS: &str = "HiddenVlanTags";
+    /// Other parts of the bond are not selected.
+    pub const PART_OF_BOND: &str = "PartOfBond";
     /// The interface vanished.
     pub const DEVICE_GONE: &str = "DeviceGone";
     /// The kernel does not let this process attach.
     pub const NO_PERMISSION: &str = "NoPermission";
     /// The driver refused for a reason it only logs.
     pub const ATTACH_REFUSED: &str = "AttachRefused";
-}
-
-/// `XDP_PACKET_HEADROOM`, and `sizeof(struct skb_shared_info)` rounded up to a cache line.
-const HEADROOM_AND_TAIL: u32 = 256 + 320;
-
-/// The largest MTU with which packets stay in one page, for the drivers whose formula is known.
-pub fn linear_mtu_limit(driver: &str, page_size: u32) -> Option<u32> {
-    // Ethernet header, VLAN tag and FCS (`mlx5e_xdp_max_mtu`, same from Linux 5.15 to 7.1).
-    (driver == "mlx5_core").then(|| page_size.saturating_sub(HEADROOM_AND_TAIL + 14 + 4 + 4))
-}
-
-/// Explains a refused native attach by its errno and the facts about the NIC.
-pub fn attach_problem(nic: &NicFacts, errno: i32, page_size: u32) -> Problem {
-    let limit = linear_mtu_limit(&nic.driver.name, page_size);
-    let attached = nic.link.xdp.program_id;
-    match errno {
-        libc::EOPNOTSUPP => no_native_xdp(nic),
-        libc::EPERM | libc::EACCES => no_permission(nic),
-        libc::ENODEV | libc::ENXIO | libc::ENOLINK => device_gone(nic),
-        libc::ERANGE => mtu_too_large(nic, limit),
-        libc::EEXIST if attached.is_none() => upper_has_program(nic, "above it", None),
-        libc::EBUSY if attached.is_none() => queues_in_use(nic),
-        libc::EEXIST | libc::EBUSY => foreign_program(nic, attached),
-        libc::EINVAL if merges(nic) => receive_merging(nic),
-        libc::EINVAL if limit.is_some_and(|limit| nic.link.mtu > limit) => mtu_too_large(nic, limit),
-        _ => attach_refused(nic, errno),
-    }
-}
-
-pub(super) fn is_mlx5(nic: &NicFacts) -> bool {
-    nic.driver.name == "mlx5_core"
 }
 
 pub(super) fn no_such_nic(what: &str, entry: &str) -> Problem {
@@ -187,7 +162,7 @@ pub(super) fn upper_has_program(nic: &NicFacts, upper: &str, id: Option<u32>) ->
     Problem::of_nic(name, reason::UPPER_HAS_PROGRAM, message, remedy)
 }
 
-fn queues_in_use(nic: &NicFacts) -> Problem {
+pub(super) fn queues_in_use(nic: &NicFacts) -> Problem {
     let name = &nic.link.name;
     let message =
         format!("the receive queues of `{name}` are used by TCP header-data split or a memory provider");
@@ -199,7 +174,23 @@ fn queues_in_use(nic: &NicFacts) -> Problem {
     )
 }
 
-fn device_gone(nic: &NicFacts) -> Problem {
+pub(super) fn striding_queues(nic: &NicFacts) -> Problem {
+    let name = &nic.link.name;
+    let message = format!(
+        "the receive queues of `{name}` are striding, and its firmware or driver does not run XDP programs with \
+         them at MTU {}: the firmware lacks the capability ext_stride_num_range, or pages of memory are larger \
+         than 8 KiB and the driver is older than that of Linux 7.1",
+        nic.link.mtu
+    );
+    Problem::of_nic(
+        name,
+        reason::STRIDING_RECEIVE_QUEUES,
+        message,
+        format!("ethtool --set-priv-flags {name} rx_striding_rq off"),
+    )
+}
+
+pub(super) fn device_gone(nic: &NicFacts) -> Problem {
     let remedy = "none: the program is attached again when the interface returns".to_owned();
     Problem::of_nic(
         &nic.link.name,
@@ -209,13 +200,13 @@ fn device_gone(nic: &NicFacts) -> Problem {
     )
 }
 
-fn no_permission(nic: &NicFacts) -> Problem {
+pub(super) fn no_permission(nic: &NicFacts) -> Problem {
     let message = format!("the kernel does not let the agent attach to `{}`", nic.link.name);
     let remedy = "run it as root with CAP_NET_ADMIN and CAP_BPF in the host's user namespace".to_owned();
     Problem::of_nic(&nic.link.name, reason::NO_PERMISSION, message, remedy)
 }
 
-fn attach_refused(nic: &NicFacts, errno: i32) -> Problem {
+pub(super) fn attach_refused(nic: &NicFacts, errno: i32) -> Problem {
     let name = &nic.link.name;
     let error = std::io::Error::from_raw_os_error(errno);
     let message = format!("the driver of `{name}` refused the program: {error}");
@@ -225,78 +216,4 @@ fn attach_refused(nic: &NicFacts, errno: i32) -> Problem {
         message,
         format!("the driver logs why: dmesg | grep {name}"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nics::{Driver, HostLink, XdpState};
-
-    fn nic(driver: &str, mtu: u32, program_id: Option<u32>) -> NicFacts {
-        let mode = if program_id.is_some() {
-            XdpMode::Generic
-        } else {
-            XdpMode::None
-        };
-        NicFacts {
-            link: HostLink {
-                name: "nic0".to_owned(),
-                mtu,
-                xdp: XdpState { mode, program_id },
-                ..HostLink::default()
-            },
-            driver: Driver {
-                name: driver.to_owned(),
-                bus: String::new(),
-            },
-            features: Some(0x2b),
-            ..NicFacts::default()
-        }
-    }
-
-    fn reason_of(nic: &NicFacts, errno: i32) -> String {
-        attach_problem(nic, errno, 4096).reason
-    }
-
-    #[test]
-    fn errnos_with_one_meaning() {
-        let nic = nic("mlx5_core", 1500, None);
-        assert_eq!(reason_of(&nic, libc::EOPNOTSUPP), reason::NO_NATIVE_XDP);
-        assert_eq!(reason_of(&nic, libc::EPERM), reason::NO_PERMISSION);
-        assert_eq!(reason_of(&nic, libc::ENODEV), reason::DEVICE_GONE);
-        assert_eq!(reason_of(&nic, libc::ERANGE), reason::MTU_TOO_LARGE);
-    }
-
-    #[test]
-    fn busy_and_exists_depend_on_what_is_attached_here() {
-        let (free, taken) = (nic("mlx5_core", 1500, None), nic("mlx5_core", 1500, Some(9)));
-        assert_eq!(reason_of(&free, libc::EEXIST), reason::UPPER_HAS_PROGRAM);
-        assert_eq!(reason_of(&free, libc::EBUSY), reason::RECEIVE_QUEUES_IN_USE);
-        assert_eq!(reason_of(&taken, libc::EEXIST), reason::FOREIGN_PROGRAM);
-        assert_eq!(reason_of(&taken, libc::EBUSY), reason::FOREIGN_PROGRAM);
-    }
-
-    #[test]
-    fn einval_is_explained_as_far_as_the_facts_go() {
-        assert_eq!(
-            reason_of(&nic("mlx5_core", 9000, None), libc::EINVAL),
-            reason::MTU_TOO_LARGE
-        );
-        assert_eq!(
-            reason_of(&nic("veth", 9000, None), libc::EINVAL),
-            reason::ATTACH_REFUSED
-        );
-        let merging = NicFacts {
-            features: Some(0),
-            ..nic("mlx5_core", 9000, None)
-        };
-        assert_eq!(reason_of(&merging, libc::EINVAL), reason::HW_GRO_OR_LRO);
-    }
-
-    #[test]
-    fn the_limit_follows_the_page_size_and_is_not_guessed_for_other_drivers() {
-        assert_eq!(linear_mtu_limit("mlx5_core", 4096), Some(3498));
-        assert_eq!(linear_mtu_limit("mlx5_core", 65536), Some(64938));
-        assert_eq!(linear_mtu_limit("ice", 4096), None);
-    }
 }

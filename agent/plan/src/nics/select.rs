@@ -92,6 +92,7 @@ mod tests {
             driver: Driver {
                 name: driver.to_owned(),
                 bus: bus.to_owned(),
+                ..Driver::default()
             },
             ..NicFacts::default()
         }

@@ -1,7 +1,10 @@
 //! The XDP program on a NIC: in the driver, by a pinned link, or, where the administrator allows it, in
 //! generic mode.
 
-use std::{fs, io, os::fd::AsFd as _};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use xdp_plan::{change::XdpAttach, hook::Hook};
 
@@ -11,8 +14,11 @@ use crate::datapath::{
     hooks::link::{
         Attached, Place, {self},
     },
-    kernel::sys::{
-        AttachMode, LinkKind, {self},
+    kernel::{
+        refusal::Refusal,
+        sys::{
+            AttachMode, LinkKind, {self},
+        },
     },
 };
 
@@ -42,10 +48,7 @@ impl Datapath {
     /// replaces it.
     pub(in crate::datapath) fn probe_nic(&self, ifindex: u32, mode: XdpAttach) -> Result<(), AttachError> {
         let pass = sys::load_pass().map_err(AttachError::at(AttachStep::Load, ifindex))?;
-        let create = AttachError::at(AttachStep::Create, ifindex);
-        let link = in_mode(mode, |mode| {
-            sys::link_create_xdp(pass.as_fd(), ifindex, mode).map_err(&create)
-        })?;
+        let link = in_mode(mode, |mode| create(pass.as_fd(), ifindex, mode))?;
         let pin = self.pinned.pins.probe(ifindex);
         let pinned = match fs::remove_file(&pin) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -67,10 +70,7 @@ impl Datapath {
         };
         let program = self.programs.loaded(Hook::Nic);
         let program = program.map_err(AttachError::at(AttachStep::Load, ifindex))?;
-        let attached = link::attach(&place, program, || {
-            sys::link_create_xdp(program.fd(), ifindex, mode)
-                .map_err(AttachError::at(AttachStep::Create, ifindex))
-        })?;
+        let attached = link::attach(&place, program, || create(program.fd(), ifindex, mode))?;
         if is_probed {
             fs::rename(&probe, &pin).map_err(AttachError::at(AttachStep::Pin, ifindex))?;
         }
@@ -81,6 +81,15 @@ impl Datapath {
         let probe = self.pinned.pins.probe(ifindex);
         link::detach(&probe).map_err(AttachError::at(AttachStep::Detach, ifindex))
     }
+}
+
+/// Creates the link. An error has the kernel's words, if there are any.
+fn create(program: BorrowedFd<'_>, ifindex: u32, mode: AttachMode) -> Result<OwnedFd, AttachError> {
+    let refusal = Refusal::record();
+    sys::link_create_xdp(program, ifindex, mode).map_err(|source| AttachError {
+        kernel_text: refusal.text(ifindex),
+        ..AttachError::at(AttachStep::Create, ifindex)(source)
+    })
 }
 
 /// Tries the modes that are allowed.

@@ -18,15 +18,18 @@ use std::{
 
 mod attr;
 mod elements;
+mod extack;
 mod info;
 mod programs;
 
 use attr::{LinkCreate, LinkDetach, LinkUpdate, PinnedObject, ProgramById, TracepointOpen};
 pub(in crate::datapath) use elements::{BatchCursor, Update, batch, delete, update};
+pub(in crate::datapath) use extack::Extack;
 pub use info::ProgramStats;
 pub(in crate::datapath) use info::{
     LinkInfo, LinkKind, ProgramInfo, accounted, link_info, map_id, map_shape, program_info,
 };
+pub(crate) use programs::has_tcx;
 pub(in crate::datapath) use programs::{load_pass, tcx_programs};
 
 const BPF_PROG_LOAD: libc::c_long = 5;

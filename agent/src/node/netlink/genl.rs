@@ -31,34 +31,11 @@ pub struct Netdev {
 impl Netdev {
     /// Looks up the family. Returns `None` on kernels without it.
     pub fn open() -> Result<Option<Self>, NetlinkError> {
-        let request = "CTRL_CMD_GETFAMILY netdev";
         let mut client = Client::generic()?;
-        let name = GenlCtrlAttrs::FamilyName("netdev".to_owned());
-        let message = GenlMessage::from_payload(GenlCtrl {
-            cmd: GenlCtrlCmd::GetFamily,
-            nlas: vec![name],
-        });
-        let reply = match client.get(request, message) {
-            Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
-            reply => reply?,
-        };
-        let attributes = GenlMessage::<GenlCtrl>::parse_with_param(&reply, 0)
-            .map_err(|source| NetlinkError::Malformed { request, source })?
-            .payload
-            .nlas;
-        let family = attributes.iter().find_map(|attribute| {
-            let GenlCtrlAttrs::FamilyId(id) = attribute else {
-                return None;
-            };
-            Some(*id)
-        });
-        let missing = || NetlinkError::Malformed {
-            request,
-            source: DecodeError::from("no family id"),
-        };
-        Ok(Some(Self {
+        let family = resolve(&mut client, "netdev")?;
+        Ok(family.map(|(family, attributes)| Self {
             client,
-            family: family.ok_or_else(missing)?,
+            family,
             mgmt: group(&attributes, "mgmt"),
         }))
     }
@@ -71,6 +48,37 @@ impl Netdev {
         let reply = self.client.get(request, message)?;
         features(&reply).map_err(|source| NetlinkError::Malformed { request, source })
     }
+}
+
+/// Looks up a family: its id and its attributes. Returns `None` on kernels without it.
+pub(super) fn resolve(
+    client: &mut Client,
+    family: &str,
+) -> Result<Option<(u16, Vec<GenlCtrlAttrs>)>, NetlinkError> {
+    let request = "CTRL_CMD_GETFAMILY";
+    let message = GenlMessage::from_payload(GenlCtrl {
+        cmd: GenlCtrlCmd::GetFamily,
+        nlas: vec![GenlCtrlAttrs::FamilyName(family.to_owned())],
+    });
+    let reply = match client.get(request, message) {
+        Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
+        reply => reply?,
+    };
+    let attributes = GenlMessage::<GenlCtrl>::parse_with_param(&reply, 0)
+        .map_err(|source| NetlinkError::Malformed { request, source })?
+        .payload
+        .nlas;
+    let id = attributes.iter().find_map(|attribute| {
+        let GenlCtrlAttrs::FamilyId(id) = attribute else {
+            return None;
+        };
+        Some(*id)
+    });
+    let missing = || NetlinkError::Malformed {
+        request,
+        source: DecodeError::from("no family id"),
+    };
+    Ok(Some((id.ok_or_else(missing)?, attributes)))
 }
 
 /// Returns the `xdp-features` of an interface, or `None` on kernels without the family.

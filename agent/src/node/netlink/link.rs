@@ -14,6 +14,7 @@ use crate::node::netlink::{NetlinkError, client::Client};
 const HEADER_LEN: usize = 16;
 
 // include/uapi/linux/if_link.h
+const IFF_LOWER_UP: i32 = 1 << 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -51,6 +52,7 @@ fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
         ifindex: header.index,
         up: flags & libc::IFF_UP != 0,
         loopback: flags & libc::IFF_LOOPBACK != 0,
+        carrier: flags & IFF_LOWER_UP != 0,
         ..HostLink::default()
     };
     for attribute in NlasIterator::new(&message[HEADER_LEN..]) {

@@ -113,6 +113,7 @@ impl FakeKernel {
             return Err(ChangeError {
                 message: format!("refused with errno {errno}"),
                 errno,
+                kernel_text: String::new(),
                 not_ready: matches!(change, Change::SetGro { .. }).then_some(NotReady::GroRefused),
             });
         }

@@ -127,7 +127,7 @@ fn nic(ifindex: u32) -> NicFacts {
         },
         driver: Driver {
             name: "mlx5_core".into(),
-            bus: String::new(),
+            ..Driver::default()
         },
         features: Some(0x2b),
         ..NicFacts::default()

@@ -22,6 +22,7 @@ attributes!(
     ProgramById,
     ProgramQuery,
     ProgramLoad,
+    MapCreate,
     PinnedObject,
     Info,
     RawLinkInfo,
@@ -104,6 +105,16 @@ pub(super) struct ProgramLoad {
     pub(super) name: [u64; 2],
     pub(super) ifindex: u32,
     pub(super) expected_attach_type: u32,
+}
+
+/// `BPF_MAP_CREATE` up to the flags.
+#[repr(C)]
+pub(super) struct MapCreate {
+    pub(super) kind: u32,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
+    pub(super) flags: u32,
 }
 
 /// `BPF_OBJ_PIN`, `BPF_OBJ_GET`.
@@ -196,6 +207,7 @@ const _: () = {
     assert!(size_of::<LinkDetach>() == 4);
     assert!(size_of::<TracepointOpen>() == 16);
     assert!(size_of::<ProgramById>() == 12);
+    assert!(size_of::<MapCreate>() == 20);
     assert!(size_of::<PinnedObject>() == 16);
     assert!(size_of::<Info>() == 16);
     assert!(size_of::<RawLinkInfo>() == 56);

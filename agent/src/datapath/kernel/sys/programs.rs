@@ -41,6 +41,22 @@ pub(in crate::datapath) fn tcx_programs(ifindex: u32, direction: Direction) -> i
     Ok(ids)
 }
 
+/// Returns whether the kernel has tcx (Linux 6.6). Asks about the loopback interface of the calling thread's
+/// namespace, which every namespace has.
+pub(crate) fn has_tcx() -> bool {
+    const LOOPBACK: u32 = 1;
+    let mut attr = ProgramQuery {
+        target: LOOPBACK,
+        attach_type: Direction::Ingress.tcx(),
+        ..ProgramQuery::default()
+    };
+    match bpf_answered(BPF_PROG_QUERY, &mut attr) {
+        Ok(_) => true,
+        // No program was ever attached there.
+        Err(error) => error.raw_os_error() == Some(libc::ENOENT),
+    }
+}
+
 /// Loads an XDP program that passes every packet.
 pub(in crate::datapath) fn load_pass() -> io::Result<OwnedFd> {
     let attr = ProgramLoad {
