@@ -43,8 +43,8 @@ pub(crate) struct Strides {
 impl WorkQueue {
     /// Parses a work queue context (`mlx5_ifc_wq_bits`).
     ///
-    /// Returns an error for a misaligned page or doorbell record, and for types that the mlx5 Ethernet driver does
-    /// not use: linked lists without strides, and cyclic queues with strides.
+    /// Returns an error for a misaligned page or doorbell record, and for types that the mlx5 Ethernet driver
+    /// does not use: linked lists without strides, and cyclic queues with strides.
     pub(crate) fn parse(context: &[u8]) -> Result<Self, &'static str> {
         let kind = wq::WQ_TYPE.get(context);
         if kind != CYCLIC && kind != LINKED_LIST_STRIDING {
