@@ -1,9 +1,8 @@
 //! Parses a frame: where its headers are, and the fields that flow tables match.
 
-use crate::card::{
-    bits::{Field, set, set_at},
-    layout,
-};
+mod fields;
+
+use crate::card::{bits::set, layout};
 
 /// Length of the outer-header section of a match value (`fte_match_set_lyr_2_4`), in bytes.
 pub(crate) const OUTER: usize = 64;
@@ -102,7 +101,7 @@ pub(crate) fn parse(frame: &[u8]) -> Headers {
     if frame.len() < ETHERNET {
         return headers;
     }
-    addresses(frame, &mut headers.fields);
+    fields::addresses(frame, &mut headers.fields);
     let (ethertype, start) = tags(frame, &mut headers);
     set(
         &mut headers.fields,
@@ -115,41 +114,13 @@ pub(crate) fn parse(frame: &[u8]) -> Headers {
         _ => None,
     };
     if let Some(network) = headers.network {
-        network_fields(frame, network, &mut headers.fields);
+        fields::network(frame, network, &mut headers.fields);
         headers.transport = transport(frame, network);
     }
     if let Some(transport) = headers.transport {
-        transport_fields(frame, transport, &mut headers.fields);
+        fields::transport(frame, transport, &mut headers.fields);
     }
     headers
-}
-
-fn addresses(frame: &[u8], fields: &mut [u8]) {
-    let address = |at: usize| {
-        frame[at..at + 6]
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
-    };
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::DMAC_47_16,
-        address(0) >> 16,
-    );
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::DMAC_15_0,
-        address(0) & 0xffff,
-    );
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::SMAC_47_16,
-        address(6) >> 16,
-    );
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::SMAC_15_0,
-        address(6) & 0xffff,
-    );
 }
 
 /// Skips up to two tags. Returns the type behind them and the offset of what has that type.
@@ -258,84 +229,6 @@ fn transport(frame: &[u8], network: Network) -> Option<Transport> {
         start,
         payload: start + length,
     })
-}
-
-fn network_fields(frame: &[u8], network: Network, fields: &mut [u8]) {
-    let header = &frame[network.start..];
-    let traffic_class = if network.version == 4 {
-        header[1]
-    } else {
-        header[0] << 4 | header[1] >> 4
-    };
-    let time_to_live = if network.version == 4 {
-        header[8]
-    } else {
-        header[7]
-    };
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::IP_VERSION,
-        network.version.into(),
-    );
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::IP_PROTOCOL,
-        network.protocol.into(),
-    );
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::FRAG,
-        network.fragment.into(),
-    );
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::IP_DSCP,
-        u64::from(traffic_class >> 2),
-    );
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::IP_ECN,
-        u64::from(traffic_class & 3),
-    );
-    set(
-        fields,
-        layout::fte_match_set_lyr_2_4::TTL_HOPLIMIT,
-        time_to_live.into(),
-    );
-    for (field, address) in [
-        (
-            layout::fte_match_set_lyr_2_4::SRC_IPV4_SRC_IPV6,
-            network.source(frame),
-        ),
-        (
-            layout::fte_match_set_lyr_2_4::DST_IPV4_DST_IPV6,
-            network.destination(frame),
-        ),
-    ] {
-        // An IPv4 address is in the last four bytes of the field.
-        for (index, byte) in address.iter().enumerate() {
-            let at = 128 - address.len() * 8 + index * 8;
-            set_at(fields, field.bit, Field::new(at, 8), u64::from(*byte));
-        }
-    }
-}
-
-fn transport_fields(frame: &[u8], transport: Transport, fields: &mut [u8]) {
-    let (source, destination) = if transport.protocol == TCP {
-        let flags = word(frame, transport.start + 12) & 0x1ff;
-        set(fields, layout::fte_match_set_lyr_2_4::TCP_FLAGS, flags.into());
-        (
-            layout::fte_match_set_lyr_2_4::TCP_SPORT,
-            layout::fte_match_set_lyr_2_4::TCP_DPORT,
-        )
-    } else {
-        (
-            layout::fte_match_set_lyr_2_4::UDP_SPORT,
-            layout::fte_match_set_lyr_2_4::UDP_DPORT,
-        )
-    };
-    set(fields, source, transport.source(frame).into());
-    set(fields, destination, transport.destination(frame).into());
 }
 
 #[cfg(test)]

@@ -109,3 +109,22 @@ fn only_the_checksums_that_are_asked_for_are_filled_in() {
     fill(&mut frame, &headers, FILL_TRANSPORT);
     assert_eq!(frame, expected);
 }
+
+#[test]
+fn a_udp_checksum_of_0_is_sent_as_its_complement() {
+    let without = Content {
+        payload: vec![0, 0],
+        ..Content::default()
+    }
+    .frame();
+    // A payload that is the checksum of the rest makes the sum 0xffff.
+    let mut frame = Content {
+        payload: without[40..42].to_vec(),
+        ..Content::default()
+    }
+    .frame();
+    frame[40..42].fill(0);
+    let headers = parse(&frame);
+    fill(&mut frame, &headers, FILL_TRANSPORT);
+    assert_eq!(frame[40..42], [0xff, 0xff]);
+}

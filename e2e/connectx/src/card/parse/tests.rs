@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::card::fixture::{Content, MAC, PEER};
+use crate::card::{
+    bits::Field,
+    fixture::{Content, MAC, PEER},
+};
 
 fn field(headers: &Headers, field: Field) -> u64 {
     field.get(&headers.fields)

@@ -1,6 +1,6 @@
 //! Completions of received frames.
 
-use super::{Arrival, Placement};
+use super::{Placement, arrival::Arrival};
 use crate::card::{
     checksum::{self, Verdict},
     completion::{Completion, LENGTH, RECEIVED, put},
