@@ -197,3 +197,6 @@ impl Drop for Card {
         let _ = std::fs::remove_file(&self.socket);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,3 +56,6 @@ pub(crate) fn set_at(buffer: &mut [u8], base: usize, field: Field, value: u64) {
 pub(crate) fn set(buffer: &mut [u8], field: Field, value: u64) {
     field.set(buffer, value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,11 +56,12 @@ pub(crate) fn unknown(reason: &'static str) -> impl FnOnce() -> Refusal {
     move || Status::BadResource.because(reason)
 }
 
-/// Returns the part of an input that begins with a field.
+/// Returns the part of an input that begins with a field, which must be whole.
 pub(crate) fn from(input: &[u8], field: Field) -> Result<&[u8], Refusal> {
-    input
+    let part = input
         .get(field.byte()..)
-        .ok_or(Status::BadInputLength.because("the input ends too early"))
+        .filter(|part| part.len() >= field.width / 8);
+    part.ok_or(Status::BadInputLength.because("the input ends too early"))
 }
 
 /// Checks a change of the state of a work queue.
@@ -116,3 +117,8 @@ pub(crate) const NOT_MODELLED: Refusal = Refusal {
     status: Status::BadOperation,
     reason: "the model does not have the command",
 };
+
+#[cfg(test)]
+mod driver;
+#[cfg(test)]
+mod tests;

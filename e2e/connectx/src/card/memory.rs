@@ -90,6 +90,11 @@ impl GuestMemory {
         {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        let length = nix::sys::stat::fstat(&file)?.st_size as u64;
+        if offset.checked_add(size).is_none_or(|end| end > length) {
+            // An access behind the end of the file would kill the process.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let memory = MmapOptions::new()
             .offset(offset)
             .len(usize::try_from(size).map_err(too_large)?)
@@ -195,3 +200,6 @@ impl Region {
         self.address.saturating_add(self.memory.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,6 @@ impl Default for Profile {
         Self::CONNECTX_6_DX
     }
 }
+
+#[cfg(test)]
+mod tests;

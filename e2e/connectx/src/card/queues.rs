@@ -140,6 +140,9 @@ impl Device {
         let Some(queue) = self.eqs.get_mut(&eqn) else {
             return;
         };
+        if queue.producer.wrapping_sub(queue.consumer) & INDEX >= 1 << queue.log_size {
+            self.findings.queue(eqn, "the event queue overran");
+        }
         let mut entry = [0; ENTRY as usize];
         entry[1] = event as u8;
         entry[3] = subtype;
@@ -217,3 +220,6 @@ impl Device {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

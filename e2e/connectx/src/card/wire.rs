@@ -42,7 +42,7 @@ impl Wire {
         let Self::Tap(tap) = self else { return Ok(None) };
         let mut frame = vec![0; LONGEST_FRAME];
         match tap.read(&mut frame) {
-            Ok(0) => Ok(None),
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Ok(length) => {
                 frame.truncate(length);
                 Ok(Some(frame))

@@ -82,3 +82,6 @@ impl Device {
         paos_reg::OPER_STATUS.set(answer, if self.link_up() { UP } else { DOWN });
     }
 }
+
+#[cfg(test)]
+mod tests;
