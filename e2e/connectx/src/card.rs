@@ -36,7 +36,6 @@ pub(crate) mod findings;
 #[cfg(test)]
 mod fixture;
 mod interrupts;
-#[allow(dead_code, reason = "for the modules that are still to come")]
 mod layout;
 mod memory;
 mod mkey;

@@ -71,7 +71,6 @@ pub(crate) mod cmd_hca_cap {
     pub(crate) const LOG_MAX_EQ: Field = Field::new(252, 4);
     pub(crate) const LOG_MAX_EQ_SZ: Field = Field::new(224, 8);
     pub(crate) const LOG_MAX_KLM_LIST_SIZE: Field = Field::new(282, 6);
-    pub(crate) const LOG_MAX_L2_TABLE: Field = Field::new(1155, 5);
     pub(crate) const LOG_MAX_MKEY: Field = Field::new(234, 6);
     pub(crate) const LOG_MAX_MRW_SZ: Field = Field::new(265, 7);
     pub(crate) const LOG_MAX_MSG: Field = Field::new(451, 5);
@@ -379,15 +378,6 @@ pub(crate) mod eqc {
     pub(crate) const UAR_PAGE: Field = Field::new(104, 24);
 }
 
-pub(crate) mod eqe {
-    use crate::card::bits::Field;
-
-    pub(crate) const EVENT_DATA: Field = Field::new(256, 224);
-    pub(crate) const EVENT_SUB_TYPE: Field = Field::new(24, 8);
-    pub(crate) const EVENT_TYPE: Field = Field::new(8, 8);
-    pub(crate) const OWNER: Field = Field::new(511, 1);
-}
-
 pub(crate) mod eth_2819_cntrs_grp_data_layout {
     use crate::card::bits::Field;
 
@@ -402,7 +392,6 @@ pub(crate) mod eth_2863_cntrs_grp_data_layout {
     use crate::card::bits::Field;
 
     pub(crate) const IF_IN_BROADCAST_PKTS_HIGH: Field = Field::new(640, 32);
-    pub(crate) const IF_IN_DISCARDS_HIGH: Field = Field::new(128, 32);
     pub(crate) const IF_IN_MULTICAST_PKTS_HIGH: Field = Field::new(576, 32);
     pub(crate) const IF_IN_OCTETS_HIGH: Field = Field::new(0, 32);
     pub(crate) const IF_IN_UCAST_PKTS_HIGH: Field = Field::new(64, 32);
@@ -508,31 +497,6 @@ pub(crate) mod fte_match_set_lyr_2_4 {
     pub(crate) const UDP_SPORT: Field = Field::new(224, 16);
 }
 
-pub(crate) mod health_buffer {
-    use crate::card::bits::Field;
-
-    pub(crate) const RFR: Field = Field::new(448, 1);
-    pub(crate) const SYND: Field = Field::new(488, 8);
-}
-
-pub(crate) mod initial_seg {
-    use crate::card::bits::Field;
-
-    pub(crate) const CMD_INTERFACE_REV: Field = Field::new(32, 16);
-    pub(crate) const CMDQ_PHY_ADDR_31_12: Field = Field::new(160, 20);
-    pub(crate) const CMDQ_PHY_ADDR_63_32: Field = Field::new(128, 32);
-    pub(crate) const COMMAND_DOORBELL_VECTOR: Field = Field::new(192, 32);
-    pub(crate) const FW_REV_MAJOR: Field = Field::new(16, 16);
-    pub(crate) const FW_REV_MINOR: Field = Field::new(0, 16);
-    pub(crate) const FW_REV_SUBMINOR: Field = Field::new(48, 16);
-    pub(crate) const HEALTH_BUFFER: Field = Field::new(4096, 512);
-    pub(crate) const HEALTH_COUNTER: Field = Field::new(32904, 24);
-    pub(crate) const INITIALIZING: Field = Field::new(4064, 1);
-    pub(crate) const LOG_CMDQ_SIZE: Field = Field::new(184, 4);
-    pub(crate) const LOG_CMDQ_STRIDE: Field = Field::new(188, 4);
-    pub(crate) const NIC_INTERFACE: Field = Field::new(182, 2);
-}
-
 pub(crate) mod manage_pages_in {
     use crate::card::bits::Field;
 
@@ -550,16 +514,15 @@ pub(crate) mod manage_pages_out {
 pub(crate) mod mkc {
     use crate::card::bits::Field;
 
-    pub(crate) const PD: Field = Field::new(104, 24);
     pub(crate) const ACCESS_MODE_1_0: Field = Field::new(22, 2);
     pub(crate) const ACCESS_MODE_4_2: Field = Field::new(3, 3);
-    pub(crate) const FREE: Field = Field::new(1, 1);
     pub(crate) const LEN: Field = Field::new(192, 64);
     pub(crate) const LENGTH64: Field = Field::new(96, 1);
     pub(crate) const LOG_PAGE_SIZE: Field = Field::new(474, 6);
     pub(crate) const LR: Field = Field::new(21, 1);
     pub(crate) const LW: Field = Field::new(20, 1);
     pub(crate) const MKEY_7_0: Field = Field::new(56, 8);
+    pub(crate) const PD: Field = Field::new(104, 24);
     pub(crate) const START_ADDR: Field = Field::new(128, 64);
     pub(crate) const TRANSLATIONS_OCTWORD_SIZE: Field = Field::new(416, 32);
     pub(crate) const UMR_EN: Field = Field::new(16, 1);
@@ -568,7 +531,6 @@ pub(crate) mod mkc {
 pub(crate) mod modify_cq_in {
     use crate::card::bits::Field;
 
-    pub(crate) const CQ_CONTEXT: Field = Field::new(128, 512);
     pub(crate) const CQN: Field = Field::new(72, 24);
 }
 
@@ -708,7 +670,6 @@ pub(crate) mod opcode {
     pub(crate) const MODIFY_TIS: u16 = 0x913;
     pub(crate) const MODIFY_VPORT_STATE: u16 = 0x751;
     pub(crate) const QUERY_ADAPTER: u16 = 0x101;
-    pub(crate) const QUERY_FLOW_COUNTER: u16 = 0x93b;
     pub(crate) const QUERY_HCA_CAP: u16 = 0x100;
     pub(crate) const QUERY_ISSI: u16 = 0x10a;
     pub(crate) const QUERY_NIC_VPORT_CONTEXT: u16 = 0x754;
@@ -733,15 +694,7 @@ pub(crate) mod paos_reg {
     use crate::card::bits::Field;
 
     pub(crate) const ADMIN_STATUS: Field = Field::new(20, 4);
-    pub(crate) const LOCAL_PORT: Field = Field::new(8, 8);
     pub(crate) const OPER_STATUS: Field = Field::new(28, 4);
-}
-
-pub(crate) mod pcmr_reg {
-    use crate::card::bits::Field;
-
-    pub(crate) const FCS_CAP: Field = Field::new(62, 1);
-    pub(crate) const FCS_CHK: Field = Field::new(94, 1);
 }
 
 pub(crate) mod per_protocol_networking_offload_caps {
@@ -779,7 +732,6 @@ pub(crate) mod pmtu_reg {
 pub(crate) mod ppcnt_reg {
     use crate::card::bits::Field;
 
-    pub(crate) const SIZE: usize = 256;
     pub(crate) const COUNTER_SET: Field = Field::new(64, 1984);
     pub(crate) const GRP: Field = Field::new(26, 6);
     pub(crate) const PRIO_TC: Field = Field::new(59, 5);
@@ -932,7 +884,6 @@ pub(crate) mod set_fte_in {
     pub(crate) const FLOW_INDEX: Field = Field::new(256, 32);
     pub(crate) const MODIFY_ENABLE_MASK: Field = Field::new(216, 8);
     pub(crate) const TABLE_ID: Field = Field::new(168, 24);
-    pub(crate) const TABLE_TYPE: Field = Field::new(128, 8);
 }
 
 pub(crate) mod set_hca_cap_in {
@@ -956,12 +907,11 @@ pub(crate) mod sqc {
     use crate::card::bits::Field;
 
     pub(crate) const CQN: Field = Field::new(72, 24);
-    pub(crate) const MIN_WQE_INLINE_MODE: Field = Field::new(5, 3);
     pub(crate) const REG_UMR: Field = Field::new(12, 1);
     pub(crate) const STATE: Field = Field::new(8, 4);
-    pub(crate) const WQ: Field = Field::new(384, 1536);
-    pub(crate) const TIS_NUM_0: Field = Field::new(360, 24);
     pub(crate) const TIS_LST_SZ: Field = Field::new(256, 16);
+    pub(crate) const TIS_NUM_0: Field = Field::new(360, 24);
+    pub(crate) const WQ: Field = Field::new(384, 1536);
 }
 
 pub(crate) mod tirc {
@@ -988,8 +938,6 @@ pub(crate) mod wq {
     use crate::card::bits::Field;
 
     pub(crate) const DBR_ADDR: Field = Field::new(128, 64);
-    pub(crate) const PD: Field = Field::new(72, 24);
-    pub(crate) const UAR_PAGE: Field = Field::new(104, 24);
     pub(crate) const LOG_WQ_PG_SZ: Field = Field::new(275, 5);
     pub(crate) const LOG_WQ_STRIDE: Field = Field::new(268, 4);
     pub(crate) const LOG_WQ_SZ: Field = Field::new(283, 5);
@@ -997,5 +945,7 @@ pub(crate) mod wq {
     pub(crate) const LOG_WQE_STRIDE_SIZE: Field = Field::new(317, 3);
     pub(crate) const PAGE_OFFSET: Field = Field::new(43, 5);
     pub(crate) const PAS: Field = Field::new(1536, 0);
+    pub(crate) const PD: Field = Field::new(72, 24);
+    pub(crate) const UAR_PAGE: Field = Field::new(104, 24);
     pub(crate) const WQ_TYPE: Field = Field::new(0, 4);
 }

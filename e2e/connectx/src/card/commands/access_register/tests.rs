@@ -11,6 +11,8 @@ use crate::card::{
 const PMTU: u64 = 0x5003;
 const PAOS: u64 = 0x5006;
 const PPCNT: u64 = 0x5008;
+/// More than the longest register.
+const LENGTH: usize = 256;
 
 impl Driver {
     /// Accesses a register; returns its content.
@@ -21,7 +23,7 @@ impl Driver {
         ];
         let start = Field::new(access_register_in::REGISTER_DATA.bit, 0);
         all.extend(fields.iter().map(|(field, value)| (field.inside(start), *value)));
-        let output = self.must(opcode::ACCESS_REG, start.byte() + ppcnt_reg::SIZE, &all);
+        let output = self.must(opcode::ACCESS_REG, start.byte() + LENGTH, &all);
         output[access_register_out::REGISTER_DATA.byte()..].to_vec()
     }
 }
