@@ -143,7 +143,17 @@ fn open(pin_dir: &Path, settings: Settings) -> anyhow::Result<Datapath> {
     let started = Instant::now();
     let datapath = Datapath::open_with(pin_dir, settings)?;
     let milliseconds = started.elapsed().as_millis() as u64;
-    info!(pin_dir = %pin_dir.display(), milliseconds, "programs loaded, tables open");
+    let stats = datapath.program_stats().unwrap_or_default();
+    let instructions = stats.iter().filter_map(|program| {
+        let verified = program.verified_instructions?;
+        Some(format!("{} {verified}", program.name))
+    });
+    info!(
+        pin_dir = %pin_dir.display(),
+        milliseconds,
+        verified_instructions = instructions.collect::<Vec<_>>().join(", "),
+        "programs loaded, tables open"
+    );
     Ok(datapath)
 }
 

@@ -16,7 +16,7 @@ mod uppers;
 
 pub use errno::{AttachRefusal, attach_problem};
 pub use features::{BASIC, NDO_XMIT, REDIRECT, feature_names};
-pub use mlx5::{ReceiveQueue, Strides, linear_mtu, linear_mtu_limit};
+pub use mlx5::{ReceiveQueue, Strides, few_strides, linear_mtu, linear_mtu_limit};
 pub use preflight::preflight;
 pub use problem::{REPLY_PATH_NEEDS, generic_mode, no_reply_path, not_native, peer_refused, reason};
 pub use select::{NicSelector, Selection, select};
@@ -108,6 +108,9 @@ pub struct NicFacts {
     /// The receive queues are striding (private flag `rx_striding_rq` of mlx5). `None`: the driver has no
     /// such flag.
     pub striding: Option<bool>,
+    /// The firmware of an mlx5 NIC allows the few strides per buffer that XDP needs (capability
+    /// `ext_stride_num_range`). `None`: unknown.
+    pub few_strides: Option<bool>,
     /// The bridge, bond or the like above it that has an XDP program, and that program.
     pub upper: Option<(String, XdpState)>,
     /// The kernel's tag of the XDP program that is attached.

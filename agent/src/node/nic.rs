@@ -1,9 +1,10 @@
 //! Reads the facts about interfaces that may be NICs.
 
-use xdp_plan::nics::{HostLink, NicFacts, XdpState};
+use xdp_plan::nics::{HostLink, NicFacts, XdpState, few_strides};
 
 use crate::node::{
     ethtool,
+    kernel_log::KernelLog,
     netlink::{NetlinkError, ethnl, genl},
 };
 
@@ -19,6 +20,7 @@ pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
         let features = hardware.and_then(|link| ethtool::features(&link.name).ok());
         let private = hardware.and_then(|link| ethtool::private_flags(&link.name).ok());
         let on = |flags: Option<&ethtool::Flags>, name| ethtool::flag(flags?, name);
+        let striding = on(private.as_ref(), "rx_striding_rq");
         NicFacts {
             link: link.clone(),
             features: netdev
@@ -29,7 +31,10 @@ pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
             data_split: hardware
                 .zip(rings.as_mut())
                 .is_some_and(|(link, rings)| rings.data_split(link.ifindex).unwrap_or_default()),
-            striding: on(private.as_ref(), "rx_striding_rq"),
+            striding,
+            few_strides: Some(&driver.bus)
+                .filter(|_| striding == Some(true) && link.xdp.program_id.is_none())
+                .and_then(|bus| few_strides(&KernelLog::open()?.messages(&[bus]))),
             upper: upper_program(link, links),
             program_tag: None,
             driver,

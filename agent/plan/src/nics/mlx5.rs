@@ -77,6 +77,20 @@ pub fn linear_mtu_limit(nic: &NicFacts, page_size: u32) -> Option<u32> {
     is_mlx5(nic).then(|| linear_mtu(page_size, queue)).flatten()
 }
 
+/// Returns whether the firmware allows few strides, from the messages that the driver wrote when it created
+/// the interface (`mlx5e_init_rq_type_params`): the stride of a whole packet if it does, and its default of
+/// at most 256 bytes if not. `None`: there is no such message.
+pub fn few_strides(messages: &[String]) -> Option<bool> {
+    const LARGEST_DEFAULT: u32 = 256;
+    let size = |message: &String| -> Option<u32> {
+        let queues = message.strip_prefix("MLX5E: StrdRq(")?;
+        let (_, size) = queues.split_once(" StrdSz(")?;
+        size.split_once(')')?.0.parse().ok()
+    };
+    let last = messages.iter().rev().find_map(size)?;
+    Some(last > LARGEST_DEFAULT)
+}
+
 pub(super) fn is_mlx5(nic: &NicFacts) -> bool {
     nic.driver.name == "mlx5_core"
 }
@@ -110,6 +124,17 @@ mod tests {
         #[case] expected: Option<u32>,
     ) {
         assert_eq!(linear_mtu(page_size, queue), expected);
+    }
+
+    #[test]
+    fn the_drivers_message_tells_whether_few_strides_are_allowed() {
+        let message = |size| format!("MLX5E: StrdRq(1) RqSz(8) StrdSz({size}) RxCqeCmprss(0 basic)");
+        assert_eq!(few_strides(&[message(2048)]), Some(true));
+        assert_eq!(
+            few_strides(&[message(2048), message(64), "Link up".to_owned()]),
+            Some(false)
+        );
+        assert_eq!(few_strides(&["Link up".to_owned()]), None);
     }
 
     #[test]

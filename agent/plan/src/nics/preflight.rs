@@ -4,7 +4,8 @@ use super::{
     BASIC, NicFacts, REDIRECT,
     mlx5::{is_mlx5, linear_mtu_limit},
     problem::{
-        foreign_program, mtu_too_large, no_native_xdp, queues_in_use, receive_merging, upper_has_program,
+        foreign_program, mtu_too_large, no_native_xdp, queues_in_use, receive_merging, striding_queues,
+        upper_has_program,
     },
 };
 use crate::report::Problem;
@@ -33,6 +34,9 @@ pub fn preflight(nic: &NicFacts, own_programs: &[u32], page_size: u32) -> Vec<Pr
     if nic.data_split {
         problems.push(queues_in_use(nic));
     }
+    if is_mlx5(nic) && nic.striding == Some(true) && nic.few_strides == Some(false) {
+        problems.push(striding_queues(nic));
+    }
     if let Some(limit) = linear_mtu_limit(nic, page_size).filter(|limit| nic.link.mtu > *limit) {
         problems.push(mtu_too_large(nic, Some(limit)));
     }
@@ -40,8 +44,8 @@ pub fn preflight(nic: &NicFacts, own_programs: &[u32], page_size: u32) -> Vec<Pr
 }
 
 /// mlx5 refuses XDP programs while LRO or HW-GRO is on (`mlx5e_params_validate_xdp`), and shows no XDP
-/// feature then (`mlx5e_set_xdp_feature`, Linux 6.3 and later). Other drivers switch HW-GRO off by themselves, and
-/// vmxnet3 LRO, too.
+/// feature then (`mlx5e_set_xdp_feature`, Linux 6.3 and later). Other drivers switch HW-GRO off by
+/// themselves, and vmxnet3 LRO, too.
 pub(super) fn merges(nic: &NicFacts) -> bool {
     (nic.lro && nic.driver.name != "vmxnet3") || (is_mlx5(nic) && (nic.hw_gro || nic.features == Some(0)))
 }
@@ -164,6 +168,17 @@ mod tests {
         assert!(preflight(&nic, &[], 16384)[0].message.contains("7594"));
         nic.striding = Some(false);
         assert!(preflight(&nic, &[], 16384).is_empty());
+    }
+
+    #[test]
+    fn firmware_without_few_strides_is_predicted_as_far_as_it_is_known() {
+        let mut nic = mlx5();
+        (nic.striding, nic.few_strides) = (Some(true), Some(false));
+        assert_eq!(reasons(&nic), [reason::STRIDING_RECEIVE_QUEUES]);
+        nic.striding = Some(false);
+        assert!(reasons(&nic).is_empty());
+        (nic.striding, nic.few_strides) = (Some(true), None);
+        assert!(reasons(&nic).is_empty());
     }
 
     #[test]

@@ -287,7 +287,7 @@ fn old_firmware(site: &Site<'_>) -> anyhow::Result<()> {
     }
     Refusal {
         name: "old firmware",
-        reasons: &["StridingQueues", "MtuTooLarge", "AttachRefused"],
+        reasons: &["StridingReceiveQueues", "MtuTooLarge", "AttachRefused"],
         condition: &|| Ok(()),
         remedy: &|| set("off"),
     }
