@@ -126,8 +126,8 @@ fn strings(name: &str, set: u32) -> Result<Vec<String>, EthtoolError> {
         return Ok(Vec::new());
     }
     let count = count.min(MOST) as usize;
-    // `struct ethtool_gstrings`. The kernel writes all names; the count cannot change in between, because both
-    // sets are fixed in kernel and driver.
+    // `struct ethtool_gstrings`. The kernel writes all names; the count cannot change in between, because
+    // both sets are fixed in kernel and driver.
     let mut words = vec![0; 3 + MOST as usize * NAME / 4];
     (words[0], words[1], words[2]) = (ETHTOOL_GSTRINGS, set, count as u32);
     request_words("ETHTOOL_GSTRINGS", name, &mut words)?;

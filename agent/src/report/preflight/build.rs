@@ -115,7 +115,7 @@ fn describe(
     }
 }
 
-/// The same decision as that of the running agent.
+/// Decides as the running agent does.
 fn problems(nic: &NicFacts, own: Option<u32>, page_size: u32) -> Vec<Problem> {
     preflight(nic, own.as_slice(), page_size)
 }
