@@ -62,8 +62,8 @@ lint: setup-lint ## check formatting, lints, documentation, words, links and lic
 	e2e/kubernetes/build --lint
 	cargo doc --locked --no-deps $(HOST)
 
-images: setup ## build both images as OCI archives in target/images, without a container engine (REGISTRY=localhost)
-	images/build $(REGISTRY)
+images: setup ## build both images as OCI archives in target/images, without a container engine (REGISTRY=localhost ARCH=amd64,arm64)
+	images/build "$(REGISTRY)" $(ARCH)
 
 kube: setup ## build Kubernetes binaries (once, ~7 min)
 	@e2e/kubernetes/build

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"runtime"
 	"strings"
 	"time"
 )
@@ -21,11 +20,12 @@ const (
 	mediaLayer    = "application/vnd.oci.image.layer.v1.tar"
 )
 
-// Image describes the content and configuration of an image.
+// Image describes the content and configuration of an image for one architecture.
 type Image struct {
-	Name       string
-	User       string
-	Entrypoint []string
+	// Architecture is that of Go's GOARCH: amd64 or arm64.
+	Architecture string
+	User         string
+	Entrypoint   []string
 
 	files []file
 }
@@ -68,15 +68,50 @@ func (image *Image) Add(source, target string) error {
 	return nil
 }
 
-// Layout returns the tar of an OCI layout.
-func (image *Image) Layout() ([]byte, error) {
-	layer, err := image.layer()
+// Layout returns the tar of an OCI layout: one image, or one index of images for several architectures.
+func Layout(name string, images []*Image) ([]byte, error) {
+	var blobs [][]byte
+	var manifests []descriptor
+	for _, image := range images {
+		added, entry, err := image.blobs()
+		if err != nil {
+			return nil, err
+		}
+		blobs = append(blobs, added...)
+		manifests = append(manifests, entry)
+	}
+	root := manifests[0]
+	if len(images) > 1 {
+		index, err := indexOf(manifests...)
+		if err != nil {
+			return nil, err
+		}
+		blobs = append(blobs, index)
+		root = describe(mediaIndex, index)
+	}
+	root.Annotations = annotations(name)
+	index, err := indexOf(root)
 	if err != nil {
 		return nil, err
 	}
+	var out archive
+	out.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o644)
+	out.file("index.json", index, 0o644)
+	for _, blob := range blobs {
+		out.file("blobs/sha256/"+strings.TrimPrefix(digest(blob), "sha256:"), blob, 0o644)
+	}
+	return out.end()
+}
+
+// Returns the image's layer, configuration and manifest, and the manifest's entry in an index.
+func (image *Image) blobs() ([][]byte, descriptor, error) {
+	layer, err := image.layer()
+	if err != nil {
+		return nil, descriptor{}, err
+	}
 	config, err := json.Marshal(image.config(layer))
 	if err != nil {
-		return nil, err
+		return nil, descriptor{}, err
 	}
 	manifest, err := json.Marshal(map[string]any{
 		"schemaVersion": 2,
@@ -85,34 +120,24 @@ func (image *Image) Layout() ([]byte, error) {
 		"layers":        []descriptor{describe(mediaLayer, layer)},
 	})
 	if err != nil {
-		return nil, err
+		return nil, descriptor{}, err
 	}
-	index, err := json.Marshal(map[string]any{
-		"schemaVersion": 2,
-		"mediaType":     mediaIndex,
-		"manifests":     []descriptor{image.entry(manifest)},
-	})
-	if err != nil {
-		return nil, err
-	}
-	var out archive
-	out.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o644)
-	out.file("index.json", index, 0o644)
-	for _, blob := range [][]byte{layer, config, manifest} {
-		out.file("blobs/sha256/"+strings.TrimPrefix(digest(blob), "sha256:"), blob, 0o644)
-	}
-	return out.end()
+	entry := describe(mediaManifest, manifest)
+	entry.Platform = &platform{image.Architecture, "linux"}
+	return [][]byte{layer, config, manifest}, entry, nil
 }
 
-// Returns the manifest's entry in the index, with the image's name for importers.
-func (image *Image) entry(manifest []byte) descriptor {
-	entry := describe(mediaManifest, manifest)
-	entry.Platform = &platform{runtime.GOARCH, "linux"}
-	entry.Annotations = map[string]string{"io.containerd.image.name": image.Name}
-	if tag := image.Name[strings.LastIndex(image.Name, "/")+1:]; strings.Contains(tag, ":") {
-		entry.Annotations["org.opencontainers.image.ref.name"] = tag[strings.Index(tag, ":")+1:]
+func indexOf(entries ...descriptor) ([]byte, error) {
+	return json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": mediaIndex, "manifests": entries})
+}
+
+// Returns the image's name for importers.
+func annotations(name string) map[string]string {
+	all := map[string]string{"io.containerd.image.name": name}
+	if _, tag, ok := strings.Cut(name[strings.LastIndex(name, "/")+1:], ":"); ok {
+		all["org.opencontainers.image.ref.name"] = tag
 	}
-	return entry
+	return all
 }
 
 func (image *Image) config(layer []byte) any {
@@ -124,7 +149,7 @@ func (image *Image) config(layer []byte) any {
 		run["User"] = image.User
 	}
 	return map[string]any{
-		"architecture": runtime.GOARCH,
+		"architecture": image.Architecture,
 		"os":           "linux",
 		"config":       run,
 		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{digest(layer)}},
