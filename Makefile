@@ -27,9 +27,12 @@ test: root kube images machines lint ## run all tests and checks, on the running
 	cargo test --locked $(HOST)
 	tools/fuzz $(FUZZ)
 
-test-mlx5: root machines ## run the acceptance on the mlx5 driver and others, in virtual machines (KERNELS=all ONLY=redirected)
+test-mlx5: root machines ## run the acceptance on the mlx5 driver and others, in virtual machines (KERNELS=all ONLY=redirected PAGE=1)
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
 	KERNELS=$(KERNELS) ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --nocapture
+ifdef PAGE
+	target/debug/acceptance page target/acceptance --date "$$(date -I)" >docs/reference/drivers.md
+endif
 
 acceptance: root setup ## test a NIC of this machine with the agent (NIC=NAME PEER=HOST:9470; NIC=lab: a veth pair)
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins

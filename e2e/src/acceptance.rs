@@ -7,6 +7,7 @@ mod checks;
 mod connection;
 mod frames;
 mod host;
+mod page;
 pub mod peer;
 pub mod protocol;
 mod report;
@@ -18,6 +19,7 @@ pub use self::{
     checks::run,
     connection::PeerConnection,
     host::{NicSelector, nic_name},
+    page::page,
     peer::{CardControl, Peer},
     report::{AcceptanceReport, Check, Outcome},
 };

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use xdp_e2e::acceptance::{AcceptanceOptions, NicSelector, Peer, PeerConnection, nic_name, run};
+use xdp_e2e::acceptance::{AcceptanceOptions, NicSelector, Peer, PeerConnection, nic_name, page, run};
 use xdp_lab::Lab;
 
 /// Tests a NIC with the agent, pods, and a peer at the other end of its wire.
@@ -28,6 +28,8 @@ enum Command {
     Run(RunArgs),
     /// Be the other end of the wire, until the acceptance ends.
     Peer(PeerArgs),
+    /// Print the page of drivers and kernels, from the reports in a folder.
+    Page(PageArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,10 +64,20 @@ struct PeerArgs {
     listen: String,
 }
 
+#[derive(Debug, clap::Args)]
+struct PageArgs {
+    /// The folder with the reports (*.json).
+    folder: PathBuf,
+    /// The date to print.
+    #[arg(long)]
+    date: String,
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     match Args::parse().command {
         Command::Run(args) => acceptance(args),
         Command::Peer(args) => peer(&args),
+        Command::Page(args) => print_page(&args),
     }
 }
 
@@ -99,6 +111,19 @@ fn acceptance(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 fn write_report(path: &Path, report: &[u8]) -> anyhow::Result<()> {
     fs::write(path, report).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+fn print_page(args: &PageArgs) -> anyhow::Result<ExitCode> {
+    let mut reports = Vec::new();
+    for entry in fs::read_dir(&args.folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let read = || anyhow::Ok(serde_json::from_slice(&fs::read(&path)?)?);
+            reports.push(read().with_context(|| format!("cannot read the report `{}`", path.display()))?);
+        }
+    }
+    print!("{}", page(&reports, &args.date));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn connect(peer: &str) -> anyhow::Result<PeerConnection> {
