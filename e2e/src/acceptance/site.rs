@@ -27,7 +27,7 @@ use super::{
 use crate::{Agent, ManifestFolder, Status};
 
 /// The limit for anything that succeeds, on an emulated machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(45);
+pub(super) const PATIENCE: Duration = Duration::from_secs(80);
 
 /// The node's addresses on the wire; those of the peer follow them.
 const NODE: [&str; 2] = ["10.1.0.1", "fd01::1"];

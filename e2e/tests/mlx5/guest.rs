@@ -19,23 +19,33 @@ const LIMITS: MachineLimits = MachineLimits {
     total: Duration::from_mins(10),
 };
 
-/// Sets the machine's command: the acceptance of the NIC with this MAC address.
-pub(crate) fn acceptance(builder: MachineBuilder, mac: &str) -> MachineBuilder {
+/// Sets the machine's command: the acceptance of each NIC, by its MAC address and its checks.
+pub(crate) fn command<'a>(
+    builder: MachineBuilder,
+    runs: impl Iterator<Item = (&'a str, &'a [&'a str])>,
+) -> MachineBuilder {
     let own = PathBuf::from(env!("CARGO_BIN_EXE_acceptance"));
-    let only = env::var("ONLY").unwrap_or_default();
-    let mut arguments = vec![
-        "run".to_owned(),
-        format!("--nic-mac={mac}"),
-        "--peer=serial:/dev/virtio-ports/peer".to_owned(),
-        format!("--agent={}", own.with_file_name("xdp-agent").display()),
-    ];
-    arguments.extend(
-        only.split(',')
-            .filter(|only| !only.is_empty())
-            .map(|only| format!("--only={only}")),
-    );
+    let agent = own.with_file_name("xdp-agent");
+    let chosen = env::var("ONLY").unwrap_or_default();
+    let chosen: Vec<&str> = chosen.split(',').filter(|only| !only.is_empty()).collect();
+    let line = |(mac, only): (&str, &[&str])| {
+        let only = if chosen.is_empty() {
+            only
+        } else {
+            chosen.as_slice()
+        };
+        let only: Vec<String> = only.iter().map(|only| format!("--only='{only}'")).collect();
+        let only = only.join(" ");
+        format!(
+            "{} run --nic-mac={mac} --peer=serial:/dev/virtio-ports/peer --agent={} {only} || failed=1",
+            own.display(),
+            agent.display()
+        )
+    };
+    let lines: Vec<String> = runs.map(line).collect();
+    let script = format!("failed=0\n{}\nexit $failed", lines.join("\n"));
     builder
-        .command(own.display().to_string(), arguments)
+        .command("/bin/sh", ["-c".to_owned(), script])
         .env("RUST_BACKTRACE", "0")
 }
 
@@ -44,18 +54,15 @@ pub(crate) fn serve(
     stream: &std::os::unix::net::UnixStream,
     wire: &Namespace,
     tap: &str,
-    card: Option<&mut dyn CardControl>,
+    card: &mut dyn CardControl,
     progress: impl Fn(),
 ) -> anyhow::Result<Option<AcceptanceReport>> {
     stream.set_read_timeout(Some(SILENCE))?;
     let mut to = stream.try_clone()?;
-    let mut peer = Peer::new(wire, tap).on_check(|check| {
+    let peer = Peer::new(wire, tap).card(card).on_check(|check| {
         progress();
         print_check(check);
     });
-    if let Some(card) = card {
-        peer = peer.card(card);
-    }
     let report = peer.serve(&mut BufReader::new(stream), &mut to)?;
     Ok(report.map(serde_json::from_value).transpose()?)
 }

@@ -5,31 +5,115 @@
     reason = "helpers of tests fail the test; the reports are for people"
 )]
 
-mod card;
+mod device;
 mod guest;
 mod kernels;
-mod verdict;
+mod run;
 
-use xdp_connectx::machine::KernelSeries;
+use xdp_connectx::{
+    Profile,
+    machine::{Kernel, KernelSeries, MachineFiles},
+};
 
-use crate::kernels::{Choice, on_kernel};
+use crate::{
+    device::Device,
+    kernels::{Choice, on_kernel},
+    run::{Subject, accept},
+};
+
+/// What differs between cards and drivers; the rest is the agent's own, and tried on mlx5 and on veth.
+const SHORT: &[&str] = &[
+    "attached natively",
+    "datagrams",
+    "rejected packets",
+    "large transfers",
+    "largest MTU",
+    "a restart of the agent",
+    "rings",
+    "channels",
+    "carrier",
+    "unbound",
+    "uninstall",
+];
+
+fn mlx5(files: &MachineFiles, kernel: &Kernel) {
+    let card = |name, profile, only| Subject {
+        name,
+        device: Device::Card(profile),
+        only,
+    };
+    let dx = Profile::CONNECTX_6_DX;
+    accept(
+        files,
+        kernel,
+        "mlx5",
+        &[
+            card("ConnectX-6 Dx", dx.clone().with_hardware_gro(true), &[]),
+            card(
+                "old firmware",
+                dx.clone().without_ext_stride_num_range(),
+                &["firmware that cannot"],
+            ),
+            card(
+                "virtual function",
+                dx.into_virtual_function(),
+                &["attached natively", "with a host route", "uninstall"],
+            ),
+        ],
+    );
+}
+
+fn others(files: &MachineFiles, kernel: &Kernel) {
+    let nic = |name, queues, properties: &[&str]| Subject {
+        name,
+        device: Device::Qemu {
+            model: name,
+            queues,
+            properties: properties.iter().map(|&one| one.to_owned()).collect(),
+        },
+        only: SHORT,
+    };
+    // The driver refuses programs while the host may merge packets for it.
+    let no_merging = [
+        "guest_tso4=off",
+        "guest_tso6=off",
+        "guest_ecn=off",
+        "guest_ufo=off",
+    ];
+    let mut subjects = vec![nic("virtio-net-pci", 4, &no_merging), nic("igb", 1, &[])];
+    if kernel.series != KernelSeries::Exact(6, 1) {
+        // It has native XDP since 6.6.
+        subjects.push(nic("vmxnet3", 1, &[]));
+    }
+    accept(files, kernel, "others", &subjects);
+}
 
 #[test]
 fn mlx5_is_accepted_on_the_oldest_kernel() {
-    on_kernel(KernelSeries::Exact(6, 1), Choice::Always, verdict::mlx5);
+    on_kernel(KernelSeries::Exact(6, 1), Choice::Always, mlx5);
 }
 
 #[test]
 fn mlx5_is_accepted_on_6_12() {
-    on_kernel(KernelSeries::Exact(6, 12), Choice::WithAll, verdict::mlx5);
+    on_kernel(KernelSeries::Exact(6, 12), Choice::WithAll, mlx5);
 }
 
 #[test]
 fn mlx5_is_accepted_on_a_longterm_kernel() {
-    on_kernel(KernelSeries::Longterm, Choice::Always, verdict::mlx5);
+    on_kernel(KernelSeries::Longterm, Choice::Always, mlx5);
 }
 
 #[test]
 fn mlx5_is_accepted_on_the_newest_kernel() {
-    on_kernel(KernelSeries::Newest, Choice::Always, verdict::mlx5);
+    on_kernel(KernelSeries::Newest, Choice::Always, mlx5);
+}
+
+#[test]
+fn other_native_drivers_are_accepted_on_the_oldest_kernel() {
+    on_kernel(KernelSeries::Exact(6, 1), Choice::Always, others);
+}
+
+#[test]
+fn other_native_drivers_are_accepted_on_the_newest_kernel() {
+    on_kernel(KernelSeries::Newest, Choice::Always, others);
 }

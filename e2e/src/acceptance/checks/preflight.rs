@@ -53,6 +53,9 @@ const XDP_PASS: u32 = 2;
 /// Above one page, and below what NICs take.
 const LARGE_MTU: u32 = 9000;
 
+/// The limit of mlx5 and others with pages of 4 KiB.
+const LINEAR: u32 = 3498;
+
 /// A condition under which a program is refused.
 struct Refusal<'a> {
     /// For the facts.
@@ -66,10 +69,15 @@ struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// The agent must say why, before and after its attempt, and attach by itself once it is remedied.
+    /// Detaches the program, and tries the refusal.
     fn check(&self, site: &Site<'_>) -> anyhow::Result<()> {
         site.ready()?;
         site.detach()?;
+        self.check_detached(site)
+    }
+
+    /// The agent must say why, before and after its attempt, and attach by itself once it is remedied.
+    fn check_detached(&self, site: &Site<'_>) -> anyhow::Result<()> {
         let seen = (self.condition)().and_then(|()| self.refused(site));
         let remedied = (self.remedy)();
         let (predicted, driver, message) = seen?;
@@ -218,8 +226,11 @@ fn largest_mtu(site: &Site<'_>) -> anyhow::Result<()> {
     };
     let (mut fits, mut above) = (MTU, LARGE_MTU + 1000);
     site.peer.done(&PeerRequest::SetMtu(LARGE_MTU))?;
+    // Each attempt resets most NICs: try the limit of a page of 4 KiB first.
+    let mut guesses = vec![LINEAR, LINEAR + 1];
     while above - fits > 1 {
-        let middle = u32::midpoint(fits, above);
+        let middle = guesses.pop().filter(|guess| (fits + 1..above).contains(guess));
+        let middle = middle.unwrap_or_else(|| u32::midpoint(fits, above));
         if takes(middle)? {
             fits = middle;
         } else {
@@ -282,7 +293,7 @@ fn old_firmware(site: &Site<'_>) -> anyhow::Result<()> {
             &format!("--set-priv-flags {} rx_striding_rq {value}", site.nic),
         )
     };
-    if driver_says(site)?.is_null() {
+    if site.kernel_program().is_some() || driver_says(site)?.is_null() {
         return Err(not_applicable("this firmware can use striding queues with XDP"));
     }
     Refusal {
@@ -291,5 +302,5 @@ fn old_firmware(site: &Site<'_>) -> anyhow::Result<()> {
         condition: &|| Ok(()),
         remedy: &|| set("off"),
     }
-    .check(site)
+    .check_detached(site)
 }
