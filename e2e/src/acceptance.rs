@@ -9,6 +9,7 @@ mod frames;
 mod host;
 mod page;
 pub mod peer;
+mod probe;
 pub mod protocol;
 mod report;
 mod site;

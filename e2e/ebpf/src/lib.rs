@@ -55,6 +55,22 @@ pub struct ProbeResult {
     pub device: u32,
 }
 
+/// What a program with frags found in the last frame from the tests' client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FrameMeasure {
+    /// Frames so far.
+    pub frames: u64,
+    /// The bytes from `data` to `data_end`: what the program may read directly.
+    pub direct: u32,
+    /// The bytes of the frame, in all buffers.
+    pub total: u32,
+    /// Result of `bpf_xdp_load_bytes` for the last 16 bytes.
+    pub loaded: i64,
+    /// Result of `bpf_xdp_adjust_meta`.
+    pub meta: i64,
+}
+
 /// What the reader found in an skb.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -117,6 +133,7 @@ impl TraceEvent {
 const _: () = {
     assert!(size_of::<ProbePlan>() == 56);
     assert!(size_of::<ProbeResult>() == 48);
+    assert!(size_of::<FrameMeasure>() == 32);
     assert!(size_of::<SkbRecord>() == 40 + CAPTURE);
     assert!(size_of::<TraceEvent>() == 36);
 };
@@ -126,10 +143,12 @@ const _: () = {
 mod user {
     #![expect(unsafe_code, reason = "promises to aya about the layout of the types")]
 
-    use super::{ProbePlan, ProbeResult};
+    use super::{FrameMeasure, ProbePlan, ProbeResult};
 
     // SAFETY: integers only, and the asserted size leaves no room for padding.
     unsafe impl aya::Pod for ProbePlan {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ProbeResult {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FrameMeasure {}
 }

@@ -7,21 +7,23 @@
 )]
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_PASS, XDP_REDIRECT},
+    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
     helpers::{
         bpf_probe_read_kernel, bpf_skb_load_bytes, bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
-        bpf_xdp_adjust_tail,
+        bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
     macros::{classifier, map, raw_tracepoint, xdp},
     maps::{Array, DevMap, RingBuf},
     programs::{RawTracePointContext, TcContext, XdpContext},
 };
-use xdp_e2e_ebpf::{CAPTURE, CLIENT, ProbePlan, ProbeResult, SkbRecord, TraceEvent};
+use xdp_e2e_ebpf::{CAPTURE, CLIENT, FrameMeasure, ProbePlan, ProbeResult, SkbRecord, TraceEvent};
 
 #[map]
 static PLAN: Array<ProbePlan> = Array::with_max_entries(1, 0);
 #[map]
 static SEEN: Array<ProbeResult> = Array::with_max_entries(1, 0);
+#[map]
+static MEASURE: Array<FrameMeasure> = Array::with_max_entries(1, 0);
 #[map]
 static DEVICES: DevMap = DevMap::with_max_entries(8, 0);
 #[map]
@@ -116,6 +118,35 @@ fn write_header(ctx: &XdpContext, plan: &ProbePlan) {
     }
     // SAFETY: the bytes lie inside the packet, which the program owns while it runs.
     unsafe { *core::ptr::with_exposed_provenance_mut::<[u8; 14]>(at) = plan.header };
+}
+
+/// Measures frames of the tests' client, in one buffer or several, and drops them.
+#[xdp(frags)]
+fn measure(ctx: XdpContext) -> u32 {
+    /// Bytes that are loaded from the end of the frame.
+    const END: u32 = 16;
+    let mut header = [0_u8; 14];
+    // SAFETY: the context is the program's own, and the buffer has this length.
+    let loaded = unsafe { bpf_xdp_load_bytes(ctx.ctx, 0, header.as_mut_ptr().cast(), header.len() as u32) };
+    if loaded != 0 || header[6..12] != CLIENT {
+        return XDP_PASS;
+    }
+    let Some(measure) = MEASURE.get_ptr_mut(0) else {
+        return XDP_PASS;
+    };
+    let mut end = [0_u8; END as usize];
+    // SAFETY: the pointer is to the map's value, which one CPU at a time writes for a flow. The rest is as
+    // above.
+    unsafe {
+        let total = bpf_xdp_get_buff_len(ctx.ctx) as u32;
+        (*measure).frames += 1;
+        (*measure).direct = (ctx.data_end() - ctx.data()) as u32;
+        (*measure).total = total;
+        let at = total.saturating_sub(END);
+        (*measure).loaded = bpf_xdp_load_bytes(ctx.ctx, at, end.as_mut_ptr().cast(), END);
+        (*measure).meta = bpf_xdp_adjust_meta(ctx.ctx, -8);
+    }
+    XDP_DROP
 }
 
 #[inline(always)]

@@ -1,6 +1,7 @@
 //! The checks, in the order in which they run.
 
 mod attach;
+mod data_path;
 mod faults;
 mod life;
 mod preflight;
@@ -44,7 +45,13 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
             run: *run,
         }
     };
-    let once = [attach::FIRST, traffic::CHECKS, tcp::CHECKS, preflight::PER_QUEUE];
+    let once = [
+        attach::FIRST,
+        traffic::CHECKS,
+        tcp::CHECKS,
+        preflight::PER_QUEUE,
+        data_path::PER_QUEUE,
+    ];
     let mut all: Vec<Entry> = once.into_iter().flatten().map(named("")).collect();
     if site.is_mlx5() {
         // The other type of receive queue has other functions in the driver.
@@ -53,12 +60,14 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
             traffic::CHECKS,
             tcp::CHECKS,
             preflight::PER_QUEUE,
+            data_path::PER_QUEUE,
             queues::STRIDING,
         ];
         all.extend(again.into_iter().flatten().map(named(", cyclic queues")));
     }
     let once = [
         life::CHECKS,
+        data_path::CHECKS,
         preflight::CHECKS,
         stacked::CHECKS,
         faults::CHECKS,

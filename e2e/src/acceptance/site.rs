@@ -243,6 +243,20 @@ impl<'a> Site<'a> {
         self.facts.borrow_mut().insert(name.to_owned(), value.into());
     }
 
+    /// Notes something measured that depends on the type of mlx5's receive queues.
+    pub(super) fn fact_of_queues(&self, name: &str, value: impl Into<Value>) {
+        let flags = host::command(
+            self.lab.node(),
+            &format!("ethtool --show-priv-flags {}", self.nic),
+        );
+        let flags = host::key_values(&flags.unwrap_or_default());
+        match flags.get("rx_striding_rq").map(String::as_str) {
+            Some("on") => self.fact(&format!("{name}, striding queues"), value),
+            Some(_) => self.fact(&format!("{name}, cyclic queues"), value),
+            None => self.fact(name, value),
+        }
+    }
+
     pub(super) fn is_mlx5(&self) -> bool {
         self.driver == "mlx5_core"
     }

@@ -1,0 +1,191 @@
+//! What a driver does with frames and verdicts, found out by small programs in the agent's place.
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+use xdp_e2e_ebpf::ProbePlan;
+
+use super::{
+    super::{
+        not_applicable,
+        probe::{ACT, MEASURE, Probe, frame, verified_instructions},
+        protocol::PeerRequest,
+        site::{MTU, Site, ports},
+    },
+    Run,
+    traffic::arrive_marked,
+};
+
+pub(super) const CHECKS: &[(&str, Run)] = &[
+    (
+        "aborted frames and failed redirects are counted by the driver and by the agent",
+        exceptions,
+    ),
+    ("the rooms for metadata, head and tail are measured", rooms),
+    ("the verifier's instructions are counted", verified),
+];
+/// Depends on the type of the receive queues.
+pub(super) const PER_QUEUE: &[(&str, Run)] = &[(
+    "a program with frags reaches every byte of a frame of several buffers",
+    frags,
+)];
+
+const XDP_ABORTED: u32 = 0;
+const XDP_DROP: u32 = 1;
+const XDP_REDIRECT: u32 = 4;
+/// It cannot be the target of a redirect.
+const LOOPBACK: u32 = 1;
+
+const FRAMES: usize = 16;
+const LARGE_MTU: u32 = 9000;
+const LARGE_PAYLOAD: usize = 7950;
+
+/// Runs `work` without the agent's program on the NIC.
+fn without_agent(site: &Site<'_>, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    site.ready()?;
+    site.detach()?;
+    let result = work();
+    site.ready()?;
+    result?;
+    arrive_marked(site)
+}
+
+fn frags(site: &Site<'_>) -> anyhow::Result<()> {
+    without_agent(site, || {
+        let set = |mtu| {
+            site.peer.done(&PeerRequest::SetMtu(mtu))?;
+            anyhow::Ok(site.lab.node().set_mtu(&site.nic, mtu)?)
+        };
+        let large = set(LARGE_MTU).and_then(|()| site.has_carrier());
+        let found = match large {
+            Ok(()) => measure_frags(site),
+            Err(error) => Err(not_applicable(format!(
+                "the NIC takes no MTU of {LARGE_MTU}: {error:#}"
+            ))),
+        };
+        set(MTU)?;
+        site.has_carrier()?;
+        found
+    })
+}
+
+fn measure_frags(site: &Site<'_>) -> anyhow::Result<()> {
+    let mut probe = match Probe::attach(site, MEASURE)? {
+        Ok(probe) => probe,
+        Err(refusal) => return Err(not_applicable(format!("the driver takes no frags: {refusal}"))),
+    };
+    let flow = site.flow(site.pods.ptp.v4(), ports::REDIRECT)?;
+    for (name, payload) in [("small", 64), ("large", LARGE_PAYLOAD)] {
+        let sent = frame(flow, payload);
+        let seen = probe.measure(&sent, FRAMES)?;
+        site.fact_of_queues(
+            &format!("frags, {name} frames"),
+            json!({ "bytes": seen.total, "direct": seen.direct, "loaded": seen.loaded, "meta": seen.meta }),
+        );
+        ensure!(
+            seen.total as usize == sent.len(),
+            "{} bytes were sent: {seen:?}",
+            sent.len()
+        );
+        ensure!(seen.loaded == 0, "the helper does not reach the end: {seen:?}");
+    }
+    Ok(())
+}
+
+/// What the agent's tracepoint programs have counted for a verdict on this NIC.
+fn counted(site: &Site<'_>, action: &str) -> anyhow::Result<u64> {
+    let status = site.wait_for("the status can be read", |_| true)?;
+    let all = status.json()["exceptions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let of = |item: &&Value| item["nic"] == site.nic.as_str() && item["action"] == action;
+    Ok(all
+        .iter()
+        .find(of)
+        .and_then(|item| item["packets"].as_u64())
+        .unwrap_or(0))
+}
+
+fn exceptions(site: &Site<'_>) -> anyhow::Result<()> {
+    without_agent(site, || {
+        let mut probe = Probe::attach(site, ACT)??;
+        probe.redirect_to(LOOPBACK)?;
+        let sent = frame(site.flow(site.pods.ptp.v4(), ports::REDIRECT)?, 64);
+        for (action, name) in [(XDP_ABORTED, "Aborted"), (XDP_REDIRECT, "Redirect")] {
+            probe.plan(ProbePlan {
+                action,
+                ..ProbePlan::default()
+            })?;
+            let (before, counting) = (counted(site, name)?, site.count("players")?);
+            let seen = probe.act(&sent, FRAMES)?;
+            ensure!(seen.action == action, "{seen:?}");
+            let traced = counted(site, name)? - before;
+            let dropped = counting.driver("rx_xdp_drop");
+            site.fact(&format!("{name} of {FRAMES} frames: xdp_exception"), traced);
+            site.fact(&format!("{name} of {FRAMES} frames: rx_xdp_drop"), dropped);
+            // veth has no tracepoint at a failed redirect.
+            let expected = site.is_mlx5() || action == XDP_ABORTED;
+            ensure!(
+                !expected || traced == FRAMES as u64,
+                "the agent has counted {traced} of {FRAMES} {name}"
+            );
+            ensure!(
+                !site.is_mlx5() || dropped == Some(FRAMES as u64),
+                "rx_xdp_drop has grown by {dropped:?}"
+            );
+        }
+        Ok(())
+    })
+}
+
+fn rooms(site: &Site<'_>) -> anyhow::Result<()> {
+    without_agent(site, || {
+        let mut probe = Probe::attach(site, ACT)??;
+        let sent = frame(site.flow(site.pods.ptp.v4(), ports::REDIRECT)?, 64);
+        let mut largest = |name: &str, unit: i32, limit: i32, plan: &dyn Fn(i32) -> ProbePlan| {
+            let (mut fits, mut above) = (0, limit / unit);
+            while above - fits > 1 {
+                let middle = i32::midpoint(fits, above);
+                probe.plan(plan(middle * unit))?;
+                let seen = probe.act(&sent, 1)?;
+                let result = seen.meta | seen.head | seen.tail;
+                if result == 0 {
+                    fits = middle;
+                } else {
+                    above = middle;
+                }
+            }
+            site.fact(name, fits * unit);
+            anyhow::Ok(())
+        };
+        let base = ProbePlan {
+            action: XDP_DROP,
+            ..ProbePlan::default()
+        };
+        largest("room for metadata", 4, 256, &|bytes| ProbePlan {
+            meta: -bytes,
+            ..base
+        })?;
+        largest("room at the head", 1, 1024, &|bytes| ProbePlan {
+            head: -bytes,
+            ..base
+        })?;
+        largest("room at the tail", 1, 8192, &|bytes| ProbePlan {
+            tail: bytes,
+            ..base
+        })
+    })
+}
+
+fn verified(site: &Site<'_>) -> anyhow::Result<()> {
+    site.ready()?;
+    let all = verified_instructions();
+    ensure!(
+        all.iter().any(|(name, _)| name == "xdp_nic"),
+        "the kernel does not show the program: {all:?}"
+    );
+    for (name, instructions) in all {
+        site.fact(&format!("verified instructions: {name}"), instructions);
+    }
+    Ok(())
+}
