@@ -35,6 +35,13 @@ pub(crate) struct Piece {
     pub(crate) length: usize,
 }
 
+/// What the card may do with the memory of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Permissions {
+    read: bool,
+    write: bool,
+}
+
 /// A memory key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MemoryKey {
@@ -45,9 +52,10 @@ pub(crate) struct MemoryKey {
     /// `None` if the key covers all addresses.
     length: Option<u64>,
     log_page: u32,
-    readable: bool,
-    writable: bool,
+    permissions: Permissions,
     modifiable: bool,
+    /// Whether the key is not in use: nothing may access it.
+    free: bool,
     translations: Vec<u8>,
 }
 
@@ -70,15 +78,23 @@ impl MemoryKey {
             start: mkc::START_ADDR.get(context),
             length: (mkc::LENGTH64.get(context) == 0).then(|| mkc::LEN.get(context)),
             log_page: mkc::LOG_PAGE_SIZE.get(context) as u32,
-            readable: mkc::LR.get(context) == 1,
-            writable: mkc::LW.get(context) == 1,
+            permissions: Permissions {
+                read: mkc::LR.get(context) == 1,
+                write: mkc::LW.get(context) == 1,
+            },
             modifiable: mkc::UMR_EN.get(context) == 1,
+            free: mkc::FREE.get(context) == 1,
             translations,
         }
     }
 
-    /// Replaces translations from byte `offset` on, as a UMR work request does.
-    pub(crate) fn update(&mut self, offset: usize, entries: &[u8]) -> Result<(), &'static str> {
+    /// Replaces translations from byte `offset` on, and takes the key in or out of use, as a UMR does.
+    pub(crate) fn update(
+        &mut self,
+        offset: usize,
+        entries: &[u8],
+        free: Option<bool>,
+    ) -> Result<(), &'static str> {
         if !self.modifiable {
             return Err("a UMR for a memory key without umr_en");
         }
@@ -88,6 +104,7 @@ impl MemoryKey {
             .get_mut(offset..end)
             .ok_or("a UMR behind the translations of the key")?;
         place.copy_from_slice(entries);
+        self.free = free.unwrap_or(self.free);
         Ok(())
     }
 
@@ -101,72 +118,79 @@ impl MemoryKey {
         access: Access,
         other: impl Fn(u32) -> Result<&'k MemoryKey, &'static str>,
     ) -> Result<Vec<Piece>, &'static str> {
-        let allowed = if access == Access::Write {
-            self.writable
-        } else {
-            self.readable
-        };
-        if !allowed {
-            return Err("the memory key does not permit the access");
-        }
-        let offset = address
-            .checked_sub(self.start)
-            .ok_or("an address before the memory key")?;
-        let end = offset
-            .checked_add(length as u64)
-            .ok_or("an address behind the memory key")?;
-        if self.length.is_some_and(|covered| end > covered) {
-            return Err("an address behind the memory key");
-        }
+        let offset = self.check(address, length, access)?;
         match self.mode {
             PHYSICAL => Ok(vec![Piece { address, length }]),
-            PAGES => self.walk(offset, length, |index, inside, part| {
-                let entry = self.entry(index * 8)?;
-                let needed = if access == Access::Write {
-                    ENTRY_WRITE
-                } else {
-                    ENTRY_READ
-                };
-                if entry & needed == 0 {
-                    return Err("a translation that does not permit the access");
-                }
-                if entry & ((1 << self.log_page) - 1) & !ENTRY_FLAGS != 0 {
-                    return Err("a translation that is not aligned to its page");
-                }
-                Ok(Piece {
-                    address: (entry & !ENTRY_FLAGS) + inside,
-                    length: part,
-                })
-            }),
-            BLOCKS => self.walk(offset, length, |index, inside, part| {
-                let key = (self.entry(index * 16)? & 0xffff_ffff) as u32;
-                let address = self.entry(index * 16 + 8)? + inside;
-                let key = other(key)?;
+            PAGES => self.walk(offset, length, |index| self.page(index, access)),
+            BLOCKS => self.walk(offset, length, |index| {
+                let key = other((self.entry(index * 16)? & 0xffff_ffff) as u32)?;
                 if key.mode != PHYSICAL {
                     return Err("a block whose key is not physical");
                 }
-                Ok(Piece {
-                    address,
-                    length: part,
-                })
+                self.entry(index * 16 + 8)
             }),
             _ => Err("a memory key with an access mode that the model does not have"),
         }
     }
 
-    /// Divides a range at page boundaries and translates each part.
+    /// Checks an access. Returns its offset in the key.
+    fn check(&self, address: u64, length: usize, access: Access) -> Result<u64, &'static str> {
+        let allowed = match access {
+            Access::Read => self.permissions.read,
+            Access::Write => self.permissions.write,
+        };
+        if !allowed {
+            return Err("the memory key does not permit the access");
+        }
+        if self.free {
+            return Err("a free memory key");
+        }
+        let offset = address
+            .checked_sub(self.start)
+            .ok_or("an address before the memory key")?;
+        let end = offset.checked_add(length as u64);
+        let covered = self.length.unwrap_or(u64::MAX);
+        if end.is_none_or(|end| end > covered) {
+            return Err("an address behind the memory key");
+        }
+        Ok(offset)
+    }
+
+    /// Returns the bus address of a page.
+    fn page(&self, index: usize, access: Access) -> Result<u64, &'static str> {
+        let entry = self.entry(index * 8)?;
+        let needed = if access == Access::Write {
+            ENTRY_WRITE
+        } else {
+            ENTRY_READ
+        };
+        if entry & needed == 0 {
+            return Err("a translation that does not permit the access");
+        }
+        let address = entry & !ENTRY_FLAGS;
+        if address & ((1 << self.log_page) - 1) != 0 {
+            return Err("a translation that is not aligned to its page");
+        }
+        Ok(address)
+    }
+
+    /// Divides a range at page boundaries and translates the page of each part.
     fn walk(
         &self,
         mut offset: u64,
         mut length: usize,
-        mut translate: impl FnMut(usize, u64, usize) -> Result<Piece, &'static str>,
+        translate: impl Fn(usize) -> Result<u64, &'static str>,
     ) -> Result<Vec<Piece>, &'static str> {
         let mut pieces = Vec::new();
         let page = 1_u64 << self.log_page;
         while length > 0 {
             let inside = offset & (page - 1);
             let part = length.min((page - inside) as usize);
-            pieces.push(translate((offset >> self.log_page) as usize, inside, part)?);
+            let address = translate((offset >> self.log_page) as usize)? + inside;
+            pieces.push(Piece {
+                address,
+                length: part,
+            });
             offset += part as u64;
             length -= part;
         }

@@ -88,7 +88,7 @@ pub(crate) fn queues(guest: &mut Guest) {
     guest.run("ethtool -X $NIC weight 0 1");
     assert_eq!(received(guest, "one queue", &frames), (0, 128));
     guest.run("ethtool -X $NIC equal 2 hfunc xor && ethtool -N $NIC rx-flow-hash udp4 sdfn");
-    // The driver reverses the bits of the index: the highest bit of the hash selects, that of the ports' bytes.
+    // The driver reverses the bits of the index: the hash's highest bit selects, that of the ports' bytes.
     assert_eq!(received(guest, "XOR", &frames), (24, 104));
     guest.run("ethtool -X $NIC hfunc toeplitz && ethtool -X $NIC default");
 }

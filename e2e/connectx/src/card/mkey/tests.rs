@@ -108,10 +108,21 @@ fn other_modes_are_refused() {
 #[test]
 fn a_key_without_umr_cannot_be_changed() {
     let mut key = pages(&[0, 0]);
-    assert_eq!(key.update(0, &[1; 16]), Ok(()));
+    assert_eq!(key.update(0, &[1; 16], None), Ok(()));
     key.modifiable = false;
     assert_eq!(
-        key.update(0, &[1; 16]),
+        key.update(0, &[1; 16], None),
         Err("a UMR for a memory key without umr_en")
     );
+}
+
+#[test]
+fn a_free_key_is_not_accessible_until_a_umr_takes_it() {
+    let mut key = pages(&[0x7000 | 3, 0x3000 | 3]);
+    assert_eq!(key.update(0, &[], Some(true)), Ok(()));
+    assert_eq!(translate(&key, 0, 10), Err("a free memory key"));
+    assert_eq!(key.update(0, &[], None), Ok(()));
+    assert_eq!(translate(&key, 0, 10), Err("a free memory key"));
+    assert_eq!(key.update(0, &[], Some(false)), Ok(()));
+    assert!(translate(&key, 0, 10).is_ok());
 }

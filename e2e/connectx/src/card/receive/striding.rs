@@ -58,14 +58,7 @@ impl ReceiveQueue {
             let what = "a receive descriptor with fewer strides than the frame needs";
             return Err(Rejection::Broken(Syndrome::LocalLength, what));
         }
-        let mut segment = [0; SEGMENT];
-        if !dma
-            .memory
-            .read(self.work.descriptor(self.current, SEGMENT), &mut segment)
-        {
-            return Err(protection("a receive descriptor outside guest memory"));
-        }
-        let buffer = DataSegment::parse(&segment);
+        let buffer = self.buffer(dma).map_err(protection)?;
         let offset = u64::from(self.stride) << strides.log_size;
         if (offset as usize) + data.len() > buffer.length {
             return Err(protection(
@@ -84,6 +77,18 @@ impl ReceiveQueue {
             self.follow_link(dma).map_err(protection)?;
         }
         Ok(placement)
+    }
+
+    /// Reads the buffer of the descriptor in use.
+    fn buffer(&self, dma: &mut Dma<'_>) -> Result<DataSegment, &'static str> {
+        let mut segment = [0; SEGMENT];
+        if !dma
+            .memory
+            .read(self.work.descriptor(self.current, SEGMENT), &mut segment)
+        {
+            return Err("a receive descriptor outside guest memory");
+        }
+        Ok(DataSegment::parse(&segment))
     }
 
     /// Goes to the next descriptor of the list.

@@ -14,6 +14,12 @@ const INLINE: u8 = 1 << 7;
 /// Flag: there is an offset (`MLX5_UMR_TRANSLATION_OFFSET_EN`).
 const OFFSET: u8 = 1 << 4;
 
+/// Bit of the mask of changes: whether the key is free (`MLX5_MKEY_MASK_FREE`).
+const FREE: usize = 1 << 29;
+/// Offset of the memory key context, and the bit in its first byte (`MLX5_MKEY_STATUS_FREE`).
+const CONTEXT: usize = 64;
+const CONTEXT_FREE: u8 = 1 << 6;
+
 impl Device {
     /// Writes translations into a memory key.
     pub(super) fn update_memory_key(&mut self, descriptor: &Descriptor) -> Result<(), Failure> {
@@ -31,6 +37,7 @@ impl Device {
         } else {
             0
         };
+        let free = (number(CONTROL + 12) & FREE != 0).then_some(bytes[CONTEXT] & CONTEXT_FREE != 0);
         let entries = bytes
             .get(TRANSLATIONS..TRANSLATIONS + length)
             .ok_or(Failure::operation("a UMR with fewer translations than it says"))?;
@@ -38,7 +45,7 @@ impl Device {
             .mkeys
             .get_mut(&((number(12) >> 8) as u32))
             .ok_or(Failure::protection("a UMR for an unknown memory key"))?;
-        key.update(offset, entries).map_err(Failure::protection)?;
+        key.update(offset, entries, free).map_err(Failure::protection)?;
         self.counters.umr += 1;
         Ok(())
     }
