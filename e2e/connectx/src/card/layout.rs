@@ -516,6 +516,7 @@ pub(crate) mod mkc {
 
     pub(crate) const ACCESS_MODE_1_0: Field = Field::new(22, 2);
     pub(crate) const ACCESS_MODE_4_2: Field = Field::new(3, 3);
+    pub(crate) const FREE: Field = Field::new(1, 1);
     pub(crate) const LEN: Field = Field::new(192, 64);
     pub(crate) const LENGTH64: Field = Field::new(96, 1);
     pub(crate) const LOG_PAGE_SIZE: Field = Field::new(474, 6);
