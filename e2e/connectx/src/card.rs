@@ -14,10 +14,9 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
-
 use counters::Counters;
 use findings::Finding;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use profile::Profile;
 use slot::{Port, Request, Slot};
 use wire::Wire;

@@ -16,6 +16,8 @@ mod steering;
 mod vport;
 
 pub(crate) use self::{resources::Kind, vport::Vport};
+use std::collections::BTreeMap;
+
 use crate::card::{
     bits::Field,
     device::Device,
@@ -54,6 +56,14 @@ pub(crate) type Answer = Result<(), Refusal>;
 /// The refusal of a command for an object that does not exist.
 pub(crate) fn unknown(reason: &'static str) -> impl FnOnce() -> Refusal {
     move || Status::BadResource.because(reason)
+}
+
+/// Removes an object, which must exist.
+pub(crate) fn remove<T>(objects: &mut BTreeMap<u32, T>, number: u32, reason: &'static str) -> Answer {
+    objects
+        .remove(&number)
+        .map(drop)
+        .ok_or(Status::BadResource.because(reason))
 }
 
 /// Returns the part of an input that begins with a field, which must be whole.

@@ -20,7 +20,10 @@ impl Device {
             opcode::QUERY_HCA_CAP => self.query_capabilities(input, output),
             opcode::SET_HCA_CAP => return self.set_capabilities(input),
             opcode::QUERY_ADAPTER => query_adapter(output),
-            opcode::TEARDOWN_HCA => self.forget_objects(),
+            opcode::TEARDOWN_HCA => {
+                self.note_leftovers();
+                self.forget_objects();
+            }
             opcode::QUERY_PAGES => self.query_pages(input, output),
             opcode::MANAGE_PAGES => return self.manage_pages(input, output),
             opcode::QUERY_ISSI => {
@@ -35,6 +38,40 @@ impl Device {
             _ => return Err(NOT_MODELLED),
         }
         Ok(())
+    }
+
+    /// The driver destroys all its objects before it stops the card.
+    fn note_leftovers(&mut self) {
+        let mut left = Vec::new();
+        left.extend(
+            self.resources
+                .iter()
+                .map(|(kind, number)| (*number, kind.leftover())),
+        );
+        left.extend(self.eqs.keys().map(|number| (*number, "an event queue is left")));
+        left.extend(
+            self.cqs
+                .keys()
+                .map(|number| (*number, "a completion queue is left")),
+        );
+        left.extend(self.sqs.keys().map(|number| (*number, "a send queue is left")));
+        left.extend(self.rqs.keys().map(|number| (*number, "a receive queue is left")));
+        left.extend(self.tirs.keys().map(|number| (*number, "a TIR is left")));
+        left.extend(self.rqts.keys().map(|number| (*number, "an RQ table is left")));
+        left.extend(self.mkeys.keys().map(|number| (*number, "a memory key is left")));
+        left.extend(
+            self.flow_tables
+                .keys()
+                .map(|number| (*number, "a flow table is left")),
+        );
+        left.extend(
+            self.queue_counters
+                .keys()
+                .map(|number| (*number, "a counter set is left")),
+        );
+        for (number, what) in left {
+            self.findings.queue(number, what);
+        }
     }
 
     /// Answers with a group of capabilities: what the card can do, or what the driver set.

@@ -1,7 +1,7 @@
 //! Commands that read counters.
 
 use crate::card::{
-    commands::{Answer, NOT_MODELLED, unknown},
+    commands::{Answer, NOT_MODELLED, Status, remove, unknown},
     device::Device,
     layout::{
         alloc_q_counter_out, dealloc_q_counter_in, opcode, query_q_counter_in, query_q_counter_out,
@@ -24,11 +24,10 @@ impl Device {
             }
             opcode::DEALLOC_Q_COUNTER => {
                 let number = dealloc_q_counter_in::COUNTER_SET_ID.get(input) as u32;
-                return self
-                    .queue_counters
-                    .remove(&number)
-                    .map(drop)
-                    .ok_or_else(unknown("no such counter set"));
+                if self.rqs.values().any(|queue| queue.counter == number) {
+                    return Err(Status::Busy.because("a receive queue has the counter set"));
+                }
+                return remove(&mut self.queue_counters, number, "no such counter set");
             }
             opcode::QUERY_Q_COUNTER => {
                 let number = query_q_counter_in::COUNTER_SET_ID.get(input) as u32;

@@ -1,7 +1,7 @@
 //! Commands for memory keys.
 
 use crate::card::{
-    commands::{Answer, Kind, unknown},
+    commands::{Answer, Kind, remove},
     device::Device,
     layout::{create_mkey_in, create_mkey_out, destroy_mkey_in, mkc, query_special_contexts_out},
     mkey::MemoryKey,
@@ -25,10 +25,7 @@ impl Device {
 
     pub(super) fn destroy_key(&mut self, input: &[u8]) -> Answer {
         let number = destroy_mkey_in::MKEY_INDEX.get(input) as u32;
-        self.mkeys
-            .remove(&number)
-            .map(drop)
-            .ok_or_else(unknown("no such memory key"))
+        remove(&mut self.mkeys, number, "no such memory key")
     }
 
     pub(super) fn special_contexts(output: &mut [u8]) {

@@ -2,7 +2,7 @@
 
 use crate::card::{
     bits::Field,
-    commands::{Answer, Kind, Status, unknown},
+    commands::{Answer, Kind, Status, remove, unknown},
     device::Device,
     interrupts::VECTORS,
     layout::{
@@ -56,10 +56,7 @@ impl Device {
         if self.cqs.values().any(|queue| queue.eqn == number) {
             return Err(Status::Busy.because("the event queue has completion queues"));
         }
-        self.eqs
-            .remove(&number)
-            .map(drop)
-            .ok_or_else(unknown("no such event queue"))
+        remove(&mut self.eqs, number, "no such event queue")
     }
 
     pub(super) fn create_completion_queue(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
@@ -99,10 +96,7 @@ impl Device {
         {
             return Err(Status::Busy.because("the completion queue has work queues"));
         }
-        self.cqs
-            .remove(&number)
-            .map(drop)
-            .ok_or_else(unknown("no such completion queue"))
+        remove(&mut self.cqs, number, "no such completion queue")
     }
 
     /// Accepts moderation; the model interrupts for every completion that the driver armed.

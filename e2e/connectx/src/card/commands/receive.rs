@@ -2,7 +2,7 @@
 
 use crate::card::{
     bits::Field,
-    commands::{Answer, NOT_MODELLED, Refusal, Status, from, transition, unknown},
+    commands::{Answer, NOT_MODELLED, Refusal, Status, from, remove, transition, unknown},
     device::Device,
     layout::{
         create_rq_in, create_rq_out, create_rqt_in, create_rqt_out, create_tir_in, create_tir_out,
@@ -80,10 +80,7 @@ impl Device {
         if in_table || self.tirs.values().any(|tir| tir.target == Target::Queue(number)) {
             return Err(Status::Busy.because("a TIR or an RQ table has the receive queue"));
         }
-        self.rqs
-            .remove(&number)
-            .map(drop)
-            .ok_or_else(unknown("no such receive queue"))
+        remove(&mut self.rqs, number, "no such receive queue")
     }
 
     pub(super) fn hashing_command(&mut self, opcode: u16, input: &[u8], output: &mut [u8]) -> Answer {
@@ -128,10 +125,7 @@ impl Device {
         if self.tirs.values().any(|tir| tir.target == Target::Table(number)) {
             return Err(Status::Busy.because("a TIR has the RQ table"));
         }
-        self.rqts
-            .remove(&number)
-            .map(drop)
-            .ok_or_else(unknown("no such RQ table"))
+        remove(&mut self.rqts, number, "no such RQ table")
     }
 
     fn create_tir(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
@@ -164,9 +158,6 @@ impl Device {
         if self.flow_tables.values().any(|table| table.has_destination(tir)) {
             return Err(Status::Busy.because("a flow entry has the TIR"));
         }
-        self.tirs
-            .remove(&number)
-            .map(drop)
-            .ok_or_else(unknown("no such TIR"))
+        remove(&mut self.tirs, number, "no such TIR")
     }
 }

@@ -29,6 +29,15 @@ impl Kind {
         }
     }
 
+    pub(super) fn leftover(self) -> &'static str {
+        match self {
+            Self::ProtectionDomain => "a protection domain is left",
+            Self::TransportDomain => "a transport domain is left",
+            Self::Uar => "a UAR page is left",
+            Self::Tis => "a TIS is left",
+        }
+    }
+
     fn numbers(self) -> std::ops::Range<u32> {
         match self {
             Self::Uar => FIRST_UAR..(BAR_SIZE / UAR_PAGE) as u32,

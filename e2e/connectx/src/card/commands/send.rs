@@ -1,7 +1,7 @@
 //! Commands for send queues.
 
 use crate::card::{
-    commands::{Answer, Kind, NOT_MODELLED, Status, from, transition, unknown},
+    commands::{Answer, Kind, NOT_MODELLED, Status, from, remove, transition, unknown},
     device::Device,
     layout::{
         create_sq_in, create_sq_out, destroy_sq_in, modify_sq_in, opcode, query_sq_in, query_sq_out, sqc, wq,
@@ -19,10 +19,7 @@ impl Device {
             opcode::MODIFY_SQ => self.modify_send_queue(input),
             opcode::DESTROY_SQ => {
                 let number = destroy_sq_in::SQN.get(input) as u32;
-                self.sqs
-                    .remove(&number)
-                    .map(drop)
-                    .ok_or_else(unknown("no such send queue"))
+                remove(&mut self.sqs, number, "no such send queue")
             }
             opcode::QUERY_SQ => {
                 let number = query_sq_in::SQN.get(input) as u32;

@@ -1,7 +1,7 @@
 //! Commands for flow tables, groups, entries and counters.
 
 use crate::card::{
-    commands::{Answer, NOT_MODELLED, Status, from, unknown},
+    commands::{Answer, NOT_MODELLED, Refusal, Status, from, remove, unknown},
     device::Device,
     layout::{
         alloc_flow_counter_out, cmd_in, create_flow_group_in, create_flow_group_out, create_flow_table_out,
@@ -18,14 +18,17 @@ const ACTION: u64 = 1;
 const TAG: u64 = 2;
 const DESTINATIONS: u64 = 4;
 
+/// Levels that do not rise could be a loop.
+const FALLING: Refusal = Refusal {
+    status: Status::BadParameter,
+    reason: "the level of the flow table does not rise",
+};
+
 impl Device {
     pub(super) fn flow_command(&mut self, opcode: u16, input: &[u8], output: &mut [u8]) -> Answer {
         match opcode {
             opcode::SET_FLOW_TABLE_ROOT => self.set_root(input),
-            opcode::CREATE_FLOW_TABLE => {
-                self.create_table(input, output);
-                Ok(())
-            }
+            opcode::CREATE_FLOW_TABLE => self.create_table(input, output),
             opcode::MODIFY_FLOW_TABLE => self.modify_table(input),
             opcode::DESTROY_FLOW_TABLE => {
                 self.destroy_flow_table(destroy_flow_table_in::TABLE_ID.get(input) as u32)
@@ -41,11 +44,7 @@ impl Device {
                 Ok(())
             }
             opcode::DEALLOC_FLOW_COUNTER => {
-                let number = dealloc_flow_counter_in::FLOW_COUNTER_ID.get(input) as u32;
-                self.flow_counters
-                    .remove(&number)
-                    .map(drop)
-                    .ok_or_else(unknown("no such flow counter"))
+                self.destroy_flow_counter(dealloc_flow_counter_in::FLOW_COUNTER_ID.get(input) as u32)
             }
             _ => Err(NOT_MODELLED),
         }
@@ -61,19 +60,37 @@ impl Device {
         Ok(())
     }
 
-    fn create_table(&mut self, input: &[u8], output: &mut [u8]) {
+    fn destroy_flow_counter(&mut self, number: u32) -> Answer {
+        let counts = |entry: &FlowEntry| entry.counters.contains(&number);
+        if self
+            .flow_tables
+            .values()
+            .any(|table| table.entries.values().any(counts))
+        {
+            return Err(Status::Busy.because("a flow entry has the counter"));
+        }
+        remove(&mut self.flow_counters, number, "no such flow counter")
+    }
+
+    fn create_table(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
+        let table = FlowTable::parse(input);
+        self.check_miss(&table)?;
         let number = self.id("ft", FIRST);
-        self.flow_tables.insert(number, FlowTable::parse(input));
+        self.flow_tables.insert(number, table);
         create_flow_table_out::TABLE_ID.set(output, u64::from(number));
+        Ok(())
     }
 
     fn modify_table(&mut self, input: &[u8]) -> Answer {
         let number = modify_flow_table_in::TABLE_ID.get(input) as u32;
-        let table = self
+        let mut table = self
             .flow_tables
-            .get_mut(&number)
+            .get(&number)
+            .cloned()
             .ok_or_else(unknown("no such flow table"))?;
         table.modify(input);
+        self.check_miss(&table)?;
+        self.flow_tables.insert(number, table);
         Ok(())
     }
 
@@ -81,10 +98,15 @@ impl Device {
         if self.flow_tables.values().any(|table| table.refers_to(number)) {
             return Err(Status::Busy.because("another flow table refers to the table"));
         }
-        self.flow_tables
-            .remove(&number)
-            .map(drop)
-            .ok_or_else(unknown("no such flow table"))
+        if self
+            .flow_tables
+            .get(&number)
+            .is_some_and(|table| !table.groups.is_empty())
+        {
+            return Err(Status::Busy.because("the flow table has groups"));
+        }
+        self.root_tables.retain(|_, root| *root != number);
+        remove(&mut self.flow_tables, number, "no such flow table")
     }
 
     fn create_group(&mut self, input: &[u8], output: &mut [u8]) -> Answer {
@@ -110,11 +132,7 @@ impl Device {
         if table.entries.values().any(|entry| entry.group == group) {
             return Err(Status::Busy.because("the flow group has entries"));
         }
-        table
-            .groups
-            .remove(&group)
-            .map(drop)
-            .ok_or_else(unknown("no such flow group"))
+        remove(&mut table.groups, group, "no such flow group")
     }
 
     fn set_entry(&mut self, input: &[u8]) -> Answer {
@@ -135,8 +153,10 @@ impl Device {
             return Err(Status::BadParameter.because("the index is not in the flow group"));
         }
         if cmd_in::OP_MOD.get(input) == 0 {
-            table.entries.insert(index, new);
-            return Ok(());
+            let free = table.entries.insert(index, new).is_none();
+            return free
+                .then_some(())
+                .ok_or(Status::BadParameter.because("the index has an entry"));
         }
         let entry = table
             .entries
@@ -155,6 +175,17 @@ impl Device {
         Ok(())
     }
 
+    /// The table for frames that match nothing must exist and be higher.
+    fn check_miss(&self, table: &FlowTable) -> Answer {
+        let Some(miss) = table.miss else { return Ok(()) };
+        let miss = self
+            .flow_tables
+            .get(&miss)
+            .ok_or_else(unknown("no such flow table"))?;
+        let rises = miss.level > table.level;
+        rises.then_some(()).ok_or(FALLING)
+    }
+
     /// Destinations must exist, and tables must rise, which rules out loops.
     fn check_destinations(&self, table: u32, entry: &FlowEntry) -> Answer {
         let level = |number: &u32| self.flow_tables.get(number).map(|table| table.level);
@@ -164,7 +195,7 @@ impl Device {
                     return Err(unknown("no such flow table")());
                 }
                 Destination::Table(number) if level(number) <= level(&table) => {
-                    return Err(Status::BadParameter.because("the level of the flow table does not rise"));
+                    return Err(FALLING);
                 }
                 Destination::Tir(number) if !self.tirs.contains_key(number) => {
                     return Err(unknown("no such TIR")());
@@ -172,7 +203,11 @@ impl Device {
                 Destination::Table(_) | Destination::Tir(_) => {}
             }
         }
-        Ok(())
+        let counted = entry
+            .counters
+            .iter()
+            .all(|counter| self.flow_counters.contains_key(counter));
+        counted.then_some(()).ok_or_else(unknown("no such flow counter"))
     }
 
     fn delete_entry(&mut self, input: &[u8]) -> Answer {
@@ -182,10 +217,6 @@ impl Device {
             .flow_tables
             .get_mut(&table)
             .ok_or_else(unknown("no such flow table"))?;
-        table
-            .entries
-            .remove(&index)
-            .map(drop)
-            .ok_or_else(unknown("no such flow entry"))
+        remove(&mut table.entries, index, "no such flow entry")
     }
 }

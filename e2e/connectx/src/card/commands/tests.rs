@@ -7,7 +7,8 @@ use crate::card::{
     findings::Finding,
     layout::{
         alloc_pd_out, alloc_uar_out, cmd_in, cmd_out, cqc, create_cq_in, create_eq_in, create_eq_out,
-        create_rq_in, create_rq_out, create_sq_in, dealloc_pd_in, destroy_eq_in, destroy_rq_in, eqc,
+        create_flow_table_in, create_flow_table_out, create_rq_in, create_rq_out, create_sq_in,
+        dealloc_pd_in, destroy_eq_in, destroy_flow_table_in, destroy_rq_in, eqc, flow_table_context,
         manage_pages_in, manage_pages_out, modify_rq_in, opcode, query_hca_cap_out, rqc, sqc, wq,
     },
     profile::Profile,
@@ -88,6 +89,7 @@ impl Driver {
 
 /// The lengths of some inputs.
 const EQ: usize = create_eq_in::PAS.byte() + 8;
+const TABLE: usize = create_flow_table_in::FLOW_TABLE_CONTEXT.byte() + 40;
 const MODIFY_RQ: usize = modify_rq_in::CTX.byte() + 240;
 
 #[test]
@@ -316,4 +318,44 @@ fn a_command_queue_outside_guest_memory_is_a_finding() {
         write: false,
     };
     assert_eq!(driver.fixture.device.findings(), [fault]);
+}
+
+#[test]
+fn flow_tables_lead_only_to_higher_ones() {
+    let mut driver = Driver::new();
+    let context = create_flow_table_in::FLOW_TABLE_CONTEXT;
+    let level = flow_table_context::LEVEL.inside(context);
+    let misses = flow_table_context::TABLE_MISS_ACTION.inside(context);
+    let miss = flow_table_context::TABLE_MISS_ID.inside(context);
+    let output = driver.must(opcode::CREATE_FLOW_TABLE, TABLE, &[(level, 5)]);
+    let table = create_flow_table_out::TABLE_ID.get(&output);
+    driver.must(
+        opcode::CREATE_FLOW_TABLE,
+        TABLE,
+        &[(level, 4), (misses, 1), (miss, table)],
+    );
+    for (own, next, status) in [
+        (5, table, Status::BadParameter),
+        (6, table, Status::BadParameter),
+        (1, 99, Status::BadResource),
+    ] {
+        let fields = [(level, own), (misses, 1), (miss, next)];
+        driver.refused(status, opcode::CREATE_FLOW_TABLE, TABLE, &fields);
+    }
+    let destroy = [(destroy_flow_table_in::TABLE_ID, table)];
+    assert_eq!(
+        driver.refused(Status::Busy, opcode::DESTROY_FLOW_TABLE, 64, &destroy),
+        "another flow table refers to the table"
+    );
+}
+
+#[test]
+fn objects_that_are_left_at_the_end_are_findings() {
+    let mut driver = Driver::new();
+    driver.must(opcode::ALLOC_PD, 16, &[]);
+    driver.must(opcode::TEARDOWN_HCA, 16, &[]);
+    assert_eq!(
+        driver.fixture.problems().first(),
+        Some(&"a protection domain is left")
+    );
 }
