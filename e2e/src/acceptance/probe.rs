@@ -63,7 +63,8 @@ impl<'s, 'l> Probe<'s, 'l> {
         self.seen()
     }
 
-    /// Lets the peer send frames, waits until [`MEASURE`] has seen all, and returns what it found at the last.
+    /// Lets the peer send frames, waits until [`MEASURE`] has seen all, and returns what it found at the
+    /// last.
     pub(super) fn measure(&mut self, frame: &[u8], count: usize) -> anyhow::Result<FrameMeasure> {
         let before = self.measured()?.frames;
         self.site.peer.send(vec![frame.to_vec(); count])?;

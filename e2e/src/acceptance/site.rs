@@ -177,8 +177,14 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// Stops the agent and detaches its program from the NIC, and from nothing else.
+    /// Stops the agent and detaches its program from the NIC, and from nothing else. [`Site::ready`] starts it
+    /// again.
     pub(super) fn detach(&self) -> anyhow::Result<()> {
+        let is_stopped = self.agent().ended().is_err();
+        if is_stopped && self.pods_are_programmed() && self.kernel_program().is_none() {
+            return Ok(());
+        }
+        self.ready()?;
         self.agent_mut().stop()?;
         let links = self.lab.pin_dir().join(format!("abi-{ABI_VERSION}/links"));
         fs::remove_file(links.join(format!("nic-{}", self.ifindex())))?;
@@ -195,6 +201,12 @@ impl<'a> Site<'a> {
             .agent()
             .call(&["preflight", "--nic", &self.nic, "-o", "json"])?;
         Ok((!finished.stderr.contains("unrecognized subcommand")).then_some(finished.stdout))
+    }
+
+    fn pods_are_programmed(&self) -> bool {
+        self.agent()
+            .status()
+            .is_some_and(|status| status.programmed("ptp"))
     }
 
     /// Returns the NIC's entry of [`Site::preflight`].

@@ -12,7 +12,6 @@ use super::{
         site::{MTU, Site, ports},
     },
     Run,
-    traffic::arrive_marked,
 };
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
@@ -39,33 +38,22 @@ const FRAMES: usize = 16;
 const LARGE_MTU: u32 = 9000;
 const LARGE_PAYLOAD: usize = 7950;
 
-/// Runs `work` without the agent's program on the NIC.
-fn without_agent(site: &Site<'_>, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    site.ready()?;
-    site.detach()?;
-    let result = work();
-    site.ready()?;
-    result?;
-    arrive_marked(site)
-}
-
 fn frags(site: &Site<'_>) -> anyhow::Result<()> {
-    without_agent(site, || {
-        let set = |mtu| {
-            site.peer.done(&PeerRequest::SetMtu(mtu))?;
-            anyhow::Ok(site.lab.node().set_mtu(&site.nic, mtu)?)
-        };
-        let large = set(LARGE_MTU).and_then(|()| site.has_carrier());
-        let found = match large {
-            Ok(()) => measure_frags(site),
-            Err(error) => Err(not_applicable(format!(
-                "the NIC takes no MTU of {LARGE_MTU}: {error:#}"
-            ))),
-        };
-        set(MTU)?;
-        site.has_carrier()?;
-        found
-    })
+    let set = |mtu| {
+        site.peer.done(&PeerRequest::SetMtu(mtu))?;
+        site.lab.node().set_mtu(&site.nic, mtu)?;
+        site.has_carrier()
+    };
+    site.detach()?;
+    let found = match set(LARGE_MTU) {
+        Ok(()) => measure_frags(site),
+        Err(error) => {
+            let why = format!("the NIC takes no MTU of {LARGE_MTU}: {error:#}");
+            Err(not_applicable(why))
+        }
+    };
+    set(MTU)?;
+    found
 }
 
 fn measure_frags(site: &Site<'_>) -> anyhow::Result<()> {
@@ -107,73 +95,71 @@ fn counted(site: &Site<'_>, action: &str) -> anyhow::Result<u64> {
 }
 
 fn exceptions(site: &Site<'_>) -> anyhow::Result<()> {
-    without_agent(site, || {
-        let mut probe = Probe::attach(site, ACT)??;
-        probe.redirect_to(LOOPBACK)?;
-        let sent = frame(site.flow(site.pods.ptp.v4(), ports::REDIRECT)?, 64);
-        for (action, name) in [(XDP_ABORTED, "Aborted"), (XDP_REDIRECT, "Redirect")] {
-            probe.plan(ProbePlan {
-                action,
-                ..ProbePlan::default()
-            })?;
-            let (before, counting) = (counted(site, name)?, site.count("players")?);
-            let seen = probe.act(&sent, FRAMES)?;
-            ensure!(seen.action == action, "{seen:?}");
-            let traced = counted(site, name)? - before;
-            let dropped = counting.driver("rx_xdp_drop");
-            site.fact(&format!("{name} of {FRAMES} frames: xdp_exception"), traced);
-            site.fact(&format!("{name} of {FRAMES} frames: rx_xdp_drop"), dropped);
-            // veth has no tracepoint at a failed redirect.
-            let expected = site.is_mlx5() || action == XDP_ABORTED;
-            ensure!(
-                !expected || traced == FRAMES as u64,
-                "the agent has counted {traced} of {FRAMES} {name}"
-            );
-            ensure!(
-                !site.is_mlx5() || dropped == Some(FRAMES as u64),
-                "rx_xdp_drop has grown by {dropped:?}"
-            );
-        }
-        Ok(())
-    })
+    site.detach()?;
+    let mut probe = Probe::attach(site, ACT)??;
+    probe.redirect_to(LOOPBACK)?;
+    let sent = frame(site.flow(site.pods.ptp.v4(), ports::REDIRECT)?, 64);
+    for (action, name) in [(XDP_ABORTED, "Aborted"), (XDP_REDIRECT, "Redirect")] {
+        probe.plan(ProbePlan {
+            action,
+            ..ProbePlan::default()
+        })?;
+        let (before, counting) = (counted(site, name)?, site.count("players")?);
+        let seen = probe.act(&sent, FRAMES)?;
+        ensure!(seen.action == action, "{seen:?}");
+        let traced = counted(site, name)? - before;
+        let dropped = counting.driver("rx_xdp_drop");
+        site.fact(&format!("{name} of {FRAMES} frames: xdp_exception"), traced);
+        site.fact(&format!("{name} of {FRAMES} frames: rx_xdp_drop"), dropped);
+        // Not every driver has the tracepoint at a failed redirect.
+        let expected = site.is_mlx5() || action == XDP_ABORTED;
+        let all = FRAMES as u64;
+        ensure!(
+            !expected || traced == all,
+            "the agent has counted {traced} of {FRAMES} {name}"
+        );
+        ensure!(
+            !site.is_mlx5() || dropped == Some(all),
+            "rx_xdp_drop has grown by {dropped:?}"
+        );
+    }
+    Ok(())
 }
 
 fn rooms(site: &Site<'_>) -> anyhow::Result<()> {
-    without_agent(site, || {
-        let mut probe = Probe::attach(site, ACT)??;
-        let sent = frame(site.flow(site.pods.ptp.v4(), ports::REDIRECT)?, 64);
-        let mut largest = |name: &str, unit: i32, limit: i32, plan: &dyn Fn(i32) -> ProbePlan| {
-            let (mut fits, mut above) = (0, limit / unit);
-            while above - fits > 1 {
-                let middle = i32::midpoint(fits, above);
-                probe.plan(plan(middle * unit))?;
-                let seen = probe.act(&sent, 1)?;
-                let result = seen.meta | seen.head | seen.tail;
-                if result == 0 {
-                    fits = middle;
-                } else {
-                    above = middle;
-                }
+    site.detach()?;
+    let mut probe = Probe::attach(site, ACT)??;
+    let sent = frame(site.flow(site.pods.ptp.v4(), ports::REDIRECT)?, 64);
+    let mut largest = |name: &str, unit: i32, limit: i32, plan: &dyn Fn(i32) -> ProbePlan| {
+        let (mut fits, mut above) = (0, limit / unit);
+        while above - fits > 1 {
+            let middle = i32::midpoint(fits, above);
+            probe.plan(plan(middle * unit))?;
+            let seen = probe.act(&sent, 1)?;
+            if seen.meta | seen.head | seen.tail == 0 {
+                fits = middle;
+            } else {
+                above = middle;
             }
-            site.fact(name, fits * unit);
-            anyhow::Ok(())
-        };
-        let base = ProbePlan {
-            action: XDP_DROP,
-            ..ProbePlan::default()
-        };
-        largest("room for metadata", 4, 256, &|bytes| ProbePlan {
-            meta: -bytes,
-            ..base
-        })?;
-        largest("room at the head", 1, 1024, &|bytes| ProbePlan {
-            head: -bytes,
-            ..base
-        })?;
-        largest("room at the tail", 1, 8192, &|bytes| ProbePlan {
-            tail: bytes,
-            ..base
-        })
+        }
+        site.fact(name, fits * unit);
+        anyhow::Ok(())
+    };
+    let base = ProbePlan {
+        action: XDP_DROP,
+        ..ProbePlan::default()
+    };
+    largest("room for metadata", 4, 256, &|bytes| ProbePlan {
+        meta: -bytes,
+        ..base
+    })?;
+    largest("room at the head", 1, 1024, &|bytes| ProbePlan {
+        head: -bytes,
+        ..base
+    })?;
+    largest("room at the tail", 1, 8192, &|bytes| ProbePlan {
+        tail: bytes,
+        ..base
     })
 }
 

@@ -8,7 +8,7 @@ use xdp_lab::bpf::{self, BpfAttachType, XDP_FLAGS_DRV_MODE};
 
 use super::{
     super::{
-        host::{key_values, try_command},
+        host::{command, key_values, try_command},
         not_applicable,
         protocol::PeerRequest,
         site::{MTU, Site},
@@ -71,7 +71,6 @@ struct Refusal<'a> {
 impl Refusal<'_> {
     /// Detaches the program, and tries the refusal.
     fn check(&self, site: &Site<'_>) -> anyhow::Result<()> {
-        site.ready()?;
         site.detach()?;
         self.check_detached(site)
     }
@@ -131,16 +130,24 @@ impl Refusal<'_> {
     }
 }
 
-/// Asks the driver itself for the smallest program.
+/// Asks the driver itself for the smallest program. Where it has no text, it may have logged one.
 fn driver_says(site: &Site<'_>) -> anyhow::Result<Value> {
     let node = site.lab.node();
     let program = bpf::load_xdp(XDP_PASS, false)?;
+    let before = kernel_log(site).len();
     let Err(refusal) = node.attach_xdp(&site.nic, &program)? else {
         // It refuses only programs that redirect, or none.
         let _ = node.detach_xdp(&site.nic)?;
         return Ok(Value::Null);
     };
-    Ok(refusal.to_string().into())
+    let logged: Vec<String> = kernel_log(site).into_iter().skip(before).collect();
+    Ok(format!("{refusal}{}", logged.join("; ")).into())
+}
+
+/// Returns the messages of the kernel so far, without their times.
+fn kernel_log(site: &Site<'_>) -> Vec<String> {
+    let text = command(site.lab.node(), "dmesg --notime").unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Whether a feature is on, as `ethtool -k` shows it.
@@ -211,7 +218,6 @@ fn largest_mtu(site: &Site<'_>) -> anyhow::Result<()> {
             "the limit of a veth pair is that of its other end",
         ));
     }
-    site.ready()?;
     site.detach()?;
     let node = site.lab.node();
     let program = bpf::load_xdp(XDP_PASS, false)?;
@@ -241,7 +247,6 @@ fn largest_mtu(site: &Site<'_>) -> anyhow::Result<()> {
     set_mtu(site, MTU)?;
     site.fact_of_queues("largest MTU with a program", fits);
     let predicted = site.preflight_of_nic()?;
-    site.ready()?;
     // Null or absent: the driver's limit is not known.
     let limit = predicted.as_ref().and_then(|nic| nic["mtuLimit"].as_u64());
     site.fact_of_queues("largest MTU by preflight", limit);
@@ -283,10 +288,13 @@ fn foreign_link(site: &Site<'_>) -> anyhow::Result<()> {
     .check(site)
 }
 
-/// At the usual MTU, which other firmware takes.
+/// At the usual MTU. The driver begins with cyclic queues on such firmware.
 fn old_firmware(site: &Site<'_>) -> anyhow::Result<()> {
     if !site.is_mlx5() {
         return Err(not_applicable("only mlx5 has striding receive queues"));
+    }
+    if site.kernel_program().is_some() || is_striding(site) {
+        return Err(not_applicable("this firmware can use striding queues with XDP"));
     }
     let set = |value: &str| {
         ethtool(
@@ -294,14 +302,20 @@ fn old_firmware(site: &Site<'_>) -> anyhow::Result<()> {
             &format!("--set-priv-flags {} rx_striding_rq {value}", site.nic),
         )
     };
-    if site.kernel_program().is_some() || driver_says(site)?.is_null() {
-        return Err(not_applicable("this firmware can use striding queues with XDP"));
-    }
     Refusal {
         name: "old firmware",
         reasons: &["StridingReceiveQueues", "MtuTooLarge", "AttachRefused"],
-        condition: &|| Ok(()),
+        condition: &|| set("on"),
         remedy: &|| set("off"),
     }
     .check_detached(site)
+}
+
+fn is_striding(site: &Site<'_>) -> bool {
+    let flags = command(
+        site.lab.node(),
+        &format!("ethtool --show-priv-flags {}", site.nic),
+    );
+    let flags = key_values(&flags.unwrap_or_default());
+    flags.get("rx_striding_rq").is_some_and(|flag| flag == "on")
 }
