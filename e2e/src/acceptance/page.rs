@@ -1,5 +1,4 @@
 //! The page of drivers and kernels, made from reports.
-#![expect(clippy::format_push_string, reason = "a page is built once")]
 
 use std::collections::BTreeMap;
 
@@ -25,7 +24,7 @@ pub fn page(reports: &[AcceptanceReport], date: &str) -> String {
     text += &header(&reports, "check");
     for name in in_order(&reports) {
         let cell = |report: &&AcceptanceReport| reasons.cell(report.outcome(name));
-        text += &row(name, reports.iter().map(cell).collect());
+        text += &row(name, &reports.iter().map(cell).collect::<Vec<_>>());
     }
     text += &reasons.list();
     text += &facts(&reports);
@@ -39,7 +38,7 @@ fn facts(reports: &[&AcceptanceReport]) -> String {
     let mut text = format!("\n## Measured\n\n{}", header(reports, "fact"));
     for name in names {
         let cell = |report: &&AcceptanceReport| report.facts.get(name).map(shown).unwrap_or_default();
-        text += &row(name, reports.iter().map(cell).collect());
+        text += &row(name, &reports.iter().map(cell).collect::<Vec<_>>());
     }
     text
 }
@@ -47,18 +46,19 @@ fn facts(reports: &[&AcceptanceReport]) -> String {
 fn header(reports: &[&AcceptanceReport], first: &str) -> String {
     let column = |report: &&AcceptanceReport| {
         format!(
-            "{} {} ({})",
+            "{} {} {} ({})",
             subject(report, "driver"),
+            subject(report, "device"),
             subject(report, "firmware-version"),
             subject(report, "kernel")
         )
         .replace("  ", " ")
     };
-    let names = row(first, reports.iter().map(column).collect());
+    let names = row(first, &reports.iter().map(column).collect::<Vec<_>>());
     format!("{names}|---|{}\n", "---|".repeat(reports.len()))
 }
 
-fn row(name: &str, cells: Vec<String>) -> String {
+fn row(name: &str, cells: &[String]) -> String {
     format!("| {} | {} |\n", escaped(name), cells.join(" | "))
 }
 

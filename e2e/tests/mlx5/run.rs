@@ -69,7 +69,10 @@ pub(crate) fn accept(files: &MachineFiles, kernel: &Kernel, name: &str, subjects
     let mut faults = Vec::new();
     for (device, subject) in devices.iter().zip(subjects) {
         match served(&mut machine, device) {
-            Ok(report) => {
+            Ok(mut report) => {
+                report
+                    .subject
+                    .insert("device".to_owned(), subject.name.to_owned());
                 write(
                     &format!("{}-{}", subject.name, kernel.release).replace(' ', "-"),
                     &report,
