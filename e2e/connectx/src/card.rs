@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use counters::Counters;
+use counters::CardCounters;
 use findings::Finding;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use profile::Profile;
@@ -163,7 +163,7 @@ impl Card {
     }
 
     /// Returns what the card has counted since it was inserted.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> CardCounters {
         self.ask(Request::Counters).unwrap_or_default()
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use anyhow::{bail, ensure};
 use xdp_connectx::{
-    Card, Counters, Finding, Profile,
+    Card, CardCounters, Finding, Profile,
     machine::{Machine, MachineBuilder, QemuNic},
 };
 use xdp_e2e::acceptance::{CardControl, protocol::CardRequest};
@@ -147,7 +147,7 @@ impl CardControl for Faults<'_> {
     }
 }
 
-fn counters(of: &Counters) -> BTreeMap<String, u64> {
+fn counters(of: &CardCounters) -> BTreeMap<String, u64> {
     [
         ("received", of.received),
         ("received unicast", of.unicast()),

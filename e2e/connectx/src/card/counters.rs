@@ -4,7 +4,7 @@ use crate::card::checksum::Verdict;
 
 /// Counts since the card was inserted.
 #[derive(Default, Clone, Debug, PartialEq, Eq)]
-pub struct Counters {
+pub struct CardCounters {
     /// Commands.
     pub commands: u64,
     /// Frames from the wire.
@@ -82,7 +82,7 @@ pub struct QueueCounters {
     pub out_of_buffer: u64,
 }
 
-impl Counters {
+impl CardCounters {
     /// Returns the frames from the wire for one interface.
     pub fn unicast(&self) -> u64 {
         self.received - self.multicast - self.broadcast

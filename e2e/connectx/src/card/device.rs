@@ -8,7 +8,7 @@ use std::{
 use crate::card::{
     commands::{Kind, Vport},
     configuration::Configuration,
-    counters::{Counters, QueueCounters},
+    counters::{CardCounters, QueueCounters},
     findings::{Finding, Findings},
     interrupts::Interrupts,
     memory::GuestMemory,
@@ -43,7 +43,7 @@ pub(crate) struct Device {
     pub(crate) memory: GuestMemory,
     pub(crate) interrupts: Interrupts,
     pub(crate) configuration: Configuration,
-    pub(crate) counters: Counters,
+    pub(crate) counters: CardCounters,
     pub(crate) findings: Findings,
     clock: Instant,
 
@@ -96,7 +96,7 @@ impl Device {
             memory: GuestMemory::default(),
             interrupts: Interrupts::default(),
             configuration: Configuration::new(&profile),
-            counters: Counters::default(),
+            counters: CardCounters::default(),
             findings: Findings::default(),
             clock: Instant::now(),
             command_queue: 0,
@@ -233,7 +233,7 @@ impl Device {
         }
     }
 
-    pub(crate) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> CardCounters {
         let queues = self
             .rqs
             .iter()
@@ -244,7 +244,7 @@ impl Device {
                 out_of_buffer: rq.out_of_buffer,
             })
             .collect();
-        Counters {
+        CardCounters {
             queues,
             ..self.counters.clone()
         }

@@ -18,7 +18,7 @@ use nix::{
     sys::eventfd::EventFd,
 };
 
-use crate::card::{counters::Counters, device::Device, findings::Finding, vfio_user::Server, wire::Wire};
+use crate::card::{counters::CardCounters, device::Device, findings::Finding, vfio_user::Server, wire::Wire};
 
 /// Requests handled before the client's next message.
 const BATCH: usize = 16;
@@ -32,7 +32,7 @@ pub(super) enum Request {
     ReceiveQueueError(Sender<bool>),
     FatalError,
     FirmwareHang,
-    Counters(Sender<Counters>),
+    Counters(Sender<CardCounters>),
     Findings(Sender<Vec<Finding>>),
     Remove,
 }

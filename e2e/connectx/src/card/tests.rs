@@ -10,7 +10,7 @@ use nix::sys::{
     socket::{AddressFamily, SockFlag, SockType, socketpair},
 };
 
-use crate::card::{Card, counters::Counters, profile::Profile, wire::Wire};
+use crate::card::{Card, counters::CardCounters, profile::Profile, wire::Wire};
 
 /// A socket's path that is removed with the test.
 struct Socket(PathBuf);
@@ -68,9 +68,9 @@ fn frames_wait_for_no_driver() {
     assert_eq!(card.receive(Duration::ZERO), None);
     assert_eq!(
         card.counters(),
-        Counters {
+        CardCounters {
             link_down: 1,
-            ..Counters::default()
+            ..CardCounters::default()
         }
     );
 }
@@ -106,5 +106,5 @@ fn two_cards_can_be_dropped_in_any_order() {
     let second = Card::insert(&other.0, Profile::default()).unwrap();
     Card::cable(&first, &second);
     drop(first);
-    assert_eq!(second.counters(), Counters::default());
+    assert_eq!(second.counters(), CardCounters::default());
 }

@@ -8,7 +8,7 @@ use std::{
 
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice, VlanId};
 use xdp_connectx::{
-    Card, Counters, Profile,
+    Card, CardCounters, Profile,
     machine::{Architecture, KernelSeries, Machine, MachineFiles, MachineLimits},
 };
 
@@ -113,7 +113,7 @@ impl Guest {
             self.card.send(frame.clone());
         }
         let counters = self.card.counters();
-        let lost = |counters: &Counters| counters.unmatched + counters.dropped_by_rule;
+        let lost = |counters: &CardCounters| counters.unmatched + counters.dropped_by_rule;
         assert_eq!(counters.received - before.0.received, count, "{what}");
         assert_eq!(lost(&counters) - lost(&before.0), count - expected, "{what}");
         assert_eq!(counters.out_of_buffer, before.0.out_of_buffer, "{what}");

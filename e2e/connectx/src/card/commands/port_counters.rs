@@ -4,7 +4,7 @@
 
 use crate::card::{
     bits::Field,
-    counters::Counters,
+    counters::CardCounters,
     device::Device,
     layout::{
         eth_802_3_cntrs_grp_data_layout as ieee_802_3, eth_2819_cntrs_grp_data_layout as rfc_2819,
@@ -56,7 +56,7 @@ impl Device {
     }
 }
 
-fn ieee_802_3(counters: &Counters) -> Vec<(Field, u64)> {
+fn ieee_802_3(counters: &CardCounters) -> Vec<(Field, u64)> {
     use ieee_802_3 as field;
     vec![
         (field::A_FRAMES_TRANSMITTED_OK_HIGH, counters.sent),
@@ -77,7 +77,7 @@ fn ieee_802_3(counters: &Counters) -> Vec<(Field, u64)> {
     ]
 }
 
-fn rfc_2863(counters: &Counters) -> Vec<(Field, u64)> {
+fn rfc_2863(counters: &CardCounters) -> Vec<(Field, u64)> {
     use rfc_2863 as field;
     vec![
         (
@@ -97,7 +97,7 @@ fn rfc_2863(counters: &Counters) -> Vec<(Field, u64)> {
     ]
 }
 
-fn rfc_2819(counters: &Counters) -> Vec<(Field, u64)> {
+fn rfc_2819(counters: &CardCounters) -> Vec<(Field, u64)> {
     use rfc_2819 as field;
     vec![
         (
@@ -111,7 +111,7 @@ fn rfc_2819(counters: &Counters) -> Vec<(Field, u64)> {
     ]
 }
 
-fn priority(counters: &Counters) -> Vec<(Field, u64)> {
+fn priority(counters: &CardCounters) -> Vec<(Field, u64)> {
     use priority as field;
     vec![
         (
