@@ -6,14 +6,14 @@ mod cyclic;
 mod frame_check;
 mod striding;
 
+pub(crate) use arrival::SHORTEST;
+
 use crate::card::{
     completion::{Completion, Syndrome},
     dma::Dma,
     layout::rqc,
     work_queue::{ERROR, RESET, WorkQueue},
 };
-
-pub(crate) use arrival::SHORTEST;
 
 /// Bits of the mask of `MODIFY_RQ` (`MLX5_MODIFY_RQ_IN_MODIFY_BITMASK_*`).
 const MODIFY_VSD: u64 = 1 << 1;

@@ -6,6 +6,9 @@ mod multi_packet;
 mod segment;
 mod umr;
 
+use descriptor::{Descriptor, Opcode};
+use inline::EthernetSegment;
+
 use crate::card::{
     checksum,
     completion::{Completion, Syndrome},
@@ -18,8 +21,6 @@ use crate::card::{
     vlan,
     work_queue::{ERROR, READY, RESET, WorkQueue},
 };
-use descriptor::{Descriptor, Opcode};
-use inline::EthernetSegment;
 
 /// Log of the size of a block of the ring, in bytes.
 const LOG_BLOCK: u32 = 6;

@@ -4,8 +4,9 @@ mod program;
 
 use std::{env, thread, time::Duration};
 
-use super::guest::{Frame, Guest};
 use program::Hints;
+
+use super::guest::{Frame, Guest};
 
 /// `XDP_RSS_TYPE_L4_IPV4_UDP`.
 const IPV4_UDP: u32 = 1 | 1 << 3 | 1 << 5;
