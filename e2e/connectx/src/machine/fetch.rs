@@ -2,13 +2,13 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
     Architecture, ArchiveError, FilesError, Kernel, KernelSeries, MachineFiles, SeriesError,
     archive::{Archive, BACKPORTS},
-    files::{remove, write_json},
+    files::{read_json, remove, write_json},
     series::choose,
 };
 
@@ -16,11 +16,13 @@ use super::{
 const HOST_PACKAGES: [&str; 4] = ["busybox-static", "kmod", "xz-utils", "zstd"];
 const RUST_LIBRARY: &str = "libstd-rust-web-dev";
 /// The root of a guest that cannot have the host's.
-const GUEST_PACKAGES: [&str; 10] = [
+const GUEST_PACKAGES: [&str; 12] = [
     "base-files",
     "busybox-static",
     "bash",
     "coreutils",
+    "dash",
+    "libc-bin",
     "grep",
     "sed",
     "util-linux",
@@ -29,6 +31,8 @@ const GUEST_PACKAGES: [&str; 10] = [
     "bpftool",
 ];
 const GUEST_SUITE: &str = "trixie";
+/// Lists the packages that the root of a guest has.
+const GUEST_RECORD: &str = "packages.json";
 
 /// The folder cannot be filled.
 #[derive(Debug, thiserror::Error)]
@@ -88,11 +92,11 @@ pub fn fetch(
         .filter(|&series| update || fetch.is_absent(series))
         .collect();
     let mut not_updated = None;
-    if !absent.is_empty() || files.qemu_version(architecture).is_err() {
+    if !absent.is_empty() || !fetch.is_equipped() {
         let complete = !series.iter().any(|&series| fetch.is_absent(series));
         match fetch.archives() {
             Ok(archives) => fetch.all(&archives, &absent)?,
-            Err(error) if complete && files.qemu_version(architecture).is_ok() => not_updated = Some(error),
+            Err(error) if complete && fetch.is_equipped() => not_updated = Some(error),
             Err(error) => return Err(error.into()),
         }
     }
@@ -139,6 +143,16 @@ impl Fetch<'_> {
         )
     }
 
+    /// Returns whether QEMU and the guest's root are present.
+    fn is_equipped(&self) -> bool {
+        let is_complete = |root: PathBuf| {
+            let present = read_json::<Vec<String>>(&root.join(GUEST_RECORD));
+            present.is_ok_and(|present| present.is_some_and(|packages| packages == GUEST_PACKAGES))
+        };
+        self.files.qemu_version(self.architecture).is_ok()
+            && self.files.guest_root(self.architecture).is_none_or(is_complete)
+    }
+
     fn archives(&self) -> Result<Archives, ArchiveError> {
         let folder = |architecture| self.files.path().join(format!("apt-{architecture}"));
         let open = |architecture| Archive::open(&folder(architecture), architecture);
@@ -177,22 +191,20 @@ impl Fetch<'_> {
 
     /// Fetches the root of a guest that cannot have the host's. Nothing in it is configured.
     fn guest_root(&self, archive: &Archive) -> Result<(), FetchError> {
-        let Some(root) = self
-            .files
-            .guest_root(self.architecture)
-            .filter(|root| !root.exists())
-        else {
+        let Some(root) = self.files.guest_root(self.architecture) else {
             return Ok(());
         };
-        let new = self.files.path().join("new-root");
-        remove(&new)?;
-        archive.unpack_with_dependencies(GUEST_SUITE, &GUEST_PACKAGES, &new)?;
-        trim(&new)?;
+        if self.is_equipped() {
+            return Ok(());
+        }
+        remove(&root)?;
+        archive.unpack_with_dependencies(GUEST_SUITE, &GUEST_PACKAGES, &root)?;
+        trim(&root)?;
         for folder in ["proc", "sys", "dev", "run", "tmp", "mnt", "root"] {
-            let folder = new.join(folder);
+            let folder = root.join(folder);
             fs::create_dir_all(&folder).map_err(FilesError::file("create", &folder))?;
         }
-        fs::rename(&new, &root).map_err(FilesError::file("create", &root))?;
+        write_json(&root.join(GUEST_RECORD), &GUEST_PACKAGES)?;
         Ok(())
     }
 
@@ -203,7 +215,7 @@ impl Fetch<'_> {
         };
         let folder = self.files.path().join(format!("rust-{}", self.architecture));
         let record = folder.join("version.json");
-        if fs::read_to_string(&record).is_ok_and(|present| present.contains(&version)) {
+        if read_json::<String>(&record)?.is_some_and(|present| present == version) {
             return Ok(());
         }
         remove(&folder)?;
