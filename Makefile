@@ -8,7 +8,7 @@ HOST := --workspace --exclude 'xdp-*ebpf'
 # How long `make test` fuzzes, in seconds.
 FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test test-mlx5 acceptance acceptance-peer e2e bench bench-nic lint images kube machines setup setup-lint root
+.PHONY: help demo cluster cluster-down test test-mlx5 test-arm64 acceptance acceptance-peer e2e bench bench-nic lint images kube machines setup setup-lint root
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -33,6 +33,12 @@ test-mlx5: root machines ## run the acceptance on the mlx5 driver and others, in
 ifdef PAGE
 	target/debug/acceptance page target/acceptance --date "$$(date -I)" >docs/reference/drivers.md
 endif
+
+test-arm64: root setup ## run the acceptance on the mlx5 driver on arm64 with pages of 16 KiB (ONLY=redirected)
+	cargo run --quiet --locked -p xdp-connectx --bin machines -- --arm64
+	tools/cross build --locked -p xdp-agent -p xdp-e2e --bin xdp-agent --bin acceptance
+	cargo build --locked -p xdp-agent -p xdp-e2e --bins
+	KERNELS=arm64 ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --nocapture arm64
 
 acceptance: root setup ## test a NIC of this machine with the agent (NIC=NAME PEER=HOST:9470; NIC=lab: a veth pair)
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins

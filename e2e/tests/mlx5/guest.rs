@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use xdp_connectx::machine::{Machine, MachineBuilder, MachineLimits};
+use xdp_connectx::machine::{Architecture, Machine, MachineBuilder, MachineLimits};
 use xdp_e2e::acceptance::{AcceptanceReport, CardControl, Peer};
 use xdp_lab::Namespace;
 
@@ -24,7 +24,7 @@ pub(crate) fn command<'a>(
     builder: MachineBuilder,
     runs: impl Iterator<Item = (&'a str, &'a [&'a str])>,
 ) -> MachineBuilder {
-    let own = PathBuf::from(env!("CARGO_BIN_EXE_acceptance"));
+    let own = program(builder.kernel().architecture);
     let agent = own.with_file_name("xdp-agent");
     let chosen = env::var("ONLY").unwrap_or_default();
     let chosen: Vec<&str> = chosen.split(',').filter(|only| !only.is_empty()).collect();
@@ -47,6 +47,18 @@ pub(crate) fn command<'a>(
     builder
         .command("/bin/sh", ["-c".to_owned(), script])
         .env("RUST_BACKTRACE", "0")
+}
+
+/// Returns the acceptance as built for an architecture. The agent is in the same folder.
+fn program(architecture: Architecture) -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_BIN_EXE_acceptance"));
+    match architecture {
+        Architecture::Amd64 => own,
+        Architecture::Arm64 => {
+            let target = own.ancestors().nth(2).unwrap();
+            target.join("aarch64-unknown-linux-gnu/debug/acceptance")
+        }
+    }
 }
 
 /// Serves the acceptance until its report, or panics with what the machine has printed.

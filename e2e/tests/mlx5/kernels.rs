@@ -13,6 +13,9 @@ pub(crate) enum Choice {
     WithAll,
 }
 
+/// The value of `KERNELS` for the newest kernel for arm64: its agent is built by `make test-arm64`.
+const ARM64: &str = "arm64";
+
 /// Runs a test on a kernel, unless `KERNELS` names others. A kernel that the archive no longer has is skipped
 /// by name.
 pub(crate) fn on_kernel(series: KernelSeries, choice: Choice, test: impl FnOnce(&MachineFiles, &Kernel)) {
@@ -20,11 +23,24 @@ pub(crate) fn on_kernel(series: KernelSeries, choice: Choice, test: impl FnOnce(
         println!("SKIPPED kernel {series}: run `make test-mlx5 KERNELS={series}`");
         return;
     }
+    boot(series, Architecture::Amd64, test);
+}
+
+/// Runs a test on the newest kernel for arm64, only if `KERNELS` is `arm64`.
+pub(crate) fn on_arm64(test: impl FnOnce(&MachineFiles, &Kernel)) {
+    if env::var("KERNELS").is_ok_and(|kernels| kernels == ARM64) {
+        boot(KernelSeries::Newest, Architecture::Arm64, test);
+    } else {
+        println!("SKIPPED arm64: run `make test-arm64`");
+    }
+}
+
+fn boot(series: KernelSeries, architecture: Architecture, test: impl FnOnce(&MachineFiles, &Kernel)) {
     let files = MachineFiles::of_project();
-    match files.kernel(series, Architecture::Amd64) {
+    match files.kernel(series, architecture) {
         Ok(kernel) => test(&files, &kernel),
         Err(error @ FilesError::Missing { .. }) => panic!("{error}"),
-        Err(absent) => println!("SKIPPED kernel {series}: {absent}"),
+        Err(absent) => println!("SKIPPED {absent}"),
     }
 }
 

@@ -17,7 +17,7 @@ use xdp_connectx::{
 
 use crate::{
     device::Device,
-    kernels::{Choice, on_kernel},
+    kernels::{Choice, on_arm64, on_kernel},
     run::{Subject, accept},
 };
 
@@ -106,6 +106,11 @@ fn mlx5_is_accepted_on_a_longterm_kernel() {
 #[test]
 fn mlx5_is_accepted_on_the_newest_kernel() {
     on_kernel(KernelSeries::Newest, Choice::Always, mlx5);
+}
+
+#[test]
+fn mlx5_is_accepted_on_arm64_with_pages_of_16_kib() {
+    on_arm64(mlx5);
 }
 
 #[test]

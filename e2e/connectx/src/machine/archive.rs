@@ -145,23 +145,6 @@ impl Archive {
         self.unpack_downloads(into)
     }
 
-    /// Returns the version of a package that the host has installed, of its own architecture.
-    pub(super) fn host_version(&self, package: &str) -> Option<String> {
-        let mut query = Command::new("dpkg-query");
-        query.args([
-            "--show",
-            "--showformat",
-            "${db:Status-Status} ${Version}\n",
-            package,
-        ]);
-        // It fails for a package that was never installed.
-        let installed = self.run(query).ok()?;
-        installed
-            .lines()
-            .find_map(|line| line.strip_prefix("installed "))
-            .map(str::to_owned)
-    }
-
     fn downloads(&self) -> PathBuf {
         self.root.join("cache/archives")
     }

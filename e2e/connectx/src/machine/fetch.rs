@@ -14,7 +14,6 @@ use super::{
 
 /// What the host side needs in addition to QEMU.
 const HOST_PACKAGES: [&str; 4] = ["busybox-static", "kmod", "xz-utils", "zstd"];
-const RUST_LIBRARY: &str = "libstd-rust-web-dev";
 /// The root of a guest that cannot have the host's.
 const GUEST_PACKAGES: [&str; 12] = [
     "base-files",
@@ -169,7 +168,6 @@ impl Fetch<'_> {
         self.qemu(&archives.host)?;
         if let Some(archive) = &archives.guest {
             self.guest_root(archive)?;
-            self.rust_library(archive)?;
         }
         let archive = archives.guest.as_ref().unwrap_or(&archives.host);
         let images = archive.names("linux-image-")?;
@@ -205,22 +203,6 @@ impl Fetch<'_> {
             fs::create_dir_all(&folder).map_err(FilesError::file("create", &folder))?;
         }
         write_json(&root.join(GUEST_RECORD), &GUEST_PACKAGES)?;
-        Ok(())
-    }
-
-    /// Fetches the standard library of the host's Rust, if that is Debian's: `tools/arm64` builds with it.
-    fn rust_library(&self, archive: &Archive) -> Result<(), FetchError> {
-        let Some(version) = archive.host_version(RUST_LIBRARY) else {
-            return Ok(());
-        };
-        let folder = self.files.path().join(format!("rust-{}", self.architecture));
-        let record = folder.join("version.json");
-        if read_json::<String>(&record)?.is_some_and(|present| present == version) {
-            return Ok(());
-        }
-        remove(&folder)?;
-        archive.unpack(&[format!("{RUST_LIBRARY}={version}")], &folder)?;
-        write_json(&record, &version)?;
         Ok(())
     }
 

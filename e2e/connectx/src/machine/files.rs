@@ -17,7 +17,6 @@ use super::{Architecture, Kernel, KernelSeries};
 /// kernels/SERIES-ARCH/     vmlinuz, modules/RELEASE/, kernel.json; or SERIES-ARCH.json: why there is none
 /// initramfs/               made at the first boot of a kernel
 /// root-arm64/              the root of arm64 guests
-/// rust-arm64/              Rust's standard library for them
 /// ```
 #[derive(Clone, Debug)]
 pub struct MachineFiles {

@@ -57,6 +57,11 @@ impl MachineBuilder {
         })
     }
 
+    /// Returns the kernel that it boots.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
     /// Sets the size of the memory in MiB; 1024 by default.
     #[must_use]
     pub fn memory_mib(mut self, size: u32) -> Self {
