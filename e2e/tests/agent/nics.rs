@@ -4,9 +4,13 @@ mod end;
 mod foreign;
 mod generic;
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
+use xdp_core::tables::ABI_VERSION;
 use xdp_e2e::{Agent, Status};
 use xdp_lab::{LabPod, NicSpec, Style};
 
@@ -135,20 +139,42 @@ fn a_nic_that_is_deleted_and_created_again_is_attached_again() {
     let (fixture, _pod) = fixture();
     let second = fixture.lab.namespace("second").unwrap();
     let nic = fixture.lab.nic(NicSpec::new("nic1", &second)).unwrap();
-    let agent = fixture.start(&["server"]);
-    agent.wait_for("nic1 is attached", |status| {
-        status.nic_mode("nic1") == Some("Native")
-    });
-    fixture.lab.node().delete_interface("nic1").unwrap();
-    agent.wait_for("nic1 is gone", |status| status.nic_mode("nic1").is_none());
-
-    let again = add_veth(&fixture, "nic1");
-    assert_ne!(again, nic.ifindex);
+    let mut agent = fixture.start(&["server"]);
+    let mut before = nic.ifindex;
+    for _ in 0..2 {
+        agent.wait_for("nic1 is attached", |status| {
+            status.nic_mode("nic1") == Some("Native")
+        });
+        fixture.lab.node().delete_interface("nic1").unwrap();
+        agent.wait_for("nic1 is gone", |status| status.nic_mode("nic1").is_none());
+        let again = add_veth(&fixture, "nic1");
+        assert_ne!(again, before);
+        before = again;
+    }
     let status = agent.wait_for("nic1 is attached again", |status| {
         status.nic_mode("nic1") == Some("Native")
     });
     assert_eq!(xdp(&fixture, "nic1").map(|(_, id)| id), status.program_id("nic1"));
     assert_eq!(status.json()["nics"].as_array().unwrap().len(), 2);
+    xdp_lab::wait_until("the pins of the dead links are gone", PATIENCE, || {
+        nic_pins(&fixture) == 2
+    })
+    .unwrap();
+    agent.stop().unwrap();
+    let report = agent.uninstall().unwrap();
+    assert!(report.contains("programs of 2 NICs"), "{report}");
+}
+
+/// Counts the pinned links of programs on NICs.
+fn nic_pins(fixture: &Fixture) -> usize {
+    let links = fixture.lab.pin_dir().join(format!("abi-{ABI_VERSION}/links"));
+    let pins = fs::read_dir(links).unwrap().flatten();
+    let is_nic = |name: &str| {
+        name.strip_prefix("nic-")
+            .is_some_and(|index| index.parse::<u32>().is_ok())
+    };
+    pins.filter(|pin| is_nic(&pin.file_name().to_string_lossy()))
+        .count()
 }
 
 fn add_veth(fixture: &Fixture, name: &str) -> u32 {

@@ -1,8 +1,8 @@
 //! What the kernel says about a refused attach of an XDP program by a link.
 //!
 //! `BPF_LINK_CREATE` returns an errno only. The kernel gives the message of its own checks and of the driver
-//! to the tracepoint `xdp:bpf_xdp_link_attach_failed` (net/core/dev.c, Linux 6.8). A program that is too small
-//! to be worth a build of its own copies it into a map.
+//! to the tracepoint `xdp:bpf_xdp_link_attach_failed` (net/core/dev.c, Linux 6.8). A program that is too
+//! small to be worth a build of its own copies it into a map.
 
 use std::{
     io,
