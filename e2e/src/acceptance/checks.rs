@@ -37,6 +37,15 @@ struct Entry {
 /// Tries a check. An error is a failure, or says that it is not applicable.
 type Run = fn(&Site<'_>) -> anyhow::Result<()>;
 
+/// Words of checks that are the same with other receive queues.
+const ONCE: [&str; 5] = [
+    "pass to the stack",
+    "on a bridge",
+    "rate limit",
+    "show the mark",
+    "pods open",
+];
+
 /// Lists the checks of all modules.
 fn all(site: &Site<'_>) -> Vec<Entry> {
     let named = |suffix: &'static str| {
@@ -63,7 +72,9 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
             data_path::PER_QUEUE,
             queues::STRIDING,
         ];
-        all.extend(again.into_iter().flatten().map(named(", cyclic queues")));
+        let again = again.into_iter().flatten();
+        let again = again.filter(|(name, _)| !ONCE.iter().any(|once| name.contains(once)));
+        all.extend(again.map(named(", cyclic queues")));
     }
     let once = [
         life::CHECKS,
