@@ -70,6 +70,12 @@ fn again(
 }
 
 fn bus(site: &Site<'_>) -> anyhow::Result<String> {
+    if site.driver == "virtio_net" {
+        // Seen on Linux 7.3.4: "unregister_netdevice: waiting for eth0 to become free", without end.
+        return Err(not_applicable(
+            "the kernel does not release a virtio NIC that is unbound",
+        ));
+    }
     site.bus()?
         .filter(|bus| Path::new(DEVICES).join(bus).exists())
         .ok_or_else(|| not_applicable("the NIC is no PCI device"))
