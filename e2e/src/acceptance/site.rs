@@ -177,8 +177,8 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// Stops the agent and detaches its program from the NIC, and from nothing else. [`Site::ready`] starts it
-    /// again.
+    /// Stops the agent and detaches its program from the NIC, and from nothing else. [`Site::ready`] starts
+    /// it again.
     pub(super) fn detach(&self) -> anyhow::Result<()> {
         let is_stopped = self.agent().ended().is_err();
         if is_stopped && self.pods_are_programmed() && self.kernel_program().is_none() {

@@ -16,7 +16,7 @@ use xdp_lab::Namespace;
 const SILENCE: Duration = Duration::from_secs(200);
 const LIMITS: MachineLimits = MachineLimits {
     silence: SILENCE,
-    total: Duration::from_mins(10),
+    total: Duration::from_mins(25),
 };
 
 /// Sets the machine's command: the acceptance of each NIC, by its MAC address and its checks.

@@ -23,8 +23,8 @@ use crate::{
     run::{Subject, accept},
 };
 
-/// What differs between drivers and between kernels; the rest is the agent's own, and tried in full on mlx5 with the
-/// oldest and the newest kernel. `KERNELS` tries everything.
+/// What differs between drivers and between kernels; the rest is the agent's own, and tried in full on mlx5
+/// with the oldest and the newest kernel. `KERNELS` tries everything.
 const SHORT: &[&str] = &[
     "attached natively",
     "a host route, with their mark",
