@@ -110,3 +110,6 @@ impl Configuration {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,3 +254,6 @@ impl Device {
         [self.findings.all(), self.memory.faults.clone()].concat()
     }
 }
+
+#[cfg(test)]
+mod tests;
