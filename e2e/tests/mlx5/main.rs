@@ -37,7 +37,7 @@ const SHORT: &[&str] = &[
     "a change of the",
     "was unbound",
     "fatal firmware",
-    "verifier's",
+    "instructions are counted",
     "uninstall",
 ];
 
