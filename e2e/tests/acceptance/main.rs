@@ -1,5 +1,7 @@
 //! The acceptance on this machine's kernel, with a veth pair as the NIC and its wire.
 
+mod machines;
+
 use xdp_e2e::acceptance::{AcceptanceOptions, Outcome, run};
 
 #[test]
