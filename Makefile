@@ -36,7 +36,7 @@ endif
 
 test-arm64: root setup ## run the acceptance on the mlx5 driver on arm64 with pages of 16 KiB (ONLY=redirected)
 	cargo run --quiet --locked -p xdp-connectx --bin machines -- --arm64
-	tools/cross build --locked -p xdp-agent -p xdp-e2e --bin xdp-agent --bin acceptance
+	tools/cross build -p xdp-agent -p xdp-e2e --bin xdp-agent --bin acceptance
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
 	KERNELS=arm64 ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --nocapture arm64
 

@@ -4,8 +4,10 @@
 //! one of them with [cards](crate::Card) or QEMU's own network devices, mounts the host's root read-only in
 //! it, and runs one command there.
 
+mod apt_root;
 mod archive;
 mod cpio;
+mod error;
 mod fetch;
 mod fetch_kernel;
 mod files;
@@ -21,10 +23,11 @@ mod run_directory;
 mod series;
 mod setup;
 
-pub use archive::ArchiveError;
+pub use apt_root::ArchiveError;
+pub use error::MachineError;
 pub use fetch::{FetchError, FetchReport, fetch};
 pub use files::{FilesError, MachineFiles};
-pub use guest::{CommandResult, Machine, MachineError, MachineLimits, MachineProgress};
+pub use guest::{CommandResult, Machine, MachineLimits, MachineProgress};
 pub use kernel::{Architecture, Kernel};
 pub use modules::{MODULES, NoModule};
 pub use qemu::QemuNic;

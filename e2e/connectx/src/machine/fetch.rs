@@ -179,9 +179,7 @@ impl Fetch<'_> {
                     self.skip(series, &format!("{package} is also the newest"))?;
                 }
                 Ok(package) => self.kernel(archive, series, package)?,
-                Err(error @ (SeriesError::Absent { .. } | SeriesError::Unknown(_))) => {
-                    self.skip(series, &error.to_string())?;
-                }
+                Err(error) => self.skip(series, &absent(&error, archive))?,
             }
         }
         Ok(())
@@ -239,4 +237,12 @@ fn trim(tree: &Path) -> Result<(), FilesError> {
         remove(&tree.join("usr/share").join(unused))?;
     }
     Ok(())
+}
+
+/// Says why a kernel is absent, and which lists are, for a suite may have left the mirror.
+fn absent(error: &SeriesError, archive: &Archive) -> String {
+    match archive.incomplete() {
+        Some(incomplete) => format!("{error}; {incomplete}"),
+        None => error.to_string(),
+    }
 }
