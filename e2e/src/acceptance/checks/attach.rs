@@ -1,20 +1,14 @@
 //! The first attachment and the last detachment.
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 
 use super::{
     super::{host::command, site::Site},
     Run, life,
 };
 
-/// The checks that run first.
-pub(super) const FIRST: &[(&str, Run)] = &[
-    ("the program is attached natively, and verified", attach),
-    (
-        "the verifier processes at most 50,000 instructions of each program",
-        verifier,
-    ),
-];
+/// The check that runs first.
+pub(super) const FIRST: &[(&str, Run)] = &[("the program is attached natively, and verified", attach)];
 /// The check that runs last.
 pub(super) const LAST: &[(&str, Run)] = &[("uninstall removes everything from the NIC", detach)];
 
@@ -34,23 +28,6 @@ fn attach(site: &Site<'_>) -> anyhow::Result<()> {
         ifindex == Some(site.ifindex().into()),
         "the status shows the index {ifindex:?}"
     );
-    Ok(())
-}
-
-/// The agent logs the numbers when it has loaded the programs. The kernel counts them since Linux 5.16.
-fn verifier(site: &Site<'_>) -> anyhow::Result<()> {
-    const MOST: u32 = 50_000;
-    site.ready()?;
-    let log = site.agent().log();
-    let (_, numbers) = log
-        .split_once("verified_instructions=\"")
-        .context("the agent does not log them")?;
-    let (numbers, _) = numbers.split_once('"').context("the log is cut")?;
-    site.fact("verified instructions", numbers);
-    for program in numbers.split(", ") {
-        let number = program.rsplit(' ').next().and_then(|number| number.parse().ok());
-        ensure!(number.is_some_and(|number: u32| number <= MOST), "{program}");
-    }
     Ok(())
 }
 

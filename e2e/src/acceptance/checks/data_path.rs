@@ -20,7 +20,10 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
         exceptions,
     ),
     ("the rooms for metadata, head and tail are measured", rooms),
-    ("the verifier's instructions are counted", verified),
+    (
+        "the verifier processes at most 50,000 instructions of each program",
+        verified,
+    ),
 ];
 /// Depends on the type of the receive queues.
 pub(super) const PER_QUEUE: &[(&str, Run)] = &[(
@@ -163,7 +166,9 @@ fn rooms(site: &Site<'_>) -> anyhow::Result<()> {
     })
 }
 
+/// The limit of the agent's own tests.
 fn verified(site: &Site<'_>) -> anyhow::Result<()> {
+    const MOST: u32 = 50_000;
     site.ready()?;
     let all = verified_instructions();
     ensure!(
@@ -171,6 +176,7 @@ fn verified(site: &Site<'_>) -> anyhow::Result<()> {
         "the kernel does not show the program: {all:?}"
     );
     for (name, instructions) in all {
+        ensure!(instructions <= MOST, "{name}: {instructions}");
         site.fact(&format!("verified instructions: {name}"), instructions);
     }
     Ok(())
