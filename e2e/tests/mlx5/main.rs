@@ -37,7 +37,7 @@ const SHORT: &[&str] = &[
     "a change of the",
     "was unbound",
     "fatal firmware",
-    "instructions are counted",
+    "the verifier processes at most",
     "uninstall",
 ];
 
