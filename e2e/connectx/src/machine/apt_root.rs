@@ -1,5 +1,5 @@
-//! A private apt root: apt checks signatures as always, and the host's lists and packages are neither used nor
-//! changed.
+//! A private apt root: apt checks signatures as always, and the host's lists and packages are neither used
+//! nor changed.
 
 use std::{
     ffi::OsStr,
