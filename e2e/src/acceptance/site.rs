@@ -269,6 +269,12 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// The mark that redirected packets have: none where the driver takes no metadata.
+    pub(super) fn mark(&self) -> u32 {
+        // `xdp_prepare_buff` without `meta_valid` (drivers/net/vmxnet3/vmxnet3_xdp.c, Linux 6.12).
+        if self.driver == "vmxnet3" { 0 } else { MARK }
+    }
+
     pub(super) fn is_mlx5(&self) -> bool {
         self.driver == "mlx5_core"
     }

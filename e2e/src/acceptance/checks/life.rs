@@ -11,7 +11,7 @@ use super::{
         host::{command, try_command},
         not_applicable,
         protocol::PeerRequest,
-        site::{MARK, MTU, Site},
+        site::{MTU, Site},
     },
     Run,
     traffic::arrive_marked,
@@ -46,7 +46,7 @@ fn nothing_is_lost(
     let streamed = site.under_a_stream(work)?;
     ensure!(streamed.lost == 0, "{streamed:?}");
     ensure!(streamed.carrier_changes == 0, "{streamed:?}");
-    let marked = streamed.marks.get(&MARK) == Some(&streamed.sent);
+    let marked = streamed.marks.get(&site.mark()) == Some(&streamed.sent);
     ensure!(marked || !only_marked, "some have lost their mark: {streamed:?}");
     site.ready().map(drop)
 }

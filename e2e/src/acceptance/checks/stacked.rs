@@ -7,7 +7,7 @@ use super::{
     super::{
         host::command,
         not_applicable,
-        site::{MARK, PATIENCE, Site, at, node_addresses, ports},
+        site::{PATIENCE, Site, at, node_addresses, ports},
     },
     Run,
     traffic::arrive_marked,
@@ -119,7 +119,7 @@ fn vlan(site: &Site<'_>) -> anyhow::Result<()> {
                 &format!("VLAN, IPv{}: marks", if to.is_ipv4() { 4 } else { 6 }),
                 format!("{:?}", received.marks),
             );
-            ensure!(received.marks.keys().eq([&MARK]), "{:?}", received.marks);
+            ensure!(received.marks.keys().eq([&site.mark()]), "{:?}", received.marks);
         }
         Ok(())
     };

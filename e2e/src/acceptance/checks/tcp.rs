@@ -10,6 +10,7 @@ use super::{
         site::{MARK, PATIENCE, Site, at, peer_of, ports},
     },
     Run,
+    traffic::needs_metadata,
 };
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
@@ -26,6 +27,7 @@ const FEW: u64 = 40;
 
 fn accepted(site: &Site<'_>) -> anyhow::Result<()> {
     site.ready()?;
+    needs_metadata(site)?;
     let counting = site.count("web")?;
     for pod in site.pods.redirected() {
         for ip in pod.addresses() {
@@ -44,6 +46,7 @@ fn accepted(site: &Site<'_>) -> anyhow::Result<()> {
 
 fn replies(site: &Site<'_>) -> anyhow::Result<()> {
     site.ready()?;
+    needs_metadata(site)?;
     for pod in site.pods.redirected() {
         for ip in pod.addresses() {
             let to = at(ip, ports::ECHO);

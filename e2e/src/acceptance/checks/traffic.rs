@@ -8,6 +8,7 @@ use xdp_lab::{LabPod, UdpReceiver};
 use super::{
     super::{
         frames::{Answer, answer},
+        not_applicable,
         protocol::PeerRequest,
         site::{LIMIT_BURST, MARK, PATIENCE, Site, at, ports},
     },
@@ -64,11 +65,23 @@ fn arrive(site: &Site<'_>, pod: &LabPod, port: u16, mark: u32) -> anyhow::Result
 
 /// Checks that datagrams are redirected with their mark.
 pub(super) fn arrive_marked(site: &Site<'_>) -> anyhow::Result<()> {
-    arrive(site, &site.pods.ptp, ports::REDIRECT, MARK).map(drop)
+    arrive(site, &site.pods.ptp, ports::REDIRECT, site.mark()).map(drop)
+}
+
+/// Without metadata, the stack delivers.
+pub(super) fn needs_metadata(site: &Site<'_>) -> anyhow::Result<()> {
+    if site.mark() == MARK {
+        return Ok(());
+    }
+    arrive_marked(site)?;
+    Err(not_applicable(
+        "the driver takes no metadata: the packets pass to the stack",
+    ))
 }
 
 fn redirected(site: &Site<'_>, pod: &LabPod) -> anyhow::Result<()> {
     site.ready()?;
+    needs_metadata(site)?;
     let counting = site.count("players")?;
     let sent = arrive(site, pod, ports::REDIRECT, MARK)?;
     counting.rule(&[("redirected", sent), ("delivered", sent)])?;
@@ -167,6 +180,7 @@ fn rejects(site: &Site<'_>) -> anyhow::Result<()> {
 
 fn limit(site: &Site<'_>) -> anyhow::Result<()> {
     site.ready()?;
+    needs_metadata(site)?;
     let counting = site.count("limited")?;
     let to = at(site.pods.bridge.v4(), ports::LIMIT);
     let inbox = UdpReceiver::bind(&site.pods.bridge.ns, to)?;
@@ -190,6 +204,7 @@ fn limit(site: &Site<'_>) -> anyhow::Result<()> {
 
 fn deliver_peer(site: &Site<'_>) -> anyhow::Result<()> {
     site.ready()?;
+    needs_metadata(site)?;
     site.wait_for("the NIC delivers to pods", |status| {
         status.json()["nics"][0]["peer"] == true
     })?;
