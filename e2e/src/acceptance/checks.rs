@@ -91,8 +91,8 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
     all
 }
 
-/// Returns the checks whose name contains one of these words; without words, all. Checks of cyclic queues bring
-/// those that change the queues.
+/// Returns the checks whose name contains one of these words; without words, all. Checks of cyclic queues
+/// bring those that change the queues.
 fn chosen(all: Vec<Entry>, only: &[String]) -> Vec<Entry> {
     let is_named = |name: &str| only.is_empty() || only.iter().any(|only| name.contains(only));
     let is_cyclic = |name: &str| name.ends_with(CYCLIC);
