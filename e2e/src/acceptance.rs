@@ -1,7 +1,7 @@
 //! The acceptance of a NIC: the agent on a node with this NIC, pods, and a peer at the other end of its wire.
 //!
-//! It runs on the machine that has the NIC. The peer is another machine ([`Peer`]), or the host of a virtual
-//! machine. Each check is a named fact with an outcome, and a failed one does not stop the others.
+//! It runs on the machine that has the NIC. The peer is another machine ([`PeerServer`]), or the host of a
+//! virtual machine. Each check is a named fact with an outcome, and a failed one does not stop the others.
 
 mod checks;
 mod connection;
@@ -19,9 +19,9 @@ use std::{fmt, path::PathBuf};
 pub use self::{
     checks::run,
     connection::PeerConnection,
-    host::{NicSelector, nic_name},
+    host::{NicId, nic_name},
     page::page,
-    peer::{CardControl, Peer},
+    peer::{CardControl, PeerServer},
     report::{AcceptanceReport, Check, Outcome},
 };
 
@@ -29,7 +29,7 @@ pub use self::{
 #[derive(Clone, Debug, Default)]
 pub struct AcceptanceOptions {
     /// The NIC, of the calling thread's network namespace. `None`: a veth pair whose other end is the peer.
-    pub nic: Option<NicSelector>,
+    pub nic: Option<NicId>,
     /// The agent's binary, instead of the one next to this program.
     pub agent: Option<PathBuf>,
     /// Runs only the checks whose name contains one of these; empty: all.

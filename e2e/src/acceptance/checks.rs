@@ -22,7 +22,7 @@ use anyhow::Context as _;
 use xdp_lab::{Lab, Namespace};
 
 use super::{
-    AcceptanceOptions, AcceptanceReport, Check, NotApplicable, Outcome, Peer, PeerConnection,
+    AcceptanceOptions, AcceptanceReport, Check, NotApplicable, Outcome, PeerConnection, PeerServer,
     host::{self},
     protocol::PeerRequest,
     site::{Site, adopt_nic},
@@ -127,7 +127,7 @@ pub fn run(options: &AcceptanceOptions, peer: Option<PeerConnection>) -> anyhow:
 /// The connection ends with the acceptance, whose error is the one that counts.
 fn serve(namespace: &Namespace, stream: UnixStream) {
     if let Ok(mut to) = stream.try_clone() {
-        let _ = Peer::new(namespace, "wire0").serve(&mut BufReader::new(stream), &mut to);
+        let _ = PeerServer::new(namespace, "wire0").serve(&mut BufReader::new(stream), &mut to);
     }
 }
 

@@ -18,7 +18,7 @@ struct Streams {
     to: Box<dyn Write>,
 }
 
-/// The connection to a [`Peer`](super::Peer).
+/// The connection to a [`PeerServer`](super::PeerServer).
 pub struct PeerConnection {
     streams: RefCell<Streams>,
 }

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How the NIC is found.
 #[derive(Clone, Debug)]
-pub enum NicSelector {
+pub enum NicId {
     /// By name.
     Name(String),
     /// By MAC address: names differ between kernels.
@@ -23,10 +23,10 @@ pub enum NicSelector {
 }
 
 /// Returns the name of the NIC, among the physical interfaces of the calling process's namespace.
-pub fn nic_name(selector: &NicSelector) -> anyhow::Result<String> {
+pub fn nic_name(selector: &NicId) -> anyhow::Result<String> {
     let mac = match selector {
-        NicSelector::Name(name) => return Ok(name.clone()),
-        NicSelector::Mac(mac) => mac.to_lowercase(),
+        NicId::Name(name) => return Ok(name.clone()),
+        NicId::Mac(mac) => mac.to_lowercase(),
     };
     for entry in fs::read_dir("/sys/class/net")? {
         let path = entry?.path();

@@ -31,7 +31,7 @@ pub trait CardControl {
 }
 
 /// The other end of the wire.
-pub struct Peer<'a> {
+pub struct PeerServer<'a> {
     namespace: Namespace,
     interface: String,
     card: Option<&'a mut dyn CardControl>,
@@ -42,7 +42,7 @@ pub struct Peer<'a> {
     checked: Box<dyn FnMut(&Value) + 'a>,
 }
 
-impl<'a> Peer<'a> {
+impl<'a> PeerServer<'a> {
     /// Describes the peer at an interface of a namespace.
     pub fn new(namespace: &Namespace, interface: &str) -> Self {
         Self {

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use xdp_e2e::acceptance::{AcceptanceOptions, NicSelector, Peer, PeerConnection, nic_name, page, run};
+use xdp_e2e::acceptance::{AcceptanceOptions, NicId, PeerConnection, PeerServer, nic_name, page, run};
 use xdp_lab::Lab;
 
 /// Tests a NIC with the agent, pods, and a peer at the other end of its wire.
@@ -84,8 +84,8 @@ fn main() -> anyhow::Result<ExitCode> {
 fn acceptance(args: RunArgs) -> anyhow::Result<ExitCode> {
     let nic = match (args.nic, args.nic_mac) {
         (Some(name), _) if name == "lab" => None,
-        (Some(name), _) => Some(NicSelector::Name(name)),
-        (None, mac) => mac.map(NicSelector::Mac),
+        (Some(name), _) => Some(NicId::Name(name)),
+        (None, mac) => mac.map(NicId::Mac),
     };
     let peer = match (&nic, args.peer) {
         (None, _) => None,
@@ -147,14 +147,14 @@ fn peer(args: &PeerArgs) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(&args.listen)?;
     let lab = Lab::new()?;
     let namespace = lab.namespace("peer")?;
-    let interface = nic_name(&NicSelector::Name(args.interface.clone()))?;
+    let interface = nic_name(&NicId::Name(args.interface.clone()))?;
     namespace.adopt(&interface)?;
     println!("waiting for an acceptance at {}", listener.local_addr()?);
     let (stream, from) = listener.accept()?;
     println!("{from} has connected");
     stream.set_nodelay(true)?;
     let mut to = stream.try_clone()?;
-    let peer = Peer::new(&namespace, &interface).on_check(|check| println!("{check}"));
+    let peer = PeerServer::new(&namespace, &interface).on_check(|check| println!("{check}"));
     peer.serve(&mut BufReader::new(stream), &mut to)?;
     std::io::stdout().flush()?;
     Ok(ExitCode::SUCCESS)

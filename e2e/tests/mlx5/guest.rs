@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 use xdp_connectx::machine::{Architecture, Machine, MachineBuilder, MachineLimits};
-use xdp_e2e::acceptance::{AcceptanceReport, CardControl, Peer};
+use xdp_e2e::acceptance::{AcceptanceReport, CardControl, PeerServer};
 use xdp_lab::Namespace;
 
 /// A guest that says nothing for so long is stuck.
@@ -71,7 +71,7 @@ pub(crate) fn serve(
 ) -> anyhow::Result<Option<AcceptanceReport>> {
     stream.set_read_timeout(Some(SILENCE))?;
     let mut to = stream.try_clone()?;
-    let peer = Peer::new(wire, tap).card(card).on_check(|check| {
+    let peer = PeerServer::new(wire, tap).card(card).on_check(|check| {
         progress();
         print_check(check);
     });

@@ -9,7 +9,7 @@ use xdp_lab::wait_until;
 use super::{PATIENCE, PeerRequest, Site};
 use crate::{
     Status,
-    acceptance::host::{NicSelector, command, key_values, nic_name},
+    acceptance::host::{NicId, command, key_values, nic_name},
 };
 
 /// A program on the NIC, as the kernel shows it.
@@ -82,7 +82,7 @@ impl Site<'_> {
     /// another name.
     pub(in crate::acceptance) fn adopt_again(&self) -> anyhow::Result<()> {
         let mac = self.mac.map(|byte| format!("{byte:02x}")).join(":");
-        let selector = NicSelector::Mac(mac);
+        let selector = NicId::Mac(mac);
         let node = self.lab.node();
         let mut name = String::new();
         // The driver may replace it while it starts.
