@@ -1,6 +1,6 @@
 //! The page of drivers and kernels, made from reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -28,35 +28,64 @@ pub fn page(reports: &[AcceptanceReport], date: &str) -> String {
         text += &row(name, &reports.iter().map(cell).collect::<Vec<_>>());
     }
     text += &reasons.list();
+    text += &refusals(&reports);
     text += &facts(&reports);
     text
 }
 
+/// Facts with this prefix have the words of agent and driver.
+const REFUSED: &str = "refused, ";
+
 /// The table of what was measured: a row for each fact that any report has.
 fn facts(reports: &[&AcceptanceReport]) -> String {
-    let names: std::collections::BTreeSet<&String> =
-        reports.iter().flat_map(|report| report.facts.keys()).collect();
+    let names: BTreeSet<&String> = reports.iter().flat_map(|report| report.facts.keys()).collect();
     let mut text = format!("\n## Measured\n\n{}", header(reports, "fact"));
-    for name in names {
+    for name in names.into_iter().filter(|name| !name.starts_with(REFUSED)) {
         let cell = |report: &&AcceptanceReport| report.facts.get(name).map(shown).unwrap_or_default();
         text += &row(name, &reports.iter().map(cell).collect::<Vec<_>>());
     }
     text
 }
 
+/// The table of refusals: what the agent says before and after its attempt, and what the driver says.
+fn refusals(reports: &[&AcceptanceReport]) -> String {
+    let mut text =
+        "\n## Refusals\n\n| refused | where | agent | remedy | driver |\n|---|---|---|---|---|\n".to_owned();
+    for report in reports {
+        for (name, fact) in &report.facts {
+            let Some(name) = name.strip_prefix(REFUSED) else {
+                continue;
+            };
+            let driver = shown(&fact["driver"]).replace(subject(report, "bus-info"), "");
+            let cells = [
+                column(report),
+                shown(&fact["agent"]),
+                shown(&fact["predicted"][0]["remedy"]),
+                driver,
+            ];
+            text += &row(name, &cells);
+        }
+    }
+    text
+}
+
+/// The driver, the device where it is not the driver's only one, and the version of the kernel.
+fn column(report: &AcceptanceReport) -> String {
+    let kernel = subject(report, "kernel")
+        .split(['-', '+'])
+        .next()
+        .unwrap_or_default();
+    let names = [subject(report, "driver"), subject(report, "device"), kernel];
+    names
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 fn header(reports: &[&AcceptanceReport], first: &str) -> String {
-    let column = |report: &&AcceptanceReport| {
-        format!(
-            "{} {} {} ({})",
-            subject(report, "driver"),
-            subject(report, "device"),
-            subject(report, "firmware-version"),
-            subject(report, "kernel")
-        )
-        .replace("  ", " ")
-    };
-    let names = row(first, &reports.iter().map(column).collect::<Vec<_>>());
-    format!("{names}|---|{}\n", "---|".repeat(reports.len()))
+    let columns: Vec<_> = reports.iter().map(|report| column(report)).collect();
+    format!("{}|---|{}\n", row(first, &columns), "---|".repeat(reports.len()))
 }
 
 fn row(name: &str, cells: &[String]) -> String {
@@ -85,6 +114,9 @@ fn version(release: &str) -> Vec<u32> {
 }
 
 fn shown(value: &Value) -> String {
+    if value.is_null() {
+        return String::new();
+    }
     escaped(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
@@ -147,7 +179,7 @@ mod tests {
         ];
         let page = page(&reports, "2026-11-30");
         assert!(
-            page.contains("| check | igb (6.1) | igb (7.3) | mlx5_core (6.1.9) | mlx5_core (6.12.1) |"),
+            page.contains("| check | igb 6.1 | igb 7.3 | mlx5_core 6.1.9 | mlx5_core 6.12.1 |"),
             "{page}"
         );
         assert!(
@@ -168,5 +200,20 @@ mod tests {
         let page = page(&[report("a", "6.1", Outcome::Passed), other], "today");
         assert!(page.contains("| datagrams are redirected | ✓ |  |"), "{page}");
         assert!(page.contains("| a\\|b |  | ✓ |"), "{page}");
+    }
+
+    #[test]
+    fn a_refusal_shows_the_words_of_agent_and_driver() {
+        let mut report = report("mlx5_core", "6.12.1+deb13-amd64", Outcome::Passed);
+        let words = serde_json::json!({
+            "agent": "too large",
+            "driver": "MTU(9000) > 3498",
+            "predicted": [{ "remedy": "ip link set" }],
+        });
+        report.facts.insert("refused, MTU".into(), words);
+        let page = page(&[report], "today");
+        let row = "| MTU | mlx5_core 6.12.1 | too large | ip link set | MTU(9000) > 3498 |";
+        assert!(page.contains(row), "{page}");
+        assert!(!page.contains("refused, MTU"), "{page}");
     }
 }
