@@ -30,9 +30,10 @@ impl Site<'_> {
         let to = at(self.pods.ptp.v4(), ports::REDIRECT);
         let inbox = UdpReceiver::bind(&self.pods.ptp.ns, to)?;
         let changes = || anyhow::Ok(self.lab.node().interface(&self.nic)?.carrier_changes);
-        let before = changes()?;
         self.peer.done(&PeerRequest::Stream { to, per_second: RATE })?;
         let begun = inbox.wait_for(SOME, PATIENCE);
+        // A carrier that was coming back has come.
+        let before = changes();
         let worked = begun.map_err(Into::into).and_then(|_| work());
         let flows_again = inbox.wait_for(inbox.received().packets + SOME, PATIENCE);
         let (stream, sent) = self.peer.stop()?;
@@ -46,7 +47,7 @@ impl Site<'_> {
             sent,
             lost: inbox.stream(stream).lost(sent),
             marks: inbox.received().marks,
-            carrier_changes: changes()?.wrapping_sub(before),
+            carrier_changes: changes()?.wrapping_sub(before?),
         })
     }
 
