@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
-use xdp_e2e::acceptance::{AcceptanceOptions, NicId, PeerConnection, PeerServer, nic_name, page, run};
+use xdp_e2e::acceptance::{AcceptanceOptions, Check, NicId, PeerConnection, PeerServer, nic_name, page, run};
 use xdp_lab::Lab;
 
 /// Tests a NIC with the agent, pods, and a peer at the other end of its wire.
@@ -113,6 +113,12 @@ fn write_report(path: &Path, report: &[u8]) -> anyhow::Result<()> {
     fs::write(path, report).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
+fn print_check(check: &serde_json::Value) {
+    if let Ok(check) = serde_json::from_value::<Check>(check.clone()) {
+        println!("{check}");
+    }
+}
+
 fn print_page(args: &PageArgs) -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();
     for entry in fs::read_dir(&args.folder)? {
@@ -154,7 +160,7 @@ fn peer(args: &PeerArgs) -> anyhow::Result<ExitCode> {
     println!("{from} has connected");
     stream.set_nodelay(true)?;
     let mut to = stream.try_clone()?;
-    let peer = PeerServer::new(&namespace, &interface).on_check(|check| println!("{check}"));
+    let peer = PeerServer::new(&namespace, &interface).on_check(print_check);
     peer.serve(&mut BufReader::new(stream), &mut to)?;
     std::io::stdout().flush()?;
     Ok(ExitCode::SUCCESS)

@@ -15,9 +15,9 @@ mod send;
 mod steering;
 mod vport;
 
-pub(crate) use self::{resources::Kind, vport::Vport};
 use std::collections::BTreeMap;
 
+pub(crate) use self::{resources::Kind, vport::Vport};
 use crate::card::{
     bits::Field,
     device::Device,

@@ -12,7 +12,7 @@ use super::{Architecture, MachineBuilder, run_directory::RunDirectory};
 /// The names of the virtio-serial ports.
 pub(super) const PORTS: [&str; 3] = ["result", "output", "peer"];
 /// A warning ends the machine. The limits of the watchdogs are those of an emulated processor on a busy host,
-/// where Linux 6.1 also finds that the timer does not work (`check_timer` in arch/x86/kernel/apic/io_apic.c).
+/// where Linux 6.1 also finds that the timer does not work (`check_timer`, `arch/x86/kernel/apic/io_apic.c`).
 const KERNEL_ARGUMENTS: &str = "loglevel=7 panic=-1 oops=panic panic_on_warn=1 watchdog_thresh=60 \
     no_timer_check rcupdate.rcu_cpu_stall_timeout=120 random.trust_cpu=on";
 
