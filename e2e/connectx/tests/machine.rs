@@ -52,6 +52,7 @@ echo 1 >"$slot/remove"
 while [ -e "$nic" ]; do sleep 0.1; done
 echo 1 >/sys/bus/pci/rescan
 wait_for mlx5_core
+cat "$FOLDER/fact"
 touch /run/xdp-lab && touch /tmp/x && ! touch /x 2>/dev/null && exit 42
 "#;
 
@@ -97,7 +98,11 @@ fn namespace_with_taps(taps: &'static [(&str, bool)]) -> File {
 #[test]
 fn a_command_runs_in_the_hosts_root_with_a_card_and_a_port() {
     let (files, kernel) = newest();
-    let log = env::temp_dir().join(format!("machine-test-{}.log", std::process::id()));
+    // Below /tmp, which is another one in the guest.
+    let folder = env::temp_dir().join(format!("machine-test-{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("fact"), "water is wet").unwrap();
+    let log = folder.join("log");
     let mut machine = Machine::builder(&files, &kernel)
         .unwrap()
         .slot("nic0")
@@ -106,6 +111,8 @@ fn a_command_runs_in_the_hosts_root_with_a_card_and_a_port() {
             ["-c", &format!("{FIND}{WITH_CARD}"), "sh", "it's an argument"],
         )
         .env("GREETING", "and a \"variable\"")
+        .env("FOLDER", folder.display().to_string())
+        .folder(&folder)
         .log(&log)
         .start()
         .unwrap();
@@ -121,7 +128,7 @@ fn a_command_runs_in_the_hosts_root_with_a_card_and_a_port() {
     assert!(matches!(machine.remove("nic0"), Err(MachineError::Unplug { .. })));
     let result = machine.wait(LIMITS);
     let text = fs::read_to_string(&log).unwrap();
-    fs::remove_file(&log).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     let result = result.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((result.code, result.warnings), (42, vec![]), "{text}");
     let said = machine.output().join("\n");
@@ -130,6 +137,7 @@ fn a_command_runs_in_the_hosts_root_with_a_card_and_a_port() {
         "{said}"
     );
     assert!(said.contains("carrier of 02:15:b3:00:00:01"), "{said}");
+    assert!(said.contains("water is wet"), "{said}");
     assert!(text.contains("mlx5_core"), "{text}");
     assert!(card.findings().is_empty(), "{:?}", card.findings());
     drop(machine);
