@@ -4,6 +4,8 @@
 /// Source address of every frame that a test sends; the programs pass all others.
 pub const CLIENT: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
+/// Entries of the LRU map.
+pub const LRU_ENTRIES: u32 = 1024;
 /// The number of bytes of a packet that the reader reports.
 pub const CAPTURE: usize = 256;
 

@@ -13,10 +13,12 @@ use aya_ebpf::{
         bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
     macros::{classifier, map, raw_tracepoint, xdp},
-    maps::{Array, DevMap, RingBuf},
+    maps::{Array, DevMap, LruHashMap, RingBuf},
     programs::{RawTracePointContext, TcContext, XdpContext},
 };
-use xdp_e2e_ebpf::{CAPTURE, CLIENT, FrameMeasure, ProbePlan, ProbeResult, SkbRecord, TraceEvent};
+use xdp_e2e_ebpf::{
+    CAPTURE, CLIENT, FrameMeasure, LRU_ENTRIES, ProbePlan, ProbeResult, SkbRecord, TraceEvent,
+};
 
 #[map]
 static PLAN: Array<ProbePlan> = Array::with_max_entries(1, 0);
@@ -26,6 +28,9 @@ static SEEN: Array<ProbeResult> = Array::with_max_entries(1, 0);
 static MEASURE: Array<FrameMeasure> = Array::with_max_entries(1, 0);
 #[map]
 static DEVICES: DevMap = DevMap::with_max_entries(8, 0);
+/// Used from user space only.
+#[map]
+static RECENT: LruHashMap<u32, u32> = LruHashMap::with_max_entries(LRU_ENTRIES, 0);
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 /// Frames of the test that the reader saw, including those that did not fit into `RECORDS`.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, xdp::DevMap},
+    maps::{Array, HashMap, xdp::DevMap},
     programs::{Xdp, loaded_programs},
 };
-use xdp_e2e_ebpf::{CLIENT, FrameMeasure, ProbePlan, ProbeResult};
+use xdp_e2e_ebpf::{CLIENT, FrameMeasure, LRU_ENTRIES, ProbePlan, ProbeResult};
 use xdp_lab::{XdpRefusal, wait_until};
 
 use super::{frames::Flow, site::Site};
@@ -105,6 +105,18 @@ pub(super) fn frame(flow: Flow, payload: usize) -> Vec<u8> {
         ..flow
     }
     .udp(&vec![0; payload])
+}
+
+/// Inserts twice as many entries into an LRU map as it has room for, and returns which it has in the end.
+pub(super) fn overfill_lru() -> anyhow::Result<Vec<u32>> {
+    let mut ebpf = EbpfLoader::new().load(OBJECT)?;
+    let map = ebpf.map_mut("RECENT").context("no map `RECENT`")?;
+    let mut map: HashMap<_, u32, u32> = map.try_into()?;
+    for key in 0..2 * LRU_ENTRIES {
+        map.insert(key, key, 0)
+            .with_context(|| format!("the full map refuses entry {key}"))?;
+    }
+    Ok(map.keys().collect::<Result<_, _>>()?)
 }
 
 /// Returns how many instructions the verifier has processed for each of the agent's programs, by name.

@@ -2,12 +2,12 @@
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use xdp_e2e_ebpf::ProbePlan;
+use xdp_e2e_ebpf::{LRU_ENTRIES, ProbePlan};
 
 use super::{
     super::{
         not_applicable,
-        probe::{ACT, MEASURE, Probe, frame, verified_instructions},
+        probe::{ACT, MEASURE, Probe, frame, overfill_lru, verified_instructions},
         protocol::PeerRequest,
         site::{MTU, Site, ports},
     },
@@ -19,6 +19,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
         "aborted frames and failed redirects are counted by the driver and by the agent",
         exceptions,
     ),
+    ("a full LRU map takes new entries and evicts old ones", lru),
     ("the rooms for metadata, head and tail are measured", rooms),
     (
         "the verifier processes at most 50,000 instructions of each program",
@@ -179,5 +180,26 @@ fn verified(site: &Site<'_>) -> anyhow::Result<()> {
         ensure!(instructions <= MOST, "{name}: {instructions}");
         site.fact(&format!("verified instructions: {name}"), instructions);
     }
+    Ok(())
+}
+
+/// Flows are in LRU maps: a new one must always find room, at the cost of old ones.
+fn lru(site: &Site<'_>) -> anyhow::Result<()> {
+    let kept = overfill_lru()?;
+    site.fact("entries of a full LRU map of 1024", kept.len());
+    ensure!(
+        kept.len() <= LRU_ENTRIES as usize && kept.len() >= LRU_ENTRIES as usize / 2,
+        "the map has {} entries",
+        kept.len()
+    );
+    ensure!(
+        kept.contains(&(2 * LRU_ENTRIES - 1)),
+        "the newest entry is not in the map"
+    );
+    let old = kept.iter().filter(|&&key| key < LRU_ENTRIES / 2).count();
+    ensure!(
+        old == 0,
+        "{old} of the oldest entries are in the map, and newer ones are not"
+    );
     Ok(())
 }
