@@ -204,7 +204,14 @@ fn mtu(site: &Site<'_>) -> anyhow::Result<()> {
         },
         condition: &|| {
             let large = set_mtu(site, LARGE_MTU);
-            large.map_err(|error| not_applicable(format!("the NIC takes no MTU of {LARGE_MTU}: {error:#}")))
+            large
+                .map_err(|error| not_applicable(format!("the NIC takes no MTU of {LARGE_MTU}: {error:#}")))?;
+            // Cyclic queues have a page for each frame, which may be one of 16 KiB.
+            if mtu_limit(site)?.is_some_and(|limit| limit >= LARGE_MTU) {
+                set_mtu(site, MTU)?;
+                return Err(not_applicable(format!("an MTU of {LARGE_MTU} fits into a page")));
+            }
+            Ok(())
         },
         remedy: &|| set_mtu(site, MTU),
     }
@@ -244,17 +251,24 @@ fn largest_mtu(site: &Site<'_>) -> anyhow::Result<()> {
             above = middle;
         }
     }
+    // The NIC itself may have a smaller limit than its programs.
+    let is_limit_of_nic = node.set_mtu(&site.nic, above).is_err();
     set_mtu(site, MTU)?;
     site.fact_of_queues("largest MTU with a program", fits);
-    let predicted = site.preflight_of_nic()?;
-    // Null or absent: the driver's limit is not known.
-    let limit = predicted.as_ref().and_then(|nic| nic["mtuLimit"].as_u64());
+    let limit = mtu_limit(site)?;
     site.fact_of_queues("largest MTU by preflight", limit);
     ensure!(
-        limit.is_none_or(|limit| limit == u64::from(fits)),
+        limit.is_none_or(|limit| limit == fits || is_limit_of_nic && limit > fits),
         "preflight says {limit:?}, and {fits} fits"
     );
     Ok(())
+}
+
+/// Returns the largest MTU with a program as the agent says, if it knows the driver's limit.
+fn mtu_limit(site: &Site<'_>) -> anyhow::Result<Option<u32>> {
+    let nic = site.preflight_of_nic()?;
+    let limit = nic.and_then(|nic| nic["mtuLimit"].as_u64());
+    Ok(limit.and_then(|limit| limit.try_into().ok()))
 }
 
 fn foreign_program(site: &Site<'_>) -> anyhow::Result<()> {
