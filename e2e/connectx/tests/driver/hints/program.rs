@@ -11,7 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use btf_rs::Btf;
+use aya_obj::btf::{Btf, BtfKind};
 use serde::{Deserialize, Serialize};
 
 // Commands of bpf(2), and constants of include/uapi/linux/bpf.h.
@@ -92,7 +92,7 @@ fn slot(field: i16) -> i16 {
 }
 
 fn program(map: RawFd) -> Vec<u64> {
-    let btf = Btf::from_file("/sys/kernel/btf/vmlinux").unwrap();
+    let btf = Btf::from_sys_fs().unwrap();
     let mut code = vec![instruction(0xbf, 6, 1, 0, 0)];
     code.extend((0..=FIELDS).map(|field| instruction(0x7a, 10, 0, slot(field), 0)));
     for (name, result, outputs) in [
@@ -100,7 +100,7 @@ fn program(map: RawFd) -> Vec<u64> {
         ("bpf_xdp_metadata_rx_hash", 3, &[4, 5]),
         ("bpf_xdp_metadata_rx_vlan_tag", 6, &[7, 8]),
     ] {
-        let id = btf.resolve_ids_by_name(name).unwrap()[0];
+        let id = btf.id_by_type_name_kind(name, BtfKind::Func).unwrap();
         code.push(instruction(0xbf, 1, 6, 0, 0));
         for (register, field) in (2..).zip(outputs) {
             code.push(instruction(0xbf, register, 10, 0, 0));
