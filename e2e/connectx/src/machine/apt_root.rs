@@ -11,11 +11,10 @@ use std::{
 use super::Architecture;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const MIRROR: &str = "http://deb.debian.org/debian/";
-const SECURITY_MIRROR: &str = "http://deb.debian.org/debian-security/";
 /// bookworm has 6.1, trixie 6.12, and its backports the newer kernels and QEMU.
 const SUITES: &str = "bookworm trixie trixie-backports";
 const SECURITY_SUITES: &str = "bookworm-security trixie-security";
+
 /// Debian's archive cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -27,6 +26,9 @@ pub enum ArchiveError {
         /// The package that has it.
         package: &'static str,
     },
+    /// The host's apt does not know a mirror of Debian 12 or 13.
+    #[error("apt has no source with the suite bookworm or trixie; add one to /etc/apt/sources.list.d")]
+    NoMirror,
     /// A program failed.
     #[error("`{command}` failed; check that the mirror {mirror} is reachable: {output}")]
     Program {
@@ -65,7 +67,7 @@ impl AptRoot {
         let mirrors = host_mirrors()?;
         let root = Self {
             path: path.to_owned(),
-            mirror: mirrors.0.clone(),
+            mirror: mirrors.archive.clone(),
         };
         for part in ["lists/partial", "cache/archives/partial"] {
             let path = root.path.join(part);
@@ -145,11 +147,23 @@ impl Drop for AptRoot {
     }
 }
 
-/// Returns the host's mirrors of Debian and of its security archive, or the official ones on other hosts.
-fn host_mirrors() -> Result<(String, String), ArchiveError> {
+/// The host's mirrors.
+struct Mirrors {
+    archive: String,
+    /// The security archive, which has newer kernels than the archive; absent on hosts without it.
+    security: Option<String>,
+}
+
+/// Returns the mirrors that the host's apt is configured for.
+fn host_mirrors() -> Result<Mirrors, ArchiveError> {
     let format = "$(RELEASE) $(REPO_URI)";
     let arguments = ["indextargets", "--format", format, "Created-By: Packages"];
-    let targets = run(host_apt("apt-get", arguments), MIRROR)?;
+    let targets = run(host_apt("apt-get", arguments), "of the host")?;
+    mirrors(&targets).ok_or(ArchiveError::NoMirror)
+}
+
+/// Parses lines of a suite and the mirror that has it.
+fn mirrors(targets: &str) -> Option<Mirrors> {
     let mirror = |security: bool| {
         targets
             .lines()
@@ -159,17 +173,18 @@ fn host_mirrors() -> Result<(String, String), ArchiveError> {
                 (debian && release.ends_with("-security") == security).then(|| uri.to_owned())
             })
     };
-    Ok((
-        mirror(false).unwrap_or_else(|| MIRROR.to_owned()),
-        mirror(true).unwrap_or_else(|| SECURITY_MIRROR.to_owned()),
-    ))
+    Some(Mirrors {
+        archive: mirror(false)?,
+        security: mirror(true),
+    })
 }
 
-fn sources((mirror, security): &(String, String)) -> String {
+fn sources(mirrors: &Mirrors) -> String {
     let source = |uri: &str, suites: &str| {
         format!("Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYRING}\n\n")
     };
-    source(mirror, SUITES) + &source(security, SECURITY_SUITES)
+    let security = mirrors.security.as_ref();
+    source(&mirrors.archive, SUITES) + &security.map_or_else(String::new, |uri| source(uri, SECURITY_SUITES))
 }
 
 fn host_apt<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Command {
@@ -203,4 +218,28 @@ fn run(mut command: Command, mirror: &str) -> Result<String, ArchiveError> {
         mirror: mirror.to_owned(),
         output: String::from_utf8_lossy(&stderr).trim().to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sources_are_the_hosts_mirrors() {
+        let targets = "stable http://other/apt\nbookworm http://mirror/debian\nbookworm-security http://mirror/security\n";
+        let sources = sources(&mirrors(targets).unwrap());
+        assert!(sources.contains("URIs: http://mirror/debian\nSuites: bookworm trixie trixie-backports"));
+        assert!(sources.contains("URIs: http://mirror/security\nSuites: bookworm-security"));
+    }
+
+    #[test]
+    fn a_host_without_the_security_archive_has_no_source_for_it() {
+        let sources = sources(&mirrors("trixie http://mirror/debian\n").unwrap());
+        assert!(!sources.contains("-security"));
+    }
+
+    #[test]
+    fn a_host_without_debians_archive_has_no_mirror() {
+        assert!(mirrors("stable http://other/apt\n").is_none());
+    }
 }
