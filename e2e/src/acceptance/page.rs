@@ -71,11 +71,16 @@ fn refusals(reports: &[&AcceptanceReport]) -> String {
 
 /// The driver, the device where it is not the driver's only one, and the version of the kernel.
 fn column(report: &AcceptanceReport) -> String {
-    let kernel = subject(report, "kernel")
-        .split(['-', '+'])
-        .next()
-        .unwrap_or_default();
-    let names = [subject(report, "driver"), subject(report, "device"), kernel];
+    let kernel = subject(report, "kernel");
+    let number = kernel.split(['-', '+']).next().unwrap_or_default();
+    // The flavour too, because of its page size.
+    let arm64 = kernel.find("arm64").map(|at| &kernel[at..]).unwrap_or_default();
+    let names = [
+        subject(report, "driver"),
+        subject(report, "device"),
+        number,
+        arm64,
+    ];
     names
         .into_iter()
         .filter(|name| !name.is_empty())
@@ -197,7 +202,8 @@ mod tests {
     fn a_check_that_one_report_does_not_have_leaves_its_cell_empty() {
         let mut other = report("igb", "6.1", Outcome::Passed);
         other.checks[0].name = "a|b".into();
-        let page = page(&[report("a", "6.1", Outcome::Passed), other], "today");
+        let page = page(&[report("a", "6.1-arm64-16k", Outcome::Passed), other], "today");
+        assert!(page.contains("| check | a 6.1 arm64-16k | igb 6.1 |"), "{page}");
         assert!(page.contains("| datagrams are redirected | ✓ |  |"), "{page}");
         assert!(page.contains("| a\\|b |  | ✓ |"), "{page}");
     }
