@@ -1,7 +1,7 @@
 //! The agent's process and its subcommands.
 
 use std::{
-    env, fs,
+    env, fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use xdp_core::tables::ABI_VERSION;
 use xdp_lab::{Finished, Lab, Process, Signal};
 
 use crate::{
@@ -317,4 +318,20 @@ fn binary() -> PathBuf {
         .map(sibling)
         .find(|path| path.exists());
     found.unwrap_or_else(|| PathBuf::from("xdp-agent"))
+}
+
+/// Renames the pins in a pin directory to those of the previous table layout, whose directory and flow tables
+/// have other names. Returns the directory of that layout.
+pub fn make_pins_older(pin_dir: &Path) -> io::Result<PathBuf> {
+    let older = pin_dir.join(format!("abi-{}", ABI_VERSION - 1));
+    fs::rename(pin_dir.join(format!("abi-{ABI_VERSION}")), &older)?;
+    let maps = older.join("maps");
+    for (name, old) in [
+        ("ESTABLISHED", "FLOWS"),
+        ("UNREPLIED", "YOUNG"),
+        ("STACK", "THEIRS"),
+    ] {
+        fs::rename(maps.join(name), maps.join(old))?;
+    }
+    Ok(older)
 }

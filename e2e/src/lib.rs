@@ -9,6 +9,6 @@ pub mod installed;
 mod manifests;
 mod status;
 
-pub use agent::Agent;
+pub use agent::{Agent, make_pins_older};
 pub use manifests::ManifestFolder;
 pub use status::{FIELDS, Status};

@@ -1,7 +1,6 @@
 //! The smallest lab for a test: one client on one NIC, pods, and a folder of manifests.
 
 use std::{
-    fs,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -9,7 +8,7 @@ use std::{
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use xdp_core::tables::ABI_VERSION;
-use xdp_e2e::{Agent, FIELDS, ManifestFolder, Status};
+use xdp_e2e::{Agent, FIELDS, ManifestFolder, Status, make_pins_older};
 use xdp_lab::{
     Datagrams, Lab, LabPod, LabPodSpec, Namespace, Nic, NicSpec, Style, UdpReceiver, UdpSender, wait_until,
 };
@@ -98,17 +97,7 @@ impl Fixture {
     /// Renames the pins to those of the previous layout, whose directory and flow tables have other names.
     /// Returns the directory.
     pub(crate) fn make_pins_older(&self) -> PathBuf {
-        let older = self.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
-        fs::rename(self.pins(), &older).unwrap();
-        let maps = older.join("maps");
-        for (name, old) in [
-            ("ESTABLISHED", "FLOWS"),
-            ("UNREPLIED", "YOUNG"),
-            ("STACK", "THEIRS"),
-        ] {
-            fs::rename(maps.join(name), maps.join(old)).unwrap();
-        }
-        older
+        make_pins_older(&self.lab.pin_dir()).unwrap()
     }
 
     /// Sends datagrams to the pod, waits until all have arrived, and returns them.

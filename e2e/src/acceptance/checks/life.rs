@@ -1,7 +1,5 @@
 //! What happens to a NIC while the agent lives, and to the agent while the NIC carries traffic.
 
-use std::fs;
-
 use anyhow::{Context as _, ensure};
 use xdp_core::tables::ABI_VERSION;
 use xdp_lab::bpf;
@@ -16,6 +14,7 @@ use super::{
     Run,
     traffic::arrive_marked,
 };
+use crate::make_pins_older;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     ("no datagram is lost over a restart of the agent", restart),
@@ -94,15 +93,7 @@ fn upgrade(site: &Site<'_>) -> anyhow::Result<()> {
     let before = site.ready()?.program_id(&site.nic);
     nothing_is_lost(site, true, || {
         site.agent_mut().stop()?;
-        let older = site.lab.pin_dir().join(format!("abi-{}", ABI_VERSION - 1));
-        fs::rename(site.lab.pin_dir().join(format!("abi-{ABI_VERSION}")), &older)?;
-        for (name, old) in [
-            ("ESTABLISHED", "FLOWS"),
-            ("UNREPLIED", "YOUNG"),
-            ("STACK", "THEIRS"),
-        ] {
-            fs::rename(older.join("maps").join(name), older.join("maps").join(old))?;
-        }
+        make_pins_older(&site.lab.pin_dir())?;
         site.ready()?;
         site.wait_for("the new program is attached", |status| {
             status.program_id(&site.nic).is_some_and(|id| Some(id) != before)
