@@ -23,14 +23,14 @@ cluster: root kube ## start a real Kubernetes with two nodes on this machine, an
 cluster-down: root setup ## stop it and remove it
 	@cargo run --quiet --locked -p xdp-kubernetes --bin cluster down
 
-test: root kube images lint ## run all tests and checks, on the running kernel and on a real Kubernetes (FUZZ=30 seconds)
+test: root kube images machines lint ## run all tests and checks: on this kernel, on others in virtual machines, on a real Kubernetes (FUZZ=30 seconds)
 	cargo test --locked $(HOST)
 	tools/fuzz $(FUZZ)
 
 test-mlx5: root machines ## run the acceptance on the mlx5 driver and others, in virtual machines (KERNELS=all ONLY=redirected PAGE=1)
-	cargo test --locked -p xdp-connectx --test machine --test driver -- --ignored
+	cargo test --locked -p xdp-connectx --test machine --test driver
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
-	KERNELS=$(KERNELS) ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --include-ignored --nocapture
+	KERNELS=$(KERNELS) ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --nocapture
 ifdef PAGE
 	target/debug/acceptance page target/acceptance --date "$$(date -I)" >docs/reference/drivers.md
 endif
@@ -39,7 +39,7 @@ test-arm64: root setup ## run the acceptance on the mlx5 driver on arm64 with pa
 	cargo run --quiet --locked -p xdp-connectx --bin machines -- --arm64
 	tools/cross build -p xdp-agent -p xdp-e2e --bin xdp-agent --bin acceptance
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
-	KERNELS=arm64 ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --ignored --nocapture arm64
+	KERNELS=arm64 ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --nocapture arm64
 
 acceptance: root setup ## test a NIC of this machine with the agent (NIC=NAME PEER=HOST:9470; NIC=lab: a veth pair)
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins

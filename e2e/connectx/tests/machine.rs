@@ -96,7 +96,6 @@ fn namespace_with_taps(taps: &'static [(&str, bool)]) -> File {
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn a_command_runs_in_the_hosts_root_with_a_card_and_a_port() {
     let (files, kernel) = newest();
     // Below /tmp, which is another one in the guest.
@@ -146,7 +145,6 @@ fn a_command_runs_in_the_hosts_root_with_a_card_and_a_port() {
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn qemus_own_network_devices_have_a_tap_as_their_wire() {
     let (files, kernel) = newest();
     let namespace = namespace_with_taps(&[("igb", false), ("vmxnet3", false), ("virtio", true)]);
@@ -182,7 +180,6 @@ fn qemus_own_network_devices_have_a_tap_as_their_wire() {
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn a_kernel_warning_fails_the_machine() {
     let (files, kernel) = newest();
     // The kernel's own way to panic: the machine ends without a result.
@@ -202,7 +199,6 @@ fn a_kernel_warning_fails_the_machine() {
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn a_machine_without_its_card_does_not_start() {
     let (files, kernel) = newest();
     let mut builder = Machine::builder(&files, &kernel).unwrap();
@@ -216,7 +212,6 @@ fn a_machine_without_its_card_does_not_start() {
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn a_machine_ends_with_a_process_that_is_killed() {
     if env::var_os(VICTIM).is_some() {
         let (files, kernel) = newest();

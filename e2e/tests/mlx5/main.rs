@@ -107,43 +107,36 @@ fn others(files: &MachineFiles, kernel: &Kernel) {
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn mlx5_is_accepted_on_the_oldest_kernel() {
     on_kernel(KernelSeries::Exact(6, 1), Choice::Always, mlx5);
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn mlx5_is_accepted_on_6_12() {
     on_kernel(KernelSeries::Exact(6, 12), Choice::WithAll, mlx5);
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn mlx5_is_accepted_on_a_longterm_kernel() {
     on_kernel(KernelSeries::Longterm, Choice::Always, mlx5_in_short);
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn mlx5_is_accepted_on_the_newest_kernel() {
     on_kernel(KernelSeries::Newest, Choice::Always, mlx5);
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn mlx5_is_accepted_on_arm64_with_pages_of_16_kib() {
     on_arm64(mlx5);
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn other_native_drivers_are_accepted_on_the_oldest_kernel() {
     on_kernel(KernelSeries::Exact(6, 1), Choice::Always, others);
 }
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn other_native_drivers_are_accepted_on_the_newest_kernel() {
     on_kernel(KernelSeries::Newest, Choice::Always, others);
 }

@@ -12,7 +12,6 @@ mod steering;
 use guest::Guest;
 
 #[test]
-#[ignore = "it boots a machine: make test-mlx5"]
 fn the_driver_steers_offloads_and_has_hints() {
     let mut guest = Guest::boot();
     steering::addresses(&mut guest);
