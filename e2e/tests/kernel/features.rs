@@ -1,6 +1,8 @@
 //! When a host-side veth can be the target of a redirect: the `NDO_XMIT` bit of its `xdp-features` (Linux
 //! 6.3), compared with real delivery.
 
+use xdp_lab::{XDP_FEATURE_NDO_XMIT, xdp_features};
+
 use crate::fixture::{Fixture, redirect};
 
 #[test]
@@ -66,6 +68,6 @@ fn assert_delivered(fixture: &mut Fixture) {
 
 /// Returns the `NDO_XMIT` bit of the host-side veth, read by the netdev netlink family.
 fn is_target(fixture: &Fixture) -> bool {
-    let features = fixture.node.run(|| crate::genl::xdp_features(fixture.host));
-    features & crate::genl::NDO_XMIT != 0
+    let features = fixture.node.run(|| xdp_features(fixture.host)).unwrap();
+    features & XDP_FEATURE_NDO_XMIT != 0
 }

@@ -8,7 +8,6 @@ mod devmap;
 mod failures;
 mod features;
 mod fixture;
-mod genl;
 mod links;
 mod metadata;
 mod namespace;

@@ -25,6 +25,10 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
         hw_gro,
     ),
     (
+        "TCP data split is refused, and the program attached when it is off",
+        tcp_data_split,
+    ),
+    (
         "a foreign program is refused, and the program attached when it is gone",
         foreign_program,
     ),
@@ -184,6 +188,28 @@ fn lro(site: &Site<'_>) -> anyhow::Result<()> {
 
 fn hw_gro(site: &Site<'_>) -> anyhow::Result<()> {
     merging(site, "rx-gro-hw", "rx-gro-hw")
+}
+
+/// mlx5 has it since Linux 6.14, and only while HW-GRO is on (`mlx5e_ethtool_set_tcp_data_split`).
+fn tcp_data_split(site: &Site<'_>) -> anyhow::Result<()> {
+    let set = |on| site.lab.node().set_tcp_data_split(site.ifindex(), on);
+    let merging = |value: &str| ethtool(site, &format!("-K {} rx-gro-hw {value}", site.nic));
+    Refusal {
+        name: "TCP data split",
+        reasons: &["ReceiveQueuesInUse"],
+        condition: &|| {
+            let absent = |error| not_applicable(format!("the NIC has no TCP data split: {error:#}"));
+            merging("on").map_err(absent)?;
+            set(true).map_err(|error| absent(error.into()))
+        },
+        remedy: &|| {
+            // It fails where there is no such split.
+            let split = set(false);
+            merging("off")?;
+            Ok(split?)
+        },
+    }
+    .check(site)
 }
 
 fn set_mtu(site: &Site<'_>, mtu: u32) -> anyhow::Result<()> {
