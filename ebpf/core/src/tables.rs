@@ -26,7 +26,7 @@ pub use flows::{
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 5;
 
 /// Names of the maps, as in the object file and below the pin directory.
 pub mod maps {
@@ -144,7 +144,7 @@ pub const MAX_PROBLEMS: u32 = 256;
 /// Distinct failures kept in [`maps::FAILURES`].
 pub const MAX_FAILURES: u32 = 4096;
 /// Elements of [`maps::EVENTS`].
-pub const EVENTS: u32 = 96;
+pub const EVENTS: u32 = 64;
 
 /// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
