@@ -2,7 +2,7 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
+use netlink_packet_core::{DefaultNla, Emitable as _, NLM_F_ACK, NLM_F_REQUEST, NlasIterator};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
 use crate::{LabError, Namespace};
@@ -43,7 +43,7 @@ pub fn xdp_features(ifindex: u32) -> io::Result<u64> {
 }
 
 impl Namespace {
-    /// Switches TCP data split on or off. `ethtool` before version 6.14 has no option for that.
+    /// Switches TCP data split on or off. The `ethtool` of Debian 12 has no option for that.
     pub fn set_tcp_data_split(&self, ifindex: u32, on: bool) -> Result<(), LabError> {
         let state = if on {
             ETHTOOL_TCP_DATA_SPLIT_ENABLED
@@ -109,23 +109,19 @@ fn send_and_receive(family: u16, command: u8, attributes: &[u8], flags: u16) -> 
 
 /// Returns an attribute, padded to four bytes.
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).expect("requests are short");
-    let mut bytes = length.to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let attribute = DefaultNla::new(kind, value.to_vec());
+    let mut bytes = vec![0; attribute.buffer_len()];
+    attribute.emit(&mut bytes);
     bytes
 }
 
 /// Returns the value of the first attribute of this kind.
-fn value<const N: usize>(mut attributes: &[u8], wanted: u16) -> io::Result<[u8; N]> {
-    while let [a, b, c, d, ..] = *attributes {
-        let length = usize::from(u16::from_ne_bytes([a, b]));
-        let whole = attributes.get(4..length).ok_or(io::ErrorKind::InvalidData)?;
-        if u16::from_ne_bytes([c, d]) == wanted {
-            return whole.try_into().map_err(io::Error::other);
+fn value<const N: usize>(attributes: &[u8], wanted: u16) -> io::Result<[u8; N]> {
+    for attribute in NlasIterator::new(attributes) {
+        let attribute = attribute.map_err(io::Error::other)?;
+        if attribute.kind() == wanted {
+            return attribute.value().try_into().map_err(io::Error::other);
         }
-        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Err(io::ErrorKind::NotFound.into())
 }
