@@ -190,7 +190,7 @@ fn hw_gro(site: &Site<'_>) -> anyhow::Result<()> {
     merging(site, "rx-gro-hw", "rx-gro-hw")
 }
 
-/// mlx5 has it since Linux 6.14, and only while HW-GRO is on (`mlx5e_ethtool_set_tcp_data_split`).
+/// mlx5 takes it only while HW-GRO is on (`mlx5e_ethtool_set_tcp_data_split`); older kernels do not know it.
 fn tcp_data_split(site: &Site<'_>) -> anyhow::Result<()> {
     let set = |on| site.lab.node().set_tcp_data_split(site.ifindex(), on);
     let merging = |value: &str| ethtool(site, &format!("-K {} rx-gro-hw {value}", site.nic));
