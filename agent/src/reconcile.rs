@@ -83,7 +83,7 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let pin_dir = &args.pins.pin_dir;
     system::check_permissions()?;
     system::check_features(&system::probe_basics())?;
-    system::check_bpffs(pin_dir)?;
+    system::check_pin_dir(pin_dir)?;
     let (sender, events) = mpsc::channel();
     shutdown::shutdown_signal(sender.clone())?;
     let listeners = Listeners::default();

@@ -12,7 +12,9 @@ use xdp_plan::facts::NotReady;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The pin directory is not on a bpffs.
-    #[error("`{path}` is not on a bpf file system; mount one with `mount -t bpf bpf /sys/fs/bpf`")]
+    #[error(
+        "`{path}` is not on a bpf file system; mount one with `mount -t bpf -o mode=0700 bpf /sys/fs/bpf`"
+    )]
     NotBpffs {
         /// The pin directory.
         path: PathBuf,

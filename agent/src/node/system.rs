@@ -12,6 +12,11 @@ use nix::{
 
 use crate::node::netlink::host_links;
 
+mod trust;
+
+use trust::TrustError;
+pub use trust::{Flaw, Untrusted};
+
 /// The agent cannot work on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
@@ -27,6 +32,9 @@ pub enum SystemError {
         /// The nearest existing ancestor directory.
         path: PathBuf,
     },
+    /// Others than root may change the pin directory, or what leads to it.
+    #[error("{0}; {remedy}", remedy = .0.remedy())]
+    Untrusted(Untrusted),
     /// The kernel lacks features that the data path needs.
     #[error("kernel too old: it has no {}; {}", names(missing), self.remedy())]
     KernelTooOld {
@@ -51,7 +59,8 @@ impl SystemError {
             Self::NoPermission { .. } => {
                 "run the agent as root, or give its container these capabilities".to_owned()
             }
-            Self::NoBpffs { .. } => "mount -t bpf bpf /sys/fs/bpf".to_owned(),
+            Self::NoBpffs { .. } => "mount -t bpf -o mode=0700 bpf /sys/fs/bpf".to_owned(),
+            Self::Untrusted(untrusted) => untrusted.remedy(),
             Self::KernelTooOld { missing } => {
                 let since = missing
                     .iter()
@@ -104,8 +113,17 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Checks that the pin directory is, or will be, on a bpffs.
-pub fn check_bpffs(pin_dir: &Path) -> Result<(), SystemError> {
+/// Checks that the pin directory is, or will be, on a bpffs, and that only root can change it.
+pub fn check_pin_dir(pin_dir: &Path) -> Result<(), SystemError> {
+    check_bpffs(pin_dir)?;
+    match trust::check(pin_dir) {
+        Ok(()) => Ok(()),
+        Err(TrustError::Untrusted(untrusted)) => Err(SystemError::Untrusted(untrusted)),
+        Err(TrustError::Unreadable { path, source }) => Err(SystemError::Unreadable { path, source }),
+    }
+}
+
+fn check_bpffs(pin_dir: &Path) -> Result<(), SystemError> {
     let existing = pin_dir
         .ancestors()
         .find(|path| path.exists())
@@ -253,7 +271,9 @@ mod tests {
             "{error}"
         );
         assert!(
-            error.to_string().ends_with("mount -t bpf bpf /sys/fs/bpf"),
+            error
+                .to_string()
+                .ends_with("mount -t bpf -o mode=0700 bpf /sys/fs/bpf"),
             "{error}"
         );
     }

@@ -1,7 +1,7 @@
 //! A bpffs for one test. Its pins are gone when it is dropped.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
@@ -25,7 +25,7 @@ impl Bpffs {
             &mountpoint,
             Some("bpf"),
             MsFlags::empty(),
-            None::<&str>,
+            Some("mode=0700"),
         )
         .unwrap();
         Self { mountpoint }
@@ -70,7 +70,8 @@ impl Drop for Directory {
 
 fn temporary() -> PathBuf {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let path = env::temp_dir().join(format!("xdp-test-{}-{number}", process::id()));
+    // Not in /tmp, where others can write.
+    let path = Path::new("/run").join(format!("xdp-test-{}-{number}", process::id()));
     fs::create_dir(&path).unwrap();
     path
 }

@@ -50,7 +50,7 @@ ln -sfn "$BIN/cni" /opt/cni/bin
 # --- Kernel interfaces as seen from these namespaces.
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-mount -t bpf bpf /sys/fs/bpf
+mount -t bpf -o mode=0700 bpf /sys/fs/bpf
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null || true
 if [ "$CGROUP_VERSION" = 1 ]; then
     mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup

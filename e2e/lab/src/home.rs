@@ -158,8 +158,9 @@ fn make_dir(path: &Path) -> Result<(), LabError> {
 }
 
 fn mount_fs(kind: &str, path: &Path) -> Result<(), LabError> {
-    let nothing: Option<&str> = None;
-    mount(Some(kind), path, Some(kind), MsFlags::empty(), nothing)
+    // Only root writes: the agent refuses other directories.
+    let mode = Some("mode=0755");
+    mount(Some(kind), path, Some(kind), MsFlags::empty(), mode)
         .map_err(|errno| failed("mount a file system on", path)(errno.into()))
 }
 

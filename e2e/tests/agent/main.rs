@@ -18,6 +18,7 @@ mod nics;
 mod peer;
 mod readiness;
 mod reject;
+mod pins;
 mod reply_path;
 mod restart;
 mod reuse;

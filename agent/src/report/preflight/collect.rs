@@ -49,10 +49,15 @@ pub fn collect(selector: &NicSelector, pin_dir: &Path) -> Result<PreflightReport
 }
 
 fn machine(pin_dir: &Path) -> MachineReport {
+    let pins = system::check_pin_dir(pin_dir);
+    let of_pins = match &pins {
+        Err(SystemError::Untrusted(_)) => "PinDirectoryUntrusted",
+        _ => "NoBpffs",
+    };
     let checks = [
         ("NoPermission", system::check_permissions()),
         ("KernelTooOld", system::check_features(&system::probe_basics())),
-        ("NoBpffs", system::check_bpffs(pin_dir)),
+        (of_pins, pins),
     ];
     let problem = |reason: &str, error: &SystemError| {
         let (text, remedy) = (error_chain(error), error.remedy());

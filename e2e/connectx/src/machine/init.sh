@@ -43,7 +43,7 @@ mount --bind /dev /guest/dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /guest/dev/pts
 for folder in dev/shm run tmp mnt; do mount -t tmpfs tmpfs "/guest/$folder"; done
-mount -t bpf bpf /guest/sys/fs/bpf
+mount -t bpf -o mode=0700 bpf /guest/sys/fs/bpf
 mount -t cgroup2 cgroup2 /guest/sys/fs/cgroup
 mount -t tracefs tracefs /guest/sys/kernel/tracing
 mount -t debugfs debugfs /guest/sys/kernel/debug
