@@ -5,6 +5,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod wanted;
+mod watches;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,12 +15,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
 use xdp_plan::{pod::Pod, policy::Policy, report::Problem};
 
-use self::state::Files;
 pub(crate) use self::wanted::{ObjectSource, Objects};
+use self::{
+    state::Files,
+    watches::{Watched, Watches},
+};
 
 /// The directory cannot be followed.
 #[derive(Debug, Error)]
@@ -52,41 +55,34 @@ pub struct ManifestSource {
     /// The last seen stamps of the files, by name.
     seen: BTreeMap<String, FileStamp>,
     changed: Arc<Mutex<Changed>>,
-    _watcher: RecommendedWatcher,
+    watches: Watches,
 }
 
 impl ManifestSource {
-    /// Watches `directory` and sends `event` whenever something in it changes. Reads nothing yet.
+    /// Watches `directory` and sends `event` whenever something in it changes. It may be a symbolic link, and
+    /// the link may change. Reads nothing yet.
     pub fn follow<E: Clone + Send + 'static>(
         directory: &Path,
         sender: Sender<E>,
         event: E,
     ) -> Result<Self, SourceError> {
-        let error = |source| SourceError::Watch {
-            path: directory.to_owned(),
-            source,
-        };
         list(directory)?;
         let changed = Arc::<Mutex<Changed>>::default();
         let recorded = Arc::clone(&changed);
         // Sending fails only while the agent stops.
-        let mut watcher = notify::recommended_watcher(move |change: notify::Result<notify::Event>| {
-            if change.as_ref().is_ok_and(|change| change.kind.is_access()) {
-                return;
+        let notify = move |change| {
+            if lock(&recorded).record(change) {
+                let _ = sender.send(event.clone());
             }
-            lock(&recorded).record(change);
-            let _ = sender.send(event.clone());
-        })
-        .map_err(error)?;
-        watcher
-            .watch(directory, RecursiveMode::NonRecursive)
-            .map_err(error)?;
+        };
+        let watches = Watches::new(directory, notify)?;
+        lock(&changed).watched = watches.watched().clone();
         Ok(Self {
             directory: directory.to_owned(),
             files: Files::default(),
             seen: BTreeMap::new(),
             changed,
-            _watcher: watcher,
+            watches,
         })
     }
 
@@ -95,8 +91,17 @@ impl ManifestSource {
     /// Objects that a file no longer contains because of an error keep their last state. A directory that
     /// cannot be read changes nothing.
     pub fn reload(&mut self, all: bool) -> Vec<Problem> {
-        let Changed { names, mut lost } = std::mem::take(&mut *lock(&self.changed));
-        lost |= all;
+        // Before anything is read: what changes later is reported.
+        let moved = self.watches.renew(&self.directory);
+        let (names, lost) = {
+            let mut changed = lock(&self.changed);
+            changed.watched = self.watches.watched().clone();
+            (
+                std::mem::take(&mut changed.names),
+                std::mem::take(&mut changed.lost),
+            )
+        };
+        let lost = lost || all || moved;
         let files = match list(&self.directory) {
             Ok(files) => files,
             Err(error) => {
@@ -134,18 +139,29 @@ impl ManifestSource {
 /// The changes that inotify has reported since the last read.
 #[derive(Debug, Default)]
 struct Changed {
+    /// What is watched.
+    watched: Watched,
     names: BTreeSet<String>,
     /// Whether reports were lost.
     lost: bool,
 }
 
 impl Changed {
-    fn record(&mut self, change: notify::Result<notify::Event>) {
+    /// Returns whether the change concerns the manifests: the directory of a symbolic link holds other files,
+    /// too.
+    fn record(&mut self, change: notify::Result<notify::Event>) -> bool {
         match change {
+            Ok(change) if change.kind.is_access() => false,
             Ok(change) if !change.need_rescan() => {
-                self.names.extend(change.paths.iter().map(|path| file_name(path)));
+                let paths = change.paths.iter();
+                let concern: Vec<&PathBuf> = paths.filter(|path| self.watched.concerns(path)).collect();
+                self.names.extend(concern.iter().map(|path| file_name(path)));
+                !concern.is_empty()
             }
-            _ => self.lost = true,
+            _ => {
+                self.lost = true;
+                true
+            }
         }
     }
 }

@@ -71,3 +71,48 @@ fn a_changed_file_is_read_again_whether_its_event_has_arrived_or_not() {
     fs::remove_file(directory.0.join("pod.yaml")).unwrap();
     assert_eq!(address(&mut manifests, false), None);
 }
+
+/// Waits for the next event of changes.
+fn next(events: &mpsc::Receiver<()>) {
+    let event = events.recv_timeout(std::time::Duration::from_secs(20));
+    event.expect("the change is reported");
+    while events.try_recv().is_ok() {}
+}
+
+#[test]
+fn a_directory_behind_a_link_is_followed_by_events_through_every_swap() {
+    let directory = TempDirectory::new("swaps");
+    let link = directory.0.join("current");
+    let swap = |revision: &str| {
+        symlink(revision, directory.0.join("new")).unwrap();
+        fs::rename(directory.0.join("new"), &link).unwrap();
+    };
+    directory.write("0/pod.yaml", "10.0.0.10");
+    swap("0");
+    let (sender, events) = mpsc::channel();
+    let mut manifests = ManifestSource::follow(&link, sender, ()).unwrap();
+    assert_eq!(address(&mut manifests, false).as_deref(), Some("10.0.0.10"));
+    for revision in ["1", "2", "3"] {
+        let ip = format!("10.0.0.1{revision}");
+        directory.write(&format!("{revision}/pod.yaml"), &ip);
+        assert!(
+            events.try_recv().is_err(),
+            "what the link does not lead to is not followed"
+        );
+        swap(revision);
+        next(&events);
+        assert_eq!(
+            address(&mut manifests, false).as_deref(),
+            Some(&*ip),
+            "swap {revision}"
+        );
+        let later = format!("10.0.1.1{revision}");
+        directory.write(&format!("{revision}/pod.yaml"), &later);
+        next(&events);
+        assert_eq!(
+            address(&mut manifests, false).as_deref(),
+            Some(&*later),
+            "in {revision}"
+        );
+    }
+}
