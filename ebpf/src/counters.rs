@@ -29,6 +29,12 @@ pub(crate) fn event(code: u32, bytes: u64) {
     add_to(&EVENTS, code, 1, bytes);
 }
 
+/// Counts an event of several packets.
+#[inline(always)]
+pub(crate) fn events(code: u32, packets: u64, bytes: u64) {
+    add_to(&EVENTS, code, packets, bytes);
+}
+
 /// Counts packets that the reader saw.
 #[inline(always)]
 pub(crate) fn delivered(rule: u32, packets: u64, bytes: u64) {

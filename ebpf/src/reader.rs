@@ -2,6 +2,8 @@
 
 use aya_ebpf::programs::TcContext;
 
+use xdp_core::events::Event;
+
 use crate::{counters, packet, skb};
 
 /// `TCX_NEXT`, which clsact reads as `TC_ACT_UNSPEC`: the next program, if any, decides.
@@ -17,5 +19,9 @@ pub(crate) fn read(ctx: &TcContext) {
         ctx.skb.set_mark(mark);
     }
     let (packets, bytes) = skb::size(ctx);
+    // The agent writes the interface's address into the tables; not while it is stopped.
+    if skb::claim(ctx) {
+        counters::events(Event::StaleMacAddress.code(), packets, bytes);
+    }
     counters::delivered(metadata.rule(), packets, bytes);
 }

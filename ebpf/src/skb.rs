@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::{bpf_redirect_peer, bpf_skb_vlan_pop},
+    helpers::{bpf_redirect_peer, bpf_skb_change_type, bpf_skb_vlan_pop},
     programs::TcContext,
 };
 use xdp_core::{
@@ -139,6 +139,19 @@ pub(crate) fn clear_tag(ctx: &TcContext) -> bool {
     let skb = ctx.skb.skb;
     // SAFETY: the context is the program's own.
     unsafe { (*skb).vlan_present == 0 || bpf_skb_vlan_pop(skb) == 0 }
+}
+
+/// `PACKET_HOST` and `PACKET_OTHERHOST` (include/uapi/linux/if_packet.h).
+const TO_HOST: u32 = 0;
+const TO_OTHER_HOST: u32 = 3;
+
+/// Tells the stack that a packet is for this host, if its MAC address says otherwise. Returns whether it did.
+/// The stack looks at that only later, where it takes the packet for IP (`ip_rcv_core`).
+#[inline(always)]
+pub(crate) fn claim(ctx: &TcContext) -> bool {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is the program's own.
+    unsafe { (*skb).pkt_type == TO_OTHER_HOST && bpf_skb_change_type(skb, TO_HOST) == 0 }
 }
 
 /// Redirects the packet to the other end of a veth pair.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`Unparsed`] | 0 to 15 | packets that no rule judges, because they cannot be parsed |
 //! | [`Fallback`] | 16 to 31 | packets that a Redirect rule matches and the stack delivers |
-//! | [`Event`] | 32 to 43 | other events of rejected and rate-limited packets |
+//! | [`Event`] | 32 to 43 | other events |
 //! | [`FlowEvent`] | 44 to 63 | events of tracked flows |
 
 /// Defines an enum whose variants are indexes into [`crate::tables::maps::EVENTS`].
@@ -92,7 +92,7 @@ counted! {
 }
 
 counted! {
-    /// What else happens to rejected and rate-limited packets.
+    /// What else happens to rejected, rate-limited and redirected packets.
     Event {
         /// A rejected packet is not answered: the node's limit of answers per second is reached.
         RejectLimited = 32,
@@ -106,6 +106,9 @@ counted! {
     }
 }
 
+        /// The MAC address of a pod's interface changed while no agent was running: the reader claimed the
+        /// packet for the pod's stack.
+        StaleMacAddress = 41,
 counted! {
     /// What happens to flows, and to the packets of flows.
     FlowEvent {
