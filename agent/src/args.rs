@@ -114,12 +114,16 @@ pub struct SourceArgs {
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = true)]
 pub struct NicArgs {
-    /// Select NICs by name; `*` and `?` are wildcards. Can be repeated.
+    /// Select NICs by name, or by an alternative name; `*` and `?` are wildcards. Can be repeated.
     #[arg(long = "nic", value_name = "GLOB")]
     pub names: Vec<String>,
-    /// Select NICs by driver, as `ethtool -i` shows it. Can be repeated.
+    /// Select NICs by driver, as `ethtool -i` shows it. Can be repeated. Virtual functions (SR-IOV) are left
+    /// out.
     #[arg(long = "nic-driver", value_name = "DRIVER")]
     pub drivers: Vec<String>,
+    /// Let --nic-driver select virtual functions, too.
+    #[arg(long = "nic-virtual-functions", requires = "drivers")]
+    pub virtual_functions: bool,
     /// Select NICs by bus address, as `ethtool -i` shows it, such as 0000:3b:00.0. Can be repeated.
     #[arg(long = "nic-pci", value_name = "ADDR")]
     pub pci: Vec<String>,
@@ -128,13 +132,17 @@ pub struct NicArgs {
 /// Arguments of `preflight`.
 #[derive(Debug, Args)]
 pub struct PreflightArgs {
-    /// Check NICs by name; `*` and `?` are wildcards. Can be repeated. Without any selection, all physical
-    /// NICs are checked.
+    /// Check NICs by name, or by an alternative name; `*` and `?` are wildcards. Can be repeated. Without any
+    /// selection, all physical NICs are checked.
     #[arg(long = "nic", value_name = "GLOB")]
     pub names: Vec<String>,
-    /// Check NICs by driver, as `ethtool -i` shows it. Can be repeated.
+    /// Check NICs by driver, as `ethtool -i` shows it. Can be repeated. Virtual functions (SR-IOV) are left
+    /// out.
     #[arg(long = "nic-driver", value_name = "DRIVER")]
     pub drivers: Vec<String>,
+    /// Let --nic-driver check virtual functions, too.
+    #[arg(long = "nic-virtual-functions", requires = "drivers")]
+    pub virtual_functions: bool,
     /// Check NICs by bus address, as `ethtool -i` shows it. Can be repeated.
     #[arg(long = "nic-pci", value_name = "ADDR")]
     pub pci: Vec<String>,

@@ -62,6 +62,7 @@ fn preflight(args: &args::PreflightArgs) -> anyhow::Result<()> {
         globs: args.names.clone(),
         drivers: args.drivers.clone(),
         pci: args.pci.clone(),
+        virtual_functions: args.virtual_functions,
         allow_generic: false,
     };
     let report = preflight::collect(&selector, &args.pins.pin_dir)?;

@@ -105,12 +105,18 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let datapath = open(pin_dir, settings)?;
     // Only the agent that holds the directory may answer for it.
     explain::serve(pin_dir, Arc::clone(&listeners.known));
-    let args::NicArgs { names, drivers, pci } = args.nics.clone();
+    let args::NicArgs {
+        names,
+        drivers,
+        virtual_functions,
+        pci,
+    } = args.nics.clone();
     let selector = NicSelector {
         globs: names,
         drivers,
         pci,
         allow_generic: args.allow_generic,
+        virtual_functions,
     };
     follow(&mut Agent::new(datapath, source, selector, listeners), &events);
     info!("stopped; everything stays programmed");

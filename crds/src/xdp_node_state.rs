@@ -84,6 +84,10 @@ pub struct NicState {
     /// Bus address, as `0000:3b:00.0`; empty if it has none.
     #[serde(default)]
     pub pci_address: String,
+    /// Whether the NIC is a virtual function of another one (SR-IOV). `agent.nics.drivers` of the chart
+    /// selects these only with `agent.nics.virtualFunctions`.
+    #[serde(default)]
+    pub virtual_function: bool,
     /// MTU in bytes.
     #[serde(default)]
     pub mtu: u32,

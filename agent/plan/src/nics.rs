@@ -31,6 +31,8 @@ pub struct HostLink {
     pub ifindex: u32,
     /// Interface name.
     pub name: String,
+    /// Alternative names (`ip link property`): udev gives NICs those of other schemes.
+    pub altnames: Vec<String>,
     /// `IFLA_INFO_KIND`: `veth`, `bridge`, …; empty for hardware.
     pub kind: String,
     /// Whether the interface is administratively up.
@@ -97,6 +99,8 @@ pub struct NicFacts {
     pub link: HostLink,
     /// Its driver; empty if it does not say.
     pub driver: Driver,
+    /// It is a virtual function of another NIC (SR-IOV).
+    pub virtual_function: bool,
     /// `xdp-features`; `None` on kernels before 6.3.
     pub features: Option<u64>,
     /// Large receive offload is on.

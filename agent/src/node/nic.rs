@@ -1,5 +1,7 @@
 //! Reads the facts about interfaces that may be NICs.
 
+use std::path::Path;
+
 use xdp_plan::nics::{HostLink, NicFacts, XdpState, few_strides};
 
 use crate::node::{
@@ -35,12 +37,23 @@ pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
             few_strides: Some(&driver.bus)
                 .filter(|_| striding == Some(true) && link.xdp.program_id.is_none())
                 .and_then(|bus| few_strides(&KernelLog::open()?.messages(&[bus]))),
+            virtual_function: is_virtual_function(&driver.bus),
             upper: upper_program(link, links),
             program_tag: None,
             driver,
         }
     };
     Ok(links.iter().map(describe).collect())
+}
+
+/// Returns whether a bus address is that of a virtual function (SR-IOV). The PCI devices of sysfs do not
+/// depend on the network namespace.
+pub(crate) fn is_virtual_function(bus: &str) -> bool {
+    !bus.is_empty()
+        && Path::new("/sys/bus/pci/devices")
+            .join(bus)
+            .join("physfn")
+            .exists()
 }
 
 fn upper_program(link: &HostLink, links: &[HostLink]) -> Option<(String, XdpState)> {

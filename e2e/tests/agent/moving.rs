@@ -18,7 +18,9 @@ pub(crate) fn route_all_addresses(fixture: &Fixture) {
     ip(&fixture.client, &route);
 }
 
-fn ip(namespace: &Namespace, arguments: &str) {
+/// Runs `ip` in a namespace.
+#[track_caller]
+pub(crate) fn ip(namespace: &Namespace, arguments: &str) {
     let mut command = Command::new("ip");
     command.args(arguments.split(' '));
     let finished = namespace

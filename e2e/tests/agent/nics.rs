@@ -3,6 +3,7 @@
 mod end;
 mod foreign;
 mod generic;
+mod moved;
 
 use std::{
     fs,

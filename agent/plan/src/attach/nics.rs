@@ -45,7 +45,7 @@ impl<'a> Nics<'a> {
         for nic in &selection.nics {
             nics.decide(nic);
         }
-        nics.keep_others();
+        nics.keep_others(facts);
         nics.judge(facts);
         nics
     }
@@ -106,19 +106,21 @@ impl<'a> Nics<'a> {
         }
     }
 
-    /// NICs that have the program without being selected keep it until the agent starts again.
-    fn keep_others(&mut self) {
+    /// NICs that have the program without being selected keep it until the agent starts again. A NIC that was
+    /// moved into another network namespace loses it: there it would decide unseen.
+    fn keep_others(&mut self, facts: &[NicFacts]) {
         let Situation {
             installed,
             refused,
             release,
             ..
         } = *self.situation;
-        let points = installed
-            .with(Hook::Nic)
-            .map(|nic| AttachPoint::new(Hook::Nic, nic));
-        for point in points.filter(|point| !release || refused.hooks.contains_key(point)) {
-            self.hooks.entry(point).or_insert(DesiredProgram::Unchanged);
+        let is_here = |nic: u32| facts.iter().any(|facts| facts.link.ifindex == nic);
+        for nic in installed.with(Hook::Nic) {
+            let point = AttachPoint::new(Hook::Nic, nic);
+            if is_here(nic) && !release || refused.hooks.contains_key(&point) {
+                self.hooks.entry(point).or_insert(DesiredProgram::Unchanged);
+            }
         }
     }
 

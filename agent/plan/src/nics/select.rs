@@ -8,12 +8,15 @@ use crate::report::Problem;
 /// The administrator's selection of NICs. An interface is selected when any entry matches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NicSelector {
-    /// Names, with `*` and `?`.
+    /// Names, alternative ones included, with `*` and `?`.
     pub globs: Vec<String>,
     /// Driver names, `mlx5_core`.
     pub drivers: Vec<String>,
     /// Bus addresses, `0000:3b:00.0`.
     pub pci: Vec<String>,
+    /// Whether `drivers` select virtual functions (SR-IOV), too. They are often moved into pods, and what is
+    /// selected by driver should not depend on that.
+    pub virtual_functions: bool,
     /// Whether NICs whose driver has no XDP get the program in generic mode.
     pub allow_generic: bool,
 }
@@ -44,11 +47,14 @@ pub fn select(interfaces: &[NicFacts], selector: &NicSelector) -> Selection {
     };
     for glob in &selector.globs {
         choose("named", glob, &|nic| {
-            matches(glob.as_bytes(), nic.link.name.as_bytes())
+            let mut names = nic.link.altnames.iter().chain([&nic.link.name]);
+            names.any(|name| matches(glob.as_bytes(), name.as_bytes()))
         });
     }
     for driver in &selector.drivers {
-        choose("with driver", driver, &|nic| nic.driver.name == *driver);
+        choose("with driver", driver, &|nic| {
+            nic.driver.name == *driver && (selector.virtual_functions || !nic.virtual_function)
+        });
     }
     for pci in &selector.pci {
         choose("at bus address", pci, &|nic| {
@@ -149,6 +155,48 @@ mod tests {
             ..NicSelector::default()
         };
         assert_eq!(chosen(&selector), ["ens1f0", "ens1f1"]);
+    }
+
+    #[test]
+    fn alternative_names_are_names() {
+        let mut interface = nic(2, "eth0", "mlx5_core", "0000:3b:00.0");
+        interface.link.altnames = vec!["enp59s0f0np0".to_owned(), "uplink".to_owned()];
+        for glob in ["uplink", "enp59s0f?np*", "eth0"] {
+            let selection = select(&[interface.clone()], &globs(&[glob]));
+            assert_eq!((selection.nics.len(), selection.problems.len()), (1, 0), "{glob}");
+        }
+    }
+
+    #[test]
+    fn drivers_choose_virtual_functions_only_if_asked_for() {
+        let interfaces = [
+            nic(2, "ens1f0", "mlx5_core", "0000:3b:00.0"),
+            NicFacts {
+                virtual_function: true,
+                ..nic(3, "ens1f0v0", "mlx5_core", "0000:3b:00.2")
+            },
+        ];
+        let chosen = |selector: &NicSelector| -> Vec<u32> {
+            let nics = select(&interfaces, selector).nics.into_iter();
+            nics.map(|nic| nic.link.ifindex).collect()
+        };
+        let mut selector = NicSelector {
+            drivers: vec!["mlx5_core".to_owned()],
+            ..NicSelector::default()
+        };
+        assert_eq!(chosen(&selector), [2]);
+        selector.virtual_functions = true;
+        assert_eq!(chosen(&selector), [2, 3]);
+        assert_eq!(
+            chosen(&globs(&["ens1f0v0"])),
+            [3],
+            "by name without being asked for"
+        );
+        let by_address = NicSelector {
+            pci: vec!["0000:3b:00.2".to_owned()],
+            ..NicSelector::default()
+        };
+        assert_eq!(chosen(&by_address), [3]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub fn states(
             name: name.clone(),
             driver: nic.driver.name.clone(),
             pci_address: nic.driver.bus.clone(),
+            virtual_function: nic.virtual_function,
             mtu: nic.link.mtu,
             mode: mode(nic.link.xdp, program.and_then(|state| state.program_id)),
             program_id: nic.link.xdp.program_id,

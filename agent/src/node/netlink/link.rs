@@ -23,6 +23,8 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -55,7 +57,7 @@ fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
         carrier: flags & IFF_LOWER_UP != 0,
         ..HostLink::default()
     };
-    for attribute in NlasIterator::new(&message[HEADER_LEN..]) {
+    for attribute in NlasIterator::new(message.get(HEADER_LEN..).unwrap_or_default()) {
         let attribute = attribute?;
         let value = attribute.value();
         match attribute.kind() {
@@ -76,6 +78,7 @@ fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
 fn decode_kind(nested: &[u8]) -> Result<String, DecodeError> {
     for attribute in NlasIterator::new(nested) {
         let attribute = attribute?;
+            IFLA_PROP_LIST => link.altnames = decode_names(value)?,
         if attribute.kind() == IFLA_INFO_KIND {
             return parse_string(attribute.value());
         }
@@ -93,6 +96,17 @@ fn decode_xdp(nested: &[u8]) -> Result<XdpState, DecodeError> {
             // The ids come in ascending order of the attribute, the driver's first.
             IFLA_XDP_PROG_ID..=IFLA_XDP_HW_PROG_ID if xdp.program_id.is_none() => {
                 xdp.program_id = Some(parse_u32(value)?);
+fn decode_names(nested: &[u8]) -> Result<Vec<String>, DecodeError> {
+    let mut names = Vec::new();
+    for attribute in NlasIterator::new(nested) {
+        let attribute = attribute?;
+        if attribute.kind() == IFLA_ALT_IFNAME {
+            names.push(parse_string(attribute.value())?);
+        }
+    }
+    Ok(names)
+}
+
             }
             _ => {}
         }
@@ -122,6 +136,8 @@ mod tests {
         bytes
     }
 
+    use proptest::{collection::vec, prelude::*};
+
     #[test]
     fn unknown_and_odd_attributes_do_not_hide_an_interface() {
         let mut message = [0; HEADER_LEN].to_vec();
@@ -143,6 +159,39 @@ mod tests {
                 mode: XdpMode::Multi,
                 program_id: Some(11)
             }
+    #[test]
+    fn alternative_names_are_listed() {
+        let names = [
+            attribute(IFLA_ALT_IFNAME, b"enp59s0f0np0\0"),
+            attribute(IFLA_ALT_IFNAME, b"uplink\0"),
+        ];
+        let mut message = [0; HEADER_LEN].to_vec();
+        message.extend(attribute(IFLA_PROP_LIST | 1 << 15, &names.concat()));
+        assert_eq!(decode(&message).unwrap().altnames, ["enp59s0f0np0", "uplink"]);
+    }
+
+    proptest! {
+        /// Any bytes, and a whole message that is cut or has a byte changed.
+        #[test]
+        fn no_bytes_make_the_decoder_panic(
+            bytes in vec(any::<u8>(), 0..128),
+            cut in 0_usize..96,
+            (at, value) in (0_usize..96, any::<u8>()),
+        ) {
+            let _ = decode(&bytes);
+            let mut message = [0; HEADER_LEN].to_vec();
+            message.extend(attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_KIND, b"veth\0")));
+            message.extend(attribute(IFLA_XDP, &attribute(IFLA_XDP_ATTACHED, &[1])));
+            message.extend(attribute(IFLA_PROP_LIST, &attribute(IFLA_ALT_IFNAME, b"nic\0")));
+            message.extend(attribute(IFLA_MTU, &1500u32.to_ne_bytes()));
+            let _ = decode(message.get(..cut).unwrap_or(&message));
+            if let Some(byte) = message.get_mut(at) {
+                *byte = value;
+            }
+            let _ = decode(&message);
+        }
+    }
+
         );
     }
 

@@ -13,7 +13,7 @@ use crate::{
     node::{
         ethtool,
         netlink::{NetlinkError, host_links},
-        nic::nic_facts,
+        nic::{is_virtual_function, nic_facts},
         system::{
             SystemError, {self},
         },
@@ -95,7 +95,7 @@ fn function(bus: &str) -> Option<PciFunction> {
     if bus.is_empty() || !device.exists() {
         return None;
     }
-    Some(if device.join("physfn").exists() {
+    Some(if is_virtual_function(bus) {
         PciFunction::Virtual
     } else {
         PciFunction::Physical
