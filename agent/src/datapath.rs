@@ -5,9 +5,15 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use xdp_plan::installed::{Installed, RuleLabel};
+use xdp_plan::{
+    facts::{NodeFacts, WantedAddresses},
+    installed::{Installed, RuleLabel},
+};
 
-use crate::node::netns::Namespaces;
+use crate::node::{
+    netlink::{FactsReader, Interests, NetlinkError},
+    netns::Namespaces,
+};
 
 mod error;
 mod flows;
@@ -46,6 +52,8 @@ pub struct Datapath {
     programs: Programs,
     migration: Option<Migration>,
     namespaces: Namespaces,
+    facts: FactsReader,
+    interests: Interests,
     fence_due: bool,
     _lock: Lock,
 }
@@ -77,9 +85,22 @@ impl Datapath {
             programs,
             migration,
             namespaces: Namespaces::default(),
+            facts: FactsReader::default(),
+            interests: Interests::default(),
             fence_due: false,
             _lock: lock,
         })
+    }
+
+    /// Returns which addresses in pods matter; a [`crate::node::netlink::Monitor`] reports their changes.
+    pub fn interests(&self) -> Interests {
+        self.interests.clone()
+    }
+
+    /// Reads the pairs that reach into pods. Changes from now on are reported, as far as they matter.
+    pub fn read_facts(&mut self, wanted: &WantedAddresses) -> Result<NodeFacts, NetlinkError> {
+        self.interests.set(wanted);
+        self.facts.read(Some(wanted))
     }
 
     /// The reading side.

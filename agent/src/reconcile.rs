@@ -97,12 +97,13 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let woken = move || {
         let _ = sender.send(Event::Network);
     };
-    let _monitor = Monitor::start(woken).context("changes of interfaces cannot be followed")?;
     let settings = Settings {
         rejects_per_second: args.rejects_per_second,
         flows: args.flows,
     };
     let datapath = open(pin_dir, settings)?;
+    let _monitor =
+        Monitor::start(datapath.interests(), woken).context("changes of interfaces cannot be followed")?;
     // Only the agent that holds the directory may answer for it.
     explain::serve(pin_dir, Arc::clone(&listeners.known));
     let args::NicArgs {
@@ -115,8 +116,8 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
         globs: names,
         drivers,
         pci,
-        allow_generic: args.allow_generic,
         virtual_functions,
+        allow_generic: args.allow_generic,
     };
     follow(&mut Agent::new(datapath, source, selector, listeners), &events);
     info!("stopped; everything stays programmed");

@@ -121,14 +121,15 @@ pub fn compile(targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Des
 
 fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
     let Target { pod, pair, .. } = target;
+    let ready = || deliveries.get(&pair.host.ifindex).cloned();
     let Deliveries {
         redirect,
         peer,
         reply_path,
-    } = deliveries
-        .get(&pair.host.ifindex)
-        .cloned()
-        .unwrap_or_else(not_prepared);
+    } = match &target.doubt {
+        Some(doubt) => Deliveries::in_doubt(doubt),
+        None => ready().unwrap_or_else(not_prepared),
+    };
     DesiredPod {
         identity: SlotIdentity {
             namespace: pod.namespace.clone(),

@@ -67,12 +67,8 @@ fn target(label: &PodLabel, targets: &Targets, facts: &NodeFacts) -> Option<Targ
     let others = targets.targets.iter();
     let others = others.filter(|target| target.pair.host.ifindex != identity.ifindex);
     let taken: BTreeSet<IpAddr> = others.flat_map(|target| target.addresses.clone()).collect();
-    let carried = |address: &&IpAddr| {
-        let carriers = facts.pairs.iter();
-        let mut carriers =
-            carriers.filter(|pair| pair.addresses.iter().any(|ip| ip.to_canonical() == **address));
-        carriers.next() == Some(pair) && carriers.next().is_none()
-    };
+    // Another interface that carries the address, too, ends nothing: what is programmed stays so.
+    let carried = |address: &&IpAddr| pair.addresses.iter().any(|ip| ip.to_canonical() == **address);
     let addresses = label.addresses.iter().filter(carried);
     let addresses: Vec<IpAddr> = addresses.filter(|ip| !taken.contains(ip)).copied().collect();
     (!addresses.is_empty()).then(|| Target {
@@ -85,6 +81,7 @@ fn target(label: &PodLabel, targets: &Targets, facts: &NodeFacts) -> Option<Targ
         }),
         pair: pair.clone(),
         addresses,
+        doubt: None,
         policies: Vec::new(),
         wants_redirect: true,
         wants_peer: false,

@@ -12,7 +12,7 @@ use crate::{
     compile::address,
     desired::DesiredPod,
     diff::{Differ, Trees},
-    facts::Readiness,
+    facts::{NotReady, Readiness},
     installed::{Installed, SlotIdentity},
 };
 
@@ -101,7 +101,11 @@ pub(crate) fn head(pod: &DesiredPod) -> PodBlock {
         flags: flag(pod.readiness.obstacle().is_some(), PodBlock::NOT_READY)
             | flag(pod.peer.obstacle().is_some(), PodBlock::NO_PEER)
             | flag(pod.reply_path == Readiness::Ready, PodBlock::REPLY_PATH)
-            | flag(pod.draining, PodBlock::DRAIN),
+            | flag(pod.draining, PodBlock::DRAIN)
+            | flag(
+                pod.readiness.obstacle() == Some(NotReady::AddressInDoubt),
+                PodBlock::ADDRESS_IN_DOUBT,
+            ),
         ..PodBlock::default()
     }
 }

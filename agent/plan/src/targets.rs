@@ -1,11 +1,14 @@
 //! Finds target pods and the interfaces that carry their addresses.
 
+mod carrier;
 mod find;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+pub use carrier::Holders;
 
 use crate::{
-    facts::{NodeFacts, Pair},
+    facts::{NodeFacts, Pair, WantedAddresses},
     pod::Pod,
     policy::Policy,
     report::Problem,
@@ -21,6 +24,8 @@ pub struct Targets {
     pub policies: Vec<Arc<Policy>>,
     /// Selected pods that cannot be targets, and objects that are given twice.
     pub problems: Vec<Problem>,
+    /// What an administrator should know although rules apply: addresses that other interfaces carry, too.
+    pub notes: Vec<Problem>,
 }
 
 /// A target pod's interface.
@@ -30,8 +35,10 @@ pub struct Target {
     pub pod: Arc<Pod>,
     /// The veth pair whose pod end carries the addresses.
     pub pair: Pair,
-    /// The pod's addresses that this pair carries and no other pair does. Sorted.
+    /// The pod's addresses that this pair carries. Sorted.
     pub addresses: Vec<IpAddr>,
+    /// Why it is not certain that these addresses belong to this pair: rules apply, and none redirects.
+    pub doubt: Option<String>,
     /// Policies that select the pod, in their order.
     pub policies: Vec<Arc<Policy>>,
     /// Whether a policy redirects with `delivery: Redirect`. Only then the interface is prepared for this
@@ -42,13 +49,45 @@ pub struct Target {
     pub wants_peer: bool,
 }
 
-/// Matches policies and pods with the veth pairs of the node.
+/// Matches policies and pods with the veth pairs of the node. Nothing is installed yet.
 pub fn targets<P, Q>(policies: &[P], pods: &[Q], facts: &NodeFacts) -> Targets
+where
+    P: Clone + Into<Arc<Policy>>,
+    Q: Clone + Into<Arc<Pod>>,
+{
+    targets_with(policies, pods, facts, &Holders::default())
+}
+
+/// Matches policies and pods with the veth pairs of the node. `holders`: what the installed tables have.
+pub fn targets_with<P, Q>(policies: &[P], pods: &[Q], facts: &NodeFacts, holders: &Holders) -> Targets
 where
     P: Clone + Into<Arc<Policy>>,
     Q: Clone + Into<Arc<Pod>>,
 {
     let policies: Vec<Arc<Policy>> = policies.iter().cloned().map(Into::into).collect();
     let pods: Vec<Arc<Pod>> = pods.iter().cloned().map(Into::into).collect();
-    find::find(&policies, &pods, facts)
+    find::find(&policies, &pods, facts, holders)
+}
+
+/// Returns the addresses to look for on the node's pairs: those of selected pods, and those with a holder.
+pub fn wanted(policies: &[Arc<Policy>], pods: &[Arc<Pod>], holders: &Holders) -> WantedAddresses {
+    let selectors = find::Selectors::new(policies);
+    let mut wanted: WantedAddresses = BTreeMap::new();
+    let owning = pods.iter().filter(|pod| pod.owns_addresses());
+    for pod in owning.clone().filter(|pod| selectors.select(pod)) {
+        for address in &pod.addresses {
+            wanted.entry(*address).or_default();
+        }
+    }
+    for address in holders.addresses() {
+        wanted.entry(address).or_default();
+    }
+    for pod in owning {
+        for address in &pod.addresses {
+            if let Some(claims) = wanted.get_mut(address) {
+                claims.insert(pod.uid.clone());
+            }
+        }
+    }
+    wanted
 }

@@ -27,6 +27,7 @@ fn ip(last: u8) -> IpAddr {
 fn facts() -> NodeFacts {
     NodeFacts {
         pairs: vec![pair(VETH, vec![ip(5), ip(6)]), pair(13, vec![ip(9)])],
+        ..NodeFacts::default()
     }
 }
 
@@ -94,6 +95,7 @@ fn a_pod_does_not_drain_while_a_rule_redirects_to_it() {
 fn a_pod_whose_interface_is_absent_or_was_recreated_does_not_drain() {
     let gone = NodeFacts {
         pairs: vec![pair(13, vec![ip(5)])],
+        ..NodeFacts::default()
     };
     assert!(found(PodBlock::REPLY_PATH, &gone).is_empty());
     let mut recreated = facts();
@@ -102,11 +104,28 @@ fn a_pod_whose_interface_is_absent_or_was_recreated_does_not_drain() {
 }
 
 #[test]
-fn addresses_of_another_pod_do_not_drain() {
+fn an_address_that_another_interface_carries_too_goes_on_draining() {
     let mut facts = facts();
     facts.pairs[1].addresses.push(ip(6));
-    assert_eq!(found(PodBlock::REPLY_PATH, &facts)[0].target.addresses, [ip(5)]);
-    facts.pairs[0].addresses = vec![ip(6)];
+    assert_eq!(
+        found(PodBlock::REPLY_PATH, &facts)[0].target.addresses,
+        [ip(5), ip(6)]
+    );
+}
+
+#[test]
+fn addresses_that_left_or_belong_to_another_pod_do_not_drain() {
+    let mut facts = facts();
+    let mut taken = found(PodBlock::REPLY_PATH, &facts)[0].target.clone();
+    taken.pair = facts.pairs[1].clone();
+    taken.addresses = vec![ip(6)];
+    let targets = Targets {
+        targets: vec![taken],
+        ..Targets::default()
+    };
+    let left = draining(&installed(PodBlock::REPLY_PATH), &targets, &facts);
+    assert_eq!(left[0].target.addresses, [ip(5)]);
+    facts.pairs[0].addresses = vec![ip(9)];
     assert!(found(PodBlock::REPLY_PATH, &facts).is_empty());
 }
 

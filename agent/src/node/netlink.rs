@@ -7,6 +7,7 @@ use std::io;
 
 use netlink_packet_core::DecodeError;
 
+mod address;
 pub(crate) mod client;
 pub mod ethnl;
 mod facts;
@@ -14,11 +15,12 @@ mod filter;
 pub mod genl;
 mod link;
 mod monitor;
+mod route;
 
-pub use facts::facts;
+pub use facts::{FactsReader, facts};
 pub use filter::{TcFilter, clsact_filters};
 pub use link::host_links;
-pub use monitor::Monitor;
+pub use monitor::{Interests, Monitor};
 
 /// A netlink request failed.
 #[derive(Debug, thiserror::Error)]

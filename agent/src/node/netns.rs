@@ -22,7 +22,10 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::node::netlink::{NetlinkError, client::Client};
 
+mod sandbox;
 mod scan;
+
+pub(crate) use sandbox::sandboxes;
 
 /// A namespace was not found, or could not be entered.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use xdp_client::error_chain;
 use xdp_core::tables::Address;
 use xdp_plan::{
     change::{Change, ChangeResult},
-    facts::{NodeFacts, NotReady, Pair},
+    facts::{NodeFacts, NotReady, Pair, WantedAddresses},
     hook::AttachPoint,
     installed::{Attachments, HookState, Installed, RuleLabel},
     nics::NicFacts,
@@ -32,8 +32,8 @@ use crate::{
 
 /// What the loop needs of the kernel: facts, what is installed, changes, and flows.
 pub(super) trait Kernel {
-    /// Reads the pairs that reach into pods.
-    fn facts(&mut self) -> Result<NodeFacts, Problem>;
+    /// Reads the pairs that reach into pods, and which of these addresses they carry.
+    fn facts(&mut self, wanted: &WantedAddresses) -> Result<NodeFacts, Problem>;
     /// Reads the interfaces that may be NICs.
     fn nics(&mut self) -> Result<Vec<NicFacts>, Problem>;
     /// Returns the size of a page of memory.
@@ -105,8 +105,8 @@ impl From<ApplyError> for ChangeError {
 }
 
 impl Kernel for Datapath {
-    fn facts(&mut self) -> Result<NodeFacts, Problem> {
-        netlink::facts().map_err(|error| {
+    fn facts(&mut self, wanted: &WantedAddresses) -> Result<NodeFacts, Problem> {
+        self.read_facts(wanted).map_err(|error| {
             let remedy = "the agent asks again by itself; what is programmed stays so";
             Problem::new("interfaces", "NetlinkFailed", error_chain(&error), remedy)
         })

@@ -7,10 +7,11 @@ use xdp_plan::{
     attach::{Refused, pod_problems},
     compile::Compiler,
     diff::Differ,
+    installed::Installed,
     nics::{NicSelector, states},
     node_state::{Reconciled, TABLES, TableState, node_state},
     report::Problem,
-    targets::{Targets, targets},
+    targets::{Holders, Targets, targets_with, wanted},
 };
 
 use crate::{
@@ -103,13 +104,8 @@ impl<K: Kernel> Reconciler<K> {
     ) -> Report {
         problems.extend(objects.problems.iter().cloned());
         let full = resync == Resync::Full || self.view.is_none();
-        let view = if full { None } else { self.view.take() };
-        let view = match view {
-            Some(view) => Ok(view),
-            None => View::read(&mut self.kernel),
-        };
-        let report = match view {
-            Ok(view) => self.program(objects, view, full, problems),
+        let report = match self.read(objects, full) {
+            Ok((holders, tables, view)) => self.program(objects, (&holders, tables, view), full, problems),
             Err(problem) => unknown(objects, problem, problems),
         };
         if report.outcome == Outcome::Requeue {
@@ -118,18 +114,30 @@ impl<K: Kernel> Reconciler<K> {
         report
     }
 
+    /// Reads the tables, and of interfaces and hooks what is not known yet.
+    fn read(&mut self, objects: &Objects, full: bool) -> Result<(Holders, Installed, View), Problem> {
+        let before = self.view.take().filter(|_| !full);
+        let tables = self.kernel.tables()?;
+        let holders = Holders::new(&tables);
+        let wanted = wanted(&objects.policies, &objects.pods, &holders);
+        let view = match before {
+            Some(mut view) => {
+                view.want(&mut self.kernel, wanted)?;
+                view
+            }
+            None => View::read(&mut self.kernel, wanted)?,
+        };
+        Ok((holders, tables, view))
+    }
+
     fn program(
         &mut self,
         objects: &Objects,
-        mut view: View,
+        (holders, tables, mut view): (&Holders, Installed, View),
         full: bool,
         problems: BTreeSet<Problem>,
     ) -> Report {
-        let targets = targets(&objects.policies, &objects.pods, &view.facts);
-        let tables = match self.kernel.tables() {
-            Ok(tables) => tables,
-            Err(problem) => return unknown(objects, problem, problems),
-        };
+        let targets = targets_with(&objects.policies, &objects.pods, &view.facts, holders);
         let known = (&targets, &*view.facts);
         let draining = self.kept.flows.keep_draining(&mut self.kernel, &tables, known);
         view.read_pods(&mut self.kernel, &targets, &draining);
@@ -181,7 +189,8 @@ impl<K: Kernel> Reconciler<K> {
         failures.extend(decision.failures.iter().cloned());
         failures.extend(pod_problems(&desired, true));
         problems.extend(failures.iter().cloned());
-        problems.extend(decision.notes.iter().cloned());
+        problems.extend(decision.notes.iter().chain(&targets.notes).cloned());
+        problems.extend(view.facts.problems.iter().cloned());
         problems.extend(targets.problems.iter().chain(&desired.problems).cloned());
         problems.extend(pod_problems(&desired, false));
         problems.extend(warn_strict_conntrack(&self.kernel, decision.needs_reply_path));

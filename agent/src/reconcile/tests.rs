@@ -2,6 +2,7 @@
 
 mod changes;
 mod fake;
+mod moved;
 mod node;
 mod outcomes;
 

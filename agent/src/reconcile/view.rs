@@ -1,12 +1,12 @@
 //! What was read of interfaces and hooks.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use xdp_plan::{
     attach::delivered,
     change::Change,
     drain::Draining,
-    facts::{NodeFacts, Pair},
+    facts::{NodeFacts, Pair, WantedAddresses},
     hook::{AttachPoint, Hook},
     installed::Attachments,
     nics::NicFacts,
@@ -19,17 +19,33 @@ use crate::reconcile::kernel::Kernel;
 /// One reading, brought up to date after each change of the agent.
 pub(super) struct View {
     pub(super) facts: Arc<NodeFacts>,
+    /// The addresses that `facts` were asked for.
+    wanted: WantedAddresses,
     pub(super) nics: Result<Vec<NicFacts>, Problem>,
     pub(super) attachments: Attachments,
 }
 
 impl View {
-    pub(super) fn read(kernel: &mut impl Kernel) -> Result<Self, Problem> {
+    pub(super) fn read(kernel: &mut impl Kernel, wanted: WantedAddresses) -> Result<Self, Problem> {
         Ok(Self {
-            facts: Arc::new(kernel.facts()?),
+            facts: Arc::new(kernel.facts(&wanted)?),
+            wanted,
             nics: kernel.nics(),
             attachments: kernel.attachments()?,
         })
+    }
+
+    /// Reads the facts again if they were asked for less than is wanted now.
+    pub(super) fn want(&mut self, kernel: &mut impl Kernel, wanted: WantedAddresses) -> Result<(), Problem> {
+        let known = |(address, claims): (&IpAddr, &BTreeSet<String>)| {
+            let before = self.wanted.get(address);
+            before.is_some_and(|before| claims.is_subset(before))
+        };
+        if !wanted.iter().all(known) {
+            self.facts = Arc::new(kernel.facts(&wanted)?);
+            self.wanted = wanted;
+        }
+        Ok(())
     }
 
     /// Reads the interfaces of pods that something is delivered to, as far as they were not read before.

@@ -40,7 +40,14 @@ pub(crate) fn desired(yaml: &str) -> Desired {
         peer: Readiness::Ready,
         reply_path: Readiness::Ready,
     };
-    let found = targets(&policies, &pods, &NodeFacts { pairs });
+    let found = targets(
+        &policies,
+        &pods,
+        &NodeFacts {
+            pairs,
+            ..NodeFacts::default()
+        },
+    );
     let desired = Compiler::default().compile(&found, &BTreeMap::from([(DEVICE, ready)]));
     assert_eq!((found.problems, &desired.problems), (Vec::new(), &Vec::new()));
     desired

@@ -11,7 +11,7 @@ use xdp_agent::{
     node::{
         ethtool::set_gro,
         netlink::{
-            Monitor, {self},
+            Interests, Monitor, {self},
         },
     },
     testing::{HostAndPod, eventually},
@@ -139,7 +139,7 @@ fn monitor(fixture: &HostAndPod) -> (Monitor, Receiver<()>) {
     let (sender, reports) = channel();
     let monitor = fixture
         .host
-        .run(|| Monitor::start(move || sender.send(()).unwrap()).unwrap());
+        .run(|| Monitor::start(Interests::default(), move || sender.send(()).unwrap()).unwrap());
     count_until_quiet(&reports, CARRIER);
     (monitor, reports)
 }

@@ -88,6 +88,9 @@ counted! {
         /// A protocol without flows (`UNTRACKED`): its replies look like packets that the pod sends on its
         /// own.
         UntrackedProtocol = 26,
+        /// Several interfaces carry the pod's address, and nothing tells which of them is the pod's
+        /// ([`crate::tables::PodBlock::ADDRESS_IN_DOUBT`]).
+        AddressInDoubt = 31,
     }
 }
 
@@ -103,12 +106,12 @@ counted! {
         /// All entries for the source in [`crate::tables::maps::SOURCE_LIMITS`] are in use. The rule's own
         /// limit applies to the packet.
         SourceLimitTableFull = 40,
-    }
-}
-
         /// The MAC address of a pod's interface changed while no agent was running: the reader claimed the
         /// packet for the pod's stack.
         StaleMacAddress = 41,
+    }
+}
+
 counted! {
     /// What happens to flows, and to the packets of flows.
     FlowEvent {

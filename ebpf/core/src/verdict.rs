@@ -202,10 +202,16 @@ fn needs_device(kind: Kind, record: &ActionRecord) -> bool {
 /// Returns why a redirect cannot be tried.
 #[inline(always)]
 fn fallback(key: &PacketKey, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
-    if is_peer && pod.flags & PodBlock::NO_PEER != 0 {
-        Some(Fallback::NoPeer)
-    } else if !is_peer && pod.flags & PodBlock::NOT_READY != 0 {
-        Some(Fallback::NotReady)
+    let (obstacle, reason) = if is_peer {
+        (PodBlock::NO_PEER, Fallback::NoPeer)
+    } else {
+        (PodBlock::NOT_READY, Fallback::NotReady)
+    };
+    if pod.flags & obstacle != 0 {
+        if pod.flags & PodBlock::ADDRESS_IN_DOUBT != 0 {
+            return Some(Fallback::AddressInDoubt);
+        }
+        Some(reason)
     } else if pod.flags & PodBlock::REPLY_PATH == 0 {
         Some(Fallback::NoReplyPath)
     } else {

@@ -217,6 +217,11 @@ fn what_stands_against_a_redirect_is_named_in_order() {
         let mut model = NONE().with_rule(record);
         model.pod.flags = PodBlock::REPLY_PATH | obstacle;
         assert_eq!(decide(shape.frame().as_slice(), &model), fall_back(reason));
+        model.pod.flags |= PodBlock::ADDRESS_IN_DOUBT;
+        assert_eq!(
+            decide(shape.frame().as_slice(), &model),
+            fall_back(Fallback::AddressInDoubt)
+        );
         // The other delivery's obstacle is none.
         model.pod.flags = PodBlock::REPLY_PATH | (3 - obstacle);
         assert_eq!(

@@ -54,6 +54,10 @@ impl<'a> Pods<'a> {
 
     fn pod(&mut self, target: &Target) {
         let host = target.pair.host.ifindex;
+        if target.doubt.is_some() {
+            self.leave(host);
+            return;
+        }
         let mut redirect = if target.wants_redirect {
             self.redirect(&target.pair)
         } else {
@@ -78,6 +82,14 @@ impl<'a> Pods<'a> {
             reply_path,
         };
         self.deliveries.insert(host, deliveries);
+    }
+
+    /// Leaves the programs of an interface as they are: it may not be the pod's.
+    fn leave(&mut self, host: u32) {
+        for hook in [Hook::PodReader].into_iter().chain(Hook::POD) {
+            let point = AttachPoint::new(hook, host);
+            self.hooks.entry(point).or_insert(DesiredProgram::Unchanged);
+        }
     }
 
     fn redirect(&self, pair: &Pair) -> Readiness {

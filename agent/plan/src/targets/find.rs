@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Target, Targets};
+use super::{
+    Target, Targets,
+    carrier::{Evidence, Holders, Witness},
+};
 use crate::{
     facts::{NodeFacts, Pair},
     pod::Pod,
@@ -14,27 +17,37 @@ use crate::{
     report::Problem,
 };
 
-pub(super) fn find(policies: &[Arc<Policy>], pods: &[Arc<Pod>], facts: &NodeFacts) -> Targets {
+pub(super) fn find(
+    policies: &[Arc<Policy>],
+    pods: &[Arc<Pod>],
+    facts: &NodeFacts,
+    holders: &Holders,
+) -> Targets {
     let mut problems = Vec::new();
     let policies = ordered(policies, &mut problems);
     let pods = distinct(pods, &mut problems);
-    let search = Search {
+    let mut search = Search {
         carriers: carriers(facts),
         claims: claims(&pods),
+        evidence: Evidence::new(facts, holders),
+        problems,
+        notes: Vec::new(),
     };
     let selectors = Selectors::new(&policies);
     let mut targets = Vec::new();
     for pod in pods {
         let selecting = selectors.of(pod);
         if !selecting.is_empty() && pod.owns_addresses() {
-            targets.extend(search.targets_of(pod, &selecting, &mut problems));
+            targets.extend(search.targets_of(pod, &selecting));
         }
     }
     targets.sort_by(|a, b| key(a).cmp(&key(b)));
+    let Search { problems, notes, .. } = search;
     Targets {
         targets,
         policies,
         problems,
+        notes,
     }
 }
 
@@ -43,7 +56,7 @@ fn key(target: &Target) -> (&str, &str, u32) {
 }
 
 /// Policies by a label that they require, so that a pod is compared with few policies.
-struct Selectors<'a> {
+pub(super) struct Selectors<'a> {
     policies: &'a [Arc<Policy>],
     /// Positions of policies that require a label with this value, by namespace, key and value.
     by_label: BTreeMap<(&'a str, &'a str, &'a str), Vec<usize>>,
@@ -52,7 +65,7 @@ struct Selectors<'a> {
 }
 
 impl<'a> Selectors<'a> {
-    fn new(policies: &'a [Arc<Policy>]) -> Self {
+    pub(super) fn new(policies: &'a [Arc<Policy>]) -> Self {
         let (mut by_label, mut others) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
         for (position, policy) in policies.iter().enumerate() {
             let namespace = policy.namespace.as_str();
@@ -71,20 +84,28 @@ impl<'a> Selectors<'a> {
         }
     }
 
+    /// Returns whether any policy selects the pod.
+    pub(super) fn select(&self, pod: &Pod) -> bool {
+        let candidates = self.candidates(pod).into_iter();
+        let mut policies = candidates.map(|position| &self.policies[position]);
+        policies.any(|policy| policy.selector.matches(&pod.labels))
+    }
+
     /// Returns the policies that select the pod, in their order.
     fn of(&self, pod: &Pod) -> Vec<Arc<Policy>> {
-        let namespace = pod.namespace.as_str();
-        let labelled = pod.labels.iter();
-        let labelled = labelled.filter_map(|(key, value)| self.by_label.get(&(namespace, &**key, &**value)));
-        let mut positions: Vec<usize> = labelled
-            .chain(self.others.get(namespace))
-            .flatten()
-            .copied()
-            .collect();
+        let mut positions = self.candidates(pod);
         positions.sort_unstable();
         let policies = positions.into_iter().map(|position| &self.policies[position]);
         let selecting = policies.filter(|policy| policy.selector.matches(&pod.labels));
         selecting.cloned().collect()
+    }
+
+    fn candidates(&self, pod: &Pod) -> Vec<usize> {
+        let namespace = pod.namespace.as_str();
+        let labelled = pod.labels.iter();
+        let labelled = labelled.filter_map(|(key, value)| self.by_label.get(&(namespace, &**key, &**value)));
+        let candidates = labelled.chain(self.others.get(namespace));
+        candidates.flatten().copied().collect()
     }
 }
 
@@ -150,34 +171,41 @@ struct Search<'a> {
     carriers: BTreeMap<IpAddr, Vec<&'a Pair>>,
     /// Pods by the addresses in their status.
     claims: BTreeMap<IpAddr, Vec<&'a Pod>>,
+    evidence: Evidence<'a>,
+    problems: Vec<Problem>,
+    notes: Vec<Problem>,
 }
 
-impl Search<'_> {
-    fn targets_of(
-        &self,
-        pod: &Arc<Pod>,
-        policies: &[Arc<Policy>],
-        problems: &mut Vec<Problem>,
-    ) -> Vec<Target> {
+/// What one pair carries for a pod.
+struct Carried<'a> {
+    pair: &'a Pair,
+    addresses: BTreeSet<IpAddr>,
+    doubt: Option<String>,
+}
+
+impl<'a> Search<'a> {
+    fn targets_of(&mut self, pod: &Arc<Pod>, policies: &[Arc<Policy>]) -> Vec<Target> {
         if pod.addresses.is_empty() {
-            problems.push(no_address(pod));
+            self.problems.push(no_address(pod));
         }
-        let mut by_pair: BTreeMap<u32, (&Pair, BTreeSet<IpAddr>)> = BTreeMap::new();
+        let mut by_pair: BTreeMap<u32, Carried<'a>> = BTreeMap::new();
         for address in &pod.addresses {
-            match self.pair_of(pod, *address) {
-                Ok(pair) => {
-                    let found = by_pair
-                        .entry(pair.host.ifindex)
-                        .or_insert((pair, BTreeSet::new()));
-                    found.1.insert(*address);
-                }
-                Err(problem) => problems.push(problem),
-            }
+            let Some((pair, doubt)) = self.pair_of(pod, *address) else {
+                continue;
+            };
+            let carried = by_pair.entry(pair.host.ifindex).or_insert(Carried {
+                pair,
+                addresses: BTreeSet::new(),
+                doubt: None,
+            });
+            carried.addresses.insert(*address);
+            carried.doubt = carried.doubt.take().or(doubt);
         }
-        let target = |(pair, addresses): (&Pair, BTreeSet<IpAddr>)| Target {
+        let target = |carried: Carried<'_>| Target {
             pod: Arc::clone(pod),
-            pair: pair.clone(),
-            addresses: addresses.into_iter().collect(),
+            pair: carried.pair.clone(),
+            addresses: carried.addresses.into_iter().collect(),
+            doubt: carried.doubt,
             policies: policies.to_vec(),
             wants_redirect: delivers(policies, Delivery::Redirect),
             wants_peer: delivers(policies, Delivery::Peer),
@@ -185,17 +213,40 @@ impl Search<'_> {
         by_pair.into_values().map(target).collect()
     }
 
-    fn pair_of(&self, pod: &Pod, address: IpAddr) -> Result<&Pair, Problem> {
+    /// Returns the pair that carries the pod's address, and why that is not certain. `None`: no rule applies
+    /// to the address, which is a problem.
+    fn pair_of(&mut self, pod: &Pod, address: IpAddr) -> Option<(&'a Pair, Option<String>)> {
+        let pairs = self.carriers.get(&address).map_or(&[][..], Vec::as_slice);
+        let found = self.evidence.carrier(pod, address, pairs);
         let claims = self.claims.get(&address).map_or(&[][..], Vec::as_slice);
-        if let Some(other) = claims.iter().find(|other| other.to_string() != pod.to_string()) {
-            return Err(claimed_twice(pod, address, other));
+        let others: Vec<&Pod> = claims
+            .iter()
+            .copied()
+            .filter(|other| !is_same(other, pod))
+            .collect();
+        if let Some(other) = others.first()
+            && !found.is_some_and(|(pair, _)| self.evidence.prefers(pod, &others, address, pair))
+        {
+            self.problems.push(claimed_twice(pod, address, other));
+            return None;
         }
-        match self.carriers.get(&address).map_or(&[][..], Vec::as_slice) {
-            [pair] => Ok(pair),
-            [] => Err(no_interface(pod, address)),
-            pairs => Err(ambiguous(pod, address, pairs)),
+        let Some((pair, witness)) = found else {
+            self.problems.push(no_interface(pod, address));
+            return None;
+        };
+        match witness {
+            Witness::Alone => Some((pair, None)),
+            Witness::Nothing => Some((pair, Some(in_doubt(address, pairs)))),
+            decided => {
+                self.notes.push(ambiguous(pod, address, pairs, (pair, decided)));
+                Some((pair, None))
+            }
         }
     }
+}
+
+fn is_same(a: &Pod, b: &Pod) -> bool {
+    (&a.namespace, &a.name) == (&b.namespace, &b.name)
 }
 
 fn delivers(policies: &[Arc<Policy>], delivery: Delivery) -> bool {
@@ -230,15 +281,34 @@ fn no_interface(pod: &Pod, address: IpAddr) -> Problem {
     )
 }
 
-fn ambiguous(pod: &Pod, address: IpAddr, pairs: &[&Pair]) -> Problem {
-    let names: Vec<&str> = pairs.iter().map(|pair| pair.host.name.as_str()).collect();
+fn in_doubt(address: IpAddr, pairs: &[&Pair]) -> String {
+    format!(
+        "the pod's address {address} is carried by the interface behind {}, and nothing tells which is the \
+         pod's; remove the address from all others",
+        names(pairs)
+    )
+}
+
+fn ambiguous(pod: &Pod, address: IpAddr, pairs: &[&Pair], (pair, witness): (&Pair, Witness)) -> Problem {
     Problem::new(
         pod.to_string(),
         "AmbiguousAddress",
         format!(
-            "the pod's address {address} is carried by the interfaces behind {}; no rule applies to packets for it",
-            names.join(" and ")
+            "the pod's address {address} is carried by the interface behind {}; it belongs to the one behind {}: {}",
+            names(pairs),
+            pair.host.name,
+            witness.because()
         ),
-        "remove the address from all but one of them",
+        "remove the address from the others; a process in their namespaces may have added it",
     )
+}
+
+fn names(pairs: &[&Pair]) -> String {
+    let names: Vec<&str> = pairs.iter().take(4).map(|pair| pair.host.name.as_str()).collect();
+    let more = if pairs.len() > names.len() {
+        " and others"
+    } else {
+        ""
+    };
+    format!("{}{more}", names.join(" and "))
 }

@@ -89,7 +89,14 @@ pub fn plan_with(
         .iter()
         .map(|pair| (pair.host.ifindex, deliveries(ready)))
         .collect();
-    let found = targets(&policies, &pods, &NodeFacts { pairs });
+    let found = targets(
+        &policies,
+        &pods,
+        &NodeFacts {
+            pairs,
+            ..NodeFacts::default()
+        },
+    );
     assert_eq!(found.problems, Vec::new());
     compiler.compile(&found, &ready)
 }

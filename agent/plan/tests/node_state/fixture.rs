@@ -101,6 +101,7 @@ impl Node {
         let pairs = pairs.map(|last| pair(10 + u32::from(*last), vec![ip(*last)]));
         let facts = NodeFacts {
             pairs: pairs.collect(),
+            ..NodeFacts::default()
         };
         let policies: Vec<Policy> = self
             .policy

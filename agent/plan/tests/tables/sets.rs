@@ -71,7 +71,14 @@ pub(crate) fn targets_of(policies: &[Policy], pods: &[Pod]) -> Targets {
         .zip(10..)
         .map(|(pod, index)| pair(index, pod.addresses.clone()));
     let pairs = pairs.collect();
-    let found = targets(policies, pods, &NodeFacts { pairs });
+    let found = targets(
+        policies,
+        pods,
+        &NodeFacts {
+            pairs,
+            ..NodeFacts::default()
+        },
+    );
     assert_eq!(found.problems, []);
     found
 }

@@ -1,6 +1,6 @@
 //! Sends requests and receives replies over one blocking socket.
 
-use std::io;
+use std::{io, ops::ControlFlow};
 
 use netlink_packet_core::{
     DecodeError, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
@@ -17,11 +17,23 @@ const DUMP_ATTEMPTS: u32 = 10;
 /// One socket of one netlink protocol, bound to the namespace of the thread that opened it.
 pub(crate) struct Client {
     socket: Socket,
+    protocol: isize,
     sequence: u32,
 }
 
 /// The payloads of one reply, without message headers.
 type Replies = Vec<Vec<u8>>;
+
+/// How complete a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// All objects of one moment.
+    Whole,
+    /// The objects changed while they were listed: some may be missing.
+    Changing,
+    /// The receiver wanted no more.
+    Cut,
+}
 
 impl Client {
     /// Opens a socket for interfaces and addresses, with strict checking of filters.
@@ -45,7 +57,11 @@ impl Client {
         socket
             .connect(&SocketAddr::new(0, 0))
             .map_err(socket_error("connect"))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self {
+            socket,
+            protocol,
+            sequence: 0,
+        })
     }
 
     /// Requests one object.
@@ -54,12 +70,15 @@ impl Client {
         M: NetlinkSerializable + Into<NetlinkPayload<M>>,
     {
         self.send(message, NLM_F_REQUEST)?;
-        let (replies, _) = self.receive(request)?;
-        let empty = || NetlinkError::Malformed {
+        let mut reply = None;
+        self.receive(request, |payload| {
+            reply.get_or_insert_with(|| payload.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        reply.ok_or_else(|| NetlinkError::Malformed {
             request,
             source: DecodeError::from("no message in the reply"),
-        };
-        replies.into_iter().next().ok_or_else(empty)
+        })
     }
 
     /// Requests a consistent list of all objects.
@@ -68,9 +87,12 @@ impl Client {
         M: NetlinkSerializable + Into<NetlinkPayload<M>> + Clone,
     {
         for _ in 0..DUMP_ATTEMPTS {
-            self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
-            let (replies, interrupted) = self.receive(request)?;
-            if !interrupted {
+            let mut replies = Replies::new();
+            let listing = self.list(request, message.clone(), |payload| {
+                replies.push(payload.to_vec());
+                ControlFlow::Continue(())
+            })?;
+            if listing == Listing::Whole {
                 return Ok(replies);
             }
         }
@@ -78,6 +100,32 @@ impl Client {
             request,
             attempts: DUMP_ATTEMPTS,
         })
+    }
+
+    /// Requests a list once, and passes on each object until `each` breaks.
+    pub(crate) fn list<M>(
+        &mut self,
+        request: &'static str,
+        message: M,
+        each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<Listing, NetlinkError>
+    where
+        M: NetlinkSerializable + Into<NetlinkPayload<M>>,
+    {
+        self.send(message, NLM_F_REQUEST | NLM_F_DUMP)?;
+        let listing = self.receive(request, each)?;
+        if listing == Listing::Cut {
+            // The kernel ends a list only with the socket that asked for it.
+            *self = self.reopen()?;
+        }
+        Ok(listing)
+    }
+
+    fn reopen(&self) -> Result<Self, NetlinkError> {
+        match self.protocol {
+            protocols::NETLINK_ROUTE => Self::route(),
+            protocol => Self::open(protocol),
+        }
     }
 
     fn send<M>(&mut self, message: M, flags: u16) -> Result<(), NetlinkError>
@@ -96,10 +144,13 @@ impl Client {
         Ok(())
     }
 
-    /// Receives all messages of the reply, and whether the kernel marked it as inconsistent.
-    fn receive(&self, request: &'static str) -> Result<(Replies, bool), NetlinkError> {
-        let mut replies = Replies::new();
-        let mut interrupted = false;
+    /// Passes on all messages of the reply until `each` breaks.
+    fn receive(
+        &self,
+        request: &'static str,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<Listing, NetlinkError> {
+        let mut listing = Listing::Whole;
         loop {
             let (bytes, _) = self.socket.recv_from_full().map_err(socket_error("recv"))?;
             for message in Messages(&bytes) {
@@ -107,16 +158,20 @@ impl Client {
                 if message.sequence_number() != self.sequence {
                     continue;
                 }
-                interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+                if message.flags() & NLM_F_DUMP_INTR != 0 {
+                    listing = Listing::Changing;
+                }
                 match message.message_type() {
                     NLMSG_NOOP => {}
                     NLMSG_ERROR | NLMSG_DONE => {
-                        return done(request, message.payload(), replies, interrupted);
+                        done(request, message.payload())?;
+                        return Ok(listing);
                     }
-                    _ => replies.push(message.payload().to_vec()),
+                    _ if each(message.payload()).is_break() => return Ok(Listing::Cut),
+                    _ => {}
                 }
                 if message.flags() & NLM_F_MULTIPART == 0 {
-                    return Ok((replies, interrupted));
+                    return Ok(listing);
                 }
             }
         }
@@ -124,14 +179,9 @@ impl Client {
 }
 
 /// Ends a reply. `NLMSG_ERROR` and `NLMSG_DONE` both begin with an errno, zero for success.
-fn done(
-    request: &'static str,
-    payload: &[u8],
-    replies: Replies,
-    interrupted: bool,
-) -> Result<(Replies, bool), NetlinkError> {
+fn done(request: &'static str, payload: &[u8]) -> Result<(), NetlinkError> {
     match payload.get(..4).map_or(Ok(0), parse_i32) {
-        Ok(0) => Ok((replies, interrupted)),
+        Ok(0) => Ok(()),
         Ok(errno) => Err(NetlinkError::Refused {
             request,
             source: io::Error::from_raw_os_error(errno.abs()),
@@ -141,7 +191,7 @@ fn done(
 }
 
 /// The messages in one datagram.
-struct Messages<'a>(&'a [u8]);
+pub(super) struct Messages<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<NetlinkBuffer<&'a [u8]>, DecodeError>;

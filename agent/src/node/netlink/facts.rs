@@ -1,138 +1,206 @@
-//! Finds veth pairs and netkit pairs that reach from this namespace into another one.
+//! Finds veth pairs and netkit pairs that reach from this namespace into another one, and the addresses that
+//! they carry.
+//!
+//! What is inside a pod's namespace is the pod's to change, without any limit. So nothing there is listed as
+//! a whole: each pair's end is asked for by its index, the addresses only of that interface, up to a number,
+//! and what one namespace cannot be read for stays as it was read last.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
-use netlink_packet_core::{DecodeError, NlasIterator, parse_ip};
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    address::{AddressAttribute, AddressHeader, AddressMessage},
-};
+use xdp_client::error_chain;
 use xdp_plan::{
-    facts::{Link, NodeFacts, Pair},
+    facts::{Link, NodeFacts, Pair, WantedAddresses},
     nics::HostLink,
+    report::Problem,
 };
 
-use crate::node::netlink::{NetlinkError, client::Client, link::links};
+use crate::node::{
+    netlink::{
+        NetlinkError,
+        address::{Addresses, addresses},
+        client::{Client, Listing},
+        link::{link, links},
+        route::output_interface,
+    },
+    netns::sandboxes,
+};
 
-/// `struct ifaddrmsg`.
-const HEADER_LEN: usize = 8;
-
-// include/uapi/linux/if_addr.h
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-
-/// The interfaces and addresses of one namespace.
-#[derive(Default)]
-struct Contents {
-    links: BTreeMap<u32, HostLink>,
-    addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
+/// Reads the pairs of the calling thread's namespace again and again, without entering the others.
+#[derive(Debug, Default)]
+pub struct FactsReader {
+    /// The last whole readings, by the pair's ends.
+    known: BTreeMap<Ends, Known>,
 }
 
-/// Finds all pairs that reach from the calling thread's namespace into another one, without entering it.
-///
-/// A namespace that is deleted meanwhile, or has no id yet, is left out: an event follows.
+/// The ends of a pair: the host's index, the namespace's id, and the pod's index.
+type Ends = (u32, i32, u32);
+
+#[derive(Clone, Debug)]
+struct Known {
+    pod: HostLink,
+    addresses: Option<BTreeSet<IpAddr>>,
+}
+
+/// Reads all pairs with all their addresses once.
 pub fn facts() -> Result<NodeFacts, NetlinkError> {
-    let client = &mut Client::route()?;
-    let host = links(client, None)?;
-    let ids: BTreeSet<i32> = host
-        .iter()
-        .filter_map(|link| link.link_netns)
-        .filter(|id| *id >= 0)
-        .collect();
-    let mut namespaces = BTreeMap::new();
-    for id in ids {
-        match contents(client, id) {
-            Ok(contents) => {
-                namespaces.insert(id, contents);
+    FactsReader::default().read(None)
+}
+
+impl FactsReader {
+    /// Reads the pairs. Of their addresses, only those that are wanted; `None`: all.
+    ///
+    /// A namespace that is deleted meanwhile, or has no id yet, is left out: an event follows. What cannot be
+    /// read of one namespace is as it was before, and a problem.
+    pub fn read(&mut self, wanted: Option<&WantedAddresses>) -> Result<NodeFacts, NetlinkError> {
+        let mut reading = Reading {
+            client: Client::route()?,
+            before: &self.known,
+            wanted,
+            facts: NodeFacts::default(),
+        };
+        let host = links(&mut reading.client, None)?;
+        let mut all = BTreeMap::new();
+        for link in host {
+            all.extend(reading.pair(link)?);
+        }
+        if let Some(wanted) = wanted {
+            reading.routes(wanted)?;
+            reading.sandboxes(wanted);
+        }
+        let facts = reading.facts;
+        self.known = all;
+        Ok(facts)
+    }
+}
+
+/// One reading.
+struct Reading<'a> {
+    client: Client,
+    before: &'a BTreeMap<Ends, Known>,
+    wanted: Option<&'a WantedAddresses>,
+    facts: NodeFacts,
+}
+
+impl Reading<'_> {
+    /// Reads what is behind an interface of the host, if that is a pair.
+    fn pair(&mut self, host: HostLink) -> Result<Option<(Ends, Known)>, NetlinkError> {
+        let Some((netns_id, index)) = other_end(&host) else {
+            return Ok(None);
+        };
+        let ends = (host.ifindex, netns_id, index);
+        let before = self.before.get(&ends).cloned();
+        let read = link(&mut self.client, netns_id, index);
+        let Some(pod) = self.or_before(&host, read, before.as_ref().map(|known| known.pod.clone()))? else {
+            return Ok(None);
+        };
+        if !names_back(&pod, &host) {
+            return Ok(None);
+        }
+        let before = before.filter(|known| known.pod.mac == pod.mac);
+        let before = before.and_then(|known| known.addresses);
+        let (addresses, whole) = self.addresses(&host, netns_id, index, before)?;
+        let known = Known {
+            pod: pod.clone(),
+            addresses: whole,
+        };
+        self.facts.pairs.push(Pair {
+            host: end(host),
+            pod: end(pod),
+            netns_id,
+            addresses: addresses.into_iter().collect(),
+        });
+        Ok(Some((ends, known)))
+    }
+
+    /// Returns the addresses to use, and the last that were read as a whole.
+    fn addresses(
+        &mut self,
+        host: &HostLink,
+        netns_id: i32,
+        index: u32,
+        before: Option<BTreeSet<IpAddr>>,
+    ) -> Result<(BTreeSet<IpAddr>, Option<BTreeSet<IpAddr>>), NetlinkError> {
+        if self.wanted.is_some_and(BTreeMap::is_empty) {
+            return Ok((BTreeSet::new(), None));
+        }
+        let read = addresses(&mut self.client, netns_id, index, self.wanted);
+        let lost = Addresses {
+            found: BTreeSet::new(),
+            listing: Listing::Changing,
+        };
+        let read = self.or_before(host, read, Some(lost))?;
+        let Addresses { found, listing } = read.unwrap_or_default();
+        if listing == Listing::Whole {
+            return Ok((found.clone(), Some(found)));
+        }
+        self.facts.problems.push(unread_addresses(host, listing));
+        Ok((before.clone().unwrap_or(found), before))
+    }
+
+    /// Returns what was read of one namespace. If that failed, what was read before, with a problem; an error
+    /// of the socket concerns all namespaces.
+    fn or_before<T>(
+        &mut self,
+        host: &HostLink,
+        read: Result<T, NetlinkError>,
+        before: Option<T>,
+    ) -> Result<Option<T>, NetlinkError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if vanished(&error) => Ok(None),
+            Err(error @ NetlinkError::Socket { .. }) => Err(error),
+            Err(error) => {
+                self.facts.problems.push(unread(host, &error));
+                Ok(before)
             }
-            Err(error) if vanished(&error) => {}
-            Err(error) => return Err(error),
         }
     }
-    Ok(NodeFacts {
-        pairs: pairs(host, &namespaces),
-    })
+
+    /// Asks where the node itself would send packets for the addresses that pairs carry.
+    fn routes(&mut self, wanted: &WantedAddresses) -> Result<(), NetlinkError> {
+        let pairs = self.facts.pairs.iter();
+        let carried: BTreeSet<IpAddr> = pairs.flat_map(|pair| pair.addresses.iter().copied()).collect();
+        for address in carried.into_iter().filter(|address| wanted.contains_key(address)) {
+            if let Some(interface) = output_interface(&mut self.client, address)? {
+                self.facts.routes.insert(address, interface);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for the processes of pods whose address is in doubt otherwise.
+    fn sandboxes(&mut self, wanted: &WantedAddresses) {
+        let contested = self.facts.contested(wanted);
+        let uids: BTreeSet<&str> = contested
+            .values()
+            .flat_map(|claims| claims.iter().map(String::as_str))
+            .filter(|uid| !uid.is_empty())
+            .collect();
+        if !uids.is_empty() {
+            self.facts.sandboxes = sandboxes(&mut self.client, &uids);
+        }
+    }
 }
 
 /// `rtnl_get_net_ns_capable` (net/core/rtnetlink.c, Linux 5.0 and later) answers EINVAL for an id without a
-/// namespace.
+/// namespace, and the kernel ENODEV for an index without an interface.
 fn vanished(error: &NetlinkError) -> bool {
-    matches!(error, NetlinkError::Refused { .. }) && error.errno() == Some(libc::EINVAL)
+    matches!(error, NetlinkError::Refused { .. })
+        && matches!(error.errno(), Some(libc::EINVAL | libc::ENODEV))
 }
 
-fn contents(client: &mut Client, id: i32) -> Result<Contents, NetlinkError> {
-    let links = links(client, Some(id))?;
-    let links = links.into_iter().map(|link| (link.ifindex, link)).collect();
-    Ok(Contents {
-        links,
-        addresses: addresses(client, id)?,
-    })
+/// Returns the namespace and the index of an interface's other end, if that is in another namespace.
+fn other_end(link: &HostLink) -> Option<(i32, u32)> {
+    let netns_id = link.link_netns.filter(|id| *id >= 0)?;
+    Some((netns_id, link.link?))
 }
 
-fn addresses(client: &mut Client, id: i32) -> Result<BTreeMap<u32, BTreeSet<IpAddr>>, NetlinkError> {
-    let request = "RTM_GETADDR";
-    let mut message = AddressMessage::default();
-    message.attributes.push(AddressAttribute::TargetNetNsId(id));
-    let replies = client.dump(request, &RouteNetlinkMessage::GetAddress(message))?;
-    let mut addresses = BTreeMap::<u32, BTreeSet<IpAddr>>::new();
-    for reply in &replies {
-        let (ifindex, address) =
-            decode(reply).map_err(|source| NetlinkError::Malformed { request, source })?;
-        if let Some(address) = address {
-            addresses.entry(ifindex).or_default().insert(address);
-        }
-    }
-    Ok(addresses)
-}
-
-/// Decodes the interface and its address. `IFA_LOCAL` takes precedence: on a point-to-point interface,
-/// `IFA_ADDRESS` is the peer's address.
-fn decode(message: &[u8]) -> Result<(u32, Option<IpAddr>), DecodeError> {
-    let header = AddressHeader::parse(message)?;
-    let (mut address, mut local) = (None, None);
-    let is_ip = matches!(i32::from(u8::from(header.family)), libc::AF_INET | libc::AF_INET6);
-    for attribute in NlasIterator::new(&message[HEADER_LEN..]).filter(|_| is_ip) {
-        let attribute = attribute?;
-        match attribute.kind() {
-            IFA_ADDRESS => address = Some(parse_ip(attribute.value())?),
-            IFA_LOCAL => local = Some(parse_ip(attribute.value())?),
-            _ => {}
-        }
-    }
-    Ok((header.index, local.or(address)))
-}
-
-/// Matches interfaces to pairs. Both have to name each other: the id of a deleted namespace can already name
-/// a new one.
-fn pairs(host: Vec<HostLink>, namespaces: &BTreeMap<i32, Contents>) -> Vec<Pair> {
-    let other_end = |link: &HostLink| {
-        let netns_id = link.link_netns?;
-        let contents = namespaces.get(&netns_id)?;
-        let pod = contents.links.get(&link.link?)?;
-        let mutual = pod.link == Some(link.ifindex) && pod.link_netns.is_some();
-        mutual.then(|| {
-            (
-                netns_id,
-                pod.clone(),
-                contents.addresses.get(&pod.ifindex).cloned().unwrap_or_default(),
-            )
-        })
-    };
-    host.into_iter()
-        .filter_map(|link| {
-            let (netns_id, pod, addresses) = other_end(&link)?;
-            let addresses = addresses.into_iter().collect();
-            Some(Pair {
-                host: end(link),
-                pod: end(pod),
-                netns_id,
-                addresses,
-            })
-        })
-        .collect()
+/// Returns whether both interfaces name each other: the id of a deleted namespace can already name a new one.
+fn names_back(pod: &HostLink, host: &HostLink) -> bool {
+    Some(pod.ifindex) == host.link && pod.link == Some(host.ifindex) && pod.link_netns.is_some()
 }
 
 fn end(link: HostLink) -> Link {
@@ -144,6 +212,30 @@ fn end(link: HostLink) -> Link {
         mtu: link.mtu,
         mac: link.mac,
     }
+}
+
+fn unread(host: &HostLink, error: &NetlinkError) -> Problem {
+    let remedy = "the agent asks again by itself; what is known of this pod stays programmed";
+    let object = format!("interface {}", host.name);
+    let message = format!("what is behind it cannot be read: {}", error_chain(error));
+    Problem::new(object, "PodUnreadable", message, remedy)
+}
+
+fn unread_addresses(host: &HostLink, listing: Listing) -> Problem {
+    let message = match listing {
+        Listing::Cut => "the interface behind it carries too many addresses to read them all",
+        Listing::Changing | Listing::Whole => {
+            "the addresses of the interface behind it change faster than they can be read"
+        }
+    };
+    let remedy = "find out what changes them in that pod; other pods are not concerned, and of this one the \
+                  addresses that were read before stay programmed";
+    Problem::new(
+        format!("interface {}", host.name),
+        "AddressesUnreadable",
+        message,
+        remedy,
+    )
 }
 
 #[cfg(test)]
@@ -162,62 +254,27 @@ mod tests {
         }
     }
 
-    fn found(host: HostLink, netns_id: i32, pod: HostLink) -> Vec<Pair> {
-        let contents = Contents {
-            links: [(pod.ifindex, pod)].into(),
-            addresses: BTreeMap::new(),
-        };
-        pairs(vec![host], &[(netns_id, contents)].into())
-    }
-
     #[test]
     fn two_interfaces_that_name_each_other_are_a_pair_of_any_kind() {
-        let pairs = found(link(7, 2, 4), 4, link(2, 7, 0));
-        assert_eq!((pairs[0].netns_id, pairs[0].host.kind.as_str()), (4, "netkit"));
+        let (host, pod) = (link(7, 2, 4), link(2, 7, 0));
+        assert_eq!(other_end(&host), Some((4, 2)));
+        assert!(names_back(&pod, &host));
     }
 
     #[test]
     fn an_interface_that_is_not_named_back_has_no_pair() {
-        assert!(
-            found(link(7, 2, 4), 4, link(2, 8, 0)).is_empty(),
-            "names another one"
-        );
-        assert!(
-            found(link(7, 2, 4), 4, link(3, 7, 0)).is_empty(),
-            "is another one"
-        );
+        let host = link(7, 2, 4);
+        assert!(!names_back(&link(2, 8, 0), &host), "names another one");
+        assert!(!names_back(&link(3, 7, 0), &host), "is another one");
         let inside = HostLink {
             link_netns: None,
             ..link(2, 7, 0)
         };
-        assert!(
-            found(link(7, 2, 4), 4, inside).is_empty(),
-            "names one of its own namespace"
-        );
+        assert!(!names_back(&inside, &host), "names one of its own namespace");
     }
 
     #[test]
-    fn a_namespace_without_an_id_or_a_deleted_one_has_no_pairs() {
-        assert!(found(link(7, 2, -1), 4, link(2, 7, 0)).is_empty());
-        assert!(found(link(7, 2, 5), 4, link(2, 7, 0)).is_empty());
-    }
-
-    #[test]
-    fn the_local_address_counts_and_the_peers_address_and_other_families_do_not() {
-        let message = |family: u8, attributes: &[u8]| [&[family, 32, 0, 0, 9, 0, 0, 0], attributes].concat();
-        let ptp = [8, 0, 1, 0, 169, 254, 1, 1, 8, 0, 2, 0, 10, 1, 0, 5];
-        assert_eq!(
-            decode(&message(2, &ptp)).unwrap(),
-            (9, Some(IpAddr::from([10, 1, 0, 5])))
-        );
-        assert_eq!(
-            decode(&message(2, &ptp[..8])).unwrap(),
-            (9, Some(IpAddr::from([169, 254, 1, 1])))
-        );
-        assert_eq!(
-            decode(&message(45, &[5, 0, 1, 0, 8, 0, 0, 0])).unwrap(),
-            (9, None),
-            "MCTP"
-        );
+    fn a_namespace_without_an_id_has_no_pairs() {
+        assert_eq!(other_end(&link(7, 2, -1)), None);
     }
 }

@@ -47,7 +47,17 @@ pub(super) fn links(client: &mut Client, netns_id: Option<i32>) -> Result<Vec<Ho
     Ok(links)
 }
 
-fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
+/// Reads one interface of the namespace with this id.
+pub(super) fn link(client: &mut Client, netns_id: i32, ifindex: u32) -> Result<HostLink, NetlinkError> {
+    let request = "RTM_GETLINK";
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    message.attributes.push(LinkAttribute::IfNetnsId(netns_id));
+    let reply = client.get(request, RouteNetlinkMessage::GetLink(message))?;
+    decode(&reply).map_err(|source| NetlinkError::Malformed { request, source })
+}
+
+pub(super) fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
     let header = LinkHeader::parse(message)?;
     let flags = header.flags.bits() as i32;
     let mut link = HostLink {
@@ -68,6 +78,7 @@ fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
             IFLA_MASTER => link.master = Some(parse_u32(value)?),
             IFLA_LINKINFO => link.kind = decode_kind(value)?,
             IFLA_LINK_NETNSID => link.link_netns = Some(parse_i32(value)?),
+            IFLA_PROP_LIST => link.altnames = decode_names(value)?,
             IFLA_XDP => link.xdp = decode_xdp(value)?,
             _ => {}
         }
@@ -78,12 +89,22 @@ fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
 fn decode_kind(nested: &[u8]) -> Result<String, DecodeError> {
     for attribute in NlasIterator::new(nested) {
         let attribute = attribute?;
-            IFLA_PROP_LIST => link.altnames = decode_names(value)?,
         if attribute.kind() == IFLA_INFO_KIND {
             return parse_string(attribute.value());
         }
     }
     Ok(String::new())
+}
+
+fn decode_names(nested: &[u8]) -> Result<Vec<String>, DecodeError> {
+    let mut names = Vec::new();
+    for attribute in NlasIterator::new(nested) {
+        let attribute = attribute?;
+        if attribute.kind() == IFLA_ALT_IFNAME {
+            names.push(parse_string(attribute.value())?);
+        }
+    }
+    Ok(names)
 }
 
 fn decode_xdp(nested: &[u8]) -> Result<XdpState, DecodeError> {
@@ -96,17 +117,6 @@ fn decode_xdp(nested: &[u8]) -> Result<XdpState, DecodeError> {
             // The ids come in ascending order of the attribute, the driver's first.
             IFLA_XDP_PROG_ID..=IFLA_XDP_HW_PROG_ID if xdp.program_id.is_none() => {
                 xdp.program_id = Some(parse_u32(value)?);
-fn decode_names(nested: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let mut names = Vec::new();
-    for attribute in NlasIterator::new(nested) {
-        let attribute = attribute?;
-        if attribute.kind() == IFLA_ALT_IFNAME {
-            names.push(parse_string(attribute.value())?);
-        }
-    }
-    Ok(names)
-}
-
             }
             _ => {}
         }
@@ -126,6 +136,8 @@ fn mode(attached: u8) -> XdpMode {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -135,8 +147,6 @@ mod tests {
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes
     }
-
-    use proptest::{collection::vec, prelude::*};
 
     #[test]
     fn unknown_and_odd_attributes_do_not_hide_an_interface() {
@@ -149,16 +159,6 @@ mod tests {
         assert_eq!((link.ifindex, link.name.as_str(), link.mac), (7, "ib0", [0; 6]));
     }
 
-    #[test]
-    fn of_several_programs_the_drivers_is_named() {
-        let id = |kind, id: u32| attribute(kind, &id.to_ne_bytes());
-        let nested = [attribute(IFLA_XDP_ATTACHED, &[4]), id(5, 11), id(6, 12)].concat();
-        assert_eq!(
-            decode_xdp(&nested).unwrap(),
-            XdpState {
-                mode: XdpMode::Multi,
-                program_id: Some(11)
-            }
     #[test]
     fn alternative_names_are_listed() {
         let names = [
@@ -192,6 +192,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_several_programs_the_drivers_is_named() {
+        let id = |kind, id: u32| attribute(kind, &id.to_ne_bytes());
+        let nested = [attribute(IFLA_XDP_ATTACHED, &[4]), id(5, 11), id(6, 12)].concat();
+        assert_eq!(
+            decode_xdp(&nested).unwrap(),
+            XdpState {
+                mode: XdpMode::Multi,
+                program_id: Some(11)
+            }
         );
     }
 

@@ -27,7 +27,7 @@ pub(super) fn candidates() -> impl Iterator<Item = (u64, PathBuf)> {
 }
 
 /// Lists the processes, this one first: its mounts are the most direct paths.
-fn processes() -> Vec<PathBuf> {
+pub(super) fn processes() -> Vec<PathBuf> {
     let others = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
         let entry = entry.ok()?;
         let is_pid = entry

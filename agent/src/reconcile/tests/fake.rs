@@ -8,7 +8,7 @@ use std::{
 use xdp_core::tables::Address;
 use xdp_plan::{
     change::{Change, ChangeResult, apply_in_order},
-    facts::{NodeFacts, NotReady, Pair},
+    facts::{NodeFacts, NotReady, Pair, WantedAddresses},
     hook::{AttachPoint, Hook},
     installed::{Attachments, Gro, HookState, Installed, OtherProgram, PodInterface, Program, RuleLabel},
     nics::{NicFacts, XdpMode, XdpState},
@@ -30,6 +30,8 @@ pub(super) struct FakeKernel {
     pub(super) model: TableModel,
     pub(super) facts: NodeFacts,
     pub(super) nics: Vec<NicFacts>,
+    /// The NICs cannot be listed.
+    pub(super) nics_fail: bool,
     /// Programs of other owners that run before the agent's.
     pub(super) others: BTreeMap<AttachPoint, Vec<OtherProgram>>,
     /// Pods whose namespace cannot be entered.
@@ -55,6 +57,7 @@ impl FakeKernel {
             model: TableModel::default(),
             facts,
             nics,
+            nics_fail: false,
             others: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             refuses: |_| false,
@@ -149,12 +152,15 @@ impl FakeKernel {
 }
 
 impl Kernel for FakeKernel {
-    fn facts(&mut self) -> Result<NodeFacts, Problem> {
+    fn facts(&mut self, _: &WantedAddresses) -> Result<NodeFacts, Problem> {
         self.full_reads += 1;
         Ok(self.facts.clone())
     }
 
     fn nics(&mut self) -> Result<Vec<NicFacts>, Problem> {
+        if self.nics_fail {
+            return Err(Problem::new("NICs", "NetlinkFailed", "", ""));
+        }
         let mut nics = self.nics.clone();
         for nic in &mut nics {
             let state = self.state(AttachPoint::new(Hook::Nic, nic.link.ifindex));

@@ -38,6 +38,7 @@ impl Node {
             pairs: pairs
                 .map(|(ifindex, pod)| pair(*ifindex, pod.addresses.clone()))
                 .collect(),
+            ..NodeFacts::default()
         };
         let kernel = FakeKernel::new(facts, NICS.map(nic).to_vec());
         Self {

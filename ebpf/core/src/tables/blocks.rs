@@ -71,6 +71,9 @@ impl PodBlock {
     /// No policy selects the pod any more. Its established flows are drained: their packets still reach the
     /// pod past the stack, until the stack sees a packet of the flow.
     pub const DRAIN: u16 = 8;
+    /// Several interfaces carry an address of the pod, and nothing tells which one is the pod's: redirects
+    /// pass. Set only with [`PodBlock::NOT_READY`] and [`PodBlock::NO_PEER`].
+    pub const ADDRESS_IN_DOUBT: u16 = 256;
 }
 
 /// A reference to a class, or to a block of sources.

@@ -234,7 +234,10 @@ impl RuleFixture {
 
     fn redirect(&self, record: &ActionRecord, facts: &PacketFacts) -> VerdictSummary {
         let peer = record.flags & ActionRecord::PEER != 0;
+        let obstacle = if peer { PodBlock::NO_PEER } else { PodBlock::NOT_READY };
+        let in_doubt = obstacle | PodBlock::ADDRESS_IN_DOUBT;
         let fallbacks = [
+            (self.flags & in_doubt == in_doubt, Fallback::AddressInDoubt),
             (peer && self.flags & PodBlock::NO_PEER != 0, Fallback::NoPeer),
             (!peer && self.flags & PodBlock::NOT_READY != 0, Fallback::NotReady),
             (self.flags & PodBlock::REPLY_PATH == 0, Fallback::NoReplyPath),
