@@ -42,13 +42,11 @@ pub(crate) fn scratch(context: Context) -> Option<&'static mut Scratch> {
     Some(unsafe { &mut *scratch })
 }
 
-/// Returns the key of a NIC's packet.
+/// Returns the key of the packet of a [`Context`].
 #[inline(always)]
-pub(crate) fn key() -> Option<&'static PacketKey> {
+pub(crate) fn key(context: u32) -> Option<&'static PacketKey> {
     // SAFETY: as above. Maps are initially zero, which is a valid key.
-    PACKET_KEY
-        .get_ptr(Context::Nic as u32)
-        .map(|key| unsafe { &*key })
+    PACKET_KEY.get_ptr(context).map(|key| unsafe { &*key })
 }
 
 /// The flow of the packet that this CPU handles. Programs of one CPU do not interrupt each other.

@@ -46,6 +46,12 @@ impl Bytes for Frame<'_> {
     }
 
     #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.ctx.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
     fn barrier<T>(&self, value: &mut T) {
         barrier(value);
     }

@@ -12,8 +12,9 @@ use xdp_core::{
 };
 
 use crate::{
-    flows::{FlowMaps, key, store},
+    flows::{Context, FlowMaps, key, store},
     frame::Frame,
+    routes,
 };
 
 /// Look-up of a packet that a rule redirects; the others are those of [`DrainScope`].
@@ -29,10 +30,11 @@ pub(crate) fn track(ctx: &XdpContext, decision: &Decision<'_>) -> Result<u32, u3
         return Ok(FlowEvent::Hit.code());
     }
     let code = look_up(ctx, decision, REDIRECTED);
-    if code >= FlowEvent::Hit.code() {
-        Ok(code)
-    } else {
+    // Fallbacks have codes on both sides of those of flows.
+    if code < FlowEvent::Hit.code() || code > FlowEvent::ErrorIn.code() {
         Err(code)
+    } else {
+        Ok(code)
     }
 }
 
@@ -111,15 +113,16 @@ fn look_up_as(
     } else {
         UNTRACKED
     };
-    let Some(key) = key() else {
+    let Some(key) = key(Context::Nic as u32) else {
         return failed;
     };
+    let admit = || routes::admitted(&ctx, Context::Nic);
     let packet = store(flow_packet(&frame, &key.view(), Direction::ToPod));
     let (Some(packet), Some(maps)) = (packet, FlowMaps::new(frame.length() as u64)) else {
         return failed;
     };
     if scope == REDIRECTED {
-        return match flows::track_inbound(packet, slot, &maps) {
+        return match flows::track_inbound(packet, slot, &maps, admit) {
             Ok(event) => event.code(),
             Err(reason) => reason.code(),
         };
@@ -129,5 +132,8 @@ fn look_up_as(
     } else {
         DrainScope::IcmpErrors
     };
-    flows::drains(packet, scope, slot, &maps).map_or(UNTRACKED, FlowEvent::code)
+    match flows::drains(packet, scope, slot, &maps) {
+        Some(FlowEvent::ErrorIn) if admit().is_err() => UNTRACKED,
+        event => event.map_or(UNTRACKED, FlowEvent::code),
+    }
 }

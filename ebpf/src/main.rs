@@ -23,6 +23,7 @@ mod reader;
 mod redirect;
 mod reject;
 mod reply;
+mod routes;
 mod skb;
 mod stack;
 mod tables;
@@ -67,13 +68,19 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
     action
 }
 
-/// Never attached: returns the verdict of [`xdp_nic`] on a packet. It counts nothing, and uses up no limit.
+/// Never attached: returns the verdict of [`xdp_nic`] on a packet that opens a flow. It counts nothing, and
+/// uses up no limit.
 #[xdp]
 fn xdp_explain(ctx: XdpContext) -> u32 {
     let Some(scratch) = flows::scratch(Context::Process) else {
         return XDP_ABORTED;
     };
-    let decision = examine(&Frame::new(&ctx), &RuleMaps, scratch).predicted(&RuleMaps);
+    let mut decision = examine(&Frame::new(&ctx), &RuleMaps, scratch).predicted(&RuleMaps);
+    if matches!(decision.outcome.kind, Kind::Redirect | Kind::Peer)
+        && let Err(reason) = routes::admitted(&ctx, Context::Process)
+    {
+        decision.outcome = VerdictCode::because(Kind::FallBack, reason.code());
+    }
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
         Some(()) => act(decision.outcome, &Predicted).1,
         None => XDP_ABORTED,
@@ -102,9 +109,13 @@ fn act(verdict: VerdictCode, packet: &impl Execute) -> (VerdictCode, u32) {
             Err(silent) => (silent, XDP_DROP),
         },
         Kind::Drop | Kind::RejectedSilently | Kind::Limited => (verdict, XDP_DROP),
-        Kind::Unparsed | Kind::NotConsidered | Kind::NoMatch | Kind::Pass | Kind::Audit | Kind::FallBack => {
-            (verdict, XDP_PASS)
-        }
+        Kind::Unparsed
+        | Kind::NotConsidered
+        | Kind::Foreign
+        | Kind::NoMatch
+        | Kind::Pass
+        | Kind::Audit
+        | Kind::FallBack => (verdict, XDP_PASS),
     }
 }
 

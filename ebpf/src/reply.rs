@@ -1,10 +1,7 @@
 //! Sends the replies of a pod past the stack.
 #![expect(unsafe_code, reason = "helpers fill structures in")]
 
-use core::{
-    arch::asm,
-    mem::{MaybeUninit, zeroed},
-};
+use core::mem::{MaybeUninit, zeroed};
 
 use aya_ebpf::{
     bindings::{
@@ -25,6 +22,7 @@ use crate::{
     counters,
     flows::{FlowMaps, has_fragments, record_fragments},
     reader::NEXT,
+    routes,
     skb::{
         Skb, {self},
     },
@@ -103,7 +101,7 @@ const AF_INET6: u8 = 10;
 #[inline(always)]
 fn route(skb: &Skb<'_>, view: &TransportView, key: &FlowKey) -> Result<(u32, NextHop), FlowEvent> {
     let mut memory = MaybeUninit::uninit();
-    let fib = zeroed_fib(&mut memory);
+    let fib = routes::zeroed(&mut memory);
     fill(fib, skb, view, key);
     // SAFETY: the context is the program's own, and the length is that of the structure.
     let answer = unsafe { bpf_fib_lookup(skb.raw().cast(), fib, size_of::<FibLookup>() as i32, 0) };
@@ -122,24 +120,6 @@ fn route(skb: &Skb<'_>, view: &TransportView, key: &FlowKey) -> Result<(u32, Nex
     // SAFETY: as above.
     unsafe { hop.__bindgen_anon_1.ipv6_nh = fib.__bindgen_anon_4.ipv6_dst };
     Ok((fib.ifindex, hop))
-}
-
-/// Scratch for a question, and the answer.
-#[repr(C, align(8))]
-struct Fib(FibLookup);
-
-/// Zeroes the parameters word by word: the compiler would otherwise call `memset`.
-#[inline(always)]
-fn zeroed_fib(memory: &mut MaybeUninit<Fib>) -> &mut FibLookup {
-    let mut words = memory.as_mut_ptr().cast::<u64>();
-    for word in 0..size_of::<Fib>() / size_of::<u64>() {
-        // SAFETY: inside the structure, which has the alignment of words.
-        unsafe { words.add(word).write_volatile(0) };
-    }
-    // SAFETY: a move to itself. The compiler must assume that the words were changed.
-    unsafe { asm!("{0} = {0}", inout(reg) words) };
-    // SAFETY: all of it was written, and all zero is a valid value.
-    unsafe { &mut (*words.cast::<Fib>()).0 }
 }
 
 #[inline(always)]

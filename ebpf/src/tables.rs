@@ -13,12 +13,14 @@ use aya_ebpf::{
     maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray},
 };
 use xdp_core::{
+    frames::StationTables,
     tables::{
         ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey,
         FlowKey, FlowValue, FragmentKey, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet,
-        MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_POD_BLOCKS,
-        MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports,
-        RuleCounters, RuleText, SlotWord, recent_len, {self},
+        MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_NICS, MAX_POD_BLOCKS,
+        MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, MAX_STATIONS,
+        NicEntry, PodBlock, Ports, Receiver, RuleCounters, RuleText, SlotWord, Station, nic_position,
+        recent_len, {self},
     },
     verdict::RuleTables,
 };
@@ -89,6 +91,12 @@ pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(M
 pub(crate) static RECENT: Array<u64> = Array::pinned(recent_len(DEFAULT_FLOWS), 0);
 
 #[map]
+static NICS: Array<NicEntry> = Array::pinned(MAX_NICS, BPF_F_MMAPABLE);
+
+#[map]
+static STATIONS: HashMap<Station, Receiver> = HashMap::pinned(MAX_STATIONS, 0);
+
+#[map]
 static CONFIG: Array<Config> = Array::pinned(1, 0);
 
 #[map]
@@ -108,6 +116,31 @@ pub(crate) fn config() -> Option<&'static Config> {
 
 /// The maps of rules, which the agent fills.
 pub(crate) struct RuleMaps;
+
+/// The agent writes an element while programs run. Each of its words is written at once: a program may
+/// combine an old word with a new one for one packet, which then passes.
+impl StationTables for RuleMaps {
+    #[inline(always)]
+    fn nic(&self, ifindex: u32) -> Option<&NicEntry> {
+        NICS.get(nic_position(ifindex))
+            .filter(|nic| nic.ifindex == ifindex)
+    }
+
+    #[inline(always)]
+    fn station(&self, station: &Station) -> Option<Receiver> {
+        let receiver = STATIONS.get_ptr(station)?.cast::<u64>();
+        // SAFETY: the pointer is to a live or recycled element of the map, never to freed memory. A receiver
+        // consists of two numbers, which are read at once.
+        let [device, flags] = unsafe { core::mem::transmute::<u64, [u32; 2]>(receiver.read_volatile()) };
+        Some(Receiver { device, flags })
+    }
+}
+
+/// Whether packets that the stack routes to an interface leave the node.
+#[inline(always)]
+pub(crate) fn is_outlet(ifindex: u32) -> bool {
+    RuleMaps.station(&Station::outlet(ifindex)).is_some()
+}
 
 impl RuleTables for RuleMaps {
     #[inline(always)]

@@ -24,7 +24,7 @@ use crate::{
     facts::{Deliveries, Pair},
     hook::Interface,
     installed::Attachments,
-    nics::{NicFacts, NicSelector},
+    nics::{NicFacts, NicSelector, Stations, stations},
     report::Problem,
     targets::{Target, Targets},
 };
@@ -68,6 +68,8 @@ pub struct AttachmentDecision {
     pub notes: Vec<Problem>,
     /// Whether any pod relies on the reply path.
     pub needs_reply_path: bool,
+    /// The frames that the stack takes from the NICs that have or get the program; `None`: unknown.
+    pub stations: Option<Stations>,
 }
 
 /// Decides what should be attached.
@@ -83,6 +85,7 @@ pub fn decide(situation: &Situation<'_>) -> AttachmentDecision {
     let mut pods = Pods::new(situation, reply_path, peer);
     pods.decide();
 
+    let stations = situation.nics.map(|facts| stations(&nics.programmed(), facts));
     let mut attachments = DesiredAttachments {
         hooks: nics.hooks,
         gro: pods.gro,
@@ -100,6 +103,7 @@ pub fn decide(situation: &Situation<'_>) -> AttachmentDecision {
         failures,
         notes,
         needs_reply_path,
+        stations,
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 pub use order::{ChangeResult, apply_in_order};
 use xdp_core::tables::{
-    ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6,
+    ActionRecord, Address, Class, IndexWord, NicEntry, PodBlock, Ports, Receiver, SlotWord, SourcesV4,
+    SourcesV6, Station,
 };
 
 use crate::{
@@ -142,6 +143,25 @@ pub enum Change {
         /// Destination address.
         address: Address,
     },
+    /// Describe a NIC, or clear the element.
+    SetNic {
+        /// Position in [`xdp_core::tables::maps::NICS`].
+        position: u32,
+        /// The element.
+        nic: NicEntry,
+    },
+    /// Let the rules apply to the frames for a station.
+    SetStation {
+        /// The station.
+        station: Station,
+        /// The interface that receives them.
+        receiver: Receiver,
+    },
+    /// The stack does not take the frames for a station any more.
+    ClearStation {
+        /// The station.
+        station: Station,
+    },
     /// Wait until no running program can use replaced or removed entries any more.
     Fence,
 }
@@ -174,6 +194,9 @@ impl Change {
             | Self::SetIndex { .. }
             | Self::SetAddress { .. }
             | Self::ClearAddress { .. }
+            | Self::SetNic { .. }
+            | Self::SetStation { .. }
+            | Self::ClearStation { .. }
             | Self::Fence => true,
             Self::Attach { .. }
             | Self::Replace { .. }

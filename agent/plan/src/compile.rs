@@ -74,6 +74,7 @@ impl Compiler {
             rules,
             problems: accepted.problems,
             attachments: DesiredAttachments::default(),
+            stations: None,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     facts::Readiness,
     hook::{AttachPoint, Interface},
     installed::{RuleLabel, SlotIdentity},
+    nics::Stations,
     report::Problem,
 };
 
@@ -27,6 +28,8 @@ pub struct Desired {
     pub problems: Vec<Problem>,
     /// Programs, and pods' interfaces.
     pub attachments: DesiredAttachments,
+    /// The frames that the node's stack takes from NICs; `None`: unknown, and left as they are.
+    pub stations: Option<Stations>,
 }
 
 /// The programs that should be attached, and the interfaces of pods that should take redirected packets.

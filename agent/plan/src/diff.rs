@@ -6,6 +6,7 @@ mod differ;
 mod link;
 mod rules;
 mod slots;
+mod stations;
 mod store;
 mod trees;
 
@@ -53,6 +54,7 @@ pub fn diff(desired: &Desired, installed: &Installed) -> Vec<Change> {
 /// Compares all. `before`: results of an earlier comparison with the same blocks and labels.
 fn compare(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Change>, Found) {
     let (tables, found) = compare_tables(desired, installed, before);
+    let tables = stations::around(tables, desired.stations.as_ref(), &installed.stations);
     let attachments = AttachmentDiff {
         desired: &desired.attachments,
         installed: &installed.attachments,

@@ -12,7 +12,10 @@ pub use pool::Pool;
 use serde::{Deserialize, Serialize};
 use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
 
-use crate::facts::{NotReady, Readiness};
+use crate::{
+    facts::{NotReady, Readiness},
+    nics::Stations,
+};
 
 /// One reading of the kernel. Only entries in use are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Installed {
     pub pods: BTreeMap<u32, PodLabel>,
     /// Labels by rule id.
     pub rules: RuleLabels,
+    /// The frames that the node's stack takes from NICs.
+    pub stations: Stations,
     /// Attached programs, and pods' interfaces.
     pub attachments: Attachments,
 }

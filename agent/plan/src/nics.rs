@@ -11,6 +11,7 @@ mod preflight;
 mod problem;
 mod select;
 mod state;
+mod stations;
 mod support;
 mod uppers;
 
@@ -21,11 +22,18 @@ pub use preflight::preflight;
 pub use problem::{REPLY_PATH_NEEDS, generic_mode, no_reply_path, not_native, peer_refused, reason};
 pub use select::{NicSelector, Selection, select};
 pub use state::{mode, states};
+pub use stations::{Stations, stations};
 pub use support::{RuleSupport, Support, rule_support};
 pub use uppers::{Uppers, advice, uppers};
 
+use xdp_core::tables::TagId;
+
 /// An interface as `RTM_GETLINK` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about an interface"
+)]
 pub struct HostLink {
     /// Interface index.
     pub ifindex: u32,
@@ -52,8 +60,30 @@ pub struct HostLink {
     /// `IFLA_LINK_NETNSID`: id of the namespace of [`HostLink::link`], if it is another one. The kernel
     /// reports -1 for a namespace without an id.
     pub link_netns: Option<i32>,
+    /// The tag of a VLAN interface.
+    pub vlan: Option<TagId>,
+    /// Whether the interface is a port of a bridge or bond that does not take frames now: the backup of a
+    /// bond (`IFLA_BOND_SLAVE_STATE`), or not forwarding (`IFLA_BRPORT_STATE`).
+    pub inactive_port: bool,
+    /// Whether a bridge filters VLANs (`IFLA_BR_VLAN_FILTERING`).
+    pub filters_vlans: bool,
+    /// VLANs of a port of such a bridge, or of the bridge itself.
+    pub bridge_vlans: Vec<BridgeVlan>,
+    /// Whether a macvlan takes all frames of its lower interface (mode `passthru`).
+    pub passthru: bool,
     /// The attached XDP program.
     pub xdp: XdpState,
+}
+
+/// A VLAN that a bridge lets pass at one of its ports, or to itself (`struct bridge_vlan_info`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeVlan {
+    /// The VLAN.
+    pub id: u16,
+    /// Untagged frames that arrive belong to it.
+    pub pvid: bool,
+    /// Its frames leave without a tag.
+    pub untagged: bool,
 }
 
 /// `IFLA_XDP`.
@@ -94,6 +124,10 @@ pub struct Driver {
 
 /// The facts about an interface that may be a NIC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about an interface"
+)]
 pub struct NicFacts {
     /// The interface.
     pub link: HostLink,
@@ -115,6 +149,8 @@ pub struct NicFacts {
     /// The firmware of an mlx5 NIC allows the few strides per buffer that XDP needs (capability
     /// `ext_stride_num_range`). `None`: unknown.
     pub few_strides: Option<bool>,
+    /// What the kernel applies as `rp_filter` of the interface: the larger value of `all` and its own.
+    pub rp_filter: u32,
     /// The bridge, bond or the like above it that has an XDP program, and that program.
     pub upper: Option<(String, XdpState)>,
     /// The kernel's tag of the XDP program that is attached.

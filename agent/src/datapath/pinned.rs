@@ -12,8 +12,8 @@ use std::{
 use aya::maps::{MapError, PerCpuValues};
 use xdp_core::{
     tables::{
-        Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_PROBLEMS, MAX_SLOTS, RuleCounters,
-        SlotWord, maps,
+        Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_NICS, MAX_PROBLEMS, MAX_SLOTS,
+        NicEntry, RuleCounters, SlotWord, maps,
     },
     verdict,
 };
@@ -23,6 +23,7 @@ use xdp_plan::{
     installed::{
         Attachments, Blocks, Installed, PodLabel, {self},
     },
+    nics::Stations,
     report::Problem,
 };
 
@@ -58,6 +59,7 @@ enum Table {
     Devices,
     Index,
     Addresses,
+    Stations,
 }
 
 impl Table {
@@ -68,6 +70,9 @@ impl Table {
             Change::SetDevice { .. } | Change::ClearDevice { .. } => Some(Self::Devices),
             Change::SetIndex { .. } => Some(Self::Index),
             Change::SetAddress { .. } | Change::ClearAddress { .. } => Some(Self::Addresses),
+            Change::SetNic { .. } | Change::SetStation { .. } | Change::ClearStation { .. } => {
+                Some(Self::Stations)
+            }
             _ => None,
         }
     }
@@ -131,6 +136,7 @@ impl Pinned {
             devices: self.devices()?,
             pods: self.pod_labels()?,
             rules: self.rule_labels(),
+            stations: self.stations()?,
             attachments: Attachments::default(),
         })
     }
@@ -147,6 +153,7 @@ impl Pinned {
             devices: before.devices.clone(),
             pods: before.pods.clone(),
             rules: Arc::clone(&before.rules),
+            stations: before.stations.clone(),
             attachments: before.attachments.clone(),
         };
         let touched: BTreeSet<Table> = changes.iter().filter_map(Table::of).collect();
@@ -157,6 +164,7 @@ impl Pinned {
                 Table::Devices => installed.devices = self.devices()?,
                 Table::Index => installed.index = self.index(),
                 Table::Addresses => installed.addresses = self.addresses()?,
+                Table::Stations => installed.stations = self.stations()?,
             }
         }
         Ok(installed)
@@ -165,6 +173,12 @@ impl Pinned {
     /// The tables as the program sees them, read as they are asked.
     pub fn live(&self) -> &impl verdict::RuleTables {
         &self.tables
+    }
+
+    /// NICs that the programs know, with their addresses.
+    pub fn known_nics(&self) -> Vec<NicEntry> {
+        let nics = (0..MAX_NICS).filter_map(|position| self.tables.memory.nics.get(position).copied());
+        nics.filter(|nic| *nic != NicEntry::default()).collect()
     }
 
     /// Slots that carry a label.
@@ -322,6 +336,20 @@ impl Pinned {
             }
         }
         Ok(addresses)
+    }
+
+    fn stations(&self) -> Result<Stations, OpenError> {
+        let nics =
+            (0..MAX_NICS).filter_map(|position| Some((position, *self.tables.memory.nics.get(position)?)));
+        let mut stations = BTreeMap::new();
+        for entry in &self.tables.stations {
+            let (Plain(station), Plain(receiver)) = entry.map_err(OpenError::table(maps::STATIONS))?;
+            stations.insert(station, receiver);
+        }
+        Ok(Stations {
+            nics: nics.filter(|(_, nic)| *nic != NicEntry::default()).collect(),
+            stations,
+        })
     }
 
     fn devices(&self) -> Result<BTreeMap<u32, u32>, OpenError> {

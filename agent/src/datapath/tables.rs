@@ -2,9 +2,10 @@
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, xdp::DevMap};
 use xdp_core::{
+    frames::StationTables,
     tables::{
-        ActionRecord, Address, Class, Config, Count, FailureKey, IndexWord, Label, PodBlock, Ports,
-        RuleCounters, SlotWord, SourcesV4, SourcesV6, maps,
+        ActionRecord, Address, Class, Config, Count, FailureKey, IndexWord, Label, NicEntry, PodBlock, Ports,
+        Receiver, RuleCounters, SlotWord, SourcesV4, SourcesV6, Station, maps, nic_position,
     },
     verdict,
 };
@@ -28,6 +29,7 @@ pub(super) use self::memory::MappedTables;
 pub(super) struct PinnedTables {
     pub(super) memory: MappedTables,
     pub(super) pods: HashMap<MapData, Plain<Address>, u32>,
+    pub(super) stations: HashMap<MapData, Plain<Station>, Plain<Receiver>>,
     pub(super) rule_limits: Array<MapData, u64>,
     pub(super) devices: DevMap<MapData>,
     pub(super) counters: PerCpuArray<MapData, Plain<RuleCounters>>,
@@ -45,6 +47,7 @@ impl PinnedTables {
         Ok(Self {
             memory: MappedTables::open(pins)?,
             pods: open(pins, maps::PODS)?,
+            stations: open(pins, maps::STATIONS)?,
             rule_limits: open(pins, maps::RULE_LIMITS)?,
             devices: open(pins, maps::DEVICES)?,
             counters: open(pins, maps::RULE_COUNTERS)?,
@@ -64,6 +67,18 @@ fn open<T: TryFrom<Map, Error = MapError>>(pins: &Pins, name: &'static str) -> R
     Map::from_map_data(data)
         .and_then(T::try_from)
         .map_err(OpenError::table(name))
+}
+
+impl StationTables for PinnedTables {
+    fn nic(&self, ifindex: u32) -> Option<&NicEntry> {
+        let nic = self.memory.nics.get(nic_position(ifindex));
+        nic.filter(|nic| nic.ifindex == ifindex)
+    }
+
+    fn station(&self, station: &Station) -> Option<Receiver> {
+        let Plain(receiver) = self.stations.get(&Plain(*station), 0).ok()?;
+        Some(receiver)
+    }
 }
 
 /// Reads what the kernel holds, as the program does.

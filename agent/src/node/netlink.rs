@@ -8,6 +8,7 @@ use std::io;
 use netlink_packet_core::DecodeError;
 
 mod address;
+mod bridge;
 pub(crate) mod client;
 pub mod ethnl;
 mod facts;
@@ -15,12 +16,14 @@ mod filter;
 pub mod genl;
 mod link;
 mod monitor;
+mod netconf;
 mod route;
 
 pub use facts::{FactsReader, facts};
 pub use filter::{TcFilter, clsact_filters};
 pub use link::host_links;
 pub use monitor::{Interests, Monitor};
+pub use netconf::{ReversePathFilters, rp_filters};
 
 /// A netlink request failed.
 #[derive(Debug, thiserror::Error)]

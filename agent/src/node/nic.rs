@@ -7,7 +7,7 @@ use xdp_plan::nics::{HostLink, NicFacts, XdpState, few_strides};
 use crate::node::{
     ethtool,
     kernel_log::KernelLog,
-    netlink::{NetlinkError, ethnl, genl},
+    netlink::{NetlinkError, ethnl, genl, rp_filters},
 };
 
 /// Reads the facts about the interfaces of the calling thread's namespace. What a driver does not answer
@@ -15,6 +15,7 @@ use crate::node::{
 pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
     let mut netdev = genl::Netdev::open()?;
     let mut rings = ethnl::Ethnl::open()?;
+    let rp_filters = rp_filters()?;
     let describe = |link: &HostLink| {
         let driver = ethtool::driver(&link.name).unwrap_or_default();
         // There may be hundreds of virtual interfaces, and none of them has these.
@@ -38,6 +39,7 @@ pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
                 .filter(|_| striding == Some(true) && link.xdp.program_id.is_none())
                 .and_then(|bus| few_strides(&KernelLog::open()?.messages(&[bus]))),
             virtual_function: is_virtual_function(&driver.bus),
+            rp_filter: rp_filters.effective(link.ifindex),
             upper: upper_program(link, links),
             program_tag: None,
             driver,

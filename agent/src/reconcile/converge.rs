@@ -139,6 +139,7 @@ impl<K: Kernel> Convergence<'_, K> {
         let mut desired = self.kept.compiler.compile(self.targets, &decision.deliveries);
         keep_draining(&mut desired, self.draining, &decision.deliveries);
         desired.attachments = decision.attachments.clone();
+        desired.stations.clone_from(&decision.stations);
         self.kernel.share_labels(&desired.rules);
         (decision, desired)
     }

@@ -35,6 +35,9 @@ pub struct NodeStatus {
     pub rules: Vec<RuleStatus>,
     /// Packets that passed without rule evaluation, by reason. Zero counts are left out.
     pub unparsed: BTreeMap<&'static str, u64>,
+    /// Packets to pods in frames that the node's stack does not take from the NIC, by reason. Zero counts are
+    /// left out.
+    pub foreign: BTreeMap<&'static str, u64>,
     /// Packets that a Redirect rule passed to the stack, by reason. Zero counts are left out.
     pub fallbacks: BTreeMap<&'static str, u64>,
     /// Events of rejected and limited packets, by name. Zero counts are left out.

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use xdp_agent::datapath::{Datapath, Pinned, Settings};
-use xdp_core::tables::{
-    Action, ActionRecord, Address, Class, IndexWord, PodBlock, PortRef, PortTarget, SlotWord, SourceRef,
-    index_position,
+use xdp_core::{
+    tables::{
+        Action, ActionRecord, Address, Class, IndexWord, PodBlock, PortRef, PortTarget, SlotWord, SourceRef,
+        index_position, nic_position,
+    },
+    testing::NIC,
 };
 use xdp_plan::{
     change::{Change, ChangeResult, Content},
@@ -147,6 +150,10 @@ fn problems_are_stored_for_status_even_if_they_are_long() {
 
 fn changes(slot: u32, index: u32) -> Vec<Change> {
     vec![
+        Change::SetNic {
+            position: nic_position(NIC.ifindex),
+            nic: NIC,
+        },
         Change::SetRuleLabel {
             rule: 9,
             label: rule(),

@@ -13,7 +13,7 @@ use xdp_core::{
 
 use crate::{
     bpffs::Bpffs,
-    node::{desired, pod, policy, program},
+    node::{DEVICE, desired, pod, policy, program},
 };
 
 const RULES: [&str; 5] = [
@@ -89,7 +89,7 @@ fn the_kernel_tells_verdict_and_rule_and_counts_nothing() {
         ),
     ];
     for (packet, kind, rule) in cases {
-        let answer = explainer.ask(&packet.frame()).unwrap();
+        let answer = explainer.ask(&packet.frame(), DEVICE).unwrap();
         let name = answer
             .rule
             .map(|rule| labels[&rule].rule.as_str())
@@ -112,7 +112,10 @@ fn a_limit_is_shown_as_it_was_written() {
     let datapath = installed(&bpffs);
     let explainer = Explainer::open(datapath.pinned()).unwrap();
     let answer = explainer
-        .ask(&packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(53)).frame())
+        .ask(
+            &packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(53)).frame(),
+            DEVICE,
+        )
         .unwrap();
     let record = datapath
         .pinned()
@@ -134,7 +137,7 @@ fn a_fallback_is_shown_with_its_reason() {
     let explainer = Explainer::open(datapath.pinned()).unwrap();
     let mut frame = packet("192.0.2.1", "10.0.0.5", IpProtocol::UDP, Some(7777)).frame();
     frame[0] |= 1;
-    let answer = explainer.ask(&frame).unwrap();
+    let answer = explainer.ask(&frame, DEVICE).unwrap();
     assert_eq!(
         (answer.kind, answer.reason),
         (Kind::FallBack, Some(Fallback::NotUnicast.code()))

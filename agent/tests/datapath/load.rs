@@ -28,6 +28,8 @@ fn every_map_and_every_tracepoint_is_pinned_by_its_name() {
         maps::DELIVERED,
         maps::EVENTS,
         maps::FAILURES,
+        maps::NICS,
+        maps::STATIONS,
         maps::CONFIG,
         maps::RULE_LABELS,
         maps::POD_LABELS,

@@ -10,7 +10,7 @@ use xdp_plan::{
     facts::{Deliveries, NodeFacts, Readiness},
     manifests::{ManifestObject, parse},
     targets::targets,
-    testing::node::pair,
+    testing::node::{pair, test_stations},
 };
 
 use crate::judge::apply;
@@ -48,7 +48,10 @@ pub(crate) fn desired(yaml: &str) -> Desired {
             ..NodeFacts::default()
         },
     );
-    let desired = Compiler::default().compile(&found, &BTreeMap::from([(DEVICE, ready)]));
+    let desired = Desired {
+        stations: Some(test_stations()),
+        ..Compiler::default().compile(&found, &BTreeMap::from([(DEVICE, ready)]))
+    };
     assert_eq!((found.problems, &desired.problems), (Vec::new(), &Vec::new()));
     desired
 }

@@ -9,6 +9,8 @@ use crate::judge::SHORTEST;
 
 /// Packets go to the pods below, and to one or two that are none.
 const PODS: u64 = 64;
+/// The VLAN of tags.
+pub(crate) const VLAN: u16 = 5;
 /// Of each kind.
 pub(crate) const BLOCKS: u64 = 48;
 
@@ -200,7 +202,7 @@ impl Random {
         ];
         for _ in 0..self.pick(&[0, 0, 0, 0, 1, 2, 3]) {
             frame.extend(self.pick(&[[0x81, 0], [0x88, 0xa8]]));
-            frame.extend([0, 5]);
+            frame.extend(VLAN.to_be_bytes());
         }
         let ip = if six { self.ipv6(pod) } else { self.ipv4(pod) };
         frame.extend(match (self.below(40), six) {

@@ -8,6 +8,7 @@ mod errors;
 mod fragments;
 mod peer;
 mod routes;
+mod sources;
 mod tags;
 
 use std::{
@@ -20,7 +21,7 @@ use xdp_agent::{
     testing::HostAndPod,
 };
 use xdp_core::{
-    events::{Fallback, FlowEvent},
+    events::{Fallback, FlowEvent, ForeignFrame},
     tables::REPLY_PATH_MARK,
     testing::wire::{ACK, SYN, WirePacket, WireProtocol},
 };
@@ -133,6 +134,7 @@ impl Node {
     fn noted<T>(&self, what: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
         let names = FlowEvent::ALL.map(|event| (event.code(), event.name()));
         let reasons = Fallback::ALL.map(|reason| (reason.code(), reason.name()));
+        let foreign = ForeignFrame::ALL.map(|reason| (reason.code(), reason.name()));
         let events = || {
             let events = self.datapath.pinned().events().unwrap();
             let packets = events.into_iter().map(|(code, count)| (code, count.packets));
@@ -143,7 +145,12 @@ impl Node {
         let after = events();
         let grown =
             |(code, name): &(u32, &'static str)| (after.get(code) > before.get(code)).then_some(*name);
-        let noted = names.iter().chain(&reasons).filter_map(grown).collect();
+        let noted = names
+            .iter()
+            .chain(&reasons)
+            .chain(&foreign)
+            .filter_map(grown)
+            .collect();
         (done, noted)
     }
 

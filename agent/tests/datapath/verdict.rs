@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeSet, mem};
 
-use xdp_core::tables::{IndexWord, SlotWord, index_position};
-use xdp_plan::change::{Change, Content};
+use xdp_core::tables::{IndexWord, SlotWord, Station, TagId, index_position};
+use xdp_plan::{
+    change::{Change, Content},
+    nics::Stations,
+    testing::node::test_stations,
+};
 
 use crate::{
     judge::{Judge, SHORTEST},
-    random::{BLOCKS, Random, v4, v6},
+    random::{BLOCKS, Random, VLAN, v4, v6},
 };
 
 const PODS: u32 = 64;
@@ -30,7 +34,7 @@ fn host_and_kernel_agree_on_any_tables_and_any_packet() {
         verdicts += judge.verdicts;
     }
     println!("{verdicts} verdicts without a difference");
-    assert_eq!(seen.len(), 11, "every kind of verdict is among them: {seen:?}");
+    assert_eq!(seen.len(), 12, "every kind of verdict is among them: {seen:?}");
 }
 
 #[test]
@@ -47,10 +51,31 @@ fn host_and_kernel_agree_on_a_packet_cut_at_every_length() {
     println!("{} verdicts without a difference", judge.verdicts);
 }
 
+/// The stations of the NIC of test runs, with interfaces for the VLAN of the random frames.
+fn stations() -> Vec<Change> {
+    let Stations { nics, stations } = test_stations();
+    let vlan = |tag: TagId| {
+        if tag == TagId(0) {
+            tag
+        } else {
+            TagId(tag.0 & !0xfff | VLAN)
+        }
+    };
+    let nics = nics
+        .into_iter()
+        .map(|(position, nic)| Change::SetNic { position, nic });
+    let stations = stations.into_iter().map(|(station, receiver)| {
+        let tags = station.tags.map(vlan);
+        let station = Station { tags, ..station };
+        Change::SetStation { station, receiver }
+    });
+    nics.chain(stations).collect()
+}
+
 /// Blocks at random that lead to each other; one pod in eight has lost its device. Every address is in the
 /// hash, and every other one in the index as well.
 fn installation(random: &mut Random) -> Vec<Change> {
-    let mut changes = Vec::new();
+    let mut changes = stations();
     for index in 0..BLOCKS as u32 {
         let contents = [
             Content::SourcesV4(Box::new(random.sources_v4())),

@@ -35,6 +35,8 @@ pub struct Instruments {
     received: PerCpuArray<MapData, ReceivedPackets>,
     devices: DevMap<MapData>,
     indexes: Array<MapData, u32>,
+    /// The node, and its NIC, at which packets of test runs arrive; `None`: at no NIC in particular.
+    nic: Option<(Namespace, u32)>,
 }
 
 impl Instruments {
@@ -62,7 +64,15 @@ impl Instruments {
             devices: take("DEVICES")?.try_into()?,
             indexes: take("INDEXES")?.try_into()?,
             ebpf,
+            nic: None,
         })
+    }
+
+    /// Makes the packets of test runs arrive at a NIC of a node.
+    #[must_use]
+    pub fn at(self, node: &Namespace, nic: u32) -> Self {
+        let nic = Some((node.clone(), nic));
+        Self { nic, ..self }
     }
 
     /// Returns one of its programs.

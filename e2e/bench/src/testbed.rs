@@ -21,7 +21,7 @@ use xdp_e2e::{Agent, ManifestFolder};
 use xdp_lab::{Lab, LabPod, LabPodSpec, Namespace, Nic, NicSpec, Style, bpf};
 
 use crate::{
-    instruments::PodDevice,
+    instruments::{Instruments, PodDevice},
     workload::{ExpectedVerdict, FrameSpec, TestFlow, Workload, WorkloadPod, frame, policies},
 };
 
@@ -60,6 +60,8 @@ impl<'a> Testbed<'a> {
     pub fn new(lab: &'a Lab, pods: u8) -> Result<Self> {
         let node = lab.node().clone();
         let nic = lab.nic(NicSpec::new("nic0", &lab.namespace("client")?))?;
+        // The sources of workloads are anywhere.
+        nic.make_gateway()?;
         let plain_nic = lab.nic(NicSpec::new("nic1", &lab.namespace("other-client")?))?;
         crate::command::run(&node, &format!("ip link set nic1 address {}", text(nic.mac)))?;
         let manifests = ManifestFolder::new(lab)?;
@@ -212,7 +214,18 @@ impl<'a> Testbed<'a> {
 
     /// Runs the product's program on a flow.
     pub fn verdict(&self, workload: &Workload, flow: &TestFlow) -> Result<bpf::TestRun> {
-        Ok(bpf::run_once(&self.program, &self.frame(workload, flow))?)
+        self.run_at_nic(&self.program, workload, flow)
+    }
+
+    /// Runs a program on a flow's frame, as if it had arrived at the NIC.
+    fn run_at_nic(&self, program: &ProgramFd, workload: &Workload, flow: &TestFlow) -> Result<bpf::TestRun> {
+        let (frame, nic) = (self.frame(workload, flow), self.nic.ifindex);
+        Ok(self.node.run(|| bpf::run_once(program, &frame, nic))??)
+    }
+
+    /// Loads the instruments for this node: what they run sees packets of its NIC.
+    pub fn instruments(&self) -> Result<Instruments> {
+        Ok(Instruments::load(false)?.at(&self.node, self.nic.ifindex))
     }
 
     /// Returns the flow's frame. If the flow is redirected, the frame contains the expected mark.
@@ -241,7 +254,7 @@ impl<'a> Testbed<'a> {
     ) -> Result<Vec<(TestFlow, bpf::TestRun)>> {
         let mut wrong = Vec::new();
         for flow in flows {
-            let ran = bpf::run_once(program, &self.frame(workload, flow))?;
+            let ran = self.run_at_nic(program, workload, flow)?;
             if !is_right(&ran, workload, flow) {
                 wrong.push((*flow, ran));
             }

@@ -187,9 +187,10 @@ pub fn verifier_log(kind: ProgramType, instructions: &[u64], license: &CStr) -> 
     }
 }
 
-/// Runs an XDP program once on a packet.
-pub fn run_once(program: impl AsFd, frame: &[u8]) -> io::Result<TestRun> {
-    let context = xdp_md(frame, 0);
+/// Runs an XDP program once on a packet that arrives at an interface of the calling thread's namespace. 0 is
+/// no interface in particular.
+pub fn run_once(program: impl AsFd, frame: &[u8], ifindex: u32) -> io::Result<TestRun> {
+    let context = xdp_md(frame, ifindex);
     let mut context_out = XdpMd::default();
     let mut out = vec![0_u8; frame.len() + 512];
     let mut attr = test_run(&program, frame, &context, 1);
@@ -209,9 +210,9 @@ pub fn run_once(program: impl AsFd, frame: &[u8]) -> io::Result<TestRun> {
 }
 
 /// Runs an XDP program `repeat` times on the same packet, and returns the nanoseconds per run that the kernel
-/// measured.
-pub fn run_repeated(program: impl AsFd, frame: &[u8], repeat: u32) -> io::Result<u32> {
-    let context = xdp_md(frame, 0);
+/// measured. The packet arrives as in [`run_once`].
+pub fn run_repeated(program: impl AsFd, frame: &[u8], repeat: u32, ifindex: u32) -> io::Result<u32> {
+    let context = xdp_md(frame, ifindex);
     let mut attr = test_run(&program, frame, &context, repeat);
     bpf(BPF_PROG_TEST_RUN, &mut attr)?;
     Ok(attr[9])

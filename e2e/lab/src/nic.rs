@@ -138,6 +138,20 @@ impl Nic {
         })
     }
 
+    /// Makes the client the node's gateway: replies to all addresses leave by this NIC.
+    pub fn make_gateway(&self) -> Result<(), LabError> {
+        for via in [self.client_v4, self.client_v6] {
+            Netlink::open(&self.node)?.set_route(Route {
+                to: None,
+                via: Some(via),
+                ifindex: self.ifindex,
+                metric: 1,
+                is_v6: via.is_ipv6(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Makes the client receive the frames that a program on the NIC sends back (`XDP_TX`).
     pub fn receive_xdp_tx(&self) -> Result<(), LabError> {
         self.client.receive_xdp_tx(&self.wire)

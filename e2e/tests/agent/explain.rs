@@ -77,6 +77,8 @@ fn explain_predicts_the_verdict_on_a_packet_and_changes_no_counter() {
     let (fixture, pod) = fixture();
     let agent = fixture.start(&["server"]);
     let nic = &fixture.nic;
+    nic.add_client_address(cases::NOT_BANNED.parse().unwrap())
+        .unwrap();
     let end = udp(nic.client_v4, pod.v4(), 6666, b"x");
     let before = agent.look();
     let cases = cases(nic, &pod);

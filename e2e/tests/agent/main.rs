@@ -24,5 +24,6 @@ mod reject;
 mod reply_path;
 mod restart;
 mod reuse;
+mod stations;
 mod traffic;
 mod upgrade;

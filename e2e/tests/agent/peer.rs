@@ -148,7 +148,7 @@ fn a_tagged_datagram_arrives_without_its_tag_and_with_its_mark() {
     let out = RawSocket::sender(&fixture.client, &nic.wire).unwrap();
     for (from, to) in [(nic.client_v4, pod.v4()), (nic.client_v6, pod.v6())] {
         let inbox = UdpReceiver::bind(&pod.ns, at(to, 7777)).unwrap();
-        out.send(&on_wire(nic, &[7], &udp(from, to, 7777, b"out of a VLAN")))
+        out.send(&on_wire(nic, &[0], &udp(from, to, 7777, b"out of a VLAN")))
             .unwrap();
         only_mark(&inbox.wait_for(1, PATIENCE).unwrap(), 42, 1);
     }

@@ -6,6 +6,7 @@
 //! | [`Fallback`] | 16 to 31 | packets that a Redirect rule matches and the stack delivers |
 //! | [`Event`] | 32 to 43 | other events |
 //! | [`FlowEvent`] | 44 to 63 | events of tracked flows |
+//! | [`ForeignFrame`], [`Fallback`] | 80 to 87 | frames that the node's stack does not take, or may not take |
 
 /// Defines an enum whose variants are indexes into [`crate::tables::maps::EVENTS`].
 macro_rules! counted {
@@ -88,9 +89,34 @@ counted! {
         /// A protocol without flows (`UNTRACKED`): its replies look like packets that the pod sends on its
         /// own.
         UntrackedProtocol = 26,
+        /// The source cannot be trusted: it is martian, or the route back to it does not leave by a NIC. It
+        /// is an address of the node, or of a pod on the node, or nothing has a route to it.
+        Source = 27,
+        /// The route back to the source leaves by another interface, and `rp_filter` of the interface is 1.
+        ReversePath = 28,
+        /// A router does not forward a packet whose TTL or hop limit is 1 or 0: the stack answers it.
+        TimeToLive = 29,
         /// Several interfaces carry the pod's address, and nothing tells which of them is the pod's
         /// ([`crate::tables::PodBlock::ADDRESS_IN_DOUBT`]).
         AddressInDoubt = 31,
+        /// The stack would not forward the packet: forwarding is off, or the route to the pod refuses it.
+        NotForwarded = 83,
+        /// The NIC is a port of a bond or bridge that may not take the frame: a backup, or not forwarding, or
+        /// the bridge filters VLANs.
+        PortState = 84,
+    }
+}
+
+counted! {
+    /// Why the rules do not apply to a frame for a pod: the node's own stack would not take it from the NIC.
+    /// It passes to the stack.
+    ForeignFrame {
+        /// The agent has not described the NIC yet.
+        UnknownNic = 80,
+        /// The destination MAC address is that of another station.
+        OtherStation = 81,
+        /// The node has no interface for the frame's VLAN.
+        OtherVlan = 82,
     }
 }
 

@@ -18,8 +18,11 @@ pub struct PacketKey {
     tags: u32,
     ip_len: u32,
     upper: u32,
-    fragment: u32,
-    group_mac: u32,
+    fragment: u16,
+    ttl: u16,
+    group_mac: u16,
+    /// The flags of the interface that receives the packet: [`crate::tables::Receiver`].
+    receiver: u16,
     is_v4: u32,
 }
 
@@ -65,19 +68,23 @@ impl PacketKey {
             tags: packet.tags,
             ip_len: packet.ip_len,
             upper: packet.upper_offset,
-            fragment: u32::from(packet.fragment),
-            group_mac: u32::from(packet.group_mac),
+            fragment: u16::from(packet.fragment),
+            ttl: u16::from(packet.ttl),
+            group_mac: u16::from(packet.group_mac),
+            receiver: 0,
             is_v4: u32::from(packet.destination.is_v4()),
         }
     }
 
+    /// Returns the source address.
     #[inline(always)]
-    pub(crate) const fn source(&self) -> &Address {
+    pub const fn source(&self) -> &Address {
         &self.flow.remote
     }
 
+    /// Returns the destination address.
     #[inline(always)]
-    pub(crate) const fn destination(&self) -> &Address {
+    pub const fn destination(&self) -> &Address {
         &self.flow.pod
     }
 
@@ -93,8 +100,9 @@ impl PacketKey {
         self.flow.pod_port as u32
     }
 
+    /// Returns the number of VLAN tags.
     #[inline(always)]
-    pub(crate) const fn tags(&self) -> u32 {
+    pub const fn tags(&self) -> u32 {
         self.tags
     }
 
@@ -110,12 +118,28 @@ impl PacketKey {
 
     #[inline(always)]
     pub(crate) const fn fragment(&self) -> u32 {
-        self.fragment
+        self.fragment as u32
+    }
+
+    #[inline(always)]
+    pub(crate) const fn ttl(&self) -> u32 {
+        self.ttl as u32
+    }
+
+    /// Returns the flags of the interface that receives the packet.
+    #[inline(always)]
+    pub(crate) const fn receiver(&self) -> u32 {
+        self.receiver as u32
+    }
+
+    #[inline(always)]
+    pub(crate) const fn set_receiver(&mut self, flags: u32) {
+        self.receiver = flags as u16;
     }
 
     #[inline(always)]
     pub(crate) const fn group_mac(&self) -> u32 {
-        self.group_mac
+        self.group_mac as u32
     }
 
     /// Whether the packet is ICMP or `ICMPv6`.

@@ -4,12 +4,13 @@
 //! about a packet is written once. Modules use only modules to their left, or above them:
 //!
 //! ```text
-//!  tables ─┐
-//!  events ─┴▶ parse ─▶ flows ─▶ key ─▶ reject ─▶ verdict ─┬▶ limits
-//!  metadata ───────────────────────────────────────┘      └▶ explain
+//!  tables ─┐          ┌─▶ frames ───────────────────┐
+//!  events ─┴▶ parse ──┴▶ flows ─▶ key ─▶ reject ─▶ verdict ─┬▶ limits
+//!  metadata ────────────────────────────────────────┘       └▶ explain
 //! ```
 //!
 //! [`tables`], [`events`] and [`metadata`] are the contract with user space. [`parse`] reads a packet,
+//! [`frames`] decides whether the stack would take it, [`sources`] whether its source can be trusted,
 //! [`flows`] tracks connections, [`key`] is what rules match, [`reject`] makes answers, and [`verdict`]
 //! decides. [`limits`] applies rate limits to a verdict, and [`explain`] encodes it for the agent. [`btf`] is
 //! for the agent only.
@@ -28,11 +29,13 @@ pub mod btf;
 pub mod events;
 pub mod explain;
 pub mod flows;
+pub mod frames;
 pub mod key;
 pub mod limits;
 pub mod metadata;
 pub mod parse;
 pub mod reject;
+pub mod sources;
 pub mod tables;
 #[cfg(feature = "testing")]
 pub mod testing;

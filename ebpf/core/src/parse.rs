@@ -36,6 +36,13 @@ pub trait Bytes {
         value
     }
 
+    /// Returns the interface index of the NIC at which the packet arrived. A packet that arrived nowhere is
+    /// treated as one of the loopback interface, as in the kernel's test runs.
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        1
+    }
+
     /// Leaves `value` unchanged. In the kernel it is a barrier for the compiler, which otherwise duplicates
     /// the rest of the program for each kind of packet.
     #[inline(always)]
@@ -72,6 +79,8 @@ pub struct Packet {
     pub destination: Address,
     /// IP protocol number; behind the extension headers for IPv6.
     pub protocol: u8,
+    /// TTL, or hop limit.
+    pub ttl: u8,
     /// Offset of the transport header, or of what follows the IP headers, from the start of the frame.
     pub upper_offset: u32,
     upper: Upper,

@@ -12,6 +12,7 @@ mod blocks;
 mod counters;
 mod flows;
 mod limits;
+mod stations;
 
 pub use address::{Address, IndexWord, index_position};
 pub use blocks::{
@@ -24,6 +25,7 @@ pub use flows::{
     recent_len,
 };
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};
+pub use stations::{Mac, NicEntry, Receiver, Station, TagId, nic_position};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
 pub const ABI_VERSION: u32 = 5;
@@ -80,6 +82,11 @@ pub mod maps {
     /// a look-up in [`ESTABLISHED`]. Its length is a power of two, see [`super::recent_len`] and
     /// [`super::Config::recent_mask`].
     pub const RECENT: &str = "RECENT";
+    /// Array: [`super::nic_position`] → [`super::NicEntry`]: the frames that most packets arrive in. It saves
+    /// a look-up in [`STATIONS`].
+    pub const NICS: &str = "NICS";
+    /// Hash: [`super::Station`] → [`super::Receiver`]: all frames that the node's stack takes from NICs.
+    pub const STATIONS: &str = "STATIONS";
     /// Hash: [`super::FailureKey`] → packets (`u64`).
     pub const FAILURES: &str = "FAILURES";
     /// Array with one element: [`super::Config`].
@@ -139,6 +146,10 @@ pub const MAX_ADDRESSES: u32 = 4 * MAX_SLOTS;
 pub const MAX_RULES: u32 = 1 << 15;
 /// Elements of [`maps::SOURCE_LIMITS`]; a power of two.
 pub const LIMIT_SETS: u32 = 1 << 14;
+/// Elements of [`maps::NICS`]; a power of two.
+pub const MAX_NICS: u32 = 1 << 10;
+/// Elements of [`maps::STATIONS`].
+pub const MAX_STATIONS: u32 = 1 << 14;
 /// Records in [`maps::PROBLEMS`].
 pub const MAX_PROBLEMS: u32 = 256;
 /// Distinct failures kept in [`maps::FAILURES`].
@@ -231,9 +242,12 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<FlowValue>() == 8);
     assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<NicEntry>() == 24);
+    assert!(size_of::<Station>() == 16);
+    assert!(size_of::<Receiver>() == 8);
     assert!(size_of::<Config>() == 48);
     assert!(size_of::<Label>() == 1024);
     assert!(size_of::<RuleText>() == 448);
-    assert!(INDEX.is_power_of_two() && LIMIT_SETS.is_power_of_two());
+    assert!(INDEX.is_power_of_two() && MAX_NICS.is_power_of_two() && LIMIT_SETS.is_power_of_two());
     assert!(MAX_PORT_BLOCKS <= 1 << 16 && MAX_ACTIONS <= 1 << 16 && MAX_SLOTS < 1 << 16);
 };

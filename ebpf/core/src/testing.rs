@@ -11,5 +11,5 @@ pub mod wire;
 pub use buffer::FrameBuffer;
 pub use facts::PacketFacts;
 pub use fixture::{ClassColumns, FlatBounds, RuleFixture, VerdictSummary, look_up};
-pub use model::{PodModel, SLOT};
+pub use model::{NIC, NIC_MAC, PodModel, SLOT, stations};
 pub use shape::{POD, POD_V6, PacketShape};

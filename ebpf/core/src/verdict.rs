@@ -16,6 +16,9 @@ pub use self::{
 use crate::{
     events::{Event, Fallback},
     flows::DrainScope,
+    frames::{
+        StationTables, {self},
+    },
     key::{PacketKey, Scratch},
     parse::{
         Bytes, {self},
@@ -24,13 +27,13 @@ use crate::{
         RejectWith, {self},
     },
     tables::{
-        Action, ActionRecord, Address, Class, IndexWord, NO_MATCH, PodBlock, Ports, SlotWord, SourcesV4,
-        SourcesV6, index_position,
+        Action, ActionRecord, Address, Class, IndexWord, NO_MATCH, PodBlock, Ports, Receiver, SlotWord,
+        SourcesV4, SourcesV6, index_position,
     },
 };
 
 /// Access to the tables of rules. Every look-up may fail at any time.
-pub trait RuleTables {
+pub trait RuleTables: StationTables {
     /// Looks up an element of [`crate::tables::maps::INDEX`].
     fn index(&self, position: u32) -> Option<IndexWord>;
 
@@ -107,15 +110,25 @@ pub fn examine<'t, B: Bytes + ?Sized, T: RuleTables>(
 }
 
 /// Fills in the decision. `None`: no rules apply to this destination.
+///
+/// Whether the stack would take the frame is asked only for packets to pods: those of others are not counted.
 #[inline(always)]
 fn look_up<'t, B: Bytes + ?Sized, T: RuleTables>(
     bytes: &B,
-    key: &'t PacketKey,
+    key: &'t mut PacketKey,
     tables: &'t T,
     decision: &mut Decision<'t>,
 ) -> Option<()> {
     let slot = slot(key.destination(), key.is_v4(), tables)?;
     let pod = tables.pod(tables.word(slot)?.block()?)?;
+    match frames::receiver(bytes, key.tags(), tables) {
+        Ok(receiver) => key.set_receiver(receiver.flags),
+        Err(reason) => {
+            decision.outcome = VerdictCode::because(Kind::Foreign, reason.code());
+            return None;
+        }
+    }
+    let key = &*key;
     let (class, number) = classify::find(pod, key, tables)?;
     let trace = Trace {
         slot,
@@ -228,6 +241,10 @@ fn needs_stack(key: &PacketKey, pod: &PodBlock) -> Option<Fallback> {
         Some(Fallback::Fragment)
     } else if key.ip_len() > pod.mtu {
         Some(Fallback::TooLong)
+    } else if key.ttl() <= 1 {
+        Some(Fallback::TimeToLive)
+    } else if key.receiver() & Receiver::UNCERTAIN != 0 {
+        Some(Fallback::PortState)
     } else {
         None
     }

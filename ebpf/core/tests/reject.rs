@@ -9,8 +9,8 @@ use rstest::rstest;
 use xdp_core::{
     events::Event,
     reject::turn,
-    tables::{Action, ActionRecord},
-    testing::{FrameBuffer, POD, POD_V6, PacketShape, PodModel},
+    tables::{Action, ActionRecord, Station, TagId},
+    testing::{FrameBuffer, NIC, POD, POD_V6, PacketShape, PodModel},
     verdict::{Verdict, decide},
 };
 
@@ -18,6 +18,8 @@ const CLIENT: [u8; 4] = [198, 51, 100, 7];
 const CLIENT_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
 const NIC_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const VLAN: u16 = 0x8100;
+const SERVICE_VLAN: u16 = 0x88a8;
 
 fn verdict(frame: &[u8]) -> Verdict {
     let record = ActionRecord {
@@ -25,7 +27,27 @@ fn verdict(frame: &[u8]) -> Verdict {
         action: Action::Reject as u8,
         ..ActionRecord::default()
     };
-    decide(frame, &PodModel::new(POD, POD_V6).with_rule(record))
+    let mut model = PodModel::new(POD, POD_V6).with_rule(record);
+    for (outer, inner) in [
+        ((VLAN, 5), None),
+        ((VLAN, 6), None),
+        ((SERVICE_VLAN, 5), Some((VLAN, 6))),
+    ] {
+        let tag = |(protocol, vlan)| TagId::new(protocol, vlan);
+        let station = Station {
+            mac: xdp_core::testing::NIC_MAC,
+            nic: NIC.ifindex,
+            tags: [tag(outer), inner.map(tag).unwrap_or_default()],
+        };
+        let group = Station {
+            mac: Station::GROUP,
+            ..station
+        };
+        model
+            .stations
+            .extend([station, group].map(|station| (station, NIC.receiver)));
+    }
+    decide(frame, &model)
 }
 
 /// Returns the answer.

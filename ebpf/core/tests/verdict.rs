@@ -1,7 +1,7 @@
 //! Verdicts, against a plain reading of the documentation of the tables.
 use rstest::rstest;
 use xdp_core::{
-    events::{Event, Fallback},
+    events::{Event, Fallback, FlowEvent, ForeignFrame},
     key::Scratch,
     metadata::Metadata,
     tables::{
@@ -302,7 +302,11 @@ fn codes_are_distinct_and_names_are_those_of_the_variants() {
     let unparsed = xdp_core::events::Unparsed::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let fallbacks = Fallback::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let events = Event::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
-    let all: Vec<_> = unparsed.into_iter().chain(fallbacks).chain(events).collect();
+    let foreign = ForeignFrame::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
+    let flows = FlowEvent::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
+    let all = unparsed.into_iter().chain(fallbacks).chain(events);
+    let mut all: Vec<_> = all.chain(foreign).chain(flows).collect();
+    all.sort_unstable();
     for pair in all.windows(2) {
         assert!(pair[0].0 < pair[1].0, "{pair:?}");
     }

@@ -167,18 +167,19 @@ impl<'a> Nics<'a> {
         self.companion(Hook::NicPeer, needed, peer_refused)
     }
 
+    /// Returns the NICs that have or get the program.
+    pub(super) fn programmed(&self) -> BTreeSet<u32> {
+        let points = self.hooks.keys().filter(|point| point.hook == Hook::Nic);
+        points.map(|point| point.ifindex).collect()
+    }
+
     fn companion(
         &mut self,
         hook: Hook,
         needed: bool,
         problem: impl Fn(&str, &str) -> Problem,
     ) -> Option<Problem> {
-        let nics: Vec<u32> = self
-            .hooks
-            .keys()
-            .filter(|point| point.hook == Hook::Nic)
-            .map(|point| point.ifindex)
-            .collect();
+        let nics = self.programmed();
         let refused = &self.situation.refused;
         let refusals = nics.iter().filter_map(|nic| {
             let refusal = refused.attach(hook, *nic)?;

@@ -7,7 +7,11 @@ mod steps;
 use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_core::{
-    tables::{ActionRecord, Address, Class, IndexWord, PodBlock, Ports, SlotWord, SourcesV4, SourcesV6},
+    frames::StationTables,
+    tables::{
+        ActionRecord, Address, Class, IndexWord, NicEntry, PodBlock, Ports, Receiver, SlotWord, SourcesV4,
+        SourcesV6, Station, nic_position,
+    },
     verdict::RuleTables,
 };
 
@@ -90,6 +94,17 @@ impl TableModel {
         let blocks = Blocks::read(&self.installed.words, &*self);
         self.used_rules = blocks.actions.iter().map(|(_, record)| record.rule).collect();
         self.installed.blocks = blocks;
+    }
+}
+
+impl StationTables for TableModel {
+    fn nic(&self, ifindex: u32) -> Option<&NicEntry> {
+        let nic = self.installed.stations.nics.get(&nic_position(ifindex));
+        nic.filter(|nic| nic.ifindex == ifindex)
+    }
+
+    fn station(&self, station: &Station) -> Option<Receiver> {
+        self.installed.stations.stations.get(station).copied()
     }
 }
 

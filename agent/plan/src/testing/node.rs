@@ -3,12 +3,17 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::core::v1 as k8s;
+use xdp_core::{
+    tables::{Station, TagId, nic_position},
+    testing::{NIC, NIC_MAC},
+};
 use xdp_crds::XdpPolicy;
 
 use crate::{
     compile::Compiler,
     desired::Desired,
     facts::{Deliveries, Link, NodeFacts, NotReady, Pair, Readiness},
+    nics::Stations,
     pod::Pod,
     policy::Policy,
     targets::targets,
@@ -98,5 +103,27 @@ pub fn plan_with(
         },
     );
     assert_eq!(found.problems, Vec::new());
-    compiler.compile(&found, &ready)
+    Desired {
+        stations: Some(test_stations()),
+        ..compiler.compile(&found, &ready)
+    }
+}
+
+/// Returns the stations of the NIC at which packets in memory, and those of the kernel's test runs, arrive.
+/// There are interfaces for VLAN 7, for VLAN 7 in it, and in the service VLAN 7.
+pub fn test_stations() -> Stations {
+    let (plain, service) = (TagId::new(0x8100, 7), TagId::new(0x88a8, 7));
+    let none = TagId::default();
+    let vlans = [[none; 2], [plain, none], [service, plain], [plain, plain]];
+    let keys = vlans.into_iter().flat_map(|tags| {
+        [NIC_MAC, Station::GROUP].map(|mac| Station {
+            mac,
+            nic: NIC.ifindex,
+            tags,
+        })
+    });
+    Stations {
+        nics: BTreeMap::from([(nic_position(NIC.ifindex), NIC)]),
+        stations: keys.map(|station| (station, NIC.receiver)).collect(),
+    }
 }

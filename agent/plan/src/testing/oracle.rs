@@ -37,7 +37,9 @@ impl OracleDecision {
     /// implement.
     pub fn of(verdict: Verdict, rules: &RuleLabels) -> Self {
         let (rule, outcome) = match verdict {
-            Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::NoMatch => return Self::Untouched,
+            Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::Foreign(_) | Verdict::NoMatch => {
+                return Self::Untouched;
+            }
             Verdict::Pass { rule } => (rule, OracleOutcome::Pass),
             Verdict::Audit { rule } => (rule, OracleOutcome::Audit),
             Verdict::Drop { rule } => (rule, OracleOutcome::Drop),

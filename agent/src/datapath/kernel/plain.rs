@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "promises about the layout of the shared types")]
 
 use xdp_core::tables::{
-    ActionRecord, Address, Class, Config, Count, FailureKey, Label, LimitSet, PodBlock, Ports, RuleCounters,
-    RuleText, SourcesV4, SourcesV6,
+    ActionRecord, Address, Class, Config, Count, FailureKey, Label, LimitSet, NicEntry, PodBlock, Ports,
+    Receiver, RuleCounters, RuleText, SourcesV4, SourcesV6, Station,
 };
 
 /// A value of the shared tables, for aya. The wrapper exists because both aya's trait and the types are
@@ -37,10 +37,13 @@ plain_old_data!(
     FailureKey,
     Label,
     LimitSet,
+    NicEntry,
     PodBlock,
     Ports,
+    Receiver,
     RuleCounters,
     RuleText,
     SourcesV4,
-    SourcesV6
+    SourcesV6,
+    Station
 );

@@ -37,9 +37,9 @@ impl Explainer {
         Ok(Self(ScratchInstance::open(pinned, EXPLAIN)?))
     }
 
-    /// Returns the decision about a frame.
-    pub fn ask(&self, frame: &[u8]) -> Result<Explained, ExplainerError> {
-        let ran = run(self.0.program()?, frame)?;
+    /// Returns the decision about a frame that arrives at a NIC of the calling thread's namespace.
+    pub fn ask(&self, frame: &[u8], nic: u32) -> Result<Explained, ExplainerError> {
+        let ran = run(self.0.program()?, frame, nic)?;
         Explained::read(&ran.packet).ok_or(ExplainerError::Silent)
     }
 

@@ -17,6 +17,10 @@ use crate::datapath::{
 const SLACK: usize = 512;
 /// `struct xdp_md`: six fields of four bytes, of which `data`, `data_end` and `data_meta` come first.
 const CONTEXT: usize = 24;
+/// Offset of `ingress_ifindex`.
+const INGRESS: usize = 12;
+/// The loopback interface, at which test runs take place unless another is named.
+const LOOPBACK: u32 = 1;
 
 /// `struct __sk_buff` and the offsets of its fields.
 mod sk_buff {
@@ -80,7 +84,12 @@ impl Datapath {
     /// Runs the program on NICs on a frame, without a NIC. Redirects are decided but not executed; counters
     /// count.
     pub fn test_run(&self, frame: &[u8]) -> Result<TestRunResult, TestRunError> {
-        run(self.programs.xdp().ok_or(TestRunError::Missing)?, frame)
+        self.test_run_at(frame, LOOPBACK)
+    }
+
+    /// Like [`Datapath::test_run`], as if the frame had arrived at a NIC of the calling thread's namespace.
+    pub fn test_run_at(&self, frame: &[u8], nic: u32) -> Result<TestRunResult, TestRunError> {
+        run(self.programs.xdp().ok_or(TestRunError::Missing)?, frame, nic)
     }
 
     /// Runs a program of the reply path on a packet at an interface. Redirects are decided but not executed.
@@ -123,10 +132,15 @@ pub(in crate::datapath) fn refused(error: ProgramError) -> TestRunError {
     TestRunError::Refused(Box::new(error))
 }
 
-/// Runs a program once.
-pub(in crate::datapath) fn run(program: &Xdp, frame: &[u8]) -> Result<TestRunResult, TestRunError> {
+/// Runs a program once, on a frame that arrives at an interface.
+pub(in crate::datapath) fn run(
+    program: &Xdp,
+    frame: &[u8],
+    ingress: u32,
+) -> Result<TestRunResult, TestRunError> {
     let mut context_in = [0; CONTEXT];
     context_in[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+    context_in[INGRESS..INGRESS + 4].copy_from_slice(&ingress.to_ne_bytes());
     let mut context_out = [0; CONTEXT];
     let mut out = vec![0; frame.len() + SLACK];
     let options = TestRunOptions {

@@ -97,6 +97,17 @@ impl Datapath {
             Change::ClearAddress { address } => {
                 ignore_absent(tables.pods.remove(&Plain(*address))).map_err(ApplyError::table(maps::PODS))
             }
+            Change::SetNic { position, nic } => tables
+                .memory
+                .nics
+                .set(*position, nic)
+                .map_err(ApplyError::memory(maps::NICS, *position)),
+            Change::SetStation { station, receiver } => tables
+                .stations
+                .insert(Plain(*station), Plain(*receiver), 0)
+                .map_err(ApplyError::table(maps::STATIONS)),
+            Change::ClearStation { station } => ignore_absent(tables.stations.remove(&Plain(*station)))
+                .map_err(ApplyError::table(maps::STATIONS)),
             Change::Fence => {
                 self.fence_due = true;
                 self.fence_first()

@@ -3,8 +3,9 @@
 use std::{io, sync::atomic::AtomicU64};
 
 use xdp_core::tables::{
-    ActionRecord, Class, INDEX, MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_RULES,
-    MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, PodBlock, Ports, RuleText, SourcesV4, SourcesV6, maps,
+    ActionRecord, Class, INDEX, MAX_ACTIONS, MAX_CLASSES, MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS,
+    MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, NicEntry, PodBlock, Ports, RuleText, SourcesV4,
+    SourcesV6, maps,
 };
 use xdp_plan::change::Content;
 
@@ -23,6 +24,7 @@ pub(in crate::datapath) struct MappedTables {
     pub(super) classes: MmapArray<Class>,
     pub(super) ports: MmapArray<Ports>,
     pub(super) actions: MmapArray<ActionRecord>,
+    pub(in crate::datapath) nics: MmapArray<NicEntry>,
     pub(in crate::datapath) rule_labels: MmapArray<RuleText>,
 }
 
@@ -37,6 +39,7 @@ impl MappedTables {
             classes: MmapArray::open(pins, maps::CLASSES, MAX_CLASSES)?,
             ports: MmapArray::open(pins, maps::PORT_BLOCKS, MAX_PORT_BLOCKS)?,
             actions: MmapArray::open(pins, maps::ACTIONS, MAX_ACTIONS)?,
+            nics: MmapArray::open(pins, maps::NICS, MAX_NICS)?,
             rule_labels: MmapArray::open(pins, maps::RULE_LABELS, MAX_RULES)?,
         })
     }

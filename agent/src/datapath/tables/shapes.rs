@@ -10,8 +10,9 @@ use aya::maps::{MapInfo, MapType};
 use xdp_core::tables::{
     ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, FlowKey, FlowValue, FragmentKey, INDEX,
     LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS,
-    MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6,
-    PodBlock, Ports, RuleCounters, RuleText, SourcesV4, SourcesV6, maps, recent_len,
+    MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4,
+    MAX_SOURCES_V6, MAX_STATIONS, NicEntry, PodBlock, Ports, Receiver, RuleCounters, RuleText, SourcesV4,
+    SourcesV6, Station, maps, recent_len,
 };
 
 use crate::datapath::{
@@ -20,7 +21,7 @@ use crate::datapath::{
 };
 
 /// The number of maps.
-pub(in crate::datapath) const MAPS: usize = 25;
+pub(in crate::datapath) const MAPS: usize = 27;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shape {
@@ -87,6 +88,8 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::DELIVERED, per_cpu::<Count>(MAX_RULES)),
     (maps::EVENTS, per_cpu::<Count>(EVENTS)),
     (maps::FAILURES, hash::<FailureKey, u64>(MAX_FAILURES)),
+    (maps::NICS, array::<NicEntry>(MAX_NICS)),
+    (maps::STATIONS, hash::<Station, Receiver>(MAX_STATIONS)),
     (maps::CONFIG, array::<Config>(1)),
     (maps::RULE_LABELS, array::<RuleText>(MAX_RULES)),
     (maps::POD_LABELS, array::<Label>(MAX_SLOTS)),

@@ -1,14 +1,17 @@
 //! Lists interfaces. Only the attributes that the agent needs are decoded, so that additions of a newer
 //! kernel cannot hide an interface.
 
-use netlink_packet_core::{DecodeError, NlasIterator, parse_i32, parse_string, parse_u8, parse_u32};
+use netlink_packet_core::{
+    DecodeError, NlasIterator, parse_i32, parse_string, parse_u8, parse_u16, parse_u16_be, parse_u32,
+};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkHeader, LinkMessage},
 };
+use xdp_core::tables::TagId;
 use xdp_plan::nics::{HostLink, XdpMode, XdpState};
 
-use crate::node::netlink::{NetlinkError, client::Client};
+use crate::node::netlink::{NetlinkError, bridge, client::Client};
 
 /// `struct ifinfomsg`.
 const HEADER_LEN: usize = 16;
@@ -26,13 +29,31 @@ const IFLA_XDP: u16 = 43;
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const MACVLAN_MODE_PASSTHRU: u32 = 8;
+/// State of a port: the first attribute of a bridge's ports as well as of a bond's.
+const IFLA_BRPORT_STATE: u16 = 1;
+const BR_STATE_FORWARDING: u8 = 3;
+const IFLA_BOND_SLAVE_STATE: u16 = 1;
+const BOND_STATE_ACTIVE: u8 = 0;
+/// Protocol number of a VLAN tag.
+const VLAN: u16 = 0x8100;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_XDP_HW_PROG_ID: u16 = 7;
 
 /// Lists the interfaces of the calling thread's namespace, by interface index.
 pub fn host_links() -> Result<Vec<HostLink>, NetlinkError> {
-    links(&mut Client::route()?, None)
+    let client = &mut Client::route()?;
+    let mut links = links(client, None)?;
+    bridge::add_vlans(client, &mut links)?;
+    Ok(links)
 }
 
 /// Lists the interfaces of the namespace with this id, or of the calling thread's namespace.
@@ -76,7 +97,7 @@ pub(super) fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
             IFLA_MTU => link.mtu = parse_u32(value)?,
             IFLA_LINK => link.link = Some(parse_u32(value)?),
             IFLA_MASTER => link.master = Some(parse_u32(value)?),
-            IFLA_LINKINFO => link.kind = decode_kind(value)?,
+            IFLA_LINKINFO => decode_info(value, &mut link)?,
             IFLA_LINK_NETNSID => link.link_netns = Some(parse_i32(value)?),
             IFLA_PROP_LIST => link.altnames = decode_names(value)?,
             IFLA_XDP => link.xdp = decode_xdp(value)?,
@@ -86,14 +107,53 @@ pub(super) fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
     Ok(link)
 }
 
-fn decode_kind(nested: &[u8]) -> Result<String, DecodeError> {
-    for attribute in NlasIterator::new(nested) {
-        let attribute = attribute?;
-        if attribute.kind() == IFLA_INFO_KIND {
-            return parse_string(attribute.value());
+fn decode_info(nested: &[u8], link: &mut HostLink) -> Result<(), DecodeError> {
+    let (mut data, mut port_kind, mut port) = (&[][..], String::new(), &[][..]);
+    let attributes: Vec<_> = NlasIterator::new(nested).collect::<Result<_, _>>()?;
+    for attribute in &attributes {
+        match attribute.kind() {
+            IFLA_INFO_KIND => link.kind = parse_string(attribute.value())?,
+            IFLA_INFO_DATA => data = attribute.value(),
+            IFLA_INFO_SLAVE_KIND => port_kind = parse_string(attribute.value())?,
+            IFLA_INFO_SLAVE_DATA => port = attribute.value(),
+            _ => {}
         }
     }
-    Ok(String::new())
+    decode_data(data, link)?;
+    link.inactive_port = is_inactive(&port_kind, port)?;
+    Ok(())
+}
+
+/// Decodes what is particular to a kind of interfaces.
+fn decode_data(nested: &[u8], link: &mut HostLink) -> Result<(), DecodeError> {
+    let (mut vlan, mut protocol) = (None, VLAN);
+    for attribute in NlasIterator::new(nested) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match (link.kind.as_str(), attribute.kind()) {
+            ("vlan", IFLA_VLAN_ID) => vlan = Some(parse_u16(value)?),
+            ("vlan", IFLA_VLAN_PROTOCOL) => protocol = parse_u16_be(value)?,
+            ("bridge", IFLA_BR_VLAN_FILTERING) => link.filters_vlans = parse_u8(value)? != 0,
+            ("macvlan" | "macvtap", IFLA_MACVLAN_MODE) => {
+                link.passthru = parse_u32(value)? == MACVLAN_MODE_PASSTHRU;
+            }
+            _ => {}
+        }
+    }
+    link.vlan = vlan.map(|vlan| TagId::new(protocol, vlan));
+    Ok(())
+}
+
+fn is_inactive(kind: &str, nested: &[u8]) -> Result<bool, DecodeError> {
+    for attribute in NlasIterator::new(nested) {
+        let attribute = attribute?;
+        match (kind, attribute.kind()) {
+            ("bridge", IFLA_BRPORT_STATE) => return Ok(parse_u8(attribute.value())? != BR_STATE_FORWARDING),
+            ("bond", IFLA_BOND_SLAVE_STATE) => return Ok(parse_u8(attribute.value())? != BOND_STATE_ACTIVE),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 fn decode_names(nested: &[u8]) -> Result<Vec<String>, DecodeError> {

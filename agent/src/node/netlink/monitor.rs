@@ -33,6 +33,7 @@ mod wakes;
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
+const RTNLGRP_IPV4_NETCONF: u32 = 24;
 const RTNLGRP_NSID: u32 = 28;
 
 /// Room for events: a pod can cause tens of thousands per second.
@@ -74,8 +75,9 @@ impl Interests {
 }
 
 impl Monitor {
-    /// Starts the thread. It calls `changed` after every burst of changes of links, addresses, namespace ids
-    /// or XDP features. No change after this function returns is missed. Needs `CAP_NET_BROADCAST`.
+    /// Starts the thread. It calls `changed` after every burst of changes of links, addresses, settings such
+    /// as `rp_filter`, namespace ids or XDP features. No change after this function returns is missed. Needs
+    /// `CAP_NET_BROADCAST`.
     pub fn start(interests: Interests, changed: impl FnMut() + Send + 'static) -> Result<Self, NetlinkError> {
         let mut sockets = vec![(subscribe_route()?, event::route as event::Decode)];
         sockets.extend(subscribe_netdev()?.map(|socket| (socket, event::netdev as event::Decode)));
@@ -121,6 +123,7 @@ fn subscribe_route() -> Result<Socket, NetlinkError> {
         RTNLGRP_LINK,
         RTNLGRP_IPV4_IFADDR,
         RTNLGRP_IPV6_IFADDR,
+        RTNLGRP_IPV4_NETCONF,
         RTNLGRP_NSID,
     ] {
         socket

@@ -81,6 +81,7 @@ pub(super) const fn describe(kind: Kind) -> &'static str {
     match kind {
         Kind::Unparsed => "passes to the stack: it cannot be parsed",
         Kind::NotConsidered => "passes to the stack: its destination has no rules, or it is control traffic",
+        Kind::Foreign => "passes to the stack: it is not a frame that the node's stack takes from the NIC",
         Kind::NoMatch => "passes to the stack: no rule matches",
         Kind::Pass => "passes to the stack, as the rule says",
         Kind::Audit => "passes to the stack: the policy has enforcement Audit",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use xdp_core::{
-    events::{Event, Fallback, Unparsed},
+    events::{Event, Fallback, ForeignFrame, Unparsed},
     explain::Explained,
     verdict::{Kind, RuleTables as _},
 };
@@ -52,7 +52,7 @@ pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
         code: args.code,
     };
     let packet = ProbePacket::new((args.from, to), args.protocol, details)?;
-    let explained = Explainer::open(&pinned)?.ask(&packet.frame())?;
+    let explained = at_a_nic(&pinned, &packet)?;
     let mut answer = decided(&pinned, &pods, packet, &explained);
     // Without a slot, no rule was evaluated.
     if explained.slot.is_some() {
@@ -68,6 +68,18 @@ pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
 }
 
 /// Converts the decision of the kernel.
+/// Asks the kernel as if the packet arrived at a NIC, in a frame for that NIC, and opened a flow. Rules are
+/// equal at all NICs.
+fn at_a_nic(pinned: &Pinned, packet: &ProbePacket) -> Result<Explained, ExplainError> {
+    let mut frame = packet.frame();
+    let nic = pinned.known_nics().first().copied().unwrap_or_default();
+    let [_, _, mac @ ..] = nic.mac.to_be_bytes();
+    if let Some(destination) = frame.first_chunk_mut() {
+        *destination = mac;
+    }
+    Ok(Explainer::open(pinned)?.ask(&frame, nic.ifindex)?)
+}
+
 fn decided(
     pinned: &Pinned,
     pods: &BTreeMap<u32, PodLabel>,
@@ -117,7 +129,8 @@ fn reason(code: u32) -> Option<&'static str> {
     let unparsed = Unparsed::ALL.map(|reason| (reason.code(), reason.name()));
     let fallbacks = Fallback::ALL.map(|reason| (reason.code(), reason.name()));
     let events = Event::ALL.map(|event| (event.code(), event.name()));
-    let mut all = unparsed.into_iter().chain(fallbacks).chain(events);
+    let foreign = ForeignFrame::ALL.map(|reason| (reason.code(), reason.name()));
+    let mut all = unparsed.into_iter().chain(fallbacks).chain(events).chain(foreign);
     all.find(|(of, _)| *of == code).map(|(_, name)| name)
 }
 

@@ -45,6 +45,7 @@ fn empty() -> NodeStatus {
         pods: Vec::new(),
         rules: Vec::new(),
         unparsed: std::collections::BTreeMap::new(),
+        foreign: std::collections::BTreeMap::new(),
         fallbacks: std::collections::BTreeMap::new(),
         events: std::collections::BTreeMap::new(),
         flows: Vec::new(),

@@ -7,7 +7,7 @@ use std::{
 
 use nix::errno::Errno;
 use xdp_core::{
-    events::{Event, Fallback, FlowEvent, Unparsed},
+    events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed},
     tables::{Address, Count, FailureKey, SlotWord},
 };
 use xdp_plan::{
@@ -38,6 +38,10 @@ pub(super) fn status(snapshot: &KernelSnapshot) -> NodeStatus {
         unparsed: events(
             &snapshot.events,
             Unparsed::ALL.map(|reason| (reason.code(), reason.name())),
+        ),
+        foreign: events(
+            &snapshot.events,
+            ForeignFrame::ALL.map(|reason| (reason.code(), reason.name())),
         ),
         fallbacks: events(
             &snapshot.events,

@@ -25,6 +25,10 @@ pub(super) fn render(status: &NodeStatus) -> String {
         &counted(&status.unparsed),
     ));
     sections.extend(optional(
+        "Not for the node: passed without rule evaluation",
+        &counted(&status.foreign),
+    ));
+    sections.extend(optional(
         "Fallbacks: passed instead of redirected",
         &counted(&status.fallbacks),
     ));

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use xdp_core::{
-    events::{Event, Fallback, FlowEvent, Unparsed},
+    events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed},
     tables::{Address, Count, FailureKey, IndexWord, PodBlock, RuleCounters, SlotWord, index_position},
 };
 use xdp_crds::NicMode;
@@ -174,12 +174,18 @@ fn events_are_shown_by_name_once_they_happen() {
     let mut snapshot = snapshot();
     snapshot.events = BTreeMap::from([
         (Unparsed::NotIp.code(), count(3)),
+        (ForeignFrame::OtherVlan.code(), count(6)),
+        (Fallback::PortState.code(), count(7)),
         (Fallback::TooLong.code(), count(4)),
         (Event::RejectSilent.code(), count(5)),
     ]);
     let status = status(&snapshot);
     assert_eq!(status.unparsed, BTreeMap::from([("NotIp", 3)]));
-    assert_eq!(status.fallbacks, BTreeMap::from([("TooLong", 4)]));
+    assert_eq!(status.foreign, BTreeMap::from([("OtherVlan", 6)]));
+    assert_eq!(
+        status.fallbacks,
+        BTreeMap::from([("TooLong", 4), ("PortState", 7)])
+    );
     assert_eq!(status.events, BTreeMap::from([("RejectSilent", 5)]));
 }
 
@@ -249,6 +255,7 @@ fn the_json_has_the_documented_names() {
         "/exceptions",
         "/problems",
         "/unparsed",
+        "/foreign",
         "/fallbacks",
     ] {
         assert!(json.pointer(pointer).is_some(), "{pointer}");

@@ -79,7 +79,7 @@ fn one_size(
     let addresses = if v4 { testbed.v4(112) } else { testbed.v6(112) };
     let workload = Workload::new(&addresses[..pods], rules, epoch).with_plain(&addresses[110..]);
     testbed.install(&workload)?;
-    let mut instruments = Instruments::load(false)?;
+    let mut instruments = testbed.instruments()?;
     if v4 {
         let entries = instruments.fill(&workload, &testbed.pod_devices())?;
         section.add_trials(

@@ -53,7 +53,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     for flows in &flows {
         wait(testbed, &targets, &flows[0])?;
     }
-    let mut instruments = Instruments::load(false)?;
+    let mut instruments = testbed.instruments()?;
     for (set, flows) in (0..).zip(&flows) {
         let frames = testbed.frames(&targets, flows)?;
         instruments.set_frames(FrameSet(set), &frames)?;

@@ -55,16 +55,25 @@ impl Instruments {
     pub fn fed_many(&mut self, program: &ProgramFd, set: FrameSet, sets: u32, repeat: u32) -> Result<f64> {
         self.prepare_many(program, set, sets, u64::MAX)?;
         let feeder = self.program("feed")?;
-        on_cpu(CPU, || bpf::run_repeated(&feeder, &[0; FRAME], repeat))?
-            .map(f64::from)
+        self.repeated(&feeder, &[0; FRAME], repeat)
             .context("the kernel refuses to run the feeder")
     }
 
     /// Returns the nanoseconds per packet of the program alone, with one packet.
     pub fn bare(&self, program: &ProgramFd, frame: &[u8], repeat: u32) -> Result<f64> {
-        on_cpu(CPU, || bpf::run_repeated(program, frame, repeat))?
-            .map(f64::from)
+        self.repeated(program, frame, repeat)
             .context("the kernel refuses to run the program")
+    }
+
+    fn repeated(&self, program: &ProgramFd, frame: &[u8], repeat: u32) -> Result<f64> {
+        let ran = match &self.nic {
+            Some((node, nic)) => node.run(|| {
+                sys::pin_to(CPU)?;
+                bpf::run_repeated(program, frame, repeat, *nic)
+            })?,
+            None => on_cpu(CPU, || bpf::run_repeated(program, frame, repeat, 0))?,
+        };
+        Ok(f64::from(ran?))
     }
 
     /// Injects packets as a driver of this interface would, and waits until all have arrived or no more

@@ -7,6 +7,7 @@ use xdp_lab::{LabPod, Nic};
 use crate::frames::{any, icmp, ip, udp};
 
 const BANNED: &str = "198.51.100.66";
+pub(super) const NOT_BANNED: &str = "198.51.100.130";
 
 /// The last rule of the first policy is for the test: its packet shows that the earlier packets are
 /// processed.
@@ -42,7 +43,9 @@ fn syn(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
 
 pub(super) fn cases(nic: &Nic, pod: &LabPod) -> Vec<Case> {
     let (v4, v6, banned) = (nic.client_v4, nic.client_v6, BANNED.parse().unwrap());
-    let not_banned: IpAddr = "198.51.100.130".parse().unwrap();
+    let not_banned: IpAddr = NOT_BANNED.parse().unwrap();
+    // Nothing has a route to it.
+    let astray: IpAddr = "203.0.113.9".parse().unwrap();
     let to = |from: IpAddr| if from.is_ipv4() { pod.v4() } else { pod.v6() };
     let case = |from: IpAddr, words: &str, packet: Vec<u8>, verdict, counted| Case {
         arguments: format!("--from {from} --to {} {words}", to(from)),
@@ -70,6 +73,7 @@ pub(super) fn cases(nic: &Nic, pod: &LabPod) -> Vec<Case> {
         udp(v6, 7791, "NoMatch", None),
         udp(banned, 7777, "Drop", Some(("banned", "dropped"))),
         udp(not_banned, 7777, "Redirect", Some(("players", "redirected"))),
+        udp(astray, 7777, "FallBack", Some(("players", "fellBack"))),
         udp(v4, 5004, "Redirect", Some(("voice", "redirected"))),
         udp(v4, 9000, "Pass", Some(("slow", "passed"))),
         udp(v4, 22, "NoMatch", None),

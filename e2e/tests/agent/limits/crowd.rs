@@ -25,6 +25,8 @@ fn a_flood_of_sources_does_not_reduce_the_limit_of_another_source_and_is_counted
          {{packetsPerSecond: 1, burst: {BURST}, per: Source}}}}"
     );
     fixture.policy("players", &[&rule]);
+    // Nothing redirects packets of a source without a route.
+    fixture.nic.make_gateway().unwrap();
     let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     let inbox = UdpReceiver::bind(&pod.ns, to).unwrap();

@@ -11,7 +11,7 @@ use crate::{
 };
 
 const ALL: &str = "{name: all, action: Reject}";
-const TAGS: [&[u16]; 3] = [&[], &[7], &[7, 8]];
+const TAGS: [&[u16]; 3] = [&[], &[0], &[0, 0]];
 const SEQUENCE: u32 = u32::MAX - 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;

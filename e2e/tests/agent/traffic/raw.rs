@@ -43,25 +43,25 @@ fn a_tagged_frame_is_redirected_without_its_tags_and_with_its_mark() {
     let (fixture, pod) = fixture();
     fixture.policy("players", &[PLAYERS]);
     let agent = fixture.start(&["server"]);
-    let (nic, payload) = (&fixture.nic, b"out of a VLAN");
+    let (nic, payload) = (&fixture.nic, b"with a priority");
     let (from, to) = (v4(nic.client_v4), v4(pod.v4()));
     let (from6, to6) = (v6(nic.client_v6), v6(pod.v6()));
     let ethernet = || PacketBuilder::ethernet2(nic.client_mac, nic.mac);
     let frames = [
         (
             18,
-            udp(ethernet().single_vlan(vlan(7)).ipv4(from, to, 64), payload),
+            udp(ethernet().single_vlan(vlan(0)).ipv4(from, to, 64), payload),
         ),
         (
             22,
             udp(
-                ethernet().double_vlan(vlan(7), vlan(8)).ipv4(from, to, 64),
+                ethernet().double_vlan(vlan(0), vlan(0)).ipv4(from, to, 64),
                 payload,
             ),
         ),
         (
             18,
-            udp(ethernet().single_vlan(vlan(7)).ipv6(from6, to6, 64), payload),
+            udp(ethernet().single_vlan(vlan(0)).ipv6(from6, to6, 64), payload),
         ),
     ];
     let receivers = [pod.v4(), pod.v6()].map(|ip| UdpReceiver::bind(&pod.ns, at(ip, 7777)).unwrap());

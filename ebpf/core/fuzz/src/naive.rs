@@ -14,6 +14,7 @@ pub(crate) fn parse(frame: &[u8]) -> Parsed {
     }
     let mut rest = &frame[12..];
     let mut tags = 0;
+    let mut vlans = [(0, 0); 2];
     while [0x8100, 0x88a8].contains(&u16_at(rest, 0)) {
         if tags == 2 {
             return Err(Unparsed::TooManyTags);
@@ -21,6 +22,7 @@ pub(crate) fn parse(frame: &[u8]) -> Parsed {
         if rest.len() < 6 {
             return Err(Unparsed::Short);
         }
+        vlans[tags] = (u16_at(rest, 0), u16_at(rest, 2) % 0x1000);
         rest = &rest[4..];
         tags += 1;
     }
@@ -31,6 +33,8 @@ pub(crate) fn parse(frame: &[u8]) -> Parsed {
     }?;
     Ok(PacketFacts {
         tags,
+        vlans,
+        mac: frame[..6].iter().fold(0, |mac, byte| mac << 8 | u64::from(*byte)),
         group_mac: frame[0] & 1 == 1,
         ..facts
     })
@@ -52,7 +56,10 @@ fn v4(packet: &[u8]) -> Parsed {
         v6: false,
         source: source.into(),
         tags: 0,
+        vlans: [(0, 0); 2],
+        mac: 0,
         group_mac: false,
+        ttl: packet[8],
         protocol: packet[9],
         l4: (0, 0),
         tcp_flags: None,
@@ -83,7 +90,10 @@ fn v6(packet: &[u8]) -> Parsed {
         v6: true,
         source: address(8),
         tags: 0,
+        vlans: [(0, 0); 2],
+        mac: 0,
         group_mac: false,
+        ttl: packet[7],
         protocol: packet[6],
         l4: (0, 0),
         tcp_flags: None,

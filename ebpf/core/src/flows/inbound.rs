@@ -17,15 +17,24 @@ pub fn is_recent(key: &FlowKey, flows: &impl FlowStore) -> bool {
 }
 
 /// Looks up the flow of a packet that a rule redirects, and inserts a new flow. Fails if the flow is the
-/// stack's.
+/// stack's, or may not be opened: `admit` checks the source of a packet that would open a flow, and of ICMP
+/// errors, whose source is not that of the flow.
 #[inline(always)]
-pub fn track_inbound(packet: &FlowPacket, slot: u32, flows: &impl FlowStore) -> Result<FlowEvent, Fallback> {
+pub fn track_inbound(
+    packet: &FlowPacket,
+    slot: u32,
+    flows: &impl FlowStore,
+    admit: impl Fn() -> Result<(), Fallback>,
+) -> Result<FlowEvent, Fallback> {
     let key = &packet.key;
     if packet.role == PacketRole::Untracked {
         return Err(Fallback::UntrackedProtocol);
     }
     let cached = CacheSlot::of(key, flows);
     let is_error = packet.role == PacketRole::Related;
+    if is_error {
+        admit()?;
+    }
     let hit = if is_error {
         FlowEvent::ErrorIn
     } else {
@@ -48,6 +57,7 @@ pub fn track_inbound(packet: &FlowPacket, slot: u32, flows: &impl FlowStore) -> 
             None => Err(Fallback::StackFlow),
         };
     }
+    admit()?;
     if flows.insert(FlowMap::Unreplied, key, slot) {
         return Ok(FlowEvent::Opened);
     }

@@ -22,7 +22,7 @@ const DESTINATION: u8 = 60;
 pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, Unparsed> {
     let tags = bytes.opaque(link.tags);
     let start = Link { tags, ..link }.ip_offset();
-    let [v, _, _, _, l0, l1, next, _]: [u8; 8] = bytes.read(start).ok_or(Unparsed::Short)?;
+    let [v, _, _, _, l0, l1, next, ttl]: [u8; 8] = bytes.read(start).ok_or(Unparsed::Short)?;
     let source = address(bytes, start + 8)?;
     let destination = address(bytes, start + 24)?;
     let payload_len = usize::from(u16::from_be_bytes([l0, l1]));
@@ -50,6 +50,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         source,
         destination,
         protocol: last.protocol,
+        ttl,
         upper_offset: last.offset,
         upper: last.upper,
         fragment: last.fragment,

@@ -10,8 +10,14 @@ pub struct PacketFacts {
     pub source: u128,
     /// Number of VLAN tags.
     pub tags: usize,
+    /// Protocol number and VLAN id of each tag; zero if there is none.
+    pub vlans: [(u16, u16); 2],
+    /// Destination MAC address.
+    pub mac: u64,
     /// Whether the destination MAC address is a multicast or broadcast one.
     pub group_mac: bool,
+    /// TTL, or hop limit.
+    pub ttl: u8,
     /// IP protocol number.
     pub protocol: u8,
     /// Ports; for ICMP type and code, and two more bytes.

@@ -5,11 +5,11 @@ use std::{vec, vec::Vec};
 
 use super::{
     facts::PacketFacts,
-    model::PodModel,
+    model::{NIC_MAC, PodModel},
     shape::{POD, POD_V6},
 };
 use crate::{
-    events::{Event, Fallback, Unparsed},
+    events::{Event, Fallback, ForeignFrame, Unparsed},
     reject::RejectWith,
     tables::{Action, ActionRecord, Class, PORTS, PodBlock},
     verdict::Verdict,
@@ -201,6 +201,9 @@ impl RuleFixture {
         if facts.is_control() {
             return VerdictSummary::NotConsidered;
         }
+        if let Some(reason) = foreign(facts) {
+            return VerdictSummary::Foreign(reason);
+        }
         let key = if facts.icmp().is_some() {
             facts.l4.0
         } else {
@@ -234,7 +237,11 @@ impl RuleFixture {
 
     fn redirect(&self, record: &ActionRecord, facts: &PacketFacts) -> VerdictSummary {
         let peer = record.flags & ActionRecord::PEER != 0;
-        let obstacle = if peer { PodBlock::NO_PEER } else { PodBlock::NOT_READY };
+        let obstacle = if peer {
+            PodBlock::NO_PEER
+        } else {
+            PodBlock::NOT_READY
+        };
         let in_doubt = obstacle | PodBlock::ADDRESS_IN_DOUBT;
         let fallbacks = [
             (self.flags & in_doubt == in_doubt, Fallback::AddressInDoubt),
@@ -244,6 +251,7 @@ impl RuleFixture {
             (facts.group_mac, Fallback::NotUnicast),
             (facts.fragment, Fallback::Fragment),
             (facts.ip_len > 1500, Fallback::TooLong),
+            (facts.ttl < 2, Fallback::TimeToLive),
         ];
         if let Some((_, reason)) = fallbacks.into_iter().find(|(applies, _)| *applies) {
             return VerdictSummary::FallBack(record.rule, reason);
@@ -260,6 +268,8 @@ pub enum VerdictSummary {
     Unparsed(Unparsed),
     /// See [`Verdict::NotConsidered`].
     NotConsidered,
+    /// See [`Verdict::Foreign`].
+    Foreign(ForeignFrame),
     /// See [`Verdict::NoMatch`].
     NoMatch,
     /// See [`Verdict::Pass`], with the rule.
@@ -287,6 +297,7 @@ impl From<Verdict> for VerdictSummary {
         match verdict {
             Verdict::Unparsed(reason) => Self::Unparsed(reason),
             Verdict::NotConsidered => Self::NotConsidered,
+            Verdict::Foreign(reason) => Self::Foreign(reason),
             Verdict::NoMatch => Self::NoMatch,
             Verdict::Pass { rule } => Self::Pass(rule),
             Verdict::Audit { rule } => Self::Audit(rule),
@@ -299,6 +310,21 @@ impl From<Verdict> for VerdictSummary {
             Verdict::Limited { rule } => Self::Limited(rule),
             Verdict::Drained => Self::Drained,
         }
+    }
+}
+
+/// Returns why the stack of the node with [`PodModel`]'s NIC would not take the frame: the NIC has the
+/// address [`super::NIC_MAC`], and there are interfaces for VLAN 1 and for VLAN 2 in it.
+fn foreign(facts: &PacketFacts) -> Option<ForeignFrame> {
+    const VLAN: u16 = 0x8100;
+    let vlans: Vec<(u16, u16)> = facts.vlans.into_iter().filter(|(_, vlan)| *vlan != 0).collect();
+    let is_own = facts.group_mac || facts.mac == NIC_MAC;
+    let known: [&[(u16, u16)]; 3] = [&[], &[(VLAN, 1)], &[(VLAN, 1), (VLAN, 2)]];
+    let is_known = known.contains(&vlans.as_slice());
+    match (is_own, is_known) {
+        (true, true) => None,
+        (true, false) => Some(ForeignFrame::OtherVlan),
+        (false, _) => Some(ForeignFrame::OtherStation),
     }
 }
 

@@ -4,19 +4,46 @@
 use std::{collections::BTreeMap, vec, vec::Vec};
 
 use crate::{
+    frames::StationTables,
     tables::{
-        ActionRecord, Address, Class, IndexWord, PORTS, PodBlock, PortRef, PortTarget, Ports, SOURCES,
-        SlotWord, SourceRef, SourcesV4, SourcesV6, index_position,
+        ActionRecord, Address, Class, IndexWord, Mac, NicEntry, PORTS, PodBlock, PortRef, PortTarget, Ports,
+        Receiver, SOURCES, SlotWord, SourceRef, SourcesV4, SourcesV6, Station, TagId, index_position,
     },
     verdict::RuleTables,
 };
 
 /// The pod's slot.
 pub const SLOT: u32 = 5;
+/// MAC address of [`NIC`].
+pub const NIC_MAC: Mac = 0x0200_0000_0001;
+/// The NIC of frames in tests: the loopback interface, where test runs take place.
+pub const NIC: NicEntry = NicEntry {
+    mac: NIC_MAC,
+    ifindex: 1,
+    reserved: 0,
+    receiver: Receiver { device: 1, flags: 0 },
+};
+
+/// Returns the stations of [`NIC`]: untagged, VLAN 1, and VLAN 2 in it.
+pub fn stations() -> BTreeMap<Station, Receiver> {
+    let vlans = [[0, 0], [1, 0], [1, 2]].map(|tags| tags.map(TagId));
+    let keys = vlans.into_iter().flat_map(|tags| {
+        [NIC_MAC, Station::GROUP].map(|mac| Station {
+            mac,
+            nic: NIC.ifindex,
+            tags,
+        })
+    });
+    keys.map(|station| (station, NIC.receiver)).collect()
+}
 
 /// The tables of one pod at [`SLOT`].
 #[derive(Clone, Debug, Default)]
 pub struct PodModel {
+    /// The NIC's element of [`crate::tables::maps::NICS`].
+    pub nic: NicEntry,
+    /// [`crate::tables::maps::STATIONS`].
+    pub stations: BTreeMap<Station, Receiver>,
     /// [`crate::tables::maps::INDEX`].
     pub index: BTreeMap<u32, IndexWord>,
     /// [`crate::tables::maps::PODS`].
@@ -46,6 +73,8 @@ impl PodModel {
     pub fn new(v4: [u8; 4], v6: Address) -> Self {
         let v4 = u32::from_be_bytes(v4);
         Self {
+            nic: NIC,
+            stations: stations(),
             index: BTreeMap::from([(index_position(v4), IndexWord::new(v4, SLOT, false))]),
             hash: BTreeMap::from([(v6, SLOT)]),
             word: SlotWord::new(1, POD_BLOCK),
@@ -157,6 +186,16 @@ fn padded<K: Copy, V: Copy, const N: usize>(chunk: &[(K, V)]) -> ([K; N], [V; N]
         core::array::from_fn(|index| at(index).0),
         core::array::from_fn(|index| at(index).1),
     )
+}
+
+impl StationTables for PodModel {
+    fn nic(&self, ifindex: u32) -> Option<&NicEntry> {
+        (ifindex == self.nic.ifindex).then_some(&self.nic)
+    }
+
+    fn station(&self, station: &Station) -> Option<Receiver> {
+        self.stations.get(station).copied()
+    }
 }
 
 impl RuleTables for PodModel {

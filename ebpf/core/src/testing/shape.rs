@@ -3,7 +3,7 @@
 
 use std::{vec, vec::Vec};
 
-use super::facts::PacketFacts;
+use super::{facts::PacketFacts, model::NIC_MAC};
 use crate::tables::Address;
 
 /// The pod's IPv4 address.
@@ -19,8 +19,14 @@ pub struct PacketShape {
     pub v6: bool,
     /// Source address. IPv4 uses the last four bytes.
     pub source: u128,
-    /// Number of VLAN tags.
+    /// VLAN tags: VLAN 1, and VLAN 2 in it.
     pub tags: usize,
+    /// Whether the tags are of other VLANs.
+    pub other_vlan: bool,
+    /// Whether the destination MAC address is that of another station.
+    pub other_mac: bool,
+    /// TTL, or hop limit.
+    pub ttl: u8,
     /// Whether the destination MAC address is a multicast one.
     pub group_mac: bool,
     /// IP protocol number.
@@ -46,6 +52,9 @@ impl PacketShape {
             v6,
             source,
             tags: 0,
+            other_vlan: false,
+            other_mac: false,
+            ttl: 64,
             group_mac: false,
             protocol: 17,
             l4: (1000, 7777),
@@ -65,6 +74,9 @@ impl PacketShape {
             v6,
             source,
             tags: rng.choice([0, 0, 0, 1, 2]).unwrap_or(0),
+            other_vlan: rng.u8(..16) == 0,
+            other_mac: rng.u8(..16) == 0,
+            ttl: rng.choice([0, 1, 2, 64, 64, 64, 64, 255]).unwrap_or(64),
             group_mac: rng.u8(..16) == 0,
             protocol: rng.choice(PROTOCOLS).unwrap_or(6),
             l4: (rng.choice([67, 546, 1000]).unwrap_or(0), port),
@@ -87,7 +99,16 @@ impl PacketShape {
             v6: self.v6,
             source: self.source,
             tags: self.tags,
+            vlans: [0, 1].map(|tag| {
+                if tag < self.tags {
+                    (0x8100, self.vlan(tag))
+                } else {
+                    (0, 0)
+                }
+            }),
+            mac: self.mac(),
             group_mac: self.group_mac,
+            ttl: self.ttl,
             protocol: self.protocol,
             l4: self.l4,
             tcp_flags: Some(self.tcp_flags),
@@ -117,24 +138,21 @@ impl PacketShape {
         chain
     }
 
+    fn mac(&self) -> u64 {
+        NIC_MAC | u64::from(self.group_mac) << 40 | u64::from(self.other_mac) << 8
+    }
+
+    fn vlan(&self, tag: usize) -> u16 {
+        tag as u16 + if self.other_vlan { 7 } else { 1 }
+    }
+
     /// Returns the frame.
     pub fn frame(&self) -> Vec<u8> {
-        let mut frame = vec![
-            if self.group_mac { 1 } else { 2 },
-            0,
-            0,
-            0,
-            0,
-            1,
-            2,
-            0,
-            0,
-            0,
-            0,
-            2,
-        ];
+        let mut frame = self.mac().to_be_bytes()[2..].to_vec();
+        frame.extend([2, 0, 0, 0, 0, 2]);
         for tag in 0..self.tags {
-            frame.extend([0x81, 0, 0, tag as u8 + 1]);
+            frame.extend([0x81, 0]);
+            frame.extend(self.vlan(tag).to_be_bytes());
         }
         let ip = frame.len() + 2;
         if self.v6 {
@@ -154,7 +172,7 @@ impl PacketShape {
         frame.extend([8, 0, 0x45 + self.extra as u8, 0, l0, l1, 0, 0]);
         let more = if self.first_fragment { 0x20 } else { 0 };
         frame.extend([more, u8::from(self.later_fragment)]);
-        frame.extend([64, self.protocol, 0, 0]);
+        frame.extend([self.ttl, self.protocol, 0, 0]);
         frame.extend((self.source as u32).to_be_bytes());
         frame.extend(POD);
         frame.resize(frame.len() + 4 * self.extra, 1);
@@ -163,7 +181,7 @@ impl PacketShape {
     fn v6_header(&self, frame: &mut Vec<u8>) {
         let [l0, l1] = ((self.ip_len() - 40) as u16).to_be_bytes();
         let chain = self.chain();
-        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, l0, l1, chain[0], 64]);
+        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, l0, l1, chain[0], self.ttl]);
         frame.extend(self.source.to_be_bytes());
         frame.extend(POD_V6.octets());
         for pair in chain.windows(2) {

@@ -2,6 +2,7 @@
 
 use std::{vec, vec::Vec};
 
+use super::NIC_MAC;
 use crate::{
     flows::{Direction, FlowPacket, TransportView},
     parse::parse,
@@ -73,7 +74,7 @@ impl WirePacket {
         }
     }
 
-    /// Adds VLAN tags.
+    /// Adds tags of VLAN 7.
     #[must_use]
     pub fn tagged(self, tags: usize) -> Self {
         Self { tags, ..self }
@@ -157,9 +158,10 @@ impl WirePacket {
 
     /// Returns the frame.
     pub fn frame(&self) -> Vec<u8> {
-        let mut frame = vec![2; 12];
+        let mut frame = NIC_MAC.to_be_bytes()[2..].to_vec();
+        frame.extend([2; 6]);
         for _ in 0..self.tags {
-            frame.extend([0x81, 0, 0, 1]);
+            frame.extend([0x81, 0, 0, 7]);
         }
         let (protocol, payload) = self.upper();
         let (from, to) = if self.reply { (POD, REMOTE) } else { (REMOTE, POD) };

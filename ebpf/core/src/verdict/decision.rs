@@ -2,7 +2,7 @@
 
 use super::{Field, Kind, Redirect, RuleTables, Verdict};
 use crate::{
-    events::{Event, Fallback, Unparsed},
+    events::{Event, Fallback, ForeignFrame, Unparsed},
     flows::DrainScope,
     key::PacketKey,
     metadata::Metadata,
@@ -126,6 +126,7 @@ impl<'t> Decision<'t> {
             },
             Kind::Unparsed
             | Kind::NotConsidered
+            | Kind::Foreign
             | Kind::Drop
             | Kind::Redirect
             | Kind::Peer
@@ -192,6 +193,11 @@ impl<'t> Decision<'t> {
                     .find(|unparsed| unparsed.code() == reason)?,
             ),
             Kind::NotConsidered => Verdict::NotConsidered,
+            Kind::Foreign => Verdict::Foreign(
+                ForeignFrame::ALL
+                    .into_iter()
+                    .find(|foreign| foreign.code() == reason)?,
+            ),
             Kind::NoMatch => Verdict::NoMatch,
             Kind::Pass => Verdict::Pass { rule: self.rule()? },
             Kind::Audit => Verdict::Audit { rule: self.rule()? },
@@ -224,7 +230,7 @@ impl Kind {
     #[inline(always)]
     pub const fn field(self) -> Option<Field> {
         match self {
-            Self::Unparsed | Self::NotConsidered | Self::NoMatch | Self::Drained => None,
+            Self::Unparsed | Self::NotConsidered | Self::Foreign | Self::NoMatch | Self::Drained => None,
             Self::Pass => Some(Field::Passed),
             Self::Audit => Some(Field::Audited),
             Self::Drop => Some(Field::Dropped),

@@ -1,7 +1,7 @@
 //! All verdicts, and the counters they belong to.
 
 use crate::{
-    events::{Event, Fallback, Unparsed},
+    events::{Event, Fallback, ForeignFrame, Unparsed},
     metadata::Metadata,
     reject::Offender,
     tables::{Count, RuleCounters},
@@ -14,6 +14,8 @@ pub enum Verdict {
     Unparsed(Unparsed),
     /// Pass: the destination is no target pod, or the packet is control traffic.
     NotConsidered,
+    /// Pass: the node's own stack would not take the frame from the NIC, so no rule applies to it.
+    Foreign(ForeignFrame),
     /// Pass: no rule matches.
     NoMatch,
     /// Pass: the rule's action.
@@ -86,11 +88,12 @@ pub enum Kind {
     RejectedSilently = 11,
     Limited = 12,
     Drained = 13,
+    Foreign = 14,
 }
 
 impl Kind {
     /// All kinds, by code.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Unparsed,
         Self::NotConsidered,
         Self::NoMatch,
@@ -104,6 +107,7 @@ impl Kind {
         Self::RejectedSilently,
         Self::Limited,
         Self::Drained,
+        Self::Foreign,
     ];
 
     /// Returns the kind of a verdict.
@@ -111,6 +115,7 @@ impl Kind {
         match verdict {
             Verdict::Unparsed(_) => Self::Unparsed,
             Verdict::NotConsidered => Self::NotConsidered,
+            Verdict::Foreign(_) => Self::Foreign,
             Verdict::NoMatch => Self::NoMatch,
             Verdict::Pass { .. } => Self::Pass,
             Verdict::Audit { .. } => Self::Audit,
@@ -183,7 +188,9 @@ impl Verdict {
     /// Returns the rule that matches.
     pub const fn rule(&self) -> Option<u32> {
         match *self {
-            Self::Unparsed(_) | Self::NotConsidered | Self::NoMatch | Self::Drained => None,
+            Self::Unparsed(_) | Self::NotConsidered | Self::Foreign(_) | Self::NoMatch | Self::Drained => {
+                None
+            }
             Self::Redirect(Redirect { metadata, .. }) | Self::Peer(Redirect { metadata, .. }) => {
                 Some(metadata.rule())
             }
@@ -209,6 +216,7 @@ impl Verdict {
     pub const fn event(&self) -> Option<u32> {
         match self {
             Self::Unparsed(reason) => Some(reason.code()),
+            Self::Foreign(reason) => Some(reason.code()),
             Self::FallBack { reason, .. } => Some(reason.code()),
             Self::RejectedSilently { reason, .. } => Some(reason.code()),
             Self::NotConsidered

@@ -154,10 +154,16 @@ fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] 
 fn a_connection_is_tracked_from_its_opening_packet_on() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&WirePacket::new(false, WireProtocol::Tcp(flags))));
-    assert_eq!(track_inbound(&ack, SLOT, &flows), Err(Fallback::StackFlow));
-    assert_eq!(track_inbound(&syn, SLOT, &flows), Ok(FlowEvent::Opened));
-    assert_eq!(track_inbound(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
-    assert_eq!(track_inbound(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(
+        track_inbound(&ack, SLOT, &flows, || Ok(())),
+        Err(Fallback::StackFlow)
+    );
+    assert_eq!(
+        track_inbound(&syn, SLOT, &flows, || Ok(())),
+        Ok(FlowEvent::Opened)
+    );
+    assert_eq!(track_inbound(&ack, SLOT, &flows, || Ok(())), Ok(FlowEvent::Hit));
+    assert_eq!(track_inbound(&ack, SLOT, &flows, || Ok(())), Ok(FlowEvent::Hit));
     assert_eq!(flows.table(FlowMap::Unreplied), [(syn.key, SLOT)]);
     assert_eq!(flows.table(FlowMap::Established), []);
 }
@@ -167,7 +173,7 @@ fn a_connection_is_established_when_the_pod_has_accepted_it_and_not_before() {
     let out = |flags| from_pod(&WirePacket::new(false, WireProtocol::Tcp(flags)));
     let flows = Memory::default();
     let syn = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
-    track_inbound(&syn, SLOT, &flows).unwrap();
+    track_inbound(&syn, SLOT, &flows, || Ok(())).unwrap();
     for refusal in [SYN | ACK, RST, RST | ACK] {
         assert_eq!(
             track_reply(&out(refusal), &flows),
@@ -191,7 +197,7 @@ fn a_flood_of_opening_packets_that_are_answered_establishes_nothing() {
     let flows = Memory::default();
     for port in 1..1000 {
         let wire = WirePacket::new(true, WireProtocol::Tcp(SYN)).with_port(port);
-        track_inbound(&to_pod(&wire), SLOT, &flows).unwrap();
+        track_inbound(&to_pod(&wire), SLOT, &flows, || Ok(())).unwrap();
         let answer = WirePacket::new(true, WireProtocol::Tcp(SYN | ACK)).with_port(port);
         assert_eq!(
             track_reply(&from_pod(&answer), &flows),
@@ -214,7 +220,7 @@ fn the_stack_reclaims_a_flow_when_it_delivers_an_opening_packet(
 ) {
     let flows = Memory::default();
     let opening = WirePacket::new(false, protocol);
-    track_inbound(&to_pod(&opening), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&opening), SLOT, &flows, || Ok(())).unwrap();
     let following = match protocol {
         WireProtocol::Tcp(_) => WireProtocol::Tcp(ACK),
         WireProtocol::Sctp(_) => WireProtocol::Sctp(0),
@@ -236,18 +242,21 @@ fn the_stack_reclaims_a_flow_when_it_delivers_an_opening_packet(
 fn established_flows_move_to_the_stack_only_when_the_pod_is_drained() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&WirePacket::new(false, WireProtocol::Tcp(flags))));
-    track_inbound(&syn, SLOT, &flows).unwrap();
+    track_inbound(&syn, SLOT, &flows, || Ok(())).unwrap();
     assert_eq!(stack_delivered(&ack, || false, &flows), None);
-    assert_eq!(track_inbound(&ack, SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(track_inbound(&ack, SLOT, &flows, || Ok(())), Ok(FlowEvent::Hit));
     assert_eq!(stack_delivered(&ack, || true, &flows), Some(FlowEvent::Deleted));
-    assert_eq!(track_inbound(&ack, SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(
+        track_inbound(&ack, SLOT, &flows, || Ok(())),
+        Err(Fallback::StackFlow)
+    );
 }
 
 #[test]
 fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
     let flows = Memory::default();
     let syn = WirePacket::new(false, WireProtocol::Tcp(SYN));
-    track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&syn), SLOT, &flows, || Ok(())).unwrap();
     assert_eq!(
         track_reply(&from_pod(&syn), &flows),
         ReplyDecision::Stack(FlowEvent::Deleted)
@@ -257,7 +266,10 @@ fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
         ReplyDecision::Stack(FlowEvent::ReplyMiss)
     );
     let answer = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN | ACK)));
-    assert_eq!(track_inbound(&answer, SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(
+        track_inbound(&answer, SLOT, &flows, || Ok(())),
+        Err(Fallback::StackFlow)
+    );
 }
 
 #[test]
@@ -265,14 +277,17 @@ fn the_stack_keeps_a_flow_that_a_pod_opened_even_if_it_was_tracked_by_mistake() 
     let flows = Memory::default();
     let udp = WirePacket::new(true, WireProtocol::Udp);
     // The answer arrives before the program on the NIC has recorded the flow.
-    assert_eq!(track_inbound(&to_pod(&udp), SLOT, &flows), Ok(FlowEvent::Opened));
+    assert_eq!(
+        track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())),
+        Ok(FlowEvent::Opened)
+    );
     assert_eq!(
         stack_sent(&from_pod(&udp), &flows),
         Some(FlowEvent::StackFlowNoted)
     );
     assert_eq!(stack_sent(&from_pod(&udp), &flows), None);
     assert_eq!(
-        track_inbound(&to_pod(&udp), SLOT, &flows),
+        track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())),
         Err(Fallback::StackFlow)
     );
     assert_eq!(flows.table(FlowMap::Unreplied), []);
@@ -283,7 +298,10 @@ fn a_flow_that_cannot_be_inserted_is_the_stacks() {
     let flows = Memory::default();
     flows.full.set(true);
     let syn = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
-    assert_eq!(track_inbound(&syn, SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(
+        track_inbound(&syn, SLOT, &flows, || Ok(())),
+        Err(Fallback::StackFlow)
+    );
     assert_eq!(flows.counted(FlowEvent::InsertFailed), 1);
 }
 
@@ -301,13 +319,16 @@ fn icmp_errors_about_tracked_flows_are_delivered_whatever_rules_say(
         .reply()
         .error_about(&udp.frame())
         .flow_packet(Direction::FromPod);
-    assert_eq!(track_inbound(&error, SLOT, &flows), Err(Fallback::StackFlow));
+    assert_eq!(
+        track_inbound(&error, SLOT, &flows, || Ok(())),
+        Err(Fallback::StackFlow)
+    );
     assert_eq!(drains(&error, DrainScope::IcmpErrors, SLOT, &flows), None);
     assert_eq!(
         track_reply(&refusal, &flows),
         ReplyDecision::Stack(FlowEvent::ReplyMiss)
     );
-    track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
     assert_eq!(
         track_reply(&refusal, &flows),
         ReplyDecision::Forward(FlowEvent::ReplyIcmpError)
@@ -316,7 +337,10 @@ fn icmp_errors_about_tracked_flows_are_delivered_whatever_rules_say(
     if answered {
         track_reply(&from_pod(&udp), &flows);
     }
-    assert_eq!(track_inbound(&error, SLOT, &flows), Ok(FlowEvent::ErrorIn));
+    assert_eq!(
+        track_inbound(&error, SLOT, &flows, || Ok(())),
+        Ok(FlowEvent::ErrorIn)
+    );
     assert_eq!(
         drains(&error, DrainScope::IcmpErrors, SLOT, &flows),
         Some(FlowEvent::ErrorIn)
@@ -328,7 +352,7 @@ fn icmp_errors_about_tracked_flows_are_delivered_whatever_rules_say(
 fn a_pod_without_policies_keeps_its_established_flows() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
-    track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&syn), SLOT, &flows, || Ok(())).unwrap();
     let drained = || drains(&to_pod(&ack), DrainScope::Established, SLOT, &flows);
     assert_eq!(drained(), None);
     track_reply(&from_pod(&ack), &flows);
@@ -345,13 +369,13 @@ fn protocols_without_a_reply_path_are_the_stacks() {
         WirePacket::new(true, WireProtocol::Other(50)),
     ] {
         assert_eq!(
-            track_inbound(&to_pod(&wire), SLOT, &flows),
+            track_inbound(&to_pod(&wire), SLOT, &flows, || Ok(())),
             Err(Fallback::UntrackedProtocol)
         );
     }
     let reply = WirePacket::new(false, WireProtocol::Echo).reply();
     assert_eq!(
-        track_inbound(&reply.flow_packet(Direction::ToPod), SLOT, &flows),
+        track_inbound(&reply.flow_packet(Direction::ToPod), SLOT, &flows, || Ok(())),
         Err(Fallback::UntrackedProtocol)
     );
 }
@@ -360,17 +384,17 @@ fn protocols_without_a_reply_path_are_the_stacks() {
 fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
     let flows = Memory::default();
     let udp = WirePacket::new(false, WireProtocol::Udp);
-    track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
     track_reply(&from_pod(&udp), &flows);
     flows.looked_up.set(0);
     for _ in 0..10 {
-        track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
+        track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
         track_reply(&from_pod(&udp), &flows);
     }
     assert_eq!(flows.looked_up.get(), 0);
     flows.epoch.set(flows.epoch.get() + 1);
-    track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
-    track_inbound(&to_pod(&udp), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
+    track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
     assert_eq!(flows.looked_up.get(), 1);
 }
 
@@ -378,17 +402,20 @@ fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
 fn a_flow_that_is_evicted_while_it_is_in_use_is_restored() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
-    track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&syn), SLOT, &flows, || Ok(())).unwrap();
     track_reply(&from_pod(&ack), &flows);
     flows.evict();
     flows.epoch.set(flows.epoch.get() + 1);
-    assert_eq!(track_inbound(&to_pod(&ack), SLOT, &flows), Ok(FlowEvent::Hit));
+    assert_eq!(
+        track_inbound(&to_pod(&ack), SLOT, &flows, || Ok(())),
+        Ok(FlowEvent::Hit)
+    );
     assert_eq!(flows.table(FlowMap::Established), [(to_pod(&syn).key, SLOT)]);
     assert_eq!(flows.counted(FlowEvent::Restored), 1);
     flows.evict();
     flows.epoch.set(flows.epoch.get() + 2);
     assert_eq!(
-        track_inbound(&to_pod(&ack), SLOT, &flows),
+        track_inbound(&to_pod(&ack), SLOT, &flows, || Ok(())),
         Err(Fallback::StackFlow)
     );
 }
@@ -397,12 +424,12 @@ fn a_flow_that_is_evicted_while_it_is_in_use_is_restored() {
 fn a_flow_that_was_deleted_is_not_restored() {
     let flows = Memory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
-    track_inbound(&to_pod(&syn), SLOT, &flows).unwrap();
+    track_inbound(&to_pod(&syn), SLOT, &flows, || Ok(())).unwrap();
     track_reply(&from_pod(&ack), &flows);
     flows.epoch.set(flows.epoch.get() + 1);
     stack_delivered(&to_pod(&syn), || false, &flows);
     assert_eq!(
-        track_inbound(&to_pod(&ack), SLOT, &flows),
+        track_inbound(&to_pod(&ack), SLOT, &flows, || Ok(())),
         Err(Fallback::StackFlow)
     );
 }

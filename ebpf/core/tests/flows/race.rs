@@ -12,7 +12,10 @@ use crate::{SLOT, from_pod, memory::Memory, to_pod};
 fn opened(v6: bool) -> Memory {
     let memory = Memory::default();
     let syn = WirePacket::new(v6, WireProtocol::Tcp(SYN));
-    assert_eq!(track_inbound(&to_pod(&syn), SLOT, &memory), Ok(FlowEvent::Opened));
+    assert_eq!(
+        track_inbound(&to_pod(&syn), SLOT, &memory, || Ok(())),
+        Ok(FlowEvent::Opened)
+    );
     memory
 }
 
@@ -21,7 +24,10 @@ fn a_flow_that_moves_between_two_look_ups_is_found(#[values(false, true)] v6: bo
     let ack = WirePacket::new(v6, WireProtocol::Tcp(ACK));
     let memory = opened(v6);
     memory.moving.set(true);
-    assert_eq!(track_inbound(&to_pod(&ack), SLOT, &memory), Ok(FlowEvent::Hit));
+    assert_eq!(
+        track_inbound(&to_pod(&ack), SLOT, &memory, || Ok(())),
+        Ok(FlowEvent::Hit)
+    );
     assert!(memory.table(FlowMap::Unreplied).is_empty());
 
     let memory = opened(v6);
@@ -37,12 +43,15 @@ fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
     let ack = to_pod(&WirePacket::new(v6, WireProtocol::Tcp(ACK)));
     let strange = Memory::default();
     assert!(!is_recent(&ack.key, &strange));
-    assert_eq!(track_inbound(&ack, SLOT, &strange), Err(Fallback::StackFlow));
+    assert_eq!(
+        track_inbound(&ack, SLOT, &strange, || Ok(())),
+        Err(Fallback::StackFlow)
+    );
 
     // Unreplied, and then answered.
     let memory = opened(v6);
     for _ in 0..2 {
-        assert_eq!(track_inbound(&ack, SLOT, &memory), Ok(FlowEvent::Hit));
+        assert_eq!(track_inbound(&ack, SLOT, &memory, || Ok(())), Ok(FlowEvent::Hit));
         memory.looked_up.set(0);
         assert!(is_recent(&ack.key, &memory));
         assert_eq!(memory.looked_up.get(), 0);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
+use xdp_core::tables::{Address, IndexWord, NicEntry, SlotWord, index_position};
 
 use super::{TableModel, blocks};
 use crate::{change::Change, installed::Blocks};
@@ -55,6 +55,21 @@ impl TableModel {
                 self.changed_positions.clear();
                 self.unfenced = false;
                 self.unfenced_moves = false;
+            }
+            Change::SetNic { position, nic } => {
+                let nics = &mut self.installed.stations.nics;
+                if *nic == NicEntry::default() {
+                    nics.remove(position).expect("a NIC");
+                } else {
+                    nics.insert(*position, *nic);
+                }
+            }
+            Change::SetStation { station, receiver } => {
+                self.installed.stations.stations.insert(*station, *receiver);
+            }
+            Change::ClearStation { station } => {
+                let stations = &mut self.installed.stations.stations;
+                stations.remove(station).expect("a station");
             }
             Change::Attach { .. }
             | Change::Replace { .. }
@@ -117,6 +132,9 @@ impl TableModel {
             | Change::SetWord { .. }
             | Change::SetIndex { .. }
             | Change::SetAddress { .. }
+            | Change::SetNic { .. }
+            | Change::SetStation { .. }
+            | Change::ClearStation { .. }
             | Change::Fence
             | Change::Attach { .. }
             | Change::Replace { .. }

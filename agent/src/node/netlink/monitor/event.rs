@@ -18,6 +18,8 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_NEWNETCONF: u16 = 80;
+const RTM_DELNETCONF: u16 = 81;
 const RTM_NEWNSID: u16 = 88;
 const RTM_DELNSID: u16 = 89;
 /// `struct genlmsghdr`.
@@ -93,8 +95,10 @@ pub(super) fn route(kind: u16, payload: &[u8], namespace: Option<i32>) -> Event 
     let decoded = match kind {
         RTM_NEWLINK | RTM_DELLINK => link(payload, namespace),
         RTM_NEWADDR | RTM_DELADDR => address(payload, namespace),
-        // Ids that a pod gives to other namespaces mean nothing here.
-        RTM_NEWNSID | RTM_DELNSID if namespace.is_some() => Ok(Event::Nothing),
+        // Ids that a pod gives to other namespaces, and its settings such as `rp_filter`, mean nothing here.
+        RTM_NEWNSID | RTM_DELNSID | RTM_NEWNETCONF | RTM_DELNETCONF if namespace.is_some() => {
+            Ok(Event::Nothing)
+        }
         _ => Ok(Event::Change(Origin::Host)),
     };
     decoded.unwrap_or(Event::Change(namespace.map_or(Origin::Lost, Origin::Namespace)))

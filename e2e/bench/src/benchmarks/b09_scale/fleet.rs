@@ -39,6 +39,7 @@ struct Node {
     namespace: Namespace,
     _pod: Namespace,
     address: Ipv4Addr,
+    nic: (u32, [u8; 6]),
     _agent: Process,
     program: Option<ProgramFd>,
 }
@@ -154,8 +155,10 @@ impl<'a> Fleet<'a> {
         let pod = lab.namespace(&format!("{name}p"))?;
         namespace.wire("pod", &pod, "eth0")?;
         pod.add_address("eth0", pod_address(number).into(), 32)?;
+        let nic = namespace.interface("eth0")?;
         let agent = namespace.spawn(self.agent(&name, number)?)?;
         Ok(Node {
+            nic: (nic.index, nic.mac),
             namespace,
             _pod: pod,
             address: pod_address(number),
@@ -224,12 +227,16 @@ impl Node {
             port,
             verdict: ExpectedVerdict::Miss,
         };
+        let (nic, mac) = self.nic;
         let spec = FrameSpec {
-            to: [2, 0, 0, 0, 0, 2],
+            to: mac,
             pod: IpAddr::V4(self.address),
             mark: None,
         };
-        Ok(bpf::run_once(program, &frame(&flow, spec))?.action == XDP_DROP)
+        let ran = self
+            .namespace
+            .run(|| bpf::run_once(program, &frame(&flow, spec), nic))??;
+        Ok(ran.action == XDP_DROP)
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     let workload = testbed.full_workload(epoch);
     testbed.install(&workload)?;
     let mut ebpf = EbpfLoader::new().default_map_pin_directory(&pins).load(OBJECT)?;
-    let mut instruments = Instruments::load(false)?;
+    let mut instruments = testbed.instruments()?;
     let contestants = [
         instruments.program("drop_all")?,
         without_flows(&mut ebpf)?,
