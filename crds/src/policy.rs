@@ -164,6 +164,14 @@ impl Policy {
         self.enforcement == Enforcement::Enforce
             && self.rules.iter().any(|rule| rule.action == RuleAction::Redirect)
     }
+
+    /// Returns whether the policy may drop a packet, by an action or a rate limit.
+    pub fn drops(&self) -> bool {
+        let may_drop = |rule: &Rule| {
+            matches!(rule.action, RuleAction::Drop | RuleAction::Reject) || rule.rate_limit.is_some()
+        };
+        self.enforcement == Enforcement::Enforce && self.rules.iter().any(may_drop)
+    }
 }
 
 impl Rule {

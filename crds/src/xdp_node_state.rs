@@ -107,7 +107,8 @@ pub struct NicState {
     pub features: Vec<String>,
     /// State of the reply path's program on this NIC. Without it no packet is redirected, because replies
     /// could leave the wrong way. `Attached`: it is attached. `Missing`: it cannot be attached; the
-    /// problems name the feature that the kernel lacks. `NotNeeded`: no policy on the node redirects.
+    /// problems name the feature that the kernel lacks. `NotNeeded`: no policy on the node redirects or
+    /// drops.
     #[serde(default)]
     pub reply_path: NicReplyPath,
     /// Problems of the NIC.
@@ -123,7 +124,7 @@ pub enum NicReplyPath {
     Attached,
     /// It cannot be attached.
     Missing,
-    /// No policy on the node redirects.
+    /// No policy on the node redirects or drops.
     #[default]
     NotNeeded,
 }

@@ -6,18 +6,21 @@ use core::arch::asm;
 use aya_ebpf::{
     helpers::bpf_jiffies64,
     macros::map,
-    maps::{LruHashMap, PerCpuArray},
+    maps::{Array, LruHashMap, PerCpuArray},
 };
 use xdp_core::{
     events::FlowEvent,
-    flows::{FlowMap, FlowPacket, FlowStore},
+    flows::{
+        FlowMap, FlowPacket, FlowStore, {self},
+    },
     key::{PacketKey, Scratch},
-    tables::{Config, FlowKey, FlowValue, FragmentKey},
+    tables::{Config, FlowKey, FlowValue, FragmentKey, OPENED_WAYS, SentPacket},
 };
 
 use crate::{
     counters,
-    tables::{ESTABLISHED, FRAGMENTS, RECENT, STACK, UNREPLIED, config},
+    opaque::opaque,
+    tables::{ESTABLISHED, FRAGMENTS, HEARD, OPENED, RECENT, SENT, STACK, UNREPLIED, config},
 };
 
 /// The context in which a program runs: each has memory of its own.
@@ -111,18 +114,38 @@ impl FlowStore for FlowMaps {
 
     #[inline(always)]
     fn recent(&self, index: u32) -> u64 {
-        RECENT.get_ptr(index).map_or(0, |word| {
-            // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
-            unsafe { word.read_volatile() }
-        })
+        read(&RECENT, index)
     }
 
     #[inline(always)]
     fn set_recent(&self, index: u32, word: u64) {
-        if let Some(element) = RECENT.get_ptr_mut(index) {
-            // SAFETY: as above, and written at once.
-            unsafe { element.write_volatile(word) };
+        write(&RECENT, index, word);
+    }
+
+    #[inline(always)]
+    fn opened(&self, set: u32) -> Option<[u64; OPENED_WAYS]> {
+        let words = OPENED.get_ptr(set)?.cast::<u64>();
+        // SAFETY: elements of arrays live as long as the map; each word is aligned, so read at once.
+        Some([0, 1, 2, 3].map(|way| unsafe { words.add(way).read_volatile() }))
+    }
+
+    #[inline(always)]
+    fn set_opened(&self, set: u32, way: u32, word: u64) {
+        if let Some(words) = OPENED.get_ptr_mut(set) {
+            let way = opaque(u64::from(way), 0) as usize & (OPENED_WAYS - 1);
+            // SAFETY: as above, within the element, and written at once.
+            unsafe { words.cast::<u64>().add(way).write_volatile(word) };
         }
+    }
+
+    #[inline(always)]
+    fn heard(&self, index: u32) -> u64 {
+        read(&HEARD, index)
+    }
+
+    #[inline(always)]
+    fn set_heard(&self, index: u32, word: u64) {
+        write(&HEARD, index, word);
     }
 
     #[inline(always)]
@@ -162,11 +185,73 @@ impl FlowStore for FlowMaps {
 }
 
 #[inline(always)]
+fn read(map: &Array<u64>, index: u32) -> u64 {
+    map.get_ptr(index).map_or(0, |word| {
+        // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
+        unsafe { word.read_volatile() }
+    })
+}
+
+#[inline(always)]
+fn write(map: &Array<u64>, index: u32, word: u64) {
+    if let Some(element) = map.get_ptr_mut(index) {
+        // SAFETY: as above, and written at once.
+        unsafe { element.write_volatile(word) };
+    }
+}
+
+#[inline(always)]
 fn slot(map: &LruHashMap<FlowKey, FlowValue>, key: &FlowKey) -> Option<u32> {
     let flow = map.get_ptr(key)?;
     // SAFETY: the pointer is to a live or recycled element, never to freed memory. If the element is recycled
     // meanwhile, this flow gets the slot of another flow, which only lists of flows show.
     Some(unsafe { (*flow).slot })
+}
+
+/// Notes the connection of the packet that was stored last, if its pod opens it. A global function, which the
+/// verifier checks once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn note_opened() -> u32 {
+    let (Some(packet), Some(maps)) = (stored(), FlowMaps::new(0)) else {
+        return 0;
+    };
+    flows::note_sent(packet, &maps);
+    1
+}
+
+/// Whether the packet that was stored last belongs to a connection that its pod opened. Also a global
+/// function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn is_opened() -> u32 {
+    let (Some(packet), Some(maps)) = (stored(), FlowMaps::new(0)) else {
+        return 0;
+    };
+    u32::from(flows::is_opened_by_pod(packet, &maps))
+}
+
+/// Records a packet that a pod sends through the stack.
+#[inline(always)]
+pub(crate) fn record_sent(flow: &FlowKey, ip_len: u32) {
+    if let Some(sent) = SENT.get_ptr_mut(0) {
+        // SAFETY: the element belongs to this CPU, and lives as long as the map.
+        unsafe { sent.write(SentPacket::new(flow, ip_len, tick())) };
+    }
+}
+
+/// Whether this CPU recorded the packet just now.
+#[inline(always)]
+pub(crate) fn is_sent(flow: &FlowKey, ip_len: u32) -> bool {
+    // SAFETY: as above. Maps are initially zero, which is a valid value.
+    let sent = SENT.get_ptr(0).map(|sent| unsafe { &*sent });
+    sent.is_some_and(|sent| sent.is(&SentPacket::new(flow, ip_len, tick())))
+}
+
+#[inline(always)]
+fn tick() -> u32 {
+    // SAFETY: the helper has no arguments.
+    (unsafe { bpf_jiffies64() }) as u32
 }
 
 /// Records a fragmented packet.

@@ -12,13 +12,17 @@ use xdp_core::{
 };
 
 use crate::{
-    flows::{Context, FlowMaps, key, store},
-    frame::Frame,
+    flows::{Context, FlowMaps, is_opened, key, store},
+    frame::{
+        Frame, {self},
+    },
     routes,
 };
 
 /// Look-up of a packet that a rule redirects; the others are those of [`DrainScope`].
 const REDIRECTED: u32 = 3;
+/// Look-up of a packet that a rule drops.
+const DROPPED: u32 = 4;
 /// The packet belongs to no tracked flow in the scope.
 const UNTRACKED: u32 = 0;
 
@@ -60,6 +64,40 @@ pub(crate) fn drain(ctx: &XdpContext, decision: &Decision<'_>, verdict: VerdictC
         UNTRACKED => verdict,
         code => VerdictCode::because(Kind::Drained, code),
     }
+}
+
+/// Lets a packet pass that is dropped otherwise, if it belongs to a connection that the pod opened. A rate
+/// limit has counted it already, if there is one.
+#[inline(always)]
+pub(crate) fn spare(ctx: &XdpContext, decision: &Decision<'_>, verdict: VerdictCode) -> VerdictCode {
+    let asks = verdict.kind.drops() && !cfg!(feature = "without-flows");
+    if !asks || may_be_own() == 0 {
+        return verdict;
+    }
+    let mut spared = match look_up(ctx, decision, DROPPED) {
+        UNTRACKED => verdict,
+        code => VerdictCode::because(Kind::OwnConnection, code),
+    };
+    frame::opaque_verdict(ctx, &mut spared);
+    spared
+}
+
+/// Whether the packet may belong to a connection that the pod opened. Hardly any packet of a flood does. A
+/// global function, as those below.
+#[expect(
+    unsafe_code,
+    reason = "a function is global by its name and its calling convention"
+)]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn may_be_own() -> u32 {
+    let Some(key) = key(Context::Nic as u32) else {
+        return 0;
+    };
+    u32::from(match (key.flow(), FlowMaps::new(0)) {
+        (Some(flow), Some(maps)) => flows::may_be_opened_by_pod(flow, &maps),
+        _ => key.is_icmp_answer(),
+    })
 }
 
 #[inline(always)]
@@ -125,6 +163,13 @@ fn look_up_as(
         return match flows::track_inbound(packet, slot, &maps, admit) {
             Ok(event) => event.code(),
             Err(reason) => reason.code(),
+        };
+    }
+    if scope == DROPPED {
+        return if is_opened() == 0 {
+            UNTRACKED
+        } else {
+            FlowEvent::OwnConnection.code()
         };
     }
     let scope = if scope == DrainScope::Established as u32 {

@@ -57,12 +57,13 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
     if enforced.table_full {
         counters::event(Event::SourceLimitTableFull.code(), bytes);
     }
+    let limited = inbound::spare(&ctx, &decision, enforced.outcome);
     let packet = NicPacket {
         ctx: &ctx,
         decision: &decision,
-        limited: enforced.outcome,
+        limited,
     };
-    let verdict = inbound::drain(&ctx, &decision, enforced.outcome);
+    let verdict = inbound::drain(&ctx, &decision, limited);
     let (outcome, action) = act(verdict, &packet);
     counters::count(decision.rule(), outcome, bytes);
     action
@@ -115,7 +116,8 @@ fn act(verdict: VerdictCode, packet: &impl Execute) -> (VerdictCode, u32) {
         | Kind::NoMatch
         | Kind::Pass
         | Kind::Audit
-        | Kind::FallBack => (verdict, XDP_PASS),
+        | Kind::FallBack
+        | Kind::OwnConnection => (verdict, XDP_PASS),
     }
 }
 

@@ -15,17 +15,19 @@ use xdp_core::{
     events::FlowEvent,
     flows::{self, Direction, FlowPacket, ReplyDecision, TransportView},
     parse::{self, Bytes, Packet},
-    tables::{FlowKey, REPLY_PATH_MARK},
+    tables::FlowKey,
+    verdict::{Holder, holder},
 };
 
 use crate::{
     counters,
-    flows::{FlowMaps, has_fragments, record_fragments},
+    flows::{FlowMaps, has_fragments, note_opened, record_fragments, record_sent},
     reader::NEXT,
     routes,
     skb::{
         Skb, {self},
     },
+    tables,
 };
 
 /// Redirects a reply to its NIC, or passes the packet on to the stack.
@@ -39,18 +41,39 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
     if packet.tags != 0 || skb.had_tag() {
         return NEXT;
     }
+    let bytes = skb.length() as u64;
+    // Before anything is read from the tables of flows, or written to them.
+    match holder(&packet.source, skb.interface(), &tables::RuleMaps) {
+        Holder::Pod(_) => {}
+        Holder::AnotherPod => return pass(FlowEvent::ReplySpoofed, bytes),
+        Holder::Absent => return pass(FlowEvent::ReplyMiss, bytes),
+    }
     let view = TransportView::of(&skb, &packet);
     let Some(flow_packet) = skb::flow_packet(&skb, &packet, Direction::FromPod) else {
         return NEXT;
     };
-    let bytes = skb.length() as u64;
-    match decide(&skb, &packet, flow_packet, bytes) {
-        ReplyDecision::Forward(event) => forward(&skb, &view, &flow_packet.key, event, bytes),
+    let event = match decide(&skb, &packet, flow_packet, bytes) {
+        ReplyDecision::Forward(event) => match route(&skb, &view, &flow_packet.key) {
+            Ok((device, hop)) => {
+                counters::event(event.code(), bytes);
+                return redirect(&skb, device, hop);
+            }
+            Err(event) => event,
+        },
         ReplyDecision::Stack(event) => {
-            counters::event(event.code(), bytes);
-            NEXT
+            note_opened();
+            event
         }
-    }
+    };
+    record_sent(&flow_packet.key, packet.ip_len);
+    pass(event, bytes)
+}
+
+/// Leaves the packet to the stack, and counts why.
+#[inline(always)]
+fn pass(event: FlowEvent, bytes: u64) -> i32 {
+    counters::event(event.code(), bytes);
+    NEXT
 }
 
 #[inline(always)]
@@ -79,25 +102,11 @@ fn decide(skb: &Skb<'_>, packet: &Packet, flow_packet: &FlowPacket, bytes: u64) 
     decided
 }
 
-/// Redirects the packet to the interface and next hop of its route. The kernel resolves the neighbour.
-/// Packets that are too long pass to the stack, which answers them.
-#[inline(always)]
-fn forward(skb: &Skb<'_>, view: &TransportView, key: &FlowKey, event: FlowEvent, bytes: u64) -> i32 {
-    match route(skb, view, key) {
-        Ok((device, hop)) => {
-            counters::event(event.code(), bytes);
-            redirect(skb, device, hop)
-        }
-        Err(event) => {
-            counters::event(event.code(), bytes);
-            NEXT
-        }
-    }
-}
-
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
+/// Returns interface and next hop of the packet's route. The kernel resolves the neighbour. Packets that are
+/// too long pass to the stack, which answers them.
 #[inline(always)]
 fn route(skb: &Skb<'_>, view: &TransportView, key: &FlowKey) -> Result<(u32, NextHop), FlowEvent> {
     let mut memory = MaybeUninit::uninit();
@@ -111,6 +120,10 @@ fn route(skb: &Skb<'_>, view: &TransportView, key: &FlowKey) -> Result<(u32, Nex
         BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(FlowEvent::ReplyTooLong),
         _ => return Err(FlowEvent::ReplyNoRoute),
     };
+    // Not towards another pod, nor by an interface that no rule knows: there the stack judges.
+    if !tables::is_outlet(fib.ifindex) {
+        return Err(FlowEvent::ReplyNoRoute);
+    }
     if !mtu_checked && is_too_long(skb, fib.ifindex) {
         return Err(FlowEvent::ReplyTooLong);
     }
@@ -127,8 +140,7 @@ fn fill(fib: &mut FibLookup, skb: &Skb<'_>, view: &TransportView, key: &FlowKey)
     fib.l4_protocol = view.protocol as u8;
     fib.sport = key.pod_port.to_be();
     fib.dport = key.remote_port.to_be();
-    // SAFETY: the context is the program's own.
-    fib.ifindex = unsafe { (*skb.raw()).ifindex };
+    fib.ifindex = skb.interface();
     if view.source.is_v4() {
         fib.family = AF_INET;
         fib.__bindgen_anon_3.ipv4_src = (view.source.low as u32).to_be();
@@ -152,9 +164,9 @@ fn is_too_long(skb: &Skb<'_>, device: u32) -> bool {
 
 #[inline(always)]
 fn redirect(skb: &Skb<'_>, device: u32, mut hop: NextHop) -> i32 {
-    // SAFETY: the context is the program's own, and the length is that of the structure.
-    unsafe {
-        (*skb.raw()).mark = REPLY_PATH_MARK;
-        bpf_redirect_neigh(device, &raw mut hop, size_of::<NextHop>() as i32, 0) as i32
+    if let Some(config) = tables::config() {
+        skb.sign(config.seed);
     }
+    // SAFETY: only numbers are passed, and the length is that of the structure.
+    unsafe { bpf_redirect_neigh(device, &raw mut hop, size_of::<NextHop>() as i32, 0) as i32 }
 }

@@ -37,10 +37,46 @@ impl<'c> Skb<'c> {
         self.ctx.skb.skb
     }
 
+    /// Returns the interface whose hook the program is attached to.
     #[inline(always)]
-    pub(crate) fn mark(&self) -> u32 {
+    pub(crate) fn interface(&self) -> u32 {
         // SAFETY: the context is the program's own.
-        unsafe { (*self.raw()).mark }
+        unsafe { (*self.raw()).ifindex }
+    }
+
+    /// Returns the interface by which the packet last came in, a bridge rather than its port; zero: the host
+    /// itself sends it.
+    #[inline(always)]
+    pub(crate) fn came_from(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.raw()).ingress_ifindex }
+    }
+
+    /// Notes in the skb that the packet bypasses the stack, for the program on the NIC.
+    ///
+    /// The note is in the control block (`skb->cb`), not in the mark, which belongs to the node's
+    /// administrator. The control block lasts from a redirect to the NIC's egress hook, also while the
+    /// neighbour is being resolved (`bpf_out_neigh_v4` and `neigh_resolve_output` leave it alone), but not
+    /// through the stack (`ip_rcv` clears it). `secret` is a number that no other program knows.
+    #[inline(always)]
+    pub(crate) fn sign(&self, secret: u64) {
+        // SAFETY: the context is the program's own.
+        unsafe {
+            (&raw mut (*self.raw()).cb[0]).write_volatile((secret >> 32) as u32);
+            (&raw mut (*self.raw()).cb[1]).write_volatile(secret as u32);
+        }
+    }
+
+    /// Removes the note of [`Self::sign`]. Returns whether it was there.
+    #[inline(always)]
+    pub(crate) fn take_signature(&self, secret: u64) -> bool {
+        // SAFETY: the context is the program's own.
+        let [high, low] = unsafe { [(*self.raw()).cb[0], (*self.raw()).cb[1]] };
+        let is_signed = secret != 0 && high == (secret >> 32) as u32 && low == secret as u32;
+        if is_signed {
+            self.sign(0);
+        }
+        is_signed
     }
 
     /// Whether the kernel or the NIC removed a VLAN tag.

@@ -3,57 +3,67 @@
 use aya_ebpf::programs::TcContext;
 use xdp_core::{
     events::FlowEvent,
-    flows::{self, Direction, FlowPacket, PacketRole, TransportView},
+    flows::{self, Direction, FlowPacket, TransportView},
     parse::{self, Bytes, Packet},
-    tables::{Address, PodBlock, REPLY_PATH_MARK},
-    verdict,
+    tables::PodBlock,
+    verdict::{Holder, holder},
 };
 
 use crate::{
     counters,
-    flows::{FlowMaps, store},
+    flows::{FlowMaps, is_sent, store},
     skb::Skb,
     tables,
 };
 
-/// The stack delivers a packet to a pod.
+/// The stack delivers a packet to a pod. Packets for the address of another pod change nothing.
 #[inline(always)]
 pub(crate) fn delivered(ctx: &TcContext) {
     let skb = Skb::new(ctx);
-    if let Ok(packet) = parse::parse(&skb) {
-        count(&skb, &packet, Direction::ToPod, |packet, maps| {
-            flows::stack_delivered(packet, || is_draining(&packet.key.pod), maps)
-        });
-    }
+    let Ok(packet) = parse::parse(&skb) else {
+        return;
+    };
+    // Whether the tracked flows of the pod move to the stack.
+    let is_draining = match holder(&packet.destination, skb.interface(), &tables::RuleMaps) {
+        Holder::Pod(pod) => pod.flags & PodBlock::DRAIN != 0,
+        Holder::Absent => true,
+        Holder::AnotherPod => return,
+    };
+    count(&skb, &packet, Direction::ToPod, |packet, maps| {
+        flows::stack_delivered(packet, || is_draining, maps)
+    });
 }
 
-/// Whether the tracked flows of the pod with this address move to the stack.
-#[inline(always)]
-fn is_draining(address: &Address) -> bool {
-    verdict::pod(address, &tables::RuleMaps).is_none_or(|pod| pod.flags & PodBlock::DRAIN != 0)
-}
-
-/// A packet leaves the node by a NIC. The mark shows that it bypassed the stack; the mark is cleared.
+/// A packet leaves the node by a NIC.
 #[inline(always)]
 pub(crate) fn sent(ctx: &TcContext) {
     let skb = Skb::new(ctx);
-    if skb.mark() == REPLY_PATH_MARK {
-        ctx.set_mark(0);
+    if tables::config().is_some_and(|config| skb.take_signature(config.seed)) {
         return;
     }
     if let Ok(packet) = parse::parse(&skb)
-        && packet.protocol == UDP
-        && verdict::pod(&packet.source, &tables::RuleMaps).is_some()
+        && matches!(packet.protocol, ICMP | TCP | UDP | ICMPV6 | SCTP)
     {
+        let ip_len = packet.ip_len;
+        // A routed packet comes from the pod's interface. Behind a bridge, which can be between, only the
+        // program on the pod's interface knows the sender.
+        let is_routed = match holder(&packet.source, skb.came_from(), &tables::RuleMaps) {
+            Holder::Pod(_) => true,
+            Holder::AnotherPod => false,
+            Holder::Absent => return,
+        };
         count(&skb, &packet, Direction::FromPod, |packet, maps| {
-            (packet.role == PacketRole::Datagram)
-                .then(|| flows::stack_sent(packet, maps))
-                .flatten()
+            let is_own = is_routed || is_sent(&packet.key, ip_len);
+            is_own.then(|| flows::stack_sent(packet, maps)).flatten()
         });
     }
 }
 
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+const SCTP: u8 = 132;
 
 /// Updates the maps of flows, and counts the event.
 #[inline(always)]

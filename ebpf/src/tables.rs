@@ -16,11 +16,11 @@ use xdp_core::{
     frames::StationTables,
     tables::{
         ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey,
-        FlowKey, FlowValue, FragmentKey, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet,
-        MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_NICS, MAX_POD_BLOCKS,
-        MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, MAX_STATIONS,
-        NicEntry, PodBlock, Ports, Receiver, RuleCounters, RuleText, SlotWord, Station, nic_position,
-        recent_len, {self},
+        FlowKey, FlowValue, FragmentKey, HEARD as HEARD_PLACES, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS,
+        Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_NICS,
+        MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6,
+        MAX_STATIONS, NicEntry, OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters, RuleText,
+        SentPacket, SlotWord, Station, nic_position, recent_len, {self},
     },
     verdict::RuleTables,
 };
@@ -89,6 +89,15 @@ pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::pinned(M
 
 #[map]
 pub(crate) static RECENT: Array<u64> = Array::pinned(recent_len(DEFAULT_FLOWS), 0);
+
+#[map]
+pub(crate) static OPENED: Array<OpenedSet> = Array::pinned(OPENED_SETS, 0);
+
+#[map]
+pub(crate) static HEARD: Array<u64> = Array::pinned(HEARD_PLACES, 0);
+
+#[map]
+pub(crate) static SENT: PerCpuArray<SentPacket> = PerCpuArray::pinned(1, 0);
 
 #[map]
 static NICS: Array<NicEntry> = Array::pinned(MAX_NICS, BPF_F_MMAPABLE);

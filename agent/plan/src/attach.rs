@@ -78,9 +78,10 @@ pub fn decide(situation: &Situation<'_>) -> AttachmentDecision {
     let needs_peer = wants(|target| target.wants_peer);
     let needs_reply_path =
         wants(|target| target.wants_redirect) || needs_peer || !situation.draining.is_empty();
+    let needs_connections = wants(|target| target.wants_connections);
 
     let mut nics = Nics::new(situation);
-    let reply_path = nics.reply_path(needs_reply_path);
+    let reply_path = nics.reply_path(needs_reply_path || needs_connections);
     let peer = nics.peer(needs_peer);
     let mut pods = Pods::new(situation, reply_path, peer);
     pods.decide();
@@ -114,6 +115,13 @@ fn pod_end(pair: &Pair) -> (u32, Interface) {
         netns_id: Some(pair.netns_id),
     };
     (pair.host.ifindex, interface)
+}
+
+/// The targets that nothing is delivered to, but whose rules may drop packets: programs note the connections
+/// that these pods open.
+fn watched(targets: &Targets) -> impl Iterator<Item = &Target> {
+    let targets = targets.targets.iter();
+    targets.filter(|target| target.wants_connections && !target.wants_redirect && !target.wants_peer)
 }
 
 /// The targets that something is delivered to, draining ones included: the interfaces to be read.

@@ -85,6 +85,7 @@ fn target(label: &PodLabel, targets: &Targets, facts: &NodeFacts) -> Option<Targ
         policies: Vec::new(),
         wants_redirect: true,
         wants_peer: false,
+        wants_connections: false,
     })
 }
 

@@ -9,7 +9,7 @@ use xdp_core::tables::programs;
 /// order. A program comes after those that it relies on:
 ///
 /// 1. the reader sets the mark of a packet that is delivered, so it is there before anything is delivered;
-/// 2. `pod_out` marks replies for `nic_out`, which clears the mark: NICs come before pods;
+/// 2. `nic_out` knows the replies that `pod_out` forwards: NICs come before pods;
 /// 3. `pod_in` notes what the stack delivers before `pod_out` sends replies past the stack;
 /// 4. `nic_peer` delivers what the program on the NIC decides;
 /// 5. the program on the NIC finds everything else in place, the tables included.

@@ -106,6 +106,7 @@ pub(crate) fn head(pod: &DesiredPod) -> PodBlock {
                 pod.readiness.obstacle() == Some(NotReady::AddressInDoubt),
                 PodBlock::ADDRESS_IN_DOUBT,
             ),
+        host: pod.identity.ifindex,
         ..PodBlock::default()
     }
 }

@@ -47,6 +47,9 @@ pub struct Target {
     /// Whether a policy redirects with `delivery: Peer`. Only then the interface is prepared for this
     /// delivery.
     pub wants_peer: bool,
+    /// Whether a policy may drop packets. Only then, and for both deliveries, programs note the connections
+    /// that the pod opens.
+    pub wants_connections: bool,
 }
 
 /// Matches policies and pods with the veth pairs of the node. Nothing is installed yet.

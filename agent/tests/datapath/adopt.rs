@@ -203,6 +203,7 @@ fn block() -> PodBlock {
         sources_v6: SourceRef::class(CLASS),
         mac: [2, 0, 0, 0, 0, 5],
         flags: 0,
+        host: 5,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use xdp_core::{
     events::FlowEvent,
     flows::{FlowMap, FlowStore},
-    tables::FlowKey,
+    tables::{FlowKey, OPENED_WAYS},
 };
 
 #[derive(Default)]
@@ -39,6 +39,18 @@ impl FlowStore for Known {
     }
 
     fn set_recent(&self, _: u32, _: u64) {}
+
+    fn opened(&self, _: u32) -> Option<[u64; OPENED_WAYS]> {
+        None
+    }
+
+    fn set_opened(&self, _: u32, _: u32, _: u64) {}
+
+    fn heard(&self, _: u32) -> u64 {
+        0
+    }
+
+    fn set_heard(&self, _: u32, _: u64) {}
 
     fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32> {
         self.entries.borrow().get(&(map, *key)).copied()

@@ -39,6 +39,9 @@ fn every_map_and_every_tracepoint_is_pinned_by_its_name() {
         maps::STACK,
         maps::RECENT,
         maps::FRAGMENTS,
+        maps::OPENED,
+        maps::HEARD,
+        maps::SENT,
     ];
     assert_eq!(names(&bpffs, "maps"), expected.map(str::to_owned).into());
     let links = ["tp-xdp_devmap_xmit", "tp-xdp_exception", "tp-xdp_redirect_err"];

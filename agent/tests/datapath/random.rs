@@ -83,6 +83,7 @@ impl Random {
                     PodBlock::REPLY_PATH,
                     PodBlock::REPLY_PATH,
                 ]),
+            host: slot,
         }
     }
 

@@ -6,8 +6,10 @@ mod begin;
 mod drain;
 mod errors;
 mod fragments;
+mod own;
 mod peer;
 mod routes;
+mod sender;
 mod sources;
 mod tags;
 
@@ -22,7 +24,7 @@ use xdp_agent::{
 };
 use xdp_core::{
     events::{Fallback, FlowEvent, ForeignFrame},
-    tables::REPLY_PATH_MARK,
+    tables::{Receiver, Station},
     testing::wire::{ACK, SYN, WirePacket, WireProtocol},
 };
 use xdp_plan::{desired::Desired, hook::Hook, owners::Owners};
@@ -118,7 +120,19 @@ impl Node {
     }
 
     fn install(&mut self, desired: &Desired) {
-        program(&mut self.datapath, desired);
+        let Self {
+            datapath,
+            fixture,
+            host,
+            ..
+        } = self;
+        let mut desired = desired.clone();
+        let stations = &mut desired.stations.get_or_insert_default().stations;
+        stations.insert(Station::outlet(ifindex(fixture, "nic0")), Receiver::default());
+        for pod in &mut desired.pods {
+            pod.identity.ifindex = *host;
+        }
+        fixture.host.run(|| program(datapath, &desired));
     }
 
     /// Forgets all flows.
@@ -170,6 +184,7 @@ impl Node {
         TestSkb {
             frame,
             ifindex: self.host,
+            came_from: self.host,
             ..TestSkb::default()
         }
     }
@@ -191,13 +206,9 @@ impl Node {
     #[track_caller]
     fn sends(&self, skb: TestSkb<'_>, past: bool, expected: &[&str]) {
         let (classified, noted) = self.hook(Hook::PodOut, skb);
-        let way = if past {
-            (TCX_REDIRECT, REPLY_PATH_MARK)
-        } else {
-            (TCX_NEXT, skb.mark)
-        };
-        let seen = (classified.verdict, classified.mark);
-        assert_eq!((seen, noted.as_slice()), (way, expected), "{:02x?}", skb.frame);
+        let way = if past { TCX_REDIRECT } else { TCX_NEXT };
+        let seen = (classified.verdict, classified.mark, noted.as_slice());
+        assert_eq!(seen, (way, skb.mark, expected), "{:02x?}", skb.frame);
     }
 
     /// The stack delivers a packet to the pod.

@@ -5,7 +5,7 @@
 //! | [`Unparsed`] | 0 to 15 | packets that no rule judges, because they cannot be parsed |
 //! | [`Fallback`] | 16 to 31 | packets that a Redirect rule matches and the stack delivers |
 //! | [`Event`] | 32 to 43 | other events |
-//! | [`FlowEvent`] | 44 to 63 | events of tracked flows |
+//! | [`FlowEvent`] | 44 to 59, 88 to 95 | events of tracked flows, and of connections that pods open |
 //! | [`ForeignFrame`], [`Fallback`] | 80 to 87 | frames that the node's stack does not take, or may not take |
 
 /// Defines an enum whose variants are indexes into [`crate::tables::maps::EVENTS`].
@@ -178,5 +178,10 @@ counted! {
         InsertFailed = 58,
         /// The table had evicted a flow that was in use. The flow is inserted again.
         Restored = 59,
+        /// A packet with the address of another pod came from a pod, or from somewhere else than its pod: it
+        /// passes to the stack, and no flow is looked up or changed.
+        ReplySpoofed = 88,
+        /// A packet of a connection that the pod opened passes to the stack, although a rule would drop it.
+        OwnConnection = 89,
     }
 }

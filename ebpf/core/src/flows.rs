@@ -15,10 +15,14 @@
 //! an opening packet ([`stack_delivered`]), or when the pod sends one. Datagrams have no opening packet: the
 //! sender of the first datagram opens the flow. If that is the pod, through the stack, [`stack_sent`] inserts
 //! the flow into [`FlowMap::Stack`], with the addresses after the stack's translation (NAT).
+//!
+//! Rules are about connections that others open to the pod. Those that the pod opens through the stack are in
+//! a table of their own, which is asked where a rule would drop a packet ([`is_opened_by_pod`]).
 
 mod cache;
 mod direction;
 mod inbound;
+mod opened;
 mod packet;
 mod quoted;
 mod reply;
@@ -28,12 +32,16 @@ mod view;
 pub use cache::{cache_index, hash};
 pub use direction::Direction;
 pub use inbound::{DrainScope, drains, is_recent, track_inbound};
+pub use opened::{is_opened_by_pod, may_be_opened_by_pod, note_delivered, note_sent};
 pub use packet::{FlowPacket, PacketRole};
 pub use reply::{ReplyDecision, fragment_key, track_reply};
 pub use stack::{stack_delivered, stack_sent};
 pub use view::{PackedHeaders, PackedView, TransportView};
 
-use crate::{events::FlowEvent, tables::FlowKey};
+use crate::{
+    events::FlowEvent,
+    tables::{FlowKey, OPENED_WAYS},
+};
 
 /// A table of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +72,18 @@ pub trait FlowStore {
 
     /// Overwrites an element of [`crate::tables::maps::RECENT`].
     fn set_recent(&self, index: u32, word: u64);
+
+    /// Returns an element of [`crate::tables::maps::OPENED`].
+    fn opened(&self, set: u32) -> Option<[u64; OPENED_WAYS]>;
+
+    /// Overwrites a word of an element of [`crate::tables::maps::OPENED`].
+    fn set_opened(&self, set: u32, way: u32, word: u64);
+
+    /// Returns an element of [`crate::tables::maps::HEARD`], or zero if it does not exist.
+    fn heard(&self, index: u32) -> u64;
+
+    /// Overwrites an element of [`crate::tables::maps::HEARD`].
+    fn set_heard(&self, index: u32, word: u64);
 
     /// Looks up a flow. Returns the slot in its entry.
     fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32>;

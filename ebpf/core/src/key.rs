@@ -148,6 +148,17 @@ impl PacketKey {
         self.column() == column::ICMP || self.column() == column::ICMPV6
     }
 
+    /// Whether the packet is an ICMP message that can be about what the pod sent: an echo reply, or an error.
+    #[inline(always)]
+    pub const fn is_icmp_answer(&self) -> bool {
+        let kind = self.port() >> 8;
+        match self.column() {
+            column::ICMP => matches!(kind, 0 | 3 | 11 | 12),
+            column::ICMPV6 => matches!(kind, 1..=4 | 129),
+            _ => false,
+        }
+    }
+
     #[inline(always)]
     pub(crate) const fn is_v4(&self) -> bool {
         self.is_v4 != 0

@@ -21,8 +21,8 @@ pub use blocks::{
 };
 pub use counters::{Count, FailureKey, RuleCounters};
 pub use flows::{
-    DEFAULT_FLOWS, FlowKey, FlowValue, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, REPLY_PATH_MARK,
-    recent_len,
+    DEFAULT_FLOWS, FlowKey, FlowValue, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, OPENED_WAYS,
+    OpenedSet, SentPacket, recent_len,
 };
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 pub use stations::{Mac, NicEntry, Receiver, Station, TagId, nic_position};
@@ -82,6 +82,14 @@ pub mod maps {
     /// a look-up in [`ESTABLISHED`]. Its length is a power of two, see [`super::recent_len`] and
     /// [`super::Config::recent_mask`].
     pub const RECENT: &str = "RECENT";
+    /// Array of [`super::OpenedSet`]: connections that pods opened through the stack, which the stack answers
+    /// for whatever the rules say. Even indexes: connections; odd ones: flows of datagrams.
+    pub const OPENED: &str = "OPENED";
+    /// Array: hash of a [`super::FlowKey`] → 48 bits of the hash and 16 bits of time (`u64`): flows of
+    /// datagrams that a remote host opened.
+    pub const HEARD: &str = "HEARD";
+    /// Per-CPU array with one element: [`super::SentPacket`].
+    pub const SENT: &str = "SENT";
     /// Array: [`super::nic_position`] → [`super::NicEntry`]: the frames that most packets arrive in. It saves
     /// a look-up in [`STATIONS`].
     pub const NICS: &str = "NICS";
@@ -146,6 +154,10 @@ pub const MAX_ADDRESSES: u32 = 4 * MAX_SLOTS;
 pub const MAX_RULES: u32 = 1 << 15;
 /// Elements of [`maps::SOURCE_LIMITS`]; a power of two.
 pub const LIMIT_SETS: u32 = 1 << 14;
+/// Elements of [`maps::OPENED`]; a power of two: room for 65,536 connections, and as many flows of datagrams.
+pub const OPENED_SETS: u32 = 1 << 15;
+/// Elements of [`maps::HEARD`]; a power of two.
+pub const HEARD: u32 = 1 << 17;
 /// Elements of [`maps::NICS`]; a power of two.
 pub const MAX_NICS: u32 = 1 << 10;
 /// Elements of [`maps::STATIONS`].
@@ -230,7 +242,7 @@ pub type RuleText = Text<444>;
 
 const _: () = {
     assert!(size_of::<Address>() == 16);
-    assert!(size_of::<PodBlock>() == 20);
+    assert!(size_of::<PodBlock>() == 24);
     assert!(size_of::<SourcesV4>() == 512);
     assert!(size_of::<SourcesV6>() == 1280);
     assert!(size_of::<Class>() == 24);
@@ -242,12 +254,15 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<FlowValue>() == 8);
     assert!(size_of::<FragmentKey>() == 40);
-    assert!(size_of::<NicEntry>() == 24);
-    assert!(size_of::<Station>() == 16);
-    assert!(size_of::<Receiver>() == 8);
+    assert!(size_of::<SentPacket>() == 32);
+    assert!(size_of::<OpenedSet>() == 32);
     assert!(size_of::<Config>() == 48);
     assert!(size_of::<Label>() == 1024);
     assert!(size_of::<RuleText>() == 448);
+    assert!(OPENED_SETS.is_power_of_two() && HEARD.is_power_of_two());
+    assert!(size_of::<NicEntry>() == 24);
+    assert!(size_of::<Station>() == 16);
+    assert!(size_of::<Receiver>() == 8);
     assert!(INDEX.is_power_of_two() && MAX_NICS.is_power_of_two() && LIMIT_SETS.is_power_of_two());
     assert!(MAX_PORT_BLOCKS <= 1 << 16 && MAX_ACTIONS <= 1 << 16 && MAX_SLOTS < 1 << 16);
 };

@@ -7,10 +7,12 @@
 mod classify;
 mod control;
 mod decision;
+mod holder;
 mod kinds;
 
 pub use self::{
     decision::{Decision, PacketLimit, Trace, VerdictCode},
+    holder::{Holder, holder},
     kinds::{Field, Kind, Redirect, Verdict},
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! Programs of other owners in the hooks of the reply path.
 
-use super::{Situation, delivered};
+use super::{Situation, delivered, watched};
 use crate::{
     hook::{AttachPoint, Hook},
     installed::OtherProgram,
@@ -29,7 +29,7 @@ fn problem(situation: &Situation<'_>, point: AttachPoint, before: &[OtherProgram
         let name = &nics.find(|nic| nic.link.ifindex == point.ifindex)?.link.name;
         (format!("NIC {name}"), name)
     } else {
-        let mut targets = delivered(situation.targets, situation.draining);
+        let mut targets = delivered(situation.targets, situation.draining).chain(watched(situation.targets));
         let target = targets.find(|target| target.pair.host.ifindex == point.ifindex)?;
         (target.pod.to_string(), &target.pair.host.name)
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Situation, delivered};
+use super::{Situation, delivered, watched};
 use crate::{
     change::XdpAttach,
     desired::DesiredProgram,
@@ -18,7 +18,7 @@ const REDIRECT_KINDS: [&str; 1] = ["veth"];
 /// Pairs with `ndo_get_peer_dev`, which `bpf_redirect_peer` needs; netkit since Linux 6.7.
 const PEER_KINDS: [&str; 2] = ["veth", "netkit"];
 
-/// The pods that something is delivered to.
+/// The pods that something is delivered to, or whose connections are noted.
 pub(super) struct Pods<'a> {
     situation: &'a Situation<'a>,
     /// Why no pod can rely on the NICs' part of the reply path.
@@ -47,7 +47,9 @@ impl<'a> Pods<'a> {
     }
 
     pub(super) fn decide(&mut self) {
-        for target in delivered(self.situation.targets, self.situation.draining) {
+        let targets = self.situation.targets;
+        // First: a pod that drains, too, needs more.
+        for target in watched(targets).chain(delivered(targets, self.situation.draining)) {
             self.pod(target);
         }
     }
@@ -71,11 +73,16 @@ impl<'a> Pods<'a> {
         if redirect == Readiness::Ready {
             self.gro.insert(host);
         }
-        let reader = AttachPoint::new(Hook::PodReader, host);
-        let program = self.reader(reader, &target.pair, &mut [&mut redirect, &mut peer]);
-        self.hooks.insert(reader, program);
+        if target.wants_redirect || target.wants_peer {
+            let reader = AttachPoint::new(Hook::PodReader, host);
+            let program = self.reader(reader, &target.pair, &mut [&mut redirect, &mut peer]);
+            self.hooks.insert(reader, program);
+        }
         let ready = redirect == Readiness::Ready || peer == Readiness::Ready;
-        let reply_path = self.host_end(&target.pair, ready);
+        let reply_path = match self.host_end(&target.pair, ready || target.wants_connections) {
+            Readiness::Ready if !ready => not_wanted(),
+            readiness => readiness,
+        };
         let deliveries = Deliveries {
             redirect,
             peer,
@@ -151,8 +158,9 @@ impl<'a> Pods<'a> {
         }
     }
 
-    /// The pod's part of the reply path: both programs, or none.
-    fn host_end(&mut self, pair: &Pair, ready: bool) -> Readiness {
+    /// The pod's part of the reply path, which also notes the connections that the pod opens: both programs,
+    /// or none.
+    fn host_end(&mut self, pair: &Pair, wanted: bool) -> Readiness {
         let refused = &self.situation.refused;
         let Link { ifindex, name, .. } = &pair.host;
         let points = Hook::POD.map(|hook| AttachPoint::new(hook, *ifindex));
@@ -165,7 +173,7 @@ impl<'a> Pods<'a> {
         if let Some(problem) = &self.reply_path {
             return no_replies(&format!("{}: {}", problem.object, problem.message));
         }
-        if !ready {
+        if !wanted {
             let unchanged = points.map(|point| (point, DesiredProgram::Unchanged));
             self.hooks.extend(unchanged);
             return not_wanted();

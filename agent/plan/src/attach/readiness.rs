@@ -34,7 +34,12 @@ fn problem(pod: &SlotIdentity, readiness: &Readiness) -> Option<Problem> {
         // No rule needs it to be ready.
         return None;
     }
-    let remedy = "its Redirect rules pass to the stack until then; the agent tries again by itself";
+    let remedy = if *reason == NotReady::NoReplyPath {
+        "until then its Redirect rules pass to the stack, and its other rules are stateless: Drop, Reject and limits \
+         apply to the packets of connections that the pod opens, too; the agent tries again by itself"
+    } else {
+        "its Redirect rules pass to the stack until then; the agent tries again by itself"
+    };
     Some(Problem::new(
         format!("Pod {}/{}", pod.namespace, pod.pod),
         format!("{reason:?}"),

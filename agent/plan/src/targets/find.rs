@@ -209,6 +209,7 @@ impl<'a> Search<'a> {
             policies: policies.to_vec(),
             wants_redirect: delivers(policies, Delivery::Redirect),
             wants_peer: delivers(policies, Delivery::Peer),
+            wants_connections: policies.iter().any(|policy| policy.drops()),
         };
         by_pair.into_values().map(target).collect()
     }

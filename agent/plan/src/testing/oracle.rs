@@ -55,7 +55,9 @@ impl OracleDecision {
                 redirect.metadata.rule(),
                 OracleOutcome::Peer(redirect.metadata.mark()),
             ),
-            Verdict::Limited { .. } | Verdict::Drained => panic!("neither limits nor flows were looked up"),
+            Verdict::Limited { .. } | Verdict::Drained | Verdict::OwnConnection => {
+                panic!("neither limits nor flows were looked up")
+            }
         };
         Self::Decided {
             policy: rules[&rule].policy.clone(),

@@ -26,7 +26,9 @@ const LOOPBACK: u32 = 1;
 mod sk_buff {
     pub(super) const SIZE: usize = 192;
     pub(super) const MARK: usize = 8;
+    pub(super) const INGRESS_IFINDEX: usize = 36;
     pub(super) const IFINDEX: usize = 40;
+    pub(super) const CB: usize = 48;
 }
 
 /// The result of a run of the program on NICs.
@@ -47,8 +49,12 @@ pub struct TestSkb<'f> {
     pub frame: &'f [u8],
     /// Index of the interface, in the calling thread's namespace.
     pub ifindex: u32,
+    /// Index of the interface by which the packet came in; zero: the host sends it.
+    pub came_from: u32,
     /// The packet's mark.
     pub mark: u32,
+    /// The packet's control block, of which programs of the reply path use two words.
+    pub control: [u32; 2],
 }
 
 /// The result of a run of a classifier.
@@ -58,6 +64,8 @@ pub struct ClassifierRun {
     pub verdict: i32,
     /// The packet's mark.
     pub mark: u32,
+    /// The packet's control block, as [`TestSkb::control`].
+    pub control: [u32; 2],
 }
 
 /// The result of many runs.
@@ -165,7 +173,13 @@ pub(in crate::datapath) fn run(
 /// Runs a classifier once.
 fn classify(program: &SchedClassifier, skb: TestSkb<'_>) -> Result<ClassifierRun, TestRunError> {
     let mut context_in = [0; sk_buff::SIZE];
-    for (at, value) in [(sk_buff::MARK, skb.mark), (sk_buff::IFINDEX, skb.ifindex)] {
+    for (at, value) in [
+        (sk_buff::MARK, skb.mark),
+        (sk_buff::INGRESS_IFINDEX, skb.came_from),
+        (sk_buff::IFINDEX, skb.ifindex),
+        (sk_buff::CB, skb.control[0]),
+        (sk_buff::CB + 4, skb.control[1]),
+    ] {
         context_in[at..at + 4].copy_from_slice(&value.to_ne_bytes());
     }
     let mut context_out = [0; sk_buff::SIZE];
@@ -176,9 +190,10 @@ fn classify(program: &SchedClassifier, skb: TestSkb<'_>) -> Result<ClassifierRun
         ..TestRunOptions::default()
     };
     let result = program.test_run(options).map_err(refused)?;
-    let mark = [0, 1, 2, 3].map(|byte| context_out[sk_buff::MARK + byte]);
+    let word = |at: usize| u32::from_ne_bytes([0, 1, 2, 3].map(|byte| context_out[at + byte]));
     Ok(ClassifierRun {
         verdict: result.return_value as i32,
-        mark: u32::from_ne_bytes(mark),
+        mark: word(sk_buff::MARK),
+        control: [word(sk_buff::CB), word(sk_buff::CB + 4)],
     })
 }

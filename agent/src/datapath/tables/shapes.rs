@@ -8,11 +8,11 @@ use std::{
 
 use aya::maps::{MapInfo, MapType};
 use xdp_core::tables::{
-    ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, FlowKey, FlowValue, FragmentKey, INDEX,
-    LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS,
+    ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, FlowKey, FlowValue, FragmentKey, HEARD,
+    INDEX, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS,
     MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4,
-    MAX_SOURCES_V6, MAX_STATIONS, NicEntry, PodBlock, Ports, Receiver, RuleCounters, RuleText, SourcesV4,
-    SourcesV6, Station, maps, recent_len,
+    MAX_SOURCES_V6, MAX_STATIONS, NicEntry, OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters,
+    RuleText, SentPacket, SourcesV4, SourcesV6, Station, maps, recent_len,
 };
 
 use crate::datapath::{
@@ -21,7 +21,7 @@ use crate::datapath::{
 };
 
 /// The number of maps.
-pub(in crate::datapath) const MAPS: usize = 27;
+pub(in crate::datapath) const MAPS: usize = 30;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shape {
@@ -99,6 +99,9 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::STACK, lru::<FlowKey, u64>(ANY)),
     (maps::RECENT, array::<u64>(ANY)),
     (maps::FRAGMENTS, lru::<FragmentKey, u64>(MAX_FRAGMENTS)),
+    (maps::OPENED, array::<OpenedSet>(OPENED_SETS)),
+    (maps::HEARD, array::<u64>(HEARD)),
+    (maps::SENT, per_cpu::<SentPacket>(1)),
 ];
 
 /// Stands for a capacity that the administrator sets.

@@ -24,6 +24,7 @@ pub(super) const PODS: [u32; 2] = [10, 11];
 
 pub(super) const REDIRECT: &str = "{name: take, ports: [{protocol: UDP, port: 7777}], action: Redirect}";
 pub(super) const DROP: &str = "{name: drop, action: Drop}";
+pub(super) const PASS: &str = "{name: pass, action: Pass}";
 
 pub(super) struct Node {
     pub(super) reconciler: Reconciler<FakeKernel>,

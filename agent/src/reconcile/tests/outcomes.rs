@@ -11,7 +11,7 @@ use xdp_plan::{
 
 use super::{
     fake::Refuses,
-    node::{DROP, NICS, Node, PODS, REDIRECT, nic_state, objects, policy, reasons},
+    node::{DROP, NICS, Node, PASS, PODS, REDIRECT, nic_state, objects, policy, reasons},
 };
 use crate::reconcile::reconciler::{Outcome, Resync};
 
@@ -52,25 +52,33 @@ fn recovers(node: &mut Node) {
 
 #[test]
 fn everything_is_programmed_by_one_reconcile_and_the_second_has_nothing_to_do() {
-    for (delivery, rule) in [("Redirect", REDIRECT), ("Peer", REDIRECT), ("Redirect", DROP)] {
+    for (delivery, rule) in [
+        ("Redirect", REDIRECT),
+        ("Peer", REDIRECT),
+        ("Redirect", DROP),
+        ("Redirect", PASS),
+    ] {
         let mut node = Node::new(delivery, &[rule]);
         node.converges();
         let redirects = rule == REDIRECT;
+        // Where rules drop, these note what the pods open.
+        let notes = rule != PASS;
         for nic in NICS {
             assert_eq!(node.kernel().program(Hook::Nic, nic), Program::Current);
-            assert_eq!(node.kernel().program(Hook::NicOut, nic).is_attached(), redirects);
+            assert_eq!(node.kernel().program(Hook::NicOut, nic).is_attached(), notes);
             assert_eq!(
                 node.kernel().program(Hook::NicPeer, nic).is_attached(),
                 delivery == "Peer"
             );
         }
         for pod in PODS {
-            for hook in [Hook::PodReader, Hook::PodIn, Hook::PodOut] {
-                assert_eq!(
-                    node.kernel().program(hook, pod).is_attached(),
-                    redirects,
-                    "{hook:?}"
-                );
+            for (hook, wanted) in [
+                (Hook::PodReader, redirects),
+                (Hook::PodIn, notes),
+                (Hook::PodOut, notes),
+            ] {
+                let attached = node.kernel().program(hook, pod).is_attached();
+                assert_eq!(attached, wanted, "{hook:?}");
             }
         }
     }
@@ -331,17 +339,26 @@ fn a_nic_that_cannot_be_freed_is_a_problem_until_it_can() {
 fn what_nothing_needs_any_more_is_detached_after_the_tables() {
     let mut node = Node::new("Peer", &[REDIRECT]);
     node.converges();
-    node.objects = objects("Peer", &[DROP]);
-    // No flow is left to drain.
-    node.converges();
-    for hook in Hook::ALL {
-        for ifindex in NICS.into_iter().chain(PODS) {
-            let stays = hook == Hook::Nic && NICS.contains(&ifindex);
-            assert_eq!(
-                node.kernel().program(hook, ifindex).is_attached(),
-                stays,
-                "{hook:?} {ifindex}"
-            );
+    for (rule, of_nics, of_pods) in [
+        (
+            DROP,
+            &[Hook::Nic, Hook::NicOut][..],
+            &[Hook::PodIn, Hook::PodOut][..],
+        ),
+        (PASS, &[Hook::Nic], &[]),
+    ] {
+        node.objects = objects("Peer", &[rule]);
+        // No flow is left to drain.
+        node.converges();
+        for hook in Hook::ALL {
+            for ifindex in NICS.into_iter().chain(PODS) {
+                let stay = if NICS.contains(&ifindex) { of_nics } else { of_pods };
+                assert_eq!(
+                    node.kernel().program(hook, ifindex).is_attached(),
+                    stay.contains(&hook),
+                    "{rule}: {hook:?} {ifindex}"
+                );
+            }
         }
     }
 }

@@ -92,6 +92,7 @@ pub(super) const fn describe(kind: Kind) -> &'static str {
         Kind::Reject => "is rejected: dropped, and the sender gets an answer",
         Kind::RejectedSilently => "is rejected: dropped, and the sender gets no answer",
         Kind::Limited => "is dropped: the rule's rate limit is exceeded",
+        Kind::OwnConnection => "passes to the stack: it belongs to a connection that the pod opened",
         Kind::Drained => "is delivered to the pod: no rule redirects it, but it belongs to a tracked flow",
     }
 }

@@ -79,7 +79,7 @@ fn replies_leave_and_what_the_stack_delivers_is_its_own(clsact: bool) {
         });
     }
     assert_eq!(node.entries(), [1, 0, 0]);
-    // The NIC's program knew the first one, at least, by its mark.
+    // The NIC's program knew the first one, at least.
     assert_eq!(node.count(FlowEvent::StackFlowNoted), 0);
 
     from_pod(81).send_to(b"question", REMOTE).unwrap();

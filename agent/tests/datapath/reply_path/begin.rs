@@ -1,13 +1,8 @@
 //! How flows open, become established, and end.
 
-use xdp_agent::datapath::TestSkb;
-use xdp_core::{
-    tables::REPLY_PATH_MARK,
-    testing::wire::{RST, WirePacket, WireProtocol},
-};
-use xdp_plan::hook::Hook;
+use xdp_core::testing::wire::{RST, WirePacket, WireProtocol};
 
-use super::{CONNECTIONS, ClassifierRun, DATAGRAMS, Node, REDIRECT, TCX_NEXT, shapes};
+use super::{CONNECTIONS, DATAGRAMS, Node, REDIRECT, shapes};
 
 const ABORT: u8 = 6;
 
@@ -139,23 +134,6 @@ fn an_opening_packet_or_a_datagram_that_the_stack_delivers_gives_the_flow_to_it_
             assert_eq!(node.entries(), [0, 0, 0]);
             node.pod_sends(&wire(protocol).reply(), false, &["ReplyMiss"]);
         }
-    }
-}
-
-#[test]
-fn the_mark_of_the_reply_path_is_taken_off_at_the_nic_and_other_marks_are_not() {
-    let node = Node::new(&[REDIRECT]);
-    let frame = WirePacket::new(false, WireProtocol::Udp).reply().frame();
-    for (mark, after, noted) in [(REPLY_PATH_MARK, 0, Vec::new()), (5, 5, vec!["StackFlowNoted"])] {
-        let skb = TestSkb {
-            mark,
-            ..node.at_pod(&frame)
-        };
-        let expected = ClassifierRun {
-            verdict: TCX_NEXT,
-            mark: after,
-        };
-        assert_eq!(node.hook(Hook::NicOut, skb), (expected, noted));
     }
 }
 

@@ -5,7 +5,7 @@ use xdp_core::{metadata::Metadata, testing::wire::WirePacket};
 use super::{CONNECTIONS, DATAGRAMS, Node, POD, REDIRECT, shapes};
 use crate::{
     judge::XDP_PASS,
-    node::{DEVICE, desired, pod, policy},
+    node::{desired, pod, policy},
 };
 
 fn node() -> Node {
@@ -22,7 +22,7 @@ fn arrives(node: &Node, wire: &WirePacket, marked: bool, expected: &[&str]) {
     assert_eq!(ran.packet, wire.frame());
     let metadata = Metadata::read(&ran.metadata);
     let device = metadata.and_then(|metadata| Some(metadata.take_peer()?.0));
-    assert_eq!(device, marked.then_some(DEVICE), "{wire:?}");
+    assert_eq!(device, marked.then_some(node.host), "{wire:?}");
 }
 
 #[test]

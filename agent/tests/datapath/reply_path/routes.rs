@@ -51,6 +51,18 @@ fn without_a_route_the_stack_has_the_reply() {
 }
 
 #[test]
+fn by_an_interface_that_is_no_nic_the_stack_has_the_reply() {
+    let node = Node::new(&[REDIRECT]);
+    let replies = replies(&node);
+    for remote in ["10.0.0.9/32", "2001:db8::9/128"] {
+        node.fixture.host.ip(&format!("route add {remote} dev host0"));
+    }
+    for reply in replies {
+        node.pod_sends(&reply, false, &["ReplyNoRoute"]);
+    }
+}
+
+#[test]
 fn where_the_node_does_not_forward_the_stack_has_the_reply() {
     let node = Node::new(&[REDIRECT]);
     let [v4, _] = replies(&node);

@@ -32,6 +32,7 @@ pub(super) struct Place {
     pub(super) pod: LabPod,
     pub(super) fixture: Fixture,
     pub(super) sides: [Side; 2],
+    pub(super) style: Style,
     pub(super) masquerade: bool,
 }
 
@@ -57,6 +58,7 @@ impl Place {
             pod,
             fixture,
             sides,
+            style,
             masquerade,
         }
     }

@@ -3,6 +3,7 @@
 use super::{
     FlowMap, FlowPacket, FlowStore, PacketRole,
     cache::{CacheSlot, FlowState},
+    opened::hear,
 };
 use crate::{
     events::{Fallback, FlowEvent},
@@ -27,7 +28,7 @@ pub fn track_inbound(
     admit: impl Fn() -> Result<(), Fallback>,
 ) -> Result<FlowEvent, Fallback> {
     let key = &packet.key;
-    if packet.role == PacketRole::Untracked {
+    if matches!(packet.role, PacketRole::Untracked | PacketRole::OwnEcho) {
         return Err(Fallback::UntrackedProtocol);
     }
     let cached = CacheSlot::of(key, flows);
@@ -58,6 +59,9 @@ pub fn track_inbound(
         };
     }
     admit()?;
+    if packet.role == PacketRole::Datagram {
+        hear(key, flows);
+    }
     if flows.insert(FlowMap::Unreplied, key, slot) {
         return Ok(FlowEvent::Opened);
     }
@@ -89,7 +93,8 @@ pub fn drains(
 ) -> Option<FlowEvent> {
     let key = &packet.key;
     let is_error = packet.role == PacketRole::Related;
-    if packet.role == PacketRole::Untracked || !is_error && scope != DrainScope::Established {
+    let is_untracked = matches!(packet.role, PacketRole::Untracked | PacketRole::OwnEcho);
+    if is_untracked || !is_error && scope != DrainScope::Established {
         return None;
     }
     let cached = CacheSlot::of(key, flows);

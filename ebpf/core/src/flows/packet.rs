@@ -30,6 +30,8 @@ pub enum PacketRole {
     Related = 5,
     /// Any other packet (`UNTRACKED`).
     Untracked = 6,
+    /// A packet of an ICMP echo that the pod sends: a request from it, or a reply to it. It is not tracked.
+    OwnEcho = 7,
 }
 
 /// A packet's flow, and its role there.
@@ -139,6 +141,13 @@ fn icmp<B: Bytes + ?Sized>(
         return Some(FlowPacket {
             key: flow_key(view, echo_ports(head, direction), direction),
             role: PacketRole::Datagram,
+        });
+    }
+    let reverse = direction.reverse();
+    if head[0] == reverse.echo(protocol) {
+        return Some(FlowPacket {
+            key: flow_key(view, echo_ports(head, reverse), direction),
+            role: PacketRole::OwnEcho,
         });
     }
     let is_error = match protocol {

@@ -36,6 +36,10 @@ pub(super) fn flow<B: Bytes + ?Sized>(
         protocol::ICMP | protocol::ICMPV6 if head[0] == reverse.echo(quoted.protocol as u8) => {
             echo_ports(head, reverse)
         }
+        // An echo request of the pod.
+        protocol::ICMP | protocol::ICMPV6 if head[0] == direction.echo(quoted.protocol as u8) => {
+            echo_ports(head, direction)
+        }
         _ => return None,
     };
     let is_about_pod = match direction {

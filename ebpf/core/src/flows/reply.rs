@@ -26,7 +26,7 @@ pub enum ReplyDecision {
 pub fn track_reply(packet: &FlowPacket, flows: &impl FlowStore) -> ReplyDecision {
     let key = &packet.key;
     match packet.role {
-        PacketRole::Untracked => return ReplyDecision::Stack(FlowEvent::ReplyMiss),
+        PacketRole::Untracked | PacketRole::OwnEcho => return ReplyDecision::Stack(FlowEvent::ReplyMiss),
         PacketRole::New => {
             let event = if untrack(key, flows) {
                 FlowEvent::Deleted

@@ -1,7 +1,11 @@
 //! Packets that the stack delivers to a pod, or sends from a pod out of the node.
 
-use super::{FlowMap, FlowPacket, FlowStore, PacketRole, untrack};
-use crate::events::FlowEvent;
+use super::{
+    FlowMap, FlowPacket, FlowStore, PacketRole,
+    opened::{hear, note_delivered, note_sent},
+    untrack,
+};
+use crate::{events::FlowEvent, parse::protocol};
 
 /// Updates the tables for a packet that the stack delivered to a pod.
 ///
@@ -13,27 +17,37 @@ pub fn stack_delivered(
     is_draining: impl Fn() -> bool,
     flows: &impl FlowStore,
 ) -> Option<FlowEvent> {
+    note_delivered(packet, flows);
     let event = match packet.role {
         PacketRole::New | PacketRole::Datagram => FlowEvent::ReclaimedByStack,
         PacketRole::Data | PacketRole::Inconclusive if is_draining() => FlowEvent::Deleted,
-        PacketRole::Data | PacketRole::Inconclusive | PacketRole::Related | PacketRole::Untracked => {
-            return None;
-        }
+        PacketRole::Data
+        | PacketRole::Inconclusive
+        | PacketRole::Related
+        | PacketRole::Untracked
+        | PacketRole::OwnEcho => return None,
     };
     untrack(&packet.key, flows).then_some(event)
 }
 
-/// Updates the tables for a pod's datagram that left the node through the stack, with these addresses:
-/// packets in the other direction are the stack's.
+/// Updates the tables for a pod's packet that left the node through the stack, with these addresses: packets
+/// in the other direction of a flow of datagrams are the stack's.
 #[inline(always)]
 pub fn stack_sent(packet: &FlowPacket, flows: &impl FlowStore) -> Option<FlowEvent> {
     let key = &packet.key;
-    if flows.slot(FlowMap::Stack, key).is_some() {
+    let is_datagram = packet.role == PacketRole::Datagram && key.protocol == u32::from(protocol::UDP);
+    if !is_datagram || flows.slot(FlowMap::Stack, key).is_some() {
+        note_sent(packet, flows);
         return None;
     }
     if !flows.insert(FlowMap::Stack, key, 0) {
         flows.count(FlowEvent::InsertFailed);
     }
-    untrack(key, flows);
+    if untrack(key, flows) {
+        // The remote host opened the flow.
+        hear(key, flows);
+    } else {
+        note_sent(packet, flows);
+    }
     Some(FlowEvent::StackFlowNoted)
 }

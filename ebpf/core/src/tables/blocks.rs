@@ -45,7 +45,7 @@ impl SlotWord {
     }
 }
 
-/// What the program on the NIC needs to know about a pod.
+/// What the programs need to know about a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct PodBlock {
@@ -59,6 +59,9 @@ pub struct PodBlock {
     pub mac: [u8; 6],
     /// The flags below.
     pub flags: u16,
+    /// Index of the host's end of the pod's pair. Packets that come from there with the pod's address are the
+    /// pod's own.
+    pub host: u32,
 }
 
 impl PodBlock {

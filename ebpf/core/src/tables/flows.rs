@@ -48,6 +48,60 @@ pub struct FragmentKey {
     pub protocol: u32,
 }
 
+/// Elements of a set of [`super::maps::OPENED`].
+pub const OPENED_WAYS: usize = 4;
+
+/// Connections that pods opened: some flows with the same hash, each as 48 bits of its hash, and 16 bits of
+/// the time when it was noted or seen last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OpenedSet {
+    /// Zero: unused.
+    pub words: [u64; OPENED_WAYS],
+}
+
+/// The packet that a pod sent last through the stack, on one CPU: as much of it as translation (NAT) leaves
+/// as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SentPacket {
+    /// The pod, whose interface the packet came from.
+    pub pod: Address,
+    /// The packet's source port, or what is in place of it in [`FlowKey::pod_port`].
+    pub pod_port: u32,
+    /// IP protocol number.
+    pub protocol: u32,
+    /// Length of the IP packet.
+    pub ip_len: u32,
+    /// The time, in ticks of the kernel's clock (jiffies).
+    pub tick: u32,
+}
+
+impl SentPacket {
+    /// Returns what is recorded of a packet that a pod sends at `tick`.
+    #[inline(always)]
+    pub const fn new(flow: &FlowKey, ip_len: u32, tick: u32) -> Self {
+        Self {
+            pod: flow.pod,
+            pod_port: flow.pod_port as u32,
+            protocol: flow.protocol,
+            ip_len,
+            tick,
+        }
+    }
+
+    /// Whether this is the packet that `leaves` the node now. The stack forwards a packet at once, on the
+    /// same CPU.
+    #[inline(always)]
+    pub fn is(&self, leaves: &Self) -> bool {
+        self.pod == leaves.pod
+            && self.pod_port == leaves.pod_port
+            && self.protocol == leaves.protocol
+            && self.ip_len == leaves.ip_len
+            && leaves.tick.wrapping_sub(self.tick) <= 1
+    }
+}
+
 /// Default capacity of each of [`super::maps::ESTABLISHED`], [`super::maps::UNREPLIED`] and
 /// [`super::maps::STACK`].
 pub const DEFAULT_FLOWS: u32 = 1 << 16;
@@ -62,7 +116,3 @@ pub const MAX_FRAGMENTS: u32 = 4096;
 pub const fn recent_len(flows: u32) -> u32 {
     (4 * flows).next_power_of_two()
 }
-
-/// The skb mark of replies that bypass the stack, between the pod's host-side interface and the NIC. The
-/// program on the NIC recognises them by it, and clears it.
-pub const REPLY_PATH_MARK: u32 = 0x5844_5742;

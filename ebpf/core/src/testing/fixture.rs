@@ -290,6 +290,8 @@ pub enum VerdictSummary {
     Limited(u32),
     /// See [`Verdict::Drained`].
     Drained,
+    /// See [`Verdict::OwnConnection`].
+    OwnConnection,
 }
 
 impl From<Verdict> for VerdictSummary {
@@ -309,6 +311,7 @@ impl From<Verdict> for VerdictSummary {
             Verdict::RejectedSilently { rule, reason } => Self::RejectedSilently(rule, reason),
             Verdict::Limited { rule } => Self::Limited(rule),
             Verdict::Drained => Self::Drained,
+            Verdict::OwnConnection => Self::OwnConnection,
         }
     }
 }

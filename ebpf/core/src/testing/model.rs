@@ -14,6 +14,8 @@ use crate::{
 
 /// The pod's slot.
 pub const SLOT: u32 = 5;
+/// Index of the host's end of the pod's pair.
+const HOST: u32 = 12;
 /// MAC address of [`NIC`].
 pub const NIC_MAC: Mac = 0x0200_0000_0001;
 /// The NIC of frames in tests: the loopback interface, where test runs take place.
@@ -84,6 +86,7 @@ impl PodModel {
                 mtu: 1500,
                 mac: [2, 0, 0, 0, 0, 9],
                 flags: PodBlock::REPLY_PATH,
+                host: HOST,
                 sources_v4: SourceRef::class(0),
                 sources_v6: SourceRef::class(0),
             },

@@ -134,7 +134,8 @@ impl<'t> Decision<'t> {
             | Kind::Reject
             | Kind::RejectedSilently
             | Kind::Limited
-            | Kind::Drained => DrainScope::Nothing,
+            | Kind::Drained
+            | Kind::OwnConnection => DrainScope::Nothing,
         }
     }
 
@@ -220,17 +221,23 @@ impl<'t> Decision<'t> {
             },
             Kind::Limited => Verdict::Limited { rule: self.rule()? },
             Kind::Drained => Verdict::Drained,
+            Kind::OwnConnection => Verdict::OwnConnection,
         })
     }
 }
 
 impl Kind {
     /// Returns the field of the rule's counters that a packet belongs to. A drained packet is counted by the
-    /// verdict that it had before.
+    /// verdict that it had before. Rules are not about packets of the pod's own connections.
     #[inline(always)]
     pub const fn field(self) -> Option<Field> {
         match self {
-            Self::Unparsed | Self::NotConsidered | Self::Foreign | Self::NoMatch | Self::Drained => None,
+            Self::Unparsed
+            | Self::NotConsidered
+            | Self::Foreign
+            | Self::NoMatch
+            | Self::Drained
+            | Self::OwnConnection => None,
             Self::Pass => Some(Field::Passed),
             Self::Audit => Some(Field::Audited),
             Self::Drop => Some(Field::Dropped),

@@ -68,6 +68,10 @@ pub enum Verdict {
     /// flow ([`crate::flows::drains`]). Only the program on the NIC looks that up; [`super::decide`]
     /// never returns this.
     Drained,
+    /// Pass: a rule would drop the packet, but it belongs to a connection that the pod opened
+    /// ([`crate::flows::is_opened_by_pod`]). Only the program on the NIC looks that up; [`super::decide`]
+    /// never returns this.
+    OwnConnection,
 }
 
 /// The kind of a [`Verdict`]: one for each of its variants.
@@ -89,11 +93,12 @@ pub enum Kind {
     Limited = 12,
     Drained = 13,
     Foreign = 14,
+    OwnConnection = 15,
 }
 
 impl Kind {
     /// All kinds, by code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Unparsed,
         Self::NotConsidered,
         Self::NoMatch,
@@ -108,6 +113,7 @@ impl Kind {
         Self::Limited,
         Self::Drained,
         Self::Foreign,
+        Self::OwnConnection,
     ];
 
     /// Returns the kind of a verdict.
@@ -127,7 +133,17 @@ impl Kind {
             Verdict::RejectedSilently { .. } => Self::RejectedSilently,
             Verdict::Limited { .. } => Self::Limited,
             Verdict::Drained => Self::Drained,
+            Verdict::OwnConnection => Self::OwnConnection,
         }
+    }
+
+    /// Whether the packet is dropped.
+    #[inline(always)]
+    pub const fn drops(self) -> bool {
+        matches!(
+            self,
+            Self::Drop | Self::Reject | Self::RejectedSilently | Self::Limited
+        )
     }
 
     /// Returns the kind with this code.
@@ -188,9 +204,12 @@ impl Verdict {
     /// Returns the rule that matches.
     pub const fn rule(&self) -> Option<u32> {
         match *self {
-            Self::Unparsed(_) | Self::NotConsidered | Self::Foreign(_) | Self::NoMatch | Self::Drained => {
-                None
-            }
+            Self::Unparsed(_)
+            | Self::NotConsidered
+            | Self::Foreign(_)
+            | Self::NoMatch
+            | Self::Drained
+            | Self::OwnConnection => None,
             Self::Redirect(Redirect { metadata, .. }) | Self::Peer(Redirect { metadata, .. }) => {
                 Some(metadata.rule())
             }
@@ -228,7 +247,8 @@ impl Verdict {
             | Self::Peer(_)
             | Self::Reject { .. }
             | Self::Limited { .. }
-            | Self::Drained => None,
+            | Self::Drained
+            | Self::OwnConnection => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Flow tracking: which packets belong to tracked flows, and when flows begin and end.
 
 mod memory;
+mod opened;
 mod race;
 mod rule;
 
@@ -80,12 +81,12 @@ fn an_echo_belongs_to_the_flow_of_its_request(#[values(false, true)] v6: bool) {
     assert_eq!(role(&request.reply(), Direction::FromPod), PacketRole::Datagram);
     assert_eq!(
         role(&request, Direction::FromPod),
-        PacketRole::Untracked,
+        PacketRole::OwnEcho,
         "the pod's own request"
     );
     assert_eq!(
         role(&request.reply(), Direction::ToPod),
-        PacketRole::Untracked,
+        PacketRole::OwnEcho,
         "the answer to it"
     );
 }

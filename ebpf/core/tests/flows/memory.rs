@@ -8,7 +8,7 @@ use std::{
 use xdp_core::{
     events::FlowEvent,
     flows::{FlowMap, FlowStore},
-    tables::FlowKey,
+    tables::{FlowKey, OPENED_WAYS},
 };
 
 /// Elements of the cache: so few that flows share them.
@@ -17,6 +17,10 @@ const CACHE_LEN: u32 = 4;
 pub(crate) struct Memory {
     tables: RefCell<BTreeMap<(FlowMap, FlowKey), u32>>,
     recent: RefCell<Vec<u64>>,
+    opened: RefCell<BTreeMap<u32, [u64; OPENED_WAYS]>>,
+    heard: RefCell<BTreeMap<u32, u64>>,
+    /// Whether all connections share one set, and all datagrams another one.
+    pub(crate) one_set: Cell<bool>,
     events: RefCell<Vec<FlowEvent>>,
     pub(crate) epoch: Cell<u64>,
     pub(crate) full: Cell<bool>,
@@ -30,6 +34,9 @@ impl Default for Memory {
         Self {
             tables: RefCell::default(),
             recent: RefCell::new(vec![0; CACHE_LEN as usize]),
+            opened: RefCell::default(),
+            heard: RefCell::default(),
+            one_set: Cell::new(false),
             events: RefCell::default(),
             epoch: Cell::new(1000),
             full: Cell::new(false),
@@ -88,6 +95,24 @@ impl FlowStore for Memory {
 
     fn set_recent(&self, index: u32, word: u64) {
         self.recent.borrow_mut()[index as usize] = word;
+    }
+
+    fn opened(&self, set: u32) -> Option<[u64; OPENED_WAYS]> {
+        let set = if self.one_set.get() { set & 1 } else { set };
+        Some(self.opened.borrow().get(&set).copied().unwrap_or_default())
+    }
+
+    fn set_opened(&self, set: u32, way: u32, word: u64) {
+        let set = if self.one_set.get() { set & 1 } else { set };
+        self.opened.borrow_mut().entry(set).or_default()[way as usize] = word;
+    }
+
+    fn heard(&self, index: u32) -> u64 {
+        self.heard.borrow().get(&index).copied().unwrap_or(0)
+    }
+
+    fn set_heard(&self, index: u32, word: u64) {
+        self.heard.borrow_mut().insert(index, word);
     }
 
     fn slot(&self, table: FlowMap, key: &FlowKey) -> Option<u32> {

@@ -1,0 +1,223 @@
+//! Connections that pods opened. Their packets are the stack's, whatever the rules say.
+//!
+//! | who | calls | when |
+//! |---|---|---|
+//! | the program on the pod's interface, and on the NIC's egress | [`note_sent`] | the pod sends a packet through the stack |
+//! | the program on the pod's interface | [`note_delivered`] | the stack delivers a packet to the pod |
+//! | the program on the NIC | [`is_opened_by_pod`] | a rule would drop the packet |
+//!
+//! A connection belongs to the pod if the pod sent its opening packet. Datagrams have none: there it belongs
+//! to the side whose datagram was seen first. That a remote host was first is remembered for some minutes, in
+//! [`crate::tables::maps::HEARD`]: the answers of a server open nothing. A connection that is older than the
+//! programs is not known.
+//!
+//! [`crate::tables::maps::OPENED`] is a set-associative cache of hashes. So the question costs one array
+//! look-up, also under a flood of packets that belong to no connection of the pod, and noting a connection
+//! takes no lock. Connections and datagrams have places of their own: no number of the one displaces the
+//! other.
+
+use super::{FlowPacket, FlowStore, PacketRole, cache::hash};
+use crate::{
+    parse::protocol,
+    tables::{FlowKey, HEARD, OPENED_SETS},
+};
+
+/// Epochs of [`FlowStore::epoch`] in one of this module, as a power of two: 33 s to 328 s.
+const PERIOD_SHIFT: u32 = 3;
+/// How many periods a noted datagram counts.
+const PERIODS: u16 = 2;
+
+const TAG: u64 = !0xffff;
+
+/// Hash of a flow, and the present period: 48 bits and 16 bits, in one word.
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: u64,
+    period: u16,
+}
+
+impl Entry {
+    #[inline(always)]
+    fn of(key: &FlowKey, flows: &impl FlowStore) -> Self {
+        Self {
+            hash: hash(key, flows.seed()),
+            period: (flows.epoch() >> PERIOD_SHIFT) as u16,
+        }
+    }
+
+    #[inline(always)]
+    const fn word(self) -> u64 {
+        self.hash & TAG | self.period as u64
+    }
+
+    /// Whether a word has this hash.
+    #[inline(always)]
+    const fn is(self, word: u64) -> bool {
+        (word ^ self.hash) & TAG == 0
+    }
+
+    /// Returns the age of a word in periods.
+    #[inline(always)]
+    const fn age(self, word: u64) -> u16 {
+        self.period.wrapping_sub(word as u16)
+    }
+
+    #[inline(always)]
+    const fn is_fresh(self, word: u64) -> bool {
+        self.is(word) && self.age(word) <= PERIODS
+    }
+}
+
+/// The places of a flow in [`crate::tables::maps::OPENED`].
+#[derive(Clone, Copy)]
+struct Place {
+    entry: Entry,
+    set: u32,
+    is_datagram: bool,
+}
+
+impl Place {
+    #[inline(always)]
+    fn of(key: &FlowKey, flows: &impl FlowStore) -> Self {
+        let entry = Entry::of(key, flows);
+        let is_datagram = !is_connection(key.protocol);
+        Self {
+            entry,
+            set: (entry.hash as u32 & (OPENED_SETS / 2 - 1)) << 1 | u32::from(is_datagram),
+            is_datagram,
+        }
+    }
+
+    /// Returns the way that holds the flow, and its word.
+    #[inline(always)]
+    fn find(self, flows: &impl FlowStore) -> Option<(u32, u64)> {
+        let words = flows.opened(self.set)?;
+        let mut found = None;
+        for (way, word) in words.into_iter().enumerate() {
+            if self.entry.is(word) && word != 0 {
+                found = Some((way as u32, word));
+            }
+        }
+        found.filter(|(_, word)| !self.is_datagram || self.entry.is_fresh(*word))
+    }
+
+    /// Writes the flow over its stale self, an unused element or the oldest one.
+    #[inline(always)]
+    fn insert(self, flows: &impl FlowStore) {
+        let Some(words) = flows.opened(self.set) else {
+            return;
+        };
+        let (mut victim, mut oldest) = (0, 0);
+        for (way, word) in words.into_iter().enumerate() {
+            let age = if word == 0 || self.entry.is(word) {
+                u32::from(u16::MAX) + 1
+            } else {
+                u32::from(self.entry.age(word))
+            };
+            if age >= oldest {
+                (victim, oldest) = (way as u32, age);
+            }
+        }
+        flows.set_opened(self.set, victim, self.entry.word());
+    }
+
+    /// Marks the flow as in use. Returns whether it is noted.
+    #[inline(always)]
+    fn refresh(self, flows: &impl FlowStore) -> bool {
+        let Some((way, word)) = self.find(flows) else {
+            return false;
+        };
+        if word != self.entry.word() {
+            flows.set_opened(self.set, way, self.entry.word());
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn remove(self, flows: &impl FlowStore) {
+        if let Some((way, _)) = self.find(flows) {
+            flows.set_opened(self.set, way, 0);
+        }
+    }
+}
+
+#[inline(always)]
+const fn is_connection(protocol: u32) -> bool {
+    protocol == protocol::TCP as u32 || protocol == protocol::SCTP as u32
+}
+
+/// Whether a remote host was first to send a datagram of the flow, not long ago.
+#[inline(always)]
+fn is_heard(key: &FlowKey, flows: &impl FlowStore) -> bool {
+    let entry = Entry::of(key, flows);
+    entry.is_fresh(flows.heard(heard_index(entry)))
+}
+
+/// Notes that a remote host was first to send a datagram of the flow.
+#[inline(always)]
+pub(super) fn hear(key: &FlowKey, flows: &impl FlowStore) {
+    let entry = Entry::of(key, flows);
+    let index = heard_index(entry);
+    if flows.heard(index) != entry.word() {
+        flows.set_heard(index, entry.word());
+    }
+}
+
+#[inline(always)]
+const fn heard_index(entry: Entry) -> u32 {
+    entry.hash as u32 & (HEARD - 1)
+}
+
+/// Notes the connection of a packet that a pod sends through the stack, if the pod opens it.
+#[inline(always)]
+pub fn note_sent(packet: &FlowPacket, flows: &impl FlowStore) {
+    let place = Place::of(&packet.key, flows);
+    let opens = match packet.role {
+        PacketRole::New => true,
+        // An echo reply answers.
+        PacketRole::Datagram if packet.key.protocol != u32::from(protocol::UDP) => return,
+        PacketRole::Datagram | PacketRole::OwnEcho => !is_heard(&packet.key, flows),
+        PacketRole::Data | PacketRole::Inconclusive => false,
+        PacketRole::Related | PacketRole::Untracked => return,
+    };
+    if !place.refresh(flows) && opens {
+        place.insert(flows);
+    }
+}
+
+/// Notes that the stack delivers a packet to a pod: one that opens a connection ends the pod's own with the
+/// same addresses and ports.
+#[inline(always)]
+pub fn note_delivered(packet: &FlowPacket, flows: &impl FlowStore) {
+    let place = Place::of(&packet.key, flows);
+    match packet.role {
+        PacketRole::New => place.remove(flows),
+        PacketRole::Datagram if place.find(flows).is_none() => hear(&packet.key, flows),
+        PacketRole::Datagram
+        | PacketRole::Data
+        | PacketRole::Inconclusive
+        | PacketRole::Related
+        | PacketRole::OwnEcho
+        | PacketRole::Untracked => {}
+    }
+}
+
+/// Whether a packet with ports may belong to a connection that the pod opened. For packets that open no
+/// connection themselves, that is the answer of [`is_opened_by_pod`].
+#[inline(always)]
+pub fn may_be_opened_by_pod(key: &FlowKey, flows: &impl FlowStore) -> bool {
+    Place::of(key, flows).find(flows).is_some()
+}
+
+/// Whether a packet to a pod belongs to a connection that the pod opened, or is an error about one. A packet
+/// that opens a connection belongs to none.
+#[inline(always)]
+pub fn is_opened_by_pod(packet: &FlowPacket, flows: &impl FlowStore) -> bool {
+    let place = Place::of(&packet.key, flows);
+    match packet.role {
+        PacketRole::New | PacketRole::Untracked => false,
+        PacketRole::Datagram if packet.key.protocol != u32::from(protocol::UDP) => false,
+        PacketRole::Data | PacketRole::Inconclusive => place.refresh(flows),
+        PacketRole::Datagram | PacketRole::OwnEcho | PacketRole::Related => place.find(flows).is_some(),
+    }
+}
