@@ -2,6 +2,7 @@
 
 mod carrier;
 mod find;
+mod problem;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Target, Targets,
     carrier::{Evidence, Holders, Witness},
+    problem::{ambiguous, claimed_twice, given_twice, in_doubt, no_address, no_interface},
 };
 use crate::{
     facts::{NodeFacts, Pair},
@@ -136,15 +137,6 @@ fn distinct<'a>(pods: &'a [Arc<Pod>], problems: &mut Vec<Problem>) -> Vec<&'a Ar
     kept
 }
 
-fn given_twice(object: String) -> Problem {
-    Problem::new(
-        object,
-        "GivenTwice",
-        "there is an earlier object of this kind, namespace and name; this one is left out",
-        "remove or rename one of them",
-    )
-}
-
 fn carriers(facts: &NodeFacts) -> BTreeMap<IpAddr, Vec<&Pair>> {
     let mut carriers: BTreeMap<IpAddr, Vec<&Pair>> = BTreeMap::new();
     for pair in &facts.pairs {
@@ -253,63 +245,4 @@ fn is_same(a: &Pod, b: &Pod) -> bool {
 fn delivers(policies: &[Arc<Policy>], delivery: Delivery) -> bool {
     let mut redirecting = policies.iter().filter(|policy| policy.redirects());
     redirecting.any(|policy| policy.delivery == delivery)
-}
-
-fn no_address(pod: &Pod) -> Problem {
-    Problem::new(
-        pod.to_string(),
-        "NoAddress",
-        "a policy selects the pod, but `status.podIPs` and `status.podIP` are empty",
-        "wait until the pod has an address; in a manifest, write it to `status.podIPs`",
-    )
-}
-
-fn claimed_twice(pod: &Pod, address: IpAddr, other: &Pod) -> Problem {
-    Problem::new(
-        pod.to_string(),
-        "AddressClaimedTwice",
-        format!("{other} has the same address {address}; no rule applies to packets for it"),
-        "remove the pod that is gone, or correct the address",
-    )
-}
-
-fn no_interface(pod: &Pod, address: IpAddr) -> Problem {
-    Problem::new(
-        pod.to_string(),
-        "NoInterface",
-        format!("no interface behind a pair of this host carries the pod's address {address}"),
-        "if the pod is starting, wait; otherwise check that it runs on this node and is connected by a veth pair",
-    )
-}
-
-fn in_doubt(address: IpAddr, pairs: &[&Pair]) -> String {
-    format!(
-        "the pod's address {address} is carried by the interface behind {}, and nothing tells which is the \
-         pod's; remove the address from all others",
-        names(pairs)
-    )
-}
-
-fn ambiguous(pod: &Pod, address: IpAddr, pairs: &[&Pair], (pair, witness): (&Pair, Witness)) -> Problem {
-    Problem::new(
-        pod.to_string(),
-        "AmbiguousAddress",
-        format!(
-            "the pod's address {address} is carried by the interface behind {}; it belongs to the one behind {}: {}",
-            names(pairs),
-            pair.host.name,
-            witness.because()
-        ),
-        "remove the address from the others; a process in their namespaces may have added it",
-    )
-}
-
-fn names(pairs: &[&Pair]) -> String {
-    let names: Vec<&str> = pairs.iter().take(4).map(|pair| pair.host.name.as_str()).collect();
-    let more = if pairs.len() > names.len() {
-        " and others"
-    } else {
-        ""
-    };
-    format!("{}{more}", names.join(" and "))
 }
