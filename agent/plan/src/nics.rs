@@ -123,6 +123,10 @@ pub struct Driver {
 }
 
 /// The facts about an interface that may be a NIC.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "settings that do not depend on each other"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,

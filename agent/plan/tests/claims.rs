@@ -221,7 +221,10 @@ fn addresses_of_selected_pods_and_of_holders_are_wanted() {
     };
     let policies: Vec<_> = policies(RuleAction::Drop).into_iter().map(Into::into).collect();
     let claims = |pods: &[Pod], holders: &Holders| wanted(&policies, &arc(pods), holders);
-    assert_eq!(claims(&[elsewhere.clone()], &Holders::default()), BTreeMap::new());
+    assert_eq!(
+        claims(std::slice::from_ref(&elsewhere), &Holders::default()),
+        BTreeMap::new()
+    );
     let both = claims(&[elsewhere.clone(), pod("victim")], &Holders::default());
     let uids = ["uid-elsewhere", "uid-victim"].map(str::to_owned);
     assert_eq!(both, BTreeMap::from([(address(), BTreeSet::from(uids))]));
