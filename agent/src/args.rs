@@ -221,6 +221,13 @@ pub struct ExplainArgs {
     /// Message code, for ICMP and ICMPv6.
     #[arg(long, value_name = "N", requires = "kind", default_value_t = 0)]
     pub code: u8,
+    /// Put this many IPv6 destination options in front of the transport header.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u8).range(..=MAX_PROBE_HEADERS))]
+    pub extension_headers: u8,
+    /// End the packet where its transport header begins.
+    #[arg(long)]
+    pub truncated: bool,
     /// Pin directory.
     #[command(flatten)]
     pub pins: PinsArgs,
@@ -231,6 +238,9 @@ pub struct ExplainArgs {
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 }
+
+/// The most extension headers of a packet to explain.
+const MAX_PROBE_HEADERS: i64 = 64;
 
 /// Output format of `status`, `flows`, `explain` and `preflight`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -20,10 +20,11 @@ pub use rule::{IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, 
 /// of a node are in the agent's documentation; a policy that exceeds one has the reason `LimitExceeded` in
 /// its status.
 ///
-/// Some packets meet no rule and always pass: ARP, IPv6 neighbour discovery, DHCP, and packets that cannot be
-/// parsed. ICMP "fragmentation needed" and ICMPv6 "packet too big" are matched only by rules that name their
-/// protocol, so that a catch-all Drop does not break path MTU discovery. Pods with `hostNetwork` are never
-/// targets.
+/// Some packets meet no rule and always pass: ARP, IPv6 neighbour discovery and DHCP. A packet that cannot be
+/// parsed to its ports is dropped if a rule that could match it says Drop or Reject or has a rate limit;
+/// otherwise it passes. ICMP "fragmentation needed" and ICMPv6 "packet too big" are matched only by rules
+/// that name their protocol, so that a catch-all Drop does not break path MTU discovery. Pods with
+/// `hostNetwork` are never targets.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "xdp-operator.io",

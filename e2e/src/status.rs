@@ -86,8 +86,8 @@ impl Status {
         FIELDS.map(|field| self.packets(rule, field))
     }
 
-    /// Returns a counter that does not belong to a rule, by its reason. The list is `unparsed`, `foreign`,
-    /// `fallbacks`, `events` or `flowEvents`.
+    /// Returns a counter that does not belong to a rule, by its reason. The list is `unparsed`,
+    /// `unparsedDrops`, `foreign`, `fallbacks`, `events` or `flowEvents`.
     pub fn happened(&self, list: &str, reason: &str) -> u64 {
         self.0[list][reason].as_u64().unwrap_or(0)
     }

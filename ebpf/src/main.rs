@@ -1,8 +1,8 @@
 //! The eBPF programs of the data path: adapters between the kernel and [`xdp_core`], which decides.
 //!
 //! Fail-open is visible in this file. [`act`] is the only place where a verdict becomes an XDP action, and
-//! the only verdicts that drop a packet are those of a rule's Drop, Reject or limit. The tc programs never
-//! drop a packet, and the tracepoint programs only count.
+//! the only verdicts that drop a packet are those of a rule's Drop, Reject or limit that matches it, or could
+//! match it. The tc programs never drop a packet, and the tracepoint programs only count.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -109,7 +109,7 @@ fn act(verdict: VerdictCode, packet: &impl Execute) -> (VerdictCode, u32) {
             Ok(outcome) => (outcome, XDP_TX),
             Err(silent) => (silent, XDP_DROP),
         },
-        Kind::Drop | Kind::RejectedSilently | Kind::Limited => (verdict, XDP_DROP),
+        Kind::Drop | Kind::RejectedSilently | Kind::Limited | Kind::UnparsedDrop => (verdict, XDP_DROP),
         Kind::Unparsed
         | Kind::NotConsidered
         | Kind::Foreign

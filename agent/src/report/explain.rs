@@ -76,6 +76,12 @@ pub enum ExplainError {
         /// The protocol.
         protocol: IpProtocol,
     },
+    /// The packet is IPv4.
+    #[error("{to} is an IPv4 address, and only IPv6 has extension headers; remove --extension-headers")]
+    NoExtensionHeaders {
+        /// Destination.
+        to: IpAddr,
+    },
     /// The protocol has no message types.
     #[error("{protocol} over {family} has no message types; remove --type, or use {instead}")]
     HasNoTypes {

@@ -38,6 +38,9 @@ pub struct NodeStatus {
     /// Packets to pods in frames that the node's stack does not take from the NIC, by reason. Zero counts are
     /// left out.
     pub foreign: BTreeMap<&'static str, u64>,
+    /// Packets that were dropped because they cannot be parsed and a rule that drops could match them, by
+    /// reason. Zero counts are left out.
+    pub unparsed_drops: BTreeMap<&'static str, u64>,
     /// Packets that a Redirect rule passed to the stack, by reason. Zero counts are left out.
     pub fallbacks: BTreeMap<&'static str, u64>,
     /// Events of rejected and limited packets, by name. Zero counts are left out.

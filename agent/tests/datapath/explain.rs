@@ -40,6 +40,8 @@ fn packet(from: &str, to: &str, protocol: IpProtocol, port: Option<u16>) -> Prob
         source_port: port.map(|_| 40000),
         port,
         message: (protocol == IpProtocol::ICMP).then_some((8, 0)),
+        extension_headers: 0,
+        truncated: false,
     }
 }
 

@@ -253,9 +253,10 @@ fn expected(verdict: &Verdict, frame: &[u8]) -> TestRunResult {
             packet: answer(frame, offender),
             ..plain(XDP_TX, frame)
         },
-        Verdict::Drop { .. } | Verdict::RejectedSilently { .. } | Verdict::Limited { .. } => {
-            plain(XDP_DROP, frame)
-        }
+        Verdict::Drop { .. }
+        | Verdict::RejectedSilently { .. }
+        | Verdict::Limited { .. }
+        | Verdict::UnparsedDrop(_) => plain(XDP_DROP, frame),
         Verdict::Unparsed(_)
         | Verdict::NotConsidered
         | Verdict::Foreign(_)

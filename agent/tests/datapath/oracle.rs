@@ -64,7 +64,7 @@ fn oracle_host_and_kernel_agree_on_any_policy_and_any_packet() {
         kinds["Untouched"] as usize <= judge.verdicts / 10 * 9,
         "rules decide: {kinds:?}"
     );
-    assert_eq!(kinds.len(), 8, "every kind of decision is among them: {kinds:?}");
+    assert_eq!(kinds.len(), 9, "every kind of decision is among them: {kinds:?}");
 }
 
 type Case = (
@@ -98,6 +98,7 @@ fn ips() -> Vec<IpAddr> {
 fn kind(decision: &oracle::OracleDecision) -> String {
     match decision {
         oracle::OracleDecision::Untouched => "Untouched".to_owned(),
+        oracle::OracleDecision::UnparsedDrop => "UnparsedDrop".to_owned(),
         oracle::OracleDecision::Decided {
             outcome: oracle::OracleOutcome::Redirect(_),
             ..

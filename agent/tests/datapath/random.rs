@@ -136,7 +136,7 @@ impl Random {
             icmp: self.port_ref(),
             icmpv6: self.port_ref(),
             portless: self.below(BLOCKS) as u16,
-            reserved: 0,
+            drops: self.next() as u16 & self.next() as u16,
         }
     }
 

@@ -9,7 +9,7 @@ use xdp_lab::{LabPod, RawSocket};
 use self::cases::{RULES, TRIAL, cases};
 use crate::{
     fixture::Fixture,
-    frames::{on_wire, udp},
+    frames::{behind, on_wire, udp},
 };
 
 fn fixture() -> (Fixture, LabPod) {
@@ -157,6 +157,53 @@ fn explain_lists_the_rules_before_the_deciding_one_with_the_mismatch() {
 }
 
 #[test]
+fn explain_names_the_rules_that_drop_what_cannot_be_parsed() {
+    let (fixture, pod) = fixture();
+    let agent = fixture.start(&["server"]);
+    let (from, to) = (fixture.nic.client_v6, pod.v6());
+    let question = format!("--from {from} --to {to} --protocol UDP --port 7777 --extension-headers");
+    let named = |answer: &Value| -> Vec<String> {
+        let rules = answer["couldMatch"].as_array().into_iter().flatten();
+        let mut names: Vec<_> = rules
+            .map(|rule| rule["rule"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = agent.look();
+    let parsed = explain(&agent, &format!("{question} 6"));
+    assert_eq!(parsed["rule"]["rule"], "players", "{parsed:#}");
+    assert_eq!(named(&parsed), [""; 0]);
+    let answer = explain(&agent, &format!("{question} 7"));
+    assert_eq!(answer["verdict"], "UnparsedDrop", "{answer:#}");
+    assert_eq!(answer["reason"], "TooManyExtensionHeaders");
+    assert_eq!((&answer["rule"], &answer["before"]), (&Value::Null, &Value::Null));
+    assert_eq!(named(&answer), ["closed", "slow"]);
+    for (protocol, names) in [("TCP --port 80", vec!["closed"]), ("UDP --port 80", vec!["slow"])] {
+        let words = format!("--from {from} --to {to} --truncated --protocol {protocol}");
+        let answer = explain(&agent, &words);
+        assert_eq!(
+            (&answer["verdict"], &answer["reason"]),
+            (&"UnparsedDrop".into(), &"Short".into())
+        );
+        assert_eq!(named(&answer), names);
+    }
+    let passes = explain(
+        &agent,
+        &format!("--from {from} --to {to} --truncated --protocol SCTP --port 80"),
+    );
+    assert_eq!(passes["verdict"], "Unparsed", "{passes:#}");
+    assert_eq!(counted(&agent.look()), counted(&before), "it counted something");
+
+    let wire = RawSocket::sender(&fixture.client, &fixture.nic.wire).unwrap();
+    let packet = behind(&udp(from, to, 7777, b"x"), &[60; 7]);
+    wire.send(&on_wire(&fixture.nic, &[], &packet)).unwrap();
+    agent.wait_for("the packet is dropped as explained", |status| {
+        status.happened("unparsedDrops", "TooManyExtensionHeaders") == 1
+    });
+}
+
+#[test]
 fn a_bad_question_is_answered_by_what_to_ask_instead() {
     let (fixture, _pod) = fixture();
     let agent = fixture.start(&["server"]);
@@ -177,6 +224,10 @@ fn a_bad_question_is_answered_by_what_to_ask_instead() {
         (
             format!("{from} --to server --protocol ICMP --port 1"),
             ["has no ports", "--port"],
+        ),
+        (
+            format!("{from} --to server --protocol UDP --port 1 --extension-headers 1"),
+            ["only IPv6", "--extension-headers"],
         ),
         (
             format!("{from} --to server --protocol ICMPv6 --type 1"),

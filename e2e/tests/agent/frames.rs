@@ -51,6 +51,30 @@ pub(crate) fn icmp(from: IpAddr, to: IpAddr, kind: u8, code: u8) -> Vec<u8> {
     any(from, to, protocol, &upper)
 }
 
+/// An IPv6 packet with these extension headers of eight bytes in front of what follows the IP header: options
+/// with padding only, a routing header without segments left, a fragment header around a whole packet.
+pub(crate) fn behind(packet: &[u8], headers: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 40;
+    let (ip, upper) = packet.split_at(HEADER);
+    let mut chain: Vec<u8> = headers.to_vec();
+    chain.push(ip[6]);
+    let mut longer = ip.to_vec();
+    longer[6] = chain[0];
+    for pair in chain.windows(2) {
+        let rest = match pair[0] {
+            43 => [0, 0, 0, 0, 0, 0, 0],
+            44 => [0, 0, 0, 0, 0, 0, 9],
+            _ => [0, 1, 4, 0, 0, 0, 0],
+        };
+        longer.push(pair[1]);
+        longer.extend(rest);
+    }
+    longer.extend(upper);
+    let length = (longer.len() - HEADER) as u16;
+    longer[4..6].copy_from_slice(&length.to_be_bytes());
+    longer
+}
+
 /// The frame that the client sends, with VLAN tags.
 pub(crate) fn on_wire(nic: &Nic, tags: &[u16], packet: &[u8]) -> Vec<u8> {
     let mut frame = [nic.mac, nic.client_mac].concat();

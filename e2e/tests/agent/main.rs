@@ -26,4 +26,5 @@ mod restart;
 mod reuse;
 mod stations;
 mod traffic;
+mod unparsed;
 mod upgrade;

@@ -2,10 +2,11 @@
 //!
 //! | enum | codes | counts |
 //! |---|---|---|
-//! | [`Unparsed`] | 0 to 15 | packets that no rule judges, because they cannot be parsed |
+//! | [`Unparsed`] | 0 to 15 | packets that pass without a rule, because they cannot be parsed |
 //! | [`Fallback`] | 16 to 31 | packets that a Redirect rule matches and the stack delivers |
 //! | [`Event`] | 32 to 43 | other events |
 //! | [`FlowEvent`] | 44 to 59, 88 to 95 | events of tracked flows, and of connections that pods open |
+//! | [`UnparsedDrop`] | 64 to 79 | packets that are dropped because they cannot be parsed |
 //! | [`ForeignFrame`], [`Fallback`] | 80 to 87 | frames that the node's stack does not take, or may not take |
 
 /// Defines an enum whose variants are indexes into [`crate::tables::maps::EVENTS`].
@@ -39,7 +40,8 @@ macro_rules! counted {
 }
 
 counted! {
-    /// Why a packet cannot be parsed. It passes to the stack.
+    /// Why a packet cannot be parsed. It passes to the stack, unless a rule that drops could match it
+    /// ([`UnparsedDrop`]).
     Unparsed {
         /// A header extends beyond the end of the packet.
         Short = 0,
@@ -59,6 +61,36 @@ counted! {
         Jumbogram = 7,
     }
 }
+
+counted! {
+    /// Why a packet is dropped that cannot be parsed to its ports: a rule that drops could match it. The
+    /// variants are those of [`Unparsed`] for which the addresses are known, and which the stack may deliver.
+    UnparsedDrop {
+        /// See [`Unparsed::Short`].
+        Short = 64,
+        /// See [`Unparsed::TooManyExtensionHeaders`].
+        TooManyExtensionHeaders = 69,
+        /// See [`Unparsed::Jumbogram`].
+        Jumbogram = 71,
+    }
+}
+
+impl UnparsedDrop {
+    /// Returns the code for the code of an [`Unparsed`].
+    #[inline(always)]
+    pub(crate) const fn code_of(unparsed: u32) -> u32 {
+        unparsed + 64
+    }
+}
+
+const _: () = {
+    assert!(UnparsedDrop::Short.code() == UnparsedDrop::code_of(Unparsed::Short.code()));
+    assert!(
+        UnparsedDrop::TooManyExtensionHeaders.code()
+            == UnparsedDrop::code_of(Unparsed::TooManyExtensionHeaders.code())
+    );
+    assert!(UnparsedDrop::Jumbogram.code() == UnparsedDrop::code_of(Unparsed::Jumbogram.code()));
+};
 
 counted! {
     /// Why a packet passes to the stack although a Redirect rule matches it.

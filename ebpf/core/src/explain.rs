@@ -36,7 +36,8 @@ pub struct Explained {
     pub class: Option<u32>,
     /// Action number; [`crate::tables::NO_MATCH`] if no rule matches.
     pub action: Option<u32>,
-    /// Code of [`crate::events::Unparsed`], [`crate::events::Fallback`] or [`crate::events::Event`].
+    /// Code of [`crate::events::Unparsed`], [`crate::events::UnparsedDrop`],
+    /// [`crate::events::Fallback`] or [`crate::events::Event`].
     pub reason: Option<u32>,
 }
 

@@ -34,6 +34,9 @@ pub(crate) mod column {
     use crate::parse::protocol;
 
     pub(crate) const PORTLESS: u32 = 0;
+    /// No column: the transport header cannot be read. The ports are the reason, and the columns that are
+    /// possible.
+    pub(crate) const UNPARSED: u32 = 1 << 8;
     pub(crate) const TCP: u32 = protocol::TCP as u32;
     pub(crate) const UDP: u32 = protocol::UDP as u32;
     pub(crate) const SCTP: u32 = protocol::SCTP as u32;
@@ -51,11 +54,14 @@ impl PacketKey {
             (UpperKind::Ports, protocol::SCTP) => column::SCTP,
             (UpperKind::Icmp, protocol::ICMP) => column::ICMP,
             (UpperKind::Icmp, protocol::ICMPV6) => column::ICMPV6,
+            (UpperKind::Unparsed, _) => column::UNPARSED,
             _ => column::PORTLESS,
         };
         let (remote_port, pod_port) = match kind {
             UpperKind::Icmp => (0, word >> 16),
-            UpperKind::Ports | UpperKind::Other | UpperKind::LaterFragment => (word >> 16, word),
+            UpperKind::Ports | UpperKind::Other | UpperKind::LaterFragment | UpperKind::Unparsed => {
+                (word >> 16, word)
+            }
         };
         Self {
             flow: FlowKey {
@@ -142,6 +148,18 @@ impl PacketKey {
         self.group_mac as u32
     }
 
+    /// Whether the transport header cannot be read.
+    #[inline(always)]
+    pub(crate) const fn is_unparsed(&self) -> bool {
+        self.column() == column::UNPARSED
+    }
+
+    /// Returns the code of [`crate::events::Unparsed`], and the possible columns ([`Class::drops`]).
+    #[inline(always)]
+    pub(crate) const fn unparsed(&self) -> (u32, u16) {
+        (self.flow.remote_port as u32, self.flow.pod_port)
+    }
+
     /// Whether the packet is ICMP or `ICMPv6`.
     #[inline(always)]
     pub const fn is_icmp(&self) -> bool {
@@ -167,10 +185,9 @@ impl PacketKey {
     /// Returns the packet's flow if its ports identify it: not for ICMP.
     #[inline(always)]
     pub const fn flow(&self) -> Option<&FlowKey> {
-        if self.column() == column::PORTLESS || self.is_icmp() {
-            None
-        } else {
-            Some(&self.flow)
+        match self.column() {
+            column::TCP | column::UDP | column::SCTP => Some(&self.flow),
+            _ => None,
         }
     }
 

@@ -61,9 +61,12 @@ impl Bytes for [u8] {
     }
 }
 
-/// The most VLAN tags that a packet may have.
-pub const MAX_TAGS: u32 = 2;
-/// The most IPv6 extension headers that a packet may have: one more than RFC 8200 recommends.
+/// The most VLAN tags that are looked through. (The kernel could stack seven VLAN devices, but each tag makes
+/// the verifier process 150 instructions more.)
+pub const MAX_TAGS: u32 = 4;
+/// The most VLAN tags of a packet that is redirected or answered.
+pub const MAX_REMOVED_TAGS: u32 = 2;
+/// The most IPv6 extension headers that are walked: one more than RFC 8200 recommends.
 pub const MAX_EXTENSION_HEADERS: u32 = 6;
 
 /// The fields of a packet that a verdict depends on.
@@ -92,7 +95,7 @@ pub struct Packet {
 
 impl Packet {
     /// Returns the fields of the transport header.
-    pub const fn transport(&self) -> TransportHeader {
+    pub fn transport(&self) -> TransportHeader {
         self.upper.decode()
     }
 
@@ -100,6 +103,11 @@ impl Packet {
     #[inline(always)]
     pub(crate) const fn upper(&self) -> (UpperKind, u32) {
         (self.upper.kind, self.upper.word)
+    }
+
+    /// Returns why the transport header cannot be read. Addresses are known, and perhaps the protocol.
+    pub fn unparsed(&self) -> Option<Unparsed> {
+        self.upper.reason()
     }
 
     /// Whether this is a later fragment, which has no transport header.
@@ -137,9 +145,20 @@ impl Link {
     }
 }
 
-/// Parses an Ethernet frame.
+/// Parses an Ethernet frame to its transport header.
 #[inline(always)]
 pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
+    let packet = parse_addresses(bytes)?;
+    match packet.upper() {
+        (UpperKind::Unparsed, _) => Err(packet.unparsed().unwrap_or(Unparsed::Short)),
+        _ => Ok(packet),
+    }
+}
+
+/// Parses an Ethernet frame as far as possible: at least to its addresses. The stack drops what it cannot
+/// read so far as well.
+#[inline(always)]
+pub fn parse_addresses<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
     let header: [u8; ETHERNET] = bytes.read(0).ok_or(Unparsed::Short)?;
     let group_mac = header[0] & 1 != 0;
     let mut ethertype = u16::from_be_bytes([header[12], header[13]]);

@@ -63,9 +63,9 @@ pub mod maps {
     pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
     /// Per-CPU array: rule id → [`super::Count`] of packets that the reader saw in a pod.
     pub const DELIVERED: &str = "DELIVERED";
-    /// Per-CPU array: code of [`crate::events::Unparsed`], [`crate::events::Fallback`],
-    /// [`crate::events::Event`] or [`crate::events::FlowEvent`] → [`super::Count`]; see
-    /// [`super::EVENTS`].
+    /// Per-CPU array: code of [`crate::events::Unparsed`], [`crate::events::UnparsedDrop`],
+    /// [`crate::events::Fallback`], [`crate::events::Event`] or [`crate::events::FlowEvent`] →
+    /// [`super::Count`]; see [`super::EVENTS`].
     pub const EVENTS: &str = "EVENTS";
     /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that the pod has replied to.
     pub const ESTABLISHED: &str = "ESTABLISHED";

@@ -1,8 +1,9 @@
 //! The verdict on a packet, and the counters it belongs to.
 //!
 //! [`decide`] is total and fails open: whatever is absent (address, slot, device, block, match), the packet
-//! passes. A packet is dropped only because a rule that says so matched it. Rate limits apply afterwards, in
-//! [`crate::limits::enforce`]: so `explain` and the tests can decide without using up a limit.
+//! passes. A packet is dropped only because a rule that says so matched it, or could match it: a packet that
+//! cannot be parsed to its ports is judged by its addresses and, if known, its protocol. Rate limits apply
+//! afterwards, in [`crate::limits::enforce`]: so `explain` and the tests can decide without using up a limit.
 
 mod classify;
 mod control;
@@ -16,14 +17,14 @@ pub use self::{
     kinds::{Field, Kind, Redirect, Verdict},
 };
 use crate::{
-    events::{Event, Fallback},
+    events::{Event, Fallback, UnparsedDrop},
     flows::DrainScope,
     frames::{
         StationTables, {self},
     },
     key::{PacketKey, Scratch},
     parse::{
-        Bytes, {self},
+        Bytes, MAX_REMOVED_TAGS, {self},
     },
     reject::{
         RejectWith, {self},
@@ -99,11 +100,14 @@ pub fn examine<'t, B: Bytes + ?Sized, T: RuleTables>(
     scratch: &'t mut Scratch,
 ) -> Decision<'t> {
     let mut decision = Decision::NOT_CONSIDERED;
-    match parse::parse(bytes) {
+    match parse::parse_addresses(bytes) {
         Ok(packet) if control::is_control(&packet) => {}
         Ok(packet) => {
             let key = scratch.write(PacketKey::new(&packet));
             bytes.barrier(key);
+            if key.is_unparsed() {
+                decision.outcome = unparsed(key, false);
+            }
             look_up(bytes, key, tables, &mut decision);
         }
         Err(reason) => decision.outcome = VerdictCode::because(Kind::Unparsed, reason.code()),
@@ -131,12 +135,28 @@ fn look_up<'t, B: Bytes + ?Sized, T: RuleTables>(
         }
     }
     let key = &*key;
-    let (class, number) = classify::find(pod, key, tables)?;
-    let trace = Trace {
+    let index = classify::find(pod, key, tables)?;
+    let class = tables.class(index)?;
+    let mut trace = Trace {
         slot,
-        class,
-        action: u32::from(number),
+        class: index,
+        action: Trace::ABSENT,
     };
+    if key.is_unparsed() {
+        let (_, columns) = key.unparsed();
+        let drops = class.drops & columns != 0 && tables.alive(slot);
+        *decision = Decision {
+            outcome: unparsed(key, drops),
+            trace,
+            key: Some(key),
+            pod: Some(pod),
+            record: None,
+            answer: None,
+        };
+        return Some(());
+    }
+    let number = classify::number(class, key, tables)?;
+    trace.action = u32::from(number);
     let mut rule = None;
     let mut answer = None;
     let mut outcome = VerdictCode::of(Kind::NoMatch);
@@ -159,6 +179,17 @@ fn look_up<'t, B: Bytes + ?Sized, T: RuleTables>(
         answer,
     };
     Some(())
+}
+
+/// Returns the verdict on a packet whose transport header cannot be read.
+#[inline(always)]
+fn unparsed(key: &PacketKey, drops: bool) -> VerdictCode {
+    let (reason, _) = key.unparsed();
+    if drops {
+        VerdictCode::because(Kind::UnparsedDrop, UnparsedDrop::code_of(reason))
+    } else {
+        VerdictCode::because(Kind::Unparsed, reason)
+    }
 }
 
 /// Looks up the slot of a destination. Most are in the index: one look-up in an array.
@@ -247,6 +278,8 @@ fn needs_stack(key: &PacketKey, pod: &PodBlock) -> Option<Fallback> {
         Some(Fallback::TimeToLive)
     } else if key.receiver() & Receiver::UNCERTAIN != 0 {
         Some(Fallback::PortState)
+    } else if key.tags() > MAX_REMOVED_TAGS {
+        Some(Fallback::NoUntag)
     } else {
         None
     }

@@ -5,7 +5,7 @@ use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, PacketB
 use rstest::rstest;
 use xdp_core::{
     events::Unparsed,
-    parse::{TransportHeader, parse},
+    parse::{MAX_TAGS, TransportHeader, parse, parse_addresses},
     tables::Address,
 };
 
@@ -95,7 +95,7 @@ fn all_fields_of_a_tcp_packet_over_ipv6_are_read() {
 }
 
 #[test]
-fn two_vlan_tags_are_looked_through_and_three_are_not() {
+fn four_vlan_tags_are_looked_through_and_five_are_not() {
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(MAC, MAC)
         .double_vlan(VlanId::try_new(1).unwrap(), VlanId::try_new(2).unwrap())
@@ -108,6 +108,11 @@ fn two_vlan_tags_are_looked_through_and_three_are_not() {
         (packet.tags, packet.ip_offset(), packet.transport()),
         (2, 22, UDP_PORTS)
     );
+    for tags in 3..=MAX_TAGS {
+        frame.splice(12..12, [0x81, 0, 0, 3]);
+        let packet = parse(frame.as_slice()).unwrap();
+        assert_eq!((packet.tags, packet.transport()), (tags, UDP_PORTS));
+    }
     frame.splice(12..12, [0x81, 0, 0, 3]);
     assert_eq!(parse(frame.as_slice()), Err(Unparsed::TooManyTags));
 }
@@ -253,6 +258,35 @@ fn a_jumbogram_is_not_parsed() {
     let mut frame = v6(0, &[17, 0, 0xc2, 4, 0, 1, 0, 0]);
     frame[18..20].fill(0);
     assert_eq!(parse(frame.as_slice()), Err(Unparsed::Jumbogram));
+}
+
+#[rstest]
+#[case::too_many_headers(v6(60, &[60, 0, 0, 0, 0, 0, 0, 0].repeat(7)), Unparsed::TooManyExtensionHeaders)]
+#[case::header_beyond_the_end(v6(60, &[17, 2, 0, 0, 0, 0, 0, 0]), Unparsed::Short)]
+#[case::half_a_header(v6(43, &[17, 0, 0, 0]), Unparsed::Short)]
+#[case::half_the_ports(v6(17, &[3, 232]), Unparsed::Short)]
+#[case::first_fragment_without_ports(v6(44, &[17, 0, 0, 1, 0, 0, 0, 9]), Unparsed::Short)]
+fn what_has_no_transport_header_has_addresses(#[case] frame: Vec<u8>, #[case] reason: Unparsed) {
+    assert_eq!(parse(frame.as_slice()), Err(reason));
+    let packet = parse_addresses(frame.as_slice()).unwrap();
+    assert_eq!(packet.unparsed(), Some(reason));
+    assert_eq!(packet.transport(), TransportHeader::Unparsed(reason));
+    assert_eq!(
+        (packet.source, packet.destination),
+        (Address::v6(V6_SOURCE), Address::v6(V6_DESTINATION))
+    );
+}
+
+/// Linux takes them for protocols (`ipv6_ext_hdr` in net/ipv6/exthdrs_core.c): no next header, mobility, HIP,
+/// shim6, and the two for experiments.
+#[rstest]
+fn other_headers_of_ipv6_are_protocols(#[values(59, 135, 139, 140, 253, 254)] next: u8) {
+    let frame = v6(next, &[17, 0, 0, 0, 0, 0, 0, 0]);
+    let packet = parse(frame.as_slice()).unwrap();
+    assert_eq!(
+        (packet.protocol, packet.transport()),
+        (next, TransportHeader::Other)
+    );
 }
 
 #[test]

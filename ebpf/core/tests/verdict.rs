@@ -1,11 +1,11 @@
 //! Verdicts, against a plain reading of the documentation of the tables.
 use rstest::rstest;
 use xdp_core::{
-    events::{Event, Fallback, FlowEvent, ForeignFrame},
+    events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed, UnparsedDrop},
     key::Scratch,
     metadata::Metadata,
     tables::{
-        Action, ActionRecord, Address, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters,
+        Action, ActionRecord, Address, Class, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters,
         SlotWord, SourceRef, index_position,
     },
     testing::{POD, POD_V6, PacketShape, PodModel, SLOT},
@@ -299,13 +299,14 @@ fn each_packet_is_counted_in_one_field() {
 
 #[test]
 fn codes_are_distinct_and_names_are_those_of_the_variants() {
-    let unparsed = xdp_core::events::Unparsed::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
+    let unparsed = Unparsed::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let fallbacks = Fallback::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let events = Event::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let foreign = ForeignFrame::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let flows = FlowEvent::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
+    let dropped = UnparsedDrop::ALL.map(|it| (it.code(), it.name(), format!("{it:?}")));
     let all = unparsed.into_iter().chain(fallbacks).chain(events);
-    let mut all: Vec<_> = all.chain(foreign).chain(flows).collect();
+    let mut all: Vec<_> = all.chain(foreign).chain(flows).chain(dropped).collect();
     all.sort_unstable();
     for pair in all.windows(2) {
         assert!(pair[0].0 < pair[1].0, "{pair:?}");
@@ -329,6 +330,137 @@ fn no_truncated_packet_is_dropped_that_was_not_before() {
                 matches!(decide(&frame[..len], &model), Verdict::Unparsed(_)),
                 "{len}"
             );
+        }
+    }
+}
+
+/// A rule for the UDP ports from 9999 on; all other packets match no rule.
+fn high_ports(record: ActionRecord) -> PodModel {
+    let mut model = NONE();
+    model.actions.insert(1, record);
+    model.classes[0].udp = model.add_ports(&[(0, 0), (9999, 1)], 2);
+    model.classes[0].drops = if record.drops() { Class::UDP } else { 0 };
+    model
+}
+
+/// UDP to port 9999 behind this many empty destination options.
+fn behind(headers: usize) -> PacketShape {
+    PacketShape {
+        extra: headers,
+        l4: (1000, 9999),
+        ..PacketShape::udp(SOURCE_V6, true)
+    }
+}
+
+#[rstest]
+#[case::drop(all(Action::Drop))]
+#[case::reject(all(Action::Reject))]
+#[case::limit(ActionRecord { flags: ActionRecord::LIMIT_RULE, ..all(Action::Pass) })]
+#[case::limit_per_source(ActionRecord { flags: ActionRecord::LIMIT_SOURCE, ..all(Action::Redirect) })]
+fn no_number_of_extension_headers_evades_a_rule_that_drops(#[case] record: ActionRecord) {
+    let model = high_ports(record);
+    for headers in 0..=20 {
+        let frame = behind(headers).frame();
+        let mut scratch = Scratch::uninit();
+        let decision = examine(frame.as_slice(), &model, &mut scratch);
+        if headers <= 6 {
+            assert_eq!(decision.rule(), Some(7), "{headers}");
+        } else {
+            let dropped = Verdict::UnparsedDrop(UnparsedDrop::TooManyExtensionHeaders);
+            assert_eq!(decision.verdict(), dropped, "{headers}");
+            assert_eq!((decision.trace.slot, decision.rule()), (SLOT, None));
+        }
+    }
+}
+
+#[rstest]
+#[case::pass(all(Action::Pass))]
+#[case::redirect(all(Action::Redirect))]
+#[case::audit(ActionRecord { flags: ActionRecord::AUDIT | ActionRecord::LIMIT_RULE, ..all(Action::Drop) })]
+fn without_a_rule_that_drops_what_cannot_be_parsed_passes(#[case] record: ActionRecord) {
+    let model = high_ports(record);
+    let jumbogram = PacketShape {
+        jumbogram: true,
+        ..behind(0)
+    };
+    let short = PacketShape {
+        cut: Some(2),
+        ..behind(1)
+    };
+    for (shape, reason) in [
+        (behind(7), Unparsed::TooManyExtensionHeaders),
+        (jumbogram, Unparsed::Jumbogram),
+        (short, Unparsed::Short),
+    ] {
+        let verdict = decide(shape.frame().as_slice(), &model);
+        assert_eq!(verdict, Verdict::Unparsed(reason));
+    }
+}
+
+#[rstest]
+fn a_known_protocol_is_dropped_only_by_the_rules_for_it(#[values(false, true)] v6: bool) {
+    let model = high_ports(all(Action::Drop));
+    let short = |protocol, cut| PacketShape {
+        protocol,
+        cut: Some(cut),
+        ..PacketShape::udp(if v6 { SOURCE_V6 } else { SOURCE }, v6)
+    };
+    let verdict = |shape: &PacketShape| decide(shape.frame().as_slice(), &model);
+    for cut in 0..4 {
+        let dropped = Verdict::UnparsedDrop(UnparsedDrop::Short);
+        assert_eq!(verdict(&short(17, cut)), dropped, "{cut}");
+        for protocol in [6, 132, if v6 { 58 } else { 1 }] {
+            let passed = Verdict::Unparsed(Unparsed::Short);
+            assert_eq!(verdict(&short(protocol, cut)), passed, "{protocol} {cut}");
+        }
+        // Protocols without ports are known whole.
+        assert_eq!(verdict(&short(47, cut)), Verdict::NoMatch);
+    }
+    // Four bytes are enough, as in a first fragment.
+    assert_eq!(verdict(&short(17, 4)), Verdict::NoMatch);
+}
+
+#[test]
+fn what_cannot_be_parsed_passes_without_a_pod_its_device_or_its_tables() {
+    let whole = high_ports(all(Action::Drop));
+    let frame = behind(7).frame();
+    let without: [fn(&mut PodModel); 4] = [
+        |model| model.alive = false,
+        |model| model.word = SlotWord::EMPTY,
+        |model| model.hash.clear(),
+        |model| model.classes.clear(),
+    ];
+    for change in without {
+        let mut model = whole.clone();
+        change(&mut model);
+        let passed = Verdict::Unparsed(Unparsed::TooManyExtensionHeaders);
+        assert_eq!(decide(frame.as_slice(), &model), passed);
+    }
+}
+
+#[test]
+fn more_tags_than_can_be_removed_evade_no_drop_and_are_not_redirected() {
+    for (tags, v6) in [(3, false), (3, true), (4, false), (4, true)] {
+        let shape = PacketShape {
+            tags,
+            ..PacketShape::udp(if v6 { SOURCE_V6 } else { SOURCE }, v6)
+        };
+        assert_eq!(verdict(all(Action::Drop), &shape), DROP);
+        let silent = Verdict::RejectedSilently {
+            rule: 7,
+            reason: Event::RejectSilent,
+        };
+        assert_eq!(verdict(all(Action::Reject), &shape), silent);
+        for flags in [0, ActionRecord::PEER] {
+            let record = ActionRecord {
+                flags,
+                ..all(Action::Redirect)
+            };
+            let fallen = Verdict::FallBack {
+                rule: 7,
+                reason: Fallback::NoUntag,
+            };
+            assert_eq!(verdict(record, &shape), fallen);
         }
     }
 }

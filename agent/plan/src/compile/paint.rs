@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use xdp_core::tables::{ActionRecord, NO_MATCH};
+use xdp_core::tables::{ActionRecord, Class, NO_MATCH};
 
 use super::flat::{COLUMNS, Flat, FlatRule, ICMP, ICMPV6, PATH_MTU_V4, PATH_MTU_V6, Span};
 use crate::installed::RuleLabel;
@@ -15,6 +15,8 @@ pub(super) type Line = Vec<(u16, u16)>;
 pub(super) struct Painted {
     pub(super) columns: [Line; COLUMNS],
     pub(super) portless: u16,
+    /// The columns in which some rule drops, as in [`Class::drops`].
+    pub(super) drops: u16,
 }
 
 /// Paints one class after another, and numbers the rules in the order in which they first decide.
@@ -28,6 +30,9 @@ pub(super) struct Painter<'a> {
     pub(super) labels: Vec<Arc<RuleLabel>>,
     pub(super) actions: Vec<ActionRecord>,
 }
+
+/// The columns, as in [`Class::drops`].
+const BITS: [u16; COLUMNS] = [Class::TCP, Class::UDP, Class::SCTP, Class::ICMP, Class::ICMPV6];
 
 /// A range of intervals of a column, by their indexes.
 #[derive(Clone, Copy)]
@@ -77,10 +82,25 @@ impl<'a> Painter<'a> {
                 break;
             }
         }
+        let columns = std::array::from_fn(|column| self.columns[column].line());
         Painted {
-            columns: std::array::from_fn(|column| self.columns[column].line()),
+            drops: self.drops(&columns, portless),
+            columns,
             portless,
         }
+    }
+
+    /// Returns the columns in which some rule drops. A rule that earlier rules cover does not count: it
+    /// decides about no packet.
+    fn drops(&self, columns: &[Line; COLUMNS], portless: u16) -> u16 {
+        let is_drop = |number: &u16| match usize::from(*number).checked_sub(1) {
+            Some(index) => self.actions[index].drops(),
+            None => false,
+        };
+        let bits = columns.iter().zip(BITS);
+        let dropping = bits.filter(|(line, _)| line.iter().any(|(_, number)| is_drop(number)));
+        let portless = if is_drop(&portless) { Class::PORTLESS } else { 0 };
+        dropping.fold(portless, |drops, (_, bit)| drops | bit)
     }
 
     /// Number of painted intervals.

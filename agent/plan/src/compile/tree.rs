@@ -33,7 +33,7 @@ impl Builder {
             icmp: self.ports(icmp)?,
             icmpv6: self.ports(icmpv6)?,
             portless: painted.portless,
-            reserved: 0,
+            drops: painted.drops,
         };
         let list = &mut self.compiled.classes;
         let number = *self.classes.entry(class).or_insert_with(|| {

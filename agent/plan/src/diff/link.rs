@@ -108,7 +108,7 @@ impl<'a> Linker<'a> {
                 icmp: ports.relink(class.icmp),
                 icmpv6: ports.relink(class.icmpv6),
                 portless: ports.action(class.portless),
-                reserved: class.reserved,
+                drops: class.drops,
             })
         };
         compiled.classes.iter().map(class).collect()

@@ -122,7 +122,7 @@ impl<F: Fn(usize, u32) -> bool> Walk<'_, F> {
                 && self.ports(own.sctp, class.sctp)
                 && self.ports(own.icmp, class.icmp)
                 && self.ports(own.icmpv6, class.icmpv6)
-                && own.reserved == class.reserved
+                && own.drops == class.drops
         });
         if same {
             self.classes.set(position, there);

@@ -1,6 +1,7 @@
 //! Decides about packets by the documented semantics of `XdpPolicy`, from the API types.
 
 mod matching;
+mod unparsed;
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use matching::{Matcher, selects};
 use xdp_core::verdict::Verdict;
 use xdp_crds::{Delivery, Enforcement, RuleAction, XdpPolicy};
 
-use super::packets::{PacketFields, PacketSpec};
+use super::packets::{PacketFields, PacketSpec, UnparsedFields};
 use crate::installed::RuleLabels;
 
 /// The expected decision about a packet.
@@ -17,6 +18,8 @@ use crate::installed::RuleLabels;
 pub enum OracleDecision {
     /// The packet passes; no rule decided.
     Untouched,
+    /// The packet is dropped: it cannot be parsed to its ports, and a rule that drops could match it.
+    UnparsedDrop,
     /// A rule decided.
     Decided {
         /// Name of the rule's policy.
@@ -40,6 +43,7 @@ impl OracleDecision {
             Verdict::Unparsed(_) | Verdict::NotConsidered | Verdict::Foreign(_) | Verdict::NoMatch => {
                 return Self::Untouched;
             }
+            Verdict::UnparsedDrop(_) => return Self::UnparsedDrop,
             Verdict::Pass { rule } => (rule, OracleOutcome::Pass),
             Verdict::Audit { rule } => (rule, OracleOutcome::Audit),
             Verdict::Drop { rule } => (rule, OracleOutcome::Drop),
@@ -145,14 +149,22 @@ impl<'a> Oracle<'a> {
 
     /// Decides about a packet.
     pub fn decide(&self, interface: OracleInterface, packet: &PacketSpec) -> OracleDecision {
+        if let Some(UnparsedFields { protocol }) = packet.unparsed() {
+            let is_dropped =
+                self.addresses.contains(&packet.destination) && self.could_drop(packet, protocol);
+            return if is_dropped {
+                OracleDecision::UnparsedDrop
+            } else {
+                OracleDecision::Untouched
+            };
+        }
         let Some(packet) = packet.fields() else {
             return OracleDecision::Untouched;
         };
         if !self.addresses.contains(&packet.destination) || is_never_considered(&packet) {
             return OracleDecision::Untouched;
         }
-        let first = self.rules.iter().find(|(_, rule)| rule.matches(&packet));
-        let Some((policy, matcher)) = first else {
+        let Some((policy, matcher)) = self.first(&packet) else {
             return OracleDecision::Untouched;
         };
         OracleDecision::Decided {
@@ -160,6 +172,11 @@ impl<'a> Oracle<'a> {
             rule: matcher.rule.name.clone(),
             outcome: outcome(policy, matcher, interface, &packet),
         }
+    }
+
+    /// Returns the first rule that matches a packet, with its policy.
+    fn first(&self, packet: &PacketFields) -> Option<&(&'a XdpPolicy, Matcher<'a>)> {
+        self.rules.iter().find(|(_, rule)| rule.matches(packet))
     }
 }
 
@@ -177,7 +194,11 @@ fn outcome(
         RuleAction::Drop => OracleOutcome::Drop,
         RuleAction::Reject => OracleOutcome::Reject,
         RuleAction::Redirect
-            if !interface.ready || packet.group_mac || packet.fragment || packet.ip_len > interface.mtu =>
+            if !interface.ready
+                || packet.group_mac
+                || packet.fragment
+                || packet.ip_len > interface.mtu
+                || packet.tags > 2 =>
         {
             OracleOutcome::FallBack
         }

@@ -9,7 +9,7 @@ pub use random::packet;
 /// The description of a frame.
 #[derive(Clone, Debug)]
 pub struct PacketSpec {
-    /// Number of VLAN tags, up to three.
+    /// Number of VLAN tags.
     pub tags: usize,
     /// Whether the destination MAC is a multicast address.
     pub group_mac: bool,
@@ -31,6 +31,10 @@ pub struct PacketSpec {
     pub head: [u8; 4],
     /// Number of bytes after `head`.
     pub payload: usize,
+    /// Number of bytes of `head` that are left: the IP packet ends there.
+    pub short: Option<usize>,
+    /// Whether an IPv6 packet has no payload length, and begins with hop-by-hop options.
+    pub jumbogram: bool,
     /// Number of bytes after the IP packet.
     pub padding: usize,
     /// Length to which the frame is truncated.
@@ -48,7 +52,7 @@ pub enum Fragment {
     Later,
 }
 
-/// The fields of a packet that can be parsed.
+/// The fields of a packet that can be parsed to its ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketFields {
     /// Source.
@@ -63,10 +67,19 @@ pub struct PacketFields {
     pub icmp: Option<(u8, u8)>,
     /// Length of the IP packet.
     pub ip_len: usize,
+    /// Number of VLAN tags.
+    pub tags: usize,
     /// Whether the destination MAC is a multicast address.
     pub group_mac: bool,
     /// Whether the packet is a fragment.
     pub fragment: bool,
+}
+
+/// What is known, besides its addresses, of a packet that cannot be parsed to its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnparsedFields {
+    /// IP protocol number, if it can be read.
+    pub protocol: Option<u8>,
 }
 
 impl PacketSpec {
@@ -90,6 +103,8 @@ impl PacketSpec {
                 [0xc0, 1, high, low]
             },
             payload: 4,
+            short: None,
+            jumbogram: false,
             padding: 0,
             cut: None,
         }
@@ -115,22 +130,47 @@ impl PacketSpec {
         frame
     }
 
-    /// Returns the fields, or `None` if the frame cannot be parsed.
-    pub fn fields(&self) -> Option<PacketFields> {
+    /// Whether the stack would read the addresses.
+    fn has_addresses(&self) -> bool {
         let mapped = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
-        let ip_len = self.ip().len();
-        let needed = 14 + 4 * self.tags + ip_len;
-        let fragment_header = usize::from(self.fragment != Fragment::Whole);
-        let too_many = self.destination.is_ipv6() && self.extensions.len() + fragment_header > 6;
-        if self.tags > 2
-            || self.arp
-            || too_many
-            || mapped(self.source)
-            || mapped(self.destination)
-            || self.cut.is_some_and(|cut| cut < needed)
-        {
+        let length = if self.is_jumbogram() { 40 } else { self.ip().len() };
+        let needed = 14 + 4 * self.tags + length;
+        self.tags <= 4
+            && !self.arp
+            && !mapped(self.source)
+            && !mapped(self.destination)
+            && self.cut.is_none_or(|cut| cut >= needed)
+    }
+
+    fn is_jumbogram(&self) -> bool {
+        self.jumbogram && self.destination.is_ipv6()
+    }
+
+    /// Returns what is known of a packet that cannot be parsed to its ports. `None` if its addresses cannot
+    /// be read, or if all can.
+    pub fn unparsed(&self) -> Option<UnparsedFields> {
+        if !self.has_addresses() {
             return None;
         }
+        let fragment_header = usize::from(self.fragment != Fragment::Whole);
+        let too_many = self.destination.is_ipv6() && self.extensions.len() + fragment_header > 6;
+        if self.is_jumbogram() || too_many {
+            return Some(UnparsedFields { protocol: None });
+        }
+        let own_icmp = if self.destination.is_ipv4() { 1 } else { 58 };
+        let has_header = [6, 17, 132, own_icmp].contains(&self.protocol) && self.fragment != Fragment::Later;
+        let is_short = has_header && self.short.is_some_and(|short| short < 4);
+        is_short.then_some(UnparsedFields {
+            protocol: Some(self.protocol),
+        })
+    }
+
+    /// Returns the fields, or `None` if the frame cannot be parsed to its ports.
+    pub fn fields(&self) -> Option<PacketFields> {
+        if !self.has_addresses() || self.unparsed().is_some() {
+            return None;
+        }
+        let ip_len = self.ip().len();
         let later = self.fragment == Fragment::Later;
         let [a, b, c, d] = self.head;
         let has_ports = matches!(self.protocol, 6 | 17 | 132) && !later;
@@ -142,6 +182,7 @@ impl PacketSpec {
             ports: has_ports.then(|| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))),
             icmp: (self.protocol == own_icmp && !later).then_some((a, b)),
             ip_len,
+            tags: self.tags,
             group_mac: self.group_mac,
             fragment: self.fragment != Fragment::Whole,
         })
@@ -158,6 +199,7 @@ impl PacketSpec {
     fn ip(&self) -> Vec<u8> {
         let mut body = self.head.to_vec();
         body.extend(std::iter::repeat_n(0xdd, self.payload));
+        body.truncate(self.short.unwrap_or(usize::MAX));
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 self.ipv4(source.octets(), destination.octets(), &body)
@@ -195,6 +237,9 @@ impl PacketSpec {
             Fragment::First => chain.push((44, vec![0, 0, 0, 1, 0, 0, 0, 9])),
             Fragment::Later => chain.push((44, vec![0, 0, 0, 9, 0, 0, 0, 9])),
         }
+        if self.jumbogram {
+            chain.insert(0, (0, vec![0, 0, 1, 4, 0, 0, 0, 0]));
+        }
         let mut rest = body.to_vec();
         let mut next = self.protocol;
         for (number, mut header) in chain.into_iter().rev() {
@@ -204,7 +249,8 @@ impl PacketSpec {
             next = number;
         }
         let mut ip = vec![0x60, 0, 0, 0];
-        ip.extend((rest.len() as u16).to_be_bytes());
+        let length = if self.jumbogram { 0 } else { rest.len() };
+        ip.extend((length as u16).to_be_bytes());
         ip.extend([next, 64]);
         ip.extend(source);
         ip.extend(destination);

@@ -24,6 +24,9 @@ pub struct Explanation {
     pub reason: Option<&'static str>,
     /// The rule that decided.
     pub rule: Option<DecidingRule>,
+    /// The rules that drop a packet which cannot be parsed, because they could match it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub could_match: Vec<DecidingRule>,
     /// Whether the policy has `enforcement: Audit`.
     pub audit: bool,
     /// The rate limit of the rule. It is not evaluated.
@@ -46,6 +49,18 @@ pub struct DecidingRule {
     pub policy: String,
     /// Its name.
     pub rule: String,
+}
+
+impl fmt::Display for DecidingRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            id,
+            namespace,
+            policy,
+            rule,
+        } = self;
+        write!(f, "{rule} of XdpPolicy {namespace}/{policy} (id {id})")
+    }
 }
 
 /// A rate limit, as in the tables.
@@ -79,7 +94,8 @@ impl RuleLimit {
 /// Describes a verdict for people.
 pub(super) const fn describe(kind: Kind) -> &'static str {
     match kind {
-        Kind::Unparsed => "passes to the stack: it cannot be parsed",
+        Kind::Unparsed => "passes to the stack: it cannot be parsed, and no rule that drops could match it",
+        Kind::UnparsedDrop => "is dropped: it cannot be parsed, and a rule that drops could match it",
         Kind::NotConsidered => "passes to the stack: its destination has no rules, or it is control traffic",
         Kind::Foreign => "passes to the stack: it is not a frame that the node's stack takes from the NIC",
         Kind::NoMatch => "passes to the stack: no rule matches",
@@ -113,13 +129,10 @@ impl fmt::Display for ExplanationText<'_> {
             writeln!(f, "pod:    {pod}")?;
         }
         if let Some(rule) = &answer.rule {
-            let DecidingRule {
-                id,
-                namespace,
-                policy,
-                rule,
-            } = rule;
-            writeln!(f, "rule:   {rule} of XdpPolicy {namespace}/{policy} (id {id})")?;
+            writeln!(f, "rule:   {rule}")?;
+        }
+        for rule in &answer.could_match {
+            writeln!(f, "could match: {rule}")?;
         }
         if let Some(limit) = &answer.limit {
             let per = if limit.per_source { "source" } else { "rule" };

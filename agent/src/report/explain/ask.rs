@@ -1,14 +1,14 @@
 //! Runs `xdp-agent explain`: from the command line to the explanation.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use xdp_core::{
-    events::{Event, Fallback, ForeignFrame, Unparsed},
+    events::{Event, Fallback, ForeignFrame, Unparsed, UnparsedDrop},
     explain::Explained,
     verdict::{Kind, RuleTables as _},
 };
@@ -32,7 +32,7 @@ use crate::{
             answer::{DecidingRule, Explanation, ExplanationText, RuleLimit},
             destination,
             packet::{Details, ProbePacket},
-            rules::{RuleMatch, rows},
+            rules::{RuleMatch, could_match, rows},
             socket,
         },
         output,
@@ -50,12 +50,15 @@ pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
         port: args.port,
         kind: args.kind,
         code: args.code,
+        extension_headers: args.extension_headers,
+        truncated: args.truncated,
     };
     let packet = ProbePacket::new((args.from, to), args.protocol, details)?;
     let explained = at_a_nic(&pinned, &packet)?;
     let mut answer = decided(&pinned, &pods, packet, &explained);
-    // Without a slot, no rule was evaluated.
-    if explained.slot.is_some() {
+    // Without a slot, or ports, no rule was evaluated.
+    let is_unparsed = matches!(explained.kind, Kind::Unparsed | Kind::UnparsedDrop);
+    if explained.slot.is_some() && !is_unparsed {
         match known(args, &packet)? {
             Ok(rows) => answer.before = Some(before(rows, &mut answer)),
             Err(reason) => answer.notes.push(reason),
@@ -88,8 +91,13 @@ fn decided(
 ) -> Explanation {
     let number = explained.action.and_then(|number| u16::try_from(number).ok());
     let record = number.and_then(|number| pinned.live().action(number));
-    let labels = explained.rule.map(|_| pinned.rule_labels()).unwrap_or_default();
-    let rule = explained.rule.map(|id| {
+    let could_match = match (explained.kind, explained.class) {
+        (Kind::UnparsedDrop, Some(class)) => could_match(pinned.live(), class, packet.columns()),
+        _ => BTreeSet::new(),
+    };
+    let has_rule = explained.rule.is_some() || !could_match.is_empty();
+    let labels = has_rule.then(|| pinned.rule_labels()).unwrap_or_default();
+    let rule = |id| {
         let label = labels.get(&id);
         label.map_or_else(
             || nameless(id),
@@ -100,14 +108,15 @@ fn decided(
                 rule: label.rule.clone(),
             },
         )
-    });
+    };
     let pod = explained.slot.and_then(|slot| pods.get(&slot));
     Explanation {
         packet,
         pod: pod.map(destination::full_name),
         verdict: format!("{:?}", explained.kind),
         reason: explained.reason.and_then(reason),
-        rule,
+        rule: explained.rule.map(rule),
+        could_match: could_match.into_iter().map(rule).collect(),
         audit: explained.kind == Kind::Audit,
         limit: record.and_then(RuleLimit::of),
         before: None,
@@ -130,7 +139,9 @@ fn reason(code: u32) -> Option<&'static str> {
     let fallbacks = Fallback::ALL.map(|reason| (reason.code(), reason.name()));
     let events = Event::ALL.map(|event| (event.code(), event.name()));
     let foreign = ForeignFrame::ALL.map(|reason| (reason.code(), reason.name()));
-    let mut all = unparsed.into_iter().chain(fallbacks).chain(events).chain(foreign);
+    let dropped = UnparsedDrop::ALL.map(|reason| (reason.code(), reason.name()));
+    let all = unparsed.into_iter().chain(fallbacks).chain(events);
+    let mut all = all.chain(foreign).chain(dropped);
     all.find(|(of, _)| *of == code).map(|(_, name)| name)
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use xdp_core::{parse::MAX_EXTENSION_HEADERS, tables::Class};
 
 use crate::report::explain::ExplainError;
 
@@ -78,6 +79,28 @@ pub struct ProbePacket {
     pub port: Option<u16>,
     /// Type and code, of ICMP over IPv4 and `ICMPv6` over IPv6.
     pub message: Option<(u8, u8)>,
+    /// IPv6 destination options in front of the transport header.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub extension_headers: u8,
+    /// Whether the packet ends where the transport header begins.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truncated: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+const fn is_zero(headers: &u8) -> bool {
+    *headers == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Ports and message type from the command line.
@@ -87,6 +110,8 @@ pub(crate) struct Details {
     pub(crate) port: Option<u16>,
     pub(crate) kind: Option<u8>,
     pub(crate) code: u8,
+    pub(crate) extension_headers: u8,
+    pub(crate) truncated: bool,
 }
 
 impl ProbePacket {
@@ -101,6 +126,9 @@ impl ProbePacket {
             return Err(ExplainError::Families { from, to });
         }
         let has_ports = protocol.has_ports();
+        if from.is_ipv4() && details.extension_headers != 0 {
+            return Err(ExplainError::NoExtensionHeaders { to });
+        }
         if has_ports && details.port.is_none() {
             return Err(ExplainError::NoPort { protocol });
         }
@@ -114,27 +142,66 @@ impl ProbePacket {
             source_port: has_ports.then_some(details.source_port),
             port: details.port,
             message: message(from.is_ipv4(), protocol, details)?,
+            extension_headers: details.extension_headers,
+            truncated: details.truncated,
         })
+    }
+
+    /// Returns the columns that the packet may belong to if it cannot be parsed ([`Class::drops`]).
+    pub(crate) const fn columns(&self) -> u16 {
+        if self.to.is_ipv6() && self.extension_headers as u32 > MAX_EXTENSION_HEADERS {
+            return Class::ANY_V6;
+        }
+        match self.protocol {
+            IpProtocol::TCP => Class::TCP,
+            IpProtocol::UDP => Class::UDP,
+            IpProtocol::SCTP => Class::SCTP,
+            IpProtocol::ICMP => Class::ICMP,
+            IpProtocol::ICMPV6 => Class::ICMPV6,
+            _ => Class::PORTLESS,
+        }
     }
 
     /// Returns the packet in an Ethernet frame.
     pub fn frame(&self) -> Vec<u8> {
         /// Locally administered unicast addresses.
         const STATIONS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-        let payload = self.payload();
+        let mut payload = self.payload();
+        if self.truncated {
+            payload.clear();
+        }
+        let (protocol, options) = self.options();
+        payload.splice(..0, options);
         let mut frame = STATIONS.to_vec();
         match (self.from, self.to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 frame.extend([8, 0]);
-                frame.extend(ipv4(from, to, self.protocol, payload.len()));
+                frame.extend(ipv4(from, to, protocol, payload.len()));
             }
             (from, to) => {
                 frame.extend([0x86, 0xdd]);
-                frame.extend(ipv6(v6(from), v6(to), self.protocol, payload.len()));
+                frame.extend(ipv6(v6(from), v6(to), protocol, payload.len()));
             }
         }
         frame.extend(payload);
         frame
+    }
+
+    /// Returns the destination options, and the number of the first of them.
+    fn options(&self) -> (IpProtocol, Vec<u8>) {
+        const OPTIONS: u8 = 60;
+        let mut options = Vec::new();
+        for left in (0..self.extension_headers).rev() {
+            let next = if left == 0 { self.protocol.0 } else { OPTIONS };
+            // Four bytes of padding.
+            options.extend([next, 0, 1, 4, 0, 0, 0, 0]);
+        }
+        let first = if options.is_empty() {
+            self.protocol
+        } else {
+            IpProtocol(OPTIONS)
+        };
+        (first, options)
     }
 
     fn payload(&self) -> Vec<u8> {
@@ -213,6 +280,13 @@ impl fmt::Display for ProbePacket {
             }
             (_, _, Some((kind, code))) => write!(f, "{protocol} type {kind} code {code} from {from} to {to}"),
             _ => write!(f, "{protocol} from {from} to {to}"),
+        }?;
+        if self.extension_headers != 0 {
+            write!(f, ", behind {} extension headers", self.extension_headers)?;
         }
+        if self.truncated {
+            f.write_str(", without its header")?;
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use xdp_core::{
+    tables::{Class, NO_MATCH, PortRef, PortTarget},
+    verdict::RuleTables,
+};
 use xdp_plan::{
     explain::{ExplainQuery, ExplainedRule, TransportFields, explain},
     pod::Pod,
@@ -79,6 +83,45 @@ pub fn rows(policies: &[Arc<Policy>], pod: &Pod, packet: &ProbePacket) -> Vec<Ru
             mismatch: mismatch.map(|mismatch| mismatch.as_str().to_owned()),
         })
         .collect()
+}
+
+/// Returns the ids of the rules that drop, and decide about some packet of these columns of a class.
+pub(super) fn could_match(tables: &impl RuleTables, class: u32, columns: u16) -> BTreeSet<u32> {
+    let Some(class) = tables.class(class) else {
+        return BTreeSet::new();
+    };
+    let refs = [
+        (Class::TCP, class.tcp),
+        (Class::UDP, class.udp),
+        (Class::SCTP, class.sctp),
+        (Class::ICMP, class.icmp),
+        (Class::ICMPV6, class.icmpv6),
+        (Class::PORTLESS, PortRef::new(PortTarget::Action(class.portless))),
+    ];
+    let chosen = refs.into_iter().filter(|(column, _)| columns & column != 0);
+    let numbers: BTreeSet<u16> = chosen.flat_map(|(_, at)| numbers(tables, at.get())).collect();
+    let records = numbers.into_iter().filter_map(|number| {
+        let record = (number != NO_MATCH).then(|| tables.action(number))??;
+        record.drops().then_some(record.rule)
+    });
+    records.collect()
+}
+
+/// Returns the action numbers below a reference to ports.
+fn numbers(tables: &impl RuleTables, at: PortTarget) -> Vec<u16> {
+    let (index, target): (u16, fn(u16) -> PortTarget) = match at {
+        PortTarget::Action(number) => return vec![number],
+        PortTarget::Leaf(index) => (index, PortTarget::Action),
+        PortTarget::Top(index) => (index, PortTarget::Leaf),
+        PortTarget::Root(index) => (index, PortTarget::Top),
+    };
+    let block = tables.ports(u32::from(index));
+    // Unused elements repeat the last target.
+    let targets: BTreeSet<u16> = block.into_iter().flat_map(|block| block.targets).collect();
+    let below = targets
+        .into_iter()
+        .flat_map(|below| numbers(tables, target(below)));
+    below.collect()
 }
 
 fn transport(packet: &ProbePacket) -> TransportFields {

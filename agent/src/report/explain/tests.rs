@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use xdp_core::{
+    events::Unparsed,
     parse::{TransportHeader, parse},
+    tables::Class,
     verdict::Kind,
 };
 use xdp_plan::{
@@ -23,6 +25,8 @@ const PLAIN: Details = Details {
     port: None,
     kind: None,
     code: 0,
+    extension_headers: 0,
+    truncated: false,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -98,6 +102,33 @@ fn icmp_is_an_echo_request_by_default() {
 }
 
 #[test]
+fn a_packet_that_cannot_be_parsed_can_be_asked_about() {
+    let behind = |extension_headers| Details {
+        extension_headers,
+        ..port(7777)
+    };
+    for headers in 0..=20 {
+        let packet = packet("2001:db8::1", "fd00::5", "UDP", behind(headers)).unwrap();
+        let parsed = parse(packet.frame().as_slice());
+        if headers <= 6 {
+            assert_eq!(parsed.map(|parsed| parsed.protocol), Ok(17), "{packet}");
+        } else {
+            assert_eq!(parsed, Err(Unparsed::TooManyExtensionHeaders), "{packet}");
+            assert_eq!(packet.columns(), Class::ANY_V6);
+        }
+    }
+    for (from, to) in [("192.0.2.1", "10.0.0.5"), ("2001:db8::1", "fd00::5")] {
+        let details = Details {
+            truncated: true,
+            ..port(7777)
+        };
+        let packet = packet(from, to, "TCP", details).unwrap();
+        assert_eq!(parse(packet.frame().as_slice()), Err(Unparsed::Short), "{packet}");
+        assert_eq!(packet.columns(), Class::TCP);
+    }
+}
+
+#[test]
 fn a_contradictory_packet_is_refused_with_the_remedy() {
     let cases = [
         (
@@ -106,6 +137,18 @@ fn a_contradictory_packet_is_refused_with_the_remedy() {
         ),
         (packet("192.0.2.1", "10.0.0.5", "TCP", PLAIN), "--port"),
         (packet("192.0.2.1", "10.0.0.5", "ICMP", port(80)), "remove --port"),
+        (
+            packet(
+                "192.0.2.1",
+                "10.0.0.5",
+                "TCP",
+                Details {
+                    extension_headers: 1,
+                    ..port(80)
+                },
+            ),
+            "remove --extension-headers",
+        ),
         (
             packet(
                 "192.0.2.1",
@@ -158,6 +201,7 @@ fn the_text_names_the_rule_and_the_mismatch_of_earlier_rules() {
             policy: "players".to_owned(),
             rule: "udp".to_owned(),
         }),
+        could_match: Vec::new(),
         audit: false,
         limit: Some(RuleLimit {
             packets_per_second: 100,

@@ -13,7 +13,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, MetricEncoder},
     metrics::MetricType,
 };
-use xdp_core::events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed};
+use xdp_core::events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed, UnparsedDrop};
 use xdp_crds::NicMode;
 use xdp_plan::facts::Readiness;
 
@@ -93,6 +93,10 @@ impl KernelCollector {
         let foreign = ForeignFrame::ALL.map(|reason| series(&self.0.foreign, reason.name()));
         let help = "Packets to pods in frames that the node's stack does not take from the NIC, by reason.";
         counters(encoder, "foreign_packets", help, foreign)?;
+        let dropped = UnparsedDrop::ALL.map(|reason| series(&self.0.unparsed_drops, reason.name()));
+        let help =
+            "Packets dropped because they cannot be parsed and a rule that drops could match, by reason.";
+        counters(encoder, "unparsed_dropped_packets", help, dropped)?;
         let events = Event::ALL.map(|event| series(&self.0.events, event.name()));
         let help = "Rejected packets without an answer, and sources without a limit of their own, by reason.";
         counters(encoder, "events", help, events)

@@ -46,6 +46,7 @@ fn empty() -> NodeStatus {
         rules: Vec::new(),
         unparsed: std::collections::BTreeMap::new(),
         foreign: std::collections::BTreeMap::new(),
+        unparsed_drops: std::collections::BTreeMap::new(),
         fallbacks: std::collections::BTreeMap::new(),
         events: std::collections::BTreeMap::new(),
         flows: Vec::new(),

@@ -7,7 +7,7 @@ use std::{
 
 use nix::errno::Errno;
 use xdp_core::{
-    events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed},
+    events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed, UnparsedDrop},
     tables::{Address, Count, FailureKey, SlotWord},
 };
 use xdp_plan::{
@@ -42,6 +42,10 @@ pub(super) fn status(snapshot: &KernelSnapshot) -> NodeStatus {
         foreign: events(
             &snapshot.events,
             ForeignFrame::ALL.map(|reason| (reason.code(), reason.name())),
+        ),
+        unparsed_drops: events(
+            &snapshot.events,
+            UnparsedDrop::ALL.map(|reason| (reason.code(), reason.name())),
         ),
         fallbacks: events(
             &snapshot.events,

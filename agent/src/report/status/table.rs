@@ -29,6 +29,10 @@ pub(super) fn render(status: &NodeStatus) -> String {
         &counted(&status.foreign),
     ));
     sections.extend(optional(
+        "Dropped because they cannot be parsed, and a rule that drops could match",
+        &counted(&status.unparsed_drops),
+    ));
+    sections.extend(optional(
         "Fallbacks: passed instead of redirected",
         &counted(&status.fallbacks),
     ));

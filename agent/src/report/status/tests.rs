@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use xdp_core::{
-    events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed},
+    events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed, UnparsedDrop},
     tables::{Address, Count, FailureKey, IndexWord, PodBlock, RuleCounters, SlotWord, index_position},
 };
 use xdp_crds::NicMode;
@@ -177,11 +177,13 @@ fn events_are_shown_by_name_once_they_happen() {
         (ForeignFrame::OtherVlan.code(), count(6)),
         (Fallback::PortState.code(), count(7)),
         (Fallback::TooLong.code(), count(4)),
+        (UnparsedDrop::Short.code(), count(6)),
         (Event::RejectSilent.code(), count(5)),
     ]);
     let status = status(&snapshot);
     assert_eq!(status.unparsed, BTreeMap::from([("NotIp", 3)]));
     assert_eq!(status.foreign, BTreeMap::from([("OtherVlan", 6)]));
+    assert_eq!(status.unparsed_drops, BTreeMap::from([("Short", 6)]));
     assert_eq!(
         status.fallbacks,
         BTreeMap::from([("TooLong", 4), ("PortState", 7)])
@@ -256,6 +258,7 @@ fn the_json_has_the_documented_names() {
         "/problems",
         "/unparsed",
         "/foreign",
+        "/unparsedDrops",
         "/fallbacks",
     ] {
         assert!(json.pointer(pointer).is_some(), "{pointer}");

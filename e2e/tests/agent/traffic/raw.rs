@@ -97,7 +97,7 @@ fn a_frame_to_a_group_address_passes_to_the_stack() {
 }
 
 #[test]
-fn unparsable_frames_pass_unchanged_and_are_counted_by_reason() {
+fn frames_that_the_stack_cannot_read_pass_unchanged_and_are_counted_by_reason() {
     let (fixture, pod) = fixture();
     fixture.policy("players", &["{name: all, action: Drop}"]);
     let agent = fixture.start(&[]);
@@ -113,7 +113,7 @@ fn unparsable_frames_pass_unchanged_and_are_counted_by_reason() {
     };
     let mut mapped = [0; 16];
     mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 1, 0, 2]);
-    let tags: Vec<u8> = [0x81, 0, 0, 7].repeat(3);
+    let tags: Vec<u8> = [0x81, 0, 0, 7].repeat(5);
     let cases = [
         ("Short", changed(&|frame| frame.truncate(14 + 9))),
         ("Truncated", changed(&|frame| frame.truncate(14 + 20 + 8 + 5))),

@@ -67,7 +67,10 @@ fuzz_target!(|input: &[u8]| {
     let verdict = decide(frame.as_slice(), model);
     let expected = match naive::parse(&frame) {
         Err(reason) => VerdictSummary::Unparsed(reason),
-        Ok(facts) if !is_to_the_pod(&frame, facts.v6, facts.tags) => VerdictSummary::NotConsidered,
+        Ok(facts) if !is_to_the_pod(&frame, facts.v6, facts.tags) => match facts.unparsed {
+            Some((reason, _)) => VerdictSummary::Unparsed(reason),
+            None => VerdictSummary::NotConsidered,
+        },
         Ok(facts) => fixture.verdict(&facts),
     };
     assert_eq!(VerdictSummary::from(verdict), expected);

@@ -16,13 +16,15 @@ pub(crate) fn parse(frame: &[u8]) -> Parsed {
     let mut tags = 0;
     let mut vlans = [(0, 0); 2];
     while [0x8100, 0x88a8].contains(&u16_at(rest, 0)) {
-        if tags == 2 {
+        if tags == 4 {
             return Err(Unparsed::TooManyTags);
         }
         if rest.len() < 6 {
             return Err(Unparsed::Short);
         }
-        vlans[tags] = (u16_at(rest, 0), u16_at(rest, 2) % 0x1000);
+        if let Some(vlan) = vlans.get_mut(tags) {
+            *vlan = (u16_at(rest, 0), u16_at(rest, 2) % 0x1000);
+        }
         rest = &rest[4..];
         tags += 1;
     }
@@ -66,6 +68,7 @@ fn v4(packet: &[u8]) -> Parsed {
         fragment: offset != 0 || packet[6] & 0x20 != 0,
         later_fragment: offset != 0,
         ip_len,
+        unparsed: None,
     };
     upper(facts, &packet[header..])
 }
@@ -77,9 +80,6 @@ fn v6(packet: &[u8]) -> Parsed {
     let payload = usize::from(u16_at(packet, 4));
     if packet[0] / 16 != 6 {
         return Err(Unparsed::BadIpHeader);
-    }
-    if payload == 0 && packet[6] == 0 {
-        return Err(Unparsed::Jumbogram);
     }
     let packet = packet.get(..40 + payload).ok_or(Unparsed::Truncated)?;
     let address = |at: usize| u128::from_be_bytes(std::array::from_fn(|byte| packet[at + byte]));
@@ -100,7 +100,11 @@ fn v6(packet: &[u8]) -> Parsed {
         fragment: false,
         later_fragment: false,
         ip_len: packet.len(),
+        unparsed: None,
     };
+    if payload == 0 && packet[6] == 0 {
+        return Ok(unknown(facts, Unparsed::Jumbogram));
+    }
     let mut rest = &packet[40..];
     for headers in 0.. {
         let length = |units: usize| 8 + units * usize::from(rest.get(1).copied().unwrap_or(0));
@@ -111,7 +115,7 @@ fn v6(packet: &[u8]) -> Parsed {
             _ => return upper(facts, rest),
         };
         if rest.len() < 8 {
-            return Err(Unparsed::Short);
+            return Ok(unknown(facts, Unparsed::Short));
         }
         if facts.protocol == 44 {
             let part = u16_at(rest, 2);
@@ -123,11 +127,19 @@ fn v6(packet: &[u8]) -> Parsed {
             return Ok(facts);
         }
         if headers == 6 {
-            return Err(Unparsed::TooManyExtensionHeaders);
+            return Ok(unknown(facts, Unparsed::TooManyExtensionHeaders));
         }
         rest = rest.get(length..).unwrap_or(&[]);
     }
     Ok(facts)
+}
+
+/// A packet whose protocol is not known.
+fn unknown(facts: PacketFacts, reason: Unparsed) -> PacketFacts {
+    PacketFacts {
+        unparsed: Some((reason, false)),
+        ..facts
+    }
 }
 
 fn upper(mut facts: PacketFacts, rest: &[u8]) -> Parsed {
@@ -135,7 +147,8 @@ fn upper(mut facts: PacketFacts, rest: &[u8]) -> Parsed {
         return Ok(facts);
     }
     if rest.len() < 4 {
-        return Err(Unparsed::Short);
+        facts.unparsed = Some((Unparsed::Short, true));
+        return Ok(facts);
     }
     facts.l4 = (u16_at(rest, 0), u16_at(rest, 2));
     let is_tcp = rest.len() >= 20 && rest[12] / 16 >= 5 && usize::from(rest[12] / 16) * 4 <= rest.len();

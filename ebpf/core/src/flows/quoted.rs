@@ -67,10 +67,11 @@ fn v4<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, start: usize, end: u32) -> Option<
 #[inline(always)]
 fn v6<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, start: usize, end: u32) -> Option<TransportView> {
     let [version, _, _, _, _, _, next, _]: [u8; 8] = ip.fetch(start).ok()?;
-    // The addresses may lie beyond the end of the IP packet: then `walk`, which reads behind them, fails.
+    // The addresses may lie beyond the end of the IP packet: then `walk`, which reads behind them, finds no
+    // transport header.
     let source = ipv6::address(ip.bytes, start + 8).ok()?;
     let destination = ipv6::address(ip.bytes, start + 24).ok()?;
-    let last = ipv6::walk(ip, start + IPV6_HEADER, next).ok()?;
+    let last = ipv6::walk(ip, start + IPV6_HEADER, next);
     let usable = version >> 4 == 6 && last.has_transport();
     usable.then(|| TransportView {
         source,

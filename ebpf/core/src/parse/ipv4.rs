@@ -30,7 +30,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
     };
     let fragment = u16::from_be_bytes([header[6], header[7]]);
     let upper = if fragment & OFFSET_MASK == 0 {
-        transport::parse(&ip, start + header_len, header[9], protocol::ICMP)?
+        transport::parse(&ip, start + header_len, header[9], protocol::ICMP)
     } else {
         Upper::LATER_FRAGMENT
     };

@@ -6,7 +6,10 @@ use super::{
         Upper, UpperKind, protocol, {self},
     },
 };
-use crate::{events::Unparsed, tables::Address};
+use crate::{
+    events::Unparsed,
+    tables::{Address, Class},
+};
 
 const HEADER: usize = 40;
 const OFFSET_MASK: u16 = 0xfff8;
@@ -30,9 +33,6 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
     if v >> 4 != 6 {
         return Err(Unparsed::BadIpHeader);
     }
-    if payload_len == 0 && next == HOP_BY_HOP {
-        return Err(Unparsed::Jumbogram);
-    }
     if start + ip_len > bytes.length() {
         return Err(Unparsed::Truncated);
     }
@@ -43,7 +43,12 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         bytes,
         end: start + ip_len,
     };
-    let last = walk(&ip, start + HEADER, next)?;
+    // Linux takes such a packet as long as the frame, unless an option says more (`ip6_rcv_core`).
+    let last = if payload_len == 0 && next == HOP_BY_HOP {
+        Last::unparsed(Unparsed::Jumbogram, next, start + HEADER)
+    } else {
+        walk(&ip, start + HEADER, next)
+    };
     Ok(Packet {
         tags,
         ip_len: ip_len as u32,
@@ -76,6 +81,17 @@ pub(crate) struct Last {
 }
 
 impl Last {
+    /// Returns what is known of a packet whose transport header is not found: any protocol may follow.
+    #[inline(always)]
+    const fn unparsed(reason: Unparsed, protocol: u8, offset: usize) -> Self {
+        Self {
+            protocol,
+            offset: offset as u32,
+            upper: Upper::unparsed(reason, Class::ANY_V6),
+            fragment: false,
+        }
+    }
+
     /// Whether there is a transport header that identifies a flow.
     #[inline(always)]
     pub(crate) fn has_transport(&self) -> bool {
@@ -83,13 +99,10 @@ impl Last {
     }
 }
 
-/// Walks the extension headers, each of at least eight bytes.
+/// Walks the extension headers, each of at least eight bytes: those of Linux (`ipv6_ext_hdr`), which takes
+/// mobility, HIP and shim6 headers for protocols, and nothing for one as well.
 #[inline(always)]
-pub(crate) fn walk<B: Bytes + ?Sized>(
-    ip: &IpBytes<'_, B>,
-    mut offset: usize,
-    mut next: u8,
-) -> Result<Last, Unparsed> {
+pub(crate) fn walk<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, mut offset: usize, mut next: u8) -> Last {
     let mut fragment = 0;
     let mut left = MAX_EXTENSION_HEADERS + 1;
     while left > 0 {
@@ -98,14 +111,16 @@ pub(crate) fn walk<B: Bytes + ?Sized>(
             next,
             HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
         ) {
-            return Ok(Last {
+            return Last {
                 protocol: next,
                 offset: offset as u32,
-                upper: transport::parse(ip, offset, next, protocol::ICMPV6)?,
+                upper: transport::parse(ip, offset, next, protocol::ICMPV6),
                 fragment: fragment != 0,
-            });
+            };
         }
-        let [after, length, o0, o1, _, _, _, _] = ip.fetch(offset)?;
+        let Ok([after, length, o0, o1, _, _, _, _]) = ip.fetch(offset) else {
+            return Last::unparsed(Unparsed::Short, next, offset);
+        };
         let length = match ip.bytes.opaque(u32::from(next)) as u8 {
             FRAGMENT => 8,
             AUTHENTICATION => 8 + usize::from(length) * 4,
@@ -114,17 +129,17 @@ pub(crate) fn walk<B: Bytes + ?Sized>(
         offset = ip.bytes.opaque((offset + length) as u32) as usize;
         let part = u16::from_be_bytes([o0, o1]);
         if next == FRAGMENT && part & OFFSET_MASK != 0 {
-            return Ok(Last {
+            return Last {
                 protocol: after,
                 offset: offset as u32,
                 upper: Upper::LATER_FRAGMENT,
                 fragment: true,
-            });
+            };
         }
         fragment = ip
             .bytes
             .opaque(fragment | u32::from(next == FRAGMENT && part & MORE_FRAGMENTS != 0));
         next = ip.bytes.opaque(u32::from(after)) as u8;
     }
-    Err(Unparsed::TooManyExtensionHeaders)
+    Last::unparsed(Unparsed::TooManyExtensionHeaders, next, offset)
 }

@@ -1,7 +1,7 @@
 //! The fields of TCP, UDP, SCTP, ICMP and ICMPv6 headers that rules can match.
 
 use super::{Bytes, IpBytes};
-use crate::events::Unparsed;
+use crate::{events::Unparsed, tables::Class};
 
 /// IP protocol numbers that rules can match.
 pub(crate) mod protocol {
@@ -33,6 +33,8 @@ pub enum TransportHeader {
     Other,
     /// A later fragment, which has no transport header.
     LaterFragment,
+    /// The transport header cannot be read, or not even found.
+    Unparsed(Unparsed),
 }
 
 /// A [`TransportHeader`] as numbers: compiled code for enums whose variants share bytes is too complex for
@@ -40,7 +42,8 @@ pub enum TransportHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Upper {
     pub(super) kind: UpperKind,
-    /// The first four bytes, in network order; zero if there are none.
+    /// The first four bytes, in network order; zero if there are none. For [`UpperKind::Unparsed`] the
+    /// reason in the upper half, and in the lower half the columns that are possible ([`Class::drops`]).
     pub(super) word: u32,
 }
 
@@ -51,6 +54,7 @@ pub(crate) enum UpperKind {
     Icmp,
     Other,
     LaterFragment,
+    Unparsed,
 }
 
 impl Upper {
@@ -59,7 +63,26 @@ impl Upper {
         word: 0,
     };
 
-    pub(super) const fn decode(self) -> TransportHeader {
+    /// Returns what is known of a transport header that cannot be read.
+    #[inline(always)]
+    pub(super) const fn unparsed(reason: Unparsed, columns: u16) -> Self {
+        Self {
+            kind: UpperKind::Unparsed,
+            word: reason.code() << 16 | columns as u32,
+        }
+    }
+
+    /// Returns why the transport header cannot be read.
+    pub(super) fn reason(self) -> Option<Unparsed> {
+        let reason = |unparsed: &Unparsed| unparsed.code() == self.word >> 16;
+        if matches!(self.kind, UpperKind::Unparsed) {
+            Unparsed::ALL.into_iter().find(reason)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn decode(self) -> TransportHeader {
         let [a, b, c, d] = self.word.to_be_bytes();
         match self.kind {
             UpperKind::Ports => TransportHeader::Ports {
@@ -69,6 +92,7 @@ impl Upper {
             UpperKind::Icmp => TransportHeader::Icmp { kind: a, code: b },
             UpperKind::Other => TransportHeader::Other,
             UpperKind::LaterFragment => TransportHeader::LaterFragment,
+            UpperKind::Unparsed => TransportHeader::Unparsed(self.reason().unwrap_or(Unparsed::Short)),
         }
     }
 }
@@ -76,22 +100,34 @@ impl Upper {
 /// Reads only four bytes. A first fragment may cut a TCP header short. If that were an error, such packets
 /// would bypass a rule that drops them, and the stack would reassemble them.
 #[inline(always)]
-pub(super) fn parse<B: Bytes + ?Sized>(
-    ip: &IpBytes<'_, B>,
-    offset: usize,
-    protocol: u8,
-    icmp: u8,
-) -> Result<Upper, Unparsed> {
+pub(super) fn parse<B: Bytes + ?Sized>(ip: &IpBytes<'_, B>, offset: usize, protocol: u8, icmp: u8) -> Upper {
     let kind = match protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => UpperKind::Ports,
         _ if protocol == icmp => UpperKind::Icmp,
         _ => {
-            return Ok(Upper {
+            return Upper {
                 kind: UpperKind::Other,
                 word: 0,
-            });
+            };
         }
     };
-    let word = u32::from_be_bytes(ip.read(offset)?);
-    Ok(Upper { kind, word })
+    match ip.read(offset) {
+        Ok(word) => Upper {
+            kind,
+            word: u32::from_be_bytes(word),
+        },
+        Err(reason) => Upper::unparsed(reason, column(protocol)),
+    }
+}
+
+/// Returns the column of a protocol with ports or types.
+#[inline(always)]
+const fn column(protocol: u8) -> u16 {
+    match protocol {
+        protocol::TCP => Class::TCP,
+        protocol::UDP => Class::UDP,
+        protocol::SCTP => Class::SCTP,
+        protocol::ICMP => Class::ICMP,
+        _ => Class::ICMPV6,
+    }
 }

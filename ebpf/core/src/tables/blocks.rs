@@ -7,7 +7,7 @@
 //! first bound is the smallest value that can reach the block. Unused elements repeat the last bound and its
 //! target, so a search for any key ends at the last bound that is not larger than the key.
 
-use super::Address;
+use super::{Action, Address};
 
 /// Number of bounds in a block of sources.
 pub const SOURCES: usize = 64;
@@ -144,8 +144,26 @@ pub struct Class {
     pub icmpv6: PortRef,
     /// Action number of other protocols, and of later fragments, which have no ports.
     pub portless: u16,
-    /// Always zero.
-    pub reserved: u16,
+    /// The columns below in which some rule drops: Drop, Reject or a rate limit, without Audit. A packet that
+    /// cannot be parsed to its ports is dropped if it may belong to one of them.
+    pub drops: u16,
+}
+
+impl Class {
+    /// The column [`Class::tcp`].
+    pub const TCP: u16 = 1;
+    /// The column [`Class::udp`].
+    pub const UDP: u16 = 1 << 1;
+    /// The column [`Class::sctp`].
+    pub const SCTP: u16 = 1 << 2;
+    /// The column [`Class::icmp`].
+    pub const ICMP: u16 = 1 << 3;
+    /// The column [`Class::icmpv6`].
+    pub const ICMPV6: u16 = 1 << 4;
+    /// The action [`Class::portless`].
+    pub const PORTLESS: u16 = 1 << 5;
+    /// The columns of an IPv6 packet whose protocol is unknown.
+    pub const ANY_V6: u16 = Self::TCP | Self::UDP | Self::SCTP | Self::ICMPV6 | Self::PORTLESS;
 }
 
 /// A reference to an action, or to a block of ports.
@@ -240,6 +258,12 @@ impl ActionRecord {
     pub const LIMIT_RULE: u8 = 8;
     /// Flag: a limit for each source address.
     pub const LIMIT_SOURCE: u8 = 16;
+
+    /// Whether the rule drops all packets or some of them.
+    pub const fn drops(&self) -> bool {
+        let is_drop = self.action == Action::Drop as u8 || self.action == Action::Reject as u8;
+        self.flags & Self::AUDIT == 0 && is_drop || self.limits()
+    }
 
     /// Whether a rate limit applies.
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! The properties of a packet that a verdict depends on.
 
+use crate::events::Unparsed;
+
 /// The properties of a packet to the pod.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent properties of a packet")]
@@ -30,18 +32,21 @@ pub struct PacketFacts {
     pub later_fragment: bool,
     /// Length of the IP packet.
     pub ip_len: usize,
+    /// Why the transport header cannot be read, and whether `protocol` is its protocol.
+    pub unparsed: Option<(Unparsed, bool)>,
 }
 
 impl PacketFacts {
     /// Whether the packet has ports.
     pub fn has_ports(&self) -> bool {
-        [6, 17, 132].contains(&self.protocol) && !self.later_fragment
+        [6, 17, 132].contains(&self.protocol) && !self.later_fragment && self.unparsed.is_none()
     }
 
     /// Returns type and code of an ICMP message.
     pub fn icmp(&self) -> Option<[u8; 2]> {
         let own = if self.v6 { 58 } else { 1 };
-        (self.protocol == own && !self.later_fragment).then(|| self.l4.0.to_be_bytes())
+        let has_type = self.protocol == own && !self.later_fragment && self.unparsed.is_none();
+        has_type.then(|| self.l4.0.to_be_bytes())
     }
 
     /// Whether the packet is control traffic, which no rule matches.

@@ -9,7 +9,7 @@ use super::{
     shape::{POD, POD_V6},
 };
 use crate::{
-    events::{Event, Fallback, ForeignFrame, Unparsed},
+    events::{Event, Fallback, ForeignFrame, Unparsed, UnparsedDrop},
     reject::RejectWith,
     tables::{Action, ActionRecord, Class, PORTS, PodBlock},
     verdict::Verdict,
@@ -129,10 +129,13 @@ impl RuleFixture {
         model.pod.flags = self.flags;
         model.pod.sources_v4 = model.add_sources_v4(&self.v4, width);
         model.pod.sources_v6 = model.add_sources_v6(&self.v6, width);
+        let drops = self.classes.iter().map(|class| self.drops(class));
+        let drops: Vec<_> = drops.collect();
         model.classes = self
             .classes
             .iter()
-            .map(|columns| {
+            .zip(drops)
+            .map(|(columns, drops)| {
                 let [tcp, udp, sctp, icmp, icmpv6] = columns
                     .ports
                     .each_ref()
@@ -144,7 +147,7 @@ impl RuleFixture {
                     icmp,
                     icmpv6,
                     portless: columns.portless,
-                    reserved: 0,
+                    drops,
                 }
             })
             .collect();
@@ -152,6 +155,39 @@ impl RuleFixture {
             model.actions.insert(number, *record);
         }
         model
+    }
+
+    /// Returns the bits of the columns in which some rule drops.
+    fn drops(&self, class: &ClassColumns) -> u16 {
+        let portless = [(0, class.portless)];
+        let columns = class.ports.iter().map(Vec::as_slice).chain([&portless[..]]);
+        let bits = columns
+            .zip(0..)
+            .map(|(flat, bit)| u16::from(self.drops_in(flat)) << bit);
+        bits.sum()
+    }
+
+    fn drops_in(&self, flat: &[(u16, u16)]) -> bool {
+        let numbers = flat.iter().filter(|(_, number)| *number != 0);
+        let mut records = numbers.map(|(_, number)| &self.actions[usize::from(*number) - 1]);
+        records.any(|record| {
+            let limits = ActionRecord::LIMIT_RULE | ActionRecord::LIMIT_SOURCE;
+            record.flags & ActionRecord::AUDIT == 0
+                && (matches!(record.action, 2 | 4) || record.flags & limits != 0)
+        })
+    }
+
+    /// Returns whether a rule that drops could match a packet whose transport header cannot be read.
+    fn could_drop(&self, facts: &PacketFacts, has_protocol: bool) -> bool {
+        let class = self.columns(facts);
+        if has_protocol {
+            return self.ports(facts).is_some_and(|flat| self.drops_in(flat));
+        }
+        let own_icmp = if facts.v6 { 4 } else { 3 };
+        [0, 1, 2, own_icmp]
+            .iter()
+            .any(|column| self.drops_in(&class.ports[*column]))
+            || self.drops_in(&[(0, class.portless)])
     }
 
     /// Returns the sources on both sides of every bound, and the first and last address.
@@ -198,11 +234,20 @@ impl RuleFixture {
         if facts.v6 && facts.source >> 32 == 0xffff {
             return VerdictSummary::Unparsed(Unparsed::V4MappedInV6);
         }
+        if let Some(reason) = foreign(facts).filter(|_| !facts.is_control()) {
+            return VerdictSummary::Foreign(reason);
+        }
+        if let Some((reason, has_protocol)) = facts.unparsed {
+            let dropped = UnparsedDrop::ALL
+                .into_iter()
+                .find(|dropped| dropped.name() == reason.name());
+            return match dropped.filter(|_| self.could_drop(facts, has_protocol)) {
+                Some(dropped) => VerdictSummary::UnparsedDrop(dropped),
+                None => VerdictSummary::Unparsed(reason),
+            };
+        }
         if facts.is_control() {
             return VerdictSummary::NotConsidered;
-        }
-        if let Some(reason) = foreign(facts) {
-            return VerdictSummary::Foreign(reason);
         }
         let key = if facts.icmp().is_some() {
             facts.l4.0
@@ -252,6 +297,7 @@ impl RuleFixture {
             (facts.fragment, Fallback::Fragment),
             (facts.ip_len > 1500, Fallback::TooLong),
             (facts.ttl < 2, Fallback::TimeToLive),
+            (facts.tags > 2, Fallback::NoUntag),
         ];
         if let Some((_, reason)) = fallbacks.into_iter().find(|(applies, _)| *applies) {
             return VerdictSummary::FallBack(record.rule, reason);
@@ -292,6 +338,8 @@ pub enum VerdictSummary {
     Drained,
     /// See [`Verdict::OwnConnection`].
     OwnConnection,
+    /// See [`Verdict::UnparsedDrop`].
+    UnparsedDrop(UnparsedDrop),
 }
 
 impl From<Verdict> for VerdictSummary {
@@ -312,6 +360,7 @@ impl From<Verdict> for VerdictSummary {
             Verdict::Limited { rule } => Self::Limited(rule),
             Verdict::Drained => Self::Drained,
             Verdict::OwnConnection => Self::OwnConnection,
+            Verdict::UnparsedDrop(reason) => Self::UnparsedDrop(reason),
         }
     }
 }
@@ -348,7 +397,7 @@ fn answer(facts: &PacketFacts) -> Option<RejectWith> {
     });
     let is_tcp = facts.protocol == 6;
     let is_reset = is_tcp && facts.tcp_flags.is_none_or(|flags| flags & 4 != 0);
-    if is_group || is_error || is_reset || facts.group_mac || facts.fragment {
+    if is_group || is_error || is_reset || facts.group_mac || facts.fragment || facts.tags > 2 {
         return None;
     }
     Some(match (is_tcp, facts.v6) {
@@ -368,11 +417,16 @@ fn record(rule: u32, rng: &mut fastrand::Rng) -> ActionRecord {
         Action::Reject,
     ];
     let audit = if rng.u8(..6) == 0 { ActionRecord::AUDIT } else { 0 };
+    let limit = match rng.u8(..12) {
+        0 => ActionRecord::LIMIT_RULE,
+        1 => ActionRecord::LIMIT_SOURCE,
+        _ => 0,
+    };
     ActionRecord {
         rule,
         mark: rng.u32(..),
         action: rng.choice(actions).map_or(0, |action| action as u8),
-        flags: rng.u8(..) & (ActionRecord::MARK | ActionRecord::PEER) | audit,
+        flags: rng.u8(..) & (ActionRecord::MARK | ActionRecord::PEER) | audit | limit,
         ..ActionRecord::default()
     }
 }

@@ -106,7 +106,7 @@ impl PodModel {
             icmp: all,
             icmpv6: all,
             portless: 1,
-            reserved: 0,
+            drops: if record.drops() { u16::MAX } else { 0 },
         };
         self
     }

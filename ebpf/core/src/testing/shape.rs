@@ -4,7 +4,7 @@
 use std::{vec, vec::Vec};
 
 use super::{facts::PacketFacts, model::NIC_MAC};
-use crate::tables::Address;
+use crate::{events::Unparsed, parse::MAX_EXTENSION_HEADERS, tables::Address};
 
 /// The pod's IPv4 address.
 pub const POD: [u8; 4] = [10, 0, 0, 2];
@@ -39,10 +39,14 @@ pub struct PacketShape {
     pub first_fragment: bool,
     /// Whether this is a later fragment.
     pub later_fragment: bool,
-    /// 32-bit words of IPv4 options, or IPv6 extension headers of eight bytes.
+    /// 32-bit words of IPv4 options, or IPv6 extension headers of eight bytes, besides the fragment header.
     pub extra: usize,
     /// Whether the packet is longer than the pod's MTU.
     pub long: bool,
+    /// Length to which the payload is cut: the IP packet ends there.
+    pub cut: Option<usize>,
+    /// Whether the IPv6 header has no payload length, and the first header is hop-by-hop options.
+    pub jumbogram: bool,
 }
 
 impl PacketShape {
@@ -63,6 +67,8 @@ impl PacketShape {
             later_fragment: false,
             extra: 0,
             long: false,
+            cut: None,
+            jumbogram: false,
         }
     }
 
@@ -73,7 +79,7 @@ impl PacketShape {
         Self {
             v6,
             source,
-            tags: rng.choice([0, 0, 0, 1, 2]).unwrap_or(0),
+            tags: rng.choice([0, 0, 0, 1, 2, 3, 4]).unwrap_or(0),
             other_vlan: rng.u8(..16) == 0,
             other_mac: rng.u8(..16) == 0,
             ttl: rng.choice([0, 1, 2, 64, 64, 64, 64, 255]).unwrap_or(64),
@@ -83,8 +89,10 @@ impl PacketShape {
             tcp_flags: rng.u8(..),
             first_fragment: rng.u8(..16) == 0,
             later_fragment: rng.u8(..16) == 0,
-            extra: if rng.bool() { 0 } else { rng.usize(..6) },
+            extra: if rng.bool() { 0 } else { rng.usize(..9) },
             long: rng.u8(..64) == 0,
+            cut: (rng.u8(..16) == 0).then(|| rng.usize(..8)),
+            jumbogram: rng.u8(..32) == 0,
         }
     }
 
@@ -111,16 +119,43 @@ impl PacketShape {
             ttl: self.ttl,
             protocol: self.protocol,
             l4: self.l4,
-            tcp_flags: Some(self.tcp_flags),
+            tcp_flags: (self.cut.is_none_or(|cut| cut >= 20)).then_some(self.tcp_flags),
             fragment: self.is_fragment(),
             later_fragment: self.later_fragment,
             ip_len: self.ip_len(),
+            unparsed: self.unparsed(),
         }
+    }
+
+    /// Returns why the transport header cannot be read, and whether its protocol is known.
+    fn unparsed(&self) -> Option<(Unparsed, bool)> {
+        let has_header = if self.v6 {
+            matches!(self.protocol, 6 | 17 | 58 | 132)
+        } else {
+            matches!(self.protocol, 1 | 6 | 17 | 132)
+        };
+        if self.is_jumbogram() {
+            return Some((Unparsed::Jumbogram, false));
+        }
+        if self.v6 && self.chain().len() > MAX_EXTENSION_HEADERS as usize + 1 && !self.is_found_later() {
+            return Some((Unparsed::TooManyExtensionHeaders, false));
+        }
+        let is_short = has_header && !self.later_fragment && self.cut.is_some_and(|cut| cut < 4);
+        is_short.then_some((Unparsed::Short, true))
+    }
+
+    fn is_jumbogram(&self) -> bool {
+        self.v6 && self.jumbogram
+    }
+
+    /// Whether the fragment header is among the headers that are walked, and ends the walk.
+    fn is_found_later(&self) -> bool {
+        self.later_fragment && self.extra <= MAX_EXTENSION_HEADERS as usize
     }
 
     /// Returns the length of the IP packet.
     pub fn ip_len(&self) -> usize {
-        let payload = if self.long { 1481 } else { 20 };
+        let payload = self.cut.unwrap_or(if self.long { 1481 } else { 20 });
         if self.v6 {
             40 + 8 * self.chain().len().saturating_sub(1) + payload
         } else {
@@ -130,7 +165,10 @@ impl PacketShape {
 
     /// Returns the protocols of the headers of an IPv6 packet.
     fn chain(&self) -> Vec<u8> {
-        let mut chain = vec![60; self.extra.min(5)];
+        let mut chain = vec![60; self.extra];
+        if self.is_jumbogram() {
+            chain.insert(0, 0);
+        }
         if self.is_fragment() {
             chain.push(44);
         }
@@ -179,7 +217,12 @@ impl PacketShape {
     }
 
     fn v6_header(&self, frame: &mut Vec<u8>) {
-        let [l0, l1] = ((self.ip_len() - 40) as u16).to_be_bytes();
+        let payload_len = if self.is_jumbogram() {
+            0
+        } else {
+            self.ip_len() - 40
+        };
+        let [l0, l1] = (payload_len as u16).to_be_bytes();
         let chain = self.chain();
         frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, l0, l1, chain[0], self.ttl]);
         frame.extend(self.source.to_be_bytes());

@@ -13,16 +13,14 @@ use crate::{
     },
 };
 
-/// Returns class and action number. `None` if a block is absent or the tree of sources is too deep.
+/// Returns the index of the source's class. `None` if a block is absent or the tree of sources is too deep.
 #[inline(always)]
-pub(super) fn find(pod: &PodBlock, key: &PacketKey, tables: &impl RuleTables) -> Option<(u32, u16)> {
-    let index = if key.is_v4() {
-        class_v4(pod.sources_v4, key.source().low as u32, tables)?
+pub(super) fn find(pod: &PodBlock, key: &PacketKey, tables: &impl RuleTables) -> Option<u32> {
+    if key.is_v4() {
+        class_v4(pod.sources_v4, key.source().low as u32, tables)
     } else {
-        class_v6(pod.sources_v6, key.source(), tables)?
-    };
-    let number = number(tables.class(index)?, key, tables)?;
-    Some((index, number))
+        class_v6(pod.sources_v6, key.source(), tables)
+    }
 }
 
 #[inline(always)]
@@ -47,8 +45,9 @@ fn class_v6(mut at: SourceRef, source: &Address, tables: &impl RuleTables) -> Op
     at.get().ok()
 }
 
+/// Returns the action number. `None` if a block is absent.
 #[inline(always)]
-fn number(class: &Class, key: &PacketKey, tables: &impl RuleTables) -> Option<u16> {
+pub(super) fn number(class: &Class, key: &PacketKey, tables: &impl RuleTables) -> Option<u16> {
     let at = match key.column() {
         column::TCP => class.tcp,
         column::UDP => class.udp,

@@ -23,6 +23,6 @@ pub(super) fn is_control(packet: &Packet) -> bool {
             packet.protocol == protocol::UDP && is_one(word >> 16) && is_one(word & 0xffff)
         }
         UpperKind::Icmp => packet.protocol == protocol::ICMPV6 && NEIGHBOUR_DISCOVERY.contains(&(word >> 24)),
-        UpperKind::Other | UpperKind::LaterFragment => false,
+        UpperKind::Other | UpperKind::LaterFragment | UpperKind::Unparsed => false,
     }
 }

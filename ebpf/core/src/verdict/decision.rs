@@ -2,7 +2,7 @@
 
 use super::{Field, Kind, Redirect, RuleTables, Verdict};
 use crate::{
-    events::{Event, Fallback, ForeignFrame, Unparsed},
+    events::{Event, Fallback, ForeignFrame, Unparsed, UnparsedDrop},
     flows::DrainScope,
     key::PacketKey,
     metadata::Metadata,
@@ -125,6 +125,7 @@ impl<'t> Decision<'t> {
                 _ => DrainScope::Nothing,
             },
             Kind::Unparsed
+            | Kind::UnparsedDrop
             | Kind::NotConsidered
             | Kind::Foreign
             | Kind::Drop
@@ -222,6 +223,11 @@ impl<'t> Decision<'t> {
             Kind::Limited => Verdict::Limited { rule: self.rule()? },
             Kind::Drained => Verdict::Drained,
             Kind::OwnConnection => Verdict::OwnConnection,
+            Kind::UnparsedDrop => Verdict::UnparsedDrop(
+                UnparsedDrop::ALL
+                    .into_iter()
+                    .find(|unparsed| unparsed.code() == reason)?,
+            ),
         })
     }
 }
@@ -233,6 +239,7 @@ impl Kind {
     pub const fn field(self) -> Option<Field> {
         match self {
             Self::Unparsed
+            | Self::UnparsedDrop
             | Self::NotConsidered
             | Self::Foreign
             | Self::NoMatch

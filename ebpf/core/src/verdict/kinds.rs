@@ -1,7 +1,7 @@
 //! All verdicts, and the counters they belong to.
 
 use crate::{
-    events::{Event, Fallback, ForeignFrame, Unparsed},
+    events::{Event, Fallback, ForeignFrame, Unparsed, UnparsedDrop},
     metadata::Metadata,
     reject::Offender,
     tables::{Count, RuleCounters},
@@ -10,7 +10,7 @@ use crate::{
 /// A verdict, with the reason and the details of its execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Pass: the packet cannot be parsed.
+    /// Pass: the packet cannot be parsed, and no rule that drops could match it.
     Unparsed(Unparsed),
     /// Pass: the destination is no target pod, or the packet is control traffic.
     NotConsidered,
@@ -72,6 +72,8 @@ pub enum Verdict {
     /// ([`crate::flows::is_opened_by_pod`]). Only the program on the NIC looks that up; [`super::decide`]
     /// never returns this.
     OwnConnection,
+    /// Drop: the packet cannot be parsed to its ports, and a rule that drops could match it.
+    UnparsedDrop(UnparsedDrop),
 }
 
 /// The kind of a [`Verdict`]: one for each of its variants.
@@ -94,11 +96,12 @@ pub enum Kind {
     Drained = 13,
     Foreign = 14,
     OwnConnection = 15,
+    UnparsedDrop = 16,
 }
 
 impl Kind {
     /// All kinds, by code.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Unparsed,
         Self::NotConsidered,
         Self::NoMatch,
@@ -114,6 +117,7 @@ impl Kind {
         Self::Drained,
         Self::Foreign,
         Self::OwnConnection,
+        Self::UnparsedDrop,
     ];
 
     /// Returns the kind of a verdict.
@@ -134,6 +138,7 @@ impl Kind {
             Verdict::Limited { .. } => Self::Limited,
             Verdict::Drained => Self::Drained,
             Verdict::OwnConnection => Self::OwnConnection,
+            Verdict::UnparsedDrop(_) => Self::UnparsedDrop,
         }
     }
 
@@ -205,6 +210,7 @@ impl Verdict {
     pub const fn rule(&self) -> Option<u32> {
         match *self {
             Self::Unparsed(_)
+            | Self::UnparsedDrop(_)
             | Self::NotConsidered
             | Self::Foreign(_)
             | Self::NoMatch
@@ -236,6 +242,7 @@ impl Verdict {
         match self {
             Self::Unparsed(reason) => Some(reason.code()),
             Self::Foreign(reason) => Some(reason.code()),
+            Self::UnparsedDrop(reason) => Some(reason.code()),
             Self::FallBack { reason, .. } => Some(reason.code()),
             Self::RejectedSilently { reason, .. } => Some(reason.code()),
             Self::NotConsidered

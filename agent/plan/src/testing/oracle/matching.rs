@@ -95,7 +95,7 @@ impl<'a> Matcher<'a> {
     }
 
     /// Returns the pod's port of this name, or the first one of several.
-    fn named(&self, name: &str, protocol: Protocol) -> Option<i32> {
+    pub(super) fn named(&self, name: &str, protocol: Protocol) -> Option<i32> {
         let protocol = match protocol {
             Protocol::Tcp => "TCP",
             Protocol::Udp => "UDP",

@@ -14,7 +14,7 @@ pub fn packet(destinations: Vec<IpAddr>) -> impl Strategy<Value = PacketSpec> {
     ];
     let destination = prop_oneof![9 => select(destinations), 1 => select(elsewhere.to_vec())];
     let link = (
-        prop_oneof![5 => Just(0), 2 => 1..=2_usize, 1 => Just(3_usize)],
+        prop_oneof![5 => Just(0), 2 => 1..=2_usize, 1 => select(vec![3, 4, 5_usize])],
         rare(),
         rare(),
     );
@@ -22,8 +22,10 @@ pub fn packet(destinations: Vec<IpAddr>) -> impl Strategy<Value = PacketSpec> {
     let protocol = select(vec![1, 6, 6, 17, 17, 17, 58, 132, 47, 50, 59, 255]);
     let sizes = (prop_oneof![4 => 0..40_usize, 1 => 1400..1600_usize], 0..20_usize);
     let cut = prop_oneof![7 => Just(None), 1 => (14..130_usize).prop_map(Some)];
-    (destination, link, (protocol, head), sizes, cut, shape()).prop_flat_map(
-        |(destination, link, l4, sizes, cut, shape)| {
+    let short = prop_oneof![9 => Just(None), 1 => (0..6_usize).prop_map(Some)];
+    let ends = (cut, short, rare());
+    (destination, link, (protocol, head), sizes, ends, shape()).prop_flat_map(
+        |(destination, link, l4, sizes, (cut, short, jumbogram), shape)| {
             source(destination.is_ipv6()).prop_map(move |source| PacketSpec {
                 tags: link.0,
                 group_mac: link.1,
@@ -36,6 +38,8 @@ pub fn packet(destinations: Vec<IpAddr>) -> impl Strategy<Value = PacketSpec> {
                 protocol: l4.0,
                 head: l4.1,
                 payload: sizes.0,
+                short,
+                jumbogram,
                 padding: sizes.1,
                 cut,
             })
