@@ -41,6 +41,10 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
     if packet.tags != 0 || skb.had_tag() {
         return NEXT;
     }
+    // The stack forwards only frames of one station to its own.
+    if packet.group_mac {
+        return NEXT;
+    }
     let bytes = skb.length() as u64;
     // Before anything is read from the tables of flows, or written to them.
     match holder(&packet.source, skb.interface(), &tables::RuleMaps) {
@@ -79,6 +83,10 @@ fn pass(event: FlowEvent, bytes: u64) -> i32 {
 #[inline(always)]
 fn decide(skb: &Skb<'_>, packet: &Packet, flow_packet: &FlowPacket, bytes: u64) -> ReplyDecision {
     let miss = ReplyDecision::Stack(FlowEvent::ReplyMiss);
+    // The stack reads options, and answers a packet whose TTL ends here.
+    if packet.options || packet.ttl <= 1 {
+        return miss;
+    }
     let Some(maps) = FlowMaps::new(bytes) else {
         return miss;
     };

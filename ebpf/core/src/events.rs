@@ -98,6 +98,7 @@ counted! {
         /// The pod's interface cannot take redirects ([`crate::tables::PodBlock::NOT_READY`]).
         NotReady = 16,
         /// The destination MAC address is a multicast or broadcast one: other receivers want the frame, too.
+        /// Or the source MAC address is not that of a station: a bridge discards the frame.
         NotUnicast = 17,
         /// Longer than the pod's MTU: the stack can fragment the packet, or answer it with an ICMP error.
         TooLong = 18,
@@ -136,6 +137,8 @@ counted! {
         /// The NIC is a port of a bond or bridge that may not take the frame: a backup, or not forwarding, or
         /// the bridge filters VLANs.
         PortState = 84,
+        /// Every router reads IPv4 options and IPv6 hop-by-hop headers, and may answer or discard the packet.
+        IpOptions = 85,
     }
 }
 

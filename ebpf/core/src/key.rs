@@ -23,7 +23,8 @@ pub struct PacketKey {
     group_mac: u16,
     /// The flags of the interface that receives the packet: [`crate::tables::Receiver`].
     receiver: u16,
-    is_v4: u32,
+    is_v4: u16,
+    options: u16,
 }
 
 /// Memory for a [`PacketKey`], which the caller provides.
@@ -78,7 +79,8 @@ impl PacketKey {
             ttl: u16::from(packet.ttl),
             group_mac: u16::from(packet.group_mac),
             receiver: 0,
-            is_v4: u32::from(packet.destination.is_v4()),
+            is_v4: u16::from(packet.destination.is_v4()),
+            options: u16::from(packet.options),
         }
     }
 
@@ -158,6 +160,11 @@ impl PacketKey {
     #[inline(always)]
     pub(crate) const fn unparsed(&self) -> (u32, u16) {
         (self.flow.remote_port as u32, self.flow.pod_port)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn options(&self) -> u32 {
+        self.options as u32
     }
 
     /// Whether the packet is ICMP or `ICMPv6`.

@@ -89,8 +89,11 @@ pub struct Packet {
     upper: Upper,
     /// Whether this is an IP fragment, the first or a later one.
     pub fragment: bool,
-    /// Whether the destination MAC address is a multicast or broadcast one.
+    /// Whether the destination MAC address is a multicast or broadcast one, or the source MAC address is not
+    /// that of a station.
     pub group_mac: bool,
+    /// Whether there are IPv4 options or an IPv6 hop-by-hop header, which routers read.
+    pub options: bool,
 }
 
 impl Packet {
@@ -160,7 +163,8 @@ pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
 #[inline(always)]
 pub fn parse_addresses<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Unparsed> {
     let header: [u8; ETHERNET] = bytes.read(0).ok_or(Unparsed::Short)?;
-    let group_mac = header[0] & 1 != 0;
+    let no_station = header[6] & 1 != 0 || header[6..12] == [0; 6];
+    let group_mac = header[0] & 1 != 0 || no_station;
     let mut ethertype = u16::from_be_bytes([header[12], header[13]]);
     let mut tags = 0;
     for _ in 0..MAX_TAGS {

@@ -276,6 +276,8 @@ fn needs_stack(key: &PacketKey, pod: &PodBlock) -> Option<Fallback> {
         Some(Fallback::TooLong)
     } else if key.ttl() <= 1 {
         Some(Fallback::TimeToLive)
+    } else if key.options() != 0 {
+        Some(Fallback::IpOptions)
     } else if key.receiver() & Receiver::UNCERTAIN != 0 {
         Some(Fallback::PortState)
     } else if key.tags() > MAX_REMOVED_TAGS {

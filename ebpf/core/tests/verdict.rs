@@ -6,9 +6,9 @@ use xdp_core::{
     metadata::Metadata,
     tables::{
         Action, ActionRecord, Address, Class, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters,
-        SlotWord, SourceRef, index_position,
+        SlotWord, SourceRef, Station, index_position,
     },
-    testing::{POD, POD_V6, PacketShape, PodModel, SLOT},
+    testing::{NIC, POD, POD_V6, PacketShape, PodModel, SLOT},
     verdict::{Field, Kind, Redirect, Verdict, decide, examine},
 };
 
@@ -50,6 +50,45 @@ fn a_redirect_carries_slot_mac_and_metadata(#[case] flag: u8, #[case] kind: fn(R
         metadata: Metadata::new(7, Some(42)),
     };
     assert_eq!(verdict(record, &udp()), kind(expected));
+}
+
+#[test]
+fn a_frame_to_no_address_is_another_stations_although_the_nic_is_an_outlet() {
+    let mut model = NONE().with_rule(all(Action::Redirect));
+    model.stations.insert(Station::outlet(NIC.ifindex), NIC.receiver);
+    let mut frame = udp().frame();
+    frame[..6].fill(0);
+    let other = Verdict::Foreign(ForeignFrame::OtherStation);
+    assert_eq!(decide(frame.as_slice(), &model), other);
+}
+
+#[test]
+fn what_routers_read_falls_back_and_is_dropped_all_the_same() {
+    let v4 = PacketShape { extra: 1, ..udp() }.frame();
+    let mut v6 = PacketShape {
+        extra: 1,
+        ..PacketShape::udp(SOURCE_V6, true)
+    }
+    .frame();
+    // The destination options become hop-by-hop options.
+    v6[14 + 6] = 0;
+    for frame in [v4, v6] {
+        let decide = |action| decide(frame.as_slice(), &NONE().with_rule(all(action)));
+        let reason = Fallback::IpOptions;
+        assert_eq!(decide(Action::Redirect), Verdict::FallBack { rule: 7, reason });
+        assert_eq!(decide(Action::Drop), DROP);
+    }
+}
+
+#[rstest]
+#[case([1, 0, 0, 0, 0, 2])]
+#[case([0; 6])]
+fn a_frame_from_no_station_falls_back(#[case] source: [u8; 6]) {
+    let mut frame = udp().frame();
+    frame[6..12].copy_from_slice(&source);
+    let reason = Fallback::NotUnicast;
+    let verdict = decide(frame.as_slice(), &NONE().with_rule(all(Action::Redirect)));
+    assert_eq!(verdict, Verdict::FallBack { rule: 7, reason });
 }
 
 #[test]

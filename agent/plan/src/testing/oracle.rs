@@ -196,6 +196,7 @@ fn outcome(
         RuleAction::Redirect
             if !interface.ready
                 || packet.group_mac
+                || packet.options
                 || packet.fragment
                 || packet.ip_len > interface.mtu
                 || packet.tags > 2 =>

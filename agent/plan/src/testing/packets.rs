@@ -71,6 +71,8 @@ pub struct PacketFields {
     pub tags: usize,
     /// Whether the destination MAC is a multicast address.
     pub group_mac: bool,
+    /// Whether there are IPv4 options or an IPv6 hop-by-hop header.
+    pub options: bool,
     /// Whether the packet is a fragment.
     pub fragment: bool,
 }
@@ -184,6 +186,11 @@ impl PacketSpec {
             ip_len,
             tags: self.tags,
             group_mac: self.group_mac,
+            options: if self.destination.is_ipv4() {
+                self.options > 0
+            } else {
+                self.extensions.first().is_some_and(|(kind, _)| *kind == 0)
+            },
             fragment: self.fragment != Fragment::Whole,
         })
     }

@@ -37,7 +37,7 @@ pub(crate) fn parse(frame: &[u8]) -> Parsed {
         tags,
         vlans,
         mac: frame[..6].iter().fold(0, |mac, byte| mac << 8 | u64::from(*byte)),
-        group_mac: frame[0] & 1 == 1,
+        group_mac: frame[0] & 1 == 1 || frame[6] & 1 == 1 || frame[6..12] == [0; 6],
         ..facts
     })
 }
@@ -62,6 +62,7 @@ fn v4(packet: &[u8]) -> Parsed {
         mac: 0,
         group_mac: false,
         ttl: packet[8],
+        options: header > 20,
         protocol: packet[9],
         l4: (0, 0),
         tcp_flags: None,
@@ -94,6 +95,7 @@ fn v6(packet: &[u8]) -> Parsed {
         mac: 0,
         group_mac: false,
         ttl: packet[7],
+        options: packet[6] == 0,
         protocol: packet[6],
         l4: (0, 0),
         tcp_flags: None,

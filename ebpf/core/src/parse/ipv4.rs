@@ -45,5 +45,6 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         upper,
         fragment: fragment & (OFFSET_MASK | MORE_FRAGMENTS) != 0,
         group_mac: link.group_mac,
+        options: header_len > HEADER,
     })
 }

@@ -60,6 +60,7 @@ pub(super) fn parse<B: Bytes + ?Sized>(bytes: &B, link: Link) -> Result<Packet, 
         upper: last.upper,
         fragment: last.fragment,
         group_mac: link.group_mac,
+        options: next == HOP_BY_HOP,
     })
 }
 

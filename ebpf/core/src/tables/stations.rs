@@ -67,13 +67,15 @@ pub struct Station {
 impl Station {
     /// Stands for all multicast and broadcast addresses.
     pub const GROUP: Mac = 0xffff_ffff_ffff;
+    /// Longer than the address of any frame.
+    const NO_FRAME: Mac = 1 << 48;
 
     /// Returns the key that is in the table if `ifindex` receives frames of any NIC: packets that the stack
     /// routes to this interface leave the node.
     #[inline(always)]
     pub const fn outlet(ifindex: u32) -> Self {
         Self {
-            mac: 0,
+            mac: Self::NO_FRAME,
             nic: ifindex,
             tags: [TagId(0); 2],
         }

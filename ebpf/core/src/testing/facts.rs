@@ -20,6 +20,8 @@ pub struct PacketFacts {
     pub group_mac: bool,
     /// TTL, or hop limit.
     pub ttl: u8,
+    /// Whether there are IPv4 options or an IPv6 hop-by-hop header.
+    pub options: bool,
     /// IP protocol number.
     pub protocol: u8,
     /// Ports; for ICMP type and code, and two more bytes.

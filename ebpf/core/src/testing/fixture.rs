@@ -297,6 +297,7 @@ impl RuleFixture {
             (facts.fragment, Fallback::Fragment),
             (facts.ip_len > 1500, Fallback::TooLong),
             (facts.ttl < 2, Fallback::TimeToLive),
+            (facts.options, Fallback::IpOptions),
             (facts.tags > 2, Fallback::NoUntag),
         ];
         if let Some((_, reason)) = fallbacks.into_iter().find(|(applies, _)| *applies) {
@@ -370,7 +371,7 @@ impl From<Verdict> for VerdictSummary {
 fn foreign(facts: &PacketFacts) -> Option<ForeignFrame> {
     const VLAN: u16 = 0x8100;
     let vlans: Vec<(u16, u16)> = facts.vlans.into_iter().filter(|(_, vlan)| *vlan != 0).collect();
-    let is_own = facts.group_mac || facts.mac == NIC_MAC;
+    let is_own = facts.mac >> 40 & 1 != 0 || facts.mac == NIC_MAC;
     let known: [&[(u16, u16)]; 3] = [&[], &[(VLAN, 1)], &[(VLAN, 1), (VLAN, 2)]];
     let is_known = known.contains(&vlans.as_slice());
     match (is_own, is_known) {

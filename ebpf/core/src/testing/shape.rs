@@ -117,6 +117,7 @@ impl PacketShape {
             mac: self.mac(),
             group_mac: self.group_mac,
             ttl: self.ttl,
+            options: !self.v6 && self.extra > 0,
             protocol: self.protocol,
             l4: self.l4,
             tcp_flags: (self.cut.is_none_or(|cut| cut >= 20)).then_some(self.tcp_flags),
