@@ -1,5 +1,5 @@
 //! Helpers of the end-to-end tests, and the demo: the agent's process on a lab's node, and a cluster with the
-//! chart; and the acceptance of a NIC.
+//! chart; the acceptance of a NIC; and the comparison with the stack.
 #![expect(clippy::print_stdout, reason = "a helper prints what a test waits for")]
 
 pub mod acceptance;
@@ -7,6 +7,7 @@ mod agent;
 pub mod demo;
 pub mod installed;
 mod manifests;
+pub mod stack;
 mod status;
 
 pub use agent::{Agent, make_pins_older};

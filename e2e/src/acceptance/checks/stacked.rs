@@ -1,5 +1,7 @@
 //! Interfaces on top of the NIC: a bond, a bridge and a VLAN. The NIC carries the program.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context as _, ensure};
 use xdp_lab::{Namespace, UdpReceiver};
 
@@ -12,6 +14,7 @@ use super::{
     Run,
     traffic::arrive_marked,
 };
+use crate::stack::StackSetting;
 
 pub(super) const CHECKS: &[(&str, Run)] = &[
     (
@@ -23,6 +26,10 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
         bridge,
     ),
     ("tagged datagrams for a VLAN on the NIC are redirected", vlan),
+    (
+        "with VLANs, nothing gets in or out that the stack would have stopped",
+        as_the_stack,
+    ),
 ];
 
 const VLAN: u16 = 7;
@@ -126,4 +133,15 @@ fn vlan(site: &Site<'_>) -> anyhow::Result<()> {
     let sent = sent();
     node.delete_interface(TOP)?;
     sent
+}
+
+/// Compares with the stack of this kernel, on veth pairs.
+fn as_the_stack(_: &Site<'_>) -> anyhow::Result<()> {
+    const CASES: usize = 150;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let seed = now.as_nanos() as u64;
+    let report = StackSetting::VLAN.compare(seed, CASES)?;
+    let report = report.ok_or_else(|| not_applicable("the kernel makes no VLAN"))?;
+    ensure!(report.is_empty(), "seed {seed}: {report}");
+    Ok(())
 }
