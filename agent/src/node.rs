@@ -1,6 +1,7 @@
 //! Facts about the node, read from the kernel: links, addresses, NICs, network namespaces, features.
 
 pub mod ethtool;
+mod exits;
 pub mod kernel_log;
 pub mod netlink;
 pub mod netns;

@@ -75,6 +75,8 @@ const QUIET: Duration = Duration::from_millis(5);
 const LONGEST_BURST: Duration = Duration::from_millis(100);
 /// Without any event: read whether the kernel still holds what it should.
 const RESYNC: Duration = Duration::from_secs(30);
+/// How often to look whether a program of another owner has come in front: one system call for each hook.
+const ORDER: Duration = Duration::from_secs(1);
 /// First and longest pause before what failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
@@ -183,11 +185,27 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
                 wait
             }
         };
-        let event = next(events, wait);
+        let event = wait_for(events, wait, || agent.is_order_changed());
         if event == Some(Event::Stop) {
             return;
         }
         resync = resync_after(event, Instant::now() >= due);
+    }
+}
+
+/// Waits for the end of a burst of events, and looks now and then whether the order of programs has changed,
+/// which is an event, too.
+fn wait_for(events: &Receiver<Event>, wait: Duration, is_order_changed: impl Fn() -> bool) -> Option<Event> {
+    let end = Instant::now() + wait;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let event = next(events, left.min(ORDER));
+        if event.is_some() || left <= ORDER {
+            return event;
+        }
+        if is_order_changed() {
+            return Some(Event::Network);
+        }
     }
 }
 

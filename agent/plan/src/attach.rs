@@ -5,15 +5,18 @@
 //! cannot have.
 
 mod foreign;
+mod moves;
 mod nics;
 mod pods;
 mod readiness;
 mod refused;
+mod ways_out;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::{
     foreign::FOREIGN_PROGRAM_FIRST,
+    moves::{MOST_MOVES, Moves},
     readiness::pod_problems,
     refused::{HookRefusal, Refused, RefusedStep, retries},
 };

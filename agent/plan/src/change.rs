@@ -37,6 +37,13 @@ pub enum Change {
         /// Its interface.
         interface: Interface,
     },
+    /// Move the program of a hook in front of programs of other owners.
+    MoveFirst {
+        /// The hook.
+        point: AttachPoint,
+        /// Its interface.
+        interface: Interface,
+    },
     /// Detach the program of a hook, and remove its pin. Where the interface is gone, only the pin is left.
     Detach {
         /// The hook.
@@ -200,6 +207,7 @@ impl Change {
             | Self::Fence => true,
             Self::Attach { .. }
             | Self::Replace { .. }
+            | Self::MoveFirst { .. }
             | Self::Detach { .. }
             | Self::Probe { .. }
             | Self::SetGro { .. }
@@ -213,9 +221,10 @@ impl Change {
     /// Returns the hook that the change concerns, if it concerns one.
     pub const fn point(&self) -> Option<AttachPoint> {
         match self {
-            Self::Attach { point, .. } | Self::Replace { point, .. } | Self::Detach { point, .. } => {
-                Some(*point)
-            }
+            Self::Attach { point, .. }
+            | Self::Replace { point, .. }
+            | Self::MoveFirst { point, .. }
+            | Self::Detach { point, .. } => Some(*point),
             Self::Probe { interface, .. } => Some(AttachPoint::new(Hook::Nic, interface.ifindex)),
             _ => None,
         }

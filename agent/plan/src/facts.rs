@@ -142,6 +142,8 @@ pub enum NotReady {
     LinkDown,
     /// The pod's network namespace could not be found or entered.
     NetnsUnreachable,
+    /// The pod's replies may leave by another of its interfaces, where no program sees them.
+    SeveralInterfaces,
     /// GRO could not be switched on.
     GroRefused,
     /// GRO is on, but the host's end does not show `NDO_XMIT`.

@@ -141,6 +141,8 @@ pub struct NicFacts {
     pub virtual_function: bool,
     /// `xdp-features`; `None` on kernels before 6.3.
     pub features: Option<u64>,
+    /// It has an address in a network with more than that address, link-local ones aside.
+    pub has_network: bool,
     /// Large receive offload is on.
     pub lro: bool,
     /// Generic receive offload in hardware is on.

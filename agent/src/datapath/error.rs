@@ -189,6 +189,8 @@ pub enum AttachStep {
     Create,
     /// Replacing the program.
     Update,
+    /// Moving the program in front of those of other owners.
+    Move,
     /// Pinning the link.
     Pin,
     /// Verifying the link: it is not what was requested.
@@ -205,6 +207,7 @@ impl std::fmt::Display for AttachStep {
             Self::Enter => "enter the network namespace",
             Self::Create => "attach the program",
             Self::Update => "replace the program",
+            Self::Move => "move the program in front of the others",
             Self::Pin => "pin the attachment",
             Self::Verify => "verify the attachment",
             Self::Detach => "detach the program",

@@ -17,6 +17,7 @@ pub mod genl;
 mod link;
 mod monitor;
 mod netconf;
+mod networks;
 mod route;
 
 pub use facts::{FactsReader, facts};
@@ -24,6 +25,8 @@ pub use filter::{TcFilter, clsact_filters};
 pub use link::host_links;
 pub use monitor::{Interests, Monitor};
 pub use netconf::{ReversePathFilters, rp_filters};
+pub(crate) use networks::with_networks;
+pub(crate) use route::output_interface;
 
 /// A netlink request failed.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use xdp_plan::nics::{HostLink, NicFacts, XdpState, few_strides};
 use crate::node::{
     ethtool,
     kernel_log::KernelLog,
-    netlink::{NetlinkError, ethnl, genl, rp_filters},
+    netlink::{NetlinkError, ethnl, genl, rp_filters, with_networks},
 };
 
 /// Reads the facts about the interfaces of the calling thread's namespace. What a driver does not answer
@@ -16,6 +16,7 @@ pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
     let mut netdev = genl::Netdev::open()?;
     let mut rings = ethnl::Ethnl::open()?;
     let rp_filters = rp_filters()?;
+    let with_networks = with_networks()?;
     let describe = |link: &HostLink| {
         let driver = ethtool::driver(&link.name).unwrap_or_default();
         // There may be hundreds of virtual interfaces, and none of them has these.
@@ -29,6 +30,7 @@ pub fn nic_facts(links: &[HostLink]) -> Result<Vec<NicFacts>, NetlinkError> {
             features: netdev
                 .as_mut()
                 .and_then(|netdev| netdev.xdp_features(link.ifindex).ok()),
+            has_network: with_networks.contains(&link.ifindex),
             lro: ethtool::lro(&link.name).unwrap_or_default(),
             hw_gro: on(features.as_ref(), "rx-gro-hw").unwrap_or_default(),
             data_split: hardware

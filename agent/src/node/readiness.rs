@@ -16,6 +16,7 @@ use crate::node::{
     ethtool::{
         EthtoolError, {self},
     },
+    exits::other_exit,
     netlink::genl,
     netns::{Namespaces, Netns},
 };
@@ -26,15 +27,29 @@ type Obstacle = (NotReady, String);
 /// Reads a pod's interface, and returns its namespace if it can be entered. Holding it keeps the namespace
 /// alive: drop it soon.
 pub fn read(pair: &Pair, namespaces: &mut Namespaces) -> (PodInterface, Option<Netns>) {
-    let interface = |unreachable, gro| PodInterface { unreachable, gro };
-    let netns = match find(pair.netns_id, namespaces) {
-        Ok(netns) => netns,
-        Err((_, message)) => return (interface(Some(message), Ok(Gro::Off)), None),
-    };
-    let read = in_pod(&netns, pair.pod.ifindex, &pair.pod.name, ethtool::gro);
-    match read.and_then(|on| gro(pair.host.ifindex, on)) {
-        Err((NotReady::NetnsUnreachable, message)) => (interface(Some(message), Ok(Gro::Off)), None),
-        gro => (interface(None, gro), Some(netns)),
+    let own = pair.pod.ifindex;
+    let inside = |name: &str| Ok((other_exit(own, &pair.addresses), ethtool::gro(name)));
+    let read = find(pair.netns_id, namespaces)
+        .and_then(|netns| Ok((in_pod(&netns, own, &pair.pod.name, inside)?, netns)));
+    match read {
+        Ok(((exit, on), netns)) => {
+            let on = on.map_err(|error| (NotReady::GroRefused, error_chain(&error)));
+            let interface = PodInterface {
+                unreachable: None,
+                // What cannot be known for certain is not relied upon.
+                other_exit: exit.unwrap_or_else(|error| Some(error_chain(&error))),
+                gro: on.and_then(|on| gro(pair.host.ifindex, on)),
+            };
+            (interface, Some(netns))
+        }
+        Err((_, message)) => {
+            let interface = PodInterface {
+                unreachable: Some(message),
+                other_exit: None,
+                gro: Ok(Gro::Off),
+            };
+            (interface, None)
+        }
     }
 }
 

@@ -90,6 +90,11 @@ impl Agent {
         outcome
     }
 
+    /// Whether the order of programs has changed in a hook since it was read.
+    pub(super) fn is_order_changed(&self) -> bool {
+        self.reconciler.is_order_changed()
+    }
+
     fn program(
         &mut self,
         objects: &Objects,

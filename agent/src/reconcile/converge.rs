@@ -1,10 +1,10 @@
 //! Facts → compile → diff → apply, until nothing is left to change.
 
-use std::{collections::BTreeSet, mem, sync::Arc};
+use std::{collections::BTreeSet, mem, sync::Arc, time::Instant};
 
 use tracing::debug;
 use xdp_plan::{
-    attach::{AttachmentDecision, HookRefusal, Refused, RefusedStep, Situation, decide, retries},
+    attach::{AttachmentDecision, HookRefusal, MOST_MOVES, Refused, RefusedStep, Situation, decide, retries},
     change::{Change, ChangeResult},
     desired::Desired,
     drain::{Draining, keep_draining},
@@ -146,16 +146,32 @@ impl<K: Kernel> Convergence<'_, K> {
 
     /// Returns whether everything was applied, or what failed is left out from now on.
     fn apply(&mut self, changes: &[Change], pods: usize) -> bool {
+        let now = Instant::now();
+        if let Some(change) = changes.iter().find(|change| self.is_exhausted(change, now)) {
+            return self.refuse(change, contested());
+        }
         self.changes += changes.len();
         let results = self.kernel.apply(changes);
         debug!(changes = changes.len(), pods, "applied changes");
         let mut goes_on = true;
         for (change, result) in changes.iter().zip(results) {
-            if let ChangeResult::Failed(error) = result {
-                goes_on &= self.refuse(change, error);
+            match (change, result) {
+                (change, ChangeResult::Failed(error)) => goes_on &= self.refuse(change, error),
+                (Change::MoveFirst { point, .. }, ChangeResult::Applied) => {
+                    self.kept.moves.note(*point, now);
+                }
+                (_, ChangeResult::Applied | ChangeResult::Skipped) => {}
             }
         }
         goes_on
+    }
+
+    /// Whether the change moves a program in front that was moved too often already.
+    fn is_exhausted(&self, change: &Change, now: Instant) -> bool {
+        let Change::MoveFirst { point, .. } = change else {
+            return false;
+        };
+        self.kept.moves.is_exhausted(*point, now)
     }
 
     /// Returns whether the change is left out from now on.
@@ -170,6 +186,9 @@ impl<K: Kernel> Convergence<'_, K> {
         match change {
             Change::Attach { point, .. } | Change::Replace { point, .. } => {
                 hooks.insert(*point, refusal(RefusedStep::Attach));
+            }
+            Change::MoveFirst { point, .. } => {
+                hooks.insert(*point, refusal(RefusedStep::MoveFirst));
             }
             Change::Detach { point, .. } => drop(hooks.insert(*point, refusal(RefusedStep::Detach))),
             Change::Probe { .. } => {
@@ -200,6 +219,19 @@ impl<K: Kernel> Convergence<'_, K> {
     /// The problems of NICs that could not be read.
     pub(super) fn unread(&self) -> BTreeSet<Problem> {
         self.view.nics.as_ref().err().cloned().into_iter().collect()
+    }
+}
+
+/// The refusal of a move that would be undone again.
+fn contested() -> ChangeError {
+    let message = format!(
+        "it was moved in front {MOST_MOVES} times in a few minutes, and the other program came back each time"
+    );
+    ChangeError {
+        message,
+        errno: 0,
+        kernel_text: String::new(),
+        not_ready: None,
     }
 }
 

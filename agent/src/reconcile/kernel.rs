@@ -50,6 +50,9 @@ pub(super) trait Kernel {
     fn attachments(&mut self) -> Result<Attachments, Problem>;
     /// Reads one hook of an interface of the host.
     fn hook(&mut self, point: AttachPoint) -> HookState;
+    /// Lists the ids of the programs at a tcx hook of an interface of the host, in their order: cheaper than
+    /// [`Kernel::hook`].
+    fn programs(&self, point: AttachPoint) -> Vec<u32>;
     /// Reads a pod's interface, and the hook of its reader.
     fn pod(&mut self, pair: &Pair) -> PodReading;
     /// Whether parked flow tables wait for their migration.
@@ -157,6 +160,10 @@ impl Kernel for Datapath {
 
     fn hook(&mut self, point: AttachPoint) -> HookState {
         self.read_hook(point)
+    }
+
+    fn programs(&self, point: AttachPoint) -> Vec<u32> {
+        self.tcx_programs(point)
     }
 
     fn pod(&mut self, pair: &Pair) -> PodReading {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use xdp_crds::{NicState, XdpNodeStateStatus};
 use xdp_plan::{
-    attach::{Refused, pod_problems},
+    attach::{Moves, Refused, pod_problems},
     compile::Compiler,
     diff::Differ,
     installed::Installed,
@@ -62,6 +62,8 @@ pub(super) struct Kept {
     flows: Flows,
     /// What the kernel refused: it is tried alone the next time.
     pub(super) refused: Refused,
+    /// Programs that were moved in front of those of other owners.
+    pub(super) moves: Moves,
     /// NICs that are not selected were detached: that is done once, at the start.
     pub(super) released: bool,
 }
@@ -89,6 +91,13 @@ impl<K: Kernel> Reconciler<K> {
             kept: Kept::default(),
             view: None,
         }
+    }
+
+    /// Whether a program of another owner has come in front of the agent's, or is there no more. The kernel
+    /// reports no change of a tcx hook.
+    pub(super) fn is_order_changed(&self) -> bool {
+        let view = self.view.as_ref();
+        view.is_some_and(|view| view.is_order_changed(&self.kernel))
     }
 
     pub(super) const fn kernel(&mut self) -> &mut K {

@@ -4,7 +4,9 @@ mod changes;
 mod fake;
 mod moved;
 mod node;
+mod order;
 mod outcomes;
+mod reply_path;
 
 use std::{sync::mpsc, time::Duration};
 

@@ -8,7 +8,7 @@ use xdp_plan::{
     drain::Draining,
     facts::{NodeFacts, Pair, WantedAddresses},
     hook::{AttachPoint, Hook},
-    installed::Attachments,
+    installed::{Attachments, Means},
     nics::NicFacts,
     report::Problem,
     targets::Targets,
@@ -46,6 +46,17 @@ impl View {
             self.wanted = wanted;
         }
         Ok(())
+    }
+
+    /// Whether a program is first in its tcx hook now and was not when the hook was read, or the reverse.
+    pub(super) fn is_order_changed(&self, kernel: &impl Kernel) -> bool {
+        let hooks = self.attachments.hooks.iter();
+        let mut of_host =
+            hooks.filter(|(point, state)| state.means == Some(Means::Tcx) && point.hook != Hook::PodReader);
+        of_host.any(|(point, state)| {
+            let first = kernel.programs(*point).first().copied();
+            (first == state.program_id) != state.before.is_empty()
+        })
     }
 
     /// Reads the interfaces of pods that something is delivered to, as far as they were not read before.

@@ -271,7 +271,7 @@ fn what_else_is_at_a_hook_is_read_in_its_order() {
     };
     assert_eq!(
         (&*states[1].before, &*states[1].after),
-        (&[id(0)][..], &[id(2)][..])
+        (&[id(2)][..], &[id(0)][..])
     );
-    assert_eq!(states[2].before, [id(0), id(1)]);
+    assert_eq!(states[0].before, [id(2), id(1)]);
 }

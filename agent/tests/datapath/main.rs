@@ -20,6 +20,7 @@ mod load;
 mod migrate;
 mod node;
 mod oracle;
+mod order;
 mod output;
 mod peer;
 mod preflight;

@@ -26,6 +26,8 @@ const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
 const BPF_LOG_STATS: u32 = 4;
 
+/// Attach before the other programs of the hook.
+pub const BPF_F_BEFORE: u32 = 1 << 3;
 /// Attach only where no program is attached.
 pub const XDP_FLAGS_UPDATE_IF_NOEXIST: u32 = 1;
 /// Attach in generic mode.
@@ -165,6 +167,13 @@ pub(crate) fn load_pass(kind: ProgramType) -> io::Result<OwnedFd> {
     let instructions = [result, 0x95];
     let mut attr = program(kind, &instructions, c"GPL");
     attr[11] = flags;
+    bpf(BPF_PROG_LOAD, &mut attr).map(owned)
+}
+
+/// Loads a classifier that returns `action` for every packet.
+pub(crate) fn load_classifier(action: i32) -> io::Result<OwnedFd> {
+    let instructions = [u64::from(action as u32) << 32 | 0xb7, 0x95];
+    let mut attr = program(ProgramType::SchedCls, &instructions, c"GPL");
     bpf(BPF_PROG_LOAD, &mut attr).map(owned)
 }
 

@@ -76,7 +76,7 @@ pub use nic::{Nic, NicSpec};
 pub use nix::sys::signal::Signal;
 pub use pod::{LabPod, LabPodSpec, Style};
 pub use process::{Finished, Process};
-pub use tcx::{TcxCrowd, TcxDirection};
+pub use tcx::{TcxCrowd, TcxDirection, TcxProgram, TcxVerdict};
 pub use udp::{Datagrams, UdpReceiver, UdpSender, UdpStream};
 pub use wait::wait_until;
 pub use xdp::XdpRefusal;

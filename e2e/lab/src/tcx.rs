@@ -5,7 +5,7 @@ use std::{io, os::fd::OwnedFd};
 use crate::{
     LabError, Namespace,
     bpf::{
-        BpfAttachType, ProgramType, {self},
+        BpfAttachType, {self},
     },
 };
 
@@ -18,6 +18,22 @@ pub enum TcxDirection {
     Egress,
 }
 
+/// What a tcx program returns for every packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum TcxVerdict {
+    /// The next program decides.
+    Next = -1,
+    /// The stack takes the packet; programs behind this one do not see it.
+    Pass = 0,
+}
+
+/// A tcx program of another owner. It stays attached while this value lives.
+#[derive(Debug)]
+pub struct TcxProgram {
+    _link: OwnedFd,
+}
+
 /// As many tcx programs as an interface takes. They stay attached while this value lives.
 #[derive(Debug)]
 pub struct TcxCrowd {
@@ -25,22 +41,45 @@ pub struct TcxCrowd {
 }
 
 impl Namespace {
+    /// Attaches a tcx program before the others.
+    pub fn tcx_first(
+        &self,
+        interface: &str,
+        direction: TcxDirection,
+        verdict: TcxVerdict,
+    ) -> Result<TcxProgram, LabError> {
+        let attach = |index, to| {
+            let program = bpf::load_classifier(verdict as i32)?;
+            bpf::link_create(program, index, to, bpf::BPF_F_BEFORE)
+        };
+        let link = self.tcx(interface, direction, attach)?;
+        Ok(TcxProgram { _link: link })
+    }
+
     /// Fills an interface with tcx programs that do nothing, until the kernel refuses the next one
-    /// (`ERANGE`).
+    /// (`ERANGE`). They come before those that are there.
     pub fn crowd(&self, interface: &str, direction: TcxDirection) -> Result<TcxCrowd, LabError> {
+        let links = self.tcx(interface, direction, fill)?;
+        Ok(TcxCrowd { _links: links })
+    }
+
+    fn tcx<T: Send>(
+        &self,
+        interface: &str,
+        direction: TcxDirection,
+        attach: impl FnOnce(u32, BpfAttachType) -> io::Result<T> + Send,
+    ) -> Result<T, LabError> {
         let index = self.interface(interface)?.index;
         let to = match direction {
             TcxDirection::Ingress => BpfAttachType::TcxIngress,
             TcxDirection::Egress => BpfAttachType::TcxEgress,
         };
-        let links = self
-            .run(|| fill(index, to))?
+        self.run(|| attach(index, to))?
             .map_err(|source| LabError::Netlink {
                 namespace: self.name().to_owned(),
-                request: format!("fill `{interface}` with tcx programs"),
+                request: format!("attach tcx programs to `{interface}`"),
                 source,
-            })?;
-        Ok(TcxCrowd { _links: links })
+            })
     }
 }
 
@@ -48,7 +87,8 @@ impl Namespace {
 fn fill(ifindex: u32, to: BpfAttachType) -> io::Result<Vec<OwnedFd>> {
     let mut links = Vec::new();
     loop {
-        match bpf::link_create(bpf::load_pass(ProgramType::SchedCls)?, ifindex, to, 0) {
+        let program = bpf::load_classifier(TcxVerdict::Next as i32)?;
+        match bpf::link_create(program, ifindex, to, bpf::BPF_F_BEFORE) {
             Ok(link) => links.push(link),
             Err(error) if error.raw_os_error() == Some(libc::ERANGE) => return Ok(links),
             Err(error) => return Err(error),

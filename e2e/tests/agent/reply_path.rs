@@ -4,9 +4,11 @@
 
 mod ends;
 mod everything;
+mod exits;
 mod gone;
 mod older;
 mod own;
+mod order;
 mod place;
 mod refused;
 mod restart;

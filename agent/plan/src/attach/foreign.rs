@@ -1,6 +1,6 @@
 //! Programs of other owners in the hooks of the reply path.
 
-use super::{Situation, delivered, watched};
+use super::{Situation, delivered, refused::let_it_attach_later, watched};
 use crate::{
     hook::{AttachPoint, Hook},
     installed::OtherProgram,
@@ -10,8 +10,8 @@ use crate::{
 /// Reason of a problem: another program runs before the agent's.
 pub const FOREIGN_PROGRAM_FIRST: &str = "ForeignProgramFirst";
 
-/// Lists the hooks of the reply path where another program runs before the agent's, and may hide packets from
-/// it.
+/// Lists the hooks of the reply path where another program runs before the agent's, which could not be moved
+/// in front.
 pub(super) fn first_in_reply_path(situation: &Situation<'_>) -> Vec<Problem> {
     let hooks = situation.installed.hooks.iter();
     let second = hooks.filter(|(point, state)| {
@@ -39,8 +39,6 @@ fn problem(situation: &Situation<'_>, point: AttachPoint, before: &[OtherProgram
         others.join(", "),
         point.hook.program()
     );
-    let remedy = format!(
-        "find its owner with `bpftool net show dev {interface}` and let it attach after the agent's program"
-    );
+    let remedy = let_it_attach_later(interface);
     Some(Problem::new(object, FOREIGN_PROGRAM_FIRST, message, remedy))
 }

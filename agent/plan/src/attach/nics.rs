@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HookRefusal, Situation};
+use super::{HookRefusal, Situation, ways_out::is_way_out};
 use crate::{
     change::XdpAttach,
     desired::DesiredProgram,
@@ -14,6 +14,9 @@ use crate::{
     },
     report::Problem,
 };
+
+/// `ENODEV`: the interface is gone.
+const ENODEV: i32 = 19;
 
 /// The NICs that have or get the program, and what is in the way of others.
 pub(super) struct Nics<'a> {
@@ -155,16 +158,24 @@ impl<'a> Nics<'a> {
     }
 
     /// Decides about the program that notes flows which pods open. Returns why no pod can rely on it, if none
-    /// can: a pod relies on the reply path of every NIC that has the program.
+    /// can: a pod relies on that program on every interface by which its packets leave the node.
     pub(super) fn reply_path(&mut self, needed: bool) -> Option<Problem> {
-        self.companion(Hook::NicOut, needed, |name, error| {
-            no_reply_path(name, Hook::NicOut.program(), error)
+        let facts = self.situation.nics.unwrap_or_default().iter();
+        let ways_out = facts.filter(|nic| is_way_out(nic));
+        let mut interfaces = self.programmed();
+        interfaces.extend(ways_out.map(|nic| nic.link.ifindex));
+        self.companion(Hook::NicOut, &interfaces, needed, |name, refusal| {
+            let message = refusal.explain(Hook::NicOut.program(), name);
+            no_reply_path(name, &message, refusal.remedy(name))
         })
     }
 
     /// Decides about the program for delivery `Peer`. Returns why no pod can rely on it, if none can.
     pub(super) fn peer(&mut self, needed: bool) -> Option<Problem> {
-        self.companion(Hook::NicPeer, needed, peer_refused)
+        let nics = self.programmed();
+        self.companion(Hook::NicPeer, &nics, needed, |name, refusal| {
+            peer_refused(name, &refusal.explain(Hook::NicPeer.program(), name))
+        })
     }
 
     /// Returns the NICs that have or get the program.
@@ -176,17 +187,19 @@ impl<'a> Nics<'a> {
     fn companion(
         &mut self,
         hook: Hook,
+        nics: &BTreeSet<u32>,
         needed: bool,
-        problem: impl Fn(&str, &str) -> Problem,
+        problem: impl Fn(&str, &HookRefusal) -> Problem,
     ) -> Option<Problem> {
-        let nics = self.programmed();
         let refused = &self.situation.refused;
         let refusals = nics.iter().filter_map(|nic| {
+            // An interface that is gone sends nothing.
             let refusal = refused.attach(hook, *nic)?;
-            Some(problem(self.name(*nic)?, &refusal.error))
+            let matters = refusal.errno != ENODEV || self.is_nic(*nic);
+            Some(problem(self.name(*nic)?, refusal)).filter(|_| matters)
         });
         let refusals: Vec<Problem> = refusals.filter(|_| needed).collect();
-        for nic in nics {
+        for nic in nics.iter().copied() {
             let point = AttachPoint::new(hook, nic);
             if refused.hooks.contains_key(&point) {
                 self.hooks.insert(point, DesiredProgram::Unchanged);
@@ -203,6 +216,10 @@ impl<'a> Nics<'a> {
         let first = refusals.first().cloned();
         self.failures.extend(refusals);
         first
+    }
+
+    fn is_nic(&self, ifindex: u32) -> bool {
+        self.hooks.contains_key(&AttachPoint::new(Hook::Nic, ifindex))
     }
 
     fn name(&self, ifindex: u32) -> Option<&'a str> {

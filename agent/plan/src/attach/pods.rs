@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Situation, delivered, watched};
+use super::{RefusedStep, Situation, delivered, watched};
 use crate::{
     change::XdpAttach,
     desired::DesiredProgram,
     facts::{Deliveries, Link, NotReady, Pair, Readiness},
     hook::{AttachPoint, Hook, Interface},
-    nics::{REPLY_PATH_NEEDS, no_reply_path},
     report::Problem,
     targets::Target,
 };
@@ -130,9 +129,11 @@ impl<'a> Pods<'a> {
         check_kind(&pair.host, kinds)?;
         check_up(pair)?;
         let pod = self.situation.installed.pods.get(&pair.host.ifindex);
-        match pod.and_then(|pod| pod.unreachable.as_ref()) {
-            Some(message) => Err(not_ready(NotReady::NetnsUnreachable, message.clone())),
-            None => Ok(()),
+        let Some(pod) = pod else { return Ok(()) };
+        match (&pod.unreachable, &pod.other_exit) {
+            (Some(message), _) => Err(not_ready(NotReady::NetnsUnreachable, message.clone())),
+            (None, Some(message)) => Err(not_ready(NotReady::SeveralInterfaces, message.clone())),
+            (None, None) => Ok(()),
         }
     }
 
@@ -171,7 +172,13 @@ impl<'a> Pods<'a> {
             self.hooks.insert(point, DesiredProgram::Unchanged);
         }
         if let Some(problem) = &self.reply_path {
-            return no_replies(&format!("{}: {}", problem.object, problem.message));
+            let Problem {
+                object,
+                message,
+                remedy,
+                ..
+            } = problem;
+            return no_replies(&format!("{object}: {message}; {remedy}"));
         }
         if !wanted {
             let unchanged = points.map(|point| (point, DesiredProgram::Unchanged));
@@ -182,7 +189,13 @@ impl<'a> Pods<'a> {
             .iter()
             .find_map(|hook| Some((hook, refused.attach(*hook, *ifindex)?)));
         if let Some((hook, refusal)) = refusal {
-            return no_replies(&no_reply_path(name, hook.program(), &refusal.error).message);
+            if refusal.step == RefusedStep::MoveFirst {
+                // Tracked flows go on, so the stack's deliveries have to be noted, too.
+                let unchanged = points.map(|point| (point, DesiredProgram::Unchanged));
+                self.hooks.extend(unchanged);
+            }
+            let message = refusal.explain(hook.program(), name);
+            return no_replies(&format!("{message}; {}", refusal.remedy(name)));
         }
         let interface = Interface {
             ifindex: *ifindex,
@@ -230,7 +243,7 @@ fn check_up(pair: &Pair) -> Result<(), Readiness> {
 }
 
 fn no_replies(message: &str) -> Readiness {
-    not_ready(NotReady::NoReplyPath, format!("{message}; {REPLY_PATH_NEEDS}"))
+    not_ready(NotReady::NoReplyPath, message.to_owned())
 }
 
 fn not_wanted() -> Readiness {

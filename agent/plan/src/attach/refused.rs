@@ -7,6 +7,7 @@ use crate::{
     change::Change,
     facts::NotReady,
     hook::{AttachPoint, Hook},
+    nics::REPLY_PATH_NEEDS,
     report::Problem,
 };
 
@@ -37,15 +38,49 @@ pub struct HookRefusal {
 pub enum RefusedStep {
     /// Attaching or replacing the program.
     Attach,
+    /// Moving the program in front of those of other owners.
+    MoveFirst,
     /// Detaching it.
     Detach,
 }
 
+impl HookRefusal {
+    /// Explains the refusal of a program on an interface.
+    pub(super) fn explain(&self, program: &str, interface: &str) -> String {
+        let error = &self.error;
+        match self.step {
+            RefusedStep::Attach => format!("`{program}` cannot be attached to `{interface}`: {error}"),
+            RefusedStep::MoveFirst => {
+                format!("another program runs before `{program}` on `{interface}`: {error}")
+            }
+            RefusedStep::Detach => format!("`{program}` cannot be detached from `{interface}`: {error}"),
+        }
+    }
+
+    /// Returns what to do about a refused program of the reply path.
+    pub(super) fn remedy(&self, interface: &str) -> String {
+        match self.step {
+            RefusedStep::MoveFirst => format!(
+                "the policies' Redirect rules pass to the stack (NoReplyPath); {}",
+                let_it_attach_later(interface)
+            ),
+            RefusedStep::Attach | RefusedStep::Detach => REPLY_PATH_NEEDS.to_owned(),
+        }
+    }
+}
+
+/// The remedy where a program of another owner runs before the agent's.
+pub(super) fn let_it_attach_later(interface: &str) -> String {
+    format!(
+        "find its owner with `bpftool net show dev {interface}` and let it attach after the agent's program"
+    )
+}
+
 impl Refused {
-    /// Returns why a program could not be attached or replaced.
+    /// Returns why a program could not be attached, replaced, or moved in front of others.
     pub(super) fn attach(&self, hook: Hook, ifindex: u32) -> Option<&HookRefusal> {
         let refusal = self.hooks.get(&AttachPoint::new(hook, ifindex))?;
-        (refusal.step == RefusedStep::Attach).then_some(refusal)
+        (refusal.step != RefusedStep::Detach).then_some(refusal)
     }
 
     /// Returns whether any change is refused.

@@ -116,7 +116,9 @@ fn slot(change: &Change) -> Option<u32> {
 const fn rank(change: &Change) -> Option<Rank> {
     match change {
         Change::SetGro { .. } => Some(Rank::Gro),
-        Change::Attach { point, .. } | Change::Replace { point, .. } => Some(Rank::Program(point.hook)),
+        Change::Attach { point, .. } | Change::Replace { point, .. } | Change::MoveFirst { point, .. } => {
+            Some(Rank::Program(point.hook))
+        }
         Change::Probe { .. } => Some(Rank::Program(Hook::Nic)),
         _ => None,
     }

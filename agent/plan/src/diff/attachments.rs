@@ -3,7 +3,7 @@
 //! 1. detach the program from NICs that should not have it;
 //! 2. copy parked flows, before the first program that uses the parked tables is replaced;
 //! 3. switch GRO on, attach readers, the reply path and the program for delivery `Peer`, in the order of
-//!    [`Hook`];
+//!    [`Hook`], and move those in front that are behind programs of other owners;
 //! 4. change the tables, which refer to all of these;
 //! 5. attach the program to NICs: its first packet finds the rest in place;
 //! 6. when there is nothing of that to do, nothing refers to the other programs: detach them, in the reverse
@@ -86,7 +86,9 @@ impl AttachmentDiff<'_> {
             };
             let (point, mode) = (*point, mode);
             match self.installed.program(point) {
-                Program::Current => None,
+                Program::Current => self
+                    .is_behind(point)
+                    .then_some(Change::MoveFirst { point, interface }),
                 Program::Outdated => Some(Change::Replace { point, interface }),
                 Program::Absent | Program::Stale => Some(Change::Attach {
                     point,
@@ -96,6 +98,13 @@ impl AttachmentDiff<'_> {
             }
         };
         wanted.filter_map(change).collect()
+    }
+
+    /// Returns whether programs of other owners run before the agent's. They may drop packets or redirect
+    /// them, or end the chain, so that the agent's program does not see them. At most one XDP program runs.
+    fn is_behind(self, point: AttachPoint) -> bool {
+        let state = self.installed.hooks.get(&point);
+        point.hook != Hook::Nic && state.is_some_and(|state| !state.before.is_empty())
     }
 
     /// Detaches programs at some hooks, the last attached first.

@@ -127,6 +127,8 @@ impl fmt::Display for OtherProgram {
 pub struct PodInterface {
     /// Why the namespace cannot be entered. `None`: it can.
     pub unreachable: Option<String>,
+    /// How replies may leave by another interface of the pod. `None`: they leave by this one.
+    pub other_exit: Option<String>,
     /// Generic receive offload; `Err`: why it cannot be read.
     pub gro: Result<Gro, (NotReady, String)>,
 }

@@ -80,17 +80,15 @@ pub fn generic_mode(name: &str) -> Problem {
 }
 
 /// Returns the problem of a NIC without the program for delivery `Peer`: its packets pass to the stack.
-pub fn peer_refused(name: &str, error: &str) -> Problem {
-    let message = format!("the program for delivery `Peer` cannot be attached to `{name}`: {error}");
+pub fn peer_refused(name: &str, message: &str) -> Problem {
     let remedy = "the policies' Redirect rules pass to the stack (NoPeer); see the kernel log".to_owned();
     Problem::of_nic(name, reason::PEER_REFUSED, message, remedy)
 }
 
 /// Returns the problem of a NIC without the program of the reply path: no packet is redirected, because its
 /// replies could bypass the flow tables.
-pub fn no_reply_path(name: &str, program: &str, error: &str) -> Problem {
-    let message = format!("`{program}` cannot be attached to `{name}`: {error}");
-    Problem::of_nic(name, reason::NO_REPLY_PATH, message, REPLY_PATH_NEEDS.to_owned())
+pub fn no_reply_path(name: &str, message: &str, remedy: String) -> Problem {
+    Problem::of_nic(name, reason::NO_REPLY_PATH, message, remedy)
 }
 
 /// The remedy when a program of the reply path cannot be attached.

@@ -13,7 +13,7 @@ use crate::{
         Datapath,
         error::{ApplyError, AttachError, AttachStep, OpenError},
         hooks::{
-            classifier::clsact,
+            classifier::{Spot, clsact},
             link::{
                 Attached, {self},
             },
@@ -32,6 +32,7 @@ impl Datapath {
                 mode,
             } => self.attach(*point, interface, *mode)?,
             Change::Replace { point, interface } => self.attach(*point, interface, XdpAttach::default())?,
+            Change::MoveFirst { point, interface } => self.move_first(*point, interface)?,
             Change::Detach { point, interface } => self.detach(*point, interface.as_ref())?,
             Change::Probe { interface, mode } => {
                 self.probe_nic(interface.ifindex, *mode)?;
@@ -88,6 +89,29 @@ impl Datapath {
                 "replaced the program"
             ),
         }
+        Ok(())
+    }
+
+    fn move_first(&mut self, point: AttachPoint, interface: &Interface) -> Result<(), AttachError> {
+        let (ifindex, name) = (interface.ifindex, interface.name.as_str());
+        if point.hook == Hook::PodReader {
+            let netns = self.netns(interface)?;
+            let end = PodEnd {
+                netns: &netns,
+                ifindex,
+                name,
+            };
+            self.move_classifier(&self.reader_spot(point.ifindex, end))?;
+        } else {
+            let spot = Spot::here(&self.pinned.pins, point.hook, ifindex, name);
+            self.move_classifier(&spot)?;
+        }
+        tracing::info!(
+            interface = name,
+            host_ifindex = point.ifindex,
+            program = point.hook.program(),
+            "moved the program in front of those of other owners"
+        );
         Ok(())
     }
 

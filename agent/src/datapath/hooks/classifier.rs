@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub(in crate::datapath) mod clsact;
+pub(in crate::datapath) mod order;
 
 /// Returns which packets of an interface the program at a hook sees, by the stack's view.
 pub(in crate::datapath) const fn direction(hook: Hook) -> Direction {
@@ -32,12 +33,6 @@ pub(in crate::datapath) const fn direction(hook: Hook) -> Direction {
         Hook::PodReader | Hook::NicPeer | Hook::PodOut | Hook::Nic => Direction::Ingress,
         Hook::PodIn | Hook::NicOut => Direction::Egress,
     }
-}
-
-/// Whether a program has to run before all others at its hook: the one that clears marks and learns what
-/// leaves the node has to see everything. The others leave other programs their turn.
-const fn comes_first(hook: Hook) -> bool {
-    matches!(hook, Hook::NicOut)
 }
 
 /// Where a classifier is to be attached, and how that is remembered.
@@ -82,9 +77,8 @@ impl Datapath {
             ifindex: spot.ifindex,
         };
         let program = self.loaded(spot)?;
-        let first = comes_first(spot.hook);
         link::attach(&place, program, || {
-            let create = || sys::link_create_tcx(program.fd(), spot.ifindex, direction, first);
+            let create = || sys::link_create_tcx(program.fd(), spot.ifindex, direction);
             let created: io::Result<OwnedFd> = spot.run(create)?;
             created.map_err(AttachError::at(AttachStep::Create, spot.ifindex))
         })

@@ -82,6 +82,12 @@ impl Datapath {
         self.state(point, &xdp).unwrap_or_else(|_| stale())
     }
 
+    /// Lists the ids of the programs at a tcx hook of an interface of the calling thread's namespace, in
+    /// their order. Empty without tcx.
+    pub fn tcx_programs(&self, point: AttachPoint) -> Vec<u32> {
+        sys::tcx_programs(point.ifindex, direction(point.hook)).unwrap_or_default()
+    }
+
     /// Reads a pod's interface, and the hook of its reader.
     pub fn read_pod(&mut self, pair: &Pair) -> PodReading {
         let point = AttachPoint::new(Hook::PodReader, pair.host.ifindex);
@@ -264,16 +270,18 @@ fn tcx(ifindex: u32, hook: Hook, own: Option<u32>) -> io::Result<Others> {
     Ok((before, after))
 }
 
-/// Filters run by priority, and within one by handle.
-fn filters(ifindex: u32, hook: Hook) -> io::Result<Others> {
+/// The kernel lists filters in the order in which they run: by priority, and the newest of a priority first.
+pub(super) fn filters(ifindex: u32, hook: Hook) -> io::Result<Others> {
     let own = clsact::filter(hook);
     let egress = direction(hook) == sys::Direction::Egress;
     let mut filters = netlink::clsact_filters(ifindex, egress).map_err(io::Error::other)?;
     // The kernel lists a classifier's own header, too, without a handle.
-    filters.retain(|filter| filter.handle != 0 && !clsact::is_ours(*filter));
-    let (before, after): (Vec<_>, Vec<_>) = filters
-        .into_iter()
-        .partition(|filter| (filter.priority, filter.handle) < (own.priority, own.handle));
+    filters.retain(|filter| filter.handle != 0);
+    let position = filters.iter().position(|filter| *filter == own);
+    let mut before: Vec<_> = filters.drain(..position.unwrap_or(filters.len())).collect();
+    let mut after = filters;
+    before.retain(|filter| !clsact::is_ours(*filter));
+    after.retain(|filter| !clsact::is_ours(*filter));
     let others = |filters: Vec<netlink::TcFilter>| {
         let other = |filter: netlink::TcFilter| OtherProgram::Filter {
             priority: filter.priority,

@@ -44,7 +44,7 @@ impl Datapath {
         self.attach_filter(&spot)
     }
 
-    fn reader_spot<'a>(&self, host_ifindex: u32, pod: PodEnd<'a>) -> Spot<'a> {
+    pub(super) fn reader_spot<'a>(&self, host_ifindex: u32, pod: PodEnd<'a>) -> Spot<'a> {
         let pins = &self.pinned.pins;
         Spot {
             hook: Hook::PodReader,

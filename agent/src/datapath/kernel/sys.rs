@@ -30,7 +30,7 @@ pub(in crate::datapath) use info::{
     LinkInfo, LinkKind, ProgramInfo, accounted, link_info, map_id, map_shape, program_info,
 };
 pub(crate) use programs::has_tcx;
-pub(in crate::datapath) use programs::{load_pass, tcx_programs};
+pub(in crate::datapath) use programs::{load_next, load_pass, tcx_programs};
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
@@ -103,19 +103,18 @@ impl Direction {
     }
 }
 
-/// Attaches a classifier by tcx (Linux 6.6) in the calling thread's network namespace: before the other
-/// programs if `first`, otherwise after them.
+/// Attaches a classifier by tcx (Linux 6.6) in the calling thread's network namespace, before the other
+/// programs.
 pub(in crate::datapath) fn link_create_tcx(
     program: BorrowedFd<'_>,
     ifindex: u32,
     direction: Direction,
-    first: bool,
 ) -> io::Result<OwnedFd> {
     let attr = LinkCreate {
         program: program.as_raw_fd() as u32,
         target: ifindex,
         attach_type: direction.tcx(),
-        flags: if first { BPF_F_BEFORE } else { 0 },
+        flags: BPF_F_BEFORE,
         ..LinkCreate::default()
     };
     bpf_fd(BPF_LINK_CREATE, &attr)

@@ -164,7 +164,7 @@ impl Reading<'_> {
         let pairs = self.facts.pairs.iter();
         let carried: BTreeSet<IpAddr> = pairs.flat_map(|pair| pair.addresses.iter().copied()).collect();
         for address in carried.into_iter().filter(|address| wanted.contains_key(address)) {
-            if let Some(interface) = output_interface(&mut self.client, address)? {
+            if let Some(interface) = output_interface(&mut self.client, None, address)? {
                 self.facts.routes.insert(address, interface);
             }
         }

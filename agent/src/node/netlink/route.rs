@@ -1,4 +1,4 @@
-//! Asks the node's own routes.
+//! Asks the routes of a namespace.
 
 use std::net::IpAddr;
 
@@ -18,21 +18,31 @@ const TYPE: usize = 7;
 const RTN_UNICAST: u8 = 1;
 const RTA_OIF: u16 = 4;
 
-/// Returns the interface by which this node sends packets for an address. `None`: it sends them nowhere else,
-/// or has no route.
-pub(super) fn output_interface(client: &mut Client, address: IpAddr) -> Result<Option<u32>, NetlinkError> {
+/// Returns the interface by which the client's namespace sends packets for an address, from any of its own or
+/// from this one. `None`: it sends them nowhere else, or has no route.
+pub(crate) fn output_interface(
+    client: &mut Client,
+    source: Option<IpAddr>,
+    address: IpAddr,
+) -> Result<Option<u32>, NetlinkError> {
     let request = "RTM_GETROUTE";
     let mut message = RouteMessage::default();
-    let (family, length, destination) = match address {
-        IpAddr::V4(v4) => (AddressFamily::Inet, 32, RouteAddress::Inet(v4)),
-        IpAddr::V6(v6) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(v6)),
+    let (family, length) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
     };
     message.header.address_family = family;
     message.header.destination_prefix_length = length;
+    let destination = RouteAddress::from(address);
     message.attributes.push(RouteAttribute::Destination(destination));
+    if let Some(source) = source {
+        message.header.source_prefix_length = length;
+        let source = RouteAddress::from(source);
+        message.attributes.push(RouteAttribute::Source(source));
+    }
     match client.get(request, RouteNetlinkMessage::GetRoute(message)) {
         Ok(reply) => decode(&reply).map_err(|source| NetlinkError::Malformed { request, source }),
-        // ENETUNREACH, EHOSTUNREACH, EACCES: what the routes say of the address.
+        // ENETUNREACH, EHOSTUNREACH, EACCES: what the routes say of the address. EINVAL: no such source.
         Err(NetlinkError::Refused { .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -36,6 +36,8 @@ pub(super) struct FakeKernel {
     pub(super) others: BTreeMap<AttachPoint, Vec<OtherProgram>>,
     /// Pods whose namespace cannot be entered.
     pub(super) unreachable: BTreeSet<u32>,
+    /// Pods whose replies leave by another interface.
+    pub(super) other_exits: BTreeMap<u32, String>,
     pub(super) refuses: Refuses,
     /// The errno of a refusal.
     pub(super) errno: i32,
@@ -60,6 +62,7 @@ impl FakeKernel {
             nics_fail: false,
             others: BTreeMap::new(),
             unreachable: BTreeSet::new(),
+            other_exits: BTreeMap::new(),
             refuses: |_| false,
             errno: libc::ENOSPC,
             dies_after: None,
@@ -125,6 +128,9 @@ impl FakeKernel {
             self.model.apply_one(&Change::Fence);
         }
         self.model.apply_one(change);
+        if let Change::MoveFirst { point, .. } = change {
+            self.others.remove(point);
+        }
         if self.deleted.is_empty() {
             assert_eq!(self.model.dangling(), Vec::<String>::new(), "after {change:?}");
         }
@@ -133,7 +139,9 @@ impl FakeKernel {
 
     fn is_gone(&self, change: &Change) -> bool {
         let ifindex = match change {
-            Change::Attach { point, .. } | Change::Replace { point, .. } => Some(point.ifindex),
+            Change::Attach { point, .. }
+            | Change::Replace { point, .. }
+            | Change::MoveFirst { point, .. } => Some(point.ifindex),
             Change::Probe { interface, .. } => Some(interface.ifindex),
             Change::SetGro { host, .. } => Some(*host),
             Change::SetDevice { ifindex, .. } => Some(*ifindex),
@@ -215,13 +223,26 @@ impl Kernel for FakeKernel {
         self.state(point)
     }
 
+    fn programs(&self, point: AttachPoint) -> Vec<u32> {
+        let state = self.state(point);
+        let others = state.before.iter().map(|other| match other {
+            OtherProgram::Program { id } => *id,
+            OtherProgram::Filter { .. } => panic!("a filter in a tcx hook"),
+        });
+        others.chain(state.program_id).collect()
+    }
+
     fn pod(&mut self, pair: &Pair) -> PodReading {
         let host = pair.host.ifindex;
         let read = self.model.installed.attachments.pods.get(&host);
         let gro = read.map_or(Ok(Gro::Off), |pod| pod.gro.clone());
         let unreachable = self.unreachable.contains(&host).then(|| "no way in".to_owned());
         PodReading {
-            interface: PodInterface { unreachable, gro },
+            interface: PodInterface {
+                unreachable,
+                other_exit: self.other_exits.get(&host).cloned(),
+                gro,
+            },
             reader: self.state(AttachPoint::new(Hook::PodReader, host)),
         }
     }

@@ -2,10 +2,9 @@
 
 use xdp_crds::{NicMode, NicReplyPath};
 use xdp_plan::{
-    attach::FOREIGN_PROGRAM_FIRST,
     change::Change,
     hook::{AttachPoint, Hook},
-    installed::{Gro, OtherProgram, PodInterface, Program},
+    installed::{Gro, PodInterface, Program},
     nics::{XdpMode, XdpState, reason},
 };
 
@@ -18,7 +17,7 @@ use crate::reconcile::reconciler::{Outcome, Resync};
 const ATTACH: fn(&Change, Hook, u32) -> bool = |change, hook, ifindex| {
     let attaches = matches!(
         change,
-        Change::Attach { .. } | Change::Replace { .. } | Change::Probe { .. }
+        Change::Attach { .. } | Change::Replace { .. } | Change::MoveFirst { .. } | Change::Probe { .. }
     );
     attaches && change.point() == Some(AttachPoint::new(hook, ifindex))
 };
@@ -241,6 +240,7 @@ fn a_pod_whose_gro_is_refused_gets_no_programs() {
 fn gro_that_was_switched_on_too_early_is_switched_again() {
     let mut node = Node::redirecting();
     let interface = PodInterface {
+        other_exit: None,
         unreachable: None,
         gro: Ok(Gro::Ineffective),
     };
@@ -276,30 +276,6 @@ fn an_interface_that_is_down_for_a_moment_keeps_its_programs() {
     assert!(log.iter().all(|(change, _)| change.is_of_tables()), "{log:?}");
     node.kernel().facts.pairs[0].pod.up = true;
     node.converges();
-}
-
-#[test]
-fn another_program_in_front_is_reported_and_changes_nothing_else() {
-    let other = vec![OtherProgram::Program { id: 7 }];
-    for (hook, ifindex, object) in [
-        (Hook::NicOut, NICS[0], "NIC nic2"),
-        (Hook::PodOut, PODS[1], "Pod games/pod1"),
-    ] {
-        let mut node = Node::redirecting();
-        node.kernel()
-            .others
-            .insert(AttachPoint::new(hook, ifindex), other.clone());
-        let report = node.reconcile();
-        assert_eq!(reasons(&report), [(object, FOREIGN_PROGRAM_FIRST)]);
-        assert_eq!(report.outcome, Outcome::Done);
-        assert!(policy(&report).programmed);
-        assert!(
-            report
-                .problems
-                .iter()
-                .all(|problem| problem.message.contains("id 7") && !problem.remedy.is_empty())
-        );
-    }
 }
 
 #[test]

@@ -34,6 +34,16 @@ fn passes(place: &Place, agent: &Agent<'_>) {
 fn nothing_breaks(place: &Place, crowd: TcxCrowd, object: &str, interface: &str) {
     place.take_all();
     let agent = place.fixture.enforce(&["server"]);
+    passes_until_the_crowd_goes(place, &agent, crowd, object, interface);
+}
+
+fn passes_until_the_crowd_goes(
+    place: &Place,
+    agent: &Agent<'_>,
+    crowd: TcxCrowd,
+    object: &str,
+    interface: &str,
+) {
     let status = agent.wait_for("the reply path is refused", |status| {
         reason(status) == Some("NoReplyPath") && status.problem(object, "NoReplyPath").is_some()
     });
@@ -43,7 +53,7 @@ fn nothing_breaks(place: &Place, crowd: TcxCrowd, object: &str, interface: &str)
         "{problem}"
     );
     assert!(!problem["remedy"].as_str().unwrap().is_empty(), "{problem}");
-    passes(place, &agent);
+    passes(place, agent);
 
     let mut held = place.sides.map(|side| place.connect(side.any(0), side.web()));
     drop(crowd);
@@ -75,4 +85,25 @@ fn packets_of_all_pods_pass_with_a_problem_while_the_nic_refuses_the_reply_path(
     let place = Place::new(Style::Bridge, false);
     let crowd = place.node().crowd("nic0", TcxDirection::Egress).unwrap();
     nothing_breaks(&place, crowd, "NIC nic0", "nic0");
+}
+
+/// The hook has no place for the program to be moved to.
+#[test]
+fn packets_pass_with_a_problem_while_a_program_cannot_be_moved_in_front_of_others() {
+    let place = Place::new(Style::Ptp, true);
+    let agent = place.start();
+    let interface = &place.pod.host_interface;
+    let crowd = place.node().crowd(interface, TcxDirection::Ingress).unwrap();
+    let status = agent.wait_for("the other programs are reported", |status| {
+        status
+            .problem("Pod games/server", "ForeignProgramFirst")
+            .is_some()
+    });
+    let problem = status.problem("Pod games/server", "NoReplyPath").unwrap();
+    let message = problem["message"].as_str().unwrap();
+    assert!(
+        message.contains("another program runs before `pod_out`"),
+        "{message}"
+    );
+    passes_until_the_crowd_goes(&place, &agent, crowd, "Pod games/server", interface);
 }

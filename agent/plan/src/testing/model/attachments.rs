@@ -27,6 +27,9 @@ impl TableModel {
                 assert_eq!(self.installed.attachments.program(*point), Program::Outdated);
                 self.set_program(*point, Program::Current);
             }
+            Change::MoveFirst { point, .. } => {
+                assert_eq!(self.installed.attachments.program(*point), Program::Current);
+            }
             Change::Probe { interface, .. } => {
                 let point = AttachPoint::new(Hook::Nic, interface.ifindex);
                 assert!(!self.installed.attachments.has(point), "{point:?} is attached");
@@ -42,6 +45,7 @@ impl TableModel {
             Change::SetGro { host, .. } => {
                 let interface = PodInterface {
                     unreachable: None,
+                    other_exit: None,
                     gro: Ok(Gro::On),
                 };
                 self.installed.attachments.pods.insert(*host, Arc::new(interface));

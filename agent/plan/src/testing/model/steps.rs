@@ -73,6 +73,7 @@ impl TableModel {
             }
             Change::Attach { .. }
             | Change::Replace { .. }
+            | Change::MoveFirst { .. }
             | Change::Detach { .. }
             | Change::Probe { .. }
             | Change::SetGro { .. }
@@ -138,6 +139,7 @@ impl TableModel {
             | Change::Fence
             | Change::Attach { .. }
             | Change::Replace { .. }
+            | Change::MoveFirst { .. }
             | Change::Detach { .. }
             | Change::Probe { .. }
             | Change::SetGro { .. }

@@ -16,12 +16,14 @@ use crate::{
     node::netlink,
 };
 
-/// Fixed, so that a second attachment replaces the first one.
-const PRIORITY: u16 = 0x7864;
+/// The first, and fixed, so that a second attachment replaces the first one.
+const PRIORITY: u16 = 1;
+/// Marks the agent's filters: others may have the same priority.
+const HANDLE: u16 = 0x7864;
 
 /// Of two classifiers on one side of an interface, each has its own.
 const fn handle(hook: Hook) -> u16 {
-    PRIORITY + matches!(hook, Hook::PodOut | Hook::NicOut) as u16
+    HANDLE + matches!(hook, Hook::PodOut | Hook::NicOut) as u16
 }
 
 const fn side(hook: Hook) -> TcAttachType {
@@ -49,7 +51,7 @@ pub(in crate::datapath) const fn filter(hook: Hook) -> netlink::TcFilter {
 
 /// Whether a filter is ours, of whichever hook.
 pub(in crate::datapath) fn is_ours(filter: netlink::TcFilter) -> bool {
-    let handles = u32::from(PRIORITY)..=u32::from(PRIORITY) + 1;
+    let handles = u32::from(HANDLE)..=u32::from(HANDLE) + 1;
     filter.priority == PRIORITY && handles.contains(&filter.handle)
 }
 

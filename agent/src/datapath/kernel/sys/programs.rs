@@ -8,11 +8,14 @@ use crate::datapath::kernel::sys::{
     bpf_answered, bpf_fd,
 };
 
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 /// `BPF_MPROG_MAX`: as many programs as one hook takes.
 const MAX_PROGRAMS: usize = 64;
 /// `r0 = XDP_PASS; exit`, as the kernel's 64-bit instructions.
 const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
+/// `r0 = TCX_NEXT; exit`.
+const NEXT: [u64; 2] = [0xffff_ffff_0000_00b7, 0x0000_0000_0000_0095];
 
 /// Lists the ids of the programs at a tcx hook of an interface of the calling thread's namespace, in the
 /// order in which they run. None on kernels without tcx (before Linux 6.6), and where the interface is gone.
@@ -59,12 +62,21 @@ pub(crate) fn has_tcx() -> bool {
 
 /// Loads an XDP program that passes every packet.
 pub(in crate::datapath) fn load_pass() -> io::Result<OwnedFd> {
+    load(BPF_PROG_TYPE_XDP, &PASS, BPF_XDP)
+}
+
+/// Loads a classifier that leaves every packet to the next one.
+pub(in crate::datapath) fn load_next() -> io::Result<OwnedFd> {
+    load(BPF_PROG_TYPE_SCHED_CLS, &NEXT, 0)
+}
+
+fn load(kind: u32, instructions: &[u64], expected_attach_type: u32) -> io::Result<OwnedFd> {
     let attr = ProgramLoad {
-        kind: BPF_PROG_TYPE_XDP,
-        instruction_count: PASS.len() as u32,
-        instructions: PASS.as_ptr() as u64,
+        kind,
+        instruction_count: instructions.len() as u32,
+        instructions: instructions.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
-        expected_attach_type: BPF_XDP,
+        expected_attach_type,
         ..ProgramLoad::default()
     };
     bpf_fd(BPF_PROG_LOAD, &attr)
