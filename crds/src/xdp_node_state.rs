@@ -173,7 +173,7 @@ pub struct PolicyState {
     /// The reason, as a constant in CamelCase; `Programmed` if it is programmed. The API reference lists the
     /// reasons.
     pub reason: String,
-    /// Explanation of the reason, for people.
+    /// Explanation of the reason, for people; of a policy that is programmed, what it does not do.
     #[serde(default)]
     pub message: String,
     /// Pods of this node that the policy selects.

@@ -131,6 +131,7 @@ fn not_accepted() -> ConditionValue {
 }
 
 fn programmed(verdicts: Vec<NodeVerdict<'_>>, nodes: Ratio, pods: Ratio) -> ConditionValue {
+    let limitations = message::limitations(&verdicts);
     let mut obstacles: Vec<(&str, Obstacle)> = verdicts
         .into_iter()
         .filter_map(|verdict| Some((verdict.node, verdict.obstacle?)))
@@ -151,7 +152,7 @@ fn programmed(verdicts: Vec<NodeVerdict<'_>>, nodes: Ratio, pods: Ratio) -> Cond
             true,
             programmed::PROGRAMMED.to_owned(),
             format!(
-                "programmed for {} on {}",
+                "programmed for {} on {}{limitations}",
                 message::count(pods.selected, "pod"),
                 message::count(nodes.selected, "node")
             ),

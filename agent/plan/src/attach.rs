@@ -25,9 +25,9 @@ use crate::{
     desired::DesiredAttachments,
     drain::Draining,
     facts::{Deliveries, Pair},
-    hook::Interface,
+    hook::{AttachPoint, Hook, Interface},
     installed::Attachments,
-    nics::{NicFacts, NicSelector, Stations, stations},
+    nics::{HostLink, NicFacts, NicSelector, Stations, stations, tunnel_not_decided},
     report::Problem,
     targets::{Target, Targets},
 };
@@ -99,6 +99,7 @@ pub fn decide(situation: &Situation<'_>) -> AttachmentDecision {
     let mut failures = nics.failures;
     failures.extend(refused::not_detached(situation));
     let mut notes = nics.notes;
+    notes.extend(tunnels(situation, &attachments));
     notes.extend(foreign::first_in_reply_path(situation));
     AttachmentDecision {
         attachments,
@@ -109,6 +110,22 @@ pub fn decide(situation: &Situation<'_>) -> AttachmentDecision {
         needs_reply_path,
         stations,
     }
+}
+
+/// Lists the NICs with tunnels over them, while there are rules that do not see what is inside.
+fn tunnels(situation: &Situation<'_>, attachments: &DesiredAttachments) -> Vec<Problem> {
+    let nics = situation.nics.unwrap_or_default();
+    if situation.targets.targets.is_empty() {
+        return Vec::new();
+    }
+    let links: Vec<HostLink> = nics.iter().map(|nic| nic.link.clone()).collect();
+    let attached = links.iter().filter(|link| {
+        let point = AttachPoint::new(Hook::Nic, link.ifindex);
+        attachments.hooks.contains_key(&point)
+    });
+    attached
+        .filter_map(|nic| tunnel_not_decided(nic, &links))
+        .collect()
 }
 
 fn pod_end(pair: &Pair) -> (u32, Interface) {

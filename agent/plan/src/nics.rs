@@ -13,17 +13,21 @@ mod select;
 mod state;
 mod stations;
 mod support;
+mod tunnels;
 mod uppers;
 
 pub use errno::{AttachRefusal, attach_problem};
 pub use features::{BASIC, NDO_XMIT, REDIRECT, feature_names};
 pub use mlx5::{ReceiveQueue, Strides, few_strides, linear_mtu, linear_mtu_limit};
 pub use preflight::preflight;
-pub use problem::{REPLY_PATH_NEEDS, generic_mode, no_reply_path, not_native, peer_refused, reason};
+pub use problem::{
+    REPLY_PATH_NEEDS, cilium_runs, generic_mode, no_reply_path, not_native, peer_refused, reason,
+};
 pub use select::{NicSelector, Selection, select};
 pub use state::{mode, states};
 pub use stations::{Stations, stations};
 pub use support::{RuleSupport, Support, rule_support};
+pub use tunnels::{Tunnel, tunnel_not_decided};
 pub use uppers::{Uppers, advice, uppers};
 
 use xdp_core::tables::TagId;
@@ -71,6 +75,8 @@ pub struct HostLink {
     pub bridge_vlans: Vec<BridgeVlan>,
     /// Whether a macvlan takes all frames of its lower interface (mode `passthru`).
     pub passthru: bool,
+    /// The tunnel, if the interface is one.
+    pub tunnel: Option<Tunnel>,
     /// The attached XDP program.
     pub xdp: XdpState,
 }

@@ -19,6 +19,7 @@ mod monitor;
 mod netconf;
 mod networks;
 mod route;
+mod tunnel;
 
 pub use facts::{FactsReader, facts};
 pub use filter::{TcFilter, clsact_filters};

@@ -19,3 +19,4 @@ mod sender;
 mod side;
 mod sizes;
 mod tables;
+mod tunnels;

@@ -2,7 +2,7 @@
 
 use xdp_crds::conditions::{node, programmed};
 
-use super::{NAMED_NODES, Obstacle};
+use super::{NAMED_NODES, NodeVerdict, Obstacle};
 
 /// The longest part of a message, in characters. An agent may write as much, so that its remedy, at the end,
 /// is shown.
@@ -50,6 +50,21 @@ pub(super) fn message(obstacles: &[(&str, Obstacle)], nodes: u32) -> String {
         count(nodes, "node"),
         named.join("; ")
     )
+}
+
+/// Writes `; but on node-3: packets inside …` for the first node with a limitation. Empty if there is
+/// none.
+pub(super) fn limitations(verdicts: &[NodeVerdict<'_>]) -> String {
+    let mut limited = verdicts.iter().filter(|verdict| !verdict.limitation.is_empty());
+    let Some(first) = limited.next() else {
+        return String::new();
+    };
+    let more = match limited.count() {
+        0 => String::new(),
+        more => format!(", and on {more} more"),
+    };
+    let limitation = bounded(&first.limitation);
+    format!("; but on {}{more}: {limitation}", first.node)
 }
 
 /// Writes `1 node` or `2 nodes`.

@@ -16,6 +16,8 @@ pub struct NodeVerdict<'a> {
     pub pods_programmed: u32,
     /// Why the policy is not programmed.
     pub obstacle: Option<Obstacle>,
+    /// What the policy does not do there although it is programmed; empty if nothing is known.
+    pub limitation: String,
 }
 
 /// Why a policy is not programmed on a node.
@@ -67,11 +69,17 @@ pub fn verdict<'a>(
             node,
             pods_programmed: report.pods.programmed.min(pods),
             obstacle: obstacle(report, pods),
+            limitation: if report.programmed {
+                report.message.clone()
+            } else {
+                String::new()
+            },
         },
         Err(obstacle) => NodeVerdict {
             node,
             pods_programmed: 0,
             obstacle: Some(obstacle),
+            limitation: String::new(),
         },
     }
 }

@@ -92,6 +92,23 @@ fn a_policy_is_programmed_if_every_selected_node_reports_it() {
 }
 
 #[test]
+fn what_a_programmed_policy_does_not_do_is_in_the_message() {
+    let limited = |message: &str| PolicyState {
+        message: message.into(),
+        ..report(1, 1)
+    };
+    let nodes = [
+        ("a", Some(report(1, 1))),
+        ("b", Some(limited("packets inside a tunnel are not decided"))),
+        ("c", Some(limited("another"))),
+    ];
+    let status = sum(&policy(), &nodes, &at(0));
+    let expected =
+        "programmed for 3 pods on 3 nodes; but on b, and on 1 more: packets inside a tunnel are not decided";
+    assert_eq!(programmed(&status), ("True", "Programmed", expected));
+}
+
+#[test]
 fn a_policy_without_pods_is_programmed() {
     let status = sum(&policy(), &[], &at(0));
     assert_eq!(

@@ -31,6 +31,10 @@ pub mod reason {
     pub const HIDDEN_VLAN_TAGS: &str = "HiddenVlanTags";
     /// Other parts of the bond are not selected.
     pub const PART_OF_BOND: &str = "PartOfBond";
+    /// A tunnel device is over the NIC: what arrives inside is not decided.
+    pub const TUNNEL_NOT_DECIDED: &str = "TunnelNotDecided";
+    /// A product that may attach XDP programs, too, runs on the node.
+    pub const OTHER_XDP_USER: &str = "OtherXdpUser";
     /// The interface vanished.
     pub const DEVICE_GONE: &str = "DeviceGone";
     /// The kernel does not let this process attach.
@@ -149,6 +153,17 @@ pub(super) fn foreign_program(nic: &NicFacts, id: Option<u32>) -> Problem {
         "see whose it is with `bpftool net show dev {name}`, and stop its owner, or leave this NIC out of the selection"
     );
     Problem::of_nic(name, reason::FOREIGN_PROGRAM, message, remedy)
+}
+
+/// Returns what to know about Cilium on the node of a NIC: only one of the two can have an XDP program there,
+/// and the kernel refuses the second one.
+pub fn cilium_runs(name: &str) -> Problem {
+    let message = format!(
+        "Cilium runs on this node. While the agent's program is attached to `{name}`, Cilium's XDP acceleration cannot \
+         be enabled: Cilium's agent would end with `device or resource busy`, and not start again"
+    );
+    let remedy = "keep `loadBalancer.acceleration: disabled` in the values of Cilium's chart, or leave this NIC out of the selection";
+    Problem::of_nic(name, reason::OTHER_XDP_USER, message, remedy)
 }
 
 pub(super) fn upper_has_program(nic: &NicFacts, upper: &str, id: Option<u32>) -> Problem {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{HostLink, reason};
+use super::{HostLink, reason, tunnels::tunnel_not_decided};
 use crate::report::Problem;
 
 /// Interfaces above a NIC.
@@ -58,6 +58,7 @@ pub fn advice(
             advice.push(not_all_members(&nic.name, master, &missing));
         }
     }
+    advice.extend(tunnel_not_decided(nic, links));
     advice
 }
 

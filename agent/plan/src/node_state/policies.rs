@@ -7,7 +7,7 @@ use super::{
     pods::{Obstacle, PodStatus, Pods},
     short,
 };
-use crate::{policy::Policy, report::Problem, resolve::NodePolicy};
+use crate::{nics::reason, policy::Policy, report::Problem, resolve::NodePolicy};
 
 /// The reason why a policy is not programmed, one of [`node`], and a message.
 type PolicyObstacle = (&'static str, String);
@@ -44,6 +44,11 @@ pub(super) fn state(
     };
     let of_pods = of_pods(&lacking, selected.len());
     let (reason, message) = worst(of_policy.into_iter().chain(of_pods));
+    let message = if reason == node::PROGRAMMED {
+        limitations(reconciled, policy).join("; ")
+    } else {
+        message
+    };
     Some(PolicyState {
         namespace: node_policy.namespace.clone(),
         name: node_policy.name.clone(),
@@ -110,6 +115,17 @@ fn nics(reconciled: &Reconciled<'_>) -> Option<PolicyObstacle> {
 fn not_read(reconciled: &Reconciled<'_>) -> Option<PolicyObstacle> {
     let problem = reconciled.tables.as_ref().err()?;
     Some((node::KERNEL_REFUSED, with_remedy(problem)))
+}
+
+/// Lists what a policy that is programmed does not do.
+fn limitations(reconciled: &Reconciled<'_>, policy: &Policy) -> Vec<String> {
+    let problems = reconciled.nics.iter().flat_map(|nic| &nic.problems);
+    let mut of_tunnels = problems.filter(|problem| problem.reason == reason::TUNNEL_NOT_DECIDED);
+    let tunnel = of_tunnels.next().filter(|_| policy.drops());
+    tunnel
+        .map(|problem| problem.message.clone())
+        .into_iter()
+        .collect()
 }
 
 /// Summarizes the pods for which the policy is not programmed.

@@ -11,7 +11,7 @@ use netlink_packet_route::{
 use xdp_core::tables::TagId;
 use xdp_plan::nics::{HostLink, XdpMode, XdpState};
 
-use crate::node::netlink::{NetlinkError, bridge, client::Client};
+use crate::node::netlink::{NetlinkError, bridge, client::Client, tunnel::tunnel};
 
 /// `struct ifinfomsg`.
 const HEADER_LEN: usize = 16;
@@ -97,7 +97,10 @@ pub(super) fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
             IFLA_MTU => link.mtu = parse_u32(value)?,
             IFLA_LINK => link.link = Some(parse_u32(value)?),
             IFLA_MASTER => link.master = Some(parse_u32(value)?),
-            IFLA_LINKINFO => decode_info(value, &mut link)?,
+            IFLA_LINKINFO => {
+                decode_info(value, &mut link)?;
+                link.tunnel = tunnel(&link.kind, value)?;
+            }
             IFLA_LINK_NETNSID => link.link_netns = Some(parse_i32(value)?),
             IFLA_PROP_LIST => link.altnames = decode_names(value)?,
             IFLA_XDP => link.xdp = decode_xdp(value)?,

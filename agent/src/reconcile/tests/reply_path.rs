@@ -4,10 +4,10 @@ use xdp_plan::{
     change::Change,
     hook::{AttachPoint, Hook},
     installed::Program,
-    nics::{HostLink, NicFacts},
+    nics::{HostLink, NicFacts, Tunnel},
 };
 
-use super::node::{DROP, Node, PODS, policy, reasons};
+use super::node::{DROP, Node, PODS, nic_state, policy, reasons};
 
 const OTHER: u32 = 7;
 
@@ -24,6 +24,12 @@ fn other(name: &str, kind: &str) -> NicFacts {
         },
         ..NicFacts::default()
     }
+}
+
+fn tunnel() -> NicFacts {
+    let mut tunnel = other("flannel.1", "vxlan");
+    tunnel.link.tunnel = Some(Tunnel { lower: Some(2) });
+    tunnel
 }
 
 #[test]
@@ -77,4 +83,30 @@ fn a_pod_that_answers_by_another_interface_gets_no_redirects() {
     assert!(policy(&report).message.contains(message));
     node.kernel().other_exits.clear();
     node.converges();
+}
+
+#[test]
+fn a_tunnel_over_a_nic_is_its_problem_and_a_limitation_of_policies_that_drop() {
+    for (rule, limited) in [(DROP, true), (super::node::REDIRECT, false)] {
+        let mut node = Node::new("Redirect", &[rule]);
+        node.kernel().nics.push(tunnel());
+        let report = node.reconcile();
+        assert_eq!(reasons(&report), [("NIC nic2", "TunnelNotDecided")]);
+        assert!(
+            nic_state(&report, "nic2").problems[0]
+                .message
+                .contains("flannel.1")
+        );
+        let policy = policy(&report);
+        assert!(policy.programmed);
+        assert_eq!(policy.message.contains("flannel.1"), limited, "{policy:?}");
+    }
+}
+
+#[test]
+fn without_policies_a_tunnel_is_no_problem() {
+    let mut node = Node::redirecting();
+    node.objects.policies.clear();
+    node.kernel().nics.push(tunnel());
+    assert_eq!(reasons(&node.reconcile()), []);
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_plan::{
     nics::{
-        HostLink, NicFacts, NicSelector, advice, feature_names, linear_mtu_limit, mode, preflight,
-        rule_support, select, uppers,
+        HostLink, NicFacts, NicSelector, advice, cilium_runs, feature_names, linear_mtu_limit, mode,
+        preflight, rule_support, select, uppers,
     },
     report::Problem,
 };
@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct PreflightSnapshot {
     pub(super) machine: MachineReport,
     pub(super) nics: Vec<NicFacts>,
+    /// Whether Cilium runs on the node.
+    pub(super) cilium: bool,
     /// Programs in the agent's links, by interface index.
     pub(super) own: BTreeMap<u32, u32>,
     /// By interface index.
@@ -110,9 +112,22 @@ fn describe(
         master: above.master.map(|(name, kind)| MasterReport { name, kind }),
         vlans: above.vlans,
         rules: rule_support(nic, &problems, version(&snapshot.machine.kernel)),
-        advice: advice(link, links, details.strips_vlan, selected),
+        advice: all_advice(snapshot, link, links, selected),
         problems,
     }
+}
+
+fn all_advice(
+    snapshot: &PreflightSnapshot,
+    link: &HostLink,
+    links: &[HostLink],
+    selected: &BTreeSet<String>,
+) -> Vec<Problem> {
+    let details = snapshot.details.get(&link.ifindex);
+    let strips = details.and_then(|details| details.strips_vlan);
+    let mut all = advice(link, links, strips, selected);
+    all.extend(snapshot.cilium.then(|| cilium_runs(&link.name)));
+    all
 }
 
 /// Decides as the running agent does.

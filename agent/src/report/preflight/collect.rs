@@ -1,6 +1,6 @@
 //! Reads the machine and its NICs.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use xdp_client::error_chain;
 use xdp_plan::{
@@ -39,6 +39,7 @@ pub fn collect(selector: &NicSelector, pin_dir: &Path) -> Result<PreflightReport
     let details = |nic: &NicFacts| (nic.link.ifindex, details(nic));
     let snapshot = PreflightSnapshot {
         machine: machine(pin_dir),
+        cilium: has_cilium(pin_dir),
         own: own
             .map(|(ifindex, program)| (ifindex, program.program_id))
             .collect(),
@@ -76,6 +77,17 @@ fn machine(pin_dir: &Path) -> MachineReport {
         jit: system::jit(),
         problems: failed.collect(),
     }
+}
+
+/// Cilium pins its programs and maps next to the agent's directory; earlier versions in a directory that they
+/// share with tc.
+fn has_cilium(pin_dir: &Path) -> bool {
+    let Some(bpffs) = pin_dir.parent() else {
+        return false;
+    };
+    let globals = fs::read_dir(bpffs.join("tc/globals")).into_iter().flatten();
+    let mut names = globals.filter_map(|entry| Some(entry.ok()?.file_name()));
+    bpffs.join("cilium").exists() || names.any(|name| name.as_encoded_bytes().starts_with(b"cilium_"))
 }
 
 /// What the driver does not answer stays empty.

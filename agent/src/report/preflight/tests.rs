@@ -1,4 +1,4 @@
-use xdp_plan::nics::{Driver, HostLink, NicFacts, NicSelector, Support, XdpMode, XdpState, reason};
+use xdp_plan::nics::{Driver, HostLink, NicFacts, NicSelector, Support, Tunnel, XdpMode, XdpState, reason};
 
 use super::{
     MachineReport, PreflightReport,
@@ -80,6 +80,24 @@ fn the_agents_own_program_is_no_problem_and_another_one_is() {
     assert!(build::report(&own, &NicSelector::default()).passed);
     let foreign = report(nic);
     assert_eq!(foreign.nics[0].problems[0].reason, reason::FOREIGN_PROGRAM);
+}
+
+#[test]
+fn that_cilium_and_tunnels_are_there_is_advice() {
+    let mut node = snapshot(mlx5());
+    node.cilium = true;
+    let mut tunnel = NicFacts::default();
+    (tunnel.link.ifindex, tunnel.link.up) = (10, true);
+    tunnel.link.tunnel = Some(Tunnel { lower: Some(2) });
+    node.nics.push(tunnel);
+    let report = build::report(&node, &NicSelector::default());
+    assert!(report.passed);
+    let reasons: Vec<&str> = report.nics[0]
+        .advice
+        .iter()
+        .map(|advice| advice.reason.as_str())
+        .collect();
+    assert_eq!(reasons, [reason::TUNNEL_NOT_DECIDED, reason::OTHER_XDP_USER]);
 }
 
 #[test]
