@@ -8,6 +8,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xdp_client::process::LogFormat;
 use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
+use xdp_plan::policy::{MarkMask, RedirectNamespaces};
 
 use crate::{datapath::REJECTS_PER_SECOND, report::explain::IpProtocol};
 
@@ -86,6 +87,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOWS,
           value_parser = clap::value_parser!(u32).range(i64::from(MIN_FLOWS)..=i64::from(MAX_FLOWS)))]
     pub flows: u32,
+    /// What policies may do.
+    #[command(flatten)]
+    pub rights: RightsArgs,
     /// Address and port for /healthz, /readyz and /metrics. By default, there is no HTTP server.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
@@ -95,6 +99,23 @@ pub struct RunArgs {
     /// Format of log lines. The environment variable `RUST_LOG` sets the log level (default `info`).
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// What the administrator allows policies to do.
+#[derive(Clone, Debug, Args)]
+pub struct RightsArgs {
+    /// Bits of a packet's mark that rules may set. A policy with a mark outside of the mask is refused; all
+    /// other bits of a packet's mark stay as they are.
+    #[arg(long, value_name = "MASK", default_value_t)]
+    pub allowed_mark_mask: MarkMask,
+    /// Label selector of the namespaces in which rules may redirect, in YAML or JSON. Elsewhere, packets of
+    /// Redirect rules pass to the stack, counted as `NotPermitted`. The default is all namespaces.
+    #[arg(
+        long = "redirect-namespace-selector",
+        value_name = "SELECTOR",
+        default_value = "{}"
+    )]
+    pub redirect_namespaces: RedirectNamespaces,
 }
 
 /// Source of policies and pods: exactly one.

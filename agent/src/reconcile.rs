@@ -94,7 +94,7 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
         let address = serve::start(listen, pin_dir.clone(), health, metrics)?;
         info!(%address, "probes and metrics are served");
     }
-    let source = source(&args.source, &listeners, &sender)?;
+    let source = source(args, &listeners, &sender)?;
     // A receiver that is gone means that the loop has ended.
     let woken = move || {
         let _ = sender.send(Event::Network);
@@ -102,6 +102,7 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let settings = Settings {
         rejects_per_second: args.rejects_per_second,
         flows: args.flows,
+        mark_mask: args.rights.allowed_mark_mask,
     };
     let datapath = open(pin_dir, settings)?;
     let _monitor =
@@ -127,15 +128,19 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
 }
 
 fn source(
-    args: &args::SourceArgs,
+    args: &args::RunArgs,
     listeners: &Listeners,
     sender: &Sender<Event>,
 ) -> anyhow::Result<ObjectSource> {
-    if let Some(folder) = &args.manifests {
-        let manifests = ManifestSource::follow(folder, sender.clone(), Event::Objects)?;
-        return Ok(ObjectSource::Manifests(manifests));
+    let rights = &args.rights;
+    if let Some(folder) = &args.source.manifests {
+        let marks = rights.allowed_mark_mask;
+        let manifests = ManifestSource::follow(folder, marks, sender.clone(), Event::Objects)?;
+        let permitted = rights.redirect_namespaces.clone();
+        return Ok(ObjectSource::Manifests(manifests, permitted));
     }
     let node = args
+        .source
         .node_name
         .as_deref()
         .context("name a folder with --manifests, or this node with --node-name")?;
@@ -144,7 +149,7 @@ fn source(
     let woken = move || {
         let _ = sender.send(Event::Objects);
     };
-    let cluster = Cluster::follow(node, Arc::clone(&listeners.metrics), woken)?;
+    let cluster = Cluster::follow(node, rights, Arc::clone(&listeners.metrics), woken)?;
     Ok(ObjectSource::Cluster(Box::new(cluster)))
 }
 

@@ -16,7 +16,12 @@ use std::{
 };
 
 use thiserror::Error;
-use xdp_plan::{pod::Pod, policy::Policy, report::Problem};
+use xdp_plan::{
+    permission::NamespaceLabels,
+    pod::Pod,
+    policy::{MarkMask, Policy},
+    report::Problem,
+};
 
 pub(crate) use self::wanted::{ObjectSource, Objects};
 use self::{
@@ -60,9 +65,10 @@ pub struct ManifestSource {
 
 impl ManifestSource {
     /// Watches `directory` and sends `event` whenever something in it changes. It may be a symbolic link, and
-    /// the link may change. Reads nothing yet.
+    /// the link may change. Reads nothing yet. Policies with marks outside `marks` are refused.
     pub fn follow<E: Clone + Send + 'static>(
         directory: &Path,
+        marks: MarkMask,
         sender: Sender<E>,
         event: E,
     ) -> Result<Self, SourceError> {
@@ -79,7 +85,7 @@ impl ManifestSource {
         lock(&changed).watched = watches.watched().clone();
         Ok(Self {
             directory: directory.to_owned(),
-            files: Files::default(),
+            files: Files::new(marks),
             seen: BTreeMap::new(),
             changed,
             watches,
@@ -133,6 +139,11 @@ impl ManifestSource {
     /// Returns the policies and pods as last read.
     pub fn objects(&self) -> (Vec<Arc<Policy>>, Vec<Arc<Pod>>) {
         self.files.objects()
+    }
+
+    /// Returns the labels of the namespaces as last read.
+    pub(crate) fn namespaces(&self) -> NamespaceLabels {
+        self.files.namespaces()
     }
 }
 

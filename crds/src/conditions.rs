@@ -69,6 +69,7 @@ pub mod node {
         NIC_PROBLEM = "NicProblem", "A selected NIC does not run the program natively; the node's `status.nics` has the reason.";
         NO_NIC = "NoNic", "The administrator's selection matches no NIC of the node, so no packet meets the policy there.";
         KERNEL_REFUSED = "KernelRefused", "The kernel refused a change that the policy needs; the agent retries.";
+        NOT_PERMITTED = "NotPermitted", "The administrator does not permit `action: Redirect` in the policy's namespace (the chart's `redirect.namespaceSelector`): packets of Redirect rules pass to the stack; all other rules act.";
         POD_NOT_READY = "PodNotReady", "A selected pod cannot take redirected packets as the policy asks, so they pass to the stack; the node's `status.pods` has the reason.";
         PEERS_PENDING = "PeersPending", "The addresses of a source that selects pods are not known yet; until then the previous version stays programmed.";
         PENDING = "Pending", "The policy is not in the kernel's tables yet.";

@@ -2,6 +2,8 @@
 
 mod convert;
 mod fault;
+mod mark;
+mod permission;
 mod ports;
 mod prefix;
 mod rate;
@@ -13,6 +15,8 @@ use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 pub use fault::{Fault, PolicyError};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+pub use mark::{MarkMask, NotAMask};
+pub use permission::{NotASelector, RedirectNamespaces};
 pub use selector::Selector;
 
 use crate::PeerSelector;
@@ -54,6 +58,9 @@ pub struct Policy {
     pub delivery: Delivery,
     /// The rules, with unique names. The first match decides.
     pub rules: Vec<Rule>,
+    /// Whether rules may redirect in the policy's namespace. The administrator decides that, not the policy:
+    /// true until [`RedirectNamespaces`] is applied.
+    pub redirect_permitted: bool,
 }
 
 /// One rule.
@@ -159,7 +166,7 @@ impl Policy {
         (self.priority, self.created.as_ref(), &self.name, &self.namespace)
     }
 
-    /// Returns whether the policy may redirect a packet, with any `delivery`.
+    /// Returns whether the policy has a rule that redirects, with any `delivery`.
     pub fn redirects(&self) -> bool {
         self.enforcement == Enforcement::Enforce
             && self.rules.iter().any(|rule| rule.action == RuleAction::Redirect)

@@ -1,10 +1,14 @@
-//! The reader on a pod's eth0: copies the mark from the metadata to `skb->mark`.
+//! The reader on a pod's eth0: copies the mark from the metadata to `skb->mark`, under the administrator's
+//! mask.
 
 use aya_ebpf::programs::TcContext;
+use xdp_core::{events::Event, metadata::set_mark};
 
-use xdp_core::events::Event;
-
-use crate::{counters, packet, skb};
+use crate::{
+    counters, packet,
+    skb::{self, Skb},
+    tables,
+};
 
 /// `TCX_NEXT`, which clsact reads as `TC_ACT_UNSPEC`: the next program, if any, decides.
 pub(crate) const NEXT: i32 = -1;
@@ -15,8 +19,9 @@ pub(crate) fn read(ctx: &TcContext) {
     let Some(metadata) = packet::read_metadata(ctx) else {
         return;
     };
-    if let Some(mark) = metadata.mark() {
-        ctx.skb.set_mark(mark);
+    if let (Some(mark), Some(config)) = (metadata.mark(), tables::config()) {
+        let present = Skb::new(ctx).mark();
+        ctx.skb.set_mark(set_mark(present, mark, config.mark_mask));
     }
     let (packets, bytes) = skb::size(ctx);
     // The agent writes the interface's address into the tables; not while it is stopped.

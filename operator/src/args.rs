@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use xdp_client::process::LogFormat;
+use xdp_crds::policy::MarkMask;
 
 use crate::{install, run, uninstall};
 
@@ -57,6 +58,10 @@ struct Run {
     /// Identity of this replica in the Lease. It must be unique.
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     identity: String,
+    /// Bits of a packet's mark that rules may set. A policy with a mark outside of the mask is refused. The
+    /// agents must have the same mask.
+    #[arg(long, value_name = "MASK", default_value_t)]
+    allowed_mark_mask: MarkMask,
     /// Namespace of the agents. Unused: the operator and the agents communicate through the API server.
     #[arg(long, value_name = "NAMESPACE", hide = true)]
     agent_namespace: Option<String>,
@@ -102,6 +107,7 @@ impl Command {
                     listen: run.listen,
                     lease_namespace: run.lease_namespace,
                     identity: run.identity,
+                    marks: run.allowed_mark_mask,
                 };
                 Box::pin(run::run(options)).await
             }

@@ -22,6 +22,7 @@ use xdp_client::{
     process::shutdown_signal,
     serve::{MetricsSource, Server},
 };
+use xdp_crds::policy::MarkMask;
 
 use crate::{
     debounce::Debounce,
@@ -51,6 +52,8 @@ pub struct Options {
     pub lease_namespace: String,
     /// Identity in the Lease.
     pub identity: String,
+    /// The bits that the marks of rules may have.
+    pub marks: MarkMask,
 }
 
 /// Runs until SIGTERM or SIGINT, or until another process holds the Lease.
@@ -69,7 +72,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (leads, leading) = watch::channel(false);
     let (sender, events) = mpsc::channel(WAITING);
     let mut reconciler = ReconcileLoop {
-        cluster: ClusterState::default(),
+        cluster: ClusterState {
+            marks: options.marks,
+            ..ClusterState::default()
+        },
         debounce: Debounce::new(QUIET, LONGEST_WAIT),
         next: None,
         events,

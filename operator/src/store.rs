@@ -15,7 +15,7 @@ use xdp_client::{
     object::{ObjectName, Versioned},
     watch::Event,
 };
-use xdp_crds::pod::Pod;
+use xdp_crds::{pod::Pod, policy::MarkMask};
 
 /// An event of one of the watches.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct ClusterState {
     pub node_states: Store<ReportedState>,
     /// The slices of addresses written for agents.
     pub peer_sets: Store<StoredSlice>,
+    /// The bits that the marks of rules may have. A policy with another mark is refused.
+    pub marks: MarkMask,
 }
 
 /// What an agent reports about its node.
@@ -85,6 +87,15 @@ impl<'a> From<Option<&'a ReportedState>> for AgentReport<'a> {
     }
 }
 
+fn checked(mut event: Event<Versioned<PolicyObject>>, marks: MarkMask) -> Event<Versioned<PolicyObject>> {
+    if let Event::Apply(policy) | Event::InitApply(policy) = &mut event
+        && let Some(policy) = &mut policy.value
+    {
+        policy.check_marks(marks);
+    }
+    event
+}
+
 impl ClusterState {
     /// Returns what the agent of a node reports.
     pub fn report(&self, node: &str) -> AgentReport<'_> {
@@ -102,7 +113,7 @@ impl ClusterState {
     /// Applies an event. Returns whether anything has changed.
     pub fn apply(&mut self, event: StoreEvent) -> bool {
         match event {
-            StoreEvent::Policy(event) => self.policies.apply(event),
+            StoreEvent::Policy(event) => self.policies.apply(checked(event, self.marks)),
             StoreEvent::Pod(event) => self.pods.apply(event),
             StoreEvent::Namespace(event) => self.namespaces.apply(event),
             StoreEvent::Node(event) => self.nodes.apply(event),

@@ -145,6 +145,7 @@ fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliver
         peer,
         reply_path,
         draining: false,
+        not_permitted: target.lacks_permission(),
         mtu: pair.host.mtu.min(pair.pod.mtu),
         rules,
     }

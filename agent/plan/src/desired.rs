@@ -76,6 +76,8 @@ pub struct DesiredPod {
     pub reply_path: Readiness,
     /// Whether the pod drains: no rule redirects to it any more, but its tracked flows continue.
     pub draining: bool,
+    /// Whether rules redirect to the pod, and may not.
+    pub not_permitted: bool,
     /// The smaller MTU of both ends of the pair.
     pub mtu: u32,
     /// The compiled rules.

@@ -38,6 +38,7 @@ pub mod manifests;
 pub mod nics;
 pub mod node_state;
 pub mod owners;
+pub mod permission;
 pub mod programmed;
 pub mod resolve;
 pub mod targets;

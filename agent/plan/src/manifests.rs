@@ -1,4 +1,4 @@
-//! Parses manifests: YAML text to policies and pods.
+//! Parses manifests: YAML text to policies, pods and namespaces.
 
 mod document;
 mod located;
@@ -11,7 +11,11 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{pod::Pod, policy::Policy, report::Problem};
+use crate::{
+    pod::Pod,
+    policy::{MarkMask, Policy},
+    report::Problem,
+};
 
 /// One object from a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,17 @@ pub enum ManifestObject {
     Policy(Arc<Policy>),
     /// `kind: Pod`.
     Pod(Arc<Pod>),
+    /// `kind: Namespace`.
+    Namespace(Arc<NamespaceObject>),
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceObject {
+    /// The name.
+    pub name: String,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl ManifestObject {
@@ -29,6 +44,7 @@ impl ManifestObject {
         match self {
             Self::Policy(policy) => policy.to_string(),
             Self::Pod(pod) => pod.to_string(),
+            Self::Namespace(namespace) => format!("Namespace {}", namespace.name),
         }
     }
 }
@@ -97,9 +113,19 @@ pub struct Manifest {
     pub errors: Vec<ManifestError>,
     /// The objects by the fingerprints of their documents.
     documents: BTreeMap<Fingerprint, ManifestObject>,
+    /// Policies with other marks are errors; `None`: all marks are allowed.
+    marks: Option<MarkMask>,
 }
 
 impl Manifest {
+    /// Returns an empty file. Once reparsed, a policy with a mark outside the mask is an error.
+    pub fn with_marks(mask: MarkMask) -> Self {
+        Self {
+            marks: Some(mask),
+            ..Self::default()
+        }
+    }
+
     /// Parses a file of YAML documents. An invalid document does not hide the others. Empty documents are
     /// skipped.
     pub fn new(file: &str, text: &str) -> Self {
@@ -109,12 +135,15 @@ impl Manifest {
     /// Parses the file's new text. A document whose text did not change is not parsed: its object is reused.
     #[must_use]
     pub fn reparse(&self, file: &str, text: &str) -> Self {
-        let mut manifest = Self::default();
+        let mut manifest = Self {
+            marks: self.marks,
+            ..Self::default()
+        };
         for (first_line, document) in documents(text) {
             let fingerprint = Fingerprint::new(&document);
             let object = match self.documents.get(&fingerprint) {
                 Some(object) => Some(Ok(object.clone())),
-                None => document::read(file, first_line, &document),
+                None => document::read(file, first_line, &document, self.marks),
             };
             match object {
                 Some(Ok(object)) => {

@@ -105,7 +105,8 @@ pub(crate) fn head(pod: &DesiredPod) -> PodBlock {
             | flag(
                 pod.readiness.obstacle() == Some(NotReady::AddressInDoubt),
                 PodBlock::ADDRESS_IN_DOUBT,
-            ),
+            )
+            | flag(pod.not_permitted, PodBlock::WITHOUT_PERMISSION),
         host: pod.identity.ifindex,
         ..PodBlock::default()
     }

@@ -42,15 +42,23 @@ pub struct Target {
     pub doubt: Option<String>,
     /// Policies that select the pod, in their order.
     pub policies: Vec<Arc<Policy>>,
-    /// Whether a policy redirects with `delivery: Redirect`. Only then the interface is prepared for this
-    /// delivery.
+    /// Whether a policy redirects with `delivery: Redirect`, and may. Only then the interface is prepared for
+    /// this delivery.
     pub wants_redirect: bool,
-    /// Whether a policy redirects with `delivery: Peer`. Only then the interface is prepared for this
-    /// delivery.
+    /// Whether a policy redirects with `delivery: Peer`, and may. Only then the interface is prepared for
+    /// this delivery.
     pub wants_peer: bool,
     /// Whether a policy may drop packets. Only then, and for both deliveries, programs note the connections
     /// that the pod opens.
     pub wants_connections: bool,
+}
+
+impl Target {
+    /// Returns whether a policy redirects to the pod, and may not. All policies of a pod are of its
+    /// namespace, so they have the same permission.
+    pub fn lacks_permission(&self) -> bool {
+        self.policies.iter().any(|policy| policy.lacks_permission())
+    }
 }
 
 /// Matches policies and pods with the veth pairs of the node. Nothing is installed yet.

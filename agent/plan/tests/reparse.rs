@@ -31,7 +31,7 @@ fn pods(reading: &Manifest) -> Vec<&Arc<Pod>> {
     for object in &reading.objects {
         match object {
             ManifestObject::Pod(pod) => pods.push(pod),
-            ManifestObject::Policy(policy) => panic!("{policy}"),
+            other => panic!("{}", other.name()),
         }
     }
     pods

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! watches: policies, peer sets, pods of this node, this node, its own state ─▶ cache ─▶ the loop
+//!          namespaces, only if their labels decide about redirects
 //!                                                                 writer ◀── cache ◀── status
 //! ```
 //!
@@ -30,17 +31,23 @@ use xdp_client::connect;
 use xdp_crds::{XdpNodeStateStatus, conditions::node::PEERS_PENDING};
 use xdp_plan::{
     node_state::selects,
+    permission,
     pod::Pod,
+    policy::{MarkMask, Policy, RedirectNamespaces},
     report::Problem,
     resolve::{NodePolicy, SourceResolver},
 };
 
 use self::cache::Cache;
-use crate::{report::metrics::AgentMetrics, source::Objects};
+use crate::{args::RightsArgs, report::metrics::AgentMetrics, source::Objects};
 
 /// What the loop and the thread of the network share.
 struct Shared {
     node: String,
+    /// The bits that the marks of rules may have.
+    marks: MarkMask,
+    /// The namespaces in which rules may redirect.
+    redirects: RedirectNamespaces,
     cache: Mutex<Cache>,
     /// Wakes the writer after a change of its inputs.
     writer: Notify,
@@ -60,6 +67,7 @@ impl Cluster {
     /// Succeeds even if the API server does not answer.
     pub(crate) fn follow(
         node: &str,
+        rights: &RightsArgs,
         metrics: Arc<AgentMetrics>,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
@@ -70,7 +78,9 @@ impl Cluster {
         let client = runtime.block_on(connect())?;
         let shared = Arc::new(Shared {
             node: node.to_owned(),
-            cache: Mutex::default(),
+            marks: rights.allowed_mark_mask,
+            redirects: rights.redirect_namespaces.clone(),
+            cache: Mutex::new(Cache::new(!rights.redirect_namespaces.are_all())),
             writer: Notify::new(),
             wake: Box::new(wake),
             metrics,
@@ -100,11 +110,17 @@ impl Cluster {
         // A pod that starts gets its address later. That is another change.
         let pods = cache.pods().filter(|pod| !pod.addresses.is_empty());
         let pods: Vec<Arc<Pod>> = pods.cloned().map(Arc::new).collect();
+        let mut policies: Vec<Arc<Policy>> = resolved.policies.into_iter().map(Arc::new).collect();
+        let mut node_policies = resolved.node_policies;
+        let permitted = &self.shared.redirects;
+        permission::apply(&mut policies, &mut node_policies, permitted, &cache.namespaces());
+        let mut problems = pending(&node_policies, &pods);
+        problems.extend(permission::problems(&node_policies, &pods));
         Some(Objects {
-            problems: pending(&resolved.node_policies, &pods),
-            policies: resolved.policies.into_iter().map(Arc::new).collect(),
-            node_policies: resolved.node_policies,
+            policies,
             pods,
+            node_policies,
+            problems,
         })
     }
 

@@ -9,8 +9,9 @@ use std::{
 
 use xdp_plan::{
     manifests::{Fingerprint, Manifest, ManifestError, ManifestObject},
+    permission::NamespaceLabels,
     pod::Pod,
-    policy::Policy,
+    policy::{MarkMask, Policy},
     report::Problem,
 };
 
@@ -18,9 +19,11 @@ use xdp_plan::{
 pub(super) type FileText = io::Result<String>;
 
 /// All files by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Files {
     files: BTreeMap<String, File>,
+    /// The bits that the marks of rules may have.
+    marks: MarkMask,
 }
 
 /// A file. Stores a fingerprint of the text, not the text.
@@ -35,6 +38,12 @@ struct File {
 }
 
 impl Files {
+    /// Creates an empty folder.
+    pub(super) const fn new(marks: MarkMask) -> Self {
+        let files = BTreeMap::new();
+        Self { files, marks }
+    }
+
     /// Removes the files for which `stays` returns false.
     pub(super) fn retain(&mut self, stays: impl Fn(&str) -> bool) {
         self.files.retain(|name, _| stays(name));
@@ -43,7 +52,11 @@ impl Files {
     /// Updates files with new content.
     pub(super) fn update(&mut self, mut texts: BTreeMap<String, FileText>) {
         for name in texts.keys() {
-            self.files.entry(name.clone()).or_default();
+            let new = || File {
+                reading: Manifest::with_marks(self.marks),
+                ..File::default()
+            };
+            self.files.entry(name.clone()).or_insert_with(new);
         }
         let mut work: Vec<(&String, &mut File, FileText)> = Vec::new();
         for (name, file) in &mut self.files {
@@ -61,16 +74,29 @@ impl Files {
             .collect()
     }
 
-    /// Returns the current objects, in order of file names.
+    /// Returns the current policies and pods, in order of file names.
     pub(super) fn objects(&self) -> (Vec<Arc<Policy>>, Vec<Arc<Pod>>) {
         let (mut policies, mut pods) = (Vec::new(), Vec::new());
         for object in self.files.values().flat_map(|file| &file.objects) {
             match object {
                 ManifestObject::Policy(policy) => policies.push(Arc::clone(policy)),
                 ManifestObject::Pod(pod) => pods.push(Arc::clone(pod)),
+                ManifestObject::Namespace(_) => {}
             }
         }
         (policies, pods)
+    }
+
+    /// Returns the labels of the given namespaces. Of several with one name, the first counts.
+    pub(super) fn namespaces(&self) -> NamespaceLabels {
+        let mut namespaces = NamespaceLabels::new();
+        for object in self.files.values().flat_map(|file| &file.objects) {
+            if let ManifestObject::Namespace(given) = object {
+                let labels = namespaces.entry(given.name.clone());
+                labels.or_insert_with(|| given.labels.clone());
+            }
+        }
+        namespaces
     }
 }
 
@@ -174,7 +200,7 @@ status: {podIP: 10.0.0.2}
 
     #[test]
     fn a_broken_document_keeps_the_last_state_of_its_file() {
-        let mut files = Files::default();
+        let mut files = Files::new(MarkMask::default());
         files.update(folder([("pods.yaml", GOOD)]));
         assert_eq!(files.problems(), []);
 
@@ -192,7 +218,7 @@ status: {podIP: 10.0.0.2}
 
     #[test]
     fn removing_a_file_removes_its_objects_and_no_others() {
-        let mut files = Files::default();
+        let mut files = Files::new(MarkMask::default());
         let (first, second) = GOOD.split_once("---").expect("two documents");
         files.update(folder([("a.yaml", first), ("b.yaml", second)]));
         files.retain(|name| name == "b.yaml");
@@ -201,7 +227,7 @@ status: {podIP: 10.0.0.2}
 
     #[test]
     fn an_emptied_file_keeps_its_objects_until_it_is_removed() {
-        let mut files = Files::default();
+        let mut files = Files::new(MarkMask::default());
         files.update(folder([("pods.yaml", GOOD)]));
         files.update(folder([("pods.yaml", "\n")]));
         assert_eq!(pods(&files).len(), 2);
@@ -213,7 +239,7 @@ status: {podIP: 10.0.0.2}
 
     #[test]
     fn an_unreadable_file_keeps_its_objects() {
-        let mut files = Files::default();
+        let mut files = Files::new(MarkMask::default());
         files.update(folder([("pods.yaml", GOOD)]));
         let broken = io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
         files.update(BTreeMap::from([("pods.yaml".to_owned(), Err(broken))]));

@@ -7,6 +7,8 @@ use std::{
     sync::mpsc,
 };
 
+use xdp_plan::policy::MarkMask;
+
 use crate::source::ManifestSource;
 
 /// A temporary directory, removed at the end.
@@ -35,7 +37,7 @@ impl Drop for TempDirectory {
 
 fn follow(directory: &Path) -> ManifestSource {
     let (sender, _) = mpsc::channel();
-    ManifestSource::follow(directory, sender, ()).unwrap()
+    ManifestSource::follow(directory, MarkMask::default(), sender, ()).unwrap()
 }
 
 fn address(manifests: &mut ManifestSource, all: bool) -> Option<String> {
@@ -90,7 +92,7 @@ fn a_directory_behind_a_link_is_followed_by_events_through_every_swap() {
     directory.write("0/pod.yaml", "10.0.0.10");
     swap("0");
     let (sender, events) = mpsc::channel();
-    let mut manifests = ManifestSource::follow(&link, sender, ()).unwrap();
+    let mut manifests = ManifestSource::follow(&link, MarkMask::default(), sender, ()).unwrap();
     assert_eq!(address(&mut manifests, false).as_deref(), Some("10.0.0.10"));
     for revision in ["1", "2", "3"] {
         let ip = format!("10.0.0.1{revision}");

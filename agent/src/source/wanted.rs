@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
+    permission,
     pod::Pod,
-    policy::Policy,
+    policy::{Policy, RedirectNamespaces},
     report::Problem,
     resolve::{NodePolicy, without_cluster},
 };
@@ -14,8 +15,8 @@ use crate::source::{ManifestSource, cluster::Cluster};
 
 /// A source of policies and pods.
 pub(crate) enum ObjectSource {
-    /// A directory of manifests.
-    Manifests(ManifestSource),
+    /// A directory of manifests, and the namespaces in which rules may redirect.
+    Manifests(ManifestSource, RedirectNamespaces),
     /// A cluster.
     Cluster(Box<Cluster>),
 }
@@ -37,7 +38,7 @@ impl ObjectSource {
     /// change.
     pub(crate) fn reload(&mut self, all: bool) -> (Vec<Problem>, Option<Instant>) {
         match self {
-            Self::Manifests(manifests) => (manifests.reload(all), None),
+            Self::Manifests(manifests, _) => (manifests.reload(all), None),
             Self::Cluster(cluster) => cluster.reload(),
         }
     }
@@ -45,10 +46,13 @@ impl ObjectSource {
     /// Returns the objects, or `None` while they are unknown: then nothing that is programmed may change.
     pub(crate) fn objects(&mut self) -> Option<Objects> {
         match self {
-            Self::Manifests(manifests) => {
+            Self::Manifests(manifests, permitted) => {
                 let (policies, pods) = manifests.objects();
-                let (policies, problems) = without_cluster(policies);
-                let node_policies = policies.iter().map(as_written).collect();
+                let (mut policies, mut problems) = without_cluster(policies);
+                let namespaces = permission::without_cluster(&manifests.namespaces(), &policies);
+                permission::apply(&mut policies, &mut [], permitted, &namespaces);
+                let node_policies: Vec<NodePolicy> = policies.iter().map(as_written).collect();
+                problems.extend(permission::problems(&node_policies, &pods));
                 Some(Objects {
                     policies,
                     pods,
@@ -63,7 +67,7 @@ impl ObjectSource {
     /// Publishes the status of this node, if the source is a cluster.
     pub(crate) fn publish(&self, status: XdpNodeStateStatus) {
         match self {
-            Self::Manifests(_) => {}
+            Self::Manifests(..) => {}
             Self::Cluster(cluster) => cluster.publish(status),
         }
     }

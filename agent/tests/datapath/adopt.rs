@@ -14,6 +14,7 @@ use xdp_plan::{
     change::{Change, ChangeResult, Content},
     facts::Readiness,
     installed::{PodLabel, RuleLabel, SlotIdentity},
+    policy::MarkMask,
     report::Problem,
 };
 
@@ -114,11 +115,12 @@ fn the_counters_of_a_reused_rule_id_start_from_zero() {
 }
 
 #[test]
-fn the_seed_is_kept_and_the_reject_rate_is_the_last_agents() {
+fn the_seed_is_kept_and_the_settings_are_the_last_agents() {
     let bpffs = Bpffs::new();
     let config = |rejects_per_second| {
         let settings = Settings {
             rejects_per_second,
+            mark_mask: MarkMask(rejects_per_second << 8),
             ..Settings::default()
         };
         let datapath = Datapath::open_with(&bpffs.pin_dir(), settings).unwrap();
@@ -128,6 +130,7 @@ fn the_seed_is_kept_and_the_reject_rate_is_the_last_agents() {
     assert_ne!(first.seed, 0);
     assert_eq!(first.seed, second.seed);
     assert_eq!((first.rejects_per_second, second.rejects_per_second), (10, 20));
+    assert_eq!((first.mark_mask, second.mark_mask), (10 << 8, 20 << 8));
 }
 
 #[test]

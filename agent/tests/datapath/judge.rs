@@ -24,6 +24,7 @@ use xdp_plan::{
     diff::diff,
     installed::{Installed, RuleLabels},
     owners::Owners,
+    policy::MarkMask,
 };
 
 use crate::{bpffs::Bpffs, known::Known, node::DEVICE};
@@ -39,6 +40,7 @@ pub(crate) const SHORTEST: usize = ETHERNET;
 const UNLIMITED: Settings = Settings {
     rejects_per_second: u32::MAX,
     flows: DEFAULT_FLOWS,
+    mark_mask: MarkMask::ANY,
 };
 /// Fields of [`RuleCounters`].
 const FIELDS: usize = 7;

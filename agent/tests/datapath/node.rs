@@ -29,6 +29,7 @@ pub(crate) fn desired(yaml: &str) -> Desired {
         match object {
             ManifestObject::Policy(policy) => policies.push(policy),
             ManifestObject::Pod(pod) => pods.push(pod),
+            ManifestObject::Namespace(_) => {}
         }
     }
     let pairs = pods

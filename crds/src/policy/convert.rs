@@ -57,6 +57,7 @@ fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Fie
         enforcement: spec.enforcement,
         delivery: spec.delivery,
         rules,
+        redirect_permitted: true,
     })
 }
 

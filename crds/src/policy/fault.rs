@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{MAX_PORT_NAME, MAX_PRIORITY, MAX_RULE_NAME};
+use super::{MAX_PORT_NAME, MAX_PRIORITY, MAX_RULE_NAME, MarkMask};
 use crate::report::Problem;
 
 /// A refused policy, and the field at fault.
@@ -71,6 +71,14 @@ pub enum Fault {
     /// A mark of a rule that does not redirect.
     #[error("only redirected packets carry a mark")]
     MarkWithoutRedirect,
+    /// A mark has bits that the administrator does not allow.
+    #[error("its bits {outside} are outside the administrator's mask {mask}")]
+    MarkNotAllowed {
+        /// Those bits.
+        outside: MarkMask,
+        /// The administrator's mask.
+        mask: MarkMask,
+    },
     /// A peer has neither addresses nor a selector.
     #[error("neither addresses nor a selector")]
     EmptyPeer,
@@ -185,6 +193,7 @@ impl Fault {
             Self::BadPriority => "BadPriority",
             Self::BadMark => "BadMark",
             Self::MarkWithoutRedirect => "MarkWithoutRedirect",
+            Self::MarkNotAllowed { .. } => "MarkNotAllowed",
             Self::EmptyPeer => "EmptyPeer",
             Self::MixedPeer => "MixedPeer",
             Self::NotCidr => "NotCidr",
@@ -224,6 +233,9 @@ impl Fault {
             Self::BadPriority => format!("use a number from 0 (first) to {MAX_PRIORITY} (last)"),
             Self::BadMark => format!("use a number from 0 to {}", u32::MAX),
             Self::MarkWithoutRedirect => "remove the mark, or use `action: Redirect`".into(),
+            Self::MarkNotAllowed { mask, .. } => format!(
+                "use a mark with no bits outside {mask}, or ask the administrator to set `allowedMarkMask`"
+            ),
             Self::EmptyPeer => {
                 "add ipBlock, podSelector or namespaceSelector; for any source, leave out `from`".into()
             }

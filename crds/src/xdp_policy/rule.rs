@@ -29,7 +29,8 @@ pub struct IngressRule {
     ///
     /// `Redirect`: it goes straight into the pod's interface, past the node's network stack (see
     /// `delivery`), and so do the pod's replies. If that is not possible (the frame is longer than the
-    /// pod's MTU, the pod's interface does not take redirects, the flow began in the stack …), the
+    /// pod's MTU, the pod's interface does not take redirects, the flow began in the stack …), or the
+    /// administrator does not permit redirects in the namespace (the status says `NotPermitted`), the
     /// packet passes to the stack.
     ///
     /// `Pass`: it goes to the node's network stack, as without a policy.
@@ -45,6 +46,9 @@ pub struct IngressRule {
     /// Mark of the redirected packet, 0 to 4294967295; only with `action: Redirect`. A socket in the pod
     /// reads it with `SO_RCVMARK`; netfilter and routing in the pod see it as the packet's mark. Absent:
     /// the mark is not changed.
+    ///
+    /// The administrator allows some bits (the chart's `allowedMarkMask`; 0x7f by default): a policy with
+    /// another bit in a mark is refused, and all other bits of the packet's mark stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub mark: Option<i64>,

@@ -72,10 +72,12 @@ impl<'a> Testbed<'a> {
                 Ok(pod)
             })
             .collect::<Result<Vec<LabPod>>>()?;
-        let mut agent = Agent::new(lab, &manifests)
-            .nics(&["nic0"])
-            .listens()
-            .arguments(&["--flows", FLOWS]);
+        let mut agent = Agent::new(lab, &manifests).nics(&["nic0"]).listens().arguments(&[
+            "--flows",
+            FLOWS,
+            "--allowed-mark-mask",
+            "0xffffffff",
+        ]);
         agent.start()?;
         let program = find_program(&agent)?;
         Ok(Self {

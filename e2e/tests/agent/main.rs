@@ -24,6 +24,7 @@ mod reject;
 mod reply_path;
 mod restart;
 mod reuse;
+mod rights;
 mod stations;
 mod traffic;
 mod unparsed;

@@ -18,5 +18,6 @@ mod outdated;
 mod peers;
 mod privileges;
 mod reply_path;
+mod rights;
 mod services;
 mod validation;

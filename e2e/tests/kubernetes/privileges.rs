@@ -150,6 +150,7 @@ fn an_agent_can_neither_change_policies_nor_read_secrets() {
         ["create", "xdppeersets.xdp-operator.io"],
         ["delete", "xdpnodestates.xdp-operator.io"],
         ["get", "secrets"],
+        ["list", "namespaces"],
         ["create", "pods"],
     ] {
         let call = [&["auth", "can-i", "-A"], &action[..]].concat();

@@ -129,6 +129,9 @@ counted! {
         ReversePath = 28,
         /// A router does not forward a packet whose TTL or hop limit is 1 or 0: the stack answers it.
         TimeToLive = 29,
+        /// The administrator does not permit redirects in the pod's namespace
+        /// ([`crate::tables::PodBlock::NOT_PERMITTED`]).
+        NotPermitted = 30,
         /// Several interfaces carry the pod's address, and nothing tells which of them is the pod's
         /// ([`crate::tables::PodBlock::ADDRESS_IN_DOUBT`]).
         AddressInDoubt = 31,

@@ -9,7 +9,7 @@
 //! | 2 | 1 | version, [`VERSION`] |
 //! | 3 | 1 | flags: [`Metadata::MARK`], [`Metadata::RX_HASH`]; never [`Metadata::PEER`] |
 //! | 4 | 4 | rule id: the rule that matches, as in `xdp-agent status` |
-//! | 8 | 4 | mark, meaningful with [`Metadata::MARK`] |
+//! | 8 | 4 | mark, meaningful with [`Metadata::MARK`]; inside the administrator's mask |
 //! | 12 | 4 | RX hash of the NIC, meaningful with [`Metadata::RX_HASH`] |
 //!
 //! All fields are constant per flow, so that GRO still merges the flow's packets (GRO compares metadata byte
@@ -169,6 +169,13 @@ impl Metadata {
         }
         Self::from_words(words)
     }
+}
+
+/// Sets the bits of a packet's mark that are in the administrator's mask to those of a rule's mark. The other
+/// bits belong to others and stay.
+#[inline(always)]
+pub const fn set_mark(present: u32, mark: u32, allowed: u32) -> u32 {
+    (present & !allowed) | (mark & allowed)
 }
 
 // `bpf_xdp_adjust_meta` takes multiples of four, and 32 bytes at most before Linux 6.5.

@@ -221,8 +221,8 @@ pub struct Config {
     pub seed: u64,
     /// Number of elements of [`maps::RECENT`], minus one.
     pub recent_mask: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// The bits of a packet's mark that rules may set ([`crate::metadata::set_mark`]).
+    pub mark_mask: u32,
 }
 
 /// A short text (JSON) that the agent stores under an id, so that `status` needs only the kernel.

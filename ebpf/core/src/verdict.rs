@@ -254,6 +254,9 @@ fn fallback(key: &PacketKey, pod: &PodBlock, is_peer: bool) -> Option<Fallback> 
         (PodBlock::NOT_READY, Fallback::NotReady)
     };
     if pod.flags & obstacle != 0 {
+        if pod.flags & PodBlock::NOT_PERMITTED != 0 {
+            return Some(Fallback::NotPermitted);
+        }
         if pod.flags & PodBlock::ADDRESS_IN_DOUBT != 0 {
             return Some(Fallback::AddressInDoubt);
         }

@@ -2,6 +2,7 @@
 use rstest::rstest;
 use xdp_core::{
     events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed, UnparsedDrop},
+    flows::DrainScope,
     key::Scratch,
     metadata::Metadata,
     tables::{
@@ -261,6 +262,11 @@ fn what_stands_against_a_redirect_is_named_in_order() {
             decide(shape.frame().as_slice(), &model),
             fall_back(Fallback::AddressInDoubt)
         );
+        model.pod.flags |= PodBlock::WITHOUT_PERMISSION;
+        assert_eq!(
+            decide(shape.frame().as_slice(), &model),
+            fall_back(Fallback::NotPermitted)
+        );
         // The other delivery's obstacle is none.
         model.pod.flags = PodBlock::REPLY_PATH | (3 - obstacle);
         assert_eq!(
@@ -478,6 +484,28 @@ fn what_cannot_be_parsed_passes_without_a_pod_its_device_or_its_tables() {
 }
 
 #[test]
+fn without_permission_only_redirects_change() {
+    let shape = udp();
+    let bytes = shape.frame();
+    for action in [Action::Pass, Action::Drop, Action::Reject, Action::Redirect] {
+        for flags in [0, ActionRecord::AUDIT, ActionRecord::PEER] {
+            let record = ActionRecord { flags, ..all(action) };
+            let mut model = NONE().with_rule(record);
+            let permitted = decide(bytes.as_slice(), &model);
+            model.pod.flags |= PodBlock::WITHOUT_PERMISSION;
+            let expected = match permitted {
+                Verdict::Redirect(_) | Verdict::Peer(_) => Verdict::FallBack {
+                    rule: 7,
+                    reason: Fallback::NotPermitted,
+                },
+                other => other,
+            };
+            assert_eq!(decide(bytes.as_slice(), &model), expected, "{action:?} {flags}");
+        }
+    }
+}
+
+#[test]
 fn more_tags_than_can_be_removed_evade_no_drop_and_are_not_redirected() {
     for (tags, v6) in [(3, false), (3, true), (4, false), (4, true)] {
         let shape = PacketShape {
@@ -501,5 +529,21 @@ fn more_tags_than_can_be_removed_evade_no_drop_and_are_not_redirected() {
             };
             assert_eq!(verdict(record, &shape), fallen);
         }
+    }
+}
+
+#[test]
+fn without_permission_flows_from_before_take_the_stack_too() {
+    let shape = udp();
+    let bytes = shape.frame();
+    for action in [Action::Redirect, Action::Pass] {
+        let mut model = NONE().with_rule(all(action));
+        let scope = |model: &PodModel| {
+            let mut scratch = Scratch::uninit();
+            let decision = examine(bytes.as_slice(), model, &mut scratch);
+            decision.drain_scope(decision.outcome.kind)
+        };
+        model.pod.flags = PodBlock::REPLY_PATH | PodBlock::DRAIN | PodBlock::WITHOUT_PERMISSION;
+        assert_eq!(scope(&model), DrainScope::Nothing, "{action:?}");
     }
 }

@@ -10,7 +10,7 @@ use xdp_crds::{
     XdpNodeStateStatus, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
     conditions::accepted,
     pod::Pod,
-    policy::{Policy, PolicyError},
+    policy::{MarkMask, Policy, PolicyError},
 };
 
 /// A policy, valid or not.
@@ -26,6 +26,16 @@ pub struct PolicyObject {
     pub content: Result<Policy, Refusal>,
     /// The stored status; `None` if it is absent or invalid.
     pub status: Option<XdpPolicyStatus>,
+}
+
+impl PolicyObject {
+    /// Refuses the policy if it has a mark outside the mask.
+    pub fn check_marks(&mut self, mask: MarkMask) {
+        let valid = self.content.as_ref().ok();
+        if let Some(Err(error)) = valid.map(|policy| policy.check_marks(mask)) {
+            self.content = Err(Refusal::from(&error));
+        }
+    }
 }
 
 /// Why a policy is refused.

@@ -147,3 +147,32 @@ fn a_pod_with_an_invalid_address_has_no_value() {
     assert_eq!(read("10.0.0.1").unwrap().addresses.len(), 1);
     assert_eq!(read("ten"), None);
 }
+
+#[test]
+fn a_mark_outside_the_mask_is_refused_by_name_whichever_event_brings_the_policy() {
+    let object = object(json!({
+        "metadata": {"namespace": "games", "name": "players", "uid": "u"},
+        "spec": {"podSelector": {}, "ingress": [{"name": "a", "action": "Redirect", "mark": 0x4000}]},
+    }));
+    let content = |mask, event: fn(_) -> _| {
+        let mut cluster = ClusterState {
+            marks: MarkMask(mask),
+            ..ClusterState::default()
+        };
+        cluster.apply(StoreEvent::Policy(Event::Init));
+        cluster.apply(StoreEvent::Policy(event(policy(&object))));
+        cluster.apply(StoreEvent::Policy(Event::InitDone));
+        let name = ObjectName::new("games", "players");
+        cluster.policies.get(&name).unwrap().content.clone().map(drop)
+    };
+    for event in [Event::Apply, Event::InitApply] {
+        let refusal = content(0x3fff, event).unwrap_err();
+        assert_eq!(refusal.reason, accepted::INVALID_SPEC);
+        assert_eq!(
+            refusal.message,
+            "`spec.ingress[0].mark` is `16384`: its bits 0x4000 are outside the administrator's mask 0x3fff; use a \
+             mark with no bits outside 0x3fff, or ask the administrator to set `allowedMarkMask`"
+        );
+        assert_eq!(content(0x7fff, event), Ok(()));
+    }
+}

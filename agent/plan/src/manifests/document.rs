@@ -8,14 +8,14 @@ use serde_json::Value;
 use xdp_crds::{API_VERSION, XdpPolicy};
 
 use super::{
-    ManifestError, ManifestObject,
+    ManifestError, ManifestObject, NamespaceObject,
     located::{
         Document, FieldLocation, {self},
     },
 };
 use crate::{
     pod::{DEFAULT_NAMESPACE, Pod},
-    policy::Policy,
+    policy::{MarkMask, Policy, PolicyError},
     report::Problem,
 };
 
@@ -45,7 +45,12 @@ struct FieldError {
 }
 
 /// Parses a document whose first line is `first_line` of its file. Returns `None` for an empty document.
-pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<ManifestObject, ManifestError>> {
+pub(super) fn read(
+    file: &str,
+    first_line: u64,
+    text: &str,
+    marks: Option<MarkMask>,
+) -> Option<Result<ManifestObject, ManifestError>> {
     let located_error = |location: FieldLocation, error: FieldError| ManifestError {
         file: file.to_owned(),
         line: location.line + first_line - 1,
@@ -57,7 +62,7 @@ pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<Man
         remedy: error.problem.remedy,
     };
     // Tracking locations is most of the work, and only an error needs them.
-    if let Some(object) = located::read_plain(text).and_then(|document| object(&document).ok()) {
+    if let Some(object) = located::read_plain(text).and_then(|document| object(&document, marks).ok()) {
         return Some(Ok(object));
     }
     let document = match located::read(text) {
@@ -71,20 +76,25 @@ pub(super) fn read(file: &str, first_line: u64, text: &str) -> Option<Result<Man
     if document.value.is_null() {
         return None;
     }
-    Some(object(&document).map_err(|error| located_error(document.location(&error.field), error)))
+    Some(object(&document, marks).map_err(|error| located_error(document.location(&error.field), error)))
 }
 
-fn object(document: &Document) -> Result<ManifestObject, FieldError> {
+fn object(document: &Document, marks: Option<MarkMask>) -> Result<ManifestObject, FieldError> {
     let api_version = document.text("apiVersion");
     let kind = document.text("kind");
     match (api_version.as_str(), kind.as_str()) {
-        (API_VERSION, "XdpPolicy") => policy(document).map(|policy| ManifestObject::Policy(Arc::new(policy))),
+        (API_VERSION, "XdpPolicy") => {
+            policy(document, marks).map(|policy| ManifestObject::Policy(Arc::new(policy)))
+        }
         ("v1", "Pod") => pod(document).map(|pod| ManifestObject::Pod(Arc::new(pod))),
+        ("v1", "Namespace") => {
+            namespace(document).map(|namespace| ManifestObject::Namespace(Arc::new(namespace)))
+        }
         _ => Err(unknown_kind(document, &api_version, &kind)),
     }
 }
 
-fn policy(document: &Document) -> Result<Policy, FieldError> {
+fn policy(document: &Document, marks: Option<MarkMask>) -> Result<Policy, FieldError> {
     check_fields(
         document,
         "",
@@ -92,10 +102,20 @@ fn policy(document: &Document) -> Result<Policy, FieldError> {
     )?;
     check_fields(document, "metadata", &METADATA)?;
     let object: XdpPolicy = typed(document)?;
-    Policy::try_from(&object).map_err(|error| FieldError {
-        problem: Problem::from(&error),
-        field: error.field,
-    })
+    let policy = Policy::try_from(&object)?;
+    if let Some(mask) = marks {
+        policy.check_marks(mask)?;
+    }
+    Ok(policy)
+}
+
+impl From<PolicyError> for FieldError {
+    fn from(error: PolicyError) -> Self {
+        Self {
+            problem: Problem::from(&error),
+            field: error.field,
+        }
+    }
 }
 
 fn pod(document: &Document) -> Result<Pod, FieldError> {
@@ -104,6 +124,22 @@ fn pod(document: &Document) -> Result<Pod, FieldError> {
         field: error.field().to_owned(),
         problem: Problem::from(&error),
     })
+}
+
+fn namespace(document: &Document) -> Result<NamespaceObject, FieldError> {
+    let metadata = typed::<k8s::Namespace>(document)?.metadata;
+    let name = metadata.name.filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| FieldError {
+        field: "metadata.name".to_owned(),
+        problem: Problem::new(
+            "Namespace",
+            "NoName",
+            "`metadata.name` is ``: a name is missing",
+            "give the namespace a name",
+        ),
+    })?;
+    let labels = metadata.labels.unwrap_or_default();
+    Ok(NamespaceObject { name, labels })
 }
 
 fn typed<T: DeserializeOwned>(document: &Document) -> Result<T, FieldError> {
@@ -165,7 +201,7 @@ fn check_fields(document: &Document, path: &str, known: &[&str]) -> Result<(), F
 
 fn unknown_kind(document: &Document, api_version: &str, kind: &str) -> FieldError {
     let field = match kind {
-        "XdpPolicy" | "Pod" => "apiVersion",
+        "XdpPolicy" | "Pod" | "Namespace" => "apiVersion",
         _ => "kind",
     };
     let problem = Problem::new(
@@ -175,7 +211,9 @@ fn unknown_kind(document: &Document, api_version: &str, kind: &str) -> FieldErro
             "`{field}` is `{}`: apiVersion `{api_version}` with kind `{kind}` is not supported",
             document.text(field)
         ),
-        format!("use `{API_VERSION}` with `XdpPolicy`, or `v1` with `Pod`, one object per YAML document"),
+        format!(
+            "use `{API_VERSION}` with `XdpPolicy`, or `v1` with `Pod` or `Namespace`, one object per YAML document"
+        ),
     );
     FieldError {
         field: field.to_owned(),
@@ -188,6 +226,9 @@ fn object_name(document: &Document) -> String {
     let name = document.text("metadata.name");
     if kind.is_empty() || name.is_empty() {
         return String::new();
+    }
+    if kind == "Namespace" {
+        return format!("{kind} {name}");
     }
     let namespace = document.text("metadata.namespace");
     let namespace = if namespace.is_empty() {

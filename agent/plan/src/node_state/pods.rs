@@ -8,6 +8,7 @@ use super::{MAX_LISTED, Reconciled, TABLES, TableState, selects, short};
 use crate::{
     desired::DesiredPod,
     facts::{NotReady, Readiness},
+    permission,
     pod::Pod,
     policy::{Delivery, Policy},
     programmed::Programmed,
@@ -126,6 +127,9 @@ impl PodStatus<'_> {
             return Some(self.missing());
         }
         let not_ready = |(pod, _): &(&DesiredPod, bool)| {
+            if pod.not_permitted && !deliveries.is_empty() {
+                return Some(self.not_permitted());
+            }
             deliveries.iter().find_map(|delivery| {
                 let own = match delivery {
                     Delivery::Redirect => &pod.readiness,
@@ -135,6 +139,14 @@ impl PodStatus<'_> {
             })
         };
         self.desired.iter().find_map(not_ready)
+    }
+
+    fn not_permitted(&self) -> Obstacle {
+        Obstacle {
+            reason: node::NOT_PERMITTED,
+            own: node::NOT_PERMITTED.to_owned(),
+            message: permission::not_permitted(&self.pod.namespace),
+        }
     }
 
     fn missing(&self) -> Obstacle {

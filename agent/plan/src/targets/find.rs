@@ -243,6 +243,8 @@ fn is_same(a: &Pod, b: &Pod) -> bool {
 }
 
 fn delivers(policies: &[Arc<Policy>], delivery: Delivery) -> bool {
-    let mut redirecting = policies.iter().filter(|policy| policy.redirects());
+    let mut redirecting = policies
+        .iter()
+        .filter(|policy| policy.redirects() && policy.redirect_permitted);
     redirecting.any(|policy| policy.delivery == delivery)
 }

@@ -21,6 +21,7 @@ pub fn policy(namespace: &str, name: &str, rules: Vec<Rule>) -> Policy {
         enforcement: Enforcement::Enforce,
         delivery: Delivery::Redirect,
         rules,
+        redirect_permitted: true,
     }
 }
 

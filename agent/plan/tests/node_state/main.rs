@@ -252,3 +252,27 @@ fn the_status_is_bounded() {
     );
     assert_eq!(state.policies[0].pods.selected, 200);
 }
+
+#[test]
+fn a_policy_without_permission_to_redirect_says_so_and_so_do_its_pods() {
+    let mut policy = policy(1, RuleAction::Redirect);
+    policy.redirect_permitted = false;
+    let node = Node::with(policy);
+    let (reason, message, programmed) = node.policy_state();
+    assert_eq!((reason.as_str(), programmed), (node::NOT_PERMITTED, 0));
+    assert!(
+        message.contains("does not permit Redirect in the namespace `games` (`redirect.namespaceSelector`)"),
+        "{message}"
+    );
+    let pods = node.state().pods;
+    assert_eq!((pods.len(), pods[0].reason.as_str()), (2, "NotPermitted"));
+}
+
+#[test]
+fn a_policy_that_redirects_nothing_needs_no_permission() {
+    let mut policy = policy(1, RuleAction::Drop);
+    policy.redirect_permitted = false;
+    let node = Node::with(policy);
+    assert_eq!(node.policy_state().0, node::PROGRAMMED);
+    assert_eq!(node.state().pods, []);
+}

@@ -10,6 +10,7 @@ use xdp_core::{
     btf::field_offset,
     tables::{ABI_VERSION, Config, DEFAULT_FLOWS, maps, recent_len},
 };
+use xdp_plan::policy::MarkMask;
 
 use crate::datapath::{
     error::OpenError,
@@ -29,6 +30,8 @@ pub struct Settings {
     pub rejects_per_second: u32,
     /// Capacity of each flow table.
     pub flows: u32,
+    /// The bits of a packet's mark that rules may set.
+    pub mark_mask: MarkMask,
 }
 
 impl Default for Settings {
@@ -36,6 +39,7 @@ impl Default for Settings {
         Self {
             rejects_per_second: REJECTS_PER_SECOND,
             flows: DEFAULT_FLOWS,
+            mark_mask: MarkMask::default(),
         }
     }
 }
@@ -52,6 +56,7 @@ pub(in crate::datapath) fn write(
         abi: ABI_VERSION,
         devices_map_id: devices_map_id(pins)?,
         rejects_per_second: settings.rejects_per_second,
+        mark_mask: settings.mark_mask.0,
         recent_mask: recent_len(settings.flows) - 1,
         seed: if present.seed == 0 { random() } else { present.seed },
         ..Config::default()

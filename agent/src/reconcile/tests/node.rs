@@ -160,6 +160,7 @@ pub(super) fn objects(delivery: &str, rules: &[&str]) -> Objects {
         match object {
             ManifestObject::Policy(policy) => policies.push(policy),
             ManifestObject::Pod(pod) => pods.push(pod),
+            ManifestObject::Namespace(_) => {}
         }
     }
     let node_policy = |policy: &Arc<xdp_plan::policy::Policy>| NodePolicy {

@@ -8,6 +8,7 @@ use std::{
 use xdp_client::Store;
 use xdp_crds::XdpNodeStateStatus;
 use xdp_plan::{
+    permission::NamespaceLabels,
     pod::Pod,
     report::Problem,
     resolve::{PeerSlice, PolicyVersion},
@@ -28,6 +29,10 @@ pub(super) struct Cache {
     pub(super) peer_sets: Store<Result<PeerSlice, Problem>>,
     pub(super) pods: Store<Result<Pod, Problem>>,
     pub(super) nodes: Store<Node>,
+    /// Labels of namespaces.
+    pub(super) namespaces: Store<BTreeMap<String, String>>,
+    /// Whether the labels of namespaces are needed.
+    needs_namespaces: bool,
     /// The node's own state, as the API server stores it.
     pub(super) written: Store<Written>,
     /// The last known labels of the node: it may be absent for a while.
@@ -42,6 +47,14 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    /// Creates an empty cache.
+    pub(super) fn new(needs_namespaces: bool) -> Self {
+        Self {
+            needs_namespaces,
+            ..Self::default()
+        }
+    }
+
     /// Records a change that the loop has to read.
     pub(super) fn mark_changed(&mut self, now: Instant) {
         if let Some(node) = self.nodes.values().next() {
@@ -86,6 +99,10 @@ impl Cache {
             ("XdpPeerSets", self.peer_sets.is_complete()),
             ("Pods", self.pods.is_complete()),
             ("the Node", self.nodes.is_complete()),
+            (
+                "Namespaces",
+                !self.needs_namespaces || self.namespaces.is_complete(),
+            ),
         ];
         let missing = lists.into_iter().filter(|(_, complete)| !complete);
         missing.map(|(name, _)| name).collect()
@@ -101,6 +118,14 @@ impl Cache {
 
     pub(super) fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.values().filter_map(|pod| pod.as_ref().ok())
+    }
+
+    /// Returns the labels of all namespaces, by name.
+    pub(super) fn namespaces(&self) -> NamespaceLabels {
+        let namespaces = self.namespaces.iter();
+        namespaces
+            .map(|(key, labels)| (key.name.clone(), labels.clone()))
+            .collect()
     }
 
     /// Returns the node if it exists.

@@ -10,7 +10,7 @@ use xdp_client::object::{ObjectName, parse_field};
 use xdp_crds::{XdpPeerSetSpec, XdpPolicy, XdpPolicySpec};
 use xdp_plan::{
     pod::Pod,
-    policy::Policy,
+    policy::{MarkMask, Policy},
     report::Problem,
     resolve::{PeerSlice, PolicyVersion},
 };
@@ -30,7 +30,7 @@ pub(super) struct Written {
     pub(super) status: Value,
 }
 
-pub(super) fn policy(object: DynamicObject) -> PolicyVersion {
+pub(super) fn policy(object: DynamicObject, marks: MarkMask) -> PolicyVersion {
     let metadata = object.metadata;
     let ObjectName { namespace, name } = ObjectName::of(&metadata);
     let version = |content| PolicyVersion {
@@ -49,7 +49,8 @@ pub(super) fn policy(object: DynamicObject) -> PolicyVersion {
         spec,
         status: None,
     };
-    version(Policy::try_from(&object).map_err(|error| Problem::from(&error)))
+    let content = Policy::try_from(&object).and_then(|policy| policy.check_marks(marks).map(|()| policy));
+    version(content.map_err(|error| Problem::from(&error)))
 }
 
 pub(super) fn peer_slice(object: &DynamicObject) -> Result<PeerSlice, Problem> {

@@ -1,20 +1,27 @@
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::core::{DynamicObject, PartialObjectMeta, Status};
 use serde_json::{Value, json};
 use xdp_client::{
     Store,
-    object::Versioned,
+    object::{ObjectName, Versioned},
     watch::{Event, WatchError},
 };
 use xdp_crds::XdpNodeStateStatus;
+use xdp_plan::policy::MarkMask;
 
 use crate::source::cluster::{
     cache::Cache,
     objects,
     problems::{RequestFailure, watch_problem, write_problem},
 };
+
+/// The bits that the marks of rules may have.
+const MASK: MarkMask = MarkMask(0xff);
 
 fn dynamic(value: Value) -> DynamicObject {
     serde_json::from_value(value).unwrap()
@@ -57,7 +64,11 @@ fn reasons(cache: &mut Cache, now: Instant) -> Vec<String> {
 
 /// All lists are complete: there is a node and nothing else.
 fn complete() -> Cache {
-    let mut cache = Cache::default();
+    completed(Cache::default())
+}
+
+/// Completes all lists but that of namespaces.
+fn completed(mut cache: Cache) -> Cache {
     list(&mut cache.policies, []);
     list(&mut cache.peer_sets, []);
     list(&mut cache.pods, []);
@@ -79,8 +90,13 @@ fn a_malformed_policy_names_its_field_and_does_not_hide_the_others() {
     let bad = json!({"podSelector": {}, "ingress": [{"name": "all", "action": "Pas"}]});
     let strange = json!({"podSelector": {}, "colour": "red"});
     let invalid = json!({"podSelector": {}, "priority": 1001});
-    let message = |spec: &Value| objects::policy(policy("p", spec)).content.unwrap_err().message;
-    assert!(objects::policy(policy("p", &good)).content.is_ok());
+    let message = |spec: &Value| {
+        objects::policy(policy("p", spec), MASK)
+            .content
+            .unwrap_err()
+            .message
+    };
+    assert!(objects::policy(policy("p", &good), MASK).content.is_ok());
     assert!(
         message(&bad).starts_with("`spec.ingress[0].action`: unknown variant `Pas`"),
         "{}",
@@ -88,8 +104,14 @@ fn a_malformed_policy_names_its_field_and_does_not_hide_the_others() {
     );
     assert!(message(&strange).contains("unknown field `colour`"));
     assert!(message(&invalid).contains("spec.priority"));
+    let marked = |mark: u32| {
+        let rule = json!({"name": "all", "action": "Redirect", "mark": mark});
+        json!({"podSelector": {}, "ingress": [rule]})
+    };
+    assert!(objects::policy(policy("p", &marked(0xff)), MASK).content.is_ok());
+    assert!(message(&marked(0x100)).contains("outside the administrator's mask 0xff"));
     let without = dynamic(json!({"metadata": {"namespace": "games", "name": "p", "generation": 3}}));
-    let seen = objects::policy(without);
+    let seen = objects::policy(without, MASK);
     assert_eq!((seen.generation, seen.content.is_err()), (3, true));
 }
 
@@ -103,6 +125,25 @@ fn the_cache_has_no_objects_until_all_lists_are_complete() {
     cache.pods = Store::default();
     assert_eq!(cache.node_labels(), None);
     assert_eq!(reasons(&mut cache, now), ["WaitingForCluster"]);
+}
+
+#[test]
+fn namespaces_are_waited_for_only_if_their_labels_decide_about_redirects() {
+    let now = Instant::now();
+    let mut cache = completed(Cache::new(true));
+    assert_eq!(cache.node_labels(), None);
+    assert_eq!(reasons(&mut cache, now), ["WaitingForCluster"]);
+
+    let labels = BTreeMap::from([("redirect".to_owned(), "allowed".to_owned())]);
+    let games = Versioned {
+        name: ObjectName::new("", "games"),
+        version: 1,
+        value: Some(labels.clone()),
+    };
+    list(&mut cache.namespaces, [games]);
+    assert!(cache.node_labels().is_some());
+    assert_eq!(cache.namespaces(), BTreeMap::from([("games".to_owned(), labels)]));
+    assert!(completed(Cache::new(false)).node_labels().is_some());
 }
 
 #[test]
@@ -145,7 +186,10 @@ fn malformed_objects_are_problems_on_nodes_with_pods_in_their_namespace() {
     let bad = policy("p", &json!({"podSelector": {}, "priority": 1001}));
     list(
         &mut cache.policies,
-        [Versioned::new(&bad.metadata.clone(), Some(objects::policy(bad)))],
+        [Versioned::new(
+            &bad.metadata.clone(),
+            Some(objects::policy(bad, MASK)),
+        )],
     );
     assert_eq!(reasons(&mut cache, now), [] as [&str; 0]);
     let neighbour = pod("games");

@@ -37,6 +37,7 @@ pub(super) async fn all(client: &Client, shared: &Shared) {
         pods(client, shared, &here),
         nodes(client, shared, &own),
         states(client, shared, &own),
+        namespaces(client, shared),
     );
 }
 
@@ -46,8 +47,10 @@ async fn policies(client: &Client, shared: &Shared) {
         store: |cache| &mut cache.policies,
         wakes: true,
     };
-    let convert =
-        |object: DynamicObject| Versioned::new(&object.metadata.clone(), Some(objects::policy(object)));
+    let marks = shared.marks;
+    let convert = move |object: DynamicObject| {
+        Versioned::new(&object.metadata.clone(), Some(objects::policy(object, marks)))
+    };
     follow(untyped::<XdpPolicy>(client, ""), None, convert, watched, shared).await;
 }
 
@@ -84,6 +87,24 @@ async fn nodes(client: &Client, shared: &Shared, own: &str) {
     };
     let api = Api::<PartialObjectMeta<k8s::Node>>::all(client.clone());
     follow(api, Some(own), convert, watched, shared).await;
+}
+
+/// Watches the labels of namespaces, unless rules may redirect in all of them.
+async fn namespaces(client: &Client, shared: &Shared) {
+    if shared.redirects.are_all() {
+        return;
+    }
+    let watched = Watched {
+        kind: "Namespaces",
+        store: |cache| &mut cache.namespaces,
+        wakes: true,
+    };
+    let convert = |object: PartialObjectMeta<k8s::Namespace>| {
+        let labels = object.metadata.labels.clone().unwrap_or_default();
+        Versioned::new(&object.metadata, Some(labels))
+    };
+    let api = Api::<PartialObjectMeta<k8s::Namespace>>::all(client.clone());
+    follow(api, None, convert, watched, shared).await;
 }
 
 async fn states(client: &Client, shared: &Shared, own: &str) {

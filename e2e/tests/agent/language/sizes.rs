@@ -54,7 +54,10 @@ fn three_policies_with_250_rules_decide_in_order_of_priority() {
         fixture.policy_with(name, &spec, &rules);
     }
     assert_eq!(all, 250);
-    let agent = fixture.start(&["server"]);
+    let wide = ["--allowed-mark-mask", "0xffff"];
+    let mut agent = Agent::new(&fixture.lab, &fixture.manifests).arguments(&wide);
+    agent.start().unwrap();
+    agent.wait_for("the pod is ready", |status| status.ready("server"));
     no_problem(&agent);
     for (port, mark) in [
         (999, 0),

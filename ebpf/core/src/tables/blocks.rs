@@ -71,9 +71,15 @@ impl PodBlock {
     pub const NO_PEER: u16 = 2;
     /// The programs of the pod's reply path are attached. Without them, redirects pass, counted as fallbacks.
     pub const REPLY_PATH: u16 = 4;
-    /// No policy selects the pod any more. Its established flows are drained: their packets still reach the
-    /// pod past the stack, until the stack sees a packet of the flow.
+    /// No rule may redirect to the pod any more. Its established flows are drained: their packets still reach
+    /// the pod past the stack, until the stack sees a packet of the flow.
     pub const DRAIN: u16 = 8;
+    /// The administrator does not permit redirects in the pod's namespace: they pass, counted as fallbacks.
+    /// Always with [`Self::NOT_READY`] and [`Self::NO_PEER`].
+    pub const NOT_PERMITTED: u16 = 32;
+    /// The flags of a pod in a namespace where redirects are not permitted. Its flows from before take the
+    /// stack, too.
+    pub const WITHOUT_PERMISSION: u16 = Self::NOT_PERMITTED | Self::NOT_READY | Self::NO_PEER;
     /// Several interfaces carry an address of the pod, and nothing tells which one is the pod's: redirects
     /// pass. Set only with [`PodBlock::NOT_READY`] and [`PodBlock::NO_PEER`].
     pub const ADDRESS_IN_DOUBT: u16 = 256;

@@ -116,7 +116,7 @@ impl RuleFixture {
             classes,
             actions,
             flags: if rng.u8(..8) == 0 {
-                rng.u16(..8)
+                rng.u16(..8) | [0, PodBlock::WITHOUT_PERMISSION][usize::from(rng.bool())]
             } else {
                 PodBlock::REPLY_PATH
             },
@@ -289,6 +289,7 @@ impl RuleFixture {
         };
         let in_doubt = obstacle | PodBlock::ADDRESS_IN_DOUBT;
         let fallbacks = [
+            (self.flags & PodBlock::NOT_PERMITTED != 0, Fallback::NotPermitted),
             (self.flags & in_doubt == in_doubt, Fallback::AddressInDoubt),
             (peer && self.flags & PodBlock::NO_PEER != 0, Fallback::NoPeer),
             (!peer && self.flags & PodBlock::NOT_READY != 0, Fallback::NotReady),
