@@ -48,6 +48,7 @@ pub mod programmed {
         /// All reasons.
         ALL:
         PROGRAMMED = "Programmed", "True: programmed on every selected node, for every selected pod.";
+        HOST_PORTS = "HostPorts", "True: programmed for the pods' own addresses. Selected pods have a `hostPort`, too: packets to a node's address and such a port meet no rule. The message names them.";
         NO_PODS = "NoPods", "True: the policy selects no running pod, so there is nothing to program.";
         NOT_ACCEPTED = "NotAccepted", "False: the policy is not valid; see the condition Accepted.";
         NO_NODE_STATE = "NoNodeState", "False: a node runs selected pods, and its agent has not reported; check that the agent runs on it.";
@@ -73,6 +74,7 @@ pub mod node {
         POD_NOT_READY = "PodNotReady", "A selected pod cannot take redirected packets as the policy asks, so they pass to the stack; the node's `status.pods` has the reason.";
         PEERS_PENDING = "PeersPending", "The addresses of a source that selects pods are not known yet; until then the previous version stays programmed.";
         PENDING = "Pending", "The policy is not in the kernel's tables yet.";
+        HOST_PORTS = "HostPorts", "Programmed as written, and read back from the kernel, for the pods' own addresses; selected pods have a `hostPort`, and packets to the node's address and such a port meet no rule.";
         PROGRAMMED = "Programmed", "Programmed as written, and read back from the kernel.";
     }
 }

@@ -1,6 +1,10 @@
 //! Pods, with the fields that operator and agent need.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use k8s_openapi::api::core::v1 as k8s;
 use thiserror::Error;
@@ -26,6 +30,8 @@ pub struct Pod {
     /// Container ports by name and protocol. Of several with the same name the first one counts, as for
     /// Services.
     pub ports: BTreeMap<(String, Protocol), u16>,
+    /// Ports of the node that lead to the pod (`hostPort`).
+    pub host_ports: BTreeSet<(Protocol, u16)>,
     /// Whether the pod uses the network namespace of its node. Such a pod is never a target.
     pub host_network: bool,
     /// `spec.nodeName`; empty before the pod is scheduled.
@@ -147,6 +153,7 @@ impl TryFrom<&k8s::Pod> for Pod {
             labels: meta.labels.clone().unwrap_or_default(),
             addresses,
             ports: object.spec.as_ref().map(named_ports).unwrap_or_default(),
+            host_ports: object.spec.as_ref().map(host_ports).unwrap_or_default(),
             host_network: object.spec.as_ref().and_then(|spec| spec.host_network) == Some(true),
             node: object
                 .spec
@@ -158,25 +165,39 @@ impl TryFrom<&k8s::Pod> for Pod {
     }
 }
 
-/// Returns the named ports of the containers, then of the sidecars. Other init containers end before the pod
-/// runs.
-fn named_ports(spec: &k8s::PodSpec) -> BTreeMap<(String, Protocol), u16> {
+/// Returns the ports of the containers, then of the sidecars. Other init containers end before the pod runs.
+fn ports(spec: &k8s::PodSpec) -> impl Iterator<Item = (Protocol, &k8s::ContainerPort)> {
     let sidecars = spec.init_containers.iter().flatten();
     let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
     let containers = spec.containers.iter().chain(sidecars);
-    let mut named = BTreeMap::new();
-    for port in containers.flat_map(|container| container.ports.iter().flatten()) {
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    ports.filter_map(|port| {
         let protocol = match port.protocol.as_deref() {
             None | Some("TCP") => Protocol::Tcp,
             Some("UDP") => Protocol::Udp,
             Some("SCTP") => Protocol::Sctp,
-            Some(_) => continue,
+            Some(_) => return None,
         };
+        Some((protocol, port))
+    })
+}
+
+fn named_ports(spec: &k8s::PodSpec) -> BTreeMap<(String, Protocol), u16> {
+    let mut named = BTreeMap::new();
+    for (protocol, port) in ports(spec) {
         if let (Some(name), Ok(number)) = (&port.name, u16::try_from(port.container_port)) {
             named.entry((name.clone(), protocol)).or_insert(number);
         }
     }
     named
+}
+
+fn host_ports(spec: &k8s::PodSpec) -> BTreeSet<(Protocol, u16)> {
+    let numbers = ports(spec).filter_map(|(protocol, port)| {
+        let number = u16::try_from(port.host_port?).ok()?;
+        (number != 0).then_some((protocol, number))
+    });
+    numbers.collect()
 }
 
 fn addresses(object: &k8s::Pod, name: &str) -> Result<Vec<IpAddr>, PodError> {

@@ -20,6 +20,12 @@ pub use rule::{IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, 
 /// of a node are in the agent's documentation; a policy that exceeds one has the reason `LimitExceeded` in
 /// its status.
 ///
+/// Considered are packets that arrive on a NIC of the node that the administrator selected, with a pod's own
+/// address as their destination. All others meet no rule: packets of pods and processes on the same node,
+/// which cross no NIC; packets to a NodePort, a `hostPort`, or the address of a Service or load balancer,
+/// which the node's network stack translates later; packets inside a tunnel of an overlay network. A policy
+/// whose pods have a `hostPort` says so in its status.
+///
 /// Some packets meet no rule and always pass: ARP, IPv6 neighbour discovery and DHCP. A packet that cannot be
 /// parsed to its ports is dropped if a rule that could match it says Drop or Reject or has a rate limit;
 /// otherwise it passes. ICMP "fragmentation needed" and ICMPv6 "packet too big" are matched only by rules
@@ -38,7 +44,9 @@ pub use rule::{IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, 
     derive = "PartialEq",
     doc = "XdpPolicy has rules for packets that arrive on the nodes' NICs for a set of pods. They apply before the node's \
            network stack sees a packet: it is redirected straight into the pod, passed to the stack, dropped, or \
-           rejected.",
+           rejected. Packets that do not arrive on such a NIC, or not for a pod's own address, meet no rule: those of \
+           pods and processes on the same node; those to a NodePort, a hostPort, or the address of a Service or load \
+           balancer; those inside a tunnel of an overlay network.",
     printcolumn = r#"{"name": "Pods", "type": "integer", "jsonPath": ".status.pods.selected", "description": "Pods that the policy selects"}"#,
     printcolumn = r#"{"name": "Nodes", "type": "integer", "jsonPath": ".status.nodes.selected", "description": "Nodes that run them"}"#,
     printcolumn = r#"{"name": "Ready", "type": "integer", "jsonPath": ".status.nodes.programmed", "description": "Nodes on which the policy is programmed, read back from the kernel"}"#,

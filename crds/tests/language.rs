@@ -151,6 +151,24 @@ fn a_port_name_belongs_to_a_protocol_and_the_first_container_that_has_it() {
 }
 
 #[test]
+fn host_ports_are_those_of_containers_and_sidecars() {
+    let pod = pod(&json!({
+        "initContainers": [
+            {"name": "a", "ports": [{"containerPort": 1, "hostPort": 1}]},
+            {"name": "b", "restartPolicy": "Always",
+                "ports": [{"containerPort": 2, "hostPort": 9002, "protocol": "UDP"}]},
+        ],
+        "containers": [{"name": "c", "ports": [
+            {"containerPort": 3, "hostPort": 9003}, {"containerPort": 4}, {"containerPort": 5, "hostPort": 0},
+        ]}],
+    }));
+    assert_eq!(
+        pod.host_ports,
+        [(Protocol::Tcp, 9003), (Protocol::Udp, 9002)].into()
+    );
+}
+
+#[test]
 fn of_init_containers_only_sidecars_have_ports() {
     let port = |name: &str, number: u16| json!([{"name": name, "containerPort": number}]);
     let pod = pod(&json!({

@@ -132,6 +132,7 @@ fn not_accepted() -> ConditionValue {
 
 fn programmed(verdicts: Vec<NodeVerdict<'_>>, nodes: Ratio, pods: Ratio) -> ConditionValue {
     let limitations = message::limitations(&verdicts);
+    let has_host_ports = verdicts.iter().any(|verdict| verdict.has_host_ports);
     let mut obstacles: Vec<(&str, Obstacle)> = verdicts
         .into_iter()
         .filter_map(|verdict| Some((verdict.node, verdict.obstacle?)))
@@ -150,7 +151,11 @@ fn programmed(verdicts: Vec<NodeVerdict<'_>>, nodes: Ratio, pods: Ratio) -> Cond
         ),
         None => (
             true,
-            programmed::PROGRAMMED.to_owned(),
+            if has_host_ports {
+                programmed::HOST_PORTS.to_owned()
+            } else {
+                programmed::PROGRAMMED.to_owned()
+            },
             format!(
                 "programmed for {} on {}{limitations}",
                 message::count(pods.selected, "pod"),

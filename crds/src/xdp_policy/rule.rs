@@ -181,6 +181,19 @@ pub enum Protocol {
     Icmpv6,
 }
 
+impl Protocol {
+    /// Returns the name, as in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+            Self::Icmp => "ICMP",
+            Self::Icmpv6 => "ICMPv6",
+        }
+    }
+}
+
 /// What happens to a packet that a rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum RuleAction {

@@ -1,5 +1,6 @@
 //! What the administrator allows policies to do, set in the chart: bits of marks, and redirects by namespace.
 
+use serde_json::json;
 use xdp_e2e::installed::{ClusterPodSpec, Installation, condition, policy};
 
 use crate::fixture::{PLAYERS, Rule, deliver};
@@ -86,4 +87,24 @@ fn rules_redirect_only_in_namespaces_that_the_administrator_selects() {
     deliver(installed, &pod, 50);
     label("redirect=no");
     space.until_not_programmed("game", "NotPermitted").unwrap();
+}
+
+#[test]
+fn a_policy_whose_pods_have_host_ports_says_so() {
+    let installed = Installation::shared();
+    let _turn = Installation::together();
+    let space = installed.space("host-ports").unwrap();
+    let mut object = ClusterPodSpec::new("server", "game", 2).manifest();
+    object["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(18080);
+    space.apply(&object.to_string()).unwrap();
+    space.wait_pod("server").unwrap();
+    space.policy("game", "game", &[PLAYERS]).unwrap();
+    let programmed = space.until_programmed("game", 1).unwrap();
+    let condition = condition(&programmed, "Programmed").unwrap();
+    assert_eq!(condition["reason"], "HostPorts");
+    let message = condition["message"].as_str().unwrap();
+    assert!(
+        message.contains("Pod host-ports/server: TCP 18080: packets to the node's address and this port"),
+        "{message}"
+    );
 }

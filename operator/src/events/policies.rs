@@ -29,6 +29,7 @@ struct Record {
 enum PolicyEvent {
     Refused { message: String },
     Programmed { generation: i64 },
+    HostPorts { generation: i64 },
     Failing { reason: String },
 }
 
@@ -95,6 +96,9 @@ fn event(status: &XdpPolicyStatus) -> Option<PolicyEvent> {
         programmed::PROGRAMMED => Some(PolicyEvent::Programmed {
             generation: programmed.observed_generation.unwrap_or_default(),
         }),
+        programmed::HOST_PORTS => Some(PolicyEvent::HostPorts {
+            generation: programmed.observed_generation.unwrap_or_default(),
+        }),
         programmed::NO_PODS => None,
         reason if status::is_transient(reason) => None,
         reason => Some(PolicyEvent::Failing {
@@ -107,7 +111,9 @@ fn draft(name: &ObjectName, policy: &PolicyObject, event: &PolicyEvent) -> Optio
     let conditions = &policy.status.as_ref()?.conditions;
     let (kind, action) = match event {
         PolicyEvent::Refused { .. } => (ACCEPTED, "Validate"),
-        PolicyEvent::Programmed { .. } | PolicyEvent::Failing { .. } => (PROGRAMMED, "Program"),
+        PolicyEvent::Programmed { .. } | PolicyEvent::HostPorts { .. } | PolicyEvent::Failing { .. } => {
+            (PROGRAMMED, "Program")
+        }
     };
     let condition = status::find(conditions, kind)?;
     Some(EventDraft {

@@ -136,6 +136,16 @@ fn a_lasting_failure_has_an_event_and_so_has_its_end() {
 }
 
 #[test]
+fn pods_with_host_ports_have_a_warning_and_so_has_a_new_generation() {
+    let noted = |generation| valid(("True", "HostPorts"), generation);
+    let mut reader = Reader::of(&programmed(1));
+    assert_eq!(reader.read(&noted(1)), event("HostPorts", true));
+    assert_eq!(reader.read(&noted(1)), None);
+    assert_eq!(reader.read(&noted(2)), event("HostPorts", true));
+    assert_eq!(reader.read(&programmed(2)), event("Programmed", false));
+}
+
+#[test]
 fn a_short_failure_has_no_event_and_the_next_one_waits_again() {
     let mut reader = Reader::of(&programmed(1));
     let failing = valid(("False", "PodNotReady"), 1);

@@ -18,6 +18,8 @@ pub struct NodeVerdict<'a> {
     pub obstacle: Option<Obstacle>,
     /// What the policy does not do there although it is programmed; empty if nothing is known.
     pub limitation: String,
+    /// Whether pods there have a `hostPort`.
+    pub has_host_ports: bool,
 }
 
 /// Why a policy is not programmed on a node.
@@ -74,12 +76,14 @@ pub fn verdict<'a>(
             } else {
                 String::new()
             },
+            has_host_ports: report.programmed && report.reason == node::HOST_PORTS,
         },
         Err(obstacle) => NodeVerdict {
             node,
             pods_programmed: 0,
             obstacle: Some(obstacle),
             limitation: String::new(),
+            has_host_ports: false,
         },
     }
 }

@@ -370,3 +370,24 @@ proptest! {
         prop_assert!(is_written(Some(&found), &again), "a status that is stored is not written again");
     }
 }
+
+#[test]
+fn a_policy_whose_pods_have_host_ports_says_so_although_it_is_programmed() {
+    let noted = PolicyState {
+        reason: node::HOST_PORTS.into(),
+        message: "1 of 1 pods have a hostPort".into(),
+        ..report(1, 1)
+    };
+    let nodes = [("a", Some(report(1, 1))), ("b", Some(noted.clone()))];
+    assert_eq!(
+        programmed(&sum(&policy(), &nodes, &at(0))),
+        (
+            "True",
+            "HostPorts",
+            "programmed for 2 pods on 2 nodes; but on b: 1 of 1 pods have a hostPort"
+        )
+    );
+    // What is not programmed is more important.
+    let nodes = [("a", Some(failing(node::NIC_PROBLEM, "no"))), ("b", Some(noted))];
+    assert_eq!(programmed(&sum(&policy(), &nodes, &at(0))).1, node::NIC_PROBLEM);
+}

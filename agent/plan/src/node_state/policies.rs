@@ -1,6 +1,6 @@
 //! Judges for each policy whether it is programmed.
 
-use xdp_crds::{NicMode, PolicyState, Ratio, conditions::node};
+use xdp_crds::{NicMode, PolicyState, Protocol, Ratio, conditions::node};
 
 use super::{
     Reconciled,
@@ -43,20 +43,22 @@ pub(super) fn state(
         0
     };
     let of_pods = of_pods(&lacking, selected.len());
-    let (reason, message) = worst(of_policy.into_iter().chain(of_pods));
-    let message = if reason == node::PROGRAMMED {
-        limitations(reconciled, policy).join("; ")
-    } else {
-        message
-    };
+    let host_ports = host_ports(&selected);
+    let (reason, message) = worst(of_policy.into_iter().chain(of_pods).chain(host_ports));
+    let is_programmed = [node::PROGRAMMED, node::HOST_PORTS].contains(&reason);
+    let mut messages = vec![message];
+    if is_programmed {
+        messages.extend(limitations(reconciled, policy));
+        messages.retain(|message| !message.is_empty());
+    }
     Some(PolicyState {
         namespace: node_policy.namespace.clone(),
         name: node_policy.name.clone(),
         uid: node_policy.uid.clone(),
         observed_generation: node_policy.generation,
-        programmed: reason == node::PROGRAMMED,
+        programmed: is_programmed,
         reason: reason.to_owned(),
-        message: short(&message),
+        message: short(&messages.join("; ")),
         pods: Ratio {
             selected: selected.len() as u32,
             programmed: programmed as u32,
@@ -138,6 +140,21 @@ fn of_pods(lacking: &[(&PodStatus<'_>, Obstacle)], selected: usize) -> Option<Po
         status.pod, obstacle.own, obstacle.message
     );
     Some((obstacle.reason, message))
+}
+
+/// Reports that pods can be reached by the node's address, too. Packets to it are not considered.
+fn host_ports(selected: &[&PodStatus<'_>]) -> Option<PolicyObstacle> {
+    let having = || selected.iter().filter(|status| !status.pod.host_ports.is_empty());
+    let first = having().next()?.pod;
+    let port = |(protocol, number): &(Protocol, u16)| format!("{} {number}", protocol.name());
+    let ports: Vec<String> = first.host_ports.iter().map(port).collect();
+    let message = format!(
+        "{} of {} pods have a hostPort; {first}: {}: packets to the node's address and this port meet no rule",
+        having().count(),
+        selected.len(),
+        ports.join(", ")
+    );
+    Some((node::HOST_PORTS, message))
 }
 
 fn with_remedy(problem: &Problem) -> String {

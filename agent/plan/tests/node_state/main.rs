@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fixture::{Node, not_ready, pod, policy, problem};
 use rstest::rstest;
-use xdp_crds::{NicMode, Ratio, conditions::node};
+use xdp_crds::{NicMode, Protocol, Ratio, conditions::node};
 use xdp_plan::{
     facts::{NotReady, Readiness},
     node_state::{API_SERVER, MAX_LISTED},
@@ -275,4 +275,24 @@ fn a_policy_that_redirects_nothing_needs_no_permission() {
     let node = Node::with(policy);
     assert_eq!(node.policy_state().0, node::PROGRAMMED);
     assert_eq!(node.state().pods, []);
+}
+
+#[test]
+fn a_policy_whose_pods_have_host_ports_is_programmed_and_says_so() {
+    let mut node = Node::default();
+    let pod = Arc::make_mut(&mut node.pods[1]);
+    pod.host_ports = [(Protocol::Tcp, 8080), (Protocol::Udp, 53)].into();
+    let policy = &node.state().policies[0];
+    assert_eq!(
+        (policy.programmed, policy.reason.as_str(), policy.pods.programmed),
+        (true, node::HOST_PORTS, 2)
+    );
+    assert_eq!(
+        policy.message,
+        "1 of 2 pods have a hostPort; Pod games/server-2: TCP 8080, UDP 53: packets to the node's address and this \
+         port meet no rule"
+    );
+    // What is not programmed is more important.
+    node.with_interface = vec![1];
+    assert_eq!(node.policy_state().0, node::POD_NOT_READY);
 }
