@@ -61,11 +61,8 @@ impl Bytes for [u8] {
     }
 }
 
-/// The most VLAN tags that are looked through. (The kernel could stack seven VLAN devices, but each tag makes
-/// the verifier process 150 instructions more.)
-pub const MAX_TAGS: u32 = 4;
-/// The most VLAN tags of a packet that is redirected or answered.
-pub const MAX_REMOVED_TAGS: u32 = 2;
+/// The most VLAN tags that a packet may have.
+pub const MAX_TAGS: u32 = 2;
 /// The most IPv6 extension headers that are walked: one more than RFC 8200 recommends.
 pub const MAX_EXTENSION_HEADERS: u32 = 6;
 

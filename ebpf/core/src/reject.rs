@@ -13,7 +13,7 @@ mod rst;
 
 use crate::{
     key::{PacketKey, column},
-    parse::{Bytes, ETHERNET, MAX_REMOVED_TAGS, TAG},
+    parse::{Bytes, ETHERNET, TAG},
     tables::{Action, ActionRecord, Address},
 };
 
@@ -102,7 +102,6 @@ pub(crate) fn answer<B: Bytes + ?Sized>(
 ) -> Option<RejectWith> {
     if record.action != Action::Reject as u8
         || key.group_mac() | key.fragment() != 0
-        || key.tags() > MAX_REMOVED_TAGS
         || !is_one_host(key.source())
         || !is_one_host(key.destination())
     {

@@ -24,7 +24,7 @@ use crate::{
     },
     key::{PacketKey, Scratch},
     parse::{
-        Bytes, MAX_REMOVED_TAGS, {self},
+        Bytes, {self},
     },
     reject::{
         RejectWith, {self},
@@ -283,8 +283,6 @@ fn needs_stack(key: &PacketKey, pod: &PodBlock) -> Option<Fallback> {
         Some(Fallback::IpOptions)
     } else if key.receiver() & Receiver::UNCERTAIN != 0 {
         Some(Fallback::PortState)
-    } else if key.tags() > MAX_REMOVED_TAGS {
-        Some(Fallback::NoUntag)
     } else {
         None
     }

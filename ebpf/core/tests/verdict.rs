@@ -506,33 +506,6 @@ fn without_permission_only_redirects_change() {
 }
 
 #[test]
-fn more_tags_than_can_be_removed_evade_no_drop_and_are_not_redirected() {
-    for (tags, v6) in [(3, false), (3, true), (4, false), (4, true)] {
-        let shape = PacketShape {
-            tags,
-            ..PacketShape::udp(if v6 { SOURCE_V6 } else { SOURCE }, v6)
-        };
-        assert_eq!(verdict(all(Action::Drop), &shape), DROP);
-        let silent = Verdict::RejectedSilently {
-            rule: 7,
-            reason: Event::RejectSilent,
-        };
-        assert_eq!(verdict(all(Action::Reject), &shape), silent);
-        for flags in [0, ActionRecord::PEER] {
-            let record = ActionRecord {
-                flags,
-                ..all(Action::Redirect)
-            };
-            let fallen = Verdict::FallBack {
-                rule: 7,
-                reason: Fallback::NoUntag,
-            };
-            assert_eq!(verdict(record, &shape), fallen);
-        }
-    }
-}
-
-#[test]
 fn without_permission_flows_from_before_take_the_stack_too() {
     let shape = udp();
     let bytes = shape.frame();

@@ -198,8 +198,7 @@ fn outcome(
                 || packet.group_mac
                 || packet.options
                 || packet.fragment
-                || packet.ip_len > interface.mtu
-                || packet.tags > 2 =>
+                || packet.ip_len > interface.mtu =>
         {
             OracleOutcome::FallBack
         }

@@ -67,8 +67,6 @@ pub struct PacketFields {
     pub icmp: Option<(u8, u8)>,
     /// Length of the IP packet.
     pub ip_len: usize,
-    /// Number of VLAN tags.
-    pub tags: usize,
     /// Whether the destination MAC is a multicast address.
     pub group_mac: bool,
     /// Whether there are IPv4 options or an IPv6 hop-by-hop header.
@@ -137,7 +135,7 @@ impl PacketSpec {
         let mapped = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
         let length = if self.is_jumbogram() { 40 } else { self.ip().len() };
         let needed = 14 + 4 * self.tags + length;
-        self.tags <= 4
+        self.tags <= 2
             && !self.arp
             && !mapped(self.source)
             && !mapped(self.destination)
@@ -184,7 +182,6 @@ impl PacketSpec {
             ports: has_ports.then(|| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))),
             icmp: (self.protocol == own_icmp && !later).then_some((a, b)),
             ip_len,
-            tags: self.tags,
             group_mac: self.group_mac,
             options: if self.destination.is_ipv4() {
                 self.options > 0

@@ -113,7 +113,7 @@ fn frames_that_the_stack_cannot_read_pass_unchanged_and_are_counted_by_reason() 
     };
     let mut mapped = [0; 16];
     mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 1, 0, 2]);
-    let tags: Vec<u8> = [0x81, 0, 0, 7].repeat(5);
+    let tags: Vec<u8> = [0x81, 0, 0, 7].repeat(3);
     let cases = [
         ("Short", changed(&|frame| frame.truncate(14 + 9))),
         ("Truncated", changed(&|frame| frame.truncate(14 + 20 + 8 + 5))),

@@ -16,7 +16,7 @@ pub(crate) fn parse(frame: &[u8]) -> Parsed {
     let mut tags = 0;
     let mut vlans = [(0, 0); 2];
     while [0x8100, 0x88a8].contains(&u16_at(rest, 0)) {
-        if tags == 4 {
+        if tags == 2 {
             return Err(Unparsed::TooManyTags);
         }
         if rest.len() < 6 {

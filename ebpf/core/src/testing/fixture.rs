@@ -299,7 +299,6 @@ impl RuleFixture {
             (facts.ip_len > 1500, Fallback::TooLong),
             (facts.ttl < 2, Fallback::TimeToLive),
             (facts.options, Fallback::IpOptions),
-            (facts.tags > 2, Fallback::NoUntag),
         ];
         if let Some((_, reason)) = fallbacks.into_iter().find(|(applies, _)| *applies) {
             return VerdictSummary::FallBack(record.rule, reason);
@@ -399,7 +398,7 @@ fn answer(facts: &PacketFacts) -> Option<RejectWith> {
     });
     let is_tcp = facts.protocol == 6;
     let is_reset = is_tcp && facts.tcp_flags.is_none_or(|flags| flags & 4 != 0);
-    if is_group || is_error || is_reset || facts.group_mac || facts.fragment || facts.tags > 2 {
+    if is_group || is_error || is_reset || facts.group_mac || facts.fragment {
         return None;
     }
     Some(match (is_tcp, facts.v6) {

@@ -79,7 +79,7 @@ impl PacketShape {
         Self {
             v6,
             source,
-            tags: rng.choice([0, 0, 0, 1, 2, 3, 4]).unwrap_or(0),
+            tags: rng.choice([0, 0, 0, 1, 2]).unwrap_or(0),
             other_vlan: rng.u8(..16) == 0,
             other_mac: rng.u8(..16) == 0,
             ttl: rng.choice([0, 1, 2, 64, 64, 64, 64, 255]).unwrap_or(64),

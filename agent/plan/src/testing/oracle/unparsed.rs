@@ -66,7 +66,6 @@ fn candidate(source: IpAddr, destination: IpAddr, protocol: u8, number: u16) -> 
         ports: [6, 17, 132].contains(&protocol).then_some((0xc001, number)),
         icmp: is_icmp.then_some((kind, code)),
         ip_len: 40,
-        tags: 0,
         group_mac: false,
         fragment: false,
     }
