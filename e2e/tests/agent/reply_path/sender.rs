@@ -2,13 +2,17 @@
 
 use std::net::IpAddr;
 
-use xdp_lab::{LabPod, RawSocket, Style};
+use xdp_lab::{LabPod, RawSocket, Style, UdpReceiver};
 
 use super::{
     place::{Place, SOON, udp},
+    rules::run,
     side::{Side, WEB},
 };
-use crate::{fixture::at, frames};
+use crate::{
+    fixture::{at, spec},
+    frames::{self, on_wire},
+};
 
 const SOME: usize = 30_000;
 const SYN: u8 = 2;
@@ -78,5 +82,31 @@ fn what_a_pod_sends_as_another_neither_leaves_past_the_stack_nor_ends_its_flows(
             connection.echo(SOME).unwrap();
             super::place::request(&mut client, side.web(), 60, 60);
         });
+    }
+}
+
+/// An accomplice outside sends with the other pod's address: the answer would go to that pod.
+#[test]
+fn a_pod_does_not_reach_a_neighbour_that_the_stack_keeps_from_it() {
+    let place = Place::new(Style::Ptp, false);
+    let attacker = &place.pod;
+    let neighbour = place.fixture.lab.pod(&spec("neighbour", Style::Ptp, 7)).unwrap();
+    for program in ["iptables", "ip6tables"] {
+        run(place.node(), &[program, "-P", "FORWARD", "DROP"], "");
+    }
+    place.take_all();
+    let _agent = place.fixture.start(&["server"]);
+    let wire = RawSocket::sender(&place.fixture.client, &place.fixture.nic.wire).unwrap();
+    for (own, other) in [(attacker.v4(), neighbour.v4()), (attacker.v6(), neighbour.v6())] {
+        let inbox = UdpReceiver::bind(&neighbour.ns, at(other, CLIENT_PORT)).unwrap();
+        let opens = frames::udp(other, own, 7000, b"opens a flow");
+        wire.send(&on_wire(&place.fixture.nic, &[], &opens)).unwrap();
+        let socket = udp(&attacker.ns, at(own, 7000));
+        socket
+            .socket()
+            .send_to(b"past the stack", at(other, CLIENT_PORT))
+            .unwrap();
+        let arrived = inbox.wait_for(1, SOON);
+        assert!(arrived.is_err(), "{other}: {arrived:?}");
     }
 }
