@@ -48,6 +48,7 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
         let net = |index: usize| found[index].with(&found[0], |own, floor| own - floor);
         rows.extend(show(section, &[net(1), net(2), net(3)], sets * 4096, least));
     }
+    drops(testbed, &mut instruments, &workload, &contestants, (passes, repeat, least), section)?;
     let title = "ns per packet of tracked flows, net of the feeder; 110 pods, 11,000 rules";
     let columns = [
         "flows: program",
@@ -56,6 +57,38 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     ];
     section.table(title, &columns, rows);
     section.note(format!("Capacity of the flow table: {FLOWS} flows (`--flows`); the array that is looked up first has four slots per flow. Before the measurement, every flow is fed once, and both programs must decide it as the suite's list of rules does. Afterwards every flow must still be tracked, so no flow was opened or evicted during the measurement."));
+    Ok(())
+}
+
+/// Packets that a rule drops, and that belong to no connection of a pod: what the question for one costs.
+fn drops(
+    testbed: &mut Testbed<'_>,
+    instruments: &mut Instruments,
+    workload: &Workload,
+    contestants: &[ProgramFd],
+    (passes, repeat, least): (usize, u32, f64),
+    section: &mut Section,
+) -> Result<()> {
+    let (set, sets) = SIZES[1];
+    let count = sets as usize * 4096;
+    let flows = workload
+        .flows(FlowClass::Drop, count, 1, false)
+        .context("too few flows")?;
+    instruments.set_many_frames(set, &testbed.frames(workload, &flows)?)?;
+    let found = interleave(passes, contestants, |program| {
+        instruments.fed_many(program, set, sets, repeat)
+    })?;
+    let net = [1, 2, 3].map(|index| found[index].with(&found[0], |own, floor| own - floor));
+    section.fact("reply_path.drop", net[1].ratio(&net[0]).median());
+    let aa = aa_spread(&net[1], &net[2]).max(least);
+    let row = |(name, samples): (&str, &Samples)| {
+        section.add_trials(format!("dropped: {name}"), "ns", samples);
+        let times = samples.ratio(&net[0]).median();
+        vec![name.to_owned(), spread(samples), ratio(times, aa)]
+    };
+    let rows: Vec<_> = NAMES.into_iter().zip(&net).map(row).collect();
+    let title = "ns per packet that a rule drops, net of the feeder: the question whether the pod opened its connection";
+    section.table(title, &["program", "minimum / median / maximum", "relative to without"], rows);
     Ok(())
 }
 
