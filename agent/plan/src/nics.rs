@@ -29,7 +29,6 @@ pub use stations::{Stations, stations};
 pub use support::{RuleSupport, Support, rule_support};
 pub use tunnels::{Tunnel, tunnel_not_decided};
 pub use uppers::{Uppers, advice, uppers};
-
 use xdp_core::tables::TagId;
 
 /// An interface as `RTM_GETLINK` describes it.
@@ -75,6 +74,8 @@ pub struct HostLink {
     pub bridge_vlans: Vec<BridgeVlan>,
     /// Whether a macvlan takes all frames of its lower interface (mode `passthru`).
     pub passthru: bool,
+    /// Whether a macvlan takes frames by their source address alone (mode `source`).
+    pub by_source: bool,
     /// The tunnel, if the interface is one.
     pub tunnel: Option<Tunnel>,
     /// The attached XDP program.
@@ -129,10 +130,6 @@ pub struct Driver {
 }
 
 /// The facts about an interface that may be a NIC.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "settings that do not depend on each other"
-)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,

@@ -19,6 +19,8 @@ mod monitor;
 mod netconf;
 mod networks;
 mod route;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 
 pub use facts::{FactsReader, facts};

@@ -40,7 +40,7 @@ pub(super) fn add_vlans(client: &mut Client, links: &mut [HostLink]) -> Result<(
     Ok(())
 }
 
-fn decode(message: &[u8]) -> Result<(u32, Vec<BridgeVlan>), DecodeError> {
+pub(super) fn decode(message: &[u8]) -> Result<(u32, Vec<BridgeVlan>), DecodeError> {
     let header = LinkHeader::parse(message)?;
     let mut vlans = Vec::new();
     for attribute in NlasIterator::new(message.get(HEADER_LEN..).unwrap_or_default()) {
@@ -74,13 +74,7 @@ fn decode_vlans(nested: &[u8]) -> Result<Vec<BridgeVlan>, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes
-    }
+    use crate::node::netlink::tests::attribute;
 
     #[test]
     fn vlans_are_read_with_their_flags() {

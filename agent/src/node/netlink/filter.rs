@@ -38,7 +38,7 @@ pub fn clsact_filters(ifindex: u32, egress: bool) -> Result<Vec<TcFilter>, Netli
 }
 
 /// Decodes `struct tcmsg`. The attributes are not needed.
-fn decode(message: &[u8]) -> Result<TcFilter, DecodeError> {
+pub(super) fn decode(message: &[u8]) -> Result<TcFilter, DecodeError> {
     let word = |at: usize| {
         let bytes = message.get(at..at + 4).ok_or("a filter's header is cut short");
         parse_u32(bytes.map_err(DecodeError::from)?)

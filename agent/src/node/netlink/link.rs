@@ -37,6 +37,7 @@ const IFLA_VLAN_PROTOCOL: u16 = 5;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const MACVLAN_MODE_PASSTHRU: u32 = 8;
+const MACVLAN_MODE_SOURCE: u32 = 16;
 /// State of a port: the first attribute of a bridge's ports as well as of a bond's.
 const IFLA_BRPORT_STATE: u16 = 1;
 const BR_STATE_FORWARDING: u8 = 3;
@@ -138,7 +139,9 @@ fn decode_data(nested: &[u8], link: &mut HostLink) -> Result<(), DecodeError> {
             ("vlan", IFLA_VLAN_PROTOCOL) => protocol = parse_u16_be(value)?,
             ("bridge", IFLA_BR_VLAN_FILTERING) => link.filters_vlans = parse_u8(value)? != 0,
             ("macvlan" | "macvtap", IFLA_MACVLAN_MODE) => {
-                link.passthru = parse_u32(value)? == MACVLAN_MODE_PASSTHRU;
+                let mode = parse_u32(value)?;
+                link.passthru = mode == MACVLAN_MODE_PASSTHRU;
+                link.by_source = mode == MACVLAN_MODE_SOURCE;
             }
             _ => {}
         }
@@ -202,14 +205,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use crate::node::netlink::tests::attribute;
 
     #[test]
     fn unknown_and_odd_attributes_do_not_hide_an_interface() {

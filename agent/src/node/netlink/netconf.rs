@@ -34,7 +34,7 @@ impl ReversePathFilters {
         self.all.max(own.copied().unwrap_or_default())
     }
 
-    fn add(&mut self, message: &[u8]) -> Result<(), DecodeError> {
+    pub(super) fn add(&mut self, message: &[u8]) -> Result<(), DecodeError> {
         let (mut ifindex, mut filter) = (None, None);
         for attribute in NlasIterator::new(message.get(HEADER_LEN..).unwrap_or_default()) {
             let attribute = attribute?;

@@ -22,7 +22,7 @@ pub(crate) fn with_networks() -> Result<BTreeSet<u32>, NetlinkError> {
 }
 
 /// Decodes `struct ifaddrmsg`: family, prefix length, flags, scope, index. The attributes are not needed.
-fn decode(message: &[u8]) -> Result<Option<u32>, DecodeError> {
+pub(super) fn decode(message: &[u8]) -> Result<Option<u32>, DecodeError> {
     let Some([family, prefix, _, scope, index @ ..]) = message.get(..8) else {
         return Err("an address's header is cut short".into());
     };

@@ -48,7 +48,7 @@ pub(crate) fn output_interface(
     }
 }
 
-fn decode(message: &[u8]) -> Result<Option<u32>, DecodeError> {
+pub(super) fn decode(message: &[u8]) -> Result<Option<u32>, DecodeError> {
     if message.get(TYPE) != Some(&RTN_UNICAST) {
         return Ok(None);
     }

@@ -45,14 +45,7 @@ fn index(data: &[u8], kind: u16) -> Result<Option<u32>, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use crate::node::netlink::tests::attribute;
 
     fn decoded(kind: &str, link: u16, lower: u32) -> Option<Tunnel> {
         let data = [attribute(link, &lower.to_ne_bytes()), attribute(99, &[1])].concat();

@@ -1,11 +1,9 @@
 //! Flow tracking: which packets belong to tracked flows, and when flows begin and end.
 
-mod memory;
 mod opened;
 mod race;
 mod rule;
 
-use memory::Memory;
 use rstest::rstest;
 use xdp_core::{
     events::{Fallback, FlowEvent},
@@ -13,7 +11,10 @@ use xdp_core::{
         Direction, DrainScope, FlowMap, FlowPacket, PacketRole, ReplyDecision, drains, stack_delivered,
         stack_sent, track_inbound, track_reply,
     },
-    testing::wire::{ACK, RST, SYN, WirePacket, WireProtocol},
+    testing::{
+        FlowMemory,
+        wire::{ACK, RST, SYN, WirePacket, WireProtocol},
+    },
 };
 
 const SLOT: u32 = 7;
@@ -153,7 +154,7 @@ fn an_error_whose_quotation_says_no_flow_belongs_to_none(#[values(false, true)] 
 
 #[test]
 fn a_connection_is_tracked_from_its_opening_packet_on() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&WirePacket::new(false, WireProtocol::Tcp(flags))));
     assert_eq!(
         track_inbound(&ack, SLOT, &flows, || Ok(())),
@@ -172,7 +173,7 @@ fn a_connection_is_tracked_from_its_opening_packet_on() {
 #[test]
 fn a_connection_is_established_when_the_pod_has_accepted_it_and_not_before() {
     let out = |flags| from_pod(&WirePacket::new(false, WireProtocol::Tcp(flags)));
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let syn = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
     track_inbound(&syn, SLOT, &flows, || Ok(())).unwrap();
     for refusal in [SYN | ACK, RST, RST | ACK] {
@@ -195,7 +196,7 @@ fn a_connection_is_established_when_the_pod_has_accepted_it_and_not_before() {
 
 #[test]
 fn a_flood_of_opening_packets_that_are_answered_establishes_nothing() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     for port in 1..1000 {
         let wire = WirePacket::new(true, WireProtocol::Tcp(SYN)).with_port(port);
         track_inbound(&to_pod(&wire), SLOT, &flows, || Ok(())).unwrap();
@@ -219,7 +220,7 @@ fn the_stack_reclaims_a_flow_when_it_delivers_an_opening_packet(
     protocol: WireProtocol,
     #[values(false, true)] answered: bool,
 ) {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let opening = WirePacket::new(false, protocol);
     track_inbound(&to_pod(&opening), SLOT, &flows, || Ok(())).unwrap();
     let following = match protocol {
@@ -241,7 +242,7 @@ fn the_stack_reclaims_a_flow_when_it_delivers_an_opening_packet(
 
 #[test]
 fn established_flows_move_to_the_stack_only_when_the_pod_is_drained() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| to_pod(&WirePacket::new(false, WireProtocol::Tcp(flags))));
     track_inbound(&syn, SLOT, &flows, || Ok(())).unwrap();
     assert_eq!(stack_delivered(&ack, || false, &flows), None);
@@ -255,7 +256,7 @@ fn established_flows_move_to_the_stack_only_when_the_pod_is_drained() {
 
 #[test]
 fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let syn = WirePacket::new(false, WireProtocol::Tcp(SYN));
     track_inbound(&to_pod(&syn), SLOT, &flows, || Ok(())).unwrap();
     assert_eq!(
@@ -275,7 +276,7 @@ fn a_pod_that_opens_a_connection_itself_ends_the_flow_with_its_ports() {
 
 #[test]
 fn the_stack_keeps_a_flow_that_a_pod_opened_even_if_it_was_tracked_by_mistake() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let udp = WirePacket::new(true, WireProtocol::Udp);
     // The answer arrives before the program on the NIC has recorded the flow.
     assert_eq!(
@@ -296,7 +297,7 @@ fn the_stack_keeps_a_flow_that_a_pod_opened_even_if_it_was_tracked_by_mistake() 
 
 #[test]
 fn a_flow_that_cannot_be_inserted_is_the_stacks() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     flows.full.set(true);
     let syn = to_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
     assert_eq!(
@@ -311,7 +312,7 @@ fn icmp_errors_about_tracked_flows_are_delivered_whatever_rules_say(
     #[values(false, true)] v6: bool,
     #[values(false, true)] answered: bool,
 ) {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let udp = WirePacket::new(v6, WireProtocol::Udp);
     let error = udp
         .error_about(&udp.reply().frame())
@@ -351,7 +352,7 @@ fn icmp_errors_about_tracked_flows_are_delivered_whatever_rules_say(
 
 #[test]
 fn a_pod_without_policies_keeps_its_established_flows() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows, || Ok(())).unwrap();
     let drained = || drains(&to_pod(&ack), DrainScope::Established, SLOT, &flows);
@@ -364,7 +365,7 @@ fn a_pod_without_policies_keeps_its_established_flows() {
 
 #[test]
 fn protocols_without_a_reply_path_are_the_stacks() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     for wire in [
         WirePacket::new(false, WireProtocol::Other(47)),
         WirePacket::new(true, WireProtocol::Other(50)),
@@ -383,7 +384,7 @@ fn protocols_without_a_reply_path_are_the_stacks() {
 
 #[test]
 fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let udp = WirePacket::new(false, WireProtocol::Udp);
     track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
     track_reply(&from_pod(&udp), &flows);
@@ -401,7 +402,7 @@ fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
 
 #[test]
 fn a_flow_that_is_evicted_while_it_is_in_use_is_restored() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows, || Ok(())).unwrap();
     track_reply(&from_pod(&ack), &flows);
@@ -423,7 +424,7 @@ fn a_flow_that_is_evicted_while_it_is_in_use_is_restored() {
 
 #[test]
 fn a_flow_that_was_deleted_is_not_restored() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let [syn, ack] = [SYN, ACK].map(|flags| WirePacket::new(false, WireProtocol::Tcp(flags)));
     track_inbound(&to_pod(&syn), SLOT, &flows, || Ok(())).unwrap();
     track_reply(&from_pod(&ack), &flows);

@@ -6,10 +6,13 @@ use xdp_core::{
         Direction, FlowPacket, is_opened_by_pod, may_be_opened_by_pod, note_sent, stack_delivered,
         stack_sent, track_inbound, track_reply,
     },
-    testing::wire::{ACK, RST, SYN, WirePacket, WireProtocol},
+    testing::{
+        FlowMemory,
+        wire::{ACK, RST, SYN, WirePacket, WireProtocol},
+    },
 };
 
-use super::{SLOT, memory::Memory};
+use super::SLOT;
 
 const INIT: u8 = 1;
 const INIT_ACK: u8 = 2;
@@ -56,11 +59,11 @@ fn conversations(v6: bool) -> Vec<(FlowPacket, Vec<FlowPacket>)> {
 #[rstest]
 fn answers_to_what_the_pod_opened_are_its_own_and_those_of_strangers_are_not(
     #[values(false, true)] v6: bool,
-    #[values(note_sent, |packet: &FlowPacket, flows: &Memory| { let _ = stack_sent(packet, flows); })]
-    note: fn(&FlowPacket, &Memory),
+    #[values(note_sent, |packet: &FlowPacket, flows: &FlowMemory| { let _ = stack_sent(packet, flows); })]
+    note: fn(&FlowPacket, &FlowMemory),
 ) {
     for (opens, answers) in conversations(v6) {
-        let flows = Memory::default();
+        let flows = FlowMemory::default();
         for answer in &answers {
             assert!(!is_opened_by_pod(answer, &flows), "{answer:?}");
         }
@@ -86,7 +89,7 @@ fn errors_about_what_the_pod_sent_are_its_own(#[values(false, true)] v6: bool) {
         WireProtocol::Udp,
         WireProtocol::Echo,
     ] {
-        let flows = Memory::default();
+        let flows = FlowMemory::default();
         let wire = WirePacket::new(v6, protocol);
         // An echo request of the pod has the addresses of one to the pod, in the opposite order.
         let (sent, error) = if protocol == WireProtocol::Echo {
@@ -105,7 +108,7 @@ fn errors_about_what_the_pod_sent_are_its_own(#[values(false, true)] v6: bool) {
 
 #[test]
 fn a_packet_that_opens_a_connection_belongs_to_none_of_the_pods() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     for opens in [WireProtocol::Tcp(SYN), WireProtocol::Sctp(INIT)] {
         let wire = WirePacket::new(false, opens);
         note_sent(&from_pod(&wire), &flows);
@@ -115,7 +118,7 @@ fn a_packet_that_opens_a_connection_belongs_to_none_of_the_pods() {
 
 #[test]
 fn what_a_pod_answers_or_refuses_opens_nothing() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     let wire = |protocol| WirePacket::new(false, protocol);
     for protocol in [
         WireProtocol::Tcp(ACK),
@@ -142,7 +145,7 @@ fn what_a_pod_answers_or_refuses_opens_nothing() {
 fn a_server_that_answers_datagrams_past_or_through_the_stack_opens_nothing() {
     let datagram = WirePacket::new(false, WireProtocol::Udp);
     let [inward, outward] = [to_pod(&datagram), from_pod(&datagram)];
-    let heard: [fn(&FlowPacket, &Memory); 2] = [
+    let heard: [fn(&FlowPacket, &FlowMemory); 2] = [
         |packet, flows| {
             let _ = stack_delivered(packet, || false, flows);
         },
@@ -151,7 +154,7 @@ fn a_server_that_answers_datagrams_past_or_through_the_stack_opens_nothing() {
         },
     ];
     for heard in heard {
-        let flows = Memory::default();
+        let flows = FlowMemory::default();
         heard(&inward, &flows);
         flows.evict();
         note_sent(&outward, &flows);
@@ -159,7 +162,7 @@ fn a_server_that_answers_datagrams_past_or_through_the_stack_opens_nothing() {
         assert!(!is_opened_by_pod(&inward, &flows));
     }
     // A tracked flow whose answer takes the stack, because it is too long.
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     track_inbound(&inward, SLOT, &flows, || Ok(())).unwrap();
     track_reply(&outward, &flows);
     flows.epoch.set(flows.epoch.get() + 10 * PERIOD);
@@ -170,7 +173,7 @@ fn a_server_that_answers_datagrams_past_or_through_the_stack_opens_nothing() {
 
 #[test]
 fn no_number_of_datagrams_displaces_a_connection_and_the_oldest_goes_first() {
-    let flows = Memory::default();
+    let flows = FlowMemory::default();
     flows.one_set.set(true);
     let connection = from_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
     note_sent(&connection, &flows);
@@ -250,7 +253,7 @@ fn a_flow_belongs_to_the_side_that_opened_it() {
     let mut rng = fastrand::Rng::with_seed(4);
     let (mut own, mut others) = (0, 0);
     for _ in 0..500 {
-        let flows = Memory::default();
+        let flows = FlowMemory::default();
         let mut models = [Model::default(); 12];
         for _ in 0..200 {
             if rng.u8(..8) == 0 {

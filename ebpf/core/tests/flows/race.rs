@@ -4,13 +4,16 @@ use rstest::rstest;
 use xdp_core::{
     events::{Fallback, FlowEvent},
     flows::{FlowMap, ReplyDecision, is_recent, track_inbound, track_reply},
-    testing::wire::{ACK, SYN, WirePacket, WireProtocol},
+    testing::{
+        FlowMemory,
+        wire::{ACK, SYN, WirePacket, WireProtocol},
+    },
 };
 
-use crate::{SLOT, from_pod, memory::Memory, to_pod};
+use crate::{SLOT, from_pod, to_pod};
 
-fn opened(v6: bool) -> Memory {
-    let memory = Memory::default();
+fn opened(v6: bool) -> FlowMemory {
+    let memory = FlowMemory::default();
     let syn = WirePacket::new(v6, WireProtocol::Tcp(SYN));
     assert_eq!(
         track_inbound(&to_pod(&syn), SLOT, &memory, || Ok(())),
@@ -41,7 +44,7 @@ fn a_flow_that_moves_between_two_look_ups_is_found(#[values(false, true)] v6: bo
 #[rstest]
 fn a_tag_alone_says_what_all_look_ups_would(#[values(false, true)] v6: bool) {
     let ack = to_pod(&WirePacket::new(v6, WireProtocol::Tcp(ACK)));
-    let strange = Memory::default();
+    let strange = FlowMemory::default();
     assert!(!is_recent(&ack.key, &strange));
     assert_eq!(
         track_inbound(&ack, SLOT, &strange, || Ok(())),

@@ -3,10 +3,13 @@
 use xdp_core::{
     events::Fallback,
     flows::{Direction, ReplyDecision, stack_delivered, stack_sent, track_inbound, track_reply},
-    testing::wire::{ACK, RST, SYN, WirePacket, WireProtocol},
+    testing::{
+        FlowMemory,
+        wire::{ACK, RST, SYN, WirePacket, WireProtocol},
+    },
 };
 
-use super::{SLOT, memory::Memory};
+use super::SLOT;
 
 /// Something that happens to a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ fn tcp(step: Step, port: u16) -> WirePacket {
 }
 
 /// Carries a step out; whether its packet took the way past the stack, if it has one.
-fn carry_out(step: Step, wire: &WirePacket, is_udp: bool, flows: &Memory) -> Option<bool> {
+fn carry_out(step: Step, wire: &WirePacket, is_udp: bool, flows: &FlowMemory) -> Option<bool> {
     let to_pod = wire.flow_packet(Direction::ToPod);
     let from_pod = wire.reply().flow_packet(Direction::FromPod);
     match step {
@@ -104,7 +107,7 @@ fn the_last_opening_packet_decides_the_path_of_a_flow() {
     let mut rng = fastrand::Rng::with_seed(6);
     let mut past_the_stack = 0;
     for _ in 0..2000 {
-        let flows = Memory::default();
+        let flows = FlowMemory::default();
         // More flows than places for their tags.
         let mut histories = vec![Vec::new(); 12];
         for _ in 0..100 {

@@ -143,13 +143,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes
-    }
+    use crate::node::netlink::tests::attribute;
 
     fn of_link(other_end: Option<i32>) -> Vec<u8> {
         let mut payload = vec![0; 16];

@@ -3,9 +3,11 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    vec,
+    vec::Vec,
 };
 
-use xdp_core::{
+use crate::{
     events::FlowEvent,
     flows::{FlowMap, FlowStore},
     tables::{FlowKey, OPENED_WAYS},
@@ -14,22 +16,27 @@ use xdp_core::{
 /// Elements of the cache: so few that flows share them.
 const CACHE_LEN: u32 = 4;
 
-pub(crate) struct Memory {
+/// Tables of flows in memory. No table evicts anything by itself.
+#[derive(Debug)]
+pub struct FlowMemory {
     tables: RefCell<BTreeMap<(FlowMap, FlowKey), u32>>,
     recent: RefCell<Vec<u64>>,
     opened: RefCell<BTreeMap<u32, [u64; OPENED_WAYS]>>,
     heard: RefCell<BTreeMap<u32, u64>>,
     /// Whether all connections share one set, and all datagrams another one.
-    pub(crate) one_set: Cell<bool>,
+    pub one_set: Cell<bool>,
     events: RefCell<Vec<FlowEvent>>,
-    pub(crate) epoch: Cell<u64>,
-    pub(crate) full: Cell<bool>,
-    pub(crate) looked_up: Cell<u32>,
+    /// The present epoch.
+    pub epoch: Cell<u64>,
+    /// Whether insertions fail.
+    pub full: Cell<bool>,
+    /// How many elements were looked up.
+    pub looked_up: Cell<u32>,
     /// Whether a pod's reply on another CPU moves unreplied flows just before a look-up.
-    pub(crate) moving: Cell<bool>,
+    pub moving: Cell<bool>,
 }
 
-impl Default for Memory {
+impl Default for FlowMemory {
     fn default() -> Self {
         Self {
             tables: RefCell::default(),
@@ -46,14 +53,16 @@ impl Default for Memory {
     }
 }
 
-impl Memory {
-    pub(crate) fn table(&self, table: FlowMap) -> Vec<(FlowKey, u32)> {
+impl FlowMemory {
+    /// Lists the flows of a table, with their slots.
+    pub fn table(&self, table: FlowMap) -> Vec<(FlowKey, u32)> {
         let tables = self.tables.borrow();
         let of_table = tables.iter().filter(|((of, _), _)| *of == table);
         of_table.map(|((_, key), slot)| (*key, *slot)).collect()
     }
 
-    pub(crate) fn counted(&self, event: FlowEvent) -> usize {
+    /// Returns how often an event was counted.
+    pub fn counted(&self, event: FlowEvent) -> usize {
         self.events
             .borrow()
             .iter()
@@ -62,7 +71,7 @@ impl Memory {
     }
 
     /// Moves all flows to the established ones, as the replies of their pods do.
-    pub(crate) fn establish_all(&self) {
+    pub fn establish_all(&self) {
         for (key, slot) in self.table(FlowMap::Unreplied) {
             let mut tables = self.tables.borrow_mut();
             tables.remove(&(FlowMap::Unreplied, key));
@@ -71,12 +80,12 @@ impl Memory {
     }
 
     /// Evicts all entries, as an LRU table does for other flows.
-    pub(crate) fn evict(&self) {
+    pub fn evict(&self) {
         self.tables.borrow_mut().clear();
     }
 }
 
-impl FlowStore for Memory {
+impl FlowStore for FlowMemory {
     fn seed(&self) -> u64 {
         0x0123_4567_89ab_cdef
     }
