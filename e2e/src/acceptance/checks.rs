@@ -4,8 +4,10 @@ mod attach;
 mod data_path;
 mod faults;
 mod life;
+mod mtu;
 mod preflight;
 mod queues;
+mod refusal;
 mod stacked;
 mod tcp;
 mod traffic;
@@ -61,7 +63,7 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
         attach::FIRST,
         traffic::CHECKS,
         tcp::CHECKS,
-        preflight::PER_QUEUE,
+        mtu::PER_QUEUE,
         data_path::PER_QUEUE,
     ];
     let mut all: Vec<Entry> = once.into_iter().flatten().map(named("")).collect();
@@ -71,7 +73,7 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
             queues::CYCLIC,
             traffic::CHECKS,
             tcp::CHECKS,
-            preflight::PER_QUEUE,
+            mtu::PER_QUEUE,
             data_path::PER_QUEUE,
             queues::STRIDING,
         ];

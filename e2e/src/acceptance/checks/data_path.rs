@@ -22,7 +22,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
     ("a full LRU map takes new entries and evicts old ones", lru),
     ("the rooms for metadata, head and tail are measured", rooms),
     (
-        "the verifier processes at most 50,000 instructions of each program",
+        "the verifier processes at most 80,000 instructions of each program",
         verified,
     ),
 ];
@@ -167,9 +167,9 @@ fn rooms(site: &Site<'_>) -> anyhow::Result<()> {
     })
 }
 
-/// The limit of the agent's own tests.
+/// More than the limit of the agent's own tests: Linux 6.1 follows more paths than later kernels.
 fn verified(site: &Site<'_>) -> anyhow::Result<()> {
-    const MOST: u32 = 50_000;
+    const MOST: u32 = 80_000;
     site.ready()?;
     let all = verified_instructions();
     ensure!(
