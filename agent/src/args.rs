@@ -153,8 +153,8 @@ pub struct NicArgs {
 /// Arguments of `preflight`.
 #[derive(Debug, Args)]
 pub struct PreflightArgs {
-    /// Check NICs by name, or by an alternative name; `*` and `?` are wildcards. Can be repeated. Without any
-    /// selection, all physical NICs are checked.
+    /// Check NICs by name, or by an alternative name; `*` and `?` are wildcards. Can be repeated. Without
+    /// any selection, all physical NICs are checked.
     #[arg(long = "nic", value_name = "GLOB")]
     pub names: Vec<String>,
     /// Check NICs by driver, as `ethtool -i` shows it. Can be repeated. Virtual functions (SR-IOV) are left

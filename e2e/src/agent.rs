@@ -320,10 +320,10 @@ fn binary() -> PathBuf {
     found.unwrap_or_else(|| PathBuf::from("xdp-agent"))
 }
 
-/// Renames the pins in a pin directory to those of the previous table layout, whose directory and flow tables
-/// have other names. Returns the directory of that layout.
+/// Renames the pins in a pin directory to those of table layout 4, whose directory and flow tables have other
+/// names, and which has fewer maps. Returns the directory of that layout.
 pub fn make_pins_older(pin_dir: &Path) -> io::Result<PathBuf> {
-    let older = pin_dir.join(format!("abi-{}", ABI_VERSION - 1));
+    let older = pin_dir.join("abi-4");
     fs::rename(pin_dir.join(format!("abi-{ABI_VERSION}")), &older)?;
     let maps = older.join("maps");
     for (name, old) in [
@@ -332,6 +332,9 @@ pub fn make_pins_older(pin_dir: &Path) -> io::Result<PathBuf> {
         ("STACK", "THEIRS"),
     ] {
         fs::rename(maps.join(name), maps.join(old))?;
+    }
+    for newer in ["NICS", "STATIONS", "OPENED", "HEARD", "SENT"] {
+        fs::remove_file(maps.join(newer))?;
     }
     Ok(older)
 }

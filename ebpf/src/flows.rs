@@ -14,13 +14,13 @@ use xdp_core::{
         FlowMap, FlowPacket, FlowStore, {self},
     },
     key::{PacketKey, Scratch},
-    tables::{Config, FlowKey, FlowValue, FragmentKey, OPENED_WAYS, SentPacket},
+    tables::{Config, FlowKey, FlowValue, OPENED_WAYS, SentPacket},
 };
 
 use crate::{
-    counters,
+    counters, fragments,
     opaque::opaque,
-    tables::{ESTABLISHED, FRAGMENTS, HEARD, OPENED, RECENT, SENT, STACK, UNREPLIED, config},
+    tables::{ESTABLISHED, HEARD, OPENED, RECENT, SENT, STACK, UNREPLIED, config},
 };
 
 /// The context in which a program runs: each has memory of its own.
@@ -99,6 +99,11 @@ impl FlowStore for FlowMaps {
     #[inline(always)]
     fn seed(&self) -> u64 {
         self.config.seed
+    }
+
+    #[inline(always)]
+    fn opaque(&self, value: u64) -> u64 {
+        opaque(value, self.config.seed)
     }
 
     #[inline(always)]
@@ -220,49 +225,49 @@ pub(crate) extern "C" fn note_opened() -> u32 {
     1
 }
 
-/// Whether the packet that was stored last belongs to a connection that its pod opened. Also a global
-/// function.
+/// Whether the packet that was stored last belongs to a connection that its pod opened. If so, its later
+/// fragments do, too. Also a global function.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn is_opened() -> u32 {
     let (Some(packet), Some(maps)) = (stored(), FlowMaps::new(0)) else {
         return 0;
     };
-    u32::from(flows::is_opened_by_pod(packet, &maps))
+    let is_opened = flows::is_opened_by_pod(packet, &maps);
+    if is_opened
+        && key(Context::Nic as u32).is_some_and(PacketKey::is_fragment)
+        && let Some(fragments) = fragments::stored()
+    {
+        fragments::record(fragments);
+    }
+    u32::from(is_opened)
 }
 
-/// Records a packet that a pod sends through the stack.
+/// Records a packet that a pod sends, through the stack or past it.
 #[inline(always)]
-pub(crate) fn record_sent(flow: &FlowKey, ip_len: u32) {
+pub(crate) fn record_sent(packet: SentPacket) {
     if let Some(sent) = SENT.get_ptr_mut(0) {
         // SAFETY: the element belongs to this CPU, and lives as long as the map.
-        unsafe { sent.write(SentPacket::new(flow, ip_len, tick())) };
+        unsafe { sent.write(packet) };
     }
 }
 
 /// Whether this CPU recorded the packet just now.
 #[inline(always)]
-pub(crate) fn is_sent(flow: &FlowKey, ip_len: u32) -> bool {
+pub(crate) fn is_sent(packet: &SentPacket) -> bool {
     // SAFETY: as above. Maps are initially zero, which is a valid value.
     let sent = SENT.get_ptr(0).map(|sent| unsafe { &*sent });
-    sent.is_some_and(|sent| sent.is(&SentPacket::new(flow, ip_len, tick())))
+    sent.is_some_and(|sent| sent.is(packet))
+}
+
+/// Returns what is recorded of a packet.
+#[inline(always)]
+pub(crate) fn sent_packet(flow: &FlowKey, ip_len: u32) -> SentPacket {
+    SentPacket::new(flow, ip_len, tick())
 }
 
 #[inline(always)]
 fn tick() -> u32 {
     // SAFETY: the helper has no arguments.
     (unsafe { bpf_jiffies64() }) as u32
-}
-
-/// Records a fragmented packet.
-#[inline(always)]
-pub(crate) fn record_fragments(key: &FragmentKey) {
-    // If that fails, the later fragments take the stack.
-    let _ = FRAGMENTS.insert(key, 0, 0);
-}
-
-/// Whether the first fragment of the packet was recorded.
-#[inline(always)]
-pub(crate) fn has_fragments(key: &FragmentKey) -> bool {
-    FRAGMENTS.get_ptr(key).is_some()
 }

@@ -9,11 +9,11 @@ use xdp_core::{
     metadata::{LEN, Metadata},
     parse::Bytes,
     reject::Edit,
-    verdict::VerdictCode,
+    verdict::{Kind, VerdictCode},
 };
 
 use crate::{
-    opaque::{barrier, opaque},
+    opaque::{SMALL, barrier, opaque, small},
     packet,
 };
 
@@ -76,18 +76,20 @@ impl Edit for Frame<'_> {
     }
 }
 
-/// Makes a verdict opaque to the verifier.
+/// Makes a verdict opaque to the verifier, which still knows that its kind is a small number: comparisons of
+/// a number that may be negative, some with a sign and some without one, lead it to ranges that contradict
+/// each other, and Linux 6.18 warns about them ("REG INVARIANTS VIOLATION", `reg_bounds_sanity_check` in
+/// kernel/bpf/verifier.c).
 #[inline(always)]
 pub(crate) fn opaque_verdict(ctx: &XdpContext, verdict: &mut VerdictCode) {
-    let at = core::ptr::from_mut(verdict).cast::<u32>();
+    const { assert!(Kind::ALL.len() <= SMALL as usize) };
     let unknown = u64::from(ctx.rx_queue_index());
-    for member in 0..size_of::<VerdictCode>() / size_of::<u32>() {
-        // SAFETY: a verdict consists of such numbers, and their values do not change.
-        unsafe {
-            let at = at.add(member);
-            at.write_volatile(opaque(u64::from(at.read_volatile()), unknown) as u32);
-        }
-    }
+    let kind = small(opaque(verdict.kind as u64, unknown)) as u32;
+    *verdict = VerdictCode {
+        // SAFETY: the value did not change.
+        kind: unsafe { core::mem::transmute::<u32, Kind>(kind) },
+        reason: opaque(u64::from(verdict.reason), unknown) as u32,
+    };
 }
 
 /// Writes bytes. `None` if the frame is too short.

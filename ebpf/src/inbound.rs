@@ -13,9 +13,8 @@ use xdp_core::{
 
 use crate::{
     flows::{Context, FlowMaps, is_opened, key, store},
-    frame::{
-        Frame, {self},
-    },
+    fragments,
+    frame::Frame,
     routes,
 };
 
@@ -23,6 +22,8 @@ use crate::{
 const REDIRECTED: u32 = 3;
 /// Look-up of a packet that a rule drops.
 const DROPPED: u32 = 4;
+/// No look-up is needed: the packet belongs to a connection that the pod opened.
+const OWN: u32 = 5;
 /// The packet belongs to no tracked flow in the scope.
 const UNTRACKED: u32 = 0;
 
@@ -53,51 +54,69 @@ fn is_recent(decision: &Decision<'_>) -> bool {
 }
 
 /// Looks up the flow of a packet that no rule redirects. The verdict becomes [`Kind::Drained`] if the flow is
-/// tracked.
+/// tracked and the pod is draining. It becomes [`Kind::OwnConnection`] instead of a drop if the pod opened
+/// the connection; a rate limit has counted the packet already, if there is one.
 #[inline(always)]
-pub(crate) fn drain(ctx: &XdpContext, decision: &Decision<'_>, verdict: VerdictCode) -> VerdictCode {
-    let scope = decision.drain_scope(verdict.kind);
-    if scope == DrainScope::Nothing {
+pub(crate) fn keep(ctx: &XdpContext, decision: &Decision<'_>, verdict: VerdictCode) -> VerdictCode {
+    let scope = scope(ctx, decision, verdict.kind);
+    if scope == DrainScope::Nothing as u32 {
         return verdict;
     }
-    match look_up(ctx, decision, scope as u32) {
-        UNTRACKED => verdict,
-        code => VerdictCode::because(Kind::Drained, code),
-    }
-}
-
-/// Lets a packet pass that is dropped otherwise, if it belongs to a connection that the pod opened. A rate
-/// limit has counted it already, if there is one.
-#[inline(always)]
-pub(crate) fn spare(ctx: &XdpContext, decision: &Decision<'_>, verdict: VerdictCode) -> VerdictCode {
-    let asks = verdict.kind.drops() && !cfg!(feature = "without-flows");
-    if !asks || may_be_own() == 0 {
-        return verdict;
-    }
-    let mut spared = match look_up(ctx, decision, DROPPED) {
-        UNTRACKED => verdict,
-        code => VerdictCode::because(Kind::OwnConnection, code),
+    let code = if scope == OWN {
+        FlowEvent::OwnConnection.code()
+    } else {
+        look_up(ctx, decision, scope)
     };
-    frame::opaque_verdict(ctx, &mut spared);
-    spared
+    if code == UNTRACKED {
+        verdict
+    } else if scope >= DROPPED {
+        VerdictCode::because(Kind::OwnConnection, code)
+    } else {
+        VerdictCode::because(Kind::Drained, code)
+    }
 }
 
-/// Whether the packet may belong to a connection that the pod opened. Hardly any packet of a flood does. A
-/// global function, as those below.
+/// Returns for what a packet with a verdict of this kind is looked up.
+#[inline(always)]
+fn scope(ctx: &XdpContext, decision: &Decision<'_>, kind: Kind) -> u32 {
+    if !kind.drops() {
+        decision.drain_scope(kind) as u32
+    } else if cfg!(feature = "without-flows") {
+        DrainScope::Nothing as u32
+    } else {
+        may_be_own(ctx.ctx)
+    }
+}
+
+/// Returns [`DROPPED`] if the packet may belong to a connection that the pod opened, and [`OWN`] if it is a
+/// later fragment of one. Hardly any packet of a flood is. A global function, as those below.
 #[expect(
     unsafe_code,
     reason = "a function is global by its name and its calling convention"
 )]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn may_be_own() -> u32 {
+extern "C" fn may_be_own(ctx: *mut xdp_md) -> u32 {
+    let nothing = DrainScope::Nothing as u32;
     let Some(key) = key(Context::Nic as u32) else {
-        return 0;
+        return nothing;
     };
-    u32::from(match (key.flow(), FlowMaps::new(0)) {
+    let may_be_own = match (key.flow(), FlowMaps::new(0)) {
         (Some(flow), Some(maps)) => flows::may_be_opened_by_pod(flow, &maps),
-        _ => key.is_icmp_answer(),
-    })
+        _ => key.is_icmp_answer() || key.is_portless_fragment(),
+    };
+    if !may_be_own {
+        return nothing;
+    }
+    if !key.is_fragment() {
+        return DROPPED;
+    }
+    let ctx = XdpContext::new(ctx);
+    match flows::inbound_fragment_key(&Frame::new(&ctx), key).and_then(fragments::store) {
+        Some(_) if !key.is_portless_fragment() => DROPPED,
+        Some(fragment) if fragments::has(fragment) => OWN,
+        _ => nothing,
+    }
 }
 
 #[inline(always)]

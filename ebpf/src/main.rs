@@ -12,6 +12,7 @@ mod bytes;
 mod counters;
 mod failures;
 mod flows;
+mod fragments;
 mod frame;
 mod inbound;
 mod limits;
@@ -57,13 +58,12 @@ fn xdp_nic(ctx: XdpContext) -> u32 {
     if enforced.table_full {
         counters::event(Event::SourceLimitTableFull.code(), bytes);
     }
-    let limited = inbound::spare(&ctx, &decision, enforced.outcome);
+    let verdict = inbound::keep(&ctx, &decision, enforced.outcome);
     let packet = NicPacket {
         ctx: &ctx,
         decision: &decision,
-        limited,
+        limited: enforced.outcome,
     };
-    let verdict = inbound::drain(&ctx, &decision, limited);
     let (outcome, action) = act(verdict, &packet);
     counters::count(decision.rule(), outcome, bytes);
     action
@@ -82,6 +82,7 @@ fn xdp_explain(ctx: XdpContext) -> u32 {
     {
         decision.outcome = VerdictCode::because(Kind::FallBack, reason.code());
     }
+    frame::opaque_verdict(&ctx, &mut decision.outcome);
     match frame::write(&ctx, 0, Explained::bytes(&decision)) {
         Some(()) => act(decision.outcome, &Predicted).1,
         None => XDP_ABORTED,

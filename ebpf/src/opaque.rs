@@ -15,6 +15,17 @@ pub(crate) fn opaque(mut value: u64, unknown: u64) -> u64 {
     value
 }
 
+/// The largest value of [`small`].
+pub(crate) const SMALL: u64 = 31;
+
+/// Returns `value` unchanged, which is at most [`SMALL`]. The verifier learns that.
+#[inline(always)]
+pub(crate) fn small(mut value: u64) -> u64 {
+    // SAFETY: it takes nothing away from such a value.
+    unsafe { asm!("{0} &= {1}", inout(reg) value, const SMALL, options(pure, nomem, nostack)) };
+    value
+}
+
 /// Returns `value` unchanged. The compiler keeps it in one register from here on. It would otherwise compute
 /// an address a second time, and the verifier would see another pointer, without the range that a comparison
 /// gave to the first.

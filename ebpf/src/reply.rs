@@ -16,12 +16,13 @@ use xdp_core::{
     flows::{self, Direction, FlowPacket, ReplyDecision, TransportView},
     parse::{self, Bytes, Packet},
     tables::FlowKey,
-    verdict::{Holder, holder},
+    verdict::Holder,
 };
 
 use crate::{
     counters,
-    flows::{FlowMaps, has_fragments, note_opened, record_fragments, record_sent},
+    flows::{FlowMaps, note_opened, record_sent, sent_packet},
+    fragments,
     reader::NEXT,
     routes,
     skb::{
@@ -47,8 +48,8 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
     }
     let bytes = skb.length() as u64;
     // Before anything is read from the tables of flows, or written to them.
-    match holder(&packet.source, skb.interface(), &tables::RuleMaps) {
-        Holder::Pod(_) => {}
+    match tables::holder(&packet.source, skb.interface()) {
+        Holder::Pod | Holder::DrainingPod => {}
         Holder::AnotherPod => return pass(FlowEvent::ReplySpoofed, bytes),
         Holder::Absent => return pass(FlowEvent::ReplyMiss, bytes),
     }
@@ -56,9 +57,11 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
     let Some(flow_packet) = skb::flow_packet(&skb, &packet, Direction::FromPod) else {
         return NEXT;
     };
+    let sent = sent_packet(&flow_packet.key, packet.ip_len);
     let event = match decide(&skb, &packet, flow_packet, bytes) {
         ReplyDecision::Forward(event) => match route(&skb, &view, &flow_packet.key) {
             Ok((device, hop)) => {
+                record_sent(sent.forwarded());
                 counters::event(event.code(), bytes);
                 return redirect(&skb, device, hop);
             }
@@ -69,7 +72,7 @@ pub(crate) fn send(ctx: &TcContext) -> i32 {
             event
         }
     };
-    record_sent(&flow_packet.key, packet.ip_len);
+    record_sent(sent);
     pass(event, bytes)
 }
 
@@ -93,11 +96,11 @@ fn decide(skb: &Skb<'_>, packet: &Packet, flow_packet: &FlowPacket, bytes: u64) 
     if !packet.fragment {
         return flows::track_reply(flow_packet, &maps);
     }
-    let Some(fragments) = flows::fragment_key(skb, packet) else {
+    let Some(key) = flows::fragment_key(skb, packet) else {
         return miss;
     };
     if packet.is_later_fragment() {
-        return if has_fragments(&fragments) {
+        return if fragments::has(&key) {
             ReplyDecision::Forward(FlowEvent::ReplyFragment)
         } else {
             miss
@@ -105,7 +108,7 @@ fn decide(skb: &Skb<'_>, packet: &Packet, flow_packet: &FlowPacket, bytes: u64) 
     }
     let decided = flows::track_reply(flow_packet, &maps);
     if matches!(decided, ReplyDecision::Forward(_)) {
-        record_fragments(&fragments);
+        fragments::record(&key);
     }
     decided
 }

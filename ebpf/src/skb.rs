@@ -37,6 +37,12 @@ impl<'c> Skb<'c> {
         self.ctx.skb.skb
     }
 
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> u32 {
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.raw()).mark }
+    }
+
     /// Returns the interface whose hook the program is attached to.
     #[inline(always)]
     pub(crate) fn interface(&self) -> u32 {
@@ -57,7 +63,8 @@ impl<'c> Skb<'c> {
     /// The note is in the control block (`skb->cb`), not in the mark, which belongs to the node's
     /// administrator. The control block lasts from a redirect to the NIC's egress hook, also while the
     /// neighbour is being resolved (`bpf_out_neigh_v4` and `neigh_resolve_output` leave it alone), but not
-    /// through the stack (`ip_rcv` clears it). `secret` is a number that no other program knows.
+    /// through the stack (`ip_rcv` clears it), nor through a bridge (`br_dev_xmit`): see
+    /// [`crate::flows::record_sent`]. `secret` is a number that no other program knows.
     #[inline(always)]
     pub(crate) fn sign(&self, secret: u64) {
         // SAFETY: the context is the program's own.
@@ -177,7 +184,7 @@ pub(crate) fn clear_tag(ctx: &TcContext) -> bool {
     unsafe { (*skb).vlan_present == 0 || bpf_skb_vlan_pop(skb) == 0 }
 }
 
-/// `PACKET_HOST` and `PACKET_OTHERHOST` (include/uapi/linux/if_packet.h).
+/// `PACKET_HOST` and `PACKET_OTHERHOST` (`include/uapi/linux/if_packet.h`).
 const TO_HOST: u32 = 0;
 const TO_OTHER_HOST: u32 = 3;
 

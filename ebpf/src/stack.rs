@@ -5,13 +5,12 @@ use xdp_core::{
     events::FlowEvent,
     flows::{self, Direction, FlowPacket, TransportView},
     parse::{self, Bytes, Packet},
-    tables::PodBlock,
-    verdict::{Holder, holder},
+    verdict::Holder,
 };
 
 use crate::{
     counters,
-    flows::{FlowMaps, is_sent, store},
+    flows::{FlowMaps, is_sent, sent_packet, store},
     skb::Skb,
     tables,
 };
@@ -24,9 +23,9 @@ pub(crate) fn delivered(ctx: &TcContext) {
         return;
     };
     // Whether the tracked flows of the pod move to the stack.
-    let is_draining = match holder(&packet.destination, skb.interface(), &tables::RuleMaps) {
-        Holder::Pod(pod) => pod.flags & PodBlock::DRAIN != 0,
-        Holder::Absent => true,
+    let is_draining = match tables::holder(&packet.destination, skb.interface()) {
+        Holder::Pod => false,
+        Holder::DrainingPod | Holder::Absent => true,
         Holder::AnotherPod => return,
     };
     count(&skb, &packet, Direction::ToPod, |packet, maps| {
@@ -47,13 +46,16 @@ pub(crate) fn sent(ctx: &TcContext) {
         let ip_len = packet.ip_len;
         // A routed packet comes from the pod's interface. Behind a bridge, which can be between, only the
         // program on the pod's interface knows the sender.
-        let is_routed = match holder(&packet.source, skb.came_from(), &tables::RuleMaps) {
-            Holder::Pod(_) => true,
+        let is_routed = match tables::holder(&packet.source, skb.came_from()) {
+            Holder::Pod | Holder::DrainingPod => true,
             Holder::AnotherPod => false,
             Holder::Absent => return,
         };
         count(&skb, &packet, Direction::FromPod, |packet, maps| {
-            let is_own = is_routed || is_sent(&packet.key, ip_len);
+            let sent = sent_packet(&packet.key, ip_len);
+            // A bridge, or a queue before the NIC, overwrites the signature.
+            let bypasses = is_sent(&sent.forwarded());
+            let is_own = !bypasses && (is_routed || is_sent(&sent));
             is_own.then(|| flows::stack_sent(packet, maps)).flatten()
         });
     }

@@ -13,7 +13,7 @@ use aya_ebpf::{
     maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray},
 };
 use xdp_core::{
-    frames::StationTables,
+    frames::{StationTables, Tags},
     tables::{
         ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey,
         FlowKey, FlowValue, FragmentKey, HEARD as HEARD_PLACES, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS,
@@ -22,7 +22,9 @@ use xdp_core::{
         MAX_STATIONS, NicEntry, OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters, RuleText,
         SentPacket, SlotWord, Station, nic_position, recent_len, {self},
     },
-    verdict::RuleTables,
+    verdict::{
+        Holder, RuleTables, {self},
+    },
 };
 
 #[map]
@@ -136,6 +138,10 @@ impl StationTables for RuleMaps {
     }
 
     #[inline(always)]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "the kernel aligns the elements of maps to eight bytes"
+    )]
     fn station(&self, station: &Station) -> Option<Receiver> {
         let receiver = STATIONS.get_ptr(station)?.cast::<u64>();
         // SAFETY: the pointer is to a live or recycled element of the map, never to freed memory. A receiver
@@ -143,12 +149,43 @@ impl StationTables for RuleMaps {
         let [device, flags] = unsafe { core::mem::transmute::<u64, [u32; 2]>(receiver.read_volatile()) };
         Some(Receiver { device, flags })
     }
+
+    #[inline(always)]
+    fn may_be_dropped(&self, tags: Tags) -> bool {
+        may_be_dropped(tags.mac, tags.nic, tags.outer, tags.third) != 0
+    }
+}
+
+/// A global function, which the verifier checks once, for any arguments.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn may_be_dropped(mac: u64, nic: u32, outer: u64, third: u32) -> u32 {
+    let tags = Tags {
+        mac,
+        nic,
+        outer,
+        third,
+    };
+    u32::from(tags.may_be_dropped(&RuleMaps))
 }
 
 /// Whether packets that the stack routes to an interface leave the node.
 #[inline(always)]
 pub(crate) fn is_outlet(ifindex: u32) -> bool {
     RuleMaps.station(&Station::outlet(ifindex)).is_some()
+}
+
+/// Looks up whether the pod with this address is behind an interface of the host.
+#[inline(always)]
+pub(crate) fn holder(address: &Address, interface: u32) -> Holder {
+    Holder::from_number(find_holder(address.high, address.low, interface))
+}
+
+/// A global function, which the verifier checks once, for any arguments.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_holder(high: u64, low: u64, interface: u32) -> u32 {
+    verdict::holder(&Address { high, low }, interface, &RuleMaps) as u32
 }
 
 impl RuleTables for RuleMaps {

@@ -89,7 +89,13 @@ pub fn decide(situation: &Situation<'_>) -> AttachmentDecision {
     let mut pods = Pods::new(situation, reply_path, peer);
     pods.decide();
 
-    let stations = situation.nics.map(|facts| stations(&nics.programmed(), facts));
+    let stations = situation.nics.map(|facts| {
+        let mut stations = stations(&nics.programmed(), facts);
+        if needs_connections {
+            stations.note_drops();
+        }
+        stations
+    });
     let mut attachments = DesiredAttachments {
         hooks: nics.hooks,
         gro: pods.gro,

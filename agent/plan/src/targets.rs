@@ -42,8 +42,8 @@ pub struct Target {
     pub doubt: Option<String>,
     /// Policies that select the pod, in their order.
     pub policies: Vec<Arc<Policy>>,
-    /// Whether a policy redirects with `delivery: Redirect`, and may. Only then the interface is prepared for
-    /// this delivery.
+    /// Whether a policy redirects with `delivery: Redirect`, and may. Only then the interface is prepared
+    /// for this delivery.
     pub wants_redirect: bool,
     /// Whether a policy redirects with `delivery: Peer`, and may. Only then the interface is prepared for
     /// this delivery.

@@ -1,4 +1,5 @@
 //! The administrator's permission to redirect, applied to policies and seen in the tables.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -97,7 +98,10 @@ fn without_permission_nothing_is_prepared_and_the_block_says_so(#[case] delivery
         delivery,
         ..policy("players", RuleAction::Redirect)
     };
-    let (permitted, problems) = applied(&[redirecting.clone()], &namespaces(&[("redirect", "allowed")]));
+    let (permitted, problems) = applied(
+        std::slice::from_ref(&redirecting),
+        &namespaces(&[("redirect", "allowed")]),
+    );
     let target = &found(&permitted).targets[0];
     assert!(target.wants_redirect || target.wants_peer);
     assert_eq!(problems, []);

@@ -2,8 +2,8 @@
 //!
 //! A pod may have several interfaces, and routes of its own. What it answers has to leave by the interface
 //! that its packets are redirected to, because the programs of the reply path are at the other end. The
-//! question is put to the kernel in the pod's network namespace, for addresses all over the unicast space:
-//! its answer includes rules and all tables, and costs the same whatever the pod does there.
+//! question is put to the kernel in the pod's network namespace, for some addresses all over the unicast
+//! space: its answer includes rules and all tables, and costs the same whatever the pod does there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,19 +15,25 @@ use crate::node::netlink::{
     {self},
 };
 
-/// Public addresses, some in each half and quarter: routes around the default route are often halves of it.
-const REMOTES_V4: [Ipv4Addr; 6] = [
+/// Public addresses, some in each half and quarter, because routes around the default route are often halves
+/// of it; and addresses of the private ranges that are in few networks.
+const REMOTES_V4: [Ipv4Addr; 10] = [
     Ipv4Addr::new(1, 0, 0, 1),
     Ipv4Addr::new(62, 0, 0, 1),
     Ipv4Addr::new(96, 0, 0, 1),
     Ipv4Addr::new(130, 0, 0, 1),
     Ipv4Addr::new(190, 0, 0, 1),
     Ipv4Addr::new(222, 0, 0, 1),
+    Ipv4Addr::new(10, 213, 97, 11),
+    Ipv4Addr::new(172, 27, 213, 11),
+    Ipv4Addr::new(192, 168, 213, 11),
+    Ipv4Addr::new(100, 101, 97, 11),
 ];
-const REMOTES_V6: [Ipv6Addr; 3] = [
+const REMOTES_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 1),
     Ipv6Addr::new(0x2600, 0, 0, 0, 0, 0, 0, 1),
     Ipv6Addr::new(0x2a00, 0, 0, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0xfd5a, 0x97, 0x213, 0, 0, 0, 0, 0x11),
 ];
 
 /// Returns how the pod in the calling thread's namespace answers by another interface than `own`; `None`: it

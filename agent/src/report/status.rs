@@ -35,8 +35,8 @@ pub struct NodeStatus {
     pub rules: Vec<RuleStatus>,
     /// Packets that passed without rule evaluation, by reason. Zero counts are left out.
     pub unparsed: BTreeMap<&'static str, u64>,
-    /// Packets to pods in frames that the node's stack does not take from the NIC, by reason. Zero counts are
-    /// left out.
+    /// Packets to pods in frames that the node's stack does not take from the NIC, by reason. Zero counts
+    /// are left out.
     pub foreign: BTreeMap<&'static str, u64>,
     /// Packets that were dropped because they cannot be parsed and a rule that drops could match them, by
     /// reason. Zero counts are left out.

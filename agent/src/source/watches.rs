@@ -100,8 +100,8 @@ impl Watches {
             watched: Watched::default(),
             inode: None,
         };
-        let watched = Watched::resolve(path).map_err(|source| error(notify::Error::io(source)))?;
-        watches.watch(watched).map_err(error)?;
+        let links = Watched::resolve(path).map_err(|source| error(notify::Error::io(source)))?;
+        watches.watch(links).map_err(error)?;
         Ok(watches)
     }
 

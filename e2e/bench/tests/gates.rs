@@ -24,15 +24,16 @@ struct Bound {
 }
 
 // `xdp_nic` and `pod_out` have more verified instructions than others: parsing, rules, flows, ICMP errors
-// with quoted flows, limits and rejections are global functions that the verifier checks once each.
+// with quoted flows, limits and rejections are global functions that the verifier checks once each. The
+// programs of pods and NICs also decide whose a packet is, and which connections a pod opened.
 const BOUNDS: [Bound; 10] = [
-    bound("xdp_nic", 8630, 25_780, 387),
-    bound("xdp_explain", 2215, 8750, 176),
-    bound("pod_reader", 50, 53, 36),
+    bound("xdp_nic", 10_465, 35_980, 493),
+    bound("xdp_explain", 2850, 15_080, 317),
+    bound("pod_reader", 105, 116, 36),
     bound("nic_peer", 49, 47, 36),
-    bound("pod_out", 3868, 21_330, 422),
-    bound("pod_in", 2003, 7560, 176),
-    bound("nic_out", 1964, 7990, 246),
+    bound("pod_out", 5200, 41_940, 512),
+    bound("pod_in", 2495, 13_140, 247),
+    bound("nic_out", 3630, 16_540, 247),
     bound("redirect_err", 75, 66, 36),
     bound("devmap_xmit", 113, 116, 71),
     bound("exception", 106, 108, 71),
@@ -46,7 +47,7 @@ const MOST_STACK: u32 = 512;
 const BYTES_FOR_AN_INSTRUCTION: u32 = 10;
 /// Memory of all maps in MB, as the kernel accounts it, with the default number of flows, on two CPUs: some
 /// maps are per CPU, see below.
-const MEGABYTES: f64 = 76.0;
+const MEGABYTES: f64 = 83.0;
 
 const fn bound(name: &'static str, instructions: u32, verified: u32, stack: u32) -> Bound {
     Bound {
@@ -68,15 +69,14 @@ fn programs() -> &'static BTreeMap<String, VerifiedProgram> {
 
 /// Compares every program with one kind of bound.
 fn check(what: &str, value: impl Fn(&VerifiedProgram) -> u32, most: impl Fn(&Bound) -> u32, why: &str) {
+    let mut above = Vec::new();
     for bound in &BOUNDS {
         let (found, most) = (value(&programs()[bound.name]), most(bound));
-        println!("{}: {found} {what}, at most {most}", bound.name);
-        assert!(
-            found <= most,
-            "{}: {found} {what}, at most {most}: {why}",
-            bound.name
-        );
+        let line = format!("{}: {found} {what}, at most {most}", bound.name);
+        println!("{line}");
+        above.extend((found > most).then_some(line));
     }
+    assert!(above.is_empty(), "{why}:\n{}", above.join("\n"));
 }
 
 #[test]

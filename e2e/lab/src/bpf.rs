@@ -177,17 +177,6 @@ pub(crate) fn load_classifier(action: i32) -> io::Result<OwnedFd> {
     bpf(BPF_PROG_LOAD, &mut attr).map(owned)
 }
 
-/// Loads a classifier that sets the mark of every packet: `skb->mark = mark; r0 = TCX_NEXT; exit`.
-pub(crate) fn load_mark(mark: u32) -> io::Result<OwnedFd> {
-    let set = [u64::from(mark) << 32 | 0x02b7, 0x0008_2163];
-    let instructions = [set[0], set[1], 0xffff_ffff_0000_00b7, 0x95];
-    bpf(
-        BPF_PROG_LOAD,
-        &mut program(ProgramType::SchedCls, &instructions, c"GPL"),
-    )
-    .map(owned)
-}
-
 /// Loads a program, unloads it, and returns the statistics that the verifier wrote.
 pub fn verifier_log(kind: ProgramType, instructions: &[u64], license: &CStr) -> io::Result<String> {
     let mut log = vec![0_u8; LOG_LEN];

@@ -56,14 +56,6 @@ impl Namespace {
         Ok(TcxProgram { _link: link })
     }
 
-    /// Marks every packet that an interface receives, after the tcx programs that are attached already and
-    /// before later ones.
-    pub fn mark_received(&self, interface: &str, mark: u32) -> Result<TcxProgram, LabError> {
-        let attach = |index, to| bpf::link_create(bpf::load_mark(mark)?, index, to, 0);
-        let link = self.tcx(interface, TcxDirection::Ingress, attach)?;
-        Ok(TcxProgram { _link: link })
-    }
-
     /// Fills an interface with tcx programs that do nothing, until the kernel refuses the next one
     /// (`ERANGE`). They come before those that are there.
     pub fn crowd(&self, interface: &str, direction: TcxDirection) -> Result<TcxCrowd, LabError> {

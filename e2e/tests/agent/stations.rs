@@ -1,9 +1,9 @@
 //! Frames that the node's stack would not take, and sources that it would not forward.
 
-use std::{net::IpAddr, process::Command};
+use std::{net::IpAddr, process::Command, time::Duration};
 
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{LabPod, NicSpec, RawSocket, Style, UdpReceiver};
+use xdp_lab::{EchoServer, LabPod, NicSpec, RawSocket, Style, UdpClient, UdpReceiver, wait_until};
 
 use crate::{
     fixture::{Fixture, PATIENCE, PLAYERS, at, expect_counts},
@@ -12,6 +12,7 @@ use crate::{
 
 const DROP: &str = "{name: players, ports: [{protocol: UDP, port: 7777}], action: Drop}";
 const REJECT: &str = "{name: players, ports: [{protocol: UDP, port: 7777}], action: Reject}";
+const SOON: Duration = Duration::from_millis(300);
 /// The address of no station.
 const STRANGER: [u8; 6] = [2, 0xaa, 0xbb, 0xcc, 0xdd, 0xee];
 
@@ -147,6 +148,54 @@ fn a_bridge_that_the_nic_is_a_port_of_receives_its_frames() {
     agent.wait_for("and those for the port, too", |status| {
         status.packets("players", "dropped") >= dropped + 2
     });
+}
+
+/// A bridge overwrites what marks a reply that bypasses the stack (`skb->cb`).
+#[test]
+fn replies_by_a_bridge_do_not_move_their_flow_to_the_stack() {
+    const REDIRECT: &str = "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect}";
+    let site = Site::new("", REDIRECT);
+    let nic = &site.fixture.nic;
+    let agent = site.fixture.start(&["server"]);
+    site.ip("link add br7 type bridge stp_state 0 forward_delay 0");
+    site.ip(&format!("link set br7 address {} up", hex(nic.mac)));
+    for address in [format!("{}/24", nic.v4), format!("{}/64 nodad", nic.v6)] {
+        site.ip(&format!(
+            "address del {} dev nic0",
+            address.trim_end_matches(" nodad")
+        ));
+        site.ip(&format!("address add {address} dev br7"));
+    }
+    site.ip("link set nic0 master br7");
+    for (client, pod) in [(nic.client_v4, site.pod.v4()), (nic.client_v6, site.pod.v6())] {
+        let to = at(pod, 7777);
+        let _server = EchoServer::start(&site.pod.ns, to).unwrap();
+        let new_client = || UdpClient::bind(&nic.client, at(client, 0), SOON).unwrap();
+        let count = || {
+            let status = agent.look();
+            (
+                status.packets("players", "redirected"),
+                status.happened("flowEvents", "StackFlowNoted"),
+            )
+        };
+        let mut client = new_client();
+        wait_until("a datagram is redirected", PATIENCE, || {
+            let (before, _) = count();
+            // What began in the stack stays there.
+            client = new_client();
+            client.request(to, 16, 64).is_ok() && count().0 > before
+        })
+        .unwrap();
+        let (redirected, noted) = count();
+        for _ in 0..20 {
+            client.request(to, 16, 64).unwrap();
+        }
+        assert_eq!(count(), (redirected + 20, noted));
+    }
+}
+
+fn hex(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 #[test]

@@ -230,3 +230,34 @@ fn other_protocols_meet_rules_without_ports() {
         status.packets("all", "dropped") == others.len() as u64
     });
 }
+
+/// The stack removes any number of them.
+#[test]
+fn no_number_of_priority_tags_reaches_a_closed_port() {
+    for action in [DROP, REJECT, LIMIT, LIMIT_PER_SOURCE] {
+        let trial = Trial::closed(action);
+        let frames = |trial: &Trial| -> Vec<Vec<u8>> {
+            let packets = [trial.pod.v4(), trial.pod.v6()].map(|pod| trial.udp(at(pod, CLOSED), b"x"));
+            let tagged = packets.iter().flat_map(|packet| {
+                [3, 4, 10, 100].map(|tags| on_wire(&trial.fixture.nic, &vec![0xe000; tags], packet))
+            });
+            tagged.collect()
+        };
+        let arrived = |trial: &Trial| {
+            let any = |port| SocketAddr::from(([0_u16; 8], port));
+            let (inbox, end) = (trial.bind(any(CLOSED)), trial.bind(any(OPEN)));
+            for frame in frames(trial) {
+                trial.wire.send(&frame).unwrap();
+            }
+            trial.send(&trial.udp(at(trial.pod.v6(), OPEN), b"end"));
+            assert_eq!(end.recv(&mut [0; 16]).unwrap(), 3);
+            inbox.set_nonblocking(true).unwrap();
+            std::iter::from_fn(|| inbox.recv(&mut [0; 16]).ok()).count()
+        };
+        assert_eq!(arrived(&trial), 8, "without the agent the stack delivers them");
+        let agent = trial.fixture.enforce(&["server"]);
+        assert_eq!(arrived(&trial), 0, "{action}");
+        expect(&agent, "unparsedDrops", "TooManyTags", 8);
+        expect(&agent, "unparsed", "TooManyTags", 0);
+    }
+}

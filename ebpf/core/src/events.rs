@@ -64,10 +64,12 @@ counted! {
 
 counted! {
     /// Why a packet is dropped that cannot be parsed to its ports: a rule that drops could match it. The
-    /// variants are those of [`Unparsed`] for which the addresses are known, and which the stack may deliver.
+    /// variants are those of [`Unparsed`] that the stack may deliver.
     UnparsedDrop {
         /// See [`Unparsed::Short`].
         Short = 64,
+        /// See [`Unparsed::TooManyTags`]: the stack removes those that are for the priority alone.
+        TooManyTags = 66,
         /// See [`Unparsed::TooManyExtensionHeaders`].
         TooManyExtensionHeaders = 69,
         /// See [`Unparsed::Jumbogram`].
@@ -84,6 +86,7 @@ impl UnparsedDrop {
 }
 
 const _: () = {
+    assert!(UnparsedDrop::TooManyTags.code() == UnparsedDrop::code_of(Unparsed::TooManyTags.code()));
     assert!(UnparsedDrop::Short.code() == UnparsedDrop::code_of(Unparsed::Short.code()));
     assert!(
         UnparsedDrop::TooManyExtensionHeaders.code()

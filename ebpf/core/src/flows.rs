@@ -21,6 +21,7 @@
 
 mod cache;
 mod direction;
+mod fragments;
 mod inbound;
 mod opened;
 mod packet;
@@ -31,10 +32,11 @@ mod view;
 
 pub use cache::{cache_index, hash};
 pub use direction::Direction;
+pub use fragments::{fragment_key, inbound_fragment_key};
 pub use inbound::{DrainScope, drains, is_recent, track_inbound};
 pub use opened::{is_opened_by_pod, may_be_opened_by_pod, note_delivered, note_sent};
 pub use packet::{FlowPacket, PacketRole};
-pub use reply::{ReplyDecision, fragment_key, track_reply};
+pub use reply::{ReplyDecision, track_reply};
 pub use stack::{stack_delivered, stack_sent};
 pub use view::{PackedHeaders, PackedView, TransportView};
 
@@ -59,6 +61,12 @@ pub enum FlowMap {
 pub trait FlowStore {
     /// Returns [`crate::tables::Config::seed`].
     fn seed(&self) -> u64;
+
+    /// Returns `value` unchanged. The verifier knows nothing about it afterwards.
+    #[inline(always)]
+    fn opaque(&self, value: u64) -> u64 {
+        value
+    }
 
     /// Returns [`crate::tables::Config::recent_mask`].
     fn recent_mask(&self) -> u32;

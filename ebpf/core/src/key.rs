@@ -129,6 +129,18 @@ impl PacketKey {
         self.fragment as u32
     }
 
+    /// Whether the packet is a fragment.
+    #[inline(always)]
+    pub const fn is_fragment(&self) -> bool {
+        self.fragment != 0
+    }
+
+    /// Whether the packet is a fragment without ports: all but the first are.
+    #[inline(always)]
+    pub const fn is_portless_fragment(&self) -> bool {
+        self.is_fragment() && self.column() == column::PORTLESS
+    }
+
     #[inline(always)]
     pub(crate) const fn ttl(&self) -> u32 {
         self.ttl as u32

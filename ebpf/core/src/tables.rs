@@ -28,7 +28,7 @@ pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 pub use stations::{Mac, NicEntry, Receiver, Station, TagId, nic_position};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Names of the maps, as in the object file and below the pin directory.
 pub mod maps {
@@ -76,7 +76,8 @@ pub mod maps {
     /// which therefore takes the packets to the pod, too. A separate table, so that these flows evict no
     /// established flows.
     pub const STACK: &str = "STACK";
-    /// LRU hash: [`super::FragmentKey`] → 0 (`u64`): fragmented packets of pods that bypass the stack.
+    /// LRU hash: [`super::FragmentKey`] → 0 (`u64`): fragmented packets of pods that bypass the stack, and
+    /// fragmented packets to pods of connections that these opened.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// Array: hash of a [`super::FlowKey`] → tag (`u64`) of the last flow there. For most packets it replaces
     /// a look-up in [`ESTABLISHED`]. Its length is a power of two, see [`super::recent_len`] and
@@ -154,8 +155,9 @@ pub const MAX_ADDRESSES: u32 = 4 * MAX_SLOTS;
 pub const MAX_RULES: u32 = 1 << 15;
 /// Elements of [`maps::SOURCE_LIMITS`]; a power of two.
 pub const LIMIT_SETS: u32 = 1 << 14;
-/// Elements of [`maps::OPENED`]; a power of two: room for 65,536 connections, and as many flows of datagrams.
-pub const OPENED_SETS: u32 = 1 << 15;
+/// Elements of [`maps::OPENED`]; a power of two: room for 262,144 connections, and as many flows of
+/// datagrams.
+pub const OPENED_SETS: u32 = 1 << 17;
 /// Elements of [`maps::HEARD`]; a power of two.
 pub const HEARD: u32 = 1 << 17;
 /// Elements of [`maps::NICS`]; a power of two.
@@ -167,7 +169,7 @@ pub const MAX_PROBLEMS: u32 = 256;
 /// Distinct failures kept in [`maps::FAILURES`].
 pub const MAX_FAILURES: u32 = 4096;
 /// Elements of [`maps::EVENTS`].
-pub const EVENTS: u32 = 64;
+pub const EVENTS: u32 = 96;
 
 /// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -17,10 +17,10 @@ pub use self::{
     kinds::{Field, Kind, Redirect, Verdict},
 };
 use crate::{
-    events::{Event, Fallback, UnparsedDrop},
+    events::{Event, Fallback, Unparsed, UnparsedDrop},
     flows::DrainScope,
     frames::{
-        StationTables, {self},
+        StationTables, Tags, {self},
     },
     key::{PacketKey, Scratch},
     parse::{
@@ -109,6 +109,9 @@ pub fn examine<'t, B: Bytes + ?Sized, T: RuleTables>(
                 decision.outcome = unparsed(key, false);
             }
             look_up(bytes, key, tables, &mut decision);
+        }
+        Err(Unparsed::TooManyTags) if Tags::read(bytes).is_some_and(|tags| tables.may_be_dropped(tags)) => {
+            decision.outcome = VerdictCode::because(Kind::UnparsedDrop, UnparsedDrop::TooManyTags.code());
         }
         Err(reason) => decision.outcome = VerdictCode::because(Kind::Unparsed, reason.code()),
     }

@@ -272,8 +272,8 @@ fn what_has_no_transport_header_has_addresses(#[case] frame: Vec<u8>, #[case] re
     );
 }
 
-/// Linux takes them for protocols (`ipv6_ext_hdr` in net/ipv6/exthdrs_core.c): no next header, mobility, HIP,
-/// shim6, and the two for experiments.
+/// Linux takes them for protocols (`ipv6_ext_hdr` in `net/ipv6/exthdrs_core.c`): no next header, mobility,
+/// HIP, shim6, and the two for experiments.
 #[rstest]
 fn other_headers_of_ipv6_are_protocols(#[values(59, 135, 139, 140, 253, 254)] next: u8) {
     let frame = v6(next, &[17, 0, 0, 0, 0, 0, 0, 0]);

@@ -6,8 +6,8 @@ use xdp_core::{
     key::Scratch,
     metadata::Metadata,
     tables::{
-        Action, ActionRecord, Address, Class, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, RuleCounters,
-        SlotWord, SourceRef, Station, index_position,
+        Action, ActionRecord, Address, Class, EVENTS, IndexWord, PodBlock, PortRef, PortTarget, Receiver,
+        RuleCounters, SlotWord, SourceRef, Station, index_position,
     },
     testing::{NIC, POD, POD_V6, PacketShape, PodModel, SLOT},
     verdict::{Field, Kind, Redirect, Verdict, decide, examine},
@@ -440,6 +440,42 @@ fn without_a_rule_that_drops_what_cannot_be_parsed_passes(#[case] record: Action
         let verdict = decide(shape.frame().as_slice(), &model);
         assert_eq!(verdict, Verdict::Unparsed(reason));
     }
+}
+
+/// VLANs 1, and 2 in 1, are the node's.
+#[rstest]
+#[case::priority(&[0, 0, 0], true)]
+#[case::more(&[0, 0, 0, 0, 0, 0, 0, 0], true)]
+#[case::of_a_vlan(&[1, 0, 0], true)]
+#[case::before_a_vlan(&[0, 0, 1], true)]
+#[case::before_two_vlans(&[0, 1, 2], true)]
+#[case::of_two_vlans(&[1, 2, 0], true)]
+#[case::between_two_vlans(&[1, 0, 2], true)]
+#[case::stacked(&[1, 2, 3], false)]
+#[case::of_another_vlan(&[7, 0, 0], false)]
+fn tags_for_the_priority_evade_no_rule_that_drops(#[case] vlans: &[u8], #[case] dropped: bool) {
+    let mut model = NONE();
+    let frame = |mac: [u8; 6]| {
+        let mut frame = udp().frame();
+        frame[..6].copy_from_slice(&mac);
+        let tags = vlans.iter().flat_map(|vlan| [0x81, 0, 0xe0, *vlan]);
+        drop(frame.splice(12..12, tags));
+        frame
+    };
+    let own = frame([2, 0, 0, 0, 0, 1]);
+    let passed = Verdict::Unparsed(Unparsed::TooManyTags);
+    assert_eq!(decide(own.as_slice(), &model), passed, "no rule drops");
+    for receiver in model.stations.values_mut() {
+        receiver.flags |= Receiver::DROPS;
+    }
+    let verdict = if dropped {
+        Verdict::UnparsedDrop(UnparsedDrop::TooManyTags)
+    } else {
+        passed
+    };
+    assert_eq!(decide(own.as_slice(), &model), verdict);
+    assert_eq!(decide(frame([0xff; 6]).as_slice(), &model), verdict);
+    assert_eq!(decide(frame([2, 0, 0, 0, 0, 9]).as_slice(), &model), passed);
 }
 
 #[rstest]

@@ -9,6 +9,9 @@
 //! 6. when there is nothing of that to do, nothing refers to the other programs: detach them, in the reverse
 //!    order;
 //! 7. when all programs are replaced, copy parked flows for the last time, and remove the parked tables.
+//!
+//! While programs over the tables of another layout are replaced, step 4 is before step 2: no program uses
+//! the new tables yet, and the programs of pods ask them whose a packet is.
 
 use crate::{
     change::Change,
@@ -38,12 +41,19 @@ impl AttachmentDiff<'_> {
                 .iter()
                 .any(|change| matches!(change, Change::Replace { .. }))
         };
+        let takes_over = self.installed.migrating && replaces(&companions);
+        let (before, after) = if takes_over {
+            (tables, Vec::new())
+        } else {
+            (Vec::new(), tables)
+        };
+        changes.extend(before);
         if self.installed.migrating && (replaces(&companions) || replaces(&nics)) {
             changes.push(Change::MigrateFlows);
         }
         changes.extend(self.gro());
         changes.extend(companions);
-        changes.extend(tables);
+        changes.extend(after);
         if self.installed.migrating && replaces(&nics) {
             // The parked tables name slots of another reading.
             changes.push(Change::PurgeFlows);

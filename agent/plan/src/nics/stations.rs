@@ -21,6 +21,16 @@ pub struct Stations {
     pub stations: BTreeMap<Station, Receiver>,
 }
 
+impl Stations {
+    /// Notes that some rule of the node drops packets.
+    pub fn note_drops(&mut self) {
+        let of_nics = self.nics.values_mut().map(|nic| &mut nic.receiver);
+        for receiver in self.stations.values_mut().chain(of_nics) {
+            receiver.flags |= Receiver::DROPS;
+        }
+    }
+}
+
 /// Returns the stations of some NICs. `facts`: all interfaces of the node.
 pub fn stations(nics: &BTreeSet<u32>, facts: &[NicFacts]) -> Stations {
     let mut all = Stations::default();
@@ -124,7 +134,9 @@ impl<'a> Walk<'a> {
             None if taken => {}
             None => self.take(at, frames),
         }
-        for macvlan in self.above(at, &["macvlan"]) {
+        let macvlans = self.above(at, &["macvlan"]);
+        // By its source, a frame reaches a macvlan in addition to what is below.
+        for macvlan in macvlans.filter(|upper| !upper.link.by_source) {
             let macs = BTreeSet::from([mac(&macvlan.link)]);
             self.receive(
                 macvlan,
@@ -143,8 +155,13 @@ impl<'a> Walk<'a> {
             "bridge" => frames.at(&master.link),
             _ => frames.clone(),
         };
-        let known = matches!(master.link.kind.as_str(), "bond" | "team" | "bridge");
-        frames.uncertain |= !known || port.link.inactive_port;
+        if !matches!(master.link.kind.as_str(), "bond" | "bridge") {
+            // Open vSwitch and others decide themselves, and may leave their interface down.
+            frames.uncertain = true;
+            self.take(master, &frames);
+            return;
+        }
+        frames.uncertain |= port.link.inactive_port;
         if master.link.filters_vlans {
             if takes_untagged(&port.link, &master.link) {
                 frames.filtered_at = Some(frames.tags.len());

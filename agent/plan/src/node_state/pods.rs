@@ -112,6 +112,17 @@ fn by_pod<'a>(tables: &TableState<'a>) -> BTreeMap<(&'a str, &'a str), Vec<(&'a 
 }
 
 impl PodStatus<'_> {
+    /// Returns why the connections that the pod opens cannot be noted.
+    pub(super) fn stateless(&self) -> Option<&str> {
+        let mut desired = self.desired.iter();
+        desired.find_map(|(pod, _)| match &pod.reply_path {
+            Readiness::NotReady { reason, message } if *reason != NotReady::NotPrepared => {
+                Some(message.as_str())
+            }
+            _ => None,
+        })
+    }
+
     /// Returns why the rules of a policy are not programmed for the pod. `deliveries`: the deliveries that
     /// the policy redirects with.
     pub(super) fn obstacle(&self, deliveries: &[Delivery]) -> Option<Obstacle> {

@@ -48,7 +48,7 @@ pub(super) fn state(
     let is_programmed = [node::PROGRAMMED, node::HOST_PORTS].contains(&reason);
     let mut messages = vec![message];
     if is_programmed {
-        messages.extend(limitations(reconciled, policy));
+        messages.extend(limitations(reconciled, policy, &selected));
         messages.retain(|message| !message.is_empty());
     }
     Some(PolicyState {
@@ -120,14 +120,30 @@ fn not_read(reconciled: &Reconciled<'_>) -> Option<PolicyObstacle> {
 }
 
 /// Lists what a policy that is programmed does not do.
-fn limitations(reconciled: &Reconciled<'_>, policy: &Policy) -> Vec<String> {
+fn limitations(reconciled: &Reconciled<'_>, policy: &Policy, selected: &[&PodStatus<'_>]) -> Vec<String> {
+    if !policy.drops() {
+        return Vec::new();
+    }
     let problems = reconciled.nics.iter().flat_map(|nic| &nic.problems);
     let mut of_tunnels = problems.filter(|problem| problem.reason == reason::TUNNEL_NOT_DECIDED);
-    let tunnel = of_tunnels.next().filter(|_| policy.drops());
-    tunnel
-        .map(|problem| problem.message.clone())
-        .into_iter()
-        .collect()
+    let tunnel = of_tunnels.next().map(|problem| problem.message.clone());
+    tunnel.into_iter().chain(stateless(selected)).collect()
+}
+
+/// Reports that connections that pods open are not known, so that rules apply to their packets, too.
+fn stateless(selected: &[&PodStatus<'_>]) -> Option<String> {
+    let having = || {
+        selected
+            .iter()
+            .filter_map(|status| Some((status.pod, status.stateless()?)))
+    };
+    let (pod, why) = having().next()?;
+    Some(format!(
+        "{} of {} pods; {pod}: its rules are stateless: Drop, Reject and limits apply to the packets of connections that \
+         it opens, too: {why}",
+        having().count(),
+        selected.len(),
+    ))
 }
 
 /// Summarizes the pods for which the policy is not programmed.

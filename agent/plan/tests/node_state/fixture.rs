@@ -18,7 +18,7 @@ use xdp_plan::{
     policy::{Policy, PortMatch, PortSet, Protocol, Rule, RuleAction},
     report::Problem,
     resolve::NodePolicy,
-    targets::{Targets, targets},
+    targets::{Target, Targets, targets},
     testing::{fixture, model::TableModel, node::pair},
 };
 
@@ -115,11 +115,26 @@ impl Node {
             peer: self.peer.clone(),
             reply_path: self.reply_path.clone(),
         };
+        let not_wanted = || Readiness::NotReady {
+            reason: NotReady::NotPrepared,
+            message: String::new(),
+        };
+        let of_drops = Deliveries {
+            redirect: not_wanted(),
+            peer: not_wanted(),
+            reply_path: self.reply_path.clone(),
+        };
+        let of_target = |target: &Target| {
+            if target.wants_redirect || target.wants_peer {
+                Some(deliveries.clone())
+            } else {
+                target.wants_connections.then(|| of_drops.clone())
+            }
+        };
         let deliveries: BTreeMap<u32, Deliveries> = targets
             .targets
             .iter()
-            .filter(|target| target.wants_redirect || target.wants_peer)
-            .map(|target| (target.pair.host.ifindex, deliveries.clone()))
+            .filter_map(|target| Some((target.pair.host.ifindex, of_target(target)?)))
             .collect();
         let desired = compile(&targets, &deliveries);
         (targets, desired)

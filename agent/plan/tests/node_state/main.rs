@@ -139,6 +139,28 @@ fn without_a_reply_path_neither_delivery_is_programmed_and_the_pod_has_the_reaso
 }
 
 #[test]
+fn a_policy_that_drops_says_where_it_is_stateless() {
+    let message = |action, reply_path| {
+        let node = Node {
+            reply_path,
+            ..Node::with(policy(1, action))
+        };
+        let (reason, message, programmed) = node.policy_state();
+        assert_eq!((reason.as_str(), programmed), (node::PROGRAMMED, 2));
+        message
+    };
+    let refused = || not_ready(NotReady::NoReplyPath);
+    let said = message(RuleAction::Drop, refused());
+    assert!(
+        said.starts_with("2 of 2 pods; Pod games/server-1: its rules are stateless"),
+        "{said}"
+    );
+    assert_eq!(message(RuleAction::Pass, refused()), "");
+    assert_eq!(message(RuleAction::Drop, Readiness::Ready), "");
+    assert_eq!(message(RuleAction::Drop, not_ready(NotReady::NotPrepared)), "");
+}
+
+#[test]
 fn a_pod_without_an_interface_is_named_and_the_others_are_programmed() {
     let node = Node {
         with_interface: vec![1],

@@ -7,6 +7,7 @@ use xdp_plan::{
     desired::Desired,
     diff::{Differ, diff},
     installed::Installed,
+    nics::Stations,
     programmed::Programmed,
     testing::model::TableModel,
 };
@@ -25,7 +26,8 @@ proptest! {
             model.apply(&diff(desired, &model.installed));
             assert_converged(&model, desired);
         }
-        model.apply(&diff(&Desired::default(), &model.installed));
+        let empty = Desired { stations: Some(Stations::default()), ..Desired::default() };
+        model.apply(&diff(&empty, &model.installed));
         prop_assert_eq!(model.installed, Installed::default());
     }
 

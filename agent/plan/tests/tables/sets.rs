@@ -15,7 +15,10 @@ use xdp_plan::{
     pod::Pod,
     policy::{Block, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction, Source, Sources},
     targets::{Targets, targets},
-    testing::{fixture, node::pair},
+    testing::{
+        fixture,
+        node::{pair, test_stations},
+    },
 };
 
 pub(crate) fn rule(name: &str, from: Sources, ports: Vec<PortMatch>) -> Rule {
@@ -84,7 +87,10 @@ pub(crate) fn targets_of(policies: &[Policy], pods: &[Pod]) -> Targets {
 }
 
 pub(crate) fn desired(policies: &[Policy], pods: &[Pod]) -> Desired {
-    Compiler::default().compile(&targets_of(policies, pods), &BTreeMap::new())
+    Desired {
+        stations: Some(test_stations()),
+        ..Compiler::default().compile(&targets_of(policies, pods), &BTreeMap::new())
+    }
 }
 
 /// The desired tables of one pod in the policies' namespace.

@@ -76,10 +76,10 @@ fn for_two_pods(policies: &[Policy]) -> Desired {
 }
 
 #[test]
-fn pods_with_equal_policies_and_interfaces_share_all_blocks() {
+fn pods_with_equal_policies_share_all_blocks_but_their_own() {
     let model = installed(&for_two_pods(&[web(&["10.0.0.0/8"], 80)]));
     let blocks = &model.installed.blocks;
-    assert_eq!((blocks.pods.len(), blocks.actions.len()), (1, 1));
+    assert_eq!((blocks.pods.len(), blocks.actions.len()), (2, 1));
     assert_eq!(
         (blocks.sources_v4.len(), blocks.ports.len(), blocks.classes.len()),
         (1, 1, 2)
@@ -102,9 +102,9 @@ fn a_changed_rule_writes_only_the_blocks_that_change() {
     let mut model = installed(&for_two_pods(&[web(&["10.0.0.0/8"], 80)]));
     let after = for_two_pods(&[web(&["10.0.0.0/8"], 81)]);
     let changes = diff(&after, &model.installed);
-    // Written: ports, class, sources, and the block of both pods. Not written: the record, and the class of
+    // Written: ports, class, sources, and the blocks of the pods. Not written: the record, and the class of
     // all other sources.
-    assert_eq!(writes(&changes), 1 + 1 + 1 + 1, "{changes:?}");
+    assert_eq!(writes(&changes), 1 + 1 + 1 + 2, "{changes:?}");
     model.apply(&changes);
     assert_converged(&model, &after);
 }

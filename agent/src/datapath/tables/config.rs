@@ -6,6 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
+use aya::maps::{Array, MapData};
 use xdp_core::{
     btf::field_offset,
     tables::{ABI_VERSION, Config, DEFAULT_FLOWS, maps, recent_len},
@@ -58,7 +59,7 @@ pub(in crate::datapath) fn write(
         rejects_per_second: settings.rejects_per_second,
         mark_mask: settings.mark_mask.0,
         recent_mask: recent_len(settings.flows) - 1,
-        seed: if present.seed == 0 { random() } else { present.seed },
+        seed: seed(pins, present.seed),
         ..Config::default()
     };
     set_offsets(&mut config);
@@ -68,8 +69,22 @@ pub(in crate::datapath) fn write(
     tables.config.set(0, Plain(config), 0).map_err(&failed)
 }
 
-/// Returns a random number other than zero. The seed is kept across restarts: a new seed would grant every
-/// source a full burst again.
+/// The seed is kept across restarts: a new one would grant every source a full burst again. It is that of
+/// another layout, too, whose programs run next to the new ones for a moment: replies carry it
+/// ([`Config::seed`]).
+fn seed(pins: &Pins, present: u64) -> u64 {
+    let of_another = |pins: Pins| {
+        let config: Array<MapData, Plain<Config>> = super::open(&pins, maps::CONFIG).ok()?;
+        config.get(&0, 0).ok().map(|Plain(config)| config.seed)
+    };
+    let others = pins.others().unwrap_or_default();
+    let known = [present]
+        .into_iter()
+        .chain(others.into_iter().filter_map(of_another));
+    known.into_iter().find(|seed| *seed != 0).unwrap_or_else(random)
+}
+
+/// Returns a random number other than zero.
 fn random() -> u64 {
     // The hasher's keys are the system's random numbers.
     RandomState::new().build_hasher().finish().max(1)

@@ -72,8 +72,8 @@ fn a_claim_of_another_interface_changes_no_table_and_is_a_note() {
     assert_eq!(node.kernel().take_log(), []);
     assert!(report.status.policies.iter().all(|policy| policy.programmed));
     assert_eq!(report.status.pods, []);
-    let note = ("Pod games/pod0", "AmbiguousAddress");
-    assert_eq!(reasons(&report), [note, note]);
+    let problem_of_pod = ("Pod games/pod0", "AmbiguousAddress");
+    assert_eq!(reasons(&report), [problem_of_pod; 2]);
     node.restart(&["nic*"]);
     node.reconcile();
     assert_eq!(node.kernel().take_log(), [], "nor does a restart");

@@ -40,7 +40,7 @@ fn what_pods_open_is_noted_on_interfaces_that_are_not_selected_too() {
     assert_eq!(node.kernel().program(Hook::NicOut, OTHER), Program::Current);
     assert_eq!(node.kernel().program(Hook::Nic, OTHER), Program::Absent);
 
-    let mut node = Node::new("Redirect", &[DROP]);
+    let mut node = Node::new("Redirect", &["{name: pass, action: Pass}"]);
     node.kernel().nics.push(other("eth9", ""));
     node.converges();
     assert_eq!(node.kernel().program(Hook::NicOut, OTHER), Program::Absent);

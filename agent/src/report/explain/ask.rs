@@ -96,7 +96,11 @@ fn decided(
         _ => BTreeSet::new(),
     };
     let has_rule = explained.rule.is_some() || !could_match.is_empty();
-    let labels = has_rule.then(|| pinned.rule_labels()).unwrap_or_default();
+    let labels = if has_rule {
+        pinned.rule_labels()
+    } else {
+        Arc::default()
+    };
     let rule = |id| {
         let label = labels.get(&id);
         label.map_or_else(

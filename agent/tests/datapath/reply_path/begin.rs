@@ -108,7 +108,8 @@ fn a_datagram_that_leaves_through_the_stack_takes_its_flow_from_us() {
     let datagram = WirePacket::new(false, WireProtocol::Udp);
     node.arrives(&datagram, true, &["Opened"]);
     node.pod_sends(&datagram.reply(), true, &["Established", "ReplyForwarded"]);
-    node.stack_sends(&datagram.reply(), &["StackFlowNoted"]);
+    // Of another length: the program on the pod's interface has not seen it.
+    node.stack_sends(&datagram.clone().longer_by(1).reply(), &["StackFlowNoted"]);
     assert_eq!(node.entries(), [0, 0, 1]);
     node.arrives(&datagram, false, &["StackFlow"]);
 }

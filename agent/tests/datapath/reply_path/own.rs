@@ -1,6 +1,6 @@
 //! Connections that the pod opens through the stack: a rule that drops lets their packets pass.
 
-use xdp_core::testing::wire::{RST, WirePacket, WireProtocol};
+use xdp_core::testing::wire::{ACK, RST, SYN, WirePacket, WireProtocol};
 
 use super::{CONNECTIONS, Node, shapes};
 use crate::judge::{XDP_DROP, XDP_PASS, XDP_TX};
@@ -129,4 +129,38 @@ fn a_connection_that_another_pod_forged_is_no_pods() {
         node.forged(&wire(open).reply());
         node.is_own(&wire(answer).frame(), false);
     }
+}
+
+#[test]
+fn all_fragments_of_an_answer_pass_after_the_first_one_and_no_others() {
+    for rule in DROPPING {
+        for v6 in [false, true] {
+            for protocol in [WireProtocol::Udp, WireProtocol::Tcp(ACK)] {
+                // Their packets have the same identification.
+                let node = node(rule);
+                let answer = WirePacket::new(v6, protocol);
+                let (first, later) = (answer.clone().first_fragment(), answer.later_fragment());
+                node.is_own(&first.frame(), false);
+                node.is_own(&later.frame(), false);
+                let opening = if protocol == WireProtocol::Udp {
+                    protocol
+                } else {
+                    WireProtocol::Tcp(SYN)
+                };
+                node.pod_sends(&WirePacket::new(v6, opening).reply(), false, &["ReplyMiss"]);
+                node.is_own(&later.frame(), false);
+                node.is_own(&first.frame(), true);
+                node.is_own(&later.frame(), true);
+                node.is_own(&with_another_id(&later), false);
+            }
+        }
+    }
+}
+
+/// A later fragment of another packet between the same hosts.
+fn with_another_id(fragment: &WirePacket) -> Vec<u8> {
+    let mut frame = fragment.frame();
+    let is_v6 = frame[LINK_HEADER] >> 4 == 6;
+    frame[LINK_HEADER + if is_v6 { 47 } else { 5 }] ^= 1;
+    frame
 }

@@ -42,7 +42,8 @@ mount -t sysfs sysfs /guest/sys
 mount --bind /dev /guest/dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /guest/dev/pts
-for folder in dev/shm run tmp mnt; do mount -t tmpfs tmpfs "/guest/$folder"; done
+for folder in dev/shm tmp mnt; do mount -t tmpfs tmpfs "/guest/$folder"; done
+mount -t tmpfs -o mode=0755 tmpfs /guest/run
 mount -t bpf -o mode=0700 bpf /guest/sys/fs/bpf
 mount -t cgroup2 cgroup2 /guest/sys/fs/cgroup
 mount -t tracefs tracefs /guest/sys/kernel/tracing

@@ -103,12 +103,15 @@ pub(super) fn quiet(
 }
 
 /// A stand-in for what a network policy makes of "no packets from pod to pod".
-const SEPARATE: &str = r#"table inet separate { chain forward {
-  type filter hook forward priority 0;
-  iifname "veth*" oifname "veth*" drop
-  iifname "veth*" oifname "br0" drop
-  iifname "br0" oifname "veth*" drop
-} }
+const SEPARATE: &str = r#"
+table inet separate {
+  chain forward {
+    type filter hook forward priority 0;
+    iifname "veth*" oifname "veth*" drop
+    iifname "veth*" oifname "br0" drop
+    iifname "br0" oifname "veth*" drop
+  }
+}
 "#;
 
 /// Runs lines of `ip` in a namespace.

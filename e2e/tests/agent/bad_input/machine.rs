@@ -58,7 +58,10 @@ fn the_agent_exits_with_a_remedy_if_the_pin_directory_is_not_on_a_bpffs() {
     let fixture = Fixture::new();
     let plain = fixture.lab.dir().join("plain");
     let agent = Agent::new(&fixture.lab, &fixture.manifests).pin_dir(&plain);
-    exits(agent, &["no bpf file system", "mount -t bpf bpf /sys/fs/bpf"]);
+    exits(
+        agent,
+        &["no bpf file system", "mount -t bpf -o mode=0700 bpf /sys/fs/bpf"],
+    );
     assert!(!plain.exists());
 }
 

@@ -19,7 +19,7 @@
 use super::{FlowPacket, FlowStore, PacketRole, cache::hash};
 use crate::{
     parse::protocol,
-    tables::{FlowKey, HEARD, OPENED_SETS},
+    tables::{Address, FlowKey, HEARD, OPENED_SETS},
 };
 
 /// Epochs of [`FlowStore::epoch`] in one of this module, as a power of two: 33 s to 328 s.
@@ -28,6 +28,18 @@ const PERIOD_SHIFT: u32 = 3;
 const PERIODS: u16 = 2;
 
 const TAG: u64 = !0xffff;
+
+/// Parts of the cache, as a power of two: the connections of a pod displace only those in its part.
+const PARTS_SHIFT: u32 = 6;
+/// Sets of a part, as a power of two, each for connections and for datagrams.
+const SETS_SHIFT: u32 = OPENED_SETS.ilog2() - 1 - PARTS_SHIFT;
+
+/// Returns the part of a pod. No pod can choose it.
+#[inline(always)]
+fn part(pod: &Address, seed: u64) -> u32 {
+    let mixed = (pod.high ^ pod.low.rotate_left(32) ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (u64::BITS - PARTS_SHIFT)) as u32
+}
 
 /// Hash of a flow, and the present period: 48 bits and 16 bits, in one word.
 #[derive(Clone, Copy)]
@@ -40,7 +52,8 @@ impl Entry {
     #[inline(always)]
     fn of(key: &FlowKey, flows: &impl FlowStore) -> Self {
         Self {
-            hash: hash(key, flows.seed()),
+            // One bit is always set: no entry equals an unused element.
+            hash: hash(key, flows.seed()) | 1 << 16,
             period: (flows.epoch() >> PERIOD_SHIFT) as u16,
         }
     }
@@ -83,7 +96,9 @@ impl Place {
         let is_datagram = !is_connection(key.protocol);
         Self {
             entry,
-            set: (entry.hash as u32 & (OPENED_SETS / 2 - 1)) << 1 | u32::from(is_datagram),
+            set: (part(&key.pod, flows.seed()) << SETS_SHIFT | entry.hash as u32 & ((1 << SETS_SHIFT) - 1))
+                << 1
+                | u32::from(is_datagram),
             is_datagram,
         }
     }
@@ -92,13 +107,16 @@ impl Place {
     #[inline(always)]
     fn find(self, flows: &impl FlowStore) -> Option<(u32, u64)> {
         let words = flows.opened(self.set)?;
-        let mut found = None;
-        for (way, word) in words.into_iter().enumerate() {
-            if self.entry.is(word) && word != 0 {
-                found = Some((way as u32, word));
+        let (mut way, mut word) = (0, 0);
+        for (at, candidate) in words.into_iter().enumerate() {
+            if self.entry.is(candidate) {
+                (way, word) = (at as u64, candidate);
             }
+            // Else the verifier would follow each combination of ways.
+            (way, word) = (flows.opaque(way), flows.opaque(word));
         }
-        found.filter(|(_, word)| !self.is_datagram || self.entry.is_fresh(*word))
+        let found = word != 0 && (!self.is_datagram || self.entry.is_fresh(word));
+        found.then_some((way as u32, word))
     }
 
     /// Writes the flow over its stale self, an unused element or the oldest one.
@@ -110,15 +128,16 @@ impl Place {
         let (mut victim, mut oldest) = (0, 0);
         for (way, word) in words.into_iter().enumerate() {
             let age = if word == 0 || self.entry.is(word) {
-                u32::from(u16::MAX) + 1
+                u64::from(u16::MAX) + 1
             } else {
-                u32::from(self.entry.age(word))
+                u64::from(self.entry.age(word))
             };
-            if age >= oldest {
-                (victim, oldest) = (way as u32, age);
+            if flows.opaque(age) >= oldest {
+                (victim, oldest) = (way as u64, age);
             }
+            (victim, oldest) = (flows.opaque(victim), flows.opaque(oldest));
         }
-        flows.set_opened(self.set, victim, self.entry.word());
+        flows.set_opened(self.set, victim as u32, self.entry.word());
     }
 
     /// Marks the flow as in use. Returns whether it is noted.

@@ -5,11 +5,7 @@ use super::{
     cache::{CacheSlot, FlowState},
     untrack,
 };
-use crate::{
-    events::FlowEvent,
-    parse::{Bytes, Packet},
-    tables::{FlowValue, FragmentKey},
-};
+use crate::{events::FlowEvent, tables::FlowValue};
 
 /// The path of a packet from a pod, and the event to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,36 +59,4 @@ pub fn track_reply(packet: &FlowPacket, flows: &impl FlowStore) -> ReplyDecision
         flows.count(FlowEvent::Established);
     }
     forward
-}
-
-const IDENTIFICATION: usize = 4;
-const IPV6_NEXT_HEADER: usize = 6;
-const IPV6_HEADER: usize = 40;
-const FRAGMENT: u8 = 44;
-
-/// Returns what all fragments of a packet have in common. `None` if the fragment header is not the first
-/// extension header.
-#[inline(always)]
-pub fn fragment_key<B: Bytes + ?Sized>(bytes: &B, packet: &Packet) -> Option<FragmentKey> {
-    let start = packet.ip_offset();
-    let (id, protocol) = if packet.source.is_v4() {
-        let id = u16::from_be_bytes(bytes.read(start + IDENTIFICATION)?);
-        (u32::from(id), u32::from(packet.protocol))
-    } else {
-        let [next] = bytes.read(start + IPV6_NEXT_HEADER)?;
-        if next != FRAGMENT {
-            return None;
-        }
-        // The identification is enough: it is not counted by protocol (RFC 8200, section 4.5).
-        (
-            u32::from_be_bytes(bytes.read(start + IPV6_HEADER + IDENTIFICATION)?),
-            0,
-        )
-    };
-    Some(FragmentKey {
-        source: packet.source,
-        destination: packet.destination,
-        id,
-        protocol,
-    })
 }

@@ -59,8 +59,8 @@ pub struct PodBlock {
     pub mac: [u8; 6],
     /// The flags below.
     pub flags: u16,
-    /// Index of the host's end of the pod's pair. Packets that come from there with the pod's address are the
-    /// pod's own.
+    /// Index of the host's end of the pod's pair. Packets that come from there with the pod's address are
+    /// the pod's own.
     pub host: u32,
 }
 
@@ -150,8 +150,8 @@ pub struct Class {
     pub icmpv6: PortRef,
     /// Action number of other protocols, and of later fragments, which have no ports.
     pub portless: u16,
-    /// The columns below in which some rule drops: Drop, Reject or a rate limit, without Audit. A packet that
-    /// cannot be parsed to its ports is dropped if it may belong to one of them.
+    /// The columns below in which some rule drops: Drop, Reject or a rate limit, without Audit. A packet
+    /// that cannot be parsed to its ports is dropped if it may belong to one of them.
     pub drops: u16,
 }
 

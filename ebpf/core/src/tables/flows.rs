@@ -34,11 +34,11 @@ impl FlowValue {
     pub const NO_SLOT: u32 = u32::MAX;
 }
 
-/// What all fragments of a packet from a pod have in common.
+/// What all fragments of a packet have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct FragmentKey {
-    /// The pod.
+    /// The packet's source.
     pub source: Address,
     /// The packet's destination.
     pub destination: Address,
@@ -60,8 +60,7 @@ pub struct OpenedSet {
     pub words: [u64; OPENED_WAYS],
 }
 
-/// The packet that a pod sent last through the stack, on one CPU: as much of it as translation (NAT) leaves
-/// as it is.
+/// The packet that a pod sent last, on one CPU: as much of it as translation (NAT) leaves as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SentPacket {
@@ -69,7 +68,7 @@ pub struct SentPacket {
     pub pod: Address,
     /// The packet's source port, or what is in place of it in [`FlowKey::pod_port`].
     pub pod_port: u32,
-    /// IP protocol number.
+    /// IP protocol number, and a bit for packets that bypass the stack.
     pub protocol: u32,
     /// Length of the IP packet.
     pub ip_len: u32,
@@ -78,6 +77,19 @@ pub struct SentPacket {
 }
 
 impl SentPacket {
+    /// The packet bypasses the stack.
+    const FORWARDED: u32 = 1 << 8;
+
+    /// Returns the same for a packet that bypasses the stack.
+    #[inline(always)]
+    #[must_use]
+    pub const fn forwarded(self) -> Self {
+        Self {
+            protocol: self.protocol | Self::FORWARDED,
+            ..self
+        }
+    }
+
     /// Returns what is recorded of a packet that a pod sends at `tick`.
     #[inline(always)]
     pub const fn new(flow: &FlowKey, ip_len: u32, tick: u32) -> Self {
@@ -109,7 +121,7 @@ pub const DEFAULT_FLOWS: u32 = 1 << 16;
 pub const MIN_FLOWS: u32 = 1 << 10;
 /// Largest capacity: 1 GiB for all four tables.
 pub const MAX_FLOWS: u32 = 1 << 22;
-/// Capacity of [`super::maps::FRAGMENTS`]: fragmented packets that pods send at the same time.
+/// Capacity of [`super::maps::FRAGMENTS`]: fragmented packets at the same time, in both directions.
 pub const MAX_FRAGMENTS: u32 = 4096;
 
 /// Returns the number of elements of [`super::maps::RECENT`] for this capacity: a power of two.

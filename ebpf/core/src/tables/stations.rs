@@ -100,4 +100,6 @@ impl Receiver {
     pub const STRICT: u32 = 2;
     /// Whether the stack takes the frames is not certain: [`crate::events::Fallback::PortState`].
     pub const UNCERTAIN: u32 = 4;
+    /// Some rule of the node drops packets: [`crate::events::UnparsedDrop::TooManyTags`].
+    pub const DROPS: u32 = 8;
 }

@@ -142,7 +142,7 @@ impl Kind {
         }
     }
 
-    /// Whether the packet is dropped.
+    /// Whether a rule that matches the packet drops it.
     #[inline(always)]
     pub const fn drops(self) -> bool {
         matches!(

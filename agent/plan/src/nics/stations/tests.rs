@@ -176,7 +176,12 @@ fn where_a_port_may_not_take_frames_it_is_uncertain() {
         [backup(port(4, link(2, "", NIC))), link(4, "bond", NIC)],
         [backup(port(4, link(2, "", NIC))), link(4, "bridge", NIC)],
         [port(4, link(2, "", NIC)), filters(link(4, "bridge", NIC))],
-        [port(4, link(2, "", NIC)), link(4, "openvswitch", NIC)],
+        [port(4, link(2, "", NIC)), link(4, "team", NIC)],
+        // Open vSwitch leaves its interface down.
+        [
+            port(4, link(2, "", NIC)),
+            changed(link(4, "openvswitch", NIC), |facts| facts.link.up = false),
+        ],
     ];
     for facts in cases {
         assert_eq!(receives(&facts, NIC, &[]), Some((4, Receiver::UNCERTAIN)));
@@ -195,7 +200,7 @@ fn a_bridge_that_filters_vlans_receives_what_its_vlans_let_pass() {
     let facts = |of_port: &[BridgeVlan], own: &[BridgeVlan]| {
         [
             changed(port(4, link(2, "", NIC)), |facts| {
-                facts.link.bridge_vlans = of_port.to_vec()
+                facts.link.bridge_vlans = of_port.to_vec();
             }),
             changed(link(4, "bridge", NIC), |facts| {
                 facts.link.filters_vlans = true;
@@ -235,6 +240,8 @@ fn a_macvlan_receives_frames_for_its_own_address_only() {
     assert_eq!(receives(&facts, 9, &[]), Some((5, 0)));
     assert_eq!(receives(&facts, 9, &[(Q, 7)]), Some((6, 0)));
     assert_eq!(receives(&facts, NIC, &[(Q, 7)]), None);
+    let by_source = changed(on(2, link(5, "macvlan", 9)), |facts| facts.link.by_source = true);
+    assert_eq!(receives(&[link(2, "", NIC), by_source], 9, &[]), None);
     let tap = [link(2, "", NIC), on(2, link(5, "macvtap", 9))];
     assert_eq!(receives(&tap, 9, &[]), None, "a virtual machine");
 }
@@ -307,6 +314,6 @@ fn a_list_that_changed_while_it_was_read_has_an_end() {
         port(2, link(4, "", 4)),
     ];
     assert!(!found(&facts).stations.is_empty());
-    let circle = [port(4, link(2, "", NIC)), port(2, link(4, "bond", NIC))];
+    let circle = [port(4, link(2, "bond", NIC)), port(2, link(4, "bond", NIC))];
     assert_eq!(found(&circle), Stations::default());
 }

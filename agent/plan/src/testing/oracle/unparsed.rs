@@ -67,6 +67,7 @@ fn candidate(source: IpAddr, destination: IpAddr, protocol: u8, number: u16) -> 
         icmp: is_icmp.then_some((kind, code)),
         ip_len: 40,
         group_mac: false,
+        options: false,
         fragment: false,
     }
 }

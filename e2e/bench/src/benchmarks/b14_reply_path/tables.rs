@@ -48,7 +48,14 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
         let net = |index: usize| found[index].with(&found[0], |own, floor| own - floor);
         rows.extend(show(section, &[net(1), net(2), net(3)], sets * 4096, least));
     }
-    drops(testbed, &mut instruments, &workload, &contestants, (passes, repeat, least), section)?;
+    drops(
+        testbed,
+        &mut instruments,
+        &workload,
+        &contestants,
+        (passes, repeat, least),
+        section,
+    )?;
     let title = "ns per packet of tracked flows, net of the feeder; 110 pods, 11,000 rules";
     let columns = [
         "flows: program",
@@ -88,7 +95,11 @@ fn drops(
     };
     let rows: Vec<_> = NAMES.into_iter().zip(&net).map(row).collect();
     let title = "ns per packet that a rule drops, net of the feeder: the question whether the pod opened its connection";
-    section.table(title, &["program", "minimum / median / maximum", "relative to without"], rows);
+    section.table(
+        title,
+        &["program", "minimum / median / maximum", "relative to without"],
+        rows,
+    );
     Ok(())
 }
 
