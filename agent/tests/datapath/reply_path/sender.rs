@@ -156,9 +156,15 @@ fn only_a_reply_that_went_past_the_stack_is_known_at_the_nic_and_the_mark_stays_
     };
     assert_eq!(node.hook(Hook::NicOut, at_nic), (untouched, Vec::new()));
     assert_eq!(node.entries(), [1, 0, 0]);
+    // Of another length: the program on the pod's interface has not seen it.
+    let longer = request.longer_by(1).reply().frame();
     let [high, low] = forwarded.control;
     for control in [[0, 0], [high, low ^ 1], [high ^ 1, low]] {
-        let other = TestSkb { control, ..at_nic };
+        let other = TestSkb {
+            mark: 5,
+            control,
+            ..node.at_pod(&longer)
+        };
         let (ran, _) = node.hook(Hook::NicOut, other);
         assert_eq!(ran, ClassifierRun { control, ..untouched });
     }
