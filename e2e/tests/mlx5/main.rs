@@ -41,9 +41,12 @@ const SHORT: &[&str] = &[
     "uninstall",
 ];
 
+fn tries_all() -> bool {
+    env::var("KERNELS").is_ok_and(|kernels| !kernels.is_empty())
+}
+
 fn short() -> &'static [&'static str] {
-    let all = env::var("KERNELS").is_ok_and(|kernels| !kernels.is_empty());
-    if all { &[] } else { SHORT }
+    if tries_all() { &[] } else { SHORT }
 }
 
 fn mlx5(files: &MachineFiles, kernel: &Kernel) {
@@ -99,8 +102,9 @@ fn others(files: &MachineFiles, kernel: &Kernel) {
         "guest_ufo=off",
     ];
     let mut subjects = vec![nic("virtio-net-pci", 4, &no_merging), nic("igb", 1, &[])];
-    if kernel.series != KernelSeries::Exact(6, 1) {
-        // It has native XDP since 6.6.
+    if kernel.series != KernelSeries::Exact(6, 1) && tries_all() {
+        // It has native XDP since 6.6. Not in each run: where a program was attached, the driver sometimes
+        // hits a BUG when its interface is closed (`vmxnet3_rq_destroy`, Linux 7.3.4).
         subjects.push(nic("vmxnet3", 1, &[]));
     }
     accept(files, kernel, "others", &subjects);
