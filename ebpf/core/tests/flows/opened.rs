@@ -3,9 +3,10 @@
 use rstest::rstest;
 use xdp_core::{
     flows::{
-        Direction, FlowPacket, is_opened_by_pod, may_be_opened_by_pod, note_sent, stack_delivered,
-        stack_sent, track_inbound, track_reply,
+        Direction, FlowPacket, PacketRole, is_opened_by_pod, may_be_opened_by_pod, note_sent,
+        stack_delivered, stack_sent, track_inbound, track_reply,
     },
+    tables::{Address, FlowKey},
     testing::{
         FlowMemory,
         wire::{ACK, RST, SYN, WirePacket, WireProtocol},
@@ -284,4 +285,29 @@ fn a_flow_belongs_to_the_side_that_opened_it() {
         }
     }
     assert!(own > 10_000 && others > 10_000, "{own} {others}");
+}
+
+/// A pod shares its part of the table with few others.
+#[test]
+fn no_number_of_connections_of_one_pod_displaces_those_of_most_others() {
+    let flows = FlowMemory::default();
+    let of = |pod: u8, port: u32, role| FlowPacket {
+        key: FlowKey {
+            remote: Address::v4([192, 0, 2, (port >> 16) as u8]),
+            pod: Address::v4([10, 0, 0, pod]),
+            remote_port: port as u16,
+            pod_port: 443,
+            protocol: 6,
+        },
+        role,
+    };
+    for pod in 1..=100 {
+        note_sent(&of(pod, 1, PacketRole::New), &flows);
+    }
+    flows.epoch.set(flows.epoch.get() + PERIOD);
+    for port in 0..100_000 {
+        note_sent(&of(200, port, PacketRole::New), &flows);
+    }
+    let kept = (1..=100).filter(|pod| is_opened_by_pod(&of(*pod, 1, PacketRole::Data), &flows));
+    assert!(kept.count() >= 90);
 }
