@@ -1,4 +1,4 @@
-//! The map of fragmented packets: of later fragments only the first one has ports.
+//! The map of fragmented packets: only the first fragment of a packet has ports.
 #![expect(unsafe_code, reason = "map values are shared with other CPUs")]
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};

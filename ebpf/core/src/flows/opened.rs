@@ -41,7 +41,7 @@ fn part(pod: &Address, seed: u64) -> u32 {
     (mixed >> (u64::BITS - PARTS_SHIFT)) as u32
 }
 
-/// Hash of a flow, and the present period: 48 bits and 16 bits, in one word.
+/// Hash of a flow, and the present period: 48 bits, of which one is always set, and 16 bits, in one word.
 #[derive(Clone, Copy)]
 struct Entry {
     hash: u64,
