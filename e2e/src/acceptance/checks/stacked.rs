@@ -12,7 +12,7 @@ use super::{
         site::{PATIENCE, Site, at, node_addresses, ports},
     },
     Run,
-    traffic::arrive_marked,
+    traffic::{arrive_marked_soon, followed},
 };
 use crate::stack::StackSetting;
 
@@ -52,7 +52,7 @@ fn on_top(site: &Site<'_>, lines: &[String]) -> anyhow::Result<()> {
     site.connect()?;
     site.ready()?;
     checked?;
-    arrive_marked(site)
+    arrive_marked_soon(site)
 }
 
 fn stacked(site: &Site<'_>, lines: &[String]) -> anyhow::Result<()> {
@@ -68,7 +68,7 @@ fn stacked(site: &Site<'_>, lines: &[String]) -> anyhow::Result<()> {
         .kernel_program()
         .context("the kernel shows no program on the NIC")?;
     ensure!(kernel.mode == 1, "the program is not native: {kernel:?}");
-    arrive_marked(site)
+    arrive_marked_soon(site)
 }
 
 fn bond(site: &Site<'_>) -> anyhow::Result<()> {
@@ -120,6 +120,7 @@ fn vlan(site: &Site<'_>) -> anyhow::Result<()> {
             let mut frame = site.flow(to, ports::REDIRECT)?.udp(b"in a VLAN");
             let [high, low] = VLAN.to_be_bytes();
             frame.splice(12..12, [0x81, 0, high, low]);
+            followed(site, &inbox, || site.peer.send(vec![frame.clone()]))?;
             site.peer.send(vec![frame; FRAMES])?;
             let received = inbox.wait_for(FRAMES as u64, PATIENCE)?;
             site.fact(

@@ -68,6 +68,33 @@ pub(super) fn arrive_marked(site: &Site<'_>) -> anyhow::Result<()> {
     arrive(site, &site.pods.ptp, ports::REDIRECT, site.mark()).map(drop)
 }
 
+/// Sends until a datagram has the mark. The status does not show that the agent has followed a change of
+/// links; until then, the stack delivers.
+pub(super) fn followed(
+    site: &Site<'_>,
+    inbox: &UdpReceiver,
+    send: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut sent = 0;
+    xdp_lab::wait_until("the agent has followed the change", PATIENCE, || {
+        sent += u64::from(send().is_ok());
+        inbox.received().marks.contains_key(&site.mark())
+    })?;
+    inbox.wait_for(sent, PATIENCE)?;
+    inbox.reset();
+    Ok(())
+}
+
+/// Like [`arrive_marked`], once the agent has [`followed`] a change.
+pub(super) fn arrive_marked_soon(site: &Site<'_>) -> anyhow::Result<()> {
+    for ip in site.pods.ptp.addresses() {
+        let to = at(ip, ports::REDIRECT);
+        let inbox = UdpReceiver::bind(&site.pods.ptp.ns, to)?;
+        followed(site, &inbox, || site.peer.datagrams(to, 1, RATE).map(drop))?;
+    }
+    arrive_marked(site)
+}
+
 /// Without metadata, the stack delivers.
 pub(super) fn needs_metadata(site: &Site<'_>) -> anyhow::Result<()> {
     if site.mark() == MARK {
