@@ -48,7 +48,8 @@ pub fn check(source: &Address, receiver: Receiver, routes: &impl Routes) -> Resu
     if receiver.flags & Receiver::ROUTED == 0 {
         return Ok(());
     }
-    let Some(to) = routes.forward(receiver.device) else {
+    // By an interface that leads out of the node, it would reach another node's pod.
+    let Some(to) = routes.forward(receiver.device).filter(|to| !routes.leaves(*to)) else {
         return Err(Fallback::NotForwarded);
     };
     // The stack looks up the route back as for a packet that the pod sends (`fib_validate_source`).

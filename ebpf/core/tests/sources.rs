@@ -12,6 +12,8 @@ use xdp_core::{
 const SEED: u64 = 0x5844_5032;
 const DEVICE: u32 = 2;
 const POD: u32 = 7;
+/// Another interface by which packets leave the node.
+const ELSEWHERE: u32 = 8;
 
 fn address(ip: IpAddr) -> Address {
     match ip {
@@ -92,6 +94,9 @@ impl Routes for Answers {
     }
 
     fn leaves(&self, device: u32) -> bool {
+        if Some(device) == self.forward {
+            return device == ELSEWHERE;
+        }
         assert_eq!(Some(device), self.back);
         self.leaves
     }
@@ -104,7 +109,7 @@ fn expected(ip: IpAddr, flags: u32, answers: Answers) -> Result<(), Fallback> {
     let strict = flags & Receiver::STRICT != 0 && ip.is_ipv4();
     let reasons = [
         (is_martian_by_name(ip), Fallback::Source),
-        (routed && answers.forward.is_none(), Fallback::NotForwarded),
+        (routed && answers.forward != Some(POD), Fallback::NotForwarded),
         (routed && answers.back.is_none(), Fallback::Source),
         (routed && !same && !answers.leaves, Fallback::Source),
         (routed && !same && strict, Fallback::ReversePath),
@@ -120,7 +125,7 @@ fn a_flow_is_opened_only_where_martians_routes_and_rp_filter_allow_it() {
     for ip in addresses(&mut rng) {
         let answers = Answers {
             forward: rng
-                .choice([None, Some(POD), Some(POD), Some(POD)])
+                .choice([None, Some(ELSEWHERE), Some(POD), Some(POD)])
                 .unwrap_or(None),
             back: rng.choice([None, Some(DEVICE), Some(3), Some(3)]).unwrap_or(None),
             leaves: rng.bool(),

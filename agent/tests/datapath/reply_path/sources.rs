@@ -63,6 +63,32 @@ impl Routed {
         self.node.fixture.host.ip(arguments);
     }
 
+    /// Adds another interface with a network.
+    fn add_nic(&self) -> u32 {
+        for arguments in [
+            "link add nic1 type veth peer name wire1",
+            "link set nic1 up",
+            "link set wire1 up",
+            "addr add 10.9.0.1/24 dev nic1",
+            "addr add 2001:db8:9::1/64 dev nic1 nodad",
+        ] {
+            self.ip(arguments);
+        }
+        ifindex(&self.node.fixture, "nic1")
+    }
+
+    /// Describes an interface by which packets leave the node.
+    fn leads_out(&mut self, ifindex: u32) {
+        let outlet = Change::SetStation {
+            station: Station::outlet(ifindex),
+            receiver: Receiver {
+                device: ifindex,
+                flags: Receiver::ROUTED,
+            },
+        };
+        apply(&mut self.node.datapath, &[outlet]);
+    }
+
     fn set(&self, path: &str, value: &str) {
         let path = format!("/proc/sys/net/{path}");
         self.node.fixture.host.run(|| fs::write(path, value).unwrap());
@@ -162,28 +188,12 @@ fn a_source_without_a_route_opens_no_flow() {
 #[test]
 fn where_the_route_back_leaves_by_another_nic_rp_filter_decides() {
     let mut routed = Routed::new(&[REDIRECT], 0);
-    for arguments in [
-        "link add nic1 type veth peer name wire1",
-        "link set nic1 up",
-        "link set wire1 up",
-        "addr add 10.9.0.1/24 dev nic1",
-        "addr add 2001:db8:9::1/64 dev nic1 nodad",
-    ] {
-        routed.ip(arguments);
-    }
+    let nic1 = routed.add_nic();
     let others = ["10.9.0.5", "2001:db8:9::5"];
     for source in others {
         routed.opens(source, &["Source"]);
     }
-    let nic1 = ifindex(&routed.node.fixture, "nic1");
-    let outlet = Change::SetStation {
-        station: Station::outlet(nic1),
-        receiver: Receiver {
-            device: nic1,
-            flags: Receiver::ROUTED,
-        },
-    };
-    apply(&mut routed.node.datapath, &[outlet]);
+    routed.leads_out(nic1);
     for source in others {
         routed.opens(source, &["Opened"]);
     }
@@ -209,6 +219,22 @@ fn where_no_route_leads_to_the_pod_nothing_opens_a_flow() {
     // Its addresses are those of the NIC's network now.
     routed.ip("route del 10.0.0.2/32 dev host0");
     routed.ip("route del 2001:db8::2/128 dev host0");
+    for source in NEIGHBOURS {
+        routed.opens(source, &["NotForwarded"]);
+    }
+}
+
+#[test]
+fn where_the_route_to_the_pod_leaves_the_node_by_another_nic_nothing_opens_a_flow() {
+    let mut routed = Routed::new(&[REDIRECT], 0);
+    let nic1 = routed.add_nic();
+    for route in ["10.0.0.2/32 via 10.9.0.9", "2001:db8::2/128 via 2001:db8:9::9"] {
+        routed.ip(&format!("route replace {route} dev nic1"));
+    }
+    for source in NEIGHBOURS {
+        routed.opens(source, &["Opened"]);
+    }
+    routed.leads_out(nic1);
     for source in NEIGHBOURS {
         routed.opens(source, &["NotForwarded"]);
     }
