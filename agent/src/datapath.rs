@@ -54,6 +54,8 @@ pub struct Datapath {
     namespaces: Namespaces,
     facts: FactsReader,
     interests: Interests,
+    /// Pods whose older connections this agent has noted, by the index of the host's end.
+    noted: BTreeSet<u32>,
     fence_due: bool,
     _lock: Lock,
 }
@@ -87,6 +89,7 @@ impl Datapath {
             namespaces: Namespaces::default(),
             facts: FactsReader::default(),
             interests: Interests::default(),
+            noted: BTreeSet::new(),
             fence_due: false,
             _lock: lock,
         })

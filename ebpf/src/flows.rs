@@ -11,7 +11,7 @@ use aya_ebpf::{
 use xdp_core::{
     events::FlowEvent,
     flows::{
-        FlowMap, FlowPacket, FlowStore, {self},
+        EPOCH_SHIFT, FlowMap, FlowPacket, FlowStore, OpenedStore, {self},
     },
     key::{PacketKey, Scratch},
     tables::{Config, FlowKey, FlowValue, OPENED_WAYS, SentPacket},
@@ -76,10 +76,6 @@ pub(crate) fn stored() -> Option<&'static FlowPacket> {
     FLOW_PACKET.get_ptr(0).map(|at| unsafe { &*at })
 }
 
-/// Ticks of the kernel's clock (jiffies) in an epoch, as a power of two: 4 s to 41 s. Reading that clock is
-/// one load.
-const EPOCH_SHIFT: u32 = 12;
-
 /// The maps of flows, for one packet.
 pub(crate) struct FlowMaps {
     config: &'static Config,
@@ -95,7 +91,7 @@ impl FlowMaps {
     }
 }
 
-impl FlowStore for FlowMaps {
+impl OpenedStore for FlowMaps {
     #[inline(always)]
     fn seed(&self) -> u64 {
         self.config.seed
@@ -107,24 +103,9 @@ impl FlowStore for FlowMaps {
     }
 
     #[inline(always)]
-    fn recent_mask(&self) -> u32 {
-        self.config.recent_mask
-    }
-
-    #[inline(always)]
     fn epoch(&self) -> u64 {
         // SAFETY: the helper has no arguments.
         unsafe { bpf_jiffies64() >> EPOCH_SHIFT }
-    }
-
-    #[inline(always)]
-    fn recent(&self, index: u32) -> u64 {
-        read(&RECENT, index)
-    }
-
-    #[inline(always)]
-    fn set_recent(&self, index: u32, word: u64) {
-        write(&RECENT, index, word);
     }
 
     #[inline(always)]
@@ -151,6 +132,23 @@ impl FlowStore for FlowMaps {
     #[inline(always)]
     fn set_heard(&self, index: u32, word: u64) {
         write(&HEARD, index, word);
+    }
+}
+
+impl FlowStore for FlowMaps {
+    #[inline(always)]
+    fn recent_mask(&self) -> u32 {
+        self.config.recent_mask
+    }
+
+    #[inline(always)]
+    fn recent(&self, index: u32) -> u64 {
+        read(&RECENT, index)
+    }
+
+    #[inline(always)]
+    fn set_recent(&self, index: u32, word: u64) {
+        write(&RECENT, index, word);
     }
 
     #[inline(always)]

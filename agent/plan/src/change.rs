@@ -2,7 +2,7 @@
 
 mod order;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 pub use order::{ChangeResult, apply_in_order};
 use xdp_core::tables::{
@@ -72,6 +72,15 @@ pub enum Change {
     ForgetGro {
         /// Interface index of the host's end of the pair.
         host: u32,
+    },
+    /// Note the connections that a pod has opened before the programs saw its packets.
+    NoteConnections {
+        /// Interface index of the host's end of the pair.
+        host: u32,
+        /// The pod's interface.
+        interface: Interface,
+        /// The pod's addresses.
+        addresses: BTreeSet<IpAddr>,
     },
     /// Copy to the flow tables what has changed in the parked ones.
     MigrateFlows,
@@ -212,6 +221,7 @@ impl Change {
             | Self::Probe { .. }
             | Self::SetGro { .. }
             | Self::ForgetGro { .. }
+            | Self::NoteConnections { .. }
             | Self::MigrateFlows
             | Self::PurgeFlows
             | Self::EndMigration => false,

@@ -57,6 +57,7 @@ fn compare(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Cha
     let tables = stations::around(tables, desired.stations.as_ref(), &installed.stations);
     let attachments = AttachmentDiff {
         desired: &desired.attachments,
+        pods: &desired.pods,
         installed: &installed.attachments,
     };
     (attachments.around(tables), found)

@@ -27,6 +27,7 @@
 pub mod attach;
 pub mod change;
 pub mod compile;
+pub mod connections;
 pub mod desired;
 pub mod diff;
 pub mod drain;

@@ -8,6 +8,8 @@ use std::{
 use aya::maps::MapError;
 use xdp_plan::facts::NotReady;
 
+use crate::node::{netlink::NetlinkError, netns::NetnsError};
+
 /// The data path could not be loaded, adopted or read.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -264,6 +266,12 @@ pub enum ApplyError {
     /// A program could not be attached or detached.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A pod's namespace could not be entered.
+    #[error(transparent)]
+    Namespace(NetnsError),
+    /// Sockets or tracked connections could not be listed.
+    #[error("cannot list the connections that the pod has opened")]
+    Connections(#[source] NetlinkError),
     /// GRO of a pod could not be switched on.
     #[error("{message}")]
     Gro {

@@ -2,6 +2,7 @@
 
 pub(in crate::datapath) mod drain;
 pub(in crate::datapath) mod migrate;
+pub(in crate::datapath) mod older;
 
 use std::{
     collections::BTreeSet,

@@ -10,6 +10,7 @@ use netlink_packet_core::DecodeError;
 mod address;
 mod bridge;
 pub(crate) mod client;
+pub(crate) mod conntrack;
 pub mod ethnl;
 mod facts;
 mod filter;
@@ -19,6 +20,7 @@ mod monitor;
 mod netconf;
 mod networks;
 mod route;
+pub(crate) mod sockets;
 #[cfg(test)]
 mod tests;
 mod tunnel;

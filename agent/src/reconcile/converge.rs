@@ -9,7 +9,7 @@ use xdp_plan::{
     desired::Desired,
     drain::{Draining, keep_draining},
     facts::NotReady,
-    hook::{AttachPoint, Hook},
+    hook::{AttachPoint, Hook, Interface},
     installed::Installed,
     nics::NicSelector,
     node_state::TABLES,
@@ -155,6 +155,9 @@ impl<K: Kernel> Convergence<'_, K> {
         debug!(changes = changes.len(), pods, "applied changes");
         let mut goes_on = true;
         for (change, result) in changes.iter().zip(results) {
+            if !matches!(result, ChangeResult::Skipped) {
+                self.view.note(change);
+            }
             match (change, result) {
                 (change, ChangeResult::Failed(error)) => goes_on &= self.refuse(change, error),
                 (Change::MoveFirst { point, .. }, ChangeResult::Applied) => {
@@ -199,6 +202,9 @@ impl<K: Kernel> Convergence<'_, K> {
                 let reason = error.not_ready.unwrap_or(NotReady::GroRefused);
                 gro.insert(*host, (reason, error.message));
             }
+            Change::NoteConnections { interface, .. } => {
+                self.failures.push(unknown_connections(interface, &error.message));
+            }
             other => {
                 self.failures.push(failure(other, error));
                 return false;
@@ -233,6 +239,16 @@ fn contested() -> ChangeError {
         kernel_text: String::new(),
         not_ready: None,
     }
+}
+
+fn unknown_connections(interface: &Interface, error: &str) -> Problem {
+    let message = format!(
+        "{error}; rules apply to the packets of connections that the pod behind `{}` had opened before",
+        interface.name
+    );
+    let remedy =
+        "the agent tries again by itself; see the agent's permissions and the kernel log if it stays";
+    Problem::new("connections", "ConnectionsUnknown", message, remedy)
 }
 
 fn failure(change: &Change, error: ChangeError) -> Problem {

@@ -1,6 +1,7 @@
 //! The loop without a kernel.
 
 mod changes;
+mod connections;
 mod fake;
 mod moved;
 mod node;

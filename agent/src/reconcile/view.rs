@@ -68,6 +68,18 @@ impl View {
         }
     }
 
+    /// Follows a change that was tried: older connections that cannot be noted now are tried again by the
+    /// next reconcile.
+    pub(super) fn note(&mut self, change: &Change) {
+        match change {
+            Change::Attach { point, .. } | Change::Replace { point, .. } if point.hook == Hook::PodOut => {
+                self.attachments.noted.remove(&point.ifindex);
+            }
+            Change::NoteConnections { host, .. } => drop(self.attachments.noted.insert(*host)),
+            _ => {}
+        }
+    }
+
     /// Reads again what changes were about, whether they failed or not.
     pub(super) fn update(&mut self, kernel: &mut impl Kernel, changes: &[Change]) {
         let mut nics = false;

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use xdp_core::{
     events::FlowEvent,
-    flows::{FlowMap, FlowStore},
+    flows::{FlowMap, FlowStore, OpenedStore},
     tables::{FlowKey, OPENED_WAYS},
 };
 
@@ -21,24 +21,14 @@ impl Known {
     }
 }
 
-impl FlowStore for Known {
+impl OpenedStore for Known {
     fn seed(&self) -> u64 {
-        0
-    }
-
-    fn recent_mask(&self) -> u32 {
         0
     }
 
     fn epoch(&self) -> u64 {
         0
     }
-
-    fn recent(&self, _: u32) -> u64 {
-        0
-    }
-
-    fn set_recent(&self, _: u32, _: u64) {}
 
     fn opened(&self, _: u32) -> Option<[u64; OPENED_WAYS]> {
         None
@@ -51,6 +41,18 @@ impl FlowStore for Known {
     }
 
     fn set_heard(&self, _: u32, _: u64) {}
+}
+
+impl FlowStore for Known {
+    fn recent_mask(&self) -> u32 {
+        0
+    }
+
+    fn recent(&self, _: u32) -> u64 {
+        0
+    }
+
+    fn set_recent(&self, _: u32, _: u64) {}
 
     fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32> {
         self.entries.borrow().get(&(map, *key)).copied()

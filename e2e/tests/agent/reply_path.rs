@@ -2,6 +2,7 @@
 //! one, independent of who opens and who translates it; and tracked flows bypass the stack in both
 //! directions.
 
+mod before;
 mod ends;
 mod everything;
 mod exits;

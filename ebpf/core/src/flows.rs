@@ -34,7 +34,7 @@ pub use cache::{cache_index, hash};
 pub use direction::Direction;
 pub use fragments::{fragment_key, inbound_fragment_key};
 pub use inbound::{DrainScope, drains, is_recent, track_inbound};
-pub use opened::{is_opened_by_pod, may_be_opened_by_pod, note_delivered, note_sent};
+pub use opened::{is_opened_by_pod, may_be_opened_by_pod, note_delivered, note_opened, note_sent};
 pub use packet::{FlowPacket, PacketRole};
 pub use reply::{ReplyDecision, track_reply};
 pub use stack::{stack_delivered, stack_sent};
@@ -56,9 +56,8 @@ pub enum FlowMap {
     Stack,
 }
 
-/// Access to the tables of flows. Other CPUs change them at the same time, the kernel evicts entries, and
-/// insertions can fail.
-pub trait FlowStore {
+/// Access to what is noted of the connections that pods opened. Other CPUs change it at the same time.
+pub trait OpenedStore {
     /// Returns [`crate::tables::Config::seed`].
     fn seed(&self) -> u64;
 
@@ -68,18 +67,9 @@ pub trait FlowStore {
         value
     }
 
-    /// Returns [`crate::tables::Config::recent_mask`].
-    fn recent_mask(&self) -> u32;
-
-    /// Returns the number of the current epoch. An epoch lasts some seconds; an element of
-    /// [`crate::tables::maps::RECENT`] is valid for one epoch.
+    /// Returns the number of the current epoch: the clock's ticks (jiffies) divided by 2 to the power of
+    /// [`EPOCH_SHIFT`].
     fn epoch(&self) -> u64;
-
-    /// Returns an element of [`crate::tables::maps::RECENT`], or zero if it does not exist.
-    fn recent(&self, index: u32) -> u64;
-
-    /// Overwrites an element of [`crate::tables::maps::RECENT`].
-    fn set_recent(&self, index: u32, word: u64);
 
     /// Returns an element of [`crate::tables::maps::OPENED`].
     fn opened(&self, set: u32) -> Option<[u64; OPENED_WAYS]>;
@@ -92,6 +82,23 @@ pub trait FlowStore {
 
     /// Overwrites an element of [`crate::tables::maps::HEARD`].
     fn set_heard(&self, index: u32, word: u64);
+}
+
+/// Ticks of the kernel's clock (jiffies) in an epoch, as a power of two: 4 s to 41 s. An element of
+/// [`crate::tables::maps::RECENT`] is valid for one epoch. Reading that clock is one load.
+pub const EPOCH_SHIFT: u32 = 12;
+
+/// Access to the tables of flows. Other CPUs change them at the same time, the kernel evicts entries, and
+/// insertions can fail.
+pub trait FlowStore: OpenedStore {
+    /// Returns [`crate::tables::Config::recent_mask`].
+    fn recent_mask(&self) -> u32;
+
+    /// Returns an element of [`crate::tables::maps::RECENT`], or zero if it does not exist.
+    fn recent(&self, index: u32) -> u64;
+
+    /// Overwrites an element of [`crate::tables::maps::RECENT`].
+    fn set_recent(&self, index: u32, word: u64);
 
     /// Looks up a flow. Returns the slot in its entry.
     fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32>;

@@ -8,8 +8,8 @@ mod ipv4;
 pub(crate) mod ipv6;
 mod transport;
 
-pub use transport::TransportHeader;
-pub(crate) use transport::{UpperKind, protocol};
+pub(crate) use transport::UpperKind;
+pub use transport::{TransportHeader, protocol};
 
 use self::transport::Upper;
 use crate::{events::Unparsed, tables::Address};

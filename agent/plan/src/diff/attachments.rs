@@ -4,18 +4,21 @@
 //! 2. copy parked flows, before the first program that uses the parked tables is replaced;
 //! 3. switch GRO on, attach readers, the reply path and the program for delivery `Peer`, in the order of
 //!    [`Hook`], and move those in front that are behind programs of other owners;
-//! 4. change the tables, which refer to all of these;
-//! 5. attach the program to NICs: its first packet finds the rest in place;
-//! 6. when there is nothing of that to do, nothing refers to the other programs: detach them, in the reverse
+//! 4. note the connections that pods have opened before: no rule may end them;
+//! 5. change the tables, which refer to all of these;
+//! 6. attach the program to NICs: its first packet finds the rest in place;
+//! 7. when there is nothing of that to do, nothing refers to the other programs: detach them, in the reverse
 //!    order;
-//! 7. when all programs are replaced, copy parked flows for the last time, and remove the parked tables.
+//! 8. when all programs are replaced, copy parked flows for the last time, and remove the parked tables.
 //!
-//! While programs over the tables of another layout are replaced, step 4 is before step 2: no program uses
+//! While programs over the tables of another layout are replaced, step 5 is before step 2: no program uses
 //! the new tables yet, and the programs of pods ask them whose a packet is.
+
+use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::{
     change::Change,
-    desired::{DesiredAttachments, DesiredProgram},
+    desired::{DesiredAttachments, DesiredPod, DesiredProgram},
     hook::{AttachPoint, Hook},
     installed::{Attachments, Gro, Program},
 };
@@ -24,6 +27,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) struct AttachmentDiff<'a> {
     pub(super) desired: &'a DesiredAttachments,
+    pub(super) pods: &'a [DesiredPod],
     pub(super) installed: &'a Attachments,
 }
 
@@ -53,6 +57,7 @@ impl AttachmentDiff<'_> {
         }
         changes.extend(self.gro());
         changes.extend(companions);
+        changes.extend(self.connections());
         changes.extend(after);
         if self.installed.migrating && replaces(&nics) {
             // The parked tables name slots of another reading.
@@ -85,6 +90,33 @@ impl AttachmentDiff<'_> {
             })
         };
         self.desired.gro.iter().filter(lacks).filter_map(set)
+    }
+
+    /// Notes the connections of pods whose packets the program sees only from now on.
+    fn connections(self) -> impl Iterator<Item = Change> {
+        let attached = self.desired.hooks.iter().filter(|(point, program)| {
+            point.hook == Hook::PodOut && matches!(program, DesiredProgram::Attached { .. })
+        });
+        let unknown = attached.filter(move |(point, _)| {
+            let is_noted = self.installed.noted.contains(&point.ifindex);
+            !is_noted || self.installed.program(**point) != Program::Current
+        });
+        unknown.filter_map(move |(point, _)| {
+            let host = point.ifindex;
+            let addresses = self.addresses(host);
+            let interface = self.desired.pods.get(&host)?.clone();
+            (!addresses.is_empty()).then_some(Change::NoteConnections {
+                host,
+                interface,
+                addresses,
+            })
+        })
+    }
+
+    /// Returns the addresses of the pods behind the host's end of a pair.
+    fn addresses(self, host: u32) -> BTreeSet<IpAddr> {
+        let pods = self.pods.iter().filter(|pod| pod.identity.ifindex == host);
+        pods.flat_map(|pod| pod.addresses.iter().copied()).collect()
     }
 
     /// Attaches or replaces programs at some hooks.

@@ -73,6 +73,9 @@ impl Datapath {
             }
             hook => self.attach_hook(hook, ifindex, name)?.1,
         };
+        if point.hook == Hook::PodOut {
+            self.noted.remove(&ifindex);
+        }
         let program = point.hook.program();
         match attached {
             Attached::Adopted => {}
@@ -153,7 +156,7 @@ impl Datapath {
         Ok(true)
     }
 
-    fn netns(&mut self, interface: &Interface) -> Result<Netns, AttachError> {
+    pub(in crate::datapath) fn netns(&mut self, interface: &Interface) -> Result<Netns, AttachError> {
         let id = interface.netns_id.unwrap_or(-1);
         let refused = |error| AttachError::at(AttachStep::Enter, interface.ifindex)(io::Error::other(error));
         self.namespaces.find(id).map_err(refused)

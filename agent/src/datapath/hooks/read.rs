@@ -69,6 +69,7 @@ impl Datapath {
             hooks,
             pods: BTreeMap::new(),
             gro_notes: pins.gros().map_err(list)?.into_iter().collect::<BTreeSet<u32>>(),
+            noted: self.noted.clone(),
             migrating: self.migrating(),
         })
     }

@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "promises about the layout of the shared types")]
 
 use xdp_core::tables::{
-    ActionRecord, Address, Class, Config, Count, FailureKey, Label, LimitSet, NicEntry, PodBlock, Ports,
-    Receiver, RuleCounters, RuleText, SourcesV4, SourcesV6, Station,
+    ActionRecord, Address, Class, Config, Count, FailureKey, Label, LimitSet, NicEntry, OpenedSet, PodBlock,
+    Ports, Receiver, RuleCounters, RuleText, SourcesV4, SourcesV6, Station,
 };
 
 /// A value of the shared tables, for aya. The wrapper exists because both aya's trait and the types are
@@ -38,6 +38,7 @@ plain_old_data!(
     Label,
     LimitSet,
     NicEntry,
+    OpenedSet,
     PodBlock,
     Ports,
     Receiver,

@@ -12,6 +12,7 @@ use xdp_plan::{
 use crate::datapath::{
     Datapath,
     error::{ApplyError, OpenError},
+    flows::older::Tracked,
     kernel::{
         plain::{Plain, PlainOldData},
         sys,
@@ -25,13 +26,18 @@ const NO_DEVICE: u32 = 0;
 impl Datapath {
     /// Applies changes in their order, see [`apply_in_order`].
     pub fn apply(&mut self, changes: &[Change]) -> Vec<ChangeResult<ApplyError>> {
-        apply_in_order(changes, |change| {
-            if change.is_of_tables() {
+        let mut tracked = Tracked::new(changes);
+        apply_in_order(changes, |change| match change {
+            Change::NoteConnections {
+                host,
+                interface,
+                addresses,
+            } => self.note_connections((*host, interface), addresses, &mut tracked),
+            table if table.is_of_tables() => {
                 self.fence_first()?;
-                self.apply_one(change)
-            } else {
-                self.apply_attachment(change)
+                self.apply_one(table)
             }
+            attachment => self.apply_attachment(attachment),
         })
     }
 

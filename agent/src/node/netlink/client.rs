@@ -51,6 +51,16 @@ impl Client {
         Self::open(protocols::NETLINK_GENERIC)
     }
 
+    /// Opens a socket for connection tracking.
+    pub(crate) fn netfilter() -> Result<Self, NetlinkError> {
+        Self::open(protocols::NETLINK_NETFILTER)
+    }
+
+    /// Opens a socket for lists of sockets.
+    pub(crate) fn sock_diag() -> Result<Self, NetlinkError> {
+        Self::open(protocols::NETLINK_SOCK_DIAG)
+    }
+
     fn open(protocol: isize) -> Result<Self, NetlinkError> {
         let mut socket = Socket::new(protocol).map_err(socket_error("socket"))?;
         socket.bind_auto().map_err(socket_error("bind"))?;

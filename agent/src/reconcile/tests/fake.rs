@@ -205,6 +205,7 @@ impl Kernel for FakeKernel {
         let Attachments {
             hooks,
             gro_notes,
+            noted,
             migrating,
             ..
         } = self.model.installed.attachments.clone();
@@ -215,6 +216,7 @@ impl Kernel for FakeKernel {
                 .collect(),
             pods: BTreeMap::new(),
             gro_notes,
+            noted,
             migrating,
         })
     }

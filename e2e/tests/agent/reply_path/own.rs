@@ -15,8 +15,9 @@ use crate::{
     frames::{self, on_wire},
 };
 
-const SOME: usize = 30_000;
-const PLACES: [(Style, bool); 3] = [(Style::Ptp, false), (Style::Ptp, true), (Style::Bridge, false)];
+pub(super) const SOME: usize = 30_000;
+pub(super) const PLACES: [(Style, bool); 3] =
+    [(Style::Ptp, false), (Style::Ptp, true), (Style::Bridge, false)];
 /// A port of the pod that its rules close.
 const CLOSED: u16 = 7000;
 
@@ -28,7 +29,7 @@ fn only_the_server(web: &str, rest: &str) -> [String; 2] {
     ]
 }
 
-fn start<'p>(place: &'p Place, web: &str, rest: &str) -> Agent<'p> {
+pub(super) fn start<'p>(place: &'p Place, web: &str, rest: &str) -> Agent<'p> {
     let rules = only_the_server(web, rest);
     place
         .fixture
@@ -89,7 +90,7 @@ fn ping(place: &Place, side: &Side) {
 }
 
 /// What others send to the pod is dropped as the rule says.
-fn others_do_not_get_in(place: &Place, side: &Side) {
+pub(super) fn others_do_not_get_in(place: &Place, side: &Side) {
     let inbox = UdpReceiver::bind(&place.pod.ns, at(side.pod, CLOSED)).unwrap();
     let mut stranger = UdpSender::new(&place.fixture.client, at(side.pod, CLOSED)).unwrap();
     stranger.send(3).unwrap();

@@ -8,21 +8,21 @@
 //!
 //! A connection belongs to the pod if the pod sent its opening packet. Datagrams have none: there it belongs
 //! to the side whose datagram was seen first. That a remote host was first is remembered for some minutes, in
-//! [`crate::tables::maps::HEARD`]: the answers of a server open nothing. A connection that is older than the
-//! programs is not known.
+//! [`crate::tables::maps::HEARD`]: the answers of a server open nothing. The agent notes the connections that
+//! are older than the programs ([`note_opened`]).
 //!
 //! [`crate::tables::maps::OPENED`] is a set-associative cache of hashes. So the question costs one array
 //! look-up, also under a flood of packets that belong to no connection of the pod, and noting a connection
 //! takes no lock. Connections and datagrams have places of their own: no number of the one displaces the
 //! other.
 
-use super::{FlowPacket, FlowStore, PacketRole, cache::hash};
+use super::{FlowPacket, OpenedStore, PacketRole, cache::hash};
 use crate::{
     parse::protocol,
     tables::{Address, FlowKey, HEARD, OPENED_SETS},
 };
 
-/// Epochs of [`FlowStore::epoch`] in one of this module, as a power of two: 33 s to 328 s.
+/// Epochs of [`OpenedStore::epoch`] in one of this module, as a power of two: 33 s to 328 s.
 const PERIOD_SHIFT: u32 = 3;
 /// How many periods a noted datagram counts.
 const PERIODS: u16 = 2;
@@ -50,7 +50,7 @@ struct Entry {
 
 impl Entry {
     #[inline(always)]
-    fn of(key: &FlowKey, flows: &impl FlowStore) -> Self {
+    fn of(key: &FlowKey, flows: &impl OpenedStore) -> Self {
         Self {
             // One bit is always set: no entry equals an unused element.
             hash: hash(key, flows.seed()) | 1 << 16,
@@ -91,7 +91,7 @@ struct Place {
 
 impl Place {
     #[inline(always)]
-    fn of(key: &FlowKey, flows: &impl FlowStore) -> Self {
+    fn of(key: &FlowKey, flows: &impl OpenedStore) -> Self {
         let entry = Entry::of(key, flows);
         let is_datagram = !is_connection(key.protocol);
         Self {
@@ -105,7 +105,7 @@ impl Place {
 
     /// Returns the way that holds the flow, and its word.
     #[inline(always)]
-    fn find(self, flows: &impl FlowStore) -> Option<(u32, u64)> {
+    fn find(self, flows: &impl OpenedStore) -> Option<(u32, u64)> {
         let words = flows.opened(self.set)?;
         let (mut way, mut word) = (0, 0);
         for (at, candidate) in words.into_iter().enumerate() {
@@ -121,7 +121,7 @@ impl Place {
 
     /// Writes the flow over its stale self, an unused element or the oldest one.
     #[inline(always)]
-    fn insert(self, flows: &impl FlowStore) {
+    fn insert(self, flows: &impl OpenedStore) {
         let Some(words) = flows.opened(self.set) else {
             return;
         };
@@ -142,7 +142,7 @@ impl Place {
 
     /// Marks the flow as in use. Returns whether it is noted.
     #[inline(always)]
-    fn refresh(self, flows: &impl FlowStore) -> bool {
+    fn refresh(self, flows: &impl OpenedStore) -> bool {
         let Some((way, word)) = self.find(flows) else {
             return false;
         };
@@ -153,7 +153,7 @@ impl Place {
     }
 
     #[inline(always)]
-    fn remove(self, flows: &impl FlowStore) {
+    fn remove(self, flows: &impl OpenedStore) {
         if let Some((way, _)) = self.find(flows) {
             flows.set_opened(self.set, way, 0);
         }
@@ -167,14 +167,14 @@ const fn is_connection(protocol: u32) -> bool {
 
 /// Whether a remote host was first to send a datagram of the flow, not long ago.
 #[inline(always)]
-fn is_heard(key: &FlowKey, flows: &impl FlowStore) -> bool {
+fn is_heard(key: &FlowKey, flows: &impl OpenedStore) -> bool {
     let entry = Entry::of(key, flows);
     entry.is_fresh(flows.heard(heard_index(entry)))
 }
 
 /// Notes that a remote host was first to send a datagram of the flow.
 #[inline(always)]
-pub(super) fn hear(key: &FlowKey, flows: &impl FlowStore) {
+pub(super) fn hear(key: &FlowKey, flows: &impl OpenedStore) {
     let entry = Entry::of(key, flows);
     let index = heard_index(entry);
     if flows.heard(index) != entry.word() {
@@ -189,7 +189,7 @@ const fn heard_index(entry: Entry) -> u32 {
 
 /// Notes the connection of a packet that a pod sends through the stack, if the pod opens it.
 #[inline(always)]
-pub fn note_sent(packet: &FlowPacket, flows: &impl FlowStore) {
+pub fn note_sent(packet: &FlowPacket, flows: &impl OpenedStore) {
     let place = Place::of(&packet.key, flows);
     let opens = match packet.role {
         PacketRole::New => true,
@@ -204,10 +204,20 @@ pub fn note_sent(packet: &FlowPacket, flows: &impl FlowStore) {
     }
 }
 
+/// Notes a connection that a pod has opened, unless the programs have seen that a remote host did.
+pub fn note_opened(key: &FlowKey, flows: &impl OpenedStore) {
+    let role = if is_connection(key.protocol) {
+        PacketRole::New
+    } else {
+        PacketRole::Datagram
+    };
+    note_sent(&FlowPacket { key: *key, role }, flows);
+}
+
 /// Notes that the stack delivers a packet to a pod: one that opens a connection ends the pod's own with the
 /// same addresses and ports.
 #[inline(always)]
-pub fn note_delivered(packet: &FlowPacket, flows: &impl FlowStore) {
+pub fn note_delivered(packet: &FlowPacket, flows: &impl OpenedStore) {
     let place = Place::of(&packet.key, flows);
     match packet.role {
         PacketRole::New => place.remove(flows),
@@ -224,14 +234,14 @@ pub fn note_delivered(packet: &FlowPacket, flows: &impl FlowStore) {
 /// Whether a packet with ports may belong to a connection that the pod opened. For packets that open no
 /// connection themselves, that is the answer of [`is_opened_by_pod`].
 #[inline(always)]
-pub fn may_be_opened_by_pod(key: &FlowKey, flows: &impl FlowStore) -> bool {
+pub fn may_be_opened_by_pod(key: &FlowKey, flows: &impl OpenedStore) -> bool {
     Place::of(key, flows).find(flows).is_some()
 }
 
 /// Whether a packet to a pod belongs to a connection that the pod opened, or is an error about one. A packet
 /// that opens a connection belongs to none.
 #[inline(always)]
-pub fn is_opened_by_pod(packet: &FlowPacket, flows: &impl FlowStore) -> bool {
+pub fn is_opened_by_pod(packet: &FlowPacket, flows: &impl OpenedStore) -> bool {
     let place = Place::of(&packet.key, flows);
     match packet.role {
         PacketRole::New | PacketRole::Untracked => false,

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     events::FlowEvent,
-    flows::{FlowMap, FlowStore},
+    flows::{FlowMap, FlowStore, OpenedStore},
     tables::{FlowKey, OPENED_WAYS},
 };
 
@@ -85,25 +85,13 @@ impl FlowMemory {
     }
 }
 
-impl FlowStore for FlowMemory {
+impl OpenedStore for FlowMemory {
     fn seed(&self) -> u64 {
         0x0123_4567_89ab_cdef
     }
 
-    fn recent_mask(&self) -> u32 {
-        CACHE_LEN - 1
-    }
-
     fn epoch(&self) -> u64 {
         self.epoch.get()
-    }
-
-    fn recent(&self, index: u32) -> u64 {
-        self.recent.borrow()[index as usize]
-    }
-
-    fn set_recent(&self, index: u32, word: u64) {
-        self.recent.borrow_mut()[index as usize] = word;
     }
 
     fn opened(&self, set: u32) -> Option<[u64; OPENED_WAYS]> {
@@ -122,6 +110,20 @@ impl FlowStore for FlowMemory {
 
     fn set_heard(&self, index: u32, word: u64) {
         self.heard.borrow_mut().insert(index, word);
+    }
+}
+
+impl FlowStore for FlowMemory {
+    fn recent_mask(&self) -> u32 {
+        CACHE_LEN - 1
+    }
+
+    fn recent(&self, index: u32) -> u64 {
+        self.recent.borrow()[index as usize]
+    }
+
+    fn set_recent(&self, index: u32, word: u64) {
+        self.recent.borrow_mut()[index as usize] = word;
     }
 
     fn slot(&self, table: FlowMap, key: &FlowKey) -> Option<u32> {

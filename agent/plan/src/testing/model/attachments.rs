@@ -51,6 +51,11 @@ impl TableModel {
                 self.installed.attachments.pods.insert(*host, Arc::new(interface));
                 self.installed.attachments.gro_notes.insert(*host);
             }
+            Change::NoteConnections { host, .. } => {
+                let point = AttachPoint::new(Hook::PodOut, *host);
+                assert_eq!(self.installed.attachments.program(point), Program::Current);
+                self.installed.attachments.noted.insert(*host);
+            }
             Change::ForgetGro { host } => assert!(self.installed.attachments.gro_notes.remove(host)),
             Change::EndMigration => self.installed.attachments.migrating = false,
             Change::MigrateFlows | Change::PurgeFlows => assert!(self.installed.attachments.migrating),
@@ -59,6 +64,9 @@ impl TableModel {
     }
 
     fn set_program(&mut self, point: AttachPoint, program: Program) {
+        if point.hook == Hook::PodOut {
+            self.installed.attachments.noted.remove(&point.ifindex);
+        }
         let hooks = &mut self.installed.attachments.hooks;
         let before = hooks
             .get(&point)

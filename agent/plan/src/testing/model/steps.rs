@@ -78,6 +78,7 @@ impl TableModel {
             | Change::Probe { .. }
             | Change::SetGro { .. }
             | Change::ForgetGro { .. }
+            | Change::NoteConnections { .. }
             | Change::MigrateFlows
             | Change::PurgeFlows
             | Change::EndMigration => self.attach(change),
@@ -144,6 +145,7 @@ impl TableModel {
             | Change::Probe { .. }
             | Change::SetGro { .. }
             | Change::ForgetGro { .. }
+            | Change::NoteConnections { .. }
             | Change::MigrateFlows
             | Change::PurgeFlows
             | Change::EndMigration => panic!("{change:?} removes no entry"),

@@ -1,0 +1,206 @@
+//! Which connections a pod has opened, by what the kernel knows of those that are older than the programs.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use xdp_core::{parse::protocol, tables::FlowKey};
+
+use crate::compile::address;
+
+/// One direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tuple {
+    /// The sender.
+    pub source: SocketAddr,
+    /// The receiver.
+    pub destination: SocketAddr,
+}
+
+/// An entry of the node's connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrackedConnection {
+    /// IP protocol.
+    pub protocol: u8,
+    /// The packets of the host that opened it, before any translation.
+    pub original: Tuple,
+    /// The answers as they arrive, before they are translated back.
+    pub reply: Tuple,
+}
+
+/// A socket in a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodSocket {
+    /// IP protocol.
+    pub protocol: u8,
+    /// The local address; unspecified if the socket takes packets for all.
+    pub local: SocketAddr,
+    /// The remote address. `None`: the socket accepts connections, or takes datagrams of everybody.
+    pub remote: Option<SocketAddr>,
+}
+
+/// Whether the data path notes connections of this protocol.
+pub const fn is_noted(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
+}
+
+/// Returns the connections that a pod with these addresses has opened, as their packets arrive at NICs.
+///
+/// Connection tracking knows who opened a connection, and how its addresses are translated. Without an entry
+/// there, the pod's sockets decide: a connection is the pod's unless another socket accepts connections on
+/// its port.
+pub fn opened(
+    pod: &BTreeSet<IpAddr>,
+    tracked: &[TrackedConnection],
+    sockets: &[PodSocket],
+) -> BTreeSet<FlowKey> {
+    let is_pods = |address: SocketAddr| pod.contains(&address.ip());
+    let mut accepted = BTreeSet::new();
+    let mut own = BTreeSet::new();
+    for entry in tracked {
+        if is_pods(entry.original.source) {
+            if is_pods(entry.reply.destination) {
+                own.extend(key(entry.protocol, entry.reply.source, entry.reply.destination));
+            }
+        } else if is_pods(entry.reply.source) {
+            accepted.extend(key(entry.protocol, entry.reply.destination, entry.reply.source));
+        }
+    }
+    let listens: BTreeSet<(u8, u16)> = sockets
+        .iter()
+        .filter(|socket| socket.remote.is_none())
+        .map(|socket| (socket.protocol, socket.local.port()))
+        .collect();
+    let connected = sockets
+        .iter()
+        .filter(|socket| is_pods(socket.local) && !listens.contains(&(socket.protocol, socket.local.port())))
+        .filter_map(|socket| key(socket.protocol, socket.remote?, socket.local));
+    own.extend(connected.filter(|key| !accepted.contains(key)));
+    own
+}
+
+fn key(protocol: u8, remote: SocketAddr, pod: SocketAddr) -> Option<FlowKey> {
+    is_noted(protocol).then(|| FlowKey {
+        remote: address(remote.ip()),
+        pod: address(pod.ip()),
+        remote_port: remote.port(),
+        pod_port: pod.port(),
+        protocol: u32::from(protocol),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const POD: &str = "10.0.0.5";
+    const POD6: &str = "fd00::5";
+
+    fn pod() -> BTreeSet<IpAddr> {
+        [POD, POD6].map(|address| address.parse().unwrap()).into()
+    }
+
+    fn at(address: &str, port: u16) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), port)
+    }
+
+    fn tuple(source: SocketAddr, destination: SocketAddr) -> Tuple {
+        Tuple { source, destination }
+    }
+
+    fn keys(keys: BTreeSet<FlowKey>) -> Vec<(u32, u16, u16)> {
+        keys.into_iter()
+            .map(|key| (key.protocol, key.remote_port, key.pod_port))
+            .collect()
+    }
+
+    #[rstest]
+    fn what_the_pod_opened_is_its_own_and_what_others_opened_is_not(
+        #[values((POD, "192.0.2.1"), (POD6, "2001:db8::1"))] (pod_address, remote): (&str, &str),
+        #[values(protocol::TCP, protocol::UDP, protocol::SCTP)] protocol: u8,
+    ) {
+        let (inside, outside) = (at(pod_address, 40000), at(remote, 5432));
+        let entry = |original: Tuple| TrackedConnection {
+            protocol,
+            original,
+            reply: tuple(original.destination, original.source),
+        };
+        let own = opened(&pod(), &[entry(tuple(inside, outside))], &[]);
+        assert_eq!(keys(own), [(u32::from(protocol), 5432, 40000)]);
+        let others = opened(&pod(), &[entry(tuple(outside, inside))], &[]);
+        assert_eq!(keys(others), []);
+    }
+
+    #[test]
+    fn a_connection_to_a_service_is_noted_with_the_backend_that_answers() {
+        let entry = TrackedConnection {
+            protocol: protocol::TCP,
+            original: tuple(at(POD, 40000), at("10.96.0.10", 80)),
+            reply: tuple(at("192.0.2.7", 8080), at(POD, 40000)),
+        };
+        let sockets = [PodSocket {
+            protocol: protocol::TCP,
+            local: at(POD, 40000),
+            remote: Some(at("10.96.0.10", 80)),
+        }];
+        let own = opened(&pod(), &[entry], &sockets);
+        // The socket's own view harms nothing: nobody but the Service answers from there.
+        assert_eq!(keys(own), [(6, 80, 40000), (6, 8080, 40000)]);
+    }
+
+    #[test]
+    fn a_masqueraded_connection_is_answered_to_the_node_and_not_noted() {
+        let entry = TrackedConnection {
+            protocol: protocol::UDP,
+            original: tuple(at(POD, 40000), at("192.0.2.1", 53)),
+            reply: tuple(at("192.0.2.1", 53), at("198.51.100.1", 40000)),
+        };
+        assert_eq!(keys(opened(&pod(), &[entry], &[])), []);
+    }
+
+    #[test]
+    fn without_connection_tracking_the_pods_sockets_decide() {
+        let socket = |local: SocketAddr, remote| PodSocket {
+            protocol: protocol::TCP,
+            local,
+            remote,
+        };
+        let outside = at("192.0.2.1", 5000);
+        let sockets = [
+            socket(at("0.0.0.0", 8080), None),
+            socket(at(POD, 8080), Some(outside)),
+            socket(at(POD, 40000), Some(outside)),
+            socket(at("127.0.0.1", 40001), Some(at("127.0.0.1", 9000))),
+        ];
+        assert_eq!(keys(opened(&pod(), &[], &sockets)), [(6, 5000, 40000)]);
+    }
+
+    #[test]
+    fn a_connection_that_a_closed_listener_accepted_is_not_the_pods() {
+        let (inside, outside) = (at(POD, 8080), at("192.0.2.1", 5000));
+        let entry = TrackedConnection {
+            protocol: protocol::TCP,
+            original: tuple(outside, at("198.51.100.1", 30080)),
+            reply: tuple(inside, outside),
+        };
+        let socket = PodSocket {
+            protocol: protocol::TCP,
+            local: inside,
+            remote: Some(outside),
+        };
+        assert_eq!(keys(opened(&pod(), &[entry], &[socket])), []);
+    }
+
+    #[test]
+    fn other_protocols_are_not_noted() {
+        let entry = TrackedConnection {
+            protocol: protocol::ICMP,
+            original: tuple(at(POD, 0), at("192.0.2.1", 0)),
+            reply: tuple(at("192.0.2.1", 0), at(POD, 0)),
+        };
+        assert_eq!(keys(opened(&pod(), &[entry], &[])), []);
+    }
+}

@@ -1,0 +1,92 @@
+//! Connections that are older than the programs.
+
+use std::net::IpAddr;
+
+use xdp_lab::{EchoConnection, EchoServer, Style};
+
+use super::{
+    own::{PLACES, SOME, others_do_not_get_in, start},
+    place::{Place, SOON, open, request, udp},
+};
+use crate::fixture::{Fixture, at};
+
+/// Rules that drop all that others open.
+const CLOSED: &str = "{name: closed, action: Drop}";
+
+#[test]
+fn what_the_pod_opened_before_the_agent_came_goes_on() {
+    for (style, masquerade) in PLACES {
+        let place = Place::new(style, masquerade);
+        let targets = place.sides.iter().flat_map(|side| {
+            let to = [side.outside(), side.cluster_ip()];
+            to.map(|to| (side, to))
+        });
+        let mut held: Vec<_> = targets
+            .map(|(side, to)| {
+                let connection = open(&place.pod.ns, side.any(0), to);
+                let mut client = udp(&place.pod.ns, side.any(0));
+                request(&mut client, to, 60, 60);
+                (to, connection, client)
+            })
+            .collect();
+        let _agent = start(&place, "Pass", "action: Drop");
+        for (to, connection, client) in &mut held {
+            let went_on = connection.echo(SOME);
+            assert!(went_on.is_ok(), "{style:?}, {masquerade}, {to}: {went_on:?}");
+            request(client, *to, 60, 60);
+        }
+        for side in &place.sides {
+            others_do_not_get_in(&place, side);
+        }
+    }
+}
+
+#[test]
+fn what_others_opened_before_the_agent_came_is_dropped_as_the_rule_says() {
+    let place = Place::new(Style::Ptp, false);
+    let mut held: Vec<_> = place
+        .sides
+        .iter()
+        .flat_map(|side| [side.web(), side.node_ports()[0]].map(|to| (side, to)))
+        .map(|(side, to)| {
+            let opened = EchoConnection::open(&place.fixture.client, side.any(0), to, SOON).unwrap();
+            let mut connection = opened.unwrap();
+            connection.echo(SOME).unwrap();
+            (to, connection)
+        })
+        .collect();
+    place.fixture.policy("server", &[CLOSED]);
+    let _agent = place.fixture.enforce(&["server"]);
+    for (to, connection) in &mut held {
+        // What was translated was addressed to the node, and is the stack's.
+        let is_pods = place.sides.iter().any(|side| side.web() == *to);
+        assert_eq!(connection.echo(SOME).is_err(), is_pods, "{to}");
+    }
+}
+
+#[test]
+fn where_nothing_tracks_connections_the_pods_sockets_tell_who_opened_them() {
+    let fixture = Fixture::new();
+    let pod = fixture.pod("server", "game", Style::Ptp, 5);
+    let families = [
+        (pod.v4(), fixture.nic.client_v4, IpAddr::from([0; 4])),
+        (pod.v6(), fixture.nic.client_v6, IpAddr::from([0; 16])),
+    ];
+    let mut held: Vec<_> = families
+        .into_iter()
+        .map(|(inside, outside, any)| {
+            let (inside, outside) = (at(inside, 80), at(outside, 5353));
+            let servers = [(&pod.ns, inside), (&fixture.client, outside)]
+                .map(|(namespace, address)| EchoServer::start(namespace, address).unwrap());
+            let own = open(&pod.ns, at(any, 0), outside);
+            let accepted = EchoConnection::open(&fixture.client, at(any, 0), inside, SOON).unwrap();
+            (servers, own, accepted.unwrap())
+        })
+        .collect();
+    fixture.policy("server", &[CLOSED]);
+    let _agent = fixture.enforce(&["server"]);
+    for (_, own, accepted) in &mut held {
+        let went_on = [own.echo(SOME).is_ok(), accepted.echo(SOME).is_ok()];
+        assert_eq!(went_on, [true, false], "{:?}", own.local());
+    }
+}
