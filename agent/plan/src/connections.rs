@@ -61,10 +61,18 @@ pub fn opened(
     for entry in tracked {
         if is_pods(entry.original.source) {
             if is_pods(entry.reply.destination) {
-                own.extend(key(entry.protocol, entry.reply.source, entry.reply.destination));
+                own.extend(flow_key(
+                    entry.protocol,
+                    entry.reply.source,
+                    entry.reply.destination,
+                ));
             }
         } else if is_pods(entry.reply.source) {
-            accepted.extend(key(entry.protocol, entry.reply.destination, entry.reply.source));
+            accepted.extend(flow_key(
+                entry.protocol,
+                entry.reply.destination,
+                entry.reply.source,
+            ));
         }
     }
     let listens: BTreeSet<(u8, u16)> = sockets
@@ -75,12 +83,13 @@ pub fn opened(
     let connected = sockets
         .iter()
         .filter(|socket| is_pods(socket.local) && !listens.contains(&(socket.protocol, socket.local.port())))
-        .filter_map(|socket| key(socket.protocol, socket.remote?, socket.local));
+        .filter_map(|socket| flow_key(socket.protocol, socket.remote?, socket.local));
     own.extend(connected.filter(|key| !accepted.contains(key)));
     own
 }
 
-fn key(protocol: u8, remote: SocketAddr, pod: SocketAddr) -> Option<FlowKey> {
+/// Returns the key under which a connection is noted, if the data path notes its protocol.
+pub fn flow_key(protocol: u8, remote: SocketAddr, pod: SocketAddr) -> Option<FlowKey> {
     is_noted(protocol).then(|| FlowKey {
         remote: address(remote.ip()),
         pod: address(pod.ip()),
@@ -147,7 +156,7 @@ mod tests {
             remote: Some(at("10.96.0.10", 80)),
         }];
         let own = opened(&pod(), &[entry], &sockets);
-        // The socket's own view harms nothing: nobody but the Service answers from there.
+        // The socket's remote address is the Service's.
         assert_eq!(keys(own), [(6, 80, 40000), (6, 8080, 40000)]);
     }
 

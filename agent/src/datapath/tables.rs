@@ -4,8 +4,8 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, xdp::DevMap
 use xdp_core::{
     frames::StationTables,
     tables::{
-        ActionRecord, Address, Class, Config, Count, FailureKey, IndexWord, Label, NicEntry, OpenedSet,
-        PodBlock, Ports, Receiver, RuleCounters, SlotWord, SourcesV4, SourcesV6, Station, maps, nic_position,
+        ActionRecord, Address, Class, Config, Count, FailureKey, IndexWord, Label, NicEntry, PodBlock, Ports,
+        Receiver, RuleCounters, SlotWord, SourcesV4, SourcesV6, Station, maps, nic_position,
     },
     verdict,
 };
@@ -40,8 +40,6 @@ pub(super) struct PinnedTables {
     pub(super) pod_labels: Array<MapData, Plain<Label>>,
     pub(super) problems: Array<MapData, Plain<Label>>,
     pub(super) recent: Array<MapData, u64>,
-    pub(super) opened: Array<MapData, Plain<OpenedSet>>,
-    pub(super) heard: Array<MapData, u64>,
 }
 
 impl PinnedTables {
@@ -60,13 +58,14 @@ impl PinnedTables {
             pod_labels: open(pins, maps::POD_LABELS)?,
             problems: open(pins, maps::PROBLEMS)?,
             recent: open(pins, maps::RECENT)?,
-            opened: open(pins, maps::OPENED)?,
-            heard: open(pins, maps::HEARD)?,
         })
     }
 }
 
-fn open<T: TryFrom<Map, Error = MapError>>(pins: &Pins, name: &'static str) -> Result<T, OpenError> {
+pub(super) fn open<T: TryFrom<Map, Error = MapError>>(
+    pins: &Pins,
+    name: &'static str,
+) -> Result<T, OpenError> {
     let data = MapData::from_pin(pins.map(name)).map_err(OpenError::table(name))?;
     Map::from_map_data(data)
         .and_then(T::try_from)

@@ -15,10 +15,12 @@ mod b11_gates;
 mod b12_limiter;
 mod b13_soak;
 mod b14_reply_path;
+mod b15_own_connections;
 mod clients;
 mod filter;
 mod flips;
 mod live;
+mod without;
 
 use anyhow::Result;
 
@@ -82,5 +84,11 @@ pub const ALL: &[Benchmark] = &[
     one("B12", "rate limits", 20.0, b12_limiter::run),
     one("B13", "soak", 10.0, b13_soak::run),
     one("B14", "the reply path", 60.0, b14_reply_path::run),
+    one(
+        "B15",
+        "dropped packets, and the connections of pods",
+        15.0,
+        b15_own_connections::run,
+    ),
     one("CLIENTS", "real clients", 120.0, clients::run),
 ];

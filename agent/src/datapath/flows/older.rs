@@ -3,22 +3,27 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
-use aya::maps::MapError;
+use aya::maps::{Array, MapData, MapError};
 use xdp_core::{
-    flows::{EPOCH_SHIFT, OpenedStore, note_opened},
-    tables::{Config, OPENED_WAYS, OpenedSet, maps},
+    flows::{EPOCH_SHIFT, OpenedStore, may_be_opened_by_pod, note_opened},
+    tables::{OPENED_WAYS, OpenedSet, maps},
 };
 use xdp_plan::{
     change::Change,
-    connections::{TrackedConnection, opened},
+    connections::{TrackedConnection, flow_key, opened},
     hook::Interface,
 };
 
 use crate::{
-    datapath::{Datapath, error::ApplyError, kernel::plain::Plain, tables::PinnedTables},
+    datapath::{
+        Datapath, Pinned,
+        error::{ApplyError, OpenError},
+        kernel::plain::Plain,
+        tables,
+    },
     node::{
         clock::jiffies,
         netlink::{conntrack, sockets::sockets},
@@ -67,8 +72,7 @@ impl Datapath {
             tracked.list()?,
             &listed.map_err(ApplyError::Connections)?,
         );
-        let config = self.pinned.config()?;
-        let store = Opened::new(&mut self.pinned.tables, config);
+        let store = Opened::open(&self.pinned)?;
         for key in &connections {
             note_opened(key, &store);
         }
@@ -83,23 +87,35 @@ impl Datapath {
     }
 }
 
+impl Pinned {
+    /// Whether a pod has opened a connection of this protocol between these addresses and ports.
+    pub fn has_opened(&self, protocol: u8, remote: SocketAddr, pod: SocketAddr) -> Result<bool, OpenError> {
+        let Some(key) = flow_key(protocol, remote, pod) else {
+            return Ok(false);
+        };
+        Ok(may_be_opened_by_pod(&key, &Opened::open(self)?))
+    }
+}
+
 /// The tables of connections that pods opened. The programs write to them at the same time: a word that one
 /// of them writes between a reading and a writing of its element is lost.
-struct Opened<'a> {
-    tables: RefCell<&'a mut PinnedTables>,
+struct Opened {
+    opened: RefCell<Array<MapData, Plain<OpenedSet>>>,
+    heard: RefCell<Array<MapData, u64>>,
     seed: u64,
     epoch: u64,
     failed: Cell<Option<ApplyError>>,
 }
 
-impl<'a> Opened<'a> {
-    fn new(tables: &'a mut PinnedTables, config: Config) -> Self {
-        Self {
-            tables: RefCell::new(tables),
-            seed: config.seed,
+impl Opened {
+    fn open(pinned: &Pinned) -> Result<Self, OpenError> {
+        Ok(Self {
+            opened: RefCell::new(tables::open(&pinned.pins, maps::OPENED)?),
+            heard: RefCell::new(tables::open(&pinned.pins, maps::HEARD)?),
+            seed: pinned.config()?.seed,
             epoch: jiffies() >> EPOCH_SHIFT,
             failed: Cell::new(None),
-        }
+        })
     }
 
     fn done(self) -> Result<(), ApplyError> {
@@ -113,7 +129,7 @@ impl<'a> Opened<'a> {
     }
 }
 
-impl OpenedStore for Opened<'_> {
+impl OpenedStore for Opened {
     fn seed(&self) -> u64 {
         self.seed
     }
@@ -123,7 +139,7 @@ impl OpenedStore for Opened<'_> {
     }
 
     fn opened(&self, set: u32) -> Option<[u64; OPENED_WAYS]> {
-        let Plain(OpenedSet { words }) = self.tables.borrow().opened.get(&set, 0).ok()?;
+        let Plain(OpenedSet { words }) = self.opened.borrow().get(&set, 0).ok()?;
         Some(words)
     }
 
@@ -132,20 +148,16 @@ impl OpenedStore for Opened<'_> {
         if let Some(place) = words.get_mut(way as usize) {
             *place = word;
         }
-        let written = self
-            .tables
-            .borrow_mut()
-            .opened
-            .set(set, Plain(OpenedSet { words }), 0);
+        let written = self.opened.borrow_mut().set(set, Plain(OpenedSet { words }), 0);
         self.note(maps::OPENED, written);
     }
 
     fn heard(&self, index: u32) -> u64 {
-        self.tables.borrow().heard.get(&index, 0).unwrap_or(0)
+        self.heard.borrow().get(&index, 0).unwrap_or(0)
     }
 
     fn set_heard(&self, index: u32, word: u64) {
-        let written = self.tables.borrow_mut().heard.set(index, word, 0);
+        let written = self.heard.borrow_mut().set(index, word, 0);
         self.note(maps::HEARD, written);
     }
 }

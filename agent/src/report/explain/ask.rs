@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -39,6 +40,9 @@ use crate::{
     },
 };
 
+const OWN: &str = "the pod opened a connection with these addresses and ports: its packets pass to the stack \
+                   (OwnConnection), except one that opens another connection (TCP SYN, SCTP INIT)";
+
 /// Explains the packet of a command line. Returns the output.
 pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
     let pinned = Pinned::open(&args.pins.pin_dir)?;
@@ -56,6 +60,9 @@ pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
     let packet = ProbePacket::new((args.from, to), args.protocol, details)?;
     let explained = at_a_nic(&pinned, &packet)?;
     let mut answer = decided(&pinned, &pods, packet, &explained);
+    if (explained.kind.drops() || answer.limit.is_some()) && is_own(&pinned, &packet)? {
+        answer.notes.push(OWN.to_owned());
+    }
     // Without a slot, or ports, no rule was evaluated.
     let is_unparsed = matches!(explained.kind, Kind::Unparsed | Kind::UnparsedDrop);
     if explained.slot.is_some() && !is_unparsed {
@@ -70,7 +77,6 @@ pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
     })
 }
 
-/// Converts the decision of the kernel.
 /// Asks the kernel as if the packet arrived at a NIC, in a frame for that NIC, and opened a flow. Rules are
 /// equal at all NICs.
 fn at_a_nic(pinned: &Pinned, packet: &ProbePacket) -> Result<Explained, ExplainError> {
@@ -83,6 +89,17 @@ fn at_a_nic(pinned: &Pinned, packet: &ProbePacket) -> Result<Explained, ExplainE
     Ok(Explainer::open(pinned)?.ask(&frame, nic.ifindex)?)
 }
 
+/// Whether the pod has opened a connection with the packet's addresses and ports.
+fn is_own(pinned: &Pinned, packet: &ProbePacket) -> Result<bool, ExplainError> {
+    let (Some(from), Some(to)) = (packet.source_port, packet.port) else {
+        return Ok(false);
+    };
+    let remote = SocketAddr::new(packet.from, from);
+    let pod = SocketAddr::new(packet.to, to);
+    Ok(pinned.has_opened(packet.protocol.0, remote, pod)?)
+}
+
+/// Converts the decision of the kernel.
 fn decided(
     pinned: &Pinned,
     pods: &BTreeMap<u32, PodLabel>,

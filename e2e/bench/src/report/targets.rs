@@ -51,7 +51,7 @@ const fn part(fact: &'static str, bound: Bound, unit: &'static str) -> Part {
     Part { fact, bound, unit }
 }
 
-const TARGETS: [Target; 24] = [
+const TARGETS: [Target; 25] = [
     Target {
         id: "T1",
         metric: "classification alone, 25,000 rules, relative to the floor",
@@ -225,6 +225,12 @@ const TARGETS: [Target; 24] = [
         metric: "TCP into a pod (iperf3) behind kube-proxy's rules and masquerade, relative to the stack on the same NIC",
         unless: "",
         parts: &[part("reply_path.tcp", AtLeast(1.5), "×")],
+    },
+    Target {
+        id: "T25",
+        metric: "dropped packets of no connection of the pod, relative to the same program without the question",
+        unless: "",
+        parts: &[part("own.drop", AtMost(1.1), "×")],
     },
 ];
 

@@ -1,7 +1,8 @@
 //! Connections that are older than the programs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use xdp_e2e::Agent;
 use xdp_lab::{EchoConnection, EchoServer, Style};
 
 use super::{
@@ -84,9 +85,25 @@ fn where_nothing_tracks_connections_the_pods_sockets_tell_who_opened_them() {
         })
         .collect();
     fixture.policy("server", &[CLOSED]);
-    let _agent = fixture.enforce(&["server"]);
-    for (_, own, accepted) in &mut held {
+    let agent = fixture.enforce(&["server"]);
+    for (servers, own, accepted) in &mut held {
         let went_on = [own.echo(SOME).is_ok(), accepted.echo(SOME).is_ok()];
         assert_eq!(went_on, [true, false], "{:?}", own.local());
+        explain_tells(&agent, own.local().unwrap(), servers[1].address());
+    }
+}
+
+/// `explain` says that a rule drops such packets, and that those of this connection pass.
+#[track_caller]
+fn explain_tells(agent: &Agent<'_>, pod: SocketAddr, remote: SocketAddr) {
+    for (port, is_own) in [(pod.port(), true), (pod.port() ^ 1, false)] {
+        let (from, to) = (remote.ip(), pod.ip());
+        let sport = remote.port();
+        let line =
+            format!("explain --from {from} --source-port {sport} --to {to} --protocol TCP --port {port}");
+        let finished = agent.call(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        let said = finished.stdout.contains("the pod opened a connection");
+        assert_eq!(said, is_own, "{line}: {finished:?}");
+        assert!(finished.stdout.contains("is dropped"), "{finished:?}");
     }
 }

@@ -1,13 +1,11 @@
 //! The product compared with a build of its program without flow tables, with the same rules.
 
 use anyhow::{Context as _, Result, ensure};
-use aya::{
-    Ebpf, EbpfLoader,
-    programs::{ProgramFd, Xdp},
-};
-use xdp_core::tables::{ABI_VERSION, programs};
+use aya::programs::ProgramFd;
+use xdp_core::tables::ABI_VERSION;
 
 use crate::{
+    benchmarks::without::without_flows,
     instruments::{FrameSet, Instruments},
     report::{Section, number, ratio, spread},
     stats::{Samples, aa_spread, interleave},
@@ -16,7 +14,6 @@ use crate::{
     workload::{FlowClass, Workload},
 };
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xdp-ebpf-without-flows"));
 const REPEAT: u32 = 400_000;
 /// First set and number of sets of 4,096 flows that are fed in turn.
 const SIZES: [(FrameSet, u32); 2] = [(FrameSet(8), 1), (FrameSet(16), 16)];
@@ -29,11 +26,11 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     let testbed = suite.testbed()?;
     let workload = testbed.full_workload(epoch);
     testbed.install(&workload)?;
-    let mut ebpf = EbpfLoader::new().default_map_pin_directory(&pins).load(OBJECT)?;
+    let other = without_flows(&pins)?;
     let mut instruments = testbed.instruments()?;
     let contestants = [
         instruments.program("drop_all")?,
-        without_flows(&mut ebpf)?,
+        other,
         testbed.product()?,
         testbed.product()?,
     ];
@@ -48,14 +45,6 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
         let net = |index: usize| found[index].with(&found[0], |own, floor| own - floor);
         rows.extend(show(section, &[net(1), net(2), net(3)], sets * 4096, least));
     }
-    drops(
-        testbed,
-        &mut instruments,
-        &workload,
-        &contestants,
-        (passes, repeat, least),
-        section,
-    )?;
     let title = "ns per packet of tracked flows, net of the feeder; 110 pods, 11,000 rules";
     let columns = [
         "flows: program",
@@ -64,42 +53,6 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     ];
     section.table(title, &columns, rows);
     section.note(format!("Capacity of the flow table: {FLOWS} flows (`--flows`); the array that is looked up first has four slots per flow. Before the measurement, every flow is fed once, and both programs must decide it as the suite's list of rules does. Afterwards every flow must still be tracked, so no flow was opened or evicted during the measurement."));
-    Ok(())
-}
-
-/// Packets that a rule drops, and that belong to no connection of a pod: what the question for one costs.
-fn drops(
-    testbed: &mut Testbed<'_>,
-    instruments: &mut Instruments,
-    workload: &Workload,
-    contestants: &[ProgramFd],
-    (passes, repeat, least): (usize, u32, f64),
-    section: &mut Section,
-) -> Result<()> {
-    let (set, sets) = SIZES[1];
-    let count = sets as usize * 4096;
-    let flows = workload
-        .flows(FlowClass::Drop, count, 1, false)
-        .context("too few flows")?;
-    instruments.set_many_frames(set, &testbed.frames(workload, &flows)?)?;
-    let found = interleave(passes, contestants, |program| {
-        instruments.fed_many(program, set, sets, repeat)
-    })?;
-    let net = [1, 2, 3].map(|index| found[index].with(&found[0], |own, floor| own - floor));
-    section.fact("reply_path.drop", net[1].ratio(&net[0]).median());
-    let aa = aa_spread(&net[1], &net[2]).max(least);
-    let row = |(name, samples): (&str, &Samples)| {
-        section.add_trials(format!("dropped: {name}"), "ns", samples);
-        let times = samples.ratio(&net[0]).median();
-        vec![name.to_owned(), spread(samples), ratio(times, aa)]
-    };
-    let rows: Vec<_> = NAMES.into_iter().zip(&net).map(row).collect();
-    let title = "ns per packet that a rule drops, net of the feeder: the question whether the pod opened its connection";
-    section.table(
-        title,
-        &["program", "minimum / median / maximum", "relative to without"],
-        rows,
-    );
     Ok(())
 }
 
@@ -156,11 +109,4 @@ fn show(section: &mut Section, net: &[Samples; 3], count: u32, least: f64) -> Ve
         vec![format!("{count}: {name}"), spread(samples), ratio(times, aa)]
     };
     NAMES.into_iter().zip(net).map(row).collect()
-}
-
-fn without_flows(ebpf: &mut Ebpf) -> Result<ProgramFd> {
-    let program = ebpf.program_mut(programs::NIC).context("no XDP program")?;
-    let program: &mut Xdp = program.try_into()?;
-    program.load()?;
-    Ok(program.fd()?.try_clone()?)
 }
