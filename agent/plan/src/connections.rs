@@ -45,23 +45,34 @@ pub const fn is_noted(protocol: u8) -> bool {
     matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
 }
 
-/// Returns the connections that a pod with these addresses has opened, as their packets arrive at NICs.
+/// The connections of a pod, as their packets arrive at NICs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodConnections {
+    /// Those that the pod has opened.
+    pub opened: BTreeSet<FlowKey>,
+    /// Those that remote hosts have opened, as far as connection tracking knows them.
+    pub accepted: BTreeSet<FlowKey>,
+}
+
+/// Returns the connections of a pod with these addresses.
 ///
 /// Connection tracking knows who opened a connection, and how its addresses are translated. Without an entry
 /// there, the pod's sockets decide: a connection is the pod's unless another socket accepts connections on
 /// its port.
-pub fn opened(
+pub fn connections(
     pod: &BTreeSet<IpAddr>,
     tracked: &[TrackedConnection],
     sockets: &[PodSocket],
-) -> BTreeSet<FlowKey> {
+) -> PodConnections {
     let is_pods = |address: SocketAddr| pod.contains(&address.ip());
-    let mut accepted = BTreeSet::new();
-    let mut own = BTreeSet::new();
+    let PodConnections {
+        mut opened,
+        mut accepted,
+    } = PodConnections::default();
     for entry in tracked {
         if is_pods(entry.original.source) {
             if is_pods(entry.reply.destination) {
-                own.extend(flow_key(
+                opened.extend(flow_key(
                     entry.protocol,
                     entry.reply.source,
                     entry.reply.destination,
@@ -84,8 +95,8 @@ pub fn opened(
         .iter()
         .filter(|socket| is_pods(socket.local) && !listens.contains(&(socket.protocol, socket.local.port())))
         .filter_map(|socket| flow_key(socket.protocol, socket.remote?, socket.local));
-    own.extend(connected.filter(|key| !accepted.contains(key)));
-    own
+    opened.extend(connected.filter(|key| !accepted.contains(key)));
+    PodConnections { opened, accepted }
 }
 
 /// Returns the key under which a connection is noted, if the data path notes its protocol.
@@ -137,10 +148,17 @@ mod tests {
             original,
             reply: tuple(original.destination, original.source),
         };
-        let own = opened(&pod(), &[entry(tuple(inside, outside))], &[]);
-        assert_eq!(keys(own), [(u32::from(protocol), 5432, 40000)]);
-        let others = opened(&pod(), &[entry(tuple(outside, inside))], &[]);
-        assert_eq!(keys(others), []);
+        let key = [(u32::from(protocol), 5432, 40000)];
+        let own = connections(&pod(), &[entry(tuple(inside, outside))], &[]);
+        assert_eq!(
+            (keys(own.opened).as_slice(), keys(own.accepted)),
+            (&key[..], vec![])
+        );
+        let others = connections(&pod(), &[entry(tuple(outside, inside))], &[]);
+        assert_eq!(
+            (keys(others.opened), keys(others.accepted).as_slice()),
+            (vec![], &key[..])
+        );
     }
 
     #[test]
@@ -155,9 +173,9 @@ mod tests {
             local: at(POD, 40000),
             remote: Some(at("10.96.0.10", 80)),
         }];
-        let own = opened(&pod(), &[entry], &sockets);
+        let own = connections(&pod(), &[entry], &sockets);
         // The socket's remote address is the Service's.
-        assert_eq!(keys(own), [(6, 80, 40000), (6, 8080, 40000)]);
+        assert_eq!(keys(own.opened), [(6, 80, 40000), (6, 8080, 40000)]);
     }
 
     #[test]
@@ -167,7 +185,7 @@ mod tests {
             original: tuple(at(POD, 40000), at("192.0.2.1", 53)),
             reply: tuple(at("192.0.2.1", 53), at("198.51.100.1", 40000)),
         };
-        assert_eq!(keys(opened(&pod(), &[entry], &[])), []);
+        assert_eq!(keys(connections(&pod(), &[entry], &[]).opened), []);
     }
 
     #[test]
@@ -184,7 +202,10 @@ mod tests {
             socket(at(POD, 40000), Some(outside)),
             socket(at("127.0.0.1", 40001), Some(at("127.0.0.1", 9000))),
         ];
-        assert_eq!(keys(opened(&pod(), &[], &sockets)), [(6, 5000, 40000)]);
+        assert_eq!(
+            keys(connections(&pod(), &[], &sockets).opened),
+            [(6, 5000, 40000)]
+        );
     }
 
     #[test]
@@ -200,7 +221,7 @@ mod tests {
             local: inside,
             remote: Some(outside),
         };
-        assert_eq!(keys(opened(&pod(), &[entry], &[socket])), []);
+        assert_eq!(keys(connections(&pod(), &[entry], &[socket]).opened), []);
     }
 
     #[test]
@@ -210,6 +231,6 @@ mod tests {
             original: tuple(at(POD, 0), at("192.0.2.1", 0)),
             reply: tuple(at("192.0.2.1", 0), at(POD, 0)),
         };
-        assert_eq!(keys(opened(&pod(), &[entry], &[])), []);
+        assert_eq!(keys(connections(&pod(), &[entry], &[]).opened), []);
     }
 }

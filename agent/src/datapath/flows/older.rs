@@ -8,12 +8,12 @@ use std::{
 
 use aya::maps::{Array, MapData, MapError};
 use xdp_core::{
-    flows::{EPOCH_SHIFT, OpenedStore, may_be_opened_by_pod, note_opened},
+    flows::{EPOCH_SHIFT, OpenedStore, may_be_opened_by_pod, note_heard, note_opened},
     tables::{OPENED_WAYS, OpenedSet, maps},
 };
 use xdp_plan::{
     change::Change,
-    connections::{TrackedConnection, flow_key, opened},
+    connections::{PodConnections, PodSocket, TrackedConnection, connections, flow_key},
     hook::Interface,
 };
 
@@ -65,25 +65,36 @@ impl Datapath {
         addresses: &BTreeSet<IpAddr>,
         tracked: &mut Tracked<'_>,
     ) -> Result<(), ApplyError> {
-        let netns = self.netns(interface)?;
-        let listed = netns.run(sockets).map_err(ApplyError::Namespace)?;
-        let connections = opened(
-            addresses,
-            tracked.list()?,
-            &listed.map_err(ApplyError::Connections)?,
-        );
+        // Without the sockets, what connection tracking knows is noted.
+        let (listed, failed) = match self.sockets(interface) {
+            Ok(listed) => (listed, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let PodConnections { opened, accepted } = connections(addresses, tracked.list()?, &listed);
         let store = Opened::open(&self.pinned)?;
-        for key in &connections {
+        for key in &accepted {
+            note_heard(key, &store);
+        }
+        for key in &opened {
             note_opened(key, &store);
         }
         store.done()?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         self.noted.insert(host);
         tracing::debug!(
             host_ifindex = host,
-            connections = connections.len(),
+            connections = opened.len(),
             "noted the connections that the pod had opened"
         );
         Ok(())
+    }
+
+    fn sockets(&mut self, interface: &Interface) -> Result<Vec<PodSocket>, ApplyError> {
+        let netns = self.netns(interface)?;
+        let listed = netns.run(sockets).map_err(ApplyError::Namespace)?;
+        listed.map_err(ApplyError::Connections)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Connections that are older than the programs.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use xdp_e2e::Agent;
-use xdp_lab::{EchoConnection, EchoServer, Style};
+use xdp_lab::{EchoConnection, EchoServer, Namespace, Style};
 
 use super::{
     own::{PLACES, SOME, others_do_not_get_in, start},
@@ -62,6 +62,33 @@ fn what_others_opened_before_the_agent_came_is_dropped_as_the_rule_says() {
         // What was translated was addressed to the node, and is the stack's.
         let is_pods = place.sides.iter().any(|side| side.web() == *to);
         assert_eq!(connection.echo(SOME).is_err(), is_pods, "{to}");
+    }
+}
+
+#[test]
+fn a_server_that_sends_to_its_client_of_before_opens_no_connection() {
+    let place = Place::new(Style::Ptp, false);
+    let socket = |namespace: &Namespace, address: SocketAddr| -> UdpSocket {
+        let socket = namespace.run(|| UdpSocket::bind(address)).unwrap().unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket
+    };
+    let pairs = place.sides.map(|side| {
+        let server = socket(&place.pod.ns, at(side.pod, 6000));
+        let client = socket(&place.fixture.client, at(side.client, 6001));
+        client.connect(at(side.pod, 6000)).unwrap();
+        client.send(b"before").unwrap();
+        server.recv(&mut [0; 16]).unwrap();
+        (server, client)
+    });
+    place.fixture.policy("server", &[CLOSED]);
+    let _agent = place.fixture.enforce(&["server"]);
+    for (server, client) in &pairs {
+        server.send_to(b"news", client.local_addr().unwrap()).unwrap();
+        assert_eq!(client.recv(&mut [0; 16]).unwrap(), 4);
+        client.send(b"an answer").unwrap();
+        let arrived = server.recv(&mut [0; 16]);
+        assert!(arrived.is_err(), "{arrived:?}");
     }
 }
 

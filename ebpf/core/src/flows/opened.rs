@@ -214,6 +214,13 @@ pub fn note_opened(key: &FlowKey, flows: &impl OpenedStore) {
     note_sent(&FlowPacket { key: *key, role }, flows);
 }
 
+/// Notes a connection that a remote host has opened: what the pod answers opens none.
+pub fn note_heard(key: &FlowKey, flows: &impl OpenedStore) {
+    if !is_connection(key.protocol) {
+        hear(key, flows);
+    }
+}
+
 /// Notes that the stack delivers a packet to a pod: one that opens a connection ends the pod's own with the
 /// same addresses and ports.
 #[inline(always)]
