@@ -14,6 +14,7 @@ use xdp_lab::{HttpServer, LabPod, RawSocket, Style, UdpReceiver, UdpSender, http
 use crate::{
     fixture::{Fixture, PATIENCE, at, expect_only, only_mark},
     frames::{on_wire, udp},
+    moving::ip,
 };
 
 const SPEC: &str = "podSelector: {matchLabels: {app: game}}\ndelivery: Peer";
@@ -53,6 +54,18 @@ fn datagrams_arrive_with_their_mark(style: Style) {
 #[test]
 fn datagrams_arrive_with_their_mark_in_a_pod_with_a_host_route() {
     datagrams_arrive_with_their_mark(Style::Ptp);
+}
+
+#[test]
+fn a_changed_mac_loses_nothing_while_no_agent_runs() {
+    let (fixture, pod) = fixture(Style::Ptp);
+    let mut agent = start(&fixture);
+    agent.kill().unwrap();
+    ip(&pod.ns, "link set eth0 address 02:00:5e:10:20:30");
+    for address in pod.addresses() {
+        only_mark(&fixture.deliver(&pod, at(address, 7777), 50), 42, 50);
+    }
+    assert_eq!(agent.look().packets("bulk", "delivered"), 100);
 }
 
 #[test]

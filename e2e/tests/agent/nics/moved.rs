@@ -42,6 +42,21 @@ fn a_nic_that_is_moved_into_another_namespace_loses_the_program() {
 }
 
 #[test]
+fn a_nic_that_was_moved_while_no_agent_ran_loses_the_program_when_one_starts() {
+    let fixture = Fixture::new();
+    fixture.pod("server", "game", Style::Ptp, 5);
+    fixture.policy("players", &[PLAYERS]);
+    let mut agent = fixture.start(&["server"]);
+    agent.kill().unwrap();
+    let elsewhere = fixture.lab.namespace("elsewhere").unwrap();
+    let path = elsewhere.path().display().to_string();
+    ip(fixture.lab.node(), &format!("link set nic0 netns {path}"));
+    assert!(has_program(&elsewhere, "nic0"));
+    agent.start().unwrap();
+    agent.wait_for("the program is detached", |_| !has_program(&elsewhere, "nic0"));
+}
+
+#[test]
 fn a_nic_is_selected_by_an_alternative_name() {
     let fixture = Fixture::new();
     fixture.pod("server", "game", Style::Ptp, 5);
