@@ -1,16 +1,16 @@
 //! The command line.
 
+mod run;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use xdp_client::process::LogFormat;
-use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
-use xdp_plan::policy::{MarkMask, RedirectNamespaces};
+pub(crate) use run::{NicArgs, RightsArgs, RunArgs};
 
-use crate::{datapath::REJECTS_PER_SECOND, report::explain::IpProtocol};
+use crate::report::explain::IpProtocol;
 
 /// Loads, programs, verifies and reports the XDP data path of one node.
 #[derive(Debug, Parser)]
@@ -62,92 +62,6 @@ pub struct PinsArgs {
         env = "XDP_AGENT_PIN_DIR"
     )]
     pub pin_dir: PathBuf,
-}
-
-/// Arguments of `run`.
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// Source of policies and pods.
-    #[command(flatten)]
-    pub source: SourceArgs,
-    /// NICs to which the program is attached.
-    #[command(flatten)]
-    pub nics: NicArgs,
-    /// Attach in generic mode to NICs whose driver does not support XDP. There, packets redirected with
-    /// delivery `Redirect` lose their metadata.
-    #[arg(long)]
-    pub allow_generic: bool,
-    /// Answers to rejected packets (TCP RST, ICMP) that this node sends per second at most. Above the limit,
-    /// rejected packets are dropped without an answer.
-    #[arg(long, value_name = "N", default_value_t = REJECTS_PER_SECOND)]
-    pub rejects_per_second: u32,
-    /// Capacity of each of the three flow tables: established, unreplied, and stack. Each flow takes about
-    /// 370 bytes of kernel memory, used or not. A full table evicts the flows that were idle for
-    /// longest; they continue in the stack.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOWS,
-          value_parser = clap::value_parser!(u32).range(i64::from(MIN_FLOWS)..=i64::from(MAX_FLOWS)))]
-    pub flows: u32,
-    /// What policies may do.
-    #[command(flatten)]
-    pub rights: RightsArgs,
-    /// Address and port for /healthz, /readyz and /metrics. By default, there is no HTTP server.
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub listen: Option<SocketAddr>,
-    /// Pin directory.
-    #[command(flatten)]
-    pub pins: PinsArgs,
-    /// Format of log lines. The environment variable `RUST_LOG` sets the log level (default `info`).
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
-}
-
-/// What the administrator allows policies to do.
-#[derive(Clone, Debug, Args)]
-pub struct RightsArgs {
-    /// Bits of a packet's mark that rules may set. A policy with a mark outside of the mask is refused; all
-    /// other bits of a packet's mark stay as they are.
-    #[arg(long, value_name = "MASK", default_value_t)]
-    pub allowed_mark_mask: MarkMask,
-    /// Label selector of the namespaces in which rules may redirect, in YAML or JSON. Elsewhere, packets of
-    /// Redirect rules pass to the stack, counted as `NotPermitted`. The default is all namespaces.
-    #[arg(
-        long = "redirect-namespace-selector",
-        value_name = "SELECTOR",
-        default_value = "{}"
-    )]
-    pub redirect_namespaces: RedirectNamespaces,
-}
-
-/// Source of policies and pods: exactly one.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct SourceArgs {
-    /// Directory with XdpPolicy and Pod objects (*.yaml, *.yml, *.json). The agent follows its changes.
-    #[arg(long, value_name = "DIR")]
-    pub manifests: Option<PathBuf>,
-    /// Name of this node in its cluster. The API server is that of the pod's service account, or of
-    /// KUBECONFIG.
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub node_name: Option<String>,
-}
-
-/// Selectors of NICs: the program is attached to every NIC that matches at least one.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = true)]
-pub struct NicArgs {
-    /// Select NICs by name, or by an alternative name; `*` and `?` are wildcards. Can be repeated.
-    #[arg(long = "nic", value_name = "GLOB")]
-    pub names: Vec<String>,
-    /// Select NICs by driver, as `ethtool -i` shows it. Can be repeated. Virtual functions (SR-IOV) are left
-    /// out.
-    #[arg(long = "nic-driver", value_name = "DRIVER")]
-    pub drivers: Vec<String>,
-    /// Let --nic-driver select virtual functions, too.
-    #[arg(long = "nic-virtual-functions", requires = "drivers")]
-    pub virtual_functions: bool,
-    /// Select NICs by bus address, as `ethtool -i` shows it, such as 0000:3b:00.0. Can be repeated.
-    #[arg(long = "nic-pci", value_name = "ADDR")]
-    pub pci: Vec<String>,
 }
 
 /// Arguments of `preflight`.
