@@ -6,7 +6,9 @@
 mod answer;
 mod ask;
 mod destination;
+mod frame;
 mod packet;
+mod protocol;
 mod rules;
 mod socket;
 #[cfg(test)]
@@ -16,7 +18,8 @@ use std::{net::IpAddr, path::PathBuf};
 
 pub use answer::{DecidingRule, Explanation, RuleLimit};
 pub(crate) use ask::ask;
-pub use packet::{IpProtocol, ProbePacket};
+pub use packet::ProbePacket;
+pub use protocol::IpProtocol;
 pub(crate) use rules::ProgrammedRules;
 pub use rules::{RuleMatch, rows};
 pub(crate) use socket::serve;

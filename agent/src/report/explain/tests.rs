@@ -17,7 +17,8 @@ use crate::report::explain::{
     ExplainError, RuleMatch,
     answer::{DecidingRule, Explanation, ExplanationText, RuleLimit},
     destination,
-    packet::{Details, IpProtocol, ProbePacket},
+    packet::{Details, ProbePacket},
+    protocol::IpProtocol,
 };
 
 const PLAIN: Details = Details {
