@@ -1,16 +1,16 @@
 //! Facts about the node: read by the agent's netlink module, used by [`crate::targets`].
 
+mod wanted;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
 use serde::{Deserialize, Serialize};
+pub use wanted::WantedAddresses;
 
 use crate::report::Problem;
-
-/// Addresses to look for on the node's pairs, with the uids of the pods that claim them.
-pub type WantedAddresses = BTreeMap<IpAddr, BTreeSet<String>>;
 
 /// The state of one node, from one reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,13 +3,6 @@
 use super::{HostLink, reason};
 use crate::report::Problem;
 
-/// A tunnel device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tunnel {
-    /// The interface by which its packets leave. `None`: the node's routes decide.
-    pub lower: Option<u32>,
-}
-
 /// Interfaces can be stacked on others, but not for ever.
 const MOST_LAYERS: u32 = 8;
 
@@ -68,6 +61,7 @@ fn is_part(interface: u32, nic: u32, links: &[HostLink], layers: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nics::Tunnel;
 
     fn link(ifindex: u32, name: &str, kind: &str) -> HostLink {
         HostLink {
