@@ -3,28 +3,29 @@
 //! All functions refer to the network namespace of the calling thread. They need Linux 5.0
 //! (`NETLINK_GET_STRICT_CHK`, `IFA_TARGET_NETNSID`) and, for [`Monitor`], `CAP_NET_BROADCAST`.
 
-use std::io;
-
-use netlink_packet_core::DecodeError;
-
 mod address;
 mod bridge;
 pub(crate) mod client;
 pub(crate) mod conntrack;
+mod error;
 pub mod ethnl;
 mod facts;
 mod filter;
 pub mod genl;
 mod link;
+mod link_info;
 mod monitor;
 mod netconf;
 mod networks;
+mod reply;
 mod route;
 pub(crate) mod sockets;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod xdp;
 
+pub use error::NetlinkError;
 pub use facts::{FactsReader, facts};
 pub use filter::{TcFilter, clsact_filters};
 pub use link::host_links;
@@ -32,53 +33,3 @@ pub use monitor::{Interests, Monitor};
 pub use netconf::{ReversePathFilters, rp_filters};
 pub(crate) use networks::with_networks;
 pub(crate) use route::output_interface;
-
-/// A netlink request failed.
-#[derive(Debug, thiserror::Error)]
-pub enum NetlinkError {
-    /// A socket operation failed.
-    #[error("netlink socket: `{step}` failed")]
-    Socket {
-        /// System call or option.
-        step: &'static str,
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The kernel returned an error.
-    #[error("the kernel refused `{request}`")]
-    Refused {
-        /// The request.
-        request: &'static str,
-        /// Its errno.
-        #[source]
-        source: io::Error,
-    },
-    /// The reply does not follow the protocol.
-    #[error("cannot decode the kernel's reply to `{request}`")]
-    Malformed {
-        /// The request.
-        request: &'static str,
-        /// The decoding error.
-        #[source]
-        source: DecodeError,
-    },
-    /// The kernel's list changed under every attempt to read it.
-    #[error("`{request}` changed while it was read, {attempts} times in a row")]
-    Unstable {
-        /// The request.
-        request: &'static str,
-        /// Number of attempts.
-        attempts: u32,
-    },
-}
-
-impl NetlinkError {
-    /// Returns the kernel's errno, if the kernel or a socket operation returned one.
-    pub fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Socket { source, .. } | Self::Refused { source, .. } => source.raw_os_error(),
-            Self::Malformed { .. } | Self::Unstable { .. } => None,
-        }
-    }
-}

@@ -9,10 +9,7 @@ use netlink_packet_route::{
 };
 use xdp_plan::facts::WantedAddresses;
 
-use crate::node::netlink::{
-    NetlinkError,
-    client::{Client, Listing},
-};
+use crate::node::netlink::{NetlinkError, client::Client, reply::Listing};
 
 /// `struct ifaddrmsg`.
 const HEADER_LEN: usize = 8;

@@ -3,12 +3,15 @@
 use std::{io, ops::ControlFlow};
 
 use netlink_packet_core::{
-    DecodeError, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NLMSG_NOOP, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, parse_i32,
+    DecodeError, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable,
 };
 use netlink_sys::{Socket, SocketAddr, protocols};
 
-use crate::node::netlink::NetlinkError;
+use crate::node::netlink::{
+    NetlinkError,
+    reply::{Listing, Reply},
+};
 
 /// Attempts to read a dump that races with changes. After that many, something floods the kernel with
 /// changes, and the next event triggers another read.
@@ -23,17 +26,6 @@ pub(crate) struct Client {
 
 /// The payloads of one reply, without message headers.
 type Replies = Vec<Vec<u8>>;
-
-/// How complete a list is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Listing {
-    /// All objects of one moment.
-    Whole,
-    /// The objects changed while they were listed: some may be missing.
-    Changing,
-    /// The receiver wanted no more.
-    Cut,
-}
 
 impl Client {
     /// Opens a socket for interfaces and addresses, with strict checking of filters.
@@ -160,65 +152,13 @@ impl Client {
         request: &'static str,
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<Listing, NetlinkError> {
-        let mut listing = Listing::Whole;
+        let mut reply = Reply::new(request, self.sequence);
         loop {
-            let (bytes, _) = self.socket.recv_from_full().map_err(socket_error("recv"))?;
-            for message in Messages(&bytes) {
-                let message = message.map_err(|source| NetlinkError::Malformed { request, source })?;
-                if message.sequence_number() != self.sequence {
-                    continue;
-                }
-                if message.flags() & NLM_F_DUMP_INTR != 0 {
-                    listing = Listing::Changing;
-                }
-                match message.message_type() {
-                    NLMSG_NOOP => {}
-                    NLMSG_ERROR | NLMSG_DONE => {
-                        done(request, message.payload())?;
-                        return Ok(listing);
-                    }
-                    _ if each(message.payload()).is_break() => return Ok(Listing::Cut),
-                    _ => {}
-                }
-                if message.flags() & NLM_F_MULTIPART == 0 {
-                    return Ok(listing);
-                }
+            let (datagram, _) = self.socket.recv_from_full().map_err(socket_error("recv"))?;
+            if let Some(listing) = reply.take(&datagram, &mut each)? {
+                return Ok(listing);
             }
         }
-    }
-}
-
-/// Ends a reply. `NLMSG_ERROR` and `NLMSG_DONE` both begin with an errno, zero for success.
-fn done(request: &'static str, payload: &[u8]) -> Result<(), NetlinkError> {
-    match payload.get(..4).map_or(Ok(0), parse_i32) {
-        Ok(0) => Ok(()),
-        Ok(errno) => Err(NetlinkError::Refused {
-            request,
-            source: io::Error::from_raw_os_error(errno.abs()),
-        }),
-        Err(source) => Err(NetlinkError::Malformed { request, source }),
-    }
-}
-
-/// The messages in one datagram.
-pub(super) struct Messages<'a>(pub(super) &'a [u8]);
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Result<NetlinkBuffer<&'a [u8]>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let message = NetlinkBuffer::new_checked(self.0);
-        self.0 = match &message {
-            Ok(message) => self
-                .0
-                .get((message.length() as usize).next_multiple_of(4)..)
-                .unwrap_or_default(),
-            Err(_) => &[],
-        };
-        Some(message)
     }
 }
 

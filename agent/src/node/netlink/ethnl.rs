@@ -38,7 +38,7 @@ impl Ethnl {
     }
 }
 
-fn is_split(reply: &[u8]) -> Result<bool, DecodeError> {
+pub(super) fn is_split(reply: &[u8]) -> Result<bool, DecodeError> {
     for attribute in NlasIterator::new(reply.get(HEADER_LEN..).unwrap_or_default()) {
         let attribute = attribute?;
         if attribute.kind() == ETHTOOL_A_RINGS_TCP_DATA_SPLIT {

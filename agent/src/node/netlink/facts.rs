@@ -5,24 +5,30 @@
 //! a whole: each pair's end is asked for by its index, the addresses only of that interface, up to a number,
 //! and what one namespace cannot be read for stays as it was read last.
 
+mod pairs;
+mod problems;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
-use xdp_client::error_chain;
 use xdp_plan::{
-    facts::{Link, NodeFacts, Pair, WantedAddresses},
+    facts::{NodeFacts, Pair, WantedAddresses},
     nics::HostLink,
-    report::Problem,
 };
 
+use self::{
+    pairs::{end, names_back, other_end},
+    problems::{unread, unread_addresses, vanished},
+};
 use crate::node::{
     netlink::{
         NetlinkError,
         address::{Addresses, addresses},
-        client::{Client, Listing},
+        client::Client,
         link::{link, links},
+        reply::Listing,
         route::output_interface,
     },
     netns::sandboxes,
@@ -182,99 +188,5 @@ impl Reading<'_> {
         if !uids.is_empty() {
             self.facts.sandboxes = sandboxes(&mut self.client, &uids);
         }
-    }
-}
-
-/// `rtnl_get_net_ns_capable` (net/core/rtnetlink.c, Linux 5.0 and later) answers EINVAL for an id without a
-/// namespace, and the kernel ENODEV for an index without an interface.
-fn vanished(error: &NetlinkError) -> bool {
-    matches!(error, NetlinkError::Refused { .. })
-        && matches!(error.errno(), Some(libc::EINVAL | libc::ENODEV))
-}
-
-/// Returns the namespace and the index of an interface's other end, if that is in another namespace.
-fn other_end(link: &HostLink) -> Option<(i32, u32)> {
-    let netns_id = link.link_netns.filter(|id| *id >= 0)?;
-    Some((netns_id, link.link?))
-}
-
-/// Returns whether both interfaces name each other: the id of a deleted namespace can already name a new one.
-fn names_back(pod: &HostLink, host: &HostLink) -> bool {
-    Some(pod.ifindex) == host.link && pod.link == Some(host.ifindex) && pod.link_netns.is_some()
-}
-
-fn end(link: HostLink) -> Link {
-    Link {
-        ifindex: link.ifindex,
-        name: link.name,
-        kind: link.kind,
-        up: link.up,
-        mtu: link.mtu,
-        mac: link.mac,
-    }
-}
-
-fn unread(host: &HostLink, error: &NetlinkError) -> Problem {
-    let remedy = "the agent asks again by itself; what is known of this pod stays programmed";
-    let object = format!("interface {}", host.name);
-    let message = format!("what is behind it cannot be read: {}", error_chain(error));
-    Problem::new(object, "PodUnreadable", message, remedy)
-}
-
-fn unread_addresses(host: &HostLink, listing: Listing) -> Problem {
-    let message = match listing {
-        Listing::Cut => "the interface behind it carries too many addresses to read them all",
-        Listing::Changing | Listing::Whole => {
-            "the addresses of the interface behind it change faster than they can be read"
-        }
-    };
-    let remedy = "find out what changes them in that pod; other pods are not concerned, and of this one the \
-                  addresses that were read before stay programmed";
-    Problem::new(
-        format!("interface {}", host.name),
-        "AddressesUnreadable",
-        message,
-        remedy,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Makes an interface whose peer is `link` in the namespace with this id.
-    fn link(ifindex: u32, link: u32, netns_id: i32) -> HostLink {
-        let kind = "netkit".to_owned();
-        HostLink {
-            ifindex,
-            kind,
-            link: Some(link),
-            link_netns: Some(netns_id),
-            ..HostLink::default()
-        }
-    }
-
-    #[test]
-    fn two_interfaces_that_name_each_other_are_a_pair_of_any_kind() {
-        let (host, pod) = (link(7, 2, 4), link(2, 7, 0));
-        assert_eq!(other_end(&host), Some((4, 2)));
-        assert!(names_back(&pod, &host));
-    }
-
-    #[test]
-    fn an_interface_that_is_not_named_back_has_no_pair() {
-        let host = link(7, 2, 4);
-        assert!(!names_back(&link(2, 8, 0), &host), "names another one");
-        assert!(!names_back(&link(3, 7, 0), &host), "is another one");
-        let inside = HostLink {
-            link_netns: None,
-            ..link(2, 7, 0)
-        };
-        assert!(!names_back(&inside, &host), "names one of its own namespace");
-    }
-
-    #[test]
-    fn a_namespace_without_an_id_has_no_pairs() {
-        assert_eq!(other_end(&link(7, 2, -1)), None);
     }
 }

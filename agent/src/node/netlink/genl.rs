@@ -64,21 +64,21 @@ pub(super) fn resolve(
         Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
         reply => reply?,
     };
-    let attributes = GenlMessage::<GenlCtrl>::parse_with_param(&reply, 0)
-        .map_err(|source| NetlinkError::Malformed { request, source })?
-        .payload
-        .nlas;
+    decode_family(&reply)
+        .map(Some)
+        .map_err(|source| NetlinkError::Malformed { request, source })
+}
+
+pub(super) fn decode_family(reply: &[u8]) -> Result<(u16, Vec<GenlCtrlAttrs>), DecodeError> {
+    let attributes = GenlMessage::<GenlCtrl>::parse_with_param(reply, 0)?.payload.nlas;
     let id = attributes.iter().find_map(|attribute| {
         let GenlCtrlAttrs::FamilyId(id) = attribute else {
             return None;
         };
         Some(*id)
     });
-    let missing = || NetlinkError::Malformed {
-        request,
-        source: DecodeError::from("no family id"),
-    };
-    Ok(Some((id.ok_or_else(missing)?, attributes)))
+    let missing = || DecodeError::from("no family id");
+    Ok((id.ok_or_else(missing)?, attributes))
 }
 
 /// Returns the `xdp-features` of an interface, or `None` on kernels without the family.
@@ -88,7 +88,7 @@ pub fn xdp_features(ifindex: u32) -> Result<Option<u64>, NetlinkError> {
         .transpose()
 }
 
-fn group(attributes: &[GenlCtrlAttrs], wanted: &str) -> Option<u32> {
+pub(super) fn group(attributes: &[GenlCtrlAttrs], wanted: &str) -> Option<u32> {
     let groups = attributes.iter().find_map(|attribute| {
         let GenlCtrlAttrs::McastGroups(groups) = attribute else {
             return None;
@@ -104,7 +104,7 @@ fn group(attributes: &[GenlCtrlAttrs], wanted: &str) -> Option<u32> {
     })
 }
 
-fn features(reply: &[u8]) -> Result<u64, DecodeError> {
+pub(super) fn features(reply: &[u8]) -> Result<u64, DecodeError> {
     for attribute in NlasIterator::new(reply.get(HEADER_LEN..).unwrap_or_default()) {
         let attribute = attribute?;
         if attribute.kind() == NETDEV_A_DEV_XDP_FEATURES {

@@ -1,17 +1,14 @@
 //! Lists interfaces. Only the attributes that the agent needs are decoded, so that additions of a newer
 //! kernel cannot hide an interface.
 
-use netlink_packet_core::{
-    DecodeError, NlasIterator, parse_i32, parse_string, parse_u8, parse_u16, parse_u16_be, parse_u32,
-};
+use netlink_packet_core::{DecodeError, NlasIterator, parse_i32, parse_string, parse_u32};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkHeader, LinkMessage},
 };
-use xdp_core::tables::TagId;
-use xdp_plan::nics::{HostLink, XdpMode, XdpState};
+use xdp_plan::nics::HostLink;
 
-use crate::node::netlink::{NetlinkError, bridge, client::Client, tunnel::tunnel};
+use crate::node::netlink::{NetlinkError, bridge, client::Client, link_info, xdp};
 
 /// `struct ifinfomsg`.
 const HEADER_LEN: usize = 16;
@@ -28,26 +25,6 @@ const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
-const IFLA_INFO_SLAVE_KIND: u16 = 4;
-const IFLA_INFO_SLAVE_DATA: u16 = 5;
-const IFLA_VLAN_ID: u16 = 1;
-const IFLA_VLAN_PROTOCOL: u16 = 5;
-const IFLA_BR_VLAN_FILTERING: u16 = 7;
-const IFLA_MACVLAN_MODE: u16 = 1;
-const MACVLAN_MODE_PASSTHRU: u32 = 8;
-const MACVLAN_MODE_SOURCE: u32 = 16;
-/// State of a port: the first attribute of a bridge's ports as well as of a bond's.
-const IFLA_BRPORT_STATE: u16 = 1;
-const BR_STATE_FORWARDING: u8 = 3;
-const IFLA_BOND_SLAVE_STATE: u16 = 1;
-const BOND_STATE_ACTIVE: u8 = 0;
-/// Protocol number of a VLAN tag.
-const VLAN: u16 = 0x8100;
-const IFLA_XDP_ATTACHED: u16 = 2;
-const IFLA_XDP_PROG_ID: u16 = 4;
-const IFLA_XDP_HW_PROG_ID: u16 = 7;
 
 /// Lists the interfaces of the calling thread's namespace, by interface index.
 pub fn host_links() -> Result<Vec<HostLink>, NetlinkError> {
@@ -80,15 +57,7 @@ pub(super) fn link(client: &mut Client, netns_id: i32, ifindex: u32) -> Result<H
 }
 
 pub(super) fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
-    let header = LinkHeader::parse(message)?;
-    let flags = header.flags.bits() as i32;
-    let mut link = HostLink {
-        ifindex: header.index,
-        up: flags & libc::IFF_UP != 0,
-        loopback: flags & libc::IFF_LOOPBACK != 0,
-        carrier: flags & IFF_LOWER_UP != 0,
-        ..HostLink::default()
-    };
+    let mut link = decode_header(&LinkHeader::parse(message)?);
     for attribute in NlasIterator::new(message.get(HEADER_LEN..).unwrap_or_default()) {
         let attribute = attribute?;
         let value = attribute.value();
@@ -98,68 +67,25 @@ pub(super) fn decode(message: &[u8]) -> Result<HostLink, DecodeError> {
             IFLA_MTU => link.mtu = parse_u32(value)?,
             IFLA_LINK => link.link = Some(parse_u32(value)?),
             IFLA_MASTER => link.master = Some(parse_u32(value)?),
-            IFLA_LINKINFO => {
-                decode_info(value, &mut link)?;
-                link.tunnel = tunnel(&link.kind, value)?;
-            }
+            IFLA_LINKINFO => link_info::decode(value, &mut link)?,
             IFLA_LINK_NETNSID => link.link_netns = Some(parse_i32(value)?),
             IFLA_PROP_LIST => link.altnames = decode_names(value)?,
-            IFLA_XDP => link.xdp = decode_xdp(value)?,
+            IFLA_XDP => link.xdp = xdp::decode(value)?,
             _ => {}
         }
     }
     Ok(link)
 }
 
-fn decode_info(nested: &[u8], link: &mut HostLink) -> Result<(), DecodeError> {
-    let (mut data, mut port_kind, mut port) = (&[][..], String::new(), &[][..]);
-    let attributes: Vec<_> = NlasIterator::new(nested).collect::<Result<_, _>>()?;
-    for attribute in &attributes {
-        match attribute.kind() {
-            IFLA_INFO_KIND => link.kind = parse_string(attribute.value())?,
-            IFLA_INFO_DATA => data = attribute.value(),
-            IFLA_INFO_SLAVE_KIND => port_kind = parse_string(attribute.value())?,
-            IFLA_INFO_SLAVE_DATA => port = attribute.value(),
-            _ => {}
-        }
+fn decode_header(header: &LinkHeader) -> HostLink {
+    let flags = header.flags.bits() as i32;
+    HostLink {
+        ifindex: header.index,
+        up: flags & libc::IFF_UP != 0,
+        loopback: flags & libc::IFF_LOOPBACK != 0,
+        carrier: flags & IFF_LOWER_UP != 0,
+        ..HostLink::default()
     }
-    decode_data(data, link)?;
-    link.inactive_port = is_inactive(&port_kind, port)?;
-    Ok(())
-}
-
-/// Decodes what is particular to a kind of interfaces.
-fn decode_data(nested: &[u8], link: &mut HostLink) -> Result<(), DecodeError> {
-    let (mut vlan, mut protocol) = (None, VLAN);
-    for attribute in NlasIterator::new(nested) {
-        let attribute = attribute?;
-        let value = attribute.value();
-        match (link.kind.as_str(), attribute.kind()) {
-            ("vlan", IFLA_VLAN_ID) => vlan = Some(parse_u16(value)?),
-            ("vlan", IFLA_VLAN_PROTOCOL) => protocol = parse_u16_be(value)?,
-            ("bridge", IFLA_BR_VLAN_FILTERING) => link.filters_vlans = parse_u8(value)? != 0,
-            ("macvlan" | "macvtap", IFLA_MACVLAN_MODE) => {
-                let mode = parse_u32(value)?;
-                link.passthru = mode == MACVLAN_MODE_PASSTHRU;
-                link.by_source = mode == MACVLAN_MODE_SOURCE;
-            }
-            _ => {}
-        }
-    }
-    link.vlan = vlan.map(|vlan| TagId::new(protocol, vlan));
-    Ok(())
-}
-
-fn is_inactive(kind: &str, nested: &[u8]) -> Result<bool, DecodeError> {
-    for attribute in NlasIterator::new(nested) {
-        let attribute = attribute?;
-        match (kind, attribute.kind()) {
-            ("bridge", IFLA_BRPORT_STATE) => return Ok(parse_u8(attribute.value())? != BR_STATE_FORWARDING),
-            ("bond", IFLA_BOND_SLAVE_STATE) => return Ok(parse_u8(attribute.value())? != BOND_STATE_ACTIVE),
-            _ => {}
-        }
-    }
-    Ok(false)
 }
 
 fn decode_names(nested: &[u8]) -> Result<Vec<String>, DecodeError> {
@@ -171,33 +97,6 @@ fn decode_names(nested: &[u8]) -> Result<Vec<String>, DecodeError> {
         }
     }
     Ok(names)
-}
-
-fn decode_xdp(nested: &[u8]) -> Result<XdpState, DecodeError> {
-    let mut xdp = XdpState::default();
-    for attribute in NlasIterator::new(nested) {
-        let attribute = attribute?;
-        let value = attribute.value();
-        match attribute.kind() {
-            IFLA_XDP_ATTACHED => xdp.mode = mode(parse_u8(value)?),
-            // The ids come in ascending order of the attribute, the driver's first.
-            IFLA_XDP_PROG_ID..=IFLA_XDP_HW_PROG_ID if xdp.program_id.is_none() => {
-                xdp.program_id = Some(parse_u32(value)?);
-            }
-            _ => {}
-        }
-    }
-    Ok(xdp)
-}
-
-fn mode(attached: u8) -> XdpMode {
-    match attached {
-        0 => XdpMode::None,
-        1 => XdpMode::Native,
-        2 => XdpMode::Generic,
-        3 => XdpMode::Offload,
-        _ => XdpMode::Multi,
-    }
 }
 
 #[cfg(test)]
@@ -239,8 +138,8 @@ mod tests {
         ) {
             let _ = decode(&bytes);
             let mut message = [0; HEADER_LEN].to_vec();
-            message.extend(attribute(IFLA_LINKINFO, &attribute(IFLA_INFO_KIND, b"veth\0")));
-            message.extend(attribute(IFLA_XDP, &attribute(IFLA_XDP_ATTACHED, &[1])));
+            message.extend(attribute(IFLA_LINKINFO, &attribute(1, b"veth\0")));
+            message.extend(attribute(IFLA_XDP, &attribute(2, &[1])));
             message.extend(attribute(IFLA_PROP_LIST, &attribute(IFLA_ALT_IFNAME, b"nic\0")));
             message.extend(attribute(IFLA_MTU, &1500u32.to_ne_bytes()));
             let _ = decode(message.get(..cut).unwrap_or(&message));
@@ -249,24 +148,5 @@ mod tests {
             }
             let _ = decode(&message);
         }
-    }
-
-    #[test]
-    fn of_several_programs_the_drivers_is_named() {
-        let id = |kind, id: u32| attribute(kind, &id.to_ne_bytes());
-        let nested = [attribute(IFLA_XDP_ATTACHED, &[4]), id(5, 11), id(6, 12)].concat();
-        assert_eq!(
-            decode_xdp(&nested).unwrap(),
-            XdpState {
-                mode: XdpMode::Multi,
-                program_id: Some(11)
-            }
-        );
-    }
-
-    #[test]
-    fn no_program_is_no_id() {
-        let nested = attribute(IFLA_XDP_ATTACHED, &[0]);
-        assert_eq!(decode_xdp(&nested).unwrap(), XdpState::default());
     }
 }

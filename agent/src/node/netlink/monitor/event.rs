@@ -11,7 +11,7 @@ use nix::{
 };
 
 use super::wakes::Origin;
-use crate::node::netlink::{address, client::Messages, link};
+use crate::node::netlink::{address, link, reply::Messages};
 
 // include/uapi/linux/rtnetlink.h
 const RTM_NEWLINK: u16 = 16;
@@ -83,7 +83,7 @@ fn namespace(message: ControlMessageOwned) -> Option<i32> {
 }
 
 /// The kernel sends one message per event. What cannot be decoded counts as a change.
-fn event(bytes: &[u8], namespace: Option<i32>, decode: Decode) -> Event {
+pub(super) fn event(bytes: &[u8], namespace: Option<i32>, decode: Decode) -> Event {
     match Messages(bytes).next() {
         Some(Ok(message)) => decode(message.message_type(), message.payload(), namespace),
         Some(Err(_)) | None => Event::Change(Origin::Lost),
