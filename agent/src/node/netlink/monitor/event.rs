@@ -99,7 +99,7 @@ pub(super) fn route(kind: u16, payload: &[u8], namespace: Option<i32>) -> Event 
         RTM_NEWNSID | RTM_DELNSID | RTM_NEWNETCONF | RTM_DELNETCONF if namespace.is_some() => {
             Ok(Event::Nothing)
         }
-        _ => Ok(Event::Change(Origin::Host)),
+        _ => Ok(Event::Change(namespace.map_or(Origin::Host, Origin::Namespace))),
     };
     decoded.unwrap_or(Event::Change(namespace.map_or(Origin::Lost, Origin::Namespace)))
 }
@@ -180,6 +180,13 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_an_unknown_type_is_of_its_namespace() {
+        let of_pod = Event::Change(Origin::Namespace(4));
+        assert_eq!(route(1000, &[], Some(4)), of_pod);
+        assert_eq!(route(1000, &[], None), Event::Change(Origin::Host));
+    }
+
+    #[test]
     fn an_address_in_a_pod_is_named_and_one_of_the_host_is_a_change() {
         let address = IpAddr::from([10, 2, 0, 5]);
         assert_eq!(
@@ -215,7 +222,7 @@ mod tests {
         #[test]
         fn an_event_of_a_pod_has_no_other_origin(
             bytes in vec(any::<u8>(), 0..96),
-            kind in prop_oneof![Just(RTM_NEWLINK), Just(RTM_DELADDR), Just(RTM_DELNSID)],
+            kind in prop_oneof![Just(RTM_NEWLINK), Just(RTM_DELADDR), Just(RTM_DELNSID), any::<u16>()],
             id in 0_i32..,
         ) {
             let own = Origin::Namespace(id);
