@@ -54,8 +54,8 @@ impl Reply {
             }
             match message.message_type() {
                 NLMSG_NOOP => {}
-                NLMSG_ERROR | NLMSG_DONE => {
-                    done(request, message.payload())?;
+                kind @ (NLMSG_ERROR | NLMSG_DONE) => {
+                    done(request, kind, message.payload())?;
                     return Ok(Some(self.listing));
                 }
                 _ if each(message.payload()).is_break() => return Ok(Some(Listing::Cut)),
@@ -70,12 +70,16 @@ impl Reply {
 }
 
 /// Ends a reply. `NLMSG_ERROR` and `NLMSG_DONE` both begin with an errno, zero for success.
-fn done(request: &'static str, payload: &[u8]) -> Result<(), NetlinkError> {
-    match payload.get(..4).map_or(Ok(0), parse_i32) {
+fn done(request: &'static str, kind: u16, payload: &[u8]) -> Result<(), NetlinkError> {
+    let errno = match payload.get(..4) {
+        None if kind == NLMSG_DONE => Ok(0),
+        errno => parse_i32(errno.unwrap_or_default()),
+    };
+    match errno {
         Ok(0) => Ok(()),
         Ok(errno) => Err(NetlinkError::Refused {
             request,
-            source: io::Error::from_raw_os_error(errno.abs()),
+            source: io::Error::from_raw_os_error(errno.saturating_abs()),
         }),
         Err(source) => Err(NetlinkError::Malformed { request, source }),
     }
@@ -100,5 +104,43 @@ impl<'a> Iterator for Messages<'a> {
             Err(_) => &[],
         };
         Some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+        bytes.extend([kind, flags].map(u16::to_ne_bytes).concat());
+        bytes.extend([1, 0].map(u32::to_ne_bytes).concat());
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn take(datagram: &[u8]) -> Result<Option<Listing>, NetlinkError> {
+        Reply::new("a request", 1).take(datagram, |_| ControlFlow::Continue(()))
+    }
+
+    #[test]
+    fn an_error_that_is_cut_short_is_no_success() {
+        let cut = message(NLMSG_ERROR, 0, &[0; 3]);
+        assert!(matches!(take(&cut), Err(NetlinkError::Malformed { .. })));
+    }
+
+    #[test]
+    fn the_smallest_errno_is_a_refusal() {
+        let refused = message(NLMSG_ERROR, 0, &i32::MIN.to_ne_bytes());
+        assert!(matches!(take(&refused), Err(NetlinkError::Refused { .. })));
+    }
+
+    #[test]
+    fn an_interrupted_list_is_not_whole_in_whichever_message_the_kernel_says_so() {
+        let object = message(16, NLM_F_MULTIPART | NLM_F_DUMP_INTR, &[]);
+        let end = message(NLMSG_DONE, NLM_F_MULTIPART, &[0; 4]);
+        let listing = take(&[object, end.clone()].concat()).unwrap();
+        assert_eq!(listing, Some(Listing::Changing));
+        assert_eq!(take(&end).unwrap(), Some(Listing::Whole));
     }
 }
