@@ -25,7 +25,10 @@ impl Ethnl {
     pub fn open() -> Result<Option<Self>, NetlinkError> {
         let mut client = Client::generic()?;
         let family = resolve(&mut client, "ethtool")?;
-        Ok(family.map(|(family, _)| Self { client, family }))
+        Ok(family.map(|family| Self {
+            client,
+            family: family.id,
+        }))
     }
 
     /// Returns whether headers and data of TCP segments are split into different buffers (Linux 5.17).

@@ -47,7 +47,10 @@ fn longer(mut attributes: &[u8], nested: &[Nested]) -> Option<Vec<u8>> {
         push(&mut list, kind, longer.as_deref().unwrap_or(value))?;
         attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    push(&mut list, UNKNOWN, b"unknown")?;
+    // In a list of numbered elements, whatever is there is an element.
+    if nested.iter().all(|nested| nested.kind.is_some()) {
+        push(&mut list, UNKNOWN, b"unknown")?;
+    }
     attributes.is_empty().then_some(list)
 }
 
