@@ -11,7 +11,14 @@ pub mod facts {
     pub use super::wanted::*;
 }
 
+/// `xdp_plan::connections`.
+pub mod connections {
+    pub use super::listed::*;
+}
+
 #[path = "../../plan/src/nics/link.rs"]
 mod link;
+#[path = "../../plan/src/connections/listed.rs"]
+mod listed;
 #[path = "../../plan/src/facts/wanted.rs"]
 mod wanted;

@@ -1,49 +1,16 @@
 //! Which connections a pod has opened, by what the kernel knows of those that are older than the programs.
 
+mod listed;
+
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
 };
 
-use xdp_core::{parse::protocol, tables::FlowKey};
+pub use listed::{PodSocket, TrackedConnection, Tuple, is_noted};
+use xdp_core::tables::FlowKey;
 
 use crate::compile::address;
-
-/// One direction of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tuple {
-    /// The sender.
-    pub source: SocketAddr,
-    /// The receiver.
-    pub destination: SocketAddr,
-}
-
-/// An entry of the node's connection tracking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TrackedConnection {
-    /// IP protocol.
-    pub protocol: u8,
-    /// The packets of the host that opened it, before any translation.
-    pub original: Tuple,
-    /// The answers as they arrive, before they are translated back.
-    pub reply: Tuple,
-}
-
-/// A socket in a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PodSocket {
-    /// IP protocol.
-    pub protocol: u8,
-    /// The local address; unspecified if the socket takes packets for all.
-    pub local: SocketAddr,
-    /// The remote address. `None`: the socket accepts connections, or takes datagrams of everybody.
-    pub remote: Option<SocketAddr>,
-}
-
-/// Whether the data path notes connections of this protocol.
-pub const fn is_noted(protocol: u8) -> bool {
-    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
-}
 
 /// The connections of a pod, as their packets arrive at NICs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,6 +80,7 @@ pub fn flow_key(protocol: u8, remote: SocketAddr, pod: SocketAddr) -> Option<Flo
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use xdp_core::parse::protocol;
 
     use super::*;
 

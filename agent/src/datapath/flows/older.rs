@@ -71,7 +71,7 @@ impl Datapath {
             Err(error) => (Vec::new(), Some(error)),
         };
         let PodConnections { opened, accepted } = connections(addresses, tracked.list()?, &listed);
-        let store = Opened::open(&self.pinned)?;
+        let store = OpenedTables::open(&self.pinned)?;
         for key in &accepted {
             note_heard(key, &store);
         }
@@ -104,13 +104,13 @@ impl Pinned {
         let Some(key) = flow_key(protocol, remote, pod) else {
             return Ok(false);
         };
-        Ok(may_be_opened_by_pod(&key, &Opened::open(self)?))
+        Ok(may_be_opened_by_pod(&key, &OpenedTables::open(self)?))
     }
 }
 
 /// The tables of connections that pods opened. The programs write to them at the same time: a word that one
 /// of them writes between a reading and a writing of its element is lost.
-struct Opened {
+struct OpenedTables {
     opened: RefCell<Array<MapData, Plain<OpenedSet>>>,
     heard: RefCell<Array<MapData, u64>>,
     seed: u64,
@@ -118,7 +118,7 @@ struct Opened {
     failed: Cell<Option<ApplyError>>,
 }
 
-impl Opened {
+impl OpenedTables {
     fn open(pinned: &Pinned) -> Result<Self, OpenError> {
         Ok(Self {
             opened: RefCell::new(tables::open(&pinned.pins, maps::OPENED)?),
@@ -140,7 +140,7 @@ impl Opened {
     }
 }
 
-impl OpenedStore for Opened {
+impl OpenedStore for OpenedTables {
     fn seed(&self) -> u64 {
         self.seed
     }

@@ -29,7 +29,7 @@ pub(crate) fn connections(of: &BTreeSet<IpAddr>) -> Result<Vec<TrackedConnection
     let mut found = Vec::new();
     let listed = Client::netfilter().and_then(|mut client| {
         client.list(request, message, |payload| {
-            found.extend(parse(payload).ok().flatten().filter(|entry| concerns(entry, of)));
+            found.extend(decode(payload).ok().flatten().filter(|entry| concerns(entry, of)));
             ControlFlow::Continue(())
         })
     });
@@ -49,7 +49,7 @@ fn concerns(entry: &TrackedConnection, of: &BTreeSet<IpAddr>) -> bool {
 }
 
 /// Returns `None` for protocols without ports.
-fn parse(payload: &[u8]) -> Result<Option<TrackedConnection>, DecodeError> {
+pub(super) fn decode(payload: &[u8]) -> Result<Option<TrackedConnection>, DecodeError> {
     let attributes = payload.get(HEADER_LEN..).unwrap_or_default();
     let ConntrackMessage::New(attributes) = ConntrackMessage::parse_with_param(attributes, CT_NEW)? else {
         return Ok(None);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::ControlFlow};
 
-use netlink_packet_core::Parseable;
+use netlink_packet_core::{DecodeError, Parseable};
 use netlink_packet_sock_diag::{
     AF_INET, AF_INET6, SockDiagMessage,
     inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags},
@@ -49,8 +49,7 @@ fn list(
         socket_id: SocketId::new_v4(),
     });
     let listed = client.list(request, message, |payload| {
-        let header = InetResponseHeader::parse(payload).ok();
-        found.extend(header.and_then(|header| socket(protocol, &header)));
+        found.extend(decode(protocol, payload).ok().flatten());
         ControlFlow::Continue(())
     });
     match listed {
@@ -61,7 +60,8 @@ fn list(
 }
 
 /// Returns `None` for a socket that does neither, and for one that a remote host is just opening.
-fn socket(protocol: u8, header: &InetResponseHeader) -> Option<PodSocket> {
+pub(super) fn decode(protocol: u8, payload: &[u8]) -> Result<Option<PodSocket>, DecodeError> {
+    let header = InetResponseHeader::parse(payload)?;
     let id = &header.socket_id;
     let local = SocketAddr::new(id.source_address.to_canonical(), id.source_port);
     let remote = SocketAddr::new(id.destination_address.to_canonical(), id.destination_port);
@@ -69,11 +69,11 @@ fn socket(protocol: u8, header: &InetResponseHeader) -> Option<PodSocket> {
         LISTEN => None,
         _ if protocol == UDP => (remote.port() != 0).then_some(remote),
         ESTABLISHED | SYN_SENT | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT | LAST_ACK | CLOSING => Some(remote),
-        _ => return None,
+        _ => return Ok(None),
     };
-    Some(PodSocket {
+    Ok(Some(PodSocket {
         protocol,
         local,
         remote,
-    })
+    }))
 }

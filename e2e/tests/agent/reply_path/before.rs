@@ -84,7 +84,7 @@ fn a_server_that_sends_to_its_client_of_before_opens_no_connection() {
     place.fixture.policy("server", &[CLOSED]);
     let _agent = place.fixture.enforce(&["server"]);
     for (server, client) in &pairs {
-        server.send_to(b"news", client.local_addr().unwrap()).unwrap();
+        server.send_to(b"more", client.local_addr().unwrap()).unwrap();
         assert_eq!(client.recv(&mut [0; 16]).unwrap(), 4);
         client.send(b"an answer").unwrap();
         let arrived = server.recv(&mut [0; 16]);

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use netlink_packet_core::DecodeError;
+use xdp_core::parse::protocol::TCP;
 
 use self::{
     netconf::ReversePathFilters,
@@ -16,6 +17,8 @@ mod address;
 mod bridge;
 #[path = "../../../../src/node/netlink/client.rs"]
 mod client;
+#[path = "../../../../src/node/netlink/conntrack.rs"]
+mod conntrack;
 #[path = "../../../../src/node/netlink/error.rs"]
 mod error;
 #[path = "../../../../src/node/netlink/ethnl.rs"]
@@ -38,6 +41,8 @@ mod replies;
 mod reply;
 #[path = "../../../../src/node/netlink/route.rs"]
 mod route;
+#[path = "../../../../src/node/netlink/sockets.rs"]
+mod sockets;
 #[path = "../../../../src/node/netlink/tunnel.rs"]
 mod tunnel;
 mod unknown;
@@ -55,6 +60,7 @@ const ADDRESS: usize = 8;
 const ROUTE: usize = 12;
 const LINK: usize = 16;
 const FILTER: usize = 20;
+const SOCKET: usize = 72;
 
 // Attributes with attributes inside.
 const IN_LINK: &[Nested] = &[
@@ -68,6 +74,10 @@ const IN_LINK_INFO: &[Nested] = &[Nested::new(2, &[]), Nested::new(5, &[])];
 const IN_BRIDGE: &[Nested] = &[Nested::new(26, &[])];
 /// `CTRL_ATTR_MCAST_GROUPS`, with attributes that are numbered.
 const IN_FAMILY: &[Nested] = &[Nested::new(7, &[Nested::ANY])];
+
+/// `CTA_TUPLE_ORIG` and `CTA_TUPLE_REPLY`, with `CTA_TUPLE_IP` and `CTA_TUPLE_PROTO`.
+const IN_CONNECTION: &[Nested] = &[Nested::new(1, IN_TUPLE), Nested::new(2, IN_TUPLE)];
+const IN_TUPLE: &[Nested] = &[Nested::new(1, &[]), Nested::new(2, &[])];
 
 /// Kinds of interfaces that are tunnels of each sort, and one that is none.
 const KINDS: [&str; 4] = ["vxlan", "ipip", "wireguard", "veth"];
@@ -104,6 +114,8 @@ fn check_payload(payload: &[u8]) {
     stays(payload, GENERIC, &[], genl::features);
     stays(payload, GENERIC, &[], ethnl::is_split);
     stays(payload, GENERIC, IN_FAMILY, genl::decode_family);
+    stays(payload, GENERIC, IN_CONNECTION, conntrack::decode);
+    stays(payload, SOCKET, &[], |socket| sockets::decode(TCP, socket));
     for kind in KINDS {
         stays(payload, 0, IN_LINK_INFO, |info| tunnel::tunnel(kind, info));
     }
