@@ -99,9 +99,9 @@ pub struct UninstallArgs {
     #[arg(long)]
     pub wait: bool,
     /// With --wait: address and port for /healthz, and for /readyz, which succeeds when everything is
-    /// removed. By default, there is no HTTP server.
+    /// removed. By default, they are not served.
     #[arg(long, value_name = "ADDR:PORT", requires = "wait")]
-    pub listen: Option<SocketAddr>,
+    pub health_probe_bind_address: Option<SocketAddr>,
 }
 
 /// Arguments of `status`.

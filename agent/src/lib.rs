@@ -79,7 +79,7 @@ fn uninstall(args: &args::UninstallArgs) -> anyhow::Result<()> {
     system::check_permissions()?;
     let pin_dir = &args.pins.pin_dir;
     if args.wait {
-        return uninstall::wait(pin_dir, args.listen);
+        return uninstall::wait(pin_dir, args.health_probe_bind_address);
     }
     let report = uninstall::uninstall(pin_dir)?;
     print(&report.to_string())?;

@@ -44,6 +44,7 @@ use std::{
 
 use anyhow::Context as _;
 use tracing::info;
+use xdp_client::serve::ServedAddresses;
 use xdp_plan::nics::NicSelector;
 
 use self::{
@@ -89,11 +90,7 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let (sender, events) = mpsc::channel();
     shutdown::shutdown_signal(sender.clone())?;
     let listeners = Listeners::default();
-    if let Some(listen) = args.listen {
-        let Listeners { health, metrics, .. } = listeners.clone();
-        let address = serve::start(listen, pin_dir.clone(), health, metrics)?;
-        info!(%address, "probes and metrics are served");
-    }
+    serve(args, &listeners)?;
     let source = source(args, &listeners, &sender)?;
     // A receiver that is gone means that the loop has ended.
     let woken = move || {
@@ -124,6 +121,20 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     };
     follow(&mut Agent::new(datapath, source, selector, listeners), &events);
     info!("stopped; everything stays programmed");
+    Ok(())
+}
+
+fn serve(args: &args::RunArgs, listeners: &Listeners) -> anyhow::Result<()> {
+    let Listeners { health, metrics, .. } = listeners.clone();
+    let has_api_server = args.source.manifests.is_none();
+    let pin_dir = args.pins.pin_dir.clone();
+    let ServedAddresses { probes, metrics } =
+        serve::start(&args.listen, has_api_server, pin_dir, health, metrics)?;
+    for (what, address) in [("probes", probes), ("metrics", metrics)] {
+        if let Some(address) = address {
+            info!(what, %address, "serving HTTP");
+        }
+    }
     Ok(())
 }
 

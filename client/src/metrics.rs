@@ -1,5 +1,7 @@
 //! Metrics as text for Prometheus.
 
+use std::fmt::{self, Write};
+
 use prometheus_client::{encoding::text, registry::Registry};
 
 /// Values of the label `result`, in this order: success, error.
@@ -39,40 +41,61 @@ impl Format {
     }
 }
 
-/// Encodes all metrics of a registry.
-#[expect(
-    clippy::missing_panics_doc,
-    reason = "it cannot: writing to a string does not fail"
-)]
-pub fn encode(registry: &Registry, format: Format) -> String {
-    let mut text = String::new();
-    text::encode(&mut text, registry).expect("writing to a string does not fail");
+/// Encodes all metrics of a registry. Fails only if `out` does.
+pub fn encode(registry: &Registry, format: Format, mut out: &mut dyn Write) -> fmt::Result {
     match format {
-        Format::OpenMetrics => text,
-        Format::Classic => classic(&text),
+        Format::OpenMetrics => text::encode(&mut out, registry),
+        Format::Classic => text::encode(&mut ClassicWriter::new(out), registry),
     }
 }
 
-/// Converts to the classic format. `OpenMetrics` names a counter without `_total`, the classic format names
-/// the series.
-fn classic(open: &str) -> String {
-    let mut text = String::with_capacity(open.len() + 1024);
-    let mut help: Option<&str> = None;
-    for line in open.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            help = Some(rest);
+/// Converts lines to the classic format while they are written. `OpenMetrics` names a counter without
+/// `_total`, the classic format names the series.
+struct ClassicWriter<'a> {
+    out: &'a mut dyn Write,
+    line: String,
+    /// Name and text of the help that precedes the type.
+    help: Option<String>,
+}
+
+impl<'a> ClassicWriter<'a> {
+    const fn new(out: &'a mut dyn Write) -> Self {
+        Self {
+            out,
+            line: String::new(),
+            help: None,
+        }
+    }
+
+    fn convert(&mut self) -> fmt::Result {
+        let (line, out) = (self.line.as_str(), &mut self.out);
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            self.help = Some(help.to_owned());
         } else if let Some(described) = line.strip_prefix("# TYPE ") {
             let (name, kind) = described.split_once(' ').unwrap_or((described, "unknown"));
             let suffix = if kind == "counter" { "_total" } else { "" };
-            if let Some((_, help)) = help.take().and_then(|help| help.split_once(' ')) {
-                text.extend(["# HELP ", name, suffix, " ", help, "\n"]);
+            if let Some((_, help)) = self.help.take().as_deref().and_then(|help| help.split_once(' ')) {
+                writeln!(out, "# HELP {name}{suffix} {help}")?;
             }
-            text.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
+            writeln!(out, "# TYPE {name}{suffix} {kind}")?;
         } else if line != "# EOF" {
-            text.extend([line, "\n"]);
+            writeln!(out, "{line}")?;
         }
+        self.line.clear();
+        Ok(())
     }
-    text
+}
+
+impl Write for ClassicWriter<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive('\n') {
+            self.line.push_str(part.trim_end_matches('\n'));
+            if part.ends_with('\n') {
+                self.convert()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -85,17 +108,17 @@ mod tests {
     fn each_format_describes_a_counter_in_its_own_way() {
         let mut registry = Registry::with_prefix("xdp");
         registry.register("writes", "Writes", Counter::<u64>::default());
-        let open = encode(
-            &registry,
-            Format::accepted("application/openmetrics-text;version=1.0.0"),
-        );
+        let text = |accept| {
+            let mut text = String::new();
+            encode(&registry, Format::accepted(accept), &mut text).unwrap();
+            text
+        };
         assert_eq!(
-            open,
+            text("application/openmetrics-text;version=1.0.0"),
             "# HELP xdp_writes Writes.\n# TYPE xdp_writes counter\nxdp_writes_total 0\n# EOF\n"
         );
-        let classic = encode(&registry, Format::accepted("text/plain"));
         assert_eq!(
-            classic,
+            text("text/plain"),
             "# HELP xdp_writes_total Writes.\n# TYPE xdp_writes_total counter\nxdp_writes_total 0\n"
         );
     }

@@ -1,113 +1,259 @@
-//! HTTP for probes and Prometheus: `/healthz`, `/readyz` and `/metrics`.
+//! HTTP for probes and Prometheus: `/healthz` and `/readyz` on one address, `/metrics` on another.
 //!
-//! Everything is bounded: connections, the time for a request and for an answer, and concurrent scrapes.
+//! ```text
+//! kubelet    ─▶ probes:  places of its own, plain
+//! Prometheus ─▶ metrics: places ─▶ TLS ─▶ TokenReview, SubjectAccessReview ─▶ turn ─▶ encoded in chunks
+//! ```
+//!
+//! All of it is bounded: connections in all and by client, the time for a request and for an answer, scrapes
+//! and their memory, and requests to the API server. It runs on a thread of its own, so that neither
+//! the server nor the reconcile loop waits for the other.
 
+mod access;
+mod certificate;
+mod listen;
 mod listener;
+mod places;
+mod scrape;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, sync::Arc};
-
-use axum::{
-    Router,
-    extract::{ConnectInfo, Request, State},
-    http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{ACCEPT, CONNECTION, CONTENT_TYPE},
-    },
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::get,
+use std::{
+    future::pending,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread,
 };
-use futures::future::BoxFuture;
-pub use listener::CONNECTIONS;
-use listener::{BoundedListener, Requested};
-use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::{health::Probes, metrics::Format};
+use access::Reviewer;
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use certificate::Certificate;
+pub use certificate::CertificateError;
+pub use listen::{AccessError, ListenArgs, MetricsAccess};
+use listener::BoundedListener;
+use places::PlaceLimits;
+pub use scrape::{Encoder, MetricsSource};
+use tokio::{net::TcpListener, runtime};
+use tokio_rustls::TlsAcceptor;
+use tracing::error;
 
-/// Concurrent scrapes. A cluster has one Prometheus, or two.
-const SCRAPES: usize = 4;
+use crate::{ConnectError, connect, health::Probes};
 
-/// Encodes the metrics for one scrape.
-pub type MetricsSource = Box<dyn Fn(Format) -> BoxFuture<'static, String> + Send + Sync>;
+/// Concurrent connections for probes. The kubelet has three probes.
+pub const PROBE_CONNECTIONS: usize = 16;
+/// Concurrent connections for metrics, in all and from one client (IPv6: from one /64).
+pub const METRICS_CONNECTIONS: (usize, usize) = (64, 16);
+/// The kernel is read by one thread, each scrape is encoded by one, and one resolves the API server's name.
+const THREADS: usize = scrape::SCRAPES + 2;
 
-/// The address cannot be listened on.
+/// HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{address}`; free the port, or choose another with --listen")]
-pub struct ListenError {
-    address: SocketAddr,
-    #[source]
-    source: io::Error,
+pub enum ServerError {
+    /// The port is in use, or this machine does not have the address.
+    #[error("cannot listen on `{address}` for {what}; free the port, or choose another with {flag}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What is served there.
+        what: &'static str,
+        /// The flag that sets the address.
+        flag: &'static str,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The API server that would review tokens is unknown.
+    #[error("the readers of the metrics cannot be reviewed")]
+    Reviews(#[source] ConnectError),
+    /// The thread or its runtime cannot be started.
+    #[error("cannot start the thread that serves HTTP; raise the limit of threads (pids)")]
+    Thread(#[source] io::Error),
+}
+
+/// The metrics to serve.
+pub struct MetricsDoor {
+    /// Where.
+    pub address: SocketAddr,
+    /// Which clients may read them.
+    pub access: MetricsAccess,
+    /// What.
+    pub source: MetricsSource,
+}
+
+/// The addresses that are served. They have ports also if port 0 was requested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServedAddresses {
+    /// `/healthz` and `/readyz`.
+    pub probes: Option<SocketAddr>,
+    /// `/metrics`.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// The probes to serve: where, and what.
+pub type ProbesDoor = (SocketAddr, Arc<dyn Probes>);
+
+/// Serves probes and metrics on a thread of its own. Listens before it returns, so that an invalid address is
+/// an error of the caller. The thread inherits the blocked signals.
+pub fn start(
+    probes: Option<ProbesDoor>,
+    metrics: Option<MetricsDoor>,
+) -> Result<ServedAddresses, ServerError> {
+    let (sender, started) = mpsc::channel();
+    thread::Builder::new()
+        .name("http".to_owned())
+        .spawn(move || serve(probes, metrics, &sender))
+        .map_err(ServerError::Thread)?;
+    let ended = || ServerError::Thread(io::Error::other("the thread ended"));
+    started.recv().map_err(|_| ended())?
+}
+
+/// Reports once whether it serves, and where. The caller waits for the report.
+fn serve(
+    probes: Option<ProbesDoor>,
+    metrics: Option<MetricsDoor>,
+    started: &mpsc::Sender<Result<ServedAddresses, ServerError>>,
+) {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS)
+        .build();
+    let run = async {
+        let (probes, metrics) = servers(probes, metrics).await?;
+        let addresses = ServedAddresses {
+            probes: probes.as_ref().map(|server| server.address),
+            metrics: metrics.as_ref().map(|server| server.address),
+        };
+        let _ = started.send(Ok(addresses));
+        if let Err(error) = tokio::try_join!(run(probes), run(metrics)) {
+            error!(%error, "the HTTP server failed");
+        }
+        Ok(())
+    };
+    let result = runtime
+        .map_err(ServerError::Thread)
+        .and_then(|runtime| runtime.block_on(run));
+    if let Err(error) = result {
+        let _ = started.send(Err(error));
+    }
 }
 
 /// A server that listens, and answers when it runs.
-#[derive(Debug)]
-pub struct Server {
-    listener: std::net::TcpListener,
+struct Server {
+    listener: StdListener,
     address: SocketAddr,
+    limits: PlaceLimits,
+    tls: Option<(Arc<Certificate>, TlsAcceptor)>,
+    router: Router,
+}
+
+async fn servers(
+    probes: Option<ProbesDoor>,
+    metrics: Option<MetricsDoor>,
+) -> Result<(Option<Server>, Option<Server>), ServerError> {
+    let probes = probes.map(probe_server).transpose()?;
+    let metrics = match metrics {
+        Some(door) => Some(metrics_server(door).await?),
+        None => None,
+    };
+    Ok((probes, metrics))
+}
+
+fn probe_server((address, probes): ProbesDoor) -> Result<Server, ServerError> {
+    let limits = PlaceLimits {
+        total: PROBE_CONNECTIONS,
+        per_network: PROBE_CONNECTIONS,
+    };
+    Server::bind(address, "probes", limits, probe_router(probes))
+}
+
+async fn metrics_server(door: MetricsDoor) -> Result<Server, ServerError> {
+    let (total, per_network) = METRICS_CONNECTIONS;
+    let limits = PlaceLimits { total, per_network };
+    let (reviewer, tls) = match door.access {
+        MetricsAccess::Everyone => (None, None),
+        MetricsAccess::Reviewed { certificates } => {
+            let client = connect().await.map_err(ServerError::Reviews)?;
+            (Some(Reviewer::new(client)), Some(tls(certificates)?))
+        }
+    };
+    let router = answering_all(scrape::router(door.source, reviewer));
+    let server = Server::bind(door.address, "metrics", limits, router)?;
+    Ok(Server { tls, ..server })
+}
+
+fn tls(certificates: Option<PathBuf>) -> Result<(Arc<Certificate>, TlsAcceptor), CertificateError> {
+    let certificate = Arc::new(Certificate::new(certificates)?);
+    let acceptor = certificate.acceptor()?;
+    Ok((certificate, acceptor))
 }
 
 impl Server {
-    /// Listens on an address.
-    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let bind = || {
-            let listener = std::net::TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            let address = listener.local_addr()?;
-            Ok(Self { listener, address })
+    fn bind(
+        address: SocketAddr,
+        what: &'static str,
+        limits: PlaceLimits,
+        router: Router,
+    ) -> Result<Self, ServerError> {
+        let flag = match what {
+            "probes" => "--health-probe-bind-address",
+            _ => "--metrics-bind-address",
         };
-        bind().map_err(|source| ListenError { address, source })
-    }
-
-    /// Returns the address on which the server listens. It has a port also if port 0 was requested.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Answers requests. Returns only if that fails. Without metrics, `/metrics` is not found.
-    pub async fn run(self, probes: Arc<dyn Probes>, metrics: Option<MetricsSource>) -> io::Result<()> {
-        let listener = BoundedListener::new(TcpListener::from_std(self.listener)?);
-        let service = router(probes, metrics).into_make_service_with_connect_info::<Requested>();
-        axum::serve(listener, service).await
+        let bind = || {
+            let listener = StdListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok((listener.local_addr()?, listener))
+        };
+        let (address, listener) = bind().map_err(|source| ServerError::Listen {
+            address,
+            what,
+            flag,
+            source,
+        })?;
+        Ok(Self {
+            listener,
+            address,
+            limits,
+            tls: None,
+            router,
+        })
     }
 }
 
-struct Scrapes {
-    metrics: MetricsSource,
-    places: Semaphore,
+/// Answers requests. Returns only if that fails.
+async fn run(server: Option<Server>) -> io::Result<()> {
+    let Some(server) = server else { return Ok(()) };
+    let listener = TcpListener::from_std(server.listener)?;
+    let (certificate, tls) = server.tls.unzip();
+    let follow = async {
+        match certificate {
+            Some(certificate) => certificate.follow().await,
+            None => pending().await,
+        }
+    };
+    let listener = BoundedListener::new(listener, server.limits, tls, server.router);
+    tokio::join!(listener.run(), follow);
+    Ok(())
 }
 
-fn router(probes: Arc<dyn Probes>, metrics: Option<MetricsSource>) -> Router {
+fn probe_router(probes: Arc<dyn Probes>) -> Router {
     let live = async |State(probes): State<Arc<dyn Probes>>| probe(probes.live());
     let ready = async |State(probes): State<Arc<dyn Probes>>| probe(probes.ready());
-    let mut router = Router::new()
+    let router = Router::new()
         .route("/healthz", get(live))
         .route("/readyz", get(ready))
         .with_state(probes);
-    if let Some(metrics) = metrics {
-        let places = Semaphore::new(SCRAPES);
-        let scrapes = Arc::new(Scrapes { metrics, places });
-        router = router.merge(Router::new().route("/metrics", get(scrape)).with_state(scrapes));
-    }
+    answering_all(router)
+}
+
+fn answering_all(router: Router) -> Router {
     router
         .fallback(async || (StatusCode::NOT_FOUND, "not found\n"))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"))
-        .layer(middleware::from_fn(one_request))
-}
-
-/// Marks the connection as used, and closes it after the answer.
-async fn one_request(
-    ConnectInfo(requested): ConnectInfo<Requested>,
-    request: Request,
-    next: Next,
-) -> Response {
-    requested.set();
-    let mut response = next.run(request).await;
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
-    response
 }
 
 fn probe(result: Result<(), String>) -> impl IntoResponse {
@@ -115,14 +261,4 @@ fn probe(result: Result<(), String>) -> impl IntoResponse {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
     }
-}
-
-async fn scrape(State(scrapes): State<Arc<Scrapes>>, headers: HeaderMap) -> Response {
-    let Ok(_place) = scrapes.places.try_acquire() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many concurrent scrapes\n").into_response();
-    };
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let format = Format::accepted(accept.unwrap_or_default());
-    let text = (scrapes.metrics)(format).await;
-    ([(CONTENT_TYPE, format.content_type())], text).into_response()
 }

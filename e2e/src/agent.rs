@@ -20,8 +20,11 @@ use crate::{
 /// The limit for a subcommand.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The address of probes and metrics. Every lab's node is a network namespace with its own ports.
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9465);
+/// The addresses of probes and metrics. Every lab's node is a network namespace with its own ports.
+const PROBES: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9466);
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), METRICS_PORT);
+/// The port of the metrics on all addresses of the node.
+pub const METRICS_PORT: u16 = 9465;
 
 /// `xdp-agent` on a lab's node.
 pub struct Agent<'a> {
@@ -30,7 +33,7 @@ pub struct Agent<'a> {
     manifests: PathBuf,
     pin_dir: PathBuf,
     under: Vec<String>,
-    listens: bool,
+    listens: Vec<String>,
     arguments: Vec<String>,
     program: PathBuf,
     log: PathBuf,
@@ -47,7 +50,7 @@ impl<'a> Agent<'a> {
             manifests: manifests.folder().to_owned(),
             pin_dir: lab.pin_dir(),
             under: Vec::new(),
-            listens: false,
+            listens: Vec::new(),
             arguments: Vec::new(),
             program: binary(),
             log,
@@ -91,13 +94,25 @@ impl<'a> Agent<'a> {
         self
     }
 
-    /// Serves probes and metrics; see [`Agent::get`].
+    /// Serves probes and metrics on the node itself; see [`Agent::get`].
     #[must_use]
     pub fn listens(self) -> Self {
-        Self {
-            listens: true,
-            ..self
-        }
+        let listens = vec![
+            format!("--health-probe-bind-address={PROBES}"),
+            format!("--metrics-bind-address={METRICS}"),
+        ];
+        Self { listens, ..self }
+    }
+
+    /// Serves probes on the node itself, and metrics for everyone on all its addresses.
+    #[must_use]
+    pub fn listens_to_all(self) -> Self {
+        let listens = vec![
+            format!("--health-probe-bind-address={PROBES}"),
+            format!("--metrics-bind-address=0.0.0.0:{METRICS_PORT}"),
+            "--metrics-secure=false".to_owned(),
+        ];
+        Self { listens, ..self }
     }
 
     /// Adds arguments of `run`.
@@ -127,10 +142,7 @@ impl<'a> Agent<'a> {
         for nic in &self.nics {
             command.arg("--nic").arg(nic);
         }
-        if self.listens {
-            command.arg("--listen").arg(LISTEN.to_string());
-        }
-        command.args(&self.arguments);
+        command.args(&self.listens).args(&self.arguments);
         self.process = Some(self.lab.node().spawn(command)?);
         Ok(())
     }
@@ -148,6 +160,11 @@ impl<'a> Agent<'a> {
         let status = process.wait(PATIENCE)?;
         ensure!(status.success(), "the agent ended with {status}: {}", self.log());
         Ok(())
+    }
+
+    /// Returns the agent's process id.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.process.as_ref().context("the agent is not running")?.id())
     }
 
     /// Returns the exit status and the log, if the agent has exited.
@@ -203,14 +220,15 @@ impl<'a> Agent<'a> {
     /// Starts `uninstall --wait` with probes for [`Agent::get`]. Its report is in the log.
     pub fn uninstall_and_wait(&self) -> anyhow::Result<Process> {
         let mut command = self.command("uninstall");
-        command.args(["--wait", "--listen", &LISTEN.to_string()]);
+        command.args(["--wait", "--health-probe-bind-address", &PROBES.to_string()]);
         command.stdout(self.open_log()?).stderr(self.open_log()?);
         Ok(self.lab.node().spawn(command)?)
     }
 
     /// Sends a GET request to the agent on the node.
     pub fn get(&self, path: &str) -> anyhow::Result<HttpReply> {
-        http_get(self.lab.node(), LISTEN, path)
+        let server = if path == "/metrics" { METRICS } else { PROBES };
+        http_get(self.lab.node(), server, path)
     }
 
     /// Waits until the status is as wanted, and returns it.

@@ -11,6 +11,7 @@ mod http;
 mod kernel;
 mod metrics;
 mod pods;
+mod readers;
 mod space;
 
 use std::{
@@ -29,7 +30,7 @@ pub use self::{
     agents::{Frozen, is_ready},
     counts::{Counts, Flow, Seen},
     http::{HttpReply, http_get, http_get_within, http_patch, http_post},
-    metrics::{Sample, Scrape},
+    metrics::{AGENT_METRICS, OPERATOR_METRICS, Sample, Scrape},
     pods::{ClusterPod, ClusterPodSpec},
     space::{Space, condition, policy},
 };
@@ -46,6 +47,8 @@ pub const API: &str = "/apis/xdp-operator.io/v1alpha1";
 pub struct Installation {
     cluster: Cluster,
     proxy: Mutex<Option<Process>>,
+    /// The token of the account that reads metrics.
+    reader: Mutex<Option<String>>,
 }
 
 /// Serializes tests that disturb others, on all clusters of this process: they share the machine.
@@ -79,6 +82,7 @@ impl Installation {
         let installed = Self {
             cluster,
             proxy: Mutex::default(),
+            reader: Mutex::default(),
         };
         installed.start_proxy()?;
         Ok(installed)

@@ -5,11 +5,13 @@
 pub mod acceptance;
 mod agent;
 pub mod demo;
+mod idle;
 pub mod installed;
 mod manifests;
 pub mod stack;
 mod status;
 
-pub use agent::{Agent, make_pins_older};
+pub use agent::{Agent, METRICS_PORT, make_pins_older};
+pub use idle::IdleConnections;
 pub use manifests::ManifestFolder;
 pub use status::{FIELDS, Status};

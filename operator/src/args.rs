@@ -2,13 +2,12 @@
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddr,
     time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use xdp_client::process::LogFormat;
+use xdp_client::{process::LogFormat, serve::ListenArgs};
 use xdp_crds::policy::MarkMask;
 
 use crate::{install, run, uninstall};
@@ -49,9 +48,8 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Run {
-    /// Address for probes and metrics: /healthz, /readyz, /metrics.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8080")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// Namespace of the Lease for the leader election.
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
     lease_namespace: String,

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -121,9 +121,9 @@ impl Metrics {
         self.peer_addresses.set(snapshot.peer_addresses as i64);
     }
 
-    /// Encodes all metrics.
-    pub fn text(&self, format: Format) -> String {
-        encode(&self.registry, format)
+    /// Encodes all metrics. Fails only if `out` does.
+    pub fn encode(&self, format: Format, out: &mut dyn fmt::Write) -> fmt::Result {
+        encode(&self.registry, format, out)
     }
 
     fn register(&mut self) {

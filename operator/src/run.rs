@@ -3,12 +3,10 @@
 mod execute;
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use execute::Executor;
 use futures::FutureExt as _;
 use tokio::{
@@ -18,9 +16,11 @@ use tokio::{
 use tracing::{error, info};
 use xdp_client::{
     connect,
-    health::Health,
+    health::{Health, Probes},
     process::shutdown_signal,
-    serve::{MetricsSource, Server},
+    serve::{
+        Encoder, ListenArgs, MetricsDoor, {self},
+    },
 };
 use xdp_crds::policy::MarkMask;
 
@@ -46,8 +46,8 @@ const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 /// Options of `run`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Address for probes and metrics.
-    pub listen: SocketAddr,
+    /// Where to serve probes and metrics.
+    pub listen: ListenArgs,
     /// Namespace of the Lease.
     pub lease_namespace: String,
     /// Identity in the Lease.
@@ -61,10 +61,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let client = connect().await?;
     let health = Arc::new(Health::new(LONGEST_SILENCE, "the first lists"));
     let metrics = Arc::new(Metrics::default());
-    let server = Server::bind(options.listen)?;
+    serve(&options.listen, &health, &metrics)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %options.listen,
         identity = options.identity,
         "starting"
     );
@@ -89,9 +88,6 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         () = shutdown_signal() => Ended::Shutdown,
         () = reconciler.run() => Ended::TaskExited,
         () = watches::all(client, sender) => Ended::TaskExited,
-        result = server.run(health, Some(metrics_source(metrics))) => {
-            return result.context("the HTTP server failed");
-        }
     };
     // All writes in progress are cancelled by now: this process does not write while another one may lead.
     match ended {
@@ -108,11 +104,23 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
 }
 
-fn metrics_source(metrics: Arc<Metrics>) -> MetricsSource {
-    Box::new(move |format| {
-        let text = metrics.text(format);
-        Box::pin(async { text })
-    })
+fn serve(listen: &ListenArgs, health: &Arc<Health>, metrics: &Arc<Metrics>) -> anyhow::Result<()> {
+    let health = Arc::clone(health) as Arc<dyn Probes>;
+    let probes = listen.health_probe_bind_address.map(|address| (address, health));
+    let metrics = Arc::clone(metrics);
+    let source = move || {
+        let metrics = Arc::clone(&metrics);
+        let encoder: Encoder = Box::new(move |format, out| metrics.encode(format, out));
+        futures::future::ready(encoder).boxed()
+    };
+    let door = listen.metrics(true)?.map(|(address, access)| MetricsDoor {
+        address,
+        access,
+        source: Box::new(source),
+    });
+    let addresses = serve::start(probes, door)?;
+    info!(probes = ?addresses.probes, metrics = ?addresses.metrics, "serving HTTP");
+    Ok(())
 }
 
 enum Ended {

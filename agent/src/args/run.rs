@@ -1,9 +1,9 @@
 //! The command line of `run`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use xdp_client::process::LogFormat;
+use xdp_client::{process::LogFormat, serve::ListenArgs};
 use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
 use xdp_plan::policy::{MarkMask, RedirectNamespaces};
 
@@ -35,9 +35,9 @@ pub struct RunArgs {
     /// What policies may do.
     #[command(flatten)]
     pub rights: RightsArgs,
-    /// Address and port for /healthz, /readyz and /metrics. By default, there is no HTTP server.
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub listen: Option<SocketAddr>,
+    /// Probes and metrics.
+    #[command(flatten)]
+    pub listen: ListenArgs,
     /// Pin directory.
     #[command(flatten)]
     pub pins: PinsArgs,

@@ -17,7 +17,7 @@ mod kernel;
 #[cfg(test)]
 mod tests;
 
-pub use encode::encode;
+pub use encode::registry;
 
 /// Upper bounds in seconds, for reconciles and for delays. A reconcile takes milliseconds, a tenth of a
 /// second under load.

@@ -1,14 +1,12 @@
-//! HTTP for probes and Prometheus, on a thread of its own.
-//!
-//! The server and the reconcile loop never wait for each other.
+//! HTTP for probes and Prometheus. The server and the reconcile loop never wait for each other.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tokio::runtime;
-use tracing::error;
 use xdp_client::{
     health::Probes,
-    serve::{ListenError, MetricsSource, Server},
+    serve::{
+        AccessError, Encoder, ListenArgs, MetricsDoor, MetricsSource, ServedAddresses, {self},
+    },
 };
 
 mod health;
@@ -24,65 +22,64 @@ use crate::report::{metrics::AgentMetrics, status};
 /// HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The port is in use, or this machine does not have the address.
-    #[error("{0} (chart value `agent.port`)")]
-    Listen(#[source] ListenError),
-    /// The thread or its runtime cannot be started.
-    #[error("cannot start the thread that serves HTTP; raise the limit of threads (pids)")]
-    Thread(#[source] io::Error),
+    /// A port is in use, or this machine does not have the address.
+    #[error("{0} (chart values `agent.port` and `agent.probePort`)")]
+    Listen(#[source] serve::ServerError),
+    /// Nothing can decide who may read the metrics.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// All other errors.
+    #[error(transparent)]
+    Other(serve::ServerError),
 }
 
-/// Serves probes and metrics of an agent that uses `pin_dir`, and returns the address. Call it after signals
-/// are blocked: the thread must not receive them.
+impl From<serve::ServerError> for ServeError {
+    fn from(error: serve::ServerError) -> Self {
+        if matches!(error, serve::ServerError::Listen { .. }) {
+            Self::Listen(error)
+        } else {
+            Self::Other(error)
+        }
+    }
+}
+
+/// Serves probes and metrics of an agent that uses `pin_dir`, and returns the addresses. Call it after
+/// signals are blocked: the thread must not receive them.
 pub fn start(
-    listen: SocketAddr,
+    listen: &ListenArgs,
+    has_api_server: bool,
     pin_dir: PathBuf,
     health: Arc<AgentHealth>,
     metrics: Arc<AgentMetrics>,
-) -> Result<SocketAddr, ServeError> {
-    let scrape = Scrape::new(move || status::collect(&pin_dir), metrics);
-    serve(listen, health, Some(scrape))
+) -> Result<ServedAddresses, ServeError> {
+    let door = listen.metrics(has_api_server)?;
+    let door = door.map(|(address, access)| MetricsDoor {
+        address,
+        access,
+        source: Scrape::new(move || status::collect(&pin_dir), metrics).into_source(),
+    });
+    let probes = listen.health_probe_bind_address;
+    let probes = probes.map(|address| (address, health as Arc<dyn Probes>));
+    Ok(serve::start(probes, door)?)
 }
 
 /// Serves probes only.
-pub(crate) fn probes(listen: SocketAddr, probes: Arc<dyn Probes>) -> Result<SocketAddr, ServeError> {
-    serve(listen, probes, None)
-}
-
-/// Listens before it returns, so that an invalid address is an error of the caller.
-fn serve(
-    listen: SocketAddr,
-    probes: Arc<dyn Probes>,
-    scrape: Option<Scrape>,
-) -> Result<SocketAddr, ServeError> {
-    let server = Server::bind(listen).map_err(ServeError::Listen)?;
-    let address = server.address();
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        // One scrape at a time reads the kernel.
-        .max_blocking_threads(1)
-        .build()
-        .map_err(ServeError::Thread)?;
-    let metrics = scrape.map(Scrape::into_source);
-    let run = move || {
-        let result: Result<(), io::Error> = runtime.block_on(server.run(probes, metrics));
-        if let Err(error) = result {
-            error!(%error, "the HTTP server failed");
-        }
-    };
-    thread::Builder::new()
-        .name("http".to_owned())
-        .spawn(run)
-        .map_err(ServeError::Thread)?;
-    Ok(address)
+pub(crate) fn probes(listen: SocketAddr, probes: Arc<dyn Probes>) -> Result<(), ServeError> {
+    serve::start(Some((listen, probes)), None)?;
+    Ok(())
 }
 
 impl Scrape {
     fn into_source(self) -> MetricsSource {
         let scrape = Arc::new(self);
-        Box::new(move |format| {
+        Box::new(move || {
             let scrape = Arc::clone(&scrape);
-            Box::pin(async move { scrape.text(format).await })
+            Box::pin(async move {
+                let registry = scrape.registry().await;
+                let encoder: Encoder =
+                    Box::new(move |format, out| xdp_client::metrics::encode(&registry, format, out));
+                encoder
+            })
         })
     }
 }

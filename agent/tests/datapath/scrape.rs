@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Instant};
 use xdp_agent::{
     datapath::Datapath,
     report::{
-        metrics::{AgentMetrics, encode},
+        metrics::{AgentMetrics, registry},
         status,
     },
 };
-use xdp_client::metrics::Format;
+use xdp_client::metrics::{Format, encode};
 use xdp_plan::{
     change::{Change, ChangeResult},
     installed::RuleLabel,
@@ -46,7 +46,9 @@ fn a_scrape_shows_all_of_four_thousand_rules() {
     let started = Instant::now();
     let status = status::collect(&bpffs.pin_dir()).unwrap();
     let read = started.elapsed();
-    let text = encode(&AgentMetrics::default(), Some(status), Format::Classic);
+    let registry = registry(&AgentMetrics::default(), Some(status));
+    let mut text = String::new();
+    encode(&registry, Format::Classic, &mut text).unwrap();
     println!(
         "read in {read:?}, written in {:?}, {} bytes",
         started.elapsed().saturating_sub(read),

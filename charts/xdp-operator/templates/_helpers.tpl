@@ -29,22 +29,60 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 {{- end }}
 
-{{/* ADDRESS:PORT to listen on, with brackets around IPv6. */}}
-{{- define "xdp-operator.listen" -}}
-{{- $address := .listenAddress }}
+{{/* ADDRESS:PORT, with brackets around IPv6: list "::" 8080. */}}
+{{- define "xdp-operator.address" -}}
+{{- $address := index . 0 }}
 {{- if contains ":" $address }}{{ $address = printf "[%s]" $address }}{{ end -}}
-{{ $address }}:{{ .port }}
+{{ $address }}:{{ index . 1 }}
 {{- end }}
 
-{{/* A probe of the pod's address, or of the listen address if it is a specific one. */}}
+{{/* A probe of the pod's address, or of the listen address if it is a specific one: list 8081 "/healthz" "0.0.0.0". */}}
 {{- define "xdp-operator.probe" -}}
-{{- $values := index . 0 -}}
+{{- $address := index . 2 -}}
 httpGet:
   path: {{ index . 1 }}
-  port: {{ $values.port }}
-  {{- if not (has $values.listenAddress (list "0.0.0.0" "::")) }}
-  host: {{ $values.listenAddress | quote }}
+  port: {{ index . 0 }}
+  {{- if not (has $address (list "0.0.0.0" "::")) }}
+  host: {{ $address | quote }}
   {{- end }}
+{{- end }}
+
+{{/* Arguments for metrics: list $ .Values.agent. */}}
+{{- define "xdp-operator.metricsArgs" -}}
+{{- $metrics := (index . 0).Values.metrics }}
+{{- $component := index . 1 -}}
+- --metrics-bind-address={{ include "xdp-operator.address" (list $component.listenAddress $component.port) }}
+- --metrics-secure={{ $metrics.secure }}
+{{- if and $metrics.secure $metrics.certificateSecret }}
+- --metrics-cert-dir=/etc/xdp-operator/metrics
+{{- end }}
+{{- end }}
+
+{{- define "xdp-operator.certificateMount" -}}
+{{- if and .Values.metrics.secure .Values.metrics.certificateSecret -}}
+- {name: metrics-certificate, mountPath: /etc/xdp-operator/metrics, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "xdp-operator.certificateVolume" -}}
+{{- if and .Values.metrics.secure .Values.metrics.certificateSecret -}}
+- name: metrics-certificate
+  # The operator's group may read the key.
+  secret: {secretName: {{ .Values.metrics.certificateSecret | quote }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
+{{/* Rules of those who let the API server decide about the readers of their metrics. */}}
+{{- define "xdp-operator.reviewRules" -}}
+{{- if .Values.metrics.secure -}}
+# Whose token a scraper sends, and whether that account may read the metrics.
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end }}
 {{- end }}
 
 {{/* Pod-level fields of all pods with the operator's image: the Deployment and the hooks. */}}
@@ -59,6 +97,7 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
+  fsGroup: 65532
   seccompProfile: {type: RuntimeDefault}
 {{- with .Values.operator.nodeSelector }}
 nodeSelector:

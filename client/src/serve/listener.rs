@@ -1,155 +1,165 @@
-//! Bounds of connections.
+//! Accepts connections within bounds, and answers one request on each.
 
 use std::{
     io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, ready},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use axum::{
-    extract::connect_info::Connected,
-    serve::{IncomingStream, Listener},
+use axum::{Router, body::Body, extract::Request};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep, sleep_until},
+    sync::oneshot,
+    task::yield_now,
+    time::sleep,
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-/// Concurrent connections. Each carries one request.
-pub const CONNECTIONS: usize = 64;
+use crate::serve::places::{Network, PlaceLimits, Places};
+
 /// A client that has not sent its request by then is disconnected.
 const REQUEST: Duration = Duration::from_secs(5);
-/// A client that has not read the answer by then is disconnected.
-const ANSWER: Duration = Duration::from_secs(30);
+/// A client that has not read the answer by then is disconnected. Prometheus waits for ten seconds by
+/// default.
+const ANSWER: Duration = Duration::from_secs(15);
 /// Pause after a connection could not be accepted: without file descriptors, the next attempt would fail at
 /// once.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest head of a request. Tokens of identity providers may have some kilobytes.
+const LONGEST_HEAD: usize = 32 << 10;
 
-/// Accepts a bounded number of connections, each for a bounded time.
+/// Dropping it ends the connection.
+type Displace = oneshot::Sender<()>;
+
+/// A listener with places of its own.
 pub(super) struct BoundedListener {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    places: Arc<Mutex<Places<Displace>>>,
+    tls: Option<TlsAcceptor>,
+    router: Router,
 }
 
 impl BoundedListener {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        Self { listener, places }
+    pub(super) fn new(
+        listener: TcpListener,
+        limits: PlaceLimits,
+        tls: Option<TlsAcceptor>,
+        router: Router,
+    ) -> Self {
+        let places = Arc::new(Mutex::new(Places::new(limits)));
+        Self {
+            listener,
+            places,
+            tls,
+            router,
+        }
     }
-}
 
-impl Listener for BoundedListener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    /// Accepts connections. Never returns.
+    pub(super) async fn run(self) {
         loop {
-            let place = Arc::clone(&self.places).acquire_owned().await;
-            let place = place.expect("the semaphore is never closed");
             match self.listener.accept().await {
-                Ok((stream, address)) => return (Connection::new(stream, place), address),
+                Ok((stream, client)) => self.admit(stream, client),
                 Err(error) => {
                     debug!(%error, "cannot accept a connection");
                     sleep(PAUSE).await;
                 }
             }
+            // The new connection reads its request before others can displace it.
+            yield_now().await;
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// Whether a connection has carried a request.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Requested(Arc<AtomicBool>);
-
-impl Requested {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Connected<IncomingStream<'_, BoundedListener>> for Requested {
-    fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
-        stream.io().requested.clone()
-    }
-}
-
-/// A connection that fails when its time is over.
-pub(super) struct Connection {
-    stream: TcpStream,
-    requested: Requested,
-    accepted: Instant,
-    timer: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        let accepted = Instant::now();
-        Self {
-            stream,
-            requested: Requested::default(),
-            accepted,
-            timer: Box::pin(sleep_until(accepted + REQUEST)),
-            _place: place,
-        }
-    }
-
-    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            let limit = if self.requested.get() { ANSWER } else { REQUEST };
-            let deadline = self.accepted + limit;
-            if Instant::now() >= deadline {
-                return Poll::Ready(io::ErrorKind::TimedOut.into());
+    fn admit(&self, stream: TcpStream, client: SocketAddr) {
+        let network = Network::from(client.ip());
+        let (displace, displaced) = oneshot::channel();
+        let Some(number) = lock(&self.places).admit(network, displace) else {
+            return;
+        };
+        let place = Arc::new(Place {
+            number,
+            places: Arc::clone(&self.places),
+        });
+        let (tls, router) = (self.tls.clone(), self.router.clone());
+        tokio::spawn(async move {
+            let late = late(&place);
+            tokio::select! {
+                result = answer(stream, client.ip(), tls, Arc::clone(&place), router) => {
+                    if let Err(error) = result {
+                        debug!(%client, %error, "a connection failed");
+                    }
+                }
+                () = late => {}
+                _ = displaced => {}
             }
-            self.timer.as_mut().reset(deadline);
-        }
+        });
     }
 }
 
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(error) = self.poll_timeout(cx) {
-            return Poll::Ready(Err(error));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+/// The place of one connection.
+struct Place {
+    number: u64,
+    places: Arc<Mutex<Places<Displace>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.places).release(self.number);
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(error) = self.poll_timeout(cx) {
-            return Poll::Ready(Err(error));
-        }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
+fn lock(places: &Mutex<Places<Displace>>) -> MutexGuard<'_, Places<Displace>> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+/// Waits until the time of a connection is over.
+async fn late(place: &Place) {
+    sleep(REQUEST).await;
+    if lock(&place.places).is_busy(place.number) {
+        sleep(ANSWER.saturating_sub(REQUEST)).await;
     }
+}
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+async fn answer(
+    stream: TcpStream,
+    client: IpAddr,
+    tls: Option<TlsAcceptor>,
+    place: Arc<Place>,
+    router: Router,
+) -> io::Result<()> {
+    match tls {
+        Some(tls) => answer_one(tls.accept(stream).await?, client, place, router).await,
+        None => answer_one(stream, client, place, router).await,
     }
+}
+
+async fn answer_one(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    client: IpAddr,
+    place: Arc<Place>,
+    router: Router,
+) -> io::Result<()> {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        lock(&place.places).set_busy(place.number);
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(Network::from(client));
+        hyper::service::Service::call(&router, request)
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST)
+        .max_buf_size(LONGEST_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+        .map_err(io::Error::other)
 }

@@ -6,10 +6,12 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use xdp_kubernetes::Node;
 
-use super::{Installation, http_get};
+use super::Installation;
 
-const AGENT: u16 = 9465;
-const OPERATOR: u16 = 8080;
+/// The port of the agents' metrics.
+pub const AGENT_METRICS: u16 = 9465;
+/// The port of the operators' metrics.
+pub const OPERATOR_METRICS: u16 = 8080;
 
 /// One scrape.
 #[derive(Clone, Debug)]
@@ -33,13 +35,13 @@ pub struct Sample {
 impl Installation {
     /// Scrapes a node's agent.
     pub fn agent_metrics(&self, node: &Node) -> anyhow::Result<Scrape> {
-        self.scrape(SocketAddr::from((node.addresses.v4, AGENT)))
+        self.scrape(SocketAddr::from((node.addresses.v4, AGENT_METRICS)))
     }
 
     /// Scrapes an operator's pod, given its object.
     pub fn operator_metrics(&self, pod: &Value) -> anyhow::Result<Scrape> {
         let address = pod["status"]["podIP"].as_str().context("no address yet")?;
-        self.scrape(SocketAddr::new(address.parse()?, OPERATOR))
+        self.scrape(SocketAddr::new(address.parse()?, OPERATOR_METRICS))
     }
 
     /// Returns the violations of Prometheus' conventions in a scrape; empty if there are none.
@@ -49,7 +51,7 @@ impl Installation {
     }
 
     fn scrape(&self, server: SocketAddr) -> anyhow::Result<Scrape> {
-        let reply = http_get(self.control(), server, "/metrics")?;
+        let reply = self.get_metrics(server, Some(&self.reader_token()?))?;
         ensure!(
             reply.status == 200,
             "{server}/metrics: {} {}",

@@ -129,7 +129,7 @@ fn an_agent_whose_port_is_in_use_exits_with_a_remedy() {
     let (code, log) = second.wait_for_end().unwrap();
     assert_eq!(code, Some(1));
     assert!(
-        log.contains("cannot listen on `127.0.0.1:9465`") && log.contains("agent.port"),
+        log.contains("cannot listen on `127.0.0.1:9466`") && log.contains("agent.port"),
         "{log}"
     );
 }

@@ -1,10 +1,16 @@
 use super::*;
 
+fn text(metrics: &Metrics) -> String {
+    let mut text = String::new();
+    metrics.encode(Format::Classic, &mut text).unwrap();
+    text
+}
+
 #[test]
 fn every_series_is_described_under_its_own_name() {
     let metrics = Metrics::default();
     metrics.reconciled("peers", Duration::from_millis(3), false);
-    let text = metrics.text(Format::Classic);
+    let text = text(&metrics);
     for expected in [
         "# HELP xdp_operator_reconciles_total Reconciles, by controller and result.",
         "# TYPE xdp_operator_reconciles_total counter",
@@ -38,14 +44,14 @@ fn without_leadership_there_are_no_counts_of_objects() {
     };
     metrics.set_leader(true);
     metrics.set_snapshot(&snapshot);
-    let shown = metrics.text(Format::Classic);
+    let shown = text(&metrics);
     assert!(shown.contains("xdp_operator_leader 1\n") && shown.contains("xdp_operator_peer_addresses 7\n"));
     assert!(
         shown.contains("xdp_operator_policies{accepted=\"true\",programmed=\"true\"} 3\n"),
         "{shown}"
     );
     metrics.set_leader(false);
-    let shown = metrics.text(Format::Classic);
+    let shown = text(&metrics);
     assert!(shown.contains("xdp_operator_leader 0\n") && shown.contains("xdp_operator_peer_addresses 0\n"));
     assert!(
         shown.contains("xdp_operator_policies{accepted=\"true\",programmed=\"true\"} 0\n"),

@@ -10,7 +10,7 @@ use crate::{status, store::PolicyObject};
 pub(super) const CONTAINER: &str = "agent";
 
 /// Flags of `run` that `uninstall` has as well.
-const SHARED: [&str; 2] = ["--listen", "--pin-dir"];
+const SHARED: [&str; 2] = ["--health-probe-bind-address", "--pin-dir"];
 
 /// Returns a strategic merge patch that makes the agents of all pods uninstall, all at once. `None` if the
 /// set has no agent.
@@ -30,7 +30,7 @@ pub(super) fn patch(set: &DaemonSet) -> Option<Value> {
     }}))
 }
 
-/// Converts `run --listen=… --nic=…` to `uninstall --wait --listen=…`.
+/// Converts `run --health-probe-bind-address=… --nic=…` to `uninstall --wait --health-probe-bind-address=…`.
 fn args(run: &[String]) -> Vec<String> {
     let mut args = vec!["uninstall".to_owned(), "--wait".to_owned()];
     let mut run = run.iter();
@@ -135,14 +135,16 @@ mod tests {
         let set = set(
             json!({"spec": {"selector": {}, "template": {"spec": {"containers": [
                 {"name": "other", "args": ["run"]},
-                {"name": "agent", "args": ["run", "--listen=[::]:9465", "--nic", "eth*", "--log-format",
+                {"name": "agent", "args": ["run", "--health-probe-bind-address=127.0.0.1:9466",
+                    "--metrics-bind-address=[::]:9465", "--nic", "eth*", "--log-format",
                     "json", "--nic-driver=mlx5_core"]}
             ]}}}}),
         );
         let patch = patch(&set).unwrap();
         assert_eq!(
             patch["spec"]["template"]["spec"]["containers"],
-            json!([{"name": "agent", "args": ["uninstall", "--wait", "--listen=[::]:9465"]}])
+            json!([{"name": "agent", "args": ["uninstall", "--wait",
+                "--health-probe-bind-address=127.0.0.1:9466"]}])
         );
         assert_eq!(
             patch["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],

@@ -1,26 +1,25 @@
-//! Encodes metrics as text for Prometheus.
+//! Describes the metrics of one scrape for Prometheus.
 
 use std::{fmt, sync::PoisonError};
 
 use prometheus_client::{
     collector::Collector, encoding::DescriptorEncoder, metrics::MetricType, registry::Registry,
 };
-use xdp_client::metrics::Format;
 
 use crate::report::{
     metrics::{AgentMetrics, kernel::KernelCollector},
     status::NodeStatus,
 };
 
-/// Encodes all metrics. Without a status, the metrics of the kernel are left out.
-pub fn encode(metrics: &AgentMetrics, status: Option<NodeStatus>, format: Format) -> String {
+/// Returns all metrics. Without a status, the metrics of the kernel are left out.
+pub fn registry(metrics: &AgentMetrics, status: Option<NodeStatus>) -> Registry {
     let mut registry = Registry::with_prefix("xdp_agent");
     metrics.register(&mut registry);
     if let Some(mut status) = status {
         metrics.make_monotonic(&mut status.flows);
         registry.register_collector(Box::new(KernelCollector(status)));
     }
-    xdp_client::metrics::encode(&registry, format)
+    registry
 }
 
 impl AgentMetrics {

@@ -56,26 +56,13 @@ impl Collector for KernelCollector {
 
 impl KernelCollector {
     fn rules(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut sums: BTreeMap<Labels<'_, 4>, PacketCount> = BTreeMap::new();
-        for rule in &self.0.rules {
-            for (action, counted) in ACTIONS {
-                let labels = [
-                    ("namespace", rule.namespace.as_str()),
-                    ("policy", &rule.policy),
-                    ("rule", &rule.rule),
-                    ("action", action),
-                ];
-                let sum = sums.entry(labels).or_default();
-                sum.packets += counted(rule).packets;
-                sum.bytes += counted(rule).bytes;
-            }
-        }
-        let packets = sums.iter().map(|(labels, sum)| (*labels, sum.packets));
+        // A node may have tens of thousands of rules with sixteen series each: collecting those takes memory.
+        let mut rules: Vec<&RuleStatus> = self.0.rules.iter().collect();
+        rules.sort_by_key(|rule| rule_name(rule));
         let help = "Packets that a rule decided, by action.";
-        counters(encoder, "rule_packets", help, packets)?;
-        let bytes = sums.iter().map(|(labels, sum)| (*labels, sum.bytes));
+        rule_counters(encoder, ("rule_packets", help), &rules, |count| count.packets)?;
         let help = "Bytes of the packets that a rule decided, by action.";
-        counters(encoder, "rule_bytes", help, bytes)
+        rule_counters(encoder, ("rule_bytes", help), &rules, |count| count.bytes)
     }
 
     /// Encodes all reasons from the start: `increase()` does not see the first event of a new series.
@@ -204,6 +191,36 @@ impl KernelCollector {
         });
         present.chain(gone).collect()
     }
+}
+
+fn rule_name(rule: &RuleStatus) -> [&str; 3] {
+    [&rule.namespace, &rule.policy, &rule.rule]
+}
+
+/// Encodes a series for each name and action. The rules are sorted by name.
+fn rule_counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    rules: &[&RuleStatus],
+    value: fn(&PacketCount) -> u64,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for same in rules.chunk_by(|a, b| rule_name(a) == rule_name(b)) {
+        let Some([namespace, policy, rule]) = same.first().map(|rule| rule_name(rule)) else {
+            continue;
+        };
+        for (action, counted) in ACTIONS {
+            let labels = [
+                ("namespace", namespace),
+                ("policy", policy),
+                ("rule", rule),
+                ("action", action),
+            ];
+            let sum = same.iter().map(|rule| value(&counted(rule))).sum();
+            counter(family.encode_family(&labels)?, sum)?;
+        }
+    }
+    Ok(())
 }
 
 fn nic_info(nic: &NicStatus) -> Labels<'_, 4> {

@@ -3,7 +3,9 @@ use std::{
     time::Duration,
 };
 
-use xdp_client::metrics::Format;
+use xdp_client::metrics::{
+    Format, {self},
+};
 use xdp_crds::NicMode;
 use xdp_plan::{
     facts::{NotReady, Readiness},
@@ -11,7 +13,7 @@ use xdp_plan::{
 };
 
 use crate::report::{
-    metrics::{AgentMetrics, encode},
+    metrics::{AgentMetrics, registry},
     status::{
         AgentStatus, FlowUsage, NicStatus, NodeStatus, PacketCount, RedirectFailure, RuleStatus, TableUsage,
         TargetPodStatus, XdpException,
@@ -133,6 +135,12 @@ fn status() -> NodeStatus {
         exceptions: vec![exception],
         problems: vec![Problem::new("NIC eth9", "NotFound", "", "")],
     }
+}
+
+fn encode(metrics: &AgentMetrics, status: Option<NodeStatus>, format: Format) -> String {
+    let mut text = String::new();
+    metrics::encode(&registry(metrics, status), format, &mut text).unwrap();
+    text
 }
 
 fn text(status: NodeStatus) -> String {

@@ -2,16 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use prometheus_client::registry::Registry;
 use tokio::{
     sync::Semaphore,
     task::{JoinError, spawn_blocking},
     time::timeout,
 };
 use tracing::warn;
-use xdp_client::{error_chain, metrics::Format};
+use xdp_client::error_chain;
 
 use crate::report::{
-    metrics::{AgentMetrics, encode},
+    metrics::{AgentMetrics, registry},
     status::{NodeStatus, StatusError},
 };
 
@@ -62,7 +63,7 @@ impl Scrape {
 
     /// Returns the metrics. Leaves out the metrics of the kernel, and counts an error, if it cannot be read
     /// in time.
-    pub(super) async fn text(&self, format: Format) -> String {
+    pub(super) async fn registry(&self) -> Registry {
         let read = timeout(self.patience, self.read()).await;
         let status = match read.unwrap_or(Err(ScrapeError::Slow)) {
             Ok(status) => Some(status),
@@ -75,7 +76,7 @@ impl Scrape {
                 None
             }
         };
-        encode(&self.metrics, status, format)
+        registry(&self.metrics, status)
     }
 
     /// The permit moves into the blocking reader: while a reader hangs, no second one starts.

@@ -119,17 +119,16 @@ fn kill_agent(installed: &Installation, traffic: &Traffic<'_>) {
     let node = installed.node(1);
     let old = installed.agent_pid(node).unwrap();
     node.exec_ok(&["kill", "-KILL", &old.to_string()]).unwrap();
-    let server = SocketAddr::from((node.addresses.v4, 9465));
-    let ready = || http_get(installed.control(), server, "/readyz").map(|reply| reply.status);
+    let probe = |path| http_get(&node.namespace, SocketAddr::from(([127, 0, 0, 1], 9466)), path);
     let another = installed.until("another agent is live, without any objects", || {
         ensure!(installed.agent_pid(node)? != old);
-        let live = http_get(installed.control(), server, "/healthz")?;
+        let live = probe("/healthz")?;
         ensure!(live.status == 200, "{}", live.body);
         Ok(())
     });
     another.unwrap();
     traffic.send_more(500);
-    assert_eq!(ready().unwrap(), 503);
+    assert_eq!(probe("/readyz").unwrap().status, 503);
 }
 
 /// Kills the pod's container. The kubelet restarts it in the same network namespace.

@@ -57,8 +57,8 @@ impl<'a> Fleet<'a> {
         cluster.kubectl(&["create", "serviceaccount", "default"])?;
         let running = [
             "run",
-            "--listen",
-            "127.0.0.1:8080",
+            "--health-probe-bind-address",
+            "127.0.0.1:8081",
             "--lease-namespace",
             "default",
         ];
