@@ -105,7 +105,7 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
     let _monitor =
         Monitor::start(datapath.interests(), woken).context("changes of interfaces cannot be followed")?;
     // Only the agent that holds the directory may answer for it.
-    explain::serve(pin_dir, Arc::clone(&listeners.known));
+    let _socket = explain::serve(pin_dir, Arc::clone(&listeners.known));
     let args::NicArgs {
         names,
         drivers,

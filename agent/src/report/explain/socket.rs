@@ -1,27 +1,28 @@
 //! The socket over which `xdp-agent explain` queries the running agent.
 //!
-//! It is a Unix socket with an abstract name, because the agent's file system is read-only and a bpffs holds
-//! no sockets. The name belongs to the host's network namespace. Both sides check that the other one runs as
-//! root.
+//! It is in a directory that only root can enter, so no other user can bind its name first or connect to it.
+//! In the agent's pod, whose file system is read-only, the directory is a volume. A bpffs holds no sockets.
+//! Both sides also check that the other one runs as the same user.
 
 use std::{
+    fs::{
+        DirBuilder, File, Permissions, {self},
+    },
     io::{
         BufRead as _, BufReader, Read as _, Write as _, {self},
     },
-    os::{
-        linux::net::SocketAddrExt as _,
-        unix::{
-            ffi::OsStrExt as _,
-            net::{SocketAddr, UnixListener, UnixStream},
-        },
+    os::unix::{
+        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+        net::{UnixListener, UnixStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::Duration,
 };
 
 use nix::{
+    fcntl::OFlag,
     sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::getuid,
 };
@@ -32,6 +33,8 @@ use crate::report::explain::{
     rules::{ProgrammedRules, RuleMatch},
 };
 
+/// The directory of all agents' sockets. No other user can write in `/run`.
+const DIRECTORY: &str = "/run/xdp-operator";
 /// Both sides run on one machine.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A request has some hundred bytes.
@@ -39,28 +42,76 @@ const MAX_REQUEST: u64 = 4096;
 /// A response has an entry for each rule of a pod.
 const MAX_RESPONSE: u64 = 64 << 20;
 
+/// The socket of a running agent. Dropping it removes the file.
+#[derive(Debug)]
+pub(crate) struct ExplainSocket(PathBuf);
+
+impl Drop for ExplainSocket {
+    fn drop(&mut self) {
+        // The next agent replaces a file that stays.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// Starts to serve requests. If that fails, only `explain` lacks the earlier rules.
-pub(crate) fn serve(pin_dir: &Path, known: Arc<ProgrammedRules>) {
-    let listener = match address(pin_dir).and_then(|address| UnixListener::bind_addr(&address)) {
-        Ok(listener) => listener,
-        Err(error) => {
-            return warn!(%error, "cannot serve `xdp-agent explain`, it will not show earlier rules");
-        }
+pub(crate) fn serve(pin_dir: &Path, known: Arc<ProgrammedRules>) -> Option<ExplainSocket> {
+    let serve = || {
+        make_private(Path::new(DIRECTORY))?;
+        let path = socket(pin_dir)?;
+        start(&path, known)?;
+        Ok(ExplainSocket(path))
     };
+    let socket: io::Result<ExplainSocket> = serve();
+    socket
+        .inspect_err(
+            |error| warn!(%error, "cannot serve `xdp-agent explain`, it will not show earlier rules"),
+        )
+        .ok()
+}
+
+/// Listens on a path, which this agent alone uses: it holds the lock of the pin directory.
+fn start(path: &Path, known: Arc<ProgrammedRules>) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
     let accept = move || {
         for stream in listener.incoming().flatten() {
             // Ignore clients that disconnect.
             let _ = answer(stream, &known);
         }
     };
-    if let Err(error) = thread::Builder::new().name("explain".to_owned()).spawn(accept) {
-        warn!(%error, "cannot serve `xdp-agent explain`, it will not show earlier rules");
+    thread::Builder::new().name("explain".to_owned()).spawn(accept)?;
+    Ok(())
+}
+
+/// Makes a directory that only this user can enter. An existing one must belong to this user.
+fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(path)?;
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let directory = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+    let owner = directory.metadata()?.uid();
+    if owner != getuid().as_raw() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("`{}` belongs to user {owner}; remove it", path.display()),
+        ));
     }
+    // A volume of Kubernetes is open to all.
+    directory.set_permissions(Permissions::from_mode(0o700))
+}
+
+/// Returns the path of the socket of the agent that uses a pin directory.
+fn socket(pin_dir: &Path) -> io::Result<PathBuf> {
+    let found = fs::metadata(pin_dir)?;
+    let name = format!("explain-{:x}-{:x}", found.dev(), found.ino());
+    Ok(Path::new(DIRECTORY).join(name))
 }
 
 /// Queries the running agent. Returns `None` if the destination is no target pod.
 pub(super) fn rows(pin_dir: &Path, packet: &ProbePacket) -> io::Result<Option<Vec<RuleMatch>>> {
-    let mut stream = UnixStream::connect_addr(&address(pin_dir)?)?;
+    let mut stream = UnixStream::connect(socket(pin_dir)?)?;
     check(&stream)?;
     let mut request = serde_json::to_vec(packet)?;
     request.push(b'\n');
@@ -78,13 +129,7 @@ fn answer(mut stream: UnixStream, known: &ProgrammedRules) -> io::Result<()> {
     stream.write_all(&serde_json::to_vec(&known.rows(&packet))?)
 }
 
-fn address(pin_dir: &Path) -> io::Result<SocketAddr> {
-    let mut name = b"xdp-agent:".to_vec();
-    name.extend(pin_dir.as_os_str().as_bytes());
-    SocketAddr::from_abstract_name(name)
-}
-
-/// Checks that the other side runs as this user: any process can bind or connect to an abstract name.
+/// Checks that the other side runs as this user, and bounds how long it may take.
 fn check(stream: &UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -96,5 +141,32 @@ fn check(stream: &UnixStream) -> io::Result<()> {
             io::ErrorKind::PermissionDenied,
             format!("the other side runs as uid {}", other.uid()),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn the_directory_of_the_socket_is_closed_to_other_users() {
+        let base = std::env::temp_dir().join(format!("xdp-agent-explain-{}", std::process::id()));
+        let path = base.join("run");
+        make_private(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(&path), 0o700);
+        fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        make_private(&path).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        symlink(&path, base.join("link")).unwrap();
+        assert!(make_private(&base.join("link")).is_err(), "a link");
+        if getuid().is_root() {
+            chown(&path, Some(65_534), None).unwrap();
+            let error = make_private(&path).unwrap_err().to_string();
+            assert!(error.contains("belongs to user 65534"), "{error}");
+        }
+        fs::remove_dir_all(&base).unwrap();
     }
 }
