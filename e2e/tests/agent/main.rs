@@ -6,6 +6,7 @@ mod bad_input;
 mod chance;
 mod churn;
 mod claims;
+mod doors;
 mod explain;
 mod failures;
 mod fixture;

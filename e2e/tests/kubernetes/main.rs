@@ -19,5 +19,6 @@ mod peers;
 mod privileges;
 mod reply_path;
 mod rights;
+mod scrapes;
 mod services;
 mod validation;
