@@ -3,6 +3,7 @@
 use std::{
     env, fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -38,6 +39,22 @@ pub struct Agent<'a> {
     program: PathBuf,
     log: PathBuf,
     process: Option<Process>,
+    /// After the process, which uses it.
+    _socket: ExplainSocket,
+}
+
+/// The socket of `xdp-agent explain`, which an agent that is killed leaves behind. It has the name of the pin
+/// directory's device and inode.
+struct ExplainSocket(PathBuf);
+
+impl Drop for ExplainSocket {
+    fn drop(&mut self) {
+        let directory = Path::new("/run/xdp-operator");
+        if let Ok(found) = fs::metadata(&self.0) {
+            let _ = fs::remove_file(directory.join(format!("explain-{:x}-{:x}", found.dev(), found.ino())));
+            let _ = fs::remove_dir(directory);
+        }
+    }
 }
 
 impl<'a> Agent<'a> {
@@ -55,6 +72,7 @@ impl<'a> Agent<'a> {
             program: binary(),
             log,
             process: None,
+            _socket: ExplainSocket(lab.pin_dir()),
         }
     }
 
@@ -82,8 +100,11 @@ impl<'a> Agent<'a> {
     /// Sets the pin directory.
     #[must_use]
     pub fn pin_dir(self, pin_dir: &Path) -> Self {
-        let pin_dir = pin_dir.to_owned();
-        Self { pin_dir, ..self }
+        Self {
+            pin_dir: pin_dir.to_owned(),
+            _socket: ExplainSocket(pin_dir.to_owned()),
+            ..self
+        }
     }
 
     /// Runs the agent by another program, such as `setpriv`. The agent's command line is appended to
@@ -351,7 +372,7 @@ pub fn make_pins_older(pin_dir: &Path) -> io::Result<PathBuf> {
     ] {
         fs::rename(maps.join(name), maps.join(old))?;
     }
-    for newer in ["NICS", "STATIONS", "OPENED", "HEARD", "SENT"] {
+    for newer in ["NICS", "STATIONS", "OPENED", "OPENED_TAGS", "HEARD", "SENT"] {
         fs::remove_file(maps.join(newer))?;
     }
     Ok(older)

@@ -20,7 +20,7 @@ use xdp_core::{
 use crate::{
     counters, fragments,
     opaque::opaque,
-    tables::{ESTABLISHED, HEARD, OPENED, RECENT, SENT, STACK, UNREPLIED, config},
+    tables::{ESTABLISHED, HEARD, OPENED, OPENED_TAGS, RECENT, SENT, STACK, UNREPLIED, config},
 };
 
 /// The context in which a program runs: each has memory of its own.
@@ -121,6 +121,20 @@ impl OpenedStore for FlowMaps {
             let way = opaque(u64::from(way), 0) as usize & (OPENED_WAYS - 1);
             // SAFETY: as above, within the element, and written at once.
             unsafe { words.cast::<u64>().add(way).write_volatile(word) };
+        }
+    }
+
+    #[inline(always)]
+    fn opened_tags(&self, index: u32) -> u64 {
+        read(&OPENED_TAGS, index)
+    }
+
+    #[inline(always)]
+    fn set_opened_tag(&self, index: u32, byte: u32, tag: u8) {
+        if let Some(tags) = OPENED_TAGS.get_ptr_mut(index) {
+            let byte = opaque(u64::from(byte), 0) as usize & (size_of::<u64>() - 1);
+            // SAFETY: as above, within the element; a byte is written at once.
+            unsafe { tags.cast::<u8>().add(byte).write_volatile(tag) };
         }
     }
 

@@ -81,36 +81,40 @@ pub(crate) fn keep(ctx: &XdpContext, decision: &Decision<'_>, verdict: VerdictCo
 fn scope(ctx: &XdpContext, decision: &Decision<'_>, kind: Kind) -> u32 {
     if !kind.drops() {
         decision.drain_scope(kind) as u32
-    } else if cfg!(feature = "without-flows") {
+    } else if cfg!(feature = "without-flows") || !may_be_own(decision) {
         DrainScope::Nothing as u32
+    } else if decision.key().is_some_and(PacketKey::is_fragment) {
+        own_fragment(ctx.ctx)
     } else {
-        may_be_own(ctx.ctx)
+        DROPPED
     }
 }
 
-/// Returns [`DROPPED`] if the packet may belong to a connection that the pod opened, and [`OWN`] if it is a
-/// later fragment of one. Hardly any packet of a flood is. A global function, as those below.
+/// Whether the packet may belong to a connection that the pod opened. Hardly any packet of a flood does.
+#[inline(always)]
+fn may_be_own(decision: &Decision<'_>) -> bool {
+    let Some(key) = decision.key() else {
+        return false;
+    };
+    match (key.flow(), FlowMaps::new(0)) {
+        (Some(flow), Some(maps)) => flows::may_be_opened_by_pod(flow, &maps),
+        _ => key.is_icmp_answer() || key.is_portless_fragment(),
+    }
+}
+
+/// Returns [`DROPPED`] if a first fragment may belong to a connection that the pod opened, and [`OWN`] if a
+/// later one does. A global function, as those below.
 #[expect(
     unsafe_code,
     reason = "a function is global by its name and its calling convention"
 )]
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn may_be_own(ctx: *mut xdp_md) -> u32 {
+extern "C" fn own_fragment(ctx: *mut xdp_md) -> u32 {
     let nothing = DrainScope::Nothing as u32;
     let Some(key) = key(Context::Nic as u32) else {
         return nothing;
     };
-    let may_be_own = match (key.flow(), FlowMaps::new(0)) {
-        (Some(flow), Some(maps)) => flows::may_be_opened_by_pod(flow, &maps),
-        _ => key.is_icmp_answer() || key.is_portless_fragment(),
-    };
-    if !may_be_own {
-        return nothing;
-    }
-    if !key.is_fragment() {
-        return DROPPED;
-    }
     let ctx = XdpContext::new(ctx);
     match flows::inbound_fragment_key(&Frame::new(&ctx), key).and_then(fragments::store) {
         Some(_) if !key.is_portless_fragment() => DROPPED,

@@ -96,6 +96,9 @@ pub(crate) static RECENT: Array<u64> = Array::pinned(recent_len(DEFAULT_FLOWS), 
 pub(crate) static OPENED: Array<OpenedSet> = Array::pinned(OPENED_SETS, 0);
 
 #[map]
+pub(crate) static OPENED_TAGS: Array<u64> = Array::pinned(OPENED_SETS / 2, 0);
+
+#[map]
 pub(crate) static HEARD: Array<u64> = Array::pinned(HEARD_PLACES, 0);
 
 #[map]

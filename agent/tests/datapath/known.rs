@@ -36,6 +36,12 @@ impl OpenedStore for Known {
 
     fn set_opened(&self, _: u32, _: u32, _: u64) {}
 
+    fn opened_tags(&self, _: u32) -> u64 {
+        0
+    }
+
+    fn set_opened_tag(&self, _: u32, _: u32, _: u8) {}
+
     fn heard(&self, _: u32) -> u64 {
         0
     }

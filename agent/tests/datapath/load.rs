@@ -40,6 +40,7 @@ fn every_map_and_every_tracepoint_is_pinned_by_its_name() {
         maps::RECENT,
         maps::FRAGMENTS,
         maps::OPENED,
+        maps::OPENED_TAGS,
         maps::HEARD,
         maps::SENT,
     ];

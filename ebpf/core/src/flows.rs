@@ -35,7 +35,7 @@ pub use direction::Direction;
 pub use fragments::{fragment_key, inbound_fragment_key};
 pub use inbound::{DrainScope, drains, is_recent, track_inbound};
 pub use opened::{
-    is_opened_by_pod, may_be_opened_by_pod, note_delivered, note_heard, note_opened, note_sent,
+    is_noted, is_opened_by_pod, may_be_opened_by_pod, note_delivered, note_heard, note_opened, note_sent,
 };
 pub use packet::{FlowPacket, PacketRole};
 pub use reply::{ReplyDecision, track_reply};
@@ -78,6 +78,12 @@ pub trait OpenedStore {
 
     /// Overwrites a word of an element of [`crate::tables::maps::OPENED`].
     fn set_opened(&self, set: u32, way: u32, word: u64);
+
+    /// Returns an element of [`crate::tables::maps::OPENED_TAGS`], or zero if it does not exist.
+    fn opened_tags(&self, index: u32) -> u64;
+
+    /// Overwrites a byte of an element of [`crate::tables::maps::OPENED_TAGS`].
+    fn set_opened_tag(&self, index: u32, byte: u32, tag: u8);
 
     /// Returns an element of [`crate::tables::maps::HEARD`], or zero if it does not exist.
     fn heard(&self, index: u32) -> u64;

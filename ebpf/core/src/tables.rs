@@ -86,6 +86,9 @@ pub mod maps {
     /// Array of [`super::OpenedSet`]: connections that pods opened through the stack, which the stack answers
     /// for whatever the rules say. Even indexes: connections; odd ones: flows of datagrams.
     pub const OPENED: &str = "OPENED";
+    /// Array: for each two elements of [`OPENED`], one byte for each word there (`u64`): few bits of a hash,
+    /// zero for unused words.
+    pub const OPENED_TAGS: &str = "OPENED_TAGS";
     /// Array: hash of a [`super::FlowKey`] → 48 bits of the hash and 16 bits of time (`u64`): flows of
     /// datagrams that a remote host opened.
     pub const HEARD: &str = "HEARD";

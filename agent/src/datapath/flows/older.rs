@@ -8,7 +8,7 @@ use std::{
 
 use aya::maps::{Array, MapData, MapError};
 use xdp_core::{
-    flows::{EPOCH_SHIFT, OpenedStore, may_be_opened_by_pod, note_heard, note_opened},
+    flows::{EPOCH_SHIFT, OpenedStore, is_noted, note_heard, note_opened},
     tables::{OPENED_WAYS, OpenedSet, maps},
 };
 use xdp_plan::{
@@ -104,7 +104,7 @@ impl Pinned {
         let Some(key) = flow_key(protocol, remote, pod) else {
             return Ok(false);
         };
-        Ok(may_be_opened_by_pod(&key, &OpenedTables::open(self)?))
+        Ok(is_noted(&key, &OpenedTables::open(self)?))
     }
 }
 
@@ -112,6 +112,7 @@ impl Pinned {
 /// of them writes between a reading and a writing of its element is lost.
 struct OpenedTables {
     opened: RefCell<Array<MapData, Plain<OpenedSet>>>,
+    tags: RefCell<Array<MapData, u64>>,
     heard: RefCell<Array<MapData, u64>>,
     seed: u64,
     epoch: u64,
@@ -122,6 +123,7 @@ impl OpenedTables {
     fn open(pinned: &Pinned) -> Result<Self, OpenError> {
         Ok(Self {
             opened: RefCell::new(tables::open(&pinned.pins, maps::OPENED)?),
+            tags: RefCell::new(tables::open(&pinned.pins, maps::OPENED_TAGS)?),
             heard: RefCell::new(tables::open(&pinned.pins, maps::HEARD)?),
             seed: pinned.config()?.seed,
             epoch: jiffies() >> EPOCH_SHIFT,
@@ -161,6 +163,20 @@ impl OpenedStore for OpenedTables {
         }
         let written = self.opened.borrow_mut().set(set, Plain(OpenedSet { words }), 0);
         self.note(maps::OPENED, written);
+    }
+
+    fn opened_tags(&self, index: u32) -> u64 {
+        self.tags.borrow().get(&index, 0).unwrap_or(0)
+    }
+
+    fn set_opened_tag(&self, index: u32, byte: u32, tag: u8) {
+        let mut tags = self.opened_tags(index).to_ne_bytes();
+        if let Some(place) = tags.get_mut(byte as usize) {
+            *place = tag;
+        }
+        let word = u64::from_ne_bytes(tags);
+        let written = self.tags.borrow_mut().set(index, word, 0);
+        self.note(maps::OPENED_TAGS, written);
     }
 
     fn heard(&self, index: u32) -> u64 {

@@ -21,7 +21,7 @@ use crate::datapath::{
 };
 
 /// The number of maps.
-pub(in crate::datapath) const MAPS: usize = 30;
+pub(in crate::datapath) const MAPS: usize = 31;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shape {
@@ -100,6 +100,7 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::RECENT, array::<u64>(ANY)),
     (maps::FRAGMENTS, lru::<FragmentKey, u64>(MAX_FRAGMENTS)),
     (maps::OPENED, array::<OpenedSet>(OPENED_SETS)),
+    (maps::OPENED_TAGS, array::<u64>(OPENED_SETS / 2)),
     (maps::HEARD, array::<u64>(HEARD)),
     (maps::SENT, per_cpu::<SentPacket>(1)),
 ];

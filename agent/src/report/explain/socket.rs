@@ -48,8 +48,10 @@ pub(crate) struct ExplainSocket(PathBuf);
 
 impl Drop for ExplainSocket {
     fn drop(&mut self) {
-        // The next agent replaces a file that stays.
+        // The next agent removes what stays: see [`remove_abandoned`].
         let _ = fs::remove_file(&self.0);
+        // Only if it is empty.
+        let _ = fs::remove_dir(DIRECTORY);
     }
 }
 
@@ -57,6 +59,7 @@ impl Drop for ExplainSocket {
 pub(crate) fn serve(pin_dir: &Path, known: Arc<ProgrammedRules>) -> Option<ExplainSocket> {
     let serve = || {
         make_private(Path::new(DIRECTORY))?;
+        remove_abandoned(Path::new(DIRECTORY))?;
         let path = socket(pin_dir)?;
         start(&path, known)?;
         Ok(ExplainSocket(path))
@@ -83,6 +86,18 @@ fn start(path: &Path, known: Arc<ProgrammedRules>) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("explain".to_owned()).spawn(accept)?;
+    Ok(())
+}
+
+/// Removes the sockets of agents that were killed: nothing listens there.
+fn remove_abandoned(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let connected = UnixStream::connect(&path);
+        if connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            let _ = fs::remove_file(&path);
+        }
+    }
     Ok(())
 }
 
@@ -149,6 +164,18 @@ mod tests {
     use std::os::unix::fs::{chown, symlink};
 
     use super::*;
+
+    #[test]
+    fn sockets_on_which_nothing_listens_are_removed() {
+        let base = std::env::temp_dir().join(format!("xdp-agent-sockets-{}", std::process::id()));
+        fs::create_dir(&base).unwrap();
+        let (dead, live) = (base.join("dead"), base.join("live"));
+        drop(UnixListener::bind(&dead).unwrap());
+        let _listener = UnixListener::bind(&live).unwrap();
+        remove_abandoned(&base).unwrap();
+        assert!(!dead.exists() && live.exists());
+        fs::remove_dir_all(&base).unwrap();
+    }
 
     #[test]
     fn the_directory_of_the_socket_is_closed_to_other_users() {

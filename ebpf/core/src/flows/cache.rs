@@ -42,7 +42,7 @@ const fn mix(word: u64, key: u64) -> u64 {
 }
 
 /// Odd, with about half of the bits set: 2⁶⁴ divided by the golden ratio, and 2⁶⁴ × (√2 - 1).
-const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0x6a09_e667_f3bc_c909];
+pub(super) const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0x6a09_e667_f3bc_c909];
 
 /// Returns the index in [`crate::tables::maps::RECENT`] of a flow with this [`hash`].
 #[inline(always)]

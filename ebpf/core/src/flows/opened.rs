@@ -11,12 +11,17 @@
 //! [`crate::tables::maps::HEARD`]: the answers of a server open nothing. The agent notes the connections that
 //! are older than the programs ([`note_opened`]).
 //!
-//! [`crate::tables::maps::OPENED`] is a set-associative cache of hashes. So the question costs one array
-//! look-up, also under a flood of packets that belong to no connection of the pod, and noting a connection
-//! takes no lock. Connections and datagrams have places of their own: no number of the one displaces the
-//! other.
+//! [`crate::tables::maps::OPENED`] is a set-associative cache of hashes, so noting a connection takes no
+//! lock. Connections and datagrams have places of their own: no number of the one displaces the other.
+//!
+//! Under a flood, hardly any packet belongs to a connection of the pod. So [`may_be_opened_by_pod`] compares
+//! one byte for each way, in [`crate::tables::maps::OPENED_TAGS`]. These are few and dense, and need only a
+//! short hash. One in some 30 other packets has the byte of a connection in its set, and is looked up.
 
-use super::{FlowPacket, OpenedStore, PacketRole, cache::hash};
+use super::{
+    FlowPacket, OpenedStore, PacketRole,
+    cache::{FACTORS, hash},
+};
 use crate::{
     parse::protocol,
     tables::{Address, FlowKey, HEARD, OPENED_SETS},
@@ -37,7 +42,7 @@ const SETS_SHIFT: u32 = OPENED_SETS.ilog2() - 1 - PARTS_SHIFT;
 /// Returns the part of a pod. No pod can choose it.
 #[inline(always)]
 fn part(pod: &Address, seed: u64) -> u32 {
-    let mixed = (pod.high ^ pod.low.rotate_left(32) ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (pod.high ^ pod.low.rotate_left(32) ^ seed).wrapping_mul(FACTORS[0]);
     (mixed >> (u64::BITS - PARTS_SHIFT)) as u32
 }
 
@@ -81,32 +86,84 @@ impl Entry {
     }
 }
 
+/// The set of a flow, and its tag in [`crate::tables::maps::OPENED_TAGS`].
+#[derive(Clone, Copy)]
+struct TaggedSet {
+    /// Element of the tags, which two sets share.
+    index: u32,
+    is_datagram: bool,
+    tag: u8,
+}
+
+impl TaggedSet {
+    #[inline(always)]
+    fn of(key: &FlowKey, flows: &impl OpenedStore) -> Self {
+        let ports = u64::from(key.remote_port) << 16 | u64::from(key.pod_port);
+        let address = key.remote.low ^ key.remote.high ^ flows.seed();
+        // The upper bits depend on all bits of both.
+        let mixed = address
+            .wrapping_mul(FACTORS[0])
+            .wrapping_add(ports.wrapping_mul(FACTORS[1]));
+        Self {
+            index: part(&key.pod, flows.seed()) << SETS_SHIFT | (mixed >> (u64::BITS - SETS_SHIFT)) as u32,
+            is_datagram: !is_connection(key.protocol),
+            // An unused way has no bit set.
+            tag: (mixed >> (u64::BITS - SETS_SHIFT - u8::BITS)) as u8 | 1,
+        }
+    }
+
+    /// Index in [`crate::tables::maps::OPENED`].
+    #[inline(always)]
+    const fn set(self) -> u32 {
+        self.index << 1 | self.is_datagram as u32
+    }
+
+    /// Byte of the tag of a way.
+    #[inline(always)]
+    const fn byte(self, way: u32) -> u32 {
+        (self.is_datagram as u32) << 2 | way
+    }
+
+    /// Whether a way has this tag.
+    #[inline(always)]
+    fn is_tagged(self, flows: &impl OpenedStore) -> bool {
+        const ONES: u32 = 0x0101_0101;
+        let tags = flows.opened_tags(self.index);
+        let ways = (tags >> (u32::from(self.is_datagram) << 5)) as u32;
+        // Whether a byte is zero: only there, subtracting one sets a bit that was clear.
+        let differs = ways ^ u32::from(self.tag) * ONES;
+        differs.wrapping_sub(ONES) & !differs & ONES << 7 != 0
+    }
+}
+
 /// The places of a flow in [`crate::tables::maps::OPENED`].
 #[derive(Clone, Copy)]
 struct Place {
     entry: Entry,
-    set: u32,
-    is_datagram: bool,
+    at: TaggedSet,
 }
 
 impl Place {
     #[inline(always)]
     fn of(key: &FlowKey, flows: &impl OpenedStore) -> Self {
-        let entry = Entry::of(key, flows);
-        let is_datagram = !is_connection(key.protocol);
         Self {
-            entry,
-            set: (part(&key.pod, flows.seed()) << SETS_SHIFT | entry.hash as u32 & ((1 << SETS_SHIFT) - 1))
-                << 1
-                | u32::from(is_datagram),
-            is_datagram,
+            entry: Entry::of(key, flows),
+            at: TaggedSet::of(key, flows),
         }
+    }
+
+    /// Writes a word and its tag. The word is first: what has a tag is there.
+    #[inline(always)]
+    fn write(self, way: u32, word: u64, flows: &impl OpenedStore) {
+        flows.set_opened(self.at.set(), way, word);
+        let tag = if word == 0 { 0 } else { self.at.tag };
+        flows.set_opened_tag(self.at.index, self.at.byte(way), tag);
     }
 
     /// Returns the way that holds the flow, and its word.
     #[inline(always)]
     fn find(self, flows: &impl OpenedStore) -> Option<(u32, u64)> {
-        let words = flows.opened(self.set)?;
+        let words = flows.opened(self.at.set())?;
         let (mut way, mut word) = (0, 0);
         for (at, candidate) in words.into_iter().enumerate() {
             if self.entry.is(candidate) {
@@ -115,14 +172,14 @@ impl Place {
             // Else the verifier would follow each combination of ways.
             (way, word) = (flows.opaque(way), flows.opaque(word));
         }
-        let found = word != 0 && (!self.is_datagram || self.entry.is_fresh(word));
+        let found = word != 0 && (!self.at.is_datagram || self.entry.is_fresh(word));
         found.then_some((way as u32, word))
     }
 
     /// Writes the flow over its stale self, an unused element or the oldest one.
     #[inline(always)]
     fn insert(self, flows: &impl OpenedStore) {
-        let Some(words) = flows.opened(self.set) else {
+        let Some(words) = flows.opened(self.at.set()) else {
             return;
         };
         let (mut victim, mut oldest) = (0, 0);
@@ -137,7 +194,7 @@ impl Place {
             }
             (victim, oldest) = (flows.opaque(victim), flows.opaque(oldest));
         }
-        flows.set_opened(self.set, victim as u32, self.entry.word());
+        self.write(victim as u32, self.entry.word(), flows);
     }
 
     /// Marks the flow as in use. Returns whether it is noted.
@@ -146,8 +203,9 @@ impl Place {
         let Some((way, word)) = self.find(flows) else {
             return false;
         };
-        if word != self.entry.word() {
-            flows.set_opened(self.set, way, self.entry.word());
+        // Another CPU may have written the tag of another flow there.
+        if word != self.entry.word() || !self.at.is_tagged(flows) {
+            self.write(way, self.entry.word(), flows);
         }
         true
     }
@@ -155,7 +213,7 @@ impl Place {
     #[inline(always)]
     fn remove(self, flows: &impl OpenedStore) {
         if let Some((way, _)) = self.find(flows) {
-            flows.set_opened(self.set, way, 0);
+            self.write(way, 0, flows);
         }
     }
 }
@@ -238,10 +296,15 @@ pub fn note_delivered(packet: &FlowPacket, flows: &impl OpenedStore) {
     }
 }
 
-/// Whether a packet with ports may belong to a connection that the pod opened. For packets that open no
-/// connection themselves, that is the answer of [`is_opened_by_pod`].
+/// Whether a packet with ports may belong to a connection that the pod opened. Most others do not.
 #[inline(always)]
 pub fn may_be_opened_by_pod(key: &FlowKey, flows: &impl OpenedStore) -> bool {
+    TaggedSet::of(key, flows).is_tagged(flows)
+}
+
+/// Whether a connection is noted as one that the pod opened. For packets that open no connection themselves,
+/// that is the answer of [`is_opened_by_pod`].
+pub fn is_noted(key: &FlowKey, flows: &impl OpenedStore) -> bool {
     Place::of(key, flows).find(flows).is_some()
 }
 

@@ -22,6 +22,7 @@ pub struct FlowMemory {
     tables: RefCell<BTreeMap<(FlowMap, FlowKey), u32>>,
     recent: RefCell<Vec<u64>>,
     opened: RefCell<BTreeMap<u32, [u64; OPENED_WAYS]>>,
+    opened_tags: RefCell<BTreeMap<u32, u64>>,
     heard: RefCell<BTreeMap<u32, u64>>,
     /// Whether all connections share one set, and all datagrams another one.
     pub one_set: Cell<bool>,
@@ -42,6 +43,7 @@ impl Default for FlowMemory {
             tables: RefCell::default(),
             recent: RefCell::new(vec![0; CACHE_LEN as usize]),
             opened: RefCell::default(),
+            opened_tags: RefCell::default(),
             heard: RefCell::default(),
             one_set: Cell::new(false),
             events: RefCell::default(),
@@ -102,6 +104,18 @@ impl OpenedStore for FlowMemory {
     fn set_opened(&self, set: u32, way: u32, word: u64) {
         let set = if self.one_set.get() { set & 1 } else { set };
         self.opened.borrow_mut().entry(set).or_default()[way as usize] = word;
+    }
+
+    fn opened_tags(&self, index: u32) -> u64 {
+        let index = if self.one_set.get() { 0 } else { index };
+        self.opened_tags.borrow().get(&index).copied().unwrap_or(0)
+    }
+
+    fn set_opened_tag(&self, index: u32, byte: u32, tag: u8) {
+        let index = if self.one_set.get() { 0 } else { index };
+        let mut tags = self.opened_tags.borrow_mut();
+        let word = tags.entry(index).or_default();
+        *word = *word & !(0xff << (8 * byte)) | u64::from(tag) << (8 * byte);
     }
 
     fn heard(&self, index: u32) -> u64 {

@@ -3,10 +3,10 @@
 use rstest::rstest;
 use xdp_core::{
     flows::{
-        Direction, FlowPacket, PacketRole, is_opened_by_pod, may_be_opened_by_pod, note_sent,
-        stack_delivered, stack_sent, track_inbound, track_reply,
+        Direction, FlowPacket, OpenedStore as _, PacketRole, is_noted, is_opened_by_pod,
+        may_be_opened_by_pod, note_sent, stack_delivered, stack_sent, track_inbound, track_reply,
     },
-    tables::{Address, FlowKey},
+    tables::{Address, FlowKey, OPENED_SETS},
     testing::{
         FlowMemory,
         wire::{ACK, RST, SYN, WirePacket, WireProtocol},
@@ -183,9 +183,55 @@ fn no_number_of_datagrams_displaces_a_connection_and_the_oldest_goes_first() {
         flows.epoch.set(flows.epoch.get() + PERIOD / 2);
         note_sent(&datagram(port), &flows);
     }
-    let noted = |port| may_be_opened_by_pod(&datagram(port).key, &flows);
-    assert!(may_be_opened_by_pod(&connection.key, &flows));
+    let noted = |port| is_noted(&datagram(port).key, &flows);
+    assert!(is_noted(&connection.key, &flows));
     assert_eq!([96, 97, 98, 99, 100].map(noted), [false, true, true, true, true]);
+}
+
+/// The flow of the packet, with another remote host and other ports.
+fn flow(packet: &FlowPacket, number: u32) -> FlowKey {
+    FlowKey {
+        remote: Address::v4([10, 9, (number >> 8) as u8, number as u8]),
+        remote_port: (number >> 16) as u16 ^ 1024,
+        ..packet.key
+    }
+}
+
+#[rstest]
+fn what_is_noted_may_be_the_pods_and_hardly_anything_else(
+    #[values(WireProtocol::Tcp(SYN), WireProtocol::Udp, WireProtocol::Sctp(INIT))] protocol: WireProtocol,
+) {
+    const NOTED: u32 = 1000;
+    let flows = FlowMemory::default();
+    let opens = from_pod(&WirePacket::new(false, protocol));
+    for number in 0..NOTED {
+        let key = flow(&opens, number);
+        note_sent(&FlowPacket { key, ..opens }, &flows);
+    }
+    let may_be = |number| may_be_opened_by_pod(&flow(&opens, number), &flows);
+    for number in 0..NOTED {
+        assert!(
+            !is_noted(&flow(&opens, number), &flows) || may_be(number),
+            "{number}"
+        );
+    }
+    let others = (NOTED..NOTED + 100_000).filter(|number| may_be(*number)).count();
+    assert!(others < 3_000, "{others} of 100,000");
+}
+
+#[test]
+fn a_lost_tag_comes_back_with_the_pods_next_packet() {
+    let flows = FlowMemory::default();
+    let opens = from_pod(&WirePacket::new(false, WireProtocol::Tcp(SYN)));
+    note_sent(&opens, &flows);
+    for index in 0..OPENED_SETS / 2 {
+        for byte in 0..8 {
+            flows.set_opened_tag(index, byte, 0);
+        }
+    }
+    assert!(!may_be_opened_by_pod(&opens.key, &flows));
+    note_sent(&from_pod(&WirePacket::new(false, WireProtocol::Tcp(ACK))), &flows);
+    assert!(may_be_opened_by_pod(&opens.key, &flows));
 }
 
 /// Something that happens to a flow.
