@@ -32,7 +32,7 @@ const BOUNDS: [Bound; 10] = [
     bound("pod_reader", 105, 116, 36),
     bound("nic_peer", 49, 47, 36),
     bound("pod_out", 5200, 41_940, 512),
-    bound("pod_in", 2495, 13_140, 247),
+    bound("pod_in", 2495, 15_490, 247),
     bound("nic_out", 3630, 16_540, 247),
     bound("redirect_err", 75, 66, 36),
     bound("devmap_xmit", 113, 116, 71),
