@@ -131,7 +131,7 @@ impl TaggedSet {
         let tags = flows.opened_tags(self.index);
         let ways = (tags >> (u32::from(self.is_datagram) << 5)) as u32;
         // Whether a byte is zero: only there, subtracting one sets a bit that was clear.
-        let differs = ways ^ u32::from(self.tag) * ONES;
+        let differs = ways ^ (u32::from(self.tag) * ONES);
         differs.wrapping_sub(ONES) & !differs & ONES << 7 != 0
     }
 }
