@@ -75,12 +75,12 @@ pub(super) fn followed(
     inbox: &UdpReceiver,
     send: impl Fn() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut sent = 0;
+    let mut datagrams = 0;
     xdp_lab::wait_until("the agent has followed the change", PATIENCE, || {
-        sent += u64::from(send().is_ok());
+        datagrams += u64::from(send().is_ok());
         inbox.received().marks.contains_key(&site.mark())
     })?;
-    inbox.wait_for(sent, PATIENCE)?;
+    inbox.wait_for(datagrams, PATIENCE)?;
     inbox.reset();
     Ok(())
 }
