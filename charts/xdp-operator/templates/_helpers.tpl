@@ -67,8 +67,8 @@ httpGet:
 {{- define "xdp-operator.certificateVolume" -}}
 {{- if and .Values.metrics.secure .Values.metrics.certificateSecret -}}
 - name: metrics-certificate
-  # The operator's group may read the key.
-  secret: {secretName: {{ .Values.metrics.certificateSecret | quote }}, defaultMode: 0440}
+  # The operator's group may read the key. Nothing waits for a Secret that is missing.
+  secret: {secretName: {{ .Values.metrics.certificateSecret | quote }}, defaultMode: 0440, optional: true}
 {{- end }}
 {{- end }}
 

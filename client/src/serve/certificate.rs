@@ -63,18 +63,26 @@ pub(super) struct Certificate {
     current: RwLock<LoadedCertificate>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct LoadedCertificate {
     /// The contents of the files.
     files: Vec<Vec<u8>>,
-    key: Arc<CertifiedKey>,
+    /// `None`: there is none yet, and handshakes fail.
+    key: Option<Arc<CertifiedKey>>,
 }
 
 impl Certificate {
-    /// Loads the certificate of a directory. Without a directory, makes a certificate.
+    /// Loads the certificate of a directory. Without a directory, makes a certificate. Files that cannot be
+    /// used are followed until they can: metrics are not worth more than what the process does.
     pub(super) fn new(directory: Option<PathBuf>) -> Result<Self, CertificateError> {
         let current = match &directory {
-            Some(directory) => load(directory, read(directory)?)?,
+            Some(directory) => read(directory)
+                .and_then(|files| load(directory, files))
+                .unwrap_or_else(|error| {
+                    let error = error_chain(&error);
+                    warn!(error, "the metrics have no certificate, so they cannot be read");
+                    LoadedCertificate::default()
+                }),
             None => self_signed()?,
         };
         Ok(Self {
@@ -132,7 +140,7 @@ impl Certificate {
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(&current.key))
+        current.key.clone()
     }
 }
 
@@ -155,7 +163,7 @@ fn load(directory: &Path, files: Vec<Vec<u8>>) -> Result<LoadedCertificate, Cert
         .collect::<Result<_, _>>()
         .map_err(not_pem(chain))?;
     let key = PrivateKeyDer::from_pem_slice(text(1)).map_err(not_pem(key))?;
-    let key = certified(chain, key)?;
+    let key = Some(certified(chain, key)?);
     Ok(LoadedCertificate { files, key })
 }
 
@@ -167,7 +175,7 @@ fn self_signed() -> Result<LoadedCertificate, CertificateError> {
     let key = certified(vec![made.cert.der().clone()], key.into())?;
     Ok(LoadedCertificate {
         files: Vec::new(),
-        key,
+        key: Some(key),
     })
 }
 
@@ -210,7 +218,8 @@ mod tests {
     }
 
     fn shown(certificate: &Certificate) -> Vec<u8> {
-        certificate.current.read().unwrap().key.cert[0].to_vec()
+        let current = certificate.current.read().unwrap();
+        current.key.as_ref().unwrap().cert[0].to_vec()
     }
 
     #[test]
@@ -241,13 +250,18 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_a_certificate_is_named_with_a_remedy() {
-        let error = Certificate::new(Some("/nonexistent".into())).unwrap_err();
-        let text = error.to_string();
+    fn files_that_are_missing_at_the_start_are_named_with_a_remedy_and_used_once_they_are_there() {
+        let files = Files::new("missing");
+        let certificate = Certificate::new(Some(files.0.clone())).unwrap();
+        assert!(certificate.current.read().unwrap().key.is_none());
+        let text = certificate.reload().unwrap_err().to_string();
         assert!(
-            text.contains("/nonexistent/tls.crt") && text.contains("--metrics-cert-dir"),
+            text.contains("tls.crt") && text.contains("--metrics-cert-dir"),
             "{text}"
         );
+        let first = files.write();
+        assert!(certificate.reload().unwrap());
+        assert_eq!(shown(&certificate), first);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! connections, nor with slow ones.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
 };
@@ -108,14 +109,15 @@ impl<T> Places<T> {
         idle.next().map(|(number, _)| number)
     }
 
-    /// Selects a connection of the network that has the most, the oldest idle one first. A busy one gives way
-    /// only to a network that has fewer connections, the new one included.
+    /// Selects a connection of the network that has the most, the oldest idle one first. Of networks with as
+    /// many, it is the one that has held a connection for the longest time, so that no address is preferred.
+    /// A busy connection gives way only to a network that has fewer connections, the new one included.
     fn unfair(&self, own: usize) -> Option<u64> {
-        let mut counts: BTreeMap<Network, usize> = BTreeMap::new();
-        for place in self.held.values() {
-            *counts.entry(place.network).or_default() += 1;
+        let mut counts: BTreeMap<Network, (usize, Reverse<u64>)> = BTreeMap::new();
+        for (number, place) in &self.held {
+            counts.entry(place.network).or_insert((0, Reverse(*number))).0 += 1;
         }
-        let (heaviest, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let (heaviest, (count, _)) = counts.into_iter().max_by_key(|(_, weight)| *weight)?;
         let found = self.oldest_idle(heaviest);
         if own < count {
             return found.or_else(|| self.of(heaviest).next().map(|(number, _)| number));
@@ -197,6 +199,21 @@ mod tests {
         assert_eq!(held(&places, "10.0.0.5"), [0; 0]);
         places.set_busy(8);
         assert_eq!(admit(&mut places, "10.0.1.2", 1), [None]);
+    }
+
+    #[test]
+    fn among_equal_networks_the_oldest_connection_gives_way_whatever_its_address() {
+        for victim in ["192.0.2.200", "1.0.0.1"] {
+            let mut places = Places::new(LIMITS);
+            for last in 0..7_u8 {
+                admit(&mut places, &format!("10.0.0.{last}"), 1);
+            }
+            admit(&mut places, victim, 1);
+            for last in 7..13_u8 {
+                admit(&mut places, &format!("10.0.0.{last}"), 1);
+            }
+            assert_eq!(held(&places, victim).len(), 1, "{victim}");
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 mod turns;
 
 use std::{
-    convert::Infallible,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -133,27 +132,33 @@ fn body(encoder: Encoder, format: Format, turn: Turn) -> Body {
             sender,
             chunk: String::new(),
         };
-        if encoder(format, &mut chunks).is_ok() {
-            // A client that is gone needs no end.
-            let _ = chunks.send();
-        }
+        // A client that is gone needs no end.
+        let _ = match encoder(format, &mut chunks) {
+            Ok(()) => chunks.send(),
+            // Without this, the part would look like the whole.
+            Err(error) => chunks.fail(error),
+        };
     });
     Body::from_stream(stream::unfold(receiver, async |mut receiver| {
-        let chunk: Bytes = receiver.recv().await?;
-        Some((Ok::<_, Infallible>(chunk), receiver))
+        let chunk: Result<Bytes, fmt::Error> = receiver.recv().await?;
+        Some((chunk, receiver))
     }))
 }
 
 /// Sends text in chunks.
 struct Chunks {
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<Result<Bytes, fmt::Error>>,
     chunk: String,
 }
 
 impl Chunks {
     fn send(&mut self) -> fmt::Result {
         let chunk = Bytes::from(std::mem::take(&mut self.chunk));
-        self.sender.blocking_send(chunk).map_err(|_| fmt::Error)
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| fmt::Error)
+    }
+
+    fn fail(&self, error: fmt::Error) -> fmt::Result {
+        self.sender.blocking_send(Err(error)).map_err(|_| fmt::Error)
     }
 }
 

@@ -12,7 +12,9 @@ use std::{
         BufRead as _, BufReader, Read as _, Write as _, {self},
     },
     os::unix::{
-        fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+        fs::{
+            DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+        },
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -35,6 +37,7 @@ use crate::report::explain::{
 
 /// The directory of all agents' sockets. No other user can write in `/run`.
 const DIRECTORY: &str = "/run/xdp-operator";
+const PREFIX: &str = "explain-";
 /// Both sides run on one machine.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A request has some hundred bytes.
@@ -92,7 +95,12 @@ fn start(path: &Path, known: Arc<ProgrammedRules>) -> io::Result<()> {
 /// Removes the sockets of agents that were killed: nothing listens there.
 fn remove_abandoned(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        if !is_ours || !entry.file_type()?.is_socket() {
+            continue;
+        }
         let connected = UnixStream::connect(&path);
         if connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             let _ = fs::remove_file(&path);
@@ -120,7 +128,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 /// Returns the path of the socket of the agent that uses a pin directory.
 fn socket(pin_dir: &Path) -> io::Result<PathBuf> {
     let found = fs::metadata(pin_dir)?;
-    let name = format!("explain-{:x}-{:x}", found.dev(), found.ino());
+    let name = format!("{PREFIX}{:x}-{:x}", found.dev(), found.ino());
     Ok(Path::new(DIRECTORY).join(name))
 }
 
@@ -169,11 +177,13 @@ mod tests {
     fn sockets_on_which_nothing_listens_are_removed() {
         let base = std::env::temp_dir().join(format!("xdp-agent-sockets-{}", std::process::id()));
         fs::create_dir(&base).unwrap();
-        let (dead, live) = (base.join("dead"), base.join("live"));
+        let [dead, live, other] =
+            ["explain-dead", "explain-live", "explain-file"].map(|name| base.join(name));
+        fs::write(&other, "").unwrap();
         drop(UnixListener::bind(&dead).unwrap());
         let _listener = UnixListener::bind(&live).unwrap();
         remove_abandoned(&base).unwrap();
-        assert!(!dead.exists() && live.exists());
+        assert!(!dead.exists() && live.exists() && other.exists());
         fs::remove_dir_all(&base).unwrap();
     }
 
