@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use xdp_plan::{
+    connections::NotedPods,
     facts::{NodeFacts, WantedAddresses},
     installed::{Installed, RuleLabel},
 };
@@ -54,8 +55,7 @@ pub struct Datapath {
     namespaces: Namespaces,
     facts: FactsReader,
     interests: Interests,
-    /// Pods whose older connections this agent has noted, by the index of the host's end.
-    noted: BTreeSet<u32>,
+    noted: NotedPods,
     fence_due: bool,
     _lock: Lock,
 }
@@ -89,7 +89,7 @@ impl Datapath {
             namespaces: Namespaces::default(),
             facts: FactsReader::default(),
             interests: Interests::default(),
-            noted: BTreeSet::new(),
+            noted: NotedPods::default(),
             fence_due: false,
             _lock: lock,
         })

@@ -79,8 +79,13 @@ pub enum Change {
         host: u32,
         /// The pod's interface.
         interface: Interface,
+        /// `namespace/name` of the pod.
+        pod: String,
         /// The pod's addresses.
         addresses: BTreeSet<IpAddr>,
+        /// Whether the tables have all of these addresses: from then on, the programs note what the pod
+        /// opens. Otherwise this is repeated once they have.
+        complete: bool,
     },
     /// Copy to the flow tables what has changed in the parked ones.
     MigrateFlows,

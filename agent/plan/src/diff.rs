@@ -58,6 +58,7 @@ fn compare(desired: &Desired, installed: &Installed, before: &Found) -> (Vec<Cha
     let attachments = AttachmentDiff {
         desired: &desired.attachments,
         pods: &desired.pods,
+        labels: &installed.pods,
         installed: &installed.attachments,
     };
     (attachments.around(tables), found)

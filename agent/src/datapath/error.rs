@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aya::maps::MapError;
@@ -269,9 +270,9 @@ pub enum ApplyError {
     /// A pod's namespace could not be entered.
     #[error(transparent)]
     Namespace(NetnsError),
-    /// Sockets or tracked connections could not be listed.
-    #[error("cannot list the connections that the pod has opened")]
-    Connections(#[source] NetlinkError),
+    /// The pod's sockets, or the entries of connection tracking, could not be listed.
+    #[error("cannot list the connections of the pod")]
+    Connections(#[source] Arc<NetlinkError>),
     /// GRO of a pod could not be switched on.
     #[error("{message}")]
     Gro {

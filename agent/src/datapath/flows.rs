@@ -2,7 +2,7 @@
 
 pub(in crate::datapath) mod drain;
 pub(in crate::datapath) mod migrate;
-pub(in crate::datapath) mod older;
+pub(in crate::datapath) mod preexisting;
 
 use std::{
     collections::BTreeSet,

@@ -11,6 +11,7 @@ use nix::{
 pub(crate) fn jiffies() -> u64 {
     let nanoseconds = |time: Result<TimeSpec, _>| time.map_or(0, |time| time.num_nanoseconds() as u64);
     let tick = nanoseconds(clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)).max(1);
-    let first = (1_000_000_000_u64 / tick * 300) as u32;
+    let per_second = (1_000_000_000 + tick / 2) / tick;
+    let first = (per_second * 300) as u32;
     u64::from(first.wrapping_neg()) + nanoseconds(clock_gettime(ClockId::CLOCK_MONOTONIC)) / tick
 }

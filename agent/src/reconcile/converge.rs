@@ -9,7 +9,7 @@ use xdp_plan::{
     desired::Desired,
     drain::{Draining, keep_draining},
     facts::NotReady,
-    hook::{AttachPoint, Hook, Interface},
+    hook::{AttachPoint, Hook},
     installed::Installed,
     nics::NicSelector,
     node_state::TABLES,
@@ -155,8 +155,10 @@ impl<K: Kernel> Convergence<'_, K> {
         debug!(changes = changes.len(), pods, "applied changes");
         let mut goes_on = true;
         for (change, result) in changes.iter().zip(results) {
-            if !matches!(result, ChangeResult::Skipped) {
-                self.view.note(change);
+            match &result {
+                ChangeResult::Applied => self.view.follow(change, None),
+                ChangeResult::Failed(error) => self.view.follow(change, Some(error)),
+                ChangeResult::Skipped => {}
             }
             match (change, result) {
                 (change, ChangeResult::Failed(error)) => goes_on &= self.refuse(change, error),
@@ -202,9 +204,8 @@ impl<K: Kernel> Convergence<'_, K> {
                 let reason = error.not_ready.unwrap_or(NotReady::GroRefused);
                 gro.insert(*host, (reason, error.message));
             }
-            Change::NoteConnections { interface, .. } => {
-                self.failures.push(unknown_connections(interface, &error.message));
-            }
+            // The view has it.
+            Change::NoteConnections { .. } => {}
             other => {
                 self.failures.push(failure(other, error));
                 return false;
@@ -239,16 +240,6 @@ fn contested() -> ChangeError {
         kernel_text: String::new(),
         not_ready: None,
     }
-}
-
-fn unknown_connections(interface: &Interface, error: &str) -> Problem {
-    let message = format!(
-        "{error}; rules apply to the packets of connections that the pod behind `{}` had opened before",
-        interface.name
-    );
-    let remedy =
-        "the agent tries again by itself; see the agent's permissions and the kernel log if it stays";
-    Problem::new("connections", "ConnectionsUnknown", message, remedy)
 }
 
 fn failure(change: &Change, error: ChangeError) -> Problem {

@@ -200,6 +200,7 @@ impl<K: Kernel> Reconciler<K> {
         problems.extend(failures.iter().cloned());
         problems.extend(decision.notes.iter().chain(&targets.notes).cloned());
         problems.extend(view.facts.problems.iter().cloned());
+        problems.extend(view.unlisted.values().cloned());
         problems.extend(targets.problems.iter().chain(&desired.problems).cloned());
         problems.extend(pod_problems(&desired, false));
         problems.extend(warn_strict_conntrack(&self.kernel, decision.needs_reply_path));

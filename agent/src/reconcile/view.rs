@@ -1,6 +1,10 @@
 //! What was read of interfaces and hooks.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use xdp_plan::{
     attach::delivered,
@@ -14,7 +18,7 @@ use xdp_plan::{
     targets::Targets,
 };
 
-use crate::reconcile::kernel::Kernel;
+use crate::reconcile::kernel::{ChangeError, Kernel};
 
 /// One reading, brought up to date after each change of the agent.
 pub(super) struct View {
@@ -23,6 +27,8 @@ pub(super) struct View {
     wanted: WantedAddresses,
     pub(super) nics: Result<Vec<NicFacts>, Problem>,
     pub(super) attachments: Attachments,
+    /// Pods whose connections could not be listed, by the index of the host's end.
+    pub(super) unlisted: BTreeMap<u32, Problem>,
 }
 
 impl View {
@@ -32,6 +38,7 @@ impl View {
             wanted,
             nics: kernel.nics(),
             attachments: kernel.attachments()?,
+            unlisted: BTreeMap::new(),
         })
     }
 
@@ -68,15 +75,19 @@ impl View {
         }
     }
 
-    /// Follows a change that was tried: older connections that cannot be noted now are tried again by the
-    /// next reconcile.
-    pub(super) fn note(&mut self, change: &Change) {
-        match change {
-            Change::Attach { point, .. } | Change::Replace { point, .. } if point.hook == Hook::PodOut => {
-                self.attachments.noted.remove(&point.ifindex);
-            }
-            Change::NoteConnections { host, .. } => drop(self.attachments.noted.insert(*host)),
-            _ => {}
+    /// Follows a change that was tried. Connections that cannot be listed are a problem until the next full
+    /// reading, which tries it again.
+    pub(super) fn follow(&mut self, change: &Change, failed: Option<&ChangeError>) {
+        self.attachments.noted.follow(change);
+        let Change::NoteConnections { host, pod, .. } = change else {
+            return;
+        };
+        match failed {
+            Some(error) => drop(
+                self.unlisted
+                    .insert(*host, unlisted_connections(pod, &error.message)),
+            ),
+            None => drop(self.unlisted.remove(host)),
         }
     }
 
@@ -127,4 +138,13 @@ impl View {
     fn pair(&self, host: u32) -> Option<&Pair> {
         self.facts.pairs.iter().find(|pair| pair.host.ifindex == host)
     }
+}
+
+fn unlisted_connections(pod: &str, error: &str) -> Problem {
+    let message = format!(
+        "{error}; rules that drop may end connections that the pod had opened before its first policy, as far as \
+         connection tracking does not know them"
+    );
+    let remedy = "the agent tries again by itself every 30 seconds; see its permissions and the kernel log if it stays";
+    Problem::new(format!("Pod {pod}"), "ConnectionsUnknown", message, remedy)
 }

@@ -15,13 +15,17 @@ pub struct Tuple {
 
 /// An entry of the node's connection tracking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TrackedConnection {
+pub struct ConntrackEntry {
     /// IP protocol.
     pub protocol: u8,
     /// The packets of the host that opened it, before any translation.
     pub original: Tuple,
     /// The answers as they arrive, before they are translated back.
     pub reply: Tuple,
+    /// Whether it has seen the beginning. Otherwise `original` is only the direction that it saw first.
+    pub seen_opening: bool,
+    /// Whether it has seen packets of both directions, more than a handshake that began.
+    pub seen_reply: bool,
 }
 
 /// A socket in a pod.
@@ -36,6 +40,6 @@ pub struct PodSocket {
 }
 
 /// Whether the data path notes connections of this protocol.
-pub const fn is_noted(protocol: u8) -> bool {
+pub const fn has_notes(protocol: u8) -> bool {
     matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
 }

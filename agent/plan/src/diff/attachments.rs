@@ -5,7 +5,8 @@
 //! 3. switch GRO on, attach readers, the reply path and the program for delivery `Peer`, in the order of
 //!    [`Hook`], and move those in front that are behind programs of other owners;
 //! 4. note the connections that pods have opened before: no rule may end them;
-//! 5. change the tables, which refer to all of these;
+//! 5. change the tables, which refer to all of these; the next comparison notes what pods have opened since
+//!    step 4;
 //! 6. attach the program to NICs: its first packet finds the rest in place;
 //! 7. when there is nothing of that to do, nothing refers to the other programs: detach them, in the reverse
 //!    order;
@@ -14,13 +15,16 @@
 //! While programs over the tables of another layout are replaced, step 5 is before step 2: no program uses
 //! the new tables yet, and the programs of pods ask them whose a packet is.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
     change::Change,
     desired::{DesiredAttachments, DesiredPod, DesiredProgram},
     hook::{AttachPoint, Hook},
-    installed::{Attachments, Gro, Program},
+    installed::{Attachments, Gro, PodLabel, Program},
 };
 
 /// The difference of the attached programs.
@@ -28,6 +32,7 @@ use crate::{
 pub(super) struct AttachmentDiff<'a> {
     pub(super) desired: &'a DesiredAttachments,
     pub(super) pods: &'a [DesiredPod],
+    pub(super) labels: &'a BTreeMap<u32, PodLabel>,
     pub(super) installed: &'a Attachments,
 }
 
@@ -92,31 +97,39 @@ impl AttachmentDiff<'_> {
         self.desired.gro.iter().filter(lacks).filter_map(set)
     }
 
-    /// Notes the connections of pods whose packets the program sees only from now on.
+    /// Notes the connections of pods whose packets the programs see only from now on: before the first rule
+    /// applies, and once the tables have the pod. In between, the programs note nothing of it.
     fn connections(self) -> impl Iterator<Item = Change> {
         let attached = self.desired.hooks.iter().filter(|(point, program)| {
             point.hook == Hook::PodOut && matches!(program, DesiredProgram::Attached { .. })
         });
-        let unknown = attached.filter(move |(point, _)| {
-            let is_noted = self.installed.noted.contains(&point.ifindex);
-            !is_noted || self.installed.program(**point) != Program::Current
-        });
-        unknown.filter_map(move |(point, _)| {
-            let host = point.ifindex;
-            let addresses = self.addresses(host);
-            let interface = self.desired.pods.get(&host)?.clone();
-            (!addresses.is_empty()).then_some(Change::NoteConnections {
-                host,
-                interface,
-                addresses,
-            })
-        })
+        attached.filter_map(move |(point, _)| self.connections_of(point.ifindex))
     }
 
-    /// Returns the addresses of the pods behind the host's end of a pair.
-    fn addresses(self, host: u32) -> BTreeSet<IpAddr> {
+    fn connections_of(self, host: u32) -> Option<Change> {
         let pods = self.pods.iter().filter(|pod| pod.identity.ifindex == host);
-        pods.flat_map(|pod| pod.addresses.iter().copied()).collect()
+        let mut addresses: BTreeSet<IpAddr> = pods
+            .clone()
+            .flat_map(|pod| pod.addresses.iter().copied())
+            .collect();
+        let labels = self.labels.values().filter(|pod| pod.identity.ifindex == host);
+        let known: BTreeSet<IpAddr> = labels.flat_map(|pod| pod.addresses.iter().copied()).collect();
+        let point = AttachPoint::new(Hook::PodOut, host);
+        if self.installed.program(point) == Program::Current && !self.is_behind(point) {
+            addresses.retain(|address| known.contains(address));
+            if self.installed.noted.has(host, &addresses) {
+                return None;
+            }
+        }
+        let pod = &pods.into_iter().next()?.identity;
+        let interface = self.desired.pods.get(&host)?.clone();
+        (!addresses.is_empty()).then(|| Change::NoteConnections {
+            host,
+            interface,
+            pod: format!("{}/{}", pod.namespace, pod.pod),
+            complete: addresses.is_subset(&known),
+            addresses,
+        })
     }
 
     /// Attaches or replaces programs at some hooks.

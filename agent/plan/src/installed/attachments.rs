@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    connections::NotedPods,
     facts::NotReady,
     hook::{AttachPoint, Hook},
 };
@@ -20,9 +21,9 @@ pub struct Attachments {
     pub pods: BTreeMap<u32, Arc<PodInterface>>,
     /// Pods whose GRO the agent has switched on, by the index of the host's end.
     pub gro_notes: BTreeSet<u32>,
-    /// Pods whose older connections are noted, by the index of the host's end. That is not pinned: an agent
-    /// that starts notes them again, because the one before it may have been killed too early.
-    pub noted: BTreeSet<u32>,
+    /// Pods whose preexisting connections are noted. That is not pinned: an agent that starts notes them
+    /// again, because the one before it may have been killed too early.
+    pub noted: NotedPods,
     /// Flow tables of an earlier capacity or layout are parked: their flows are not migrated yet.
     pub migrating: bool,
 }

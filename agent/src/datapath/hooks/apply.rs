@@ -73,9 +73,6 @@ impl Datapath {
             }
             hook => self.attach_hook(hook, ifindex, name)?.1,
         };
-        if point.hook == Hook::PodOut {
-            self.noted.remove(&ifindex);
-        }
         let program = point.hook.program();
         match attached {
             Attached::Adopted => {}

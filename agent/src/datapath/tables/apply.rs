@@ -12,7 +12,7 @@ use xdp_plan::{
 use crate::datapath::{
     Datapath,
     error::{ApplyError, OpenError},
-    flows::older::Tracked,
+    flows::preexisting::ConntrackList,
     kernel::{
         plain::{Plain, PlainOldData},
         sys,
@@ -26,18 +26,20 @@ const NO_DEVICE: u32 = 0;
 impl Datapath {
     /// Applies changes in their order, see [`apply_in_order`].
     pub fn apply(&mut self, changes: &[Change]) -> Vec<ChangeResult<ApplyError>> {
-        let mut tracked = Tracked::new(changes);
-        apply_in_order(changes, |change| match change {
-            Change::NoteConnections {
-                host,
-                interface,
-                addresses,
-            } => self.note_connections((*host, interface), addresses, &mut tracked),
-            table if table.is_of_tables() => {
-                self.fence_first()?;
-                self.apply_one(table)
+        let mut conntrack = ConntrackList::new(changes);
+        apply_in_order(changes, |change| {
+            match change {
+                Change::NoteConnections {
+                    interface, addresses, ..
+                } => self.note_connections(interface, addresses, &mut conntrack)?,
+                table if table.is_of_tables() => {
+                    self.fence_first()?;
+                    self.apply_one(table)?;
+                }
+                attachment => self.apply_attachment(attachment)?,
             }
-            attachment => self.apply_attachment(attachment),
+            self.noted.follow(change);
+            Ok(())
         })
     }
 

@@ -68,6 +68,8 @@ pub(super) fn decode(protocol: u8, payload: &[u8]) -> Result<Option<PodSocket>, 
     let remote = match header.state {
         LISTEN => None,
         _ if protocol == UDP => (remote.port() != 0).then_some(remote),
+        // Other numbers are those of `enum sctp_state` (net/sctp/diag.c).
+        _ if protocol == SCTP && remote.port() != 0 => Some(remote),
         ESTABLISHED | SYN_SENT | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT | LAST_ACK | CLOSING => Some(remote),
         _ => return Ok(None),
     };

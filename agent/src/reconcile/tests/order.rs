@@ -31,8 +31,10 @@ fn a_program_that_is_behind_another_is_moved_in_front() {
         node.converges();
         come_in_front(&mut node, hook, ifindex);
         let report = node.reconcile();
-        assert_eq!((reasons(&report), report.changes), (Vec::new(), 1), "{hook:?}");
-        let log = node.kernel().take_log();
+        assert_eq!(reasons(&report), Vec::new(), "{hook:?}");
+        let mut log = node.kernel().take_log();
+        // What pods opened while the program saw nothing is noted again.
+        log.retain(|(change, _)| !matches!(change, Change::NoteConnections { .. }));
         assert!(matches!(&log[..], [(Change::MoveFirst { .. }, true)]), "{log:?}");
         node.converges();
     }

@@ -92,6 +92,31 @@ fn a_server_that_sends_to_its_client_of_before_opens_no_connection() {
     }
 }
 
+/// Connection tracking takes the pod for the one that opened it, because it sends first.
+#[test]
+fn a_redirected_connection_that_the_stack_picks_up_in_the_middle_is_not_the_pods() {
+    let place = Place::new(Style::Ptp, false);
+    let mut agent = place.start();
+    let mut held = place.sides.map(|side| {
+        let opened = EchoConnection::open(&place.fixture.client, side.any(0), side.web(), SOON).unwrap();
+        let mut connection = opened.unwrap();
+        connection.echo(SOME).unwrap();
+        (side, connection)
+    });
+    agent.stop().unwrap();
+    agent.uninstall().unwrap();
+    for (side, connection) in &mut held {
+        place.pod_sends(connection, side.client, SOME);
+    }
+    place.fixture.manifests.remove("policy-all.yaml").unwrap();
+    place.fixture.policy("server", &[CLOSED]);
+    let _agent = place.fixture.enforce(&["server"]);
+    for (side, connection) in &mut held {
+        let went_on = connection.echo(SOME);
+        assert!(went_on.is_err(), "{side:?}");
+    }
+}
+
 #[test]
 fn where_nothing_tracks_connections_the_pods_sockets_tell_who_opened_them() {
     let fixture = Fixture::new();

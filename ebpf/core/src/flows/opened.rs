@@ -9,7 +9,7 @@
 //! A connection belongs to the pod if the pod sent its opening packet. Datagrams have none: there it belongs
 //! to the side whose datagram was seen first. That a remote host was first is remembered for some minutes, in
 //! [`crate::tables::maps::HEARD`]: the answers of a server open nothing. The agent notes the connections that
-//! are older than the programs ([`note_opened`]).
+//! the programs have not seen, as far as the kernel's lists tell ([`note_opened`]).
 //!
 //! [`crate::tables::maps::OPENED`] is a set-associative cache of hashes, so noting a connection takes no
 //! lock. Connections and datagrams have places of their own: no number of the one displaces the other.
@@ -262,14 +262,19 @@ pub fn note_sent(packet: &FlowPacket, flows: &impl OpenedStore) {
     }
 }
 
-/// Notes a connection that a pod has opened, unless the programs have seen that a remote host did.
+/// Notes a connection that a pod has opened, unless the programs have seen that a remote host did. It
+/// displaces no connection that is in use.
 pub fn note_opened(key: &FlowKey, flows: &impl OpenedStore) {
-    let role = if is_connection(key.protocol) {
-        PacketRole::New
-    } else {
-        PacketRole::Datagram
-    };
-    note_sent(&FlowPacket { key: *key, role }, flows);
+    let place = Place::of(key, flows);
+    let is_others = place.at.is_datagram && is_heard(key, flows);
+    if is_others || place.refresh(flows) {
+        return;
+    }
+    let words = flows.opened(place.at.set()).unwrap_or_default();
+    let is_free = |word: u64| word == 0 || place.at.is_datagram && place.entry.age(word) > PERIODS;
+    if let Some(way) = words.into_iter().position(is_free) {
+        place.write(way as u32, place.entry.word(), flows);
+    }
 }
 
 /// Notes a connection that a remote host has opened: what the pod answers opens none.

@@ -4,7 +4,8 @@ use rstest::rstest;
 use xdp_core::{
     flows::{
         Direction, FlowPacket, OpenedStore as _, PacketRole, is_noted, is_opened_by_pod,
-        may_be_opened_by_pod, note_sent, stack_delivered, stack_sent, track_inbound, track_reply,
+        may_be_opened_by_pod, note_heard, note_opened, note_sent, stack_delivered, stack_sent, track_inbound,
+        track_reply,
     },
     tables::{Address, FlowKey, OPENED_SETS},
     testing::{
@@ -217,6 +218,31 @@ fn what_is_noted_may_be_the_pods_and_hardly_anything_else(
     }
     let others = (NOTED..NOTED + 100_000).filter(|number| may_be(*number)).count();
     assert!(others < 3_000, "{others} of 100,000");
+}
+
+#[test]
+fn what_the_agent_notes_displaces_nothing_in_use() {
+    for protocol in [WireProtocol::Tcp(SYN), WireProtocol::Udp] {
+        let flows = FlowMemory::default();
+        flows.one_set.set(true);
+        let opens = from_pod(&WirePacket::new(false, protocol));
+        for number in 0..4 {
+            let key = flow(&opens, number);
+            note_sent(&FlowPacket { key, ..opens }, &flows);
+        }
+        note_opened(&flow(&opens, 9), &flows);
+        assert!((0..4).all(|number| is_noted(&flow(&opens, number), &flows)));
+        assert!(!is_noted(&flow(&opens, 9), &flows), "{protocol:?}");
+    }
+}
+
+#[test]
+fn a_flow_that_a_remote_host_opened_is_not_the_pods() {
+    let flows = FlowMemory::default();
+    let datagram = from_pod(&WirePacket::new(false, WireProtocol::Udp));
+    note_heard(&datagram.key, &flows);
+    note_opened(&datagram.key, &flows);
+    assert!(!is_noted(&datagram.key, &flows));
 }
 
 #[test]

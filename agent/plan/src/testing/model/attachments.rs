@@ -18,6 +18,7 @@ fn program_id(point: AttachPoint) -> u32 {
 
 impl TableModel {
     pub(super) fn attach(&mut self, change: &Change) {
+        self.installed.attachments.noted.follow(change);
         match change {
             Change::Attach { point, .. } => {
                 assert!(!self.installed.attachments.has(*point), "{point:?} is attached");
@@ -54,7 +55,6 @@ impl TableModel {
             Change::NoteConnections { host, .. } => {
                 let point = AttachPoint::new(Hook::PodOut, *host);
                 assert_eq!(self.installed.attachments.program(point), Program::Current);
-                self.installed.attachments.noted.insert(*host);
             }
             Change::ForgetGro { host } => assert!(self.installed.attachments.gro_notes.remove(host)),
             Change::EndMigration => self.installed.attachments.migrating = false,
@@ -64,9 +64,6 @@ impl TableModel {
     }
 
     fn set_program(&mut self, point: AttachPoint, program: Program) {
-        if point.hook == Hook::PodOut {
-            self.installed.attachments.noted.remove(&point.ifindex);
-        }
         let hooks = &mut self.installed.attachments.hooks;
         let before = hooks
             .get(&point)

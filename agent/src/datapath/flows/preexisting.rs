@@ -4,16 +4,17 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use aya::maps::{Array, MapData, MapError};
 use xdp_core::{
-    flows::{EPOCH_SHIFT, OpenedStore, is_noted, note_heard, note_opened},
+    flows::{EPOCH_SHIFT, OpenedStore, is_noted, may_be_opened_by_pod, note_heard, note_opened},
     tables::{OPENED_WAYS, OpenedSet, maps},
 };
 use xdp_plan::{
     change::Change,
-    connections::{PodConnections, PodSocket, TrackedConnection, connections, flow_key},
+    connections::{ConntrackEntry, PodConnections, PodSocket, connections, flow_key},
     hook::Interface,
 };
 
@@ -26,51 +27,55 @@ use crate::{
     },
     node::{
         clock::jiffies,
-        netlink::{conntrack, sockets::sockets},
+        netlink::{NetlinkError, conntrack, sockets::sockets},
     },
 };
 
 /// The node's connection tracking, listed once for all pods of a list of changes.
-pub(in crate::datapath) struct Tracked<'a> {
+pub(in crate::datapath) struct ConntrackList<'a> {
     changes: &'a [Change],
-    connections: Option<Vec<TrackedConnection>>,
+    listed: Option<Result<Vec<ConntrackEntry>, Arc<NetlinkError>>>,
 }
 
-impl<'a> Tracked<'a> {
+impl<'a> ConntrackList<'a> {
     pub(in crate::datapath) const fn new(changes: &'a [Change]) -> Self {
         Self {
             changes,
-            connections: None,
+            listed: None,
         }
     }
 
-    fn list(&mut self) -> Result<&[TrackedConnection], ApplyError> {
-        if self.connections.is_none() {
-            let pods = self.changes.iter().filter_map(|change| match change {
+    fn get(&mut self) -> Result<&[ConntrackEntry], ApplyError> {
+        let changes = self.changes;
+        let listed = self.listed.get_or_insert_with(|| {
+            let pods = changes.iter().filter_map(|change| match change {
                 Change::NoteConnections { addresses, .. } => Some(addresses),
                 _ => None,
             });
-            let listed = conntrack::connections(&pods.flatten().copied().collect());
-            self.connections = Some(listed.map_err(ApplyError::Connections)?);
+            conntrack::entries(&pods.flatten().copied().collect()).map_err(Arc::new)
+        });
+        match listed {
+            Ok(entries) => Ok(entries),
+            Err(error) => Err(ApplyError::Connections(Arc::clone(error))),
         }
-        Ok(self.connections.as_deref().unwrap_or_default())
     }
 }
 
 impl Datapath {
-    /// Notes the connections that a pod has opened. Its programs see what it opens from now on.
+    /// Notes the connections that a pod has opened. What cannot be listed takes nothing away from the rest.
     pub(in crate::datapath) fn note_connections(
         &mut self,
-        (host, interface): (u32, &Interface),
+        interface: &Interface,
         addresses: &BTreeSet<IpAddr>,
-        tracked: &mut Tracked<'_>,
+        conntrack: &mut ConntrackList<'_>,
     ) -> Result<(), ApplyError> {
-        // Without the sockets, what connection tracking knows is noted.
-        let (listed, failed) = match self.sockets(interface) {
-            Ok(listed) => (listed, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        let PodConnections { opened, accepted } = connections(addresses, tracked.list()?, &listed);
+        let sockets = self.sockets(interface);
+        let entries = conntrack.get();
+        let PodConnections { opened, accepted } = connections(
+            addresses,
+            entries.as_deref().unwrap_or_default(),
+            sockets.as_deref().unwrap_or_default(),
+        );
         let store = OpenedTables::open(&self.pinned)?;
         for key in &accepted {
             note_heard(key, &store);
@@ -79,22 +84,19 @@ impl Datapath {
             note_opened(key, &store);
         }
         store.done()?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        self.noted.insert(host);
         tracing::debug!(
-            host_ifindex = host,
+            interface = interface.name,
             connections = opened.len(),
-            "noted the connections that the pod had opened"
+            "noted the connections that a pod had opened"
         );
-        Ok(())
+        entries?;
+        sockets.map(drop)
     }
 
     fn sockets(&mut self, interface: &Interface) -> Result<Vec<PodSocket>, ApplyError> {
         let netns = self.netns(interface)?;
         let listed = netns.run(sockets).map_err(ApplyError::Namespace)?;
-        listed.map_err(ApplyError::Connections)
+        listed.map_err(|error| ApplyError::Connections(Arc::new(error)))
     }
 }
 
@@ -104,7 +106,8 @@ impl Pinned {
         let Some(key) = flow_key(protocol, remote, pod) else {
             return Ok(false);
         };
-        Ok(is_noted(&key, &OpenedTables::open(self)?))
+        let store = OpenedTables::open(self)?;
+        Ok(may_be_opened_by_pod(&key, &store) && is_noted(&key, &store))
     }
 }
 
