@@ -105,7 +105,8 @@ fn read_v6(bytes: &[u8]) -> (Option<SeenPacket>, Option<u32>) {
         protocol,
         icmp: (protocol == ICMP6).then(|| icmp(&bytes[40..])).flatten(),
     };
-    let is_own = header[0] & 15 == TOS >> 4 && header[1] == TOS << 4 | LABEL;
+    // Not the traffic class in the first byte: a case may change that byte.
+    let is_own = header[1] == TOS << 4 | LABEL;
     let own = is_own.then_some(u16::from_be_bytes([header[2], header[3]]));
     (
         Some(packet),
