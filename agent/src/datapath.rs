@@ -1,7 +1,8 @@
 //! The door to the kernel's BPF side; the only module that names aya.
 //!
 //! Everything is pinned below one directory of a bpffs, and everything is read back from there: this module
-//! remembers no more than what texts mean. Opening adopts what it finds; only `uninstall` detaches.
+//! remembers no more than what texts mean, and of which pods it has noted the connections. Opening adopts
+//! what it finds; only `uninstall` detaches.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 

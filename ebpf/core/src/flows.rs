@@ -35,7 +35,7 @@ pub use direction::Direction;
 pub use fragments::{fragment_key, inbound_fragment_key};
 pub use inbound::{DrainScope, drains, is_recent, track_inbound};
 pub use opened::{
-    is_noted, is_opened_by_pod, may_be_opened_by_pod, note_delivered, note_heard, note_opened, note_sent,
+    is_noted, is_opened_by_pod, may_be_opened_by_pod, note_delivered, note_heard, note_preexisting, note_sent,
 };
 pub use packet::{FlowPacket, PacketRole};
 pub use reply::{ReplyDecision, track_reply};

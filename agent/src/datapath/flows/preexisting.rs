@@ -9,7 +9,7 @@ use std::{
 
 use aya::maps::{Array, MapData, MapError};
 use xdp_core::{
-    flows::{EPOCH_SHIFT, OpenedStore, is_noted, may_be_opened_by_pod, note_heard, note_opened},
+    flows::{EPOCH_SHIFT, OpenedStore, is_noted, may_be_opened_by_pod, note_heard, note_preexisting},
     tables::{OPENED_WAYS, OpenedSet, maps},
 };
 use xdp_plan::{
@@ -81,7 +81,7 @@ impl Datapath {
             note_heard(key, &store);
         }
         for key in &opened {
-            note_opened(key, &store);
+            note_preexisting(key, &store);
         }
         store.done()?;
         tracing::debug!(

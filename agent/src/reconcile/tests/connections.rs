@@ -1,4 +1,4 @@
-//! Connections that are older than the programs.
+//! Connections that pods opened before their first policy.
 
 use xdp_plan::{
     change::Change,

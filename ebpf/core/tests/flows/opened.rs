@@ -4,8 +4,8 @@ use rstest::rstest;
 use xdp_core::{
     flows::{
         Direction, FlowPacket, OpenedStore as _, PacketRole, is_noted, is_opened_by_pod,
-        may_be_opened_by_pod, note_heard, note_opened, note_sent, stack_delivered, stack_sent, track_inbound,
-        track_reply,
+        may_be_opened_by_pod, note_heard, note_preexisting, note_sent, stack_delivered, stack_sent,
+        track_inbound, track_reply,
     },
     tables::{Address, FlowKey, OPENED_SETS},
     testing::{
@@ -230,7 +230,7 @@ fn what_the_agent_notes_displaces_nothing_in_use() {
             let key = flow(&opens, number);
             note_sent(&FlowPacket { key, ..opens }, &flows);
         }
-        note_opened(&flow(&opens, 9), &flows);
+        note_preexisting(&flow(&opens, 9), &flows);
         assert!((0..4).all(|number| is_noted(&flow(&opens, number), &flows)));
         assert!(!is_noted(&flow(&opens, 9), &flows), "{protocol:?}");
     }
@@ -241,7 +241,7 @@ fn a_flow_that_a_remote_host_opened_is_not_the_pods() {
     let flows = FlowMemory::default();
     let datagram = from_pod(&WirePacket::new(false, WireProtocol::Udp));
     note_heard(&datagram.key, &flows);
-    note_opened(&datagram.key, &flows);
+    note_preexisting(&datagram.key, &flows);
     assert!(!is_noted(&datagram.key, &flows));
 }
 
