@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use xdp_core::tables::ABI_VERSION;
 
-use super::without::without_flows;
+use super::without::contestants;
 use crate::{
     instruments::FrameSet,
     report::{Section, number, ratio, spread},
@@ -25,14 +25,8 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     let testbed = suite.testbed()?;
     let workload = testbed.full_workload(epoch);
     testbed.install(&workload)?;
-    let other = without_flows(&pins)?;
     let mut instruments = testbed.instruments()?;
-    let contestants = [
-        instruments.program("drop_all")?,
-        other,
-        testbed.product()?,
-        testbed.product()?,
-    ];
+    let contestants = contestants(&instruments, testbed, &pins)?;
     let (set, sets) = SETS;
     let count = sets as usize * 4096;
     let flows = workload

@@ -5,7 +5,7 @@ use aya::programs::ProgramFd;
 use xdp_core::tables::ABI_VERSION;
 
 use crate::{
-    benchmarks::without::without_flows,
+    benchmarks::without::contestants,
     instruments::{FrameSet, Instruments},
     report::{Section, number, ratio, spread},
     stats::{Samples, aa_spread, interleave},
@@ -26,14 +26,8 @@ pub(super) fn run(suite: &mut Suite<'_>, section: &mut Section) -> Result<()> {
     let testbed = suite.testbed()?;
     let workload = testbed.full_workload(epoch);
     testbed.install(&workload)?;
-    let other = without_flows(&pins)?;
     let mut instruments = testbed.instruments()?;
-    let contestants = [
-        instruments.program("drop_all")?,
-        other,
-        testbed.product()?,
-        testbed.product()?,
-    ];
+    let contestants = contestants(&instruments, testbed, &pins)?;
     let mut rows = Vec::new();
     for (set, sets) in SIZES {
         let check = prepare(testbed, &mut instruments, &workload, &contestants, (set, sets))?;
