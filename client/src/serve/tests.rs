@@ -162,9 +162,13 @@ async fn concurrent_scrapes_of_one_client_wait_for_each_other() {
 
 #[tokio::test]
 async fn a_scrape_that_gets_no_turn_in_time_is_refused() {
-    let server = metrics(Box::new(|| Box::pin(futures::future::pending())));
+    let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+    let server = metrics(Box::new(move || {
+        started.send(()).unwrap();
+        Box::pin(futures::future::pending())
+    }));
     let hanging = tokio::spawn(get(server, "/metrics"));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    starts.recv().await.unwrap();
     let answer = get(server, "/metrics").await;
     assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
     hanging.abort();
