@@ -28,7 +28,7 @@ pub enum Command {
     ///
     /// Ends on SIGTERM or SIGINT and leaves everything programmed: programs and tables are pinned, and the
     /// next run adopts them.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show what is programmed on this node, read from the kernel. Needs no running agent.
     Status(StatusArgs),
     /// Explain what happens to a packet, which rule decides, and why earlier rules do not match. Sends no

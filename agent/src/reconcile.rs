@@ -119,7 +119,8 @@ pub(crate) fn run(args: &args::RunArgs) -> anyhow::Result<()> {
         virtual_functions,
         allow_generic: args.allow_generic,
     };
-    follow(&mut Agent::new(datapath, source, selector, listeners), &events);
+    let rules = (selector, args.rights.shares());
+    follow(&mut Agent::new(datapath, source, rules, listeners), &events);
     info!("stopped; everything stays programmed");
     Ok(())
 }
@@ -190,11 +191,13 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
         if resync == Resync::Full {
             due = Instant::now() + RESYNC;
         }
-        let wait = match agent.reconcile(resync) {
+        let outcome = agent.reconcile(resync);
+        let wait = match outcome {
             Outcome::Done => {
                 backoff = RETRY.0;
                 due.saturating_duration_since(Instant::now())
             }
+            Outcome::Pending => Duration::ZERO,
             Outcome::Requeue => {
                 let wait = backoff;
                 backoff = (backoff * 2).min(RETRY.1);
@@ -205,7 +208,8 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
         if event == Some(Event::Stop) {
             return;
         }
-        resync = resync_after(event, Instant::now() >= due);
+        let goes_on = (outcome == Outcome::Pending).then_some(Event::Objects);
+        resync = resync_after(event.or(goes_on), Instant::now() >= due);
     }
 }
 

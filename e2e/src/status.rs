@@ -124,6 +124,18 @@ impl Status {
             .find(|problem| problem["reason"] == reason)
     }
 
+    /// Returns whether something is wrong with an object whose name contains `object`.
+    pub fn is_troubled(&self, object: &str) -> bool {
+        let problems = self.0["problems"].as_array().into_iter().flatten();
+        let mut objects = problems.filter_map(|problem| problem["object"].as_str());
+        objects.any(|name| name.contains(object))
+    }
+
+    /// Returns whether a rule has counters.
+    pub fn has_rule(&self, rule: &str) -> bool {
+        self.find("rules", "rule", rule).is_some()
+    }
+
     fn find(&self, list: &str, key: &str, name: &str) -> Option<&Value> {
         self.0[list].as_array()?.iter().find(|item| item[key] == name)
     }

@@ -6,16 +6,21 @@
 //! meaning of the rules, not on their form.
 
 mod accept;
+mod adopt;
 mod build;
 mod compiled;
+mod cost;
 mod flat;
 mod known;
 mod limits;
 mod paint;
 mod record;
+mod shares;
 mod sources;
 mod sweep;
 mod tree;
+mod usage;
+mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,16 +28,20 @@ use std::{
     sync::Arc,
 };
 
+pub use accept::PENDING;
+use accept::Results;
 pub use compiled::Compiled;
 use known::{Known, Labels};
 use limits::Excess;
 pub use limits::Limit;
+pub use shares::{MAX_WEIGHT, NamespaceWeight, Shares, WeightError};
+use work::{Served, Turn};
 use xdp_core::tables::Address;
 
 use crate::{
     desired::{Desired, DesiredAttachments, DesiredPod},
     facts::{Deliveries, NotReady, Readiness},
-    installed::{RuleLabel, SlotIdentity},
+    installed::{Installed, RuleLabel, SlotIdentity},
     policy::Policy,
     targets::{Target, Targets},
 };
@@ -41,10 +50,18 @@ use crate::{
 /// look-up. Results that a reconcile does not use are dropped.
 #[derive(Debug, Default)]
 pub struct Compiler {
+    shares: Shares,
     policies: BTreeMap<(String, String), Arc<Known>>,
     /// The last number of a policy's content.
     numbers: u64,
     compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
+    /// Searches for the policies that fit, if some did not.
+    searches: BTreeMap<accept::Question, accept::Answer>,
+    /// The programmed policies, with the numbers of their contents.
+    admitted: BTreeMap<(String, String), u64>,
+    /// The programmed rules.
+    last: BTreeMap<SlotIdentity, Arc<Compiled>>,
+    served: Served,
     /// Labels of the policies with counters, and the set of all their labels.
     counted: (Vec<Labels>, Arc<BTreeSet<Arc<RuleLabel>>>),
 }
@@ -59,23 +76,92 @@ struct Key {
 }
 
 impl Compiler {
-    /// Compiles targets. `deliveries` are by the host's ifindex. A target without deliveries is
-    /// [`crate::facts::NotReady::NotPrepared`].
+    /// Creates a compiler that shares out the node's tables like this.
+    pub fn new(shares: Shares) -> Self {
+        Self {
+            shares,
+            ..Self::default()
+        }
+    }
+
+    /// Takes over what is programmed: it stays until the policies are compiled, and comes before what is new.
+    pub fn adopt(&mut self, installed: &Installed) {
+        self.last = adopt::installed_rules(installed);
+        let rules = installed.rules.values();
+        let names = rules.map(|label| (label.namespace.clone(), label.policy.clone()));
+        // No content has the number zero.
+        self.admitted = names.map(|name| (name, 0)).collect();
+    }
+
+    /// Compiles targets, as far as the work of one turn goes ([`Desired::pending`]). `deliveries` are by the
+    /// host's ifindex. A target without deliveries is [`crate::facts::NotReady::NotPrepared`].
     pub fn compile(&mut self, targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Desired {
         self.index_known_rules(targets);
-        let mut accepted = accept::accept(targets, self);
-        self.compiled = std::mem::take(&mut accepted.compiled);
-        let rules = self.rules(std::mem::take(&mut accepted.counted));
+        let namespaces: BTreeSet<&str> = targets
+            .targets
+            .iter()
+            .map(|one| one.pod.namespace.as_str())
+            .collect();
+        let mut turn = Turn::new(namespaces.len());
+        let mut accepted = accept::accept(targets, self, &mut turn);
+        let counted = std::mem::take(&mut accepted.counted);
         let pods = accepted.targets.iter().zip(&accepted.rules_of);
-        let pods =
-            pods.filter_map(|(target, rules)| Some(pod(target, Arc::clone(rules.as_ref()?), deliveries)));
+        let pods: Vec<DesiredPod> = pods
+            .filter_map(|(target, rules)| Some(pod(target, Arc::clone(rules.as_ref()?), deliveries)))
+            .collect();
+        let accept::Accepted {
+            problems,
+            results,
+            policies,
+            pending,
+            ..
+        } = accepted;
+        self.keep(results, policies, &pods, !pending.is_empty());
+        self.served.note(&turn, pending.iter().cloned());
         Desired {
-            pods: pods.collect(),
-            rules,
-            problems: accepted.problems,
+            rules: self.rules(counted),
+            pods,
+            problems,
             attachments: DesiredAttachments::default(),
             stations: None,
+            pending: !pending.is_empty(),
         }
+    }
+
+    /// Keeps what the next turn needs. While work is left, results of earlier turns stay, if all of their
+    /// policies do.
+    fn keep(
+        &mut self,
+        results: Results,
+        policies: Vec<((String, String), u64)>,
+        pods: &[DesiredPod],
+        pending: bool,
+    ) {
+        self.searches = results.searches;
+        let before = std::mem::replace(&mut self.compiled, results.compiled);
+        if pending {
+            let known: BTreeSet<u64> = self.policies.values().map(|known| known.number).collect();
+            for (key, result) in before {
+                if key.policies.iter().all(|number| known.contains(number)) {
+                    self.compiled.entry(key).or_insert(result);
+                }
+            }
+        }
+        self.admitted = policies.into_iter().collect();
+        let last = pods
+            .iter()
+            .map(|pod| (pod.identity.clone(), Arc::clone(&pod.rules)));
+        self.last = last.collect();
+    }
+
+    /// Whether some version of a policy is programmed.
+    fn is_held(&self, policy: &Policy) -> bool {
+        self.admitted.contains_key(&accept::name(policy))
+    }
+
+    /// Whether a target's rules are programmed.
+    fn is_pod_held(&self, target: &Target) -> bool {
+        self.last.contains_key(&identity(target))
     }
 
     /// Returns the set of labels. It is reused while the labels do not change, which is the common case.
@@ -115,13 +201,19 @@ impl Compiler {
     }
 }
 
-/// Compiles targets once, like [`Compiler::compile`].
+/// Compiles targets completely, in as many turns as it takes.
 pub fn compile(targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Desired {
-    Compiler::default().compile(targets, deliveries)
+    let mut compiler = Compiler::default();
+    loop {
+        let desired = compiler.compile(targets, deliveries);
+        if !desired.pending {
+            return desired;
+        }
+    }
 }
 
 fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
-    let Target { pod, pair, .. } = target;
+    let Target { pair, .. } = target;
     let ready = || deliveries.get(&pair.host.ifindex).cloned();
     let Deliveries {
         redirect,
@@ -132,13 +224,7 @@ fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliver
         None => ready().unwrap_or_else(not_prepared),
     };
     DesiredPod {
-        identity: SlotIdentity {
-            namespace: pod.namespace.clone(),
-            pod: pod.name.clone(),
-            uid: pod.uid.clone(),
-            ifindex: pair.host.ifindex,
-            mac: pair.pod.mac,
-        },
+        identity: identity(target),
         interface: pair.host.name.clone(),
         addresses: target.addresses.clone(),
         readiness: redirect,
@@ -148,6 +234,18 @@ fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliver
         not_permitted: target.lacks_permission(),
         mtu: pair.host.mtu.min(pair.pod.mtu),
         rules,
+    }
+}
+
+/// Returns what identifies a target.
+pub(crate) fn identity(target: &Target) -> SlotIdentity {
+    let Target { pod, pair, .. } = target;
+    SlotIdentity {
+        namespace: pod.namespace.clone(),
+        pod: pod.name.clone(),
+        uid: pod.uid.clone(),
+        ifindex: pair.host.ifindex,
+        mac: pair.pod.mac,
     }
 }
 
@@ -165,8 +263,12 @@ fn not_prepared() -> Deliveries {
 
 /// Builds the desired tables of a draining pod, without rules.
 pub(crate) fn without_rules(target: &Target, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
-    let rules = build::build(&[], &BTreeMap::new()).expect("nothing exceeds no limit");
-    pod(target, Arc::new(rules), deliveries)
+    let rules = build::Prepared::new(&[], &BTreeMap::new()).and_then(build::Prepared::build);
+    pod(
+        target,
+        Arc::new(rules.expect("nothing exceeds no limit")),
+        deliveries,
+    )
 }
 
 /// Converts an address to the form of the tables.

@@ -22,7 +22,7 @@ use crate::{
 pub struct Desired {
     /// Pods with rules.
     pub pods: Vec<DesiredPod>,
-    /// Rules with counters: those in use, and as far as there is room those of policies without a target.
+    /// Rules with counters: those of policies with a target on this node.
     pub rules: Arc<BTreeSet<Arc<RuleLabel>>>,
     /// Policies and pods that exceed a limit.
     pub problems: Vec<Problem>,
@@ -30,6 +30,9 @@ pub struct Desired {
     pub attachments: DesiredAttachments,
     /// The frames that the node's stack takes from NICs; `None`: unknown, and left as they are.
     pub stations: Option<Stations>,
+    /// Whether policies are left to compile in the next turn. Until then, their pods keep the programmed
+    /// rules.
+    pub pending: bool,
 }
 
 /// The programs that should be attached, and the interfaces of pods that should take redirected packets.

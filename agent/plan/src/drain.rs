@@ -14,7 +14,7 @@ use std::{
 use xdp_core::tables::PodBlock;
 
 use crate::{
-    compile::without_rules,
+    compile::{identity, without_rules},
     desired::{Desired, DesiredPod},
     facts::{Deliveries, NodeFacts, NotReady, Pair, Readiness},
     installed::{Installed, PodLabel, SlotIdentity},
@@ -152,7 +152,7 @@ impl Drains {
                 packets: moment.packets,
                 since: moment.now,
             };
-            let identity = identity(draining);
+            let identity = identity(&draining.target);
             let before = known.remove(&identity);
             let idle = before
                 .filter(|idle| idle.packets == moment.packets)
@@ -162,16 +162,5 @@ impl Drains {
             flows > 0 && moment.now.saturating_sub(idle.since) < QUIET
         };
         draining.into_iter().filter(keeps_draining).collect()
-    }
-}
-
-fn identity(Draining { target, .. }: &Draining) -> SlotIdentity {
-    let Target { pod, pair, .. } = target;
-    SlotIdentity {
-        namespace: pod.namespace.clone(),
-        pod: pod.name.clone(),
-        uid: pod.uid.clone(),
-        ifindex: pair.host.ifindex,
-        mac: pair.pod.mac,
     }
 }

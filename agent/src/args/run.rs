@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use xdp_client::{process::LogFormat, serve::ListenArgs};
 use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
-use xdp_plan::policy::{MarkMask, RedirectNamespaces};
+use xdp_plan::{
+    compile::{NamespaceWeight, Shares},
+    policy::{MarkMask, RedirectNamespaces},
+};
 
 use crate::{args::PinsArgs, datapath::REJECTS_PER_SECOND};
 
@@ -61,6 +64,21 @@ pub struct RightsArgs {
         default_value = "{}"
     )]
     pub redirect_namespaces: RedirectNamespaces,
+    /// Weight of a namespace where the node's tables are shared out, such as games=3. All others have 1. Can
+    /// be repeated.
+    #[arg(long = "namespace-weight", value_name = "NAMESPACE=WEIGHT")]
+    pub namespace_weights: Vec<NamespaceWeight>,
+    /// What one namespace may use of each table at most, in percent, although the rest is free.
+    #[arg(long = "namespace-max-percent", value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub namespace_max_percent: u32,
+}
+
+impl RightsArgs {
+    /// Returns how the tables are shared out.
+    pub fn shares(&self) -> Shares {
+        Shares::new(self.namespace_weights.iter().cloned(), self.namespace_max_percent)
+    }
 }
 
 /// Source of policies and pods: exactly one.

@@ -9,14 +9,15 @@ use std::{
 
 use tracing::{Span, field::Empty, info, info_span, warn};
 use xdp_client::error_chain;
+use xdp_core::tables::MAX_PROBLEMS;
 use xdp_crds::XdpNodeStateStatus;
-use xdp_plan::{nics::NicSelector, report::Problem};
+use xdp_plan::{compile::Shares, nics::NicSelector, report::Problem};
 
 use crate::{
     datapath::Datapath,
     node::system,
     reconcile::{
-        problem_log::ProblemLog,
+        problem_log::{ProblemLog, shared_out},
         reconciler::{Outcome, Reconciler, Report, Resync},
     },
     report::{explain::ProgrammedRules, metrics::AgentMetrics, serve::AgentHealth},
@@ -47,11 +48,11 @@ impl Agent {
     pub(super) fn new(
         datapath: Datapath,
         source: ObjectSource,
-        selector: NicSelector,
+        (selector, shares): (NicSelector, Shares),
         listeners: Listeners,
     ) -> Self {
         Self {
-            reconciler: Reconciler::new(datapath, selector),
+            reconciler: Reconciler::new(datapath, selector, shares),
             source,
             problem_log: ProblemLog::default(),
             listeners,
@@ -84,7 +85,7 @@ impl Agent {
             (Outcome::Done, problems)
         };
         let Listeners { health, metrics, .. } = &self.listeners;
-        metrics.reconciled(outcome == Outcome::Done, started.elapsed());
+        metrics.reconciled(outcome != Outcome::Requeue, started.elapsed());
         metrics.problems(problems.len());
         health.reconciled(objects.is_some());
         outcome
@@ -127,10 +128,10 @@ impl Agent {
 
     /// The log first: a problem in the status is found there.
     fn report_problems(&mut self, problems: &BTreeSet<Problem>, took: Duration) {
-        let list: Vec<Problem> = problems.iter().cloned().collect();
+        let list = shared_out(problems, MAX_PROBLEMS as usize);
         if self.problem_log.update(problems.clone()) {
             let milliseconds = took.as_millis() as u64;
-            info!(problems = list.len(), milliseconds, "reconciled");
+            info!(problems = problems.len(), milliseconds, "reconciled");
         }
         if let Err(error) = self.reconciler.kernel().set_problems(&list) {
             warn!(error = %error_chain(&error), "cannot write the problems for `status`");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use xdp_crds::{NicState, XdpNodeStateStatus};
 use xdp_plan::{
     attach::{Moves, Refused, pod_problems},
-    compile::Compiler,
+    compile::{Compiler, Shares},
     diff::Differ,
     installed::Installed,
     nics::{NicSelector, states},
@@ -30,6 +30,8 @@ use crate::{
 pub(super) enum Outcome {
     /// Everything that can be programmed is.
     Done,
+    /// Policies are left to compile: the next turn goes on.
+    Pending,
     /// Something failed that may succeed later.
     Requeue,
 }
@@ -56,6 +58,8 @@ pub(super) struct Reconciler<K> {
 pub(super) struct Kept {
     /// Policies that have not changed are not compiled again.
     pub(super) compiler: Compiler,
+    /// Whether the compiler knows what was programmed when the agent started.
+    adopted: bool,
     /// Blocks that have not changed are not compared again.
     pub(super) differ: Differ,
     /// Since when flows are quiet: only time tells whether a pod has drained.
@@ -84,11 +88,15 @@ pub(super) struct Report {
 }
 
 impl<K: Kernel> Reconciler<K> {
-    pub(super) fn new(kernel: K, selector: NicSelector) -> Self {
+    pub(super) fn new(kernel: K, selector: NicSelector, shares: Shares) -> Self {
+        let kept = Kept {
+            compiler: Compiler::new(shares),
+            ..Kept::default()
+        };
         Self {
             kernel,
             selector,
-            kept: Kept::default(),
+            kept,
             view: None,
         }
     }
@@ -147,6 +155,9 @@ impl<K: Kernel> Reconciler<K> {
         problems: BTreeSet<Problem>,
     ) -> Report {
         let targets = targets_with(&objects.policies, &objects.pods, &view.facts, holders);
+        if !std::mem::replace(&mut self.kept.adopted, true) {
+            self.kept.compiler.adopt(&tables);
+        }
         let known = (&targets, &*view.facts);
         let draining = self.kept.flows.keep_draining(&mut self.kernel, &tables, known);
         view.read_pods(&mut self.kernel, &targets, &draining);
@@ -194,7 +205,8 @@ impl<K: Kernel> Reconciler<K> {
             desired,
             installed,
         } = converged;
-        let programmed = installed.is_ok() && !failures.iter().any(|problem| problem.object == TABLES);
+        let programmed =
+            installed.is_ok() && !desired.pending && !failures.iter().any(|problem| problem.object == TABLES);
         failures.extend(decision.failures.iter().cloned());
         failures.extend(pod_problems(&desired, true));
         problems.extend(failures.iter().cloned());
@@ -222,10 +234,12 @@ impl<K: Kernel> Reconciler<K> {
             problems: &problems,
         });
         Report {
-            outcome: if failures.is_empty() {
-                Outcome::Done
-            } else {
+            outcome: if !failures.is_empty() {
                 Outcome::Requeue
+            } else if desired.pending {
+                Outcome::Pending
+            } else {
+                Outcome::Done
             },
             problems,
             status,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use xdp_agent::datapath::Datapath;
 use xdp_plan::{
-    compile::Compiler,
+    compile::compile,
     desired::Desired,
     diff::diff,
     facts::{Deliveries, NodeFacts, Readiness},
@@ -51,7 +51,7 @@ pub(crate) fn desired(yaml: &str) -> Desired {
     );
     let desired = Desired {
         stations: Some(test_stations()),
-        ..Compiler::default().compile(&found, &BTreeMap::from([(DEVICE, ready)]))
+        ..compile(&found, &BTreeMap::from([(DEVICE, ready)]))
     };
     assert_eq!((found.problems, &desired.problems), (Vec::new(), &Vec::new()));
     desired

@@ -27,6 +27,7 @@ mod restart;
 mod reuse;
 mod rights;
 mod stations;
+mod tenants;
 mod traffic;
 mod unparsed;
 mod upgrade;

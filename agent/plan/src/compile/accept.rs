@@ -1,27 +1,43 @@
-//! Applies the limits: accepts pods and policies, and refuses those over a limit, deterministically.
+//! Applies the limits: accepts pods and policies, and refuses those over a limit or over the share of their
+//! namespace.
+//!
+//! `priority` orders the rules of a pod, and nothing here: what is programmed comes first, then the older
+//! policy. Each namespace is judged for itself, and the result does not depend on what other namespaces ask
+//! for, beyond its share.
 
+mod pods;
 mod search;
+mod tenant;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::Arc,
 };
 
-use search::Search;
-use xdp_core::tables::{MAX_ADDRESSES, MAX_SLOTS};
-
+pub(super) use self::search::{Answer, Question};
+use self::{search::Found, tenant::Tenant};
 use super::{
     Compiler, Key,
     compiled::Compiled,
+    identity,
     known::{Known, Labels},
-    limits::{Excess, Limit},
+    limits::Excess,
+    shares::{Allotment, Demand, allot, sure},
+    usage::{SHARED, Usage},
+    work::Turn,
 };
 use crate::{
     policy::Policy,
     report::Problem,
     targets::{Target, Targets},
 };
+
+/// Results of compilations, and of searches that refused something.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    pub(super) compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
+    pub(super) searches: BTreeMap<Question, Answer>,
+}
 
 /// The accepted targets and policies.
 #[derive(Default)]
@@ -33,86 +49,175 @@ pub(super) struct Accepted<'a> {
     /// Rules with counters, by policy.
     pub(super) counted: Vec<Labels>,
     pub(super) problems: Vec<Problem>,
-    /// All compiled rules, including those of the search.
-    pub(super) compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
+    /// All that was looked up, or found again.
+    pub(super) results: Results,
+    /// The accepted policies, with the numbers of their contents.
+    pub(super) policies: Vec<((String, String), u64)>,
+    /// The namespaces whose policies are not all compiled yet.
+    pub(super) pending: BTreeSet<String>,
 }
 
-pub(super) fn accept<'a>(all: &'a Targets, compiler: &Compiler) -> Accepted<'a> {
+/// A namespace, and what was found about its policies.
+struct Judged<'a> {
+    tenant: Tenant<'a>,
+    found: Found<'a>,
+}
+
+pub(super) fn accept<'a>(all: &'a Targets, compiler: &'a Compiler, turn: &mut Turn) -> Accepted<'a> {
     let mut accepted = Accepted::default();
-    accepted.take_targets(&all.targets);
-    let selecting = accepted.targets.iter().flat_map(|target| &target.policies);
-    let used: BTreeSet<*const Policy> = selecting.map(Arc::as_ptr).collect();
-    let (used, unused): (Vec<_>, Vec<_>) = all
-        .policies
-        .iter()
-        .partition(|policy| used.contains(&Arc::as_ptr(policy)));
-    let known = |policies: Vec<&Arc<Policy>>| -> Vec<&Arc<Known>> {
-        policies
-            .into_iter()
-            .filter_map(|policy| compiler.known(policy))
-            .collect()
-    };
-    let (used, unused) = (known(used), known(unused));
-    accepted.take_policies(used, compiler);
-    for known in unused {
-        accepted.keep_counters(known);
+    accepted.targets = pods::fitting(&all.targets, compiler, &mut accepted.problems);
+    let mut judged = judge(&mut accepted, all, compiler, turn);
+    share_out(&mut accepted.results, &mut judged, compiler, turn);
+    judged.sort_by_key(|one| one.tenant.namespace);
+    accepted.rules_of = vec![None; accepted.targets.len()];
+    for Judged { tenant, found } in judged {
+        accepted.take(&tenant, found, compiler);
     }
     accepted
 }
 
-impl<'a> Accepted<'a> {
-    fn take_targets(&mut self, targets: &'a [Target]) {
-        let mut addresses = BTreeSet::<IpAddr>::new();
-        for target in targets {
-            if self.targets.len() >= MAX_SLOTS as usize {
-                self.problems
-                    .push(pod_limit(target, "MAX_SLOTS", MAX_SLOTS, "target pods"));
-            } else if addresses.len() + target.addresses.len() > MAX_ADDRESSES as usize {
-                let counted = "addresses of target pods";
-                self.problems
-                    .push(pod_limit(target, "MAX_ADDRESSES", MAX_ADDRESSES, counted));
-            } else {
-                addresses.extend(&target.addresses);
-                self.targets.push(target);
-            }
+/// Judges each namespace as if it were alone. Those who did the least in earlier turns come first, then those
+/// with the fewest rules.
+fn judge<'a>(
+    accepted: &mut Accepted<'a>,
+    all: &'a Targets,
+    compiler: &'a Compiler,
+    turn: &mut Turn,
+) -> Vec<Judged<'a>> {
+    let mut tenants = tenant::tenants(&accepted.targets, &all.policies, compiler);
+    tenants.sort_by_key(|tenant| (compiler.served.units(tenant.namespace), tenant.size()));
+    let most = Usage(SHARED.map(|limit| compiler.shares.most(limit.value())));
+    let weight = |tenant: &Tenant<'_>| compiler.shares.weight(tenant.namespace);
+    let weights = tenants.iter().map(|tenant| u64::from(weight(tenant))).sum();
+    let mut search = |tenant: Tenant<'a>| {
+        let candidates = tenant.candidates.clone();
+        let mut found = tenant.search(candidates, &most, &mut accepted.results, turn);
+        for refused in found
+            .refused
+            .iter_mut()
+            .filter(|refused| refused.is_of_namespace())
+        {
+            let limit = refused.excess.limit;
+            refused.share = Some(Allotment {
+                sure: sure(limit.value(), most.of_limit(limit), (weight(&tenant), weights)),
+                allowed: most.of_limit(limit),
+            });
         }
-    }
+        Judged { tenant, found }
+    };
+    tenants.into_iter().map(&mut search).collect()
+}
 
-    /// Accepts as many policies as fit, in order.
-    fn take_policies(&mut self, used: Vec<&Arc<Known>>, compiler: &Compiler) {
-        let mut kept = Vec::new();
-        let mut rules = 0;
-        for known in used {
-            match Limit::Rules.check(rules + known.labels.len()) {
-                Ok(()) => {
-                    rules += known.labels.len();
-                    kept.push(known);
-                }
-                Err(excess) => self.problems.push(excess.problem(&known.policy, None)),
-            }
-        }
-        let mut search = Search::new(&self.targets, compiler);
-        self.rules_of = search.narrow(&mut kept, &mut self.problems);
-        self.compiled = search.compiled;
-        self.counted = kept.iter().map(|known| Arc::clone(&known.labels)).collect();
+/// Makes room where the namespaces together need more than there is.
+fn share_out(results: &mut Results, judged: &mut [Judged<'_>], compiler: &Compiler, turn: &mut Turn) {
+    let total = |index: usize| judged.iter().map(|one| one.found.usage.0[index]).sum::<usize>();
+    if (0..SHARED.len()).all(|index| total(index) <= SHARED[index].value()) {
+        return;
     }
-
-    /// Keeps the counters of a policy without pods: they exist before the first pod and after the last one.
-    fn keep_counters(&mut self, known: &Known) {
-        let counted: usize = self.counted.iter().map(|labels| labels.len()).sum();
-        if counted + known.labels.len() <= Limit::Rules.value() {
-            self.counted.push(Arc::clone(&known.labels));
+    let held: Vec<Usage> = judged
+        .iter()
+        .map(|one| one.tenant.held_usage(&one.found, results, turn))
+        .collect();
+    let allotted = SHARED.map(|limit| {
+        let index = limit as usize;
+        let demands = judged.iter().zip(&held).map(|(one, held)| Demand {
+            weight: compiler.shares.weight(one.tenant.namespace),
+            held: held.0[index].min(one.found.usage.0[index]),
+            wanted: one.found.usage.0[index],
+        });
+        let demands: Vec<Demand> = demands.collect();
+        allot(limit.value(), compiler.shares.most(limit.value()), &demands)
+    });
+    for (position, one) in judged.iter_mut().enumerate() {
+        let allotments = allotted.each_ref().map(|of_limit| of_limit[position]);
+        let allowed = Usage(allotments.map(|one| one.allowed));
+        if one.found.usage.check(&allowed).is_err() {
+            one.limit(&allotments, &allowed, results, turn);
         }
     }
 }
 
-fn pod_limit(target: &Target, limit: &str, value: u32, counted: &str) -> Problem {
+impl Judged<'_> {
+    /// Searches again among what was found to fit, now within what is allotted.
+    fn limit(
+        &mut self,
+        allotments: &[Allotment; SHARED.len()],
+        allowed: &Usage,
+        results: &mut Results,
+        turn: &mut Turn,
+    ) {
+        let kept = std::mem::take(&mut self.found.kept);
+        let mut found = self.tenant.search(kept, allowed, results, turn);
+        for refused in &mut found.refused {
+            refused.share = Some(allotments[refused.excess.limit as usize]);
+        }
+        found.refused.splice(..0, self.found.refused.drain(..));
+        found.pending |= self.found.pending;
+        self.found = found;
+    }
+}
+
+impl<'a> Accepted<'a> {
+    fn take(&mut self, tenant: &Tenant<'a>, found: Found<'a>, compiler: &Compiler) {
+        if found.pending {
+            self.wait(tenant, compiler);
+            return;
+        }
+        let refused = found.refused.iter();
+        self.problems
+            .extend(refused.map(|one| one.problem(tenant.namespace)));
+        for (target, rules) in tenant.targets.iter().zip(found.rules) {
+            self.rules_of[*target] = rules;
+        }
+        self.counted
+            .extend(found.kept.iter().map(|known| Arc::clone(&known.labels)));
+        self.policies
+            .extend(found.kept.iter().map(|known| (name(&known.policy), known.number)));
+    }
+
+    /// Leaves a namespace as it was until its rules are compiled. New pods get the programmed rules.
+    fn wait(&mut self, tenant: &Tenant<'a>, compiler: &Compiler) {
+        self.pending.insert(tenant.namespace.to_owned());
+        let is_programmed =
+            |known: &Arc<Known>| compiler.admitted.get(&name(&known.policy)) == Some(&known.number);
+        for (position, target) in tenant.targets.iter().enumerate() {
+            let identity = identity(self.targets[*target]);
+            let before = compiler.last.get(&identity).cloned();
+            let known = || {
+                let key = tenant.key(position, is_programmed);
+                compiler.compiled.get(&key).cloned()?.ok()
+            };
+            self.rules_of[*target] = before.or_else(known);
+            let labels = self.rules_of[*target]
+                .iter()
+                .map(|rules| rules.rules.iter().cloned().collect());
+            self.counted.extend(labels);
+        }
+        let held = tenant.candidates.iter().filter_map(|known| {
+            let name = name(&known.policy);
+            let number = *compiler.admitted.get(&name)?;
+            Some((name, number))
+        });
+        self.policies.extend(held);
+        let others = tenant.candidates.iter().filter(|known| !is_programmed(known));
+        self.problems.extend(others.map(|known| pending(&known.policy)));
+    }
+}
+
+/// A policy's namespace and name.
+pub(super) fn name(policy: &Policy) -> (String, String) {
+    (policy.namespace.clone(), policy.name.clone())
+}
+
+/// The reason of policies that wait for their turn.
+pub const PENDING: &str = "Pending";
+
+fn pending(policy: &Policy) -> Problem {
     Problem::new(
-        target.pod.to_string(),
-        limit,
-        format!(
-            "the limit {limit} is {value} {counted} per node, and is reached; no rule applies to this pod"
-        ),
-        "select fewer pods, or spread them over more nodes",
+        policy.to_string(),
+        PENDING,
+        "the policies of this namespace are being compiled, some in each turn; until then its pods keep the programmed \
+         rules",
+        "wait; if this is often so, use fewer rules and networks for each pod",
     )
 }

@@ -4,36 +4,55 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     compiled::Compiled,
+    cost::{Cost, measure},
     flat::Flat,
     known::Known,
     limits::{Excess, Limit},
     paint::Painter,
     sources::{LAST_V4, LAST_V6},
-    sweep::Sets,
+    sweep::{Sets, Toggle, toggles},
     tree::Builder,
 };
 use crate::policy::Protocol;
 
-/// Compiles policies, in order. `named` are the pod's named ports.
-pub(super) fn build(
-    policies: &[&Arc<Known>],
-    named: &BTreeMap<(String, Protocol), u16>,
-) -> Result<Compiled, Excess> {
-    let flat = Flat::new(policies, named);
-    Limit::Rules.check(flat.rules.len())?;
-    let mut sets = Sets::default();
-    let v4 = sets.sweep(flat.sources.iter().map(|set| &set.v4[..]), LAST_V4)?;
-    let v6 = sets.sweep(flat.sources.iter().map(|set| &set.v6[..]), LAST_V6)?;
-    let mut painter = Painter::new(&flat);
-    let mut builder = Builder::default();
-    let classes = classes(&flat, &sets.list(), &mut painter, &mut builder)?;
-    builder.sources_v4(&merged(v4, &classes))?;
-    builder.sources_v6(&merged(v6, &classes))?;
-    Ok(Compiled {
-        rules: painter.labels,
-        actions: painter.actions,
-        ..builder.compiled
-    })
+/// A pod's policies before they are compiled: what that costs is known.
+pub(super) struct Prepared {
+    flat: Flat,
+    v4: Vec<Toggle>,
+    v6: Vec<Toggle>,
+    pub(super) cost: Cost,
+}
+
+impl Prepared {
+    /// Prepares policies, in order. `named` are the pod's named ports.
+    pub(super) fn new(
+        policies: &[&Arc<Known>],
+        named: &BTreeMap<(String, Protocol), u16>,
+    ) -> Result<Self, Excess> {
+        let flat = Flat::new(policies, named);
+        Limit::Rules.check(flat.rules.len())?;
+        let v4 = toggles(flat.sources.iter().map(|set| &set.v4[..]), LAST_V4);
+        let v6 = toggles(flat.sources.iter().map(|set| &set.v6[..]), LAST_V6);
+        let cost = measure(&flat, [&v4, &v6], Painter::new(&flat).intervals())?;
+        Ok(Self { flat, v4, v6, cost })
+    }
+
+    /// Compiles the policies.
+    pub(super) fn build(self) -> Result<Compiled, Excess> {
+        let Self { flat, v4, v6, .. } = self;
+        let mut sets = Sets::default();
+        let (v4, v6) = (sets.sweep(&v4), sets.sweep(&v6));
+        let mut painter = Painter::new(&flat);
+        let mut builder = Builder::default();
+        let classes = classes(&flat, &sets.list(), &mut painter, &mut builder)?;
+        builder.sources_v4(&merged(v4, &classes))?;
+        builder.sources_v6(&merged(v6, &classes))?;
+        Ok(Compiled {
+            rules: painter.labels,
+            actions: painter.actions,
+            ..builder.compiled
+        })
+    }
 }
 
 /// Builds the class of each set of sources.
@@ -47,12 +66,9 @@ fn classes(
     for (rule, number) in flat.rules.iter().zip(0_u32..) {
         users[rule.sources as usize].push(number);
     }
-    let mut work = 0;
     let class = |set: &&[u32]| {
         let users = set.iter().flat_map(|sources| &users[*sources as usize]);
         let mut rules: Vec<u32> = users.copied().collect();
-        work += rules.len();
-        Limit::Overlaps.check(work)?;
         rules.sort_unstable();
         builder.class(&painter.paint(&rules))
     };

@@ -5,9 +5,10 @@ use std::{
     sync::Arc,
 };
 
+use super::sources::blocks;
 use crate::{
     installed::RuleLabel,
-    policy::{Policy, PortSet, Protocol},
+    policy::{Policy, PortSet, Protocol, Rule, Sources},
 };
 
 /// Labels of a policy's rules, in order.
@@ -23,6 +24,16 @@ pub(super) struct Known {
     pub(super) labels: Labels,
     /// Named ports in the rules.
     names: BTreeSet<(String, Protocol)>,
+    /// Number of rules, networks and ports: what it takes at least to compile the policy.
+    pub(super) size: usize,
+}
+
+fn size(rule: &Rule) -> usize {
+    let networks = match &rule.from {
+        Sources::Any => 1,
+        Sources::Listed(listed) => blocks(listed).map(|block| 1 + block.except.len()).sum(),
+    };
+    1 + networks + rule.ports.len()
 }
 
 impl Known {
@@ -32,7 +43,7 @@ impl Known {
             .flat_map(|before| before.labels.iter())
             .map(|label| (label.rule.as_str(), label))
             .collect();
-        let label = |rule: &crate::policy::Rule| match known.get(rule.name.as_str()) {
+        let label = |rule: &Rule| match known.get(rule.name.as_str()) {
             Some(label) => Arc::clone(label),
             None => Arc::new(RuleLabel {
                 namespace: policy.namespace.clone(),
@@ -54,6 +65,7 @@ impl Known {
             number,
             labels: labels.unwrap_or_else(|| policy.rules.iter().map(label).collect()),
             names: names.collect(),
+            size: policy.rules.iter().map(size).sum(),
             policy: Arc::clone(policy),
         }
     }

@@ -5,6 +5,7 @@ use xdp_core::tables::{
     PORT_LEVELS, PORTS, SOURCE_LEVELS, SOURCES, {self},
 };
 
+use super::shares::Allotment;
 use crate::{policy::Policy, report::Problem};
 
 /// A limit of the compiled rules.
@@ -29,8 +30,10 @@ pub enum Limit {
     Sources,
     /// Intervals of ports for one class and protocol.
     PortIntervals,
-    /// Steps to compile a pod's rules.
+    /// Steps to compile a pod's sources.
     Overlaps,
+    /// Steps to compile a pod's ports.
+    PortSteps,
 }
 
 /// An exceeded limit.
@@ -42,7 +45,7 @@ pub(super) struct Excess {
 
 impl Limit {
     /// All limits.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Rules,
         Self::Actions,
         Self::SourcesV4,
@@ -52,6 +55,7 @@ impl Limit {
         Self::Sources,
         Self::PortIntervals,
         Self::Overlaps,
+        Self::PortSteps,
     ];
 
     /// Returns the name, which is the reason of a problem.
@@ -66,6 +70,7 @@ impl Limit {
             Self::Sources => "MAX_SOURCES",
             Self::PortIntervals => "MAX_PORT_INTERVALS",
             Self::Overlaps => "MAX_OVERLAPS",
+            Self::PortSteps => "MAX_PORT_STEPS",
         }
     }
 
@@ -81,6 +86,7 @@ impl Limit {
             Self::Sources => SOURCES.pow(SOURCE_LEVELS as u32),
             Self::PortIntervals => 1 << 10,
             Self::Overlaps => 1 << 22,
+            Self::PortSteps => 1 << 26,
         }
     }
 
@@ -108,6 +114,9 @@ impl Limit {
             Self::Overlaps => {
                 "rules and networks per pod, counted once for every interval of sources they apply to"
             }
+            Self::PortSteps => {
+                "intervals of ports per pod, counted once for every set of sources that different rules apply to"
+            }
         }
     }
 
@@ -121,7 +130,7 @@ impl Limit {
             Self::Classes | Self::Overlaps => {
                 "let rules share their sources: fewer different networks that overlap, or fewer rules per pod"
             }
-            Self::PortBlocks | Self::PortIntervals => {
+            Self::PortBlocks | Self::PortIntervals | Self::PortSteps => {
                 "use fewer and larger port ranges, or the same ones in several rules"
             }
         }
@@ -145,13 +154,34 @@ impl Excess {
             policy.to_string(),
             limit.name(),
             format!(
-                "the limit {} is {} {}: with this policy {whose} would have at least {found}; policies that come earlier \
-                 count first, and this one is refused whole on this node",
+                "the limit {} is {} {}: with this policy {whose} would have at least {found}; policies in \
+                 force count first, then the older ones, and this one is refused whole on this node",
                 limit.name(),
                 limit.value(),
                 limit.counts(),
             ),
             limit.remedy(),
+        )
+    }
+}
+
+impl Excess {
+    /// Converts to a problem of `policy`, which exceeds the share of its namespace.
+    pub(super) fn of_share(self, policy: &Policy, (namespace, share): (&str, Allotment)) -> Problem {
+        let Self { limit, found } = self;
+        let Allotment { sure, allowed } = share;
+        Problem::new(
+            policy.to_string(),
+            limit.name(),
+            format!(
+                "the limit {} is {} {}, shared out by namespace: `{namespace}` has {sure} for sure, may use {allowed} now, and \
+                 would use {found} with this policy; programmed policies count first, then the older ones, and this one is \
+                 refused whole on this node",
+                limit.name(),
+                limit.value(),
+                limit.counts(),
+            ),
+            format!("{}, or ask the administrator for a larger share", limit.remedy()),
         )
     }
 }

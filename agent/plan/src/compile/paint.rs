@@ -67,6 +67,11 @@ impl<'a> Painter<'a> {
         }
     }
 
+    /// Returns the number of intervals that each class is cut into.
+    pub(super) fn intervals(&self) -> usize {
+        self.columns.iter().map(|column| column.bounds.len()).sum()
+    }
+
     /// Paints the class of `rules`, which are in order.
     pub(super) fn paint(&mut self, rules: &[u32]) -> Painted {
         let mut left: usize = self.columns.iter_mut().map(Column::clear).sum();

@@ -2,42 +2,51 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    limits::{Excess, Limit},
-    sources::Interval,
-};
+use super::sources::Interval;
+
+/// A bound at which a list starts or stops to apply, and the list's number. The intervals of a list are not
+/// adjacent, so the two alternate.
+pub(super) type Toggle = (u128, u32);
+
+/// Returns the bounds of all lists up to `last`, sorted.
+pub(super) fn toggles<'a>(lists: impl Iterator<Item = &'a [Interval]>, last: u128) -> Vec<Toggle> {
+    let mut toggles = Vec::new();
+    for (number, list) in lists.enumerate() {
+        for &(first, end) in list {
+            toggles.push((first, number as u32));
+            if end < last {
+                toggles.push((end + 1, number as u32));
+            }
+        }
+    }
+    toggles.sort_unstable();
+    toggles
+}
 
 /// Sets of sources that contain the same addresses, each with a number.
 #[derive(Default)]
 pub(super) struct Sets {
     numbers: BTreeMap<Vec<u32>, u32>,
-    /// Sum of the sizes of all sets, repetitions included.
-    work: usize,
 }
 
 impl Sets {
-    /// Cuts all addresses up to `last` at the bounds of `lists`. Returns the first address of each interval
-    /// and the number of its set, in ascending order, starting at zero.
-    pub(super) fn sweep<'a>(
-        &mut self,
-        lists: impl Iterator<Item = &'a [Interval]>,
-        last: u128,
-    ) -> Result<Vec<(u128, u32)>, Excess> {
-        let toggles = toggles(lists, last);
+    /// Cuts all addresses at bounds. Returns the first address of each interval and the number of its set, in
+    /// ascending order, starting at zero.
+    pub(super) fn sweep(&mut self, toggles: &[Toggle]) -> Vec<(u128, u32)> {
         let mut active = BTreeSet::new();
         let mut parts = Vec::new();
-        let mut toggles = toggles.into_iter().peekable();
+        let mut toggles = toggles.iter().peekable();
         let mut at = 0;
         loop {
             while let Some((_, number)) = toggles.next_if(|toggle| toggle.0 == at) {
-                if !active.remove(&number) {
-                    active.insert(number);
+                if !active.remove(number) {
+                    active.insert(*number);
                 }
             }
-            parts.push((at, self.number(&active)?));
+            parts.push((at, self.number(&active)));
             match toggles.peek() {
                 Some((next, _)) => at = *next,
-                None => return Ok(parts),
+                None => return parts,
             }
         }
     }
@@ -51,29 +60,11 @@ impl Sets {
         list
     }
 
-    fn number(&mut self, active: &BTreeSet<u32>) -> Result<u32, Excess> {
-        self.work += active.len();
-        Limit::Overlaps.check(self.work)?;
+    fn number(&mut self, active: &BTreeSet<u32>) -> u32 {
         let next = self.numbers.len() as u32;
-        Ok(*self
+        *self
             .numbers
             .entry(active.iter().copied().collect())
-            .or_insert(next))
+            .or_insert(next)
     }
-}
-
-/// A bound at which a list starts or stops to apply. The intervals of a list are not adjacent, so the two
-/// alternate.
-fn toggles<'a>(lists: impl Iterator<Item = &'a [Interval]>, last: u128) -> Vec<(u128, u32)> {
-    let mut toggles = Vec::new();
-    for (number, list) in lists.enumerate() {
-        for &(first, end) in list {
-            toggles.push((first, number as u32));
-            if end < last {
-                toggles.push((end + 1, number as u32));
-            }
-        }
-    }
-    toggles.sort_unstable();
-    toggles
 }

@@ -7,7 +7,7 @@ use super::{
     pods::{Obstacle, PodStatus, Pods},
     short,
 };
-use crate::{nics::reason, policy::Policy, report::Problem, resolve::NodePolicy};
+use crate::{compile::PENDING, nics::reason, policy::Policy, report::Problem, resolve::NodePolicy};
 
 /// The reason why a policy is not programmed, one of [`node`], and a message.
 type PolicyObstacle = (&'static str, String);
@@ -77,7 +77,7 @@ fn not_newest(node_policy: &NodePolicy) -> Option<PolicyObstacle> {
     Some((reason, with_remedy(problem)))
 }
 
-/// Reports that the policy exceeds a limit.
+/// Reports that the policy exceeds a limit, or waits for its turn.
 fn over_limit(reconciled: &Reconciled<'_>, policy: &Policy) -> Option<PolicyObstacle> {
     let tables = reconciled.tables.as_ref().ok()?;
     let object = policy.to_string();
@@ -86,6 +86,9 @@ fn over_limit(reconciled: &Reconciled<'_>, policy: &Policy) -> Option<PolicyObst
         .problems
         .iter()
         .find(|problem| problem.object == object)?;
+    if problem.reason == PENDING {
+        return Some((node::PENDING, with_remedy(problem)));
+    }
     Some((node::LIMIT_EXCEEDED, with_remedy(problem)))
 }
 

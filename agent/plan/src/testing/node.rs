@@ -16,7 +16,7 @@ use crate::{
     nics::Stations,
     pod::Pod,
     policy::Policy,
-    targets::targets,
+    targets::{Targets, targets},
 };
 
 /// MTU of a [`pair`].
@@ -105,7 +105,21 @@ pub fn plan_with(
     assert_eq!(found.problems, Vec::new());
     Desired {
         stations: Some(test_stations()),
-        ..compiler.compile(&found, &ready)
+        ..compile_all(compiler, &found, &ready)
+    }
+}
+
+/// Compiles in as many turns as it takes.
+pub fn compile_all(
+    compiler: &mut Compiler,
+    targets: &Targets,
+    deliveries: &BTreeMap<u32, Deliveries>,
+) -> Desired {
+    loop {
+        let desired = compiler.compile(targets, deliveries);
+        if !desired.pending {
+            return desired;
+        }
     }
 }
 

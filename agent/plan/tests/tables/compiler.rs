@@ -44,7 +44,7 @@ fn unused_results_are_dropped() {
     let mut compiler = Compiler::default();
     let (policies, pods) = one_each(80);
     let first = rules(&mut compiler, &policies, &pods).swap_remove(0);
-    assert_eq!(Arc::strong_count(&first), 2);
+    assert!(Arc::strong_count(&first) > 1);
     rules(&mut compiler, &policies, &pods[1..]);
     assert_eq!(Arc::strong_count(&first), 1);
 }

@@ -152,7 +152,7 @@ fn a_node_has_records_for_half_of_the_action_numbers() {
     };
     assert_eq!(
         (problem.object.as_str(), problem.reason.as_str()),
-        ("XdpPolicy n32/p", "MAX_ACTIONS")
+        ("XdpPolicy n07/p", "MAX_ACTIONS")
     );
     assert_eq!(desired.pods.len(), 32);
 }

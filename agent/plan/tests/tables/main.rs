@@ -12,4 +12,5 @@ mod sets;
 mod shapes;
 mod sharing;
 mod speed;
+mod tenants;
 mod verdicts;

@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 pub(crate) use xdp_plan::testing::fixture::policy;
 use xdp_plan::{
-    compile::Compiler,
+    compile::compile,
     desired::Desired,
     facts::NodeFacts,
     pod::Pod,
@@ -89,7 +89,7 @@ pub(crate) fn targets_of(policies: &[Policy], pods: &[Pod]) -> Targets {
 pub(crate) fn desired(policies: &[Policy], pods: &[Pod]) -> Desired {
     Desired {
         stations: Some(test_stations()),
-        ..Compiler::default().compile(&targets_of(policies, pods), &BTreeMap::new())
+        ..compile(&targets_of(policies, pods), &BTreeMap::new())
     }
 }
 

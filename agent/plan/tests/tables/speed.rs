@@ -14,7 +14,7 @@ use xdp_plan::{
     policy::Protocol,
     programmed::Programmed,
     targets::Targets,
-    testing::{model::TableModel, workload},
+    testing::{model::TableModel, node::compile_all, workload},
 };
 
 use crate::{
@@ -58,7 +58,7 @@ fn timed<T>(what: &str, mut work: impl FnMut() -> T) -> T {
 }
 
 fn compile(compiler: &mut Compiler, targets: &Targets) -> Desired {
-    let desired = compiler.compile(targets, &BTreeMap::new());
+    let desired = compile_all(compiler, targets, &BTreeMap::new());
     assert_eq!(desired.problems, []);
     desired
 }

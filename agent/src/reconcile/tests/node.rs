@@ -4,6 +4,7 @@ use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 
 use xdp_crds::{NicState, PolicyState};
 use xdp_plan::{
+    compile::Shares,
     facts::NodeFacts,
     manifests::{ManifestObject, parse},
     nics::{Driver, HostLink, NicFacts, NicSelector},
@@ -43,7 +44,7 @@ impl Node {
         };
         let kernel = FakeKernel::new(facts, NICS.map(nic).to_vec());
         Self {
-            reconciler: Reconciler::new(kernel, selector(&["nic*"])),
+            reconciler: Reconciler::new(kernel, selector(&["nic*"]), Shares::default()),
             objects,
         }
     }
@@ -79,7 +80,7 @@ impl Node {
     pub(super) fn restart(&mut self, selected: &[&str]) {
         let mut kernel = self.kernel().clone();
         kernel.dies_after = None;
-        self.reconciler = Reconciler::new(kernel, selector(selected));
+        self.reconciler = Reconciler::new(kernel, selector(selected), Shares::default());
     }
 }
 

@@ -25,21 +25,21 @@ fn of_policies_that_exceed_the_capacity_together_the_later_is_refused_completely
     let (fixture, pod) = fixture();
     let many = many_ports();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    fixture.policy_with("many", &format!("{GAME}\npriority: 900"), &many);
+    fixture.policy_with("swarm", &format!("{GAME}\npriority: 900"), &many);
     let agent = fixture.start(&["server"]);
     let words = [
         "MAX_PORT_INTERVALS is 1024",
         "between the bounds of all port ranges",
         "games/server",
     ];
-    is_reported(&agent, "XdpPolicy games/many", "MAX_PORT_INTERVALS", &words);
+    is_reported(&agent, "XdpPolicy games/swarm", "MAX_PORT_INTERVALS", &words);
     programmed(&fixture, &pod, 42);
     only_mark(&fixture.deliver(&pod, at(pod.v4(), 2 * PORTS.start), 20), 0, 20);
 
     fixture.manifests.remove("policy-players.yaml").unwrap();
     agent.wait_for("the policy fits", |status| {
         status
-            .problem("XdpPolicy games/many", "MAX_PORT_INTERVALS")
+            .problem("XdpPolicy games/swarm", "MAX_PORT_INTERVALS")
             .is_none()
             && status.ready("server")
     });

@@ -1,0 +1,106 @@
+//! What it costs to compile a pod's rules. It is counted before any block is built.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+};
+
+use super::{
+    flat::Flat,
+    limits::{Excess, Limit},
+    sweep::Toggle,
+};
+
+/// The steps that [`super::build::build`] will take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// Bounds of networks.
+    toggles: usize,
+    /// Sets of sources that apply, summed over all intervals of sources.
+    overlaps: usize,
+    /// Distinct sets of sources.
+    sets: usize,
+    /// Rules, summed over the distinct sets.
+    rules: usize,
+    /// Intervals of ports, summed over the distinct sets.
+    ports: usize,
+}
+
+impl Cost {
+    /// Returns the cost in units of about 20 ns.
+    pub(super) const fn units(&self) -> usize {
+        4 * self.toggles + self.overlaps + self.rules + self.ports / 4
+    }
+}
+
+/// Counts the steps, and checks the limits of them. `ports`: the intervals of ports that each set is cut
+/// into.
+pub(super) fn measure(flat: &Flat, families: [&[Toggle]; 2], ports: usize) -> Result<Cost, Excess> {
+    let mut rules_of = vec![0; flat.sources.len()];
+    for rule in &flat.rules {
+        rules_of[rule.sources as usize] += 1;
+    }
+    let mut count = Counter {
+        keys: RandomState::new(),
+        rules_of,
+        seen: HashSet::new(),
+        cost: Cost::default(),
+        ports,
+    };
+    for toggles in families {
+        count.family(toggles)?;
+    }
+    Ok(count.cost)
+}
+
+/// Recognises sets by the sum of their elements' keys, so that no set has to be built. The keys are random,
+/// and nobody can choose sets that are taken for each other.
+struct Counter {
+    keys: RandomState,
+    rules_of: Vec<usize>,
+    seen: HashSet<u64>,
+    cost: Cost,
+    ports: usize,
+}
+
+impl Counter {
+    fn family(&mut self, toggles: &[Toggle]) -> Result<(), Excess> {
+        self.cost.toggles += toggles.len();
+        let mut active = vec![false; self.rules_of.len()];
+        let (mut sets, mut rules, mut sum) = (0_usize, 0_usize, 0_u64);
+        let mut at = 0;
+        // The interval that starts at zero exists, whether or not something is toggled there.
+        let mut rest = toggles;
+        loop {
+            while let Some((first, tail)) = rest.split_first().filter(|(first, _)| first.0 == at) {
+                let number = first.1 as usize;
+                let key = self.keys.hash_one(number);
+                active[number] = !active[number];
+                if active[number] {
+                    (sets, rules, sum) = (sets + 1, rules + self.rules_of[number], sum.wrapping_add(key));
+                } else {
+                    (sets, rules, sum) = (sets - 1, rules - self.rules_of[number], sum.wrapping_sub(key));
+                }
+                rest = tail;
+            }
+            self.interval(sets, rules, sum)?;
+            match rest.first() {
+                Some(next) => at = next.0,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn interval(&mut self, sets: usize, rules: usize, sum: u64) -> Result<(), Excess> {
+        self.cost.overlaps += sets;
+        Limit::Overlaps.check(self.cost.overlaps)?;
+        if self.seen.insert(sum) {
+            self.cost.sets += 1;
+            self.cost.rules += rules;
+            Limit::Overlaps.check(self.cost.rules)?;
+            self.cost.ports += self.ports;
+            Limit::PortSteps.check(self.cost.ports)?;
+        }
+        Ok(())
+    }
+}
