@@ -58,15 +58,17 @@ pub struct XdpNodeStateStatus {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub nics: Vec<NicState>,
-    /// Policies that select at least one pod of this node, by namespace and name.
+    /// Policies that select at least one pod of this node, by namespace and name; at most 1,000, of each
+    /// namespace as many as of the others.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<PolicyState>,
-    /// Selected pods with a problem, by namespace and name; at most 100.
+    /// Selected pods with a problem, by namespace and name; at most 100, of each namespace as many as of the
+    /// others.
     #[serde(default)]
     #[schemars(length(max = limits::PROBLEMS), extend("x-kubernetes-list-type" = "atomic"))]
     pub pods: Vec<PodState>,
-    /// Other problems; at most 100.
+    /// Other problems; at most 100, of each namespace as many as of the others.
     #[serde(default)]
     #[schemars(length(max = limits::PROBLEMS), extend("x-kubernetes-list-type" = "atomic"))]
     pub problems: Vec<Problem>,

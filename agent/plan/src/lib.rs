@@ -33,6 +33,7 @@ pub mod diff;
 pub mod drain;
 pub mod explain;
 pub mod facts;
+pub mod fair;
 pub mod hook;
 pub mod installed;
 pub mod manifests;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{info, warn};
-use xdp_plan::report::Problem;
+use xdp_plan::{fair::in_turns, report::Problem};
 
 /// Problems of one kind up to which each has a line of its own.
 const LINES: usize = 3;
@@ -46,8 +46,10 @@ impl ProblemLog {
 fn lines<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<(&'a Problem, usize)> {
     let mut kinds: BTreeMap<(&str, &str), Vec<&Problem>> = BTreeMap::new();
     for problem in problems {
-        let kind = problem.object.split('/').next().unwrap_or_default();
-        kinds.entry((kind, &problem.reason)).or_default().push(problem);
+        kinds
+            .entry((kind(problem), &problem.reason))
+            .or_default()
+            .push(problem);
     }
     let lines = kinds.into_values().flat_map(|alike| {
         let (shown, others) = if alike.len() > LINES {
@@ -63,21 +65,17 @@ fn lines<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<(&'a Problem, u
     lines.collect()
 }
 
-/// Returns no more than `most` problems, of each kind as many as of the others.
+/// Returns no more than `most` problems, of each kind and namespace as many as of the others.
 pub(super) fn shared_out(problems: &BTreeSet<Problem>, most: usize) -> Vec<Problem> {
-    let mut kinds: BTreeMap<&str, Vec<&Problem>> = BTreeMap::new();
-    for problem in problems {
-        let kind = problem.object.split('/').next().unwrap_or_default();
-        kinds.entry(kind).or_default().push(problem);
-    }
-    let longest = kinds.values().map(Vec::len).max().unwrap_or_default();
-    let in_turns = (0..longest).flat_map(|turn| kinds.values().filter_map(move |alike| alike.get(turn)));
-    let mut shown: Vec<Problem> = in_turns
-        .take(most)
-        .map(|problem| Problem::clone(problem))
-        .collect();
-    shown.sort_unstable();
-    shown
+    in_turns(problems, most, |problem| kind(problem))
+        .into_iter()
+        .cloned()
+        .collect()
+}
+
+/// The kind and the namespace of a problem's object.
+fn kind(problem: &Problem) -> &str {
+    problem.object.split('/').next().unwrap_or_default()
 }
 
 #[cfg(test)]

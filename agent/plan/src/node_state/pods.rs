@@ -8,6 +8,7 @@ use super::{MAX_LISTED, Reconciled, TABLES, TableState, selects, short};
 use crate::{
     desired::DesiredPod,
     facts::{NotReady, Readiness},
+    fair::in_turns,
     permission,
     pod::Pod,
     policy::{Delivery, Policy},
@@ -96,8 +97,7 @@ impl<'a> Pods<'a> {
             })
             .collect();
         states.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        states.truncate(MAX_LISTED);
-        states
+        in_turns(states, MAX_LISTED, |state| state.namespace.clone())
     }
 }
 

@@ -3,7 +3,7 @@
 use xdp_crds::{NicMode, PolicyState, Protocol, Ratio, conditions::node};
 
 use super::{
-    Reconciled,
+    Reconciled, Refused,
     pods::{Obstacle, PodStatus, Pods},
     short,
 };
@@ -15,7 +15,7 @@ type PolicyObstacle = (&'static str, String);
 /// Computes a policy's state. Returns `None` when the policy selects no pod of this node.
 pub(super) fn state(
     reconciled: &Reconciled<'_>,
-    pods: &Pods<'_>,
+    (pods, refused): (&Pods<'_>, &Refused<'_>),
     node_policy: &NodePolicy,
 ) -> Option<PolicyState> {
     let policy = node_policy.policy.as_deref()?;
@@ -25,7 +25,7 @@ pub(super) fn state(
     }
     let of_policy: Vec<PolicyObstacle> = [
         not_newest(node_policy),
-        over_limit(reconciled, policy),
+        over_limit(refused, policy),
         nics(reconciled),
         not_read(reconciled),
     ]
@@ -78,14 +78,8 @@ fn not_newest(node_policy: &NodePolicy) -> Option<PolicyObstacle> {
 }
 
 /// Reports that the policy exceeds a limit, or waits for its turn.
-fn over_limit(reconciled: &Reconciled<'_>, policy: &Policy) -> Option<PolicyObstacle> {
-    let tables = reconciled.tables.as_ref().ok()?;
-    let object = policy.to_string();
-    let problem = tables
-        .desired
-        .problems
-        .iter()
-        .find(|problem| problem.object == object)?;
+fn over_limit(refused: &Refused<'_>, policy: &Policy) -> Option<PolicyObstacle> {
+    let problem = refused.get(policy.to_string().as_str())?;
     if problem.reason == PENDING {
         return Some((node::PENDING, with_remedy(problem)));
     }
