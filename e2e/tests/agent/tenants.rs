@@ -34,7 +34,7 @@ status: {{podIPs: [{}]}}
     pod
 }
 
-/// Writes policies of the other namespace with so many rules each, all in one file.
+/// Writes policies of the other namespace with this number of rules each, all in one file.
 fn hostile(
     fixture: &Fixture,
     selector: &str,

@@ -54,7 +54,7 @@ pub(super) fn measure(flat: &Flat, families: [&[Toggle]; 2], ports: usize) -> Re
 }
 
 /// Recognises sets by the sum of their elements' keys, so that no set has to be built. The keys are random,
-/// and nobody can choose sets that are taken for each other.
+/// so a tenant cannot choose sets that are taken for each other.
 struct Counter {
     keys: RandomState,
     rules_of: Vec<usize>,

@@ -1,7 +1,8 @@
 //! Shares out what a limit of the node allows, by namespace.
 //!
 //! Each namespace that uses a table has a part for sure. What others leave free may be borrowed, and is given
-//! back when its owner comes. What is programmed is never displaced by what somebody else wants to borrow.
+//! back when its owner comes. What is programmed is never displaced by what another namespace wants to
+//! borrow.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -13,7 +14,7 @@ pub struct Shares {
 }
 
 impl Default for Shares {
-    /// All namespaces are equal, and one may use a whole table while nobody else needs it.
+    /// All namespaces are equal, and one may use a whole table while the others do not need it.
     fn default() -> Self {
         Self {
             weights: BTreeMap::new(),
@@ -141,9 +142,9 @@ fn fill(mut free: usize, demands: &[Demand], allotted: &mut [Allotment], goal: i
         if weights == 0 || free == 0 {
             return;
         }
-        let round = free as u64;
+        let whole = free as u64;
         for (demand, one) in demands.iter().zip(&mut *allotted) {
-            let part = (round * u64::from(demand.weight) / weights).max(1) as usize;
+            let part = (whole * u64::from(demand.weight) / weights).max(1) as usize;
             let more = part.min(goal(demand).saturating_sub(one.allowed)).min(free);
             one.allowed += more;
             free -= more;
@@ -240,7 +241,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_gets_less_than_its_part_or_more_than_it_wants(demands in demands(), limit in 8..200_usize) {
+        fn a_namespace_gets_its_part_and_no_more_than_it_wants(demands in demands(), limit in 8..200_usize) {
             let allotted = allot(limit, limit, &demands);
             prop_assert!(allotted.iter().map(|one| one.allowed).sum::<usize>() <= limit);
             for (demand, one) in demands.iter().zip(&allotted) {
@@ -250,7 +251,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_stays_free_while_somebody_lacks_it(demands in demands(), limit in 8..200_usize) {
+        fn nothing_stays_free_while_a_namespace_lacks_it(demands in demands(), limit in 8..200_usize) {
             let allotted = allot(limit, limit, &demands);
             let used: usize = allotted.iter().map(|one| one.allowed).sum();
             let lacks = demands.iter().zip(&allotted).any(|(demand, one)| one.allowed < demand.wanted);
@@ -260,7 +261,9 @@ mod tests {
         /// Whatever others hold and want.
         #[test]
         fn a_part_for_sure_depends_on_weights_only(
-            demands in demands(), others in prop::collection::vec((0..60_usize, 0..60_usize), 8), limit in 8..200_usize,
+            demands in demands(),
+            others in prop::collection::vec((0..60_usize, 0..60_usize), 8),
+            limit in 8..200_usize,
         ) {
             let before = allot(limit, limit, &demands)[0];
             let changed = demands.iter().zip(&others).enumerate().map(|(index, (demand, (held, more)))| {
@@ -273,7 +276,9 @@ mod tests {
 
         /// Nothing programmed is displaced while those who come want no more than their parts leave.
         #[test]
-        fn what_is_programmed_stays_if_it_fits_with_the_parts_of_others(demands in demands(), limit in 8..200_usize) {
+        fn what_is_programmed_stays_if_it_fits_with_the_parts_of_others(
+            demands in demands(), limit in 8..200_usize,
+        ) {
             let allotted = allot(limit, limit, &demands);
             let sure: usize = demands.iter().zip(&allotted).map(|(demand, one)| {
                 demand.wanted.min(one.sure).max(demand.held)

@@ -21,7 +21,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Starts a turn for so many namespaces.
+    /// Starts a turn for this number of namespaces.
     pub(super) fn new(namespaces: usize) -> Self {
         Self {
             part: (TURN / 2 / namespaces.max(1)).max(LEAST),
@@ -30,7 +30,7 @@ impl Turn {
         }
     }
 
-    /// Whether a namespace may do work of so many units now. The largest work has more units than a turn, so
+    /// Whether a namespace may do this number of units now. The largest work has more units than a turn, so
     /// it may start as long as anything is left for all.
     pub(super) fn allows(&self, namespace: &str, units: usize) -> bool {
         self.shared > 0 || units <= self.left(namespace)
@@ -59,7 +59,7 @@ impl Served {
         self.0.get(namespace).copied().unwrap_or_default()
     }
 
-    /// Notes what a turn has done. A namespace without work left starts anew.
+    /// Notes what a turn has done. A namespace without work left starts again.
     pub(super) fn note(&mut self, turn: &Turn, pending: impl Iterator<Item = String>) {
         let before = std::mem::take(&mut self.0);
         for namespace in pending {

@@ -47,7 +47,7 @@ fn victim() -> Policy {
     }
 }
 
-/// Policies of the attacker with so many rules each.
+/// Policies of the attacker with this number of rules each.
 fn many(count: usize, rules: usize, from: impl Fn(usize, usize) -> Sources) -> Vec<Policy> {
     let policies = (0..count).map(|number| {
         let rules = (0..rules).map(|index| {
