@@ -8,7 +8,7 @@ HOST := --workspace --exclude 'xdp-*ebpf'
 # How long `make test` fuzzes, in seconds.
 FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test test-mlx5 test-arm64 acceptance acceptance-peer e2e bench bench-nic lint images kube machines setup setup-lint root
+.PHONY: help demo cluster cluster-down test test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images kube machines setup setup-lint root
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -47,6 +47,13 @@ acceptance: root setup ## test a NIC of this machine with the agent (NIC=NAME PE
 
 acceptance-peer: root setup ## be the other end of the wire for `make acceptance` on another machine (INTERFACE=NAME LISTEN=0.0.0.0:9470)
 	@cargo run --quiet --locked -p xdp-e2e --bin acceptance peer --interface '$(INTERFACE)' $(if $(LISTEN),--listen $(LISTEN))
+
+fuzz-tenants: setup ## fuzz the policies of two tenants: compiler, tables, verdicts (MINUTES=10)
+	tools/fuzz --tenants $$(($(or $(MINUTES),10) * 60))
+
+soak-tenant: root setup ## let a random hostile tenant attack another one, and print what that one noticed (MINUTES=60)
+	cargo build --locked -p xdp-agent -p xdp-e2e --bins
+	MINUTES=$(or $(MINUTES),60) cargo test --locked -p xdp-e2e --test agent -- --nocapture tenants::soak
 
 e2e: root kube images ## run the tests on a real Kubernetes alone
 	cargo test --locked -p xdp-e2e --test kubernetes

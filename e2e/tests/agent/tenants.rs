@@ -1,5 +1,7 @@
 //! What one namespace does costs another one nothing: neither rules, nor time, nor its place in the status.
 
+mod soak;
+
 use std::{
     fmt::Write as _,
     net::IpAddr,
@@ -18,6 +20,11 @@ const PORT: u16 = 9999;
 /// A pod of another namespace.
 fn attacker(fixture: &Fixture) -> LabPod {
     let pod = fixture.pod("attacker", "attacker", Style::Ptp, 6);
+    write_attacker(fixture, &pod);
+    pod
+}
+
+fn write_attacker(fixture: &Fixture, pod: &LabPod) {
     let addresses: Vec<String> = pod
         .addresses()
         .map(|ip: IpAddr| format!("{{ip: '{ip}'}}"))
@@ -31,12 +38,17 @@ status: {{podIPs: [{}]}}
         addresses.join(", ")
     );
     fixture.manifests.write("attacker.yaml", &object).unwrap();
-    pod
 }
 
 /// Writes policies of the other namespace with this number of rules each, all in one file.
-fn hostile(
+fn hostile(fixture: &Fixture, selector: &str, size: (usize, usize), from: impl FnMut() -> String) {
+    hostile_file(fixture, "p", selector, size, from);
+}
+
+/// Writes policies whose names start like the file's.
+fn hostile_file(
     fixture: &Fixture,
+    name: &str,
     selector: &str,
     (policies, rules): (usize, usize),
     mut from: impl FnMut() -> String,
@@ -48,7 +60,7 @@ fn hostile(
             "---
 apiVersion: xdp-operator.io/v1alpha1
 kind: XdpPolicy
-metadata: {{namespace: hostile, name: p{number:03}}}
+metadata: {{namespace: hostile, name: {name}{number:03}}}
 spec:
   priority: 0
   podSelector: {selector}
@@ -57,11 +69,13 @@ spec:
         )
         .unwrap();
         for rule in 0..rules {
-            let name = format!("r{rule}");
-            writeln!(text, "  - {{name: {name}, {}action: Redirect}}", from()).unwrap();
+            writeln!(text, "  - {{name: r{rule}, {}action: Redirect}}", from()).unwrap();
         }
     }
-    fixture.manifests.write("hostile.yaml", &text).unwrap();
+    fixture
+        .manifests
+        .write(&format!("hostile-{name}.yaml"), &text)
+        .unwrap();
 }
 
 /// What is redirected arrives, and what is dropped does not.
