@@ -168,7 +168,7 @@ impl<'a> Soak<'a> {
         }
     }
 
-    /// Connections that send nothing, and a scrape beside them.
+    /// Connections that send nothing, and a scrape meanwhile.
     fn connect(&mut self) {
         let server = SocketAddr::new(self.fixture.nic.v4, METRICS_PORT);
         self.idle = match self.idle.take() {

@@ -45,25 +45,25 @@ fn address(tenant: usize) -> IpAddr {
 
 /// Both tenants' policies by name, and one node.
 #[derive(Default)]
-struct World {
+struct Fixture {
     policies: [BTreeMap<String, Arc<Policy>>; 2],
     compiler: Compiler,
     model: TableModel,
 }
 
 fuzz_target!(|input: &[u8]| {
-    let mut world = World::default();
+    let mut fixture = Fixture::default();
     for bytes in input.chunks_exact(STEP).take(8) {
         let step = Step::read(bytes.try_into().expect("of this length"));
-        world.take(&step);
-        world.reconcile();
+        fixture.take(&step);
+        fixture.reconcile();
         for tenant in 0..2 {
-            world.check(&step, tenant);
+            fixture.check(&step, tenant);
         }
     }
 });
 
-impl World {
+impl Fixture {
     fn take(&mut self, step: &Step) {
         let own = &mut self.policies[step.tenant];
         match step.kind {
@@ -98,7 +98,9 @@ impl World {
     }
 
     fn ordered(&self, tenants: &[usize]) -> Vec<Arc<Policy>> {
-        let all = tenants.iter().flat_map(|tenant| self.policies[*tenant].values().cloned());
+        let all = tenants
+            .iter()
+            .flat_map(|tenant| self.policies[*tenant].values().cloned());
         let mut all: Vec<Arc<Policy>> = all.collect();
         all.sort_by(|a, b| a.order().cmp(&b.order()));
         all
@@ -112,7 +114,12 @@ impl World {
             let desired = Self::desire(&mut self.compiler, &all);
             assert_eq!(rules(&desired, 1), rules(&alone, 1));
             let object = format!("XdpPolicy {}/", TENANTS[1]);
-            assert!(!desired.problems.iter().any(|problem| problem.object.starts_with(&object)));
+            assert!(
+                !desired
+                    .problems
+                    .iter()
+                    .any(|problem| problem.object.starts_with(&object))
+            );
             self.apply(&desired);
             if !desired.pending {
                 return;
@@ -161,7 +168,9 @@ impl World {
                 OracleDecision::Decided { policy, rule, .. } => Some((policy, rule)),
                 OracleDecision::Untouched | OracleDecision::UnparsedDrop => None,
             };
-            let accepted = policies.iter().filter(|policy| !refused.contains(policy.to_string().as_str()));
+            let accepted = policies
+                .iter()
+                .filter(|policy| !refused.contains(policy.to_string().as_str()));
             let mut rules = accepted.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
             let first = rules.find(|(_, rule)| matches(rule, source, port));
             let expected = first.map(|(policy, rule)| (policy.name.clone(), rule.name.clone()));

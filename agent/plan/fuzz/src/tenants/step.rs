@@ -46,8 +46,8 @@ impl Step {
             1 => StepKind::Restart,
             _ => StepKind::Put,
         };
-        // The victim stays within its part, half of each table. The other tenant exceeds it now and then: that takes
-        // a second for each input.
+        // The victim stays within its part, half of each table. The other tenant exceeds it now and then:
+        // that takes a second for each input.
         let (most_rules, copies) = match (tenant, copies) {
             (0, 250..) => (100, 330),
             (0, _) => (100, 1 + usize::from(copies) % 4),
@@ -91,7 +91,10 @@ impl Step {
         Rule {
             from: self.sources(number),
             ports: if number % 17 == 0 { Vec::new() } else { vec![ports] },
-            ..fixture::rule(&format!("r{index}"), ACTIONS[(number + self.seed) as usize % 4])
+            ..fixture::rule(
+                &format!("r{index}"),
+                ACTIONS[number.wrapping_add(self.seed) as usize % 4],
+            )
         }
     }
 
@@ -105,7 +108,9 @@ impl Step {
         let network = |one: u32| {
             let mixed = (self.seed ^ number << 5 ^ one).wrapping_mul(0x9e37_79b9);
             let prefix = 1 + (mixed >> 8 & 0xff) as u8 % longest;
-            let cidr = Ipv4Net::new(Ipv4Addr::from(mixed), prefix).expect("at most 32").trunc();
+            let cidr = Ipv4Net::new(Ipv4Addr::from(mixed), prefix)
+                .expect("at most 32")
+                .trunc();
             Source::Block(Block {
                 cidr: cidr.into(),
                 except: Vec::new(),
