@@ -15,13 +15,13 @@ mod listen;
 mod listener;
 mod places;
 mod scrape;
+mod server;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    future::pending,
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, mpsc},
     thread,
@@ -32,19 +32,24 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, rou
 use certificate::Certificate;
 pub use certificate::CertificateError;
 pub use listen::{AccessError, ListenArgs, MetricsAccess};
-use listener::BoundedListener;
+use listener::ListenerLimits;
 use places::PlaceLimits;
 pub use scrape::{Encoder, MetricsSource};
-use tokio::{net::TcpListener, runtime};
+use server::Server;
+use tokio::runtime;
 use tokio_rustls::TlsAcceptor;
-use tracing::error;
 
 use crate::{ConnectError, connect, health::Probes};
 
-/// Concurrent connections for probes. The kubelet has three probes.
-pub const PROBE_CONNECTIONS: usize = 16;
+/// Concurrent connections for probes, in all and from one client (IPv6: from one /64). On a loopback address,
+/// all clients are one, which may have all.
+pub const PROBE_CONNECTIONS: (usize, usize) = (512, 256);
 /// Concurrent connections for metrics, in all and from one client (IPv6: from one /64).
-pub const METRICS_CONNECTIONS: (usize, usize) = (64, 16);
+pub const METRICS_CONNECTIONS: (usize, usize) = (256, 64);
+/// The longest head of a probe. Those of the kubelet have some hundred bytes.
+const PROBE_HEAD: usize = 8 << 10;
+/// The longest head of a scrape. Tokens of identity providers may have some kilobytes.
+const METRICS_HEAD: usize = 32 << 10;
 /// The kernel is read by one thread, each scrape is encoded by one, and one resolves the API server's name.
 const THREADS: usize = scrape::SCRAPES + 2;
 
@@ -103,6 +108,7 @@ pub fn start(
     probes: Option<ProbesDoor>,
     metrics: Option<MetricsDoor>,
 ) -> Result<ServedAddresses, ServerError> {
+    server::raise_descriptor_limit();
     let (sender, started) = mpsc::channel();
     thread::Builder::new()
         .name("http".to_owned())
@@ -129,9 +135,7 @@ fn serve(
             metrics: metrics.as_ref().map(|server| server.address),
         };
         let _ = started.send(Ok(addresses));
-        if let Err(error) = tokio::try_join!(run(probes), run(metrics)) {
-            error!(%error, "the HTTP server failed");
-        }
+        tokio::join!(server::run(probes), server::run(metrics));
         Ok(())
     };
     let result = runtime
@@ -140,15 +144,6 @@ fn serve(
     if let Err(error) = result {
         let _ = started.send(Err(error));
     }
-}
-
-/// A server that listens, and answers when it runs.
-struct Server {
-    listener: StdListener,
-    address: SocketAddr,
-    limits: PlaceLimits,
-    tls: Option<(Arc<Certificate>, TlsAcceptor)>,
-    router: Router,
 }
 
 async fn servers(
@@ -164,16 +159,22 @@ async fn servers(
 }
 
 fn probe_server((address, probes): ProbesDoor) -> Result<Server, ServerError> {
-    let limits = PlaceLimits {
-        total: PROBE_CONNECTIONS,
-        per_network: PROBE_CONNECTIONS,
+    let (total, for_others) = PROBE_CONNECTIONS;
+    let is_loopback = address.ip().to_canonical().is_loopback();
+    let per_network = if is_loopback { total } else { for_others };
+    let limits = ListenerLimits {
+        places: PlaceLimits { total, per_network },
+        longest_head: PROBE_HEAD,
     };
     Server::bind(address, "probes", limits, probe_router(probes))
 }
 
 async fn metrics_server(door: MetricsDoor) -> Result<Server, ServerError> {
     let (total, per_network) = METRICS_CONNECTIONS;
-    let limits = PlaceLimits { total, per_network };
+    let limits = ListenerLimits {
+        places: PlaceLimits { total, per_network },
+        longest_head: METRICS_HEAD,
+    };
     let (reviewer, tls) = match door.access {
         MetricsAccess::Everyone => (None, None),
         MetricsAccess::Reviewed { certificates } => {
@@ -182,62 +183,15 @@ async fn metrics_server(door: MetricsDoor) -> Result<Server, ServerError> {
         }
     };
     let router = answering_all(scrape::router(door.source, reviewer));
-    let server = Server::bind(door.address, "metrics", limits, router)?;
-    Ok(Server { tls, ..server })
+    let mut server = Server::bind(door.address, "metrics", limits, router)?;
+    server.tls = tls;
+    Ok(server)
 }
 
 fn tls(certificates: Option<PathBuf>) -> Result<(Arc<Certificate>, TlsAcceptor), CertificateError> {
     let certificate = Arc::new(Certificate::new(certificates)?);
     let acceptor = certificate.acceptor()?;
     Ok((certificate, acceptor))
-}
-
-impl Server {
-    fn bind(
-        address: SocketAddr,
-        what: &'static str,
-        limits: PlaceLimits,
-        router: Router,
-    ) -> Result<Self, ServerError> {
-        let flag = match what {
-            "probes" => "--health-probe-bind-address",
-            _ => "--metrics-bind-address",
-        };
-        let bind = || {
-            let listener = StdListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok((listener.local_addr()?, listener))
-        };
-        let (address, listener) = bind().map_err(|source| ServerError::Listen {
-            address,
-            what,
-            flag,
-            source,
-        })?;
-        Ok(Self {
-            listener,
-            address,
-            limits,
-            tls: None,
-            router,
-        })
-    }
-}
-
-/// Answers requests. Returns only if that fails.
-async fn run(server: Option<Server>) -> io::Result<()> {
-    let Some(server) = server else { return Ok(()) };
-    let listener = TcpListener::from_std(server.listener)?;
-    let (certificate, tls) = server.tls.unzip();
-    let follow = async {
-        match certificate {
-            Some(certificate) => certificate.follow().await,
-            None => pending().await,
-        }
-    };
-    let listener = BoundedListener::new(listener, server.limits, tls, server.router);
-    tokio::join!(listener.run(), follow);
-    Ok(())
 }
 
 fn probe_router(probes: Arc<dyn Probes>) -> Router {

@@ -2,9 +2,9 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, extract::Request};
@@ -16,14 +16,14 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::yield_now,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use crate::serve::places::{Network, PlaceLimits, Places};
+use crate::serve::places::{Network, PlaceLimits, Places, Room};
 
 /// A client that has not sent its request by then is disconnected.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -33,8 +33,13 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// Pause after a connection could not be accepted: without file descriptors, the next attempt would fail at
 /// once.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The longest head of a request. Tokens of identity providers may have some kilobytes.
-const LONGEST_HEAD: usize = 32 << 10;
+/// What a listener holds at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListenerLimits {
+    pub(super) places: PlaceLimits,
+    /// Bytes of a request's head, at least 8 KiB.
+    pub(super) longest_head: usize,
+}
 
 /// Dropping it ends the connection.
 type Displace = oneshot::Sender<()>;
@@ -42,7 +47,8 @@ type Displace = oneshot::Sender<()>;
 /// A listener with places of its own.
 pub(super) struct BoundedListener {
     listener: TcpListener,
-    places: Arc<Mutex<Places<Displace>>>,
+    places: Arc<SharedPlaces>,
+    longest_head: usize,
     tls: Option<TlsAcceptor>,
     router: Router,
 }
@@ -50,14 +56,17 @@ pub(super) struct BoundedListener {
 impl BoundedListener {
     pub(super) fn new(
         listener: TcpListener,
-        limits: PlaceLimits,
+        limits: ListenerLimits,
         tls: Option<TlsAcceptor>,
         router: Router,
     ) -> Self {
-        let places = Arc::new(Mutex::new(Places::new(limits)));
         Self {
             listener,
-            places,
+            places: Arc::new(SharedPlaces {
+                places: Mutex::new(Places::new(limits.places)),
+                released: Notify::new(),
+            }),
+            longest_head: limits.longest_head,
             tls,
             router,
         }
@@ -67,7 +76,12 @@ impl BoundedListener {
     pub(super) async fn run(self) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, client)) => self.admit(stream, client),
+                Ok((stream, client)) => {
+                    let network = Network::from(client.ip());
+                    if self.places.make_room(network).await {
+                        self.admit(stream, client, network);
+                    }
+                }
                 Err(error) => {
                     debug!(%error, "cannot accept a connection");
                     sleep(PAUSE).await;
@@ -78,21 +92,30 @@ impl BoundedListener {
         }
     }
 
-    fn admit(&self, stream: TcpStream, client: SocketAddr) {
-        let network = Network::from(client.ip());
+    fn admit(&self, stream: TcpStream, client: SocketAddr, network: Network) {
         let (displace, displaced) = oneshot::channel();
-        let Some(number) = lock(&self.places).admit(network, displace) else {
-            return;
-        };
         let place = Arc::new(Place {
-            number,
+            number: self.places.lock().hold(network, displace, Instant::now()),
             places: Arc::clone(&self.places),
         });
-        let (tls, router) = (self.tls.clone(), self.router.clone());
+        let (tls, router, longest_head) = (self.tls.clone(), self.router.clone(), self.longest_head);
         tokio::spawn(async move {
             let late = late(&place);
+            let answered = async {
+                // A connection that sends nothing costs no more than its descriptor and this task. Tokio
+                // takes a new connection for readable until a read has failed, so only a read
+                // waits for data.
+                stream.peek(&mut [0]).await?;
+                let connection = Connection {
+                    network,
+                    place: Arc::clone(&place),
+                    router,
+                    longest_head,
+                };
+                Box::pin(connection.answer(stream, tls)).await
+            };
             tokio::select! {
-                result = answer(stream, client.ip(), tls, Arc::clone(&place), router) => {
+                result = answered => {
                     if let Err(error) = result {
                         debug!(%client, %error, "a connection failed");
                     }
@@ -104,62 +127,87 @@ impl BoundedListener {
     }
 }
 
+struct SharedPlaces {
+    places: Mutex<Places<Displace>>,
+    /// Wakes the listener when it waits for a place.
+    released: Notify,
+}
+
+impl SharedPlaces {
+    fn lock(&self) -> MutexGuard<'_, Places<Displace>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is a place for a new connection. Returns false if it must be closed.
+    async fn make_room(&self, network: Network) -> bool {
+        loop {
+            // Created before the check: it also completes for what is released between the check and the
+            // wait.
+            let released = self.released.notified();
+            let room = self.lock().make_room(network, Instant::now());
+            match room {
+                Room::Free => return true,
+                Room::Full => return false,
+                // The places are asked again in either case.
+                Room::After(time) => drop(timeout(time, released).await),
+            }
+        }
+    }
+}
+
 /// The place of one connection.
 struct Place {
     number: u64,
-    places: Arc<Mutex<Places<Displace>>>,
+    places: Arc<SharedPlaces>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.places).release(self.number);
+        self.places.lock().release(self.number);
+        self.places.released.notify_waiters();
     }
-}
-
-fn lock(places: &Mutex<Places<Displace>>) -> MutexGuard<'_, Places<Displace>> {
-    places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits until the time of a connection is over.
 async fn late(place: &Place) {
     sleep(REQUEST).await;
-    if lock(&place.places).is_busy(place.number) {
+    let is_busy = place.places.lock().is_busy(place.number);
+    if is_busy {
         sleep(ANSWER.saturating_sub(REQUEST)).await;
     }
 }
 
-async fn answer(
-    stream: TcpStream,
-    client: IpAddr,
-    tls: Option<TlsAcceptor>,
+/// A connection that has sent something.
+struct Connection {
+    network: Network,
     place: Arc<Place>,
     router: Router,
-) -> io::Result<()> {
-    match tls {
-        Some(tls) => answer_one(tls.accept(stream).await?, client, place, router).await,
-        None => answer_one(stream, client, place, router).await,
-    }
+    longest_head: usize,
 }
 
-async fn answer_one(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    client: IpAddr,
-    place: Arc<Place>,
-    router: Router,
-) -> io::Result<()> {
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        lock(&place.places).set_busy(place.number);
-        let mut request: Request = request.map(Body::new);
-        request.extensions_mut().insert(Network::from(client));
-        hyper::service::Service::call(&router, request)
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST)
-        .max_buf_size(LONGEST_HEAD)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .map_err(io::Error::other)
+impl Connection {
+    async fn answer(self, stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<()> {
+        match tls {
+            Some(tls) => self.answer_one(tls.accept(stream).await?).await,
+            None => self.answer_one(stream).await,
+        }
+    }
+
+    async fn answer_one(self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+        let router = TowerToHyperService::new(self.router);
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            self.place.places.lock().set_busy(self.place.number);
+            let mut request: Request = request.map(Body::new);
+            request.extensions_mut().insert(self.network);
+            hyper::service::Service::call(&router, request)
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST)
+            .max_buf_size(self.longest_head)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+            .map_err(io::Error::other)
+    }
 }

@@ -3,14 +3,22 @@
 //! Places are shared out by [`Network`], so that one client cannot keep others out: neither with idle
 //! connections, nor with slow ones.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
 };
 
+/// Where one network may hold all places, none of its connections gives way in this time: each can send its
+/// request, however fast others connect.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// The clients that share places: one IPv4 address, or one IPv6 prefix of 64 bits, in which a client chooses
-/// its addresses.
+/// its addresses. All loopback addresses are one network, because a process can use any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Network {
     V4(Ipv4Addr),
@@ -20,6 +28,7 @@ pub(super) enum Network {
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
+            address if address.is_loopback() => Self::V4(Ipv4Addr::LOCALHOST),
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
         }
@@ -33,6 +42,25 @@ pub(super) struct PlaceLimits {
     pub(super) per_network: usize,
 }
 
+impl PlaceLimits {
+    /// Returns whether one network may hold all places, so that a new connection of it can wait without
+    /// delaying others.
+    const fn is_of_one_network(self) -> bool {
+        self.per_network >= self.total
+    }
+}
+
+/// What a new connection gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// A place, which is free now.
+    Free,
+    /// A place, if it asks again after this time.
+    After(Duration),
+    /// No place.
+    Full,
+}
+
 /// The connections that hold places, in the order of their arrival. Dropping a connection's `T` ends it.
 #[derive(Debug)]
 pub(super) struct Places<T> {
@@ -44,6 +72,7 @@ pub(super) struct Places<T> {
 #[derive(Debug)]
 struct HeldPlace<T> {
     network: Network,
+    since: Instant,
     /// Whether the connection has carried a request.
     busy: bool,
     _connection: T,
@@ -59,26 +88,50 @@ impl<T> Places<T> {
         }
     }
 
-    /// Gives a place to a new connection, and returns its number. Where all places are taken, another
-    /// connection gives way. Returns `None` if the new connection must be closed.
-    pub(super) fn admit(&mut self, network: Network, connection: T) -> Option<u64> {
+    /// Finds a place for a new connection. Where all places are taken, another connection gives way.
+    pub(super) fn make_room(&mut self, network: Network, now: Instant) -> Room {
         let own = self.of(network).count();
-        if own >= self.limits.per_network {
-            let displaced = self.oldest_idle(network)?;
-            self.held.remove(&displaced);
+        let displaced = if own >= self.limits.per_network {
+            self.oldest_idle(network)
         } else if self.held.len() >= self.limits.total {
-            let displaced = self.unfair(own + 1)?;
-            self.held.remove(&displaced);
+            self.unfair(own + 1)
+        } else {
+            return Room::Free;
+        };
+        let Some(displaced) = displaced else {
+            return Room::Full;
+        };
+        match self.grace(displaced, now) {
+            Duration::ZERO => {
+                self.held.remove(&displaced);
+                Room::Free
+            }
+            grace => Room::After(grace),
         }
+    }
+
+    /// Returns how long a connection does not give way yet.
+    fn grace(&self, number: u64, now: Instant) -> Duration {
+        match self.held.get(&number) {
+            Some(place) if self.limits.is_of_one_network() => {
+                GRACE.saturating_sub(now.saturating_duration_since(place.since))
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Gives a place to a new connection, and returns its number.
+    pub(super) fn hold(&mut self, network: Network, connection: T, now: Instant) -> u64 {
         let number = self.next;
         self.next += 1;
         let place = HeldPlace {
             network,
+            since: now,
             busy: false,
             _connection: connection,
         };
         self.held.insert(number, place);
-        Some(number)
+        number
     }
 
     /// Records that a connection has carried a request.
@@ -124,114 +177,5 @@ impl<T> Places<T> {
         }
         let any_idle = || self.held.iter().find(|(_, place)| !place.busy);
         found.or_else(|| any_idle().map(|(number, _)| *number))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: PlaceLimits = PlaceLimits {
-        total: 8,
-        per_network: 4,
-    };
-
-    fn network(address: &str) -> Network {
-        address.parse::<IpAddr>().unwrap().into()
-    }
-
-    /// Admits connections of one network, and returns their numbers.
-    fn admit(places: &mut Places<()>, address: &str, count: usize) -> Vec<Option<u64>> {
-        (0..count).map(|_| places.admit(network(address), ())).collect()
-    }
-
-    fn held(places: &Places<()>, address: &str) -> Vec<u64> {
-        let of = places.held.iter();
-        of.filter(|(_, place)| place.network == network(address))
-            .map(|(number, _)| *number)
-            .collect()
-    }
-
-    #[test]
-    fn a_network_that_is_full_displaces_its_own_oldest_idle_connection() {
-        let mut places = Places::new(LIMITS);
-        admit(&mut places, "10.0.0.9", 1);
-        admit(&mut places, "10.0.0.1", 1000);
-        assert_eq!(held(&places, "10.0.0.9"), [0]);
-        assert_eq!(held(&places, "10.0.0.1"), [997, 998, 999, 1000]);
-    }
-
-    #[test]
-    fn a_network_that_is_full_of_requests_gets_no_more() {
-        let mut places = Places::new(LIMITS);
-        for number in admit(&mut places, "10.0.0.1", 4) {
-            places.set_busy(number.unwrap());
-        }
-        assert_eq!(admit(&mut places, "10.0.0.1", 1), [None]);
-        assert_ne!(admit(&mut places, "10.0.0.2", 1), [None]);
-        places.release(0);
-        assert_ne!(admit(&mut places, "10.0.0.1", 1), [None]);
-    }
-
-    #[test]
-    fn another_network_gets_its_place_although_all_are_taken_by_requests() {
-        let mut places = Places::new(LIMITS);
-        for attacker in ["10.0.0.1", "10.0.0.2"] {
-            for number in admit(&mut places, attacker, 4) {
-                places.set_busy(number.unwrap());
-            }
-        }
-        assert_ne!(admit(&mut places, "10.0.0.3", 1), [None]);
-        assert_eq!(places.held.len(), LIMITS.total);
-        assert_eq!(held(&places, "10.0.0.3").len(), 1);
-    }
-
-    #[test]
-    fn among_networks_with_one_place_each_only_idle_connections_give_way() {
-        let mut places = Places::new(LIMITS);
-        for last in 0..8_u8 {
-            admit(&mut places, &format!("10.0.0.{last}"), 1);
-        }
-        for number in (0..8).filter(|number| *number != 5) {
-            places.set_busy(number);
-        }
-        assert_ne!(admit(&mut places, "10.0.1.1", 1), [None]);
-        assert_eq!(held(&places, "10.0.0.5"), [0; 0]);
-        places.set_busy(8);
-        assert_eq!(admit(&mut places, "10.0.1.2", 1), [None]);
-    }
-
-    #[test]
-    fn among_equal_networks_the_oldest_connection_gives_way_whatever_its_address() {
-        for victim in ["192.0.2.200", "1.0.0.1"] {
-            let mut places = Places::new(LIMITS);
-            for last in 0..7_u8 {
-                admit(&mut places, &format!("10.0.0.{last}"), 1);
-            }
-            admit(&mut places, victim, 1);
-            for last in 7..13_u8 {
-                admit(&mut places, &format!("10.0.0.{last}"), 1);
-            }
-            assert_eq!(held(&places, victim).len(), 1, "{victim}");
-        }
-    }
-
-    #[test]
-    fn the_addresses_of_an_ipv6_prefix_share_their_places() {
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:0:1"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
-        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
-    }
-
-    #[test]
-    fn a_connection_is_busy_from_its_request_to_its_end() {
-        let mut places = Places::new(LIMITS);
-        let number = places.admit(network("10.0.0.1"), ()).unwrap();
-        assert!(!places.is_busy(number));
-        places.set_busy(number);
-        assert!(places.is_busy(number));
-        places.release(number);
-        assert!(!places.is_busy(number));
     }
 }

@@ -1,3 +1,5 @@
+mod churn;
+
 use std::{net::Ipv4Addr, time::Duration};
 
 use futures::future::{BoxFuture, join_all};
