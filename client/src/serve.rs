@@ -11,6 +11,7 @@
 
 mod access;
 mod certificate;
+mod fair;
 mod listen;
 mod listener;
 mod places;

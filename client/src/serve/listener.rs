@@ -138,6 +138,11 @@ impl SharedPlaces {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn release(&self, number: u64) {
+        self.lock().release(number);
+        self.released.notify_waiters();
+    }
+
     /// Waits until there is a place for a new connection. Returns false if it must be closed.
     async fn make_room(&self, network: Network) -> bool {
         loop {
@@ -163,8 +168,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().release(self.number);
-        self.places.released.notify_waiters();
+        self.places.release(self.number);
     }
 }
 
@@ -177,6 +181,14 @@ async fn late(place: &Place) {
     }
 }
 
+/// The client of a request, which is an extension of the request.
+#[derive(Clone)]
+pub(super) struct RequestClient {
+    pub(super) network: Network,
+    /// Ends its connection.
+    pub(super) disconnect: Arc<dyn Fn() + Send + Sync>,
+}
+
 /// A connection that has sent something.
 struct Connection {
     network: Network,
@@ -186,6 +198,14 @@ struct Connection {
 }
 
 impl Connection {
+    fn client(&self) -> RequestClient {
+        let (number, places) = (self.place.number, Arc::clone(&self.place.places));
+        RequestClient {
+            network: self.network,
+            disconnect: Arc::new(move || places.release(number)),
+        }
+    }
+
     async fn answer(self, stream: TcpStream, tls: Option<TlsAcceptor>) -> io::Result<()> {
         match tls {
             Some(tls) => self.answer_one(tls.accept(stream).await?).await,
@@ -194,17 +214,18 @@ impl Connection {
     }
 
     async fn answer_one(self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        let router = TowerToHyperService::new(self.router);
+        let router = TowerToHyperService::new(self.router.clone());
+        let longest_head = self.longest_head;
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             self.place.places.lock().set_busy(self.place.number);
             let mut request: Request = request.map(Body::new);
-            request.extensions_mut().insert(self.network);
+            request.extensions_mut().insert(self.client());
             hyper::service::Service::call(&router, request)
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(REQUEST)
-            .max_buf_size(self.longest_head)
+            .max_buf_size(longest_head)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service)
             .await

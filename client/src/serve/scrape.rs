@@ -1,11 +1,13 @@
 //! Scrapes: few at the same time, and each is sent while it is encoded, so that its memory is bounded.
 
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -26,18 +28,20 @@ use tokio::{
     time::timeout,
 };
 pub(super) use turns::SCRAPES;
-use turns::Turns;
+use turns::{Start, Turns};
 
 use crate::{
     metrics::Format,
     serve::{
         access::{METRICS, Reviewer},
-        places::Network,
+        listener::RequestClient,
     },
 };
 
 /// A scrape waits this long for its turn.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a scrape that waits looks for one whose client does not read.
+const TICK: Duration = Duration::from_millis(100);
 /// Bytes of one chunk.
 const CHUNK: usize = 64 << 10;
 /// Chunks that wait for the client.
@@ -52,9 +56,9 @@ pub type MetricsSource = Box<dyn Fn() -> BoxFuture<'static, Encoder> + Send + Sy
 struct Scrapes {
     source: MetricsSource,
     reviewer: Option<Reviewer>,
-    turns: Mutex<Turns>,
+    turns: Mutex<Turns<RequestClient>>,
     /// Wakes the scrapes that wait.
-    ended: Notify,
+    changed: Notify,
 }
 
 /// Routes `/metrics`. Without a reviewer, everyone may read.
@@ -62,23 +66,23 @@ pub(super) fn router(source: MetricsSource, reviewer: Option<Reviewer>) -> Route
     let scrapes = Arc::new(Scrapes {
         source,
         reviewer,
-        turns: Mutex::default(),
-        ended: Notify::new(),
+        turns: Mutex::new(Turns::new()),
+        changed: Notify::new(),
     });
     Router::new().route(METRICS, get(scrape)).with_state(scrapes)
 }
 
 async fn scrape(
     State(scrapes): State<Arc<Scrapes>>,
-    Extension(network): Extension<Network>,
+    Extension(client): Extension<RequestClient>,
     headers: HeaderMap,
 ) -> Response {
     if let Some(reviewer) = &scrapes.reviewer
-        && let Err(refusal) = reviewer.authorize(network, &headers).await
+        && let Err(refusal) = reviewer.authorize(client.network, &headers).await
     {
         return refusal.into_response();
     }
-    let Ok(turn) = timeout(PATIENCE, turn(&scrapes, network)).await else {
+    let Some(turn) = Turn::wait(&scrapes, client).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many concurrent scrapes\n").into_response();
     };
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
@@ -91,35 +95,76 @@ async fn scrape(
         .into_response()
 }
 
+impl Scrapes {
+    fn turns(&self) -> MutexGuard<'_, Turns<RequestClient>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a scrape may run. Returns false if it will not.
+    async fn start(&self, ticket: u64, client: &RequestClient) -> bool {
+        loop {
+            // Created before the check: it also completes for what changes between the check and the wait.
+            let changed = self.changed.notified();
+            let start = self.turns().start(ticket, client.clone(), Instant::now());
+            match start {
+                Start::Now => return true,
+                Start::Never => return false,
+                Start::After(stalled) => (stalled.disconnect)(),
+                Start::Later => {}
+            }
+            // Time alone makes a client one that does not read.
+            drop(timeout(TICK, changed).await);
+        }
+    }
+}
+
+/// A scrape that waits.
+struct WaitingScrape<'a> {
+    scrapes: &'a Scrapes,
+    ticket: u64,
+}
+
+impl Drop for WaitingScrape<'_> {
+    fn drop(&mut self) {
+        self.scrapes.turns().leave(self.ticket);
+        self.scrapes.changed.notify_waiters();
+    }
+}
+
 /// A scrape that runs.
 struct Turn {
     scrapes: Arc<Scrapes>,
-    network: Network,
+    client: RequestClient,
+}
+
+impl Turn {
+    /// Waits for it. Returns `None` if others take too long.
+    async fn wait(scrapes: &Arc<Scrapes>, client: RequestClient) -> Option<Self> {
+        let ticket = scrapes.turns().join(client.network)?;
+        let waiting = WaitingScrape { scrapes, ticket };
+        let started = timeout(PATIENCE, scrapes.start(ticket, &client)).await;
+        drop(waiting);
+        let turn = || {
+            let scrapes = Arc::clone(scrapes);
+            Self { scrapes, client }
+        };
+        started.unwrap_or(false).then(turn)
+    }
+
+    /// Runs what may wait for the client.
+    fn paused<R>(&self, wait: impl FnOnce() -> R) -> R {
+        let network = self.client.network;
+        self.scrapes.turns().pause(network, Instant::now());
+        let result = wait();
+        self.scrapes.turns().resume(network, Instant::now());
+        result
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.scrapes.turns().end(self.network);
-        self.scrapes.ended.notify_waiters();
-    }
-}
-
-impl Scrapes {
-    fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Waits until a scrape of a network may run.
-async fn turn(scrapes: &Arc<Scrapes>, network: Network) -> Turn {
-    loop {
-        // Created before the check: it also completes for what ends between the check and the wait.
-        let ended = scrapes.ended.notified();
-        if scrapes.turns().start(network) {
-            let scrapes = Arc::clone(scrapes);
-            return Turn { scrapes, network };
-        }
-        ended.await;
+        self.scrapes.turns().end(self.client.network);
+        self.scrapes.changed.notify_waiters();
     }
 }
 
@@ -127,8 +172,8 @@ async fn turn(scrapes: &Arc<Scrapes>, network: Network) -> Turn {
 fn body(encoder: Encoder, format: Format, turn: Turn) -> Body {
     let (sender, receiver) = mpsc::channel(WAITING);
     spawn_blocking(move || {
-        let _turn = turn;
         let mut chunks = Chunks {
+            turn,
             sender,
             chunk: String::new(),
         };
@@ -147,6 +192,7 @@ fn body(encoder: Encoder, format: Format, turn: Turn) -> Body {
 
 /// Sends text in chunks.
 struct Chunks {
+    turn: Turn,
     sender: mpsc::Sender<Result<Bytes, fmt::Error>>,
     chunk: String,
 }
@@ -154,7 +200,8 @@ struct Chunks {
 impl Chunks {
     fn send(&mut self) -> fmt::Result {
         let chunk = Bytes::from(std::mem::take(&mut self.chunk));
-        self.sender.blocking_send(Ok(chunk)).map_err(|_| fmt::Error)
+        let sent = self.turn.paused(|| self.sender.blocking_send(Ok(chunk)));
+        sent.map_err(|_| fmt::Error)
     }
 
     fn fail(&self, error: fmt::Error) -> fmt::Result {

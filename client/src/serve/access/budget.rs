@@ -62,25 +62,28 @@ impl ReviewBudget {
         }
     }
 
-    /// Uses one review for a network. Returns whether it has one.
-    pub(super) fn spend(&mut self, network: Network, now: Instant) -> bool {
+    /// Adds what the time has brought.
+    pub(super) fn refill(&mut self, now: Instant) {
         self.total.refill(now);
         self.networks.retain(|_, bucket| {
             bucket.refill(now);
             !bucket.is_full()
         });
-        let is_known = self.networks.contains_key(&network);
-        if self.total.left == 0 || !is_known && self.networks.len() >= MOST {
-            return false;
-        }
+    }
+
+    /// Returns whether a network has a review.
+    pub(super) fn has(&self, network: Network) -> bool {
+        let own = self.networks.get(&network);
+        let has_own = own.map_or(self.networks.len() < MOST, |bucket| bucket.left > 0);
+        self.total.left > 0 && has_own
+    }
+
+    /// Uses one review of a network that has one.
+    pub(super) fn spend(&mut self, network: Network, now: Instant) {
         let new = Bucket::full(PER_NETWORK, now);
-        let bucket = self.networks.entry(network).or_insert(new);
-        if bucket.left == 0 {
-            return false;
-        }
-        bucket.left -= 1;
-        self.total.left -= 1;
-        true
+        let own = self.networks.entry(network).or_insert(new);
+        own.left = own.left.saturating_sub(1);
+        self.total.left = self.total.left.saturating_sub(1);
     }
 }
 
@@ -97,7 +100,15 @@ mod tests {
     }
 
     fn spend(budget: &mut ReviewBudget, from: Network, attempts: usize, now: Instant) -> usize {
-        (0..attempts).filter(|_| budget.spend(from, now)).count()
+        budget.refill(now);
+        let mut spend = || {
+            let has = budget.has(from);
+            if has {
+                budget.spend(from, now);
+            }
+            has
+        };
+        (0..attempts).filter(|_| spend()).count()
     }
 
     #[test]
@@ -130,7 +141,7 @@ mod tests {
         let mut budget = ReviewBudget::new(now);
         for last in 0..10_000 {
             now += Duration::from_millis(200);
-            budget.spend(network(last), now);
+            spend(&mut budget, network(last), 1, now);
             assert!(budget.networks.len() <= 10);
         }
     }

@@ -83,6 +83,11 @@ impl ReviewCache {
         }
     }
 
+    /// Forgets a result.
+    pub(super) fn remove(&mut self, token: TokenDigest) {
+        self.0.remove(&token);
+    }
+
     /// Stores a result. A full cache forgets a refused token first, then the result that is oldest.
     pub(super) fn insert(&mut self, token: TokenDigest, verdict: Verdict, now: Instant) {
         self.0.remove(&token);

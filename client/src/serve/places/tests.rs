@@ -118,7 +118,7 @@ const OF_ONE: PlaceLimits = PlaceLimits {
 };
 
 #[test]
-fn where_one_network_may_hold_all_places_a_young_connection_does_not_give_way() {
+fn where_one_network_may_hold_all_places_a_new_connection_does_not_give_way() {
     let (mut places, start) = (Places::new(OF_ONE), Instant::now());
     let address = "127.0.0.1";
     let ages = [0, 100, 200, 220].map(Duration::from_millis);

@@ -22,7 +22,7 @@ struct Churn {
 }
 
 impl Churn {
-    /// Starts threads with so many connections each. Returns when more were opened than there are places.
+    /// Starts threads with `each` connections each. Returns when more were opened than there are places.
     fn start(server: SocketAddr, places: usize, threads: usize, each: usize) -> Self {
         let (stop, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let spawn = || {
