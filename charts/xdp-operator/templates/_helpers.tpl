@@ -47,6 +47,14 @@ httpGet:
   {{- end }}
 {{- end }}
 
+{{/* Fails if metrics and probes of a component have the same port: list $ "agent". */}}
+{{- define "xdp-operator.checkPorts" -}}
+{{- $component := index (index . 0).Values (index . 1) }}
+{{- if eq (int $component.port) (int $component.probePort) }}
+{{- fail (printf "%[1]s.port and %[1]s.probePort are both %[2]d; set one of them to another port" (index . 1) (int $component.port)) }}
+{{- end }}
+{{- end }}
+
 {{/* Arguments for metrics: list $ .Values.agent. */}}
 {{- define "xdp-operator.metricsArgs" -}}
 {{- $metrics := (index . 0).Values.metrics }}

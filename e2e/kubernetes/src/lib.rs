@@ -48,6 +48,11 @@ pub use self::{
 /// Time limit for operations that take seconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Returns the folder with `helm` and the other [programs](Cluster::bin), for what needs no cluster.
+pub fn programs() -> anyhow::Result<PathBuf> {
+    Artifacts::find().map(|artifacts| artifacts.bin)
+}
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {

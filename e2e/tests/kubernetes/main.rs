@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bad_objects;
+mod chart;
 mod deletion;
 mod disruption;
 mod fixture;
