@@ -129,8 +129,13 @@ fn serve(args: &args::RunArgs, listeners: &Listeners) -> anyhow::Result<()> {
     let Listeners { health, metrics, .. } = listeners.clone();
     let has_api_server = args.source.manifests.is_none();
     let pin_dir = args.pins.pin_dir.clone();
-    let ServedAddresses { probes, metrics } =
-        serve::start(&args.listen, has_api_server, pin_dir, health, metrics)?;
+    let ServedAddresses { probes, metrics } = serve::start(
+        &args.listen,
+        has_api_server,
+        (pin_dir, args.series.into()),
+        health,
+        metrics,
+    )?;
     for (what, address) in [("probes", probes), ("metrics", metrics)] {
         if let Some(address) = address {
             info!(what, %address, "serving HTTP");

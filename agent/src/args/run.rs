@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use xdp_client::{process::LogFormat, serve::ListenArgs};
-use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS};
+use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MAX_RULES, MIN_FLOWS};
 use xdp_plan::{
     compile::{NamespaceWeight, Shares},
     policy::{MarkMask, RedirectNamespaces},
 };
 
-use crate::{args::PinsArgs, datapath::REJECTS_PER_SECOND};
+use crate::{args::PinsArgs, datapath::REJECTS_PER_SECOND, report::metrics::RuleLimits};
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -41,12 +41,43 @@ pub struct RunArgs {
     /// Probes and metrics.
     #[command(flatten)]
     pub listen: ListenArgs,
+    /// Series of rules.
+    #[command(flatten)]
+    pub series: SeriesArgs,
     /// Pin directory.
     #[command(flatten)]
     pub pins: PinsArgs,
     /// Format of log lines. The environment variable `RUST_LOG` sets the log level (default `info`).
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// Which rules have series of their own. The names of policies and rules are the tenants'.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SeriesArgs {
+    /// Rules of this node that have metrics of their own, at most. Each namespace has its part; further
+    /// rules are summed up by policy. Each rule has 16 series.
+    #[arg(long = "metrics-max-rules", value_name = "N", default_value_t = 4096,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RULES)))]
+    pub max_rules: u32,
+    /// Rules of one namespace that have metrics of their own, at most.
+    #[arg(long = "metrics-max-rules-per-namespace", value_name = "N", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_RULES)))]
+    pub max_rules_per_namespace: u32,
+    /// Name rules in metrics. With false: metrics of rules are summed up by policy.
+    #[arg(long = "metrics-rule-label", value_name = "BOOL", default_value_t = true,
+          action = clap::ArgAction::Set)]
+    pub rule_label: bool,
+}
+
+impl From<SeriesArgs> for RuleLimits {
+    fn from(args: SeriesArgs) -> Self {
+        Self {
+            total: args.max_rules as usize,
+            per_namespace: args.max_rules_per_namespace as usize,
+            rule_label: args.rule_label,
+        }
+    }
 }
 
 /// What the administrator allows policies to do.

@@ -21,7 +21,7 @@ use xdp_plan::{
     change::Change,
     hook::Hook,
     installed::{
-        Attachments, Blocks, Installed, PodLabel, {self},
+        Attachments, Blocks, Installed, PodLabel, RuleLabel, {self},
     },
     nics::Stations,
     report::Problem,
@@ -39,7 +39,7 @@ use crate::datapath::{
     },
     tables::{
         PinnedTables,
-        labels::{RuleLabelCache, read_labels},
+        labels::{RuleLabelCache, from_text, read_labels},
         {self},
     },
 };
@@ -127,6 +127,14 @@ impl Pinned {
     /// Reads the tables. What is torn or makes no sense counts as absent. Attachments are read by
     /// [`crate::datapath::Datapath::attachments`].
     pub fn installed(&self) -> Result<Installed, OpenError> {
+        Ok(Installed {
+            rules: self.rule_labels(),
+            ..self.installed_without_rules()?
+        })
+    }
+
+    /// Reads the tables without the labels of rules, which can be tens of thousands.
+    pub fn installed_without_rules(&self) -> Result<Installed, OpenError> {
         let words = self.words();
         Ok(Installed {
             index: self.index(),
@@ -135,7 +143,7 @@ impl Pinned {
             words,
             devices: self.devices()?,
             pods: self.pod_labels()?,
-            rules: self.rule_labels(),
+            rules: installed::RuleLabels::default(),
             stations: self.stations()?,
             attachments: Attachments::default(),
         })
@@ -190,6 +198,23 @@ impl Pinned {
     /// Rule ids that carry a label.
     pub fn rule_labels(&self) -> installed::RuleLabels {
         self.rule_labels.read(&self.tables.memory.rule_labels)
+    }
+
+    /// Upper bound of rule ids.
+    pub fn rule_capacity(&self) -> u32 {
+        self.tables.memory.rule_labels.len()
+    }
+
+    /// Number of rule ids that carry a label.
+    pub fn rule_count(&self) -> usize {
+        let texts = &self.tables.memory.rule_labels;
+        let carries = |rule: &u32| texts.get(*rule).is_some_and(|text| text.len > 0);
+        (0..texts.len()).filter(carries).count()
+    }
+
+    /// The label of one rule id.
+    pub fn rule_label(&self, rule: u32) -> Option<RuleLabel> {
+        from_text(self.tables.memory.rule_labels.get(rule)?)
     }
 
     /// Configuration of the programs: facts about the machine, and the settings of the administrator.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,10 +14,14 @@ use crate::report::status::FlowUsage;
 
 mod encode;
 mod kernel;
+mod rules;
+mod series;
 #[cfg(test)]
 mod tests;
 
 pub use encode::registry;
+pub use kernel::KernelMetrics;
+pub use series::RuleLimits;
 
 /// Upper bounds in seconds, for reconciles and for delays. A reconcile takes milliseconds, a tenth of a
 /// second under load.
@@ -27,6 +31,9 @@ const BUCKETS: [f64; 14] = [
 
 /// Each rule belongs to one policy: more policies than rules cannot be programmed.
 const MAX_POLICIES: usize = MAX_RULES as usize;
+
+/// Generation by namespace and name.
+type Policies = BTreeMap<(String, String), i64>;
 
 /// The label `result` with its value.
 type Result = [(&'static str, &'static str); 1];
@@ -43,8 +50,8 @@ pub struct AgentMetrics {
     status_writes: Family<Result, Counter>,
     scrape_errors: Counter,
     problems: Gauge,
-    /// Generation by namespace and name. Always replaced as a whole, so that deleted policies disappear.
-    policies: Mutex<BTreeMap<(String, String), i64>>,
+    /// Always replaced as a whole, so that deleted policies disappear.
+    policies: Mutex<Arc<Policies>>,
     /// Highest number that was shown for each table.
     evicted: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -99,7 +106,7 @@ impl AgentMetrics {
             .take(MAX_POLICIES)
             .map(|(namespace, name, generation)| ((namespace, name), generation))
             .collect();
-        *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = policies;
+        *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(policies);
     }
 
     /// Records the number of problems after a reconcile.

@@ -17,7 +17,7 @@ mod tests;
 pub use health::AgentHealth;
 use scrape::Scrape;
 
-use crate::report::{metrics::AgentMetrics, status};
+use crate::report::metrics::{AgentMetrics, KernelMetrics, RuleLimits};
 
 /// HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +43,12 @@ impl From<serve::ServerError> for ServeError {
     }
 }
 
-/// Serves probes and metrics of an agent that uses `pin_dir`, and returns the addresses. Call it after
+/// Serves probes and metrics of an agent that uses a pin directory, and returns the addresses. Call it after
 /// signals are blocked: the thread must not receive them.
 pub fn start(
     listen: &ListenArgs,
     has_api_server: bool,
-    pin_dir: PathBuf,
+    (pin_dir, limits): (PathBuf, RuleLimits),
     health: Arc<AgentHealth>,
     metrics: Arc<AgentMetrics>,
 ) -> Result<ServedAddresses, ServeError> {
@@ -56,7 +56,7 @@ pub fn start(
     let door = door.map(|(address, access)| MetricsDoor {
         address,
         access,
-        source: Scrape::new(move || status::collect(&pin_dir), metrics).into_source(),
+        source: Scrape::new(move || KernelMetrics::read(&pin_dir, limits), metrics).into_source(),
     });
     let probes = listen.health_probe_bind_address;
     let probes = probes.map(|address| (address, health as Arc<dyn Probes>));

@@ -17,6 +17,7 @@ mod usage;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+pub(crate) use collect::without_rules;
 pub use collect::{StatusError, collect};
 
 /// The output of `xdp-agent status`, and its JSON.

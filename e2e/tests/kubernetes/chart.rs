@@ -181,3 +181,32 @@ fn a_service_monitor_scrapes_as_the_metrics_are_served() {
     }
     assert_eq!(find(&render(&[]), "ServiceMonitor", "xdp-agent"), None);
 }
+
+#[test]
+fn the_agents_get_the_limits_of_series() {
+    let all = |objects: &[Value], arguments: [&str; 3]| {
+        let [agent, operator] = pods(objects);
+        for argument in arguments {
+            assert!(has_argument(agent, argument), "{argument} in {agent}");
+            assert!(!has_argument(operator, argument), "it has no rules");
+        }
+    };
+    let defaults = [
+        "--metrics-max-rules=4096",
+        "--metrics-max-rules-per-namespace=1024",
+        "--metrics-rule-label=true",
+    ];
+    all(&render(&[]), defaults);
+    let values = [
+        "metrics.maxRules=32768",
+        "metrics.maxRulesPerNamespace=10",
+        "metrics.ruleLabel=false",
+    ];
+    let changed = [
+        "--metrics-max-rules=32768",
+        "--metrics-max-rules-per-namespace=10",
+        "--metrics-rule-label=false",
+    ];
+    all(&render(&values), changed);
+    assert!(!template(&["metrics.maxRules=0"]).status.success());
+}

@@ -177,7 +177,10 @@ impl Labels {
     }
 }
 
-fn from_text<T: DeserializeOwned, const BYTES: usize>(text: &Text<BYTES>) -> Option<T> {
+/// Parses a label. Returns `None` for no label, and for one that is torn.
+pub(in crate::datapath) fn from_text<T: DeserializeOwned, const BYTES: usize>(
+    text: &Text<BYTES>,
+) -> Option<T> {
     serde_json::from_slice(used(text)?).ok()
 }
 

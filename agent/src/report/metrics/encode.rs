@@ -1,23 +1,23 @@
 //! Describes the metrics of one scrape for Prometheus.
 
-use std::{fmt, sync::PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError},
+};
 
 use prometheus_client::{
     collector::Collector, encoding::DescriptorEncoder, metrics::MetricType, registry::Registry,
 };
 
-use crate::report::{
-    metrics::{AgentMetrics, kernel::KernelCollector},
-    status::NodeStatus,
-};
+use crate::report::metrics::{AgentMetrics, KernelMetrics, Policies};
 
-/// Returns all metrics. Without a status, the metrics of the kernel are left out.
-pub fn registry(metrics: &AgentMetrics, status: Option<NodeStatus>) -> Registry {
+/// Returns all metrics. `kernel` is absent if it could not be read.
+pub fn registry(metrics: &AgentMetrics, kernel: Option<KernelMetrics>) -> Registry {
     let mut registry = Registry::with_prefix("xdp_agent");
     metrics.register(&mut registry);
-    if let Some(mut status) = status {
-        metrics.make_monotonic(&mut status.flows);
-        registry.register_collector(Box::new(KernelCollector(status)));
+    if let Some(mut kernel) = kernel {
+        metrics.make_monotonic(&mut kernel.status.flows);
+        registry.register_collector(Box::new(kernel));
     }
     registry
 }
@@ -54,14 +54,7 @@ impl AgentMetrics {
             "Problems after the last reconcile, as `xdp-agent status` lists them",
             self.problems.clone(),
         );
-        let policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        let policies = policies
-            .iter()
-            .map(|((namespace, name), generation)| {
-                let labels = [("namespace", namespace.clone()), ("policy", name.clone())];
-                (labels, *generation)
-            })
-            .collect();
+        let policies = Arc::clone(&self.policies.lock().unwrap_or_else(PoisonError::into_inner));
         registry.register_collector(Box::new(ProcessCollector { policies }));
     }
 }
@@ -69,7 +62,7 @@ impl AgentMetrics {
 /// Metrics with changing labels, and constant ones.
 #[derive(Debug)]
 struct ProcessCollector {
-    policies: Vec<([(&'static str, String); 2], i64)>,
+    policies: Arc<Policies>,
 }
 
 impl Collector for ProcessCollector {
@@ -80,8 +73,9 @@ impl Collector for ProcessCollector {
             None,
             MetricType::Gauge,
         )?;
-        for (labels, generation) in &self.policies {
-            family.encode_family(labels)?.encode_gauge(generation)?;
+        for ((namespace, name), generation) in &*self.policies {
+            let labels = [("namespace", namespace.as_str()), ("policy", name)];
+            family.encode_family(&labels)?.encode_gauge(generation)?;
         }
         let labels = [("version", env!("CARGO_PKG_VERSION"))];
         encoder

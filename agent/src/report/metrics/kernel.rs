@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    path::Path,
 };
 
 use prometheus_client::{
@@ -17,35 +18,38 @@ use xdp_core::events::{Event, Fallback, FlowEvent, ForeignFrame, Unparsed, Unpar
 use xdp_crds::NicMode;
 use xdp_plan::facts::Readiness;
 
+use super::{rules::RuleSeries, series::RuleLimits};
 use crate::{
-    datapath::FlowTable,
-    report::status::{FlowUsage, NicStatus, NodeStatus, PacketCount, RuleStatus, TargetPodStatus},
+    datapath::{FlowTable, Pinned},
+    report::status::{
+        FlowUsage, NicStatus, NodeStatus, StatusError, TargetPodStatus, {self},
+    },
 };
 
 /// The metrics of one scrape.
 #[derive(Debug)]
-pub(super) struct KernelCollector(pub(super) NodeStatus);
+pub struct KernelMetrics {
+    /// What the kernel holds, without rules.
+    pub(super) status: NodeStatus,
+    pub(super) rules: RuleSeries,
+}
 
-/// The name of an action, and how to read its counter.
-type ActionCounter = (&'static str, fn(&RuleStatus) -> PacketCount);
-
-const ACTIONS: [ActionCounter; 8] = [
-    ("redirected", |rule| rule.redirected),
-    ("passed", |rule| rule.passed),
-    ("dropped", |rule| rule.dropped),
-    ("rejected", |rule| rule.rejected),
-    ("limited", |rule| rule.limited),
-    ("audited", |rule| rule.audited),
-    ("fell_back", |rule| rule.fell_back),
-    ("delivered", |rule| rule.delivered),
-];
+impl KernelMetrics {
+    /// Reads the kernel.
+    pub fn read(pin_dir: &Path, limits: RuleLimits) -> Result<Self, StatusError> {
+        let pinned = Pinned::open(pin_dir)?;
+        let status = status::without_rules(&pinned)?;
+        let rules = RuleSeries::read(Box::new(pinned), limits)?;
+        Ok(Self { status, rules })
+    }
+}
 
 /// Names and values of a series' labels.
 type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
-impl Collector for KernelCollector {
+impl Collector for KernelMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.rules(&mut encoder)?;
+        self.rules.encode(&mut encoder)?;
         self.events(&mut encoder)?;
         self.tables(&mut encoder)?;
         self.flows(&mut encoder)?;
@@ -54,43 +58,33 @@ impl Collector for KernelCollector {
     }
 }
 
-impl KernelCollector {
-    fn rules(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        // A node may have tens of thousands of rules with sixteen series each: collecting those takes memory.
-        let mut rules: Vec<&RuleStatus> = self.0.rules.iter().collect();
-        rules.sort_by_key(|rule| rule_name(rule));
-        let help = "Packets that a rule decided, by action.";
-        rule_counters(encoder, ("rule_packets", help), &rules, |count| count.packets)?;
-        let help = "Bytes of the packets that a rule decided, by action.";
-        rule_counters(encoder, ("rule_bytes", help), &rules, |count| count.bytes)
-    }
-
+impl KernelMetrics {
     /// Encodes all reasons from the start: `increase()` does not see the first event of a new series.
     fn events(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let series = |counted: &BTreeMap<&'static str, u64>, reason| {
             let packets = counted.get(reason).copied().unwrap_or(0);
             ([("reason", reason)], packets)
         };
-        let fallbacks = Fallback::ALL.map(|reason| series(&self.0.fallbacks, reason.name()));
+        let fallbacks = Fallback::ALL.map(|reason| series(&self.status.fallbacks, reason.name()));
         let help = "Packets that a Redirect rule passed to the stack, by reason.";
         counters(encoder, "fallback_packets", help, fallbacks)?;
-        let unparsed = Unparsed::ALL.map(|reason| series(&self.0.unparsed, reason.name()));
+        let unparsed = Unparsed::ALL.map(|reason| series(&self.status.unparsed, reason.name()));
         let help = "Packets passed to the stack without rule evaluation, by reason.";
         counters(encoder, "unparsed_packets", help, unparsed)?;
-        let foreign = ForeignFrame::ALL.map(|reason| series(&self.0.foreign, reason.name()));
+        let foreign = ForeignFrame::ALL.map(|reason| series(&self.status.foreign, reason.name()));
         let help = "Packets to pods in frames that the node's stack does not take from the NIC, by reason.";
         counters(encoder, "foreign_packets", help, foreign)?;
-        let dropped = UnparsedDrop::ALL.map(|reason| series(&self.0.unparsed_drops, reason.name()));
+        let dropped = UnparsedDrop::ALL.map(|reason| series(&self.status.unparsed_drops, reason.name()));
         let help =
             "Packets dropped because they cannot be parsed and a rule that drops could match, by reason.";
         counters(encoder, "unparsed_dropped_packets", help, dropped)?;
-        let events = Event::ALL.map(|event| series(&self.0.events, event.name()));
+        let events = Event::ALL.map(|event| series(&self.status.events, event.name()));
         let help = "Rejected packets without an answer, and sources without a limit of their own, by reason.";
         counters(encoder, "events", help, events)
     }
 
     fn tables(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let tables = &self.0.tables;
+        let tables = &self.status.tables;
         let used = tables
             .iter()
             .map(|usage| ([("table", usage.table)], usage.used as i64));
@@ -103,7 +97,7 @@ impl KernelCollector {
     }
 
     fn flows(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let tables = &self.0.flows;
+        let tables = &self.status.flows;
         let gauge = |value: fn(&FlowUsage) -> u64| {
             tables
                 .iter()
@@ -121,7 +115,7 @@ impl KernelCollector {
             "Flows evicted from a full table; those of unreplied are counted with those of established.";
         counters(encoder, "flow_evictions", help, evicted)?;
         let events = FlowEvent::ALL.map(|event| {
-            let packets = self.0.flow_events.get(event.name()).copied().unwrap_or(0);
+            let packets = self.status.flow_events.get(event.name()).copied().unwrap_or(0);
             ([("event", event.name())], packets)
         });
         let help = "Events of flows and their packets.";
@@ -130,7 +124,7 @@ impl KernelCollector {
 
     fn pods(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut failures: BTreeMap<Labels<'_, 4>, u64> = BTreeMap::new();
-        for pod in &self.0.pods {
+        for pod in &self.status.pods {
             for failure in &pod.failures {
                 let labels = [
                     ("namespace", pod.namespace.as_str()),
@@ -143,9 +137,9 @@ impl KernelCollector {
         }
         let help = "Redirected packets that did not arrive, by pod, stage and errno.";
         counters(encoder, "redirect_failures", help, failures)?;
-        let ready = self.0.pods.iter().filter(|pod| is_ready(pod)).count();
-        let draining = self.0.pods.iter().filter(|pod| pod.draining).count();
-        let not_ready = self.0.pods.len() - ready - draining;
+        let ready = self.status.pods.iter().filter(|pod| is_ready(pod)).count();
+        let draining = self.status.pods.iter().filter(|pod| pod.draining).count();
+        let not_ready = self.status.pods.len() - ready - draining;
         let states = [("ready", ready), ("not_ready", not_ready), ("draining", draining)];
         let series = states.map(|(state, pods)| ([("state", state)], pods as i64));
         gauges(
@@ -157,7 +151,7 @@ impl KernelCollector {
     }
 
     fn nics(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let infos: BTreeSet<Labels<'_, 4>> = self.0.nics.iter().map(nic_info).collect();
+        let infos: BTreeSet<Labels<'_, 4>> = self.status.nics.iter().map(nic_info).collect();
         let help =
             "Always 1; the labels describe the NIC, and its XDP mode: native, generic, none or foreign.";
         gauges(encoder, "nic_info", help, infos.into_iter().map(|info| (info, 1)))?;
@@ -166,7 +160,7 @@ impl KernelCollector {
         let problems = self.nic_problems().into_iter().map(|problem| (problem, 1));
         gauges(encoder, "nic_problem", help, problems)?;
         let mut exceptions: BTreeMap<[(&str, String); 2], u64> = BTreeMap::new();
-        for exception in &self.0.exceptions {
+        for exception in &self.status.exceptions {
             let action = exception.action.to_lowercase();
             let labels = [("nic", exception.nic.clone()), ("action", action)];
             *exceptions.entry(labels).or_default() += exception.packets;
@@ -181,46 +175,16 @@ impl KernelCollector {
 
     /// Collects the problems of present and absent NICs.
     fn nic_problems(&self) -> BTreeSet<Labels<'_, 2>> {
-        let present = self.0.nics.iter().flat_map(|nic| {
+        let present = self.status.nics.iter().flat_map(|nic| {
             let reasons = nic.problems.iter();
             reasons.map(|problem| [("nic", nic.name.as_str()), ("reason", problem.reason.as_str())])
         });
-        let gone = self.0.problems.iter().filter_map(|problem| {
+        let gone = self.status.problems.iter().filter_map(|problem| {
             let nic = problem.object.strip_prefix("NIC ")?;
             Some([("nic", nic), ("reason", problem.reason.as_str())])
         });
         present.chain(gone).collect()
     }
-}
-
-fn rule_name(rule: &RuleStatus) -> [&str; 3] {
-    [&rule.namespace, &rule.policy, &rule.rule]
-}
-
-/// Encodes a series for each name and action. The rules are sorted by name.
-fn rule_counters(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
-    rules: &[&RuleStatus],
-    value: fn(&PacketCount) -> u64,
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for same in rules.chunk_by(|a, b| rule_name(a) == rule_name(b)) {
-        let Some([namespace, policy, rule]) = same.first().map(|rule| rule_name(rule)) else {
-            continue;
-        };
-        for (action, counted) in ACTIONS {
-            let labels = [
-                ("namespace", namespace),
-                ("policy", policy),
-                ("rule", rule),
-                ("action", action),
-            ];
-            let sum = same.iter().map(|rule| value(&counted(rule))).sum();
-            counter(family.encode_family(&labels)?, sum)?;
-        }
-    }
-    Ok(())
 }
 
 fn nic_info(nic: &NicStatus) -> Labels<'_, 4> {
@@ -264,11 +228,11 @@ fn counters<'a, const N: usize>(
     Ok(())
 }
 
-fn counter(mut series: MetricEncoder<'_>, value: u64) -> fmt::Result {
+pub(super) fn counter(mut series: MetricEncoder<'_>, value: u64) -> fmt::Result {
     series.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None)
 }
 
-fn gauges<'a, const N: usize>(
+pub(super) fn gauges<'a, const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

@@ -9,11 +9,15 @@ use xdp_client::metrics::{
 use xdp_crds::NicMode;
 use xdp_plan::{
     facts::{NotReady, Readiness},
+    installed::RuleLabel,
     report::Problem,
 };
 
 use crate::report::{
-    metrics::{AgentMetrics, registry},
+    metrics::{
+        AgentMetrics, KernelMetrics, RuleLimits, registry,
+        rules::{RuleSeries, tests::Rules},
+    },
     status::{
         AgentStatus, FlowUsage, NicStatus, NodeStatus, PacketCount, RedirectFailure, RuleStatus, TableUsage,
         TargetPodStatus, XdpException,
@@ -137,9 +141,46 @@ fn status() -> NodeStatus {
     }
 }
 
+impl From<NodeStatus> for KernelMetrics {
+    fn from(mut status: NodeStatus) -> Self {
+        let rule = |rule: RuleStatus| {
+            let counts = [
+                rule.redirected,
+                rule.passed,
+                rule.dropped,
+                rule.rejected,
+                rule.limited,
+                rule.audited,
+                rule.fell_back,
+                rule.delivered,
+            ];
+            let (namespace, policy, rule) = (rule.namespace, rule.policy, rule.rule);
+            let label = RuleLabel {
+                namespace,
+                policy,
+                rule,
+            };
+            (label, counts)
+        };
+        let rules = std::mem::take(&mut status.rules).into_iter().map(rule).collect();
+        let limits = RuleLimits {
+            total: 100,
+            per_namespace: 100,
+            rule_label: true,
+        };
+        let rules = RuleSeries::read(Box::new(Rules(rules)), limits).unwrap();
+        Self { status, rules }
+    }
+}
+
 fn encode(metrics: &AgentMetrics, status: Option<NodeStatus>, format: Format) -> String {
     let mut text = String::new();
-    metrics::encode(&registry(metrics, status), format, &mut text).unwrap();
+    metrics::encode(
+        &registry(metrics, status.map(KernelMetrics::from)),
+        format,
+        &mut text,
+    )
+    .unwrap();
     text
 }
 

@@ -12,14 +12,14 @@ use tracing::warn;
 use xdp_client::error_chain;
 
 use crate::report::{
-    metrics::{AgentMetrics, registry},
-    status::{NodeStatus, StatusError},
+    metrics::{AgentMetrics, KernelMetrics, registry},
+    status::StatusError,
 };
 
 /// Prometheus gives up after ten seconds by default. The answer leaves before, with what is known by then.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Collect = dyn Fn() -> Result<NodeStatus, StatusError> + Send + Sync;
+type Collect = dyn Fn() -> Result<KernelMetrics, StatusError> + Send + Sync;
 
 /// The kernel could not be read for a scrape.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(super) struct Scrape {
 
 impl Scrape {
     pub(super) fn new(
-        collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync + 'static,
+        collect: impl Fn() -> Result<KernelMetrics, StatusError> + Send + Sync + 'static,
         metrics: Arc<AgentMetrics>,
     ) -> Self {
         Self {
@@ -65,8 +65,8 @@ impl Scrape {
     /// in time.
     pub(super) async fn registry(&self) -> Registry {
         let read = timeout(self.patience, self.read()).await;
-        let status = match read.unwrap_or(Err(ScrapeError::Slow)) {
-            Ok(status) => Some(status),
+        let kernel = match read.unwrap_or(Err(ScrapeError::Slow)) {
+            Ok(kernel) => Some(kernel),
             Err(error) => {
                 warn!(
                     error = error_chain(&error),
@@ -76,11 +76,11 @@ impl Scrape {
                 None
             }
         };
-        registry(&self.metrics, status)
+        registry(&self.metrics, kernel)
     }
 
     /// The permit moves into the blocking reader: while a reader hangs, no second one starts.
-    async fn read(&self) -> Result<NodeStatus, ScrapeError> {
+    async fn read(&self) -> Result<KernelMetrics, ScrapeError> {
         let permit = Arc::clone(&self.reader).acquire_owned().await;
         let collect = Arc::clone(&self.collect);
         let reader = spawn_blocking(move || {

@@ -14,13 +14,18 @@ use xdp_client::serve::{
 use crate::{
     datapath::OpenError,
     report::{
-        metrics::AgentMetrics,
+        metrics::{AgentMetrics, KernelMetrics, RuleLimits},
         serve::{AgentHealth, ServeError, scrape::Scrape, start},
         status::{AgentStatus, NodeStatus, StatusError},
     },
 };
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const LIMITS: RuleLimits = RuleLimits {
+    total: 1,
+    per_namespace: 1,
+    rule_label: true,
+};
 /// As in `/metrics` of an empty status.
 const FROM_THE_KERNEL: &str = "xdp_agent_pods{";
 
@@ -61,7 +66,7 @@ fn empty() -> NodeStatus {
 }
 
 /// A server whose kernel is read by `collect`.
-fn reading(collect: impl Fn() -> Result<NodeStatus, StatusError> + Send + Sync + 'static) -> SocketAddr {
+fn reading(collect: impl Fn() -> Result<KernelMetrics, StatusError> + Send + Sync + 'static) -> SocketAddr {
     let metrics = Arc::new(AgentMetrics::default());
     let scrape = Scrape::new(collect, metrics).patience(Duration::from_millis(200));
     let door = MetricsDoor {
@@ -101,7 +106,7 @@ fn while_the_kernel_hangs_a_scrape_has_all_other_metrics_and_no_second_reader_st
         started.send(()).unwrap();
         // Ends with the test, which drops the sender.
         let _ = held.lock().unwrap().recv();
-        Ok(empty())
+        Ok(empty().into())
     });
     for _ in 0..2 {
         let answer = get(server);
@@ -124,7 +129,7 @@ fn while_the_kernel_hangs_a_scrape_has_all_other_metrics_and_no_second_reader_st
 
 #[test]
 fn a_scrape_has_a_content_type_that_prometheus_accepts() {
-    let server = reading(|| Ok(empty()));
+    let server = reading(|| Ok(empty().into()));
     let answer = get(server);
     assert!(
         answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
@@ -151,7 +156,7 @@ fn a_port_in_use_is_named_with_a_remedy() {
     for flag in ["--health-probe-bind-address", "--metrics-bind-address"] {
         let listen = Listen::parse_from(["test", flag, &address.to_string()]).args;
         let health = Arc::new(AgentHealth::default());
-        let result = start(&listen, false, PathBuf::new(), health, Arc::default());
+        let result = start(&listen, false, (PathBuf::new(), LIMITS), health, Arc::default());
         let error = result.unwrap_err();
         assert!(matches!(error, ServeError::Listen(_)), "{error:?}");
         let text = error.to_string();

@@ -60,7 +60,7 @@ pub(super) fn status(snapshot: &KernelSnapshot) -> NodeStatus {
             &snapshot.events,
             FlowEvent::ALL.map(|event| (event.code(), event.name())),
         ),
-        tables: usage::tables(&snapshot.installed),
+        tables: usage::tables(snapshot),
         exceptions: exceptions(snapshot),
         problems: problems.cloned().collect(),
         nics,

@@ -39,6 +39,8 @@ pub(super) struct KernelSnapshot {
     pub(super) pin_dir: String,
     pub(super) running: bool,
     pub(super) installed: Installed,
+    /// Number of rules.
+    pub(super) rules: usize,
     pub(super) counters: BTreeMap<u32, (RuleCounters, Count)>,
     pub(super) events: BTreeMap<u32, Count>,
     pub(super) failures: BTreeMap<FailureKey, u64>,
@@ -73,32 +75,39 @@ pub(super) struct HostInterface {
 
 /// Reads the status of a pin directory.
 pub fn collect(pin_dir: &Path) -> Result<NodeStatus, StatusError> {
-    Ok(build::status(&snapshot(pin_dir)?))
+    let pinned = Pinned::open(pin_dir)?;
+    let mut snapshot = snapshot(&pinned)?;
+    snapshot.installed.rules = pinned.rule_labels();
+    for rule in snapshot.installed.rules.keys() {
+        let counters = (pinned.rule_counters(*rule)?, pinned.delivered(*rule)?);
+        snapshot.counters.insert(*rule, counters);
+    }
+    Ok(build::status(&snapshot))
 }
 
-fn snapshot(pin_dir: &Path) -> Result<KernelSnapshot, StatusError> {
-    let pinned = Pinned::open(pin_dir)?;
-    let installed = pinned.installed()?;
-    let mut counters = BTreeMap::new();
-    for rule in installed.rules.keys() {
-        counters.insert(*rule, (pinned.rule_counters(*rule)?, pinned.delivered(*rule)?));
-    }
+/// Reads the status without rules, which can be tens of thousands.
+pub(crate) fn without_rules(pinned: &Pinned) -> Result<NodeStatus, StatusError> {
+    Ok(build::status(&snapshot(pinned)?))
+}
+
+fn snapshot(pinned: &Pinned) -> Result<KernelSnapshot, StatusError> {
     let links = host_links()?;
     // Read before the elements are counted, so that new flows are not taken for evicted ones.
     let events = pinned.events()?;
     Ok(KernelSnapshot {
-        pin_dir: pin_dir.display().to_string(),
+        pin_dir: pinned.pin_dir().display().to_string(),
         running: pinned.agent_running()?,
-        installed,
-        counters,
+        installed: pinned.installed_without_rules()?,
+        rules: pinned.rule_count(),
+        counters: BTreeMap::new(),
         events,
         failures: pinned.failures()?,
         problems: pinned.problems()?,
         programs: pinned.nics()?,
         peers: pinned.hooks(Hook::NicPeer)?,
         reply_paths: pinned.hooks(Hook::NicOut)?,
-        flows: flows(&pinned)?,
-        links: links.into_iter().map(|link| describe(&pinned, link)).collect(),
+        flows: flows(pinned)?,
+        links: links.into_iter().map(|link| describe(pinned, link)).collect(),
     })
 }
 

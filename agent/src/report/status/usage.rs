@@ -4,7 +4,7 @@ use xdp_core::{
     events::FlowEvent,
     tables::{INDEX, MAX_ADDRESSES, MAX_POD_BLOCKS, MAX_SLOTS},
 };
-use xdp_plan::{compile::Limit, installed::Installed};
+use xdp_plan::compile::Limit;
 
 use crate::{
     datapath::FlowTable,
@@ -51,7 +51,8 @@ fn evicted(added: u64, others: [u64; 3]) -> u64 {
 
 /// Computes the usage of the other tables. Policies can use only half of some tables, because the other half
 /// is for replacements: their capacity is that half.
-pub(super) fn tables(installed: &Installed) -> Vec<TableUsage> {
+pub(super) fn tables(snapshot: &KernelSnapshot) -> Vec<TableUsage> {
+    let installed = &snapshot.installed;
     let blocks = &installed.blocks;
     let usage = |table, used, capacity| TableUsage {
         table,
@@ -62,7 +63,7 @@ pub(super) fn tables(installed: &Installed) -> Vec<TableUsage> {
         usage("slots", installed.pods.len(), MAX_SLOTS as usize),
         usage("index", installed.index.len(), INDEX as usize),
         usage("addresses", installed.addresses.len(), MAX_ADDRESSES as usize),
-        usage("rules", installed.rules.len(), Limit::Rules.value()),
+        usage("rules", snapshot.rules, Limit::Rules.value()),
         usage("pod_blocks", blocks.pods.len(), MAX_POD_BLOCKS as usize / 2),
         usage("sources_v4", blocks.sources_v4.len(), Limit::SourcesV4.value()),
         usage("sources_v6", blocks.sources_v6.len(), Limit::SourcesV6.value()),
