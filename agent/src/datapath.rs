@@ -28,8 +28,8 @@ mod uninstall;
 mod upgrade;
 
 pub use error::{ApplyError, AttachError, AttachStep, OpenError};
-use flows::migrate::Migration;
 pub use flows::{FlowBatches, FlowEntry, FlowTable};
+use flows::{migrate::Migration, shares::Sweeper};
 pub use hooks::{
     link::Attached,
     read::PodReading,
@@ -57,6 +57,7 @@ pub struct Datapath {
     facts: FactsReader,
     interests: Interests,
     noted: NotedPods,
+    sweeper: Sweeper,
     fence_due: bool,
     _lock: Lock,
 }
@@ -78,6 +79,7 @@ impl Datapath {
         let mut programs = Programs::load(&pins, settings.flows)?;
         let mut tables = PinnedTables::open(&pins)?;
         tables::config::write(&pins, &mut tables, settings)?;
+        tables.shares.initialize(settings.flows)?;
         upgrade::adopt(&pins)?;
         let migration = Migration::open(&pins)?;
         hooks::tracepoint::attach(&pins, &mut programs)?;
@@ -91,6 +93,7 @@ impl Datapath {
             facts: FactsReader::default(),
             interests: Interests::default(),
             noted: NotedPods::default(),
+            sweeper: Sweeper::default(),
             fence_due: false,
             _lock: lock,
         })

@@ -209,7 +209,7 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
                 wait
             }
         };
-        let event = wait_for(events, wait, || agent.is_order_changed());
+        let event = wait_for(events, wait, || agent.idle());
         if event == Some(Event::Stop) {
             return;
         }
@@ -218,18 +218,18 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
     }
 }
 
-/// Waits for the end of a burst of events, and looks now and then whether the order of programs has changed,
-/// which is an event, too.
-fn wait_for(events: &Receiver<Event>, wait: Duration, is_order_changed: impl Fn() -> bool) -> Option<Event> {
+/// Waits for the end of a burst of events, and calls `idle` at first and now and then: whether the order of
+/// programs has changed, which is an event, too.
+fn wait_for(events: &Receiver<Event>, wait: Duration, mut idle: impl FnMut() -> bool) -> Option<Event> {
     let end = Instant::now() + wait;
     loop {
+        if idle() {
+            return Some(Event::Network);
+        }
         let left = end.saturating_duration_since(Instant::now());
         let event = next(events, left.min(ORDER));
         if event.is_some() || left <= ORDER {
             return event;
-        }
-        if is_order_changed() {
-            return Some(Event::Network);
         }
     }
 }

@@ -3,24 +3,19 @@
 
 use core::arch::asm;
 
-use aya_ebpf::{
-    helpers::bpf_jiffies64,
-    macros::map,
-    maps::{Array, LruHashMap, PerCpuArray},
-};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns, macros::map, maps::PerCpuArray};
 use xdp_core::{
     events::FlowEvent,
     flows::{
-        EPOCH_SHIFT, FlowMap, FlowPacket, FlowStore, OpenedStore, {self},
+        FlowMap, FlowPacket, FlowStore, Opening, ShareWord, {self},
     },
     key::{PacketKey, Scratch},
-    tables::{Config, FlowKey, FlowValue, OPENED_WAYS, SentPacket},
+    tables::{Config, FlowKey, FlowValue},
 };
 
 use crate::{
-    counters, fragments,
-    opaque::opaque,
-    tables::{ESTABLISHED, HEARD, OPENED, OPENED_TAGS, RECENT, SENT, STACK, UNREPLIED, config},
+    counters,
+    tables::{ESTABLISHED, FLOW_SHARES, RECENT, STACK, UNREPLIED, config, read, write},
 };
 
 /// The context in which a program runs: each has memory of its own.
@@ -76,9 +71,13 @@ pub(crate) fn stored() -> Option<&'static FlowPacket> {
     FLOW_PACKET.get_ptr(0).map(|at| unsafe { &*at })
 }
 
+/// Nanoseconds in a window of [`FlowStore::window`], as a power of two: about a second.
+const WINDOW_SHIFT: u32 = 30;
+const NO_EXIST: u64 = BPF_NOEXIST as u64;
+
 /// The maps of flows, for one packet.
 pub(crate) struct FlowMaps {
-    config: &'static Config,
+    pub(crate) config: &'static Config,
     bytes: u64,
 }
 
@@ -88,64 +87,6 @@ impl FlowMaps {
     pub(crate) fn new(bytes: u64) -> Option<Self> {
         let config = config()?;
         Some(Self { config, bytes })
-    }
-}
-
-impl OpenedStore for FlowMaps {
-    #[inline(always)]
-    fn seed(&self) -> u64 {
-        self.config.seed
-    }
-
-    #[inline(always)]
-    fn opaque(&self, value: u64) -> u64 {
-        opaque(value, self.config.seed)
-    }
-
-    #[inline(always)]
-    fn epoch(&self) -> u64 {
-        // SAFETY: the helper has no arguments.
-        unsafe { bpf_jiffies64() >> EPOCH_SHIFT }
-    }
-
-    #[inline(always)]
-    fn opened(&self, set: u32) -> Option<[u64; OPENED_WAYS]> {
-        let words = OPENED.get_ptr(set)?.cast::<u64>();
-        // SAFETY: elements of arrays live as long as the map; each word is aligned, so read at once.
-        Some([0, 1, 2, 3].map(|way| unsafe { words.add(way).read_volatile() }))
-    }
-
-    #[inline(always)]
-    fn set_opened(&self, set: u32, way: u32, word: u64) {
-        if let Some(words) = OPENED.get_ptr_mut(set) {
-            let way = opaque(u64::from(way), 0) as usize & (OPENED_WAYS - 1);
-            // SAFETY: as above, within the element, and written at once.
-            unsafe { words.cast::<u64>().add(way).write_volatile(word) };
-        }
-    }
-
-    #[inline(always)]
-    fn opened_tags(&self, index: u32) -> u64 {
-        read(&OPENED_TAGS, index)
-    }
-
-    #[inline(always)]
-    fn set_opened_tag(&self, index: u32, byte: u32, tag: u8) {
-        if let Some(tags) = OPENED_TAGS.get_ptr_mut(index) {
-            let byte = opaque(u64::from(byte), 0) as usize & (size_of::<u64>() - 1);
-            // SAFETY: as above, within the element; a byte is written at once.
-            unsafe { tags.cast::<u8>().add(byte).write_volatile(tag) };
-        }
-    }
-
-    #[inline(always)]
-    fn heard(&self, index: u32) -> u64 {
-        read(&HEARD, index)
-    }
-
-    #[inline(always)]
-    fn set_heard(&self, index: u32, word: u64) {
-        write(&HEARD, index, word);
     }
 }
 
@@ -166,21 +107,45 @@ impl FlowStore for FlowMaps {
     }
 
     #[inline(always)]
-    fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32> {
-        match map {
-            FlowMap::Established => slot(&ESTABLISHED, key),
-            FlowMap::Unreplied => slot(&UNREPLIED, key),
-            FlowMap::Stack => STACK.get_ptr(key).map(|_| 0),
+    fn window(&self) -> u32 {
+        // SAFETY: the helper has no arguments.
+        (unsafe { bpf_ktime_get_ns() } >> WINDOW_SHIFT) as u32 & !FlowValue::ANSWERED
+    }
+
+    #[inline(always)]
+    fn flow(&self, map: FlowMap, key: &FlowKey) -> Option<FlowValue> {
+        let flow: *const u64 = match map {
+            FlowMap::Established => ESTABLISHED.get_ptr(key)?.cast(),
+            FlowMap::Unreplied => UNREPLIED.get_ptr(key)?.cast(),
+            FlowMap::Stack => return STACK.get_ptr(key).map(|_| FlowValue::default()),
+        };
+        // SAFETY: the pointer is to a live or recycled element, never to freed memory, and aligned. A value
+        // consists of two numbers, which are read at once. If the element is recycled meanwhile, they are
+        // those of another flow: one entry is counted for another pod until the agent counts again.
+        let [slot, state] = unsafe { core::mem::transmute::<u64, [u32; 2]>(flow.read_volatile()) };
+        Some(FlowValue { slot, state })
+    }
+
+    #[inline(always)]
+    fn set_state(&self, map: FlowMap, key: &FlowKey, state: u32) {
+        let flow = match map {
+            FlowMap::Established => ESTABLISHED.get_ptr_mut(key),
+            FlowMap::Unreplied => UNREPLIED.get_ptr_mut(key),
+            FlowMap::Stack => None,
+        };
+        if let Some(flow) = flow {
+            // SAFETY: as above, and written at once. If the element is recycled meanwhile, another flow looks
+            // answered, or in use.
+            unsafe { (&raw mut (*flow).state).write_volatile(state) };
         }
     }
 
     #[inline(always)]
-    fn insert(&self, map: FlowMap, key: &FlowKey, slot: u32) -> bool {
-        let flow = FlowValue { slot, reserved: 0 };
+    fn insert(&self, map: FlowMap, key: &FlowKey, flow: FlowValue) -> bool {
         match map {
-            FlowMap::Established => ESTABLISHED.insert(key, flow, 0),
-            FlowMap::Unreplied => UNREPLIED.insert(key, flow, 0),
-            FlowMap::Stack => STACK.insert(key, 0, 0),
+            FlowMap::Established => ESTABLISHED.insert(key, flow, NO_EXIST),
+            FlowMap::Unreplied => UNREPLIED.insert(key, flow, NO_EXIST),
+            FlowMap::Stack => STACK.insert(key, 0, NO_EXIST),
         }
         .is_ok()
     }
@@ -196,90 +161,73 @@ impl FlowStore for FlowMaps {
     }
 
     #[inline(always)]
+    fn share(&self, index: u32, word: ShareWord) -> u64 {
+        share(index, word).map_or(0, |word| {
+            // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
+            unsafe { word.read_volatile() }
+        })
+    }
+
+    #[inline(always)]
+    fn set_share(&self, index: u32, word: ShareWord, value: u64) {
+        if let Some(word) = share(index, word) {
+            // SAFETY: as above, and written at once.
+            unsafe { word.write_volatile(value) };
+        }
+    }
+
+    #[inline(always)]
+    fn add_to_share(&self, index: u32, word: ShareWord, more: u64) {
+        if let Some(word) = share(index, word) {
+            // SAFETY: as above. In assembly, because Rust has no atomic addition for this target.
+            unsafe {
+                asm!("lock *(u64 *)({word} + 0) += {more}", word = in(reg) word, more = in(reg) more, options(nostack));
+            }
+        }
+    }
+
+    /// The flow is that of the packet that was stored last.
+    #[inline(always)]
+    fn open(&self, _: &FlowKey, slot: u32) -> Opening {
+        Opening::from_number(open_flow(slot))
+    }
+
+    /// The flow is that of the packet that was stored last.
+    #[inline(always)]
+    fn establish(&self, _: &FlowKey, flow: FlowValue) -> bool {
+        establish_flow(flow.slot, flow.state) != 0
+    }
+
+    #[inline(always)]
     fn count(&self, event: FlowEvent) {
         counters::event(event.code(), self.bytes);
     }
 }
 
+/// Returns a word of a share.
 #[inline(always)]
-fn read(map: &Array<u64>, index: u32) -> u64 {
-    map.get_ptr(index).map_or(0, |word| {
-        // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
-        unsafe { word.read_volatile() }
-    })
+fn share(index: u32, word: ShareWord) -> Option<*mut u64> {
+    let words = FLOW_SHARES.get_ptr_mut(index)?.cast::<u64>();
+    // SAFETY: within the element.
+    Some(unsafe { words.add(word as usize) })
 }
 
-#[inline(always)]
-fn write(map: &Array<u64>, index: u32, word: u64) {
-    if let Some(element) = map.get_ptr_mut(index) {
-        // SAFETY: as above, and written at once.
-        unsafe { element.write_volatile(word) };
-    }
-}
-
-#[inline(always)]
-fn slot(map: &LruHashMap<FlowKey, FlowValue>, key: &FlowKey) -> Option<u32> {
-    let flow = map.get_ptr(key)?;
-    // SAFETY: the pointer is to a live or recycled element, never to freed memory. If the element is recycled
-    // meanwhile, this flow gets the slot of another flow, which only lists of flows show.
-    Some(unsafe { (*flow).slot })
-}
-
-/// Notes the connection of the packet that was stored last, if its pod opens it. A global function, which the
-/// verifier checks once.
+/// Opens the flow of the packet that was stored last. A global function, which the verifier checks once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn note_opened() -> u32 {
+extern "C" fn open_flow(slot: u32) -> u32 {
+    let (Some(packet), Some(maps)) = (stored(), FlowMaps::new(0)) else {
+        return Opening::Failed as u32;
+    };
+    flows::open(&packet.key, slot, &maps) as u32
+}
+
+/// Establishes the flow of the packet that was stored last. Also a global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn establish_flow(slot: u32, state: u32) -> u32 {
     let (Some(packet), Some(maps)) = (stored(), FlowMaps::new(0)) else {
         return 0;
     };
-    flows::note_sent(packet, &maps);
-    1
-}
-
-/// Whether the packet that was stored last belongs to a connection that its pod opened. If so, its later
-/// fragments do, too. Also a global function.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn is_opened() -> u32 {
-    let (Some(packet), Some(maps)) = (stored(), FlowMaps::new(0)) else {
-        return 0;
-    };
-    let is_opened = flows::is_opened_by_pod(packet, &maps);
-    if is_opened
-        && key(Context::Nic as u32).is_some_and(PacketKey::is_fragment)
-        && let Some(fragments) = fragments::stored()
-    {
-        fragments::record(fragments);
-    }
-    u32::from(is_opened)
-}
-
-/// Records a packet that a pod sends, through the stack or past it.
-#[inline(always)]
-pub(crate) fn record_sent(packet: SentPacket) {
-    if let Some(sent) = SENT.get_ptr_mut(0) {
-        // SAFETY: the element belongs to this CPU, and lives as long as the map.
-        unsafe { sent.write(packet) };
-    }
-}
-
-/// Whether this CPU recorded the packet just now.
-#[inline(always)]
-pub(crate) fn is_sent(packet: &SentPacket) -> bool {
-    // SAFETY: as above. Maps are initially zero, which is a valid value.
-    let sent = SENT.get_ptr(0).map(|sent| unsafe { &*sent });
-    sent.is_some_and(|sent| sent.is(packet))
-}
-
-/// Returns what is recorded of a packet.
-#[inline(always)]
-pub(crate) fn sent_packet(flow: &FlowKey, ip_len: u32) -> SentPacket {
-    SentPacket::new(flow, ip_len, tick())
-}
-
-#[inline(always)]
-fn tick() -> u32 {
-    // SAFETY: the helper has no arguments.
-    (unsafe { bpf_jiffies64() }) as u32
+    u32::from(flows::establish(&packet.key, FlowValue { slot, state }, &maps))
 }

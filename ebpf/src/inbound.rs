@@ -12,9 +12,10 @@ use xdp_core::{
 };
 
 use crate::{
-    flows::{Context, FlowMaps, is_opened, key, store},
+    flows::{Context, FlowMaps, key, store},
     fragments,
     frame::Frame,
+    opened::is_opened,
     routes,
 };
 

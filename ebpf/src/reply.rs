@@ -21,10 +21,12 @@ use xdp_core::{
 
 use crate::{
     counters,
-    flows::{FlowMaps, note_opened, record_sent, sent_packet},
+    flows::FlowMaps,
     fragments,
+    opened::note_opened,
     reader::NEXT,
     routes,
+    sent::{record_sent, sent_packet},
     skb::{
         Skb, {self},
     },

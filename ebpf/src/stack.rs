@@ -10,7 +10,8 @@ use xdp_core::{
 
 use crate::{
     counters,
-    flows::{FlowMaps, is_sent, sent_packet, store},
+    flows::{FlowMaps, store},
+    sent::{is_sent, sent_packet},
     skb::Skb,
     tables,
 };

@@ -15,12 +15,13 @@ use aya_ebpf::{
 use xdp_core::{
     frames::{StationTables, Tags},
     tables::{
-        ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES, FailureKey,
-        FlowKey, FlowValue, FragmentKey, HEARD as HEARD_PLACES, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS,
-        Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_NICS,
-        MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6,
-        MAX_STATIONS, NicEntry, OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters, RuleText,
-        SentPacket, SlotWord, Station, nic_position, recent_len, {self},
+        ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES,
+        FLOW_SHARES as FLOW_SHARE_PLACES, FailureKey, FlowKey, FlowShare, FlowValue, FragmentKey,
+        HEARD as HEARD_PLACES, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS,
+        MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS,
+        MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, MAX_STATIONS, NicEntry,
+        OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters, RuleText, SentPacket, SlotWord,
+        Station, nic_position, recent_len, {self},
     },
     verdict::{
         Holder, RuleTables, {self},
@@ -78,10 +79,13 @@ pub(crate) static EVENTS: PerCpuArray<Count> = PerCpuArray::pinned(EVENT_CODES, 
 pub(crate) static FAILURES: HashMap<FailureKey, u64> = HashMap::pinned(MAX_FAILURES, 0);
 
 #[map]
-pub(crate) static ESTABLISHED: LruHashMap<FlowKey, FlowValue> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+pub(crate) static ESTABLISHED: HashMap<FlowKey, FlowValue> = HashMap::pinned(DEFAULT_FLOWS, 0);
 
 #[map]
 pub(crate) static UNREPLIED: LruHashMap<FlowKey, FlowValue> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
+
+#[map]
+pub(crate) static FLOW_SHARES: Array<FlowShare> = Array::pinned(FLOW_SHARE_PLACES, BPF_F_MMAPABLE);
 
 #[map]
 pub(crate) static STACK: LruHashMap<FlowKey, u64> = LruHashMap::pinned(DEFAULT_FLOWS, 0);
@@ -269,5 +273,23 @@ impl RuleTables for RuleMaps {
         // SAFETY: numbers whose bits are in these masks, which have none in common, so nothing is carried.
         unsafe { assert_unchecked(a.1 & b.1 != 0 || sum & !(a.1 | b.1) == 0) };
         sum
+    }
+}
+
+/// Reads a word of an array, or zero if the element does not exist.
+#[inline(always)]
+pub(crate) fn read(map: &Array<u64>, index: u32) -> u64 {
+    map.get_ptr(index).map_or(0, |word| {
+        // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
+        unsafe { word.read_volatile() }
+    })
+}
+
+/// Overwrites a word of an array.
+#[inline(always)]
+pub(crate) fn write(map: &Array<u64>, index: u32, word: u64) {
+    if let Some(element) = map.get_ptr_mut(index) {
+        // SAFETY: as above, and written at once.
+        unsafe { element.write_volatile(word) };
     }
 }

@@ -43,6 +43,7 @@ pub mod owners;
 pub mod permission;
 pub mod programmed;
 pub mod resolve;
+pub mod shares;
 pub mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;

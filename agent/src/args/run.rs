@@ -30,8 +30,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = REJECTS_PER_SECOND)]
     pub rejects_per_second: u32,
     /// Capacity of each of the three flow tables: established, unreplied, and stack. Each flow takes about
-    /// 370 bytes of kernel memory, used or not. A full table evicts the flows that were idle for
-    /// longest; they continue in the stack.
+    /// 370 bytes of kernel memory, used or not. Each pod has shares of them; what it has no share for
+    /// continues in the stack.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_FLOWS,
           value_parser = clap::value_parser!(u32).range(i64::from(MIN_FLOWS)..=i64::from(MAX_FLOWS)))]
     pub flows: u32,

@@ -3,6 +3,7 @@
 pub(in crate::datapath) mod drain;
 pub(in crate::datapath) mod migrate;
 pub(in crate::datapath) mod preexisting;
+pub(in crate::datapath) mod shares;
 
 use std::{
     collections::BTreeSet,
@@ -33,9 +34,9 @@ use crate::datapath::{
 /// One of the flow tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlowTable {
-    /// Flows whose pod has replied.
+    /// Flows that both ends have confirmed.
     Established,
-    /// Flows whose pod has not replied yet.
+    /// Flows that are not confirmed yet, and those for which their pod has no room in the other table.
     Unreplied,
     /// Flows that the stack handles.
     Stack,
@@ -200,7 +201,7 @@ impl Datapath {
                     if owner == entry.slot {
                         continue;
                     }
-                    let value = slot_bytes(slot);
+                    let value = with_slot(value, slot);
                     sys::update(&flows.map, (&key, &value), Update::Replace).map_err(failed)?;
                 } else if owners.is_stale(entry.key.pod, entry.slot, lost) {
                     removed += u64::from(sys::delete(&flows.map, &key).map_err(failed)?);
@@ -262,8 +263,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.expect("offsets are within the key")
 }
 
-fn slot_bytes(slot: u32) -> [u8; 8] {
-    let mut bytes = [0; 8];
+fn with_slot(mut bytes: [u8; 8], slot: u32) -> [u8; 8] {
     bytes[..4].copy_from_slice(&slot.to_ne_bytes());
     bytes
 }

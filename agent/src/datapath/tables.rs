@@ -12,6 +12,7 @@ use xdp_core::{
 
 use crate::datapath::{
     error::OpenError,
+    flows::shares::ShareTable,
     kernel::{pins::Pins, plain::Plain},
 };
 
@@ -40,6 +41,7 @@ pub(super) struct PinnedTables {
     pub(super) pod_labels: Array<MapData, Plain<Label>>,
     pub(super) problems: Array<MapData, Plain<Label>>,
     pub(super) recent: Array<MapData, u64>,
+    pub(super) shares: ShareTable,
 }
 
 impl PinnedTables {
@@ -58,6 +60,7 @@ impl PinnedTables {
             pod_labels: open(pins, maps::POD_LABELS)?,
             problems: open(pins, maps::PROBLEMS)?,
             recent: open(pins, maps::RECENT)?,
+            shares: ShareTable::open(pins)?,
         })
     }
 }

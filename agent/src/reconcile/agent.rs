@@ -91,8 +91,10 @@ impl Agent {
         outcome
     }
 
-    /// Whether the order of programs has changed in a hook since it was read.
-    pub(super) fn is_order_changed(&self) -> bool {
+    /// Does what is done now and then between reconciles. Returns whether the order of programs has changed
+    /// in a hook since it was read.
+    pub(super) fn idle(&mut self) -> bool {
+        self.reconciler.sweep_flows();
         self.reconciler.is_order_changed()
     }
 

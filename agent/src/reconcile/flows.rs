@@ -1,11 +1,11 @@
 //! Flows of pods that drain, and flows whose pod is gone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use tracing::info;
+use tracing::{debug, info, warn};
 use xdp_plan::{
     drain::{Draining, Drains, Moment, draining},
     facts::NodeFacts,
@@ -21,6 +21,11 @@ use crate::reconcile::kernel::Kernel;
 /// Shorter than the time between two full resyncs, so that each of these counts again.
 const COUNTED: Duration = Duration::from_secs(25);
 
+/// How often the shares of flows follow what the pods use.
+const SWEEP: Duration = Duration::from_secs(2);
+/// Sweeps of large tables take at most one part in this number of the loop's time.
+const SWEEP_PART: u32 = 20;
+
 /// What the loop keeps about flows between reconciles.
 pub(super) struct Flows {
     started: Instant,
@@ -28,6 +33,10 @@ pub(super) struct Flows {
     counted: Option<Counted>,
     /// The owners of the addresses when stale flows were last purged.
     owners: Option<Owners>,
+    /// The slots of pods.
+    slots: BTreeSet<u32>,
+    /// When the shares are swept again.
+    sweep: Instant,
 }
 
 /// Flows by slot, when they were last counted. A slot that had none then may have some by now.
@@ -49,6 +58,8 @@ impl Default for Flows {
             drains: Drains::default(),
             counted: None,
             owners: None,
+            slots: BTreeSet::new(),
+            sweep: Instant::now(),
         }
     }
 }
@@ -107,10 +118,32 @@ impl Flows {
                     info!(removed, "removed flows of pods that are gone");
                 }
                 self.owners = Some(owners);
+                self.slots = installed.pods.keys().copied().collect();
+                // A pod in the slot of another one must not begin with the share of that one.
+                self.sweep = Instant::now();
+                self.sweep(kernel);
                 None
             }
             Err(problem) => Some(problem),
         }
+    }
+
+    /// Adapts the shares of pods in the flow tables, if it is time for that.
+    pub(super) fn sweep(&mut self, kernel: &mut impl Kernel) {
+        let started = Instant::now();
+        if started < self.sweep || self.owners.is_none() || kernel.is_migrating() {
+            return;
+        }
+        match kernel.sweep_flows(&self.slots) {
+            Ok(0) => {}
+            Ok(deleted) => debug!(
+                deleted,
+                "deleted established flows for which their pods have no share"
+            ),
+            Err(problem) => warn!(message = problem.message, "cannot adapt the shares of flows"),
+        }
+        let now = Instant::now();
+        self.sweep = now + SWEEP.max((now - started) * SWEEP_PART);
     }
 }
 

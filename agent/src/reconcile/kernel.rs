@@ -72,6 +72,8 @@ pub(super) trait Kernel {
     /// Removes the flows of addresses in `lost`, and those that do not belong to their owner. Returns their
     /// number.
     fn purge_flows(&mut self, owners: &Owners, lost: &BTreeSet<Address>) -> Result<u64, Problem>;
+    /// Adapts the shares of the pods in these slots in the flow tables. Returns how many flows had no room.
+    fn sweep_flows(&mut self, slots: &BTreeSet<u32>) -> Result<u64, Problem>;
 }
 
 /// Why a change was not applied.
@@ -218,6 +220,10 @@ impl Kernel for Datapath {
 
     fn purge_flows(&mut self, owners: &Owners, lost: &BTreeSet<Address>) -> Result<u64, Problem> {
         Self::purge_flows(self, owners, lost, false).map_err(|error| flows_unreadable(&error))
+    }
+
+    fn sweep_flows(&mut self, slots: &BTreeSet<u32>) -> Result<u64, Problem> {
+        Self::sweep_flows(self, slots).map_err(|error| flows_unreadable(&error))
     }
 }
 

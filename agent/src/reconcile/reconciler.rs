@@ -108,6 +108,11 @@ impl<K: Kernel> Reconciler<K> {
         view.is_some_and(|view| view.is_order_changed(&self.kernel))
     }
 
+    /// Adapts the shares of pods in the flow tables, if it is time for that.
+    pub(super) fn sweep_flows(&mut self) {
+        self.kept.flows.sweep(&mut self.kernel);
+    }
+
     pub(super) const fn kernel(&mut self) -> &mut K {
         &mut self.kernel
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use aya::maps::{HashMap, Map, MapData};
 use xdp_agent::datapath::{Datapath, FlowEntry, FlowTable, Settings};
-use xdp_core::tables::Address;
+use xdp_core::tables::{Address, FlowValue};
 use xdp_plan::owners::Owners;
 
 use crate::{
@@ -29,6 +29,24 @@ impl Table {
     pub(crate) fn add(&mut self, remote_port: u16, pod: [u8; 4], slot: u32) {
         let value = (u64::from(slot)).to_ne_bytes();
         self.0.insert(key(remote_port, pod), value, 0).unwrap();
+    }
+
+    pub(crate) fn add_value(&mut self, remote_port: u16, pod: [u8; 4], flow: FlowValue) {
+        let mut value = [0; 8];
+        value[..4].copy_from_slice(&flow.slot.to_ne_bytes());
+        value[4..].copy_from_slice(&flow.state.to_ne_bytes());
+        self.0.insert(key(remote_port, pod), value, 0).unwrap();
+    }
+
+    pub(crate) fn values(&self) -> Vec<FlowValue> {
+        let values = self.0.iter().map(|element| element.unwrap().1);
+        let number = |value: [u8; 8], at: usize| u32::from_ne_bytes(value[at..at + 4].try_into().unwrap());
+        values
+            .map(|value| FlowValue {
+                slot: number(value, 0),
+                state: number(value, 4),
+            })
+            .collect()
     }
 
     pub(crate) fn remove(&mut self, remote_port: u16, pod: [u8; 4]) {

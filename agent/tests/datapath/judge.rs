@@ -61,6 +61,7 @@ impl Judge {
     pub(crate) fn new(changes: &[Change]) -> Self {
         let bpffs = Bpffs::new();
         let mut datapath = Datapath::open_with(&bpffs.pin_dir(), UNLIMITED).unwrap();
+        datapath.reset_flow_limits(i32::MAX as u32, u32::MAX).unwrap();
         apply(&mut datapath, changes);
         Self {
             installed: datapath.installed().unwrap(),

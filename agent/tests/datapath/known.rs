@@ -4,13 +4,13 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use xdp_core::{
     events::FlowEvent,
-    flows::{FlowMap, FlowStore, OpenedStore},
-    tables::{FlowKey, OPENED_WAYS},
+    flows::{FlowMap, FlowStore, OpenedStore, ShareWord},
+    tables::{FlowKey, FlowValue, OPENED_WAYS},
 };
 
 #[derive(Default)]
 pub(crate) struct Known {
-    entries: RefCell<BTreeMap<(FlowMap, FlowKey), u32>>,
+    entries: RefCell<BTreeMap<(FlowMap, FlowKey), FlowValue>>,
     counted: RefCell<Vec<FlowEvent>>,
 }
 
@@ -60,18 +60,36 @@ impl FlowStore for Known {
 
     fn set_recent(&self, _: u32, _: u64) {}
 
-    fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32> {
+    fn window(&self) -> u32 {
+        0
+    }
+
+    fn flow(&self, map: FlowMap, key: &FlowKey) -> Option<FlowValue> {
         self.entries.borrow().get(&(map, *key)).copied()
     }
 
-    fn insert(&self, map: FlowMap, key: &FlowKey, slot: u32) -> bool {
-        self.entries.borrow_mut().insert((map, *key), slot);
-        true
+    fn set_state(&self, map: FlowMap, key: &FlowKey, state: u32) {
+        if let Some(flow) = self.entries.borrow_mut().get_mut(&(map, *key)) {
+            flow.state = state;
+        }
+    }
+
+    fn insert(&self, map: FlowMap, key: &FlowKey, flow: FlowValue) -> bool {
+        self.entries.borrow_mut().insert((map, *key), flow).is_none()
     }
 
     fn delete(&self, map: FlowMap, key: &FlowKey) -> bool {
         self.entries.borrow_mut().remove(&(map, *key)).is_some()
     }
+
+    fn share(&self, _: u32, _: ShareWord) -> u64 {
+        // So much that no limit is reached.
+        u64::MAX >> 1
+    }
+
+    fn set_share(&self, _: u32, _: ShareWord, _: u64) {}
+
+    fn add_to_share(&self, _: u32, _: ShareWord, _: u64) {}
 
     fn count(&self, event: FlowEvent) {
         self.counted.borrow_mut().push(event);

@@ -36,6 +36,7 @@ fn every_map_and_every_tracepoint_is_pinned_by_its_name() {
         maps::PROBLEMS,
         maps::ESTABLISHED,
         maps::UNREPLIED,
+        maps::FLOW_SHARES,
         maps::STACK,
         maps::RECENT,
         maps::FRAGMENTS,

@@ -97,6 +97,20 @@ fn flows_are_migrated_to_tables_of_another_capacity_with_all_later_changes() {
 }
 
 #[test]
+fn flows_for_which_a_smaller_table_has_no_room_are_left_to_the_stack() {
+    let bpffs = Bpffs::new();
+    drop(open(&bpffs, 2 * MIN_FLOWS));
+    let mut flows = Table::open(&maps(&bpffs), "ESTABLISHED");
+    for port in 1..1500 {
+        flows.add(port, POD, 0);
+    }
+    let mut datapath = open(&bpffs, MIN_FLOWS);
+    assert_eq!(datapath.migrate_flows().unwrap(), u64::from(MIN_FLOWS));
+    assert_eq!(held(&datapath, FlowTable::Established).len(), MIN_FLOWS as usize);
+    datapath.finish_migration().unwrap();
+}
+
+#[test]
 fn a_migration_that_was_interrupted_is_completed_by_the_next_agent() {
     let bpffs = Bpffs::new();
     drop(open(&bpffs, MIN_FLOWS));

@@ -10,6 +10,7 @@ mod own;
 mod peer;
 mod routes;
 mod sender;
+mod shares;
 mod sources;
 mod tags;
 
@@ -19,7 +20,7 @@ use std::{
 };
 
 use xdp_agent::{
-    datapath::{ClassifierRun, Datapath, FlowTable, TestRunResult, TestSkb},
+    datapath::{ClassifierRun, Datapath, FlowTable, Settings, TestRunResult, TestSkb},
     testing::HostAndPod,
 };
 use xdp_core::{
@@ -80,7 +81,8 @@ struct Node {
     datapath: Datapath,
     fixture: HostAndPod,
     host: u32,
-    _bpffs: Bpffs,
+    settings: Settings,
+    bpffs: Bpffs,
 }
 
 impl Node {
@@ -89,6 +91,12 @@ impl Node {
     }
 
     fn with(desired: &Desired) -> Self {
+        let mut node = Self::open(Settings::default());
+        node.install(desired);
+        node
+    }
+
+    fn open(settings: Settings) -> Self {
         let (fixture, bpffs) = (HostAndPod::new(), Bpffs::new());
         for arguments in [
             "link add nic0 type veth peer name wire0",
@@ -108,14 +116,21 @@ impl Node {
             fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
         });
         let host = ifindex(&fixture, "host0");
-        let mut node = Self {
-            datapath: Datapath::open(&bpffs.pin_dir()).unwrap(),
+        Self {
+            datapath: Datapath::open_with(&bpffs.pin_dir(), settings).unwrap(),
             fixture,
             host,
-            _bpffs: bpffs,
-        };
-        node.install(desired);
-        node
+            settings,
+            bpffs,
+        }
+    }
+
+    /// Replaces the agent by another one.
+    fn restart(&mut self) {
+        // Only one may hold the directory.
+        let elsewhere = Bpffs::new();
+        self.datapath = Datapath::open(&elsewhere.pin_dir()).unwrap();
+        self.datapath = Datapath::open_with(&self.bpffs.pin_dir(), self.settings).unwrap();
     }
 
     fn install(&mut self, desired: &Desired) {

@@ -145,6 +145,9 @@ counted! {
         PortState = 84,
         /// Every router reads IPv4 options and IPv6 hop-by-hop headers, and may answer or discard the packet.
         IpOptions = 85,
+        /// The pod has opened too many flows of this protocol within a second
+        /// ([`crate::tables::FlowLimits`]).
+        FlowLimit = 86,
     }
 }
 
@@ -186,7 +189,7 @@ counted! {
         Hit = 44,
         /// A packet to a pod opened a flow (`NEW`): it is tracked from now on, as `[UNREPLIED]`.
         Opened = 45,
-        /// A pod replied: its flow moved from [`crate::tables::maps::UNREPLIED`] to
+        /// Both ends confirmed a flow: it moved from [`crate::tables::maps::UNREPLIED`] to
         /// [`crate::tables::maps::ESTABLISHED`].
         Established = 46,
         /// An ICMP error to a pod, about a tracked flow (`RELATED`).

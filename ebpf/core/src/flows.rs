@@ -10,9 +10,12 @@
 //!               └────────▶ stack ─▶ stack_delivered ─┘      └──────▶ stack ─▶ stack_sent ─┘
 //! ```
 //!
-//! [`track_inbound`] takes the opening packet of a flow and inserts the flow into [`FlowMap::Unreplied`]. The
-//! pod's reply moves it to [`FlowMap::Established`] ([`track_reply`]). The flow ends when the stack delivers
-//! an opening packet ([`stack_delivered`]), or when the pod sends one. Datagrams have no opening packet: the
+//! [`track_inbound`] takes the opening packet of a flow and inserts the flow into [`FlowMap::Unreplied`]. It
+//! moves to [`FlowMap::Established`] when both ends have confirmed it: with the pod's first packet that is
+//! neither a SYN-ACK nor a refusal ([`track_reply`]), which proves that the remote host has answered the
+//! SYN-ACK; of datagrams with the first one from the remote host after the pod's answer. So packets with
+//! forged sources establish nothing. The flow ends when the stack delivers an opening packet
+//! ([`stack_delivered`]), or when the pod sends one. Datagrams have no opening packet: the
 //! sender of the first datagram opens the flow. If that is the pod, through the stack, [`stack_sent`] inserts
 //! the flow into [`FlowMap::Stack`], with the addresses after the stack's translation (NAT).
 //!
@@ -27,6 +30,7 @@ mod opened;
 mod packet;
 mod quoted;
 mod reply;
+mod share;
 mod stack;
 mod view;
 
@@ -39,20 +43,21 @@ pub use opened::{
 };
 pub use packet::{FlowPacket, PacketRole};
 pub use reply::{ReplyDecision, track_reply};
+pub use share::{Opening, ShareWord, establish, open};
 pub use stack::{stack_delivered, stack_sent};
 pub use view::{PackedHeaders, PackedView, TransportView};
 
 use crate::{
     events::FlowEvent,
-    tables::{FlowKey, OPENED_WAYS},
+    tables::{FlowKey, FlowValue, OPENED_WAYS},
 };
 
 /// A table of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlowMap {
-    /// [`crate::tables::maps::ESTABLISHED`]: packets were seen in both directions (conntrack's `[ASSURED]`).
+    /// [`crate::tables::maps::ESTABLISHED`]: both ends have confirmed the flow (conntrack's `[ASSURED]`).
     Established,
-    /// [`crate::tables::maps::UNREPLIED`]: the pod has not replied yet (conntrack's `[UNREPLIED]`).
+    /// [`crate::tables::maps::UNREPLIED`]: not yet, or there is no room for it in the other table.
     Unreplied,
     /// [`crate::tables::maps::STACK`]: the kernel stack tracks the flow.
     Stack,
@@ -108,17 +113,57 @@ pub trait FlowStore: OpenedStore {
     /// Overwrites an element of [`crate::tables::maps::RECENT`].
     fn set_recent(&self, index: u32, word: u64);
 
-    /// Looks up a flow. Returns the slot in its entry.
-    fn slot(&self, map: FlowMap, key: &FlowKey) -> Option<u32>;
+    /// Returns the number of the current window of [`crate::tables::FlowShare::opened`]: about a second.
+    fn window(&self) -> u32;
 
-    /// Inserts or overwrites an entry. Returns whether that succeeded.
-    fn insert(&self, map: FlowMap, key: &FlowKey, slot: u32) -> bool;
+    /// Looks up a flow. The values in [`FlowMap::Stack`] have no meaning.
+    fn flow(&self, map: FlowMap, key: &FlowKey) -> Option<FlowValue>;
+
+    /// Overwrites [`FlowValue::state`] of an entry, if it exists.
+    fn set_state(&self, map: FlowMap, key: &FlowKey, state: u32);
+
+    /// Inserts an entry, unless it exists. Returns whether that succeeded.
+    fn insert(&self, map: FlowMap, key: &FlowKey, flow: FlowValue) -> bool;
 
     /// Deletes an entry. Returns whether it existed.
     fn delete(&self, map: FlowMap, key: &FlowKey) -> bool;
 
+    /// Returns a word of an element of [`crate::tables::maps::FLOW_SHARES`], or zero if it does not exist.
+    fn share(&self, index: u32, word: ShareWord) -> u64;
+
+    /// Overwrites a word of an element of [`crate::tables::maps::FLOW_SHARES`].
+    fn set_share(&self, index: u32, word: ShareWord, value: u64);
+
+    /// Adds to a word of an element of [`crate::tables::maps::FLOW_SHARES`], atomically and modulo 2⁶⁴.
+    fn add_to_share(&self, index: u32, word: ShareWord, more: u64);
+
+    /// Calls [`open`].
+    #[inline(always)]
+    fn open(&self, key: &FlowKey, slot: u32) -> Opening
+    where
+        Self: Sized,
+    {
+        open(key, slot, self)
+    }
+
+    /// Calls [`establish`].
+    #[inline(always)]
+    fn establish(&self, key: &FlowKey, flow: FlowValue) -> bool
+    where
+        Self: Sized,
+    {
+        establish(key, flow, self)
+    }
+
     /// Counts an event.
     fn count(&self, event: FlowEvent);
+}
+
+/// Whether a flow is tracked.
+#[inline(always)]
+fn is_tracked(key: &FlowKey, flows: &impl FlowStore) -> bool {
+    let tables = [FlowMap::Established, FlowMap::Unreplied];
+    tables.into_iter().any(|map| flows.flow(map, key).is_some())
 }
 
 /// Stops tracking a flow. Returns whether it was tracked. Looks up first: a deletion takes a lock, and most
@@ -127,8 +172,8 @@ pub trait FlowStore: OpenedStore {
 fn untrack(key: &FlowKey, flows: &impl FlowStore) -> bool {
     let mut found = false;
     for map in [FlowMap::Established, FlowMap::Unreplied] {
-        if flows.slot(map, key).is_some() {
-            found |= flows.delete(map, key);
+        if let Some(flow) = flows.flow(map, key) {
+            found |= share::remove(map, key, flow, flows);
         }
     }
     // Last, and always: another CPU that saw the entry before its deletion may have just written the cache

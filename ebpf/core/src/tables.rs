@@ -21,14 +21,14 @@ pub use blocks::{
 };
 pub use counters::{Count, FailureKey, RuleCounters};
 pub use flows::{
-    DEFAULT_FLOWS, FlowKey, FlowValue, FragmentKey, MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, OPENED_WAYS,
-    OpenedSet, SentPacket, recent_len,
+    DEFAULT_FLOWS, FLOW_CLASSES, FLOW_SHARES, FlowKey, FlowLimits, FlowShare, FlowValue, FragmentKey,
+    MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, OPENED_WAYS, OpenedSet, SentPacket, recent_len,
 };
 pub use limits::{LimitSet, TICK_SHIFT, WAYS};
 pub use stations::{Mac, NicEntry, Receiver, Station, TagId, nic_position};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Names of the maps, as in the object file and below the pin directory.
 pub mod maps {
@@ -67,11 +67,14 @@ pub mod maps {
     /// [`crate::events::Fallback`], [`crate::events::Event`] or [`crate::events::FlowEvent`] →
     /// [`super::Count`]; see [`super::EVENTS`].
     pub const EVENTS: &str = "EVENTS";
-    /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that the pod has replied to.
+    /// Hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that both ends have confirmed. It evicts
+    /// nothing by itself: the agent deletes what a pod has no share for.
     pub const ESTABLISHED: &str = "ESTABLISHED";
-    /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that the pod has not replied to yet. A
-    /// separate table, so that a flood of opening packets evicts no established flows.
+    /// LRU hash: [`super::FlowKey`] → [`super::FlowValue`]: flows that are not confirmed yet, or for
+    /// which the pod has no more room in [`ESTABLISHED`].
     pub const UNREPLIED: &str = "UNREPLIED";
+    /// Array: [`super::FlowShare::index`] → [`super::FlowShare`].
+    pub const FLOW_SHARES: &str = "FLOW_SHARES";
     /// LRU hash: [`super::FlowKey`] → 0 (`u64`): flows of datagrams that a pod opened through the stack,
     /// which therefore takes the packets to the pod, too. A separate table, so that these flows evict no
     /// established flows.
@@ -258,6 +261,7 @@ const _: () = {
     assert!(size_of::<FailureKey>() == 12);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<FlowValue>() == 8);
+    assert!(size_of::<FlowShare>() == 32);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<SentPacket>() == 32);
     assert!(size_of::<OpenedSet>() == 32);

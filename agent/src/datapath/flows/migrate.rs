@@ -183,8 +183,7 @@ impl Datapath {
                 let hash = migration.hash(&key);
                 now.insert(hash);
                 if !seen.contains(&hash) {
-                    let is_new = sys::update(&new, (&key, &value), Update::Add);
-                    added += u64::from(is_new.map_err(failed)?);
+                    added += u64::from(add(&new, (&key, &value)).map_err(failed)?);
                 }
             }
         }
@@ -204,6 +203,14 @@ impl Datapath {
             upgrade::remove_all(&self.pinned.pins.parked())?;
         }
         Ok(())
+    }
+}
+
+/// Adds an element whose key is absent, if there is room for it. Returns whether it did.
+fn add(map: &OwnedFd, element: (&[u8; size_of::<FlowKey>()], &[u8; 8])) -> io::Result<bool> {
+    match sys::update(map, element, Update::Add) {
+        Err(error) if error.raw_os_error() == Some(libc::E2BIG) => Ok(false),
+        added => added,
     }
 }
 

@@ -8,11 +8,12 @@ use std::{
 
 use aya::maps::{MapInfo, MapType};
 use xdp_core::tables::{
-    ActionRecord, Address, Class, Config, Count, EVENTS, FailureKey, FlowKey, FlowValue, FragmentKey, HEARD,
-    INDEX, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS,
-    MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4,
-    MAX_SOURCES_V6, MAX_STATIONS, NicEntry, OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters,
-    RuleText, SentPacket, SourcesV4, SourcesV6, Station, maps, recent_len,
+    ActionRecord, Address, Class, Config, Count, EVENTS, FLOW_SHARES, FailureKey, FlowKey, FlowShare,
+    FlowValue, FragmentKey, HEARD, INDEX, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES,
+    MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS,
+    MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, MAX_STATIONS, NicEntry, OPENED_SETS, OpenedSet,
+    PodBlock, Ports, Receiver, RuleCounters, RuleText, SentPacket, SourcesV4, SourcesV6, Station, maps,
+    recent_len,
 };
 
 use crate::datapath::{
@@ -21,7 +22,7 @@ use crate::datapath::{
 };
 
 /// The number of maps.
-pub(in crate::datapath) const MAPS: usize = 31;
+pub(in crate::datapath) const MAPS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shape {
@@ -94,8 +95,9 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::RULE_LABELS, array::<RuleText>(MAX_RULES)),
     (maps::POD_LABELS, array::<Label>(MAX_SLOTS)),
     (maps::PROBLEMS, array::<Label>(MAX_PROBLEMS)),
-    (maps::ESTABLISHED, lru::<FlowKey, FlowValue>(ANY)),
+    (maps::ESTABLISHED, hash::<FlowKey, FlowValue>(ANY)),
     (maps::UNREPLIED, lru::<FlowKey, FlowValue>(ANY)),
+    (maps::FLOW_SHARES, array::<FlowShare>(FLOW_SHARES)),
     (maps::STACK, lru::<FlowKey, u64>(ANY)),
     (maps::RECENT, array::<u64>(ANY)),
     (maps::FRAGMENTS, lru::<FragmentKey, u64>(MAX_FRAGMENTS)),

@@ -272,4 +272,8 @@ impl Kernel for FakeKernel {
     fn purge_flows(&mut self, _: &Owners, _: &BTreeSet<Address>) -> Result<u64, Problem> {
         Ok(0)
     }
+
+    fn sweep_flows(&mut self, _: &BTreeSet<u32>) -> Result<u64, Problem> {
+        Ok(0)
+    }
 }

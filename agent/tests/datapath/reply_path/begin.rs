@@ -42,17 +42,21 @@ fn a_connection_goes_past_the_stack_from_its_first_packet_and_is_unreplied_until
 }
 
 #[test]
-fn a_datagram_and_an_echo_request_open_flows_that_their_first_reply_establishes() {
+fn datagrams_and_echo_requests_open_flows_that_the_next_one_after_the_reply_establishes() {
     let mut node = Node::new(&[REDIRECT]);
     for wire in shapes() {
         for protocol in DATAGRAMS {
             node.forget();
             node.arrives(&wire(protocol), true, &["Opened"]);
-            assert_eq!(node.entries(), [0, 1, 0]);
-            node.pod_sends(&wire(protocol).reply(), true, &["Established", "ReplyForwarded"]);
-            assert_eq!(node.entries(), [1, 0, 0]);
-            node.pod_sends(&wire(protocol).reply(), true, &["ReplyForwarded"]);
             node.arrives(&wire(protocol), true, &["Hit"]);
+            for _ in 0..3 {
+                node.pod_sends(&wire(protocol).reply(), true, &["ReplyForwarded"]);
+            }
+            assert_eq!(node.entries(), [0, 1, 0]);
+            node.arrives(&wire(protocol), true, &["Hit", "Established"]);
+            assert_eq!(node.entries(), [1, 0, 0]);
+            node.arrives(&wire(protocol), true, &["Hit"]);
+            node.pod_sends(&wire(protocol).reply(), true, &["ReplyForwarded"]);
         }
     }
 }
@@ -103,11 +107,28 @@ fn answers_to_datagrams_that_left_through_the_stack_are_the_stacks() {
 }
 
 #[test]
+fn answers_to_datagrams_that_the_stack_delivered_fill_no_table_and_the_next_one_opens_a_flow() {
+    let mut node = Node::new(&[REDIRECT]);
+    for wire in shapes() {
+        node.forget();
+        let datagram = wire(WireProtocol::Udp);
+        for _ in 0..2 {
+            node.stack_delivers(&datagram, &[]);
+            node.pod_sends(&datagram.reply(), false, &["ReplyMiss"]);
+            node.stack_sends(&datagram.reply(), &[]);
+        }
+        assert_eq!(node.entries(), [0, 0, 0]);
+        node.arrives(&datagram, true, &["Opened"]);
+        node.pod_sends(&datagram.reply(), true, &["ReplyForwarded"]);
+    }
+}
+
+#[test]
 fn a_datagram_that_leaves_through_the_stack_takes_its_flow_from_us() {
     let node = Node::new(&[REDIRECT]);
     let datagram = WirePacket::new(false, WireProtocol::Udp);
     node.arrives(&datagram, true, &["Opened"]);
-    node.pod_sends(&datagram.reply(), true, &["Established", "ReplyForwarded"]);
+    node.pod_sends(&datagram.reply(), true, &["ReplyForwarded"]);
     // Of another length: the program on the pod's interface has not seen it.
     node.stack_sends(&datagram.clone().longer_by(1).reply(), &["StackFlowNoted"]);
     assert_eq!(node.entries(), [0, 0, 1]);

@@ -50,7 +50,8 @@ fn datagrams_go_on_and_new_ones_do_not() {
         node.forget();
         for protocol in DATAGRAMS {
             node.arrives(&wire(protocol), true, &["Opened"]);
-            node.pod_sends(&wire(protocol).reply(), true, &["Established", "ReplyForwarded"]);
+            node.pod_sends(&wire(protocol).reply(), true, &["ReplyForwarded"]);
+            node.arrives(&wire(protocol), true, &["Hit", "Established"]);
         }
         drains(&mut node);
         for protocol in DATAGRAMS {

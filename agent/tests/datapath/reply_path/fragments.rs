@@ -29,11 +29,7 @@ fn fragments_of_a_reply_leave_past_the_stack_after_the_first_one_and_those_of_ot
             node.pod_sends(&reply.clone().later_fragment(), false, &["ReplyMiss"]);
             node.arrives(&request, true, &["Opened"]);
             node.pod_sends(&reply.clone().later_fragment(), false, &["ReplyMiss"]);
-            node.pod_sends(
-                &reply.clone().first_fragment(),
-                true,
-                &["Established", "ReplyForwarded"],
-            );
+            node.pod_sends(&reply.clone().first_fragment(), true, &["ReplyForwarded"]);
             node.pod_sends(&reply.later_fragment(), true, &["ReplyFragment"]);
         }
     }
@@ -45,11 +41,7 @@ fn a_later_fragment_of_another_packet_is_the_stacks() {
     let request = WirePacket::new(false, WireProtocol::Udp);
     node.arrives(&request, true, &["Opened"]);
     let reply = request.reply();
-    node.pod_sends(
-        &reply.clone().first_fragment(),
-        true,
-        &["Established", "ReplyForwarded"],
-    );
+    node.pod_sends(&reply.clone().first_fragment(), true, &["ReplyForwarded"]);
     let mut other = reply.later_fragment().frame();
     other[IDENTIFICATION] ^= 1;
     node.sends(node.at_pod(&other), false, &["ReplyMiss"]);

@@ -45,13 +45,14 @@ fn a_connection_that_begins_behind_the_nics_stack_entry_is_ours_like_any_other()
 }
 
 #[test]
-fn a_reply_to_a_datagram_with_delivery_peer_establishes_its_flow() {
+fn a_datagram_after_the_reply_to_one_with_delivery_peer_establishes_its_flow() {
     let mut node = node();
     for wire in shapes() {
         for protocol in DATAGRAMS {
             node.forget();
             arrives(&node, &wire(protocol), true, &["Opened"]);
-            node.pod_sends(&wire(protocol).reply(), true, &["Established", "ReplyForwarded"]);
+            node.pod_sends(&wire(protocol).reply(), true, &["ReplyForwarded"]);
+            arrives(&node, &wire(protocol), true, &["Hit", "Established"]);
         }
     }
 }

@@ -70,7 +70,7 @@ impl Testbed<'_> {
     pub fn established_flows(&self) -> Result<HashMap<MapData, FlowMapKey, u64>> {
         let folder = self.pins.join(format!("abi-{ABI_VERSION}/maps"));
         let table = MapData::from_pin(folder.join(maps::ESTABLISHED))?;
-        Ok(HashMap::try_from(Map::LruHashMap(table))?)
+        Ok(HashMap::try_from(Map::HashMap(table))?)
     }
 }
 

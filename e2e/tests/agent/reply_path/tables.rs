@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData},
 };
 use xdp_core::tables::{Address, FlowKey};
-use xdp_e2e::Agent;
+use xdp_e2e::{Agent, Status};
 use xdp_lab::{EchoConnection, RawSocket, Style};
 
 use super::{
@@ -23,6 +23,8 @@ use crate::{
 const CAPACITY: usize = 1_024;
 const IDLE: usize = 100;
 const SOME: usize = 20_000;
+/// A datagram that asks the server for one of as many bytes.
+const REQUEST: [u8; 8] = [0, 0, 0, 8, 0, 0, 0, 1];
 
 /// The key in the kernel's map.
 #[derive(Clone, Copy)]
@@ -53,7 +55,7 @@ fn small(place: &Place) -> Agent<'_> {
 
 fn table(place: &Place, name: &str) -> HashMap<MapData, Key, u64> {
     let pin = place.fixture.pins().join("maps").join(name);
-    HashMap::try_from(Map::LruHashMap(MapData::from_pin(&pin).unwrap())).unwrap()
+    HashMap::try_from(Map::HashMap(MapData::from_pin(&pin).unwrap())).unwrap()
 }
 
 /// Removes all entries, as if they were evicted.
@@ -96,8 +98,9 @@ fn exercise(held: &mut [EchoConnection]) {
     }
 }
 
-/// Sends SYNs from unused ports. The client refuses every answer.
-fn flood_of_openings(place: &Place, side: &Side) {
+/// Sends opening packets from unused ports: SYNs, or datagrams, which the pod answers. The client refuses
+/// every answer.
+fn flood_of_openings(place: &Place, side: &Side, datagrams: bool) {
     // The stack would retransmit an answer that was lost in a ring, for a flow that is no longer tracked.
     place
         .pod
@@ -108,9 +111,13 @@ fn flood_of_openings(place: &Place, side: &Side) {
     let wire = RawSocket::sender(&place.fixture.client, &nic.wire).unwrap();
     for number in 0..4 * CAPACITY {
         let from = 10_000 + number as u16;
-        let opening = ip(side.client, side.pod).tcp(from, WEB, 1, 1_000).syn();
-        let mut packet = Vec::new();
-        opening.write(&mut packet, &[]).unwrap();
+        let (opening, mut packet) = (ip(side.client, side.pod), Vec::new());
+        if datagrams {
+            opening.udp(from, WEB).write(&mut packet, &REQUEST).unwrap();
+        } else {
+            let opening = opening.tcp(from, WEB, 1, 1_000).syn();
+            opening.write(&mut packet, &[]).unwrap();
+        }
         wire.send(&on_wire(nic, &[], &packet)).unwrap();
         if number % 64 == 63 {
             // The ring of a veth takes 256.
@@ -119,19 +126,33 @@ fn flood_of_openings(place: &Place, side: &Side) {
     }
 }
 
-#[test]
-fn a_flood_of_syns_evicts_no_connection() {
+fn a_flood_evicts_no_connection(datagrams: bool) {
     let place = Place::new(Style::Ptp, true);
     let agent = small(&place);
+    // All of them first: during a flood, new connections to the flooded pod take the stack.
+    let held = place.sides.iter().flat_map(|side| idle(&place, side));
+    let mut held: Vec<EchoConnection> = held.collect();
     for side in &place.sides {
-        let mut held = idle(&place, side);
-        let opened = agent.look().happened("flowEvents", "Opened");
-        flood_of_openings(&place, side);
+        let seen = |status: &Status| {
+            status.happened("flowEvents", "Opened") + status.happened("fallbacks", "FlowLimit")
+        };
+        let before = seen(&agent.look());
+        flood_of_openings(&place, side, datagrams);
         agent.wait_for("all of it was seen", |status| {
-            status.happened("flowEvents", "Opened") >= opened + 4 * CAPACITY as u64
+            seen(status) >= before + 4 * CAPACITY as u64
         });
         all_are_fast(&place, &mut held);
     }
+}
+
+#[test]
+fn a_flood_of_syns_evicts_no_connection() {
+    a_flood_evicts_no_connection(false);
+}
+
+#[test]
+fn a_flood_of_answered_datagrams_evicts_no_connection() {
+    a_flood_evicts_no_connection(true);
 }
 
 #[test]

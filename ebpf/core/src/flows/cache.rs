@@ -6,15 +6,22 @@
 //! | bits | |
 //! |---|---|
 //! | 2 to 63 | hash of the flow and of the epoch in which it was seen |
-//! | 1 | always set: an unused element is zero |
-//! | 0 | set: the flow is in [`FlowMap::Established`]; clear: it is in [`FlowMap::Unreplied`] |
+//! | 0 and 1 | 3: both ends have confirmed the flow; 2: the flow is in [`FlowMap::Unreplied`]; 1: it is there, and the pod has answered; 0: the element is unused |
 //!
 //! A tag is valid for one epoch. So each flow in use is looked up in its table once per epoch, which keeps
-//! the LRU from evicting it, and a race with a deletion has no lasting effect. A tag of the previous epoch
-//! without an entry in the table shows a flow that was evicted while it was in use: it is inserted again.
+//! the LRU from evicting it and the agent from deleting it, and a race with a deletion has no lasting effect.
+//! A confirmed flow may be in [`FlowMap::Unreplied`], when the pod has no more room in the other table. A tag
+//! of the previous epoch without an entry in a table shows a flow that was evicted while it was in use: it is
+//! inserted again.
+//!
+//! The tag of an answered flow is for replies alone: the next packet to the pod has to look the flow up,
+//! which then moves to [`FlowMap::Established`].
 
-use super::{FlowMap, FlowStore};
-use crate::{events::FlowEvent, tables::FlowKey};
+use super::{FlowMap, FlowStore, Opening};
+use crate::{
+    events::FlowEvent,
+    tables::{FlowKey, FlowValue},
+};
 
 /// Returns a keyed hash of a flow. Without the seed, an attacker cannot choose flows that share a cache slot.
 /// Two flows with the same hash harm only each other: packets of the second take the path of the first, which
@@ -53,7 +60,7 @@ pub const fn cache_index(hash: u64, mask: u32) -> u32 {
 /// What the tables know about a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FlowState {
-    /// The flow is in [`FlowMap::Established`].
+    /// Both ends have confirmed the flow.
     Established,
     /// The flow was in [`FlowMap::Unreplied`] in this epoch.
     Unreplied,
@@ -70,6 +77,9 @@ pub(super) struct CacheSlot {
 }
 
 const ESTABLISHED: u64 = 1;
+/// Differs from the tag of an unreplied flow by two bits.
+const ANSWERED: u64 = 3;
+const STATE: u64 = 3;
 
 impl CacheSlot {
     /// Returns the slot of a flow, with the tags of this epoch and of the previous one.
@@ -90,7 +100,8 @@ impl CacheSlot {
         flows.recent(self.index) & !ESTABLISHED == self.tag
     }
 
-    /// Looks up the flow by its tag, then in [`FlowMap::Established`].
+    /// Looks up the flow by its tag, then in [`FlowMap::Established`]. `slot`: that of the flow, should it
+    /// have to be inserted again.
     #[inline(always)]
     pub(super) fn state(&self, key: &FlowKey, slot: u32, flows: &impl FlowStore) -> FlowState {
         let seen = flows.recent(self.index);
@@ -100,25 +111,54 @@ impl CacheSlot {
         if seen == self.tag {
             return FlowState::Unreplied;
         }
-        if flows.slot(FlowMap::Established, key).is_none() && !self.restore(seen, key, slot, flows) {
-            return FlowState::Unknown;
+        if self.is_established(key, flows) {
+            return FlowState::Established;
+        }
+        if seen == self.previous_tag | ESTABLISHED {
+            restore(key, slot, flows);
+        }
+        FlowState::Unknown
+    }
+
+    /// Looks up the flow in [`FlowMap::Established`]. If it is there, it is in use from now on.
+    #[inline(always)]
+    pub(super) fn is_established(&self, key: &FlowKey, flows: &impl FlowStore) -> bool {
+        let Some(flow) = flows.flow(FlowMap::Established, key) else {
+            return false;
+        };
+        let now = FlowValue::new(flow.slot, flows.epoch() as u32);
+        if flow != now {
+            flows.set_state(FlowMap::Established, key, now.state);
         }
         self.set_established(flows);
-        FlowState::Established
+        true
     }
 
-    /// Inserts a flow again that was evicted while it was in use. Returns whether it was.
+    /// Moves a flow to [`FlowMap::Established`] that both ends have confirmed. Returns whether there is room
+    /// for it. If not, it continues where it is, and the next packet in another epoch tries again.
     #[inline(always)]
-    fn restore(&self, seen: u64, key: &FlowKey, slot: u32, flows: &impl FlowStore) -> bool {
-        let evicted =
-            seen == self.previous_tag | ESTABLISHED && flows.insert(FlowMap::Established, key, slot);
-        if evicted {
-            flows.count(FlowEvent::Restored);
+    pub(super) fn confirm(&self, key: &FlowKey, flow: FlowValue, flows: &impl FlowStore) -> bool {
+        let moved = flows.establish(key, flow);
+        if moved {
+            flows.count(FlowEvent::Established);
         }
-        evicted
+        self.set_established(flows);
+        moved
     }
 
-    /// Writes the tag of a flow in [`FlowMap::Established`].
+    /// Whether the tag shows that the pod has answered, and that the remote host has not sent anything since.
+    #[inline(always)]
+    pub(super) fn is_answered(&self, flows: &impl FlowStore) -> bool {
+        flows.recent(self.index) == self.tag ^ ANSWERED
+    }
+
+    /// Writes the tag of a flow that the pod has answered.
+    #[inline(always)]
+    pub(super) fn set_answered(&self, flows: &impl FlowStore) {
+        flows.set_recent(self.index, self.tag ^ ANSWERED);
+    }
+
+    /// Writes the tag of a flow that both ends have confirmed.
     #[inline(always)]
     pub(super) fn set_established(&self, flows: &impl FlowStore) {
         flows.set_recent(self.index, self.tag | ESTABLISHED);
@@ -133,11 +173,19 @@ impl CacheSlot {
     /// Deletes the flow's tag. Returns whether it was there.
     #[inline(always)]
     pub(super) fn clear(&self, flows: &impl FlowStore) -> bool {
-        let seen = flows.recent(self.index) & !ESTABLISHED;
-        let found = seen == self.tag || seen == self.previous_tag;
+        let seen = flows.recent(self.index) | STATE;
+        let found = seen == self.tag | STATE || seen == self.previous_tag | STATE;
         if found {
             flows.set_recent(self.index, 0);
         }
         found
+    }
+}
+
+/// Inserts a flow again that was evicted while it was in use. The table that evicts is the unreplied one.
+#[inline(always)]
+fn restore(key: &FlowKey, slot: u32, flows: &impl FlowStore) {
+    if flows.flow(FlowMap::Unreplied, key).is_none() && flows.open(key, slot) == Opening::Inserted {
+        flows.count(FlowEvent::Restored);
     }
 }

@@ -4,6 +4,7 @@ use super::{
     FlowMap, FlowPacket, FlowStore, PacketRole,
     cache::{CacheSlot, FlowState},
     opened::hear,
+    share::Opening,
 };
 use crate::{
     events::{Fallback, FlowEvent},
@@ -44,16 +45,20 @@ pub fn track_inbound(
     if cached.state(key, slot, flows) != FlowState::Unknown {
         return Ok(hit);
     }
-    if packet.role == PacketRole::Datagram && flows.slot(FlowMap::Stack, key).is_some() {
+    if packet.role == PacketRole::Datagram && flows.flow(FlowMap::Stack, key).is_some() {
         return Err(Fallback::StackFlow);
     }
-    if flows.slot(FlowMap::Unreplied, key).is_some() {
-        cached.set_unreplied(flows);
+    if let Some(flow) = flows.flow(FlowMap::Unreplied, key) {
+        if !flow.is_answered() {
+            cached.set_unreplied(flows);
+        } else if matches!(packet.role, PacketRole::Datagram | PacketRole::Data) {
+            cached.confirm(key, flow, flows);
+        }
         return Ok(hit);
     }
     if !matches!(packet.role, PacketRole::New | PacketRole::Datagram) {
         // The pod's reply may have moved the flow between the two look-ups.
-        return match flows.slot(FlowMap::Established, key) {
+        return match flows.flow(FlowMap::Established, key) {
             Some(_) => Ok(hit),
             None => Err(Fallback::StackFlow),
         };
@@ -62,12 +67,15 @@ pub fn track_inbound(
     if packet.role == PacketRole::Datagram {
         hear(key, flows);
     }
-    if flows.insert(FlowMap::Unreplied, key, slot) {
-        return Ok(FlowEvent::Opened);
-    }
     // Without an entry, the replies would leave through the stack.
-    flows.count(FlowEvent::InsertFailed);
-    Err(Fallback::StackFlow)
+    match flows.open(key, slot) {
+        Opening::Inserted => Ok(FlowEvent::Opened),
+        Opening::OverLimit => Err(Fallback::FlowLimit),
+        Opening::Failed => {
+            flows.count(FlowEvent::InsertFailed);
+            Err(Fallback::StackFlow)
+        }
+    }
 }
 
 /// Which packets reach a pod past the stack although no rule redirects them. They carry no metadata.
@@ -102,7 +110,7 @@ pub fn drains(
         FlowState::Established if is_error => Some(FlowEvent::ErrorIn),
         FlowState::Established => Some(FlowEvent::Drained),
         FlowState::Unreplied | FlowState::Unknown => {
-            let is_tracked = is_error && flows.slot(FlowMap::Unreplied, key).is_some();
+            let is_tracked = is_error && flows.flow(FlowMap::Unreplied, key).is_some();
             is_tracked.then_some(FlowEvent::ErrorIn)
         }
     }

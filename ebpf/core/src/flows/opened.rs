@@ -29,7 +29,7 @@ use crate::{
 
 /// Whether a remote host was first to send a datagram of the flow, not long ago.
 #[inline(always)]
-fn is_heard(key: &FlowKey, flows: &impl OpenedStore) -> bool {
+pub(super) fn is_heard(key: &FlowKey, flows: &impl OpenedStore) -> bool {
     let entry = Entry::of(key, flows);
     entry.is_fresh(flows.heard(heard_index(entry)))
 }

@@ -40,23 +40,33 @@ pub fn track_reply(packet: &FlowPacket, flows: &impl FlowStore) -> ReplyDecision
     } else {
         FlowEvent::ReplyForwarded
     });
-    if cached.state(key, FlowValue::NO_SLOT, flows) == FlowState::Established {
+    if cached.is_answered(flows) || cached.state(key, FlowValue::NO_SLOT, flows) == FlowState::Established {
         return forward;
     }
-    let Some(slot) = flows.slot(FlowMap::Unreplied, key) else {
+    let Some(flow) = flows.flow(FlowMap::Unreplied, key) else {
         // Another packet may have moved the flow between the two look-ups, or the tag is older than the move.
-        if flows.slot(FlowMap::Established, key).is_some() {
-            cached.set_established(flows);
-            return forward;
-        }
-        return ReplyDecision::Stack(FlowEvent::ReplyMiss);
+        return if cached.is_established(key, flows) {
+            forward
+        } else {
+            ReplyDecision::Stack(FlowEvent::ReplyMiss)
+        };
     };
-    // Insert before deleting: no packet may find neither entry.
-    let is_accepted = matches!(packet.role, PacketRole::Datagram | PacketRole::Data);
-    if is_accepted && flows.insert(FlowMap::Established, key, slot) {
-        flows.delete(FlowMap::Unreplied, key);
-        cached.set_established(flows);
-        flows.count(FlowEvent::Established);
-    }
+    answer(packet, flow, &cached, flows);
     forward
+}
+
+/// Notes that the pod answers an unreplied flow.
+#[inline(always)]
+fn answer(packet: &FlowPacket, flow: FlowValue, cached: &CacheSlot, flows: &impl FlowStore) {
+    let key = &packet.key;
+    let is_datagram = packet.role == PacketRole::Datagram;
+    if !is_datagram && (packet.role != PacketRole::Data || cached.confirm(key, flow, flows)) {
+        return;
+    }
+    if !flow.is_answered() {
+        flows.set_state(FlowMap::Unreplied, key, flow.answered().state);
+    }
+    if is_datagram {
+        cached.set_answered(flows);
+    }
 }

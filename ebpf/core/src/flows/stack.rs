@@ -1,11 +1,11 @@
 //! Packets that the stack delivers to a pod, or sends from a pod out of the node.
 
 use super::{
-    FlowMap, FlowPacket, FlowStore, PacketRole,
-    opened::{hear, note_delivered, note_sent},
+    FlowMap, FlowPacket, FlowStore, PacketRole, is_tracked,
+    opened::{hear, is_heard, note_delivered, note_sent},
     untrack,
 };
-use crate::{events::FlowEvent, parse::protocol};
+use crate::{events::FlowEvent, parse::protocol, tables::FlowValue};
 
 /// Updates the tables for a packet that the stack delivered to a pod.
 ///
@@ -32,15 +32,22 @@ pub fn stack_delivered(
 
 /// Updates the tables for a pod's packet that left the node through the stack, with these addresses: packets
 /// in the other direction of a flow of datagrams are the stack's.
+///
+/// That is not so if a remote host opened the flow, and the stack delivers its datagrams: each of those may
+/// be tracked as well. So answers to datagrams for which a pod has no share fill no table, and evict no flows
+/// of other pods there.
 #[inline(always)]
 pub fn stack_sent(packet: &FlowPacket, flows: &impl FlowStore) -> Option<FlowEvent> {
     let key = &packet.key;
     let is_datagram = packet.role == PacketRole::Datagram && key.protocol == u32::from(protocol::UDP);
-    if !is_datagram || flows.slot(FlowMap::Stack, key).is_some() {
+    if !is_datagram
+        || flows.flow(FlowMap::Stack, key).is_some()
+        || is_heard(key, flows) && !is_tracked(key, flows)
+    {
         note_sent(packet, flows);
         return None;
     }
-    if !flows.insert(FlowMap::Stack, key, 0) {
+    if !flows.insert(FlowMap::Stack, key, FlowValue::default()) {
         flows.count(FlowEvent::InsertFailed);
     }
     if untrack(key, flows) {

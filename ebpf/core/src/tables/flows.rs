@@ -1,6 +1,7 @@
 //! Entries of the tables of flows.
 
 use super::Address;
+use crate::parse::protocol;
 
 /// A flow: addresses and ports of its packets to the pod, as on the wire. For ICMP echo, the identifier is in
 /// place of the remote port, and the pod's port is 0.
@@ -25,13 +26,117 @@ pub struct FlowKey {
 pub struct FlowValue {
     /// The pod's slot when the flow was inserted, or [`FlowValue::NO_SLOT`].
     pub slot: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Established flows: the epoch in which the entry was looked up last. Unreplied ones: the window of
+    /// [`FlowShare::opened`] in which the flow was inserted, and [`FlowValue::ANSWERED`].
+    pub state: u32,
 }
 
 impl FlowValue {
     /// The slot of a flow that was evicted while it was in use, and inserted again by a reply.
     pub const NO_SLOT: u32 = u32::MAX;
+    /// Bit of [`FlowValue::state`]: the pod has answered.
+    pub const ANSWERED: u32 = 1 << 31;
+
+    /// Returns the value of a flow in this epoch or window.
+    #[inline(always)]
+    pub const fn new(slot: u32, time: u32) -> Self {
+        Self {
+            slot,
+            state: time & !Self::ANSWERED,
+        }
+    }
+
+    /// Returns the same for a flow whose pod has answered.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answered(self) -> Self {
+        Self {
+            state: self.state | Self::ANSWERED,
+            ..self
+        }
+    }
+
+    /// Whether the pod has answered.
+    #[inline(always)]
+    pub const fn is_answered(self) -> bool {
+        self.state & Self::ANSWERED != 0
+    }
+
+    /// Returns how many epochs ago an established flow was looked up. An entry of an agent that wrote no
+    /// time there is old.
+    #[inline(always)]
+    pub const fn age(self, epoch: u32) -> u32 {
+        epoch.wrapping_sub(self.state) & !Self::ANSWERED
+    }
+}
+
+/// Classes of flows, each with shares of its own: TCP, UDP, and the rest.
+pub const FLOW_CLASSES: u32 = 3;
+/// Elements of [`super::maps::FLOW_SHARES`]: three for each slot, and for [`FlowValue::NO_SLOT`].
+pub const FLOW_SHARES: u32 = (super::MAX_SLOTS + 1) * FLOW_CLASSES;
+
+/// How much of the flow tables a pod's flows of one class may use, and do use. Each word has one kind of
+/// writer: the agent writes `limits`, the programs the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowShare {
+    /// [`FlowLimits`] in one word.
+    pub limits: u64,
+    /// Flows that were inserted into [`super::maps::ESTABLISHED`], less those that programs deleted there.
+    /// Only differences have a meaning.
+    pub established: u64,
+    /// Flows that were inserted into [`super::maps::UNREPLIED`] in one window of time, less those that left
+    /// it (lower half), and the window (upper half).
+    pub opened: u64,
+    /// Insertions that the limits have refused: into [`super::maps::ESTABLISHED`] (lower half), and into
+    /// [`super::maps::UNREPLIED`] (upper half).
+    pub refused: u64,
+}
+
+impl FlowShare {
+    /// Returns the element of a flow.
+    #[inline(always)]
+    pub const fn index(slot: u32, protocol: u32) -> u32 {
+        let slot = if slot < super::MAX_SLOTS {
+            slot
+        } else {
+            super::MAX_SLOTS
+        };
+        let class = match protocol {
+            TCP => 0,
+            UDP => 1,
+            _ => 2,
+        };
+        slot * FLOW_CLASSES + class
+    }
+}
+
+const TCP: u32 = protocol::TCP as u32;
+const UDP: u32 = protocol::UDP as u32;
+
+/// The limits of a [`FlowShare`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowLimits {
+    /// [`FlowShare::established`] at which the share is used up.
+    pub until: u32,
+    /// Flows that may be opened in one window.
+    pub opens: u32,
+}
+
+impl FlowLimits {
+    /// Returns the limits as one word.
+    pub const fn word(self) -> u64 {
+        (self.opens as u64) << 32 | self.until as u64
+    }
+
+    /// Returns the limits of a word.
+    #[inline(always)]
+    pub const fn of(word: u64) -> Self {
+        Self {
+            until: word as u32,
+            opens: (word >> 32) as u32,
+        }
+    }
 }
 
 /// What all fragments of a packet have in common.

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     events::FlowEvent,
-    flows::{FlowMap, FlowStore, OpenedStore},
-    tables::{FlowKey, OPENED_WAYS},
+    flows::{FlowMap, FlowStore, OpenedStore, ShareWord},
+    tables::{FlowKey, FlowLimits, FlowShare, FlowValue, OPENED_WAYS},
 };
 
 /// Elements of the cache: so few that flows share them.
@@ -19,7 +19,12 @@ const CACHE_LEN: u32 = 4;
 /// Tables of flows in memory. No table evicts anything by itself.
 #[derive(Debug)]
 pub struct FlowMemory {
-    tables: RefCell<BTreeMap<(FlowMap, FlowKey), u32>>,
+    tables: RefCell<BTreeMap<(FlowMap, FlowKey), FlowValue>>,
+    shares: RefCell<BTreeMap<(u32, ShareWord), u64>>,
+    /// The limits of every share.
+    pub limits: Cell<FlowLimits>,
+    /// The present window.
+    pub window: Cell<u32>,
     recent: RefCell<Vec<u64>>,
     opened: RefCell<BTreeMap<u32, [u64; OPENED_WAYS]>>,
     opened_tags: RefCell<BTreeMap<u32, u64>>,
@@ -41,6 +46,12 @@ impl Default for FlowMemory {
     fn default() -> Self {
         Self {
             tables: RefCell::default(),
+            shares: RefCell::default(),
+            limits: Cell::new(FlowLimits {
+                until: i32::MAX as u32,
+                opens: u32::MAX,
+            }),
+            window: Cell::new(100),
             recent: RefCell::new(vec![0; CACHE_LEN as usize]),
             opened: RefCell::default(),
             opened_tags: RefCell::default(),
@@ -60,7 +71,23 @@ impl FlowMemory {
     pub fn table(&self, table: FlowMap) -> Vec<(FlowKey, u32)> {
         let tables = self.tables.borrow();
         let of_table = tables.iter().filter(|((of, _), _)| *of == table);
-        of_table.map(|((_, key), slot)| (*key, *slot)).collect()
+        of_table.map(|((_, key), flow)| (*key, flow.slot)).collect()
+    }
+
+    /// Returns the value of an entry.
+    pub fn value(&self, table: FlowMap, key: &FlowKey) -> Option<FlowValue> {
+        self.tables.borrow().get(&(table, *key)).copied()
+    }
+
+    /// Returns the share of a pod's flows of one protocol.
+    pub fn share_of(&self, slot: u32, protocol: u32) -> FlowShare {
+        let word = |word| self.share(FlowShare::index(slot, protocol), word);
+        FlowShare {
+            limits: word(ShareWord::Limits),
+            established: word(ShareWord::Established),
+            opened: word(ShareWord::Opened),
+            refused: word(ShareWord::Refused),
+        }
     }
 
     /// Returns how often an event was counted.
@@ -77,7 +104,10 @@ impl FlowMemory {
         for (key, slot) in self.table(FlowMap::Unreplied) {
             let mut tables = self.tables.borrow_mut();
             tables.remove(&(FlowMap::Unreplied, key));
-            tables.insert((FlowMap::Established, key), slot);
+            tables.insert(
+                (FlowMap::Established, key),
+                FlowValue::new(slot, self.epoch.get() as u32),
+            );
         }
     }
 
@@ -140,7 +170,11 @@ impl FlowStore for FlowMemory {
         self.recent.borrow_mut()[index as usize] = word;
     }
 
-    fn slot(&self, table: FlowMap, key: &FlowKey) -> Option<u32> {
+    fn window(&self) -> u32 {
+        self.window.get()
+    }
+
+    fn flow(&self, table: FlowMap, key: &FlowKey) -> Option<FlowValue> {
         self.looked_up.set(self.looked_up.get() + 1);
         if table == FlowMap::Unreplied && self.moving.get() {
             self.establish_all();
@@ -148,15 +182,43 @@ impl FlowStore for FlowMemory {
         self.tables.borrow().get(&(table, *key)).copied()
     }
 
-    fn insert(&self, table: FlowMap, key: &FlowKey, slot: u32) -> bool {
-        if !self.full.get() {
-            self.tables.borrow_mut().insert((table, *key), slot);
+    fn set_state(&self, table: FlowMap, key: &FlowKey, state: u32) {
+        if let Some(flow) = self.tables.borrow_mut().get_mut(&(table, *key)) {
+            flow.state = state;
         }
-        !self.full.get()
+    }
+
+    fn insert(&self, table: FlowMap, key: &FlowKey, flow: FlowValue) -> bool {
+        let mut tables = self.tables.borrow_mut();
+        let inserts = !self.full.get() && !tables.contains_key(&(table, *key));
+        if inserts {
+            tables.insert((table, *key), flow);
+        }
+        inserts
     }
 
     fn delete(&self, table: FlowMap, key: &FlowKey) -> bool {
         self.tables.borrow_mut().remove(&(table, *key)).is_some()
+    }
+
+    fn share(&self, index: u32, word: ShareWord) -> u64 {
+        let shares = self.shares.borrow();
+        let default = if word == ShareWord::Limits {
+            self.limits.get().word()
+        } else {
+            0
+        };
+        shares.get(&(index, word)).copied().unwrap_or(default)
+    }
+
+    fn set_share(&self, index: u32, word: ShareWord, value: u64) {
+        self.shares.borrow_mut().insert((index, word), value);
+    }
+
+    fn add_to_share(&self, index: u32, word: ShareWord, more: u64) {
+        let mut shares = self.shares.borrow_mut();
+        let value = shares.entry((index, word)).or_default();
+        *value = value.wrapping_add(more);
     }
 
     fn count(&self, event: FlowEvent) {

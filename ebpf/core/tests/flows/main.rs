@@ -3,6 +3,7 @@
 mod opened;
 mod race;
 mod rule;
+mod share;
 
 use rstest::rstest;
 use xdp_core::{
@@ -388,6 +389,7 @@ fn a_flow_in_use_is_looked_up_once_in_an_epoch() {
     let udp = WirePacket::new(false, WireProtocol::Udp);
     track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
     track_reply(&from_pod(&udp), &flows);
+    track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
     flows.looked_up.set(0);
     for _ in 0..10 {
         track_inbound(&to_pod(&udp), SLOT, &flows, || Ok(())).unwrap();
@@ -412,8 +414,10 @@ fn a_flow_that_is_evicted_while_it_is_in_use_is_restored() {
         track_inbound(&to_pod(&ack), SLOT, &flows, || Ok(())),
         Ok(FlowEvent::Hit)
     );
-    assert_eq!(flows.table(FlowMap::Established), [(to_pod(&syn).key, SLOT)]);
+    assert_eq!(flows.table(FlowMap::Unreplied), [(to_pod(&syn).key, SLOT)]);
     assert_eq!(flows.counted(FlowEvent::Restored), 1);
+    track_reply(&from_pod(&ack), &flows);
+    assert_eq!(flows.table(FlowMap::Established), [(to_pod(&syn).key, SLOT)]);
     flows.evict();
     flows.epoch.set(flows.epoch.get() + 2);
     assert_eq!(

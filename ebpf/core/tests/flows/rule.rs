@@ -26,6 +26,8 @@ enum Step {
     Time,
 }
 
+const LAST_EPOCH: u64 = 1_010;
+
 const STEPS: [Step; 8] = [
     Step::Arrives(true),
     Step::Arrives(false),
@@ -48,16 +50,18 @@ fn connection_is_tracked(history: &[Step]) -> bool {
     opening == Some(&Step::Arrives(true))
 }
 
-/// Whether a flow of datagrams is tracked. Each datagram may be the first. If the pod sent one through the
-/// stack, the flow is the stack's from then on.
+/// Whether a flow of datagrams is tracked. Each datagram to the pod may be the first. If the pod sent the
+/// first one, through the stack, the flow is the stack's from then on.
 fn datagrams_are_tracked(history: &[Step]) -> bool {
     let mut tracked = false;
+    let mut heard = false;
     let mut of_stack = false;
     for step in history {
+        heard |= matches!(step, Step::Arrives(_) | Step::Delivered(_));
         match step {
             Step::Arrives(_) => tracked = !of_stack,
             Step::Delivered(_) => tracked = false,
-            Step::Sent(_) if !tracked => of_stack = true,
+            Step::Sent(_) if !heard => of_stack = true,
             Step::Sent(_) | Step::Refused | Step::Time => {}
         }
     }
@@ -96,7 +100,8 @@ fn carry_out(step: Step, wire: &WirePacket, is_udp: bool, flows: &FlowMemory) ->
             Some(out)
         }
         Step::Time => {
-            flows.epoch.set(flows.epoch.get() + 1);
+            // So few that it is remembered who was first.
+            flows.epoch.set((flows.epoch.get() + 1).min(LAST_EPOCH));
             None
         }
     }

@@ -15,7 +15,7 @@ use xdp_core::{
         note_sent, stack_delivered, stack_sent, track_inbound, track_reply,
     },
     parse::{Bytes, parse},
-    tables::{Address, FlowKey},
+    tables::{Address, FlowKey, FlowShare},
     testing::{
         FlowMemory, SLOT,
         wire::{ACK, RST, SYN, WirePacket, WireProtocol},
@@ -34,6 +34,9 @@ const KINDS: [WireProtocol; 9] = [
     WireProtocol::Echo,
     WireProtocol::Other(47),
 ];
+
+/// One of each class of flows.
+const PROTOCOLS: [u32; 3] = [6, 17, 132];
 
 /// What the tables must agree with, without hashes, epochs and bounds.
 #[derive(Default)]
@@ -163,6 +166,23 @@ fn take(step: [u8; STEP], flows: &FlowMemory, model: &mut Model) {
         let unchanged = before.get(flow) == Some(slot) && after.get(flow) == Some(slot);
         assert!(unchanged || is_own(&flow.1), "{packet:?} changed {flow:?}");
         assert_ne!(flow.1.protocol, 0, "a flow of nothing");
+    }
+    check_shares(&after, flows);
+}
+
+/// The shares count the established flows, whatever happens to these.
+fn check_shares(tables: &BTreeMap<(FlowMap, FlowKey), u32>, flows: &FlowMemory) {
+    for protocol in PROTOCOLS {
+        let share = FlowShare::index(SLOT, protocol);
+        let is_counted = |((map, key), slot): &(&(FlowMap, FlowKey), &u32)| {
+            *map == FlowMap::Established && FlowShare::index(**slot, key.protocol) == share
+        };
+        let held = tables.iter().filter(is_counted).count();
+        assert_eq!(
+            flows.share_of(SLOT, protocol).established,
+            held as u64,
+            "{protocol}"
+        );
     }
 }
 
