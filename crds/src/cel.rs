@@ -91,6 +91,15 @@ pub(crate) fn port() -> Value {
     ])
 }
 
+/// A rate limit.
+pub(crate) fn rate_limit() -> Value {
+    json!([{
+        "rule": "!has(self.burst) || self.burst <= 60 * self.packetsPerSecond",
+        "message": "more than packetsPerSecond lets through in a minute: use at most 60 times packetsPerSecond",
+        "fieldPath": ".burst",
+    }])
+}
+
 /// The name of a rule.
 pub(crate) fn rule_name() -> Value {
     json!([{

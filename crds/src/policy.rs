@@ -32,6 +32,8 @@ pub const MAX_PORT_NAME: usize = 15;
 pub const MAX_RATE: u32 = 100_000_000;
 /// The largest `burst` of a rate limit.
 pub const MAX_BURST: u32 = 10_000_000;
+/// The most seconds in which the rate of a limit lets as many packets through as its burst.
+pub const BURST_SECONDS: u32 = 60;
 
 /// A validated `XdpPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +87,7 @@ pub struct Rule {
 pub struct PacketRateLimit {
     /// 1 to [`MAX_RATE`].
     pub packets_per_second: u32,
-    /// 1 to [`MAX_BURST`].
+    /// 1 to [`MAX_BURST`], and at most [`BURST_SECONDS`] × `packets_per_second`.
     pub burst: u32,
     /// Packets that share the limit.
     pub per: LimitPer,

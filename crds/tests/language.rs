@@ -123,6 +123,11 @@ fn a_refusal_has_a_remedy() {
         "spec.ingress[0].rateLimit.burst: not in 1 to 10000000: use a number from 1 to 10000000"
     );
     assert_eq!(
+        refused(json!({"name": "a", "action": "Pass", "rateLimit": {"packetsPerSecond": 2, "burst": 121}})),
+        "spec.ingress[0].rateLimit.burst: more than packetsPerSecond lets through in a minute: use at most 120, 60 times \
+         packetsPerSecond"
+    );
+    assert_eq!(
         refused(json!({"name": "a", "action": "Reject", "rateLimit": {"packetsPerSecond": 1}})),
         "spec.ingress[0].rateLimit: only packets that are redirected or passed can be limited: remove the rate limit, \
          or use `action: Redirect` or `action: Pass`"

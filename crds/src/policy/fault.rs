@@ -160,6 +160,12 @@ pub enum Fault {
         /// The largest valid value.
         largest: u32,
     },
+    /// A burst of more than a minute.
+    #[error("more than packetsPerSecond lets through in a minute")]
+    LongBurst {
+        /// The largest valid value.
+        largest: u32,
+    },
     /// `In` or `NotIn` has no values.
     #[error("{operator} without values")]
     NoValues {
@@ -213,6 +219,7 @@ impl Fault {
             Self::BadType => "BadType",
             Self::NothingToLimit => "NothingToLimit",
             Self::BadRate { .. } => "BadRate",
+            Self::LongBurst { .. } => "LongBurst",
             Self::NoValues { .. } => "NoValues",
             Self::UnexpectedValues { .. } => "UnexpectedValues",
             Self::NoKey => "NoKey",
@@ -266,6 +273,9 @@ impl Fault {
                 "remove the rate limit, or use `action: Redirect` or `action: Pass`".into()
             }
             Self::BadRate { largest } => format!("use a number from 1 to {largest}"),
+            Self::LongBurst { largest } => {
+                format!("use at most {largest}, 60 times packetsPerSecond")
+            }
             Self::NoValues { .. } => "add a value, or use Exists or DoesNotExist".into(),
             Self::UnexpectedValues { .. } => "remove the values, or use In or NotIn".into(),
             Self::NoKey => "name the label".into(),

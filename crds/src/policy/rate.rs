@@ -1,7 +1,7 @@
 //! Rate limits.
 
 use super::{
-    MAX_BURST, MAX_RATE, PacketRateLimit,
+    BURST_SECONDS, MAX_BURST, MAX_RATE, PacketRateLimit,
     fault::{Fault, FieldFault},
 };
 use crate::{IngressRule, RuleAction};
@@ -21,7 +21,7 @@ pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<PacketRat
     let field = format!("{path}.packetsPerSecond");
     let rate = within(&field, limit.packets_per_second, MAX_RATE)?;
     let burst = match limit.burst {
-        Some(burst) => within(&format!("{path}.burst"), burst, MAX_BURST)?,
+        Some(burst) => bounded(&format!("{path}.burst"), burst, rate)?,
         None => (rate / 10).max(1),
     };
     Ok(Some(PacketRateLimit {
@@ -29,6 +29,15 @@ pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<PacketRat
         burst,
         per: limit.per,
     }))
+}
+
+fn bounded(field: &str, value: i64, rate: u32) -> Result<u32, FieldFault> {
+    let burst = within(field, value, MAX_BURST)?;
+    let largest = rate.saturating_mul(BURST_SECONDS);
+    if burst <= largest {
+        return Ok(burst);
+    }
+    Err(FieldFault::new(field, &value, Fault::LongBurst { largest }))
 }
 
 fn within(field: &str, value: i64, largest: u32) -> Result<u32, FieldFault> {

@@ -66,11 +66,12 @@ pub struct IngressRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimit {
+#[schemars(extend("x-kubernetes-validations" = cel::rate_limit()))]
     /// Packets per second that pass on average: 1 to 100000000.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub packets_per_second: i64,
-    /// Packets that pass at once after a pause: 1 to 10000000. Absent: a tenth of `packetsPerSecond`, at
-    /// least 1.
+    /// Packets that pass at once after a pause: 1 to 10000000, and at most 60 times `packetsPerSecond`.
+    /// Absent: a tenth of `packetsPerSecond`, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub burst: Option<i64>,

@@ -164,7 +164,7 @@ fn rate_limit() -> impl Strategy<Value = RateLimit> {
     let burst = option::of(select(vec![1, 10_000_000]));
     (select(vec![1, 1_000, 100_000_000]), burst, per).prop_map(|(packets_per_second, burst, per)| RateLimit {
         packets_per_second,
-        burst,
+        burst: burst.map(|burst: i64| burst.min(60 * packets_per_second)),
         per,
     })
 }

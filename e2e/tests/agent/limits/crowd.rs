@@ -11,7 +11,7 @@ use crate::{
 
 /// Several times the capacity of the table, 65,536.
 const FLOOD: u32 = 200_000;
-const BURST: u64 = 100;
+const BURST: u64 = 60;
 
 /// The source address in a frame without tags.
 const SOURCE: std::ops::Range<usize> = 26..30;
