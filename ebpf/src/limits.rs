@@ -8,13 +8,13 @@ use xdp_core::{
     limits::{
         Admission, LimitCell, LimitSetCells, Limits, {self},
     },
-    tables::{ActionRecord, Address, LimitSet, WAYS},
+    tables::{ActionRecord, Address, LimitSet, ShareWord, WAYS},
     verdict::PacketLimit,
 };
 
 use crate::{
     opaque::opaque,
-    tables::{RULE_LIMITS, SOURCE_LIMITS, config},
+    tables::{NAMESPACES, RULE_LIMITS, SOURCE_LIMITS, config},
 };
 
 /// A cell in a map: eight aligned bytes.
@@ -88,6 +88,16 @@ impl Limits for LimitMaps {
     }
 
     #[inline(always)]
+    fn answering(&self) -> u64 {
+        namespace(0).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn share(&self, number: u16) -> Option<ShareWord> {
+        namespace(number).map(ShareWord)
+    }
+
+    #[inline(always)]
     fn rule(&self, rule: u32) -> Option<Shared> {
         RULE_LIMITS.get_ptr_mut(rule).map(Shared)
     }
@@ -107,28 +117,39 @@ impl Limits for LimitMaps {
         let ActionRecord {
             rule,
             flags,
+            namespace,
             interval,
             window,
             ..
         } = *limit.record;
         let Address { high, low } = limit.source;
-        let rule_and_flags = u64::from(flags) << 32 | u64::from(rule);
-        Admission::from_code(admits(rule_and_flags, interval, window, high, low))
+        let numbers = u64::from(namespace) << 48 | u64::from(flags) << 32 | u64::from(rule);
+        Admission::from_code(admits(numbers, interval, window, high, low))
     }
 
     #[inline(always)]
-    fn answers(&self) -> bool {
-        answers() != 0
+    fn answers(&self, namespace: u16) -> bool {
+        answers(u32::from(namespace)) != 0
     }
+}
+
+/// Returns the word of a namespace, by its number.
+#[inline(always)]
+fn namespace(number: u16) -> Option<u64> {
+    let word = NAMESPACES.get_ptr(u32::from(number))?;
+    // SAFETY: array elements live as long as the map. The agent changes the word while programs run, so it is
+    // read exactly once, as eight aligned bytes.
+    Some(unsafe { word.read_volatile() })
 }
 
 /// Checks a rule's limit. A global function, which the verifier checks once, for any arguments.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn admits(rule_and_flags: u64, interval: u64, window: u64, high: u64, low: u64) -> u32 {
+extern "C" fn admits(numbers: u64, interval: u64, window: u64, high: u64, low: u64) -> u32 {
     let record = ActionRecord {
-        rule: rule_and_flags as u32,
-        flags: (rule_and_flags >> 32) as u8,
+        rule: numbers as u32,
+        flags: (numbers >> 32) as u8,
+        namespace: (numbers >> 48) as u16,
         interval,
         window,
         ..ActionRecord::default()
@@ -143,6 +164,6 @@ extern "C" fn admits(rule_and_flags: u64, interval: u64, window: u64, high: u64,
 /// Checks the limit of answers. Also a global function.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn answers() -> u32 {
-    u32::from(limits::answers(&LimitMaps))
+extern "C" fn answers(namespace: u32) -> u32 {
+    u32::from(limits::answers(namespace as u16, &LimitMaps))
 }

@@ -18,10 +18,10 @@ use xdp_core::{
         ActionRecord, Address, Class, Config, Count, DEFAULT_FLOWS, EVENTS as EVENT_CODES,
         FLOW_SHARES as FLOW_SHARE_PLACES, FailureKey, FlowKey, FlowShare, FlowValue, FragmentKey,
         HEARD as HEARD_PLACES, INDEX as INDEX_PLACES, IndexWord, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS,
-        MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS,
-        MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, MAX_STATIONS, NicEntry,
-        OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters, RuleText, SentPacket, SlotWord,
-        Station, nic_position, recent_len, {self},
+        MAX_ADDRESSES, MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_LIMITS, MAX_NAMESPACES, MAX_NICS,
+        MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6,
+        MAX_STATIONS, NicEntry, OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters, RuleText,
+        SentPacket, SlotWord, Station, nic_position, recent_len, {self},
     },
     verdict::{
         Holder, RuleTables, {self},
@@ -56,7 +56,10 @@ static PORT_BLOCKS: Array<Ports> = Array::pinned(MAX_PORT_BLOCKS, BPF_F_MMAPABLE
 static ACTIONS: Array<ActionRecord> = Array::pinned(MAX_ACTIONS, BPF_F_MMAPABLE);
 
 #[map]
-pub(crate) static RULE_LIMITS: Array<u64> = Array::pinned(MAX_RULES + 1, 0);
+pub(crate) static RULE_LIMITS: Array<u64> = Array::pinned(MAX_LIMITS, 0);
+
+#[map]
+pub(crate) static NAMESPACES: Array<u64> = Array::pinned(MAX_NAMESPACES, BPF_F_MMAPABLE);
 
 #[map]
 pub(crate) static SOURCE_LIMITS: Array<LimitSet> = Array::pinned(LIMIT_SETS, 0);

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 pub use order::{ChangeResult, apply_in_order};
 use xdp_core::tables::{
-    ActionRecord, Address, Class, IndexWord, NicEntry, PodBlock, Ports, Receiver, SlotWord, SourcesV4,
-    SourcesV6, Station,
+    ActionRecord, Address, Class, IndexWord, NicEntry, PodBlock, Ports, Receiver, ShareWord, SlotWord,
+    SourcesV4, SourcesV6, Station,
 };
 
 use crate::{
@@ -104,6 +104,18 @@ pub enum Change {
     ClearRuleLabel {
         /// Rule id.
         rule: u32,
+    },
+    /// Set how many namespaces have Reject rules: they share the node's answers.
+    SetAnswering {
+        /// That number.
+        namespaces: u32,
+    },
+    /// Give source limits to a namespace, or take them back.
+    SetShare {
+        /// Number of the namespace.
+        namespace: u16,
+        /// The new word.
+        share: ShareWord,
     },
     /// Assign a slot to a pod, or update its label.
     SetPodLabel {
@@ -206,6 +218,8 @@ impl Change {
         match self {
             Self::SetRuleLabel { .. }
             | Self::ClearRuleLabel { .. }
+            | Self::SetAnswering { .. }
+            | Self::SetShare { .. }
             | Self::SetPodLabel { .. }
             | Self::ClearPodLabel { .. }
             | Self::SetDevice { .. }

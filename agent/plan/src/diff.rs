@@ -4,26 +4,26 @@ mod addresses;
 mod attachments;
 mod differ;
 mod link;
+mod namespaces;
+mod ranges;
 mod rules;
 mod slots;
 mod stations;
 mod store;
 mod trees;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use attachments::AttachmentDiff;
 pub use differ::Differ;
 use differ::Found;
 use link::Linker;
+use namespaces::Namespaces;
 use rules::Rules;
 use slots::Slots;
 pub(crate) use trees::Trees;
-use trees::key;
-use xdp_core::tables::{PodBlock, SlotWord};
+use trees::{RuleNumbers, key};
+use xdp_core::tables::{ActionRecord, PodBlock, SlotWord};
 
 use crate::{
     change::Change,
@@ -36,8 +36,9 @@ use crate::{
 /// Returns the changes that lead from `installed` to `desired`.
 ///
 /// The order is safe at every step: additions first, removals last, then [`Change::Fence`] if anything was
-/// removed or replaced. An address that moves from one pod to another within the hash, or from the hash to
-/// the index, has a fence of its own. The list is empty when both states are equal.
+/// removed or replaced, and last what that has set free for other namespaces. An address that moves from one
+/// pod to another within the hash, or from the hash to the index, has a fence of its own. The list is empty
+/// when both states are equal.
 ///
 /// Installed numbers stay: slots and rule ids are found by their labels, blocks by content. So a restarted
 /// agent writes nothing, and equal blocks are stored once. Blocks in use are never written to.
@@ -79,6 +80,7 @@ struct TableDiff<'a> {
     before: &'a Found,
     slots: Slots<'a>,
     rules: Rules<'a>,
+    namespaces: Namespaces<'a>,
     linker: Linker<'a>,
     /// Whether pods that do not get their new rules lose their old ones.
     gives_up: bool,
@@ -104,6 +106,7 @@ impl<'a> TableDiff<'a> {
             before,
             slots: Slots::new(installed),
             rules: Rules::new(desired, installed, before.rule_ids.as_ref()),
+            namespaces: Namespaces::new(installed),
             linker: Linker::new(&installed.blocks),
             gives_up,
             labels: Vec::new(),
@@ -176,18 +179,18 @@ impl<'a> TableDiff<'a> {
     }
 
     /// Points the slot at the pod's rules. Returns false when there is no room for them.
-    fn point_at_rules(&mut self, slot: u32, pod: &DesiredPod) -> bool {
-        let Some(ids) = self.rules.ids(&pod.rules) else {
+    fn point_at_rules(&mut self, slot: u32, pod: &'a DesiredPod) -> bool {
+        let Some(numbers) = self.numbers(pod) else {
             return false;
         };
         let word = self.installed.words.get(&slot).copied().unwrap_or_default();
         let current = word
             .block()
             .and_then(|index| self.installed.blocks.pods.get(index));
-        if current.is_some_and(|block| self.is_unchanged(block, pod, &ids)) {
+        if current.is_some_and(|block| self.is_unchanged(block, pod, &numbers)) {
             return true;
         }
-        let Some(index) = self.linker.link(head(pod), &pod.rules, &ids) else {
+        let Some(index) = self.linker.link(head(pod), &pod.rules, &numbers) else {
             return false;
         };
         self.replaced |= word != SlotWord::EMPTY;
@@ -196,18 +199,28 @@ impl<'a> TableDiff<'a> {
         true
     }
 
-    fn is_unchanged(&mut self, block: &PodBlock, pod: &DesiredPod, ids: &Arc<[u32]>) -> bool {
+    /// Returns the numbers of the pod's rules. `None`: not enough are free.
+    fn numbers(&mut self, pod: &'a DesiredPod) -> Option<RuleNumbers> {
+        Some(RuleNumbers {
+            ids: self.rules.ids(&pod.rules)?,
+            namespace: self.namespaces.number(&pod.identity.namespace, &pod.rules)?,
+        })
+    }
+
+    fn is_unchanged(&mut self, block: &PodBlock, pod: &DesiredPod, numbers: &RuleNumbers) -> bool {
         if !is_head_of(block, pod) {
             return false;
         }
         let (blocks, before) = (&self.installed.blocks, &self.before.trees);
         let look = || {
-            before.have_with(block, &pod.rules, ids)
-                || holds(blocks, block, &pod.rules, |rule, id| ids[rule] == id)
+            let has_numbers = |rule: usize, record: &ActionRecord| {
+                *record == numbers.number(rule, &pod.rules.actions[rule])
+            };
+            before.have_with(block, &pod.rules, numbers) || holds(blocks, block, &pod.rules, has_numbers)
         };
         let unchanged = *self.unchanged.entry(key(block, &pod.rules)).or_insert_with(look);
         if unchanged {
-            self.trees.add(block, &pod.rules, ids);
+            self.trees.add(block, &pod.rules, numbers);
         }
         unchanged
     }
@@ -217,7 +230,9 @@ impl<'a> TableDiff<'a> {
         self.replaced |= addresses.replaced;
         let removals = self.removals();
         let fence = self.replaced || !removals.is_empty() || !addresses.removals.is_empty();
-        let mut changes = self.rules.new_labels();
+        let (before, after) = self.namespaces.changes(self.is_complete);
+        let mut changes = before;
+        changes.extend(self.rules.new_labels());
         changes.extend(self.labels);
         changes.extend(self.devices);
         changes.extend(self.linker.writes());
@@ -228,6 +243,7 @@ impl<'a> TableDiff<'a> {
         if fence {
             changes.push(Change::Fence);
         }
+        changes.extend(after);
         changes
     }
 

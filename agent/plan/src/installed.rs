@@ -2,15 +2,17 @@
 
 mod attachments;
 mod blocks;
+mod namespaces;
 mod pool;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 pub use attachments::{Attachments, Gro, HookState, Means, OtherProgram, PodInterface, Program};
 pub use blocks::Blocks;
+pub(crate) use namespaces::{Numbers, Shared};
 pub use pool::Pool;
 use serde::{Deserialize, Serialize};
-use xdp_core::tables::{Address, IndexWord, SlotWord, index_position};
+use xdp_core::tables::{Address, IndexWord, ShareWord, SlotWord, index_position};
 
 use crate::{
     facts::{NotReady, Readiness},
@@ -34,6 +36,10 @@ pub struct Installed {
     pub pods: BTreeMap<u32, PodLabel>,
     /// Labels by rule id.
     pub rules: RuleLabels,
+    /// Words of namespaces that are not empty, by the namespaces' numbers.
+    pub shares: BTreeMap<u16, ShareWord>,
+    /// The number of namespaces with Reject rules.
+    pub answering: u32,
     /// The frames that the node's stack takes from NICs.
     pub stations: Stations,
     /// Attached programs, and pods' interfaces.

@@ -6,14 +6,14 @@ mod walk;
 use std::collections::BTreeMap;
 
 pub(crate) use walk::holds;
-use xdp_core::tables::{Address, PodBlock};
+use xdp_core::tables::{ActionRecord, Address, PodBlock};
 
 use crate::{
     compile::address,
     desired::DesiredPod,
     diff::{Differ, Trees},
     facts::{NotReady, Readiness},
-    installed::{Installed, SlotIdentity},
+    installed::{Installed, Numbers, SlotIdentity},
 };
 
 /// An installed state, indexed by pod.
@@ -21,6 +21,7 @@ pub struct Programmed<'a> {
     installed: &'a Installed,
     slots: BTreeMap<&'a SlotIdentity, u32>,
     addresses: BTreeMap<u32, Vec<Address>>,
+    namespaces: Numbers<'a>,
     trees: Option<&'a Trees>,
 }
 
@@ -42,6 +43,7 @@ impl<'a> Programmed<'a> {
             installed,
             slots: slots.collect(),
             addresses,
+            namespaces: Numbers::new(installed),
             trees: None,
         }
     }
@@ -54,7 +56,7 @@ impl<'a> Programmed<'a> {
     }
 
     /// Returns whether the pod is programmed: exactly its addresses have its slot, and the slot has its
-    /// device and blocks that match its rules, with the rules' labels.
+    /// device and blocks that match its rules, with the rules' labels. Its namespace has its share.
     pub fn holds(&self, pod: &DesiredPod) -> bool {
         let Some(slot) = self.slots.get(&pod.identity) else {
             return false;
@@ -63,6 +65,7 @@ impl<'a> Programmed<'a> {
         let block = words.get(slot).and_then(|word| word.block());
         let block = block.and_then(|index| blocks.pods.get(index));
         self.installed.devices.get(slot) == Some(&pod.identity.ifindex)
+            && self.has_share(pod)
             && self.leads(*slot, pod)
             && block.is_some_and(|block| self.is_block_of(block, pod))
     }
@@ -74,9 +77,23 @@ impl<'a> Programmed<'a> {
         self.addresses.get(&slot).map_or(&[][..], Vec::as_slice) == wanted
     }
 
+    fn has_share(&self, pod: &DesiredPod) -> bool {
+        let shares = &self.installed.shares;
+        let share = || shares.get(&self.number(pod)?).copied();
+        !pod.rules.shared.sources || share().is_some_and(|share| share.sets() > 0)
+    }
+
+    fn number(&self, pod: &DesiredPod) -> Option<u16> {
+        self.namespaces.of.get(pod.identity.namespace.as_str()).copied()
+    }
+
     fn is_block_of(&self, block: &PodBlock, pod: &DesiredPod) -> bool {
         let Installed { blocks, rules, .. } = self.installed;
-        let has_label = |rule: usize, id: u32| rules.get(&id) == Some(&pod.rules.rules[rule]);
+        let namespace = self.number(pod).unwrap_or_default();
+        let has_label = |rule: usize, record: &ActionRecord| {
+            rules.get(&record.rule) == Some(&pod.rules.rules[rule])
+                && record.namespace == if record.shares() { namespace } else { 0 }
+        };
         let known = self.trees.is_some_and(|trees| trees.have(block, &pod.rules));
         is_head_of(block, pod) && (known || holds(blocks, block, &pod.rules, has_label))
     }

@@ -12,8 +12,8 @@ use std::{
 use aya::maps::{MapError, PerCpuValues};
 use xdp_core::{
     tables::{
-        Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_NICS, MAX_PROBLEMS, MAX_SLOTS,
-        NicEntry, RuleCounters, SlotWord, maps,
+        Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_NAMESPACES, MAX_NICS, MAX_PROBLEMS,
+        MAX_SLOTS, NicEntry, RuleCounters, ShareWord, SlotWord, maps,
     },
     verdict,
 };
@@ -57,6 +57,7 @@ enum Table {
     Rules,
     Pods,
     Devices,
+    Namespaces,
     Index,
     Addresses,
     Stations,
@@ -68,6 +69,7 @@ impl Table {
             Change::SetRuleLabel { .. } | Change::ClearRuleLabel { .. } => Some(Self::Rules),
             Change::SetPodLabel { .. } | Change::ClearPodLabel { .. } => Some(Self::Pods),
             Change::SetDevice { .. } | Change::ClearDevice { .. } => Some(Self::Devices),
+            Change::SetAnswering { .. } | Change::SetShare { .. } => Some(Self::Namespaces),
             Change::SetIndex { .. } => Some(Self::Index),
             Change::SetAddress { .. } | Change::ClearAddress { .. } => Some(Self::Addresses),
             Change::SetNic { .. } | Change::SetStation { .. } | Change::ClearStation { .. } => {
@@ -144,6 +146,8 @@ impl Pinned {
             devices: self.devices()?,
             pods: self.pod_labels()?,
             rules: installed::RuleLabels::default(),
+            shares: self.shares(),
+            answering: self.answering(),
             stations: self.stations()?,
             attachments: Attachments::default(),
         })
@@ -161,6 +165,8 @@ impl Pinned {
             devices: before.devices.clone(),
             pods: before.pods.clone(),
             rules: Arc::clone(&before.rules),
+            shares: before.shares.clone(),
+            answering: before.answering,
             stations: before.stations.clone(),
             attachments: before.attachments.clone(),
         };
@@ -170,6 +176,10 @@ impl Pinned {
                 Table::Rules => installed.rules = self.rule_labels(),
                 Table::Pods => installed.pods = self.pod_labels()?,
                 Table::Devices => installed.devices = self.devices()?,
+                Table::Namespaces => {
+                    installed.shares = self.shares();
+                    installed.answering = self.answering();
+                }
                 Table::Index => installed.index = self.index(),
                 Table::Addresses => installed.addresses = self.addresses()?,
                 Table::Stations => installed.stations = self.stations()?,
@@ -341,6 +351,18 @@ impl Pinned {
             .filter_map(|slot| Some((slot, SlotWord(self.tables.memory.words.load(slot)?))))
             .filter(|(_, word)| *word != SlotWord::EMPTY)
             .collect()
+    }
+
+    fn shares(&self) -> BTreeMap<u16, ShareWord> {
+        let words = &self.tables.memory.namespaces;
+        (1..MAX_NAMESPACES as u16)
+            .filter_map(|number| Some((number, ShareWord(words.load(number.into())?))))
+            .filter(|(_, word)| *word != ShareWord::EMPTY)
+            .collect()
+    }
+
+    fn answering(&self) -> u32 {
+        self.tables.memory.namespaces.load(0).unwrap_or_default() as u32
     }
 
     fn index(&self) -> BTreeMap<u32, IndexWord> {

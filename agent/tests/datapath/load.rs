@@ -22,6 +22,7 @@ fn every_map_and_every_tracepoint_is_pinned_by_its_name() {
         maps::PORT_BLOCKS,
         maps::ACTIONS,
         maps::RULE_LIMITS,
+        maps::NAMESPACES,
         maps::SOURCE_LIMITS,
         maps::DEVICES,
         maps::RULE_COUNTERS,

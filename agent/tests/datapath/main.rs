@@ -29,6 +29,7 @@ mod reject;
 mod reply_path;
 mod scrape;
 mod sizes;
+mod tenants;
 mod uninstall;
 mod upgrade;
 mod verdict;

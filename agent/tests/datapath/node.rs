@@ -72,6 +72,11 @@ pub(crate) fn program(datapath: &mut Datapath, desired: &Desired) {
     );
 }
 
+/// Returns the objects in another namespace.
+pub(crate) fn in_namespace(namespace: &str, objects: &str) -> String {
+    objects.replace("namespace: games", &format!("namespace: {namespace}"))
+}
+
 /// A pod `games/NAME`.
 pub(crate) fn pod(name: &str, addresses: &[&str]) -> String {
     let ips: Vec<String> = addresses.iter().map(|ip| format!("{{ip: '{ip}'}}")).collect();

@@ -40,8 +40,9 @@ pub struct IngressRule {
     /// `Reject`: it is dropped, and the sender gets an answer at once: TCP a reset ("connection refused"),
     /// all other protocols ICMP or ICMPv6 "administratively prohibited". Resets, ICMP errors, fragments,
     /// and packets from or to a broadcast or multicast address are dropped without an answer. A node
-    /// sends at most 1,000 answers per second in all (the administrator can change that); packets beyond
-    /// that are dropped without an answer and counted.
+    /// sends at most 1,000 answers per second in all (the administrator can change that). Half of them are
+    /// shared out equally to the namespaces with such rules on the node; all of these share the other
+    /// half. Packets beyond that are dropped without an answer and counted.
     pub action: RuleAction,
     /// Mark of the redirected packet, 0 to 4294967295; only with `action: Redirect`. A socket in the pod
     /// reads it with `SO_RCVMARK`; netfilter and routing in the pod see it as the packet's mark. Absent:
@@ -65,8 +66,8 @@ pub struct IngressRule {
 /// A limit in packets per second, on each node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RateLimit {
 #[schemars(extend("x-kubernetes-validations" = cel::rate_limit()))]
+pub struct RateLimit {
     /// Packets per second that pass on average: 1 to 100000000.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub packets_per_second: i64,
@@ -76,14 +77,16 @@ pub struct RateLimit {
     #[schemars(range(min = 1, max = 10_000_000))]
     pub burst: Option<i64>,
     /// Packets that share the limit. `Rule` (the default): all packets that the rule matches. `Source`: all
-    /// packets of one source address. This is the full address for IPv6 too, although a sender may have
-    /// a whole network.
+    /// packets of one source. A source is an IPv4 address, or an IPv6 network of 64 bits: a host can choose
+    /// the other half of its address.
     ///
-    /// A node keeps the limits of 65,536 sources at a time, for all rules together, each from its first
-    /// packet until `burst` / `packetsPerSecond` seconds after its last. If the table is full, existing
-    /// limits stay, and new sources share one limit of the same rate until there is room again: a flood
-    /// from forged addresses does not displace existing sources. The event `SourceLimitTableFull` in the
-    /// metrics counts the packets of such new sources.
+    /// A node keeps the limits of 65,536 sources at a time, each from its first packet until `burst` /
+    /// `packetsPerSecond` seconds after its last, a minute at most. Namespaces share this room out: each one
+    /// whose rules limit sources on the node has an equal part for sure, 64 sources at least, and more while
+    /// other namespaces leave it. If the room of a namespace is full, existing limits stay, and new sources
+    /// of a rule share one limit of the same rate until there is room again: a flood from forged
+    /// addresses does not displace existing sources, and takes no room from other namespaces. The event
+    /// `SourceLimitTableFull` in the metrics counts the packets of such new sources.
     #[serde(default)]
     pub per: LimitPer,
 }

@@ -3,13 +3,18 @@
 //! The module of [`crate::tables::LimitSet`] describes the algorithm and its units. All state is in cells
 //! that programs on other CPUs change at the same time, so each change is a compare-and-swap.
 
+mod answers;
 mod hash;
 mod rate;
 
-use self::{hash::hash, rate::Rate};
+pub use self::answers::{ANSWERS, answers};
+use self::{
+    hash::hash,
+    rate::{Rate, SLACK},
+};
 use crate::{
     events::Event,
-    tables::{ActionRecord, LIMIT_SETS, MAX_RULES, TICK_SHIFT, WAYS},
+    tables::{ActionRecord, ShareWord, TICK_SHIFT, WAYS},
     verdict::{Decision, Kind, PacketLimit, VerdictCode},
 };
 
@@ -50,6 +55,13 @@ pub trait Limits {
     /// Returns [`crate::tables::Config::rejects_per_second`].
     fn rejects_per_second(&self) -> u32;
 
+    /// Returns the number of namespaces with Reject rules: the first element of
+    /// [`crate::tables::maps::NAMESPACES`].
+    fn answering(&self) -> u64;
+
+    /// Looks up any other element of [`crate::tables::maps::NAMESPACES`].
+    fn share(&self, namespace: u16) -> Option<ShareWord>;
+
     /// Looks up an element of [`crate::tables::maps::RULE_LIMITS`].
     fn rule(&self, rule: u32) -> Option<Self::LimitCell>;
 
@@ -75,11 +87,11 @@ pub trait Limits {
 
     /// Calls [`answers`]: in the kernel as a function of its own.
     #[inline(always)]
-    fn answers(&self) -> bool
+    fn answers(&self, namespace: u16) -> bool
     where
         Self: Sized,
     {
-        answers(self)
+        answers(namespace, self)
     }
 }
 
@@ -126,7 +138,11 @@ pub fn enforce(decision: &Decision<'_>, limits: &impl Limits) -> Enforced {
     if outcome.kind == Kind::Reject {
         let limited = VerdictCode::because(Kind::RejectedSilently, Event::RejectLimited.code());
         return Enforced {
-            outcome: if limits.answers() { outcome } else { limited },
+            outcome: if limits.answers(decision.namespace()) {
+                outcome
+            } else {
+                limited
+            },
             table_full: false,
         };
     }
@@ -162,23 +178,6 @@ pub fn admits(limit: &PacketLimit<'_>, limits: &impl Limits) -> Admission {
     }
 }
 
-/// Index in [`crate::tables::maps::RULE_LIMITS`] of the limit of answers.
-pub const ANSWERS: u32 = MAX_RULES;
-
-/// Whether this node may send one more answer.
-#[inline(always)]
-pub fn answers(limits: &impl Limits) -> bool {
-    let per_second = u64::from(limits.rejects_per_second());
-    if per_second == 0 {
-        return false;
-    }
-    let interval = (NANOSECONDS << TICK_SHIFT) / per_second;
-    let rate = Rate::new(interval, interval * per_second);
-    limits
-        .rule(ANSWERS)
-        .is_none_or(|cell| rate.admits(&cell, now(limits)))
-}
-
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// Returns the time in ticks.
@@ -194,12 +193,20 @@ fn cell<L: Limits>(limit: &PacketLimit<'_>, now: u64, limits: &L) -> (Option<L::
     if limit.record.flags & ActionRecord::LIMIT_SOURCE == 0 {
         return (limits.rule(rule), false);
     }
-    let hash = hash(limits.seed(), rule, &limit.source);
-    let set = limits.set(hash as u32 & (LIMIT_SETS - 1));
-    match set.and_then(|set| Some((way(&set, hash | 1, now)?, set))) {
-        Some((way, set)) => (Some(set.until(limits.opaque(way, now))), false),
+    match source(limit, now, limits) {
+        Some(cell) => (Some(cell), false),
         None => (limits.rule(rule), true),
     }
+}
+
+/// Returns the source's cell. `None`: other sources of the namespace use all ways of the set.
+#[inline(always)]
+fn source<L: Limits>(limit: &PacketLimit<'_>, now: u64, limits: &L) -> Option<L::LimitCell> {
+    let share = limits.share(limit.record.namespace)?;
+    let hash = hash(limits.seed(), limit.record.rule, &limit.source);
+    let set = limits.set(share.set((hash >> 48) as u16)?)?;
+    let way = way(&set, hash << 16 | u64::from(share.tag()), now)?;
+    Some(set.until(limits.opaque(way, now)))
 }
 
 /// Returns the owner's way, or claims a free one. `None` if other owners use all ways.
@@ -214,9 +221,14 @@ fn way(set: &impl LimitSetCells, owner: u64, now: u64) -> Option<usize> {
         }
     }
     for way in 0..WAYS {
-        let cell = set.owner(way);
-        let previous = cell.get();
-        if previous == 0 || is_past(set.until(way).get(), now) {
+        let (cell, until) = (set.owner(way), set.until(way));
+        let (previous, time) = (cell.get(), until.get());
+        let is_foreign = previous as u16 != owner as u16;
+        if is_foreign {
+            // Before the claim: after it, the time is the owner's.
+            until.compare_and_swap(time, 0);
+        }
+        if is_foreign || is_past(time, now) {
             let seen = cell.compare_and_swap(previous, owner);
             if seen == previous || seen == owner {
                 return Some(way);
@@ -232,5 +244,9 @@ fn is_past(until: u64, now: u64) -> bool {
     ahead == 0 || ahead > LONGEST
 }
 
-/// No window is longer: 10,000,000 packets at one packet per second.
-const LONGEST: u64 = 1 << 62;
+/// No time of a source is further ahead.
+const LONGEST: u64 = ((MAX_WINDOW * NANOSECONDS) << TICK_SHIFT) + SLACK;
+
+/// The most seconds in which a source that sends nothing more has its whole burst back. It bounds how long a
+/// source keeps its place.
+pub const MAX_WINDOW: u64 = 60;

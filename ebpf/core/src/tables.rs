@@ -24,7 +24,7 @@ pub use flows::{
     DEFAULT_FLOWS, FLOW_CLASSES, FLOW_SHARES, FlowKey, FlowLimits, FlowShare, FlowValue, FragmentKey,
     MAX_FLOWS, MAX_FRAGMENTS, MIN_FLOWS, OPENED_WAYS, OpenedSet, SentPacket, recent_len,
 };
-pub use limits::{LimitSet, TICK_SHIFT, WAYS};
+pub use limits::{LimitSet, ShareWord, TICK_SHIFT, WAYS};
 pub use stations::{Mac, NicEntry, Receiver, Station, TagId, nic_position};
 
 /// Version of this layout. Part of the pin path, so programs and tables of different layouts never meet.
@@ -51,11 +51,15 @@ pub mod maps {
     pub const PORT_BLOCKS: &str = "PORT_BLOCKS";
     /// Array: action number → [`super::ActionRecord`].
     pub const ACTIONS: &str = "ACTIONS";
-    /// Array: rule id → time in ticks (`u64`), written by programs. The last element limits answers to
-    /// rejected packets.
+    /// Array: rule id → time in ticks (`u64`), written by programs. The elements from [`super::MAX_RULES`] on
+    /// limit answers to rejected packets: the first one those of the node, the others those of a namespace,
+    /// by its number.
     pub const RULE_LIMITS: &str = "RULE_LIMITS";
     /// Array of [`super::LimitSet`], written by programs.
     pub const SOURCE_LIMITS: &str = "SOURCE_LIMITS";
+    /// Array: number of a namespace ([`super::ActionRecord::namespace`]) → [`super::ShareWord`] as `u64`. The
+    /// first element is the number of namespaces with Reject rules.
+    pub const NAMESPACES: &str = "NAMESPACES";
     /// Devmap: slot → the pod's host-side interface. The kernel deletes an entry with its device. Without the
     /// entry, the pod's packets pass.
     pub const DEVICES: &str = "DEVICES";
@@ -161,6 +165,14 @@ pub const MAX_ADDRESSES: u32 = 4 * MAX_SLOTS;
 pub const MAX_RULES: u32 = 1 << 15;
 /// Elements of [`maps::SOURCE_LIMITS`]; a power of two.
 pub const LIMIT_SETS: u32 = 1 << 14;
+/// Elements of [`maps::NAMESPACES`]: twice the slots, because each slot is that of a pod in one namespace,
+/// and the numbers of new namespaces are assigned while the old ones are in use.
+pub const MAX_NAMESPACES: u32 = 2 * MAX_SLOTS;
+/// The fewest elements of [`maps::SOURCE_LIMITS`] of a namespace whose rules limit sources; a power of two.
+/// As many namespaces as there are slots have that many.
+pub const MIN_LIMIT_SETS: u32 = LIMIT_SETS / MAX_SLOTS;
+/// Elements of [`maps::RULE_LIMITS`].
+pub const MAX_LIMITS: u32 = MAX_RULES + MAX_NAMESPACES;
 /// Elements of [`maps::OPENED`]; a power of two: room for 262,144 connections, and as many flows of
 /// datagrams.
 pub const OPENED_SETS: u32 = 1 << 17;
@@ -273,5 +285,6 @@ const _: () = {
     assert!(size_of::<Station>() == 16);
     assert!(size_of::<Receiver>() == 8);
     assert!(INDEX.is_power_of_two() && MAX_NICS.is_power_of_two() && LIMIT_SETS.is_power_of_two());
+    assert!(LIMIT_SETS < 1 << 16 && MIN_LIMIT_SETS.is_power_of_two() && MAX_NAMESPACES <= 1 << 16);
     assert!(MAX_PORT_BLOCKS <= 1 << 16 && MAX_ACTIONS <= 1 << 16 && MAX_SLOTS < 1 << 16);
 };

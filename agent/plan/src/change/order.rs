@@ -24,7 +24,8 @@ pub enum ChangeResult<E> {
 /// - When something cannot be attached, other changes of the same hook go on, and everything after them is
 ///   left out. The caller compares again without what failed.
 /// - When a change of a slot fails, later ones of that slot are left out.
-/// - When a label or a block cannot be written, no slot gets a block after it.
+/// - When a label, a share or a block cannot be written, no slot gets a block after it.
+/// - When a share cannot be written, no other one is after it: they could overlap.
 /// - What is still in use, because the change that would have ended that failed, is not removed.
 pub fn apply_in_order<E>(
     changes: &[Change],
@@ -63,6 +64,7 @@ struct Failures {
     refused: Option<Rank>,
     slots: BTreeSet<u32>,
     contents: bool,
+    shares: bool,
     words: bool,
     places: bool,
     addresses: bool,
@@ -80,6 +82,7 @@ impl Failures {
                 Change::SetWord { .. } => self.contents,
                 Change::ClearAddress { .. } => self.places,
                 Change::ClearRuleLabel { .. } => self.words,
+                Change::SetAnswering { .. } | Change::SetShare { .. } => self.shares || self.words,
                 _ => false,
             }
     }
@@ -89,6 +92,9 @@ impl Failures {
         self.slots.extend(slot(change));
         match change {
             Change::SetRuleLabel { .. } | Change::Write { .. } => self.contents = true,
+            Change::SetAnswering { .. } | Change::SetShare { .. } => {
+                (self.contents, self.shares) = (true, true);
+            }
             Change::SetWord { .. } => self.words = true,
             Change::SetIndex { .. } => self.places = true,
             Change::SetAddress { .. } | Change::ClearAddress { .. } => self.addresses = true,

@@ -8,7 +8,7 @@ use xdp_core::tables::{
 };
 
 use super::compiled::Compiled;
-use crate::installed::{Blocks, Installed, SlotIdentity};
+use crate::installed::{Blocks, Installed, Shared, SlotIdentity};
 
 /// Returns the rules of all pods whose blocks and labels are complete.
 pub(super) fn installed_rules(installed: &Installed) -> BTreeMap<SlotIdentity, Arc<Compiled>> {
@@ -57,6 +57,8 @@ impl<'a> Reader<'a> {
     fn pod(mut self, block: &PodBlock) -> Option<Compiled> {
         self.compiled.root_v4 = self.v4(block.sources_v4, SOURCE_LEVELS)?;
         self.compiled.root_v6 = self.v6(block.sources_v6, SOURCE_LEVELS)?;
+        let shared = self.compiled.actions.iter().map(Shared::of);
+        self.compiled.shared = shared.fold(Shared::default(), Shared::and);
         Some(self.compiled)
     }
 
@@ -160,7 +162,11 @@ impl<'a> Reader<'a> {
         let record = *self.blocks.actions.get(u32::from(number))?;
         let label = Arc::clone(self.installed.rules.get(&record.rule)?);
         self.compiled.rules.push(label);
-        self.compiled.actions.push(ActionRecord { rule: 0, ..record });
+        self.compiled.actions.push(ActionRecord {
+            rule: 0,
+            namespace: 0,
+            ..record
+        });
         let position = self.compiled.actions.len() as u16;
         self.actions.insert(number, position);
         Some(position)

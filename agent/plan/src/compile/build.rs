@@ -13,7 +13,7 @@ use super::{
     sweep::{Sets, Toggle, toggles},
     tree::Builder,
 };
-use crate::policy::Protocol;
+use crate::{installed::Shared, policy::Protocol};
 
 /// A pod's policies before they are compiled: what that costs is known.
 pub(super) struct Prepared {
@@ -47,7 +47,9 @@ impl Prepared {
         let classes = classes(&flat, &sets.list(), &mut painter, &mut builder)?;
         builder.sources_v4(&merged(v4, &classes))?;
         builder.sources_v6(&merged(v6, &classes))?;
+        let shared = painter.actions.iter().map(Shared::of);
         Ok(Compiled {
+            shared: shared.fold(Shared::default(), Shared::and),
             rules: painter.labels,
             actions: painter.actions,
             ..builder.compiled

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xdp_core::tables::{ActionRecord, Class, Ports, SourceRef, SourcesV4, SourcesV6};
 
-use crate::installed::RuleLabel;
+use crate::installed::{RuleLabel, Shared};
 
 /// Blocks like the kernel's that refer to each other by position. Equal blocks are stored once, and every
 /// block comes after the blocks that it refers to.
@@ -12,8 +12,10 @@ use crate::installed::RuleLabel;
 pub struct Compiled {
     /// Rules that can decide about a packet. Action number `n` is the rule at `n - 1`.
     pub rules: Vec<Arc<RuleLabel>>,
-    /// Records of these rules, with `rule` zero.
+    /// Records of these rules, with `rule` and `namespace` zero.
     pub actions: Vec<ActionRecord>,
+    /// What the rules share with those of other namespaces.
+    pub(crate) shared: Shared,
     /// Blocks whose values are action numbers.
     pub leaves: Vec<Ports>,
     /// Blocks whose values are positions in `leaves`.

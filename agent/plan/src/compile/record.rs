@@ -6,7 +6,7 @@ use crate::policy::{Delivery, Enforcement, LimitPer, PacketRateLimit, Policy, Ru
 
 const TICKS_PER_SECOND: u64 = 1_000_000_000 << TICK_SHIFT;
 
-/// Builds the record of a rule, with `rule` zero. A policy in Audit has no rate limits.
+/// Builds the record of a rule, with `rule` and `namespace` zero. A policy in Audit has no rate limits.
 pub(super) fn record(policy: &Policy, rule: &Rule) -> ActionRecord {
     let enforced = policy.enforcement == Enforcement::Enforce;
     let limit = rule.rate_limit.filter(|_| enforced);
@@ -50,8 +50,10 @@ const fn action(action: RuleAction) -> Action {
 
 #[cfg(test)]
 mod tests {
+    use xdp_core::limits::MAX_WINDOW;
+
     use super::*;
-    use crate::policy::{MAX_BURST, MAX_RATE};
+    use crate::policy::{BURST_SECONDS, MAX_BURST, MAX_RATE};
 
     #[test]
     fn every_rate_is_kept_to_one_part_in_five_thousand() {
@@ -65,7 +67,11 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_window_is_shorter_than_half_of_all_times() {
-        assert!(interval(1) * u64::from(MAX_BURST) < 1 << 63);
+    fn no_window_is_longer_than_the_programs_expect() {
+        assert_eq!(u64::from(BURST_SECONDS), MAX_WINDOW);
+        for rate in [1, 7, 999, 333_333, MAX_RATE] {
+            let burst = MAX_BURST.min(rate.saturating_mul(BURST_SECONDS));
+            assert!(interval(rate) * u64::from(burst) < (MAX_WINDOW + 1) * TICKS_PER_SECOND);
+        }
     }
 }

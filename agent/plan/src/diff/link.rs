@@ -8,7 +8,10 @@ use xdp_core::tables::{
     MAX_SOURCES_V6, NO_MATCH, PodBlock, PortRef, PortTarget, Ports, SourceRef, SourcesV4, SourcesV6,
 };
 
-use super::store::{Moment, Store};
+use super::{
+    store::{Moment, Store},
+    trees::RuleNumbers,
+};
 use crate::{
     change::{Change, Content},
     compile::Compiled,
@@ -43,14 +46,19 @@ impl<'a> Linker<'a> {
         }
     }
 
-    /// Returns the index of the pod's block. `ids` are the ids of the rules. `None`: there is no room at the
-    /// moment.
-    pub(super) fn link(&mut self, head: PodBlock, rules: &Arc<Compiled>, ids: &[u32]) -> Option<u32> {
+    /// Returns the index of the pod's block. `numbers` are those of the rules. `None`: there is no room at
+    /// the moment.
+    pub(super) fn link(
+        &mut self,
+        head: PodBlock,
+        rules: &Arc<Compiled>,
+        numbers: &RuleNumbers,
+    ) -> Option<u32> {
         let before = self.now();
         let key = Arc::as_ptr(rules);
         let roots = match self.linked.get(&key) {
             Some(roots) => *roots,
-            None => self.roots(rules, ids),
+            None => self.roots(rules, numbers),
         };
         let index = roots.and_then(|(sources_v4, sources_v6)| {
             self.pods.place(PodBlock {
@@ -82,8 +90,8 @@ impl<'a> Linker<'a> {
             .chain(pods)
     }
 
-    fn roots(&mut self, compiled: &Compiled, ids: &[u32]) -> Option<Roots> {
-        let classes = self.classes(compiled, ids)?;
+    fn roots(&mut self, compiled: &Compiled, numbers: &RuleNumbers) -> Option<Roots> {
+        let classes = self.classes(compiled, numbers)?;
         let mut blocks: Vec<u32> = Vec::new();
         for block in &compiled.sources_v4 {
             let targets = block.targets.map(|at| relink(at, &classes, &blocks));
@@ -98,8 +106,8 @@ impl<'a> Linker<'a> {
         Some((root_v4, relink(compiled.root_v6, &classes, &blocks)))
     }
 
-    fn classes(&mut self, compiled: &Compiled, ids: &[u32]) -> Option<Vec<u32>> {
-        let ports = self.ports(compiled, ids)?;
+    fn classes(&mut self, compiled: &Compiled, numbers: &RuleNumbers) -> Option<Vec<u32>> {
+        let ports = self.ports(compiled, numbers)?;
         let class = |class: &Class| {
             self.classes.place(Class {
                 tcp: ports.relink(class.tcp),
@@ -114,13 +122,10 @@ impl<'a> Linker<'a> {
         compiled.classes.iter().map(class).collect()
     }
 
-    fn ports(&mut self, compiled: &Compiled, ids: &[u32]) -> Option<LinkedPorts> {
+    fn ports(&mut self, compiled: &Compiled, numbers: &RuleNumbers) -> Option<LinkedPorts> {
         let mut linked = LinkedPorts::default();
-        for (record, rule) in compiled.actions.iter().zip(ids) {
-            let number = self.actions.place(ActionRecord {
-                rule: *rule,
-                ..*record
-            })?;
+        for (position, record) in compiled.actions.iter().enumerate() {
+            let number = self.actions.place(numbers.number(position, record))?;
             linked.actions.push(number as u16);
         }
         for leaf in &compiled.leaves {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use xdp_core::tables::PodBlock;
+use xdp_core::tables::{ActionRecord, PodBlock};
 
 use crate::compile::Compiled;
 
@@ -17,24 +17,45 @@ type Key = (usize, u32, u32);
 struct Tree {
     /// Keeps the rules allocated, so that their address stays unique.
     rules: Arc<Compiled>,
-    ids: Arc<[u32]>,
+    numbers: RuleNumbers,
+}
+
+/// The kernel's numbers of compiled rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RuleNumbers {
+    /// Rule ids, in order.
+    pub(super) ids: Arc<[u32]>,
+    /// The number of their namespace; zero if they share nothing.
+    pub(super) namespace: u16,
+}
+
+impl RuleNumbers {
+    /// Returns a compiled record with its numbers.
+    pub(super) fn number(&self, position: usize, record: &ActionRecord) -> ActionRecord {
+        ActionRecord {
+            rule: self.ids[position],
+            namespace: if record.shares() { self.namespace } else { 0 },
+            ..*record
+        }
+    }
 }
 
 impl Trees {
-    /// Returns whether the block's trees equal these rules, with any ids.
+    /// Returns whether the block's trees equal these rules, with any numbers.
     pub(crate) fn have(&self, block: &PodBlock, rules: &Arc<Compiled>) -> bool {
         self.get(block, rules).is_some()
     }
 
-    /// Returns whether the block's trees equal these rules with these ids.
-    pub(super) fn have_with(&self, block: &PodBlock, rules: &Arc<Compiled>, ids: &[u32]) -> bool {
-        self.get(block, rules).is_some_and(|tree| *tree.ids == *ids)
+    /// Returns whether the block's trees equal these rules with these numbers.
+    pub(super) fn have_with(&self, block: &PodBlock, rules: &Arc<Compiled>, numbers: &RuleNumbers) -> bool {
+        self.get(block, rules)
+            .is_some_and(|tree| tree.numbers == *numbers)
     }
 
-    pub(super) fn add(&mut self, block: &PodBlock, rules: &Arc<Compiled>, ids: &Arc<[u32]>) {
+    pub(super) fn add(&mut self, block: &PodBlock, rules: &Arc<Compiled>, numbers: &RuleNumbers) {
         let tree = || Tree {
             rules: Arc::clone(rules),
-            ids: Arc::clone(ids),
+            numbers: numbers.clone(),
         };
         self.0.entry(key(block, rules)).or_insert_with(tree);
     }

@@ -4,18 +4,18 @@ use xdp_core::tables::{ActionRecord, NO_MATCH, PodBlock, PortRef, PortTarget, Po
 
 use crate::{compile::Compiled, installed::Blocks};
 
-/// Returns whether the pod's block matches `compiled`. `is_rule` returns whether an installed rule id belongs
-/// to the rule at a position.
+/// Returns whether the pod's block matches `compiled`. `has_numbers` returns whether the numbers of an
+/// installed record are those of the rule at a position.
 pub(crate) fn holds(
     blocks: &Blocks,
     pod: &PodBlock,
     compiled: &Compiled,
-    is_rule: impl Fn(usize, u32) -> bool,
+    has_numbers: impl Fn(usize, &ActionRecord) -> bool,
 ) -> bool {
     let mut walk = Walk {
         blocks,
         compiled,
-        is_rule,
+        has_numbers,
         actions: Seen::new(compiled.actions.len()),
         leaves: Seen::new(compiled.leaves.len()),
         tops: Seen::new(compiled.tops.len()),
@@ -30,7 +30,7 @@ pub(crate) fn holds(
 struct Walk<'a, F> {
     blocks: &'a Blocks,
     compiled: &'a Compiled,
-    is_rule: F,
+    has_numbers: F,
     actions: Seen,
     leaves: Seen,
     tops: Seen,
@@ -57,7 +57,7 @@ impl Seen {
     }
 }
 
-impl<F: Fn(usize, u32) -> bool> Walk<'_, F> {
+impl<F: Fn(usize, &ActionRecord) -> bool> Walk<'_, F> {
     fn sources_v4(&mut self, here: SourceRef, there: SourceRef) -> bool {
         let (here, there) = match (here.get(), there.get()) {
             (Ok(here), Ok(there)) => return self.class(here, there),
@@ -193,7 +193,12 @@ impl<F: Fn(usize, u32) -> bool> Walk<'_, F> {
         }
         let own = &self.compiled.actions[position];
         let same = self.blocks.actions.get(there).is_some_and(|record| {
-            ActionRecord { rule: 0, ..*record } == *own && (self.is_rule)(position, record.rule)
+            let unnumbered = ActionRecord {
+                rule: 0,
+                namespace: 0,
+                ..*record
+            };
+            unnumbered == *own && (self.has_numbers)(position, record)
         });
         if same {
             self.actions.set(position, there);

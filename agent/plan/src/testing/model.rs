@@ -36,6 +36,8 @@ pub struct TableModel {
     /// Positions of the index that changed after the last fence.
     changed_positions: BTreeSet<u32>,
     unfenced: bool,
+    /// Whether shares may overlap that another program has changed.
+    is_damaged: bool,
     /// An element of the hash was replaced after the last fence.
     unfenced_moves: bool,
     /// NICs with a program that passes everything, see [`Change::Probe`].
@@ -50,6 +52,7 @@ impl TableModel {
         let mut model = Self {
             installed,
             memory,
+            is_damaged: true,
             ..Self::default()
         };
         model.read_back();

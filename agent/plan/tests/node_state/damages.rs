@@ -32,7 +32,7 @@ fn change<T: Copy>(pool: &mut Pool<T>, change: impl Fn(&mut T)) {
 /// A description, and the function that damages the tables.
 type Damage = (&'static str, fn(&mut Installed));
 
-const DAMAGES: [Damage; 14] = [
+const DAMAGES: [Damage; 16] = [
     ("an address is absent", |installed| {
         installed.index.pop_first();
     }),
@@ -73,6 +73,14 @@ const DAMAGES: [Damage; 14] = [
         change(&mut installed.blocks.actions, |record: &mut ActionRecord| {
             record.mark ^= 1;
         });
+    }),
+    ("a record has the number of another namespace", |installed| {
+        change(&mut installed.blocks.actions, |record: &mut ActionRecord| {
+            record.namespace += 1;
+        });
+    }),
+    ("a namespace has no room for the limits of sources", |installed| {
+        installed.shares.clear();
     }),
     ("two rules are swapped", |installed| {
         change(&mut installed.blocks.ports, |ports: &mut Ports| {

@@ -15,7 +15,7 @@ use xdp_plan::{
     installed::Installed,
     node_state::{Reconciled, TableState, node_state},
     pod::Pod,
-    policy::{Policy, PortMatch, PortSet, Protocol, Rule, RuleAction},
+    policy::{LimitPer, PacketRateLimit, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction},
     report::Problem,
     resolve::NodePolicy,
     targets::{Target, Targets, targets},
@@ -29,6 +29,11 @@ pub(crate) fn policy(rules: usize, action: RuleAction) -> Policy {
     };
     let rule = |index| Rule {
         ports: vec![port(index)],
+        rate_limit: (action == RuleAction::Redirect).then_some(PacketRateLimit {
+            packets_per_second: 10,
+            burst: 10,
+            per: LimitPer::Source,
+        }),
         ..fixture::rule(&format!("r{index}"), action)
     };
     Policy {

@@ -10,6 +10,7 @@ mod reconcile;
 mod room;
 mod sets;
 mod shapes;
+mod shares;
 mod sharing;
 mod speed;
 mod tenants;

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use xdp_core::{
-    tables::{Address, IndexWord, PodBlock, PortRef, SlotWord, SourceRef, SourcesV4, index_position},
+    tables::{
+        Address, IndexWord, PodBlock, PortRef, ShareWord, SlotWord, SourceRef, SourcesV4, index_position,
+    },
     verdict::RuleTables,
 };
 use xdp_plan::{
@@ -88,7 +90,7 @@ pub(crate) fn corrupt() -> impl Strategy<Value = TableModel> {
         (index_position(v4) + off, IndexWord::new(v4, slot, more))
     });
     let some = 0..4_usize;
-    let damages = prop::collection::vec((0..7_u8, 0..6_u32, any::<u32>()), 0..6);
+    let damages = prop::collection::vec((0..8_u8, 0..6_u32, any::<u32>()), 0..6);
     (
         prop::collection::btree_map(destination, number(), some.clone()),
         prop::collection::btree_map(0..6_u32, word, some.clone()),
@@ -112,6 +114,10 @@ pub(crate) fn corrupt() -> impl Strategy<Value = TableModel> {
             installed.devices.extend(devices);
             for (kind, index, value) in damages {
                 damage(&mut memory, kind, index, value);
+                if kind == 7 {
+                    installed.shares.insert(1 + index as u16, ShareWord(value.into()));
+                    installed.answering = value % 4;
+                }
             }
             TableModel::new(installed, memory)
         })
@@ -145,6 +151,7 @@ fn damage(memory: &mut Blocks, kind: u8, index: u32, value: u32) {
         4 => {
             let mut record = memory.actions.get(index).copied().unwrap_or_default();
             record.rule = value % 8;
+            record.namespace = (value >> 8) as u16 % 4;
             memory.actions.insert(index, record);
         }
         5 => {

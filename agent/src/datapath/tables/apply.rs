@@ -63,6 +63,8 @@ impl Datapath {
                 Ok(())
             }
             Change::ClearRuleLabel { rule } => self.set_rule_label(*rule, &empty()),
+            Change::SetAnswering { namespaces } => self.set_namespace(0, u64::from(*namespaces)),
+            Change::SetShare { namespace, share } => self.set_namespace(*namespace, share.0),
             Change::SetPodLabel { slot, label, fresh } => {
                 if *fresh {
                     self.delete_failures(*slot, label.identity.ifindex)?;
@@ -173,6 +175,14 @@ impl Datapath {
         table
             .set(rule, label)
             .map_err(ApplyError::memory(maps::RULE_LABELS, rule))
+    }
+
+    fn set_namespace(&mut self, number: u16, word: u64) -> Result<(), ApplyError> {
+        let words = &self.pinned.tables.memory.namespaces;
+        let number = u32::from(number);
+        words
+            .store(number, word)
+            .map_err(ApplyError::memory(maps::NAMESPACES, number))
     }
 
     fn set_pod_label(&mut self, slot: u32, label: &Label) -> Result<(), ApplyError> {

@@ -3,9 +3,9 @@
 use std::{io, sync::atomic::AtomicU64};
 
 use xdp_core::tables::{
-    ActionRecord, Class, INDEX, MAX_ACTIONS, MAX_CLASSES, MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS,
-    MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, NicEntry, PodBlock, Ports, RuleText, SourcesV4,
-    SourcesV6, maps,
+    ActionRecord, Class, INDEX, MAX_ACTIONS, MAX_CLASSES, MAX_NAMESPACES, MAX_NICS, MAX_POD_BLOCKS,
+    MAX_PORT_BLOCKS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, NicEntry, PodBlock, Ports,
+    RuleText, SourcesV4, SourcesV6, maps,
 };
 use xdp_plan::change::Content;
 
@@ -18,6 +18,7 @@ use crate::datapath::{
 pub(in crate::datapath) struct MappedTables {
     pub(in crate::datapath) index: MmapArray<AtomicU64>,
     pub(in crate::datapath) words: MmapArray<AtomicU64>,
+    pub(in crate::datapath) namespaces: MmapArray<AtomicU64>,
     pub(super) pods: MmapArray<PodBlock>,
     pub(super) sources_v4: MmapArray<SourcesV4>,
     pub(super) sources_v6: MmapArray<SourcesV6>,
@@ -33,6 +34,7 @@ impl MappedTables {
         Ok(Self {
             index: MmapArray::open(pins, maps::INDEX, INDEX)?,
             words: MmapArray::open(pins, maps::SLOTS, MAX_SLOTS)?,
+            namespaces: MmapArray::open(pins, maps::NAMESPACES, MAX_NAMESPACES)?,
             pods: MmapArray::open(pins, maps::POD_BLOCKS, MAX_POD_BLOCKS)?,
             sources_v4: MmapArray::open(pins, maps::SOURCES_V4, MAX_SOURCES_V4)?,
             sources_v6: MmapArray::open(pins, maps::SOURCES_V6, MAX_SOURCES_V6)?,

@@ -10,10 +10,10 @@ use aya::maps::{MapInfo, MapType};
 use xdp_core::tables::{
     ActionRecord, Address, Class, Config, Count, EVENTS, FLOW_SHARES, FailureKey, FlowKey, FlowShare,
     FlowValue, FragmentKey, HEARD, INDEX, LIMIT_SETS, Label, LimitSet, MAX_ACTIONS, MAX_ADDRESSES,
-    MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_NICS, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_PROBLEMS,
-    MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, MAX_STATIONS, NicEntry, OPENED_SETS, OpenedSet,
-    PodBlock, Ports, Receiver, RuleCounters, RuleText, SentPacket, SourcesV4, SourcesV6, Station, maps,
-    recent_len,
+    MAX_CLASSES, MAX_FAILURES, MAX_FRAGMENTS, MAX_LIMITS, MAX_NAMESPACES, MAX_NICS, MAX_POD_BLOCKS,
+    MAX_PORT_BLOCKS, MAX_PROBLEMS, MAX_RULES, MAX_SLOTS, MAX_SOURCES_V4, MAX_SOURCES_V6, MAX_STATIONS,
+    NicEntry, OPENED_SETS, OpenedSet, PodBlock, Ports, Receiver, RuleCounters, RuleText, SentPacket,
+    SourcesV4, SourcesV6, Station, maps, recent_len,
 };
 
 use crate::datapath::{
@@ -82,7 +82,8 @@ const SHAPES: [(&str, Shape); MAPS] = [
     (maps::CLASSES, array::<Class>(MAX_CLASSES)),
     (maps::PORT_BLOCKS, array::<Ports>(MAX_PORT_BLOCKS)),
     (maps::ACTIONS, array::<ActionRecord>(MAX_ACTIONS)),
-    (maps::RULE_LIMITS, array::<u64>(MAX_RULES + 1)),
+    (maps::RULE_LIMITS, array::<u64>(MAX_LIMITS)),
+    (maps::NAMESPACES, array::<u64>(MAX_NAMESPACES)),
     (maps::SOURCE_LIMITS, array::<LimitSet>(LIMIT_SETS)),
     (maps::DEVICES, shape(MapType::DevMap, 4, 8, MAX_SLOTS)),
     (maps::RULE_COUNTERS, per_cpu::<RuleCounters>(MAX_RULES)),

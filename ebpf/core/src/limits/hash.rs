@@ -3,13 +3,14 @@
 
 use crate::tables::Address;
 
-/// Returns SipHash-1-3 of a rule and a source.
+/// Returns SipHash-1-3 of a rule and a source. IPv6 sources of one /64 network are one source: a host can
+/// choose the lower half of its address.
 #[inline(always)]
 pub(super) fn hash(seed: u64, rule: u32, source: &Address) -> u64 {
     let mut state = State::new(seed, !seed.rotate_left(32));
     state.absorb(u64::from(rule));
     state.absorb(source.high);
-    state.absorb(source.low);
+    state.absorb(if source.is_v4() { source.low } else { 0 });
     state.finish()
 }
 

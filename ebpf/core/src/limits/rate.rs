@@ -8,7 +8,7 @@ const ATTEMPTS: u32 = 8;
 
 /// The most ticks by which the clocks of two CPUs, or the reads of the clock and of the cell, may differ: 17
 /// seconds.
-const SLACK: u64 = 1 << 42;
+pub(super) const SLACK: u64 = 1 << 42;
 
 /// A rate and its burst, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -244,8 +244,11 @@ pub struct ActionRecord {
     pub action: u8,
     /// The flags below.
     pub flags: u8,
+    /// Number of the rule's namespace, if [`ActionRecord::shares`]: an index into
+    /// [`super::maps::NAMESPACES`]. Otherwise zero.
+    pub namespace: u16,
     /// Always zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 4],
     /// Ticks per packet, with [`ActionRecord::LIMIT_RULE`] or [`ActionRecord::LIMIT_SOURCE`]; see the
     /// submodule for limits.
     pub interval: u64,
@@ -269,6 +272,21 @@ impl ActionRecord {
     pub const fn drops(&self) -> bool {
         let is_drop = self.action == Action::Drop as u8 || self.action == Action::Reject as u8;
         self.flags & Self::AUDIT == 0 && is_drop || self.limits()
+    }
+
+    /// Whether the rule's namespace has a part of something that namespaces share.
+    pub const fn shares(&self) -> bool {
+        self.limits_sources() || self.answers()
+    }
+
+    /// Whether the rule needs room for the limits of sources.
+    pub const fn limits_sources(&self) -> bool {
+        self.flags & Self::AUDIT == 0 && self.flags & Self::LIMIT_SOURCE != 0
+    }
+
+    /// Whether the rule's packets are answered.
+    pub const fn answers(&self) -> bool {
+        self.flags & Self::AUDIT == 0 && self.action == Action::Reject as u8
     }
 
     /// Whether a rate limit applies.

@@ -96,6 +96,12 @@ impl<'t> Decision<'t> {
         self.record.map(|record| record.rule)
     }
 
+    /// Returns the number of the rule's namespace: zero, unless [`ActionRecord::shares`].
+    #[inline(always)]
+    pub fn namespace(&self) -> u16 {
+        self.record.map_or(0, |record| record.namespace)
+    }
+
     /// Returns what [`Kind::Redirect`] and [`Kind::Peer`] need.
     #[inline(always)]
     pub fn redirect(&self) -> Option<Redirect> {

@@ -1,8 +1,8 @@
 //! Reads, writes and checks blocks by kind and index.
 
 use xdp_core::tables::{
-    MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4, MAX_SOURCES_V6, PortTarget,
-    Ports, SOURCE_LEVELS, SourceRef, SourcesV4, SourcesV6,
+    ActionRecord, MAX_ACTIONS, MAX_CLASSES, MAX_POD_BLOCKS, MAX_PORT_BLOCKS, MAX_SOURCES_V4, MAX_SOURCES_V6,
+    PortTarget, Ports, SOURCE_LEVELS, SourceRef, SourcesV4, SourcesV6,
 };
 
 use crate::{
@@ -128,6 +128,17 @@ impl Checker<'_> {
         }
     }
 
+    /// Checks that the namespace of a record has what the record relies on.
+    fn share(&self, record: &ActionRecord) {
+        assert_eq!(record.namespace != 0, record.shares(), "{record:?}");
+        let share = self.installed.shares.get(&record.namespace);
+        assert!(
+            !record.limits_sources() || share.is_some_and(|share| share.sets() > 0),
+            "{record:?}"
+        );
+        assert!(!record.answers() || self.installed.answering > 0);
+    }
+
     fn action(&self, number: u16) {
         if number != 0 {
             let record = self.memory.actions.get(number.into()).expect("a record");
@@ -136,6 +147,7 @@ impl Checker<'_> {
                 "rule {} has no label",
                 record.rule
             );
+            self.share(record);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use xdp_core::tables::{Address, IndexWord, NicEntry, SlotWord, index_position};
+use xdp_core::tables::{Address, IndexWord, LIMIT_SETS, NicEntry, ShareWord, SlotWord, index_position};
 
 use super::{TableModel, blocks};
 use crate::{change::Change, installed::Blocks};
@@ -18,6 +18,8 @@ impl TableModel {
                         .is_none()
                 );
             }
+            Change::SetAnswering { namespaces } => self.installed.answering = *namespaces,
+            Change::SetShare { namespace, share } => self.set_share(*namespace, *share),
             Change::SetPodLabel { slot, label, fresh } => {
                 let before = self.installed.pods.insert(*slot, label.clone());
                 assert_eq!(*fresh, before.is_none());
@@ -128,6 +130,8 @@ impl TableModel {
                 self.retired_slots.insert(*slot);
             }
             Change::SetRuleLabel { .. }
+            | Change::SetAnswering { .. }
+            | Change::SetShare { .. }
             | Change::SetPodLabel { .. }
             | Change::SetDevice { .. }
             | Change::Write { .. }
@@ -150,6 +154,26 @@ impl TableModel {
             | Change::PurgeFlows
             | Change::EndMigration => panic!("{change:?} removes no entry"),
         }
+    }
+
+    fn set_share(&mut self, namespace: u16, share: ShareWord) {
+        let sets = |share: &ShareWord| share.first()..share.first() + share.sets();
+        self.installed.shares.remove(&namespace);
+        if share == ShareWord::EMPTY {
+            return;
+        }
+        let new = sets(&share);
+        assert!(share.sets().is_power_of_two() && share.first().is_multiple_of(share.sets()));
+        assert!(share.tag() != 0 && u32::from(new.end) <= LIMIT_SETS);
+        for other in self.installed.shares.values().filter(|_| !self.is_damaged) {
+            let old = sets(other);
+            assert!(
+                old.end <= new.start || new.end <= old.start,
+                "{share:?} overlaps {other:?}"
+            );
+            assert_ne!(share.tag(), other.tag());
+        }
+        self.installed.shares.insert(namespace, share);
     }
 
     fn set_index(&mut self, position: u32, word: IndexWord) {

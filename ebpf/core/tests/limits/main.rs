@@ -1,139 +1,25 @@
 //! Rate limits, with a clock that stands until it is moved and other CPUs that step in where it hurts.
 #![expect(clippy::unwrap_used, reason = "state of the tests' own making")]
 
+mod answers;
+mod sources;
+mod state;
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
 use rstest::rstest;
+use state::{NAMESPACE, RULE, SECOND, State};
 use xdp_core::{
     events::Event,
     key::Scratch,
-    limits::{ANSWERS, Admission, Enforced, LimitCell, LimitSetCells, Limits, admits, answers, enforce},
-    tables::{Action, ActionRecord, Address, LIMIT_SETS, MAX_RULES, PodBlock, WAYS},
+    limits::{Admission, Enforced, admits, enforce},
+    tables::{Action, ActionRecord, Address, PodBlock},
     testing::{POD, POD_V6, PacketShape, PodModel},
     verdict::{Decision, Kind, PacketLimit, VerdictCode, examine},
 };
-
-const SECOND: u64 = 1_000_000_000;
-const RULE: u32 = 7;
-
-struct State {
-    now: AtomicU64,
-    rules: Vec<AtomicU64>,
-    sets: Vec<[AtomicU64; 2 * WAYS]>,
-    rejects: u32,
-    /// Called once, before the next compare-and-swap.
-    intruder: fn(&State),
-    intrusions: AtomicU64,
-}
-
-impl State {
-    fn at(now: u64) -> Self {
-        Self {
-            now: AtomicU64::new(now),
-            rules: (0..=MAX_RULES).map(|_| AtomicU64::new(0)).collect(),
-            sets: (0..LIMIT_SETS)
-                .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
-                .collect(),
-            rejects: 1000,
-            intruder: |_| {},
-            intrusions: AtomicU64::new(0),
-        }
-    }
-
-    fn wait(&self, nanoseconds: u64) {
-        self.now.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
-    fn set_of(&self, record: &ActionRecord, source: Address) -> usize {
-        let before: Vec<u64> = self
-            .sets
-            .iter()
-            .map(|set| set[0].load(Ordering::Relaxed))
-            .collect();
-        admits(&PacketLimit { record, source }, &self);
-        let changed =
-            |(set, before): (&[AtomicU64; 2 * WAYS], &u64)| set[0].load(Ordering::Relaxed) != *before;
-        self.sets.iter().zip(&before).position(changed).unwrap()
-    }
-}
-
-#[derive(Clone, Copy)]
-struct At<'s> {
-    state: &'s State,
-    cell: &'s AtomicU64,
-}
-
-impl LimitCell for At<'_> {
-    fn get(&self) -> u64 {
-        self.cell.load(Ordering::Relaxed)
-    }
-
-    fn compare_and_swap(&self, old: u64, new: u64) -> u64 {
-        if self.state.intrusions.load(Ordering::Relaxed) > 0 {
-            self.state.intrusions.fetch_sub(1, Ordering::Relaxed);
-            (self.state.intruder)(self.state);
-        }
-        match self
-            .cell
-            .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)
-        {
-            Ok(seen) | Err(seen) => seen,
-        }
-    }
-}
-
-struct Ways<'s> {
-    state: &'s State,
-    cells: &'s [AtomicU64; 2 * WAYS],
-}
-
-impl<'s> LimitSetCells for Ways<'s> {
-    type LimitCell = At<'s>;
-
-    fn owner(&self, way: usize) -> At<'s> {
-        At {
-            state: self.state,
-            cell: &self.cells[way],
-        }
-    }
-
-    fn until(&self, way: usize) -> At<'s> {
-        At {
-            state: self.state,
-            cell: &self.cells[WAYS + way],
-        }
-    }
-}
-
-impl<'s> Limits for &'s State {
-    type LimitCell = At<'s>;
-    type LimitSetCells = Ways<'s>;
-
-    fn now(&self) -> u64 {
-        self.now.load(Ordering::Relaxed)
-    }
-
-    fn seed(&self) -> u64 {
-        0x1234_5678_9abc_def0
-    }
-
-    fn rejects_per_second(&self) -> u32 {
-        self.rejects
-    }
-
-    fn rule(&self, rule: u32) -> Option<At<'s>> {
-        let cell = self.rules.get(rule as usize)?;
-        Some(At { state: self, cell })
-    }
-
-    fn set(&self, index: u32) -> Option<Ways<'s>> {
-        let cells = self.sets.get(index as usize)?;
-        Some(Ways { state: self, cells })
-    }
-}
 
 fn record(per_second: u64, burst: u64, flag: u8) -> ActionRecord {
     let interval = (SECOND << 8) / per_second;
@@ -141,6 +27,7 @@ fn record(per_second: u64, burst: u64, flag: u8) -> ActionRecord {
         rule: RULE,
         action: Action::Pass as u8,
         flags: flag,
+        namespace: NAMESPACE,
         interval,
         window: interval * burst,
         ..ActionRecord::default()
@@ -266,92 +153,6 @@ fn what_a_longer_window_left_behind_does_not_shut_a_rule() {
         granted(&state, &record(1000, 50, ActionRecord::LIMIT_RULE), 100),
         50
     );
-}
-
-#[test]
-fn sources_have_limits_of_their_own_and_rules_have() {
-    let state = State::at(SECOND);
-    let limit = record(1000, 5, ActionRecord::LIMIT_SOURCE);
-    let other_rule = ActionRecord { rule: 8, ..limit };
-    for n in 0..100 {
-        for record in [&limit, &other_rule] {
-            let granted = (0..10)
-                .filter(|_| admit(&state, record, n) == Admission::Granted)
-                .count();
-            assert_eq!(granted, 5, "{n}");
-        }
-    }
-    assert_eq!(state.rules[RULE as usize].load(Ordering::Relaxed), 0);
-}
-
-#[test]
-fn sources_without_a_place_share_their_rules_limit_and_say_so() {
-    let state = State::at(SECOND);
-    let limit = record(1000, 2, ActionRecord::LIMIT_SOURCE);
-    let set = state.set_of(&limit, source(0));
-    state.wait(SECOND);
-    let [own, others @ ..] = &state.sets[set][..WAYS] else {
-        unreachable!()
-    };
-    // Other sources use all ways but one for a second.
-    let later = (3 * SECOND) << 8;
-    for (way, other) in (1..).zip(others) {
-        other.store(99, Ordering::Relaxed);
-        state.sets[set][WAYS + way].store(later, Ordering::Relaxed);
-    }
-    assert_eq!(granted_to(&state, &limit, 0, 10), 2);
-    own.store(98, Ordering::Relaxed);
-    state.sets[set][WAYS].store(later, Ordering::Relaxed);
-    assert_eq!(admit(&state, &limit, 0), Admission::GrantedTableFull);
-    assert_eq!(admit(&state, &limit, 0), Admission::GrantedTableFull);
-    assert_eq!(admit(&state, &limit, 0), Admission::RefusedTableFull);
-    // A second later their time is past.
-    state.wait(SECOND);
-    assert_eq!(admit(&state, &limit, 0), Admission::Granted);
-    assert_eq!(state.sets[set][1].load(Ordering::Relaxed), 99);
-}
-
-#[test]
-fn who_finds_his_own_name_just_written_uses_that_way() {
-    let mut state = State::at(SECOND);
-    let limit = record(1000, 2, ActionRecord::LIMIT_SOURCE);
-    // Another CPU sees the same source between the two looks.
-    state.intruder = |state| {
-        let limit = record(1000, 2, ActionRecord::LIMIT_SOURCE);
-        assert_eq!(admit(state, &limit, 0), Admission::Granted);
-    };
-    state.intrusions.store(1, Ordering::Relaxed);
-    assert_eq!(admit(&state, &limit, 0), Admission::Granted);
-    assert_eq!(admit(&state, &limit, 0), Admission::Refused);
-}
-
-#[rstest]
-#[case(1000)]
-#[case(1)]
-#[case(u32::MAX)]
-fn answers_are_limited_by_the_node(#[case] per_second: u32) {
-    let state = State {
-        rejects: per_second,
-        ..State::at(SECOND)
-    };
-    let asked = per_second.min(2000);
-    let sent = |packets| (0..packets).filter(|_| answers(&&state)).count();
-    assert_eq!(sent(asked), asked as usize);
-    if per_second < 2000 {
-        assert_eq!(sent(100), 0);
-        state.wait(SECOND);
-        assert_eq!(sent(asked + 100), asked as usize);
-    }
-    assert!(state.rules[ANSWERS as usize].load(Ordering::Relaxed) > 0);
-}
-
-#[test]
-fn a_node_that_may_not_answer_does_not() {
-    let state = State {
-        rejects: 0,
-        ..State::at(SECOND)
-    };
-    assert!(!answers(&&state));
 }
 
 fn enforced(state: &State, record: ActionRecord, change: fn(&mut PodModel)) -> Enforced {
