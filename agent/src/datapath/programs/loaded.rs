@@ -69,9 +69,25 @@ where
         .program_mut(name)
         .ok_or(OpenError::MissingProgram { program: name })?;
     let program: &mut P = program.try_into().map_err(refused)?;
-    load(program).map_err(refused)?;
+    let mut loaded = load(program);
+    for _ in 1..ATTEMPTS {
+        if !loaded.as_ref().is_err_and(is_interrupted) {
+            break;
+        }
+        loaded = load(program);
+    }
+    loaded.map_err(refused)?;
     let fd = program.program_fd().map_err(refused)?;
     LoadedProgram::new(fd, maps).map_err(|source| refused(ProgramError::IOError(source)))
+}
+
+/// How often a program is loaded when the verifier is interrupted, as in libbpf.
+const ATTEMPTS: usize = 5;
+
+/// Whether the verifier was interrupted: it gives up when the thread has a signal or another task to handle
+/// (`signal_pending` in `do_check`, kernel/bpf/verifier.c).
+fn is_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The file descriptor of a loaded program. aya has no common trait for it.
