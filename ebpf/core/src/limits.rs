@@ -85,7 +85,7 @@ pub trait Limits {
         admits(limit, self)
     }
 
-    /// Calls [`answers`]: in the kernel as a function of its own.
+    /// Calls [`answers()`]: in the kernel as a function of its own.
     #[inline(always)]
     fn answers(&self, namespace: u16) -> bool
     where

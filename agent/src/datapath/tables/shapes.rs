@@ -22,7 +22,7 @@ use crate::datapath::{
 };
 
 /// The number of maps.
-pub(in crate::datapath) const MAPS: usize = 32;
+pub(in crate::datapath) const MAPS: usize = 33;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shape {

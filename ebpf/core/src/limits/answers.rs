@@ -4,24 +4,34 @@
 //! namespaces share the other half. With more namespaces than the half has answers per second, the sure part
 //! grows, at most to the whole budget, so that each has one answer per second.
 
-use super::{Limits, NANOSECONDS, now, rate::Rate};
+use super::{LimitCell as _, Limits, NANOSECONDS, now, rate::Rate};
 use crate::tables::{MAX_RULES, TICK_SHIFT};
 
 /// Index in [`crate::tables::maps::RULE_LIMITS`] of the limit that all namespaces share. The limit of a
 /// namespace is as many elements behind it as the namespace's number says.
 pub const ANSWERS: u32 = MAX_RULES;
 
-/// Whether this node may send one more answer for a rule of the namespace.
+/// Whether this node may send one more answer for a rule of the namespace. Of its own part and the shared
+/// one, it uses the one that is used less: what comes back to a full one is lost.
 #[inline(always)]
-pub fn answers(namespace: u16, limits: &impl Limits) -> bool {
+pub fn answers<L: Limits>(namespace: u16, limits: &L) -> bool {
     let (own, shared) = rates(u64::from(limits.rejects_per_second()), limits.answering());
     let now = now(limits);
-    let element = ANSWERS + u32::from(namespace);
-    let admits = |rate: Option<Rate>, element| {
-        let cell = rate.zip(limits.rule(element));
-        cell.is_some_and(|(rate, cell)| rate.admits(&cell, now))
+    let own = own.filter(|_| namespace != 0);
+    let own = own.zip(limits.rule(ANSWERS + u32::from(namespace)));
+    let shared = shared.zip(limits.rule(ANSWERS));
+    let used = |part: &Option<(Rate, L::LimitCell)>| {
+        let used = part.as_ref().map(|(rate, cell)| rate.ahead(cell.get(), now));
+        used.unwrap_or(u64::MAX)
     };
-    namespace != 0 && admits(own, element) || admits(shared, ANSWERS)
+    let admits =
+        |part: Option<(Rate, L::LimitCell)>| part.is_some_and(|(rate, cell)| rate.admits(&cell, now));
+    let (first, second) = if used(&own) <= used(&shared) {
+        (own, shared)
+    } else {
+        (shared, own)
+    };
+    admits(first) || admits(second)
 }
 
 /// Returns the rate of each namespace, and the one that they share. `None`: no answers.

@@ -43,7 +43,7 @@ impl Rate {
     /// Returns how far the admitted packets reach into the future. Zero for a cell that was never used, and
     /// for a value that this rate cannot have reached: it is of another rate, which the rule had before.
     #[inline(always)]
-    fn ahead(&self, until: u64, now: u64) -> u64 {
+    pub(super) fn ahead(&self, until: u64, now: u64) -> u64 {
         let ahead = until.wrapping_sub(now);
         if (until == 0) | (ahead > self.window.saturating_add(SLACK)) {
             0
