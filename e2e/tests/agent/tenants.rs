@@ -172,7 +172,9 @@ fn rules_that_take_long_to_compile_do_not_delay_those_of_another_namespace() {
     let fixture = Fixture::new();
     fixture.pod("server", "game", Style::Ptp, 5);
     fixture.policy("players", &[PLAYERS]);
-    let agent = fixture.start(&["server"]);
+    let mut agent = Agent::new(&fixture.lab, &fixture.manifests).listens_to_all();
+    agent.start().unwrap();
+    agent.wait_for("the pod is ready", |status| status.ready("server"));
     let quiet = programming(&fixture, &agent, "before");
     attacker(&fixture);
     hostile(&fixture, "{matchLabels: {app: attacker}}", (500, 50), networks());

@@ -102,6 +102,7 @@ fn rules_apply_to_a_pod_exactly_while_its_manifest_exists_and_is_selected() {
     let agent = fixture.start(&["server"]);
     let to = at(pod.v4(), 7777);
     only_mark(&fixture.deliver(&pod, to, 50), 42, 50);
+    expect_counts(&agent, "players", [50, 50, 0, 0, 0, 0]);
 
     fixture.manifests.remove("server.yaml").unwrap();
     agent.wait_for("the pod is gone", |status| status.pod("server").is_none());
@@ -110,13 +111,15 @@ fn rules_apply_to_a_pod_exactly_while_its_manifest_exists_and_is_selected() {
     fixture.manifests.write_pod("server", "game", &pod).unwrap();
     agent.wait_for("the pod is back", |status| status.ready("server"));
     only_mark(&fixture.deliver(&pod, to, 50), 42, 50);
+    // Without a pod, the rule had no counters.
+    expect_counts(&agent, "players", [50, 50, 0, 0, 0, 0]);
 
     fixture.manifests.write_pod("server", "web", &pod).unwrap();
     agent.wait_for("it is not selected any more", |status| {
         status.pod("server").is_none()
     });
     only_mark(&fixture.deliver(&pod, to, 50), 0, 50);
-    expect_counts(&agent, "players", [100, 100, 0, 0, 0, 0]);
+    agent.wait_for("its rule has no counters", |status| !status.has_rule("players"));
 }
 
 #[test]
