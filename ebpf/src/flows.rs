@@ -7,7 +7,7 @@ use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns, macros::map, ma
 use xdp_core::{
     events::FlowEvent,
     flows::{
-        FlowMap, FlowPacket, FlowStore, Opening, ShareWord, {self},
+        FlowMap, FlowPacket, FlowShareWord, FlowStore, Opening, {self},
     },
     key::{PacketKey, Scratch},
     tables::{Config, FlowKey, FlowValue},
@@ -161,7 +161,7 @@ impl FlowStore for FlowMaps {
     }
 
     #[inline(always)]
-    fn share(&self, index: u32, word: ShareWord) -> u64 {
+    fn share(&self, index: u32, word: FlowShareWord) -> u64 {
         share(index, word).map_or(0, |word| {
             // SAFETY: elements of arrays live as long as the map; aligned, so read at once.
             unsafe { word.read_volatile() }
@@ -169,7 +169,7 @@ impl FlowStore for FlowMaps {
     }
 
     #[inline(always)]
-    fn set_share(&self, index: u32, word: ShareWord, value: u64) {
+    fn set_share(&self, index: u32, word: FlowShareWord, value: u64) {
         if let Some(word) = share(index, word) {
             // SAFETY: as above, and written at once.
             unsafe { word.write_volatile(value) };
@@ -177,7 +177,7 @@ impl FlowStore for FlowMaps {
     }
 
     #[inline(always)]
-    fn add_to_share(&self, index: u32, word: ShareWord, more: u64) {
+    fn add_to_share(&self, index: u32, word: FlowShareWord, more: u64) {
         if let Some(word) = share(index, word) {
             // SAFETY: as above. In assembly, because Rust has no atomic addition for this target.
             unsafe {
@@ -206,7 +206,7 @@ impl FlowStore for FlowMaps {
 
 /// Returns a word of a share.
 #[inline(always)]
-fn share(index: u32, word: ShareWord) -> Option<*mut u64> {
+fn share(index: u32, word: FlowShareWord) -> Option<*mut u64> {
     let words = FLOW_SHARES.get_ptr_mut(index)?.cast::<u64>();
     // SAFETY: within the element.
     Some(unsafe { words.add(word as usize) })

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use xdp_core::{
     events::FlowEvent,
-    flows::{FlowMap, FlowStore, OpenedStore, ShareWord},
+    flows::{FlowMap, FlowShareWord, FlowStore, OpenedStore},
     tables::{FlowKey, FlowValue, OPENED_WAYS},
 };
 
@@ -82,14 +82,14 @@ impl FlowStore for Known {
         self.entries.borrow_mut().remove(&(map, *key)).is_some()
     }
 
-    fn share(&self, _: u32, _: ShareWord) -> u64 {
+    fn share(&self, _: u32, _: FlowShareWord) -> u64 {
         // So much that no limit is reached.
         u64::MAX >> 1
     }
 
-    fn set_share(&self, _: u32, _: ShareWord, _: u64) {}
+    fn set_share(&self, _: u32, _: FlowShareWord, _: u64) {}
 
-    fn add_to_share(&self, _: u32, _: ShareWord, _: u64) {}
+    fn add_to_share(&self, _: u32, _: FlowShareWord, _: u64) {}
 
     fn count(&self, event: FlowEvent) {
         self.counted.borrow_mut().push(event);

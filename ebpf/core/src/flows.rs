@@ -43,7 +43,7 @@ pub use opened::{
 };
 pub use packet::{FlowPacket, PacketRole};
 pub use reply::{ReplyDecision, track_reply};
-pub use share::{Opening, ShareWord, establish, open};
+pub use share::{FlowShareWord, Opening, establish, open};
 pub use stack::{stack_delivered, stack_sent};
 pub use view::{PackedHeaders, PackedView, TransportView};
 
@@ -129,13 +129,13 @@ pub trait FlowStore: OpenedStore {
     fn delete(&self, map: FlowMap, key: &FlowKey) -> bool;
 
     /// Returns a word of an element of [`crate::tables::maps::FLOW_SHARES`], or zero if it does not exist.
-    fn share(&self, index: u32, word: ShareWord) -> u64;
+    fn share(&self, index: u32, word: FlowShareWord) -> u64;
 
     /// Overwrites a word of an element of [`crate::tables::maps::FLOW_SHARES`].
-    fn set_share(&self, index: u32, word: ShareWord, value: u64);
+    fn set_share(&self, index: u32, word: FlowShareWord, value: u64);
 
     /// Adds to a word of an element of [`crate::tables::maps::FLOW_SHARES`], atomically and modulo 2⁶⁴.
-    fn add_to_share(&self, index: u32, word: ShareWord, more: u64);
+    fn add_to_share(&self, index: u32, word: FlowShareWord, more: u64);
 
     /// Calls [`open`].
     #[inline(always)]

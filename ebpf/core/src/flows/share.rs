@@ -18,7 +18,7 @@ use crate::tables::{FlowKey, FlowLimits, FlowShare, FlowValue};
 /// A word of a [`FlowShare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
-pub enum ShareWord {
+pub enum FlowShareWord {
     /// [`FlowShare::limits`].
     Limits = 0,
     /// [`FlowShare::established`].
@@ -63,17 +63,17 @@ const REFUSED_OPENING: u64 = 1 << 32;
 pub fn open(key: &FlowKey, slot: u32, flows: &impl FlowStore) -> Opening {
     let share = FlowShare::index(slot, key.protocol);
     let flow = FlowValue::new(slot, flows.window());
-    let opened = flows.share(share, ShareWord::Opened);
+    let opened = flows.share(share, FlowShareWord::Opened);
     let is_same_window = (opened >> 32) as u32 == flow.state;
     let count = if is_same_window { opened as u32 } else { 0 };
-    if count >= FlowLimits::of(flows.share(share, ShareWord::Limits)).opens {
-        flows.add_to_share(share, ShareWord::Refused, REFUSED_OPENING);
+    if count >= FlowLimits::of(flows.share(share, FlowShareWord::Limits)).opens {
+        flows.add_to_share(share, FlowShareWord::Refused, REFUSED_OPENING);
         return Opening::OverLimit;
     }
     if is_same_window {
-        flows.add_to_share(share, ShareWord::Opened, 1);
+        flows.add_to_share(share, FlowShareWord::Opened, 1);
     } else {
-        flows.set_share(share, ShareWord::Opened, u64::from(flow.state) << 32 | 1);
+        flows.set_share(share, FlowShareWord::Opened, u64::from(flow.state) << 32 | 1);
     }
     if flows.insert(FlowMap::Unreplied, key, flow) {
         Opening::Inserted
@@ -87,17 +87,17 @@ pub fn open(key: &FlowKey, slot: u32, flows: &impl FlowStore) -> Opening {
 #[inline(always)]
 pub fn establish(key: &FlowKey, flow: FlowValue, flows: &impl FlowStore) -> bool {
     let share = FlowShare::index(flow.slot, key.protocol);
-    let used = flows.share(share, ShareWord::Established) as u32;
-    let until = FlowLimits::of(flows.share(share, ShareWord::Limits)).until;
+    let used = flows.share(share, FlowShareWord::Established) as u32;
+    let until = FlowLimits::of(flows.share(share, FlowShareWord::Limits)).until;
     let has_room = until.wrapping_sub(used).cast_signed() > 0;
     let established = FlowValue::new(flow.slot, flows.epoch() as u32);
     // Insert before deleting: no packet may find neither entry.
     if has_room && flows.insert(FlowMap::Established, key, established) {
-        flows.add_to_share(share, ShareWord::Established, 1);
+        flows.add_to_share(share, FlowShareWord::Established, 1);
         remove(FlowMap::Unreplied, key, flow, flows);
         return true;
     }
-    flows.add_to_share(share, ShareWord::Refused, REFUSED_ESTABLISHED);
+    flows.add_to_share(share, FlowShareWord::Refused, REFUSED_ESTABLISHED);
     false
 }
 
@@ -109,12 +109,12 @@ pub(super) fn remove(map: FlowMap, key: &FlowKey, flow: FlowValue, flows: &impl 
     }
     let share = FlowShare::index(flow.slot, key.protocol);
     match map {
-        FlowMap::Established => flows.add_to_share(share, ShareWord::Established, MINUS_ONE),
+        FlowMap::Established => flows.add_to_share(share, FlowShareWord::Established, MINUS_ONE),
         FlowMap::Unreplied => {
-            let opened = flows.share(share, ShareWord::Opened);
+            let opened = flows.share(share, FlowShareWord::Opened);
             // What was inserted in an earlier window does not count in this one.
             if (opened >> 32) as u32 == flow.state & !FlowValue::ANSWERED && opened as u32 != 0 {
-                flows.add_to_share(share, ShareWord::Opened, MINUS_ONE);
+                flows.add_to_share(share, FlowShareWord::Opened, MINUS_ONE);
             }
         }
         FlowMap::Stack => {}

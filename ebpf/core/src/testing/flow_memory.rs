@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     events::FlowEvent,
-    flows::{FlowMap, FlowStore, OpenedStore, ShareWord},
+    flows::{FlowMap, FlowShareWord, FlowStore, OpenedStore},
     tables::{FlowKey, FlowLimits, FlowShare, FlowValue, OPENED_WAYS},
 };
 
@@ -20,7 +20,7 @@ const CACHE_LEN: u32 = 4;
 #[derive(Debug)]
 pub struct FlowMemory {
     tables: RefCell<BTreeMap<(FlowMap, FlowKey), FlowValue>>,
-    shares: RefCell<BTreeMap<(u32, ShareWord), u64>>,
+    shares: RefCell<BTreeMap<(u32, FlowShareWord), u64>>,
     /// The limits of every share.
     pub limits: Cell<FlowLimits>,
     /// The present window.
@@ -83,10 +83,10 @@ impl FlowMemory {
     pub fn share_of(&self, slot: u32, protocol: u32) -> FlowShare {
         let word = |word| self.share(FlowShare::index(slot, protocol), word);
         FlowShare {
-            limits: word(ShareWord::Limits),
-            established: word(ShareWord::Established),
-            opened: word(ShareWord::Opened),
-            refused: word(ShareWord::Refused),
+            limits: word(FlowShareWord::Limits),
+            established: word(FlowShareWord::Established),
+            opened: word(FlowShareWord::Opened),
+            refused: word(FlowShareWord::Refused),
         }
     }
 
@@ -201,9 +201,9 @@ impl FlowStore for FlowMemory {
         self.tables.borrow_mut().remove(&(table, *key)).is_some()
     }
 
-    fn share(&self, index: u32, word: ShareWord) -> u64 {
+    fn share(&self, index: u32, word: FlowShareWord) -> u64 {
         let shares = self.shares.borrow();
-        let default = if word == ShareWord::Limits {
+        let default = if word == FlowShareWord::Limits {
             self.limits.get().word()
         } else {
             0
@@ -211,11 +211,11 @@ impl FlowStore for FlowMemory {
         shares.get(&(index, word)).copied().unwrap_or(default)
     }
 
-    fn set_share(&self, index: u32, word: ShareWord, value: u64) {
+    fn set_share(&self, index: u32, word: FlowShareWord, value: u64) {
         self.shares.borrow_mut().insert((index, word), value);
     }
 
-    fn add_to_share(&self, index: u32, word: ShareWord, more: u64) {
+    fn add_to_share(&self, index: u32, word: FlowShareWord, more: u64) {
         let mut shares = self.shares.borrow_mut();
         let value = shares.entry((index, word)).or_default();
         *value = value.wrapping_add(more);

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use xdp_core::{
-    flows::ShareWord,
+    flows::FlowShareWord,
     tables::{FLOW_CLASSES, FLOW_SHARES, FlowLimits, FlowShare, MAX_SLOTS, maps},
 };
 
@@ -41,27 +41,27 @@ impl ShareTable {
         MmapArray::open(pins, maps::FLOW_SHARES, FLOW_SHARES * WORDS).map(Self)
     }
 
-    fn load(&self, share: u32, word: ShareWord) -> u64 {
+    fn load(&self, share: u32, word: FlowShareWord) -> u64 {
         self.0.load(share * WORDS + word as u32).unwrap_or(0)
     }
 
     pub(super) fn counts(&self, share: u32) -> Counts {
-        let refused = self.load(share, ShareWord::Refused);
+        let refused = self.load(share, FlowShareWord::Refused);
         Counts {
-            established: self.load(share, ShareWord::Established) as u32,
-            opened: self.load(share, ShareWord::Opened) as u32,
+            established: self.load(share, FlowShareWord::Established) as u32,
+            opened: self.load(share, FlowShareWord::Opened) as u32,
             refused: [refused as u32, (refused >> 32) as u32],
         }
     }
 
     pub(super) fn limits(&self, share: u32) -> FlowLimits {
-        FlowLimits::of(self.load(share, ShareWord::Limits))
+        FlowLimits::of(self.load(share, FlowShareWord::Limits))
     }
 
     pub(super) fn set_limits(&self, share: u32, limits: FlowLimits) -> Result<(), OpenError> {
         let stored = self
             .0
-            .store(share * WORDS + ShareWord::Limits as u32, limits.word());
+            .store(share * WORDS + FlowShareWord::Limits as u32, limits.word());
         stored.map_err(|source| OpenError::Flows {
             map: maps::FLOW_SHARES,
             source,
