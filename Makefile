@@ -51,9 +51,10 @@ acceptance-peer: root setup ## be the other end of the wire for `make acceptance
 fuzz-tenants: setup ## fuzz the policies of two tenants: compiler, tables, verdicts (MINUTES=10)
 	tools/fuzz --tenants $$(($(or $(MINUTES),10) * 60))
 
-soak-tenant: root setup ## let a random hostile tenant attack another one, and print what that one noticed (MINUTES=60)
+soak-tenant: root kube images ## let a random hostile tenant attack another one, on a node and in a cluster, each for MINUTES=60; print what that one noticed
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
 	MINUTES=$(or $(MINUTES),60) cargo test --locked -p xdp-e2e --test agent -- --nocapture tenants::soak
+	MINUTES=$(or $(MINUTES),60) cargo test --locked -p xdp-e2e --test kubernetes -- --nocapture tenants
 
 e2e: root kube images ## run the tests on a real Kubernetes alone
 	cargo test --locked -p xdp-e2e --test kubernetes

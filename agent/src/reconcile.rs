@@ -78,6 +78,9 @@ const LONGEST_BURST: Duration = Duration::from_millis(100);
 const RESYNC: Duration = Duration::from_secs(30);
 /// How often to look whether a program of another owner has come in front: one system call for each hook.
 const ORDER: Duration = Duration::from_secs(1);
+/// Longest pause between two turns of compiling: as long as the turn took, so half of a CPU is left to
+/// others.
+const PAUSE: Duration = Duration::from_millis(100);
 /// First and longest pause before what failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
@@ -196,13 +199,14 @@ fn follow(agent: &mut Agent, events: &Receiver<Event>) {
         if resync == Resync::Full {
             due = Instant::now() + RESYNC;
         }
+        let started = Instant::now();
         let outcome = agent.reconcile(resync);
         let wait = match outcome {
             Outcome::Done => {
                 backoff = RETRY.0;
                 due.saturating_duration_since(Instant::now())
             }
-            Outcome::Pending => Duration::ZERO,
+            Outcome::Pending => started.elapsed().min(PAUSE),
             Outcome::Requeue => {
                 let wait = backoff;
                 backoff = (backoff * 2).min(RETRY.1);

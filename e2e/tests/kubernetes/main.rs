@@ -22,4 +22,5 @@ mod reply_path;
 mod rights;
 mod scrapes;
 mod services;
+mod tenants;
 mod validation;
