@@ -66,14 +66,14 @@ pub mod node {
         /// All reasons, the worst first.
         ALL:
         INVALID_SPEC = "InvalidSpec", "The agent refuses the policy: a field of the spec is not valid.";
-        LIMIT_EXCEEDED = "LimitExceeded", "The agent refuses the policy: with the other policies of the node it exceeds a limit; the message names the limit and what counts towards it.";
+        LIMIT_EXCEEDED = "LimitExceeded", "The agent refuses the policy: with others it exceeds a limit, or the share of its namespace; the message names both, and what counts towards them.";
         NIC_PROBLEM = "NicProblem", "A selected NIC does not run the program natively; the node's `status.nics` has the reason.";
         NO_NIC = "NoNic", "The administrator's selection matches no NIC of the node, so no packet meets the policy there.";
         KERNEL_REFUSED = "KernelRefused", "The kernel refused a change that the policy needs; the agent retries.";
         NOT_PERMITTED = "NotPermitted", "The administrator does not permit `action: Redirect` in the policy's namespace (the chart's `redirect.namespaceSelector`): packets of Redirect rules pass to the stack; all other rules act.";
         POD_NOT_READY = "PodNotReady", "A selected pod cannot take redirected packets as the policy asks, so they pass to the stack; the node's `status.pods` has the reason.";
         PEERS_PENDING = "PeersPending", "The addresses of a source that selects pods are not known yet; until then the previous version stays programmed.";
-        PENDING = "Pending", "The policy is not in the kernel's tables yet.";
+        PENDING = "Pending", "The policy is not in the kernel's tables yet, or the policies of its namespace are still being compiled.";
         HOST_PORTS = "HostPorts", "Programmed as written, and read back from the kernel, for the pods' own addresses; selected pods have a `hostPort`, and packets to the node's address and such a port meet no rule.";
         PROGRAMMED = "Programmed", "Programmed as written, and read back from the kernel.";
     }

@@ -69,7 +69,7 @@ pub struct XdpPolicySpec {
     pub node_selector: Option<LabelSelector>,
     /// Order of the policies that select a pod: the one with the smaller number comes first. 0 to 1000, 500
     /// by default. Of policies with equal numbers, the older one comes first, then the one whose name
-    /// sorts first.
+    /// sorts first. It does not decide which policies a full node takes.
     #[serde(default = "default_priority")]
     #[schemars(range(min = 0, max = 1000))]
     pub priority: i32,
@@ -89,9 +89,10 @@ pub struct XdpPolicySpec {
     /// no rule matches passes to the node's network stack, as if there were no policy. At most 100; use
     /// more policies for more rules.
     ///
-    /// A node has further limits, for all policies of its pods together. A node refuses a policy that
-    /// exceeds one of them as a whole (`LimitExceeded`; the message names the limit and what counts
-    /// towards it); the other policies are not affected.
+    /// A node has further limits, shared out by namespace: each one has a part for sure, and what is free
+    /// may be borrowed. A node refuses a policy that does not fit as a whole (`LimitExceeded`; the message
+    /// names the limit, the share and the use). What is programmed comes before what is new, except
+    /// borrowed room that its owner needs: then the newest policies of the borrower are refused.
     #[serde(default)]
     #[schemars(
         length(max = limits::RULES),

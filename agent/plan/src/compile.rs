@@ -28,7 +28,6 @@ use std::{
     sync::Arc,
 };
 
-pub use accept::PENDING;
 use accept::Results;
 pub use compiled::Compiled;
 use known::{Known, Labels};

@@ -24,7 +24,7 @@ pub struct Desired {
     pub pods: Vec<DesiredPod>,
     /// Rules with counters: those of policies with a target on this node.
     pub rules: Arc<BTreeSet<Arc<RuleLabel>>>,
-    /// Policies and pods that exceed a limit.
+    /// Policies and pods that exceed a limit, and policies that wait for their turn.
     pub problems: Vec<Problem>,
     /// Programs, and pods' interfaces.
     pub attachments: DesiredAttachments,

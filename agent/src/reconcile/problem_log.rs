@@ -25,14 +25,14 @@ impl ProblemLog {
             match others {
                 0 => warn!(%object, %reason, %message, %remedy, "problem"),
                 others => {
-                    warn!(%object, %reason, %message, %remedy, others, "problem, as of others");
+                    warn!(%object, %reason, %message, %remedy, others, "problem of several objects");
                 }
             }
         }
         for (Problem { object, reason, .. }, others) in lines(self.0.difference(&now)) {
             match others {
                 0 => info!(%object, %reason, "problem solved"),
-                others => info!(%object, %reason, others, "problem solved, as of others"),
+                others => info!(%object, %reason, others, "problem of several objects solved"),
             }
         }
         let changed = now != self.0;

@@ -145,7 +145,7 @@ counted! {
         PortState = 84,
         /// Every router reads IPv4 options and IPv6 hop-by-hop headers, and may answer or discard the packet.
         IpOptions = 85,
-        /// The pod has opened too many flows of this protocol within a second
+        /// Too many flows of this protocol were opened to the pod within a second
         /// ([`crate::tables::FlowLimits`]).
         FlowLimit = 86,
     }

@@ -14,6 +14,8 @@ use std::{
     sync::Arc,
 };
 
+use xdp_crds::conditions::node;
+
 pub(super) use self::search::{Answer, Question};
 use self::{search::Found, tenant::Tenant};
 use super::{
@@ -209,13 +211,10 @@ pub(super) fn name(policy: &Policy) -> (String, String) {
     (policy.namespace.clone(), policy.name.clone())
 }
 
-/// The reason of policies that wait for their turn.
-pub const PENDING: &str = "Pending";
-
 fn pending(policy: &Policy) -> Problem {
     Problem::new(
         policy.to_string(),
-        PENDING,
+        node::PENDING,
         "the policies of this namespace are being compiled, some in each turn; until then its pods keep the programmed \
          rules",
         "wait; if this is often so, use fewer rules and networks for each pod",

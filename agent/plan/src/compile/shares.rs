@@ -26,13 +26,13 @@ impl Default for Shares {
 /// The largest weight of a namespace.
 pub const MAX_WEIGHT: u32 = 1000;
 
-/// A list of weights that cannot be read.
+/// A weight that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeightError {
-    /// An element has another form.
+    /// It has another form.
     #[error("`{0}` is not a namespace with its weight; write NAMESPACE=WEIGHT, such as games=3")]
     Form(String),
-    /// A weight is not a number in the range.
+    /// It is not a number in the range.
     #[error("the weight of namespace `{0}` is not a number from 1 to {MAX_WEIGHT}")]
     Range(String),
 }

@@ -7,7 +7,7 @@ use super::{
     pods::{Obstacle, PodStatus, Pods},
     short,
 };
-use crate::{compile::PENDING, nics::reason, policy::Policy, report::Problem, resolve::NodePolicy};
+use crate::{nics::reason, policy::Policy, report::Problem, resolve::NodePolicy};
 
 /// The reason why a policy is not programmed, one of [`node`], and a message.
 type PolicyObstacle = (&'static str, String);
@@ -80,7 +80,7 @@ fn not_newest(node_policy: &NodePolicy) -> Option<PolicyObstacle> {
 /// Reports that the policy exceeds a limit, or waits for its turn.
 fn over_limit(refused: &Refused<'_>, policy: &Policy) -> Option<PolicyObstacle> {
     let problem = refused.get(policy.to_string().as_str())?;
-    if problem.reason == PENDING {
+    if problem.reason == node::PENDING {
         return Some((node::PENDING, with_remedy(problem)));
     }
     Some((node::LIMIT_EXCEEDED, with_remedy(problem)))

@@ -7,8 +7,9 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
+use xdp_crds::conditions::node;
 use xdp_plan::{
-    compile::{Compiler, Limit, NamespaceWeight, PENDING, Shares},
+    compile::{Compiler, Limit, NamespaceWeight, Shares},
     desired::Desired,
     pod::Pod,
     policy::{Policy, Protocol, Rule, RuleAction, Sources},
@@ -223,7 +224,12 @@ fn a_namespace_keeps_its_rules_until_the_new_ones_are_compiled() {
     assert!(desired.pending);
     assert_eq!(rules_of(&desired, ATTACKER), 1);
     assert_eq!(desired.rules.len(), 1);
-    assert!(desired.problems.iter().any(|problem| problem.reason == PENDING));
+    assert!(
+        desired
+            .problems
+            .iter()
+            .any(|problem| problem.reason == node::PENDING)
+    );
     assert!(
         !desired
             .problems

@@ -111,8 +111,7 @@ impl KernelMetrics {
             .iter()
             .filter(|usage| usage.table != FlowTable::Unreplied.name());
         let evicted = evicted.map(|usage| ([("table", usage.table)], usage.evicted));
-        let help =
-            "Flows evicted from a full table; those of unreplied are counted with those of established.";
+        let help = "Flows evicted from a full table, or deleted because their pod has no share left; those of unreplied are counted with those of established.";
         counters(encoder, "flow_evictions", help, evicted)?;
         let events = FlowEvent::ALL.map(|event| {
             let packets = self.status.flow_events.get(event.name()).copied().unwrap_or(0);

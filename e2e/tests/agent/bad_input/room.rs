@@ -25,7 +25,7 @@ fn of_policies_that_exceed_the_capacity_together_the_later_is_refused_completely
     let (fixture, pod) = fixture();
     let many = many_ports();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    fixture.policy_with("swarm", &format!("{GAME}\npriority: 900"), &many);
+    fixture.policy_with("swarm", &format!("{GAME}\npriority: 0"), &many);
     let agent = fixture.start(&["server"]);
     let words = [
         "MAX_PORT_INTERVALS is 1024",
