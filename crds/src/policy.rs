@@ -125,7 +125,7 @@ pub struct PodSource {
 }
 
 /// A network with exceptions. All prefixes are of one address family and have no host bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Block {
     /// The network.
     pub cidr: IpNet,

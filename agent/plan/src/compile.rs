@@ -14,6 +14,7 @@ mod flat;
 mod known;
 mod limits;
 mod paint;
+mod pod;
 mod record;
 mod shares;
 mod sources;
@@ -28,18 +29,21 @@ use std::{
     sync::Arc,
 };
 
-use accept::Results;
+use accept::{NamespaceRules, Results};
 pub use compiled::Compiled;
 use known::{Known, Labels};
 use limits::Excess;
 pub use limits::Limit;
+use pod::pod;
+pub(crate) use pod::{identity, without_rules};
 pub use shares::{MAX_WEIGHT, NamespaceWeight, Shares, WeightError};
+use usage::Usage;
 use work::{Served, Turn};
 use xdp_core::tables::Address;
 
 use crate::{
     desired::{Desired, DesiredAttachments, DesiredPod},
-    facts::{Deliveries, NotReady, Readiness},
+    facts::Deliveries,
     installed::{Installed, RuleLabel, SlotIdentity},
     policy::Policy,
     targets::{Target, Targets},
@@ -54,10 +58,10 @@ pub struct Compiler {
     /// The last number of a policy's content.
     numbers: u64,
     compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
-    /// Searches for the policies that fit, if some did not.
-    searches: BTreeMap<accept::Question, accept::Answer>,
-    /// The programmed policies, with the numbers of their contents.
-    admitted: BTreeMap<(String, String), u64>,
+    /// Searches for the policies that fit, if some did not, or if it goes on.
+    searches: BTreeMap<accept::Question, accept::Progress>,
+    /// What is programmed, by namespace.
+    programmed: BTreeMap<String, NamespaceRules>,
     /// The programmed rules.
     last: BTreeMap<SlotIdentity, Arc<Compiled>>,
     served: Served,
@@ -86,10 +90,7 @@ impl Compiler {
     /// Takes over what is programmed: it stays until the policies are compiled, and comes before what is new.
     pub fn adopt(&mut self, installed: &Installed) {
         self.last = adopt::installed_rules(installed);
-        let rules = installed.rules.values();
-        let names = rules.map(|label| (label.namespace.clone(), label.policy.clone()));
-        // No content has the number zero.
-        self.admitted = names.map(|name| (name, 0)).collect();
+        self.programmed = adopt::namespaces(installed, &self.last);
     }
 
     /// Compiles targets, as far as the work of one turn goes ([`Desired::pending`]). `deliveries` are by the
@@ -101,9 +102,8 @@ impl Compiler {
             .iter()
             .map(|one| one.pod.namespace.as_str())
             .collect();
-        let mut turn = Turn::new(namespaces.len());
-        let mut accepted = accept::accept(targets, self, &mut turn);
-        let counted = std::mem::take(&mut accepted.counted);
+        let mut turn = Turn::new(namespaces.into_iter(), &self.served);
+        let accepted = accept::accept(targets, self, &mut turn);
         let pods = accepted.targets.iter().zip(&accepted.rules_of);
         let pods: Vec<DesiredPod> = pods
             .filter_map(|(target, rules)| Some(pod(target, Arc::clone(rules.as_ref()?), deliveries)))
@@ -111,14 +111,20 @@ impl Compiler {
         let accept::Accepted {
             problems,
             results,
-            policies,
+            programmed,
             pending,
             ..
         } = accepted;
-        self.keep(results, policies, &pods, !pending.is_empty());
+        self.keep(results, &pods);
         self.served.note(&turn, pending.iter().cloned());
+        self.programmed = programmed;
+        let labels = self
+            .programmed
+            .values()
+            .flat_map(|one| one.labels.iter().cloned());
+        let labels = labels.collect();
         Desired {
-            rules: self.rules(counted),
+            rules: self.rules(labels),
             pods,
             problems,
             attachments: DesiredAttachments::default(),
@@ -127,26 +133,14 @@ impl Compiler {
         }
     }
 
-    /// Keeps what the next turn needs. While work is left, results of earlier turns stay, if all of their
-    /// policies do.
-    fn keep(
-        &mut self,
-        results: Results,
-        policies: Vec<((String, String), u64)>,
-        pods: &[DesiredPod],
-        pending: bool,
-    ) {
+    /// Keeps what the next turn needs.
+    fn keep(&mut self, results: Results, pods: &[DesiredPod]) {
         self.searches = results.searches;
         let before = std::mem::replace(&mut self.compiled, results.compiled);
-        if pending {
-            let known: BTreeSet<u64> = self.policies.values().map(|known| known.number).collect();
-            for (key, result) in before {
-                if key.policies.iter().all(|number| known.contains(number)) {
-                    self.compiled.entry(key).or_insert(result);
-                }
-            }
+        for (key, result) in before {
+            self.compiled.entry(key).or_insert(result);
         }
-        self.admitted = policies.into_iter().collect();
+        self.compiled.retain(|key, _| results.retained.contains(key));
         let last = pods
             .iter()
             .map(|pod| (pod.identity.clone(), Arc::clone(&pod.rules)));
@@ -155,7 +149,15 @@ impl Compiler {
 
     /// Whether some version of a policy is programmed.
     fn is_held(&self, policy: &Policy) -> bool {
-        self.admitted.contains_key(&accept::name(policy))
+        let namespace = self.programmed.get(&policy.namespace);
+        namespace.is_some_and(|rules| rules.policies.contains_key(&policy.name))
+    }
+
+    /// Returns what the programmed rules of a namespace use.
+    fn usage(&self, namespace: &str) -> Usage {
+        self.programmed
+            .get(namespace)
+            .map_or_else(Usage::default, |rules| rules.usage)
     }
 
     /// Whether a target's rules are programmed.
@@ -209,65 +211,6 @@ pub fn compile(targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Des
             return desired;
         }
     }
-}
-
-fn pod(target: &Target, rules: Arc<Compiled>, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
-    let Target { pair, .. } = target;
-    let ready = || deliveries.get(&pair.host.ifindex).cloned();
-    let Deliveries {
-        redirect,
-        peer,
-        reply_path,
-    } = match &target.doubt {
-        Some(doubt) => Deliveries::in_doubt(doubt),
-        None => ready().unwrap_or_else(not_prepared),
-    };
-    DesiredPod {
-        identity: identity(target),
-        interface: pair.host.name.clone(),
-        addresses: target.addresses.clone(),
-        readiness: redirect,
-        peer,
-        reply_path,
-        draining: false,
-        not_permitted: target.lacks_permission(),
-        mtu: pair.host.mtu.min(pair.pod.mtu),
-        rules,
-    }
-}
-
-/// Returns what identifies a target.
-pub(crate) fn identity(target: &Target) -> SlotIdentity {
-    let Target { pod, pair, .. } = target;
-    SlotIdentity {
-        namespace: pod.namespace.clone(),
-        pod: pod.name.clone(),
-        uid: pod.uid.clone(),
-        ifindex: pair.host.ifindex,
-        mac: pair.pod.mac,
-    }
-}
-
-fn not_prepared() -> Deliveries {
-    let not_prepared = Readiness::NotReady {
-        reason: NotReady::NotPrepared,
-        message: "no rule of this pod redirects, so its interface is not prepared".into(),
-    };
-    Deliveries {
-        redirect: not_prepared.clone(),
-        peer: not_prepared.clone(),
-        reply_path: not_prepared,
-    }
-}
-
-/// Builds the desired tables of a draining pod, without rules.
-pub(crate) fn without_rules(target: &Target, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
-    let rules = build::Prepared::new(&[], &BTreeMap::new()).and_then(build::Prepared::build);
-    pod(
-        target,
-        Arc::new(rules.expect("nothing exceeds no limit")),
-        deliveries,
-    )
 }
 
 /// Converts an address to the form of the tables.

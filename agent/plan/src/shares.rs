@@ -61,12 +61,13 @@ pub struct Excess {
 const IDLE: u32 = 2;
 
 /// Returns what to delete of a claimant's entries, the idle ones first: what is beyond the limit; and if the
-/// limit is nearly reached, entries that are idle, down to three quarters of it, so that what has ended does
-/// not fill the share for ever. `ages`: how many entries were idle for how long, in ascending order.
-pub fn excess(limit: u32, ages: &[(u32, u32)]) -> Option<Excess> {
+/// claimant was refused entries because the limit is nearly reached, entries that are idle, down to three
+/// quarters of it, so that what has ended does not fill the share for ever. `ages`: how many entries were
+/// idle for how long, in ascending order.
+pub fn excess(limit: u32, is_refused: bool, ages: &[(u32, u32)]) -> Option<Excess> {
     let used: u32 = ages.iter().map(|(_, count)| count).sum();
     let beyond = used.saturating_sub(limit);
-    let is_nearly_full = used > limit - limit / 8;
+    let is_nearly_full = is_refused && used > limit - limit / 8;
     let spare = if is_nearly_full {
         used.saturating_sub(limit - limit / 4)
     } else {

@@ -45,19 +45,20 @@ proptest! {
     #[test]
     fn the_idle_ones_are_deleted_first_and_those_in_use_only_beyond_the_limit(
         limit in 0..200_u32,
+        is_refused in any::<bool>(),
         counts in proptest::collection::vec(0..100_u32, 1..6),
     ) {
         let ages: Vec<(u32, u32)> = (0_u32..).zip(counts).collect();
         let used: u32 = ages.iter().map(|(_, count)| count).sum();
         let idle: u32 = ages.iter().filter(|(age, _)| *age >= 2).map(|(_, count)| count).sum();
-        let deleted = excess(limit, &ages).map_or(0, |Excess { older_than, as_old }| {
+        let deleted = excess(limit, is_refused, &ages).map_or(0, |Excess { older_than, as_old }| {
             let older = ages.iter().filter(|(age, _)| *age > older_than);
             older.map(|(_, count)| count).sum::<u32>() + as_old
         });
         prop_assert!(used - deleted <= limit);
         if deleted > used.saturating_sub(limit) {
             prop_assert!(deleted <= idle, "nothing in use is deleted for more room");
-            prop_assert!(used > limit * 3 / 4, "only if the share is nearly used up");
+            prop_assert!(is_refused && used > limit * 3 / 4, "only if the share is nearly used up");
         }
     }
 }

@@ -136,7 +136,12 @@ impl<K: Kernel> Convergence<'_, K> {
             release: !self.kept.released,
         };
         let decision = decide(&situation);
-        let mut desired = self.kept.compiler.compile(self.targets, &decision.deliveries);
+        let compiler = &mut self.kept.compiler;
+        let mut desired = compiler.compile(self.targets, &decision.deliveries);
+        // The programs of an older layout are replaced by those of this one when its tables are complete.
+        while desired.pending && self.kernel.is_migrating() {
+            desired = compiler.compile(self.targets, &decision.deliveries);
+        }
         keep_draining(&mut desired, self.draining, &decision.deliveries);
         desired.attachments = decision.attachments.clone();
         desired.stations.clone_from(&decision.stations);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{info, warn};
+use xdp_crds::conditions::node;
 use xdp_plan::{fair::in_turns, report::Problem};
 
 /// Problems of one kind up to which each has a line of its own.
@@ -45,7 +46,8 @@ impl ProblemLog {
 /// a tenant must not fill the log.
 fn lines<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<(&'a Problem, usize)> {
     let mut kinds: BTreeMap<(&str, &str), Vec<&Problem>> = BTreeMap::new();
-    for problem in problems {
+    // Those that wait for their turn are many, and solved by themselves.
+    for problem in problems.filter(|problem| problem.reason != node::PENDING) {
         kinds
             .entry((kind(problem), &problem.reason))
             .or_default()

@@ -239,10 +239,10 @@ impl<K: Kernel> Reconciler<K> {
             problems: &problems,
         });
         Report {
-            outcome: if !failures.is_empty() {
-                Outcome::Requeue
-            } else if desired.pending {
+            outcome: if desired.pending {
                 Outcome::Pending
+            } else if !failures.is_empty() {
+                Outcome::Requeue
             } else {
                 Outcome::Done
             },

@@ -16,7 +16,7 @@ use std::{
 
 use xdp_crds::conditions::node;
 
-pub(super) use self::search::{Answer, Question};
+pub(super) use self::search::{Progress, Question};
 use self::{search::Found, tenant::Tenant};
 use super::{
     Compiler, Key,
@@ -38,7 +38,19 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Results {
     pub(super) compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
-    pub(super) searches: BTreeMap<Question, Answer>,
+    pub(super) searches: BTreeMap<Question, Progress>,
+    /// The results to keep for the next turn.
+    pub(super) retained: BTreeSet<Key>,
+}
+
+/// What is programmed of a namespace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NamespaceRules {
+    /// Its policies by name, with the numbers of their contents.
+    pub(super) policies: BTreeMap<String, u64>,
+    /// Labels of their rules.
+    pub(super) labels: Vec<Labels>,
+    pub(super) usage: Usage,
 }
 
 /// The accepted targets and policies.
@@ -48,13 +60,11 @@ pub(super) struct Accepted<'a> {
     pub(super) targets: Vec<&'a Target>,
     /// Rules of the targets. `None`: no policy of the target is accepted.
     pub(super) rules_of: Vec<Option<Arc<Compiled>>>,
-    /// Rules with counters, by policy.
-    pub(super) counted: Vec<Labels>,
     pub(super) problems: Vec<Problem>,
-    /// All that was looked up, or found again.
+    /// All that was looked up or compiled.
     pub(super) results: Results,
-    /// The accepted policies, with the numbers of their contents.
-    pub(super) policies: Vec<((String, String), u64)>,
+    /// What will be programmed, by namespace.
+    pub(super) programmed: BTreeMap<String, NamespaceRules>,
     /// The namespaces whose policies are not all compiled yet.
     pub(super) pending: BTreeSet<String>,
 }
@@ -105,6 +115,9 @@ fn judge<'a>(
                 allowed: most.of_limit(limit),
             });
         }
+        if found.pending {
+            found.usage = compiler.usage(tenant.namespace);
+        }
         Judged { tenant, found }
     };
     tenants.into_iter().map(&mut search).collect()
@@ -116,16 +129,13 @@ fn share_out(results: &mut Results, judged: &mut [Judged<'_>], compiler: &Compil
     if (0..SHARED.len()).all(|index| total(index) <= SHARED[index].value()) {
         return;
     }
-    let held: Vec<Usage> = judged
-        .iter()
-        .map(|one| one.tenant.held_usage(&one.found, results, turn))
-        .collect();
     let allotted = SHARED.map(|limit| {
         let index = limit as usize;
-        let demands = judged.iter().zip(&held).map(|(one, held)| Demand {
+        let demands = judged.iter().map(|one| Demand {
             weight: compiler.shares.weight(one.tenant.namespace),
-            held: held.0[index].min(one.found.usage.0[index]),
+            held: compiler.usage(one.tenant.namespace).0[index],
             wanted: one.found.usage.0[index],
+            is_fixed: one.found.pending,
         });
         let demands: Vec<Demand> = demands.collect();
         allot(limit.value(), compiler.shares.most(limit.value()), &demands)
@@ -133,7 +143,7 @@ fn share_out(results: &mut Results, judged: &mut [Judged<'_>], compiler: &Compil
     for (position, one) in judged.iter_mut().enumerate() {
         let allotments = allotted.each_ref().map(|of_limit| of_limit[position]);
         let allowed = Usage(allotments.map(|one| one.allowed));
-        if one.found.usage.check(&allowed).is_err() {
+        if !one.found.pending && one.found.usage.check(&allowed).is_err() {
             one.limit(&allotments, &allowed, results, turn);
         }
     }
@@ -171,44 +181,36 @@ impl<'a> Accepted<'a> {
         for (target, rules) in tenant.targets.iter().zip(found.rules) {
             self.rules_of[*target] = rules;
         }
-        self.counted
-            .extend(found.kept.iter().map(|known| Arc::clone(&known.labels)));
-        self.policies
-            .extend(found.kept.iter().map(|known| (name(&known.policy), known.number)));
+        let policies = found
+            .kept
+            .iter()
+            .map(|known| (known.policy.name.clone(), known.number));
+        let programmed = NamespaceRules {
+            policies: policies.collect(),
+            labels: found.kept.iter().map(|known| Arc::clone(&known.labels)).collect(),
+            usage: found.usage,
+        };
+        self.programmed.insert(tenant.namespace.to_owned(), programmed);
     }
 
     /// Leaves a namespace as it was until its rules are compiled. New pods get the programmed rules.
     fn wait(&mut self, tenant: &Tenant<'a>, compiler: &Compiler) {
-        self.pending.insert(tenant.namespace.to_owned());
+        let namespace = tenant.namespace.to_owned();
+        let programmed = compiler.programmed.get(&namespace).cloned().unwrap_or_default();
         let is_programmed =
-            |known: &Arc<Known>| compiler.admitted.get(&name(&known.policy)) == Some(&known.number);
+            |known: &Arc<Known>| programmed.policies.get(&known.policy.name) == Some(&known.number);
         for (position, target) in tenant.targets.iter().enumerate() {
-            let identity = identity(self.targets[*target]);
-            let before = compiler.last.get(&identity).cloned();
-            let known = || {
-                let key = tenant.key(position, is_programmed);
-                compiler.compiled.get(&key).cloned()?.ok()
-            };
-            self.rules_of[*target] = before.or_else(known);
-            let labels = self.rules_of[*target]
-                .iter()
-                .map(|rules| rules.rules.iter().cloned().collect());
-            self.counted.extend(labels);
+            let key = tenant.key(position, is_programmed);
+            let known = || compiler.compiled.get(&key).cloned()?.ok();
+            let before = compiler.last.get(&identity(self.targets[*target]));
+            self.rules_of[*target] = before.cloned().or_else(known);
+            self.results.retained.insert(key);
         }
-        let held = tenant.candidates.iter().filter_map(|known| {
-            let name = name(&known.policy);
-            let number = *compiler.admitted.get(&name)?;
-            Some((name, number))
-        });
-        self.policies.extend(held);
         let others = tenant.candidates.iter().filter(|known| !is_programmed(known));
         self.problems.extend(others.map(|known| pending(&known.policy)));
+        self.programmed.insert(namespace.clone(), programmed);
+        self.pending.insert(namespace);
     }
-}
-
-/// A policy's namespace and name.
-pub(super) fn name(policy: &Policy) -> (String, String) {
-    (policy.namespace.clone(), policy.name.clone())
 }
 
 fn pending(policy: &Policy) -> Problem {

@@ -7,20 +7,55 @@ use xdp_core::tables::{
     ActionRecord, Class, NO_MATCH, PodBlock, PortRef, PortTarget, Ports, SOURCE_LEVELS, SourceRef,
 };
 
-use super::compiled::Compiled;
-use crate::installed::{Blocks, Installed, Shared, SlotIdentity};
+use super::{accept::NamespaceRules, compiled::Compiled, usage::Usage};
+use crate::installed::{Blocks, Installed, RuleLabel, Shared, SlotIdentity};
 
-/// Returns the rules of all pods whose blocks and labels are complete.
+/// Returns the rules of all pods whose blocks and labels are complete. Pods with the same blocks share them.
 pub(super) fn installed_rules(installed: &Installed) -> BTreeMap<SlotIdentity, Arc<Compiled>> {
-    let rules = installed.pods.iter().filter_map(|(slot, label)| {
-        let index = installed.words.get(slot)?.block()?;
-        let block = installed.blocks.pods.get(index)?;
-        Some((
-            label.identity.clone(),
-            Arc::new(Reader::new(installed).pod(block)?),
-        ))
-    });
-    rules.collect()
+    let mut read: BTreeMap<(SourceRef, SourceRef), Option<Arc<Compiled>>> = BTreeMap::new();
+    let mut rules = BTreeMap::new();
+    for (slot, label) in &installed.pods {
+        let index = installed.words.get(slot).and_then(|word| word.block());
+        let Some(block) = index.and_then(|index| installed.blocks.pods.get(index)) else {
+            continue;
+        };
+        let compiled = read
+            .entry((block.sources_v4, block.sources_v6))
+            .or_insert_with(|| Reader::new(installed).pod(block).map(Arc::new));
+        rules.extend(
+            compiled
+                .clone()
+                .map(|compiled| (label.identity.clone(), compiled)),
+        );
+    }
+    rules
+}
+
+/// Returns what is programmed of each namespace.
+pub(super) fn namespaces(
+    installed: &Installed,
+    rules: &BTreeMap<SlotIdentity, Arc<Compiled>>,
+) -> BTreeMap<String, NamespaceRules> {
+    let mut labels: BTreeMap<&str, Vec<Arc<RuleLabel>>> = BTreeMap::new();
+    for label in installed.rules.values() {
+        labels
+            .entry(&label.namespace)
+            .or_default()
+            .push(Arc::clone(label));
+    }
+    let of_namespace = |(namespace, labels): (&str, Vec<Arc<RuleLabel>>)| {
+        let own = rules
+            .iter()
+            .filter(|(identity, _)| identity.namespace == namespace);
+        let programmed = NamespaceRules {
+            // No content has the number zero.
+            policies: labels.iter().map(|label| (label.policy.clone(), 0)).collect(),
+            usage: Usage::of(labels.len(), own.map(|(_, compiled)| compiled)),
+            labels: vec![labels.into()],
+        };
+        (namespace.to_owned(), programmed)
+    };
+    labels.into_iter().map(of_namespace).collect()
 }
 
 /// Reads one pod's blocks. Each is read once; the maps lead from the kernel's index to the position.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    flat::Flat,
+    flat::{COLUMNS, Flat},
     limits::{Excess, Limit},
     sweep::Toggle,
 };
@@ -22,7 +22,7 @@ pub(super) struct Cost {
     sets: usize,
     /// Rules, summed over the distinct sets.
     rules: usize,
-    /// Intervals of ports, summed over the distinct sets.
+    /// Intervals of ports, and ports of rules, summed over the distinct sets.
     ports: usize,
 }
 
@@ -36,13 +36,15 @@ impl Cost {
 /// Counts the steps, and checks the limits of them. `ports`: the intervals of ports that each set is cut
 /// into.
 pub(super) fn measure(flat: &Flat, families: [&[Toggle]; 2], ports: usize) -> Result<Cost, Excess> {
-    let mut rules_of = vec![0; flat.sources.len()];
+    let (mut rules_of, mut ports_of) = (vec![0; flat.sources.len()], vec![0; flat.sources.len()]);
     for rule in &flat.rules {
         rules_of[rule.sources as usize] += 1;
+        ports_of[rule.sources as usize] += rule.ports.as_ref().map_or(COLUMNS, Vec::len);
     }
     let mut count = Counter {
         keys: RandomState::new(),
         rules_of,
+        ports_of,
         seen: HashSet::new(),
         cost: Cost::default(),
         ports,
@@ -53,11 +55,43 @@ pub(super) fn measure(flat: &Flat, families: [&[Toggle]; 2], ports: usize) -> Re
     Ok(count.cost)
 }
 
+/// The sets that apply in an interval: how many they are, their rules, and the ports of these; and the sum of
+/// their keys.
+#[derive(Clone, Copy, Default)]
+struct Active {
+    sets: usize,
+    rules: usize,
+    ports: usize,
+    sum: u64,
+}
+
+impl Active {
+    const fn with(self, rules: usize, ports: usize, key: u64) -> Self {
+        Self {
+            sets: self.sets + 1,
+            rules: self.rules + rules,
+            ports: self.ports + ports,
+            sum: self.sum.wrapping_add(key),
+        }
+    }
+
+    const fn without(self, rules: usize, ports: usize, key: u64) -> Self {
+        Self {
+            sets: self.sets - 1,
+            rules: self.rules - rules,
+            ports: self.ports - ports,
+            sum: self.sum.wrapping_sub(key),
+        }
+    }
+}
+
 /// Recognises sets by the sum of their elements' keys, so that no set has to be built. The keys are random,
 /// so a tenant cannot choose sets that are taken for each other.
 struct Counter {
     keys: RandomState,
     rules_of: Vec<usize>,
+    /// Ports of the rules.
+    ports_of: Vec<usize>,
     seen: HashSet<u64>,
     cost: Cost,
     ports: usize,
@@ -67,7 +101,7 @@ impl Counter {
     fn family(&mut self, toggles: &[Toggle]) -> Result<(), Excess> {
         self.cost.toggles += toggles.len();
         let mut active = vec![false; self.rules_of.len()];
-        let (mut sets, mut rules, mut sum) = (0_usize, 0_usize, 0_u64);
+        let mut now = Active::default();
         let mut at = 0;
         // The interval that starts at zero exists, whether or not something is toggled there.
         let mut rest = toggles;
@@ -76,14 +110,15 @@ impl Counter {
                 let number = first.1 as usize;
                 let key = self.keys.hash_one(number);
                 active[number] = !active[number];
-                if active[number] {
-                    (sets, rules, sum) = (sets + 1, rules + self.rules_of[number], sum.wrapping_add(key));
+                let (rules, ports) = (self.rules_of[number], self.ports_of[number]);
+                now = if active[number] {
+                    now.with(rules, ports, key)
                 } else {
-                    (sets, rules, sum) = (sets - 1, rules - self.rules_of[number], sum.wrapping_sub(key));
-                }
+                    now.without(rules, ports, key)
+                };
                 rest = tail;
             }
-            self.interval(sets, rules, sum)?;
+            self.interval(now)?;
             match rest.first() {
                 Some(next) => at = next.0,
                 None => return Ok(()),
@@ -91,14 +126,14 @@ impl Counter {
         }
     }
 
-    fn interval(&mut self, sets: usize, rules: usize, sum: u64) -> Result<(), Excess> {
-        self.cost.overlaps += sets;
+    fn interval(&mut self, now: Active) -> Result<(), Excess> {
+        self.cost.overlaps += now.sets;
         Limit::Overlaps.check(self.cost.overlaps)?;
-        if self.seen.insert(sum) {
+        if self.seen.insert(now.sum) {
             self.cost.sets += 1;
-            self.cost.rules += rules;
+            self.cost.rules += now.rules;
             Limit::Overlaps.check(self.cost.rules)?;
-            self.cost.ports += self.ports;
+            self.cost.ports += self.ports + now.ports;
             Limit::PortSteps.check(self.cost.ports)?;
         }
         Ok(())

@@ -1,8 +1,10 @@
 //! Joins the rules of a pod's policies in one list.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use ipnet::IpNet;
 use xdp_core::tables::ActionRecord;
 
 use super::{
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::{
     installed::RuleLabel,
-    policy::{PortMatch, PortSet, Protocol, Sources},
+    policy::{Block, PortMatch, PortSet, Protocol, Sources},
 };
 
 /// Rules in order. The first rule that matches decides.
@@ -109,36 +111,23 @@ const fn column(protocol: Protocol) -> usize {
     }
 }
 
-/// The sources so far, indexed by traits that are fast to compare.
+/// The sources so far. `None`: any.
 #[derive(Default)]
 struct Groups<'a> {
     sets: Vec<Set>,
-    found: BTreeMap<Traits, Vec<(&'a Sources, u32)>>,
+    found: HashMap<Option<Vec<&'a Block>>, u32>,
 }
-
-/// Number of sources, the first network, and the last one.
-type Traits = (usize, Option<IpNet>, Option<IpNet>);
 
 impl<'a> Groups<'a> {
     fn find(&mut self, from: &'a Sources) -> u32 {
-        let alike = self.found.entry(traits(from)).or_default();
-        if let Some((_, group)) = alike.iter().find(|(other, _)| *other == from) {
-            return *group;
-        }
-        let group = self.sets.len() as u32;
-        self.sets.push(Set::of(from));
-        alike.push((from, group));
-        group
-    }
-}
-
-fn traits(from: &Sources) -> Traits {
-    match from {
-        Sources::Any => (usize::MAX, None, None),
-        Sources::Listed(listed) => {
-            let mut nets = sources::blocks(listed).map(|block| block.cidr);
-            let first = nets.next();
-            (listed.len(), first, nets.last())
-        }
+        let blocks = match from {
+            Sources::Any => None,
+            Sources::Listed(listed) => Some(sources::blocks(listed).collect()),
+        };
+        let Self { sets, found } = self;
+        *found.entry(blocks).or_insert_with(|| {
+            sets.push(Set::of(from));
+            sets.len() as u32 - 1
+        })
     }
 }

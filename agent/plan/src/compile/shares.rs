@@ -95,6 +95,8 @@ pub(super) struct Demand {
     pub(super) held: usize,
     /// All that it asks for, with what is programmed.
     pub(super) wanted: usize,
+    /// It keeps what it has, whatever the others want: what it wants is not known yet.
+    pub(super) is_fixed: bool,
 }
 
 /// What a namespace may use of a limit.
@@ -112,32 +114,42 @@ pub(super) fn sure(limit: usize, most: usize, (weight, weights): (u32, u64)) -> 
     (part as usize).min(most)
 }
 
+/// What a namespace should have, if there is room.
+type Goal<'a> = &'a dyn Fn(&Demand, &Allotment) -> usize;
+
 /// Shares out a limit: first to each what it wants of its own part, then what is programmed beyond that, then
 /// the rest. `most` is what one namespace may have.
 pub(super) fn allot(limit: usize, most: usize, demands: &[Demand]) -> Vec<Allotment> {
     let weights: u64 = demands.iter().map(|demand| u64::from(demand.weight)).sum();
-    let wanted = |demand: &Demand| demand.wanted.min(most);
-    let part = |demand: &Demand| {
-        let sure = sure(limit, most, (demand.weight, weights));
-        Allotment {
-            sure,
-            allowed: sure.min(wanted(demand)),
-        }
+    let part = |demand: &Demand| Allotment {
+        sure: sure(limit, most, (demand.weight, weights)),
+        allowed: if demand.is_fixed { demand.held } else { 0 },
     };
     let mut allotted: Vec<Allotment> = demands.iter().map(part).collect();
-    let goals: [&dyn Fn(&Demand) -> usize; 2] = [&|demand| demand.held.min(wanted(demand)), &wanted];
+    let wanted = |demand: &Demand, _: &Allotment| demand.wanted.min(most);
+    let goals: [Goal<'_>; 3] = [
+        &|demand, one| wanted(demand, one).min(one.sure),
+        &|demand, one| wanted(demand, one).min(demand.held),
+        &wanted,
+    ];
     for goal in goals {
         let used: usize = allotted.iter().map(|one| one.allowed).sum();
-        fill(limit - used, demands, &mut allotted, goal);
+        fill(limit.saturating_sub(used), demands, &mut allotted, goal);
     }
     allotted
 }
 
 /// Raises what is allowed towards a goal, in proportion to the weights, until nothing is free.
-fn fill(mut free: usize, demands: &[Demand], allotted: &mut [Allotment], goal: impl Fn(&Demand) -> usize) {
+fn fill(mut free: usize, demands: &[Demand], allotted: &mut [Allotment], goal: Goal<'_>) {
+    let lacking = |demand: &Demand, one: &Allotment| {
+        let goal = if demand.is_fixed { 0 } else { goal(demand, one) };
+        goal.saturating_sub(one.allowed)
+    };
     loop {
-        let lacking = |(demand, one): (&Demand, &Allotment)| goal(demand).saturating_sub(one.allowed);
-        let open = demands.iter().zip(&*allotted).filter(|pair| lacking(*pair) > 0);
+        let open = demands
+            .iter()
+            .zip(&*allotted)
+            .filter(|(demand, one)| lacking(demand, one) > 0);
         let weights: u64 = open.map(|(demand, _)| u64::from(demand.weight)).sum();
         if weights == 0 || free == 0 {
             return;
@@ -145,7 +157,7 @@ fn fill(mut free: usize, demands: &[Demand], allotted: &mut [Allotment], goal: i
         let whole = free as u64;
         for (demand, one) in demands.iter().zip(&mut *allotted) {
             let part = (whole * u64::from(demand.weight) / weights).max(1) as usize;
-            let more = part.min(goal(demand).saturating_sub(one.allowed)).min(free);
+            let more = part.min(lacking(demand, one)).min(free);
             one.allowed += more;
             free -= more;
         }
@@ -163,6 +175,7 @@ mod tests {
             weight: 1,
             held,
             wanted,
+            is_fixed: false,
         }
     }
 
@@ -205,10 +218,26 @@ mod tests {
     fn weights_change_the_parts() {
         let heavy = Demand {
             weight: 3,
-            held: 0,
-            wanted: 100,
+            ..demand(0, 100)
         };
         assert_eq!(allowed(100, &[heavy, demand(0, 100)]), [75, 25]);
+    }
+
+    #[test]
+    fn what_is_not_known_yet_keeps_what_it_has_and_gets_no_more() {
+        let unknown = Demand {
+            is_fixed: true,
+            ..demand(70, 70)
+        };
+        assert_eq!(allowed(100, &[unknown, demand(0, 90)]), [70, 30]);
+    }
+
+    #[test]
+    fn growth_displaces_nothing_that_is_programmed() {
+        assert_eq!(
+            allowed(99, &[demand(10, 60), demand(65, 65), demand(1, 1)]),
+            [33, 65, 1]
+        );
     }
 
     #[test]
@@ -235,6 +264,7 @@ mod tests {
             weight,
             held,
             wanted: held + more,
+            is_fixed: false,
         });
         prop::collection::vec(one, 1..8)
     }

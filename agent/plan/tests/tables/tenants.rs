@@ -187,7 +187,12 @@ fn heavy() -> Vec<Policy> {
     for _ in 0..500 * 50 {
         sources.push(listed((0..24).map(|_| network())));
     }
-    many(500, 50, |number, index| sources[number * 50 + index].clone())
+    let policies = many(500, 50, |number, index| sources[number * 50 + index].clone());
+    let named = policies.into_iter().map(|one| Policy {
+        name: format!("heavy-{}", one.name),
+        ..one
+    });
+    named.collect()
 }
 
 #[test]
@@ -243,6 +248,78 @@ fn a_namespace_keeps_its_rules_until_the_new_ones_are_compiled() {
     assert!(again.pending);
     assert_eq!(again.pods[0].rules.rules.len(), 1);
     assert_eq!(xdp_plan::diff::diff(&again, &model.installed), []);
+}
+
+#[test]
+fn while_a_namespace_waits_its_room_is_not_given_away() {
+    let other = || {
+        let own = many(4, 100, |_, _| Sources::Any).into_iter();
+        own.map(|one| Policy {
+            namespace: VICTIM.into(),
+            ..one
+        })
+    };
+    let with = |own: &[Policy], count: usize| {
+        let mut all = own.to_vec();
+        all.extend(other().take(count));
+        all.sort_by(|a, b| a.order().cmp(&b.order()));
+        all
+    };
+    let mut compiler = Compiler::default();
+    let own = many(326, 100, |_, _| Sources::Any);
+    let before = finish(&mut compiler, &with(&own, 1));
+    assert_eq!(
+        (rules_of(&before, ATTACKER), rules_of(&before, VICTIM)),
+        (32_600, 100)
+    );
+    // The one namespace changes so much that it waits, and the other one wants more.
+    let changed: Vec<Policy> = heavy().into_iter().chain(own).collect();
+    let desired = turn(&mut compiler, &with(&changed, 4));
+    assert!(desired.pending);
+    assert_eq!(
+        (rules_of(&desired, ATTACKER), rules_of(&desired, VICTIM)),
+        (32_600, 100)
+    );
+    let mut model = installed(&before);
+    model.apply(&xdp_plan::diff::diff(&desired, &model.installed));
+    assert_eq!(rules_of(&finish(&mut compiler, &with(&changed, 4)), VICTIM), 400);
+}
+
+#[test]
+fn pods_with_the_same_rules_share_them_after_a_restart() {
+    let own = many(3, 4, |_, _| Sources::Any);
+    let mut second = pod(ATTACKER, [10, 0, 0, 3].into());
+    second.name = "q".into();
+    let pods = [pods()[0].clone(), second];
+    let targets = targets_of(&own, &pods);
+    let desired = compile_all(&mut Compiler::default(), &targets, &BTreeMap::new());
+    let mut restarted = Compiler::default();
+    restarted.adopt(&installed(&desired).installed);
+    let changed = targets_of(&[own, heavy()].concat(), &pods);
+    let waiting = restarted.compile(&changed, &BTreeMap::new());
+    assert!(waiting.pending);
+    assert!(std::sync::Arc::ptr_eq(
+        &waiting.pods[0].rules,
+        &waiting.pods[1].rules
+    ));
+    assert_eq!(*waiting.pods[0].rules, *desired.pods[0].rules);
+}
+
+/// Comparing each with each would take minutes.
+#[test]
+fn sources_that_look_alike_are_distinguished_at_once() {
+    let alike = |number: usize, index: usize| {
+        let network = |third: u32| ipnet::Ipv4Net::new((third << 8).into(), 24).unwrap().into();
+        let mut nets: Vec<_> = (0..22_u32).map(|one| network(2 * one)).collect();
+        nets.push(network(100 + 2 * (number * 100 + index) as u32));
+        nets.push(network(1 << 20));
+        listed(nets)
+    };
+    let own = many(327, 100, alike);
+    let started = Instant::now();
+    finish(&mut Compiler::default(), &own);
+    println!("{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_mins(1));
 }
 
 #[test]

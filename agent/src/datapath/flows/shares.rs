@@ -39,6 +39,8 @@ struct Swept {
     counts: Counts,
     /// The limit of established flows.
     limit: u32,
+    /// Whether it has refused some since the sweep before.
+    is_refused: bool,
     /// The flows that were opened in a window lately.
     opens: u32,
 }
@@ -52,9 +54,9 @@ impl Ages {
         self.0.values().sum()
     }
 
-    fn excess(&self, limit: u32) -> Option<Excess> {
+    fn excess(&self, share: &Swept) -> Option<Excess> {
         let ages: Vec<(u32, u32)> = self.0.iter().map(|(age, count)| (*age, *count)).collect();
-        excess(limit, &ages)
+        excess(share.limit, share.is_refused, &ages)
     }
 
     fn remove(&mut self, age: u32) {
@@ -143,8 +145,9 @@ impl Datapath {
             refused: found.counts.refused[0].wrapping_sub(before(share).counts.refused[0]),
         };
         let claims: Vec<Claim> = swept.iter().map(claim).collect();
-        for ((share, found), limit) in swept.iter_mut().zip(shares(capacity, &claims)) {
+        for (((share, found), limit), claim) in swept.iter_mut().zip(shares(capacity, &claims)).zip(&claims) {
             found.limit = limit;
+            found.is_refused = claim.refused > 0;
             let Counts { opened, refused, .. } = found.counts;
             let previous = before(share);
             found.opens = if refused[1] == previous.counts.refused[1] {
@@ -164,7 +167,7 @@ impl Datapath {
         swept: &BTreeMap<u32, Swept>,
         ages: &mut BTreeMap<u32, Ages>,
     ) -> Result<u64, OpenError> {
-        let excess = |(share, ages): (&u32, &Ages)| Some((*share, ages.excess(swept.get(share)?.limit)?));
+        let excess = |(share, ages): (&u32, &Ages)| Some((*share, ages.excess(swept.get(share)?)?));
         let mut excess: BTreeMap<u32, Excess> = ages.iter().filter_map(excess).collect();
         if excess.is_empty() {
             return Ok(0);

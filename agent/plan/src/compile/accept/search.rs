@@ -1,16 +1,12 @@
 //! Searches for the policies of a namespace that fit.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
-    super::{
-        Key,
-        known::Known,
-        limits::Excess,
-        shares::Allotment,
-        usage::{SHARED, Usage},
-        work::Turn,
-    },
+    super::{Key, known::Known, limits::Excess, shares::Allotment, usage::Usage, work::Turn},
     Results,
     tenant::{Misfit, PodPolicies, RulesOf, Tenant},
 };
@@ -63,11 +59,80 @@ pub(in crate::compile) struct Question {
     allowed: Usage,
 }
 
-/// The candidates that do not fit, by number, and for a limit per pod the pod that exceeds it.
-pub(in crate::compile) type Answer = Vec<(u64, Excess, Option<String>)>;
+/// How far a search has come. It goes on there in the next turn.
+#[derive(Clone, Debug)]
+pub(in crate::compile) struct Progress {
+    /// Numbers of the candidates that fit.
+    kept: BTreeSet<u64>,
+    /// Those that do not fit, and for a limit per pod the pod that exceeds it.
+    refused: BTreeMap<u64, (Excess, Option<String>)>,
+    step: usize,
+    misfit_at: Option<usize>,
+}
 
 /// Networks and rules up to which all candidates are tried at once, although nothing is known of them.
 const FIRST: usize = 1 << 15;
+
+/// A search that goes on.
+struct Search<'a> {
+    found: Found<'a>,
+    /// Candidates that are not judged yet.
+    rest: Vec<&'a Arc<Known>>,
+    /// How many to try next.
+    step: usize,
+    /// The smallest number that is known not to fit.
+    misfit_at: Option<usize>,
+}
+
+impl<'a> Search<'a> {
+    fn resume(candidates: Vec<&'a Arc<Known>>, progress: &Progress) -> Self {
+        let mut search = Self {
+            found: Found::default(),
+            rest: Vec::new(),
+            step: progress.step,
+            misfit_at: progress.misfit_at,
+        };
+        for known in candidates {
+            if progress.kept.contains(&known.number) {
+                search.found.kept.push(known);
+            } else if let Some((excess, pod)) = progress.refused.get(&known.number) {
+                search.refuse(known, *excess, pod.clone());
+            } else {
+                search.rest.push(known);
+            }
+        }
+        search
+    }
+
+    fn refuse(&mut self, known: &'a Arc<Known>, excess: Excess, pod: Option<String>) {
+        self.found.refused.push(Refused {
+            known,
+            excess,
+            pod,
+            share: None,
+        });
+    }
+
+    fn progress(&self) -> Progress {
+        let refused = self.found.refused.iter();
+        Progress {
+            kept: self.found.kept.iter().map(|known| known.number).collect(),
+            refused: refused
+                .map(|one| (one.known.number, (one.excess, one.pod.clone())))
+                .collect(),
+            step: self.step,
+            misfit_at: self.misfit_at,
+        }
+    }
+
+    /// The candidates to try next, with those that fit.
+    fn next(&self) -> (usize, Vec<&'a Arc<Known>>) {
+        let most = self.misfit_at.unwrap_or(self.rest.len()).min(self.rest.len());
+        let count = self.step.clamp(1, most);
+        let chosen = self.found.kept.iter().chain(&self.rest[..count]);
+        (count, chosen.copied().collect())
+    }
+}
 
 impl<'a> Tenant<'a> {
     /// Searches the candidates for those that fit together, in order: one that does not fit is left out.
@@ -83,50 +148,26 @@ impl<'a> Tenant<'a> {
             pods: self.pods.iter().map(|pod| pod.key(|_| true)).collect(),
             allowed: *allowed,
         };
-        if let Some(answer) = self.compiler.searches.get(&question)
-            && let Some(found) = self.answered(&candidates, answer, results, turn)
-        {
-            results.searches.insert(question, answer.clone());
-            return found;
+        let mut search = match self.compiler.searches.get(&question) {
+            Some(progress) => Search::resume(candidates, progress),
+            None => Search {
+                found: Found::default(),
+                step: self.first_step(&candidates, results),
+                rest: candidates,
+                misfit_at: None,
+            },
+        };
+        self.go_on(&mut search, allowed, results, turn);
+        if search.found.pending || !search.found.refused.is_empty() {
+            results.searches.insert(question, search.progress());
         }
-        let found = self.search_again(candidates, allowed, results, turn);
-        if !found.pending && !found.refused.is_empty() {
-            let refused = found.refused.iter();
-            let answer = refused.map(|one| (one.known.number, one.excess, one.pod.clone()));
-            results.searches.insert(question, answer.collect());
-        }
-        found
-    }
-
-    /// Returns what an earlier search found.
-    fn answered(
-        &self,
-        candidates: &[&'a Arc<Known>],
-        answer: &Answer,
-        results: &mut Results,
-        turn: &mut Turn,
-    ) -> Option<Found<'a>> {
-        let (mut kept, mut refused) = (Vec::new(), Vec::new());
-        for &known in candidates {
-            match answer.iter().find(|(number, ..)| *number == known.number) {
-                None => kept.push(known),
-                Some((_, excess, pod)) => refused.push(Refused {
-                    known,
-                    excess: *excess,
-                    pod: pod.clone(),
-                    share: None,
-                }),
-            }
-        }
-        let everything = Usage([usize::MAX; SHARED.len()]);
-        let (rules, usage) = self.fit(&kept, &everything, results, turn).ok()?;
-        Some(Found {
-            kept,
-            rules,
-            usage,
-            refused,
-            pending: false,
-        })
+        let kept: BTreeSet<u64> = search.found.kept.iter().map(|known| known.number).collect();
+        let keys = self
+            .pods
+            .iter()
+            .map(|pod| pod.key(|known| kept.contains(&known.number)));
+        results.retained.extend(keys);
+        search.found
     }
 
     /// Returns how many candidates to try first: all, if they are few or their rules are known.
@@ -148,57 +189,40 @@ impl<'a> Tenant<'a> {
 
     /// More policies never need less room. So the first misfit is found in steps that double or halve, and
     /// after it the next candidates are tried alone first: where many do not fit, each costs one trial.
-    fn search_again(
-        &self,
-        candidates: Vec<&'a Arc<Known>>,
-        allowed: &Usage,
-        results: &mut Results,
-        turn: &mut Turn,
-    ) -> Found<'a> {
-        let mut found = Found {
-            rules: vec![None; self.targets.len()],
-            ..Found::default()
-        };
-        let mut rest = candidates;
-        let (mut step, mut misfit_at): (usize, Option<usize>) = (self.first_step(&rest, results), None);
-        while !rest.is_empty() {
-            let count = step.clamp(1, misfit_at.unwrap_or(rest.len()).min(rest.len()));
-            let chosen: Vec<_> = found.kept.iter().chain(&rest[..count]).copied().collect();
-            match self.fit(&chosen, allowed, results, turn) {
-                Ok((rules, usage)) => {
-                    (found.rules, found.usage, found.kept) = (rules, usage, chosen);
-                    rest.drain(..count);
-                    misfit_at = misfit_at.map(|at| at - count);
-                    step = misfit_at.map_or(2 * count, |at| at / 2);
-                }
-                Err(Misfit::Pending) => {
-                    found.pending = true;
-                    return found;
-                }
-                Err(Misfit::Excess { excess, pod }) if count == 1 => {
-                    found.refused.push(Refused {
-                        known: rest.remove(0),
-                        excess,
-                        pod,
-                        share: None,
-                    });
-                    (step, misfit_at) = (1, None);
-                }
-                Err(Misfit::Excess { .. }) => (step, misfit_at) = (count / 2, Some(count)),
+    fn go_on(&self, search: &mut Search<'a>, allowed: &Usage, results: &mut Results, turn: &mut Turn) {
+        search.found.rules = vec![None; self.targets.len()];
+        if !search.found.kept.is_empty() {
+            match self.fit(&search.found.kept, allowed, results, turn) {
+                Ok((rules, usage)) => (search.found.rules, search.found.usage) = (rules, usage),
+                Err(_) => search.found.pending = true,
             }
         }
-        found
-    }
-
-    /// Returns what the programmed policies use.
-    pub(super) fn held_usage(&self, found: &Found<'a>, results: &mut Results, turn: &mut Turn) -> Usage {
-        let is_held = |known: &&&Arc<Known>| self.compiler.is_held(&known.policy);
-        let held: Vec<_> = found.kept.iter().filter(is_held).copied().collect();
-        if held.len() == found.kept.len() {
-            return found.usage;
+        let mut is_first = true;
+        while !search.rest.is_empty() && !search.found.pending {
+            let (count, chosen) = search.next();
+            let look_ups = chosen.len() * self.pods.len() / 8;
+            let fit = if is_first || turn.allows(self.namespace, look_ups) {
+                turn.charge(self.namespace, look_ups);
+                self.fit(&chosen, allowed, results, turn)
+            } else {
+                Err(Misfit::Pending)
+            };
+            is_first = false;
+            match fit {
+                Ok((rules, usage)) => {
+                    (search.found.rules, search.found.usage, search.found.kept) = (rules, usage, chosen);
+                    search.rest.drain(..count);
+                    search.misfit_at = search.misfit_at.map(|at| at - count);
+                    search.step = search.misfit_at.map_or(2 * count, |at| at / 2);
+                }
+                Err(Misfit::Pending) => search.found.pending = true,
+                Err(Misfit::Excess { excess, pod }) if count == 1 => {
+                    let known = search.rest.remove(0);
+                    search.refuse(known, excess, pod);
+                    (search.step, search.misfit_at) = (1, None);
+                }
+                Err(Misfit::Excess { .. }) => (search.step, search.misfit_at) = (count / 2, Some(count)),
+            }
         }
-        let everything = Usage([usize::MAX; SHARED.len()]);
-        let fit = self.fit(&held, &everything, results, turn);
-        fit.map_or_else(|_| Usage::default(), |(_, usage)| usage)
     }
 }

@@ -166,8 +166,14 @@ impl<'a> Tenant<'a> {
         turn.charge(self.namespace, if allows { size + units } else { size });
         match prepared {
             Ok(_) if !allows => Err(Misfit::Pending),
-            Ok(prepared) => Ok(prepared.build().map(Arc::new)),
-            Err(excess) => Ok(Err(excess)),
+            Ok(prepared) => {
+                turn.note(self.namespace, size + units);
+                Ok(prepared.build().map(Arc::new))
+            }
+            Err(excess) => {
+                turn.note(self.namespace, size);
+                Ok(Err(excess))
+            }
         }
     }
 
