@@ -25,8 +25,8 @@ struct Bound {
 
 // `xdp_nic` and `pod_out` have more verified instructions than others: parsing, rules, flows, ICMP errors
 // with quoted flows, limits and rejections are global functions that the verifier checks once each. The
-// programs of pods and NICs also decide whose a packet is, and which connections a pod opened. They count what
-// a pod's flows use of their shares, and limit sources and answers by namespace.
+// programs of pods and NICs also decide whose a packet is, and which connections a pod opened. They count
+// what a pod's flows use of their shares, and limit sources and answers by namespace.
 const BOUNDS: [Bound; 10] = [
     bound("xdp_nic", 11_620, 42_255, 493),
     bound("xdp_explain", 2850, 15_080, 317),
