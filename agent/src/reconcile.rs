@@ -78,8 +78,8 @@ const LONGEST_BURST: Duration = Duration::from_millis(100);
 const RESYNC: Duration = Duration::from_secs(30);
 /// How often to look whether a program of another owner has come in front: one system call for each hook.
 const ORDER: Duration = Duration::from_secs(1);
-/// Longest pause between two turns of compiling: as long as the turn took, so half of a CPU is left to
-/// others.
+/// Longest pause between two turns of compiling. It is as long as the turn took: the loop leaves half of a
+/// CPU to others.
 const PAUSE: Duration = Duration::from_millis(100);
 /// First and longest pause before what failed is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));

@@ -42,6 +42,11 @@ impl Problem {
         Self::new(format!("{NIC}{name}"), reason, message, remedy)
     }
 
+    /// Returns kind and namespace of the object: what problems of one owner have in common.
+    pub fn scope(&self) -> &str {
+        self.object.split('/').next().unwrap_or_default()
+    }
+
     /// Returns the name of the NIC concerned; `None` if the problem is of another object.
     pub fn nic(&self) -> Option<&str> {
         self.object.strip_prefix(NIC)

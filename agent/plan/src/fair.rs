@@ -1,6 +1,21 @@
-//! Lists that are shared out.
+//! Shares out what is not enough for all.
 
 use std::collections::BTreeMap;
+
+/// Shares out a capacity, the smallest demands first (max-min fairness): none gets less than the smaller of
+/// its demand and an equal part.
+pub fn max_min(capacity: usize, demands: &[usize]) -> Vec<usize> {
+    let mut given = vec![0; demands.len()];
+    let mut by_demand: Vec<(&usize, &mut usize)> = demands.iter().zip(&mut given).collect();
+    by_demand.sort_by_key(|(demand, _)| **demand);
+    let (mut left, mut waiting) = (capacity, demands.len());
+    for (demand, given) in by_demand {
+        *given = (*demand).min(left / waiting);
+        left -= *given;
+        waiting -= 1;
+    }
+    given
+}
 
 /// Returns no more than `most` items, of each kind as many as of the others as far as there are. Their order
 /// stays.
@@ -28,6 +43,13 @@ mod tests {
 
     fn first(text: &&str) -> char {
         text.chars().next().unwrap()
+    }
+
+    #[test]
+    fn what_small_demands_leave_is_for_the_large_ones() {
+        assert_eq!(max_min(10, &[9, 1, 9]), [4, 1, 5]);
+        assert_eq!(max_min(10, &[2, 3]), [2, 3]);
+        assert_eq!(max_min(10, &[]), [0; 0]);
     }
 
     #[test]

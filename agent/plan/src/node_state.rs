@@ -123,8 +123,7 @@ fn problems(reconciled: &Reconciled<'_>, policies: &[PolicyState]) -> Vec<Proble
             || listed.contains(object)
     };
     let others = reconciled.problems.iter().filter(|problem| !elsewhere(problem));
-    let kind = |problem: &&Problem| problem.object.split('/').next().map(str::to_owned);
-    in_turns(others, MAX_LISTED, kind)
+    in_turns(others, MAX_LISTED, |problem| problem.scope())
         .into_iter()
         .map(shortened)
         .collect()

@@ -5,6 +5,8 @@
 //! grow for all. So no claimant has less than the smaller of its demand and its part of the whole table,
 //! whatever the others demand.
 
+use crate::fair::max_min;
+
 /// What a claimant has and wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
@@ -29,23 +31,10 @@ pub fn shares(capacity: u32, claims: &[Claim]) -> Vec<u32> {
         return Vec::new();
     };
     let sure = capacity / 2 / count;
-    let mut limits = vec![0; claims.len()];
-    let mut by_demand: Vec<(u32, &mut u32)> = claims
-        .iter()
-        .map(|claim| claim.demand(sure))
-        .zip(&mut limits)
-        .collect();
-    by_demand.sort_unstable_by_key(|(demand, _)| *demand);
-    let (mut left, mut waiting) = (capacity, count);
-    for (demand, limit) in by_demand {
-        *limit = demand.min(left / waiting);
-        left -= *limit;
-        waiting -= 1;
-    }
-    for limit in &mut limits {
-        *limit += left / count;
-    }
-    limits
+    let demands: Vec<usize> = claims.iter().map(|claim| claim.demand(sure) as usize).collect();
+    let lent = max_min(capacity as usize, &demands);
+    let free = capacity - lent.iter().sum::<usize>() as u32;
+    lent.into_iter().map(|lent| lent as u32 + free / count).collect()
 }
 
 /// What to delete of a claimant's entries.

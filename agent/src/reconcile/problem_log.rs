@@ -49,7 +49,7 @@ fn lines<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<(&'a Problem, u
     // Those that wait for their turn are many, and solved by themselves.
     for problem in problems.filter(|problem| problem.reason != node::PENDING) {
         kinds
-            .entry((kind(problem), &problem.reason))
+            .entry((problem.scope(), &problem.reason))
             .or_default()
             .push(problem);
     }
@@ -69,15 +69,10 @@ fn lines<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<(&'a Problem, u
 
 /// Returns no more than `most` problems, of each kind and namespace as many as of the others.
 pub(super) fn shared_out(problems: &BTreeSet<Problem>, most: usize) -> Vec<Problem> {
-    in_turns(problems, most, |problem| kind(problem))
+    in_turns(problems, most, |problem| problem.scope())
         .into_iter()
         .cloned()
         .collect()
-}
-
-/// The kind and the namespace of a problem's object.
-fn kind(problem: &Problem) -> &str {
-    problem.object.split('/').next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -17,13 +17,16 @@ use std::{
 use xdp_crds::conditions::node;
 
 pub(super) use self::search::{Progress, Question};
-use self::{search::Found, tenant::Tenant};
+use self::{
+    search::{Found, Refused},
+    tenant::Tenant,
+};
 use super::{
     Compiler, Key,
     compiled::Compiled,
     identity,
     known::{Known, Labels},
-    limits::Excess,
+    limits::{Excess, Limit},
     shares::{Allotment, Demand, allot, sure},
     usage::{SHARED, Usage},
     work::Turn,
@@ -72,6 +75,10 @@ pub(super) struct Accepted<'a> {
 /// A namespace, and what was found about its policies.
 struct Judged<'a> {
     tenant: Tenant<'a>,
+    /// The policies that would fit if the namespace were alone.
+    alone: Vec<&'a Arc<Known>>,
+    /// Those that would not.
+    refused: Vec<Refused<'a>>,
     found: Found<'a>,
 }
 
@@ -82,8 +89,8 @@ pub(super) fn accept<'a>(all: &'a Targets, compiler: &'a Compiler, turn: &mut Tu
     share_out(&mut accepted.results, &mut judged, compiler, turn);
     judged.sort_by_key(|one| one.tenant.namespace);
     accepted.rules_of = vec![None; accepted.targets.len()];
-    for Judged { tenant, found } in judged {
-        accepted.take(&tenant, found, compiler);
+    for one in judged {
+        accepted.take(one, compiler);
     }
     accepted
 }
@@ -115,67 +122,127 @@ fn judge<'a>(
                 allowed: most.of_limit(limit),
             });
         }
-        if found.pending {
-            found.usage = compiler.usage(tenant.namespace);
-        }
-        Judged { tenant, found }
+        let mut judged = Judged {
+            tenant,
+            alone: found.kept.clone(),
+            refused: std::mem::take(&mut found.refused),
+            found,
+        };
+        judged.keep_programmed(compiler);
+        judged
     };
     tenants.into_iter().map(&mut search).collect()
 }
 
+/// What a namespace may use of each shared limit.
+type Allotments = [Allotment; SHARED.len()];
+
 /// Makes room where the namespaces together need more than there is.
 fn share_out(results: &mut Results, judged: &mut [Judged<'_>], compiler: &Compiler, turn: &mut Turn) {
-    let total = |index: usize| judged.iter().map(|one| one.found.usage.0[index]).sum::<usize>();
-    if (0..SHARED.len()).all(|index| total(index) <= SHARED[index].value()) {
+    if exceeded(judged).next().is_none() {
         return;
     }
-    let allotted = SHARED.map(|limit| {
-        let index = limit as usize;
+    let mut limited = Vec::new();
+    for (position, allotments) in allotments(judged, compiler).into_iter().enumerate() {
+        let one = &mut judged[position];
+        let allowed = Usage(allotments.map(|one| one.allowed));
+        if !one.found.pending && one.found.usage.check(&allowed).is_err() {
+            one.limit(&allotments, compiler, results, turn);
+            limited.push((position, allotments));
+        }
+    }
+    // Policies are taken whole, so something may be left of what was allotted.
+    limited.sort_by_key(|(position, _)| judged[*position].found.usage);
+    for (position, mut allotments) in limited {
+        if !judged[position].found.pending && lend(judged, position, &mut allotments, compiler) {
+            judged[position].limit(&allotments, compiler, results, turn);
+        }
+    }
+    wait_for_room(judged, compiler);
+}
+
+fn allotments(judged: &[Judged<'_>], compiler: &Compiler) -> Vec<Allotments> {
+    let of_limits = SHARED.map(|limit| {
         let demands = judged.iter().map(|one| Demand {
             weight: compiler.shares.weight(one.tenant.namespace),
-            held: compiler.usage(one.tenant.namespace).0[index],
-            wanted: one.found.usage.0[index],
-            is_fixed: one.found.pending,
+            held: compiler.usage(one.tenant.namespace).of_limit(limit),
+            wanted: one.found.usage.of_limit(limit),
         });
         let demands: Vec<Demand> = demands.collect();
         allot(limit.value(), compiler.shares.most(limit.value()), &demands)
     });
-    for (position, one) in judged.iter_mut().enumerate() {
-        let allotments = allotted.each_ref().map(|of_limit| of_limit[position]);
-        let allowed = Usage(allotments.map(|one| one.allowed));
-        if !one.found.pending && one.found.usage.check(&allowed).is_err() {
-            one.limit(&allotments, &allowed, results, turn);
-        }
+    let of_namespace = |position: usize| of_limits.each_ref().map(|of_limit| of_limit[position]);
+    (0..judged.len()).map(of_namespace).collect()
+}
+
+/// Allows a namespace what is free in addition to what it uses. Returns whether there is room at all.
+fn lend(judged: &[Judged<'_>], position: usize, allotments: &mut Allotments, compiler: &Compiler) -> bool {
+    for limit in SHARED {
+        let Some(free) = limit.value().checked_sub(total(judged, limit)) else {
+            return false;
+        };
+        let used = judged[position].found.usage.of_limit(limit);
+        let most = compiler.shares.most(limit.value());
+        allotments[limit as usize].allowed = (used + free).min(most);
+    }
+    true
+}
+
+/// A namespace that waits may have more than it is allotted. So those wait, too, that want more than they
+/// have: the tables are never asked for more than there is.
+fn wait_for_room(judged: &mut [Judged<'_>], compiler: &Compiler) {
+    let limits: Vec<Limit> = exceeded(judged).collect();
+    for one in judged {
+        let programmed = compiler.usage(one.tenant.namespace);
+        let grows = |limit: &Limit| one.found.usage.of_limit(*limit) > programmed.of_limit(*limit);
+        one.found.pending |= limits.iter().any(grows);
     }
 }
 
+/// Returns the limits that the namespaces together exceed.
+fn exceeded(judged: &[Judged<'_>]) -> impl Iterator<Item = Limit> {
+    SHARED
+        .into_iter()
+        .filter(|limit| total(judged, *limit) > limit.value())
+}
+
+fn total(judged: &[Judged<'_>], limit: Limit) -> usize {
+    judged.iter().map(|one| one.found.usage.of_limit(limit)).sum()
+}
+
 impl Judged<'_> {
-    /// Searches again among what was found to fit, now within what is allotted.
+    /// Counts what is programmed, if the search goes on in the next turn.
+    fn keep_programmed(&mut self, compiler: &Compiler) {
+        if self.found.pending {
+            self.found.usage = compiler.usage(self.tenant.namespace);
+        }
+    }
+
+    /// Searches again among what would fit alone, now within what is allotted.
     fn limit(
         &mut self,
-        allotments: &[Allotment; SHARED.len()],
-        allowed: &Usage,
+        allotments: &Allotments,
+        compiler: &Compiler,
         results: &mut Results,
         turn: &mut Turn,
     ) {
-        let kept = std::mem::take(&mut self.found.kept);
-        let mut found = self.tenant.search(kept, allowed, results, turn);
-        for refused in &mut found.refused {
+        let allowed = Usage(allotments.map(|one| one.allowed));
+        self.found = self.tenant.search(self.alone.clone(), &allowed, results, turn);
+        for refused in &mut self.found.refused {
             refused.share = Some(allotments[refused.excess.limit as usize]);
         }
-        found.refused.splice(..0, self.found.refused.drain(..));
-        found.pending |= self.found.pending;
-        self.found = found;
+        self.keep_programmed(compiler);
     }
 }
 
 impl<'a> Accepted<'a> {
-    fn take(&mut self, tenant: &Tenant<'a>, found: Found<'a>, compiler: &Compiler) {
+    fn take(&mut self, judged: Judged<'a>, compiler: &Compiler) {
+        let Judged { tenant, found, .. } = judged;
         if found.pending {
-            self.wait(tenant, compiler);
+            self.wait(&tenant, compiler);
             return;
         }
-        let refused = found.refused.iter();
+        let refused = judged.refused.iter().chain(&found.refused);
         self.problems
             .extend(refused.map(|one| one.problem(tenant.namespace)));
         for (target, rules) in tenant.targets.iter().zip(found.rules) {

@@ -11,15 +11,13 @@ use super::{
     sweep::Toggle,
 };
 
-/// The steps that [`super::build::build`] will take.
+/// The steps that [`super::build::Prepared::build`] will take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
     /// Bounds of networks.
     toggles: usize,
     /// Sets of sources that apply, summed over all intervals of sources.
     overlaps: usize,
-    /// Distinct sets of sources.
-    sets: usize,
     /// Rules, summed over the distinct sets.
     rules: usize,
     /// Intervals of ports, and ports of rules, summed over the distinct sets.
@@ -130,7 +128,6 @@ impl Counter {
         self.cost.overlaps += now.sets;
         Limit::Overlaps.check(self.cost.overlaps)?;
         if self.seen.insert(now.sum) {
-            self.cost.sets += 1;
             self.cost.rules += now.rules;
             Limit::Overlaps.check(self.cost.rules)?;
             self.cost.ports += self.ports + now.ports;

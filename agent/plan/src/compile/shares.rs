@@ -95,8 +95,6 @@ pub(super) struct Demand {
     pub(super) held: usize,
     /// All that it asks for, with what is programmed.
     pub(super) wanted: usize,
-    /// It keeps what it has, whatever the others want: what it wants is not known yet.
-    pub(super) is_fixed: bool,
 }
 
 /// What a namespace may use of a limit.
@@ -123,7 +121,7 @@ pub(super) fn allot(limit: usize, most: usize, demands: &[Demand]) -> Vec<Allotm
     let weights: u64 = demands.iter().map(|demand| u64::from(demand.weight)).sum();
     let part = |demand: &Demand| Allotment {
         sure: sure(limit, most, (demand.weight, weights)),
-        allowed: if demand.is_fixed { demand.held } else { 0 },
+        allowed: 0,
     };
     let mut allotted: Vec<Allotment> = demands.iter().map(part).collect();
     let wanted = |demand: &Demand, _: &Allotment| demand.wanted.min(most);
@@ -134,17 +132,14 @@ pub(super) fn allot(limit: usize, most: usize, demands: &[Demand]) -> Vec<Allotm
     ];
     for goal in goals {
         let used: usize = allotted.iter().map(|one| one.allowed).sum();
-        fill(limit.saturating_sub(used), demands, &mut allotted, goal);
+        fill(limit - used, demands, &mut allotted, goal);
     }
     allotted
 }
 
 /// Raises what is allowed towards a goal, in proportion to the weights, until nothing is free.
 fn fill(mut free: usize, demands: &[Demand], allotted: &mut [Allotment], goal: Goal<'_>) {
-    let lacking = |demand: &Demand, one: &Allotment| {
-        let goal = if demand.is_fixed { 0 } else { goal(demand, one) };
-        goal.saturating_sub(one.allowed)
-    };
+    let lacking = |demand: &Demand, one: &Allotment| goal(demand, one).saturating_sub(one.allowed);
     loop {
         let open = demands
             .iter()
@@ -175,7 +170,6 @@ mod tests {
             weight: 1,
             held,
             wanted,
-            is_fixed: false,
         }
     }
 
@@ -224,15 +218,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_yet_keeps_what_it_has_and_gets_no_more() {
-        let unknown = Demand {
-            is_fixed: true,
-            ..demand(70, 70)
-        };
-        assert_eq!(allowed(100, &[unknown, demand(0, 90)]), [70, 30]);
-    }
-
-    #[test]
     fn growth_displaces_nothing_that_is_programmed() {
         assert_eq!(
             allowed(99, &[demand(10, 60), demand(65, 65), demand(1, 1)]),
@@ -264,7 +249,6 @@ mod tests {
             weight,
             held,
             wanted: held + more,
-            is_fixed: false,
         });
         prop::collection::vec(one, 1..8)
     }

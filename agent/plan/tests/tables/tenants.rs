@@ -285,6 +285,50 @@ fn while_a_namespace_waits_its_room_is_not_given_away() {
     assert_eq!(rules_of(&finish(&mut compiler, &with(&changed, 4)), VICTIM), 400);
 }
 
+/// The borrower has to compile again before it can give room back.
+#[test]
+fn in_no_turn_are_the_tables_asked_for_more_than_there_is() {
+    let network = |third: u32| listed([ipnet::Ipv4Net::new((third << 8).into(), 24).unwrap().into()]);
+    let wanted = many(150, 100, |number, _| network(number as u32));
+    let wanted = wanted.into_iter().map(|one| Policy {
+        namespace: VICTIM.into(),
+        created: victim().created,
+        ..one
+    });
+    let full = joined(&many(327, 100, |number, index| {
+        network((number * 100 + index) as u32)
+    }));
+    let mut compiler = Compiler::default();
+    let before = finish(&mut compiler, &full);
+    let mut model = installed(&before);
+    let mut all = full.clone();
+    all.extend(wanted);
+    all.sort_by(|a, b| a.order().cmp(&b.order()));
+    for number in 1.. {
+        let desired = turn(&mut compiler, &all);
+        assert!(
+            desired.rules.len() <= Limit::Rules.value(),
+            "turn {number}: {}",
+            desired.rules.len()
+        );
+        assert!(rules_of(&desired, VICTIM) >= 1);
+        for _ in 0..5 {
+            model.apply(&xdp_plan::diff::diff(&desired, &model.installed));
+            let slots = model.installed.pods.iter();
+            let mut slots = slots.filter(|(_, label)| label.identity.namespace == VICTIM);
+            assert!(
+                slots.all(|(slot, _)| model.installed.words.contains_key(slot)),
+                "turn {number}"
+            );
+        }
+        if !desired.pending {
+            assert_eq!(rules_of(&desired, VICTIM), 15_001);
+            println!("{number} turns");
+            return;
+        }
+    }
+}
+
 #[test]
 fn pods_with_the_same_rules_share_them_after_a_restart() {
     let own = many(3, 4, |_, _| Sources::Any);

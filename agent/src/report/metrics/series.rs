@@ -9,7 +9,7 @@ mod tests;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use xdp_plan::installed::RuleLabel;
+use xdp_plan::{fair::max_min, installed::RuleLabel};
 
 /// How many rules of a node have series of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,10 +80,10 @@ pub(super) fn details(rules: &[RuleKey], limits: RuleLimits) -> Vec<Detail> {
         .iter()
         .map(|own| names(own, limits.rule_label).min(limits.per_namespace).max(1))
         .collect();
-    let level = level(&wanted, limits.total);
+    let parts = max_min(limits.total, &wanted);
     let mut details = Vec::with_capacity(rules.len());
-    for (own, wanted) in namespaces.into_iter().zip(wanted) {
-        namespace_details(own, wanted.min(level), limits.rule_label, &mut details);
+    for (own, part) in namespaces.into_iter().zip(parts) {
+        namespace_details(own, part.max(1), limits.rule_label, &mut details);
     }
     details
 }
@@ -99,21 +99,6 @@ fn names(own: &[RuleKey], rule_label: bool) -> usize {
 
 fn policies(own: &[RuleKey]) -> usize {
     own.chunk_by(|a, b| a.policy == b.policy).count()
-}
-
-/// Returns the part that each namespace may use, at least one: the highest with which all fit.
-fn level(wanted: &[usize], total: usize) -> usize {
-    let mut sorted = wanted.to_vec();
-    sorted.sort_unstable();
-    let mut left = total;
-    for (position, wanted) in sorted.iter().enumerate() {
-        let part = left / (sorted.len() - position);
-        if *wanted > part {
-            return part.max(1);
-        }
-        left -= wanted;
-    }
-    usize::MAX
 }
 
 fn namespace_details(own: &[RuleKey], part: usize, rule_label: bool, details: &mut Vec<Detail>) {

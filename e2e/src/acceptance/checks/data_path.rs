@@ -183,7 +183,7 @@ fn verified(site: &Site<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Flows are in LRU maps: a new one must always find room, at the cost of old ones.
+/// Flows that are not confirmed are in LRU maps: a new one must always find room, at the cost of old ones.
 fn lru(site: &Site<'_>) -> anyhow::Result<()> {
     let kept = overfill_lru()?;
     site.fact("entries of a full LRU map of 1024", kept.len());

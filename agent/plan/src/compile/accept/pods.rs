@@ -52,7 +52,6 @@ pub(super) fn fitting<'a>(
                 weight: compiler.shares.weight(namespace),
                 held: indexes.iter().filter(|index| is_held(index)).map(of).sum(),
                 wanted: indexes.iter().map(of).sum(),
-                is_fixed: false,
             }
         };
         let demands: Vec<Demand> = namespaces.iter().map(demand).collect();

@@ -80,14 +80,6 @@ fn without_rule_labels_policies_have_one_series_each() {
 }
 
 #[test]
-fn what_a_namespace_does_not_use_is_for_the_others() {
-    assert_eq!(level(&[1, 1, 100, 100], 50), 24);
-    assert_eq!(level(&[10, 20], 30), usize::MAX);
-    assert_eq!(level(&[5; 100], 10), 1, "each has a sum at least");
-    assert_eq!(level(&[], 0), usize::MAX);
-}
-
-#[test]
 fn hashes_are_the_same_in_each_process() {
     assert_eq!(hash("players"), hash("players"));
     assert_ne!(hash("players"), hash("scanners"));
