@@ -1,5 +1,7 @@
 //! What is pinned, for readers: works without a running agent.
 
+mod rules;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -12,8 +14,8 @@ use std::{
 use aya::maps::{MapError, PerCpuValues};
 use xdp_core::{
     tables::{
-        Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_NAMESPACES, MAX_NICS, MAX_PROBLEMS,
-        MAX_SLOTS, NicEntry, RuleCounters, ShareWord, SlotWord, maps,
+        Address, Config, Count, EVENTS, FailureKey, INDEX, IndexWord, MAX_NICS, MAX_PROBLEMS, MAX_SLOTS,
+        NicEntry, SlotWord, maps,
     },
     verdict,
 };
@@ -21,7 +23,7 @@ use xdp_plan::{
     change::Change,
     hook::Hook,
     installed::{
-        Attachments, Blocks, Installed, PodLabel, RuleLabel, {self},
+        Attachments, Blocks, Installed, PodLabel, {self},
     },
     nics::Stations,
     report::Problem,
@@ -39,7 +41,7 @@ use crate::datapath::{
     },
     tables::{
         PinnedTables,
-        labels::{RuleLabelCache, from_text, read_labels},
+        labels::{RuleLabelCache, read_labels},
         {self},
     },
 };
@@ -205,28 +207,6 @@ impl Pinned {
             .map_err(OpenError::table(maps::POD_LABELS))
     }
 
-    /// Rule ids that carry a label.
-    pub fn rule_labels(&self) -> installed::RuleLabels {
-        self.rule_labels.read(&self.tables.memory.rule_labels)
-    }
-
-    /// Upper bound of rule ids.
-    pub fn rule_capacity(&self) -> u32 {
-        self.tables.memory.rule_labels.len()
-    }
-
-    /// Number of rule ids that carry a label.
-    pub fn rule_count(&self) -> usize {
-        let texts = &self.tables.memory.rule_labels;
-        let carries = |rule: &u32| texts.get(*rule).is_some_and(|text| text.len > 0);
-        (0..texts.len()).filter(carries).count()
-    }
-
-    /// The label of one rule id.
-    pub fn rule_label(&self, rule: u32) -> Option<RuleLabel> {
-        from_text(self.tables.memory.rule_labels.get(rule)?)
-    }
-
     /// Configuration of the programs: facts about the machine, and the settings of the administrator.
     pub fn config(&self) -> Result<Config, OpenError> {
         let config = self.tables.config.get(&0, 0);
@@ -240,36 +220,6 @@ impl Pinned {
         let labels = read_labels(MAX_PROBLEMS, |index| self.tables.problems.get(&index, 0))
             .map_err(OpenError::table(maps::PROBLEMS))?;
         Ok(labels.into_values().collect())
-    }
-
-    /// Counters of one rule, over all CPUs.
-    pub fn rule_counters(&self, rule: u32) -> Result<RuleCounters, OpenError> {
-        let values = self
-            .tables
-            .counters
-            .get(&rule, 0)
-            .map_err(OpenError::table(maps::RULE_COUNTERS))?;
-        let mut sum = RuleCounters::default();
-        for Plain(value) in values.iter() {
-            add(&mut sum.redirected, value.redirected);
-            add(&mut sum.passed, value.passed);
-            add(&mut sum.dropped, value.dropped);
-            add(&mut sum.rejected, value.rejected);
-            add(&mut sum.limited, value.limited);
-            add(&mut sum.audited, value.audited);
-            add(&mut sum.fell_back, value.fell_back);
-        }
-        Ok(sum)
-    }
-
-    /// Packets of one rule that readers saw in their pods, over all CPUs.
-    pub fn delivered(&self, rule: u32) -> Result<Count, OpenError> {
-        let values = self
-            .tables
-            .delivered
-            .get(&rule, 0)
-            .map_err(OpenError::table(maps::DELIVERED))?;
-        Ok(total(&values))
     }
 
     /// Packets by event code, without those that never happened.
@@ -351,18 +301,6 @@ impl Pinned {
             .filter_map(|slot| Some((slot, SlotWord(self.tables.memory.words.load(slot)?))))
             .filter(|(_, word)| *word != SlotWord::EMPTY)
             .collect()
-    }
-
-    fn shares(&self) -> BTreeMap<u16, ShareWord> {
-        let words = &self.tables.memory.namespaces;
-        (1..MAX_NAMESPACES as u16)
-            .filter_map(|number| Some((number, ShareWord(words.load(number.into())?))))
-            .filter(|(_, word)| *word != ShareWord::EMPTY)
-            .collect()
-    }
-
-    fn answering(&self) -> u32 {
-        self.tables.memory.namespaces.load(0).unwrap_or_default() as u32
     }
 
     fn index(&self) -> BTreeMap<u32, IndexWord> {
