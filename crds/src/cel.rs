@@ -171,16 +171,7 @@ pub(crate) fn address() -> Value {
     }])
 }
 
-/// The peer of an `XdpPeerSet`.
-pub(crate) fn peer_selector() -> Value {
-    json!([{
-        "rule": "has(self.podSelector) || has(self.namespaceSelector)",
-        "message": "no selector: add podSelector or namespaceSelector",
-        "reason": "FieldValueRequired",
-    }])
-}
-
-/// A slice of a peer's addresses.
+/// A slice of the addresses of a selection.
 pub(crate) fn peer_set_spec() -> Value {
     json!([{
         "rule": "self.slice < self.slices",

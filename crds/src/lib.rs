@@ -28,7 +28,7 @@ pub use xdp_node_state::{
     NicMode, NicReplyPath, NicState, NodeSummary, PodState, PolicyState, XdpNodeState, XdpNodeStateSpec,
     XdpNodeStateStatus,
 };
-pub use xdp_peer_set::{PeerSelector, XdpPeerSet, XdpPeerSetSpec};
+pub use xdp_peer_set::{PEER_SET_LABEL, XdpPeerSet, XdpPeerSetSpec};
 pub use xdp_policy::{
     Delivery, Enforcement, IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, RuleAction,
     XdpPolicy, XdpPolicySpec, XdpPolicyStatus,

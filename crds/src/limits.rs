@@ -23,6 +23,8 @@ pub const EXPRESSIONS: usize = 32;
 pub const VALUES: usize = 64;
 /// Addresses in one slice of a peer set.
 pub const ADDRESSES: usize = 1000;
+/// The longest shown text of a selection, in characters.
+pub const SELECTION_TEXT: usize = 1024;
 /// The longest text of a network: IPv6 with an IPv4 tail, and its prefix length.
 pub const NETWORK_TEXT: usize = 49;
 /// The longest text of an address.

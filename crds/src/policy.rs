@@ -7,19 +7,20 @@ mod permission;
 mod ports;
 mod prefix;
 mod rate;
+mod selection;
 mod selector;
 mod sources;
 
-use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
+use std::{fmt, ops::RangeInclusive};
 
 pub use fault::{Fault, PolicyError};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub use mark::{MarkMask, NotAMask};
 pub use permission::{NotASelector, RedirectNamespaces};
-pub use selector::Selector;
+pub use selection::{PodSelection, SelectedNamespaces, SetId};
+pub use selector::{Condition, LabelTest, Selector};
 
-use crate::PeerSelector;
 pub use crate::{Delivery, Enforcement, LimitPer, Protocol, RuleAction};
 
 /// The largest `priority`.
@@ -111,13 +112,12 @@ pub enum Source {
     Pods(PodSource),
 }
 
-/// Pods as a source, with the meaning of [`NetworkPolicyPeer`].
+/// Pods as a source, with the meaning of [`NetworkPolicyPeer`]. [`Self::selection`] returns what identifies
+/// the addresses.
 ///
 /// [`NetworkPolicyPeer`]: k8s_openapi::api::networking::v1::NetworkPolicyPeer
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodSource {
-    /// The selectors as written. They identify an `XdpPeerSet`.
-    pub written: PeerSelector,
     /// The namespaces; `None`: the namespace of the policy.
     pub namespaces: Option<Selector>,
     /// The pods in these namespaces.
@@ -194,23 +194,6 @@ impl Rule {
             Source::Block(_) => None,
             Source::Pods(pods) => Some(pods),
         })
-    }
-}
-
-impl PodSource {
-    /// Returns whether a policy in `policy_namespace` means a pod with `labels` in a namespace with this name
-    /// and labels.
-    pub fn selects(
-        &self,
-        policy_namespace: &str,
-        (namespace, namespace_labels): (&str, &BTreeMap<String, String>),
-        labels: &BTreeMap<String, String>,
-    ) -> bool {
-        let in_namespace = match &self.namespaces {
-            Some(selector) => selector.matches(namespace_labels),
-            None => namespace == policy_namespace,
-        };
-        in_namespace && self.pods.matches(labels)
     }
 }
 

@@ -6,10 +6,16 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{cel, schema, selector::LabelSelector};
+use crate::{cel, limits, schema};
 
-/// A slice of the addresses of the pods that one source of a policy selects. The operator writes it for the
-/// agents, so that no agent watches the pods of other nodes. It is deleted with its policy.
+/// The label of all slices of a set; its value is the [`SetId`](crate::policy::SetId). Agents select the sets
+/// that they need by it.
+pub const PEER_SET_LABEL: &str = "xdp-operator.io/peer-set";
+
+/// A slice of the addresses of the pods that sources of policies select: one set for each distinct selection
+/// in the cluster, whoever means it. The operator writes it for the agents, so that no agent watches the pods
+/// of other nodes. It is in the namespace of the operator, which no user of the cluster needs to read: its
+/// addresses are those of pods in any namespace.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "xdp-operator.io",
@@ -20,23 +26,20 @@ use crate::{cel, schema, selector::LabelSelector};
     category = "xdp",
     namespaced,
     derive = "PartialEq",
-    doc = "XdpPeerSet has a slice of the addresses of the pods that one source of an XdpPolicy selects. Written by \
-           the operator for the agents; nothing for users to write.",
-    printcolumn = r#"{"name": "Policy", "type": "string", "jsonPath": ".spec.policy", "description": "The policy of the source"}"#,
+    doc = "XdpPeerSet has a slice of the addresses of the pods that sources of XdpPolicies select. There is one set for \
+           each distinct selection. Written by the operator for the agents; nothing for users to write.",
+    printcolumn = r#"{"name": "Selection", "type": "string", "jsonPath": ".spec.selection", "description": "The pods that the set includes"}"#,
     printcolumn = r#"{"name": "Slice", "type": "integer", "jsonPath": ".spec.slice", "description": "Number of this slice, from 0"}"#,
-    printcolumn = r#"{"name": "Slices", "type": "integer", "jsonPath": ".spec.slices", "description": "Number of slices of the source"}"#,
-    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name": "Pods", "type": "string", "jsonPath": ".spec.peer.podSelector", "description": "Pod selector", "priority": 1}"#,
-    printcolumn = r#"{"name": "Namespaces", "type": "string", "jsonPath": ".spec.peer.namespaceSelector", "description": "Namespace selector; empty: the policy's own namespace", "priority": 1}"#
+    printcolumn = r#"{"name": "Slices", "type": "integer", "jsonPath": ".spec.slices", "description": "Number of slices of the set"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = cel::peer_set_spec()))]
 pub struct XdpPeerSetSpec {
-    /// Name of the policy, in the same namespace.
-    #[schemars(length(min = 1, max = 253))]
-    pub policy: String,
-    /// The selectors, as in the policy.
-    pub peer: PeerSelector,
+    /// The selection, for people: `pods {app in (game)} of namespaces {team in (a,b)}`; shortened if it is
+    /// very long. The label `xdp-operator.io/peer-set` identifies it.
+    #[schemars(length(min = 1, max = limits::SELECTION_TEXT))]
+    pub selection: String,
     /// Number of this slice, from 0.
     pub slice: u32,
     /// Number of slices. Only the value in slice 0 counts; in other slices it is larger than their own
@@ -46,17 +49,4 @@ pub struct XdpPeerSetSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::addresses")]
     pub addresses: Vec<IpAddr>,
-}
-
-/// A source of a policy that selects pods.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = cel::peer_selector()))]
-pub struct PeerSelector {
-    /// Namespaces. Absent: the policy's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace_selector: Option<LabelSelector>,
-    /// Pods in them. Absent or `{}`: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_selector: Option<LabelSelector>,
 }

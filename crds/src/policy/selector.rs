@@ -1,6 +1,9 @@
 //! Label selectors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::fault::{Fault, FieldFault};
 use crate::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
@@ -10,18 +13,33 @@ const MAX_LABEL: usize = 63;
 /// The longest prefix of a label key.
 const MAX_PREFIX: usize = 253;
 
-/// A label selector. All conditions must be true; without any, it selects all objects.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A label selector. All conditions must be true; without any, it selects all objects. Selectors with the
+/// same conditions are equal, in whatever order and form these are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
-    conditions: Vec<Condition>,
+    conditions: BTreeSet<Condition>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Condition {
-    In(String, BTreeSet<String>),
-    NotIn(String, BTreeSet<String>),
-    Exists(String),
-    Absent(String),
+/// A condition on the labels of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Condition {
+    /// The label's key.
+    pub key: String,
+    /// What must be true of the label.
+    pub test: LabelTest,
+}
+
+/// What a condition says of a label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LabelTest {
+    /// The label has one of these values.
+    In(BTreeSet<String>),
+    /// The label is absent, or has none of these values.
+    NotIn(BTreeSet<String>),
+    /// The label is there, with any value.
+    Exists,
+    /// The label is absent.
+    Absent,
 }
 
 impl Selector {
@@ -33,20 +51,55 @@ impl Selector {
     /// Returns a label that an object must have, with its only valid value, if there is such a condition.
     /// Objects can be indexed by it.
     pub fn required(&self) -> Option<(&str, &str)> {
-        self.conditions.iter().find_map(|condition| match condition {
-            Condition::In(key, values) if values.len() == 1 => Some((key.as_str(), values.first()?.as_str())),
-            Condition::In(..) | Condition::NotIn(..) | Condition::Exists(_) | Condition::Absent(_) => None,
-        })
+        self.conditions
+            .iter()
+            .find_map(|condition| match &condition.test {
+                LabelTest::In(values) if values.len() == 1 => {
+                    Some((condition.key.as_str(), values.first()?.as_str()))
+                }
+                LabelTest::In(_) | LabelTest::NotIn(_) | LabelTest::Exists | LabelTest::Absent => None,
+            })
+    }
+
+    /// Returns the conditions, in order of keys, each once.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.conditions.iter()
+    }
+}
+
+/// Writes `app in (game), !canary, tier`, in order of keys, as the API server reads selectors.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, condition) in self.conditions.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{condition}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        let list =
+            |values: &BTreeSet<String>| values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        match &self.test {
+            LabelTest::In(values) => write!(f, "{key} in ({})", list(values)),
+            LabelTest::NotIn(values) => write!(f, "{key} notin ({})", list(values)),
+            LabelTest::Exists => f.write_str(key),
+            LabelTest::Absent => write!(f, "!{key}"),
+        }
     }
 }
 
 impl Condition {
     fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
-        match self {
-            Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
-            Self::NotIn(key, values) => !labels.get(key).is_some_and(|value| values.contains(value)),
-            Self::Exists(key) => labels.contains_key(key),
-            Self::Absent(key) => !labels.contains_key(key),
+        let value = labels.get(&self.key);
+        match &self.test {
+            LabelTest::In(values) => value.is_some_and(|value| values.contains(value)),
+            LabelTest::NotIn(values) => !value.is_some_and(|value| values.contains(value)),
+            LabelTest::Exists => value.is_some(),
+            LabelTest::Absent => value.is_none(),
         }
     }
 }
@@ -56,7 +109,10 @@ pub(super) fn convert(path: &str, selector: &LabelSelector) -> Result<Selector, 
         let field = format!("{path}.matchLabels");
         check_key(field.clone(), key)?;
         check_value(format!("{field}.{key}"), value)?;
-        Ok(Condition::In(key.clone(), BTreeSet::from([value.clone()])))
+        Ok(Condition {
+            key: key.clone(),
+            test: LabelTest::In(BTreeSet::from([value.clone()])),
+        })
     });
     let expressions = selector.match_expressions.iter().enumerate();
     let expressions = expressions
@@ -95,11 +151,14 @@ fn condition(path: &str, requirement: &LabelSelectorRequirement) -> Result<Condi
         check_value(format!("{path}.values[{index}]"), value)?;
     }
     let set = values.iter().cloned().collect();
-    Ok(match operator {
-        In => Condition::In(key.clone(), set),
-        NotIn => Condition::NotIn(key.clone(), set),
-        Exists => Condition::Exists(key.clone()),
-        DoesNotExist => Condition::Absent(key.clone()),
+    Ok(Condition {
+        key: key.clone(),
+        test: match operator {
+            In => LabelTest::In(set),
+            NotIn => LabelTest::NotIn(set),
+            Exists => LabelTest::Exists,
+            DoesNotExist => LabelTest::Absent,
+        },
     })
 }
 

@@ -25,10 +25,6 @@ fn convert_pods(path: &str, peer: &crate::Peer) -> Result<PodSource, FieldFault>
             .transpose()
     };
     Ok(PodSource {
-        written: crate::PeerSelector {
-            namespace_selector: peer.namespace_selector.clone(),
-            pod_selector: peer.pod_selector.clone(),
-        },
         namespaces: convert("namespaceSelector", &peer.namespace_selector)?,
         pods: convert("podSelector", &peer.pod_selector)?.unwrap_or_default(),
     })

@@ -1,0 +1,188 @@
+//! What a source that selects pods means, whichever policy it is in.
+
+use std::{collections::BTreeMap, fmt};
+
+use ring::digest::{SHA256, digest};
+
+use super::{PodSource, Selector};
+
+/// The pods that a source means. Two sources with equal selections mean the same pods, also if they are
+/// written differently, or are in different policies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodSelection {
+    /// The namespaces of the pods.
+    pub namespaces: SelectedNamespaces,
+    /// The pods in these namespaces.
+    pub pods: Selector,
+}
+
+/// The namespaces of a selection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SelectedNamespaces {
+    /// The namespace with this name: that of the policy.
+    Named(String),
+    /// Namespaces with these labels.
+    Labelled(Selector),
+}
+
+/// Identifies a selection, and the `XdpPeerSet`s with its addresses: the first [`SetId::LENGTH`] digits of
+/// the SHA-256 of its text. (A label's value, which agents select sets by, has no room for all 64.)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SetId(String);
+
+impl PodSource {
+    /// Returns what the source means in a policy of the given namespace.
+    pub fn selection(&self, policy_namespace: &str) -> PodSelection {
+        let namespaces = match &self.namespaces {
+            Some(selector) => SelectedNamespaces::Labelled(selector.clone()),
+            None => SelectedNamespaces::Named(policy_namespace.to_owned()),
+        };
+        PodSelection {
+            namespaces,
+            pods: self.pods.clone(),
+        }
+    }
+}
+
+impl PodSelection {
+    /// Returns whether the selection includes a pod with `labels` in a namespace with this name and labels.
+    pub fn includes(
+        &self,
+        (namespace, namespace_labels): (&str, &BTreeMap<String, String>),
+        labels: &BTreeMap<String, String>,
+    ) -> bool {
+        let in_namespace = match &self.namespaces {
+            SelectedNamespaces::Labelled(selector) => selector.matches(namespace_labels),
+            SelectedNamespaces::Named(name) => name == namespace,
+        };
+        in_namespace && self.pods.matches(labels)
+    }
+
+    /// Returns the identity of the selection.
+    pub fn id(&self) -> SetId {
+        let hash = digest(&SHA256, self.to_string().as_bytes());
+        let mut digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.truncate(SetId::LENGTH);
+        SetId(digits)
+    }
+}
+
+/// Writes `pods {app in (game)} of namespaces {team in (a,b)}`. Different selections have different texts: no
+/// label has a space, a comma, or a bracket.
+impl fmt::Display for PodSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pods {{{}}} of ", self.pods)?;
+        match &self.namespaces {
+            SelectedNamespaces::Labelled(selector) => write!(f, "namespaces {{{selector}}}"),
+            SelectedNamespaces::Named(name) => write!(f, "namespace {name}"),
+        }
+    }
+}
+
+impl SetId {
+    /// The number of hexadecimal digits.
+    pub const LENGTH: usize = 56;
+
+    /// Returns the identity as text: a valid label value and beginning of a name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{IngressRule, LabelSelector, XdpPolicy, policy::Policy};
+
+    fn selection(namespace: &str, from: &str) -> PodSelection {
+        let rule: IngressRule =
+            serde_saphyr::from_str(&format!("{{name: r, action: Pass, from: [{from}]}}")).unwrap();
+        let mut object: XdpPolicy = serde_saphyr::from_str(
+            "{apiVersion: xdp-operator.io/v1alpha1, kind: XdpPolicy, metadata: {name: p}, spec: {podSelector: {}}}",
+        )
+        .unwrap();
+        object.metadata.namespace = Some(namespace.to_owned());
+        object.spec.ingress = vec![rule];
+        object.spec.pod_selector = LabelSelector::default();
+        let policy = Policy::try_from(&object).unwrap();
+        policy.rules[0].pod_sources().next().unwrap().selection(namespace)
+    }
+
+    #[test]
+    fn sources_that_mean_the_same_pods_have_the_same_identity_however_they_are_written() {
+        let written = [
+            "{podSelector: {matchLabels: {app: a, tier: x}}}",
+            "{podSelector: {matchLabels: {tier: x}, matchExpressions: [{key: app, operator: In, values: [a]}]}}",
+            "{podSelector: {matchExpressions: [{key: tier, operator: In, values: [x, x]}, {key: app, operator: In, \
+             values: [a]}, {key: app, operator: In, values: [a]}]}}",
+        ];
+        let ids: Vec<SetId> = written.iter().map(|from| selection("n", from).id()).collect();
+        assert_eq!(ids[0], ids[1]);
+        assert_eq!(ids[0], ids[2]);
+        let all = selection("n", "{namespaceSelector: {}}");
+        assert_eq!(
+            all.id(),
+            selection("m", "{namespaceSelector: {}, podSelector: {}}").id()
+        );
+    }
+
+    #[test]
+    fn sources_that_mean_other_pods_have_another_identity() {
+        let written = [
+            ("n", "{podSelector: {}}"),
+            ("m", "{podSelector: {}}"),
+            ("n", "{namespaceSelector: {}}"),
+            (
+                "n",
+                "{podSelector: {matchExpressions: [{key: a, operator: Exists}]}}",
+            ),
+            (
+                "n",
+                "{podSelector: {matchExpressions: [{key: a, operator: DoesNotExist}]}}",
+            ),
+            (
+                "n",
+                "{podSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}}",
+            ),
+            (
+                "n",
+                "{podSelector: {matchExpressions: [{key: a, operator: NotIn, values: [b]}]}}",
+            ),
+            (
+                "n",
+                "{podSelector: {matchExpressions: [{key: a, operator: In, values: [b, c]}]}}",
+            ),
+            (
+                "n",
+                "{namespaceSelector: {matchExpressions: [{key: a, operator: Exists}]}}",
+            ),
+        ];
+        let ids: std::collections::BTreeSet<SetId> = written
+            .iter()
+            .map(|(namespace, from)| selection(namespace, from).id())
+            .collect();
+        assert_eq!(ids.len(), written.len());
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_documentation_and_its_hash_is_a_label_value() {
+        let selection = selection(
+            "games",
+            "{namespaceSelector: {matchLabels: {team: red}}, podSelector: {matchExpressions: [{key: b, operator: \
+             NotIn, values: [y, x]}, {key: a, operator: DoesNotExist}, {key: c, operator: Exists}]}}",
+        );
+        assert_eq!(
+            selection.to_string(),
+            "pods {!a, b notin (x,y), c} of namespaces {team in (red)}"
+        );
+        let id = selection.id();
+        assert_eq!(id.as_str().len(), SetId::LENGTH);
+        assert!(super::super::selector::is_word(id.as_str()));
+    }
+}
