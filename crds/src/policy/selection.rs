@@ -83,6 +83,12 @@ impl SetId {
     /// The number of hexadecimal digits.
     pub const LENGTH: usize = 56;
 
+    /// Returns the identity that a text says: the value of a label, or the beginning of a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == Self::LENGTH && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
     /// Returns the identity as text: a valid label value and beginning of a name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -184,5 +190,8 @@ mod tests {
         let id = selection.id();
         assert_eq!(id.as_str().len(), SetId::LENGTH);
         assert!(super::super::selector::is_word(id.as_str()));
+        assert_eq!(SetId::parse(id.as_str()), Some(id.clone()));
+        assert_eq!(SetId::parse(&id.as_str()[1..]), None);
+        assert_eq!(SetId::parse(&id.as_str().replace(|_| true, "g")), None);
     }
 }
