@@ -1,4 +1,4 @@
-//! A queue of work that is fair between namespaces: each namespace in turn gets one piece of work done, so one
+//! A queue of work that is fair between namespaces: each namespace in turn gets one piece of work done. One
 //! that has much of it delays the others by one piece only.
 
 use std::{

@@ -34,8 +34,8 @@ use crate::{
 
 /// Shortest time between two writes of a policy's status.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// Each write of a status goes to the agents of all nodes that run pods of the namespace: so many of these
-/// in a second are read, at most.
+/// The agents of all nodes that run pods of the namespace read each write of a status. This is the largest
+/// number of these reads in a second.
 pub const STATUS_READS_PER_SECOND: u32 = 500;
 /// Shortest time between two writes of a set: pods that start together become one write.
 pub const SET_INTERVAL: Duration = Duration::from_millis(250);

@@ -186,7 +186,7 @@ impl Server {
     }
 
     /// Makes all requests that are due, and lets the watches report what they change.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn write_all(&mut self) {
         while let Some(command) = self.reconciler.start(self.now, &time()) {
             self.execute(command);
         }
@@ -195,10 +195,10 @@ impl Server {
     /// Lets a time pass, in steps in which everything due is done.
     pub(super) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        self.settle();
+        self.write_all();
         while let Some(due) = self.reconciler.due().filter(|due| *due <= end) {
             self.now = due.max(self.now);
-            self.settle();
+            self.write_all();
         }
         self.now = end;
     }

@@ -123,10 +123,12 @@ mod tests {
     #[test]
     fn a_slim_pod_has_what_the_operator_needs_of_the_whole_one() {
         let object = json!({"apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "labels": {"app": "x"},
+            "metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7",
+                "labels": {"app": "x"},
                 "managedFields": [{"manager": "kubelet", "operation": "Update", "fieldsV1": {"f:x": {}}}]},
             "spec": {"nodeName": "node-1", "hostNetwork": false, "containers": [{"name": "c", "env": []}]},
-            "status": {"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}});
+            "status": {"phase": "Running", "podIP": "10.0.0.1",
+                "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}});
         let whole: k8s::Pod = serde_json::from_value(object.clone()).unwrap();
         let slim: SlimPod = serde_json::from_value(object).unwrap();
         assert_eq!(slim.meta().resource_version.as_deref(), Some("7"));

@@ -21,7 +21,7 @@ fn all(numbers: impl IntoIterator<Item = u32>, held: &[Vec<IpAddr>], largest: us
 }
 
 /// Marks everything as stored, as after all writes.
-fn settle(members: &mut Members) -> Vec<u32> {
+fn write_all(members: &mut Members) -> Vec<u32> {
     let mut written = Vec::new();
     while let Some(number) = members.next_dirty() {
         members.is_stored(number);
@@ -45,14 +45,14 @@ fn a_stored_slice_with_an_absurd_number_is_ignored() {
 #[test]
 fn a_change_of_one_address_changes_one_slice() {
     let mut members = all(0..5000, &[], 1000);
-    settle(&mut members);
+    write_all(&mut members);
     members.remove(&address(2345));
-    assert_eq!(settle(&mut members), [2]);
+    assert_eq!(write_all(&mut members), [2]);
     members.insert(address(9999));
-    assert_eq!(settle(&mut members), [2], "the first with room");
+    assert_eq!(write_all(&mut members), [2], "the first with room");
     members.insert(address(9998));
     assert_eq!(
-        settle(&mut members),
+        write_all(&mut members),
         [5, 0],
         "a new slice, then the number of slices"
     );
@@ -61,31 +61,31 @@ fn a_change_of_one_address_changes_one_slice() {
 #[test]
 fn an_address_that_is_removed_and_added_between_two_writes_changes_one_slice() {
     let mut members = all(0..5000, &[], 1000);
-    settle(&mut members);
+    write_all(&mut members);
     members.remove(&address(4001));
     members.insert(address(9999));
-    assert_eq!(settle(&mut members), [4]);
+    assert_eq!(write_all(&mut members), [4]);
 }
 
 #[test]
 fn an_address_of_two_pods_stays_until_both_are_gone() {
     let mut members = all([1, 1, 2], &[], 1000);
-    settle(&mut members);
+    write_all(&mut members);
     members.remove(&address(1));
-    assert_eq!((settle(&mut members), members.len()), (vec![], 2));
+    assert_eq!((write_all(&mut members), members.len()), (vec![], 2));
     members.remove(&address(1));
-    assert_eq!((settle(&mut members), members.len()), (vec![0], 1));
+    assert_eq!((write_all(&mut members), members.len()), (vec![0], 1));
 }
 
 #[test]
 fn if_half_of_the_slices_suffice_the_last_are_emptied_and_the_first_only_grow() {
     let mut members = all(0..4000, &[], 1000);
-    settle(&mut members);
+    write_all(&mut members);
     for number in (0..4000).filter(|number| number % 2 == 1) {
         members.remove(&address(number));
     }
     assert_eq!(members.count(), 2);
-    assert_eq!(settle(&mut members), [1, 0]);
+    assert_eq!(write_all(&mut members), [1, 0]);
     assert_eq!(slices(&members).concat().len(), 2000);
 }
 

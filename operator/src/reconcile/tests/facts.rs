@@ -220,7 +220,7 @@ fn a_status_is_written_later_the_more_nodes_read_it() {
     }
     server.policy(&name("wide", "p"), 1, &[]);
     server.policy(&name("red", "p"), 1, &[]);
-    server.settle();
+    server.write_all();
     assert_eq!(server.writes.len(), 2);
     server.writes.clear();
     server.delete_pod(&name("red", "a-1"));

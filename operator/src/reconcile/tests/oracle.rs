@@ -32,7 +32,8 @@ fn happening() -> impl Strategy<Value = Happening> {
             .prop_map(|(pod, app, node, ips)| Pod(pod, app, node, ips)),
         2 => (0..12_usize).prop_map(DeletePod),
         1 => (0..3_usize, any::<bool>()).prop_map(|(namespace, team)| Namespace(namespace, team)),
-        3 => (0..6_usize, prop::collection::vec(0..8_usize, 0..7)).prop_map(|(policy, from)| Policy(policy, from)),
+        3 => (0..6_usize, prop::collection::vec(0..8_usize, 0..7))
+            .prop_map(|(policy, from)| Policy(policy, from)),
         1 => (0..6_usize).prop_map(DeletePolicy),
         4 => (1..8_usize).prop_map(Write),
         1 => (1..4_usize).prop_map(Fail),
