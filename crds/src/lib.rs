@@ -8,6 +8,7 @@
 mod cel;
 pub mod conditions;
 mod definition;
+mod hash;
 pub mod limits;
 pub mod pod;
 pub mod policy;
@@ -20,6 +21,7 @@ mod xdp_peer_set;
 mod xdp_policy;
 
 pub use definition::{crds, to_yaml};
+pub use hash::sha256;
 /// The number or the name of a port.
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use selector::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};

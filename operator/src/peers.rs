@@ -119,12 +119,12 @@ impl PeerSets {
     }
 
     /// Follows the labels of a namespace, which has these pods. Returns the sets that may have changed.
-    pub fn namespace_changed<'a>(
+    pub fn namespace_changed(
         &mut self,
         namespace: &str,
         before: &LabelSet,
         after: &LabelSet,
-        pods: impl Iterator<Item = &'a PodFacts> + Clone,
+        pods: &[&PodFacts],
     ) -> Vec<SetId> {
         let mut changed = Vec::new();
         for (id, set) in &mut self.sets {
@@ -133,7 +133,7 @@ impl PeerSets {
             if was == is {
                 continue;
             }
-            let included = pods.clone().filter(|pod| set.selection.includes_pod(&pod.labels));
+            let included = pods.iter().filter(|pod| set.selection.includes_pod(&pod.labels));
             for address in included.flat_map(|pod| pod.addresses.iter()) {
                 if is {
                     set.members.insert(*address);
@@ -163,7 +163,7 @@ impl PeerSets {
         let stored = stored(cluster, id);
         let needed = !cluster.node_states.is_empty();
         let set = self.sets.get_mut(id).filter(|_| needed);
-        let count = set.as_ref().map_or(0, |set| set.members.count());
+        let count = set.as_ref().map_or(0, |set| set.members.slice_count());
         let mut surplus = stored.range(count..).rev().map(|(_, (name, _))| (*name).clone());
         if let Some(set) = set {
             while let Some(number) = set.members.next_dirty() {
@@ -198,7 +198,7 @@ impl PeerSets {
 
     /// Returns the number of addresses of a set.
     pub fn len_of(&self, id: &SetId) -> usize {
-        self.sets.get(id).map_or(0, |set| set.members.len())
+        self.sets.get(id).map_or(0, |set| set.members.address_count())
     }
 
     /// Returns the identities of all sets.
@@ -208,7 +208,7 @@ impl PeerSets {
 
     /// Returns the number of sets, and of the addresses in them.
     pub fn size(&self) -> (usize, usize) {
-        let addresses = self.sets.values().map(|set| set.members.len()).sum();
+        let addresses = self.sets.values().map(|set| set.members.address_count()).sum();
         (self.sets.len(), addresses)
     }
 }
@@ -220,7 +220,7 @@ impl PeerSet {
             slice: number,
             // Only slice 0 has the number of slices. Otherwise each slice would change with that number.
             slices: if number == 0 {
-                self.members.count()
+                self.members.slice_count()
             } else {
                 number + 1
             },

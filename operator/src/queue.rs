@@ -62,11 +62,11 @@ impl<K: Ord + Clone> WorkQueue<K> {
         } else if let Some(until) = self.schedule.wait(&key, now) {
             self.waiting.insert((until, key), namespaces);
         } else {
-            self.enqueue(key, namespaces);
+            self.enqueue(&key, namespaces);
         }
     }
 
-    fn enqueue(&mut self, key: K, namespaces: Vec<String>) {
+    fn enqueue(&mut self, key: &K, namespaces: Vec<String>) {
         if self.queued.insert(key.clone()) {
             for namespace in namespaces {
                 self.ready.entry(namespace).or_default().push_back(key.clone());
@@ -111,7 +111,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
             && *until <= now
         {
             if let Some(((_, key), namespaces)) = self.waiting.pop_first() {
-                self.enqueue(key, namespaces);
+                self.enqueue(&key, namespaces);
             }
         }
     }

@@ -9,69 +9,28 @@
 
 mod notices;
 mod policies;
+mod requests;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use notices::Notices;
 pub use policies::PeerLimits;
 use policies::Policies;
-use xdp_client::object::{ObjectName, Versioned};
+use requests::PeerWork;
+pub use requests::{Answer, Command, SET_INTERVAL, STATUS_INTERVAL, STATUS_READS_PER_SECOND, SliceCommand};
+use xdp_client::object::ObjectName;
 use xdp_crds::policy::SetId;
 
 use crate::{
-    api::StatusWrite,
-    events::EventDraft,
-    peers::{PeerSets, Step},
-    queue::{Finish, WorkQueue},
-    store::{Change, ClusterState, PolicyObject, StoreEvent, StoredSlice},
+    peers::PeerSets,
+    queue::WorkQueue,
+    store::{Change, ClusterState, StoreEvent},
 };
 
-/// Shortest time between two writes of a policy's status.
-pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// The agents of all nodes that run pods of the namespace read each write of a status. This is the largest
-/// number of these reads in a second.
-pub const STATUS_READS_PER_SECOND: u32 = 500;
-/// Shortest time between two writes of a set: pods that start together become one write.
-pub const SET_INTERVAL: Duration = Duration::from_millis(250);
 /// Concurrent writes of slices, and of statuses.
 const CONCURRENT_WRITES: usize = 8;
-
-/// One request to the API server.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// Writes or deletes a slice.
-    Slice(SliceCommand),
-    /// Writes the status of a policy.
-    Status(Box<StatusWrite>),
-    /// Creates an Event.
-    Event(Box<EventDraft>),
-}
-
-/// The write of a slice.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SliceCommand {
-    work: PeerWork,
-    /// What to write.
-    pub step: Step,
-    /// Whether nothing more of the set is to be written.
-    is_last: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum PeerWork {
-    Set(SetId),
-    /// An object that belongs to no set.
-    Stray(ObjectName),
-}
-
-/// The answer to a request, or the jitter of its backoff (from 0 to 1) if it failed.
-pub type Answer<T> = Result<T, f32>;
 
 /// Counts of objects, for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +115,9 @@ impl Reconciler {
             .iter()
             .map(|(name, _)| name.clone())
             .collect();
-        names.iter().for_each(|name| self.queue_status(name, now));
+        for name in &names {
+            self.queue_status(name, now);
+        }
         self.queue_sets(now);
         let stored: Vec<ObjectName> = self
             .cluster
@@ -164,12 +125,16 @@ impl Reconciler {
             .iter()
             .map(|(name, _)| name.clone())
             .collect();
-        stored.iter().for_each(|name| self.stored_changed(name, now));
+        for name in &stored {
+            self.stored_changed(name, now);
+        }
     }
 
     fn queue_sets(&mut self, now: Instant) {
         let ids: Vec<SetId> = self.sets.ids().cloned().collect();
-        ids.into_iter().for_each(|id| self.queue_set(id, now));
+        for id in ids {
+            self.queue_set(id, now);
+        }
     }
 
     fn queue_set(&mut self, id: SetId, now: Instant) {
@@ -192,26 +157,31 @@ impl Reconciler {
                 let labels = self.cluster.namespace_labels(&name.namespace);
                 let (before, after) = (before.as_ref(), after.as_ref());
                 let sets = self.sets.pod_changed((&name.namespace, &labels), before, after);
-                sets.into_iter().for_each(|id| self.queue_set(id, now));
+                for id in sets {
+                    self.queue_set(id, now);
+                }
                 let policies = self.policies.pod_changed(&name.namespace, before, after);
-                policies.iter().for_each(|name| self.queue_status(name, now));
+                for name in &policies {
+                    self.queue_status(name, now);
+                }
             }
             Change::Namespace(name, before) => {
                 let after = self.cluster.namespace_labels(&name);
                 let pods: Vec<_> = self.cluster.pods.within(&name, "").map(|(_, pod)| pod).collect();
-                let sets = self
-                    .sets
-                    .namespace_changed(&name, &before, &after, pods.iter().copied());
-                sets.into_iter().for_each(|id| self.queue_set(id, now));
+                let sets = self.sets.namespace_changed(&name, &before, &after, &pods);
+                for id in sets {
+                    self.queue_set(id, now);
+                }
             }
-            Change::Node(node) => self.node_changed(&node, now),
             Change::Reports(node, uids) => {
                 let names: Vec<ObjectName> =
                     uids.iter().filter_map(|uid| self.policies.by_uid(uid)).collect();
-                names.iter().for_each(|name| self.queue_status(name, now));
+                for name in &names {
+                    self.queue_status(name, now);
+                }
                 self.notice_node(&node);
             }
-            Change::WholeReport(node) => self.node_changed(&node, now),
+            Change::Node(node) | Change::WholeReport(node) => self.node_changed(&node, now),
             Change::PeerSet(name) => self.stored_changed(&name, now),
         }
     }
@@ -227,7 +197,9 @@ impl Reconciler {
                 self.slices.add(PeerWork::Set(id), users, now);
             }
         }
-        sets.statuses.iter().for_each(|name| self.queue_status(name, now));
+        for name in &sets.statuses {
+            self.queue_status(name, now);
+        }
         if self.leads {
             self.notices.policy(name, self.cluster.policies.get(name), now);
         }
@@ -235,7 +207,9 @@ impl Reconciler {
 
     fn node_changed(&mut self, node: &str, now: Instant) {
         let names = self.policies.with_targets_on(node);
-        names.iter().for_each(|name| self.queue_status(name, now));
+        for name in &names {
+            self.queue_status(name, now);
+        }
         self.notice_node(node);
         let has_reports = !self.cluster.node_states.is_empty();
         if std::mem::replace(&mut self.has_reports, has_reports) != has_reports {
@@ -258,119 +232,6 @@ impl Reconciler {
             }
             None => {}
         }
-    }
-
-    /// Returns a request to make now, or `None`. `time` is the time for conditions.
-    pub fn start(&mut self, now: Instant, time: &Time) -> Option<Command> {
-        if !self.leads || !self.follows {
-            return None;
-        }
-        if let Some(command) = self.start_slice(now) {
-            return Some(Command::Slice(command));
-        }
-        if let Some(write) = self.start_status(now, time) {
-            return Some(Command::Status(Box::new(write)));
-        }
-        let draft = self.notices.start(&self.cluster, now)?;
-        Some(Command::Event(Box::new(draft)))
-    }
-
-    fn start_slice(&mut self, now: Instant) -> Option<SliceCommand> {
-        while let Some(work) = self.slices.start(now) {
-            let next = match &work {
-                PeerWork::Set(id) => self.sets.next_step(id, &self.cluster),
-                PeerWork::Stray(name) => {
-                    let is_stray = self.cluster.peer_sets.get(name).is_some()
-                        && self.sets.stored_changed(name).is_none();
-                    is_stray.then(|| (Step::Delete(name.clone()), true))
-                }
-            };
-            if let Some((step, is_last)) = next {
-                return Some(SliceCommand { work, step, is_last });
-            }
-            self.slices
-                .finish(&work, Finish::Nothing, self.waiting_for(&work), now);
-        }
-        None
-    }
-
-    fn waiting_for(&self, work: &PeerWork) -> Vec<String> {
-        let users: Vec<String> = match work {
-            PeerWork::Set(id) => self.sets.users(id).map(str::to_owned).collect(),
-            PeerWork::Stray(_) => Vec::new(),
-        };
-        if users.is_empty() {
-            vec![String::new()]
-        } else {
-            users
-        }
-    }
-
-    fn start_status(&mut self, now: Instant, time: &Time) -> Option<StatusWrite> {
-        while let Some(name) = self.statuses.start(now) {
-            if let Some(write) = self.policies.status(&name, &self.cluster, time) {
-                return Some(write);
-            }
-            let namespaces = vec![name.namespace.clone()];
-            self.statuses.finish(&name, Finish::Nothing, namespaces, now);
-        }
-        None
-    }
-
-    /// Records the answer to the write of a slice: the slice as it is stored then.
-    pub fn finish_slice(
-        &mut self,
-        command: &SliceCommand,
-        answer: Answer<Versioned<StoredSlice>>,
-        now: Instant,
-    ) {
-        let finish = match answer {
-            Ok(stored) => {
-                self.cluster.peer_sets.put(stored);
-                if command.is_last {
-                    Finish::Pause(SET_INTERVAL)
-                } else {
-                    Finish::Continue
-                }
-            }
-            Err(jitter) => Finish::Failed(jitter),
-        };
-        self.slices
-            .finish(&command.work, finish, self.waiting_for(&command.work), now);
-    }
-
-    /// Records the answer to the write of a status: the policy as it is stored then.
-    pub fn finish_status(
-        &mut self,
-        name: &ObjectName,
-        answer: Answer<Versioned<PolicyObject>>,
-        now: Instant,
-    ) {
-        let finish = match answer {
-            Ok(stored) => {
-                let mut changed = false;
-                self.cluster.put_policy(stored, |_| changed = true);
-                if changed {
-                    self.policy_changed(name, now);
-                }
-                Finish::Pause(self.status_interval(name))
-            }
-            Err(jitter) => Finish::Failed(jitter),
-        };
-        self.statuses
-            .finish(name, finish, vec![name.namespace.clone()], now);
-    }
-
-    /// Returns the time until the next write of a policy's status, by the number of its readers.
-    fn status_interval(&self, name: &ObjectName) -> Duration {
-        let pods = self.cluster.pods.within(&name.namespace, "");
-        let nodes: std::collections::BTreeSet<&str> = pods.map(|(_, pod)| &*pod.node).collect();
-        STATUS_INTERVAL.max(Duration::from_secs(1) * nodes.len() as u32 / STATUS_READS_PER_SECOND)
-    }
-
-    /// Records that a request for an Event has ended.
-    pub fn finish_event(&mut self) {
-        self.notices.finish();
     }
 
     /// Returns when something is due even if nothing changes.

@@ -15,7 +15,7 @@ pub use objects::{
 };
 pub use slim::SlimPod;
 use xdp_client::{
-    Store,
+    Observed, Store,
     object::{ObjectName, Versioned},
     watch::Event,
 };
@@ -115,13 +115,14 @@ impl<'a> From<Option<&'a ReportedState>> for AgentReport<'a> {
 }
 
 /// Returns what differs between two reports of a node.
-fn report_change(node: &str, before: Option<&ReportedState>, after: Option<&ReportedState>) -> Change {
+fn report_change((name, before, after): Observed<'_, ReportedState>) -> Change {
+    let node = &name.name;
     let content = |state: Option<&ReportedState>| state.and_then(|state| state.0.as_ref().ok()).cloned();
     let (Some(before), Some(after)) = (content(before), content(after)) else {
-        return Change::WholeReport(node.to_owned());
+        return Change::WholeReport(node.clone());
     };
     if before.boot_id != after.boot_id {
-        return Change::WholeReport(node.to_owned());
+        return Change::WholeReport(node.clone());
     }
     let differs = |of: &[PolicyState], other: &[PolicyState]| -> Vec<String> {
         let differing = of.iter().filter(|report| !other.contains(report));
@@ -129,7 +130,7 @@ fn report_change(node: &str, before: Option<&ReportedState>, after: Option<&Repo
     };
     let mut uids = differs(&before.policies, &after.policies);
     uids.extend(differs(&after.policies, &before.policies));
-    Change::Reports(node.to_owned(), uids)
+    Change::Reports(node.clone(), uids)
 }
 
 /// Converts the object of an event.
@@ -198,11 +199,9 @@ impl ClusterState {
             StoreEvent::Node(event) => self
                 .nodes
                 .apply_observed(event, |(name, ..)| changes.push(Change::Node(name.name.clone()))),
-            StoreEvent::NodeState(event) => {
-                self.node_states.apply_observed(event, |(name, before, after)| {
-                    changes.push(report_change(&name.name, before, after));
-                })
-            }
+            StoreEvent::NodeState(event) => self.node_states.apply_observed(event, |seen| {
+                changes.push(report_change(seen));
+            }),
             StoreEvent::PeerSet(event) => self
                 .peer_sets
                 .apply_observed(event, |(name, ..)| changes.push(Change::PeerSet(name.clone()))),

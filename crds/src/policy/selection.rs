@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use ring::digest::{SHA256, digest};
-
 use super::{PodSource, Selector};
+use crate::hash::sha256;
 
 /// The pods that a source means. Two sources with equal selections mean the same pods, also if they are
 /// written differently, or are in different policies.
@@ -60,8 +59,7 @@ impl PodSelection {
 
     /// Returns the identity of the selection.
     pub fn id(&self) -> SetId {
-        let hash = digest(&SHA256, self.to_string().as_bytes());
-        let mut digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut digits = sha256(&self.to_string());
         digits.truncate(SetId::LENGTH);
         SetId(digits)
     }

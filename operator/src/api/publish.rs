@@ -11,7 +11,6 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
-use ring::digest::{SHA256, digest};
 use serde_json::json;
 use xdp_client::apply::{RequestError, answered};
 
@@ -104,11 +103,8 @@ fn event(draft: &EventDraft, namespace: &str, identity: &str, now: Timestamp) ->
 /// content.
 pub(super) fn name(draft: &EventDraft) -> String {
     let text = [draft.uid.as_str(), &draft.reason, &draft.topic].join("\0");
-    let hash = digest(&SHA256, text.as_bytes());
-    let hash: String = hash.as_ref()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hash = xdp_crds::sha256(&text);
+    hash.truncate(32);
     let shown: String = draft.name.name.chars().take(200).collect();
     let shown = shown.trim_end_matches(['-', '.']);
     format!("{shown}.{hash}")

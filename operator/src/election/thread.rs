@@ -23,7 +23,7 @@ impl Campaign {
     /// Takes part in the election, on a thread with a connection of its own.
     pub fn start(namespace: String, identity: String) -> anyhow::Result<Self> {
         let (leads, leading) = watch::channel(false);
-        let (lose, lost) = oneshot::channel();
+        let (ends, lost) = oneshot::channel();
         let (release, released) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -33,7 +33,7 @@ impl Campaign {
             let ended = campaign(&namespace, &identity, &leads, released).await;
             if let Some(ended) = ended.transpose() {
                 // Fails only while the process ends.
-                let _ = lose.send(ended);
+                let _ = ends.send(ended);
             }
         };
         let thread = thread::Builder::new()

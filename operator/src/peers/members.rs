@@ -64,7 +64,7 @@ impl Members {
         }
         members.shrink();
         // Nothing is known to be equal to what is stored.
-        members.dirty = (0..members.count()).collect();
+        members.dirty = (0..members.slice_count()).collect();
         members
     }
 
@@ -110,12 +110,12 @@ impl Members {
     fn place(&mut self, address: IpAddr, pods: u32) {
         let has_room = |slice: &u32| self.sizes[*slice as usize] < self.largest;
         let dirty = self.dirty.iter().copied().find(has_room);
-        let slice = dirty.or_else(|| (0..self.count()).find(has_room));
+        let slice = dirty.or_else(|| (0..self.slice_count()).find(has_room));
         let slice = slice.unwrap_or_else(|| {
             self.sizes.push(0);
             // Slice 0 has the number of slices.
             self.dirty.insert(0);
-            self.count() - 1
+            self.slice_count() - 1
         });
         self.sizes[slice as usize] += 1;
         self.dirty.insert(slice);
@@ -152,12 +152,12 @@ impl Members {
     }
 
     /// Returns the number of slices.
-    pub fn count(&self) -> u32 {
+    pub fn slice_count(&self) -> u32 {
         self.sizes.len() as u32
     }
 
     /// Returns the number of addresses.
-    pub fn len(&self) -> usize {
+    pub fn address_count(&self) -> usize {
         self.addresses.len()
     }
 
@@ -174,7 +174,7 @@ impl Members {
 
     /// Marks a slice as one that may differ from the stored one.
     pub fn mark(&mut self, number: u32) {
-        if number < self.count() {
+        if number < self.slice_count() {
             self.dirty.insert(number);
         }
     }

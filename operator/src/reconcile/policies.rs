@@ -1,14 +1,17 @@
 //! What the operator keeps for each policy: its targets by node, the address sets that it uses, and whether
 //! its namespace may use them.
 
+mod admission;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use admission::{created, was_accepted};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use xdp_client::object::ObjectName;
 use xdp_crds::{
     XdpPolicyStatus,
-    conditions::{ACCEPTED, PROGRAMMED, accepted},
-    policy::{PodSelection, Policy, Rule, SetId},
+    conditions::{ACCEPTED, PROGRAMMED},
+    policy::{Policy, SetId},
 };
 
 use crate::{
@@ -145,95 +148,6 @@ impl Policies {
         }
     }
 
-    /// Decides whether the namespace may use the sets of a policy. If not, the policy keeps those of its last
-    /// accepted version.
-    fn admit(
-        &mut self,
-        name: &ObjectName,
-        policy: &PolicyObject,
-        (sets, cluster): (&mut PeerSets, &mut ClusterState),
-        effects: &mut Effects,
-    ) {
-        let Ok(content) = &policy.content else {
-            return;
-        };
-        let is_accepted = was_accepted(policy);
-        let most = if is_accepted { usize::MAX } else { self.limits.sets };
-        let wanted = selections(content, most);
-        let mut used: BTreeSet<SetId> = wanted.keys().cloned().collect();
-        let others = self
-            .of_namespace(&name.namespace)
-            .filter(|(other, _)| *other != name);
-        used.extend(others.flat_map(|(_, record)| record.sets.iter().cloned()));
-        let held = self
-            .records
-            .get(name)
-            .map(|record| record.sets.clone())
-            .unwrap_or_default();
-        let mut refusal = (used.len() > most).then(|| self.too_many_sets(name));
-        if refusal.is_none() {
-            let new = || wanted.iter().filter(|(id, _)| !held.contains(*id));
-            new().for_each(|(id, selection)| sets.acquire(selection, id, &name.namespace, cluster));
-            let addresses = used.iter().map(|id| sets.len_of(id)).sum();
-            if addresses > self.limits.addresses && new().next().is_some() && !is_accepted {
-                refusal = Some(self.too_many_addresses(name, addresses));
-                new().for_each(|(id, _)| sets.release(id, &name.namespace));
-            } else {
-                effects.changed.extend(new().map(|(id, _)| id.clone()));
-                for id in held.iter().filter(|id| !wanted.contains_key(*id)) {
-                    sets.release(id, &name.namespace);
-                    effects.changed.insert(id.clone());
-                }
-            }
-        }
-        let record = self.records.entry(name.clone()).or_default();
-        record.needed = wanted.len();
-        if refusal.is_none() {
-            record.sets = wanted.into_keys().collect();
-        }
-        if record.over_limit != refusal {
-            effects.statuses.insert(name.clone());
-        }
-        record.over_limit = refusal;
-    }
-
-    /// Tries refused policies of a namespace again, the oldest first: another policy may have made room.
-    fn admit_refused(
-        &mut self,
-        namespace: &str,
-        (sets, cluster): (&mut PeerSets, &mut ClusterState),
-        effects: &mut Effects,
-    ) {
-        let limit = self.limits.sets;
-        let refused = self.of_namespace(namespace);
-        let refused = refused.filter(|(_, record)| record.over_limit.is_some() && record.needed <= limit);
-        let mut refused: Vec<_> = refused
-            .filter_map(|(name, _)| Some((created(cluster.policies.get(name)?), name.clone())))
-            .collect();
-        refused.sort();
-        for (_, name) in refused {
-            if let Some(policy) = cluster.policies.get(&name).cloned() {
-                self.admit(&name, &policy, (sets, cluster), effects);
-            }
-        }
-    }
-
-    fn too_many_sets(&self, name: &ObjectName) -> Refusal {
-        let limit = self.limits.sets;
-        limit_exceeded(format!(
-            "the policies of namespace {} select pods in `from` by more than {limit} distinct selectors",
-            name.namespace
-        ))
-    }
-
-    fn too_many_addresses(&self, name: &ObjectName, addresses: usize) -> Refusal {
-        let limit = self.limits.addresses;
-        limit_exceeded(format!(
-            "the pods that policies of namespace {} select in `from` have {addresses} addresses, and may have {limit}",
-            name.namespace
-        ))
-    }
-
     /// Follows a pod of a namespace. Returns the policies that select it, before or after.
     pub(super) fn pod_changed(
         &mut self,
@@ -340,46 +254,6 @@ impl Record {
     }
 }
 
-/// Returns the distinct selections of a policy, up to one more than `most`.
-fn selections(policy: &Policy, most: usize) -> BTreeMap<SetId, PodSelection> {
-    let mut found = BTreeMap::new();
-    for source in policy.rules.iter().flat_map(Rule::pod_sources) {
-        let selection = source.selection(&policy.namespace);
-        found.insert(selection.id(), selection);
-        if found.len() > most {
-            break;
-        }
-    }
-    found
-}
-
-fn created(policy: &PolicyObject) -> Option<Time> {
-    policy
-        .content
-        .as_ref()
-        .ok()
-        .and_then(|content| content.created.clone())
-}
-
-/// Returns whether the stored status says that this version is accepted.
-fn was_accepted(policy: &PolicyObject) -> bool {
-    let conditions = policy.status.as_ref().map(|status| status.conditions.as_slice());
-    let accepted = status::find(conditions.unwrap_or_default(), ACCEPTED);
-    accepted.is_some_and(|accepted| {
-        accepted.status == "True" && accepted.observed_generation == Some(policy.generation)
-    })
-}
-
 fn is_true(status: &XdpPolicyStatus, kind: &str) -> bool {
     status::find(&status.conditions, kind).is_some_and(|condition| condition.status == "True")
-}
-
-fn limit_exceeded(what: String) -> Refusal {
-    Refusal {
-        reason: accepted::LIMIT_EXCEEDED,
-        message: format!(
-            "{what}; the last accepted version stays programmed; use fewer or narrower selectors, or ask the \
-             administrator to raise the limit"
-        ),
-    }
 }

@@ -3,12 +3,20 @@ mod oracle;
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use serde_json::{Value, json};
 use xdp_crds::XdpPeerSetSpec;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use xdp_client::object::Versioned;
+
 use super::*;
-use crate::store;
+use crate::{
+    peers::Step,
+    store::{self, PolicyObject, StoredSlice},
+};
 
 /// An API server that stores what is written, and the reconciler that writes it.
 pub(super) struct Server {
@@ -63,7 +71,9 @@ impl Server {
     /// Completes all lists: what was applied before is in them.
     pub(super) fn complete(&mut self) {
         let stored: Vec<ObjectName> = self.sets.keys().cloned().collect();
-        stored.iter().for_each(|name| self.echo(name));
+        for name in &stored {
+            self.echo(name);
+        }
         self.node("node-1");
         self.report("node-1", &json!({}));
         for event in [

@@ -137,7 +137,9 @@ impl Plain {
         }
         next.policies = std::mem::take(&mut server.policies);
         let names: Vec<ObjectName> = next.policies.keys().cloned().collect();
-        names.iter().for_each(|name| next.echo_policy(name));
+        for name in &names {
+            next.echo_policy(name);
+        }
         next.complete();
         *server = next;
     }
@@ -175,12 +177,11 @@ impl Plain {
 
 fn fail(server: &mut Server, number: usize) {
     for _ in 0..number {
-        match server.reconciler.start(server.now, &time()) {
-            Some(Command::Slice(command)) => server.reconciler.finish_slice(&command, Err(0.5), server.now),
-            Some(Command::Status(write)) => {
-                server.reconciler.finish_status(&write.name, Err(0.5), server.now)
-            }
-            Some(Command::Event(_)) => server.reconciler.finish_event(),
+        let reconciler = &mut server.reconciler;
+        match reconciler.start(server.now, &time()) {
+            Some(Command::Slice(command)) => reconciler.finish_slice(&command, Err(0.5), server.now),
+            Some(Command::Status(write)) => reconciler.finish_status(&write.name, Err(0.5), server.now),
+            Some(Command::Event(_)) => reconciler.finish_event(),
             None => {}
         }
     }
@@ -205,7 +206,7 @@ proptest! {
                 server.policy(&name, plain.generation, &[]);
             }
         }
-        server.pass(Duration::from_secs(60));
+        server.pass(Duration::from_mins(1));
         let mut stored = BTreeMap::<String, BTreeSet<IpAddr>>::new();
         for (id, spec) in server.sets.values() {
             stored.entry(id.clone()).or_default().extend(&spec.addresses);
@@ -214,7 +215,7 @@ proptest! {
 
         // Another process finds nothing to write.
         plain.restart(&mut server);
-        server.pass(Duration::from_secs(60));
+        server.pass(Duration::from_mins(1));
         server.writes.retain(|name| !name.starts_with("status"));
         prop_assert_eq!(&server.writes, &Vec::<String>::new());
     }
