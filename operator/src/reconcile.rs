@@ -19,14 +19,14 @@ use notices::Notices;
 pub use policies::PeerLimits;
 use policies::Policies;
 use requests::PeerWork;
-pub use requests::{Answer, Command, SET_INTERVAL, STATUS_INTERVAL, STATUS_READS_PER_SECOND, SliceCommand};
+pub use requests::{Answer, Request, SET_INTERVAL, STATUS_INTERVAL, STATUS_READS_PER_SECOND, SliceRequest};
 use xdp_client::object::ObjectName;
 use xdp_crds::policy::SetId;
 
 use crate::{
     peers::PeerSets,
     queue::WorkQueue,
-    store::{Change, ClusterState, StoreEvent},
+    store::{ClusterState, ObjectChange, StoreEvent},
 };
 
 /// Concurrent writes of slices, and of statuses.
@@ -150,10 +150,10 @@ impl Reconciler {
         }
     }
 
-    fn follow(&mut self, change: Change, now: Instant) {
+    fn follow(&mut self, change: ObjectChange, now: Instant) {
         match change {
-            Change::Policy(name) => self.policy_changed(&name, now),
-            Change::Pod(name, before, after) => {
+            ObjectChange::Policy(name) => self.policy_changed(&name, now),
+            ObjectChange::Pod(name, before, after) => {
                 let labels = self.cluster.namespace_labels(&name.namespace);
                 let (before, after) = (before.as_ref(), after.as_ref());
                 let sets = self.sets.pod_changed((&name.namespace, &labels), before, after);
@@ -165,7 +165,7 @@ impl Reconciler {
                     self.queue_status(name, now);
                 }
             }
-            Change::Namespace(name, before) => {
+            ObjectChange::Namespace(name, before) => {
                 let after = self.cluster.namespace_labels(&name);
                 let pods: Vec<_> = self.cluster.pods.within(&name, "").map(|(_, pod)| pod).collect();
                 let sets = self.sets.namespace_changed(&name, &before, &after, &pods);
@@ -173,7 +173,7 @@ impl Reconciler {
                     self.queue_set(id, now);
                 }
             }
-            Change::Reports(node, uids) => {
+            ObjectChange::Reports(node, uids) => {
                 let names: Vec<ObjectName> =
                     uids.iter().filter_map(|uid| self.policies.by_uid(uid)).collect();
                 for name in &names {
@@ -181,8 +181,8 @@ impl Reconciler {
                 }
                 self.notice_node(&node);
             }
-            Change::Node(node) | Change::WholeReport(node) => self.node_changed(&node, now),
-            Change::PeerSet(name) => self.stored_changed(&name, now),
+            ObjectChange::Node(node) | ObjectChange::WholeReport(node) => self.node_changed(&node, now),
+            ObjectChange::PeerSet(name) => self.stored_changed(&name, now),
         }
     }
 

@@ -55,7 +55,7 @@ impl StoreEvent {
 
 /// What a change of an object concerns.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
+pub enum ObjectChange {
     /// A policy.
     Policy(ObjectName),
     /// A pod that can receive packets: before and after.
@@ -115,14 +115,14 @@ impl<'a> From<Option<&'a ReportedState>> for AgentReport<'a> {
 }
 
 /// Returns what differs between two reports of a node.
-fn report_change((name, before, after): Observed<'_, ReportedState>) -> Change {
+fn report_change((name, before, after): Observed<'_, ReportedState>) -> ObjectChange {
     let node = &name.name;
     let content = |state: Option<&ReportedState>| state.and_then(|state| state.0.as_ref().ok()).cloned();
     let (Some(before), Some(after)) = (content(before), content(after)) else {
-        return Change::WholeReport(node.clone());
+        return ObjectChange::WholeReport(node.clone());
     };
     if before.boot_id != after.boot_id {
-        return Change::WholeReport(node.clone());
+        return ObjectChange::WholeReport(node.clone());
     }
     let differs = |of: &[PolicyState], other: &[PolicyState]| -> Vec<String> {
         let differing = of.iter().filter(|report| !other.contains(report));
@@ -130,7 +130,7 @@ fn report_change((name, before, after): Observed<'_, ReportedState>) -> Change {
     };
     let mut uids = differs(&before.policies, &after.policies);
     uids.extend(differs(&after.policies, &before.policies));
-    Change::Reports(node.clone(), uids)
+    ObjectChange::Reports(node.clone(), uids)
 }
 
 /// Converts the object of an event.
@@ -173,38 +173,39 @@ impl ClusterState {
     }
 
     /// Applies an event. Returns what has changed.
-    pub fn apply(&mut self, event: StoreEvent) -> Vec<Change> {
+    pub fn apply(&mut self, event: StoreEvent) -> Vec<ObjectChange> {
         let mut changes = Vec::new();
         match event {
             StoreEvent::Policy(event) => {
                 let event = checked(event, self.marks);
-                self.policies
-                    .apply_observed(event, |(name, ..)| changes.push(Change::Policy(name.clone())));
+                self.policies.apply_observed(event, |(name, ..)| {
+                    changes.push(ObjectChange::Policy(name.clone()))
+                });
             }
             StoreEvent::Pod(event) => {
                 let event = map(event, |pod| PodFacts::new(&pod, &mut self.labels));
                 self.pods.apply_observed(event, |(name, before, after)| {
-                    changes.push(Change::Pod(name.clone(), before.cloned(), after.cloned()));
+                    changes.push(ObjectChange::Pod(name.clone(), before.cloned(), after.cloned()));
                 });
             }
             StoreEvent::Namespace(event) => {
                 let event = map(event, |labels| Some(self.labels.labels(&labels)));
                 self.namespaces.apply_observed(event, |(name, before, _)| {
-                    changes.push(Change::Namespace(
+                    changes.push(ObjectChange::Namespace(
                         name.name.clone(),
                         before.cloned().unwrap_or_default(),
                     ));
                 });
             }
-            StoreEvent::Node(event) => self
-                .nodes
-                .apply_observed(event, |(name, ..)| changes.push(Change::Node(name.name.clone()))),
+            StoreEvent::Node(event) => self.nodes.apply_observed(event, |(name, ..)| {
+                changes.push(ObjectChange::Node(name.name.clone()))
+            }),
             StoreEvent::NodeState(event) => self.node_states.apply_observed(event, |seen| {
                 changes.push(report_change(seen));
             }),
-            StoreEvent::PeerSet(event) => self
-                .peer_sets
-                .apply_observed(event, |(name, ..)| changes.push(Change::PeerSet(name.clone()))),
+            StoreEvent::PeerSet(event) => self.peer_sets.apply_observed(event, |(name, ..)| {
+                changes.push(ObjectChange::PeerSet(name.clone()))
+            }),
         }
         changes
     }

@@ -27,9 +27,9 @@ pub const STATUS_READS_PER_SECOND: u32 = 500;
 pub const SET_INTERVAL: Duration = Duration::from_millis(250);
 /// One request to the API server.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Command {
+pub enum Request {
     /// Writes or deletes a slice.
-    Slice(SliceCommand),
+    Slice(SliceRequest),
     /// Writes the status of a policy.
     Status(Box<StatusWrite>),
     /// Creates an Event.
@@ -38,7 +38,7 @@ pub enum Command {
 
 /// The write of a slice.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SliceCommand {
+pub struct SliceRequest {
     pub(super) work: PeerWork,
     /// What to write.
     pub step: Step,
@@ -59,21 +59,21 @@ pub type Answer<T> = Result<T, f32>;
 
 impl Reconciler {
     /// Returns a request to make now, or `None`. `time` is the time for conditions.
-    pub fn start(&mut self, now: Instant, time: &Time) -> Option<Command> {
+    pub fn start(&mut self, now: Instant, time: &Time) -> Option<Request> {
         if !self.leads || !self.follows {
             return None;
         }
         if let Some(command) = self.start_slice(now) {
-            return Some(Command::Slice(command));
+            return Some(Request::Slice(command));
         }
         if let Some(write) = self.start_status(now, time) {
-            return Some(Command::Status(Box::new(write)));
+            return Some(Request::Status(Box::new(write)));
         }
         let draft = self.notices.start(&self.cluster, now)?;
-        Some(Command::Event(Box::new(draft)))
+        Some(Request::Event(Box::new(draft)))
     }
 
-    fn start_slice(&mut self, now: Instant) -> Option<SliceCommand> {
+    fn start_slice(&mut self, now: Instant) -> Option<SliceRequest> {
         while let Some(work) = self.slices.start(now) {
             let next = match &work {
                 PeerWork::Set(id) => self.sets.next_step(id, &self.cluster),
@@ -84,7 +84,7 @@ impl Reconciler {
                 }
             };
             if let Some((step, is_last)) = next {
-                return Some(SliceCommand { work, step, is_last });
+                return Some(SliceRequest { work, step, is_last });
             }
             self.slices
                 .finish(&work, Finish::Nothing, self.waiting_for(&work), now);
@@ -118,7 +118,7 @@ impl Reconciler {
     /// Records the answer to the write of a slice: the slice as it is stored then.
     pub fn finish_slice(
         &mut self,
-        command: &SliceCommand,
+        command: &SliceRequest,
         answer: Answer<Versioned<StoredSlice>>,
         now: Instant,
     ) {

@@ -213,9 +213,9 @@ impl Server {
         self.now = end;
     }
 
-    pub(super) fn execute(&mut self, command: Command) {
+    pub(super) fn execute(&mut self, command: Request) {
         match command {
-            Command::Slice(command) => {
+            Request::Slice(command) => {
                 let name = match &command.step {
                     Step::Write(slice) => {
                         let content = (slice.set.to_string(), slice.spec.clone());
@@ -232,7 +232,7 @@ impl Server {
                 self.reconciler.finish_slice(&command, Ok(stored), self.now);
                 self.echo(&name);
             }
-            Command::Status(write) => {
+            Request::Status(write) => {
                 self.writes.push(format!("status {}", write.name));
                 let policy = self.policies.get_mut(&write.name).unwrap();
                 policy["status"] = serde_json::to_value(&write.status).unwrap();
@@ -240,7 +240,7 @@ impl Server {
                 self.reconciler.finish_status(&write.name, Ok(stored), self.now);
                 self.echo_policy(&write.name);
             }
-            Command::Event(_) => {
+            Request::Event(_) => {
                 self.events += 1;
                 self.reconciler.finish_event();
             }

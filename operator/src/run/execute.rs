@@ -14,7 +14,7 @@ use crate::{
     events::EventDraft,
     metrics::Metrics,
     peers::Step,
-    reconcile::{Answer, Command, Reconciler, SliceCommand},
+    reconcile::{Answer, Reconciler, Request, SliceRequest},
     store::{PolicyObject, StoredSlice},
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Finished {
 }
 
 enum Outcome {
-    Slice(SliceCommand, Result<Versioned<StoredSlice>, RequestError>),
+    Slice(SliceRequest, Result<Versioned<StoredSlice>, RequestError>),
     Status(Box<StatusWrite>, Result<Versioned<PolicyObject>, RequestError>),
     Event(Box<EventDraft>, Result<(), RequestError>),
 }
@@ -56,15 +56,15 @@ impl Executor {
         let (client, publisher) = (self.client.clone(), Arc::clone(&self.publisher));
         let request = async move {
             let outcome = match command {
-                Command::Slice(command) => {
+                Request::Slice(command) => {
                     let answer = api::execute_step(&client, &command.step).await;
                     Outcome::Slice(command, answer)
                 }
-                Command::Status(write) => {
+                Request::Status(write) => {
                     let answer = api::write_status(&client, &write).await;
                     Outcome::Status(write, answer)
                 }
-                Command::Event(draft) => {
+                Request::Event(draft) => {
                     let answer = publisher.lock().await.publish(&draft).await;
                     Outcome::Event(draft, answer)
                 }

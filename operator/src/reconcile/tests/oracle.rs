@@ -179,9 +179,9 @@ fn fail(server: &mut Server, number: usize) {
     for _ in 0..number {
         let reconciler = &mut server.reconciler;
         match reconciler.start(server.now, &time()) {
-            Some(Command::Slice(command)) => reconciler.finish_slice(&command, Err(0.5), server.now),
-            Some(Command::Status(write)) => reconciler.finish_status(&write.name, Err(0.5), server.now),
-            Some(Command::Event(_)) => reconciler.finish_event(),
+            Some(Request::Slice(command)) => reconciler.finish_slice(&command, Err(0.5), server.now),
+            Some(Request::Status(write)) => reconciler.finish_status(&write.name, Err(0.5), server.now),
+            Some(Request::Event(_)) => reconciler.finish_event(),
             None => {}
         }
     }
