@@ -1,7 +1,7 @@
 //! What the operator has to write, kept up to date by the changes of the cluster. Without IO.
 //!
 //! ```text
-//! event ─▶ store ─▶ changes ─▶ sets, targets ─▶ queues ─▶ start ─▶ Command ─▶ (IO) ─▶ finish
+//! event ─▶ store ─▶ changes ─▶ sets, targets ─▶ queues ─▶ start ─▶ Request ─▶ (IO) ─▶ finish
 //! ```
 //!
 //! A change costs what it concerns: a pod is compared with the selectors, not the selectors with all pods.
