@@ -144,7 +144,9 @@ impl SourceResolver {
         versions: impl IntoIterator<Item = &'a PolicyVersion>,
         node: &LocalNode<'_>,
     ) -> BTreeSet<SetId> {
-        let newest = versions.into_iter().filter_map(|version| version.content.as_ref().ok());
+        let newest = versions
+            .into_iter()
+            .filter_map(|version| version.content.as_ref().ok());
         let complete = self.last.values().map(|last| &last.written);
         newest
             .chain(complete)

@@ -108,7 +108,8 @@ impl Node {
     ) -> ResolvedPolicies {
         let labels = BTreeMap::from([("zone".to_owned(), self.1.to_owned())]);
         let version: Vec<PolicyVersion> = version.into_iter().collect();
-        self.0.resolve(&version, slices, &LocalNode::new(&labels, &self.2))
+        self.0
+            .resolve(&version, slices, &LocalNode::new(&labels, &self.2))
     }
 
     fn needs(&self, versions: &[PolicyVersion]) -> BTreeSet<SetId> {
@@ -207,7 +208,10 @@ fn a_policy_waits_for_slice_zero_and_for_all_slices_that_it_counts() {
 
 #[test]
 fn a_policy_that_waits_names_the_selection_once() {
-    let twice = version(policy(1, &[json!([pods("proxy")]), json!([pods("proxy"), pods("cache")])]));
+    let twice = version(policy(
+        1,
+        &[json!([pods("proxy")]), json!([pods("proxy"), pods("cache")])],
+    ));
     let waiting = Node::default().sees([twice], &[slice("cache", 0, 1, &[])]);
     let obstacle = waiting.node_policies[0].obstacle.as_ref();
     assert_eq!(
@@ -238,7 +242,11 @@ fn a_policy_that_selects_no_pod_of_the_node_needs_no_set_and_waits_for_none() {
 
 #[test]
 fn a_policy_for_other_nodes_needs_no_set() {
-    let placed = with_nodes(1, &[json!([pods("proxy")])], &json!({"matchLabels": {"zone": "b"}}));
+    let placed = with_nodes(
+        1,
+        &[json!([pods("proxy")])],
+        &json!({"matchLabels": {"zone": "b"}}),
+    );
     assert_eq!(Node::default().needs(&[version(placed)]), BTreeSet::new());
 }
 
@@ -275,7 +283,11 @@ fn a_pod_that_comes_back_does_not_get_the_addresses_of_before() {
         assert_eq!(node.sees([newest.clone()], &[]).policies, []);
         assert!(node.needs(std::slice::from_ref(&newest)).contains(&set("proxy")));
         let again = node.sees([newest], &[slice("proxy", 0, 1, &["10.0.0.2"])]);
-        assert_eq!(sources(&again), [vec!["10.0.0.2/32"]], "the last complete version stays");
+        assert_eq!(
+            sources(&again),
+            [vec!["10.0.0.2/32"]],
+            "the last complete version stays"
+        );
     }
 }
 
