@@ -43,8 +43,6 @@ pub fn jitter() -> f32 {
 /// When each of many operations may run next.
 #[derive(Debug)]
 pub struct RetrySchedule<K> {
-    /// Shortest time from a success to the next attempt.
-    interval: Duration,
     backoff: Backoff,
     waiting: BTreeMap<K, Wait>,
 }
@@ -57,9 +55,8 @@ struct Wait {
 
 impl<K: Ord + Clone> RetrySchedule<K> {
     /// Creates a schedule in which every operation may run at once.
-    pub const fn new(interval: Duration, backoff: Backoff) -> Self {
+    pub const fn new(backoff: Backoff) -> Self {
         Self {
-            interval,
             backoff,
             waiting: BTreeMap::new(),
         }
@@ -71,9 +68,9 @@ impl<K: Ord + Clone> RetrySchedule<K> {
         (until > now).then_some(until)
     }
 
-    /// Records a success.
-    pub fn succeeded(&mut self, key: &K, now: Instant) {
-        let until = now + self.interval;
+    /// Records a success. The next attempt is due after `interval`.
+    pub fn succeeded(&mut self, key: &K, now: Instant, interval: Duration) {
+        let until = now + interval;
         self.waiting.insert(key.clone(), Wait { until, failures: 0 });
     }
 
@@ -98,16 +95,16 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn schedule(interval: Duration) -> RetrySchedule<&'static str> {
-        RetrySchedule::new(interval, Backoff::API)
+    fn schedule() -> RetrySchedule<&'static str> {
+        RetrySchedule::new(Backoff::API)
     }
 
     #[test]
     fn an_operation_waits_for_its_interval_after_a_success_and_others_do_not() {
         let now = Instant::now();
-        let mut schedule = schedule(1000 * MS);
+        let mut schedule = schedule();
         assert_eq!(schedule.wait(&"a", now), None);
-        schedule.succeeded(&"a", now);
+        schedule.succeeded(&"a", now, 1000 * MS);
         assert_eq!(schedule.wait(&"a", now + 10 * MS), Some(now + 1000 * MS));
         assert_eq!(schedule.wait(&"b", now + 10 * MS), None);
         assert_eq!(schedule.wait(&"a", now + 1000 * MS), None);
@@ -116,7 +113,7 @@ mod tests {
     #[test]
     fn delays_grow_with_each_failure_up_to_a_bound_and_a_success_resets_them() {
         let now = Instant::now();
-        let mut schedule = schedule(Duration::ZERO);
+        let mut schedule = schedule();
         let mut delays = Vec::new();
         for _ in 0..8 {
             schedule.failed(&"a", now, 1.0);
@@ -124,7 +121,7 @@ mod tests {
         }
         assert!(delays.is_sorted() && delays[0] == 750 * MS, "{delays:?}");
         assert_eq!(delays[7], Backoff::API.longest());
-        schedule.succeeded(&"a", now);
+        schedule.succeeded(&"a", now, Duration::ZERO);
         schedule.failed(&"a", now, 0.0);
         assert_eq!(schedule.wait(&"a", now), Some(now + 500 * MS));
     }
@@ -132,7 +129,7 @@ mod tests {
     #[test]
     fn a_failure_is_pruned_only_long_after_its_delay() {
         let now = Instant::now();
-        let mut schedule = schedule(Duration::ZERO);
+        let mut schedule = schedule();
         schedule.failed(&"a", now, 0.0);
         schedule.prune(now + 600 * MS);
         schedule.failed(&"a", now, 0.0);

@@ -23,4 +23,4 @@ pub mod watch;
 
 pub use connect::{ConnectError, connect};
 pub use error::{error_chain, is_status};
-pub use store::Store;
+pub use store::{Observed, Store};

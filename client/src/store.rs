@@ -28,42 +28,68 @@ impl<T> Default for Store<T> {
     }
 }
 
+/// A change of an object: its name, the value before, and the value after. `None`: the object is absent.
+pub type Observed<'a, T> = (&'a ObjectName, Option<&'a T>, Option<&'a T>);
+
 impl<T: PartialEq> Store<T> {
-    /// Applies an event. Returns whether a value has changed.
+    /// Applies an event. Returns whether a value has changed, or the first list is complete now.
     pub fn apply(&mut self, event: Event<Versioned<T>>) -> bool {
+        let was_complete = self.complete;
+        let mut changed = false;
+        self.apply_observed(event, |_| changed = true);
+        changed || self.complete != was_complete
+    }
+
+    /// Applies an event, and calls `observe` for each object whose value changes.
+    pub fn apply_observed(&mut self, event: Event<Versioned<T>>, mut observe: impl FnMut(Observed<'_, T>)) {
         match event {
-            Event::Apply(object) => self.put(object),
-            Event::Delete(object) => self.objects.remove(&object.name).is_some(),
-            Event::Init => {
-                self.listing.clear();
-                false
+            Event::Apply(object) => self.put_observed(object, observe),
+            Event::Delete(object) => {
+                if let Some(stored) = self.objects.remove(&object.name) {
+                    observe((&object.name, Some(&stored.value), None));
+                }
             }
+            Event::Init => self.listing.clear(),
             Event::InitApply(Versioned { name, version, value }) => {
                 if let Some(value) = value {
                     self.listing.insert(name, Stored { version, value });
                 }
-                false
             }
-            Event::InitDone => self.replace(),
+            Event::InitDone => self.replace(observe),
         }
     }
 
     /// Stores an object, unless a later version is stored already: the answer to a write may arrive before
     /// the events of earlier changes. Returns whether the value has changed.
-    pub fn put(&mut self, Versioned { name, version, value }: Versioned<T>) -> bool {
+    pub fn put(&mut self, object: Versioned<T>) -> bool {
+        let mut changed = false;
+        self.put_observed(object, |_| changed = true);
+        changed
+    }
+
+    /// Stores an object as [`Self::put`] does, and calls `observe` if its value changes.
+    pub fn put_observed(
+        &mut self,
+        Versioned { name, version, value }: Versioned<T>,
+        mut observe: impl FnMut(Observed<'_, T>),
+    ) {
         let Some(value) = value else {
-            return self.objects.remove(&name).is_some();
+            if let Some(stored) = self.objects.remove(&name) {
+                observe((&name, Some(&stored.value), None));
+            }
+            return;
         };
         match self.objects.get_mut(&name) {
-            Some(stored) if stored.version > version => false,
+            Some(stored) if stored.version > version => {}
             Some(stored) => {
-                let differs = stored.value != value;
-                *stored = Stored { version, value };
-                differs
+                let before = std::mem::replace(stored, Stored { version, value });
+                if before.value != stored.value {
+                    observe((&name, Some(&before.value), Some(&stored.value)));
+                }
             }
             None => {
+                observe((&name, None, Some(&value)));
                 self.objects.insert(name, Stored { version, value });
-                true
             }
         }
     }
@@ -73,18 +99,21 @@ impl<T: PartialEq> Store<T> {
         self.objects.remove(name);
     }
 
-    fn replace(&mut self) -> bool {
+    fn replace(&mut self, mut observe: impl FnMut(Observed<'_, T>)) {
         let listed = std::mem::take(&mut self.listing);
-        let same = self.complete
-            && self.objects.len() == listed.len()
-            && self
-                .objects
-                .iter()
-                .zip(&listed)
-                .all(|(old, new)| old.0 == new.0 && old.1.value == new.1.value);
-        self.objects = listed;
+        let before = std::mem::replace(&mut self.objects, listed);
         self.complete = true;
-        !same
+        for (name, old) in &before {
+            let new = self.objects.get(name).map(|stored| &stored.value);
+            if new != Some(&old.value) {
+                observe((name, Some(&old.value), new));
+            }
+        }
+        for (name, new) in &self.objects {
+            if !before.contains_key(name) {
+                observe((name, None, Some(&new.value)));
+            }
+        }
     }
 }
 
@@ -241,6 +270,28 @@ mod tests {
         }
         assert_eq!(store.within("a", "").count(), 1);
         assert_eq!(store.within("a", "y").count(), 0);
+    }
+
+    #[test]
+    fn a_new_list_observes_what_differs_with_both_values() {
+        let mut store = Store::default();
+        for (name, value) in [("gone", 1), ("kept", 2), ("changed", 3)] {
+            store.put(object(name, 1, value));
+        }
+        store.apply(Event::Init);
+        for (name, value) in [("kept", 2), ("changed", 4), ("new", 5)] {
+            store.apply(Event::InitApply(object(name, 2, value)));
+        }
+        let mut seen = Vec::new();
+        store.apply_observed(Event::InitDone, |(name, old, new)| {
+            seen.push((name.name.clone(), old.copied(), new.copied()));
+        });
+        let expected = [
+            ("changed", Some(3), Some(4)),
+            ("gone", Some(1), None),
+            ("new", None, Some(5)),
+        ];
+        assert_eq!(seen, expected.map(|(name, old, new)| (name.to_owned(), old, new)));
     }
 
     proptest! {

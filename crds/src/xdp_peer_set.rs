@@ -13,7 +13,7 @@ use crate::{cel, limits, schema};
 pub const PEER_SET_LABEL: &str = "xdp-operator.io/peer-set";
 
 /// A slice of the addresses of the pods that sources of policies select: one set for each distinct selection
-/// in the cluster, whoever means it. The operator writes it for the agents, so that no agent watches the pods
+/// in the cluster. The operator writes it for the agents, so that no agent watches the pods
 /// of other nodes. It is in the namespace of the operator, which no user of the cluster needs to read: its
 /// addresses are those of pods in any namespace.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use xdp_client::{process::LogFormat, serve::ListenArgs};
 use xdp_crds::policy::MarkMask;
 
-use crate::{install, run, uninstall};
+use crate::{install, reconcile::PeerLimits, run, uninstall};
 
 /// The operator of xdp-operator: resolves selectors in `XdpPolicy` objects to addresses for the agents, and
 /// aggregates the reports of the agents into the status of each policy.
@@ -50,7 +50,7 @@ enum Command {
 struct Run {
     #[command(flatten)]
     listen: ListenArgs,
-    /// Namespace of the Lease for the leader election.
+    /// Namespace of the Lease for the leader election, and of the address sets. The agents must be in it.
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
     lease_namespace: String,
     /// Identity of this replica in the Lease. It must be unique.
@@ -60,6 +60,13 @@ struct Run {
     /// agents must have the same mask.
     #[arg(long, value_name = "MASK", default_value_t)]
     allowed_mark_mask: MarkMask,
+    /// Distinct selections of pods that the policies of one namespace may have in `from`. Each has a set of
+    /// addresses in the cluster, which policies share. A policy beyond is refused (`LimitExceeded`).
+    #[arg(long, value_name = "NUMBER", default_value_t = 256)]
+    max_peer_sets_per_namespace: usize,
+    /// Addresses that the sets of one namespace may have, when a policy is accepted.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
+    max_peer_addresses_per_namespace: usize,
     /// Namespace of the agents. Unused: the operator and the agents communicate through the API server.
     #[arg(long, value_name = "NAMESPACE", hide = true)]
     agent_namespace: Option<String>,
@@ -87,7 +94,8 @@ impl Args {
                 .write_all(install::yaml().as_bytes())
                 .context("cannot write to standard output");
         }
-        // One thread suffices: most of the time, the operator waits for the API server.
+        // One thread suffices: most of the time, the operator waits for the API server. The election has one
+        // of its own.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -103,9 +111,13 @@ impl Command {
             Self::Run(run) => {
                 let options = run::Options {
                     listen: run.listen,
-                    lease_namespace: run.lease_namespace,
+                    namespace: run.lease_namespace,
                     identity: run.identity,
                     marks: run.allowed_mark_mask,
+                    limits: PeerLimits {
+                        sets: run.max_peer_sets_per_namespace,
+                        addresses: run.max_peer_addresses_per_namespace,
+                    },
                 };
                 Box::pin(run::run(options)).await
             }

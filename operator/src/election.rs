@@ -17,10 +17,12 @@
 mod lease;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 use std::time::{Duration, Instant};
 
 pub use lease::{Candidate, LostLeadership};
+pub use thread::Campaign;
 
 /// The duration of the Lease: others acquire it if its holder has not renewed it for this long.
 pub const LEASE: Duration = Duration::from_secs(15);

@@ -2,28 +2,29 @@
 //! report into one status per policy.
 //!
 //! ```text
-//! watches ─▶ store ─┬─▶ peers  ─▶ [Step]        ─▶ XdpPeerSets
-//!                   ├─▶ status ─▶ [StatusWrite] ─▶ XdpPolicy status
-//!                   └─▶ events ─▶ [EventDraft]  ─▶ Events
-//!  IO       pure         pure                       IO, by the leader only
+//! watches ─▶ store ─▶ reconcile ─┬─▶ peers  ─▶ slices of XdpPeerSets
+//!                                ├─▶ status ─▶ XdpPolicy status
+//!                                └─▶ events ─▶ Events
+//!  IO        pure      pure          pure        IO, by the leader only
 //! ```
 //!
-//! One level-triggered loop: each change makes a reconcile due, and a reconcile compares the whole [`store`]
-//! with what should exist. The operator remembers nothing that it could not read again, except when it may
-//! retry a write.
+//! What has to be written follows each change of the [`store`], and costs what the change concerns. All of it
+//! can be built again from what the API server has: after a restart, only what differs is written.
+//!
+//! The election, and the answers to probes and scrapes, run on threads of their own, and wait for nothing
+//! else.
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod args;
-pub mod debounce;
 pub mod election;
 pub mod events;
 pub mod install;
 pub mod metrics;
 pub mod peers;
+pub mod queue;
 pub mod reconcile;
 pub mod run;
-pub mod select;
 pub mod status;
 pub mod store;
 pub mod uninstall;

@@ -14,13 +14,12 @@ use xdp_client::metrics::{Format, RESULTS, encode, result};
 
 use crate::reconcile::Snapshot;
 
-/// Upper bounds in seconds. A reconcile without writes takes milliseconds, one with writes waits for the API
-/// server.
+/// Upper bounds in seconds. A write waits for the API server.
 const BUCKETS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// The parts of a reconcile.
+/// The kinds of writes.
 pub const CONTROLLERS: [&str; 3] = ["peers", "status", "events"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,6 +57,7 @@ pub struct Metrics {
     durations: Family<Controller, Histogram>,
     leader: Gauge,
     policies: Family<Policies, Gauge>,
+    peer_sets: Gauge,
     peer_addresses: Gauge,
     status_writes: Family<Written, Counter>,
 }
@@ -70,6 +70,7 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             leader: Gauge::default(),
             policies: Family::default(),
+            peer_sets: Gauge::default(),
             peer_addresses: Gauge::default(),
             status_writes: Family::default(),
         };
@@ -80,7 +81,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Records a part of a reconcile.
+    /// Records a write.
     pub fn reconciled(&self, controller: &'static str, took: Duration, success: bool) {
         let result = result(success);
         self.reconciles
@@ -118,6 +119,7 @@ impl Metrics {
                     .set(count.copied().unwrap_or_default());
             }
         }
+        self.peer_sets.set(snapshot.peer_sets as i64);
         self.peer_addresses.set(snapshot.peer_addresses as i64);
     }
 
@@ -130,12 +132,12 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "reconciles",
-            "Reconciles, by controller and result",
+            "Writes to the API server, by controller and result",
             self.reconciles.clone(),
         );
         registry.register(
             "reconcile_duration_seconds",
-            "Duration of a reconcile, including its writes",
+            "Duration of a write to the API server",
             self.durations.clone(),
         );
         registry.register("leader", "Whether this process leads", self.leader.clone());
@@ -143,6 +145,11 @@ impl Metrics {
             "policies",
             "Policies, by the status of their conditions; 0 if this process does not lead",
             self.policies.clone(),
+        );
+        registry.register(
+            "peer_sets",
+            "Distinct selections of pods in `from`, each with a set of addresses; 0 if this process does not lead",
+            self.peer_sets.clone(),
         );
         registry.register(
             "peer_addresses",

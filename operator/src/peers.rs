@@ -1,207 +1,287 @@
-//! Slices of the addresses that peers with selectors mean: compares the stored slices with the wanted ones.
+//! The address sets: one for each distinct selection of pods that a policy's `from` names, kept up to date by
+//! the changes of pods and namespaces, and compared with the stored slices.
 
-mod names;
-mod slices;
-#[cfg(test)]
-mod tests;
-mod written;
+mod members;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
-pub use names::base;
-pub use slices::{LARGEST, reslice};
+pub use members::{LARGEST, Members};
 use xdp_client::object::ObjectName;
-use xdp_crds::{PeerSelector, XdpPeerSetSpec};
-
-use crate::{
-    select,
-    store::{ClusterState, PolicyObject, SliceOwner, StoredSlice},
+use xdp_crds::{
+    XdpPeerSetSpec,
+    limits::SELECTION_TEXT,
+    policy::{PodSelection, SetId},
 };
+
+use crate::store::{ClusterState, CompiledSelection, LabelSet, PodFacts, StoredSlice};
+
+/// One write of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Creates or updates a slice.
+    Write(Box<Slice>),
+    /// Deletes an object.
+    Delete(ObjectName),
+}
 
 /// A slice to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// The name of the object.
     pub name: ObjectName,
-    /// The policy that owns the slice.
-    pub owner: SliceOwner,
+    /// The set.
+    pub set: SetId,
     /// The content.
     pub spec: XdpPeerSetSpec,
 }
 
-/// One write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Creates or updates a slice.
-    Write(Box<Slice>),
-    /// Deletes a slice.
-    Delete(ObjectName),
+/// All address sets, by identity.
+#[derive(Debug, Default)]
+pub struct PeerSets {
+    sets: BTreeMap<SetId, PeerSet>,
 }
 
-/// The writes for one peer. If a step fails, the later steps must wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
-    /// The namespace, and the prefix of the names of the peer's slices.
-    pub peer: ObjectName,
-    /// The steps, in order.
-    pub steps: Vec<Step>,
+#[derive(Debug)]
+struct PeerSet {
+    /// The selection for people.
+    text: String,
+    selection: CompiledSelection,
+    /// The number of policies that name the selection, by namespace.
+    users: BTreeMap<String, usize>,
+    members: Members,
 }
 
-/// All writes of slices.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// One chain for each peer whose slices differ.
-    pub chains: Vec<Chain>,
-    /// The number of addresses in all slices.
-    pub addresses: usize,
-}
+impl PeerSets {
+    /// Adds a policy of `namespace` to the users of a set. Creates the set for its first user, from the pods
+    /// and the stored slices.
+    pub fn acquire(
+        &mut self,
+        selection: &PodSelection,
+        id: &SetId,
+        namespace: &str,
+        cluster: &mut ClusterState,
+    ) {
+        let set = self.sets.entry(id.clone()).or_insert_with(|| {
+            let compiled = cluster.labels.selection(selection);
+            let addresses = selected(cluster, &compiled);
+            let stored = stored(cluster, id);
+            let stored = stored.iter().filter_map(|(number, (_, slice))| {
+                Some((*number, slice.spec.as_ref()?.addresses.as_slice()))
+            });
+            PeerSet {
+                text: shortened(&selection.to_string()),
+                members: Members::new(addresses, stored),
+                selection: compiled,
+                users: BTreeMap::new(),
+            }
+        });
+        *set.users.entry(namespace.to_owned()).or_default() += 1;
+    }
 
-/// Compares the stored slices with those that the policies and pods require.
-///
-/// Without any agent's report, no agent reads slices, so no slices are required.
-pub fn plan(cluster: &ClusterState) -> Plan {
-    let mut plan = Plan::default();
-    let mut wanted = BTreeSet::new();
-    if !cluster.node_states.is_empty() {
-        for (name, policy) in cluster.policies.iter().filter(|(_, policy)| !policy.deleting) {
-            for_policy(cluster, name, policy, &mut plan, &mut wanted);
+    /// Removes a policy of `namespace` from the users of a set. With its last user, the set is gone.
+    pub fn release(&mut self, id: &SetId, namespace: &str) {
+        let Some(set) = self.sets.get_mut(id) else {
+            return;
+        };
+        if let Some(count) = set.users.get_mut(namespace) {
+            *count -= 1;
+            if *count == 0 {
+                set.users.remove(namespace);
+            }
+        }
+        if set.users.is_empty() {
+            self.sets.remove(id);
         }
     }
-    let unneeded = cluster
-        .peer_sets
-        .iter()
-        .filter(|(name, set)| !wanted.contains(*name) && may_delete(cluster, name, set));
-    plan.chains.extend(unneeded.map(|(name, _)| Chain {
-        peer: name.clone(),
-        steps: vec![Step::Delete(name.clone())],
-    }));
-    plan
+
+    /// Follows a pod of a namespace with these labels. Returns the sets that may have changed.
+    pub fn pod_changed(
+        &mut self,
+        (namespace, labels): (&str, &LabelSet),
+        before: Option<&PodFacts>,
+        after: Option<&PodFacts>,
+    ) -> Vec<SetId> {
+        let sets = self.sets.iter_mut();
+        let of_namespace = sets.filter(|(_, set)| set.selection.includes_namespace(namespace, labels));
+        let changed = of_namespace.filter_map(|(id, set)| {
+            let included = |pod: &&PodFacts| set.selection.includes_pod(&pod.labels);
+            let (before, after) = (before.filter(included), after.filter(included));
+            let addresses = |pod: Option<&PodFacts>| pod.map(|pod| pod.addresses.clone()).unwrap_or_default();
+            let (before, after) = (addresses(before), addresses(after));
+            (before != after).then(|| {
+                // First what is added: an address that stays does not change its slice.
+                after.iter().for_each(|address| set.members.insert(*address));
+                before.iter().for_each(|address| set.members.remove(address));
+                id.clone()
+            })
+        });
+        changed.collect()
+    }
+
+    /// Follows the labels of a namespace, which has these pods. Returns the sets that may have changed.
+    pub fn namespace_changed<'a>(
+        &mut self,
+        namespace: &str,
+        before: &LabelSet,
+        after: &LabelSet,
+        pods: impl Iterator<Item = &'a PodFacts> + Clone,
+    ) -> Vec<SetId> {
+        let mut changed = Vec::new();
+        for (id, set) in &mut self.sets {
+            let was = set.selection.includes_namespace(namespace, before);
+            let is = set.selection.includes_namespace(namespace, after);
+            if was == is {
+                continue;
+            }
+            let included = pods.clone().filter(|pod| set.selection.includes_pod(&pod.labels));
+            for address in included.flat_map(|pod| pod.addresses.iter()) {
+                if is {
+                    set.members.insert(*address);
+                } else {
+                    set.members.remove(address);
+                }
+            }
+            changed.push(id.clone());
+        }
+        changed
+    }
+
+    /// Follows a stored object. Returns the set it belongs to; `None` if it belongs to no set.
+    pub fn stored_changed(&mut self, name: &ObjectName) -> Option<SetId> {
+        let (id, number) = parse_name(&name.name)?;
+        let id = SetId::parse(id)?;
+        self.sets.get_mut(&id)?.members.mark(number);
+        Some(id)
+    }
+
+    /// Returns the next write of a set, and whether it is the last one. `None` if what is stored is what the
+    /// set has. Without any agent's report, no agent reads slices, so there must be none.
+    ///
+    /// The writes are ordered so that each address is always in a valid slice: slice 0, which has the number
+    /// of slices, is written after the others, and before surplus slices are deleted.
+    pub fn next_step(&mut self, id: &SetId, cluster: &ClusterState) -> Option<(Step, bool)> {
+        let stored = stored(cluster, id);
+        let needed = !cluster.node_states.is_empty();
+        let set = self.sets.get_mut(id).filter(|_| needed);
+        let count = set.as_ref().map_or(0, |set| set.members.count());
+        let mut surplus = stored.range(count..).rev().map(|(_, (name, _))| (*name).clone());
+        if let Some(set) = set {
+            while let Some(number) = set.members.next_dirty() {
+                let spec = set.slice(number);
+                let is_stored = stored.get(&number).is_some_and(|(_, slice)| {
+                    slice.spec.as_ref() == Some(&spec) && slice.set.as_deref() == Some(id.as_str())
+                });
+                if !is_stored {
+                    let name = ObjectName::new(&cluster.namespace, name_of(id, number));
+                    let slice = Slice {
+                        name,
+                        set: id.clone(),
+                        spec,
+                    };
+                    let is_last = set.members.only_dirty(number) && surplus.next().is_none();
+                    return Some((Step::Write(Box::new(slice)), is_last));
+                }
+                set.members.is_stored(number);
+            }
+        }
+        let first = surplus.next()?;
+        let is_last = surplus.next().is_none();
+        Some((Step::Delete(first), is_last))
+    }
+
+    /// Returns the namespaces of the policies that use a set.
+    pub fn users(&self, id: &SetId) -> impl Iterator<Item = &str> {
+        let set = self.sets.get(id);
+        set.into_iter()
+            .flat_map(|set| set.users.keys().map(String::as_str))
+    }
+
+    /// Returns the number of addresses of a set.
+    pub fn len_of(&self, id: &SetId) -> usize {
+        self.sets.get(id).map_or(0, |set| set.members.len())
+    }
+
+    /// Returns the identities of all sets.
+    pub fn ids(&self) -> impl Iterator<Item = &SetId> {
+        self.sets.keys()
+    }
+
+    /// Returns the number of sets, and of the addresses in them.
+    pub fn size(&self) -> (usize, usize) {
+        let addresses = self.sets.values().map(|set| set.members.len()).sum();
+        (self.sets.len(), addresses)
+    }
 }
 
-fn for_policy(
-    cluster: &ClusterState,
-    name: &ObjectName,
-    policy: &PolicyObject,
-    plan: &mut Plan,
-    wanted: &mut BTreeSet<ObjectName>,
-) {
-    let owner = SliceOwner {
-        name: name.name.clone(),
-        uid: policy.uid.clone(),
-    };
-    let peers = match &policy.content {
-        Ok(content) => written::peers(content),
-        Err(_) => written::stored(cluster, name),
-    };
-    for peer in &peers {
-        let base = base(&name.name, &peer.written);
-        let present = stored(cluster, &name.namespace, &base);
-        let addresses = select::addresses(cluster, &name.namespace, peer);
-        plan.addresses += addresses.len();
-        let slices = slices(
-            name,
-            &owner,
-            &peer.written,
-            &base,
-            reslice(&addresses_of(&present), &addresses),
-        );
-        wanted.extend(slices.iter().map(|slice| slice.name.clone()));
-        let steps = steps(&present, slices);
-        if !steps.is_empty() {
-            // The last step of the chain deletes surplus slices. They are not garbage.
-            wanted.extend(present.values().map(|(name, _)| (*name).clone()));
-            let peer = ObjectName::new(&name.namespace, base);
-            plan.chains.push(Chain { peer, steps });
+impl PeerSet {
+    fn slice(&self, number: u32) -> XdpPeerSetSpec {
+        XdpPeerSetSpec {
+            selection: self.text.clone(),
+            slice: number,
+            // Only slice 0 has the number of slices. Otherwise each slice would change with that number.
+            slices: if number == 0 {
+                self.members.count()
+            } else {
+                number + 1
+            },
+            addresses: self.members.slice(number),
         }
     }
+}
+
+/// Returns the addresses of the pods that a selection includes, one entry for each pod.
+fn selected(cluster: &ClusterState, selection: &CompiledSelection) -> Vec<IpAddr> {
+    let pods: Box<dyn Iterator<Item = (&ObjectName, &PodFacts)>> = match selection.named_namespace() {
+        Some(namespace) => Box::new(cluster.pods.within(namespace, "")),
+        None => Box::new(cluster.pods.iter()),
+    };
+    let mut found = Vec::new();
+    // Pods are ordered by namespace.
+    let mut last: Option<(&str, bool)> = None;
+    for (name, pod) in pods {
+        let included = match last {
+            Some((namespace, included)) if namespace == name.namespace => included,
+            _ => selection.includes_namespace(&name.namespace, &cluster.namespace_labels(&name.namespace)),
+        };
+        last = Some((&name.namespace, included));
+        if included && selection.includes_pod(&pod.labels) {
+            found.extend_from_slice(&pod.addresses);
+        }
+    }
+    found
 }
 
 type Stored<'a> = BTreeMap<u32, (&'a ObjectName, &'a StoredSlice)>;
 
-fn stored<'a>(cluster: &'a ClusterState, namespace: &'a str, base: &str) -> Stored<'a> {
-    let prefix = format!("{base}-");
+/// Returns the stored slices of a set.
+fn stored<'a>(cluster: &'a ClusterState, id: &SetId) -> Stored<'a> {
     cluster
         .peer_sets
-        .within(namespace, &prefix)
-        .take_while(|(name, _)| name.name.starts_with(&prefix))
-        .filter_map(|(name, set)| {
-            let number: u32 = name.name[prefix.len()..].parse().ok()?;
-            // The operator does not write names such as `-07`.
-            (name.name == names::slice(base, number)).then_some((number, (name, set)))
+        .within(&cluster.namespace, id.as_str())
+        .take_while(|(name, _)| name.name.starts_with(id.as_str()))
+        .filter_map(|(name, slice)| {
+            let (set, number) = parse_name(&name.name)?;
+            (set == id.as_str()).then_some((number, (name, slice)))
         })
         .collect()
 }
 
-fn addresses_of<'a>(present: &Stored<'a>) -> BTreeMap<u32, &'a [IpAddr]> {
-    present
-        .iter()
-        .filter_map(|(number, (_, set))| Some((*number, set.spec.as_ref()?.addresses.as_slice())))
-        .collect()
+/// Returns the name of a slice.
+fn name_of(id: &SetId, number: u32) -> String {
+    format!("{id}-{number}")
 }
 
-fn slices(
-    policy: &ObjectName,
-    owner: &SliceOwner,
-    peer: &PeerSelector,
-    base: &str,
-    addresses: Vec<Vec<IpAddr>>,
-) -> Vec<Slice> {
-    let count = addresses.len() as u32;
-    let numbered = (0..).zip(addresses);
-    numbered
-        .map(|(slice, addresses)| Slice {
-            name: ObjectName::new(&policy.namespace, names::slice(base, slice)),
-            owner: owner.clone(),
-            spec: XdpPeerSetSpec {
-                policy: policy.name.clone(),
-                peer: peer.clone(),
-                slice,
-                // Only slice 0 has the number of slices. Otherwise each slice would change with that number.
-                slices: if slice == 0 { count } else { slice + 1 },
-                addresses,
-            },
-        })
-        .collect()
+/// Returns the identity and the number in the name of a slice. The operator does not write names such as
+/// `…-07`.
+fn parse_name(name: &str) -> Option<(&str, u32)> {
+    let (set, digits) = name.rsplit_once('-')?;
+    let number: u32 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some((set, number))
 }
 
-/// Orders the writes so that each address is always in a valid slice: slice 0, which has the number of
-/// slices, is written after the others, and before surplus slices are deleted.
-fn steps(present: &Stored<'_>, slices: Vec<Slice>) -> Vec<Step> {
-    let count = slices.len() as u32;
-    let mut changed: Vec<_> = slices
-        .into_iter()
-        .filter(|slice| {
-            !present
-                .get(&slice.spec.slice)
-                .is_some_and(|(_, set)| is_same(set, slice))
-        })
-        .map(|slice| Step::Write(Box::new(slice)))
-        .collect();
-    if matches!(changed.first(), Some(Step::Write(slice)) if slice.spec.slice == 0) {
-        changed.rotate_left(1);
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SELECTION_TEXT - 1) {
+        Some((end, _)) if end < text.len() - 1 => format!("{}…", &text[..end]),
+        _ => text.to_owned(),
     }
-    let surplus = present.range(count..).rev();
-    changed.extend(surplus.map(|(_, (name, _))| Step::Delete((*name).clone())));
-    changed
-}
-
-fn is_same(set: &StoredSlice, slice: &Slice) -> bool {
-    set.spec.as_ref() == Some(&slice.spec) && set.owner.as_ref() == Some(&slice.owner)
-}
-
-/// Returns whether the operator has to delete an unneeded slice. Garbage collection deletes the slices of a
-/// deleted policy. The slices of a refused policy stay, because agents keep its last valid version
-/// programmed.
-fn may_delete(cluster: &ClusterState, name: &ObjectName, set: &StoredSlice) -> bool {
-    let Some(owner) = &set.owner else {
-        return true;
-    };
-    let policy = cluster
-        .policies
-        .get(&ObjectName::new(&name.namespace, &owner.name));
-    let unused = cluster.node_states.is_empty();
-    policy.is_some_and(|policy| !policy.deleting && (policy.content.is_ok() || unused))
 }

@@ -1,4 +1,4 @@
-//! `xdp-operator run`: the reconcile loop.
+//! `xdp-operator run`: the loop.
 
 mod execute;
 
@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use execute::Executor;
-use futures::FutureExt as _;
+use execute::{Executor, Finished};
+use futures::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, watch},
     time,
@@ -25,21 +25,19 @@ use xdp_client::{
 use xdp_crds::policy::MarkMask;
 
 use crate::{
-    debounce::Debounce,
-    election::{Candidate, LostLeadership},
+    election::{Campaign, LostLeadership},
     metrics::Metrics,
+    reconcile::{PeerLimits, Reconciler},
     store::{ClusterState, StoreEvent},
     watch as watches,
 };
 
-/// Events that wait while a reconcile writes. When there are more, the watches wait.
+/// Events that wait for the loop. When there are more, the watches wait.
 const WAITING: usize = 1024;
+/// Events that are applied before requests are started and answers are read.
+const AT_ONCE: usize = 256;
 /// Without an event, the loop runs this often.
 const IDLE: Duration = Duration::from_secs(15);
-/// A rollout changes many objects within moments. They become one reconcile.
-const QUIET: Duration = Duration::from_millis(100);
-/// A reconcile starts after this time even if changes do not pause.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// A loop that has not run for this long hangs: each wait in it is shorter.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
@@ -48,55 +46,57 @@ const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 pub struct Options {
     /// Where to serve probes and metrics.
     pub listen: ListenArgs,
-    /// Namespace of the Lease.
-    pub lease_namespace: String,
+    /// Namespace of the Lease and of the address sets.
+    pub namespace: String,
     /// Identity in the Lease.
     pub identity: String,
     /// The bits that the marks of rules may have.
     pub marks: MarkMask,
+    /// What the policies of one namespace may use.
+    pub limits: PeerLimits,
 }
 
 /// Runs until SIGTERM or SIGINT, or until another process holds the Lease.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let client = connect().await?;
     let health = Arc::new(Health::new(LONGEST_SILENCE, "the first lists"));
     let metrics = Arc::new(Metrics::default());
-    serve(&options.listen, &health, &metrics)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         identity = options.identity,
         "starting"
     );
-    let mut candidate = Candidate::new(client.clone(), &options.lease_namespace, &options.identity);
-    let (leads, leading) = watch::channel(false);
+    serve(&options.listen, &health, &metrics)?;
+    let client = connect().await?;
+    let mut campaign = Campaign::start(options.namespace.clone(), options.identity.clone())?;
     let (sender, events) = mpsc::channel(WAITING);
+    let cluster = ClusterState {
+        namespace: options.namespace.clone(),
+        marks: options.marks,
+        ..ClusterState::default()
+    };
     let mut reconciler = ReconcileLoop {
-        cluster: ClusterState {
-            marks: options.marks,
-            ..ClusterState::default()
-        },
-        debounce: Debounce::new(QUIET, LONGEST_WAIT),
-        next: None,
+        reconciler: Reconciler::new(cluster, options.limits),
         events,
-        leading,
-        health: Arc::clone(&health),
+        leading: campaign.leading.clone(),
+        health,
         executor: Executor::new(client.clone(), Arc::clone(&metrics), &options.identity),
-        metrics: Arc::clone(&metrics),
+        metrics,
     };
     let ended = tokio::select! {
-        lost = candidate.campaign(&leads) => Ended::LostLeadership(lost),
+        lost = campaign.lost() => Ended::Election(lost),
         () = shutdown_signal() => Ended::Shutdown,
         () = reconciler.run() => Ended::TaskExited,
-        () = watches::all(client, sender) => Ended::TaskExited,
+        () = watches::all(client, &options.namespace, sender) => Ended::TaskExited,
     };
     // All writes in progress are cancelled by now: this process does not write while another one may lead.
     match ended {
         Ended::Shutdown => {
             info!("shutting down");
-            candidate.release().await;
+            campaign.release();
             Ok(())
         }
-        Ended::LostLeadership(lost) => {
+        Ended::Election(lost) => {
+            let lost = lost?;
             error!(holder = lost.holder, "lost the lease");
             Err(lost.into())
         }
@@ -125,15 +125,12 @@ fn serve(listen: &ListenArgs, health: &Arc<Health>, metrics: &Arc<Metrics>) -> a
 
 enum Ended {
     Shutdown,
-    LostLeadership(LostLeadership),
+    Election(anyhow::Result<LostLeadership>),
     TaskExited,
 }
 
 struct ReconcileLoop {
-    cluster: ClusterState,
-    debounce: Debounce,
-    /// When the next reconcile is due even if nothing changes.
-    next: Option<Instant>,
+    reconciler: Reconciler,
     events: mpsc::Receiver<StoreEvent>,
     leading: watch::Receiver<bool>,
     health: Arc<Health>,
@@ -144,14 +141,17 @@ struct ReconcileLoop {
 impl ReconcileLoop {
     /// Runs the loop. Returns only if the watches have ended.
     async fn run(&mut self) {
+        let mut requests = FuturesUnordered::<LocalBoxFuture<'static, Finished>>::new();
         loop {
             self.health.beat();
-            let now = Instant::now();
-            if self.due().is_some_and(|due| due <= now) {
-                self.reconcile().await;
-                continue;
+            if *self.leading.borrow() {
+                while let Some(request) = self.executor.start(&mut self.reconciler) {
+                    requests.push(request);
+                }
+                self.metrics.set_snapshot(&self.reconciler.snapshot());
             }
-            let wake = self.due().unwrap_or(now + IDLE).min(now + IDLE);
+            let now = Instant::now();
+            let wake = self.reconciler.due().unwrap_or(now + IDLE).min(now + IDLE);
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => self.apply(event),
@@ -161,60 +161,38 @@ impl ReconcileLoop {
                     if changed.is_err() {
                         return;
                     }
+                    // A former leader must not write.
+                    requests.clear();
                     self.leadership_changed();
                 }
-                () = time::sleep_until(wake.into()) => {}
+                Some(finished) = requests.next(), if !requests.is_empty() => {
+                    self.executor.finish(&mut self.reconciler, finished);
+                }
+                () = time::sleep_until(wake.into()) => self.reconciler.prune(now),
             }
         }
     }
-
     fn leadership_changed(&mut self) {
         let leads = *self.leading.borrow_and_update();
         self.metrics.set_leader(leads);
-        // The stored statuses show the Events that another leader has created meanwhile.
-        self.executor.reset();
-        self.debounce.touch(Instant::now());
+        self.reconciler.set_leading(leads, Instant::now());
     }
 
-    /// Applies an event, and all events that wait.
+    /// Applies an event, and others that wait.
     fn apply(&mut self, first: StoreEvent) {
-        let mut changed = self.cluster.apply(first);
-        while let Some(Some(event)) = self.events.recv().now_or_never() {
-            changed |= self.cluster.apply(event);
+        let now = Instant::now();
+        self.reconciler.apply(first, now);
+        for _ in 1..AT_ONCE {
+            match self.events.try_recv() {
+                Ok(event) => self.reconciler.apply(event, now),
+                Err(_) => break,
+            }
         }
-        if changed {
-            self.debounce.touch(Instant::now());
-        }
-        match self.cluster.missing().as_slice() {
+        match self.reconciler.cluster().missing().as_slice() {
             [] => self.health.set_ready(),
             missing => self
                 .health
                 .set_waiting_for(format!("the first lists of {}", missing.join(", "))),
-        }
-    }
-
-    /// Returns when a reconcile is due. Only a leader reconciles, and only with complete lists.
-    fn due(&self) -> Option<Instant> {
-        if !*self.leading.borrow() || !self.cluster.is_complete() {
-            return None;
-        }
-        [self.debounce.due(), self.next].into_iter().flatten().min()
-    }
-
-    async fn reconcile(&mut self) {
-        self.debounce.reset();
-        self.next = None;
-        let mut leading = self.leading.clone();
-        let lost_leadership = leading.wait_for(|leads| !leads).map(drop);
-        tokio::select! {
-            biased;
-            () = lost_leadership => {}
-            outcome = self.executor.reconcile(&mut self.cluster, &self.health) => {
-                self.next = outcome.next;
-                if outcome.changed {
-                    self.debounce.touch(Instant::now());
-                }
-            }
         }
     }
 }

@@ -1,21 +1,25 @@
 //! What the operator knows of the cluster: only what its decisions need, kept up to date by watches.
 
+mod labels;
 mod objects;
+mod slim;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+pub use labels::{CompiledSelection, CompiledSelector, LabelPool, LabelSet};
 pub use objects::{
-    NodeInfo, PolicyObject, Refusal, ReportedState, SliceOwner, StoredSlice, namespace, node, node_state,
+    NodeInfo, PodFacts, PolicyObject, Refusal, ReportedState, StoredSlice, namespace, node, node_state,
     peer_set, pod, policy,
 };
+pub use slim::SlimPod;
 use xdp_client::{
     Store,
     object::{ObjectName, Versioned},
     watch::Event,
 };
-use xdp_crds::{pod::Pod, policy::MarkMask};
+use xdp_crds::{PolicyState, pod::Pod, policy::MarkMask};
 
 /// An event of one of the watches.
 #[derive(Clone, Debug)]
@@ -49,15 +53,38 @@ impl StoreEvent {
     }
 }
 
+/// What a change of an object concerns.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A policy.
+    Policy(ObjectName),
+    /// A pod that can receive packets: before and after.
+    Pod(ObjectName, Option<PodFacts>, Option<PodFacts>),
+    /// A namespace, and its labels before.
+    Namespace(String, LabelSet),
+    /// A node.
+    Node(String),
+    /// The report about policies with these uids, of a node.
+    Reports(String, Vec<String>),
+    /// The whole report of a node: there was none before, there is none now, or it is of another boot.
+    WholeReport(String),
+    /// A stored slice.
+    PeerSet(ObjectName),
+}
+
 /// All objects of the cluster that the operator needs.
 #[derive(Debug, Default)]
 pub struct ClusterState {
+    /// The namespace of the operator, where the slices are.
+    pub namespace: String,
+    /// All labels of pods and namespaces.
+    pub labels: LabelPool,
     /// Policies, valid or not.
     pub policies: Store<PolicyObject>,
-    /// Pods of all namespaces.
-    pub pods: Store<Pod>,
+    /// Pods of all namespaces that can receive packets.
+    pub pods: Store<PodFacts>,
     /// Labels of namespaces.
-    pub namespaces: Store<BTreeMap<String, String>>,
+    pub namespaces: Store<LabelSet>,
     /// Nodes.
     pub nodes: Store<NodeInfo>,
     /// The states that agents report, by the name of the node.
@@ -87,6 +114,40 @@ impl<'a> From<Option<&'a ReportedState>> for AgentReport<'a> {
     }
 }
 
+/// Returns what differs between two reports of a node.
+fn report_change(node: &str, before: Option<&ReportedState>, after: Option<&ReportedState>) -> Change {
+    let content = |state: Option<&ReportedState>| state.and_then(|state| state.0.as_ref().ok()).cloned();
+    let (Some(before), Some(after)) = (content(before), content(after)) else {
+        return Change::WholeReport(node.to_owned());
+    };
+    if before.boot_id != after.boot_id {
+        return Change::WholeReport(node.to_owned());
+    }
+    let differs = |of: &[PolicyState], other: &[PolicyState]| -> Vec<String> {
+        let differing = of.iter().filter(|report| !other.contains(report));
+        differing.map(|report| report.uid.clone()).collect()
+    };
+    let mut uids = differs(&before.policies, &after.policies);
+    uids.extend(differs(&after.policies, &before.policies));
+    Change::Reports(node.to_owned(), uids)
+}
+
+/// Converts the object of an event.
+fn map<A, B>(event: Event<Versioned<A>>, mut convert: impl FnMut(A) -> Option<B>) -> Event<Versioned<B>> {
+    let mut object = |object: Versioned<A>| Versioned {
+        name: object.name,
+        version: object.version,
+        value: object.value.and_then(&mut convert),
+    };
+    match event {
+        Event::Apply(applied) => Event::Apply(object(applied)),
+        Event::Delete(deleted) => Event::Delete(object(deleted)),
+        Event::Init => Event::Init,
+        Event::InitApply(listed) => Event::InitApply(object(listed)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
 fn checked(mut event: Event<Versioned<PolicyObject>>, marks: MarkMask) -> Event<Versioned<PolicyObject>> {
     if let Event::Apply(policy) | Event::InitApply(policy) = &mut event
         && let Some(policy) = &mut policy.value
@@ -110,16 +171,57 @@ impl ClusterState {
         }
     }
 
-    /// Applies an event. Returns whether anything has changed.
-    pub fn apply(&mut self, event: StoreEvent) -> bool {
+    /// Applies an event. Returns what has changed.
+    pub fn apply(&mut self, event: StoreEvent) -> Vec<Change> {
+        let mut changes = Vec::new();
         match event {
-            StoreEvent::Policy(event) => self.policies.apply(checked(event, self.marks)),
-            StoreEvent::Pod(event) => self.pods.apply(event),
-            StoreEvent::Namespace(event) => self.namespaces.apply(event),
-            StoreEvent::Node(event) => self.nodes.apply(event),
-            StoreEvent::NodeState(event) => self.node_states.apply(event),
-            StoreEvent::PeerSet(event) => self.peer_sets.apply(event),
+            StoreEvent::Policy(event) => {
+                let event = checked(event, self.marks);
+                self.policies
+                    .apply_observed(event, |(name, ..)| changes.push(Change::Policy(name.clone())));
+            }
+            StoreEvent::Pod(event) => {
+                let event = map(event, |pod| PodFacts::new(&pod, &mut self.labels));
+                self.pods.apply_observed(event, |(name, before, after)| {
+                    changes.push(Change::Pod(name.clone(), before.cloned(), after.cloned()));
+                });
+            }
+            StoreEvent::Namespace(event) => {
+                let event = map(event, |labels| Some(self.labels.labels(&labels)));
+                self.namespaces.apply_observed(event, |(name, before, _)| {
+                    changes.push(Change::Namespace(
+                        name.name.clone(),
+                        before.cloned().unwrap_or_default(),
+                    ));
+                });
+            }
+            StoreEvent::Node(event) => self
+                .nodes
+                .apply_observed(event, |(name, ..)| changes.push(Change::Node(name.name.clone()))),
+            StoreEvent::NodeState(event) => {
+                self.node_states.apply_observed(event, |(name, before, after)| {
+                    changes.push(report_change(&name.name, before, after));
+                })
+            }
+            StoreEvent::PeerSet(event) => self
+                .peer_sets
+                .apply_observed(event, |(name, ..)| changes.push(Change::PeerSet(name.clone()))),
         }
+        changes
+    }
+
+    /// Stores a policy as the API server has answered, and calls `observe` if it changes.
+    pub fn put_policy(&mut self, mut policy: Versioned<PolicyObject>, mut observe: impl FnMut(&ObjectName)) {
+        if let Some(policy) = &mut policy.value {
+            policy.check_marks(self.marks);
+        }
+        self.policies.put_observed(policy, |(name, ..)| observe(name));
+    }
+
+    /// Returns the labels of a namespace. One that is not known yet has none.
+    pub fn namespace_labels(&self, name: &str) -> LabelSet {
+        let labels = self.namespaces.get(&ObjectName::new("", name));
+        labels.cloned().unwrap_or_default()
     }
 
     /// Returns whether each kind has been listed completely. Before that, an absent object may exist.

@@ -1,7 +1,7 @@
 //! Watches all kinds of objects for the store.
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::{Api, Client, core::PartialObjectMeta};
 use tokio::sync::mpsc::Sender;
 use tracing::{info, warn};
@@ -12,24 +12,22 @@ use xdp_client::{
 };
 use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy};
 
-use crate::store::{self, StoreEvent};
+use crate::store::{self, SlimPod, StoreEvent};
 
 type Events<'a> = futures::stream::LocalBoxStream<'a, Result<StoreEvent, WatchError>>;
 
-/// Watches all kinds. Returns only if the receiver is dropped.
-pub async fn all(client: Client, changes: Sender<StoreEvent>) {
+/// Watches all kinds. Address sets only in `namespace`, where the operator writes them. Returns only if the
+/// receiver is dropped.
+pub async fn all(client: Client, namespace: &str, changes: Sender<StoreEvent>) {
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     // Whole nodes: their status says whether they are reachable. It changes once in minutes.
     let nodes: Api<Node> = Api::all(client.clone());
-    let pods: Api<Pod> = Api::all(client.clone());
+    let pods: Api<SlimPod> = Api::all(client.clone());
     let policies = untyped::<XdpPolicy>(&client, "");
     let states = untyped::<XdpNodeState>(&client, "");
-    let sets = untyped::<XdpPeerSet>(&client, "");
+    let sets = untyped::<XdpPeerSet>(&client, namespace);
     let watches = [
-        (
-            "pods",
-            events(watch(pods, None, |pod| store::pod(&pod)), StoreEvent::Pod),
-        ),
+        ("pods", events(watch(pods, None, store::pod), StoreEvent::Pod)),
         (
             "namespaces",
             events(

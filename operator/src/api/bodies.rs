@@ -1,13 +1,10 @@
 //! Bodies of requests.
 
 use serde_json::{Value, json};
-use xdp_crds::API_VERSION;
+use xdp_crds::{API_VERSION, PEER_SET_LABEL};
 
 use super::StatusWrite;
 use crate::{MANAGER, peers::Slice};
-
-/// The longest value of a label.
-const LONGEST_LABEL: usize = 63;
 
 pub(super) fn status(write: &StatusWrite) -> Value {
     json!({
@@ -20,16 +17,7 @@ pub(super) fn status(write: &StatusWrite) -> Value {
 
 pub(super) fn slice(slice: &Slice) -> Value {
     let mut labels = json!({"app.kubernetes.io/managed-by": MANAGER});
-    if slice.owner.name.len() <= LONGEST_LABEL {
-        labels["xdp-operator.io/policy"] = json!(slice.owner.name);
-    }
-    let owner = json!({
-        "apiVersion": API_VERSION,
-        "kind": "XdpPolicy",
-        "name": slice.owner.name,
-        "uid": slice.owner.uid,
-        "controller": true,
-    });
+    labels[PEER_SET_LABEL] = json!(slice.set.as_str());
     json!({
         "apiVersion": API_VERSION,
         "kind": "XdpPeerSet",
@@ -37,7 +25,6 @@ pub(super) fn slice(slice: &Slice) -> Value {
             "name": slice.name.name,
             "namespace": slice.name.namespace,
             "labels": labels,
-            "ownerReferences": [owner],
         },
         "spec": slice.spec,
     })

@@ -1,8 +1,7 @@
 //! Creates Events.
 
-use std::{collections::BTreeMap, hash::Hasher};
+use std::collections::BTreeMap;
 
-use fnv::FnvHasher;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -12,6 +11,7 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
+use ring::digest::{SHA256, digest};
 use serde_json::json;
 use xdp_client::apply::{RequestError, answered};
 
@@ -103,12 +103,13 @@ fn event(draft: &EventDraft, namespace: &str, identity: &str, now: Timestamp) ->
 /// Returns a name that identifies the content, so that the API server refuses a second Event with the
 /// content.
 pub(super) fn name(draft: &EventDraft) -> String {
-    let mut hasher = FnvHasher::default();
-    for part in [&draft.uid, &draft.reason, &draft.topic] {
-        hasher.write(part.as_bytes());
-        hasher.write_u8(0);
-    }
+    let text = [draft.uid.as_str(), &draft.reason, &draft.topic].join("\0");
+    let hash = digest(&SHA256, text.as_bytes());
+    let hash: String = hash.as_ref()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let shown: String = draft.name.name.chars().take(200).collect();
     let shown = shown.trim_end_matches(['-', '.']);
-    format!("{shown}.{:016x}", hasher.finish())
+    format!("{shown}.{hash}")
 }

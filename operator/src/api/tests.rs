@@ -1,32 +1,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::{Value, json};
+use serde_json::json;
 use xdp_client::object::ObjectName;
-use xdp_crds::{PeerSelector, XdpPeerSetSpec};
+use xdp_crds::{PEER_SET_LABEL, XdpPeerSetSpec, policy::SetId};
 
 use super::*;
-use crate::{events::EventDraft, store::SliceOwner};
-
-/// What is sent for a slice.
-pub(crate) fn slice_body(slice: &Slice) -> Value {
-    bodies::slice(slice)
-}
-
-fn slice(policy: &str) -> Slice {
-    Slice {
-        name: ObjectName::new("games", "players-0-0"),
-        owner: SliceOwner {
-            name: policy.into(),
-            uid: "u".into(),
-        },
-        spec: XdpPeerSetSpec {
-            policy: policy.into(),
-            peer: PeerSelector::default(),
-            slice: 0,
-            slices: 1,
-            addresses: Vec::new(),
-        },
-    }
-}
+use crate::events::EventDraft;
 
 fn draft() -> EventDraft {
     EventDraft {
@@ -43,19 +21,21 @@ fn draft() -> EventDraft {
 }
 
 #[test]
-fn a_slice_is_owned_by_its_policy_and_labelled() {
-    let body = slice_body(&slice("players"));
-    let owner = &body["metadata"]["ownerReferences"][0];
-    assert_eq!((&owner["uid"], &owner["controller"]), (&json!("u"), &json!(true)));
+fn a_slice_has_the_label_by_which_agents_select_its_set() {
+    let set = SetId::parse(&"a".repeat(SetId::LENGTH)).unwrap();
+    let body = bodies::slice(&Slice {
+        name: ObjectName::new("xdp-system", format!("{set}-0")),
+        set: set.clone(),
+        spec: XdpPeerSetSpec {
+            selection: "pods {} of namespaces {}".into(),
+            slice: 0,
+            slices: 1,
+            addresses: Vec::new(),
+        },
+    });
     let labels = &body["metadata"]["labels"];
     assert_eq!(labels["app.kubernetes.io/managed-by"], "xdp-operator");
-    assert_eq!(labels["xdp-operator.io/policy"], "players");
-}
-
-#[test]
-fn a_name_that_is_no_valid_label_is_left_out() {
-    let body = slice_body(&slice(&"a".repeat(64)));
-    assert!(body["metadata"]["labels"].get("xdp-operator.io/policy").is_none());
+    assert_eq!(labels[PEER_SET_LABEL], set.as_str());
 }
 
 #[test]

@@ -1,16 +1,16 @@
 //! Events of nodes: problems of their NICs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xdp_client::object::ObjectName;
 
 use super::{EventDraft, bounded};
 use crate::store::ClusterState;
 
-/// The problems that have an Event, and that still exist.
+/// The problems that have an Event, and that still exist, by node.
 #[derive(Debug, Default)]
 pub struct NicEvents {
-    reported: BTreeSet<NicProblemKey>,
+    reported: BTreeMap<String, BTreeSet<NicProblemKey>>,
 }
 
 /// Identifies a problem of a NIC. Its message is not a part of that: numbers in it may change.
@@ -23,35 +23,41 @@ struct NicProblemKey {
 }
 
 impl NicEvents {
-    /// Returns an Event for each new problem. The first call returns Events for all problems: the name of an
-    /// Event identifies the problem, so the API server refuses a second one.
-    pub fn update(&mut self, cluster: &ClusterState) -> Vec<EventDraft> {
-        let found = problems(cluster);
-        let new = found.iter().filter(|(key, _)| !self.reported.contains(key));
+    /// Returns an Event for each new problem of a node. The first call returns Events for all its problems:
+    /// the name of an Event identifies the problem, so the API server refuses a second one.
+    pub fn update(&mut self, node: &str, cluster: &ClusterState) -> Vec<EventDraft> {
+        let found = problems(node, cluster);
+        let reported = self.reported.entry(node.to_owned()).or_default();
+        let new = found.iter().filter(|(key, _)| !reported.contains(key));
         let events = new.map(|(key, message)| draft(key, message)).collect();
-        self.reported = found.into_iter().map(|(key, _)| key).collect();
+        *reported = found.into_iter().map(|(key, _)| key).collect();
+        if reported.is_empty() {
+            self.reported.remove(node);
+        }
         events
     }
 }
 
-fn problems(cluster: &ClusterState) -> Vec<(NicProblemKey, String)> {
+fn problems(node: &str, cluster: &ClusterState) -> Vec<(NicProblemKey, String)> {
+    let name = ObjectName::new("", node);
+    // An Event needs an object that it concerns: skip states whose node is absent.
+    let (Some(info), Some(Ok(state))) = (
+        cluster.nodes.get(&name),
+        cluster.node_states.get(&name).map(|state| state.0.as_ref()),
+    ) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
-    for (name, state) in cluster.node_states.iter() {
-        // An Event needs an object that it concerns: skip states whose node is absent.
-        let (Some(node), Ok(state)) = (cluster.nodes.get(name), &state.0) else {
-            continue;
-        };
-        for nic in &state.nics {
-            for problem in &nic.problems {
-                let key = NicProblemKey {
-                    node: name.name.clone(),
-                    uid: node.uid.clone(),
-                    nic: nic.name.clone(),
-                    reason: problem.reason.clone(),
-                };
-                let message = format!("NIC {}: {}; {}", nic.name, problem.message, problem.remedy);
-                found.push((key, message));
-            }
+    for nic in &state.nics {
+        for problem in &nic.problems {
+            let key = NicProblemKey {
+                node: node.to_owned(),
+                uid: info.uid.clone(),
+                nic: nic.name.clone(),
+                reason: problem.reason.clone(),
+            };
+            let message = format!("NIC {}: {}; {}", nic.name, problem.message, problem.remedy);
+            found.push((key, message));
         }
     }
     found

@@ -63,9 +63,9 @@ impl PolicyEvents {
         (draft(name, policy, &event), None)
     }
 
-    /// Keeps only policies that exist.
-    pub fn retain(&mut self, exists: impl Fn(&str) -> bool) {
-        self.policies.retain(|uid, _| exists(uid));
+    /// Removes a policy that does not exist any more.
+    pub fn remove(&mut self, uid: &str) {
+        self.policies.remove(uid);
     }
 }
 

@@ -206,8 +206,8 @@ fn a_problem_of_a_nic_has_one_event_of_the_node_while_it_lasts() {
             "remedy": "detach it"}])
     };
     let mut events = NicEvents::default();
-    assert_eq!(events.update(&a_cluster(&json!([]))), []);
-    let drafts = events.update(&a_cluster(&problem("program 7 is attached")));
+    assert_eq!(events.update("node-1", &a_cluster(&json!([]))), []);
+    let drafts = events.update("node-1", &a_cluster(&problem("program 7 is attached")));
     let [draft] = drafts.as_slice() else {
         panic!("{drafts:?}")
     };
@@ -216,10 +216,15 @@ fn a_problem_of_a_nic_has_one_event_of_the_node_while_it_lasts() {
         ("Node", "node-uid", "ForeignProgram")
     );
     assert_eq!(draft.message, "NIC eth0: program 7 is attached; detach it");
-    assert_eq!(events.update(&a_cluster(&problem("program 8 is attached"))), []);
-    events.update(&a_cluster(&json!([])));
     assert_eq!(
-        events.update(&a_cluster(&problem("program 9 is attached"))).len(),
+        events.update("node-1", &a_cluster(&problem("program 8 is attached"))),
+        []
+    );
+    events.update("node-1", &a_cluster(&json!([])));
+    assert_eq!(
+        events
+            .update("node-1", &a_cluster(&problem("program 9 is attached")))
+            .len(),
         1,
         "again"
     );

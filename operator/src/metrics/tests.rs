@@ -12,7 +12,7 @@ fn every_series_is_described_under_its_own_name() {
     metrics.reconciled("peers", Duration::from_millis(3), false);
     let text = text(&metrics);
     for expected in [
-        "# HELP xdp_operator_reconciles_total Reconciles, by controller and result.",
+        "# HELP xdp_operator_reconciles_total Writes to the API server, by controller and result.",
         "# TYPE xdp_operator_reconciles_total counter",
         "xdp_operator_reconciles_total{controller=\"peers\",result=\"error\"} 1",
         "xdp_operator_reconciles_total{controller=\"status\",result=\"success\"} 0",
@@ -40,6 +40,7 @@ fn without_leadership_there_are_no_counts_of_objects() {
     let metrics = Metrics::default();
     let snapshot = Snapshot {
         policies: [((true, true), 3)].into(),
+        peer_sets: 2,
         peer_addresses: 7,
     };
     metrics.set_leader(true);
@@ -50,6 +51,7 @@ fn without_leadership_there_are_no_counts_of_objects() {
         shown.contains("xdp_operator_policies{accepted=\"true\",programmed=\"true\"} 3\n"),
         "{shown}"
     );
+    assert!(shown.contains("xdp_operator_peer_sets 2\n"));
     metrics.set_leader(false);
     let shown = text(&metrics);
     assert!(shown.contains("xdp_operator_leader 0\n") && shown.contains("xdp_operator_peer_addresses 0\n"));

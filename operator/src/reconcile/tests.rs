@@ -1,149 +1,267 @@
+mod facts;
+mod oracle;
+
+use std::collections::BTreeMap;
+
 use kube::{core::DynamicObject, runtime::watcher::Event};
-use serde_json::json;
-use xdp_client::object::{ObjectName, Versioned};
+use serde_json::{Value, json};
+use xdp_crds::XdpPeerSetSpec;
 
 use super::*;
-use crate::store::{
-    NodeInfo, StoreEvent, {self},
+use crate::store;
+
+/// An API server that stores what is written, and the reconciler that writes it.
+pub(super) struct Server {
+    pub(super) reconciler: Reconciler,
+    pub(super) sets: BTreeMap<ObjectName, (String, XdpPeerSetSpec)>,
+    pub(super) policies: BTreeMap<ObjectName, Value>,
+    pub(super) events: usize,
+    /// Writes so far.
+    pub(super) writes: Vec<String>,
+    pub(super) now: Instant,
+    version: u64,
+}
+
+pub(super) const NAMESPACE: &str = "xdp-system";
+pub(super) const LIMITS: PeerLimits = PeerLimits {
+    sets: 4,
+    addresses: 1000,
 };
 
 fn time() -> Time {
     Time(k8s_openapi::jiff::Timestamp::from_second(1_000_000).unwrap())
 }
 
-fn policy(index: usize, from: &serde_json::Value) -> StoreEvent {
-    let rule = json!({"name": "r", "action": "Redirect", "from": from});
-    let object: DynamicObject = serde_json::from_value(json!({
-        "metadata": {"namespace": format!("ns-{}", index % 20), "name": format!("p-{index}"),
-            "uid": format!("u-{index}"), "generation": 1},
-        "spec": {"podSelector": {"matchLabels": {"app": format!("app-{}", index % 10)}}, "ingress": [rule]},
-    }))
-    .unwrap();
-    StoreEvent::Policy(Event::Apply(store::policy(&object)))
-}
-
-fn pod(index: usize) -> StoreEvent {
-    let object = serde_json::from_value(json!({
-        "metadata": {"namespace": format!("ns-{}", index % 20), "name": format!("pod-{index}"),
-            "labels": {"app": format!("app-{}", index % 10), "pod-template-hash": "0123456789", "tier": "x"}},
-        "spec": {"nodeName": format!("node-{}", index % 100), "containers": []},
-        "status": {"podIP": format!("10.{}.{}.{}", index / 65536, index / 256 % 256, index % 256)},
-    }));
-    StoreEvent::Pod(Event::Apply(store::pod(&object.unwrap())))
-}
-
-fn a_cluster(policies: usize, pods: usize) -> ClusterState {
-    let mut cluster = ClusterState::default();
-    for index in 0..100 {
-        let name = ObjectName::new("", format!("node-{index}"));
-        let (version, value) = (1, Some(NodeInfo::default()));
-        cluster.apply(StoreEvent::Node(Event::Apply(Versioned { name, version, value })));
-        let state: DynamicObject = serde_json::from_value(json!({
-            "metadata": {"name": format!("node-{index}")},
-            "status": {"agentVersion": "1", "kernelVersion": "6"},
-        }))
-        .unwrap();
-        cluster.apply(StoreEvent::NodeState(Event::Apply(store::node_state(&state))));
+impl Server {
+    /// Starts a leader with complete, empty lists, and the report of one node.
+    pub(super) fn new() -> Self {
+        let mut server = Self::with(BTreeMap::new());
+        server.complete();
+        server
     }
-    for index in 0..20 {
-        let name = ObjectName::new("", format!("ns-{index}"));
-        let (version, value) = (1, Some(BTreeMap::new()));
-        cluster.apply(StoreEvent::Namespace(Event::Apply(Versioned {
-            name,
-            version,
-            value,
-        })));
+
+    /// Starts a leader that has not listed anything yet.
+    pub(super) fn with(sets: BTreeMap<ObjectName, (String, XdpPeerSetSpec)>) -> Self {
+        let cluster = ClusterState {
+            namespace: NAMESPACE.to_owned(),
+            ..ClusterState::default()
+        };
+        let mut reconciler = Reconciler::new(cluster, LIMITS);
+        let now = Instant::now();
+        reconciler.set_leading(true, now);
+        Self {
+            reconciler,
+            sets,
+            policies: BTreeMap::new(),
+            events: 0,
+            writes: Vec::new(),
+            now,
+            version: 0,
+        }
     }
-    for index in 0..pods {
-        cluster.apply(pod(index));
+
+    /// Completes all lists: what was applied before is in them.
+    pub(super) fn complete(&mut self) {
+        let stored: Vec<ObjectName> = self.sets.keys().cloned().collect();
+        stored.iter().for_each(|name| self.echo(name));
+        self.node("node-1");
+        self.report("node-1", &json!({}));
+        for event in [
+            StoreEvent::Policy(Event::InitDone),
+            StoreEvent::Pod(Event::InitDone),
+            StoreEvent::Namespace(Event::InitDone),
+            StoreEvent::Node(Event::InitDone),
+            StoreEvent::NodeState(Event::InitDone),
+            StoreEvent::PeerSet(Event::InitDone),
+        ] {
+            self.apply(event);
+        }
     }
-    let from = [json!([{"podSelector": {}}]), json!([{"namespaceSelector": {}}])];
-    for index in 0..policies {
-        cluster.apply(policy(index, &from[index % 2]));
+
+    pub(super) fn apply(&mut self, event: StoreEvent) {
+        // A list replaces what is there: before it is complete, objects are part of it.
+        let event = if self.reconciler.follows {
+            event
+        } else {
+            listed(event)
+        };
+        self.reconciler.apply(event, self.now);
     }
-    cluster
-}
 
-/// Executes the work as the API server would, and records it as the loop does.
-fn execute(cluster: &mut ClusterState, memory: &mut ReconcileMemory, work: &Work, now: Instant) {
-    for write in &work.statuses {
-        let mut policy = cluster.policies.get(&write.name).unwrap().clone();
-        policy.status = Some(write.status.clone());
-        let (name, version, value) = (write.name.clone(), 2, Some(policy));
-        cluster.policies.put(Versioned { name, version, value });
-        memory.statuses.succeeded(&write.name, now);
+    pub(super) fn node(&mut self, name: &str) {
+        let object = serde_json::from_value(json!({"metadata": {"name": name, "uid": name}})).unwrap();
+        self.apply(StoreEvent::Node(Event::Apply(store::node(&object))));
+    }
+
+    pub(super) fn report(&mut self, node: &str, more: &Value) {
+        let mut status = json!({"agentVersion": "1", "kernelVersion": "6"});
+        for (key, value) in more.as_object().unwrap() {
+            status[key] = value.clone();
+        }
+        let object = object(json!({"metadata": {"name": node}, "status": status}));
+        self.apply(StoreEvent::NodeState(Event::Apply(store::node_state(&object))));
+    }
+
+    pub(super) fn namespace(&mut self, name: &str, labels: &Value) {
+        let object = serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap();
+        self.apply(StoreEvent::Namespace(Event::Apply(store::namespace(&object))));
+    }
+
+    pub(super) fn pod(&mut self, name: &ObjectName, labels: &Value, ips: &[String], node: &str) {
+        let ips: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
+        let object = serde_json::from_value(json!({
+            "metadata": {"namespace": name.namespace, "name": name.name, "labels": labels},
+            "spec": {"nodeName": node}, "status": {"podIPs": ips},
+        }));
+        self.apply(StoreEvent::Pod(Event::Apply(store::pod(object.unwrap()))));
+    }
+
+    pub(super) fn delete_pod(&mut self, name: &ObjectName) {
+        let object = Versioned {
+            name: name.clone(),
+            version: 1,
+            value: None,
+        };
+        self.apply(StoreEvent::Pod(Event::Delete(object)));
+    }
+
+    /// Creates or changes a policy with these sources.
+    pub(super) fn policy(&mut self, name: &ObjectName, generation: i64, from: &[Value]) {
+        let rule = json!({"name": "r", "action": "Pass", "from": from});
+        let spec = json!({"podSelector": {"matchLabels": {"app": "a"}}, "ingress": [rule]});
+        self.policy_with(name, generation, &spec);
+    }
+
+    pub(super) fn policy_with(&mut self, name: &ObjectName, generation: i64, spec: &Value) {
+        let status = self.policies.get(name).map(|policy| policy["status"].clone());
+        let policy = json!({
+            "metadata": {"namespace": name.namespace, "name": name.name, "uid": name.to_string(),
+                "generation": generation},
+            "spec": spec,
+            "status": status.unwrap_or(Value::Null),
+        });
+        self.policies.insert(name.clone(), policy);
+        self.echo_policy(name);
+    }
+
+    pub(super) fn delete_policy(&mut self, name: &ObjectName) {
+        let policy = self.policies.remove(name).unwrap();
+        let deleted = store::policy(&object(policy));
+        self.apply(StoreEvent::Policy(Event::Delete(deleted)));
+    }
+
+    fn echo_policy(&mut self, name: &ObjectName) {
+        let policy = self.stored_policy(name);
+        self.apply(StoreEvent::Policy(Event::Apply(policy)));
+    }
+
+    fn stored_policy(&mut self, name: &ObjectName) -> Versioned<PolicyObject> {
+        self.version += 1;
+        let mut policy = self.policies[name].clone();
+        policy["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        store::policy(&object(policy))
+    }
+
+    fn stored_set(&mut self, name: &ObjectName) -> Versioned<StoredSlice> {
+        self.version += 1;
+        let mut meta = json!({"namespace": name.namespace, "name": name.name,
+            "resourceVersion": self.version.to_string()});
+        let spec = self.sets.get(name).map(|(label, spec)| {
+            meta["labels"] = json!({xdp_crds::PEER_SET_LABEL: label});
+            spec.clone()
+        });
+        let mut stored = store::peer_set(&object(json!({"metadata": meta, "spec": spec})));
+        stored.value = stored.value.filter(|_| spec.is_some());
+        stored
+    }
+
+    fn echo(&mut self, name: &ObjectName) {
+        let stored = self.stored_set(name);
+        let event = if stored.value.is_some() {
+            Event::Apply(stored)
+        } else {
+            Event::Delete(stored)
+        };
+        self.apply(StoreEvent::PeerSet(event));
+    }
+
+    /// Makes all requests that are due, and lets the watches report what they change.
+    pub(super) fn write_all(&mut self) {
+        while let Some(command) = self.reconciler.start(self.now, &time()) {
+            self.execute(command);
+        }
+    }
+
+    /// Lets a time pass, in steps in which everything due is done.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.write_all();
+        while let Some(due) = self.reconciler.due().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            self.write_all();
+        }
+        self.now = end;
+    }
+
+    pub(super) fn execute(&mut self, command: Command) {
+        match command {
+            Command::Slice(command) => {
+                let name = match &command.step {
+                    Step::Write(slice) => {
+                        let content = (slice.set.to_string(), slice.spec.clone());
+                        self.sets.insert(slice.name.clone(), content);
+                        slice.name.clone()
+                    }
+                    Step::Delete(name) => {
+                        self.sets.remove(name);
+                        name.clone()
+                    }
+                };
+                self.writes.push(name.to_string());
+                let stored = self.stored_set(&name);
+                self.reconciler.finish_slice(&command, Ok(stored), self.now);
+                self.echo(&name);
+            }
+            Command::Status(write) => {
+                self.writes.push(format!("status {}", write.name));
+                let policy = self.policies.get_mut(&write.name).unwrap();
+                policy["status"] = serde_json::to_value(&write.status).unwrap();
+                let stored = self.stored_policy(&write.name);
+                self.reconciler.finish_status(&write.name, Ok(stored), self.now);
+                self.echo_policy(&write.name);
+            }
+            Command::Event(_) => {
+                self.events += 1;
+                self.reconciler.finish_event();
+            }
+        }
+    }
+
+    /// Returns a condition of a policy: its status and reason.
+    pub(super) fn condition(&self, name: &ObjectName, kind: &str) -> (String, String) {
+        let policy = self.reconciler.cluster.policies.get(name).unwrap();
+        let condition = crate::status::find(&policy.status.as_ref().unwrap().conditions, kind).unwrap();
+        (condition.status.clone(), condition.reason.clone())
     }
 }
 
-#[test]
-fn a_status_is_written_once_and_not_twice_within_a_second() {
-    let (mut cluster, mut memory, now) = (a_cluster(1, 10), ReconcileMemory::default(), Instant::now());
-    let first = decide(&cluster, &mut memory, now, &time());
-    assert_eq!(first.statuses.len(), 1);
-    execute(&mut cluster, &mut memory, &first, now);
-    assert_eq!(decide(&cluster, &mut memory, now, &time()).statuses, []);
-    cluster.apply(StoreEvent::Pod(Event::Delete(Versioned {
-        name: ObjectName::new("ns-0", "pod-0"),
-        version: 1,
-        value: None,
-    })));
-    let early = decide(&cluster, &mut memory, now, &time());
-    assert_eq!(
-        (early.statuses.len(), early.next),
-        (0, Some(now + STATUS_INTERVAL))
-    );
-    let later = decide(&cluster, &mut memory, now + STATUS_INTERVAL, &time());
-    assert_eq!((later.statuses.len(), later.next), (1, None));
+fn object(value: Value) -> DynamicObject {
+    serde_json::from_value(value).unwrap()
 }
 
-#[test]
-fn failed_writes_of_slices_wait_and_others_do_not() {
-    let (cluster, mut memory, now) = (a_cluster(2, 10), ReconcileMemory::default(), Instant::now());
-    let first = decide(&cluster, &mut memory, now, &time());
-    assert_eq!(first.chains.len(), 2);
-    memory.peers.failed(&first.chains[0].peer, now, 0.0);
-    let second = decide(&cluster, &mut memory, now, &time());
-    assert_eq!(second.chains, first.chains[1..]);
-    assert_eq!(second.next, memory.peers.wait(&first.chains[0].peer, now));
-}
-
-#[test]
-fn a_refused_policy_does_not_stop_the_others() {
-    let mut cluster = a_cluster(1, 10);
-    cluster.apply(policy(1, &json!("nonsense")));
-    let work = decide(&cluster, &mut ReconcileMemory::default(), Instant::now(), &time());
-    assert_eq!(work.statuses.len(), 2);
-    assert_eq!(work.chains.len(), 1);
-    assert_eq!(
-        work.snapshot.policies,
-        [((true, false), 1), ((false, false), 1)].into()
-    );
-}
-
-#[test]
-fn nothing_is_written_for_a_policy_that_is_being_deleted() {
-    let mut cluster = a_cluster(0, 10);
-    let object: DynamicObject = serde_json::from_value(json!({
-        "metadata": {"namespace": "ns-0", "name": "p", "uid": "u",
-            "deletionTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {"podSelector": {}},
-    }))
-    .unwrap();
-    cluster.apply(StoreEvent::Policy(Event::Apply(store::policy(&object))));
-    let work = decide(&cluster, &mut ReconcileMemory::default(), Instant::now(), &time());
-    assert_eq!((work.statuses.len(), work.chains.len()), (0, 0));
-}
-
-/// `cargo test --release -p xdp-operator -- --ignored --nocapture a_reconcile`
-#[test]
-#[ignore = "measures"]
-fn a_reconcile_of_5000_pods_and_200_policies() {
-    let (mut cluster, mut memory) = (a_cluster(200, 5000), ReconcileMemory::default());
-    let first = decide(&cluster, &mut memory, Instant::now(), &time());
-    execute(&mut cluster, &mut memory, &first, Instant::now());
-    let started = Instant::now();
-    for _ in 0..10 {
-        decide(&cluster, &mut memory, Instant::now(), &time());
+fn listed(event: StoreEvent) -> StoreEvent {
+    fn listed<T>(event: Event<T>) -> Event<T> {
+        match event {
+            Event::Apply(object) => Event::InitApply(object),
+            other => other,
+        }
     }
-    println!("{:?} per reconcile", started.elapsed() / 10);
+    match event {
+        StoreEvent::Policy(event) => StoreEvent::Policy(listed(event)),
+        StoreEvent::Pod(event) => StoreEvent::Pod(listed(event)),
+        StoreEvent::Namespace(event) => StoreEvent::Namespace(listed(event)),
+        StoreEvent::Node(event) => StoreEvent::Node(listed(event)),
+        StoreEvent::NodeState(event) => StoreEvent::NodeState(listed(event)),
+        StoreEvent::PeerSet(event) => StoreEvent::PeerSet(listed(event)),
+    }
 }

@@ -1,156 +1,111 @@
-//! Executes what a reconcile has decided.
+//! Makes the requests that the reconciler asks for, and tells it how they have ended.
 
 use std::{sync::Arc, time::Instant};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt as _, future::LocalBoxFuture};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
-use tracing::{Instrument as _, debug, info, info_span, warn};
-use xdp_client::{apply::RequestError, backoff::jitter, health::Health, object::Versioned};
+use tokio::sync::Mutex;
+use tracing::{debug, info, warn};
+use xdp_client::{apply::RequestError, backoff::jitter, object::Versioned};
 
 use crate::{
     api::{self, Publisher, StatusWrite},
     events::EventDraft,
     metrics::Metrics,
-    peers::Chain,
-    reconcile::{ReconcileMemory, Work, decide},
-    store::{ClusterState, PolicyObject, StoredSlice},
+    peers::Step,
+    reconcile::{Answer, Command, Reconciler, SliceCommand},
+    store::{PolicyObject, StoredSlice},
 };
-
-/// Concurrent writes.
-const CONCURRENT_WRITES: usize = 8;
 
 pub(super) struct Executor {
     client: Client,
     metrics: Arc<Metrics>,
-    memory: ReconcileMemory,
-    publisher: Publisher,
+    /// One Event is created at a time.
+    publisher: Arc<Mutex<Publisher>>,
 }
 
-/// The outcome of a reconcile.
-pub(super) struct ReconcileOutcome {
-    /// When the next reconcile is due even if nothing changes.
-    pub(super) next: Option<Instant>,
-    /// Whether the writes have changed the store.
-    pub(super) changed: bool,
+/// A request that has been answered, and when it was made.
+pub(super) struct Finished {
+    outcome: Outcome,
+    started: Instant,
+}
+
+enum Outcome {
+    Slice(SliceCommand, Result<Versioned<StoredSlice>, RequestError>),
+    Status(Box<StatusWrite>, Result<Versioned<PolicyObject>, RequestError>),
+    Event(Box<EventDraft>, Result<(), RequestError>),
 }
 
 impl Executor {
     pub(super) fn new(client: Client, metrics: Arc<Metrics>, identity: &str) -> Self {
         Self {
-            publisher: Publisher::new(client.clone(), identity),
-            memory: ReconcileMemory::default(),
+            publisher: Arc::new(Mutex::new(Publisher::new(client.clone(), identity))),
             client,
             metrics,
         }
     }
 
-    /// Forgets all earlier reconciles, after a change of the leader.
-    pub(super) fn reset(&mut self) {
-        self.memory = ReconcileMemory::default();
-    }
-
-    pub(super) async fn reconcile(
-        &mut self,
-        cluster: &mut ClusterState,
-        health: &Health,
-    ) -> ReconcileOutcome {
+    /// Returns a request to make now, or `None`.
+    pub(super) fn start(&self, reconciler: &mut Reconciler) -> Option<LocalBoxFuture<'static, Finished>> {
         let started = Instant::now();
         // In whole seconds, as the API stores times. Otherwise the stored status would differ from the
         // written one.
         let time = Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default());
-        let work = decide(cluster, &mut self.memory, started, &time);
-        debug!(micros = started.elapsed().as_micros() as u64, "decided");
-        self.metrics.set_snapshot(&work.snapshot);
-        let Work {
-            chains,
-            statuses,
-            events,
-            next,
-            ..
-        } = work;
-        let span = info_span!("reconcile", controller = "peers", peers = chains.len());
-        let mut changed = self
-            .peers(cluster, health, chains, started)
-            .instrument(span)
-            .await;
-        let span = info_span!("reconcile", controller = "status", policies = statuses.len());
-        changed |= self.statuses(cluster, health, statuses).instrument(span).await;
-        let span = info_span!("reconcile", controller = "events", events = events.len());
-        self.events(events).instrument(span).await;
-        ReconcileOutcome { next, changed }
-    }
-
-    async fn peers(
-        &mut self,
-        cluster: &mut ClusterState,
-        health: &Health,
-        chains: Vec<Chain>,
-        started: Instant,
-    ) -> bool {
-        let client = self.client.clone();
-        let mut results = stream::iter(chains)
-            .map(|chain| execute_chain(&client, chain))
-            .buffer_unordered(CONCURRENT_WRITES);
-        let (mut changed, mut failed) = (false, false);
-        while let Some((chain, slices, error)) = results.next().await {
-            health.beat();
-            let steps = slices.len();
-            for slice in slices {
-                changed |= cluster.peer_sets.put(slice);
-            }
-            let now = Instant::now();
-            match error {
-                None => {
-                    info!(peer = %chain.peer, steps, "wrote slices");
-                    self.memory.peers.succeeded(&chain.peer, now);
+        let command = reconciler.start(started, &time)?;
+        let (client, publisher) = (self.client.clone(), Arc::clone(&self.publisher));
+        let request = async move {
+            let outcome = match command {
+                Command::Slice(command) => {
+                    let answer = api::execute_step(&client, &command.step).await;
+                    Outcome::Slice(command, answer)
                 }
-                Some(error) => {
-                    warn!(peer = %chain.peer, steps, %error, "cannot write slices; retrying");
-                    self.memory.peers.failed(&chain.peer, now, jitter());
-                    (failed, changed) = (true, true);
+                Command::Status(write) => {
+                    let answer = api::write_status(&client, &write).await;
+                    Outcome::Status(write, answer)
                 }
-            }
-        }
-        self.metrics.reconciled("peers", started.elapsed(), !failed);
-        changed
+                Command::Event(draft) => {
+                    let answer = publisher.lock().await.publish(&draft).await;
+                    Outcome::Event(draft, answer)
+                }
+            };
+            Finished { outcome, started }
+        };
+        Some(request.boxed_local())
     }
 
-    async fn statuses(
-        &mut self,
-        cluster: &mut ClusterState,
-        health: &Health,
-        statuses: Vec<StatusWrite>,
-    ) -> bool {
-        let started = Instant::now();
-        let client = self.client.clone();
-        let mut answers = stream::iter(statuses)
-            .map(|write| async {
-                let answer = api::write_status(&client, &write).await;
-                (write, answer)
-            })
-            .buffer_unordered(CONCURRENT_WRITES);
-        let (mut changed, mut failed) = (false, false);
-        while let Some((write, answer)) = answers.next().await {
-            health.beat();
-            changed |= self.status_answered(cluster, &write, answer, &mut failed);
-        }
-        self.metrics.reconciled("status", started.elapsed(), !failed);
-        changed
-    }
-
-    fn status_answered(
-        &mut self,
-        cluster: &mut ClusterState,
-        write: &StatusWrite,
-        answer: Result<Versioned<PolicyObject>, RequestError>,
-        failed: &mut bool,
-    ) -> bool {
+    /// Records the end of a request.
+    pub(super) fn finish(&self, reconciler: &mut Reconciler, finished: Finished) {
         let now = Instant::now();
+        let took = now - finished.started;
+        match finished.outcome {
+            Outcome::Slice(command, answer) => {
+                self.metrics.reconciled("peers", took, answer.is_ok());
+                let answer = slice_answer(&command.step, answer);
+                reconciler.finish_slice(&command, answer, now);
+            }
+            Outcome::Status(write, answer) => {
+                let answer = self.status_answer(&write, took, answer);
+                reconciler.finish_status(&write.name, answer, now);
+            }
+            Outcome::Event(draft, answer) => {
+                self.metrics.reconciled("events", took, answer.is_ok());
+                event_answered(&draft, answer);
+                reconciler.finish_event();
+            }
+        }
+    }
+
+    fn status_answer(
+        &self,
+        write: &StatusWrite,
+        took: std::time::Duration,
+        answer: Result<Versioned<PolicyObject>, RequestError>,
+    ) -> Answer<Versioned<PolicyObject>> {
         let policy = &write.name;
+        let (nodes, pods) = (write.status.nodes, write.status.pods);
         match answer {
             Ok(object) => {
-                let (nodes, pods) = (write.status.nodes, write.status.pods);
                 info!(
                     %policy,
                     nodes.selected,
@@ -159,60 +114,51 @@ impl Executor {
                     pods.programmed,
                     "wrote the status"
                 );
+                self.metrics.reconciled("status", took, true);
                 self.metrics.status_written(true);
-                self.memory.statuses.succeeded(policy, now);
-                cluster.policies.put(object)
+                Ok(object)
             }
             // The policy was deleted, or deleted and created again. The watch will report it.
             Err(error) if error.is_status(404) || error.is_status(409) => {
                 debug!(%policy, %error, "cannot write the status");
-                self.memory.statuses.failed(policy, now, jitter());
-                true
+                self.metrics.reconciled("status", took, true);
+                Err(jitter())
             }
             Err(error) => {
                 warn!(%policy, %error, "cannot write the status; retrying");
+                self.metrics.reconciled("status", took, false);
                 self.metrics.status_written(false);
-                self.memory.statuses.failed(policy, now, jitter());
-                *failed = true;
-                true
+                Err(jitter())
             }
         }
-    }
-
-    async fn events(&mut self, drafts: Vec<EventDraft>) {
-        let started = Instant::now();
-        let mut failed = false;
-        for draft in drafts {
-            let EventDraft {
-                kind,
-                name,
-                reason,
-                message,
-                ..
-            } = &draft;
-            match self.publisher.publish(&draft).await {
-                Ok(()) => info!(kind, %name, reason, text = message, "created an event"),
-                Err(error) => {
-                    failed = true;
-                    warn!(kind, %name, reason, %error, "cannot create an event");
-                }
-            }
-        }
-        self.metrics.reconciled("events", started.elapsed(), !failed);
     }
 }
 
-/// Executes the steps of a chain in order, up to the first that fails.
-async fn execute_chain(
-    client: &Client,
-    chain: Chain,
-) -> (Chain, Vec<Versioned<StoredSlice>>, Option<RequestError>) {
-    let mut done = Vec::new();
-    for step in &chain.steps {
-        match api::execute_step(client, step).await {
-            Ok(slice) => done.push(slice),
-            Err(error) => return (chain, done, Some(error)),
-        }
+fn slice_answer(
+    step: &Step,
+    answer: Result<Versioned<StoredSlice>, RequestError>,
+) -> Answer<Versioned<StoredSlice>> {
+    let (verb, name) = match step {
+        Step::Write(slice) => ("write", &slice.name),
+        Step::Delete(name) => ("delete", name),
+    };
+    match &answer {
+        Ok(_) => debug!(%name, verb, "changed a slice"),
+        Err(error) => warn!(%name, verb, %error, "cannot change a slice; retrying"),
     }
-    (chain, done, None)
+    answer.map_err(|_| jitter())
+}
+
+fn event_answered(draft: &EventDraft, answer: Result<(), RequestError>) {
+    let EventDraft {
+        kind,
+        name,
+        reason,
+        message,
+        ..
+    } = draft;
+    match answer {
+        Ok(()) => info!(kind, %name, reason, text = message, "created an event"),
+        Err(error) => warn!(kind, %name, reason, %error, "cannot create an event"),
+    }
 }

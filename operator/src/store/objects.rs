@@ -1,17 +1,19 @@
 //! Converts objects of the API to what the operator needs of them. An invalid object becomes a value that
 //! says why.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use xdp_client::object::{FieldError, Versioned, parse_field};
 use xdp_crds::{
-    XdpNodeStateStatus, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
+    PEER_SET_LABEL, XdpNodeStateStatus, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
     conditions::accepted,
     pod::Pod,
     policy::{MarkMask, Policy, PolicyError},
 };
+
+use super::{LabelPool, LabelSet, SlimPod};
 
 /// A policy, valid or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,22 +75,35 @@ impl ReportedState {
     }
 }
 
+/// What the operator needs of a pod that can receive packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFacts {
+    /// `metadata.labels`.
+    pub labels: LabelSet,
+    /// The pod's own addresses, at least one.
+    pub addresses: Box<[IpAddr]>,
+    /// `spec.nodeName`.
+    pub node: Box<str>,
+}
+
+impl PodFacts {
+    /// Returns `None` for a pod that cannot receive packets: it has no addresses of its own.
+    pub fn new(pod: &Pod, labels: &mut LabelPool) -> Option<Self> {
+        pod.is_addressable().then(|| Self {
+            labels: labels.labels(&pod.labels),
+            addresses: pod.addresses.as_slice().into(),
+            node: pod.node.as_str().into(),
+        })
+    }
+}
+
 /// A stored slice of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSlice {
-    /// The policy that owns the slice; `None` if a user has removed the reference.
-    pub owner: Option<SliceOwner>,
+    /// The value of the label by which agents select the set.
+    pub set: Option<String>,
     /// The content; `None` if it is invalid.
     pub spec: Option<XdpPeerSetSpec>,
-}
-
-/// The policy that owns an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SliceOwner {
-    /// The name of the policy, in the namespace of the object.
-    pub name: String,
-    /// The uid of the policy.
-    pub uid: String,
 }
 
 /// Converts a policy.
@@ -114,8 +129,9 @@ pub fn policy(object: &DynamicObject) -> Versioned<PolicyObject> {
 }
 
 /// Converts a pod. A pod with an invalid address has no value.
-pub fn pod(object: &k8s::Pod) -> Versioned<Pod> {
-    Versioned::new(&object.metadata, Pod::try_from(object).ok())
+pub fn pod(object: SlimPod) -> Versioned<Pod> {
+    let object = object.into_pod();
+    Versioned::new(&object.metadata, Pod::try_from(&object).ok())
 }
 
 /// Converts a node.
@@ -156,18 +172,11 @@ pub fn node_state(object: &DynamicObject) -> Versioned<ReportedState> {
 
 /// Converts a slice.
 pub fn peer_set(object: &DynamicObject) -> Versioned<StoredSlice> {
-    let owners = object.metadata.owner_references.iter().flatten();
-    let owner = owners
-        .filter(|owner| owner.kind == "XdpPolicy")
-        .map(|owner| SliceOwner {
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-        })
-        .next();
+    let labels = object.metadata.labels.as_ref();
     Versioned::new(
         &object.metadata,
         Some(StoredSlice {
-            owner,
+            set: labels.and_then(|labels| labels.get(PEER_SET_LABEL)).cloned(),
             spec: parse_field(&object.data, "spec").ok(),
         }),
     )

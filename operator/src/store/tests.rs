@@ -142,7 +142,7 @@ fn a_pod_with_an_invalid_address_has_no_value() {
             "metadata": {"namespace": "a", "name": "p"},
             "status": {"podIP": ip},
         }));
-        pod(&pod_object.unwrap()).value
+        pod(pod_object.unwrap()).value
     };
     assert_eq!(read("10.0.0.1").unwrap().addresses.len(), 1);
     assert_eq!(read("ten"), None);

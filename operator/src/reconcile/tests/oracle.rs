@@ -1,0 +1,221 @@
+//! Whatever happens in whatever order, what is stored in the end is what a plain reading of all objects says.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use proptest::prelude::*;
+use xdp_crds::{
+    XdpPolicy,
+    policy::{Policy, Rule},
+};
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Pod(usize, usize, usize, Vec<u8>),
+    DeletePod(usize),
+    Namespace(usize, bool),
+    Policy(usize, Vec<usize>),
+    DeletePolicy(usize),
+    Write(usize),
+    Fail(usize),
+    Tamper(usize),
+    Restart,
+}
+
+const NAMESPACES: [&str; 3] = ["red", "green", "blue"];
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::{DeletePod, DeletePolicy, Fail, Namespace, Pod, Policy, Restart, Tamper, Write};
+    prop_oneof![
+        6 => (0..12_usize, 0..3_usize, 0..2_usize, prop::collection::vec(0..20_u8, 0..3))
+            .prop_map(|(pod, app, node, ips)| Pod(pod, app, node, ips)),
+        2 => (0..12_usize).prop_map(DeletePod),
+        1 => (0..3_usize, any::<bool>()).prop_map(|(namespace, team)| Namespace(namespace, team)),
+        3 => (0..6_usize, prop::collection::vec(0..8_usize, 0..7))
+            .prop_map(|(policy, from)| Policy(policy, from)),
+        1 => (0..6_usize).prop_map(DeletePolicy),
+        4 => (1..8_usize).prop_map(Write),
+        1 => (1..4_usize).prop_map(Fail),
+        1 => (0..8_usize).prop_map(Tamper),
+        1 => Just(Restart),
+    ]
+}
+
+fn source(number: usize) -> Value {
+    let expression = |key: &str, operator: &str, values: &[&str]| {
+        json!({"matchExpressions": [
+        {"key": key, "operator": operator, "values": values}]})
+    };
+    match number {
+        0 => json!({"podSelector": {}}),
+        1 => json!({"namespaceSelector": {}}),
+        2 => json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "a"}}}),
+        3 => json!({"namespaceSelector": {"matchLabels": {"team": "x"}}}),
+        4 => json!({"podSelector": expression("app", "NotIn", &["a", "b"])}),
+        5 => json!({"namespaceSelector": expression("team", "DoesNotExist", &[])}),
+        6 => json!({"podSelector": expression("app", "Exists", &[])}),
+        _ => json!({"ipBlock": {"cidr": "192.0.2.0/24"}}),
+    }
+}
+
+fn pod_name(number: usize) -> ObjectName {
+    ObjectName::new(NAMESPACES[number % 3], format!("pod-{number}"))
+}
+
+fn policy_name(number: usize) -> ObjectName {
+    ObjectName::new(NAMESPACES[number % 3], format!("policy-{number}"))
+}
+
+/// All objects, as a user sees them.
+#[derive(Default)]
+struct Plain {
+    pods: BTreeMap<ObjectName, (BTreeMap<String, String>, Vec<IpAddr>)>,
+    namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    generation: i64,
+}
+
+impl Plain {
+    fn happen(&mut self, what: &Happening, server: &mut Server) {
+        match what {
+            Happening::Pod(pod, app, node, ips) => {
+                let labels = BTreeMap::from([("app".to_owned(), ["a", "b", "c"][*app].to_owned())]);
+                let ips: Vec<String> = ips.iter().map(|ip| format!("10.0.0.{ip}")).collect();
+                let addresses = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+                server.pod(&pod_name(*pod), &json!(labels), &ips, &format!("node-{node}"));
+                self.pods.insert(pod_name(*pod), (labels, addresses));
+            }
+            Happening::DeletePod(pod) => {
+                self.pods.remove(&pod_name(*pod));
+                server.delete_pod(&pod_name(*pod));
+            }
+            Happening::Namespace(namespace, team) => {
+                let labels: BTreeMap<String, String> = team
+                    .then(|| ("team".to_owned(), "x".to_owned()))
+                    .into_iter()
+                    .collect();
+                server.namespace(NAMESPACES[*namespace], &json!(labels));
+                self.namespaces.insert(NAMESPACES[*namespace].to_owned(), labels);
+            }
+            Happening::Policy(policy, from) => {
+                self.generation += 1;
+                let from: Vec<Value> = from.iter().map(|number| source(*number)).collect();
+                server.policy(&policy_name(*policy), self.generation, &from);
+            }
+            Happening::DeletePolicy(policy) => {
+                if server.policies.contains_key(&policy_name(*policy)) {
+                    server.delete_policy(&policy_name(*policy));
+                }
+            }
+            Happening::Write(number) => {
+                for _ in 0..*number {
+                    if let Some(command) = server.reconciler.start(server.now, &time()) {
+                        server.execute(command);
+                    }
+                }
+            }
+            Happening::Fail(number) => fail(server, *number),
+            Happening::Tamper(number) => {
+                if let Some(name) = server.sets.keys().nth(*number).cloned() {
+                    server.sets.remove(&name);
+                    server.echo(&name);
+                }
+            }
+            Happening::Restart => self.restart(server),
+        }
+    }
+
+    /// Another process begins with what is stored.
+    fn restart(&self, server: &mut Server) {
+        let mut next = Server::with(std::mem::take(&mut server.sets));
+        for (name, labels) in &self.namespaces {
+            next.namespace(name, &json!(labels));
+        }
+        for (name, (labels, addresses)) in &self.pods {
+            let ips: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            next.pod(name, &json!(labels), &ips, "node-1");
+        }
+        next.policies = std::mem::take(&mut server.policies);
+        let names: Vec<ObjectName> = next.policies.keys().cloned().collect();
+        names.iter().for_each(|name| next.echo_policy(name));
+        next.complete();
+        *server = next;
+    }
+
+    /// Returns the addresses of each set that must exist.
+    fn wanted(&self, server: &Server) -> BTreeMap<String, BTreeSet<IpAddr>> {
+        let mut wanted = BTreeMap::new();
+        for policy in server.policies.values() {
+            let accepted = policy["status"]["conditions"][0]["status"] == "True";
+            let object: XdpPolicy = serde_json::from_value(json!({
+                "apiVersion": "xdp-operator.io/v1alpha1", "kind": "XdpPolicy",
+                "metadata": policy["metadata"], "spec": policy["spec"],
+            }))
+            .unwrap();
+            let policy = Policy::try_from(&object).unwrap();
+            for source in policy
+                .rules
+                .iter()
+                .flat_map(Rule::pod_sources)
+                .filter(|_| accepted)
+            {
+                let selection = source.selection(&policy.namespace);
+                let none = BTreeMap::new();
+                let pods = self.pods.iter().filter(|(name, (labels, _))| {
+                    let of_namespace = self.namespaces.get(&name.namespace).unwrap_or(&none);
+                    selection.includes((&name.namespace, of_namespace), labels)
+                });
+                let addresses = pods.flat_map(|(_, (_, addresses))| addresses.iter().copied());
+                wanted.insert(selection.id().to_string(), addresses.collect());
+            }
+        }
+        wanted
+    }
+}
+
+fn fail(server: &mut Server, number: usize) {
+    for _ in 0..number {
+        match server.reconciler.start(server.now, &time()) {
+            Some(Command::Slice(command)) => server.reconciler.finish_slice(&command, Err(0.5), server.now),
+            Some(Command::Status(write)) => {
+                server.reconciler.finish_status(&write.name, Err(0.5), server.now)
+            }
+            Some(Command::Event(_)) => server.reconciler.finish_event(),
+            None => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn the_stored_sets_are_those_of_the_accepted_policies(
+        happenings in prop::collection::vec(happening(), 1..60),
+    ) {
+        let (mut server, mut plain) = (Server::new(), Plain::default());
+        for happening in &happenings {
+            plain.happen(happening, &mut server);
+        }
+        // A refused policy keeps the sets of its last accepted version, which the oracle does not know.
+        let names: Vec<ObjectName> = server.policies.keys().cloned().collect();
+        for name in names {
+            server.pass(Duration::from_secs(30));
+            if server.condition(&name, "Accepted").0 != "True" {
+                plain.generation += 1;
+                server.policy(&name, plain.generation, &[]);
+            }
+        }
+        server.pass(Duration::from_secs(60));
+        let mut stored = BTreeMap::<String, BTreeSet<IpAddr>>::new();
+        for (id, spec) in server.sets.values() {
+            stored.entry(id.clone()).or_default().extend(&spec.addresses);
+        }
+        prop_assert_eq!(&stored, &plain.wanted(&server));
+
+        // Another process finds nothing to write.
+        plain.restart(&mut server);
+        server.pass(Duration::from_secs(60));
+        server.writes.retain(|name| !name.starts_with("status"));
+        prop_assert_eq!(&server.writes, &Vec::<String>::new());
+    }
+}
