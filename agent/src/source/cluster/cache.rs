@@ -174,7 +174,7 @@ impl Cache {
     pub(super) fn policies(&self, now: Instant) -> impl Iterator<Item = &PolicyVersion> {
         let policies = self.policies.objects().into_iter();
         let permitted =
-            move |namespace: &str| !self.needs_namespaces || self.namespaces.is_settled(namespace, now);
+            move |namespace: &str| !self.needs_namespaces || self.namespaces.is_decided(namespace, now);
         policies
             .filter(move |(name, _)| permitted(&name.namespace))
             .map(|(_, version)| version)

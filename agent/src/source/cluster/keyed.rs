@@ -13,7 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xdp_client::{Store, object::ObjectName, object::Versioned, watch::Event};
+use xdp_client::{
+    Store,
+    object::{ObjectName, Versioned},
+    watch::Event,
+};
 
 use self::start::Start;
 

@@ -57,7 +57,7 @@ impl<V> KeyedStore<V> {
     }
 
     /// Returns whether the key is known, or cannot be.
-    pub(in crate::source::cluster) fn is_settled(&self, key: &str, now: Instant) -> bool {
+    pub(in crate::source::cluster) fn is_decided(&self, key: &str, now: Instant) -> bool {
         let complete = || self.watches.values().any(|watch| watch.store.is_complete());
         let refused = || {
             let mut watches = self.watches.values().filter(|watch| watch.keys.contains(key));
@@ -71,13 +71,13 @@ impl<V> KeyedStore<V> {
         if let Start::Listing(first) = &self.start {
             // A key that is not wanted any more, and has expired, has no watch.
             let mut first = first.iter().filter(|key| self.keys.contains_key(*key));
-            if first.all(|key| self.is_settled(key, now)) {
+            if first.all(|key| self.is_decided(key, now)) {
                 self.start = Start::Listed(now);
             }
         }
         if let Start::Listed(since) = self.start {
             let mut wanted = self.keys.iter().filter(|(_, since)| since.is_none());
-            if now >= since + ADDED || wanted.all(|(key, _)| self.is_settled(key, now)) {
+            if now >= since + ADDED || wanted.all(|(key, _)| self.is_decided(key, now)) {
                 self.start = Start::Ready;
                 return true;
             }

@@ -172,7 +172,8 @@ proptest! {
                     }
                 }
             }
-            prop_assert!(wanted.iter().all(|key| store.watches.values().any(|watch| watch.keys.contains(key))));
+            let is_watched = |key: &String| store.watches.values().any(|watch| watch.keys.contains(key));
+            prop_assert!(wanted.iter().all(is_watched));
             known.retain(|key| wanted.contains(key));
             prop_assert!(known.iter().all(|key: &String| store.is_known(key)));
             known.extend(wanted.iter().filter(|key| store.is_known(key)).cloned());

@@ -47,7 +47,10 @@ impl ApiServer {
 
 /// Two pods in `games`, one in `web`, and one in the host's network; a policy in each namespace.
 fn items(uri: &str) -> Vec<Value> {
-    let pod = |namespace: &str, name: &str, host: bool| json!({"metadata": {"namespace": namespace, "name": name}, "spec": {"hostNetwork": host, "containers": []}});
+    let pod = |namespace: &str, name: &str, host: bool| {
+        let spec = json!({"hostNetwork": host, "containers": []});
+        json!({"metadata": {"namespace": namespace, "name": name}, "spec": spec})
+    };
     let path = uri.split('?').next().unwrap_or_default();
     match path.rsplit('/').next() {
         Some("pods") => vec![
