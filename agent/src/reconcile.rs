@@ -169,7 +169,8 @@ fn source(
     let woken = move || {
         let _ = sender.send(Event::Objects);
     };
-    let cluster = Cluster::follow(node, rights, Arc::clone(&listeners.metrics), woken)?;
+    let metrics = Arc::clone(&listeners.metrics);
+    let cluster = Cluster::follow(node, args.namespace.as_deref(), rights, metrics, woken)?;
     Ok(ObjectSource::Cluster(Box::new(cluster)))
 }
 

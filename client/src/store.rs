@@ -24,11 +24,7 @@ struct Stored<T> {
 
 impl<T> Default for Store<T> {
     fn default() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            listing: BTreeMap::new(),
-            complete: false,
-        }
+        Self::new()
     }
 }
 
@@ -122,6 +118,15 @@ impl<T: PartialEq> Store<T> {
 }
 
 impl<T> Store<T> {
+    /// Creates a store without objects, before the first list.
+    pub const fn new() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            listing: BTreeMap::new(),
+            complete: false,
+        }
+    }
+
     /// Returns whether a list has been complete. Before that, an absent object may exist.
     pub const fn is_complete(&self) -> bool {
         self.complete

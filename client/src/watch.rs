@@ -34,9 +34,33 @@ pub fn watch<K, T>(
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut config = watcher::Config::default().timeout(TIMEOUT_SECONDS);
+    let mut config = watcher::Config::default();
     config.field_selector = fields.map(str::to_owned);
-    watcher(api, config)
+    follow(api, config, convert)
+}
+
+/// Watches the objects of `api` that match `labels`, a label selector. Otherwise as [`watch`].
+pub fn watch_labelled<K, T, F>(
+    api: Api<K>,
+    labels: &str,
+    convert: F,
+) -> impl Stream<Item = Result<Event<Versioned<T>>, WatchError>> + use<K, T, F>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    F: Fn(K) -> Versioned<T> + Copy,
+{
+    follow(api, watcher::Config::default().labels(labels), convert)
+}
+
+fn follow<K, T>(
+    api: Api<K>,
+    config: watcher::Config,
+    convert: impl Fn(K) -> Versioned<T> + Copy,
+) -> impl Stream<Item = Result<Event<Versioned<T>>, WatchError>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher(api, config.timeout(TIMEOUT_SECONDS))
         .map_ok(move |event| converted(event, convert))
         .backoff(WatchBackoff::default())
 }

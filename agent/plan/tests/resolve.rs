@@ -1,14 +1,17 @@
 //! Resolving policies: which version is programmed while the newest one is incomplete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use xdp_crds::{XdpPeerSetSpec, XdpPolicy, conditions::node};
+use xdp_crds::{XdpPeerSetSpec, XdpPolicy, conditions::node, policy::SetId};
 use xdp_plan::{
+    pod::Pod,
     policy::{Policy, Source, Sources},
     report::Problem,
-    resolve::{NodePolicy, PeerSlice, PolicyVersion, ResolvedPolicies, SourceResolver, without_cluster},
+    resolve::{
+        LocalNode, NodePolicy, PeerSlice, PolicyVersion, ResolvedPolicies, SourceResolver, without_cluster,
+    },
 };
 
 /// A policy with one rule per list of sources.
@@ -35,17 +38,26 @@ fn pods(role: &str) -> Value {
     json!({"podSelector": {"matchLabels": {"role": role}}})
 }
 
+/// The set of the pods of a role in the namespace of the policies.
+fn set(role: &str) -> SetId {
+    set_of(&pods(role))
+}
+
+fn set_of(source: &Value) -> SetId {
+    let policy = policy(1, &[json!([source])]);
+    let source = policy.rules[0].pod_sources().next().expect("a pod selector");
+    source.selection(&policy.namespace).id()
+}
+
 fn slice(role: &str, number: u32, slices: u32, addresses: &[&str]) -> PeerSlice {
     let spec: XdpPeerSetSpec = serde_json::from_value(json!({
-        "policy": "players",
-        "peer": pods(role),
+        "selection": format!("the pods of role {role}"),
         "slice": number,
         "slices": slices,
         "addresses": addresses,
     }))
     .expect("a valid object");
-    let namespace = "games".to_owned();
-    PeerSlice { namespace, spec }
+    PeerSlice { set: set(role), spec }
 }
 
 fn version(policy: Policy) -> PolicyVersion {
@@ -54,7 +66,7 @@ fn version(policy: Policy) -> PolicyVersion {
         name: policy.name.clone(),
         uid: policy.uid.clone(),
         generation: policy.generation,
-        content: Ok(policy),
+        content: Ok(policy.into()),
     }
 }
 
@@ -71,12 +83,20 @@ fn refused(generation: i64) -> PolicyVersion {
     }
 }
 
-/// A resolver on a node of zone `a`.
-struct Node(SourceResolver, &'static str);
+/// A resolver on a node of a zone, with pods.
+struct Node(SourceResolver, &'static str, Vec<Pod>);
 
 impl Default for Node {
     fn default() -> Self {
-        Self(SourceResolver::default(), "a")
+        Self(SourceResolver::default(), "a", vec![pod("games")])
+    }
+}
+
+fn pod(namespace: &str) -> Pod {
+    Pod {
+        namespace: namespace.to_owned(),
+        name: "a".to_owned(),
+        ..Pod::default()
     }
 }
 
@@ -88,7 +108,13 @@ impl Node {
     ) -> ResolvedPolicies {
         let labels = BTreeMap::from([("zone".to_owned(), self.1.to_owned())]);
         let version: Vec<PolicyVersion> = version.into_iter().collect();
-        self.0.resolve(&version, slices, &labels)
+        self.0
+            .resolve(&version, slices, &LocalNode::new(&labels, &self.2))
+    }
+
+    fn needs(&self, versions: &[PolicyVersion]) -> BTreeSet<SetId> {
+        let labels = BTreeMap::from([("zone".to_owned(), self.1.to_owned())]);
+        self.0.needed(versions, &LocalNode::new(&labels, &self.2))
     }
 }
 
@@ -174,10 +200,95 @@ fn a_policy_waits_for_slice_zero_and_for_all_slices_that_it_counts() {
     waits(&[slice("proxy", 0, 3, &["10.0.0.1"]), slice("proxy", 2, 3, &[])]);
     waits(&[slice("other", 0, 1, &["10.0.0.1"])]);
     let elsewhere = PeerSlice {
-        namespace: "other".to_owned(),
+        set: set_of(&json!({"namespaceSelector": {}, "podSelector": {"matchLabels": {"role": "proxy"}}})),
         ..slice("proxy", 0, 1, &["10.0.0.1"])
     };
     waits(&[elsewhere]);
+}
+
+#[test]
+fn a_policy_that_waits_names_the_selection_once() {
+    let twice = version(policy(
+        1,
+        &[json!([pods("proxy")]), json!([pods("proxy"), pods("cache")])],
+    ));
+    let waiting = Node::default().sees([twice], &[slice("cache", 0, 1, &[])]);
+    let obstacle = waiting.node_policies[0].obstacle.as_ref();
+    assert_eq!(
+        obstacle.map(|obstacle| obstacle.message.as_str()),
+        Some(
+            "the addresses of pods {role in (proxy)} of namespace games are not resolved yet; no version of the policy \
+             is programmed"
+        )
+    );
+}
+
+#[test]
+fn a_policy_that_selects_no_pod_of_the_node_needs_no_set_and_waits_for_none() {
+    let mut node = Node::default();
+    let first = [version(policy(1, &[json!([pods("proxy")])]))];
+    assert_eq!(node.needs(&first), BTreeSet::from([set("proxy")]));
+
+    let finished = Pod {
+        finished: true,
+        ..pod("games")
+    };
+    node.2 = vec![pod("other"), finished];
+    assert_eq!(node.needs(&first), BTreeSet::new());
+    let resolved = node.sees(first, &[]);
+    assert_eq!(resolved.policies, []);
+    assert_eq!(reason(&resolved), None);
+}
+
+#[test]
+fn a_policy_for_other_nodes_needs_no_set() {
+    let placed = with_nodes(
+        1,
+        &[json!([pods("proxy")])],
+        &json!({"matchLabels": {"zone": "b"}}),
+    );
+    assert_eq!(Node::default().needs(&[version(placed)]), BTreeSet::new());
+}
+
+#[test]
+fn while_the_last_complete_version_stays_its_sets_are_needed_too() {
+    let mut node = Node::default();
+    let first = version(policy(1, &[json!([pods("proxy")])]));
+    let second = version(policy(2, &[json!([pods("cache")])]));
+    let proxy = [slice("proxy", 0, 1, &["10.0.0.1"])];
+    node.sees([first], &proxy);
+    let both = BTreeSet::from([set("proxy"), set("cache")]);
+    assert_eq!(node.needs(std::slice::from_ref(&second)), both);
+
+    node.sees([second.clone()], &proxy);
+    assert_eq!(node.needs(std::slice::from_ref(&second)), both);
+    node.sees([refused(3)], &proxy);
+    assert_eq!(node.needs(&[refused(3)]), BTreeSet::from([set("proxy")]));
+
+    node.sees([second.clone()], &[slice("cache", 0, 1, &[])]);
+    assert_eq!(node.needs(&[second]), BTreeSet::from([set("cache")]));
+}
+
+#[test]
+fn a_pod_that_comes_back_does_not_get_the_addresses_of_before() {
+    for newest in [refused(2), version(policy(2, &[json!([pods("cache")])]))] {
+        let mut node = Node::default();
+        node.sees(
+            [version(policy(1, &[json!([pods("proxy")])]))],
+            &[slice("proxy", 0, 1, &["10.0.0.1"])],
+        );
+        let pods = std::mem::take(&mut node.2);
+        assert_eq!(node.sees([newest.clone()], &[]).policies, []);
+        node.2 = pods;
+        assert_eq!(node.sees([newest.clone()], &[]).policies, []);
+        assert!(node.needs(std::slice::from_ref(&newest)).contains(&set("proxy")));
+        let again = node.sees([newest], &[slice("proxy", 0, 1, &["10.0.0.2"])]);
+        assert_eq!(
+            sources(&again),
+            [vec!["10.0.0.2/32"]],
+            "the last complete version stays"
+        );
+    }
 }
 
 #[test]

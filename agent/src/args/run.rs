@@ -18,6 +18,10 @@ pub struct RunArgs {
     /// Source of policies and pods.
     #[command(flatten)]
     pub source: SourceArgs,
+    /// With --node-name: namespace of the operator, where the address sets are. By default, that of the
+    /// service account or of KUBECONFIG.
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
     /// NICs to which the program is attached.
     #[command(flatten)]
     pub nics: NicArgs,

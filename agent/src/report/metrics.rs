@@ -48,6 +48,7 @@ pub struct AgentMetrics {
     reconcile_duration: Histogram,
     enforcement_delay: Histogram,
     status_writes: Family<Result, Counter>,
+    api_objects_received: Family<[(&'static str, &'static str); 1], Counter>,
     scrape_errors: Counter,
     problems: Gauge,
     /// Always replaced as a whole, so that deleted policies disappear.
@@ -63,6 +64,7 @@ impl Default for AgentMetrics {
             reconcile_duration: Histogram::new(BUCKETS),
             enforcement_delay: Histogram::new(BUCKETS),
             status_writes: Family::default(),
+            api_objects_received: Family::default(),
             scrape_errors: Counter::default(),
             problems: Gauge::default(),
             policies: Mutex::default(),
@@ -96,6 +98,11 @@ impl AgentMetrics {
     pub fn status_written(&self, success: bool) {
         let result = if success { SUCCESS } else { ERROR };
         self.status_writes.get_or_create(&result).inc();
+    }
+
+    /// Records an object that the API server has sent, in a list or because it has changed.
+    pub fn api_object_received(&self, kind: &'static str) {
+        self.api_objects_received.get_or_create(&[("kind", kind)]).inc();
     }
 
     /// Replaces the list of policies that are programmed for pods of this node: namespace, name and

@@ -1,15 +1,19 @@
 //! Reads policies and pods from an API server, and writes the node's state to it.
 //!
 //! ```text
-//! watches: policies, peer sets, pods of this node, this node, its own state ─▶ cache ─▶ the loop
-//!          namespaces, only if their labels decide about redirects
+//! watches: pods of this node, this node, its own state ──────────────────────▶ cache ─▶ the loop
+//!          policies of the namespaces that have pods here ◀── namespaces ─────── │        │
+//!          namespaces, only if their labels decide about redirects ◀──────────── │        │
+//!          peer sets that policies of pods here need ◀────────────────────────── │ ◀──────┤
 //!                                                                 writer ◀── cache ◀── status
 //! ```
 //!
+//! So the API server sends a node nothing about pods and policies that are not its own.
 //! One thread with its own runtime waits for the network; the loop only takes the lock of the cache. Objects
 //! stay until the next complete list: while the API server is unreachable, nothing changes.
 
 mod cache;
+mod keyed;
 mod objects;
 mod problems;
 #[cfg(test)]
@@ -35,7 +39,7 @@ use xdp_plan::{
     pod::Pod,
     policy::{MarkMask, Policy, RedirectNamespaces},
     report::Problem,
-    resolve::{NodePolicy, SourceResolver},
+    resolve::{LocalNode, NodePolicy, SourceResolver},
 };
 
 use self::cache::Cache;
@@ -44,16 +48,27 @@ use crate::{args::RightsArgs, report::metrics::AgentMetrics, source::Objects};
 /// What the loop and the thread of the network share.
 struct Shared {
     node: String,
+    /// The namespace with the peer sets: that of the operator.
+    namespace: String,
     /// The bits that the marks of rules may have.
     marks: MarkMask,
     /// The namespaces in which rules may redirect.
     redirects: RedirectNamespaces,
     cache: Mutex<Cache>,
+    wanted: Wanted,
     /// Wakes the writer after a change of its inputs.
     writer: Notify,
     /// Wakes the loop.
     wake: Box<dyn Fn() + Send + Sync>,
     metrics: Arc<AgentMetrics>,
+}
+
+/// Wake the watches of a kind when other objects are wanted.
+#[derive(Default)]
+struct Wanted {
+    policies: Notify,
+    sets: Notify,
+    namespaces: Notify,
 }
 
 /// A connection to a cluster.
@@ -64,9 +79,11 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Connects as the pod's service account, or as `KUBECONFIG` says, and calls `wake` after each change.
-    /// Succeeds even if the API server does not answer.
+    /// Succeeds even if the API server does not answer. The peer sets are in `namespace`, by default in that
+    /// of the pod.
     pub(crate) fn follow(
         node: &str,
+        namespace: Option<&str>,
         rights: &RightsArgs,
         metrics: Arc<AgentMetrics>,
         wake: impl Fn() + Send + Sync + 'static,
@@ -78,9 +95,11 @@ impl Cluster {
         let client = runtime.block_on(connect())?;
         let shared = Arc::new(Shared {
             node: node.to_owned(),
+            namespace: namespace.unwrap_or(client.default_namespace()).to_owned(),
             marks: rights.allowed_mark_mask,
             redirects: rights.redirect_namespaces.clone(),
             cache: Mutex::new(Cache::new(!rights.redirect_namespaces.are_all())),
+            wanted: Wanted::default(),
             writer: Notify::new(),
             wake: Box::new(wake),
             metrics,
@@ -94,19 +113,29 @@ impl Cluster {
         Ok(Self { shared, resolver })
     }
 
-    /// Returns the problems with the API server and with objects, and the time of the oldest unread change.
+    /// Decides which peer sets are needed. Returns the problems with the API server and with objects, and the
+    /// time of the oldest unread change.
     pub(crate) fn reload(&mut self) -> (Vec<Problem>, Option<Instant>) {
         let mut cache = self.shared.cache();
+        let now = Instant::now();
+        if let Some(labels) = cache.labels_before_sets() {
+            let node = LocalNode::new(labels, cache.pods());
+            let needed = self.resolver.needed(cache.policies(now), &node);
+            if cache.want_sets(&needed, now) {
+                self.shared.wanted.sets.notify_one();
+            }
+        }
         let since = cache.take_changed();
-        (cache.problems(&self.shared.node, Instant::now()), since)
+        (cache.problems(&self.shared.node, now), since)
     }
 
-    /// Returns the objects. `None` until each kind was listed once.
+    /// Returns the objects. `None` until what the pods of the node need was listed once.
     pub(crate) fn objects(&mut self) -> Option<Objects> {
         let cache = self.shared.cache();
         let labels = cache.node_labels()?;
-        let slices: Vec<_> = cache.slices().cloned().collect();
-        let resolved = self.resolver.resolve(cache.policies(), &slices, labels);
+        let node = LocalNode::new(labels, cache.pods());
+        let policies = cache.policies(Instant::now());
+        let resolved = self.resolver.resolve(policies, cache.slices(), &node);
         // A pod that starts gets its address later. That is another change.
         let pods = cache.pods().filter(|pod| !pod.addresses.is_empty());
         let pods: Vec<Arc<Pod>> = pods.cloned().map(Arc::new).collect();

@@ -80,6 +80,23 @@ httpGet:
 {{- end }}
 {{- end }}
 
+{{/*
+The token of a pod's service account, with the files that clients expect. The API server keeps a token that it mounts by itself
+valid for a year; this one ends with its hour.
+*/}}
+{{- define "xdp-operator.tokenVolume" -}}
+- name: token
+  projected:
+    sources:
+    - serviceAccountToken: {path: token, expirationSeconds: 3600}
+    - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+    - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- end }}
+
+{{- define "xdp-operator.tokenMount" -}}
+- {name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- end }}
+
 {{/* Rules of those who let the API server decide about the readers of their metrics. */}}
 {{- define "xdp-operator.reviewRules" -}}
 {{- if .Values.metrics.secure -}}

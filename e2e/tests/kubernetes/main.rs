@@ -9,6 +9,7 @@ mod bad_objects;
 mod chart;
 mod deletion;
 mod disruption;
+mod fanout;
 mod fixture;
 mod install;
 mod language;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use xdp_e2e::installed::Installation;
+use xdp_e2e::installed::{Installation, NAMESPACE};
 use xdp_kubernetes::Node;
 use xdp_lab::Finished;
 
@@ -147,6 +147,7 @@ fn an_agent_can_neither_change_policies_nor_read_secrets() {
     for action in [
         ["create", "xdppolicies.xdp-operator.io"],
         ["delete", "xdppolicies.xdp-operator.io"],
+        ["list", "xdppeersets.xdp-operator.io"],
         ["create", "xdppeersets.xdp-operator.io"],
         ["delete", "xdpnodestates.xdp-operator.io"],
         ["get", "secrets"],
@@ -156,5 +157,17 @@ fn an_agent_can_neither_change_policies_nor_read_secrets() {
         let call = [&["auth", "can-i", "-A"], &action[..]].concat();
         let answer = as_agent(installed, installed.node(1), &call);
         assert_eq!(answer.stdout.trim(), "no", "{action:?}: {}", answer.stderr);
+    }
+    for (namespace, expected) in [(NAMESPACE, "yes"), ("default", "no")] {
+        let call = [
+            "auth",
+            "can-i",
+            "list",
+            "xdppeersets.xdp-operator.io",
+            "-n",
+            namespace,
+        ];
+        let answer = as_agent(installed, installed.node(1), &call);
+        assert_eq!(answer.stdout.trim(), expected, "{namespace}: {}", answer.stderr);
     }
 }

@@ -6,48 +6,62 @@ use std::{
 };
 
 use ipnet::IpNet;
-use xdp_crds::{PeerSelector, XdpPeerSetSpec};
+use xdp_crds::{XdpPeerSetSpec, policy::SetId};
 
+use super::WrittenPolicy;
 use crate::policy::{Block, PodSource, Policy, Rule, Source, Sources};
 
-/// An `XdpPeerSet`: a part of the addresses of one pod selector.
+/// An `XdpPeerSet`: a part of the addresses of one selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSlice {
-    /// Namespace of the policy.
-    pub namespace: String,
+    /// Identifies the selection. It is the object's label.
+    pub set: SetId,
     /// The object's spec.
     pub spec: XdpPeerSetSpec,
 }
 
-/// Indexes slices by namespace and name of their policy.
-pub(super) fn by_policy(slices: &[PeerSlice]) -> BTreeMap<(String, String), Vec<&PeerSlice>> {
-    let mut index = BTreeMap::<_, Vec<&PeerSlice>>::new();
+/// Slices by the set that they belong to.
+pub(super) type Slices<'a> = BTreeMap<&'a SetId, Vec<&'a PeerSlice>>;
+
+/// Indexes slices by their set.
+pub(super) fn by_set<'a>(slices: impl IntoIterator<Item = &'a PeerSlice>) -> Slices<'a> {
+    let mut index = Slices::new();
     for slice in slices {
-        let key = (slice.namespace.clone(), slice.spec.policy.clone());
-        index.entry(key).or_default().push(slice);
+        index.entry(&slice.set).or_default().push(slice);
     }
     index
 }
 
-/// Returns the policy with blocks in place of pod selectors, or the selectors whose slices are incomplete.
-pub(super) fn resolve(policy: &Policy, slices: &[&PeerSlice]) -> Result<Policy, Vec<PeerSelector>> {
-    let mut missing = Vec::new();
-    let rules = policy.rules.iter().map(|rule| Rule {
-        from: sources(&rule.from, slices, &mut missing),
+/// Returns the policy with blocks in place of pod selectors, or the sources whose slices are incomplete, each
+/// set once.
+pub(super) fn resolve<'a>(
+    written: &'a WrittenPolicy,
+    slices: &Slices<'_>,
+) -> Result<Policy, Vec<&'a PodSource>> {
+    let mut missing = BTreeMap::new();
+    let mut sets = written.sets.iter();
+    let rules = written.policy.rules.iter().map(|rule| Rule {
+        from: sources(&rule.from, &mut sets, slices, &mut missing),
         ..rule.clone()
     });
     let rules = rules.collect();
     if missing.is_empty() {
         Ok(Policy {
             rules,
-            ..policy.clone()
+            ..written.policy.clone()
         })
     } else {
-        Err(missing)
+        Err(missing.into_values().collect())
     }
 }
 
-fn sources(from: &Sources, slices: &[&PeerSlice], missing: &mut Vec<PeerSelector>) -> Sources {
+/// Takes one of `sets` for each source that selects pods.
+fn sources<'a>(
+    from: &'a Sources,
+    sets: &mut impl Iterator<Item = &'a SetId>,
+    slices: &Slices<'_>,
+    missing: &mut BTreeMap<&'a SetId, &'a PodSource>,
+) -> Sources {
     let Sources::Listed(listed) = from else {
         return Sources::Any;
     };
@@ -55,26 +69,29 @@ fn sources(from: &Sources, slices: &[&PeerSlice], missing: &mut Vec<PeerSelector
     for source in listed {
         match source {
             Source::Block(_) => blocks.push(source.clone()),
-            Source::Pods(pods) => match addresses(pods, slices) {
-                Some(addresses) => blocks.extend(networks(&addresses)),
-                None if missing.contains(&pods.written) => {}
-                None => missing.push(pods.written.clone()),
-            },
+            Source::Pods(pods) => {
+                let set = sets.next().expect("each pod source has an identity");
+                match addresses(slices.get(set).map_or(&[], Vec::as_slice)) {
+                    Some(addresses) => blocks.extend(networks(&addresses)),
+                    None => {
+                        missing.entry(set).or_insert(pods);
+                    }
+                }
+            }
         }
     }
     Sources::Listed(blocks)
 }
 
-/// Returns all addresses of a pod selector, or `None` while a slice is missing.
-fn addresses(source: &PodSource, slices: &[&PeerSlice]) -> Option<BTreeSet<IpAddr>> {
-    let own = || slices.iter().filter(|slice| slice.spec.peer == source.written);
-    let numbers: BTreeSet<u32> = own().map(|slice| slice.spec.slice).collect();
-    let first = own().filter(|slice| slice.spec.slice == 0);
+/// Returns all addresses of a set, or `None` while a slice is missing.
+fn addresses(slices: &[&PeerSlice]) -> Option<BTreeSet<IpAddr>> {
+    let numbers: BTreeSet<u32> = slices.iter().map(|slice| slice.spec.slice).collect();
+    let first = slices.iter().filter(|slice| slice.spec.slice == 0);
     let count = first.map(|slice| slice.spec.slices.max(1)).max()?;
     if numbers.range(..count).count() < count as usize {
         return None;
     }
-    let counted = own().filter(|slice| slice.spec.slice < count);
+    let counted = slices.iter().filter(|slice| slice.spec.slice < count);
     Some(
         counted
             .flat_map(|slice| &slice.spec.addresses)
@@ -90,9 +107,4 @@ fn networks(addresses: &BTreeSet<IpAddr>) -> impl Iterator<Item = Source> {
         let except = Vec::new();
         Source::Block(Block { cidr, except })
     })
-}
-
-/// Formats a selector for messages.
-pub(super) fn as_json(selector: &PeerSelector) -> String {
-    serde_json::to_string(selector).unwrap_or_else(|_| format!("{selector:?}"))
 }

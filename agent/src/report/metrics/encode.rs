@@ -45,6 +45,11 @@ impl AgentMetrics {
             self.status_writes.clone(),
         );
         registry.register(
+            "api_objects_received",
+            "Objects that the API server has sent, in lists and because they have changed",
+            self.api_objects_received.clone(),
+        );
+        registry.register(
             "scrape_errors",
             "Scrapes without the metrics of the kernel, because it could not be read",
             self.scrape_errors.clone(),

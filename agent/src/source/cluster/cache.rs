@@ -6,7 +6,7 @@ use std::{
 };
 
 use xdp_client::Store;
-use xdp_crds::XdpNodeStateStatus;
+use xdp_crds::{XdpNodeStateStatus, policy::SetId};
 use xdp_plan::{
     permission::NamespaceLabels,
     pod::Pod,
@@ -15,29 +15,57 @@ use xdp_plan::{
 };
 
 use crate::source::cluster::{
+    keyed::{KeyedStore, Shape},
     objects::{Node, Written},
-    problems::{RequestFailure, absent_node, incomplete_lists, watch_problem, write_problem},
+    problems::{MissingLists, RequestFailure, absent_node, incomplete_lists, watch_problem, write_problem},
 };
 
 /// A watch that has not failed for this long works: a watch without events is silent when it recovers.
 const CALM: Duration = Duration::from_secs(45);
 
+/// Each namespace has a watch of its own: the API server selects policies by nothing else.
+const POLICIES: Shape = Shape {
+    keys: 1,
+    watches: usize::MAX,
+    interval: Duration::ZERO,
+};
+/// An identity has 56 characters, and a selector is in the address of a request: with this number, it stays
+/// below the 16 KiB that proxies accept.
+const SETS: Shape = Shape {
+    keys: 200,
+    watches: 4,
+    interval: Duration::from_secs(1),
+};
+/// A name has at most 63 characters.
+const NAMESPACES: Shape = Shape {
+    keys: 200,
+    watches: 2,
+    interval: Duration::from_secs(1),
+};
+
+/// The kind of peer sets, in problems.
+pub(super) const SET_KIND: &str = "XdpPeerSets";
+
+/// Identifies a watch: its kind, and a number for each watch of the kind.
+pub(super) type WatchId = (&'static str, u64);
+
 /// The objects of the cluster that the agent needs, and the status to write.
-#[derive(Default)]
 pub(super) struct Cache {
-    pub(super) policies: Store<PolicyVersion>,
-    pub(super) peer_sets: Store<Result<PeerSlice, Problem>>,
+    /// Policies, by namespace.
+    pub(super) policies: KeyedStore<PolicyVersion>,
+    /// Slices of peer sets, by set.
+    pub(super) peer_sets: KeyedStore<Result<PeerSlice, Problem>>,
     pub(super) pods: Store<Result<Pod, Problem>>,
     pub(super) nodes: Store<Node>,
-    /// Labels of namespaces.
-    pub(super) namespaces: Store<BTreeMap<String, String>>,
+    /// Labels of namespaces, by namespace.
+    pub(super) namespaces: KeyedStore<BTreeMap<String, String>>,
     /// Whether the labels of namespaces are needed.
     needs_namespaces: bool,
     /// The node's own state, as the API server stores it.
     pub(super) written: Store<Written>,
     /// The last known labels of the node: it may be absent for a while.
     labels: Option<BTreeMap<String, String>>,
-    watch_failures: BTreeMap<&'static str, (Instant, RequestFailure)>,
+    watch_failures: BTreeMap<WatchId, (Instant, RequestFailure)>,
     write_failure: Option<RequestFailure>,
     /// Time of the oldest change that the loop has not read. Changes before all lists are complete do not
     /// count.
@@ -48,11 +76,41 @@ pub(super) struct Cache {
 
 impl Cache {
     /// Creates an empty cache.
-    pub(super) fn new(needs_namespaces: bool) -> Self {
+    pub(super) const fn new(needs_namespaces: bool) -> Self {
         Self {
+            policies: KeyedStore::new(POLICIES),
+            peer_sets: KeyedStore::new(SETS),
+            pods: Store::new(),
+            nodes: Store::new(),
+            namespaces: KeyedStore::new(NAMESPACES),
             needs_namespaces,
-            ..Self::default()
+            written: Store::new(),
+            labels: None,
+            watch_failures: BTreeMap::new(),
+            write_failure: None,
+            changed: None,
+            status: None,
         }
+    }
+
+    /// Wants the policies of the namespaces that have pods here, and the labels of these namespaces. Returns
+    /// whether that changes the watches.
+    pub(super) fn want_namespaces(&mut self, now: Instant) -> bool {
+        if !self.pods.is_complete() {
+            return false;
+        }
+        let pods = self.pods.iter();
+        let can_be_target = |pod: &Result<Pod, Problem>| pod.as_ref().map_or(true, Pod::owns_addresses);
+        let pods = pods.filter(|(_, pod)| can_be_target(pod));
+        let here: BTreeSet<String> = pods.map(|(name, _)| name.namespace.clone()).collect();
+        let changed = self.policies.want(&here, now);
+        changed | (self.needs_namespaces && self.namespaces.want(&here, now))
+    }
+
+    /// Wants these sets. Returns whether that changes the watches.
+    pub(super) fn want_sets(&mut self, sets: &BTreeSet<SetId>, now: Instant) -> bool {
+        let keys = sets.iter().map(|set| set.as_str().to_owned()).collect();
+        self.peer_sets.want(&keys, now)
     }
 
     /// Records a change that the loop has to read.
@@ -70,16 +128,16 @@ impl Cache {
     }
 
     /// Records a failure of a watch. Returns whether it differs from the last one.
-    pub(super) fn watch_failed(&mut self, kind: &'static str, failure: RequestFailure, now: Instant) -> bool {
-        let before = self.watch_failures.get(kind);
+    pub(super) fn watch_failed(&mut self, watch: WatchId, failure: RequestFailure, now: Instant) -> bool {
+        let before = self.watch_failures.get(&watch);
         let differs = before.is_none_or(|(_, before)| *before != failure);
-        self.watch_failures.insert(kind, (now, failure));
+        self.watch_failures.insert(watch, (now, failure));
         differs
     }
 
-    /// Records that a watch works. Returns whether it had failed.
-    pub(super) fn watch_works(&mut self, kind: &str) -> bool {
-        self.watch_failures.remove(kind).is_some()
+    /// Records that a watch works, or has ended. Returns whether it had failed.
+    pub(super) fn watch_works(&mut self, watch: WatchId) -> bool {
+        self.watch_failures.remove(&watch).is_some()
     }
 
     /// Records the outcome of a write. Returns whether it differs from the last one.
@@ -93,36 +151,47 @@ impl Cache {
         self.labels.as_ref().filter(|_| self.missing().is_empty())
     }
 
-    fn missing(&self) -> Vec<&'static str> {
-        let lists = [
-            ("XdpPolicies", self.policies.is_complete()),
-            ("XdpPeerSets", self.peer_sets.is_complete()),
-            ("Pods", self.pods.is_complete()),
-            ("the Node", self.nodes.is_complete()),
-            (
-                "Namespaces",
-                !self.needs_namespaces || self.namespaces.is_complete(),
-            ),
-        ];
-        let missing = lists.into_iter().filter(|(_, complete)| !complete);
-        missing.map(|(name, _)| name).collect()
+    /// Returns the node's labels once everything is known that says which sets are needed.
+    pub(super) fn labels_before_sets(&self) -> Option<&BTreeMap<String, String>> {
+        let known = self.missing().into_iter().all(|missing| missing.kind == SET_KIND);
+        self.labels.as_ref().filter(|_| known)
     }
 
-    pub(super) fn policies(&self) -> impl Iterator<Item = &PolicyVersion> {
-        self.policies.values()
+    fn missing(&self) -> Vec<MissingLists> {
+        let one = |kind, complete: bool| (!complete).then_some(MissingLists { kind, of: (0, 0) });
+        let namespaces = self.needs_namespaces.then_some(&self.namespaces);
+        let lists = [
+            keyed("XdpPolicies", &self.policies),
+            keyed(SET_KIND, &self.peer_sets),
+            one("Pods", self.pods.is_complete()),
+            one("the Node", self.nodes.is_complete()),
+            namespaces.and_then(|namespaces| keyed("Namespaces", namespaces)),
+        ];
+        lists.into_iter().flatten().collect()
+    }
+
+    /// Returns the policies of the namespaces whose lists are complete.
+    pub(super) fn policies(&self, now: Instant) -> impl Iterator<Item = &PolicyVersion> {
+        let policies = self.policies.objects().into_iter();
+        let permitted =
+            move |namespace: &str| !self.needs_namespaces || self.namespaces.is_decided(namespace, now);
+        policies
+            .filter(move |(name, _)| permitted(&name.namespace))
+            .map(|(_, version)| version)
     }
 
     pub(super) fn slices(&self) -> impl Iterator<Item = &PeerSlice> {
-        self.peer_sets.values().filter_map(|slice| slice.as_ref().ok())
+        let sets = self.peer_sets.objects().into_values();
+        sets.filter_map(|slice| slice.as_ref().ok())
     }
 
     pub(super) fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.values().filter_map(|pod| pod.as_ref().ok())
     }
 
-    /// Returns the labels of all namespaces, by name.
+    /// Returns the labels of namespaces with pods here, by name.
     pub(super) fn namespaces(&self) -> NamespaceLabels {
-        let namespaces = self.namespaces.iter();
+        let namespaces = self.namespaces.objects().into_iter();
         namespaces
             .map(|(key, labels)| (key.name.clone(), labels.clone()))
             .collect()
@@ -148,9 +217,13 @@ impl Cache {
     pub(super) fn problems(&mut self, node: &str, now: Instant) -> Vec<Problem> {
         self.watch_failures
             .retain(|_, (last, _)| now.duration_since(*last) < CALM);
-        let failures = self.watch_failures.iter();
+        let mut failures = BTreeMap::<&str, (&RequestFailure, usize)>::new();
+        for ((kind, _), (_, failure)) in &self.watch_failures {
+            failures.entry(kind).or_insert((failure, 0)).1 += 1;
+        }
+        let failures = failures.into_iter();
         let mut problems: Vec<Problem> = failures
-            .map(|(kind, (_, failure))| watch_problem(kind, failure))
+            .map(|(kind, (failure, count))| watch_problem(kind, failure, count))
             .collect();
         problems.extend(self.write_failure.as_ref().map(write_problem));
         problems.extend(self.malformed_objects());
@@ -163,18 +236,21 @@ impl Cache {
         problems
     }
 
-    /// Returns malformed objects that may concern pods of this node. Each agent watches the objects of all
-    /// namespaces.
+    /// Returns malformed objects that may concern pods of this node.
     fn malformed_objects(&self) -> impl Iterator<Item = Problem> {
         let here: BTreeSet<&str> = self.pods().map(|pod| pod.namespace.as_str()).collect();
-        let policies = self.policies.iter();
-        let policies = policies.filter_map(|(key, version)| Some((key, version.content.as_ref().err()?)));
-        let sets = self.peer_sets.iter();
-        let sets = sets.filter_map(|(key, set)| Some((key, set.as_ref().err()?)));
-        let concerning = policies
-            .chain(sets)
-            .filter(move |(key, _)| here.contains(key.namespace.as_str()));
+        let policies = self.policies.objects().into_iter();
+        // A namespace is watched for a while after its last pod.
+        let policies = policies.filter(move |(name, _)| here.contains(name.namespace.as_str()));
+        let policies = policies.filter_map(|(_, version)| version.content.as_ref().err());
+        let sets = self.peer_sets.objects().into_values();
+        let sets = sets.filter_map(|set| set.as_ref().err());
         let pods = self.pods.values().filter_map(|pod| pod.as_ref().err());
-        concerning.map(|(_, problem)| problem).chain(pods).cloned()
+        policies.chain(sets).chain(pods).cloned()
     }
+}
+
+fn keyed<V>(kind: &'static str, store: &KeyedStore<V>) -> Option<MissingLists> {
+    let of = store.unknown();
+    (!store.is_ready()).then_some(MissingLists { kind, of })
 }

@@ -7,12 +7,12 @@ use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use xdp_client::object::{ObjectName, parse_field};
-use xdp_crds::{XdpPeerSetSpec, XdpPolicy, XdpPolicySpec};
+use xdp_crds::{PEER_SET_LABEL, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec, policy::SetId};
 use xdp_plan::{
     pod::Pod,
     policy::{MarkMask, Policy},
     report::Problem,
-    resolve::{PeerSlice, PolicyVersion},
+    resolve::{PeerSlice, PolicyVersion, WrittenPolicy},
 };
 
 /// What the agent needs of the Node object. Other fields change every few seconds.
@@ -50,15 +50,16 @@ pub(super) fn policy(object: DynamicObject, marks: MarkMask) -> PolicyVersion {
         status: None,
     };
     let content = Policy::try_from(&object).and_then(|policy| policy.check_marks(marks).map(|()| policy));
+    let content = content.map(WrittenPolicy::from);
     version(content.map_err(|error| Problem::from(&error)))
 }
 
-pub(super) fn peer_slice(object: &DynamicObject) -> Result<PeerSlice, Problem> {
-    let spec = spec::<XdpPeerSetSpec>("XdpPeerSet", &object.metadata, &object.data)?;
-    Ok(PeerSlice {
-        namespace: ObjectName::of(&object.metadata).namespace,
-        spec,
-    })
+/// Returns a slice. `None` if no policy can mean it: it does not say which set it belongs to.
+pub(super) fn peer_slice(object: &DynamicObject) -> Option<Result<PeerSlice, Problem>> {
+    let label = object.metadata.labels.as_ref()?.get(PEER_SET_LABEL)?;
+    let set = SetId::parse(label)?;
+    let spec = spec::<XdpPeerSetSpec>("XdpPeerSet", &object.metadata, &object.data);
+    Some(spec.map(|spec| PeerSlice { set, spec }))
 }
 
 pub(super) fn pod(object: &k8s::Pod) -> Result<Pod, Problem> {

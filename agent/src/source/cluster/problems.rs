@@ -1,5 +1,7 @@
 //! Problems between the agent and the API server.
 
+use std::fmt;
+
 use xdp_client::{apply::RequestError, error_chain, watch::WatchError};
 use xdp_plan::{node_state::API_SERVER, report::Problem};
 
@@ -53,6 +55,11 @@ impl RequestFailure {
         }
     }
 
+    /// Returns whether the API server refuses the request, rather than being unable to answer it.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self.code, 403 | 404)
+    }
+
     const fn reason(&self) -> &'static str {
         match self.code {
             401 => "Unauthorized",
@@ -72,8 +79,14 @@ impl RequestFailure {
     }
 }
 
-pub(super) fn watch_problem(kind: &str, failure: &RequestFailure) -> Problem {
-    let message = format!("cannot watch {kind}: {}", failure.message);
+/// Returns the problem of a number of watches of one kind.
+pub(super) fn watch_problem(kind: &str, failure: &RequestFailure, count: usize) -> Problem {
+    let watches = if count > 1 {
+        format!(" ({count} watches)")
+    } else {
+        String::new()
+    };
+    let message = format!("cannot watch {kind}{watches}: {}", failure.message);
     Problem::new(object(kind), failure.reason(), message, failure.remedy())
 }
 
@@ -88,7 +101,27 @@ pub(super) fn write_problem(failure: &RequestFailure) -> Problem {
     Problem::new(object("status"), failure.reason(), message, remedy)
 }
 
-pub(super) fn incomplete_lists(missing: &[&str]) -> Problem {
+/// Lists of one kind that were never complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MissingLists {
+    pub(super) kind: &'static str,
+    /// The number of keys that are missing, and of all. No keys: there is one list, or the keys are unknown.
+    pub(super) of: (usize, usize),
+}
+
+/// Writes `Pods`, or `XdpPolicies (3 of 20)`.
+impl fmt::Display for MissingLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        match self.of {
+            (0, _) | (1, 1) => Ok(()),
+            (missing, all) => write!(f, " ({missing} of {all})"),
+        }
+    }
+}
+
+pub(super) fn incomplete_lists(missing: &[MissingLists]) -> Problem {
+    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
     let message = format!(
         "waiting for the first list of {}; until then, what is programmed stays unchanged",
         missing.join(", ")

@@ -1,5 +1,8 @@
+mod requests;
+mod start;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -11,11 +14,12 @@ use xdp_client::{
     object::{ObjectName, Versioned},
     watch::{Event, WatchError},
 };
-use xdp_crds::XdpNodeStateStatus;
-use xdp_plan::policy::MarkMask;
+use xdp_crds::{XdpNodeStateStatus, policy::SetId};
+use xdp_plan::{pod::Pod, policy::MarkMask, report::Problem, resolve::PolicyVersion};
 
 use crate::source::cluster::{
     cache::Cache,
+    keyed::KeyedStore,
     objects,
     problems::{RequestFailure, watch_problem, write_problem},
 };
@@ -64,14 +68,54 @@ fn reasons(cache: &mut Cache, now: Instant) -> Vec<String> {
 
 /// All lists are complete: there is a node and nothing else.
 fn complete() -> Cache {
-    completed(Cache::default())
+    completed(Cache::new(false))
 }
 
-/// Completes all lists but that of namespaces.
+/// Applies one complete list of all watches that have to start.
+fn list_keyed<V: PartialEq + Clone>(store: &mut KeyedStore<V>, objects: &[Versioned<V>]) {
+    let now = Instant::now();
+    for (id, _) in store.steps(now).start {
+        store.apply(id, Event::Init, now);
+        for object in objects {
+            store.apply(id, Event::InitApply(object.clone()), now);
+        }
+        store.apply(id, Event::InitDone, now);
+    }
+}
+
+fn listed_pod(namespace: &str) -> Versioned<Result<Pod, Problem>> {
+    let pod = pod(namespace);
+    Versioned::new(&pod.metadata.clone(), Some(objects::pod(&pod)))
+}
+
+fn listed_policy(spec: &Value) -> Versioned<PolicyVersion> {
+    let object = policy("p", spec);
+    Versioned::new(&object.metadata.clone(), Some(objects::policy(object, MASK)))
+}
+
+/// Lists pods in these namespaces.
+fn list_pods(cache: &mut Cache, namespaces: &[&str]) {
+    list(
+        &mut cache.pods,
+        namespaces.iter().map(|namespace| listed_pod(namespace)),
+    );
+    cache.want_namespaces(Instant::now());
+}
+
+fn want_sets(cache: &mut Cache, sets: &[&SetId]) {
+    let sets = sets.iter().map(|set| (*set).clone()).collect();
+    cache.want_sets(&sets, Instant::now());
+}
+
+/// Completes all lists of a node without pods.
 fn completed(mut cache: Cache) -> Cache {
-    list(&mut cache.policies, []);
-    list(&mut cache.peer_sets, []);
-    list(&mut cache.pods, []);
+    list_pods(&mut cache, &[]);
+    want_sets(&mut cache, &[]);
+    list_node(&mut cache);
+    cache
+}
+
+fn list_node(cache: &mut Cache) {
     let object = node(&json!({"zone": "a"}));
     list(
         &mut cache.nodes,
@@ -81,7 +125,6 @@ fn completed(mut cache: Cache) -> Cache {
         )],
     );
     cache.mark_changed(Instant::now());
-    cache
 }
 
 #[test]
@@ -130,7 +173,15 @@ fn the_cache_has_no_objects_until_all_lists_are_complete() {
 #[test]
 fn namespaces_are_waited_for_only_if_their_labels_decide_about_redirects() {
     let now = Instant::now();
-    let mut cache = completed(Cache::new(true));
+    let with_pod = |needs_namespaces| {
+        let mut cache = Cache::new(needs_namespaces);
+        list_pods(&mut cache, &["games"]);
+        list_keyed(&mut cache.policies, &[]);
+        want_sets(&mut cache, &[]);
+        list_node(&mut cache);
+        cache
+    };
+    let mut cache = with_pod(true);
     assert_eq!(cache.node_labels(), None);
     assert_eq!(reasons(&mut cache, now), ["WaitingForCluster"]);
 
@@ -140,10 +191,10 @@ fn namespaces_are_waited_for_only_if_their_labels_decide_about_redirects() {
         version: 1,
         value: Some(labels.clone()),
     };
-    list(&mut cache.namespaces, [games]);
+    list_keyed(&mut cache.namespaces, &[games]);
     assert!(cache.node_labels().is_some());
     assert_eq!(cache.namespaces(), BTreeMap::from([("games".to_owned(), labels)]));
-    assert!(completed(Cache::new(false)).node_labels().is_some());
+    assert!(with_pod(false).node_labels().is_some());
 }
 
 #[test]
@@ -160,10 +211,9 @@ fn an_absent_node_keeps_its_labels_and_an_unknown_one_has_none() {
     );
     assert_eq!(reasons(&mut cache, now), ["NoSuchNode"]);
 
-    let mut cache = Cache::default();
-    list(&mut cache.policies, []);
-    list(&mut cache.peer_sets, []);
-    list(&mut cache.pods, []);
+    let mut cache = Cache::new(false);
+    list_pods(&mut cache, &[]);
+    want_sets(&mut cache, &[]);
     list(&mut cache.nodes, []);
     assert_eq!(cache.node_labels(), None);
     assert_eq!(reasons(&mut cache, now), ["NoSuchNode"]);
@@ -183,24 +233,14 @@ fn heartbeats_of_the_node_are_no_change() {
 fn malformed_objects_are_problems_on_nodes_with_pods_in_their_namespace() {
     let now = Instant::now();
     let mut cache = complete();
-    let bad = policy("p", &json!({"podSelector": {}, "priority": 1001}));
-    list(
+    list_pods(&mut cache, &["games"]);
+    list_keyed(
         &mut cache.policies,
-        [Versioned::new(
-            &bad.metadata.clone(),
-            Some(objects::policy(bad, MASK)),
-        )],
-    );
-    assert_eq!(reasons(&mut cache, now), [] as [&str; 0]);
-    let neighbour = pod("games");
-    list(
-        &mut cache.pods,
-        [Versioned::new(
-            &neighbour.metadata.clone(),
-            Some(objects::pod(&neighbour)),
-        )],
+        &[listed_policy(&json!({"podSelector": {}, "priority": 1001}))],
     );
     assert_eq!(reasons(&mut cache, now), ["BadPriority"]);
+    list_pods(&mut cache, &[]);
+    assert_eq!(reasons(&mut cache, now), [] as [&str; 0]);
 }
 
 #[test]
@@ -208,9 +248,9 @@ fn a_failed_watch_is_a_problem_until_an_event_or_a_while_without_a_failure() {
     let start = Instant::now();
     let failure = || RequestFailure::of_watch(&WatchError::NoResourceVersion).unwrap();
     let mut cache = complete();
-    assert!(cache.watch_failed("Pods", failure(), start));
+    assert!(cache.watch_failed(("Pods", 0), failure(), start));
     assert!(
-        !cache.watch_failed("Pods", failure(), start + Duration::from_secs(40)),
+        !cache.watch_failed(("Pods", 0), failure(), start + Duration::from_secs(40)),
         "an equal failure is no change"
     );
     assert_eq!(
@@ -222,9 +262,9 @@ fn a_failed_watch_is_a_problem_until_an_event_or_a_while_without_a_failure() {
         [] as [&str; 0]
     );
 
-    cache.watch_failed("Pods", failure(), start);
-    assert!(cache.watch_works("Pods"));
-    assert!(!cache.watch_works("Pods"));
+    cache.watch_failed(("Pods", 0), failure(), start);
+    assert!(cache.watch_works(("Pods", 0)));
+    assert!(!cache.watch_works(("Pods", 0)));
     assert_eq!(reasons(&mut cache, start), [] as [&str; 0]);
 }
 
@@ -234,7 +274,7 @@ fn refusals_have_a_remedy_and_an_expired_watch_is_no_problem() {
         let status = Status::failure("no", "Because").with_code(code);
         WatchError::WatchError(Box::new(status))
     };
-    let problem = |code| watch_problem("Pods", &RequestFailure::of_watch(&answer(code)).unwrap());
+    let problem = |code| watch_problem("Pods", &RequestFailure::of_watch(&answer(code)).unwrap(), 1);
     assert_eq!(
         (problem(403).reason.as_str(), problem(404).reason.as_str()),
         ("Forbidden", "NotFound")
@@ -256,8 +296,8 @@ fn the_oldest_unread_change_counts() {
     assert_eq!(cache.take_changed(), Some(start));
     assert_eq!(cache.take_changed(), None);
 
-    let mut cache = Cache::default();
-    list(&mut cache.policies, []);
+    let mut cache = Cache::new(false);
+    list_pods(&mut cache, &[]);
     cache.mark_changed(start);
     assert_eq!(cache.take_changed(), None, "other lists are incomplete");
 }

@@ -1,0 +1,141 @@
+//! Runs the watches of a kind whose objects are watched by key.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use futures::{
+    StreamExt as _,
+    future::{Either, pending},
+    stream::{AbortHandle, LocalBoxStream, SelectAll, abortable},
+};
+use tokio::{sync::Notify, time::sleep_until};
+use xdp_client::{
+    object::Versioned,
+    watch::{Event, WatchError},
+};
+
+use super::{failed, is_answer};
+use crate::source::cluster::{
+    Shared,
+    cache::Cache,
+    keyed::{KeyedStore, Steps},
+};
+
+/// A kind of objects that is watched by key.
+pub(super) struct KeyedKind<'a, V> {
+    pub(super) kind: &'static str,
+    pub(super) store: fn(&mut Cache) -> &mut KeyedStore<V>,
+    /// Wakes the task when other keys are wanted.
+    pub(super) wanted: &'a Notify,
+}
+
+type Events<'a, V> = LocalBoxStream<'a, Result<Event<Versioned<V>>, WatchError>>;
+
+/// Runs the watches of the wanted keys; `watch` starts one. Never returns.
+pub(super) async fn follow_keyed<'a, V: PartialEq + 'a>(
+    kind: KeyedKind<'_, V>,
+    watch: impl Fn(&BTreeSet<String>) -> Events<'a, V>,
+    shared: &Shared,
+) {
+    let mut running = Running {
+        events: SelectAll::new(),
+        handles: BTreeMap::new(),
+    };
+    loop {
+        let again = running.step(&kind, &watch, shared);
+        let again = again.map_or(Either::Right(pending()), |again| {
+            Either::Left(sleep_until(again.into()))
+        });
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                Some((id, event)) = running.events.next() => {
+                    if received(&kind, id, event, shared) {
+                        break;
+                    }
+                }
+                () = kind.wanted.notified() => break,
+                () = &mut again => break,
+            }
+        }
+    }
+}
+
+/// The watches that run.
+struct Running<'a, V> {
+    events: SelectAll<LocalBoxStream<'a, (u64, Result<Event<Versioned<V>>, WatchError>)>>,
+    handles: BTreeMap<u64, AbortHandle>,
+}
+
+impl<'a, V: PartialEq + 'a> Running<'a, V> {
+    /// Starts and ends watches. Returns when to do so again.
+    fn step(
+        &mut self,
+        kind: &KeyedKind<'_, V>,
+        watch: impl Fn(&BTreeSet<String>) -> Events<'a, V>,
+        shared: &Shared,
+    ) -> Option<Instant> {
+        let mut cache = shared.cache();
+        let steps = (kind.store)(&mut cache).steps(Instant::now());
+        let Steps {
+            stop,
+            start,
+            again,
+            changed,
+        } = steps;
+        for id in stop {
+            cache.watch_works((kind.kind, id));
+            if let Some(handle) = self.handles.remove(&id) {
+                handle.abort();
+            }
+        }
+        if changed {
+            cache.mark_changed(Instant::now());
+        }
+        drop(cache);
+        for (id, keys) in start {
+            let events = watch(&keys).map(move |event| (id, event));
+            let (events, handle) = abortable(events);
+            self.handles.insert(id, handle);
+            self.events.push(events.boxed_local());
+        }
+        if changed {
+            (shared.wake)();
+        }
+        again
+    }
+}
+
+/// Stores an event. Returns whether watches may have to start or end now.
+fn received<V: PartialEq>(
+    kind: &KeyedKind<'_, V>,
+    id: u64,
+    event: Result<Event<Versioned<V>>, WatchError>,
+    shared: &Shared,
+) -> bool {
+    let now = Instant::now();
+    let watch = (kind.kind, id);
+    let (changed, recovered, listed) = match event {
+        Ok(event) => {
+            let listed = matches!(event, Event::InitDone);
+            let mut cache = shared.cache();
+            let recovered = is_answer(&event) && cache.watch_works(watch);
+            let changed = (kind.store)(&mut cache).apply(id, event, now);
+            (changed, recovered, listed)
+        }
+        Err(error) => {
+            let refused = failed(watch, &error, shared);
+            let changed = refused && (kind.store)(&mut shared.cache()).refused(id, now);
+            (changed, false, false)
+        }
+    };
+    if changed {
+        shared.cache().mark_changed(now);
+    }
+    if changed || recovered {
+        (shared.wake)();
+    }
+    listed
+}
