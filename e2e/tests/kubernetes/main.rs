@@ -10,6 +10,7 @@ mod chart;
 mod deletion;
 mod disruption;
 mod fixture;
+mod health;
 mod install;
 mod language;
 mod nics;
