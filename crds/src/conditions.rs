@@ -8,6 +8,10 @@ pub const ACCEPTED: &str = "Accepted";
 /// pod.
 pub const PROGRAMMED: &str = "Programmed";
 
+/// Type: the policy is accepted and programmed. It has reason and message of the condition that decides:
+/// [`ACCEPTED`] if that is false, [`PROGRAMMED`] otherwise.
+pub const READY: &str = "Ready";
+
 /// A reason and its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {

@@ -96,7 +96,7 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
             "properties": {
                 "type": {
                     "type": "string",
-                    "description": "Type of the condition: `Accepted` or `Programmed`.",
+                    "description": "Type of the condition: `Accepted`, `Programmed` or `Ready`.",
                     "minLength": 1,
                     "maxLength": 316,
                 },

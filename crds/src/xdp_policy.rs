@@ -130,8 +130,14 @@ pub enum Delivery {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct XdpPolicyStatus {
+    /// The `metadata.generation` of the policy that this status describes. If it is less than the current
+    /// one, the status describes an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
     /// `Accepted`: the policy is valid. `Programmed`: it is programmed, and read back from the kernel, on
-    /// every selected node, for every selected pod. The API reference lists the reasons.
+    /// every selected node, for every selected pod. `Ready`: both, with reason and message of the one that
+    /// decides. The API reference lists the reasons.
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -25,11 +25,32 @@ fn the_crd_has_names_limits_and_defaults() {
     assert_eq!(spec["enforcement"]["default"], "Enforce");
     assert_eq!(spec["delivery"]["default"], "Redirect");
     let rule = &spec["ingress"]["items"]["properties"];
-    assert_eq!(rule["rateLimit"]["properties"]["per"]["default"], "Rule");
     assert_eq!(
         rule["rateLimit"]["required"],
         serde_json::json!(["packetsPerSecond"])
     );
+}
+
+/// Tools that compare an object with what they have applied replace whole lists, so a default inside one
+/// would look like a change each time.
+#[test]
+fn a_policys_spec_has_no_defaults_inside_lists() {
+    fn assert_none(path: &str, schema: &serde_json::Value, in_list: bool) {
+        assert!(
+            !in_list || schema["default"].is_null(),
+            "{path}: {}",
+            schema["default"]
+        );
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            assert_none(&format!("{path}.{name}"), field, in_list);
+        }
+        if schema["items"].is_object() {
+            assert_none(&format!("{path}[]"), &schema["items"], true);
+        }
+    }
+    let definition = serde_json::to_value(XdpPolicy::crd()).unwrap();
+    let root = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    assert_none("spec", &root["properties"]["spec"], false);
 }
 
 #[test]

@@ -123,17 +123,24 @@ impl Installation {
         self.with_chart(&["upgrade"], arguments)
     }
 
+    /// Runs `helm template` with further arguments, and returns the objects, with the CRDs, as YAML.
+    pub fn render(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.chart(&["template", "--include-crds"], arguments)
+    }
+
     fn with_chart(&self, command: &[&str], arguments: &[&str]) -> anyhow::Result<String> {
+        let command = [command, &["--wait", "--timeout", "5m"]].concat();
+        self.chart(&command, arguments)
+            .map_err(|error| anyhow!("{error:#}\n{}", self.describe(NAMESPACE)))
+    }
+
+    fn chart(&self, command: &[&str], arguments: &[&str]) -> anyhow::Result<String> {
         let chart = repository().join("charts/xdp-operator");
         let chart = chart.to_str().context("the repository's path is not UTF-8")?;
-        let (release, common) = (
-            [RELEASE, chart, "--namespace", NAMESPACE],
-            ["--wait", "--timeout", "5m", "--values", "-"],
-        );
-        let call = [command, &release, &common, arguments].concat();
+        let release = [RELEASE, chart, "--namespace", NAMESPACE, "--values", "-"];
+        let call = [command, &release, arguments].concat();
         let finished = self.run("helm", &call, Some(VALUES))?;
         checked(&format!("helm {}", call.join(" ")), finished)
-            .map_err(|error| anyhow!("{error:#}\n{}", self.describe(NAMESPACE)))
     }
 
     /// Waits until a test may run that does not disturb others, or has a cluster of its own.

@@ -80,6 +80,9 @@ struct Uninstall {
     /// Namespace of the `DaemonSet`.
     #[arg(long, value_name = "NAMESPACE")]
     namespace: String,
+    /// Change nothing unless the `DaemonSet` has this annotation, which a tool adds to what it installs.
+    #[arg(long, value_name = "NAME")]
+    require_annotation: Option<String>,
     /// How long to wait for the agents: `30s`, `5m`, `1h`.
     #[arg(long, default_value = "5m", value_parser = duration)]
     timeout: Duration,
@@ -126,6 +129,7 @@ impl Command {
                 Box::pin(uninstall::uninstall(
                     &args.namespace,
                     &args.daemonset,
+                    args.require_annotation.as_deref(),
                     args.timeout,
                 ))
                 .await

@@ -12,7 +12,7 @@ pub use message::{is_transient, severity};
 pub use nodes::{NodeVerdict, Obstacle, verdict};
 use xdp_crds::{
     Ratio, XdpPolicyStatus,
-    conditions::{ACCEPTED, PROGRAMMED, accepted, programmed},
+    conditions::{ACCEPTED, PROGRAMMED, READY, accepted, programmed},
 };
 
 use crate::store::{AgentReport, PolicyObject, Refusal};
@@ -52,18 +52,19 @@ pub fn status<'a, R: Into<AgentReport<'a>>>(
         selected: targets.values().sum(),
         programmed: verdicts.iter().map(|verdict| verdict.pods_programmed).sum(),
     };
-    let conditions = match &policy.content {
-        Ok(_) => [
-            (ACCEPTED, valid()),
-            (PROGRAMMED, programmed(verdicts, nodes, pods)),
-        ],
-        Err(refusal) => [(ACCEPTED, refused(refusal)), (PROGRAMMED, not_accepted())],
+    let (accepted, programmed) = match &policy.content {
+        Ok(_) => (valid(), programmed(verdicts, nodes, pods)),
+        Err(refusal) => (refused(refusal), not_accepted()),
     };
+    let deciding = if accepted.is_true { &programmed } else { &accepted };
+    let ready = deciding.clone();
+    let conditions = [(ACCEPTED, accepted), (PROGRAMMED, programmed), (READY, ready)];
     let before = policy
         .status
         .as_ref()
         .map_or(&[][..], |status| &status.conditions);
     XdpPolicyStatus {
+        observed_generation: Some(policy.generation),
         conditions: conditions
             .into_iter()
             .map(|(kind, value)| condition(kind, value, policy.generation, before, now))
@@ -76,8 +77,10 @@ pub fn status<'a, R: Into<AgentReport<'a>>>(
 /// Returns whether a stored status is up to date. Ignores conditions of other controllers.
 pub fn is_written(stored: Option<&XdpPolicyStatus>, wanted: &XdpPolicyStatus) -> bool {
     let Some(stored) = stored else { return false };
-    let same = |kind: &str| find(&stored.conditions, kind) == find(&wanted.conditions, kind);
-    same(ACCEPTED) && same(PROGRAMMED) && (stored.nodes, stored.pods) == (wanted.nodes, wanted.pods)
+    let same = |kind: &&str| find(&stored.conditions, kind) == find(&wanted.conditions, kind);
+    [ACCEPTED, PROGRAMMED, READY].iter().all(same)
+        && stored.observed_generation == wanted.observed_generation
+        && (stored.nodes, stored.pods) == (wanted.nodes, wanted.pods)
 }
 
 /// Returns the condition of a type.

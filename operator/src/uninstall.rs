@@ -25,12 +25,25 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(15);
 /// Concurrent deletions.
 const CONCURRENT_DELETIONS: usize = 8;
 
-/// Requests all agents to uninstall, then deletes what operator and agents have written.
-pub async fn uninstall(namespace: &str, name: &str, timeout: Duration) -> anyhow::Result<()> {
+/// Requests all agents to uninstall, then deletes what operator and agents have written. Does nothing if the
+/// `DaemonSet` lacks the annotation `required`.
+pub async fn uninstall(
+    namespace: &str,
+    name: &str,
+    required: Option<&str>,
+    timeout: Duration,
+) -> anyhow::Result<()> {
     let client = connect().await?;
     let sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
     let set = sets.get_opt(name).await;
     if let Some(set) = set.with_context(|| format!("cannot read DaemonSet {namespace}/{name}"))? {
+        if let Some(annotation) = required.filter(|required| !plan::is_annotated(&set, required)) {
+            bail!(
+                "DaemonSet {namespace}/{name} has no annotation `{annotation}`, so the tool that runs this job as a hook has \
+                 not installed it; nothing was changed. If the chart was rendered and applied, set the chart's value `hooks` \
+                 to None. To uninstall, see docs/operations/uninstall.md"
+            );
+        }
         agents(&client, &sets, &set, timeout).await?;
     } else {
         warn!(

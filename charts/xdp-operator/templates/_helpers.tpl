@@ -110,6 +110,21 @@ valid for a year; this one ends with its hour.
 {{- end }}
 {{- end }}
 
+{{/* The only destination of the operator and of the jobs, which find it by its address, without DNS: .Values.networkPolicy. */}}
+{{- define "xdp-operator.toApiServer" -}}
+{{- if .apiServer.ports -}}
+egress:
+- ports:
+  {{- range .apiServer.ports }}
+  - {protocol: TCP, port: {{ . }}}
+  {{- end }}
+  {{- with .apiServer.to }}
+  to:
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Pod-level fields of all pods with the operator's image: the Deployment and the hooks. */}}
 {{- define "xdp-operator.unprivilegedPod" -}}
 {{- with .Values.imagePullSecrets }}
@@ -141,9 +156,33 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Annotations of a hook's object: list "pre-delete" "-10". A failed job stays until the next attempt. */}}
+{{/*
+The tool whose hooks are rendered: Helm, ArgoCD, None; or Manual, for jobs that run when they are applied.
+Helm can read the cluster when it installs and upgrades, but not when a chart is only rendered. There, hooks would be ordinary
+objects for most tools: the job that uninstalls the agents would run because it is applied.
+*/}}
+{{- define "xdp-operator.hooks" -}}
+{{- if ne .Values.hooks "Auto" -}}
+{{ .Values.hooks }}
+{{- else if lookup "v1" "Namespace" "" "kube-system" -}}
+Helm
+{{- else -}}
+None
+{{- end -}}
+{{- end }}
+
+{{/* Annotations of a hook's object: list $ "pre-delete" "-10". A failed job stays until the next attempt. */}}
 {{- define "xdp-operator.hook" -}}
-helm.sh/hook: {{ index . 0 }}
-helm.sh/hook-weight: {{ index . 1 | quote }}
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- $hooks := include "xdp-operator.hooks" (index . 0) }}
+{{- if eq $hooks "Helm" -}}
+annotations:
+  helm.sh/hook: {{ index . 1 }}
+  helm.sh/hook-weight: {{ index . 2 | quote }}
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- else if eq $hooks "ArgoCD" -}}
+annotations:
+  argocd.argoproj.io/hook: PreDelete
+  argocd.argoproj.io/sync-wave: {{ index . 2 | quote }}
+  argocd.argoproj.io/hook-delete-policy: BeforeHookCreation,HookSucceeded
+{{- end }}
 {{- end }}

@@ -27,7 +27,7 @@ pub(super) fn convert(path: &str, rule: &IngressRule) -> Result<Option<PacketRat
     Ok(Some(PacketRateLimit {
         packets_per_second: rate,
         burst,
-        per: limit.per,
+        per: limit.per.unwrap_or_default(),
     }))
 }
 

@@ -87,8 +87,9 @@ pub struct RateLimit {
     /// of a rule share one limit of the same rate until there is room again: a flood from forged
     /// addresses does not displace existing sources, and takes no room from other namespaces. The event
     /// `SourceLimitTableFull` in the metrics counts the packets of such new sources.
-    #[serde(default)]
-    pub per: LimitPer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LimitPer")]
+    pub per: Option<LimitPer>,
 }
 
 /// Packets that share a rate limit.

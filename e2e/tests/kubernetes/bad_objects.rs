@@ -10,7 +10,7 @@ use crate::fixture::{PLAYERS, deliver};
 
 /// Returns rules with 600 separate ports. Each port is an interval, and so is the gap before it: more than
 /// the 1024 intervals that are allowed.
-fn too_many_ports() -> Vec<String> {
+pub(crate) fn too_many_ports() -> Vec<String> {
     let port = |number: u32| format!("{{protocol: UDP, port: {}}}", 2 * number);
     let rule = |number: u32| {
         let ports: Vec<String> = (60 * number..60 * (number + 1)).map(port).collect();

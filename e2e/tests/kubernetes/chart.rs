@@ -1,5 +1,9 @@
 //! What the chart renders, without a cluster.
 
+mod conformity;
+mod hooks;
+mod network_policies;
+
 use std::{
     path::Path,
     process::{Command, Output},

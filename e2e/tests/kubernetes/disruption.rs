@@ -5,6 +5,7 @@ mod leader;
 mod moves;
 mod node_down;
 mod outage;
+mod rendered;
 mod traffic;
 mod uninstall;
 mod upgrade;

@@ -11,6 +11,7 @@ mod deletion;
 mod disruption;
 mod fanout;
 mod fixture;
+mod health;
 mod install;
 mod language;
 mod nics;

@@ -295,6 +295,48 @@ fn a_refused_policy_is_neither_accepted_nor_programmed() {
 }
 
 #[test]
+fn a_policy_is_ready_if_it_is_accepted_and_programmed_and_otherwise_says_what_it_lacks() {
+    let refused = PolicyObject {
+        content: Err(Refusal {
+            reason: accepted::INVALID_SPEC,
+            message: "too much".into(),
+        }),
+        ..policy()
+    };
+    let (good, bad) = (report(1, 1), failing("NicProblem", "x"));
+    for (policy, report, deciding) in [
+        (policy(), good.clone(), PROGRAMMED),
+        (policy(), bad, PROGRAMMED),
+        (refused, good, ACCEPTED),
+    ] {
+        let status = sum(&policy, &[("a", Some(report))], &at(0));
+        let ready = find(&status.conditions, READY).unwrap();
+        let copied = Condition {
+            type_: READY.into(),
+            ..find(&status.conditions, deciding).unwrap().clone()
+        };
+        assert_eq!(*ready, copied);
+        assert_eq!(status.observed_generation, Some(GENERATION));
+        let programmed = find(&status.conditions, PROGRAMMED).unwrap();
+        let both = deciding == PROGRAMMED && programmed.status == "True";
+        assert_eq!(ready.status == "True", both);
+    }
+}
+
+#[test]
+fn a_status_without_the_condition_ready_or_of_another_generation_is_written() {
+    let wanted = sum(&policy(), &[], &at(0));
+    let mut stored = wanted.clone();
+    stored.conditions.retain(|condition| condition.type_ != READY);
+    assert!(!is_written(Some(&stored), &wanted));
+    let older = XdpPolicyStatus {
+        observed_generation: Some(GENERATION - 1),
+        ..wanted.clone()
+    };
+    assert!(!is_written(Some(&older), &wanted));
+}
+
+#[test]
 fn the_transition_time_stays_while_the_status_stays() {
     let mut policy = policy();
     policy.status = Some(sum(&policy, &[("a", None)], &at(10)));

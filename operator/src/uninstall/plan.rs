@@ -48,6 +48,12 @@ fn args(run: &[String]) -> Vec<String> {
     args
 }
 
+/// Returns whether the set has an annotation, with any value.
+pub(super) fn is_annotated(set: &DaemonSet, annotation: &str) -> bool {
+    let annotations = set.metadata.annotations.as_ref();
+    annotations.is_some_and(|all| all.contains_key(annotation))
+}
+
 /// Returns whether all pods have the latest version and are ready.
 pub(super) fn is_done(set: &DaemonSet) -> bool {
     let Some(status) = &set.status else { return false };
@@ -157,6 +163,18 @@ mod tests {
         let set =
             set(json!({"spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "a"}]}}}}));
         assert_eq!(patch(&set), None);
+    }
+
+    #[test]
+    fn a_set_that_another_tool_has_installed_lacks_the_annotation() {
+        let helm = "meta.helm.sh/release-name";
+        let installed = |annotations: Value| set(json!({"metadata": {"annotations": annotations}}));
+        assert!(is_annotated(&installed(json!({helm: "xdp"})), helm));
+        assert!(!is_annotated(
+            &installed(json!({"argocd.argoproj.io/tracking-id": "x"})),
+            helm
+        ));
+        assert!(!is_annotated(&set(json!({"metadata": {}})), helm));
     }
 
     #[test]

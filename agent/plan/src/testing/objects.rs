@@ -165,7 +165,7 @@ fn rate_limit() -> impl Strategy<Value = RateLimit> {
     (select(vec![1, 1_000, 100_000_000]), burst, per).prop_map(|(packets_per_second, burst, per)| RateLimit {
         packets_per_second,
         burst: burst.map(|burst: i64| burst.min(60 * packets_per_second)),
-        per,
+        per: Some(per),
     })
 }
 

@@ -187,9 +187,10 @@ fn conditions(text: &mut String) {
     section(
         text,
         "## Conditions",
-        "`XdpPolicy.status.conditions` has two: `Accepted` (the policy is valid) and `Programmed` (it is programmed, and \
-         read back from the kernel, on every selected node, for every selected pod). Reasons are constants that scripts \
-         may rely on; messages are not.",
+        "`XdpPolicy.status.conditions` has three: `Accepted` (the policy is valid), `Programmed` (it is programmed, and \
+         read back from the kernel, on every selected node, for every selected pod), and `Ready` (both of them, for \
+         `kubectl wait` and deployment tools). `Ready` has reason and message of `Accepted` if that is False, and those \
+         of `Programmed` otherwise. Reasons are constants that scripts may rely on; messages are not.",
     );
     let lists: [(&str, &[Reason]); 3] = [
         ("### Reasons of Accepted", accepted::ALL),

@@ -205,6 +205,7 @@ fn expect_nothing_left(installed: &Installation) {
         "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
         &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles"),
         &format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/rolebindings"),
+        &format!("/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies"),
         &format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets"),
         &format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments"),
         &format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs"),
