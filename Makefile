@@ -78,6 +78,7 @@ lint: setup-lint ## check formatting, lints, documentation, words, links and lic
 	cargo clippy --locked $(HOST) --all-targets -- -D warnings
 	tools/lint-ebpf
 	e2e/kubernetes/build --lint
+	images/build --lint
 	cargo doc --locked --no-deps $(HOST)
 
 images: setup ## build both images as OCI archives in target/images, without a container engine (REGISTRY=localhost ARCH=amd64,arm64)

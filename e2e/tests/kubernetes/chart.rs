@@ -3,6 +3,7 @@
 mod conformity;
 mod hooks;
 mod network_policies;
+mod openshift;
 
 use std::{
     path::Path,
