@@ -1,6 +1,7 @@
 //! The checks, in the order in which they run.
 
 mod attach;
+mod balance;
 mod data_path;
 mod faults;
 mod life;
@@ -65,6 +66,7 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
         tcp::CHECKS,
         mtu::PER_QUEUE,
         data_path::PER_QUEUE,
+        balance::PER_QUEUE,
     ];
     let mut all: Vec<Entry> = once.into_iter().flatten().map(named("")).collect();
     if site.is_mlx5() {
@@ -75,6 +77,7 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
             tcp::CHECKS,
             mtu::PER_QUEUE,
             data_path::PER_QUEUE,
+            balance::PER_QUEUE,
             queues::STRIDING,
         ];
         let again = again.into_iter().flatten();
