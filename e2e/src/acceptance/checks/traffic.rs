@@ -90,12 +90,12 @@ pub(super) fn followed(
 /// patience.
 pub(super) fn arrive_marked_soon(site: &Site<'_>) -> anyhow::Result<()> {
     let mut last = Ok(());
-    let settled = xdp_lab::wait_until("all datagrams have their mark", PATIENCE, || {
+    let waited = xdp_lab::wait_until("all datagrams have their mark", PATIENCE, || {
         last = arrive_marked(site);
         last.is_ok()
     });
     last?;
-    Ok(settled?)
+    Ok(waited?)
 }
 
 /// Without metadata, the stack delivers.
