@@ -32,7 +32,7 @@ test-mlx5: root machines ## run the acceptance on the mlx5 driver and others, in
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
 	KERNELS=$(KERNELS) ONLY=$(ONLY) cargo test --locked -p xdp-e2e --test mlx5 -- --nocapture
 ifdef PAGE
-	target/debug/acceptance page target/acceptance --date "$$(date -I)" >docs/reference/drivers.md
+	target/debug/acceptance page target/acceptance >docs/reference/drivers.md
 endif
 
 test-arm64: root setup ## run the acceptance on the mlx5 driver on arm64 with pages of 16 KiB (ONLY=redirected)

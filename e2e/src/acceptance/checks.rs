@@ -1,6 +1,7 @@
 //! The checks, in the order in which they run.
 
 mod attach;
+mod balance;
 mod data_path;
 mod faults;
 mod life;
@@ -65,6 +66,7 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
         tcp::CHECKS,
         mtu::PER_QUEUE,
         data_path::PER_QUEUE,
+        balance::PER_QUEUE,
     ];
     let mut all: Vec<Entry> = once.into_iter().flatten().map(named("")).collect();
     if site.is_mlx5() {
@@ -75,6 +77,7 @@ fn all(site: &Site<'_>) -> Vec<Entry> {
             tcp::CHECKS,
             mtu::PER_QUEUE,
             data_path::PER_QUEUE,
+            balance::PER_QUEUE,
             queues::STRIDING,
         ];
         let again = again.into_iter().flatten();
@@ -142,15 +145,12 @@ fn run_at(
     let site = Site::new(lab, options, nic, peer)?;
     let mut report = AcceptanceReport::default();
     for entry in &chosen(all(&site), &options.only) {
+        // The check fails if this does.
+        let _ = site.ensure_connected();
         let check = try_check(&site, entry);
-        let failed = matches!(check.outcome, Outcome::Failed(_));
         site.peer
             .done(&PeerRequest::Checked(serde_json::to_value(&check)?))?;
         report.checks.push(check);
-        if failed {
-            // The next check fails if this does.
-            let _ = site.restore();
-        }
     }
     report.subject = subject(&site);
     report.facts = site.facts.take();
@@ -161,7 +161,13 @@ fn run_at(
 
 fn try_check(site: &Site<'_>, entry: &Entry) -> Check {
     let start = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| (entry.run)(site)));
+    let run = || {
+        if entry.name.ends_with(CYCLIC) {
+            queues::are_as_named(site, &entry.name)?;
+        }
+        (entry.run)(site)
+    };
+    let result = catch_unwind(AssertUnwindSafe(run));
     let outcome = match result {
         Ok(Ok(())) => Outcome::Passed,
         Ok(Err(error)) => match error.downcast::<NotApplicable>() {

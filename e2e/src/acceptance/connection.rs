@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     io::{BufReader, Read, Write},
     net::{IpAddr, SocketAddr},
 };
@@ -119,6 +120,15 @@ impl PeerConnection {
             PeerResponse::Done => Ok(None),
             PeerResponse::Refused { errno, .. } => Ok(Some(errno)),
             other => Err(unexpected(request, &other)),
+        }
+    }
+
+    /// Returns the counters of the card in software.
+    pub fn counters(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let request = PeerRequest::Card(CardRequest::Counters);
+        match self.ask(&request)? {
+            PeerResponse::Counters(counters) => Ok(counters),
+            other => Err(unexpected(&request, &other)),
         }
     }
 

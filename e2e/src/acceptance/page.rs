@@ -16,12 +16,17 @@ column is from hardware, and none says anything about speed.
 ";
 
 /// Writes the page in Markdown: one column for each report.
-pub fn page(reports: &[AcceptanceReport], date: &str) -> String {
+pub fn page(reports: &[AcceptanceReport]) -> String {
     let mut reports: Vec<&AcceptanceReport> = reports.iter().collect();
-    reports.sort_by_key(|report| (subject(report, "driver"), version(subject(report, "kernel"))));
+    reports.sort_by_key(|report| {
+        let kernel = version(subject(report, "kernel"));
+        (subject(report, "driver"), kernel, subject(report, "device"))
+    });
     let mut reasons = Reasons::default();
-    let mut text =
-        format!("{HEAD}Measured on {date}. ✓ passed, ✗ failed, – does not apply (see the number).\n\n");
+    let mut text = format!(
+        "{HEAD}Measured {}. ✓ passed, ✗ failed, – does not apply (see the number).\n\n",
+        dates(&reports)
+    );
     text += &header(&reports, "check");
     for name in in_order(&reports) {
         let cell = |report: &&AcceptanceReport| reasons.cell(report.outcome(name));
@@ -31,6 +36,15 @@ pub fn page(reports: &[AcceptanceReport], date: &str) -> String {
     text += &refusals(&reports);
     text += &facts(&reports);
     text
+}
+
+/// The day of the reports, or the first and the last: reports of other days may be of other programs.
+fn dates(reports: &[&AcceptanceReport]) -> String {
+    let days: BTreeSet<&str> = reports.iter().map(|report| subject(report, "date")).collect();
+    match (days.first(), days.last()) {
+        (Some(first), Some(last)) if first != last => format!("from {first} to {last}"),
+        (first, _) => format!("on {}", first.unwrap_or(&"")),
+    }
 }
 
 /// Facts with this prefix have the words of agent and driver.
@@ -170,72 +184,4 @@ impl Reasons {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::Check, *};
-
-    fn report(driver: &str, kernel: &str, outcome: Outcome) -> AcceptanceReport {
-        let subject = [("driver", driver), ("kernel", kernel)];
-        AcceptanceReport {
-            subject: subject.map(|(key, value)| (key.into(), value.into())).into(),
-            checks: vec![Check {
-                name: "datagrams are redirected".into(),
-                outcome,
-                seconds: 1.0,
-            }],
-            facts: [("largest MTU".to_owned(), 3498.into())].into(),
-        }
-    }
-
-    #[test]
-    fn a_column_stands_for_a_driver_and_a_kernel_in_the_order_of_versions() {
-        let why = || Outcome::NotApplicable("no such driver".into());
-        let reports = [
-            report("mlx5_core", "6.12.1", Outcome::Passed),
-            report("mlx5_core", "6.1.9", Outcome::Failed("why".into())),
-            report("igb", "7.3", why()),
-            report("igb", "6.1", why()),
-        ];
-        let page = page(&reports, "2026-11-30");
-        assert!(
-            page.contains("| check | igb 6.1 | igb 7.3 | mlx5_core 6.1.9 | mlx5_core 6.12.1 |"),
-            "{page}"
-        );
-        assert!(
-            page.contains("| datagrams are redirected | – (1) | – (1) | ✗ | ✓ |"),
-            "{page}"
-        );
-        assert!(page.contains("\n1. no such driver\n"), "{page}");
-        assert!(
-            page.contains("| largest MTU | 3498 | 3498 | 3498 | 3498 |"),
-            "{page}"
-        );
-    }
-
-    #[test]
-    fn a_check_that_one_report_does_not_have_leaves_its_cell_empty() {
-        let mut other = report("igb", "6.1", Outcome::Passed);
-        other.checks[0].name = "a|b".into();
-        let page = page(&[report("a", "6.1-arm64-16k", Outcome::Passed), other], "today");
-        assert!(page.contains("| check | a 6.1 arm64-16k | igb 6.1 |"), "{page}");
-        assert!(page.contains("| datagrams are redirected | ✓ |  |"), "{page}");
-        assert!(page.contains("| a\\|b |  | ✓ |"), "{page}");
-    }
-
-    #[test]
-    fn a_refusal_shows_the_words_of_agent_and_driver_and_the_remedy_of_this_problem() {
-        let mut report = report("mlx5_core", "6.12.1+deb13-amd64", Outcome::Passed);
-        let words = serde_json::json!({
-            "agent": "too large",
-            "driver": "MTU(9000) > 3498",
-            "predicted": [
-                { "message": "LRO is on", "remedy": "ethtool -K" },
-                { "message": "too large", "remedy": "ip link set" },
-            ],
-        });
-        report.facts.insert("refused, MTU".into(), words);
-        let page = page(&[report], "today");
-        let row = "| MTU | mlx5_core 6.12.1 | too large | ip link set | MTU(9000) > 3498 |";
-        assert!(page.contains(row), "{page}");
-        assert!(!page.contains("refused, MTU"), "{page}");
-    }
-}
+mod tests;

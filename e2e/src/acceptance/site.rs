@@ -1,22 +1,26 @@
 //! The place of an acceptance: a node with the NIC, pods with servers, an agent and a peer.
 
+mod addresses;
 mod counting;
 mod link;
+mod pods;
 mod streaming;
 
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
     collections::BTreeMap,
     fs,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     time::Duration,
 };
 
+pub(super) use addresses::{at, node_addresses, peer_of};
+use addresses::{node_of, peer_addresses};
 use anyhow::Context as _;
-use ipnet::{Ipv4Net, Ipv6Net};
+use pods::Pods;
 use serde_json::Value;
 use xdp_core::tables::ABI_VERSION;
-use xdp_lab::{Lab, LabPod, LabPodSpec, Style};
+use xdp_lab::{Lab, LabPod};
 
 use super::{
     AcceptanceOptions, PeerConnection,
@@ -29,9 +33,6 @@ use crate::{Agent, ManifestFolder, Status};
 /// The limit for anything that succeeds, on an emulated machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(80);
 
-/// The node's addresses on the wire; those of the peer follow them.
-const NODE: [&str; 2] = ["10.1.0.1", "fd01::1"];
-pub(super) const PEER: [&str; 2] = ["10.1.0.2", "fd01::2"];
 /// The MTU of the wire.
 pub(super) const MTU: u32 = 1500;
 
@@ -51,31 +52,12 @@ pub(super) const MARK: u32 = 42;
 /// Packets that the limited rule lets through at once.
 pub(super) const LIMIT_BURST: u64 = 50;
 
-const RULES: &str = "
-  - {name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}
-  - {name: passed, ports: [{protocol: UDP, port: 7778}], action: Pass}
-  - {name: dropped, ports: [{protocol: UDP, port: 7779}], action: Drop}
-  - name: rejected
-    ports: [{protocol: UDP, port: 7780}, {protocol: TCP, port: 7780}]
-    action: Reject
-  - name: limited
-    ports: [{protocol: UDP, port: 7781}]
-    action: Redirect
-    mark: 42
-    rateLimit: {packetsPerSecond: 1, burst: 50}
-  - name: web
-    ports: [{protocol: TCP, port: 80}, {protocol: TCP, port: 8080}, {protocol: UDP, port: 8080}]
-    action: Redirect
-    mark: 42
-";
-
 /// The node, its pods, and the peer.
 pub(super) struct Site<'a> {
     pub(super) lab: &'a Lab,
     pub(super) peer: PeerConnection,
     pub(super) other: PeerDescription,
     pub(super) manifests: ManifestFolder,
-    /// A pod with a host route, one on a bridge, and one with delivery `Peer`.
     pub(super) pods: Pods,
     pub(super) nic: String,
     pub(super) driver: String,
@@ -83,13 +65,6 @@ pub(super) struct Site<'a> {
     ifindex: Cell<u32>,
     agent: RefCell<Agent<'a>>,
     pub(super) facts: RefCell<BTreeMap<String, Value>>,
-}
-
-/// The pods.
-pub(super) struct Pods {
-    pub(super) ptp: LabPod,
-    pub(super) bridge: LabPod,
-    pub(super) bulk: LabPod,
 }
 
 impl<'a> Site<'a> {
@@ -119,7 +94,7 @@ impl<'a> Site<'a> {
             agent: RefCell::new(agent),
             facts: RefCell::default(),
         };
-        site.write_policies()?;
+        pods::write_policies(&site.manifests)?;
         site.connect().context("cannot connect the NIC with its peer")?;
         Ok(site)
     }
@@ -132,28 +107,14 @@ impl<'a> Site<'a> {
         for (ip, length) in node_addresses() {
             node.add_address(&self.nic, ip, length)?;
         }
-        let via = |ip: IpAddr| if ip.is_ipv4() { NODE[0] } else { NODE[1] };
         let routes = self.pods.all().into_iter().flat_map(LabPod::addresses);
-        let routes = routes.map(|ip| (ip, parse(via(ip)))).collect();
-        let addresses = addresses(PEER).to_vec();
+        let routes = routes.map(|ip| (ip, node_of(ip))).collect();
+        let addresses = peer_addresses().to_vec();
         self.peer.done(&PeerRequest::SetMtu(MTU))?;
         self.peer.done(&PeerRequest::Configure { addresses, routes })?;
         node.wait_for_carrier(&self.nic, PATIENCE)?;
         self.ifindex.set(node.interface(&self.nic)?.index);
         Ok(())
-    }
-
-    fn write_policies(&self) -> anyhow::Result<()> {
-        let policy = |name: &str, delivery: &str, rules: &str| {
-            let text = format!(
-                "apiVersion: xdp-operator.io/v1alpha1\nkind: XdpPolicy\nmetadata: {{namespace: games, name: \
-                 {name}}}\nspec:\n  podSelector: {{matchLabels: {{app: {name}}}}}\n  delivery: \
-                 {delivery}\n  ingress:{rules}"
-            );
-            self.manifests.write(&format!("policy-{name}.yaml"), &text)
-        };
-        policy("game", "Redirect", RULES)?;
-        policy("bulk", "Peer", "\n  - {name: bulk, action: Redirect, mark: 42}\n")
     }
 
     pub(super) fn agent(&self) -> Ref<'_, Agent<'a>> {
@@ -187,7 +148,13 @@ impl<'a> Site<'a> {
         self.ready()?;
         self.agent_mut().stop()?;
         let links = self.lab.pin_dir().join(format!("abi-{ABI_VERSION}/links"));
-        fs::remove_file(links.join(format!("nic-{}", self.ifindex())))?;
+        let pin = links.join(format!("nic-{}", self.ifindex()));
+        fs::remove_file(&pin).with_context(|| {
+            let pin = pin.display();
+            format!(
+                "cannot remove `{pin}`; the agent must have the table layout {ABI_VERSION} of this program"
+            )
+        })?;
         // The kernel detaches it once the last reference is gone.
         xdp_lab::wait_until("the NIC has no program", PATIENCE, || {
             self.kernel_program().is_none()
@@ -278,59 +245,6 @@ impl<'a> Site<'a> {
     pub(super) fn is_mlx5(&self) -> bool {
         self.driver == "mlx5_core"
     }
-}
-
-impl Pods {
-    fn new(lab: &Lab, manifests: &ManifestFolder) -> anyhow::Result<Self> {
-        let pod = |name: &str, style, app: &str, third: u8, number: u8| {
-            let (v4, v6) = match style {
-                Style::Ptp => (32, 128),
-                Style::Bridge => (24, 64),
-            };
-            let v4 = Ipv4Net::new_assert([10, third, 0, number].into(), v4);
-            let net = 0xfd00 + u16::from(third);
-            let v6 = Ipv6Net::new_assert([net, 0, 0, 0, 0, 0, 0, number.into()].into(), v6);
-            let pod = lab.pod(&LabPodSpec::new(name, style).v4(v4).v6(v6))?;
-            manifests.write_pod(name, app, &pod)?;
-            anyhow::Ok(pod)
-        };
-        Ok(Self {
-            ptp: pod("ptp", Style::Ptp, "game", 2, 5)?,
-            bridge: pod("bridge", Style::Bridge, "game", 3, 6)?,
-            bulk: pod("bulk", Style::Ptp, "bulk", 2, 7)?,
-        })
-    }
-
-    pub(super) fn all(&self) -> [&LabPod; 3] {
-        [&self.ptp, &self.bridge, &self.bulk]
-    }
-
-    /// The pods whose packets are redirected on the NIC.
-    pub(super) fn redirected(&self) -> [&LabPod; 2] {
-        [&self.ptp, &self.bridge]
-    }
-}
-
-fn addresses(of: [&str; 2]) -> [(IpAddr, u8); 2] {
-    [(parse(of[0]), 24), (parse(of[1]), 64)]
-}
-
-/// The node's addresses on the wire.
-pub(super) fn node_addresses() -> [(IpAddr, u8); 2] {
-    addresses(NODE)
-}
-
-fn parse(address: &str) -> IpAddr {
-    address.parse().expect("a constant address")
-}
-
-/// The peer's address of the same family.
-pub(super) fn peer_of(ip: IpAddr) -> IpAddr {
-    parse(PEER[usize::from(ip.is_ipv6())])
-}
-
-pub(super) fn at(ip: IpAddr, port: u16) -> SocketAddr {
-    SocketAddr::new(ip, port)
 }
 
 /// Finds the NIC and moves it into the node, or makes a veth pair.

@@ -68,9 +68,6 @@ struct PeerArgs {
 struct PageArgs {
     /// The folder with the reports (*.json).
     folder: PathBuf,
-    /// The date to print.
-    #[arg(long)]
-    date: String,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -97,7 +94,8 @@ fn acceptance(args: RunArgs) -> anyhow::Result<ExitCode> {
         agent: args.agent,
         only: args.only,
     };
-    let report = run(&options, peer)?;
+    let mut report = run(&options, peer)?;
+    report.set_date();
     println!("{report}");
     if let Some(path) = args.report {
         write_report(&path, &serde_json::to_vec_pretty(&report)?)?;
@@ -128,7 +126,7 @@ fn print_page(args: &PageArgs) -> anyhow::Result<ExitCode> {
             reports.push(read().with_context(|| format!("cannot read the report `{}`", path.display()))?);
         }
     }
-    print!("{}", page(&reports, &args.date));
+    print!("{}", page(&reports));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -150,15 +150,14 @@ impl CardControl for Faults<'_> {
 fn counters(of: &CardCounters) -> BTreeMap<String, u64> {
     [
         ("received", of.received),
-        ("received unicast", of.unicast()),
         ("sent", of.sent),
-        ("sent unicast", of.sent_unicast()),
         ("unmatched", of.unmatched),
+        ("dropped by rule", of.dropped_by_rule),
+        ("too long", of.too_long),
+        ("too short", of.too_short),
+        ("link down", of.link_down),
         ("out of buffer", of.out_of_buffer),
         ("queue not ready", of.queue_not_ready),
-        ("segmented", of.segmented),
-        ("multi packet", of.multi_packet),
-        ("umr", of.umr),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

@@ -70,6 +70,7 @@ pub(crate) fn accept(files: &MachineFiles, kernel: &Kernel, name: &str, subjects
     for (device, subject) in devices.iter().zip(subjects) {
         match served(&mut machine, device) {
             Ok(mut report) => {
+                report.set_date();
                 report
                     .subject
                     .insert("device".to_owned(), subject.name.to_owned());

@@ -35,7 +35,7 @@ impl Region {
                 .checked_add(buffer.len())
                 .is_some_and(|end| end <= self.memory.len())
         );
-        #[allow(
+        #[expect(
             unsafe_code,
             reason = "the memory is shared with the guest: no reference to it may exist"
         )]
@@ -54,7 +54,7 @@ impl Region {
                 .checked_add(buffer.len())
                 .is_some_and(|end| end <= self.memory.len())
         );
-        #[allow(
+        #[expect(
             unsafe_code,
             reason = "the memory is shared with the guest: no reference to it may exist"
         )]

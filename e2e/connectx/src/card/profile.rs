@@ -16,7 +16,7 @@ pub enum Inline {
 /// Every profile is this project's reading of the driver, not the vendor's data: a card with another firmware
 /// or configuration says other things.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a capability")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a capability")]
 pub struct Profile {
     /// The name of the card.
     pub name: &'static str,

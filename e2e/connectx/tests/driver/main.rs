@@ -1,9 +1,11 @@
 //! Debian's mlx5 driver on the model: steering, offloads and XDP hints.
 //!
-//! The test is the wire: it sends frames to the card and takes those that the card sends.
+//! The test is the wire, which sends frames to the card and takes those that it sends, or a cable between two
+//! cards.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod cabled;
 mod guest;
 mod hints;
 mod offloads;

@@ -106,7 +106,7 @@ fn rescan(site: &Site<'_>) -> anyhow::Result<()> {
 }
 
 /// The card's faults exist for a card in software only.
-fn needs_card(site: &Site<'_>) -> anyhow::Result<()> {
+pub(super) fn needs_card(site: &Site<'_>) -> anyhow::Result<()> {
     if site.other.card && site.is_mlx5() {
         return Ok(());
     }

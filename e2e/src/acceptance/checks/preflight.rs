@@ -6,12 +6,13 @@ use xdp_lab::bpf::{self, BpfAttachType, XDP_FLAGS_DRV_MODE};
 
 use super::{
     super::{
-        host::{command, key_values, try_command},
+        host::{key_values, try_command},
         not_applicable,
         site::Site,
     },
     Run,
     life::ethtool,
+    queues::is_striding,
     refusal::{Refusal, XDP_PASS},
 };
 
@@ -38,6 +39,7 @@ pub(super) const CHECKS: &[(&str, Run)] = &[
         old_firmware,
     ),
 ];
+
 /// Whether a feature is on, as `ethtool -k` shows it.
 fn is_on(site: &Site<'_>, feature: &str) -> anyhow::Result<bool> {
     let shown = try_command(site.lab.node(), &format!("ethtool -k {}", site.nic))?.stdout;
@@ -148,13 +150,4 @@ fn old_firmware(site: &Site<'_>) -> anyhow::Result<()> {
         remedy: &|| set("off"),
     }
     .check_detached(site)
-}
-
-fn is_striding(site: &Site<'_>) -> bool {
-    let flags = command(
-        site.lab.node(),
-        &format!("ethtool --show-priv-flags {}", site.nic),
-    );
-    let flags = key_values(&flags.unwrap_or_default());
-    flags.get("rx_striding_rq").is_some_and(|flag| flag == "on")
 }

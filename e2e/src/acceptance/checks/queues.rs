@@ -2,7 +2,15 @@
 
 use anyhow::ensure;
 
-use super::{super::site::Site, Run, life::ethtool, traffic::arrive_marked};
+use super::{
+    super::{
+        host::{command, key_values},
+        site::Site,
+    },
+    Run,
+    life::ethtool,
+    traffic::arrive_marked,
+};
 
 pub(super) const CYCLIC: &[(&str, Run)] = &[("the program stays when the queues change their type", cyclic)];
 pub(super) const STRIDING: &[(&str, Run)] = &[("the program stays when the queues change back", striding)];
@@ -28,4 +36,20 @@ fn cyclic(site: &Site<'_>) -> anyhow::Result<()> {
 
 fn striding(site: &Site<'_>) -> anyhow::Result<()> {
     change(site, "on")
+}
+
+pub(super) fn is_striding(site: &Site<'_>) -> bool {
+    let flags = command(
+        site.lab.node(),
+        &format!("ethtool --show-priv-flags {}", site.nic),
+    );
+    let flags = key_values(&flags.unwrap_or_default());
+    flags.get("rx_striding_rq").is_some_and(|flag| flag == "on")
+}
+
+/// A check of cyclic queues fails where the change to them has failed.
+pub(super) fn are_as_named(site: &Site<'_>, check: &str) -> anyhow::Result<()> {
+    let changes = CYCLIC.iter().any(|(name, _)| check.starts_with(name));
+    ensure!(changes || !is_striding(site), "the receive queues are striding");
+    Ok(())
 }

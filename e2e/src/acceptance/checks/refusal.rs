@@ -96,8 +96,10 @@ fn driver_says(site: &Site<'_>) -> anyhow::Result<Value> {
         let _ = node.detach_xdp(&site.nic)?;
         return Ok(Value::Null);
     };
-    let logged: Vec<String> = kernel_log(site).into_iter().skip(before).collect();
-    Ok(format!("{refusal}{}", logged.join("; ")).into())
+    let refusal = refusal.to_string();
+    let said = [refusal.trim_end_matches([':', ' ']).to_owned()].into_iter();
+    let said: Vec<String> = said.chain(kernel_log(site).into_iter().skip(before)).collect();
+    Ok(said.join("; ").into())
 }
 
 /// Returns the messages of the kernel so far, without their times.

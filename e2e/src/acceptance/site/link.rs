@@ -6,7 +6,7 @@ use anyhow::bail;
 use serde_json::Value;
 use xdp_lab::wait_until;
 
-use super::{PATIENCE, PeerRequest, Site};
+use super::{MTU, PATIENCE, PeerRequest, Site};
 use crate::{
     Status,
     acceptance::host::{NicId, command, key_values, nic_name},
@@ -69,8 +69,16 @@ impl Site<'_> {
             .filter(|bus| bus.contains(':')))
     }
 
-    /// Restores what checks may have left behind when they failed.
-    pub(in crate::acceptance) fn restore(&self) -> anyhow::Result<()> {
+    /// Lets a check begin with the NIC connected, whatever the one before has left behind.
+    pub(in crate::acceptance) fn ensure_connected(&self) -> anyhow::Result<()> {
+        let nic = self.lab.node().find_interface(&self.nic)?;
+        if nic.is_some_and(|nic| nic.carrier && nic.mtu == MTU) {
+            return Ok(());
+        }
+        self.restore()
+    }
+
+    fn restore(&self) -> anyhow::Result<()> {
         self.peer.done(&PeerRequest::SetLink(true))?;
         if self.lab.node().find_interface(&self.nic)?.is_none() {
             return self.adopt_again();

@@ -57,7 +57,7 @@ pub(crate) struct Attached {
 /// Calls bpf(2) with attributes as in `union bpf_attr`.
 fn bpf(command: c_long, attributes: &mut [u64]) -> io::Result<RawFd> {
     let (pointer, size) = (attributes.as_mut_ptr(), size_of_val(attributes));
-    #[allow(unsafe_code, reason = "no crate has the system call with all attributes")]
+    #[expect(unsafe_code, reason = "no crate has the system call with all attributes")]
     // SAFETY: the attributes and what they point to live until the call returns.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, pointer, size) };
     if result < 0 {
@@ -68,7 +68,7 @@ fn bpf(command: c_long, attributes: &mut [u64]) -> io::Result<RawFd> {
 }
 
 fn owned(descriptor: RawFd) -> OwnedFd {
-    #[allow(unsafe_code, reason = "bpf(2) returns a number")]
+    #[expect(unsafe_code, reason = "bpf(2) returns a number")]
     // SAFETY: the kernel has just returned the descriptor, and nothing else has it.
     unsafe {
         OwnedFd::from_raw_fd(descriptor)
@@ -137,7 +137,7 @@ fn enable_timestamps(interface: &str) {
     request[..interface.len()].copy_from_slice(interface.as_bytes());
     request[16..24].copy_from_slice(&(configuration.as_ptr() as u64).to_ne_bytes());
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    #[allow(unsafe_code, reason = "no crate has the request")]
+    #[expect(unsafe_code, reason = "no crate has the request")]
     // SAFETY: the request and the configuration live until the call returns.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SET_TIMESTAMPS, request.as_mut_ptr()) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
