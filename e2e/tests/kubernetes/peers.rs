@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde_json::Value;
-use xdp_e2e::installed::{API, ClusterPod, ClusterPodSpec, Installation, Space};
+use xdp_e2e::installed::{API, ClusterPod, ClusterPodSpec, Installation, NAMESPACE};
 
 use crate::fixture::PLAYERS;
 
@@ -57,9 +57,16 @@ impl Target<'_> {
     }
 }
 
-/// Returns all addresses in the peer sets of a namespace.
-fn addresses(installed: &Installation, space: &Space<'_>) -> anyhow::Result<Vec<String>> {
-    let sets = installed.list(&format!("{API}/namespaces/{}/xdppeersets", space.name))?;
+/// Returns the objects of the set with this selection.
+fn set(installed: &Installation, selection: &str) -> anyhow::Result<Vec<Value>> {
+    let mut sets = installed.list(&format!("{API}/namespaces/{NAMESPACE}/xdppeersets"))?;
+    sets.retain(|set| set["spec"]["selection"] == selection);
+    Ok(sets)
+}
+
+/// Returns all addresses of pods that [`BANNED`] selects.
+fn addresses(installed: &Installation) -> anyhow::Result<Vec<String>> {
+    let sets = set(installed, "pods {role in (flood)} of namespaces {team in (red)}")?;
     let addresses = sets
         .iter()
         .filter_map(|set| set["spec"]["addresses"].as_array())
@@ -84,7 +91,7 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
     let target = Target { installed, pod };
     space.policy("game", "game", &[BANNED, FRIENDS]).unwrap();
     space.until_programmed("game", 1).unwrap();
-    assert_eq!(addresses(installed, &space).unwrap(), Vec::<String>::new());
+    assert_eq!(addresses(installed).unwrap(), Vec::<String>::new());
 
     // The client is created.
     let client = others.pod(&ClusterPodSpec::new("client", "other", 2)).unwrap();
@@ -95,7 +102,7 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
     let mut expected: Vec<String> = client.addresses.iter().map(ToString::to_string).collect();
     expected.sort();
     let as_expected = installed.until("the set has the client's addresses", || {
-        let mut listed = addresses(installed, &space)?;
+        let mut listed = addresses(installed)?;
         listed.sort();
         ensure!(listed == expected, "it has {listed:?}");
         Ok(())
@@ -121,7 +128,7 @@ fn selector_peers_follow_pods_of_other_nodes_and_namespaces_within_seconds() {
     target.expect(&client, None);
     others.kubectl(&["delete", "pod", "client"]).unwrap();
     let gone = installed.until("no address is left", || {
-        let listed = addresses(installed, &space)?;
+        let listed = addresses(installed)?;
         ensure!(listed.is_empty(), "{listed:?}");
         Ok(())
     });
@@ -143,19 +150,13 @@ fn a_pod_selector_alone_means_pods_of_the_policys_namespace_and_sets_go_with_the
     space.until_programmed("game", 1).unwrap();
     target.expect(&friend, Some(7));
 
-    let sets = installed
-        .list(&format!("{API}/namespaces/{}/xdppeersets", space.name))
-        .unwrap();
+    let selection = format!("pods {{role in (friend)}} of namespace {}", space.name);
+    let sets = set(installed, &selection).unwrap();
     assert_eq!(sets.len(), 1, "{sets:#?}");
-    let owner: &Value = &sets[0]["metadata"]["ownerReferences"][0];
-    assert_eq!(
-        (&owner["kind"], &owner["name"]),
-        (&"XdpPolicy".into(), &"game".into())
-    );
+    assert_eq!(sets[0]["metadata"]["ownerReferences"], Value::Null);
     space.kubectl(&["delete", "xdppolicy", "game"]).unwrap();
     let gone = installed.until("the peer set is gone", || {
-        let path = format!("{API}/namespaces/{}/xdppeersets", space.name);
-        let left = installed.list(&path)?;
+        let left = set(installed, &selection)?;
         ensure!(left.is_empty(), "{left:#?}");
         Ok(())
     });
