@@ -34,8 +34,10 @@ pub fn watch<K, T>(
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut config = watcher::Config::default();
-    config.field_selector = fields.map(str::to_owned);
+    let config = watcher::Config {
+        field_selector: fields.map(str::to_owned),
+        ..watcher::Config::default()
+    };
     follow(api, config, convert)
 }
 

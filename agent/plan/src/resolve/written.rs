@@ -1,6 +1,6 @@
 //! Policies as users write them, with the identities of their sources.
 
-use xdp_crds::policy::{Policy, SetId};
+use xdp_crds::policy::{Policy, Rule, SetId};
 
 /// A policy whose sources may select pods, and the sets with the addresses of these pods. An identity is a
 /// hash: it is computed once for each version of a policy.
@@ -20,7 +20,7 @@ impl WrittenPolicy {
 
 impl From<Policy> for WrittenPolicy {
     fn from(policy: Policy) -> Self {
-        let sources = policy.rules.iter().flat_map(|rule| rule.pod_sources());
+        let sources = policy.rules.iter().flat_map(Rule::pod_sources);
         let sets = sources.map(|source| source.selection(&policy.namespace).id());
         let sets = sets.collect();
         Self { policy, sets }

@@ -46,9 +46,9 @@ fn a_key_stays_watched_for_a_while_after_it_was_wanted() {
         !store.want(&keys(&[]), start + SECOND),
         "since when it is not wanted stays"
     );
-    let steps = store.steps(start + LINGER - SECOND);
+    let steps = store.steps(start + LINGER / 2);
     assert_eq!((steps.stop, steps.again), (vec![], Some(start + LINGER)));
-    store.want(&keys(&["a"]), start + LINGER - SECOND);
+    store.want(&keys(&["a"]), start + LINGER / 2);
     assert!(store.steps(start + LINGER).stop.is_empty(), "it is wanted again");
 
     store.want(&keys(&[]), start + LINGER);
@@ -144,7 +144,7 @@ fn a_refused_list_delays_the_start_only_while_all_lists_are_refused_or_for_a_min
         store.refused(id, start + REFUSED);
     }
     assert!(!store.is_ready());
-    complete(&mut store, 0, &[], start + REFUSED - SECOND);
+    complete(&mut store, 0, &[], start + REFUSED / 2);
     assert!(!store.is_ready(), "the other list may be permitted in a moment");
     assert!(store.refused(1, start + REFUSED));
     assert!(store.is_ready());

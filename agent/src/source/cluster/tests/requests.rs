@@ -117,8 +117,7 @@ async fn lists_of(shared: &Shared, first: usize, then: impl FnOnce(&Shared), all
         () = server.run() => unreachable!("the client is there"),
         () = test => {}
     }
-    let lists = log.lists.lock().unwrap().clone();
-    lists
+    log.lists.lock().unwrap().clone()
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ pub(super) struct KeyedKind<'a, V> {
     pub(super) wanted: &'a Notify,
 }
 
-type Events<'a, V> = LocalBoxStream<'a, Result<Event<Versioned<V>>, WatchError>>;
+type Received<V> = Result<Event<Versioned<V>>, WatchError>;
+type Events<'a, V> = LocalBoxStream<'a, Received<V>>;
 
 /// Runs the watches of the wanted keys; `watch` starts one. Never returns.
 pub(super) async fn follow_keyed<'a, V: PartialEq + 'a>(
@@ -65,7 +66,7 @@ pub(super) async fn follow_keyed<'a, V: PartialEq + 'a>(
 
 /// The watches that run.
 struct Running<'a, V> {
-    events: SelectAll<LocalBoxStream<'a, (u64, Result<Event<Versioned<V>>, WatchError>)>>,
+    events: SelectAll<LocalBoxStream<'a, (u64, Received<V>)>>,
     handles: BTreeMap<u64, AbortHandle>,
 }
 
@@ -112,7 +113,7 @@ impl<'a, V: PartialEq + 'a> Running<'a, V> {
 fn received<V: PartialEq>(
     kind: &KeyedKind<'_, V>,
     id: u64,
-    event: Result<Event<Versioned<V>>, WatchError>,
+    event: Received<V>,
     shared: &Shared,
 ) -> bool {
     let now = Instant::now();
