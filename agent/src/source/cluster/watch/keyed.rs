@@ -110,12 +110,7 @@ impl<'a, V: PartialEq + 'a> Running<'a, V> {
 }
 
 /// Stores an event. Returns whether watches may have to start or end now.
-fn received<V: PartialEq>(
-    kind: &KeyedKind<'_, V>,
-    id: u64,
-    event: Received<V>,
-    shared: &Shared,
-) -> bool {
+fn received<V: PartialEq>(kind: &KeyedKind<'_, V>, id: u64, event: Received<V>, shared: &Shared) -> bool {
     let now = Instant::now();
     let watch = (kind.kind, id);
     let (changed, recovered, listed) = match event {
