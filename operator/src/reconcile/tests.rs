@@ -1,16 +1,13 @@
 mod facts;
 mod oracle;
 
-use std::collections::BTreeMap;
-
-use std::time::Duration;
-
-use kube::{core::DynamicObject, runtime::watcher::Event};
-use serde_json::{Value, json};
-use xdp_crds::XdpPeerSetSpec;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{core::DynamicObject, runtime::watcher::Event};
+use serde_json::{Value, json};
 use xdp_client::object::Versioned;
+use xdp_crds::XdpPeerSetSpec;
 
 use super::*;
 use crate::{

@@ -1,7 +1,10 @@
 //! Labels in few bytes. Ten thousands of pods have the same labels: each label is stored once, and a selector
 //! compares addresses of labels, not texts.
 
-use std::{collections::BTreeMap, collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use xdp_crds::policy::{LabelTest, PodSelection, SelectedNamespaces, Selector};
 
