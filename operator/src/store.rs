@@ -179,7 +179,7 @@ impl ClusterState {
             StoreEvent::Policy(event) => {
                 let event = checked(event, self.marks);
                 self.policies.apply_observed(event, |(name, ..)| {
-                    changes.push(ObjectChange::Policy(name.clone()))
+                    changes.push(ObjectChange::Policy(name.clone()));
                 });
             }
             StoreEvent::Pod(event) => {
@@ -198,13 +198,13 @@ impl ClusterState {
                 });
             }
             StoreEvent::Node(event) => self.nodes.apply_observed(event, |(name, ..)| {
-                changes.push(ObjectChange::Node(name.name.clone()))
+                changes.push(ObjectChange::Node(name.name.clone()));
             }),
             StoreEvent::NodeState(event) => self.node_states.apply_observed(event, |seen| {
                 changes.push(report_change(seen));
             }),
             StoreEvent::PeerSet(event) => self.peer_sets.apply_observed(event, |(name, ..)| {
-                changes.push(ObjectChange::PeerSet(name.clone()))
+                changes.push(ObjectChange::PeerSet(name.clone()));
             }),
         }
         changes
