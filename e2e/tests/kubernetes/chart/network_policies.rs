@@ -1,5 +1,5 @@
-//! The NetworkPolicies of the operator. No network plugin of the test cluster enforces them, so this compares
-//! them with what the pods do.
+//! The network policies of the operator. No network plugin of the test cluster enforces them, so this
+//! compares them with what the pods do.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The SecurityContextConstraints allow what the agent's pod asks for, and nothing else.
+//! The `SecurityContextConstraints` allow what the agent's pod asks for, and nothing else.
 
 use std::collections::BTreeSet;
 
