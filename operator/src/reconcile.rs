@@ -236,6 +236,9 @@ impl Reconciler {
 
     /// Returns when something is due even if nothing changes.
     pub fn due(&self) -> Option<Instant> {
+        if !self.leads || !self.follows {
+            return None;
+        }
         let due = [self.slices.due(), self.statuses.due(), self.notices.due()];
         due.into_iter().flatten().min()
     }

@@ -210,8 +210,12 @@ impl ClusterState {
         changes
     }
 
-    /// Stores a policy as the API server has answered, and calls `observe` if it changes.
+    /// Stores a policy as the API server has answered, and calls `observe` if it changes. One that is absent
+    /// has been deleted since: a write of its status creates none.
     pub fn put_policy(&mut self, mut policy: Versioned<PolicyObject>, mut observe: impl FnMut(&ObjectName)) {
+        if self.policies.get(&policy.name).is_none() {
+            return;
+        }
         if let Some(policy) = &mut policy.value {
             policy.check_marks(self.marks);
         }

@@ -124,7 +124,12 @@ impl Reconciler {
     ) {
         let finish = match answer {
             Ok(stored) => {
+                let (name, is_gone) = (stored.name.clone(), stored.value.is_none());
                 self.cluster.peer_sets.put(stored);
+                if is_gone {
+                    // A set may need the slice again by now, and the watch reports no change any more.
+                    self.stored_changed(&name, now);
+                }
                 if command.is_last {
                     Finish::Pause(SET_INTERVAL)
                 } else {

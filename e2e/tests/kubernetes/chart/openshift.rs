@@ -18,8 +18,10 @@ fn names(list: &Value) -> BTreeSet<&str> {
 
 #[test]
 fn the_constraints_allow_exactly_what_the_agents_pod_asks_for() {
-    let values: Value =
-        serde_saphyr::from_str(include_str!("../../../../charts/xdp-operator/values-openshift.yaml")).unwrap();
+    let values: Value = serde_saphyr::from_str(include_str!(
+        "../../../../charts/xdp-operator/values-openshift.yaml"
+    ))
+    .unwrap();
     let openshift = format!("openshift={}", values["openshift"]);
     let selinux = format!("agent.seLinuxOptions={}", values["agent"]["seLinuxOptions"]);
     let secret = r#"metrics.certificateSecret="metrics-tls""#;

@@ -191,6 +191,46 @@ fn without_an_agent_there_are_no_sets_and_with_the_first_report_they_are_written
 }
 
 #[test]
+fn slices_that_were_deleted_without_an_agent_are_all_written_with_the_next_report() {
+    let mut server = with_pods(0..LIMITS.addresses);
+    server.policy(&name("red", "p"), 1, &[all()]);
+    for number in LIMITS.addresses..2500 {
+        add_pod(&mut server, number);
+    }
+    server.pass(STATUS_INTERVAL);
+    let before = server.sets.clone();
+    assert_eq!(before.len(), 3);
+    let gone = Versioned {
+        name: name("", "node-1"),
+        version: 9,
+        value: None,
+    };
+    server.apply(StoreEvent::NodeState(Event::Delete(gone)));
+    server.pass(STATUS_INTERVAL);
+    assert_eq!(server.sets.len(), 0);
+    server.report("node-1", &json!({}));
+    server.pass(STATUS_INTERVAL);
+    assert_eq!(server.sets, before);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_deletion_of_a_policy_does_not_bring_it_back() {
+    let mut server = with_pods(0..3);
+    server.policy(&name("red", "p"), 1, &[all()]);
+    server.pass(STATUS_INTERVAL);
+    let answer = server.stored_policy(&name("red", "p"));
+    server.delete_policy(&name("red", "p"));
+    server
+        .reconciler
+        .finish_status(&name("red", "p"), Ok(answer), server.now);
+    server.pass(STATUS_INTERVAL);
+    assert_eq!(
+        (server.sets.len(), server.reconciler.snapshot().peer_sets),
+        (0, 0)
+    );
+}
+
+#[test]
 fn an_object_that_belongs_to_no_set_is_deleted() {
     let mut server = Server::new();
     let spec = XdpPeerSetSpec {
