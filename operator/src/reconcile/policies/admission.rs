@@ -44,14 +44,25 @@ impl Policies {
             .unwrap_or_default();
         let mut refusal = (used.len() > most).then(|| self.too_many_sets(name));
         if refusal.is_none() {
-            let new = || wanted.iter().filter(|(id, _)| !held.contains(*id));
-            new().for_each(|(id, selection)| sets.acquire(selection, id, &name.namespace, cluster));
-            let addresses = used.iter().map(|id| sets.len_of(id)).sum();
-            if addresses > self.limits.addresses && new().next().is_some() && !is_accepted {
-                refusal = Some(self.too_many_addresses(name, addresses));
-                new().for_each(|(id, _)| sets.release(id, &name.namespace));
+            let mut addresses: usize = used.iter().map(|id| sets.len_of(id)).sum();
+            let mut acquired = Vec::new();
+            for (id, selection) in wanted.iter().filter(|(id, _)| !held.contains(*id)) {
+                let known = sets.len_of(id);
+                sets.acquire(selection, id, &name.namespace, cluster);
+                acquired.push(id);
+                addresses += sets.len_of(id) - known;
+                // Not all at once: the sets of a policy that is refused must not fill the memory.
+                if addresses > self.limits.addresses && !is_accepted {
+                    refusal = Some(self.too_many_addresses(name));
+                    break;
+                }
+            }
+            if refusal.is_some() {
+                for id in acquired {
+                    sets.release(id, &name.namespace);
+                }
             } else {
-                effects.changed.extend(new().map(|(id, _)| id.clone()));
+                effects.changed.extend(acquired.into_iter().cloned());
                 for id in held.iter().filter(|id| !wanted.contains_key(*id)) {
                     sets.release(id, &name.namespace);
                     effects.changed.insert(id.clone());
@@ -98,10 +109,10 @@ impl Policies {
         ))
     }
 
-    fn too_many_addresses(&self, name: &ObjectName, addresses: usize) -> Refusal {
+    fn too_many_addresses(&self, name: &ObjectName) -> Refusal {
         let limit = self.limits.addresses;
         limit_exceeded(&format!(
-            "the pods that policies of namespace {} select in `from` have {addresses} addresses, and may have {limit}",
+            "the pods that policies of namespace {} select in `from` have more than {limit} addresses",
             name.namespace
         ))
     }

@@ -172,6 +172,18 @@ fn addresses_beyond_the_limit_are_refused_when_a_policy_comes_and_not_when_pods_
 }
 
 #[test]
+fn of_a_policy_with_too_many_addresses_no_set_is_left() {
+    let mut server = with_pods(0..LIMITS.addresses / 2);
+    server.policy(&name("red", "p"), 1, &many(4));
+    server.pass(STATUS_INTERVAL);
+    assert_eq!(accepted(&server, "p"), "LimitExceeded");
+    assert_eq!(
+        (server.sets.len(), server.reconciler.snapshot().peer_sets),
+        (0, 0)
+    );
+}
+
+#[test]
 fn without_an_agent_there_are_no_sets_and_with_the_first_report_they_are_written() {
     let mut server = with_pods(0..3);
     server.policy(&name("red", "p"), 1, &[all()]);
