@@ -94,11 +94,6 @@ impl<T: PartialEq> Store<T> {
         }
     }
 
-    /// Removes an object.
-    pub fn remove(&mut self, name: &ObjectName) {
-        self.objects.remove(name);
-    }
-
     fn replace(&mut self, mut observe: impl FnMut(Observed<'_, T>)) {
         let listed = std::mem::take(&mut self.listing);
         let before = std::mem::replace(&mut self.objects, listed);

@@ -41,7 +41,7 @@ pub mod accepted {
         ALL:
         ACCEPTED = "Accepted", "True: the policy is valid.";
         INVALID_SPEC = "InvalidSpec", "False: a field of the spec is not valid; the message names the field and what to write instead.";
-        LIMIT_EXCEEDED = "LimitExceeded", "False: the policies of the namespace select pods in `from` by more distinct selectors, or with more addresses, than a namespace may; the message names the limit. The last accepted version stays programmed.";
+        LIMIT_EXCEEDED = "LimitExceeded", "False: the policies of the namespace select pods in `from` by more distinct selectors, or with more addresses, than a namespace may; the message names the limit. No addresses are resolved for it.";
     }
 }
 

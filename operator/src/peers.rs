@@ -97,7 +97,7 @@ impl PeerSets {
     /// Follows a pod of a namespace with these labels. Returns the sets that may have changed.
     pub fn pod_changed(
         &mut self,
-        (namespace, labels): (&str, &LabelSet),
+        (namespace, labels): (&str, Option<&LabelSet>),
         before: Option<&PodFacts>,
         after: Option<&PodFacts>,
     ) -> Vec<SetId> {
@@ -122,8 +122,8 @@ impl PeerSets {
     pub fn namespace_changed(
         &mut self,
         namespace: &str,
-        before: &LabelSet,
-        after: &LabelSet,
+        before: Option<&LabelSet>,
+        after: Option<&LabelSet>,
         pods: &[&PodFacts],
     ) -> Vec<SetId> {
         let mut changed = Vec::new();
@@ -146,11 +146,14 @@ impl PeerSets {
         changed
     }
 
-    /// Follows a stored object. Returns the set it belongs to; `None` if it belongs to no set.
+    /// Follows a stored object. Returns the set it belongs to, used or not; `None` if its name is that of no
+    /// slice.
     pub fn stored_changed(&mut self, name: &ObjectName) -> Option<SetId> {
         let (id, number) = parse_name(&name.name)?;
         let id = SetId::parse(id)?;
-        self.sets.get_mut(&id)?.members.mark(number);
+        if let Some(set) = self.sets.get_mut(&id) {
+            set.members.mark(number);
+        }
         Some(id)
     }
 
@@ -241,7 +244,7 @@ fn selected(cluster: &ClusterState, selection: &CompiledSelection) -> Vec<IpAddr
     for (name, pod) in pods {
         let included = match last {
             Some((namespace, included)) if namespace == name.namespace => included,
-            _ => selection.includes_namespace(&name.namespace, &cluster.namespace_labels(&name.namespace)),
+            _ => selection.includes_namespace(&name.namespace, cluster.namespace_labels(&name.namespace)),
         };
         last = Some((&name.namespace, included));
         if included && selection.includes_pod(&pod.labels) {

@@ -139,8 +139,9 @@ impl Reconciler {
 
     fn queue_set(&mut self, id: SetId, now: Instant) {
         if self.leads {
-            let users = self.sets.users(&id).map(str::to_owned).collect();
-            self.slices.add(PeerWork::Set(id), users, now);
+            let work = PeerWork::Set(id);
+            let namespaces = self.waiting_for(&work);
+            self.slices.add(work, namespaces, now);
         }
     }
 
@@ -156,7 +157,7 @@ impl Reconciler {
             ObjectChange::Pod(name, before, after) => {
                 let labels = self.cluster.namespace_labels(&name.namespace);
                 let (before, after) = (before.as_ref(), after.as_ref());
-                let sets = self.sets.pod_changed((&name.namespace, &labels), before, after);
+                let sets = self.sets.pod_changed((&name.namespace, labels), before, after);
                 for id in sets {
                     self.queue_set(id, now);
                 }
@@ -168,7 +169,7 @@ impl Reconciler {
             ObjectChange::Namespace(name, before) => {
                 let after = self.cluster.namespace_labels(&name);
                 let pods: Vec<_> = self.cluster.pods.within(&name, "").map(|(_, pod)| pod).collect();
-                let sets = self.sets.namespace_changed(&name, &before, &after, &pods);
+                let sets = self.sets.namespace_changed(&name, before.as_ref(), after, &pods);
                 for id in sets {
                     self.queue_set(id, now);
                 }
@@ -189,13 +190,7 @@ impl Reconciler {
     fn policy_changed(&mut self, name: &ObjectName, now: Instant) {
         let sets = self.policies.refresh(name, &mut self.sets, &mut self.cluster);
         for id in sets.changed {
-            if self.leads {
-                let mut users: Vec<String> = self.sets.users(&id).map(str::to_owned).collect();
-                if users.is_empty() {
-                    users.push(name.namespace.clone());
-                }
-                self.slices.add(PeerWork::Set(id), users, now);
-            }
+            self.queue_set(id, now);
         }
         for name in &sets.statuses {
             self.queue_status(name, now);

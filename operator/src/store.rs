@@ -61,7 +61,7 @@ pub enum ObjectChange {
     /// A pod that can receive packets: before and after.
     Pod(ObjectName, Option<PodFacts>, Option<PodFacts>),
     /// A namespace, and its labels before.
-    Namespace(String, LabelSet),
+    Namespace(String, Option<LabelSet>),
     /// A node.
     Node(String),
     /// The report about policies with these uids, of a node.
@@ -191,10 +191,7 @@ impl ClusterState {
             StoreEvent::Namespace(event) => {
                 let event = map(event, |labels| Some(self.labels.labels(&labels)));
                 self.namespaces.apply_observed(event, |(name, before, _)| {
-                    changes.push(ObjectChange::Namespace(
-                        name.name.clone(),
-                        before.cloned().unwrap_or_default(),
-                    ));
+                    changes.push(ObjectChange::Namespace(name.name.clone(), before.cloned()));
                 });
             }
             StoreEvent::Node(event) => self.nodes.apply_observed(event, |(name, ..)| {
@@ -222,10 +219,9 @@ impl ClusterState {
         self.policies.put_observed(policy, |(name, ..)| observe(name));
     }
 
-    /// Returns the labels of a namespace. One that is not known yet has none.
-    pub fn namespace_labels(&self, name: &str) -> LabelSet {
-        let labels = self.namespaces.get(&ObjectName::new("", name));
-        labels.cloned().unwrap_or_default()
+    /// Returns the labels of a namespace. `None`: they are not known yet.
+    pub fn namespace_labels(&self, name: &str) -> Option<&LabelSet> {
+        self.namespaces.get(&ObjectName::new("", name))
     }
 
     /// Returns whether each kind has been listed completely. Before that, an absent object may exist.

@@ -1,6 +1,6 @@
 //! What a source that selects pods means, whichever policy it is in.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use super::{PodSource, Selector};
 use crate::hash::sha256;
@@ -44,19 +44,6 @@ impl PodSource {
 }
 
 impl PodSelection {
-    /// Returns whether the selection includes a pod with `labels` in a namespace with this name and labels.
-    pub fn includes(
-        &self,
-        (namespace, namespace_labels): (&str, &BTreeMap<String, String>),
-        labels: &BTreeMap<String, String>,
-    ) -> bool {
-        let in_namespace = match &self.namespaces {
-            SelectedNamespaces::Labelled(selector) => selector.matches(namespace_labels),
-            SelectedNamespaces::Named(name) => name == namespace,
-        };
-        in_namespace && self.pods.matches(labels)
-    }
-
     /// Returns the identity of the selection.
     pub fn id(&self) -> SetId {
         let mut digits = sha256(&self.to_string());

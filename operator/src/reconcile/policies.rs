@@ -96,11 +96,8 @@ impl Policies {
     ) -> Effects {
         let mut effects = Effects::default();
         effects.statuses.insert(name.clone());
-        let policy = cluster
-            .policies
-            .get(name)
-            .filter(|policy| !policy.deleting)
-            .cloned();
+        // Agents enforce a policy with a finalizer until it is gone, and need its sets as long.
+        let policy = cluster.policies.get(name).cloned();
         let uid = policy.as_ref().map(|policy| policy.uid.as_str());
         if self
             .records

@@ -78,9 +78,8 @@ impl Reconciler {
             let next = match &work {
                 PeerWork::Set(id) => self.sets.next_step(id, &self.cluster),
                 PeerWork::Stray(name) => {
-                    let is_stray = self.cluster.peer_sets.get(name).is_some()
-                        && self.sets.stored_changed(name).is_none();
-                    is_stray.then(|| (Step::Delete(name.clone()), true))
+                    let stored = self.cluster.peer_sets.get(name);
+                    stored.map(|_| (Step::Delete(name.clone()), true))
                 }
             };
             if let Some((step, is_last)) = next {
@@ -92,7 +91,8 @@ impl Reconciler {
         None
     }
 
-    fn waiting_for(&self, work: &PeerWork) -> Vec<String> {
+    /// Returns the namespaces in whose turns work is done. That of a set without users has a turn of its own.
+    pub(super) fn waiting_for(&self, work: &PeerWork) -> Vec<String> {
         let users: Vec<String> = match work {
             PeerWork::Set(id) => self.sets.users(id).map(str::to_owned).collect(),
             PeerWork::Stray(_) => Vec::new(),

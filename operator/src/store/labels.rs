@@ -129,11 +129,13 @@ impl CompiledSelector {
 }
 
 impl CompiledSelection {
-    /// Returns whether the selection includes pods of a namespace with this name and these labels.
-    pub fn includes_namespace(&self, name: &str, labels: &LabelSet) -> bool {
+    /// Returns whether the selection includes pods of a namespace with this name and these labels. `None`:
+    /// the labels are not known yet. No selector selects such a namespace, also none that wants a label
+    /// absent.
+    pub fn includes_namespace(&self, name: &str, labels: Option<&LabelSet>) -> bool {
         match &self.namespaces {
             CompiledNamespaces::Named(named) => named == name,
-            CompiledNamespaces::Labelled(selector) => selector.matches(labels),
+            CompiledNamespaces::Labelled(selector) => labels.is_some_and(|labels| selector.matches(labels)),
         }
     }
 

@@ -152,7 +152,7 @@ fn limit_exceeded(what: &str) -> Refusal {
     Refusal {
         reason: accepted::LIMIT_EXCEEDED,
         message: format!(
-            "{what}; the last accepted version stays programmed; use fewer or narrower selectors, or ask the \
+            "{what}; no addresses are resolved for this version; use fewer or narrower selectors, or ask the \
              administrator to raise the limit"
         ),
     }

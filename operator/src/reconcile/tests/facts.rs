@@ -24,6 +24,7 @@ fn many(number: usize) -> Vec<Value> {
 /// A server with a pod `red/a-N` of app `a` for each number.
 fn with_pods(numbers: std::ops::Range<usize>) -> Server {
     let mut server = Server::new();
+    server.namespace("red", &json!({}));
     for number in numbers {
         add_pod(&mut server, number);
     }
@@ -34,6 +35,16 @@ fn add_pod(server: &mut Server, number: usize) {
     let ip = format!("10.0.{}.{}", number / 256, number % 256);
     let name = name("red", &format!("a-{number}"));
     server.pod(&name, &json!({"app": "a"}), &[ip], "node-1");
+}
+
+/// The only report goes, as when all agents are uninstalled.
+fn delete_report(server: &mut Server) {
+    let gone = Versioned {
+        name: name("", "node-1"),
+        version: 9,
+        value: None,
+    };
+    server.apply(StoreEvent::NodeState(Event::Delete(gone)));
 }
 
 fn accepted(server: &Server, policy: &str) -> String {
@@ -189,12 +200,7 @@ fn without_an_agent_there_are_no_sets_and_with_the_first_report_they_are_written
     server.policy(&name("red", "p"), 1, &[all()]);
     server.pass(STATUS_INTERVAL);
     assert_eq!(server.sets.len(), 1);
-    let gone = Versioned {
-        name: name("", "node-1"),
-        version: 9,
-        value: None,
-    };
-    server.apply(StoreEvent::NodeState(Event::Delete(gone)));
+    delete_report(&mut server);
     server.pass(STATUS_INTERVAL);
     assert_eq!(server.sets.len(), 0);
     server.report("node-1", &json!({}));
@@ -212,12 +218,7 @@ fn slices_that_were_deleted_without_an_agent_are_all_written_with_the_next_repor
     server.pass(STATUS_INTERVAL);
     let before = server.sets.clone();
     assert_eq!(before.len(), 3);
-    let gone = Versioned {
-        name: name("", "node-1"),
-        version: 9,
-        value: None,
-    };
-    server.apply(StoreEvent::NodeState(Event::Delete(gone)));
+    delete_report(&mut server);
     server.pass(STATUS_INTERVAL);
     assert_eq!(server.sets.len(), 0);
     server.report("node-1", &json!({}));
@@ -240,6 +241,26 @@ fn an_answer_that_comes_after_the_deletion_of_a_policy_does_not_bring_it_back() 
         (server.sets.len(), server.reconciler.snapshot().peer_sets),
         (0, 0)
     );
+}
+
+#[test]
+fn pods_of_a_namespace_whose_labels_are_unknown_are_in_no_set_that_asks_for_labels() {
+    let mut server = Server::new();
+    for number in 0..3 {
+        add_pod(&mut server, number);
+    }
+    let not_quarantined = json!({"namespaceSelector": {"matchExpressions": [
+        {"key": "quarantine", "operator": "DoesNotExist"}]}});
+    server.policy(&name("red", "p"), 1, &[not_quarantined]);
+    let addresses = |server: &mut Server| {
+        server.pass(STATUS_INTERVAL);
+        server.reconciler.snapshot().peer_addresses
+    };
+    assert_eq!(addresses(&mut server), 0);
+    server.namespace("red", &json!({"quarantine": "yes"}));
+    assert_eq!(addresses(&mut server), 0);
+    server.namespace("red", &json!({}));
+    assert_eq!(addresses(&mut server), 3);
 }
 
 #[test]
@@ -285,7 +306,7 @@ fn a_status_is_written_later_the_more_nodes_read_it() {
 }
 
 #[test]
-fn a_refused_policy_does_not_stop_the_others_and_one_that_is_deleted_gets_nothing() {
+fn a_refused_policy_does_not_stop_the_others_and_one_that_is_being_deleted_keeps_its_sets_until_it_is_gone() {
     let mut server = with_pods(0..3);
     server.policy_with(&name("red", "bad"), 1, &json!({"podSelector": 7}));
     server.policy(&name("red", "p"), 1, &[all()]);
@@ -302,6 +323,11 @@ fn a_refused_policy_does_not_stop_the_others_and_one_that_is_deleted_gets_nothin
     deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     server.policies.insert(name("red", "p"), deleted);
     server.echo_policy(&name("red", "p"));
+    server.writes.clear();
+    add_pod(&mut server, 7);
+    server.pass(STATUS_INTERVAL);
+    assert_eq!((server.sets.len(), server.writes.len()), (1, 1), "no status");
+    server.delete_policy(&name("red", "p"));
     server.pass(STATUS_INTERVAL);
     assert_eq!(server.sets.len(), 0);
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use proptest::prelude::*;
 use xdp_crds::{
     XdpPolicy,
-    policy::{Policy, Rule},
+    policy::{Policy, Rule, SelectedNamespaces},
 };
 
 use super::*;
@@ -162,10 +162,15 @@ impl Plain {
                 .filter(|_| accepted)
             {
                 let selection = source.selection(&policy.namespace);
-                let none = BTreeMap::new();
                 let pods = self.pods.iter().filter(|(name, (labels, _))| {
-                    let of_namespace = self.namespaces.get(&name.namespace).unwrap_or(&none);
-                    selection.includes((&name.namespace, of_namespace), labels)
+                    let in_namespace = match &selection.namespaces {
+                        SelectedNamespaces::Named(named) => *named == name.namespace,
+                        SelectedNamespaces::Labelled(selector) => {
+                            let labels = self.namespaces.get(&name.namespace);
+                            labels.is_some_and(|labels| selector.matches(labels))
+                        }
+                    };
+                    in_namespace && selection.pods.matches(labels)
                 });
                 let addresses = pods.flat_map(|(_, (_, addresses))| addresses.iter().copied());
                 wanted.insert(selection.id().to_string(), addresses.collect());
