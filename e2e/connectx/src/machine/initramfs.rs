@@ -3,8 +3,10 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::{
@@ -37,12 +39,17 @@ pub(super) fn initramfs(
     }
     let archive = build(files, kernel, modules)?;
     fs::create_dir_all(&folder).map_err(FilesError::file("create", &folder))?;
-    // Another process may be making the same one.
-    let new = folder.join(format!("new-{}-{:016x}", process::id(), hasher.finish()));
-    fs::write(&new, archive)
-        .and_then(|()| fs::rename(&new, &path))
-        .map_err(FilesError::file("write", &path))?;
+    publish(&path, &archive).map_err(FilesError::file("write", &path))?;
     Ok(path)
+}
+
+/// Writes a file at once. Another thread or process may be writing the same one.
+fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_extension(format!("new-{}-{number}", process::id()));
+    fs::write(&new, content)?;
+    fs::rename(&new, path)
 }
 
 fn build(files: &MachineFiles, kernel: &Kernel, modules: &[&str]) -> Result<Vec<u8>, MachineError> {
@@ -72,4 +79,27 @@ fn build(files: &MachineFiles, kernel: &Kernel, modules: &[&str]) -> Result<Vec<
     archive.file("modules/list", list.concat().as_bytes());
     archive.file("init", INIT.as_bytes());
     Ok(archive.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, thread};
+
+    use super::*;
+
+    #[test]
+    fn two_machines_that_boot_at_the_same_time_may_make_the_same_archive() {
+        let folder = env::temp_dir().join(format!("initramfs-test-{}", process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("a.cpio");
+        let content = vec![1; 1 << 20];
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(|_| publish(&path, &content).unwrap()));
+            }
+        });
+        assert_eq!(fs::read(&path).unwrap(), content);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
 }
