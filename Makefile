@@ -24,6 +24,7 @@ cluster-down: root setup ## stop it and remove it
 	@cargo run --quiet --locked -p xdp-kubernetes --bin cluster down
 
 test: root kube images machines lint ## run all tests and checks: on this kernel, on others in virtual machines, on a real Kubernetes (FUZZ=30 seconds)
+	cargo build --locked -p xdp-operator
 	cargo test --locked $(HOST)
 	tools/fuzz $(FUZZ)
 
@@ -51,17 +52,18 @@ acceptance-peer: root setup ## be the other end of the wire for `make acceptance
 fuzz-tenants: setup ## fuzz the policies of two tenants: compiler, tables, verdicts (MINUTES=10)
 	tools/fuzz --tenants $$(($(or $(MINUTES),10) * 60))
 
-soak-tenant: root kube images ## let a random hostile tenant attack another one, on a node and in a cluster, each for MINUTES=60; print what that one noticed
-	cargo build --locked -p xdp-agent -p xdp-e2e --bins
+soak-tenant: root kube images ## let a random hostile tenant attack another one, by the API, on a node and in a cluster, each for MINUTES=60; print what that one noticed
+	cargo build --locked -p xdp-agent -p xdp-operator -p xdp-e2e --bins
+	MINUTES=$(or $(MINUTES),60) cargo test --locked -p xdp-e2e --test control_plane -- --nocapture hostile
 	MINUTES=$(or $(MINUTES),60) cargo test --locked -p xdp-e2e --test agent -- --nocapture tenants::soak
 	MINUTES=$(or $(MINUTES),60) cargo test --locked -p xdp-e2e --test kubernetes -- --nocapture tenants
 
 e2e: root kube images ## run the tests on a real Kubernetes alone
 	cargo test --locked -p xdp-e2e --test kubernetes
 
-bench: root setup ## run the benchmarks and write docs/benchmarks (ONLY=B2,B4 QUICK=1 MINUTES=30)
+bench: root setup ## run the benchmarks and write docs/benchmarks (ONLY=B2,B4 QUICK=1 MINUTES=30 OPERATOR=PATH)
 	cargo build --locked --release -p xdp-agent -p xdp-operator -p xdp-bench --bins
-	@ONLY=$(ONLY) QUICK=$(QUICK) MINUTES=$(MINUTES) cargo run --quiet --locked --release -p xdp-bench --bin bench
+	@ONLY=$(ONLY) QUICK=$(QUICK) MINUTES=$(MINUTES) OPERATOR=$(OPERATOR) cargo run --quiet --locked --release -p xdp-bench --bin bench
 
 bench-nic: root setup ## measure on a NIC that another machine sends packets to (NIC=NAME SECONDS=2; NIC=lab: a veth pair)
 	cargo build --locked --release -p xdp-agent -p xdp-bench --bins

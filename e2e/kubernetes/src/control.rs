@@ -100,6 +100,10 @@ impl Control {
                 // There is no kube-proxy in this namespace: webhooks are called at the addresses of their
                 // pods.
                 "--enable-aggregator-routing=true",
+                &format!(
+                    "--enable-priority-and-fairness={}",
+                    self.options.priority_and_fairness
+                ),
             ],
         )
     }

@@ -14,6 +14,8 @@ pub struct ClusterOptions {
     /// Third octet of the network of nodes, client and control plane: `172.30.N.0/24`. It only matters for
     /// the cluster that the machine itself is connected to ([`background`](super::background)).
     pub network: u8,
+    /// Whether the API server limits the requests of each client, as it does by default.
+    pub priority_and_fairness: bool,
 }
 
 /// kube-proxy's mode.
@@ -50,6 +52,7 @@ impl Default for ClusterOptions {
             proxy: Proxy::Iptables,
             masquerade: false,
             network: 0,
+            priority_and_fairness: true,
         }
     }
 }

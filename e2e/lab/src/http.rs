@@ -3,5 +3,5 @@
 mod client;
 mod server;
 
-pub use client::{HttpReply, HttpRequest};
+pub use client::{HttpReply, HttpRequest, HttpSession};
 pub use server::{HttpServer, SeenConnection, http_get};

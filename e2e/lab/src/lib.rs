@@ -67,7 +67,7 @@ pub use echo::{EchoConnection, EchoServer, Ending, UdpClient, UdpReply};
 pub use error::LabError;
 pub use frames::RawSocket;
 pub use genl::{XDP_FEATURE_NDO_XMIT, xdp_features};
-pub use http::{HttpReply, HttpRequest, HttpServer, SeenConnection, http_get};
+pub use http::{HttpReply, HttpRequest, HttpServer, HttpSession, SeenConnection, http_get};
 pub use interface::{Counters, LabInterface};
 pub use lab::Lab;
 pub use namespace::Namespace;

@@ -41,15 +41,14 @@ impl<'a> HttpRequest<'a> {
 
     /// Sends the request from a namespace. A reply is returned whatever its status code.
     pub fn send(&self, from: &Namespace, to: SocketAddr, timeout: Duration) -> Result<HttpReply, LabError> {
-        from.run(|| self.request(to, timeout))?
+        from.run(|| self.request(to, &agent(timeout, 0)))?
             .map_err(from.socket_failed(format!("{} http://{to}{}", self.method, self.path)))
     }
 
-    fn request(&self, to: SocketAddr, timeout: Duration) -> io::Result<HttpReply> {
+    fn request(&self, to: SocketAddr, agent: &ureq::Agent) -> io::Result<HttpReply> {
         let request = Request::builder()
             .method(self.method)
             .uri(format!("http://{to}{}", self.path));
-        let agent = agent(timeout);
         let reply = match self.body {
             None => agent.run(request.body(()).map_err(io::Error::other)?),
             Some((content_type, body)) => {
@@ -66,14 +65,37 @@ impl<'a> HttpRequest<'a> {
     }
 }
 
-/// One connection for one request, without the proxy of the environment.
-fn agent(timeout: Duration) -> ureq::Agent {
+/// A connection for many requests, one after the other. It is opened in the namespace of the thread that
+/// sends the first one.
+#[derive(Debug)]
+pub struct HttpSession {
+    to: SocketAddr,
+    agent: ureq::Agent,
+}
+
+impl HttpSession {
+    /// Prepares a connection, with a limit for each request.
+    pub fn new(to: SocketAddr, timeout: Duration) -> Self {
+        Self {
+            to,
+            agent: agent(timeout, 1),
+        }
+    }
+
+    /// Sends a request. A reply is returned whatever its status code.
+    pub fn send(&self, request: &HttpRequest<'_>) -> io::Result<HttpReply> {
+        request.request(self.to, &self.agent)
+    }
+}
+
+/// Keeps this many connections for more requests. Ignores the proxy of the environment.
+fn agent(timeout: Duration, connections: usize) -> ureq::Agent {
     ureq::Agent::config_builder()
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .max_idle_connections(0)
+        .max_idle_connections(connections)
         .proxy(None)
         .build()
         .into()
