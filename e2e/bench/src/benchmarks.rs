@@ -20,6 +20,7 @@ mod clients;
 mod filter;
 mod flips;
 mod live;
+mod scale;
 mod without;
 
 use anyhow::Result;
@@ -91,4 +92,5 @@ pub const ALL: &[Benchmark] = &[
         b15_own_connections::run,
     ),
     one("CLIENTS", "real clients", 120.0, clients::run),
+    one("SCALE", "the control plane at 5,000 nodes", 900.0, scale::run),
 ];

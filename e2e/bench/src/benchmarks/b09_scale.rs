@@ -8,7 +8,7 @@ use anyhow::Result;
 use xdp_kubernetes::{Cluster, ClusterOptions};
 
 use self::{
-    fleet::{Fleet, change_first},
+    fleet::{Change, Fleet, change_first},
     server::Server,
 };
 use crate::{
@@ -46,14 +46,24 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     for nodes in SIZES.into_iter().take(if suite.options.quick { 1 } else { 2 }) {
         fleet.grow(&server, nodes, FIRST_PORT)?;
         server.wait_idle()?;
+        rows.costs.push(started(nodes, &fleet)?);
         for_all(&mut section, &mut rows, nodes, &server, &fleet)?;
-        for (what, fact, policy) in [
-            ("a pod of another node", "cluster.reads.pod", false),
-            ("a policy for a pod of another node", "cluster.reads.policy", true),
+        for (what, fact, kind) in [
+            ("a pod of another node", "cluster.reads.pod", Change::Pod),
+            (
+                "a policy for a pod of another node",
+                "cluster.reads.policy",
+                Change::Policy,
+            ),
+            (
+                "an address set of a policy for a pod of another node",
+                "cluster.reads.set",
+                Change::Set,
+            ),
         ] {
             let (before, bytes) = (server.cost()?, fleet.received()?);
             for change in 0..OF_ONE {
-                change_first(&server, policy, nodes as u16 + change)?;
+                change_first(&server, kind, nodes as u16 + change)?;
                 server.wait_idle()?;
             }
             let reads = server.cost()?.since(&before);
@@ -75,6 +85,20 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
     }
     tables(&mut section, rows);
     Ok(section)
+}
+
+/// Returns the row of an agent's start: the last node's, which starts together with others.
+fn started(nodes: usize, fleet: &Fleet<'_>) -> Result<Vec<String>> {
+    let dash = || "–".to_owned();
+    Ok(vec![
+        nodes.to_string(),
+        "nothing: the agent starts".to_owned(),
+        dash(),
+        dash(),
+        dash(),
+        dash(),
+        number(fleet.received()? as f64),
+    ])
 }
 
 /// Measures changes of a rule for the pods of all nodes.
@@ -154,5 +178,5 @@ fn tables(section: &mut Section, rows: Rows) {
         rows.costs,
     );
     section.note("Agents, operator, API server and etcd are the real programs. All of them share this machine's CPUs; a node of a real cluster has its own. Nodes are network namespaces with a NIC and a pod each, and have no kubelet.");
-    section.note("Every agent reads every policy, including the status that the operator writes, because only the agent knows that the policy selects none of its pods. Pods, the node and its state are read only on their own node. The reads of an unaffected node are the objects that the API server sent, minus one read by the operator and one by the affected node, in whole objects; bookmarks are included.");
+    section.note("An agent watches the policies of the namespaces that have pods on its node, here one namespace for all, and the address sets that these policies need. Pods, the node and its state are read only on their own node. The reads of an unaffected node are the objects that the API server sent, minus one read by the operator and one by the affected node, in whole objects; bookmarks are included.");
 }

@@ -51,7 +51,7 @@ const fn part(fact: &'static str, bound: Bound, unit: &'static str) -> Part {
     Part { fact, bound, unit }
 }
 
-const TARGETS: [Target; 25] = [
+const TARGETS: [Target; 31] = [
     Target {
         id: "T1",
         metric: "classification alone, 25,000 rules, relative to the floor",
@@ -142,11 +142,12 @@ const TARGETS: [Target; 25] = [
     },
     Target {
         id: "T14",
-        metric: "API objects an unaffected node reads per change of another node's pod, and of a policy for it",
+        metric: "API objects an unaffected node reads per change of another node's pod, of a policy for it, and of an address set of this policy",
         unless: "B9 says why not",
         parts: &[
             part("cluster.reads.pod", AtMost(0.0), ""),
             part("cluster.reads.policy", AtMost(0.0), ""),
+            part("cluster.reads.set", AtMost(0.0), ""),
         ],
     },
     Target {
@@ -231,6 +232,55 @@ const TARGETS: [Target; 25] = [
         metric: "dropped packets of no connection of the pod, relative to the same program without the question",
         unless: "",
         parts: &[part("own.drop", AtMost(1.1), "×")],
+    },
+    Target {
+        id: "T26",
+        metric: "operator, 5,000 nodes, 50,000 pods, 1,000 policies: start to the first address set",
+        unless: "",
+        parts: &[part("scale.start", AtMost(5.0), " s")],
+    },
+    Target {
+        id: "T27",
+        metric: "the same: resident",
+        unless: "",
+        parts: &[part("scale.rss", AtMost(200.0), " MB")],
+    },
+    Target {
+        id: "T28",
+        metric: "the same: a pod's address, CPU, and writes for each distinct set with the pod",
+        unless: "",
+        parts: &[
+            part("scale.pod.cpu", AtMost(20.0), " ms"),
+            part("scale.pod.writes", AtMost(1.0), ""),
+        ],
+    },
+    Target {
+        id: "T29",
+        metric: "the same: a node's report that changes no status, CPU, writes",
+        unless: "",
+        parts: &[
+            part("scale.report.cpu", AtMost(1.0), " ms"),
+            part("scale.report.writes", AtMost(0.0), ""),
+        ],
+    },
+    Target {
+        id: "T30",
+        metric: "the same: longest time between renewals of the lease, slowest answer to a probe",
+        unless: "",
+        parts: &[
+            part("scale.lease", AtMost(5.0), " s"),
+            part("scale.probe", AtMost(1.0), " s"),
+        ],
+    },
+    Target {
+        id: "T31",
+        metric: "the same with all CPUs in use: lease, probe, sets written of those to be written",
+        unless: "",
+        parts: &[
+            part("scale.contended.lease", AtMost(5.0), " s"),
+            part("scale.contended.probe", AtMost(1.0), " s"),
+            part("scale.contended.written", AtLeast(1.0), "×"),
+        ],
     },
 ];
 

@@ -26,6 +26,9 @@ use crate::{
 };
 
 const POLICIES: &str = "/apis/xdp-operator.io/v1alpha1/namespaces/default/xdppolicies";
+/// A namespace with one pod, on the first node.
+const LONE: &str = "lone";
+const LONE_POLICIES: &str = "/apis/xdp-operator.io/v1alpha1/namespaces/lone/xdppolicies";
 const XDP_DROP: u32 = 1;
 
 /// All nodes and the operator.
@@ -64,7 +67,14 @@ impl<'a> Fleet<'a> {
         ];
         let operator = call(&[&running[..], &["--identity", "bench"]].concat())?;
         cluster.apply(&policy("all", &json!({"app": "bench"}), 1).to_string())?;
-        cluster.apply(&policy("first", &json!({"only": "n0"}), 1).to_string())?;
+        cluster.kubectl(&["create", "namespace", LONE])?;
+        cluster.kubectl(&["create", "serviceaccount", "default", "--namespace", LONE])?;
+        let (mut first, mut set) = (policy("first", &json!({}), 1), policy("set", &json!({}), 2));
+        set["spec"]["ingress"][0]["from"] = json!([{"podSelector": {"matchLabels": {"member": "1"}}}]);
+        for object in [&mut first, &mut set] {
+            object["metadata"]["namespace"] = json!(LONE);
+            cluster.apply(&object.to_string())?;
+        }
         Ok(Self {
             cluster,
             nodes: Vec::new(),
@@ -81,7 +91,12 @@ impl<'a> Fleet<'a> {
     /// them.
     pub(super) fn grow(&mut self, server: &Server<'_>, nodes: usize, port: u16) -> Result<()> {
         let new = self.nodes.len()..nodes;
-        let objects: Vec<Value> = new.clone().flat_map(objects).collect();
+        let mut objects: Vec<Value> = new.clone().flat_map(objects).collect();
+        if new.start == 0 {
+            let [_, mut pod] = self::objects(0);
+            pod["metadata"]["namespace"] = json!(LONE);
+            objects.push(pod);
+        }
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.cluster.apply(&list.to_string())?;
         for number in new {
@@ -94,6 +109,9 @@ impl<'a> Fleet<'a> {
             let node = self.node(number)?;
             self.nodes.push(node);
         }
+        let ip = "10.200.1.1";
+        let status = json!({"status": {"phase": "Running", "podIPs": [{"ip": ip}], "podIP": ip}});
+        server.patch("/api/v1/namespaces/lone/pods/n0/status", &status)?;
         self.find_programs()?;
         server.patch(&format!("{POLICIES}/all"), &rules(port))?;
         self.wait_for(port, Instant::now()).map(drop)
@@ -173,6 +191,8 @@ impl<'a> Fleet<'a> {
             .args(["run", "--nic", "eth0", "--node-name", name, "--pin-dir"])
             .arg(self.pins(number)?)
             .env("KUBECONFIG", self.cluster.kubeconfig())
+            // Where the operator writes address sets.
+            .env("POD_NAMESPACE", "default")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(self.log(number))?);
@@ -240,20 +260,35 @@ impl Node {
     }
 }
 
-/// Changes the first node's pod, or a policy that selects only this pod.
-pub(super) fn change_first(server: &Server<'_>, policy: bool, number: u16) -> Result<()> {
-    if policy {
-        server.patch(&format!("{POLICIES}/first"), &rules(number))
-    } else {
-        let label = json!({"metadata": {"labels": {"turn": number.to_string()}}});
-        server.patch("/api/v1/namespaces/default/pods/n0", &label)
-    }
+/// A change that only the first node needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Of its pod in a namespace without others.
+    Pod,
+    /// Of a policy that selects this pod.
+    Policy,
+    /// Of the addresses that such a policy means.
+    Set,
+}
+
+/// Makes a change of this kind.
+pub(super) fn change_first(server: &Server<'_>, change: Change, number: u16) -> Result<()> {
+    let labels = match change {
+        Change::Policy => return server.patch(&format!("{LONE_POLICIES}/first"), &rules(number)),
+        Change::Pod => json!({"turn": number.to_string()}),
+        Change::Set => json!({"member": (number % 2).to_string()}),
+    };
+    server.patch(
+        "/api/v1/namespaces/lone/pods/n0",
+        &json!({"metadata": {"labels": labels}}),
+    )
 }
 
 fn operator(cluster: &Cluster) -> Result<Command> {
     let mut command = Command::new(sibling("xdp-operator")?);
     command
         .env("KUBECONFIG", cluster.kubeconfig())
+        .env("POD_NAMESPACE", "default")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(File::create(cluster.logs().join("operator.log"))?);
