@@ -188,7 +188,7 @@ impl SimulatedCluster {
     /// and on one connection.
     pub fn send_all(&self, count: usize, of: impl Fn(usize) -> Vec<ApiRequest> + Sync) -> Result<()> {
         let next = AtomicUsize::new(0);
-        let work = || {
+        let work = || -> Result<()> {
             let session = HttpSession::new(SERVER, TIMEOUT);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
@@ -201,12 +201,14 @@ impl SimulatedCluster {
             }
         };
         self.cluster.control().run(|| {
-            thread::scope(|scope| {
+            thread::scope(|scope| -> Result<()> {
                 let workers: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(work)).collect();
-                let ended = workers.into_iter().map(|worker| worker.join());
-                ended
-                    .map(|ended| ended.map_err(|_| io::Error::other("a worker panicked"))?)
-                    .collect()
+                for worker in workers {
+                    worker
+                        .join()
+                        .map_err(|_| io::Error::other("a worker panicked"))??;
+                }
+                Ok(())
             })
         })?
     }

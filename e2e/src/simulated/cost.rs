@@ -93,6 +93,7 @@ impl ApiCost {
     /// Returns the objects that each unaffected node reads. The operator and the affected node read each
     /// written object; all other reads are of unaffected nodes. The API server also counts bookmarks, a few
     /// for hundreds of watches, so the number of each kind is rounded to whole objects.
+    #[expect(clippy::cast_precision_loss, reason = "a number of nodes is small")]
     pub fn reads_of_others(&self, nodes: usize) -> f64 {
         let others = self.events.iter().map(|(kind, sent)| {
             let written = self.writes(kind);

@@ -42,10 +42,10 @@ pub struct Watchers {
 
 impl Watchers {
     /// Lists everything, then watches it.
-    pub fn open(simulated: &SimulatedCluster, requests: Vec<AgentRequest>) -> Result<Self> {
+    pub fn open(simulated: &SimulatedCluster, requests: &[AgentRequest]) -> Result<Self> {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-        let (listed, watches) = simulated.cluster().control().run(|| list(&requests))??;
+        let (listed, watches) = simulated.cluster().control().run(|| list(requests))??;
         let nodes = requests.iter().map(|request| (request.node, AtomicU64::new(0)));
         let received: Arc<BTreeMap<_, _>> = Arc::new(nodes.collect());
         let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -58,7 +58,7 @@ impl Watchers {
         );
         // An error shows as watches that are never open.
         let work = move || drop(from.run(|| hold(&watches, &stopped, &counts, &progress)));
-        let watchers = Self {
+        let opened = Self {
             listed,
             received,
             stop,
@@ -66,7 +66,7 @@ impl Watchers {
         };
         let all = || open.load(Ordering::Relaxed) == count;
         wait_until(&format!("{count} watches are open"), PATIENCE, all)?;
-        Ok(watchers)
+        Ok(opened)
     }
 
     /// Returns the bytes that each node's watches have received so far.
@@ -196,7 +196,7 @@ impl Connection {
     /// Returns how many bytes of the answer's body have arrived, once its headers have, and whether the
     /// server has ended it.
     fn read(&mut self) -> (Option<u64>, bool) {
-        let (mut buffer, mut bytes) = ([0; 1 << 16], 0);
+        let (mut buffer, mut bytes) = ([0; 1 << 14], 0);
         let ended = loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => break true,
