@@ -109,9 +109,7 @@ impl PeerSets {
             let addresses = |pod: Option<&PodFacts>| pod.map(|pod| pod.addresses.clone()).unwrap_or_default();
             let (before, after) = (addresses(before), addresses(after));
             (before != after).then(|| {
-                // First what is added: an address that stays does not change its slice.
-                after.iter().for_each(|address| set.members.insert(*address));
-                before.iter().for_each(|address| set.members.remove(address));
+                set.members.replace(&before, &after);
                 id.clone()
             })
         });

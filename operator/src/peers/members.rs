@@ -91,8 +91,24 @@ impl Members {
         }
     }
 
+    /// Replaces the addresses of a pod. A new one takes the place of one that goes: both are one write.
+    pub fn replace(&mut self, before: &[IpAddr], after: &[IpAddr]) {
+        for gone in before.iter().filter(|address| !after.contains(address)) {
+            self.release(gone);
+        }
+        for new in after.iter().filter(|address| !before.contains(address)) {
+            self.insert(*new);
+        }
+        self.shrink();
+    }
+
     /// Removes an address of a pod.
     pub fn remove(&mut self, address: &IpAddr) {
+        self.release(address);
+        self.shrink();
+    }
+
+    fn release(&mut self, address: &IpAddr) {
         let Some(member) = self.addresses.get_mut(address) else {
             return;
         };
@@ -102,7 +118,6 @@ impl Members {
             self.addresses.remove(address);
             self.sizes[slice as usize] -= 1;
             self.dirty.insert(slice);
-            self.shrink();
         }
     }
 

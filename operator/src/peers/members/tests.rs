@@ -70,6 +70,19 @@ fn an_address_that_is_removed_and_added_between_two_writes_changes_one_slice() {
 }
 
 #[test]
+fn a_pod_with_a_new_address_changes_one_slice_also_if_all_are_full() {
+    let mut members = all(0..5000, &[], 1000);
+    write_all(&mut members);
+    members.replace(&[address(4001), address(7)], &[address(9999), address(7)]);
+    assert_eq!(write_all(&mut members), [4]);
+    // At the number of addresses at which one slice less would do.
+    let mut members = all(0..1001, &[], 1000);
+    write_all(&mut members);
+    members.replace(&[address(3)], &[address(9999)]);
+    assert_eq!((write_all(&mut members), members.slice_count()), (vec![0], 2));
+}
+
+#[test]
 fn an_address_of_two_pods_stays_until_both_are_gone() {
     let mut members = all([1, 1, 2], &[], 1000);
     write_all(&mut members);
@@ -96,7 +109,10 @@ proptest! {
     fn every_address_is_in_exactly_one_slice_whatever_was_stored_and_happened(
         start in prop::collection::vec(0..60_u32, 0..60),
         held in prop::collection::vec(prop::collection::vec(0..60_u32, 0..10), 0..12),
-        steps in prop::collection::vec((any::<bool>(), 0..60_u32, any::<bool>()), 0..100),
+        steps in prop::collection::vec(
+            (any::<bool>(), 0..60_u32, any::<bool>(), prop::option::of(0..60_u32)),
+            0..100,
+        ),
     ) {
         let held: Vec<Vec<IpAddr>> = held.into_iter()
             .map(|slice| slice.into_iter().map(address).collect())
@@ -107,14 +123,19 @@ proptest! {
             *pods.entry(number).or_default() += 1;
         }
         let mut written = vec![Vec::new(); 64];
-        for (adds, number, writes) in steps {
+        for (adds, number, writes, next) in steps {
             let count = pods.entry(number).or_default();
             if adds {
                 *count += 1;
                 members.insert(address(number));
             } else if *count > 0 {
                 *count -= 1;
-                members.remove(&address(number));
+                if let Some(next) = next {
+                    *pods.entry(next).or_default() += 1;
+                    members.replace(&[address(number)], &[address(next)]);
+                } else {
+                    members.remove(&address(number));
+                }
             }
             if writes {
                 while let Some(number) = members.next_dirty() {
