@@ -23,7 +23,9 @@ cluster: root kube ## start a real Kubernetes with two nodes on this machine, an
 cluster-down: root setup ## stop it and remove it
 	@cargo run --quiet --locked -p xdp-kubernetes --bin cluster down
 
-test: root kube images machines lint ## run all tests and checks: on this kernel, on others in virtual machines, on a real Kubernetes (FUZZ=30 seconds)
+test: root setup setup-lint ## run all tests and checks: on this kernel, on others in virtual machines, on a real Kubernetes (FUZZ=30 seconds)
+	@# None of them keeps two CPUs busy all the time.
+	@$(MAKE) --jobs --no-print-directory kube images machines lint
 	cargo build --locked -p xdp-operator
 	cargo test --locked $(HOST)
 	tools/fuzz $(FUZZ)

@@ -165,10 +165,10 @@ impl<'a> Attacker<'a> {
         let mut attacks = 0;
         while !stop.load(Ordering::Relaxed) {
             let request = match self.below(16) {
-                0 => self.write(nonsense(100, 64)),
+                0 => self.write(&nonsense(100, 64)),
                 1 => {
                     let sources = self.random_sources();
-                    self.write(sources)
+                    self.write(&sources)
                 }
                 2 => ApiRequest::delete(self.path()),
                 3..=5 => self.new_address(),
@@ -187,10 +187,10 @@ impl<'a> Attacker<'a> {
     }
 
     /// Creates a policy, or replaces what it says.
-    fn write(&mut self, sources: Vec<Vec<Value>>) -> ApiRequest {
+    fn write(&mut self, sources: &[Vec<Value>]) -> ApiRequest {
         let path = self.path();
         let name = format!("p{}", path.rsplit('p').next().unwrap_or_default());
-        let object = policy_object(&name, &sources);
+        let object = policy_object(&name, sources);
         if self.below(2) == 0 {
             ApiRequest::create(format!("{API}/namespaces/hostile/xdppolicies"), &object)
         } else {

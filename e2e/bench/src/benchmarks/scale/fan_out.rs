@@ -23,12 +23,12 @@ impl Rows {
         let sets = labels(simulated)?;
         let sampled = size.nodes.min(if sets.is_some() { MOST } else { MOST_OF_ALL });
         let requests = requests(size, 0..sampled, sets.as_ref());
-        let watches = requests.len();
+        let count = requests.len();
         let watchers = Watchers::open(simulated, &requests)?;
         let mut cells = vec![
             size.nodes.to_string(),
             sampled.to_string(),
-            number(watches as f64 / sampled as f64),
+            number(count as f64 / sampled as f64),
             number(mean(&watchers.listed) / 1e3),
         ];
         // The first tenant's pod on the first node, whose group has a set.

@@ -53,7 +53,7 @@ impl<'a> Phase<'a> {
         while quiet < 2 && self.begin.elapsed() < LONGEST {
             thread::sleep(WINDOW);
             let now = self.operator.cpu()?;
-            if now - last < IDLE {
+            if now.saturating_sub(last) < IDLE {
                 quiet += 1;
             } else {
                 (quiet, active) = (0, Instant::now());
@@ -61,7 +61,7 @@ impl<'a> Phase<'a> {
             last = now;
         }
         Ok(Used {
-            cpu: 1e3 * (last - self.cpu).as_secs_f64(),
+            cpu: 1e3 * last.saturating_sub(self.cpu).as_secs_f64(),
             seconds: (active - self.begin).as_secs_f64(),
             watched: self.begin.elapsed().as_secs_f64(),
             cost: self.simulated.cost()?.since(&self.cost),
@@ -91,5 +91,5 @@ pub(super) fn idle(operator: &OperatorProcess) -> Result<f64> {
     const TIME: Duration = Duration::from_secs(6);
     let before = operator.cpu()?;
     thread::sleep(TIME);
-    Ok(1e3 * (operator.cpu()? - before).as_secs_f64() / TIME.as_secs_f64())
+    Ok(1e3 * operator.cpu()?.saturating_sub(before).as_secs_f64() / TIME.as_secs_f64())
 }
