@@ -13,22 +13,26 @@ use std::{
     },
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
     resource::{Resource, getrlimit, setrlimit},
 };
 use serde_json::Value;
-use xdp_kubernetes::PATIENCE;
-use xdp_lab::{HttpRequest, HttpSession, wait_until};
+use xdp_lab::{HttpRequest, HttpSession};
 
 use super::{AgentRequest, CONNECTIONS, SERVER, SimulatedCluster, TIMEOUT};
 
 /// How long the thread waits for bytes before it looks whether it is to stop, in milliseconds.
 const TURN: u16 = 100;
+/// How long the API server may take to open the next watch, in milliseconds.
+const OPENING: u16 = 60_000;
 const HEADERS_END: &[u8] = b"\r\n\r\n";
 /// Longer than any measurement.
 const WATCH_SECONDS: u32 = 3600;
+
+/// Watches that the API server has not answered yet: more at the same time take it longer, and time out.
+const PENDING: usize = 64;
 
 /// The watches of agents. They end on drop.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ pub struct Watchers {
     pub listed: BTreeMap<usize, u64>,
     received: Arc<BTreeMap<usize, AtomicU64>>,
     stop: Arc<AtomicBool>,
-    worker: Option<JoinHandle<()>>,
+    worker: Option<JoinHandle<Result<()>>>,
 }
 
 impl Watchers {
@@ -45,36 +49,35 @@ impl Watchers {
     pub fn open(simulated: &SimulatedCluster, requests: &[AgentRequest]) -> Result<Self> {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-        let (listed, watches) = simulated.cluster().control().run(|| list(requests))??;
+        let from = simulated.cluster().control();
+        let (listed, watches) = from.run(|| list(requests))??;
+        let mut connections = from.run(|| Connections::open(&watches))??;
         let nodes = requests.iter().map(|request| (request.node, AtomicU64::new(0)));
         let received: Arc<BTreeMap<_, _>> = Arc::new(nodes.collect());
-        let (stop, open) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let count = watches.len();
-        let (from, stopped, counts, progress) = (
-            simulated.cluster().control().clone(),
-            Arc::clone(&stop),
-            Arc::clone(&received),
-            Arc::clone(&open),
-        );
-        // An error shows as watches that are never open.
-        let work = move || drop(from.run(|| hold(&watches, &stopped, &counts, &progress)));
-        let opened = Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, counts) = (Arc::clone(&stop), Arc::clone(&received));
+        let work = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                connections.read(&counts)?;
+            }
+            Ok(())
+        };
+        Ok(Self {
             listed,
             received,
             stop,
             worker: Some(thread::spawn(work)),
-        };
-        let all = || open.load(Ordering::Relaxed) == count;
-        wait_until(&format!("{count} watches are open"), PATIENCE, all)?;
-        Ok(opened)
+        })
     }
 
     /// Returns the bytes that each node's watches have received so far.
-    pub fn received(&self) -> BTreeMap<usize, u64> {
+    pub fn received(&self) -> Result<BTreeMap<usize, u64>> {
+        let runs = self.worker.as_ref().is_some_and(|worker| !worker.is_finished());
+        ensure!(runs, "a watch has ended");
         let counts = self.received.iter();
-        counts
+        Ok(counts
             .map(|(node, bytes)| (*node, bytes.load(Ordering::Relaxed)))
-            .collect()
+            .collect())
     }
 }
 
@@ -129,94 +132,117 @@ fn list(requests: &[AgentRequest]) -> Result<(BTreeMap<usize, u64>, Vec<AgentReq
     Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// All watches, each with its connection.
+struct Connections {
+    epoll: Epoll,
+    all: Vec<Connection>,
+    open: usize,
+}
+
 /// A watch's connection. Only what follows the headers counts.
 struct Connection {
     node: usize,
+    path: String,
     stream: TcpStream,
     headers: Vec<u8>,
     is_open: bool,
 }
 
-fn hold(
-    watches: &[AgentRequest],
-    stop: &AtomicBool,
-    received: &BTreeMap<usize, AtomicU64>,
-    open: &AtomicUsize,
-) -> Result<()> {
-    let epoll = Epoll::new(EpollCreateFlags::empty())?;
-    let mut connections = Vec::new();
-    for (number, watch) in watches.iter().enumerate() {
+impl Connections {
+    /// Opens all watches.
+    fn open(watches: &[AgentRequest]) -> Result<Self> {
+        let mut connections = Self {
+            epoll: Epoll::new(EpollCreateFlags::empty())?,
+            all: Vec::with_capacity(watches.len()),
+            open: 0,
+        };
+        let uncounted = BTreeMap::new();
+        for watch in watches {
+            connections.add(watch)?;
+            while connections.open + PENDING < connections.all.len() {
+                connections.read(&uncounted)?;
+            }
+        }
+        while connections.open < connections.all.len() {
+            connections.read(&uncounted)?;
+        }
+        Ok(connections)
+    }
+
+    fn add(&mut self, watch: &AgentRequest) -> Result<()> {
         let mut stream = TcpStream::connect(SERVER)?;
         write!(stream, "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", watch.path)?;
         stream.set_nonblocking(true)?;
-        epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
-        connections.push(Connection {
+        let number = self.all.len() as u64;
+        self.epoll
+            .add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, number))?;
+        self.all.push(Connection {
             node: watch.node,
+            path: watch.path.clone(),
             stream,
             headers: Vec::new(),
             is_open: false,
         });
-        if number % CONNECTIONS == 0 {
-            serve(&epoll, &mut connections, received, open, 0)?;
-        }
+        Ok(())
     }
-    while !stop.load(Ordering::Relaxed) {
-        serve(&epoll, &mut connections, received, open, TURN)?;
-    }
-    Ok(())
-}
 
-/// Reads what has arrived.
-fn serve(
-    epoll: &Epoll,
-    connections: &mut [Connection],
-    received: &BTreeMap<usize, AtomicU64>,
-    open: &AtomicUsize,
-    wait: u16,
-) -> Result<()> {
-    let mut events = [EpollEvent::empty(); 256];
-    let ready = epoll.wait(&mut events, EpollTimeout::from(wait))?;
-    for event in &events[..ready] {
-        let connection = &mut connections[event.data() as usize];
-        let (bytes, ended) = connection.read();
-        if ended {
-            epoll.delete(&connection.stream)?;
-        }
-        if let Some(bytes) = bytes {
-            if !std::mem::replace(&mut connection.is_open, true) {
-                open.fetch_add(1, Ordering::Relaxed);
+    /// Waits for bytes, and reads what has arrived. Fails if the API server ends a watch, or opens none.
+    fn read(&mut self, received: &BTreeMap<usize, AtomicU64>) -> Result<()> {
+        let mut events = [EpollEvent::empty(); 256];
+        let is_opening = self.open < self.all.len();
+        let wait = if is_opening { OPENING } else { TURN };
+        let ready = self.epoll.wait(&mut events, EpollTimeout::from(wait))?;
+        ensure!(ready > 0 || !is_opening, "no watch is opened any more");
+        for event in &events[..ready] {
+            let connection = &mut self.all[event.data() as usize];
+            let was_open = connection.is_open;
+            let bytes = connection.read()?;
+            self.open += usize::from(connection.is_open && !was_open);
+            if let Some(count) = received.get(&connection.node) {
+                count.fetch_add(bytes, Ordering::Relaxed);
             }
-            received[&connection.node].fetch_add(bytes, Ordering::Relaxed);
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Connection {
-    /// Returns how many bytes of the answer's body have arrived, once its headers have, and whether the
-    /// server has ended it.
-    fn read(&mut self) -> (Option<u64>, bool) {
+    /// Reads what has arrived, and returns how many bytes of it are of the answer's body.
+    fn read(&mut self) -> Result<u64> {
         let (mut buffer, mut bytes) = ([0; 1 << 14], 0);
-        let ended = loop {
+        loop {
             match self.stream.read(&mut buffer) {
-                Ok(0) => break true,
+                Ok(0) => bail!(
+                    "{} has ended: {}",
+                    self.path,
+                    String::from_utf8_lossy(&self.headers)
+                ),
                 Ok(read) if self.is_open => bytes += read as u64,
-                Ok(read) => self.headers.extend_from_slice(&buffer[..read]),
+                Ok(read) => {
+                    self.headers.extend_from_slice(&buffer[..read]);
+                    bytes += self.body()?;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => break error.kind() != ErrorKind::WouldBlock,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(bytes),
+                Err(error) => return Err(error).with_context(|| self.path.clone()),
             }
-        };
-        if !self.is_open {
-            let end = self
-                .headers
-                .windows(HEADERS_END.len())
-                .position(|window| window == HEADERS_END);
-            if !self.headers.starts_with(b"HTTP/1.1 200") {
-                return (None, ended);
-            }
-            let Some(end) = end else { return (None, ended) };
-            bytes += (self.headers.len() - end - HEADERS_END.len()) as u64;
         }
-        (Some(bytes), ended)
+    }
+
+    /// Looks for the end of the headers. Returns the number of bytes after it.
+    fn body(&mut self) -> Result<u64> {
+        let end = self
+            .headers
+            .windows(HEADERS_END.len())
+            .position(|window| window == HEADERS_END);
+        let Some(end) = end else { return Ok(0) };
+        ensure!(
+            self.headers.starts_with(b"HTTP/1.1 200"),
+            "{}: {}",
+            self.path,
+            String::from_utf8_lossy(&self.headers)
+        );
+        self.is_open = true;
+        Ok((self.headers.len() - end - HEADERS_END.len()) as u64)
     }
 }

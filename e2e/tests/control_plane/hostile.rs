@@ -55,7 +55,7 @@ struct Seen {
 fn a_tenant_at_its_limits_delays_the_address_sets_of_no_other_and_fills_no_storage() {
     let _turn = alone();
     let minutes = env::var("MINUTES").ok().and_then(|minutes| minutes.parse().ok());
-    let time = Duration::from_secs_f64(60.0 * minutes.unwrap_or(0.5));
+    let time = Duration::from_secs_f64(60.0 * minutes.unwrap_or(1.0));
     let binary = operator_binary().unwrap();
     let simulated = SimulatedCluster::start(&binary).unwrap();
     simulated

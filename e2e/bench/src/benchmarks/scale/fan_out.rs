@@ -45,10 +45,10 @@ impl Rows {
         ];
         thread::sleep(SILENCE);
         for change in changes {
-            let before = watchers.received();
+            let before = watchers.received()?;
             change()?;
             thread::sleep(SILENCE);
-            let after = watchers.received();
+            let after = watchers.received()?;
             let received = after.iter().map(|(node, bytes)| (*node, bytes - before[node]));
             let received: BTreeMap<usize, u64> = received.collect();
             let nodes = received.values().filter(|bytes| **bytes > 0).count();
