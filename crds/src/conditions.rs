@@ -84,6 +84,16 @@ pub mod node {
     }
 }
 
+/// Reasons that pass within moments if all works, the worst first: no faults yet.
+///
+/// The scripts in `charts/argocd` list them too.
+pub const TRANSIENT: &[&str] = &[node::PEERS_PENDING, node::PENDING, programmed::OUTDATED];
+
+/// Returns whether a reason is transient. An unknown one, from a newer agent, is not.
+pub fn is_transient(reason: &str) -> bool {
+    TRANSIENT.contains(&reason)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

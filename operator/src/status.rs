@@ -8,7 +8,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-pub use message::{is_transient, severity};
+pub use message::severity;
 pub use nodes::{NodeVerdict, Obstacle, verdict};
 use xdp_crds::{
     Ratio, XdpPolicyStatus,

@@ -1,6 +1,7 @@
 //! The health scripts for Argo CD, run by the Lua interpreter that Argo CD uses, on real objects.
 
 use serde_json::{Value, json};
+use xdp_crds::conditions::is_transient;
 use xdp_e2e::installed::{ClusterPodSpec, Installation};
 use xdp_kubernetes::checked;
 
@@ -88,8 +89,11 @@ fn a_policy_is_degraded_for_all_reasons_but_those_that_pass_by_themselves() {
         });
         let policy =
             json!({"kind": "XdpPolicy", "metadata": {"generation": 1}, "status": {"conditions": [ready]}});
-        let passes = ["Outdated", "Pending", "PeersPending"].contains(&reason);
-        let expected = if passes { "Progressing" } else { "Degraded" };
+        let expected = if is_transient(reason) {
+            "Progressing"
+        } else {
+            "Degraded"
+        };
         assert_eq!(health(installed, &policy).0, expected, "{reason}");
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use xdp_client::object::ObjectName;
 use xdp_crds::{
     API_VERSION, XdpPolicyStatus,
-    conditions::{ACCEPTED, PROGRAMMED, programmed},
+    conditions::{ACCEPTED, PROGRAMMED, is_transient, programmed},
 };
 
 use super::{EventDraft, PATIENCE, bounded};
@@ -100,7 +100,7 @@ fn event(status: &XdpPolicyStatus) -> Option<PolicyEvent> {
             generation: programmed.observed_generation.unwrap_or_default(),
         }),
         programmed::NO_PODS => None,
-        reason if status::is_transient(reason) => None,
+        reason if is_transient(reason) => None,
         reason => Some(PolicyEvent::Failing {
             reason: reason.to_owned(),
         }),

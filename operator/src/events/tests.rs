@@ -3,7 +3,7 @@ use std::time::Instant;
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use serde_json::{Value, json};
 use xdp_client::object::{ObjectName, Versioned};
-use xdp_crds::XdpPolicyStatus;
+use xdp_crds::{XdpPolicyStatus, conditions::TRANSIENT};
 
 use super::*;
 use crate::store::{
@@ -107,7 +107,7 @@ fn a_refusal_has_an_event_at_once() {
 #[test]
 fn transient_states_and_their_ends_have_no_events() {
     let mut reader = Reader::of(&programmed(1));
-    for passing in ["Outdated", "Pending", "PeersPending"] {
+    for passing in TRANSIENT {
         let policy = valid(("False", passing), 1);
         assert_eq!(
             (reader.read(&policy), reader.after_patience(&policy)),

@@ -1,20 +1,12 @@
 //! Messages of conditions.
 
-use xdp_crds::conditions::{node, programmed};
+use xdp_crds::conditions::{TRANSIENT, node, programmed};
 
 use super::{NAMED_NODES, NodeVerdict, Obstacle};
 
 /// The longest part of a message, in characters. An agent may write as much, so that its remedy, at the end,
 /// is shown.
 const LONGEST: usize = 512;
-
-/// Reasons that pass within moments if all works, the worst first.
-const TRANSIENT: [&str; 3] = [node::PEERS_PENDING, node::PENDING, programmed::OUTDATED];
-
-/// Returns whether a reason is transient.
-pub fn is_transient(reason: &str) -> bool {
-    TRANSIENT.contains(&reason)
-}
 
 /// Returns the rank of a reason; the worst has 0. First come reasons that need a person, in the order of
 /// [`node::ALL`]; then an agent without a report or an unreachable node; then transient reasons. An unknown
