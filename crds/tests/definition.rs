@@ -1,7 +1,10 @@
 //! Tests of the CRDs.
 
 use kube::CustomResourceExt;
-use xdp_crds::{API_VERSION, XdpPolicy};
+use xdp_crds::{
+    API_VERSION, XdpPolicy,
+    conditions::{ACCEPTED, PROGRAMMED, READY},
+};
 
 #[test]
 fn the_crd_has_names_limits_and_defaults() {
@@ -29,6 +32,20 @@ fn the_crd_has_names_limits_and_defaults() {
         rule["rateLimit"]["required"],
         serde_json::json!(["packetsPerSecond"])
     );
+}
+
+/// `kubectl wait --for=condition=NAME` and the column NAME are about the same thing.
+#[test]
+fn a_policys_column_with_the_name_of_a_condition_shows_that_condition() {
+    let definition = serde_json::to_value(XdpPolicy::crd()).unwrap();
+    let columns = &definition["spec"]["versions"][0]["additionalPrinterColumns"];
+    for column in columns.as_array().unwrap() {
+        let name = column["name"].as_str().unwrap();
+        if [ACCEPTED, PROGRAMMED, READY].contains(&name) {
+            let path = format!(r#".status.conditions[?(@.type=="{name}")].status"#);
+            assert_eq!(column["jsonPath"], path, "{name}");
+        }
+    }
 }
 
 /// Tools that compare an object with what they have applied replace whole lists, so a default inside one

@@ -81,7 +81,7 @@ fn kubectl_get_shows_what_is_programmed() {
     let expected = [
         ("PODS", "2"),
         ("NODES", "2"),
-        ("READY", "2"),
+        ("NODES-PROGRAMMED", "2"),
         ("ENFORCEMENT", "Enforce"),
         ("ACCEPTED", "True"),
         ("PROGRAMMED", "True"),
