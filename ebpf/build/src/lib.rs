@@ -16,6 +16,7 @@
 //! is preferred.
 
 mod inputs;
+mod remap;
 mod toolchain;
 
 use std::{
@@ -84,11 +85,16 @@ pub fn build_with(package: &str, features: &[&str]) -> Result<()> {
     // set of features, because their objects have equal names.
     let target_dir = target_dir(&out_dir).join([&["ebpf"], features].concat().join("-"));
 
-    let output = cargo(&toolchain, &linker, package, &target_dir)?
-        .args(["--features", &features.join(",")])
-        .current_dir(&root)
-        .output()
-        .with_context(|| format!("cannot run `{}`", toolchain.cargo.display()))?;
+    let output = cargo(
+        &toolchain,
+        flags(&toolchain, &linker, &root)?,
+        package,
+        &target_dir,
+    )
+    .args(["--features", &features.join(",")])
+    .current_dir(&root)
+    .output()
+    .with_context(|| format!("cannot run `{}`", toolchain.cargo.display()))?;
     if !output.status.success() {
         bail!(
             "the eBPF package `{package}` does not build with {} ({}):\n{}",
@@ -109,20 +115,24 @@ pub fn build_with(package: &str, features: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn cargo(toolchain: &Toolchain, linker: &Path, package: &str, target_dir: &Path) -> Result<Command> {
+/// Returns the flags of the compiler, separated as Cargo wants it.
+fn flags(toolchain: &Toolchain, linker: &Path, root: &Path) -> Result<OsString> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").context("`CARGO_CFG_TARGET_ARCH` is not set")?;
     let mut linker_flag = OsString::from("-Clinker=");
     linker_flag.push(linker);
-    let flags = [
+    let mut flags = vec![
         OsString::from(format!("--cfg=bpf_target_arch=\"{arch}\"")),
         OsString::from("-Cdebuginfo=2"),
         OsString::from("-Clink-arg=--btf"),
         // Atomic instructions, of Linux 5.12.
         OsString::from("-Ctarget-cpu=v3"),
         linker_flag,
-    ]
-    .join(FLAG_SEPARATOR.as_ref());
+    ];
+    flags.extend(remap::flags(root, &toolchain.library));
+    Ok(flags.join(FLAG_SEPARATOR.as_ref()))
+}
 
+fn cargo(toolchain: &Toolchain, flags: OsString, package: &str, target_dir: &Path) -> Command {
     let mut cargo = Command::new(&toolchain.cargo);
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(belongs_to_the_outer_build) {
@@ -148,7 +158,7 @@ fn cargo(toolchain: &Toolchain, linker: &Path, package: &str, target_dir: &Path)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .envs(PROFILE.map(|(key, value)| (format!("CARGO_PROFILE_RELEASE_{key}"), value)));
-    Ok(cargo)
+    cargo
 }
 
 fn belongs_to_the_outer_build(variable: &str) -> bool {

@@ -20,6 +20,8 @@ const MINIMUM_RUSTC: (u32, u32) = (1, 95);
 pub(crate) struct Toolchain {
     pub(crate) rustc: PathBuf,
     pub(crate) cargo: PathBuf,
+    /// The sources of Rust's library.
+    pub(crate) library: PathBuf,
 }
 
 impl Toolchain {
@@ -48,24 +50,24 @@ impl Toolchain {
     }
 
     fn in_dir(bin: &Path) -> Result<Self, String> {
-        let toolchain = Self {
-            rustc: bin.join("rustc"),
-            cargo: bin.join("cargo"),
-        };
-        let missing = [&toolchain.rustc, &toolchain.cargo]
-            .into_iter()
-            .find(|path| !path.exists());
+        let [rustc, cargo] = ["rustc", "cargo"].map(|name| bin.join(name));
+        let missing = [&rustc, &cargo].into_iter().find(|path| !path.exists());
         if let Some(path) = missing {
             return Err(format!("`{}` does not exist", path.display()));
         }
-        let version = stdout(Command::new(&toolchain.rustc).arg("-vV")).unwrap_or_default();
+        let version = stdout(Command::new(&rustc).arg("-vV")).unwrap_or_default();
         suits(&version)?;
-        let sysroot = stdout(Command::new(&toolchain.rustc).args(["--print", "sysroot"])).unwrap_or_default();
-        let core = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core");
+        let sysroot = stdout(Command::new(&rustc).args(["--print", "sysroot"])).unwrap_or_default();
+        let library = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+        let core = library.join("core");
         if !core.exists() {
             return Err(format!("`{}` does not exist: no rust-src", core.display()));
         }
-        Ok(toolchain)
+        Ok(Self {
+            rustc,
+            cargo,
+            library,
+        })
     }
 }
 
