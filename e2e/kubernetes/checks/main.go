@@ -10,12 +10,13 @@ import (
 var programs = map[string]func(arguments []string) error{
 	"conform": conform,
 	"health":  health,
+	"metrics": metrics,
 	"rules":   rules,
 }
 
 func main() {
 	if len(os.Args) < 2 || programs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: checks health SCRIPT <OBJECT | rules <RULES | conform SWAGGER CRD... <OBJECTS")
+		fmt.Fprintln(os.Stderr, "usage: checks health SCRIPT <OBJECT | metrics <METRICS | rules <RULES | conform SWAGGER CRD... <OBJECTS")
 		os.Exit(2)
 	}
 	if err := programs[os.Args[1]](os.Args[2:]); err != nil {

@@ -21,7 +21,6 @@ var programs = map[string]func() int{
 	"kube-scheduler":          scheduler,
 	"kubectl":                 kubectl,
 	"kubelet":                 kubelet,
-	"promlint":                promlint,
 }
 
 func main() {

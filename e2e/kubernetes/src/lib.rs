@@ -169,7 +169,7 @@ impl Cluster {
         self.state.join("admin.conf")
     }
 
-    /// Returns the folder with `kubectl`, `helm`, `ctr`, `promlint`, `mkimage`, `workload`.
+    /// Returns the folder with `kubectl`, `helm`, `ctr`, `checks`, `mkimage`, `workload`.
     pub fn bin(&self) -> &Path {
         &self.bin
     }

@@ -44,9 +44,9 @@ impl Installation {
         self.scrape(SocketAddr::new(address.parse()?, OPERATOR_METRICS))
     }
 
-    /// Returns the violations of Prometheus' conventions in a scrape; empty if there are none.
-    pub fn promlint(&self, metrics: &Scrape) -> anyhow::Result<String> {
-        let finished = self.run("promlint", &[], Some(&metrics.text))?;
+    /// Returns what `promtool check metrics` says about a scrape; nothing if it follows the conventions.
+    pub fn promtool(&self, scrape: &Scrape) -> anyhow::Result<String> {
+        let finished = self.run("checks", &["metrics"], Some(&scrape.text))?;
         Ok(finished.stdout + &finished.stderr)
     }
 

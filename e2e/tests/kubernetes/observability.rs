@@ -1,6 +1,6 @@
 //! Metrics, and the columns of `kubectl get`.
 
-use xdp_e2e::installed::{ClusterPodSpec, Installation};
+use xdp_e2e::installed::{ClusterPodSpec, Installation, Scrape};
 
 use crate::fixture::{PLAYERS, deliver};
 
@@ -15,7 +15,12 @@ fn the_metrics_of_agents_and_operators_follow_prometheus_conventions() {
     deliver(installed, &pod, 10);
 
     let agent = installed.agent_metrics(pod.node).unwrap();
-    assert_eq!(installed.promlint(&agent).unwrap(), "");
+    assert_eq!(installed.promtool(&agent).unwrap(), "");
+    let unexplained = Scrape::parse(agent.text.replace("# HELP xdp_agent_nic_info ", "# ")).unwrap();
+    assert_eq!(
+        installed.promtool(&unexplained).unwrap(),
+        "checks metrics: xdp_agent_nic_info no help text\n"
+    );
     let labels = [("namespace", space.name.as_str()), ("policy", "game")];
     let generations: Vec<_> = agent.find("xdp_agent_policy_generation", &labels).collect();
     assert_eq!(generations.len(), 1);
@@ -26,7 +31,7 @@ fn the_metrics_of_agents_and_operators_follow_prometheus_conventions() {
     let mut leaders = 0.0;
     for pod in installed.components("operator").unwrap() {
         let operator = installed.operator_metrics(&pod).unwrap();
-        assert_eq!(installed.promlint(&operator).unwrap(), "");
+        assert_eq!(installed.promtool(&operator).unwrap(), "");
         leaders += operator.sum("xdp_operator_leader", &[]);
     }
     assert!((leaders - 1.0).abs() < f64::EPSILON, "{leaders} operators lead");
