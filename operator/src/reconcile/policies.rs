@@ -108,7 +108,12 @@ impl Policies {
         }
         if let Some(policy) = policy {
             let record = self.records.get(name);
-            if record.is_some_and(|record| record.generation == policy.generation) {
+            let known = record.filter(|record| record.generation == policy.generation);
+            if let Some(known) = known {
+                // The leader saw policies in another order, and decided otherwise.
+                if known.over_limit.is_some() && was_accepted(&policy) {
+                    self.admit(name, &policy, (sets, cluster), &mut effects);
+                }
                 return effects;
             }
             self.update(name, &policy, cluster);

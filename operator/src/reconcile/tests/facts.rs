@@ -167,6 +167,25 @@ fn a_policy_that_was_accepted_stays_accepted_after_a_restart() {
 }
 
 #[test]
+fn a_policy_that_the_leader_has_accepted_stays_accepted_with_the_next_leader() {
+    let mut leader = with_pods(0..3);
+    leader.policy(&name("red", "z"), 1, &many(3));
+    leader.policy(&name("red", "a"), 1, &[all(), own()]);
+    leader.pass(STATUS_INTERVAL);
+    assert_eq!(accepted(&leader, "z"), "Accepted");
+    // It reads them in another order, and then what the leader has written.
+    let mut next = with_pods(0..3);
+    next.policy(&name("red", "a"), 1, &[all(), own()]);
+    next.policy(&name("red", "z"), 1, &many(3));
+    next.policies = leader.policies.clone();
+    next.echo_policy(&name("red", "a"));
+    next.echo_policy(&name("red", "z"));
+    next.pass(STATUS_INTERVAL);
+    assert_eq!(accepted(&next, "z"), "Accepted");
+    assert!(next.sets.len() >= 3, "{:?}", next.sets.keys());
+}
+
+#[test]
 fn addresses_beyond_the_limit_are_refused_when_a_policy_comes_and_not_when_pods_come() {
     let mut server = with_pods(0..LIMITS.addresses);
     server.policy(&name("red", "p"), 1, &[all()]);
