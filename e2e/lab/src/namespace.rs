@@ -16,7 +16,7 @@ use nix::{
     sched::{CloneFlags, setns, unshare},
 };
 
-use crate::{LabError, lab::Core, process::Process};
+use crate::{LabError, SyscallFilter, lab::Core, process::Process};
 
 /// Settings for all interfaces created later. Duplicate address detection would delay each address by a
 /// second or two, and reverse path filters would drop packets that tests send on purpose.
@@ -115,7 +115,17 @@ impl Namespace {
 
     /// Starts a program inside. It is killed with the lab.
     pub fn spawn(&self, command: Command) -> Result<Process, LabError> {
-        Process::spawn(command, self.open()?, &self.core.home.id, &self.core.children)
+        self.spawn_under(None, command)
+    }
+
+    /// Starts a program inside, under a filter of system calls.
+    pub fn spawn_filtered(&self, command: Command, filter: &SyscallFilter) -> Result<Process, LabError> {
+        self.spawn_under(Some(filter), command)
+    }
+
+    fn spawn_under(&self, filter: Option<&SyscallFilter>, command: Command) -> Result<Process, LabError> {
+        let core = &self.core;
+        Process::spawn(command, self.open()?, &core.home.id, &core.children, filter)
     }
 
     /// Writes a sysctl of this namespace; `key` is a path below `/proc/sys`.

@@ -25,7 +25,7 @@ use nix::{
     unistd::{Pid, getpid, getppid},
 };
 
-use crate::{LabError, reap::MARK, wait_until};
+use crate::{LabError, SyscallFilter, reap::MARK, wait_until};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -70,30 +70,39 @@ impl Process {
         netns: File,
         lab: &str,
         children: &Children,
+        filter: Option<&SyscallFilter>,
     ) -> Result<Self, LabError> {
         let program = command.get_program().to_string_lossy().into_owned();
         command.env(MARK, lab);
         let parent = getpid();
+        let entered = filter.cloned();
         let prepare = move || {
             setns(&netns, CloneFlags::CLONE_NEWNET)?;
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             // The parent may have died before the line above.
-            if getppid() == parent {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::NotConnected.into())
+            if getppid() != parent {
+                return Err(io::ErrorKind::NotConnected.into());
             }
+            entered.as_ref().map_or(Ok(()), SyscallFilter::enter)
         };
         // SAFETY: only system calls, no allocation and no lock.
         unsafe { command.pre_exec(prepare) };
-        let mut child = start(command).map_err(|source| LabError::Process {
-            action: "start",
-            program: program.clone(),
-            source,
-        })?;
+        let failed = |action| {
+            let program = program.clone();
+            move |source| LabError::Process {
+                action,
+                program,
+                source,
+            }
+        };
+        let mut child = start(command).map_err(failed("start"))?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let child = Arc::new(Mutex::new(child));
         lock(children).push(Arc::clone(&child));
+        if let Some(filter) = filter {
+            let received = filter.receive_from(lock(&child).id());
+            received.map_err(failed("receive the refused system calls of"))?;
+        }
         Ok(Self {
             child,
             program,
