@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use xdp_lab::{Finished, Lab, Process, Signal};
 use crate::{
     ManifestFolder, Status,
     installed::{HttpReply, http_get},
+    seccomp::{AllowedCalls, SeccompProfile},
 };
 
 /// The limit for a subcommand.
@@ -27,7 +29,8 @@ const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MET
 /// The port of the metrics on all addresses of the node.
 pub const METRICS_PORT: u16 = 9465;
 
-/// `xdp-agent` on a lab's node.
+/// `xdp-agent` on a lab's node, under the chart's seccomp profile. When it is dropped, it panics with what
+/// the profile has refused.
 pub struct Agent<'a> {
     lab: &'a Lab,
     nics: Vec<String>,
@@ -39,6 +42,7 @@ pub struct Agent<'a> {
     program: PathBuf,
     log: PathBuf,
     process: Option<Process>,
+    filter: AllowedCalls,
     /// After the process, which uses it.
     _socket: ExplainSocket,
 }
@@ -72,6 +76,7 @@ impl<'a> Agent<'a> {
             program: binary(),
             log,
             process: None,
+            filter: AllowedCalls::of_chart(),
             _socket: ExplainSocket(lab.pin_dir()),
         }
     }
@@ -107,8 +112,14 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// Runs the agent by another program, such as `setpriv`. The agent's command line is appended to
-    /// `command`.
+    /// Sets the seccomp profile, instead of the chart's.
+    pub fn profile(self, profile: &SeccompProfile) -> anyhow::Result<Self> {
+        let filter = AllowedCalls::new(profile)?;
+        Ok(Self { filter, ..self })
+    }
+
+    /// Runs the agent by another program, such as `setpriv`, and without the seccomp profile, which that one
+    /// would need rights beyond. The agent's command line is appended to `command`.
     #[must_use]
     pub fn under(mut self, command: &[&str]) -> Self {
         self.under = command.iter().map(|&word| word.to_owned()).collect();
@@ -164,7 +175,7 @@ impl<'a> Agent<'a> {
             command.arg("--nic").arg(nic);
         }
         command.args(&self.listens).args(&self.arguments);
-        self.process = Some(self.lab.node().spawn(command)?);
+        self.process = Some(self.spawn(command)?);
         Ok(())
     }
 
@@ -207,7 +218,11 @@ impl<'a> Agent<'a> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        Ok(self.lab.node().spawn(command)?.finish(PATIENCE)?)
+        Ok(self
+            .lab
+            .node()
+            .spawn_filtered(command, self.filter.filter())?
+            .finish(PATIENCE)?)
     }
 
     /// Returns the log so far.
@@ -243,7 +258,7 @@ impl<'a> Agent<'a> {
         let mut command = self.command("uninstall");
         command.args(["--wait", "--health-probe-bind-address", &PROBES.to_string()]);
         command.stdout(self.open_log()?).stderr(self.open_log()?);
-        Ok(self.lab.node().spawn(command)?)
+        self.spawn(command)
     }
 
     /// Sends a GET request to the agent on the node.
@@ -279,6 +294,7 @@ impl<'a> Agent<'a> {
             let status = self.status();
             match status {
                 Some(status) if wanted(&status) => return Ok(status),
+                _ if let Some(refused) = self.filter.refused() => bail!("{refused}"),
                 None if let Ok(Some(ended)) = self.ended() => {
                     bail!("the agent ended before {what}: {ended}")
                 }
@@ -287,7 +303,7 @@ impl<'a> Agent<'a> {
                 }
                 // Each status is a process.
                 _ => {
-                    std::thread::sleep(pause);
+                    thread::sleep(pause);
                     pause = (pause * 2).min(Duration::from_millis(100));
                 }
             }
@@ -329,13 +345,22 @@ impl<'a> Agent<'a> {
         command
     }
 
+    fn spawn(&self, command: Command) -> anyhow::Result<Process> {
+        let node = self.lab.node();
+        if self.under.is_empty() {
+            Ok(node.spawn_filtered(command, self.filter.filter())?)
+        } else {
+            Ok(node.spawn(command)?)
+        }
+    }
+
     fn open_log(&self) -> anyhow::Result<fs::File> {
         Ok(fs::OpenOptions::new().create(true).append(true).open(&self.log)?)
     }
 
     fn output(&self, mut command: Command) -> anyhow::Result<String> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let finished = self.lab.node().spawn(command)?.finish(PATIENCE)?;
+        let finished = self.spawn(command)?.finish(PATIENCE)?;
         ensure!(
             finished.status.success(),
             "{}: {}",

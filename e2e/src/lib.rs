@@ -8,6 +8,7 @@ pub mod demo;
 mod idle;
 pub mod installed;
 mod manifests;
+pub mod seccomp;
 pub mod simulated;
 pub mod stack;
 mod status;

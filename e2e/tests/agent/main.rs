@@ -26,6 +26,7 @@ mod reply_path;
 mod restart;
 mod reuse;
 mod rights;
+mod seccomp;
 mod stations;
 mod tenants;
 mod traffic;

@@ -4,6 +4,7 @@ mod conformity;
 mod hooks;
 mod network_policies;
 mod openshift;
+mod profiles;
 
 use std::{
     path::Path,

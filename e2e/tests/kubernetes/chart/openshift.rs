@@ -59,6 +59,10 @@ fn the_constraints_allow_exactly_what_the_agents_pod_asks_for() {
         container["seLinuxOptions"]
     );
     assert_eq!(constraints["seccompProfiles"], json!(["runtime/default"]));
+    let own = r#"agent.seccompProfile={"type": "Localhost", "localhostProfile": "operator/xdp-agent.json"}"#;
+    let objects_with_own = render(&[&openshift, own]);
+    let allowed = &find(&objects_with_own, KIND, "xdp-agent").unwrap()["seccompProfiles"];
+    assert_eq!(*allowed, json!(["localhost/operator/xdp-agent.json"]));
     let volumes = agent["volumes"].as_array().unwrap().iter();
     let mut kinds: BTreeSet<&str> = volumes
         .flat_map(|volume| volume.as_object().unwrap().keys())
