@@ -23,7 +23,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, ensure};
 use serde_json::Value;
-use xdp_kubernetes::{Cluster, ClusterOptions, PATIENCE, checked};
+use xdp_kubernetes::{Cluster, ClusterOptions, Node, PATIENCE, checked};
 use xdp_lab::Process;
 
 pub use self::{
@@ -78,6 +78,9 @@ impl Installation {
         let cluster = Cluster::start(options)?;
         for image in &images {
             cluster.load_image(image)?;
+        }
+        for node in cluster.nodes() {
+            install_seccomp_profile(node)?;
         }
         let installed = Self {
             cluster,
@@ -214,8 +217,22 @@ impl Installation {
 const VALUES: &str = "\
 agent:
   nics: {drivers: [], names: ['eth*']}
+  seccompProfile: {type: Localhost, localhostProfile: xdp-agent.json}
 logLevel: info,xdp_agent=debug,xdp_operator=debug
 ";
+
+/// Installs the agent's seccomp profile as the documentation says, with one difference: what it does not
+/// allow kills the agent, which cannot be overlooked.
+fn install_seccomp_profile(node: &Node) -> anyhow::Result<()> {
+    const SCRIPT: &str = "\
+installed=/var/lib/kubelet/seccomp/xdp-agent.json
+install -D -m 0644 \"$0\" $installed
+sed -i 's/\"defaultAction\": \"SCMP_ACT_ERRNO\"/\"defaultAction\": \"SCMP_ACT_KILL_PROCESS\"/' $installed
+grep -q KILL $installed";
+    let profile = repository().join("charts/xdp-operator/profiles/seccomp.json");
+    let profile = profile.to_str().context("the repository's path is not UTF-8")?;
+    node.exec_ok(&["sh", "-ec", SCRIPT, profile]).map(drop)
+}
 
 fn repository() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));

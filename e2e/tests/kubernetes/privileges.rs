@@ -57,6 +57,33 @@ fn the_agents_process_has_exactly_the_capabilities_that_the_chart_lists() {
     assert_eq!(host, [&json!("/sys/fs/bpf")]);
 }
 
+/// On the nodes of the tests, a call that the profile does not allow kills the agent by SIGSYS.
+#[test]
+fn the_agents_and_their_subcommands_run_under_the_charts_seccomp_profile() {
+    const KILLED_BY_SIGSYS: i64 = 128 + 31;
+    let installed = Installation::shared();
+    let _turn = Installation::together();
+    for node in installed.nodes() {
+        let pod = installed.agent_pod(node).unwrap();
+        let profile = &pod["spec"]["containers"][0]["securityContext"]["seccompProfile"];
+        assert_eq!(
+            *profile,
+            json!({"type": "Localhost", "localhostProfile": "xdp-agent.json"})
+        );
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        for command in [&["status"][..], &["preflight"], &["flows"]] {
+            let call = ["exec", "-n", NAMESPACE, name, "--", "xdp-agent"];
+            let finished = installed.try_kubectl(&[&call, command].concat()).unwrap();
+            // `preflight` may have found something, and `flows` nothing.
+            assert!(!finished.stdout.is_empty(), "{command:?}: {finished:?}");
+            assert!(!finished.stderr.contains("159"), "{command:?}: {finished:?}");
+        }
+        let state = &installed.agent_pod(node).unwrap()["status"]["containerStatuses"][0];
+        let ended = &state["lastState"]["terminated"]["exitCode"];
+        assert_ne!(ended.as_i64(), Some(KILLED_BY_SIGSYS), "{}: {state}", node.name);
+    }
+}
+
 #[test]
 fn neither_the_agent_nor_the_operator_can_write_to_its_root_file_system() {
     let installed = Installation::shared();
