@@ -8,7 +8,7 @@ HOST := --workspace --exclude 'xdp-*ebpf'
 # How long `make test` fuzzes, in seconds.
 FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images kube machines setup setup-lint root
+.PHONY: help demo cluster cluster-down test test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images test-images kube machines setup setup-lint root
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -87,6 +87,9 @@ lint: setup-lint ## check formatting, lints, documentation, words, links and lic
 
 images: setup ## build both images as OCI archives in target/images, without a container engine (REGISTRY=localhost ARCH=amd64,arm64)
 	images/build "$(REGISTRY)" $(ARCH)
+
+test-images: setup ## build the images twice, in different folders, and compare them byte for byte (two release builds; ARCH=amd64,arm64)
+	images/repeat "$(REGISTRY)" $(ARCH)
 
 kube: setup ## build Kubernetes binaries (once, ~7 min)
 	@e2e/kubernetes/build
