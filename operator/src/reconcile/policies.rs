@@ -110,9 +110,8 @@ impl Policies {
             let record = self.records.get(name);
             let known = record.filter(|record| record.generation == policy.generation);
             if let Some(known) = known {
-                // The leader saw policies in another order, and decided otherwise.
                 if known.over_limit.is_some() && was_accepted(&policy) {
-                    self.admit(name, &policy, (sets, cluster), &mut effects);
+                    self.follow_leader(name, &policy, (sets, cluster), &mut effects);
                 }
                 return effects;
             }

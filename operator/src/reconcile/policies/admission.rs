@@ -80,6 +80,41 @@ impl Policies {
         record.over_limit = refusal;
     }
 
+    /// Accepts a policy that the leader has accepted. It saw policies in another order: those that it has not
+    /// accepted give up their sets, and are decided again.
+    pub(super) fn follow_leader(
+        &mut self,
+        name: &ObjectName,
+        policy: &PolicyObject,
+        (sets, cluster): (&mut PeerSets, &mut ClusterState),
+        effects: &mut Effects,
+    ) {
+        let others = self.of_namespace(&name.namespace);
+        let others = others.filter(|(other, record)| *other != name && record.over_limit.is_none());
+        let mut undecided: Vec<_> = others
+            .filter_map(|(other, _)| Some((cluster.policies.get(other)?, other.clone())))
+            .filter(|(policy, _)| policy.content.is_ok() && !was_accepted(policy))
+            .map(|(policy, other)| (created(policy), other))
+            .collect();
+        undecided.sort();
+        for (_, other) in &undecided {
+            let record = self.records.get_mut(other);
+            for id in record
+                .map(|record| std::mem::take(&mut record.sets))
+                .unwrap_or_default()
+            {
+                sets.release(&id, &other.namespace);
+                effects.changed.insert(id);
+            }
+        }
+        self.admit(name, policy, (sets, cluster), effects);
+        for (_, other) in undecided {
+            if let Some(policy) = cluster.policies.get(&other).cloned() {
+                self.admit(&other, &policy, (sets, cluster), effects);
+            }
+        }
+    }
+
     /// Tries refused policies of a namespace again, the oldest first: another policy may have made room.
     pub(super) fn admit_refused(
         &mut self,
