@@ -8,7 +8,7 @@ HOST := --workspace --exclude 'xdp-*ebpf'
 # How long `make test` fuzzes, in seconds.
 FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images test-images kube machines setup setup-lint root
+.PHONY: help demo cluster cluster-down test test-scale test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images test-images kube machines setup setup-lint root
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -24,11 +24,15 @@ cluster-down: root setup ## stop it and remove it
 	@cargo run --quiet --locked -p xdp-kubernetes --bin cluster down
 
 test: root setup setup-lint ## run all tests and checks: on this kernel, on others in virtual machines, on a real Kubernetes (FUZZ=30 seconds)
-	@# None of them keeps two CPUs busy all the time.
+	@# Side by side, because each of them waits at times: for downloads, and for a last compiler or linker.
 	@$(MAKE) --jobs --no-print-directory kube images machines lint
 	cargo build --locked -p xdp-operator
 	cargo test --locked $(HOST)
 	tools/fuzz $(FUZZ)
+
+test-scale: root kube ## keep all CPUs busy while the operator serves 5,000 nodes, 50,000 pods and 1,000 policies (NODES=5000)
+	cargo build --locked --release -p xdp-operator
+	NODES=$(or $(NODES),5000) OPERATOR=target/release/xdp-operator cargo test --locked -p xdp-e2e --test control_plane -- --nocapture contention
 
 test-mlx5: root machines ## run the acceptance on the mlx5 driver and others, in virtual machines (KERNELS=all ONLY=redirected PAGE=1)
 	cargo test --locked -p xdp-connectx --test machine --test driver

@@ -14,9 +14,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::sys::{
-    epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
-    resource::{Resource, getrlimit, setrlimit},
+use nix::{
+    errno::Errno,
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        resource::{Resource, getrlimit, setrlimit},
+    },
 };
 use serde_json::Value;
 use xdp_lab::{HttpRequest, HttpSession};
@@ -71,9 +74,11 @@ impl Watchers {
     }
 
     /// Returns the bytes that each node's watches have received so far.
-    pub fn received(&self) -> Result<BTreeMap<usize, u64>> {
-        let runs = self.worker.as_ref().is_some_and(|worker| !worker.is_finished());
-        ensure!(runs, "a watch has ended");
+    pub fn received(&mut self) -> Result<BTreeMap<usize, u64>> {
+        if let Some(ended) = self.worker.take_if(|worker| worker.is_finished()) {
+            ended.join().ok().context("the watches panicked")??;
+        }
+        ensure!(self.worker.is_some(), "the watches have ended");
         let counts = self.received.iter();
         Ok(counts
             .map(|(node, bytes)| (*node, bytes.load(Ordering::Relaxed)))
@@ -191,7 +196,12 @@ impl Connections {
         let mut events = [EpollEvent::empty(); 256];
         let is_opening = self.open < self.all.len();
         let wait = if is_opening { OPENING } else { TURN };
-        let ready = self.epoll.wait(&mut events, EpollTimeout::from(wait))?;
+        let ready = loop {
+            match self.epoll.wait(&mut events, EpollTimeout::from(wait)) {
+                Err(Errno::EINTR) => {}
+                ready => break ready?,
+            }
+        };
         ensure!(ready > 0 || !is_opening, "no watch is opened any more");
         for event in &events[..ready] {
             let connection = &mut self.all[event.data() as usize];

@@ -1,6 +1,6 @@
 //! The operator among processes that use all CPUs.
 
-use std::time::Duration;
+use std::{env, thread, time::Duration};
 
 use anyhow::ensure;
 use xdp_e2e::simulated::{
@@ -15,17 +15,24 @@ const RENEW: Duration = Duration::from_secs(10);
 /// The limit of a probe in the chart.
 const PROBE: Duration = Duration::from_secs(5);
 
+/// 500 nodes with 5,000 pods and 100 policies; `NODES=5000 make test-scale` has 50,000 and 1,000.
+fn size() -> CrowdSize {
+    let nodes = env::var("NODES").ok().and_then(|nodes| nodes.parse().ok());
+    let nodes = nodes.unwrap_or(500);
+    CrowdSize {
+        nodes,
+        policies: nodes / 5,
+    }
+}
+
 #[test]
 fn an_operator_whose_cpus_are_taken_keeps_its_lease_and_writes_every_set() {
     let _turn = alone();
     let binary = operator_binary().unwrap();
     let simulated = SimulatedCluster::start(&binary).unwrap();
-    let size = CrowdSize {
-        nodes: 500,
-        policies: 100,
-    };
+    let size = size();
     simulated.populate(size).unwrap();
-    let _spinners = Spinners::start(&simulated, 2).unwrap();
+    let _spinners = Spinners::start(&simulated, thread::available_parallelism().unwrap().get()).unwrap();
     let operator = OperatorProcess::start(&simulated, &binary, &[]).unwrap();
     let mut expected = size.expected_sets();
     until(&simulated, "a set is written", || {

@@ -76,7 +76,10 @@ fn the_agents_and_their_subcommands_run_under_the_charts_seccomp_profile() {
             let finished = installed.try_kubectl(&[&call, command].concat()).unwrap();
             // `preflight` may have found something, and `flows` nothing.
             assert!(!finished.stdout.is_empty(), "{command:?}: {finished:?}");
-            assert!(!finished.stderr.contains("159"), "{command:?}: {finished:?}");
+            assert!(
+                !finished.stderr.contains("exit code 159"),
+                "{command:?}: {finished:?}"
+            );
         }
         let state = &installed.agent_pod(node).unwrap()["status"]["containerStatuses"][0];
         let ended = &state["lastState"]["terminated"]["exitCode"];
