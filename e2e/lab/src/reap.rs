@@ -118,7 +118,7 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// Kills exactly the process of the descriptor, and waits until it is gone.
-fn pidfd_kill(process: &OwnedFd) -> io::Result<()> {
+pub(crate) fn pidfd_kill(process: &OwnedFd) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     let fd = process.as_raw_fd();
     // SAFETY: a null `siginfo_t` is allowed (pidfd_send_signal(2)).
@@ -158,6 +158,7 @@ fn next_entries(directory: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     })
 }
 
-fn check(result: i64) -> io::Result<usize> {
+/// Returns the result of a system call, or its error.
+pub(crate) fn check(result: i64) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }

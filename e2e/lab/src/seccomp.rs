@@ -11,7 +11,13 @@ use std::{
     thread,
 };
 
-use crate::process::lock;
+use crate::{
+    process::lock,
+    reap::{check, pidfd_kill, pidfd_open},
+};
+
+/// The limit for a process that ends, in milliseconds.
+const ENDING: libc::c_int = 20_000;
 
 /// A seccomp filter, and what it has refused to the processes under it.
 #[derive(Clone, Debug)]
@@ -62,15 +68,22 @@ impl SyscallFilter {
     /// Receives the reports of a child that has called [`enter`](Self::enter), until it and all its
     /// descendants have ended.
     pub(crate) fn receive_from(&self, pid: u32) -> io::Result<()> {
-        let Some(listener) = listener_of(pid)? else {
+        let process = pidfd_open(pid)?;
+        let Some(listener) = listener_of(pid, &process)? else {
             return Ok(());
         };
         let refused = Arc::clone(&self.refused);
         thread::spawn(move || {
-            // An error has the same effect as an end: the child's next refused call fails with ENOSYS.
-            while let Ok(Some((id, call))) = next(&listener) {
-                lock(&refused).insert(call);
-                refuse(&listener, id);
+            loop {
+                match next(&listener) {
+                    Ok(Some((id, call))) => {
+                        lock(&refused).insert(call);
+                        refuse(&listener, id);
+                    }
+                    Ok(None) => return,
+                    // Its next refused call would wait for an answer for ever.
+                    Err(_) => return drop(pidfd_kill(&process)),
+                }
             }
         });
         Ok(())
@@ -97,28 +110,46 @@ fn install(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<li
 }
 
 /// Copies the descriptor from the child. Returns `None` if the child has ended.
-fn listener_of(pid: u32) -> io::Result<Option<OwnedFd>> {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Ok(None);
-    };
+fn listener_of(pid: u32, process: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     let is_listener = |entry: &fs::DirEntry| {
         fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == "anon_inode:seccomp notify")
     };
-    let Some(entry) = entries.flatten().find(is_listener) else {
-        return Ok(None);
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<libc::c_int>().ok();
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let found = entries.flatten().find(is_listener).and_then(number);
+    let copy = |number: libc::c_int| {
+        // SAFETY: no memory is involved.
+        let copied = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) })?;
+        // SAFETY: the kernel has just returned this descriptor.
+        Ok(unsafe { OwnedFd::from_raw_fd(copied as libc::c_int) })
     };
-    let number: Option<libc::c_int> = entry.file_name().to_str().and_then(|name| name.parse().ok());
-    // SAFETY: no memory is involved, and each descriptor that is returned is new.
-    unsafe {
-        let process = check(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
-        let process = OwnedFd::from_raw_fd(process as libc::c_int);
-        let copied = libc::syscall(
-            libc::SYS_pidfd_getfd,
-            process.as_raw_fd(),
-            number.unwrap_or(-1),
-            0,
-        );
-        Ok(Some(OwnedFd::from_raw_fd(check(copied)? as libc::c_int)))
+    let missing = || {
+        Err(io::Error::other(
+            "the process has closed the listener of its filter",
+        ))
+    };
+    match found.map_or_else(missing, copy) {
+        Ok(listener) => Ok(Some(listener)),
+        // While a process ends, its descriptors are gone before it is.
+        Err(_) if wait_for(process, ENDING)? => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until a descriptor can be read or has ended, for a number of milliseconds; -1: without a limit.
+fn wait_for(descriptor: &OwnedFd, milliseconds: libc::c_int) -> io::Result<bool> {
+    let mut waiting = libc::pollfd {
+        fd: descriptor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    loop {
+        // SAFETY: one entry, as the length says.
+        match check(unsafe { libc::poll(&raw mut waiting, 1, milliseconds) }.into()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(waiting.revents & libc::POLLIN != 0),
+        }
     }
 }
 
@@ -126,14 +157,7 @@ fn listener_of(pid: u32) -> io::Result<Option<OwnedFd>> {
 /// process has ended.
 fn next(listener: &OwnedFd) -> io::Result<Option<(u64, RefusedCall)>> {
     loop {
-        let mut waiting = libc::pollfd {
-            fd: listener.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one entry, as the length says.
-        check(unsafe { libc::poll(&raw mut waiting, 1, -1) }.into())?;
-        if waiting.revents & libc::POLLIN == 0 {
+        if !wait_for(listener, -1)? {
             return Ok(None);
         }
         // SAFETY: zero is a valid value of every field, and the kernel wants it so.
@@ -178,11 +202,4 @@ fn refuse(listener: &OwnedFd, id: u64) {
             ptr::from_ref(&answer),
         )
     };
-}
-
-fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
 }
