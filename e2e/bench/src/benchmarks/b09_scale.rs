@@ -56,6 +56,11 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
                 Change::Policy,
             ),
             (
+                "a policy for a pod of another node, in a namespace with pods on all nodes",
+                "cluster.reads.shared",
+                Change::Shared,
+            ),
+            (
                 "an address set of a policy for a pod of another node",
                 "cluster.reads.set",
                 Change::Set,
@@ -178,5 +183,5 @@ fn tables(section: &mut Section, rows: Rows) {
         rows.costs,
     );
     section.note("Agents, operator, API server and etcd are the real programs. All of them share this machine's CPUs; a node of a real cluster has its own. Nodes are network namespaces with a NIC and a pod each, and have no kubelet.");
-    section.note("An agent watches the policies of the namespaces that have pods on its node, here one namespace for all, and the address sets that these policies need. Pods, the node and its state are read only on their own node. The reads of an unaffected node are the objects that the API server sent, minus one read by the operator and one by the affected node, in whole objects; bookmarks are included.");
+    section.note("An agent watches the policies of the namespaces that have pods on its node, and the address sets that these policies need. The changed policy is in a namespace with one pod, where the table does not say otherwise. Pods, the node and its state are read only on their own node. The reads of an unaffected node are the objects that the API server sent, minus one read by the operator and one by the affected node, in whole objects; bookmarks are included.");
 }

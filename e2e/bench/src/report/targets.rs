@@ -142,12 +142,13 @@ const TARGETS: [Target; 31] = [
     },
     Target {
         id: "T14",
-        metric: "API objects an unaffected node reads per change of another node's pod, of a policy for it, and of an address set of this policy",
+        metric: "API objects an unaffected node reads per change of another node's pod, of a policy for it, of an address set of this policy, and of a policy for it in a namespace with pods on all nodes",
         unless: "B9 says why not",
         parts: &[
             part("cluster.reads.pod", AtMost(0.0), ""),
             part("cluster.reads.policy", AtMost(0.0), ""),
             part("cluster.reads.set", AtMost(0.0), ""),
+            part("cluster.reads.shared", AtMost(0.0), ""),
         ],
     },
     Target {

@@ -67,6 +67,7 @@ impl<'a> Fleet<'a> {
         ];
         let operator = call(&[&running[..], &["--identity", "bench"]].concat())?;
         cluster.apply(&policy("all", &json!({"app": "bench"}), 1).to_string())?;
+        cluster.apply(&policy("only", &json!({"only": "n0"}), 3).to_string())?;
         cluster.kubectl(&["create", "namespace", LONE])?;
         cluster.kubectl(&["create", "serviceaccount", "default", "--namespace", LONE])?;
         let (mut first, mut set) = (policy("first", &json!({}), 1), policy("set", &json!({}), 2));
@@ -267,6 +268,8 @@ pub(super) enum Change {
     Pod,
     /// Of a policy that selects this pod.
     Policy,
+    /// Of a policy that selects one pod, in a namespace with pods on all nodes.
+    Shared,
     /// Of the addresses that such a policy means.
     Set,
 }
@@ -275,6 +278,7 @@ pub(super) enum Change {
 pub(super) fn change_first(server: &Server<'_>, change: Change, number: u16) -> Result<()> {
     let labels = match change {
         Change::Policy => return server.patch(&format!("{LONE_POLICIES}/first"), &rules(number)),
+        Change::Shared => return server.patch(&format!("{POLICIES}/only"), &rules(number)),
         Change::Pod => json!({"turn": number.to_string()}),
         Change::Set => json!({"member": (number % 2).to_string()}),
     };

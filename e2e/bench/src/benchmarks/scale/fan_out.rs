@@ -24,7 +24,7 @@ impl Rows {
         let sampled = size.nodes.min(if sets.is_some() { MOST } else { MOST_OF_ALL });
         let requests = requests(size, 0..sampled, sets.as_ref());
         let count = requests.len();
-        let watchers = Watchers::open(simulated, &requests)?;
+        let mut watchers = Watchers::open(simulated, &requests)?;
         let mut cells = vec![
             size.nodes.to_string(),
             sampled.to_string(),

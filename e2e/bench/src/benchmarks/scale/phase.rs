@@ -49,7 +49,7 @@ impl<'a> Phase<'a> {
     }
 
     pub(super) fn until_idle(self) -> Result<Used> {
-        let (mut quiet, mut last, mut active) = (0, self.operator.cpu()?, self.begin);
+        let (mut quiet, mut last, mut active) = (0, self.cpu, self.begin);
         while quiet < 2 && self.begin.elapsed() < LONGEST {
             thread::sleep(WINDOW);
             let now = self.operator.cpu()?;
