@@ -12,7 +12,6 @@ mod generate;
 mod host;
 mod macs;
 mod oddity;
-mod random;
 mod report;
 mod seen;
 mod sentinel;
@@ -26,7 +25,6 @@ use std::collections::HashSet;
 
 use self::{
     case::Case,
-    random::Random,
     site::Site,
     twins::{Numbered, Twins},
 };
@@ -34,6 +32,7 @@ pub use self::{
     report::StackReport,
     setting::{StackSetting, StackedOn},
 };
+use crate::Random;
 
 /// The cases whose frames have numbers at one time.
 const PASS: usize = 15_000;

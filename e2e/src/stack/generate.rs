@@ -6,8 +6,8 @@ use self::oddities::oddities;
 use super::{
     case::{Case, IcmpError, Step, Upper},
     host::{Host, Place},
-    random::Random,
 };
+use crate::Random;
 
 const PORTS: [u16; 3] = [7000, 7000, 53];
 const ERRORS: [IcmpError; 4] = [

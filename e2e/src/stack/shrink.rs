@@ -81,11 +81,13 @@ pub(super) fn shrink<E>(case: &Case, mut differs: impl FnMut(&Case) -> Result<bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::{
-        case::{Mac, Oddity, Tags},
-        generate,
-        host::Place,
-        random::Random,
+    use crate::{
+        Random,
+        stack::{
+            case::{Mac, Oddity, Tags},
+            generate,
+            host::Place,
+        },
     };
 
     fn has_tag(case: &Case) -> bool {

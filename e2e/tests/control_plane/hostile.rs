@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 use xdp_e2e::{
+    Random,
     installed::Scrape,
     simulated::{
         API, ApiRequest, CrowdSize, OperatorProcess, Punctuality, PunctualityMonitor, RELEASE_NAMESPACE,
@@ -171,20 +172,15 @@ fn storage(simulated: &SimulatedCluster) -> f64 {
 
 struct Attacker<'a> {
     simulated: &'a SimulatedCluster,
-    random: u64,
+    random: Random,
 }
 
 impl<'a> Attacker<'a> {
     fn new(simulated: &'a SimulatedCluster) -> Self {
-        Self { simulated, random: 1 }
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % limit
+        Self {
+            simulated,
+            random: Random::new(1, "hostile"),
+        }
     }
 
     /// Attacks until it is stopped.
@@ -192,7 +188,7 @@ impl<'a> Attacker<'a> {
         let kinds = ["largest", "selectors", "deletion", "address", "labels"];
         let mut attacks = Attacks::from(kinds.map(|kind| (kind, 0)));
         while !stop.load(Ordering::Relaxed) {
-            let (kind, request) = match self.below(16) {
+            let (kind, request) = match self.random.below(16) {
                 0 => ("largest", self.write(&nonsense(100, 64))),
                 1 => {
                     let sources = self.random_sources();
@@ -210,7 +206,7 @@ impl<'a> Attacker<'a> {
     }
 
     fn path(&mut self) -> String {
-        let number = self.below(POLICIES);
+        let number = self.random.below(POLICIES);
         format!("{API}/namespaces/hostile/xdppolicies/p{number}")
     }
 
@@ -219,7 +215,7 @@ impl<'a> Attacker<'a> {
         let path = self.path();
         let name = format!("p{}", path.rsplit('p').next().unwrap_or_default());
         let object = policy_object(&name, sources);
-        if self.below(2) == 0 {
+        if self.random.below(2) == 0 {
             ApiRequest::create(format!("{API}/namespaces/hostile/xdppolicies"), &object)
         } else {
             ApiRequest::patch(path, &json!({"spec": object["spec"]}))
@@ -227,13 +223,13 @@ impl<'a> Attacker<'a> {
     }
 
     fn random_sources(&mut self) -> Vec<Vec<Value>> {
-        let rules = 1 + self.below(8);
+        let rules = 1 + self.random.below(8);
         let mut source = || {
-            let operator = ["Exists", "DoesNotExist"][self.below(2) as usize];
+            let operator = ["Exists", "DoesNotExist"][self.random.below(2) as usize];
             let mut pods = json!({"matchExpressions": [
-                {"key": format!("y{}", self.below(64)), "operator": operator}]});
-            if self.below(3) == 0 {
-                pods["matchLabels"] = json!({"turn": self.below(4).to_string()});
+                {"key": format!("y{}", self.random.below(64)), "operator": operator}]});
+            if self.random.below(3) == 0 {
+                pods["matchLabels"] = json!({"turn": self.random.below(4).to_string()});
             }
             json!({"namespaceSelector": {}, "podSelector": pods})
         };
@@ -241,12 +237,15 @@ impl<'a> Attacker<'a> {
     }
 
     fn pod(&mut self) -> String {
-        format!("/api/v1/namespaces/hostile/pods/h{}", self.below(PODS))
+        format!("/api/v1/namespaces/hostile/pods/h{}", self.random.below(PODS))
     }
 
     fn new_labels(&mut self) -> ApiRequest {
-        let (key, turn) = (format!("y{}", self.below(64)), self.below(4).to_string());
-        let value = if self.below(2) == 0 {
+        let (key, turn) = (
+            format!("y{}", self.random.below(64)),
+            self.random.below(4).to_string(),
+        );
+        let value = if self.random.below(2) == 0 {
             Value::Null
         } else {
             json!("1")
@@ -258,7 +257,7 @@ impl<'a> Attacker<'a> {
     }
 
     fn new_address(&mut self) -> ApiRequest {
-        let address = format!("10.98.{}.{}", 1 + self.below(200), self.below(250));
+        let address = format!("10.98.{}.{}", 1 + self.random.below(200), self.random.below(250));
         let status = json!({"status": {"podIP": address, "podIPs": [{"ip": address}]}});
         ApiRequest::patch(self.pod() + "/status", &status)
     }

@@ -3,8 +3,8 @@
 use super::super::{
     case::{Extension, Fragment, Mac, Oddity, Options, Tags},
     host::Place,
-    random::Random,
 };
+use crate::Random;
 
 /// Returns up to three random oddities.
 pub(super) fn oddities(random: &mut Random, v6: bool, at: Place) -> Vec<Oddity> {
