@@ -1,4 +1,5 @@
-//! The API of xdp-operator: its types, and their validated forms ([`policy`], [`pod`]).
+//! The API of xdp-operator: its types, and their validated forms ([`policy`], [`pod`]); and the policies of
+//! Kubernetes that the fast path honours ([`network_policy`]).
 //!
 //! The types contain only what is implemented; an unknown field is an error. As in the types of Kubernetes,
 //! number types are wider than the valid range, so that the validation can answer an invalid number with that
@@ -10,6 +11,7 @@ pub mod conditions;
 mod definition;
 mod hash;
 pub mod limits;
+pub mod network_policy;
 pub mod pod;
 pub mod policy;
 pub mod report;

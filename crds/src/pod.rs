@@ -30,6 +30,9 @@ pub struct Pod {
     /// Container ports by name and protocol. Of several with the same name the first one counts, as for
     /// Services.
     pub ports: BTreeMap<(String, Protocol), u16>,
+    /// Names in `ports` that not every reader resolves to the same number: those that containers give
+    /// different numbers, and those that a sidecar has.
+    pub ambiguous_ports: BTreeSet<(String, Protocol)>,
     /// Ports of the node that lead to the pod (`hostPort`).
     pub host_ports: BTreeSet<(Protocol, u16)>,
     /// Whether the pod uses the network namespace of its node. Such a pod is never a target.
@@ -153,6 +156,7 @@ impl TryFrom<&k8s::Pod> for Pod {
             labels: meta.labels.clone().unwrap_or_default(),
             addresses,
             ports: object.spec.as_ref().map(named_ports).unwrap_or_default(),
+            ambiguous_ports: object.spec.as_ref().map(ambiguous_ports).unwrap_or_default(),
             host_ports: object.spec.as_ref().map(host_ports).unwrap_or_default(),
             host_network: object.spec.as_ref().and_then(|spec| spec.host_network) == Some(true),
             node: object
@@ -167,9 +171,17 @@ impl TryFrom<&k8s::Pod> for Pod {
 
 /// Returns the ports of the containers, then of the sidecars. Other init containers end before the pod runs.
 fn ports(spec: &k8s::PodSpec) -> impl Iterator<Item = (Protocol, &k8s::ContainerPort)> {
-    let sidecars = spec.init_containers.iter().flatten();
-    let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    let containers = spec.containers.iter().chain(sidecars);
+    ports_of(spec.containers.iter()).chain(ports_of(sidecars(spec)))
+}
+
+fn sidecars(spec: &k8s::PodSpec) -> impl Iterator<Item = &k8s::Container> {
+    let init = spec.init_containers.iter().flatten();
+    init.filter(|container| container.restart_policy.as_deref() == Some("Always"))
+}
+
+fn ports_of<'a>(
+    containers: impl Iterator<Item = &'a k8s::Container>,
+) -> impl Iterator<Item = (Protocol, &'a k8s::ContainerPort)> {
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
     ports.filter_map(|port| {
         let protocol = match port.protocol.as_deref() {
@@ -190,6 +202,19 @@ fn named_ports(spec: &k8s::PodSpec) -> BTreeMap<(String, Protocol), u16> {
         }
     }
     named
+}
+
+fn ambiguous_ports(spec: &k8s::PodSpec) -> BTreeSet<(String, Protocol)> {
+    let named = named_ports(spec);
+    let key = |(protocol, port): (Protocol, &k8s::ContainerPort)| Some((port.name.clone()?, protocol));
+    let differs = |one: &(Protocol, &k8s::ContainerPort)| {
+        let number = key(*one).and_then(|key| named.get(&key).copied());
+        number.map(i32::from) != Some(one.1.container_port)
+    };
+    let differing = ports(spec).filter(differs).filter_map(key);
+    differing
+        .chain(ports_of(sidecars(spec)).filter_map(key))
+        .collect()
 }
 
 fn host_ports(spec: &k8s::PodSpec) -> BTreeSet<(Protocol, u16)> {

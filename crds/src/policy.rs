@@ -1,14 +1,14 @@
 //! Validated policies.
 
 mod convert;
-mod fault;
+pub(crate) mod fault;
 mod mark;
 mod permission;
 mod ports;
 mod prefix;
 mod rate;
 mod selection;
-mod selector;
+pub(crate) mod selector;
 mod sources;
 
 use std::{fmt, ops::RangeInclusive};

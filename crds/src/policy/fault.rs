@@ -20,10 +20,10 @@ pub struct PolicyError {
 }
 
 /// A fault at a field, before the policy is known.
-pub(super) struct FieldFault {
-    pub(super) field: String,
-    pub(super) value: String,
-    pub(super) fault: Fault,
+pub(crate) struct FieldFault {
+    pub(crate) field: String,
+    pub(crate) value: String,
+    pub(crate) fault: Fault,
 }
 
 impl FieldFault {

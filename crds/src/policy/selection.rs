@@ -1,9 +1,11 @@
 //! What a source that selects pods means, whichever policy it is in.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::{PodSource, Selector};
 use crate::hash::sha256;
+
+type Labels = BTreeMap<String, String>;
 
 /// The pods that a source means. Two sources with equal selections mean the same pods, also if they are
 /// written differently, or are in different policies.
@@ -44,6 +46,19 @@ impl PodSource {
 }
 
 impl PodSelection {
+    /// Returns whether the selection has a pod with these labels. `None`: the labels of its namespace are
+    /// unknown, and decide.
+    pub fn includes(&self, namespace: &str, of_namespace: Option<&Labels>, labels: &Labels) -> Option<bool> {
+        if !self.pods.matches(labels) {
+            return Some(false);
+        }
+        match &self.namespaces {
+            SelectedNamespaces::Named(name) => Some(name == namespace),
+            SelectedNamespaces::Labelled(selector) if *selector == Selector::default() => Some(true),
+            SelectedNamespaces::Labelled(selector) => Some(selector.matches(of_namespace?)),
+        }
+    }
+
     /// Returns the identity of the selection.
     pub fn id(&self) -> SetId {
         let mut digits = sha256(&self.to_string());

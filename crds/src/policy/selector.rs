@@ -104,7 +104,7 @@ impl Condition {
     }
 }
 
-pub(super) fn convert(path: &str, selector: &LabelSelector) -> Result<Selector, FieldFault> {
+pub(crate) fn convert(path: &str, selector: &LabelSelector) -> Result<Selector, FieldFault> {
     let labels = selector.match_labels.iter().map(|(key, value)| {
         let field = format!("{path}.matchLabels");
         check_key(field.clone(), key)?;
