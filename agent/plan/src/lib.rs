@@ -37,6 +37,7 @@ pub mod fair;
 pub mod hook;
 pub mod installed;
 pub mod manifests;
+pub mod network_policy;
 pub mod nics;
 pub mod node_state;
 pub mod owners;

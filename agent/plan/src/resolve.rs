@@ -18,6 +18,7 @@ use std::{
 
 pub use slices::PeerSlice;
 use slices::Slices;
+pub(crate) use slices::complete_sets;
 pub use written::WrittenPolicy;
 use xdp_crds::{
     conditions::node,

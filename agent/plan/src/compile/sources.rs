@@ -5,22 +5,22 @@ use ipnet::IpNet;
 use crate::policy::{Block, Source, Sources};
 
 /// First and last address of an interval. IPv4 addresses are numbers below 2³².
-pub(super) type Interval = (u128, u128);
+pub(crate) type Interval = (u128, u128);
 
 /// The largest IPv4 address.
-pub(super) const LAST_V4: u128 = u32::MAX as u128;
+pub(crate) const LAST_V4: u128 = u32::MAX as u128;
 /// The largest IPv6 address.
-pub(super) const LAST_V6: u128 = u128::MAX;
+pub(crate) const LAST_V6: u128 = u128::MAX;
 
 /// A set of addresses for each family. Intervals are sorted, and neither overlap nor touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Set {
-    pub(super) v4: Vec<Interval>,
-    pub(super) v6: Vec<Interval>,
+pub(crate) struct Set {
+    pub(crate) v4: Vec<Interval>,
+    pub(crate) v6: Vec<Interval>,
 }
 
 impl Set {
-    pub(super) fn of(sources: &Sources) -> Self {
+    pub(crate) fn of(sources: &Sources) -> Self {
         match sources {
             Sources::Any => Self {
                 v4: vec![(0, LAST_V4)],
@@ -30,7 +30,7 @@ impl Set {
         }
     }
 
-    fn of_blocks<'a>(blocks: impl Iterator<Item = &'a Block>) -> Self {
+    pub(crate) fn of_blocks<'a>(blocks: impl Iterator<Item = &'a Block>) -> Self {
         let mut set = Self::default();
         for block in blocks {
             let list = match block.cidr {
@@ -49,7 +49,7 @@ impl Set {
 
 /// Returns the blocks among the sources. Pod selectors are resolved to blocks before; any that remain match
 /// nothing.
-pub(super) fn blocks(sources: &[Source]) -> impl Iterator<Item = &Block> {
+pub(crate) fn blocks(sources: &[Source]) -> impl Iterator<Item = &Block> {
     sources.iter().filter_map(|source| match source {
         Source::Block(block) => Some(block),
         Source::Pods(_) => None,

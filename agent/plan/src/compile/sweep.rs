@@ -6,10 +6,10 @@ use super::sources::Interval;
 
 /// A bound at which a list starts or stops to apply, and the list's number. The intervals of a list are not
 /// adjacent, so the two alternate.
-pub(super) type Toggle = (u128, u32);
+pub(crate) type Toggle = (u128, u32);
 
 /// Returns the bounds of all lists up to `last`, sorted.
-pub(super) fn toggles<'a>(lists: impl Iterator<Item = &'a [Interval]>, last: u128) -> Vec<Toggle> {
+pub(crate) fn toggles<'a>(lists: impl Iterator<Item = &'a [Interval]>, last: u128) -> Vec<Toggle> {
     let mut toggles = Vec::new();
     for (number, list) in lists.enumerate() {
         for &(first, end) in list {
@@ -25,14 +25,14 @@ pub(super) fn toggles<'a>(lists: impl Iterator<Item = &'a [Interval]>, last: u12
 
 /// Sets of sources that contain the same addresses, each with a number.
 #[derive(Default)]
-pub(super) struct Sets {
+pub(crate) struct Sets {
     numbers: BTreeMap<Vec<u32>, u32>,
 }
 
 impl Sets {
     /// Cuts all addresses at bounds. Returns the first address of each interval and the number of its set, in
     /// ascending order, starting at zero.
-    pub(super) fn sweep(&mut self, toggles: &[Toggle]) -> Vec<(u128, u32)> {
+    pub(crate) fn sweep(&mut self, toggles: &[Toggle]) -> Vec<(u128, u32)> {
         let mut active = BTreeSet::new();
         let mut parts = Vec::new();
         let mut toggles = toggles.iter().peekable();
@@ -52,7 +52,7 @@ impl Sets {
     }
 
     /// Lists all sets by number.
-    pub(super) fn list(&self) -> Vec<&[u32]> {
+    pub(crate) fn list(&self) -> Vec<&[u32]> {
         let mut list = vec![&[][..]; self.numbers.len()];
         for (set, number) in &self.numbers {
             list[*number as usize] = set;

@@ -83,6 +83,14 @@ fn sources<'a>(
     Sources::Listed(blocks)
 }
 
+/// Returns the addresses of the sets whose slices are all there.
+pub(crate) fn complete_sets<'a>(
+    slices: impl IntoIterator<Item = &'a PeerSlice>,
+) -> impl Iterator<Item = (SetId, BTreeSet<IpAddr>)> {
+    let sets = by_set(slices).into_iter();
+    sets.filter_map(|(set, slices)| Some((set.clone(), addresses(&slices)?)))
+}
+
 /// Returns all addresses of a set, or `None` while a slice is missing.
 fn addresses(slices: &[&PeerSlice]) -> Option<BTreeSet<IpAddr>> {
     let numbers: BTreeSet<u32> = slices.iter().map(|slice| slice.spec.slice).collect();
