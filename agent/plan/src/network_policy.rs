@@ -26,8 +26,10 @@
 //! | policies of equal priority with different actions | never |
 //! | pods that `ClusterNetworkPolicy` and `AdminNetworkPolicy` select, both | never |
 //! | a policy, peer or port that cannot be read | never |
+//! | a pod that a policy of another engine might restrict ([`FOREIGN_KINDS`]) | never |
 
 mod addresses;
+mod foreign;
 mod lists;
 mod pod;
 mod ports;
@@ -37,6 +39,7 @@ mod traffic;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use addresses::{AddressSet, AddressSets, ClusterAddresses};
+pub use foreign::{FOREIGN_KINDS, ForeignKind, ForeignPolicy};
 pub use pod::PodPolicies;
 pub use traffic::{CertainTraffic, PortCertainty};
 use xdp_crds::network_policy::{IngressPolicy, NetworkPolicyError, PolicyName};
@@ -50,6 +53,8 @@ pub struct PolicyFacts<'a> {
     pub policies: &'a [Arc<IngressPolicy>],
     /// Policies that cannot be read.
     pub unreadable: &'a [NetworkPolicyError],
+    /// Policies of other engines.
+    pub foreign: &'a [ForeignPolicy],
     /// Addresses of the pods that policies select as sources.
     pub sets: &'a AddressSets,
     /// Addresses of the cluster. `None`: they are not known yet.
@@ -103,6 +108,8 @@ pub enum NotCertainReason {
     Unreadable,
     /// The policy selects the pod, and all that do have too many rules to be evaluated for all packets.
     TooManyRules,
+    /// The policy is of another engine, and might restrict the pod.
+    Foreign,
     /// The labels of the pod's namespace are not known, so that the policy may select the pod.
     NamespacePending,
     /// The policy selects the pod, and the addresses of the cluster are not known.
@@ -125,6 +132,7 @@ impl NotCertainReason {
             Self::AmbiguousPort => "AmbiguousPort",
             Self::Unreadable => "Unreadable",
             Self::TooManyRules => "TooManyRules",
+            Self::Foreign => "Foreign",
             Self::NamespacePending => "NamespacePending",
             Self::ClusterPending => "ClusterPending",
         }

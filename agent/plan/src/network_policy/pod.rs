@@ -90,6 +90,13 @@ impl<'a> PolicyFacts<'a> {
         {
             return Some(because(&error.policy, NotCertainReason::Unreadable));
         }
+        if let Some(policy) = self
+            .foreign
+            .iter()
+            .find(|policy| policy.may_restrict(pod, labels))
+        {
+            return Some(because(policy.name(), NotCertainReason::Foreign));
+        }
         let is_unknown = |policy: &&&IngressPolicy| selects(&policy.subject, pod, labels).is_none();
         if let Some(policy) = policies.iter().find(is_unknown) {
             return Some(because(&policy.name, NotCertainReason::NamespacePending));

@@ -9,7 +9,7 @@ use xdp_crds::network_policy::{
 };
 use xdp_plan::{
     network_policy::{
-        AddressSet, AddressSets, Certainty, ClusterAddresses, NotCertainReason, PolicyFacts,
+        AddressSet, AddressSets, Certainty, ClusterAddresses, ForeignPolicy, NotCertainReason, PolicyFacts,
     },
     permission::NamespaceLabels,
     pod::Pod,
@@ -28,6 +28,7 @@ pub(crate) struct Cluster {
 pub(crate) struct Known {
     pub(crate) policies: Vec<Arc<IngressPolicy>>,
     pub(crate) unreadable: Vec<NetworkPolicyError>,
+    pub(crate) foreign: Vec<ForeignPolicy>,
     pub(crate) sets: AddressSets,
     members: BTreeMap<SetId, AddressSet>,
     pub(crate) cluster: Option<ClusterAddresses>,
@@ -104,6 +105,7 @@ impl Cluster {
             .collect();
         let pods: Vec<Pod> = self.pods.iter().map(as_pod).filter(Pod::owns_addresses).collect();
         let mut known = Known {
+            foreign: Vec::new(),
             sets: AddressSets::default(),
             members: members(&policies, &pods, &namespaces),
             cluster: Some(cluster_addresses(&pods)),
@@ -134,6 +136,7 @@ impl Known {
         PolicyFacts {
             policies: &self.policies,
             unreadable: &self.unreadable,
+            foreign: &self.foreign,
             sets: &self.sets,
             cluster: self.cluster.as_ref(),
             namespaces: &self.namespaces,

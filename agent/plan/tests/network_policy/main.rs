@@ -4,6 +4,7 @@
 mod agreement;
 mod facts;
 mod fixture;
+mod foreign;
 mod oracle;
 mod random;
 mod unknown;
