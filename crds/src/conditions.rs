@@ -12,6 +12,9 @@ pub const PROGRAMMED: &str = "Programmed";
 /// [`ACCEPTED`] if that is false, [`PROGRAMMED`] otherwise.
 pub const READY: &str = "Ready";
 
+/// Type: packets are redirected only as NetworkPolicies certainly allow. Absent: no rule redirects.
+pub const NETWORK_POLICY_HONOURED: &str = "NetworkPolicyHonoured";
+
 /// A reason and its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
@@ -62,6 +65,20 @@ pub mod programmed {
     }
 }
 
+/// Reasons of the condition `NetworkPolicyHonoured`.
+pub mod network_policy_honoured {
+    use super::Reason;
+
+    words! {
+        /// All reasons.
+        ALL:
+        UNRESTRICTED = "Unrestricted", "True: no NetworkPolicy, and no policy of its kind, restricts redirects to the selected pods.";
+        RESTRICTED = "Restricted", "True: packets that a policy does not certainly allow pass to the stack, where the cluster's network policy engine decides. The message names the policies, and for how many pods.";
+        IGNORED = "Ignored", "False: the policy says `networkPolicy: Ignore`, and the administrator has consented: packets are redirected whatever NetworkPolicies say.";
+        NOT_CONSENTED = "NotConsented", "True: the policy says `networkPolicy: Ignore`, but the administrator has not consented (the chart's `networkPolicy.allowIgnore`): NetworkPolicies are honoured.";
+    }
+}
+
 /// Reasons of a policy on a node, in `XdpNodeState.status.policies`, written by agents. The operator uses
 /// them as reasons of the condition `Programmed` too.
 pub mod node {
@@ -100,7 +117,12 @@ mod tests {
 
     #[test]
     fn reasons_are_valid_and_unique() {
-        for list in [accepted::ALL, programmed::ALL, node::ALL] {
+        for list in [
+            accepted::ALL,
+            programmed::ALL,
+            network_policy_honoured::ALL,
+            node::ALL,
+        ] {
             let mut names: Vec<&str> = list.iter().map(|reason| reason.name).collect();
             for name in &names {
                 assert!(

@@ -29,13 +29,13 @@ pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use selector::{LabelSelector, LabelSelectorOperator, LabelSelectorRequirement};
 pub use status::Ratio;
 pub use xdp_node_state::{
-    NicMode, NicReplyPath, NicState, NodeSummary, PodState, PolicyState, XdpNodeState, XdpNodeStateSpec,
-    XdpNodeStateStatus,
+    NetworkPolicyRestriction, NetworkPolicyState, NicMode, NicReplyPath, NicState, NodeSummary, PodState,
+    PolicyState, XdpNodeState, XdpNodeStateSpec, XdpNodeStateStatus,
 };
 pub use xdp_peer_set::{PEER_SET_LABEL, XdpPeerSet, XdpPeerSetSpec};
 pub use xdp_policy::{
-    Delivery, Enforcement, IngressRule, IpBlock, LimitPer, Peer, Port, Protocol, RateLimit, RuleAction,
-    XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
+    Delivery, Enforcement, IngressRule, IpBlock, LimitPer, NetworkPolicyMode, Peer, Port, Protocol,
+    RateLimit, RuleAction, XdpPolicy, XdpPolicySpec, XdpPolicyStatus,
 };
 
 /// The API group of all types in this crate.

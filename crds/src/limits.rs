@@ -31,3 +31,5 @@ pub const NETWORK_TEXT: usize = 49;
 pub const ADDRESS_TEXT: usize = 45;
 /// Pods with a problem in the state of a node, and other problems.
 pub const PROBLEMS: usize = 100;
+/// Restrictions by NetworkPolicies in the state of a policy on a node.
+pub const RESTRICTIONS: usize = 8;

@@ -13,6 +13,7 @@
 //! rest of the policy still counts. Anything else that cannot be read is a [`NetworkPolicyError`], and may
 //! select any pod in [`NetworkPolicyError::may_select`].
 
+mod cluster;
 mod fault;
 mod labels;
 mod tiers;
@@ -20,6 +21,7 @@ mod v1;
 
 use std::{fmt, ops::RangeInclusive};
 
+pub use cluster::ClusterSet;
 pub use fault::{NetworkPolicyError, NetworkPolicyFault};
 pub use tiers::{admin_network_policy, baseline_admin_network_policy, cluster_network_policy};
 pub use v1::network_policy;

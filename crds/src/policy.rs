@@ -21,7 +21,7 @@ pub use permission::{NotASelector, RedirectNamespaces};
 pub use selection::{PodSelection, SelectedNamespaces, SetId};
 pub use selector::{Condition, LabelTest, Selector};
 
-pub use crate::{Delivery, Enforcement, LimitPer, Protocol, RuleAction};
+pub use crate::{Delivery, Enforcement, LimitPer, NetworkPolicyMode, Protocol, RuleAction};
 
 /// The largest `priority`.
 pub const MAX_PRIORITY: u16 = 1000;
@@ -61,6 +61,8 @@ pub struct Policy {
     pub delivery: Delivery,
     /// The rules, with unique names. The first match decides.
     pub rules: Vec<Rule>,
+    /// Whether NetworkPolicies restrict redirects.
+    pub network_policy: NetworkPolicyMode,
     /// Whether rules may redirect in the policy's namespace. The administrator decides that, not the policy:
     /// true until [`RedirectNamespaces`] is applied.
     pub redirect_permitted: bool,

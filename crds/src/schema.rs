@@ -41,6 +41,15 @@ pub(crate) fn addresses(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(crate) fn cluster_networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {"type": "string", "maxLength": limits::NETWORK_TEXT},
+        "maxItems": limits::ADDRESSES,
+        "x-kubernetes-list-type": "atomic",
+    })
+}
+
 /// A number or a name. Limits of numbers apply only to numbers, limits of texts only to texts. No rule in CEL
 /// reads the name, because API servers before Kubernetes 1.34 assume that it is as long as a request can be.
 pub(crate) fn port(_: &mut SchemaGenerator) -> Schema {

@@ -180,6 +180,34 @@ pub struct PolicyState {
     pub message: String,
     /// Pods of this node that the policy selects.
     pub pods: Ratio,
+    /// What NetworkPolicies mean for the policy here. Absent: no rule redirects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkPolicyState>,
+}
+
+/// What NetworkPolicies mean for redirects of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkPolicyState {
+    /// Whether only packets that every policy certainly allows are redirected.
+    pub honoured: bool,
+    /// Policies because of which packets to pods of this node pass to the stack instead, those of most pods
+    /// first; at most 8.
+    #[serde(default)]
+    #[schemars(length(max = limits::RESTRICTIONS), extend("x-kubernetes-list-type" = "atomic"))]
+    pub restrictions: Vec<NetworkPolicyRestriction>,
+}
+
+/// A policy because of which packets are not redirected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkPolicyRestriction {
+    /// Kind and name, as `NetworkPolicy games/deny-all`.
+    pub policy: String,
+    /// Why packets are not certainly allowed, as a constant in CamelCase.
+    pub reason: String,
+    /// Number of pods that this concerns.
+    pub pods: u32,
 }
 
 /// A pod with a problem.

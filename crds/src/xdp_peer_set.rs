@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,4 +50,8 @@ pub struct XdpPeerSetSpec {
     #[serde(default)]
     #[schemars(schema_with = "schema::addresses")]
     pub addresses: Vec<IpAddr>,
+    /// Networks, of the set with the ranges of the cluster only; at most 1,000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::cluster_networks")]
+    pub networks: Vec<IpNet>,
 }

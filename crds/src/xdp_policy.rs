@@ -85,6 +85,12 @@ pub struct XdpPolicySpec {
     /// both.
     #[serde(default)]
     pub delivery: Delivery,
+    /// Whether packets that Redirect rules match are redirected only as NetworkPolicies allow. `Honour` (the
+    /// default): a packet is redirected only if every policy that selects the pod certainly allows it; all
+    /// others pass to the node's network stack, where the cluster's network policy engine decides. `Ignore`:
+    /// packets are redirected whatever these policies say. `Ignore` needs the administrator's consent.
+    #[serde(default)]
+    pub network_policy: NetworkPolicyMode,
     /// Rules for packets to the selected pods, in order: the first rule that matches decides. A packet that
     /// no rule matches passes to the node's network stack, as if there were no policy. At most 100; use
     /// more policies for more rules.
@@ -123,6 +129,16 @@ pub enum Delivery {
     Redirect,
     /// By the NIC's tc hook, after the kernel has allocated the socket buffer and merged segments.
     Peer,
+}
+
+/// What NetworkPolicies mean for redirects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum NetworkPolicyMode {
+    /// Only packets that they certainly allow are redirected.
+    #[default]
+    Honour,
+    /// They do not restrict redirects.
+    Ignore,
 }
 
 /// Summary of what is programmed of the policy on all nodes. The details of each node are in its

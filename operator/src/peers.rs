@@ -217,6 +217,8 @@ impl PeerSets {
 impl PeerSet {
     fn slice(&self, number: u32) -> XdpPeerSetSpec {
         XdpPeerSetSpec {
+            networks: Vec::new(),
+
             selection: self.text.clone(),
             slice: number,
             // Only slice 0 has the number of slices. Otherwise each slice would change with that number.

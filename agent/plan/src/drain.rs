@@ -18,6 +18,7 @@ use crate::{
     desired::{Desired, DesiredPod},
     facts::{Deliveries, NodeFacts, NotReady, Pair, Readiness},
     installed::{Installed, PodLabel, SlotIdentity},
+    network_policy::CertainTraffic,
     pod::Pod,
     targets::{Target, Targets},
 };
@@ -72,6 +73,7 @@ fn target(label: &PodLabel, targets: &Targets, facts: &NodeFacts) -> Option<Targ
     let addresses = label.addresses.iter().filter(carried);
     let addresses: Vec<IpAddr> = addresses.filter(|ip| !taken.contains(ip)).copied().collect();
     (!addresses.is_empty()).then(|| Target {
+        certain: Arc::new(CertainTraffic::everything()),
         pod: Arc::new(Pod {
             namespace: identity.namespace.clone(),
             name: identity.pod.clone(),

@@ -10,6 +10,7 @@ pub use carrier::Holders;
 
 use crate::{
     facts::{NodeFacts, Pair, WantedAddresses},
+    network_policy::CertainTraffic,
     pod::Pod,
     policy::Policy,
     report::Problem,
@@ -29,6 +30,9 @@ pub struct Targets {
     pub notes: Vec<Problem>,
 }
 
+/// The packets that policies such as NetworkPolicies certainly allow, by namespace and name of the pod.
+pub type PodCertainty = BTreeMap<(String, String), Arc<CertainTraffic>>;
+
 /// A target pod's interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -40,6 +44,8 @@ pub struct Target {
     pub addresses: Vec<IpAddr>,
     /// Why it is not certain that these addresses belong to this pair: rules apply, and none redirects.
     pub doubt: Option<String>,
+    /// The packets that policies such as NetworkPolicies certainly allow: only these are redirected.
+    pub certain: Arc<CertainTraffic>,
     /// Policies that select the pod, in their order.
     pub policies: Vec<Arc<Policy>>,
     /// Whether a policy redirects with `delivery: Redirect`, and may. Only then the interface is prepared
@@ -51,6 +57,18 @@ pub struct Target {
     /// Whether a policy may drop packets. Only then, and for both deliveries, programs note the connections
     /// that the pod opens.
     pub wants_connections: bool,
+}
+
+impl Targets {
+    /// Sets what policies certainly allow. Without an entry for its pod, a target stays as it is.
+    pub fn restrict(&mut self, certainty: &PodCertainty) {
+        for target in &mut self.targets {
+            let pod = (target.pod.namespace.clone(), target.pod.name.clone());
+            if let Some(certain) = certainty.get(&pod) {
+                target.certain = Arc::clone(certain);
+            }
+        }
+    }
 }
 
 impl Target {

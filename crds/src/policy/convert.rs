@@ -57,6 +57,7 @@ fn policy(object: &XdpPolicy, namespace: &str, name: &str) -> Result<Policy, Fie
         enforcement: spec.enforcement,
         delivery: spec.delivery,
         rules,
+        network_policy: spec.network_policy,
         redirect_permitted: true,
     })
 }

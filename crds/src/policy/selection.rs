@@ -61,9 +61,7 @@ impl PodSelection {
 
     /// Returns the identity of the selection.
     pub fn id(&self) -> SetId {
-        let mut digits = sha256(&self.to_string());
-        digits.truncate(SetId::LENGTH);
-        SetId(digits)
+        SetId::of_text(&self.to_string())
     }
 }
 
@@ -80,6 +78,13 @@ impl fmt::Display for PodSelection {
 }
 
 impl SetId {
+    /// Returns the identity of what a text says.
+    pub(crate) fn of_text(text: &str) -> Self {
+        let mut digits = sha256(text);
+        digits.truncate(Self::LENGTH);
+        Self(digits)
+    }
+
     /// The number of hexadecimal digits.
     pub const LENGTH: usize = 56;
 

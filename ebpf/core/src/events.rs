@@ -148,6 +148,9 @@ counted! {
         /// Too many flows of this protocol were opened to the pod within a second
         /// ([`crate::tables::FlowLimits`]).
         FlowLimit = 86,
+        /// A NetworkPolicy, or a policy of its kind, does not certainly allow the packet
+        /// ([`crate::tables::ActionRecord::NOT_CERTAIN`]).
+        NetworkPolicy = 87,
     }
 }
 

@@ -27,6 +27,7 @@ fn a_slice_has_the_label_by_which_agents_select_its_set() {
         name: ObjectName::new("xdp-system", format!("{set}-0")),
         set: set.clone(),
         spec: XdpPeerSetSpec {
+            networks: Vec::new(),
             selection: "pods {} of namespaces {}".into(),
             slice: 0,
             slices: 1,

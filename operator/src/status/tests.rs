@@ -22,6 +22,7 @@ fn policy() -> PolicyObject {
 
 fn report(selected: u32, programmed: u32) -> PolicyState {
     PolicyState {
+        network_policy: None,
         namespace: "games".into(),
         name: "players".into(),
         uid: UID.into(),

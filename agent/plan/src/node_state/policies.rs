@@ -52,6 +52,7 @@ pub(super) fn state(
         messages.retain(|message| !message.is_empty());
     }
     Some(PolicyState {
+        network_policy: None,
         namespace: node_policy.namespace.clone(),
         name: node_policy.name.clone(),
         uid: node_policy.uid.clone(),

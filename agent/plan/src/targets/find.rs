@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     facts::{NodeFacts, Pair},
+    network_policy::CertainTraffic,
     pod::Pod,
     policy::{Delivery, Policy},
     report::Problem,
@@ -194,6 +195,7 @@ impl<'a> Search<'a> {
             carried.doubt = carried.doubt.take().or(doubt);
         }
         let target = |carried: Carried<'_>| Target {
+            certain: Arc::new(CertainTraffic::everything()),
             pod: Arc::clone(pod),
             pair: carried.pair.clone(),
             addresses: carried.addresses.into_iter().collect(),

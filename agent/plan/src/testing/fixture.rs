@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::{
     pod::Pod,
-    policy::{Delivery, Enforcement, Policy, Rule, RuleAction, Selector, Sources},
+    policy::{Delivery, Enforcement, NetworkPolicyMode, Policy, Rule, RuleAction, Selector, Sources},
 };
 
 /// Builds a policy that selects all pods of its namespace, on all nodes.
@@ -21,6 +21,7 @@ pub fn policy(namespace: &str, name: &str, rules: Vec<Rule>) -> Policy {
         enforcement: Enforcement::Enforce,
         delivery: Delivery::Redirect,
         rules,
+        network_policy: NetworkPolicyMode::Honour,
         redirect_permitted: true,
     }
 }

@@ -102,6 +102,7 @@ fn policy() -> impl Strategy<Value = XdpPolicy> {
                     ..ObjectMeta::default()
                 },
                 spec: XdpPolicySpec {
+                    network_policy: Default::default(),
                     pod_selector,
                     node_selector: None,
                     priority,

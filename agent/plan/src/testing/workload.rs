@@ -51,6 +51,7 @@ pub fn policy(name: &str, app: &str) -> XdpPolicy {
             ..ObjectMeta::default()
         },
         spec: XdpPolicySpec {
+            network_policy: Default::default(),
             pod_selector: LabelSelector {
                 match_labels: [("app".into(), app.into())].into(),
                 ..LabelSelector::default()

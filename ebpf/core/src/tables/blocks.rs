@@ -267,6 +267,8 @@ impl ActionRecord {
     pub const LIMIT_RULE: u8 = 8;
     /// Flag: a limit for each source address.
     pub const LIMIT_SOURCE: u8 = 16;
+    /// Flag: policies do not certainly allow the packets: a redirect passes, counted as fallback.
+    pub const NOT_CERTAIN: u8 = 32;
 
     /// Whether the rule drops all packets or some of them.
     pub const fn drops(&self) -> bool {

@@ -287,6 +287,7 @@ fn pods_of_a_namespace_whose_labels_are_unknown_are_in_no_set_that_asks_for_labe
 fn an_object_that_belongs_to_no_set_is_deleted() {
     let mut server = Server::new();
     let spec = XdpPeerSetSpec {
+        networks: Vec::new(),
         selection: "x".into(),
         slice: 0,
         slices: 1,
