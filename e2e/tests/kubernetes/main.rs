@@ -14,6 +14,7 @@ mod fixture;
 mod health;
 mod install;
 mod language;
+mod network_policy;
 mod nics;
 mod observability;
 mod order;
