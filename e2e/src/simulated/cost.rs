@@ -5,7 +5,14 @@ use std::collections::BTreeMap;
 use crate::installed::Scrape;
 
 /// Kinds that agents and operator read and write.
-pub const KINDS: [&str; 5] = ["nodes", "pods", "xdpnodestates", "xdppeersets", "xdppolicies"];
+pub const KINDS: [&str; 6] = [
+    "networkpolicies",
+    "nodes",
+    "pods",
+    "xdpnodestates",
+    "xdppeersets",
+    "xdppolicies",
+];
 
 /// Counts of the API server since its start.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -65,6 +65,16 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
                 "cluster.reads.set",
                 Change::Set,
             ),
+            (
+                "a NetworkPolicy for a pod of another node",
+                "cluster.reads.network-policy",
+                Change::NetworkPolicy,
+            ),
+            (
+                "a NetworkPolicy for a pod of another node, in a namespace with pods on all nodes",
+                "cluster.reads.network-policy.shared",
+                Change::SharedNetworkPolicy,
+            ),
         ] {
             let (before, bytes) = (server.cost()?, fleet.received()?);
             for change in 0..OF_ONE {

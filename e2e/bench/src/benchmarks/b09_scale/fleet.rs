@@ -76,6 +76,9 @@ impl<'a> Fleet<'a> {
             object["metadata"]["namespace"] = json!(LONE);
             cluster.apply(&object.to_string())?;
         }
+        for (namespace, pods) in [(LONE, json!({})), ("default", json!({"only": "n0"}))] {
+            cluster.apply(&network_policy(namespace, &pods).to_string())?;
+        }
         Ok(Self {
             cluster,
             nodes: Vec::new(),
@@ -272,6 +275,10 @@ pub(super) enum Change {
     Shared,
     /// Of the addresses that such a policy means.
     Set,
+    /// Of a NetworkPolicy for this pod.
+    NetworkPolicy,
+    /// Of a NetworkPolicy for one pod, in a namespace with pods on all nodes.
+    SharedNetworkPolicy,
 }
 
 /// Makes a change of this kind.
@@ -279,6 +286,8 @@ pub(super) fn change_first(server: &Server<'_>, change: Change, number: u16) -> 
     let labels = match change {
         Change::Policy => return server.patch(&format!("{LONE_POLICIES}/first"), &rules(number)),
         Change::Shared => return server.patch(&format!("{POLICIES}/only"), &rules(number)),
+        Change::NetworkPolicy => return server.patch(&network_policies(LONE), &ingress(number)),
+        Change::SharedNetworkPolicy => return server.patch(&network_policies("default"), &ingress(number)),
         Change::Pod => json!({"turn": number.to_string()}),
         Change::Set => json!({"member": (number % 2).to_string()}),
     };
@@ -346,6 +355,25 @@ fn policy(name: &str, labels: &Value, port: u16) -> Value {
 fn rules(port: u16) -> Value {
     let ports = json!([{"protocol": "UDP", "port": port}]);
     json!({"spec": {"ingress": [{"name": "r", "ports": ports, "action": "Drop"}]}})
+}
+
+/// Returns the path of the NetworkPolicy of a namespace.
+fn network_policies(namespace: &str) -> String {
+    format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/first")
+}
+
+/// A NetworkPolicy for the first node's pod.
+fn network_policy(namespace: &str, pods: &Value) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "first", "namespace": namespace},
+        "spec": {"podSelector": {"matchLabels": pods}, "ingress": [{}]},
+    })
+}
+
+fn ingress(port: u16) -> Value {
+    json!({"spec": {"ingress": [{"ports": [{"protocol": "UDP", "port": port}]}]}})
 }
 
 /// Returns the programs for NICs, by the ids of their maps.
