@@ -176,6 +176,11 @@ impl Policy {
             && self.rules.iter().any(|rule| rule.action == RuleAction::Redirect)
     }
 
+    /// Returns whether the policy has a rule that redirects only what NetworkPolicies certainly allow.
+    pub fn is_restricted(&self) -> bool {
+        self.network_policy == NetworkPolicyMode::Honour && self.redirects()
+    }
+
     /// Returns whether the policy may drop a packet, by an action or a rate limit.
     pub fn drops(&self) -> bool {
         let may_drop = |rule: &Rule| {

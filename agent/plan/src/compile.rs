@@ -8,10 +8,12 @@
 mod accept;
 mod adopt;
 mod build;
+mod certainties;
 mod compiled;
 mod cost;
 mod flat;
 mod known;
+mod layer;
 mod limits;
 mod paint;
 mod pod;
@@ -30,6 +32,7 @@ use std::{
 };
 
 use accept::{NamespaceRules, Results};
+use certainties::Certainties;
 pub use compiled::Compiled;
 use known::{Known, Labels};
 use limits::Excess;
@@ -55,8 +58,9 @@ use crate::{
 pub struct Compiler {
     shares: Shares,
     policies: BTreeMap<(String, String), Arc<Known>>,
-    /// The last number of a policy's content.
+    /// The last number of a policy's content, or of what is certainly allowed of a pod's packets.
     numbers: u64,
+    certainty: Certainties,
     compiled: BTreeMap<Key, Result<Arc<Compiled>, Excess>>,
     /// Searches for the policies that fit, if some did not, or if it goes on.
     searches: BTreeMap<accept::Question, accept::Progress>,
@@ -76,6 +80,8 @@ struct Key {
     policies: Vec<u64>,
     /// The pod's numbers for the named ports in these policies.
     ports: Vec<Option<u16>>,
+    /// The number of what is certainly allowed. Zero: everything, or no rule asks for it.
+    certain: u64,
 }
 
 impl Compiler {
@@ -97,6 +103,7 @@ impl Compiler {
     /// host's ifindex. A target without deliveries is [`crate::facts::NotReady::NotPrepared`].
     pub fn compile(&mut self, targets: &Targets, deliveries: &BTreeMap<u32, Deliveries>) -> Desired {
         self.index_known_rules(targets);
+        self.certainty.index(&targets.targets, &mut self.numbers);
         let namespaces: BTreeSet<&str> = targets
             .targets
             .iter()

@@ -232,7 +232,7 @@ fn act(key: &PacketKey, pod: &PodBlock, record: &ActionRecord, answer: Option<Re
         Action::Reject => VerdictCode::of(Kind::Reject),
         Action::Redirect => {
             let is_peer = record.flags & ActionRecord::PEER != 0;
-            match fallback(key, pod, is_peer) {
+            match fallback(key, pod, record) {
                 Some(reason) => VerdictCode::because(Kind::FallBack, reason.code()),
                 None if is_peer => VerdictCode::of(Kind::Peer),
                 None => VerdictCode::of(Kind::Redirect),
@@ -248,10 +248,10 @@ fn needs_device(kind: Kind, record: &ActionRecord) -> bool {
     acts || record.limits()
 }
 
-/// Returns why a redirect cannot be tried.
+/// Returns why a redirect cannot be tried. What is true of all packets of the pod comes first.
 #[inline(always)]
-fn fallback(key: &PacketKey, pod: &PodBlock, is_peer: bool) -> Option<Fallback> {
-    let (obstacle, reason) = if is_peer {
+fn fallback(key: &PacketKey, pod: &PodBlock, record: &ActionRecord) -> Option<Fallback> {
+    let (obstacle, reason) = if record.flags & ActionRecord::PEER != 0 {
         (PodBlock::NO_PEER, Fallback::NoPeer)
     } else {
         (PodBlock::NOT_READY, Fallback::NotReady)
@@ -266,6 +266,8 @@ fn fallback(key: &PacketKey, pod: &PodBlock, is_peer: bool) -> Option<Fallback> 
         Some(reason)
     } else if pod.flags & PodBlock::REPLY_PATH == 0 {
         Some(Fallback::NoReplyPath)
+    } else if record.flags & ActionRecord::NOT_CERTAIN != 0 {
+        Some(Fallback::NetworkPolicy)
     } else {
         needs_stack(key, pod)
     }

@@ -275,6 +275,11 @@ fn what_stands_against_a_redirect_is_named_in_order() {
         );
     }
     let redirect = all(Action::Redirect);
+    let not_certain = ActionRecord {
+        flags: ActionRecord::NOT_CERTAIN,
+        ..redirect
+    };
+    assert_eq!(verdict(not_certain, &shape), fall_back(Fallback::NetworkPolicy));
     shape.group_mac = false;
     assert_eq!(verdict(redirect, &shape), fall_back(Fallback::Fragment));
     shape.first_fragment = false;

@@ -32,6 +32,7 @@ use super::{
     work::Turn,
 };
 use crate::{
+    network_policy::NotCertainReason,
     policy::Policy,
     report::Problem,
     targets::{Target, Targets},
@@ -246,6 +247,9 @@ impl<'a> Accepted<'a> {
         self.problems
             .extend(refused.map(|one| one.problem(tenant.namespace)));
         for (target, rules) in tenant.targets.iter().zip(found.rules) {
+            if rules.as_ref().is_some_and(|rules| rules.redirects_nothing) {
+                self.problems.push(redirects_nothing(self.targets[*target]));
+            }
             self.rules_of[*target] = rules;
         }
         let policies = found
@@ -271,13 +275,24 @@ impl<'a> Accepted<'a> {
             let known = || compiler.compiled.get(&key).cloned()?.ok();
             let before = compiler.last.get(&identity(self.targets[*target]));
             self.rules_of[*target] = before.cloned().or_else(known);
-            self.results.retained.insert(key);
+            let keys = tenant.keys(position, is_programmed);
+            self.results.retained.extend(keys);
         }
         let others = tenant.candidates.iter().filter(|known| !is_programmed(known));
         self.problems.extend(others.map(|known| pending(&known.policy)));
         self.programmed.insert(namespace.clone(), programmed);
         self.pending.insert(namespace);
     }
+}
+
+fn redirects_nothing(target: &Target) -> Problem {
+    Problem::new(
+        target.pod.to_string(),
+        NotCertainReason::TooManyRules.as_str(),
+        "the NetworkPolicies that select the pod cut its sources and ports into more intervals than the tables of this \
+         namespace have room for: nothing is redirected to the pod; all other rules act",
+        "use fewer peers and ports in the NetworkPolicies that select the pod, or ask the administrator for a larger share",
+    )
 }
 
 fn pending(policy: &Policy) -> Problem {

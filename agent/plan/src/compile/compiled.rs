@@ -16,6 +16,8 @@ pub struct Compiled {
     pub actions: Vec<ActionRecord>,
     /// What the rules share with those of other namespaces.
     pub(crate) shared: Shared,
+    /// Nothing is redirected, because the intervals of what is certainly allowed exceed a limit.
+    pub(crate) redirects_nothing: bool,
     /// Blocks whose values are action numbers.
     pub leaves: Vec<Ports>,
     /// Blocks whose values are positions in `leaves`.

@@ -31,10 +31,15 @@ impl Cost {
     }
 }
 
-/// Counts the steps, and checks the limits of them. `ports`: the intervals of ports that each set is cut
-/// into.
-pub(super) fn measure(flat: &Flat, families: [&[Toggle]; 2], ports: usize) -> Result<Cost, Excess> {
-    let (mut rules_of, mut ports_of) = (vec![0; flat.sources.len()], vec![0; flat.sources.len()]);
+/// Counts the steps, and checks the limits of them. `sets`: the number of sets of sources, of which those
+/// after the rules' own have no rules. `ports`: the intervals of ports that each set is cut into.
+pub(super) fn measure(
+    flat: &Flat,
+    sets: usize,
+    families: [&[Toggle]; 2],
+    ports: usize,
+) -> Result<Cost, Excess> {
+    let (mut rules_of, mut ports_of) = (vec![0; sets], vec![0; sets]);
     for rule in &flat.rules {
         rules_of[rule.sources as usize] += 1;
         ports_of[rule.sources as usize] += rule.ports.as_ref().map_or(COLUMNS, Vec::len);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     installed::RuleLabel,
-    policy::{Block, PortMatch, PortSet, Protocol, Sources},
+    policy::{Block, PortMatch, PortSet, Protocol, RuleAction, Sources},
 };
 
 /// Rules in order. The first rule that matches decides.
@@ -30,6 +30,8 @@ pub(super) struct Flat {
 pub(super) struct FlatRule {
     pub(super) label: Arc<RuleLabel>,
     pub(super) record: ActionRecord,
+    /// Whether the rule redirects only what is certainly allowed.
+    pub(super) is_restricted: bool,
     pub(super) sources: u32,
     /// Columns and ports of the tables. `None`: any protocol and port.
     pub(super) ports: Option<Vec<Span>>,
@@ -45,6 +47,8 @@ pub(super) struct Span {
 
 /// Columns of a class: protocols with ports.
 pub(super) const COLUMNS: usize = 5;
+pub(super) const TCP: usize = 0;
+pub(super) const UDP: usize = 1;
 pub(super) const ICMP: usize = 3;
 pub(super) const ICMPV6: usize = 4;
 
@@ -65,6 +69,7 @@ impl Flat {
                 rules.push(FlatRule {
                     label: Arc::clone(label),
                     record: record(&known.policy, rule),
+                    is_restricted: known.policy.is_restricted() && rule.action == RuleAction::Redirect,
                     sources: groups.find(&rule.from),
                     ports: (!any).then(spans),
                 });

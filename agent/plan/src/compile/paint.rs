@@ -1,12 +1,15 @@
 //! Decides about packets from one set of sources. Each rule paints its ports, except those that an earlier
-//! rule has painted.
+//! rule has painted. A rule has a second action for packets that are not certainly allowed.
 
 use std::sync::Arc;
 
 use xdp_core::tables::{ActionRecord, Class, NO_MATCH};
 
-use super::flat::{COLUMNS, Flat, FlatRule, ICMP, ICMPV6, PATH_MTU_V4, PATH_MTU_V6, Span};
-use crate::installed::RuleLabel;
+use super::{
+    flat::{COLUMNS, Flat, FlatRule, ICMP, ICMPV6, PATH_MTU_V4, PATH_MTU_V6, Span, TCP, UDP},
+    layer::Layer,
+};
+use crate::{installed::RuleLabel, network_policy::PortCertainty};
 
 /// First port and action number of each interval. Adjacent intervals differ.
 pub(super) type Line = Vec<(u16, u16)>;
@@ -25,8 +28,9 @@ pub(super) struct Painter<'a> {
     /// Intervals of the rules' ports in the columns.
     places: Vec<Vec<Place>>,
     columns: [Column; COLUMNS],
-    /// Action numbers by rule. Zero: the rule has no number yet.
-    numbers: Vec<u16>,
+    /// Action numbers by rule: for packets that are certainly allowed, and for the others. Zero: the rule has
+    /// no number yet.
+    numbers: Vec<[u16; 2]>,
     pub(super) labels: Vec<Arc<RuleLabel>>,
     pub(super) actions: Vec<ActionRecord>,
 }
@@ -54,14 +58,14 @@ struct Column {
 }
 
 impl<'a> Painter<'a> {
-    pub(super) fn new(flat: &'a Flat) -> Self {
-        let columns = columns(&flat.rules);
+    pub(super) fn new(flat: &'a Flat, layer: Option<&Layer>) -> Self {
+        let columns = columns(&flat.rules, layer);
         let places = flat.rules.iter().map(|rule| places(rule, &columns)).collect();
         Self {
             rules: &flat.rules,
             places,
             columns,
-            numbers: vec![0; flat.rules.len()],
+            numbers: vec![[NO_MATCH; 2]; flat.rules.len()],
             labels: Vec::new(),
             actions: Vec::new(),
         }
@@ -72,16 +76,17 @@ impl<'a> Painter<'a> {
         self.columns.iter().map(|column| column.bounds.len()).sum()
     }
 
-    /// Paints the class of `rules`, which are in order.
-    pub(super) fn paint(&mut self, rules: &[u32]) -> Painted {
+    /// Paints the class of `rules`, which are in order. `certainty`: the ports that are certainly allowed, if
+    /// not all are.
+    pub(super) fn paint(&mut self, rules: &[u32], certainty: Option<&PortCertainty>) -> Painted {
         let mut left: usize = self.columns.iter_mut().map(Column::clear).sum();
         let mut portless = NO_MATCH;
         for rule in rules.iter().map(|rule| *rule as usize) {
             if self.rules[rule].ports.is_none() && portless == NO_MATCH {
-                portless = self.number(rule);
+                portless = self.number(rule, certainty.is_none_or(|ports| ports.other == 0));
             }
             for index in 0..self.places[rule].len() {
-                left -= self.paint_place(rule, self.places[rule][index]);
+                left -= self.paint_place(rule, self.places[rule][index], certainty);
             }
             if left == 0 && portless != NO_MATCH {
                 break;
@@ -109,11 +114,12 @@ impl<'a> Painter<'a> {
     }
 
     /// Number of painted intervals.
-    fn paint_place(&mut self, rule: usize, place: Place) -> usize {
+    fn paint_place(&mut self, rule: usize, place: Place, certainty: Option<&PortCertainty>) -> usize {
         let mut painted = 0;
         let mut at = self.columns[place.column].free(place.from);
         while at < place.to {
-            let number = self.number(rule);
+            let first = self.columns[place.column].bounds[at as usize];
+            let number = self.number(rule, is_certain(certainty, place.column, first));
             let column = &mut self.columns[place.column];
             column.owner[at as usize] = number;
             column.next[at as usize] = at + 1;
@@ -123,15 +129,35 @@ impl<'a> Painter<'a> {
         painted
     }
 
-    fn number(&mut self, rule: usize) -> u16 {
-        if self.numbers[rule] == NO_MATCH {
-            let FlatRule { label, record, .. } = &self.rules[rule];
+    fn number(&mut self, rule: usize, is_certain: bool) -> u16 {
+        let FlatRule {
+            label,
+            record,
+            is_restricted,
+            ..
+        } = &self.rules[rule];
+        let falls_back = *is_restricted && !is_certain;
+        let number = &mut self.numbers[rule][usize::from(falls_back)];
+        if *number == NO_MATCH {
+            let flag = if falls_back { ActionRecord::NOT_CERTAIN } else { 0 };
             self.labels.push(Arc::clone(label));
-            self.actions.push(*record);
-            self.numbers[rule] = self.actions.len() as u16;
+            self.actions.push(ActionRecord {
+                flags: record.flags | flag,
+                ..*record
+            });
+            *number = self.actions.len() as u16;
         }
-        self.numbers[rule]
+        *number
     }
+}
+
+/// Whether all packets to the ports of an interval are certainly allowed. Certainty changes at bounds only.
+fn is_certain(certainty: Option<&PortCertainty>, column: usize, first: u16) -> bool {
+    certainty.is_none_or(|ports| match column {
+        TCP => ports.tcp_at(first) == 0,
+        UDP => ports.udp_at(first) == 0,
+        _ => ports.other == 0,
+    })
 }
 
 impl Column {
@@ -173,8 +199,12 @@ impl Column {
     }
 }
 
-fn columns(rules: &[FlatRule]) -> [Column; COLUMNS] {
+fn columns(rules: &[FlatRule], layer: Option<&Layer>) -> [Column; COLUMNS] {
     let mut bounds: [Vec<u16>; COLUMNS] = std::array::from_fn(|_| vec![0]);
+    for ports in layer.into_iter().flat_map(|layer| &layer.classes) {
+        bounds[TCP].extend(ports.tcp.iter().map(|(first, _)| *first));
+        bounds[UDP].extend(ports.udp.iter().map(|(first, _)| *first));
+    }
     let spans = rules.iter().filter_map(|rule| rule.ports.as_ref()).flatten();
     for span in spans.copied().chain(everything()) {
         bounds[span.column].push(span.first);

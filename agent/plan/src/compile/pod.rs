@@ -7,6 +7,7 @@ use crate::{
     desired::DesiredPod,
     facts::{Deliveries, NotReady, Readiness},
     installed::SlotIdentity,
+    network_policy::CertainTraffic,
     targets::Target,
 };
 
@@ -66,7 +67,7 @@ fn not_prepared() -> Deliveries {
 
 /// Builds the desired tables of a draining pod, without rules.
 pub(crate) fn without_rules(target: &Target, deliveries: &BTreeMap<u32, Deliveries>) -> DesiredPod {
-    let rules = Prepared::new(&[], &BTreeMap::new()).and_then(Prepared::build);
+    let rules = Prepared::new(&[], &BTreeMap::new(), &CertainTraffic::everything()).and_then(Prepared::build);
     pod(
         target,
         Arc::new(rules.expect("nothing exceeds no limit")),

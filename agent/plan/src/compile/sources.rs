@@ -30,6 +30,15 @@ impl Set {
         }
     }
 
+    /// Returns the addresses that are in one of two sets.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        let union = |one: &[Interval], other: &[Interval]| merged([one, other].concat());
+        Self {
+            v4: union(&self.v4, &other.v4),
+            v6: union(&self.v6, &other.v6),
+        }
+    }
+
     pub(crate) fn of_blocks<'a>(blocks: impl Iterator<Item = &'a Block>) -> Self {
         let mut set = Self::default();
         for block in blocks {

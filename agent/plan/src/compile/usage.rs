@@ -28,13 +28,16 @@ impl Usage {
             .map(|compiled| (Arc::as_ptr(compiled), compiled))
             .collect();
         let sum = |count: fn(&Compiled) -> usize| distinct.values().map(|compiled| count(compiled)).sum();
-        let labels = distinct.values().flat_map(|compiled| &compiled.rules);
-        let mut labels: Vec<_> = labels.map(Arc::as_ptr).collect();
-        labels.sort_unstable();
-        labels.dedup();
+        let actions = distinct.values().flat_map(|compiled| {
+            let labels = compiled.rules.iter().map(Arc::as_ptr);
+            labels.zip(compiled.actions.iter().map(|record| record.flags))
+        });
+        let mut actions: Vec<_> = actions.collect();
+        actions.sort_unstable();
+        actions.dedup();
         Self([
             rules,
-            labels.len(),
+            actions.len(),
             sum(|compiled| compiled.sources_v4.len()),
             sum(|compiled| compiled.sources_v6.len()),
             sum(|compiled| compiled.classes.len()),

@@ -40,6 +40,11 @@ impl CertainTraffic {
         Self::alike(1, vec![why])
     }
 
+    /// No packet is certainly allowed, for no single reason.
+    pub(crate) fn none() -> Self {
+        Self::alike(1, Vec::new())
+    }
+
     fn alike(number: u32, reasons: Vec<NotCertain>) -> Self {
         Self {
             v4: vec![(0, 0)],
@@ -71,8 +76,9 @@ impl CertainTraffic {
     }
 
     /// Returns whether every packet is certainly allowed.
-    pub const fn is_everything(&self) -> bool {
-        self.reasons.is_empty()
+    pub fn is_everything(&self) -> bool {
+        // Without reasons, all classes are alike.
+        self.reasons.is_empty() && self.classes[0].other == 0
     }
 
     /// Returns whether packets are certainly allowed: as [`PodPolicies::certainty`] does, unless the policies
@@ -86,8 +92,8 @@ impl CertainTraffic {
         };
         let ports = &self.classes[at(intervals, address) as usize];
         let number = match Transport::of(protocol) {
-            Some(Transport::Tcp) => at(&ports.tcp, port),
-            Some(Transport::Udp) => at(&ports.udp, port),
+            Some(Transport::Tcp) => ports.tcp_at(port),
+            Some(Transport::Udp) => ports.udp_at(port),
             None => ports.other,
         };
         match number.checked_sub(1) {
@@ -98,6 +104,16 @@ impl CertainTraffic {
 }
 
 impl PortCertainty {
+    /// Returns the certainty of packets to a TCP port.
+    pub(crate) fn tcp_at(&self, port: u16) -> u32 {
+        at(&self.tcp, port)
+    }
+
+    /// Returns the certainty of packets to a UDP port.
+    pub(crate) fn udp_at(&self, port: u16) -> u32 {
+        at(&self.udp, port)
+    }
+
     /// All ports are alike.
     fn all(number: u32) -> Self {
         Self {

@@ -16,7 +16,7 @@ use crate::{
     nics::Stations,
     pod::Pod,
     policy::Policy,
-    targets::{Targets, targets},
+    targets::{PodCertainty, Targets, targets},
 };
 
 /// MTU of a [`pair`].
@@ -70,6 +70,24 @@ pub fn plan(policies: &[XdpPolicy], pods: &[k8s::Pod], pairs: Vec<Pair>, ready: 
     desired
 }
 
+/// Compiles policies for pods of which not all packets are certainly allowed.
+///
+/// # Panics
+///
+/// Panics if there is a problem.
+pub fn plan_certain(
+    certainty: &PodCertainty,
+    policies: &[XdpPolicy],
+    pods: &[k8s::Pod],
+    pairs: Vec<Pair>,
+    ready: bool,
+) -> Desired {
+    let mut compiler = Compiler::default();
+    let desired = plan_objects((&mut compiler, certainty), policies, pods, pairs, ready);
+    assert_eq!(desired.problems, Vec::new());
+    desired
+}
+
 /// Compiles policies for pods. The result has the problems of policies over a limit.
 ///
 /// # Panics
@@ -77,6 +95,16 @@ pub fn plan(policies: &[XdpPolicy], pods: &[k8s::Pod], pairs: Vec<Pair>, ready: 
 /// Panics if there is another problem.
 pub fn plan_with(
     compiler: &mut Compiler,
+    policies: &[XdpPolicy],
+    pods: &[k8s::Pod],
+    pairs: Vec<Pair>,
+    ready: bool,
+) -> Desired {
+    plan_objects((compiler, &PodCertainty::new()), policies, pods, pairs, ready)
+}
+
+fn plan_objects(
+    (compiler, certainty): (&mut Compiler, &PodCertainty),
     policies: &[XdpPolicy],
     pods: &[k8s::Pod],
     pairs: Vec<Pair>,
@@ -94,7 +122,7 @@ pub fn plan_with(
         .iter()
         .map(|pair| (pair.host.ifindex, deliveries(ready)))
         .collect();
-    let found = targets(
+    let mut found = targets(
         &policies,
         &pods,
         &NodeFacts {
@@ -103,6 +131,7 @@ pub fn plan_with(
         },
     );
     assert_eq!(found.problems, Vec::new());
+    found.restrict(certainty);
     Desired {
         stations: Some(test_stations()),
         ..compile_all(compiler, &found, &ready)

@@ -12,7 +12,13 @@ use ports::{containers, port};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use xdp_crds::{
     Delivery, Enforcement, IngressRule, IpBlock, LabelSelector, LabelSelectorOperator,
-    LabelSelectorRequirement, LimitPer, Peer, RateLimit, RuleAction, XdpPolicy, XdpPolicySpec,
+    LabelSelectorRequirement, LimitPer, NetworkPolicyMode, Peer, RateLimit, RuleAction, XdpPolicy,
+    XdpPolicySpec,
+    network_policy::{
+        IngressPolicy, NETWORK_POLICY, PolicyAction, PolicyName, PolicyPeer, PolicyPort, PolicyRule,
+        PolicySources, PolicyTier,
+    },
+    policy::{Block, PodSelection, Protocol, SelectedNamespaces, Selector},
 };
 
 /// Namespace of all generated objects.
@@ -87,9 +93,11 @@ fn policy() -> impl Strategy<Value = XdpPolicy> {
     let created = option::of(select(vec!["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]));
     let priority = select(vec![0, 500, 500, 1000]);
     let delivery = prop_oneof![2 => Just(Delivery::Redirect), 1 => Just(Delivery::Peer)];
-    let manner = (enforcement, delivery);
+    let network_policy =
+        prop_oneof![4 => Just(NetworkPolicyMode::Honour), 1 => Just(NetworkPolicyMode::Ignore)];
+    let manner = (enforcement, delivery, network_policy);
     (selector(), priority, created, manner, vec(rule(), 0..=4)).prop_map(
-        |(pod_selector, priority, created, (enforcement, delivery), mut ingress)| {
+        |(pod_selector, priority, created, (enforcement, delivery, network_policy), mut ingress)| {
             for (index, rule) in ingress.iter_mut().enumerate() {
                 rule.name = format!("rule-{index}");
             }
@@ -102,7 +110,7 @@ fn policy() -> impl Strategy<Value = XdpPolicy> {
                     ..ObjectMeta::default()
                 },
                 spec: XdpPolicySpec {
-                    network_policy: Default::default(),
+                    network_policy,
                     pod_selector,
                     node_selector: None,
                     priority,
@@ -184,6 +192,50 @@ fn peer() -> impl Strategy<Value = Peer> {
             ..Peer::default()
         }
     })
+}
+
+/// Generates NetworkPolicies that select all pods of the namespace, by networks and ports.
+///
+/// # Panics
+///
+/// Never panics: all texts are networks.
+pub fn network_policies() -> impl Strategy<Value = Vec<IngressPolicy>> {
+    let block = select(BLOCKS.to_vec()).prop_map(|(cidr, _)| {
+        PolicyPeer::Block(Block {
+            cidr: cidr.parse().expect("a network"),
+            except: Vec::new(),
+        })
+    });
+    let from = prop_oneof![
+        1 => Just(PolicySources::Any),
+        4 => vec(block, 1..=3).prop_map(PolicySources::Listed),
+    ];
+    let protocol = select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);
+    let bounds = select(vec![0, 53, 80, 443, 7777, 7790, u16::MAX]);
+    let ports = (protocol, bounds, 0..2000_u16).prop_map(|(protocol, first, more)| PolicyPort::Range {
+        protocol,
+        ports: first..=first.saturating_add(more),
+    });
+    let rule = (from, vec(ports, 0..=2)).prop_map(|(from, ports)| PolicyRule {
+        action: PolicyAction::Accept,
+        from,
+        ports,
+    });
+    let policy = vec(rule, 0..=3).prop_map(|rules| IngressPolicy {
+        name: PolicyName {
+            kind: NETWORK_POLICY,
+            namespace: Some(NAMESPACE.into()),
+            name: "n".into(),
+        },
+        subject: PodSelection {
+            namespaces: SelectedNamespaces::Named(NAMESPACE.into()),
+            pods: Selector::default(),
+        },
+        tier: PolicyTier::NetworkPolicy,
+        priority: 0,
+        rules,
+    });
+    vec(policy, 0..=2)
 }
 
 /// Generates a pod with these addresses.

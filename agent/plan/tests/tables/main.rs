@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "helpers print what they measured")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod certain;
 mod compiler;
 mod index;
 mod limits;

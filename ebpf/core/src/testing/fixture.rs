@@ -294,6 +294,10 @@ impl RuleFixture {
             (peer && self.flags & PodBlock::NO_PEER != 0, Fallback::NoPeer),
             (!peer && self.flags & PodBlock::NOT_READY != 0, Fallback::NotReady),
             (self.flags & PodBlock::REPLY_PATH == 0, Fallback::NoReplyPath),
+            (
+                record.flags & ActionRecord::NOT_CERTAIN != 0,
+                Fallback::NetworkPolicy,
+            ),
             (facts.group_mac, Fallback::NotUnicast),
             (facts.fragment, Fallback::Fragment),
             (facts.ip_len > 1500, Fallback::TooLong),
@@ -423,11 +427,16 @@ fn record(rule: u32, rng: &mut fastrand::Rng) -> ActionRecord {
         1 => ActionRecord::LIMIT_SOURCE,
         _ => 0,
     };
+    let certain = if rng.u8(..4) == 0 {
+        ActionRecord::NOT_CERTAIN
+    } else {
+        0
+    };
     ActionRecord {
         rule,
         mark: rng.u32(..),
         action: rng.choice(actions).map_or(0, |action| action as u8),
-        flags: rng.u8(..) & (ActionRecord::MARK | ActionRecord::PEER) | audit | limit,
+        flags: rng.u8(..) & (ActionRecord::MARK | ActionRecord::PEER) | audit | limit | certain,
         ..ActionRecord::default()
     }
 }

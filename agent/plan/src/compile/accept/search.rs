@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::{Key, known::Known, limits::Excess, shares::Allotment, usage::Usage, work::Turn},
     Results,
-    tenant::{Misfit, PodPolicies, RulesOf, Tenant},
+    tenant::{Misfit, RulesOf, Tenant},
 };
 use crate::report::Problem;
 
@@ -145,7 +145,7 @@ impl<'a> Tenant<'a> {
     ) -> Found<'a> {
         let question = Question {
             candidates: candidates.iter().map(|known| known.number).collect(),
-            pods: self.pods.iter().map(|pod| pod.key(|_| true)).collect(),
+            pods: (0..self.pods.len()).map(|pod| self.key(pod, |_| true)).collect(),
             allowed: *allowed,
         };
         let mut search = match self.compiler.searches.get(&question) {
@@ -162,21 +162,20 @@ impl<'a> Tenant<'a> {
             results.searches.insert(question, search.progress());
         }
         let kept: BTreeSet<u64> = search.found.kept.iter().map(|known| known.number).collect();
-        let keys = self
-            .pods
-            .iter()
-            .map(|pod| pod.key(|known| kept.contains(&known.number)));
-        results.retained.extend(keys);
+        for pod in 0..self.pods.len() {
+            let keys = self.keys(pod, |known| kept.contains(&known.number));
+            results.retained.extend(keys);
+        }
         search.found
     }
 
     /// Returns how many candidates to try first: all, if they are few or their rules are known.
     fn first_step(&self, candidates: &[&Arc<Known>], results: &Results) -> usize {
-        let is_known = |pod: &PodPolicies<'_>| {
-            let key = pod.key(|_| true);
+        let is_known = |pod| {
+            let key = self.key(pod, |_| true);
             results.compiled.contains_key(&key) || self.compiler.compiled.contains_key(&key)
         };
-        if self.pods.iter().all(is_known) {
+        if (0..self.pods.len()).all(is_known) {
             return candidates.len();
         }
         let mut size = 0;

@@ -7,15 +7,12 @@ use std::{
 
 use super::{
     super::{
-        Compiler, Key, build::Prepared, compiled::Compiled, known::Known, limits::Excess, usage::Usage,
-        work::Turn,
+        Compiler, Key, build::Prepared, certainties::Certainties, compiled::Compiled, known::Known,
+        limits::Excess, usage::Usage, work::Turn,
     },
     Results,
 };
-use crate::{
-    policy::{Policy, Protocol},
-    targets::Target,
-};
+use crate::{network_policy::CertainTraffic, policy::Policy, targets::Target};
 
 /// A namespace's targets and policies.
 pub(super) struct Tenant<'a> {
@@ -36,6 +33,15 @@ pub(super) struct PodPolicies<'a> {
 
 /// Rules by target.
 pub(super) type RulesOf = Vec<Option<Arc<Compiled>>>;
+
+/// How exactly rules follow what is certainly allowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// By intervals of sources and ports.
+    Intervals,
+    /// Nothing is certain for a pod, unless everything is.
+    Nothing,
+}
 
 /// Why policies do not fit.
 pub(super) enum Misfit {
@@ -104,8 +110,32 @@ impl<'a> Tenant<'a> {
 
     /// Compiles the rules of the targets with these policies. They are checked before they are compiled, as
     /// far as that is possible.
+    ///
+    /// If they fit only without the intervals of what is certainly allowed, nothing is redirected to the pods
+    /// that these restrict: all other rules act.
     pub(super) fn fit(
         &self,
+        policies: &[&'a Arc<Known>],
+        allowed: &Usage,
+        results: &mut Results,
+        turn: &mut Turn,
+    ) -> Result<(RulesOf, Usage), Misfit> {
+        match self.fit_as(Detail::Intervals, policies, allowed, results, turn) {
+            Err(Misfit::Excess { .. }) if self.is_restricted() => {
+                self.fit_as(Detail::Nothing, policies, allowed, results, turn)
+            }
+            fits_or_not => fits_or_not,
+        }
+    }
+
+    /// Whether policies restrict redirects to a pod.
+    fn is_restricted(&self) -> bool {
+        self.pods.iter().any(|pod| !pod.target.certain.is_everything())
+    }
+
+    fn fit_as(
+        &self,
+        detail: Detail,
         policies: &[&'a Arc<Known>],
         allowed: &Usage,
         results: &mut Results,
@@ -120,7 +150,8 @@ impl<'a> Tenant<'a> {
         let mut all = Vec::new();
         for pod in &self.pods {
             let policies = pod.chosen(|known| chosen.contains(&known.number));
-            let compiled = (!policies.is_empty()).then(|| self.compile(pod, &policies, results, turn));
+            let compiled =
+                (!policies.is_empty()).then(|| self.compile(detail, pod, &policies, results, turn));
             all.push(compiled.transpose()?);
         }
         let usage = Usage::of(rules, all.iter().flatten());
@@ -130,17 +161,17 @@ impl<'a> Tenant<'a> {
 
     fn compile(
         &self,
+        detail: Detail,
         pod: &PodPolicies<'_>,
         policies: &[&Arc<Known>],
         results: &mut Results,
         turn: &mut Turn,
     ) -> Result<Arc<Compiled>, Misfit> {
-        let named = &pod.target.pod.ports;
-        let key = key(policies, named);
+        let key = self.key_of(detail, pod.target, policies);
         let known = results.compiled.get(&key);
         let result = match known.or_else(|| self.compiler.compiled.get(&key)) {
             Some(result) => result.clone(),
-            None => self.build(policies, named, turn)?,
+            None => self.build(detail, policies, pod.target, turn)?,
         };
         results.compiled.insert(key, result.clone());
         result.map_err(|excess| Misfit::Excess {
@@ -152,15 +183,21 @@ impl<'a> Tenant<'a> {
     /// Compiles in this turn, or not yet.
     fn build(
         &self,
+        detail: Detail,
         policies: &[&Arc<Known>],
-        named: &BTreeMap<(String, Protocol), u16>,
+        target: &Target,
         turn: &mut Turn,
     ) -> Result<Result<Arc<Compiled>, Excess>, Misfit> {
         let size = policies.iter().map(|known| known.size).sum();
         if !turn.allows(self.namespace, size) {
             return Err(Misfit::Pending);
         }
-        let prepared = Prepared::new(policies, named);
+        let nothing = CertainTraffic::none();
+        let certain = match detail {
+            Detail::Nothing if !target.certain.is_everything() => &nothing,
+            Detail::Nothing | Detail::Intervals => &target.certain,
+        };
+        let prepared = Prepared::new(policies, &target.pod.ports, certain);
         let units = prepared.as_ref().map_or(0, |prepared| prepared.cost.units());
         let allows = turn.allows(self.namespace, units);
         turn.charge(self.namespace, if allows { size + units } else { size });
@@ -168,7 +205,12 @@ impl<'a> Tenant<'a> {
             Ok(_) if !allows => Err(Misfit::Pending),
             Ok(prepared) => {
                 turn.note(self.namespace, size + units);
-                Ok(prepared.build().map(Arc::new))
+                let redirects_nothing = detail == Detail::Nothing && !target.certain.is_everything();
+                let compiled = prepared.build().map(|compiled| Compiled {
+                    redirects_nothing,
+                    ..compiled
+                });
+                Ok(compiled.map(Arc::new))
             }
             Err(excess) => {
                 turn.note(self.namespace, size);
@@ -179,7 +221,31 @@ impl<'a> Tenant<'a> {
 
     /// Returns the key of a target's rules with some of its policies.
     pub(super) fn key(&self, position: usize, is_chosen: impl Fn(&Arc<Known>) -> bool) -> Key {
-        self.pods[position].key(is_chosen)
+        let pod = &self.pods[position];
+        self.key_of(Detail::Intervals, pod.target, &pod.chosen(is_chosen))
+    }
+
+    /// Returns the keys in all details.
+    pub(super) fn keys(&self, position: usize, is_chosen: impl Fn(&Arc<Known>) -> bool) -> [Key; 2] {
+        let pod = &self.pods[position];
+        let policies = pod.chosen(is_chosen);
+        [Detail::Intervals, Detail::Nothing].map(|detail| self.key_of(detail, pod.target, &policies))
+    }
+
+    fn key_of(&self, detail: Detail, target: &Target, policies: &[&Arc<Known>]) -> Key {
+        let restricted = policies.iter().any(|known| known.policy.is_restricted());
+        let certain = match self.compiler.certainty.number(&target.certain) {
+            _ if !restricted => 0,
+            0 => 0,
+            _ if detail == Detail::Nothing => Certainties::NOTHING,
+            number => number,
+        };
+        let named = &target.pod.ports;
+        Key {
+            policies: policies.iter().map(|known| known.number).collect(),
+            ports: policies.iter().flat_map(|known| known.ports(named)).collect(),
+            certain,
+        }
     }
 }
 
@@ -187,16 +253,5 @@ impl<'a> PodPolicies<'a> {
     fn chosen(&self, is_chosen: impl Fn(&Arc<Known>) -> bool) -> Vec<&'a Arc<Known>> {
         let policies = self.policies.iter().copied();
         policies.filter(|known| is_chosen(known)).collect()
-    }
-
-    pub(super) fn key(&self, is_chosen: impl Fn(&Arc<Known>) -> bool) -> Key {
-        key(&self.chosen(is_chosen), &self.target.pod.ports)
-    }
-}
-
-fn key(policies: &[&Arc<Known>], named: &BTreeMap<(String, Protocol), u16>) -> Key {
-    Key {
-        policies: policies.iter().map(|known| known.number).collect(),
-        ports: policies.iter().flat_map(|known| known.ports(named)).collect(),
     }
 }
