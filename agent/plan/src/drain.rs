@@ -20,7 +20,7 @@ use crate::{
     installed::{Installed, PodLabel, SlotIdentity},
     network_policy::CertainTraffic,
     pod::Pod,
-    targets::{Target, Targets},
+    targets::{PodCertainty, Target, Targets},
 };
 
 /// Time without a packet after which a drain ends.
@@ -33,6 +33,16 @@ pub struct Draining {
     pub slot: u32,
     /// The pod's interface. Of the pod, only identity and addresses are set.
     pub target: Target,
+}
+
+impl Draining {
+    /// Whether policies restrict what is redirected to the pod. Its flows are then the stack's at once.
+    pub fn is_restricted(&self, certainty: &PodCertainty) -> bool {
+        let pod = (self.target.pod.namespace.clone(), self.target.pod.name.clone());
+        certainty
+            .get(&pod)
+            .is_some_and(|certain| !certain.is_everything())
+    }
 }
 
 /// Returns the draining pods: their slot has a reply path, no target wants one on their interface, and the

@@ -3,17 +3,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
 use xdp_core::tables::{Address, IndexWord, PodBlock, SlotWord, index_position};
+use xdp_crds::network_policy::{NETWORK_POLICY, PolicyName};
 use xdp_plan::{
     desired::Desired,
     drain::{Draining, Drains, Moment, QUIET, draining, keep_draining},
     facts::{Deliveries, NodeFacts, NotReady, Readiness},
     installed::{Installed, PodLabel, SlotIdentity},
+    network_policy::{CertainTraffic, NotCertain, NotCertainReason},
     owners::Owners,
-    targets::Targets,
+    targets::{PodCertainty, Targets},
     testing::node::pair,
 };
 
@@ -253,4 +256,25 @@ fn an_address_is_lost_when_another_pod_or_none_owns_it() {
     assert_eq!(lost(&Owners::default()), 1);
     assert_eq!(before.lost_since(&Owners::default()).len(), 0);
     assert_eq!(before.slot(Address::v4([10, 0, 0, 5])).unwrap(), SLOT);
+}
+
+#[test]
+fn the_flows_of_a_pod_that_policies_restrict_are_the_stacks_at_once() {
+    let installed = installed(PodBlock::REPLY_PATH);
+    let found = draining(&installed, &Targets::default(), &facts());
+    let restricted = |certain: CertainTraffic| {
+        let pod = ("games".to_owned(), "server-0".to_owned());
+        found[0].is_restricted(&PodCertainty::from([(pod, Arc::new(certain))]))
+    };
+    assert!(!found[0].is_restricted(&PodCertainty::new()));
+    assert!(!restricted(CertainTraffic::everything()));
+    let why = NotCertain {
+        policy: PolicyName {
+            kind: NETWORK_POLICY,
+            namespace: Some("games".into()),
+            name: "deny-all".into(),
+        },
+        reason: NotCertainReason::NotAllowed,
+    };
+    assert!(restricted(CertainTraffic::nothing(why)));
 }

@@ -31,6 +31,9 @@ pub struct Explanation {
     pub audit: bool,
     /// The rate limit of the rule. It is not evaluated.
     pub limit: Option<RuleLimit>,
+    /// The policy, such as a NetworkPolicy, because of which a packet is not redirected, and the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<String>,
     /// The rules before the one that decided, or all rules if none decided. Absent if they are unknown.
     pub before: Option<Vec<RuleMatch>>,
     /// Notes about the explanation.
@@ -130,6 +133,9 @@ impl fmt::Display for ExplanationText<'_> {
         }
         if let Some(rule) = &answer.rule {
             writeln!(f, "rule:   {rule}")?;
+        }
+        if let Some(policy) = &answer.network_policy {
+            writeln!(f, "network-policy: {policy} does not certainly allow it")?;
         }
         for rule in &answer.could_match {
             writeln!(f, "could match: {rule}")?;

@@ -33,7 +33,7 @@ use crate::{
             answer::{DecidingRule, Explanation, ExplanationText, RuleLimit},
             destination,
             packet::{Details, ProbePacket},
-            rules::{RuleMatch, could_match, rows},
+            rules::{KnownRules, RuleMatch, could_match, rows},
             socket,
         },
         output,
@@ -67,7 +67,11 @@ pub(crate) fn ask(args: &args::ExplainArgs) -> Result<String, ExplainError> {
     let is_unparsed = matches!(explained.kind, Kind::Unparsed | Kind::UnparsedDrop);
     if explained.slot.is_some() && !is_unparsed {
         match known(args, &packet)? {
-            Ok(rows) => answer.before = Some(before(rows, &mut answer)),
+            Ok(known) => {
+                let is_why = answer.reason == Some(Fallback::NetworkPolicy.name());
+                answer.network_policy = known.network_policy.filter(|_| is_why);
+                answer.before = Some(before(known.rules, &mut answer));
+            }
             Err(reason) => answer.notes.push(reason),
         }
     }
@@ -140,6 +144,7 @@ fn decided(
         could_match: could_match.into_iter().map(rule).collect(),
         audit: explained.kind == Kind::Audit,
         limit: record.and_then(RuleLimit::of),
+        network_policy: None,
         before: None,
         notes: Vec::new(),
     }
@@ -166,16 +171,17 @@ fn reason(code: u32) -> Option<&'static str> {
     all.find(|(of, _)| *of == code).map(|(_, name)| name)
 }
 
-/// Returns all rules for the packet's destination. The inner `Err` says why they are unknown.
-fn known(
-    args: &args::ExplainArgs,
-    packet: &ProbePacket,
-) -> Result<Result<Vec<RuleMatch>, String>, ExplainError> {
+/// Returns what is known of the packet's destination. The inner `Err` says why nothing is.
+fn known(args: &args::ExplainArgs, packet: &ProbePacket) -> Result<Result<KnownRules, String>, ExplainError> {
     if !args.manifests.is_empty() {
-        return from_files(&args.manifests, packet).map(Ok);
+        let rules = from_files(&args.manifests, packet)?;
+        return Ok(Ok(KnownRules {
+            rules,
+            network_policy: None,
+        }));
     }
-    Ok(match socket::rows(&args.pins.pin_dir, packet) {
-        Ok(rows) => Ok(rows.unwrap_or_default()),
+    Ok(match socket::about(&args.pins.pin_dir, packet) {
+        Ok(known) => Ok(known.unwrap_or_default()),
         Err(error) => Err(format!(
             "the earlier rules are unknown, because no agent answers ({error}); \
              start it, or give the directory of its policies and pods with --manifests"

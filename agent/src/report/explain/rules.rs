@@ -12,13 +12,17 @@ use xdp_core::{
 };
 use xdp_plan::{
     explain::{ExplainQuery, ExplainedRule, TransportFields, explain},
+    network_policy::{Certainty, NotCertain},
     pod::Pod,
-    policy::Policy,
+    policy::{Policy, Protocol},
     report::Problem,
     targets::{Target, Targets},
 };
 
 use crate::report::explain::packet::ProbePacket;
+
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
 
 /// A rule, and whether a packet matches it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +36,16 @@ pub struct RuleMatch {
     pub rule: String,
     /// The field that does not match; absent if the rule matches.
     pub mismatch: Option<String>,
+}
+
+/// What the agent knows of the rules for a packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KnownRules {
+    /// All rules of the destination, in order.
+    pub(crate) rules: Vec<RuleMatch>,
+    /// The policy because of which the packet is not certainly allowed, and the reason. Absent if it is.
+    pub(crate) network_policy: Option<String>,
 }
 
 /// The programmed policies, for queries of `xdp-agent explain`. Replaced as a whole after each reconcile.
@@ -54,14 +68,32 @@ impl ProgrammedRules {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 
-    /// Matches a packet with the rules of its destination. Returns `None` if the destination is no target
-    /// pod.
-    pub(crate) fn rows(&self, packet: &ProbePacket) -> Option<Vec<RuleMatch>> {
+    /// Matches a packet with the rules of its destination, and with the policies that allow it. Returns
+    /// `None` if the destination is no target pod.
+    pub(crate) fn about(&self, packet: &ProbePacket) -> Option<KnownRules> {
         let targets = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let target = targets
             .iter()
             .find(|target| target.addresses.contains(&packet.to))?;
-        Some(rows(&target.policies, &target.pod, packet))
+        Some(KnownRules {
+            rules: rows(&target.policies, &target.pod, packet),
+            network_policy: not_certain(target, packet).map(|why| why.to_string()),
+        })
+    }
+}
+
+/// Returns why policies do not certainly allow a packet.
+fn not_certain(target: &Target, packet: &ProbePacket) -> Option<NotCertain> {
+    let protocol = match packet.protocol.0 {
+        IPPROTO_TCP => Protocol::Tcp,
+        IPPROTO_UDP => Protocol::Udp,
+        // All other protocols are alike.
+        _ => Protocol::Sctp,
+    };
+    let port = packet.port.unwrap_or_default();
+    match target.certain.certainty(packet.from, protocol, port) {
+        Certainty::Certain => None,
+        Certainty::NotCertain(why) => Some(why),
     }
 }
 

@@ -32,7 +32,7 @@ use tracing::warn;
 
 use crate::report::explain::{
     packet::ProbePacket,
-    rules::{ProgrammedRules, RuleMatch},
+    rules::{KnownRules, ProgrammedRules},
 };
 
 /// The directory of all agents' sockets. No other user can write in `/run`.
@@ -133,7 +133,7 @@ fn socket(pin_dir: &Path) -> io::Result<PathBuf> {
 }
 
 /// Queries the running agent. Returns `None` if the destination is no target pod.
-pub(super) fn rows(pin_dir: &Path, packet: &ProbePacket) -> io::Result<Option<Vec<RuleMatch>>> {
+pub(super) fn about(pin_dir: &Path, packet: &ProbePacket) -> io::Result<Option<KnownRules>> {
     let mut stream = UnixStream::connect(socket(pin_dir)?)?;
     check(&stream)?;
     let mut request = serde_json::to_vec(packet)?;
@@ -149,7 +149,7 @@ fn answer(mut stream: UnixStream, known: &ProgrammedRules) -> io::Result<()> {
     let mut request = String::new();
     BufReader::new((&stream).take(MAX_REQUEST)).read_line(&mut request)?;
     let packet: ProbePacket = serde_json::from_str(&request)?;
-    stream.write_all(&serde_json::to_vec(&known.rows(&packet))?)
+    stream.write_all(&serde_json::to_vec(&known.about(&packet))?)
 }
 
 /// Checks that the other side runs as this user, and bounds how long it may take.

@@ -195,7 +195,7 @@ fn the_text_names_the_rule_and_the_mismatch_of_earlier_rules() {
         packet: packet("192.0.2.1", "10.0.0.5", "UDP", port(7777)).unwrap(),
         pod: Some("games/a".to_owned()),
         verdict: "FallBack".to_owned(),
-        reason: Some("NotReady"),
+        reason: Some("NetworkPolicy"),
         rule: Some(DecidingRule {
             id: 3,
             namespace: "games".to_owned(),
@@ -209,6 +209,7 @@ fn the_text_names_the_rule_and_the_mismatch_of_earlier_rules() {
             burst: 10,
             per_source: true,
         }),
+        network_policy: Some("NetworkPolicy games/deny-all (NotAllowed)".to_owned()),
         before: Some(vec![RuleMatch {
             namespace: "games".to_owned(),
             policy: "players".to_owned(),
@@ -219,9 +220,10 @@ fn the_text_names_the_rule_and_the_mismatch_of_earlier_rules() {
     };
     let text = ExplanationText(&answer, Kind::FallBack).to_string();
     let expected = "UDP from 192.0.2.1 port 40000 to 10.0.0.5 port 7777
-passes to the stack, although the rule says Redirect: NotReady
+passes to the stack, although the rule says Redirect: NetworkPolicy
 pod:    games/a
 rule:   udp of XdpPolicy games/players (id 3)
+network-policy: NetworkPolicy games/deny-all (NotAllowed) does not certainly allow it
 limit:  100 packets/s per source, burst 10; not evaluated
 earlier rules:
   protocol  games/players tcp
