@@ -10,6 +10,7 @@
 pub mod apply;
 pub mod backoff;
 mod connect;
+pub mod discovery;
 mod error;
 pub mod health;
 pub mod metrics;
