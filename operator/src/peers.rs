@@ -1,15 +1,18 @@
 //! The address sets: one for each distinct selection of pods that a policy's `from` names, kept up to date by
-//! the changes of pods and namespaces, and compared with the stored slices.
+//! the changes of pods and namespaces, and compared with the stored slices. And those with the addresses of
+//! the cluster itself, which NetworkPolicies mean.
 
 mod members;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use ipnet::IpNet;
 pub use members::{LARGEST, Members};
 use xdp_client::object::ObjectName;
 use xdp_crds::{
     XdpPeerSetSpec,
     limits::SELECTION_TEXT,
+    network_policy::ClusterSet,
     policy::{PodSelection, SetId},
 };
 
@@ -45,7 +48,10 @@ pub struct PeerSets {
 struct PeerSet {
     /// The selection for people.
     text: String,
-    selection: CompiledSelection,
+    /// The pods whose addresses it has. `None`: it is a [`ClusterSet`].
+    selection: Option<CompiledSelection>,
+    /// The networks of [`ClusterSet::Ranges`].
+    networks: Vec<IpNet>,
     /// The number of policies that name the selection, by namespace.
     users: BTreeMap<String, usize>,
     members: Members,
@@ -64,18 +70,58 @@ impl PeerSets {
         let set = self.sets.entry(id.clone()).or_insert_with(|| {
             let compiled = cluster.labels.selection(selection);
             let addresses = selected(cluster, &compiled);
-            let stored = stored(cluster, id);
-            let stored = stored.iter().filter_map(|(number, (_, slice))| {
-                Some((*number, slice.spec.as_ref()?.addresses.as_slice()))
-            });
             PeerSet {
                 text: shortened(&selection.to_string()),
-                members: Members::new(addresses, stored),
-                selection: compiled,
+                members: members(cluster, id, addresses),
+                selection: Some(compiled),
+                networks: Vec::new(),
                 users: BTreeMap::new(),
             }
         });
         *set.users.entry(namespace.to_owned()).or_default() += 1;
+    }
+
+    /// Adds a user in `namespace` to a set of the cluster, as [`Self::acquire`] does. `content`: what it has.
+    pub fn acquire_cluster_set(
+        &mut self,
+        set: ClusterSet,
+        namespace: &str,
+        (addresses, networks): (Vec<IpAddr>, Vec<IpNet>),
+        cluster: &ClusterState,
+    ) {
+        let id = set.id();
+        let entry = self.sets.entry(id.clone()).or_insert_with(|| PeerSet {
+            text: set.text().to_owned(),
+            members: members(cluster, &id, addresses),
+            selection: None,
+            networks,
+            users: BTreeMap::new(),
+        });
+        *entry.users.entry(namespace.to_owned()).or_default() += 1;
+    }
+
+    /// Replaces addresses of a set of the cluster. Returns the set if it may have changed.
+    pub fn replace_addresses(
+        &mut self,
+        set: ClusterSet,
+        before: &[IpAddr],
+        after: &[IpAddr],
+    ) -> Option<SetId> {
+        let id = set.id();
+        self.sets.get_mut(&id)?.members.replace(before, after);
+        (before != after).then_some(id)
+    }
+
+    /// Replaces the networks of [`ClusterSet::Ranges`]. Returns the set if they have changed.
+    pub fn replace_networks(&mut self, networks: Vec<IpNet>) -> Option<SetId> {
+        let id = ClusterSet::Ranges.id();
+        let set = self.sets.get_mut(&id)?;
+        if set.networks == networks {
+            return None;
+        }
+        set.networks = networks;
+        set.members.mark(0);
+        Some(id)
     }
 
     /// Removes a policy of `namespace` from the users of a set. With its last user, the set is gone.
@@ -101,10 +147,12 @@ impl PeerSets {
         before: Option<&PodFacts>,
         after: Option<&PodFacts>,
     ) -> Vec<SetId> {
-        let sets = self.sets.iter_mut();
-        let of_namespace = sets.filter(|(_, set)| set.selection.includes_namespace(namespace, labels));
-        let changed = of_namespace.filter_map(|(id, set)| {
-            let included = |pod: &&PodFacts| set.selection.includes_pod(&pod.labels);
+        let changed = self.sets.iter_mut().filter_map(|(id, set)| {
+            let selection = set.selection.as_ref()?;
+            if !selection.includes_namespace(namespace, labels) {
+                return None;
+            }
+            let included = |pod: &&PodFacts| selection.includes_pod(&pod.labels);
             let (before, after) = (before.filter(included), after.filter(included));
             let addresses = |pod: Option<&PodFacts>| pod.map(|pod| pod.addresses.clone()).unwrap_or_default();
             let (before, after) = (addresses(before), addresses(after));
@@ -126,12 +174,15 @@ impl PeerSets {
     ) -> Vec<SetId> {
         let mut changed = Vec::new();
         for (id, set) in &mut self.sets {
-            let was = set.selection.includes_namespace(namespace, before);
-            let is = set.selection.includes_namespace(namespace, after);
+            let Some(selection) = &set.selection else {
+                continue;
+            };
+            let was = selection.includes_namespace(namespace, before);
+            let is = selection.includes_namespace(namespace, after);
             if was == is {
                 continue;
             }
-            let included = pods.iter().filter(|pod| set.selection.includes_pod(&pod.labels));
+            let included = pods.iter().filter(|pod| selection.includes_pod(&pod.labels));
             for address in included.flat_map(|pod| pod.addresses.iter()) {
                 if is {
                     set.members.insert(*address);
@@ -217,8 +268,7 @@ impl PeerSets {
 impl PeerSet {
     fn slice(&self, number: u32) -> XdpPeerSetSpec {
         XdpPeerSetSpec {
-            networks: Vec::new(),
-
+            networks: self.networks.clone(),
             selection: self.text.clone(),
             slice: number,
             // Only slice 0 has the number of slices. Otherwise each slice would change with that number.
@@ -230,6 +280,15 @@ impl PeerSet {
             addresses: self.members.slice(number),
         }
     }
+}
+
+/// Returns the members of a set with these addresses. Each stays in the slice in which it is stored.
+fn members(cluster: &ClusterState, id: &SetId, addresses: Vec<IpAddr>) -> Members {
+    let stored = stored(cluster, id);
+    let stored = stored
+        .iter()
+        .filter_map(|(number, (_, slice))| Some((*number, slice.spec.as_ref()?.addresses.as_slice())));
+    Members::new(addresses, stored)
 }
 
 /// Returns the addresses of the pods that a selection includes, one entry for each pod.

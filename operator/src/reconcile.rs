@@ -7,6 +7,8 @@
 //! A change costs what it concerns: a pod is compared with the selectors, not the selectors with all pods.
 //! What is to be written is decided when its turn comes, from what is known then.
 
+mod cluster_addresses;
+mod network_policies;
 mod notices;
 mod policies;
 mod requests;
@@ -15,13 +17,16 @@ mod tests;
 
 use std::{collections::BTreeMap, time::Instant};
 
+use cluster_addresses::{AddressChange, ClusterAddresses};
+use ipnet::IpNet;
+use network_policies::NetworkPolicies;
 use notices::Notices;
 pub use policies::PeerLimits;
 use policies::Policies;
 use requests::PeerWork;
 pub use requests::{Answer, Request, SET_INTERVAL, STATUS_INTERVAL, STATUS_READS_PER_SECOND, SliceRequest};
 use xdp_client::object::ObjectName;
-use xdp_crds::policy::SetId;
+use xdp_crds::{network_policy::ClusterSet, policy::SetId};
 
 use crate::{
     peers::PeerSets,
@@ -49,7 +54,9 @@ pub struct Reconciler {
     /// What is known of the cluster.
     cluster: ClusterState,
     sets: PeerSets,
+    addresses: ClusterAddresses,
     policies: Policies,
+    network_policies: NetworkPolicies,
     notices: Notices,
     slices: WorkQueue<PeerWork>,
     statuses: WorkQueue<ObjectName>,
@@ -61,12 +68,15 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Creates a reconciler that knows nothing yet, and does not lead.
-    pub fn new(cluster: ClusterState, limits: PeerLimits) -> Self {
+    /// Creates a reconciler that knows nothing yet, and does not lead. `cidrs`: networks with pods that are in
+    /// no node's `podCIDRs`.
+    pub fn new(cluster: ClusterState, limits: PeerLimits, cidrs: Vec<IpNet>) -> Self {
         Self {
             cluster,
             sets: PeerSets::default(),
+            addresses: ClusterAddresses::new(cidrs),
             policies: Policies::new(limits),
+            network_policies: NetworkPolicies::new(limits),
             notices: Notices::default(),
             slices: WorkQueue::new(CONCURRENT_WRITES),
             statuses: WorkQueue::new(CONCURRENT_WRITES),
@@ -91,9 +101,22 @@ impl Reconciler {
         } else if self.cluster.is_complete() {
             self.follows = true;
             self.has_reports = !self.cluster.node_states.is_empty();
-            self.policies.build(&mut self.sets, &mut self.cluster);
+            self.build();
             self.queue_all(now);
         }
+    }
+
+    /// Starts from complete lists.
+    fn build(&mut self) {
+        for (name, node) in self.cluster.nodes.iter() {
+            self.addresses.node_changed(&name.name, Some(node));
+        }
+        for (_, pod) in self.cluster.pods.iter() {
+            self.addresses.pod_changed(None, Some(pod));
+        }
+        self.policies.build(&mut self.sets, &mut self.cluster);
+        self.network_policies
+            .build(&mut self.sets, &mut self.cluster, &self.addresses);
     }
 
     /// Starts or stops to lead. Only a leader writes.
@@ -155,6 +178,8 @@ impl Reconciler {
         match change {
             ObjectChange::Policy(name) => self.policy_changed(&name, now),
             ObjectChange::Pod(name, before, after) => {
+                let addresses = self.addresses.pod_changed(before.as_ref(), after.as_ref());
+                self.addresses_changed(ClusterSet::Disputed, &addresses, now);
                 let labels = self.cluster.namespace_labels(&name.namespace);
                 let (before, after) = (before.as_ref(), after.as_ref());
                 let sets = self.sets.pod_changed((&name.namespace, labels), before, after);
@@ -182,7 +207,14 @@ impl Reconciler {
                 }
                 self.notice_node(&node);
             }
-            ObjectChange::Node(node) | ObjectChange::WholeReport(node) => self.node_changed(&node, now),
+            ObjectChange::Node(node) => {
+                let info = self.cluster.nodes.get(&ObjectName::new("", &node));
+                let addresses = self.addresses.node_changed(&node, info);
+                self.addresses_changed(ClusterSet::Nodes, &addresses, now);
+                self.node_changed(&node, now);
+            }
+            ObjectChange::WholeReport(node) => self.node_changed(&node, now),
+            ObjectChange::NetworkPolicies(namespace) => self.network_policies_changed(&namespace, now),
             ObjectChange::PeerSet(name) => self.stored_changed(&name, now),
         }
     }
@@ -197,6 +229,30 @@ impl Reconciler {
         }
         if self.leads {
             self.notices.policy(name, self.cluster.policies.get(name), now);
+        }
+        // Whether the policies of the namespace, and those of the cluster, matter.
+        self.network_policies_changed(&name.namespace, now);
+        self.network_policies_changed("", now);
+    }
+
+    fn network_policies_changed(&mut self, namespace: &str, now: Instant) {
+        let (sets, cluster) = (&mut self.sets, &mut self.cluster);
+        let changed = self
+            .network_policies
+            .refresh(namespace, sets, cluster, &self.addresses);
+        for id in changed {
+            self.queue_set(id, now);
+        }
+    }
+
+    /// Follows addresses of the cluster. `set` is the one whose addresses move.
+    fn addresses_changed(&mut self, set: ClusterSet, change: &AddressChange, now: Instant) {
+        let (before, after) = &change.moved;
+        let moved = self.sets.replace_addresses(set, before, after);
+        let networks = change.networks.then(|| self.addresses.networks());
+        let ranges = networks.and_then(|networks| self.sets.replace_networks(networks));
+        for id in [moved, ranges].into_iter().flatten() {
+            self.queue_set(id, now);
         }
     }
 

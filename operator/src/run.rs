@@ -9,6 +9,7 @@ use std::{
 
 use execute::{Executor, Finished};
 use futures::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use ipnet::IpNet;
 use tokio::{
     sync::{mpsc, watch},
     time,
@@ -54,6 +55,8 @@ pub struct Options {
     pub marks: MarkMask,
     /// What the policies of one namespace may use.
     pub limits: PeerLimits,
+    /// Networks with pods that are in no node's `podCIDRs`.
+    pub cluster_cidrs: Vec<IpNet>,
 }
 
 /// Runs until SIGTERM or SIGINT, or until another process holds the Lease.
@@ -75,7 +78,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         ..ClusterState::default()
     };
     let mut reconciler = ReconcileLoop {
-        reconciler: Reconciler::new(cluster, options.limits),
+        reconciler: Reconciler::new(cluster, options.limits, options.cluster_cidrs.clone()),
         events,
         leading: campaign.leading.clone(),
         health,

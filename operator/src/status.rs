@@ -1,6 +1,7 @@
 //! The status of a policy, from the policy and the reports of the agents. Without IO.
 
 mod message;
+mod network_policy;
 mod nodes;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ pub use message::severity;
 pub use nodes::{NodeVerdict, Obstacle, verdict};
 use xdp_crds::{
     Ratio, XdpPolicyStatus,
-    conditions::{ACCEPTED, PROGRAMMED, READY, accepted, programmed},
+    conditions::{ACCEPTED, NETWORK_POLICY_HONOURED, PROGRAMMED, READY, accepted, programmed},
 };
 
 use crate::store::{AgentReport, PolicyObject, Refusal};
@@ -58,15 +59,18 @@ pub fn status<'a, R: Into<AgentReport<'a>>>(
     };
     let deciding = if accepted.is_true { &programmed } else { &accepted };
     let ready = deciding.clone();
-    let conditions = [(ACCEPTED, accepted), (PROGRAMMED, programmed), (READY, ready)];
     let before = policy
         .status
         .as_ref()
         .map_or(&[][..], |status| &status.conditions);
+    let honoured = honoured(policy, targets, report);
+    let conditions = [(ACCEPTED, accepted), (PROGRAMMED, programmed), (READY, ready)];
+    let conditions = conditions
+        .into_iter()
+        .chain(honoured.map(|honoured| (NETWORK_POLICY_HONOURED, honoured)));
     XdpPolicyStatus {
         observed_generation: Some(policy.generation),
         conditions: conditions
-            .into_iter()
             .map(|(kind, value)| condition(kind, value, policy.generation, before, now))
             .collect(),
         nodes,
@@ -74,11 +78,36 @@ pub fn status<'a, R: Into<AgentReport<'a>>>(
     }
 }
 
+/// Returns the condition `NetworkPolicyHonoured`; `None` if no rule redirects, or no node reports the current
+/// version.
+fn honoured<'a, R: Into<AgentReport<'a>>>(
+    policy: &PolicyObject,
+    targets: &BTreeMap<&'a str, u32>,
+    report: impl Fn(&'a str) -> R,
+) -> Option<ConditionValue> {
+    let content = policy
+        .content
+        .as_ref()
+        .ok()
+        .filter(|content| content.redirects())?;
+    let reported = targets.keys().filter_map(|node| match report(node).into() {
+        AgentReport::State(state) => state.0.as_ref().ok(),
+        AgentReport::Unreachable | AgentReport::Missing | AgentReport::FormerBoot => None,
+    });
+    let states = reported
+        .flat_map(|state| &state.policies)
+        .filter(|state| state.uid == policy.uid && state.observed_generation == policy.generation);
+    let states: Vec<_> = states.filter_map(|state| state.network_policy.as_ref()).collect();
+    (!states.is_empty()).then(|| network_policy::honoured(content, states.into_iter()))
+}
+
 /// Returns whether a stored status is up to date. Ignores conditions of other controllers.
 pub fn is_written(stored: Option<&XdpPolicyStatus>, wanted: &XdpPolicyStatus) -> bool {
     let Some(stored) = stored else { return false };
     let same = |kind: &&str| find(&stored.conditions, kind) == find(&wanted.conditions, kind);
-    [ACCEPTED, PROGRAMMED, READY].iter().all(same)
+    [ACCEPTED, PROGRAMMED, READY, NETWORK_POLICY_HONOURED]
+        .iter()
+        .all(same)
         && stored.observed_generation == wanted.observed_generation
         && (stored.nodes, stored.pods) == (wanted.nodes, wanted.pods)
 }

@@ -1,14 +1,16 @@
 //! What the operator knows of the cluster: only what its decisions need, kept up to date by watches.
 
 mod labels;
+mod network_policies;
 mod objects;
 mod slim;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use labels::{CompiledSelection, CompiledSelector, LabelPool, LabelSet};
+pub use network_policies::{NETWORK_POLICY_KINDS, PolicyPeers, of_cluster, of_namespace};
 pub use objects::{
     NodeInfo, PodFacts, PolicyObject, Refusal, ReportedState, StoredSlice, namespace, node, node_state,
     peer_set, pod, policy,
@@ -19,7 +21,7 @@ use xdp_client::{
     object::{ObjectName, Versioned},
     watch::Event,
 };
-use xdp_crds::{PolicyState, pod::Pod, policy::MarkMask};
+use xdp_crds::{PolicyState, network_policy::PolicyKind, pod::Pod, policy::MarkMask};
 
 /// An event of one of the watches.
 #[derive(Clone, Debug)]
@@ -36,6 +38,10 @@ pub enum StoreEvent {
     NodeState(Event<Versioned<ReportedState>>),
     /// Of the slices that the operator itself writes.
     PeerSet(Event<Versioned<StoredSlice>>),
+    /// Of policies such as `NetworkPolicy`, of a kind.
+    NetworkPolicy(PolicyKind, Event<Versioned<PolicyPeers>>),
+    /// The API server does not serve such a kind (any more).
+    NoNetworkPolicies(PolicyKind),
 }
 
 impl StoreEvent {
@@ -49,6 +55,7 @@ impl StoreEvent {
                 | Self::Node(Event::Init)
                 | Self::NodeState(Event::Init)
                 | Self::PeerSet(Event::Init)
+                | Self::NetworkPolicy(_, Event::Init)
         )
     }
 }
@@ -70,6 +77,8 @@ pub enum ObjectChange {
     WholeReport(String),
     /// A stored slice.
     PeerSet(ObjectName),
+    /// Policies such as `NetworkPolicy` of a namespace, or without a namespace.
+    NetworkPolicies(String),
 }
 
 /// All objects of the cluster that the operator needs.
@@ -91,6 +100,8 @@ pub struct ClusterState {
     pub node_states: Store<ReportedState>,
     /// The slices of addresses written for agents.
     pub peer_sets: Store<StoredSlice>,
+    /// The pods that policies such as `NetworkPolicy` name as sources, by kind.
+    pub network_policies: BTreeMap<PolicyKind, Store<PolicyPeers>>,
     /// The bits that the marks of rules may have. A policy with another mark is refused.
     pub marks: MarkMask,
 }
@@ -203,6 +214,20 @@ impl ClusterState {
             StoreEvent::PeerSet(event) => self.peer_sets.apply_observed(event, |(name, ..)| {
                 changes.push(ObjectChange::PeerSet(name.clone()));
             }),
+            StoreEvent::NetworkPolicy(kind, event) => {
+                let store = self.network_policies.entry(kind).or_default();
+                let mut namespaces = BTreeSet::new();
+                store.apply_observed(event, |(name, ..)| {
+                    namespaces.insert(name.namespace.clone());
+                });
+                changes.extend(namespaces.into_iter().map(ObjectChange::NetworkPolicies));
+            }
+            StoreEvent::NoNetworkPolicies(kind) => {
+                let store = self.network_policies.entry(kind).or_default();
+                store.apply(Event::Init);
+                store.apply(Event::InitDone);
+                changes.push(ObjectChange::NetworkPolicies(String::new()));
+            }
         }
         changes
     }
@@ -240,6 +265,10 @@ impl ClusterState {
             ("xdppeersets", self.peer_sets.is_complete()),
         ]
         .into_iter()
+        .chain(NETWORK_POLICY_KINDS.map(|kind| {
+            let store = self.network_policies.get(&kind);
+            (kind.kind, store.is_some_and(Store::is_complete))
+        }))
         .filter_map(|(kind, complete)| (!complete).then_some(kind))
         .collect()
     }

@@ -1,7 +1,12 @@
 //! Watches all kinds of objects for the store.
 
+mod network_policies;
+
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future};
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node},
+    networking::v1::NetworkPolicy,
+};
 use kube::{Api, Client, core::PartialObjectMeta};
 use tokio::sync::mpsc::Sender;
 use tracing::{info, warn};
@@ -10,7 +15,7 @@ use xdp_client::{
     object::{Versioned, untyped},
     watch::{Event, WatchError, watch},
 };
-use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy};
+use xdp_crds::{XdpNodeState, XdpPeerSet, XdpPolicy, network_policy::NETWORK_POLICY};
 
 use crate::store::{self, SlimPod, StoreEvent};
 
@@ -26,6 +31,7 @@ pub async fn all(client: Client, namespace: &str, changes: Sender<StoreEvent>) {
     let policies = untyped::<XdpPolicy>(&client, "");
     let states = untyped::<XdpNodeState>(&client, "");
     let sets = untyped::<XdpPeerSet>(&client, namespace);
+    let network_policies: Api<NetworkPolicy> = Api::all(client.clone());
     let watches = [
         ("pods", events(watch(pods, None, store::pod), StoreEvent::Pod)),
         (
@@ -54,6 +60,13 @@ pub async fn all(client: Client, namespace: &str, changes: Sender<StoreEvent>) {
             ),
         ),
         (
+            "networkpolicies",
+            events(
+                watch(network_policies, None, |object| store::of_namespace(&object)),
+                |event| StoreEvent::NetworkPolicy(NETWORK_POLICY, event),
+            ),
+        ),
+        (
             "xdppeersets",
             events(
                 watch(sets, None, |object| store::peer_set(&object)),
@@ -62,12 +75,16 @@ pub async fn all(client: Client, namespace: &str, changes: Sender<StoreEvent>) {
         ),
     ];
     let follow = watches.map(|(kind, events)| follow(kind, events, &changes));
-    future::join_all(follow).await;
+    future::join(
+        future::join_all(follow),
+        network_policies::of_cluster(&client, &changes),
+    )
+    .await;
 }
 
 fn events<'a, T: 'a>(
     stream: impl Stream<Item = Result<Event<Versioned<T>>, WatchError>> + 'a,
-    change: fn(Event<Versioned<T>>) -> StoreEvent,
+    change: impl FnMut(Event<Versioned<T>>) -> StoreEvent + 'a,
 ) -> Events<'a> {
     stream.map_ok(change).boxed_local()
 }

@@ -7,12 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{core::DynamicObject, runtime::watcher::Event};
 use serde_json::{Value, json};
 use xdp_client::object::Versioned;
-use xdp_crds::XdpPeerSetSpec;
+use xdp_crds::{XdpPeerSetSpec, network_policy::NETWORK_POLICY};
 
 use super::*;
 use crate::{
     peers::Step,
-    store::{self, PolicyObject, StoredSlice},
+    store::{self, NETWORK_POLICY_KINDS, PolicyObject, StoredSlice},
 };
 
 /// An API server that stores what is written, and the reconciler that writes it.
@@ -51,7 +51,7 @@ impl Server {
             namespace: NAMESPACE.to_owned(),
             ..ClusterState::default()
         };
-        let mut reconciler = Reconciler::new(cluster, LIMITS);
+        let mut reconciler = Reconciler::new(cluster, LIMITS, Vec::new());
         let now = Instant::now();
         reconciler.set_leading(true, now);
         Self {
@@ -80,8 +80,15 @@ impl Server {
             StoreEvent::Node(Event::InitDone),
             StoreEvent::NodeState(Event::InitDone),
             StoreEvent::PeerSet(Event::InitDone),
+            StoreEvent::NetworkPolicy(NETWORK_POLICY, Event::InitDone),
         ] {
             self.apply(event);
+        }
+        for kind in NETWORK_POLICY_KINDS
+            .into_iter()
+            .filter(|kind| *kind != NETWORK_POLICY)
+        {
+            self.apply(StoreEvent::NoNetworkPolicies(kind));
         }
     }
 
@@ -134,7 +141,12 @@ impl Server {
 
     /// Creates or changes a policy with these sources.
     pub(super) fn policy(&mut self, name: &ObjectName, generation: i64, from: &[Value]) {
-        let rule = json!({"name": "r", "action": "Pass", "from": from});
+        self.policy_that("Pass", name, generation, from);
+    }
+
+    /// Creates or changes a policy with this action.
+    pub(super) fn policy_that(&mut self, action: &str, name: &ObjectName, generation: i64, from: &[Value]) {
+        let rule = json!({"name": "r", "action": action, "from": from});
         let spec = json!({"podSelector": {"matchLabels": {"app": "a"}}, "ingress": [rule]});
         self.policy_with(name, generation, &spec);
     }
@@ -155,6 +167,25 @@ impl Server {
         let policy = self.policies.remove(name).unwrap();
         let deleted = store::policy(&object(policy));
         self.apply(StoreEvent::Policy(Event::Delete(deleted)));
+    }
+
+    /// Creates or changes a `NetworkPolicy` with these sources.
+    pub(super) fn network_policy(&mut self, name: &ObjectName, from: &[Value]) {
+        let object = serde_json::from_value(json!({
+            "metadata": {"namespace": name.namespace, "name": name.name},
+            "spec": {"podSelector": {}, "ingress": [{"from": from}]},
+        }));
+        let policy = store::of_namespace(&object.unwrap());
+        self.apply(StoreEvent::NetworkPolicy(NETWORK_POLICY, Event::Apply(policy)));
+    }
+
+    pub(super) fn delete_network_policy(&mut self, name: &ObjectName) {
+        let object = Versioned {
+            name: name.clone(),
+            version: 1,
+            value: None,
+        };
+        self.apply(StoreEvent::NetworkPolicy(NETWORK_POLICY, Event::Delete(object)));
     }
 
     fn echo_policy(&mut self, name: &ObjectName) {
@@ -270,5 +301,7 @@ fn listed(event: StoreEvent) -> StoreEvent {
         StoreEvent::Node(event) => StoreEvent::Node(listed(event)),
         StoreEvent::NodeState(event) => StoreEvent::NodeState(listed(event)),
         StoreEvent::PeerSet(event) => StoreEvent::PeerSet(listed(event)),
+        StoreEvent::NetworkPolicy(kind, event) => StoreEvent::NetworkPolicy(kind, listed(event)),
+        StoreEvent::NoNetworkPolicies(kind) => StoreEvent::NoNetworkPolicies(kind),
     }
 }

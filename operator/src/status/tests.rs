@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 use serde_json::json;
-use xdp_crds::{PolicyState, XdpNodeStateStatus, conditions::node, policy::Policy};
+use xdp_crds::{
+    NetworkPolicyRestriction, NetworkPolicyState, PolicyState, XdpNodeStateStatus, conditions::node,
+    policy::Policy,
+};
 
 use super::*;
 use crate::store::{AgentReport, Refusal, ReportedState};
@@ -433,4 +436,85 @@ fn a_policy_whose_pods_have_host_ports_says_so_although_it_is_programmed() {
     // What is not programmed is more important.
     let nodes = [("a", Some(failing(node::NIC_PROBLEM, "no"))), ("b", Some(noted))];
     assert_eq!(programmed(&sum(&policy(), &nodes, &at(0))).1, node::NIC_PROBLEM);
+}
+
+/// The condition about NetworkPolicies: its status, reason and message.
+fn honoured(spec: &str, states: &[NetworkPolicyState]) -> Option<(String, String, String)> {
+    let object = json!({"metadata": {"namespace": "games", "name": "players"}, "spec": {
+        "podSelector": {}, "networkPolicy": spec, "ingress": [{"name": "r", "action": "Redirect"}]}});
+    let object: xdp_crds::XdpPolicy = serde_json::from_value(object).unwrap();
+    let policy = PolicyObject {
+        content: Ok(Policy::try_from(&object).unwrap()),
+        ..policy()
+    };
+    let names = ["a", "b", "c"];
+    let reports = states.iter().zip(names).map(|(state, name)| {
+        let report = PolicyState {
+            network_policy: Some(state.clone()),
+            ..report(1, 1)
+        };
+        (name, Some(report))
+    });
+    let status = sum(&policy, &reports.collect::<Vec<_>>(), &at(0));
+    assert_eq!(programmed(&status).0, "True");
+    let condition = find(&status.conditions, NETWORK_POLICY_HONOURED)?.clone();
+    Some((condition.status, condition.reason, condition.message))
+}
+
+fn restricted(restrictions: &[(&str, &str, u32)]) -> NetworkPolicyState {
+    let one = |(policy, reason, pods): &(&str, &str, u32)| NetworkPolicyRestriction {
+        policy: (*policy).into(),
+        reason: (*reason).into(),
+        pods: *pods,
+    };
+    NetworkPolicyState {
+        honoured: true,
+        restrictions: restrictions.iter().map(one).collect(),
+    }
+}
+
+#[test]
+fn the_policies_that_keep_packets_from_being_redirected_are_named_with_their_pods() {
+    let free = restricted(&[]);
+    let (deny, web) = ("NetworkPolicy games/deny-all", "NetworkPolicy games/web");
+    assert_eq!(honoured("Honour", &[]), None);
+    let (status, reason, _) = honoured("Honour", &[free.clone(), free.clone()]).unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Unrestricted"));
+    let nodes = [
+        restricted(&[(web, "NotAllowed", 2), (deny, "NotAllowed", 1)]),
+        free,
+        restricted(&[(deny, "NotAllowed", 3)]),
+    ];
+    let (status, reason, message) = honoured("Honour", &nodes).unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Restricted"));
+    let expected = "NetworkPolicy games/deny-all (NotAllowed): 4 pods; NetworkPolicy games/web (NotAllowed): 2 pods; \
+                    packets that they do not certainly allow pass to the stack";
+    assert_eq!(message, expected);
+    let names: Vec<String> = (0..7)
+        .map(|number| format!("NetworkPolicy games/n{number}"))
+        .collect();
+    let many: Vec<(&str, &str, u32)> = names
+        .iter()
+        .map(|name| (name.as_str(), "NotAllowed", 1))
+        .collect();
+    let (.., message) = honoured("Honour", &[restricted(&many)]).unwrap();
+    assert!(message.contains("; and 2 more; packets"), "{message}");
+}
+
+#[test]
+fn network_policies_are_ignored_only_where_agents_say_so() {
+    let ignored = NetworkPolicyState {
+        honoured: false,
+        restrictions: Vec::new(),
+    };
+    let (status, reason, _) = honoured("Ignore", &[restricted(&[]), ignored]).unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Ignored"));
+    let deny = restricted(&[("NetworkPolicy games/deny-all", "NotAllowed", 1)]);
+    let (status, reason, message) = honoured("Ignore", &[deny]).unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "NotConsented"));
+    let named = [
+        "redirect.networkPolicy.allowIgnore",
+        "NetworkPolicy games/deny-all",
+    ];
+    assert!(named.iter().all(|name| message.contains(name)), "{message}");
 }

@@ -1,8 +1,12 @@
 //! Converts objects of the API to what the operator needs of them. An invalid object becomes a value that
 //! says why.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as k8s;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use xdp_client::object::{FieldError, Versioned, parse_field};
@@ -60,6 +64,10 @@ pub struct NodeInfo {
     pub unreachable: bool,
     /// `status.nodeInfo.bootID`; empty if absent.
     pub boot_id: String,
+    /// The IP addresses in `status.addresses`.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`.
+    pub pod_cidrs: Vec<IpNet>,
 }
 
 /// The state that an agent reports, or why it is invalid.
@@ -146,7 +154,23 @@ pub fn node(object: &k8s::Node) -> Versioned<NodeInfo> {
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
     let unreachable = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "Unknown");
+    let listed = object
+        .status
+        .iter()
+        .flat_map(|status| status.addresses.iter().flatten());
+    let addresses = listed.filter_map(|address| Some(address.address.parse::<IpAddr>().ok()?.to_canonical()));
+    let spec = object.spec.as_ref();
+    let cidrs = spec.and_then(|spec| spec.pod_cidrs.as_ref());
+    let cidrs = cidrs
+        .into_iter()
+        .flatten()
+        .chain(spec.and_then(|spec| spec.pod_cidr.as_ref()));
+    let pod_cidrs: BTreeSet<IpNet> = cidrs
+        .filter_map(|cidr| Some(cidr.parse::<IpNet>().ok()?.trunc()))
+        .collect();
     let facts = NodeInfo {
+        addresses: addresses.collect(),
+        pod_cidrs: pod_cidrs.into_iter().collect(),
         uid: object.metadata.uid.clone().unwrap_or_default(),
         labels: object.metadata.labels.clone().unwrap_or_default(),
         unreachable,

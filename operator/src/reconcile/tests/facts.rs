@@ -1,3 +1,5 @@
+use xdp_crds::network_policy::{CLUSTER_NETWORK_POLICY, ClusterSet};
+
 use super::*;
 
 fn name(namespace: &str, name: &str) -> ObjectName {
@@ -362,4 +364,59 @@ fn who_does_not_lead_writes_nothing_and_who_leads_again_writes_what_differs() {
     server.reconciler.set_leading(true, server.now);
     server.pass(STATUS_INTERVAL);
     assert_eq!((server.sets.len(), server.writes.len()), (1, 2));
+}
+
+#[test]
+fn network_policies_have_sets_only_where_a_policy_redirects() {
+    let mut server = Server::new();
+    server.network_policy(&name("m", "friends"), &[own()]);
+    server.policy(&name("m", "drops"), 1, &[]);
+    server.pass(Duration::from_secs(1));
+    assert_eq!(server.sets.len(), 0);
+    server.policy_that("Redirect", &name("n", "other"), 1, &[]);
+    server.pass(Duration::from_secs(1));
+    assert_eq!(server.sets.len(), 0);
+    server.policy_that("Redirect", &name("m", "drops"), 2, &[]);
+    server.pass(Duration::from_secs(1));
+    // The set of its pods, and those of the cluster.
+    assert_eq!(server.sets.len(), 1 + ClusterSet::ALL.len());
+    server.delete_policy(&name("m", "drops"));
+    server.pass(Duration::from_secs(1));
+    assert_eq!(server.sets.len(), 0);
+}
+
+#[test]
+fn network_policies_neither_displace_policies_nor_exceed_a_share_of_their_own() {
+    let mut server = Server::new();
+    let selectors: Vec<Value> = (0..10).map(|number| without(&format!("key-{number}"))).collect();
+    server.network_policy(&name("red", "many"), &selectors);
+    server.policy_that("Redirect", &name("red", "p"), 1, &selectors[..LIMITS.sets]);
+    server.pass(Duration::from_secs(1));
+    assert_eq!(accepted(&server, "p"), "Accepted");
+    assert_eq!(server.sets.len(), LIMITS.sets + ClusterSet::ALL.len());
+    server.policy_that("Redirect", &name("red", "p"), 2, &selectors[6..6 + LIMITS.sets]);
+    server.pass(Duration::from_secs(1));
+    assert_eq!(accepted(&server, "p"), "Accepted");
+    assert_eq!(server.sets.len(), 2 * LIMITS.sets + ClusterSet::ALL.len());
+}
+
+#[test]
+fn policies_of_the_cluster_have_sets_while_their_kind_is_served() {
+    let mut server = Server::new();
+    server.policy_that("Redirect", &name("m", "p"), 1, &[]);
+    let policy = json!({
+        "metadata": {"name": "c"},
+        "spec": {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}},
+            "ingress": [{"action": "Deny", "from": [{"namespaces": {"matchLabels": {"team": "x"}}}]}]},
+    });
+    let policy = store::of_cluster(CLUSTER_NETWORK_POLICY, &object(policy));
+    server.apply(StoreEvent::NetworkPolicy(
+        CLUSTER_NETWORK_POLICY,
+        Event::Apply(policy),
+    ));
+    server.pass(Duration::from_secs(1));
+    assert_eq!(server.sets.len(), 1 + ClusterSet::ALL.len());
+    server.apply(StoreEvent::NoNetworkPolicies(CLUSTER_NETWORK_POLICY));
+    server.pass(Duration::from_secs(1));
+    assert_eq!(server.sets.len(), 0);
 }

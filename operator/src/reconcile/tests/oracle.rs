@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 use proptest::prelude::*;
 use xdp_crds::{
     XdpPolicy,
-    policy::{Policy, Rule, SelectedNamespaces},
+    network_policy::ClusterSet,
+    policy::{PodSelection, Policy, Rule, SelectedNamespaces},
 };
 
 use super::*;
@@ -15,7 +16,9 @@ enum Happening {
     Pod(usize, usize, usize, Vec<u8>),
     DeletePod(usize),
     Namespace(usize, bool),
-    Policy(usize, Vec<usize>),
+    Policy(usize, bool, Vec<usize>),
+    NetworkPolicy(usize, Vec<usize>),
+    DeleteNetworkPolicy(usize),
     DeletePolicy(usize),
     Write(usize),
     Fail(usize),
@@ -26,14 +29,20 @@ enum Happening {
 const NAMESPACES: [&str; 3] = ["red", "green", "blue"];
 
 fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::{DeletePod, DeletePolicy, Fail, Namespace, Pod, Policy, Restart, Tamper, Write};
+    use Happening::{
+        DeleteNetworkPolicy, DeletePod, DeletePolicy, Fail, Namespace, NetworkPolicy, Pod, Policy, Restart,
+        Tamper, Write,
+    };
     prop_oneof![
         6 => (0..12_usize, 0..3_usize, 0..2_usize, prop::collection::vec(0..20_u8, 0..3))
             .prop_map(|(pod, app, node, ips)| Pod(pod, app, node, ips)),
         2 => (0..12_usize).prop_map(DeletePod),
         1 => (0..3_usize, any::<bool>()).prop_map(|(namespace, team)| Namespace(namespace, team)),
-        3 => (0..6_usize, prop::collection::vec(0..8_usize, 0..7))
-            .prop_map(|(policy, from)| Policy(policy, from)),
+        3 => (0..6_usize, any::<bool>(), prop::collection::vec(0..8_usize, 0..7))
+            .prop_map(|(policy, redirects, from)| Policy(policy, redirects, from)),
+        2 => (0..6_usize, prop::collection::vec(0..8_usize, 1..7))
+            .prop_map(|(policy, from)| NetworkPolicy(policy, from)),
+        1 => (0..6_usize).prop_map(DeleteNetworkPolicy),
         1 => (0..6_usize).prop_map(DeletePolicy),
         4 => (1..8_usize).prop_map(Write),
         1 => (1..4_usize).prop_map(Fail),
@@ -72,6 +81,7 @@ fn policy_name(number: usize) -> ObjectName {
 struct Plain {
     pods: BTreeMap<ObjectName, (BTreeMap<String, String>, Vec<IpAddr>)>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    network_policies: BTreeMap<ObjectName, Vec<Value>>,
     generation: i64,
 }
 
@@ -97,10 +107,21 @@ impl Plain {
                 server.namespace(NAMESPACES[*namespace], &json!(labels));
                 self.namespaces.insert(NAMESPACES[*namespace].to_owned(), labels);
             }
-            Happening::Policy(policy, from) => {
+            Happening::Policy(policy, redirects, from) => {
                 self.generation += 1;
                 let from: Vec<Value> = from.iter().map(|number| source(*number)).collect();
-                server.policy(&policy_name(*policy), self.generation, &from);
+                let action = if *redirects { "Redirect" } else { "Drop" };
+                server.policy_that(action, &policy_name(*policy), self.generation, &from);
+            }
+            Happening::NetworkPolicy(policy, from) => {
+                let from: Vec<Value> = from.iter().map(|number| source(*number)).collect();
+                server.network_policy(&policy_name(*policy), &from);
+                self.network_policies.insert(policy_name(*policy), from);
+            }
+            Happening::DeleteNetworkPolicy(policy) => {
+                if self.network_policies.remove(&policy_name(*policy)).is_some() {
+                    server.delete_network_policy(&policy_name(*policy));
+                }
             }
             Happening::DeletePolicy(policy) => {
                 if server.policies.contains_key(&policy_name(*policy)) {
@@ -135,6 +156,9 @@ impl Plain {
             let ips: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             next.pod(name, &json!(labels), &ips, "node-1");
         }
+        for (name, from) in &self.network_policies {
+            next.network_policy(name, from);
+        }
         next.policies = std::mem::take(&mut server.policies);
         let names: Vec<ObjectName> = next.policies.keys().cloned().collect();
         for name in &names {
@@ -144,9 +168,82 @@ impl Plain {
         *server = next;
     }
 
+    fn addresses_of(&self, selection: &PodSelection) -> BTreeSet<IpAddr> {
+        let pods = self.pods.iter().filter(|(name, (labels, _))| {
+            let in_namespace = match &selection.namespaces {
+                SelectedNamespaces::Named(named) => *named == name.namespace,
+                SelectedNamespaces::Labelled(selector) => {
+                    let labels = self.namespaces.get(&name.namespace);
+                    labels.is_some_and(|labels| selector.matches(labels))
+                }
+            };
+            in_namespace && selection.pods.matches(labels)
+        });
+        pods.flat_map(|(_, (_, addresses))| addresses.iter().copied())
+            .collect()
+    }
+
+    /// Returns the sets that the NetworkPolicies of a namespace with redirects need: of the first policies, as
+    /// many as a namespace may have.
+    fn of_network_policies(&self, namespace: &str) -> BTreeMap<String, BTreeSet<IpAddr>> {
+        let policies = self
+            .network_policies
+            .iter()
+            .filter(|(name, _)| name.namespace == namespace);
+        let sources = policies.flat_map(|(_, from)| from);
+        let mut found = BTreeMap::new();
+        for source in sources.filter(|source| source.get("ipBlock").is_none()) {
+            let policy = json!({
+                "apiVersion": "xdp-operator.io/v1alpha1", "kind": "XdpPolicy",
+                "metadata": {"namespace": namespace, "name": "p"},
+                "spec": {"podSelector": {}, "ingress": [{"name": "r", "action": "Pass", "from": [source]}]},
+            });
+            let policy: XdpPolicy = serde_json::from_value(policy).unwrap();
+            let policy = Policy::try_from(&policy).unwrap();
+            let selection = policy.rules[0].pod_sources().next().unwrap().selection(namespace);
+            if found.len() < LIMITS.sets {
+                found.insert(selection.id().to_string(), self.addresses_of(&selection));
+            }
+        }
+        found
+    }
+
+    /// Returns the addresses that several pods have.
+    fn disputed(&self) -> BTreeSet<IpAddr> {
+        let (mut once, mut often) = (BTreeSet::new(), BTreeSet::new());
+        for (_, addresses) in self.pods.values() {
+            let distinct: BTreeSet<IpAddr> = addresses.iter().copied().collect();
+            for address in distinct {
+                if !once.insert(address) {
+                    often.insert(address);
+                }
+            }
+        }
+        often
+    }
+
     /// Returns the addresses of each set that must exist.
     fn wanted(&self, server: &Server) -> BTreeMap<String, BTreeSet<IpAddr>> {
         let mut wanted = BTreeMap::new();
+        let mut has_network_policies = false;
+        for policy in server
+            .policies
+            .values()
+            .filter(|policy| policy["spec"]["ingress"][0]["action"] == "Redirect")
+        {
+            let namespace = policy["metadata"]["namespace"].as_str().unwrap();
+            wanted.extend(self.of_network_policies(namespace));
+            has_network_policies |= self
+                .network_policies
+                .keys()
+                .any(|name| name.namespace == namespace);
+        }
+        if has_network_policies {
+            wanted.insert(ClusterSet::Disputed.id().to_string(), self.disputed());
+            for set in [ClusterSet::Ranges, ClusterSet::Nodes] {
+                wanted.insert(set.id().to_string(), BTreeSet::new());
+            }
+        }
         for policy in server.policies.values() {
             let accepted = policy["status"]["conditions"][0]["status"] == "True";
             let object: XdpPolicy = serde_json::from_value(json!({
@@ -162,18 +259,7 @@ impl Plain {
                 .filter(|_| accepted)
             {
                 let selection = source.selection(&policy.namespace);
-                let pods = self.pods.iter().filter(|(name, (labels, _))| {
-                    let in_namespace = match &selection.namespaces {
-                        SelectedNamespaces::Named(named) => *named == name.namespace,
-                        SelectedNamespaces::Labelled(selector) => {
-                            let labels = self.namespaces.get(&name.namespace);
-                            labels.is_some_and(|labels| selector.matches(labels))
-                        }
-                    };
-                    in_namespace && selection.pods.matches(labels)
-                });
-                let addresses = pods.flat_map(|(_, (_, addresses))| addresses.iter().copied());
-                wanted.insert(selection.id().to_string(), addresses.collect());
+                wanted.insert(selection.id().to_string(), self.addresses_of(&selection));
             }
         }
         wanted
@@ -215,6 +301,11 @@ proptest! {
         let mut stored = BTreeMap::<String, BTreeSet<IpAddr>>::new();
         for (id, spec) in server.sets.values() {
             stored.entry(id.clone()).or_default().extend(&spec.addresses);
+            let has_pods = plain.pods.values().any(|(_, addresses)| !addresses.is_empty());
+            let is_ranges = *id == ClusterSet::Ranges.id().to_string();
+            let networks: Vec<String> = spec.networks.iter().map(ToString::to_string).collect();
+            // All pods are strays, and neighbours.
+            prop_assert_eq!(networks, if has_pods && is_ranges { vec!["10.0.0.0/24"] } else { vec![] });
         }
         prop_assert_eq!(&stored, &plain.wanted(&server));
 
