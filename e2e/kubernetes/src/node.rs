@@ -182,17 +182,31 @@ impl Node {
         Ok(())
     }
 
+    /// Starts a command in all namespaces of the node. Its output goes to `NODE-NAME.log` among the logs.
+    pub fn spawn(&self, name: &str, command: &[&str]) -> anyhow::Result<Process> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.logs.join(format!("{}-{name}.log", self.name)))?;
+        let mut nsenter = self.entering(command)?;
+        nsenter.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(self.namespace.spawn(nsenter)?)
+    }
+
     fn enter(&self, command: &[&str], stdin: Stdio) -> anyhow::Result<Finished> {
+        let mut nsenter = self.entering(command)?;
+        nsenter.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(self.namespace.spawn(nsenter)?.finish(Duration::from_mins(5))?)
+    }
+
+    fn entering(&self, command: &[&str]) -> anyhow::Result<Command> {
         let mut nsenter = Command::new("nsenter");
         nsenter
             .args(["-t", &self.init()?.to_string(), "-a", "--"])
             .args(command)
             .env("PATH", path())
-            .current_dir("/")
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        Ok(self.namespace.spawn(nsenter)?.finish(Duration::from_mins(5))?)
+            .current_dir("/");
+        Ok(nsenter)
     }
 }
 
