@@ -56,7 +56,7 @@ use crate::{
     datapath::{Datapath, Settings},
     node::{netlink::Monitor, system},
     report::{explain, serve},
-    source::{ManifestSource, ObjectSource, cluster::Cluster},
+    source::{ManifestSource, Manifests, ObjectSource, cluster::Cluster},
 };
 
 /// What wakes the loop.
@@ -156,8 +156,9 @@ fn source(
     if let Some(folder) = &args.source.manifests {
         let marks = rights.allowed_mark_mask;
         let manifests = ManifestSource::follow(folder, marks, sender.clone(), Event::Objects)?;
-        let permitted = rights.redirect_namespaces.clone();
-        return Ok(ObjectSource::Manifests(manifests, permitted));
+        return Ok(ObjectSource::Manifests(Box::new(Manifests::new(
+            manifests, rights,
+        ))));
     }
     let node = args
         .source

@@ -1,6 +1,7 @@
 //! Sources of policies and pods: a directory of manifests, or a cluster. Both follow changes.
 
 pub(crate) mod cluster;
+mod manifests;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -17,12 +18,14 @@ use std::{
 
 use thiserror::Error;
 use xdp_plan::{
+    network_policy::KnownPolicy,
     permission::NamespaceLabels,
     pod::Pod,
     policy::{MarkMask, Policy},
     report::Problem,
 };
 
+pub(crate) use self::manifests::Manifests;
 pub(crate) use self::wanted::{ObjectSource, Objects};
 use self::{
     state::Files,
@@ -139,6 +142,11 @@ impl ManifestSource {
     /// Returns the policies and pods as last read.
     pub fn objects(&self) -> (Vec<Arc<Policy>>, Vec<Arc<Pod>>) {
         self.files.objects()
+    }
+
+    /// Returns `NetworkPolicies` and the like as last read.
+    pub(crate) fn network_policies(&self) -> Vec<KnownPolicy> {
+        self.files.network_policies()
     }
 
     /// Returns the labels of the namespaces as last read.

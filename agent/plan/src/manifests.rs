@@ -12,6 +12,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
+    network_policy::KnownPolicy,
     pod::Pod,
     policy::{MarkMask, Policy},
     report::Problem,
@@ -26,6 +27,17 @@ pub enum ManifestObject {
     Pod(Arc<Pod>),
     /// `kind: Namespace`.
     Namespace(Arc<NamespaceObject>),
+    /// `kind: NetworkPolicy`, or a kind of `policy.networking.k8s.io`.
+    NetworkPolicy(NetworkPolicyObject),
+}
+
+/// A policy about connections to pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkPolicyObject {
+    /// Kind and name, such as `NetworkPolicy games/deny-all`.
+    pub name: String,
+    /// The policy. `None`: it says nothing about connections to pods.
+    pub policy: Option<KnownPolicy>,
 }
 
 /// A namespace.
@@ -45,6 +57,7 @@ impl ManifestObject {
             Self::Policy(policy) => policy.to_string(),
             Self::Pod(pod) => pod.to_string(),
             Self::Namespace(namespace) => format!("Namespace {}", namespace.name),
+            Self::NetworkPolicy(policy) => policy.name.clone(),
         }
     }
 }

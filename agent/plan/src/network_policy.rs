@@ -27,10 +27,14 @@
 //! | pods that `ClusterNetworkPolicy` and `AdminNetworkPolicy` select, both | never |
 //! | a policy, peer or port that cannot be read | never |
 //! | a pod that a policy of another engine might restrict ([`FOREIGN_KINDS`]) | never |
+//! | a pod about which policies may exist that are not listed yet | never |
 
 mod addresses;
+mod consent;
 mod foreign;
+mod kinds;
 mod lists;
+mod node;
 mod pod;
 mod ports;
 mod tiers;
@@ -39,7 +43,10 @@ mod traffic;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use addresses::{AddressSet, AddressSets, ClusterAddresses};
+pub use consent::apply_consent;
 pub use foreign::{FOREIGN_KINDS, ForeignKind, ForeignPolicy};
+pub use kinds::{IgnoredKind, UnknownPolicyKind, all_kinds};
+pub use node::{EvaluatedPods, KnownPolicy, KnownSets, NodeCertainty, NodePolicies, UnlistedPolicies};
 pub use pod::PodPolicies;
 pub use traffic::{CertainTraffic, PortCertainty};
 use xdp_crds::network_policy::{IngressPolicy, NetworkPolicyError, PolicyName};
@@ -114,6 +121,8 @@ pub enum NotCertainReason {
     NamespacePending,
     /// The policy selects the pod, and the addresses of the cluster are not known.
     ClusterPending,
+    /// Policies of this kind may exist: their list is not known yet.
+    PoliciesPending,
 }
 
 impl NotCertainReason {
@@ -135,6 +144,7 @@ impl NotCertainReason {
             Self::Foreign => "Foreign",
             Self::NamespacePending => "NamespacePending",
             Self::ClusterPending => "ClusterPending",
+            Self::PoliciesPending => "PoliciesPending",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Computes the node's status, [`XdpNodeStateStatus`], from the decisions of one reconcile and the tables
 //! read back after it.
 
+mod network_policy;
 mod pods;
 mod policies;
 
@@ -13,8 +14,15 @@ use pods::Pods;
 use xdp_crds::{NicState, PolicyState, XdpNodeStateStatus};
 
 use crate::{
-    desired::Desired, diff::Differ, fair::in_turns, installed::Installed, pod::Pod, policy::Policy,
-    report::Problem, resolve::NodePolicy, targets::Targets,
+    desired::Desired,
+    diff::Differ,
+    fair::in_turns,
+    installed::Installed,
+    pod::Pod,
+    policy::Policy,
+    report::Problem,
+    resolve::NodePolicy,
+    targets::{PodCertainty, Targets},
 };
 
 /// Most pods, and most problems, that a status lists: of each namespace as many as of the others.
@@ -40,6 +48,8 @@ pub struct Reconciled<'a> {
     pub node_policies: &'a [NodePolicy],
     /// Pods of this node.
     pub pods: &'a [Arc<Pod>],
+    /// What `NetworkPolicies` and the like certainly allow to pods with rules that redirect.
+    pub certainty: &'a PodCertainty,
     /// The tables, desired and installed. `Err`: they could not be computed or read.
     pub tables: Result<TableState<'a>, Problem>,
     /// NICs that are selected or have the program attached, as read from the kernel.

@@ -18,7 +18,7 @@ use std::{
 
 pub use slices::PeerSlice;
 use slices::Slices;
-pub(crate) use slices::complete_sets;
+pub(crate) use slices::complete_set;
 pub use written::WrittenPolicy;
 use xdp_crds::{
     conditions::node,

@@ -7,6 +7,7 @@ use xdp_client::{process::LogFormat, serve::ListenArgs};
 use xdp_core::tables::{DEFAULT_FLOWS, MAX_FLOWS, MAX_RULES, MIN_FLOWS};
 use xdp_plan::{
     compile::{NamespaceWeight, Shares},
+    network_policy::IgnoredKind,
     policy::{MarkMask, RedirectNamespaces},
 };
 
@@ -99,6 +100,15 @@ pub struct RightsArgs {
         default_value = "{}"
     )]
     pub redirect_namespaces: RedirectNamespaces,
+    /// Let policies redirect whatever NetworkPolicies say, with `networkPolicy: Ignore`. Otherwise they are
+    /// honoured all the same.
+    #[arg(long)]
+    pub allow_ignore_network_policy: bool,
+    /// Kinds of policies that are not read, and so restrict nothing, such as
+    /// GlobalNetworkPolicy.crd.projectcalico.org: those that nothing in the cluster enforces. Separated by
+    /// commas, or repeated.
+    #[arg(long, value_name = "KIND.GROUP", value_delimiter = ',')]
+    pub ignored_network_policy_kinds: Vec<IgnoredKind>,
     /// Weight of a namespace where the node's tables are shared out, such as games=3. All others have 1. Can
     /// be repeated.
     #[arg(long = "namespace-weight", value_name = "NAMESPACE=WEIGHT")]

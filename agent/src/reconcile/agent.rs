@@ -107,6 +107,7 @@ impl Agent {
     ) -> (Outcome, BTreeSet<Problem>) {
         Span::current().record("policies", objects.policies.len());
         Span::current().record("pods", objects.pods.len());
+        self.report_restrictions(objects);
         let report = self.reconciler.reconcile(objects, resync, problems);
         Span::current().record("changes", report.changes);
         let Report {
@@ -126,6 +127,21 @@ impl Agent {
         self.report_problems(&problems, started.elapsed());
         self.publish(status);
         (outcome, problems)
+    }
+
+    fn report_restrictions(&self, objects: &Objects) {
+        let mut restricted = objects
+            .certainty
+            .iter()
+            .filter(|(_, certain)| !certain.is_everything());
+        let count = restricted.clone().count();
+        if self.listeners.metrics.restricted_pods(count) {
+            let first = restricted
+                .next()
+                .and_then(|(_, certain)| certain.reasons().first());
+            let because = first.map(ToString::to_string).unwrap_or_default();
+            info!(pods = count, because, "network policies restrict redirects");
+        }
     }
 
     /// The log first: a problem in the status is found there.

@@ -159,7 +159,8 @@ impl<K: Kernel> Reconciler<K> {
         full: bool,
         problems: BTreeSet<Problem>,
     ) -> Report {
-        let targets = targets_with(&objects.policies, &objects.pods, &view.facts, holders);
+        let mut targets = targets_with(&objects.policies, &objects.pods, &view.facts, holders);
+        targets.restrict(&objects.certainty);
         if !std::mem::replace(&mut self.kept.adopted, true) {
             self.kept.compiler.adopt(&tables);
         }
@@ -210,8 +211,9 @@ impl<K: Kernel> Reconciler<K> {
             desired,
             installed,
         } = converged;
+        let unfinished = desired.pending || objects.unfinished;
         let programmed =
-            installed.is_ok() && !desired.pending && !failures.iter().any(|problem| problem.object == TABLES);
+            installed.is_ok() && !unfinished && !failures.iter().any(|problem| problem.object == TABLES);
         failures.extend(decision.failures.iter().cloned());
         failures.extend(pod_problems(&desired, true));
         problems.extend(failures.iter().cloned());
@@ -225,6 +227,7 @@ impl<K: Kernel> Reconciler<K> {
         let status = node_state(&Reconciled {
             node_policies: &objects.node_policies,
             pods: &objects.pods,
+            certainty: &objects.certainty,
             tables: installed
                 .as_deref()
                 .map_err(Clone::clone)
@@ -239,7 +242,7 @@ impl<K: Kernel> Reconciler<K> {
             problems: &problems,
         });
         Report {
-            outcome: if desired.pending {
+            outcome: if unfinished {
                 Outcome::Pending
             } else if !failures.is_empty() {
                 Outcome::Requeue
@@ -273,6 +276,7 @@ fn unknown(objects: &Objects, problem: Problem, mut problems: BTreeSet<Problem>)
     let status = node_state(&Reconciled {
         node_policies: &objects.node_policies,
         pods: &objects.pods,
+        certainty: &objects.certainty,
         tables: Err(problem),
         nics: &[],
         selected: None,

@@ -51,6 +51,8 @@ pub struct AgentMetrics {
     api_objects_received: Family<[(&'static str, &'static str); 1], Counter>,
     scrape_errors: Counter,
     problems: Gauge,
+    /// Pods with rules that redirect, by whether policies restrict that.
+    restricted_pods: Gauge,
     /// Always replaced as a whole, so that deleted policies disappear.
     policies: Mutex<Arc<Policies>>,
     /// Highest number that was shown for each table.
@@ -67,6 +69,7 @@ impl Default for AgentMetrics {
             api_objects_received: Family::default(),
             scrape_errors: Counter::default(),
             problems: Gauge::default(),
+            restricted_pods: Gauge::default(),
             policies: Mutex::default(),
             evicted: Mutex::default(),
         };
@@ -119,6 +122,12 @@ impl AgentMetrics {
     /// Records the number of problems after a reconcile.
     pub fn problems(&self, count: usize) {
         self.problems.set(count as i64);
+    }
+
+    /// Records the number of pods to which `NetworkPolicies` and the like restrict redirects. Returns whether
+    /// it has changed.
+    pub fn restricted_pods(&self, count: usize) -> bool {
+        self.restricted_pods.set(count as i64) != count as i64
     }
 
     /// Makes evictions monotonic, as a counter must be: they are computed from what is present while flows

@@ -14,8 +14,10 @@
 
 mod cache;
 mod keyed;
+mod lists;
 mod objects;
 mod problems;
+mod restrictions;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -23,6 +25,7 @@ mod write;
 mod writer;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Instant,
@@ -32,8 +35,9 @@ use anyhow::Context as _;
 use kube::Client;
 use tokio::{runtime, sync::Notify};
 use xdp_client::connect;
-use xdp_crds::{XdpNodeStateStatus, conditions::node::PEERS_PENDING};
+use xdp_crds::{XdpNodeStateStatus, conditions::node::PEERS_PENDING, network_policy::PolicyKind};
 use xdp_plan::{
+    network_policy::EvaluatedPods,
     node_state::selects,
     permission,
     pod::Pod,
@@ -42,7 +46,7 @@ use xdp_plan::{
     resolve::{LocalNode, NodePolicy, SourceResolver},
 };
 
-use self::cache::Cache;
+use self::{cache::Cache, restrictions::Restrictions, watch::KindWakes};
 use crate::{args::RightsArgs, report::metrics::AgentMetrics, source::Objects};
 
 /// What the loop and the thread of the network share.
@@ -69,12 +73,24 @@ struct Wanted {
     policies: Notify,
     sets: Notify,
     namespaces: Notify,
+    network: BTreeMap<PolicyKind, KindWakes>,
+}
+
+impl Wanted {
+    fn new(kinds: &BTreeSet<PolicyKind>) -> Self {
+        let network = kinds.iter().map(|kind| (*kind, KindWakes::default()));
+        Self {
+            network: network.collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A connection to a cluster.
 pub(crate) struct Cluster {
     shared: Arc<Shared>,
     resolver: SourceResolver,
+    restrictions: Restrictions,
 }
 
 impl Cluster {
@@ -93,13 +109,17 @@ impl Cluster {
             .build()
             .context("cannot start the runtime of the API client")?;
         let client = runtime.block_on(connect())?;
+        let cache = Cache::new(
+            !rights.redirect_namespaces.are_all(),
+            &rights.ignored_network_policy_kinds,
+        );
         let shared = Arc::new(Shared {
             node: node.to_owned(),
             namespace: namespace.unwrap_or(client.default_namespace()).to_owned(),
             marks: rights.allowed_mark_mask,
             redirects: rights.redirect_namespaces.clone(),
-            cache: Mutex::new(Cache::new(!rights.redirect_namespaces.are_all())),
-            wanted: Wanted::default(),
+            wanted: Wanted::new(cache.network.kinds()),
+            cache: Mutex::new(cache),
             writer: Notify::new(),
             wake: Box::new(wake),
             metrics,
@@ -110,7 +130,11 @@ impl Cluster {
             .spawn(move || runtime.block_on(run(client, of_thread)))
             .context("cannot start the thread of the API client")?;
         let resolver = SourceResolver::default();
-        Ok(Self { shared, resolver })
+        Ok(Self {
+            shared,
+            resolver,
+            restrictions: Restrictions::new(rights.allow_ignore_network_policy),
+        })
     }
 
     /// Decides which peer sets are needed. Returns the problems with the API server and with objects, and the
@@ -118,9 +142,15 @@ impl Cluster {
     pub(crate) fn reload(&mut self) -> (Vec<Problem>, Option<Instant>) {
         let mut cache = self.shared.cache();
         let now = Instant::now();
+        if self.restrictions.select(&mut cache, now) {
+            for wakes in self.shared.wanted.network.values() {
+                wakes.wanted.notify_one();
+            }
+        }
         if let Some(labels) = cache.labels_before_sets() {
             let node = LocalNode::new(labels, cache.pods());
-            let needed = self.resolver.needed(cache.policies(now), &node);
+            let mut needed = self.resolver.needed(cache.policies(now), &node);
+            needed.extend(self.restrictions.needed());
             if cache.want_sets(&needed, now) {
                 self.shared.wanted.sets.notify_one();
             }
@@ -131,11 +161,20 @@ impl Cluster {
 
     /// Returns the objects. `None` until what the pods of the node need was listed once.
     pub(crate) fn objects(&mut self) -> Option<Objects> {
-        let cache = self.shared.cache();
+        let mut cache = self.shared.cache();
+        cache.node_labels()?;
+        // Policies may have come since the sets were decided about.
+        if self.restrictions.select(&mut cache, Instant::now()) {
+            for wakes in self.shared.wanted.network.values() {
+                wakes.wanted.notify_one();
+            }
+        }
         let labels = cache.node_labels()?;
         let node = LocalNode::new(labels, cache.pods());
         let policies = cache.policies(Instant::now());
-        let resolved = self.resolver.resolve(policies, cache.slices(), &node);
+        let resolved = self
+            .resolver
+            .resolve(policies, cache.slices().map(AsRef::as_ref), &node);
         // A pod that starts gets its address later. That is another change.
         let pods = cache.pods().filter(|pod| !pod.addresses.is_empty());
         let pods: Vec<Arc<Pod>> = pods.cloned().map(Arc::new).collect();
@@ -143,6 +182,12 @@ impl Cluster {
         let mut node_policies = resolved.node_policies;
         let permitted = &self.shared.redirects;
         permission::apply(&mut policies, &mut node_policies, permitted, &cache.namespaces());
+        let EvaluatedPods {
+            certainty,
+            pending: unfinished,
+        } = self
+            .restrictions
+            .evaluate(&cache, &mut policies, &mut node_policies);
         let mut problems = pending(&node_policies, &pods);
         problems.extend(permission::problems(&node_policies, &pods));
         Some(Objects {
@@ -150,6 +195,8 @@ impl Cluster {
             pods,
             node_policies,
             problems,
+            certainty,
+            unfinished,
         })
     }
 

@@ -9,6 +9,7 @@ use std::{
 
 use xdp_plan::{
     manifests::{Fingerprint, Manifest, ManifestError, ManifestObject},
+    network_policy::KnownPolicy,
     permission::NamespaceLabels,
     pod::Pod,
     policy::{MarkMask, Policy},
@@ -81,10 +82,20 @@ impl Files {
             match object {
                 ManifestObject::Policy(policy) => policies.push(Arc::clone(policy)),
                 ManifestObject::Pod(pod) => pods.push(Arc::clone(pod)),
-                ManifestObject::Namespace(_) => {}
+                ManifestObject::Namespace(_) | ManifestObject::NetworkPolicy(_) => {}
             }
         }
         (policies, pods)
+    }
+
+    /// Returns `NetworkPolicies` and the like, in order of file names.
+    pub(super) fn network_policies(&self) -> Vec<KnownPolicy> {
+        let objects = self.files.values().flat_map(|file| &file.objects);
+        let policies = objects.filter_map(|object| match object {
+            ManifestObject::NetworkPolicy(given) => given.policy.clone(),
+            _ => None,
+        });
+        policies.collect()
     }
 
     /// Returns the labels of the given namespaces. Of several with one name, the first counts.

@@ -3,20 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use xdp_crds::XdpNodeStateStatus;
-use xdp_plan::{
-    permission,
-    pod::Pod,
-    policy::{Policy, RedirectNamespaces},
-    report::Problem,
-    resolve::{NodePolicy, without_cluster},
-};
+use xdp_plan::{pod::Pod, policy::Policy, report::Problem, resolve::NodePolicy, targets::PodCertainty};
 
-use crate::source::{ManifestSource, cluster::Cluster};
+use crate::source::{cluster::Cluster, manifests::Manifests};
 
 /// A source of policies and pods.
 pub(crate) enum ObjectSource {
-    /// A directory of manifests, and the namespaces in which rules may redirect.
-    Manifests(ManifestSource, RedirectNamespaces),
+    /// A directory of manifests.
+    Manifests(Box<Manifests>),
     /// A cluster.
     Cluster(Box<Cluster>),
 }
@@ -31,6 +25,10 @@ pub(crate) struct Objects {
     pub(crate) node_policies: Vec<NodePolicy>,
     /// Problems of policies that cannot be programmed.
     pub(crate) problems: Vec<Problem>,
+    /// What `NetworkPolicies` and the like certainly allow to pods with rules that redirect.
+    pub(crate) certainty: PodCertainty,
+    /// Whether that is left to evaluate for pods; until then, nothing is certain for them.
+    pub(crate) unfinished: bool,
 }
 
 impl ObjectSource {
@@ -38,7 +36,7 @@ impl ObjectSource {
     /// change.
     pub(crate) fn reload(&mut self, all: bool) -> (Vec<Problem>, Option<Instant>) {
         match self {
-            Self::Manifests(manifests, _) => (manifests.reload(all), None),
+            Self::Manifests(manifests) => (manifests.reload(all), None),
             Self::Cluster(cluster) => cluster.reload(),
         }
     }
@@ -46,20 +44,7 @@ impl ObjectSource {
     /// Returns the objects, or `None` while they are unknown: then nothing that is programmed may change.
     pub(crate) fn objects(&mut self) -> Option<Objects> {
         match self {
-            Self::Manifests(manifests, permitted) => {
-                let (policies, pods) = manifests.objects();
-                let (mut policies, mut problems) = without_cluster(policies);
-                let namespaces = permission::without_cluster(&manifests.namespaces(), &policies);
-                permission::apply(&mut policies, &mut [], permitted, &namespaces);
-                let node_policies: Vec<NodePolicy> = policies.iter().map(as_written).collect();
-                problems.extend(permission::problems(&node_policies, &pods));
-                Some(Objects {
-                    policies,
-                    pods,
-                    node_policies,
-                    problems,
-                })
-            }
+            Self::Manifests(manifests) => Some(manifests.objects()),
             Self::Cluster(cluster) => cluster.objects(),
         }
     }
@@ -67,19 +52,8 @@ impl ObjectSource {
     /// Publishes the status of this node, if the source is a cluster.
     pub(crate) fn publish(&self, status: XdpNodeStateStatus) {
         match self {
-            Self::Manifests(..) => {}
+            Self::Manifests(_) => {}
             Self::Cluster(cluster) => cluster.publish(status),
         }
-    }
-}
-
-fn as_written(policy: &Arc<Policy>) -> NodePolicy {
-    NodePolicy {
-        namespace: policy.namespace.clone(),
-        name: policy.name.clone(),
-        uid: policy.uid.clone(),
-        generation: policy.generation,
-        policy: Some(Arc::clone(policy)),
-        obstacle: None,
     }
 }

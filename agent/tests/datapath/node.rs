@@ -29,7 +29,7 @@ pub(crate) fn desired(yaml: &str) -> Desired {
         match object {
             ManifestObject::Policy(policy) => policies.push(policy),
             ManifestObject::Pod(pod) => pods.push(pod),
-            ManifestObject::Namespace(_) => {}
+            ManifestObject::Namespace(_) | ManifestObject::NetworkPolicy(_) => {}
         }
     }
     let pairs = pods

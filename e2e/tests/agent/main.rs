@@ -17,6 +17,7 @@ mod language;
 mod limits;
 mod metrics;
 mod moving;
+mod network_policy;
 mod nics;
 mod peer;
 mod pins;

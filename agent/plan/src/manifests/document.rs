@@ -5,15 +5,19 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as k8s;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use xdp_crds::{API_VERSION, XdpPolicy};
+use xdp_crds::{
+    API_VERSION, XdpPolicy,
+    network_policy::{self, IngressPolicy, NetworkPolicyError},
+};
 
 use super::{
-    ManifestError, ManifestObject, NamespaceObject,
+    ManifestError, ManifestObject, NamespaceObject, NetworkPolicyObject,
     located::{
         Document, FieldLocation, {self},
     },
 };
 use crate::{
+    network_policy::KnownPolicy,
     pod::{DEFAULT_NAMESPACE, Pod},
     policy::{MarkMask, Policy, PolicyError},
     report::Problem,
@@ -90,8 +94,42 @@ fn object(document: &Document, marks: Option<MarkMask>) -> Result<ManifestObject
         ("v1", "Namespace") => {
             namespace(document).map(|namespace| ManifestObject::Namespace(Arc::new(namespace)))
         }
+        ("networking.k8s.io/v1", "NetworkPolicy") => {
+            let policy = network_policy::network_policy(&typed(document)?);
+            Ok(known(document, policy))
+        }
+        ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy") => Ok(known(
+            document,
+            of_tier(document, network_policy::cluster_network_policy),
+        )),
+        ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy") => Ok(known(
+            document,
+            of_tier(document, network_policy::admin_network_policy),
+        )),
+        ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy") => Ok(known(
+            document,
+            of_tier(document, network_policy::baseline_admin_network_policy),
+        )),
         _ => Err(unknown_kind(document, &api_version, &kind)),
     }
+}
+
+type ReadPolicy = Result<Option<IngressPolicy>, Box<NetworkPolicyError>>;
+
+fn of_tier(document: &Document, convert: fn(&str, &Value) -> ReadPolicy) -> ReadPolicy {
+    convert(&document.text("metadata.name"), &document.value["spec"])
+}
+
+/// Returns the object of a policy. One that cannot be read is an object, too: it may select any pod.
+fn known(document: &Document, read: ReadPolicy) -> ManifestObject {
+    let policy = match read {
+        Ok(policy) => policy.map(|policy| KnownPolicy::Ingress(Arc::new(policy))),
+        Err(error) => Some(KnownPolicy::Unreadable(Arc::new(*error))),
+    };
+    ManifestObject::NetworkPolicy(NetworkPolicyObject {
+        name: object_name(document),
+        policy,
+    })
 }
 
 fn policy(document: &Document, marks: Option<MarkMask>) -> Result<Policy, FieldError> {
@@ -201,7 +239,13 @@ fn check_fields(document: &Document, path: &str, known: &[&str]) -> Result<(), F
 
 fn unknown_kind(document: &Document, api_version: &str, kind: &str) -> FieldError {
     let field = match kind {
-        "XdpPolicy" | "Pod" | "Namespace" => "apiVersion",
+        "XdpPolicy"
+        | "Pod"
+        | "Namespace"
+        | "NetworkPolicy"
+        | "ClusterNetworkPolicy"
+        | "AdminNetworkPolicy"
+        | "BaselineAdminNetworkPolicy" => "apiVersion",
         _ => "kind",
     };
     let problem = Problem::new(
@@ -212,7 +256,10 @@ fn unknown_kind(document: &Document, api_version: &str, kind: &str) -> FieldErro
             document.text(field)
         ),
         format!(
-            "use `{API_VERSION}` with `XdpPolicy`, or `v1` with `Pod` or `Namespace`, one object per YAML document"
+            "use `{API_VERSION}` with `XdpPolicy`, `v1` with `Pod` or `Namespace`, `networking.k8s.io/v1` with \
+             `NetworkPolicy`, `policy.networking.k8s.io/v1alpha2` with `ClusterNetworkPolicy`, or \
+             `policy.networking.k8s.io/v1alpha1` with `AdminNetworkPolicy` or `BaselineAdminNetworkPolicy`; one object \
+             per YAML document"
         ),
     );
     FieldError {
@@ -227,7 +274,13 @@ fn object_name(document: &Document) -> String {
     if kind.is_empty() || name.is_empty() {
         return String::new();
     }
-    if kind == "Namespace" {
+    let of_cluster = [
+        "Namespace",
+        "ClusterNetworkPolicy",
+        "AdminNetworkPolicy",
+        "BaselineAdminNetworkPolicy",
+    ];
+    if of_cluster.contains(&kind.as_str()) {
         return format!("{kind} {name}");
     }
     let namespace = document.text("metadata.namespace");

@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use ipnet::IpNet;
-use xdp_crds::policy::SetId;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use xdp_crds::{pod::Pod, policy::SetId};
 
 use crate::{
     compile::sources::{Interval, Set},
     policy::Block,
-    resolve::{PeerSlice, complete_sets},
 };
 
 /// A set of addresses.
@@ -30,6 +29,24 @@ pub struct ClusterAddresses {
     pub nodes: AddressSet,
     /// Addresses that more than one pod claims.
     pub disputed: AddressSet,
+}
+
+impl ClusterAddresses {
+    /// Returns what is assumed without a cluster: other pods are in the networks around the given ones.
+    pub fn around(pods: &[Arc<Pod>]) -> Self {
+        let addresses = pods.iter().flat_map(|pod| &pod.addresses);
+        let network = |address: &IpAddr| {
+            let network = match address.to_canonical() {
+                IpAddr::V4(address) => Ipv4Net::new(address, 24).map(IpNet::from),
+                IpAddr::V6(address) => Ipv6Net::new(address, 64).map(IpNet::from),
+            };
+            network.ok().map(|network| network.trunc())
+        };
+        Self {
+            ranges: addresses.filter_map(network).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 impl AddressSet {
@@ -75,11 +92,14 @@ impl FromIterator<IpAddr> for AddressSet {
 }
 
 impl AddressSets {
-    /// Collects the sets whose slices are all there.
-    pub fn new<'a>(slices: impl IntoIterator<Item = &'a PeerSlice>) -> Self {
-        let sets = complete_sets(slices);
-        sets.map(|(set, addresses)| (set, addresses.into_iter().collect()))
-            .collect()
+    /// Adds a set that is complete.
+    pub(super) fn insert(&mut self, id: SetId, set: AddressSet) {
+        self.0.insert(id, Arc::new(set));
+    }
+
+    /// Removes a set.
+    pub(super) fn remove(&mut self, id: &SetId) {
+        self.0.remove(id);
     }
 
     /// Returns a set, or `None` while a part of it is missing.

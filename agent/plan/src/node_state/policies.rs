@@ -3,7 +3,7 @@
 use xdp_crds::{NicMode, PolicyState, Protocol, Ratio, conditions::node};
 
 use super::{
-    Reconciled, Refused,
+    Reconciled, Refused, network_policy,
     pods::{Obstacle, PodStatus, Pods},
     short,
 };
@@ -52,7 +52,7 @@ pub(super) fn state(
         messages.retain(|message| !message.is_empty());
     }
     Some(PolicyState {
-        network_policy: None,
+        network_policy: network_policy::state(policy, &selected, reconciled.certainty),
         namespace: node_policy.namespace.clone(),
         name: node_policy.name.clone(),
         uid: node_policy.uid.clone(),

@@ -83,12 +83,14 @@ fn sources<'a>(
     Sources::Listed(blocks)
 }
 
-/// Returns the addresses of the sets whose slices are all there.
-pub(crate) fn complete_sets<'a>(
-    slices: impl IntoIterator<Item = &'a PeerSlice>,
-) -> impl Iterator<Item = (SetId, BTreeSet<IpAddr>)> {
-    let sets = by_set(slices).into_iter();
-    sets.filter_map(|(set, slices)| Some((set.clone(), addresses(&slices)?)))
+/// Returns the addresses and networks of a set, or `None` while a slice is missing.
+pub(crate) fn complete_set<'a>(slices: impl Iterator<Item = &'a PeerSlice>) -> Option<Vec<IpNet>> {
+    let slices: Vec<&PeerSlice> = slices.collect();
+    let addresses = addresses(&slices)?.into_iter().map(IpNet::from);
+    let networks = slices
+        .iter()
+        .flat_map(|slice| slice.spec.networks.iter().copied());
+    Some(addresses.chain(networks).collect())
 }
 
 /// Returns all addresses of a set, or `None` while a slice is missing.

@@ -5,6 +5,7 @@ mod agreement;
 mod facts;
 mod fixture;
 mod foreign;
+mod node;
 mod oracle;
 mod random;
 mod unknown;

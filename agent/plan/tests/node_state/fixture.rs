@@ -18,7 +18,7 @@ use xdp_plan::{
     policy::{LimitPer, PacketRateLimit, Policy, PortMatch, PortSet, Protocol, Rule, RuleAction},
     report::Problem,
     resolve::NodePolicy,
-    targets::{Target, Targets, targets},
+    targets::{PodCertainty, Target, Targets, targets},
     testing::{fixture, model::TableModel, node::pair},
 };
 
@@ -62,6 +62,7 @@ pub(crate) struct Node {
     pub(crate) nics: Vec<NicState>,
     pub(crate) selected: Option<BTreeSet<String>>,
     pub(crate) problems: BTreeSet<Problem>,
+    pub(crate) certainty: PodCertainty,
     pub(crate) read_error: Option<Problem>,
     pub(crate) damage: fn(&mut Installed),
 }
@@ -96,6 +97,7 @@ impl Node {
             nics: vec![nic],
             selected: Some(BTreeSet::from(["eth0".into()])),
             problems: BTreeSet::new(),
+            certainty: PodCertainty::new(),
             read_error: None,
             damage: |_| {},
         }
@@ -159,6 +161,7 @@ impl Node {
         node_state(&Reconciled {
             node_policies: std::slice::from_ref(&self.policy),
             pods: &self.pods,
+            certainty: &self.certainty,
             tables: self.read_error.clone().map_or(Ok(tables), Err),
             nics: &self.nics,
             selected: self.selected.as_ref(),

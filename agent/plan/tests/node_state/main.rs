@@ -3,6 +3,7 @@
 
 mod damages;
 mod fixture;
+mod network_policy;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! A node with two NICs and two pods, and policies for them.
 
-use std::{fmt::Write as _, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, sync::Arc};
 
 use xdp_crds::{NicState, PolicyState};
 use xdp_plan::{
@@ -161,7 +161,7 @@ pub(super) fn objects(delivery: &str, rules: &[&str]) -> Objects {
         match object {
             ManifestObject::Policy(policy) => policies.push(policy),
             ManifestObject::Pod(pod) => pods.push(pod),
-            ManifestObject::Namespace(_) => {}
+            ManifestObject::Namespace(_) | ManifestObject::NetworkPolicy(_) => {}
         }
     }
     let node_policy = |policy: &Arc<xdp_plan::policy::Policy>| NodePolicy {
@@ -177,5 +177,7 @@ pub(super) fn objects(delivery: &str, rules: &[&str]) -> Objects {
         policies,
         pods,
         problems: Vec::new(),
+        certainty: BTreeMap::new(),
+        unfinished: false,
     }
 }

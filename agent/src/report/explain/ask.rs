@@ -218,7 +218,7 @@ fn from_files(directories: &[PathBuf], packet: &ProbePacket) -> Result<Vec<RuleM
             match object {
                 ManifestObject::Policy(policy) => policies.push(policy),
                 ManifestObject::Pod(pod) => pods.push(pod),
-                ManifestObject::Namespace(_) => {}
+                ManifestObject::Namespace(_) | ManifestObject::NetworkPolicy(_) => {}
             }
         }
     }

@@ -59,6 +59,11 @@ impl AgentMetrics {
             "Problems after the last reconcile, as `xdp-agent status` lists them",
             self.problems.clone(),
         );
+        registry.register(
+            "restricted_pods",
+            "Pods with rules that redirect, to which NetworkPolicies and the like restrict that",
+            self.restricted_pods.clone(),
+        );
         let policies = Arc::clone(&self.policies.lock().unwrap_or_else(PoisonError::into_inner));
         registry.register_collector(Box::new(ProcessCollector { policies }));
     }

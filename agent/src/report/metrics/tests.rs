@@ -238,6 +238,7 @@ fn the_loops_metrics_are_shown_without_a_status() {
     metrics.enforced(Duration::from_secs(40));
     metrics.status_written(false);
     metrics.problems(2);
+    assert!(metrics.restricted_pods(3) && !metrics.restricted_pods(3));
     metrics.scrape_failed();
     let text = encode(&metrics, None, Format::Classic);
     for line in [
@@ -252,6 +253,7 @@ fn the_loops_metrics_are_shown_without_a_status() {
         r#"xdp_agent_status_writes_total{result="error"} 1"#,
         r#"xdp_agent_status_writes_total{result="success"} 0"#,
         "xdp_agent_problems 2",
+        "xdp_agent_restricted_pods 3",
         "xdp_agent_scrape_errors_total 1",
         concat!(
             r#"xdp_agent_build_info{version=""#,

@@ -2,12 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use xdp_client::Store;
-use xdp_crds::{XdpNodeStateStatus, policy::SetId};
+use xdp_client::{
+    Store,
+    object::{ObjectName, Versioned},
+    watch::Event,
+};
+use xdp_crds::{XdpNodeStateStatus, network_policy::PolicyKind, policy::SetId};
 use xdp_plan::{
+    network_policy::{IgnoredKind, KnownPolicy},
     permission::NamespaceLabels,
     pod::Pod,
     report::Problem,
@@ -16,6 +22,7 @@ use xdp_plan::{
 
 use crate::source::cluster::{
     keyed::{KeyedStore, Shape},
+    lists::PolicyLists,
     objects::{Node, Written},
     problems::{MissingLists, RequestFailure, absent_node, incomplete_lists, watch_problem, write_problem},
 };
@@ -54,13 +61,15 @@ pub(super) struct Cache {
     /// Policies, by namespace.
     pub(super) policies: KeyedStore<PolicyVersion>,
     /// Slices of peer sets, by set.
-    pub(super) peer_sets: KeyedStore<Result<PeerSlice, Problem>>,
+    pub(super) peer_sets: KeyedStore<Result<Arc<PeerSlice>, Problem>>,
     pub(super) pods: Store<Result<Pod, Problem>>,
     pub(super) nodes: Store<Node>,
     /// Labels of namespaces, by namespace.
     pub(super) namespaces: KeyedStore<BTreeMap<String, String>>,
-    /// Whether the labels of namespaces are needed.
+    /// Whether the labels of namespaces decide about redirects: then policies wait for them.
     needs_namespaces: bool,
+    /// `NetworkPolicies` and the like.
+    pub(super) network: PolicyLists,
     /// The node's own state, as the API server stores it.
     pub(super) written: Store<Written>,
     /// The last known labels of the node: it may be absent for a while.
@@ -76,7 +85,7 @@ pub(super) struct Cache {
 
 impl Cache {
     /// Creates an empty cache.
-    pub(super) const fn new(needs_namespaces: bool) -> Self {
+    pub(super) fn new(needs_namespaces: bool, ignored: &[IgnoredKind]) -> Self {
         Self {
             policies: KeyedStore::new(POLICIES),
             peer_sets: KeyedStore::new(SETS),
@@ -84,6 +93,7 @@ impl Cache {
             nodes: Store::new(),
             namespaces: KeyedStore::new(NAMESPACES),
             needs_namespaces,
+            network: PolicyLists::new(ignored),
             written: Store::new(),
             labels: None,
             watch_failures: BTreeMap::new(),
@@ -104,7 +114,49 @@ impl Cache {
         let pods = pods.filter(|(_, pod)| can_be_target(pod));
         let here: BTreeSet<String> = pods.map(|(name, _)| name.namespace.clone()).collect();
         let changed = self.policies.want(&here, now);
-        changed | (self.needs_namespaces && self.namespaces.want(&here, now))
+        changed | self.namespaces.want(&here, now)
+    }
+
+    /// Wants `NetworkPolicies` and the like of the namespaces that have pods here and a policy. Returns
+    /// whether that changes the watches.
+    pub(super) fn want_network_policies(&mut self, now: Instant) -> bool {
+        if !self.pods.is_complete() || !self.policies.is_ready() {
+            return false;
+        }
+        let with_policy = self.policies.objects().into_keys();
+        let with_policy: BTreeSet<&str> = with_policy.map(|name| name.namespace.as_str()).collect();
+        let here = self.pods().filter(|pod| pod.owns_addresses());
+        let wanted = here.map(|pod| &pod.namespace);
+        let wanted = wanted.filter(|name| with_policy.contains(name.as_str())).cloned();
+        let changed = self.network.want(&wanted.collect(), now);
+        self.network.advance(self.namespaces.unknown().0 == 0, now);
+        changed
+    }
+
+    /// Applies an event of a watch of `NetworkPolicies` or the like. Returns whether that concerns a pod of
+    /// this node.
+    pub(super) fn apply_network_policy(
+        &mut self,
+        (kind, id): (PolicyKind, u64),
+        event: Event<Versioned<KnownPolicy>>,
+        now: Instant,
+    ) -> bool {
+        let namespaces = self.namespaces.objects();
+        let labels = |namespace: &str| namespaces.get(&ObjectName::new("", namespace)).copied();
+        let pods = &self.pods;
+        let concerns = |policy: &KnownPolicy| {
+            let of_policy = policy.name().namespace.as_deref();
+            let (one, all) = match of_policy {
+                Some(namespace) => (Some(pods.within(namespace, "")), None),
+                None => (None, Some(pods.iter())),
+            };
+            let pods = one.into_iter().flatten().chain(all.into_iter().flatten());
+            let mut pods = pods
+                .filter_map(|(_, pod)| pod.as_ref().ok())
+                .filter(|pod| pod.owns_addresses());
+            pods.any(|pod| policy.may_select(pod, labels(&pod.namespace)))
+        };
+        self.network.apply((kind, id), event, now, concerns)
     }
 
     /// Wants these sets. Returns whether that changes the watches.
@@ -140,6 +192,11 @@ impl Cache {
         self.watch_failures.remove(&watch).is_some()
     }
 
+    /// Records that the watches of a kind have ended.
+    pub(super) fn watches_ended(&mut self, kind: &str) {
+        self.watch_failures.retain(|(of, _), _| *of != kind);
+    }
+
     /// Records the outcome of a write. Returns whether it differs from the last one.
     pub(super) fn set_write_outcome(&mut self, outcome: Result<(), RequestFailure>) -> bool {
         let before = std::mem::replace(&mut self.write_failure, outcome.err());
@@ -160,8 +217,13 @@ impl Cache {
     fn missing(&self) -> Vec<MissingLists> {
         let one = |kind, complete: bool| (!complete).then_some(MissingLists { kind, of: (0, 0) });
         let namespaces = self.needs_namespaces.then_some(&self.namespaces);
+        let network = !self.network.is_ready();
         let lists = [
             keyed("XdpPolicies", &self.policies),
+            network.then(|| MissingLists {
+                kind: "NetworkPolicies",
+                of: self.network.unknown(),
+            }),
             keyed(SET_KIND, &self.peer_sets),
             one("Pods", self.pods.is_complete()),
             one("the Node", self.nodes.is_complete()),
@@ -180,7 +242,7 @@ impl Cache {
             .map(|(_, version)| version)
     }
 
-    pub(super) fn slices(&self) -> impl Iterator<Item = &PeerSlice> {
+    pub(super) fn slices(&self) -> impl Iterator<Item = &Arc<PeerSlice>> {
         let sets = self.peer_sets.objects().into_values();
         sets.filter_map(|slice| slice.as_ref().ok())
     }

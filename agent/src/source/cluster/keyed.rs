@@ -14,7 +14,7 @@ use std::{
 };
 
 use xdp_client::{
-    Store,
+    Observed, Store,
     object::{ObjectName, Versioned},
     watch::Event,
 };
@@ -127,14 +127,29 @@ impl<V: PartialEq> KeyedStore<V> {
 
     /// Applies an event of a watch. Returns whether what the loop reads has changed.
     pub(super) fn apply(&mut self, id: u64, event: Event<Versioned<V>>, now: Instant) -> bool {
+        let mut changed = false;
+        self.apply_observed(id, event, now, |_| changed = true) || changed
+    }
+
+    /// Applies an event of a watch, and calls `observe` for each object whose value changes. Returns whether
+    /// a first list has become complete.
+    pub(super) fn apply_observed(
+        &mut self,
+        id: u64,
+        event: Event<Versioned<V>>,
+        now: Instant,
+        observe: impl FnMut(Observed<'_, V>),
+    ) -> bool {
         let Some(watch) = self.watches.get_mut(&id) else {
             return false;
         };
-        let changed = watch.store.apply(event);
-        if watch.store.is_complete() {
+        let was_complete = watch.store.is_complete();
+        watch.store.apply_observed(event, observe);
+        let is_complete = watch.store.is_complete();
+        if is_complete {
             watch.refused = None;
         }
-        self.advance(now) || changed
+        self.advance(now) || is_complete != was_complete
     }
 
     /// Records that the API server has refused a request of a watch. Returns as [`Self::apply`].

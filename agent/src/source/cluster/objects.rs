@@ -1,14 +1,21 @@
 //! Converts API objects to what the agent needs of them. A malformed object becomes a problem.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1 as k8s;
+use k8s_openapi::api::{core::v1 as k8s, networking::v1::NetworkPolicy};
 use kube::core::{DynamicObject, ObjectMeta, PartialObjectMeta};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use xdp_client::object::{ObjectName, parse_field};
-use xdp_crds::{PEER_SET_LABEL, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec, policy::SetId};
+use xdp_crds::{
+    PEER_SET_LABEL, XdpPeerSetSpec, XdpPolicy, XdpPolicySpec,
+    network_policy::{
+        self, ADMIN_NETWORK_POLICY, CLUSTER_NETWORK_POLICY, IngressPolicy, NetworkPolicyError, PolicyKind,
+    },
+    policy::SetId,
+};
 use xdp_plan::{
+    network_policy::{FOREIGN_KINDS, KnownPolicy},
     pod::Pod,
     policy::{MarkMask, Policy},
     report::Problem,
@@ -55,11 +62,43 @@ pub(super) fn policy(object: DynamicObject, marks: MarkMask) -> PolicyVersion {
 }
 
 /// Returns a slice. `None` if no policy can mean it: it does not say which set it belongs to.
-pub(super) fn peer_slice(object: &DynamicObject) -> Option<Result<PeerSlice, Problem>> {
+pub(super) fn peer_slice(object: &DynamicObject) -> Option<Result<Arc<PeerSlice>, Problem>> {
     let label = object.metadata.labels.as_ref()?.get(PEER_SET_LABEL)?;
     let set = SetId::parse(label)?;
     let spec = spec::<XdpPeerSetSpec>("XdpPeerSet", &object.metadata, &object.data);
-    Some(spec.map(|spec| PeerSlice { set, spec }))
+    Some(spec.map(|spec| Arc::new(PeerSlice { set, spec })))
+}
+
+/// Returns what a `NetworkPolicy` says. `None`: nothing about connections to pods.
+pub(super) fn network_policy(object: &NetworkPolicy) -> Option<KnownPolicy> {
+    known(network_policy::network_policy(object))
+}
+
+/// Returns what an object of another kind of policies says. `None`: nothing about connections to pods.
+pub(super) fn other_policy(kind: PolicyKind, mut object: DynamicObject) -> Option<KnownPolicy> {
+    let ObjectName { namespace, name } = ObjectName::of(&object.metadata);
+    if let Some(foreign) = FOREIGN_KINDS.iter().find(|foreign| foreign.kind == kind) {
+        let namespace = Some(namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        // Selectors may ask for what is in the metadata.
+        if let Ok(metadata) = serde_json::to_value(&object.metadata) {
+            object.data["metadata"] = metadata;
+        }
+        let policy = foreign.read(namespace, &name, &object.data);
+        return Some(KnownPolicy::Foreign(Arc::new(policy)));
+    }
+    let spec = &object.data["spec"];
+    known(match kind {
+        kind if kind == CLUSTER_NETWORK_POLICY => network_policy::cluster_network_policy(&name, spec),
+        kind if kind == ADMIN_NETWORK_POLICY => network_policy::admin_network_policy(&name, spec),
+        _ => network_policy::baseline_admin_network_policy(&name, spec),
+    })
+}
+
+fn known(read: Result<Option<IngressPolicy>, Box<NetworkPolicyError>>) -> Option<KnownPolicy> {
+    match read {
+        Ok(policy) => Some(KnownPolicy::Ingress(Arc::new(policy?))),
+        Err(error) => Some(KnownPolicy::Unreadable(Arc::new(*error))),
+    }
 }
 
 pub(super) fn pod(object: &k8s::Pod) -> Result<Pod, Problem> {

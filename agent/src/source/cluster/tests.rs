@@ -1,3 +1,4 @@
+mod network_policies;
 mod requests;
 mod start;
 
@@ -11,11 +12,14 @@ use kube::core::{DynamicObject, PartialObjectMeta, Status};
 use serde_json::{Value, json};
 use xdp_client::{
     Store,
+    discovery::ServedKinds,
     object::{ObjectName, Versioned},
     watch::{Event, WatchError},
 };
-use xdp_crds::{XdpNodeStateStatus, policy::SetId};
-use xdp_plan::{pod::Pod, policy::MarkMask, report::Problem, resolve::PolicyVersion};
+use xdp_crds::{XdpNodeStateStatus, network_policy::NETWORK_POLICY, policy::SetId};
+use xdp_plan::{
+    network_policy::KnownPolicy, pod::Pod, policy::MarkMask, report::Problem, resolve::PolicyVersion,
+};
 
 use crate::source::cluster::{
     cache::Cache,
@@ -68,7 +72,7 @@ fn reasons(cache: &mut Cache, now: Instant) -> Vec<String> {
 
 /// All lists are complete: there is a node and nothing else.
 fn complete() -> Cache {
-    completed(Cache::new(false))
+    completed(Cache::new(false, &[]))
 }
 
 /// Applies one complete list of all watches that have to start.
@@ -110,9 +114,19 @@ fn want_sets(cache: &mut Cache, sets: &[&SetId]) {
 /// Completes all lists of a node without pods.
 fn completed(mut cache: Cache) -> Cache {
     list_pods(&mut cache, &[]);
+    list_network_policies(&mut cache, &[]);
     want_sets(&mut cache, &[]);
     list_node(&mut cache);
     cache
+}
+
+/// Completes the lists of `NetworkPolicies`; no other kind is served.
+fn list_network_policies(cache: &mut Cache, objects: &[Versioned<KnownPolicy>]) {
+    let now = Instant::now();
+    cache.network.set_served(&ServedKinds::default(), now);
+    cache.want_network_policies(now);
+    list_keyed(cache.network.store(NETWORK_POLICY).unwrap(), objects);
+    cache.network.advance(true, now);
 }
 
 fn list_node(cache: &mut Cache) {
@@ -174,9 +188,10 @@ fn the_cache_has_no_objects_until_all_lists_are_complete() {
 fn namespaces_are_waited_for_only_if_their_labels_decide_about_redirects() {
     let now = Instant::now();
     let with_pod = |needs_namespaces| {
-        let mut cache = Cache::new(needs_namespaces);
+        let mut cache = Cache::new(needs_namespaces, &[]);
         list_pods(&mut cache, &["games"]);
         list_keyed(&mut cache.policies, &[]);
+        list_network_policies(&mut cache, &[]);
         want_sets(&mut cache, &[]);
         list_node(&mut cache);
         cache
@@ -211,8 +226,9 @@ fn an_absent_node_keeps_its_labels_and_an_unknown_one_has_none() {
     );
     assert_eq!(reasons(&mut cache, now), ["NoSuchNode"]);
 
-    let mut cache = Cache::new(false);
+    let mut cache = Cache::new(false, &[]);
     list_pods(&mut cache, &[]);
+    list_network_policies(&mut cache, &[]);
     want_sets(&mut cache, &[]);
     list(&mut cache.nodes, []);
     assert_eq!(cache.node_labels(), None);
@@ -296,7 +312,7 @@ fn the_oldest_unread_change_counts() {
     assert_eq!(cache.take_changed(), Some(start));
     assert_eq!(cache.take_changed(), None);
 
-    let mut cache = Cache::new(false);
+    let mut cache = Cache::new(false, &[]);
     list_pods(&mut cache, &[]);
     cache.mark_changed(start);
     assert_eq!(cache.take_changed(), None, "other lists are incomplete");

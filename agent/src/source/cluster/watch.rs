@@ -1,6 +1,7 @@
 //! The watches of the agent: their events go to the cache.
 
 mod keyed;
+mod policies;
 
 use std::{collections::BTreeSet, fmt::Debug, time::Instant};
 
@@ -19,7 +20,8 @@ use xdp_client::{
 };
 use xdp_crds::{PEER_SET_LABEL, XdpNodeState, XdpPeerSet, XdpPolicy};
 
-use self::keyed::{KeyedKind, follow_keyed};
+use self::keyed::{StoredKind, follow_keyed};
+pub(super) use self::policies::KindWakes;
 use crate::source::cluster::{
     Shared,
     cache::{Cache, SET_KIND, WatchId},
@@ -43,19 +45,20 @@ pub(super) async fn all(client: &Client, shared: &Shared) {
     let own = format!("metadata.name={}", shared.node);
     let here = format!("spec.nodeName={}", shared.node);
     tokio::join!(
-        policies(client, shared),
+        xdp_policies(client, shared),
         peer_sets(client, shared),
         pods(client, shared, &here),
         nodes(client, shared, &own),
         states(client, shared, &own),
         namespaces(client, shared),
+        policies::network_policies(client, shared),
     );
 }
 
 /// Watches the policies of each namespace that has pods here: what happens to those of other namespaces is
 /// not sent to this node.
-async fn policies(client: &Client, shared: &Shared) {
-    let kind = KeyedKind {
+async fn xdp_policies(client: &Client, shared: &Shared) {
+    let kind = StoredKind {
         kind: "XdpPolicies",
         store: |cache| &mut cache.policies,
         wanted: &shared.wanted.policies,
@@ -80,7 +83,7 @@ async fn policies(client: &Client, shared: &Shared) {
 
 /// Watches the sets that the policies of pods here need.
 async fn peer_sets(client: &Client, shared: &Shared) {
-    let kind = KeyedKind {
+    let kind = StoredKind {
         kind: SET_KIND,
         store: |cache| &mut cache.peer_sets,
         wanted: &shared.wanted.sets,
@@ -96,12 +99,9 @@ async fn peer_sets(client: &Client, shared: &Shared) {
     follow_keyed(kind, watch, shared).await;
 }
 
-/// Watches the labels of the namespaces that have pods here, unless rules may redirect in all namespaces.
+/// Watches the labels of the namespaces that have pods here.
 async fn namespaces(client: &Client, shared: &Shared) {
-    if shared.redirects.are_all() {
-        return;
-    }
-    let kind = KeyedKind {
+    let kind = StoredKind {
         kind: "Namespaces",
         store: |cache| &mut cache.namespaces,
         wanted: &shared.wanted.namespaces,

@@ -36,12 +36,30 @@ impl ApiServer {
                 watches.push(response);
                 continue;
             }
-            let answer = json!({"metadata": {"resourceVersion": "7"}, "items": items(&uri)});
+            let answer = discovery(&uri)
+                .unwrap_or_else(|| json!({"metadata": {"resourceVersion": "7"}, "items": items(&uri)}));
             let body = Body::from(answer.to_string().into_bytes());
             response.send_response(Response::new(body));
             self.log.lists.lock().unwrap().insert(plain(&uri));
             self.log.grown.notify_one();
         }
+    }
+}
+
+/// Of the kinds of interest, one is served.
+fn discovery(uri: &str) -> Option<Value> {
+    let version = json!({"groupVersion": "policy.networking.k8s.io/v1alpha2", "version": "v1alpha2"});
+    match uri.split('?').next()? {
+        "/apis" => Some(
+            json!({"groups": [{"name": "policy.networking.k8s.io", "versions": [version],
+            "preferredVersion": version}]}),
+        ),
+        "/apis/policy.networking.k8s.io/v1alpha2" => {
+            let resource = json!({"name": "clusternetworkpolicies", "kind": "ClusterNetworkPolicy",
+                "namespaced": false, "singularName": "", "verbs": ["list"]});
+            Some(json!({"groupVersion": "policy.networking.k8s.io/v1alpha2", "resources": [resource]}))
+        }
+        _ => None,
     }
 }
 
@@ -75,13 +93,14 @@ fn plain(uri: &str) -> String {
 }
 
 fn shared(redirects: RedirectNamespaces) -> Shared {
+    let cache = Cache::new(!redirects.are_all(), &[]);
     Shared {
         node: "n".to_owned(),
         namespace: "xdp".to_owned(),
         marks: MASK,
-        cache: Mutex::new(Cache::new(!redirects.are_all())),
+        wanted: Wanted::new(cache.network.kinds()),
+        cache: Mutex::new(cache),
         redirects,
-        wanted: Wanted::default(),
         writer: Notify::new(),
         wake: Box::new(|| ()),
         metrics: Arc::new(AgentMetrics::default()),
@@ -121,34 +140,34 @@ async fn lists_of(shared: &Shared, first: usize, then: impl FnOnce(&Shared), all
 }
 
 #[tokio::test]
-async fn the_agent_asks_for_the_policies_of_namespaces_with_pods_and_for_the_sets_that_it_needs() {
+async fn the_agent_asks_for_the_policies_of_namespaces_with_pods_and_for_the_sets_and_kinds_that_it_needs() {
     let shared = shared(RedirectNamespaces::default());
     let set = |digit: &str| SetId::parse(&digit.repeat(SetId::LENGTH)).unwrap();
     let (a, b) = (set("a"), set("b"));
     let want = |shared: &Shared| {
         want_sets(&mut shared.cache(), &[&a, &b]);
         shared.wanted.sets.notify_one();
+        assert!(shared.cache().want_network_policies(Instant::now()));
+        for wakes in shared.wanted.network.values() {
+            wakes.wanted.notify_one();
+        }
     };
-    let lists = lists_of(&shared, 5, want, 6).await;
+    let lists = lists_of(&shared, 8, want, 11).await;
     let sets = format!(
         "/apis/xdp-operator.io/v1alpha1/namespaces/xdp/xdppeersets?labelSelector=xdp-operator.io/peer-set in ({a},{b})"
     );
     let expected = [
+        "/api/v1/namespaces?labelSelector=kubernetes.io/metadata.name in (games,web)",
         "/api/v1/nodes?fieldSelector=metadata.name=n",
         "/api/v1/pods?fieldSelector=spec.nodeName=n",
+        "/apis/networking.k8s.io/v1/namespaces/games/networkpolicies?",
+        "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies?",
+        "/apis/policy.networking.k8s.io/v1alpha2?",
         "/apis/xdp-operator.io/v1alpha1/namespaces/games/xdppolicies?",
         "/apis/xdp-operator.io/v1alpha1/namespaces/web/xdppolicies?",
         &sets,
         "/apis/xdp-operator.io/v1alpha1/xdpnodestates?fieldSelector=metadata.name=n",
+        "/apis?",
     ];
     assert_eq!(lists.iter().map(String::as_str).collect::<Vec<_>>(), expected);
-}
-
-#[tokio::test]
-async fn the_labels_of_namespaces_with_pods_are_asked_for_only_if_they_decide() {
-    let selector = r#"{"matchLabels": {"redirect": "allowed"}}"#.parse().unwrap();
-    let shared = shared(selector);
-    let lists = lists_of(&shared, 6, |_| (), 6).await;
-    let names = "/api/v1/namespaces?labelSelector=kubernetes.io/metadata.name in (games,web)";
-    assert!(lists.contains(names), "{lists:?}");
 }

@@ -13,9 +13,12 @@ fn messages(cache: &mut Cache) -> Vec<String> {
 
 #[test]
 fn nothing_is_known_until_the_policies_of_all_namespaces_with_pods_and_their_sets_are_listed() {
-    let mut cache = Cache::new(false);
+    let mut cache = Cache::new(false, &[]);
     list_node(&mut cache);
-    assert!(messages(&mut cache)[0].contains("the first list of XdpPolicies, XdpPeerSets, Pods;"));
+    assert!(
+        messages(&mut cache)[0]
+            .contains("the first list of XdpPolicies, NetworkPolicies, XdpPeerSets, Pods;")
+    );
     list_pods(&mut cache, &["a", "b"]);
     let started = cache.policies.steps(Instant::now()).start;
     assert_eq!(started.len(), 2, "{started:?}");
@@ -25,10 +28,19 @@ fn nothing_is_known_until_the_policies_of_all_namespaces_with_pods_and_their_set
         }
     };
     complete(&mut cache, started[0].0);
-    assert!(messages(&mut cache)[0].contains("the first list of XdpPolicies (1 of 2), XdpPeerSets;"));
+    assert!(
+        messages(&mut cache)[0]
+            .contains("the first list of XdpPolicies (1 of 2), NetworkPolicies, XdpPeerSets;")
+    );
     assert_eq!(cache.labels_before_sets(), None);
 
     complete(&mut cache, started[1].0);
+    assert_eq!(
+        cache.labels_before_sets(),
+        None,
+        "NetworkPolicies decide about sets, too"
+    );
+    list_network_policies(&mut cache, &[]);
     assert!(cache.labels_before_sets().is_some());
     assert_eq!(
         cache.node_labels(),
@@ -53,7 +65,7 @@ fn a_namespace_or_a_set_that_comes_later_does_not_delay_the_others() {
 #[test]
 fn policies_are_left_out_until_the_labels_of_their_namespace_are_known() {
     let now = Instant::now();
-    let mut cache = completed(Cache::new(true));
+    let mut cache = completed(Cache::new(true, &[]));
     list_pods(&mut cache, &["games"]);
     list_keyed(&mut cache.policies, &[listed_policy(&json!({"podSelector": {}}))]);
     assert_eq!(cache.policies(now).count(), 0);
