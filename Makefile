@@ -8,9 +8,9 @@ HOST := --workspace --exclude 'xdp-*ebpf'
 # How long `make test` fuzzes, in seconds.
 FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test test-scale test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images test-images kube machines setup setup-lint root
+.PHONY: help demo cluster cluster-down test test-scale conformance-netpol test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images test-images kube machines setup setup-lint root
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: root setup ## show the product at work: real clients, real pods, counts of all sides (KEEP=1 keeps it running)
 	cargo build --locked -p xdp-agent -p xdp-e2e --bins
@@ -33,6 +33,10 @@ test: root setup setup-lint ## run all tests and checks: on this kernel, on othe
 test-scale: root kube ## keep all CPUs busy while the operator serves 5,000 nodes, 50,000 pods and 1,000 policies (NODES=5000)
 	cargo build --locked --release -p xdp-operator
 	NODES=$(or $(NODES),5000) OPERATOR=target/release/xdp-operator cargo test --locked -p xdp-e2e --test control_plane -- --nocapture contention
+
+conformance-netpol: root kube images ## run Kubernetes' own tests about NetworkPolicies with an engine, without redirects and with (FOCUS=Netpol)
+	e2e/kubernetes/build --conformance
+	FOCUS='$(FOCUS)' cargo run --quiet --locked -p xdp-e2e --bin conformance
 
 test-mlx5: root machines ## run the acceptance on the mlx5 driver and others, in virtual machines (KERNELS=all ONLY=redirected PAGE=1)
 	cargo test --locked -p xdp-connectx --test machine --test driver

@@ -7,6 +7,7 @@ mod agents;
 mod api;
 mod counts;
 mod deployments;
+mod engine;
 mod http;
 mod kernel;
 mod metrics;
@@ -29,6 +30,7 @@ use xdp_lab::Process;
 pub use self::{
     agents::{Frozen, is_ready},
     counts::{Counts, Flow, Seen},
+    engine::Engine,
     http::{HttpReply, http_get, http_get_within, http_patch, http_post},
     metrics::{AGENT_METRICS, OPERATOR_METRICS, Sample, Scrape},
     pods::{ClusterPod, ClusterPodSpec},

@@ -4,6 +4,7 @@
 
 pub mod acceptance;
 mod agent;
+pub mod conformance;
 pub mod demo;
 mod idle;
 pub mod installed;

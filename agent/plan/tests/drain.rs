@@ -173,11 +173,11 @@ fn a_draining_pod_with_other_rules_keeps_them() {
     keep_draining(&mut desired, &pods, &deliveries);
     desired.pods[0].draining = false;
     desired.pods[0].reply_path = lost(NotReady::NotPrepared);
-    let rules = std::sync::Arc::clone(&desired.pods[0].rules);
+    let rules = Arc::clone(&desired.pods[0].rules);
     keep_draining(&mut desired, &pods, &deliveries);
     assert_eq!(desired.pods.len(), 1);
     let pod = &desired.pods[0];
-    assert!(pod.draining && std::sync::Arc::ptr_eq(&pod.rules, &rules));
+    assert!(pod.draining && Arc::ptr_eq(&pod.rules, &rules));
     assert_eq!(pod.reply_path, Readiness::Ready);
 }
 

@@ -165,7 +165,8 @@ impl<K: Kernel> Reconciler<K> {
             self.kept.compiler.adopt(&tables);
         }
         let known = (&targets, &*view.facts);
-        let draining = self.kept.flows.keep_draining(&mut self.kernel, &tables, known);
+        let mut draining = self.kept.flows.keep_draining(&mut self.kernel, &tables, known);
+        draining.retain(|draining| !draining.is_restricted(&objects.certainty));
         view.read_pods(&mut self.kernel, &targets, &draining);
         let mut convergence = Convergence {
             kernel: &mut self.kernel,

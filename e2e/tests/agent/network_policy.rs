@@ -57,7 +57,10 @@ impl Restricted {
             "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{namespace: games, name: only}}\nspec: \
              {{podSelector: {{}}, policyTypes: [Ingress], ingress: {ingress}}}\n"
         );
-        self.fixture.manifests.write("network-policy.yaml", &text).unwrap();
+        self.fixture
+            .manifests
+            .write("network-policy.yaml", &text)
+            .unwrap();
     }
 
     /// Allows the first client, by both of its addresses, everything.
@@ -90,7 +93,11 @@ impl Restricted {
             let mut sender = UdpSender::new(client, at(ip, 7777)).unwrap();
             all_arrive(&mut sender, &inbox, 20, 20);
             let received = inbox.received();
-            assert!(received.marks.iter().eq([(&mark, &20)]), "{ip}: {:?}", received.marks);
+            assert!(
+                received.marks.iter().eq([(&mark, &20)]),
+                "{ip}: {:?}",
+                received.marks
+            );
         }
     }
 }
@@ -137,8 +144,11 @@ fn what_a_block_allows_is_redirected_and_other_sources_pass() {
     let before = agent.look();
     test.datagrams(&test.fixture.client, 42);
     test.datagrams(&test.other, 0);
-    let counted = |status: &Status, field| status.packets("players", field) - before.packets("players", field);
-    let status = agent.wait_for("both clients are counted", |status| counted(status, "fellBack") == 40);
+    let counted =
+        |status: &Status, field| status.packets("players", field) - before.packets("players", field);
+    let status = agent.wait_for("both clients are counted", |status| {
+        counted(status, "fellBack") == 40
+    });
     assert_eq!(counted(&status, "redirected"), 40);
     assert_eq!(restricted(&status) - restricted(&before), 40);
 
@@ -152,7 +162,9 @@ fn what_a_block_allows_is_redirected_and_other_sources_pass() {
     for ip in test.pod.addresses() {
         Connection::new(&test.pod, &test.other, ip).talk();
     }
-    let status = agent.wait_for("the connections pass", |status| status.packets("web", "fellBack") >= 8);
+    let status = agent.wait_for("the connections pass", |status| {
+        status.packets("web", "fellBack") >= 8
+    });
     assert_eq!(status.packets("web", "delivered"), 0);
     let _ = &test.other_nic;
 }
@@ -189,7 +201,9 @@ fn a_restart_keeps_what_is_restricted() {
     agent.stop().unwrap();
     test.datagrams(&test.fixture.client, 0);
     agent.start().unwrap();
-    agent.wait_for("the agent runs", |status| status.running() && status.ready("server"));
+    agent.wait_for("the agent runs", |status| {
+        status.running() && status.ready("server")
+    });
     test.datagrams(&test.fixture.client, 0);
 }
 
@@ -198,7 +212,10 @@ fn a_policy_ignores_them_only_with_the_administrators_consent() {
     let test = Restricted::new();
     test.network_policy("[]");
     let text = policy("players", IGNORE, &[UDP, TCP, DROP]);
-    test.fixture.manifests.write("policy-players.yaml", &text).unwrap();
+    test.fixture
+        .manifests
+        .write("policy-players.yaml", &text)
+        .unwrap();
     let mut agent = test.start(&[]);
     test.datagrams(&test.fixture.client, 0);
     agent.stop().unwrap();
@@ -232,10 +249,16 @@ fn an_unknown_kind_to_ignore_ends_the_start_with_the_known_ones() {
     let test = Restricted::new();
     let mut agent = Agent::new(&test.fixture.lab, &test.fixture.manifests)
         .nics(&["nic0"])
-        .arguments(&["--ignored-network-policy-kinds", "CiliumNetworkPolicy.cilium.io,Foo.example"]);
+        .arguments(&[
+            "--ignored-network-policy-kinds",
+            "CiliumNetworkPolicy.cilium.io,Foo.example",
+        ]);
     let _ = agent.start();
     let (code, log) = agent.wait_for_end().unwrap();
     assert_ne!(code, Some(0));
     assert!(log.contains("`Foo.example` is not a kind"), "{log}");
-    assert!(log.contains("`GlobalNetworkPolicy.crd.projectcalico.org`"), "{log}");
+    assert!(
+        log.contains("`GlobalNetworkPolicy.crd.projectcalico.org`"),
+        "{log}"
+    );
 }

@@ -2,6 +2,7 @@
 //! cluster: what passes to the stack arrives, too, but without a mark.
 
 mod churn;
+mod engine;
 mod kinds;
 
 use std::net::{IpAddr, SocketAddr};
@@ -311,14 +312,14 @@ fn network_policies_are_ignored_only_with_the_administrators_consent() {
     let refused = server.space.try_apply(&manifest).unwrap();
     assert!(!refused.status.success());
     assert!(
-        refused.stderr.contains("networkPolicy.allowIgnore"),
+        refused.stderr.contains("redirect.networkPolicy.allowIgnore"),
         "{}",
         refused.stderr
     );
 
     let _restored = Restored(installed);
     installed
-        .upgrade(&["--set", "networkPolicy.allowIgnore=true"])
+        .upgrade(&["--set", "redirect.networkPolicy.allowIgnore=true"])
         .unwrap();
     installed
         .until("the policy is accepted", || server.space.apply(&manifest))

@@ -129,7 +129,8 @@ impl PeerLimits {
     }
 }
 
-/// Whether a policy of the namespace, or of any namespace, redirects.
+/// Whether a policy of the namespace, or of any namespace, redirects. One that says `networkPolicy: Ignore`
+/// counts, too: without the administrator's consent, agents honour it all the same.
 fn redirects(namespace: &str, cluster: &ClusterState) -> bool {
     let policies: Box<dyn Iterator<Item = _>> = if namespace.is_empty() {
         Box::new(cluster.policies.iter())
@@ -137,7 +138,7 @@ fn redirects(namespace: &str, cluster: &ClusterState) -> bool {
         Box::new(cluster.policies.within(namespace, ""))
     };
     let mut contents = policies.filter_map(|(_, policy)| policy.content.as_ref().ok());
-    contents.any(|policy| policy.is_restricted())
+    contents.any(|policy| policy.redirects())
 }
 
 /// Returns the selections of the policies of a namespace, each once, those of the oldest policy first; and

@@ -131,6 +131,12 @@ impl NodeCertainty {
         }
     }
 
+    /// Returns whether the policies that select a pod were followed before.
+    pub fn knows(&self, pod: &Pod) -> bool {
+        let namespace = self.namespaces.get(&pod.namespace);
+        namespace.is_some_and(|namespace| namespace.has(&pod.name))
+    }
+
     /// Returns the sets that the pods need.
     pub fn needed(&self) -> BTreeSet<SetId> {
         let mut needed = BTreeSet::new();

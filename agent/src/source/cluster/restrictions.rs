@@ -55,9 +55,11 @@ impl Restrictions {
         let concerns = |pod: &&Pod| {
             let policies = redirecting.get(pod.namespace.as_str());
             let mut policies = policies.into_iter().flatten();
-            pod.owns_addresses() && policies.any(|policy| policy.selector.matches(&pod.labels))
+            let is_selected = policies.any(|policy| policy.selector.matches(&pod.labels));
+            // A pod to which no rule redirects any more may drain.
+            pod.owns_addresses() && (is_selected || self.certainty.knows(pod))
         };
-        let pods = cache.pods().filter(concerns);
+        let pods: Vec<&Pod> = cache.pods().filter(concerns).collect();
         self.certainty
             .select(pods, &cache.network.policies(), &cache.namespaces());
         changed

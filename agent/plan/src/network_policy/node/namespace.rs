@@ -79,6 +79,10 @@ impl OfNamespace {
         }
     }
 
+    pub(super) fn has(&self, pod: &str) -> bool {
+        self.pods.contains_key(pod)
+    }
+
     pub(super) fn sets(&self) -> impl Iterator<Item = &SetId> {
         self.pods.values().flat_map(SelectedPod::sets)
     }

@@ -1,0 +1,5 @@
+//! `make conformance-netpol`.
+
+fn main() -> anyhow::Result<()> {
+    xdp_e2e::conformance::netpol()
+}
