@@ -25,8 +25,10 @@ use xdp_plan::{
     report::Problem,
 };
 
-pub(crate) use self::manifests::Manifests;
-pub(crate) use self::wanted::{ObjectSource, Objects};
+pub(crate) use self::{
+    manifests::Manifests,
+    wanted::{ObjectSource, Objects},
+};
 use self::{
     state::Files,
     watches::{Watched, Watches},

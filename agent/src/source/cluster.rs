@@ -37,7 +37,6 @@ use tokio::{runtime, sync::Notify};
 use xdp_client::connect;
 use xdp_crds::{XdpNodeStateStatus, conditions::node::PEERS_PENDING, network_policy::PolicyKind};
 use xdp_plan::{
-    network_policy::EvaluatedPods,
     node_state::selects,
     permission,
     pod::Pod,
@@ -82,6 +81,12 @@ impl Wanted {
         Self {
             network: network.collect(),
             ..Self::default()
+        }
+    }
+
+    fn wake_network(&self) {
+        for wakes in self.network.values() {
+            wakes.wanted.notify_one();
         }
     }
 }
@@ -143,9 +148,7 @@ impl Cluster {
         let mut cache = self.shared.cache();
         let now = Instant::now();
         if self.restrictions.select(&mut cache, now) {
-            for wakes in self.shared.wanted.network.values() {
-                wakes.wanted.notify_one();
-            }
+            self.shared.wanted.wake_network();
         }
         if let Some(labels) = cache.labels_before_sets() {
             let node = LocalNode::new(labels, cache.pods());
@@ -162,13 +165,6 @@ impl Cluster {
     /// Returns the objects. `None` until what the pods of the node need was listed once.
     pub(crate) fn objects(&mut self) -> Option<Objects> {
         let mut cache = self.shared.cache();
-        cache.node_labels()?;
-        // Policies may have come since the sets were decided about.
-        if self.restrictions.select(&mut cache, Instant::now()) {
-            for wakes in self.shared.wanted.network.values() {
-                wakes.wanted.notify_one();
-            }
-        }
         let labels = cache.node_labels()?;
         let node = LocalNode::new(labels, cache.pods());
         let policies = cache.policies(Instant::now());
@@ -182,12 +178,12 @@ impl Cluster {
         let mut node_policies = resolved.node_policies;
         let permitted = &self.shared.redirects;
         permission::apply(&mut policies, &mut node_policies, permitted, &cache.namespaces());
-        let EvaluatedPods {
-            certainty,
-            pending: unfinished,
-        } = self
-            .restrictions
-            .evaluate(&cache, &mut policies, &mut node_policies);
+        self.restrictions.program(&mut policies, &mut node_policies);
+        // Policies and pods may have come since the sets were decided about.
+        if self.restrictions.select(&mut cache, Instant::now()) {
+            self.shared.wanted.wake_network();
+        }
+        let evaluated = self.restrictions.evaluate(&cache);
         let mut problems = pending(&node_policies, &pods);
         problems.extend(permission::problems(&node_policies, &pods));
         Some(Objects {
@@ -195,8 +191,8 @@ impl Cluster {
             pods,
             node_policies,
             problems,
-            certainty,
-            unfinished,
+            certainty: evaluated.certainty,
+            unfinished: evaluated.pending,
         })
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use xdp_plan::{
     network_policy::{
-        ClusterAddresses, EvaluatedPods, KnownPolicy, KnownSets, NodeCertainty, NodePolicies, apply_consent,
+        ClusterAddresses, EvaluatedPods, IgnoredKind, KnownPolicy, KnownSets, NodeCertainty, NodePolicies,
+        apply_consent,
     },
     permission,
     pod::Pod,
@@ -23,6 +24,7 @@ pub(crate) struct Manifests {
     source: ManifestSource,
     permitted: RedirectNamespaces,
     allow_ignore: bool,
+    ignored: Vec<IgnoredKind>,
     certainty: NodeCertainty,
 }
 
@@ -32,6 +34,7 @@ impl Manifests {
             source,
             permitted: rights.redirect_namespaces.clone(),
             allow_ignore: rights.allow_ignore_network_policy,
+            ignored: rights.ignored_network_policy_kinds.clone(),
             certainty: NodeCertainty::default(),
         }
     }
@@ -47,7 +50,8 @@ impl Manifests {
         let namespaces = permission::without_cluster(&self.source.namespaces(), &policies);
         permission::apply(&mut policies, &mut [], &self.permitted, &namespaces);
         apply_consent(&mut policies, &mut [], self.allow_ignore);
-        let network_policies = self.source.network_policies();
+        let mut network_policies = self.source.network_policies();
+        network_policies.retain(|policy| !self.ignored.contains(&IgnoredKind(policy.name().kind)));
         problems.extend(network_policies.iter().filter_map(unreadable));
         let redirecting = pods.iter().map(AsRef::as_ref).filter(|pod| {
             let mut policies = policies.iter();

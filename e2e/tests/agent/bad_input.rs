@@ -173,9 +173,9 @@ fn text_that_is_not_yaml() {
 
 #[test]
 fn an_unknown_kind() {
-    let text = rule("").replace("XdpPolicy", "NetworkPolicy");
-    let words = ["policy-players.yaml:2", "kind", "NetworkPolicy"];
-    is_refused_and_changes_nothing(&text, "NetworkPolicy games/players", "UnknownKind", &words);
+    let text = rule("").replace("XdpPolicy", "XdpRule");
+    let words = ["policy-players.yaml:2", "kind", "XdpRule"];
+    is_refused_and_changes_nothing(&text, "XdpRule games/players", "UnknownKind", &words);
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::{
 };
 
 use xdp_e2e::{Agent, Status};
-use xdp_lab::{LabPod, Namespace, Nic, NicSpec, Style, UdpReceiver, UdpSender, wait_until};
+use xdp_lab::{LabPod, Namespace, NicSpec, Style, UdpReceiver, UdpSender, wait_until};
 
-use crate::fixture::{Fixture, PATIENCE, all_arrive, at, expect_only, policy};
+use crate::fixture::{Fixture, PATIENCE, all_arrive, at, expect_only};
 
 const UDP: &str = "{name: players, ports: [{protocol: UDP, port: 7777}], action: Redirect, mark: 42}";
 const TCP: &str = "{name: web, ports: [{protocol: TCP, port: 80}], action: Redirect, mark: 43}";
@@ -21,7 +21,6 @@ const IGNORE: &str = "podSelector: {matchLabels: {app: game}}\nnetworkPolicy: Ig
 struct Restricted {
     fixture: Fixture,
     other: Namespace,
-    other_nic: Nic,
     pod: LabPod,
 }
 
@@ -29,15 +28,10 @@ impl Restricted {
     fn new() -> Self {
         let fixture = Fixture::new();
         let other = fixture.lab.namespace("other").unwrap();
-        let other_nic = fixture.lab.nic(NicSpec::new("nic1", &other)).unwrap();
+        fixture.lab.nic(NicSpec::new("nic1", &other)).unwrap();
         let pod = fixture.pod("server", "game", Style::Ptp, 5);
         fixture.policy("players", &[UDP, TCP, DROP]);
-        Self {
-            fixture,
-            other,
-            other_nic,
-            pod,
-        }
+        Self { fixture, other, pod }
     }
 
     fn start(&self, arguments: &[&str]) -> Agent<'_> {
@@ -152,21 +146,24 @@ fn what_a_block_allows_is_redirected_and_other_sources_pass() {
     assert_eq!(counted(&status, "redirected"), 40);
     assert_eq!(restricted(&status) - restricted(&before), 40);
 
-    for ip in test.pod.addresses() {
-        Connection::new(&test.pod, &test.fixture.client, ip).talk();
-    }
-    let status = agent.wait_for("the connections are redirected", |status| {
-        status.packets("web", "redirected") >= 8
+    let connect = |client: &Namespace| {
+        let connections = test.pod.addresses().map(|ip| {
+            let mut connection = Connection::new(&test.pod, client, ip);
+            connection.talk();
+            connection
+        });
+        connections.collect::<Vec<_>>()
+    };
+    let _first = connect(&test.fixture.client);
+    let first = agent.wait_for("both connections are tracked", |status| {
+        status.flows("established") == 2 && status.packets("web", "fellBack") == 0
     });
-    assert_eq!(status.packets("web", "fellBack"), 0);
-    for ip in test.pod.addresses() {
-        Connection::new(&test.pod, &test.other, ip).talk();
+    let _second = connect(&test.other);
+    let passed = |status: &Status| status.packets("web", "fellBack") >= 8;
+    let status = agent.wait_for("the connections of the other client pass", passed);
+    for table in ["established", "unreplied"] {
+        assert_eq!(status.flows(table), first.flows(table), "{table}");
     }
-    let status = agent.wait_for("the connections pass", |status| {
-        status.packets("web", "fellBack") >= 8
-    });
-    assert_eq!(status.packets("web", "delivered"), 0);
-    let _ = &test.other_nic;
 }
 
 #[test]
@@ -211,11 +208,8 @@ fn a_restart_keeps_what_is_restricted() {
 fn a_policy_ignores_them_only_with_the_administrators_consent() {
     let test = Restricted::new();
     test.network_policy("[]");
-    let text = policy("players", IGNORE, &[UDP, TCP, DROP]);
-    test.fixture
-        .manifests
-        .write("policy-players.yaml", &text)
-        .unwrap();
+    let rules = [UDP, TCP, DROP];
+    test.fixture.policy_with("players", IGNORE, &rules);
     let mut agent = test.start(&[]);
     test.datagrams(&test.fixture.client, 0);
     agent.stop().unwrap();

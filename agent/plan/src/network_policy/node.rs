@@ -6,6 +6,7 @@
 //! first, so that those of a hostile tenant wait, not those of others.
 
 mod namespace;
+mod selected;
 mod sets;
 
 use std::{
@@ -62,11 +63,21 @@ pub struct NodePolicies<'a> {
 }
 
 /// What is certainly allowed to the pods of a node, and what that was computed from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NodeCertainty {
     namespaces: BTreeMap<String, OfNamespace>,
-    everything: Option<Arc<CertainTraffic>>,
+    everything: Arc<CertainTraffic>,
     started: bool,
+}
+
+impl Default for NodeCertainty {
+    fn default() -> Self {
+        Self {
+            namespaces: BTreeMap::new(),
+            everything: Arc::new(CertainTraffic::everything()),
+            started: false,
+        }
+    }
 }
 
 /// The result for all pods.
@@ -159,23 +170,21 @@ impl NodeCertainty {
         } else {
             usize::MAX
         };
-        let everything = self
-            .everything
-            .get_or_insert_with(|| Arc::new(CertainTraffic::everything()));
-        let everything = Arc::clone(everything);
-        let mut known: Vec<Arc<CertainTraffic>> = vec![Arc::clone(&everything)];
+        let mut results = vec![Arc::clone(&self.everything)];
         let mut stale = Vec::new();
         for (name, namespace) in &mut self.namespaces {
-            namespace.renew(sets, &everything);
-            known.extend(namespace.results().cloned());
+            namespace.renew(sets, &self.everything);
+            results.extend(namespace.results().cloned());
             let costs = namespace.stale().into_iter();
             stale.extend(costs.map(|(cost, pod)| (cost, name.clone(), pod)));
         }
         stale.sort();
         let (mut spent, mut pending) = (0_usize, false);
         for (cost, name, pod) in stale {
-            let namespace = self.namespaces.get_mut(&name).expect("it was listed above");
-            if namespace.reuse(&pod) {
+            let Some(namespace) = self.namespaces.get_mut(&name) else {
+                continue;
+            };
+            if namespace.has_equal(&pod) {
                 continue;
             }
             if spent > 0 && spent.saturating_add(cost) > budget {
@@ -183,18 +192,26 @@ impl NodeCertainty {
                 continue;
             }
             spent = spent.saturating_add(cost);
-            let result = namespace.evaluate(&pod, sets, labels);
-            let equal = known.iter().find(|other| ***other == result);
-            let result = equal.cloned().unwrap_or_else(|| Arc::new(result));
-            known.push(Arc::clone(&result));
+            let result = shared(namespace.evaluate(&pod, sets, labels), &mut results);
             namespace.set(&pod, result);
         }
-        let mut certainty = PodCertainty::new();
-        for (name, namespace) in &self.namespaces {
-            certainty.extend(namespace.certainty(name));
+        let certainty = self.namespaces.iter();
+        let certainty = certainty.flat_map(|(name, namespace)| namespace.certainty(name));
+        EvaluatedPods {
+            certainty: certainty.collect(),
+            pending,
         }
-        EvaluatedPods { certainty, pending }
     }
+}
+
+/// Returns an equal result that is there, or adds it.
+fn shared(result: CertainTraffic, results: &mut Vec<Arc<CertainTraffic>>) -> Arc<CertainTraffic> {
+    let equal = results.iter().find(|other| ***other == result).cloned();
+    equal.unwrap_or_else(|| {
+        let result = Arc::new(result);
+        results.push(Arc::clone(&result));
+        result
+    })
 }
 
 /// Returns the traffic of a pod about which policies of a kind may say anything.

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use k8s_openapi::{api::core::v1 as k8s, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use xdp_crds::{
-    Enforcement, IngressRule, IntOrString, IpBlock, LabelSelector, Peer, Port, Protocol, RuleAction,
-    XdpPolicy, XdpPolicySpec,
+    Enforcement, IngressRule, IntOrString, IpBlock, LabelSelector, NetworkPolicyMode, Peer, Port, Protocol,
+    RuleAction, XdpPolicy, XdpPolicySpec,
 };
 
 use super::objects::NAMESPACE;
@@ -51,7 +51,7 @@ pub fn policy(name: &str, app: &str) -> XdpPolicy {
             ..ObjectMeta::default()
         },
         spec: XdpPolicySpec {
-            network_policy: Default::default(),
+            network_policy: NetworkPolicyMode::default(),
             pod_selector: LabelSelector {
                 match_labels: [("app".into(), app.into())].into(),
                 ..LabelSelector::default()

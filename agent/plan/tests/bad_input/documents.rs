@@ -1,6 +1,9 @@
 //! Documents of other kinds, and invalid YAML.
 
-use xdp_plan::manifests::parse;
+use xdp_plan::{
+    manifests::{ManifestObject, parse},
+    network_policy::KnownPolicy,
+};
 
 use crate::error;
 
@@ -10,6 +13,45 @@ fn other_kinds_are_refused_by_name() {
     assert_eq!((error.line, error.reason.as_str()), (6, "UnknownKind"));
     assert_eq!(error.object.as_deref(), Some("Deployment default/web"));
     assert!(error.message.contains("`kind` is `Deployment`"), "{error}");
+}
+
+#[test]
+fn a_network_policy_that_cannot_be_read_is_an_object_that_may_select_any_pod() {
+    let text = "apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: p}
+spec: {tier: Other}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: games, name: p}
+spec: {podSelector: {}, policyTypes: [Egress]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {namespace: games, name: all}
+spec: {podSelector: {}}
+";
+    let (objects, errors) = parse("p.yaml", text);
+    assert_eq!(errors, []);
+    let policies = objects.iter().map(|object| match object {
+        ManifestObject::NetworkPolicy(policy) => (policy.name.as_str(), policy.policy.as_ref()),
+        other => panic!("{other:?}"),
+    });
+    let policies: Vec<_> = policies.collect();
+    assert!(
+        matches!(
+            policies[..],
+            [
+                ("ClusterNetworkPolicy p", Some(KnownPolicy::Unreadable(_))),
+                ("NetworkPolicy games/p", None),
+                ("NetworkPolicy games/all", Some(KnownPolicy::Ingress(_))),
+            ]
+        ),
+        "{policies:?}"
+    );
+    let wrong = error("apiVersion: v1\nkind: NetworkPolicy\nmetadata: {name: p}\n");
+    assert!(wrong.message.contains("`apiVersion` is `v1`"), "{wrong}");
 }
 
 #[test]

@@ -121,11 +121,10 @@ impl Node {
 }
 
 fn allow(name: &str, pods: Value, from: Value) -> Value {
-    v1(
-        "a",
-        name,
-        &json!({"podSelector": pods, "ingress": [{"from": from}]}),
-    )
+    let mut spec = json!({"ingress": [{}]});
+    spec["podSelector"] = pods;
+    spec["ingress"][0]["from"] = from;
+    v1("a", name, &spec)
 }
 
 fn block(cidr: &str) -> Value {

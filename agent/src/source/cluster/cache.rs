@@ -1,19 +1,17 @@
 //! What the agent knows of the cluster, without IO.
 
+mod network_policies;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use xdp_client::{
-    Store,
-    object::{ObjectName, Versioned},
-    watch::Event,
-};
-use xdp_crds::{XdpNodeStateStatus, network_policy::PolicyKind, policy::SetId};
+use xdp_client::Store;
+use xdp_crds::{XdpNodeStateStatus, policy::SetId};
 use xdp_plan::{
-    network_policy::{IgnoredKind, KnownPolicy},
+    network_policy::IgnoredKind,
     permission::NamespaceLabels,
     pod::Pod,
     report::Problem,
@@ -117,48 +115,6 @@ impl Cache {
         changed | self.namespaces.want(&here, now)
     }
 
-    /// Wants `NetworkPolicies` and the like of the namespaces that have pods here and a policy. Returns
-    /// whether that changes the watches.
-    pub(super) fn want_network_policies(&mut self, now: Instant) -> bool {
-        if !self.pods.is_complete() || !self.policies.is_ready() {
-            return false;
-        }
-        let with_policy = self.policies.objects().into_keys();
-        let with_policy: BTreeSet<&str> = with_policy.map(|name| name.namespace.as_str()).collect();
-        let here = self.pods().filter(|pod| pod.owns_addresses());
-        let wanted = here.map(|pod| &pod.namespace);
-        let wanted = wanted.filter(|name| with_policy.contains(name.as_str())).cloned();
-        let changed = self.network.want(&wanted.collect(), now);
-        self.network.advance(self.namespaces.unknown().0 == 0, now);
-        changed
-    }
-
-    /// Applies an event of a watch of `NetworkPolicies` or the like. Returns whether that concerns a pod of
-    /// this node.
-    pub(super) fn apply_network_policy(
-        &mut self,
-        (kind, id): (PolicyKind, u64),
-        event: Event<Versioned<KnownPolicy>>,
-        now: Instant,
-    ) -> bool {
-        let namespaces = self.namespaces.objects();
-        let labels = |namespace: &str| namespaces.get(&ObjectName::new("", namespace)).copied();
-        let pods = &self.pods;
-        let concerns = |policy: &KnownPolicy| {
-            let of_policy = policy.name().namespace.as_deref();
-            let (one, all) = match of_policy {
-                Some(namespace) => (Some(pods.within(namespace, "")), None),
-                None => (None, Some(pods.iter())),
-            };
-            let pods = one.into_iter().flatten().chain(all.into_iter().flatten());
-            let mut pods = pods
-                .filter_map(|(_, pod)| pod.as_ref().ok())
-                .filter(|pod| pod.owns_addresses());
-            pods.any(|pod| policy.may_select(pod, labels(&pod.namespace)))
-        };
-        self.network.apply((kind, id), event, now, concerns)
-    }
-
     /// Wants these sets. Returns whether that changes the watches.
     pub(super) fn want_sets(&mut self, sets: &BTreeSet<SetId>, now: Instant) -> bool {
         let keys = sets.iter().map(|set| set.as_str().to_owned()).collect();
@@ -238,7 +194,7 @@ impl Cache {
         let permitted =
             move |namespace: &str| !self.needs_namespaces || self.namespaces.is_decided(namespace, now);
         policies
-            .filter(move |(name, _)| permitted(&name.namespace))
+            .filter(move |(name, _)| permitted(&name.namespace) && self.network.is_decided(&name.namespace))
             .map(|(_, version)| version)
     }
 

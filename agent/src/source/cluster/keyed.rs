@@ -245,6 +245,18 @@ impl<V> KeyedStore<V> {
             .collect()
     }
 
+    /// Returns whether the list of this key was complete once, or the API server refuses it.
+    pub(super) fn is_answered(&self, key: &str) -> bool {
+        let mut watches = self.watches.values().filter(|watch| watch.keys.contains(key));
+        watches.any(|watch| watch.store.is_complete() || watch.refused.is_some())
+    }
+
+    /// Returns the names of all objects; that of an object in two watches twice.
+    pub(super) fn names(&self) -> impl Iterator<Item = &ObjectName> {
+        let stores = self.watches.values().map(|watch| &watch.store);
+        stores.flat_map(|store| store.iter().map(|(name, _)| name))
+    }
+
     /// Returns the number of wanted keys whose list was never complete, and the number of wanted keys.
     pub(super) fn unknown(&self) -> (usize, usize) {
         let wanted = || self.keys.iter().filter(|(_, since)| since.is_none());

@@ -1,10 +1,14 @@
 //! `NetworkPolicies` and the like, of all kinds that the API server serves, without IO.
 
+mod decided;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::ApiResource;
 use xdp_client::{
     discovery::{KindOfInterest, ServedKind, ServedKinds},
     object::Versioned,
@@ -15,6 +19,7 @@ use xdp_crds::network_policy::{
 };
 use xdp_plan::network_policy::{IgnoredKind, KnownPolicy, NodePolicies, UnlistedPolicies, all_kinds};
 
+use self::decided::DecidedNamespaces;
 use crate::source::cluster::keyed::{KeyedStore, Shape};
 
 /// Each namespace has a watch of its own.
@@ -38,6 +43,7 @@ pub(super) struct PolicyLists {
     unknown: BTreeSet<&'static str>,
     /// The namespaces that have pods here and a policy. `None`: they are not known yet.
     namespaces: Option<BTreeSet<String>>,
+    decided: DecidedNamespaces,
     /// Since when the lists delay the start.
     waiting: Option<Instant>,
     ready: bool,
@@ -45,14 +51,20 @@ pub(super) struct PolicyLists {
 
 /// A kind that is served.
 struct KindLists {
-    /// How the API server serves it. `None`: `NetworkPolicy`, which every API server does.
-    resource: Option<ServedKind>,
+    served: ServedKind,
     store: KeyedStore<KnownPolicy>,
 }
 
 impl KindLists {
-    fn is_namespaced(&self) -> bool {
-        self.resource.as_ref().is_none_or(|resource| resource.namespaced)
+    fn new(served: ServedKind) -> Self {
+        Self {
+            served,
+            store: KeyedStore::new(SHAPE),
+        }
+    }
+
+    const fn is_namespaced(&self) -> bool {
+        self.served.namespaced
     }
 
     fn want(&mut self, namespaces: &BTreeSet<String>, now: Instant) -> bool {
@@ -70,19 +82,15 @@ impl PolicyLists {
         let kinds: BTreeSet<PolicyKind> = all_kinds()
             .filter(|kind| !ignored.contains(&IgnoredKind(*kind)))
             .collect();
-        let always = kinds.contains(&NETWORK_POLICY).then(|| {
-            let lists = KindLists {
-                resource: None,
-                store: KeyedStore::new(SHAPE),
-            };
-            (NETWORK_POLICY, lists)
-        });
+        let always = kinds.contains(&NETWORK_POLICY);
+        let always = always.then(|| (NETWORK_POLICY, KindLists::new(network_policies())));
         let groups = kinds.iter().filter(|kind| **kind != NETWORK_POLICY);
         Self {
             unknown: groups.map(|kind| kind.group).collect(),
             kinds,
             served: always.into_iter().collect(),
             namespaces: None,
+            decided: DecidedNamespaces::default(),
             waiting: None,
             ready: false,
         }
@@ -109,18 +117,14 @@ impl PolicyLists {
         self.unknown.clone_from(&served.unknown);
         let mut changed = Vec::new();
         for kind in self.kinds.iter().filter(|kind| **kind != NETWORK_POLICY) {
-            let resource = served.get(kind.group, kind.kind);
-            let before = self.served.get(kind).and_then(|lists| lists.resource.as_ref());
-            if before == resource {
+            let now_served = served.get(kind.group, kind.kind);
+            if self.served.get(kind).map(|lists| &lists.served) == now_served {
                 continue;
             }
             changed.push(*kind);
             self.served.remove(kind);
-            if let Some(resource) = resource {
-                let mut lists = KindLists {
-                    resource: Some(resource.clone()),
-                    store: KeyedStore::new(SHAPE),
-                };
+            if let Some(now_served) = now_served {
+                let mut lists = KindLists::new(now_served.clone());
                 if let Some(namespaces) = &self.namespaces {
                     lists.want(namespaces, now);
                 }
@@ -130,9 +134,9 @@ impl PolicyLists {
         changed
     }
 
-    /// Returns how the API server serves a kind: `None` if it does not, `Some(None)` for `NetworkPolicy`.
-    pub(super) fn resource(&self, kind: PolicyKind) -> Option<Option<ServedKind>> {
-        Some(self.served.get(&kind)?.resource.clone())
+    /// Returns how the API server serves a kind. `None`: it does not.
+    pub(super) fn served(&self, kind: PolicyKind) -> Option<ServedKind> {
+        Some(self.served.get(&kind)?.served.clone())
     }
 
     /// Returns the objects of a kind if it is served.
@@ -142,6 +146,12 @@ impl PolicyLists {
 
     /// Wants the policies of these namespaces. Returns whether that changes the watches.
     pub(super) fn want(&mut self, namespaces: &BTreeSet<String>, now: Instant) -> bool {
+        let changed = self.want_lists(namespaces, now);
+        self.decide(now);
+        changed
+    }
+
+    fn want_lists(&mut self, namespaces: &BTreeSet<String>, now: Instant) -> bool {
         if self.namespaces.as_ref() == Some(namespaces) {
             return false;
         }
@@ -151,6 +161,20 @@ impl PolicyLists {
         }
         self.namespaces = Some(namespaces.clone());
         changed
+    }
+
+    fn decide(&mut self, now: Instant) {
+        let namespaces: BTreeSet<&str> = self.namespaces.iter().flatten().map(String::as_str).collect();
+        let is_answered = |name: &str| {
+            let mut lists = self.served.values().filter(|lists| lists.is_namespaced());
+            lists.all(|lists| lists.store.is_answered(name))
+        };
+        self.decided.update(&namespaces, is_answered, now);
+    }
+
+    /// Returns whether policies of a namespace need not wait for its lists.
+    pub(super) fn is_decided(&self, namespace: &str) -> bool {
+        self.decided.is_decided(namespace)
     }
 
     /// Decides about the start. `labels`: the labels of the namespaces are known.
@@ -230,6 +254,14 @@ impl PolicyLists {
             }
         }
         unlisted
+    }
+}
+
+/// Returns how every API server serves `NetworkPolicies`.
+fn network_policies() -> ServedKind {
+    ServedKind {
+        resource: ApiResource::erase::<NetworkPolicy>(&()),
+        namespaced: true,
     }
 }
 

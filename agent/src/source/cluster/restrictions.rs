@@ -22,8 +22,7 @@ pub(super) struct Restrictions {
     allow_ignore: bool,
     certainty: NodeCertainty,
     sets: KnownSets,
-    /// The policies that were to be programmed at the last reconcile: while the newest version of one is not
-    /// complete, they stay.
+    /// The policies to program: while the newest version of one is not complete, an earlier one.
     last: Vec<Arc<Policy>>,
 }
 
@@ -70,15 +69,14 @@ impl Restrictions {
         self.certainty.needed()
     }
 
-    /// Applies the administrator's consent to policies, and evaluates what restricts their pods.
-    pub(super) fn evaluate(
-        &mut self,
-        cache: &Cache,
-        policies: &mut [Arc<Policy>],
-        node_policies: &mut [NodePolicy],
-    ) -> EvaluatedPods {
+    /// Applies the administrator's consent to the policies to program.
+    pub(super) fn program(&mut self, policies: &mut [Arc<Policy>], node_policies: &mut [NodePolicy]) {
         apply_consent(policies, node_policies, self.allow_ignore);
         self.last = policies.to_vec();
+    }
+
+    /// Evaluates what restricts the selected pods.
+    pub(super) fn evaluate(&mut self, cache: &Cache) -> EvaluatedPods {
         self.sets.update(cache.slices());
         self.certainty.evaluate(&self.sets, &cache.namespaces())
     }

@@ -42,7 +42,7 @@ impl KnownSets {
         }
     }
 
-    /// Creates sets that nobody writes, with the addresses of the cluster.
+    /// Creates sets without slices: only the addresses of the cluster are known.
     pub fn fixed(cluster: ClusterAddresses) -> Self {
         Self {
             cluster: Some(Arc::new(cluster)),

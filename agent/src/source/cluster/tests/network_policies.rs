@@ -118,6 +118,34 @@ fn the_start_waits_for_all_lists_but_no_longer_than_a_minute_for_one_that_the_ap
 }
 
 #[test]
+fn policies_of_a_namespace_wait_for_its_lists_but_not_long_and_only_once() {
+    let now = Instant::now();
+    let mut cache = with_policy();
+    cache.want_network_policies(now);
+    assert_eq!(cache.policies(now).count(), 0);
+    cache.want_network_policies(now + Duration::from_secs(5));
+    assert_eq!(cache.policies(now).count(), 1, "other rules act");
+
+    let mut cache = with_policy();
+    list_network_policies(&mut cache, &[]);
+    cache.want_network_policies(now);
+    assert_eq!(cache.policies(now).count(), 1);
+    let mut multi = served(&[PolicyKind {
+        group: "k8s.cni.cncf.io",
+        kind: "MultiNetworkPolicy",
+    }]);
+    multi.kinds[0].namespaced = true;
+    assert_eq!(cache.network.set_served(&multi, now).len(), 1);
+    cache.want_network_policies(now);
+    assert_eq!(
+        cache.policies(now).count(),
+        1,
+        "a kind that comes later is unlisted"
+    );
+    assert_eq!(unlisted(&cache).len(), 1);
+}
+
+#[test]
 fn a_policy_about_other_pods_wakes_nothing() {
     let now = Instant::now();
     let mut cache = with_policy();

@@ -123,13 +123,17 @@ async fn lists_of(shared: &Shared, first: usize, then: impl FnOnce(&Shared), all
                 log.grown.notified().await;
             }
         };
+        // Answers are stored, and whatever else could be asked for is asked for.
+        let rest = async || {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
         reach(first).await;
+        rest().await;
         then(shared);
         reach(all).await;
-        // Whatever else could be asked for is asked for now.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        rest().await;
     };
     tokio::select! {
         () = watch::all(&client, shared) => unreachable!("watches never end"),

@@ -16,7 +16,7 @@ use xdp_client::{
     object::Versioned,
     watch::{Event, watch},
 };
-use xdp_crds::network_policy::PolicyKind;
+use xdp_crds::network_policy::{NETWORK_POLICY, PolicyKind};
 use xdp_plan::network_policy::{KnownPolicy, all_kinds};
 
 use super::keyed::{Events, KeyedKind, follow_keyed};
@@ -91,10 +91,10 @@ fn changed_now(shared: &Shared) {
 async fn follow_kind(client: &Client, shared: &Shared, kind: PolicyKind) {
     let wakes = &shared.wanted.network[&kind];
     loop {
-        let resource = shared.cache().network.resource(kind);
-        if let Some(resource) = resource {
+        let served = shared.cache().network.served(kind);
+        if let Some(served) = served {
             tokio::select! {
-                () = watches(client, shared, kind, resource.as_ref()) => {}
+                () = watches(client, shared, kind, &served) => {}
                 () = wakes.served.notified() => {}
             }
             shared.cache().watches_ended(&NAMES[&kind]);
@@ -104,7 +104,7 @@ async fn follow_kind(client: &Client, shared: &Shared, kind: PolicyKind) {
     }
 }
 
-async fn watches(client: &Client, shared: &Shared, kind: PolicyKind, resource: Option<&ServedKind>) {
+async fn watches(client: &Client, shared: &Shared, kind: PolicyKind, served: &ServedKind) {
     let watched = PolicyWatches {
         kind,
         wanted: &shared.wanted.network[&kind].wanted,
@@ -121,20 +121,16 @@ async fn watches(client: &Client, shared: &Shared, kind: PolicyKind, resource: O
     let watch = |keys: &BTreeSet<String>| -> Events<'_, KnownPolicy> {
         // The shape of the store says: one key for each watch.
         let namespace = keys.first().map_or("", String::as_str);
-        match resource {
-            None => {
-                let api = Api::<NetworkPolicy>::namespaced(client.clone(), namespace);
-                watch(api, None::<&'static str>, of_kubernetes).boxed_local()
-            }
-            Some(ServedKind { resource, namespaced }) => {
-                let api = if *namespaced {
-                    Api::namespaced_with(client.clone(), namespace, resource)
-                } else {
-                    Api::all_with(client.clone(), resource)
-                };
-                watch(api, None::<&'static str>, other).boxed_local()
-            }
+        if kind == NETWORK_POLICY {
+            let api = Api::<NetworkPolicy>::namespaced(client.clone(), namespace);
+            return watch(api, None::<&'static str>, of_kubernetes).boxed_local();
         }
+        let api = if served.namespaced {
+            Api::namespaced_with(client.clone(), namespace, &served.resource)
+        } else {
+            Api::all_with(client.clone(), &served.resource)
+        };
+        watch(api, None::<&'static str>, other).boxed_local()
     };
     follow_keyed(watched, watch, shared).await;
 }
