@@ -75,7 +75,7 @@ pub mod network_policy_honoured {
         UNRESTRICTED = "Unrestricted", "True: no NetworkPolicy, and no policy of its kind, restricts redirects to the selected pods.";
         RESTRICTED = "Restricted", "True: packets that a policy does not certainly allow pass to the stack, where the cluster's network policy engine decides. The message names the policies, and for how many pods.";
         IGNORED = "Ignored", "False: the policy says `networkPolicy: Ignore`, and the administrator has consented: packets are redirected whatever NetworkPolicies say.";
-        NOT_CONSENTED = "NotConsented", "True: the policy says `networkPolicy: Ignore`, but the administrator has not consented (the chart's `networkPolicy.allowIgnore`): NetworkPolicies are honoured.";
+        NOT_CONSENTED = "NotConsented", "True: the policy says `networkPolicy: Ignore`, but the administrator has not consented (the chart's `redirect.networkPolicy.allowIgnore`): NetworkPolicies are honoured.";
     }
 }
 

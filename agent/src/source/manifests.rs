@@ -53,12 +53,15 @@ impl Manifests {
         let mut network_policies = self.source.network_policies();
         network_policies.retain(|policy| !self.ignored.contains(&IgnoredKind(policy.name().kind)));
         problems.extend(network_policies.iter().filter_map(unreadable));
-        let redirecting = pods.iter().map(AsRef::as_ref).filter(|pod| {
+        let concerned = pods.iter().map(AsRef::as_ref).filter(|pod| {
             let mut policies = policies.iter();
-            policies.any(|policy| policy.is_restricted() && selects(policy, pod))
+            let is_selected = policies.any(|policy| policy.is_restricted() && selects(policy, pod));
+            // A pod to which no rule redirects any more may drain.
+            is_selected || self.certainty.knows(pod)
         });
+        let concerned: Vec<&Pod> = concerned.collect();
         self.certainty
-            .select(redirecting, &known(&network_policies), &namespaces);
+            .select(concerned, &known(&network_policies), &namespaces);
         let sets = KnownSets::fixed(ClusterAddresses::around(&pods));
         let EvaluatedPods { certainty, pending } = self.certainty.evaluate(&sets, &namespaces);
         let node_policies: Vec<NodePolicy> = policies.iter().map(as_written).collect();
