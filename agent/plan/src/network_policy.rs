@@ -23,6 +23,7 @@
 //! | a pod that a selector selects | when all slices of the selector's set are known |
 //! | a named port | when the pod gives the name one number, in a container |
 //! | SCTP, ICMP and other protocols | never |
+//! | what an `Accept` of the administrator allows | if policies of `networking.k8s.io` allow it, or none selects the pod |
 //! | policies of equal priority with different actions | never |
 //! | pods that `ClusterNetworkPolicy` and `AdminNetworkPolicy` select, both | never |
 //! | a policy, peer or port that cannot be read | never |

@@ -6,15 +6,18 @@
 //!   and `GlobalNetworkPolicy`, if `types`, `selector` and `namespaceSelector` say so, or if they concern
 //!   packets that hosts forward (`applyOnForward`). In whatever tier they are.
 //! - Cilium (`cilium.io/v2`): `CiliumNetworkPolicy` and `CiliumClusterwideNetworkPolicy`, if the
-//!   `endpointSelector` of a rule with `ingress` or `ingressDeny` says so.
+//!   `endpointSelector` of a rule with `ingress`, `ingressDeny` or `enableDefaultDeny` says so.
 //! - Antrea (`crd.antrea.io/v1beta1`): `NetworkPolicy` and `ClusterNetworkPolicy`, if `appliedTo` of the
 //!   policy or of one of its ingress rules says so.
+//! - Amazon (`networking.k8s.aws/v1alpha1`): `ApplicationNetworkPolicy` and `ClusterNetworkPolicy`, if
+//!   `policyTypes` and `podSelector`, or `subject` of a policy with ingress rules, say so.
 //! - `MultiNetworkPolicy` (`k8s.cni.cncf.io/v1beta1`), if `policyTypes` and `podSelector` say so.
 //!
 //! A selector that cannot be read, or that asks for what the agent does not know (service accounts, groups),
 //! might select every pod that it could. What is derived from policies that are evaluated, or only staged,
 //! is not in the table: `StagedNetworkPolicy`, `PolicyEndpoint`.
 
+mod amazon;
 mod antrea;
 mod calico;
 mod cilium;
@@ -52,6 +55,7 @@ pub struct ForeignPolicy {
 
 /// An object of a foreign kind.
 struct Object<'a> {
+    group: &'a str,
     namespace: Option<&'a str>,
     name: &'a str,
     /// The whole object.
@@ -59,7 +63,7 @@ struct Object<'a> {
 }
 
 /// All kinds that are known.
-pub static FOREIGN_KINDS: [ForeignKind; 9] = [
+pub static FOREIGN_KINDS: [ForeignKind; 11] = [
     namespaced(
         "projectcalico.org",
         "NetworkPolicy",
@@ -109,6 +113,19 @@ pub static FOREIGN_KINDS: [ForeignKind; 9] = [
         antrea::subject,
     ),
     namespaced(
+        "networking.k8s.aws",
+        "ApplicationNetworkPolicy",
+        "applicationnetworkpolicies",
+        // Its fields that select pods are the same.
+        multi::subject,
+    ),
+    of_cluster(
+        "networking.k8s.aws",
+        "ClusterNetworkPolicy",
+        "clusternetworkpolicies",
+        amazon::subject,
+    ),
+    namespaced(
         "k8s.cni.cncf.io",
         "MultiNetworkPolicy",
         "multi-networkpolicies",
@@ -120,6 +137,7 @@ impl ForeignKind {
     /// Reads an object of the kind.
     pub fn read(&self, namespace: Option<&str>, name: &str, content: &Value) -> ForeignPolicy {
         let object = Object {
+            group: self.kind.group,
             namespace,
             name,
             content,

@@ -24,14 +24,18 @@ pub(super) fn evaluate(policies: &[&IngressPolicy], hits: &[Hit]) -> Result<(), 
         let end = hits.partition_point(|hit| policies[hit.policy].tier <= tier);
         &hits[start..end]
     };
-    if let Some(decided) = in_order(policies, of_tier(PolicyTier::Admin)) {
-        return decided;
+    let admin = in_order(policies, of_tier(PolicyTier::Admin));
+    if let Some(Err(uncertain)) = admin {
+        return Err(uncertain);
     }
+    // Also after an Accept: the engine in place may not implement the tiers, though their objects are there.
     let selecting = |policy: &&IngressPolicy| policy.tier == PolicyTier::NetworkPolicy;
     if let Some(first) = policies.iter().position(selecting) {
         return added_up(first, of_tier(PolicyTier::NetworkPolicy));
     }
-    in_order(policies, of_tier(PolicyTier::Baseline)).unwrap_or(Ok(()))
+    admin
+        .or_else(|| in_order(policies, of_tier(PolicyTier::Baseline)))
+        .unwrap_or(Ok(()))
 }
 
 /// Evaluates the policies of `networking.k8s.io/v1`, `first` being one that selects the pod.

@@ -246,11 +246,6 @@ fn an_address_that_two_pods_claim_is_not_certain() {
 fn the_admin_tier_comes_first_and_the_baseline_last() {
     let deny_all = v1("a", "deny", &json!({"podSelector": {}}));
     let allow_all = allowing(&json!({}));
-    assert_eq!(why(&[admin("p", 1, "Accept"), deny_all.clone()], OF_TEAM), None);
-    assert_eq!(
-        why(&[admin("p", 1, "Accept"), deny_all.clone()], OF_NO_TEAM),
-        NOT_ALLOWED
-    );
     assert_eq!(why(&[admin("p", 1, "Deny"), allow_all.clone()], OF_TEAM), DENIED);
     assert_eq!(why(&[admin("p", 1, "Deny"), allow_all.clone()], OF_NO_TEAM), None);
     assert_eq!(
@@ -266,6 +261,21 @@ fn the_admin_tier_comes_first_and_the_baseline_last() {
     assert_eq!(why(&[baseline.clone(), allow_all], OF_TEAM), None);
     assert_eq!(why(&[baseline.clone(), admin("p", 1, "Pass")], OF_TEAM), DENIED);
     assert_eq!(why(&[baseline, admin("p", 1, "Accept")], OF_TEAM), None);
+}
+
+#[test]
+fn an_accept_of_the_administrator_is_certain_only_if_no_network_policy_refuses_it() {
+    let deny_all = v1("a", "deny", &json!({"podSelector": {}}));
+    let blue = from(&json!({"namespaceSelector": {"matchLabels": {"team": "blue"}}}));
+    let accept = admin("p", 1, "Accept");
+    assert_eq!(
+        why(slice::from_ref(&accept), OF_TEAM),
+        None,
+        "none selects the pod"
+    );
+    assert_eq!(why(&[accept.clone(), deny_all], OF_TEAM), NOT_ALLOWED);
+    assert_eq!(why(&[accept.clone(), blue.clone()], OF_TEAM), None);
+    assert_eq!(why(&[accept, blue], "10.1.0.2"), NOT_ALLOWED);
 }
 
 #[test]

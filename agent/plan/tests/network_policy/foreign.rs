@@ -168,6 +168,17 @@ fn policies_that_calico_derives_from_those_of_kubernetes_count_once() {
         restricted(&kind.read(Some("a"), "default.deny-all", &content)),
         IN_A
     );
+    let stored = FOREIGN_KINDS
+        .iter()
+        .find(|kind| kind.kind.group == "crd.projectcalico.org");
+    let stored = stored
+        .expect("valid")
+        .read(Some("a"), "knp.default.deny-all", &content);
+    assert_eq!(
+        restricted(&stored),
+        IN_A,
+        "Calico does not store derived policies"
+    );
 }
 
 #[test]
@@ -216,6 +227,20 @@ fn cilium_may_leave_labels_out_but_not_the_name_of_the_namespace() {
     let absent = json!({"key": "k8s:io.kubernetes.pod.namespace", "operator": "DoesNotExist"});
     let absent = json!({"endpointSelector": {"matchExpressions": [absent]}, "ingress": [{}]});
     assert_eq!(cilium(&absent), NONE);
+}
+
+#[test]
+fn a_cilium_policy_may_deny_by_default_without_rules() {
+    for (denies, expected) in [
+        (json!(true), &ALL[..]),
+        (json!(false), &NONE),
+        (json!("later"), &ALL),
+    ] {
+        let spec = json!({"endpointSelector": {}, "egress": [{}], "enableDefaultDeny": {"ingress": denies}});
+        assert_eq!(cilium(&spec), expected, "{spec}");
+    }
+    let spec = json!({"endpointSelector": {}, "egress": [{}], "enableDefaultDeny": {"egress": true}});
+    assert_eq!(cilium(&spec), NONE);
 }
 
 #[test]
@@ -279,6 +304,45 @@ fn an_antrea_policy_restricts_the_pods_that_it_or_a_rule_is_applied_to() {
         restricted(&read("crd.antrea.io", "NetworkPolicy", Some("a"), &content)),
         ["x1"]
     );
+}
+
+#[test]
+fn a_policy_of_amazon_restricts_the_pods_of_its_subject() {
+    let kind = |spec: Value| {
+        let content = json!({"spec": spec});
+        restricted(&read(
+            "networking.k8s.aws",
+            "ClusterNetworkPolicy",
+            None,
+            &content,
+        ))
+    };
+    let red = json!({"matchLabels": {"team": "red"}});
+    let x = json!({"matchLabels": {"app": "x"}});
+    for (subject, expected) in [
+        (json!({"namespaces": red}), &IN_A[..]),
+        (json!({"pods": {"podSelector": x}}), &["x1", "x2"]),
+        (
+            json!({"pods": {"namespaceSelector": red, "podSelector": x}}),
+            &["x1"],
+        ),
+        (json!({"pods": {"podSelector": x, "later": {}}}), &ALL),
+        (json!({"namespaces": red, "pods": {"podSelector": x}}), &ALL),
+        (json!({"later": {}}), &ALL),
+        (json!({}), &ALL),
+    ] {
+        let spec = json!({"tier": "Admin", "subject": subject, "ingress": [{"action": "Deny"}]});
+        assert_eq!(kind(spec), expected, "{subject}");
+    }
+    assert_eq!(kind(json!({"subject": {"namespaces": {}}, "egress": [{}]})), NONE);
+    let content = json!({"spec": {"podSelector": x, "policyTypes": ["Ingress"]}});
+    let of_namespace = read(
+        "networking.k8s.aws",
+        "ApplicationNetworkPolicy",
+        Some("a"),
+        &content,
+    );
+    assert_eq!(restricted(&of_namespace), ["x1"]);
 }
 
 #[test]

@@ -30,28 +30,33 @@ enum Tier {
 }
 
 impl Cluster {
-    /// Returns whether a packet is allowed, whatever the engine makes of equal priorities.
+    /// Returns whether a packet is allowed, by an engine that implements the administrator's tiers, whatever
+    /// it makes of equal priorities, and by one that does not.
     pub(crate) fn allows(&self, packet: &Packet<'_>) -> bool {
+        self.allows_with_tiers(packet) && self.allows_without_tiers(packet) != Some(false)
+    }
+
+    fn allows_with_tiers(&self, packet: &Packet<'_>) -> bool {
         self.tier("Admin", packet).iter().all(|admin| match admin {
             Tier::Accept => true,
             Tier::Deny => false,
-            Tier::Next => self.allows_after_admin(packet),
+            Tier::Next => self.allows_without_tiers(packet).unwrap_or_else(|| {
+                let baseline = self.tier("Baseline", packet);
+                baseline.iter().all(|outcome| !matches!(outcome, Tier::Deny))
+            }),
         })
     }
 
-    fn allows_after_admin(&self, packet: &Packet<'_>) -> bool {
-        let policies: Vec<&Value> = self
-            .of_kind("NetworkPolicy")
-            .filter(|one| isolates(one, packet))
-            .collect();
-        if policies.is_empty() {
-            let baseline = self.tier("Baseline", packet);
-            return baseline.iter().all(|outcome| !matches!(outcome, Tier::Deny));
-        }
-        policies.iter().any(|policy| {
+    /// Returns whether the policies of `networking.k8s.io/v1` allow a packet. `None`: they do not isolate its
+    /// target.
+    fn allows_without_tiers(&self, packet: &Packet<'_>) -> Option<bool> {
+        let policies = self.of_kind("NetworkPolicy");
+        let policies: Vec<&Value> = policies.filter(|one| isolates(one, packet)).collect();
+        let allowing = policies.iter().any(|policy| {
             let rules = list(&policy["spec"]["ingress"]);
             rules.iter().any(|rule| self.allowed_by(policy, rule, packet))
-        })
+        });
+        (!policies.is_empty()).then_some(allowing)
     }
 
     fn allowed_by(&self, policy: &Value, rule: &Value, packet: &Packet<'_>) -> bool {

@@ -11,7 +11,10 @@ use super::{
     has_entries,
 };
 
-/// Names of policies that Calico derives from those of Kubernetes, which are evaluated.
+/// The group in which Calico shows the policies that it derives from those of Kubernetes. It does not store
+/// them, so that a stored one with such a name is one of its own.
+const SHOWN: &str = "projectcalico.org";
+/// Names of derived policies. Those that they are derived from are evaluated.
 const DERIVED: [&str; 3] = [
     "knp.default.",
     "kanp.adminnetworkpolicy.",
@@ -21,7 +24,8 @@ const DERIVED: [&str; 3] = [
 /// Returns the pods whose ingress a policy might restrict.
 pub(super) fn subject(object: &Object<'_>) -> Option<Expression> {
     let spec = object.spec();
-    if DERIVED.iter().any(|prefix| object.name.starts_with(prefix)) || !is_ingress(spec) {
+    let is_derived = object.group == SHOWN && DERIVED.iter().any(|prefix| object.name.starts_with(prefix));
+    if is_derived || !is_ingress(spec) {
         return Some(Expression::never());
     }
     // About packets that hosts forward, to any pod.

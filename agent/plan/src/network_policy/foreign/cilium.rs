@@ -27,7 +27,10 @@ pub(super) fn subject(object: &Object<'_>) -> Option<Expression> {
 }
 
 fn of_rule(object: &Object<'_>, rule: &Value) -> Option<Expression> {
-    if !has_entries(&rule["ingress"]) && !has_entries(&rule["ingressDeny"]) {
+    // `enableDefaultDeny` denies without any rule, too.
+    let denies = &rule["enableDefaultDeny"]["ingress"];
+    let restricts = has_entries(&rule["ingress"]) || has_entries(&rule["ingressDeny"]);
+    if !restricts && (denies.is_null() || *denies == false) {
         return Some(Expression::never());
     }
     match (&rule["endpointSelector"], &rule["nodeSelector"]) {
