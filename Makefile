@@ -8,7 +8,7 @@ HOST := --workspace --exclude 'xdp-*ebpf'
 # How long `make test` fuzzes, in seconds.
 FUZZ ?= 30
 
-.PHONY: help demo cluster cluster-down test test-scale conformance-netpol test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images test-images kube machines setup setup-lint root
+.PHONY: help demo cluster cluster-down test test-on-kernels test-on-this-kernel test-scale conformance-netpol test-mlx5 test-arm64 acceptance acceptance-peer e2e fuzz-tenants soak-tenant bench bench-nic lint images test-images kube machines setup setup-lint root
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -27,8 +27,16 @@ test: root setup setup-lint ## run all tests and checks: on this kernel, on othe
 	@# Side by side, because each of them waits at times: for downloads, and for a last compiler or linker.
 	@$(MAKE) --jobs --no-print-directory kube images machines lint
 	cargo build --locked -p xdp-operator
-	cargo test --locked $(HOST)
+	cargo test --locked $(HOST) --no-run
+	@# The machines compute all the time, and a cluster waits most of it.
+	@$(MAKE) --jobs --no-print-directory test-on-kernels test-on-this-kernel
 	tools/fuzz $(FUZZ)
+
+test-on-kernels:
+	nice -n 10 cargo test --locked $(HOST) --test mlx5
+
+test-on-this-kernel:
+	cargo test --locked $(HOST) -- --skip mlx5_is_accepted --skip native_drivers_are_accepted
 
 test-scale: root kube ## keep all CPUs busy while the operator serves 5,000 nodes, 50,000 pods and 1,000 policies (NODES=5000)
 	cargo build --locked --release -p xdp-operator

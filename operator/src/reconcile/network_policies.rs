@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use xdp_client::object::ObjectName;
 use xdp_crds::{
     network_policy::{ClusterSet, NETWORK_POLICY},
-    policy::{PodSelection, SetId},
+    policy::{PodSelection, Policy, SetId},
 };
 
 use super::{PeerLimits, cluster_addresses::ClusterAddresses};
@@ -138,7 +138,7 @@ fn redirects(namespace: &str, cluster: &ClusterState) -> bool {
         Box::new(cluster.policies.within(namespace, ""))
     };
     let mut contents = policies.filter_map(|(_, policy)| policy.content.as_ref().ok());
-    contents.any(|policy| policy.redirects())
+    contents.any(Policy::redirects)
 }
 
 /// Returns the selections of the policies of a namespace, each once, those of the oldest policy first; and

@@ -455,9 +455,9 @@ fn honoured(spec: &str, states: &[NetworkPolicyState]) -> Option<(String, String
         };
         (name, Some(report))
     });
-    let status = sum(&policy, &reports.collect::<Vec<_>>(), &at(0));
-    assert_eq!(programmed(&status).0, "True");
-    let condition = find(&status.conditions, NETWORK_POLICY_HONOURED)?.clone();
+    let written = sum(&policy, &reports.collect::<Vec<_>>(), &at(0));
+    assert_eq!(programmed(&written).0, "True");
+    let condition = find(&written.conditions, NETWORK_POLICY_HONOURED)?.clone();
     Some((condition.status, condition.reason, condition.message))
 }
 

@@ -75,7 +75,7 @@ async fn while_served(
         };
         tokio::select! {
             () = watched => return,
-            changed = served.wait_for(|kinds| resource(kind, kinds.as_ref()) != known) => if changed.is_err() {
+            other = served.wait_for(|kinds| resource(kind, kinds.as_ref()) != known) => if other.is_err() {
                 return;
             },
         }

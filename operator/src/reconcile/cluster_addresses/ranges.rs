@@ -18,7 +18,7 @@ pub(super) struct Ranges {
 impl Ranges {
     pub(super) fn new(networks: impl Iterator<Item = IpNet>) -> Self {
         Self {
-            networks: aggregated(networks.collect()),
+            networks: aggregated(&networks.collect::<Vec<_>>()),
         }
     }
 
@@ -33,7 +33,8 @@ impl Ranges {
     /// Returns these networks and others, at most [`MOST`]. If there are more, prefixes are shortened, the
     /// longest first: an address that is in no pod is only taken for one of the cluster.
     pub(super) fn with(&self, others: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
-        let mut networks = aggregated(self.networks.iter().copied().chain(others).collect());
+        let all: Vec<IpNet> = self.networks.iter().copied().chain(others).collect();
+        let mut networks = aggregated(&all);
         while networks.len() > MOST {
             let longest = networks.iter().map(IpNet::prefix_len).max().unwrap_or_default();
             for network in &mut networks {
@@ -41,14 +42,14 @@ impl Ranges {
                     *network = network.supernet().unwrap_or(*network);
                 }
             }
-            networks = aggregated(networks);
+            networks = aggregated(&networks);
         }
         networks
     }
 }
 
-fn aggregated(networks: Vec<IpNet>) -> Vec<IpNet> {
-    let mut networks = IpNet::aggregate(&networks);
+fn aggregated(networks: &[IpNet]) -> Vec<IpNet> {
+    let mut networks = IpNet::aggregate(&networks.to_vec());
     networks.sort_unstable();
     networks
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use xdp_client::discovery::ServedKind;
 use xdp_crds::network_policy::{CLUSTER_NETWORK_POLICY, PolicyKind};
-use xdp_plan::network_policy::IgnoredKind;
+use xdp_plan::network_policy::{IgnoredKind, all_kinds};
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn a_kind_is_unlisted_until_discovery_says_that_it_is_not_served_or_its_list_is_
     let mut cache = with_policy();
     cache.want_network_policies(now);
     let of_games = ("NetworkPolicy".to_owned(), Some("games".to_owned()));
-    assert_eq!(unlisted(&cache).len(), 13, "nothing is known");
+    assert_eq!(unlisted(&cache).len(), all_kinds().count(), "nothing is known");
     assert!(unlisted(&cache).contains(&of_games));
 
     let changed = cache.network.set_served(&served(&[CLUSTER_NETWORK_POLICY]), now);
