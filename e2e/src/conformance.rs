@@ -1,6 +1,6 @@
-//! Kubernetes' own end-to-end tests about NetworkPolicies, with an engine that enforces them: first the engine
-//! alone, then with the chart installed and a policy in each namespace that redirects everything. Both runs must
-//! have the same results, and in the second one packets must be redirected.
+//! Kubernetes' own end-to-end tests about NetworkPolicies, with an engine that enforces them: first the
+//! engine alone, then with the chart installed and a policy in each namespace that redirects everything. Both
+//! runs must have the same results, and in the second one packets must be redirected.
 
 mod redirects;
 mod report;

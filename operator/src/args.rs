@@ -68,8 +68,9 @@ struct Run {
     /// Addresses that the sets of one namespace may have, when a policy is accepted.
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000)]
     max_peer_addresses_per_namespace: usize,
-    /// Networks with addresses of pods that are in no node's `podCIDRs`, as `10.128.0.0/14`. An `ipBlock` of a
-    /// NetworkPolicy means addresses outside of the cluster for certain. Pods that run there are known anyway.
+    /// Networks with addresses of pods that are in no node's `podCIDRs`, as `10.128.0.0/14`. An `ipBlock` of
+    /// a NetworkPolicy means addresses outside of the cluster for certain. Pods that run there are known
+    /// anyway.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     cluster_cidrs: Vec<IpNet>,
     /// Namespace of the agents. Unused: the operator and the agents communicate through the API server.

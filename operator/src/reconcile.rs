@@ -68,8 +68,8 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Creates a reconciler that knows nothing yet, and does not lead. `cidrs`: networks with pods that are in
-    /// no node's `podCIDRs`.
+    /// Creates a reconciler that knows nothing yet, and does not lead. `cidrs`: networks with pods that are
+    /// in no node's `podCIDRs`.
     pub fn new(cluster: ClusterState, limits: PeerLimits, cidrs: Vec<IpNet>) -> Self {
         Self {
             cluster,

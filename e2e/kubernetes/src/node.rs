@@ -182,13 +182,16 @@ impl Node {
         Ok(())
     }
 
-    /// Starts a command in all namespaces of the node. Its output goes to `NODE-NAME.log` among the logs.
+    /// Starts a command in all namespaces of the node; it ends with the returned process. Its output goes to
+    /// `NODE-NAME.log` among the logs.
     pub fn spawn(&self, name: &str, command: &[&str]) -> anyhow::Result<Process> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.logs.join(format!("{}-{name}.log", self.name)))?;
-        let mut nsenter = self.entering(command)?;
+        // nsenter starts the command as a child of its own.
+        let bound = [&["setpriv", "--pdeathsig", "KILL", "--"], command].concat();
+        let mut nsenter = self.entering(&bound)?;
         nsenter.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(self.namespace.spawn(nsenter)?)
     }

@@ -45,7 +45,11 @@ impl<'a> Server<'a> {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": {"name": name},
-            "spec": {"podSelector": {"matchLabels": {"app": "game"}}, "policyTypes": ["Ingress"], "ingress": ingress},
+            "spec": {
+                "podSelector": {"matchLabels": {"app": "game"}},
+                "policyTypes": ["Ingress"],
+                "ingress": ingress,
+            },
         });
         self.space.apply(&object.to_string()).unwrap();
     }

@@ -1,5 +1,5 @@
-//! The policies of Kubernetes about connections to pods, as far as the operator needs them: the pods that they
-//! name as sources.
+//! The policies of Kubernetes about connections to pods, as far as the operator needs them: the pods that
+//! they name as sources.
 
 use k8s_openapi::{
     api::networking::v1::NetworkPolicy,

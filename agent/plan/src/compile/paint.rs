@@ -28,8 +28,8 @@ pub(super) struct Painter<'a> {
     /// Intervals of the rules' ports in the columns.
     places: Vec<Vec<Place>>,
     columns: [Column; COLUMNS],
-    /// Action numbers by rule: for packets that are certainly allowed, and for the others. Zero: the rule has
-    /// no number yet.
+    /// Action numbers by rule: for packets that are certainly allowed, and for the others. Zero: the rule
+    /// has no number yet.
     numbers: Vec<[u16; 2]>,
     pub(super) labels: Vec<Arc<RuleLabel>>,
     pub(super) actions: Vec<ActionRecord>,

@@ -28,7 +28,10 @@ impl<'a> Kind<'a> {
             },
             "spec": {
                 "group": group, "scope": "Cluster", "versions": [version],
-                "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List")},
+                "names": {
+                    "kind": kind, "plural": plural,
+                    "singular": kind.to_lowercase(), "listKind": format!("{kind}List"),
+                },
             },
         });
         installed.apply(&object.to_string()).unwrap();

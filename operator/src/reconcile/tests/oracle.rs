@@ -183,8 +183,8 @@ impl Plain {
             .collect()
     }
 
-    /// Returns the sets that the NetworkPolicies of a namespace with redirects need: of the first policies, as
-    /// many as a namespace may have.
+    /// Returns the sets that the NetworkPolicies of a namespace with redirects need: of the first policies,
+    /// as many as a namespace may have.
     fn of_network_policies(&self, namespace: &str) -> BTreeMap<String, BTreeSet<IpAddr>> {
         let policies = self
             .network_policies
