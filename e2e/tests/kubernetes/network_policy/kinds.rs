@@ -1,7 +1,7 @@
 //! Other kinds than `NetworkPolicy`: their CRDs come and go while the agents run.
 
 use serde_json::{Value, json};
-use xdp_e2e::installed::Installation;
+use xdp_e2e::installed::{ClusterPodSpec, Installation};
 
 use super::Server;
 
@@ -70,28 +70,32 @@ fn policies_of_tiers_count_as_soon_as_their_kind_is_served() {
         "ClusterNetworkPolicy",
         "clusternetworkpolicies",
     );
-    let of_namespace = json!({"namespaces": {"matchLabels": {"kubernetes.io/metadata.name": "np-tiers"}}});
+    let client = ClusterPodSpec::new("client", "other", 2);
+    let client = server.space.pod(&client).unwrap();
+    let of_namespace = json!({"matchLabels": {"kubernetes.io/metadata.name": "np-tiers"}});
     let policy = |action: &str| {
         json!({
             "apiVersion": "policy.networking.k8s.io/v1alpha2",
             "kind": "ClusterNetworkPolicy",
-            "metadata": {"name": "from-outside"},
+            "metadata": {"name": "from-pods"},
             "spec": {
-                "tier": "Admin", "priority": 10, "subject": of_namespace,
-                "ingress": [{"action": action, "from": [{"networks": ["0.0.0.0/0", "::/0"]}]}],
+                "tier": "Admin", "priority": 10, "subject": {"namespaces": of_namespace},
+                "ingress": [{"action": action, "from": [{"namespaces": {}}]}],
             },
         })
     };
+    server.expect_pod(&client, true);
     kind.apply(&policy("Deny"));
-    server.expect_outside(false);
+    server.expect_pod(&client, false);
+    server.expect_outside(true);
     let message = server.until_condition("True", "Restricted");
-    assert!(message.contains("ClusterNetworkPolicy from-outside"), "{message}");
+    assert!(message.contains("ClusterNetworkPolicy from-pods"), "{message}");
     kind.apply(&policy("Pass"));
-    server.expect_outside(true);
+    server.expect_pod(&client, true);
     kind.apply(&policy("Deny"));
-    server.expect_outside(false);
+    server.expect_pod(&client, false);
     kind.remove();
-    server.expect_outside(true);
+    server.expect_pod(&client, true);
     server.until_condition("True", "Unrestricted");
 }
 
