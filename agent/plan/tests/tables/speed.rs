@@ -3,18 +3,23 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use xdp_plan::{
     compile::Compiler,
     desired::Desired,
     diff::diff,
     installed::{Blocks, Installed},
-    policy::Protocol,
+    network_policy::{ClusterAddresses, KnownPolicy, KnownSets, NodeCertainty, NodePolicies},
+    permission::NamespaceLabels,
+    pod::Pod,
+    policy::{Protocol, RuleAction},
     programmed::Programmed,
     targets::Targets,
-    testing::{model::TableModel, node::compile_all, workload},
+    testing::{fixture, model::TableModel, node::compile_all, workload},
 };
 
 use crate::{
@@ -110,4 +115,61 @@ fn large_peers() {
             || compile(&mut Compiler::default(), &targets),
         );
     }
+}
+
+/// 1,000 NetworkPolicies that select all of 110 pods, to which a rule redirects.
+#[test]
+#[ignore = "measures"]
+fn network_policies() {
+    const PODS: u8 = 110;
+    let redirect = fixture::rule("redirect", RuleAction::Redirect);
+    let policies = [policy("n", "p", vec![redirect])];
+    let pods: Vec<Pod> = (0..PODS)
+        .map(|last| Pod {
+            name: format!("p{last}"),
+            ..pod("n", [10, 0, 0, last].into())
+        })
+        .collect();
+    let free = targets_of(&policies, &pods);
+    timed("compile without NetworkPolicies", || {
+        compile(&mut Compiler::default(), &free)
+    });
+    let known: Vec<KnownPolicy> = (0..1000).map(network_policy).collect();
+    let changed: Vec<KnownPolicy> = (1..1001).map(network_policy).collect();
+    let sets = KnownSets::fixed(ClusterAddresses::default());
+    let evaluate = |certainty: &mut NodeCertainty, policies: &[KnownPolicy]| {
+        let known = NodePolicies {
+            of_namespaces: BTreeMap::from([("n", policies.iter().collect())]),
+            ..NodePolicies::default()
+        };
+        certainty.select(&pods, &known, &NamespaceLabels::default());
+        certainty.evaluate(&sets, &NamespaceLabels::default())
+    };
+    timed("evaluate all", || evaluate(&mut NodeCertainty::default(), &known));
+    let mut certainty = NodeCertainty::default();
+    let evaluated = evaluate(&mut certainty, &known);
+    timed("evaluate, nothing changed", || evaluate(&mut certainty, &known));
+    let mut turn = 0;
+    timed("evaluate, a policy comes and one goes", || {
+        turn += 1;
+        evaluate(&mut certainty, [&known, &changed][turn % 2])
+    });
+    let mut restricted = free.clone();
+    restricted.restrict(&evaluated.certainty);
+    timed("compile with them", || {
+        compile(&mut Compiler::default(), &restricted)
+    });
+}
+
+/// Allows a network of its own to reach a port of its own.
+fn network_policy(number: u16) -> KnownPolicy {
+    let object = json!({
+        "metadata": {"namespace": "n", "name": format!("p{number}")},
+        "spec": {"podSelector": {}, "ingress": [{
+            "from": [{"ipBlock": {"cidr": format!("198.{}.{}.0/24", 18 + number / 256, number % 256)}}],
+            "ports": [{"protocol": "TCP", "port": 1000 + number}],
+        }]},
+    });
+    let policy = xdp_crds::network_policy::network_policy(&serde_json::from_value(object).unwrap());
+    KnownPolicy::Ingress(Arc::new(policy.unwrap().unwrap()))
 }
