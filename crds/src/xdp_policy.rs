@@ -153,7 +153,9 @@ pub struct XdpPolicyStatus {
     pub observed_generation: Option<i64>,
     /// `Accepted`: the policy is valid. `Programmed`: it is programmed, and read back from the kernel, on
     /// every selected node, for every selected pod. `Ready`: both, with reason and message of the one that
-    /// decides. The API reference lists the reasons.
+    /// decides. `NetworkPolicyHonoured`, if rules redirect: only packets that NetworkPolicies certainly
+    /// allow are redirected; the message names those that keep packets of how many pods away. The API
+    /// reference lists the reasons.
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

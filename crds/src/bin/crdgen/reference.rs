@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrBool,
 };
-use xdp_crds::conditions::{Reason, accepted, node, programmed};
+use xdp_crds::conditions::{Reason, accepted, network_policy_honoured, node, programmed};
 
 mod fields;
 
@@ -187,14 +187,19 @@ fn conditions(text: &mut String) {
     section(
         text,
         "## Conditions",
-        "`XdpPolicy.status.conditions` has three: `Accepted` (the policy is valid), `Programmed` (it is programmed, and \
-         read back from the kernel, on every selected node, for every selected pod), and `Ready` (both of them, for \
-         `kubectl wait` and deployment tools). `Ready` has reason and message of `Accepted` if that is False, and those \
+        "`XdpPolicy.status.conditions` has three or four: `Accepted` (the policy is valid), `Programmed` (it is programmed, and \
+         read back from the kernel, on every selected node, for every selected pod), `Ready` (both of them, for \
+         `kubectl wait` and deployment tools), and, if rules redirect, `NetworkPolicyHonoured` (only what NetworkPolicies \
+         certainly allow is redirected). `Ready` has reason and message of `Accepted` if that is False, and those \
          of `Programmed` otherwise. Reasons are constants that scripts may rely on; messages are not.",
     );
-    let lists: [(&str, &[Reason]); 3] = [
+    let lists: [(&str, &[Reason]); 4] = [
         ("### Reasons of Accepted", accepted::ALL),
         ("### Reasons of Programmed", programmed::ALL),
+        (
+            "### Reasons of NetworkPolicyHonoured",
+            network_policy_honoured::ALL,
+        ),
         ("### Reasons of a policy on a node", node::ALL),
     ];
     for (heading, reasons) in lists {
