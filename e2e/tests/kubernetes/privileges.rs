@@ -181,7 +181,8 @@ fn an_agent_can_neither_change_policies_nor_read_secrets() {
         ["create", "xdppeersets.xdp-operator.io"],
         ["delete", "xdpnodestates.xdp-operator.io"],
         ["get", "secrets"],
-        ["list", "namespaces"],
+        ["update", "namespaces"],
+        ["create", "networkpolicies.networking.k8s.io"],
         ["create", "pods"],
     ] {
         let call = [&["auth", "can-i", "-A"], &action[..]].concat();
