@@ -27,6 +27,36 @@ const OF_ONE: u16 = 3;
 /// Port of the first rule; every change has another port.
 const FIRST_PORT: u16 = 1000;
 
+/// Changes that only the first node needs: what changes, and the name of the fact.
+const OF_THE_FIRST: [(&str, &str, Change); 6] = [
+    ("a pod of another node", "cluster.reads.pod", Change::Pod),
+    (
+        "a policy for a pod of another node",
+        "cluster.reads.policy",
+        Change::Policy,
+    ),
+    (
+        "a policy for a pod of another node, in a namespace with pods on all nodes",
+        "cluster.reads.shared",
+        Change::Shared,
+    ),
+    (
+        "an address set of a policy for a pod of another node",
+        "cluster.reads.set",
+        Change::Set,
+    ),
+    (
+        "a NetworkPolicy for a pod of another node",
+        "cluster.reads.network-policy",
+        Change::NetworkPolicy,
+    ),
+    (
+        "a NetworkPolicy for a pod of another node, in a namespace with pods on all nodes",
+        "cluster.reads.network-policy.shared",
+        Change::SharedNetworkPolicy,
+    ),
+];
+
 /// Rows of both tables.
 #[derive(Default)]
 struct Rows {
@@ -48,34 +78,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<Section> {
         server.wait_idle()?;
         rows.costs.push(started(nodes, &fleet)?);
         for_all(&mut section, &mut rows, nodes, &server, &fleet)?;
-        for (what, fact, kind) in [
-            ("a pod of another node", "cluster.reads.pod", Change::Pod),
-            (
-                "a policy for a pod of another node",
-                "cluster.reads.policy",
-                Change::Policy,
-            ),
-            (
-                "a policy for a pod of another node, in a namespace with pods on all nodes",
-                "cluster.reads.shared",
-                Change::Shared,
-            ),
-            (
-                "an address set of a policy for a pod of another node",
-                "cluster.reads.set",
-                Change::Set,
-            ),
-            (
-                "a NetworkPolicy for a pod of another node",
-                "cluster.reads.network-policy",
-                Change::NetworkPolicy,
-            ),
-            (
-                "a NetworkPolicy for a pod of another node, in a namespace with pods on all nodes",
-                "cluster.reads.network-policy.shared",
-                Change::SharedNetworkPolicy,
-            ),
-        ] {
+        for (what, fact, kind) in OF_THE_FIRST {
             let (before, bytes) = (server.cost()?, fleet.received()?);
             for change in 0..OF_ONE {
                 change_first(&server, kind, nodes as u16 + change)?;
